@@ -1,0 +1,135 @@
+package chargeingest
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// byteBudget bounds the bytes of bodies that are held at one time.
+type byteBudget struct {
+	limit int64
+	used  atomic.Int64
+}
+
+func (b *byteBudget) take(n int64) bool {
+	if b.used.Add(n) > b.limit {
+		b.used.Add(-n)
+		return false
+	}
+	return true
+}
+
+func (b *byteBudget) give(n int64) { b.used.Add(-n) }
+
+// bodyBuffers are reused: a body is large against everything else that a
+// request needs.
+type bodyBuffers struct{ pool sync.Pool }
+
+func (p *bodyBuffers) get() *bytes.Buffer {
+	if b, ok := p.pool.Get().(*bytes.Buffer); ok {
+		b.Reset()
+		return b
+	}
+	return new(bytes.Buffer)
+}
+
+// put keeps a buffer for the next request, but not a huge one for ever.
+func (p *bodyBuffers) put(b *bytes.Buffer) {
+	const keep = 256 << 10
+	if b.Cap() <= keep {
+		p.pool.Put(b)
+	}
+}
+
+// checkMedia refuses a body that is not JSON, plain or gzip.
+func checkMedia(x *exchange) (gzipped bool, err error) {
+	types := x.r.Header.Values("Content-Type")
+	if len(types) != 1 || !isJSON(types[0]) {
+		x.header().Set("Accept-Post", "application/json")
+		return false, newError(CodeUnsupportedMediaType, "Content-Type must be application/json")
+	}
+	encodings := x.r.Header.Values("Content-Encoding")
+	if len(encodings) == 0 {
+		return false, nil
+	}
+	if len(encodings) == 1 {
+		switch strings.ToLower(strings.TrimSpace(encodings[0])) {
+		case "gzip":
+			return true, nil
+		case "", "identity":
+			return false, nil
+		}
+	}
+	x.header().Set("Accept-Post", "application/json")
+	x.header().Set("Accept-Encoding", "gzip")
+	return false, newError(CodeUnsupportedMediaType, "Content-Encoding must be gzip or absent")
+}
+
+// isJSON says that a media type is application/json or application/*+json,
+// whatever its parameters and its case.
+func isJSON(contentType string) bool {
+	kind, _, _ := strings.Cut(contentType, ";")
+	subtype, ok := strings.CutPrefix(strings.ToLower(strings.TrimSpace(kind)), "application/")
+	return ok && (subtype == "json" || len(subtype) > len("+json") && strings.HasSuffix(subtype, "+json"))
+}
+
+// bodySize is what a body may come to, decompressed: what is reserved for it.
+func (h *Handler) bodySize(r *http.Request, gzipped bool) int64 {
+	// A byte of deflate makes at most 1,032 (zlib.net/zlib_tech.html).
+	const expansion = 1032
+	size := h.cfg.MaxBodyBytes
+	if r.ContentLength >= 0 {
+		declared := r.ContentLength
+		if gzipped && declared < size {
+			declared *= expansion
+		}
+		size = min(size, declared)
+	}
+	return size
+}
+
+// readBody reads the body into dst, whole or not at all.
+func (h *Handler) readBody(x *exchange, gzipped bool, dst *bytes.Buffer) error {
+	limit := h.cfg.MaxBodyBytes
+	if x.r.ContentLength > limit {
+		// The connection is of no more use with so much unread on it.
+		x.header().Set("Connection", "close")
+		return tooLargeError(limit)
+	}
+	body := io.Reader(http.MaxBytesReader(x.w, x.r.Body, limit))
+	if gzipped {
+		zipped, err := gzip.NewReader(body)
+		if err != nil {
+			return h.readFailure(err, "the body is not gzip, as Content-Encoding says")
+		}
+		body = zipped
+	}
+	n, err := dst.ReadFrom(io.LimitReader(body, limit+1))
+	x.bytes = n
+	switch {
+	case n > limit:
+		return tooLargeError(limit)
+	case err != nil && gzipped:
+		return h.readFailure(err, "the gzip body is damaged or did not arrive whole")
+	case err != nil:
+		return h.readFailure(err, "the body did not arrive whole")
+	}
+	return nil
+}
+
+func (h *Handler) readFailure(err error, message string) error {
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return tooLargeError(h.cfg.MaxBodyBytes)
+	}
+	e := newError(CodeBadRequest, message)
+	e.cause = fmt.Errorf("read body: %w", err)
+	return e
+}

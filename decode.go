@@ -1,0 +1,311 @@
+package chargeingest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// decoder reads charge events into structs, strictly and in one pass: names
+// are case-sensitive, and the tokenizer refuses duplicate names, invalid UTF-8
+// and lone surrogates.
+//
+// It does not judge. What a struct cannot hold, it skips and marks; whether
+// that is an error, and which, the schema says.
+type decoder struct {
+	*jsontext.Decoder
+
+	// keepID reads id instead of skipping it, for answers of the endpoint.
+	keepID bool
+
+	// misfit is set where a value did not fit the struct: of another type,
+	// or null where the contract has no null. The schema must reject it.
+	misfit bool
+
+	// unsure is set where the struct is whole and the schema has to be asked
+	// all the same: members that the contract does not name, or read-only
+	// ones that hold something unusual.
+	unsure bool
+}
+
+func newDecoder(text []byte) *decoder {
+	return &decoder{Decoder: jsontext.NewDecoder(bytes.NewBuffer(text))}
+}
+
+// object calls member with the name of each member, the value yet unread.
+// Where the value is no object it is skipped and a misfit.
+func (d *decoder) object(member func(name string) error) error {
+	if d.PeekKind() != '{' {
+		return d.skipMisfit()
+	}
+	if _, err := d.ReadToken(); err != nil {
+		return err
+	}
+	for d.PeekKind() == '"' {
+		name, err := d.ReadToken()
+		if err != nil {
+			return err
+		}
+		if err := member(name.String()); err != nil {
+			return err
+		}
+	}
+	_, err := d.ReadToken() // the closing brace, or what is wrong in its place
+	return err
+}
+
+// list calls entry for each entry of a list; null is an absent list.
+func (d *decoder) list(entry func() error) (present bool, err error) {
+	switch d.PeekKind() {
+	case 'n':
+		_, err := d.ReadToken()
+		return false, err
+	case '[':
+	default:
+		return false, d.skipMisfit()
+	}
+	if _, err := d.ReadToken(); err != nil {
+		return false, err
+	}
+	for {
+		switch d.PeekKind() {
+		case ']', 0:
+			_, err := d.ReadToken()
+			return true, err
+		}
+		if err := entry(); err != nil {
+			return false, err
+		}
+	}
+}
+
+func (d *decoder) skipMisfit() error {
+	d.misfit = true
+	return d.SkipValue()
+}
+
+// text reads a string that is not nullable.
+func (d *decoder) text(dst *string) error {
+	if d.PeekKind() != '"' {
+		return d.skipMisfit()
+	}
+	tok, err := d.ReadToken()
+	if err == nil {
+		*dst = tok.String()
+	}
+	return err
+}
+
+// optional reads a string that may be absent and is not nullable.
+func (d *decoder) optional(dst **string) error {
+	var s string
+	err := d.text(&s)
+	*dst = &s
+	return err
+}
+
+// nullable reads a string or null.
+func (d *decoder) nullable(dst **string) error {
+	if d.PeekKind() == 'n' {
+		_, err := d.ReadToken()
+		return err
+	}
+	return d.optional(dst)
+}
+
+// extra reads a member that the contract does not name.
+func (d *decoder) extra(name string, members *[]Member) error {
+	d.unsure = true
+	v, err := d.ReadValue()
+	if err == nil {
+		*members = append(*members, Member{Name: name, Value: slices.Clone([]byte(v))})
+	}
+	return err
+}
+
+// readOnly skips a member that means nothing in a request.
+func (d *decoder) readOnly() error {
+	if kind := d.PeekKind(); kind != '"' && kind != 'n' {
+		d.unsure = true // a hostile number or nesting perhaps
+	}
+	return d.SkipValue()
+}
+
+// batch reads {"charge_datas": […]} and calls add for each event. A member
+// beside charge_datas is a misfit under every setting: it has no event that it
+// could be kept with.
+func (d *decoder) batch(add func(*ChargeEvent)) error {
+	return d.object(func(name string) error {
+		if name != batchMember || d.PeekKind() == 'n' {
+			return d.skipMisfit()
+		}
+		_, err := d.list(func() error {
+			var ev ChargeEvent
+			err := d.event(&ev)
+			add(&ev)
+			return err
+		})
+		return err
+	})
+}
+
+func (d *decoder) event(ev *ChargeEvent) error {
+	return d.object(func(name string) error {
+		switch name {
+		case "product_item_id":
+			return d.text(&ev.ProductItemID)
+		case "pricing_id":
+			return d.text(&ev.PricingID)
+		case "pricing_item_id":
+			return d.text(&ev.PricingItemID)
+		case "pricing_item_config_id":
+			return d.text(&ev.PricingItemConfigID)
+		case "customer_id":
+			return d.nullable(&ev.CustomerID)
+		case "customer_reference":
+			return d.nullable(&ev.CustomerReference)
+		case "pricing_plan_subscription_id":
+			return d.nullable(&ev.PricingPlanSubscriptionID)
+		case "pricing_plan_subscription_reference":
+			return d.nullable(&ev.PricingPlanSubscriptionReference)
+		case "pricing_plan_subscription_selector":
+			ev.PricingPlanSubscriptionSelector = new(Selector)
+			return d.selector(ev.PricingPlanSubscriptionSelector)
+		case "reference":
+			return d.nullable(&ev.Reference)
+		case "description":
+			return d.nullable(&ev.Description)
+		case "value":
+			ev.Value = new(Value)
+			return d.value(ev.Value)
+		case "period":
+			ev.Period = new(Period)
+			return d.period(ev.Period)
+		case "timestamp":
+			return d.nullable(&ev.Timestamp)
+		case "id":
+			if d.keepID {
+				return d.text(&ev.ID)
+			}
+			return d.readOnly()
+		case "object_type":
+			return d.readOnly()
+		default:
+			return d.extra(name, &ev.Extra)
+		}
+	})
+}
+
+func (d *decoder) value(v *Value) error {
+	return d.object(func(name string) error {
+		switch name {
+		case "id":
+			return d.nullable(&v.ID)
+		case "reference":
+			return d.nullable(&v.Reference)
+		case "number":
+			return d.nullable(&v.Number)
+		case "amount":
+			v.Amount = new(Amount)
+			return d.amount(v.Amount)
+		case "count":
+			return d.nullable(&v.Count)
+		default:
+			return d.extra(name, &v.Extra)
+		}
+	})
+}
+
+func (d *decoder) amount(a *Amount) error {
+	return d.object(func(name string) error {
+		switch name {
+		case "quantity":
+			return d.text(&a.Quantity)
+		case "currency":
+			return d.text(&a.Currency)
+		default:
+			return d.extra(name, &a.Extra)
+		}
+	})
+}
+
+func (d *decoder) period(p *Period) error {
+	return d.object(func(name string) error {
+		switch name {
+		case "start_at":
+			return d.optional(&p.StartAt)
+		case "end_at":
+			return d.optional(&p.EndAt)
+		case "ratio":
+			return d.nullable(&p.Ratio)
+		default:
+			return d.extra(name, &p.Extra)
+		}
+	})
+}
+
+func (d *decoder) selector(s *Selector) error {
+	return d.object(func(name string) error {
+		switch name {
+		case "data":
+			return d.entries(&s.Data, false, true)
+		case "rules":
+			return d.entries(&s.Rules, true, false)
+		case "filters":
+			return d.entries(&s.Filters, true, true)
+		case "fallback":
+			return d.nullable(&s.Fallback)
+		default:
+			return d.extra(name, &s.Extra)
+		}
+	})
+}
+
+// entries reads a list of a selector; hasType and hasValue say which members
+// its entries have beside field.
+func (d *decoder) entries(dst *[]SelectorEntry, hasType, hasValue bool) error {
+	list := []SelectorEntry{}
+	present, err := d.list(func() error {
+		list = append(list, SelectorEntry{})
+		e := &list[len(list)-1]
+		return d.object(func(name string) error {
+			switch {
+			case name == "field":
+				return d.text(&e.Field)
+			case name == "type" && hasType:
+				return d.text(&e.Type)
+			case name == "value" && hasValue:
+				return d.optional(&e.Value)
+			default:
+				return d.extra(name, &e.Extra)
+			}
+		})
+	})
+	if present {
+		*dst = list
+	}
+	return err
+}
+
+// UnmarshalJSON reads an event as the endpoint answers or takes it, members
+// that the contract does not name included. It checks types only.
+func (e *ChargeEvent) UnmarshalJSON(text []byte) error {
+	d := newDecoder(text)
+	d.keepID = true
+	var ev ChargeEvent
+	if err := d.event(&ev); err != nil {
+		return fmt.Errorf("charge event: %w", err)
+	}
+	if d.misfit {
+		return errors.New("charge event: a member has a type that the contract does not allow")
+	}
+	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
+		return errors.New("charge event: data after the JSON value")
+	}
+	*e = ev
+	return nil
+}

@@ -1,0 +1,241 @@
+package chargeingest
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// encoder appends JSON text. The first string that is not UTF-8 stays in err;
+// a decoded event has none.
+type encoder struct {
+	text []byte
+	err  error
+}
+
+func (e *encoder) quote(s string) {
+	text, err := jsontext.AppendQuote(e.text, s)
+	if err != nil && e.err == nil {
+		e.err = err
+	}
+	e.text = text
+}
+
+// begin starts a member: the comma where one belongs, the name, the colon.
+func (e *encoder) begin(name string) {
+	if last := e.text[len(e.text)-1]; last != '{' && last != '[' {
+		e.text = append(e.text, ',')
+	}
+	e.quote(name)
+	e.text = append(e.text, ':')
+}
+
+func (e *encoder) member(name, value string) {
+	e.begin(name)
+	e.quote(value)
+}
+
+// nullable appends a member that is null where it is unset.
+func (e *encoder) nullable(name string, value *string) {
+	if value == nil {
+		e.begin(name)
+		e.text = append(e.text, "null"...)
+		return
+	}
+	e.member(name, *value)
+}
+
+// optional appends a member that is left out where it is unset.
+func (e *encoder) optional(name string, value *string) {
+	if value != nil {
+		e.member(name, *value)
+	}
+}
+
+func (e *encoder) extra(members []Member) {
+	for _, m := range members {
+		e.begin(m.Name)
+		e.text = append(e.text, m.Value...)
+	}
+}
+
+func (e *encoder) open(name string) {
+	e.begin(name)
+	e.text = append(e.text, '{')
+}
+
+func (e *encoder) close() { e.text = append(e.text, '}') }
+
+// head appends what precedes the timestamp, in the contract's order.
+func (e *encoder) head(ev *ChargeEvent) {
+	e.member("product_item_id", ev.ProductItemID)
+	e.member("pricing_id", ev.PricingID)
+	e.member("pricing_item_id", ev.PricingItemID)
+	e.member("pricing_item_config_id", ev.PricingItemConfigID)
+	e.nullable("customer_id", ev.CustomerID)
+	e.nullable("customer_reference", ev.CustomerReference)
+	e.nullable("pricing_plan_subscription_id", ev.PricingPlanSubscriptionID)
+	e.nullable("pricing_plan_subscription_reference", ev.PricingPlanSubscriptionReference)
+	if s := ev.PricingPlanSubscriptionSelector; s != nil {
+		e.selector(s)
+	}
+	e.nullable("reference", ev.Reference)
+	e.nullable("description", ev.Description)
+	if v := ev.Value; v != nil {
+		e.value(v)
+	}
+	if p := ev.Period; p != nil {
+		e.open("period")
+		e.optional("start_at", p.StartAt)
+		e.optional("end_at", p.EndAt)
+		e.optional("ratio", p.Ratio)
+		e.extra(p.Extra)
+		e.close()
+	}
+}
+
+func (e *encoder) value(v *Value) {
+	e.open("value")
+	e.optional("id", v.ID)
+	e.optional("reference", v.Reference)
+	e.optional("number", v.Number)
+	if a := v.Amount; a != nil {
+		e.open("amount")
+		e.member("quantity", a.Quantity)
+		e.member("currency", a.Currency)
+		e.extra(a.Extra)
+		e.close()
+	}
+	e.optional("count", v.Count)
+	e.extra(v.Extra)
+	e.close()
+}
+
+func (e *encoder) selector(s *Selector) {
+	e.open("pricing_plan_subscription_selector")
+	e.entries("data", s.Data, false)
+	e.entries("rules", s.Rules, true)
+	e.entries("filters", s.Filters, true)
+	e.optional("fallback", s.Fallback)
+	e.extra(s.Extra)
+	e.close()
+}
+
+func (e *encoder) entries(name string, entries []SelectorEntry, hasType bool) {
+	if entries == nil {
+		return
+	}
+	e.begin(name)
+	e.text = append(e.text, '[')
+	for i := range entries {
+		entry := &entries[i]
+		if i > 0 {
+			e.text = append(e.text, ',')
+		}
+		e.text = append(e.text, '{')
+		e.member("field", entry.Field)
+		if hasType || entry.Type != "" {
+			e.member("type", entry.Type)
+		}
+		e.optional("value", entry.Value)
+		e.extra(entry.Extra)
+		e.close()
+	}
+	e.text = append(e.text, ']')
+}
+
+// MarshalJSON writes the event in the contract's order: every scalar member,
+// null where it is unset, each object that is set without its unset members,
+// and the id where there is one.
+func (e ChargeEvent) MarshalJSON() ([]byte, error) {
+	enc := encoder{text: []byte{'{'}}
+	if e.ID != "" {
+		enc.member("object_type", ObjectType)
+		enc.member("id", e.ID)
+	}
+	enc.head(&e)
+	enc.nullable("timestamp", e.Timestamp)
+	enc.extra(e.Extra)
+	enc.close()
+	if enc.err != nil {
+		return nil, fmt.Errorf("charge event: %w", enc.err)
+	}
+	return enc.text, nil
+}
+
+// newEvent makes the record of a valid event that was received at now.
+func newEvent(ev *ChargeEvent, now time.Time) NewEvent {
+	rec := NewEvent{
+		Reference:                        text(ev.Reference),
+		CustomerID:                       text(ev.CustomerID),
+		CustomerReference:                text(ev.CustomerReference),
+		PricingPlanSubscriptionID:        text(ev.PricingPlanSubscriptionID),
+		PricingPlanSubscriptionReference: text(ev.PricingPlanSubscriptionReference),
+		ProductItemID:                    ev.ProductItemID,
+		ReceivedAt:                       now,
+		TimestampAssigned:                ev.Timestamp == nil,
+	}
+	var stamp string
+	if rec.TimestampAssigned {
+		rec.Timestamp = now.UTC().Truncate(time.Second)
+		stamp = rec.Timestamp.Format(time.RFC3339)
+	} else {
+		stamp = *ev.Timestamp
+		rec.Timestamp, _ = parseDateTime(stamp) // it is valid
+	}
+
+	enc := encoder{text: make([]byte, 1, 1024)}
+	enc.text[0] = '{'
+	enc.head(ev)
+	head := len(enc.text)
+	enc.member("timestamp", stamp)
+	tail := len(enc.text)
+	enc.extra(ev.Extra)
+	enc.close()
+	rec.Content = bytes.Clone(enc.text)
+
+	// The digest is of what was sent: without a timestamp that was assigned.
+	sum := sha256.New()
+	sum.Write(enc.text[:head])
+	if !rec.TimestampAssigned {
+		sum.Write(enc.text[head:tail])
+	}
+	sum.Write(enc.text[tail:])
+	sum.Sum(rec.Digest[:0])
+	return rec
+}
+
+// requestDigest is the fingerprint of a request that carries an idempotency key.
+func requestDigest(route Route, events []NewEvent) Digest {
+	sum := sha256.New()
+	sum.Write([]byte(route))
+	for i := range events {
+		sum.Write(events[i].Digest[:])
+	}
+	return Digest(sum.Sum(nil))
+}
+
+// appendAnswer appends a stored event as it is answered.
+func appendAnswer(dst []byte, ev *StoredEvent) []byte {
+	dst = append(dst, `{"object_type":"`+ObjectType+`","id":"`...)
+	dst = append(dst, ev.ID...)
+	dst = append(dst, `",`...)
+	return append(dst, ev.Content[1:]...)
+}
+
+// Event decodes the stored event.
+func (e *StoredEvent) Event() (ChargeEvent, error) {
+	var ev ChargeEvent
+	err := ev.UnmarshalJSON(appendAnswer(nil, e))
+	return ev, err
+}
+
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}

@@ -1,0 +1,214 @@
+package chargeingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Observation is what there is to know about a request once it is answered.
+type Observation struct {
+	Route    Route // empty where the path led nowhere or the method was wrong
+	Method   string
+	Status   int
+	Code     Code // of the error, or empty
+	Platform string
+
+	Events   int   // in the answer
+	Replayed int   // of them, those that had been stored before
+	Bytes    int64 // of the request's body that were read, decompressed
+	Duration time.Duration
+}
+
+// exchange is one request on its way to its answer.
+type exchange struct {
+	w         http.ResponseWriter
+	r         *http.Request
+	requestID string
+	id        string // of the event that is asked for
+	subject   string
+	platform  string
+	route     Route
+	events    int
+	replayed  int
+	bytes     int64
+	status    int
+}
+
+func (x *exchange) header() http.Header { return x.w.Header() }
+
+// exchange runs serve and sees to it that the request gets exactly one answer,
+// one log line and one observation, whatever happens.
+func (h *Handler) exchange(w http.ResponseWriter, r *http.Request, serve func(*exchange) error) {
+	start := h.cfg.Now()
+	x := &exchange{w: w, r: r, requestID: h.requestID(r)}
+	w.Header().Set("X-Request-Id", x.requestID)
+	err := h.attempt(x, serve)
+	var e *Error
+	if err != nil {
+		if !errors.As(err, &e) {
+			e = internalError(err)
+		}
+		x.fail(e)
+	}
+	o := Observation{
+		Route: x.route, Method: r.Method, Status: x.status, Platform: x.platform,
+		Events: x.events, Replayed: x.replayed, Bytes: x.bytes, Duration: h.cfg.Now().Sub(start),
+	}
+	if e != nil {
+		o.Code = e.Code
+	}
+	h.log(x, o, e)
+	if h.cfg.Observer != nil {
+		h.observe(x, o)
+	}
+}
+
+// attempt runs serve; a panic becomes an error.
+func (h *Handler) attempt(x *exchange, serve func(*exchange) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = panicError(p)
+		}
+	}()
+	return serve(x)
+}
+
+// panicError turns a panic into an error with its stack. http.ErrAbortHandler
+// is the host's way to cut the connection and goes on.
+func panicError(p any) error {
+	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		panic(p)
+	}
+	return fmt.Errorf("panic: %v%s", p, stack())
+}
+
+// stack lists the functions that led to a panic. It has lines but no paths:
+// those tell where on whose machine the program was built.
+func stack() string {
+	pcs := make([]uintptr, 32)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(4, pcs)])
+	var b strings.Builder
+	for {
+		f, more := frames.Next()
+		fmt.Fprintf(&b, " < %s:%d", f.Function, f.Line)
+		if !more {
+			return b.String()
+		}
+	}
+}
+
+// observe calls the observer. The answer is written by then, so that a panic
+// of it is only logged.
+func (h *Handler) observe(x *exchange, o Observation) {
+	defer func() {
+		if p := recover(); p != nil {
+			h.cfg.Logger.ErrorContext(x.r.Context(), "charge ingest observer failed",
+				"request_id", x.requestID, "error", panicError(p))
+		}
+	}()
+	h.cfg.Observer(x.r.Context(), o)
+}
+
+// requestID is the caller's, if it sent a sane one: 1–128 visible ASCII characters.
+func (h *Handler) requestID(r *http.Request) string {
+	const most = 128
+	if ids := r.Header.Values("X-Request-Id"); len(ids) == 1 && isVisibleASCII(ids[0], most) {
+		return ids[0]
+	}
+	return h.cfg.RequestID()
+}
+
+// isVisibleASCII says that s has 1 to most characters from ! to ~.
+func isVisibleASCII(s string, most int) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return s != "" && len(s) <= most
+}
+
+// answer writes a JSON body.
+func (x *exchange) answer(status int, body []byte) {
+	x.status = status
+	x.header().Set("Content-Type", "application/json")
+	x.header().Set("Content-Length", strconv.Itoa(len(body)))
+	x.w.WriteHeader(status)
+	if x.r.Method != http.MethodHead {
+		// A client that is gone gets nothing; it will ask again.
+		_, _ = x.w.Write(body)
+	}
+}
+
+// fail writes an error. On a 5xx the client is told whether to send again.
+func (x *exchange) fail(e *Error) {
+	if x.status != 0 {
+		return // it happened while the answer was on its way
+	}
+	if e.Status >= http.StatusInternalServerError {
+		x.header().Set("Idempotency-Retryable", strconv.FormatBool(e.RetryAfter > 0))
+	}
+	if e.RetryAfter > 0 {
+		seconds := (e.RetryAfter + time.Second - 1) / time.Second
+		x.header().Set("Retry-After", strconv.FormatInt(int64(seconds), 10))
+	}
+	x.answer(e.Status, e.body())
+}
+
+// log writes the request's one line: no body, no credential, no path.
+func (h *Handler) log(x *exchange, o Observation, e *Error) {
+	level := slog.LevelDebug
+	switch {
+	case o.Status >= http.StatusInternalServerError:
+		level = slog.LevelError
+	case o.Status >= http.StatusBadRequest:
+		level = slog.LevelInfo
+	}
+	ctx := context.WithoutCancel(x.r.Context())
+	if !h.cfg.Logger.Enabled(ctx, level) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("request_id", x.requestID),
+		slog.String("subject", x.subject),
+		slog.String("platform", o.Platform),
+		slog.String("route", string(o.Route)),
+		slog.String("method", o.Method),
+		slog.Int("status", o.Status),
+		slog.Int("events", o.Events),
+		slog.Int("replayed", o.Replayed),
+		slog.Duration("duration", o.Duration),
+	}
+	if e != nil {
+		attrs = append(attrs, slog.String("code", string(e.Code)))
+		if e.Field != "" {
+			attrs = append(attrs, slog.String("field", shorten(e.Field)))
+		}
+		if e.cause != nil {
+			attrs = append(attrs, slog.String("error", x.redact(e.cause.Error())))
+		}
+	}
+	h.cfg.Logger.LogAttrs(ctx, level, "charge ingest", attrs...)
+}
+
+// redact takes the credentials of the request out of a text that an authorizer
+// or a store of the host's may have put them into.
+func (x *exchange) redact(s string) string {
+	for _, name := range []string{"X-Api-Key", "Authorization"} {
+		for _, value := range x.r.Header.Values(name) {
+			for _, part := range append(strings.Fields(value), value) {
+				if len(part) > len("Bearer") {
+					s = strings.ReplaceAll(s, part, "[redacted]")
+				}
+			}
+		}
+	}
+	return s
+}

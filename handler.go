@@ -1,0 +1,315 @@
+package chargeingest
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Config is what a [Handler] is made of. Store and Authorizer are required;
+// the zero value of everything else is a default that suits most services.
+type Config struct {
+	// Store keeps the events. Where it is an EventReader too, the GET routes
+	// are served.
+	Store EventStore
+
+	// Authorizer decides who may do what. There is no permissive default.
+	Authorizer Authorizer
+
+	// Logger gets one line per request. Default: slog.Default().
+	Logger *slog.Logger
+
+	// Now is the clock. Default: time.Now.
+	Now func() time.Time
+
+	// RequestID makes the id of a request that came without a sane one: visible
+	// ASCII, unique. Default: "reqr_" and 26 random characters.
+	RequestID func() string
+
+	// MaxBodyBytes bounds one body, decompressed. Default: 4 MiB.
+	MaxBodyBytes int64
+
+	// MaxBatchEvents bounds the events of one request. Default: 1,000.
+	MaxBatchEvents int
+
+	// MaxInFlightBytes bounds the bodies of all requests that are being
+	// handled; what is beyond is answered 503. A body of unknown length counts
+	// as MaxBodyBytes. Default: 64 MiB, or MaxBodyBytes where that is more.
+	MaxInFlightBytes int64
+
+	// UnknownFields says what becomes of members that the contract does not
+	// name. Default: RejectUnknown.
+	UnknownFields UnknownFields
+
+	// Duplicates says what a known reference with other content gets.
+	// Default: RejectChanged.
+	Duplicates DuplicatePolicy
+
+	// MaxFutureSkew is how far ahead of its receipt an event's timestamp may
+	// be. Default: 0, no bound.
+	MaxFutureSkew time.Duration
+
+	// RequireReference rejects events without a reference, so that no sender
+	// can bill twice by sending twice. Default: false.
+	RequireReference bool
+
+	// Observer, if set, is called once after each request, on its goroutine.
+	Observer func(context.Context, Observation)
+}
+
+// UnknownFields says what becomes of members that the contract does not name.
+type UnknownFields int
+
+const (
+	// RejectUnknown answers 400. The default: a mistyped reference would
+	// otherwise cost its sender the protection against double billing.
+	RejectUnknown UnknownFields = iota
+	// KeepUnknown stores and answers them as they were sent.
+	KeepUnknown
+)
+
+// withDefaults returns the configuration with its defaults in place, or an
+// error that names the field that is wrong.
+func (c Config) withDefaults() (Config, error) {
+	switch {
+	case c.Store == nil:
+		return c, errors.New("chargeingest: Config.Store is required")
+	case c.Authorizer == nil:
+		return c, errors.New("chargeingest: Config.Authorizer is required")
+	case c.MaxBodyBytes < 0:
+		return c, errors.New("chargeingest: Config.MaxBodyBytes is negative")
+	case c.MaxBatchEvents < 0:
+		return c, errors.New("chargeingest: Config.MaxBatchEvents is negative")
+	case c.MaxInFlightBytes < 0:
+		return c, errors.New("chargeingest: Config.MaxInFlightBytes is negative")
+	case c.MaxFutureSkew < 0:
+		return c, errors.New("chargeingest: Config.MaxFutureSkew is negative")
+	case c.UnknownFields != RejectUnknown && c.UnknownFields != KeepUnknown:
+		return c, fmt.Errorf("chargeingest: Config.UnknownFields is none of its constants: %d", c.UnknownFields)
+	case c.Duplicates != RejectChanged && c.Duplicates != AcceptAll:
+		return c, fmt.Errorf("chargeingest: Config.Duplicates is none of its constants: %d", c.Duplicates)
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.RequestID == nil {
+		c.RequestID = func() string { return "reqr_" + rand.Text() }
+	}
+	if c.MaxBodyBytes == 0 {
+		c.MaxBodyBytes = 4 << 20
+	}
+	if c.MaxBatchEvents == 0 {
+		c.MaxBatchEvents = 1000
+	}
+	if c.MaxInFlightBytes == 0 {
+		c.MaxInFlightBytes = max(64<<20, c.MaxBodyBytes)
+	}
+	if c.MaxInFlightBytes < c.MaxBodyBytes {
+		return c, errors.New("chargeingest: Config.MaxInFlightBytes is less than MaxBodyBytes")
+	}
+	return c, nil
+}
+
+// Handler takes charge events in over HTTP. It serves
+//
+//	POST /v1/ingest/charge-data
+//	POST /v1/ingest/charge-datas
+//	GET  /v1/ingest/charge-data
+//	GET  /v1/ingest/charge-data/{id}
+//
+// below whatever prefix its host strips (http.StripPrefix). The four endpoints
+// are also there one by one, for paths of the host's own choosing.
+//
+// It sets no time-outs; the http.Server around it does.
+type Handler struct {
+	cfg       Config
+	reader    EventReader // nil where the store is none
+	validator *validator
+	inFlight  byteBudget
+	buffers   bodyBuffers
+}
+
+// New returns a handler, or an error that names the field of cfg that is wrong.
+func New(cfg Config) (*Handler, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	v, err := newValidator(cfg.MaxBatchEvents, cfg.UnknownFields == KeepUnknown,
+		crossRules{maxFutureSkew: cfg.MaxFutureSkew, requireReference: cfg.RequireReference})
+	if err != nil {
+		return nil, fmt.Errorf("chargeingest: %w", err)
+	}
+	h := &Handler{cfg: cfg, validator: v, inFlight: byteBudget{limit: cfg.MaxInFlightBytes}}
+	h.reader, _ = cfg.Store.(EventReader)
+	return h, nil
+}
+
+// endpoint is one of the four: what it takes and how it answers.
+type endpoint struct {
+	route      Route
+	method     string
+	permission Permission
+	serve      func(*Handler, *exchange) error
+}
+
+func (e *endpoint) allows(method string) bool {
+	return method == e.method || e.method == http.MethodGet && method == http.MethodHead
+}
+
+func ingestEvent() *endpoint {
+	return &endpoint{RouteSingle, http.MethodPost, PermissionIngest, (*Handler).serveIngest}
+}
+
+func ingestEvents() *endpoint {
+	return &endpoint{RouteBatch, http.MethodPost, PermissionIngest, (*Handler).serveIngest}
+}
+
+func getEvent() *endpoint {
+	return &endpoint{RouteGet, http.MethodGet, PermissionView, (*Handler).serveGet}
+}
+
+func listEvents() *endpoint {
+	return &endpoint{RouteList, http.MethodGet, PermissionView, (*Handler).serveList}
+}
+
+// ServeHTTP implements [http.Handler].
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.exchange(w, r, func(x *exchange) error {
+		version, id, endpoints := h.route(r.URL)
+		if endpoints == nil {
+			return newError(CodeResourceNotFound, "there is nothing at this path; the endpoints are "+
+				"/v1/ingest/charge-data, /v1/ingest/charge-data/{id} and /v1/ingest/charge-datas")
+		}
+		x.id = id
+		if version == "" {
+			return newError(CodeMissingVersion, "the path names no version; it starts with /v1/")
+		}
+		return h.serve(x, version, endpoints...)
+	})
+}
+
+// route finds what a path leads to: the version, empty where there is none,
+// the id of the event that is asked for, and the endpoints, by method.
+func (h *Handler) route(u *url.URL) (version, id string, endpoints []*endpoint) {
+	parts := strings.Split(strings.TrimPrefix(u.EscapedPath(), "/"), "/")
+	for i, part := range parts {
+		// EscapedPath is well-formed, and a slash within a part stays in it.
+		parts[i], _ = url.PathUnescape(part)
+	}
+	if v, ok := strings.CutPrefix(parts[0], "v"); ok {
+		version, parts = v, parts[1:]
+	}
+	if len(parts) < 2 || len(parts) > 3 || parts[0] != "ingest" {
+		return "", "", nil
+	}
+	switch name := parts[1]; {
+	case len(parts) == 3:
+		if name == "charge-data" && parts[2] != "" && h.reader != nil {
+			return version, parts[2], []*endpoint{getEvent()}
+		}
+	case name == "charge-data" && h.reader != nil:
+		return version, "", []*endpoint{ingestEvent(), listEvents()}
+	case name == "charge-data":
+		return version, "", []*endpoint{ingestEvent()}
+	case name == "charge-datas":
+		return version, "", []*endpoint{ingestEvents()}
+	}
+	return "", "", nil
+}
+
+// serve runs the checks that come before the endpoint's own: version, method,
+// authorization.
+func (h *Handler) serve(x *exchange, version string, endpoints ...*endpoint) error {
+	if version != "1" {
+		return newError(CodeUnsupportedVersion, "version "+shorten(version)+" is not supported; the only version is 1")
+	}
+	var allowed []string
+	for _, e := range endpoints {
+		if e.allows(x.r.Method) {
+			x.route = e.route
+			if err := h.authorize(x, e.permission); err != nil {
+				return err
+			}
+			return e.serve(h, x)
+		}
+		allowed = append(allowed, e.method)
+		if e.method == http.MethodGet {
+			allowed = append(allowed, http.MethodHead)
+		}
+	}
+	x.header().Set("Allow", strings.Join(allowed, ", "))
+	return newError(CodeInvalidOperation, "method "+shorten(x.r.Method)+" is not allowed here; allowed are "+strings.Join(allowed, " and "))
+}
+
+// authorize finds out who is asking and for which platform.
+func (h *Handler) authorize(x *exchange, perm Permission) error {
+	principal, err := h.cfg.Authorizer.Authorize(x.r, perm)
+	if err == nil {
+		x.subject = principal.Subject
+		x.platform, err = principal.platform(x.r.Header.Values("X-Platform-Id"))
+		if err != nil && !errors.Is(err, ErrForbidden) {
+			return internalError(err)
+		}
+	}
+	var e *Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrNoCredential):
+		e = newError(CodeUnauthorised, "credentials are missing; send an X-API-KEY header or an Authorization header with a Bearer token")
+		x.header().Set("WWW-Authenticate", "Bearer")
+	case errors.Is(err, ErrBadCredential):
+		e = newError(CodeUnauthorised, "the credentials do not verify")
+		x.header().Set("WWW-Authenticate", "Bearer")
+	case errors.Is(err, ErrForbidden):
+		e = newError(CodeUserNotAllowed, "this needs the permission "+string(perm)+" on the platform that is asked for")
+	default:
+		e = unavailableError("the credentials cannot be checked at the moment; nothing was stored", nil)
+	}
+	e.cause = err
+	return e
+}
+
+// IngestEvent is the endpoint that takes one event in, POST, for mounting on a
+// path of the host's own. Where the pattern has a {version}, it must be 1 (or
+// v1, as http.ServeMux cannot cut the letter off).
+func (h *Handler) IngestEvent() http.Handler { return h.single(ingestEvent()) }
+
+// IngestEvents is the endpoint that takes a batch in, see [Handler.IngestEvent].
+func (h *Handler) IngestEvents() http.Handler { return h.single(ingestEvents()) }
+
+// ListEvents is the endpoint that lists events, GET, see [Handler.IngestEvent].
+// Where the store is no EventReader it answers 404.
+func (h *Handler) ListEvents() http.Handler { return h.single(listEvents()) }
+
+// GetEvent is the endpoint that answers one event, GET, see
+// [Handler.IngestEvent]. Its pattern must have an {id}. Where the store is no
+// EventReader it answers 404.
+func (h *Handler) GetEvent() http.Handler { return h.single(getEvent()) }
+
+// single serves one endpoint on a path that the host has matched.
+func (h *Handler) single(e *endpoint) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.exchange(w, r, func(x *exchange) error {
+			if e.method == http.MethodGet && h.reader == nil {
+				return newError(CodeResourceNotFound, "events cannot be read back here")
+			}
+			x.id = r.PathValue("id")
+			version := strings.TrimPrefix(r.PathValue("version"), "v")
+			if r.PathValue("version") == "" {
+				version = "1"
+			}
+			return h.serve(x, version, e)
+		})
+	})
+}

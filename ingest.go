@@ -1,0 +1,273 @@
+package chargeingest
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxKeyLength is the most characters of an idempotency key.
+const maxKeyLength = 255
+
+// serveIngest is the way of a POST: read, validate, store, answer.
+func (h *Handler) serveIngest(x *exchange) error {
+	gzipped, err := checkMedia(x)
+	if err != nil {
+		return err
+	}
+	size := h.bodySize(x.r, gzipped)
+	if !h.inFlight.take(size) {
+		return unavailableError("too many requests at once; nothing was stored, send again", nil)
+	}
+	defer h.inFlight.give(size)
+	buf := h.buffers.get()
+	defer h.buffers.put(buf)
+	if err := h.readBody(x, gzipped, buf); err != nil {
+		return err
+	}
+	key, badKey := idempotencyKey(x.r)
+	receipt, err := h.ingest(x.r.Context(), x.platform, x.route, key, badKey, buf.Bytes())
+	if err != nil {
+		return err
+	}
+	x.events = len(receipt.Outcomes)
+	for i := range receipt.Outcomes {
+		if receipt.Outcomes[i].Replayed {
+			x.replayed++
+		}
+	}
+	if x.replayed == x.events {
+		x.header().Set("Idempotent-Replayed", "true")
+	}
+	x.answer(http.StatusCreated, ingestAnswer(x.route, receipt.Outcomes))
+	return nil
+}
+
+// idempotencyKey returns the key of a request, or what is wrong with it.
+func idempotencyKey(r *http.Request) (string, []Violation) {
+	keys := r.Header.Values("Idempotency-Key")
+	switch {
+	case len(keys) == 0:
+		return "", nil
+	case len(keys) == 1 && isVisibleASCII(keys[0], maxKeyLength):
+		return keys[0], nil
+	}
+	return "", []Violation{{
+		Code: CodeInvalidField, Field: "Idempotency-Key",
+		Message: "Idempotency-Key must be one header of 1 to 255 visible ASCII characters",
+	}}
+}
+
+// ingest takes a body from its bytes to its receipt.
+func (h *Handler) ingest(ctx context.Context, platform string, route Route, key string, wrong []Violation, body []byte) (Receipt, error) {
+	now := h.cfg.Now()
+	events, err := h.validator.validate(ctx, body, route, now)
+	var invalid *Error
+	if len(wrong) > 0 && (err == nil || errors.As(err, &invalid) && len(invalid.Violations) > 0) {
+		if invalid != nil {
+			wrong = slices.Concat(wrong, invalid.Violations)
+		}
+		return Receipt{}, violationsError(wrong[:min(len(wrong), maxViolations)])
+	}
+	if err != nil {
+		return Receipt{}, err
+	}
+	b := Batch{
+		Platform: platform, Route: route, IdempotencyKey: key,
+		Duplicates: h.cfg.Duplicates, Events: make([]NewEvent, len(events)),
+	}
+	for i := range events {
+		b.Events[i] = newEvent(&events[i], now)
+	}
+	if key != "" {
+		b.Digest = requestDigest(route, b.Events)
+	}
+	receipt, err := h.cfg.Store.Append(ctx, b)
+	if err != nil {
+		return Receipt{}, appendError(err, &b)
+	}
+	if len(receipt.Outcomes) != len(b.Events) {
+		return Receipt{}, errors.New("store returned a receipt of another length than the batch")
+	}
+	return receipt, nil
+}
+
+// appendError is the answer to a store that did not take a batch.
+func appendError(err error, b *Batch) *Error {
+	var conflict *ConflictError
+	switch {
+	case errors.As(err, &conflict):
+		return conflictError(conflict, b)
+	case errors.Is(err, ErrClosed):
+		return unavailableError("the service is shutting down; nothing was stored, send again", err)
+	case errors.Is(err, ErrOverloaded):
+		return unavailableError("too much is waiting to be stored; nothing was stored, send again", err)
+	case errors.Is(err, ErrNotStored):
+		return unavailableError("the events could not be stored; nothing was stored, send again", err)
+	case isRepeatable(b):
+		return unavailableError("it is not known whether the events were stored; sending the same request again is safe", err)
+	}
+	return internalError(err)
+}
+
+// isRepeatable says that a batch may be sent again though it may be stored.
+func isRepeatable(b *Batch) bool {
+	return b.IdempotencyKey != "" ||
+		!slices.ContainsFunc(b.Events, func(e NewEvent) bool { return e.Reference == "" })
+}
+
+func conflictError(c *ConflictError, b *Batch) *Error {
+	const most = 20
+	differing := "; the request differs from it"
+	if len(c.Fields) > 0 {
+		names := make([]string, 0, most)
+		for _, f := range c.Fields[:min(len(c.Fields), most)] {
+			names = append(names, shorten(f))
+		}
+		differing = "; they differ in " + strings.Join(names, ", ")
+		if len(c.Fields) > most {
+			differing += " and " + strconv.Itoa(len(c.Fields)-most) + " more"
+		}
+	}
+	var e *Error
+	if c.Key {
+		e = fieldError(CodeIdempotencyCheckFailed, "Idempotency-Key",
+			"this Idempotency-Key was used for another request"+differing)
+	} else {
+		field := "reference"
+		if b.Route == RouteBatch {
+			field = batchMember + "." + strconv.Itoa(c.Index) + ".reference"
+		}
+		other := "an earlier event of this request"
+		if c.EventID != "" {
+			other = "event " + c.EventID
+		}
+		e = fieldError(CodeResourceAlreadyExists, field,
+			field+" is the reference of "+other+", which has other content"+differing)
+		e.ResourceID = c.EventID
+	}
+	e.cause = c
+	return e
+}
+
+// ingestAnswer is the body of a 201.
+func ingestAnswer(route Route, outcomes []Outcome) []byte {
+	size := len(`{"charge_datas":[]}`) + 1
+	for i := range outcomes {
+		size += len(outcomes[i].Content) + 80
+	}
+	body := make([]byte, 0, size)
+	if route == RouteSingle {
+		return append(appendAnswer(body, &outcomes[0].StoredEvent), '\n')
+	}
+	body = append(body, `{"`+batchMember+`":[`...)
+	for i := range outcomes {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		body = appendAnswer(body, &outcomes[i].StoredEvent)
+	}
+	return append(body, "]}\n"...)
+}
+
+// IngestRequest is what [Handler.Ingest] takes in.
+type IngestRequest struct {
+	// Platform that the events belong to; required.
+	Platform string
+
+	// IdempotencyKey makes events without references repeatable: 1–255 visible
+	// ASCII characters, or empty for none.
+	IdempotencyKey string
+
+	// Events, all or nothing; at least one, at most MaxBatchEvents.
+	Events []ChargeEvent
+}
+
+// IngestResult is what [Handler.Ingest] stored or found stored.
+type IngestResult struct {
+	// Events as they are stored, in the order of the request.
+	Events []ChargeEvent
+
+	// Replayed says of each event whether it had been stored before.
+	Replayed []bool
+}
+
+// Ingest takes events in that are in the process already: the same validation,
+// duplicates and durability as a POST of the batch, without HTTP or an
+// Authorizer. A refusal is an [*Error] with the status, code and fields that
+// the client of the endpoint would see.
+//
+// Sending the same request again is safe after an error whose RetryAfter is
+// set; after any other 5xx it is not known whether the events are stored.
+func (h *Handler) Ingest(ctx context.Context, req IngestRequest) (result IngestResult, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			result, err = IngestResult{}, internalError(panicError(p))
+		}
+	}()
+	if req.Platform == "" {
+		return IngestResult{}, errors.New("chargeingest: IngestRequest.Platform is required")
+	}
+	var wrong []Violation
+	if req.IdempotencyKey != "" && !isVisibleASCII(req.IdempotencyKey, maxKeyLength) {
+		wrong = []Violation{{
+			Code: CodeInvalidField, Field: "Idempotency-Key",
+			Message: "Idempotency-Key must be 1 to 255 visible ASCII characters",
+		}}
+	}
+	body, err := batchBody(req.Events)
+	if err != nil {
+		return IngestResult{}, err
+	}
+	receipt, err := h.ingest(ctx, req.Platform, RouteBatch, req.IdempotencyKey, wrong, body)
+	if err != nil {
+		var e *Error
+		if !errors.As(err, &e) {
+			err = internalError(err)
+		}
+		return IngestResult{}, err
+	}
+	result = IngestResult{Events: make([]ChargeEvent, len(receipt.Outcomes)), Replayed: make([]bool, len(receipt.Outcomes))}
+	for i := range receipt.Outcomes {
+		o := &receipt.Outcomes[i]
+		result.Replayed[i] = o.Replayed
+		if result.Events[i], err = o.Event(); err != nil {
+			return IngestResult{}, internalError(err)
+		}
+	}
+	return result, nil
+}
+
+// batchBody is the body of a request with these events.
+func batchBody(events []ChargeEvent) ([]byte, error) {
+	body := []byte(`{"` + batchMember + `":[`)
+	for i := range events {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		text, err := events[i].MarshalJSON()
+		if err != nil {
+			at := joinPath(batchMember, strconv.Itoa(i))
+			e := fieldError(CodeInvalidField, at, at+" holds a string that is not valid UTF-8")
+			e.cause = err
+			return nil, e
+		}
+		body = append(body, text...)
+	}
+	return append(body, "]}"...), nil
+}
+
+// Ready returns nil where the handler's store can be expected to take events.
+// A store that is no [ReadyChecker] always can.
+func (h *Handler) Ready(ctx context.Context) error {
+	if store, ok := h.cfg.Store.(ReadyChecker); ok {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		return store.Ready(ctx)
+	}
+	return nil
+}

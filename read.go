@@ -1,0 +1,188 @@
+package chargeingest
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// Bounds of a listing.
+const (
+	defaultLimit = 50
+	maxLimit     = 1000
+)
+
+// serveGet answers one event.
+func (h *Handler) serveGet(x *exchange) error {
+	ev, err := h.reader.Get(x.r.Context(), x.platform, x.id)
+	if errors.Is(err, ErrNotFound) {
+		e := newError(CodeResourceNotFound, "there is no charge event with this id")
+		e.ResourceID = shorten(x.id)
+		return e
+	}
+	if err != nil {
+		return readError(err)
+	}
+	x.events = 1
+	x.answer(http.StatusOK, append(appendAnswer(nil, &ev), '\n'))
+	return nil
+}
+
+// serveList answers a page of events.
+func (h *Handler) serveList(x *exchange) error {
+	q, err := parseQuery(x.r.URL.RawQuery)
+	if err != nil {
+		return err
+	}
+	q.Platform = x.platform
+	page, err := h.reader.List(x.r.Context(), q)
+	switch {
+	case errors.Is(err, ErrBadCursor):
+		return fieldError(CodeInvalidField, "after", "after must be a cursor that the endpoint gave as next or position")
+	case errors.Is(err, ErrScanLimit):
+		return unavailableError("the listing took too long; narrow it by reference, customer_id or customer_reference, or continue from a cursor", err)
+	case err != nil:
+		return readError(err)
+	}
+	x.events = len(page.Events)
+	x.answer(http.StatusOK, listAnswer(q, page))
+	return nil
+}
+
+// readError is the answer to a store that could not be read. Reading again is
+// always safe.
+func readError(err error) *Error {
+	if errors.Is(err, context.Canceled) {
+		return unavailableError("the request was given up", err)
+	}
+	return unavailableError("the events cannot be read at the moment", err)
+}
+
+func listAnswer(q Query, page Page) []byte {
+	enc := encoder{text: []byte(`{"data":[`)}
+	for i := range page.Events {
+		if i > 0 {
+			enc.text = append(enc.text, ',')
+		}
+		enc.text = appendAnswer(enc.text, &page.Events[i])
+	}
+	enc.text = append(enc.text, ']')
+	enc.begin("limit")
+	enc.text = strconv.AppendInt(enc.text, int64(q.Limit), 10)
+	var next *string
+	if page.Next != "" {
+		next = &page.Next
+	}
+	enc.nullable("next", next)
+	if q.Order == Ascending {
+		enc.member("position", page.Position)
+	}
+	enc.close()
+	return append(enc.text, '\n')
+}
+
+// parameter is a query parameter of the listing: how it is read, and what it
+// must be, for the message.
+type parameter struct {
+	name string
+	must string
+	read func(q *Query, value string) bool
+}
+
+// filter reads a parameter into a text field of the query.
+func filter(field func(*Query) *string, rule func(string) bool) func(*Query, string) bool {
+	return func(q *Query, value string) bool {
+		*field(q) = value
+		return rule(value)
+	}
+}
+
+// instant reads a parameter into a time field of the query.
+func instant(field func(*Query) *time.Time) func(*Query, string) bool {
+	return func(q *Query, value string) bool {
+		t, ok := parseDateTime(value)
+		*field(q) = t
+		return ok
+	}
+}
+
+// parameters are those of the listing, in the order that errors come in.
+func parameters() []parameter {
+	const (
+		identifier = "1 to 256 characters without control characters"
+		date       = "an RFC 3339 date and time, with a plus sign of the offset written as %2B"
+	)
+	isSetReference := func(s string) bool { return s != "" && isReference(s) }
+	isCursor := func(s string) bool { return isVisibleASCII(s, maxTextLength) }
+	return []parameter{
+		{"reference", "1 to 256 letters, digits, underscores and hyphens", filter(func(q *Query) *string { return &q.Reference }, isSetReference)},
+		{"customer_id", identifier, filter(func(q *Query) *string { return &q.CustomerID }, isIdentifier)},
+		{"customer_reference", identifier, filter(func(q *Query) *string { return &q.CustomerReference }, isIdentifier)},
+		{"pricing_plan_subscription_id", identifier, filter(func(q *Query) *string { return &q.PricingPlanSubscriptionID }, isIdentifier)},
+		{"pricing_plan_subscription_reference", identifier, filter(func(q *Query) *string { return &q.PricingPlanSubscriptionReference }, isIdentifier)},
+		{"product_item_id", identifier, filter(func(q *Query) *string { return &q.ProductItemID }, isIdentifier)},
+		{"from", date, instant(func(q *Query) *time.Time { return &q.From })},
+		{"to", date, instant(func(q *Query) *time.Time { return &q.To })},
+		{"limit", "a whole number from 1 to 1000", readLimit},
+		{"after", "a cursor that the endpoint gave as next or position", filter(func(q *Query) *string { return &q.After }, isCursor)},
+		{"order", "desc or asc", readOrder},
+	}
+}
+
+func readLimit(q *Query, value string) bool {
+	n, rest := digits(value)
+	if n == 0 || n > 4 || rest != "" {
+		return false
+	}
+	q.Limit = number(value)
+	return q.Limit >= 1 && q.Limit <= maxLimit
+}
+
+func readOrder(q *Query, value string) bool {
+	switch value {
+	case "asc":
+		q.Order = Ascending
+	case "desc":
+		q.Order = Descending
+	default:
+		return false
+	}
+	return true
+}
+
+// parseQuery reads the query string of a listing. Its error names every
+// parameter that is malformed, repeated or unknown, the known ones first.
+func parseQuery(raw string) (Query, error) {
+	q := Query{Limit: defaultLimit}
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return q, newError(CodeInvalidField, "the query string is malformed: parameters are name=value, percent-encoded, with & between them")
+	}
+	var wrong []Violation
+	reject := func(name, must string) {
+		name = shorten(name)
+		wrong = append(wrong, Violation{Code: CodeInvalidField, Field: name, Message: name + must})
+	}
+	known := parameters()
+	for _, p := range known {
+		switch given := values[p.name]; {
+		case len(given) > 1:
+			reject(p.name, " must be given once")
+		case len(given) == 1 && !p.read(&q, given[0]):
+			reject(p.name, " must be "+p.must)
+		}
+		delete(values, p.name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		reject(name, " is not a parameter of the listing")
+	}
+	if len(wrong) > 0 {
+		return q, violationsError(wrong[:min(len(wrong), maxViolations)])
+	}
+	return q, nil
+}

@@ -1,0 +1,191 @@
+package schema_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v5"
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+
+	"example.com/chargeingest/schema"
+)
+
+type object = map[string]any
+
+// document is the OpenAPI document as JSON values, as the schemas are parsed.
+func document(t *testing.T) object {
+	t.Helper()
+	var v any
+	require.NoError(t, yaml.Unmarshal([]byte(schema.OpenAPI()), &v))
+	text, err := json.Marshal(v)
+	require.NoError(t, err)
+	return parse(t, string(text)).(object)
+}
+
+// lookup returns the value at a JSON pointer that starts with #.
+func lookup(t *testing.T, doc any, pointer string) any {
+	t.Helper()
+	require.True(t, strings.HasPrefix(pointer, "#/"), pointer)
+	v := doc
+	for _, part := range strings.Split(pointer[2:], "/") {
+		part = strings.NewReplacer("~1", "/", "~0", "~").Replace(part)
+		if list, ok := v.([]any); ok {
+			i, err := strconv.Atoi(part)
+			require.NoError(t, err, pointer)
+			v = list[i]
+			continue
+		}
+		require.Contains(t, v, part, pointer)
+		v = v.(object)[part]
+	}
+	return v
+}
+
+// follow returns what a value refers to, or the value.
+func follow(t *testing.T, doc any, v any) object {
+	t.Helper()
+	node := v.(object)
+	if ref, ok := node["$ref"].(string); ok {
+		return follow(t, doc, lookup(t, doc, ref))
+	}
+	return node
+}
+
+// walk visits every object of a document with its JSON pointer.
+func walk(v any, pointer string, visit func(pointer string, node object)) {
+	switch v := v.(type) {
+	case object:
+		visit(pointer, v)
+		for name, member := range v {
+			walk(member, pointer+"/"+strings.NewReplacer("~", "~0", "/", "~1").Replace(name), visit)
+		}
+	case []any:
+		for i, entry := range v {
+			walk(entry, pointer+"/"+strconv.Itoa(i), visit)
+		}
+	}
+}
+
+// closed compiles the schemas of the document, with every object in them closed
+// to members that are not named: answers may grow, examples must not err.
+func closed(t *testing.T, doc object) func(pointer string) *jsonschema.Schema {
+	t.Helper()
+	const url = "https://example.com/chargeingest/openapi.json"
+	components := lookup(t, doc, "#/components/schemas")
+	walk(components, "", func(_ string, node object) {
+		if node["type"] == "object" {
+			node["additionalProperties"] = false
+		}
+	})
+	text, err := json.Marshal(doc)
+	require.NoError(t, err)
+	c := jsonschema.NewCompiler()
+	c.AssertFormat = true
+	require.NoError(t, c.AddResource(url, bytes.NewReader(text)))
+	return func(pointer string) *jsonschema.Schema {
+		s, err := c.Compile(url + pointer)
+		require.NoError(t, err, pointer)
+		return s
+	}
+}
+
+// component is the name under which the document has a schema that a $ref names.
+func component(ref string) string {
+	if ref == "charge-event.schema.json" {
+		return "ChargeEvent"
+	}
+	name := strings.TrimPrefix(ref, "#/$defs/")
+	return strings.ToUpper(name[:1]) + name[1:]
+}
+
+func TestOpenAPISaysTheSameAsTheJSONSchemas(t *testing.T) {
+	event := parse(t, schema.ChargeEvent()).(object)
+	batch := parse(t, schema.ChargeEvents()).(object)
+	want := object{"ChargeEvent": event, "ChargeEvents": batch}
+	for name, def := range event["$defs"].(object) {
+		want[component(name)] = def
+	}
+	for _, root := range []object{event, batch} {
+		for _, keyword := range []string{"$schema", "$id", "$defs"} {
+			delete(root, keyword)
+		}
+	}
+	walk(want, "", func(_ string, node object) {
+		if ref, ok := node["$ref"].(string); ok {
+			node["$ref"] = "#/components/schemas/" + component(ref)
+		}
+	})
+	have := lookup(t, document(t), "#/components/schemas").(object)
+	for name, s := range want {
+		require.Equal(t, s, have[name], name)
+	}
+}
+
+func TestOpenAPIStoredEventHasTheMembersOfAnEvent(t *testing.T) {
+	doc := document(t)
+	event := lookup(t, doc, "#/components/schemas/ChargeEvent/properties").(object)
+	stored := lookup(t, doc, "#/components/schemas/StoredChargeEvent").(object)
+	require.ElementsMatch(t, slices.Collect(maps.Keys(event)), slices.Collect(maps.Keys(stored["properties"].(object))))
+	var always []any
+	for name, property := range event {
+		if follow(t, doc, property)["type"] != "object" {
+			always = append(always, name)
+		}
+	}
+	require.ElementsMatch(t, always, stored["required"], "every scalar is answered")
+}
+
+func TestOpenAPIReferencesResolveAndAllComponentsAreUsed(t *testing.T) {
+	doc := document(t)
+	used := make(map[string]bool)
+	walk(doc, "#", func(pointer string, node object) {
+		if ref, ok := node["$ref"].(string); ok {
+			require.IsType(t, object{}, lookup(t, doc, ref), pointer)
+			used[ref] = true
+		}
+	})
+	for _, kind := range []string{"schemas", "parameters", "headers", "responses", "examples"} {
+		for name := range lookup(t, doc, "#/components/"+kind).(object) {
+			require.True(t, used["#/components/"+kind+"/"+name], "%s %s", kind, name)
+		}
+	}
+}
+
+func TestOpenAPIExamplesAreValid(t *testing.T) {
+	doc := document(t)
+	compiled := closed(t, doc)
+	bodies, singles := 0, 0
+	walk(doc, "#", func(pointer string, node object) {
+		if content, ok := node["content"].(object); ok && !strings.Contains(pointer, "/schemas/") {
+			require.NotEmpty(t, node["description"], pointer)
+			require.Equal(t, []string{"application/json"}, slices.Collect(maps.Keys(content)), pointer)
+			s := compiled(pointer + "/content/application~1json/schema")
+			examples := content["application/json"].(object)["examples"].(object)
+			require.NotEmpty(t, examples, pointer)
+			for name, example := range examples {
+				example := follow(t, doc, example)
+				require.NotEmpty(t, example["summary"], "%s %s", pointer, name)
+				require.NoError(t, s.Validate(example["value"]), "%s %s", pointer, name)
+				bodies++
+			}
+		}
+		if example, ok := node["example"]; ok {
+			require.NoError(t, compiled(pointer+"/schema").Validate(example), pointer)
+			singles++
+		}
+	})
+	require.Positive(t, bodies)
+	require.Positive(t, singles)
+}
+
+func TestOpenAPIReadOnlyExamplesCanBeSentAgain(t *testing.T) {
+	event := compile(t, schema.ChargeEventID)
+	stored := lookup(t, document(t), "#/components/examples/StoredEvent/value")
+	require.NoError(t, event.Validate(stored))
+}

@@ -1,0 +1,195 @@
+package chargeingest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/santhosh-tekuri/jsonschema/v5"
+)
+
+// Bounds of what a body may hold where no rule of the schema bounds it.
+const (
+	maxDepth       = 32   // nesting, the body's own object included
+	hopelessDepth  = 1000 // where reading on stops being worth it
+	maxNumberBytes = 128
+	maxExponent    = 999
+)
+
+// numberToken stands for any JSON number in a tree. No place of the contract
+// takes one, so the schema never sees a client's digits.
+type numberToken = json.Number
+
+const aNumber numberToken = "0"
+
+// treeBuilder makes the tree that the schema judges. The schema guides it:
+// what sits where the schema expects something else, or nothing, is skipped
+// and a placeholder of its kind takes its place, so that a tree is no larger
+// than the contract has room for.
+type treeBuilder struct {
+	dec *jsontext.Decoder
+}
+
+// hostileError is a number or a nesting beyond the bounds. Where the place has
+// a rule of the contract, the field is named.
+type hostileError struct {
+	path  string
+	ruled bool
+	what  string
+}
+
+func (e *hostileError) Error() string { return e.what }
+
+// failure words why the reading of a body ended early.
+func (b *treeBuilder) failure(err error) error {
+	var hostile *hostileError
+	if errors.As(err, &hostile) {
+		at := shorten(hostile.path)
+		if hostile.ruled && at != "" {
+			return fieldError(CodeInvalidField, at, at+" holds "+hostile.what)
+		}
+		return newError(CodeBadRequest, strings.TrimSuffix("the body holds "+hostile.what+" at "+at, " at "))
+	}
+	var syntax *jsontext.SyntacticError
+	if errors.As(err, &syntax) {
+		at := ""
+		if path := shorten(strings.Join(slices.Collect(syntax.JSONPointer.Tokens()), ".")); path != "" {
+			at = ", in " + path
+		}
+		what := "is not valid JSON"
+		if errors.Is(err, jsontext.ErrDuplicateName) {
+			what = "has two members of the same name"
+		}
+		return newError(CodeBadRequest, fmt.Sprintf("the body %s, at byte %d%s", what, syntax.ByteOffset, at))
+	}
+	return newError(CodeBadRequest, "the body is not whole JSON")
+}
+
+// isEnd says that a decoder's error is the end of the input.
+func isEnd(err error) bool { return errors.Is(err, io.EOF) }
+
+// atEnd says that nothing but white space is left.
+func (d *decoder) atEnd() bool {
+	_, err := d.ReadToken()
+	return isEnd(err)
+}
+
+// build reads the next value as the schema expects it at path.
+func (b *treeBuilder) build(s *jsonschema.Schema, path string) (any, error) {
+	s = resolve(s)
+	if s == nil || len(s.Types) == 0 {
+		return true, b.skip(path, false)
+	}
+	switch b.dec.PeekKind() {
+	case '{':
+		if !slices.Contains(s.Types, "object") {
+			return map[string]any{}, b.skip(path, true)
+		}
+		return b.object(s, path)
+	case '[':
+		if !slices.Contains(s.Types, "array") {
+			return []any{}, b.skip(path, true)
+		}
+		entries := []any{}
+		_, err := b.list(func(i int) error {
+			at := joinPath(path, strconv.Itoa(i))
+			if s.MaxItems >= 0 && i > s.MaxItems {
+				return b.skip(at, true)
+			}
+			entry, err := b.build(s.Items2020, at)
+			entries = append(entries, entry)
+			return err
+		})
+		return entries, err
+	}
+	tok, err := b.dec.ReadToken()
+	if err != nil {
+		return nil, err
+	}
+	switch tok.Kind() {
+	case '"':
+		return tok.String(), nil
+	case '0':
+		return aNumber, nil
+	case 't', 'f':
+		return tok.Bool(), nil
+	}
+	return nil, nil
+}
+
+func (b *treeBuilder) object(s *jsonschema.Schema, path string) (map[string]any, error) {
+	if _, err := b.dec.ReadToken(); err != nil {
+		return nil, err
+	}
+	object := make(map[string]any)
+	for b.dec.PeekKind() == '"' {
+		tok, err := b.dec.ReadToken()
+		if err != nil {
+			return nil, err
+		}
+		name := tok.String()
+		if object[name], err = b.build(s.Properties[name], joinPath(path, name)); err != nil {
+			return nil, err
+		}
+	}
+	_, err := b.dec.ReadToken() // the closing brace, or what is wrong in its place
+	return object, err
+}
+
+// list calls entry for each entry and returns how many there are.
+func (b *treeBuilder) list(entry func(i int) error) (int, error) {
+	if _, err := b.dec.ReadToken(); err != nil {
+		return 0, err
+	}
+	for i := 0; ; i++ {
+		switch b.dec.PeekKind() {
+		case ']', 0:
+			_, err := b.dec.ReadToken()
+			return i, err
+		}
+		if err := entry(i); err != nil {
+			return i, err
+		}
+	}
+}
+
+// skip reads over a value. Where no rule of the contract holds, its numbers
+// and its nesting are bounded; where one does, the rule rejects the value
+// anyway, and only a nesting too deep to read on ends the reading.
+func (b *treeBuilder) skip(path string, ruled bool) error {
+	bottom := b.dec.StackDepth()
+	for {
+		tok, err := b.dec.ReadToken()
+		if err != nil {
+			return err
+		}
+		depth := b.dec.StackDepth()
+		switch {
+		case depth > hopelessDepth, depth > maxDepth && !ruled:
+			return &hostileError{path, ruled, fmt.Sprintf("more than %d levels of nesting", maxDepth)}
+		case tok.Kind() == '0' && !ruled && isHostileNumber(tok.String()):
+			return &hostileError{path, ruled, fmt.Sprintf("a number of more than %d characters or with an exponent beyond %d", maxNumberBytes, maxExponent)}
+		case depth == bottom:
+			return nil
+		}
+	}
+}
+
+// isHostileNumber says that a JSON number is longer, or its exponent larger,
+// than honest ones are: programs that read it later may choke on it.
+func isHostileNumber(s string) bool {
+	if len(s) > maxNumberBytes {
+		return true
+	}
+	i := strings.IndexAny(s, "eE")
+	if i < 0 {
+		return false
+	}
+	exponent, err := strconv.Atoi(s[i+1:])
+	return err != nil || exponent > maxExponent || exponent < -maxExponent
+}

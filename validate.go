@@ -1,0 +1,429 @@
+package chargeingest
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/santhosh-tekuri/jsonschema/v5"
+
+	"example.com/chargeingest/schema"
+)
+
+// batchMember is the one member of a batch.
+const batchMember = "charge_datas"
+
+// validator turns the body of a request into events, or into the error that
+// names everything that is wrong with it. It knows no HTTP and does no I/O.
+//
+// A body is decoded into structs and checked on the way that is fast; most
+// stop there. Where the check is not sure, the JSON Schema judges a bounded
+// tree of the same bytes. Only the schema, and the rules that it cannot
+// express, ever reject.
+type validator struct {
+	single, batch *jsonschema.Schema
+	rank          map[string]int // of the members of an event, in the table's order
+	maxEvents     int
+	keepUnknown   bool
+	rules         crossRules
+	slots         chan struct{} // bounds how many bodies the schema judges at once
+}
+
+func newValidator(maxEvents int, keepUnknown bool, rules crossRules) (*validator, error) {
+	c := jsonschema.NewCompiler()
+	c.AssertFormat = true
+	c.ExtractAnnotations = true
+	c.Formats["date-time"] = func(v any) bool {
+		s, ok := v.(string)
+		return !ok || isDateTime(s)
+	}
+	for id, text := range map[string]string{
+		schema.ChargeEventID:  schema.ChargeEvent(),
+		schema.ChargeEventsID: schema.ChargeEvents(),
+	} {
+		if err := c.AddResource(id, strings.NewReader(text)); err != nil {
+			return nil, fmt.Errorf("JSON Schema: %w", err)
+		}
+	}
+	v := &validator{
+		maxEvents: maxEvents, keepUnknown: keepUnknown, rules: rules,
+		slots: make(chan struct{}, runtime.GOMAXPROCS(0)),
+	}
+	var err error
+	if v.single, err = c.Compile(schema.ChargeEventID); err != nil {
+		return nil, fmt.Errorf("JSON Schema: %w", err)
+	}
+	if v.batch, err = c.Compile(schema.ChargeEventsID); err != nil {
+		return nil, fmt.Errorf("JSON Schema: %w", err)
+	}
+	if v.rank, err = memberOrder(schema.ChargeEvent()); err != nil {
+		return nil, fmt.Errorf("JSON Schema: %w", err)
+	}
+	return v, nil
+}
+
+// memberOrder returns the place of each member in the schema's text: the
+// compiled schema has them in a map.
+func memberOrder(text string) (map[string]int, error) {
+	rank := make(map[string]int)
+	d := newDecoder([]byte(text))
+	err := d.object(func(name string) error {
+		if name != "properties" {
+			return d.SkipValue()
+		}
+		return d.object(func(name string) error {
+			rank[name] = len(rank)
+			return d.SkipValue()
+		})
+	})
+	return rank, err
+}
+
+// validate returns the events of a body received at now. An error that is an
+// *Error is the answer to the client.
+func (v *validator) validate(ctx context.Context, body []byte, route Route, now time.Time) ([]ChargeEvent, error) {
+	events, fit, sure := v.decode(body, route, now)
+	if sure {
+		return events, nil
+	}
+	select {
+	case v.slots <- struct{}{}:
+		defer func() { <-v.slots }()
+	case <-ctx.Done():
+		return nil, unavailableError("the request was given up before it was validated", ctx.Err())
+	}
+	if err := v.judge(body, route, now); err != nil {
+		return nil, err
+	}
+	if !fit {
+		return nil, errors.New("the schema accepts a body that the decoder cannot read")
+	}
+	return events, nil
+}
+
+// decode is the fast way. The events are whole where fit is true; they are
+// valid beyond doubt where sure is.
+func (v *validator) decode(body []byte, route Route, now time.Time) (events []ChargeEvent, fit, sure bool) {
+	d := newDecoder(body)
+	var err error
+	if route == RouteSingle {
+		events = make([]ChargeEvent, 1)
+		err = d.event(&events[0])
+	} else {
+		err = d.batch(func(ev *ChargeEvent) {
+			if len(events) <= v.maxEvents { // one too many is enough to know
+				events = append(events, *ev)
+			}
+		})
+	}
+	if err != nil || !d.atEnd() || d.misfit {
+		return nil, false, false
+	}
+	sure = !d.unsure && len(events) > 0 && len(events) <= v.maxEvents
+	for i := 0; sure && i < len(events); i++ {
+		sure = accepts(&events[i]) && len(v.rules.check(events[i].crossFields(), now)) == 0
+	}
+	return events, true, sure
+}
+
+// finding is a violation and its place in the order of the answer.
+type finding struct {
+	Violation
+	index int // of the event in the batch, -1 beside all events
+	rank  int // of the member in the table, behind it where it is not there
+}
+
+func compareFindings(a, b finding) int {
+	return cmp.Or(
+		cmp.Compare(a.index, b.index),
+		cmp.Compare(a.rank, b.rank),
+		comparePaths(a.Field, b.Field),
+		cmp.Compare(a.Code, b.Code),
+	)
+}
+
+// comparePaths orders dotted paths by their parts, list indexes as numbers.
+func comparePaths(a, b string) int {
+	return slices.CompareFunc(strings.Split(a, "."), strings.Split(b, "."), func(a, b string) int {
+		m, errA := strconv.Atoi(a)
+		n, errB := strconv.Atoi(b)
+		if errA == nil && errB == nil {
+			return cmp.Compare(m, n)
+		}
+		return cmp.Compare(a, b)
+	})
+}
+
+// judge returns what is wrong with a body, nil where nothing is.
+func (v *validator) judge(body []byte, route Route, now time.Time) error {
+	if err := checkText(body); err != nil {
+		return err
+	}
+	b := &treeBuilder{dec: jsontext.NewDecoder(bytes.NewBuffer(body))}
+	if b.dec.PeekKind() != '{' {
+		if err := b.skip("", false); err != nil {
+			return b.failure(err)
+		}
+		return newError(CodeBadRequest, "the body must be a JSON object")
+	}
+	var found []finding
+	var err error
+	if route == RouteSingle {
+		var tree any
+		if tree, err = b.build(v.single, ""); err == nil {
+			found = v.findings(v.single, tree, -1)
+			found = append(found, v.crossFindings(tree, -1, now)...)
+		}
+	} else {
+		found, err = v.judgeBatch(b, now)
+	}
+	if err != nil {
+		return b.failure(err)
+	}
+	if _, err := b.dec.ReadToken(); !isEnd(err) {
+		return newError(CodeBadRequest, fmt.Sprintf("the body goes on after its JSON value, at byte %d", b.dec.InputOffset()))
+	}
+	return asError(found)
+}
+
+// asError puts findings in order, one per path and code; nil for none.
+func asError(found []finding) error {
+	if len(found) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(found, compareFindings)
+	found = slices.CompactFunc(found, func(a, b finding) bool { return a.Field == b.Field && a.Code == b.Code })
+	violations := make([]Violation, 0, min(len(found), maxViolations))
+	for _, f := range found[:min(len(found), maxViolations)] {
+		f.Field = shorten(f.Field)
+		violations = append(violations, f.Violation)
+	}
+	return violationsError(violations)
+}
+
+// checkText finds what makes a body no JSON at all.
+func checkText(body []byte) error {
+	switch {
+	case len(bytes.TrimLeft(body, " \t\r\n")) == 0:
+		return newError(CodeBadRequest, "the body is empty; it must be a JSON object")
+	case bytes.HasPrefix(body, []byte("\ufeff")):
+		return newError(CodeBadRequest, "the body starts with a byte-order mark; send the JSON without it")
+	case !utf8.Valid(body):
+		return newError(CodeBadRequest, "the body is not valid UTF-8")
+	}
+	return nil
+}
+
+// judgeBatch judges each event in a batch of its own, so that the tree of one
+// event at a time is in memory, and no more are judged once the answer is full.
+func (v *validator) judgeBatch(b *treeBuilder, now time.Time) ([]finding, error) {
+	if _, err := b.dec.ReadToken(); err != nil {
+		return nil, err
+	}
+	var found []finding
+	wrapper := make(map[string]any)
+	judged := false
+	for b.dec.PeekKind() == '"' {
+		tok, err := b.dec.ReadToken()
+		if err != nil {
+			return nil, err
+		}
+		name := tok.String()
+		if name != batchMember || b.dec.PeekKind() != '[' {
+			if wrapper[name], err = b.build(v.batch.Properties[name], name); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		count, err := b.list(func(i int) error {
+			at := joinPath(batchMember, strconv.Itoa(i))
+			if i >= v.maxEvents {
+				return b.skip(at, true)
+			}
+			tree, err := b.build(v.single, at)
+			if err == nil && len(found) < maxViolations {
+				found = append(found, v.findings(v.batch, map[string]any{batchMember: []any{tree}}, i)...)
+				found = append(found, v.crossFindings(tree, i, now)...)
+			}
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		if count > v.maxEvents {
+			found = append(found, finding{index: -1, Violation: Violation{
+				Code: CodeInvalidField, Field: batchMember,
+				Message: fmt.Sprintf("%s must have at most %d events, it has %d", batchMember, v.maxEvents, count),
+			}})
+		}
+		if judged = count > 0; !judged {
+			wrapper[batchMember] = []any{}
+		}
+	}
+	if _, err := b.dec.ReadToken(); err != nil {
+		return nil, err
+	}
+	beside := v.findings(v.batch, wrapper, -1)
+	if judged {
+		// The events are not in the wrapper, they were judged one by one.
+		beside = slices.DeleteFunc(beside, func(f finding) bool { return f.Code == CodeMissingField })
+	}
+	return append(found, beside...), nil
+}
+
+// findings are what the schema objects to in a tree. With an index of 0 or
+// more the tree is a batch of one event, which has that index in the request.
+func (v *validator) findings(s *jsonschema.Schema, tree any, index int) []finding {
+	err := s.Validate(tree)
+	var verdict *jsonschema.ValidationError
+	if !errors.As(err, &verdict) {
+		return nil
+	}
+	var found []finding
+	for _, leaf := range leaves(nil, verdict) {
+		var at []string
+		if leaf.InstanceLocation != "" {
+			at = strings.Split(leaf.InstanceLocation[1:], "/")
+		}
+		place, value := locate(s, tree, at)
+		if index >= 0 && len(at) > 1 {
+			at[1] = strconv.Itoa(index)
+		}
+		keyword := leaf.KeywordLocation[strings.LastIndexByte(leaf.KeywordLocation, '/')+1:]
+		for _, violation := range v.violations(keyword, strings.Join(at, "."), place, value) {
+			found = append(found, finding{Violation: violation, index: index, rank: v.rankOf(violation.Field, s == v.batch)})
+		}
+	}
+	return found
+}
+
+// rankOf is the rank of the member of the event that a path leads into.
+func (v *validator) rankOf(path string, inBatch bool) int {
+	parts := strings.SplitN(path, ".", 4)
+	if inBatch {
+		parts = parts[min(2, len(parts)):]
+	}
+	if len(parts) == 0 {
+		return -1 // the event itself
+	}
+	if rank, ok := v.rank[parts[0]]; ok {
+		return rank
+	}
+	return len(v.rank)
+}
+
+// leaves appends the errors that have no causes.
+func leaves(list []*jsonschema.ValidationError, e *jsonschema.ValidationError) []*jsonschema.ValidationError {
+	if len(e.Causes) == 0 {
+		return append(list, e)
+	}
+	for _, cause := range e.Causes {
+		list = leaves(list, cause)
+	}
+	return list
+}
+
+// locate returns the schema and the value of a place in a tree.
+func locate(s *jsonschema.Schema, tree any, at []string) (*jsonschema.Schema, any) {
+	s = resolve(s)
+	for _, part := range at {
+		switch t := tree.(type) {
+		case map[string]any:
+			s, tree = resolve(s.Properties[part]), t[part]
+		case []any:
+			i, _ := strconv.Atoi(part)
+			s, tree = resolve(s.Items2020), t[i]
+		}
+	}
+	return s, tree
+}
+
+// resolve follows references to the definition that has the rule.
+func resolve(s *jsonschema.Schema) *jsonschema.Schema {
+	for s != nil && s.Ref != nil {
+		s = s.Ref
+	}
+	return s
+}
+
+// violations words what a keyword of the schema objects to. The schema's own
+// description says what is valid; see the comment in its text.
+func (v *validator) violations(keyword, path string, place *jsonschema.Schema, value any) []Violation {
+	switch keyword {
+	case "required":
+		var list []Violation
+		for _, name := range place.Required {
+			if _, ok := value.(map[string]any)[name]; !ok {
+				at := joinPath(path, name)
+				list = append(list, Violation{Code: CodeMissingField, Field: at, Message: shorten(at) +
+					" is missing; it must be " + resolve(place.Properties[name]).Description})
+			}
+		}
+		return list
+	case "additionalProperties":
+		// A batch's own members cannot be kept: they belong to no event.
+		if v.keepUnknown && place != v.batch {
+			return nil
+		}
+		var list []Violation
+		for name := range value.(map[string]any) {
+			if place.Properties[name] == nil {
+				at := joinPath(path, name)
+				list = append(list, Violation{Code: CodeInvalidField, Field: at, Message: shorten(at) +
+					" is not a known field; known here are " + strings.Join(slices.Sorted(maps.Keys(place.Properties)), ", ")})
+			}
+		}
+		return list
+	}
+	message := shorten(path) + " must be " + place.Description
+	if _, ok := value.(numberToken); ok && slices.Contains(place.Types, "string") {
+		message += "; it was sent as a JSON number: send it as a quoted string"
+	}
+	return []Violation{{Code: CodeInvalidField, Field: path, Message: message}}
+}
+
+// crossFindings are what the rules beyond the schema object to in a tree.
+func (v *validator) crossFindings(tree any, index int, now time.Time) []finding {
+	event, ok := tree.(map[string]any)
+	if !ok {
+		return nil
+	}
+	period, _ := event["period"].(map[string]any)
+	reference := member(event, "reference")
+	if reference == nil && event["reference"] != nil {
+		reference = new("malformed") // the schema's finding, not a missing field too
+	}
+	fields := crossFields{
+		reference: reference, timestamp: member(event, "timestamp"),
+		startAt: member(period, "start_at"), endAt: member(period, "end_at"),
+	}
+	var found []finding
+	for _, violation := range v.rules.check(fields, now) {
+		f := finding{Violation: violation, index: index, rank: v.rankOf(violation.Field, false)}
+		if index >= 0 {
+			prefix := joinPath(batchMember, strconv.Itoa(index))
+			f.Field = joinPath(prefix, f.Field)
+			f.Message = joinPath(prefix, f.Message)
+		}
+		found = append(found, f)
+	}
+	return found
+}
+
+// member is a string member of a tree, nil where it is not there or no string.
+func member(object map[string]any, name string) *string {
+	if s, ok := object[name].(string); ok {
+		return &s
+	}
+	return nil
+}
