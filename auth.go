@@ -166,13 +166,13 @@ func newKeyEntry(key Key) (keyEntry, error) {
 	}
 	switch {
 	case (key.Secret == "") == (key.SHA256 == nil):
-		return e, errors.New("exactly one of Secret and SHA256 must be set")
+		return e, errors.New("exactly one of the fields Secret and SHA256 must be set")
 	case key.SHA256 != nil && len(key.SHA256) != sha256.Size:
-		return e, fmt.Errorf("SHA256 must be %d bytes, it has %d", sha256.Size, len(key.SHA256))
+		return e, fmt.Errorf("field SHA256 must be %d bytes, it has %d", sha256.Size, len(key.SHA256))
 	case len(key.Platforms) == 0 || slices.Contains(key.Platforms, ""):
-		return e, errors.New("Platforms must name at least one platform, none of them empty")
+		return e, errors.New("field Platforms must name at least one platform, none of them empty")
 	case len(key.Permissions) == 0:
-		return e, errors.New("Permissions must have at least one permission")
+		return e, errors.New("field Permissions must have at least one permission")
 	}
 	for _, p := range key.Permissions {
 		if p != PermissionIngest && p != PermissionView {

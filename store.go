@@ -211,7 +211,9 @@ type Query struct {
 type Order int
 
 const (
-	Descending Order = iota // last stored first
+	// Descending is last stored first. The default.
+	Descending Order = iota
+	// Ascending is first stored first, the order to follow events in.
 	Ascending
 )
 

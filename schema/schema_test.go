@@ -150,6 +150,13 @@ func TestExamplesInTheSchemaAreValid(t *testing.T) {
 	}
 }
 
+func TestAnEventIsAnObject(t *testing.T) {
+	event := compile(t, schema.ChargeEventID)
+	for _, text := range []string{`null`, `[]`, `"x"`, `1`} {
+		require.Equal(t, []string{" type"}, faults(t, event, parse(t, text)), text)
+	}
+}
+
 func TestOnlyTheFourIdentifiersAreRequired(t *testing.T) {
 	event := compile(t, schema.ChargeEventID)
 	required := []string{"product_item_id", "pricing_id", "pricing_item_id", "pricing_item_config_id"}

@@ -1,0 +1,30 @@
+# The commands that people type; `make check` is what .ci/run does, less the
+# installing and the fuzzing.
+
+.PHONY: run test race lint cover fuzz check
+
+run:
+	go run ./example
+
+test:
+	go test work
+
+race:
+	go test -race work
+
+lint:
+	golangci-lint run ./...
+	cd example && golangci-lint run ./...
+
+# Statement coverage of the packages that keep the events.
+cover:
+	go test -coverpkg=.,./memstore,./sqlitestore,./storetest -coverprofile=coverage.out ./...
+	go tool cover -func=coverage.out | tail -n 1
+
+# One target for a while: make fuzz TARGET=FuzzBody TIME=10m
+TARGET ?= FuzzBody
+TIME ?= 1m
+fuzz:
+	go test -run '^$$' -fuzz '^$(TARGET)$$' -fuzztime $(TIME) -fuzzminimizetime 10x .
+
+check: lint test race

@@ -1,0 +1,219 @@
+package chargeingest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+var fuzzNow = time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
+
+// fuzzValidators are the settings that change what is accepted.
+func fuzzValidators(tb testing.TB) map[string]*validator {
+	tb.Helper()
+	made := make(map[string]*validator)
+	for name, set := range map[string]struct {
+		keep  bool
+		rules crossRules
+	}{
+		"reject unknown":    {},
+		"keep unknown":      {keep: true},
+		"strict with rules": {rules: crossRules{maxFutureSkew: time.Hour, requireReference: true}},
+	} {
+		v, err := newValidator(3, set.keep, set.rules)
+		require.NoError(tb, err)
+		made[name] = v
+	}
+	return made
+}
+
+// requireTwoPathsAgree holds a body to the promise of the two paths: what the
+// fast accept takes the schema takes too, as the same events; what the schema
+// takes the decoder could read; and the answer is the one of the slow path.
+func requireTwoPathsAgree(t *testing.T, v *validator, body []byte, route Route) {
+	t.Helper()
+	verdict := v.judge(body, route, fuzzNow)
+	events, fit, sure := v.decode(body, route, fuzzNow)
+	if sure {
+		require.NoError(t, verdict, "the fast accept took what the schema rejects")
+	}
+	if verdict == nil {
+		require.True(t, fit, "the schema accepts what the decoder cannot read")
+		requireSameEvents(t, body, route, events)
+	}
+	got, err := v.validate(context.Background(), body, route, fuzzNow)
+	if verdict != nil {
+		require.Equal(t, verdict, err)
+		var e *Error
+		require.ErrorAs(t, err, &e)
+		require.Equal(t, 400, e.Status)
+		require.LessOrEqual(t, len(e.body()), maxErrorBytes)
+		require.True(t, json.Valid(e.body()))
+		return
+	}
+	require.NoError(t, err)
+	require.Equal(t, events, got)
+}
+
+// requireSameEvents compares what was sent with what will be stored.
+func requireSameEvents(t *testing.T, body []byte, route Route, events []ChargeEvent) {
+	t.Helper()
+	sent, err := parseContent(body)
+	require.NoError(t, err)
+	list := []any{sent}
+	if route == RouteBatch {
+		list = sent[batchMember].([]any)
+	}
+	require.Len(t, events, len(list))
+	for i := range events {
+		rec := newEvent(&events[i], fuzzNow)
+		kept, err := parseContent(rec.Content)
+		require.NoError(t, err)
+		was := list[i].(map[string]any)
+		delete(was, "id")
+		delete(was, "object_type")
+		if rec.TimestampAssigned {
+			delete(kept, "timestamp")
+		}
+		require.Empty(t, differingPaths(nil, "", was, kept))
+
+		again := newEvent(&events[i], fuzzNow.Add(time.Hour))
+		require.Equal(t, rec.Digest, again.Digest)
+		diff, err := Differences(asStored(&rec), &again)
+		require.NoError(t, err)
+		require.Empty(t, diff, "an event differs from itself sent later")
+	}
+}
+
+const fuzzEvent = `{"product_item_id":"proi_1","pricing_id":"pric_1","pricing_item_id":"prii_1","pricing_item_config_id":"pico_1",` +
+	`"customer_id":"cust_1","customer_reference":null,"pricing_plan_subscription_id":"pps_1","pricing_plan_subscription_reference":"sub 1",` +
+	`"pricing_plan_subscription_selector":{"data":[{"field":"PRICING_PLAN_REFERENCE","value":"a"}],"rules":[{"field":"PRICING_PLAN_REFERENCE","type":"EQUALS"}],` +
+	`"filters":[{"field":"BILLING_ENTITY_REGISTERED_ADDRESS_COUNTRY","type":"IN","value":"NL,BE"}],"fallback":null},` +
+	`"reference":"r-1","description":"GPU hours","value":{"id":"v","reference":"w","number":"-12.50","amount":{"quantity":"0.1","currency":"EUR"},"count":"7"},` +
+	`"period":{"start_at":"2026-05-01T00:00:00Z","end_at":"2026-06-01t00:00:00.5z","ratio":"0.5"},"timestamp":"2026-09-01T09:00:29+09:00","id":null,"object_type":"x"}`
+
+func FuzzBody(f *testing.F) {
+	batch := `{"charge_datas":[` + fuzzEvent + `]}`
+	for _, seed := range []string{
+		fuzzEvent, batch, `{"charge_datas":[` + fuzzEvent + `,{},1,null]}`, `{"charge_datas":[]}`, `{"charge_datas":{}}`,
+		`{}`, `[]`, ``, ` `, `{`, `{"a":1,"a":2}`, `{"id":1e1000001}`, `{"x":[[[[]]]],"value":{"number":1e999999}}`,
+		strings.Replace(fuzzEvent, `"value":{`, `"value":{"extra":{"deep":[1,2,{"a":null}]},`, 1),
+		strings.Replace(fuzzEvent, `"id":null`, `"id":{"a":[1]}`, 1), fuzzEvent + fuzzEvent, "\ufeff{}", `{"a":"\ud800"}`,
+		strings.Replace(batch, `{"charge_datas"`, `{"charge_datas.0":1,"charge_datas"`, 1),
+	} {
+		f.Add([]byte(seed))
+	}
+	validators := fuzzValidators(f)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		for _, v := range validators {
+			requireTwoPathsAgree(t, v, body, RouteSingle)
+			requireTwoPathsAgree(t, v, body, RouteBatch)
+		}
+	})
+}
+
+// fuzzPlaces are the members of fuzzEvent, each with the text of its value.
+func fuzzPlaces(tb testing.TB) []string {
+	tb.Helper()
+	var places []string
+	for _, text := range []string{
+		`"proi_1"`, `"pric_1"`, `"prii_1"`, `"pico_1"`, `"cust_1"`, `null,"pricing_plan_subscription_id"`, `"pps_1"`, `"sub 1"`,
+		`{"data"`, `[{"field":"PRICING_PLAN_REFERENCE","value":"a"}]`, `"PRICING_PLAN_REFERENCE","value"`, `"a"`,
+		`"PRICING_PLAN_REFERENCE","type"`, `"EQUALS"`, `"IN"`, `"NL,BE"`, `"BILLING_ENTITY_REGISTERED_ADDRESS_COUNTRY"`,
+		`null},"reference"`, `"r-1"`, `"GPU hours"`, `"v"`, `"w"`, `"-12.50"`, `{"quantity":"0.1","currency":"EUR"}`, `"0.1"`, `"EUR"`, `"7"`,
+		`"2026-05-01T00:00:00Z"`, `"2026-06-01t00:00:00.5z"`, `"0.5"`, `"2026-09-01T09:00:29+09:00"`, `null,"object_type"`, `"x"`,
+	} {
+		require.Equal(tb, 1, strings.Count(fuzzEvent, text), text)
+		places = append(places, text)
+	}
+	return places
+}
+
+// FuzzMember puts a value in the place of one member of a valid event, as raw
+// JSON and as a string, which reaches the rules of single fields faster than
+// whole bodies do.
+func FuzzMember(f *testing.F) {
+	places := fuzzPlaces(f)
+	for i := range places {
+		for j, value := range []string{
+			``, `null`, `1`, `1e400`, `true`, `[]`, `{}`, `""`, `[null]`, `[{}]`, `{"a":1}`, "a\tb", "é", "a b+c-d_e\v", strings.Repeat("9", 38), strings.Repeat("9", 39),
+			"-0.1", "1.", ".5", "+1", "1e5", "2026-02-29T00:00:00Z", "2024-02-29T23:59:60Z", "0000-01-01T00:00:00Z", "2026-09-01T00:00:00.1234567890Z", "9999-12-31T23:59:59.999999999-23:59",
+			strings.Repeat("é", 256), strings.Repeat("é", 257), "\x7f", "LATEST", "CONTAINS", "USD",
+		} {
+			if (i+j)%4 == 0 { // the rest is the fuzzer's
+				f.Add(uint8(i), value)
+			}
+		}
+	}
+	validators := fuzzValidators(f)
+	f.Fuzz(func(t *testing.T, place uint8, value string) {
+		quoted, err := json.Marshal(value)
+		require.NoError(t, err)
+		old := places[int(place)%len(places)]
+		first, _, _ := strings.Cut(old, ",")
+		if strings.HasPrefix(old, "{") || strings.HasPrefix(old, "[") {
+			first = old
+		}
+		for _, text := range []string{value, string(quoted)} {
+			with := text + strings.TrimPrefix(old, first)
+			body := []byte(strings.Replace(fuzzEvent, old, with, 1))
+			for _, v := range validators {
+				requireTwoPathsAgree(t, v, body, RouteSingle)
+				requireTwoPathsAgree(t, v, fmt.Appendf(nil, `{"charge_datas":[%s,%s]}`, fuzzEvent, body), RouteBatch)
+			}
+		}
+	})
+}
+
+// FuzzDateTime holds parseDateTime to the schema's pattern, which knows no
+// calendar, and to time.Parse, which is laxer about the rest.
+func FuzzDateTime(f *testing.F) {
+	for _, seed := range []string{
+		"2026-09-01T09:00:29+09:00", "2026-09-01t09:00:29.000000001z", "2024-02-29T00:00:00Z", "2023-02-29T00:00:00Z",
+		"0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59.999999999-23:59", "2026-09-01T23:59:60Z", "2026-09-01T09:00:29,5Z",
+		"2026-09-01T09:00:29.Z", "2026-09-01T9:00:29Z", "2026-09-01T09:00:29+24:00", "2026-09-01T24:00:00Z", "2026-13-01T00:00:00Z",
+	} {
+		f.Add(seed)
+	}
+	pattern := resolve(fuzzValidators(f)["reject unknown"].single.Properties["timestamp"]).Pattern
+	f.Fuzz(func(t *testing.T, s string) {
+		got, ok := parseDateTime(s)
+		want, err := time.Parse(time.RFC3339Nano, strings.ToUpper(s))
+		require.Equal(t, err == nil && pattern.MatchString(s), ok, "%q", s)
+		if ok {
+			require.True(t, want.Equal(got), "%s: %s is not %s", s, got, want)
+		}
+	})
+}
+
+// FuzzQuery holds the query string of a listing to its bounds.
+func FuzzQuery(f *testing.F) {
+	for _, seed := range []string{
+		"", "limit=1000&order=asc&after=abc", "limit=0", "limit=01", "limit=1&limit=2", "x=1", "from=2026-09-01T00:00:00%2B02:00&to=2026-09-01T00:00:00Z",
+		"customer_id=%00", "reference=", "%zz", "a;b", "reference=a&customer_id=b&customer_reference=c&pricing_plan_subscription_id=d&product_item_id=e",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		q, err := parseQuery(raw)
+		if err != nil {
+			var e *Error
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, CodeInvalidField, e.Code)
+			require.LessOrEqual(t, len(e.body()), maxErrorBytes)
+			require.True(t, json.Valid(e.body()))
+			return
+		}
+		require.True(t, q.Limit >= 1 && q.Limit <= maxLimit)
+		values, err := url.ParseQuery(raw)
+		require.NoError(t, err)
+		require.Equal(t, values.Get("reference"), q.Reference)
+		require.Equal(t, values.Get("after"), q.After)
+	})
+}
