@@ -99,11 +99,15 @@ func (h *Handler) bodySize(r *http.Request, gzipped bool) int64 {
 func (h *Handler) readBody(x *exchange, gzipped bool, dst *bytes.Buffer) error {
 	limit := h.cfg.MaxBodyBytes
 	if x.r.ContentLength > limit {
-		// The connection is of no more use with so much unread on it.
-		x.header().Set("Connection", "close")
 		return tooLargeError(limit)
 	}
+	if x.r.Body == nil { // a request that was made by hand, not by a server
+		return nil
+	}
 	body := io.Reader(http.MaxBytesReader(x.w, x.r.Body, limit))
+	if !gzipped && x.r.ContentLength > 0 {
+		dst.Grow(int(x.r.ContentLength) + bytes.MinRead)
+	}
 	if gzipped {
 		zipped, err := gzip.NewReader(body)
 		if err != nil {

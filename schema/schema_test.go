@@ -215,8 +215,9 @@ func TestBatch(t *testing.T) {
 		`{"charge_datas": ` + wholeEvent + `}`:      {"charge_datas type"},
 		`{"charge_datas": ["x"]}`:                   {"charge_datas.0 type"},
 		`{"charge_datas": [` + wholeEvent + `,{}]}`: {"charge_datas.1 required"},
-		`{}`: {" required"},
-		`[]`: {" type"},
+		`{}`:   {" required"},
+		`null`: {" type"},
+		`[]`:   {" type"},
 		`{"charge_datas": [` + wholeEvent + `], "x": 1}`: {" additionalProperties"},
 	} {
 		require.Equal(t, want, faults(t, batch, parse(t, body)), body)

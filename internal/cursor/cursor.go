@@ -1,0 +1,34 @@
+// Package cursor writes a place in the order of storing as the text that
+// clients page with.
+package cursor
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+
+	"example.com/chargeingest"
+)
+
+// Encode returns the cursor behind the event with this sequence number: eleven
+// URL-safe characters.
+func Encode(seq int64) string {
+	var raw [8]byte
+	binary.BigEndian.PutUint64(raw[:], uint64(seq))
+	return base64.RawURLEncoding.EncodeToString(raw[:])
+}
+
+// Decode returns the sequence number of a cursor. The error is
+// chargeingest.ErrBadCursor.
+func Decode(s string) (int64, error) {
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	// The decoder passes over line breaks, so the text is measured too.
+	if err != nil || len(raw) != 8 || len(s) != base64.RawURLEncoding.EncodedLen(8) {
+		return 0, fmt.Errorf("%w: %q", chargeingest.ErrBadCursor, s)
+	}
+	seq := int64(binary.BigEndian.Uint64(raw))
+	if seq < 0 {
+		return 0, fmt.Errorf("%w: %q", chargeingest.ErrBadCursor, s)
+	}
+	return seq, nil
+}
