@@ -103,10 +103,10 @@ func filter(field func(*Query) *string, rule func(string) bool) func(*Query, str
 }
 
 // instant reads a parameter into a time field of the query.
-func instant(field func(*Query) *time.Time) func(*Query, string) bool {
+func instant(field func(*Query) **time.Time) func(*Query, string) bool {
 	return func(q *Query, value string) bool {
 		t, ok := parseDateTime(value)
-		*field(q) = t
+		*field(q) = &t
 		return ok
 	}
 }
@@ -126,8 +126,8 @@ func parameters() []parameter {
 		{"pricing_plan_subscription_id", identifier, filter(func(q *Query) *string { return &q.PricingPlanSubscriptionID }, isIdentifier)},
 		{"pricing_plan_subscription_reference", identifier, filter(func(q *Query) *string { return &q.PricingPlanSubscriptionReference }, isIdentifier)},
 		{"product_item_id", identifier, filter(func(q *Query) *string { return &q.ProductItemID }, isIdentifier)},
-		{"from", date, instant(func(q *Query) *time.Time { return &q.From })},
-		{"to", date, instant(func(q *Query) *time.Time { return &q.To })},
+		{"from", date, instant(func(q *Query) **time.Time { return &q.From })},
+		{"to", date, instant(func(q *Query) **time.Time { return &q.To })},
 		{"limit", "a whole number from 1 to 1000", readLimit},
 		{"after", "a cursor that the endpoint gave as next or position", filter(func(q *Query) *string { return &q.After }, isCursor)},
 		{"order", "desc or asc", readOrder},

@@ -195,8 +195,9 @@ type Query struct {
 	PricingPlanSubscriptionReference string
 	ProductItemID                    string
 
-	// From and To bound the event's timestamp, From ≤ t < To. Zero is open.
-	From, To time.Time
+	// From and To bound the event's timestamp, From ≤ t < To; nil is open.
+	// They are pointers because the zero time is an instant that events have.
+	From, To *time.Time
 
 	// After is a cursor of an earlier page: continue behind it, in Order.
 	After string

@@ -1,0 +1,180 @@
+package memstore
+
+import (
+	"context"
+	"slices"
+	"sort"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/internal/cursor"
+)
+
+// platform is all that is kept of one tenant. Sequences count per platform, so
+// that a cursor tells a tenant nothing about the others.
+type platform struct {
+	// events are in the order of storing; an event's sequence is its index
+	// here and one more.
+	events []*event
+
+	byID                map[string]*event
+	byReference         map[string]*event
+	byCustomerID        map[string][]*event
+	byCustomerReference map[string][]*event
+
+	requests map[string]request // by idempotency key
+}
+
+// event is a stored event with the fields that listings filter by.
+type event struct {
+	id       string
+	sequence int64
+	chargeingest.NewEvent
+}
+
+// request is what an idempotency key is bound to.
+type request struct {
+	route  chargeingest.Route
+	digest chargeingest.Digest
+	events []*event
+}
+
+func newPlatform() *platform {
+	return &platform{
+		byID:                make(map[string]*event),
+		byReference:         make(map[string]*event),
+		byCustomerID:        make(map[string][]*event),
+		byCustomerReference: make(map[string][]*event),
+		requests:            make(map[string]request),
+	}
+}
+
+// BoundRequest implements [chargeingest.Lookup].
+func (p *platform) BoundRequest(_ context.Context, _, key string) (*chargeingest.BoundRequest, error) {
+	r, ok := p.requests[key]
+	if !ok {
+		return nil, nil
+	}
+	bound := &chargeingest.BoundRequest{Route: r.route, Digest: r.digest}
+	for _, e := range r.events {
+		bound.Events = append(bound.Events, e.stored())
+	}
+	return bound, nil
+}
+
+// EventByReference implements [chargeingest.Lookup].
+func (p *platform) EventByReference(_ context.Context, _, reference string) (*chargeingest.StoredEvent, error) {
+	e := p.byReference[reference]
+	if e == nil {
+		return nil, nil
+	}
+	stored := e.stored()
+	return &stored, nil
+}
+
+func (p *platform) insert(e *event) {
+	p.events = append(p.events, e)
+	e.sequence = int64(len(p.events))
+	p.byID[e.id] = e
+	if e.Reference != "" {
+		p.byReference[e.Reference] = e
+	}
+	if e.CustomerID != "" {
+		p.byCustomerID[e.CustomerID] = append(p.byCustomerID[e.CustomerID], e)
+	}
+	if e.CustomerReference != "" {
+		p.byCustomerReference[e.CustomerReference] = append(p.byCustomerReference[e.CustomerReference], e)
+	}
+}
+
+// bind keeps what a request with an idempotency key was answered with.
+func (p *platform) bind(b chargeingest.Batch, receipt chargeingest.Receipt) {
+	r := request{route: b.Route, digest: b.Digest}
+	for i := range receipt.Outcomes {
+		r.events = append(r.events, p.byID[receipt.Outcomes[i].ID])
+	}
+	p.requests[b.IdempotencyKey] = r
+}
+
+// list returns the page behind the sequence after, where q.After is one.
+func (p *platform) list(q chargeingest.Query, after int64) chargeingest.Page {
+	candidates := p.candidates(q)
+	if q.Order == chargeingest.Ascending {
+		candidates = candidates[behind(candidates, after):]
+	} else if q.After != "" {
+		candidates = candidates[:behind(candidates, after-1)]
+	}
+	var page chargeingest.Page
+	last := after
+	for i, e := range candidates {
+		if q.Order != chargeingest.Ascending {
+			e = candidates[len(candidates)-1-i]
+		}
+		if !e.matches(q) {
+			continue
+		}
+		if len(page.Events) == q.Limit {
+			page.Next = cursor.Encode(last)
+			break
+		}
+		page.Events = append(page.Events, e.copied())
+		last = e.sequence
+	}
+	if q.Order == chargeingest.Ascending {
+		if page.Next == "" {
+			// All that is stored was looked at: no need to do it again.
+			last = int64(len(p.events))
+		}
+		page.Position = cursor.Encode(last)
+	}
+	return page
+}
+
+// behind returns the index of the first event with a greater sequence.
+func behind(events []*event, sequence int64) int {
+	return sort.Search(len(events), func(i int) bool { return events[i].sequence > sequence })
+}
+
+// candidates returns, in the order of storing, the events that can match.
+func (p *platform) candidates(q chargeingest.Query) []*event {
+	switch {
+	case q.Reference != "":
+		if e := p.byReference[q.Reference]; e != nil {
+			return []*event{e}
+		}
+		return nil
+	case q.CustomerID != "":
+		return p.byCustomerID[q.CustomerID]
+	case q.CustomerReference != "":
+		return p.byCustomerReference[q.CustomerReference]
+	}
+	return p.events
+}
+
+func (e *event) matches(q chargeingest.Query) bool {
+	pass := func(filter, field string) bool { return filter == "" || filter == field }
+	return pass(q.Reference, e.Reference) &&
+		pass(q.CustomerID, e.CustomerID) &&
+		pass(q.CustomerReference, e.CustomerReference) &&
+		pass(q.PricingPlanSubscriptionID, e.PricingPlanSubscriptionID) &&
+		pass(q.PricingPlanSubscriptionReference, e.PricingPlanSubscriptionReference) &&
+		pass(q.ProductItemID, e.ProductItemID) &&
+		(q.From == nil || !e.Timestamp.Before(*q.From)) &&
+		(q.To == nil || e.Timestamp.Before(*q.To))
+}
+
+// stored shares the bytes that are kept.
+func (e *event) stored() chargeingest.StoredEvent {
+	return chargeingest.StoredEvent{
+		ID:                e.id,
+		Content:           e.Content,
+		TimestampAssigned: e.TimestampAssigned,
+		Digest:            e.Digest,
+	}
+}
+
+// copied is what leaves the store.
+func (e *event) copied() chargeingest.StoredEvent {
+	stored := e.stored()
+	stored.Content = slices.Clone(stored.Content)
+	return stored
+}

@@ -1,0 +1,192 @@
+package storetest
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"example.com/chargeingest"
+)
+
+// draft is an event as a client writes it. The zero value sends only what is
+// required and leaves the timestamp out.
+type draft struct {
+	reference             string
+	customerID            string
+	customerReference     string
+	subscriptionID        string
+	subscriptionReference string
+	productItemID         string // empty: "item"
+	number                string // value.number; empty: "1.10"
+	timestamp             string // RFC 3339; empty: left out
+	extra                 string // JSON value of a member outside the contract; empty: none
+	received              time.Time
+	layout                layout
+}
+
+// layout is a way to spell one and the same event.
+type layout int
+
+const (
+	compact layout = iota
+	spaced
+	reversed
+	withoutNulls
+)
+
+func layouts() []layout { return []layout{compact, spaced, reversed, withoutNulls} }
+
+func (l layout) String() string {
+	return [...]string{"compact", "with white space", "in reversed order", "without nulls"}[l]
+}
+
+// received is the time of receipt of a draft that names none; its fraction is
+// not in an assigned timestamp.
+func received() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 987_654_321, time.UTC) }
+
+// event is what a handler would hand to a store.
+func (d draft) event() chargeingest.NewEvent {
+	if d.received.IsZero() {
+		d.received = received()
+	}
+	if d.productItemID == "" {
+		d.productItemID = "item"
+	}
+	// The digest is over what was sent, before a timestamp is assigned.
+	digest := sha256.Sum256([]byte(d.content()))
+	assigned := d.timestamp == ""
+	if assigned {
+		d.timestamp = d.assigned()
+	}
+	// RFC 3339 has its letters in either case, package time has not.
+	instant, err := time.Parse(time.RFC3339Nano, strings.ToUpper(d.timestamp))
+	if err != nil {
+		panic(fmt.Sprintf("storetest: a case has a malformed timestamp: %v", err))
+	}
+	return chargeingest.NewEvent{
+		Content:                          []byte(d.content()),
+		Reference:                        d.reference,
+		CustomerID:                       d.customerID,
+		CustomerReference:                d.customerReference,
+		PricingPlanSubscriptionID:        d.subscriptionID,
+		PricingPlanSubscriptionReference: d.subscriptionReference,
+		ProductItemID:                    d.productItemID,
+		Timestamp:                        instant,
+		TimestampAssigned:                assigned,
+		ReceivedAt:                       d.received,
+		Digest:                           digest,
+	}
+}
+
+// assigned is the timestamp of an event that was sent without one.
+func (d draft) assigned() string {
+	if d.received.IsZero() {
+		d.received = received()
+	}
+	return d.received.UTC().Format(time.RFC3339)
+}
+
+// member is a member of a JSON object, its value as JSON text.
+type member struct{ name, value string }
+
+func (d draft) content() string {
+	number := d.number
+	if number == "" {
+		number = "1.10"
+	}
+	members := []member{
+		{"product_item_id", quote(d.productItemID)},
+		{"pricing_id", `"pricing"`},
+		{"pricing_item_id", `"pricing-item"`},
+		{"pricing_item_config_id", `"pricing-item-config"`},
+		{"customer_id", nullable(d.customerID)},
+		{"customer_reference", nullable(d.customerReference)},
+		{"pricing_plan_subscription_id", nullable(d.subscriptionID)},
+		{"pricing_plan_subscription_reference", nullable(d.subscriptionReference)},
+		{"reference", nullable(d.reference)},
+		{"description", "null"},
+		{"value", d.layout.object(
+			member{"number", quote(number)},
+			member{"reference", "null"},
+			member{"amount", d.layout.object(member{"quantity", `"-0.00"`}, member{"currency", `"EUR"`})},
+		)},
+		{"timestamp", nullable(d.timestamp)},
+	}
+	if d.extra != "" {
+		members = append(members, member{"extra", d.extra})
+	}
+	return d.layout.object(members...)
+}
+
+func (l layout) object(members ...member) string {
+	open, colon, comma := "{", ":", ","
+	switch l {
+	case compact:
+	case spaced:
+		open, colon, comma = "{\n\t", " : ", "\r\n\t, "
+	case reversed:
+		slices.Reverse(members)
+	case withoutNulls:
+		members = slices.DeleteFunc(members, func(m member) bool { return m.value == "null" })
+	}
+	parts := make([]string, len(members))
+	for i, m := range members {
+		parts[i] = quote(m.name) + colon + m.value
+	}
+	return open + strings.Join(parts, comma) + "}"
+}
+
+func quote(s string) string {
+	// A string always has a JSON form.
+	text, _ := json.Marshal(s)
+	return string(text)
+}
+
+func nullable(s string) string {
+	if s == "" {
+		return "null"
+	}
+	return quote(s)
+}
+
+// batch is a request with these events; one event comes in on the route for
+// single events.
+func batch(platform string, drafts ...draft) chargeingest.Batch {
+	b := chargeingest.Batch{Platform: platform, Route: chargeingest.RouteBatch}
+	if len(drafts) == 1 {
+		b.Route = chargeingest.RouteSingle
+	}
+	h := sha256.New()
+	h.Write([]byte(b.Route))
+	for _, d := range drafts {
+		e := d.event()
+		h.Write(e.Digest[:])
+		b.Events = append(b.Events, e)
+	}
+	copy(b.Digest[:], h.Sum(nil))
+	return b
+}
+
+// keyed is the batch with an idempotency key.
+func keyed(key string, b chargeingest.Batch) chargeingest.Batch {
+	b.IdempotencyKey = key
+	return b
+}
+
+// acceptAll is the batch of a service that accepts every duplicate.
+func acceptAll(b chargeingest.Batch) chargeingest.Batch {
+	b.Duplicates = chargeingest.AcceptAll
+	return b
+}
+
+// referenced returns n drafts with the references prefix-0, prefix-1 and so on.
+func referenced(prefix string, n int) []draft {
+	drafts := make([]draft, n)
+	for i := range drafts {
+		drafts[i] = draft{reference: fmt.Sprintf("%s-%d", prefix, i)}
+	}
+	return drafts
+}

@@ -1,0 +1,52 @@
+package storetest_test
+
+import (
+	"path/filepath"
+	"testing"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/memstore"
+	"example.com/chargeingest/storetest"
+)
+
+// A store that lives no longer than its process needs one line. This would be
+// the function TestStore in a test file of the store.
+func ExampleRun() {
+	testStore := func(t *testing.T) {
+		storetest.Run(t, func(*testing.T) chargeingest.EventStore { return memstore.New() })
+	}
+	_ = testStore
+}
+
+// A store on a disk or a server shows what outlives it, too.
+func ExampleReopen() {
+	testStore := func(t *testing.T) {
+		reopen := func(t *testing.T, s chargeingest.EventStore) chargeingest.EventStore {
+			old := s.(*myStore)
+			if err := old.Close(); err != nil {
+				t.Fatal(err)
+			}
+			return openMyStore(t, old.path)
+		}
+		storetest.Run(t, func(t *testing.T) chargeingest.EventStore {
+			return openMyStore(t, filepath.Join(t.TempDir(), "charges.db"))
+		}, storetest.Reopen(reopen))
+	}
+	_ = testStore
+}
+
+// myStore stands for the store that is to be tested.
+type myStore struct {
+	*memstore.Store
+	path string
+}
+
+func openMyStore(t *testing.T, path string) *myStore {
+	s := &myStore{memstore.New(), path}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}

@@ -1,0 +1,293 @@
+package storetest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"example.com/chargeingest"
+)
+
+func answerFaults() []fault {
+	return []fault{
+		{"ids have no prefix", func(s *store) {
+			s.onOutcome(func(_ chargeingest.Batch, _ int, o *chargeingest.Outcome) { o.ID = o.ID[5:] })
+		}, []string{"an id is chda_ and 26 characters"}},
+		{"ids are random", func(s *store) {
+			s.onOutcome(func(_ chargeingest.Batch, _ int, o *chargeingest.Outcome) {
+				o.ID = o.ID[:5] + fmt.Sprintf("%026d", o.ID[len(o.ID)-1])
+			})
+		}, []string{"ids strictly increase in the order of storing, over all platforms"}},
+		{"ids follow the clock alone", func(s *store) {
+			s.onOutcome(func(b chargeingest.Batch, i int, o *chargeingest.Outcome) {
+				o.ID = chargeingest.FirstID(b.Events[i].ReceivedAt)[:15] + o.ID[15:]
+			})
+		}, []string{"ids increase though the time of receipt steps back"}},
+		{"content is parsed and written anew", func(s *store) {
+			s.onOutcome(func(_ chargeingest.Batch, _ int, o *chargeingest.Outcome) {
+				var v any
+				if json.Unmarshal(o.Content, &v) == nil {
+					o.Content, _ = json.Marshal(v)
+				}
+			})
+		}, []string{"content is kept byte for byte"}},
+		{"digests are not kept", func(s *store) {
+			s.onOutcome(func(_ chargeingest.Batch, _ int, o *chargeingest.Outcome) { o.Digest = chargeingest.Digest{} })
+		}, []string{"digest and TimestampAssigned are kept with the event"}},
+		{"answers share the bytes that are kept", shareBytes, []string{
+			"the slices of a receipt are the caller's to change",
+			"the slices of Get and List are the caller's to change",
+		}},
+	}
+}
+
+func batchFaults() []fault {
+	return []fault{
+		{"long batches are stored in two parts", inTwoParts, []string{"a batch of a thousand events is answered in the order sent"}},
+		{"events are stored one by one", oneByOne, []string{
+			"of a batch in conflict nothing is stored, whichever event is at fault",
+			"of a batch in conflict no reference is taken",
+		}},
+		{"an empty reference is a reference", func(s *store) {
+			s.onBatch(func(b *chargeingest.Batch) {
+				for i := range b.Events {
+					if b.Events[i].Reference == "" {
+						b.Events[i].Reference = "none"
+					}
+				}
+			})
+		}, []string{"events without a reference are never duplicates"}},
+		{"references are not unique within a batch", func(s *store) {
+			s.onBatch(func(b *chargeingest.Batch) {
+				seen := make(map[string]bool)
+				for i := range b.Events {
+					if seen[b.Events[i].Reference] {
+						b.Events[i].Reference = ""
+					}
+					seen[b.Events[i].Reference] = true
+				}
+			})
+		}, []string{
+			"the same event twice in a batch is stored once and answered in both places",
+			"a reference twice in a batch with other content is a conflict of the later event",
+			"a stored event twice in a batch is answered with the original in both places",
+			"a stored event twice in a batch is compared with the original each time",
+			"under AcceptAll the first of a batch wins",
+			"a batch of replays and new events stores the new ones and answers all in order",
+		}},
+	}
+}
+
+// inTwoParts stores the second half of a long batch before the first.
+func inTwoParts(s *store) {
+	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+		if len(b.Events) <= 500 {
+			return next(ctx, b)
+		}
+		first, second := b, b
+		first.Events, second.Events = b.Events[:500], b.Events[500:]
+		later, err := next(ctx, second)
+		if err != nil {
+			return later, err
+		}
+		receipt, err := next(ctx, first)
+		receipt.Outcomes = append(receipt.Outcomes, later.Outcomes...)
+		return receipt, err
+	})
+}
+
+// oneByOne stores the events of a batch up to the first that is refused.
+func oneByOne(s *store) {
+	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+		var all chargeingest.Receipt
+		for i := range b.Events {
+			one := b
+			one.Events = b.Events[i : i+1]
+			receipt, err := next(ctx, one)
+			var conflict *chargeingest.ConflictError
+			if errors.As(err, &conflict) {
+				conflict.Index = i
+			}
+			if err != nil {
+				return receipt, err
+			}
+			all.Outcomes = append(all.Outcomes, receipt.Outcomes...)
+		}
+		return all, nil
+	})
+}
+
+// shareBytes makes every answer about an event hold the same slice.
+func shareBytes(s *store) {
+	var mu sync.Mutex
+	kept := make(map[string][]byte)
+	share := func(e *chargeingest.StoredEvent) {
+		mu.Lock()
+		defer mu.Unlock()
+		if kept[e.ID] == nil {
+			kept[e.ID] = e.Content
+		}
+		e.Content = kept[e.ID]
+	}
+	s.onOutcome(func(_ chargeingest.Batch, _ int, o *chargeingest.Outcome) { share(&o.StoredEvent) })
+	s.onPage(func(_ chargeingest.Query, p *chargeingest.Page) {
+		for i := range p.Events {
+			share(&p.Events[i])
+		}
+	})
+	get := s.get
+	s.get = func(ctx context.Context, platform, id string) (chargeingest.StoredEvent, error) {
+		e, err := get(ctx, platform, id)
+		share(&e)
+		return e, err
+	}
+}
+
+func endingFaults() []fault {
+	return []fault{
+		{"contexts are ignored", func(s *store) {
+			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+				return next(context.WithoutCancel(ctx), b)
+			})
+		}, []string{"a call whose context has ended before it stores nothing"}},
+		{"a failure after storing is called ErrNotStored", func(s *store) {
+			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+				receipt, err := next(context.WithoutCancel(ctx), b)
+				if err == nil && !receipt.Outcomes[0].Replayed && strings.HasSuffix(b.IdempotencyKey, "7") {
+					return chargeingest.Receipt{}, chargeingest.ErrNotStored
+				}
+				return receipt, err
+			})
+		}, []string{
+			"a context that ends meanwhile never hides what was stored",
+			"a store that is closed while events come in keeps what it acknowledged",
+		}},
+		{"Close is ignored", func(s *store) { s.refuses = false }, []string{
+			"a closed store refuses every batch with ErrClosed",
+			"an open store is ready and a closed one is not",
+		}},
+		{"nothing outlives Close", func(s *store) { s.forgets = true }, []string{
+			"events outlive their store, in the order of storing",
+			"references outlive their store",
+			"keys outlive their store",
+			"cursors outlive their store",
+			"ids still increase after reopening",
+			"a store that is closed while events come in keeps what it acknowledged",
+		}},
+	}
+}
+
+func referenceFaults() []fault {
+	return []fault{
+		{"references are not unique", func(s *store) {
+			s.onBatch(func(b *chargeingest.Batch) {
+				for i := range b.Events {
+					b.Events[i].Reference = ""
+				}
+			})
+		}, []string{
+			"the same event sent again is answered with the original",
+			"a timestamp left out both times is the same",
+			"a stored event twice in a batch is answered with the original in both places",
+			"a batch of replays and new events stores the new ones and answers all in order",
+			"references outlive their store",
+		}},
+		{"references fold their case", func(s *store) {
+			s.onBatch(func(b *chargeingest.Batch) {
+				for i := range b.Events {
+					b.Events[i].Reference = strings.ToLower(b.Events[i].Reference)
+				}
+			})
+		}, []string{"references are compared whole and with their case"}},
+	}
+}
+
+func comparingFaults() []fault {
+	return []fault{
+		{"digests decide", digestsDecide, []string{
+			"content decides and not the digest or the layout",
+			"a timestamp left out both times is the same",
+			"a timestamp sent that equals the assigned one is the same",
+		}},
+		{"timestamps are not compared", func(s *store) {
+			s.onConflict(func(ctx context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, next appendFunc) (chargeingest.Receipt, error) {
+				if slices.Equal(conflict.Fields, []string{"timestamp"}) {
+					return next(ctx, acceptAll(b))
+				}
+				return chargeingest.Receipt{}, conflict
+			})
+		}, []string{
+			"a timestamp sent that is not the assigned one is a conflict",
+			"a timestamp sent first and left out then is a conflict",
+		}},
+		{"every duplicate is accepted", func(s *store) {
+			s.onBatch(func(b *chargeingest.Batch) { b.Duplicates = chargeingest.AcceptAll })
+		}, []string{
+			"other content is a conflict that names the event stored first and what differs",
+			"text is the same only as it is spelled",
+			"a reference twice in a batch with other content is a conflict of the later event",
+			"a stored event twice in a batch is compared with the original each time",
+			"of contents that race for a reference one is stored and the others conflict with it",
+		}},
+		{"AcceptAll is ignored", func(s *store) {
+			s.onBatch(func(b *chargeingest.Batch) { b.Duplicates = chargeingest.RejectChanged })
+		}, []string{
+			"under AcceptAll other content is answered with the original",
+			"under AcceptAll the first of a batch wins",
+		}},
+		{"a conflict does not say with what", func(s *store) {
+			s.onConflict(func(_ context.Context, _ chargeingest.Batch, conflict *chargeingest.ConflictError, _ appendFunc) (chargeingest.Receipt, error) {
+				conflict.EventID = ""
+				return chargeingest.Receipt{}, conflict
+			})
+		}, []string{
+			"other content is a conflict that names the event stored first and what differs",
+			"of contents that race for a reference one is stored and the others conflict with it",
+		}},
+		{"what is refused replaces what is stored", refusedReplaces, []string{"a conflict changes nothing of the event stored first"}},
+	}
+}
+
+// digestsDecide refuses a known reference or key with another digest.
+func digestsDecide(s *store) {
+	var mu sync.Mutex
+	known := make(map[string]chargeingest.Digest)
+	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if was, ok := known["key "+b.IdempotencyKey]; ok && was != b.Digest {
+			return chargeingest.Receipt{}, &chargeingest.ConflictError{Key: true}
+		}
+		for i, e := range b.Events {
+			if was, ok := known[e.Reference]; ok && was != e.Digest {
+				return chargeingest.Receipt{}, &chargeingest.ConflictError{Index: i}
+			}
+			if e.Reference != "" {
+				known[e.Reference] = e.Digest
+			}
+		}
+		if b.IdempotencyKey != "" {
+			known["key "+b.IdempotencyKey] = b.Digest
+		}
+		return next(ctx, b)
+	})
+}
+
+// refusedReplaces answers a reference with the content that was sent last.
+func refusedReplaces(s *store) {
+	last := make(map[string][]byte)
+	s.onConflict(func(_ context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, _ appendFunc) (chargeingest.Receipt, error) {
+		last[conflict.EventID] = bytes.Clone(b.Events[conflict.Index].Content)
+		return chargeingest.Receipt{}, conflict
+	})
+	s.onOutcome(func(_ chargeingest.Batch, _ int, o *chargeingest.Outcome) {
+		if content, ok := last[o.ID]; ok {
+			o.Content = content
+		}
+	})
+}

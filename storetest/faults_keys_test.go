@@ -1,0 +1,183 @@
+package storetest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+
+	"example.com/chargeingest"
+)
+
+func keyFaults() []fault {
+	return []fault{
+		{"keys are ignored", func(s *store) {
+			s.onBatch(func(b *chargeingest.Batch) { b.IdempotencyKey = "" })
+		}, []string{
+			"a key sent again with its request is answered with the originals in their order",
+			"a key protects events that have references, too",
+			"a key is bound by a request of which some events are replays",
+			"keys outlive their store",
+		}},
+		{"keys fold their case", func(s *store) {
+			s.onBatch(func(b *chargeingest.Batch) { b.IdempotencyKey = strings.ToLower(b.IdempotencyKey) })
+		}, []string{"keys are compared whole and with their case"}},
+		{"a key is enough to be a replay", keyAlone, []string{
+			"a key with other content is a conflict of the key",
+			"a key with another number of events is a conflict of the key",
+			"a key with its events in another order is a conflict of the key",
+			"a key on another route is a conflict of the key",
+			"a key is checked before the references",
+		}},
+		{"digests decide", digestsDecide, []string{"a key is bound to content and not to a digest"}},
+		{"routes are not compared", func(s *store) {
+			s.onBatch(func(b *chargeingest.Batch) { b.Route = chargeingest.RouteBatch })
+		}, []string{"a key on another route is a conflict of the key"}},
+		{"AcceptAll accepts other requests under a key", func(s *store) {
+			s.onConflict(func(ctx context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, next appendFunc) (chargeingest.Receipt, error) {
+				if b.Duplicates == chargeingest.AcceptAll {
+					return next(ctx, keyed("", b))
+				}
+				return chargeingest.Receipt{}, conflict
+			})
+		}, []string{"AcceptAll is about references and not about keys"}},
+		{"a request is stored before its key is checked", keyCheckedLast, []string{"a request in conflict with its key stores nothing"}},
+		{"a key is bound before the request is stored", keyBoundFirst, []string{"a request that is refused binds no key"}},
+		{"references are checked before the key", referencesFirst, []string{"a key is checked before the references"}},
+		{"a key is bound only where all events are new", func(s *store) {
+			s.onBatch(func(b *chargeingest.Batch) {
+				for _, e := range b.Events {
+					if s.knows(b.Platform, e.Reference) {
+						b.IdempotencyKey = ""
+					}
+				}
+			})
+		}, []string{
+			"a key is bound by a request of which some events are replays",
+			"a key is bound by a request of which all events are replays",
+		}},
+		{"a digest serves as key", func(s *store) {
+			s.onBatch(func(b *chargeingest.Batch) {
+				if b.IdempotencyKey == "" {
+					b.IdempotencyKey = fmt.Sprintf("%x", b.Digest)
+				}
+			})
+		}, []string{
+			"without a key or a reference the same request is stored again",
+			"events without a reference are never duplicates",
+		}},
+	}
+}
+
+// keyAlone answers a known key without a look at what came with it.
+func keyAlone(s *store) {
+	known := make(map[string]chargeingest.Receipt)
+	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+		if receipt, ok := known[b.IdempotencyKey]; ok {
+			return receipt, nil
+		}
+		receipt, err := next(ctx, b)
+		if err == nil && b.IdempotencyKey != "" {
+			known[b.IdempotencyKey] = receipt
+		}
+		return receipt, err
+	})
+}
+
+// keyCheckedLast stores a request that it then refuses for its key.
+func keyCheckedLast(s *store) {
+	s.onConflict(func(ctx context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, next appendFunc) (chargeingest.Receipt, error) {
+		if conflict.Key {
+			if receipt, err := next(ctx, keyed("", b)); err != nil {
+				return receipt, err
+			}
+		}
+		return chargeingest.Receipt{}, conflict
+	})
+}
+
+// keyBoundFirst remembers a key even where its request is refused.
+func keyBoundFirst(s *store) {
+	bound := make(map[string]chargeingest.Digest)
+	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+		if b.IdempotencyKey != "" {
+			if digest, ok := bound[b.IdempotencyKey]; ok && digest != b.Digest {
+				return chargeingest.Receipt{}, &chargeingest.ConflictError{Key: true}
+			}
+			bound[b.IdempotencyKey] = b.Digest
+		}
+		return next(ctx, b)
+	})
+}
+
+// referencesFirst refuses a keyed batch for its references where it can.
+func referencesFirst(s *store) {
+	s.onConflict(func(_ context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, _ appendFunc) (chargeingest.Receipt, error) {
+		for i, e := range b.Events {
+			if s.knows(b.Platform, e.Reference) {
+				return chargeingest.Receipt{}, &chargeingest.ConflictError{Index: i}
+			}
+		}
+		return chargeingest.Receipt{}, conflict
+	})
+}
+
+// knows says whether a reference is stored.
+func (s *store) knows(platform, reference string) bool {
+	if reference == "" {
+		return false
+	}
+	page, err := s.list(context.Background(), chargeingest.Query{Platform: platform, Reference: reference, Limit: 1})
+	return err == nil && len(page.Events) > 0
+}
+
+func raceFaults() []fault {
+	return []fault{
+		{"duplicates are looked for before the transaction", lookBeforeTransaction, []string{
+			"of a hundred sends of one event at once one stores it and the others replay it",
+			"of a hundred sends of one keyed request at once one stores it and the others replay it",
+			"of contents that race for a reference one is stored and the others conflict with it",
+			"of requests that race for a key one is stored and the others conflict",
+			"batches that overlap in opposite orders all succeed and store each event once",
+		}},
+		{"of sends at once all but one fail", func(s *store) {
+			var once sync.Once
+			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (receipt chargeingest.Receipt, err error) {
+				err = chargeingest.ErrOverloaded
+				once.Do(func() { receipt, err = next(ctx, b) })
+				return receipt, err
+			})
+		}, []string{
+			"of a hundred sends of one event at once one stores it and the others replay it",
+			"batches that overlap in opposite orders all succeed and store each event once",
+		}},
+		{"reads lag behind by one event", func(s *store) {
+			s.onPage(func(_ chargeingest.Query, p *chargeingest.Page) { p.Events = p.Events[:max(0, len(p.Events)-1)] })
+		}, []string{"what Append returned can be read at once"}},
+	}
+}
+
+// lookBeforeTransaction lets two batches that meet both find nothing, and
+// stores both.
+func lookBeforeTransaction(s *store) {
+	var mu sync.Mutex
+	looked := 0
+	met := make(chan struct{})
+	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+		mu.Lock()
+		looked++
+		both := looked <= 2
+		if looked == 2 {
+			close(met)
+		}
+		mu.Unlock()
+		<-met
+		if both {
+			b.IdempotencyKey = ""
+			for i := range b.Events {
+				b.Events[i].Reference = ""
+			}
+		}
+		return next(ctx, b)
+	})
+}

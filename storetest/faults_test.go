@@ -1,0 +1,93 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"example.com/chargeingest"
+)
+
+// fault is a way to break a store, with the rules whose cases must notice.
+type fault struct {
+	name   string
+	inject func(*store)
+	breaks []string
+}
+
+func faults() []fault {
+	return slices.Concat(
+		answerFaults(), batchFaults(), endingFaults(), referenceFaults(), comparingFaults(),
+		keyFaults(), raceFaults(), platformFaults(), readingFaults(), pagingFaults(), followingFaults(), filterFaults(),
+	)
+}
+
+type (
+	appendFunc func(context.Context, chargeingest.Batch) (chargeingest.Receipt, error)
+	listFunc   func(context.Context, chargeingest.Query) (chargeingest.Page, error)
+)
+
+// onAppend puts a function before Append, which gets the Append before it.
+func (s *store) onAppend(f func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error)) {
+	next := s.append
+	s.append = func(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
+		// What is changed on the way is no business of the caller's.
+		b.Events = slices.Clone(b.Events)
+		return f(ctx, b, next)
+	}
+}
+
+// onList puts a function before List.
+func (s *store) onList(f func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error)) {
+	next := s.list
+	s.list = func(ctx context.Context, q chargeingest.Query) (chargeingest.Page, error) { return f(ctx, q, next) }
+}
+
+// onBatch changes batches on their way in.
+func (s *store) onBatch(change func(*chargeingest.Batch)) {
+	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+		change(&b)
+		return next(ctx, b)
+	})
+}
+
+// onOutcome changes outcomes on their way out; i is the event's index.
+func (s *store) onOutcome(change func(b chargeingest.Batch, i int, o *chargeingest.Outcome)) {
+	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+		receipt, err := next(ctx, b)
+		for i := range receipt.Outcomes {
+			change(b, i, &receipt.Outcomes[i])
+		}
+		return receipt, err
+	})
+}
+
+// onQuery changes queries on their way in.
+func (s *store) onQuery(change func(*chargeingest.Query)) {
+	s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
+		change(&q)
+		return next(ctx, q)
+	})
+}
+
+// onPage changes pages on their way out.
+func (s *store) onPage(change func(q chargeingest.Query, p *chargeingest.Page)) {
+	s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
+		page, err := next(ctx, q)
+		change(q, &page)
+		return page, err
+	})
+}
+
+// onConflict decides anew what becomes of a batch that was refused as a
+// conflict.
+func (s *store) onConflict(f func(ctx context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, next appendFunc) (chargeingest.Receipt, error)) {
+	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+		receipt, err := next(ctx, b)
+		var conflict *chargeingest.ConflictError
+		if errors.As(err, &conflict) {
+			return f(ctx, b, conflict, next)
+		}
+		return receipt, err
+	})
+}

@@ -1,0 +1,105 @@
+package storetest
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"example.com/chargeingest"
+)
+
+func readingCases() []testCase {
+	return []testCase{
+		{"Get returns each event as it was answered when it was stored", checkGet},
+		{"Get of an id that is not there is ErrNotFound", checkGetUnknown},
+		{"List returns what is stored in the order of storing, last stored first by default", checkListOrder},
+		{"replays and conflicts add nothing to a listing", checkListAfterReplays},
+		{"the slices of Get and List are the caller's to change", checkReadsOwned},
+		{"a reading call whose context has ended returns an error or the truth", checkReadEnded},
+	}
+}
+
+func checkGet(c *check) {
+	s := c.openReader()
+	stored := append(s.fresh(batch(acme, draft{}, draft{timestamp: "2026-01-01T00:00:00Z"})), s.fresh(batch(acme, shared()))...)
+	for _, o := range stored {
+		c.sameEvent("Get", s.get(acme, o.ID), o.StoredEvent)
+	}
+}
+
+func checkGetUnknown(c *check) {
+	s := c.openReader()
+	zero := chargeingest.IDPrefix + strings.Repeat("0", 26)
+	c.notFound(s, acme, zero)
+	id := s.fresh(batch(acme, draft{reference: "a"}))[0].ID
+	for _, unknown := range []string{zero, "", "a", "%", id[:len(id)-1], id + "0", id[len(chargeingest.IDPrefix):], " " + id} {
+		c.notFound(s, acme, unknown)
+	}
+}
+
+func checkListOrder(c *check) {
+	s := c.openReader()
+	equal(c, "the number of events of an empty store", len(s.pages(chargeingest.Query{Platform: acme})), 0)
+	// Neither the time of receipt nor the timestamp has a say in the order.
+	var want []string
+	for i := range 5 {
+		back := received().AddDate(0, 0, -i)
+		want = append(want, outcomeIDs(s.fresh(batch(acme,
+			draft{received: back},
+			draft{received: back.AddDate(0, 0, 3), timestamp: "2001-01-01T00:00:00Z"},
+		)))...)
+	}
+	equalList(c, "ascending ids", ids(s.pages(chargeingest.Query{Platform: acme, Order: chargeingest.Ascending})), want)
+	slices.Reverse(want)
+	equalList(c, "descending ids", ids(s.pages(chargeingest.Query{Platform: acme, Order: chargeingest.Descending})), want)
+	equalList(c, "ids in the default order", ids(s.pages(chargeingest.Query{Platform: acme})), want)
+}
+
+func checkListAfterReplays(c *check) {
+	s := c.openReader()
+	first := keyed("key", batch(acme, draft{reference: "a", number: "1"}, draft{}))
+	stored := s.fresh(first)
+	s.replayed(first, stored...)
+	s.replayed(batch(acme, draft{reference: "a", number: "1"}), stored[0])
+	changed := batch(acme, draft{}, draft{reference: "a", number: "2"})
+	equal(c, "ConflictError.Index", s.conflict(changed).Index, 1)
+	s.keyConflict(keyed("key", batch(acme, draft{})))
+	s.replayed(acceptAll(batch(acme, draft{reference: "a", number: "2"})), stored[0])
+	s.holds(acme, stored...)
+}
+
+func checkReadsOwned(c *check) {
+	s := c.openReader()
+	b := batch(acme, draft{reference: "a"}, draft{reference: "b"})
+	stored := copied(s.fresh(b))
+	ascending := chargeingest.Query{Platform: acme, Order: chargeingest.Ascending}
+	for range 2 {
+		for i, e := range s.list(ascending).Events {
+			c.sameEvent("List after its pages were overwritten", e, stored[i].StoredEvent)
+		}
+		events := s.list(ascending).Events
+		overwrite(events[0].Content)
+		c.sameEvent("the event beside one that was overwritten", events[1], stored[1].StoredEvent)
+		overwrite(events[1].Content)
+		clear(events)
+		e := s.get(acme, stored[0].ID)
+		c.sameEvent("Get after its events were overwritten", e, stored[0].StoredEvent)
+		overwrite(e.Content)
+		s.replayed(b, stored...)
+	}
+}
+
+// checkReadEnded asks no more of a store than not to answer falsely.
+func checkReadEnded(c *check) {
+	s := c.openReader()
+	stored := s.fresh(batch(acme, draft{}))
+	ctx := ended(c.Context())
+	if e, err := s.reader.Get(ctx, acme, stored[0].ID); err == nil {
+		c.sameEvent("Get", e, stored[0].StoredEvent)
+	} else if errors.Is(err, chargeingest.ErrNotFound) {
+		c.failf("Get returned ErrNotFound for an event that is there")
+	}
+	if page, err := s.reader.List(ctx, chargeingest.Query{Platform: acme, Limit: 1}); err == nil {
+		equalList(c, "List", ids(page.Events), outcomeIDs(stored))
+	}
+}

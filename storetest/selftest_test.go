@@ -1,0 +1,161 @@
+package storetest
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/memstore"
+)
+
+func TestRunPassesAStoreThatKeepsTheContract(t *testing.T) {
+	Run(t,
+		func(*testing.T) chargeingest.EventStore { return intact() },
+		Reopen(func(_ *testing.T, s chargeingest.EventStore) chargeingest.EventStore { return reopenStore(s) }))
+}
+
+func TestEveryFaultIsCaughtByTheCaseThatIsMeantForIt(t *testing.T) {
+	cases := make(map[string]testCase)
+	for _, theme := range themes() {
+		for _, tc := range theme.cases {
+			require.NotContains(t, cases, tc.rule, "rules are unique")
+			cases[tc.rule] = tc
+		}
+	}
+	caught := make(map[string]bool)
+	for _, f := range faults() {
+		t.Run(f.name, func(t *testing.T) {
+			for _, rule := range f.breaks {
+				require.Contains(t, cases, rule)
+				broken := func() chargeingest.EventStore {
+					s := intact()
+					f.inject(s)
+					return s
+				}
+				r := watch(t, cases[rule], broken, reopenStore)
+				require.Contains(t, r.failure, rule, "the case fails and quotes its rule")
+				caught[rule] = true
+			}
+		})
+	}
+	for rule := range cases {
+		require.Contains(t, caught, rule, "there is a fault for every case")
+	}
+}
+
+func TestACaseThatDoesNotApplyIsSkippedWithItsReason(t *testing.T) {
+	var skipped int
+	for _, theme := range themes() {
+		for _, tc := range theme.cases {
+			// The interface alone: no reader, no Close.
+			bare := func() chargeingest.EventStore { return struct{ chargeingest.EventStore }{intact()} }
+			r := watch(t, tc, bare, nil)
+			require.Empty(t, r.failure)
+			if r.skipped != "" {
+				require.Contains(t, r.skipped, "skipped: ")
+				skipped++
+			}
+			switch theme.name {
+			case "reading", "paging", "filters", "following":
+				require.NotEmpty(t, r.skipped, tc.rule)
+			case "storing", "references", "batches", "keys":
+				require.Empty(t, r.skipped, tc.rule)
+			}
+		}
+	}
+	require.NotZero(t, skipped)
+}
+
+// recorder stands in for the *testing.T of one case.
+type recorder struct {
+	testing.TB
+	failure, skipped string
+}
+
+func (r *recorder) Fatalf(format string, args ...any) {
+	r.failure = fmt.Sprintf(format, args...)
+	runtime.Goexit()
+}
+
+func (r *recorder) Skipf(format string, args ...any) {
+	r.skipped = fmt.Sprintf(format, args...)
+	runtime.Goexit()
+}
+
+// watch runs a case to its end, whichever it is.
+func watch(t *testing.T, tc testCase, newStore func() chargeingest.EventStore, reopen func(chargeingest.EventStore) chargeingest.EventStore) *recorder {
+	r := &recorder{TB: t}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tc.run(&check{testingT: r, rule: tc.rule, newStore: newStore, reopen: reopen})
+	}()
+	<-done
+	return r
+}
+
+// store is a memstore whose parts can be exchanged for broken ones. Its data
+// outlives its Close.
+type store struct {
+	append  func(context.Context, chargeingest.Batch) (chargeingest.Receipt, error)
+	get     func(ctx context.Context, platform, id string) (chargeingest.StoredEvent, error)
+	list    func(context.Context, chargeingest.Query) (chargeingest.Page, error)
+	refuses bool // every batch after Close
+	forgets bool // everything at Close
+
+	mu     sync.RWMutex
+	closed bool
+}
+
+func intact() *store {
+	m := memstore.New()
+	return &store{append: m.Append, get: m.Get, list: m.List, refuses: true}
+}
+
+func (s *store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return chargeingest.Receipt{}, chargeingest.ErrClosed
+	}
+	return s.append(ctx, b)
+}
+
+func (s *store) Get(ctx context.Context, platform, id string) (chargeingest.StoredEvent, error) {
+	return s.get(ctx, platform, id)
+}
+
+func (s *store) List(ctx context.Context, q chargeingest.Query) (chargeingest.Page, error) {
+	return s.list(ctx, q)
+}
+
+func (s *store) Ready(ctx context.Context) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return chargeingest.ErrClosed
+	}
+	return nil
+}
+
+func (s *store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = s.refuses
+	return nil
+}
+
+func reopenStore(old chargeingest.EventStore) chargeingest.EventStore {
+	s := old.(*store)
+	// This Close has nothing to fail at.
+	_ = s.Close()
+	if s.forgets {
+		return intact()
+	}
+	return &store{append: s.append, get: s.get, list: s.list, refuses: s.refuses}
+}

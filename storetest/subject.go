@@ -1,0 +1,242 @@
+package storetest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"example.com/chargeingest"
+)
+
+// subject is a store under test. Its methods end the case where the store does
+// not do what they are named for.
+type subject struct {
+	chargeingest.EventStore
+	reader chargeingest.EventReader // nil where the store cannot be read back
+	c      *check
+}
+
+// append sends a batch that must succeed.
+func (s *subject) append(b chargeingest.Batch) []chargeingest.Outcome {
+	s.c.Helper()
+	receipt, err := s.Append(s.c.Context(), b)
+	return s.c.outcomes(b, result{receipt, err})
+}
+
+// fresh sends a batch that must be stored, every event of it.
+func (s *subject) fresh(b chargeingest.Batch) []chargeingest.Outcome {
+	s.c.Helper()
+	outcomes := s.append(b)
+	for i := range outcomes {
+		s.c.isNew(b, i, outcomes[i])
+	}
+	return outcomes
+}
+
+// replayed sends a batch that must be answered with these originals, in their
+// order.
+func (s *subject) replayed(b chargeingest.Batch, originals ...chargeingest.Outcome) {
+	s.c.Helper()
+	outcomes := s.append(b)
+	for i, original := range originals {
+		s.c.isReplay(i, outcomes[i], original)
+	}
+}
+
+// conflict sends a batch that must be refused as a conflict.
+func (s *subject) conflict(b chargeingest.Batch) *chargeingest.ConflictError {
+	s.c.Helper()
+	_, err := s.Append(s.c.Context(), b)
+	return s.c.conflict(err)
+}
+
+// keyConflict sends a batch that must be refused for its idempotency key.
+func (s *subject) keyConflict(b chargeingest.Batch) {
+	s.c.Helper()
+	conflict := s.conflict(b)
+	equal(s.c, "ConflictError.Key", conflict.Key, true)
+}
+
+// get reads an event that must be there.
+func (s *subject) get(platform, id string) chargeingest.StoredEvent {
+	s.c.Helper()
+	e, err := s.reader.Get(s.c.Context(), platform, id)
+	if err != nil {
+		s.c.failf("Get of the stored event %s returned the error %v", id, err)
+	}
+	return e
+}
+
+// list reads one page. A limit of 0 means one that no case reaches.
+func (s *subject) list(q chargeingest.Query) chargeingest.Page {
+	s.c.Helper()
+	if q.Limit == 0 {
+		q.Limit = 100_000
+	}
+	page, err := s.reader.List(s.c.Context(), q)
+	if err != nil {
+		s.c.failf("List of %s returned the error %v", describe(q), err)
+	}
+	if len(page.Events) > q.Limit {
+		s.c.failf("List with a limit of %d returned %d events", q.Limit, len(page.Events))
+	}
+	return page
+}
+
+// pages reads a listing from q.After to its end, by Next.
+func (s *subject) pages(q chargeingest.Query) []chargeingest.StoredEvent {
+	s.c.Helper()
+	var events []chargeingest.StoredEvent
+	for {
+		page := s.list(q)
+		events = append(events, page.Events...)
+		if page.Next == "" {
+			return events
+		}
+		if len(page.Events) == 0 {
+			s.c.failf("List returned a page without events whose Next is %q", page.Next)
+		}
+		if page.Next == q.After {
+			s.c.failf("List returned its own cursor %q as Next", page.Next)
+		}
+		q.After = page.Next
+	}
+}
+
+// holds checks that a platform has these events and no other, in this order of
+// storing. It checks nothing where the store cannot be read.
+func (s *subject) holds(platform string, want ...chargeingest.Outcome) {
+	s.c.Helper()
+	if s.reader == nil {
+		return
+	}
+	events := s.list(chargeingest.Query{Platform: platform, Order: chargeingest.Ascending}).Events
+	equalList(s.c, "the ids stored", ids(events), outcomeIDs(want))
+	for i := range events {
+		s.c.sameEvent("a listed event", events[i], want[i].StoredEvent)
+	}
+}
+
+// result is what one call of Append returned.
+type result struct {
+	receipt chargeingest.Receipt
+	err     error
+}
+
+// race sends all batches at once, each from its own goroutine.
+func (s *subject) race(batches []chargeingest.Batch) []result {
+	ctx := s.c.Context()
+	results := make([]result, len(batches))
+	start := make(chan struct{})
+	var wg sync.WaitGroup
+	for i, b := range batches {
+		wg.Go(func() {
+			<-start
+			results[i].receipt, results[i].err = s.Append(ctx, b)
+		})
+	}
+	close(start)
+	wg.Wait()
+	return results
+}
+
+// outcomes returns what a successful call of Append answered.
+func (c *check) outcomes(b chargeingest.Batch, r result) []chargeingest.Outcome {
+	c.Helper()
+	if r.err != nil {
+		c.failf("Append returned the error %v", r.err)
+	}
+	equal(c, "the number of outcomes", len(r.receipt.Outcomes), len(b.Events))
+	return r.receipt.Outcomes
+}
+
+func (c *check) conflict(err error) *chargeingest.ConflictError {
+	c.Helper()
+	var conflict *chargeingest.ConflictError
+	if !errors.As(err, &conflict) {
+		c.failf("Append returned the error %v, want a *chargeingest.ConflictError", err)
+	}
+	return conflict
+}
+
+// isNew checks the outcome of an event that was stored just now.
+func (c *check) isNew(b chargeingest.Batch, i int, got chargeingest.Outcome) {
+	c.Helper()
+	if got.Replayed {
+		c.failf("event %d is a replay of %s, want it to be new", i, got.ID)
+	}
+	sent := &b.Events[i]
+	c.sameEvent("the outcome of a new event", got.StoredEvent, chargeingest.StoredEvent{
+		ID: got.ID, Content: sent.Content, TimestampAssigned: sent.TimestampAssigned, Digest: sent.Digest,
+	})
+}
+
+func (c *check) isReplay(i int, got, original chargeingest.Outcome) {
+	c.Helper()
+	if !got.Replayed {
+		c.failf("event %d was stored as %s, want a replay of %s", i, got.ID, original.ID)
+	}
+	c.sameEvent("the outcome of a replay", got.StoredEvent, original.StoredEvent)
+}
+
+func (c *check) sameEvent(what string, got, want chargeingest.StoredEvent) {
+	c.Helper()
+	equal(c, what+": ID", got.ID, want.ID)
+	if !bytes.Equal(got.Content, want.Content) {
+		same := 0
+		for same < min(len(got.Content), len(want.Content)) && got.Content[same] == want.Content[same] {
+			same++
+		}
+		c.failf("%s: Content is from byte %d on %s, want %s",
+			what, same, show(string(got.Content[same:])), show(string(want.Content[same:])))
+	}
+	equal(c, what+": TimestampAssigned", got.TimestampAssigned, want.TimestampAssigned)
+	equal(c, what+": Digest", got.Digest, want.Digest)
+}
+
+// describe prints what a query asks for.
+func describe(q chargeingest.Query) string {
+	text := "a descending listing"
+	if q.Order == chargeingest.Ascending {
+		text = "an ascending listing"
+	}
+	for _, part := range [][2]string{
+		{"Platform", q.Platform},
+		{"Reference", q.Reference},
+		{"CustomerID", q.CustomerID},
+		{"CustomerReference", q.CustomerReference},
+		{"PricingPlanSubscriptionID", q.PricingPlanSubscriptionID},
+		{"PricingPlanSubscriptionReference", q.PricingPlanSubscriptionReference},
+		{"ProductItemID", q.ProductItemID},
+		{"After", q.After},
+	} {
+		if part[1] != "" {
+			text += fmt.Sprintf(", %s %q", part[0], part[1])
+		}
+	}
+	if q.From != nil {
+		text += ", From " + q.From.Format(time.RFC3339Nano)
+	}
+	if q.To != nil {
+		text += ", To " + q.To.Format(time.RFC3339Nano)
+	}
+	return fmt.Sprintf("%s, Limit %d", text, q.Limit)
+}
+
+func ids(events []chargeingest.StoredEvent) []string {
+	list := make([]string, len(events))
+	for i := range events {
+		list[i] = events[i].ID
+	}
+	return list
+}
+
+func outcomeIDs(outcomes []chargeingest.Outcome) []string {
+	list := make([]string, len(outcomes))
+	for i := range outcomes {
+		list[i] = outcomes[i].ID
+	}
+	return list
+}
