@@ -135,22 +135,24 @@ func (d *decoder) readOnly() error {
 	return d.SkipValue()
 }
 
-// batch reads {"charge_datas": […]} and calls add for each event. A member
+// batch reads {"charge_datas": […]}, of the events no more than most. A member
 // beside charge_datas is a misfit under every setting: it has no event that it
 // could be kept with.
-func (d *decoder) batch(add func(*ChargeEvent)) error {
-	return d.object(func(name string) error {
+func (d *decoder) batch(most int) (events []ChargeEvent, err error) {
+	err = d.object(func(name string) error {
 		if name != batchMember || d.PeekKind() == 'n' {
 			return d.skipMisfit()
 		}
 		_, err := d.list(func() error {
-			var ev ChargeEvent
-			err := d.event(&ev)
-			add(&ev)
-			return err
+			if len(events) == most {
+				return d.skipMisfit()
+			}
+			events = append(events, ChargeEvent{})
+			return d.event(&events[len(events)-1])
 		})
 		return err
 	})
+	return events, err
 }
 
 func (d *decoder) event(ev *ChargeEvent) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -192,19 +193,24 @@ func (h *Handler) log(x *exchange, o Observation, e *Error) {
 			attrs = append(attrs, slog.String("field", shorten(e.Field)))
 		}
 		if e.cause != nil {
-			attrs = append(attrs, slog.String("error", x.redact(e.cause.Error())))
+			attrs = append(attrs, slog.String("error", x.redact(e.cause)))
 		}
 	}
 	h.cfg.Logger.LogAttrs(ctx, level, "charge ingest", attrs...)
 }
 
-// redact takes the credentials of the request out of a text that an authorizer
-// or a store of the host's may have put them into.
-func (x *exchange) redact(s string) string {
+// filePath is an absolute path where one can start: not within a URL, a media
+// type or the name of a function.
+var filePath = regexp.MustCompile(`(^|[\s"'` + "`" + `=(\[])(?:/|[A-Za-z]:\\)[^\s"'` + "`" + `:;,)\]]+`)
+
+// redact is the text of a cause without what an authorizer or a store of the
+// host's may have put into it: credentials of the request, and file paths.
+func (x *exchange) redact(cause error) string {
+	s := filePath.ReplaceAllString(cause.Error(), "$1[path]")
 	for _, name := range []string{"X-Api-Key", "Authorization"} {
 		for _, value := range x.r.Header.Values(name) {
 			for _, part := range append(strings.Fields(value), value) {
-				if len(part) > len("Bearer") {
+				if len(part) > 3 && part != "Bearer" { // shorter ones would take words apart
 					s = strings.ReplaceAll(s, part, "[redacted]")
 				}
 			}

@@ -211,8 +211,7 @@ func FuzzQuery(f *testing.F) {
 			return
 		}
 		require.True(t, q.Limit >= 1 && q.Limit <= maxLimit)
-		values, err := url.ParseQuery(raw)
-		require.NoError(t, err)
+		values, _ := url.ParseQuery(strings.ReplaceAll(raw, ";", "%3B"))
 		require.Equal(t, values.Get("reference"), q.Reference)
 		require.Equal(t, values.Get("after"), q.After)
 	})

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -121,17 +120,9 @@ func isRepeatable(b *Batch) bool {
 }
 
 func conflictError(c *ConflictError, b *Batch) *Error {
-	const most = 20
 	differing := "; the request differs from it"
 	if len(c.Fields) > 0 {
-		names := make([]string, 0, most)
-		for _, f := range c.Fields[:min(len(c.Fields), most)] {
-			names = append(names, shorten(f))
-		}
-		differing = "; they differ in " + strings.Join(names, ", ")
-		if len(c.Fields) > most {
-			differing += " and " + strconv.Itoa(len(c.Fields)-most) + " more"
-		}
+		differing = "; they differ in " + enumerate(c.Fields)
 	}
 	var e *Error
 	if c.Key {
@@ -152,6 +143,19 @@ func conflictError(c *ConflictError, b *Batch) *Error {
 	}
 	e.cause = c
 	return e
+}
+
+// enumerate names the first of many fields.
+func enumerate(fields []string) string {
+	const enough = 1000 // bytes; the message stands in the answer twice
+	text := shorten(fields[0])
+	for i, f := range fields[1:] {
+		if len(text) > enough {
+			return text + " and " + strconv.Itoa(len(fields)-1-i) + " more"
+		}
+		text += ", " + shorten(f)
+	}
+	return text
 }
 
 // ingestAnswer is the body of a 201.

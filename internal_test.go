@@ -149,7 +149,7 @@ func TestCredentialsAreTakenOutOfCauses(t *testing.T) {
 	r.Header.Set("X-Api-Key", "secret-key-1")
 	r.Header.Set("Authorization", "Bearer token-abc-2")
 	x := &exchange{r: r}
-	got := x.redact(fmt.Sprintf("lookup of %q failed, header %q", "secret-key-1", "Bearer token-abc-2"))
+	got := x.redact(fmt.Errorf("lookup of %q failed, header %q", "secret-key-1", "Bearer token-abc-2"))
 	require.Equal(t, `lookup of "[redacted]" failed, header "Bearer [redacted]"`, got)
 }
 

@@ -8,7 +8,9 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Bounds of a listing.
@@ -156,33 +158,63 @@ func readOrder(q *Query, value string) bool {
 }
 
 // parseQuery reads the query string of a listing. Its error names every
-// parameter that is malformed, repeated or unknown, the known ones first.
+// parameter that is malformed, repeated or unknown, once, the known ones first.
 func parseQuery(raw string) (Query, error) {
 	q := Query{Limit: defaultLimit}
-	values, err := url.ParseQuery(raw)
-	if err != nil {
-		return q, newError(CodeInvalidField, "the query string is malformed: parameters are name=value, percent-encoded, with & between them")
-	}
+	given := splitQuery(raw)
 	var wrong []Violation
 	reject := func(name, must string) {
 		name = shorten(name)
 		wrong = append(wrong, Violation{Code: CodeInvalidField, Field: name, Message: name + must})
 	}
-	known := parameters()
-	for _, p := range known {
-		switch given := values[p.name]; {
-		case len(given) > 1:
+	for _, p := range parameters() {
+		switch values, ok := given[p.name]; {
+		case !ok:
+		case values == nil:
+			reject(p.name, malformed)
+		case len(values) > 1:
 			reject(p.name, " must be given once")
-		case len(given) == 1 && !p.read(&q, given[0]):
+		case !p.read(&q, values[0]):
 			reject(p.name, " must be "+p.must)
 		}
-		delete(values, p.name)
+		delete(given, p.name)
 	}
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		reject(name, " is not a parameter of the listing")
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		if given[name] == nil {
+			reject(name, malformed)
+		} else {
+			reject(name, " is not a parameter of the listing")
+		}
 	}
 	if len(wrong) > 0 {
 		return q, violationsError(wrong[:min(len(wrong), maxViolations)])
 	}
 	return q, nil
+}
+
+const malformed = " must be percent-encoded UTF-8"
+
+// splitQuery takes a query string apart; the values of a parameter that is
+// malformed are nil. Unlike url.ParseQuery it can say which one that is.
+func splitQuery(raw string) map[string][]string {
+	given := make(map[string][]string)
+	for pair := range strings.SplitSeq(raw, "&") {
+		if pair == "" {
+			continue
+		}
+		name, value, _ := strings.Cut(pair, "=")
+		decodedName, errName := url.QueryUnescape(name)
+		decodedValue, errValue := url.QueryUnescape(value)
+		if errName == nil {
+			name = decodedName
+		}
+		earlier, again := given[name]
+		switch {
+		case errName != nil || errValue != nil || !utf8.ValidString(name) || !utf8.ValidString(decodedValue):
+			given[strings.ToValidUTF8(name, "\ufffd")] = nil
+		case !again || earlier != nil:
+			given[name] = append(earlier, decodedValue)
+		}
+	}
+	return given
 }

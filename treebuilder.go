@@ -127,18 +127,43 @@ func (b *treeBuilder) object(s *jsonschema.Schema, path string) (map[string]any,
 		return nil, err
 	}
 	object := make(map[string]any)
+	var unknown firstNames
 	for b.dec.PeekKind() == '"' {
 		tok, err := b.dec.ReadToken()
 		if err != nil {
 			return nil, err
 		}
 		name := tok.String()
-		if object[name], err = b.build(s.Properties[name], joinPath(path, name)); err != nil {
+		value, err := b.build(s.Properties[name], joinPath(path, name))
+		if err != nil {
 			return nil, err
 		}
+		if s.Properties[name] == nil {
+			unknown.add(name)
+		} else {
+			object[name] = value
+		}
+	}
+	for _, name := range unknown.names {
+		object[name] = true
 	}
 	_, err := b.dec.ReadToken() // the closing brace, or what is wrong in its place
 	return object, err
+}
+
+// firstNames keeps, of any number of names, those that come first in an
+// answer: as many as one has room for.
+type firstNames struct{ names []string }
+
+func (f *firstNames) add(name string) {
+	if len(f.names) == maxViolations {
+		if comparePaths(name, f.names[maxViolations-1]) > 0 {
+			return
+		}
+		f.names = f.names[:maxViolations-1]
+	}
+	i, _ := slices.BinarySearchFunc(f.names, name, comparePaths)
+	f.names = slices.Insert(f.names, i, name)
 }
 
 // list calls entry for each entry and returns how many there are.

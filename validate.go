@@ -120,16 +120,12 @@ func (v *validator) decode(body []byte, route Route, now time.Time) (events []Ch
 		events = make([]ChargeEvent, 1)
 		err = d.event(&events[0])
 	} else {
-		err = d.batch(func(ev *ChargeEvent) {
-			if len(events) <= v.maxEvents { // one too many is enough to know
-				events = append(events, *ev)
-			}
-		})
+		events, err = d.batch(v.maxEvents)
 	}
 	if err != nil || !d.atEnd() || d.misfit {
 		return nil, false, false
 	}
-	sure = !d.unsure && len(events) > 0 && len(events) <= v.maxEvents
+	sure = !d.unsure && len(events) > 0
 	for i := 0; sure && i < len(events); i++ {
 		sure = accepts(&events[i]) && len(v.rules.check(events[i].crossFields(), now)) == 0
 	}
@@ -246,10 +242,10 @@ func (v *validator) judgeBatch(b *treeBuilder, now time.Time) ([]finding, error)
 			continue
 		}
 		count, err := b.list(func(i int) error {
-			at := joinPath(batchMember, strconv.Itoa(i))
 			if i >= v.maxEvents {
-				return b.skip(at, true)
+				return b.skip(batchMember, true)
 			}
+			at := joinPath(batchMember, strconv.Itoa(i))
 			tree, err := b.build(v.single, at)
 			if err == nil && len(found) < maxViolations {
 				found = append(found, v.findings(v.batch, map[string]any{batchMember: []any{tree}}, i)...)

@@ -1,0 +1,337 @@
+package chargeingest_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/memstore"
+)
+
+// everyRoute is a request that each of the four endpoints grants.
+var everyRoute = []struct {
+	name, method, path, body, permission string
+	status                               int
+}{
+	{"POST of one event", http.MethodPost, eventPath, event(), "METER_DATA.INGEST", http.StatusCreated},
+	{"POST of a batch", http.MethodPost, eventsPath, batch(event()), "METER_DATA.INGEST", http.StatusCreated},
+	{"GET of the list", http.MethodGet, eventPath, "", "METER_DATA.VIEW", http.StatusOK},
+	{"GET of one event", http.MethodGet, eventPath + "/{id}", "", "METER_DATA.VIEW", http.StatusOK},
+}
+
+// send makes a request out of a row of everyRoute; id takes the place of {id}.
+func (f *fixture) send(t *testing.T, method, path, body, id string, headers ...string) answer {
+	t.Helper()
+	path = strings.ReplaceAll(path, "{id}", id)
+	if body == "" {
+		return answerOf(t, f.handler, request(method, path, nil, headers...))
+	}
+	return answerOf(t, f.handler, request(method, path, strings.NewReader(body), headers...))
+}
+
+func TestEachRouteAsksForItsPermission(t *testing.T) {
+	t.Parallel()
+	for _, r := range everyRoute {
+		t.Run(r.name+" asks for "+r.permission, func(t *testing.T) {
+			var asked []chargeingest.Permission
+			f := newFixture(t, authorizedBy(chargeingest.AuthorizerFunc(
+				func(_ *http.Request, p chargeingest.Permission) (chargeingest.Principal, error) {
+					asked = append(asked, p)
+					return chargeingest.Principal{Platforms: []string{"pf_a"}}, nil
+				})))
+			id := f.post(t, eventPath, event()).body["id"].(string)
+			asked = nil
+			require.Equal(t, r.status, f.send(t, r.method, r.path, r.body, id).status)
+			require.Equal(t, []chargeingest.Permission{chargeingest.Permission(r.permission)}, asked)
+		})
+	}
+}
+
+func TestEachRouteAnswersItsSuccess(t *testing.T) {
+	t.Parallel()
+	t.Run("POST of one event is 201 with the stored event", func(t *testing.T) {
+		f := newFixture(t)
+		stored := f.post(t, eventPath, event(`"reference":"r-1"`)).requireStored(t)
+		require.Equal(t, "r-1", stored["reference"])
+		require.Equal(t, []any{stored}, f.list(t, "pf_a"))
+	})
+	t.Run("POST of a batch is 201 with the stored events in the order sent", func(t *testing.T) {
+		f := newFixture(t)
+		a := f.post(t, eventsPath, batch(event(`"reference":"b"`), event(`"reference":"a"`), event(`"reference":"c"`)))
+		a.requireStored(t)
+		require.Len(t, a.body, 1)
+		events := a.events(t)
+		require.Len(t, events, 3)
+		for i, reference := range []string{"b", "a", "c"} {
+			require.Equal(t, reference, events[i]["reference"])
+		}
+		require.Equal(t, a.body["charge_datas"], f.list(t, "pf_a"))
+	})
+	t.Run("a batch is all or nothing: one bad event and none is stored", func(t *testing.T) {
+		f := newFixture(t)
+		a := f.post(t, eventsPath, batch(event(), event(), event("-pricing_id")))
+		a.requireError(t, http.StatusBadRequest, "MISSING_FIELD", "charge_datas.2.pricing_id")
+		f.requireNothingStored(t)
+	})
+	t.Run("GET of an id is 200 with the event", func(t *testing.T) {
+		f := newFixture(t)
+		stored := f.post(t, eventPath, event(`"value":{"number":"1.50"}`)).requireStored(t)
+		a := f.get(t, eventPath+"/"+stored["id"].(string))
+		require.Equal(t, http.StatusOK, a.status)
+		require.Equal(t, stored, a.body)
+	})
+	t.Run("GET of an id that nobody has is 404", func(t *testing.T) {
+		f := newFixture(t)
+		for _, id := range []string{"chda_01K41GZZZZZZZZZZZZZZZZZZZZ", "x", "%2F", "%20", "a%2Fb"} {
+			a := f.get(t, eventPath+"/"+id)
+			require.Equal(t, http.StatusNotFound, a.status, id)
+			a.requireError(t, http.StatusNotFound, "RESOURCE_NOT_FOUND", "")
+		}
+	})
+}
+
+func TestVersions(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for _, r := range everyRoute {
+		path := strings.TrimPrefix(r.path, "/v1")
+		for _, version := range []string{"2", "01", "0", "10", "1.0", "11", "1a", "%31%31", "-1", "one"} {
+			t.Run(r.name+" in version "+version+" is UNSUPPORTED_VERSION", func(t *testing.T) {
+				f.send(t, r.method, "/v"+version+path, r.body, "x").requireError(t, http.StatusBadRequest, "UNSUPPORTED_VERSION", "")
+			})
+		}
+		for _, prefix := range []string{"/v", ""} {
+			t.Run(r.name+" at "+prefix+path+" is MISSING_VERSION", func(t *testing.T) {
+				f.send(t, r.method, prefix+path, r.body, "x").requireError(t, http.StatusBadRequest, "MISSING_VERSION", "")
+			})
+		}
+	}
+	f.requireNothingStored(t)
+}
+
+func TestAnyOtherPathIsNotFound(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for _, path := range []string{
+		"/", "/v1", "/v1/", "/v1/ingest", "/v1/ingest/", "/v1/charge-data", "/v1/ingest/charge-data/", "/v1/ingest/charge-datas/",
+		"/v1/ingest/charge-datas/x", "/v1/ingest/charge-data/a/b", "/v1/ingest/charge-data//", "/v1//ingest/charge-data", "//v1/ingest/charge-data",
+		"/v1/ingest/meter-data", "/v1/ingest/Charge-Data", "/v1/Ingest/charge-data", "/x1/ingest/charge-data", "/v1/v1/ingest/charge-data",
+		"/v1/ingest%2Fcharge-data", "/v1/ingest/charge-data.json", "/billing/v1/ingest/charge-data", "/v2/elsewhere", "/elsewhere", "/v/ingest",
+	} {
+		for _, method := range []string{http.MethodPost, http.MethodGet, http.MethodDelete} {
+			t.Run(method+" "+path, func(t *testing.T) {
+				f.send(t, method, path, event(), "").requireError(t, http.StatusNotFound, "RESOURCE_NOT_FOUND", "")
+			})
+		}
+	}
+	f.requireNothingStored(t)
+}
+
+func TestTheHandlerSeesAPathWithoutItsMountPrefix(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for name, mounted := range map[string]http.Handler{
+		"by http.StripPrefix alone": http.StripPrefix("/billing", f.handler),
+		"by http.StripPrefix within a ServeMux": func() http.Handler {
+			mux := http.NewServeMux()
+			mux.Handle("/billing/", http.StripPrefix("/billing", f.handler))
+			return mux
+		}(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := answerOf(t, mounted, request(http.MethodPost, "/billing"+eventPath, strings.NewReader(event())))
+			stored := a.requireStored(t)
+			a = answerOf(t, mounted, request(http.MethodGet, "/billing"+eventPath+"/"+stored["id"].(string), nil))
+			require.Equal(t, stored, a.body)
+		})
+	}
+}
+
+// mountSingly puts the four endpoints on paths of a host's own.
+func mountSingly(h *chargeingest.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/shop/charge", h.IngestEvent())
+	mux.Handle("/shop/charges", h.IngestEvents())
+	mux.Handle("/shop/look", h.ListEvents())
+	mux.Handle("/shop/look/{id}", h.GetEvent())
+	mux.Handle("/api/{version}/charge", h.IngestEvent())
+	mux.Handle("/api/{version}/charges", h.IngestEvents())
+	mux.Handle("/api/{version}/look", h.ListEvents())
+	mux.Handle("/api/{version}/look/{id}", h.GetEvent())
+	return mux
+}
+
+func TestTheFourEndpointsCanBeMountedOneByOne(t *testing.T) {
+	t.Parallel()
+	for name, base := range map[string]string{
+		"without a version in the pattern the default is 1": "/shop",
+		"with {version} in the pattern it is 1":             "/api/1",
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			mux := mountSingly(f.handler)
+			stored := answerOf(t, mux, request(http.MethodPost, base+"/charge", strings.NewReader(event()))).requireStored(t)
+			events := answerOf(t, mux, request(http.MethodPost, base+"/charges", strings.NewReader(batch(event())))).events(t)
+			listed := answerOf(t, mux, request(http.MethodGet, base+"/look?order=asc", nil))
+			require.Equal(t, http.StatusOK, listed.status)
+			require.Equal(t, []any{stored, events[0]}, listed.body["data"])
+			got := answerOf(t, mux, request(http.MethodGet, base+"/look/"+stored["id"].(string), nil))
+			require.Equal(t, stored, got.body)
+		})
+	}
+	f := newFixture(t)
+	mux := mountSingly(f.handler)
+	for _, path := range []string{"/charge", "/charges", "/look", "/look/x"} {
+		method := http.MethodGet
+		if strings.HasPrefix(path, "/charge") {
+			method = http.MethodPost
+		}
+		for _, version := range []string{"2", "01", "one"} {
+			t.Run("another version in the pattern is UNSUPPORTED_VERSION: "+version+path, func(t *testing.T) {
+				a := answerOf(t, mux, request(method, "/api/"+version+path, strings.NewReader(event())))
+				a.requireError(t, http.StatusBadRequest, "UNSUPPORTED_VERSION", "")
+			})
+		}
+		t.Run("another method is 405 with Allow: "+path, func(t *testing.T) {
+			a := answerOf(t, mux, request(http.MethodDelete, "/shop"+path, nil))
+			a.requireError(t, http.StatusMethodNotAllowed, "INVALID_OPERATION", "")
+			require.Contains(t, a.header.Get("Allow"), method)
+		})
+		t.Run("the caller is authorized: "+path, func(t *testing.T) {
+			answerOf(t, mux, request(method, "/shop"+path, nil, "-X-API-KEY")).requireError(t, http.StatusUnauthorized, "UNAUTHORISED", "")
+		})
+	}
+	f.requireNothingStored(t)
+}
+
+func TestAKnownPathWithAnotherMethodIs405WithAllow(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for _, c := range []struct {
+		path    string
+		allowed []string
+	}{
+		{eventPath, []string{"POST", "GET", "HEAD"}},
+		{eventsPath, []string{"POST"}},
+		{eventPath + "/x", []string{"GET", "HEAD"}},
+	} {
+		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "get", "BREW"} {
+			allowed := strings.Join(c.allowed, " ")
+			if strings.Contains(" "+allowed+" ", " "+method+" ") {
+				continue
+			}
+			t.Run(method+" "+c.path, func(t *testing.T) {
+				a := f.send(t, method, c.path, "", "")
+				if method != http.MethodHead {
+					a.requireError(t, http.StatusMethodNotAllowed, "INVALID_OPERATION", "")
+				}
+				require.Equal(t, http.StatusMethodNotAllowed, a.status)
+				require.ElementsMatch(t, c.allowed, strings.Split(a.header.Get("Allow"), ", "))
+			})
+		}
+	}
+	f.requireNothingStored(t)
+}
+
+func TestHEADWorksWhereGETDoes(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	id := f.post(t, eventPath, event()).body["id"].(string)
+	srv := f.serve(t)
+	for name, path := range map[string]string{
+		"the list": eventPath, "an event": eventPath + "/" + id, "an event that is not there": eventPath + "/x", "a bad parameter": eventPath + "?limit=0",
+	} {
+		t.Run(name, func(t *testing.T) {
+			answers := make(map[string]*http.Response)
+			for _, method := range []string{http.MethodGet, http.MethodHead} {
+				r := request(method, srv.URL+path, nil, "X-REQUEST-ID: the-same")
+				r.RequestURI = ""
+				res, err := srv.Client().Do(r)
+				require.NoError(t, err)
+				require.NoError(t, res.Body.Close())
+				res.Header.Del("Date")
+				answers[method] = res
+			}
+			get, head := answers[http.MethodGet], answers[http.MethodHead]
+			require.Equal(t, get.StatusCode, head.StatusCode)
+			require.Equal(t, get.Header, head.Header)
+			require.Positive(t, head.ContentLength)
+			require.Equal(t, get.ContentLength, head.ContentLength)
+		})
+	}
+	t.Run("an answer to HEAD has no body", func(t *testing.T) {
+		require.Empty(t, f.send(t, http.MethodHead, eventPath, "", "").text)
+	})
+}
+
+// TestChecksComeInTheirOrder starts with a request in which everything is
+// wrong and mends one thing after the other: each answer names the first
+// thing that is still wrong.
+func TestChecksComeInTheirOrder(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, over(&readableStore{
+		Store: memstore.New(),
+		append: func(context.Context, chargeingest.Batch) (chargeingest.Receipt, error) {
+			return chargeingest.Receipt{}, chargeingest.ErrNotStored
+		},
+	}), func(c *chargeingest.Config) { c.MaxBodyBytes = 1000 })
+	method, path := http.MethodDelete, "/v2/ingest/nothing"
+	body := strings.Repeat(" ", 1000) + `{"reference":1}}`
+	headers := map[string]string{"X-API-KEY": wrongSecret, "Content-Type": "text/plain", "Content-Encoding": "br", "Idempotency-Key": "not visible"}
+	for _, step := range []struct {
+		name   string
+		mend   func()
+		status int
+		code   string
+	}{
+		{"1 the route", func() {}, 404, "RESOURCE_NOT_FOUND"},
+		{"2 the version", func() { path = "/v2/ingest/charge-data" }, 400, "UNSUPPORTED_VERSION"},
+		{"3 the method", func() { path = eventPath }, 405, "INVALID_OPERATION"},
+		{"4 the credential", func() { method = http.MethodPost }, 401, "UNAUTHORISED"},
+		{"4 the permission", func() { headers["X-API-KEY"] = viewSecret }, 403, "USER_NOT_ALLOWED"},
+		{"5 the media type", func() { headers["X-API-KEY"] = fullSecret }, 415, "UNSUPPORTED_MEDIA_TYPE"},
+		{"5 the encoding", func() { headers["Content-Type"] = "application/json" }, 415, "UNSUPPORTED_MEDIA_TYPE"},
+		{"6 the size", func() { delete(headers, "Content-Encoding") }, 413, "BAD_REQUEST"},
+		{"6 the body", func() { body = `{"reference":1}}` }, 400, "BAD_REQUEST"},
+		{"7 the rules", func() { body = event(`"reference":1`) }, 400, "INVALID_FIELD"},
+		{"7 the rules for the key", func() { body = event() }, 400, "INVALID_FIELD"},
+		{"8 the store", func() { delete(headers, "Idempotency-Key") }, 503, "INTERNAL_ERROR"},
+	} {
+		step.mend()
+		t.Run(step.name, func(t *testing.T) {
+			r := httptest.NewRequest(method, path, strings.NewReader(body))
+			for name, value := range headers {
+				r.Header.Set(name, value)
+			}
+			a := answerOf(t, f.handler, r)
+			require.Equal(t, step.status, a.status, a.text)
+			require.Equal(t, step.code, a.body["code"], a.text)
+		})
+	}
+}
+
+func TestAStoreThatCannotBeReadServesNoGETRoutes(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, over(storeFunc(memstore.New().Append)))
+	f.post(t, eventPath, event()).requireStored(t)
+	f.post(t, eventsPath, batch(event())).requireStored(t)
+	t.Run("the list's path knows POST alone", func(t *testing.T) {
+		a := f.get(t, eventPath)
+		a.requireError(t, http.StatusMethodNotAllowed, "INVALID_OPERATION", "")
+		require.Equal(t, "POST", a.header.Get("Allow"))
+	})
+	t.Run("the path of an event is none", func(t *testing.T) {
+		f.get(t, eventPath+"/x").requireError(t, http.StatusNotFound, "RESOURCE_NOT_FOUND", "")
+	})
+	t.Run("the single endpoints answer 404", func(t *testing.T) {
+		mux := mountSingly(f.handler)
+		for _, path := range []string{"/shop/look", "/shop/look/x"} {
+			answerOf(t, mux, request(http.MethodGet, path, nil)).requireError(t, http.StatusNotFound, "RESOURCE_NOT_FOUND", "")
+		}
+	})
+}
