@@ -2,36 +2,41 @@ package sqlitestore
 
 import (
 	"context"
-	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
-	"path/filepath"
 
-	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// pragma is a setting of a connection and the value that reads back.
-type pragma struct{ name, set, want string }
+// pragma is a setting of a connection.
+type pragma struct{ name, value string }
 
+// maxLogBytes is what the write-ahead log is cut to when it is used again.
+const maxLogBytes = "67108864"
+
+// writerPragmas are those of the connection that writes.
 func writerPragmas() []pragma {
+	return append(commonPragmas(),
+		pragma{"wal_autocheckpoint", "0"}, // the writer does it, after it has answered
+		pragma{"journal_size_limit", maxLogBytes},
+		pragma{"cache_size", "-32768"}, // KiB; each reference lands on a page of its own
+	)
+}
+
+// readerPragmas are those of the connections that read.
+func readerPragmas() []pragma { return append(commonPragmas(), pragma{"query_only", "1"}) }
+
+func commonPragmas() []pragma {
 	return []pragma{
-		{"busy_timeout", "5000", "5000"},
-		{"journal_mode", "WAL", "wal"},
-		{"synchronous", "FULL", "2"},
-		{"foreign_keys", "ON", "1"},
+		{"journal_mode", "wal"},
+		{"synchronous", "2"}, // FULL: every commit is synced
+		{"foreign_keys", "1"},
 	}
 }
 
-func readerPragmas() []pragma {
-	return append(writerPragmas(), pragma{"query_only", "ON", "1"})
-}
-
-// connector opens connections with their pragmas set and read back: SQLite
-// passes silently over a pragma that it does not know or cannot set.
+// connector sets pragmas on each connection that it makes.
 type connector struct {
 	driver.Connector
 	pragmas []pragma
@@ -39,91 +44,176 @@ type connector struct {
 
 // Connect implements [driver.Connector].
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
-	conn, err := c.Connector.Connect(ctx)
+	made, err := c.Connector.Connect(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, p := range c.pragmas {
-		if err := p.apply(ctx, conn); err != nil {
-			return nil, errors.Join(err, conn.Close())
+		if err := p.set(conn{made}); err != nil {
+			return nil, errors.Join(err, made.Close())
 		}
 	}
-	return conn, nil
+	return made, nil
 }
 
-func (p pragma) apply(ctx context.Context, conn driver.Conn) error {
-	if _, err := ask(ctx, conn, "PRAGMA "+p.name+"="+p.set); err != nil {
+// set sets the pragma and reads it back: SQLite passes over a name or a value
+// that it does not know without a word.
+func (p pragma) set(c conn) error {
+	if _, err := c.query("PRAGMA " + p.name + " = " + p.value); err != nil {
 		return fmt.Errorf("set %s: %w", p.name, err)
 	}
-	got, err := ask(ctx, conn, "PRAGMA "+p.name)
+	rows, err := c.query("PRAGMA " + p.name)
 	if err != nil {
 		return fmt.Errorf("read %s back: %w", p.name, err)
 	}
-	if got != p.want {
-		return fmt.Errorf("%s is %q after it was set to %s", p.name, got, p.set)
+	if len(rows) != 1 || fmt.Sprint(rows[0][0]) != p.value {
+		return fmt.Errorf("%s is %v and cannot be set to %s", p.name, rows, p.value)
 	}
 	return nil
 }
 
-// ask runs a statement and returns the first column of its first row, if any.
-func ask(ctx context.Context, conn driver.Conn, statement string) (answer string, err error) {
-	queryer, ok := conn.(driver.QueryerContext)
-	if !ok {
-		return "", errors.New("the driver's connection cannot query")
-	}
-	rows, err := queryer.QueryContext(ctx, statement, nil)
+// conn is a connection that one goroutine has to itself. What runs on it is
+// nobody's to cancel. Other than database/sql's it can be closed after a panic.
+type conn struct{ driver.Conn }
+
+// exec runs statements without arguments.
+func (c conn) exec(query string) error {
+	s, err := c.prepare(query)
 	if err != nil {
-		return "", err
+		return err
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	row := make([]driver.Value, len(rows.Columns()))
-	if err := rows.Next(row); err != nil {
-		if errors.Is(err, io.EOF) {
-			return "", nil
-		}
-		return "", err
-	}
-	return fmt.Sprint(row[0]), nil
+	defer s.Close()
+	_, err = s.exec()
+	return err
 }
 
-// openDB returns a pool of connections to a database that exists.
-func openDB(path string, pragmas []pragma) (*sql.DB, error) {
-	return openMode(path, "rw", pragmas)
-}
-
-// openMode opens with a mode of SQLite's URIs: ro, rw or rwc.
-func openMode(path, mode string, pragmas []pragma) (*sql.DB, error) {
-	// As a URI with its path escaped, a name may hold any character.
-	uri := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: "mode=" + mode}
-	base, err := sqlite.NewConnector(uri.String())
+// query returns the rows that a statement without arguments answers.
+func (c conn) query(query string) ([][]driver.Value, error) {
+	s, err := c.prepare(query)
 	if err != nil {
 		return nil, err
 	}
-	return sql.OpenDB(connector{base, pragmas}), nil
+	defer s.Close()
+	return s.query()
 }
 
-// code is the primary result code of an error of SQLite's, 0 for any other.
-func code(err error) int {
-	var e *sqlite.Error
-	if errors.As(err, &e) {
-		return e.Code() & 0xff
+func (c conn) prepare(query string) (statement, error) {
+	s, err := c.Prepare(query)
+	if err != nil {
+		return statement{}, err
 	}
-	return 0
+	able, ok := s.(ableStatement)
+	if !ok {
+		return statement{}, errors.Join(fmt.Errorf("the driver's %T has no contexts", s), s.Close())
+	}
+	return statement{able}, nil
 }
 
-// isDamage says that an error leaves it open what is on disk.
-func isDamage(err error) bool {
-	switch code(err) {
-	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN:
+// checkpoint moves the write-ahead log into the database, as the mode says.
+func (c conn) checkpoint(mode string) (logState, error) {
+	var l logState
+	rows, err := c.query("PRAGMA wal_checkpoint(" + mode + ")")
+	if err == nil {
+		err = scan(rows[0], &l.busy, &l.frames, &l.settled)
+	}
+	return l, err
+}
+
+// logState is what SQLite says of the write-ahead log.
+type logState struct {
+	busy    int64 // 1 where others kept it from doing all that was asked for
+	frames  int64 // in the log
+	settled int64 // of these, those that are in the database and synced
+}
+
+// statement is a prepared statement of a conn.
+type statement struct{ ableStatement }
+
+// ableStatement is what each driver's statements can do these days.
+type ableStatement interface {
+	driver.Stmt
+	driver.StmtExecContext
+	driver.StmtQueryContext
+}
+
+func (s statement) exec(arguments ...driver.Value) (driver.Result, error) {
+	return s.ExecContext(context.Background(), named(arguments))
+}
+
+// query returns all rows.
+func (s statement) query(arguments ...driver.Value) ([][]driver.Value, error) {
+	rows, err := s.QueryContext(context.Background(), named(arguments))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all [][]driver.Value
+	for {
+		row := make([]driver.Value, len(rows.Columns()))
+		if err = rows.Next(row); err != nil {
+			break
+		}
+		all = append(all, row)
+	}
+	if !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return all, nil
+}
+
+// named numbers arguments the way that drivers take them.
+func named(arguments []driver.Value) []driver.NamedValue {
+	list := make([]driver.NamedValue, len(arguments))
+	for i, v := range arguments {
+		list[i] = driver.NamedValue{Ordinal: i + 1, Value: v}
+	}
+	return list
+}
+
+// scan copies a row. A destination is a pointer to the type that the column
+// has, or to a bool for a number.
+func scan(row []driver.Value, destinations ...any) error {
+	for i, destination := range destinations {
+		ok := false
+		switch d := destination.(type) {
+		case *int64:
+			*d, ok = row[i].(int64)
+		case *bool:
+			var n int64
+			n, ok = row[i].(int64)
+			*d = n != 0
+		case *string:
+			*d, ok = row[i].(string)
+		case *[]byte:
+			switch v := row[i].(type) {
+			case string:
+				*d, ok = []byte(v), true
+			case []byte:
+				*d, ok = v, true
+			}
+		}
+		if !ok {
+			return fmt.Errorf("column %d is a %T, not for a %T", i, row[i], destination)
+		}
+	}
+	return nil
+}
+
+// resultCode returns SQLite's primary result code, 0 where the error has none.
+func resultCode(err error) int {
+	var coded interface{ Code() int } // *sqlite.Error, or one that a test made
+	if !errors.As(err, &coded) {
+		return 0
+	}
+	return coded.Code() & 0xff
+}
+
+// isHarmful says that the connection is not to be trusted after this error.
+func isHarmful(err error) bool {
+	switch resultCode(err) {
+	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN,
+		sqlite3.SQLITE_READONLY, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERNAL, sqlite3.SQLITE_MISUSE:
 		return true
 	}
-	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone)
-}
-
-// isFull says that there was no room on the disk.
-func isFull(err error) bool { return code(err) == sqlite3.SQLITE_FULL }
-
-// isBusy says that another connection has the lock.
-func isBusy(err error) bool {
-	return code(err) == sqlite3.SQLITE_BUSY || code(err) == sqlite3.SQLITE_LOCKED
+	return errors.Is(err, driver.ErrBadConn)
 }

@@ -7,163 +7,186 @@ import (
 	"example.com/chargeingest"
 )
 
-// request is a batch that waits to be stored.
+// request is a batch on its way to the writer.
 type request struct {
 	batch chargeingest.Batch
-	done  chan result // has room for the one result
-	taken bool        // by the writer; guarded by the queue
+	done  chan answer // holds one, so that nobody waits for the caller
 }
 
-type result struct {
+// answer is what Append returns.
+type answer struct {
 	receipt chargeingest.Receipt
 	err     error
 }
 
-// queue holds what waits for the writer, a line for each platform. Platforms
-// take turns, and where the queue is full the longest line gives way, so that
-// the flood of one tenant starves no other.
+func newRequest(b chargeingest.Batch) *request {
+	return &request{batch: b, done: make(chan answer, 1)}
+}
+
+// events is what the request counts in the queue; an empty one counts, too.
+func (r *request) events() int { return max(1, len(r.batch.Events)) }
+
+// queue holds the requests that wait for the writer, in a line for each
+// platform. The platforms take turns, a request each.
 type queue struct {
+	limit int // of events
+
+	// ready holds a token while there is something to take, and once the queue
+	// is closed.
+	ready chan struct{}
+
 	mu     sync.Mutex
-	filled sync.Cond
-	lines  []*line // those that are not empty; the first has its turn
-	jobs   []func()
-	events int // that wait
-	limit  int // of events
+	lines  map[string]*line
+	turns  []*line // the one whose turn it is first
+	events int
 	closed bool
 }
 
-// line is what waits of one platform.
+// line is what waits of one platform; never empty.
 type line struct {
 	platform string
-	requests []*request
+	requests []*request // the oldest first
 	events   int
 }
 
 func newQueue(limit int) *queue {
-	q := &queue{limit: limit}
-	q.filled.L = &q.mu
-	return q
+	return &queue{limit: limit, ready: make(chan struct{}, 1), lines: make(map[string]*line)}
 }
 
-// push adds a request. It returns ErrClosed, or ErrOverloaded where there is
-// no room and no other platform has a longer line. An empty queue takes any
-// request, however large.
+// push adds a request. Where the queue is full a platform that has more in it
+// than this one would have makes room: of those, the longest line loses its
+// newest requests. Else the error is chargeingest.ErrOverloaded, or ErrClosed.
 func (q *queue) push(r *request) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
 		return chargeingest.ErrClosed
 	}
-	size := len(r.batch.Events)
-	l := q.line(r.batch.Platform)
-	for q.events > 0 && q.events+size > q.limit {
-		longest := slices.MaxFunc(q.lines, func(a, b *line) int { return a.events - b.events })
-		if l != nil && l.events+size >= longest.events || size >= longest.events {
-			return chargeingest.ErrOverloaded
-		}
-		last := longest.requests[len(longest.requests)-1]
-		q.drop(longest, len(longest.requests)-1)
-		last.done <- result{err: chargeingest.ErrOverloaded}
+	victims, ok := q.victims(r)
+	if !ok {
+		return chargeingest.ErrOverloaded
 	}
+	for _, v := range victims {
+		q.unlink(v)
+		v.done <- answer{err: chargeingest.ErrOverloaded}
+	}
+	l := q.lines[r.batch.Platform]
 	if l == nil {
 		l = &line{platform: r.batch.Platform}
-		q.lines = append(q.lines, l)
+		q.lines[l.platform] = l
+		q.turns = append(q.turns, l)
 	}
 	l.requests = append(l.requests, r)
-	l.events += size
-	q.events += size
-	q.filled.Signal()
+	l.events += r.events()
+	q.events += r.events()
+	q.signal()
 	return nil
 }
 
-func (q *queue) line(platform string) *line {
-	for _, l := range q.lines {
-		if l.platform == platform {
-			return l
+// victims returns the requests that must go so that r has room, and whether
+// they may.
+func (q *queue) victims(r *request) (victims []*request, ok bool) {
+	mine := r.events()
+	if l := q.lines[r.batch.Platform]; l != nil {
+		mine += l.events
+	}
+	type rest struct{ requests, events int }
+	left := make(map[*line]rest)
+	excess := q.events + r.events() - q.limit
+	for excess > 0 && q.events > 0 {
+		var longest *line
+		most := rest{events: mine} // the line that loses must be longer
+		for _, l := range q.turns {
+			now, touched := left[l]
+			if !touched {
+				now = rest{len(l.requests), l.events}
+			}
+			if now.events > most.events {
+				longest, most = l, now
+			}
+		}
+		if longest == nil {
+			return nil, false
+		}
+		victim := longest.requests[most.requests-1]
+		victims = append(victims, victim)
+		left[longest] = rest{most.requests - 1, most.events - victim.events()}
+		excess -= victim.events()
+	}
+	return victims, true
+}
+
+// take returns requests in their turns, as many as have max events together,
+// but at least one where there is one. Where the queue is closed and empty,
+// open is false.
+func (q *queue) take(max int) (group []*request, open bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	events := 0
+	for len(q.turns) > 0 {
+		l := q.turns[0]
+		r := l.requests[0]
+		if len(group) > 0 && events+r.events() > max {
+			break
+		}
+		group = append(group, r)
+		events += r.events()
+		q.unlink(r)
+		if len(l.requests) > 0 { // its turn is over
+			q.turns = append(q.turns[1:], l)
 		}
 	}
-	return nil
+	if q.events > 0 || q.closed {
+		q.signal()
+	}
+	return group, len(group) > 0 || !q.closed
 }
 
-// drop takes the request at i out of a line.
-func (q *queue) drop(l *line, i int) {
-	size := len(l.requests[i].batch.Events)
-	if i == 0 { // by far the most often, and with a long line behind it
-		l.requests[0] = nil
-		l.requests = l.requests[1:]
-	} else {
-		l.requests = slices.Delete(l.requests, i, i+1)
-	}
-	l.events -= size
-	q.events -= size
-	if len(l.requests) == 0 {
-		q.lines = slices.DeleteFunc(q.lines, func(other *line) bool { return other == l })
-	}
-}
-
-// remove takes a request out that still waits; false where it does not.
+// remove takes a request out that nobody has taken, and says whether it did.
 func (q *queue) remove(r *request) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if r.taken {
+	l := q.lines[r.batch.Platform]
+	if l == nil || !slices.Contains(l.requests, r) {
 		return false
 	}
-	l := q.line(r.batch.Platform)
-	if l == nil {
-		return false
-	}
-	i := slices.Index(l.requests, r)
-	if i < 0 {
-		return false
-	}
-	q.drop(l, i)
+	q.unlink(r)
 	return true
 }
 
-// pushJob adds what the writer is to do between transactions.
-func (q *queue) pushJob(job func()) error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.closed {
-		return chargeingest.ErrClosed
-	}
-	q.jobs = append(q.jobs, job)
-	q.filled.Signal()
-	return nil
-}
-
-// take waits for something to do and returns the jobs, and requests of up to
-// most events, one of each platform in turn. Nothing of both is the end: the
-// queue is closed and empty.
-func (q *queue) take(most int) (jobs []func(), group []*request) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for q.events == 0 && len(q.jobs) == 0 && !q.closed {
-		q.filled.Wait()
-	}
-	jobs, q.jobs = q.jobs, nil
-	for events := 0; len(q.lines) > 0; {
-		l := q.lines[0]
-		r := l.requests[0]
-		size := len(r.batch.Events)
-		if events > 0 && events+size > most {
-			break
-		}
-		events += size
-		r.taken = true
-		group = append(group, r)
-		q.drop(l, 0)
-		if len(l.requests) > 0 { // to the end of the round
-			q.lines = append(q.lines[1:], l)
-		}
-	}
-	return jobs, group
-}
-
-// close lets nothing more in.
+// close refuses further requests. Those that wait can still be taken.
 func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
-	q.filled.Broadcast()
+	q.signal()
+}
+
+// unlink removes a request from its line, and the line where it was the last.
+func (q *queue) unlink(r *request) {
+	l := q.lines[r.batch.Platform]
+	l.requests = without(l.requests, slices.Index(l.requests, r))
+	l.events -= r.events()
+	q.events -= r.events()
+	if len(l.requests) == 0 {
+		delete(q.lines, l.platform)
+		q.turns = without(q.turns, slices.Index(q.turns, l))
+	}
+}
+
+// without removes entry i, at no cost where it is the first.
+func without[T any](list []T, i int) []T {
+	if i == 0 {
+		clear(list[:1])
+		return list[1:]
+	}
+	return slices.Delete(list, i, i+1)
+}
+
+// signal leaves a token for the writer.
+func (q *queue) signal() {
+	select {
+	case q.ready <- struct{}{}:
+	default:
+	}
 }

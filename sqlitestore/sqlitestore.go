@@ -1,12 +1,24 @@
-// Package sqlitestore keeps charge events in a SQLite database.
+// Package sqlitestore keeps charge events in a SQLite file.
 //
-// Append returns when the transaction with the events was committed and synced
-// to disk (journal_mode=WAL, synchronous=FULL). One process at a time has a
-// database; the sqlite3 shell and backups can read along. What is in it is
-// easiest seen in charge_events_view.
+// An event that was acknowledged is on disk: the transaction that holds it was
+// committed and synced before. It outlives a killed process and, on a disk
+// that honours fsync, a power cut.
 //
-// One goroutine writes. It takes whatever waits into one transaction, so that
-// many requests share one sync of the disk, and a lone one waits for nobody.
+// One goroutine writes. What waits for it goes into one transaction and is
+// synced once, so that many requests at a time cost little more than one.
+// Platforms take turns while they wait.
+//
+// One process, and one [Store] of it, has a database at a time; a lock file
+// beside the database (its path and ".lock", which stays there) sees to that.
+// Anybody else may read: the sqlite3 shell finds a view charge_events_view with
+// a column for every field. A transaction that is left open there keeps the
+// write-ahead log from being reused, and from being taken over when the
+// database is opened again.
+//
+// Closing any file descriptor of the database that SQLite does not know of, as
+// copying the file within the process does, releases the locks that SQLite
+// holds for this process; see sqlite.OFDLocking of modernc.org/sqlite.
+// [Store.Backup] copies without that.
 package sqlitestore
 
 import (
@@ -17,8 +29,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -28,52 +38,66 @@ import (
 )
 
 var (
-	// ErrLocked says that another process, or another Store, has the database.
-	ErrLocked = errors.New("the database is in use by another process")
-
-	// ErrForeign says that a file is no database of this package.
-	ErrForeign = errors.New("the file is not a database of charge events")
-
-	// ErrNewer says that a newer version of this package wrote the database.
-	ErrNewer = errors.New("the database is of a newer version")
+	_ chargeingest.EventStore   = (*Store)(nil)
+	_ chargeingest.EventReader  = (*Store)(nil)
+	_ chargeingest.ReadyChecker = (*Store)(nil)
+	_ io.Closer                 = (*Store)(nil)
 )
 
-// Options change what a store is like. The zero value of each is its default.
+var (
+	// ErrLocked says that another store, most likely another process, has the
+	// database open.
+	ErrLocked = errors.New("database is in use by another store")
+
+	// ErrForeign says that a file is not a database of this package. It was
+	// not changed.
+	ErrForeign = errors.New("not a charge event database")
+
+	// ErrNewer says that a database was written by a newer version of this
+	// package, which this one cannot read.
+	ErrNewer = errors.New("charge event database of a newer version")
+)
+
+// Options are the settings of a [Store]. The zero value has the defaults.
 type Options struct {
-	// Entropy is where the random part of ids comes from. Default: crypto/rand.Reader.
+	// Entropy is where the random part of the ids comes from.
+	// Default: crypto/rand.Reader.
 	Entropy io.Reader
 
-	// ScanTimeout bounds a listing, after which it is
+	// ScanTimeout bounds one call of Get or List; what takes longer is
 	// chargeingest.ErrScanLimit. Default: 2 s.
 	ScanTimeout time.Duration
 
-	// QueueEvents bounds the events that wait to be stored; what comes beyond
-	// is chargeingest.ErrOverloaded. Default: 65,536.
+	// QueueEvents bounds the events that wait to be stored; what is beyond is
+	// chargeingest.ErrOverloaded. A batch that is larger by itself is taken
+	// where nothing else waits. Default: 20,000.
 	QueueEvents int
 
-	// TransactionEvents bounds the events of one transaction; a batch is never
-	// split. Default: 4,096.
-	TransactionEvents int
+	// MaxTransactionEvents bounds the events of one transaction, which is how
+	// long a request waits for those stored with it. A batch that is larger by
+	// itself has a transaction of its own. Default: 2,000.
+	MaxTransactionEvents int
 
-	// Readers bounds the connections that read at one time. Default: 4.
+	// Readers is the most connections that read at a time. Default: 4.
 	Readers int
 
-	// Logger is told when writing fails and when it works again. Default:
-	// slog.Default().
+	// Logger is told what a caller cannot see, such as a disk that failed.
+	// Default: slog.Default().
 	Logger *slog.Logger
 }
 
+// withDefaults returns the options with their defaults in place, or an error
+// that names the field that is wrong.
 func (o Options) withDefaults() (Options, error) {
-	for _, field := range []struct {
-		name  string
-		value int64
-	}{
-		{"ScanTimeout", int64(o.ScanTimeout)}, {"QueueEvents", int64(o.QueueEvents)},
-		{"TransactionEvents", int64(o.TransactionEvents)}, {"Readers", int64(o.Readers)},
-	} {
-		if field.value < 0 {
-			return o, fmt.Errorf("sqlitestore: Options.%s is negative", field.name)
-		}
+	switch {
+	case o.ScanTimeout < 0:
+		return o, errors.New("Options.ScanTimeout is negative")
+	case o.QueueEvents < 0:
+		return o, errors.New("Options.QueueEvents is negative")
+	case o.MaxTransactionEvents < 0:
+		return o, errors.New("Options.MaxTransactionEvents is negative")
+	case o.Readers < 0:
+		return o, errors.New("Options.Readers is negative")
 	}
 	if o.Entropy == nil {
 		o.Entropy = rand.Reader
@@ -82,10 +106,10 @@ func (o Options) withDefaults() (Options, error) {
 		o.ScanTimeout = 2 * time.Second
 	}
 	if o.QueueEvents == 0 {
-		o.QueueEvents = 65536
+		o.QueueEvents = 20_000
 	}
-	if o.TransactionEvents == 0 {
-		o.TransactionEvents = 4096
+	if o.MaxTransactionEvents == 0 {
+		o.MaxTransactionEvents = 2000
 	}
 	if o.Readers == 0 {
 		o.Readers = 4
@@ -96,134 +120,175 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
-// Store keeps charge events in one database file. It is safe for concurrent use.
+// Store is a [chargeingest.EventStore] in a SQLite file. Safe for concurrent
+// use.
 type Store struct {
-	path    string
 	options Options
+	file    *file
 	lock    *flock.Flock
-	readers *sql.DB
-	queue   *queue
 	writer  *writer
+	readers *sql.DB
 
-	stopped   chan struct{} // closed when the writer has ended
-	closeOnce sync.Once
-	closeErr  error
+	// reading is held for reading by every call that reads, and for writing
+	// where nobody may be reading: to empty the write-ahead log, and to close.
+	reading sync.RWMutex
+
+	// running ends when the store closes.
+	running context.Context
+	stop    context.CancelFunc
+	once    sync.Once
+	closed  error
+
+	// backups are those under way; starting guards adding one.
+	starting sync.Mutex
+	backups  sync.WaitGroup
 }
 
-var (
-	_ chargeingest.EventStore   = (*Store)(nil)
-	_ chargeingest.EventReader  = (*Store)(nil)
-	_ chargeingest.ReadyChecker = (*Store)(nil)
-)
-
-// Open opens the database at path, a file name, and creates it where there is
-// none. The error is ErrLocked, ErrForeign, ErrNewer or one of the system's; a
-// foreign or newer file stays as it is.
+// Open opens the database at path with the default [Options], and creates it
+// where it does not exist. A new file is readable and writable by its owner
+// alone; one that exists, even an empty one, keeps its mode. The path is one of
+// a file, never a URI.
 //
-// What a crash left in the write-ahead log is taken over, checkpointed and
-// synced before Open returns.
+// What an earlier process left in the write-ahead log is moved into the
+// database and synced before Open returns, so that the answer to a retry of it
+// is durable. The context is for opening alone.
+//
+// The error is an [ErrLocked], [ErrForeign] or [ErrNewer] where it applies.
 func Open(ctx context.Context, path string) (*Store, error) {
 	return OpenWith(ctx, path, Options{})
 }
 
-// OpenWith is Open with options.
-func OpenWith(ctx context.Context, path string, options Options) (*Store, error) {
-	options, err := options.withDefaults()
-	if err != nil {
-		return nil, err
-	}
-	path, err = realPath(path)
+// OpenWith is [Open] with settings of the caller's own. The error names the
+// field of o that is wrong.
+func OpenWith(ctx context.Context, path string, o Options) (*Store, error) {
+	return open(ctx, path, o, defaultTuning())
+}
+
+func open(ctx context.Context, path string, o Options, t tuning) (*Store, error) {
+	o, err := o.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("sqlitestore: %w", err)
 	}
-	lock := flock.New(path + ".lock")
-	locked, err := lock.TryLock()
-	if err != nil {
-		return nil, fmt.Errorf("sqlitestore: lock %s: %w", path, err)
+	s := &Store{options: o}
+	if err := s.open(ctx, path, t); err != nil {
+		return nil, fmt.Errorf("sqlitestore: open %s: %w", path, errors.Join(err, s.release()))
 	}
-	if !locked {
-		return nil, fmt.Errorf("sqlitestore: %s: %w", path, ErrLocked)
-	}
-	s := &Store{path: path, options: options, lock: lock, queue: newQueue(options.QueueEvents), stopped: make(chan struct{})}
-	if err := s.open(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("sqlitestore: %s: %w", path, err), lock.Unlock())
-	}
-	go s.run()
 	return s, nil
 }
 
-// realPath is the absolute path of a database, whatever links lead to it, so
-// that two names of one file share one lock.
-func realPath(path string) (string, error) {
-	if path == "" || path == ":memory:" {
-		return "", fmt.Errorf("%q is not a file name; for events in memory there is memstore", path)
-	}
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return "", err
-	}
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		return real, nil
-	}
-	dir, err := filepath.EvalSymlinks(filepath.Dir(path))
-	return filepath.Join(dir, filepath.Base(path)), err
-}
-
-// open makes the database ready: ours, checkpointed, migrated.
-func (s *Store) open(ctx context.Context) error {
-	if err := claim(ctx, s.path); err != nil {
-		return err
-	}
-	w, err := openWriter(ctx, s.path, s.options)
+func (s *Store) open(ctx context.Context, path string, t tuning) error {
+	path, err := realPath(path)
 	if err != nil {
 		return err
 	}
-	s.writer = w
-	s.readers, err = openDB(s.path, readerPragmas())
+	lock := flock.New(path + ".lock")
+	switch locked, err := lock.TryLock(); {
+	case err != nil:
+		return fmt.Errorf("lock: %w", err)
+	case !locked:
+		return ErrLocked
+	}
+	s.lock = lock
+	if s.file, err = prepareFile(ctx, path, t); err != nil {
+		return err
+	}
+	session, err := openSession(ctx, s.file)
 	if err != nil {
-		return errors.Join(err, w.close())
+		return err
+	}
+	s.writer = newWriter(s, session)
+	if err := syncFolder(path); err != nil {
+		return err
+	}
+	if s.writer.ids, err = session.idGenerator(s.options.Entropy); err != nil {
+		return err
+	}
+	if s.readers, err = s.file.open(readerPragmas()); err != nil {
+		return err
 	}
 	s.readers.SetMaxOpenConns(s.options.Readers)
 	s.readers.SetMaxIdleConns(s.options.Readers)
+	if err := s.readers.PingContext(ctx); err != nil {
+		return err
+	}
+	s.running, s.stop = context.WithCancel(context.Background())
+	go s.writer.run()
 	return nil
 }
 
-// syncDir makes the names in a directory durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // the host chose the directory
-	if err != nil {
-		return err
+// Append implements [chargeingest.EventStore]. The id of an event carries the
+// time of its receipt.
+func (s *Store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
+	if err := ctx.Err(); err != nil {
+		return chargeingest.Receipt{}, notStored(err)
 	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-// Close takes no more events, stores those that it took, and closes the
-// database. Calls after the first return what the first did.
-func (s *Store) Close() error {
-	s.closeOnce.Do(func() {
-		s.queue.close()
-		<-s.stopped
-		s.closeErr = errors.Join(s.readers.Close(), s.writer.close(), s.lock.Unlock())
-	})
-	return s.closeErr
-}
-
-// Ready returns nil where events can be expected to be stored: the store is
-// open and its database can be written to.
-func (s *Store) Ready(ctx context.Context) error {
-	return s.do(ctx, func() error { return s.writer.check() })
-}
-
-// do runs a job on the writer's goroutine, between transactions.
-func (s *Store) do(ctx context.Context, job func() error) error {
-	done := make(chan error, 1)
-	if err := s.queue.pushJob(func() { done <- job() }); err != nil {
-		return err
+	r := newRequest(b)
+	if err := s.writer.queue.push(r); err != nil {
+		return chargeingest.Receipt{}, err
 	}
 	select {
-	case err := <-done:
-		return err
+	case answer := <-r.done:
+		return answer.receipt, answer.err
 	case <-ctx.Done():
-		return ctx.Err()
 	}
+	if s.writer.queue.remove(r) {
+		return chargeingest.Receipt{}, notStored(ctx.Err())
+	}
+	select {
+	case answer := <-r.done:
+		return answer.receipt, answer.err
+	default:
+		return chargeingest.Receipt{}, fmt.Errorf("sqlitestore: given up while the events were being stored: %w", ctx.Err())
+	}
+}
+
+// notStored marks an error as one that left nothing behind.
+func notStored(cause error) error {
+	return fmt.Errorf("sqlitestore: %w: %w", chargeingest.ErrNotStored, cause)
+}
+
+// Ready implements [chargeingest.ReadyChecker]. It takes its turn among the
+// appends. A store that failed is tried again, so that asking it makes it
+// ready as soon as it can be.
+func (s *Store) Ready(ctx context.Context) error {
+	if s.running.Err() != nil {
+		return chargeingest.ErrClosed
+	}
+	return s.writer.do(ctx, s.writer.ready)
+}
+
+// Close refuses further calls with chargeingest.ErrClosed, stores what waits
+// to be stored, ends backups and prunings, and closes the database. Every call
+// returns what the first one did.
+func (s *Store) Close() error {
+	s.once.Do(func() {
+		s.starting.Lock()
+		s.stop()
+		s.starting.Unlock()
+		s.writer.queue.close()
+		<-s.writer.stopped
+		s.backups.Wait()
+		if err := s.release(); err != nil {
+			s.closed = fmt.Errorf("sqlitestore: close: %w", err)
+		}
+	})
+	return s.closed
+}
+
+// release gives up whatever is open. The writer's connection is the last, as
+// closing the last one removes the write-ahead log.
+func (s *Store) release() error {
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	var errs []error
+	if s.readers != nil {
+		errs = append(errs, s.readers.Close())
+	}
+	if s.writer != nil {
+		errs = append(errs, s.writer.release())
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
+	}
+	return errors.Join(errs...)
 }

@@ -2,394 +2,345 @@ package sqlitestore
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
-	"time"
+	"runtime/debug"
+	"slices"
+	"sync"
+
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"example.com/chargeingest"
 )
 
-// errPoison marks a failure that a batch itself may be the cause of, not the
-// disk: the other batches of its group deserve a transaction of their own.
-var errPoison = errors.New("the batch cannot be stored")
-
-// writer owns the one connection that writes. Only the writer's goroutine
-// uses it, and Open and Close before and after.
+// writer is the one goroutine that writes, and its connection.
 type writer struct {
-	path   string
-	logger *slog.Logger
-	ids    *chargeingest.IDGenerator
+	log     *slog.Logger
+	file    *file
+	reading *sync.RWMutex // the store's
+	ids     *chargeingest.IDGenerator
+	most    int // events in a transaction
 
-	db    *sql.DB
-	conn  *sql.Conn
-	stmts statements
+	queue   *queue
+	jobs    chan func()
+	stopped chan struct{} // closed when the goroutine has ended
 
-	// platforms are the numbers of those that are committed.
-	platforms map[string]int64
+	// What follows belongs to the goroutine.
 
-	// broken is why the connection is not to be trusted: what it committed
-	// last may not be on the disk. Nothing is acknowledged before it was
-	// reopened and checkpointed.
-	broken error
+	session *session // nil while nothing can be acknowledged
+	trouble error    // of the last transaction
+
+	checkpointed int64 // frames of the log at the last checkpoint
+	drainAt      int64 // frames of the log at which readers pause
+
+	// draining says that a goroutine is waiting for the last reader to end. It
+	// sends on drained once it has locked reading; the lock is the writer's then.
+	draining bool
+	drained  chan struct{}
 }
 
-// statements are prepared once per connection.
-type statements struct {
-	platform, addPlatform, byReference, insert *sql.Stmt
-	request, requestEvents, bind, bindEvent    *sql.Stmt
+func newWriter(s *Store, first *session) *writer {
+	return &writer{
+		log:     s.options.Logger,
+		file:    s.file,
+		reading: &s.reading,
+		most:    s.options.MaxTransactionEvents,
+		queue:   newQueue(s.options.QueueEvents),
+		jobs:    make(chan func()),
+		stopped: make(chan struct{}),
+		drained: make(chan struct{}, 1),
+		session: first,
+		drainAt: s.file.drainFrames,
+	}
 }
 
-func (st *statements) prepare(ctx context.Context, conn *sql.Conn) error {
-	for _, p := range []struct {
-		stmt **sql.Stmt
-		text string
-	}{
-		{&st.platform, `SELECT id FROM platforms WHERE name = ?`},
-		{&st.addPlatform, `INSERT INTO platforms (name) VALUES (?)`},
-		{&st.byReference, `SELECT id, content, timestamp_assigned, digest FROM events WHERE platform = ? AND reference = ?`},
-		{&st.insert, `INSERT INTO events (id, platform, reference, customer_id, customer_reference,
-			pricing_plan_subscription_id, pricing_plan_subscription_reference, product_item_id,
-			timestamp_s, timestamp_ns, timestamp_assigned, received_s, received_ns, digest, content)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
-		{&st.request, `SELECT id, route, digest FROM requests WHERE platform = ? AND key = ?`},
-		{&st.requestEvents, `SELECT e.id, e.content, e.timestamp_assigned, e.digest FROM request_events AS r
-			JOIN events AS e ON e.seq = r.event WHERE r.request = ? ORDER BY r.position`},
-		{&st.bind, `INSERT INTO requests (platform, key, route, digest, bound_ms) VALUES (?, ?, ?, ?, ?)`},
-		{&st.bindEvent, `INSERT INTO request_events (request, position, event) VALUES (?, ?, (SELECT seq FROM events WHERE id = ?))`},
-	} {
-		var err error
-		if *p.stmt, err = conn.PrepareContext(ctx, p.text); err != nil {
-			return err
+// run stores what is queued, and runs jobs in between, until the queue is
+// closed and empty.
+func (w *writer) run() {
+	defer close(w.stopped)
+	defer func() {
+		if w.draining {
+			w.lockReaders()
+			w.reading.Unlock()
 		}
+	}()
+	for open := true; open; {
+		select {
+		case <-w.queue.ready:
+			var group []*request
+			group, open = w.queue.take(w.most)
+			w.store(group)
+		case job := <-w.jobs:
+			job()
+		case <-w.drained:
+			w.draining = false
+			if !w.settleLog(0) {
+				w.log.Warn("sqlitestore: the write-ahead log only grows; somebody has a transaction open, such as a sqlite3 shell or a backup")
+			}
+			w.reading.Unlock()
+		}
+		w.settleLog(w.file.checkpointFrames)
 	}
-	return nil
 }
 
-// openWriter opens the connection, takes over what a crash left, and migrates.
-func openWriter(ctx context.Context, path string, options Options) (*writer, error) {
-	w := &writer{path: path, logger: options.Logger}
-	if err := w.open(ctx); err != nil {
-		return nil, errors.Join(err, w.close())
+// do runs a job on the writer's goroutine and returns its error.
+func (w *writer) do(ctx context.Context, job func() error) error {
+	done := make(chan error, 1)
+	select {
+	case w.jobs <- func() { done <- job() }:
+	case <-w.stopped:
+		return chargeingest.ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	var last string
-	err := w.conn.QueryRowContext(ctx, `SELECT id FROM events ORDER BY id DESC LIMIT 1`).Scan(&last)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return nil, errors.Join(err, w.close())
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	w.ids, err = chargeingest.NewIDGenerator(options.Entropy, last)
+}
+
+// store stores requests in one transaction and answers them.
+func (w *writer) store(group []*request) {
+	if len(group) == 0 {
+		return
+	}
+	answers := make([]answer, len(group))
+	err := w.transact(func(s *session) error {
+		for i, r := range group {
+			var conflict *chargeingest.ConflictError
+			receipt, err := w.append(s, r.batch)
+			if err != nil && !errors.As(err, &conflict) {
+				return batchError{err}
+			}
+			answers[i] = answer{receipt, err}
+		}
+		return nil
+	})
+	var ofBatch batchError
+	if len(group) > 1 && errors.As(err, &ofBatch) && !isHarmful(err) && resultCode(err) != sqlite3.SQLITE_FULL {
+		// One of them is to blame. The others are not to suffer for it.
+		for i := range group {
+			w.store(group[i : i+1])
+		}
+		return
+	}
+	for i, r := range group {
+		if err != nil {
+			answers[i] = failed(err, answers[i].err)
+		}
+		if slices.ContainsFunc(answers[i].receipt.Outcomes, isNew) {
+			w.trouble = nil
+		}
+		r.done <- answers[i]
+	}
+}
+
+func isNew(o chargeingest.Outcome) bool { return !o.Replayed }
+
+// append is session.append with a panic, most likely one of the host's source
+// of entropy, turned into an error.
+func (w *writer) append(s *session, b chargeingest.Batch) (receipt chargeingest.Receipt, err error) {
+	defer recoverTo(&err)
+	return s.append(b, w.ids.Next)
+}
+
+// failed is the answer to a request whose transaction failed with err. A
+// conflict stored nothing in any case, but what it conflicted with may have
+// gone, too.
+func failed(err, conflict error) answer {
+	var unknown unknownError
+	var panicked panicError
+	if conflict == nil && (errors.As(err, &unknown) || errors.As(err, &panicked)) {
+		return answer{err: fmt.Errorf("sqlitestore: %w", err)}
+	}
+	return answer{err: notStored(err)}
+}
+
+// batchError is the failure of one batch of a transaction.
+type batchError struct{ error }
+
+func (e batchError) Unwrap() error { return e.error }
+
+// unknownError says that a transaction may have been committed.
+type unknownError struct{ error }
+
+func (e unknownError) Unwrap() error { return e.error }
+
+// panicError is a panic that was caught.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e panicError) Error() string { return fmt.Sprintf("panic: %v\n%s", e.value, e.stack) }
+
+// recoverTo, deferred, turns a panic into an error.
+func recoverTo(err *error) {
+	if v := recover(); v != nil {
+		*err = panicError{v, debug.Stack()}
+	}
+}
+
+// transact runs f in a transaction. Its error is an unknownError where the
+// transaction may have been committed all the same; otherwise it was undone.
+// What casts doubt on the connection ends the session.
+func (w *writer) transact(f func(*session) error) (err error) {
+	defer recoverTo(&err) // no panic here ends the writer
+	s, err := w.open()
 	if err != nil {
-		return nil, errors.Join(err, w.close())
+		return err
 	}
-	return w, nil
+	committing := false
+	defer func() {
+		if err == nil {
+			return
+		}
+		w.trouble = err
+		clear(s.platforms)
+		known := w.undo(s) && (!committing || isUndone(err))
+		if !known || isHarmful(err) {
+			w.fail(err)
+		}
+		if committing && !known {
+			err = unknownError{err}
+		}
+	}()
+	defer recoverTo(&err) // before the transaction is undone
+	if err := s.exec("BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	if err := f(s); err != nil {
+		return err
+	}
+	committing = true
+	return s.exec("COMMIT")
 }
 
-func (w *writer) open(ctx context.Context) error {
+// undo rolls back after an error and says whether no transaction is open any
+// more.
+func (w *writer) undo(s *session) (done bool) {
 	var err error
-	if w.db, err = openDB(w.path, writerPragmas()); err != nil {
-		return err
-	}
-	w.db.SetMaxOpenConns(1)
-	if w.conn, err = w.db.Conn(ctx); err != nil {
-		return err
-	}
-	// After a crash a row can be visible that was never synced. Its retry is
-	// answered as a replay, without a write, so the row has to be on the disk
-	// before anything is answered.
-	if err := w.checkpoint(ctx); err != nil {
-		return err
-	}
-	if err := migrate(ctx, w.conn); err != nil {
-		return err
-	}
-	if err := syncDir(filepath.Dir(w.path)); err != nil {
-		return err
-	}
-	w.platforms = make(map[string]int64)
-	return w.stmts.prepare(ctx, w.conn)
+	func() {
+		defer recoverTo(&err)
+		err = s.exec("ROLLBACK")
+	}()
+	// SQLITE_ERROR says that there is none: the error before had ended it.
+	return err == nil || resultCode(err) == sqlite3.SQLITE_ERROR
 }
 
-// checkpoint moves the whole write-ahead log into the database and syncs both.
-func (w *writer) checkpoint(ctx context.Context) error {
-	var busy, frames, moved int
-	err := w.conn.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &frames, &moved)
+// isUndone says that after this error of a COMMIT nothing was committed.
+func isUndone(err error) bool {
+	code := resultCode(err)
+	return code == sqlite3.SQLITE_FULL || code == sqlite3.SQLITE_BUSY
+}
+
+// fail ends the session: nothing is acknowledged until the database was opened
+// anew and its log moved into it. What the failed commit left there, and
+// whether it can be read back at all, is not known.
+func (w *writer) fail(cause error) {
+	w.log.Error("sqlitestore: writing stops until the database is opened anew", "error", cause)
+	s := w.session
+	w.session = nil
+	if err := s.Close(); err != nil {
+		w.log.Warn("sqlitestore: close after an error", "error", err)
+	}
+}
+
+// open returns the session, a new one where the last one failed.
+func (w *writer) open() (*session, error) {
+	if err := w.file.checkPlace(); err != nil {
+		if w.session != nil {
+			w.fail(err)
+		}
+		return nil, err
+	}
+	if w.session != nil {
+		return w.session, nil
+	}
+	// A reader would keep the log from being emptied.
+	w.lockReaders()
+	defer w.reading.Unlock()
+	s, err := openSession(context.Background(), w.file)
 	if err != nil {
-		return fmt.Errorf("checkpoint: %w", err)
+		w.log.Error("sqlitestore: the database cannot be opened anew", "error", err)
+		return nil, fmt.Errorf("open anew: %w", err)
 	}
-	// Busy with nothing left to move is a reader that keeps the log from being
-	// cut, not from being synced.
-	if busy != 0 && frames != moved {
-		return errors.New("checkpoint: another process reads the database and keeps it from being checkpointed")
-	}
-	return nil
+	w.log.Info("sqlitestore: the database was opened anew")
+	w.session = s
+	return s, nil
 }
 
-func (w *writer) close() error {
-	var errs []error
-	if w.conn != nil {
-		errs = append(errs, w.conn.Close())
+// lockReaders waits for those who read and keeps others out.
+func (w *writer) lockReaders() {
+	if !w.draining {
+		w.reading.Lock()
+		return
 	}
-	if w.db != nil {
-		errs = append(errs, w.db.Close())
-	}
-	w.conn, w.db = nil, nil
-	return errors.Join(errs...)
+	<-w.drained
+	w.draining = false
 }
 
-// distrust stops all acknowledgements until the database was reopened.
-func (w *writer) distrust(cause error) {
-	w.broken = cause
-	w.logger.Error("charge event database failed; it will be reopened before anything is acknowledged", "error", cause)
+// ready returns nil where a transaction can be expected to succeed. After one
+// that failed it writes and syncs; else it only starts to.
+func (w *writer) ready() error {
+	if w.trouble == nil {
+		return w.transact(func(*session) error { return nil })
+	}
+	err := w.transact((*session).touch)
+	if err == nil {
+		w.trouble = nil
+	}
+	return err
 }
 
-// heal reopens the database where it is not to be trusted.
-func (w *writer) heal(ctx context.Context) error {
-	if w.broken == nil {
+// release moves what it can of the log, and closes the connection.
+func (w *writer) release() error {
+	s := w.session
+	if s == nil {
 		return nil
 	}
-	if err := w.close(); err != nil {
-		w.logger.Warn("closing the failed charge event database", "error", err)
-	}
-	if err := w.open(ctx); err != nil {
-		w.broken = err
-		return errors.Join(fmt.Errorf("reopen the database: %w", err), w.close())
-	}
-	w.broken = nil
-	w.logger.Info("charge event database reopened and checkpointed")
-	return nil
+	w.session = nil
+	_, err := s.checkpoint("PASSIVE")
+	return errors.Join(err, s.Close())
 }
 
-// check says whether a transaction can be begun.
-func (w *writer) check() error {
-	ctx := context.Background()
-	if err := w.heal(ctx); err != nil {
-		return err
+// settleLog moves the write-ahead log into the database where it has grown by
+// that many frames, so that the next transaction can start it over, and says
+// whether all of it is there. It does not wait for readers; they only limit
+// how far it gets.
+func (w *writer) settleLog(grown int64) bool {
+	if w.session == nil {
+		return false
 	}
-	if _, err := w.conn.ExecContext(ctx, `BEGIN IMMEDIATE`); err != nil {
-		return err
+	state, err := w.session.checkpoint("NOOP")
+	if state.frames < w.checkpointed {
+		w.checkpointed = 0 // it was started over
 	}
-	_, err := w.conn.ExecContext(ctx, `ROLLBACK`)
-	return err
-}
-
-// transact stores the batches of a group in one transaction of the store's
-// own: no caller's context reaches into it. Its error is of all of them.
-func (w *writer) transact(group []*request) ([]result, error) {
-	ctx := context.Background()
-	if err := w.heal(ctx); err != nil {
-		return nil, notStored(err)
+	if err == nil && state.frames-w.checkpointed >= grown {
+		w.checkpointed = state.frames
+		state, err = w.session.checkpoint("PASSIVE")
 	}
-	if _, err := w.conn.ExecContext(ctx, `BEGIN IMMEDIATE`); err != nil {
-		return nil, w.failed(err)
-	}
-	tx := &transaction{writer: w, platforms: make(map[string]int64)}
-	results := make([]result, len(group))
-	for i, r := range group {
-		receipt, err := tx.store(ctx, &r.batch)
-		var conflict *chargeingest.ConflictError
-		if err != nil && !errors.As(err, &conflict) {
-			return nil, w.rollback(ctx, err)
+	switch {
+	case err != nil:
+		w.trouble = err
+		if isHarmful(err) {
+			w.fail(fmt.Errorf("checkpoint: %w", err))
+		} else {
+			w.log.Warn("sqlitestore: the write-ahead log cannot be moved into the database", "error", err)
 		}
-		results[i] = result{receipt, err}
+	case state.settled == state.frames:
+		w.drainAt = w.file.drainFrames
+		return true
+	case state.frames >= w.drainAt && !w.draining:
+		w.drainAt = state.frames + w.file.drainFrames
+		w.draining = true
+		go func() {
+			w.reading.Lock()
+			w.drained <- struct{}{}
+		}()
 	}
-	if _, err := w.conn.ExecContext(ctx, `COMMIT`); err != nil {
-		return nil, w.commitFailed(ctx, err)
-	}
-	for name, id := range tx.platforms {
-		w.platforms[name] = id
-	}
-	return results, nil
-}
-
-// failed is the error of a statement before the commit: nothing is stored.
-func (w *writer) failed(err error) error {
-	if isDamage(err) {
-		w.distrust(err)
-	}
-	return notStored(err)
-}
-
-// rollback undoes a transaction after the error of one of its batches.
-func (w *writer) rollback(ctx context.Context, cause error) error {
-	// SQLite may have rolled back by itself, then this fails and means nothing.
-	_, err := w.conn.ExecContext(ctx, `ROLLBACK`)
-	if isDamage(cause) || isDamage(err) {
-		w.distrust(errors.Join(cause, err))
-	}
-	if isDamage(cause) || isFull(cause) {
-		return notStored(cause)
-	}
-	return errors.Join(errPoison, notStored(cause))
-}
-
-// commitFailed is the error of a commit. Where there was no room for the last
-// page, or no lock, the transaction is certainly gone. After any other error
-// its commit may stand in the log, and a crash may bring it back: unknown.
-func (w *writer) commitFailed(ctx context.Context, cause error) error {
-	_, err := w.conn.ExecContext(ctx, `ROLLBACK`)
-	if isFull(cause) || isBusy(cause) {
-		if isDamage(err) {
-			w.distrust(errors.Join(cause, err))
-		}
-		return notStored(cause)
-	}
-	w.distrust(errors.Join(cause, err))
-	return fmt.Errorf("commit: %w", cause)
-}
-
-// transaction stores batches one after another; each sees those before it.
-type transaction struct {
-	*writer
-	platforms map[string]int64 // that it has added
-}
-
-var _ chargeingest.Lookup = (*transaction)(nil)
-
-// store stores one batch or, where it conflicts, nothing: what is there is
-// looked up before anything is written.
-func (tx *transaction) store(ctx context.Context, b *chargeingest.Batch) (chargeingest.Receipt, error) {
-	decision, err := chargeingest.Decide(ctx, *b, tx)
-	if err != nil {
-		return chargeingest.Receipt{}, err
-	}
-	platform, err := tx.platform(ctx, b.Platform, true)
-	if err != nil {
-		return chargeingest.Receipt{}, err
-	}
-	receipt, err := decision.Apply(func(i int) (string, error) { return tx.insert(ctx, platform, &b.Events[i]) })
-	if err == nil && decision.BindsKey() {
-		err = tx.bind(ctx, platform, b, receipt)
-	}
-	return receipt, err
-}
-
-// platform returns the number of a platform; 0 where it has none and is not to
-// get one.
-func (tx *transaction) platform(ctx context.Context, name string, add bool) (int64, error) {
-	if id, ok := tx.writer.platforms[name]; ok {
-		return id, nil
-	}
-	if id, ok := tx.platforms[name]; ok {
-		return id, nil
-	}
-	var id int64
-	err := tx.stmts.platform.QueryRowContext(ctx, name).Scan(&id)
-	if errors.Is(err, sql.ErrNoRows) {
-		if !add {
-			return 0, nil
-		}
-		var res sql.Result
-		if res, err = tx.stmts.addPlatform.ExecContext(ctx, name); err == nil {
-			id, err = res.LastInsertId()
-		}
-	}
-	if err != nil {
-		return 0, err
-	}
-	tx.platforms[name] = id
-	return id, nil
-}
-
-func (tx *transaction) insert(ctx context.Context, platform int64, e *chargeingest.NewEvent) (string, error) {
-	id, err := tx.ids.Next(e.ReceivedAt)
-	if err != nil {
-		return "", err
-	}
-	_, err = tx.stmts.insert.ExecContext(ctx, id, platform, nullable(e.Reference), nullable(e.CustomerID), nullable(e.CustomerReference),
-		nullable(e.PricingPlanSubscriptionID), nullable(e.PricingPlanSubscriptionReference), e.ProductItemID,
-		e.Timestamp.Unix(), e.Timestamp.Nanosecond(), e.TimestampAssigned,
-		e.ReceivedAt.Unix(), e.ReceivedAt.Nanosecond(), e.Digest[:], string(e.Content))
-	return id, err
-}
-
-// nullable is NULL for what is empty.
-func nullable(s string) sql.NullString { return sql.NullString{String: s, Valid: s != ""} }
-
-func (tx *transaction) bind(ctx context.Context, platform int64, b *chargeingest.Batch, receipt chargeingest.Receipt) error {
-	res, err := tx.stmts.bind.ExecContext(ctx, platform, b.IdempotencyKey, string(b.Route), b.Digest[:], boundAt(b).UnixMilli())
-	if err != nil {
-		return err
-	}
-	request, err := res.LastInsertId()
-	if err != nil {
-		return err
-	}
-	for i := range receipt.Outcomes {
-		if _, err := tx.stmts.bindEvent.ExecContext(ctx, request, i, receipt.Outcomes[i].ID); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// boundAt is when a request was received: when its events were.
-func boundAt(b *chargeingest.Batch) time.Time { return b.Events[0].ReceivedAt }
-
-// EventByReference implements [chargeingest.Lookup].
-func (tx *transaction) EventByReference(ctx context.Context, platform, reference string) (*chargeingest.StoredEvent, error) {
-	id, err := tx.platform(ctx, platform, false)
-	if err != nil || id == 0 {
-		return nil, err
-	}
-	var e chargeingest.StoredEvent
-	err = scanEvent(tx.stmts.byReference.QueryRowContext(ctx, id, reference), &e)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, nil
-	}
-	return &e, err
-}
-
-// BoundRequest implements [chargeingest.Lookup].
-func (tx *transaction) BoundRequest(ctx context.Context, platform, key string) (bound *chargeingest.BoundRequest, err error) {
-	id, err := tx.platform(ctx, platform, false)
-	if err != nil || id == 0 {
-		return nil, err
-	}
-	var request int64
-	var route string
-	var digest []byte
-	err = tx.stmts.request.QueryRowContext(ctx, id, key).Scan(&request, &route, &digest)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	bound = &chargeingest.BoundRequest{Route: chargeingest.Route(route)}
-	if bound.Digest, err = toDigest(digest); err != nil {
-		return nil, err
-	}
-	rows, err := tx.stmts.requestEvents.QueryContext(ctx, request)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		var e chargeingest.StoredEvent
-		if err := scanEvent(rows, &e); err != nil {
-			return nil, err
-		}
-		bound.Events = append(bound.Events, e)
-	}
-	return bound, rows.Err()
-}
-
-// scanEvent reads id, content, timestamp_assigned and digest.
-func scanEvent(row interface{ Scan(...any) error }, e *chargeingest.StoredEvent, more ...any) error {
-	var digest []byte
-	if err := row.Scan(append([]any{&e.ID, &e.Content, &e.TimestampAssigned, &digest}, more...)...); err != nil {
-		return err
-	}
-	var err error
-	e.Digest, err = toDigest(digest)
-	return err
-}
-
-func toDigest(b []byte) (chargeingest.Digest, error) {
-	if len(b) != len(chargeingest.Digest{}) {
-		return chargeingest.Digest{}, fmt.Errorf("stored digest has %d bytes", len(b))
-	}
-	return chargeingest.Digest(b), nil
+	return false
 }

@@ -2,6 +2,7 @@ package sqlitestore_test
 
 import (
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -11,14 +12,13 @@ import (
 	"example.com/chargeingest/storetest"
 )
 
-func TestStoreKeepsTheContract(t *testing.T) {
-	paths := make(map[chargeingest.EventStore]string)
+func TestStore(t *testing.T) {
+	var paths sync.Map // of each store
 	open := func(t *testing.T, path string) chargeingest.EventStore {
-		t.Helper()
 		s, err := sqlitestore.Open(t.Context(), path)
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, s.Close()) })
-		paths[s] = path
+		paths.Store(s, path)
 		return s
 	}
 	storetest.Run(t,
@@ -26,7 +26,8 @@ func TestStoreKeepsTheContract(t *testing.T) {
 			return open(t, filepath.Join(t.TempDir(), "charges.db"))
 		},
 		storetest.Reopen(func(t *testing.T, s chargeingest.EventStore) chargeingest.EventStore {
+			path, _ := paths.Load(s)
 			require.NoError(t, s.(*sqlitestore.Store).Close())
-			return open(t, paths[s])
+			return open(t, path.(string))
 		}))
 }

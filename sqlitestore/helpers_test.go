@@ -1,0 +1,342 @@
+package sqlitestore
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql/driver"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest"
+)
+
+// received is when the events of these tests come in.
+func received() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 987_654_321, time.UTC) }
+
+// charge returns an event with a reference, or none where it is empty.
+func charge(reference string) chargeingest.NewEvent {
+	content := fmt.Sprintf(`{"reference":%q,"timestamp":"2026-03-01T12:00:00Z"}`, reference)
+	return chargeingest.NewEvent{
+		Content:       []byte(content),
+		Reference:     reference,
+		ProductItemID: "item",
+		Timestamp:     received().Truncate(time.Second),
+		ReceivedAt:    received(),
+		Digest:        sha256.Sum256([]byte(content)),
+	}
+}
+
+// charges returns a batch with an event for each reference.
+func charges(platform string, references ...string) chargeingest.Batch {
+	b := chargeingest.Batch{Platform: platform, Route: chargeingest.RouteBatch}
+	for _, r := range references {
+		b.Events = append(b.Events, charge(r))
+	}
+	return b
+}
+
+// changed returns a batch that contradicts charges with the same reference.
+func changed(platform, reference string) chargeingest.Batch {
+	b := charges(platform, reference)
+	b.Events[0].Content = []byte(`{"reference":"` + reference + `","description":"changed"}`)
+	b.Events[0].Digest = sha256.Sum256(b.Events[0].Content)
+	return b
+}
+
+// numbered returns n different references.
+func numbered(n int) []string {
+	references := make([]string, n)
+	for i := range references {
+		references[i] = fmt.Sprintf("ref-%d", i)
+	}
+	return references
+}
+
+// setup is how a test opens a store.
+type setup struct {
+	path    string // default: a new one
+	options Options
+	tuning  tuning
+	faults  *faults
+}
+
+func newSetup(t *testing.T) setup {
+	t.Helper()
+	f := new(faults)
+	s := setup{
+		path:   filepath.Join(t.TempDir(), "charges.db"),
+		tuning: defaultTuning(),
+		faults: f,
+	}
+	s.options.Logger = slog.New(slog.DiscardHandler)
+	s.tuning.wrap = func(c driver.Connector) driver.Connector { return faultyConnector{c, f} }
+	s.tuning.busyTimeout = "1"
+	return s
+}
+
+func (s setup) open(t *testing.T) *Store {
+	t.Helper()
+	store, err := open(t.Context(), s.path, s.options, s.tuning)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, store.Close()) })
+	return store
+}
+
+// failure is why the store cannot be opened.
+func (s setup) failure(t *testing.T) error {
+	t.Helper()
+	store, err := open(t.Context(), s.path, s.options, s.tuning)
+	if err == nil {
+		require.NoError(t, store.Close())
+	}
+	require.Error(t, err)
+	return err
+}
+
+// appended stores a batch and returns its outcomes.
+func appended(t *testing.T, s *Store, b chargeingest.Batch) []chargeingest.Outcome {
+	t.Helper()
+	receipt, err := s.Append(t.Context(), b)
+	require.NoError(t, err)
+	require.Len(t, receipt.Outcomes, len(b.Events))
+	return receipt.Outcomes
+}
+
+// fresh stores a batch of which nothing may be there.
+func fresh(t *testing.T, s *Store, b chargeingest.Batch) []string {
+	t.Helper()
+	return ids(t, appended(t, s, b), false)
+}
+
+// replayed sends a batch that must be there.
+func replayed(t *testing.T, s *Store, b chargeingest.Batch) []string {
+	t.Helper()
+	return ids(t, appended(t, s, b), true)
+}
+
+func ids(t *testing.T, outcomes []chargeingest.Outcome, replayed bool) []string {
+	t.Helper()
+	var list []string
+	for i, o := range outcomes {
+		require.Equal(t, replayed, o.Replayed, "event %d", i)
+		list = append(list, o.ID)
+	}
+	return list
+}
+
+// listed returns the ids of a platform in the order of storing.
+func listed(t *testing.T, s *Store, platform string) []string {
+	t.Helper()
+	page, err := s.List(t.Context(), chargeingest.Query{Platform: platform, Order: chargeingest.Ascending, Limit: 10_000})
+	require.NoError(t, err)
+	list := []string{}
+	for _, e := range page.Events {
+		list = append(list, e.ID)
+	}
+	return list
+}
+
+// sending is a call of Append that is under way.
+type sending chan answer
+
+// call calls Append from a goroutine.
+func call(ctx context.Context, s *Store, b chargeingest.Batch) sending {
+	done := make(sending, 1)
+	go func() {
+		receipt, err := s.Append(ctx, b)
+		done <- answer{receipt, err}
+	}()
+	return done
+}
+
+// send is call, and returns once the batch waits behind a writer on hold.
+func send(ctx context.Context, s *Store, b chargeingest.Batch) sending {
+	waiting := func() (n int) {
+		s.writer.queue.mu.Lock()
+		defer s.writer.queue.mu.Unlock()
+		return s.writer.queue.events
+	}
+	before := waiting()
+	done := call(ctx, s, b)
+	for waiting() == before {
+		runtime.Gosched()
+	}
+	return done
+}
+
+// hold keeps the writer busy until release is called.
+func hold(s *Store) (release func()) {
+	held, end := make(chan struct{}), make(chan struct{})
+	go s.writer.do(context.Background(), func() error {
+		close(held)
+		<-end
+		return nil
+	})
+	<-held
+	return sync.OnceFunc(func() { close(end) })
+}
+
+// value reads one value through the writer's connection.
+func value[T any](t *testing.T, s *Store, query string) T {
+	t.Helper()
+	var v T
+	require.NoError(t, s.writer.do(t.Context(), func() error {
+		rows, err := s.writer.session.query(query)
+		if err == nil {
+			v = rows[0][0].(T)
+		}
+		return err
+	}))
+	return v
+}
+
+// resultError is an error with one of SQLite's result codes.
+type resultError int
+
+func (e resultError) Error() string { return fmt.Sprintf("result code %d", int(e)) }
+func (e resultError) Code() int     { return int(e) }
+
+// faults are what goes wrong with the statements of a store.
+type faults struct {
+	mu     sync.Mutex
+	before func(statement string, arguments []driver.NamedValue) error
+	after  func(statement string) error
+	seen   []string
+}
+
+// set replaces what goes wrong; nil is nothing.
+func (f *faults) set(before func(string, []driver.NamedValue) error, after func(string) error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.before, f.after = before, after
+}
+
+// on makes each statement that starts with prefix fail before it is run.
+func (f *faults) on(prefix string, err error) {
+	f.set(func(statement string, _ []driver.NamedValue) error {
+		if strings.HasPrefix(statement, prefix) {
+			return err
+		}
+		return nil
+	}, nil)
+}
+
+// once is like on, for the first such statement.
+func (f *faults) once(prefix string, fault func() error) {
+	var done bool
+	f.set(func(statement string, _ []driver.NamedValue) error {
+		if done || !strings.HasPrefix(statement, prefix) {
+			return nil
+		}
+		done = true
+		return fault()
+	}, nil)
+}
+
+// clear makes everything work, and forgets what was seen.
+func (f *faults) clear() {
+	f.set(nil, nil)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.seen = nil
+}
+
+// count returns how many statements with this prefix were run.
+func (f *faults) count(prefix string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(slices.DeleteFunc(slices.Clone(f.seen), func(s string) bool { return !strings.HasPrefix(s, prefix) }))
+}
+
+// run runs a statement between its faults.
+func run[R any](f *faults, statement string, arguments []driver.NamedValue, do func() (R, error)) (result R, err error) {
+	f.mu.Lock()
+	before, after := f.before, f.after
+	f.mu.Unlock()
+	if before != nil {
+		if err := before(statement, arguments); err != nil {
+			return result, err
+		}
+	}
+	f.mu.Lock()
+	f.seen = append(f.seen, statement)
+	f.mu.Unlock()
+	if result, err = do(); err == nil && after != nil {
+		err = after(statement)
+	}
+	return result, err
+}
+
+type faultyConnector struct {
+	driver.Connector
+	faults *faults
+}
+
+func (c faultyConnector) Connect(ctx context.Context) (driver.Conn, error) {
+	return run(c.faults, "CONNECT", nil, func() (driver.Conn, error) {
+		conn, err := c.Connector.Connect(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return faultyConn{conn.(driverConn), c.faults}, nil
+	})
+}
+
+// driverConn is what the driver's connections can do.
+type driverConn interface {
+	driver.Conn
+	driver.ConnBeginTx
+	driver.ConnPrepareContext
+	driver.ExecerContext
+	driver.QueryerContext
+	driver.SessionResetter
+	driver.Validator
+}
+
+type faultyConn struct {
+	driverConn
+	faults *faults
+}
+
+func (c faultyConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	return run(c.faults, query, args, func() (driver.Result, error) { return c.driverConn.ExecContext(ctx, query, args) })
+}
+
+func (c faultyConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	return run(c.faults, query, args, func() (driver.Rows, error) { return c.driverConn.QueryContext(ctx, query, args) })
+}
+
+func (c faultyConn) Prepare(query string) (driver.Stmt, error) {
+	return c.PrepareContext(context.Background(), query)
+}
+
+func (c faultyConn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	s, err := c.driverConn.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return faultyStmt{s.(ableStatement), query, c.faults}, nil
+}
+
+type faultyStmt struct {
+	ableStatement
+	query  string
+	faults *faults
+}
+
+func (s faultyStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	return run(s.faults, s.query, args, func() (driver.Result, error) { return s.ableStatement.ExecContext(ctx, args) })
+}
+
+func (s faultyStmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	return run(s.faults, s.query, args, func() (driver.Rows, error) { return s.ableStatement.QueryContext(ctx, args) })
+}

@@ -1,0 +1,194 @@
+package sqlitestore
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"example.com/chargeingest"
+)
+
+// foreignReader opens a transaction from outside the store, as a person with
+// the sqlite3 shell does, and returns the function that ends it.
+func foreignReader(t *testing.T, path string) (end func()) {
+	t.Helper()
+	db, err := (&file{path: path, tuning: defaultTuning()}).open(nil)
+	require.NoError(t, err)
+	tx, err := db.BeginTx(context.Background(), nil)
+	require.NoError(t, err)
+	var n int
+	require.NoError(t, tx.QueryRow("SELECT count(*) FROM events").Scan(&n))
+	end = func() {
+		_ = tx.Rollback()
+		require.NoError(t, db.Close())
+	}
+	t.Cleanup(end)
+	return end
+}
+
+// reading starts a transaction of the store's own that has read, and returns
+// the function that ends it.
+func reading(t *testing.T, s *Store) (end func()) {
+	t.Helper()
+	begun, ending, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	go func() {
+		ended <- s.read(context.Background(), func(ctx context.Context, tx *sql.Tx) error {
+			var n int
+			err := tx.QueryRowContext(ctx, "SELECT count(*) FROM events").Scan(&n)
+			close(begun)
+			<-ending
+			return err
+		})
+	}()
+	<-begun
+	return func() {
+		close(ending)
+		require.NoError(t, <-ended)
+	}
+}
+
+// moveAway renames the database, puts another one in its place if told so, and
+// returns the function that brings it back.
+func moveAway(t *testing.T, path string, replace bool) (back func()) {
+	t.Helper()
+	require.NoError(t, os.Rename(path, path+".away"))
+	if replace {
+		require.NoError(t, os.WriteFile(path, nil, 0o600))
+	}
+	return func() { require.NoError(t, os.Rename(path+".away", path)) }
+}
+
+// frames returns how many the write-ahead log has.
+func frames(t *testing.T, s *Store) int64 {
+	t.Helper()
+	var state logState
+	require.NoError(t, s.writer.do(t.Context(), func() (err error) {
+		state, err = s.writer.session.checkpoint("NOOP")
+		return err
+	}))
+	return state.frames
+}
+
+func TestTheLogIsStartedOver(t *testing.T) {
+	setup := newSetup(t)
+	setup.tuning.checkpointFrames = 50
+	s := setup.open(t)
+	setup.faults.clear()
+	var most int64
+	for i := range 200 {
+		fresh(t, s, charges("acme", fmt.Sprint(i)))
+		most = max(most, frames(t, s))
+	}
+	require.Less(t, most, int64(100))
+	require.Greater(t, setup.faults.count("PRAGMA wal_checkpoint(PASSIVE)"), 2)
+	require.Less(t, setup.faults.count("PRAGMA wal_checkpoint(PASSIVE)"), 100)
+}
+
+// grown appends until the log has that many frames.
+func grown(t *testing.T, s *Store, most int64) {
+	t.Helper()
+	for frames(t, s) < most {
+		b := charges("acme", "")
+		fresh(t, s, b)
+	}
+}
+
+// draining says whether readers are made to pause.
+func draining(t *testing.T, s *Store) (yes bool) {
+	t.Helper()
+	require.NoError(t, s.writer.do(t.Context(), func() error {
+		yes = s.writer.draining
+		return nil
+	}))
+	return yes
+}
+
+func TestReadersWithoutAGapDoNotKeepTheLogGrowing(t *testing.T) {
+	setup := newSetup(t)
+	setup.options.ScanTimeout = time.Minute
+	setup.tuning.checkpointFrames, setup.tuning.drainFrames = 10, 50
+	s := setup.open(t)
+	end := reading(t, s)
+	grown(t, s, 50)
+	require.True(t, draining(t, s))
+	grown(t, s, 60) // nobody waits for the reader
+	next := make(chan error)
+	go func() {
+		_, err := s.List(context.Background(), chargeingest.Query{Platform: "acme", Limit: 1})
+		next <- err
+	}()
+	end()
+	require.NoError(t, <-next)
+	for draining(t, s) {
+		runtime.Gosched()
+	}
+	fresh(t, s, charges("acme", "a"))
+	require.Less(t, frames(t, s), int64(20), "the log was started over")
+}
+
+func TestAReaderThatStaysIsReported(t *testing.T) {
+	var log bytes.Buffer
+	setup := newSetup(t)
+	setup.options.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	setup.tuning.checkpointFrames, setup.tuning.drainFrames = 10, 50
+	s := setup.open(t)
+	end := foreignReader(t, setup.path)
+	grown(t, s, 120)
+	for draining(t, s) {
+		runtime.Gosched()
+	}
+	require.Contains(t, log.String(), "only grows")
+	require.NotEmpty(t, listed(t, s, "acme"), "readers go on")
+	end()
+	for frames(t, s) > 20 {
+		fresh(t, s, charges("acme", ""))
+	}
+}
+
+func TestClosingWaitsForReaders(t *testing.T) {
+	setup := newSetup(t)
+	setup.options.ScanTimeout = time.Minute
+	setup.tuning.drainFrames = 5
+	s := setup.open(t)
+	end := reading(t, s)
+	grown(t, s, 10)
+	require.True(t, draining(t, s))
+	closed := make(chan error)
+	go func() { closed <- s.Close() }()
+	<-s.running.Done()
+	end()
+	require.NoError(t, <-closed)
+}
+
+func TestACheckpointThatFails(t *testing.T) {
+	for name, fault := range map[string]struct {
+		code resultError
+		anew bool
+	}{
+		"an I/O error ends the session": {sqlite3.SQLITE_IOERR_WRITE, true},
+		"a full disk does not":          {sqlite3.SQLITE_FULL, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			setup := newSetup(t)
+			setup.tuning.checkpointFrames = 1
+			s := setup.open(t)
+			session := s.writer.session
+			setup.faults.on("PRAGMA wal_checkpoint(PASSIVE)", fault.code)
+			fresh(t, s, charges("acme", "a"))
+			require.Error(t, s.writer.do(t.Context(), func() error { return s.writer.trouble }))
+			setup.faults.clear()
+			require.NoError(t, s.Ready(t.Context()))
+			require.Equal(t, fault.anew, session != s.writer.session)
+			replayed(t, s, charges("acme", "a"))
+		})
+	}
+}

@@ -1,0 +1,129 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+	"time"
+
+	"example.com/chargeingest"
+)
+
+// pruneEvents is how many events a transaction of Prune looks at, so that no
+// append waits for long. The events of one idempotency key go together,
+// however many they are.
+const pruneEvents = 200
+
+// Prune deletes the events that were received before a time, to the
+// millisecond, and returns how many it deleted; beside an error, how many that
+// it knows of. Their references can be used again.
+//
+// An idempotency key that was bound before that time goes, in one transaction,
+// with the events that its request was answered with. An event that a key
+// bound later was answered with stays until that key goes.
+//
+// Prune works in small transactions between the appends. What it frees is used
+// again; the file does not shrink. A store that closes ends it with
+// chargeingest.ErrClosed.
+func (s *Store) Prune(ctx context.Context, before time.Time) (deleted int64, err error) {
+	first := chargeingest.FirstID(before)
+	after := ""
+	for _, step := range []func(*session) (n int64, more bool, err error){
+		func(s *session) (int64, bool, error) { return s.pruneRequests(first) },
+		func(s *session) (n int64, more bool, err error) {
+			n, after, err = s.pruneEvents(after, first)
+			return n, after != "", err
+		},
+	} {
+		for more := true; more; {
+			if s.running.Err() != nil {
+				return deleted, chargeingest.ErrClosed
+			}
+			var n int64
+			err := s.writer.do(ctx, func() error {
+				return s.writer.transact(func(s *session) (err error) {
+					n, more, err = step(s)
+					return err
+				})
+			})
+			if err != nil {
+				return deleted, fmt.Errorf("sqlitestore: prune: %w", err)
+			}
+			deleted += n
+		}
+	}
+	return deleted, nil
+}
+
+// pruneRequests deletes the requests bound longest ago, with their events, and
+// says whether more may be left.
+func (s *session) pruneRequests(before string) (deleted int64, more bool, err error) {
+	for looked := 0; looked < pruneEvents; {
+		rows, err := s.oldRequest.query(before)
+		if err != nil || len(rows) == 0 {
+			return deleted, false, err
+		}
+		request := rows[0][0]
+		events, err := scanPlaces(s.requestPlaces.query(request))
+		if err != nil {
+			return 0, false, err
+		}
+		if _, err := s.deleteRequest.exec(request); err != nil {
+			return 0, false, err
+		}
+		n, err := s.deleteEvents(events)
+		if err != nil {
+			return 0, false, err
+		}
+		deleted += n
+		looked += len(events)
+	}
+	return deleted, true, nil
+}
+
+// pruneEvents deletes, of the next events between two ids, those that no key
+// holds, and returns the id to go on after, empty at the end.
+func (s *session) pruneEvents(after, before string) (deleted int64, last string, err error) {
+	events, err := scanPlaces(s.oldEvents.query(after, before, int64(pruneEvents)))
+	if err != nil || len(events) == 0 {
+		return 0, "", err
+	}
+	deleted, err = s.deleteEvents(events)
+	return deleted, events[len(events)-1].id, err
+}
+
+// deleteEvents deletes those of the events that no key holds.
+func (s *session) deleteEvents(events []place) (deleted int64, err error) {
+	for _, e := range events {
+		result, err := s.deleteUnheld.exec(e.seq)
+		if err != nil {
+			return 0, err
+		}
+		n, err := result.RowsAffected()
+		if err != nil {
+			return 0, err
+		}
+		deleted += n
+	}
+	return deleted, nil
+}
+
+// place is where an event is.
+type place struct {
+	seq int64
+	id  string
+}
+
+// scanPlaces reads what a query returned.
+func scanPlaces(rows [][]driver.Value, err error) ([]place, error) {
+	if err != nil {
+		return nil, err
+	}
+	places := make([]place, len(rows))
+	for i, row := range rows {
+		if err := scan(row, &places[i].seq, &places[i].id); err != nil {
+			return nil, err
+		}
+	}
+	return places, nil
+}

@@ -1,0 +1,192 @@
+package sqlitestore
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest"
+)
+
+// waiting returns a request of n events that is known by its platform.
+func waiting(platform string, n int) *request {
+	return newRequest(charges(platform, numbered(n)...))
+}
+
+func pushed(t *testing.T, q *queue, requests ...*request) {
+	t.Helper()
+	for _, r := range requests {
+		require.NoError(t, q.push(r))
+	}
+}
+
+// taken returns the platforms of the next group.
+func taken(t *testing.T, q *queue, most int) (platforms []string) {
+	t.Helper()
+	group, open := q.take(most)
+	require.True(t, open)
+	for _, r := range group {
+		platforms = append(platforms, r.batch.Platform)
+	}
+	return platforms
+}
+
+// dropped says whether a request was answered as overload.
+func dropped(t *testing.T, r *request) bool {
+	t.Helper()
+	select {
+	case a := <-r.done:
+		require.ErrorIs(t, a.err, chargeingest.ErrOverloaded)
+		require.ErrorIs(t, a.err, chargeingest.ErrNotStored)
+		return true
+	default:
+		return false
+	}
+}
+
+func TestPlatformsTakeTurns(t *testing.T) {
+	q := newQueue(100)
+	for range 4 {
+		pushed(t, q, waiting("flood", 1))
+	}
+	pushed(t, q, waiting("a", 1), waiting("b", 1), waiting("a", 1))
+	require.Equal(t, []string{"flood", "a", "b", "flood", "a"}, taken(t, q, 5))
+	pushed(t, q, waiting("c", 1))
+	require.Equal(t, []string{"flood", "c", "flood"}, taken(t, q, 5))
+	require.Empty(t, taken(t, q, 5))
+	require.Zero(t, q.events)
+}
+
+func TestTheOldestOfAPlatformIsFirst(t *testing.T) {
+	q := newQueue(100)
+	first, second, third := waiting("a", 1), waiting("a", 2), waiting("a", 3)
+	pushed(t, q, first, second, third)
+	group, _ := q.take(100)
+	require.Equal(t, []*request{first, second, third}, group)
+}
+
+func TestAGroupIsBoundedInEventsButHasARequest(t *testing.T) {
+	q := newQueue(100)
+	pushed(t, q, waiting("a", 3), waiting("b", 3), waiting("c", 50), waiting("d", 1))
+	require.Equal(t, []string{"a", "b"}, taken(t, q, 8))
+	require.Equal(t, []string{"c"}, taken(t, q, 8), "more than the bound by itself")
+	require.Equal(t, []string{"d"}, taken(t, q, 8))
+}
+
+func TestTheWriterIsWokenWhileSomethingWaits(t *testing.T) {
+	q := newQueue(100)
+	woken := func() bool {
+		select {
+		case <-q.ready:
+			return true
+		default:
+			return false
+		}
+	}
+	require.False(t, woken())
+	pushed(t, q, waiting("a", 1), waiting("a", 1))
+	require.True(t, woken())
+	require.False(t, woken())
+	q.take(1)
+	require.True(t, woken(), "one is left")
+	q.take(1)
+	require.False(t, woken())
+	q.close()
+	require.True(t, woken())
+}
+
+func TestAFullQueueRefusesThePlatformThatFillsIt(t *testing.T) {
+	q := newQueue(10)
+	pushed(t, q, waiting("a", 6), waiting("b", 4))
+	require.ErrorIs(t, q.push(waiting("a", 1)), chargeingest.ErrOverloaded)
+	require.ErrorIs(t, q.push(waiting("c", 6)), chargeingest.ErrOverloaded, "it would have as many as the longest")
+	require.Equal(t, []string{"a", "b"}, taken(t, q, 100))
+}
+
+func TestAFloodMakesRoomForTheOthers(t *testing.T) {
+	q := newQueue(10)
+	var flood []*request
+	for range 10 {
+		flood = append(flood, waiting("flood", 1))
+	}
+	pushed(t, q, flood...)
+	a := waiting("a", 3)
+	pushed(t, q, a)
+	for i, r := range flood {
+		require.Equal(t, i >= 7, dropped(t, r), "request %d: the newest go", i)
+	}
+	require.Equal(t, 10, q.events)
+	pushed(t, q, waiting("b", 2), waiting("b", 1))
+	require.ErrorIs(t, q.push(waiting("b", 1)), chargeingest.ErrOverloaded, "the shares are equal now")
+	require.ErrorIs(t, q.push(waiting("flood", 1)), chargeingest.ErrOverloaded)
+	require.Equal(t, []string{"flood", "a", "b", "flood", "b", "flood", "flood"}, taken(t, q, 100))
+	require.False(t, dropped(t, a))
+}
+
+func TestNobodyIsDroppedInVain(t *testing.T) {
+	q := newQueue(10)
+	first, second := waiting("long", 4), waiting("long", 2)
+	pushed(t, q, first, second, waiting("other", 4))
+	require.ErrorIs(t, q.push(waiting("new", 5)), chargeingest.ErrOverloaded, "long would be shorter before there is room")
+	require.False(t, dropped(t, first))
+	require.False(t, dropped(t, second))
+	require.Equal(t, 10, q.events)
+
+	pushed(t, q, waiting("new", 2))
+	require.False(t, dropped(t, first))
+	require.True(t, dropped(t, second), "this one is enough")
+}
+
+func TestABatchBeyondTheBoundIsTakenWhereNothingWaits(t *testing.T) {
+	q := newQueue(10)
+	pushed(t, q, waiting("a", 11))
+	require.ErrorIs(t, q.push(waiting("a", 1)), chargeingest.ErrOverloaded)
+	require.Equal(t, []string{"a"}, taken(t, q, 5))
+	pushed(t, q, waiting("b", 1))
+	require.ErrorIs(t, q.push(waiting("a", 11)), chargeingest.ErrOverloaded)
+}
+
+func TestARequestCanBeRemovedUntilItIsTaken(t *testing.T) {
+	q := newQueue(10)
+	var requests []*request
+	for i := range 3 {
+		requests = append(requests, waiting("a", i+1))
+	}
+	pushed(t, q, requests...)
+	require.True(t, q.remove(requests[1]))
+	require.False(t, q.remove(requests[1]))
+	require.Equal(t, 4, q.events)
+	group, _ := q.take(1)
+	require.Equal(t, requests[:1], group)
+	require.False(t, q.remove(requests[0]))
+	require.True(t, q.remove(requests[2]))
+	require.Zero(t, q.events)
+	require.Empty(t, q.turns)
+	pushed(t, q, waiting("a", 10))
+}
+
+func TestAClosedQueueIsEmptiedAndThenEnds(t *testing.T) {
+	q := newQueue(10)
+	pushed(t, q, waiting("a", 1), waiting("b", 1))
+	q.close()
+	require.ErrorIs(t, q.push(waiting("a", 1)), chargeingest.ErrClosed)
+	require.Equal(t, []string{"a"}, taken(t, q, 1))
+	require.Equal(t, []string{"b"}, taken(t, q, 1))
+	group, open := q.take(1)
+	require.Empty(t, group)
+	require.False(t, open)
+}
+
+func TestManyPlatformsShareTheQueue(t *testing.T) {
+	q := newQueue(100)
+	for range 100 {
+		pushed(t, q, waiting("flood", 1))
+	}
+	for i := range 99 {
+		pushed(t, q, waiting(fmt.Sprint(i), 1))
+	}
+	require.Equal(t, 100, q.events)
+	require.ErrorIs(t, q.push(waiting("late", 1)), chargeingest.ErrOverloaded)
+	require.Len(t, taken(t, q, 1000), 100)
+}

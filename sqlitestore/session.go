@@ -1,0 +1,282 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"example.com/chargeingest"
+)
+
+// session is one life of the writer's connection: a checked database whose
+// write-ahead log was empty and synced when the session began.
+type session struct {
+	conn
+	statements []statement // all of those below
+
+	findPlatform, addPlatform  statement
+	findRequest, requestEvents statement
+	findReference, insertEvent statement
+	bindRequest, bindEvent     statement
+	oldRequest, requestPlaces  statement
+	deleteRequest              statement
+	oldEvents, deleteUnheld    statement
+
+	// platforms are the numbers of the platforms seen. It is emptied whenever
+	// a transaction is undone, which may have made some of them.
+	platforms map[string]int64
+}
+
+// openSession connects to the database, migrates it, and moves all of the
+// write-ahead log into it. Nobody may be reading.
+func openSession(ctx context.Context, f *file) (*session, error) {
+	connector, err := f.connector(writerPragmas())
+	if err != nil {
+		return nil, err
+	}
+	made, err := connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{conn: conn{made}, platforms: make(map[string]int64)}
+	err = migrate(s.conn)
+	if err == nil {
+		err = s.emptyLog()
+	}
+	if err == nil {
+		err = s.prepareAll()
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// emptyLog moves all of the write-ahead log into the database, synced.
+func (s *session) emptyLog() error {
+	state, err := s.checkpoint("TRUNCATE")
+	if err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	if state.busy != 0 {
+		return errors.New("checkpoint: the write-ahead log is in use; somebody has a transaction open, such as a sqlite3 shell")
+	}
+	return nil
+}
+
+func (s *session) prepareAll() error {
+	for _, p := range []struct {
+		statement *statement
+		query     string
+	}{
+		{&s.findPlatform, "SELECT id FROM platforms WHERE name = ?"},
+		{&s.addPlatform, "INSERT INTO platforms (name) VALUES (?)"},
+		{&s.findRequest, "SELECT id, route, digest FROM requests WHERE platform = ? AND key = ?"},
+		{&s.requestEvents, "SELECT " + eventColumns + " FROM request_events JOIN events ON seq = event WHERE request = ? ORDER BY position"},
+		{&s.findReference, "SELECT " + eventColumns + " FROM events WHERE platform = ? AND reference = ?"},
+		{&s.insertEvent, `INSERT INTO events (id, platform, reference, customer_id, customer_reference,
+			pricing_plan_subscription_id, pricing_plan_subscription_reference, product_item_id, timestamp_s, timestamp_ns,
+			timestamp_assigned, received_s, received_ns, digest, content) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
+		{&s.bindRequest, "INSERT INTO requests (platform, key, route, digest, bound) VALUES (?, ?, ?, ?, ?)"},
+		{&s.bindEvent, "INSERT INTO request_events (request, position, event) VALUES (?, ?, (SELECT seq FROM events WHERE id = ?))"},
+		{&s.oldRequest, "SELECT id FROM requests WHERE bound < ? ORDER BY bound LIMIT 1"},
+		{&s.requestPlaces, "SELECT seq, id FROM request_events JOIN events ON seq = event WHERE request = ?"},
+		{&s.deleteRequest, "DELETE FROM requests WHERE id = ?"},
+		{&s.oldEvents, "SELECT seq, id FROM events WHERE id > ? AND id < ? ORDER BY id LIMIT ?"},
+		{&s.deleteUnheld, "DELETE FROM events WHERE seq = ? AND NOT EXISTS (SELECT 1 FROM request_events WHERE event = seq)"},
+	} {
+		var err error
+		if *p.statement, err = s.prepare(p.query); err != nil {
+			return err
+		}
+		s.statements = append(s.statements, *p.statement)
+	}
+	return nil
+}
+
+// Close closes the connection; what was not committed is undone. SQLite keeps
+// a connection, and its transaction, as long as it has statements.
+func (s *session) Close() error {
+	var errs []error
+	for _, statement := range s.statements {
+		errs = append(errs, statement.Close())
+	}
+	return errors.Join(append(errs, s.conn.Close())...)
+}
+
+// idGenerator continues behind the newest event.
+func (s *session) idGenerator(entropy io.Reader) (*chargeingest.IDGenerator, error) {
+	rows, err := s.query("SELECT id FROM events ORDER BY seq DESC LIMIT 1")
+	if err != nil {
+		return nil, err
+	}
+	var last string
+	if len(rows) > 0 {
+		if err := scan(rows[0], &last); err != nil {
+			return nil, err
+		}
+	}
+	return chargeingest.NewIDGenerator(entropy, last)
+}
+
+// touch writes what is there already, to see whether writing works.
+func (s *session) touch() error {
+	return s.exec(fmt.Sprintf("PRAGMA application_id = %d", applicationID))
+}
+
+// eventColumns are those that scanEvent reads.
+const eventColumns = "id, content, timestamp_assigned, digest"
+
+// scanEvent reads eventColumns, and what comes before them into more.
+func scanEvent(scan func(...any) error, more ...any) (chargeingest.StoredEvent, error) {
+	var e chargeingest.StoredEvent
+	var digest []byte
+	if err := scan(append(more, &e.ID, &e.Content, &e.TimestampAssigned, &digest)...); err != nil {
+		return e, err
+	}
+	if len(digest) != len(e.Digest) {
+		return e, fmt.Errorf("event %s has a digest of %d bytes", e.ID, len(digest))
+	}
+	copy(e.Digest[:], digest)
+	return e, nil
+}
+
+// scanEvents reads rows of eventColumns.
+func scanEvents(rows [][]driver.Value, err error) ([]chargeingest.StoredEvent, error) {
+	if err != nil {
+		return nil, err
+	}
+	events := make([]chargeingest.StoredEvent, len(rows))
+	for i, row := range rows {
+		events[i], err = scanEvent(func(d ...any) error { return scan(row, d...) })
+		if err != nil {
+			return nil, err
+		}
+	}
+	return events, nil
+}
+
+// platform returns the number of a platform, 0 where it has none.
+func (s *session) platform(name string) (int64, error) {
+	if id, ok := s.platforms[name]; ok {
+		return id, nil
+	}
+	rows, err := s.findPlatform.query(name)
+	if err != nil || len(rows) == 0 {
+		return 0, err
+	}
+	var id int64
+	if err := scan(rows[0], &id); err != nil {
+		return 0, err
+	}
+	s.platforms[name] = id
+	return id, nil
+}
+
+// BoundRequest implements [chargeingest.Lookup].
+func (s *session) BoundRequest(_ context.Context, platform, key string) (*chargeingest.BoundRequest, error) {
+	number, err := s.platform(platform)
+	if err != nil || number == 0 {
+		return nil, err
+	}
+	rows, err := s.findRequest.query(number, key)
+	if err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	var id int64
+	var route string
+	var digest []byte
+	if err := scan(rows[0], &id, &route, &digest); err != nil {
+		return nil, err
+	}
+	bound := &chargeingest.BoundRequest{Route: chargeingest.Route(route)}
+	copy(bound.Digest[:], digest)
+	bound.Events, err = scanEvents(s.requestEvents.query(id))
+	return bound, err
+}
+
+// EventByReference implements [chargeingest.Lookup].
+func (s *session) EventByReference(_ context.Context, platform, reference string) (*chargeingest.StoredEvent, error) {
+	number, err := s.platform(platform)
+	if err != nil || number == 0 {
+		return nil, err
+	}
+	events, err := scanEvents(s.findReference.query(number, reference))
+	if err != nil || len(events) == 0 {
+		return nil, err
+	}
+	return &events[0], nil
+}
+
+// append stores a batch in the transaction that is open. Where the error is a
+// *chargeingest.ConflictError nothing was written.
+func (s *session) append(b chargeingest.Batch, nextID func(time.Time) (string, error)) (chargeingest.Receipt, error) {
+	decision, err := chargeingest.Decide(context.Background(), b, s)
+	if err != nil {
+		return chargeingest.Receipt{}, err
+	}
+	platform, err := s.platform(b.Platform)
+	if err == nil && platform == 0 {
+		platform, err = inserted(s.addPlatform.exec(b.Platform))
+	}
+	if err != nil {
+		return chargeingest.Receipt{}, err
+	}
+	s.platforms[b.Platform] = platform
+	receipt, err := decision.Apply(func(i int) (string, error) {
+		id, err := nextID(b.Events[i].ReceivedAt)
+		if err != nil {
+			return "", err
+		}
+		return id, s.insert(platform, id, &b.Events[i])
+	})
+	if err == nil && decision.BindsKey() {
+		err = s.bind(platform, b, receipt)
+	}
+	return receipt, err
+}
+
+func (s *session) insert(platform int64, id string, e *chargeingest.NewEvent) error {
+	_, err := s.insertEvent.exec(id, platform, orNull(e.Reference), orNull(e.CustomerID), orNull(e.CustomerReference),
+		orNull(e.PricingPlanSubscriptionID), orNull(e.PricingPlanSubscriptionReference), e.ProductItemID,
+		e.Timestamp.Unix(), int64(e.Timestamp.Nanosecond()), e.TimestampAssigned,
+		e.ReceivedAt.Unix(), int64(e.ReceivedAt.Nanosecond()), e.Digest[:], string(e.Content))
+	return err
+}
+
+// bind keeps what a request with an idempotency key was answered with.
+func (s *session) bind(platform int64, b chargeingest.Batch, receipt chargeingest.Receipt) error {
+	var bound string
+	for i, o := range receipt.Outcomes {
+		bound = max(bound, o.ID, chargeingest.FirstID(b.Events[i].ReceivedAt))
+	}
+	request, err := inserted(s.bindRequest.exec(platform, b.IdempotencyKey, string(b.Route), b.Digest[:], bound))
+	if err != nil {
+		return err
+	}
+	for i, o := range receipt.Outcomes {
+		if _, err := s.bindEvent.exec(request, int64(i), o.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inserted returns the number of the row that was inserted.
+func inserted(result driver.Result, err error) (int64, error) {
+	if err != nil {
+		return 0, err
+	}
+	return result.LastInsertId()
+}
+
+// orNull returns nil for a text that is not set.
+func orNull(text string) driver.Value {
+	if text == "" {
+		return nil
+	}
+	return text
+}

@@ -1,0 +1,506 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"example.com/chargeingest"
+)
+
+// unknown checks that an error leaves open whether something was stored.
+func unknown(t *testing.T, err error) {
+	t.Helper()
+	require.Error(t, err)
+	require.NotErrorIs(t, err, chargeingest.ErrNotStored)
+	var conflict *chargeingest.ConflictError
+	require.NotErrorAs(t, err, &conflict)
+}
+
+func TestWhatWaitsIsCommittedAtOnce(t *testing.T) {
+	setup := newSetup(t)
+	s := setup.open(t)
+	release := hold(s)
+	var calls []sending
+	for i := range 20 {
+		calls = append(calls, send(t.Context(), s, charges("acme", fmt.Sprint("a", i), fmt.Sprint("b", i))))
+	}
+	setup.faults.clear()
+	release()
+	for _, pending := range calls {
+		require.NoError(t, (<-pending).err)
+	}
+	require.Equal(t, 1, setup.faults.count("COMMIT"))
+	require.Len(t, listed(t, s, "acme"), 40)
+	fresh(t, s, charges("acme", "alone"))
+	require.Equal(t, 2, setup.faults.count("COMMIT"))
+}
+
+func TestATransactionIsBounded(t *testing.T) {
+	setup := newSetup(t)
+	setup.options.MaxTransactionEvents = 5
+	s := setup.open(t)
+	release := hold(s)
+	var calls []sending
+	for i := range 6 {
+		calls = append(calls, send(t.Context(), s, charges("acme", fmt.Sprint("a", i), fmt.Sprint("b", i))))
+	}
+	setup.faults.clear()
+	release()
+	for _, pending := range calls {
+		require.NoError(t, (<-pending).err)
+	}
+	require.Equal(t, 3, setup.faults.count("COMMIT"))
+}
+
+func TestAFullStoreIsOverloaded(t *testing.T) {
+	setup := newSetup(t)
+	setup.options.QueueEvents = 3
+	s := setup.open(t)
+	release := hold(s)
+	defer release()
+	first := send(t.Context(), s, charges("acme", "a", "b", "c"))
+	_, err := s.Append(t.Context(), charges("acme", "d"))
+	require.ErrorIs(t, err, chargeingest.ErrOverloaded)
+	other := send(t.Context(), s, charges("globex", "a"))
+	require.ErrorIs(t, (<-first).err, chargeingest.ErrOverloaded, "globex has a right to its share")
+	release()
+	require.NoError(t, (<-other).err)
+	require.Empty(t, listed(t, s, "acme"))
+	fresh(t, s, charges("acme", numbered(4)...))
+}
+
+func TestBatchesOfATransactionSeeEachOther(t *testing.T) {
+	s := newSetup(t).open(t)
+	release := hold(s)
+	first := send(t.Context(), s, charges("acme", "a"))
+	again := send(t.Context(), s, charges("acme", "a", "b"))
+	other := send(t.Context(), s, changed("acme", "b"))
+	release()
+	stored := ids(t, (<-first).receipt.Outcomes, false)
+	outcomes := (<-again).receipt.Outcomes
+	require.Equal(t, stored[0], outcomes[0].ID)
+	require.True(t, outcomes[0].Replayed)
+	require.False(t, outcomes[1].Replayed)
+	var conflict *chargeingest.ConflictError
+	require.ErrorAs(t, (<-other).err, &conflict)
+	require.Equal(t, outcomes[1].ID, conflict.EventID)
+	require.Equal(t, []string{"description", "timestamp"}, conflict.Fields)
+}
+
+func TestACallerWhoGivesUpInTheQueueStoresNothing(t *testing.T) {
+	s := newSetup(t).open(t)
+	release := hold(s)
+	ctx, cancel := context.WithCancel(t.Context())
+	pending := send(ctx, s, charges("acme", "a"))
+	cancel()
+	err := (<-pending).err
+	require.ErrorIs(t, err, chargeingest.ErrNotStored)
+	require.ErrorIs(t, err, context.Canceled)
+	release()
+	require.Empty(t, listed(t, s, "acme"))
+	fresh(t, s, charges("acme", "a"))
+
+	_, err = s.Append(ctx, charges("acme", "b"))
+	require.ErrorIs(t, err, chargeingest.ErrNotStored)
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+func TestACallerWhoGivesUpLaterDoesNotKnow(t *testing.T) {
+	setup := newSetup(t)
+	s := setup.open(t)
+	committing, end := make(chan struct{}), make(chan struct{})
+	setup.faults.once("COMMIT", func() error {
+		close(committing)
+		<-end
+		return nil
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	pending := call(ctx, s, charges("acme", "a"))
+	<-committing
+	cancel()
+	err := (<-pending).err
+	unknown(t, err)
+	require.ErrorIs(t, err, context.Canceled)
+	close(end)
+	replayed(t, s, charges("acme", "a"))
+}
+
+func TestOneBadBatchDoesNotHarmTheOthers(t *testing.T) {
+	for name, bad := range map[string]struct {
+		fault func() error
+		check func(*testing.T, error)
+	}{
+		"an error stores nothing": {
+			func() error { return resultError(sqlite3.SQLITE_CONSTRAINT) },
+			func(t *testing.T, err error) {
+				require.ErrorIs(t, err, chargeingest.ErrNotStored)
+				require.ErrorIs(t, err, resultError(sqlite3.SQLITE_CONSTRAINT))
+			},
+		},
+		"a panic is unknown": {
+			func() error { panic("bad batch") },
+			func(t *testing.T, err error) {
+				unknown(t, err)
+				require.ErrorContains(t, err, "bad batch")
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			setup := newSetup(t)
+			s := setup.open(t)
+			session := s.writer.session
+			setup.faults.set(func(statement string, arguments []driver.NamedValue) error {
+				if strings.HasPrefix(statement, "INSERT INTO events") && arguments[2].Value == "bad" {
+					return bad.fault()
+				}
+				return nil
+			}, nil)
+			release := hold(s)
+			var calls []sending
+			for _, reference := range []string{"a", "bad", "b"} {
+				calls = append(calls, send(t.Context(), s, charges("acme", reference+"-0", reference)))
+			}
+			release()
+			first := ids(t, (<-calls[0]).receipt.Outcomes, false)
+			bad.check(t, (<-calls[1]).err)
+			last := ids(t, (<-calls[2]).receipt.Outcomes, false)
+			require.Equal(t, append(first, last...), listed(t, s, "acme"))
+			require.Same(t, session, s.writer.session)
+
+			_, err := s.Append(t.Context(), charges("acme", "bad"))
+			bad.check(t, err)
+			setup.faults.clear()
+			fresh(t, s, charges("acme", "bad"))
+		})
+	}
+}
+
+func TestAPlatformThatWasUndoneIsMadeAgain(t *testing.T) {
+	setup := newSetup(t)
+	s := setup.open(t)
+	setup.faults.on("INSERT INTO events", resultError(sqlite3.SQLITE_CONSTRAINT))
+	_, err := s.Append(t.Context(), charges("acme", "a"))
+	require.ErrorIs(t, err, chargeingest.ErrNotStored)
+	setup.faults.clear()
+	fresh(t, s, charges("globex", "a"))
+	fresh(t, s, charges("acme", "a"))
+	require.Len(t, listed(t, s, "globex"), 1)
+	require.Len(t, listed(t, s, "acme"), 1)
+}
+
+func TestAnUnreadableDigestIsAnError(t *testing.T) {
+	s := newSetup(t).open(t)
+	fresh(t, s, charges("acme", "a"))
+	require.NoError(t, s.writer.do(t.Context(), func() error {
+		return s.writer.session.exec("UPDATE events SET digest = x'00'")
+	}))
+	_, err := s.Append(t.Context(), charges("acme", "a"))
+	require.ErrorIs(t, err, chargeingest.ErrNotStored)
+	_, err = s.List(t.Context(), chargeingest.Query{Platform: "acme", Limit: 1})
+	require.Error(t, err)
+}
+
+func TestSpaceThatReturnsIsUsed(t *testing.T) {
+	setup := newSetup(t)
+	s := setup.open(t)
+	fresh(t, s, charges("acme", "a"))
+	session, pages := s.writer.session, value[int64](t, s, "PRAGMA page_count")
+	require.Equal(t, pages, value[int64](t, s, fmt.Sprintf("PRAGMA max_page_count = %d", pages)))
+	release := hold(s)
+	calls := []sending{send(t.Context(), s, charges("acme", numbered(500)...)), send(t.Context(), s, charges("acme", "b"))}
+	setup.faults.clear()
+	release()
+	for _, pending := range calls {
+		err := (<-pending).err
+		require.ErrorIs(t, err, chargeingest.ErrNotStored)
+		require.Equal(t, sqlite3.SQLITE_FULL, resultCode(err))
+	}
+	require.Equal(t, 1, setup.faults.count("BEGIN"), "there is no use in trying them one by one")
+	require.Len(t, listed(t, s, "acme"), 1)
+
+	value[int64](t, s, "PRAGMA max_page_count = 1000000")
+	fresh(t, s, charges("acme", numbered(500)...))
+	fresh(t, s, charges("acme", "b"))
+	require.Same(t, session, s.writer.session)
+}
+
+func TestAFailedCommitThatWasUndoneStoresNothing(t *testing.T) {
+	for name, code := range map[string]resultError{"full": sqlite3.SQLITE_FULL, "busy": sqlite3.SQLITE_BUSY} {
+		t.Run(name, func(t *testing.T) {
+			setup := newSetup(t)
+			s := setup.open(t)
+			session := s.writer.session
+			setup.faults.on("COMMIT", code)
+			_, err := s.Append(t.Context(), charges("acme", "a"))
+			require.ErrorIs(t, err, chargeingest.ErrNotStored)
+			require.ErrorIs(t, err, code)
+			setup.faults.clear()
+			fresh(t, s, charges("acme", "a"))
+			require.Same(t, session, s.writer.session)
+		})
+	}
+}
+
+const ioError = resultError(sqlite3.SQLITE_IOERR_FSYNC)
+
+func TestAfterAnUnknownCommitTheDatabaseIsOpenedAnew(t *testing.T) {
+	for name, fault := range map[string]struct {
+		set    func(*faults)
+		stored bool
+	}{
+		"an I/O error before the commit":  {set: func(f *faults) { f.on("COMMIT", ioError) }},
+		"a panic before the commit":       {set: func(f *faults) { f.once("COMMIT", func() error { panic("commit") }) }},
+		"an error that nobody knows":      {set: func(f *faults) { f.on("COMMIT", resultError(sqlite3.SQLITE_ERROR)) }},
+		"an I/O error behind the commit":  {stored: true, set: func(f *faults) { f.set(nil, after("COMMIT", ioError)) }},
+		"disk full, but nothing to undo":  {set: func(f *faults) { f.set(onBoth(resultError(sqlite3.SQLITE_FULL), ioError), nil) }},
+		"disk full after a broken commit": {set: func(f *faults) { f.set(onBoth(ioError, ioError), nil) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			setup := newSetup(t)
+			s := setup.open(t)
+			fresh(t, s, charges("acme", "before"))
+			session := s.writer.session
+			fault.set(setup.faults)
+			_, err := s.Append(t.Context(), charges("acme", "a"))
+			unknown(t, err)
+			require.NotNil(t, session)
+
+			// Nothing is acknowledged before the log was emptied.
+			setup.faults.on("PRAGMA wal_checkpoint(TRUNCATE)", ioError)
+			require.ErrorIs(t, s.Ready(t.Context()), ioError)
+			for _, b := range []chargeingest.Batch{charges("acme", "before"), charges("acme", "b"), changed("acme", "before")} {
+				_, err = s.Append(t.Context(), b)
+				require.ErrorIs(t, err, chargeingest.ErrNotStored)
+				require.ErrorIs(t, err, ioError)
+			}
+			require.NotEmpty(t, listed(t, s, "acme"), "it can still be read")
+
+			setup.faults.clear()
+			require.Equal(t, fault.stored, appended(t, s, charges("acme", "a"))[0].Replayed)
+			require.Equal(t, 1, setup.faults.count("PRAGMA wal_checkpoint(TRUNCATE)"))
+			require.NotSame(t, session, s.writer.session)
+			replayed(t, s, charges("acme", "before", "a"))
+			require.Len(t, listed(t, s, "acme"), 2)
+		})
+	}
+}
+
+// after is a fault of statements that were run.
+func after(prefix string, err error) func(string) error {
+	return func(statement string) error {
+		if strings.HasPrefix(statement, prefix) {
+			return err
+		}
+		return nil
+	}
+}
+
+// onBoth makes COMMIT and ROLLBACK fail.
+func onBoth(commit, rollback error) func(string, []driver.NamedValue) error {
+	return func(statement string, _ []driver.NamedValue) error {
+		return map[string]error{"COMMIT": commit, "ROLLBACK": rollback}[statement]
+	}
+}
+
+func TestReadyAloneBringsAFailedStoreBack(t *testing.T) {
+	setup := newSetup(t)
+	s := setup.open(t)
+	setup.faults.on("COMMIT", ioError)
+	_, err := s.Append(t.Context(), charges("acme", "a"))
+	unknown(t, err)
+	require.ErrorIs(t, s.Ready(t.Context()), ioError)
+	setup.faults.clear()
+	require.NoError(t, s.Ready(t.Context()))
+	setup.faults.on("CONNECT", errors.New("the database is open already"))
+	fresh(t, s, charges("acme", "a"))
+}
+
+func TestReadyAfterAFailureIsProvenByWriting(t *testing.T) {
+	setup := newSetup(t)
+	s := setup.open(t)
+	setup.faults.clear()
+	require.NoError(t, s.Ready(t.Context()))
+	require.Zero(t, setup.faults.count("PRAGMA application_id = "), "it writes only where there is doubt")
+
+	setup.faults.on("INSERT INTO events", resultError(sqlite3.SQLITE_FULL))
+	_, err := s.Append(t.Context(), charges("acme", "a"))
+	require.ErrorIs(t, err, chargeingest.ErrNotStored)
+	setup.faults.on("PRAGMA application_id", resultError(sqlite3.SQLITE_FULL))
+	for range 2 {
+		require.ErrorIs(t, s.Ready(t.Context()), resultError(sqlite3.SQLITE_FULL))
+	}
+	setup.faults.clear()
+	require.NoError(t, s.Ready(t.Context()))
+	require.Equal(t, 1, setup.faults.count("PRAGMA application_id = "))
+	require.NoError(t, s.Ready(t.Context()))
+	require.Equal(t, 1, setup.faults.count("PRAGMA application_id = "))
+
+	setup.faults.on("BEGIN", resultError(sqlite3.SQLITE_BUSY))
+	require.ErrorIs(t, s.Ready(t.Context()), resultError(sqlite3.SQLITE_BUSY))
+	setup.faults.clear()
+	fresh(t, s, charges("acme", "a"))
+	setup.faults.clear()
+	require.NoError(t, s.Ready(t.Context()))
+	require.Zero(t, setup.faults.count("PRAGMA application_id = "), "the event was proof enough")
+}
+
+func TestReadyTakesItsTurnOrEndsWithItsContext(t *testing.T) {
+	s := newSetup(t).open(t)
+	release := hold(s)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, s.Ready(ctx), context.Canceled)
+	release()
+	require.NoError(t, s.Ready(t.Context()))
+}
+
+func TestAnIOErrorInATransactionStoresNothingAndEndsTheSession(t *testing.T) {
+	for _, statement := range []string{"BEGIN", "SELECT id, content", "INSERT INTO events", "INSERT INTO requests", "INSERT INTO request_events"} {
+		t.Run(statement, func(t *testing.T) {
+			setup := newSetup(t)
+			s := setup.open(t)
+			fresh(t, s, charges("acme", "before"))
+			session := s.writer.session
+			b := charges("acme", "a", "b")
+			b.IdempotencyKey = "key"
+			setup.faults.on(statement, resultError(sqlite3.SQLITE_IOERR_WRITE))
+			_, err := s.Append(t.Context(), b)
+			require.ErrorIs(t, err, chargeingest.ErrNotStored)
+			require.ErrorIs(t, err, resultError(sqlite3.SQLITE_IOERR_WRITE))
+			setup.faults.clear()
+			fresh(t, s, b)
+			require.NotSame(t, session, s.writer.session)
+			require.Len(t, listed(t, s, "acme"), 3)
+		})
+	}
+}
+
+func TestAConflictInAFailedTransactionIsNoConflict(t *testing.T) {
+	for _, commit := range []struct {
+		err     error
+		unknown bool
+	}{{ioError, true}, {resultError(sqlite3.SQLITE_FULL), false}} {
+		setup := newSetup(t)
+		s := setup.open(t)
+		release := hold(s)
+		first := send(t.Context(), s, charges("acme", "a"))
+		second := send(t.Context(), s, changed("acme", "a"))
+		setup.faults.on("COMMIT", commit.err)
+		release()
+		err := (<-first).err
+		if commit.unknown {
+			unknown(t, err)
+		} else {
+			require.ErrorIs(t, err, chargeingest.ErrNotStored)
+		}
+		err = (<-second).err
+		require.ErrorIs(t, err, chargeingest.ErrNotStored, "what it conflicts with may be gone")
+		var conflict *chargeingest.ConflictError
+		require.NotErrorAs(t, err, &conflict)
+		setup.faults.clear()
+		fresh(t, s, changed("acme", "a"))
+	}
+}
+
+func TestAReaderInTheWayKeepsAFailedStoreClosed(t *testing.T) {
+	setup := newSetup(t)
+	s := setup.open(t)
+	fresh(t, s, charges("acme", "a"))
+	end := foreignReader(t, setup.path)
+	setup.faults.on("COMMIT", ioError)
+	_, err := s.Append(t.Context(), charges("acme", "b"))
+	unknown(t, err)
+	setup.faults.clear()
+	require.Error(t, s.Ready(t.Context()))
+	_, err = s.Append(t.Context(), charges("acme", "b"))
+	require.ErrorIs(t, err, chargeingest.ErrNotStored)
+	end()
+	fresh(t, s, charges("acme", "b"))
+}
+
+func TestReadersAreWaitedForWhenTheDatabaseIsOpenedAnew(t *testing.T) {
+	setup := newSetup(t)
+	s := setup.open(t)
+	fresh(t, s, charges("acme", "a"))
+	end := reading(t, s)
+	setup.faults.on("COMMIT", ioError)
+	_, err := s.Append(t.Context(), charges("acme", "b"))
+	unknown(t, err)
+	setup.faults.clear()
+	pending := call(t.Context(), s, charges("acme", "b"))
+	end()
+	require.NoError(t, (<-pending).err)
+}
+
+func TestADatabaseThatIsNotAtItsPathTakesNothing(t *testing.T) {
+	setup := newSetup(t)
+	s := setup.open(t)
+	fresh(t, s, charges("acme", "a"))
+	for _, replace := range []bool{false, true} {
+		moved := moveAway(t, setup.path, replace)
+		_, err := s.Append(t.Context(), charges("acme", "b"))
+		require.ErrorIs(t, err, chargeingest.ErrNotStored)
+		require.Error(t, s.Ready(t.Context()))
+		moved()
+		replayed(t, s, charges("acme", "a"))
+	}
+	fresh(t, s, charges("acme", "b"))
+}
+
+func TestIDsIncreaseAcrossLivesWhateverTheClockSays(t *testing.T) {
+	setup := newSetup(t)
+	var all []string
+	for i := range 4 {
+		s := setup.open(t)
+		b := charges("acme", fmt.Sprint("a", i), fmt.Sprint("b", i))
+		for j := range b.Events {
+			b.Events[j].ReceivedAt = received().Add(-time.Duration(i) * time.Hour)
+		}
+		all = append(all, fresh(t, s, b)...)
+		require.NoError(t, s.Close())
+	}
+	require.IsIncreasing(t, all)
+}
+
+// brokenEntropy fails or panics once it is told to.
+type brokenEntropy struct{ mode string }
+
+func (e *brokenEntropy) Read(p []byte) (int, error) {
+	switch e.mode {
+	case "error":
+		return 0, errors.New("no entropy")
+	case "panic":
+		panic("no entropy")
+	}
+	for i := range p {
+		p[i] = 7
+	}
+	return len(p), nil
+}
+
+func TestEntropyThatFailsStoresNothing(t *testing.T) {
+	setup := newSetup(t)
+	entropy := new(brokenEntropy)
+	setup.options.Entropy = entropy
+	s := setup.open(t)
+	fresh(t, s, charges("acme", "a"))
+	batch := charges("acme", numbered(1000)...)
+	for i := range batch.Events { // each in a millisecond of its own
+		batch.Events[i].ReceivedAt = received().Add(time.Duration(i+1) * time.Millisecond)
+	}
+	for _, entropy.mode = range []string{"error", "panic"} {
+		_, err := s.Append(t.Context(), batch)
+		require.ErrorContains(t, err, "no entropy")
+		require.Len(t, listed(t, s, "acme"), 1)
+	}
+	entropy.mode = ""
+	fresh(t, s, batch)
+}
