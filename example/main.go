@@ -1,3 +1,143 @@
+// Command example is a charge event server that needs nothing but itself, and
+// two clients of it: load sends a file of events, tail follows what is stored.
+//
+//	go run ./example
+//	go run ./example load events.ndjson -api-key KEY
+//	go run ./example tail -api-key KEY
+//
+// Each of the three explains its flags with -help.
 package main
 
-func main() {}
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+	"unicode"
+
+	"golang.org/x/term"
+)
+
+// Exit statuses.
+const (
+	statusOK      = 0
+	statusFailure = 1 // it was tried and failed
+	statusUsage   = 2 // the command line, the environment or a file named there is wrong; nothing was done
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// The first signal ends the context; from then on a second one finds the
+	// system's own handling, which ends the process at once.
+	context.AfterFunc(ctx, stop)
+	os.Exit(newProgram().run(ctx, os.Args[1:]))
+}
+
+// program is what the commands see of the world, so that tests can give them
+// another one.
+type program struct {
+	stdout, stderr io.Writer
+	lookupEnv      func(name string) (string, bool)
+	isTerminal     func(io.Writer) bool
+	now            func() time.Time
+	sleep          func(context.Context, time.Duration) error
+	openStore      func(ctx context.Context, path string, logger *slog.Logger) (store, error)
+
+	// grace is how long a server that was told to stop waits for the requests
+	// in flight.
+	grace time.Duration
+}
+
+func newProgram() *program {
+	return &program{
+		stdout: os.Stdout, stderr: os.Stderr,
+		lookupEnv: os.LookupEnv,
+		isTerminal: func(w io.Writer) bool {
+			f, ok := w.(*os.File)
+			return ok && term.IsTerminal(int(f.Fd()))
+		},
+		now: time.Now, sleep: sleep,
+		openStore: openStore,
+		grace:     30 * time.Second,
+	}
+}
+
+// sleep waits for d, or returns the context's error where that ends first.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// run runs a command and returns the exit status.
+func (p *program) run(ctx context.Context, args []string) int {
+	err := p.dispatch(ctx, args)
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return statusOK
+	}
+	p.complain("example: " + err.Error())
+	var usage *usageError
+	if errors.As(err, &usage) {
+		return statusUsage
+	}
+	return statusFailure
+}
+
+func (p *program) dispatch(ctx context.Context, args []string) error {
+	if len(args) > 0 {
+		switch args[0] {
+		case "load":
+			return p.load(ctx, args[1:])
+		case "tail":
+			return p.tail(ctx, args[1:])
+		}
+	}
+	return p.serve(ctx, args)
+}
+
+// unlessEnded returns err, or nil where ctx ended: a command that runs until it
+// is told to end has not failed then.
+func unlessEnded(ctx context.Context, err error) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	default:
+		return err
+	}
+}
+
+// complain writes one line to standard error, whatever the text holds: parts of
+// it may come from a file or from the other side of a connection.
+func (p *program) complain(text string) {
+	text = strings.ReplaceAll(strings.TrimSpace(text), "\n", "; ")
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text)
+	// There is nobody to tell where standard error is gone.
+	_, _ = fmt.Fprintln(p.stderr, text)
+}
+
+// usageError is a mistake of whoever started the program.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error {
+	return &usageError{fmt.Errorf(format, args...)}
+}

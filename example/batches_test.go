@@ -1,0 +1,88 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// cut returns the batches of a text.
+func cut(t *testing.T, text string, maxEvents int) []*batch {
+	t.Helper()
+	r := newBatchReader(strings.NewReader(text), maxEvents)
+	var batches []*batch
+	for {
+		b, err := r.next()
+		if errors.Is(err, io.EOF) {
+			return batches
+		}
+		require.NoError(t, err)
+		batches = append(batches, b)
+	}
+}
+
+func keysOf(batches []*batch) []string {
+	var keys []string
+	for _, b := range batches {
+		keys = append(keys, b.key)
+	}
+	return keys
+}
+
+func TestBatchesAreCutByEvents(t *testing.T) {
+	batches := cut(t, "1\n\n2\n3\n4\n\n5\n", 2)
+	require.Len(t, batches, 3)
+	require.JSONEq(t, `{"charge_datas":[1,2]}`, string(batches[0].body))
+	require.Equal(t, []int{1, 3}, batches[0].lines)
+	require.Equal(t, []int{4, 5}, batches[1].lines)
+	require.Equal(t, []int{7}, batches[2].lines)
+	require.Equal(t, "f: lines 1 to 3", batches[0].span("f"))
+	require.Equal(t, "f:7", batches[2].span("f"))
+}
+
+func TestBatchesAreCutByBytes(t *testing.T) {
+	large := `"` + strings.Repeat("x", maxBatchBytes/2) + `"`
+	huge := `"` + strings.Repeat("y", maxBatchBytes) + `"`
+	batches := cut(t, strings.Join([]string{large, "2", large, huge, "5"}, "\n"), 100)
+	var lines [][]int
+	for _, b := range batches {
+		lines = append(lines, b.lines)
+		require.True(t, json.Valid(b.body))
+		if len(b.lines) > 1 {
+			require.LessOrEqual(t, len(b.body), maxBatchBytes+len("]}"))
+		}
+	}
+	require.Equal(t, [][]int{{1, 2}, {3}, {4}, {5}}, lines)
+}
+
+func TestBatchSizesAddUpToTheFile(t *testing.T) {
+	for _, text := range []string{"1\n2\n3\n4\n5\n", "\r\n1\r\n2\n\n\n3", ""} {
+		var total int64
+		for _, b := range cut(t, text, 2) {
+			total += b.size
+		}
+		require.EqualValues(t, len(text), total)
+	}
+}
+
+func TestKeyIsMadeFromTheLinesAndTheirPlace(t *testing.T) {
+	keys := keysOf(cut(t, "1\n2\n1\n2\n", 2))
+	require.Len(t, keys, 2)
+	require.NotEqual(t, keys[0], keys[1], "equal lines at another place are other events")
+	require.Regexp(t, `^load-[0-9a-f]{64}$`, keys[0])
+
+	require.Equal(t, keys, keysOf(cut(t, "1\n2\n1\n2\n", 2)), "the same file has the same keys")
+	require.Equal(t, keys, keysOf(cut(t, "1 \r\n2\r\n\t1\r\n2", 2)), "space around lines is not content")
+	require.Equal(t, keys[0], keysOf(cut(t, "1\n2\n3\n", 2))[0], "what comes later does not count")
+	require.NotEqual(t, keys[0], keysOf(cut(t, "1\n3\n", 2))[0], "other content has another key")
+	require.NotEqual(t, keys[0], keysOf(cut(t, "12\n", 2))[0], "where lines end counts")
+}
+
+func TestLineAtTheLimitIsABatchOfItsOwn(t *testing.T) {
+	line := `"` + strings.Repeat("x", maxLineBytes-3) + `"`
+	require.Len(t, cut(t, "1\n"+line+"\n2\n", 10), 3)
+}

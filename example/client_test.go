@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// clientOf returns a client of a server that answers with handle.
+func clientOf(t *testing.T, tp *testProgram, handle http.HandlerFunc) *client {
+	t.Helper()
+	srv := httptest.NewServer(handle)
+	t.Cleanup(srv.Close)
+	c := tp.newClient()
+	var err error
+	c.base, err = url.Parse(srv.URL)
+	require.NoError(t, err)
+	c.apiKey = "k"
+	return c
+}
+
+func status(code int, header ...string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		for i := 0; i < len(header); i += 2 {
+			w.Header().Set(header[i], header[i+1])
+		}
+		w.WriteHeader(code)
+	}
+}
+
+func TestClientWaitsLongerEachTimeAndGivesUp(t *testing.T) {
+	tp := newTestProgram()
+	c := clientOf(t, tp, status(http.StatusServiceUnavailable))
+	_, err := c.do(t.Context(), request{method: http.MethodGet}, 20*time.Second)
+	var r *refusal
+	require.ErrorAs(t, err, &r)
+	require.Equal(t, http.StatusServiceUnavailable, r.status)
+	require.ErrorContains(t, err, "given up after 20s: ")
+	const ms = time.Millisecond
+	require.Equal(t, []time.Duration{250 * ms, 500 * ms, 1000 * ms, 2000 * ms, 4000 * ms, 8000 * ms, 4250 * ms}, tp.pauses)
+}
+
+func TestClientWaitsAsLongAsItIsAskedWithinReason(t *testing.T) {
+	for asked, waited := range map[string]time.Duration{
+		"":                              250 * time.Millisecond,
+		"0":                             250 * time.Millisecond,
+		"7":                             7 * time.Second,
+		"3600":                          30 * time.Second,
+		"99999999999":                   250 * time.Millisecond,
+		"-1":                            250 * time.Millisecond,
+		"Wed, 21 Oct 2015 07:28:00 GMT": 250 * time.Millisecond,
+	} {
+		tp := newTestProgram()
+		ctx, cancel := context.WithCancel(t.Context())
+		c := clientOf(t, tp, status(http.StatusServiceUnavailable, "Retry-After", asked))
+		c.notice = func(string) { cancel() }
+		_, err := c.do(ctx, request{method: http.MethodGet}, 0)
+		require.ErrorIs(t, err, context.Canceled)
+		require.Equal(t, []time.Duration{waited}, tp.pauses, asked)
+	}
+}
+
+func TestClientTriesAgainWhatCanPass(t *testing.T) {
+	for _, c := range []struct {
+		err     error
+		passing bool
+	}{
+		{errors.New("connection refused"), true},
+		{&refusal{status: http.StatusTooManyRequests}, true},
+		{&refusal{status: http.StatusBadGateway}, true},
+		{&refusal{status: http.StatusServiceUnavailable}, true},
+		{&refusal{status: http.StatusServiceUnavailable, header: http.Header{"Idempotency-Retryable": {"true"}}}, true},
+		{&refusal{status: http.StatusServiceUnavailable, header: http.Header{"Idempotency-Retryable": {"false"}}}, false},
+		{&refusal{status: http.StatusGatewayTimeout}, true},
+		{&refusal{status: http.StatusInternalServerError}, false},
+		{&refusal{status: http.StatusBadRequest}, false},
+		{&refusal{status: http.StatusConflict}, false},
+		{&refusal{status: http.StatusFound}, false},
+	} {
+		require.Equal(t, c.passing, isPassing(c.err), c.err)
+	}
+}
+
+func TestClientSendsTheWholeRequestAgain(t *testing.T) {
+	tp := newTestProgram()
+	var bodies, keys []string
+	c := clientOf(t, tp, func(w http.ResponseWriter, r *http.Request) {
+		body := make([]byte, r.ContentLength)
+		_, _ = r.Body.Read(body)
+		bodies, keys = append(bodies, string(body)), append(keys, r.Header.Get("X-Api-Key")+r.Header.Get("Idempotency-Key"))
+		if len(bodies) < 3 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	_, err := c.do(t.Context(), request{method: http.MethodPost, body: []byte("text"), header: map[string]string{"Idempotency-Key": "i"}}, patience)
+	require.NoError(t, err)
+	require.Equal(t, []string{"text", "text", "text"}, bodies)
+	require.Equal(t, []string{"ki", "ki", "ki"}, keys)
+}
+
+func TestAnswerThatBreaksOffIsNoAnswer(t *testing.T) {
+	tp := newTestProgram()
+	attempts := 0
+	c := clientOf(t, tp, func(w http.ResponseWriter, _ *http.Request) {
+		if attempts++; attempts == 1 {
+			w.Header().Set("Content-Length", "10")
+		}
+		_, _ = w.Write([]byte("text"))
+	})
+	a, err := c.do(t.Context(), request{method: http.MethodGet}, patience)
+	require.NoError(t, err)
+	require.Equal(t, "text", string(a.body))
+	require.Equal(t, 2, attempts)
+}
+
+func TestSleepEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, sleep(ctx, time.Hour), context.Canceled)
+	require.NoError(t, sleep(t.Context(), 0))
+}

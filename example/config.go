@@ -1,0 +1,128 @@
+package main
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strconv"
+
+	"example.com/chargeingest"
+)
+
+// inMemory is the value of -db for a store that keeps nothing.
+const inMemory = "memory"
+
+// maxBodyBytes bounds -max-body: more does not arrive within the read time-out,
+// and each request in flight needs it in memory.
+const maxBodyBytes = 1 << 30
+
+// serverConfig is what the server was told, checked.
+type serverConfig struct {
+	addr        string
+	db          string
+	logJSON     bool
+	maxBody     int64
+	certFile    string
+	certificate *tls.Certificate // nil without TLS
+	duplicates  chargeingest.DuplicatePolicy
+	unknown     chargeingest.UnknownFields
+	keys        *chargeingest.Keys
+	madeKey     string // the API key that was made because none was given
+}
+
+// parseServerConfig reads the command line of the server. Its errors are a
+// *usageError or flag.ErrHelp, and never hold a key.
+func parseServerConfig(args []string, lookupEnv func(string) (string, bool), out io.Writer) (*serverConfig, error) {
+	var c serverConfig
+	var given credentials
+	var certKeyFile string
+	arguments, err := serverCommand(&c, &given, &certKeyFile).parse(args, lookupEnv, out)
+	if err != nil {
+		return nil, err
+	}
+	if len(arguments) > 0 {
+		return nil, usagef("unexpected argument %q; the commands are load and tail, and come first; -help explains", arguments[0])
+	}
+	if (c.certFile == "") != (certKeyFile == "") {
+		return nil, usagef("-tls-cert and -tls-key must be given together")
+	}
+	if c.certFile != "" {
+		certificate, err := tls.LoadX509KeyPair(c.certFile, certKeyFile)
+		if err != nil {
+			return nil, usagef("-tls-cert, -tls-key: %w", err)
+		}
+		c.certificate = &certificate
+	}
+	if c.keys, c.madeKey, err = given.authorizer(); err != nil {
+		return nil, &usageError{err}
+	}
+	return &c, nil
+}
+
+func serverCommand(c *serverConfig, given *credentials, certKeyFile *string) *command {
+	return &command{
+		synopsis: "example",
+		about: `Takes charge events in over HTTP and keeps them. Standard output has the address,
+an API key where one was made, and a curl line to try it with; the log goes to
+standard error. /livez and /readyz tell whether it is alive and takes events.
+SIGINT or SIGTERM ends it when the requests in flight are answered; a second one
+ends it at once. Exit status: 0 after a signal, 1 for a failure, 2 for a mistake
+in the options.
+
+Without -api-key and -keys a key is made, new at each start. With both, the key
+of -api-key is one more beside those of the file.
+
+Other commands: "example load -help" and "example tail -help".`,
+		options: []option{
+			{"addr", "CHARGEINGEST_ADDR", "HOST:PORT", "127.0.0.1:8080",
+				"where to listen; port 0 takes a free one, no host is every address", listenAddress(&c.addr)},
+			{"db", "CHARGEINGEST_DB", "PATH", "charges.db",
+				"the SQLite file, made where it is not there; memory keeps events only while the server runs", text(&c.db)},
+			{"api-key", "CHARGEINGEST_API_KEY", "KEY", "",
+				"an API key with all permissions on the platform " + chargeingest.SinglePlatform +
+					"; others can read a command\nline, so the variable is the better place", secret(&given.apiKey)},
+			{"keys", "CHARGEINGEST_KEYS", "FILE", "", keysUsage, given.readFile},
+			{"log", "CHARGEINGEST_LOG", "FORMAT", "text",
+				"text or json", oneOf(&c.logJSON, choice[bool]{"text", false}, choice[bool]{"json", true})},
+			{"max-body", "CHARGEINGEST_MAX_BODY", "BYTES", "4194304",
+				"the most bytes of a request's body, decompressed; it must arrive within a minute", whole(&c.maxBody, 1, maxBodyBytes)},
+			{"tls-cert", "CHARGEINGEST_TLS_CERT", "FILE", "",
+				"serve https with this certificate, PEM, with the chain behind it", text(&c.certFile)},
+			{"tls-key", "CHARGEINGEST_TLS_KEY", "FILE", "",
+				"the private key of -tls-cert, PEM", text(certKeyFile)},
+			{"duplicates", "CHARGEINGEST_DUPLICATES", "POLICY", "reject-changed",
+				"what a known reference with other content gets: reject-changed, a 409; or accept-all,\nthe event stored first",
+				oneOf(&c.duplicates, choice[chargeingest.DuplicatePolicy]{"reject-changed", chargeingest.RejectChanged},
+					choice[chargeingest.DuplicatePolicy]{"accept-all", chargeingest.AcceptAll})},
+			{"unknown-fields", "CHARGEINGEST_UNKNOWN_FIELDS", "POLICY", "reject",
+				"what becomes of fields that the contract does not name: reject, a 400; or keep, stored as sent",
+				oneOf(&c.unknown, choice[chargeingest.UnknownFields]{"reject", chargeingest.RejectUnknown},
+					choice[chargeingest.UnknownFields]{"keep", chargeingest.KeepUnknown})},
+		},
+	}
+}
+
+// listenAddress takes a host, which may be empty, and a port number.
+func listenAddress(dst *string) func(string) error {
+	return func(value string) error {
+		_, port, err := net.SplitHostPort(value)
+		if err == nil {
+			_, err = strconv.ParseUint(port, 10, 16)
+		}
+		if err != nil {
+			return fmt.Errorf("must be HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:8080, not %q", value)
+		}
+		*dst = value
+		return nil
+	}
+}
+
+// logger writes to w in the format that was asked for.
+func (c *serverConfig) logger(w io.Writer) *slog.Logger {
+	if c.logJSON {
+		return slog.New(slog.NewJSONHandler(w, nil))
+	}
+	return slog.New(slog.NewTextHandler(w, nil))
+}

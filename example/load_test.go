@@ -1,0 +1,311 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// loadFile loads a file in batches of ten and returns the exit status.
+func (tp *testProgram) loadFile(ctx context.Context, s *runningServer, url, file string, args ...string) int {
+	return tp.run(ctx, slices.Concat([]string{"load", file, "-url", url, "-api-key", s.key, "-batch", "10"}, args))
+}
+
+// proxyTo forwards requests to a server; what it does with the nth, from 1, is
+// up to the test.
+func proxyTo(t *testing.T, s *runningServer, handle func(n int64, forward http.Handler, w http.ResponseWriter, r *http.Request)) string {
+	t.Helper()
+	target, err := url.Parse(s.url)
+	require.NoError(t, err)
+	forward := httputil.NewSingleHostReverseProxy(target)
+	forward.ErrorLog = log.New(io.Discard, "", 0) // a client that goes away is part of the tests
+	var n atomic.Int64
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handle(n.Add(1), forward, w, r)
+	}))
+	t.Cleanup(proxy.Close)
+	return proxy.URL
+}
+
+// loseAnswer lets a request through and cuts the connection in place of the
+// answer.
+func loseAnswer(forward http.Handler, r *http.Request) {
+	forward.ServeHTTP(httptest.NewRecorder(), r)
+	panic(http.ErrAbortHandler)
+}
+
+// numbers returns the numbers of events, see eventLine.
+func numbers(events []string) []string {
+	var list []string
+	for _, e := range events {
+		_, rest, _ := strings.Cut(e, `"proi_`)
+		n, _, _ := strings.Cut(rest, `"`)
+		list = append(list, n)
+	}
+	return list
+}
+
+func TestLoadTwiceStoresOnce(t *testing.T) {
+	s := startServer(t)
+	file := writeFile(t, "events.ndjson", strings.Join(eventLines(45), "\n")) // without an end of the last line
+	first := newTestProgram()
+	require.Equal(t, 0, first.loadFile(t.Context(), s, s.url, file), first.log)
+	require.Equal(t, "45 events: 45 stored, 0 replayed\n", first.out.String())
+	require.Equal(t, numbers(eventLines(45)), numbers(s.events(t)))
+
+	second := newTestProgram()
+	require.Equal(t, 0, second.loadFile(t.Context(), s, s.url, file), second.log)
+	require.Equal(t, "45 events: 0 stored, 45 replayed\n", second.out.String())
+	require.Len(t, s.events(t), 45)
+	require.Empty(t, first.log.String()+second.log.String(), "there is no bar beside a terminal")
+}
+
+func TestLoadTakesURLAndKeyFromTheEnvironment(t *testing.T) {
+	s := startServer(t)
+	tp := newTestProgram()
+	tp.env["CHARGEINGEST_URL"], tp.env["CHARGEINGEST_API_KEY"] = s.url+"/", s.key
+	file := writeFile(t, "events.ndjson", eventLine(1)+"\n")
+	require.Equal(t, 0, tp.run(t.Context(), []string{"load", file}), tp.log)
+	require.Len(t, s.events(t), 1)
+}
+
+func TestLoadSendsLinesAsTheyStand(t *testing.T) {
+	s := startServer(t, "-unknown-fields", "keep")
+	odd := `"exact":{"a": 1.50, "b":[1E2,  "\u00e9"]}`
+	file := writeFile(t, "events.ndjson", strings.Replace(eventLine(1), "{", "{"+odd+",", 1))
+	tp := newTestProgram()
+	require.Equal(t, 0, tp.loadFile(t.Context(), s, s.url, file), tp.log)
+	require.Contains(t, s.events(t)[0], odd)
+}
+
+func TestLoadStoppedHalfWayAndRunAgainStoresOnce(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		// third is what becomes of the third batch; interrupt is the signal.
+		third    func(interrupt func(), forward http.Handler, w http.ResponseWriter, r *http.Request)
+		complain string
+		again    string
+	}{
+		{
+			name:  "the server dies with the batch",
+			third: func(func(), http.Handler, http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+			complain: "lines 21 to 30: given up after 2m0s: .*; it is not known whether they are stored; " +
+				"the same command sends them again safely; events stored or replayed before that: 20\n$",
+			again: "45 events: 25 stored, 20 replayed\n",
+		},
+		{
+			name: "the server stores the batch and dies with the answer",
+			third: func(_ func(), forward http.Handler, _ http.ResponseWriter, r *http.Request) {
+				loseAnswer(forward, r)
+			},
+			complain: "lines 21 to 30: given up after .* events stored or replayed before that: 20\n$",
+			again:    "45 events: 15 stored, 30 replayed\n",
+		},
+		{
+			name: "a signal while the batch is being stored",
+			third: func(interrupt func(), forward http.Handler, _ http.ResponseWriter, r *http.Request) {
+				stored := httptest.NewRecorder()
+				forward.ServeHTTP(stored, r)
+				interrupt()
+				panic(http.ErrAbortHandler)
+			},
+			complain: `^example: load stopped: interrupted at \S+: lines 21 to 30; the same command sends the rest; ` +
+				`events stored or replayed before that: 20\n$`,
+			again: "45 events: 15 stored, 30 replayed\n",
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := startServer(t)
+			ctx, interrupt := context.WithCancel(t.Context())
+			defer interrupt()
+			proxy := proxyTo(t, s, func(n int64, forward http.Handler, w http.ResponseWriter, r *http.Request) {
+				if n < 3 {
+					forward.ServeHTTP(w, r)
+				} else {
+					c.third(interrupt, forward, w, r)
+				}
+			})
+			file := writeFile(t, "events.ndjson", strings.Join(eventLines(45), "\n")+"\n")
+			stopped := newTestProgram()
+			require.Equal(t, 1, stopped.loadFile(ctx, s, proxy, file))
+			require.Regexp(t, c.complain, stopped.log.String())
+			require.Empty(t, stopped.out.String())
+
+			again := newTestProgram()
+			require.Equal(t, 0, again.loadFile(t.Context(), s, s.url, file), again.log)
+			require.Equal(t, c.again, again.out.String())
+			require.Equal(t, numbers(eventLines(45)), numbers(s.events(t)))
+		})
+	}
+}
+
+func TestLoadWaitsForAServerThatIsAway(t *testing.T) {
+	s := startServer(t)
+	proxy := proxyTo(t, s, func(n int64, forward http.Handler, w http.ResponseWriter, r *http.Request) {
+		switch n {
+		case 2:
+			loseAnswer(forward, r)
+		case 3:
+			w.Header().Set("Retry-After", "7")
+			w.WriteHeader(http.StatusServiceUnavailable)
+		case 4:
+			w.WriteHeader(http.StatusTooManyRequests)
+		default:
+			forward.ServeHTTP(w, r)
+		}
+	})
+	file := writeFile(t, "events.ndjson", strings.Join(eventLines(25), "\n")+"\n")
+	tp := newTestProgram()
+	require.Equal(t, 0, tp.loadFile(t.Context(), s, proxy, file), tp.log)
+	require.Equal(t, "25 events: 15 stored, 10 replayed\n", tp.out.String(), "the batch with the lost answer counts as replayed")
+	require.Len(t, s.events(t), 25)
+	require.Contains(t, tp.pauses, 7*time.Second)
+	require.Contains(t, tp.log.String(), "503 Service Unavailable; trying again in 7s\n")
+	require.Contains(t, tp.log.String(), "429 Too Many Requests; trying again in ")
+}
+
+func TestLoadNamesTheLineOfEachRejectedEvent(t *testing.T) {
+	s := startServer(t)
+	lines := eventLines(45)
+	lines[22] = strings.Replace(lines[22], `"pricing_id":"pric_1",`, "", 1)
+	lines[26] = strings.Replace(lines[26], `"27.50"`, "27.50", 1)
+	lines[28] = "[]"
+	file := writeFile(t, "events.ndjson", strings.Join(lines, "\n"))
+	tp := newTestProgram()
+	require.Equal(t, 1, tp.loadFile(t.Context(), s, s.url, file))
+	complaints := strings.Split(tp.log.String(), "\n")
+	require.Len(t, complaints, 5, tp.log)
+	require.Contains(t, complaints[0], file+":23: pricing_id is missing")
+	require.Contains(t, complaints[1], file+":27: value.number must be ")
+	require.Contains(t, complaints[2], file+":29: the event must be ")
+	require.Equal(t, "example: load stopped: "+file+": lines 21 to 30: rejected for the lines above, nothing of them was stored; "+
+		"events stored or replayed before that: 20", complaints[3])
+	require.Len(t, s.events(t), 20)
+	require.Empty(t, tp.out.String())
+}
+
+func TestLoadNamesTheLineOfAConflict(t *testing.T) {
+	s := startServer(t)
+	status, body := s.send(t, http.MethodPost, "/v1/ingest/charge-data", strings.Replace(eventLine(3), `"3.50"`, `"4"`, 1))
+	require.Equal(t, http.StatusCreated, status, body)
+	file := writeFile(t, "events.ndjson", strings.Join(eventLines(5), "\n"))
+	tp := newTestProgram()
+	require.Equal(t, 1, tp.loadFile(t.Context(), s, s.url, file))
+	require.Contains(t, tp.log.String(), file+":3: reference is the reference of event chda_")
+	require.Contains(t, tp.log.String(), "value.number")
+	require.Len(t, s.events(t), 1)
+}
+
+func TestLoadStopsAtALineThatCannotBeSent(t *testing.T) {
+	for name, line := range map[string]string{
+		"no JSON":                    `{"product_item_id":`,
+		"two values":                 eventLine(13) + eventLine(13),
+		"a way out of its place":     eventLine(13) + "]},{" + `"x":[` + eventLine(13),
+		"two members of one name":    `{"reference":"a","reference":"b"}`,
+		"bytes that are not UTF-8":   "{\"reference\":\"\xff\"}",
+		"half a surrogate pair":      `{"reference":"\ud800"}`,
+		"a line beyond the limit":    `"` + strings.Repeat("x", maxLineBytes) + `"`,
+		"a byte-order mark in it":    "\ufeff" + eventLine(13),
+		"a comma behind the event":   eventLine(13) + ",",
+		"a bare word without quotes": "hello",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := startServer(t)
+			lines := eventLines(20)
+			lines[12] = line
+			file := writeFile(t, "events.ndjson", strings.Join(lines, "\n"))
+			tp := newTestProgram()
+			require.Equal(t, 1, tp.loadFile(t.Context(), s, s.url, file))
+			require.True(t, strings.HasPrefix(tp.log.String(), file+":13: the line is "), tp.log)
+			require.Contains(t, tp.log.String(), "\nexample: load stopped: nothing of the batch with the line above was sent; "+
+				"events stored or replayed before that: 10\n")
+			require.Len(t, s.events(t), 10)
+		})
+	}
+}
+
+func TestLoadTakesBlankLinesAndEveryEndOfLine(t *testing.T) {
+	s := startServer(t)
+	text := "\r\n" + eventLine(1) + "\r\n \t\r\n" + eventLine(2) + "  \n\n" + `{"pricing_id":null}` + "\r\n"
+	file := writeFile(t, "events.ndjson", text)
+	tp := newTestProgram()
+	require.Equal(t, 1, tp.loadFile(t.Context(), s, s.url, file))
+	require.Contains(t, tp.log.String(), file+":6: ")
+
+	file = writeFile(t, "events.ndjson", strings.Replace(text, `{"pricing_id":null}`, "", 1))
+	tp = newTestProgram()
+	require.Equal(t, 0, tp.loadFile(t.Context(), s, s.url, file), tp.log)
+	require.Equal(t, "2 events: 2 stored, 0 replayed\n", tp.out.String())
+}
+
+func TestLoadOfAnEmptyFileSendsNothing(t *testing.T) {
+	s := startServer(t)
+	tp := newTestProgram()
+	require.Equal(t, 0, tp.loadFile(t.Context(), s, s.url, writeFile(t, "events.ndjson", "\n")), tp.log)
+	require.Equal(t, "0 events: 0 stored, 0 replayed\n", tp.out.String())
+}
+
+func TestLoadEndsWhereSendingAgainIsOfNoUse(t *testing.T) {
+	s := startServer(t, "-max-body", "1000")
+	file := writeFile(t, "events.ndjson", strings.Join(eventLines(12), "\n"))
+	answers := func(status int, header, value, body string) string {
+		return proxyTo(t, s, func(_ int64, _ http.Handler, w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set(header, value)
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, body)
+		})
+	}
+	certFile, keyFile := certificateFor(t, "127.0.0.1")
+	for _, c := range []struct{ name, url, key, complaint string }{
+		{"a key that is unknown", s.url, "other", "lines 1 to 10: the server answered 401 Unauthorized: the credentials do not verify; events"},
+		{"a wrong prefix", s.url + "/billing", s.key, "lines 1 to 10: the server answered 404 Not Found: there is nothing at this path"},
+		{"a body that the server does not take", s.url, s.key, "with a smaller -batch, send the lines from 1 on as a file of their own; events"},
+		{"a redirection, which would take the key elsewhere", answers(http.StatusTemporaryRedirect, "Location", s.url, ""), s.key,
+			"lines 1 to 10: the server answered 307 Temporary Redirect; events"},
+		{"a page of something else", answers(http.StatusOK, "Content-Type", "text/html", "<html>"), s.key, errNotEndpoint.Error()},
+		{"fewer events than were sent", answers(http.StatusCreated, "Content-Type", "application/json", `{"charge_datas":[{}]}`), s.key, errNotEndpoint.Error()},
+		{"a failure of the server", answers(http.StatusInternalServerError, "Idempotency-Retryable", "false", "oops"), s.key,
+			"the server answered 500 Internal Server Error; it is not known whether they are stored; the same command sends them again safely; events"},
+		{"an outage that is not safe to try again", answers(http.StatusServiceUnavailable, "Idempotency-Retryable", "false", ""), s.key, "503 Service Unavailable; it is not known"},
+		{"a certificate that is not trusted", startServer(t, "-tls-cert", certFile, "-tls-key", keyFile).url, s.key, "failed to verify certificate"},
+		{"no TLS where it should be", strings.Replace(s.url, "http:", "https:", 1), s.key, "server gave HTTP response to HTTPS client"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tp := newTestProgram()
+			require.Equal(t, 1, tp.run(t.Context(), []string{"load", file, "-url", c.url, "-api-key", c.key, "-batch", "10"}))
+			require.Contains(t, tp.log.String(), c.complaint)
+			require.Equal(t, 1, strings.Count(tp.log.String(), "\n"), tp.log)
+			require.Contains(t, tp.log.String(), "events stored or replayed before that: 0\n")
+			require.Empty(t, tp.pauses, "it was tried again")
+		})
+	}
+}
+
+func TestLoadShowsABarOnATerminal(t *testing.T) {
+	s := startServer(t)
+	tp := newTestProgram()
+	tp.isTerminal = func(w io.Writer) bool { return w == tp.stderr }
+	file := writeFile(t, "events.ndjson", strings.Join(eventLines(20), "\n"))
+	require.Equal(t, 0, tp.loadFile(t.Context(), s, s.url, file), tp.log)
+	require.Contains(t, tp.log.String(), "loading 100%")
+	require.Equal(t, "20 events: 20 stored, 0 replayed\n", tp.out.String())
+}
+
+func TestLoadOfAFolderIsOneLine(t *testing.T) {
+	tp := newTestProgram()
+	folder := t.TempDir()
+	require.Equal(t, 1, tp.run(t.Context(), []string{"load", folder, "-api-key", "k"}))
+	require.Equal(t, "example: load stopped: "+folder+": behind line 0: read "+folder+
+		": is a directory; events stored or replayed before that: 0\n", tp.log.String())
+}

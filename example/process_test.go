@@ -1,0 +1,135 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// asProcess is the program in a process of its own, in a folder of its own.
+func asProcess(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+	cmd.Env = append(os.Environ(), asProgram+"=1")
+	cmd.Dir = t.TempDir()
+	return cmd
+}
+
+// startProcess starts a server, waits until it listens, and returns its URL.
+func startProcess(t *testing.T, args ...string) (cmd *exec.Cmd, url string) {
+	t.Helper()
+	cmd = asProcess(t, append([]string{"-addr", "127.0.0.1:0"}, args...)...)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	line, err := bufio.NewReader(out).ReadString('\n')
+	require.NoError(t, err)
+	url, ok := strings.CutPrefix(strings.TrimSpace(line), "listening on ")
+	require.True(t, ok, line)
+	return cmd, url
+}
+
+func TestSignalEndsTheServerWithStatusZero(t *testing.T) {
+	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		t.Run(signal.String(), func(t *testing.T) {
+			cmd, _ := startProcess(t)
+			require.NoError(t, cmd.Process.Signal(signal))
+			require.NoError(t, cmd.Wait())
+			require.FileExists(t, filepath.Join(cmd.Dir, "charges.db"))
+		})
+	}
+}
+
+func TestMistakeEndsTheProcessWithStatusTwo(t *testing.T) {
+	var exit *exec.ExitError
+	require.ErrorAs(t, asProcess(t, "-log", "xml").Run(), &exit)
+	require.Equal(t, 2, exit.ExitCode())
+}
+
+func TestDatabaseOfAnotherProcessIsOneLineAndStatusOne(t *testing.T) {
+	cmd, _ := startProcess(t)
+	tp := newTestProgram()
+	args := []string{"-addr", "127.0.0.1:0", "-db", filepath.Join(cmd.Dir, "charges.db")}
+	require.Equal(t, 1, tp.run(context.Background(), args))
+	require.Regexp(t, `^example: .*charges\.db.* in use by another .*\n$`, tp.log.String())
+	require.Equal(t, 1, strings.Count(tp.log.String(), "\n"))
+	require.Empty(t, tp.out.String())
+}
+
+func TestSecondSignalEndsTheServerAtOnce(t *testing.T) {
+	cmd, url := startProcess(t, "-db", inMemory, "-api-key", "k")
+	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = io.WriteString(conn, "POST /v1/ingest/charge-data HTTP/1.1\r\nHost: x\r\nX-API-KEY: k\r\n"+
+		"Content-Type: application/json\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n")
+	require.NoError(t, err)
+	// The server asks for the body once it handles the request. It never comes,
+	// so that one signal would have to wait for it.
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "HTTP/1.1 100 Continue\r\n", line)
+
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for err = nil; err == nil; {
+		select {
+		case err = <-ended:
+		default:
+			_ = cmd.Process.Signal(syscall.SIGTERM)
+			runtime.Gosched()
+		}
+	}
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit)
+	require.Equal(t, syscall.SIGTERM, exit.Sys().(syscall.WaitStatus).Signal())
+}
+
+func TestLoadThatIsKilledAndRunAgainStoresOnce(t *testing.T) {
+	s := startServer(t)
+	file := writeFile(t, "events.ndjson", strings.Join(eventLines(45), "\n")+"\n")
+	reached := make(chan struct{})
+	proxy := proxyTo(t, s, func(n int64, forward http.Handler, w http.ResponseWriter, r *http.Request) {
+		if n == 3 {
+			// The batch is stored, and nobody is there for the answer.
+			forward.ServeHTTP(httptest.NewRecorder(), r)
+			close(reached)
+			<-r.Context().Done()
+			panic(http.ErrAbortHandler)
+		}
+		forward.ServeHTTP(w, r)
+	})
+	load := asProcess(t, "load", file, "-url", proxy, "-api-key", s.key, "-batch", "10")
+	require.NoError(t, load.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- load.Wait() }()
+	select {
+	case <-reached:
+	case err := <-ended:
+		require.FailNow(t, "the load ended early", err)
+	}
+	require.NoError(t, load.Process.Kill())
+	require.Error(t, <-ended)
+	require.Len(t, s.events(t), 30)
+
+	again := newTestProgram()
+	require.Equal(t, 0, again.loadFile(t.Context(), s, s.url, file), again.log)
+	require.Equal(t, "45 events: 15 stored, 30 replayed\n", again.out.String())
+	require.Equal(t, numbers(eventLines(45)), numbers(s.events(t)))
+}

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/memstore"
+	"example.com/chargeingest/sqlitestore"
+)
+
+// store is what both stores are.
+type store interface {
+	chargeingest.EventStore
+	chargeingest.EventReader
+	chargeingest.ReadyChecker
+	io.Closer
+}
+
+func openStore(ctx context.Context, path string, logger *slog.Logger) (store, error) {
+	if path == inMemory {
+		logger.Warn("events are kept in memory and are gone when the server ends")
+		return memstore.New(), nil
+	}
+	s, err := sqlitestore.OpenWith(ctx, path, sqlitestore.Options{Logger: logger})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// serve is the command without a name: the server, until ctx ends.
+func (p *program) serve(ctx context.Context, args []string) error {
+	cfg, err := parseServerConfig(args, p.lookupEnv, p.stdout)
+	if err != nil {
+		return err
+	}
+	logger := cfg.logger(p.stderr)
+	events, err := p.openStore(ctx, cfg.db, logger)
+	if err != nil {
+		return unlessEnded(ctx, err)
+	}
+	return errors.Join(p.serveStore(ctx, cfg, events, logger), events.Close())
+}
+
+// serveStore serves until ctx ends and the requests in flight are answered.
+func (p *program) serveStore(ctx context.Context, cfg *serverConfig, events store, logger *slog.Logger) error {
+	ingest, err := chargeingest.New(chargeingest.Config{
+		Store: events, Authorizer: cfg.keys, Logger: logger,
+		MaxBodyBytes: cfg.maxBody, UnknownFields: cfg.unknown, Duplicates: cfg.duplicates,
+	})
+	if err != nil {
+		return err
+	}
+	svc := &service{ingest: ingest, logger: logger}
+	srv := newHTTPServer(svc, cfg.certificate, logger)
+
+	// Not under ctx: one that ends already is dealt with below, like any other.
+	listener, err := new(net.ListenConfig).Listen(context.WithoutCancel(ctx), "tcp", cfg.addr)
+	if err != nil {
+		return err
+	}
+	url := listeningURL(cfg, listener.Addr())
+	if _, err := io.WriteString(p.stdout, greeting(cfg, url)); err != nil {
+		return errors.Join(fmt.Errorf("write to standard output: %w", err), listener.Close())
+	}
+	served := make(chan error, 1)
+	go func() {
+		if cfg.certificate != nil {
+			served <- srv.ServeTLS(listener, "", "")
+		} else {
+			served <- srv.Serve(listener)
+		}
+	}()
+	logger.Info("listening", "url", url)
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+	}
+
+	svc.stopping.Store(true)
+	logger.Info("stopping", "grace", p.grace)
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.grace)
+	defer cancel()
+	if err := srv.Shutdown(grace); err != nil {
+		return errors.Join(fmt.Errorf("requests were still in flight after %s and were cut off", p.grace), srv.Close())
+	}
+	logger.Info("stopped")
+	return nil
+}
+
+// newHTTPServer bounds every phase of a connection, so that clients that are
+// slow, or stop, cannot hold connections and memory for ever.
+func newHTTPServer(h http.Handler, certificate *tls.Certificate, logger *slog.Logger) *http.Server {
+	srv := &http.Server{
+		Handler: h,
+
+		// The handshake of TLS has this long too.
+		ReadHeaderTimeout: 5 * time.Second,
+
+		// Header and body. 4 MiB, the default limit of a body, arrive within
+		// it at 70 kB/s.
+		ReadTimeout: time.Minute,
+
+		// From the end of the header to the end of the answer, so that it
+		// holds the reading of the body: half a minute more than that.
+		WriteTimeout: 90 * time.Second,
+
+		// Longer than the keep-alive of the usual proxies, which then are the
+		// ones that close, never under a request that is on its way.
+		IdleTimeout: 2 * time.Minute,
+
+		// No header of the contract is longer than a few hundred bytes; a
+		// bearer token can be a few thousand.
+		MaxHeaderBytes: 16 << 10,
+
+		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+	}
+	if certificate != nil {
+		srv.TLSConfig = &tls.Config{Certificates: []tls.Certificate{*certificate}, MinVersion: tls.VersionTLS12}
+	}
+	return srv
+}
+
+// service is the charge event handler with the two paths that tell how it is.
+// http.ServeMux would redirect paths that the handler has an answer for.
+type service struct {
+	ingest   *chargeingest.Handler
+	logger   *slog.Logger
+	stopping atomic.Bool
+}
+
+func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case "/livez":
+		answerHealth(w, r, func() (int, string) { return http.StatusOK, "alive" })
+	case "/readyz":
+		answerHealth(w, r, func() (int, string) { return s.readiness(r.Context()) })
+	default:
+		s.ingest.ServeHTTP(w, r)
+	}
+}
+
+// readiness says whether requests should be sent here.
+func (s *service) readiness(ctx context.Context) (status int, text string) {
+	if s.stopping.Load() {
+		return http.StatusServiceUnavailable, "stopping"
+	}
+	if err := s.ingest.Ready(ctx); err != nil {
+		if ctx.Err() == nil {
+			s.logger.Warn("not ready", "error", err)
+		}
+		return http.StatusServiceUnavailable, "the store takes no events at the moment"
+	}
+	return http.StatusOK, "ready"
+}
+
+func answerHealth(w http.ResponseWriter, r *http.Request, health func() (int, string)) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+		return
+	}
+	status, text := health()
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	// A client that is gone needs no answer.
+	_, _ = io.WriteString(w, text+"\n")
+}
