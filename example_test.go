@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -20,15 +20,15 @@ import (
 
 // The handler below a prefix of a server that runs already.
 func Example() {
-	dir, err := os.MkdirTemp("", "charges")
+	dir, err := os.MkdirTemp("", "chargeingest")
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	defer os.RemoveAll(dir)
 
-	store, err := sqlitestore.Open(context.Background(), dir+"/charges.db")
+	store, err := sqlitestore.Open(context.Background(), filepath.Join(dir, "charges.db"))
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	defer store.Close()
 
@@ -39,12 +39,12 @@ func Example() {
 		Permissions: []chargeingest.Permission{chargeingest.PermissionIngest, chargeingest.PermissionView},
 	})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 
 	h, err := chargeingest.New(chargeingest.Config{Store: store, Authorizer: keys})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 
 	mux := http.NewServeMux()
@@ -178,12 +178,12 @@ func (s *sliceStore) EventByReference(_ context.Context, platform, reference str
 func ExampleEventStore() {
 	ids, err := chargeingest.NewIDGenerator(strings.NewReader(strings.Repeat("not random at all", 100)), "")
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	store := &sliceStore{ids: ids, requests: make(map[[2]string]*chargeingest.BoundRequest)}
 	h, err := chargeingest.New(chargeingest.Config{Store: store, Authorizer: allowAll})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	srv := httptest.NewServer(h)
 	defer srv.Close()
@@ -210,7 +210,7 @@ func ExampleHandler_Ingest() {
 		}},
 	})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	fmt.Println(result.Events[0].Value.Amount.Quantity, *result.Events[0].Timestamp)
 
@@ -238,7 +238,7 @@ func newHandler(a chargeingest.Authorizer) *chargeingest.Handler {
 		Now: func() time.Time { return time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC) },
 	})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	return h
 }
@@ -249,7 +249,7 @@ func post(url, key string) string {
 		"pricing_item_config_id":"pico_1","reference":"order-42","value":{"number":"3"}}`
 	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, url, strings.NewReader(event))
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
 	if key != "" {
@@ -257,11 +257,11 @@ func post(url, key string) string {
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	defer res.Body.Close()
 	if _, err := io.Copy(io.Discard, res.Body); err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	return res.Status
 }

@@ -7,10 +7,11 @@ import (
 	"log/slog"
 	"net/http"
 	"regexp"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
+
+	"example.com/chargeingest/internal/trace"
 )
 
 // Observation is what there is to know about a request once it is answered.
@@ -87,22 +88,7 @@ func panicError(p any) error {
 	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(p)
 	}
-	return fmt.Errorf("panic: %v%s", p, stack())
-}
-
-// stack lists the functions that led to a panic. It has lines but no paths:
-// those tell where on whose machine the program was built.
-func stack() string {
-	pcs := make([]uintptr, 32)
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(4, pcs)])
-	var b strings.Builder
-	for {
-		f, more := frames.Next()
-		fmt.Fprintf(&b, " < %s:%d", f.Function, f.Line)
-		if !more {
-			return b.String()
-		}
-	}
+	return fmt.Errorf("panic: %v%s", p, trace.Functions())
 }
 
 // observe calls the observer. The answer is written by then, so that a panic

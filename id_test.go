@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/rand"
 	"errors"
-	"regexp"
 	"sync"
 	"testing"
 	"testing/iotest"
@@ -33,7 +32,7 @@ func TestIDsSortByTimeOfReceipt(t *testing.T) {
 	at := time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
 	g := newIDs(t, "")
 	id := nextID(t, g, at)
-	require.Regexp(t, regexp.MustCompile(`^chda_[0-9A-HJKMNP-TV-Z]{26}$`), id)
+	require.Regexp(t, `^chda_[0-9A-HJKMNP-TV-Z]{26}$`, id)
 	require.Greater(t, id, chargeingest.FirstID(at))
 	require.Less(t, id, chargeingest.FirstID(at.Add(time.Millisecond)))
 }

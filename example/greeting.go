@@ -36,7 +36,7 @@ func greeting(cfg *serverConfig, url string) string {
 		b.WriteString("send an event:\n")
 	} else {
 		header = `"X-API-KEY: $CHARGEINGEST_API_KEY"`
-		b.WriteString("send an event, where CHARGEINGEST_API_KEY is exported with a key that may:\n")
+		b.WriteString("send an event, with an API key in the exported variable CHARGEINGEST_API_KEY:\n")
 	}
 	b.WriteString("curl -i " + curlTLS(cfg, url) + url + "/v1/ingest/charge-data -H " + header +
 		" -H 'Content-Type: application/json' -d '" + exampleEvent + "'\n")

@@ -82,7 +82,7 @@ func (c conn) exec(query string) error {
 	if err != nil {
 		return err
 	}
-	defer s.Close()
+	defer s.done()
 	_, err = s.exec()
 	return err
 }
@@ -93,7 +93,7 @@ func (c conn) query(query string) ([][]driver.Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer s.Close()
+	defer s.done()
 	return s.query()
 }
 
@@ -110,8 +110,8 @@ func (c conn) prepare(query string) (statement, error) {
 }
 
 // checkpoint moves the write-ahead log into the database, as the mode says.
-func (c conn) checkpoint(mode string) (logState, error) {
-	var l logState
+func (c conn) checkpoint(mode string) (l logState, err error) {
+	defer recoverTo(&err)
 	rows, err := c.query("PRAGMA wal_checkpoint(" + mode + ")")
 	if err == nil {
 		err = scan(rows[0], &l.busy, &l.frames, &l.settled)
@@ -136,6 +136,9 @@ type ableStatement interface {
 	driver.StmtQueryContext
 }
 
+// done is Close where its error says nothing new.
+func (s statement) done() { _ = s.Close() }
+
 func (s statement) exec(arguments ...driver.Value) (driver.Result, error) {
 	return s.ExecContext(context.Background(), named(arguments))
 }
@@ -146,7 +149,7 @@ func (s statement) query(arguments ...driver.Value) ([][]driver.Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }() // an error of the statement was Next's, too
 	var all [][]driver.Value
 	for {
 		row := make([]driver.Value, len(rows.Columns()))

@@ -121,16 +121,14 @@ func (f *file) identify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer db.Close()
 	var id, version int64
 	err = db.QueryRowContext(ctx, "SELECT application_id, user_version FROM pragma_application_id, pragma_user_version").Scan(&id, &version)
-	if resultCode(err) == sqlite3.SQLITE_NOTADB {
+	switch err = errors.Join(err, db.Close()); {
+	case resultCode(err) == sqlite3.SQLITE_NOTADB:
 		return ErrForeign
-	}
-	if err != nil {
+	case err != nil:
 		return err
-	}
-	if id != applicationID {
+	case id != applicationID:
 		return ErrForeign
 	}
 	return checkVersion(version)

@@ -287,8 +287,8 @@ func TestOpeningThatFailsLeavesNothingOpen(t *testing.T) {
 	} {
 		t.Run(statement, func(t *testing.T) {
 			setup := newSetup(t)
-			setup.faults.on(statement, ioError)
-			require.ErrorIs(t, setup.failure(t), ioError)
+			setup.faults.on(statement, errIO)
+			require.ErrorIs(t, setup.failure(t), errIO)
 			setup.faults.clear()
 			fresh(t, setup.open(t), charges("acme", "a"))
 		})
@@ -317,11 +317,10 @@ func TestOptionsThatAreWrongAreNamed(t *testing.T) {
 
 // TestKilled is the process that TestWhatWasAcknowledgedOutlivesAKill kills.
 func TestKilled(t *testing.T) {
-	path := os.Getenv("SQLITESTORE_KILLED")
-	if path == "" {
+	if os.Getenv("SQLITESTORE_KILLED") == "" {
 		t.Skip("not the process to be killed")
 	}
-	s, err := Open(context.Background(), path)
+	s, err := Open(context.Background(), "charges.db")
 	require.NoError(t, err)
 	for worker := range 4 {
 		go func() {
@@ -339,7 +338,8 @@ func TestKilled(t *testing.T) {
 func TestWhatWasAcknowledgedOutlivesAKill(t *testing.T) {
 	setup := newSetup(t)
 	process := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKilled$")
-	process.Env = append(os.Environ(), "SQLITESTORE_KILLED="+setup.path)
+	process.Dir = filepath.Dir(setup.path)
+	process.Env = append(os.Environ(), "SQLITESTORE_KILLED=1")
 	out, err := process.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, process.Start())

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"example.com/chargeingest"
 )
@@ -192,7 +193,7 @@ func value[T any](t *testing.T, s *Store, query string) T {
 	require.NoError(t, s.writer.do(t.Context(), func() error {
 		rows, err := s.writer.session.query(query)
 		if err == nil {
-			v = rows[0][0].(T)
+			v, _ = rows[0][0].(T)
 		}
 		return err
 	}))
@@ -204,6 +205,9 @@ type resultError int
 
 func (e resultError) Error() string { return fmt.Sprintf("result code %d", int(e)) }
 func (e resultError) Code() int     { return int(e) }
+
+// errIO is what a disk that fails gives.
+var errIO = resultError(sqlite3.SQLITE_IOERR_FSYNC)
 
 // faults are what goes wrong with the statements of a store.
 type faults struct {

@@ -87,7 +87,7 @@ func list(ctx context.Context, tx *sql.Tx, q chargeingest.Query) (chargeingest.P
 	if err != nil {
 		return page, err
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }() // its error is that of rows.Err
 	last := after
 	for rows.Next() {
 		var seq int64

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"slices"
 	"sync"
 
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/trace"
 )
 
 // writer is the one goroutine that writes, and its connection.
@@ -88,7 +88,7 @@ func (w *writer) run() {
 func (w *writer) do(ctx context.Context, job func() error) error {
 	done := make(chan error, 1)
 	select {
-	case w.jobs <- func() { done <- job() }:
+	case w.jobs <- func() { done <- guarded(job) }:
 	case <-w.stopped:
 		return chargeingest.ErrClosed
 	case <-ctx.Done():
@@ -172,16 +172,22 @@ func (e unknownError) Unwrap() error { return e.error }
 // panicError is a panic that was caught.
 type panicError struct {
 	value any
-	stack []byte
+	where string
 }
 
-func (e panicError) Error() string { return fmt.Sprintf("panic: %v\n%s", e.value, e.stack) }
+func (e panicError) Error() string { return fmt.Sprintf("panic: %v%s", e.value, e.where) }
 
 // recoverTo, deferred, turns a panic into an error.
 func recoverTo(err *error) {
 	if v := recover(); v != nil {
-		*err = panicError{v, debug.Stack()}
+		*err = panicError{v, trace.Functions()}
 	}
+}
+
+// guarded returns the error of f, or its panic as one.
+func guarded(f func() error) (err error) {
+	defer recoverTo(&err)
+	return f()
 }
 
 // transact runs f in a transaction. Its error is an unknownError where the
@@ -222,11 +228,7 @@ func (w *writer) transact(f func(*session) error) (err error) {
 // undo rolls back after an error and says whether no transaction is open any
 // more.
 func (w *writer) undo(s *session) (done bool) {
-	var err error
-	func() {
-		defer recoverTo(&err)
-		err = s.exec("ROLLBACK")
-	}()
+	err := guarded(func() error { return s.exec("ROLLBACK") })
 	// SQLITE_ERROR says that there is none: the error before had ended it.
 	return err == nil || resultCode(err) == sqlite3.SQLITE_ERROR
 }

@@ -249,19 +249,17 @@ func TestAFailedCommitThatWasUndoneStoresNothing(t *testing.T) {
 	}
 }
 
-const ioError = resultError(sqlite3.SQLITE_IOERR_FSYNC)
-
 func TestAfterAnUnknownCommitTheDatabaseIsOpenedAnew(t *testing.T) {
 	for name, fault := range map[string]struct {
 		set    func(*faults)
 		stored bool
 	}{
-		"an I/O error before the commit":  {set: func(f *faults) { f.on("COMMIT", ioError) }},
+		"an I/O error before the commit":  {set: func(f *faults) { f.on("COMMIT", errIO) }},
 		"a panic before the commit":       {set: func(f *faults) { f.once("COMMIT", func() error { panic("commit") }) }},
 		"an error that nobody knows":      {set: func(f *faults) { f.on("COMMIT", resultError(sqlite3.SQLITE_ERROR)) }},
-		"an I/O error behind the commit":  {stored: true, set: func(f *faults) { f.set(nil, after("COMMIT", ioError)) }},
-		"disk full, but nothing to undo":  {set: func(f *faults) { f.set(onBoth(resultError(sqlite3.SQLITE_FULL), ioError), nil) }},
-		"disk full after a broken commit": {set: func(f *faults) { f.set(onBoth(ioError, ioError), nil) }},
+		"an I/O error behind the commit":  {stored: true, set: func(f *faults) { f.set(nil, after("COMMIT", errIO)) }},
+		"disk full, but nothing to undo":  {set: func(f *faults) { f.set(onBoth(resultError(sqlite3.SQLITE_FULL), errIO), nil) }},
+		"disk full after a broken commit": {set: func(f *faults) { f.set(onBoth(errIO, errIO), nil) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			setup := newSetup(t)
@@ -274,12 +272,12 @@ func TestAfterAnUnknownCommitTheDatabaseIsOpenedAnew(t *testing.T) {
 			require.NotNil(t, session)
 
 			// Nothing is acknowledged before the log was emptied.
-			setup.faults.on("PRAGMA wal_checkpoint(TRUNCATE)", ioError)
-			require.ErrorIs(t, s.Ready(t.Context()), ioError)
+			setup.faults.on("PRAGMA wal_checkpoint(TRUNCATE)", errIO)
+			require.ErrorIs(t, s.Ready(t.Context()), errIO)
 			for _, b := range []chargeingest.Batch{charges("acme", "before"), charges("acme", "b"), changed("acme", "before")} {
 				_, err = s.Append(t.Context(), b)
 				require.ErrorIs(t, err, chargeingest.ErrNotStored)
-				require.ErrorIs(t, err, ioError)
+				require.ErrorIs(t, err, errIO)
 			}
 			require.NotEmpty(t, listed(t, s, "acme"), "it can still be read")
 
@@ -313,10 +311,10 @@ func onBoth(commit, rollback error) func(string, []driver.NamedValue) error {
 func TestReadyAloneBringsAFailedStoreBack(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
-	setup.faults.on("COMMIT", ioError)
+	setup.faults.on("COMMIT", errIO)
 	_, err := s.Append(t.Context(), charges("acme", "a"))
 	unknown(t, err)
-	require.ErrorIs(t, s.Ready(t.Context()), ioError)
+	require.ErrorIs(t, s.Ready(t.Context()), errIO)
 	setup.faults.clear()
 	require.NoError(t, s.Ready(t.Context()))
 	setup.faults.on("CONNECT", errors.New("the database is open already"))
@@ -387,7 +385,7 @@ func TestAConflictInAFailedTransactionIsNoConflict(t *testing.T) {
 	for _, commit := range []struct {
 		err     error
 		unknown bool
-	}{{ioError, true}, {resultError(sqlite3.SQLITE_FULL), false}} {
+	}{{errIO, true}, {resultError(sqlite3.SQLITE_FULL), false}} {
 		setup := newSetup(t)
 		s := setup.open(t)
 		release := hold(s)
@@ -415,7 +413,7 @@ func TestAReaderInTheWayKeepsAFailedStoreClosed(t *testing.T) {
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a"))
 	end := foreignReader(t, setup.path)
-	setup.faults.on("COMMIT", ioError)
+	setup.faults.on("COMMIT", errIO)
 	_, err := s.Append(t.Context(), charges("acme", "b"))
 	unknown(t, err)
 	setup.faults.clear()
@@ -431,7 +429,7 @@ func TestReadersAreWaitedForWhenTheDatabaseIsOpenedAnew(t *testing.T) {
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a"))
 	end := reading(t, s)
-	setup.faults.on("COMMIT", ioError)
+	setup.faults.on("COMMIT", errIO)
 	_, err := s.Append(t.Context(), charges("acme", "b"))
 	unknown(t, err)
 	setup.faults.clear()

@@ -1,0 +1,134 @@
+package sqlitestore
+
+import (
+	"context"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"example.com/chargeingest"
+)
+
+// shell asks the sqlite3 program, whose version is none of ours, and skips
+// what follows where there is none.
+func shell(t *testing.T, path, query string) string {
+	t.Helper()
+	program, err := exec.LookPath("sqlite3")
+	if err != nil {
+		t.Skip("there is no sqlite3 program")
+	}
+	out, err := exec.CommandContext(t.Context(), program, "-separator", "\x1f", path, query).CombinedOutput()
+	require.NoError(t, err, string(out))
+	return strings.TrimSuffix(string(out), "\n")
+}
+
+func TestTheShellCanReadADatabaseInUse(t *testing.T) {
+	setup := newSetup(t)
+	s := setup.open(t)
+	fresh(t, s, charges("acme", "a", "b"))
+	require.Equal(t, "2", shell(t, setup.path, "SELECT count(*) FROM charge_events_view"))
+	require.Equal(t, "ok", shell(t, setup.path, "PRAGMA integrity_check"))
+	require.Empty(t, shell(t, setup.path, "PRAGMA foreign_key_check"))
+	fresh(t, s, charges("acme", "c"))
+}
+
+func TestABackupIsTheDatabase(t *testing.T) {
+	setup := newSetup(t)
+	s := setup.open(t)
+	b := charges("acme", "a", "b", "")
+	b.IdempotencyKey = "key"
+	stored := fresh(t, s, b)
+	end := reading(t, s)
+	require.NoError(t, s.Backup(t.Context(), setup.path+".copy"))
+	end()
+	fresh(t, s, charges("acme", "later"))
+
+	setup.path += ".copy"
+	again := setup.open(t)
+	require.Equal(t, stored, listed(t, again, "acme"))
+	require.Equal(t, stored, replayed(t, again, b))
+	fresh(t, again, charges("acme", "later"))
+}
+
+func TestABackupDoesNotReplaceAnything(t *testing.T) {
+	setup := newSetup(t)
+	s := setup.open(t)
+	for _, name := range []string{"charges.db", "there", "with-wal", "with-journal", "missing/copy.db"} {
+		path := filepath.Join(filepath.Dir(setup.path), name)
+		switch name {
+		case "charges.db", "missing/copy.db":
+		case "there":
+			require.NoError(t, os.WriteFile(path, []byte("x"), 0o600))
+		default:
+			path = strings.TrimSuffix(strings.TrimSuffix(path, "-wal"), "-journal")
+			require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(path), name), []byte("x"), 0o600))
+		}
+		before := names(t, setup.path)
+		err := s.Backup(t.Context(), path)
+		if name == "missing/copy.db" {
+			require.ErrorIs(t, err, fs.ErrNotExist)
+		} else {
+			require.ErrorIs(t, err, fs.ErrExist, name)
+		}
+		require.Equal(t, before, names(t, setup.path))
+	}
+	fresh(t, s, charges("acme", "a"))
+}
+
+// names lists the folder of a file.
+func names(t *testing.T, path string) (list []string) {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Dir(path))
+	require.NoError(t, err)
+	for _, e := range entries {
+		list = append(list, e.Name())
+	}
+	return list
+}
+
+func TestABackupThatEndsEarlyLeavesNothing(t *testing.T) {
+	setup := newSetup(t)
+	s := setup.open(t)
+	fresh(t, s, charges("acme", "a"))
+	before := names(t, setup.path)
+	copied := setup.path + ".copy"
+
+	ctx, cancel := context.WithCancel(t.Context())
+	setup.faults.once("VACUUM", func() error {
+		cancel()
+		return nil
+	})
+	require.ErrorIs(t, s.Backup(ctx, copied), context.Canceled)
+	require.Equal(t, before, names(t, setup.path))
+
+	setup.faults.on("VACUUM", resultError(sqlite3.SQLITE_FULL))
+	require.ErrorIs(t, s.Backup(t.Context(), copied), resultError(sqlite3.SQLITE_FULL))
+	setup.faults.on("PRAGMA synchronous", errIO)
+	require.ErrorIs(t, s.Backup(t.Context(), copied), errIO)
+	require.Equal(t, before, names(t, setup.path))
+	setup.faults.clear()
+	require.NoError(t, s.Backup(t.Context(), copied))
+}
+
+func TestClosingEndsABackup(t *testing.T) {
+	setup := newSetup(t)
+	s := setup.open(t)
+	copying := make(chan struct{})
+	setup.faults.once("VACUUM", func() error {
+		close(copying)
+		<-s.running.Done()
+		return nil
+	})
+	ended := make(chan error)
+	go func() { ended <- s.Backup(context.Background(), setup.path+".copy") }()
+	<-copying
+	require.NoError(t, s.Close())
+	require.ErrorIs(t, <-ended, chargeingest.ErrClosed)
+	require.Len(t, contents(t, filepath.Dir(setup.path)), 1)
+}
