@@ -33,11 +33,22 @@ const (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// The first signal ends the context; from then on a second one finds the
-	// system's own handling, which ends the process at once.
-	context.AfterFunc(ctx, stop)
-	os.Exit(newProgram().run(ctx, os.Args[1:]))
+	os.Exit(newProgram().run(untilSignal(), os.Args[1:]))
+}
+
+// untilSignal returns a context that the first SIGINT or SIGTERM ends. By then
+// a second one finds the system's own handling, which ends the process at once;
+// signal.NotifyContext would swallow it for a moment longer.
+func untilSignal() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		signal.Stop(signals)
+		cancel()
+	}()
+	return ctx
 }
 
 // program is what the commands see of the world, so that tests can give them

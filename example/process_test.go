@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -27,31 +26,47 @@ func asProcess(t *testing.T, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// startProcess starts a server, waits until it listens, and returns its URL.
-func startProcess(t *testing.T, args ...string) (cmd *exec.Cmd, url string) {
+// serverProcess is a server in a process of its own.
+type serverProcess struct {
+	*exec.Cmd
+	url   string
+	log   *watched
+	ended chan struct{}
+	err   error // once ended is closed
+}
+
+// startProcess starts a server and waits until it listens.
+func startProcess(t *testing.T, args ...string) *serverProcess {
 	t.Helper()
-	cmd = asProcess(t, append([]string{"-addr", "127.0.0.1:0"}, args...)...)
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
+	p := &serverProcess{
+		Cmd: asProcess(t, append([]string{"-addr", "127.0.0.1:0"}, args...)...),
+		log: newWatched(), ended: make(chan struct{}),
+	}
+	out := newWatched()
+	p.Stdout, p.Stderr = out, p.log
+	require.NoError(t, p.Start())
+	go func() {
+		defer close(p.ended)
+		p.err = p.Wait()
+	}()
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+		_ = p.Process.Kill()
+		<-p.ended
 	})
-	line, err := bufio.NewReader(out).ReadString('\n')
-	require.NoError(t, err)
-	url, ok := strings.CutPrefix(strings.TrimSpace(line), "listening on ")
-	require.True(t, ok, line)
-	return cmd, url
+	require.True(t, out.has("\ncurl ", p.ended), "the server did not start: %s", p.log)
+	line, _, _ := strings.Cut(out.String(), "\n")
+	p.url = strings.TrimPrefix(line, "listening on ")
+	return p
 }
 
 func TestSignalEndsTheServerWithStatusZero(t *testing.T) {
 	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		t.Run(signal.String(), func(t *testing.T) {
-			cmd, _ := startProcess(t)
-			require.NoError(t, cmd.Process.Signal(signal))
-			require.NoError(t, cmd.Wait())
-			require.FileExists(t, filepath.Join(cmd.Dir, "charges.db"))
+			p := startProcess(t)
+			require.NoError(t, p.Process.Signal(signal))
+			<-p.ended
+			require.NoError(t, p.err)
+			require.FileExists(t, filepath.Join(p.Dir, "charges.db"))
 		})
 	}
 }
@@ -63,9 +78,9 @@ func TestMistakeEndsTheProcessWithStatusTwo(t *testing.T) {
 }
 
 func TestDatabaseOfAnotherProcessIsOneLineAndStatusOne(t *testing.T) {
-	cmd, _ := startProcess(t)
+	p := startProcess(t)
 	tp := newTestProgram()
-	args := []string{"-addr", "127.0.0.1:0", "-db", filepath.Join(cmd.Dir, "charges.db")}
+	args := []string{"-addr", "127.0.0.1:0", "-db", filepath.Join(p.Dir, "charges.db")}
 	require.Equal(t, 1, tp.run(context.Background(), args))
 	require.Regexp(t, `^example: .*charges\.db.* in use by another .*\n$`, tp.log.String())
 	require.Equal(t, 1, strings.Count(tp.log.String(), "\n"))
@@ -73,8 +88,8 @@ func TestDatabaseOfAnotherProcessIsOneLineAndStatusOne(t *testing.T) {
 }
 
 func TestSecondSignalEndsTheServerAtOnce(t *testing.T) {
-	cmd, url := startProcess(t, "-db", inMemory, "-api-key", "k")
-	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	p := startProcess(t, "-db", inMemory, "-api-key", "k")
+	conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
 	require.NoError(t, err)
 	defer conn.Close()
 	_, err = io.WriteString(conn, "POST /v1/ingest/charge-data HTTP/1.1\r\nHost: x\r\nX-API-KEY: k\r\n"+
@@ -86,18 +101,12 @@ func TestSecondSignalEndsTheServerAtOnce(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "HTTP/1.1 100 Continue\r\n", line)
 
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	for err = nil; err == nil; {
-		select {
-		case err = <-ended:
-		default:
-			_ = cmd.Process.Signal(syscall.SIGTERM)
-			runtime.Gosched()
-		}
-	}
+	require.NoError(t, p.Process.Signal(syscall.SIGTERM))
+	require.True(t, p.log.has("msg=stopping", p.ended), p.log)
+	require.NoError(t, p.Process.Signal(syscall.SIGTERM))
+	<-p.ended
 	var exit *exec.ExitError
-	require.ErrorAs(t, err, &exit)
+	require.ErrorAs(t, p.err, &exit)
 	require.Equal(t, syscall.SIGTERM, exit.Sys().(syscall.WaitStatus).Signal())
 }
 

@@ -132,7 +132,7 @@ func TestGivenKeyIsNeverPrinted(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := start(newTestProgram())
-			require.NotContains(t, s.out.String(), "API key")
+			require.NotContains(t, s.out.String(), "new at each start")
 			require.Contains(t, s.curl, `"X-API-KEY: $CHARGEINGEST_API_KEY"`)
 			s.key = key
 			status, body := s.send(t, http.MethodPost, "/v1/ingest/charge-data", eventLine(1))
