@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/eventid"
 	"example.com/chargeingest/memstore"
 	"example.com/chargeingest/sqlitestore"
 )
@@ -117,7 +118,7 @@ func ExampleAuthorizerFunc() {
 // makes its one "transaction". chargeingest.Decide settles what is new.
 type sliceStore struct {
 	mu       sync.Mutex
-	ids      *chargeingest.IDGenerator
+	ids      *eventid.Generator
 	events   []storedEvent
 	requests map[[2]string]*chargeingest.BoundRequest
 }
@@ -176,7 +177,7 @@ func (s *sliceStore) EventByReference(_ context.Context, platform, reference str
 
 // A store of the host's own. Package storetest checks one against the contract.
 func ExampleEventStore() {
-	ids, err := chargeingest.NewIDGenerator(strings.NewReader(strings.Repeat("not random at all", 100)), "")
+	ids, err := eventid.NewGenerator(strings.NewReader(strings.Repeat("not random at all", 100)), "")
 	if err != nil {
 		panic(err)
 	}

@@ -12,7 +12,7 @@ import (
 // them in; [EventReader] and [ReadyChecker] are capabilities more.
 //
 // Package storetest checks a store against everything that is written here.
-// [Decide] and [IDGenerator] are the parts that every store needs alike.
+// [Decide] and package eventid are the parts that every store needs alike.
 type EventStore interface {
 	// Append stores every event of the batch that is not there yet, or none,
 	// and returns what is stored, in the order of b.Events.
@@ -158,7 +158,7 @@ type NewEvent struct {
 
 // StoredEvent is an event that a store keeps.
 type StoredEvent struct {
-	// ID was assigned by the store: IDPrefix and 26 characters.
+	// ID was assigned by the store: chda_ and 26 characters, see package eventid.
 	ID string
 
 	// Content, TimestampAssigned and Digest are those of the NewEvent.

@@ -18,6 +18,7 @@ import (
 	"sync"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/eventid"
 	"example.com/chargeingest/internal/cursor"
 )
 
@@ -41,7 +42,7 @@ type Options struct {
 // and forgets none before it is dropped itself. Safe for concurrent use.
 type Store struct {
 	mu        sync.RWMutex
-	ids       *chargeingest.IDGenerator
+	ids       *eventid.Generator
 	platforms map[string]*platform
 	closed    bool
 }
@@ -55,7 +56,7 @@ func NewWith(o Options) *Store {
 		o.Entropy = rand.Reader
 	}
 	// Only a malformed last id is an error, and there is none.
-	ids, _ := chargeingest.NewIDGenerator(o.Entropy, "")
+	ids, _ := eventid.NewGenerator(o.Entropy, "")
 	return &Store{ids: ids, platforms: make(map[string]*platform)}
 }
 

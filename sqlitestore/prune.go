@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/eventid"
 )
 
 // pruneEvents is how many events a transaction of Prune looks at, so that no
@@ -26,7 +27,7 @@ const pruneEvents = 200
 // again; the file does not shrink. A store that closes ends it with
 // chargeingest.ErrClosed.
 func (s *Store) Prune(ctx context.Context, before time.Time) (deleted int64, err error) {
-	first := chargeingest.FirstID(before)
+	first := eventid.First(before)
 	after := ""
 	for _, step := range []func(*session) (n int64, more bool, err error){
 		func(s *session) (int64, bool, error) { return s.pruneRequests(first) },

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/eventid"
 )
 
 // session is one life of the writer's connection: a checked database whose
@@ -108,7 +109,7 @@ func (s *session) Close() error {
 }
 
 // idGenerator continues behind the newest event.
-func (s *session) idGenerator(entropy io.Reader) (*chargeingest.IDGenerator, error) {
+func (s *session) idGenerator(entropy io.Reader) (*eventid.Generator, error) {
 	rows, err := s.query("SELECT id FROM events ORDER BY seq DESC LIMIT 1")
 	if err != nil {
 		return nil, err
@@ -119,7 +120,7 @@ func (s *session) idGenerator(entropy io.Reader) (*chargeingest.IDGenerator, err
 			return nil, err
 		}
 	}
-	return chargeingest.NewIDGenerator(entropy, last)
+	return eventid.NewGenerator(entropy, last)
 }
 
 // touch writes what is there already, to see whether writing works.
@@ -251,7 +252,7 @@ func (s *session) insert(platform int64, id string, e *chargeingest.NewEvent) er
 func (s *session) bind(platform int64, b chargeingest.Batch, receipt chargeingest.Receipt) error {
 	var bound string
 	for i, o := range receipt.Outcomes {
-		bound = max(bound, o.ID, chargeingest.FirstID(b.Events[i].ReceivedAt))
+		bound = max(bound, o.ID, eventid.First(b.Events[i].ReceivedAt))
 	}
 	request, err := inserted(s.bindRequest.exec(platform, b.IdempotencyKey, string(b.Route), b.Digest[:], bound))
 	if err != nil {

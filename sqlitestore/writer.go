@@ -11,6 +11,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/eventid"
 	"example.com/chargeingest/internal/trace"
 )
 
@@ -19,7 +20,7 @@ type writer struct {
 	log     *slog.Logger
 	file    *file
 	reading *sync.RWMutex // the store's
-	ids     *chargeingest.IDGenerator
+	ids     *eventid.Generator
 	most    int // events in a transaction
 
 	queue   *queue

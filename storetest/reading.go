@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/eventid"
 )
 
 func readingCases() []testCase {
@@ -29,10 +30,10 @@ func checkGet(c *check) {
 
 func checkGetUnknown(c *check) {
 	s := c.openReader()
-	zero := chargeingest.IDPrefix + strings.Repeat("0", 26)
+	zero := eventid.Prefix + strings.Repeat("0", 26)
 	c.notFound(s, acme, zero)
 	id := s.fresh(batch(acme, draft{reference: "a"}))[0].ID
-	for _, unknown := range []string{zero, "", "a", "%", id[:len(id)-1], id + "0", id[len(chargeingest.IDPrefix):], " " + id} {
+	for _, unknown := range []string{zero, "", "a", "%", id[:len(id)-1], id + "0", id[len(eventid.Prefix):], " " + id} {
 		c.notFound(s, acme, unknown)
 	}
 }

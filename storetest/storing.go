@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/eventid"
 )
 
 // The platforms of the cases.
@@ -31,7 +32,7 @@ func storingCases() []testCase {
 }
 
 func checkIDForm(c *check) {
-	form := regexp.MustCompile(`^` + chargeingest.IDPrefix + `[0-9A-Za-z]{26}$`)
+	form := regexp.MustCompile(`^` + eventid.Prefix + `[0-9A-Za-z]{26}$`)
 	s := c.open()
 	for _, o := range append(s.fresh(batch(acme, draft{})), s.fresh(batch(acme, referenced("r", 3)...))...) {
 		if !form.MatchString(o.ID) {

@@ -1,4 +1,6 @@
-package chargeingest
+// Package eventid makes the ids of charge events. Stores need it; the handler
+// takes ids as they come.
+package eventid
 
 import (
 	"fmt"
@@ -9,30 +11,30 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// IDPrefix starts the id of every charge event.
-const IDPrefix = "chda_"
+// Prefix starts the id of every charge event.
+const Prefix = "chda_"
 
-// IDGenerator makes the ids of charge events: IDPrefix and a ULID
+// Generator makes the ids of charge events: Prefix and a ULID
 // (https://github.com/ulid/spec), whose 26 characters sort by time. Safe for
 // concurrent use.
-type IDGenerator struct {
+type Generator struct {
 	mu      sync.Mutex
 	entropy *ulid.MonotonicEntropy
 	last    ulid.ULID
 }
 
-// NewIDGenerator returns a generator that draws randomness from entropy, in a
+// NewGenerator returns a generator that draws randomness from entropy, in a
 // service crypto/rand.Reader. Its ids come after last, an id or empty.
-func NewIDGenerator(entropy io.Reader, last string) (*IDGenerator, error) {
-	g := &IDGenerator{entropy: ulid.Monotonic(entropy, 0)}
+func NewGenerator(entropy io.Reader, last string) (*Generator, error) {
+	g := &Generator{entropy: ulid.Monotonic(entropy, 0)}
 	if last == "" {
 		return g, nil
 	}
-	if len(last) != len(IDPrefix)+ulid.EncodedSize || last[:len(IDPrefix)] != IDPrefix {
+	if len(last) != len(Prefix)+ulid.EncodedSize || last[:len(Prefix)] != Prefix {
 		return nil, fmt.Errorf("not the id of a charge event: %q", last)
 	}
 	var err error
-	if g.last, err = ulid.ParseStrict(last[len(IDPrefix):]); err != nil {
+	if g.last, err = ulid.ParseStrict(last[len(Prefix):]); err != nil {
 		return nil, fmt.Errorf("not the id of a charge event: %q: %w", last, err)
 	}
 	return g, nil
@@ -41,7 +43,7 @@ func NewIDGenerator(entropy io.Reader, last string) (*IDGenerator, error) {
 // Next returns an id of the time t, to the millisecond, that is greater than
 // every id before it: where t is not later than the last id's time, that time
 // is used.
-func (g *IDGenerator) Next(t time.Time) (string, error) {
+func (g *Generator) Next(t time.Time) (string, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	ms := max(milliseconds(t), g.last.Time())
@@ -54,16 +56,16 @@ func (g *IDGenerator) Next(t time.Time) (string, error) {
 		}
 	}
 	g.last = id
-	return IDPrefix + id.String(), nil
+	return Prefix + id.String(), nil
 }
 
-// FirstID returns the smallest id of the time t, to the millisecond: ids made
+// First returns the smallest id of the time t, to the millisecond: ids made
 // before t sort below it.
-func FirstID(t time.Time) string {
+func First(t time.Time) string {
 	var id ulid.ULID
 	// SetTime refuses only times after the year 10889.
 	_ = id.SetTime(milliseconds(t))
-	return IDPrefix + id.String()
+	return Prefix + id.String()
 }
 
 // milliseconds is the time part of an id; one before 1970 counts as 1970.

@@ -1,4 +1,4 @@
-package chargeingest_test
+package eventid_test
 
 import (
 	"bytes"
@@ -11,17 +11,17 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"example.com/chargeingest"
+	"example.com/chargeingest/eventid"
 )
 
-func newIDs(t *testing.T, last string) *chargeingest.IDGenerator {
+func newIDs(t *testing.T, last string) *eventid.Generator {
 	t.Helper()
-	g, err := chargeingest.NewIDGenerator(rand.Reader, last)
+	g, err := eventid.NewGenerator(rand.Reader, last)
 	require.NoError(t, err)
 	return g
 }
 
-func nextID(t *testing.T, g *chargeingest.IDGenerator, at time.Time) string {
+func nextID(t *testing.T, g *eventid.Generator, at time.Time) string {
 	t.Helper()
 	id, err := g.Next(at)
 	require.NoError(t, err)
@@ -33,8 +33,8 @@ func TestIDsSortByTimeOfReceipt(t *testing.T) {
 	g := newIDs(t, "")
 	id := nextID(t, g, at)
 	require.Regexp(t, `^chda_[0-9A-HJKMNP-TV-Z]{26}$`, id)
-	require.Greater(t, id, chargeingest.FirstID(at))
-	require.Less(t, id, chargeingest.FirstID(at.Add(time.Millisecond)))
+	require.Greater(t, id, eventid.First(at))
+	require.Less(t, id, eventid.First(at.Add(time.Millisecond)))
 }
 
 func TestIDsIncreaseWhenTheClockGoesBack(t *testing.T) {
@@ -60,7 +60,7 @@ func TestIDsIncreaseWhenAMillisecondIsUsedUp(t *testing.T) {
 	at := time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
 	// The largest random part there is, and small ones after it.
 	entropy := append(bytes.Repeat([]byte{0xff}, 10), bytes.Repeat([]byte{1}, 1000)...)
-	g, err := chargeingest.NewIDGenerator(bytes.NewReader(entropy), "")
+	g, err := eventid.NewGenerator(bytes.NewReader(entropy), "")
 	require.NoError(t, err)
 	last := nextID(t, g, at)
 	require.Equal(t, "ZZZZZZZZZZZZZZZZ", last[len(last)-16:])
@@ -95,13 +95,13 @@ func TestIDsAreUniqueAcrossGoroutines(t *testing.T) {
 	require.Len(t, seen, 1600)
 }
 
-func TestIDGeneratorReportsWhatItCannotDo(t *testing.T) {
+func TestTheGeneratorReportsWhatItCannotDo(t *testing.T) {
 	for _, last := range []string{"x", "chda_", "chda_8ZZZZZZZZZZZZZZZZZZZZZZZZZ", "chdb_01ARZ3NDEKTSV4RRFFQ69G5FAV", "chda_01ARZ3NDEKTSV4RRFFQ69G5FA!"} {
-		_, err := chargeingest.NewIDGenerator(rand.Reader, last)
+		_, err := eventid.NewGenerator(rand.Reader, last)
 		require.ErrorContains(t, err, "not the id of a charge event", last)
 	}
 	broken := errors.New("no entropy")
-	g, err := chargeingest.NewIDGenerator(iotest.ErrReader(broken), "")
+	g, err := eventid.NewGenerator(iotest.ErrReader(broken), "")
 	require.NoError(t, err)
 	_, err = g.Next(time.Now())
 	require.ErrorIs(t, err, broken)
