@@ -1,0 +1,124 @@
+package chargeingest_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/memstore"
+)
+
+const observedEvent = `{"product_item_id":"a","pricing_id":"b","pricing_item_id":"c","pricing_item_config_id":"d","reference":"r"}`
+
+func serveOne(t *testing.T, cfg chargeingest.Config, method, path, body string) *httptest.ResponseRecorder {
+	t.Helper()
+	cfg.Authorizer = allowAll
+	h, err := chargeingest.New(cfg)
+	require.NoError(t, err)
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+func TestTheObserverGetsOneValueARequest(t *testing.T) {
+	store := memstore.New()
+	batch := `{"charge_datas":[` + observedEvent + `,` + strings.Replace(observedEvent, `"r"`, `"s"`, 1) + `]}`
+	for _, c := range []struct {
+		name, method, path, body string
+		want                     chargeingest.Observation
+	}{
+		{"a fresh event", "POST", "/v1/ingest/charge-data", observedEvent, chargeingest.Observation{
+			Route: chargeingest.RouteSingle, Method: "POST", Status: 201, Platform: "default", Events: 1, Bytes: int64(len(observedEvent)), Duration: 2 * time.Second,
+		}},
+		{"a batch with one replay", "POST", "/v1/ingest/charge-datas", batch, chargeingest.Observation{
+			Route: chargeingest.RouteBatch, Method: "POST", Status: 201, Platform: "default", Events: 2, Replayed: 1, Bytes: int64(len(batch)), Duration: 2 * time.Second,
+		}},
+		{"a refusal", "POST", "/v1/ingest/charge-data", `{`, chargeingest.Observation{
+			Route: chargeingest.RouteSingle, Method: "POST", Status: 400, Code: chargeingest.CodeBadRequest, Platform: "default", Bytes: 1, Duration: 2 * time.Second,
+		}},
+		{"a listing", "GET", "/v1/ingest/charge-data", "", chargeingest.Observation{
+			Route: chargeingest.RouteList, Method: "GET", Status: 200, Platform: "default", Events: 2, Duration: time.Second,
+		}},
+		{"a path that leads nowhere", "GET", "/", "", chargeingest.Observation{
+			Method: "GET", Status: 404, Code: chargeingest.CodeResourceNotFound, Duration: time.Second,
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var got []chargeingest.Observation
+			now := time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
+			serveOne(t, chargeingest.Config{
+				Store: store,
+				Now:   func() time.Time { now = now.Add(time.Second); return now },
+				Observer: func(_ context.Context, o chargeingest.Observation) {
+					got = append(got, o)
+				},
+			}, c.method, c.path, c.body)
+			require.Equal(t, []chargeingest.Observation{c.want}, got)
+		})
+	}
+}
+
+func TestAnObserverThatPanicsTakesNothingBack(t *testing.T) {
+	var log bytes.Buffer
+	w := serveOne(t, chargeingest.Config{
+		Store:    memstore.New(),
+		Logger:   slog.New(slog.NewTextHandler(&log, nil)),
+		Observer: func(context.Context, chargeingest.Observation) { panic("no more metrics") },
+	}, http.MethodPost, "/v1/ingest/charge-data", observedEvent)
+	require.Equal(t, http.StatusCreated, w.Code)
+	require.Contains(t, log.String(), "no more metrics")
+}
+
+func TestErrAbortHandlerGoesThrough(t *testing.T) {
+	h, err := chargeingest.New(chargeingest.Config{
+		Store: memstore.New(),
+		Authorizer: chargeingest.AuthorizerFunc(func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) {
+			panic(http.ErrAbortHandler)
+		}),
+	})
+	require.NoError(t, err)
+	require.PanicsWithValue(t, http.ErrAbortHandler, func() {
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/v1/ingest/charge-data", nil))
+	})
+}
+
+// unready is a store that would take nothing.
+type unready struct{ *memstore.Store }
+
+var errUnready = errors.New("disk is read-only")
+
+func (unready) Ready(context.Context) error { return errUnready }
+
+// plain is a store without capabilities.
+type plain struct{ chargeingest.EventStore }
+
+func TestReadyAsksTheStore(t *testing.T) {
+	for _, c := range []struct {
+		store chargeingest.EventStore
+		want  error
+	}{{memstore.New(), nil}, {unready{memstore.New()}, errUnready}, {plain{memstore.New()}, nil}} {
+		h, err := chargeingest.New(chargeingest.Config{Store: c.store, Authorizer: allowAll})
+		require.NoError(t, err)
+		require.Equal(t, c.want, h.Ready(t.Context()))
+	}
+}
+
+func TestIngestRefusesWhatIsNotUTF8(t *testing.T) {
+	h := newHandler(allowAll)
+	_, err := h.Ingest(t.Context(), chargeingest.IngestRequest{Platform: "acme", Events: []chargeingest.ChargeEvent{{ProductItemID: "\xff"}}})
+	var refused *chargeingest.Error
+	require.ErrorAs(t, err, &refused)
+	require.Equal(t, chargeingest.CodeInvalidField, refused.Code)
+	require.Equal(t, "charge_datas.0", refused.Field)
+}
