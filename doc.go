@@ -17,7 +17,8 @@
 // function of the host's own ([AuthorizerFunc]), or several ([FirstOf]).
 //
 // Where events are kept is decided by an [EventStore]: sqlitestore for a file,
-// memstore for tests, or one of the host's own, which package storetest checks.
+// memstore for tests, or one of the host's own, built on [Decide] and package
+// eventid and checked by package storetest.
 //
 // [Handler.Ingest] takes events in that are in the process already, by the
 // same rules.

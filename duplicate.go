@@ -146,7 +146,8 @@ func asStored(e *NewEvent) StoredEvent {
 
 // Apply calls insert with the index of each event that is new, in order, and
 // makes the receipt out of the ids that it returns. It stops at the first
-// error of insert and returns it.
+// error of insert and returns it. The Content in the receipt is a copy, of the
+// batch's as of what the lookups returned.
 func (d *Decision) Apply(insert func(i int) (id string, err error)) (Receipt, error) {
 	outcomes := make([]Outcome, len(d.batch.Events))
 	for i := range outcomes {

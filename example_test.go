@@ -10,11 +10,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"example.com/chargeingest"
-	"example.com/chargeingest/eventid"
 	"example.com/chargeingest/memstore"
 	"example.com/chargeingest/sqlitestore"
 )
@@ -112,90 +110,6 @@ func ExampleAuthorizerFunc() {
 
 	fmt.Println(post(srv.URL+"/v1/ingest/charge-data", ""))
 	// Output: 201 Created
-}
-
-// sliceStore is a store of the host's own: here a slice behind a lock, which
-// makes its one "transaction". chargeingest.Decide settles what is new.
-type sliceStore struct {
-	mu       sync.Mutex
-	ids      *eventid.Generator
-	events   []storedEvent
-	requests map[[2]string]*chargeingest.BoundRequest
-}
-
-type storedEvent struct {
-	platform, reference string
-	chargeingest.StoredEvent
-}
-
-var _ chargeingest.EventStore = (*sliceStore)(nil)
-
-func (s *sliceStore) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	decision, err := chargeingest.Decide(ctx, b, s)
-	if err != nil {
-		return chargeingest.Receipt{}, err
-	}
-	was := len(s.events)
-	receipt, err := decision.Apply(func(i int) (string, error) {
-		e := &b.Events[i]
-		id, err := s.ids.Next(e.ReceivedAt)
-		s.events = append(s.events, storedEvent{b.Platform, e.Reference, chargeingest.StoredEvent{
-			ID: id, Content: e.Content, TimestampAssigned: e.TimestampAssigned, Digest: e.Digest,
-		}})
-		return id, err
-	})
-	if err != nil {
-		s.events = s.events[:was] // all or nothing
-		return chargeingest.Receipt{}, errors.Join(chargeingest.ErrNotStored, err)
-	}
-	if decision.BindsKey() {
-		bound := &chargeingest.BoundRequest{Route: b.Route, Digest: b.Digest}
-		for _, o := range receipt.Outcomes {
-			bound.Events = append(bound.Events, o.StoredEvent)
-		}
-		s.requests[[2]string{b.Platform, b.IdempotencyKey}] = bound
-	}
-	return receipt, nil
-}
-
-// BoundRequest implements [chargeingest.Lookup].
-func (s *sliceStore) BoundRequest(_ context.Context, platform, key string) (*chargeingest.BoundRequest, error) {
-	return s.requests[[2]string{platform, key}], nil
-}
-
-// EventByReference implements [chargeingest.Lookup].
-func (s *sliceStore) EventByReference(_ context.Context, platform, reference string) (*chargeingest.StoredEvent, error) {
-	for i := range s.events {
-		if e := &s.events[i]; e.platform == platform && e.reference == reference {
-			return &e.StoredEvent, nil
-		}
-	}
-	return nil, nil
-}
-
-// A store of the host's own. Package storetest checks one against the contract.
-func ExampleEventStore() {
-	ids, err := eventid.NewGenerator(strings.NewReader(strings.Repeat("not random at all", 100)), "")
-	if err != nil {
-		panic(err)
-	}
-	store := &sliceStore{ids: ids, requests: make(map[[2]string]*chargeingest.BoundRequest)}
-	h, err := chargeingest.New(chargeingest.Config{Store: store, Authorizer: allowAll})
-	if err != nil {
-		panic(err)
-	}
-	srv := httptest.NewServer(h)
-	defer srv.Close()
-
-	fmt.Println(post(srv.URL+"/v1/ingest/charge-data", ""))
-	fmt.Println(post(srv.URL+"/v1/ingest/charge-data", ""))
-	fmt.Println(len(store.events), "event")
-	// Output:
-	// 201 Created
-	// 201 Created
-	// 1 event
 }
 
 // Events that are in the process already, by the same rules and without HTTP.

@@ -266,7 +266,7 @@ func (h *Handler) authorize(x *exchange, perm Permission) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, ErrNoCredential):
-		e = newError(CodeUnauthorised, "credentials are missing; send an X-API-KEY header or an Authorization header with a Bearer token")
+		e = newError(CodeUnauthorised, "credentials are missing, or of a kind that is not accepted here; unless you were told otherwise, send an X-API-KEY header or an Authorization header with a Bearer token")
 		x.header().Set("WWW-Authenticate", "Bearer")
 	case errors.Is(err, ErrBadCredential):
 		e = newError(CodeUnauthorised, "the credentials do not verify")

@@ -42,14 +42,17 @@ type EventStore interface {
 	// says that nothing of the batch was stored or will be. Any other
 	// error means unknown: all of the batch may be stored, or none.
 	//
-	// Cancellation: the context ends the caller's wait. Where the work had
+	// Cancellation: a context that has ended before the call stores nothing.
+	// One that ends during it ends the caller's wait. Where the work had
 	// begun by then the error is an unknown; it must not be ErrNotStored
 	// beside events that get stored.
 	//
 	// Concurrency: Append is called from many goroutines at once.
 	//
 	// Ownership: the store may keep the slices of b, which the caller does not
-	// change afterwards. The slices of the receipt are the caller's to change.
+	// change afterwards. The slices of the receipt, the Content in it too, are
+	// the caller's to change: a store that keeps them keeps copies. Those that
+	// Decision.Apply makes are copies of what the lookups returned.
 	Append(ctx context.Context, b Batch) (Receipt, error)
 }
 

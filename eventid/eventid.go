@@ -3,6 +3,7 @@
 package eventid
 
 import (
+	"crypto/rand"
 	"fmt"
 	"io"
 	"sync"
@@ -23,9 +24,12 @@ type Generator struct {
 	last    ulid.ULID
 }
 
-// NewGenerator returns a generator that draws randomness from entropy, in a
-// service crypto/rand.Reader. Its ids come after last, an id or empty.
+// NewGenerator returns a generator that draws randomness from entropy, nil for
+// crypto/rand.Reader. Its ids come after last, an id or empty.
 func NewGenerator(entropy io.Reader, last string) (*Generator, error) {
+	if entropy == nil {
+		entropy = rand.Reader
+	}
 	g := &Generator{entropy: ulid.Monotonic(entropy, 0)}
 	if last == "" {
 		return g, nil

@@ -44,15 +44,22 @@ func (p *program) serve(ctx context.Context, args []string) error {
 		return err
 	}
 	logger := cfg.logger(p.stderr)
+	// First, so that an address that is taken leaves no new database behind. Not
+	// under ctx: one that ends already is dealt with below, like any other.
+	listener, err := new(net.ListenConfig).Listen(context.WithoutCancel(ctx), "tcp", cfg.addr)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = listener.Close() }() // the server closes it, unless it never served
 	events, err := p.openStore(ctx, cfg.db, logger)
 	if err != nil {
 		return unlessEnded(ctx, err)
 	}
-	return errors.Join(p.serveStore(ctx, cfg, events, logger), events.Close())
+	return errors.Join(p.serveStore(ctx, cfg, listener, events, logger), events.Close())
 }
 
 // serveStore serves until ctx ends and the requests in flight are answered.
-func (p *program) serveStore(ctx context.Context, cfg *serverConfig, events store, logger *slog.Logger) error {
+func (p *program) serveStore(ctx context.Context, cfg *serverConfig, listener net.Listener, events store, logger *slog.Logger) error {
 	ingest, err := chargeingest.New(chargeingest.Config{
 		Store: events, Authorizer: cfg.keys, Logger: logger,
 		MaxBodyBytes: cfg.maxBody, UnknownFields: cfg.unknown, Duplicates: cfg.duplicates,
@@ -63,14 +70,9 @@ func (p *program) serveStore(ctx context.Context, cfg *serverConfig, events stor
 	svc := &service{ingest: ingest, logger: logger}
 	srv := newHTTPServer(svc, cfg.certificate, logger)
 
-	// Not under ctx: one that ends already is dealt with below, like any other.
-	listener, err := new(net.ListenConfig).Listen(context.WithoutCancel(ctx), "tcp", cfg.addr)
-	if err != nil {
-		return err
-	}
 	url := listeningURL(cfg, listener.Addr())
 	if _, err := io.WriteString(p.stdout, greeting(cfg, url)); err != nil {
-		return errors.Join(fmt.Errorf("write to standard output: %w", err), listener.Close())
+		return fmt.Errorf("write to standard output: %w", err)
 	}
 	served := make(chan error, 1)
 	go func() {
