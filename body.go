@@ -18,12 +18,17 @@ type byteBudget struct {
 	used  atomic.Int64
 }
 
+// take reserves n bytes, or nothing where there is no room for them.
 func (b *byteBudget) take(n int64) bool {
-	if b.used.Add(n) > b.limit {
-		b.used.Add(-n)
-		return false
+	for {
+		used := b.used.Load()
+		if n > b.limit-used {
+			return false
+		}
+		if b.used.CompareAndSwap(used, used+n) {
+			return true
+		}
 	}
-	return true
 }
 
 func (b *byteBudget) give(n int64) { b.used.Add(-n) }

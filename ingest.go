@@ -9,6 +9,9 @@ import (
 	"time"
 )
 
+// ingestTimeout bounds how long a request waits to be stored once it was read.
+const ingestTimeout = 30 * time.Second
+
 // maxKeyLength is the most characters of an idempotency key.
 const maxKeyLength = 255
 
@@ -22,14 +25,23 @@ func (h *Handler) serveIngest(x *exchange) error {
 	if !h.inFlight.take(size) {
 		return unavailableError("too many requests at once; nothing was stored, send again", nil)
 	}
-	defer h.inFlight.give(size)
+	defer func() { h.inFlight.give(size) }()
 	buf := h.buffers.get()
 	defer h.buffers.put(buf)
 	if err := h.readBody(x, gzipped, buf); err != nil {
 		return err
 	}
+	if unused := size - int64(buf.Len()); unused > 0 { // it was not as large as it could have been
+		h.inFlight.give(unused)
+		size -= unused
+	}
+	// The request is whole. A client that has closed its side of the connection,
+	// which ends the request's context, may still be waiting for the answer, and
+	// one that is gone will send again: neither makes an outcome unknown.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), ingestTimeout)
+	defer cancel()
 	key, badKey := idempotencyKey(x.r)
-	receipt, err := h.ingest(x.r.Context(), x.platform, x.route, key, badKey, buf.Bytes())
+	receipt, err := h.ingest(ctx, x.platform, x.route, key, badKey, buf.Bytes())
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 const (
 	defaultLimit = 50
 	maxLimit     = 1000
+	maxPageBytes = 4 << 20 // of events; a page may end before its limit
 )
 
 // serveGet answers one event.
@@ -41,7 +42,7 @@ func (h *Handler) serveList(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	q.Platform = x.platform
+	q.Platform, q.MaxBytes = x.platform, maxPageBytes
 	page, err := h.reader.List(x.r.Context(), q)
 	switch {
 	case errors.Is(err, ErrBadCursor):

@@ -209,6 +209,10 @@ type Query struct {
 
 	// Limit is the most events of a page, 1 or more.
 	Limit int
+
+	// MaxBytes is the most bytes that the Content of a page's events comes to;
+	// 0 is no bound. A page has at least one event, however large it is.
+	MaxBytes int
 }
 
 // Order is the direction of a listing, by the order of storing.

@@ -104,7 +104,7 @@ func (p *platform) list(q chargeingest.Query, after int64) chargeingest.Page {
 		candidates = candidates[:behind(candidates, after-1)]
 	}
 	var page chargeingest.Page
-	last := after
+	last, size := after, 0
 	for i, e := range candidates {
 		if q.Order != chargeingest.Ascending {
 			e = candidates[len(candidates)-1-i]
@@ -112,7 +112,9 @@ func (p *platform) list(q chargeingest.Query, after int64) chargeingest.Page {
 		if !e.matches(q) {
 			continue
 		}
-		if len(page.Events) == q.Limit {
+		size += len(e.Content)
+		tooLarge := q.MaxBytes > 0 && size > q.MaxBytes && len(page.Events) > 0
+		if tooLarge || len(page.Events) == q.Limit {
 			page.Next = cursor.Encode(last)
 			break
 		}

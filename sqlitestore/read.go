@@ -88,14 +88,16 @@ func list(ctx context.Context, tx *sql.Tx, q chargeingest.Query) (chargeingest.P
 		return page, err
 	}
 	defer func() { _ = rows.Close() }() // its error is that of rows.Err
-	last := after
+	last, size := after, 0
 	for rows.Next() {
 		var seq int64
 		e, err := scanEvent(rows.Scan, &seq)
 		if err != nil {
 			return page, err
 		}
-		if len(page.Events) == q.Limit {
+		size += len(e.Content)
+		tooLarge := q.MaxBytes > 0 && size > q.MaxBytes && len(page.Events) > 0
+		if tooLarge || len(page.Events) == q.Limit {
 			page.Next = cursor.Encode(last)
 			break
 		}

@@ -233,6 +233,7 @@ func filterFaults() []fault {
 		changed("PricingPlanSubscriptionReference does not filter", every, func(q *chargeingest.Query) { q.PricingPlanSubscriptionReference = "" }),
 		changed("ProductItemID does not filter", every, func(q *chargeingest.Query) { q.ProductItemID = "" }),
 		{"filters fold their case", foldFilters, []string{"filters compare whole values with their case"}},
+		changed("MaxBytes does not bound", "a page has no more content than MaxBytes, or one event", func(q *chargeingest.Query) { q.MaxBytes = 0 }),
 		{"a page is cut before it is filtered", cutBeforeFilter, []string{"filtered listings are paged like whole ones", every}},
 		changed("From is not included", bounds, func(q *chargeingest.Query) { q.From = moved(q.From, 1) }),
 		changed("To is included", bounds, func(q *chargeingest.Query) { q.To = moved(q.To, 1) }),

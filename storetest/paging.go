@@ -14,6 +14,7 @@ func pagingCases() []testCase {
 		{"an ascending page always has a Position and a descending one never", checkPositions},
 		{"Position leads to what is stored later and to nothing else", checkPositionContinues},
 		{"Position of a full page continues behind its last event", checkPositionFullPage},
+		{"a page has no more content than MaxBytes, or one event", checkMaxBytes},
 		{"a cursor can be used again", checkCursorAgain},
 		{"cursors are of URL-safe characters", checkCursorForm},
 		{"a cursor that is malformed is ErrBadCursor", checkBadCursor},
@@ -51,6 +52,34 @@ func (s *subject) pageBy(q chargeingest.Query, want []string) {
 			}
 			q.After = page.Next
 		}
+	}
+}
+
+func checkMaxBytes(c *check) {
+	s := c.openReader()
+	b := batch(acme, make([]draft, 7)...)
+	want := outcomeIDs(s.fresh(b))
+	two := len(b.Events[0].Content) + len(b.Events[1].Content)
+	for _, q := range []chargeingest.Query{{MaxBytes: 1}, {MaxBytes: two}, {MaxBytes: 100 * two}} {
+		q.Platform, q.Order = acme, chargeingest.Ascending
+		var got []string
+		for {
+			page := s.list(q)
+			size := 0
+			for _, e := range page.Events {
+				size += len(e.Content)
+			}
+			if size > q.MaxBytes && len(page.Events) > 1 {
+				c.failf("List with MaxBytes %d returned %d events of %d bytes", q.MaxBytes, len(page.Events), size)
+			}
+			got = append(got, ids(page.Events)...)
+			if page.Next == "" {
+				break
+			}
+			equal(c, "Position of a page that MaxBytes ended", page.Position, page.Next)
+			q.After = page.Next
+		}
+		equalList(c, "all pages of MaxBytes", got, want)
 	}
 }
 
