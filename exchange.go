@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"regexp"
 	"strconv"
-	"strings"
 	"time"
 
 	"example.com/chargeingest/internal/trace"
@@ -179,28 +177,8 @@ func (h *Handler) log(x *exchange, o Observation, e *Error) {
 			attrs = append(attrs, slog.String("field", shorten(e.Field)))
 		}
 		if e.cause != nil {
-			attrs = append(attrs, slog.String("error", x.redact(e.cause)))
+			attrs = append(attrs, slog.String("error", redact(x.r, e.cause)))
 		}
 	}
 	h.cfg.Logger.LogAttrs(ctx, level, "charge ingest", attrs...)
-}
-
-// filePath is an absolute path where one can start: not within a URL, a media
-// type or the name of a function.
-var filePath = regexp.MustCompile(`(^|[\s"'` + "`" + `=(\[])(?:/|[A-Za-z]:\\)[^\s"'` + "`" + `:;,)\]]+`)
-
-// redact is the text of a cause without what an authorizer or a store of the
-// host's may have put into it: credentials of the request, and file paths.
-func (x *exchange) redact(cause error) string {
-	s := filePath.ReplaceAllString(cause.Error(), "$1[path]")
-	for _, name := range []string{"X-Api-Key", "Authorization"} {
-		for _, value := range x.r.Header.Values(name) {
-			for _, part := range append(strings.Fields(value), value) {
-				if len(part) > 3 && part != "Bearer" { // shorter ones would take words apart
-					s = strings.ReplaceAll(s, part, "[redacted]")
-				}
-			}
-		}
-	}
-	return s
 }

@@ -37,7 +37,7 @@ func (s *Store) Backup(ctx context.Context, path string) error {
 		return nil
 	case ctx.Err() != nil:
 		err = ctx.Err()
-	case limited.Err() != nil:
+	case s.running.Err() != nil:
 		return chargeingest.ErrClosed
 	}
 	return fmt.Errorf("sqlitestore: backup: %w", err)
@@ -59,8 +59,6 @@ func (s *Store) backup(ctx context.Context, path string) (err error) {
 		err = errors.Join(err, draft.Close())
 		if err != nil {
 			err = errors.Join(err, os.Remove(draft.Name()))
-			// SQLite leaves one behind where it was interrupted.
-			_ = os.Remove(draft.Name() + "-journal")
 		}
 	}()
 	if err := s.copyTo(ctx, draft.Name()); err != nil {

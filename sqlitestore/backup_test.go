@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -122,13 +123,17 @@ func TestClosingEndsABackup(t *testing.T) {
 	copying := make(chan struct{})
 	setup.faults.once("VACUUM", func() error {
 		close(copying)
-		<-s.running.Done()
+		<-setup.faults.context().Done()
+		<-s.writer.stopped
+		for range 1000 {
+			runtime.Gosched() // closing goes as far as it can without the backup
+		}
 		return nil
 	})
 	ended := make(chan error)
 	go func() { ended <- s.Backup(context.Background(), setup.path+".copy") }()
 	<-copying
 	require.NoError(t, s.Close())
-	require.ErrorIs(t, <-ended, chargeingest.ErrClosed)
 	require.Len(t, contents(t, filepath.Dir(setup.path)), 1)
+	require.ErrorIs(t, <-ended, chargeingest.ErrClosed)
 }

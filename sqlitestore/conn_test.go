@@ -13,7 +13,6 @@ import (
 
 func TestEachConnectionHasItsSettings(t *testing.T) {
 	setup := newSetup(t)
-	setup.tuning.busyTimeout = "5000"
 	setup.options.Readers = 3
 	s := setup.open(t)
 	every := map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1"}

@@ -164,6 +164,11 @@ func (f *file) connector(pragmas []pragma, parameters ...string) (driver.Connect
 func (f *file) checkPlace() error {
 	now, err := os.Stat(f.path)
 	if err != nil {
+		// This goes to logs, which are not to name files of the server.
+		var named *fs.PathError
+		if errors.As(err, &named) {
+			err = named.Err
+		}
 		return fmt.Errorf("the database was moved away: %w", err)
 	}
 	if !os.SameFile(f.info, now) {

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"encoding/binary"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -58,12 +60,26 @@ func TestForeignFilesAreRefusedAndLeftAlone(t *testing.T) {
 	database := func(statements ...string) func(*testing.T, string) {
 		return func(t *testing.T, path string) { made(t, path, statements...) }
 	}
+	inUse := func(t *testing.T, path string) {
+		made(t, path+".in-use", "PRAGMA application_id = 7", "PRAGMA journal_mode = wal", "CREATE TABLE t (a)")
+		db, err := sql.Open("sqlite", path+".in-use")
+		require.NoError(t, err)
+		defer db.Close()
+		_, err = db.Exec("INSERT INTO t VALUES (1)")
+		require.NoError(t, err)
+		for _, suffix := range []string{"", "-wal"} {
+			data, err := os.ReadFile(path + ".in-use" + suffix)
+			require.NoError(t, err)
+			require.NotEmpty(t, data)
+			require.NoError(t, os.WriteFile(path+suffix, data, 0o600))
+		}
+	}
 	for name, make := range map[string]func(*testing.T, string){
 		"a byte":                         text("x"),
 		"a text":                         text(strings.Repeat("This is no database. ", 1000)),
 		"a header and nothing else":      text("SQLite format 3\x00"),
 		"another application":            database("PRAGMA application_id = 7", "CREATE TABLE events (seq INTEGER)"),
-		"another application with a log": database("PRAGMA application_id = 7", "PRAGMA journal_mode = wal", "CREATE TABLE t (a)"),
+		"another application with a log": inUse,
 		"a database of no application":   database("CREATE TABLE t (a)"),
 		"a database without tables":      database("PRAGMA user_version = 1"),
 	} {
@@ -90,6 +106,37 @@ func TestForeignFilesAreRefusedAndLeftAlone(t *testing.T) {
 		made(t, setup.path, ours)
 		fresh(t, setup.open(t), charges("acme", "a"))
 	})
+}
+
+func TestACreationThatWasCutOffIsBegunAgain(t *testing.T) {
+	setup := newSetup(t)
+	made(t, setup.path, "PRAGMA application_id = 1667785825")
+	// A rollback journal that says: the database had no page before, of 4096
+	// bytes, and sectors have 512.
+	journal := make([]byte, 512)
+	copy(journal, "\xd9\xd5\x05\xf9\x20\xa1\x63\xd7")
+	binary.BigEndian.PutUint32(journal[20:], 512)
+	binary.BigEndian.PutUint32(journal[24:], 4096)
+	require.NoError(t, os.WriteFile(setup.path+"-journal", journal, 0o600))
+
+	fresh(t, setup.open(t), charges("acme", "a"))
+	crashed := setup
+	crashed.path = crash(t, setup.path)
+	replayed(t, crashed.open(t), charges("acme", "a"))
+}
+
+func TestEveryOpeningIsSynced(t *testing.T) {
+	setup := newSetup(t)
+	fresh(t, setup.open(t), charges("acme", "a"))
+	setup.path = crash(t, setup.path)
+	require.NoError(t, setup.open(t).Close())
+	setup.faults.clear()
+	setup.open(t)
+	// Nothing is to be done, but who knows whether the file was ever synced.
+	// A checkpoint does it where there is something to move.
+	written := slices.Index(setup.faults.seen, "COMMIT")
+	require.Positive(t, written)
+	require.Greater(t, slices.Index(setup.faults.seen, "PRAGMA wal_checkpoint(TRUNCATE)"), written)
 }
 
 func TestANewerDatabaseIsRefused(t *testing.T) {
@@ -181,6 +228,7 @@ func TestALogWithoutItsDatabaseIsNotOverwritten(t *testing.T) {
 
 func TestAReaderInTheWayKeepsTheLogFromBeingTakenOver(t *testing.T) {
 	setup := newSetup(t)
+	setup.tuning.busyTimeout = "1"
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a"))
 	setup.path = crash(t, setup.path)

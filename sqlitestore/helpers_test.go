@@ -80,7 +80,6 @@ func newSetup(t *testing.T) setup {
 	}
 	s.options.Logger = slog.New(slog.DiscardHandler)
 	s.tuning.wrap = func(c driver.Connector) driver.Connector { return faultyConnector{c, f} }
-	s.tuning.busyTimeout = "1"
 	return s
 }
 
@@ -186,6 +185,14 @@ func hold(s *Store) (release func()) {
 	return sync.OnceFunc(func() { close(end) })
 }
 
+// locking returns once somebody waits for the readers of a store to end.
+func locking(s *Store) {
+	for s.reading.TryRLock() {
+		s.reading.RUnlock()
+		runtime.Gosched()
+	}
+}
+
 // value reads one value through the writer's connection.
 func value[T any](t *testing.T, s *Store, query string) T {
 	t.Helper()
@@ -215,6 +222,7 @@ type faults struct {
 	before func(statement string, arguments []driver.NamedValue) error
 	after  func(statement string) error
 	seen   []string
+	ctx    context.Context // of the statement that is run
 }
 
 // set replaces what goes wrong; nil is nothing.
@@ -261,10 +269,18 @@ func (f *faults) count(prefix string) int {
 	return len(slices.DeleteFunc(slices.Clone(f.seen), func(s string) bool { return !strings.HasPrefix(s, prefix) }))
 }
 
+// context is that of the statement that is about to be run.
+func (f *faults) context() context.Context {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.ctx
+}
+
 // run runs a statement between its faults.
-func run[R any](f *faults, statement string, arguments []driver.NamedValue, do func() (R, error)) (result R, err error) {
+func run[R any](ctx context.Context, f *faults, statement string, arguments []driver.NamedValue, do func() (R, error)) (result R, err error) {
 	f.mu.Lock()
 	before, after := f.before, f.after
+	f.ctx = ctx
 	f.mu.Unlock()
 	if before != nil {
 		if err := before(statement, arguments); err != nil {
@@ -286,7 +302,7 @@ type faultyConnector struct {
 }
 
 func (c faultyConnector) Connect(ctx context.Context) (driver.Conn, error) {
-	return run(c.faults, "CONNECT", nil, func() (driver.Conn, error) {
+	return run(ctx, c.faults, "CONNECT", nil, func() (driver.Conn, error) {
 		conn, err := c.Connector.Connect(ctx)
 		if err != nil {
 			return nil, err
@@ -312,11 +328,11 @@ type faultyConn struct {
 }
 
 func (c faultyConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	return run(c.faults, query, args, func() (driver.Result, error) { return c.driverConn.ExecContext(ctx, query, args) })
+	return run(ctx, c.faults, query, args, func() (driver.Result, error) { return c.driverConn.ExecContext(ctx, query, args) })
 }
 
 func (c faultyConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	return run(c.faults, query, args, func() (driver.Rows, error) { return c.driverConn.QueryContext(ctx, query, args) })
+	return run(ctx, c.faults, query, args, func() (driver.Rows, error) { return c.driverConn.QueryContext(ctx, query, args) })
 }
 
 func (c faultyConn) Prepare(query string) (driver.Stmt, error) {
@@ -338,9 +354,9 @@ type faultyStmt struct {
 }
 
 func (s faultyStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	return run(s.faults, s.query, args, func() (driver.Result, error) { return s.ableStatement.ExecContext(ctx, args) })
+	return run(ctx, s.faults, s.query, args, func() (driver.Result, error) { return s.ableStatement.ExecContext(ctx, args) })
 }
 
 func (s faultyStmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
-	return run(s.faults, s.query, args, func() (driver.Rows, error) { return s.ableStatement.QueryContext(ctx, args) })
+	return run(ctx, s.faults, s.query, args, func() (driver.Rows, error) { return s.ableStatement.QueryContext(ctx, args) })
 }

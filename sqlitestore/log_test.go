@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime"
 	"testing"
 	"time"
@@ -155,18 +156,22 @@ func TestAReaderThatStaysIsReported(t *testing.T) {
 }
 
 func TestClosingWaitsForReaders(t *testing.T) {
-	setup := newSetup(t)
-	setup.options.ScanTimeout = time.Minute
-	setup.tuning.drainFrames = 5
-	s := setup.open(t)
-	end := reading(t, s)
-	grown(t, s, 10)
-	require.True(t, draining(t, s))
-	closed := make(chan error)
-	go func() { closed <- s.Close() }()
-	<-s.running.Done()
-	end()
-	require.NoError(t, <-closed)
+	for _, frames := range []int64{5, 1000} {
+		setup := newSetup(t)
+		setup.options.ScanTimeout = time.Minute
+		setup.tuning.drainFrames = frames
+		s := setup.open(t)
+		end := reading(t, s)
+		grown(t, s, 10)
+		require.Equal(t, frames < 10, draining(t, s))
+		closed := make(chan error)
+		go func() { closed <- s.Close() }()
+		<-s.running.Done()
+		locking(s)
+		end()
+		require.NoError(t, <-closed)
+		require.Len(t, contents(t, filepath.Dir(setup.path)), 1, "the log is gone")
+	}
 }
 
 func TestACheckpointThatFails(t *testing.T) {

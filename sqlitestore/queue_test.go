@@ -147,6 +147,13 @@ func TestABatchBeyondTheBoundIsTakenWhereNothingWaits(t *testing.T) {
 	require.ErrorIs(t, q.push(waiting("a", 11)), chargeingest.ErrOverloaded)
 }
 
+func TestAnEmptyRequestCounts(t *testing.T) {
+	q := newQueue(2)
+	pushed(t, q, waiting("a", 0), waiting("a", 0))
+	require.ErrorIs(t, q.push(waiting("a", 0)), chargeingest.ErrOverloaded)
+	require.Len(t, taken(t, q, 10), 2)
+}
+
 func TestARequestCanBeRemovedUntilItIsTaken(t *testing.T) {
 	q := newQueue(10)
 	var requests []*request

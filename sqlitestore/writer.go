@@ -87,6 +87,9 @@ func (w *writer) run() {
 
 // do runs a job on the writer's goroutine and returns its error.
 func (w *writer) do(ctx context.Context, job func() error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	done := make(chan error, 1)
 	select {
 	case w.jobs <- func() { done <- guarded(job) }:
