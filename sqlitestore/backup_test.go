@@ -122,8 +122,9 @@ func TestClosingEndsABackup(t *testing.T) {
 	s := setup.open(t)
 	copying := make(chan struct{})
 	setup.faults.once("VACUUM", func() error {
+		ctx := setup.faults.context() // later it is that of the closing writer
 		close(copying)
-		<-setup.faults.context().Done()
+		<-ctx.Done()
 		<-s.writer.stopped
 		for range 1000 {
 			runtime.Gosched() // closing goes as far as it can without the backup
