@@ -86,6 +86,26 @@ func TestContentIsKeptByteForByte(t *testing.T) {
 	}
 }
 
+func TestPagesAreBoundedInBytes(t *testing.T) {
+	s := newSetup(t).open(t)
+	all := fresh(t, s, charges("acme", "a", "b", "c"))
+	size := len(charge("a").Content)
+	for bytes, events := range map[int]int{1: 1, size: 1, 2*size - 1: 1, 2 * size: 2, 3*size - 1: 2, 3 * size: 3, 0: 3} {
+		q := chargeingest.Query{Platform: "acme", Order: chargeingest.Ascending, Limit: 10, MaxBytes: bytes}
+		page, err := s.List(t.Context(), q)
+		require.NoError(t, err)
+		require.Len(t, page.Events, events, "%d bytes", bytes)
+		require.Equal(t, events < 3, page.Next != "")
+		q.After, q.MaxBytes = page.Position, 0
+		rest, err := s.List(t.Context(), q)
+		require.NoError(t, err)
+		require.Len(t, rest.Events, 3-events)
+		if events < 3 {
+			require.Equal(t, all[events], rest.Events[0].ID)
+		}
+	}
+}
+
 func TestACursorAheadOfTheDatabaseIsBad(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)

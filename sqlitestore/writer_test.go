@@ -107,13 +107,21 @@ func TestACallerWhoGivesUpInTheQueueStoresNothing(t *testing.T) {
 	release()
 	require.Empty(t, listed(t, s, "acme"))
 	fresh(t, s, charges("acme", "a"))
+}
 
-	for range 50 { // whoever is quicker
-		_, err = s.Append(ctx, charges("acme", "b"))
-		require.ErrorIs(t, err, chargeingest.ErrNotStored)
-		require.ErrorIs(t, err, context.Canceled)
-	}
-	require.Len(t, listed(t, s, "acme"), 1)
+func TestACallerWhoHasGivenUpTakesNobodysPlace(t *testing.T) {
+	setup := newSetup(t)
+	setup.options.QueueEvents = 2
+	s := setup.open(t)
+	release := hold(s)
+	pending := send(t.Context(), s, charges("acme", "a", "b"))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := s.Append(ctx, charges("globex", "a"))
+	require.ErrorIs(t, err, chargeingest.ErrNotStored)
+	require.ErrorIs(t, err, context.Canceled)
+	release()
+	require.NoError(t, (<-pending).err)
 }
 
 func TestACallerWhoGivesUpLaterDoesNotKnow(t *testing.T) {
@@ -209,258 +217,6 @@ func TestAnUnreadableDigestIsAnError(t *testing.T) {
 	require.ErrorIs(t, err, chargeingest.ErrNotStored)
 	_, err = s.List(t.Context(), chargeingest.Query{Platform: "acme", Limit: 1})
 	require.Error(t, err)
-}
-
-func TestSpaceThatReturnsIsUsed(t *testing.T) {
-	setup := newSetup(t)
-	s := setup.open(t)
-	fresh(t, s, charges("acme", "a"))
-	session, pages := s.writer.session, value[int64](t, s, "PRAGMA page_count")
-	require.Equal(t, pages, value[int64](t, s, fmt.Sprintf("PRAGMA max_page_count = %d", pages)))
-	release := hold(s)
-	calls := []sending{send(t.Context(), s, charges("acme", numbered(500)...)), send(t.Context(), s, charges("acme", "b"))}
-	setup.faults.clear()
-	release()
-	for _, pending := range calls {
-		err := (<-pending).err
-		require.ErrorIs(t, err, chargeingest.ErrNotStored)
-		require.Equal(t, sqlite3.SQLITE_FULL, resultCode(err))
-	}
-	require.Equal(t, 1, setup.faults.count("BEGIN"), "there is no use in trying them one by one")
-	require.Len(t, listed(t, s, "acme"), 1)
-
-	value[int64](t, s, "PRAGMA max_page_count = 1000000")
-	fresh(t, s, charges("acme", numbered(500)...))
-	fresh(t, s, charges("acme", "b"))
-	require.Same(t, session, s.writer.session)
-}
-
-func TestAFailedCommitThatWasUndoneStoresNothing(t *testing.T) {
-	for name, code := range map[string]resultError{"full": sqlite3.SQLITE_FULL, "busy": sqlite3.SQLITE_BUSY} {
-		t.Run(name, func(t *testing.T) {
-			setup := newSetup(t)
-			s := setup.open(t)
-			session := s.writer.session
-			setup.faults.on("COMMIT", code)
-			_, err := s.Append(t.Context(), charges("acme", "a"))
-			require.ErrorIs(t, err, chargeingest.ErrNotStored)
-			require.ErrorIs(t, err, code)
-			setup.faults.clear()
-			fresh(t, s, charges("acme", "a"))
-			require.Same(t, session, s.writer.session)
-		})
-	}
-}
-
-func TestAfterAnUnknownCommitTheDatabaseIsOpenedAnew(t *testing.T) {
-	for name, fault := range map[string]struct {
-		set    func(*faults)
-		stored bool
-	}{
-		"an I/O error before the commit":  {set: func(f *faults) { f.on("COMMIT", errIO) }},
-		"a panic before the commit":       {set: func(f *faults) { f.once("COMMIT", func() error { panic("commit") }) }},
-		"an error that nobody knows":      {set: func(f *faults) { f.on("COMMIT", resultError(sqlite3.SQLITE_ERROR)) }},
-		"an I/O error behind the commit":  {stored: true, set: func(f *faults) { f.set(nil, after("COMMIT", errIO)) }},
-		"disk full, but nothing to undo":  {set: func(f *faults) { f.set(onBoth(resultError(sqlite3.SQLITE_FULL), errIO), nil) }},
-		"disk full after a broken commit": {set: func(f *faults) { f.set(onBoth(errIO, errIO), nil) }},
-	} {
-		t.Run(name, func(t *testing.T) {
-			setup := newSetup(t)
-			s := setup.open(t)
-			fresh(t, s, charges("acme", "before"))
-			session := s.writer.session
-			fault.set(setup.faults)
-			_, err := s.Append(t.Context(), charges("acme", "a"))
-			unknown(t, err)
-			require.NotNil(t, session)
-
-			// Nothing is acknowledged before the log was emptied.
-			setup.faults.on("PRAGMA wal_checkpoint(TRUNCATE)", errIO)
-			require.ErrorIs(t, s.Ready(t.Context()), errIO)
-			for _, b := range []chargeingest.Batch{charges("acme", "before"), charges("acme", "b"), changed("acme", "before")} {
-				_, err = s.Append(t.Context(), b)
-				require.ErrorIs(t, err, chargeingest.ErrNotStored)
-				require.ErrorIs(t, err, errIO)
-			}
-			require.NotEmpty(t, listed(t, s, "acme"), "it can still be read")
-
-			setup.faults.clear()
-			require.Equal(t, fault.stored, appended(t, s, charges("acme", "a"))[0].Replayed)
-			require.Equal(t, 1, setup.faults.count("PRAGMA wal_checkpoint(TRUNCATE)"))
-			require.NotSame(t, session, s.writer.session)
-			replayed(t, s, charges("acme", "before", "a"))
-			require.Len(t, listed(t, s, "acme"), 2)
-		})
-	}
-}
-
-// after is a fault of statements that were run.
-func after(prefix string, err error) func(string) error {
-	return func(statement string) error {
-		if strings.HasPrefix(statement, prefix) {
-			return err
-		}
-		return nil
-	}
-}
-
-// onBoth makes COMMIT and ROLLBACK fail.
-func onBoth(commit, rollback error) func(string, []driver.NamedValue) error {
-	return func(statement string, _ []driver.NamedValue) error {
-		return map[string]error{"COMMIT": commit, "ROLLBACK": rollback}[statement]
-	}
-}
-
-func TestReadyAloneBringsAFailedStoreBack(t *testing.T) {
-	setup := newSetup(t)
-	s := setup.open(t)
-	setup.faults.on("COMMIT", errIO)
-	_, err := s.Append(t.Context(), charges("acme", "a"))
-	unknown(t, err)
-	require.ErrorIs(t, s.Ready(t.Context()), errIO)
-	setup.faults.clear()
-	require.NoError(t, s.Ready(t.Context()))
-	setup.faults.on("CONNECT", errors.New("the database is open already"))
-	fresh(t, s, charges("acme", "a"))
-}
-
-func TestReadyAfterAFailureIsProvenByWriting(t *testing.T) {
-	setup := newSetup(t)
-	s := setup.open(t)
-	setup.faults.clear()
-	require.NoError(t, s.Ready(t.Context()))
-	require.Zero(t, setup.faults.count("PRAGMA application_id = "), "it writes only where there is doubt")
-
-	setup.faults.on("INSERT INTO events", resultError(sqlite3.SQLITE_FULL))
-	_, err := s.Append(t.Context(), charges("acme", "a"))
-	require.ErrorIs(t, err, chargeingest.ErrNotStored)
-	setup.faults.on("PRAGMA application_id", resultError(sqlite3.SQLITE_FULL))
-	for range 2 {
-		require.ErrorIs(t, s.Ready(t.Context()), resultError(sqlite3.SQLITE_FULL))
-	}
-	setup.faults.clear()
-	require.NoError(t, s.Ready(t.Context()))
-	require.Equal(t, 1, setup.faults.count("PRAGMA application_id = "))
-	require.NoError(t, s.Ready(t.Context()))
-	require.Equal(t, 1, setup.faults.count("PRAGMA application_id = "))
-
-	setup.faults.on("BEGIN", resultError(sqlite3.SQLITE_BUSY))
-	require.ErrorIs(t, s.Ready(t.Context()), resultError(sqlite3.SQLITE_BUSY))
-	setup.faults.clear()
-	fresh(t, s, charges("acme", "a"))
-	setup.faults.clear()
-	require.NoError(t, s.Ready(t.Context()))
-	require.Zero(t, setup.faults.count("PRAGMA application_id = "), "the event was proof enough")
-}
-
-func TestReadyTakesItsTurnOrEndsWithItsContext(t *testing.T) {
-	s := newSetup(t).open(t)
-	release := hold(s)
-	ctx, cancel := context.WithCancel(t.Context())
-	ready := make(chan error)
-	go func() { ready <- s.Ready(ctx) }()
-	cancel()
-	require.ErrorIs(t, <-ready, context.Canceled)
-	release()
-	require.NoError(t, s.Ready(t.Context()))
-	for range 50 {
-		require.ErrorIs(t, s.Ready(ctx), context.Canceled)
-	}
-}
-
-func TestAnIOErrorInATransactionStoresNothingAndEndsTheSession(t *testing.T) {
-	for _, statement := range []string{"BEGIN", "SELECT id, content", "INSERT INTO events", "INSERT INTO requests", "INSERT INTO request_events"} {
-		t.Run(statement, func(t *testing.T) {
-			setup := newSetup(t)
-			s := setup.open(t)
-			fresh(t, s, charges("acme", "before"))
-			session := s.writer.session
-			b := charges("acme", "a", "b")
-			b.IdempotencyKey = "key"
-			setup.faults.on(statement, resultError(sqlite3.SQLITE_IOERR_WRITE))
-			_, err := s.Append(t.Context(), b)
-			require.ErrorIs(t, err, chargeingest.ErrNotStored)
-			require.ErrorIs(t, err, resultError(sqlite3.SQLITE_IOERR_WRITE))
-			setup.faults.clear()
-			fresh(t, s, b)
-			require.NotSame(t, session, s.writer.session)
-			require.Len(t, listed(t, s, "acme"), 3)
-		})
-	}
-}
-
-func TestAConflictInAFailedTransactionIsNoConflict(t *testing.T) {
-	for _, commit := range []struct {
-		err     error
-		unknown bool
-	}{{errIO, true}, {resultError(sqlite3.SQLITE_FULL), false}} {
-		setup := newSetup(t)
-		s := setup.open(t)
-		release := hold(s)
-		first := send(t.Context(), s, charges("acme", "a"))
-		second := send(t.Context(), s, changed("acme", "a"))
-		setup.faults.on("COMMIT", commit.err)
-		release()
-		err := (<-first).err
-		if commit.unknown {
-			unknown(t, err)
-		} else {
-			require.ErrorIs(t, err, chargeingest.ErrNotStored)
-		}
-		err = (<-second).err
-		require.ErrorIs(t, err, chargeingest.ErrNotStored, "what it conflicts with may be gone")
-		var conflict *chargeingest.ConflictError
-		require.NotErrorAs(t, err, &conflict)
-		setup.faults.clear()
-		fresh(t, s, changed("acme", "a"))
-	}
-}
-
-func TestAReaderInTheWayKeepsAFailedStoreClosed(t *testing.T) {
-	setup := newSetup(t)
-	setup.tuning.busyTimeout = "1"
-	s := setup.open(t)
-	fresh(t, s, charges("acme", "a"))
-	end := foreignReader(t, setup.path)
-	setup.faults.on("COMMIT", errIO)
-	_, err := s.Append(t.Context(), charges("acme", "b"))
-	unknown(t, err)
-	setup.faults.clear()
-	require.Error(t, s.Ready(t.Context()))
-	_, err = s.Append(t.Context(), charges("acme", "b"))
-	require.ErrorIs(t, err, chargeingest.ErrNotStored)
-	end()
-	fresh(t, s, charges("acme", "b"))
-}
-
-func TestReadersAreWaitedForWhenTheDatabaseIsOpenedAnew(t *testing.T) {
-	setup := newSetup(t)
-	s := setup.open(t)
-	fresh(t, s, charges("acme", "a"))
-	end := reading(t, s)
-	setup.faults.on("COMMIT", errIO)
-	_, err := s.Append(t.Context(), charges("acme", "b"))
-	unknown(t, err)
-	setup.faults.clear()
-	pending := call(t.Context(), s, charges("acme", "b"))
-	locking(s)
-	end()
-	require.NoError(t, (<-pending).err)
-}
-
-func TestADatabaseThatIsNotAtItsPathTakesNothing(t *testing.T) {
-	setup := newSetup(t)
-	s := setup.open(t)
-	fresh(t, s, charges("acme", "a"))
-	for _, replace := range []bool{false, true} {
-		moved := moveAway(t, setup.path, replace)
-		_, err := s.Append(t.Context(), charges("acme", "b"))
-		require.ErrorIs(t, err, chargeingest.ErrNotStored)
-		require.Error(t, s.Ready(t.Context()))
-		moved()
-		replayed(t, s, charges("acme", "a"))
-	}
-	fresh(t, s, charges("acme", "b"))
 }
 
 func TestIDsIncreaseAcrossLivesWhateverTheClockSays(t *testing.T) {
