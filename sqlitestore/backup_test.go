@@ -121,8 +121,7 @@ func TestClosingEndsABackup(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	copying := make(chan struct{})
-	setup.faults.once("VACUUM", func() error {
-		ctx := setup.faults.context() // later it is that of the closing writer
+	setup.faults.onceIn("VACUUM", func(ctx context.Context) error {
 		close(copying)
 		<-ctx.Done()
 		<-s.writer.stopped

@@ -2,7 +2,6 @@ package sqlitestore
 
 import (
 	"context"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"strings"
@@ -108,9 +107,9 @@ func after(prefix string, err error) func(string) error {
 }
 
 // onBoth makes COMMIT and ROLLBACK fail.
-func onBoth(commit, rollback error) func(string, []driver.NamedValue) error {
-	return func(statement string, _ []driver.NamedValue) error {
-		return map[string]error{"COMMIT": commit, "ROLLBACK": rollback}[statement]
+func onBoth(commit, rollback error) func(step) error {
+	return func(st step) error {
+		return map[string]error{"COMMIT": commit, "ROLLBACK": rollback}[st.statement]
 	}
 }
 

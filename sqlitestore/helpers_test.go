@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -216,17 +217,23 @@ func (e resultError) Code() int     { return int(e) }
 // errIO is what a disk that fails gives.
 var errIO = resultError(sqlite3.SQLITE_IOERR_FSYNC)
 
+// step is a statement that is about to be run.
+type step struct {
+	ctx       context.Context
+	statement string
+	arguments []driver.NamedValue
+}
+
 // faults are what goes wrong with the statements of a store.
 type faults struct {
 	mu     sync.Mutex
-	before func(statement string, arguments []driver.NamedValue) error
+	before func(step) error
 	after  func(statement string) error
 	seen   []string
-	ctx    context.Context // of the statement that is run
 }
 
 // set replaces what goes wrong; nil is nothing.
-func (f *faults) set(before func(string, []driver.NamedValue) error, after func(string) error) {
+func (f *faults) set(before func(step) error, after func(string) error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.before, f.after = before, after
@@ -234,8 +241,8 @@ func (f *faults) set(before func(string, []driver.NamedValue) error, after func(
 
 // on makes each statement that starts with prefix fail before it is run.
 func (f *faults) on(prefix string, err error) {
-	f.set(func(statement string, _ []driver.NamedValue) error {
-		if strings.HasPrefix(statement, prefix) {
+	f.set(func(st step) error {
+		if strings.HasPrefix(st.statement, prefix) {
 			return err
 		}
 		return nil
@@ -244,13 +251,17 @@ func (f *faults) on(prefix string, err error) {
 
 // once is like on, for the first such statement.
 func (f *faults) once(prefix string, fault func() error) {
-	var done bool
-	f.set(func(statement string, _ []driver.NamedValue) error {
-		if done || !strings.HasPrefix(statement, prefix) {
-			return nil
+	f.onceIn(prefix, func(context.Context) error { return fault() })
+}
+
+// onceIn is once for a fault that wants the statement's context.
+func (f *faults) onceIn(prefix string, fault func(context.Context) error) {
+	var done atomic.Bool
+	f.set(func(st step) error {
+		if strings.HasPrefix(st.statement, prefix) && done.CompareAndSwap(false, true) {
+			return fault(st.ctx)
 		}
-		done = true
-		return fault()
+		return nil
 	}, nil)
 }
 
@@ -269,21 +280,13 @@ func (f *faults) count(prefix string) int {
 	return len(slices.DeleteFunc(slices.Clone(f.seen), func(s string) bool { return !strings.HasPrefix(s, prefix) }))
 }
 
-// context is that of the statement that is about to be run.
-func (f *faults) context() context.Context {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.ctx
-}
-
 // run runs a statement between its faults.
 func run[R any](ctx context.Context, f *faults, statement string, arguments []driver.NamedValue, do func() (R, error)) (result R, err error) {
 	f.mu.Lock()
 	before, after := f.before, f.after
-	f.ctx = ctx
 	f.mu.Unlock()
 	if before != nil {
-		if err := before(statement, arguments); err != nil {
+		if err := before(step{ctx, statement, arguments}); err != nil {
 			return result, err
 		}
 	}

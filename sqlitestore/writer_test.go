@@ -2,7 +2,6 @@ package sqlitestore
 
 import (
 	"context"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"strings"
@@ -168,8 +167,8 @@ func TestOneBadBatchDoesNotHarmTheOthers(t *testing.T) {
 			setup := newSetup(t)
 			s := setup.open(t)
 			session := s.writer.session
-			setup.faults.set(func(statement string, arguments []driver.NamedValue) error {
-				if strings.HasPrefix(statement, "INSERT INTO events") && arguments[2].Value == "bad" {
+			setup.faults.set(func(st step) error {
+				if strings.HasPrefix(st.statement, "INSERT INTO events") && st.arguments[2].Value == "bad" {
 					return bad.fault()
 				}
 				return nil
