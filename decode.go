@@ -11,19 +11,27 @@ import (
 )
 
 // decoder reads charge events into structs, strictly and in one pass: names
-// are case-sensitive, and the tokenizer refuses duplicate names, invalid UTF-8
-// and lone surrogates.
+// are case-sensitive, and the tokenizer refuses invalid UTF-8 and lone
+// surrogates.
 //
 // It does not judge. What a struct cannot hold, it skips and marks; whether
 // that is an error, and which, the schema says.
 type decoder struct {
 	*jsontext.Decoder
 
+	// text is all of the input. Strings are parts of it, not copies, unless
+	// they are escaped there.
+	text string
+
+	input   bytes.Buffer // what Decoder reads
+	strings []string     // what pointers to strings point into
+
 	// keepID reads id instead of skipping it, for answers of the endpoint.
 	keepID bool
 
 	// misfit is set where a value did not fit the struct: of another type,
-	// or null where the contract has no null. The schema must reject it.
+	// null where the contract has no null, or there twice. The schema, or the
+	// builder of the tree for it, must reject it.
 	misfit bool
 
 	// unsure is set where the struct is whole and the schema has to be asked
@@ -32,8 +40,36 @@ type decoder struct {
 	unsure bool
 }
 
+// newDecoder returns a decoder whose tokenizer refuses names that are there
+// twice, wherever they are.
 func newDecoder(text []byte) *decoder {
-	return &decoder{Decoder: jsontext.NewDecoder(bytes.NewBuffer(text))}
+	d := new(decoder)
+	d.reset(text)
+	return d
+}
+
+// reset begins with another text. Nothing that was read is part of its memory.
+func (d *decoder) reset(text []byte, options ...jsontext.Options) {
+	*d = decoder{Decoder: d.Decoder, text: string(text), input: *bytes.NewBuffer(text)}
+	if d.Decoder == nil {
+		d.Decoder = jsontext.NewDecoder(&d.input, options...)
+	} else {
+		d.Reset(&d.input, options...)
+	}
+}
+
+// token reads a string, which is what comes next.
+func (d *decoder) token() (string, error) {
+	value, err := d.ReadValue()
+	if err != nil {
+		return "", err
+	}
+	if bytes.IndexByte(value, '\\') >= 0 {
+		unquoted, err := jsontext.AppendUnquote(nil, value)
+		return string(unquoted), err
+	}
+	end := int(d.InputOffset())
+	return d.text[end-len(value)+1 : end-1], nil
 }
 
 // object calls member with the name of each member, the value yet unread.
@@ -45,12 +81,19 @@ func (d *decoder) object(member func(name string) error) error {
 	if _, err := d.ReadToken(); err != nil {
 		return err
 	}
-	for d.PeekKind() == '"' {
-		name, err := d.ReadToken()
+	// As many names as an object of the contract has. One that is beyond is
+	// behind one that the contract does not name: the schema will be asked.
+	var seen [16]string
+	for n := 0; d.PeekKind() == '"'; n++ {
+		name, err := d.token()
 		if err != nil {
 			return err
 		}
-		if err := member(name.String()); err != nil {
+		if n < len(seen) {
+			d.misfit = d.misfit || slices.Contains(seen[:n], name)
+			seen[n] = name
+		}
+		if err := member(name); err != nil {
 			return err
 		}
 	}
@@ -88,24 +131,23 @@ func (d *decoder) skipMisfit() error {
 	return d.SkipValue()
 }
 
-// text reads a string that is not nullable.
-func (d *decoder) text(dst *string) error {
+// required reads a string that is not nullable.
+func (d *decoder) required(dst *string) (err error) {
 	if d.PeekKind() != '"' {
 		return d.skipMisfit()
 	}
-	tok, err := d.ReadToken()
-	if err == nil {
-		*dst = tok.String()
-	}
+	*dst, err = d.token()
 	return err
 }
 
 // optional reads a string that may be absent and is not nullable.
 func (d *decoder) optional(dst **string) error {
-	var s string
-	err := d.text(&s)
-	*dst = &s
-	return err
+	if len(d.strings) == cap(d.strings) {
+		d.strings = make([]string, 0, 16) // the pointers keep the full one
+	}
+	d.strings = append(d.strings, "")
+	*dst = &d.strings[len(d.strings)-1]
+	return d.required(*dst)
 }
 
 // nullable reads a string or null.
@@ -122,7 +164,7 @@ func (d *decoder) extra(name string, members *[]Member) error {
 	d.unsure = true
 	v, err := d.ReadValue()
 	if err == nil {
-		*members = append(*members, Member{Name: name, Value: slices.Clone([]byte(v))})
+		*members = append(*members, Member{Name: name, Value: bytes.Clone(v)})
 	}
 	return err
 }
@@ -159,13 +201,13 @@ func (d *decoder) event(ev *ChargeEvent) error {
 	return d.object(func(name string) error {
 		switch name {
 		case "product_item_id":
-			return d.text(&ev.ProductItemID)
+			return d.required(&ev.ProductItemID)
 		case "pricing_id":
-			return d.text(&ev.PricingID)
+			return d.required(&ev.PricingID)
 		case "pricing_item_id":
-			return d.text(&ev.PricingItemID)
+			return d.required(&ev.PricingItemID)
 		case "pricing_item_config_id":
-			return d.text(&ev.PricingItemConfigID)
+			return d.required(&ev.PricingItemConfigID)
 		case "customer_id":
 			return d.nullable(&ev.CustomerID)
 		case "customer_reference":
@@ -191,7 +233,7 @@ func (d *decoder) event(ev *ChargeEvent) error {
 			return d.nullable(&ev.Timestamp)
 		case "id":
 			if d.keepID {
-				return d.text(&ev.ID)
+				return d.required(&ev.ID)
 			}
 			return d.readOnly()
 		case "object_type":
@@ -226,9 +268,9 @@ func (d *decoder) amount(a *Amount) error {
 	return d.object(func(name string) error {
 		switch name {
 		case "quantity":
-			return d.text(&a.Quantity)
+			return d.required(&a.Quantity)
 		case "currency":
-			return d.text(&a.Currency)
+			return d.required(&a.Currency)
 		default:
 			return d.extra(name, &a.Extra)
 		}
@@ -277,9 +319,9 @@ func (d *decoder) entries(dst *[]SelectorEntry, hasType, hasValue bool) error {
 		return d.object(func(name string) error {
 			switch {
 			case name == "field":
-				return d.text(&e.Field)
+				return d.required(&e.Field)
 			case name == "type" && hasType:
-				return d.text(&e.Type)
+				return d.required(&e.Type)
 			case name == "value" && hasValue:
 				return d.optional(&e.Value)
 			default:

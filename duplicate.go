@@ -30,14 +30,20 @@ type BoundRequest struct {
 type Decision struct {
 	batch Batch
 
-	// replays holds, per event, the stored event that it repeats, or nil.
-	replays []*StoredEvent
-
-	// first holds, per event, the index of the event of this batch that has
-	// its reference first; its own index where it is the first.
-	first []int
+	// events has an entry for each of the batch.
+	events []decided
 
 	keyReplayed bool
+}
+
+// decided is what becomes of an event.
+type decided struct {
+	// replay is the stored event that it repeats, or nil.
+	replay *StoredEvent
+
+	// first is the index of the event of the batch that has its reference
+	// first; its own where it is the first.
+	first int
 }
 
 // Decide settles which events of a batch are new, which are replays, and
@@ -52,9 +58,9 @@ type Decision struct {
 //
 // The error is a [*ConflictError], or one of look.
 func Decide(ctx context.Context, b Batch, look Lookup) (*Decision, error) {
-	d := &Decision{batch: b, replays: make([]*StoredEvent, len(b.Events)), first: make([]int, len(b.Events))}
-	for i := range d.first {
-		d.first[i] = i
+	d := &Decision{batch: b, events: make([]decided, len(b.Events))}
+	for i := range d.events {
+		d.events[i].first = i
 	}
 	if b.IdempotencyKey != "" {
 		bound, err := look.BoundRequest(ctx, b.Platform, b.IdempotencyKey)
@@ -65,24 +71,29 @@ func Decide(ctx context.Context, b Batch, look Lookup) (*Decision, error) {
 			return d, d.replayBound(bound)
 		}
 	}
-	seen := make(map[string]int)
+	var seen map[string]int
+	if len(b.Events) > 1 {
+		seen = make(map[string]int, len(b.Events))
+	}
 	for i := range b.Events {
 		e := &b.Events[i]
 		if e.Reference == "" {
 			continue
 		}
 		if j, ok := seen[e.Reference]; ok {
-			d.first[i], d.replays[i] = j, d.replays[j]
+			d.events[i] = decided{replay: d.events[j].replay, first: j}
 			was := asStored(&b.Events[j])
-			if d.replays[j] != nil {
-				was = *d.replays[j]
+			if replay := d.events[j].replay; replay != nil {
+				was = *replay
 			}
 			if err := d.compare(i, was); err != nil {
 				return nil, err
 			}
 			continue
 		}
-		seen[e.Reference] = i
+		if seen != nil {
+			seen[e.Reference] = i
+		}
 		stored, err := look.EventByReference(ctx, b.Platform, e.Reference)
 		if err != nil {
 			return nil, err
@@ -90,7 +101,7 @@ func Decide(ctx context.Context, b Batch, look Lookup) (*Decision, error) {
 		if stored == nil {
 			continue
 		}
-		d.replays[i] = stored
+		d.events[i].replay = stored
 		if err := d.compare(i, *stored); err != nil {
 			return nil, err
 		}
@@ -120,7 +131,7 @@ func (d *Decision) replayBound(bound *BoundRequest) error {
 		return &ConflictError{Key: true, Fields: fields}
 	}
 	for i := range bound.Events {
-		d.replays[i] = &bound.Events[i]
+		d.events[i].replay = &bound.Events[i]
 	}
 	d.keyReplayed = true
 	return nil
@@ -146,14 +157,13 @@ func asStored(e *NewEvent) StoredEvent {
 
 // Apply calls insert with the index of each event that is new, in order, and
 // makes the receipt out of the ids that it returns. It stops at the first
-// error of insert and returns it. The Content in the receipt is a copy, of the
-// batch's as of what the lookups returned.
+// error of insert and returns it.
 func (d *Decision) Apply(insert func(i int) (id string, err error)) (Receipt, error) {
 	outcomes := make([]Outcome, len(d.batch.Events))
 	for i := range outcomes {
-		switch first := d.first[i]; {
-		case d.replays[i] != nil:
-			outcomes[i] = Outcome{StoredEvent: *d.replays[i], Replayed: true}
+		switch first, replay := d.events[i].first, d.events[i].replay; {
+		case replay != nil:
+			outcomes[i] = Outcome{StoredEvent: *replay, Replayed: true}
 		case first != i:
 			outcomes[i] = Outcome{StoredEvent: outcomes[first].StoredEvent, Replayed: true}
 		default:
@@ -164,8 +174,6 @@ func (d *Decision) Apply(insert func(i int) (id string, err error)) (Receipt, er
 			outcomes[i].StoredEvent = asStored(&d.batch.Events[i])
 			outcomes[i].ID = id
 		}
-		// A store may keep the batch's bytes or share those it has.
-		outcomes[i].Content = slices.Clone(outcomes[i].Content)
 	}
 	return Receipt{Outcomes: outcomes}, nil
 }

@@ -1,9 +1,9 @@
 package chargeingest
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -24,13 +24,19 @@ func (e *encoder) quote(s string) {
 	e.text = text
 }
 
-// begin starts a member: the comma where one belongs, the name, the colon.
+// begin starts a member of the contract, whose name needs no escapes: the comma
+// where one belongs, the name, the colon.
 func (e *encoder) begin(name string) {
+	e.comma()
+	e.text = append(e.text, '"')
+	e.text = append(e.text, name...)
+	e.text = append(e.text, '"', ':')
+}
+
+func (e *encoder) comma() {
 	if last := e.text[len(e.text)-1]; last != '{' && last != '[' {
 		e.text = append(e.text, ',')
 	}
-	e.quote(name)
-	e.text = append(e.text, ':')
 }
 
 func (e *encoder) member(name, value string) {
@@ -57,7 +63,9 @@ func (e *encoder) optional(name string, value *string) {
 
 func (e *encoder) extra(members []Member) {
 	for _, m := range members {
-		e.begin(m.Name)
+		e.comma()
+		e.quote(m.Name)
+		e.text = append(e.text, ':')
 		e.text = append(e.text, m.Value...)
 	}
 }
@@ -166,18 +174,20 @@ func (e ChargeEvent) MarshalJSON() ([]byte, error) {
 	return enc.text, nil
 }
 
-// newEvent makes the record of a valid event that was received at now.
-func newEvent(ev *ChargeEvent, now time.Time) NewEvent {
-	rec := NewEvent{
-		Reference:                        text(ev.Reference),
-		CustomerID:                       text(ev.CustomerID),
-		CustomerReference:                text(ev.CustomerReference),
-		PricingPlanSubscriptionID:        text(ev.PricingPlanSubscriptionID),
-		PricingPlanSubscriptionReference: text(ev.PricingPlanSubscriptionReference),
-		ProductItemID:                    ev.ProductItemID,
-		ReceivedAt:                       now,
-		TimestampAssigned:                ev.Timestamp == nil,
+// newEvents makes the records of valid events that were received at now. They
+// are written into scratch first, which may be any memory or none.
+func newEvents(events []ChargeEvent, now time.Time, scratch []byte) []NewEvent {
+	records := make([]NewEvent, len(events))
+	enc := encoder{text: scratch}
+	for i := range events {
+		records[i] = enc.record(&events[i], now)
 	}
+	return records
+}
+
+// record makes the record of an event; what is in the encoder gives way.
+func (e *encoder) record(ev *ChargeEvent, now time.Time) NewEvent {
+	rec := NewEvent{ReceivedAt: now, TimestampAssigned: ev.Timestamp == nil}
 	var stamp string
 	if rec.TimestampAssigned {
 		rec.Timestamp = now.UTC().Truncate(time.Second)
@@ -187,25 +197,51 @@ func newEvent(ev *ChargeEvent, now time.Time) NewEvent {
 		rec.Timestamp, _ = parseDateTime(stamp) // it is valid
 	}
 
-	enc := encoder{text: make([]byte, 1, 1024)}
-	enc.text[0] = '{'
-	enc.head(ev)
-	head := len(enc.text)
-	enc.member("timestamp", stamp)
-	tail := len(enc.text)
-	enc.extra(ev.Extra)
-	enc.close()
-	rec.Content = bytes.Clone(enc.text)
+	e.text = append(e.text[:0], '{')
+	e.head(ev)
+	head := len(e.text)
+	e.member("timestamp", stamp)
+	tail := len(e.text)
+	e.extra(ev.Extra)
+	e.close()
+	rec.Content = string(e.text)
 
 	// The digest is of what was sent: without a timestamp that was assigned.
-	sum := sha256.New()
-	sum.Write(enc.text[:head])
-	if !rec.TimestampAssigned {
-		sum.Write(enc.text[head:tail])
+	if rec.TimestampAssigned {
+		sum := sha256.New()
+		sum.Write(e.text[:head])
+		sum.Write(e.text[tail:])
+		sum.Sum(rec.Digest[:0])
+	} else {
+		rec.Digest = sha256.Sum256(e.text)
 	}
-	sum.Write(enc.text[tail:])
-	sum.Sum(rec.Digest[:0])
+
+	// In the order in which they stand there.
+	rest := rec.Content
+	rec.ProductItemID = cutOut(&rest, &ev.ProductItemID)
+	rec.CustomerID = cutOut(&rest, ev.CustomerID)
+	rec.CustomerReference = cutOut(&rest, ev.CustomerReference)
+	rec.PricingPlanSubscriptionID = cutOut(&rest, ev.PricingPlanSubscriptionID)
+	rec.PricingPlanSubscriptionReference = cutOut(&rest, ev.PricingPlanSubscriptionReference)
+	rec.Reference = cutOut(&rest, ev.Reference)
 	return rec
+}
+
+// cutOut returns a value as a part of the text that it stands in, so that a
+// record does not hold the body that it came with, and cuts the text off behind
+// it. What is escaped there is copied.
+func cutOut(text *string, value *string) string {
+	if value == nil {
+		return ""
+	}
+	i := strings.Index(*text, *value)
+	if i < 0 {
+		return strings.Clone(*value)
+	}
+	end := i + len(*value)
+	found := (*text)[i:end]
+	*text = (*text)[end:]
+	return found
 }
 
 // requestDigest is the fingerprint of a request that carries an idempotency key.
@@ -231,11 +267,4 @@ func (e *StoredEvent) Event() (ChargeEvent, error) {
 	var ev ChargeEvent
 	err := ev.UnmarshalJSON(appendAnswer(nil, e))
 	return ev, err
-}
-
-func text(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
 }

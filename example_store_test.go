@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http/httptest"
-	"slices"
 	"sync"
 	"testing"
 
@@ -63,8 +62,7 @@ func (s *sliceStore) Append(ctx context.Context, b chargeingest.Batch) (chargein
 	}
 	if decision.BindsKey() {
 		bound := &chargeingest.BoundRequest{Route: b.Route, Digest: b.Digest}
-		for _, o := range receipt.Outcomes { // a copy: the receipt is the caller's
-			o.Content = slices.Clone(o.Content)
+		for _, o := range receipt.Outcomes {
 			bound.Events = append(bound.Events, o.StoredEvent)
 		}
 		s.requests[[2]string{b.Platform, b.IdempotencyKey}] = bound

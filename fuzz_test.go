@@ -64,7 +64,7 @@ func requireTwoPathsAgree(t *testing.T, v *validator, body []byte, route Route) 
 // requireSameEvents compares what was sent with what will be stored.
 func requireSameEvents(t *testing.T, body []byte, route Route, events []ChargeEvent) {
 	t.Helper()
-	sent, err := parseContent(body)
+	sent, err := parseContent(string(body))
 	require.NoError(t, err)
 	list := []any{sent}
 	if route == RouteBatch {
@@ -72,7 +72,7 @@ func requireSameEvents(t *testing.T, body []byte, route Route, events []ChargeEv
 	}
 	require.Len(t, events, len(list))
 	for i := range events {
-		rec := newEvent(&events[i], fuzzNow)
+		rec := newEvents(events[i:i+1], fuzzNow, nil)[0]
 		kept, err := parseContent(rec.Content)
 		require.NoError(t, err)
 		was := list[i].(map[string]any)
@@ -83,7 +83,7 @@ func requireSameEvents(t *testing.T, body []byte, route Route, events []ChargeEv
 		}
 		require.Empty(t, differingPaths(nil, "", was, kept))
 
-		again := newEvent(&events[i], fuzzNow.Add(time.Hour))
+		again := newEvents(events[i:i+1], fuzzNow.Add(time.Hour), nil)[0]
 		require.Equal(t, rec.Digest, again.Digest)
 		diff, err := Differences(asStored(&rec), &again)
 		require.NoError(t, err)

@@ -89,10 +89,8 @@ func (h *Handler) ingest(ctx context.Context, platform string, route Route, key 
 	}
 	b := Batch{
 		Platform: platform, Route: route, IdempotencyKey: key,
-		Duplicates: h.cfg.Duplicates, Events: make([]NewEvent, len(events)),
-	}
-	for i := range events {
-		b.Events[i] = newEvent(&events[i], now)
+		// What is in the events is not in the body's memory any more.
+		Duplicates: h.cfg.Duplicates, Events: newEvents(events, now, body[:0]),
 	}
 	if key != "" {
 		b.Digest = requestDigest(route, b.Events)

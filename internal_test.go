@@ -120,7 +120,7 @@ func TestMarshalRefusesWhatIsNotUTF8(t *testing.T) {
 }
 
 func TestDifferencesNameThePaths(t *testing.T) {
-	stored := StoredEvent{Content: []byte(`{"a":"1","value":{"number":"1.0","id":"x"},"list":[1,2],"timestamp":"T"}`)}
+	stored := StoredEvent{Content: `{"a":"1","value":{"number":"1.0","id":"x"},"list":[1,2],"timestamp":"T"}`}
 	for _, c := range []struct {
 		name, sent string
 		want       []string
@@ -134,14 +134,14 @@ func TestDifferencesNameThePaths(t *testing.T) {
 		{"another type differs", `{"a":{},"value":"x","list":{},"timestamp":"T"}`, []string{"a", "list", "value"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := Differences(stored, &NewEvent{Content: []byte(c.sent), Digest: Digest{1}})
+			got, err := Differences(stored, &NewEvent{Content: c.sent, Digest: Digest{1}})
 			require.NoError(t, err)
 			require.Equal(t, c.want, got)
 		})
 	}
-	_, err := Differences(StoredEvent{ID: "chda_x", Content: []byte(`{`)}, &NewEvent{Content: []byte(`{}`), Digest: Digest{1}})
+	_, err := Differences(StoredEvent{ID: "chda_x", Content: `{`}, &NewEvent{Content: `{}`, Digest: Digest{1}})
 	require.ErrorContains(t, err, "chda_x")
-	_, err = Differences(StoredEvent{Content: []byte(`{}`)}, &NewEvent{Content: []byte(`[]`), Digest: Digest{1}})
+	_, err = Differences(StoredEvent{Content: `{}`}, &NewEvent{Content: `[]`, Digest: Digest{1}})
 	require.Error(t, err)
 }
 

@@ -49,10 +49,8 @@ type EventStore interface {
 	//
 	// Concurrency: Append is called from many goroutines at once.
 	//
-	// Ownership: the store may keep the slices of b, which the caller does not
-	// change afterwards. The slices of the receipt, the Content in it too, are
-	// the caller's to change: a store that keeps them keeps copies. Those that
-	// Decision.Apply makes are copies of what the lookups returned.
+	// Ownership: the store may keep b.Events, which the caller does not change
+	// afterwards. The outcomes of the receipt are the caller's to change.
 	Append(ctx context.Context, b Batch) (Receipt, error)
 }
 
@@ -133,10 +131,11 @@ type NewEvent struct {
 	// Content is the event as it will be answered: a JSON object in UTF-8 with
 	// every member but id and object_type, the timestamp among them. Stores
 	// keep these bytes as they are; decimals in it are text and stay it.
-	Content []byte
+	Content string
 
 	// Fields of Content that a store looks up or filters by. Empty is null;
-	// an empty Reference is not unique.
+	// an empty Reference is not unique. They may be parts of Content: who keeps
+	// one without the other clones it.
 	Reference                        string
 	CustomerID                       string
 	CustomerReference                string
@@ -165,7 +164,7 @@ type StoredEvent struct {
 	ID string
 
 	// Content, TimestampAssigned and Digest are those of the NewEvent.
-	Content           []byte
+	Content           string
 	TimestampAssigned bool
 	Digest            Digest
 }

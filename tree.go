@@ -13,8 +13,8 @@ import (
 
 // parseContent decodes a validated event into a tree of maps, slices, strings,
 // booleans, nil and json.Number, the last as it is spelled.
-func parseContent(content []byte) (map[string]any, error) {
-	dec := jsontext.NewDecoder(bytes.NewReader(content))
+func parseContent(content string) (map[string]any, error) {
+	dec := jsontext.NewDecoder(bytes.NewBufferString(content))
 	v, err := parseTree(dec)
 	if err != nil {
 		return nil, err

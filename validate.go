@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -37,6 +38,7 @@ type validator struct {
 	keepUnknown   bool
 	rules         crossRules
 	slots         chan struct{} // bounds how many bodies the schema judges at once
+	decoders      sync.Pool     // of *decoder
 }
 
 func newValidator(maxEvents int, keepUnknown bool, rules crossRules) (*validator, error) {
@@ -114,7 +116,15 @@ func (v *validator) validate(ctx context.Context, body []byte, route Route, now 
 // decode is the fast way. The events are whole where fit is true; they are
 // valid beyond doubt where sure is.
 func (v *validator) decode(body []byte, route Route, now time.Time) (events []ChargeEvent, fit, sure bool) {
-	d := newDecoder(body)
+	d, ok := v.decoders.Get().(*decoder)
+	if !ok {
+		d = new(decoder)
+	}
+	defer v.decoders.Put(d)
+	// It looks itself for names that are there twice, among those that the
+	// contract has. Where there are others the schema is asked, and the
+	// tokenizer of its tree refuses them.
+	d.reset(body, jsontext.AllowDuplicateNames(true))
 	var err error
 	if route == RouteSingle {
 		events = make([]ChargeEvent, 1)

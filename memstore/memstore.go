@@ -121,7 +121,7 @@ func (s *Store) Get(ctx context.Context, platform, id string) (chargeingest.Stor
 	if e == nil {
 		return chargeingest.StoredEvent{}, chargeingest.ErrNotFound
 	}
-	return e.copied(), nil
+	return e.stored(), nil
 }
 
 // List implements [chargeingest.EventReader]. It has no scan limit.

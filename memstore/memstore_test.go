@@ -27,7 +27,7 @@ func charges(n int) chargeingest.Batch {
 	for i := range n {
 		reference := fmt.Sprintf("ref-%d", i)
 		b.Events = append(b.Events, chargeingest.NewEvent{
-			Content:    fmt.Appendf(nil, `{"reference":%q,"timestamp":"2026-03-01T12:00:00Z"}`, reference),
+			Content:    fmt.Sprintf(`{"reference":%q,"timestamp":"2026-03-01T12:00:00Z"}`, reference),
 			Reference:  reference,
 			Timestamp:  at,
 			ReceivedAt: at,
@@ -107,7 +107,7 @@ func TestContentThatCannotBeComparedIsNotStored(t *testing.T) {
 	_, err := s.Append(t.Context(), charges(1))
 	require.NoError(t, err)
 	malformed := charges(1)
-	malformed.Events[0].Content = []byte(`{`)
+	malformed.Events[0].Content = `{`
 	malformed.Events[0].Digest[0] = 1
 	_, err = s.Append(t.Context(), malformed)
 	require.ErrorIs(t, err, chargeingest.ErrNotStored)
@@ -120,7 +120,7 @@ func TestAConflictIsNoErrNotStored(t *testing.T) {
 	_, err := s.Append(t.Context(), charges(1))
 	require.NoError(t, err)
 	changed := charges(1)
-	changed.Events[0].Content = []byte(`{"reference":"ref-0"}`)
+	changed.Events[0].Content = `{"reference":"ref-0"}`
 	changed.Events[0].Digest[0] = 1
 	_, err = s.Append(t.Context(), changed)
 	var conflict *chargeingest.ConflictError

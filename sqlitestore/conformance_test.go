@@ -1,4 +1,4 @@
-package sqlitestore_test
+package sqlitestore
 
 import (
 	"path/filepath"
@@ -8,16 +8,25 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/chargeingest"
-	"example.com/chargeingest/sqlitestore"
 	"example.com/chargeingest/storetest"
 )
 
 func TestStore(t *testing.T) {
+	conforms(t, newSetup(t))
+}
+
+func TestStoreThatMergesAllTheTime(t *testing.T) {
+	setup := newSetup(t)
+	setup.tuning.generation = 3
+	conforms(t, setup)
+}
+
+func conforms(t *testing.T, setup setup) {
 	var paths sync.Map // of each store
 	open := func(t *testing.T, path string) chargeingest.EventStore {
-		s, err := sqlitestore.Open(t.Context(), path)
-		require.NoError(t, err)
-		t.Cleanup(func() { require.NoError(t, s.Close()) })
+		setup := setup
+		setup.path = path
+		s := setup.open(t)
 		paths.Store(s, path)
 		return s
 	}
@@ -27,7 +36,7 @@ func TestStore(t *testing.T) {
 		},
 		storetest.Reopen(func(t *testing.T, s chargeingest.EventStore) chargeingest.EventStore {
 			path, _ := paths.Load(s)
-			require.NoError(t, s.(*sqlitestore.Store).Close())
+			require.NoError(t, s.(*Store).Close())
 			return open(t, path.(string))
 		}))
 }

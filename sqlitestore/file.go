@@ -38,6 +38,11 @@ type tuning struct {
 	// are made to pause. Readers that follow one another without a gap keep
 	// the log from ever being used again.
 	drainFrames int64
+
+	// generation is how many events become old together, see recent. More make
+	// merging cheaper; they take memory, and time to read when the database is
+	// opened.
+	generation int
 }
 
 func defaultTuning() tuning {
@@ -46,6 +51,7 @@ func defaultTuning() tuning {
 		busyTimeout:      "5000",
 		checkpointFrames: 1000,
 		drainFrames:      16_000,
+		generation:       16_000,
 	}
 }
 

@@ -28,7 +28,7 @@ func received() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 987_654_321, 
 func charge(reference string) chargeingest.NewEvent {
 	content := fmt.Sprintf(`{"reference":%q,"timestamp":"2026-03-01T12:00:00Z"}`, reference)
 	return chargeingest.NewEvent{
-		Content:       []byte(content),
+		Content:       content,
 		Reference:     reference,
 		ProductItemID: "item",
 		Timestamp:     received().Truncate(time.Second),
@@ -49,8 +49,8 @@ func charges(platform string, references ...string) chargeingest.Batch {
 // changed returns a batch that contradicts charges with the same reference.
 func changed(platform, reference string) chargeingest.Batch {
 	b := charges(platform, reference)
-	b.Events[0].Content = []byte(`{"reference":"` + reference + `","description":"changed"}`)
-	b.Events[0].Digest = sha256.Sum256(b.Events[0].Content)
+	b.Events[0].Content = `{"reference":"` + reference + `","description":"changed"}`
+	b.Events[0].Digest = sha256.Sum256([]byte(b.Events[0].Content))
 	return b
 }
 

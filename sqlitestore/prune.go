@@ -29,28 +29,32 @@ const pruneEvents = 200
 func (s *Store) Prune(ctx context.Context, before time.Time) (deleted int64, err error) {
 	first := eventid.First(before)
 	after := ""
-	for _, step := range []func(*session) (n int64, more bool, err error){
-		func(s *session) (int64, bool, error) { return s.pruneRequests(first) },
-		func(s *session) (n int64, more bool, err error) {
-			n, after, err = s.pruneEvents(after, first)
-			return n, after != "", err
+	for _, step := range []func(*session) (gone []int64, more bool, err error){
+		func(s *session) ([]int64, bool, error) { return s.pruneRequests(first) },
+		func(s *session) (gone []int64, more bool, err error) {
+			gone, after, err = s.pruneEvents(after, first)
+			return gone, after != "", err
 		},
 	} {
 		for more := true; more; {
 			if s.running.Err() != nil {
 				return deleted, chargeingest.ErrClosed
 			}
-			var n int64
+			var gone []int64
 			err := s.writer.do(ctx, func() error {
-				return s.writer.transact(func(s *session) (err error) {
-					n, more, err = step(s)
+				err := s.writer.transact(func(s *session) (err error) {
+					gone, more, err = step(s)
 					return err
 				})
+				if err == nil {
+					s.writer.recent.forget(gone)
+				}
+				return err
 			})
 			if err != nil {
 				return deleted, fmt.Errorf("sqlitestore: prune: %w", err)
 			}
-			deleted += n
+			deleted += int64(len(gone))
 		}
 	}
 	return deleted, nil
@@ -58,55 +62,58 @@ func (s *Store) Prune(ctx context.Context, before time.Time) (deleted int64, err
 
 // pruneRequests deletes the requests bound longest ago, with their events, and
 // says whether more may be left.
-func (s *session) pruneRequests(before string) (deleted int64, more bool, err error) {
+func (s *session) pruneRequests(before string) (gone []int64, more bool, err error) {
 	for looked := 0; looked < pruneEvents; {
 		rows, err := s.oldRequest.query(before)
 		if err != nil || len(rows) == 0 {
-			return deleted, false, err
+			return gone, false, err
 		}
 		request := rows[0][0]
 		events, err := scanPlaces(s.requestPlaces.query(request))
 		if err != nil {
-			return 0, false, err
+			return nil, false, err
 		}
 		if _, err := s.deleteRequest.exec(request); err != nil {
-			return 0, false, err
+			return nil, false, err
 		}
-		n, err := s.deleteEvents(events)
+		deleted, err := s.deleteEvents(events)
 		if err != nil {
-			return 0, false, err
+			return nil, false, err
 		}
-		deleted += n
+		gone = append(gone, deleted...)
 		looked += len(events)
 	}
-	return deleted, true, nil
+	return gone, true, nil
 }
 
 // pruneEvents deletes, of the next events between two ids, those that no key
 // holds, and returns the id to go on after, empty at the end.
-func (s *session) pruneEvents(after, before string) (deleted int64, last string, err error) {
+func (s *session) pruneEvents(after, before string) (gone []int64, last string, err error) {
 	events, err := scanPlaces(s.oldEvents.query(after, before, int64(pruneEvents)))
 	if err != nil || len(events) == 0 {
-		return 0, "", err
+		return nil, "", err
 	}
-	deleted, err = s.deleteEvents(events)
-	return deleted, events[len(events)-1].id, err
+	gone, err = s.deleteEvents(events)
+	return gone, events[len(events)-1].id, err
 }
 
-// deleteEvents deletes those of the events that no key holds.
-func (s *session) deleteEvents(events []place) (deleted int64, err error) {
+// deleteEvents deletes those of the events that no key holds, and returns their
+// places.
+func (s *session) deleteEvents(events []place) (gone []int64, err error) {
 	for _, e := range events {
 		result, err := s.deleteUnheld.exec(e.seq)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		n, err := result.RowsAffected()
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
-		deleted += n
+		if n > 0 {
+			gone = append(gone, e.seq)
+		}
 	}
-	return deleted, nil
+	return gone, nil
 }
 
 // place is where an event is.

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -57,91 +59,161 @@ func (s *Store) Get(ctx context.Context, platform, id string) (e chargeingest.St
 // List implements [chargeingest.EventReader].
 func (s *Store) List(ctx context.Context, q chargeingest.Query) (page chargeingest.Page, err error) {
 	err = s.read(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		page, err = list(ctx, tx, q)
+		page, err = list(ctx, tx, s.writer.recent, q)
 		return err
 	})
 	return page, err
 }
 
-func list(ctx context.Context, tx *sql.Tx, q chargeingest.Query) (chargeingest.Page, error) {
+func list(ctx context.Context, tx *sql.Tx, recent *recent, q chargeingest.Query) (chargeingest.Page, error) {
 	var page chargeingest.Page
-	// Whatever is stored later comes behind the newest that ever was.
-	var newest int64
-	err := tx.QueryRowContext(ctx, "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'").Scan(&newest)
-	if err != nil {
-		return page, err
-	}
+	// Before the transaction begins with its first statement, see look.
+	kind, value := foundBy(q)
+	view := recent.look(q.Platform, kind, value)
 	var after int64
 	if q.After != "" {
+		var err error
 		if after, err = cursor.Decode(q.After); err != nil {
 			return page, err
 		}
 		// It was given by another database, or by this one before an older
 		// copy took its place. To accept it would be to pass over events.
-		if after > newest {
+		if after > view.newest {
 			return page, fmt.Errorf("%w: %q is ahead of the database", chargeingest.ErrBadCursor, q.After)
 		}
 	}
-	statement, arguments := listStatement(q, after)
-	rows, err := tx.QueryContext(ctx, statement, arguments...)
-	if err != nil {
-		return page, err
-	}
-	defer func() { _ = rows.Close() }() // its error is that of rows.Err
-	last, size := after, 0
-	for rows.Next() {
-		var seq int64
-		e, err := scanEvent(rows.Scan, &seq)
-		if err != nil {
+	pager := pager{page: &page, query: q, last: after}
+	for _, statement := range listStatements(q, after, view) {
+		if err := pager.read(ctx, tx, statement); err != nil {
 			return page, err
 		}
-		size += len(e.Content)
-		tooLarge := q.MaxBytes > 0 && size > q.MaxBytes && len(page.Events) > 0
-		if tooLarge || len(page.Events) == q.Limit {
-			page.Next = cursor.Encode(last)
-			break
-		}
-		page.Events = append(page.Events, e)
-		last = seq
 	}
 	if q.Order == chargeingest.Ascending {
 		if page.Next == "" {
 			// All up to the newest was looked at: no need to do it again.
-			last = newest
+			pager.last = view.newest
 		}
-		page.Position = cursor.Encode(last)
+		page.Position = cursor.Encode(pager.last)
 	}
-	return page, rows.Err()
+	return page, nil
+}
+
+// pager fills a page.
+type pager struct {
+	page  *chargeingest.Page
+	query chargeingest.Query
+	last  int64 // place of the last event on the page
+	size  int   // bytes of its events
+}
+
+// read adds what a statement finds, unless the page is full.
+func (p *pager) read(ctx context.Context, tx *sql.Tx, s statementText) error {
+	if p.page.Next != "" {
+		return nil
+	}
+	rows, err := tx.QueryContext(ctx, s.query, s.arguments...)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }() // its error is that of rows.Err
+	for rows.Next() {
+		var seq int64
+		e, err := scanEvent(rows.Scan, &seq)
+		if err != nil {
+			return err
+		}
+		p.size += len(e.Content)
+		tooLarge := p.query.MaxBytes > 0 && p.size > p.query.MaxBytes && len(p.page.Events) > 0
+		if tooLarge || len(p.page.Events) == p.query.Limit {
+			p.page.Next = cursor.Encode(p.last)
+			break
+		}
+		p.page.Events = append(p.page.Events, e)
+		p.last = seq
+	}
+	return rows.Err()
 }
 
 // platformOf selects the number of a platform.
 const platformOf = "(SELECT platforms.id FROM platforms WHERE name = ?)"
 
-// listStatement returns the query for a page and one event more. The index is
-// named, so that neither a person's ANALYZE nor another version of SQLite
-// makes another choice. Each index is in the order of seq within its values.
-func listStatement(q chargeingest.Query, after int64) (string, []any) {
-	index := "events_platform"
-	where := []string{"platform = " + platformOf}
-	arguments := []any{q.Platform}
+// statementText is a statement that is to be prepared, and its arguments.
+type statementText struct {
+	query     string
+	arguments []any
+}
+
+// foundBy returns the filter that leads to the fewest events, of those that the
+// table lookup has; an empty value where the query has none of them.
+func foundBy(q chargeingest.Query) (kind, string) {
+	switch {
+	case q.Reference != "":
+		return byReference, q.Reference
+	case q.CustomerID != "":
+		return byCustomerID, q.CustomerID
+	}
+	return byCustomerReference, q.CustomerReference
+}
+
+// listStatements returns the queries for a page and one event more, in the
+// order of the page. The tables are joined as they stand here, so that neither a
+// person's ANALYZE nor another version of SQLite makes another choice.
+//
+// Of two, one looks in the table lookup, as far as it is whole, and the other
+// at the recent events behind that.
+func listStatements(q chargeingest.Query, after int64, v view) []statementText {
+	kind, value := foundBy(q)
+	if value == "" {
+		s := listStatement(q, after, v.newest, "events INDEXED BY events_platform", "events.platform = "+platformOf, q.Platform)
+		return []statementText{s}
+	}
+	statements := []statementText{listStatement(q, after, v.newest,
+		"lookup CROSS JOIN events USING (seq)",
+		"kind = ? AND lookup.platform = "+platformOf+" AND value = ? AND lookup.seq <= (SELECT merged.seq FROM merged)",
+		int(kind), q.Platform, value)}
+	if len(v.found) > 0 {
+		statements = append(statements, listStatement(q, after, v.newest, "events",
+			"events.seq > (SELECT merged.seq FROM merged) AND events.seq IN (SELECT value FROM json_each(?))", jsonList(v.found)))
+	}
+	if q.Order == chargeingest.Descending {
+		slices.Reverse(statements)
+	}
+	return statements
+}
+
+// jsonList makes a JSON array.
+func jsonList(numbers []int64) string {
+	text := []byte{'['}
+	for i, n := range numbers {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = strconv.AppendInt(text, n, 10)
+	}
+	return string(append(text, ']'))
+}
+
+// listStatement returns a query that narrows what a condition finds.
+func listStatement(q chargeingest.Query, after, newest int64, from, condition string, arguments ...any) statementText {
+	seq := "events.seq"
+	if strings.HasPrefix(from, "lookup") {
+		seq = "lookup.seq"
+	}
+	where := []string{condition}
 	and := func(condition string, values ...any) {
 		where = append(where, condition)
 		arguments = append(arguments, values...)
 	}
-	for _, filter := range []struct{ column, value, index string }{
-		{"product_item_id", q.ProductItemID, ""},
-		{"pricing_plan_subscription_id", q.PricingPlanSubscriptionID, ""},
-		{"pricing_plan_subscription_reference", q.PricingPlanSubscriptionReference, ""},
-		{"customer_reference", q.CustomerReference, "events_customer_reference"},
-		{"customer_id", q.CustomerID, "events_customer_id"},
-		{"reference", q.Reference, "events_reference"},
+	for _, filter := range []struct{ column, value string }{
+		{"product_item_id", q.ProductItemID},
+		{"pricing_plan_subscription_id", q.PricingPlanSubscriptionID},
+		{"pricing_plan_subscription_reference", q.PricingPlanSubscriptionReference},
+		{"customer_reference", q.CustomerReference},
+		{"customer_id", q.CustomerID},
+		{"reference", q.Reference},
 	} {
-		if filter.value == "" {
-			continue
-		}
-		and(filter.column+" = ?", filter.value)
-		if filter.index != "" {
-			index = filter.index
+		if filter.value != "" {
+			and(filter.column+" = ?", filter.value)
 		}
 	}
 	instant := func(t *time.Time, comparison string) {
@@ -151,14 +223,17 @@ func listStatement(q chargeingest.Query, after int64) (string, []any) {
 	}
 	instant(q.From, ">=")
 	instant(q.To, "<")
+	and(seq+" <= ?", newest)
 	direction := "DESC"
 	if q.Order == chargeingest.Ascending {
 		direction = "ASC"
-		and("seq > ?", after)
+		and(seq+" > ?", after)
 	} else if q.After != "" {
-		and("seq < ?", after)
+		and(seq+" < ?", after)
 	}
-	arguments = append(arguments, int64(q.Limit)+1)
-	return "SELECT seq, " + eventColumns + " FROM events INDEXED BY " + index +
-		" WHERE " + strings.Join(where, " AND ") + " ORDER BY seq " + direction + " LIMIT ?", arguments
+	return statementText{
+		"SELECT events.seq, " + eventColumns + " FROM " + from + " WHERE " + strings.Join(where, " AND ") +
+			" ORDER BY " + seq + " " + direction + " LIMIT ?",
+		append(arguments, int64(q.Limit)+1),
+	}
 }

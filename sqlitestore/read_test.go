@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +19,7 @@ import (
 // planned is a query and how SQLite has to go about it.
 type planned struct {
 	query chargeingest.Query
-	plan  string
+	plans []string // a statement's each
 }
 
 func queries() []planned {
@@ -27,28 +28,33 @@ func queries() []planned {
 	for _, order := range []chargeingest.Order{chargeingest.Ascending, chargeingest.Descending} {
 		for _, after := range []string{"", cursor.Encode(1)} {
 			base := chargeingest.Query{Platform: "acme", Order: order, After: after, Limit: 10}
-			places := ""
+			places, below := "rowid<?", "seq<?"
 			if order == chargeingest.Ascending {
-				places = " AND rowid>?"
-			} else if after != "" {
-				places = " AND rowid<?"
+				places, below = "rowid>? AND rowid<?", "seq>? AND seq<?"
 			}
-			add := func(change func(*chargeingest.Query), plan string) {
+			add := func(change func(*chargeingest.Query), plans ...string) {
 				q := base
 				change(&q)
-				all = append(all, planned{q, plan})
+				all = append(all, planned{q, plans})
 			}
-			whole := "events_platform (platform=?" + places + ")"
+			whole := "SEARCH events USING INDEX events_platform (platform=? AND " + places + ")"
 			add(func(*chargeingest.Query) {}, whole)
 			add(func(q *chargeingest.Query) { q.ProductItemID = "item" }, whole)
 			add(func(q *chargeingest.Query) {
 				q.PricingPlanSubscriptionID, q.PricingPlanSubscriptionReference = "s", "r"
 			}, whole)
 			add(func(q *chargeingest.Query) { q.From, q.To = &from, &from }, whole)
-			add(func(q *chargeingest.Query) { q.CustomerID, q.ProductItemID = "c", "item" }, "events_customer_id (platform=? AND customer_id=?"+places+")")
-			add(func(q *chargeingest.Query) { q.CustomerReference, q.From = "c", &from }, "events_customer_reference (platform=? AND customer_reference=?"+places+")")
-			add(func(q *chargeingest.Query) { q.CustomerReference, q.CustomerID = "c", "c" }, "events_customer_id (platform=? AND customer_id=?"+places+")")
-			add(func(q *chargeingest.Query) { q.Reference, q.CustomerID = "r", "c" }, "events_reference (platform=? AND reference=?")
+			plans := []string{
+				"SEARCH lookup USING PRIMARY KEY (kind=? AND platform=? AND value=? AND " + below + ")",
+				"SEARCH events USING INTEGER PRIMARY KEY (rowid=?)",
+			}
+			if order == chargeingest.Descending {
+				slices.Reverse(plans)
+			}
+			add(func(q *chargeingest.Query) { q.CustomerID, q.ProductItemID = "c", "item" }, plans...)
+			add(func(q *chargeingest.Query) { q.CustomerReference, q.From = "c", &from }, plans...)
+			add(func(q *chargeingest.Query) { q.CustomerReference, q.CustomerID = "c", "c" }, plans...)
+			add(func(q *chargeingest.Query) { q.Reference, q.CustomerID = "r", "c" }, plans...)
 		}
 	}
 	return all
@@ -66,8 +72,8 @@ func TestContentIsKeptByteForByte(t *testing.T) {
 		`{"quote":"'; DROP TABLE events; --"}`,
 	} {
 		e := charge("")
-		e.Content = []byte(content)
-		e.Digest = sha256.Sum256(e.Content)
+		e.Content = content
+		e.Digest = sha256.Sum256([]byte(e.Content))
 		e.TimestampAssigned = len(b.Events)%2 == 0
 		b.Events = append(b.Events, e)
 	}
@@ -79,7 +85,7 @@ func TestContentIsKeptByteForByte(t *testing.T) {
 		one, err := s.Get(t.Context(), "acme", outcomes[i].ID)
 		require.NoError(t, err)
 		for _, e := range []chargeingest.StoredEvent{outcomes[i].StoredEvent, page.Events[i], one} {
-			require.Equal(t, sha256.Sum256(sent.Content), sha256.Sum256(e.Content), "event %d", i)
+			require.True(t, sent.Content == e.Content, "event %d", i)
 			require.Equal(t, sent.Digest, e.Digest)
 			require.Equal(t, sent.TimestampAssigned, e.TimestampAssigned)
 		}
@@ -168,7 +174,7 @@ func TestACallerWhoGivesUpReadingGetsItsOwnError(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	setup.faults.once("SELECT seq", func() error {
+	setup.faults.once("SELECT events.seq", func() error {
 		cancel()
 		return nil
 	})
@@ -180,7 +186,7 @@ func TestACallerWhoGivesUpReadingGetsItsOwnError(t *testing.T) {
 }
 
 func TestReadingThatFails(t *testing.T) {
-	for _, statement := range []string{"SELECT coalesce", "SELECT seq", "SELECT id"} {
+	for _, statement := range []string{"SELECT events.seq", "SELECT id"} {
 		setup := newSetup(t)
 		s := setup.open(t)
 		fresh(t, s, charges("acme", "a"))
@@ -198,13 +204,13 @@ func TestTheViewHasAColumnPerField(t *testing.T) {
 	s := setup.open(t)
 	e := charge("order-42")
 	e.CustomerID, e.PricingPlanSubscriptionReference, e.ProductItemID = "cust", "sub", "proi"
-	e.Content = []byte(`{"product_item_id":"proi","pricing_id":"pric","pricing_item_id":"prii","pricing_item_config_id":"pico",
+	e.Content = `{"product_item_id":"proi","pricing_id":"pric","pricing_item_id":"prii","pricing_item_config_id":"pico",
 		"customer_id":"cust","customer_reference":null,"pricing_plan_subscription_id":null,"pricing_plan_subscription_reference":"sub",
 		"pricing_plan_subscription_selector":{"rules":[{"field":"PRICING_PLAN_REFERENCE","type":"EMPTY"}],"fallback":"LATEST"},
 		"reference":"order-42","description":"some thing","value":{"id":"v","reference":"w","number":"-0.10",
 		"amount":{"quantity":"12345678901234567890.1234567890","currency":"EUR"},"count":"007"},
 		"period":{"start_at":"2026-01-01t00:00:00z","end_at":"2026-02-01T00:00:00.000+01:00","ratio":"1.0"},
-		"timestamp":"0001-01-01T00:00:00-12:00"}`)
+		"timestamp":"0001-01-01T00:00:00-12:00"}`
 	id := fresh(t, s, chargeingest.Batch{Platform: "acme", Route: chargeingest.RouteSingle, Events: []chargeingest.NewEvent{e}})[0]
 	want := []struct{ column, value string }{
 		{"seq", "1"},
@@ -233,7 +239,7 @@ func TestTheViewHasAColumnPerField(t *testing.T) {
 		{"period_ratio", "1.0"},
 		{"timestamp", "0001-01-01T00:00:00-12:00"},
 		{"received_at", "2026-03-01T12:00:00.987654321Z"},
-		{"content", string(e.Content)},
+		{"content", e.Content},
 	}
 	db, err := s.file.open(nil)
 	require.NoError(t, err)

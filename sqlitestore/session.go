@@ -21,6 +21,8 @@ type session struct {
 	findPlatform, addPlatform  statement
 	findRequest, requestEvents statement
 	findReference, insertEvent statement
+	eventAt                    statement
+	mergeEntry, setMerged      statement
 	bindRequest, bindEvent     statement
 	oldRequest, requestPlaces  statement
 	deleteRequest              statement
@@ -29,6 +31,9 @@ type session struct {
 	// platforms are the numbers of the platforms seen. It is emptied whenever
 	// a transaction is undone, which may have made some of them.
 	platforms map[string]int64
+
+	// recent is what the newest events are found by.
+	recent *recent
 }
 
 // openSession connects to the database, migrates it, and moves all of the
@@ -49,6 +54,9 @@ func openSession(ctx context.Context, f *file) (*session, error) {
 	}
 	if err == nil {
 		err = s.prepareAll()
+	}
+	if err == nil {
+		err = s.readRecent(f.generation)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -77,7 +85,12 @@ func (s *session) prepareAll() error {
 		{&s.addPlatform, "INSERT INTO platforms (name) VALUES (?)"},
 		{&s.findRequest, "SELECT id, route, digest FROM requests WHERE platform = ? AND key = ?"},
 		{&s.requestEvents, "SELECT " + eventColumns + " FROM request_events JOIN events ON seq = event WHERE request = ? ORDER BY position"},
-		{&s.findReference, "SELECT " + eventColumns + " FROM events WHERE platform = ? AND reference = ?"},
+		{&s.findReference, "SELECT " + eventColumns + " FROM lookup CROSS JOIN events USING (seq) " +
+			"WHERE kind = " + fmt.Sprint(int(byReference)) + " AND lookup.platform = ? AND value = ?"},
+		{&s.eventAt, "SELECT " + eventColumns + " FROM events WHERE seq = ?"},
+		// After a crash some of a generation are there.
+		{&s.mergeEntry, "INSERT INTO lookup (kind, platform, value, seq) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"},
+		{&s.setMerged, "UPDATE merged SET seq = ?"},
 		{&s.insertEvent, `INSERT INTO events (id, platform, reference, customer_id, customer_reference,
 			pricing_plan_subscription_id, pricing_plan_subscription_reference, product_item_id, timestamp_s, timestamp_ns,
 			timestamp_assigned, received_s, received_ns, digest, content) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
@@ -94,6 +107,48 @@ func (s *session) prepareAll() error {
 			return err
 		}
 		s.statements = append(s.statements, *p.statement)
+	}
+	return nil
+}
+
+// readRecent reads the events that are not all in the table lookup.
+func (s *session) readRecent(generation int) error {
+	rows, err := s.query("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'")
+	if err != nil {
+		return err
+	}
+	var newest int64
+	if err := scan(rows[0], &newest); err != nil {
+		return err
+	}
+	s.recent = newRecent(generation, newest)
+	rows, err = s.query(`SELECT seq, platform, name, coalesce(reference, ''), coalesce(customer_id, ''), coalesce(customer_reference, '')
+		FROM events JOIN platforms ON platforms.id = platform WHERE seq > (SELECT seq FROM merged) ORDER BY seq`)
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		var e recentEvent
+		if err := scan(row, &e.seq, &e.number, &e.platform, &e.values[0], &e.values[1], &e.values[2]); err != nil {
+			return err
+		}
+		s.recent.young.add(e)
+	}
+	s.recent.commit()
+	return nil
+}
+
+// merge moves what is due of the recent events' entries into the table lookup.
+func (s *session) merge() error {
+	entries, last, through := s.recent.due()
+	for _, e := range entries {
+		if _, err := s.mergeEntry.exec(int64(e.kind), e.number, e.value, e.seq); err != nil {
+			return err
+		}
+	}
+	if last {
+		_, err := s.setMerged.exec(through)
+		return err
 	}
 	return nil
 }
@@ -201,11 +256,19 @@ func (s *session) BoundRequest(_ context.Context, platform, key string) (*charge
 
 // EventByReference implements [chargeingest.Lookup].
 func (s *session) EventByReference(_ context.Context, platform, reference string) (*chargeingest.StoredEvent, error) {
+	if seq, ok := s.recent.find(platform, reference); ok {
+		return firstEvent(s.eventAt.query(seq))
+	}
 	number, err := s.platform(platform)
 	if err != nil || number == 0 {
 		return nil, err
 	}
-	events, err := scanEvents(s.findReference.query(number, reference))
+	return firstEvent(s.findReference.query(number, reference))
+}
+
+// firstEvent reads the first row of eventColumns, nil where there is none.
+func firstEvent(rows [][]driver.Value, err error) (*chargeingest.StoredEvent, error) {
+	events, err := scanEvents(rows, err)
 	if err != nil || len(events) == 0 {
 		return nil, err
 	}
@@ -232,7 +295,11 @@ func (s *session) append(b chargeingest.Batch, nextID func(time.Time) (string, e
 		if err != nil {
 			return "", err
 		}
-		return id, s.insert(platform, id, &b.Events[i])
+		seq, err := s.insert(platform, id, &b.Events[i])
+		if err == nil {
+			s.recent.add(seq, platform, b.Platform, &b.Events[i])
+		}
+		return id, err
 	})
 	if err == nil && decision.BindsKey() {
 		err = s.bind(platform, b, receipt)
@@ -240,12 +307,12 @@ func (s *session) append(b chargeingest.Batch, nextID func(time.Time) (string, e
 	return receipt, err
 }
 
-func (s *session) insert(platform int64, id string, e *chargeingest.NewEvent) error {
-	_, err := s.insertEvent.exec(id, platform, orNull(e.Reference), orNull(e.CustomerID), orNull(e.CustomerReference),
+// insert returns the place of the event.
+func (s *session) insert(platform int64, id string, e *chargeingest.NewEvent) (int64, error) {
+	return inserted(s.insertEvent.exec(id, platform, orNull(e.Reference), orNull(e.CustomerID), orNull(e.CustomerReference),
 		orNull(e.PricingPlanSubscriptionID), orNull(e.PricingPlanSubscriptionReference), e.ProductItemID,
 		e.Timestamp.Unix(), int64(e.Timestamp.Nanosecond()), e.TimestampAssigned,
-		e.ReceivedAt.Unix(), int64(e.ReceivedAt.Nanosecond()), e.Digest[:], string(e.Content))
-	return err
+		e.ReceivedAt.Unix(), int64(e.ReceivedAt.Nanosecond()), e.Digest[:], e.Content))
 }
 
 // bind keeps what a request with an idempotency key was answered with.

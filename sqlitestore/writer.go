@@ -30,6 +30,7 @@ type writer struct {
 	// What follows belongs to the goroutine.
 
 	session *session // nil while nothing can be acknowledged
+	recent  *recent  // of the last session; changed with readers locked out
 	trouble error    // of the last transaction
 
 	checkpointed int64 // frames of the log at the last checkpoint
@@ -52,6 +53,7 @@ func newWriter(s *Store, first *session) *writer {
 		stopped: make(chan struct{}),
 		drained: make(chan struct{}, 1),
 		session: first,
+		recent:  first.recent,
 		drainAt: s.file.drainFrames,
 	}
 }
@@ -210,6 +212,7 @@ func (w *writer) transact(f func(*session) error) (err error) {
 		}
 		w.trouble = err
 		clear(s.platforms)
+		s.recent.rollback()
 		known := w.undo(s) && (!committing || isUndone(err))
 		if !known || isHarmful(err) {
 			w.fail(err)
@@ -225,8 +228,15 @@ func (w *writer) transact(f func(*session) error) (err error) {
 	if err := f(s); err != nil {
 		return err
 	}
+	if err := s.merge(); err != nil {
+		return err
+	}
 	committing = true
-	return s.exec("COMMIT")
+	if err := s.exec("COMMIT"); err != nil {
+		return err
+	}
+	s.recent.commit()
+	return nil
 }
 
 // undo rolls back after an error and says whether no transaction is open any
@@ -275,7 +285,7 @@ func (w *writer) open() (*session, error) {
 		return nil, fmt.Errorf("open anew: %w", err)
 	}
 	w.log.Info("sqlitestore: the database was opened anew")
-	w.session = s
+	w.session, w.recent = s, s.recent
 	return s, nil
 }
 

@@ -67,7 +67,7 @@ func (d draft) event() chargeingest.NewEvent {
 		panic(fmt.Sprintf("storetest: a case has a malformed timestamp: %v", err))
 	}
 	return chargeingest.NewEvent{
-		Content:                          []byte(d.content()),
+		Content:                          d.content(),
 		Reference:                        d.reference,
 		CustomerID:                       d.customerID,
 		CustomerReference:                d.customerReference,

@@ -1,7 +1,6 @@
 package storetest
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"sync"
@@ -184,13 +183,13 @@ func (c *check) isReplay(i int, got, original chargeingest.Outcome) {
 func (c *check) sameEvent(what string, got, want chargeingest.StoredEvent) {
 	c.Helper()
 	equal(c, what+": ID", got.ID, want.ID)
-	if !bytes.Equal(got.Content, want.Content) {
+	if got.Content != want.Content {
 		same := 0
 		for same < min(len(got.Content), len(want.Content)) && got.Content[same] == want.Content[same] {
 			same++
 		}
 		c.failf("%s: Content is from byte %d on %s, want %s",
-			what, same, show(string(got.Content[same:])), show(string(want.Content[same:])))
+			what, same, show(got.Content[same:]), show(want.Content[same:]))
 	}
 	equal(c, what+": TimestampAssigned", got.TimestampAssigned, want.TimestampAssigned)
 	equal(c, what+": Digest", got.Digest, want.Digest)

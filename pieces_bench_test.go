@@ -1,0 +1,58 @@
+package chargeingest
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// benchmarkEvent is a typical event of some 530 bytes.
+const benchmarkEvent = `{"product_item_id": "proi_V7EoCpciIAHibhKIxqQI", "pricing_id": "pric_as4YcnSsQnxgTWPpjKXS", ` +
+	`"pricing_item_id": "prii_SYroX7TSzQ0pk7LUoxPL", "pricing_item_config_id": "pico_DhqWU4RYZAGYPdMEePqp", ` +
+	`"customer_id": "cust_MltwYgOWVgw0XmR4D4pQ", "customer_reference": null, ` +
+	`"pricing_plan_subscription_id": "pps_r6Cxyu7thrd0lDEoEr6l", "reference": "99f2ade5-1057-4c9d-b47a-4acb2b917cff", ` +
+	`"description": "GPU hours", "value": {"amount": {"quantity": "446.56", "currency": "USD"}}, ` +
+	`"timestamp": "2026-09-01T09:00:29+09:00"}`
+
+// BenchmarkDecodeAndCheck is the fast accept.
+func BenchmarkDecodeAndCheck(b *testing.B) {
+	v, err := newValidator(1000, false, crossRules{})
+	require.NoError(b, err)
+	body := []byte(benchmarkEvent)
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, sure := v.decode(body, RouteSingle, fuzzNow); !sure {
+			b.Fatal("the fast accept is not sure")
+		}
+	}
+}
+
+// BenchmarkSchema is the verdict of the schema on the same event.
+func BenchmarkSchema(b *testing.B) {
+	v, err := newValidator(1000, false, crossRules{})
+	require.NoError(b, err)
+	body := []byte(benchmarkEvent)
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := v.judge(body, RouteSingle, fuzzNow); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkEncode makes the stored content and its digest.
+func BenchmarkEncode(b *testing.B) {
+	v, err := newValidator(1000, false, crossRules{})
+	require.NoError(b, err)
+	events, _, sure := v.decode([]byte(benchmarkEvent), RouteSingle, fuzzNow)
+	require.True(b, sure)
+	b.ReportAllocs()
+	var scratch [4096]byte
+	for b.Loop() {
+		if rec := newEvents(events, fuzzNow, scratch[:0])[0]; rec.Content == "" {
+			b.Fatal("no content")
+		}
+	}
+}
