@@ -31,7 +31,8 @@ type Principal struct {
 	Subject string
 
 	// Platforms are the tenants that the caller may act on. The first is the
-	// default, for requests without an x-platform-id. At least one.
+	// default, for requests without an x-platform-id. At least one. An
+	// Authorizer may return the same slice to many: who gets it only reads it.
 	Platforms []string
 }
 
@@ -205,7 +206,7 @@ func (k *Keys) Authorize(r *http.Request, perm Permission) (Principal, error) {
 		if !slices.Contains(e.permissions, perm) {
 			return Principal{}, ErrForbidden
 		}
-		return Principal{Subject: e.principal.Subject, Platforms: slices.Clone(e.principal.Platforms)}, nil
+		return e.principal, nil
 	}
 	return Principal{}, ErrBadCredential
 }

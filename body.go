@@ -124,9 +124,9 @@ func (h *Handler) readBody(x *exchange, gzipped bool, dst *bytes.Buffer) error {
 		if err != nil {
 			return h.readFailure(err, "the body is not gzip, as Content-Encoding says")
 		}
-		body = zipped
+		body = io.LimitReader(zipped, limit+1)
 	}
-	n, err := dst.ReadFrom(io.LimitReader(body, limit+1))
+	n, err := dst.ReadFrom(body)
 	x.bytes = n
 	switch {
 	case n > limit:

@@ -30,8 +30,9 @@ type BoundRequest struct {
 type Decision struct {
 	batch Batch
 
-	// events has an entry for each of the batch.
+	// events has an entry for each of the batch; the memory for one is here.
 	events []decided
+	single [1]decided
 
 	keyReplayed bool
 }
@@ -58,7 +59,10 @@ type decided struct {
 //
 // The error is a [*ConflictError], or one of look.
 func Decide(ctx context.Context, b Batch, look Lookup) (*Decision, error) {
-	d := &Decision{batch: b, events: make([]decided, len(b.Events))}
+	d := &Decision{batch: b}
+	if d.events = d.single[:]; len(b.Events) != 1 {
+		d.events = make([]decided, len(b.Events))
+	}
 	for i := range d.events {
 		d.events[i].first = i
 	}

@@ -39,6 +39,15 @@ type exchange struct {
 	replayed  int
 	bytes     int64
 	status    int
+
+	// values are those of the headers that every answer has.
+	values [3]string
+}
+
+// setHeader sets a header that every answer has; i is its place in values.
+func (x *exchange) setHeader(i int, canonicalName, value string) {
+	x.values[i] = value
+	x.header()[canonicalName] = x.values[i : i+1 : i+1]
 }
 
 func (x *exchange) header() http.Header { return x.w.Header() }
@@ -48,7 +57,7 @@ func (x *exchange) header() http.Header { return x.w.Header() }
 func (h *Handler) exchange(w http.ResponseWriter, r *http.Request, serve func(*exchange) error) {
 	start := h.cfg.Now()
 	x := &exchange{w: w, r: r, requestID: h.requestID(r)}
-	w.Header().Set("X-Request-Id", x.requestID)
+	x.setHeader(0, "X-Request-Id", x.requestID)
 	err := h.attempt(x, serve)
 	var e *Error
 	if err != nil {
@@ -123,8 +132,8 @@ func isVisibleASCII(s string, most int) bool {
 // answer writes a JSON body.
 func (x *exchange) answer(status int, body []byte) {
 	x.status = status
-	x.header().Set("Content-Type", "application/json")
-	x.header().Set("Content-Length", strconv.Itoa(len(body)))
+	x.setHeader(1, "Content-Type", "application/json")
+	x.setHeader(2, "Content-Length", strconv.Itoa(len(body)))
 	x.w.WriteHeader(status)
 	if x.r.Method != http.MethodHead {
 		// A client that is gone gets nothing; it will ask again.

@@ -133,6 +133,7 @@ func (c Config) withDefaults() (Config, error) {
 type Handler struct {
 	cfg       Config
 	reader    EventReader // nil where the store is none
+	endpoints endpoints
 	validator *validator
 	inFlight  byteBudget
 	buffers   bodyBuffers
@@ -151,6 +152,7 @@ func New(cfg Config) (*Handler, error) {
 	}
 	h := &Handler{cfg: cfg, validator: v, inFlight: byteBudget{limit: cfg.MaxInFlightBytes}}
 	h.reader, _ = cfg.Store.(EventReader)
+	h.endpoints = newEndpoints(h.reader != nil)
 	return h, nil
 }
 
@@ -166,20 +168,26 @@ func (e *endpoint) allows(method string) bool {
 	return method == e.method || e.method == http.MethodGet && method == http.MethodHead
 }
 
-func ingestEvent() *endpoint {
-	return &endpoint{RouteSingle, http.MethodPost, PermissionIngest, (*Handler).serveIngest}
+// endpoints are the four, by the name that a path has for them. A name without
+// endpoints leads nowhere.
+type endpoints struct {
+	ingestEvent, ingestEvents, getEvent, listEvents *endpoint
+
+	event, batch, byID []*endpoint
 }
 
-func ingestEvents() *endpoint {
-	return &endpoint{RouteBatch, http.MethodPost, PermissionIngest, (*Handler).serveIngest}
-}
-
-func getEvent() *endpoint {
-	return &endpoint{RouteGet, http.MethodGet, PermissionView, (*Handler).serveGet}
-}
-
-func listEvents() *endpoint {
-	return &endpoint{RouteList, http.MethodGet, PermissionView, (*Handler).serveList}
+func newEndpoints(readable bool) endpoints {
+	e := endpoints{
+		ingestEvent:  &endpoint{RouteSingle, http.MethodPost, PermissionIngest, (*Handler).serveIngest},
+		ingestEvents: &endpoint{RouteBatch, http.MethodPost, PermissionIngest, (*Handler).serveIngest},
+		getEvent:     &endpoint{RouteGet, http.MethodGet, PermissionView, (*Handler).serveGet},
+		listEvents:   &endpoint{RouteList, http.MethodGet, PermissionView, (*Handler).serveList},
+	}
+	e.event, e.batch = []*endpoint{e.ingestEvent}, []*endpoint{e.ingestEvents}
+	if readable {
+		e.event, e.byID = append(e.event, e.listEvents), []*endpoint{e.getEvent}
+	}
+	return e
 }
 
 // ServeHTTP implements [http.Handler].
@@ -201,30 +209,38 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // route finds what a path leads to: the version, empty where there is none,
 // the id of the event that is asked for, and the endpoints, by method.
 func (h *Handler) route(u *url.URL) (version, id string, endpoints []*endpoint) {
-	parts := strings.Split(strings.TrimPrefix(u.EscapedPath(), "/"), "/")
-	for i, part := range parts {
-		// EscapedPath is well-formed, and a slash within a part stays in it.
-		parts[i], _ = url.PathUnescape(part)
+	first, rest := cutPart(u.EscapedPath())
+	if v, ok := strings.CutPrefix(first, "v"); ok {
+		version = v
+		first, rest = cutPart(rest)
 	}
-	if v, ok := strings.CutPrefix(parts[0], "v"); ok {
-		version, parts = v, parts[1:]
-	}
-	if len(parts) < 2 || len(parts) > 3 || parts[0] != "ingest" {
+	if first != "ingest" {
 		return "", "", nil
 	}
-	switch name := parts[1]; {
-	case len(parts) == 3:
-		if name == "charge-data" && parts[2] != "" && h.reader != nil {
-			return version, parts[2], []*endpoint{getEvent()}
-		}
-	case name == "charge-data" && h.reader != nil:
-		return version, "", []*endpoint{ingestEvent(), listEvents()}
+	name, rest := cutPart(rest)
+	switch {
+	case name == "charge-data" && rest == "":
+		return version, "", h.endpoints.event
+	case name == "charge-datas" && rest == "":
+		return version, "", h.endpoints.batch
 	case name == "charge-data":
-		return version, "", []*endpoint{ingestEvent()}
-	case name == "charge-datas":
-		return version, "", []*endpoint{ingestEvents()}
+		if id, rest = cutPart(rest); id != "" && rest == "" {
+			return version, id, h.endpoints.byID
+		}
 	}
 	return "", "", nil
+}
+
+// cutPart cuts the first part off a path that is escaped, and unescapes it. The
+// rest is empty behind the last part, and otherwise starts with a slash.
+func cutPart(path string) (part, rest string) {
+	path = strings.TrimPrefix(path, "/")
+	if i := strings.IndexByte(path, '/'); i >= 0 {
+		path, rest = path[:i], path[i:]
+	}
+	// An escaped path is well-formed, and a slash within a part stays in it.
+	part, _ = url.PathUnescape(path)
+	return part, rest
 }
 
 // serve runs the checks that come before the endpoint's own: version, method,
@@ -283,19 +299,19 @@ func (h *Handler) authorize(x *exchange, perm Permission) error {
 // IngestEvent is the endpoint that takes one event in, POST, for mounting on a
 // path of the host's own. Where the pattern has a {version}, it must be 1 (or
 // v1, as http.ServeMux cannot cut the letter off).
-func (h *Handler) IngestEvent() http.Handler { return h.single(ingestEvent()) }
+func (h *Handler) IngestEvent() http.Handler { return h.single(h.endpoints.ingestEvent) }
 
 // IngestEvents is the endpoint that takes a batch in, see [Handler.IngestEvent].
-func (h *Handler) IngestEvents() http.Handler { return h.single(ingestEvents()) }
+func (h *Handler) IngestEvents() http.Handler { return h.single(h.endpoints.ingestEvents) }
 
 // ListEvents is the endpoint that lists events, GET, see [Handler.IngestEvent].
 // Where the store is no EventReader it answers 404.
-func (h *Handler) ListEvents() http.Handler { return h.single(listEvents()) }
+func (h *Handler) ListEvents() http.Handler { return h.single(h.endpoints.listEvents) }
 
 // GetEvent is the endpoint that answers one event, GET, see
 // [Handler.IngestEvent]. Its pattern must have an {id}. Where the store is no
 // EventReader it answers 404.
-func (h *Handler) GetEvent() http.Handler { return h.single(getEvent()) }
+func (h *Handler) GetEvent() http.Handler { return h.single(h.endpoints.getEvent) }
 
 // single serves one endpoint on a path that the host has matched.
 func (h *Handler) single(e *endpoint) http.Handler {

@@ -82,7 +82,7 @@ func (s *Store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.
 		return chargeingest.Receipt{}, notStored(err)
 	}
 	// Nothing is inserted before the last id is made, which can fail.
-	var made []*event
+	made := make([]*event, 0, len(b.Events))
 	receipt, err := decision.Apply(func(i int) (string, error) {
 		id, err := s.ids.Next(b.Events[i].ReceivedAt)
 		made = append(made, &event{id: id, NewEvent: b.Events[i]})
