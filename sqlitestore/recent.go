@@ -96,6 +96,11 @@ func newRecent(size int, newest int64) *recent {
 	return r
 }
 
+// next returns the place of the next event of the open transaction.
+func (r *recent) next() int64 {
+	return r.newest + int64(len(r.young.events)-r.committed) + 1
+}
+
 // add takes an event of the open transaction in.
 func (r *recent) add(seq, number int64, platform string, e *chargeingest.NewEvent) {
 	// The text of an event is often a part of a large one.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"example.com/chargeingest"
@@ -20,9 +22,8 @@ type session struct {
 
 	findPlatform, addPlatform  statement
 	findRequest, requestEvents statement
-	findReference, insertEvent statement
-	eventAt                    statement
-	mergeEntry, setMerged      statement
+	findReference, eventAt     statement
+	findReferences, setMerged  statement
 	bindRequest, bindEvent     statement
 	oldRequest, requestPlaces  statement
 	deleteRequest              statement
@@ -34,6 +35,20 @@ type session struct {
 
 	// recent is what the newest events are found by.
 	recent *recent
+
+	insertEvents, mergeEntries bulk
+
+	// waiting are events of the open transaction that are not inserted yet.
+	waiting []insertion
+
+	ahead ahead
+}
+
+// insertion is an event that gets its row.
+type insertion struct {
+	seq, platform int64
+	id            string
+	event         *chargeingest.NewEvent
 }
 
 // openSession connects to the database, migrates it, and moves all of the
@@ -48,6 +63,7 @@ func openSession(ctx context.Context, f *file) (*session, error) {
 		return nil, err
 	}
 	s := &session{conn: conn{made}, platforms: make(map[string]int64)}
+	s.ahead.absent = make(map[reference]bool)
 	err = migrate(s.conn)
 	if err == nil {
 		err = s.emptyLog()
@@ -87,13 +103,10 @@ func (s *session) prepareAll() error {
 		{&s.requestEvents, "SELECT " + eventColumns + " FROM request_events JOIN events ON seq = event WHERE request = ? ORDER BY position"},
 		{&s.findReference, "SELECT " + eventColumns + " FROM lookup CROSS JOIN events USING (seq) " +
 			"WHERE kind = " + fmt.Sprint(int(byReference)) + " AND lookup.platform = ? AND value = ?"},
+		{&s.findReferences, "SELECT value FROM lookup WHERE kind = " + fmt.Sprint(int(byReference)) +
+			" AND platform = ? AND value IN (?" + strings.Repeat(", ?", referencesAtOnce-1) + ")"},
 		{&s.eventAt, "SELECT " + eventColumns + " FROM events WHERE seq = ?"},
-		// After a crash some of a generation are there.
-		{&s.mergeEntry, "INSERT INTO lookup (kind, platform, value, seq) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"},
 		{&s.setMerged, "UPDATE merged SET seq = ?"},
-		{&s.insertEvent, `INSERT INTO events (id, platform, reference, customer_id, customer_reference,
-			pricing_plan_subscription_id, pricing_plan_subscription_reference, product_item_id, timestamp_s, timestamp_ns,
-			timestamp_assigned, received_s, received_ns, digest, content) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
 		{&s.bindRequest, "INSERT INTO requests (platform, key, route, digest, bound) VALUES (?, ?, ?, ?, ?)"},
 		{&s.bindEvent, "INSERT INTO request_events (request, position, event) VALUES (?, ?, (SELECT seq FROM events WHERE id = ?))"},
 		{&s.oldRequest, "SELECT id FROM requests WHERE bound < ? ORDER BY bound LIMIT 1"},
@@ -103,12 +116,28 @@ func (s *session) prepareAll() error {
 		{&s.deleteUnheld, "DELETE FROM events WHERE seq = ? AND NOT EXISTS (SELECT 1 FROM request_events WHERE event = seq)"},
 	} {
 		var err error
-		if *p.statement, err = s.prepare(p.query); err != nil {
+		if *p.statement, err = s.prepared(p.query); err != nil {
 			return err
 		}
-		s.statements = append(s.statements, *p.statement)
 	}
-	return nil
+	var err error
+	if s.insertEvents, err = s.prepareBulk(16, `INSERT INTO events (seq, id, platform, reference, customer_id, customer_reference,
+		pricing_plan_subscription_id, pricing_plan_subscription_reference, product_item_id, timestamp_s, timestamp_ns,
+		timestamp_assigned, received_s, received_ns, digest, content) VALUES `, ""); err != nil {
+		return err
+	}
+	// After a crash some of a generation are there.
+	s.mergeEntries, err = s.prepareBulk(4, "INSERT INTO lookup (kind, platform, value, seq) VALUES ", " ON CONFLICT DO NOTHING")
+	return err
+}
+
+// prepared prepares a statement that is closed with the session.
+func (s *session) prepared(query string) (statement, error) {
+	p, err := s.prepare(query)
+	if err == nil {
+		s.statements = append(s.statements, p)
+	}
+	return p, err
 }
 
 // readRecent reads the events that are not all in the table lookup.
@@ -138,19 +167,35 @@ func (s *session) readRecent(generation int) error {
 	return nil
 }
 
-// merge moves what is due of the recent events' entries into the table lookup.
-func (s *session) merge() error {
-	entries, last, through := s.recent.due()
-	for _, e := range entries {
-		if _, err := s.mergeEntry.exec(int64(e.kind), e.number, e.value, e.seq); err != nil {
-			return err
-		}
-	}
-	if last {
-		_, err := s.setMerged.exec(through)
+// finish does what a transaction has to do before its commit: insert what is
+// waiting, and merge what is due of the recent events' entries into the table
+// lookup.
+func (s *session) finish() error {
+	if err := s.flush(len(s.waiting)); err != nil {
 		return err
 	}
-	return nil
+	entries, last, through := s.recent.due()
+	err := s.mergeEntries.insert(len(entries), func(i int, set func(...driver.Value)) {
+		e := &entries[i]
+		set(int64(e.kind), e.number, e.value, e.seq)
+	})
+	if err == nil && last {
+		_, err = s.setMerged.exec(through)
+	}
+	return err
+}
+
+// committed and undone say what became of the open transaction.
+func (s *session) committed() {
+	s.recent.commit()
+	clear(s.ahead.absent)
+}
+
+func (s *session) undone() {
+	s.recent.rollback()
+	clear(s.ahead.absent)
+	clear(s.platforms)
+	s.waiting = s.waiting[:0]
 }
 
 // Close closes the connection; what was not committed is undone. SQLite keeps
@@ -254,18 +299,6 @@ func (s *session) BoundRequest(_ context.Context, platform, key string) (*charge
 	return bound, err
 }
 
-// EventByReference implements [chargeingest.Lookup].
-func (s *session) EventByReference(_ context.Context, platform, reference string) (*chargeingest.StoredEvent, error) {
-	if seq, ok := s.recent.find(platform, reference); ok {
-		return firstEvent(s.eventAt.query(seq))
-	}
-	number, err := s.platform(platform)
-	if err != nil || number == 0 {
-		return nil, err
-	}
-	return firstEvent(s.findReference.query(number, reference))
-}
-
 // firstEvent reads the first row of eventColumns, nil where there is none.
 func firstEvent(rows [][]driver.Value, err error) (*chargeingest.StoredEvent, error) {
 	events, err := scanEvents(rows, err)
@@ -295,28 +328,39 @@ func (s *session) append(b chargeingest.Batch, nextID func(time.Time) (string, e
 		if err != nil {
 			return "", err
 		}
-		seq, err := s.insert(platform, id, &b.Events[i])
-		if err == nil {
-			s.recent.add(seq, platform, b.Platform, &b.Events[i])
-		}
-		return id, err
+		seq := s.recent.next()
+		s.recent.add(seq, platform, b.Platform, &b.Events[i])
+		s.waiting = append(s.waiting, insertion{seq, platform, id, &b.Events[i]})
+		return id, nil
 	})
+	if err == nil {
+		err = s.flush(len(s.waiting) - len(s.waiting)%rowsAtOnce)
+	}
 	if err == nil && decision.BindsKey() {
 		err = s.bind(platform, b, receipt)
 	}
 	return receipt, err
 }
 
-// insert returns the place of the event.
-func (s *session) insert(platform int64, id string, e *chargeingest.NewEvent) (int64, error) {
-	return inserted(s.insertEvent.exec(id, platform, orNull(e.Reference), orNull(e.CustomerID), orNull(e.CustomerReference),
-		orNull(e.PricingPlanSubscriptionID), orNull(e.PricingPlanSubscriptionReference), e.ProductItemID,
-		e.Timestamp.Unix(), int64(e.Timestamp.Nanosecond()), e.TimestampAssigned,
-		e.ReceivedAt.Unix(), int64(e.ReceivedAt.Nanosecond()), e.Digest[:], e.Content))
+// flush inserts the first n of the events that are waiting.
+func (s *session) flush(n int) error {
+	err := s.insertEvents.insert(n, func(i int, set func(...driver.Value)) {
+		e := s.waiting[i].event
+		set(s.waiting[i].seq, s.waiting[i].id, s.waiting[i].platform,
+			orNull(e.Reference), orNull(e.CustomerID), orNull(e.CustomerReference),
+			orNull(e.PricingPlanSubscriptionID), orNull(e.PricingPlanSubscriptionReference), e.ProductItemID,
+			e.Timestamp.Unix(), int64(e.Timestamp.Nanosecond()), e.TimestampAssigned,
+			e.ReceivedAt.Unix(), int64(e.ReceivedAt.Nanosecond()), e.Digest[:], e.Content)
+	})
+	s.waiting = slices.Delete(s.waiting, 0, n)
+	return err
 }
 
 // bind keeps what a request with an idempotency key was answered with.
 func (s *session) bind(platform int64, b chargeingest.Batch, receipt chargeingest.Receipt) error {
+	if err := s.flush(len(s.waiting)); err != nil {
+		return err
+	}
 	var bound string
 	for i, o := range receipt.Outcomes {
 		bound = max(bound, o.ID, eventid.First(b.Events[i].ReceivedAt))

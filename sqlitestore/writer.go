@@ -115,6 +115,9 @@ func (w *writer) store(group []*request) {
 	}
 	answers := make([]answer, len(group))
 	err := w.transact(func(s *session) error {
+		if err := s.lookAhead(group); err != nil {
+			return err
+		}
 		for i, r := range group {
 			var conflict *chargeingest.ConflictError
 			receipt, err := w.append(s, r.batch)
@@ -211,8 +214,7 @@ func (w *writer) transact(f func(*session) error) (err error) {
 			return
 		}
 		w.trouble = err
-		clear(s.platforms)
-		s.recent.rollback()
+		s.undone()
 		known := w.undo(s) && (!committing || isUndone(err))
 		if !known || isHarmful(err) {
 			w.fail(err)
@@ -228,14 +230,14 @@ func (w *writer) transact(f func(*session) error) (err error) {
 	if err := f(s); err != nil {
 		return err
 	}
-	if err := s.merge(); err != nil {
-		return err
+	if err := guarded(s.finish); err != nil {
+		return batchError{err}
 	}
 	committing = true
 	if err := s.exec("COMMIT"); err != nil {
 		return err
 	}
-	s.recent.commit()
+	s.committed()
 	return nil
 }
 

@@ -1,0 +1,59 @@
+package sqlitestore
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest"
+)
+
+// BenchmarkAppend stores events of some 500 bytes with random references; an
+// event is an operation.
+func BenchmarkAppend(b *testing.B) {
+	for _, bm := range []struct {
+		name            string
+		callers, events int
+	}{
+		{"a lone event", 1, 1},
+		{"64 callers with an event each", 64, 1},
+		{"8 callers with 500 events each", 8, 500},
+	} {
+		b.Run(bm.name, func(b *testing.B) {
+			s, err := OpenWith(b.Context(), b.TempDir()+"/charges.db", Options{})
+			require.NoError(b, err)
+			defer func() { require.NoError(b, s.Close()) }()
+			b.ReportAllocs()
+			b.ResetTimer()
+			var wg sync.WaitGroup
+			for caller := range bm.callers {
+				wg.Go(func() {
+					random := rand.New(rand.NewPCG(1, uint64(caller)))
+					for sent := caller * bm.events; sent < b.N; sent += bm.callers * bm.events {
+						if _, err := s.Append(b.Context(), randomBatch(random, min(bm.events, b.N-sent))); err != nil {
+							b.Error(err)
+						}
+					}
+				})
+			}
+			wg.Wait()
+		})
+	}
+}
+
+func randomBatch(random *rand.Rand, events int) chargeingest.Batch {
+	b := chargeingest.Batch{Platform: "acme", Route: chargeingest.RouteBatch, Events: make([]chargeingest.NewEvent, events)}
+	for i := range b.Events {
+		e := charge(fmt.Sprintf("%016x%016x", random.Uint64(), random.Uint64()))
+		e.CustomerID = fmt.Sprintf("cust_%016d", random.IntN(5000))
+		e.Content = `{"reference":"` + e.Reference + `","description":"` + strings.Repeat("x", 400) + `"}`
+		e.Digest = sha256.Sum256([]byte(e.Content))
+		b.Events[i] = e
+	}
+	return b
+}

@@ -1,0 +1,55 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql/driver"
+	"strings"
+)
+
+// rowsAtOnce is how many rows a statement of a bulk has: what a statement costs
+// beside its rows is then little.
+const rowsAtOnce = 8
+
+// bulk is an INSERT of rows, prepared for one row and for several.
+type bulk struct {
+	columns   int
+	one, many statement
+	arguments []driver.NamedValue // used again
+}
+
+// prepareBulk prepares an INSERT, whose rows go between begin and end.
+func (s *session) prepareBulk(columns int, begin, end string) (b bulk, err error) {
+	b.columns = columns
+	row := "(?" + strings.Repeat(", ?", columns-1) + ")"
+	if b.one, err = s.prepared(begin + row + end); err != nil {
+		return b, err
+	}
+	b.many, err = s.prepared(begin + row + strings.Repeat(", "+row, rowsAtOnce-1) + end)
+	return b, err
+}
+
+// insert inserts n rows; row sets the values of one.
+func (b *bulk) insert(n int, row func(i int, set func(...driver.Value))) error {
+	for i := 0; i < n; {
+		statement, rows := b.many, rowsAtOnce
+		if n-i < rowsAtOnce {
+			statement, rows = b.one, 1
+		}
+		b.arguments = b.arguments[:0]
+		for range rows {
+			row(i, b.set)
+			i++
+		}
+		if _, err := statement.ExecContext(context.Background(), b.arguments); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// set adds the values of a row.
+func (b *bulk) set(values ...driver.Value) {
+	for _, v := range values {
+		b.arguments = append(b.arguments, driver.NamedValue{Ordinal: len(b.arguments) + 1, Value: v})
+	}
+}

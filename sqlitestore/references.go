@@ -1,0 +1,85 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql/driver"
+
+	"example.com/chargeingest"
+)
+
+// referencesAtOnce is how many references a statement looks for.
+const referencesAtOnce = 16
+
+// ahead is what was found out about the references of a transaction before they
+// are asked for one by one. Nearly all are new.
+type ahead struct {
+	absent map[reference]bool // what the table lookup does not have
+
+	platform string // of those that are to be asked for
+	values   []string
+}
+
+// lookAhead finds out which references of the batches the table lookup has.
+func (s *session) lookAhead(group []*request) error {
+	for _, r := range group {
+		if s.ahead.platform != r.batch.Platform {
+			s.ahead.platform, s.ahead.values = r.batch.Platform, s.ahead.values[:0]
+		}
+		for i := range r.batch.Events {
+			if value := r.batch.Events[i].Reference; value != "" {
+				s.ahead.values = append(s.ahead.values, value)
+			}
+			if len(s.ahead.values) == referencesAtOnce {
+				if err := s.askAhead(); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	s.ahead.values = s.ahead.values[:0] // too few to be worth it
+	return nil
+}
+
+// askAhead asks for the references that were gathered.
+func (s *session) askAhead() error {
+	platform, err := s.platform(s.ahead.platform)
+	if err != nil {
+		return err
+	}
+	arguments := []driver.Value{platform}
+	for _, value := range s.ahead.values {
+		arguments = append(arguments, value)
+		s.ahead.absent[reference{s.ahead.platform, value}] = true
+	}
+	s.ahead.values = s.ahead.values[:0]
+	rows, err := s.findReferences.query(arguments...)
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		var value string
+		if err := scan(row, &value); err != nil {
+			return err
+		}
+		delete(s.ahead.absent, reference{s.ahead.platform, value})
+	}
+	return nil
+}
+
+// EventByReference implements [chargeingest.Lookup].
+func (s *session) EventByReference(_ context.Context, platform, value string) (*chargeingest.StoredEvent, error) {
+	if seq, ok := s.recent.find(platform, value); ok {
+		if err := s.flush(len(s.waiting)); err != nil { // it may be one of them
+			return nil, err
+		}
+		return firstEvent(s.eventAt.query(seq))
+	}
+	if s.ahead.absent[reference{platform, value}] {
+		return nil, nil
+	}
+	number, err := s.platform(platform)
+	if err != nil || number == 0 {
+		return nil, err
+	}
+	return firstEvent(s.findReference.query(number, value))
+}
