@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -51,10 +52,12 @@ func reading(t *testing.T, s *Store) (end func()) {
 		})
 	}()
 	<-begun
-	return func() {
+	end = sync.OnceFunc(func() {
 		close(ending)
 		require.NoError(t, <-ended)
-	}
+	})
+	t.Cleanup(end) // before the store closes, which would wait for it
+	return end
 }
 
 // moveAway renames the database, puts another one in its place if told so, and
@@ -89,7 +92,7 @@ func TestTheLogIsStartedOver(t *testing.T) {
 		fresh(t, s, charges("acme", fmt.Sprint(i)))
 		most = max(most, frames(t, s))
 	}
-	require.Less(t, most, int64(100))
+	require.Less(t, most, int64(500), "of some 1,400")
 	require.Greater(t, setup.faults.count("PRAGMA wal_checkpoint(PASSIVE)"), 2)
 	require.Less(t, setup.faults.count("PRAGMA wal_checkpoint(PASSIVE)"), 100)
 }
@@ -107,7 +110,7 @@ func grown(t *testing.T, s *Store, most int64) {
 func draining(t *testing.T, s *Store) (yes bool) {
 	t.Helper()
 	require.NoError(t, s.writer.do(t.Context(), func() error {
-		yes = s.writer.draining
+		yes = s.writer.log.draining
 		return nil
 	}))
 	return yes
@@ -120,8 +123,10 @@ func TestReadersWithoutAGapDoNotKeepTheLogGrowing(t *testing.T) {
 	s := setup.open(t)
 	end := reading(t, s)
 	grown(t, s, 50)
-	require.True(t, draining(t, s))
-	grown(t, s, 60) // nobody waits for the reader
+	for !draining(t, s) { // a checkpoint beside the appends comes to it
+		fresh(t, s, charges("acme", ""))
+	}
+	grown(t, s, frames(t, s)+10) // nobody waits for the reader
 	next := make(chan error)
 	go func() {
 		_, err := s.List(context.Background(), chargeingest.Query{Platform: "acme", Limit: 1})
@@ -132,8 +137,9 @@ func TestReadersWithoutAGapDoNotKeepTheLogGrowing(t *testing.T) {
 	for draining(t, s) {
 		runtime.Gosched()
 	}
-	fresh(t, s, charges("acme", "a"))
-	require.Less(t, frames(t, s), int64(20), "the log was started over")
+	for frames(t, s) > 20 { // until the log is started over
+		fresh(t, s, charges("acme", ""))
+	}
 }
 
 func TestAReaderThatStaysIsReported(t *testing.T) {
@@ -163,7 +169,9 @@ func TestClosingWaitsForReaders(t *testing.T) {
 		s := setup.open(t)
 		end := reading(t, s)
 		grown(t, s, 10)
-		require.Equal(t, frames < 10, draining(t, s))
+		for frames < 10 && !draining(t, s) {
+			fresh(t, s, charges("acme", ""))
+		}
 		closed := make(chan error)
 		go func() { closed <- s.Close() }()
 		<-s.running.Done()
@@ -189,7 +197,9 @@ func TestACheckpointThatFails(t *testing.T) {
 			session := s.writer.session
 			setup.faults.on("PRAGMA wal_checkpoint(PASSIVE)", fault.code)
 			fresh(t, s, charges("acme", "a"))
-			require.Error(t, s.writer.do(t.Context(), func() error { return s.writer.trouble }))
+			for s.writer.do(t.Context(), func() error { return s.writer.trouble }) == nil {
+				runtime.Gosched() // it fails beside the appends
+			}
 			setup.faults.clear()
 			require.NoError(t, s.Ready(t.Context()))
 			require.Equal(t, fault.anew, session != s.writer.session)

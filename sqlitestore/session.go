@@ -18,6 +18,7 @@ import (
 // write-ahead log was empty and synced when the session began.
 type session struct {
 	conn
+	beside     conn        // for checkpoints while a transaction is open
 	statements []statement // all of those below
 
 	findPlatform, addPlatform  statement
@@ -62,7 +63,11 @@ func openSession(ctx context.Context, f *file) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{conn: conn{made}, platforms: make(map[string]int64)}
+	beside, err := connector.Connect(ctx)
+	if err != nil {
+		return nil, errors.Join(err, made.Close())
+	}
+	s := &session{conn: conn{made}, beside: conn{beside}, platforms: make(map[string]int64)}
 	s.ahead.absent = make(map[reference]bool)
 	err = migrate(s.conn)
 	if err == nil {
@@ -205,7 +210,7 @@ func (s *session) Close() error {
 	for _, statement := range s.statements {
 		errs = append(errs, statement.Close())
 	}
-	return errors.Join(append(errs, s.conn.Close())...)
+	return errors.Join(append(errs, s.beside.Close(), s.conn.Close())...)
 }
 
 // idGenerator continues behind the newest event.

@@ -17,7 +17,7 @@ import (
 
 // writer is the one goroutine that writes, and its connection.
 type writer struct {
-	log     *slog.Logger
+	logger  *slog.Logger
 	file    *file
 	reading *sync.RWMutex // the store's
 	ids     *eventid.Generator
@@ -33,28 +33,21 @@ type writer struct {
 	recent  *recent  // of the last session; changed with readers locked out
 	trouble error    // of the last transaction
 
-	checkpointed int64 // frames of the log at the last checkpoint
-	drainAt      int64 // frames of the log at which readers pause
-
-	// draining says that a goroutine is waiting for the last reader to end. It
-	// sends on drained once it has locked reading; the lock is the writer's then.
-	draining bool
-	drained  chan struct{}
+	log logWork
 }
 
 func newWriter(s *Store, first *session) *writer {
 	return &writer{
-		log:     s.options.Logger,
+		logger:  s.options.Logger,
 		file:    s.file,
 		reading: &s.reading,
 		most:    s.options.MaxTransactionEvents,
 		queue:   newQueue(s.options.QueueEvents),
 		jobs:    make(chan func()),
 		stopped: make(chan struct{}),
-		drained: make(chan struct{}, 1),
 		session: first,
 		recent:  first.recent,
-		drainAt: s.file.drainFrames,
+		log:     newLogWork(s.file.drainFrames),
 	}
 }
 
@@ -63,7 +56,7 @@ func newWriter(s *Store, first *session) *writer {
 func (w *writer) run() {
 	defer close(w.stopped)
 	defer func() {
-		if w.draining {
+		if w.log.draining {
 			w.lockReaders()
 			w.reading.Unlock()
 		}
@@ -76,14 +69,12 @@ func (w *writer) run() {
 			w.store(group)
 		case job := <-w.jobs:
 			job()
-		case <-w.drained:
-			w.draining = false
-			if !w.settleLog(0) {
-				w.log.Warn("sqlitestore: the write-ahead log only grows; somebody has a transaction open, such as a sqlite3 shell or a backup")
-			}
-			w.reading.Unlock()
+		case done := <-w.log.done:
+			w.checkpointed(done)
+		case <-w.log.drained:
+			w.readersEnded()
 		}
-		w.settleLog(w.file.checkpointFrames)
+		w.settleLog()
 	}
 }
 
@@ -259,11 +250,12 @@ func isUndone(err error) bool {
 // anew and its log moved into it. What the failed commit left there, and
 // whether it can be read back at all, is not known.
 func (w *writer) fail(cause error) {
-	w.log.Error("sqlitestore: writing stops until the database is opened anew", "error", cause)
+	w.logger.Error("sqlitestore: writing stops until the database is opened anew", "error", cause)
+	w.awaitCheckpoint()
 	s := w.session
 	w.session = nil
 	if err := s.Close(); err != nil {
-		w.log.Warn("sqlitestore: close after an error", "error", err)
+		w.logger.Warn("sqlitestore: close after an error", "error", err)
 	}
 }
 
@@ -283,22 +275,12 @@ func (w *writer) open() (*session, error) {
 	defer w.reading.Unlock()
 	s, err := openSession(context.Background(), w.file)
 	if err != nil {
-		w.log.Error("sqlitestore: the database cannot be opened anew", "error", err)
+		w.logger.Error("sqlitestore: the database cannot be opened anew", "error", err)
 		return nil, fmt.Errorf("open anew: %w", err)
 	}
-	w.log.Info("sqlitestore: the database was opened anew")
+	w.logger.Info("sqlitestore: the database was opened anew")
 	w.session, w.recent = s, s.recent
 	return s, nil
-}
-
-// lockReaders waits for those who read and keeps others out.
-func (w *writer) lockReaders() {
-	if !w.draining {
-		w.reading.Lock()
-		return
-	}
-	<-w.drained
-	w.draining = false
 }
 
 // ready returns nil where a transaction can be expected to succeed. After one
@@ -316,6 +298,7 @@ func (w *writer) ready() error {
 
 // release moves what it can of the log, and closes the connection.
 func (w *writer) release() error {
+	w.awaitCheckpoint()
 	s := w.session
 	if s == nil {
 		return nil
@@ -323,42 +306,4 @@ func (w *writer) release() error {
 	w.session = nil
 	_, err := s.checkpoint("PASSIVE")
 	return errors.Join(err, s.Close())
-}
-
-// settleLog moves the write-ahead log into the database where it has grown by
-// that many frames, so that the next transaction can start it over, and says
-// whether all of it is there. It does not wait for readers; they only limit
-// how far it gets.
-func (w *writer) settleLog(grown int64) bool {
-	if w.session == nil {
-		return false
-	}
-	state, err := w.session.checkpoint("NOOP")
-	if state.frames < w.checkpointed {
-		w.checkpointed = 0 // it was started over
-	}
-	if err == nil && state.frames-w.checkpointed >= grown {
-		w.checkpointed = state.frames
-		state, err = w.session.checkpoint("PASSIVE")
-	}
-	switch {
-	case err != nil:
-		w.trouble = err
-		if isHarmful(err) {
-			w.fail(fmt.Errorf("checkpoint: %w", err))
-		} else {
-			w.log.Warn("sqlitestore: the write-ahead log cannot be moved into the database", "error", err)
-		}
-	case state.settled == state.frames:
-		w.drainAt = w.file.drainFrames
-		return true
-	case state.frames >= w.drainAt && !w.draining:
-		w.drainAt = state.frames + w.file.drainFrames
-		w.draining = true
-		go func() {
-			w.reading.Lock()
-			w.drained <- struct{}{}
-		}()
-	}
-	return false
 }

@@ -1,0 +1,151 @@
+package sqlitestore
+
+import "fmt"
+
+// The write-ahead log is moved into the database, so that it can be started
+// over, in two steps. First, on a connection and a goroutine of its own, beside
+// the transactions, all that is there. Then, between two transactions, the
+// little that has come meanwhile: only a log of which nothing is left is
+// started over. So no append waits for more than that little.
+
+// logWork is what the writer knows of that. It belongs to its goroutine.
+type logWork struct {
+	// underWay says that a checkpoint runs beside the transactions; it is then
+	// sent on done.
+	underWay bool
+	done     chan checkpointed
+
+	settled int64 // frames of the log that the last checkpoint had to do with
+	drainAt int64 // frames of the log at which readers pause
+
+	// draining says that a goroutine is waiting for the last reader to end. It
+	// sends on drained once it has locked reading; the lock is the writer's then.
+	draining bool
+	drained  chan struct{}
+}
+
+// checkpointed is what came of a checkpoint.
+type checkpointed struct {
+	state logState
+	err   error
+}
+
+func newLogWork(drainAt int64) logWork {
+	return logWork{drainAt: drainAt, done: make(chan checkpointed, 1), drained: make(chan struct{}, 1)}
+}
+
+// settleLog starts a checkpoint where the log has grown enough for one.
+func (w *writer) settleLog() {
+	if w.session == nil || w.log.underWay {
+		return
+	}
+	state, err := w.session.checkpoint("NOOP")
+	if state.frames < w.log.settled {
+		w.log.settled = 0 // it was started over
+	}
+	switch {
+	case err != nil:
+		w.checkpointFailed(err)
+	case state.frames-w.log.settled >= w.file.checkpointFrames:
+		w.startCheckpoint()
+	case state.settled < state.frames:
+		w.drainReaders(state.frames)
+	}
+}
+
+func (w *writer) startCheckpoint() {
+	w.log.underWay = true
+	beside := w.session.beside
+	go func() {
+		state, err := beside.checkpoint("PASSIVE")
+		w.log.done <- checkpointed{state, err}
+	}()
+}
+
+// awaitCheckpoint waits for a checkpoint that is under way, whatever comes of it.
+func (w *writer) awaitCheckpoint() {
+	if w.log.underWay {
+		<-w.log.done
+		w.log.underWay = false
+	}
+}
+
+// checkpointed goes on from a checkpoint that ran beside the transactions.
+func (w *writer) checkpointed(done checkpointed) {
+	w.log.underWay = false
+	if done.err != nil {
+		w.checkpointFailed(done.err)
+		return
+	}
+	state, err := w.session.checkpoint("NOOP")
+	if err != nil {
+		w.checkpointFailed(err)
+		return
+	}
+	came := state.frames - done.state.frames
+	if came > w.file.checkpointFrames/4 && came < done.state.frames {
+		w.startCheckpoint() // again, for what came meanwhile, which is less
+		return
+	}
+	w.finishLog()
+}
+
+// finishLog moves the rest of the log between two transactions, and says
+// whether all of it is in the database then.
+func (w *writer) finishLog() bool {
+	state, err := w.session.checkpoint("PASSIVE")
+	if err != nil {
+		w.checkpointFailed(err)
+		return false
+	}
+	w.log.settled = state.frames
+	if state.settled < state.frames {
+		w.drainReaders(state.frames)
+		return false
+	}
+	w.log.drainAt = w.file.drainFrames
+	return true
+}
+
+func (w *writer) checkpointFailed(err error) {
+	w.trouble = err
+	if isHarmful(err) {
+		w.fail(fmt.Errorf("checkpoint: %w", err))
+	} else {
+		w.logger.Warn("sqlitestore: the write-ahead log cannot be moved into the database", "error", err)
+	}
+}
+
+// drainReaders makes the store's own readers pause where they have kept the log
+// from being started over for long. Nobody waits for them.
+func (w *writer) drainReaders(frames int64) {
+	if frames < w.log.drainAt || w.log.draining {
+		return
+	}
+	w.log.drainAt = frames + w.file.drainFrames
+	w.log.draining = true
+	go func() {
+		w.reading.Lock()
+		w.log.drained <- struct{}{}
+	}()
+}
+
+// readersEnded uses the moment in which nobody reads.
+func (w *writer) readersEnded() {
+	w.log.draining = false
+	w.awaitCheckpoint()
+	if w.session != nil && !w.finishLog() {
+		w.logger.Warn("sqlitestore: the write-ahead log only grows; somebody has a transaction open, such as a sqlite3 shell or a backup")
+	}
+	w.reading.Unlock()
+}
+
+// lockReaders waits for those who read and keeps others out.
+func (w *writer) lockReaders() {
+	if !w.log.draining {
+		w.reading.Lock()
+		return
+	}
+	<-w.log.drained
+	w.log.draining = false
+}
