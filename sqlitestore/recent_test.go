@@ -1,0 +1,201 @@
+package sqlitestore
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"example.com/chargeingest"
+)
+
+// smallGenerations is a setup that merges all the time.
+func smallGenerations(t *testing.T) setup {
+	t.Helper()
+	s := newSetup(t)
+	s.tuning.generation = 4
+	return s
+}
+
+// ofCustomer is a batch whose events have a customer by id and by reference.
+func ofCustomer(customer string, references ...string) chargeingest.Batch {
+	b := charges("acme", references...)
+	for i := range b.Events {
+		b.Events[i].CustomerID, b.Events[i].CustomerReference = customer, "ref-of-"+customer
+	}
+	return b
+}
+
+// entriesOf returns how many rows of the table lookup there are.
+func entriesOf(t *testing.T, s *Store) int64 {
+	t.Helper()
+	return value[int64](t, s, "SELECT count(*) FROM lookup")
+}
+
+// requireFound checks that each event is found by everything that leads to it.
+func requireFound(t *testing.T, s *Store, customer string, ids []string, references []string) {
+	t.Helper()
+	for _, order := range []chargeingest.Order{chargeingest.Ascending, chargeingest.Descending} {
+		want := slices.Clone(ids)
+		if order == chargeingest.Descending {
+			slices.Reverse(want)
+		}
+		for limit := range 4 {
+			for _, q := range []chargeingest.Query{{CustomerID: customer}, {CustomerReference: "ref-of-" + customer}} {
+				q.Platform, q.Order, q.Limit = "acme", order, limit+1
+				var got []string
+				for {
+					page, err := s.List(t.Context(), q)
+					require.NoError(t, err)
+					for _, e := range page.Events {
+						got = append(got, e.ID)
+					}
+					if q.After = page.Next; q.After == "" {
+						break
+					}
+				}
+				require.Equal(t, want, got, "%+v", q)
+			}
+		}
+	}
+	for i, reference := range references {
+		page, err := s.List(t.Context(), chargeingest.Query{Platform: "acme", Reference: reference, Limit: 2})
+		require.NoError(t, err)
+		require.Len(t, page.Events, 1, reference)
+		require.Equal(t, ids[i], page.Events[0].ID)
+	}
+}
+
+func TestEventsAreFoundWhereverTheirEntriesAre(t *testing.T) {
+	setup := smallGenerations(t)
+	s := setup.open(t)
+	var all []string
+	references := numbered(60)
+	for i, reference := range references {
+		all = append(all, fresh(t, s, ofCustomer("c", reference))...)
+		fresh(t, s, ofCustomer("other", ""))
+		if i%7 == 0 {
+			requireFound(t, s, "c", all, references[:i+1])
+		}
+		if i%20 == 5 { // as after a crash: a generation is merged in part
+			setup.path = crash(t, setup.path)
+			s = setup.open(t)
+			requireFound(t, s, "c", all, references[:i+1])
+		}
+	}
+	require.Greater(t, entriesOf(t, s), int64(200), "of some 300 most are merged")
+	for i, reference := range references {
+		require.Equal(t, all[i:i+1], replayed(t, s, ofCustomer("c", reference)))
+	}
+	require.Equal(t, value[int64](t, s, "SELECT count(*) FROM events"), int64(len(references)*2))
+}
+
+func TestALoneEventMergesNothing(t *testing.T) {
+	setup := newSetup(t)
+	setup.tuning.generation = 200
+	s := setup.open(t)
+	fresh(t, s, ofCustomer("c", numbered(200)...))
+	setup.faults.clear()
+	merges := func() int { return setup.faults.count("INSERT INTO lookup") }
+	for range mergeAtOnce/mergedPerEvent - 1 {
+		fresh(t, s, charges("acme", ""))
+	}
+	require.Zero(t, merges(), "too little is owed")
+	for merges() == 0 {
+		fresh(t, s, charges("acme", ""))
+	}
+	require.GreaterOrEqual(t, entriesOf(t, s), int64(mergeAtOnce))
+}
+
+func TestAMergeThatIsUndoneIsDoneAgain(t *testing.T) {
+	setup := smallGenerations(t)
+	s := setup.open(t)
+	references := numbered(40)
+	all := fresh(t, s, ofCustomer("c", references[:20]...))
+	for i := 20; i < len(references); i++ {
+		code := []resultError{sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}[i%2]
+		setup.faults.on([]string{"INSERT INTO lookup", "UPDATE merged", "COMMIT"}[i%3], code)
+		receipt, err := s.Append(t.Context(), ofCustomer("c", references[i]))
+		setup.faults.clear()
+		if err == nil { // nothing was due
+			all = append(all, receipt.Outcomes[0].ID)
+		} else {
+			all = append(all, ids(t, appended(t, s, ofCustomer("c", references[i])), false)...)
+		}
+		requireFound(t, s, "c", all, references[:i+1])
+	}
+}
+
+func TestWhatIsPrunedIsNotFoundWhereverItsEntriesAre(t *testing.T) {
+	for _, size := range []int{3, 10, 1000} {
+		t.Run(fmt.Sprint(size, " events in a generation"), func(t *testing.T) {
+			setup := newSetup(t)
+			setup.tuning.generation = size
+			s := setup.open(t)
+			references := numbered(20)
+			for _, reference := range references[:10] {
+				fresh(t, s, at(0, ofCustomer("c", reference)))
+			}
+			var kept []string
+			for _, reference := range references[10:] {
+				kept = append(kept, fresh(t, s, at(2, ofCustomer("c", reference)))...)
+			}
+			require.EqualValues(t, 10, pruned(t, s, 1))
+			requireFound(t, s, "c", kept, references[10:])
+			again := fresh(t, s, at(3, ofCustomer("c", references[:10]...)))
+			for range 2 * size { // until all is merged
+				if size > 100 {
+					break
+				}
+				fresh(t, s, at(3, charges("acme", "")))
+			}
+			requireFound(t, s, "c", append(kept, again...), append(references[10:], references[:10]...))
+			require.Zero(t, value[int64](t, s, "SELECT count(*) FROM lookup WHERE seq NOT IN (SELECT seq FROM events)"))
+			require.NoError(t, s.Close())
+			requireFound(t, setup.open(t), "c", append(kept, again...), append(references[10:], references[:10]...))
+		})
+	}
+}
+
+func TestReferencesOfABatchAreAskedForTogether(t *testing.T) {
+	setup := smallGenerations(t)
+	s := setup.open(t)
+	stored := fresh(t, s, charges("acme", numbered(40)...))
+	for range 20 { // until they are merged
+		fresh(t, s, charges("acme", ""))
+	}
+	fresh(t, s, charges("globex", "a"))
+	setup.faults.clear()
+	fresh(t, s, charges("globex", numbered(40)...))
+	require.Equal(t, 2, setup.faults.count("SELECT value FROM lookup"))
+	require.Equal(t, 8, setup.faults.count("SELECT id, content"), "the last few one by one")
+
+	outcomes := appended(t, s, charges("acme", append(numbered(40), "new-1", "new-2")...))
+	require.Equal(t, stored, ids(t, outcomes[:40], true))
+	ids(t, outcomes[40:], false)
+}
+
+func TestADatabaseOfTheFirstVersionIsTakenOver(t *testing.T) {
+	scripts, err := migrationScripts()
+	require.NoError(t, err)
+	setup := newSetup(t)
+	made(t, setup.path,
+		fmt.Sprintf("PRAGMA application_id = %d", applicationID), scripts[0], "PRAGMA user_version = 1",
+		"INSERT INTO platforms VALUES (1, 'acme')",
+		`WITH RECURSIVE series (value) AS (VALUES (1) UNION ALL SELECT value + 1 FROM series WHERE value < 20)
+		 INSERT INTO events (seq, id, platform, reference, customer_id, customer_reference, product_item_id,
+			timestamp_s, timestamp_ns, timestamp_assigned, received_s, received_ns, digest, content)
+		 SELECT value, printf('chda_%026d', value), 1, 'ref-' || (value - 1), 'c', 'ref-of-c', 'item', 0, 0, 0, 0, 0, zeroblob(32), '{}'
+		 FROM series`)
+	s := setup.open(t)
+	var all []string
+	for i := range 20 {
+		all = append(all, fmt.Sprintf("chda_%026d", i+1))
+	}
+	requireFound(t, s, "c", all, numbered(20))
+	require.EqualValues(t, 60, entriesOf(t, s))
+	all = append(all, fresh(t, s, ofCustomer("c", "new"))...)
+	requireFound(t, s, "c", all, append(numbered(20), "new"))
+}
