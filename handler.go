@@ -137,6 +137,7 @@ type Handler struct {
 	validator *validator
 	inFlight  byteBudget
 	buffers   bodyBuffers
+	deadlines deadlines
 }
 
 // New returns a handler, or an error that names the field of cfg that is wrong.

@@ -9,9 +9,6 @@ import (
 	"time"
 )
 
-// ingestTimeout bounds how long a request waits to be stored once it was read.
-const ingestTimeout = 30 * time.Second
-
 // maxKeyLength is the most characters of an idempotency key.
 const maxKeyLength = 255
 
@@ -38,8 +35,7 @@ func (h *Handler) serveIngest(x *exchange) error {
 	// The request is whole. A client that has closed its side of the connection,
 	// which ends the request's context, may still be waiting for the answer, and
 	// one that is gone will send again: neither makes an outcome unknown.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), ingestTimeout)
-	defer cancel()
+	ctx := h.deadlines.context(x.r.Context())
 	key, badKey := idempotencyKey(x.r)
 	receipt, err := h.ingest(ctx, x.platform, x.route, key, badKey, buf.Bytes())
 	if err != nil {
@@ -54,7 +50,8 @@ func (h *Handler) serveIngest(x *exchange) error {
 	if x.replayed == x.events {
 		x.header().Set("Idempotent-Replayed", "true")
 	}
-	x.answer(http.StatusCreated, ingestAnswer(x.route, receipt.Outcomes))
+	// Nothing is in the body's memory any more: the answer is written there.
+	x.answer(http.StatusCreated, ingestAnswer(buf.Bytes()[:0], x.route, receipt.Outcomes))
 	return nil
 }
 
@@ -168,13 +165,13 @@ func enumerate(fields []string) string {
 	return text
 }
 
-// ingestAnswer is the body of a 201.
-func ingestAnswer(route Route, outcomes []Outcome) []byte {
+// ingestAnswer appends the body of a 201.
+func ingestAnswer(body []byte, route Route, outcomes []Outcome) []byte {
 	size := len(`{"charge_datas":[]}`) + 1
 	for i := range outcomes {
 		size += len(outcomes[i].Content) + 80
 	}
-	body := make([]byte, 0, size)
+	body = slices.Grow(body, size)
 	if route == RouteSingle {
 		return append(appendAnswer(body, &outcomes[0].StoredEvent), '\n')
 	}

@@ -117,7 +117,7 @@ func (s *Store) Get(ctx context.Context, platform, id string) (chargeingest.Stor
 		return chargeingest.StoredEvent{}, err
 	}
 	defer unlock()
-	e := p.byID[id]
+	e := p.byID(id)
 	if e == nil {
 		return chargeingest.StoredEvent{}, chargeingest.ErrNotFound
 	}

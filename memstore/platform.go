@@ -2,7 +2,9 @@ package memstore
 
 import (
 	"context"
+	"slices"
 	"sort"
+	"strings"
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/internal/cursor"
@@ -15,7 +17,6 @@ type platform struct {
 	// here and one more.
 	events []*event
 
-	byID                map[string]*event
 	byReference         map[string]*event
 	byCustomerID        map[string][]*event
 	byCustomerReference map[string][]*event
@@ -39,7 +40,6 @@ type request struct {
 
 func newPlatform() *platform {
 	return &platform{
-		byID:                make(map[string]*event),
 		byReference:         make(map[string]*event),
 		byCustomerID:        make(map[string][]*event),
 		byCustomerReference: make(map[string][]*event),
@@ -73,7 +73,6 @@ func (p *platform) EventByReference(_ context.Context, _, reference string) (*ch
 func (p *platform) insert(e *event) {
 	p.events = append(p.events, e)
 	e.sequence = int64(len(p.events))
-	p.byID[e.id] = e
 	if e.Reference != "" {
 		p.byReference[e.Reference] = e
 	}
@@ -85,11 +84,21 @@ func (p *platform) insert(e *event) {
 	}
 }
 
+// byID returns the event with an id, nil where there is none. Ids increase in the
+// order of storing.
+func (p *platform) byID(id string) *event {
+	i, found := slices.BinarySearchFunc(p.events, id, func(e *event, id string) int { return strings.Compare(e.id, id) })
+	if !found {
+		return nil
+	}
+	return p.events[i]
+}
+
 // bind keeps what a request with an idempotency key was answered with.
 func (p *platform) bind(b chargeingest.Batch, receipt chargeingest.Receipt) {
 	r := request{route: b.Route, digest: b.Digest}
 	for i := range receipt.Outcomes {
-		r.events = append(r.events, p.byID[receipt.Outcomes[i].ID])
+		r.events = append(r.events, p.byID(receipt.Outcomes[i].ID))
 	}
 	p.requests[b.IdempotencyKey] = r
 }

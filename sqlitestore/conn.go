@@ -112,7 +112,11 @@ func (c conn) prepare(query string) (statement, error) {
 // checkpoint moves the write-ahead log into the database, as the mode says.
 func (c conn) checkpoint(mode string) (l logState, err error) {
 	defer recoverTo(&err)
-	rows, err := c.query("PRAGMA wal_checkpoint(" + mode + ")")
+	return scanLogState(c.query("PRAGMA wal_checkpoint(" + mode + ")"))
+}
+
+// scanLogState reads what a checkpoint answers.
+func scanLogState(rows [][]driver.Value, err error) (l logState, _ error) {
 	if err == nil {
 		err = scan(rows[0], &l.busy, &l.frames, &l.settled)
 	}

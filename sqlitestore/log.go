@@ -39,7 +39,7 @@ func (w *writer) settleLog() {
 	if w.session == nil || w.log.underWay {
 		return
 	}
-	state, err := w.session.checkpoint("NOOP")
+	state, err := w.session.logState()
 	if state.frames < w.log.settled {
 		w.log.settled = 0 // it was started over
 	}
@@ -77,7 +77,7 @@ func (w *writer) checkpointed(done checkpointed) {
 		w.checkpointFailed(done.err)
 		return
 	}
-	state, err := w.session.checkpoint("NOOP")
+	state, err := w.session.logState()
 	if err != nil {
 		w.checkpointFailed(err)
 		return

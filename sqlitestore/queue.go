@@ -1,6 +1,7 @@
 package sqlitestore
 
 import (
+	"runtime"
 	"slices"
 	"sync"
 
@@ -114,6 +115,22 @@ func (q *queue) victims(r *request) (victims []*request, ok bool) {
 		excess -= victim.events()
 	}
 	return victims, true
+}
+
+// gather lets others run for as long as that brings more into the queue: those
+// who are about to push would otherwise have to wait for a sync that they could
+// share. Nobody waits for somebody who is not ready to run.
+func (q *queue) gather() {
+	for before := -1; ; {
+		q.mu.Lock()
+		now := q.events
+		q.mu.Unlock()
+		if now <= before || now >= q.limit {
+			return
+		}
+		before = now
+		runtime.Gosched()
+	}
 }
 
 // take returns requests in their turns, as many as have max events together,

@@ -21,6 +21,7 @@ type session struct {
 	beside     conn        // for checkpoints while a transaction is open
 	statements []statement // all of those below
 
+	begin, commit, logSize     statement
 	findPlatform, addPlatform  statement
 	findRequest, requestEvents statement
 	findReference, eventAt     statement
@@ -102,6 +103,9 @@ func (s *session) prepareAll() error {
 		statement *statement
 		query     string
 	}{
+		{&s.begin, "BEGIN IMMEDIATE"},
+		{&s.commit, "COMMIT"},
+		{&s.logSize, "PRAGMA wal_checkpoint(NOOP)"},
 		{&s.findPlatform, "SELECT id FROM platforms WHERE name = ?"},
 		{&s.addPlatform, "INSERT INTO platforms (name) VALUES (?)"},
 		{&s.findRequest, "SELECT id, route, digest FROM requests WHERE platform = ? AND key = ?"},
@@ -226,6 +230,12 @@ func (s *session) idGenerator(entropy io.Reader) (*eventid.Generator, error) {
 		}
 	}
 	return eventid.NewGenerator(entropy, last)
+}
+
+// logState returns how the write-ahead log is, without changing it.
+func (s *session) logState() (l logState, err error) {
+	defer recoverTo(&err)
+	return scanLogState(s.logSize.query())
 }
 
 // touch writes what is there already, to see whether writing works.

@@ -65,6 +65,7 @@ func (w *writer) run() {
 		select {
 		case <-w.queue.ready:
 			var group []*request
+			w.queue.gather()
 			group, open = w.queue.take(w.most)
 			w.store(group)
 		case job := <-w.jobs:
@@ -215,7 +216,7 @@ func (w *writer) transact(f func(*session) error) (err error) {
 		}
 	}()
 	defer recoverTo(&err) // before the transaction is undone
-	if err := s.exec("BEGIN IMMEDIATE"); err != nil {
+	if _, err := s.begin.exec(); err != nil {
 		return err
 	}
 	if err := f(s); err != nil {
@@ -225,7 +226,7 @@ func (w *writer) transact(f func(*session) error) (err error) {
 		return batchError{err}
 	}
 	committing = true
-	if err := s.exec("COMMIT"); err != nil {
+	if _, err := s.commit.exec(); err != nil {
 		return err
 	}
 	s.committed()
