@@ -85,7 +85,7 @@ func TestContentIsKeptByteForByte(t *testing.T) {
 		one, err := s.Get(t.Context(), "acme", outcomes[i].ID)
 		require.NoError(t, err)
 		for _, e := range []chargeingest.StoredEvent{outcomes[i].StoredEvent, page.Events[i], one} {
-			require.True(t, sent.Content == e.Content, "event %d", i)
+			require.Equal(t, sent.Content, e.Content, "event %d", i)
 			require.Equal(t, sent.Digest, e.Digest)
 			require.Equal(t, sent.TimestampAssigned, e.TimestampAssigned)
 		}
