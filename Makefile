@@ -1,7 +1,7 @@
 # The commands that people type; `make check` is what .ci/run does, less the
 # installing and the fuzzing.
 
-.PHONY: run test race lint cover fuzz check
+.PHONY: run test race lint cover fuzz bench check
 
 run:
 	go run ./example
@@ -15,6 +15,7 @@ race:
 lint:
 	golangci-lint run ./...
 	cd example && golangci-lint run ./...
+	cd bench && golangci-lint run ./...
 
 # Statement coverage of the packages that keep the events.
 cover:
@@ -26,5 +27,9 @@ TARGET ?= FuzzBody
 TIME ?= 1m
 fuzz:
 	go test -run '^$$' -fuzz '^$(TARGET)$$' -fuzztime $(TIME) -fuzzminimizetime 10x .
+
+# The whole against baselines; writes bench/chart.svg.
+bench:
+	go run ./bench
 
 check: lint test race

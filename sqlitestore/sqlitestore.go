@@ -8,6 +8,10 @@
 // synced once, so that many requests at a time cost little more than one.
 // Platforms take turns while they wait.
 //
+// What the newest events are found by, some ten thousand, is kept in memory, some
+// ten megabytes, and written in the order of keys later; opening a database reads
+// it from them.
+//
 // One process, and one [Store] of it, has a database at a time; a lock file
 // beside the database (its path and ".lock", which stays there) sees to that.
 // Anybody else may read: the sqlite3 shell finds a view charge_events_view with
