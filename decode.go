@@ -23,8 +23,13 @@ type decoder struct {
 	// they are escaped there.
 	text string
 
-	input   bytes.Buffer // what Decoder reads
-	strings []string     // what pointers to strings point into
+	input bytes.Buffer // what Decoder reads
+
+	// What the events of a body are made of. It is used again for the next.
+	events  []ChargeEvent
+	strings []string
+	values  []Value
+	amounts []Amount
 
 	// keepID reads id instead of skipping it, for answers of the endpoint.
 	keepID bool
@@ -48,9 +53,13 @@ func newDecoder(text []byte) *decoder {
 	return d
 }
 
-// reset begins with another text. Nothing that was read is part of its memory.
+// reset begins with another text. Nothing that was read is part of the text's
+// memory, but the events of the last one are gone.
 func (d *decoder) reset(text []byte, options ...jsontext.Options) {
-	*d = decoder{Decoder: d.Decoder, text: string(text), input: *bytes.NewBuffer(text)}
+	*d = decoder{
+		Decoder: d.Decoder, text: string(text), input: *bytes.NewBuffer(text),
+		events: d.events[:0], strings: d.strings[:0], values: d.values[:0], amounts: d.amounts[:0],
+	}
 	if d.Decoder == nil {
 		d.Decoder = jsontext.NewDecoder(&d.input, options...)
 	} else {
@@ -142,12 +151,18 @@ func (d *decoder) required(dst *string) (err error) {
 
 // optional reads a string that may be absent and is not nullable.
 func (d *decoder) optional(dst **string) error {
-	if len(d.strings) == cap(d.strings) {
-		d.strings = make([]string, 0, 16) // the pointers keep the full one
-	}
-	d.strings = append(d.strings, "")
-	*dst = &d.strings[len(d.strings)-1]
+	*dst = place(&d.strings)
 	return d.required(*dst)
+}
+
+// place returns the place of one more entry, zero. A chunk that is full makes
+// way for a larger one; pointers into it keep it.
+func place[T any](chunk *[]T) *T {
+	if len(*chunk) == cap(*chunk) {
+		*chunk = make([]T, 0, min(2*cap(*chunk)+1, 64))
+	}
+	*chunk = append(*chunk, *new(T))
+	return &(*chunk)[len(*chunk)-1]
 }
 
 // nullable reads a string or null.
@@ -177,24 +192,23 @@ func (d *decoder) readOnly() error {
 	return d.SkipValue()
 }
 
-// batch reads {"charge_datas": […]}, of the events no more than most. A member
+// batch reads {"charge_datas": […]} into d.events, of them no more than most. A member
 // beside charge_datas is a misfit under every setting: it has no event that it
 // could be kept with.
-func (d *decoder) batch(most int) (events []ChargeEvent, err error) {
-	err = d.object(func(name string) error {
+func (d *decoder) batch(most int) error {
+	return d.object(func(name string) error {
 		if name != batchMember || d.PeekKind() == 'n' {
 			return d.skipMisfit()
 		}
 		_, err := d.list(func() error {
-			if len(events) == most {
+			if len(d.events) == most {
 				return d.skipMisfit()
 			}
-			events = append(events, ChargeEvent{})
-			return d.event(&events[len(events)-1])
+			d.events = append(d.events, ChargeEvent{})
+			return d.event(&d.events[len(d.events)-1])
 		})
 		return err
 	})
-	return events, err
 }
 
 func (d *decoder) event(ev *ChargeEvent) error {
@@ -224,7 +238,7 @@ func (d *decoder) event(ev *ChargeEvent) error {
 		case "description":
 			return d.nullable(&ev.Description)
 		case "value":
-			ev.Value = new(Value)
+			ev.Value = place(&d.values)
 			return d.value(ev.Value)
 		case "period":
 			ev.Period = new(Period)
@@ -254,7 +268,7 @@ func (d *decoder) value(v *Value) error {
 		case "number":
 			return d.nullable(&v.Number)
 		case "amount":
-			v.Amount = new(Amount)
+			v.Amount = place(&d.amounts)
 			return d.amount(v.Amount)
 		case "count":
 			return d.nullable(&v.Count)

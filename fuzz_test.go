@@ -39,7 +39,7 @@ func fuzzValidators(tb testing.TB) map[string]*validator {
 func requireTwoPathsAgree(t *testing.T, v *validator, body []byte, route Route) {
 	t.Helper()
 	verdict := v.judge(body, route, fuzzNow)
-	events, fit, sure := v.decode(body, route, fuzzNow)
+	events, fit, sure := v.decode(new(decoder), body, route, fuzzNow)
 	if sure {
 		require.NoError(t, verdict, "the fast accept took what the schema rejects")
 	}
@@ -47,7 +47,7 @@ func requireTwoPathsAgree(t *testing.T, v *validator, body []byte, route Route) 
 		require.True(t, fit, "the schema accepts what the decoder cannot read")
 		requireSameEvents(t, body, route, events)
 	}
-	got, err := v.validate(context.Background(), body, route, fuzzNow)
+	got, err := v.validate(context.Background(), new(decoder), body, route, fuzzNow)
 	if verdict != nil {
 		require.Equal(t, verdict, err)
 		var e *Error

@@ -73,7 +73,7 @@ func idempotencyKey(r *http.Request) (string, []Violation) {
 // ingest takes a body from its bytes to its receipt.
 func (h *Handler) ingest(ctx context.Context, platform string, route Route, key string, wrong []Violation, body []byte) (Receipt, error) {
 	now := h.cfg.Now()
-	events, err := h.validator.validate(ctx, body, route, now)
+	records, err := h.records(ctx, route, now, body)
 	var invalid *Error
 	if len(wrong) > 0 && (err == nil || errors.As(err, &invalid) && len(invalid.Violations) > 0) {
 		if invalid != nil {
@@ -86,8 +86,7 @@ func (h *Handler) ingest(ctx context.Context, platform string, route Route, key 
 	}
 	b := Batch{
 		Platform: platform, Route: route, IdempotencyKey: key,
-		// What is in the events is not in the body's memory any more.
-		Duplicates: h.cfg.Duplicates, Events: newEvents(events, now, body[:0]),
+		Duplicates: h.cfg.Duplicates, Events: records,
 	}
 	if key != "" {
 		b.Digest = requestDigest(route, b.Events)
@@ -100,6 +99,18 @@ func (h *Handler) ingest(ctx context.Context, platform string, route Route, key 
 		return Receipt{}, errors.New("store returned a receipt of another length than the batch")
 	}
 	return receipt, nil
+}
+
+// records are the events of a body, validated. They are not part of its memory,
+// which is written over.
+func (h *Handler) records(ctx context.Context, route Route, now time.Time, body []byte) ([]NewEvent, error) {
+	decoder := h.validator.decoder()
+	defer h.validator.release(decoder)
+	events, err := h.validator.validate(ctx, decoder, body, route, now)
+	if err != nil {
+		return nil, err
+	}
+	return newEvents(events, now, body[:0]), nil
 }
 
 // appendError is the answer to a store that did not take a batch.

@@ -21,8 +21,9 @@ func BenchmarkDecodeAndCheck(b *testing.B) {
 	body := []byte(benchmarkEvent)
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
+	d := new(decoder)
 	for b.Loop() {
-		if _, _, sure := v.decode(body, RouteSingle, fuzzNow); !sure {
+		if _, _, sure := v.decode(d, body, RouteSingle, fuzzNow); !sure {
 			b.Fatal("the fast accept is not sure")
 		}
 	}
@@ -46,7 +47,7 @@ func BenchmarkSchema(b *testing.B) {
 func BenchmarkEncode(b *testing.B) {
 	v, err := newValidator(1000, false, crossRules{})
 	require.NoError(b, err)
-	events, _, sure := v.decode([]byte(benchmarkEvent), RouteSingle, fuzzNow)
+	events, _, sure := v.decode(new(decoder), []byte(benchmarkEvent), RouteSingle, fuzzNow)
 	require.True(b, sure)
 	b.ReportAllocs()
 	var scratch [4096]byte

@@ -92,9 +92,10 @@ func memberOrder(text string) (map[string]int, error) {
 }
 
 // validate returns the events of a body received at now. An error that is an
-// *Error is the answer to the client.
-func (v *validator) validate(ctx context.Context, body []byte, route Route, now time.Time) ([]ChargeEvent, error) {
-	events, fit, sure := v.decode(body, route, now)
+// *Error is the answer to the client. The events are the decoder's until it is
+// used again.
+func (v *validator) validate(ctx context.Context, d *decoder, body []byte, route Route, now time.Time) ([]ChargeEvent, error) {
+	events, fit, sure := v.decode(d, body, route, now)
 	if sure {
 		return events, nil
 	}
@@ -113,26 +114,37 @@ func (v *validator) validate(ctx context.Context, body []byte, route Route, now 
 	return events, nil
 }
 
-// decode is the fast way. The events are whole where fit is true; they are
-// valid beyond doubt where sure is.
-func (v *validator) decode(body []byte, route Route, now time.Time) (events []ChargeEvent, fit, sure bool) {
-	d, ok := v.decoders.Get().(*decoder)
-	if !ok {
-		d = new(decoder)
+// decoder returns one for validate; release makes it available again.
+func (v *validator) decoder() *decoder {
+	if d, ok := v.decoders.Get().(*decoder); ok {
+		return d
 	}
-	defer v.decoders.Put(d)
+	return new(decoder)
+}
+
+func (v *validator) release(d *decoder) {
+	const keep = 16
+	if cap(d.events) > keep {
+		d.events = nil
+	}
+	v.decoders.Put(d)
+}
+
+// decode is the fast way. The events are whole where fit is true, until the
+// decoder is used again; they are valid beyond doubt where sure is.
+func (v *validator) decode(d *decoder, body []byte, route Route, now time.Time) (events []ChargeEvent, fit, sure bool) {
 	// It looks itself for names that are there twice, among those that the
 	// contract has. Where there are others the schema is asked, and the
 	// tokenizer of its tree refuses them.
 	d.reset(body, jsontext.AllowDuplicateNames(true))
 	var err error
 	if route == RouteSingle {
-		events = make([]ChargeEvent, 1)
-		err = d.event(&events[0])
+		d.events = append(d.events, ChargeEvent{})
+		err = d.event(&d.events[0])
 	} else {
-		events, err = d.batch(v.maxEvents)
+		err = d.batch(v.maxEvents)
 	}
-	if err != nil || !d.atEnd() || d.misfit {
+	if events = d.events; err != nil || !d.atEnd() || d.misfit {
 		return nil, false, false
 	}
 	sure = !d.unsure && len(events) > 0
