@@ -51,7 +51,7 @@ func defaultTuning() tuning {
 		busyTimeout:      "5000",
 		checkpointFrames: 1000,
 		drainFrames:      16_000,
-		generation:       16_000,
+		generation:       12_000,
 	}
 }
 
