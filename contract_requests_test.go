@@ -224,6 +224,9 @@ func TestTheBodyIsOneJSONObjectInUTF8(t *testing.T) {
 		"a name twice in a read-only":      event(`"id":{"a":[{"b":1,"b":2}]}`),
 		"a name twice in an unknown one":   event(`"unknown":{"a":{"b":1,"b":2}}`),
 		"an unknown name twice":            event(`"unknown":1`, `"unknown":1`),
+		"every name, and one twice": event(`"customer_id":null,"customer_reference":null,"pricing_plan_subscription_id":null,` +
+			`"pricing_plan_subscription_reference":null,"pricing_plan_subscription_selector":{},"reference":"a","description":null,` +
+			`"value":{},"period":{},"timestamp":null,"id":null,"object_type":null,"reference":"b"`),
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, f := range fixtures {

@@ -43,5 +43,11 @@ type boundContext struct {
 	values context.Context
 }
 
-// Value implements [context.Context].
-func (c boundContext) Value(key any) any { return c.values.Value(key) }
+// Value implements [context.Context]. What a context says of its own end comes
+// first.
+func (c boundContext) Value(key any) any {
+	if v := c.Context.Value(key); v != nil {
+		return v
+	}
+	return c.values.Value(key)
+}

@@ -90,8 +90,8 @@ func (d *decoder) object(member func(name string) error) error {
 	if _, err := d.ReadToken(); err != nil {
 		return err
 	}
-	// As many names as an object of the contract has. One that is beyond is
-	// behind one that the contract does not name: the schema will be asked.
+	// As many names as the contract has for an object. One that is beyond is
+	// there twice, or beside one that the contract does not name.
 	var seen [16]string
 	for n := 0; d.PeekKind() == '"'; n++ {
 		name, err := d.token()
@@ -101,6 +101,8 @@ func (d *decoder) object(member func(name string) error) error {
 		if n < len(seen) {
 			d.misfit = d.misfit || slices.Contains(seen[:n], name)
 			seen[n] = name
+		} else {
+			d.unsure = true
 		}
 		if err := member(name); err != nil {
 			return err

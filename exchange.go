@@ -39,6 +39,7 @@ type exchange struct {
 	replayed  int
 	bytes     int64
 	status    int
+	broken    bool // the answer could not be written
 
 	// values are those of the headers that every answer has.
 	values [3]string
@@ -137,7 +138,8 @@ func (x *exchange) answer(status int, body []byte) {
 	x.w.WriteHeader(status)
 	if x.r.Method != http.MethodHead {
 		// A client that is gone gets nothing; it will ask again.
-		_, _ = x.w.Write(body)
+		_, err := x.w.Write(body)
+		x.broken = err != nil
 	}
 }
 

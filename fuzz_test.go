@@ -106,6 +106,8 @@ func FuzzBody(f *testing.F) {
 		strings.Replace(fuzzEvent, `"value":{`, `"value":{"extra":{"deep":[1,2,{"a":null}]},`, 1),
 		strings.Replace(fuzzEvent, `"id":null`, `"id":{"a":[1]}`, 1), fuzzEvent + fuzzEvent, "\ufeff{}", `{"a":"\ud800"}`,
 		strings.Replace(batch, `{"charge_datas"`, `{"charge_datas.0":1,"charge_datas"`, 1),
+		strings.Replace(fuzzEvent, `"object_type":"x"`, `"object_type":"x","reference":"r-2"`, 1), // all names and one again
+		strings.Replace(batch, `"object_type":"x"`, `"object_type":"x","reference":"r-2"`, 1),
 	} {
 		f.Add([]byte(seed))
 	}

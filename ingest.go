@@ -24,7 +24,12 @@ func (h *Handler) serveIngest(x *exchange) error {
 	}
 	defer func() { h.inFlight.give(size) }()
 	buf := h.buffers.get()
-	defer h.buffers.put(buf)
+	defer func() {
+		// After an error of HTTP/2 somebody may still be reading the answer.
+		if !x.broken {
+			h.buffers.put(buf)
+		}
+	}()
 	if err := h.readBody(x, gzipped, buf); err != nil {
 		return err
 	}

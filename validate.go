@@ -123,11 +123,10 @@ func (v *validator) decoder() *decoder {
 }
 
 func (v *validator) release(d *decoder) {
-	const keep = 16
-	if cap(d.events) > keep {
-		d.events = nil
+	const events, bytes = 16, 64 << 10
+	if cap(d.events) <= events && len(d.text) <= bytes {
+		v.decoders.Put(d)
 	}
-	v.decoders.Put(d)
 }
 
 // decode is the fast way. The events are whole where fit is true, until the

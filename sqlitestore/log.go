@@ -15,6 +15,7 @@ type logWork struct {
 	underWay bool
 	done     chan checkpointed
 
+	came    int64 // frames that came while the last checkpoint ran; 0 for none yet
 	settled int64 // frames of the log that the last checkpoint had to do with
 	drainAt int64 // frames of the log at which readers pause
 
@@ -82,12 +83,24 @@ func (w *writer) checkpointed(done checkpointed) {
 		w.checkpointFailed(err)
 		return
 	}
-	came := state.frames - done.state.frames
-	if came > w.file.checkpointFrames/4 && came < done.state.frames {
-		w.startCheckpoint() // again, for what came meanwhile, which is less
-		return
+	if w.log.again(state.frames-done.state.frames, w.file.checkpointFrames/4) {
+		w.startCheckpoint()
+	} else {
+		w.finishLog()
 	}
-	w.finishLog()
+}
+
+// again says whether to move what came during a checkpoint beside the
+// transactions, too: it is more than a little, and each time less than half of
+// what came the time before.
+func (l *logWork) again(came, little int64) bool {
+	last := l.came
+	l.came = 0
+	if came <= little || last > 0 && came > last/2 {
+		return false
+	}
+	l.came = came
+	return true
 }
 
 // finishLog moves the rest of the log between two transactions, and says

@@ -207,3 +207,17 @@ func TestACheckpointThatFails(t *testing.T) {
 		})
 	}
 }
+
+func TestACheckpointIsRepeatedOnlyWhileThereIsLessEachTime(t *testing.T) {
+	l := newLogWork(0)
+	var repeated []bool
+	for _, came := range []int64{
+		1000, 400, 150, 80, // less and less, then little
+		1000, 1000, // never less
+		1000, 501, // not half
+		100, // little at once
+	} {
+		repeated = append(repeated, l.again(came, 100))
+	}
+	require.Equal(t, []bool{true, true, true, false, true, false, true, false, false}, repeated)
+}

@@ -100,6 +100,7 @@ func (s *session) pruneEvents(after, before string) (gone []int64, last string, 
 // deleteEvents deletes those of the events that no key holds, and returns their
 // places.
 func (s *session) deleteEvents(events []place) (gone []int64, err error) {
+	s.deleted = true
 	for _, e := range events {
 		result, err := s.deleteUnheld.exec(e.seq)
 		if err != nil {

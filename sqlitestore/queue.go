@@ -120,12 +120,12 @@ func (q *queue) victims(r *request) (victims []*request, ok bool) {
 // gather lets others run for as long as that brings more into the queue: those
 // who are about to push would otherwise have to wait for a sync that they could
 // share. Nobody waits for somebody who is not ready to run.
-func (q *queue) gather() {
+func (q *queue) gather(enough int) {
 	for before := -1; ; {
 		q.mu.Lock()
 		now := q.events
 		q.mu.Unlock()
-		if now <= before || now >= q.limit {
+		if now <= before || now >= enough {
 			return
 		}
 		before = now

@@ -157,7 +157,8 @@ func (r *recent) commit() {
 	added := len(r.young.events) - r.committed
 	r.committed = len(r.young.events)
 	if added > 0 {
-		r.newest = r.young.last()
+		// When a database is opened, a newer one may have been pruned.
+		r.newest = max(r.newest, r.young.last())
 	}
 	if r.aging {
 		r.owed += mergedPerEvent*added - r.merging

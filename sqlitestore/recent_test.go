@@ -199,3 +199,61 @@ func TestADatabaseOfTheFirstVersionIsTakenOver(t *testing.T) {
 	all = append(all, fresh(t, s, ofCustomer("c", "new"))...)
 	requireFound(t, s, "c", all, append(numbered(20), "new"))
 }
+
+func TestAPlaceIsNeverUsedTwiceThoughTheNewestEventIsGone(t *testing.T) {
+	setup := newSetup(t)
+	s := setup.open(t)
+	fresh(t, s, at(0, charges("acme", "a")))
+	fresh(t, s, at(0, charges("acme", "b")))
+	q := chargeingest.Query{Platform: "acme", Order: chargeingest.Ascending, Limit: 10}
+	page, err := s.List(t.Context(), q)
+	require.NoError(t, err)
+	replayed(t, s, at(2, keyed("key", charges("acme", "a")))) // it holds a
+	require.EqualValues(t, 1, pruned(t, s, 1))                // b goes
+	require.NoError(t, s.Close())
+
+	s = setup.open(t)
+	q.After = page.Position
+	page, err = s.List(t.Context(), q)
+	require.NoError(t, err)
+	require.Empty(t, page.Events)
+	id := fresh(t, s, at(3, charges("acme", "c")))[0]
+	page, err = s.List(t.Context(), q)
+	require.NoError(t, err)
+	require.Len(t, page.Events, 1)
+	require.Equal(t, id, page.Events[0].ID)
+}
+
+func TestAStoreThatIsOpenedOftenMergesInTheEnd(t *testing.T) {
+	setup := newSetup(t)
+	setup.tuning.generation = 100
+	var all, references []string
+	for life := range 12 {
+		s := setup.open(t)
+		require.Less(t, len(s.writer.recent.young.events)+len(s.writer.recent.old.events), 260)
+		for i := range 60 {
+			references = append(references, fmt.Sprint("r-", life, "-", i))
+		}
+		all = append(all, fresh(t, s, ofCustomer("c", references[60*life:]...))...)
+		page, err := s.List(t.Context(), chargeingest.Query{Platform: "acme", CustomerID: "c", Order: chargeingest.Ascending, Limit: 1000})
+		require.NoError(t, err)
+		require.Len(t, page.Events, len(all))
+		require.Equal(t, all, replayed(t, s, ofCustomer("c", references...)))
+		require.NoError(t, s.Close())
+	}
+}
+
+func TestPruningMergesNothingOfWhatItDeletes(t *testing.T) {
+	setup := newSetup(t)
+	setup.tuning.generation = 280
+	s := setup.open(t)
+	fresh(t, s, at(0, ofCustomer("c", numbered(280)...)))
+	for range mergeAtOnce/mergedPerEvent - 1 { // as much as owes nothing yet
+		fresh(t, s, at(2, charges("acme", "")))
+	}
+	require.EqualValues(t, 280, pruned(t, s, 1))
+	for entriesOf(t, s) > 0 {
+		fresh(t, s, at(2, charges("acme", "")))
+	}
+	require.Zero(t, value[int64](t, s, "SELECT count(*) FROM lookup WHERE seq NOT IN (SELECT seq FROM events)"))
+}

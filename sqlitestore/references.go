@@ -21,6 +21,7 @@ type ahead struct {
 
 // lookAhead finds out which references of the batches the table lookup has.
 func (s *session) lookAhead(group []*request) error {
+	s.ahead.values = s.ahead.values[:0]
 	for _, r := range group {
 		if s.ahead.platform != r.batch.Platform {
 			s.ahead.platform, s.ahead.values = r.batch.Platform, s.ahead.values[:0]
@@ -36,8 +37,7 @@ func (s *session) lookAhead(group []*request) error {
 			}
 		}
 	}
-	s.ahead.values = s.ahead.values[:0] // too few to be worth it
-	return nil
+	return nil // the last ones are too few to be worth it
 }
 
 // askAhead asks for the references that were gathered.

@@ -38,6 +38,9 @@ type session struct {
 	// recent is what the newest events are found by.
 	recent *recent
 
+	// deleted says that the open transaction deleted events.
+	deleted bool
+
 	insertEvents, mergeEntries bulk
 
 	// waiting are events of the open transaction that are not inserted yet.
@@ -111,7 +114,7 @@ func (s *session) prepareAll() error {
 		{&s.findRequest, "SELECT id, route, digest FROM requests WHERE platform = ? AND key = ?"},
 		{&s.requestEvents, "SELECT " + eventColumns + " FROM request_events JOIN events ON seq = event WHERE request = ? ORDER BY position"},
 		{&s.findReference, "SELECT " + eventColumns + " FROM lookup CROSS JOIN events USING (seq) " +
-			"WHERE kind = " + fmt.Sprint(int(byReference)) + " AND lookup.platform = ? AND value = ?"},
+			"WHERE kind = " + fmt.Sprint(int(byReference)) + " AND lookup.platform = ? AND value = ? AND reference = value"},
 		{&s.findReferences, "SELECT value FROM lookup WHERE kind = " + fmt.Sprint(int(byReference)) +
 			" AND platform = ? AND value IN (?" + strings.Repeat(", ?", referencesAtOnce-1) + ")"},
 		{&s.eventAt, "SELECT " + eventColumns + " FROM events WHERE seq = ?"},
@@ -172,8 +175,39 @@ func (s *session) readRecent(generation int) error {
 		}
 		s.recent.young.add(e)
 	}
+	if len(rows) >= 2*generation {
+		return s.mergeAll()
+	}
 	s.recent.commit()
 	return nil
+}
+
+// mergeAll merges all events that were read. They are more than a store leaves
+// behind that finishes what it begins: it is opened often, perhaps, and takes
+// little in each time, and would have more of them every time.
+func (s *session) mergeAll() error {
+	events := s.recent.young.events
+	if _, err := s.begin.exec(); err != nil {
+		return err
+	}
+	if err := s.insertEntries(entries(events)); err != nil {
+		return err
+	}
+	if _, err := s.setMerged.exec(events[len(events)-1].seq); err != nil {
+		return err
+	}
+	if _, err := s.commit.exec(); err != nil {
+		return err
+	}
+	s.recent = newRecent(s.recent.size, s.recent.newest)
+	return nil
+}
+
+func (s *session) insertEntries(list []entry) error {
+	return s.mergeEntries.insert(len(list), func(i int, set func(...driver.Value)) {
+		e := &list[i]
+		set(int64(e.kind), e.number, e.value, e.seq)
+	})
 }
 
 // finish does what a transaction has to do before its commit: insert what is
@@ -183,11 +217,11 @@ func (s *session) finish() error {
 	if err := s.flush(len(s.waiting)); err != nil {
 		return err
 	}
+	if s.deleted {
+		return nil // some of what is due may be theirs
+	}
 	entries, last, through := s.recent.due()
-	err := s.mergeEntries.insert(len(entries), func(i int, set func(...driver.Value)) {
-		e := &entries[i]
-		set(int64(e.kind), e.number, e.value, e.seq)
-	})
+	err := s.insertEntries(entries)
 	if err == nil && last {
 		_, err = s.setMerged.exec(through)
 	}
@@ -197,11 +231,13 @@ func (s *session) finish() error {
 // committed and undone say what became of the open transaction.
 func (s *session) committed() {
 	s.recent.commit()
+	s.deleted = false
 	clear(s.ahead.absent)
 }
 
 func (s *session) undone() {
 	s.recent.rollback()
+	s.deleted = false
 	clear(s.ahead.absent)
 	clear(s.platforms)
 	s.waiting = s.waiting[:0]

@@ -65,7 +65,7 @@ func (w *writer) run() {
 		select {
 		case <-w.queue.ready:
 			var group []*request
-			w.queue.gather()
+			w.queue.gather(w.most)
 			group, open = w.queue.take(w.most)
 			w.store(group)
 		case job := <-w.jobs:
