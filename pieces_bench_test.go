@@ -43,8 +43,8 @@ func BenchmarkSchema(b *testing.B) {
 	}
 }
 
-// BenchmarkEncode makes the stored content and its digest.
-func BenchmarkEncode(b *testing.B) {
+// BenchmarkEncodeAndDigest makes the stored content and its digest.
+func BenchmarkEncodeAndDigest(b *testing.B) {
 	v, err := newValidator(1000, false, crossRules{})
 	require.NoError(b, err)
 	events, _, sure := v.decode(new(decoder), []byte(benchmarkEvent), RouteSingle, fuzzNow)
@@ -54,6 +54,18 @@ func BenchmarkEncode(b *testing.B) {
 	for b.Loop() {
 		if rec := newEvents(events, fuzzNow, scratch[:0])[0]; rec.Content == "" {
 			b.Fatal("no content")
+		}
+	}
+}
+
+// BenchmarkRequestDigest makes the fingerprint of a batch of 500 events with an
+// idempotency key out of theirs.
+func BenchmarkRequestDigest(b *testing.B) {
+	events := make([]NewEvent, 500)
+	b.ReportAllocs()
+	for b.Loop() {
+		if requestDigest(RouteBatch, events) == (Digest{}) {
+			b.Fatal("no digest")
 		}
 	}
 }

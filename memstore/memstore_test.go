@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 	"time"
 
@@ -161,4 +162,19 @@ func TestACursorBeyondTheEndIsBad(t *testing.T) {
 	require.ErrorIs(t, err, chargeingest.ErrBadCursor)
 	_, err = long.List(t.Context(), q)
 	require.NoError(t, err)
+}
+
+// BenchmarkAppend stores events with references of their own; an event is an
+// operation.
+func BenchmarkAppend(b *testing.B) {
+	s := memstore.New()
+	batch := charges(1)
+	b.ReportAllocs()
+	for i := range b.N {
+		batch.Events = []chargeingest.NewEvent{batch.Events[0]}
+		batch.Events[0].Reference = strconv.Itoa(i)
+		if _, err := s.Append(b.Context(), batch); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
