@@ -34,6 +34,11 @@ type decoder struct {
 	// keepID reads id instead of skipping it, for answers of the endpoint.
 	keepID bool
 
+	// knownOnly ends the reading at a member that the contract does not name:
+	// the schema rejects the body then, whatever comes, and a hostile one has
+	// hundreds of thousands.
+	knownOnly bool
+
 	// misfit is set where a value did not fit the struct: of another type,
 	// null where the contract has no null, or there twice. The schema, or the
 	// builder of the tree for it, must reject it.
@@ -44,6 +49,8 @@ type decoder struct {
 	// ones that hold something unusual.
 	unsure bool
 }
+
+var errUnknownMember = errors.New("a member that the contract does not name")
 
 // newDecoder returns a decoder whose tokenizer refuses names that are there
 // twice, wherever they are.
@@ -178,6 +185,9 @@ func (d *decoder) nullable(dst **string) error {
 
 // extra reads a member that the contract does not name.
 func (d *decoder) extra(name string, members *[]Member) error {
+	if d.knownOnly {
+		return errUnknownMember
+	}
 	d.unsure = true
 	v, err := d.ReadValue()
 	if err == nil {

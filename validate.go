@@ -136,6 +136,7 @@ func (v *validator) decode(d *decoder, body []byte, route Route, now time.Time) 
 	// contract has. Where there are others the schema is asked, and the
 	// tokenizer of its tree refuses them.
 	d.reset(body, jsontext.AllowDuplicateNames(true))
+	d.knownOnly = !v.keepUnknown
 	var err error
 	if route == RouteSingle {
 		d.events = append(d.events, ChargeEvent{})
