@@ -130,6 +130,13 @@ func tooLargeError(limit int64) *Error {
 	return e
 }
 
+func answerTooLargeError(cause error) *Error {
+	e := newError(CodeBadRequest, fmt.Sprintf("the stored events that this batch repeats are more than %d bytes; nothing was stored, send fewer of them at once", maxOthersBytes))
+	e.Status = http.StatusRequestEntityTooLarge
+	e.cause = cause
+	return e
+}
+
 // Bounds of an error answer.
 const (
 	maxViolations  = 100

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -173,6 +174,42 @@ func TestAcceptAllAnswersTheOriginalInBothCases(t *testing.T) {
 		f.post(t, eventPath, event(), "Idempotency-Key: k").requireStored(t)
 		a := f.post(t, eventPath, event(`"description":"other"`), "Idempotency-Key: k")
 		a.requireError(t, http.StatusConflict, "IDEMPOTENCY_CHECK_FAILED", "Idempotency-Key")
+	})
+}
+
+// TestAcceptAllAnswersNoMoreThanItCanHold sends small events in the places of
+// large ones: under this setting nothing of the request bounds the answer.
+func TestAcceptAllAnswersNoMoreThanItCanHold(t *testing.T) {
+	t.Parallel()
+	large := `"note":"` + strings.Repeat("x", 1<<20) + `"`
+	repeats := func(n int) string {
+		return batch(slices.Repeat([]string{event(`"reference":"large"`)}, n)...)
+	}
+	for name, first := range map[string]string{"of a stored event": "", "of an event of the batch": event(`"reference":"large"`, large)} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, acceptAll, keepUnknown)
+			if first == "" {
+				f.post(t, eventPath, event(`"reference":"large"`, large)).requireStored(t)
+			}
+			stored := f.list(t, "pf_a")
+			send := func(n int) answer {
+				return f.post(t, eventsPath, strings.Replace(repeats(n), "[", "["+first+strings.Repeat(",", min(1, len(first))), 1))
+			}
+			a := send(16)
+			a.requireError(t, http.StatusRequestEntityTooLarge, "BAD_REQUEST", "")
+			require.Contains(t, a.body["message"], "nothing was stored")
+			require.Len(t, f.list(t, "pf_a"), len(stored))
+			for _, e := range send(15).events(t) {
+				require.Len(t, e["note"], 1<<20)
+			}
+			require.Len(t, f.list(t, "pf_a"), 1)
+		})
+	}
+	t.Run("what was sent is answered, however much it is", func(t *testing.T) {
+		f := newFixture(t, acceptAll, keepUnknown, func(c *chargeingest.Config) { c.MaxBodyBytes = 32 << 20 })
+		body := batch(slices.Repeat([]string{event(`"reference":"large"`, large)}, 20)...)
+		f.post(t, eventsPath, body).requireStored(t)
+		require.Equal(t, http.StatusCreated, f.post(t, eventsPath, body).status)
 	})
 }
 

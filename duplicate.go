@@ -35,7 +35,14 @@ type Decision struct {
 	single [1]decided
 
 	keyReplayed bool
+
+	// others is the size of the replays whose content the batch does not have.
+	others int
 }
+
+// maxOthersBytes bounds the replays of a batch whose content it does not have.
+// What a batch has is bounded by the size of its request.
+const maxOthersBytes = 16 << 20
 
 // decided is what becomes of an event.
 type decided struct {
@@ -57,7 +64,7 @@ type decided struct {
 // compared member by member, so that a later change in how digests are made
 // never turns an honest retry into a conflict.
 //
-// The error is a [*ConflictError], or one of look.
+// The error is a [*ConflictError], [ErrAnswerTooLarge], or one of look.
 func Decide(ctx context.Context, b Batch, look Lookup) (*Decision, error) {
 	d := &Decision{batch: b}
 	if d.events = d.single[:]; len(b.Events) != 1 {
@@ -142,9 +149,15 @@ func (d *Decision) replayBound(bound *BoundRequest) error {
 }
 
 // compare returns a conflict where event i must have the content of stored and
-// has not.
+// has not, and an error where it need not, but the answer gets too large.
 func (d *Decision) compare(i int, stored StoredEvent) error {
 	if d.batch.Duplicates == AcceptAll {
+		if stored.Digest != d.batch.Events[i].Digest {
+			d.others += len(stored.Content)
+		}
+		if d.others > maxOthersBytes && len(d.batch.Events) > 1 {
+			return ErrAnswerTooLarge
+		}
 		return nil
 	}
 	fields, err := Differences(stored, &d.batch.Events[i])

@@ -124,6 +124,8 @@ func appendError(err error, b *Batch) *Error {
 	switch {
 	case errors.As(err, &conflict):
 		return conflictError(conflict, b)
+	case errors.Is(err, ErrAnswerTooLarge):
+		return answerTooLargeError(err)
 	case errors.Is(err, ErrClosed):
 		return unavailableError("the service is shutting down; nothing was stored, send again", err)
 	case errors.Is(err, ErrOverloaded):

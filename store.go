@@ -248,6 +248,11 @@ var (
 	// ErrClosed is an ErrNotStored: the store is shutting down.
 	ErrClosed = fmt.Errorf("store closed: %w", ErrNotStored)
 
+	// ErrAnswerTooLarge is an ErrNotStored: under AcceptAll the events that a
+	// batch repeats, which can be far larger than what it has in their place,
+	// are too much to answer at once.
+	ErrAnswerTooLarge = fmt.Errorf("answer too large: %w", ErrNotStored)
+
 	// ErrNotFound says that the platform has no event with this id.
 	ErrNotFound = errors.New("event not found")
 

@@ -360,7 +360,7 @@ func firstEvent(rows [][]driver.Value, err error) (*chargeingest.StoredEvent, er
 }
 
 // append stores a batch in the transaction that is open. Where the error is a
-// *chargeingest.ConflictError nothing was written.
+// refusal nothing was written.
 func (s *session) append(b chargeingest.Batch, nextID func(time.Time) (string, error)) (chargeingest.Receipt, error) {
 	decision, err := chargeingest.Decide(context.Background(), b, s)
 	if err != nil {

@@ -111,9 +111,8 @@ func (w *writer) store(group []*request) {
 			return err
 		}
 		for i, r := range group {
-			var conflict *chargeingest.ConflictError
 			receipt, err := w.append(s, r.batch)
-			if err != nil && !errors.As(err, &conflict) {
+			if err != nil && !isRefusal(err) {
 				return batchError{err}
 			}
 			answers[i] = answer{receipt, err}
@@ -139,6 +138,12 @@ func (w *writer) store(group []*request) {
 	}
 }
 
+// isRefusal says that a batch was decided against before anything was written.
+func isRefusal(err error) bool {
+	var conflict *chargeingest.ConflictError
+	return errors.As(err, &conflict) || errors.Is(err, chargeingest.ErrAnswerTooLarge)
+}
+
 func isNew(o chargeingest.Outcome) bool { return !o.Replayed }
 
 // append is session.append with a panic, most likely one of the host's source
@@ -148,13 +153,13 @@ func (w *writer) append(s *session, b chargeingest.Batch) (receipt chargeingest.
 	return s.append(b, w.ids.Next)
 }
 
-// failed is the answer to a request whose transaction failed with err. A
-// conflict stored nothing in any case, but what it conflicted with may have
+// failed is the answer to a request whose transaction failed with err. One that
+// was refused stored nothing in any case, but what it was refused for may have
 // gone, too.
-func failed(err, conflict error) answer {
+func failed(err, refusal error) answer {
 	var unknown unknownError
 	var panicked panicError
-	if conflict == nil && (errors.As(err, &unknown) || errors.As(err, &panicked)) {
+	if refusal == nil && (errors.As(err, &unknown) || errors.As(err, &panicked)) {
 		return answer{err: fmt.Errorf("sqlitestore: %w", err)}
 	}
 	return answer{err: notStored(err)}

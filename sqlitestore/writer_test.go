@@ -96,6 +96,29 @@ func TestBatchesOfATransactionSeeEachOther(t *testing.T) {
 	require.Equal(t, []string{"description", "timestamp"}, conflict.Fields)
 }
 
+func TestABatchThatIsRefusedCostsTheOthersNothing(t *testing.T) {
+	setup := newSetup(t)
+	s := setup.open(t)
+	large := charges("acme", "large")
+	large.Events[0].Content = `{"reference":"large","description":"` + strings.Repeat("x", 9<<20) + `"}`
+	fresh(t, s, large)
+	larger := large
+	larger.Events = []chargeingest.NewEvent{large.Events[0]}
+	larger.Events[0].Reference = "larger"
+	fresh(t, s, larger)
+	release := hold(s)
+	setup.faults.clear()
+	refused := changed("acme", "large")
+	refused.Duplicates = chargeingest.AcceptAll
+	refused.Events = append(refused.Events, changed("acme", "larger").Events...)
+	calls := []sending{send(t.Context(), s, charges("acme", "a")), send(t.Context(), s, refused), send(t.Context(), s, charges("acme", "b"))}
+	release()
+	ids(t, (<-calls[0]).receipt.Outcomes, false)
+	require.ErrorIs(t, (<-calls[1]).err, chargeingest.ErrAnswerTooLarge)
+	ids(t, (<-calls[2]).receipt.Outcomes, false)
+	require.Equal(t, 1, setup.faults.count("COMMIT"))
+}
+
 func TestACallerWhoGivesUpInTheQueueStoresNothing(t *testing.T) {
 	s := newSetup(t).open(t)
 	release := hold(s)
