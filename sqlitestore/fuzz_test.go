@@ -1,0 +1,225 @@
+package sqlitestore
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/memstore"
+)
+
+// FuzzOperations holds the store to memstore as its model: whatever sequence of
+// requests comes, and however often the database is opened anew in between, the
+// answers of two endpoints, one over each, are the same to the byte. Only ids and
+// cursors are each store's own: an id stands for when it was seen first.
+func FuzzOperations(f *testing.F) {
+	for _, seed := range []string{
+		"", "aaaaaaaaaaaaaaaaaaaa", "abcabcabcabcabcabcabc", "AbCdEfGhIjKlMnOpQrStUvWxYz0123456789",
+		"\x00\x01\x00\x00\x00\x0a\x00\x01\x01\x00\x00", "\x05\x00\x02\x01\x01\x01\x01\x00\x0a\x05\x00\x02\x01\x01\x01\x01\x00\x08\x00\x00\x00",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, program []byte) {
+		m := newModelled(t)
+		for ops := operations(program); len(ops) > 0; {
+			m.step(t, &ops)
+		}
+		for _, platform := range fuzzPlatforms() {
+			m.both(t, http.MethodGet, "?order=asc&limit=1000", platform, "", "")
+		}
+	})
+}
+
+// operations are bytes that are read as choices.
+type operations []byte
+
+// pick returns a number below n.
+func (o *operations) pick(n int) int {
+	if len(*o) == 0 {
+		return 0
+	}
+	b := (*o)[0]
+	*o = (*o)[1:]
+	return int(b) % n
+}
+
+var anID = regexp.MustCompile(`chda_[0-9A-Z]{26}`)
+
+func fuzzPlatforms() []string { return []string{"p0", "p1"} }
+
+// modelled is a store and its model, each behind an endpoint.
+type modelled struct {
+	setup    setup
+	store    *Store
+	now      time.Time
+	handlers [2]*chargeingest.Handler // the store's and the model's
+	configs  [2]chargeingest.Config
+	ids      [2][]string          // in the order in which they were answered first
+	cursors  map[string][2]string // by order, the last ones that were answered
+}
+
+func newModelled(t *testing.T) *modelled {
+	m := &modelled{setup: newSetup(t), now: received(), cursors: make(map[string][2]string)}
+	m.setup.tuning.generation = 3
+	m.setup.tuning.checkpointFrames = 20
+	anybody := chargeingest.AuthorizerFunc(func(r *http.Request, _ chargeingest.Permission) (chargeingest.Principal, error) {
+		return chargeingest.Principal{Subject: "fuzz", Platforms: fuzzPlatforms()}, nil
+	})
+	for i := range m.configs {
+		m.configs[i] = chargeingest.Config{
+			Authorizer: anybody, Logger: slog.New(slog.DiscardHandler),
+			Now: func() time.Time { return m.now }, RequestID: func() string { return "reqr_fuzz" },
+		}
+	}
+	m.configs[1].Store = memstore.New()
+	m.open(t)
+	t.Cleanup(func() { require.NoError(t, m.store.Close()) })
+	return m
+}
+
+// open opens the store, and makes the endpoints over both.
+func (m *modelled) open(t *testing.T) {
+	var err error
+	m.store, err = open(t.Context(), m.setup.path, m.setup.options, m.setup.tuning)
+	require.NoError(t, err)
+	m.configs[0].Store = m.store
+	m.endpoints(t)
+}
+
+func (m *modelled) endpoints(t *testing.T) {
+	for i := range m.configs {
+		var err error
+		m.handlers[i], err = chargeingest.New(m.configs[i])
+		require.NoError(t, err)
+	}
+}
+
+// step does the next operation of a program.
+func (m *modelled) step(t *testing.T, ops *operations) {
+	switch kind := ops.pick(13); kind {
+	case 0, 1, 2, 3:
+		m.both(t, http.MethodPost, "", m.platform(ops), m.key(ops), fuzzEvent(ops))
+	case 4, 5, 6:
+		events := make([]string, 1+ops.pick(5))
+		platform, key := m.platform(ops), m.key(ops)
+		for i := range events {
+			events[i] = fuzzEvent(ops)
+		}
+		m.both(t, http.MethodPost, "s", platform, key, `{"charge_datas":[`+strings.Join(events, ",")+`]}`)
+	case 7:
+		m.both(t, http.MethodGet, fmt.Sprintf("/id-%d", ops.pick(len(m.ids[0])+1)), m.platform(ops), "", "")
+	case 8, 9:
+		m.list(t, ops)
+	case 10:
+		require.NoError(t, m.store.Close())
+		m.open(t)
+	case 11:
+		m.now = m.now.Add(time.Duration(ops.pick(256)-64) * 100 * time.Millisecond)
+	case 12:
+		for i := range m.configs {
+			m.configs[i].Duplicates = chargeingest.RejectChanged + chargeingest.AcceptAll - m.configs[i].Duplicates
+		}
+		m.endpoints(t)
+	}
+}
+
+func (m *modelled) platform(ops *operations) string {
+	return fuzzPlatforms()[ops.pick(len(fuzzPlatforms()))]
+}
+
+// key returns an idempotency key, more often none.
+func (m *modelled) key(ops *operations) string {
+	return [...]string{"", "", "", "k1", "k2"}[ops.pick(5)]
+}
+
+// fuzzEvent returns an event with one of few references and contents.
+func fuzzEvent(ops *operations) string {
+	event := `{"product_item_id":"item","pricing_id":"p","pricing_item_id":"p","pricing_item_config_id":"p"`
+	if n := ops.pick(7); n > 1 {
+		event += fmt.Sprintf(`,"reference":"r%d"`, n)
+	}
+	if n := ops.pick(3); n > 0 {
+		event += fmt.Sprintf(`,"customer_id":"c%d","customer_reference":"c%d"`, n, n)
+	}
+	event += [...]string{"", `,"description":"other"`, `,"timestamp":"2026-03-01T12:00:00Z"`, `,"timestamp":"2026-03-01T13:00:00+01:00"`}[ops.pick(4)]
+	return event + "}"
+}
+
+// list asks for a page, one that goes on from an earlier one perhaps.
+func (m *modelled) list(t *testing.T, ops *operations) {
+	q := url.Values{"order": {[...]string{"asc", "desc"}[ops.pick(2)]}, "limit": {strconv.Itoa(1 + ops.pick(4))}}
+	switch ops.pick(6) {
+	case 0:
+		q.Set("reference", "r"+strconv.Itoa(ops.pick(7)))
+	case 1:
+		q.Set("customer_id", "c1")
+	case 2:
+		q.Set("customer_reference", "c2")
+	case 3:
+		q.Set("from", "2026-03-01T12:00:00Z")
+	}
+	platform := m.platform(ops)
+	var after [2]string
+	if last, ok := m.cursors[q.Get("order")+platform]; ok && ops.pick(2) == 1 {
+		after = last
+	}
+	m.cursors[q.Get("order")+platform] = m.both(t, http.MethodGet, "?"+q.Encode(), platform, "", "", after[:]...)
+}
+
+// both sends a request to the two endpoints, compares the answers, and returns
+// the cursors in them. The path is what comes behind the one of an event.
+func (m *modelled) both(t *testing.T, method, path, platform, key, body string, after ...string) (cursors [2]string) {
+	var answers [2]string
+	for i, h := range m.handlers {
+		target := "/v1/ingest/charge-data" + path
+		var n int
+		if _, err := fmt.Sscanf(path, "/id-%d", &n); err == nil && n < len(m.ids[i]) {
+			target = "/v1/ingest/charge-data/" + m.ids[i][n]
+		}
+		if len(after) > 0 && after[i] != "" {
+			target += "&after=" + after[i]
+		}
+		r := httptest.NewRequest(method, target, strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("X-Platform-Id", platform)
+		if key != "" {
+			r.Header.Set("Idempotency-Key", key)
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		require.Less(t, w.Code, 500, w.Body.String())
+		text := w.Body.String()
+		var answer struct {
+			Next     *string
+			Position *string
+		}
+		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &answer), text)
+		for _, cursor := range []*string{answer.Next, answer.Position} {
+			if cursor != nil {
+				cursors[i] = *cursor
+				text = strings.ReplaceAll(text, *cursor, "[cursor]")
+			}
+		}
+		text = anID.ReplaceAllStringFunc(text, func(id string) string {
+			if !slices.Contains(m.ids[i], id) {
+				m.ids[i] = append(m.ids[i], id)
+			}
+			return fmt.Sprintf("id-%d", slices.Index(m.ids[i], id))
+		})
+		answers[i] = fmt.Sprintln(w.Code, w.Header(), text)
+	}
+	require.Equal(t, answers[1], answers[0], "%s %s", method, path)
+	return cursors
+}
