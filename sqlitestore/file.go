@@ -121,14 +121,20 @@ func (f *file) create(ctx context.Context) error {
 
 // identify refuses what is not ours. SQLite reads an immutable file without
 // locks, journals or recovery, so that a foreign one stays as it is; our mark
-// and the version of the schema are in its first page.
+// and the version of the schema are in the header of its first page. Nothing
+// else may be needed: after a checkpoint that was cut off that page may be newer
+// than the rest, and speak of pages that are only in the log. With a schema that
+// is writable SQLite takes no offence at that.
 func (f *file) identify(ctx context.Context) error {
-	db, err := f.open(nil, "immutable=1", "mode=ro")
+	db, err := f.open([]pragma{{"writable_schema", "1"}}, "immutable=1", "mode=ro")
 	if err != nil {
 		return err
 	}
 	var id, version int64
-	err = db.QueryRowContext(ctx, "SELECT application_id, user_version FROM pragma_application_id, pragma_user_version").Scan(&id, &version)
+	err = db.QueryRowContext(ctx, "PRAGMA application_id").Scan(&id)
+	if err == nil {
+		err = db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version)
+	}
 	switch err = errors.Join(err, db.Close()); {
 	case resultCode(err) == sqlite3.SQLITE_NOTADB:
 		return ErrForeign

@@ -1,0 +1,193 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"flag"
+	"math/rand/v2"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest/internal/crashtest"
+)
+
+var (
+	roundsFlag = flag.Int("rounds", 0, "how often the crash tests crash; 0 is the default of each test")
+	seedFlag   = flag.Uint64("seed", 0, "the seed of the crash tests' traffic and moments; 0 is a new one")
+)
+
+// rounds is how often a test crashes.
+func rounds(byDefault int) int {
+	if *roundsFlag > 0 {
+		return *roundsFlag
+	}
+	return byDefault
+}
+
+// seed returns the seed of a test, which says it where it fails.
+func seed(t *testing.T) uint64 {
+	s := *seedFlag
+	if s == 0 {
+		s = rand.Uint64() //nolint:gosec // no secret
+	}
+	t.Logf("repeat the traffic with -seed %d", s)
+	return s
+}
+
+// senders is how many clients send at a time.
+const senders = 6
+
+// lives are those of a store that processes serve one after the other.
+type lives struct {
+	path    string
+	random  *rand.Rand
+	history *crashtest.History
+	clients []*crashtest.Client
+	normal  bool
+
+	process *crashtest.Process
+
+	// toGo is how many answers are left until the end of a round; then there is
+	// a token in due.
+	toGo atomic.Int64
+	due  chan struct{}
+}
+
+func newLives(seed uint64, path string) *lives {
+	l := &lives{
+		path: path, history: crashtest.NewHistory(), due: make(chan struct{}, 1),
+		random: rand.New(rand.NewPCG(seed, 1)), //nolint:gosec // crashes that can be made again, no secrets
+	}
+	l.clients = crashtest.NewClients(seed, senders, l.history, func() {
+		if l.toGo.Add(-1) == 0 {
+			l.due <- struct{}{}
+		}
+	})
+	return l
+}
+
+// start starts a process that dies at a moment, and another one where it died
+// before it served.
+func (l *lives) start(t *testing.T, k kill) {
+	p, err := crashtest.Start(t.Context(), childSpec{Path: l.path, Kill: k, Normal: l.normal})
+	if k.Nth > 0 && errors.Is(err, crashtest.ErrEnded) {
+		l.start(t, kill{})
+		return
+	}
+	require.NoError(t, err)
+	l.process = p
+	t.Cleanup(p.Kill)
+}
+
+// each runs f for each client at once.
+func (l *lives) each(f func(*crashtest.Client)) {
+	var all sync.WaitGroup
+	for _, c := range l.clients {
+		all.Go(func() { f(c) })
+	}
+	all.Wait()
+}
+
+// settle sends what nobody knows the end of again, over as many lives as that
+// takes, and then holds what is stored to the history.
+func (l *lives) settle(t *testing.T, k kill) {
+	for l.start(t, k); ; l.start(t, kill{}) {
+		var gone atomic.Bool
+		l.each(func(c *crashtest.Client) {
+			if !c.Settle(t.Context(), l.process.Address) {
+				gone.Store(true)
+			}
+		})
+		if !gone.Load() && l.history.Follow(t.Context(), l.process.Address) == nil {
+			break
+		}
+		l.process.Kill()
+	}
+	require.NoError(t, l.history.CheckFollowed())
+	requireIntact(t, l.path)
+}
+
+// traffic sends until so many requests were answered, or the process is dead;
+// then, while others are under way, comes the crash. All the time somebody follows.
+func (l *lives) traffic(t *testing.T, answers int, crash func()) {
+	select {
+	case <-l.due: // that of a round that ended otherwise
+	default:
+	}
+	l.toGo.Store(int64(answers))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var busy sync.WaitGroup
+	busy.Go(func() {
+		for ctx.Err() == nil && l.history.Follow(ctx, l.process.Address) == nil {
+			runtime.Gosched()
+		}
+	})
+	busy.Go(func() {
+		l.each(func(c *crashtest.Client) { c.Run(ctx, l.process.Address) })
+	})
+	select {
+	case <-l.due:
+	case <-l.process.Ended:
+	}
+	crash()
+	cancel()
+	busy.Wait()
+}
+
+// finish holds everything that is there in the end to the history, as the
+// endpoint and the database have it.
+func (l *lives) finish(t *testing.T) {
+	l.settle(t, kill{})
+	stored, err := crashtest.List(t.Context(), l.process.Address)
+	require.NoError(t, err)
+	require.NoError(t, l.history.Check(stored))
+	require.NoError(t, l.process.Stop())
+	require.Equal(t, len(stored), requireIntact(t, l.path))
+	t.Logf("%d events, answers: %s", len(stored), l.history.Counts())
+}
+
+// requireIntact holds a database to SQLite's own check of it, and returns how
+// many events it has.
+func requireIntact(t *testing.T, path string) (events int) {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+path+"?mode=ro&_pragma=busy_timeout(5000)")
+	require.NoError(t, err)
+	defer func() { require.NoError(t, db.Close()) }()
+	var verdict string
+	require.NoError(t, db.QueryRowContext(t.Context(), "PRAGMA integrity_check").Scan(&verdict))
+	require.Equal(t, "ok", verdict)
+	require.NoError(t, db.QueryRowContext(t.Context(), "SELECT count(*) FROM events").Scan(&events))
+	return events
+}
+
+// moment is when a process of a round dies by itself, if it does: early, while
+// it opens the database, as often as late.
+func (l *lives) moment() kill {
+	if l.random.IntN(2) == 0 {
+		return kill{}
+	}
+	return kill{Nth: 1 + l.random.IntN(1<<(2+l.random.IntN(11)))}
+}
+
+// perDatabase is how many rounds one database lives.
+const perDatabase = 25
+
+func TestAProcessThatIsKilledLosesNothing(t *testing.T) {
+	t.Parallel()
+	first := seed(t)
+	for n := rounds(25); n > 0; n -= perDatabase {
+		l := newLives(first+uint64(n), filepath.Join(t.TempDir(), "charges.db"))
+		for range min(n, perDatabase) {
+			l.settle(t, l.moment())
+			l.traffic(t, 1+l.random.IntN(200), l.process.Kill)
+		}
+		l.finish(t)
+	}
+}

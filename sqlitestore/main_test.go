@@ -1,0 +1,97 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/internal/crashtest"
+)
+
+func TestMain(m *testing.M) {
+	installShim()
+	var spec childSpec
+	child, err := crashtest.Child(&spec)
+	if !child {
+		os.Exit(m.Run())
+	}
+	if err == nil {
+		err = crashtest.Serve(spec.open)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// childSpec is what a process of the crash tests serves, and what ends it.
+type childSpec struct {
+	Path   string
+	Normal bool // synchronous=NORMAL, which syncs no commit
+	Kill   kill
+}
+
+// kill is a moment in the life of a process: before it does an operation on the
+// files of its database for the nth time; never, for 0. Without a name for the
+// operation each one counts.
+type kill struct {
+	What, File string
+	Nth        int
+}
+
+// open opens the store. It merges and checkpoints all the time, so that these
+// are cut off, too.
+func (c childSpec) open() (chargeingest.EventStore, error) {
+	t := defaultTuning()
+	t.generation = 500
+	t.checkpointFrames = 200
+	if c.Normal {
+		t.wrap = func(c driver.Connector) driver.Connector { return normalConnector{c} }
+	}
+	if c.Kill.Nth > 0 {
+		disks.Store(c.Path, c.Kill.disk())
+	}
+	return open(context.Background(), c.Path, Options{}, t)
+}
+
+func (k kill) disk() disk {
+	var mu sync.Mutex
+	return func(op operation) int32 {
+		mu.Lock()
+		defer mu.Unlock()
+		if k.What == "" || op == (operation{k.What, k.File}) {
+			if k.Nth--; k.Nth == 0 {
+				self, err := os.FindProcess(os.Getpid())
+				if err == nil {
+					err = self.Kill()
+				}
+				panic(err) // it is not reached where there is a SIGKILL
+			}
+		}
+		return 0
+	}
+}
+
+// normalConnector makes connections that say that they sync commits and do not.
+type normalConnector struct{ driver.Connector }
+
+func (c normalConnector) Connect(ctx context.Context) (driver.Conn, error) {
+	made, err := c.Connector.Connect(ctx)
+	return normalConn{made}, err
+}
+
+type normalConn struct{ driver.Conn }
+
+func (c normalConn) Prepare(query string) (driver.Stmt, error) {
+	switch query {
+	case "PRAGMA synchronous = 2":
+		query = "PRAGMA synchronous = 1"
+	case "PRAGMA synchronous":
+		query = "SELECT 2"
+	}
+	return c.Conn.Prepare(query)
+}
