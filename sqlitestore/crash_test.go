@@ -81,6 +81,7 @@ func (l *lives) start(t *testing.T, k kill) {
 		return
 	}
 	require.NoError(t, err)
+	l.history.Lighten()
 	l.process = p
 	t.Cleanup(p.Kill)
 }
@@ -109,7 +110,7 @@ func (l *lives) settle(t *testing.T, k kill) {
 		}
 		l.process.Kill()
 	}
-	require.NoError(t, l.history.CheckFollowed())
+	require.NoError(t, l.history.CheckFollowed(), l.process.Log())
 	requireIntact(t, l.path)
 }
 

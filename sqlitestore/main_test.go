@@ -37,10 +37,11 @@ type childSpec struct {
 
 // kill is a moment in the life of a process: before it does an operation on the
 // files of its database for the nth time; never, for 0. Without a name for the
-// operation each one counts.
+// operation each one counts. What opening does counts unless it is to come later.
 type kill struct {
 	What, File string
 	Nth        int
+	Serving    bool
 }
 
 // open opens the store. It merges and checkpoints all the time, so that these
@@ -52,10 +53,14 @@ func (c childSpec) open() (chargeingest.EventStore, error) {
 	if c.Normal {
 		t.wrap = func(c driver.Connector) driver.Connector { return normalConnector{c} }
 	}
-	if c.Kill.Nth > 0 {
+	if c.Kill.Nth > 0 && !c.Kill.Serving {
 		disks.Store(c.Path, c.Kill.disk())
 	}
-	return open(context.Background(), c.Path, Options{}, t)
+	s, err := open(context.Background(), c.Path, Options{}, t)
+	if c.Kill.Serving {
+		disks.Store(c.Path, c.Kill.disk())
+	}
+	return s, err
 }
 
 func (k kill) disk() disk {
@@ -85,6 +90,10 @@ func (c normalConnector) Connect(ctx context.Context) (driver.Conn, error) {
 }
 
 type normalConn struct{ driver.Conn }
+
+func (c normalConn) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx, error) {
+	return c.Conn.(driver.ConnBeginTx).BeginTx(ctx, o)
+}
 
 func (c normalConn) Prepare(query string) (driver.Stmt, error) {
 	switch query {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -69,7 +70,7 @@ func (c *Client) send(ctx context.Context, address string, r *request) bool {
 	c.pending = nil
 	for range attempts {
 		a, err := post(ctx, c.http, address, r)
-		if err != nil {
+		if err != nil || c.history.dark.Load() {
 			c.history.lost(r)
 			if r.repeatable() {
 				c.pending = r
@@ -183,6 +184,9 @@ func (h *History) Follow(ctx context.Context, address string) error {
 			page, err := list(ctx, client, address, platform, cursor)
 			if err != nil {
 				return err
+			}
+			if h.dark.Load() {
+				return errors.New("nobody is there to read it")
 			}
 			cursor, more = page.Position, page.Next != nil
 			h.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // maxProblems is how many problems a history tells of.
@@ -21,6 +22,8 @@ type Stored struct {
 // History is what clients sent and what they were answered. Safe for concurrent
 // use.
 type History struct {
+	dark atomic.Bool // see Darken
+
 	mu       sync.Mutex
 	requests map[*request]*fate
 	acked    map[ident]string   // the text of each event that was acknowledged
@@ -62,6 +65,15 @@ func (h *History) Counts() string {
 	defer h.mu.Unlock()
 	return fmt.Sprint(h.counts)
 }
+
+// Darken says that from now on, until [History.Lighten], no answer counts, as
+// nobody is there any more to get it. A power cut that is only played needs that:
+// the real one stops the processor, too, and does not let it tell of a sync that
+// was under way and went wrong unnoticed.
+func (h *History) Darken() { h.dark.Store(true) }
+
+// Lighten ends what [History.Darken] began.
+func (h *History) Lighten() { h.dark.Store(false) }
 
 func (h *History) of(r *request) *fate {
 	f := h.requests[r]

@@ -1,0 +1,65 @@
+package sqlitestore
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// powerDisk is a disk whose power can be cut: an ext4 file system of its own.
+type powerDisk struct{ image, folder string }
+
+func newPowerDisk(t *testing.T) *powerDisk {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("only root can mount the file system whose power is cut")
+	}
+	for _, tool := range []string{"mkfs.ext4", "mount", "umount"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip("there is no " + tool)
+		}
+	}
+	d := &powerDisk{filepath.Join(t.TempDir(), "image"), t.TempDir()}
+	require.NoError(t, os.WriteFile(d.image, nil, 0o600))
+	require.NoError(t, os.Truncate(d.image, 256<<20))
+	command(t, "mkfs.ext4", "-q", "-F", d.image)
+	if out, err := exec.CommandContext(t.Context(), "mount", "-o", "loop", d.image, d.folder).CombinedOutput(); err != nil {
+		t.Skipf("root may not mount a file system here: %s", out)
+	}
+	t.Cleanup(func() { command(t, "umount", d.folder) })
+	return d
+}
+
+func (d *powerDisk) path(name string) string { return filepath.Join(d.folder, name) }
+
+// cut takes the power away: what was not synced is gone, the journal of the
+// file system included, and nothing can be written any more.
+func (d *powerDisk) cut(t *testing.T) {
+	t.Helper()
+	const (
+		shutdown   = 0x8004587d // EXT4_IOC_SHUTDOWN, fs/ext4/ext4.h of Linux
+		noLogFlush = 2          // EXT4_GOING_FLAGS_NOLOGFLUSH
+	)
+	folder, err := os.Open(d.folder)
+	require.NoError(t, err)
+	require.NoError(t, unix.IoctlSetPointerInt(int(folder.Fd()), shutdown, noLogFlush))
+	require.NoError(t, folder.Close())
+}
+
+// restore gives the power back. No process may have a file open there.
+func (d *powerDisk) restore(t *testing.T) {
+	t.Helper()
+	command(t, "umount", d.folder)
+	command(t, "mount", "-o", "loop", d.image, d.folder)
+}
+
+func command(t *testing.T, name string, arguments ...string) {
+	t.Helper()
+	out, err := exec.CommandContext(context.WithoutCancel(t.Context()), name, arguments...).CombinedOutput() //nolint:gosec // names from above
+	require.NoError(t, err, "%s", out)
+}

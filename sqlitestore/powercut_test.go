@@ -1,0 +1,76 @@
+package sqlitestore
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest/internal/crashtest"
+)
+
+func TestAPowerCutLosesNothing(t *testing.T) {
+	t.Parallel()
+	d := newPowerDisk(t)
+	l := newLives(seed(t), d.path("charges.db"))
+	for n := rounds(10); n > 0; n-- {
+		l.settle(t, l.moment())
+		l.traffic(t, 1+l.random.IntN(200), func() { l.cut(t, d) })
+	}
+	l.finish(t)
+}
+
+// cut takes the power away and gives it back. It stays dark until the next
+// process is there.
+func (l *lives) cut(t *testing.T, d *powerDisk) {
+	l.history.Darken()
+	d.cut(t)
+	l.process.Kill()
+	d.restore(t)
+}
+
+// TestAPowerCutLosesWhatIsNotSynced shows that the other tests would see it if
+// something were lost.
+func TestAPowerCutLosesWhatIsNotSynced(t *testing.T) {
+	t.Parallel()
+	d := newPowerDisk(t)
+	first := seed(t)
+	for n := range uint64(5) { // hardly ever more than one
+		l := newLives(first+n, d.path(fmt.Sprint(n)))
+		l.normal = true
+		l.start(t, kill{})
+		l.traffic(t, 150, func() { l.cut(t, d) })
+		l.start(t, kill{})
+		stored, err := crashtest.List(t.Context(), l.process.Address)
+		require.NoError(t, err, l.process.Log())
+		err = l.history.Check(stored)
+		l.process.Kill()
+		if err != nil {
+			require.ErrorContains(t, err, "LOST")
+			return
+		}
+	}
+	t.Fatal("a store that syncs no commit lost nothing")
+}
+
+// TestAReplayOfWhatWasNotSyncedOutlivesAPowerCut kills a process between the
+// write of a commit and its sync. The events are there afterwards, and whoever
+// sends them again is told so: from then on they have to stay.
+func TestAReplayOfWhatWasNotSyncedOutlivesAPowerCut(t *testing.T) {
+	t.Parallel()
+	d := newPowerDisk(t)
+	first := seed(t)
+	replayed := 0
+	for n := range uint64(5) {
+		l := newLives(first+n, d.path(fmt.Sprint(n)))
+		// The first sync is that of the log's header.
+		l.start(t, kill{What: "sync", File: "log", Nth: 2, Serving: true})
+		l.each(func(c *crashtest.Client) { c.Run(t.Context(), l.process.Address) })
+		require.Zero(t, l.history.Count("stored"))
+		l.settle(t, kill{})
+		replayed += l.history.Count("replayed")
+		l.cut(t, d)
+		l.finish(t)
+	}
+	require.NotZero(t, replayed)
+}
