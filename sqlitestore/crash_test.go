@@ -34,7 +34,7 @@ func rounds(byDefault int) int {
 func seed(t *testing.T) uint64 {
 	s := *seedFlag
 	if s == 0 {
-		s = rand.Uint64() //nolint:gosec // no secret
+		s = rand.Uint64()
 	}
 	t.Logf("repeat the traffic with -seed %d", s)
 	return s
@@ -62,7 +62,7 @@ type lives struct {
 func newLives(seed uint64, path string) *lives {
 	l := &lives{
 		path: path, history: crashtest.NewHistory(), due: make(chan struct{}, 1),
-		random: rand.New(rand.NewPCG(seed, 1)), //nolint:gosec // crashes that can be made again, no secrets
+		random: rand.New(rand.NewPCG(seed, 1)),
 	}
 	l.clients = crashtest.NewClients(seed, senders, l.history, func() {
 		if l.toGo.Add(-1) == 0 {

@@ -60,6 +60,6 @@ func (d *powerDisk) restore(t *testing.T) {
 
 func command(t *testing.T, name string, arguments ...string) {
 	t.Helper()
-	out, err := exec.CommandContext(context.WithoutCancel(t.Context()), name, arguments...).CombinedOutput() //nolint:gosec // names from above
+	out, err := exec.CommandContext(context.WithoutCancel(t.Context()), name, arguments...).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 }
