@@ -43,15 +43,26 @@ func seed(t *testing.T) uint64 {
 // senders is how many clients send at a time.
 const senders = 6
 
-// lives are those of a store that processes serve one after the other.
+// life is that of a server: a process, or what plays one.
+type life struct {
+	address string
+	ended   <-chan struct{}
+	kill    func()       // ends it at once, and waits for that
+	stop    func() error // ends it well
+	log     func() string
+}
+
+// lives are those of servers of one database, one after the other.
 type lives struct {
 	path    string
 	random  *rand.Rand
 	history *crashtest.History
 	clients []*crashtest.Client
-	normal  bool
 
-	process *crashtest.Process
+	// launch starts a server that dies at a moment. Where it dies before it
+	// serves the error is a crashtest.ErrEnded.
+	launch func(*testing.T, kill) (*life, error)
+	*life
 
 	// toGo is how many answers are left until the end of a round; then there is
 	// a token in due.
@@ -72,18 +83,34 @@ func newLives(seed uint64, path string) *lives {
 	return l
 }
 
-// start starts a process that dies at a moment, and another one where it died
+// newProcesses returns lives that are processes.
+func newProcesses(seed uint64, path string) *lives {
+	l := newLives(seed, path)
+	l.launch = func(t *testing.T, k kill) (*life, error) { return launchProcess(t, childSpec{Path: path, Kill: k}) }
+	return l
+}
+
+func launchProcess(t *testing.T, spec childSpec) (*life, error) {
+	p, err := crashtest.Start(t.Context(), spec)
+	if err != nil {
+		return nil, err
+	}
+	t.Cleanup(p.Kill)
+	return &life{p.Address, p.Ended, p.Kill, p.Stop, p.Log}, nil
+}
+
+// start starts a server that dies at a moment, and another one where it died
 // before it served.
 func (l *lives) start(t *testing.T, k kill) {
-	p, err := crashtest.Start(t.Context(), childSpec{Path: l.path, Kill: k, Normal: l.normal})
+	t.Helper()
+	l.history.Lighten()
+	started, err := l.launch(t, k)
 	if k.Nth > 0 && errors.Is(err, crashtest.ErrEnded) {
 		l.start(t, kill{})
 		return
 	}
 	require.NoError(t, err)
-	l.history.Lighten()
-	l.process = p
-	t.Cleanup(p.Kill)
+	l.life = started
 }
 
 // each runs f for each client at once.
@@ -101,16 +128,16 @@ func (l *lives) settle(t *testing.T, k kill) {
 	for l.start(t, k); ; l.start(t, kill{}) {
 		var gone atomic.Bool
 		l.each(func(c *crashtest.Client) {
-			if !c.Settle(t.Context(), l.process.Address) {
+			if !c.Settle(t.Context(), l.address) {
 				gone.Store(true)
 			}
 		})
-		if !gone.Load() && l.history.Follow(t.Context(), l.process.Address) == nil {
+		if !gone.Load() && l.history.Follow(t.Context(), l.address) == nil {
 			break
 		}
-		l.process.Kill()
+		l.kill()
 	}
-	require.NoError(t, l.history.CheckFollowed(), l.process.Log())
+	require.NoError(t, l.history.CheckFollowed(), l.log())
 	requireIntact(t, l.path)
 }
 
@@ -126,16 +153,16 @@ func (l *lives) traffic(t *testing.T, answers int, crash func()) {
 	defer cancel()
 	var busy sync.WaitGroup
 	busy.Go(func() {
-		for ctx.Err() == nil && l.history.Follow(ctx, l.process.Address) == nil {
+		for ctx.Err() == nil && l.history.Follow(ctx, l.address) == nil {
 			runtime.Gosched()
 		}
 	})
 	busy.Go(func() {
-		l.each(func(c *crashtest.Client) { c.Run(ctx, l.process.Address) })
+		l.each(func(c *crashtest.Client) { c.Run(ctx, l.address) })
 	})
 	select {
 	case <-l.due:
-	case <-l.process.Ended:
+	case <-l.ended:
 	}
 	crash()
 	cancel()
@@ -146,10 +173,10 @@ func (l *lives) traffic(t *testing.T, answers int, crash func()) {
 // endpoint and the database have it.
 func (l *lives) finish(t *testing.T) {
 	l.settle(t, kill{})
-	stored, err := crashtest.List(t.Context(), l.process.Address)
+	stored, err := crashtest.List(t.Context(), l.address)
 	require.NoError(t, err)
 	require.NoError(t, l.history.Check(stored))
-	require.NoError(t, l.process.Stop())
+	require.NoError(t, l.stop())
 	require.Equal(t, len(stored), requireIntact(t, l.path))
 	t.Logf("%d events, answers: %s", len(stored), l.history.Counts())
 }
@@ -184,10 +211,10 @@ func TestAProcessThatIsKilledLosesNothing(t *testing.T) {
 	t.Parallel()
 	first := seed(t)
 	for n := rounds(25); n > 0; n -= perDatabase {
-		l := newLives(first+uint64(n), filepath.Join(t.TempDir(), "charges.db"))
+		l := newProcesses(first+uint64(n), filepath.Join(t.TempDir(), "charges.db"))
 		for range min(n, perDatabase) {
 			l.settle(t, l.moment())
-			l.traffic(t, 1+l.random.IntN(200), l.process.Kill)
+			l.traffic(t, 1+l.random.IntN(200), l.kill)
 		}
 		l.finish(t)
 	}

@@ -373,7 +373,7 @@ func TestACheckpointThatWasCutOffAfterAnyWriteIsFinished(t *testing.T) {
 		more = false
 		left := writes
 		disks.Store(s.file.path, disk(func(op operation) int32 {
-			if op == (operation{"write", "database"}) {
+			if op.is("write", "database") {
 				if left--; left < 0 {
 					more = true
 					return sqlite3.SQLITE_IOERR_WRITE

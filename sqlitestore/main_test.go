@@ -44,12 +44,17 @@ type kill struct {
 	Serving    bool
 }
 
-// open opens the store. It merges and checkpoints all the time, so that these
-// are cut off, too.
-func (c childSpec) open() (chargeingest.EventStore, error) {
+// busyTuning makes a store merge and checkpoint all the time, so that these are
+// cut off, too.
+func busyTuning() tuning {
 	t := defaultTuning()
 	t.generation = 500
 	t.checkpointFrames = 200
+	return t
+}
+
+func (c childSpec) open() (chargeingest.EventStore, error) {
+	t := busyTuning()
 	if c.Normal {
 		t.wrap = func(c driver.Connector) driver.Connector { return normalConnector{c} }
 	}
@@ -68,7 +73,7 @@ func (k kill) disk() disk {
 	return func(op operation) int32 {
 		mu.Lock()
 		defer mu.Unlock()
-		if k.What == "" || op == (operation{k.What, k.File}) {
+		if k.What == "" || op.is(k.What, k.File) {
 			if k.Nth--; k.Nth == 0 {
 				self, err := os.FindProcess(os.Getpid())
 				if err == nil {

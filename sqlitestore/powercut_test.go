@@ -12,7 +12,7 @@ import (
 func TestAPowerCutLosesNothing(t *testing.T) {
 	t.Parallel()
 	d := newPowerDisk(t)
-	l := newLives(seed(t), d.path("charges.db"))
+	l := newProcesses(seed(t), d.path("charges.db"))
 	for n := rounds(10); n > 0; n-- {
 		l.settle(t, l.moment())
 		l.traffic(t, 1+l.random.IntN(200), func() { l.cut(t, d) })
@@ -25,7 +25,7 @@ func TestAPowerCutLosesNothing(t *testing.T) {
 func (l *lives) cut(t *testing.T, d *powerDisk) {
 	l.history.Darken()
 	d.cut(t)
-	l.process.Kill()
+	l.kill()
 	d.restore(t)
 }
 
@@ -36,15 +36,17 @@ func TestAPowerCutLosesWhatIsNotSynced(t *testing.T) {
 	d := newPowerDisk(t)
 	first := seed(t)
 	for n := range uint64(5) { // hardly ever more than one
-		l := newLives(first+n, d.path(fmt.Sprint(n)))
-		l.normal = true
+		l := newProcesses(first+n, d.path(fmt.Sprint(n)))
+		l.launch = func(t *testing.T, k kill) (*life, error) {
+			return launchProcess(t, childSpec{Path: l.path, Kill: k, Normal: true})
+		}
 		l.start(t, kill{})
 		l.traffic(t, 150, func() { l.cut(t, d) })
 		l.start(t, kill{})
-		stored, err := crashtest.List(t.Context(), l.process.Address)
-		require.NoError(t, err, l.process.Log())
+		stored, err := crashtest.List(t.Context(), l.address)
+		require.NoError(t, err, l.log())
 		err = l.history.Check(stored)
-		l.process.Kill()
+		l.kill()
 		if err != nil {
 			require.ErrorContains(t, err, "LOST")
 			return
@@ -62,10 +64,10 @@ func TestAReplayOfWhatWasNotSyncedOutlivesAPowerCut(t *testing.T) {
 	first := seed(t)
 	replayed := 0
 	for n := range uint64(5) {
-		l := newLives(first+n, d.path(fmt.Sprint(n)))
+		l := newProcesses(first+n, d.path(fmt.Sprint(n)))
 		// The first sync is that of the log's header.
 		l.start(t, kill{What: "sync", File: "log", Nth: 2, Serving: true})
-		l.each(func(c *crashtest.Client) { c.Run(t.Context(), l.process.Address) })
+		l.each(func(c *crashtest.Client) { c.Run(t.Context(), l.address) })
 		require.Zero(t, l.history.Count("stored"))
 		l.settle(t, kill{})
 		replayed += l.history.Count("replayed")

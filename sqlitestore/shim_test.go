@@ -15,9 +15,14 @@ import (
 
 // operation is something that changes a file, or makes it durable.
 type operation struct {
-	what string // "write", "truncate" or "sync"
+	what string // "write", "truncate", "sync" or "delete"
 	file string // "database", "log" (the write-ahead log) or "journal"
+
+	offset int64  // of a write, or the size that a file is truncated to
+	data   []byte // of a write; SQLite's memory
 }
+
+func (op operation) is(what, file string) bool { return op.what == what && op.file == file }
 
 // disk decides about the operations on the files of one database: 0 lets one
 // happen, anything else is the result code in its place. Called from the
@@ -63,7 +68,7 @@ func installShim() {
 		panic(err)
 	}
 	shimVFS.FzName = name
-	shimVFS.FxOpen = function(shimOpen)
+	shimVFS.FxOpen, shimVFS.FxDelete = function(shimOpen), function(shimDelete)
 	if code := sqlite3.Xsqlite3_vfs_register(tls, uintptr(unsafe.Pointer(&shimVFS)), 1); code != sqlite3.SQLITE_OK {
 		panic(code)
 	}
@@ -85,18 +90,34 @@ func shimOpen(tls *libc.TLS, _, path, file uintptr, flags int32, outFlags uintpt
 	if code != sqlite3.SQLITE_OK || methods.FpMethods == 0 {
 		return code
 	}
-	o := openedFile{kind: "database", methods: methodsBefore(methods.FpMethods)}
-	if path != 0 {
-		o.database = libc.GoString(path)
-	}
-	for suffix, kind := range map[string]string{"-wal": "log", "-journal": "journal"} {
-		if database, ok := strings.CutSuffix(o.database, suffix); ok {
-			o.database, o.kind = database, kind
-		}
-	}
+	o := openedFile{methods: methodsBefore(methods.FpMethods)}
+	o.database, o.kind = nameOf(path)
 	opened.Store(file, o)
 	methods.FpMethods = uintptr(unsafe.Pointer(&o.methods.shim))
 	return code
+}
+
+// nameOf returns the database that a file belongs to, and what it is there.
+func nameOf(path uintptr) (database, kind string) {
+	if path == 0 {
+		return "", "temporary"
+	}
+	name := libc.GoString(path)
+	for suffix, kind := range map[string]string{"-wal": "log", "-journal": "journal"} {
+		if database, ok := strings.CutSuffix(name, suffix); ok {
+			return database, kind
+		}
+	}
+	return name, "database"
+}
+
+func shimDelete(tls *libc.TLS, _, path uintptr, syncFolder int32) int32 {
+	database, kind := nameOf(path)
+	if code := ask(database, operation{what: "delete", file: kind}); code != sqlite3.SQLITE_OK {
+		return code
+	}
+	remove := called[func(*libc.TLS, uintptr, uintptr, int32) int32](systemVFS.FxDelete)
+	return remove(tls, uintptr(unsafe.Pointer(&shimVFS)), path, syncFolder)
 }
 
 // methodsBefore returns the methods of the kind of file that has those at an
@@ -124,20 +145,24 @@ func shimClose(tls *libc.TLS, file uintptr) int32 {
 	return called[func(*libc.TLS, uintptr) int32](o.(openedFile).methods.system.FxClose)(tls, file)
 }
 
-// decide asks the disk of a file about an operation, and returns the methods to
-// do it with.
-func decide(file uintptr, what string) (*sqlite3.Tsqlite3_io_methods, int32) {
+// ask asks the disk of a database about an operation.
+func ask(database string, op operation) int32 {
+	if d, ok := disks.Load(database); ok {
+		return d.(disk)(op)
+	}
+	return sqlite3.SQLITE_OK
+}
+
+// askOf asks the disk of a file, and returns the methods to go on with.
+func askOf(file uintptr, op operation) (*sqlite3.Tsqlite3_io_methods, int32) {
 	loaded, _ := opened.Load(file)
 	o := loaded.(openedFile)
-	code := int32(sqlite3.SQLITE_OK)
-	if d, ok := disks.Load(o.database); ok {
-		code = d.(disk)(operation{what, o.kind})
-	}
-	return &o.methods.system, code
+	op.file = o.kind
+	return &o.methods.system, ask(o.database, op)
 }
 
 func shimWrite(tls *libc.TLS, file, data uintptr, n int32, offset int64) int32 {
-	m, code := decide(file, "write")
+	m, code := askOf(file, operation{what: "write", offset: offset, data: unsafe.Slice(memory[byte](data), n)})
 	if code != sqlite3.SQLITE_OK {
 		return code
 	}
@@ -145,7 +170,7 @@ func shimWrite(tls *libc.TLS, file, data uintptr, n int32, offset int64) int32 {
 }
 
 func shimTruncate(tls *libc.TLS, file uintptr, size int64) int32 {
-	m, code := decide(file, "truncate")
+	m, code := askOf(file, operation{what: "truncate", offset: size})
 	if code != sqlite3.SQLITE_OK {
 		return code
 	}
@@ -153,7 +178,7 @@ func shimTruncate(tls *libc.TLS, file uintptr, size int64) int32 {
 }
 
 func shimSync(tls *libc.TLS, file uintptr, flags int32) int32 {
-	m, code := decide(file, "sync")
+	m, code := askOf(file, operation{what: "sync"})
 	if code != sqlite3.SQLITE_OK {
 		return code
 	}

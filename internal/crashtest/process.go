@@ -51,7 +51,8 @@ func Serve(open func() (chargeingest.EventStore, error)) error {
 	if err != nil {
 		return err
 	}
-	h, err := NewHandler(store)
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	h, err := NewHandler(store, logger)
 	if err != nil {
 		return err
 	}
@@ -78,7 +79,7 @@ func Serve(open func() (chargeingest.EventStore, error)) error {
 }
 
 // NewHandler returns the endpoint that the clients talk to.
-func NewHandler(store chargeingest.EventStore) (*chargeingest.Handler, error) {
+func NewHandler(store chargeingest.EventStore, logger *slog.Logger) (*chargeingest.Handler, error) {
 	keys, err := chargeingest.NewKeys(chargeingest.Key{
 		Secret: apiKey, Subject: "crashtest", Platforms: Platforms(),
 		Permissions: []chargeingest.Permission{chargeingest.PermissionIngest, chargeingest.PermissionView},
@@ -86,7 +87,6 @@ func NewHandler(store chargeingest.EventStore) (*chargeingest.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	return chargeingest.New(chargeingest.Config{Store: store, Authorizer: keys, Logger: logger})
 }
 

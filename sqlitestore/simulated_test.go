@@ -1,0 +1,113 @@
+package sqlitestore
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net/http/httptest"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest/internal/crashtest"
+)
+
+// simulated are lives on a model of a disk.
+type simulated struct {
+	*lives
+	plan modelPlan // of the next disk; the ones behind it are good
+	disk *model    // the last one
+}
+
+// newSimulated returns lives in this process, each of which ends with a power cut.
+func newSimulated(t *testing.T, seed uint64) *simulated {
+	s := &simulated{lives: newLives(seed, filepath.Join(t.TempDir(), "charges.db"))}
+	s.launch = func(t *testing.T, k kill) (*life, error) {
+		plan := s.plan
+		plan.cutAt = k.Nth
+		s.plan = modelPlan{}
+		return s.serve(t, plan)
+	}
+	return s
+}
+
+// serve serves the database from a disk with a plan.
+func (l *simulated) serve(t *testing.T, plan modelPlan) (*life, error) {
+	m, err := newModel(l.path, rand.New(rand.NewPCG(l.random.Uint64(), 2)), plan, l.history.Darken)
+	if err != nil {
+		return nil, err
+	}
+	l.disk = m
+	disks.Store(l.path, disk(m.operate))
+	quiet := slog.New(slog.DiscardHandler)
+	store, err := open(context.Background(), l.path, Options{Logger: quiet}, busyTuning())
+	if err != nil { // most likely the disk, and the process ends
+		m.stop()
+		disks.Delete(l.path)
+		return nil, errors.Join(crashtest.ErrEnded, err, m.restore())
+	}
+	h, err := crashtest.NewHandler(store, quiet)
+	if err != nil {
+		return nil, err
+	}
+	srv := httptest.NewServer(h)
+	end := sync.OnceValue(func() error {
+		srv.Close()
+		err := store.Close()
+		disks.Delete(l.path)
+		return err
+	})
+	kill := sync.OnceFunc(func() {
+		m.stop()
+		_ = end() // nothing can be written any more
+		require.NoError(t, m.restore())
+	})
+	t.Cleanup(func() { _ = end() })
+	return &life{srv.URL, m.ended, kill, end, func() string { return "" }}, nil
+}
+
+// TestNoPartOfWhatWasNotSyncedHarmsTheRest cuts the power at any operation, with
+// any part of what was not synced in place.
+func TestNoPartOfWhatWasNotSyncedHarmsTheRest(t *testing.T) {
+	t.Parallel()
+	first := seed(t)
+	for n := rounds(40); n > 0; n -= perDatabase {
+		l := newSimulated(t, first+uint64(n))
+		for range min(n, perDatabase) {
+			l.settle(t, l.moment())
+			l.traffic(t, 1+l.random.IntN(100), l.kill)
+		}
+		l.finish(t)
+	}
+}
+
+// TestASyncThatFailsIsNeverTakenForDone fails each sync of a store's life, from
+// the first one on, once or for good, and cuts the power afterwards.
+func TestASyncThatFailsIsNeverTakenForDone(t *testing.T) {
+	t.Parallel()
+	first := seed(t)
+	for name, failFor := range map[string]int{"once": 1, "for good": 1 << 30} {
+		t.Run(name, func(t *testing.T) {
+			failAt := 1
+			for ; ; failAt++ {
+				l := newSimulated(t, first+uint64(failAt))
+				l.plan = modelPlan{failAt: failAt, failFor: failFor}
+				started, err := l.launch(t, kill{})
+				if err == nil {
+					l.life = started
+					l.traffic(t, 30, l.kill)
+				}
+				hit := l.disk.syncs >= failAt
+				l.finish(t)
+				if !hit {
+					require.NoError(t, err)
+					break
+				}
+			}
+			t.Logf("a life has %d syncs", failAt-1)
+		})
+	}
+}
