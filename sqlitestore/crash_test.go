@@ -90,8 +90,8 @@ func newProcesses(seed uint64, path string) *lives {
 	return l
 }
 
-func launchProcess(t *testing.T, spec childSpec) (*life, error) {
-	p, err := crashtest.Start(t.Context(), spec)
+func launchProcess(t *testing.T, spec childSpec, before ...string) (*life, error) {
+	p, err := crashtest.Start(t.Context(), spec, before...)
 	if err != nil {
 		return nil, err
 	}

@@ -150,6 +150,7 @@ func Start(ctx context.Context, spec any, before ...string) (*Process, error) {
 // Kill ends the process as kill -9 does, and waits for its end.
 func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill() // it may have ended by itself
+	_ = p.stdin.Close()      // ends what ran under it, if it was a tracer
 	<-p.Ended
 }
 
