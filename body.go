@@ -9,29 +9,44 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 )
 
-// byteBudget bounds the bytes of bodies that are held at one time.
+// byteBudget bounds the bytes of bodies that are held at one time. The last
+// eighth is for platforms that hold nothing yet, or little: the slow uploads of
+// one do not keep the others out.
 type byteBudget struct {
 	limit int64
-	used  atomic.Int64
+
+	mu   sync.Mutex
+	used int64
+	by   map[string]int64 // the platforms that hold some
 }
 
-// take reserves n bytes, or nothing where there is no room for them.
-func (b *byteBudget) take(n int64) bool {
-	for {
-		used := b.used.Load()
-		if n > b.limit-used {
-			return false
-		}
-		if b.used.CompareAndSwap(used, used+n) {
-			return true
-		}
+// take reserves n bytes for a platform, or nothing where there is no room for
+// them.
+func (b *byteBudget) take(platform string, n int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	held := b.by[platform]
+	if n > b.limit-b.used || held > 0 && held+n > b.limit-b.limit/8 {
+		return false
+	}
+	if b.by == nil {
+		b.by = make(map[string]int64)
+	}
+	b.used += n
+	b.by[platform] = held + n
+	return true
+}
+
+func (b *byteBudget) give(platform string, n int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.used -= n
+	if b.by[platform] -= n; b.by[platform] == 0 {
+		delete(b.by, platform)
 	}
 }
-
-func (b *byteBudget) give(n int64) { b.used.Add(-n) }
 
 // bodyBuffers are reused: a body is large against everything else that a
 // request needs.

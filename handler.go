@@ -40,7 +40,8 @@ type Config struct {
 
 	// MaxInFlightBytes bounds the bodies of all requests that are being
 	// handled; what is beyond is answered 503. A body of unknown length counts
-	// as MaxBodyBytes. Default: 64 MiB, or MaxBodyBytes where that is more.
+	// as MaxBodyBytes. One platform gets seven eighths of it at most, unless by
+	// a single body. Default: 64 MiB, or MaxBodyBytes where that is more.
 	MaxInFlightBytes int64
 
 	// UnknownFields says what becomes of members that the contract does not

@@ -19,10 +19,10 @@ func (h *Handler) serveIngest(x *exchange) error {
 		return err
 	}
 	size := h.bodySize(x.r, gzipped)
-	if !h.inFlight.take(size) {
+	if !h.inFlight.take(x.platform, size) {
 		return unavailableError("too many requests at once; nothing was stored, send again", nil)
 	}
-	defer func() { h.inFlight.give(size) }()
+	defer func() { h.inFlight.give(x.platform, size) }()
 	buf := h.buffers.get()
 	defer func() {
 		// After an error of HTTP/2 somebody may still be reading the answer.
@@ -34,7 +34,7 @@ func (h *Handler) serveIngest(x *exchange) error {
 		return err
 	}
 	if unused := size - int64(buf.Len()); unused > 0 { // it was not as large as it could have been
-		h.inFlight.give(unused)
+		h.inFlight.give(x.platform, unused)
 		size -= unused
 	}
 	// The request is whole. A client that has closed its side of the connection,

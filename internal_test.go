@@ -16,11 +16,28 @@ import (
 
 func TestByteBudgetNeverGoesBeyondItsLimit(t *testing.T) {
 	b := byteBudget{limit: 10}
-	require.True(t, b.take(6))
-	require.False(t, b.take(5), "6 + 5 is beyond 10")
-	require.True(t, b.take(4), "a refusal takes nothing")
-	b.give(6)
-	require.True(t, b.take(6))
+	require.True(t, b.take("a", 6))
+	require.False(t, b.take("b", 5), "6 + 5 is beyond 10")
+	require.True(t, b.take("b", 4), "a refusal takes nothing")
+	b.give("a", 6)
+	require.True(t, b.take("c", 6))
+	b.give("b", 4)
+	b.give("c", 6)
+	require.Zero(t, b.used)
+	require.Empty(t, b.by)
+}
+
+func TestOnePlatformLeavesAnEighthOfTheBudgetToOthers(t *testing.T) {
+	b := byteBudget{limit: 80}
+	for range 7 {
+		require.True(t, b.take("greedy", 10))
+	}
+	require.False(t, b.take("greedy", 1))
+	require.True(t, b.take("modest", 10))
+	require.False(t, b.take("late", 1), "nothing is left")
+	b.give("greedy", 70)
+	b.give("modest", 10)
+	require.True(t, b.take("large", 80), "who holds nothing gets all")
 }
 
 func TestABodyIsReservedForByWhatItMayComeTo(t *testing.T) {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -282,4 +284,55 @@ func TestADatabaseThatIsNotAtItsPathTakesNothing(t *testing.T) {
 		replayed(t, s, charges("acme", "a"))
 	}
 	fresh(t, s, charges("acme", "b"))
+}
+
+// TestADeletedLogLosesNothing deletes the log of a store that is serving: events
+// that are nowhere else are in a file without a name.
+func TestADeletedLogLosesNothing(t *testing.T) {
+	setup := newSetup(t)
+	s := setup.open(t)
+	for i, remove := range []func(string) error{
+		os.Remove,
+		func(path string) error {
+			return errors.Join(os.Rename(path, path+".old"), os.WriteFile(path, nil, 0o600))
+		},
+	} {
+		before, after := fmt.Sprint("before-", i), fmt.Sprint("after-", i)
+		fresh(t, s, charges("acme", before))
+		require.NotEmpty(t, listed(t, s, "acme"))
+		require.NoError(t, remove(setup.path+"-wal"))
+		fresh(t, s, charges("acme", after))
+		replayed(t, s, charges("acme", before))
+		require.Len(t, listed(t, s, "acme"), 2*(i+1))
+	}
+	setup.path = crash(t, setup.path)
+	require.Len(t, listed(t, setup.open(t), "acme"), 4)
+}
+
+// TestOpeningAnewIsNotTriedAllTheTime: while it is, nobody can read.
+func TestOpeningAnewIsNotTriedAllTheTime(t *testing.T) {
+	setup := newSetup(t)
+	setup.tuning.reopenEvery = time.Hour
+	s := setup.open(t)
+	setup.faults.on("COMMIT", errIO)
+	_, err := s.Append(t.Context(), charges("acme", "a"))
+	unknown(t, err)
+	attempts := 0
+	setup.faults.set(func(st step) error {
+		if st.statement != "CONNECT" {
+			return nil
+		}
+		attempts++
+		return errIO
+	}, nil)
+	for range 3 {
+		_, err = s.Append(t.Context(), charges("acme", "a"))
+		require.ErrorIs(t, err, chargeingest.ErrNotStored)
+		require.ErrorIs(t, err, errIO)
+		require.ErrorIs(t, s.Ready(t.Context()), errIO)
+	}
+	require.Equal(t, 1, attempts)
+	s.writer.reopening.failed = time.Time{}
+	setup.faults.clear()
+	fresh(t, s, charges("acme", "a"))
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"time"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -39,6 +40,10 @@ type tuning struct {
 	// the log from ever being used again.
 	drainFrames int64
 
+	// reopenEvery is how often opening a database anew that failed is tried, at
+	// most. Nobody can read meanwhile.
+	reopenEvery time.Duration
+
 	// generation is how many events become old together, see recent. More make
 	// merging cheaper; they take memory, and time to read when the database is
 	// opened.
@@ -51,6 +56,7 @@ func defaultTuning() tuning {
 		busyTimeout:      "5000",
 		checkpointFrames: 1000,
 		drainFrames:      16_000,
+		reopenEvery:      250 * time.Millisecond,
 		generation:       12_000,
 	}
 }

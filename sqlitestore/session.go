@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +20,7 @@ import (
 type session struct {
 	conn
 	beside     conn        // for checkpoints while a transaction is open
+	log        os.FileInfo // tells the log's file from another one at its path
 	statements []statement // all of those below
 
 	begin, commit, logSize     statement
@@ -78,6 +80,12 @@ func openSession(ctx context.Context, f *file) (*session, error) {
 		err = s.emptyLog()
 	}
 	if err == nil {
+		err = syncFolder(f.path) // the log's entry in it may be new
+	}
+	if err == nil {
+		s.log, err = os.Stat(f.path + "-wal")
+	}
+	if err == nil {
 		err = s.prepareAll()
 	}
 	if err == nil {
@@ -87,6 +95,12 @@ func openSession(ctx context.Context, f *file) (*session, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// hasLog says that the log is at its place.
+func (s *session) hasLog(f *file) bool {
+	now, err := os.Stat(f.path + "-wal")
+	return err == nil && os.SameFile(s.log, now)
 }
 
 // emptyLog moves all of the write-ahead log into the database, synced.

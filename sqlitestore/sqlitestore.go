@@ -201,9 +201,6 @@ func (s *Store) open(ctx context.Context, path string, t tuning) error {
 		return err
 	}
 	s.writer = newWriter(s, session)
-	if err := syncFolder(path); err != nil {
-		return err
-	}
 	if s.writer.ids, err = session.idGenerator(s.options.Entropy); err != nil {
 		return err
 	}
@@ -212,6 +209,10 @@ func (s *Store) open(ctx context.Context, path string, t tuning) error {
 	}
 	s.readers.SetMaxOpenConns(s.options.Readers)
 	s.readers.SetMaxIdleConns(s.options.Readers)
+	s.writer.dropReaders = func() {
+		s.readers.SetMaxIdleConns(0)
+		s.readers.SetMaxIdleConns(s.options.Readers)
+	}
 	if err := s.readers.PingContext(ctx); err != nil {
 		return err
 	}

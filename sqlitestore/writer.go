@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"time"
 
 	sqlite3 "modernc.org/sqlite/lib"
 
@@ -23,6 +24,8 @@ type writer struct {
 	ids     *eventid.Generator
 	most    int // events in a transaction
 
+	dropReaders func() // closes the connections that nobody reads from
+
 	queue   *queue
 	jobs    chan func()
 	stopped chan struct{} // closed when the goroutine has ended
@@ -32,6 +35,12 @@ type writer struct {
 	session *session // nil while nothing can be acknowledged
 	recent  *recent  // of the last session; changed with readers locked out
 	trouble error    // of the last transaction
+
+	// reopening is how the last attempt at a new session failed, and when.
+	reopening struct {
+		failed time.Time
+		err    error
+	}
 
 	log logWork
 }
@@ -273,20 +282,48 @@ func (w *writer) open() (*session, error) {
 		}
 		return nil, err
 	}
+	if w.session != nil && !w.session.hasLog(w.file) {
+		if err := w.rescueLog(); err != nil {
+			return nil, err
+		}
+	}
 	if w.session != nil {
 		return w.session, nil
 	}
-	// A reader would keep the log from being emptied.
-	w.lockReaders()
-	defer w.reading.Unlock()
-	s, err := openSession(context.Background(), w.file)
+	if time.Since(w.reopening.failed) < w.file.reopenEvery {
+		return nil, w.reopening.err
+	}
+	s, err := w.reopen()
 	if err != nil {
 		w.logger.Error("sqlitestore: the database cannot be opened anew", "error", err)
-		return nil, fmt.Errorf("open anew: %w", err)
+		w.reopening.failed, w.reopening.err = time.Now(), fmt.Errorf("open anew: %w", err)
+		return nil, w.reopening.err
 	}
 	w.logger.Info("sqlitestore: the database was opened anew")
 	w.session, w.recent = s, s.recent
 	return s, nil
+}
+
+// reopen makes a session. A reader would keep the log from being emptied.
+func (w *writer) reopen() (*session, error) {
+	w.lockReaders()
+	defer w.reading.Unlock()
+	return openSession(context.Background(), w.file)
+}
+
+// rescueLog ends a session whose log was deleted or replaced, which somebody
+// did by hand. The session still has it open, and all of it goes into the
+// database; what would be written there now would be lost when it is closed.
+func (w *writer) rescueLog() error {
+	w.awaitCheckpoint()
+	w.lockReaders()
+	defer w.reading.Unlock()
+	w.dropReaders() // they have the old log open, too
+	if err := w.session.emptyLog(); err != nil {
+		return fmt.Errorf("the write-ahead log was deleted; what it has cannot be moved: %w", err)
+	}
+	w.fail(errors.New("the write-ahead log was deleted; what it had was moved into the database"))
+	return nil
 }
 
 // ready returns nil where a transaction can be expected to succeed. After one
