@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// apiKey is the one that [Serve] lets in.
-const apiKey = "key-of-the-crash-tests"
+// Secret is the API key that the clients send.
+const Secret = "key-of-the-crash-tests"
 
 // patience is how long an answer may take; a server that hangs is a problem.
 const patience = time.Minute
@@ -111,7 +111,7 @@ func post(ctx context.Context, client *http.Client, address string, r *request) 
 }
 
 func setHeaders(q *http.Request, platform string) {
-	q.Header.Set("X-Api-Key", apiKey)
+	q.Header.Set("X-Api-Key", Secret)
 	q.Header.Set("X-Platform-Id", platform)
 }
 

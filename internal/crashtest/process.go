@@ -81,7 +81,7 @@ func Serve(open func() (chargeingest.EventStore, error)) error {
 // NewHandler returns the endpoint that the clients talk to.
 func NewHandler(store chargeingest.EventStore, logger *slog.Logger) (*chargeingest.Handler, error) {
 	keys, err := chargeingest.NewKeys(chargeingest.Key{
-		Secret: apiKey, Subject: "crashtest", Platforms: Platforms(),
+		Secret: Secret, Subject: "crashtest", Platforms: Platforms(),
 		Permissions: []chargeingest.Permission{chargeingest.PermissionIngest, chargeingest.PermissionView},
 	})
 	if err != nil {
