@@ -22,16 +22,16 @@ const soon = 5 * time.Second
 
 func TestABodyThatIsCutAnywhereIsRefused(t *testing.T) {
 	t.Parallel()
-	for name, f := range map[string]*fixture{"": newFixture(t), " where unknown fields are kept": newFixture(t, keepUnknown)} {
+	for name, f := range map[string]*fixture{"unknown fields are refused": newFixture(t), "they are kept": newFixture(t, keepUnknown)} {
 		for path, body := range map[string]string{eventPath: fullEvent, eventsPath: batch(fullEvent, event())} {
-			t.Run("at each byte of "+path+name, func(t *testing.T) {
+			t.Run("at each byte of "+path+" where "+name, func(t *testing.T) {
 				for n := range len(body) {
 					f.post(t, path, body[:n]).requireError(t, http.StatusBadRequest, "BAD_REQUEST", "")
 				}
 				f.requireNothingStored(t)
 			})
 		}
-		t.Run("at each byte of gzip"+name, func(t *testing.T) {
+		t.Run("at each byte of gzip where "+name, func(t *testing.T) {
 			body := zipped(t, fullEvent, gzip.BestCompression)
 			for n := range len(body) {
 				f.post(t, eventPath, body[:n], "Content-Encoding: gzip").requireError(t, http.StatusBadRequest, "BAD_REQUEST", "")

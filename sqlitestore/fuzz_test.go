@@ -1,9 +1,11 @@
 package sqlitestore
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -20,10 +22,11 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// FuzzOperations holds the store to memstore as its model: whatever sequence of
-// requests comes, and however often the database is opened anew in between, the
-// answers of two endpoints, one over each, are the same to the byte. Only ids and
-// cursors are each store's own: an id stands for when it was seen first.
+// FuzzOperations holds the store to a model of it: a memstore for each platform,
+// which can know nothing of the others. Whatever sequence of requests comes, and
+// however often the database is opened anew in between, the answers of two
+// endpoints, one over each, are the same to the byte. Only ids and cursors are
+// each store's own: an id stands for when it was seen first.
 func FuzzOperations(f *testing.F) {
 	for _, seed := range []string{
 		"", "aaaaaaaaaaaaaaaaaaaa", "abcabcabcabcabcabcabc", "AbCdEfGhIjKlMnOpQrStUvWxYz0123456789",
@@ -32,14 +35,43 @@ func FuzzOperations(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, program []byte) {
-		m := newModelled(t)
-		for ops := operations(program); len(ops) > 0; {
-			m.step(t, &ops)
-		}
-		for _, platform := range fuzzPlatforms() {
-			m.both(t, http.MethodGet, "?order=asc&limit=1000", platform, "", "")
-		}
+		newModelled(t).run(t, program)
 	})
+}
+
+// TestPlatformsDoNotKnowOfEachOther runs random sequences of requests.
+func TestPlatformsDoNotKnowOfEachOther(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(seed(t), 3))
+	for range 30 {
+		program := make([]byte, 300)
+		for i := range program {
+			program[i] = byte(random.UintN(256))
+		}
+		newModelled(t).run(t, program)
+	}
+}
+
+// separate is a memstore for each platform.
+type separate map[string]*memstore.Store
+
+func (s separate) of(platform string) *memstore.Store {
+	if s[platform] == nil {
+		s[platform] = memstore.New()
+	}
+	return s[platform]
+}
+
+func (s separate) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
+	return s.of(b.Platform).Append(ctx, b)
+}
+
+func (s separate) Get(ctx context.Context, platform, id string) (chargeingest.StoredEvent, error) {
+	return s.of(platform).Get(ctx, platform, id)
+}
+
+func (s separate) List(ctx context.Context, q chargeingest.Query) (chargeingest.Page, error) {
+	return s.of(q.Platform).List(ctx, q)
 }
 
 // operations are bytes that are read as choices.
@@ -57,7 +89,7 @@ func (o *operations) pick(n int) int {
 
 var anID = regexp.MustCompile(`chda_[0-9A-Z]{26}`)
 
-func fuzzPlatforms() []string { return []string{"p0", "p1"} }
+func fuzzPlatforms() []string { return []string{"p0", "p1", "p2"} }
 
 // modelled is a store and its model, each behind an endpoint.
 type modelled struct {
@@ -83,7 +115,7 @@ func newModelled(t *testing.T) *modelled {
 			Now: func() time.Time { return m.now }, RequestID: func() string { return "reqr_fuzz" },
 		}
 	}
-	m.configs[1].Store = memstore.New()
+	m.configs[1].Store = make(separate)
 	m.open(t)
 	t.Cleanup(func() { require.NoError(t, m.store.Close()) })
 	return m
@@ -103,6 +135,16 @@ func (m *modelled) endpoints(t *testing.T) {
 		var err error
 		m.handlers[i], err = chargeingest.New(m.configs[i])
 		require.NoError(t, err)
+	}
+}
+
+// run does what a program says, and compares all that is stored in the end.
+func (m *modelled) run(t *testing.T, program []byte) {
+	for ops := operations(program); len(ops) > 0; {
+		m.step(t, &ops)
+	}
+	for _, platform := range fuzzPlatforms() {
+		m.both(t, http.MethodGet, "?order=asc&limit=1000", platform, "", "")
 	}
 }
 
