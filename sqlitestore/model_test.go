@@ -17,19 +17,21 @@ type model struct {
 	path   string // of the database
 	random *rand.Rand
 	plan   modelPlan
-	onCut  func() // called when the power is cut, before anybody notices
+	onCut  func() // called when the process is dead, before anybody notices
 
 	mu    sync.Mutex
 	files map[string]*modelFile // by kind
 	ops   int
 	syncs int
+	ended chan struct{} // closed when the process is dead, of a power cut or otherwise
+	dead  bool
 	cut   bool
-	ended chan struct{} // closed when the power is cut
 }
 
 // modelPlan says when a model fails; 0 is never.
 type modelPlan struct {
 	cutAt   int // the power is cut before the nth operation
+	dieAt   int // the process dies before the nth sync of the log
 	failAt  int // the nth sync fails
 	failFor int // and so many from there on
 }
@@ -43,9 +45,15 @@ type modelFile struct {
 // suffixes are what the names of files end in, by kind.
 var suffixes = map[string]string{"database": "", "log": "-wal", "journal": "-journal"}
 
-// newModel returns the disk under a database whose files, if any, are durable.
-func newModel(path string, random *rand.Rand, plan modelPlan, onCut func()) (*model, error) {
-	m := &model{path: path, random: random, plan: plan, onCut: onCut, files: make(map[string]*modelFile), ended: make(chan struct{})}
+// newModel returns the disk under a database. Its files are what the last disk
+// has if only a process died; else they are durable.
+func newModel(path string, random *rand.Rand, plan modelPlan, onCut func(), last *model) (*model, error) {
+	m := &model{path: path, random: random, plan: plan, onCut: onCut, ended: make(chan struct{})}
+	if last != nil && last.dead && !last.cut {
+		m.files = last.files
+		return m, nil
+	}
+	m.files = make(map[string]*modelFile)
 	for kind, suffix := range suffixes {
 		durable, err := os.ReadFile(path + suffix)
 		if err != nil && !os.IsNotExist(err) {
@@ -63,7 +71,12 @@ func (m *model) operate(op operation) int32 {
 	if m.ops++; m.ops == m.plan.cutAt {
 		m.cutPower()
 	}
-	if m.cut {
+	if op.is("sync", "log") {
+		if m.plan.dieAt--; m.plan.dieAt == 0 {
+			m.die()
+		}
+	}
+	if m.dead {
 		return sqlite3.SQLITE_IOERR
 	}
 	f := m.files[op.file]
@@ -105,19 +118,27 @@ func (f *modelFile) grow(size int64) {
 	}
 }
 
-// stop cuts the power now.
+// stop cuts the power now, unless the process was dead before.
 func (m *model) stop() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.cutPower()
+	if !m.dead {
+		m.cutPower()
+	}
+}
+
+// die ends the process: it can do nothing any more.
+func (m *model) die() {
+	if !m.dead {
+		m.dead = true
+		m.onCut()
+		close(m.ended)
+	}
 }
 
 func (m *model) cutPower() {
-	if m.cut {
-		return
-	}
+	m.die()
 	m.cut = true
-	m.onCut()
 	// All of what is pending, none of it, or about so much.
 	const sector = 512
 	part := []float64{0, 1, 0.5, 0.95}[m.random.IntN(4)]
@@ -136,7 +157,6 @@ func (m *model) cutPower() {
 			}
 		}
 	}
-	close(m.ended)
 }
 
 // restore puts the files in place that are there after the cut. Nobody may have
