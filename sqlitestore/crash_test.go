@@ -63,6 +63,7 @@ type lives struct {
 	// serves the error is a crashtest.ErrEnded.
 	launch func(*testing.T, kill) (*life, error)
 	*life
+	served error // why the last one could not be followed to the end
 
 	// toGo is how many answers are left until the end of a round; then there is
 	// a token in due.
@@ -125,14 +126,19 @@ func (l *lives) each(f func(*crashtest.Client)) {
 // settle sends what nobody knows the end of again, over as many lives as that
 // takes, and then holds what is stored to the history.
 func (l *lives) settle(t *testing.T, k kill) {
-	for l.start(t, k); ; l.start(t, kill{}) {
+	t.Helper()
+	for n := 0; ; n++ {
+		require.Less(t, n, 20, "it is never served for long: %v", l.served)
+		l.start(t, k)
+		k = kill{} // and the next one is not to die
 		var gone atomic.Bool
 		l.each(func(c *crashtest.Client) {
 			if !c.Settle(t.Context(), l.address) {
 				gone.Store(true)
 			}
 		})
-		if !gone.Load() && l.history.Follow(t.Context(), l.address) == nil {
+		l.served = l.history.Follow(t.Context(), l.address)
+		if !gone.Load() && l.served == nil {
 			break
 		}
 		l.kill()
