@@ -22,11 +22,12 @@ cover:
 	go test -coverpkg=.,./memstore,./sqlitestore,./storetest -coverprofile=coverage.out ./...
 	go tool cover -func=coverage.out | tail -n 1
 
-# One target for a while: make fuzz TARGET=FuzzBody TIME=10m
+# One target for a while: make fuzz PACKAGE=./sqlitestore TARGET=FuzzOperations TIME=10m
+PACKAGE ?= .
 TARGET ?= FuzzBody
 TIME ?= 1m
 fuzz:
-	go test -run '^$$' -fuzz '^$(TARGET)$$' -fuzztime $(TIME) -fuzzminimizetime 10x .
+	go test -run '^$$' -fuzz '^$(TARGET)$$' -fuzztime $(TIME) -fuzzminimizetime 10x $(PACKAGE)
 
 # The whole against baselines; writes bench/chart.svg.
 bench:
