@@ -98,7 +98,9 @@ func TestAThousandLargeUploadsAtOnce(t *testing.T) {
 	require.Len(t, statuses, 2)
 	memory := peakMemory(t, p.Process.Pid)
 	t.Logf("peak memory %d MB, answers %v", memory>>20, statuses)
-	require.Less(t, memory, 300<<20)
+	if !raceDetector { // which takes several times as much
+		require.Less(t, memory, 300<<20)
+	}
 
 	// All of it can be used again.
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.url+"/v1/ingest/charge-data", strings.NewReader(body))

@@ -381,7 +381,10 @@ func TestACheckpointThatWasCutOffAfterAnyWriteIsFinished(t *testing.T) {
 			}
 			return sqlite3.SQLITE_OK
 		}))
-		_, err := s.writer.session.checkpoint("PASSIVE")
+		err := s.writer.do(t.Context(), func() error {
+			_, err := s.writer.session.checkpoint("PASSIVE")
+			return err
+		})
 		require.Equal(t, more, err != nil)
 		disks.Delete(s.file.path)
 
