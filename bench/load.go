@@ -29,6 +29,10 @@ type loadSpec struct {
 	Batch       int    `json:"batch"` // events in a batch
 	Connections int    `json:"connections"`
 
+	// Dripping is how many connections send a byte of their header each
+	// second, beside the others.
+	Dripping int `json:"dripping"`
+
 	// It ends Time after WarmUp, in which nothing counts but what was
 	// acknowledged; or, where Requests is set, with that many.
 	WarmUp   time.Duration `json:"warm_up"`
@@ -84,6 +88,7 @@ type load struct {
 	loadSpec
 	pool  *pool
 	lanes []*lane
+	drips []net.Conn
 
 	// While it runs:
 
@@ -157,10 +162,34 @@ func newLoad(ctx context.Context, spec loadSpec) (*load, error) {
 			references: newReferences(spec.Seed, spec.Stream<<16|uint64(i), spec.Version),
 		})
 	}
+	for range spec.Dripping {
+		conn, err := dialer.DialContext(ctx, "tcp", spec.Address)
+		if err != nil {
+			return nil, errors.Join(err, ctx.Err())
+		}
+		l.drips = append(l.drips, conn)
+	}
 	return l, nil
 }
 
+// drip sends a byte to each of the slow connections, over and over, until one of
+// them is closed, which the server does after a time.
+func (l *load) drip() {
+	text := "POST /v1/ingest/charge-data HTTP/1.1\r\nX-A: "
+	for i := 0; ; i++ {
+		for _, conn := range l.drips {
+			if _, err := conn.Write([]byte{text[min(i, len(text)-1)]}); err != nil {
+				return
+			}
+			time.Sleep(time.Second / time.Duration(len(l.drips)))
+		}
+	}
+}
+
 func (l *load) close() {
+	for _, conn := range l.drips {
+		_ = conn.Close() // nothing is under way
+	}
 	for _, lane := range l.lanes {
 		_ = lane.conn.Close() // nothing is under way
 	}
@@ -172,6 +201,9 @@ func (l *load) run() (outcome, error) {
 	l.count = l.begin.Add(l.WarmUp)
 	if l.Requests == 0 {
 		l.end = l.count.Add(l.Time)
+	}
+	if len(l.drips) > 0 {
+		go l.drip()
 	}
 	failures := make(chan error, len(l.lanes))
 	for _, lane := range l.lanes {

@@ -95,7 +95,7 @@ func (w *workshop) measure(ctx context.Context, t task, profile string, rate flo
 		return m, err
 	}
 	defer s.abandon()
-	spec := loadSpec{Send: sendEvents, Connections: t.conns, WarmUp: w.warmUp, Time: w.time, Rate: rate}
+	spec := loadSpec{Send: sendEvents, Connections: t.conns, WarmUp: w.warmUp, Time: w.time, Rate: rate, Dripping: t.dripping}
 	if t.batches {
 		spec.Send, spec.Batch = sendBatches, batchEvents
 	}

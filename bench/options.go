@@ -43,6 +43,7 @@ in rounds, so that a machine that slows down slows all alike:
   g  c at half of its peak rate in the same round
   h  e, and with each event the entries of the table lookup that it is found by,
      which sqlitestore writes later
+  i  c beside %d connections that send a byte of their header each second
 
 Servers and load are processes of their own that talk over loopback TCP. Each
 measurement has a new database with journal_mode=WAL and synchronous=FULL, and
@@ -80,7 +81,7 @@ func parseCompare(args []string, out io.Writer) (options, error) {
 	flags.StringVar(&only, "only", "", "measure these `variants` only, such as c@64,a@64: the letter and, behind an @, the connections")
 	flags.StringVar(&o.profile, "profile", "", "write CPU profiles of the servers of c, d, f and g into this `folder`, which costs a little of their speed")
 	flags.StringVar(&o.chart, "chart", "", "write a chart, SVG, to this `file`; \"none\" for none (default bench/chart.svg where the folder is there and -only is not given)")
-	if err := parseFlags(flags, args, fmt.Sprintf(compareAbout, batchEvents), out); err != nil {
+	if err := parseFlags(flags, args, fmt.Sprintf(compareAbout, batchEvents, dripping), out); err != nil {
 		return o, err
 	}
 	if err := o.check(); err != nil {

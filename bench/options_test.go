@@ -19,7 +19,7 @@ func TestMistakesAreToldAndEndWithStatusTwo(t *testing.T) {
 		"-rounds 0":                       "-rounds: must be a number from 1 to 100, not 0",
 		"-time 1ms":                       "-time: must be from 10ms to 10m, not 1ms",
 		"-uuid 5":                         "-uuid: must be 4 or 7, not 5",
-		"-only z":                         `-only: must be variants such as c@64,a@64 with letters from a to h, not "z"`,
+		"-only z":                         `-only: must be variants such as c@64,a@64 with letters from a to i, not "z"`,
 		"-only c@0":                       "-only: must have a number of connections from 1 to 1024",
 		"-only c@8,g@64":                  "-only: must have c@64 for g@64",
 		"-seed x":                         "-seed",
@@ -68,8 +68,8 @@ func TestWhatIsDividedIsMeasuredInTurn(t *testing.T) {
 	for _, t := range round() {
 		names = append(names, t.String())
 	}
-	require.Equal(t, "b@64 c@64 a@64 f@64 g@64 c@1 d@8 e h", strings.Join(names[:9], " "))
-	require.ElementsMatch(t, strings.Fields("a@1 a@8 a@256 b@1 b@8 b@256 c@8 c@256 d@1 d@64 f@1 f@8 f@256"), names[9:])
+	require.Equal(t, "b@64 c@64 a@64 f@64 g@64 c@1 c@8 i@8 d@8 e h", strings.Join(names[:11], " "))
+	require.ElementsMatch(t, strings.Fields("a@1 a@8 a@256 b@1 b@8 b@256 c@256 d@1 d@64 f@1 f@8 f@256"), names[11:])
 }
 
 func TestOnlyNamesVariantsInAnyOrder(t *testing.T) {

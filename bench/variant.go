@@ -7,6 +7,9 @@ import (
 	"strings"
 )
 
+// dripping is how many slow clients healthy ones are measured beside.
+const dripping = 1000
+
 // batchEvents is the size of the batches that are measured.
 const batchEvents = 500
 
@@ -18,6 +21,7 @@ type variant struct {
 	batches     bool   // of batchEvents, instead of single events
 	paced       bool   // at half the peak rate of variant c over as many connections
 	entries     bool   // of the raw loop: with what events are found by
+	dripping    int    // connections beside that send a byte a second
 	connections []int  // that are measured where nothing else is asked for
 }
 
@@ -30,6 +34,7 @@ const (
 	letterMemory = "f"
 	letterPaced  = "g"
 	letterFound  = "h"
+	letterDrip   = "i"
 )
 
 func variants() []variant {
@@ -43,6 +48,7 @@ func variants() []variant {
 		{letter: letterMemory, about: "memstore, single events", serve: serveMemory, connections: all},
 		{letter: letterPaced, about: "sqlitestore, single events at half its peak rate", serve: serveSQLite, paced: true, connections: []int{64}},
 		{letter: letterFound, about: "raw INSERT loop with what events are found by", entries: true, connections: []int{1}},
+		{letter: letterDrip, about: fmt.Sprintf("sqlitestore, single events, beside %d connections that drip", dripping), serve: serveSQLite, dripping: dripping, connections: []int{8}},
 	}
 }
 
@@ -87,7 +93,8 @@ func round() []task {
 	add(letterEmpty, 64)
 	add(letterMemory, 64)
 	add(letterPaced, 64)
-	add(letterSingle, 1)
+	add(letterSingle, 1, 8)
+	add(letterDrip, 8)
 	add(letterBatch, 8)
 	add(letterRaw, 1)
 	add(letterFound, 1)
@@ -109,7 +116,7 @@ func parseTasks(text string) ([]task, error) {
 		letter, connections, given := strings.Cut(strings.TrimSpace(name), "@")
 		i := slices.IndexFunc(variants(), func(v variant) bool { return v.letter == letter })
 		if i < 0 {
-			return nil, fmt.Errorf("must be variants such as c@64,a@64 with letters from a to h, not %q", name)
+			return nil, fmt.Errorf("must be variants such as c@64,a@64 with letters from a to i, not %q", name)
 		}
 		v := variants()[i]
 		wanted := v.connections
