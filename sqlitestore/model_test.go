@@ -22,7 +22,7 @@ type model struct {
 	mu    sync.Mutex
 	files map[string]*modelFile // by kind
 	ops   int
-	syncs int
+	came  int           // operations of the kind that fails
 	ended chan struct{} // closed when the process is dead, of a power cut or otherwise
 	dead  bool
 	cut   bool
@@ -30,10 +30,11 @@ type model struct {
 
 // modelPlan says when a model fails; 0 is never.
 type modelPlan struct {
-	cutAt   int // the power is cut before the nth operation
-	dieAt   int // the process dies before the nth sync of the log
-	failAt  int // the nth sync fails
-	failFor int // and so many from there on
+	cutAt   int    // the power is cut before the nth operation
+	dieAt   int    // the process dies before the nth sync of the log
+	failing string // "sync" or "write"
+	failAt  int    // the nth of these fails
+	failFor int    // and so many from there on
 }
 
 // modelFile is a file as it would be found without power.
@@ -80,13 +81,18 @@ func (m *model) operate(op operation) int32 {
 		return sqlite3.SQLITE_IOERR
 	}
 	f := m.files[op.file]
-	switch op.what {
-	case "sync":
-		m.syncs++
-		if m.plan.failAt > 0 && m.syncs >= m.plan.failAt && m.syncs < m.plan.failAt+m.plan.failFor {
+	if op.what == m.plan.failing {
+		m.came++
+		if m.came >= m.plan.failAt && m.came < m.plan.failAt+m.plan.failFor {
+			if op.what == "write" {
+				return sqlite3.SQLITE_IOERR_WRITE
+			}
 			f.pending = nil
 			return sqlite3.SQLITE_IOERR_FSYNC
 		}
+	}
+	switch op.what {
+	case "sync":
 		for _, p := range f.pending {
 			f.apply(p, 0, len(p.data))
 		}

@@ -111,28 +111,40 @@ func TestAReplayIsSyncedThoughTheEventWasNot(t *testing.T) {
 
 // TestASyncThatFailsIsNeverTakenForDone fails each sync of a store's life, from
 // the first one on, once or for good, and cuts the power afterwards.
-func TestASyncThatFailsIsNeverTakenForDone(t *testing.T) {
+func TestASyncThatFailsIsNeverTakenForDone(t *testing.T) { testFailing(t, "sync", 1) }
+
+// TestAWriteThatFailsIsNeverTakenForDone does so with writes, of which there are
+// many more: unless -rounds asks for all, each seventh.
+func TestAWriteThatFailsIsNeverTakenForDone(t *testing.T) {
+	step := 7
+	if *roundsFlag > 0 {
+		step = 1
+	}
+	testFailing(t, "write", step)
+}
+
+func testFailing(t *testing.T, what string, step int) {
 	t.Parallel()
 	first := seed(t)
 	for name, failFor := range map[string]int{"once": 1, "for good": 1 << 30} {
 		t.Run(name, func(t *testing.T) {
 			failAt := 1
-			for ; ; failAt++ {
+			for ; ; failAt += step {
 				l := newSimulated(t, first+uint64(failAt))
-				l.plan = modelPlan{failAt: failAt, failFor: failFor}
+				l.plan = modelPlan{failing: what, failAt: failAt, failFor: failFor}
 				started, err := l.launch(t, kill{})
 				if err == nil {
 					l.life = started
 					l.traffic(t, 30, l.kill)
 				}
-				hit := l.disk.syncs >= failAt
+				hit := l.disk.came >= failAt
 				l.finish(t)
 				if !hit {
 					require.NoError(t, err)
 					break
 				}
 			}
-			t.Logf("a life has %d syncs", failAt-1)
+			t.Logf("every %s was failed up to number %d, in steps of %d", what, failAt-step, step)
 		})
 	}
 }
