@@ -28,7 +28,7 @@ func (b *byteBudget) take(platform string, n int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	held := b.by[platform]
-	if n > b.limit-b.used || held > 0 && held+n > b.limit-b.limit/8 {
+	if n > b.limit-b.used || held > 0 && n > 0 && held+n > b.limit-b.limit/8 {
 		return false
 	}
 	if b.by == nil {

@@ -72,6 +72,9 @@ type lives struct {
 }
 
 func newLives(seed uint64, path string) *lives {
+	if folder, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
+		path = filepath.Join(folder, filepath.Base(path)) // the name that SQLite has for it
+	}
 	l := &lives{
 		path: path, history: crashtest.NewHistory(), due: make(chan struct{}, 1),
 		random: rand.New(rand.NewPCG(seed, 1)),
@@ -87,7 +90,7 @@ func newLives(seed uint64, path string) *lives {
 // newProcesses returns lives that are processes.
 func newProcesses(seed uint64, path string) *lives {
 	l := newLives(seed, path)
-	l.launch = func(t *testing.T, k kill) (*life, error) { return launchProcess(t, childSpec{Path: path, Kill: k}) }
+	l.launch = func(t *testing.T, k kill) (*life, error) { return launchProcess(t, childSpec{Path: l.path, Kill: k}) }
 	return l
 }
 
@@ -182,6 +185,7 @@ func (l *lives) finish(t *testing.T) {
 	stored, err := crashtest.List(t.Context(), l.address)
 	require.NoError(t, err)
 	require.NoError(t, l.history.Check(stored))
+	require.NoError(t, l.history.CheckFollower(stored))
 	require.NoError(t, l.stop())
 	require.Equal(t, len(stored), requireIntact(t, l.path))
 	t.Logf("%d events, answers: %s", len(stored), l.history.Counts())
@@ -223,5 +227,6 @@ func TestAProcessThatIsKilledLosesNothing(t *testing.T) {
 			l.traffic(t, 1+l.random.IntN(200), l.kill)
 		}
 		l.finish(t)
+		require.Positive(t, l.history.Count("stored"))
 	}
 }

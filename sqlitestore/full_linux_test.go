@@ -26,7 +26,7 @@ func TestADiskThatIsFullLosesNothingAndIsUsedWhenSpaceReturns(t *testing.T) {
 		filler := filepath.Join(folder, "filler")
 		fill(t, filler)
 		failed := l.history.Count("failed")
-		l.traffic(t, 100, func() {})
+		l.traffic(t, 400, func() {})
 		require.Greater(t, l.history.Count("failed"), failed)
 		require.NoError(t, os.Remove(filler))
 

@@ -18,6 +18,7 @@ func TestAPowerCutLosesNothing(t *testing.T) {
 		l.traffic(t, 1+l.random.IntN(200), func() { l.cut(t, d) })
 	}
 	l.finish(t)
+	require.Positive(t, l.history.Count("stored"))
 }
 
 // cut takes the power away and gives it back. It stays dark until the next
@@ -65,6 +66,7 @@ func TestAReplayOfWhatWasNotSyncedOutlivesAPowerCut(t *testing.T) {
 	first := seed(t)
 	replayed := 0
 	for n := uint64(0); replayed < 3; n++ {
+		require.Less(t, n, uint64(50), "nothing is answered as a replay")
 		l := newProcesses(first+n, d.path(fmt.Sprint(n)))
 		l.clients = l.clients[:1]
 		// The log was started over by then: it is written to where it has its

@@ -84,8 +84,10 @@ func TestNoPartOfWhatWasNotSyncedHarmsTheRest(t *testing.T) {
 		for range min(n, perDatabase) {
 			l.settle(t, l.moment())
 			l.traffic(t, 1+l.random.IntN(100), l.kill)
+			require.Positive(t, l.disk.ops)
 		}
 		l.finish(t)
+		require.Positive(t, l.history.Count("stored"))
 	}
 }
 
@@ -96,6 +98,7 @@ func TestAReplayIsSyncedThoughTheEventWasNot(t *testing.T) {
 	t.Parallel()
 	first := seed(t)
 	for n, replayed := uint64(0), 0; replayed < 10; n++ {
+		require.Less(t, n, uint64(100), "nothing is answered as a replay")
 		l := newSimulated(t, first+n)
 		l.clients = l.clients[:1]
 		l.plan.dieAt = 20 + l.random.IntN(50) // behind those of opening
@@ -138,6 +141,7 @@ func testFailing(t *testing.T, what string, step int) {
 					l.traffic(t, 30, l.kill)
 				}
 				hit := l.disk.came >= failAt
+				require.True(t, hit || l.disk.came > 0)
 				l.finish(t)
 				if !hit {
 					require.NoError(t, err)

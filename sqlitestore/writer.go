@@ -282,42 +282,43 @@ func (w *writer) open() (*session, error) {
 		}
 		return nil, err
 	}
-	if w.session != nil && !w.session.hasLog(w.file) {
-		if err := w.rescueLog(); err != nil {
-			return nil, err
-		}
-	}
-	if w.session != nil {
+	if w.session != nil && w.session.hasLog(w.file) {
 		return w.session, nil
 	}
 	if time.Since(w.reopening.failed) < w.file.reopenEvery {
 		return nil, w.reopening.err
 	}
-	s, err := w.reopen()
-	if err != nil {
+	if err := w.reopen(); err != nil {
 		w.logger.Error("sqlitestore: the database cannot be opened anew", "error", err)
 		w.reopening.failed, w.reopening.err = time.Now(), fmt.Errorf("open anew: %w", err)
 		return nil, w.reopening.err
 	}
 	w.logger.Info("sqlitestore: the database was opened anew")
-	w.session, w.recent = s, s.recent
-	return s, nil
+	return w.session, nil
 }
 
 // reopen makes a session. A reader would keep the log from being emptied.
-func (w *writer) reopen() (*session, error) {
+func (w *writer) reopen() error {
 	w.lockReaders()
 	defer w.reading.Unlock()
-	return openSession(context.Background(), w.file)
+	if w.session != nil {
+		if err := w.rescueLog(); err != nil {
+			return err
+		}
+	}
+	s, err := openSession(context.Background(), w.file)
+	if err == nil {
+		w.session, w.recent = s, s.recent
+	}
+	return err
 }
 
 // rescueLog ends a session whose log was deleted or replaced, which somebody
 // did by hand. The session still has it open, and all of it goes into the
 // database; what would be written there now would be lost when it is closed.
+// Readers are locked out.
 func (w *writer) rescueLog() error {
 	w.awaitCheckpoint()
-	w.lockReaders()
-	defer w.reading.Unlock()
 	w.dropReaders() // they have the old log open, too
 	if err := w.session.emptyLog(); err != nil {
 		return fmt.Errorf("the write-ahead log was deleted; what it has cannot be moved: %w", err)
@@ -347,6 +348,11 @@ func (w *writer) release() error {
 		return nil
 	}
 	w.session = nil
-	_, err := s.checkpoint("PASSIVE")
+	var err error
+	if s.hasLog(w.file) {
+		_, err = s.checkpoint("PASSIVE") // the rest is there when it is opened
+	} else {
+		err = s.emptyLog()
+	}
 	return errors.Join(err, s.Close())
 }

@@ -68,6 +68,7 @@ const attempts = 3
 // is there. What it does not know the end of is pending if it can be sent again.
 func (c *Client) send(ctx context.Context, address string, r *request) bool {
 	c.pending = nil
+	c.history.begin(r)
 	for range attempts {
 		a, err := post(ctx, c.http, address, r)
 		if err != nil || c.history.dark.Load() {
@@ -142,7 +143,7 @@ func (c *Client) record(r *request, a answer) (again bool) {
 		}
 		c.history.acknowledged(r, body.Events, a.header.Get("Idempotent-Replayed") == "true")
 	case a.status == http.StatusConflict:
-		c.history.refused(r, "conflict")
+		c.history.conflict(r)
 	case a.status >= http.StatusInternalServerError:
 		return c.recordFailure(r, a, strings.Contains(body.Message, "nothing was stored"))
 	default:

@@ -26,12 +26,14 @@ type History struct {
 
 	mu       sync.Mutex
 	requests map[*request]*fate
-	acked    map[ident]string   // the text of each event that was acknowledged
-	bound    map[ident][]string // the ids that a key was answered with
-	problems []string           // what was wrong by itself
-	followed []Stored           // see Follow
-	cursors  map[string]string  // of Follow, by platform
-	counts   map[string]int     // of answers, by kind
+	markers  map[ident]map[string]bool   // what was sent with a reference
+	keyed    map[ident]map[*request]bool // what was sent with a key
+	acked    map[ident]string            // the text of each event that was acknowledged
+	bound    map[ident][]string          // the ids that a key was answered with
+	problems []string                    // what was wrong by itself
+	followed []Stored                    // see Follow
+	cursors  map[string]string           // of Follow, by platform
+	counts   map[string]int              // of answers, by kind
 }
 
 // ident is an id, or a key, of a platform.
@@ -46,7 +48,7 @@ type fate struct {
 // NewHistory returns an empty history.
 func NewHistory() *History {
 	return &History{
-		requests: make(map[*request]*fate), acked: make(map[ident]string), bound: make(map[ident][]string),
+		requests: make(map[*request]*fate), markers: make(map[ident]map[string]bool), keyed: make(map[ident]map[*request]bool), acked: make(map[ident]string), bound: make(map[ident][]string),
 		cursors: make(map[string]string), counts: make(map[string]int),
 	}
 }
@@ -82,6 +84,44 @@ func (h *History) of(r *request) *fate {
 		h.requests[r] = f
 	}
 	return f
+}
+
+// begin takes a request that is about to be sent.
+func (h *History) begin(r *request) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.requests[r] != nil {
+		return
+	}
+	h.of(r)
+	for _, e := range r.events {
+		if at := (ident{r.platform, e.reference}); e.reference != "" {
+			if h.markers[at] == nil {
+				h.markers[at] = make(map[string]bool)
+			}
+			h.markers[at][e.marker] = true
+		}
+	}
+	if at := (ident{r.platform, r.key}); r.key != "" {
+		if h.keyed[at] == nil {
+			h.keyed[at] = make(map[*request]bool)
+		}
+		h.keyed[at][r] = true
+	}
+}
+
+// conflict takes a 409. Somebody must have sent something else.
+func (h *History) conflict(r *request) {
+	h.refused(r, "conflict")
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	honest := len(h.keyed[ident{r.platform, r.key}]) < 2
+	for _, e := range r.events {
+		honest = honest && len(h.markers[ident{r.platform, e.reference}]) < 2
+	}
+	if honest {
+		h.problem("CONFLICT: nobody has contradicted the request with %s", r.events[0].marker)
+	}
 }
 
 // refused says that nothing of a request was stored by this sending of it.
@@ -182,6 +222,23 @@ func isAnswerTo(text []byte, sent event) error {
 	for name, value := range was {
 		if string(is[name]) != string(value) {
 			return fmt.Errorf("%s was sent as %s and answered as %s: %s", name, value, is[name], sent.marker)
+		}
+	}
+	return nil
+}
+
+// CheckFollower says whether Follow has seen just what is stored, in its order.
+func (h *History) CheckFollower(stored []Stored) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, platform := range Platforms() {
+		elsewhere := func(s Stored) bool { return s.Platform != platform }
+		seen := slices.DeleteFunc(slices.Clone(h.followed), elsewhere)
+		there := slices.DeleteFunc(slices.Clone(stored), elsewhere)
+		for i := range max(len(seen), len(there)) {
+			if i >= len(seen) || i >= len(there) || seen[i] != there[i] {
+				return fmt.Errorf("who followed %s saw %d events, %d are there, and from number %d on they differ", platform, len(seen), len(there), i)
+			}
 		}
 	}
 	return nil

@@ -90,6 +90,40 @@ func TestAnswersThatContradictEachOtherAreAProblem(t *testing.T) {
 	}
 }
 
+func TestAConflictThatNobodyCausedIsAProblem(t *testing.T) {
+	with := func(variant int, key string) *request {
+		return &request{platform: "acme", key: key, events: []event{place{"acme", "c0", 1, variant}.event(1)}}
+	}
+	for name, other := range map[string]*request{
+		"nobody": nil, "another content": with(1, ""), "another request with the key": {platform: "acme", key: "k"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := NewHistory()
+			if other != nil {
+				h.begin(other)
+			}
+			r := with(0, "k")
+			h.begin(r)
+			h.conflict(r)
+			if other == nil {
+				require.ErrorContains(t, h.Check(nil), "CONFLICT: ")
+			} else {
+				require.NoError(t, h.Check(nil))
+			}
+		})
+	}
+}
+
+func TestAFollowerSeesJustWhatIsThere(t *testing.T) {
+	h, stored := told()
+	h.followed = stored
+	require.NoError(t, h.CheckFollower(stored))
+	require.Error(t, h.CheckFollower(stored[:2]), "what it saw is gone")
+	require.Error(t, h.CheckFollower([]Stored{stored[1], stored[0], stored[2]}))
+	h.followed = stored[:2]
+	require.Error(t, h.CheckFollower(stored), "it was not told of one")
+}
+
 // TestTrafficHasEverythingInIt runs clients against a store that does not crash.
 func TestTrafficHasEverythingInIt(t *testing.T) {
 	handler, err := NewHandler(memstore.New(), slog.New(slog.DiscardHandler))
