@@ -34,8 +34,9 @@ func FuzzOperations(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
+	m := newModelled(f)
 	f.Fuzz(func(t *testing.T, program []byte) {
-		newModelled(t).run(t, program)
+		m.run(t, program)
 	})
 }
 
@@ -43,12 +44,13 @@ func FuzzOperations(f *testing.F) {
 func TestPlatformsDoNotKnowOfEachOther(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(seed(t), 3))
+	m := newModelled(t)
 	for range 30 {
 		program := make([]byte, 300)
 		for i := range program {
 			program[i] = byte(random.UintN(256))
 		}
-		newModelled(t).run(t, program)
+		m.run(t, program)
 	}
 }
 
@@ -91,57 +93,79 @@ var anID = regexp.MustCompile(`chda_[0-9A-Z]{26}`)
 
 func fuzzPlatforms() []string { return []string{"p0", "p1", "p2"} }
 
-// modelled is a store and its model, each behind an endpoint.
-type modelled struct {
-	setup    setup
-	store    *Store
-	now      time.Time
-	handlers [2]*chargeingest.Handler // the store's and the model's
-	configs  [2]chargeingest.Config
-	ids      [2][]string          // in the order in which they were answered first
-	cursors  map[string][2]string // by order, the last ones that were answered
+// swapped is a store whose place another one takes.
+type swapped[S chargeingest.EventReader] struct{ store S }
+
+func (s *swapped[S]) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
+	return any(s.store).(chargeingest.EventStore).Append(ctx, b)
 }
 
-func newModelled(t *testing.T) *modelled {
-	m := &modelled{setup: newSetup(t), now: received(), cursors: make(map[string][2]string)}
-	m.setup.tuning.generation = 3
-	m.setup.tuning.checkpointFrames = 20
-	anybody := chargeingest.AuthorizerFunc(func(r *http.Request, _ chargeingest.Permission) (chargeingest.Principal, error) {
+func (s *swapped[S]) Get(ctx context.Context, platform, id string) (chargeingest.StoredEvent, error) {
+	return s.store.Get(ctx, platform, id)
+}
+
+func (s *swapped[S]) List(ctx context.Context, q chargeingest.Query) (chargeingest.Page, error) {
+	return s.store.List(ctx, q)
+}
+
+// modelled is a store and its model, each behind endpoints that are made once:
+// that takes longer than most programs do.
+type modelled struct {
+	handlers [2][2]*chargeingest.Handler // by the policy for duplicates; the store's and the model's
+	store    swapped[*Store]
+	model    swapped[separate]
+
+	// What follows is new for each program.
+
+	setup     setup
+	now       time.Time
+	policy    int
+	reopening int                  // how often the store was opened anew
+	ids       [2][]string          // in the order in which they were answered first
+	cursors   map[string][2]string // by order, the last ones that were answered
+}
+
+func newModelled(tb testing.TB) *modelled {
+	m := new(modelled)
+	anybody := chargeingest.AuthorizerFunc(func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) {
 		return chargeingest.Principal{Subject: "fuzz", Platforms: fuzzPlatforms()}, nil
 	})
-	for i := range m.configs {
-		m.configs[i] = chargeingest.Config{
-			Authorizer: anybody, Logger: slog.New(slog.DiscardHandler),
-			Now: func() time.Time { return m.now }, RequestID: func() string { return "reqr_fuzz" },
+	for policy := range m.handlers {
+		for i, store := range []chargeingest.EventStore{&m.store, &m.model} {
+			var err error
+			m.handlers[policy][i], err = chargeingest.New(chargeingest.Config{
+				Store: store, Authorizer: anybody, Logger: slog.New(slog.DiscardHandler),
+				Now: func() time.Time { return m.now }, RequestID: func() string { return "reqr_fuzz" },
+				Duplicates: chargeingest.DuplicatePolicy(policy),
+			})
+			require.NoError(tb, err)
 		}
 	}
-	m.configs[1].Store = make(separate)
-	m.open(t)
-	t.Cleanup(func() { require.NoError(t, m.store.Close()) })
 	return m
 }
 
-// open opens the store, and makes the endpoints over both.
-func (m *modelled) open(t *testing.T) {
-	var err error
-	m.store, err = open(t.Context(), m.setup.path, m.setup.options, m.setup.tuning)
-	require.NoError(t, err)
-	m.configs[0].Store = m.store
-	m.endpoints(t)
+// begin empties both.
+func (m *modelled) begin(t *testing.T) {
+	m.setup = newSetup(t)
+	m.setup.tuning.generation = 3
+	m.setup.tuning.checkpointFrames = 20
+	m.now, m.policy, m.reopening = received(), 0, 0
+	m.ids, m.cursors = [2][]string{}, make(map[string][2]string)
+	m.model.store = make(separate)
+	m.open(t)
+	t.Cleanup(func() { require.NoError(t, m.store.store.Close()) })
 }
 
-func (m *modelled) endpoints(t *testing.T) {
-	for i := range m.configs {
-		var err error
-		m.handlers[i], err = chargeingest.New(m.configs[i])
-		require.NoError(t, err)
-	}
+func (m *modelled) open(t *testing.T) {
+	var err error
+	m.store.store, err = open(t.Context(), m.setup.path, m.setup.options, m.setup.tuning)
+	require.NoError(t, err)
 }
 
 // run does what a program says, and compares all that is stored in the end.
 func (m *modelled) run(t *testing.T, program []byte) {
-	const most = 300 // opening and closing take long
-	for ops := operations(program[:min(len(program), most)]); len(ops) > 0; {
+	m.begin(t)
+	for ops := operations(program); len(ops) > 0; {
 		m.step(t, &ops)
 	}
 	for _, platform := range fuzzPlatforms() {
@@ -166,15 +190,14 @@ func (m *modelled) step(t *testing.T, ops *operations) {
 	case 8, 9:
 		m.list(t, ops)
 	case 10:
-		require.NoError(t, m.store.Close())
-		m.open(t)
+		if m.reopening++; m.reopening <= 20 { // it takes long
+			require.NoError(t, m.store.store.Close())
+			m.open(t)
+		}
 	case 11:
 		m.now = m.now.Add(time.Duration(ops.pick(256)-64) * 100 * time.Millisecond)
 	case 12:
-		for i := range m.configs {
-			m.configs[i].Duplicates = chargeingest.RejectChanged + chargeingest.AcceptAll - m.configs[i].Duplicates
-		}
-		m.endpoints(t)
+		m.policy = 1 - m.policy
 	}
 }
 
@@ -225,7 +248,7 @@ func (m *modelled) list(t *testing.T, ops *operations) {
 // the cursors in them. The path is what comes behind the one of an event.
 func (m *modelled) both(t *testing.T, method, path, platform, key, body string, after ...string) (cursors [2]string) {
 	var answers [2]string
-	for i, h := range m.handlers {
+	for i, h := range m.handlers[m.policy] {
 		target := "/v1/ingest/charge-data" + path
 		var n int
 		if _, err := fmt.Sscanf(path, "/id-%d", &n); err == nil && n < len(m.ids[i]) {
