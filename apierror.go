@@ -131,7 +131,7 @@ func tooLargeError(limit int64) *Error {
 }
 
 func answerTooLargeError(cause error) *Error {
-	e := newError(CodeBadRequest, fmt.Sprintf("the stored events that this batch repeats are more than %d bytes; nothing was stored, send fewer of them at once", maxOthersBytes))
+	e := newError(CodeBadRequest, fmt.Sprintf("the events that this batch repeats are more than %d bytes to answer; nothing was stored, send fewer of them at once", maxOthersBytes))
 	e.Status = http.StatusRequestEntityTooLarge
 	e.cause = cause
 	return e

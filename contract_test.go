@@ -72,8 +72,8 @@ func newFixture(t *testing.T, settings ...func(*chargeingest.Config)) *fixture {
 	return f
 }
 
-func newKeySet(t *testing.T) *chargeingest.Keys {
-	t.Helper()
+func newKeySet(tb testing.TB) *chargeingest.Keys {
+	tb.Helper()
 	const ingest, view = chargeingest.PermissionIngest, chargeingest.PermissionView
 	key := func(secret string, platforms []string, permissions ...chargeingest.Permission) chargeingest.Key {
 		return chargeingest.Key{Secret: secret, Subject: "test", Platforms: platforms, Permissions: permissions}
@@ -84,7 +84,7 @@ func newKeySet(t *testing.T) *chargeingest.Keys {
 		key(viewSecret, []string{"pf_a"}, view),
 		key(otherSecret, []string{"pf_c"}, ingest, view),
 	)
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	return keys
 }
 

@@ -50,7 +50,8 @@ func FuzzRequest(f *testing.F) {
 		f.Add(s.method, s.target, s.key, s.authorization, s.platform, s.media, s.encoding, s.idempotency, s.id)
 	}
 	store := &countingStore{Store: memstore.New()}
-	h := newFuzzHandler(f, store)
+	h, err := chargeingest.New(chargeingest.Config{Store: store, Authorizer: newKeySet(f), Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(f, err)
 	f.Fuzz(func(t *testing.T, method, target, key, authorization, platform, media, encoding, idempotency, id string) {
 		u, err := url.ParseRequestURI(target)
 		if err != nil {
@@ -88,20 +89,6 @@ func FuzzRequest(f *testing.F) {
 			}
 		}
 	})
-}
-
-func newFuzzHandler(f *testing.F, store chargeingest.EventStore) *chargeingest.Handler {
-	const ingest, view = chargeingest.PermissionIngest, chargeingest.PermissionView
-	keys, err := chargeingest.NewKeys(
-		chargeingest.Key{Secret: fullSecret, Subject: "full", Platforms: []string{"pf_a", "pf_b"}, Permissions: []chargeingest.Permission{ingest, view}},
-		chargeingest.Key{Secret: ingestSecret, Subject: "ingest", Platforms: []string{"pf_a"}, Permissions: []chargeingest.Permission{ingest}},
-		chargeingest.Key{Secret: viewSecret, Subject: "view", Platforms: []string{"pf_a"}, Permissions: []chargeingest.Permission{view}},
-		chargeingest.Key{Secret: otherSecret, Subject: "other", Platforms: []string{"pf_c"}, Permissions: []chargeingest.Permission{ingest, view}},
-	)
-	require.NoError(f, err)
-	h, err := chargeingest.New(chargeingest.Config{Store: store, Authorizer: keys, Logger: slog.New(slog.DiscardHandler)})
-	require.NoError(f, err)
-	return h
 }
 
 // platformsOf are those of the key that a request may store with, by the rules

@@ -27,9 +27,11 @@ type EventStore interface {
 	// Duplicates: an event whose reference is stored with the same content is
 	// not stored again; its outcome is the stored event, marked replayed. With
 	// other content Append returns a [*ConflictError] and stores nothing,
-	// unless b.Duplicates is AcceptAll. A batch whose idempotency key is bound
-	// to the same request is a replay as a whole; bound to another it is a
-	// *ConflictError. The key is bound in the transaction that stores.
+	// unless b.Duplicates is AcceptAll: then the outcome is the stored event, or
+	// ErrAnswerTooLarge where these are too large together. A batch whose
+	// idempotency key is bound to the same request is a replay as a whole; bound
+	// to another it is a *ConflictError. The key is bound in the transaction that
+	// stores.
 	//
 	// Order and ids: the store assigns each new event its id and its place in
 	// the order of storing, inside the transaction. Ids strictly increase in

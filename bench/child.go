@@ -9,10 +9,10 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"strings"
-	"sync"
 	"syscall"
 	"time"
+
+	"example.com/chargeingest/internal/tail"
 )
 
 // childCommand is how the program calls itself. Its argument is a role. Parent
@@ -37,7 +37,7 @@ type child struct {
 	cmd  *exec.Cmd
 	in   io.WriteCloser
 	out  *json.Decoder
-	log  tail
+	log  tail.Buffer
 }
 
 // start starts a child and tells it what to do. Whoever gets one calls stop or
@@ -115,28 +115,6 @@ func (c *child) abandon() {
 		_ = c.cmd.Process.Kill()
 		_ = c.cmd.Wait()
 	}
-}
-
-// tail keeps the end of what a child writes to standard error.
-type tail struct {
-	mu   sync.Mutex
-	text []byte
-}
-
-const tailBytes = 8 << 10
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.text = append(t.text, p...)
-	t.text = t.text[max(0, len(t.text)-tailBytes):]
-	return len(p), nil
-}
-
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return strings.TrimSpace(string(t.text))
 }
 
 // parent is the process that started this one, as its child sees it.

@@ -15,11 +15,11 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/tail"
 )
 
 // childVariable tells a process that it is a server, and of which store.
@@ -100,7 +100,7 @@ type Process struct {
 
 	cmd   *exec.Cmd
 	stdin io.Closer
-	log   *tail
+	log   *tail.Buffer
 }
 
 // ErrEnded says that a server ended before it served.
@@ -118,7 +118,7 @@ func Start(ctx context.Context, spec any, before ...string) (*Process, error) {
 		return nil, err
 	}
 	command := slices.Concat(before, []string{program})
-	p := &Process{Ended: make(chan struct{}), log: new(tail)}
+	p := &Process{Ended: make(chan struct{}), log: new(tail.Buffer)}
 	p.cmd = exec.CommandContext(ctx, command[0], command[1:]...) //nolint:gosec // it is this program
 	p.cmd.Env = append(os.Environ(), childVariable+"="+string(text))
 	p.cmd.Stderr = p.log
@@ -168,24 +168,3 @@ func (p *Process) Stop() error {
 
 // Log is the end of what the process wrote to standard error.
 func (p *Process) Log() string { return p.log.String() }
-
-// tail keeps the end of what is written to it.
-type tail struct {
-	mu   sync.Mutex
-	text []byte
-}
-
-func (t *tail) Write(b []byte) (int, error) {
-	const enough = 16 << 10
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.text = append(t.text, b...)
-	t.text = t.text[max(0, len(t.text)-enough):]
-	return len(b), nil
-}
-
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return strings.TrimSpace(string(t.text))
-}
