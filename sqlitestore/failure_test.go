@@ -309,6 +309,41 @@ func TestADeletedLogLosesNothing(t *testing.T) {
 	require.Len(t, listed(t, setup.open(t), "acme"), 4)
 }
 
+// TestALogThatWasDeletedUnnoticedIsRescuedByClosing: nobody looks for it with
+// each transaction.
+func TestALogThatWasDeletedUnnoticedIsRescuedByClosing(t *testing.T) {
+	setup := newSetup(t)
+	setup.tuning.lookEvery = time.Hour
+	s := setup.open(t)
+	fresh(t, s, charges("acme", "before"))
+	require.NoError(t, os.Remove(setup.path+"-wal"))
+	fresh(t, s, charges("acme", "after"))
+	require.NoFileExists(t, setup.path+"-wal")
+	require.NoError(t, s.Close())
+	replayed(t, setup.open(t), charges("acme", "before", "after"))
+}
+
+// TestADeletedLogThatCannotBeRescuedIsToldOf has somebody read from it.
+func TestADeletedLogThatCannotBeRescuedIsToldOf(t *testing.T) {
+	setup := newSetup(t)
+	setup.tuning.busyTimeout = "1"
+	s, err := open(t.Context(), setup.path, setup.options, setup.tuning)
+	require.NoError(t, err)
+	fresh(t, s, charges("acme", "before"))
+	end := foreignReader(t, setup.path)
+	s.writer.file.lookEvery = time.Hour
+	require.NoError(t, os.Remove(setup.path+"-wal"))
+	fresh(t, s, charges("acme", "unnoticed"))
+	s.writer.session.seen = time.Time{}
+	for range 2 {
+		_, err = s.Append(t.Context(), charges("acme", "noticed"))
+		require.ErrorIs(t, err, chargeingest.ErrNotStored)
+		require.ErrorContains(t, err, "was deleted")
+	}
+	require.Error(t, s.Close(), "what it has is lost")
+	end()
+}
+
 // TestOpeningAnewIsNotTriedAllTheTime: while it is, nobody can read.
 func TestOpeningAnewIsNotTriedAllTheTime(t *testing.T) {
 	setup := newSetup(t)

@@ -44,6 +44,12 @@ type tuning struct {
 	// most. Nobody can read meanwhile.
 	reopenEvery time.Duration
 
+	// lookEvery is how often the log is looked for at its place, at most. Not for
+	// each transaction: who asks for the times of a file makes its next write
+	// change them, and the sync behind that dearer; a lone event takes a tenth
+	// longer. See https://docs.kernel.org/filesystems/multigrain-ts.html.
+	lookEvery time.Duration
+
 	// generation is how many events become old together, see recent. More make
 	// merging cheaper; they take memory, and time to read when the database is
 	// opened.
@@ -57,6 +63,7 @@ func defaultTuning() tuning {
 		checkpointFrames: 1000,
 		drainFrames:      16_000,
 		reopenEvery:      250 * time.Millisecond,
+		lookEvery:        time.Second,
 		generation:       12_000,
 	}
 }

@@ -80,7 +80,7 @@ func newSetup(t *testing.T) setup {
 		faults: f,
 	}
 	s.options.Logger = slog.New(slog.DiscardHandler)
-	s.tuning.reopenEvery = 0
+	s.tuning.reopenEvery, s.tuning.lookEvery = 0, 0
 	s.tuning.wrap = func(c driver.Connector) driver.Connector { return faultyConnector{c, f} }
 	return s
 }

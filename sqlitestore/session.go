@@ -21,6 +21,7 @@ type session struct {
 	conn
 	beside     conn        // for checkpoints while a transaction is open
 	log        os.FileInfo // tells the log's file from another one at its path
+	seen       time.Time   // when it was last at its place
 	statements []statement // all of those below
 
 	begin, commit, logSize     statement
@@ -84,6 +85,7 @@ func openSession(ctx context.Context, f *file) (*session, error) {
 	}
 	if err == nil {
 		s.log, err = os.Stat(f.path + "-wal")
+		s.seen = time.Now()
 	}
 	if err == nil {
 		err = s.prepareAll()
@@ -100,7 +102,11 @@ func openSession(ctx context.Context, f *file) (*session, error) {
 // hasLog says that the log is at its place.
 func (s *session) hasLog(f *file) bool {
 	now, err := os.Stat(f.path + "-wal")
-	return err == nil && os.SameFile(s.log, now)
+	if err != nil || !os.SameFile(s.log, now) {
+		return false
+	}
+	s.seen = time.Now()
+	return true
 }
 
 // emptyLog moves all of the write-ahead log into the database, synced.

@@ -282,8 +282,8 @@ func (w *writer) open() (*session, error) {
 		}
 		return nil, err
 	}
-	if w.session != nil && w.session.hasLog(w.file) {
-		return w.session, nil
+	if s := w.session; s != nil && (time.Since(s.seen) < w.file.lookEvery || s.hasLog(w.file)) {
+		return s, nil
 	}
 	if time.Since(w.reopening.failed) < w.file.reopenEvery {
 		return nil, w.reopening.err
