@@ -1,0 +1,130 @@
+package chargetest
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"example.com/chargeingest"
+)
+
+// AssertEvent fails the test unless exactly one event with the reference of
+// want is stored, and has the content of want: what is nil in want must be null
+// in it, except that a want without a timestamp takes any. The failure has the
+// difference, a field a line. It returns whether all is well.
+func (s *Server) AssertEvent(t Tester, want chargeingest.ChargeEvent) bool {
+	t.Helper()
+	if want.Reference == nil || *want.Reference == "" {
+		t.Errorf("chargetest: AssertEvent needs an event with a reference")
+		return false
+	}
+	on := Reference(*want.Reference)
+	found := s.find([]EventMatcher{on})
+	if len(found) != 1 {
+		s.fail(t, []EventMatcher{on}, "%s: %d stored, want 1", on, len(found))
+		return false
+	}
+	difference, err := diff(want, found[0].ChargeEvent)
+	if err != nil {
+		t.Errorf("chargetest: AssertEvent: %v", err)
+		return false
+	}
+	if difference != "" {
+		t.Errorf("chargetest: %s is stored with other content (- want, + stored):\n%s", on, difference)
+		return false
+	}
+	return true
+}
+
+// AssertCount fails the test unless n events that all matchers select are
+// stored. It returns whether all is well.
+func (s *Server) AssertCount(t Tester, n int, on ...EventMatcher) bool {
+	t.Helper()
+	if found := s.find(on); len(found) != n {
+		s.fail(t, on, "%s: %d stored, want %d", names(on), len(found), n)
+		return false
+	}
+	return true
+}
+
+// AssertNoRejections fails the test where the contract rejected a request. It
+// returns whether all is well.
+func (s *Server) AssertNoRejections(t Tester) bool {
+	t.Helper()
+	var rejected []string
+	for _, r := range s.Requests() {
+		if r.Rejected() {
+			rejected = append(rejected, "  "+r.String())
+		}
+	}
+	if len(rejected) > 0 {
+		t.Errorf("chargetest: %d requests were rejected:\n%s", len(rejected), strings.Join(rejected, "\n"))
+	}
+	return len(rejected) == 0
+}
+
+// diff is how two events differ, a line for each side of each member, empty
+// where they do not. Ids do not count, nor does a timestamp that want has not.
+func diff(want, stored chargeingest.ChargeEvent) (string, error) {
+	want.ID, stored.ID = "", ""
+	if want.Timestamp == nil {
+		stored.Timestamp = nil
+	}
+	a, err := leaves(want)
+	if err != nil {
+		return "", err
+	}
+	b, err := leaves(stored)
+	if err != nil {
+		return "", err
+	}
+	paths := maps.Clone(a)
+	maps.Copy(paths, b)
+	var lines strings.Builder
+	for _, path := range slices.Sorted(maps.Keys(paths)) {
+		wanted, isWanted := a[path]
+		found, isFound := b[path]
+		if isWanted && isFound && wanted == found {
+			continue
+		}
+		if isWanted {
+			fmt.Fprintf(&lines, "  - %s: %s\n", path, wanted)
+		}
+		if isFound {
+			fmt.Fprintf(&lines, "  + %s: %s\n", path, found)
+		}
+	}
+	return lines.String(), nil
+}
+
+// leaves are the scalars of an event, and its empty lists and objects, by
+// dotted path, as JSON. Nulls are absent.
+func leaves(ev chargeingest.ChargeEvent) (map[string]string, error) {
+	text, err := ev.MarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[string]string)
+	collect(found, "", text)
+	return found, nil
+}
+
+func collect(found map[string]string, at string, text json.RawMessage) {
+	var object map[string]json.RawMessage
+	var list []json.RawMessage
+	switch {
+	case string(text) == "null":
+	case text[0] == '{' && json.Unmarshal(text, &object) == nil && len(object) > 0:
+		for name, value := range object {
+			collect(found, strings.TrimPrefix(at+"."+name, "."), value)
+		}
+	case text[0] == '[' && json.Unmarshal(text, &list) == nil && len(list) > 0:
+		for i, value := range list {
+			collect(found, fmt.Sprintf("%s.%d", at, i), value)
+		}
+	default:
+		found[at] = string(text)
+	}
+}

@@ -1,0 +1,294 @@
+// Package chargetest is the charge event endpoint as a stand-in for tests of
+// what sends to it: the real handler over a real store, with faults to order,
+// a clock to set, and a look at everything that was sent and stored.
+//
+//	srv := chargetest.New(t)
+//	app := billing.New(srv.URL(), srv.APIKey())
+//	srv.FailNext(2, chargetest.Status(503).RetryAfter(time.Second))
+//	app.Charge(ctx, order)
+//	ev := srv.WaitEvent(t, chargetest.Reference("order-42"))
+//
+// # Reaching it
+//
+// [Server.URL] is a socket on loopback. [Server.Client] reaches the server
+// without one, whatever host a URL names; both ends are then in memory, so that
+// it works within a bubble of testing/synctest. [Server.Handler] is for a mux
+// of the test's own.
+//
+// # What it looks at
+//
+// A request that the contract rejects is written to the test's log, as is each
+// fault that was met. [Server.Requests] is the journal of all of them,
+// [Server.Events] is what is stored, and [Server.Dump] is both as text.
+//
+// # Time and ids
+//
+// The server's clock stands still until [Server.Advance]; it gives the receipt
+// times, the quotas and the outages. Ids are the same in each run whose
+// requests come in the same order. How long [Delay] and [SlowBody] take is real
+// time, or that of the bubble.
+//
+// # Goroutines
+//
+// Everything here may be called from any goroutine. The methods that start with
+// Assert mark a test as failed and go on. Those that start with Wait, and Seed,
+// which a test cannot go on without, end it: but only where they are called on
+// the goroutine of a test, as FailNow must be. On any other one they return,
+// with less than was asked for.
+package chargetest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/memstore"
+)
+
+// Tester is what a [Server] needs of a test; testing.TB has it.
+type Tester interface {
+	Helper()
+	Cleanup(func())
+	Logf(format string, args ...any)
+	Errorf(format string, args ...any)
+}
+
+// Store is what a [Server] keeps events in.
+type Store interface {
+	chargeingest.EventStore
+	chargeingest.EventReader
+}
+
+// Options are the settings of a [Server]. The zero value has the defaults.
+type Options struct {
+	// Configure, if set, changes the handler's configuration, such as its
+	// Authorizer, UnknownFields, Duplicates or RequireReference. Store, Now and
+	// RequestID are the server's own.
+	Configure func(*chargeingest.Config)
+
+	// NewStore makes the store, an empty one for each call: there is one by New
+	// and one by each Reset. One that is an io.Closer is closed when it is not
+	// needed any more. Default: a memstore whose ids are the same in each run.
+	NewStore func() Store
+
+	// Keys are API keys beside [Server.APIKey].
+	Keys []chargeingest.Key
+
+	// Start is what the clock shows at first. Default: 2026-01-01T00:00:00Z.
+	Start time.Time
+
+	// Wait bounds how long WaitEvent and its likes wait. They end before the
+	// test's own deadline in any case, where it has one. Default: a minute, and
+	// in a bubble of testing/synctest an hour of its time.
+	Wait time.Duration
+}
+
+// defaultKey may do everything on chargeingest.SinglePlatform.
+const defaultKey = "chargetest-api-key"
+
+// Server is the endpoint as a stand-in.
+type Server struct {
+	t       Tester
+	options Options
+
+	network *network
+	pipe    *pipeListener // of Client, made by the first call
+	url     string        // of URL, made by the first call
+
+	// testLog is held while the test is told something, so that nothing is
+	// told to one that has ended.
+	testLog sync.Mutex
+	ended   bool
+
+	mu       sync.Mutex
+	now      time.Time
+	handler  *chargeingest.Handler
+	store    *ledger
+	rules    []*Rule
+	journal  []*Request
+	lastID   int
+	changed  chan struct{} // closed, and made anew, when something was stored or answered
+	closing  chan struct{} // closed when the server ends
+	isClosed bool
+}
+
+// New starts a server that ends with the test.
+func New(t Tester) *Server {
+	t.Helper()
+	return NewWith(t, Options{})
+}
+
+// NewWith is [New] with settings of the test's own. Where they are wrong the
+// test fails, and every request is answered with a 500.
+func NewWith(t Tester, o Options) *Server {
+	t.Helper()
+	if o.NewStore == nil {
+		o.NewStore = func() Store { return memstore.NewWith(memstore.Options{Entropy: rand.NewChaCha8([32]byte{1})}) }
+	}
+	if o.Start.IsZero() {
+		o.Start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	}
+	s := &Server{t: t, options: o, now: o.Start, changed: make(chan struct{}), closing: make(chan struct{})}
+	s.network = newNetwork(s.serve, log.New(logWriter{s}, "", 0))
+	s.store = newLedger(s, o.NewStore())
+	s.start()
+	t.Cleanup(s.Close)
+	return s
+}
+
+// start makes the handler over the store that there is.
+func (s *Server) start() {
+	h, err := s.newHandler(s.store)
+	if err != nil {
+		s.errorf("chargetest: the handler cannot be made: %v", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.handler = h
+}
+
+func (s *Server) newHandler(store *ledger) (*chargeingest.Handler, error) {
+	const ingest, view = chargeingest.PermissionIngest, chargeingest.PermissionView
+	keys, err := chargeingest.NewKeys(append([]chargeingest.Key{{
+		Secret: defaultKey, Subject: "chargetest",
+		Permissions: []chargeingest.Permission{ingest, view}, Platforms: []string{chargeingest.SinglePlatform},
+	}}, s.options.Keys...)...)
+	if err != nil {
+		return nil, fmt.Errorf("Options.Keys: %w", err)
+	}
+	cfg := chargeingest.Config{Authorizer: keys}
+	if s.options.Configure != nil {
+		s.options.Configure(&cfg)
+	}
+	cfg.Store, cfg.Now, cfg.RequestID = store, s.Now, s.requestID
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.NewTextHandler(logWriter{s}, &slog.HandlerOptions{Level: slog.LevelError}))
+	}
+	observe := cfg.Observer
+	cfg.Observer = func(ctx context.Context, o chargeingest.Observation) {
+		s.observed(ctx, o)
+		if observe != nil {
+			observe(ctx, o)
+		}
+	}
+	return chargeingest.New(cfg)
+}
+
+// APIKey is a key with both permissions on chargeingest.SinglePlatform, to be
+// sent as X-API-KEY or as a Bearer token.
+func (s *Server) APIKey() string { return defaultKey }
+
+// Handler is the server as a handler. A fault that cuts the connection panics
+// with http.ErrAbortHandler where the connection cannot be taken over.
+func (s *Server) Handler() http.Handler { return s.network.serve }
+
+// Now is what the server's clock shows.
+func (s *Server) Now() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now
+}
+
+// Advance sets the server's clock forward.
+func (s *Server) Advance(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now = s.now.Add(d)
+}
+
+// requestID makes the next id of a request that came without one.
+func (s *Server) requestID() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lastID++
+	return fmt.Sprintf("reqr_%020d", s.lastID)
+}
+
+// Restart is what a client sees of a process that was killed and started again:
+// every connection is cut, requests in flight end, and what was stored is there.
+// Faults, journal and clock stay.
+func (s *Server) Restart() {
+	s.network.cut()
+	s.start()
+}
+
+// Reset makes the server as it was at first: nothing stored, no faults, no
+// journal, the clock at its start. Connections stay.
+func (s *Server) Reset() {
+	store := newLedger(s, s.options.NewStore())
+	s.mu.Lock()
+	old := s.store
+	s.store, s.now, s.lastID = store, s.options.Start, 0
+	s.rules, s.journal = nil, nil
+	s.mu.Unlock()
+	s.start()
+	s.closeStore(old)
+}
+
+func (s *Server) closeStore(l *ledger) {
+	if c, ok := l.Store.(io.Closer); ok {
+		if err := c.Close(); err != nil {
+			s.errorf("chargetest: close the store: %v", err)
+		}
+	}
+}
+
+// Close ends the server: connections are cut, and what waits ends. A test that
+// made the server need not call it.
+func (s *Server) Close() {
+	s.mu.Lock()
+	if s.isClosed {
+		s.mu.Unlock()
+		return
+	}
+	s.isClosed = true
+	close(s.closing)
+	rules, store := s.rules, s.store
+	s.mu.Unlock()
+	s.network.close()
+	for _, r := range rules {
+		if unmet := r.unmet(); unmet != "" {
+			s.tell(unmet)
+		}
+	}
+	s.closeStore(store)
+	s.testLog.Lock()
+	s.ended = true
+	s.testLog.Unlock()
+}
+
+// tell writes a line to the test's log, unless the test has ended.
+func (s *Server) tell(line string) {
+	s.testLog.Lock()
+	defer s.testLog.Unlock()
+	if !s.ended {
+		s.t.Helper()
+		s.t.Logf("chargetest: %s", line)
+	}
+}
+
+// errorf fails the test, unless it has ended.
+func (s *Server) errorf(format string, args ...any) {
+	s.testLog.Lock()
+	defer s.testLog.Unlock()
+	if !s.ended {
+		s.t.Helper()
+		s.t.Errorf(format, args...)
+	}
+}
+
+// logWriter writes lines to the test's log.
+type logWriter struct{ *Server }
+
+func (w logWriter) Write(p []byte) (int, error) {
+	w.tell(strings.TrimSpace(string(p)))
+	return len(p), nil
+}

@@ -1,0 +1,238 @@
+package chargetest
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"example.com/chargeingest"
+)
+
+// Event is an event that is stored.
+type Event struct {
+	chargeingest.ChargeEvent
+	Platform string
+}
+
+// String is the event on a line.
+func (e Event) String() string {
+	text, err := e.MarshalJSON()
+	if err != nil {
+		return err.Error()
+	}
+	return e.Platform + " " + string(text)
+}
+
+// Events are all that is stored, of every platform, in the order of storing,
+// but for what a store of the test's own had before.
+func (s *Server) Events() []Event {
+	s.mu.Lock()
+	store, closed := s.store, s.isClosed
+	s.mu.Unlock()
+	if closed {
+		return nil
+	}
+	events, err := store.all(context.Background())
+	if err != nil {
+		s.errorf("chargetest: read the store: %v", err)
+	}
+	return events
+}
+
+// Event is the event with a reference, of any platform; the first stored where
+// several have one.
+func (s *Server) Event(reference string) (ev Event, ok bool) {
+	found := s.find([]EventMatcher{Reference(reference)})
+	if len(found) == 0 {
+		return Event{}, false
+	}
+	return found[0], true
+}
+
+// find are the stored events that all matchers select.
+func (s *Server) find(on []EventMatcher) []Event {
+	return slices.DeleteFunc(s.Events(), func(e Event) bool {
+		return slices.ContainsFunc(on, func(m EventMatcher) bool { return !m.matchesEvent(&e) })
+	})
+}
+
+// WaitEvent waits until an event that all matchers select is stored, and
+// returns the first such. When Options.Wait, or the test's time, is over the test
+// fails and ends, told of what was stored and refused instead.
+func (s *Server) WaitEvent(t Tester, on ...EventMatcher) Event {
+	t.Helper()
+	if events := s.WaitEvents(t, 1, on...); len(events) > 0 {
+		return events[0]
+	}
+	return Event{}
+}
+
+// WaitEvents is [Server.WaitEvent] for n events or more. It returns all that
+// there are when it ends.
+func (s *Server) WaitEvents(t Tester, n int, on ...EventMatcher) (found []Event) {
+	t.Helper()
+	if !s.await(t, func() bool { found = s.find(on); return len(found) >= n }) {
+		s.fail(t, on, "%s: %d stored, waited for %d", names(on), len(found), n)
+		stop(t)
+	}
+	return found
+}
+
+// WaitRequests waits until n requests or more have come in since New or Reset,
+// and returns the journal. They may be in flight still.
+func (s *Server) WaitRequests(t Tester, n int) (requests []Request) {
+	t.Helper()
+	if !s.await(t, func() bool { requests = s.Requests(); return len(requests) >= n }) {
+		s.fail(t, nil, "%d requests came in, waited for %d", len(requests), n)
+		stop(t)
+	}
+	return requests
+}
+
+// await asks done again whenever something changes. False says that the time is
+// over. When the server ends it is true: then nobody is there to be told.
+func (s *Server) await(t Tester, done func() bool) bool {
+	timeout := time.NewTimer(s.patience(t))
+	defer timeout.Stop()
+	for {
+		s.mu.Lock()
+		changed := s.changed
+		s.mu.Unlock()
+		if done() {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-s.closing:
+			return true
+		case <-timeout.C:
+			return false
+		}
+	}
+}
+
+// patience is how long to wait.
+func (s *Server) patience(t Tester) (d time.Duration) {
+	const toReport = time.Second // before the test binary is killed
+	d = s.options.Wait
+	if d == 0 {
+		d = time.Minute
+	}
+	limited, ok := t.(interface{ Deadline() (time.Time, bool) })
+	if !ok {
+		return d
+	}
+	defer func() {
+		// In a bubble, whose time is another one, a test has no deadline and
+		// panics when it is asked.
+		if recover() != nil {
+			d = cmp.Or(s.options.Wait, time.Hour)
+		}
+	}()
+	if deadline, ok := limited.Deadline(); ok {
+		d = min(d, time.Until(deadline)-toReport)
+	}
+	return d
+}
+
+func names(on []EventMatcher) string {
+	if len(on) == 0 {
+		return "events"
+	}
+	list := make([]string, len(on))
+	for i, m := range on {
+		list[i] = m.String()
+	}
+	return strings.Join(list, ", ")
+}
+
+// Seed stores events on chargeingest.SinglePlatform, as if they had been sent.
+// The test fails and ends where the contract rejects one; then none is stored.
+func (s *Server) Seed(events ...chargeingest.ChargeEvent) []Event {
+	s.t.Helper()
+	return s.SeedOn(chargeingest.SinglePlatform, events...)
+}
+
+// SeedOn is [Server.Seed] on another platform.
+func (s *Server) SeedOn(platform string, events ...chargeingest.ChargeEvent) []Event {
+	s.t.Helper()
+	if len(events) == 0 {
+		return nil
+	}
+	s.mu.Lock()
+	handler := s.handler
+	s.mu.Unlock()
+	if handler == nil {
+		return nil // the test was told
+	}
+	result, err := handler.Ingest(context.Background(), chargeingest.IngestRequest{Platform: platform, Events: events})
+	if err != nil {
+		s.errorf("chargetest: Seed: %v", err)
+		stop(s.t)
+		return nil
+	}
+	stored := make([]Event, len(result.Events))
+	for i := range result.Events {
+		stored[i] = Event{ChargeEvent: result.Events[i], Platform: platform}
+	}
+	return stored
+}
+
+// Sample is a valid event with a reference, for [Server.Seed] and for the tests
+// of clients; an empty reference is none. Its value is 12.50 EUR.
+func Sample(reference string) chargeingest.ChargeEvent {
+	ev := chargeingest.ChargeEvent{
+		ProductItemID: "proi_sample", PricingID: "pric_sample",
+		PricingItemID: "prii_sample", PricingItemConfigID: "pico_sample",
+		CustomerReference: new("customer-sample"),
+		Value:             &chargeingest.Value{Amount: &chargeingest.Amount{Quantity: "12.50", Currency: "EUR"}},
+	}
+	if reference != "" {
+		ev.Reference = &reference
+	}
+	return ev
+}
+
+func compareText(a, b string) int { return cmp.Compare(a, b) }
+
+// fail fails a test, with what is behind it.
+func (s *Server) fail(t Tester, on []EventMatcher, format string, args ...any) {
+	t.Helper()
+	var b strings.Builder
+	fmt.Fprintf(&b, format, args...)
+	for _, m := range on {
+		for _, miss := range s.nearMisses(m) {
+			b.WriteString("\n  " + miss)
+		}
+	}
+	t.Errorf("chargetest: %s\n%s", b.String(), s.Dump())
+}
+
+// stop ends a test on whose goroutine it is called, and does nothing on any
+// other one: FailNow would end that one, and leave the test waiting for it.
+func stop(t Tester) {
+	test, ok := t.(interface{ FailNow() })
+	if ok && onTestGoroutine() {
+		test.FailNow()
+	}
+}
+
+// onTestGoroutine says that a test runs on this goroutine: package testing
+// started it.
+func onTestGoroutine() bool {
+	callers := make([]uintptr, 256)
+	frames := runtime.CallersFrames(callers[:runtime.Callers(0, callers)])
+	for {
+		frame, more := frames.Next()
+		if frame.Function == "testing.tRunner" {
+			return true
+		}
+		if !more {
+			return false
+		}
+	}
+}

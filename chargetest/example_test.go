@@ -1,0 +1,116 @@
+package chargetest_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/chargetest"
+)
+
+// billing is a client such as an application has: it sends a charge again until
+// it is answered with a 201, three times at most.
+type billing struct {
+	client   *http.Client
+	url, key string
+}
+
+func (b billing) charge(ev chargeingest.ChargeEvent) error {
+	body, err := json.Marshal(ev)
+	if err != nil {
+		return err
+	}
+	for range 3 {
+		req, err := http.NewRequest(http.MethodPost, b.url+"/v1/ingest/charge-data", bytes.NewReader(body))
+		if err != nil {
+			return err
+		}
+		req.Header.Set("X-API-KEY", b.key)
+		req.Header.Set("Content-Type", "application/json")
+		res, err := b.client.Do(req)
+		if err != nil {
+			continue
+		}
+		if err := res.Body.Close(); err == nil && res.StatusCode == http.StatusCreated {
+			return nil
+		}
+	}
+	return errors.New("not charged")
+}
+
+// The fault that proves a client: the charge is stored, the answer is lost, and
+// the client sends it again.
+func TestAClientThatSendsNoReferenceBillsTwice(t *testing.T) {
+	srv := chargetest.New(t)
+	app := billing{http.DefaultClient, srv.URL(), srv.APIKey()}
+
+	srv.FailNext(1, chargetest.Reset().AfterCommit())
+	require.NoError(t, app.charge(chargetest.Sample("")))
+	srv.AssertCount(t, 2)
+
+	srv.Reset()
+	srv.FailNext(1, chargetest.Reset().AfterCommit())
+	require.NoError(t, app.charge(chargetest.Sample("order-42")))
+	srv.AssertCount(t, 1)
+}
+
+// In a test, t is its *testing.T.
+func Example() {
+	t := new(printing)
+	defer t.end()
+
+	srv := chargetest.New(t)
+	app := billing{http.DefaultClient, srv.URL(), srv.APIKey()}
+
+	srv.FailNext(2, chargetest.Status(503).RetryAfter(time.Second), chargetest.Reference("order-42"))
+	if err := app.charge(chargetest.Sample("order-42")); err != nil {
+		t.Errorf("charge: %v", err)
+	}
+	ev := srv.WaitEvent(t, chargetest.Reference("order-42"))
+	fmt.Println(ev.Value.Amount.Quantity, ev.Value.Amount.Currency)
+	for _, r := range srv.Requests() {
+		fmt.Println(r)
+	}
+	// Output:
+	// chargetest: request 1: POST /v1/ingest/charge-data [order-42]: 503 INTERNAL_ERROR: injected by the test (fault Status(503))
+	// chargetest: request 2: POST /v1/ingest/charge-data [order-42]: 503 INTERNAL_ERROR: injected by the test (fault Status(503))
+	// 12.50 EUR
+	// request 1: POST /v1/ingest/charge-data [order-42]: 503 INTERNAL_ERROR: injected by the test (fault Status(503))
+	// request 2: POST /v1/ingest/charge-data [order-42]: 503 INTERNAL_ERROR: injected by the test (fault Status(503))
+	// request 3: POST /v1/ingest/charge-data [order-42]: 201, 1 stored
+}
+
+// An outage ends, and a quota is filled again, by the server's clock.
+func ExampleServer_Advance() {
+	t := new(printing)
+	defer t.end()
+
+	srv := chargetest.New(t)
+	app := billing{srv.Client(), "https://api.vendor.example", srv.APIKey()} // without a socket
+
+	srv.FailFor(time.Hour, chargetest.Status(503))
+	fmt.Println(app.charge(chargetest.Sample("order-42")))
+	srv.Advance(time.Hour)
+	fmt.Println(app.charge(chargetest.Sample("order-42")))
+	fmt.Println(*srv.Events()[0].Timestamp)
+	// Output:
+	// chargetest: request 1: POST /v1/ingest/charge-data [order-42]: 503 INTERNAL_ERROR: injected by the test (fault Status(503))
+	// chargetest: request 2: POST /v1/ingest/charge-data [order-42]: 503 INTERNAL_ERROR: injected by the test (fault Status(503))
+	// chargetest: request 3: POST /v1/ingest/charge-data [order-42]: 503 INTERNAL_ERROR: injected by the test (fault Status(503))
+	// not charged
+	// <nil>
+	// 2026-01-01T01:00:00Z
+}
+
+// printing is a test that prints what it is told.
+type printing struct{ recorder }
+
+func (*printing) Logf(format string, args ...any)   { fmt.Printf(format+"\n", args...) }
+func (*printing) Errorf(format string, args ...any) { fmt.Printf("FAIL: "+format+"\n", args...) }

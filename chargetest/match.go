@@ -1,0 +1,103 @@
+package chargetest
+
+import (
+	"fmt"
+
+	"example.com/chargeingest"
+)
+
+// Matcher selects requests.
+type Matcher interface {
+	fmt.Stringer
+	matchesRequest(r *Request) bool
+}
+
+// EventMatcher selects events, and requests that carry such an event.
+type EventMatcher interface {
+	Matcher
+	matchesEvent(e *Event) bool
+}
+
+type requestMatcher struct {
+	name  string
+	match func(*Request) bool
+}
+
+func (m requestMatcher) String() string                 { return m.name }
+func (m requestMatcher) matchesRequest(r *Request) bool { return m.match(r) }
+
+type eventMatcher struct {
+	name  string
+	match func(*Event) bool
+}
+
+func (m eventMatcher) String() string             { return m.name }
+func (m eventMatcher) matchesEvent(e *Event) bool { return m.match(e) }
+
+func (m eventMatcher) matchesRequest(r *Request) bool {
+	for i := range r.Events {
+		if m.match(&Event{ChargeEvent: r.Events[i], Platform: r.Platform}) {
+			return true
+		}
+	}
+	return false
+}
+
+// referenceMatcher knows its reference, for the near misses.
+type referenceMatcher struct {
+	eventMatcher
+	reference string
+}
+
+// Reference selects the event with this reference.
+func Reference(reference string) EventMatcher {
+	return referenceMatcher{
+		eventMatcher{fmt.Sprintf("reference %q", reference), func(e *Event) bool { return is(e.Reference, reference) }},
+		reference,
+	}
+}
+
+// Customer selects events whose customer_id or customer_reference this is.
+func Customer(customer string) EventMatcher {
+	return eventMatcher{fmt.Sprintf("customer %q", customer), func(e *Event) bool {
+		return is(e.CustomerID, customer) || is(e.CustomerReference, customer)
+	}}
+}
+
+// EventWhere selects events by a predicate. Of the events of a request that is
+// not valid it sees what can be read of them.
+func EventWhere(predicate func(Event) bool) EventMatcher {
+	return eventMatcher{"event by a predicate", func(e *Event) bool { return predicate(*e) }}
+}
+
+// Credential selects requests by their API key or Bearer token.
+func Credential(secret string) Matcher {
+	return requestMatcher{"credential", func(r *Request) bool {
+		sent, err := chargeingest.APIKeyOrBearer(r.asHTTP())
+		return err == nil && sent == secret
+	}}
+}
+
+// Route selects requests by their endpoint.
+func Route(route chargeingest.Route) Matcher {
+	return requestMatcher{"route " + string(route), func(r *Request) bool { return r.Route == route }}
+}
+
+// nth is the matcher that looks at what the others of a fault left, and only
+// counts.
+type nth int
+
+// Nth selects the nth, from 1, of the requests that the other matchers of a
+// fault select, counted from the ordering of the fault.
+func Nth(n int) Matcher { return nth(n) }
+
+func (n nth) String() string                 { return fmt.Sprintf("call %d", int(n)) }
+func (n nth) matchesRequest(r *Request) bool { return true }
+
+// RequestWhere selects requests by a predicate, which sees what was sent; there
+// is no answer yet. It must not call the server.
+func RequestWhere(predicate func(Request) bool) Matcher {
+	return requestMatcher{"request by a predicate", func(r *Request) bool { return predicate(*r) }}
+}
+
+func is(s *string, want string) bool { return s != nil && *s == want }

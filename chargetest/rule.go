@@ -1,0 +1,170 @@
+package chargetest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Rule is a fault on order.
+type Rule struct {
+	server *Server
+	name   string
+	on     []Matcher
+
+	// admit decides about a request that was selected, at a time of the
+	// server's clock.
+	admit func(now time.Time) (f Fault, hit bool)
+
+	// wanted is how often a test counts on it to be met; 0 is as it comes.
+	wanted int
+
+	calls int // requests that the matchers other than Nth selected
+	hits  int
+}
+
+// FailNext gives the next n requests that all matchers select a fault. Of the
+// faults on order a request meets one, the first that is for it.
+func (s *Server) FailNext(n int, f Fault, on ...Matcher) *Rule {
+	s.t.Helper()
+	left := n
+	r := &Rule{name: fmt.Sprintf("FailNext(%d, %s)", n, f), on: on, wanted: n, admit: func(time.Time) (Fault, bool) {
+		if left <= 0 {
+			return f, false
+		}
+		left--
+		return f, true
+	}}
+	return s.order(r, f.check(), n > 0, "n must be 1 or more")
+}
+
+// FailFor is an outage: for as long as the server's clock has not moved on by d,
+// every request that all matchers select has the fault. A [Status] with a
+// Retry-After names the time that is left.
+func (s *Server) FailFor(d time.Duration, f Fault, on ...Matcher) *Rule {
+	s.t.Helper()
+	until := s.Now().Add(d)
+	r := &Rule{name: fmt.Sprintf("FailFor(%s, %s)", d, f), on: on, admit: func(now time.Time) (Fault, bool) {
+		if f.retryAfter > 0 {
+			return f.RetryAfter(until.Sub(now)), now.Before(until)
+		}
+		return f, now.Before(until)
+	}}
+	return s.order(r, f.check(), d > 0, "d must be longer than 0")
+}
+
+// FailSometimes gives a request that all matchers select a fault with
+// probability p. The same seed decides alike in each run.
+func (s *Server) FailSometimes(p float64, seed uint64, f Fault, on ...Matcher) *Rule {
+	s.t.Helper()
+	random := rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // it is to be predictable
+	r := &Rule{name: fmt.Sprintf("FailSometimes(%g, %d, %s)", p, seed, f), on: on, admit: func(time.Time) (Fault, bool) {
+		return f, random.Float64() < p
+	}}
+	return s.order(r, f.check(), p >= 0 && p <= 1, "p must be from 0 to 1")
+}
+
+// Quota lets n of the requests that all matchers select pass in each window of
+// the server's clock, the first of which starts with the first of them, and
+// answers the others with 429 and the time until the next window.
+func (s *Server) Quota(n int, window time.Duration, on ...Matcher) *Rule {
+	s.t.Helper()
+	var end time.Time
+	var used int
+	refusal := Status(429).Message(fmt.Sprintf("the quota is %d requests in %s", n, window))
+	r := &Rule{name: fmt.Sprintf("Quota(%d, %s)", n, window), on: on, admit: func(now time.Time) (Fault, bool) {
+		if end.IsZero() || !now.Before(end) {
+			end, used = now.Add(window), 0
+		}
+		if used < n {
+			used++
+			return refusal, false
+		}
+		return refusal.RetryAfter(end.Sub(now)), true
+	}}
+	return s.order(r, nil, n >= 0 && window > 0, "n must be 0 or more and the window longer than 0")
+}
+
+// order adds a rule, or fails the test where it is wrong.
+func (s *Server) order(r *Rule, err error, fits bool, must string) *Rule {
+	s.t.Helper()
+	r.server = s
+	switch {
+	case err != nil:
+		s.errorf("chargetest: %s: %v", r.name, err)
+	case !fits:
+		s.errorf("chargetest: %s: %s", r.name, must)
+	default:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.rules = append(s.rules, r)
+	}
+	return r
+}
+
+// Hits is how many requests have met the fault.
+func (r *Rule) Hits() int {
+	r.server.mu.Lock()
+	defer r.server.mu.Unlock()
+	return r.hits
+}
+
+// Remove takes the fault back.
+func (r *Rule) Remove() {
+	s := r.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rules = slices.DeleteFunc(s.rules, func(other *Rule) bool { return other == r })
+}
+
+// pick returns the fault that a request meets. Called with s.mu held.
+func (s *Server) pick(req *Request) (f Fault, hit bool) {
+	for _, r := range s.rules {
+		if !r.selects(req) {
+			continue
+		}
+		if f, hit = r.admit(s.now); hit {
+			r.hits++
+			return f, true
+		}
+	}
+	return Fault{}, false
+}
+
+// selects says that all matchers select a request. Nth counts what the others
+// left.
+func (r *Rule) selects(req *Request) bool {
+	for _, m := range r.on {
+		if !m.matchesRequest(req) {
+			return false
+		}
+	}
+	r.calls++
+	return !slices.ContainsFunc(r.on, func(m Matcher) bool {
+		n, counts := m.(nth)
+		return counts && int(n) != r.calls
+	})
+}
+
+// unmet says that a test ordered more faults than were met. Called when the
+// server has ended.
+func (r *Rule) unmet() string {
+	if r.hits >= r.wanted {
+		return ""
+	}
+	return fmt.Sprintf("%s was met %d times", r, r.hits)
+}
+
+// String is the call that ordered the fault.
+func (r *Rule) String() string {
+	if len(r.on) == 0 {
+		return r.name
+	}
+	names := make([]string, len(r.on))
+	for i, m := range r.on {
+		names[i] = m.String()
+	}
+	return r.name + " for " + strings.Join(names, ", ")
+}
