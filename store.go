@@ -82,6 +82,36 @@ type ReadyChecker interface {
 	Ready(ctx context.Context) error
 }
 
+// StatsReporter is a store that can say how it is doing, for metrics.
+type StatsReporter interface {
+	// Stats is cheap enough to be asked every second.
+	Stats() StoreStats
+}
+
+// StoreStats is what a store knows of itself. What a store has not is zero.
+type StoreStats struct {
+	QueuedRequests int // that wait for a transaction
+	QueuedEvents   int // that these have
+
+	// LogBytes is the size of the log that holds what is durable already and
+	// not yet at its place, and LastCheckpoint when all of it was last moved
+	// there.
+	LogBytes       int64
+	LastCheckpoint time.Time
+
+	Commits    uint64 // since the store was opened
+	LastCommit Commit
+}
+
+// Commit is what there is to know about a transaction that stored events, or
+// was to.
+type Commit struct {
+	Requests int           // that shared the transaction
+	Events   int           // that it stored; those that had been stored before do not count
+	Duration time.Duration // from its beginning until what it stored was durable
+	Err      error         // why it failed, or nil
+}
+
 // Batch is the events of one request: validated, and stored whole or not at all.
 type Batch struct {
 	// Platform is the tenant that owns the events; never empty.

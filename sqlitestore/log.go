@@ -117,6 +117,7 @@ func (w *writer) finishLog() bool {
 		return false
 	}
 	w.log.drainAt = w.file.drainFrames
+	w.stats.checkpointed()
 	return true
 }
 

@@ -42,10 +42,11 @@ import (
 )
 
 var (
-	_ chargeingest.EventStore   = (*Store)(nil)
-	_ chargeingest.EventReader  = (*Store)(nil)
-	_ chargeingest.ReadyChecker = (*Store)(nil)
-	_ io.Closer                 = (*Store)(nil)
+	_ chargeingest.EventStore    = (*Store)(nil)
+	_ chargeingest.EventReader   = (*Store)(nil)
+	_ chargeingest.ReadyChecker  = (*Store)(nil)
+	_ chargeingest.StatsReporter = (*Store)(nil)
+	_ io.Closer                  = (*Store)(nil)
 )
 
 var (
@@ -84,6 +85,11 @@ type Options struct {
 
 	// Readers is the most connections that read at a time. Default: 4.
 	Readers int
+
+	// Observer, if set, is called after each transaction that stored events, or
+	// was to, once those who wait for it have their answers. The next
+	// transaction waits for it.
+	Observer func(chargeingest.Commit)
 
 	// Logger is told what a caller cannot see, such as a disk that failed.
 	// Default: slog.Default().

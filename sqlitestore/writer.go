@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -25,6 +24,8 @@ type writer struct {
 	most    int // events in a transaction
 
 	dropReaders func() // closes the connections that nobody reads from
+	observer    func(chargeingest.Commit)
+	stats       stats
 
 	queue   *queue
 	jobs    chan func()
@@ -46,18 +47,21 @@ type writer struct {
 }
 
 func newWriter(s *Store, first *session) *writer {
-	return &writer{
-		logger:  s.options.Logger,
-		file:    s.file,
-		reading: &s.reading,
-		most:    s.options.MaxTransactionEvents,
-		queue:   newQueue(s.options.QueueEvents),
-		jobs:    make(chan func()),
-		stopped: make(chan struct{}),
-		session: first,
-		recent:  first.recent,
-		log:     newLogWork(s.file.drainFrames),
+	w := &writer{
+		logger:   s.options.Logger,
+		file:     s.file,
+		reading:  &s.reading,
+		most:     s.options.MaxTransactionEvents,
+		observer: s.options.Observer,
+		queue:    newQueue(s.options.QueueEvents),
+		jobs:     make(chan func()),
+		stopped:  make(chan struct{}),
+		session:  first,
+		recent:   first.recent,
+		log:      newLogWork(s.file.drainFrames),
 	}
+	w.stats.checkpointed() // by opening
+	return w
 }
 
 // run stores what is queued, and runs jobs in between, until the queue is
@@ -115,6 +119,7 @@ func (w *writer) store(group []*request) {
 		return
 	}
 	answers := make([]answer, len(group))
+	start := time.Now()
 	err := w.transact(func(s *session) error {
 		if err := s.lookAhead(group); err != nil {
 			return err
@@ -136,14 +141,23 @@ func (w *writer) store(group []*request) {
 		}
 		return
 	}
+	done := chargeingest.Commit{Requests: len(group), Duration: time.Since(start), Err: err}
 	for i, r := range group {
 		if err != nil {
 			answers[i] = failed(err, answers[i].err)
 		}
-		if slices.ContainsFunc(answers[i].receipt.Outcomes, isNew) {
-			w.trouble = nil
+		for j := range answers[i].receipt.Outcomes {
+			if !answers[i].receipt.Outcomes[j].Replayed {
+				done.Events++
+			}
 		}
 		r.done <- answers[i]
+	}
+	if done.Events > 0 {
+		w.trouble = nil
+	}
+	if done.Events > 0 || err != nil {
+		w.observe(done)
 	}
 }
 
@@ -152,8 +166,6 @@ func isRefusal(err error) bool {
 	var conflict *chargeingest.ConflictError
 	return errors.As(err, &conflict) || errors.Is(err, chargeingest.ErrAnswerTooLarge)
 }
-
-func isNew(o chargeingest.Outcome) bool { return !o.Replayed }
 
 // append is session.append with a panic, most likely one of the host's source
 // of entropy, turned into an error.
@@ -309,6 +321,7 @@ func (w *writer) reopen() error {
 	s, err := openSession(context.Background(), w.file)
 	if err == nil {
 		w.session, w.recent = s, s.recent
+		w.stats.checkpointed()
 	}
 	return err
 }

@@ -1,0 +1,64 @@
+package sqlitestore
+
+import (
+	"os"
+	"sync"
+	"time"
+
+	"example.com/chargeingest"
+)
+
+// stats is what the writer tells of its work.
+type stats struct {
+	mu         sync.Mutex
+	commits    uint64
+	last       chargeingest.Commit
+	checkpoint time.Time // when the log was last all in the database
+}
+
+func (s *stats) checkpointed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.checkpoint = time.Now()
+}
+
+// observe tells of a transaction. Those who wait for it have their answers by
+// then, so that a panic of the observer is only logged.
+func (w *writer) observe(c chargeingest.Commit) {
+	w.stats.mu.Lock()
+	if c.Err == nil {
+		w.stats.commits++
+	}
+	w.stats.last = c
+	w.stats.mu.Unlock()
+	if w.observer == nil {
+		return
+	}
+	if err := guarded(func() error { w.observer(c); return nil }); err != nil {
+		w.logger.Error("sqlitestore: the observer failed", "error", err)
+	}
+}
+
+// Stats implements [chargeingest.StatsReporter].
+func (s *Store) Stats() chargeingest.StoreStats {
+	var now chargeingest.StoreStats
+	now.QueuedRequests, now.QueuedEvents = s.writer.queue.depth()
+	if log, err := os.Stat(s.file.path + "-wal"); err == nil { // a store that is closed has none
+		now.LogBytes = log.Size()
+	}
+	done := &s.writer.stats
+	done.mu.Lock()
+	defer done.mu.Unlock()
+	now.Commits, now.LastCommit, now.LastCheckpoint = done.commits, done.last, done.checkpoint
+	return now
+}
+
+// depth is how much waits.
+func (q *queue) depth() (requests, events int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, l := range q.turns {
+		requests += len(l.requests)
+	}
+	return requests, q.events
+}
