@@ -87,8 +87,7 @@ type Options struct {
 	Readers int
 
 	// Observer, if set, is called after each transaction that stored events, or
-	// was to, once those who wait for it have their answers. The next
-	// transaction waits for it.
+	// was to. Those whose events it has, and the next transaction, wait for it.
 	Observer func(chargeingest.Commit)
 
 	// Logger is told what a caller cannot see, such as a disk that failed.

@@ -22,8 +22,8 @@ func (s *stats) checkpointed() {
 	s.checkpoint = time.Now()
 }
 
-// observe tells of a transaction. Those who wait for it have their answers by
-// then, so that a panic of the observer is only logged.
+// observe tells of a transaction. What it did is done, so that a panic of the
+// observer is only logged.
 func (w *writer) observe(c chargeingest.Commit) {
 	w.stats.mu.Lock()
 	if c.Err == nil {

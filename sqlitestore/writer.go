@@ -142,7 +142,7 @@ func (w *writer) store(group []*request) {
 		return
 	}
 	done := chargeingest.Commit{Requests: len(group), Duration: time.Since(start), Err: err}
-	for i, r := range group {
+	for i := range answers {
 		if err != nil {
 			answers[i] = failed(err, answers[i].err)
 		}
@@ -151,13 +151,15 @@ func (w *writer) store(group []*request) {
 				done.Events++
 			}
 		}
-		r.done <- answers[i]
 	}
 	if done.Events > 0 {
 		w.trouble = nil
 	}
 	if done.Events > 0 || err != nil {
 		w.observe(done)
+	}
+	for i, r := range group {
+		r.done <- answers[i]
 	}
 }
 

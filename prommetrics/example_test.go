@@ -1,0 +1,69 @@
+package prommetrics_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/prommetrics"
+	"example.com/chargeingest/sqlitestore"
+)
+
+// The metrics of an endpoint and its store, on a registry of the host's.
+func Example() {
+	dir, err := os.MkdirTemp("", "chargeingest")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+
+	registry := prometheus.NewRegistry()
+	m, err := prommetrics.New(registry)
+	if err != nil {
+		panic(err)
+	}
+	store, err := sqlitestore.OpenWith(context.Background(), filepath.Join(dir, "charges.db"), sqlitestore.Options{Observer: m.Commit})
+	if err != nil {
+		panic(err)
+	}
+	defer store.Close()
+	if err := m.WatchStore(store); err != nil {
+		panic(err)
+	}
+	h, err := chargeingest.New(chargeingest.Config{
+		Store:    store,
+		Observer: m.Request,
+		Authorizer: chargeingest.AuthorizerFunc(func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) {
+			return chargeingest.Principal{Platforms: []string{chargeingest.SinglePlatform}}, nil
+		}),
+	})
+	if err != nil {
+		panic(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/billing/", http.StripPrefix("/billing", h))
+	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+
+	r := httptest.NewRequest(http.MethodPost, "/billing/v1/ingest/charge-data", strings.NewReader(event("order-42")))
+	r.Header.Set("Content-Type", "application/json")
+	mux.ServeHTTP(httptest.NewRecorder(), r)
+
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	for line := range strings.Lines(w.Body.String()) {
+		if strings.HasPrefix(line, "chargeingest_requests_total") || strings.HasPrefix(line, "chargeingest_events_accepted_total") {
+			fmt.Print(line)
+		}
+	}
+	// Output:
+	// chargeingest_events_accepted_total 1
+	// chargeingest_requests_total{code="201",error="",route="charge-data"} 1
+}
