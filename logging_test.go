@@ -1,0 +1,87 @@
+package chargeingest_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest"
+)
+
+// logged returns the lines that a request leaves, as objects.
+func logged(t *testing.T, level slog.Level, r *http.Request, settings ...func(*chargeingest.Config)) (lines []map[string]any, text string) {
+	t.Helper()
+	var log bytes.Buffer
+	settings = append(settings, func(c *chargeingest.Config) {
+		now := receipt
+		c.Now = func() time.Time { now = now.Add(time.Second); return now }
+		c.Logger = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: level}))
+	})
+	f := newFixture(t, settings...)
+	answerOf(t, f.handler, r)
+	text = log.String()
+	for line := range strings.Lines(text) {
+		var object map[string]any
+		require.NoError(t, json.Unmarshal([]byte(line), &object))
+		delete(object, "time")
+		lines = append(lines, object)
+	}
+	return lines, text
+}
+
+func TestARequestLeavesOneLine(t *testing.T) {
+	failing := func(err error) func(*chargeingest.Config) {
+		return over(storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.Receipt, error) {
+			return chargeingest.Receipt{}, err
+		}))
+	}
+	for _, c := range []struct {
+		name     string
+		request  *http.Request
+		settings []func(*chargeingest.Config)
+		want     string
+	}{
+		{"a success, at Debug", request("POST", eventsPath, strings.NewReader(batch(event(`"reference":"a"`), event(`"reference":"a"`)))), nil,
+			`{"level":"DEBUG","subject":"test","platform":"pf_a","route":"charge-datas","method":"POST","status":201,"events":2,"replayed":1}`},
+		{"a refusal, at Info", request("POST", eventPath, strings.NewReader(event(`"value":{"number":"confidential"}`))), nil,
+			`{"level":"INFO","subject":"test","platform":"pf_a","route":"charge-data","method":"POST","status":400,"events":0,"replayed":0,"code":"INVALID_FIELD","field":"value.number"}`},
+		{"a caller without a credential", request("GET", eventPath, nil, "-X-API-KEY"), nil,
+			`{"level":"INFO","subject":"","platform":"","route":"charge-data list","method":"GET","status":401,"events":0,"replayed":0,"code":"UNAUTHORISED","error":"no credential"}`},
+		{"a failure, at Error", request("POST", eventPath, strings.NewReader(event())), []func(*chargeingest.Config){failing(errors.New("torn"))},
+			`{"level":"ERROR","subject":"test","platform":"pf_a","route":"charge-data","method":"POST","status":500,"events":0,"replayed":0,"code":"INTERNAL_ERROR","error":"torn"}`},
+		{"an overload, at Error", request("POST", eventPath, strings.NewReader(event())), []func(*chargeingest.Config){failing(chargeingest.ErrOverloaded)},
+			`{"level":"ERROR","subject":"test","platform":"pf_a","route":"charge-data","method":"POST","status":503,"events":0,"replayed":0,"code":"INTERNAL_ERROR","error":"store overloaded: nothing was stored"}`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.request.Header.Set("X-Request-Id", "mine")
+			lines, text := logged(t, slog.LevelDebug, c.request, c.settings...)
+			require.Len(t, lines, 1, text)
+			require.Positive(t, lines[0]["duration"])
+			delete(lines[0], "duration")
+			require.Equal(t, "charge ingest", lines[0]["msg"])
+			delete(lines[0], "msg")
+			require.Equal(t, "mine", lines[0]["request_id"])
+			delete(lines[0], "request_id")
+			got, err := json.Marshal(lines[0])
+			require.NoError(t, err)
+			require.JSONEq(t, c.want, string(got))
+			require.NotContains(t, text, "confidential")
+		})
+	}
+}
+
+func TestALogThatDoesNotWantTheLineGetsNone(t *testing.T) {
+	for level, want := range map[slog.Level]int{slog.LevelDebug: 1, slog.LevelInfo: 0} {
+		lines, _ := logged(t, level, request("POST", eventPath, strings.NewReader(event())))
+		require.Len(t, lines, want, fmt.Sprint(level))
+	}
+}
