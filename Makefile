@@ -13,9 +13,7 @@ race:
 	go test -race work
 
 lint:
-	golangci-lint run ./...
-	cd example && golangci-lint run ./...
-	cd bench && golangci-lint run ./...
+	for module in $$(go list -f '{{.Dir}}' -m); do (cd $$module && golangci-lint run ./...) || exit 1; done
 
 # Statement coverage of the packages that keep the events.
 cover:

@@ -97,6 +97,14 @@ func TestANearMissIsNamed(t *testing.T) {
 	}
 }
 
+func TestACallerWithAnotherKeyIsToldOfTheRightOne(t *testing.T) {
+	srv := chargetest.New(t)
+	sender := overSocket(srv)
+	sender.key = "from-the-environment"
+	requireStatus(t, 401)(sender.charge(t, "a"))
+	require.Contains(t, srv.Requests()[0].NearMiss, "Server.APIKey")
+}
+
 func TestAWaitThatIsOverTellsWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		told := new(recorder)

@@ -19,6 +19,8 @@ func nearMiss(r *Request) string {
 		}
 	case chargeingest.CodeMissingVersion, chargeingest.CodeUnsupportedVersion:
 		return "the paths start with /v1/ingest/"
+	case chargeingest.CodeUnauthorised:
+		return "the keys are Server.APIKey and those of Options.Keys"
 	case chargeingest.CodeInvalidField:
 		return nearField(r.Field)
 	}
