@@ -28,8 +28,9 @@ type serverConfig struct {
 	certificate *tls.Certificate // nil without TLS
 	duplicates  chargeingest.DuplicatePolicy
 	unknown     chargeingest.UnknownFields
-	keys        *chargeingest.Keys
-	madeKey     string // the API key that was made because none was given
+	tokens      tokenConfig
+	keys        *chargeingest.Keys // nil where only tokens are accepted
+	madeKey     string             // the API key that was made because there was no other way in
 }
 
 // parseServerConfig reads the command line of the server. Its errors are a
@@ -55,6 +56,10 @@ func parseServerConfig(args []string, lookupEnv func(string) (string, bool), out
 		}
 		c.certificate = &certificate
 	}
+	if err := c.tokens.check(); err != nil {
+		return nil, &usageError{err}
+	}
+	given.dispensable = c.tokens.jwksURL != ""
 	if c.keys, c.madeKey, err = given.authorizer(); err != nil {
 		return nil, &usageError{err}
 	}
@@ -71,11 +76,11 @@ SIGINT or SIGTERM ends it when the requests in flight are answered; a second one
 ends it at once. Exit status: 0 after a signal, 1 for a failure, 2 for a mistake
 in the options.
 
-Without -api-key and -keys a key is made, new at each start. With both, the key
-of -api-key is one more beside those of the file.
+Without -api-key, -keys and -jwks-url a key is made, new at each start. With more
+than one of them each is a way in.
 
 Other commands: "example load -help" and "example tail -help".`,
-		options: []option{
+		options: append([]option{
 			{"addr", "CHARGEINGEST_ADDR", "HOST:PORT", "127.0.0.1:8080",
 				"where to listen; port 0 takes a free one, no host is every address", listenAddress(&c.addr)},
 			{"db", "CHARGEINGEST_DB", "PATH", "charges.db",
@@ -100,7 +105,7 @@ Other commands: "example load -help" and "example tail -help".`,
 				"what becomes of fields that the contract does not name: reject, a 400; or keep, stored as sent",
 				oneOf(&c.unknown, choice[chargeingest.UnknownFields]{"reject", chargeingest.RejectUnknown},
 					choice[chargeingest.UnknownFields]{"keep", chargeingest.KeepUnknown})},
-		},
+		}, c.tokens.options()...),
 	}
 }
 

@@ -40,6 +40,8 @@ func serverSettings(t *testing.T) map[string]string {
 	return map[string]string{
 		"ADDR": "0.0.0.0:99", "DB": "other.db", "API_KEY": "given-key", "LOG": "json", "MAX_BODY": "1000",
 		"TLS_CERT": certFile, "TLS_KEY": keyFile, "DUPLICATES": "accept-all", "UNKNOWN_FIELDS": "keep",
+		"JWKS_URL": "https://login.example/jwks.json", "JWT_ISSUER": "https://login.example/", "JWT_AUDIENCE": "charges",
+		"JWT_PERMISSIONS_CLAIM": "roles", "JWT_PLATFORMS_CLAIM": "tenants",
 		"KEYS": writeFile(t, "keys.json", `[{"key":"k","subject":"s","platforms":["p"],"permissions":["METER_DATA.VIEW"]}]`),
 	}
 }
@@ -53,7 +55,8 @@ func TestEveryOptionIsAFlagAndAVariable(t *testing.T) {
 		byVariable.env["CHARGEINGEST_"+name] = value
 	}
 	var c serverConfig
-	require.Len(t, settings, len(serverCommand(&c, new(credentials), new(string)).options), "an option is not tested")
+	// All but -jwt-platform, which has no place beside -jwt-platforms-claim.
+	require.Len(t, settings, len(serverCommand(&c, new(credentials), new(string)).options)-1, "an option is not tested")
 
 	for name, parse := range map[string]func() (*serverConfig, error){
 		"flags":     func() (*serverConfig, error) { return parseForTest(byFlag, args...) },
@@ -68,6 +71,10 @@ func TestEveryOptionIsAFlagAndAVariable(t *testing.T) {
 			require.Equal(t, &serverConfig{
 				addr: "0.0.0.0:99", db: "other.db", logJSON: true, maxBody: 1000, certFile: settings["TLS_CERT"],
 				duplicates: chargeingest.AcceptAll, unknown: chargeingest.KeepUnknown,
+				tokens: tokenConfig{
+					jwksURL: "https://login.example/jwks.json", issuer: "https://login.example/", audience: "charges",
+					permissionsClaim: "roles", platformsClaim: "tenants",
+				},
 			}, c)
 		})
 	}
@@ -116,6 +123,12 @@ func TestBadValueIsOneLineAndStatusTwo(t *testing.T) {
 		{args: "-tls-cert " + certFile + " -tls-key " + otherKey, line: "-tls-cert, -tls-key: tls: private key does not match public key"},
 		{args: "-duplicates yes", line: `-duplicates: must be reject-changed or accept-all, not "yes"`},
 		{args: "-unknown-fields drop", line: `-unknown-fields: must be reject or keep, not "drop"`},
+		{args: "-jwks-url=", line: "-jwks-url: must not be empty"},
+		{args: "-jwks-url https://h", line: "-jwt-audience must be given with -jwks-url: without it, tokens for other services would be accepted"},
+		{args: "-jwt-issuer i", line: "-jwks-url must be given with the options that start with -jwt"},
+		{env: "CHARGEINGEST_JWT_PLATFORM=p", line: "-jwks-url must be given with the options that start with -jwt"},
+		{args: "-jwks-url https://h -jwt-audience a -jwt-platform p -jwt-platforms-claim c", line: "-jwt-platform and -jwt-platforms-claim must not be given together"},
+		{args: "-jwks-url http://u:secret@h -jwt-audience a", line: "-jwks-url, -jwt-platform: jwtauth: Config.JWKSURL must be an https URL, or an http URL on a loopback address, without user and fragment"},
 		{args: "-port 80", line: "flag provided but not defined: -port"},
 		{args: "lode", line: `unexpected argument "lode"; the commands are load and tail, and come first; -help explains`},
 		{args: "-db memory load", line: `unexpected argument "load"; the commands are load and tail, and come first; -help explains`},

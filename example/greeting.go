@@ -26,15 +26,19 @@ func listeningURL(cfg *serverConfig, addr net.Addr) string {
 
 // greeting is what the server prints once it listens: where, the key if it made
 // one, and a curl line to paste. A key that was given is not printed; the line
-// then takes it out of the environment.
+// then takes it out of the environment, or a token where there are no keys.
 func greeting(cfg *serverConfig, url string) string {
 	var b strings.Builder
 	b.WriteString("listening on " + url + "\n")
 	header := "'X-API-KEY: " + cfg.madeKey + "'"
-	if cfg.madeKey != "" {
+	switch {
+	case cfg.madeKey != "":
 		b.WriteString("API key, new at each start: " + cfg.madeKey + "\n")
 		b.WriteString("send an event:\n")
-	} else {
+	case cfg.keys == nil:
+		header = `"Authorization: Bearer $CHARGEINGEST_TOKEN"`
+		b.WriteString("send an event, with a token in the exported variable CHARGEINGEST_TOKEN:\n")
+	default:
 		header = `"X-API-KEY: $CHARGEINGEST_API_KEY"`
 		b.WriteString("send an event, with an API key in the exported variable CHARGEINGEST_API_KEY:\n")
 	}

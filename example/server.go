@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/jwtauth"
 	"example.com/chargeingest/memstore"
 	"example.com/chargeingest/sqlitestore"
 )
@@ -44,7 +45,14 @@ func (p *program) serve(ctx context.Context, args []string) error {
 		return err
 	}
 	logger := cfg.logger(p.stderr)
-	// First, so that an address that is taken leaves no new database behind. Not
+	// Beyond ctx, for the requests that are still in flight at its end.
+	refreshing, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	tokens, err := cfg.tokens.start(refreshing, logger)
+	if err != nil {
+		return err
+	}
+	// Before the store, so that an address that is taken leaves no new database behind. Not
 	// under ctx: one that ends already is dealt with below, like any other.
 	listener, err := new(net.ListenConfig).Listen(context.WithoutCancel(ctx), "tcp", cfg.addr)
 	if err != nil {
@@ -55,19 +63,16 @@ func (p *program) serve(ctx context.Context, args []string) error {
 	if err != nil {
 		return unlessEnded(ctx, err)
 	}
-	return errors.Join(p.serveStore(ctx, cfg, listener, events, logger), events.Close())
+	svc, err := newService(cfg, tokens, events, logger)
+	if err == nil {
+		err = p.serveService(ctx, cfg, listener, svc)
+	}
+	return errors.Join(err, events.Close())
 }
 
-// serveStore serves until ctx ends and the requests in flight are answered.
-func (p *program) serveStore(ctx context.Context, cfg *serverConfig, listener net.Listener, events store, logger *slog.Logger) error {
-	ingest, err := chargeingest.New(chargeingest.Config{
-		Store: events, Authorizer: cfg.keys, Logger: logger,
-		MaxBodyBytes: cfg.maxBody, UnknownFields: cfg.unknown, Duplicates: cfg.duplicates,
-	})
-	if err != nil {
-		return err
-	}
-	svc := &service{ingest: ingest, logger: logger}
+// serveService serves until ctx ends and the requests in flight are answered.
+func (p *program) serveService(ctx context.Context, cfg *serverConfig, listener net.Listener, svc *service) error {
+	logger := svc.logger
 	srv := newHTTPServer(svc, cfg.certificate, logger)
 
 	url := listeningURL(cfg, listener.Addr())
@@ -137,8 +142,20 @@ func newHTTPServer(h http.Handler, certificate *tls.Certificate, logger *slog.Lo
 // http.ServeMux would redirect paths that the handler has an answer for.
 type service struct {
 	ingest   *chargeingest.Handler
+	tokens   *jwtauth.Authorizer // nil where no tokens are accepted
 	logger   *slog.Logger
 	stopping atomic.Bool
+}
+
+func newService(cfg *serverConfig, tokens *jwtauth.Authorizer, events store, logger *slog.Logger) (*service, error) {
+	ingest, err := chargeingest.New(chargeingest.Config{
+		Store: events, Authorizer: authorizerOf(cfg.keys, tokens), Logger: logger,
+		MaxBodyBytes: cfg.maxBody, UnknownFields: cfg.unknown, Duplicates: cfg.duplicates,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &service{ingest: ingest, tokens: tokens, logger: logger}, nil
 }
 
 func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -162,6 +179,14 @@ func (s *service) readiness(ctx context.Context) (status int, text string) {
 			s.logger.Warn("not ready", "error", err)
 		}
 		return http.StatusServiceUnavailable, "the store takes no events at the moment"
+	}
+	// Also beside API keys: a deployment while the login server is down then
+	// stops at its first instance, and the old ones go on with the keys they have.
+	if s.tokens != nil {
+		if err := s.tokens.Ready(ctx); err != nil {
+			s.logger.Warn("not ready", "error", err)
+			return http.StatusServiceUnavailable, "the keys of tokens were not fetched yet"
+		}
 	}
 	return http.StatusOK, "ready"
 }

@@ -1,0 +1,125 @@
+package jwtauth_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"math/big"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest/jwtauth"
+)
+
+func TestAConfigurationThatMakesNoSenseIsRefusedByTheNameOfItsField(t *testing.T) {
+	t.Parallel()
+	const badURL = "Config.JWKSURL must be an https URL"
+	remote := func(url string) func(*jwtauth.Config) {
+		return func(c *jwtauth.Config) { c.Keys, c.JWKSURL = nil, url }
+	}
+	key := func(public any) func(*jwtauth.Config) {
+		return func(c *jwtauth.Config) { c.Keys = append(c.Keys, jwtauth.Key{ID: "x", Public: public}) }
+	}
+	p256 := ecSigner("k", elliptic.P256()).key().Public.(*ecdsa.PublicKey)
+	point, err := p256.Bytes()
+	require.NoError(t, err)
+	small := &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 1023), E: 65537}
+	large := &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 8192), E: 65537}
+	even := &rsa.PublicKey{N: rsaKey().N, E: 65536}
+	for _, c := range []struct {
+		name   string
+		change func(*jwtauth.Config)
+		want   string
+	}{
+		{"no keys", func(c *jwtauth.Config) { c.Keys = nil }, "exactly one of Config.JWKSURL and Config.Keys"},
+		{"keys twice", func(c *jwtauth.Config) { c.JWKSURL = jwksURL }, "exactly one of Config.JWKSURL and Config.Keys"},
+		{"no audience", func(c *jwtauth.Config) { c.Audiences = nil }, "Config.Audiences is required"},
+		{"an empty audience", func(c *jwtauth.Config) { c.Audiences = []string{"a", ""} }, "Config.Audiences has an empty one"},
+		{"an audience, and any", func(c *jwtauth.Config) { c.AnyAudience = true }, "Config.Audiences and Config.AnyAudience"},
+		{"a platform, and a claim for it", func(c *jwtauth.Config) { c.Platform, c.PlatformsClaim = "p", "c" }, "Config.Platform and Config.PlatformsClaim"},
+		{"a platform that cannot be", func(c *jwtauth.Config) { c.Platform = "\n" }, "Config.Platform must be"},
+		{"a negative leeway", func(c *jwtauth.Config) { c.Leeway = -1 }, "Config.Leeway is negative"},
+		{"a negative refresh", func(c *jwtauth.Config) { c.RefreshInterval = -1 }, "Config.RefreshInterval is negative"},
+		{"a negative pause", func(c *jwtauth.Config) { c.MinFetchInterval = -1 }, "Config.MinFetchInterval is negative"},
+		{"a refresh within the pause", func(c *jwtauth.Config) { c.RefreshInterval, c.MinFetchInterval = 1, 2 }, "Config.RefreshInterval is less than MinFetchInterval"},
+		{"none", func(c *jwtauth.Config) { c.Algorithms = []string{"RS256", "none"} }, `Config.Algorithms has "none"`},
+		{"a shared secret", func(c *jwtauth.Config) { c.Algorithms = []string{"HS256"} }, `Config.Algorithms has "HS256"`},
+		{"no algorithm", func(c *jwtauth.Config) { c.Algorithms = []string{""} }, `Config.Algorithms has ""`},
+		{"two algorithms in one", func(c *jwtauth.Config) { c.Algorithms = []string{"RS256, RS384"} }, `Config.Algorithms has "RS256, RS384"`},
+		{"a key of no algorithm", func(c *jwtauth.Config) { c.Algorithms = []string{"RS256"} }, "Config.Keys[0]: it suits none"},
+		{"a key whose algorithm is not to be had", func(c *jwtauth.Config) { c.Keys[0].Algorithm = "HS256" }, "Config.Keys[0]: it suits none"},
+		{"a key whose algorithm is of another type", func(c *jwtauth.Config) { c.Keys[0].Algorithm = "RS256" }, "Config.Keys[0]: it suits none"},
+		{"a curve of no algorithm", key(ecSigner("k", elliptic.P384()).key().Public), "Config.Keys[1]: it suits none"},
+		{"a long id", func(c *jwtauth.Config) { c.Keys[0].ID = strings.Repeat("k", 257) }, "Config.Keys[0]: its id"},
+		{"a key without a key", key(nil), "Config.Keys[1]: a <nil> is no public key"},
+		{"a shared secret for a key", key([]byte("secret")), "Config.Keys[1]: a []uint8 is no public key"},
+		{"a private key", key(rsaKey()), "Config.Keys[1]: a *rsa.PrivateKey is no public key"},
+		{"a small RSA key", key(small), "Config.Keys[1]: it is no RSA key of 2048 to 8192 bits"},
+		{"a large RSA key", key(large), "Config.Keys[1]: it is no RSA key of 2048 to 8192 bits"},
+		{"an even exponent", key(even), "Config.Keys[1]: it is no RSA key"},
+		{"an RSA key that is nil", key((*rsa.PublicKey)(nil)), "Config.Keys[1]: it is no RSA key"},
+		{"an ECDSA key that is nil", key((*ecdsa.PublicKey)(nil)), "Config.Keys[1]: it is an ECDSA key without a curve"},
+		{"a curve that is not supported", key(onP224()), "Config.Keys[1]: it is no point on P-256"},
+		{"a point of another curve", key(&ecdsa.PublicKey{Curve: elliptic.P384(), X: new(big.Int).SetBytes(point[1:33]), Y: new(big.Int).SetBytes(point[33:])}), "Config.Keys[1]: it is no point"}, //nolint:staticcheck // an unsound key is the point
+		{"a short Ed25519 key", key(ed25519.PublicKey{1, 2, 3}), "Config.Keys[1]: it is no Ed25519 key"},
+		{"http", remote("http://login.test/jwks.json"), badURL},
+		{"http to what starts as loopback does", remote("http://127.0.0.1.evil.test/"), badURL},
+		{"http to the network next to it", remote("http://128.0.0.1/"), badURL},
+		{"a file", remote("file:///etc/jwks.json"), badURL},
+		{"no scheme", remote("login.test/jwks.json"), badURL},
+		{"no host", remote("https:///jwks.json"), badURL},
+		{"a port for a host", remote("https://:443/jwks.json"), badURL},
+		{"a password", remote("https://user:password@login.test/"), badURL},
+		{"a fragment", remote("https://login.test/#keys"), badURL},
+		{"no URL at all", remote("https://login.test/%zz"), badURL},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := config(edSigner("k"))
+			c.change(&cfg)
+			a, err := jwtauth.New(t.Context(), cfg)
+			require.Nil(t, a)
+			require.ErrorContains(t, err, "jwtauth: ")
+			require.ErrorContains(t, err, c.want)
+			require.NotContains(t, err.Error(), "password")
+		})
+	}
+}
+
+func onP224() *ecdsa.PublicKey { return ecSigner("k", elliptic.P224()).key().Public.(*ecdsa.PublicKey) }
+
+func TestAJWKSMayComeOverHTTPFromLoopbackOrWhereItIsAllowed(t *testing.T) {
+	t.Parallel()
+	for url, allow := range map[string]bool{
+		"https://login.test/jwks.json?tenant=1": false, "http://127.0.0.1:1/": false, "http://127.9.9.9/": false,
+		"http://[::1]:80/": false, "http://localhost:8080/realms/x": false, "http://keycloak:8080/": true,
+	} {
+		cfg := config()
+		cfg.JWKSURL, cfg.AllowHTTP, cfg.Transport = url, allow, newLogin(edSigner("k"))
+		_, err := jwtauth.New(t.Context(), cfg)
+		require.NoError(t, err, url)
+	}
+}
+
+func TestOneIntervalGivenMovesTheDefaultOfTheOther(t *testing.T) {
+	t.Parallel()
+	for _, c := range []jwtauth.Config{{RefreshInterval: time.Second}, {MinFetchInterval: time.Hour}} {
+		cfg := config(edSigner("k"))
+		cfg.RefreshInterval, cfg.MinFetchInterval = c.RefreshInterval, c.MinFetchInterval
+		_, err := jwtauth.New(t.Context(), cfg)
+		require.NoError(t, err)
+	}
+}
+
+func TestAConfigurationIsNotChangedByWhoGaveIt(t *testing.T) {
+	t.Parallel()
+	s := edSigner("k")
+	cfg := config(s)
+	cfg.Algorithms = []string{"EdDSA"}
+	a := newAuthorizer(t, cfg)
+	cfg.Algorithms[0], cfg.Audiences[0], cfg.Keys[0] = "RS256", "other", jwtauth.Key{}
+	require.NoError(t, authorize(a, s.token(claims())))
+}

@@ -1,0 +1,46 @@
+// Package jwtauth authorizes requests by Bearer tokens that are JWTs: signed by
+// a login server, with a private key whose public half the service has, or
+// fetches from the server's JWKS URL.
+//
+//	tokens, err := jwtauth.New(ctx, jwtauth.Config{
+//		JWKSURL:   "https://login.example/.well-known/jwks.json",
+//		Issuer:    "https://login.example/",
+//		Audiences: []string{"https://charges.example"},
+//	})
+//	h, err := chargeingest.New(chargeingest.Config{Store: store, Authorizer: tokens})
+//
+// # Beside API keys
+//
+// API keys may be sent as Bearer tokens too, so the order matters:
+//
+//	chargeingest.FirstOf(tokens, keys)
+//
+// A Bearer token without the shape of a JWT is no credential of this package's
+// kind and goes on to the keys, and so does a request with an X-API-KEY. The
+// other way round the keys would refuse every JWT.
+//
+// # What a token must be
+//
+// At most 8 KiB; signed with one of the algorithms of the configuration, by a
+// key that suits it; not expired, and with an exp; valid already, where it has
+// an nbf; from the issuer and for one of the audiences of the configuration.
+// Keys come from the configuration alone: what a token's header has as jku, jwk,
+// x5u or x5c is not looked at, and a token with crit is refused.
+//
+// # Where the keys come from
+//
+// A JWKS is fetched in the background, at the start and then at intervals. The
+// keys of the last fetch that succeeded stay in use for as long as the server
+// is down, or answers nonsense. Tokens with a known kid wait for nothing. One
+// with an unknown kid causes a fetch and waits for its end, unless the last one
+// ended less than Config.MinFetchInterval ago: then it is answered at once, so
+// that hostile tokens, however many, make few fetches.
+//
+// A kid that is not in a set so fresh is answered with 401. Where the last fetch
+// failed nobody can tell, and the answer is 503, as it is while there are no
+// keys yet.
+//
+// Of a set those keys are used that are public, for signatures, sound, and
+// suitable for one of the algorithms: symmetric keys never are. A set without
+// any such key counts as a fetch that failed.
+package jwtauth

@@ -1,0 +1,332 @@
+package jwtauth_test
+
+import (
+	"crypto/elliptic"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/jwtauth"
+)
+
+func TestATokenThatVerifiesIsAuthorizedWhateverItsAlgorithm(t *testing.T) {
+	t.Parallel()
+	for alg, s := range map[string]signer{
+		"RS256": rsaSigner("k"), "RS384": rsaSigner("k"), "RS512": rsaSigner("k"),
+		"PS256": rsaSigner("k"), "PS384": rsaSigner("k"), "PS512": rsaSigner("k"),
+		"ES256": ecSigner("k", elliptic.P256()), "ES384": ecSigner("k", elliptic.P384()), "ES512": ecSigner("k", elliptic.P521()),
+		"EdDSA": edSigner("k"),
+	} {
+		t.Run(alg, func(t *testing.T) {
+			cfg := config(s)
+			cfg.Algorithms = []string{alg}
+			a := newAuthorizer(t, cfg)
+			p, err := a.Authorize(request(s.token(claims(), "alg", alg)), chargeingest.PermissionIngest)
+			require.NoError(t, err)
+			require.Equal(t, chargeingest.Principal{Subject: "checkout", Platforms: []string{"acme"}}, p)
+			require.NoError(t, a.Ready(t.Context()), "keys that are given are there")
+		})
+	}
+}
+
+func TestWithoutATokenOfItsKindThereIsNoCredential(t *testing.T) {
+	t.Parallel()
+	s := edSigner("k")
+	a := newAuthorizer(t, config(s))
+	good := s.token(claims())
+	for name, header := range map[string]http.Header{
+		"nothing":                                {},
+		"another scheme":                         {"Authorization": {"Basic " + good}},
+		"an API key":                             {"X-Api-Key": {"secret"}},
+		"an API key beside a token, and decides": {"X-Api-Key": {"secret"}, "Authorization": {"Bearer " + good}},
+		"a token for an API key":                 {"X-Api-Key": {good}},
+		"a Bearer token without dots":            {"Authorization": {"Bearer secret"}},
+		"two parts":                              {"Authorization": {"Bearer " + good[:strings.LastIndex(good, ".")]}},
+		"four parts":                             {"Authorization": {"Bearer " + good + ".x"}},
+		"five parts, as of an encrypted token":   {"Authorization": {"Bearer " + good + ".x.y"}},
+		"eight thousand dots":                    {"Authorization": {"Bearer " + strings.Repeat(".", 8000)}},
+		"dots alone":                             {"Authorization": {"Bearer .."}},
+		"three parts that are no JSON":           {"Authorization": {"Bearer abc.def.ghi"}},
+		"a header that is null":                  {"Authorization": {"Bearer " + encoded(nil) + ".e30."}},
+		"a header that is a list":                {"Authorization": {"Bearer " + encoded([]string{"alg"}) + ".e30."}},
+		"a character outside base64url":          {"Authorization": {"Bearer " + good + "="}},
+		"a line break, which decoders pass over": {"Authorization": {"Bearer " + good[:3] + "\n" + good[3:]}},
+		"two tokens in one header":               {"Authorization": {"Bearer " + good + ", " + good}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := httptest.NewRequest(http.MethodPost, "/", nil)
+			r.Header = header
+			_, err := a.Authorize(r, chargeingest.PermissionIngest)
+			require.ErrorIs(t, err, chargeingest.ErrNoCredential)
+		})
+	}
+}
+
+func TestACredentialHeaderSentTwiceOrEmptyIsABadCredential(t *testing.T) {
+	t.Parallel()
+	s := edSigner("k")
+	a := newAuthorizer(t, config(s))
+	good := "Bearer " + s.token(claims())
+	for name, header := range map[string]http.Header{
+		"Authorization twice":                      {"Authorization": {good, good}},
+		"Authorization twice beside an API key":    {"Authorization": {good, good}, "X-Api-Key": {"secret"}},
+		"two API keys beside a token":              {"Authorization": {good}, "X-Api-Key": {"secret", "secret"}},
+		"an empty API key beside a token":          {"Authorization": {good}, "X-Api-Key": {""}},
+		"a scheme without a token":                 {"Authorization": {"Bearer"}},
+		"a scheme and spaces in place of the rest": {"Authorization": {"Bearer   "}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := httptest.NewRequest(http.MethodPost, "/", nil)
+			r.Header = header
+			_, err := a.Authorize(r, chargeingest.PermissionIngest)
+			require.ErrorIs(t, err, chargeingest.ErrBadCredential)
+		})
+	}
+}
+
+func TestTokensAndAPIKeysWorkBesideEachOtherInTheDocumentedOrder(t *testing.T) {
+	t.Parallel()
+	keys, err := chargeingest.NewKeys(chargeingest.Key{
+		Secret: "api-key", Subject: "key", Platforms: []string{"p"}, Permissions: []chargeingest.Permission{chargeingest.PermissionIngest},
+	})
+	require.NoError(t, err)
+	s := edSigner("k")
+	both := chargeingest.FirstOf(newAuthorizer(t, config(s)), keys)
+	good := s.token(claims())
+	for _, c := range []struct {
+		name    string
+		header  http.Header
+		subject string // empty for 401
+	}{
+		{"a token", http.Header{"Authorization": {"Bearer " + good}}, "checkout"},
+		{"a token, the scheme in another case", http.Header{"Authorization": {"bEARER  " + good}}, "checkout"},
+		{"an API key", http.Header{"X-Api-Key": {"api-key"}}, "key"},
+		{"an API key as a Bearer token", http.Header{"Authorization": {"Bearer api-key"}}, "key"},
+		{"an API key beside a token", http.Header{"X-Api-Key": {"api-key"}, "Authorization": {"Bearer " + good}}, "key"},
+		{"an invalid API key, which no token rescues", http.Header{"X-Api-Key": {"other"}, "Authorization": {"Bearer " + good}}, ""},
+		{"an invalid token, which no API key rescues", http.Header{"Authorization": {"Bearer " + good + "A"}}, ""},
+		{"many dots", http.Header{"Authorization": {"Bearer " + strings.Repeat("a.", 4000)}}, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := httptest.NewRequest(http.MethodPost, "/", nil)
+			r.Header = c.header
+			p, err := both.Authorize(r, chargeingest.PermissionIngest)
+			require.Equal(t, c.subject, p.Subject)
+			if c.subject == "" {
+				require.ErrorIs(t, err, chargeingest.ErrBadCredential)
+			} else {
+				require.NoError(t, err)
+			}
+		})
+	}
+}
+
+func TestATokenMayHave8KiBAndNotAByteMore(t *testing.T) {
+	t.Parallel()
+	s := edSigner("k")
+	a := newAuthorizer(t, config(s))
+	// Three bytes of a part are four characters of the token.
+	sized := func(length int) string {
+		missing := length - len(s.token(claims("padding", "")))
+		for inHeader := range 4 {
+			header := strings.Repeat("x", inHeader)
+			for padding := missing*3/4 - 32; padding < missing; padding++ {
+				token := s.token(claims("padding", strings.Repeat("x", padding)), "padding", header)
+				if len(token) == length {
+					return token
+				}
+				if len(token) > length {
+					break
+				}
+			}
+		}
+		require.FailNow(t, "no token has the length")
+		return ""
+	}
+	require.NoError(t, authorize(a, sized(8<<10)))
+	for _, length := range []int{8<<10 + 1, 8<<10 + 2, 100 << 10} {
+		token := sized(length)
+		requireRefused(t, authorize(a, token), chargeingest.ErrBadCredential, token)
+		require.ErrorContains(t, authorize(a, token), "longer than 8 KiB")
+	}
+}
+
+func TestTheClocksMayDifferByTheLeeway(t *testing.T) {
+	t.Parallel()
+	s := edSigner("k")
+	for name, c := range map[string]struct {
+		leeway time.Duration
+		claims map[string]any
+		ok     bool
+	}{
+		"expired within it":        {0, claims("exp", now.Add(-29*time.Second).Unix()), true},
+		"expired beyond it":        {0, claims("exp", now.Add(-30*time.Second).Unix()), false},
+		"not yet valid within it":  {0, claims("nbf", now.Add(30*time.Second).Unix()), true},
+		"not yet valid beyond it":  {0, claims("nbf", now.Add(31*time.Second).Unix()), false},
+		"expired, hardly a leeway": {1, claims("exp", now.Add(-time.Second).Unix()), false},
+		"expired, a long leeway":   {time.Hour, claims("exp", now.Add(-time.Minute).Unix()), true},
+		"a fraction of a second":   {0, claims("exp", float64(now.Unix())+0.5), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := config(s)
+			cfg.Leeway = c.leeway
+			token := s.token(c.claims)
+			if err := authorize(newAuthorizer(t, cfg), token); c.ok {
+				require.NoError(t, err)
+			} else {
+				requireRefused(t, err, chargeingest.ErrBadCredential, token)
+			}
+		})
+	}
+}
+
+func TestIssuerAndAudienceAreCheckedAsConfigured(t *testing.T) {
+	t.Parallel()
+	s := edSigner("k")
+	for _, c := range []struct {
+		name   string
+		change func(*jwtauth.Config)
+		claims map[string]any
+		ok     bool
+	}{
+		{"one of the token's audiences is ours", nil, claims("aud", []string{"other", audience}), true},
+		{"one of our audiences is the token's", func(c *jwtauth.Config) { c.Audiences = []string{"x", "y"} }, claims("aud", "y"), true},
+		{"none of ours", func(c *jwtauth.Config) { c.Audiences = []string{"x", "y"} }, claims(), false},
+		{"any audience, another", func(c *jwtauth.Config) { c.Audiences, c.AnyAudience = nil, true }, claims("aud", "other"), true},
+		{"any audience, none", func(c *jwtauth.Config) { c.Audiences, c.AnyAudience = nil, true }, claims("aud", nil), true},
+		{"no issuer configured, another", func(c *jwtauth.Config) { c.Issuer = "" }, claims("iss", "other"), true},
+		{"no issuer configured, none", func(c *jwtauth.Config) { c.Issuer = "" }, claims("iss", nil), true},
+		{"any audience does not mean any issuer", func(c *jwtauth.Config) { c.Audiences, c.AnyAudience = nil, true }, claims("iss", "other"), false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := config(s)
+			if c.change != nil {
+				c.change(&cfg)
+			}
+			if err := authorize(newAuthorizer(t, cfg), s.token(c.claims)); c.ok {
+				require.NoError(t, err)
+			} else {
+				require.ErrorIs(t, err, chargeingest.ErrBadCredential)
+			}
+		})
+	}
+}
+
+func TestPermissionsComeFromTheirClaimAndWithoutThePermissionItIs403(t *testing.T) {
+	t.Parallel()
+	const ingest, view = "METER_DATA.INGEST", "METER_DATA.VIEW"
+	s := edSigner("k")
+	for _, c := range []struct {
+		name   string
+		claim  string // PermissionsClaim
+		claims map[string]any
+		ok     bool
+	}{
+		{"in the list", "", claims("permissions", []string{"openid", ingest}), true},
+		{"a string with spaces for the list", "", claims("permissions", view+" "+ingest), true},
+		{"in scope, without permissions", "", claims("permissions", nil, "scope", "openid "+ingest), true},
+		{"scope as a list", "", claims("permissions", nil, "scope", []string{ingest}), true},
+		{"in scope, and a list without it: the list decides", "", claims("permissions", []string{view}, "scope", ingest), false},
+		{"in scope, and an empty list", "", claims("permissions", []string{}, "scope", ingest), false},
+		{"neither claim", "", claims("permissions", nil), false},
+		{"the other permission", "", claims("permissions", []string{view}), false},
+		{"another case", "", claims("permissions", []string{"meter_data.ingest"}), false},
+		{"a longer name", "", claims("permissions", []string{ingest + ".ALL"}), false},
+		{"both in one entry of a list", "", claims("permissions", []string{view + " " + ingest}), false},
+		{"an object", "", claims("permissions", map[string]any{ingest: true}), false},
+		{"a list that has a number too", "", claims("permissions", []any{ingest, 1}), false},
+		{"a claim by another name", "https://login.test/roles", claims("permissions", nil, "https://login.test/roles", []string{ingest}), true},
+		{"a claim by another name, and only the usual ones", "roles", claims("scope", ingest), false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := config(s)
+			cfg.PermissionsClaim = c.claim
+			token := s.token(c.claims)
+			if err := authorize(newAuthorizer(t, cfg), token); c.ok {
+				require.NoError(t, err)
+			} else {
+				requireRefused(t, err, chargeingest.ErrForbidden, token)
+			}
+		})
+	}
+	t.Run("each route has its own", func(t *testing.T) {
+		_, err := newAuthorizer(t, config(s)).Authorize(request(s.token(claims())), chargeingest.PermissionView)
+		require.ErrorIs(t, err, chargeingest.ErrForbidden)
+	})
+}
+
+func TestPlatformsComeFromTheirClaimAndWithoutOneItIs403(t *testing.T) {
+	t.Parallel()
+	s := edSigner("k")
+	for _, c := range []struct {
+		name      string
+		change    func(*jwtauth.Config)
+		claims    map[string]any
+		platforms []string // nil for 403
+	}{
+		{"a list, the default first", nil, claims("platforms", []string{"b", "a"}), []string{"b", "a"}},
+		{"a string, whatever is in it", nil, claims("platforms", "b a"), []string{"b a"}},
+		{"256 characters", nil, claims("platforms", strings.Repeat("é", 256)), []string{strings.Repeat("é", 256)}},
+		{"none", nil, claims("platforms", nil), nil},
+		{"null", nil, and(claims(), "platforms", []any(nil)), nil},
+		{"an empty list", nil, claims("platforms", []string{}), nil},
+		{"an empty string", nil, claims("platforms", ""), nil},
+		{"an empty one in the list", nil, claims("platforms", []string{"a", ""}), nil},
+		{"a number", nil, claims("platforms", 1), nil},
+		{"a number in the list", nil, claims("platforms", []any{"a", 1}), nil},
+		{"257 characters", nil, claims("platforms", strings.Repeat("a", 257)), nil},
+		{"a line break", nil, claims("platforms", "a\nb"), nil},
+		{"a claim by another name", func(c *jwtauth.Config) { c.PlatformsClaim = "tid" }, claims("tid", "t"), []string{"t"}},
+		{"a claim by another name, and only the usual one", func(c *jwtauth.Config) { c.PlatformsClaim = "tid" }, claims(), nil},
+		{
+			"no claim, and a host without tenants", func(c *jwtauth.Config) { c.Platform = chargeingest.SinglePlatform },
+			claims("platforms", nil), []string{chargeingest.SinglePlatform},
+		},
+		{
+			"a claim, and a host without tenants", func(c *jwtauth.Config) { c.Platform = chargeingest.SinglePlatform },
+			claims(), []string{chargeingest.SinglePlatform},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := config(s)
+			if c.change != nil {
+				c.change(&cfg)
+			}
+			token := s.token(c.claims)
+			p, err := newAuthorizer(t, cfg).Authorize(request(token), chargeingest.PermissionIngest)
+			if c.platforms == nil {
+				requireRefused(t, err, chargeingest.ErrForbidden, token)
+			} else {
+				require.NoError(t, err)
+			}
+			require.Equal(t, c.platforms, p.Platforms)
+		})
+	}
+}
+
+func TestTheSubjectIsFitForALog(t *testing.T) {
+	t.Parallel()
+	s := edSigner("k")
+	a := newAuthorizer(t, config(s))
+	for name, c := range map[string]struct {
+		sub  any
+		want string
+	}{
+		"as it is":         {"Zoë|42", "Zoë|42"},
+		"line breaks":      {"a\r\nlevel=ERROR\x1b[31m\u202e", "a��level=ERROR�[31m�"},
+		"a thousand signs": {strings.Repeat("é", 1000), strings.Repeat("é", 128)},
+		"a number":         {42, ""},
+		"none":             {nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, err := a.Authorize(request(s.token(claims("sub", c.sub))), chargeingest.PermissionIngest)
+			require.NoError(t, err)
+			require.Equal(t, c.want, p.Subject)
+		})
+	}
+}
