@@ -21,6 +21,7 @@ const maxBodyBytes = 1 << 30
 // serverConfig is what the server was told, checked.
 type serverConfig struct {
 	addr        string
+	metricsAddr string // empty for addr
 	db          string
 	logJSON     bool
 	maxBody     int64
@@ -71,7 +72,8 @@ func serverCommand(c *serverConfig, given *credentials, certKeyFile *string) *co
 		synopsis: "example",
 		about: `Takes charge events in over HTTP and keeps them. Standard output has the address,
 an API key where one was made, and a curl line to try it with; the log goes to
-standard error. /livez and /readyz tell whether it is alive and takes events.
+standard error. /livez and /readyz tell whether it is alive and takes events,
+/metrics what it does, for Prometheus; none of them asks for a credential.
 SIGINT or SIGTERM ends it when the requests in flight are answered; a second one
 ends it at once. Exit status: 0 after a signal, 1 for a failure, 2 for a mistake
 in the options.
@@ -83,6 +85,8 @@ Other commands: "example load -help" and "example tail -help".`,
 		options: append([]option{
 			{"addr", "CHARGEINGEST_ADDR", "HOST:PORT", "127.0.0.1:8080",
 				"where to listen; port 0 takes a free one, no host is every address", listenAddress(&c.addr)},
+			{"metrics-addr", "CHARGEINGEST_METRICS_ADDR", "HOST:PORT", "",
+				"serve /metrics there, over http, and not at -addr, where whoever reaches the endpoint can read it", listenAddress(&c.metricsAddr)},
 			{"db", "CHARGEINGEST_DB", "PATH", "charges.db",
 				"the SQLite file, made where it is not there; memory keeps events only while the server runs", text(&c.db)},
 			{"api-key", "CHARGEINGEST_API_KEY", "KEY", "",

@@ -38,7 +38,7 @@ func TestConfigMakesAnotherKeyEachTime(t *testing.T) {
 func serverSettings(t *testing.T) map[string]string {
 	certFile, keyFile := certificateFor(t, "127.0.0.1")
 	return map[string]string{
-		"ADDR": "0.0.0.0:99", "DB": "other.db", "API_KEY": "given-key", "LOG": "json", "MAX_BODY": "1000",
+		"ADDR": "0.0.0.0:99", "METRICS_ADDR": "127.0.0.1:98", "DB": "other.db", "API_KEY": "given-key", "LOG": "json", "MAX_BODY": "1000",
 		"TLS_CERT": certFile, "TLS_KEY": keyFile, "DUPLICATES": "accept-all", "UNKNOWN_FIELDS": "keep",
 		"JWKS_URL": "https://login.example/jwks.json", "JWT_ISSUER": "https://login.example/", "JWT_AUDIENCE": "charges",
 		"JWT_PERMISSIONS_CLAIM": "roles", "JWT_PLATFORMS_CLAIM": "tenants",
@@ -69,7 +69,7 @@ func TestEveryOptionIsAFlagAndAVariable(t *testing.T) {
 			require.NotNil(t, c.keys)
 			c.certificate, c.keys = nil, nil
 			require.Equal(t, &serverConfig{
-				addr: "0.0.0.0:99", db: "other.db", logJSON: true, maxBody: 1000, certFile: settings["TLS_CERT"],
+				addr: "0.0.0.0:99", metricsAddr: "127.0.0.1:98", db: "other.db", logJSON: true, maxBody: 1000, certFile: settings["TLS_CERT"],
 				duplicates: chargeingest.AcceptAll, unknown: chargeingest.KeepUnknown,
 				tokens: tokenConfig{
 					jwksURL: "https://login.example/jwks.json", issuer: "https://login.example/", audience: "charges",

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -19,6 +18,7 @@ import (
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/memstore"
+	"example.com/chargeingest/sqlitestore"
 )
 
 // asProgram makes the test binary the program itself, for tests that need
@@ -227,7 +227,9 @@ func newBlockingStore() *blockingStore {
 	return &blockingStore{store: memstore.New(), entered: make(chan struct{}), release: make(chan struct{})}
 }
 
-func (s *blockingStore) open(context.Context, string, *slog.Logger) (store, error) { return s, nil }
+func (s *blockingStore) open(context.Context, string, sqlitestore.Options) (store, error) {
+	return s, nil
+}
 
 func (s *blockingStore) happened(event string) {
 	s.mu.Lock()

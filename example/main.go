@@ -14,7 +14,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
@@ -23,6 +22,8 @@ import (
 	"unicode"
 
 	"golang.org/x/term"
+
+	"example.com/chargeingest/sqlitestore"
 )
 
 // Exit statuses.
@@ -59,7 +60,7 @@ type program struct {
 	isTerminal     func(io.Writer) bool
 	now            func() time.Time
 	sleep          func(context.Context, time.Duration) error
-	openStore      func(ctx context.Context, path string, logger *slog.Logger) (store, error)
+	openStore      func(ctx context.Context, path string, o sqlitestore.Options) (store, error)
 
 	// grace is how long a server that was told to stop waits for the requests
 	// in flight.

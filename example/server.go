@@ -26,12 +26,12 @@ type store interface {
 	io.Closer
 }
 
-func openStore(ctx context.Context, path string, logger *slog.Logger) (store, error) {
+func openStore(ctx context.Context, path string, o sqlitestore.Options) (store, error) {
 	if path == inMemory {
-		logger.Warn("events are kept in memory and are gone when the server ends")
+		o.Logger.Warn("events are kept in memory and are gone when the server ends")
 		return memstore.New(), nil
 	}
-	s, err := sqlitestore.OpenWith(ctx, path, sqlitestore.Options{Logger: logger})
+	s, err := sqlitestore.OpenWith(ctx, path, o)
 	if err != nil {
 		return nil, err
 	}
@@ -52,42 +52,81 @@ func (p *program) serve(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	// Before the store, so that an address that is taken leaves no new database behind. Not
-	// under ctx: one that ends already is dealt with below, like any other.
-	listener, err := new(net.ListenConfig).Listen(context.WithoutCancel(ctx), "tcp", cfg.addr)
+	// Before the store, so that an address that is taken leaves no new database
+	// behind.
+	l, err := listen(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = listener.Close() }() // the server closes it, unless it never served
-	events, err := p.openStore(ctx, cfg.db, logger)
+	defer l.close()
+	metrics, err := newMetrics()
+	if err != nil {
+		return err
+	}
+	events, err := p.openStore(ctx, cfg.db, sqlitestore.Options{Logger: logger, Observer: metrics.Commit})
 	if err != nil {
 		return unlessEnded(ctx, err)
 	}
-	svc, err := newService(cfg, tokens, events, logger)
+	svc, err := newService(cfg, tokens, events, metrics, logger)
 	if err == nil {
-		err = p.serveService(ctx, cfg, listener, svc)
+		err = p.serveService(ctx, cfg, l, svc)
 	}
 	return errors.Join(err, events.Close())
 }
 
+// listeners are where the server listens.
+type listeners struct {
+	main    net.Listener
+	metrics net.Listener // nil where /metrics is served with the rest
+}
+
+// listen listens, though ctx may have ended already: that is dealt with later,
+// like any other end.
+func listen(ctx context.Context, cfg *serverConfig) (l listeners, err error) {
+	ctx = context.WithoutCancel(ctx)
+	if l.main, err = new(net.ListenConfig).Listen(ctx, "tcp", cfg.addr); err != nil {
+		return l, err
+	}
+	if cfg.metricsAddr != "" {
+		if l.metrics, err = new(net.ListenConfig).Listen(ctx, "tcp", cfg.metricsAddr); err != nil {
+			l.close()
+		}
+	}
+	return l, err
+}
+
+// close closes what no server has closed.
+func (l listeners) close() {
+	_ = l.main.Close()
+	if l.metrics != nil {
+		_ = l.metrics.Close()
+	}
+}
+
 // serveService serves until ctx ends and the requests in flight are answered.
-func (p *program) serveService(ctx context.Context, cfg *serverConfig, listener net.Listener, svc *service) error {
+func (p *program) serveService(ctx context.Context, cfg *serverConfig, l listeners, svc *service) error {
 	logger := svc.logger
 	srv := newHTTPServer(svc, cfg.certificate, logger)
 
-	url := listeningURL(cfg, listener.Addr())
+	url := listeningURL(cfg, l.main.Addr())
 	if _, err := io.WriteString(p.stdout, greeting(cfg, url)); err != nil {
 		return fmt.Errorf("write to standard output: %w", err)
 	}
-	served := make(chan error, 1)
+	served := make(chan error, 2)
 	go func() {
 		if cfg.certificate != nil {
-			served <- srv.ServeTLS(listener, "", "")
+			served <- srv.ServeTLS(l.main, "", "")
 		} else {
-			served <- srv.Serve(listener)
+			served <- srv.Serve(l.main)
 		}
 	}()
 	logger.Info("listening", "url", url)
+	if l.metrics != nil {
+		other := newHTTPServer(svc.metrics.metricsOnly(), nil, logger)
+		go func() { served <- other.Serve(l.metrics) }()
+		defer func() { _ = other.Close() }()
+		logger.Info("listening for /metrics", "addr", l.metrics.Addr())
+	}
 	select {
 	case err := <-served:
 		return err
@@ -138,32 +177,40 @@ func newHTTPServer(h http.Handler, certificate *tls.Certificate, logger *slog.Lo
 	return srv
 }
 
-// service is the charge event handler with the two paths that tell how it is.
+// service is the charge event handler with the paths that tell how it is.
 // http.ServeMux would redirect paths that the handler has an answer for.
 type service struct {
-	ingest   *chargeingest.Handler
-	tokens   *jwtauth.Authorizer // nil where no tokens are accepted
-	logger   *slog.Logger
-	stopping atomic.Bool
+	ingest    *chargeingest.Handler
+	tokens    *jwtauth.Authorizer // nil where no tokens are accepted
+	metrics   *metrics
+	elsewhere bool // that is where metrics are served
+	logger    *slog.Logger
+	stopping  atomic.Bool
 }
 
-func newService(cfg *serverConfig, tokens *jwtauth.Authorizer, events store, logger *slog.Logger) (*service, error) {
+func newService(cfg *serverConfig, tokens *jwtauth.Authorizer, events store, m *metrics, logger *slog.Logger) (*service, error) {
+	if err := m.watch(events); err != nil {
+		return nil, err
+	}
 	ingest, err := chargeingest.New(chargeingest.Config{
 		Store: events, Authorizer: authorizerOf(cfg.keys, tokens), Logger: logger,
 		MaxBodyBytes: cfg.maxBody, UnknownFields: cfg.unknown, Duplicates: cfg.duplicates,
+		Observer: m.Request,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &service{ingest: ingest, tokens: tokens, logger: logger}, nil
+	return &service{ingest: ingest, tokens: tokens, metrics: m, elsewhere: cfg.metricsAddr != "", logger: logger}, nil
 }
 
 func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	switch r.URL.Path {
-	case "/livez":
+	switch path := r.URL.Path; {
+	case path == "/livez":
 		answerHealth(w, r, func() (int, string) { return http.StatusOK, "alive" })
-	case "/readyz":
+	case path == "/readyz":
 		answerHealth(w, r, func() (int, string) { return s.readiness(r.Context()) })
+	case path == "/metrics" && !s.elsewhere:
+		s.metrics.metricsOnly().ServeHTTP(w, r)
 	default:
 		s.ingest.ServeHTTP(w, r)
 	}

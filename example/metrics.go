@@ -1,0 +1,44 @@
+package main
+
+import (
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/prommetrics"
+)
+
+// metrics are what /metrics shows: those of the endpoint, its store, the process
+// and the runtime.
+type metrics struct {
+	*prommetrics.Metrics
+	http.Handler
+}
+
+func newMetrics() (*metrics, error) {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m, err := prommetrics.New(registry)
+	if err != nil {
+		return nil, err
+	}
+	return &metrics{m, promhttp.HandlerFor(registry, promhttp.HandlerOpts{})}, nil
+}
+
+// watch takes in what a store says of itself, where it does.
+func (m *metrics) watch(s store) error {
+	if reporter, ok := s.(chargeingest.StatsReporter); ok {
+		return m.WatchStore(reporter)
+	}
+	return nil
+}
+
+// metricsOnly serves /metrics and nothing else.
+func (m *metrics) metricsOnly() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", m)
+	return mux
+}
