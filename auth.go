@@ -44,10 +44,11 @@ func (p Principal) platform(header []string) (string, error) {
 	if len(header) == 0 {
 		return p.Platforms[0], nil
 	}
-	if len(header) > 1 || !slices.Contains(p.Platforms, header[0]) {
-		return "", ErrForbidden
+	// Not the header's own text, which a store would keep: see idempotencyKey.
+	if i := slices.Index(p.Platforms, header[0]); i >= 0 && len(header) == 1 {
+		return p.Platforms[i], nil
 	}
-	return header[0], nil
+	return "", ErrForbidden
 }
 
 // Authorizer decides who a request comes from and whether it may do what it

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -67,7 +68,9 @@ func idempotencyKey(r *http.Request) (string, []Violation) {
 	case len(keys) == 0:
 		return "", nil
 	case len(keys) == 1 && isVisibleASCII(keys[0], maxKeyLength):
-		return keys[0], nil
+		// A store keeps it, and frameworks on fasthttp write over the memory of
+		// a request that was answered.
+		return strings.Clone(keys[0]), nil
 	}
 	return "", []Violation{{
 		Code: CodeInvalidField, Field: "Idempotency-Key",
