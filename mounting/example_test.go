@@ -1,0 +1,46 @@
+package mounting_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+)
+
+// tryOut serves a router and prints how it answers.
+func tryOut(router http.Handler) {
+	srv := httptest.NewServer(router)
+	defer srv.Close()
+	tryOutAt(srv.URL)
+}
+
+// tryOutAt stores an event below the prefix and reads it back on the host's own
+// path: in version 1, and in one that is not there.
+func tryOutAt(root string) {
+	id := ask(http.MethodPost, root+"/billing/v1/ingest/charge-data", event("order-42", "3"))
+	ask(http.MethodGet, root+"/api/v1/charges/"+id, "")
+	ask(http.MethodGet, root+"/api/v2/charges/"+id, "")
+}
+
+// ask sends a request of ada's, prints the status and returns the event's id.
+func ask(method, url, body string) string {
+	req, err := http.NewRequestWithContext(context.Background(), method, url, strings.NewReader(body))
+	if err != nil {
+		panic(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Cookie", sessionCookie+"=ada")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		panic(err)
+	}
+	defer res.Body.Close()
+	var event struct{ ID string }
+	if err := json.NewDecoder(res.Body).Decode(&event); err != nil {
+		panic(err)
+	}
+	fmt.Println(res.Status)
+	return event.ID
+}

@@ -1,0 +1,119 @@
+package mounting_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest"
+)
+
+// TestProtocols serves the handler over each protocol that net/http speaks.
+func TestProtocols(t *testing.T) {
+	t.Parallel()
+	for name, start := range map[string]func(*testing.T, http.Handler) site{
+		"HTTP/1.1":                  serve,
+		"HTTP/1.1 with TLS":         func(t *testing.T, h http.Handler) site { return serveTLS(t, h, 1) },
+		"HTTP/2 with TLS":           func(t *testing.T, h http.Handler) site { return serveTLS(t, h, 2) },
+		"HTTP/2 in clear text, h2c": serveH2C,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			observed := make(chan chargeingest.Observation, 1)
+			s := start(t, serveMuxHost(endpointsOf(newHandler(t)), unlabelled))
+			requireRules(t, s)
+			requireEndpoints(t, s)
+			t.Run("a batch of 1,000 events is stored", s.largeBatch)
+
+			h := newHandler(t, func(c *chargeingest.Config) {
+				c.Observer = func(_ context.Context, o chargeingest.Observation) { observed <- o }
+			})
+			aborting := abortedBodies{start(t, serveMuxHost(endpointsOf(h), unlabelled)), observed}
+			t.Run("of a client that aborts nothing is stored", aborting.check)
+		})
+	}
+}
+
+// serveTLS starts a server with TLS whose client speaks a version of HTTP.
+func serveTLS(t *testing.T, h http.Handler, proto int) site {
+	t.Helper()
+	srv := httptest.NewUnstartedServer(h)
+	srv.EnableHTTP2 = proto == 2
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	return site{client: plainClient(srv.Client()), root: srv.URL, proto: proto}
+}
+
+// serveH2C starts a server that speaks HTTP/2 in clear text, to clients that
+// begin with it.
+func serveH2C(t *testing.T, h http.Handler) site {
+	t.Helper()
+	srv := httptest.NewUnstartedServer(h)
+	srv.Config.Protocols = new(http.Protocols)
+	srv.Config.Protocols.SetUnencryptedHTTP2(true)
+	srv.Start()
+	t.Cleanup(srv.Close)
+	client := srv.Client()
+	transport := client.Transport.(*http.Transport)
+	transport.Protocols = new(http.Protocols)
+	transport.Protocols.SetUnencryptedHTTP2(true)
+	return site{client: plainClient(client), root: srv.URL, proto: 2}
+}
+
+func (s site) largeBatch(t *testing.T) {
+	events := make([]string, 1000)
+	for i := range events {
+		events[i] = event(fmt.Sprintf("large-%d", i), "1")
+	}
+	for _, replayed := range []string{"", "true"} {
+		a := s.post(t, eventsPath, batch(events...))
+		require.Equal(t, http.StatusCreated, a.status, a.text[:min(len(a.text), 1000)])
+		require.Equal(t, replayed, a.header.Get("Idempotent-Replayed"))
+		require.Len(t, a.body["charge_datas"], len(events))
+	}
+}
+
+// abortedBodies is a handler whose observer tells when a request is over, which
+// no answer does to a client that is gone.
+type abortedBodies struct {
+	site
+	observed <-chan chargeingest.Observation
+}
+
+func (a abortedBodies) check(t *testing.T) {
+	gaveUp := errors.New("the client gave up")
+	whole := event("aborted", "1")
+	for name, c := range map[string]struct {
+		sent   string
+		length int64
+	}{
+		"in the middle of an event":                {whole[:len(whole)/2], int64(len(whole))},
+		"in the middle of one of unknown length":   {whole[:len(whole)/2], -1},
+		"behind an event, before the body is over": {whole, -1},
+		"before white space that it had announced": {whole, int64(len(whole)) + 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := a.request(t, http.MethodPost, eventPath, whole)
+			r.ContentLength = c.length
+			r.Body = io.NopCloser(io.MultiReader(strings.NewReader(c.sent), failingReader{gaveUp}))
+			require.ErrorIs(t, a.sendInVain(t, r), gaveUp)
+			o := <-a.observed
+			require.Equal(t, http.StatusBadRequest, o.Status)
+			require.Equal(t, chargeingest.CodeBadRequest, o.Code)
+
+			require.Empty(t, a.get(t, eventPath).body["data"])
+			<-a.observed
+		})
+	}
+}
+
+type failingReader struct{ err error }
+
+func (r failingReader) Read([]byte) (int, error) { return 0, r.err }

@@ -1,0 +1,194 @@
+package mounting_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/memstore"
+)
+
+// tracingStore keeps the spans that its callers are in. It stores nothing of
+// the references that are the name of a failure.
+type tracingStore struct {
+	*memstore.Store
+	seen chan trace.SpanContext
+}
+
+const (
+	failsUnstored = "fails-unstored"
+	failsUnknown  = "fails-unknown"
+)
+
+func (s *tracingStore) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
+	s.seen <- trace.SpanContextFromContext(ctx)
+	switch {
+	case b.Events[0].Reference == failsUnstored:
+		return chargeingest.Receipt{}, chargeingest.ErrNotStored
+	case strings.Contains(b.Events[0].Content, failsUnknown):
+		return chargeingest.Receipt{}, errors.New("the outcome is unknown")
+	}
+	return s.Store.Append(ctx, b)
+}
+
+// wrappedRequests are requests of every class of answer.
+var wrappedRequests = []struct {
+	name, method, path, body string
+	status                   int
+	stores                   bool // the store is asked
+}{
+	{"a new event", http.MethodPost, eventPath, event("wrapped", "1"), http.StatusCreated, true},
+	{"a conflict", http.MethodPost, eventPath, event("wrapped", "2"), http.StatusConflict, true},
+	{"a bad event", http.MethodPost, eventPath, event("wrapped", "one"), http.StatusBadRequest, false},
+	{"a large body", http.MethodPost, eventPath, strings.Repeat(" ", maxBody+1), http.StatusRequestEntityTooLarge, false},
+	{"a list", http.MethodGet, eventPath + "?limit=1", "", http.StatusOK, false},
+	{"a HEAD", http.MethodHead, eventPath, "", http.StatusOK, false},
+	{"another path", http.MethodGet, prefix + "/nothing", "", http.StatusNotFound, false},
+	{"another method", http.MethodDelete, eventPath, "", http.StatusMethodNotAllowed, false},
+	{"a store that failed", http.MethodPost, eventPath, event(failsUnstored, "1"), http.StatusServiceUnavailable, true},
+	{
+		"an unknown outcome", http.MethodPost, eventPath, strings.Replace(event("", "1"), "proi_1", failsUnknown, 1),
+		http.StatusInternalServerError, true,
+	},
+}
+
+// TestWrapped wraps in otelhttp, promhttp and an access log at once, around the
+// router and around the handler alone, below the prefix that is stripped. The
+// route is what the router tells any wrapper: gorilla/mux and gin tell none,
+// and chi tells those that are within.
+func TestWrapped(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name                     string
+		router                   func(endpoints, func(string)) http.Handler
+		routeAround, routeWithin string
+	}{
+		{"ServeMux", serveMuxHost, "/billing/", "/billing/"},
+		{"chi", chiHost, "", "/billing/*"},
+		{"gorilla mux", gorillaHost, "", ""},
+		{"gin", ginHost, "", ""},
+		{"echo", echoHost, "/billing/*", "/billing/*"},
+	} {
+		t.Run(c.name+", around the router", func(t *testing.T) {
+			t.Parallel()
+			w := newWrapped(t)
+			w.start(t, w.wrap(c.router(w.endpoints, unlabelled)))
+			w.requireInstrumented(t, c.routeAround, prefix)
+		})
+		t.Run(c.name+", around the handler", func(t *testing.T) {
+			t.Parallel()
+			w := newWrapped(t)
+			w.endpoints.all = w.wrap(w.endpoints.all)
+			w.start(t, c.router(w.endpoints, unlabelled))
+			w.requireInstrumented(t, c.routeWithin, "")
+		})
+	}
+}
+
+// chi writes the pattern into the request that comes out of its last
+// middleware: one that hands on a copy, as a login does, stands before.
+func TestWrappedAmongTheMiddlewaresOfChi(t *testing.T) {
+	t.Parallel()
+	w := newWrapped(t)
+	r := chi.NewRouter()
+	r.Use(login, w.wrap)
+	r.Mount(prefix, http.StripPrefix(prefix, w.endpoints.all))
+	w.start(t, r)
+	w.requireInstrumented(t, "/billing/*", prefix)
+}
+
+// wrapped is a host with a handler in instruments.
+type wrapped struct {
+	*instruments
+	site
+	endpoints endpoints
+	stored    chan trace.SpanContext // that the store was asked in
+	observed  chan trace.SpanContext // that the observer was called in
+	done      chan struct{}          // a request is through all wrappers
+}
+
+func newWrapped(t *testing.T) *wrapped {
+	t.Helper()
+	w := &wrapped{
+		instruments: newInstruments(), stored: make(chan trace.SpanContext, 1),
+		observed: make(chan trace.SpanContext, 1), done: make(chan struct{}, 1),
+	}
+	w.endpoints = endpointsOf(newHandler(t, func(c *chargeingest.Config) {
+		c.Store = &tracingStore{memstore.New(), w.stored}
+		c.Observer = func(ctx context.Context, _ chargeingest.Observation) {
+			w.observed <- trace.SpanContextFromContext(ctx)
+		}
+	}))
+	return w
+}
+
+// start serves a router, and sees to it that the request that comes back is the
+// one that went in.
+func (w *wrapped) start(t *testing.T, router http.Handler) {
+	t.Helper()
+	w.site = serve(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		method, target, headers := r.Method, *r.URL, r.Header.Clone()
+		router.ServeHTTP(rw, r)
+		if r.Method != method || *r.URL != target || fmt.Sprint(r.Header) != fmt.Sprint(headers) || r.Form != nil {
+			t.Errorf("the request was changed: %s %s %v", r.Method, r.URL, r.Header)
+		}
+		w.done <- struct{}{}
+	}))
+}
+
+// requireInstrumented sends a request of each kind and holds every instrument
+// to it. seen is what is left of the prefix where the instruments are.
+func (w *wrapped) requireInstrumented(t *testing.T, route, seen string) {
+	t.Helper()
+	const parent = "4bf92f3577b34da6a3ce929d0e0e4736"
+	wantSamples, wantDurations, wantSent := make(map[string]sample), make(map[measured]int), 0
+	for _, r := range wrappedRequests {
+		a := w.do(t, r.method, r.path, r.body, "Traceparent: 00-"+parent+"-00f067aa0ba902b7-01", "User-Agent: tests")
+		<-w.done
+		require.Equal(t, r.status, a.status, a.text)
+
+		span := w.takeSpan(t)
+		require.Equal(t, strings.TrimSpace(r.method+" "+route), span.Name, r.name)
+		if seen == "" {
+			// Around a router otelhttp knows the route too late for more than the name.
+			require.Equal(t, route, valueOf(span.Attributes, "http.route").AsString(), r.name)
+		}
+		require.EqualValues(t, r.status, valueOf(span.Attributes, "http.response.status_code").AsInt64(), r.name)
+		path, _, _ := strings.Cut(r.path, "?")
+		require.Equal(t, seen+strings.TrimPrefix(path, prefix), valueOf(span.Attributes, "url.path").AsString(), r.name)
+		if r.status >= http.StatusInternalServerError {
+			require.Equal(t, codes.Error, span.Status.Code, r.name)
+		} else {
+			require.Equal(t, codes.Unset, span.Status.Code, r.name)
+		}
+		require.Equal(t, parent, span.Parent.TraceID().String())
+		require.True(t, span.SpanContext.Equal(<-w.observed), "the observer is outside of the span: %s", r.name)
+		if r.stores {
+			require.True(t, span.SpanContext.Equal(<-w.stored), "the store is outside of the span: %s", r.name)
+		}
+
+		// The line has the path as it was sent, and a size without headers.
+		require.Regexp(t, fmt.Sprintf(`^127\.0\.0\.1 - - \[[^]]+\] "%s %s HTTP/1\.1" %d %d "" "tests"\n$`,
+			r.method, regexp.QuoteMeta(r.path), r.status, len(a.text)), w.takeLog(t))
+
+		key := fmt.Sprintf("%d %s", r.status, strings.ToLower(r.method))
+		s := wantSamples[key]
+		wantSamples[key] = sample{s.requests + 1, s.durations + 1, s.received + 1, s.sent + 1}
+		wantSent += len(a.text)
+		wantDurations[measured{route, r.method, r.status}]++
+	}
+	samples, sent := w.samples(t)
+	require.Equal(t, wantSamples, samples)
+	require.Equal(t, wantSent, sent)
+	require.Equal(t, wantDurations, w.durations(t))
+}
