@@ -26,7 +26,7 @@ func TestSpaceThatReturnsIsUsed(t *testing.T) {
 	setup.faults.clear()
 	release()
 	for _, pending := range calls {
-		err := (<-pending).err
+		err := (<-pending).Err
 		require.ErrorIs(t, err, chargeingest.ErrNotStored)
 		require.Equal(t, sqlite3.SQLITE_FULL, resultCode(err))
 	}
@@ -224,13 +224,13 @@ func TestAConflictInAFailedTransactionIsNoConflict(t *testing.T) {
 		second := send(t.Context(), s, changed("acme", "a"))
 		setup.faults.on("COMMIT", commit.err)
 		release()
-		err := (<-first).err
+		err := (<-first).Err
 		if commit.unknown {
 			unknown(t, err)
 		} else {
 			require.ErrorIs(t, err, chargeingest.ErrNotStored)
 		}
-		err = (<-second).err
+		err = (<-second).Err
 		require.ErrorIs(t, err, chargeingest.ErrNotStored, "what it conflicts with may be gone")
 		var conflict *chargeingest.ConflictError
 		require.NotErrorAs(t, err, &conflict)
@@ -268,7 +268,7 @@ func TestReadersAreWaitedForWhenTheDatabaseIsOpenedAnew(t *testing.T) {
 	pending := call(t.Context(), s, charges("acme", "b"))
 	locking(s)
 	end()
-	require.NoError(t, (<-pending).err)
+	require.NoError(t, (<-pending).Err)
 }
 
 func TestADatabaseThatIsNotAtItsPathTakesNothing(t *testing.T) {

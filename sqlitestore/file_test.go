@@ -411,7 +411,7 @@ func TestClosingStoresWhatWaitsAndRefusesTheRest(t *testing.T) {
 	require.NoError(t, <-closed)
 	require.NoError(t, <-closed)
 	for _, pending := range calls {
-		require.NoError(t, (<-pending).err)
+		require.NoError(t, (<-pending).Err)
 	}
 
 	_, err := s.Append(t.Context(), charges("acme", "late"))

@@ -19,6 +19,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/queue"
 )
 
 // received is when the events of these tests come in.
@@ -148,14 +149,14 @@ func listed(t *testing.T, s *Store, platform string) []string {
 }
 
 // sending is a call of Append that is under way.
-type sending chan answer
+type sending chan queue.Answer
 
 // call calls Append from a goroutine.
 func call(ctx context.Context, s *Store, b chargeingest.Batch) sending {
 	done := make(sending, 1)
 	go func() {
 		receipt, err := s.Append(ctx, b)
-		done <- answer{receipt, err}
+		done <- queue.Answer{Receipt: receipt, Err: err}
 	}()
 	return done
 }
@@ -163,9 +164,8 @@ func call(ctx context.Context, s *Store, b chargeingest.Batch) sending {
 // send is call, and returns once the batch waits behind a writer on hold.
 func send(ctx context.Context, s *Store, b chargeingest.Batch) sending {
 	waiting := func() (n int) {
-		s.writer.queue.mu.Lock()
-		defer s.writer.queue.mu.Unlock()
-		return s.writer.queue.events
+		_, n = s.writer.queue.Depth()
+		return n
 	}
 	before := waiting()
 	done := call(ctx, s, b)

@@ -68,9 +68,8 @@ func TestAFullQueueIsAnsweredAtOnceAndEmptiesAsFast(t *testing.T) {
 		go send("acme", fmt.Sprint(i))
 	}
 	full := func() bool {
-		s.writer.queue.mu.Lock()
-		defer s.writer.queue.mu.Unlock()
-		return s.writer.queue.events == 20
+		_, events := s.writer.queue.Depth()
+		return events == 20
 	}
 	for !full() {
 		runtime.Gosched()

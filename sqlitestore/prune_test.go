@@ -134,7 +134,7 @@ func TestManyKeysArePrunedInSmallTransactions(t *testing.T) {
 	}
 	release()
 	for _, pending := range calls {
-		require.NoError(t, (<-pending).err)
+		require.NoError(t, (<-pending).Err)
 	}
 	setup.faults.clear()
 	require.EqualValues(t, 600, pruned(t, s, 1))

@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/queue"
 )
 
 // referencesAtOnce is how many references a statement looks for.
@@ -20,14 +21,14 @@ type ahead struct {
 }
 
 // lookAhead finds out which references of the batches the table lookup has.
-func (s *session) lookAhead(group []*request) error {
+func (s *session) lookAhead(group []*queue.Request) error {
 	s.ahead.values = s.ahead.values[:0]
 	for _, r := range group {
-		if s.ahead.platform != r.batch.Platform {
-			s.ahead.platform, s.ahead.values = r.batch.Platform, s.ahead.values[:0]
+		if s.ahead.platform != r.Batch.Platform {
+			s.ahead.platform, s.ahead.values = r.Batch.Platform, s.ahead.values[:0]
 		}
-		for i := range r.batch.Events {
-			if value := r.batch.Events[i].Reference; value != "" {
+		for i := range r.Batch.Events {
+			if value := r.Batch.Events[i].Reference; value != "" {
 				s.ahead.values = append(s.ahead.values, value)
 			}
 			if len(s.ahead.values) == referencesAtOnce {

@@ -229,27 +229,11 @@ func (s *Store) open(ctx context.Context, path string, t tuning) error {
 // Append implements [chargeingest.EventStore]. The id of an event carries the
 // time of its receipt.
 func (s *Store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
-	if err := ctx.Err(); err != nil {
-		return chargeingest.Receipt{}, notStored(err)
+	receipt, err := s.writer.queue.Append(ctx, b)
+	if err != nil && errors.Is(err, ctx.Err()) {
+		err = fmt.Errorf("sqlitestore: %w", err)
 	}
-	r := newRequest(b)
-	if err := s.writer.queue.push(r); err != nil {
-		return chargeingest.Receipt{}, err
-	}
-	select {
-	case answer := <-r.done:
-		return answer.receipt, answer.err
-	case <-ctx.Done():
-	}
-	if s.writer.queue.remove(r) {
-		return chargeingest.Receipt{}, notStored(ctx.Err())
-	}
-	select {
-	case answer := <-r.done:
-		return answer.receipt, answer.err
-	default:
-		return chargeingest.Receipt{}, fmt.Errorf("sqlitestore: given up while the events were being stored: %w", ctx.Err())
-	}
+	return receipt, err
 }
 
 // notStored marks an error as one that left nothing behind.
@@ -275,7 +259,7 @@ func (s *Store) Close() error {
 		s.starting.Lock()
 		s.stop()
 		s.starting.Unlock()
-		s.writer.queue.close()
+		s.writer.queue.Close()
 		<-s.writer.stopped
 		s.backups.Wait()
 		if err := s.release(); err != nil {

@@ -42,7 +42,7 @@ func (w *writer) observe(c chargeingest.Commit) {
 // Stats implements [chargeingest.StatsReporter].
 func (s *Store) Stats() chargeingest.StoreStats {
 	var now chargeingest.StoreStats
-	now.QueuedRequests, now.QueuedEvents = s.writer.queue.depth()
+	now.QueuedRequests, now.QueuedEvents = s.writer.queue.Depth()
 	if log, err := os.Stat(s.file.path + "-wal"); err == nil { // a store that is closed has none
 		now.LogBytes = log.Size()
 	}
@@ -51,14 +51,4 @@ func (s *Store) Stats() chargeingest.StoreStats {
 	defer done.mu.Unlock()
 	now.Commits, now.LastCommit, now.LastCheckpoint = done.commits, done.last, done.checkpoint
 	return now
-}
-
-// depth is how much waits.
-func (q *queue) depth() (requests, events int) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for _, l := range q.turns {
-		requests += len(l.requests)
-	}
-	return requests, q.events
 }

@@ -28,8 +28,8 @@ func TestAGroupIsOneCommitAndIsToldOf(t *testing.T) {
 	require.Zero(t, stats.Commits)
 	require.Zero(t, stats.LogBytes, "it was emptied by opening")
 	release()
-	require.NoError(t, (<-first).err)
-	require.NoError(t, (<-second).err)
+	require.NoError(t, (<-first).Err)
+	require.NoError(t, (<-second).Err)
 
 	commit := <-told
 	require.Equal(t, 2, commit.Requests)

@@ -12,6 +12,7 @@ import (
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/eventid"
+	"example.com/chargeingest/internal/queue"
 	"example.com/chargeingest/internal/trace"
 )
 
@@ -27,7 +28,7 @@ type writer struct {
 	observer    func(chargeingest.Commit)
 	stats       stats
 
-	queue   *queue
+	queue   *queue.Queue
 	jobs    chan func()
 	stopped chan struct{} // closed when the goroutine has ended
 
@@ -53,7 +54,7 @@ func newWriter(s *Store, first *session) *writer {
 		reading:  &s.reading,
 		most:     s.options.MaxTransactionEvents,
 		observer: s.options.Observer,
-		queue:    newQueue(s.options.QueueEvents),
+		queue:    queue.New(s.options.QueueEvents),
 		jobs:     make(chan func()),
 		stopped:  make(chan struct{}),
 		session:  first,
@@ -76,10 +77,10 @@ func (w *writer) run() {
 	}()
 	for open := true; open; {
 		select {
-		case <-w.queue.ready:
-			var group []*request
-			w.queue.gather(w.most)
-			group, open = w.queue.take(w.most)
+		case <-w.queue.Ready():
+			var group []*queue.Request
+			w.queue.Gather(w.most)
+			group, open = w.queue.Take(w.most)
 			w.store(group)
 		case job := <-w.jobs:
 			job()
@@ -114,22 +115,22 @@ func (w *writer) do(ctx context.Context, job func() error) error {
 }
 
 // store stores requests in one transaction and answers them.
-func (w *writer) store(group []*request) {
+func (w *writer) store(group []*queue.Request) {
 	if len(group) == 0 {
 		return
 	}
-	answers := make([]answer, len(group))
+	answers := make([]queue.Answer, len(group))
 	start := time.Now()
 	err := w.transact(func(s *session) error {
 		if err := s.lookAhead(group); err != nil {
 			return err
 		}
 		for i, r := range group {
-			receipt, err := w.append(s, r.batch)
+			receipt, err := w.append(s, r.Batch)
 			if err != nil && !isRefusal(err) {
 				return batchError{err}
 			}
-			answers[i] = answer{receipt, err}
+			answers[i] = queue.Answer{Receipt: receipt, Err: err}
 		}
 		return nil
 	})
@@ -144,10 +145,10 @@ func (w *writer) store(group []*request) {
 	done := chargeingest.Commit{Requests: len(group), Duration: time.Since(start), Err: err}
 	for i := range answers {
 		if err != nil {
-			answers[i] = failed(err, answers[i].err)
+			answers[i] = failed(err, answers[i].Err)
 		}
-		for j := range answers[i].receipt.Outcomes {
-			if !answers[i].receipt.Outcomes[j].Replayed {
+		for j := range answers[i].Receipt.Outcomes {
+			if !answers[i].Receipt.Outcomes[j].Replayed {
 				done.Events++
 			}
 		}
@@ -159,7 +160,7 @@ func (w *writer) store(group []*request) {
 		w.observe(done)
 	}
 	for i, r := range group {
-		r.done <- answers[i]
+		r.Answer(answers[i])
 	}
 }
 
@@ -179,13 +180,13 @@ func (w *writer) append(s *session, b chargeingest.Batch) (receipt chargeingest.
 // failed is the answer to a request whose transaction failed with err. One that
 // was refused stored nothing in any case, but what it was refused for may have
 // gone, too.
-func failed(err, refusal error) answer {
+func failed(err, refusal error) queue.Answer {
 	var unknown unknownError
 	var panicked panicError
 	if refusal == nil && (errors.As(err, &unknown) || errors.As(err, &panicked)) {
-		return answer{err: fmt.Errorf("sqlitestore: %w", err)}
+		return queue.Answer{Err: fmt.Errorf("sqlitestore: %w", err)}
 	}
-	return answer{err: notStored(err)}
+	return queue.Answer{Err: notStored(err)}
 }
 
 // batchError is the failure of one batch of a transaction.

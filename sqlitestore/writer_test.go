@@ -36,7 +36,7 @@ func TestWhatWaitsIsCommittedAtOnce(t *testing.T) {
 	setup.faults.clear()
 	release()
 	for _, pending := range calls {
-		require.NoError(t, (<-pending).err)
+		require.NoError(t, (<-pending).Err)
 	}
 	require.Equal(t, 1, setup.faults.count("COMMIT"))
 	require.Len(t, listed(t, s, "acme"), 40)
@@ -56,7 +56,7 @@ func TestATransactionIsBounded(t *testing.T) {
 	setup.faults.clear()
 	release()
 	for _, pending := range calls {
-		require.NoError(t, (<-pending).err)
+		require.NoError(t, (<-pending).Err)
 	}
 	require.Equal(t, 3, setup.faults.count("COMMIT"))
 }
@@ -71,9 +71,9 @@ func TestAFullStoreIsOverloaded(t *testing.T) {
 	_, err := s.Append(t.Context(), charges("acme", "d"))
 	require.ErrorIs(t, err, chargeingest.ErrOverloaded)
 	other := send(t.Context(), s, charges("globex", "a"))
-	require.ErrorIs(t, (<-first).err, chargeingest.ErrOverloaded, "globex has a right to its share")
+	require.ErrorIs(t, (<-first).Err, chargeingest.ErrOverloaded, "globex has a right to its share")
 	release()
-	require.NoError(t, (<-other).err)
+	require.NoError(t, (<-other).Err)
 	require.Empty(t, listed(t, s, "acme"))
 	fresh(t, s, charges("acme", numbered(4)...))
 }
@@ -85,13 +85,13 @@ func TestBatchesOfATransactionSeeEachOther(t *testing.T) {
 	again := send(t.Context(), s, charges("acme", "a", "b"))
 	other := send(t.Context(), s, changed("acme", "b"))
 	release()
-	stored := ids(t, (<-first).receipt.Outcomes, false)
-	outcomes := (<-again).receipt.Outcomes
+	stored := ids(t, (<-first).Receipt.Outcomes, false)
+	outcomes := (<-again).Receipt.Outcomes
 	require.Equal(t, stored[0], outcomes[0].ID)
 	require.True(t, outcomes[0].Replayed)
 	require.False(t, outcomes[1].Replayed)
 	var conflict *chargeingest.ConflictError
-	require.ErrorAs(t, (<-other).err, &conflict)
+	require.ErrorAs(t, (<-other).Err, &conflict)
 	require.Equal(t, outcomes[1].ID, conflict.EventID)
 	require.Equal(t, []string{"description", "timestamp"}, conflict.Fields)
 }
@@ -113,9 +113,9 @@ func TestABatchThatIsRefusedCostsTheOthersNothing(t *testing.T) {
 	refused.Events = append(refused.Events, changed("acme", "larger").Events...)
 	calls := []sending{send(t.Context(), s, charges("acme", "a")), send(t.Context(), s, refused), send(t.Context(), s, charges("acme", "b"))}
 	release()
-	ids(t, (<-calls[0]).receipt.Outcomes, false)
-	require.ErrorIs(t, (<-calls[1]).err, chargeingest.ErrAnswerTooLarge)
-	ids(t, (<-calls[2]).receipt.Outcomes, false)
+	ids(t, (<-calls[0]).Receipt.Outcomes, false)
+	require.ErrorIs(t, (<-calls[1]).Err, chargeingest.ErrAnswerTooLarge)
+	ids(t, (<-calls[2]).Receipt.Outcomes, false)
 	require.Equal(t, 1, setup.faults.count("COMMIT"))
 }
 
@@ -125,7 +125,7 @@ func TestACallerWhoGivesUpInTheQueueStoresNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	pending := send(ctx, s, charges("acme", "a"))
 	cancel()
-	err := (<-pending).err
+	err := (<-pending).Err
 	require.ErrorIs(t, err, chargeingest.ErrNotStored)
 	require.ErrorIs(t, err, context.Canceled)
 	release()
@@ -145,7 +145,7 @@ func TestACallerWhoHasGivenUpTakesNobodysPlace(t *testing.T) {
 	require.ErrorIs(t, err, chargeingest.ErrNotStored)
 	require.ErrorIs(t, err, context.Canceled)
 	release()
-	require.NoError(t, (<-pending).err)
+	require.NoError(t, (<-pending).Err)
 }
 
 func TestACallerWhoGivesUpLaterDoesNotKnow(t *testing.T) {
@@ -161,7 +161,7 @@ func TestACallerWhoGivesUpLaterDoesNotKnow(t *testing.T) {
 	pending := call(ctx, s, charges("acme", "a"))
 	<-committing
 	cancel()
-	err := (<-pending).err
+	err := (<-pending).Err
 	unknown(t, err)
 	require.ErrorIs(t, err, context.Canceled)
 	close(end)
@@ -205,9 +205,9 @@ func TestOneBadBatchDoesNotHarmTheOthers(t *testing.T) {
 				calls = append(calls, send(t.Context(), s, charges("acme", reference+"-0", reference)))
 			}
 			release()
-			first := ids(t, (<-calls[0]).receipt.Outcomes, false)
-			bad.check(t, (<-calls[1]).err)
-			last := ids(t, (<-calls[2]).receipt.Outcomes, false)
+			first := ids(t, (<-calls[0]).Receipt.Outcomes, false)
+			bad.check(t, (<-calls[1]).Err)
+			last := ids(t, (<-calls[2]).Receipt.Outcomes, false)
 			require.Equal(t, append(first, last...), listed(t, s, "acme"))
 			require.Same(t, session, s.writer.session)
 

@@ -1,6 +1,10 @@
-package sqlitestore
+// Package queue holds the batches that wait for a store's writer, in a line for
+// each platform, so that one tenant's flood does not starve another.
+package queue
 
 import (
+	"context"
+	"fmt"
 	"runtime"
 	"slices"
 	"sync"
@@ -8,28 +12,31 @@ import (
 	"example.com/chargeingest"
 )
 
-// request is a batch on its way to the writer.
-type request struct {
-	batch chargeingest.Batch
-	done  chan answer // holds one, so that nobody waits for the caller
+// Request is a batch on its way to the writer.
+type Request struct {
+	Batch chargeingest.Batch
+	done  chan Answer // holds one, so that nobody waits for the caller
 }
 
-// answer is what Append returns.
-type answer struct {
-	receipt chargeingest.Receipt
-	err     error
+// Answer is what Append returns.
+type Answer struct {
+	Receipt chargeingest.Receipt
+	Err     error
 }
 
-func newRequest(b chargeingest.Batch) *request {
-	return &request{batch: b, done: make(chan answer, 1)}
+func newRequest(b chargeingest.Batch) *Request {
+	return &Request{Batch: b, done: make(chan Answer, 1)}
 }
+
+// Answer ends the request. It is called once for each that was taken.
+func (r *Request) Answer(a Answer) { r.done <- a }
 
 // events is what the request counts in the queue; an empty one counts, too.
-func (r *request) events() int { return max(1, len(r.batch.Events)) }
+func (r *Request) events() int { return max(1, len(r.Batch.Events)) }
 
-// queue holds the requests that wait for the writer, in a line for each
+// Queue holds the requests that wait for the writer, in a line for each
 // platform. The platforms take turns, a request each.
-type queue struct {
+type Queue struct {
 	limit int // of events
 
 	// ready holds a token while there is something to take, and once the queue
@@ -46,18 +53,54 @@ type queue struct {
 // line is what waits of one platform; never empty.
 type line struct {
 	platform string
-	requests []*request // the oldest first
+	requests []*Request // the oldest first
 	events   int
 }
 
-func newQueue(limit int) *queue {
-	return &queue{limit: limit, ready: make(chan struct{}, 1), lines: make(map[string]*line)}
+// New returns an empty queue of at most limit events.
+func New(limit int) *Queue {
+	return &Queue{limit: limit, ready: make(chan struct{}, 1), lines: make(map[string]*line)}
+}
+
+// Ready has a token while there is something to take, and once the queue is
+// closed.
+func (q *Queue) Ready() <-chan struct{} { return q.ready }
+
+// Append queues a batch and waits for its answer, as EventStore.Append does. Where
+// ctx ends first the error is ErrNotStored if nobody had taken the batch, and
+// otherwise one that means unknown.
+func (q *Queue) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
+	if err := ctx.Err(); err != nil {
+		return chargeingest.Receipt{}, notStored(err)
+	}
+	r := newRequest(b)
+	if err := q.push(r); err != nil {
+		return chargeingest.Receipt{}, err
+	}
+	select {
+	case answer := <-r.done:
+		return answer.Receipt, answer.Err
+	case <-ctx.Done():
+	}
+	if q.remove(r) {
+		return chargeingest.Receipt{}, notStored(ctx.Err())
+	}
+	select {
+	case answer := <-r.done:
+		return answer.Receipt, answer.Err
+	default:
+		return chargeingest.Receipt{}, fmt.Errorf("given up while the events were being stored: %w", ctx.Err())
+	}
+}
+
+func notStored(cause error) error {
+	return fmt.Errorf("%w: %w", chargeingest.ErrNotStored, cause)
 }
 
 // push adds a request. Where the queue is full a platform that has more in it
 // than this one would have makes room: of those, the longest line loses its
 // newest requests. Else the error is chargeingest.ErrOverloaded, or ErrClosed.
-func (q *queue) push(r *request) error {
+func (q *Queue) push(r *Request) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
@@ -69,11 +112,11 @@ func (q *queue) push(r *request) error {
 	}
 	for _, v := range victims {
 		q.unlink(v)
-		v.done <- answer{err: chargeingest.ErrOverloaded}
+		v.Answer(Answer{Err: chargeingest.ErrOverloaded})
 	}
-	l := q.lines[r.batch.Platform]
+	l := q.lines[r.Batch.Platform]
 	if l == nil {
-		l = &line{platform: r.batch.Platform}
+		l = &line{platform: r.Batch.Platform}
 		q.lines[l.platform] = l
 		q.turns = append(q.turns, l)
 	}
@@ -86,9 +129,9 @@ func (q *queue) push(r *request) error {
 
 // victims returns the requests that must go so that r has room, and whether
 // they may.
-func (q *queue) victims(r *request) (victims []*request, ok bool) {
+func (q *Queue) victims(r *Request) (victims []*Request, ok bool) {
 	mine := r.events()
-	if l := q.lines[r.batch.Platform]; l != nil {
+	if l := q.lines[r.Batch.Platform]; l != nil {
 		mine += l.events
 	}
 	type rest struct{ requests, events int }
@@ -117,10 +160,10 @@ func (q *queue) victims(r *request) (victims []*request, ok bool) {
 	return victims, true
 }
 
-// gather lets others run for as long as that brings more into the queue: those
+// Gather lets others run for as long as that brings more into the queue: those
 // who are about to push would otherwise have to wait for a sync that they could
 // share. Nobody waits for somebody who is not ready to run.
-func (q *queue) gather(enough int) {
+func (q *Queue) Gather(enough int) {
 	for before := -1; ; {
 		q.mu.Lock()
 		now := q.events
@@ -133,10 +176,10 @@ func (q *queue) gather(enough int) {
 	}
 }
 
-// take returns requests in their turns, as many as have max events together,
+// Take returns requests in their turns, as many as have max events together,
 // but at least one where there is one. Where the queue is closed and empty,
 // open is false.
-func (q *queue) take(max int) (group []*request, open bool) {
+func (q *Queue) Take(max int) (group []*Request, open bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	events := 0
@@ -160,10 +203,10 @@ func (q *queue) take(max int) (group []*request, open bool) {
 }
 
 // remove takes a request out that nobody has taken, and says whether it did.
-func (q *queue) remove(r *request) bool {
+func (q *Queue) remove(r *Request) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	l := q.lines[r.batch.Platform]
+	l := q.lines[r.Batch.Platform]
 	if l == nil || !slices.Contains(l.requests, r) {
 		return false
 	}
@@ -171,8 +214,8 @@ func (q *queue) remove(r *request) bool {
 	return true
 }
 
-// close refuses further requests. Those that wait can still be taken.
-func (q *queue) close() {
+// Close refuses further requests. Those that wait can still be taken.
+func (q *Queue) Close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
@@ -180,8 +223,8 @@ func (q *queue) close() {
 }
 
 // unlink removes a request from its line, and the line where it was the last.
-func (q *queue) unlink(r *request) {
-	l := q.lines[r.batch.Platform]
+func (q *Queue) unlink(r *Request) {
+	l := q.lines[r.Batch.Platform]
 	l.requests = without(l.requests, slices.Index(l.requests, r))
 	l.events -= r.events()
 	q.events -= r.events()
@@ -201,9 +244,19 @@ func without[T any](list []T, i int) []T {
 }
 
 // signal leaves a token for the writer.
-func (q *queue) signal() {
+func (q *Queue) signal() {
 	select {
 	case q.ready <- struct{}{}:
 	default:
 	}
+}
+
+// Depth is how much waits.
+func (q *Queue) Depth() (requests, events int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, l := range q.turns {
+		requests += len(l.requests)
+	}
+	return requests, q.events
 }

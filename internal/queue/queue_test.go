@@ -1,4 +1,4 @@
-package sqlitestore
+package queue
 
 import (
 	"fmt"
@@ -10,11 +10,11 @@ import (
 )
 
 // waiting returns a request of n events that is known by its platform.
-func waiting(platform string, n int) *request {
-	return newRequest(charges(platform, numbered(n)...))
+func waiting(platform string, n int) *Request {
+	return newRequest(chargeingest.Batch{Platform: platform, Events: make([]chargeingest.NewEvent, n)})
 }
 
-func pushed(t *testing.T, q *queue, requests ...*request) {
+func pushed(t *testing.T, q *Queue, requests ...*Request) {
 	t.Helper()
 	for _, r := range requests {
 		require.NoError(t, q.push(r))
@@ -22,23 +22,23 @@ func pushed(t *testing.T, q *queue, requests ...*request) {
 }
 
 // taken returns the platforms of the next group.
-func taken(t *testing.T, q *queue, most int) (platforms []string) {
+func taken(t *testing.T, q *Queue, most int) (platforms []string) {
 	t.Helper()
-	group, open := q.take(most)
+	group, open := q.Take(most)
 	require.True(t, open)
 	for _, r := range group {
-		platforms = append(platforms, r.batch.Platform)
+		platforms = append(platforms, r.Batch.Platform)
 	}
 	return platforms
 }
 
 // dropped says whether a request was answered as overload.
-func dropped(t *testing.T, r *request) bool {
+func dropped(t *testing.T, r *Request) bool {
 	t.Helper()
 	select {
 	case a := <-r.done:
-		require.ErrorIs(t, a.err, chargeingest.ErrOverloaded)
-		require.ErrorIs(t, a.err, chargeingest.ErrNotStored)
+		require.ErrorIs(t, a.Err, chargeingest.ErrOverloaded)
+		require.ErrorIs(t, a.Err, chargeingest.ErrNotStored)
 		return true
 	default:
 		return false
@@ -46,7 +46,7 @@ func dropped(t *testing.T, r *request) bool {
 }
 
 func TestPlatformsTakeTurns(t *testing.T) {
-	q := newQueue(100)
+	q := New(100)
 	for range 4 {
 		pushed(t, q, waiting("flood", 1))
 	}
@@ -59,15 +59,15 @@ func TestPlatformsTakeTurns(t *testing.T) {
 }
 
 func TestTheOldestOfAPlatformIsFirst(t *testing.T) {
-	q := newQueue(100)
+	q := New(100)
 	first, second, third := waiting("a", 1), waiting("a", 2), waiting("a", 3)
 	pushed(t, q, first, second, third)
-	group, _ := q.take(100)
-	require.Equal(t, []*request{first, second, third}, group)
+	group, _ := q.Take(100)
+	require.Equal(t, []*Request{first, second, third}, group)
 }
 
 func TestAGroupIsBoundedInEventsButHasARequest(t *testing.T) {
-	q := newQueue(100)
+	q := New(100)
 	pushed(t, q, waiting("a", 3), waiting("b", 3), waiting("c", 50), waiting("d", 1))
 	require.Equal(t, []string{"a", "b"}, taken(t, q, 8))
 	require.Equal(t, []string{"c"}, taken(t, q, 8), "more than the bound by itself")
@@ -75,7 +75,7 @@ func TestAGroupIsBoundedInEventsButHasARequest(t *testing.T) {
 }
 
 func TestTheWriterIsWokenWhileSomethingWaits(t *testing.T) {
-	q := newQueue(100)
+	q := New(100)
 	woken := func() bool {
 		select {
 		case <-q.ready:
@@ -88,16 +88,16 @@ func TestTheWriterIsWokenWhileSomethingWaits(t *testing.T) {
 	pushed(t, q, waiting("a", 1), waiting("a", 1))
 	require.True(t, woken())
 	require.False(t, woken())
-	q.take(1)
+	q.Take(1)
 	require.True(t, woken(), "one is left")
-	q.take(1)
+	q.Take(1)
 	require.False(t, woken())
-	q.close()
+	q.Close()
 	require.True(t, woken())
 }
 
 func TestAFullQueueRefusesThePlatformThatFillsIt(t *testing.T) {
-	q := newQueue(10)
+	q := New(10)
 	pushed(t, q, waiting("a", 6), waiting("b", 4))
 	require.ErrorIs(t, q.push(waiting("a", 1)), chargeingest.ErrOverloaded)
 	require.ErrorIs(t, q.push(waiting("c", 6)), chargeingest.ErrOverloaded, "it would have as many as the longest")
@@ -105,8 +105,8 @@ func TestAFullQueueRefusesThePlatformThatFillsIt(t *testing.T) {
 }
 
 func TestAFloodMakesRoomForTheOthers(t *testing.T) {
-	q := newQueue(10)
-	var flood []*request
+	q := New(10)
+	var flood []*Request
 	for range 10 {
 		flood = append(flood, waiting("flood", 1))
 	}
@@ -125,7 +125,7 @@ func TestAFloodMakesRoomForTheOthers(t *testing.T) {
 }
 
 func TestNobodyIsDroppedInVain(t *testing.T) {
-	q := newQueue(10)
+	q := New(10)
 	first, second := waiting("long", 4), waiting("long", 2)
 	pushed(t, q, first, second, waiting("other", 4))
 	require.ErrorIs(t, q.push(waiting("new", 5)), chargeingest.ErrOverloaded, "long would be shorter before there is room")
@@ -139,7 +139,7 @@ func TestNobodyIsDroppedInVain(t *testing.T) {
 }
 
 func TestABatchBeyondTheBoundIsTakenWhereNothingWaits(t *testing.T) {
-	q := newQueue(10)
+	q := New(10)
 	pushed(t, q, waiting("a", 11))
 	require.ErrorIs(t, q.push(waiting("a", 1)), chargeingest.ErrOverloaded)
 	require.Equal(t, []string{"a"}, taken(t, q, 5))
@@ -148,15 +148,15 @@ func TestABatchBeyondTheBoundIsTakenWhereNothingWaits(t *testing.T) {
 }
 
 func TestAnEmptyRequestCounts(t *testing.T) {
-	q := newQueue(2)
+	q := New(2)
 	pushed(t, q, waiting("a", 0), waiting("a", 0))
 	require.ErrorIs(t, q.push(waiting("a", 0)), chargeingest.ErrOverloaded)
 	require.Len(t, taken(t, q, 10), 2)
 }
 
 func TestARequestCanBeRemovedUntilItIsTaken(t *testing.T) {
-	q := newQueue(10)
-	var requests []*request
+	q := New(10)
+	var requests []*Request
 	for i := range 3 {
 		requests = append(requests, waiting("a", i+1))
 	}
@@ -164,7 +164,7 @@ func TestARequestCanBeRemovedUntilItIsTaken(t *testing.T) {
 	require.True(t, q.remove(requests[1]))
 	require.False(t, q.remove(requests[1]))
 	require.Equal(t, 4, q.events)
-	group, _ := q.take(1)
+	group, _ := q.Take(1)
 	require.Equal(t, requests[:1], group)
 	require.False(t, q.remove(requests[0]))
 	require.True(t, q.remove(requests[2]))
@@ -174,19 +174,19 @@ func TestARequestCanBeRemovedUntilItIsTaken(t *testing.T) {
 }
 
 func TestAClosedQueueIsEmptiedAndThenEnds(t *testing.T) {
-	q := newQueue(10)
+	q := New(10)
 	pushed(t, q, waiting("a", 1), waiting("b", 1))
-	q.close()
+	q.Close()
 	require.ErrorIs(t, q.push(waiting("a", 1)), chargeingest.ErrClosed)
 	require.Equal(t, []string{"a"}, taken(t, q, 1))
 	require.Equal(t, []string{"b"}, taken(t, q, 1))
-	group, open := q.take(1)
+	group, open := q.Take(1)
 	require.Empty(t, group)
 	require.False(t, open)
 }
 
 func TestManyPlatformsShareTheQueue(t *testing.T) {
-	q := newQueue(100)
+	q := New(100)
 	for range 100 {
 		pushed(t, q, waiting("flood", 1))
 	}
