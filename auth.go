@@ -59,7 +59,8 @@ type Authorizer interface {
 	//
 	// Errors, by errors.Is: ErrNoCredential and ErrBadCredential are answered
 	// with 401, ErrForbidden with 403. Any other error says that the question
-	// could not be answered, and gets 503.
+	// could not be answered, and gets 503. The Subject of a principal that comes
+	// with an error is what the log has of who was refused.
 	Authorize(r *http.Request, perm Permission) (Principal, error)
 }
 
@@ -205,7 +206,7 @@ func (k *Keys) Authorize(r *http.Request, perm Permission) (Principal, error) {
 			continue
 		}
 		if !slices.Contains(e.permissions, perm) {
-			return Principal{}, ErrForbidden
+			return Principal{Subject: e.principal.Subject}, ErrForbidden
 		}
 		return e.principal, nil
 	}

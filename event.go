@@ -7,8 +7,9 @@ const ObjectType = "CHARGE_DATA"
 
 // ChargeEvent is one charge event as it goes over the wire.
 //
-// A nil pointer, slice or empty required string is a member that is absent;
-// JSON null means the same for the nullable members. Numbers, amounts and
+// A nil pointer or slice is a member that is absent; JSON null means the same for
+// the nullable members. A required string that is empty is sent as such, and
+// refused. Numbers, amounts and
 // instants are strings and stay exactly the text that was sent: nothing here
 // goes through a float or a clock.
 //

@@ -272,8 +272,8 @@ func (h *Handler) serve(x *exchange, version string, endpoints ...*endpoint) err
 // authorize finds out who is asking and for which platform.
 func (h *Handler) authorize(x *exchange, perm Permission) error {
 	principal, err := h.cfg.Authorizer.Authorize(x.r, perm)
+	x.subject = principal.Subject // also where it is refused, for the log
 	if err == nil {
-		x.subject = principal.Subject
 		x.platform, err = principal.platform(x.r.Header.Values("X-Platform-Id"))
 		if err != nil && !errors.Is(err, ErrForbidden) {
 			return internalError(err)

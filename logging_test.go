@@ -56,6 +56,8 @@ func TestARequestLeavesOneLine(t *testing.T) {
 			`{"level":"INFO","subject":"test","platform":"pf_a","route":"charge-data","method":"POST","status":400,"events":0,"replayed":0,"code":"INVALID_FIELD","field":"value.number"}`},
 		{"a caller without a credential", request("GET", eventPath, nil, "-X-API-KEY"), nil,
 			`{"level":"INFO","subject":"","platform":"","route":"charge-data list","method":"GET","status":401,"events":0,"replayed":0,"code":"UNAUTHORISED","error":"no credential"}`},
+		{"a caller without the permission, by name", request("POST", eventPath, strings.NewReader(event()), "X-API-KEY: "+viewSecret), nil,
+			`{"level":"INFO","subject":"test","platform":"","route":"charge-data","method":"POST","status":403,"events":0,"replayed":0,"code":"USER_NOT_ALLOWED","error":"permission denied"}`},
 		{"a failure, at Error", request("POST", eventPath, strings.NewReader(event())), []func(*chargeingest.Config){failing(errors.New("torn"))},
 			`{"level":"ERROR","subject":"test","platform":"pf_a","route":"charge-data","method":"POST","status":500,"events":0,"replayed":0,"code":"INTERNAL_ERROR","error":"torn"}`},
 		{"an overload, at Error", request("POST", eventPath, strings.NewReader(event())), []func(*chargeingest.Config){failing(chargeingest.ErrOverloaded)},

@@ -23,10 +23,11 @@
 //
 // # Time and ids
 //
-// The server's clock stands still until [Server.Advance]; it gives the receipt
-// times, the quotas and the outages. Ids are the same in each run whose
-// requests come in the same order. How long [Delay] and [SlowBody] take is real
-// time, or that of the bubble.
+// The server's clock stands still until [Server.Advance], in a bubble too, unless
+// Options.ClockRuns; it gives the receipt times, the quotas and the outages. Ids
+// are the same in each run whose requests come in the same order. How long
+// [Delay] and [SlowBody] take, and what a client waits, is real time or that of
+// the bubble.
 //
 // # Goroutines
 //
@@ -85,6 +86,10 @@ type Options struct {
 	// Start is what the clock shows at first. Default: 2026-01-01T00:00:00Z.
 	Start time.Time
 
+	// ClockRuns makes the clock go on by itself, with the time of the machine or
+	// of the bubble. Default: it stands still until Advance.
+	ClockRuns bool
+
 	// Wait bounds how long WaitEvent and its likes wait. They end before the
 	// test's own deadline in any case, where it has one. Default: a minute, and
 	// in a bubble of testing/synctest an hour of its time.
@@ -109,7 +114,8 @@ type Server struct {
 	ended   bool
 
 	mu       sync.Mutex
-	now      time.Time
+	began    time.Time     // when the clock showed Options.Start
+	advanced time.Duration // by Advance since then
 	handler  *chargeingest.Handler
 	store    *ledger
 	rules    []*Rule
@@ -136,7 +142,7 @@ func NewWith(t Tester, o Options) *Server {
 	if o.Start.IsZero() {
 		o.Start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	}
-	s := &Server{t: t, options: o, now: o.Start, changed: make(chan struct{}), closing: make(chan struct{})}
+	s := &Server{t: t, options: o, began: time.Now(), changed: make(chan struct{}), closing: make(chan struct{})}
 	s.network = newNetwork(s.serve, log.New(logWriter{s}, "", 0))
 	s.store = newLedger(s, o.NewStore())
 	s.start()
@@ -194,14 +200,28 @@ func (s *Server) Handler() http.Handler { return s.network.serve }
 func (s *Server) Now() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.now
+	return s.clock()
+}
+
+// clock is Now. Called with s.mu held.
+func (s *Server) clock() time.Time {
+	now := s.options.Start.Add(s.advanced)
+	if s.options.ClockRuns {
+		now = now.Add(time.Since(s.began))
+	}
+	return now
 }
 
 // Advance sets the server's clock forward.
 func (s *Server) Advance(d time.Duration) {
+	s.t.Helper()
+	if d < 0 {
+		s.errorf("chargetest: Advance(%s): the clock goes forward only", d)
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.now = s.now.Add(d)
+	s.advanced += d
 }
 
 // requestID makes the next id of a request that came without one.
@@ -226,7 +246,8 @@ func (s *Server) Reset() {
 	store := newLedger(s, s.options.NewStore())
 	s.mu.Lock()
 	old := s.store
-	s.store, s.now, s.lastID = store, s.options.Start, 0
+	s.store, s.lastID = store, 0
+	s.began, s.advanced = time.Now(), 0
 	s.rules, s.journal = nil, nil
 	s.mu.Unlock()
 	s.start()

@@ -18,13 +18,27 @@ type Event struct {
 	Platform string
 }
 
-// String is the event on a line.
+// String is the event on a line: its platform, id and reference, who is charged,
+// and how much.
 func (e Event) String() string {
-	text, err := e.MarshalJSON()
-	if err != nil {
-		return err.Error()
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s %s", e.Platform, e.ID, referenceOf(&e.ChargeEvent))
+	for _, customer := range []*string{e.CustomerID, e.CustomerReference} {
+		if customer != nil {
+			fmt.Fprintf(&b, " %s", *customer)
+		}
 	}
-	return e.Platform + " " + string(text)
+	if v := e.Value; v != nil {
+		for _, number := range []*string{v.Number, v.Count} {
+			if number != nil {
+				fmt.Fprintf(&b, " %s", *number)
+			}
+		}
+		if v.Amount != nil {
+			fmt.Fprintf(&b, " %s %s", v.Amount.Quantity, v.Amount.Currency)
+		}
+	}
+	return b.String()
 }
 
 // Events are all that is stored, of every platform, in the order of storing,
@@ -116,27 +130,33 @@ func (s *Server) await(t Tester, done func() bool) bool {
 }
 
 // patience is how long to wait.
-func (s *Server) patience(t Tester) (d time.Duration) {
+func (s *Server) patience(t Tester) time.Duration {
 	const toReport = time.Second // before the test binary is killed
-	d = s.options.Wait
-	if d == 0 {
-		d = time.Minute
+	if inBubble(t) {
+		return cmp.Or(s.options.Wait, time.Hour)
 	}
-	limited, ok := t.(interface{ Deadline() (time.Time, bool) })
-	if !ok {
-		return d
-	}
-	defer func() {
-		// In a bubble, whose time is another one, a test has no deadline and
-		// panics when it is asked.
-		if recover() != nil {
-			d = cmp.Or(s.options.Wait, time.Hour)
+	d := cmp.Or(s.options.Wait, time.Minute)
+	if limited, ok := t.(limited); ok {
+		if deadline, ok := limited.Deadline(); ok {
+			d = min(d, time.Until(deadline)-toReport)
 		}
-	}()
-	if deadline, ok := limited.Deadline(); ok {
-		d = min(d, time.Until(deadline)-toReport)
 	}
 	return d
+}
+
+// limited is a test with a deadline.
+type limited interface {
+	Deadline() (deadline time.Time, ok bool)
+}
+
+// inBubble says that a test is in a bubble of testing/synctest, whose time is
+// another one: it panics there when it is asked for its deadline.
+func inBubble(t Tester) (in bool) {
+	defer func() { in = recover() != nil }()
+	if limited, ok := t.(limited); ok {
+		limited.Deadline()
+	}
+	return false
 }
 
 func names(on []EventMatcher) string {

@@ -79,11 +79,11 @@ func Example() {
 		fmt.Println(r)
 	}
 	// Output:
-	// chargetest: request 1: POST /v1/ingest/charge-data [order-42]: 503 INTERNAL_ERROR: injected by the test (fault Status(503))
-	// chargetest: request 2: POST /v1/ingest/charge-data [order-42]: 503 INTERNAL_ERROR: injected by the test (fault Status(503))
+	// chargetest: request 1: POST /v1/ingest/charge-data [order-42]: 503 INTERNAL_ERROR: injected by the test (fault FailNext(2, Status(503)))
+	// chargetest: request 2: POST /v1/ingest/charge-data [order-42]: 503 INTERNAL_ERROR: injected by the test (fault FailNext(2, Status(503)))
 	// 12.50 EUR
-	// request 1: POST /v1/ingest/charge-data [order-42]: 503 INTERNAL_ERROR: injected by the test (fault Status(503))
-	// request 2: POST /v1/ingest/charge-data [order-42]: 503 INTERNAL_ERROR: injected by the test (fault Status(503))
+	// request 1: POST /v1/ingest/charge-data [order-42]: 503 INTERNAL_ERROR: injected by the test (fault FailNext(2, Status(503)))
+	// request 2: POST /v1/ingest/charge-data [order-42]: 503 INTERNAL_ERROR: injected by the test (fault FailNext(2, Status(503)))
 	// request 3: POST /v1/ingest/charge-data [order-42]: 201, 1 stored
 }
 
@@ -101,9 +101,9 @@ func ExampleServer_Advance() {
 	fmt.Println(app.charge(chargetest.Sample("order-42")))
 	fmt.Println(*srv.Events()[0].Timestamp)
 	// Output:
-	// chargetest: request 1: POST /v1/ingest/charge-data [order-42]: 503 INTERNAL_ERROR: injected by the test (fault Status(503))
-	// chargetest: request 2: POST /v1/ingest/charge-data [order-42]: 503 INTERNAL_ERROR: injected by the test (fault Status(503))
-	// chargetest: request 3: POST /v1/ingest/charge-data [order-42]: 503 INTERNAL_ERROR: injected by the test (fault Status(503))
+	// chargetest: request 1: POST /v1/ingest/charge-data [order-42]: 503 INTERNAL_ERROR: injected by the test (fault FailFor(1h0m0s, Status(503)))
+	// chargetest: request 2: POST /v1/ingest/charge-data [order-42]: 503 INTERNAL_ERROR: injected by the test (fault FailFor(1h0m0s, Status(503)))
+	// chargetest: request 3: POST /v1/ingest/charge-data [order-42]: 503 INTERNAL_ERROR: injected by the test (fault FailFor(1h0m0s, Status(503)))
 	// not charged
 	// <nil>
 	// 2026-01-01T01:00:00Z

@@ -122,6 +122,12 @@ func (f Fault) String() string {
 		s = fmt.Sprintf("Delay(%s)", f.delay)
 	case kindStatus:
 		s = fmt.Sprintf("Status(%d)", f.status)
+		if f.retryAfter != Status(f.status).retryAfter {
+			s += fmt.Sprintf(".RetryAfter(%s)", f.retryAfter)
+		}
+		if f.code != codeOf(f.status) {
+			s += fmt.Sprintf(".Code(%s)", f.code)
+		}
 	case kindReset:
 		s = "Reset()"
 	case kindStoreError:
@@ -144,9 +150,14 @@ func (f Fault) String() string {
 
 // check says what is wrong with a fault.
 func (f Fault) check() error {
+	answered := f.kind == kindTruncated || f.kind == kindMalformed || f.kind == kindSlowBody
 	switch {
 	case f.kind == kindNone && f.delay <= 0:
-		return errors.New("a delay must be longer than 0")
+		return errors.New("it is no fault: one is made by Status, Reset, Delay (longer than 0), StoreError, Truncated, Malformed or SlowBody")
+	case f.kind != kindStatus && (f.retryAfter != 0 || f.code != "" || f.message != ""):
+		return errors.New("RetryAfter, Code and Message are for a Status")
+	case answered && f.committed:
+		return errors.New("it comes after the commit in any case")
 	case f.kind == kindStatus && (f.status < 400 || f.status > 599):
 		return fmt.Errorf("a status must be from 400 to 599, not %d", f.status)
 	case f.kind == kindStoreError && f.err == nil:

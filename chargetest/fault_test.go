@@ -201,9 +201,12 @@ func TestAStoreErrorIsAnsweredAsTheHandlerDoes(t *testing.T) {
 
 func TestAFaultThatIsNoneFailsTheTest(t *testing.T) {
 	for name, order := range map[string]func(*chargetest.Server){
-		"from 400 to 599":      func(s *chargetest.Server) { s.FailNext(1, chargetest.Status(201)) },
-		"delay must be longer": func(s *chargetest.Server) { s.FailNext(1, chargetest.Delay(0)) },
-		"StoreError is nil":    func(s *chargetest.Server) { s.FailNext(1, chargetest.StoreError(nil)) },
+		"from 400 to 599":   func(s *chargetest.Server) { s.FailNext(1, chargetest.Status(201)) },
+		"it is no fault":    func(s *chargetest.Server) { s.FailNext(1, chargetest.Delay(0)) },
+		"are for a Status":  func(s *chargetest.Server) { s.FailNext(1, chargetest.Reset().RetryAfter(time.Second)) },
+		"in any case":       func(s *chargetest.Server) { s.FailNext(1, chargetest.Malformed().AfterCommit()) },
+		"goes forward only": func(s *chargetest.Server) { s.Advance(-time.Second) },
+		"StoreError is nil": func(s *chargetest.Server) { s.FailNext(1, chargetest.StoreError(nil)) },
 		"cannot come after": func(s *chargetest.Server) {
 			s.FailNext(1, chargetest.StoreError(chargeingest.ErrOverloaded).AfterCommit())
 		},

@@ -40,10 +40,13 @@ type Request struct {
 	// Answer is the body that was sent.
 	Answer []byte
 
-	// Code, Field and Message are those of an error.
+	// Code, Field and Message are those of an error; Violations are how many
+	// rules a request broke.
 	Code    chargeingest.Code
 	Field   string
 	Message string
+
+	Violations int
 
 	// Stored is how many new events were stored, whether or not their sender
 	// was told. Replayed counts those of the answer that were there before.
@@ -181,6 +184,9 @@ func (r Request) String() string {
 	}
 	if r.Message != "" {
 		fmt.Fprintf(&b, ": %s", r.Message)
+	}
+	if r.Violations > 1 {
+		fmt.Fprintf(&b, " and %d more", r.Violations-1)
 	}
 	if r.Replayed > 0 {
 		fmt.Fprintf(&b, ", %d replayed", r.Replayed)

@@ -66,7 +66,7 @@ func TestARejectionIsInTheTestsLogAndASuccessIsNot(t *testing.T) {
 	srv.FailNext(1, chargetest.Reset(), chargetest.Reference("c"))
 	_, err := sender.charge(t, "c")
 	require.Error(t, err)
-	require.Contains(t, told.log(), "request 3: POST /v1/ingest/charge-data [c]: no answer (fault Reset())")
+	require.Contains(t, told.log(), "request 3: POST /v1/ingest/charge-data [c]: no answer (fault FailNext(1, Reset()))")
 	require.Empty(t, told.failure())
 }
 
@@ -80,7 +80,9 @@ func TestANearMissIsNamed(t *testing.T) {
 		{"/charge-datas", `{}`, "did you mean /v1/ingest/charge-datas"},
 		{"/ingest/charge-data", `{}`, "start with /v1/"},
 		{"/v2/ingest/charge-data", `{}`, "start with /v1/"},
-		{eventPath, `{"product_item_id":"a","pricing_id":"b","pricing_item_id":"c","pricing_item_config_id":"d","Reference":"e"}`, "did you mean reference?"},
+		{eventPath, `{"product_item_id":"a","pricing_id":"b","pricing_item_id":"c","pricing_item_config_id":"d","Reference":"e"}`, "Reference: did you mean reference?"},
+		{eventPath, `{"productItemId":"a","pricing_id":"b","pricing_item_id":"c","pricing_item_config_id":"d"}`, "productItemId: did you mean product_item_id?"},
+		{"/v1/charge-data", `{}`, "did you mean /v1/ingest/charge-data?"},
 		{eventPath, `{"product_item_id":"a","pricing_id":"b","pricing_item_id":"c","pricing_item_config_id":"d","value":{"Number":"1"}}`, "did you mean value.number?"},
 		{eventPath, `{"product_item_id":"","pricing_id":"b","pricing_item_id":"c","pricing_item_config_id":"d"}`, ""},
 		{"/health", `{}`, ""},
@@ -241,4 +243,35 @@ func TestAWaitEndsTheTestOnItsOwnGoroutineOnly(t *testing.T) {
 		require.True(t, told.ended)
 		told.end()
 	}
+}
+
+func TestAClockThatRunsGoesWithTheBubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := chargetest.NewWith(t, chargetest.Options{ClockRuns: true})
+		start := srv.Now()
+		srv.FailFor(90*time.Second, chargetest.Status(503))
+		sender := inMemory(srv)
+		require.Equal(t, "90", requireStatus(t, 503)(sender.charge(t, "a")).Header.Get("Retry-After"))
+		time.Sleep(60 * time.Second)
+		srv.Advance(20 * time.Second)
+		require.Equal(t, "10", requireStatus(t, 503)(sender.charge(t, "a")).Header.Get("Retry-After"))
+		time.Sleep(10 * time.Second)
+		requireStatus(t, 201)(sender.charge(t, "a"))
+		require.Equal(t, 90*time.Second, srv.Now().Sub(start))
+		srv.Reset()
+		require.Equal(t, start, srv.Now())
+	})
+}
+
+// bubbled is a test in a bubble.
+type bubbled struct{ *recorder }
+
+func (bubbled) Deadline() (time.Time, bool) { panic("called inside a bubble") }
+
+func TestASocketInABubbleFailsTheTest(t *testing.T) {
+	told := bubbled{new(recorder)}
+	srv := chargetest.New(told)
+	require.Empty(t, srv.URL())
+	require.Contains(t, told.failure(), "use Client")
+	told.end()
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // nearMiss guesses what a rejected request may have meant.
-func nearMiss(r *Request) string {
+func nearMiss(r *Request, e errorBody) string {
 	switch r.Code {
 	case chargeingest.CodeResourceNotFound:
 		if r.Route == "" {
@@ -21,8 +21,11 @@ func nearMiss(r *Request) string {
 		return "the paths start with /v1/ingest/"
 	case chargeingest.CodeUnauthorised:
 		return "the keys are Server.APIKey and those of Options.Keys"
-	case chargeingest.CodeInvalidField:
-		return nearField(r.Field)
+	}
+	for _, violation := range e.Errors {
+		if near := nearField(violation.Field); near != "" {
+			return near
+		}
 	}
 	return ""
 }
@@ -43,6 +46,8 @@ func nearPath(target string) string {
 		case found:
 			return "the path has a prefix, " + prefix + ", that the server is not mounted under"
 		case strings.HasSuffix(endpoint, trimmed) && trimmed != "":
+			nearest, least = endpoint, 0
+		case strings.TrimPrefix(trimmed, "/v1") == strings.TrimPrefix(endpoint, "/v1/ingest"):
 			nearest, least = endpoint, 0
 		case distance(trimmed, endpoint) < least:
 			nearest, least = endpoint, distance(trimmed, endpoint)
@@ -66,7 +71,7 @@ func nearField(path string) string {
 	}
 	for _, known := range names {
 		if similar(name, known) {
-			return "did you mean " + parent + known + "?"
+			return path + ": did you mean " + parent + known + "?"
 		}
 	}
 	return ""
@@ -117,9 +122,10 @@ func (s *Server) nearMisses(m EventMatcher) []string {
 	return found
 }
 
-// similar says that two texts differ by little.
+// similar says that two texts differ by little: camel case, which is what an
+// untagged field of a struct makes, among it.
 func similar(a, b string) bool {
-	return a != b && (strings.EqualFold(a, b) || distance(a, b) <= max(1, min(len(a), len(b))/4))
+	return a != b && strings.EqualFold(strings.ReplaceAll(a, "_", ""), strings.ReplaceAll(b, "_", "")) || a != b && (strings.EqualFold(a, b) || distance(a, b) <= max(1, min(len(a), len(b))/4))
 }
 
 // distance is how many bytes must be put in, taken out or changed to make one

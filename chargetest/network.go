@@ -9,11 +9,17 @@ import (
 )
 
 // URL is where the server listens on loopback, without a slash at its end. The
-// first call starts to listen. Within a bubble of testing/synctest use
-// [Server.Client]: what waits for a socket keeps the bubble's time from moving.
+// first call starts to listen. In a bubble of testing/synctest it fails the test:
+// what waits for a socket would keep the bubble's time from moving. There it is
+// [Server.Client].
 func (s *Server) URL() string {
+	s.t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if inBubble(s.t) {
+		s.errorf("chargetest: URL in a bubble of testing/synctest: what waits for a socket would keep its time from moving; use Client")
+		return ""
+	}
 	if s.url == "" && !s.isClosed {
 		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 		if err != nil {

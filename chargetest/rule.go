@@ -119,18 +119,19 @@ func (r *Rule) Remove() {
 	s.rules = slices.DeleteFunc(s.rules, func(other *Rule) bool { return other == r })
 }
 
-// pick returns the fault that a request meets. Called with s.mu held.
-func (s *Server) pick(req *Request) (f Fault, hit bool) {
+// pick returns the fault that a request meets, and its rule, or nil. Called with
+// s.mu held.
+func (s *Server) pick(req *Request) (Fault, *Rule) {
 	for _, r := range s.rules {
 		if !r.selects(req) {
 			continue
 		}
-		if f, hit = r.admit(s.now); hit {
+		if f, hit := r.admit(s.clock()); hit {
 			r.hits++
-			return f, true
+			return f, r
 		}
 	}
-	return Fault{}, false
+	return Fault{}, nil
 }
 
 // selects says that all matchers select a request. Nth counts what the others

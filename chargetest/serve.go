@@ -43,17 +43,17 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	handler := s.handler
 	s.journal = append(s.journal, c.request)
-	c.request.N, c.request.At = len(s.journal), s.now
-	fault, hit := s.pick(c.request)
-	if hit {
-		c.fault, c.request.Fault = fault, fault.String()
+	c.request.N, c.request.At = len(s.journal), s.clock()
+	fault, rule := s.pick(c.request)
+	if rule != nil {
+		c.fault, c.request.Fault = fault, rule.name
 	}
 	s.notify()
 	s.mu.Unlock()
 	defer s.answered(c)
 
 	if !fault.committed && !s.wait(c, fault.delay) || fault.kind == kindReset && !fault.committed {
-		cut(w)
+		s.cut(c, w)
 		return
 	}
 	if fault.kind == kindStatus && !fault.committed {
@@ -66,7 +66,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	handler.ServeHTTP(a, r)
 	a.injected = c.storeFailed
 	if fault.committed && !s.wait(c, fault.delay) {
-		cut(w)
+		s.cut(c, w)
 		return
 	}
 	s.finish(c, w, a)
@@ -78,7 +78,7 @@ func (s *Server) finish(c *call, w http.ResponseWriter, a *answer) {
 	case kindStatus:
 		s.send(c, w, s.refusal(c, c.fault))
 	case kindReset:
-		cut(w)
+		s.cut(c, w)
 	case kindMalformed:
 		a.text = append(a.text[:len(a.text)/2:len(a.text)/2], "…"...)
 		a.header.Set("Content-Length", strconv.Itoa(len(a.text)))
@@ -87,7 +87,7 @@ func (s *Server) finish(c *call, w http.ResponseWriter, a *answer) {
 		a.writeHead(w)
 		_, _ = w.Write(a.text[:len(a.text)/2])
 		_ = http.NewResponseController(w).Flush()
-		hangUp(w)
+		s.hangUp(c, w)
 	case kindSlowBody:
 		s.sendSlowly(c, w, a)
 	default:
@@ -126,7 +126,7 @@ func (s *Server) sendSlowly(c *call, w http.ResponseWriter, a *answer) {
 	a.writeHead(w)
 	for i := range pieces {
 		if !s.wait(c, c.fault.pace/pieces) {
-			cut(w)
+			s.cut(c, w)
 			return
 		}
 		_, _ = w.Write(a.text[len(a.text)*i/pieces : len(a.text)*(i+1)/pieces])
@@ -134,11 +134,24 @@ func (s *Server) sendSlowly(c *call, w http.ResponseWriter, a *answer) {
 	}
 }
 
-// cut resets the connection.
-func cut(w http.ResponseWriter) { takeOver(w).reset() }
+// cut resets the connection. Who sees that finds in the journal that the request
+// has ended.
+func (s *Server) cut(c *call, w http.ResponseWriter) {
+	s.end(c)
+	takeOver(w).reset()
+}
 
 // hangUp closes the connection behind what was written.
-func hangUp(w http.ResponseWriter) { _ = takeOver(w).Close() }
+func (s *Server) hangUp(c *call, w http.ResponseWriter) {
+	s.end(c)
+	_ = takeOver(w).Close()
+}
+
+func (s *Server) end(c *call) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.request.ended = true
+}
 
 // takeOver takes the connection of a request over, or panics where it cannot.
 func takeOver(w http.ResponseWriter) *conn {
@@ -174,7 +187,7 @@ func (s *Server) refusal(c *call, f Fault) *answer {
 	if f.retryAfter > 0 {
 		a.header.Set("Retry-After", strconv.Itoa(int(math.Ceil(f.retryAfter.Seconds()))))
 	}
-	a.text, _ = json.Marshal(errorBody{kind, f.code, f.message, ""}) // strings always are JSON
+	a.text, _ = json.Marshal(errorBody{Type: kind, Code: f.code, Message: f.message}) // strings always are JSON
 	a.header.Set("Content-Length", strconv.Itoa(len(a.text)))
 	return a
 }
@@ -193,6 +206,9 @@ type errorBody struct {
 	Code    string `json:"code"`
 	Message string `json:"message"`
 	Field   string `json:"field,omitempty"`
+	Errors  []struct {
+		Field string `json:"field"`
+	} `json:"errors,omitempty"`
 }
 
 // answer is a ResponseWriter that keeps what is written.
@@ -277,8 +293,9 @@ func (s *Server) sent(c *call, a *answer) {
 		var e errorBody
 		if json.Unmarshal(a.text, &e) == nil {
 			c.request.Code, c.request.Message, c.request.Field = chargeingest.Code(e.Code), e.Message, e.Field
+			c.request.Violations = len(e.Errors)
 		}
-		c.request.NearMiss = nearMiss(c.request)
+		c.request.NearMiss = nearMiss(c.request, e)
 	}
 	line := ""
 	if c.request.Fault != "" || c.request.Rejected() {

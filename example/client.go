@@ -127,7 +127,7 @@ func (c *client) do(ctx context.Context, r request, patience time.Duration) (*an
 			}
 			wait = min(wait, left)
 		}
-		c.notice(fmt.Sprintf("%v; trying again in %s", err, wait))
+		c.notice(fmt.Sprintf("%v; trying again in %s", err, wait.Round(100*time.Millisecond)))
 		if err := c.sleep(ctx, wait); err != nil {
 			return nil, err
 		}

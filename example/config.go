@@ -29,6 +29,7 @@ type serverConfig struct {
 	certificate *tls.Certificate // nil without TLS
 	duplicates  chargeingest.DuplicatePolicy
 	unknown     chargeingest.UnknownFields
+	required    bool // a reference
 	tokens      tokenConfig
 	keys        *chargeingest.Keys // nil where only tokens are accepted
 	madeKey     string             // the API key that was made because there was no other way in
@@ -109,6 +110,9 @@ Other commands: "example load -help" and "example tail -help".`,
 				"what becomes of fields that the contract does not name: reject, a 400; or keep, stored as sent",
 				oneOf(&c.unknown, choice[chargeingest.UnknownFields]{"reject", chargeingest.RejectUnknown},
 					choice[chargeingest.UnknownFields]{"keep", chargeingest.KeepUnknown})},
+			{"references", "CHARGEINGEST_REFERENCES", "POLICY", "optional",
+				"whether an event must have a reference: optional; or required, as one without could be billed twice",
+				oneOf(&c.required, choice[bool]{"optional", false}, choice[bool]{"required", true})},
 		}, c.tokens.options()...),
 	}
 }

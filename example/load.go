@@ -20,7 +20,7 @@ type loader struct {
 	client   *client
 	name     string // of the file, for messages
 	progress *progress
-	stored   int // events in batches of which at least one was new
+	fresh    int // events in batches of which at least one was new
 	replayed int // events in batches that the server had as a whole
 }
 
@@ -35,10 +35,11 @@ Events that come later belong in a file of their own: at the end of the same one
 they change its last batch, and its events without a reference would be stored
 again.
 
-The last line on standard output, "N events: S stored, R replayed", counts by
-batches: R are the events of batches that the server had as a whole already, S
-those of all others. A batch whose answer was lost and that was sent again counts
-as replayed. A line that is no JSON, or an event that the server rejects, ends
+The last line on standard output, "N events are stored, R of them in batches that
+were stored before", counts by batches: of the others some events may have been
+stored before, too. A batch whose answer was lost and that was sent again counts
+as one that was. A server that does not answer, or asks to wait, is waited for,
+two minutes a batch at most. A line that is no JSON, or an event that the server rejects, ends
 the load: standard error has FILE:LINE and the reason of each. Nothing of such a
 batch is stored, all before it is. SIGINT or SIGTERM ends it too. Exit status:
 0 where all was stored, 1 where not, 2 for a mistake in the options or the FILE.`
@@ -75,9 +76,9 @@ func (p *program) load(ctx context.Context, args []string) error {
 	err = l.run(ctx, newBatchReader(file, int(size)))
 	l.progress.clear()
 	if err != nil {
-		return fmt.Errorf("load stopped: %w; events stored or replayed before that: %d", err, l.stored+l.replayed)
+		return fmt.Errorf("load stopped: %w; events stored or replayed before that: %d", err, l.fresh+l.replayed)
 	}
-	_, err = fmt.Fprintf(p.stdout, "%d events: %d stored, %d replayed\n", l.stored+l.replayed, l.stored, l.replayed)
+	_, err = fmt.Fprintf(p.stdout, "%d events are stored, %d of them in batches that were stored before\n", l.fresh+l.replayed, l.replayed)
 	return err
 }
 
@@ -124,7 +125,7 @@ func (l *loader) send(ctx context.Context, b *batch) error {
 	if a.header.Get("Idempotent-Replayed") == "true" {
 		l.replayed += len(b.lines)
 	} else {
-		l.stored += len(b.lines)
+		l.fresh += len(b.lines)
 	}
 	return nil
 }

@@ -61,12 +61,12 @@ func TestLoadTwiceStoresOnce(t *testing.T) {
 	file := writeFile(t, "events.ndjson", strings.Join(eventLines(45), "\n")) // without an end of the last line
 	first := newTestProgram()
 	require.Equal(t, 0, first.loadFile(t.Context(), s, s.url, file), first.log)
-	require.Equal(t, "45 events: 45 stored, 0 replayed\n", first.out.String())
+	require.Equal(t, "45 events are stored, 0 of them in batches that were stored before\n", first.out.String())
 	require.Equal(t, numbers(eventLines(45)), numbers(s.events(t)))
 
 	second := newTestProgram()
 	require.Equal(t, 0, second.loadFile(t.Context(), s, s.url, file), second.log)
-	require.Equal(t, "45 events: 0 stored, 45 replayed\n", second.out.String())
+	require.Equal(t, "45 events are stored, 45 of them in batches that were stored before\n", second.out.String())
 	require.Len(t, s.events(t), 45)
 	require.Empty(t, first.log.String()+second.log.String(), "there is no bar beside a terminal")
 }
@@ -102,7 +102,7 @@ func TestLoadStoppedHalfWayAndRunAgainStoresOnce(t *testing.T) {
 			third: func(func(), http.Handler, http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 			complain: "lines 21 to 30: given up after 2m0s: .*; it is not known whether they are stored; " +
 				"the same command sends them again safely; events stored or replayed before that: 20\n$",
-			again: "45 events: 25 stored, 20 replayed\n",
+			again: "45 events are stored, 20 of them in batches that were stored before\n",
 		},
 		{
 			name: "the server stores the batch and dies with the answer",
@@ -110,7 +110,7 @@ func TestLoadStoppedHalfWayAndRunAgainStoresOnce(t *testing.T) {
 				loseAnswer(forward, r)
 			},
 			complain: "lines 21 to 30: given up after .* events stored or replayed before that: 20\n$",
-			again:    "45 events: 15 stored, 30 replayed\n",
+			again:    "45 events are stored, 30 of them in batches that were stored before\n",
 		},
 		{
 			name: "a signal while the batch is being stored",
@@ -122,7 +122,7 @@ func TestLoadStoppedHalfWayAndRunAgainStoresOnce(t *testing.T) {
 			},
 			complain: `^example: load stopped: interrupted at \S+: lines 21 to 30; the same command sends the rest; ` +
 				`events stored or replayed before that: 20\n$`,
-			again: "45 events: 15 stored, 30 replayed\n",
+			again: "45 events are stored, 30 of them in batches that were stored before\n",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -168,7 +168,7 @@ func TestLoadWaitsForAServerThatIsAway(t *testing.T) {
 	file := writeFile(t, "events.ndjson", strings.Join(eventLines(25), "\n")+"\n")
 	tp := newTestProgram()
 	require.Equal(t, 0, tp.loadFile(t.Context(), s, proxy, file), tp.log)
-	require.Equal(t, "25 events: 15 stored, 10 replayed\n", tp.out.String(), "the batch with the lost answer counts as replayed")
+	require.Equal(t, "25 events are stored, 10 of them in batches that were stored before\n", tp.out.String(), "the batch with the lost answer counts as replayed")
 	require.Len(t, s.events(t), 25)
 	require.Contains(t, tp.pauses, 7*time.Second)
 	require.Contains(t, tp.log.String(), "503 Service Unavailable; trying again in 7s\n")
@@ -246,14 +246,14 @@ func TestLoadTakesBlankLinesAndEveryEndOfLine(t *testing.T) {
 	file = writeFile(t, "events.ndjson", strings.Replace(text, `{"pricing_id":null}`, "", 1))
 	tp = newTestProgram()
 	require.Equal(t, 0, tp.loadFile(t.Context(), s, s.url, file), tp.log)
-	require.Equal(t, "2 events: 2 stored, 0 replayed\n", tp.out.String())
+	require.Equal(t, "2 events are stored, 0 of them in batches that were stored before\n", tp.out.String())
 }
 
 func TestLoadOfAnEmptyFileSendsNothing(t *testing.T) {
 	s := startServer(t)
 	tp := newTestProgram()
 	require.Equal(t, 0, tp.loadFile(t.Context(), s, s.url, writeFile(t, "events.ndjson", "\n")), tp.log)
-	require.Equal(t, "0 events: 0 stored, 0 replayed\n", tp.out.String())
+	require.Equal(t, "0 events are stored, 0 of them in batches that were stored before\n", tp.out.String())
 }
 
 func TestLoadEndsWhereSendingAgainIsOfNoUse(t *testing.T) {
@@ -299,7 +299,7 @@ func TestLoadShowsABarOnATerminal(t *testing.T) {
 	file := writeFile(t, "events.ndjson", strings.Join(eventLines(20), "\n"))
 	require.Equal(t, 0, tp.loadFile(t.Context(), s, s.url, file), tp.log)
 	require.Contains(t, tp.log.String(), "loading 100%")
-	require.Equal(t, "20 events: 20 stored, 0 replayed\n", tp.out.String())
+	require.Equal(t, "20 events are stored, 0 of them in batches that were stored before\n", tp.out.String())
 }
 
 func TestLoadOfAFolderIsOneLine(t *testing.T) {

@@ -195,7 +195,8 @@ func newService(cfg *serverConfig, tokens *jwtauth.Authorizer, events store, m *
 	ingest, err := chargeingest.New(chargeingest.Config{
 		Store: events, Authorizer: authorizerOf(cfg.keys, tokens), Logger: logger,
 		MaxBodyBytes: cfg.maxBody, UnknownFields: cfg.unknown, Duplicates: cfg.duplicates,
-		Observer: m.Request,
+		RequireReference: cfg.required,
+		Observer:         m.Request,
 	})
 	if err != nil {
 		return nil, err

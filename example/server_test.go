@@ -338,7 +338,7 @@ func TestSignalBeforeTheStoreIsOpenIsNoFailure(t *testing.T) {
 	tp.openStore = func(ctx context.Context, _ string, _ sqlitestore.Options) (store, error) { return nil, ctx.Err() }
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	require.Equal(t, 0, tp.run(ctx, nil))
+	require.Equal(t, 0, tp.run(ctx, []string{"-addr", "127.0.0.1:0"}))
 	require.Empty(t, tp.log.String())
 }
 

@@ -182,20 +182,23 @@ func (a *Authorizer) candidates(ctx context.Context, t *jwt.Token) (jwt.Verifica
 	return candidates, nil
 }
 
-// principal returns who a token stands for, where that one has perm.
+// principal returns who a token stands for, where that one has perm. With an
+// error comes the subject alone.
 func (a *Authorizer) principal(claims jwt.MapClaims, perm chargeingest.Permission) (chargeingest.Principal, error) {
+	subject, _ := claims["sub"].(string)
+	p := chargeingest.Principal{Subject: printable(subject)}
 	if !slices.Contains(a.permissions(claims), string(perm)) {
-		return chargeingest.Principal{}, fmt.Errorf("%w: the token does not have it", chargeingest.ErrForbidden)
+		return p, fmt.Errorf("%w: the token does not have it", chargeingest.ErrForbidden)
 	}
 	platforms := []string{a.cfg.Platform}
 	if a.cfg.Platform == "" {
 		platforms = listed(claims[a.cfg.PlatformsClaim])
 	}
 	if len(platforms) == 0 || slices.ContainsFunc(platforms, isNoPlatform) {
-		return chargeingest.Principal{}, fmt.Errorf("%w: the token names no platform, or one that cannot be", chargeingest.ErrForbidden)
+		return p, fmt.Errorf("%w: the token names no platform, or one that cannot be", chargeingest.ErrForbidden)
 	}
-	subject, _ := claims["sub"].(string)
-	return chargeingest.Principal{Subject: printable(subject), Platforms: platforms}, nil
+	p.Platforms = platforms
+	return p, nil
 }
 
 // permissions returns what a token permits, what others may know it for

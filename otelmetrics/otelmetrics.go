@@ -8,7 +8,7 @@
 //	handler := otelhttp.NewHandler(h, "charge ingest") // makes the spans
 //
 // The instruments, where route is the endpoint, or none where a path leads
-// nowhere:
+// nowhere or the method is another:
 //
 //	chargeingest.requests            {request}  by route, http.response.status_code and, for errors, error.type: the code of the contract
 //	chargeingest.request.duration    s          by route

@@ -9,7 +9,7 @@
 // # The metrics
 //
 // Of requests, with the route (charge-data, charge-datas, charge-data/{id},
-// charge-data list, or none where a path leads nowhere):
+// charge-data list, or none where a path leads nowhere or the method is another):
 //
 //	chargeingest_requests_total{route,code,error}     code is the HTTP status, error the code of the contract or empty
 //	chargeingest_request_duration_seconds{route}      histogram, until the answer was written
@@ -17,7 +17,7 @@
 //	chargeingest_events_accepted_total                stored for the first time
 //	chargeingest_events_replayed_total                answered as they had been stored before
 //
-// Of the store's transactions, where it tells of them:
+// Of the store's transactions that stored something, where it tells of them:
 //
 //	chargeingest_commits_total{result}                result is success or failure
 //	chargeingest_commit_duration_seconds              histogram, until it was durable

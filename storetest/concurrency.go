@@ -20,12 +20,28 @@ func concurrencyCases() []testCase {
 	}
 }
 
+// races is how often a race is run: a store that decides and inserts in two
+// steps wins many of them.
+const races = 10
+
 func checkRaceReference(c *check) {
+	for range races {
+		c.raceReference()
+	}
+}
+
+func (c *check) raceReference() {
 	s := c.open()
 	s.holds(acme, c.onlyOne(s, batch(acme, draft{reference: "a"}))...)
 }
 
 func checkRaceKey(c *check) {
+	for range races {
+		c.raceKey()
+	}
+}
+
+func (c *check) raceKey() {
 	s := c.open()
 	s.holds(acme, c.onlyOne(s, keyed("key", batch(acme, anonymous()...)))...)
 }
@@ -62,6 +78,12 @@ func (c *check) onlyOne(s *subject, b chargeingest.Batch) []chargeingest.Outcome
 }
 
 func checkRaceContents(c *check) {
+	for range races {
+		c.raceContents()
+	}
+}
+
+func (c *check) raceContents() {
 	s := c.open()
 	var racing []chargeingest.Batch
 	for i := range 30 {
@@ -78,6 +100,12 @@ func checkRaceContents(c *check) {
 }
 
 func checkRaceRequests(c *check) {
+	for range races {
+		c.raceRequests()
+	}
+}
+
+func (c *check) raceRequests() {
 	s := c.open()
 	var racing []chargeingest.Batch
 	for i := range 30 {
@@ -114,6 +142,12 @@ func (c *check) oneWins(racing []chargeingest.Batch, results []result) (stored [
 }
 
 func checkRaceOverlap(c *check) {
+	for range races {
+		c.raceOverlap()
+	}
+}
+
+func (c *check) raceOverlap() {
 	const references = 20
 	s := c.open()
 	forward := referenced("r", references)
