@@ -1,0 +1,32 @@
+package pgstore
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/storetest"
+)
+
+func TestStore(t *testing.T) {
+	pool := newPool(t)
+	var schemas sync.Map // of each store
+	open := func(t *testing.T, schema string) chargeingest.EventStore {
+		s, err := New(context.Background(), pool, Options{Schema: schema, Logger: slog.New(slog.DiscardHandler)})
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, s.Close()) })
+		schemas.Store(s, schema)
+		return s
+	}
+	storetest.Run(t,
+		func(t *testing.T) chargeingest.EventStore { return open(t, newSchema(t, pool)) },
+		storetest.Reopen(func(t *testing.T, s chargeingest.EventStore) chargeingest.EventStore {
+			schema, _ := schemas.Load(s)
+			require.NoError(t, s.(*Store).Close())
+			return open(t, schema.(string))
+		}))
+}

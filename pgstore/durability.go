@@ -1,0 +1,41 @@
+package pgstore
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// checkDurability refuses a server that acknowledges a commit before it is on
+// disk.
+func checkDurability(ctx context.Context, conn *pgx.Conn, o Options) error {
+	for _, setting := range []string{"synchronous_commit", "fsync"} {
+		var value string
+		// Databases that speak PostgreSQL's protocol may not have the setting:
+		// they have no way to turn it off either.
+		if err := conn.QueryRow(ctx, "SELECT coalesce(current_setting($1, true), 'on')", setting).Scan(&value); err != nil {
+			return fmt.Errorf("read %s: %w", setting, err)
+		}
+		if value != "off" {
+			continue
+		}
+		if !o.AllowNotDurable {
+			return fmt.Errorf("%w: %s is off; Options.AllowNotDurable takes it all the same", ErrNotDurable, setting)
+		}
+		o.Logger.WarnContext(ctx, "pgstore: the server is not durable, events that are acknowledged can be lost", "off", setting)
+	}
+	return nil
+}
+
+// checkWritable returns an error where the server takes no writes.
+func (s *Store) checkWritable(ctx context.Context, tx pgx.Tx) error {
+	var readOnly bool
+	if err := tx.QueryRow(ctx, s.sql.readOnly).Scan(&readOnly); err != nil {
+		return err
+	}
+	if readOnly {
+		return errReadOnly
+	}
+	return nil
+}

@@ -1,0 +1,96 @@
+package pgstore
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+)
+
+func TestManyProcessesMigrateAtOnce(t *testing.T) {
+	schema := newSchema(t, newPool(t))
+	var all sync.WaitGroup
+	for range 8 {
+		pool := newPool(t)
+		all.Go(func() {
+			s, err := New(context.Background(), pool, Options{Schema: schema, Logger: slog.New(slog.DiscardHandler)})
+			require.NoError(t, err)
+			require.NoError(t, s.Close())
+		})
+	}
+	all.Wait()
+	var versions int
+	require.NoError(t, newPool(t).QueryRow(t.Context(), "SELECT count(*) FROM "+schema+".migrations").Scan(&versions))
+	require.Equal(t, 1, versions)
+}
+
+func TestTablesOfANewerVersionAreRefused(t *testing.T) {
+	pool := newPool(t)
+	schema := newSchema(t, pool)
+	newStore(t, pool, Options{Schema: schema})
+	_, err := pool.Exec(t.Context(), "INSERT INTO "+schema+".migrations (version) VALUES (99)")
+	require.NoError(t, err)
+	_, err = New(t.Context(), pool, Options{Schema: schema})
+	require.ErrorIs(t, err, ErrNewer)
+	require.ErrorContains(t, err, "version 99")
+}
+
+func TestARoleThatMayNotMakeTablesUsesThem(t *testing.T) {
+	pool := newPool(t)
+	schema := newSchema(t, pool)
+	newStore(t, pool, Options{Schema: schema})
+	role := schema + "_role"
+	for _, statement := range []string{
+		"CREATE ROLE " + role, "GRANT USAGE ON SCHEMA " + schema + " TO " + role,
+		"GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA " + schema + " TO " + role,
+	} {
+		_, err := pool.Exec(t.Context(), statement)
+		require.NoError(t, err)
+	}
+	t.Cleanup(func() {
+		_, err := pool.Exec(context.Background(), "DROP OWNED BY "+role+"; DROP ROLE "+role)
+		require.NoError(t, err)
+	})
+	s := newStore(t, newPool(t, func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["role"] = role }), Options{Schema: schema})
+	appended(t, s, charges("acme", "a"))
+	require.Len(t, listed(t, s, "acme"), 1)
+}
+
+func TestAServerThatIsNotDurableIsRefused(t *testing.T) {
+	pool := newPool(t, func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["synchronous_commit"] = "off" })
+	_, err := New(t.Context(), pool, Options{Schema: newSchema(t, pool)})
+	require.ErrorIs(t, err, ErrNotDurable)
+	require.ErrorContains(t, err, "synchronous_commit is off")
+
+	var log bytes.Buffer
+	s := newStore(t, pool, Options{AllowNotDurable: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	appended(t, s, charges("acme", "a"))
+	require.Contains(t, log.String(), "synchronous_commit")
+}
+
+func TestOptionsThatAreWrongAreNamed(t *testing.T) {
+	for field, o := range map[string]Options{
+		"Schema": {Schema: "Robert'); DROP TABLE"}, "StatementTimeout": {StatementTimeout: -1}, "AcquireTimeout": {AcquireTimeout: -1},
+		"ScanTimeout": {ScanTimeout: -1}, "QueueEvents": {QueueEvents: -1}, "MaxTransactionEvents": {MaxTransactionEvents: -1},
+	} {
+		_, err := New(t.Context(), nil, o)
+		require.ErrorContains(t, err, "Options."+field)
+	}
+}
+
+func TestAServerThatIsNotThereIsAnErrorInTime(t *testing.T) {
+	cfg, err := pgxpool.ParseConfig("host=" + t.TempDir() + " connect_timeout=1")
+	require.NoError(t, err)
+	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
+	require.NoError(t, err)
+	defer pool.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	_, err = New(ctx, pool, Options{})
+	require.ErrorContains(t, err, "connect")
+}

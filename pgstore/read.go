@@ -1,0 +1,188 @@
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/internal/cursor"
+)
+
+// read runs f in a transaction that only reads, within the time that reading
+// may take.
+func (s *Store) read(ctx context.Context, f func(context.Context, pgx.Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return chargeingest.ErrClosed
+	}
+	s.reading.Add(1)
+	s.mu.Unlock()
+	defer s.reading.Done()
+
+	acquiring, cancel := context.WithTimeout(ctx, s.options.AcquireTimeout)
+	defer cancel()
+	conn, err := s.pool.Acquire(acquiring)
+	if err != nil {
+		return fmt.Errorf("pgstore: no connection: %w", err)
+	}
+	defer conn.Release()
+	// The server ends what takes too long; the client, a second later, a server
+	// that is gone.
+	limited, cancel := context.WithTimeout(ctx, s.options.ScanTimeout+time.Second)
+	defer cancel()
+	err = pgx.BeginTxFunc(limited, conn, pgx.TxOptions{AccessMode: pgx.ReadOnly, IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(limited, s.sql.timeouts, strconv.FormatInt(s.options.ScanTimeout.Milliseconds(), 10)); err != nil {
+			return err
+		}
+		return f(limited, tx)
+	})
+	switch {
+	case err == nil, errors.Is(err, chargeingest.ErrNotFound), errors.Is(err, chargeingest.ErrBadCursor):
+		return err
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case codeOf(err) == codeQueryCanceled, limited.Err() != nil:
+		return fmt.Errorf("pgstore: %w: more than %v", chargeingest.ErrScanLimit, s.options.ScanTimeout)
+	}
+	return fmt.Errorf("pgstore: read: %w", err)
+}
+
+// Get implements [chargeingest.EventReader].
+func (s *Store) Get(ctx context.Context, platform, id string) (e chargeingest.StoredEvent, err error) {
+	err = s.read(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		e, err = scanEvent(tx.QueryRow(ctx, s.sql.get, platformText(platform), id))
+		if errors.Is(err, pgx.ErrNoRows) {
+			return chargeingest.ErrNotFound
+		}
+		return err
+	})
+	return e, err
+}
+
+// List implements [chargeingest.EventReader]. A cursor is a place in the
+// sequence of its platform.
+func (s *Store) List(ctx context.Context, q chargeingest.Query) (page chargeingest.Page, err error) {
+	q.Platform = platformText(q.Platform)
+	err = s.read(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		page, err = s.list(ctx, tx, q)
+		return err
+	})
+	return page, err
+}
+
+func (s *Store) list(ctx context.Context, tx pgx.Tx, q chargeingest.Query) (page chargeingest.Page, err error) {
+	var after int64
+	if q.After != "" {
+		if after, err = cursor.Decode(q.After); err != nil {
+			return page, err
+		}
+	}
+	// Before the events are looked at: what comes meanwhile is behind it.
+	var newest int64
+	if err := tx.QueryRow(ctx, s.sql.lastOf, q.Platform).Scan(&newest); err != nil {
+		return page, err
+	}
+	if after > newest {
+		// It was given by a database that has events which this one has not.
+		// To accept it would be to pass over those that are still to come.
+		return page, fmt.Errorf("%w: %q is ahead of the database", chargeingest.ErrBadCursor, q.After)
+	}
+	query, arguments := s.listQuery(q, after, newest)
+	rows, err := tx.Query(ctx, query, arguments...)
+	if err != nil {
+		return page, err
+	}
+	defer rows.Close()
+	last := after
+	for rows.Next() {
+		var seq int64
+		var e chargeingest.StoredEvent
+		var content *string
+		var digest []byte
+		if err := rows.Scan(&seq, &e.ID, &content, &e.TimestampAssigned, &digest); err != nil {
+			return page, err
+		}
+		if content == nil || len(page.Events) == q.Limit {
+			page.Next = cursor.Encode(last)
+			break
+		}
+		e.Content = *content
+		copy(e.Digest[:], digest)
+		page.Events = append(page.Events, e)
+		last = seq
+	}
+	rows.Close()
+	if err := rows.Err(); err != nil {
+		return page, err
+	}
+	if q.Order == chargeingest.Ascending {
+		if page.Next == "" {
+			last = newest // all up to it was looked at
+		}
+		page.Position = cursor.Encode(last)
+	}
+	return page, nil
+}
+
+// listQuery is the query for a page and one event more.
+func (s *Store) listQuery(q chargeingest.Query, after, newest int64) (string, []any) {
+	var arguments []any
+	var where []string
+	and := func(condition string, values ...any) {
+		for _, v := range values {
+			arguments = append(arguments, v)
+			condition = strings.Replace(condition, "?", "$"+strconv.Itoa(len(arguments)), 1)
+		}
+		where = append(where, condition)
+	}
+	and("e.platform = ?", q.Platform)
+	if q.Reference != "" {
+		and("e.seq = "+s.sql.seqOfReference, q.Platform, q.Reference)
+	}
+	for _, filter := range []struct{ column, value string }{
+		{"customer_id", q.CustomerID},
+		{"customer_reference", q.CustomerReference},
+		{"pricing_plan_subscription_id", q.PricingPlanSubscriptionID},
+		{"pricing_plan_subscription_reference", q.PricingPlanSubscriptionReference},
+		{"product_item_id", q.ProductItemID},
+	} {
+		if filter.value != "" {
+			// The second condition is that of the partial indexes.
+			and("e."+filter.column+" = ? AND e."+filter.column+" <> ''", filter.value)
+		}
+	}
+	instant := func(t *time.Time, comparison string) {
+		if t != nil {
+			and("(e.timestamp_s, e.timestamp_ns) "+comparison+" (?, ?)", t.Unix(), t.Nanosecond())
+		}
+	}
+	instant(q.From, ">=")
+	instant(q.To, "<")
+	and("e.seq <= ?", newest)
+	direction := "DESC"
+	if q.Order == chargeingest.Ascending {
+		direction = "ASC"
+		and("e.seq > ?", after)
+	} else if q.After != "" {
+		and("e.seq < ?", after)
+	}
+	most := int64(math.MaxInt64)
+	if q.MaxBytes > 0 {
+		most = int64(q.MaxBytes)
+	}
+	arguments = append(arguments, int64(q.Limit)+1, most)
+	n := len(arguments)
+	return strings.NewReplacer("$where", strings.Join(where, " AND "), "$direction", direction,
+		"$limit", "$"+strconv.Itoa(n-1), "$max", "$"+strconv.Itoa(n)).Replace(s.sql.list), arguments
+}

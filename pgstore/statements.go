@@ -1,0 +1,79 @@
+package pgstore
+
+import "strings"
+
+// statements are the texts of all statements, for one schema.
+type statements struct {
+	begin, timeouts, commit string
+
+	// The way of what is new: one round trip.
+	claim, insertEvents, insertReferences, insertRequests string
+
+	// What is known, once the platforms are locked.
+	lock, findReferences, findReference, findRequests string
+
+	// Reading.
+	newestID, readOnly, lastOf, get, list, seqOfReference string
+}
+
+// eventColumns are what scanEvent reads.
+const eventColumns = "e.id, e.content, e.timestamp_assigned, e.digest"
+
+func newStatements(schema string) *statements {
+	in := func(text string) string { return strings.ReplaceAll(text, "$schema", schema) }
+	return &statements{
+		// Under another level a transaction that waited for the lock of a
+		// platform would fail when it has it.
+		begin:    "BEGIN ISOLATION LEVEL READ COMMITTED",
+		commit:   "COMMIT",
+		timeouts: "SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $1, true)",
+
+		// Locks the platforms, whose names come sorted, and counts their events on.
+		claim: in(`INSERT INTO $schema.platforms AS p (name, last, last_id)
+SELECT t.name, t.events, t.id FROM unnest($1::text[], $2::bigint[], $3::text[]) AS t(name, events, id)
+ON CONFLICT (name) DO UPDATE SET last = p.last + excluded.last, last_id = greatest(p.last_id, excluded.last_id)`),
+		// An event says how many of its platform come behind it.
+		insertEvents: in(`INSERT INTO $schema.events (platform, seq, id, content, timestamp_assigned, digest, received_at, timestamp_s, timestamp_ns,
+reference, customer_id, customer_reference, pricing_plan_subscription_id, pricing_plan_subscription_reference, product_item_id)
+SELECT e.platform, p.last - e.behind, e.id, e.content, e.timestamp_assigned, e.digest, e.received_at, e.timestamp_s, e.timestamp_ns,
+e.reference, e.customer_id, e.customer_reference, e.pricing_plan_subscription_id, e.pricing_plan_subscription_reference, e.product_item_id
+FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::boolean[], $6::bytea[], $7::timestamptz[], $8::bigint[], $9::integer[],
+$10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[])
+AS e(platform, behind, id, content, timestamp_assigned, digest, received_at, timestamp_s, timestamp_ns,
+reference, customer_id, customer_reference, pricing_plan_subscription_id, pricing_plan_subscription_reference, product_item_id)
+JOIN $schema.platforms p ON p.name = e.platform`),
+		insertReferences: in(`INSERT INTO $schema.event_references (platform, reference, seq)
+SELECT r.platform, r.reference, p.last - r.behind FROM unnest($1::text[], $2::text[], $3::bigint[]) AS r(platform, reference, behind)
+JOIN $schema.platforms p ON p.name = r.platform`),
+		// A list of lists is no array unless all are as long: they come as JSON.
+		insertRequests: in(`INSERT INTO $schema.requests (platform, key, route, digest, event_ids, received_at)
+SELECT r.platform, r.key, r.route, r.digest, ARRAY(SELECT jsonb_array_elements_text(r.event_ids::jsonb)), r.received_at
+FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::timestamptz[]) AS r(platform, key, route, digest, event_ids, received_at)`),
+
+		lock: in(`INSERT INTO $schema.platforms AS p (name, last, last_id) SELECT t.name, 0, '' FROM unnest($1::text[]) AS t(name)
+ON CONFLICT (name) DO UPDATE SET last = p.last`),
+		// Content beyond a budget is fetched by findReference when it is needed.
+		findReferences: in(`SELECT r.platform, r.reference, e.id, CASE WHEN sum(octet_length(e.content)) OVER (ORDER BY e.platform, e.seq) <= $3 THEN e.content END, e.timestamp_assigned, e.digest
+FROM unnest($1::text[], $2::text[]) AS w(platform, reference)
+JOIN $schema.event_references r ON r.platform = w.platform AND r.reference = w.reference
+JOIN $schema.events e ON e.platform = r.platform AND e.seq = r.seq`),
+		findReference: in(`SELECT ` + eventColumns + ` FROM $schema.event_references r JOIN $schema.events e ON e.platform = r.platform AND e.seq = r.seq
+WHERE r.platform = $1 AND r.reference = $2`),
+		findRequests: in(`SELECT r.platform, r.key, r.route, r.digest, ` + eventColumns + ` FROM unnest($1::text[], $2::text[]) AS w(platform, key)
+JOIN $schema.requests r ON r.platform = w.platform AND r.key = w.key
+CROSS JOIN LATERAL unnest(r.event_ids) WITH ORDINALITY AS o(id, place)
+JOIN $schema.events e ON e.platform = r.platform AND e.id = o.id
+ORDER BY r.platform, r.key, o.place`),
+		newestID: in(`SELECT coalesce(max(last_id), '') FROM $schema.platforms`),
+		readOnly: `SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on'`,
+		lastOf:   in(`SELECT coalesce(max(last), 0) FROM $schema.platforms WHERE name = $1`),
+		get:      in(`SELECT ` + eventColumns + ` FROM $schema.events e WHERE e.platform = $1 AND e.id = $2`),
+		// The conditions and the order come between; what is beyond a page's bytes
+		// has no content, so that nobody has to read it.
+		list: in(`SELECT e.seq, e.id,
+CASE WHEN row_number() OVER page = 1 OR sum(octet_length(e.content)) OVER page <= $max THEN e.content END, e.timestamp_assigned, e.digest
+FROM (SELECT * FROM $schema.events e WHERE $where ORDER BY e.seq $direction LIMIT $limit) e
+WINDOW page AS (ORDER BY e.seq $direction ROWS UNBOUNDED PRECEDING) ORDER BY e.seq $direction`),
+		seqOfReference: in(`(SELECT r.seq FROM $schema.event_references r WHERE r.platform = ? AND r.reference = ?)`),
+	}
+}

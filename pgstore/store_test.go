@@ -1,0 +1,421 @@
+package pgstore
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest"
+)
+
+// appended stores a batch and returns the ids, and whether they were replayed.
+func appended(t *testing.T, s *Store, b chargeingest.Batch) (ids []string, replayed []bool) {
+	t.Helper()
+	receipt, err := s.Append(t.Context(), b)
+	require.NoError(t, err)
+	for _, o := range receipt.Outcomes {
+		ids, replayed = append(ids, o.ID), append(replayed, o.Replayed)
+	}
+	return ids, replayed
+}
+
+// listed are the ids of a platform's events, first stored first.
+func listed(t *testing.T, s *Store, platform string) (ids []string) {
+	t.Helper()
+	page, err := s.List(t.Context(), chargeingest.Query{Platform: platform, Order: chargeingest.Ascending, Limit: 10_000})
+	require.NoError(t, err)
+	for _, e := range page.Events {
+		ids = append(ids, e.ID)
+	}
+	return ids
+}
+
+// locked is another process's transaction that has the lock of a platform, as
+// one has that stores for it and is not committed yet. End ends it.
+func locked(t *testing.T, pool *pgxpool.Pool, schema, platform string) (end func()) {
+	t.Helper()
+	tx, err := pool.Begin(context.Background())
+	require.NoError(t, err)
+	_, err = tx.Exec(context.Background(), "INSERT INTO "+schema+".platforms AS p (name, last, last_id) VALUES ($1, 0, '') ON CONFLICT (name) DO UPDATE SET last = p.last", platform)
+	require.NoError(t, err)
+	end = sync.OnceFunc(func() { _ = tx.Rollback(context.Background()) })
+	t.Cleanup(end)
+	return end
+}
+
+// waiting returns once as many backends wait for a lock.
+func waiting(t *testing.T, pool *pgxpool.Pool, schema string, n int) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		var found int
+		err := pool.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE $1", "%"+schema+"%").Scan(&found)
+		return err == nil && found >= n
+	}, 10*time.Second, time.Millisecond)
+}
+
+func TestWhatWaitsIsStoredInOneTransaction(t *testing.T) {
+	pool := newPool(t)
+	told := make(chan chargeingest.Commit, 100)
+	schema := newSchema(t, pool)
+	s := newStore(t, pool, Options{Schema: schema, Observer: func(c chargeingest.Commit) { told <- c }})
+	end := locked(t, pool, schema, "acme")
+	var sending sync.WaitGroup
+	send := func(b chargeingest.Batch) {
+		sending.Go(func() {
+			_, err := s.Append(t.Context(), b)
+			require.NoError(t, err)
+		})
+	}
+	send(charges("acme", "first"))
+	waiting(t, pool, schema, 1)
+	for i := range 20 {
+		send(charges(fmt.Sprintf("platform-%d", i%3), fmt.Sprint(i)))
+	}
+	require.Eventually(t, func() bool { return s.Stats().QueuedRequests == 20 }, 10*time.Second, time.Millisecond)
+	require.Equal(t, 20, s.Stats().QueuedEvents)
+	end()
+	sending.Wait()
+	require.Equal(t, 1, (<-told).Events)
+	group := <-told
+	require.Equal(t, 20, group.Events)
+	require.Equal(t, 20, group.Requests)
+	require.Positive(t, group.Duration)
+	require.EqualValues(t, 2, s.Stats().Commits)
+}
+
+// A conflict within a group is decided by what is stored, though nothing of the
+// group was looked up.
+func TestARequestOfAGroupIsDecidedByItself(t *testing.T) {
+	pool := newPool(t)
+	schema := newSchema(t, pool)
+	s := newStore(t, pool, Options{Schema: schema})
+	first, _ := appended(t, s, charges("acme", "a"))
+
+	end := locked(t, pool, schema, "acme")
+	results := make(map[string]chan error)
+	send := func(name string, b chargeingest.Batch) {
+		done := make(chan error, 1)
+		results[name] = done
+		go func() {
+			_, err := s.Append(context.Background(), b)
+			done <- err
+		}()
+		if n := len(results) - 1; n > 0 { // each behind the one before
+			require.Eventually(t, func() bool { return s.Stats().QueuedRequests == n }, 10*time.Second, time.Millisecond)
+		}
+	}
+	send("holds the writer", charges("acme", "b"))
+	waiting(t, pool, schema, 1)
+	keyed := charges("acme", "k1", "k2")
+	keyed.IdempotencyKey = "key"
+	send("new", charges("acme", "c"))
+	send("the same again", charges("acme", "c"))
+	send("other content", changed("acme", "c"))
+	send("other content of what is stored", changed("acme", "a"))
+	send("a replay", charges("acme", "a"))
+	send("half new", charges("acme", "a", "d"))
+	send("half a conflict", chargeingest.Batch{Platform: "acme", Events: append(charges("acme", "e").Events, changed("acme", "a").Events...)})
+	send("keyed", keyed)
+	send("keyed again", keyed)
+	end()
+	for name, done := range results {
+		err := <-done
+		var conflict *chargeingest.ConflictError
+		switch name {
+		case "other content", "other content of what is stored", "half a conflict":
+			require.ErrorAs(t, err, &conflict, name)
+		default:
+			require.NoError(t, err, name)
+		}
+		if name == "other content of what is stored" {
+			require.Equal(t, first[0], conflict.EventID)
+			require.Equal(t, []string{"product_item_id"}, conflict.Fields)
+		}
+	}
+	// a, b, c, d and the two with the key; nothing of the half that conflicts.
+	require.Len(t, listed(t, s, "acme"), 6)
+}
+
+func TestAnEventThatTheDatabaseRefusesHarmsNoOther(t *testing.T) {
+	pool := newPool(t)
+	schema := newSchema(t, pool)
+	var log bytes.Buffer
+	s := newStore(t, pool, Options{Schema: schema, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	end := locked(t, pool, schema, "acme")
+	results := make(chan error, 3)
+	send := func(b chargeingest.Batch) {
+		go func() { _, err := s.Append(context.Background(), b); results <- err }()
+	}
+	send(charges("acme", "a"))
+	waiting(t, pool, schema, 1)
+	bad := charges("acme", "bad")
+	bad.Events[0].CustomerID = "\x00" // no handler lets it through
+	send(bad)
+	send(charges("acme", "good"))
+	require.Eventually(t, func() bool { return s.Stats().QueuedRequests == 2 }, 10*time.Second, time.Millisecond)
+	end()
+	failed := 0
+	for range 3 {
+		if err := <-results; err != nil {
+			require.ErrorIs(t, err, chargeingest.ErrNotStored)
+			failed++
+		}
+	}
+	require.Equal(t, 1, failed)
+	require.Len(t, listed(t, s, "acme"), 2)
+	require.Contains(t, log.String(), "22021")
+}
+
+func TestACursorPassesOverNothingThatIsNotCommittedYet(t *testing.T) {
+	pool := newPool(t)
+	schema := newSchema(t, pool)
+	a, b := newStore(t, pool, Options{Schema: schema}), newStore(t, newPool(t), Options{Schema: schema})
+	appended(t, a, charges("acme", "1", "2"))
+
+	seen := make(map[string]int)
+	cursor := ""
+	walk := func() {
+		for more := true; more; {
+			page, err := b.List(t.Context(), chargeingest.Query{Platform: "acme", Order: chargeingest.Ascending, Limit: 2, After: cursor})
+			require.NoError(t, err)
+			for _, e := range page.Events {
+				seen[e.ID]++
+			}
+			cursor, more = page.Position, page.Next != ""
+		}
+	}
+	walk()
+	// Another process's transaction has stored an event and is not committed.
+	held, err := pool.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = held.Exec(t.Context(), a.sql.claim, []string{"acme"}, []int64{1}, []string{"chda_00000000000000000000000000"})
+	require.NoError(t, err)
+	g := &group{}
+	e := charge("held")
+	g.rows.add("acme", "chda_00000000000000000000000000", &e)
+	_, err = held.Exec(t.Context(), a.sql.insertEvents, g.rows.columns()...)
+	require.NoError(t, err)
+	walk()
+
+	later := make(chan error, 1)
+	go func() { _, err := b.Append(context.Background(), charges("acme", "3", "4")); later <- err }()
+	waiting(t, pool, schema, 1)
+	walk()
+	require.Len(t, seen, 2)
+	require.NoError(t, held.Commit(t.Context()))
+	require.NoError(t, <-later)
+	appended(t, a, charges("acme", "5"))
+	walk()
+	require.Len(t, seen, 6)
+	for id, times := range seen {
+		require.Equal(t, 1, times, id)
+	}
+	require.Len(t, listed(t, a, "acme"), 6)
+	// Another platform waits for nobody.
+	end := locked(t, pool, schema, "acme")
+	appended(t, b, charges("globex", "1"))
+	end()
+}
+
+func TestALockThatIsHeldForLongIsA503(t *testing.T) {
+	pool := newPool(t)
+	schema := newSchema(t, pool)
+	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: 50 * time.Millisecond})
+	appended(t, s, charges("acme", "a"))
+	for _, known := range []bool{false, true} {
+		end := locked(t, pool, schema, "acme")
+		s.writer.expectKnown = known
+		_, err := s.Append(t.Context(), charges("acme", "b"))
+		require.ErrorIs(t, err, chargeingest.ErrNotStored)
+		require.Regexp(t, "55P03|57014", err.Error())
+		end()
+	}
+	appended(t, s, charges("acme", "b"))
+	require.Len(t, listed(t, s, "acme"), 2)
+}
+
+func TestAPoolWithoutAFreeConnectionIsA503InTime(t *testing.T) {
+	pool := newPool(t, func(c *pgxpool.Config) { c.MaxConns = 1 })
+	s := newStore(t, pool, Options{AcquireTimeout: 20 * time.Millisecond})
+	taken, err := pool.Acquire(t.Context())
+	require.NoError(t, err)
+	_, err = s.Append(t.Context(), charges("acme", "a"))
+	require.ErrorIs(t, err, chargeingest.ErrNotStored)
+	_, err = s.List(t.Context(), chargeingest.Query{Platform: "acme", Limit: 1})
+	require.ErrorContains(t, err, "no connection")
+	require.Error(t, s.Ready(t.Context()))
+	taken.Release()
+	appended(t, s, charges("acme", "a"))
+	require.NoError(t, s.Ready(t.Context()))
+}
+
+// The handler answers what is not known with a 500 or a safe 503.
+func TestAConnectionThatIsLostInTheCommitIsUnknown(t *testing.T) {
+	pool := newPool(t)
+	schema := newSchema(t, pool)
+	s := newStore(t, pool, Options{Schema: schema})
+	appended(t, s, charges("acme", "a"))
+	_, err := pool.Exec(t.Context(), `CREATE FUNCTION `+schema+`.die() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+IF NEW.reference = 'die' THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF; RETURN NULL; END $$;
+CREATE CONSTRAINT TRIGGER die AFTER INSERT ON `+schema+`.events DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION `+schema+`.die()`)
+	require.NoError(t, err)
+	for _, known := range []bool{false, true} {
+		s.writer.expectKnown = known
+		_, err = s.Append(t.Context(), charges("acme", "die"))
+		require.Error(t, err)
+		require.NotErrorIs(t, err, chargeingest.ErrNotStored)
+		var conflict *chargeingest.ConflictError
+		require.NotErrorAs(t, err, &conflict)
+		appended(t, s, charges("acme", fmt.Sprint("after ", known)))
+	}
+	require.Len(t, listed(t, s, "acme"), 3)
+}
+
+func TestAConnectionThatIsLostBeforeTheCommitIsNotStored(t *testing.T) {
+	pool := newPool(t)
+	schema := newSchema(t, pool)
+	s := newStore(t, pool, Options{Schema: schema})
+	appended(t, s, charges("acme", "a"))
+	end := locked(t, pool, schema, "acme")
+	s.writer.expectKnown = true // the lock is taken before anything is to be committed
+	done := make(chan error, 1)
+	go func() { _, err := s.Append(context.Background(), charges("acme", "b")); done <- err }()
+	waiting(t, pool, schema, 1)
+	_, err := pool.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE $1", "%"+schema+"%")
+	require.NoError(t, err)
+	require.ErrorIs(t, <-done, chargeingest.ErrNotStored)
+	end()
+	appended(t, s, charges("acme", "b"))
+}
+
+func TestAReadOnlyServerIsA503AndLeftBehind(t *testing.T) {
+	readOnly := true
+	pool := newPool(t, func(c *pgxpool.Config) {
+		c.MaxConns = 3
+		c.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+			if !readOnly {
+				return nil
+			}
+			_, err := conn.Exec(ctx, "SET default_transaction_read_only = on")
+			return err
+		}
+	})
+	schema := newSchema(t, newPool(t))
+	newStore(t, newPool(t), Options{Schema: schema}) // makes the tables
+	s := newStore(t, pool, Options{Schema: schema})
+	for _, known := range []bool{false, true} {
+		s.writer.expectKnown = known
+		_, err := s.Append(t.Context(), charges("acme", "a"))
+		require.ErrorIs(t, err, chargeingest.ErrNotStored)
+		require.Contains(t, err.Error(), "25006")
+		require.Error(t, s.Ready(t.Context()))
+	}
+	// The one that the pool connects to now takes writes.
+	readOnly = false
+	require.Eventually(t, func() bool { _, err := s.Append(t.Context(), charges("acme", "a")); return err == nil }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return s.Ready(t.Context()) == nil }, 10*time.Second, time.Millisecond)
+}
+
+func TestAListingThatTakesTooLongIsAScanLimit(t *testing.T) {
+	pool := newPool(t)
+	schema := newSchema(t, pool)
+	s := newStore(t, pool, Options{Schema: schema, ScanTimeout: 30 * time.Millisecond})
+	tx, err := pool.Begin(t.Context())
+	require.NoError(t, err)
+	defer func() { require.NoError(t, tx.Rollback(context.Background())) }()
+	_, err = tx.Exec(t.Context(), "LOCK TABLE "+schema+".events")
+	require.NoError(t, err)
+	_, err = s.List(t.Context(), chargeingest.Query{Platform: "acme", Limit: 1})
+	require.Error(t, err)
+	require.True(t, strings.Contains(err.Error(), "55P03") || strings.Contains(err.Error(), "57014") || strings.Contains(err.Error(), "too long"), err)
+}
+
+func TestOtherIsolationLevelsDoNoHarm(t *testing.T) {
+	for _, level := range []string{"repeatable read", "serializable"} {
+		pool := newPool(t, func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["default_transaction_isolation"] = level })
+		schema := newSchema(t, pool)
+		var all sync.WaitGroup
+		for range 3 {
+			s := newStore(t, pool, Options{Schema: schema})
+			all.Go(func() {
+				for i := range 50 {
+					_, err := s.Append(t.Context(), charges("acme", fmt.Sprint(i)))
+					require.NoError(t, err, level)
+				}
+			})
+		}
+		all.Wait()
+		require.Len(t, listed(t, newStore(t, pool, Options{Schema: schema}), "acme"), 50)
+	}
+}
+
+func TestContentBeyondTheBudgetIsFetchedWhenItIsNeeded(t *testing.T) {
+	pool := newPool(t)
+	s := newStore(t, pool, Options{})
+	large := func(reference string) chargeingest.NewEvent {
+		e := charge(reference)
+		e.Content = strings.TrimSuffix(e.Content, "}") + `,"description":"` + strings.Repeat("x", 7<<20) + `"}`
+		return e
+	}
+	var references []string
+	for i := range 4 {
+		references = append(references, fmt.Sprint(i))
+		b := chargeingest.Batch{Platform: "acme", Route: chargeingest.RouteSingle, Events: []chargeingest.NewEvent{large(fmt.Sprint(i))}}
+		appended(t, s, b)
+	}
+	for _, reference := range references {
+		b := chargeingest.Batch{Platform: "acme", Route: chargeingest.RouteSingle, Events: []chargeingest.NewEvent{large(reference)}}
+		_, replayed := appended(t, s, b)
+		require.Equal(t, []bool{true}, replayed)
+	}
+	again := charges("acme", references...)
+	for i := range again.Events {
+		again.Events[i] = large(references[i])
+	}
+	_, replayed := appended(t, s, again)
+	require.Equal(t, []bool{true, true, true, true}, replayed)
+	again = charges("acme", references...)
+	again.Duplicates = chargeingest.AcceptAll
+	for i := range again.Events {
+		again.Events[i].Digest[0] = 1
+	}
+	_, err := s.Append(t.Context(), again)
+	require.ErrorIs(t, err, chargeingest.ErrAnswerTooLarge)
+
+	page, err := s.List(t.Context(), chargeingest.Query{Platform: "acme", Order: chargeingest.Ascending, Limit: 10, MaxBytes: 15 << 20})
+	require.NoError(t, err)
+	require.Len(t, page.Events, 2)
+	require.NotEmpty(t, page.Next)
+}
+
+func TestAPlatformsNameMayBeAnything(t *testing.T) {
+	s := newStore(t, newPool(t), Options{})
+	names := []string{"a", "A", "a\x00", "a\\00", "a\\", "\xff", "\xfe", "\\ff", "ä", "ä ", "a'--", strings.Repeat("x", 2000)}
+	for _, name := range names {
+		appended(t, s, charges(name, "r"))
+	}
+	for _, name := range names {
+		require.Len(t, listed(t, s, name), 1, "%q", name)
+	}
+}
+
+func TestAClosedStoreLeavesThePool(t *testing.T) {
+	pool := newPool(t)
+	s := newStore(t, pool, Options{})
+	appended(t, s, charges("acme", "a"))
+	require.NoError(t, s.Close())
+	require.NoError(t, s.Close())
+	_, err := s.List(t.Context(), chargeingest.Query{Platform: "acme", Limit: 1})
+	require.ErrorIs(t, err, chargeingest.ErrClosed)
+	require.Zero(t, pool.Stat().AcquiredConns())
+	require.NoError(t, pool.Ping(t.Context()))
+}

@@ -1,0 +1,120 @@
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"example.com/chargeingest/internal/queue"
+)
+
+// transaction stores one group.
+type transaction struct {
+	conn    *pgx.Conn
+	sql     *statements
+	timeout time.Duration
+}
+
+// fast stores a group of which nothing is known: all of it in one round trip,
+// the commit with it. Where something is known after all the server refuses it
+// with a duplicate, and nothing is stored.
+func (t *transaction) fast(ctx context.Context, requests []*queue.Request, nextID nextID) (*group, error) {
+	g, err := decide(ctx, requests, &known{}, nextID)
+	if err != nil {
+		return nil, err
+	}
+	if g.refused {
+		// A batch contradicts itself, or what a request before it stores. It may
+		// have been stored itself, and then be a replay.
+		return t.careful(ctx, requests, nextID)
+	}
+	b := t.begin()
+	g.insert(b, t.sql)
+	b.Queue(t.sql.commit)
+	return g, t.send(ctx, b, true)
+}
+
+// careful locks the platforms of a group, looks up what is known, and then
+// stores the rest: two round trips.
+func (t *transaction) careful(ctx context.Context, requests []*queue.Request, nextID nextID) (g *group, err error) {
+	committing := false
+	defer func() {
+		if err != nil && !committing {
+			t.rollback(ctx)
+		}
+	}()
+	k := &known{conn: t.conn, sql: t.sql}
+	b := t.begin()
+	k.lookUp(b, requests)
+	if err := t.send(ctx, b, false); err != nil {
+		return nil, err
+	}
+	if g, err = decide(ctx, requests, k, nextID); err != nil {
+		return nil, err
+	}
+	b = new(pgx.Batch)
+	if g.rows.len() > 0 || g.keys.len() > 0 {
+		g.insert(b, t.sql)
+	}
+	b.Queue(t.sql.commit)
+	committing = true
+	return g, t.send(ctx, b, true)
+}
+
+// begin begins a transaction in a batch.
+func (t *transaction) begin() *pgx.Batch {
+	b := new(pgx.Batch)
+	b.Queue(t.sql.begin)
+	b.Queue(t.sql.timeouts, strconv.FormatInt(t.timeout.Milliseconds(), 10))
+	return b
+}
+
+// errRolledBack says that the server answered a commit with a rollback.
+var errRolledBack = errors.New("the transaction was undone before its commit")
+
+// send sends a batch, which ends with the commit or has none. Where it has one,
+// the error is an unknownError unless the server says that it was undone.
+func (t *transaction) send(ctx context.Context, b *pgx.Batch, commits bool) error {
+	results := t.conn.SendBatch(ctx, b)
+	var err error
+	for _, q := range b.QueuedQueries {
+		if q.Fn != nil {
+			err = q.Fn(results)
+		} else {
+			tag, failure := results.Exec()
+			if err = failure; err == nil && q.SQL == t.sql.commit && tag.String() != "COMMIT" {
+				err = errRolledBack
+			}
+		}
+		if err != nil {
+			break
+		}
+	}
+	closed := results.Close()
+	if err == nil {
+		err = closed
+	}
+	switch {
+	case err == nil:
+		return nil
+	case isUndone(err):
+		t.rollback(ctx)
+	case commits && !errors.Is(err, errRolledBack):
+		return unknownError{err}
+	}
+	return fmt.Errorf("undone: %w", err)
+}
+
+// rollback leaves the connection as it was. One that cannot be is of no use.
+func (t *transaction) rollback(ctx context.Context) {
+	if t.conn.IsClosed() || t.conn.PgConn().TxStatus() == 'I' {
+		return
+	}
+	if _, err := t.conn.Exec(ctx, "ROLLBACK"); err != nil {
+		_ = t.conn.Close(ctx)
+	}
+}

@@ -1,0 +1,202 @@
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/eventid"
+	"example.com/chargeingest/internal/queue"
+	"example.com/chargeingest/internal/trace"
+)
+
+// writer is the one goroutine of a process that stores.
+type writer struct {
+	options Options
+	pool    *pgxpool.Pool
+	sql     *statements
+	ids     *eventid.Generator
+	queue   *queue.Queue
+	stopped chan struct{} // closed when the goroutine has ended
+
+	// expectKnown says that the last group had something that was stored
+	// before: then the next one is looked up first. It belongs to the goroutine.
+	expectKnown bool
+
+	mu      sync.Mutex
+	commits uint64
+	last    chargeingest.Commit
+}
+
+func newWriter(s *Store, newestID string) (*writer, error) {
+	ids, err := eventid.NewGenerator(s.options.Entropy, newestID)
+	if err != nil {
+		return nil, err
+	}
+	return &writer{
+		options: s.options, pool: s.pool, sql: s.sql, ids: ids,
+		queue: queue.New(s.options.QueueEvents), stopped: make(chan struct{}),
+	}, nil
+}
+
+// run stores what is queued until the queue is closed and empty.
+func (w *writer) run() {
+	defer close(w.stopped)
+	for open := true; open; {
+		<-w.queue.Ready()
+		var requests []*queue.Request
+		w.queue.Gather(w.options.MaxTransactionEvents)
+		requests, open = w.queue.Take(w.options.MaxTransactionEvents)
+		if len(requests) > 0 {
+			w.store(requests)
+		}
+	}
+}
+
+// store stores requests in one transaction and answers them.
+func (w *writer) store(requests []*queue.Request) {
+	start := time.Now()
+	g, err := w.attempts(requests)
+	if err != nil && len(requests) > 1 && isOfAnEvent(err) {
+		// One of them is to blame. The others are not to suffer for it.
+		for i := range requests {
+			w.store(requests[i : i+1])
+		}
+		return
+	}
+	done := chargeingest.Commit{Requests: len(requests), Duration: time.Since(start), Err: err}
+	if err == nil {
+		done.Events = g.rows.len()
+		w.expectKnown = g.known
+	}
+	if done.Events > 0 || err != nil {
+		w.observe(done)
+	}
+	for i, r := range requests {
+		if err != nil {
+			r.Answer(queue.Answer{Err: err})
+		} else {
+			r.Answer(g.answers[i])
+		}
+	}
+}
+
+// maxAttempts is how often a transaction is tried that the server undid for
+// the sake of another one.
+const maxAttempts = 5
+
+// attempts stores requests, again where the server asks for that. Its error is
+// an ErrNotStored unless it is not known what became of them.
+func (w *writer) attempts(requests []*queue.Request) (*group, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*w.options.StatementTimeout)
+	defer cancel()
+	for n := 1; ; n++ {
+		g, err := w.attempt(ctx, requests)
+		switch {
+		case err == nil:
+			return g, nil
+		case isUnknown(err):
+			w.options.Logger.Error("pgstore: it is not known what became of a transaction", "error", err)
+			return nil, fmt.Errorf("pgstore: %w", err)
+		case isDuplicate(err) && !w.expectKnown:
+			w.expectKnown = true
+		case !isTransient(err) || n == maxAttempts || ctx.Err() != nil:
+			w.options.Logger.Log(context.Background(), levelOf(err), "pgstore: a transaction was not stored", "error", err)
+			return nil, fmt.Errorf("pgstore: %w: %w", chargeingest.ErrNotStored, err)
+		}
+	}
+}
+
+// levelOf is how loud a failure is told of: what an event causes is its
+// sender's affair.
+func levelOf(err error) slog.Level {
+	if isOfAnEvent(err) {
+		return slog.LevelWarn
+	}
+	return slog.LevelError
+}
+
+// attempt stores requests in one transaction. A panic, most likely one of the
+// host's source of entropy, is an error of which nothing is stored.
+func (w *writer) attempt(ctx context.Context, requests []*queue.Request) (g *group, err error) {
+	acquiring, cancel := context.WithTimeout(ctx, w.options.AcquireTimeout)
+	defer cancel()
+	pooled, err := w.pool.Acquire(acquiring)
+	if err != nil {
+		return nil, fmt.Errorf("no connection: %w", err)
+	}
+	defer pooled.Release()
+	defer func() {
+		if err != nil && isOfTheServer(err) {
+			// The pool is to find one that works.
+			_ = pooled.Conn().Close(context.WithoutCancel(ctx))
+		}
+	}()
+	t := &transaction{conn: pooled.Conn(), sql: w.sql, timeout: w.options.StatementTimeout}
+	defer recoverTo(&err)
+	if w.expectKnown {
+		return t.careful(ctx, requests, w.ids.Next)
+	}
+	return t.fast(ctx, requests, w.ids.Next)
+}
+
+// panicError is a panic that was caught.
+type panicError struct {
+	value any
+	where string
+}
+
+func (e panicError) Error() string { return fmt.Sprintf("panic: %v%s", e.value, e.where) }
+
+// recoverTo, deferred, turns a panic into an error.
+func recoverTo(err *error) {
+	if v := recover(); v != nil {
+		*err = panicError{v, trace.Functions()}
+	}
+}
+
+// observe tells of a transaction. What it did is done, so that a panic of the
+// observer is only logged.
+func (w *writer) observe(c chargeingest.Commit) {
+	w.mu.Lock()
+	if c.Err == nil {
+		w.commits++
+	}
+	w.last = c
+	w.mu.Unlock()
+	if w.options.Observer == nil {
+		return
+	}
+	var err error
+	func() {
+		defer recoverTo(&err)
+		w.options.Observer(c)
+	}()
+	if err != nil {
+		w.options.Logger.Error("pgstore: the observer failed", "error", err)
+	}
+}
+
+// report is what Stats returns.
+func (w *writer) report() chargeingest.StoreStats {
+	var now chargeingest.StoreStats
+	now.QueuedRequests, now.QueuedEvents = w.queue.Depth()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now.Commits, now.LastCommit = w.commits, w.last
+	return now
+}
+
+// isUnknown says that a transaction may have been committed.
+func isUnknown(err error) bool { return errors.As(err, new(unknownError)) }
+
+// unknownError says that a transaction may have been committed.
+type unknownError struct{ error }
+
+func (e unknownError) Unwrap() error { return e.error }
