@@ -93,9 +93,9 @@ type StoreStats struct {
 	QueuedRequests int // that wait for a transaction
 	QueuedEvents   int // that these have
 
-	// LogBytes is the size of the log that holds what is durable already and
-	// not yet at its place, and LastCheckpoint when all of it was last moved
-	// there.
+	// LogBytes is the size of the file of the log that holds what is durable
+	// already and not yet at its place; it is written over from its beginning, and
+	// does not shrink. LastCheckpoint is when all of it was last moved there.
 	LogBytes       int64
 	LastCheckpoint time.Time
 

@@ -17,7 +17,7 @@ import (
 func (s *Server) AssertEvent(t Tester, want chargeingest.ChargeEvent) bool {
 	t.Helper()
 	if want.Reference == nil || *want.Reference == "" {
-		t.Errorf("chargetest: AssertEvent needs an event with a reference")
+		s.report(t, "AssertEvent needs an event with a reference")
 		return false
 	}
 	on := Reference(*want.Reference)
@@ -28,11 +28,11 @@ func (s *Server) AssertEvent(t Tester, want chargeingest.ChargeEvent) bool {
 	}
 	difference, err := diff(want, found[0].ChargeEvent)
 	if err != nil {
-		t.Errorf("chargetest: AssertEvent: %v", err)
+		s.report(t, "AssertEvent: %v", err)
 		return false
 	}
 	if difference != "" {
-		t.Errorf("chargetest: %s is stored with other content (- want, + stored):\n%s", on, difference)
+		s.report(t, "%s is stored with other content (- want, + stored):\n%s", on, difference)
 		return false
 	}
 	return true
@@ -60,7 +60,7 @@ func (s *Server) AssertNoRejections(t Tester) bool {
 		}
 	}
 	if len(rejected) > 0 {
-		t.Errorf("chargetest: %d requests were rejected:\n%s", len(rejected), strings.Join(rejected, "\n"))
+		s.report(t, "%d requests were rejected:\n%s", len(rejected), strings.Join(rejected, "\n"))
 	}
 	return len(rejected) == 0
 }

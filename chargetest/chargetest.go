@@ -35,7 +35,13 @@
 // Assert mark a test as failed and go on. Those that start with Wait, and Seed,
 // which a test cannot go on without, end it: but only where they are called on
 // the goroutine of a test, as FailNow must be. On any other one they return,
-// with less than was asked for.
+// with less than was asked for. A test that has ended is told nothing more.
+//
+// # What is not as it is in service
+//
+// A request is read whole before it is served while there are faults on order,
+// as who meets one can depend on what is in it; otherwise only as far as the
+// handler reads it. The journal keeps what was read until Reset.
 package chargetest
 
 import (
@@ -71,8 +77,8 @@ type Store interface {
 // Options are the settings of a [Server]. The zero value has the defaults.
 type Options struct {
 	// Configure, if set, changes the handler's configuration, such as its
-	// Authorizer, UnknownFields, Duplicates or RequireReference. Store, Now and
-	// RequestID are the server's own.
+	// Authorizer, UnknownFields, Duplicates or RequireReference: for each handler,
+	// so again by Restart and Reset. Store, Now and RequestID are the server's own.
 	Configure func(*chargeingest.Config)
 
 	// NewStore makes the store, an empty one for each call: there is one by New
@@ -108,22 +114,23 @@ type Server struct {
 	pipe    *pipeListener // of Client, made by the first call
 	url     string        // of URL, made by the first call
 
-	// testLog is held while the test is told something, so that nothing is
-	// told to one that has ended.
-	testLog sync.Mutex
-	ended   bool
+	audiences audiences
 
-	mu       sync.Mutex
-	began    time.Time     // when the clock showed Options.Start
-	advanced time.Duration // by Advance since then
-	handler  *chargeingest.Handler
-	store    *ledger
-	rules    []*Rule
-	journal  []*Request
-	lastID   int
-	changed  chan struct{} // closed, and made anew, when something was stored or answered
-	closing  chan struct{} // closed when the server ends
-	isClosed bool
+	// turn is held by Restart, Reset and Close: one at a time.
+	turn sync.Mutex
+
+	mu         sync.Mutex
+	began      time.Time     // when the clock showed Options.Start
+	advanced   time.Duration // by Advance since then
+	handler    *chargeingest.Handler
+	store      *ledger
+	rules      []*Rule
+	journal    []*Request
+	lastID     int
+	changed    chan struct{} // closed, and made anew, when something was stored or answered
+	restarting chan struct{} // closed, and made anew, by Restart
+	closing    chan struct{} // closed when the server ends
+	isClosed   bool
 }
 
 // New starts a server that ends with the test.
@@ -142,26 +149,32 @@ func NewWith(t Tester, o Options) *Server {
 	if o.Start.IsZero() {
 		o.Start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	}
-	s := &Server{t: t, options: o, began: time.Now(), changed: make(chan struct{}), closing: make(chan struct{})}
+	s := &Server{
+		t: t, options: o, began: time.Now(),
+		changed: make(chan struct{}), restarting: make(chan struct{}), closing: make(chan struct{}),
+	}
 	s.network = newNetwork(s.serve, log.New(logWriter{s}, "", 0))
 	s.store = newLedger(s, o.NewStore())
-	s.start()
-	t.Cleanup(s.Close)
+	s.handler = s.newHandler(s.store)
+	t.Cleanup(func() {
+		s.audiences.end(t)
+		s.Close()
+	})
 	return s
 }
 
-// start makes the handler over the store that there is.
-func (s *Server) start() {
-	h, err := s.newHandler(s.store)
+// newHandler makes the handler over a store. Nil, of which the test was told, is
+// one that cannot be made.
+func (s *Server) newHandler(store *ledger) *chargeingest.Handler {
+	h, err := s.makeHandler(store)
 	if err != nil {
-		s.errorf("chargetest: the handler cannot be made: %v", err)
+		s.errorf("the handler cannot be made: %v", err)
+		return nil
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.handler = h
+	return h
 }
 
-func (s *Server) newHandler(store *ledger) (*chargeingest.Handler, error) {
+func (s *Server) makeHandler(store *ledger) (*chargeingest.Handler, error) {
 	const ingest, view = chargeingest.PermissionIngest, chargeingest.PermissionView
 	keys, err := chargeingest.NewKeys(append([]chargeingest.Key{{
 		Secret: defaultKey, Subject: "chargetest",
@@ -216,7 +229,7 @@ func (s *Server) clock() time.Time {
 func (s *Server) Advance(d time.Duration) {
 	s.t.Helper()
 	if d < 0 {
-		s.errorf("chargetest: Advance(%s): the clock goes forward only", d)
+		s.errorf("Advance(%s): the clock goes forward only", d)
 		return
 	}
 	s.mu.Lock()
@@ -233,38 +246,62 @@ func (s *Server) requestID() string {
 }
 
 // Restart is what a client sees of a process that was killed and started again:
-// every connection is cut, requests in flight end, and what was stored is there.
-// Faults, journal and clock stay.
+// every connection is cut, the requests on them end, and what was stored is
+// there. Faults, journal and clock stay. Requests that came by [Server.Handler]
+// go on. It is not to be called within a request.
 func (s *Server) Restart() {
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	s.mu.Lock()
+	close(s.restarting)
+	s.restarting = make(chan struct{})
+	store := s.store
+	s.mu.Unlock()
 	s.network.cut()
-	s.start()
+	handler := s.newHandler(store)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.handler = handler
 }
 
 // Reset makes the server as it was at first: nothing stored, no faults, no
 // journal, the clock at its start. Connections stay.
 func (s *Server) Reset() {
-	store := newLedger(s, s.options.NewStore())
+	s.turn.Lock()
+	defer s.turn.Unlock()
 	s.mu.Lock()
-	old := s.store
-	s.store, s.lastID = store, 0
+	old, closed := s.store, s.isClosed
+	s.mu.Unlock()
+	if closed {
+		return
+	}
+	store := newLedger(s, s.options.NewStore())
+	handler := s.newHandler(store)
+	s.mu.Lock()
+	s.store, s.handler, s.lastID = store, handler, 0
 	s.began, s.advanced = time.Now(), 0
 	s.rules, s.journal = nil, nil
 	s.mu.Unlock()
-	s.start()
-	s.closeStore(old)
-}
-
-func (s *Server) closeStore(l *ledger) {
-	if c, ok := l.Store.(io.Closer); ok {
-		if err := c.Close(); err != nil {
-			s.errorf("chargetest: close the store: %v", err)
-		}
+	if err := closeStore(old); err != nil {
+		s.errorf("%v", err)
 	}
 }
 
+// closeStore closes a store that is not needed any more.
+func closeStore(l *ledger) error {
+	if c, ok := l.Store.(io.Closer); ok {
+		if err := c.Close(); err != nil {
+			return fmt.Errorf("close the store: %w", err)
+		}
+	}
+	return nil
+}
+
 // Close ends the server: connections are cut, and what waits ends. A test that
-// made the server need not call it.
+// made the server need not call it. It is not to be called within a request.
 func (s *Server) Close() {
+	s.turn.Lock()
+	defer s.turn.Unlock()
 	s.mu.Lock()
 	if s.isClosed {
 		s.mu.Unlock()
@@ -277,34 +314,21 @@ func (s *Server) Close() {
 	s.network.close()
 	for _, r := range rules {
 		if unmet := r.unmet(); unmet != "" {
-			s.tell(unmet)
+			s.t.Logf("chargetest: %s", unmet) // this is the test's own cleanup, or before it
 		}
 	}
-	s.closeStore(store)
-	s.testLog.Lock()
-	s.ended = true
-	s.testLog.Unlock()
+	if err := closeStore(store); err != nil {
+		s.t.Errorf("chargetest: %v", err)
+	}
 }
 
 // tell writes a line to the test's log, unless the test has ended.
 func (s *Server) tell(line string) {
-	s.testLog.Lock()
-	defer s.testLog.Unlock()
-	if !s.ended {
-		s.t.Helper()
-		s.t.Logf("chargetest: %s", line)
-	}
+	s.audiences.report(s.t, func(t Tester) { t.Logf("chargetest: %s", line) })
 }
 
-// errorf fails the test, unless it has ended.
-func (s *Server) errorf(format string, args ...any) {
-	s.testLog.Lock()
-	defer s.testLog.Unlock()
-	if !s.ended {
-		s.t.Helper()
-		s.t.Errorf(format, args...)
-	}
-}
+// errorf fails the server's own test, unless it has ended.
+func (s *Server) errorf(format string, args ...any) { s.report(s.t, format, args...) }
 
 // logWriter writes lines to the test's log.
 type logWriter struct{ *Server }

@@ -63,6 +63,21 @@ func TestItWorksInABubble(t *testing.T) {
 	})
 }
 
+func TestEventsAreInTheOrderOfStoringOverAllPlatforms(t *testing.T) {
+	srv := chargetest.New(t)
+	var want []string
+	for i := range 1500 {
+		for _, ev := range srv.SeedOn(t, []string{"b", "a"}[i%2], chargetest.Sample(strconv.Itoa(i))) {
+			want = append(want, ev.ID)
+		}
+	}
+	var got []string
+	for _, ev := range srv.Events() {
+		got = append(got, ev.ID)
+	}
+	require.Equal(t, want, got)
+}
+
 func TestIdsAndTimesAreTheSameInEachRun(t *testing.T) {
 	run := func() (string, []chargetest.Event) {
 		srv := chargetest.New(t)
@@ -147,7 +162,7 @@ func TestTheHandlerIsConfigured(t *testing.T) {
 	a := requireStatus(t, 400)(overSocket(srv).charge(t, ""))
 	require.Contains(t, a.text, `"field":"reference"`)
 	require.Equal(t, 1, observed)
-	require.Equal(t, "2030-01-01T00:00:00Z", *srv.Seed(chargetest.Sample("a"))[0].Timestamp)
+	require.Equal(t, "2030-01-01T00:00:00Z", *srv.Seed(t, chargetest.Sample("a"))[0].Timestamp)
 }
 
 func TestAConfigurationThatIsWrongFailsTheTest(t *testing.T) {
@@ -155,7 +170,7 @@ func TestAConfigurationThatIsWrongFailsTheTest(t *testing.T) {
 	srv := chargetest.NewWith(told, chargetest.Options{Configure: func(c *chargeingest.Config) { c.MaxBodyBytes = -1 }})
 	require.Contains(t, told.failure(), "MaxBodyBytes")
 	requireStatus(t, 500)(overSocket(srv).charge(t, "a"))
-	require.Nil(t, srv.Seed(chargetest.Sample("a")))
+	require.Nil(t, srv.Seed(t, chargetest.Sample("a")))
 	told.end()
 
 	told = new(recorder)

@@ -41,20 +41,30 @@ func (e Event) String() string {
 	return b.String()
 }
 
-// Events are all that is stored, of every platform, in the order of storing,
-// but for what a store of the test's own had before.
+// Events are all that is stored, of every platform, in the order of storing. A
+// store that had events of a platform before the server has them here once
+// something is sent to that platform. They are not to be changed.
 func (s *Server) Events() []Event {
-	s.mu.Lock()
-	store, closed := s.store, s.isClosed
-	s.mu.Unlock()
-	if closed {
-		return nil
+	for {
+		s.mu.Lock()
+		store, closed := s.store, s.isClosed
+		s.mu.Unlock()
+		if closed {
+			s.errorf("the server is closed, and what it had is gone")
+			return nil
+		}
+		events, err := store.all(context.Background())
+		if err == nil {
+			return events
+		}
+		s.mu.Lock()
+		gone := s.store != store || s.isClosed // taken away meanwhile
+		s.mu.Unlock()
+		if !gone {
+			s.errorf("read the store: %v", err)
+			return nil
+		}
 	}
-	events, err := store.all(context.Background())
-	if err != nil {
-		s.errorf("chargetest: read the store: %v", err)
-	}
-	return events
 }
 
 // Event is the event with a reference, of any platform; the first stored where
@@ -108,8 +118,10 @@ func (s *Server) WaitRequests(t Tester, n int) (requests []Request) {
 }
 
 // await asks done again whenever something changes. False says that the time is
-// over. When the server ends it is true: then nobody is there to be told.
+// over, or the server is closed. When the test ends it is true: then nobody is
+// there to be told.
 func (s *Server) await(t Tester, done func() bool) bool {
+	ended := s.audiences.attend(t)
 	timeout := time.NewTimer(s.patience(t))
 	defer timeout.Stop()
 	for {
@@ -121,10 +133,17 @@ func (s *Server) await(t Tester, done func() bool) bool {
 		}
 		select {
 		case <-changed:
-		case <-s.closing:
+		case <-ended:
 			return true
 		case <-timeout.C:
 			return false
+		case <-s.closing:
+			select {
+			case <-ended:
+				return true
+			default:
+				return false
+			}
 		}
 	}
 }
@@ -172,14 +191,14 @@ func names(on []EventMatcher) string {
 
 // Seed stores events on chargeingest.SinglePlatform, as if they had been sent.
 // The test fails and ends where the contract rejects one; then none is stored.
-func (s *Server) Seed(events ...chargeingest.ChargeEvent) []Event {
-	s.t.Helper()
-	return s.SeedOn(chargeingest.SinglePlatform, events...)
+func (s *Server) Seed(t Tester, events ...chargeingest.ChargeEvent) []Event {
+	t.Helper()
+	return s.SeedOn(t, chargeingest.SinglePlatform, events...)
 }
 
 // SeedOn is [Server.Seed] on another platform.
-func (s *Server) SeedOn(platform string, events ...chargeingest.ChargeEvent) []Event {
-	s.t.Helper()
+func (s *Server) SeedOn(t Tester, platform string, events ...chargeingest.ChargeEvent) []Event {
+	t.Helper()
 	if len(events) == 0 {
 		return nil
 	}
@@ -191,8 +210,8 @@ func (s *Server) SeedOn(platform string, events ...chargeingest.ChargeEvent) []E
 	}
 	result, err := handler.Ingest(context.Background(), chargeingest.IngestRequest{Platform: platform, Events: events})
 	if err != nil {
-		s.errorf("chargetest: Seed: %v", err)
-		stop(s.t)
+		s.report(t, "Seed: %v", err)
+		stop(t)
 		return nil
 	}
 	stored := make([]Event, len(result.Events))
@@ -229,7 +248,12 @@ func (s *Server) fail(t Tester, on []EventMatcher, format string, args ...any) {
 			b.WriteString("\n  " + miss)
 		}
 	}
-	t.Errorf("chargetest: %s\n%s", b.String(), s.Dump())
+	s.report(t, "%s\n%s", b.String(), s.Dump())
+}
+
+// report fails a test, unless it has ended.
+func (s *Server) report(t Tester, format string, args ...any) {
+	s.audiences.report(t, func(t Tester) { t.Errorf("chargetest: "+format, args...) })
 }
 
 // stop ends a test on whose goroutine it is called, and does nothing on any
@@ -241,14 +265,15 @@ func stop(t Tester) {
 	}
 }
 
-// onTestGoroutine says that a test runs on this goroutine: package testing
-// started it.
+// onTestGoroutine says that a test, benchmark or fuzz target runs on this
+// goroutine: package testing started it.
 func onTestGoroutine() bool {
 	callers := make([]uintptr, 256)
 	frames := runtime.CallersFrames(callers[:runtime.Callers(0, callers)])
 	for {
 		frame, more := frames.Next()
-		if frame.Function == "testing.tRunner" {
+		switch frame.Function {
+		case "testing.tRunner", "testing.fRunner", "testing.(*B).runN":
 			return true
 		}
 		if !more {

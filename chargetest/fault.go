@@ -18,6 +18,7 @@ type Fault struct {
 	status     int
 	code       string
 	message    string
+	field      string
 	retryAfter time.Duration
 	delay      time.Duration
 	pace       time.Duration
@@ -56,8 +57,10 @@ func Status(status int) Fault {
 // request is served, and its answer is what gets lost: a client that sends
 // again is then billed twice, unless it made that safe.
 //
-// A client of net/http sends a request with an Idempotency-Key again by itself
-// where a connection that it had used before is cut.
+// A client of net/http sends a GET, and a request with an Idempotency-Key, again
+// by itself where a connection that it had used before is cut. Where the
+// connection is not the server's own, see [Server.Handler], it is closed or the
+// handler panics with http.ErrAbortHandler.
 func Reset() Fault { return Fault{kind: kindReset} }
 
 // Delay waits before the request is served, and with AfterCommit before it is
@@ -98,6 +101,12 @@ func (f Fault) Code(code chargeingest.Code) Fault {
 // Message sets the message of a [Status].
 func (f Fault) Message(message string) Fault {
 	f.message = message
+	return f
+}
+
+// Field sets the field of a [Status], such as value.number.
+func (f Fault) Field(path string) Fault {
+	f.field = path
 	return f
 }
 
@@ -154,8 +163,8 @@ func (f Fault) check() error {
 	switch {
 	case f.kind == kindNone && f.delay <= 0:
 		return errors.New("it is no fault: one is made by Status, Reset, Delay (longer than 0), StoreError, Truncated, Malformed or SlowBody")
-	case f.kind != kindStatus && (f.retryAfter != 0 || f.code != "" || f.message != ""):
-		return errors.New("RetryAfter, Code and Message are for a Status")
+	case f.kind != kindStatus && (f.retryAfter != 0 || f.code != "" || f.message != "" || f.field != ""):
+		return errors.New("RetryAfter, Code, Message and Field are for a Status")
 	case answered && f.committed:
 		return errors.New("it comes after the commit in any case")
 	case f.kind == kindStatus && (f.status < 400 || f.status > 599):

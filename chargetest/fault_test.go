@@ -113,8 +113,9 @@ func TestAnAnswerIsTruncatedOrMalformedOrSlowBehindTheCommit(t *testing.T) {
 	for _, reach := range []func(*chargetest.Server) client{overSocket, inMemory} {
 		srv := chargetest.New(t)
 		srv.FailNext(1, chargetest.Truncated())
-		_, err := reach(srv).charge(t, "truncated")
+		half, err := reach(srv).charge(t, "truncated")
 		require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+		require.Contains(t, half.text, `"product_item_id"`)
 
 		srv.FailNext(1, chargetest.Malformed())
 		a := requireStatus(t, 201)(reach(srv).charge(t, "malformed"))
@@ -191,7 +192,7 @@ func TestAStoreErrorIsAnsweredAsTheHandlerDoes(t *testing.T) {
 	}
 	t.Run("reading", func(t *testing.T) {
 		srv := chargetest.New(t)
-		ev := srv.Seed(chargetest.Sample("a"))[0]
+		ev := srv.Seed(t, chargetest.Sample("a"))[0]
 		srv.FailNext(2, chargetest.StoreError(errors.New("lost")))
 		requireStatus(t, 503)(overSocket(srv).do(t.Context(), http.MethodGet, eventPath, nil))
 		requireStatus(t, 503)(overSocket(srv).do(t.Context(), http.MethodGet, eventPath+"/"+ev.ID, nil))

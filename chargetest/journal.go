@@ -14,7 +14,8 @@ import (
 	"example.com/chargeingest"
 )
 
-// Request is an entry of the journal: what came in, and what became of it.
+// Request is an entry of the journal: what came in, and what became of it. Its
+// slices are the server's and not to be changed.
 type Request struct {
 	N      int       // its number, from 1
 	At     time.Time // by the server's clock
@@ -22,7 +23,8 @@ type Request struct {
 	Path   string // with the query
 	Header http.Header
 
-	// Body is what was sent, decompressed where it could be, at most 16 MiB.
+	// Body is what was read of what was sent, decompressed where it could be, at
+	// most 16 MiB. The journal keeps it until Reset.
 	Body []byte
 
 	// Events are those of the body. Of a body that is not valid they have what
@@ -34,7 +36,7 @@ type Request struct {
 	Route    chargeingest.Route
 	Platform string
 
-	// Status is that of the answer; 0 where none was sent, or not yet.
+	// Status is that of the answer; 0 where none was sent whole, or not yet.
 	Status int
 
 	// Answer is the body that was sent.
@@ -65,36 +67,48 @@ type Request struct {
 }
 
 // newRequest is the entry of a request that has just come in.
-func newRequest(r *http.Request, body []byte) *Request {
-	req := &Request{
-		Method: r.Method, Path: r.URL.RequestURI(), Header: r.Header.Clone(),
-		Body: body, Route: routeOf(r),
-	}
+func newRequest(r *http.Request) *Request {
+	return &Request{Method: r.Method, Path: r.URL.RequestURI(), Header: r.Header.Clone(), Route: routeOf(r)}
+}
+
+// readBody reads what there is of a body: its text, and the events in it.
+func readBody(r *http.Request, body []byte) (text []byte, events []chargeingest.ChargeEvent) {
 	if strings.EqualFold(r.Header.Get("Content-Encoding"), "gzip") {
 		if zipped, err := gzip.NewReader(bytes.NewReader(body)); err == nil {
-			if text, err := io.ReadAll(io.LimitReader(zipped, mostReceived)); err == nil {
-				req.Body = text
+			if plain, err := io.ReadAll(io.LimitReader(zipped, mostReceived)); err == nil {
+				body = plain
 			}
 		}
 	}
-	req.Events = readEvents(req.Body)
-	return req
+	return body, readEvents(body)
+}
+
+// setError keeps what an error says.
+func (r *Request) setError(text []byte) {
+	var e errorBody
+	if json.Unmarshal(text, &e) == nil {
+		r.Code, r.Message, r.Field, r.Violations = chargeingest.Code(e.Code), e.Message, e.Field, len(e.Errors)
+	}
+	if r.rejected {
+		r.NearMiss = nearMiss(r, e)
+	}
 }
 
 // routeOf is the endpoint that a path leads to, as far as faults are concerned.
 // The handler knows better, once it has looked.
 func routeOf(r *http.Request) chargeingest.Route {
 	_, name, found := strings.Cut(r.URL.Path, "/ingest/")
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 	switch {
 	case !found:
 		return ""
 	case name == "charge-data" && r.Method == http.MethodPost:
 		return chargeingest.RouteSingle
-	case name == "charge-data":
+	case name == "charge-data" && reads:
 		return chargeingest.RouteList
-	case name == "charge-datas":
+	case name == "charge-datas" && r.Method == http.MethodPost:
 		return chargeingest.RouteBatch
-	case strings.HasPrefix(name, "charge-data/"):
+	case strings.HasPrefix(name, "charge-data/") && reads:
 		return chargeingest.RouteGet
 	}
 	return ""
@@ -228,10 +242,15 @@ func (s *Server) Requests() []Request {
 func (s *Server) Dump() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "clock: %s\n", s.Now().Format(time.RFC3339Nano))
-	events := s.Events()
-	fmt.Fprintf(&b, "stored: %d\n", len(events))
-	for i := range events {
-		fmt.Fprintf(&b, "  %s\n", events[i])
+	select {
+	case <-s.closing:
+		b.WriteString("stored: the server is closed\n")
+	default:
+		events := s.Events()
+		fmt.Fprintf(&b, "stored: %d\n", len(events))
+		for i := range events {
+			fmt.Fprintf(&b, "  %s\n", events[i])
+		}
 	}
 	requests := s.Requests()
 	fmt.Fprintf(&b, "requests: %d\n", len(requests))

@@ -161,7 +161,7 @@ func TestAnAssertionThatFailsShowsTheDifference(t *testing.T) {
 	ev.PricingPlanSubscriptionSelector = &chargeingest.Selector{
 		Data: []chargeingest.SelectorEntry{{Field: "PRICING_PLAN_REFERENCE", Value: new("a")}}, Rules: []chargeingest.SelectorEntry{},
 	}
-	srv.Seed(ev)
+	srv.Seed(t, ev)
 	require.True(t, srv.AssertEvent(told, ev))
 	require.True(t, srv.AssertCount(told, 1, chargetest.Reference("order-42"), chargetest.Customer("customer-sample")))
 	require.True(t, srv.AssertNoRejections(told))
@@ -200,11 +200,11 @@ func TestSeedStoresAllOrNothing(t *testing.T) {
 	told := new(recorder)
 	srv := chargetest.New(told)
 	defer told.end()
-	seeded := srv.SeedOn("pf_b", chargetest.Sample("a"), chargetest.Sample("b"))
+	seeded := srv.SeedOn(t, "pf_b", chargetest.Sample("a"), chargetest.Sample("b"))
 	require.Equal(t, seeded, srv.Events())
 	require.Equal(t, "pf_b", seeded[0].Platform)
-	require.Empty(t, srv.Seed())
-	require.Empty(t, srv.Seed(chargetest.Sample("c"), chargeingest.ChargeEvent{}))
+	require.Empty(t, srv.Seed(t))
+	require.Empty(t, srv.Seed(told, chargetest.Sample("c"), chargeingest.ChargeEvent{}))
 	require.Contains(t, told.failure(), "charge_datas.1.product_item_id")
 	require.Len(t, srv.Events(), 2)
 
@@ -227,7 +227,7 @@ func TestAWaitEndsTheTestOnItsOwnGoroutineOnly(t *testing.T) {
 	for _, wait := range []func(*chargetest.Server, chargetest.Tester){
 		func(s *chargetest.Server, t chargetest.Tester) { s.WaitEvent(t) },
 		func(s *chargetest.Server, t chargetest.Tester) { s.WaitRequests(t, 1) },
-		func(s *chargetest.Server, _ chargetest.Tester) { s.Seed(chargeingest.ChargeEvent{}) },
+		func(s *chargetest.Server, t chargetest.Tester) { s.Seed(t, chargeingest.ChargeEvent{}) },
 	} {
 		told := &ending{recorder: new(recorder)}
 		srv := chargetest.NewWith(told, chargetest.Options{Wait: time.Nanosecond})

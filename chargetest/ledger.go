@@ -33,16 +33,15 @@ func (c *call) storeError() error {
 	if c == nil || c.fault.kind != kindStoreError {
 		return nil
 	}
-	c.storeFailed = true
 	return c.fault.err
 }
 
 // Append implements [chargeingest.EventStore].
 func (l *ledger) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
 	c := callOf(ctx)
-	injected := c.storeError()
-	if injected != nil && !c.fault.committed {
-		return chargeingest.Receipt{}, injected
+	if err := c.storeError(); err != nil && !c.fault.committed {
+		c.storeFailed = true
+		return chargeingest.Receipt{}, err
 	}
 	l.mu.Lock()
 	if l.platforms[b.Platform] == nil {
@@ -60,7 +59,8 @@ func (l *ledger) Append(ctx context.Context, b chargeingest.Batch) (chargeingest
 		}
 	}
 	l.server.notify()
-	if injected != nil && err == nil {
+	if injected := c.storeError(); injected != nil && err == nil {
+		c.storeFailed = true
 		return chargeingest.Receipt{}, injected
 	}
 	return receipt, err
@@ -68,16 +68,18 @@ func (l *ledger) Append(ctx context.Context, b chargeingest.Batch) (chargeingest
 
 // Get implements [chargeingest.EventReader].
 func (l *ledger) Get(ctx context.Context, platform, id string) (chargeingest.StoredEvent, error) {
-	if err := callOf(ctx).storeError(); err != nil {
-		return chargeingest.StoredEvent{}, err
+	if c := callOf(ctx); c.storeError() != nil {
+		c.storeFailed = true
+		return chargeingest.StoredEvent{}, c.storeError()
 	}
 	return l.Store.Get(ctx, platform, id)
 }
 
 // List implements [chargeingest.EventReader].
 func (l *ledger) List(ctx context.Context, q chargeingest.Query) (chargeingest.Page, error) {
-	if err := callOf(ctx).storeError(); err != nil {
-		return chargeingest.Page{}, err
+	if c := callOf(ctx); c.storeError() != nil {
+		c.storeFailed = true
+		return chargeingest.Page{}, c.storeError()
 	}
 	return l.Store.List(ctx, q)
 }

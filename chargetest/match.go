@@ -65,7 +65,8 @@ func Customer(customer string) EventMatcher {
 }
 
 // EventWhere selects events by a predicate. Of the events of a request that is
-// not valid it sees what can be read of them.
+// not valid it sees what can be read of them, and of a request there is no
+// platform yet. It must not call the server.
 func EventWhere(predicate func(Event) bool) EventMatcher {
 	return eventMatcher{"event by a predicate", func(e *Event) bool { return predicate(*e) }}
 }
@@ -91,8 +92,8 @@ type nth int
 // fault select, counted from the ordering of the fault.
 func Nth(n int) Matcher { return nth(n) }
 
-func (n nth) String() string                 { return fmt.Sprintf("call %d", int(n)) }
-func (n nth) matchesRequest(r *Request) bool { return true }
+func (n nth) String() string               { return fmt.Sprintf("call %d", int(n)) }
+func (n nth) matchesRequest(*Request) bool { return true }
 
 // RequestWhere selects requests by a predicate, which sees what was sent; there
 // is no answer yet. It must not call the server.

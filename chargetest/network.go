@@ -17,13 +17,13 @@ func (s *Server) URL() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if inBubble(s.t) {
-		s.errorf("chargetest: URL in a bubble of testing/synctest: what waits for a socket would keep its time from moving; use Client")
+		s.errorf("URL in a bubble of testing/synctest: what waits for a socket would keep its time from moving; use Client")
 		return ""
 	}
 	if s.url == "" && !s.isClosed {
 		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 		if err != nil {
-			s.errorf("chargetest: listen on loopback: %v", err)
+			s.errorf("listen on loopback: %v", err)
 			return ""
 		}
 		s.url = "http://" + l.Addr().String()
@@ -148,6 +148,15 @@ func (c *conn) Close() error {
 	delete(c.network.conns, c)
 	c.network.mu.Unlock()
 	return c.Conn.Close()
+}
+
+// CloseWrite ends what is sent, as net/http does before it closes a connection
+// whose request it has not read to its end.
+func (c *conn) CloseWrite() error {
+	if l, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return l.CloseWrite()
+	}
+	return nil
 }
 
 // reset closes the connection so that its other end sees a reset, where it is

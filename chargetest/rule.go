@@ -91,11 +91,16 @@ func (s *Server) Quota(n int, window time.Duration, on ...Matcher) *Rule {
 func (s *Server) order(r *Rule, err error, fits bool, must string) *Rule {
 	s.t.Helper()
 	r.server = s
+	for _, m := range r.on {
+		if n, ok := m.(nth); ok && (n < 1 || r.wanted > 1) {
+			fits, must = false, "Nth must be 1 or more, and only one request can be it"
+		}
+	}
 	switch {
 	case err != nil:
-		s.errorf("chargetest: %s: %v", r.name, err)
+		s.errorf("%s: %v", r.name, err)
 	case !fits:
-		s.errorf("chargetest: %s: %s", r.name, must)
+		s.errorf("%s: %s", r.name, must)
 	default:
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -122,16 +127,30 @@ func (r *Rule) Remove() {
 // pick returns the fault that a request meets, and its rule, or nil. Called with
 // s.mu held.
 func (s *Server) pick(req *Request) (Fault, *Rule) {
+	var met Fault
+	var by *Rule
 	for _, r := range s.rules {
-		if !r.selects(req) {
-			continue
+		if !s.selects(r, req) || by != nil {
+			continue // those behind the one that is met count all the same
 		}
 		if f, hit := r.admit(s.clock()); hit {
 			r.hits++
-			return f, r
+			met, by = f, r
 		}
 	}
-	return Fault{}, nil
+	return met, by
+}
+
+// selects is Rule.selects; a predicate of the test's that panics fails the test
+// and selects nothing.
+func (s *Server) selects(r *Rule, req *Request) (selected bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.errorf("a predicate of %s panicked: %v", r, v)
+			selected = false
+		}
+	}()
+	return r.selects(req)
 }
 
 // selects says that all matchers select a request. Nth counts what the others

@@ -3,6 +3,7 @@ package chargetest_test
 import (
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -113,6 +114,54 @@ func TestTheFirstFaultOrderedIsMetFirst(t *testing.T) {
 	}
 }
 
+func TestEveryRuleCountsTheRequestsThatItIsFor(t *testing.T) {
+	srv := chargetest.New(t)
+	srv.FailNext(1, chargetest.Status(500))
+	srv.FailNext(1, chargetest.Status(502), chargetest.Nth(2))
+	sender := overSocket(srv)
+	for _, status := range []int{500, 502, 201, 201} {
+		requireStatus(t, status)(sender.charge(t, "a"))
+	}
+	told := new(recorder)
+	other := chargetest.New(told)
+	other.FailNext(1, chargetest.Reset(), chargetest.Nth(0))
+	other.FailNext(2, chargetest.Reset(), chargetest.Nth(1))
+	require.Equal(t, 2, strings.Count(told.failure(), "Nth must be 1 or more, and only one request can be it"))
+	told.end()
+}
+
+func TestAnOutageWithoutARetryAfterEndsToo(t *testing.T) {
+	srv := chargetest.New(t)
+	srv.FailFor(time.Minute, chargetest.Status(500))
+	requireStatus(t, 500)(overSocket(srv).charge(t, "a"))
+	srv.Advance(time.Minute)
+	requireStatus(t, 201)(overSocket(srv).charge(t, "a"))
+}
+
+func TestAQuotasFirstWindowStartsWithTheFirstRequest(t *testing.T) {
+	srv := chargetest.New(t)
+	srv.Quota(1, time.Minute)
+	srv.Advance(59 * time.Second)
+	requireStatus(t, 201)(overSocket(srv).charge(t, "a"))
+	srv.Advance(59 * time.Second)
+	requireStatus(t, 429)(overSocket(srv).charge(t, "b"))
+	srv.Advance(time.Second)
+	requireStatus(t, 201)(overSocket(srv).charge(t, "b"))
+}
+
+func TestACredentialIsABearerTokenToo(t *testing.T) {
+	srv := chargetest.New(t)
+	srv.FailNext(1, chargetest.Status(418), chargetest.Credential(srv.APIKey()))
+	bearer := overSocket(srv)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, bearer.base+eventPath, nil)
+	require.NoError(t, err)
+	r.Header.Set("Authorization", "Bearer "+srv.APIKey())
+	res, err := bearer.http.Do(r)
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	require.Equal(t, 418, res.StatusCode)
+}
+
 func TestAnOutageEndsByTheServersClock(t *testing.T) {
 	srv := chargetest.New(t)
 	sender := overSocket(srv)
@@ -156,6 +205,15 @@ func TestAProbabilityDecidesAlikeForASeed(t *testing.T) {
 	}
 	first := run(1)
 	require.Equal(t, first, run(1))
+	for p, want := range map[float64]int{0: 0, 0.9: 45, 1: 50} {
+		srv := chargetest.New(t)
+		rule := srv.FailSometimes(p, 7, chargetest.Status(503))
+		for range 50 {
+			_, err := inMemory(srv).charge(t, "a")
+			require.NoError(t, err)
+		}
+		require.InDelta(t, want, rule.Hits(), 4)
+	}
 	require.NotEqual(t, first, run(2))
 	require.Contains(t, first, 201)
 	require.Contains(t, first, 503)

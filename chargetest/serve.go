@@ -3,11 +3,10 @@ package chargetest
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"io"
-	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"example.com/chargeingest"
@@ -18,6 +17,7 @@ type call struct {
 	ctx     context.Context
 	request *Request // changed with the server's mutex held
 	fault   Fault
+	restart <-chan struct{} // closed when the server is restarted
 
 	storeFailed bool // by a fault
 }
@@ -33,50 +33,83 @@ func callOf(ctx context.Context) *call {
 // serve is a request's way: into the journal, past the fault that it meets, to
 // the handler, and the answer out.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	body := receive(r)
-	c := &call{ctx: r.Context(), request: newRequest(r, body.text)}
-	s.mu.Lock()
-	if s.isClosed || s.handler == nil {
-		s.mu.Unlock()
+	c := &call{ctx: r.Context(), request: newRequest(r)}
+	handler, faults := s.admit(c)
+	if handler == nil {
 		http.Error(w, "chargetest: the server has ended, or could not be made", http.StatusInternalServerError)
 		return
 	}
-	handler := s.handler
-	s.journal = append(s.journal, c.request)
-	c.request.N, c.request.At = len(s.journal), s.clock()
-	fault, rule := s.pick(c.request)
-	if rule != nil {
-		c.fault, c.request.Fault = fault, rule.name
-	}
-	s.notify()
-	s.mu.Unlock()
 	defer s.answered(c)
-
-	if !fault.committed && !s.wait(c, fault.delay) || fault.kind == kindReset && !fault.committed {
+	body := newReceived(r)
+	if faults {
+		// Who is to meet one can depend on the body.
+		body.readAll()
+		s.keepBody(c, r, body)
+		s.meet(c)
+	}
+	before := !c.fault.committed
+	if before && (!s.wait(c, c.fault.delay) || c.fault.kind == kindReset) {
 		s.cut(c, w)
 		return
 	}
-	if fault.kind == kindStatus && !fault.committed {
-		s.send(c, w, s.refusal(c, fault))
+	if before && c.fault.kind == kindStatus {
+		s.send(c, w, s.refusal(c, ""))
 		return
 	}
 	r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
 	r.Body = body
 	a := newAnswer()
 	handler.ServeHTTP(a, r)
+	if !faults {
+		body.drain(r)
+		s.keepBody(c, r, body)
+	}
 	a.injected = c.storeFailed
-	if fault.committed && !s.wait(c, fault.delay) {
+	s.judged(c, a)
+	if !before && !s.wait(c, c.fault.delay) {
 		s.cut(c, w)
 		return
 	}
 	s.finish(c, w, a)
 }
 
+// admit enters a request into the journal, and says whether there are faults
+// that it may meet. No handler says that nobody serves.
+func (s *Server) admit(c *call) (handler *chargeingest.Handler, faults bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.isClosed || s.handler == nil {
+		return nil, false
+	}
+	s.journal = append(s.journal, c.request)
+	c.request.N, c.request.At = len(s.journal), s.clock()
+	c.restart = s.restarting
+	s.notify()
+	return s.handler, len(s.rules) > 0
+}
+
+// keepBody enters into the journal what was read of a body.
+func (s *Server) keepBody(c *call, r *http.Request, body *received) {
+	text, events := readBody(r, body.text)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.request.Body, c.request.Events = text, events
+}
+
+// meet finds the fault that a request meets.
+func (s *Server) meet(c *call) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if fault, rule := s.pick(c.request); rule != nil {
+		c.fault, c.request.Fault = fault, rule.name
+	}
+}
+
 // finish sends an answer of the handler, or what a fault makes of it.
 func (s *Server) finish(c *call, w http.ResponseWriter, a *answer) {
 	switch c.fault.kind {
 	case kindStatus:
-		s.send(c, w, s.refusal(c, c.fault))
+		s.send(c, w, s.refusal(c, a.header.Get("X-Request-Id")))
 	case kindReset:
 		s.cut(c, w)
 	case kindMalformed:
@@ -86,8 +119,9 @@ func (s *Server) finish(c *call, w http.ResponseWriter, a *answer) {
 	case kindTruncated:
 		a.writeHead(w)
 		_, _ = w.Write(a.text[:len(a.text)/2])
+		s.answered(c)
 		_ = http.NewResponseController(w).Flush()
-		s.hangUp(c, w)
+		_ = takeOver(w).Close()
 	case kindSlowBody:
 		s.sendSlowly(c, w, a)
 	default:
@@ -95,7 +129,8 @@ func (s *Server) finish(c *call, w http.ResponseWriter, a *answer) {
 	}
 }
 
-// wait waits for d; false says that the client is gone, or the server closes.
+// wait waits for d; false says that the client is gone, or the server is
+// restarted or closed.
 func (s *Server) wait(c *call, d time.Duration) bool {
 	if d <= 0 {
 		return true
@@ -106,10 +141,10 @@ func (s *Server) wait(c *call, d time.Duration) bool {
 	case <-timer.C:
 		return true
 	case <-c.ctx.Done():
-		return false
+	case <-c.restart:
 	case <-s.closing:
-		return false
 	}
+	return false
 }
 
 // send sends an answer whole.
@@ -134,23 +169,10 @@ func (s *Server) sendSlowly(c *call, w http.ResponseWriter, a *answer) {
 	}
 }
 
-// cut resets the connection. Who sees that finds in the journal that the request
-// has ended.
+// cut resets the connection. The journal says so before the client can know.
 func (s *Server) cut(c *call, w http.ResponseWriter) {
-	s.end(c)
+	s.answered(c)
 	takeOver(w).reset()
-}
-
-// hangUp closes the connection behind what was written.
-func (s *Server) hangUp(c *call, w http.ResponseWriter) {
-	s.end(c)
-	_ = takeOver(w).Close()
-}
-
-func (s *Server) end(c *call) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c.request.ended = true
 }
 
 // takeOver takes the connection of a request over, or panics where it cannot.
@@ -165,114 +187,6 @@ func takeOver(w http.ResponseWriter) *conn {
 	panic(http.ErrAbortHandler)
 }
 
-// refusal is the answer of a [Status].
-func (s *Server) refusal(c *call, f Fault) *answer {
-	a := newAnswer()
-	a.injected = true
-	a.status = f.status
-	a.header.Set("Content-Type", "application/json")
-	a.header.Set("X-Request-Id", s.requestIDOf(c.request))
-	kind := "INVALID_REQUEST"
-	if f.status >= 500 {
-		kind = "API_ERROR"
-		safe := f.status != http.StatusInternalServerError && (!f.committed || c.request.isRepeatable())
-		a.header.Set("Idempotency-Retryable", strconv.FormatBool(safe))
-		if !safe {
-			f.retryAfter = 0
-		}
-	}
-	if f.status == http.StatusUnauthorized {
-		a.header.Set("WWW-Authenticate", "Bearer")
-	}
-	if f.retryAfter > 0 {
-		a.header.Set("Retry-After", strconv.Itoa(int(math.Ceil(f.retryAfter.Seconds()))))
-	}
-	a.text, _ = json.Marshal(errorBody{Type: kind, Code: f.code, Message: f.message}) // strings always are JSON
-	a.header.Set("Content-Length", strconv.Itoa(len(a.text)))
-	return a
-}
-
-// requestIDOf is the id that the handler would give the request.
-func (s *Server) requestIDOf(r *Request) string {
-	if id := r.Header.Get("X-Request-Id"); id != "" {
-		return id
-	}
-	return s.requestID()
-}
-
-// errorBody is the contract's error, as far as it is looked at here.
-type errorBody struct {
-	Type    string `json:"type"`
-	Code    string `json:"code"`
-	Message string `json:"message"`
-	Field   string `json:"field,omitempty"`
-	Errors  []struct {
-		Field string `json:"field"`
-	} `json:"errors,omitempty"`
-}
-
-// answer is a ResponseWriter that keeps what is written.
-type answer struct {
-	header http.Header
-	status int
-	text   []byte
-
-	// injected says that the status is the doing of a fault.
-	injected bool
-}
-
-func newAnswer() *answer { return &answer{header: make(http.Header)} }
-
-// Header implements [http.ResponseWriter].
-func (a *answer) Header() http.Header { return a.header }
-
-// WriteHeader implements [http.ResponseWriter].
-func (a *answer) WriteHeader(status int) { a.status = status }
-
-// Write implements [http.ResponseWriter].
-func (a *answer) Write(p []byte) (int, error) {
-	a.text = append(a.text, p...)
-	return len(p), nil
-}
-
-// writeHead writes all but the body.
-func (a *answer) writeHead(w http.ResponseWriter) {
-	for name, values := range a.header {
-		w.Header()[name] = values
-	}
-	w.WriteHeader(a.status)
-}
-
-// received is a body that was read before the handler reads it.
-type received struct {
-	io.Reader
-	io.Closer
-	text []byte // at most mostReceived, as it was sent
-}
-
-// mostReceived is how much of a body the journal keeps. What is beyond reaches
-// the handler all the same.
-const mostReceived = 16 << 20
-
-// receive reads the body of a request: who is to meet a fault can depend on it.
-// An error in the middle of it is there for the handler, too.
-func receive(r *http.Request) *received {
-	if r.Body == nil {
-		return &received{Reader: http.NoBody, Closer: http.NoBody}
-	}
-	var text bytes.Buffer
-	_, err := text.ReadFrom(io.LimitReader(r.Body, mostReceived))
-	rest := io.Reader(r.Body)
-	if err != nil {
-		rest = failedReader{err}
-	}
-	return &received{io.MultiReader(bytes.NewReader(text.Bytes()), rest), r.Body, text.Bytes()}
-}
-
-type failedReader struct{ err error }
-
-func (r failedReader) Read([]byte) (int, error) { return 0, r.err }
-
 // observed keeps what the handler tells of a request.
 func (s *Server) observed(ctx context.Context, o chargeingest.Observation) {
 	c := callOf(ctx)
@@ -284,21 +198,27 @@ func (s *Server) observed(ctx context.Context, o chargeingest.Observation) {
 	c.request.Route, c.request.Platform, c.request.Replayed = o.Route, o.Platform, o.Replayed
 }
 
+// judged keeps that the handler rejected a request, whatever a fault makes of
+// its answer.
+func (s *Server) judged(c *call, a *answer) {
+	if a.status < 400 || a.injected {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.request.rejected = true
+	c.request.setError(a.text)
+}
+
 // sent keeps an answer, before it is sent: who has it finds it in the journal.
 func (s *Server) sent(c *call, a *answer) {
 	s.mu.Lock()
 	c.request.Status, c.request.Answer = a.status, bytes.Clone(a.text)
-	if a.status >= 400 {
-		c.request.rejected = !a.injected
-		var e errorBody
-		if json.Unmarshal(a.text, &e) == nil {
-			c.request.Code, c.request.Message, c.request.Field = chargeingest.Code(e.Code), e.Message, e.Field
-			c.request.Violations = len(e.Errors)
-		}
-		c.request.NearMiss = nearMiss(c.request, e)
+	if a.status >= 400 && !c.request.rejected {
+		c.request.setError(a.text)
 	}
 	line := ""
-	if c.request.Fault != "" || c.request.Rejected() {
+	if c.request.Fault != "" || c.request.rejected {
 		line = c.request.String()
 	}
 	s.mu.Unlock()
@@ -311,6 +231,10 @@ func (s *Server) sent(c *call, a *answer) {
 // answer that was not sent.
 func (s *Server) answered(c *call) {
 	s.mu.Lock()
+	if c.request.ended {
+		s.mu.Unlock()
+		return
+	}
 	c.request.ended = true
 	line := ""
 	if c.request.Status == 0 {
@@ -328,3 +252,60 @@ func (s *Server) notify() {
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
+
+// received is a body of which what is read is kept.
+type received struct {
+	source io.Reader // with what was read already before it
+	io.Closer
+	text []byte // at most mostReceived, as it was sent
+}
+
+// mostReceived is how much of a body the journal keeps. What is beyond reaches
+// the handler all the same.
+const mostReceived = 16 << 20
+
+func newReceived(r *http.Request) *received {
+	if r.Body == nil {
+		return &received{source: http.NoBody, Closer: http.NoBody}
+	}
+	b := &received{Closer: r.Body}
+	b.source = io.TeeReader(r.Body, keeper{b})
+	return b
+}
+
+// Read implements [io.Reader].
+func (b *received) Read(p []byte) (int, error) { return b.source.Read(p) }
+
+// keeper keeps what is read of a body.
+type keeper struct{ *received }
+
+func (k keeper) Write(p []byte) (int, error) {
+	k.text = append(k.text, p[:min(len(p), mostReceived-len(k.text))]...)
+	return len(p), nil
+}
+
+// readAll reads the body before the handler does, for whom it is there again,
+// and an error in the middle of it, too.
+func (b *received) readAll() {
+	rest := b.source
+	if _, err := io.Copy(io.Discard, io.LimitReader(b.source, mostReceived)); err != nil {
+		rest = failedReader{err}
+	}
+	text := bytes.NewReader(b.text)
+	b.source = io.MultiReader(text, unkept{rest})
+}
+
+// unkept reads on without keeping: the journal has its fill.
+type unkept struct{ io.Reader }
+
+// drain reads what the handler left of a small body, as net/http does behind it.
+func (b *received) drain(r *http.Request) {
+	const small = 256 << 10
+	if r.ContentLength > 0 && r.ContentLength < small && !strings.EqualFold(r.Header.Get("Expect"), "100-continue") {
+		_, _ = io.Copy(io.Discard, b)
+	}
+}
+
+type failedReader struct{ err error }
+
+func (r failedReader) Read([]byte) (int, error) { return 0, r.err }

@@ -122,7 +122,7 @@ func (m *Metrics) WatchStore(s chargeingest.StatsReporter) error {
 	events, err2 := m.meter.Int64ObservableGauge("chargeingest.store.queue.events",
 		metric.WithUnit("{event}"), metric.WithDescription("Events of the requests that wait for a transaction."))
 	log, err3 := m.meter.Int64ObservableGauge("chargeingest.store.log.size",
-		metric.WithUnit("By"), metric.WithDescription("Size of the log of what is durable and not yet at its place."))
+		metric.WithUnit("By"), metric.WithDescription("Size of the write-ahead log's file, which is written over and does not shrink."))
 	age, err4 := m.meter.Float64ObservableGauge("chargeingest.store.checkpoint.age",
 		metric.WithUnit("s"), metric.WithDescription("Time since all of the log was last moved to its place."))
 	err := errors.Join(err1, err2, err3, err4)

@@ -14,7 +14,7 @@
 //	chargeingest_requests_total{route,code,error}     code is the HTTP status, error the code of the contract or empty
 //	chargeingest_request_duration_seconds{route}      histogram, until the answer was written
 //	chargeingest_request_body_bytes_total{route}      read and decompressed
-//	chargeingest_events_accepted_total                stored for the first time
+//	chargeingest_events_accepted_total                answered as stored for the first time
 //	chargeingest_events_replayed_total                answered as they had been stored before
 //
 // Of the store's transactions that stored something, where it tells of them:
@@ -29,6 +29,9 @@
 //	chargeingest_store_queued_events                  that these have
 //	chargeingest_store_log_bytes                      of the write-ahead log
 //	chargeingest_store_last_checkpoint_timestamp_seconds
+//
+// An event whose commit was answered as unknown, or that came in by
+// Handler.Ingest, is in commit_events and not in events_accepted_total.
 //
 // No label holds what a client can choose, so that their number is bounded; no
 // label holds a tenant.

@@ -25,7 +25,7 @@ func gauges() []gauge {
 			func(s chargeingest.StoreStats) (float64, bool) { return float64(s.QueuedRequests), true }),
 		of("queued_events", "Events of the requests that wait for a transaction.",
 			func(s chargeingest.StoreStats) (float64, bool) { return float64(s.QueuedEvents), true }),
-		of("log_bytes", "Size of the log of what is durable and not yet at its place.",
+		of("log_bytes", "Size of the write-ahead log's file, which is written over and does not shrink.",
 			func(s chargeingest.StoreStats) (float64, bool) { return float64(s.LogBytes), true }),
 		of("last_checkpoint_timestamp_seconds", "When all of the log was last moved to its place, since the Unix epoch.",
 			func(s chargeingest.StoreStats) (float64, bool) {

@@ -87,7 +87,8 @@ type Options struct {
 	Readers int
 
 	// Observer, if set, is called after each transaction that stored events, or
-	// was to. Those whose events it has, and the next transaction, wait for it.
+	// was to. Those whose events it has, and the next transaction, wait for it,
+	// so it must not call what waits for them: Append, Ready, Prune or Close.
 	Observer func(chargeingest.Commit)
 
 	// Logger is told what a caller cannot see, such as a disk that failed.
