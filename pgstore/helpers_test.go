@@ -2,7 +2,6 @@ package pgstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -14,39 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/chargeingest"
-	"example.com/chargeingest/internal/pgserver"
 )
-
-// address leads to the server of the tests; empty where there is none, for the
-// reason.
-var address, reason string
-
-func TestMain(m *testing.M) {
-	os.Exit(runAll(m))
-}
-
-func runAll(m *testing.M) int {
-	if address = os.Getenv(pgserver.Variable); address != "" {
-		return m.Run()
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	srv, err := pgserver.New(ctx)
-	if err == nil {
-		defer func() { _ = srv.Remove() }()
-		err = srv.Start(ctx)
-	}
-	switch {
-	case err == nil:
-		address = srv.Address()
-	case errors.Is(err, pgserver.ErrNoBinaries):
-		reason = fmt.Sprintf("%v; %s can name a server", err, pgserver.Variable)
-	default:
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return m.Run()
-}
 
 // needServer skips a test where there is no server. Where there has to be one
 // that is a failure.

@@ -1,0 +1,103 @@
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/internal/crashtest"
+	"example.com/chargeingest/internal/pgserver"
+)
+
+var (
+	roundsFlag = flag.Int("rounds", 0, "how many servers the failover test kills; 0 is the default")
+	seedFlag   = flag.Uint64("seed", 0, "the seed of the failover tests' traffic; 0 is a new one")
+	chaosFlag  = flag.Duration("chaos", 3*time.Second, "how long connections are ended at random")
+)
+
+// address leads to the server of the tests; empty where there is none, for the
+// reason.
+var address, reason string
+
+func TestMain(m *testing.M) {
+	var spec childSpec
+	child, err := crashtest.Child(&spec)
+	if child && err == nil {
+		err = crashtest.Serve(spec.open)
+	}
+	switch {
+	case err != nil:
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	case !child:
+		os.Exit(runAll(m))
+	}
+}
+
+// childSpec is what a child process is told: a handler over a store.
+type childSpec struct {
+	Address, Schema string
+	Connections     int32
+}
+
+func (c childSpec) open() (chargeingest.EventStore, error) {
+	cfg, err := pgxpool.ParseConfig(c.Address)
+	if err != nil {
+		return nil, err
+	}
+	cfg.MaxConns = c.Connections
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	pool, err := pgxpool.NewWithConfig(context.Background(), cfg)
+	if err != nil {
+		return nil, err
+	}
+	store, err := New(ctx, pool, Options{Schema: c.Schema})
+	if err != nil {
+		return nil, err
+	}
+	return closing{store, pool}, nil
+}
+
+// closing is a store that closes its pool.
+type closing struct {
+	*Store
+	pool *pgxpool.Pool
+}
+
+func (c closing) Close() error {
+	err := c.Store.Close()
+	c.pool.Close()
+	return err
+}
+
+// runAll runs the tests with a server.
+func runAll(m *testing.M) int {
+	if address = os.Getenv(pgserver.Variable); address != "" {
+		return m.Run()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	srv, err := pgserver.New(ctx)
+	if err == nil {
+		defer func() { _ = srv.Remove() }()
+		err = srv.Start(ctx)
+	}
+	switch {
+	case err == nil:
+		address = srv.Address()
+	case errors.Is(err, pgserver.ErrNoBinaries):
+		reason = fmt.Sprintf("%v; %s can name a server", err, pgserver.Variable)
+	default:
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
