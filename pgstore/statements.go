@@ -50,6 +50,10 @@ JOIN $schema.platforms p ON p.name = r.platform`),
 SELECT r.platform, r.key, r.route, r.digest, ARRAY(SELECT jsonb_array_elements_text(r.event_ids::jsonb)), r.received_at
 FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::timestamptz[]) AS r(platform, key, route, digest, event_ids, received_at)`),
 
+		// It writes each row anew, unchanged: so the commit waits for all that was
+		// committed before it to be as durable as it is to be itself. After a crash
+		// an event can be visible that no standby has yet, and a replay of it must
+		// not be acknowledged before one has.
 		lock: in(`INSERT INTO $schema.platforms AS p (name, last, last_id) SELECT t.name, 0, '' FROM unnest($1::text[]) AS t(name)
 ON CONFLICT (name) DO UPDATE SET last = p.last`),
 		// Content beyond a budget is fetched by findReference when it is needed.

@@ -145,6 +145,25 @@ func TestARequestOfAGroupIsDecidedByItself(t *testing.T) {
 	require.Len(t, listed(t, s, "acme"), 6)
 }
 
+// After a crash of the server an event can be there that no standby has. Only a
+// commit waits for that, and only one that has written something.
+func TestAReplayIsAnsweredBehindACommit(t *testing.T) {
+	pool := newPool(t)
+	schema := newSchema(t, pool)
+	s := newStore(t, pool, Options{Schema: schema})
+	written := func() (xmin int64) {
+		require.NoError(t, pool.QueryRow(t.Context(), "SELECT xmin::text::bigint FROM "+schema+".platforms").Scan(&xmin))
+		return xmin
+	}
+	appended(t, s, charges("acme", "a"))
+	for range 3 {
+		before := written()
+		_, replayed := appended(t, s, charges("acme", "a"))
+		require.Equal(t, []bool{true}, replayed)
+		require.Greater(t, written(), before)
+	}
+}
+
 func TestAnEventThatTheDatabaseRefusesHarmsNoOther(t *testing.T) {
 	pool := newPool(t)
 	schema := newSchema(t, pool)
