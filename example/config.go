@@ -89,7 +89,8 @@ Other commands: "example load -help" and "example tail -help".`,
 			{"metrics-addr", "CHARGEINGEST_METRICS_ADDR", "HOST:PORT", "",
 				"serve /metrics there, over http, and not at -addr, where whoever reaches the endpoint can read it", listenAddress(&c.metricsAddr)},
 			{"db", "CHARGEINGEST_DB", "PATH", "charges.db",
-				"the SQLite file, made where it is not there; memory keeps events only while the server runs", text(&c.db)},
+				"the SQLite file, made where it is not there; or a database, postgres://user@host/name, whose\n" +
+					"password is better in PGPASSWORD or a password file; or memory, for as long as the server runs", database(&c.db)},
 			{"api-key", "CHARGEINGEST_API_KEY", "KEY", "",
 				"an API key with all permissions on the platform " + chargeingest.SinglePlatform +
 					"; others can read a command\nline, so the variable is the better place", secret(&given.apiKey)},

@@ -18,7 +18,6 @@ import (
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/memstore"
-	"example.com/chargeingest/sqlitestore"
 )
 
 // asProgram makes the test binary the program itself, for tests that need
@@ -227,7 +226,7 @@ func newBlockingStore() *blockingStore {
 	return &blockingStore{store: memstore.New(), entered: make(chan struct{}), release: make(chan struct{})}
 }
 
-func (s *blockingStore) open(context.Context, string, sqlitestore.Options) (store, error) {
+func (s *blockingStore) open(context.Context, string, storeOptions) (store, error) {
 	return s, nil
 }
 

@@ -22,8 +22,6 @@ import (
 	"unicode"
 
 	"golang.org/x/term"
-
-	"example.com/chargeingest/sqlitestore"
 )
 
 // Exit statuses.
@@ -60,7 +58,7 @@ type program struct {
 	isTerminal     func(io.Writer) bool
 	now            func() time.Time
 	sleep          func(context.Context, time.Duration) error
-	openStore      func(ctx context.Context, path string, o sqlitestore.Options) (store, error)
+	openStore      func(ctx context.Context, db string, o storeOptions) (store, error)
 
 	// grace is how long a server that was told to stop waits for the requests
 	// in flight.

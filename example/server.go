@@ -18,7 +18,7 @@ import (
 	"example.com/chargeingest/sqlitestore"
 )
 
-// store is what both stores are.
+// store is what all stores are.
 type store interface {
 	chargeingest.EventStore
 	chargeingest.EventReader
@@ -26,12 +26,21 @@ type store interface {
 	io.Closer
 }
 
-func openStore(ctx context.Context, path string, o sqlitestore.Options) (store, error) {
-	if path == inMemory {
-		o.Logger.Warn("events are kept in memory and are gone when the server ends")
+// storeOptions are what every store on disk is told.
+type storeOptions struct {
+	logger   *slog.Logger
+	observer func(chargeingest.Commit)
+}
+
+func openStore(ctx context.Context, db string, o storeOptions) (store, error) {
+	switch {
+	case db == inMemory:
+		o.logger.Warn("events are kept in memory and are gone when the server ends")
 		return memstore.New(), nil
+	case isPostgres(db):
+		return openPostgres(ctx, db, o)
 	}
-	s, err := sqlitestore.OpenWith(ctx, path, o)
+	s, err := sqlitestore.OpenWith(ctx, db, sqlitestore.Options{Logger: o.logger, Observer: o.observer})
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +72,7 @@ func (p *program) serve(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	events, err := p.openStore(ctx, cfg.db, sqlitestore.Options{Logger: logger, Observer: metrics.Commit})
+	events, err := p.openStore(ctx, cfg.db, storeOptions{logger, metrics.Commit})
 	if err != nil {
 		return unlessEnded(ctx, err)
 	}

@@ -30,7 +30,6 @@ import (
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/memstore"
-	"example.com/chargeingest/sqlitestore"
 )
 
 func sha256Hex(s string) string {
@@ -335,7 +334,7 @@ func TestGreetingThatCannotBePrintedEndsTheServer(t *testing.T) {
 
 func TestSignalBeforeTheStoreIsOpenIsNoFailure(t *testing.T) {
 	tp := newTestProgram()
-	tp.openStore = func(ctx context.Context, _ string, _ sqlitestore.Options) (store, error) { return nil, ctx.Err() }
+	tp.openStore = func(ctx context.Context, _ string, _ storeOptions) (store, error) { return nil, ctx.Err() }
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	require.Equal(t, 0, tp.run(ctx, []string{"-addr", "127.0.0.1:0"}))
