@@ -26,6 +26,8 @@ const (
 	roleServer = "server"
 	roleLoad   = "load"
 	roleRaw    = "raw"
+
+	rolePostgresRaw = "raw-postgres"
 )
 
 // stopPatience is how long a child that was told to end may take.
@@ -141,6 +143,8 @@ func (p *program) child(ctx context.Context, args []string) error {
 		return runChild(ctx, up, loadChild)
 	case roleRaw:
 		return runChild(ctx, up, rawChild)
+	case rolePostgresRaw:
+		return runChild(ctx, up, postgresRawChild)
 	}
 	return usagef("no such role: %s", args[0])
 }

@@ -4,8 +4,9 @@
 //
 //	go run ./bench
 //	go run ./bench growth
+//	go run ./bench postgres
 //
-// Both explain their flags with -help.
+// Each explains their flags with -help.
 package main
 
 import (
@@ -97,6 +98,8 @@ func (p *program) dispatch(ctx context.Context, args []string) error {
 			return p.child(ctx, args[1:])
 		case "growth":
 			return p.growth(ctx, args[1:])
+		case "postgres":
+			return p.postgres(ctx, args[1:])
 		}
 	}
 	return p.compare(ctx, args)

@@ -52,7 +52,8 @@ acknowledged. Standard output has the report in Markdown, standard error the
 progress. CPU and memory of the other processes are known on Linux alone; where
 they are not, the CPU time is that of the server's whole life, and memory is "–".
 
-"bench growth -help" explains the long form. Exit status: 0 for a report, whether
+"bench growth -help" explains the long form, "bench postgres -help" that of
+pgstore. Exit status: 0 for a report, whether
 its targets are met or not, 1 for a failure, 2 for a mistake in the options.
 
 options:

@@ -25,12 +25,15 @@ const (
 	serveNaive  = "naive"
 	serveSQLite = "sqlitestore"
 	serveMemory = "memstore"
+
+	servePostgres      = "pgstore"
+	servePostgresNaive = "naive on PostgreSQL"
 )
 
 // serverSpec is what a server child is to do.
 type serverSpec struct {
 	Serve    string `json:"serve"`
-	Database string `json:"database"` // the path of its file, where it has one
+	Database string `json:"database"` // the path of its file, or the address of its server, where it has one
 	Profile  string `json:"profile"`  // where a CPU profile goes, or empty
 	Queue    int    `json:"queue"`    // events that may wait for sqlitestore's writer; 0 is its default
 }
@@ -78,6 +81,9 @@ func openService(ctx context.Context, spec serverSpec) (*service, error) {
 		store := memstore.New()
 		h, err := newHandler(store)
 		return &service{h, func(ctx context.Context) (tally, error) { return walk(ctx, store) }, store.Close}, err
+	}
+	if spec.Serve == servePostgres || spec.Serve == servePostgresNaive {
+		return openPostgres(ctx, spec)
 	}
 	return nil, fmt.Errorf("no such server: %s", spec.Serve)
 }

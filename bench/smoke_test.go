@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest/internal/pgserver"
 )
 
 func TestComparisonFromEndToEnd(t *testing.T) {
@@ -46,4 +48,19 @@ func TestGrowthFromEndToEnd(t *testing.T) {
 	require.Equal(t, 8, strings.Count(tp.out.String(), "≥ ")+strings.Count(tp.out.String(), "≤ "))
 	require.NotContains(t, tp.out.String(), "NaN")
 	require.Empty(t, filesIn(t, folder))
+}
+
+func TestPostgresFromEndToEnd(t *testing.T) {
+	t.Parallel()
+	if err := pgserver.Available(); err != nil {
+		require.NotEqual(t, "true", os.Getenv("CI"), err)
+		t.Skipf("skipped: %v", err)
+	}
+	tp := newTestProgram(t)
+	require.Equal(t, statusOK, tp.run(t.Context(), []string{"postgres", "-rounds", "1", "-time", "20ms"}), tp.log.String())
+	for _, row := range postgresRows() {
+		require.Contains(t, tp.out.String(), "| "+row.name+" | ")
+	}
+	require.Equal(t, 3, strings.Count(tp.out.String(), "≥ "))
+	require.NotContains(t, tp.out.String(), "NaN")
 }

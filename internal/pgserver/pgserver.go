@@ -51,6 +51,12 @@ func findBinaries() (string, error) {
 	return "", ErrNoBinaries
 }
 
+// Available returns an ErrNoBinaries where no server can be made.
+func Available() error {
+	_, err := findBinaries()
+	return err
+}
+
 func isThere(folder, program string) bool {
 	_, err := os.Stat(filepath.Join(folder, program))
 	return err == nil
@@ -77,7 +83,13 @@ const port = "5432"
 // its own. It is a cluster of its own, whose superuser is postgres, without a
 // password.
 func New(ctx context.Context, settings ...string) (*Server, error) {
-	s, err := newServer(settings)
+	return NewIn(ctx, "", settings...)
+}
+
+// NewIn is New with the folder to make the server's in; empty is the system's for
+// temporary files.
+func NewIn(ctx context.Context, parent string, settings ...string) (*Server, error) {
+	s, err := newServer(parent, settings)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +101,7 @@ func New(ctx context.Context, settings ...string) (*Server, error) {
 
 // Standby makes a server that is not running and follows another one, which is.
 func (s *Server) Standby(ctx context.Context, name string, settings ...string) (*Server, error) {
-	standby, err := newServer(settings)
+	standby, err := newServer(filepath.Dir(s.Folder), settings)
 	if err != nil {
 		return nil, err
 	}
@@ -100,12 +112,12 @@ func (s *Server) Standby(ctx context.Context, name string, settings ...string) (
 	return standby, nil
 }
 
-func newServer(settings []string) (*Server, error) {
+func newServer(parent string, settings []string) (*Server, error) {
 	binaries, err := findBinaries()
 	if err != nil {
 		return nil, err
 	}
-	folder, err := os.MkdirTemp("", "pg")
+	folder, err := os.MkdirTemp(parent, "pg")
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,75 @@
+package pgstore
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest"
+)
+
+// page returns the SQL of a section of docs/scaling.md, for a schema.
+func page(t *testing.T, section, schema string) string {
+	t.Helper()
+	text, err := os.ReadFile("../docs/scaling.md")
+	require.NoError(t, err)
+	_, rest, found := strings.Cut(string(text), "\n## "+section+"\n")
+	require.True(t, found, section)
+	block := regexp.MustCompile("(?s)```sql\n(.*?)```").FindStringSubmatch(rest)
+	require.NotNil(t, block)
+	return strings.ReplaceAll(block[1], "chargeingest.", schema+".")
+}
+
+func at(b chargeingest.Batch, received time.Time) chargeingest.Batch {
+	for i := range b.Events {
+		b.Events[i].ReceivedAt = received
+	}
+	return b
+}
+
+// What docs/scaling.md says about partitions is what is run here.
+func TestEventsMayBePartitionedByTimeAndDropped(t *testing.T) {
+	pool := newPool(t)
+	schema := newSchema(t, pool)
+	s := newStore(t, pool, Options{Schema: schema})
+	_, err := pool.Exec(t.Context(), page(t, "Partitions", schema))
+	require.NoError(t, err)
+
+	january, february := time.Date(2027, 1, 15, 0, 0, 0, 0, time.UTC), time.Date(2027, 2, 15, 0, 0, 0, 0, time.UTC)
+	keyed := func(b chargeingest.Batch, key string) chargeingest.Batch {
+		b.IdempotencyKey = key
+		return b
+	}
+	old, _ := appended(t, s, keyed(at(charges("acme", "a", "b"), january), "old"))
+	recent, _ := appended(t, s, keyed(at(charges("acme", "b", "c"), february), "mixed"))
+	_, replayed := appended(t, s, keyed(at(charges("acme", "b", "c"), february), "mixed"))
+	require.Equal(t, []bool{true, true}, replayed)
+	_, replayed = appended(t, s, at(charges("acme", "a", "c"), february))
+	require.Equal(t, []bool{true, true}, replayed)
+	_, err = s.Append(t.Context(), at(changed("acme", "a"), february))
+	var conflict *chargeingest.ConflictError
+	require.ErrorAs(t, err, &conflict)
+	require.Equal(t, []string{old[0], old[1], recent[1]}, listed(t, s, "acme"))
+	e, err := s.Get(t.Context(), "acme", old[0])
+	require.NoError(t, err)
+	require.Equal(t, old[0], e.ID)
+	before, err := s.List(t.Context(), chargeingest.Query{Platform: "acme", Order: chargeingest.Ascending, Limit: 1})
+	require.NoError(t, err)
+
+	_, err = pool.Exec(t.Context(), page(t, "Dropping what is old", schema))
+	require.NoError(t, err)
+	require.Equal(t, []string{recent[1]}, listed(t, s, "acme"))
+	// A cursor of before goes on, a reference of before is free, and so is the key
+	// of a request of which an event is gone.
+	next, err := s.List(t.Context(), chargeingest.Query{Platform: "acme", Order: chargeingest.Ascending, Limit: 10, After: before.Position})
+	require.NoError(t, err)
+	require.Len(t, next.Events, 1)
+	_, replayed = appended(t, s, keyed(at(charges("acme", "b", "c"), february), "mixed"))
+	require.Equal(t, []bool{false, true}, replayed)
+	_, replayed = appended(t, s, keyed(at(charges("acme", "a", "b"), february), "old"))
+	require.Equal(t, []bool{false, true}, replayed)
+}
