@@ -231,7 +231,8 @@ func APIKeyOrBearer(r *http.Request) (string, error) {
 	if len(tokens) == 0 {
 		return "", ErrNoCredential
 	}
-	scheme, token, _ := strings.Cut(strings.TrimSpace(tokens[0]), " ")
+	// Spaces and tabs are what HTTP has around a value: no other is to be lost.
+	scheme, token, _ := strings.Cut(strings.Trim(tokens[0], " \t"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
 		return "", ErrNoCredential
 	}

@@ -25,6 +25,7 @@ func TestEitherHeaderCarriesTheCredential(t *testing.T) {
 		"the scheme in lower case":              "Authorization: bearer " + fullSecret,
 		"the scheme in upper case":              "Authorization: BEARER " + fullSecret,
 		"the scheme in mixed case":              "Authorization: bEaReR " + fullSecret,
+		"spaces and tabs around it":             "Authorization: \t Bearer  " + fullSecret + " \t",
 		"the header's name in another case too": "authorization: Bearer " + fullSecret,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -54,6 +55,9 @@ func TestACredentialThatIsMissingOrDoesNotVerifyIs401(t *testing.T) {
 		{"another scheme", []string{"-X-API-KEY", "Authorization: Basic " + fullSecret}},
 		{"an empty Authorization", []string{"-X-API-KEY", "Authorization: "}},
 		{"a tab behind the scheme", []string{"-X-API-KEY", "Authorization: Bearer\t" + fullSecret}},
+		{"a no-break space behind the token", []string{"-X-API-KEY", "Authorization: Bearer " + fullSecret + "\u00a0"}},
+		{"a line break behind the token", []string{"-X-API-KEY", "Authorization: Bearer " + fullSecret + "\n"}},
+		{"a no-break space before the scheme", []string{"-X-API-KEY", "Authorization: \u00a0Bearer " + fullSecret}},
 		{"a scheme that starts as Bearer does", []string{"-X-API-KEY", "Authorization: Bearertoken " + fullSecret}},
 		{"two keys in one header", []string{"X-API-KEY: " + fullSecret + ", " + fullSecret}},
 		{"two tokens in one header", []string{"-X-API-KEY", "Authorization: Bearer " + fullSecret + ", Bearer " + fullSecret}},

@@ -25,7 +25,9 @@ func newMetrics() (*metrics, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &metrics{m, promhttp.HandlerFor(registry, promhttp.HandlerOpts{})}, nil
+	// Anybody may ask, as often as they like: those beyond get 503, and leave the
+	// processors to the events.
+	return &metrics{m, promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})}, nil
 }
 
 // watch takes in what a store says of itself, where it does.

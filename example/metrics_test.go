@@ -3,11 +3,16 @@ package main
 import (
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/memstore"
 )
 
 func TestMetricsAddUpWithWhatWasSent(t *testing.T) {
@@ -42,6 +47,46 @@ func TestAStoreInMemoryHasNoMetricsOfItsOwn(t *testing.T) {
 	_, text := startServer(t).send(t, http.MethodGet, "/metrics", "")
 	require.Contains(t, text, "chargeingest_commits_total")
 	require.NotContains(t, text, "chargeingest_store_")
+}
+
+// slowStats is a store that says how it is doing only once it is released.
+type slowStats struct {
+	store
+	release chan struct{}
+}
+
+func (s *slowStats) Stats() chargeingest.StoreStats {
+	<-s.release
+	return chargeingest.StoreStats{}
+}
+
+func TestMetricsAreGatheredForFourAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, err := newMetrics()
+		require.NoError(t, err)
+		s := &slowStats{memstore.New(), make(chan struct{})}
+		require.NoError(t, m.watch(s))
+		statuses := make(chan int, 6)
+		for range 6 {
+			go func() {
+				w := httptest.NewRecorder()
+				m.metricsOnly().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+				statuses <- w.Code
+			}()
+		}
+		synctest.Wait()
+		refused := len(statuses)
+		close(s.release)
+		synctest.Wait()
+		require.Equal(t, 2, refused)
+		for i := range 6 {
+			want := http.StatusOK
+			if i < refused {
+				want = http.StatusServiceUnavailable
+			}
+			require.Equal(t, want, <-statuses)
+		}
+	})
 }
 
 func TestMetricsCanBeSomewhereElse(t *testing.T) {

@@ -128,7 +128,47 @@ func TestTheServerIsReadyOnceTheKeysOfTokensAreThere(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, status)
 	require.Equal(t, "the keys of tokens were not fetched yet\n", body)
 	require.Equal(t, http.StatusServiceUnavailable, down.sendBearer(t, l.token(t, everything)))
+	require.Contains(t, down.log.String(), `msg="the keys of tokens could not be fetched"`)
 	require.Equal(t, http.StatusCreated, down.sendBearer(t, "k"), "keys are not held up")
+}
+
+func TestKeysOfTokensAreFetchedStillWhileRequestsAreInFlight(t *testing.T) {
+	asked, release := make(chan struct{}), make(chan struct{})
+	l := startLogin(t)
+	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		close(asked)
+		select {
+		case <-release:
+			l.Config.Handler.ServeHTTP(w, r)
+		case <-r.Context().Done():
+		}
+	}))
+	t.Cleanup(slow.Close)
+	blocking := newBlockingStore()
+	tp := newTestProgram()
+	tp.openStore = blocking.open
+	s := tp.start(t, "-jwks-url", slow.URL, "-jwt-audience", "charges", "-api-key", "given-key-1")
+	s.key = "given-key-1"
+	answered := make(chan error, 1)
+	go func() {
+		res, err := http.DefaultClient.Do(ingestRequest(s))
+		if err == nil {
+			res.Body.Close()
+		}
+		answered <- err
+	}()
+	<-asked
+	<-blocking.entered
+	s.stop()
+	require.True(t, s.log.has("msg=stopping", s.done), s.log)
+	close(release)
+	tooLong, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	fetched := s.log.has(`msg="the keys of tokens are new"`, tooLong.Done())
+	close(blocking.release)
+	require.NoError(t, <-answered)
+	<-s.done
+	require.True(t, fetched, s.log)
 }
 
 func TestAJWKSAddressThatCannotBeTrustedLeavesNothingBehind(t *testing.T) {

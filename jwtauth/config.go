@@ -16,6 +16,14 @@ import (
 // nobody who verifies can sign.
 const supported = "RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA"
 
+const (
+	// maxLeeway keeps a mistake in units from making tokens last for years.
+	maxLeeway = 10 * time.Minute
+
+	// minInterval keeps one from flooding the login server.
+	minInterval = time.Second
+)
+
 // Config is what an [Authorizer] is made of. One of JWKSURL and Keys is
 // required, and so is Audiences or AnyAudience; the zero value of everything
 // else is a default that suits most services.
@@ -66,8 +74,8 @@ type Config struct {
 	// place of PlatformsClaim.
 	Platform string
 
-	// Leeway is how far the login server's clock may be from ours.
-	// Default: 30 seconds.
+	// Leeway is how far the login server's clock may be from ours, 10 minutes at
+	// most. Default: 30 seconds.
 	Leeway time.Duration
 
 	// Now is the clock that exp and nbf are held against. Default: time.Now.
@@ -78,17 +86,19 @@ type Config struct {
 	Logger *slog.Logger
 
 	// RefreshInterval is the time from one fetch of JWKSURL to the next: for so
-	// long a key that was withdrawn is still in use. Default: 15 minutes.
+	// long a key that was withdrawn is still in use. At least a second.
+	// Default: 15 minutes.
 	RefreshInterval time.Duration
 
 	// MinFetchInterval is the least time from the end of a fetch to the next,
-	// for tokens with an unknown kid and after a failure. For so long, a new key
-	// can be unknown. Default: 10 seconds.
+	// for tokens that no known key verifies and after a failure. For so long, a
+	// new key can be unknown. At least a second. Default: 10 seconds.
 	MinFetchInterval time.Duration
 
 	// Transport carries the fetches, for a proxy or a private certificate
-	// authority. Each has five seconds and may bring 1 MiB.
-	// Default: http.DefaultTransport.
+	// authority. Each has five seconds and may bring 1 MiB. One that takes longer
+	// has failed, though the Transport does not heed its context, and what it
+	// brings then is dropped. Default: http.DefaultTransport.
 	Transport http.RoundTripper
 }
 
@@ -107,16 +117,19 @@ func (c Config) withDefaults() (Config, error) {
 	case c.Platform != "" && c.PlatformsClaim != "":
 		return c, errors.New("jwtauth: Config.Platform and Config.PlatformsClaim are set, of which only one can be meant")
 	case c.Platform != "" && isNoPlatform(c.Platform):
-		return c, errors.New("jwtauth: Config.Platform must be 1 to 256 characters without control characters")
-	case c.Leeway < 0:
-		return c, errors.New("jwtauth: Config.Leeway is negative")
-	case c.RefreshInterval < 0:
-		return c, errors.New("jwtauth: Config.RefreshInterval is negative")
-	case c.MinFetchInterval < 0:
-		return c, errors.New("jwtauth: Config.MinFetchInterval is negative")
+		return c, errors.New("jwtauth: Config.Platform must be 1 to 256 characters, none of them a control character or U+FFFD")
 	}
 	c = c.filled()
-	if c.RefreshInterval < c.MinFetchInterval {
+	switch {
+	case c.Leeway < 0:
+		return c, errors.New("jwtauth: Config.Leeway is negative")
+	case c.Leeway > maxLeeway:
+		return c, errors.New("jwtauth: Config.Leeway is more than 10 minutes")
+	case c.RefreshInterval < minInterval:
+		return c, errors.New("jwtauth: Config.RefreshInterval is less than a second")
+	case c.MinFetchInterval < minInterval:
+		return c, errors.New("jwtauth: Config.MinFetchInterval is less than a second")
+	case c.RefreshInterval < c.MinFetchInterval:
 		return c, errors.New("jwtauth: Config.RefreshInterval is less than MinFetchInterval")
 	}
 	for _, alg := range c.Algorithms {

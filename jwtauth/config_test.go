@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
+	"math"
 	"math/big"
 	"strings"
 	"testing"
@@ -42,10 +43,15 @@ func TestAConfigurationThatMakesNoSenseIsRefusedByTheNameOfItsField(t *testing.T
 		{"an audience, and any", func(c *jwtauth.Config) { c.AnyAudience = true }, "Config.Audiences and Config.AnyAudience"},
 		{"a platform, and a claim for it", func(c *jwtauth.Config) { c.Platform, c.PlatformsClaim = "p", "c" }, "Config.Platform and Config.PlatformsClaim"},
 		{"a platform that cannot be", func(c *jwtauth.Config) { c.Platform = "\n" }, "Config.Platform must be"},
+		{"a platform with what stands for no character", func(c *jwtauth.Config) { c.Platform = "a\ufffd" }, "Config.Platform must be"},
+		{"a platform that is no UTF-8", func(c *jwtauth.Config) { c.Platform = "a\xff" }, "Config.Platform must be"},
 		{"a negative leeway", func(c *jwtauth.Config) { c.Leeway = -1 }, "Config.Leeway is negative"},
-		{"a negative refresh", func(c *jwtauth.Config) { c.RefreshInterval = -1 }, "Config.RefreshInterval is negative"},
-		{"a negative pause", func(c *jwtauth.Config) { c.MinFetchInterval = -1 }, "Config.MinFetchInterval is negative"},
-		{"a refresh within the pause", func(c *jwtauth.Config) { c.RefreshInterval, c.MinFetchInterval = 1, 2 }, "Config.RefreshInterval is less than MinFetchInterval"},
+		{"a leeway that is none", func(c *jwtauth.Config) { c.Leeway = 10*time.Minute + 1 }, "Config.Leeway is more than 10 minutes"},
+		{"a negative refresh", func(c *jwtauth.Config) { c.RefreshInterval = -1 }, "Config.RefreshInterval is less than a second"},
+		{"a refresh without a pause", func(c *jwtauth.Config) { c.RefreshInterval = time.Second - 1 }, "Config.RefreshInterval is less than a second"},
+		{"a negative pause", func(c *jwtauth.Config) { c.MinFetchInterval = -1 }, "Config.MinFetchInterval is less than a second"},
+		{"hardly a pause", func(c *jwtauth.Config) { c.MinFetchInterval = time.Second - 1 }, "Config.MinFetchInterval is less than a second"},
+		{"a refresh within the pause", func(c *jwtauth.Config) { c.RefreshInterval, c.MinFetchInterval = time.Second, time.Minute }, "Config.RefreshInterval is less than MinFetchInterval"},
 		{"none", func(c *jwtauth.Config) { c.Algorithms = []string{"RS256", "none"} }, `Config.Algorithms has "none"`},
 		{"a shared secret", func(c *jwtauth.Config) { c.Algorithms = []string{"HS256"} }, `Config.Algorithms has "HS256"`},
 		{"no algorithm", func(c *jwtauth.Config) { c.Algorithms = []string{""} }, `Config.Algorithms has ""`},
@@ -61,8 +67,15 @@ func TestAConfigurationThatMakesNoSenseIsRefusedByTheNameOfItsField(t *testing.T
 		{"a small RSA key", key(small), "Config.Keys[1]: it is no RSA key of 2048 to 8192 bits"},
 		{"a large RSA key", key(large), "Config.Keys[1]: it is no RSA key of 2048 to 8192 bits"},
 		{"an even exponent", key(even), "Config.Keys[1]: it is no RSA key"},
+		{"an exponent with which anybody can sign", key(&rsa.PublicKey{N: rsaKey().N, E: 1}), "Config.Keys[1]: it is no RSA key"},
+		{"an exponent that costs too much", key(&rsa.PublicKey{N: rsaKey().N, E: 1<<24 + 1}), "Config.Keys[1]: it is no RSA key"},
+		{"an exponent that RSA does not take", key(&rsa.PublicKey{N: rsaKey().N, E: math.MaxInt}), "Config.Keys[1]: it is no RSA key"},
+		{"a negative exponent", key(&rsa.PublicKey{N: rsaKey().N, E: -3}), "Config.Keys[1]: it is no RSA key"},
 		{"an RSA key that is nil", key((*rsa.PublicKey)(nil)), "Config.Keys[1]: it is no RSA key"},
 		{"an ECDSA key that is nil", key((*ecdsa.PublicKey)(nil)), "Config.Keys[1]: it is an ECDSA key without a curve"},
+		{"a curve without a point", key(&ecdsa.PublicKey{Curve: elliptic.P256()}), "Config.Keys[1]: it is an ECDSA key without a curve or a point"},
+		{"half a point", key(&ecdsa.PublicKey{Curve: elliptic.P256(), X: p256.X}), "Config.Keys[1]: it is an ECDSA key without a curve or a point"},        //nolint:staticcheck // an unsound key is the point
+		{"a negative coordinate", key(&ecdsa.PublicKey{Curve: elliptic.P256(), X: new(big.Int).Neg(p256.X), Y: p256.Y}), "Config.Keys[1]: it is no point"}, //nolint:staticcheck // an unsound key is the point
 		{"a curve that is not supported", key(onP224()), "Config.Keys[1]: it is no point on P-256"},
 		{"a point of another curve", key(&ecdsa.PublicKey{Curve: elliptic.P384(), X: new(big.Int).SetBytes(point[1:33]), Y: new(big.Int).SetBytes(point[33:])}), "Config.Keys[1]: it is no point"}, //nolint:staticcheck // an unsound key is the point
 		{"a short Ed25519 key", key(ed25519.PublicKey{1, 2, 3}), "Config.Keys[1]: it is no Ed25519 key"},

@@ -19,11 +19,15 @@
 // kind and goes on to the keys, and so does a request with an X-API-KEY. The
 // other way round the keys would refuse every JWT.
 //
+// An API key that has the shape of a JWT, or more than 8 KiB, is refused as a
+// Bearer token: send such a one as X-API-KEY.
+//
 // # What a token must be
 //
-// At most 8 KiB; signed with one of the algorithms of the configuration, by a
-// key that suits it; not expired, and with an exp; valid already, where it has
-// an nbf; from the issuer and for one of the audiences of the configuration.
+// At most 8 KiB, with at most 64 values in its header; signed with one of the
+// algorithms of the configuration, by a key that suits it; not expired, and with
+// an exp; valid already, where it has an nbf; from the issuer and for one of the
+// audiences of the configuration. Its claims are read only once it is verified.
 // Keys come from the configuration alone: what a token's header has as jku, jwk,
 // x5u or x5c is not looked at, and a token with crit is refused.
 //
@@ -31,14 +35,17 @@
 //
 // A JWKS is fetched in the background, at the start and then at intervals. The
 // keys of the last fetch that succeeded stay in use for as long as the server
-// is down, or answers nonsense. Tokens with a known kid wait for nothing. One
-// with an unknown kid causes a fetch and waits for its end, unless the last one
-// ended less than Config.MinFetchInterval ago: then it is answered at once, so
-// that hostile tokens, however many, make few fetches.
+// is down, or answers nonsense. Tokens that a known key verifies wait for nothing.
+// Any other may be of a new key: one with an unknown kid, or without a kid, which
+// all keys are tried for. It causes a fetch and waits for its end, unless the last
+// one ended less than Config.MinFetchInterval ago: then it is answered at once, so
+// that hostile tokens, however many, make few fetches. Nor do more than 256 wait
+// for a fetch.
 //
-// A kid that is not in a set so fresh is answered with 401. Where the last fetch
-// failed nobody can tell, and the answer is 503, as it is while there are no
-// keys yet.
+// A token that no key of a set so fresh verifies is answered with 401. Where the
+// last fetch failed, or too many wait, nobody can tell, and the answer is 503, as
+// it is while there are no keys yet. A key with the id of another that it replaces
+// is found by the next refresh.
 //
 // Of a set those keys are used that are public, for signatures, sound, and
 // suitable for one of the algorithms: symmetric keys never are. A set without

@@ -40,7 +40,7 @@ func FuzzAuthorize(f *testing.F) {
 		r.Header["Authorization"] = []string{header}
 		p, err := a.Authorize(r, chargeingest.PermissionIngest)
 		if err == nil {
-			_, token, _ := strings.Cut(strings.TrimSpace(header), " ")
+			_, token, _ := strings.Cut(strings.Trim(header, " \t"), " ")
 			require.Contains(t, signed, strings.TrimLeft(token, " "))
 			require.Equal(t, chargeingest.Principal{Subject: "checkout", Platforms: []string{"acme"}}, p)
 			return

@@ -55,6 +55,7 @@ func badClaims(rs signer) map[string]string {
 		"exp in milliseconds":               rs.token(claims("exp", now.Add(time.Hour).UnixMilli())),
 		"exp overflows":                     rs.token(claims("exp", 1e300)),
 		"not yet valid":                     rs.token(claims("nbf", now.Add(time.Minute).Unix())),
+		"nbf is negative":                   rs.token(claims("nbf", -1)),
 		"nbf overflows":                     rs.token(claims("nbf", 1e300)),
 		"nbf is a string":                   rs.token(claims("nbf", "soon")),
 		"for another audience":              rs.token(claims("aud", "https://other.test")),
@@ -101,6 +102,10 @@ func badAlgorithms(t *testing.T, rs, ec signer) map[string]string {
 func badSignatures(rs, stranger signer) map[string]string {
 	good := rs.token(claims())
 	parts := strings.Split(good, ".")
+	uneven := encoded(claims())
+	for padding := ""; len(uneven)%4 == 0; padding += "x" {
+		uneven = encoded(claims("padding", padding))
+	}
 	return map[string]string{
 		"the signature is gone":             parts[0] + "." + parts[1] + ".",
 		"the signature is changed":          parts[0] + "." + parts[1] + "." + strings.Repeat("A", len(parts[2])),
@@ -110,6 +115,7 @@ func badSignatures(rs, stranger signer) map[string]string {
 		"the signature in another spelling": strings.Join([]string{parts[0], parts[1], lastBit(parts[2])}, "."),
 		"the header is of another token":    strings.Join([]string{encoded(map[string]any{"alg": "RS256", "kid": "with-alg"}), parts[1], parts[2]}, "."),
 		"signed by somebody else":           stranger.token(claims()),
+		"the payload in another spelling":   rs.sign(map[string]any{"alg": "RS256", "kid": "rsa"}, lastBit(uneven)),
 		"the payload is empty":              rs.sign(map[string]any{"alg": "RS256", "kid": "rsa"}, ""),
 		"the payload is null":               rs.sign(map[string]any{"alg": "RS256", "kid": "rsa"}, encoded(nil)),
 		"the payload is a list":             rs.sign(map[string]any{"alg": "RS256", "kid": "rsa"}, encoded([]any{claims()})),

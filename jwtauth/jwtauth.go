@@ -1,6 +1,7 @@
 package jwtauth
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -24,6 +25,10 @@ const (
 	// maxKeyIDBytes bounds the kid of a token and of a key.
 	maxKeyIDBytes = 256
 
+	// maxHeaderValues bounds the values in a token's header, which is read before
+	// anything is verified. One with a key in it has some ten.
+	maxHeaderValues = 64
+
 	// maxKeysTried bounds the signatures that are checked for one token. Only a
 	// token without a kid, or a set with several keys of one kid, needs more
 	// than one.
@@ -42,9 +47,10 @@ const (
 
 // Authorizer authorizes requests by tokens. It is safe for concurrent use.
 type Authorizer struct {
-	cfg    Config
-	parser *jwt.Parser
-	keys   keySource
+	cfg       Config
+	parser    *jwt.Parser    // of everything but the claims
+	validator *jwt.Validator // of the claims
+	keys      keySource
 }
 
 var (
@@ -65,23 +71,30 @@ func New(ctx context.Context, cfg Config) (*Authorizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	options := []jwt.ParserOption{
-		jwt.WithValidMethods(cfg.Algorithms), jwt.WithExpirationRequired(), jwt.WithStrictDecoding(),
-		jwt.WithLeeway(cfg.Leeway), jwt.WithTimeFunc(cfg.Now),
+	a := &Authorizer{
+		cfg: cfg,
+		parser: jwt.NewParser(
+			jwt.WithValidMethods(cfg.Algorithms), jwt.WithStrictDecoding(), jwt.WithoutClaimsValidation(),
+		),
+		validator: newValidator(cfg),
 	}
-	if cfg.Issuer != "" {
-		options = append(options, jwt.WithIssuer(cfg.Issuer))
-	}
-	if !cfg.AnyAudience {
-		options = append(options, jwt.WithAudience(cfg.Audiences...))
-	}
-	a := &Authorizer{cfg: cfg, parser: jwt.NewParser(options...)}
 	if cfg.JWKSURL == "" {
 		a.keys = &keySet{keys: cfg.Keys}
 	} else {
 		a.keys = startRemoteKeys(ctx, cfg)
 	}
 	return a, nil
+}
+
+func newValidator(cfg Config) *jwt.Validator {
+	options := []jwt.ParserOption{jwt.WithExpirationRequired(), jwt.WithLeeway(cfg.Leeway), jwt.WithTimeFunc(cfg.Now)}
+	if cfg.Issuer != "" {
+		options = append(options, jwt.WithIssuer(cfg.Issuer))
+	}
+	if !cfg.AnyAudience {
+		options = append(options, jwt.WithAudience(cfg.Audiences...))
+	}
+	return jwt.NewValidator(options...)
 }
 
 // Ready returns nil where there are keys to verify tokens with. It does not ask
@@ -94,8 +107,8 @@ func (a *Authorizer) Ready(context.Context) error { return a.keys.ready() }
 // token, with one that is not shaped like a JWT, or with an X-API-KEY, which
 // decides alone; chargeingest.ErrBadCredential for a token that does not verify;
 // chargeingest.ErrForbidden for one without the permission or without a
-// platform. Any other says that the keys could not be fetched. None holds
-// anything of the token.
+// platform. Any other says that nobody can tell without keys that could not be
+// fetched, or not in time. None holds anything of the token.
 func (a *Authorizer) Authorize(r *http.Request, perm chargeingest.Permission) (chargeingest.Principal, error) {
 	token, err := chargeingest.APIKeyOrBearer(r)
 	if err != nil {
@@ -107,7 +120,11 @@ func (a *Authorizer) Authorize(r *http.Request, perm chargeingest.Permission) (c
 	if len(token) > maxTokenBytes {
 		return chargeingest.Principal{}, refusal(refusedError("it is longer than 8 KiB"))
 	}
-	if !isJWT(token) {
+	header := headerOf(token)
+	if values(header) > maxHeaderValues {
+		return chargeingest.Principal{}, refusal(refusedError("its header holds too much"))
+	}
+	if !isObject(header) {
 		return chargeingest.Principal{}, chargeingest.ErrNoCredential
 	}
 	claims, err := a.verify(r.Context(), token)
@@ -117,31 +134,57 @@ func (a *Authorizer) Authorize(r *http.Request, perm chargeingest.Permission) (c
 	return a.principal(claims, perm)
 }
 
-// isJWT says whether a token has the shape of a JWT: three parts in base64url,
-// the first of which is a JSON object. The last is empty in a token that is not
-// signed.
-func isJWT(token string) bool {
+// headerOf returns the first part of what has the shape of a JWT, decoded, or
+// nil: three parts in base64url, of which the last is empty in a token that is
+// not signed.
+func headerOf(token string) []byte {
 	if strings.Count(token, ".") != 2 || strings.ContainsFunc(token, isOutsideJWT) {
-		return false
+		return nil
 	}
-	header, _, _ := strings.Cut(token, ".")
-	text, err := base64.RawURLEncoding.DecodeString(header)
-	var members map[string]json.RawMessage
-	return err == nil && json.Unmarshal(text, &members) == nil && members != nil
+	part, _, _ := strings.Cut(token, ".")
+	text, err := base64.RawURLEncoding.DecodeString(part)
+	if err != nil {
+		return nil
+	}
+	return text
 }
 
 func isOutsideJWT(r rune) bool {
 	return r != '.' && r != '-' && r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
 }
 
+// values is at least the number of values in a JSON text: before each there is
+// one of these.
+func values(text []byte) int {
+	return bytes.Count(text, []byte("{")) + bytes.Count(text, []byte("[")) + bytes.Count(text, []byte(","))
+}
+
+func isObject(text []byte) bool {
+	return bytes.HasPrefix(bytes.TrimLeft(text, " \t\r\n"), []byte("{")) && json.Valid(text)
+}
+
 // verify returns the claims of a token that is genuine, valid now, and for us.
 func (a *Authorizer) verify(ctx context.Context, token string) (jwt.MapClaims, error) {
-	claims := jwt.MapClaims{}
-	_, err := a.parser.ParseWithClaims(token, claims, func(t *jwt.Token) (any, error) {
-		return a.candidates(ctx, t)
-	})
+	known := a.keys.known()
+	payload, err := a.payload(token, known)
+	if errors.Is(err, errUnknownKey) || errors.Is(err, errNoKeyVerifies) {
+		renewed, failure := a.keys.renewed(ctx)
+		if failure != nil {
+			return nil, failure
+		}
+		if renewed != known {
+			payload, err = a.payload(token, renewed)
+		}
+	}
 	if err != nil {
 		return nil, refusal(err)
+	}
+	var claims jwt.MapClaims
+	if err := json.Unmarshal(payload, &claims); err != nil {
+		return nil, refusal(fmt.Errorf("%w: %w", jwt.ErrTokenMalformed, err))
+	}
+	if err := a.validator.Validate(claims); err != nil {
+		return nil, refusal(fmt.Errorf("%w: %w", jwt.ErrTokenInvalidClaims, err))
 	}
 	for _, name := range []string{"exp", "nbf"} {
 		if date, ok := claims[name].(float64); ok && (date < 0 || date > lastDate) {
@@ -151,35 +194,52 @@ func (a *Authorizer) verify(ctx context.Context, token string) (jwt.MapClaims, e
 	return claims, nil
 }
 
-// candidates returns the keys that may have signed a token.
-func (a *Authorizer) candidates(ctx context.Context, t *jwt.Token) (jwt.VerificationKeySet, error) {
-	var candidates jwt.VerificationKeySet
+// payload returns the claims, not read yet, of a token that one of keys signed.
+func (a *Authorizer) payload(token string, keys *keySet) ([]byte, error) {
+	var claims unreadClaims
+	byAny := false
+	_, err := a.parser.ParseWithClaims(token, &claims, func(t *jwt.Token) (any, error) {
+		kid, err := keyID(t.Header)
+		if err != nil {
+			return nil, err
+		}
+		byAny = kid == ""
+		return keys.candidates(kid, t.Method.Alg())
+	})
+	if byAny && errors.Is(err, jwt.ErrTokenSignatureInvalid) {
+		return nil, errNoKeyVerifies
+	}
+	return claims.text, err
+}
+
+// keyID returns the kid of a header, or nothing where there is none.
+func keyID(header map[string]any) (string, error) {
 	// It names extensions that must be understood, and none are.
-	if _, ok := t.Header["crit"]; ok {
-		return candidates, refusedError("it has crit in its header")
+	if _, ok := header["crit"]; ok {
+		return "", refusedError("it has crit in its header")
 	}
-	kid := ""
-	if value, ok := t.Header["kid"]; ok {
-		if kid, ok = value.(string); !ok || kid == "" || len(kid) > maxKeyIDBytes {
-			return candidates, refusedError("its kid is not a string of 1 to 256 bytes")
-		}
+	value, ok := header["kid"]
+	if !ok {
+		return "", nil
 	}
-	keys, err := a.keys.find(ctx, kid)
-	if err != nil {
-		return candidates, err
+	kid, ok := value.(string)
+	if !ok || kid == "" || len(kid) > maxKeyIDBytes {
+		return "", refusedError("its kid is not a string of 1 to 256 bytes")
 	}
-	for _, k := range keys {
-		if k.suits(t.Method.Alg()) {
-			candidates.Keys = append(candidates.Keys, k.Public)
-		}
-	}
-	switch {
-	case len(candidates.Keys) == 0:
-		return candidates, refusedError("its algorithm does not suit the key")
-	case len(candidates.Keys) > maxKeysTried:
-		return candidates, refusedError("too many keys could have signed it; a kid would tell which")
-	}
-	return candidates, nil
+	return kid, nil
+}
+
+// unreadClaims leaves the claims unread while anybody may have sent them: that
+// can cost more than to verify a signature.
+type unreadClaims struct {
+	jwt.MapClaims // none; it makes them a jwt.Claims
+	text          []byte
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (c *unreadClaims) UnmarshalJSON(text []byte) error {
+	c.text = bytes.Clone(text)
+	return nil
 }
 
 // principal returns who a token stands for, where that one has perm. With an
@@ -235,8 +295,12 @@ func listed(claim any) []string {
 	return all
 }
 
+// isNoPlatform says whether a name cannot be that of a platform. One with U+FFFD
+// cannot: a decoder puts it for whatever is no character, so that names that
+// were not the same would be.
 func isNoPlatform(name string) bool {
-	return name == "" || utf8.RuneCountInString(name) > maxPlatform || strings.ContainsFunc(name, unicode.IsControl)
+	return name == "" || utf8.RuneCountInString(name) > maxPlatform ||
+		strings.ContainsFunc(name, unicode.IsControl) || strings.ContainsRune(name, utf8.RuneError)
 }
 
 // printable makes a subject fit for a log.
@@ -257,21 +321,9 @@ type refusedError string
 
 func (e refusedError) Error() string { return string(e) }
 
-// unavailableError says that there is no key set to answer with.
-type unavailableError struct{ err error }
-
-func (e *unavailableError) Error() string {
-	return "jwtauth: the keys that tokens are verified with could not be fetched: " + e.err.Error()
-}
-func (e *unavailableError) Unwrap() error { return e.err }
-
 // refusal is the error for a token that is refused because of err. Its text is
 // one of a few: what the library's errors quote can come from the token.
 func refusal(err error) error {
-	var unavailable *unavailableError
-	if errors.As(err, &unavailable) {
-		return unavailable
-	}
 	var reason refusedError
 	switch {
 	case errors.As(err, &reason):

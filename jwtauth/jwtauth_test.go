@@ -1,7 +1,10 @@
 package jwtauth_test
 
 import (
+	"bytes"
 	"crypto/elliptic"
+	"encoding/base64"
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -169,7 +172,7 @@ func TestTheClocksMayDifferByTheLeeway(t *testing.T) {
 		"not yet valid within it":  {0, claims("nbf", now.Add(30*time.Second).Unix()), true},
 		"not yet valid beyond it":  {0, claims("nbf", now.Add(31*time.Second).Unix()), false},
 		"expired, hardly a leeway": {1, claims("exp", now.Add(-time.Second).Unix()), false},
-		"expired, a long leeway":   {time.Hour, claims("exp", now.Add(-time.Minute).Unix()), true},
+		"expired, a long leeway":   {10 * time.Minute, claims("exp", now.Add(-9*time.Minute).Unix()), true},
 		"a fraction of a second":   {0, claims("exp", float64(now.Unix())+0.5), true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -230,6 +233,7 @@ func TestPermissionsComeFromTheirClaimAndWithoutThePermissionItIs403(t *testing.
 		{"in the list", "", claims("permissions", []string{"openid", ingest}), true},
 		{"a string with spaces for the list", "", claims("permissions", view+" "+ingest), true},
 		{"in scope, without permissions", "", claims("permissions", nil, "scope", "openid "+ingest), true},
+		{"scope with a tab in it, as only spaces separate", "", claims("permissions", nil, "scope", "openid\t"+ingest), false},
 		{"scope as a list", "", claims("permissions", nil, "scope", []string{ingest}), true},
 		{"in scope, and a list without it: the list decides", "", claims("permissions", []string{view}, "scope", ingest), false},
 		{"in scope, and an empty list", "", claims("permissions", []string{}, "scope", ingest), false},
@@ -281,6 +285,7 @@ func TestPlatformsComeFromTheirClaimAndWithoutOneItIs403(t *testing.T) {
 		{"a number in the list", nil, claims("platforms", []any{"a", 1}), nil},
 		{"257 characters", nil, claims("platforms", strings.Repeat("a", 257)), nil},
 		{"a line break", nil, claims("platforms", "a\nb"), nil},
+		{"U+FFFD, which stands for whatever is no character", nil, claims("platforms", []string{"a", "b\ufffd"}), nil},
 		{"a claim by another name", func(c *jwtauth.Config) { c.PlatformsClaim = "tid" }, claims("tid", "t"), []string{"t"}},
 		{"a claim by another name, and only the usual one", func(c *jwtauth.Config) { c.PlatformsClaim = "tid" }, claims(), nil},
 		{
@@ -306,6 +311,42 @@ func TestPlatformsComeFromTheirClaimAndWithoutOneItIs403(t *testing.T) {
 			}
 			require.Equal(t, c.platforms, p.Platforms)
 		})
+	}
+}
+
+func TestPlatformsThatAreNoTextDoNotBecomeOne(t *testing.T) {
+	t.Parallel()
+	s := edSigner("k")
+	a := newAuthorizer(t, config(s))
+	for _, name := range []string{`"\ud800"`, `"\udfff"`, "\"\xff\"", `"acme","\udc00"`} {
+		text, err := json.Marshal(claims("platforms", []string{"NAME"}))
+		require.NoError(t, err)
+		payload := bytes.Replace(text, []byte(`"NAME"`), []byte(name), 1)
+		token := s.sign(map[string]any{"alg": "EdDSA", "kid": "k"}, base64.RawURLEncoding.EncodeToString(payload))
+		p, err := a.Authorize(request(token), chargeingest.PermissionIngest)
+		require.ErrorIs(t, err, chargeingest.ErrForbidden, "%q", name)
+		require.Empty(t, p.Platforms)
+	}
+}
+
+func TestOfAMemberThatIsThereTwiceTheLastCounts(t *testing.T) {
+	t.Parallel()
+	s := edSigner("k")
+	a := newAuthorizer(t, config(s))
+	text, err := json.Marshal(claims())
+	require.NoError(t, err)
+	for _, member := range []string{`"exp":1`, `"aud":"other"`, `"iss":"other"`, `"nbf":1e300`} {
+		for payload, ok := range map[string]bool{
+			"{" + member + ",\"nbf\":0," + string(text[1:]):           true,
+			string(text[:len(text)-1]) + ",\"nbf\":0," + member + "}": false,
+		} {
+			token := s.sign(map[string]any{"alg": "EdDSA", "kid": "k"}, base64.RawURLEncoding.EncodeToString([]byte(payload)))
+			if err := authorize(a, token); ok {
+				require.NoError(t, err, payload)
+			} else {
+				requireRefused(t, err, chargeingest.ErrBadCredential, token)
+			}
+		}
 	}
 }
 

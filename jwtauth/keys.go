@@ -8,14 +8,15 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
 	"github.com/MicahParks/jwkset"
+	"github.com/golang-jwt/jwt/v5"
 )
 
 const (
@@ -31,6 +32,9 @@ const (
 	// Sizes of RSA keys. RFC 7518 requires the lower; what is above the upper
 	// costs too much to verify.
 	minRSABits, maxRSABits = 2048, 8192
+
+	// maxRSAExponent bounds what verifying costs too. The usual one is 65537.
+	maxRSAExponent = 1 << 24
 )
 
 // Key is a public key that tokens are verified with.
@@ -43,9 +47,9 @@ type Key struct {
 	// it is used with all of Config.Algorithms that suit its type.
 	Algorithm string
 
-	// Public is an *rsa.PublicKey of 2048 to 8192 bits, an *ecdsa.PublicKey on
-	// P-256, P-384 or P-521, or an ed25519.PublicKey. It is not to be altered
-	// afterwards.
+	// Public is an *rsa.PublicKey of 2048 to 8192 bits with an exponent of at
+	// most 2^24, an *ecdsa.PublicKey on P-256, P-384 or P-521, or an
+	// ed25519.PublicKey. It is not to be altered afterwards.
 	Public crypto.PublicKey
 }
 
@@ -66,13 +70,15 @@ func (k Key) check(algorithms []string) error {
 func checkPublic(key crypto.PublicKey) error {
 	switch key := key.(type) {
 	case *rsa.PublicKey:
-		if key == nil || key.N == nil || key.N.BitLen() < minRSABits || key.N.BitLen() > maxRSABits ||
-			key.E < 3 || key.E > math.MaxInt32 || key.E%2 == 0 {
+		if key == nil || key.N == nil || key.N.BitLen() < minRSABits || key.N.BitLen() > maxRSABits {
 			return fmt.Errorf("it is no RSA key of %d to %d bits", minRSABits, maxRSABits)
 		}
+		if key.E < 3 || key.E > maxRSAExponent || key.E%2 == 0 {
+			return errors.New("it is no RSA key with an odd exponent from 3 to 2^24")
+		}
 	case *ecdsa.PublicKey:
-		if key == nil || key.Curve == nil {
-			return errors.New("it is an ECDSA key without a curve")
+		if key == nil || key.Curve == nil || key.X == nil || key.Y == nil { //nolint:staticcheck // ECDH panics without
+			return errors.New("it is an ECDSA key without a curve or a point")
 		}
 		if _, err := key.ECDH(); err != nil { // the conversion checks curve and point
 			return errors.New("it is no point on P-256, P-384 or P-521")
@@ -81,10 +87,32 @@ func checkPublic(key crypto.PublicKey) error {
 		if len(key) != ed25519.PublicKeySize {
 			return fmt.Errorf("it is no Ed25519 key of %d bytes", ed25519.PublicKeySize)
 		}
+		if hasSmallOrder(key) {
+			return errors.New("it is a point of small order, for which anybody can sign")
+		}
 	default:
 		return fmt.Errorf("a %T is no public key of a type that is supported", key)
 	}
 	return nil
+}
+
+// hasSmallOrder says whether an Ed25519 key is a point of order 1, 2, 4 or 8,
+// in any of its encodings. Nobody needs a private key to sign for those, and one
+// of them is all zeros, which a placeholder may be.
+func hasSmallOrder(key ed25519.PublicKey) bool {
+	y := slices.Clone(key)
+	y[len(y)-1] &= 0x7f // without the sign of x
+	switch hex.EncodeToString(y) {
+	case "0000000000000000000000000000000000000000000000000000000000000000", // 0, of order 4
+		"0100000000000000000000000000000000000000000000000000000000000000", // 1, of order 1
+		"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05", // of order 8
+		"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a", // its negative
+		"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", // p-1, of order 2
+		"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", // p, for 0
+		"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f": // p+1, for 1
+		return true
+	}
+	return false
 }
 
 // suits says whether a signature by the algorithm can be one of the key.
@@ -112,10 +140,13 @@ func (k Key) suits(alg string) bool {
 
 // keySource has the keys.
 type keySource interface {
-	// find returns the keys with an id, or all where it is empty. The error is
-	// a refusedError where there are none, and an *unavailableError where that
-	// cannot be said.
-	find(ctx context.Context, id string) ([]Key, error)
+	// known returns the keys that there are, of which there may be none yet.
+	known() *keySet
+
+	// renewed returns the keys that there are after a fetch that is fresh, for
+	// which it may wait: those of known, where nothing has changed. The error
+	// says that nobody can tell, so that it is none of the sentinels.
+	renewed(ctx context.Context) (*keySet, error)
 
 	// ready returns nil where there are keys.
 	ready() error
@@ -128,12 +159,9 @@ type keySet struct {
 	ignored []string          // why others there are not used, the first few
 }
 
-func (s *keySet) find(_ context.Context, id string) ([]Key, error) {
-	if found := s.named(id); len(found) > 0 {
-		return found, nil
-	}
-	return nil, errUnknownKey
-}
+func (s *keySet) known() *keySet { return s }
+
+func (s *keySet) renewed(context.Context) (*keySet, error) { return s, nil }
 
 func (s *keySet) ready() error { return nil }
 
@@ -152,7 +180,34 @@ func (s *keySet) named(id string) []Key {
 	return found
 }
 
-const errUnknownKey refusedError = "its kid is that of no key"
+// candidates returns the keys that may have signed a token with a kid, or
+// without where that is empty.
+func (s *keySet) candidates(kid, alg string) (jwt.VerificationKeySet, error) {
+	var candidates jwt.VerificationKeySet
+	named := s.named(kid)
+	for _, k := range named {
+		if k.suits(alg) {
+			candidates.Keys = append(candidates.Keys, k.Public)
+		}
+	}
+	switch {
+	case len(candidates.Keys) > maxKeysTried:
+		return candidates, refusedError("too many keys could have signed it; a kid would tell which")
+	case len(candidates.Keys) > 0:
+		return candidates, nil
+	case kid == "":
+		return candidates, errNoKeyVerifies
+	case len(named) == 0:
+		return candidates, errUnknownKey
+	}
+	return candidates, refusedError("its algorithm does not suit the key")
+}
+
+// The refusals of tokens that can be of a key that is new.
+const (
+	errUnknownKey    refusedError = "its kid is that of no key"
+	errNoKeyVerifies refusedError = "it has no kid, and no key verifies it"
+)
 
 // parseKeySet reads a JWKS. A key that is not usable does not spoil the others;
 // a set in which none is usable is an error.

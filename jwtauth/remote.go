@@ -8,29 +8,54 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// fetchTimeout is how long a fetch may take, with its body.
-const fetchTimeout = 5 * time.Second
+const (
+	// fetchTimeout is how long a fetch may take, with its body.
+	fetchTimeout = 5 * time.Second
 
-var errNotFetchedYet = errors.New("the first fetch has not ended yet")
+	// maxWaiting bounds the requests that wait for one fetch, each of which
+	// keeps a connection and a goroutine for that long.
+	maxWaiting = 256
+
+	// maxErrorBytes bounds what is kept of an error of the Transport's. Some quote
+	// megabytes of an answer, and each request that is refused for it logs it.
+	maxErrorBytes = 200
+)
+
+var (
+	errNotFetchedYet = errors.New("the first fetch has not ended yet")
+	errTooManyWait   = fmt.Errorf("a fetch is under way, and too many requests wait for it: %d", maxWaiting)
+	errTooLate       = fmt.Errorf("there was no whole answer within %s", fetchTimeout)
+	errEnded         = errors.New("the context that New was given has ended")
+)
+
+// unavailableError says that there are no keys, or none fresh enough, to answer
+// with.
+type unavailableError struct{ err error }
+
+func (e *unavailableError) Error() string {
+	return "jwtauth: the keys that tokens are verified with could not be fetched: " + e.err.Error()
+}
+func (e *unavailableError) Unwrap() error { return e.err }
 
 // remoteKeys are the keys behind a JWKS URL. One fetch at most is under way at
 // a time. A request that needs one waits for its end, or its own; a fetch does
 // not end with a request that waits for it.
 type remoteKeys struct {
 	url        string
-	client     *http.Client
+	transport  http.RoundTripper // no http.Client, which follows redirects, and quotes them and the URL
 	algorithms []string
 	refresh    time.Duration // from one fetch to the next
 	pause      time.Duration // from one fetch to the next that something else asks for
 	logger     *slog.Logger
 	ctx        context.Context // of the fetches
 
-	current atomic.Pointer[keySet] // nil before the first fetch that succeeded
+	current atomic.Pointer[keySet] // without keys before the first fetch that succeeded
 
 	mu      sync.Mutex
 	running *fetch // nil where none is under way
@@ -39,22 +64,20 @@ type remoteKeys struct {
 
 // fetch is one fetch.
 type fetch struct {
-	done  chan struct{} // closed at its end
-	ended time.Time     // from then on
-	err   error         // from then on
+	done    chan struct{} // closed at its end
+	waiting int           // how many requests wait for that
+	ended   time.Time     // from then on
+	set     *keySet       // from then on; the same as before, where nothing has changed
+	err     error         // from then on
 }
 
 // startRemoteKeys starts the fetch of the keys, and the refresh that ctx ends.
 func startRemoteKeys(ctx context.Context, cfg Config) *remoteKeys {
 	k := &remoteKeys{
-		url: cfg.JWKSURL, algorithms: cfg.Algorithms, logger: cfg.Logger, ctx: ctx,
+		url: cfg.JWKSURL, transport: cfg.Transport, algorithms: cfg.Algorithms, logger: cfg.Logger, ctx: ctx,
 		refresh: cfg.RefreshInterval, pause: cfg.MinFetchInterval,
-		client: &http.Client{
-			Transport: cfg.Transport,
-			// Keys come from where the configuration says, and over nothing less.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
 	}
+	k.current.Store(new(keySet))
 	go k.refreshUntil(ctx, k.begin())
 	return k
 }
@@ -92,48 +115,51 @@ func (k *remoteKeys) beginLocked() *fetch {
 	return k.running
 }
 
-// find implements keySource.
-func (k *remoteKeys) find(ctx context.Context, id string) ([]Key, error) {
-	if set := k.current.Load(); set != nil {
-		if found := set.named(id); len(found) > 0 {
-			return found, nil
-		}
-	}
-	if err := k.renew(ctx); err != nil {
-		return nil, &unavailableError{err}
-	}
-	return k.current.Load().find(ctx, id)
-}
+// known implements keySource.
+func (k *remoteKeys) known() *keySet { return k.current.Load() }
 
-// renew returns once the keys are those of a fetch that ended no longer than a
-// pause ago, which it begins where it has to. The error is that of the fetch or
-// of ctx.
-func (k *remoteKeys) renew(ctx context.Context) error {
+// renewed implements keySource. A fetch is fresh for a pause after its end; it
+// begins one where none is.
+func (k *remoteKeys) renewed(ctx context.Context) (*keySet, error) {
 	k.mu.Lock()
-	f := k.running
-	if f == nil && k.last != nil && time.Since(k.last.ended) < k.pause {
-		f = k.last
+	if k.running == nil && k.last != nil && time.Since(k.last.ended) < k.pause {
+		defer k.mu.Unlock()
+		return k.last.result()
 	}
-	if f == nil {
-		f = k.beginLocked()
+	f := k.beginLocked()
+	if f.waiting == maxWaiting {
+		k.mu.Unlock()
+		return nil, &unavailableError{errTooManyWait}
 	}
+	f.waiting++
 	k.mu.Unlock()
 	select {
 	case <-f.done:
-		return f.err
+		return f.result()
 	case <-ctx.Done():
-		return ctx.Err()
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		f.waiting--
+		return nil, fmt.Errorf("jwtauth: the request ended while it waited for keys: %w", ctx.Err())
 	}
+}
+
+// result is what came of a fetch that ended.
+func (f *fetch) result() (*keySet, error) {
+	if f.err != nil {
+		return nil, &unavailableError{f.err}
+	}
+	return f.set, nil
 }
 
 // ready implements keySource.
 func (k *remoteKeys) ready() error {
-	if k.current.Load() != nil {
-		return nil
-	}
 	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.last == nil {
+	defer k.mu.Unlock() // a fetch that ends meanwhile is seen whole, or not at all
+	switch {
+	case len(k.known().keys) > 0:
+		return nil
+	case k.last == nil:
 		return &unavailableError{errNotFetchedYet}
 	}
 	return &unavailableError{k.last.err}
@@ -141,42 +167,72 @@ func (k *remoteKeys) ready() error {
 
 // run is the goroutine of a fetch. Keys stay where it fails.
 func (k *remoteKeys) run(f *fetch) {
-	set, err := k.get()
-	old := k.current.Load()
+	old := k.known()
+	set, err := k.getInTime()
 	switch {
 	case k.ctx.Err() != nil: // the service ends
 	case err != nil:
-		k.logger.Warn("the keys of tokens could not be fetched", "error", err, "have_keys", old != nil)
-	case old == nil || old.digest != set.digest:
+		k.logger.Warn("the keys of tokens could not be fetched", "error", err, "have_keys", len(old.keys) > 0)
+	case set.digest != old.digest:
 		k.logger.Info("the keys of tokens are new", "keys", len(set.keys), "ignored", set.ignored)
-	}
-	if err == nil {
-		k.current.Store(set)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	f.err, f.ended = err, time.Now()
+	if err == nil {
+		if set.digest == old.digest {
+			set = old
+		}
+		k.current.Store(set)
+	}
+	f.set, f.err, f.ended = set, err, time.Now()
 	k.running, k.last = nil, f
 	close(f.done)
 }
 
-// get fetches the key set. Its errors do not hold the URL, whose query can be
-// secret.
-func (k *remoteKeys) get() (*keySet, error) {
+// getInTime is get with a time limit, which holds for a Transport too that does
+// not heed its context. What such a one brings later is dropped.
+func (k *remoteKeys) getInTime() (*keySet, error) {
 	ctx, cancel := context.WithTimeout(k.ctx, fetchTimeout)
 	defer cancel()
+	type result struct {
+		set *keySet
+		err error
+	}
+	got := make(chan result, 1) // so that a late one waits for nobody
+	go func() {
+		set, err := k.get(ctx)
+		got <- result{set, err}
+	}()
+	r := result{err: errTooLate}
+	select {
+	case r = <-got:
+	case <-ctx.Done():
+	}
+	switch {
+	case r.err == nil:
+		return r.set, nil
+	case k.ctx.Err() != nil:
+		return nil, errEnded
+	case ctx.Err() != nil:
+		return nil, errTooLate
+	}
+	return nil, r.err
+}
+
+// get fetches the key set. A status other than 200 is an error, so that no
+// redirect is followed: keys come from where the configuration says.
+func (k *remoteKeys) get(ctx context.Context) (*keySet, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, k.url, nil) //nolint:gosec // the host names the URL
 	if err != nil {
 		return nil, errors.New("the URL is not valid")
 	}
 	req.Header.Set("Accept", "application/jwk-set+json, application/json")
-	res, err := k.client.Do(req) //nolint:gosec // the host names the URL
-	if err != nil {
-		var in *url.Error
-		if errors.As(err, &in) {
-			err = in.Err
-		}
-		return nil, err
+	res, err := k.transport.RoundTrip(req)
+	switch {
+	case err != nil:
+		return nil, brief(err, req.URL)
+	case res == nil || res.Body == nil:
+		return nil, errors.New("the Transport returned no answer")
 	}
 	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode != http.StatusOK {
@@ -184,10 +240,27 @@ func (k *remoteKeys) get() (*keySet, error) {
 	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxSetBytes+1))
 	if err != nil {
-		return nil, fmt.Errorf("the answer did not arrive whole: %w", err)
+		return nil, fmt.Errorf("the answer did not arrive whole: %w", brief(err, req.URL))
 	}
 	if len(body) > maxSetBytes {
 		return nil, fmt.Errorf("the answer has more than %d bytes", maxSetBytes)
 	}
 	return parseKeySet(body, k.algorithms)
+}
+
+// brief is an error in a text that a log line can bear, without the query of the
+// URL, which can be secret. It does not wrap err, whose text would be kept.
+func brief(err error, u *url.URL) error {
+	var in *url.Error
+	for errors.As(err, &in) && in.Err != nil {
+		err = in.Err
+	}
+	text := err.Error()
+	if u.RawQuery != "" {
+		text = strings.ReplaceAll(text, "?"+u.RawQuery, "?…")
+	}
+	if len(text) > maxErrorBytes {
+		text = text[:maxErrorBytes] + "…"
+	}
+	return errors.New(strings.ToValidUTF8(text, ""))
 }

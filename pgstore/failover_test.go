@@ -113,7 +113,7 @@ func TestAFailoverLosesNothing(t *testing.T) {
 	if os.Getenv(pgserver.Variable) != "" {
 		t.Skipf("skipped: %s names a server, which is not to be killed", pgserver.Variable)
 	}
-	rounds := 2
+	rounds := 1
 	if *roundsFlag > 0 {
 		rounds = *roundsFlag
 	}

@@ -19,7 +19,7 @@ import (
 var (
 	roundsFlag = flag.Int("rounds", 0, "how many servers the failover test kills; 0 is the default")
 	seedFlag   = flag.Uint64("seed", 0, "the seed of the failover tests' traffic; 0 is a new one")
-	chaosFlag  = flag.Duration("chaos", 3*time.Second, "how long connections are ended at random")
+	chaosFlag  = flag.Duration("chaos", time.Second, "how long connections are ended at random")
 )
 
 // address leads to the server of the tests; empty where there is none, for the
