@@ -7,6 +7,21 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// checkServer refuses a server that is not to be relied on, or takes texts for
+// others than they are.
+func checkServer(ctx context.Context, conn *pgx.Conn, o Options) error {
+	for _, setting := range []string{"server_encoding", "client_encoding"} {
+		var value string
+		if err := conn.QueryRow(ctx, "SELECT coalesce(current_setting($1, true), 'UTF8')", setting).Scan(&value); err != nil {
+			return fmt.Errorf("read %s: %w", setting, err)
+		}
+		if value != "UTF8" && value != "utf8" {
+			return fmt.Errorf("%s is %s, and must be UTF8", setting, value)
+		}
+	}
+	return checkDurability(ctx, conn, o)
+}
+
 // checkDurability refuses a server that acknowledges a commit before it is on
 // disk.
 func checkDurability(ctx context.Context, conn *pgx.Conn, o Options) error {

@@ -17,6 +17,8 @@ const (
 	codeDeadlock             = "40P01"
 	codeReadOnly             = "25006"
 	codeQueryCanceled        = "57014"
+	codeLockNotAvailable     = "55P03"
+	codeCompletionUnknown    = "40003"
 )
 
 // codeOf is the code of an error of the server, empty where it is another one.
@@ -31,9 +33,55 @@ func codeOf(err error) string {
 // isUndone says that the server refused a statement and goes on: the transaction
 // is undone. After anything else the connection is of no use, and whether a
 // commit that was sent has happened is not known.
-func isUndone(err error) bool {
+//
+// Not so where the code itself says that it is not known: a connection behind a
+// proxy or between the nodes of a cluster (08), CockroachDB's ambiguous result
+// (40003), and in a commit whatever is broken (58, XX).
+func isUndone(err error, inCommit bool) bool {
 	var e *pgconn.PgError
-	return errors.As(err, &e) && e.SeverityUnlocalized == "ERROR" && !strings.HasPrefix(e.Code, "57P")
+	if !errors.As(err, &e) || severity(e) != "ERROR" || strings.HasPrefix(e.Code, "57P") {
+		return false
+	}
+	if e.Code == codeCompletionUnknown || strings.HasPrefix(e.Code, "08") {
+		return false
+	}
+	return !inCommit || !strings.HasPrefix(e.Code, "58") && !strings.HasPrefix(e.Code, "XX")
+}
+
+// severity is that of an error, also where the server sends none that is not
+// translated, as CockroachDB does before 22.
+func severity(e *pgconn.PgError) string {
+	if e.SeverityUnlocalized != "" {
+		return e.SeverityUnlocalized
+	}
+	return e.Severity
+}
+
+// isGone says that nothing was stored although the connection is lost: nothing
+// was sent, or the server itself ended the session, and said so in the place of
+// the answer to a statement before the commit. Answers come in the order of the
+// statements, so that the commit was not executed.
+func isGone(err error, inCommit bool) bool {
+	if pgconn.SafeToRetry(err) {
+		return true
+	}
+	var e *pgconn.PgError
+	if !errors.As(err, &e) || severity(e) != "FATAL" {
+		return false
+	}
+	switch e.Code {
+	case "25P03", "25P04", "57P05": // it waited too long for the next statement
+		return true
+	case "57P01", "57P02", "57P03":
+		return !inCommit && e.Routine != "" // a proxy names none
+	}
+	return false
+}
+
+// isSlow says that a transaction waited too long, for a lock or altogether.
+func isSlow(err error) bool {
+	code := codeOf(err)
+	return code == codeLockNotAvailable || code == codeQueryCanceled
 }
 
 // isDuplicate says that something was inserted that is there already.
@@ -45,6 +93,13 @@ func isTransient(err error) bool {
 	return code == codeSerializationFailure || code == codeDeadlock || isDuplicate(err)
 }
 
+// goneError says that the connection is lost, and nothing was stored.
+type goneError struct{ error }
+
+func (e goneError) Unwrap() error { return e.error }
+
+func isOfTheConnection(err error) bool { return errors.As(err, new(goneError)) }
+
 // isOfAnEvent says that what was to be stored is to blame, such as a platform
 // whose name has a character that the database cannot hold.
 func isOfAnEvent(err error) bool {
@@ -55,5 +110,5 @@ func isOfAnEvent(err error) bool {
 
 // isOfTheServer says that another connection may lead to a server that works.
 func isOfTheServer(err error) bool {
-	return codeOf(err) == codeReadOnly || errors.Is(err, errReadOnly) || isUnknown(err)
+	return codeOf(err) == codeReadOnly || errors.Is(err, errReadOnly) || isUnknown(err) || isOfTheConnection(err)
 }

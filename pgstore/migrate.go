@@ -22,7 +22,9 @@ func migrate(ctx context.Context, conn *pgx.Conn, schema string) error {
 	if err != nil {
 		return err
 	}
-	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+	// Under another level what another process has made while this one waited
+	// for the lock would not be seen.
+	return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(migrationLock)); err != nil {
 			return fmt.Errorf("wait for the migration of another process: %w", err)
 		}
@@ -55,14 +57,14 @@ func currentVersion(ctx context.Context, tx pgx.Tx, schema string) (version int,
 	if err != nil || !there {
 		return 0, err
 	}
-	err = tx.QueryRow(ctx, "SELECT coalesce(max(version), 0) FROM "+schema+".migrations").Scan(&version)
+	err = tx.QueryRow(ctx, "SELECT coalesce(max(version), 0) FROM "+quoted(schema)+".migrations").Scan(&version)
 	return version, err
 }
 
 func apply(ctx context.Context, tx pgx.Tx, schema string, version int, text string) error {
 	if version == 1 {
-		text = "CREATE SCHEMA IF NOT EXISTS " + schema + ";\n" +
-			"CREATE TABLE " + schema + ".migrations (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());\n" +
+		text = "CREATE SCHEMA IF NOT EXISTS " + quoted(schema) + ";\n" +
+			"CREATE TABLE " + quoted(schema) + ".migrations (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());\n" +
 			text
 	}
 	var before string
@@ -71,7 +73,7 @@ func apply(ctx context.Context, tx pgx.Tx, schema string, version int, text stri
 	}
 	// The files name no schema. Several statements at once need the simple
 	// protocol, which has no parameters.
-	if _, err := tx.Exec(ctx, "SELECT set_config('search_path', $1, true)", schema); err != nil {
+	if _, err := tx.Exec(ctx, "SELECT set_config('search_path', $1, true)", quoted(schema)); err != nil {
 		return err
 	}
 	if _, err := tx.Conn().PgConn().Exec(ctx, text).ReadAll(); err != nil {
@@ -80,6 +82,6 @@ func apply(ctx context.Context, tx pgx.Tx, schema string, version int, text stri
 	if _, err := tx.Exec(ctx, "SELECT set_config('search_path', $1, true)", before); err != nil {
 		return err
 	}
-	_, err := tx.Exec(ctx, "INSERT INTO "+schema+".migrations (version) VALUES ($1)", version)
+	_, err := tx.Exec(ctx, "INSERT INTO "+quoted(schema)+".migrations (version) VALUES ($1)", version)
 	return err
 }

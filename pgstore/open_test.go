@@ -15,8 +15,10 @@ import (
 func TestManyProcessesMigrateAtOnce(t *testing.T) {
 	schema := newSchema(t, newPool(t))
 	var all sync.WaitGroup
-	for range 8 {
-		pool := newPool(t)
+	for i := range 8 {
+		pool := newPool(t, func(c *pgxpool.Config) {
+			c.ConnConfig.RuntimeParams["default_transaction_isolation"] = []string{"read committed", "serializable"}[i%2]
+		})
 		all.Go(func() {
 			s, err := New(context.Background(), pool, Options{Schema: schema, Logger: slog.New(slog.DiscardHandler)})
 			require.NoError(t, err)
@@ -75,7 +77,7 @@ func TestAServerThatIsNotDurableIsRefused(t *testing.T) {
 
 func TestOptionsThatAreWrongAreNamed(t *testing.T) {
 	for field, o := range map[string]Options{
-		"Schema": {Schema: "Robert'); DROP TABLE"}, "StatementTimeout": {StatementTimeout: -1}, "AcquireTimeout": {AcquireTimeout: -1},
+		"Schema": {Schema: "Robert'); DROP TABLE"}, "StatementTimeout": {StatementTimeout: 1}, "AcquireTimeout": {AcquireTimeout: -1},
 		"ScanTimeout": {ScanTimeout: -1}, "QueueEvents": {QueueEvents: -1}, "MaxTransactionEvents": {MaxTransactionEvents: -1},
 	} {
 		_, err := New(t.Context(), nil, o)

@@ -26,10 +26,17 @@
 //
 // # When the database is away
 //
-// A connection that is lost before the commit was sent, a server that is read-only or
-// shutting down, a pool without a free connection: nothing is stored, and the error says
-// so. Lost during the commit it is not known what became of the events, and the error is
-// none of the sentinels. Nothing has to be done for it to work again.
+// A server that is read-only or says that it shuts down, a pool without a free
+// connection, a connection of which the server says that it ended it before the commit:
+// nothing is stored, and the error says so. Where a connection is lost otherwise it is
+// not known what became of the events, and the error is none of the sentinels. Nothing has
+// to be done for it to work again. Give the pool a connect_timeout, and with a standby
+// target_session_attrs=read-write and [WatchStandby].
+//
+// A platform whose lock somebody else has for long does not hold up the others for more
+// than a moment. A client that stops in the middle of sending a statement has the lock for
+// as long as the server takes it for alive: set tcp_keepalives_idle and tcp_user_timeout
+// on the server, and transaction_timeout where it has that (PostgreSQL 17).
 package pgstore
 
 import (
@@ -45,6 +52,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"example.com/chargeingest"
@@ -82,8 +90,9 @@ type Options struct {
 	// Default: crypto/rand.Reader.
 	Entropy io.Reader
 
-	// StatementTimeout bounds each statement of a transaction that stores, and
-	// how long it waits for a lock; three of it bound the whole. Default: 5 s.
+	// StatementTimeout bounds each statement of a transaction that stores; a fifth
+	// of it bounds the wait for the lock of a platform, and three of it the whole.
+	// At least 5 ms. Default: 5 s.
 	StatementTimeout time.Duration
 
 	// AcquireTimeout bounds how long to wait for a connection of the pool.
@@ -112,7 +121,8 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// isSchema is what a schema may be called: nothing that has to be quoted.
+// isSchema is what a schema may be called. It is quoted all the same: some of
+// these are words of SQL.
 var isSchema = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
 
 // withDefaults returns the options with their defaults in place, or an error
@@ -121,8 +131,8 @@ func (o Options) withDefaults() (Options, error) {
 	switch {
 	case o.Schema != "" && !isSchema.MatchString(o.Schema):
 		return o, errors.New("Options.Schema must be 1 to 63 lower-case letters, digits and underscores, no digit first")
-	case o.StatementTimeout < 0:
-		return o, errors.New("Options.StatementTimeout is negative")
+	case o.StatementTimeout < 0 || o.StatementTimeout > 0 && o.StatementTimeout < 5*time.Millisecond || o.StatementTimeout > time.Hour:
+		return o, errors.New("Options.StatementTimeout must be from 5 ms to an hour")
 	case o.AcquireTimeout < 0:
 		return o, errors.New("Options.AcquireTimeout is negative")
 	case o.ScanTimeout < 0:
@@ -182,7 +192,7 @@ func New(ctx context.Context, pool *pgxpool.Pool, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pgstore: %w", err)
 	}
-	s := &Store{options: o, pool: pool, sql: newStatements(o.Schema)}
+	s := &Store{options: o, pool: pool, sql: newStatements(quoted(o.Schema))}
 	if err := s.open(ctx); err != nil {
 		return nil, fmt.Errorf("pgstore: %w", err)
 	}
@@ -195,7 +205,7 @@ func (s *Store) open(ctx context.Context) error {
 		return fmt.Errorf("connect: %w", err)
 	}
 	defer conn.Release()
-	if err := checkDurability(ctx, conn.Conn(), s.options); err != nil {
+	if err := checkServer(ctx, conn.Conn(), s.options); err != nil {
 		return err
 	}
 	if err := migrate(ctx, conn.Conn(), s.options.Schema); err != nil {
@@ -211,6 +221,9 @@ func (s *Store) open(ctx context.Context) error {
 	go s.writer.run()
 	return nil
 }
+
+// quoted is the name of a schema as it stands in a statement.
+func quoted(schema string) string { return pgx.Identifier{schema}.Sanitize() }
 
 // Append implements [chargeingest.EventStore]. The id of an event carries the
 // time of its receipt; over several processes ids are in the order of storing

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 
@@ -42,7 +43,7 @@ func (s *Store) read(ctx context.Context, f func(context.Context, pgx.Tx) error)
 	limited, cancel := context.WithTimeout(ctx, s.options.ScanTimeout+time.Second)
 	defer cancel()
 	err = pgx.BeginTxFunc(limited, conn, pgx.TxOptions{AccessMode: pgx.ReadOnly, IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(limited, s.sql.timeouts, strconv.FormatInt(s.options.ScanTimeout.Milliseconds(), 10)); err != nil {
+		if _, err := tx.Exec(limited, s.sql.timeouts, milliseconds(s.options.ScanTimeout), milliseconds(s.options.ScanTimeout)); err != nil {
 			return err
 		}
 		return f(limited, tx)
@@ -60,6 +61,9 @@ func (s *Store) read(ctx context.Context, f func(context.Context, pgx.Tx) error)
 
 // Get implements [chargeingest.EventReader].
 func (s *Store) Get(ctx context.Context, platform, id string) (e chargeingest.StoredEvent, err error) {
+	if !utf8.ValidString(id) || strings.ContainsRune(id, 0) {
+		return e, chargeingest.ErrNotFound // no text that the database can look for
+	}
 	err = s.read(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		e, err = scanEvent(tx.QueryRow(ctx, s.sql.get, platformText(platform), id))
 		if errors.Is(err, pgx.ErrNoRows) {
@@ -83,20 +87,24 @@ func (s *Store) List(ctx context.Context, q chargeingest.Query) (page chargeinge
 
 func (s *Store) list(ctx context.Context, tx pgx.Tx, q chargeingest.Query) (page chargeingest.Page, err error) {
 	var after int64
+	var mark string
 	if q.After != "" {
-		if after, err = cursor.Decode(q.After); err != nil {
+		if after, mark, err = decodeCursor(q.After); err != nil {
 			return page, err
 		}
 	}
 	// Before the events are looked at: what comes meanwhile is behind it.
 	var newest int64
-	if err := tx.QueryRow(ctx, s.sql.lastOf, q.Platform).Scan(&newest); err != nil {
+	var newestID, lastID string
+	if err := tx.QueryRow(ctx, s.sql.lastOf, q.Platform, after).Scan(&newest, &newestID, &lastID); err != nil {
 		return page, err
 	}
-	if after > newest {
-		// It was given by a database that has events which this one has not.
-		// To accept it would be to pass over those that are still to come.
-		return page, fmt.Errorf("%w: %q is ahead of the database", chargeingest.ErrBadCursor, q.After)
+	if after > newest || lastID != "" && mark != markOf(lastID) {
+		// It was given by a database that had events which this one has not:
+		// before a failover without them, or a restored backup. To accept it would
+		// be to pass over the ones that have, or will have, their places. An event
+		// that was deleted leaves its place empty.
+		return page, fmt.Errorf("%w: %q is of events that this database does not have", chargeingest.ErrBadCursor, q.After)
 	}
 	query, arguments := s.listQuery(q, after, newest)
 	rows, err := tx.Query(ctx, query, arguments...)
@@ -114,13 +122,13 @@ func (s *Store) list(ctx context.Context, tx pgx.Tx, q chargeingest.Query) (page
 			return page, err
 		}
 		if content == nil || len(page.Events) == q.Limit {
-			page.Next = cursor.Encode(last)
+			page.Next = encodeCursor(last, lastID)
 			break
 		}
 		e.Content = *content
 		copy(e.Digest[:], digest)
 		page.Events = append(page.Events, e)
-		last = seq
+		last, lastID = seq, e.ID
 	}
 	rows.Close()
 	if err := rows.Err(); err != nil {
@@ -128,11 +136,27 @@ func (s *Store) list(ctx context.Context, tx pgx.Tx, q chargeingest.Query) (page
 	}
 	if q.Order == chargeingest.Ascending {
 		if page.Next == "" {
-			last = newest // all up to it was looked at
+			last, lastID = newest, newestID // all up to it was looked at
 		}
-		page.Position = cursor.Encode(last)
+		page.Position = encodeCursor(last, lastID)
 	}
 	return page, nil
+}
+
+// markLength is how much of an id is in a cursor: of its random part.
+const markLength = 10
+
+// markOf is what a cursor has of the event that it is behind.
+func markOf(id string) string { return id[max(0, len(id)-markLength):] }
+
+// encodeCursor is the cursor behind an event: its place, and which one it is. A
+// place alone can be given a second time, by a standby that has not got it.
+func encodeCursor(seq int64, id string) string { return cursor.Encode(seq) + markOf(id) }
+
+func decodeCursor(text string) (seq int64, mark string, err error) {
+	place := text[:min(len(text), len(cursor.Encode(0)))]
+	seq, err = cursor.Decode(place)
+	return seq, text[len(place):], err
 }
 
 // listQuery is the query for a page and one event more.

@@ -4,7 +4,7 @@ import "strings"
 
 // statements are the texts of all statements, for one schema.
 type statements struct {
-	begin, timeouts, commit string
+	begin, timeouts, durable, commit string
 
 	// The way of what is new: one round trip.
 	claim, insertEvents, insertReferences, insertRequests string
@@ -26,7 +26,11 @@ func newStatements(schema string) *statements {
 		// platform would fail when it has it.
 		begin:    "BEGIN ISOLATION LEVEL READ COMMITTED",
 		commit:   "COMMIT",
-		timeouts: "SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $1, true)",
+		timeouts: "SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true), set_config('idle_in_transaction_session_timeout', $1, true), set_config('bytea_output', 'hex', true)",
+
+		// The pool is the host's, whose other code may have turned it off for a
+		// session.
+		durable: "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit', true) = 'off'",
 
 		// Locks the platforms, whose names come sorted, and counts their events on.
 		claim: in(`INSERT INTO $schema.platforms AS p (name, last, last_id)
@@ -70,8 +74,12 @@ JOIN $schema.events e ON e.platform = r.platform AND e.id = o.id
 ORDER BY r.platform, r.key, o.place`),
 		newestID: in(`SELECT coalesce(max(last_id), '') FROM $schema.platforms`),
 		readOnly: `SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on'`,
-		lastOf:   in(`SELECT coalesce(max(last), 0) FROM $schema.platforms WHERE name = $1`),
-		get:      in(`SELECT ` + eventColumns + ` FROM $schema.events e WHERE e.platform = $1 AND e.id = $2`),
+		// The newest event of a platform, and the one that a cursor is behind.
+		lastOf: in(`SELECT coalesce(p.last, 0), coalesce(n.id, ''), coalesce(a.id, '') FROM (SELECT 1) AS one
+LEFT JOIN $schema.platforms p ON p.name = $1
+LEFT JOIN $schema.events n ON n.platform = $1 AND n.seq = p.last
+LEFT JOIN $schema.events a ON a.platform = $1 AND a.seq = $2`),
+		get: in(`SELECT ` + eventColumns + ` FROM $schema.events e WHERE e.platform = $1 AND e.id = $2`),
 		// The conditions and the order come between; what is beyond a page's bytes
 		// has no content, so that nobody has to read it.
 		list: in(`SELECT e.seq, e.id,

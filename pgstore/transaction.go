@@ -17,6 +17,7 @@ type transaction struct {
 	conn    *pgx.Conn
 	sql     *statements
 	timeout time.Duration
+	durable bool // whatever the session says
 }
 
 // fast stores a group of which nothing is known: all of it in one round trip,
@@ -69,8 +70,16 @@ func (t *transaction) careful(ctx context.Context, requests []*queue.Request, ne
 func (t *transaction) begin() *pgx.Batch {
 	b := new(pgx.Batch)
 	b.Queue(t.sql.begin)
-	b.Queue(t.sql.timeouts, strconv.FormatInt(t.timeout.Milliseconds(), 10))
+	b.Queue(t.sql.timeouts, milliseconds(t.timeout), milliseconds(t.timeout/5))
+	if t.durable {
+		b.Queue(t.sql.durable)
+	}
 	return b
+}
+
+// milliseconds is a time-out as the server is told it; 0 would be none.
+func milliseconds(d time.Duration) string {
+	return strconv.FormatInt(max(1, d.Milliseconds()), 10)
 }
 
 // errRolledBack says that the server answered a commit with a rollback.
@@ -79,9 +88,12 @@ var errRolledBack = errors.New("the transaction was undone before its commit")
 // send sends a batch, which ends with the commit or has none. Where it has one,
 // the error is an unknownError unless the server says that it was undone.
 func (t *transaction) send(ctx context.Context, b *pgx.Batch, commits bool) error {
+	gaveUpStandby(t.conn) // a commit of the host's does not count
 	results := t.conn.SendBatch(ctx, b)
 	var err error
-	for _, q := range b.QueuedQueries {
+	inCommit := commits
+	for i, q := range b.QueuedQueries {
+		inCommit = commits && i == len(b.QueuedQueries)-1
 		if q.Fn != nil {
 			err = q.Fn(results)
 		} else {
@@ -98,11 +110,16 @@ func (t *transaction) send(ctx context.Context, b *pgx.Batch, commits bool) erro
 	if err == nil {
 		err = closed
 	}
+	if replicated := !gaveUpStandby(t.conn); err == nil && commits && !replicated {
+		err = errNotReplicated
+	}
 	switch {
 	case err == nil:
 		return nil
-	case isUndone(err):
+	case isUndone(err, inCommit):
 		t.rollback(ctx)
+	case isGone(err, inCommit):
+		return goneError{err}
 	case commits && !errors.Is(err, errRolledBack):
 		return unknownError{err}
 	}

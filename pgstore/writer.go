@@ -63,6 +63,15 @@ func (w *writer) run() {
 func (w *writer) store(requests []*queue.Request) {
 	start := time.Now()
 	g, err := w.attempts(requests)
+	if err != nil && len(requests) > 1 && isSlow(err) {
+		// A platform that another process has locked is not to hold up the
+		// others, and a group that is too large for the server's speed would
+		// be too large again.
+		for _, part := range parts(requests) {
+			w.store(part)
+		}
+		return
+	}
 	if err != nil && len(requests) > 1 && isOfAnEvent(err) {
 		// One of them is to blame. The others are not to suffer for it.
 		for i := range requests {
@@ -87,6 +96,25 @@ func (w *writer) store(requests []*queue.Request) {
 	}
 }
 
+// parts are a group by platforms, or where it has one the halves of it.
+func parts(requests []*queue.Request) [][]*queue.Request {
+	at := make(map[string]int)
+	var list [][]*queue.Request
+	for _, r := range requests {
+		i, ok := at[r.Batch.Platform]
+		if !ok {
+			i = len(list)
+			at[r.Batch.Platform], list = i, append(list, nil)
+		}
+		list[i] = append(list[i], r)
+	}
+	if len(list) == 1 {
+		half := len(requests) / 2
+		return [][]*queue.Request{requests[:half], requests[half:]}
+	}
+	return list
+}
+
 // maxAttempts is how often a transaction is tried that the server undid for
 // the sake of another one.
 const maxAttempts = 5
@@ -106,6 +134,8 @@ func (w *writer) attempts(requests []*queue.Request) (*group, error) {
 			return nil, fmt.Errorf("pgstore: %w", err)
 		case isDuplicate(err) && !w.expectKnown:
 			w.expectKnown = true
+		case (isOfTheConnection(err) || codeOf(err) == codeReadOnly) && n < maxAttempts && ctx.Err() == nil:
+			// Another connection of the pool may lead to a server that works.
 		case !isTransient(err) || n == maxAttempts || ctx.Err() != nil:
 			w.options.Logger.Log(context.Background(), levelOf(err), "pgstore: a transaction was not stored", "error", err)
 			return nil, fmt.Errorf("pgstore: %w: %w", chargeingest.ErrNotStored, err)
@@ -138,7 +168,7 @@ func (w *writer) attempt(ctx context.Context, requests []*queue.Request) (g *gro
 			_ = pooled.Conn().Close(context.WithoutCancel(ctx))
 		}
 	}()
-	t := &transaction{conn: pooled.Conn(), sql: w.sql, timeout: w.options.StatementTimeout}
+	t := &transaction{conn: pooled.Conn(), sql: w.sql, timeout: w.options.StatementTimeout, durable: !w.options.AllowNotDurable}
 	defer recoverTo(&err)
 	if w.expectKnown {
 		return t.careful(ctx, requests, w.ids.Next)

@@ -33,7 +33,7 @@ func checkGetUnknown(c *check) {
 	zero := eventid.Prefix + strings.Repeat("0", 26)
 	c.notFound(s, acme, zero)
 	id := s.fresh(batch(acme, draft{reference: "a"}))[0].ID
-	for _, unknown := range []string{zero, "", "a", "%", id[:len(id)-1], id + "0", id[len(eventid.Prefix):], " " + id} {
+	for _, unknown := range []string{zero, "", "a", "%", id[:len(id)-1], id + "0", id[len(eventid.Prefix):], " " + id, "\x00", id + "\x00", "\xff"} {
 		c.notFound(s, acme, unknown)
 	}
 }

@@ -5,7 +5,7 @@ CREATE TABLE platforms (
 	name    text COLLATE "C" PRIMARY KEY,
 	last    bigint NOT NULL,          -- the sequence of its newest event
 	last_id text COLLATE "C" NOT NULL -- the greatest id of its events
-);
+) WITH (fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000); -- rewritten all the time
 
 CREATE TABLE events (
 	platform           text COLLATE "C" NOT NULL,

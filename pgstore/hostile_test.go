@@ -1,0 +1,285 @@
+package pgstore
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/internal/pgserver"
+)
+
+// newOwnServer starts a server for one test, with settings of its own.
+func newOwnServer(t *testing.T, settings ...string) *pgserver.Server {
+	t.Helper()
+	needServer(t)
+	if err := pgserver.Available(); err != nil {
+		t.Skipf("skipped: %v", err)
+	}
+	srv, err := pgserver.New(t.Context(), settings...)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, srv.Remove()) })
+	require.NoError(t, srv.Start(t.Context()))
+	return srv
+}
+
+func poolOf(t *testing.T, address string, changes ...func(*pgxpool.Config)) *pgxpool.Pool {
+	t.Helper()
+	cfg, err := pgxpool.ParseConfig(address)
+	require.NoError(t, err)
+	for _, change := range changes {
+		change(cfg)
+	}
+	pool, err := pgxpool.NewWithConfig(context.Background(), cfg)
+	require.NoError(t, err)
+	t.Cleanup(pool.Close)
+	return pool
+}
+
+// A standby that is away makes commits wait. Who cancels that wait makes the server
+// report a success, with a warning.
+func TestACommitThatNoStandbyHasIsUnknown(t *testing.T) {
+	srv := newOwnServer(t)
+	pool := poolOf(t, srv.Address(), WatchStandby)
+	s := newStore(t, pool, Options{Schema: "chargeingest"})
+	appended(t, s, charges("acme", "a"))
+	other := poolOf(t, srv.Address())
+	for _, statement := range []string{"ALTER SYSTEM SET synchronous_standby_names = 'nobody'", "SELECT pg_reload_conf()"} {
+		_, err := other.Exec(t.Context(), statement)
+		require.NoError(t, err)
+	}
+	for i := 0; i < 2; {
+		s.writer.expectKnown = i == 1
+		done := make(chan error, 1)
+		go func() { _, err := s.Append(context.Background(), charges("acme", rand.Text())); done <- err }()
+		var err error
+		require.Eventually(t, func() bool {
+			_, _ = other.Exec(t.Context(), "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+			select {
+			case err = <-done:
+				return true
+			default:
+				return false
+			}
+		}, 10*time.Second, time.Millisecond)
+		if err == nil {
+			continue // the server had not taken its new setting up yet
+		}
+		require.ErrorContains(t, err, "on this server alone")
+		require.NotErrorIs(t, err, chargeingest.ErrNotStored)
+		i++
+	}
+}
+
+func TestACursorOfEventsThatAreNotThereAnyMoreIsBad(t *testing.T) {
+	pool := newPool(t)
+	schema := newSchema(t, pool)
+	s := newStore(t, pool, Options{Schema: schema})
+	appended(t, s, charges("acme", "a", "b"))
+	q := chargeingest.Query{Platform: "acme", Order: chargeingest.Ascending, Limit: 10}
+	page, err := s.List(t.Context(), q)
+	require.NoError(t, err)
+	q.After = page.Position
+	// As after a failover to a standby that had only the first.
+	for _, statement := range []string{
+		"DELETE FROM " + schema + ".events WHERE seq = 2", "DELETE FROM " + schema + ".event_references WHERE seq = 2",
+		"UPDATE " + schema + ".platforms SET last = 1",
+	} {
+		_, err := pool.Exec(t.Context(), statement)
+		require.NoError(t, err)
+	}
+	_, err = s.List(t.Context(), q)
+	require.ErrorIs(t, err, chargeingest.ErrBadCursor)
+	appended(t, s, charges("acme", "c")) // gets the place of the one that is lost
+	_, err = s.List(t.Context(), q)
+	require.ErrorIs(t, err, chargeingest.ErrBadCursor)
+	appended(t, s, charges("acme", "d"))
+	_, err = s.List(t.Context(), q)
+	require.ErrorIs(t, err, chargeingest.ErrBadCursor)
+}
+
+func TestWhatAnErrorMeansDependsOnWhereItComes(t *testing.T) {
+	of := func(severity, unlocalized, code, routine string) error {
+		return fmt.Errorf("wrapped: %w", &pgconn.PgError{Severity: severity, SeverityUnlocalized: unlocalized, Code: code, Routine: routine})
+	}
+	for _, c := range []struct {
+		name               string
+		err                error
+		undone, undoneAtIt bool // before the commit, and at it
+		gone, goneAtIt     bool
+	}{
+		{"a refused row", of("ERROR", "ERROR", "23505", ""), true, true, false, false},
+		{"a severity in another language", of("FEHLER", "ERROR", "23505", ""), true, true, false, false},
+		{"a severity that is not there untranslated", of("ERROR", "", "23505", ""), true, true, false, false},
+		{"a commit whose end is not known", of("ERROR", "ERROR", "40003", ""), false, false, false, false},
+		{"a proxy that lost its server", of("ERROR", "ERROR", "08006", ""), false, false, false, false},
+		{"a broken disk", of("ERROR", "ERROR", "58030", ""), true, false, false, false},
+		{"a broken server", of("ERROR", "ERROR", "XX000", ""), true, false, false, false},
+		{"a shutdown", of("FATAL", "FATAL", "57P01", "ProcessInterrupts"), false, false, true, false},
+		{"a shutdown of a proxy", of("FATAL", "FATAL", "57P01", ""), false, false, false, false},
+		{"a session that was idle in its transaction", of("FATAL", "FATAL", "25P03", ""), false, false, true, true},
+		{"a panic of the server", of("PANIC", "PANIC", "XX000", ""), false, false, false, false},
+		{"no answer", errors.New("unexpected EOF"), false, false, false, false},
+	} {
+		require.Equal(t, c.undone, isUndone(c.err, false), c.name)
+		require.Equal(t, c.undoneAtIt, isUndone(c.err, true), c.name)
+		require.Equal(t, c.gone, isGone(c.err, false), c.name)
+		require.Equal(t, c.goneAtIt, isGone(c.err, true), c.name)
+	}
+}
+
+// What the server says in the commit, whatever it means by it.
+func TestAnErrorOfTheCommitThatSaysNothingIsUnknown(t *testing.T) {
+	pool := newPool(t)
+	schema := newSchema(t, pool)
+	s := newStore(t, pool, Options{Schema: schema})
+	appended(t, s, charges("acme", "a"))
+	_, err := pool.Exec(t.Context(), `CREATE FUNCTION `+schema+`.fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+IF length(NEW.reference) = 5 THEN RAISE EXCEPTION 'as told' USING ERRCODE = NEW.reference; END IF; RETURN NULL; END $$;
+CREATE CONSTRAINT TRIGGER fail AFTER INSERT ON `+schema+`.events DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION `+schema+`.fail()`)
+	require.NoError(t, err)
+	for code, unknown := range map[string]bool{"40003": true, "08006": true, "58030": true, "XX000": true, "23514": false, "P0001": false} {
+		_, err := s.Append(t.Context(), charges("acme", code))
+		require.Error(t, err)
+		require.Equal(t, unknown, !errors.Is(err, chargeingest.ErrNotStored), "%s: %v", code, err)
+	}
+	// One that the server undid for the sake of another is tried again, not for ever.
+	_, err = s.Append(t.Context(), charges("acme", "40001"))
+	require.ErrorIs(t, err, chargeingest.ErrNotStored)
+}
+
+func TestASessionThatIsNotDurableIsMadeSo(t *testing.T) {
+	pool := newPool(t, func(c *pgxpool.Config) { c.MaxConns = 1 })
+	schema := newSchema(t, pool)
+	s := newStore(t, pool, Options{Schema: schema})
+	_, err := pool.Exec(t.Context(), `CREATE FUNCTION `+schema+`.look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+IF current_setting('synchronous_commit') = 'off' THEN RAISE EXCEPTION 'not durable'; END IF; RETURN NULL; END $$;
+CREATE TRIGGER look AFTER INSERT ON `+schema+`.events FOR EACH ROW EXECUTE FUNCTION `+schema+`.look()`)
+	require.NoError(t, err)
+	_, err = pool.Exec(t.Context(), "SET synchronous_commit = off")
+	require.NoError(t, err)
+	for _, known := range []bool{false, true} {
+		s.writer.expectKnown = known
+		appended(t, s, charges("acme", fmt.Sprint(known)))
+	}
+	var after string
+	require.NoError(t, pool.QueryRow(t.Context(), "SHOW synchronous_commit").Scan(&after))
+	require.Equal(t, "off", after, "the session is the host's")
+}
+
+func TestAPlatformThatIsLockedDoesNotHoldUpTheOthers(t *testing.T) {
+	pool := newPool(t)
+	schema := newSchema(t, pool)
+	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: 500 * time.Millisecond})
+	end := locked(t, pool, schema, "acme")
+	defer end()
+	var all sync.WaitGroup
+	for i := range 20 {
+		all.Go(func() {
+			_, err := s.Append(t.Context(), charges("acme", fmt.Sprint(i)))
+			require.ErrorIs(t, err, chargeingest.ErrNotStored)
+		})
+		all.Go(func() {
+			_, err := s.Append(t.Context(), charges("globex", fmt.Sprint(i)))
+			require.NoError(t, err)
+		})
+	}
+	all.Wait()
+	require.Len(t, listed(t, s, "globex"), 20)
+	require.Empty(t, listed(t, s, "acme"))
+}
+
+// A group that takes longer than a statement may is stored in parts.
+func TestAGroupThatIsTooSlowIsHalved(t *testing.T) {
+	pool := newPool(t)
+	schema := newSchema(t, pool)
+	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: 300 * time.Millisecond})
+	_, err := pool.Exec(t.Context(), `CREATE FUNCTION `+schema+`.slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.01); RETURN NEW; END $$;
+CREATE TRIGGER slow BEFORE INSERT ON `+schema+`.events FOR EACH ROW EXECUTE FUNCTION `+schema+`.slow()`)
+	require.NoError(t, err)
+	var all sync.WaitGroup
+	for i := range 100 {
+		all.Go(func() {
+			_, err := s.Append(t.Context(), charges("acme", fmt.Sprint(i)))
+			require.NoError(t, err)
+		})
+	}
+	all.Wait()
+	require.Len(t, listed(t, s, "acme"), 100)
+}
+
+func TestIdleConnectionsThatTheServerEndedCostNothing(t *testing.T) {
+	pool := newPool(t)
+	schema := newSchema(t, pool)
+	s := newStore(t, newPool(t, func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["application_name"] = schema }), Options{Schema: schema})
+	for i := range 5 {
+		_, err := pool.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1", schema)
+		require.NoError(t, err)
+		require.Eventually(t, func() bool {
+			var n int
+			err := pool.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", schema).Scan(&n)
+			return err == nil && n == 0
+		}, 10*time.Second, time.Millisecond)
+		appended(t, s, charges("acme", fmt.Sprint(i)))
+	}
+}
+
+func TestASchemaMayBeAWordOfSQL(t *testing.T) {
+	pool := newPool(t)
+	t.Cleanup(func() {
+		_, err := pool.Exec(context.Background(), `DROP SCHEMA IF EXISTS "order" CASCADE`)
+		require.NoError(t, err)
+	})
+	s := newStore(t, pool, Options{Schema: "order"})
+	appended(t, s, charges("acme", "a"))
+	appended(t, s, charges("acme", "a"))
+	require.Len(t, listed(t, s, "acme"), 1)
+	var path string
+	require.NoError(t, pool.QueryRow(t.Context(), "SHOW search_path").Scan(&path))
+	require.NotContains(t, path, "order")
+}
+
+func TestTextsThatAreNotUTF8AreRefusedAtTheStart(t *testing.T) {
+	pool := newPool(t, func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["client_encoding"] = "LATIN1" })
+	_, err := New(t.Context(), pool, Options{Schema: newSchema(t, newPool(t))})
+	require.ErrorContains(t, err, "client_encoding is LATIN1, and must be UTF8")
+}
+
+// The listing of one platform does not find what another one has.
+func TestAReferenceIsLookedForOnItsPlatform(t *testing.T) {
+	s := newStore(t, newPool(t), Options{})
+	appended(t, s, charges("acme", "x", "a"))
+	appended(t, s, charges("globex", "a", "b"))
+	for platform, want := range map[string]int{"acme": 1, "globex": 1, "initech": 0} {
+		page, err := s.List(t.Context(), chargeingest.Query{Platform: platform, Reference: "a", Limit: 10})
+		require.NoError(t, err)
+		require.Len(t, page.Events, want, platform)
+	}
+}
+
+func TestEveryWayOfExecutingQueriesWorks(t *testing.T) {
+	for _, mode := range []pgx.QueryExecMode{
+		pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec, pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol,
+	} {
+		s := newStore(t, newPool(t, func(c *pgxpool.Config) {
+			c.ConnConfig.DefaultQueryExecMode = mode
+			c.ConnConfig.RuntimeParams["bytea_output"] = "escape"
+		}), Options{})
+		keyed := charges("acme", "a", "b")
+		keyed.IdempotencyKey = "key"
+		for _, b := range []chargeingest.Batch{keyed, keyed, charges("acme", "a", "c")} {
+			appended(t, s, b)
+		}
+		require.Len(t, listed(t, s, "acme"), 3, mode)
+		require.NoError(t, s.Ready(t.Context()))
+	}
+}
