@@ -78,12 +78,6 @@ func isGone(err error, inCommit bool) bool {
 	return false
 }
 
-// isSlow says that a transaction waited too long, for a lock or altogether.
-func isSlow(err error) bool {
-	code := codeOf(err)
-	return code == codeLockNotAvailable || code == codeQueryCanceled
-}
-
 // isDuplicate says that something was inserted that is there already.
 func isDuplicate(err error) bool { return codeOf(err) == codeUniqueViolation }
 

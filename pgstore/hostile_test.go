@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -198,10 +199,12 @@ func TestAPlatformThatIsLockedDoesNotHoldUpTheOthers(t *testing.T) {
 	require.Empty(t, listed(t, s, "acme"))
 }
 
-// A group that takes longer than a statement may is stored in parts.
-func TestAGroupThatIsTooSlowIsHalved(t *testing.T) {
+// A group that takes longer than a statement may is stored in parts, and those
+// that come are smaller from the start.
+func TestAServerThatIsSlowGetsSmallerGroups(t *testing.T) {
 	pool := newPool(t)
 	schema := newSchema(t, pool)
+	var refused atomic.Int64
 	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: 300 * time.Millisecond})
 	_, err := pool.Exec(t.Context(), `CREATE FUNCTION `+schema+`.slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.01); RETURN NEW; END $$;
 CREATE TRIGGER slow BEFORE INSERT ON `+schema+`.events FOR EACH ROW EXECUTE FUNCTION `+schema+`.slow()`)
@@ -209,12 +212,36 @@ CREATE TRIGGER slow BEFORE INSERT ON `+schema+`.events FOR EACH ROW EXECUTE FUNC
 	var all sync.WaitGroup
 	for i := range 100 {
 		all.Go(func() {
-			_, err := s.Append(t.Context(), charges("acme", fmt.Sprint(i)))
-			require.NoError(t, err)
+			for range 20 {
+				_, err := s.Append(t.Context(), charges("acme", fmt.Sprint(i)))
+				if err == nil {
+					return
+				}
+				require.ErrorIs(t, err, chargeingest.ErrNotStored)
+				refused.Add(1)
+			}
+			require.Fail(t, "it is never stored")
 		})
 	}
 	all.Wait()
 	require.Len(t, listed(t, s, "acme"), 100)
+	require.Less(t, refused.Load(), int64(100))
+	require.Less(t, s.writer.most, 100)
+	_, err = pool.Exec(t.Context(), "DROP TRIGGER slow ON "+schema+".events")
+	require.NoError(t, err)
+	for i := range 30 {
+		appended(t, s, charges("acme", numbered(fmt.Sprint("fast-", i), 200)...))
+	}
+	require.Greater(t, s.writer.most, 100)
+}
+
+// numbered are n references.
+func numbered(prefix string, n int) []string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = fmt.Sprint(prefix, "-", i)
+	}
+	return list
 }
 
 func TestIdleConnectionsThatTheServerEndedCostNothing(t *testing.T) {

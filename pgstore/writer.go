@@ -29,6 +29,10 @@ type writer struct {
 	// before: then the next one is looked up first. It belongs to the goroutine.
 	expectKnown bool
 
+	// most is how many events a group may have: fewer than the options say for as
+	// long as the server is too slow for these. It belongs to the goroutine, too.
+	most int
+
 	mu      sync.Mutex
 	commits uint64
 	last    chargeingest.Commit
@@ -41,7 +45,7 @@ func newWriter(s *Store, newestID string) (*writer, error) {
 	}
 	return &writer{
 		options: s.options, pool: s.pool, sql: s.sql, ids: ids,
-		queue: queue.New(s.options.QueueEvents), stopped: make(chan struct{}),
+		queue: queue.New(s.options.QueueEvents), stopped: make(chan struct{}), most: s.options.MaxTransactionEvents,
 	}, nil
 }
 
@@ -51,33 +55,31 @@ func (w *writer) run() {
 	for open := true; open; {
 		<-w.queue.Ready()
 		var requests []*queue.Request
-		w.queue.Gather(w.options.MaxTransactionEvents)
-		requests, open = w.queue.Take(w.options.MaxTransactionEvents)
+		w.queue.Gather(w.most)
+		requests, open = w.queue.Take(w.most)
 		if len(requests) > 0 {
-			w.store(requests)
+			w.store(requests, time.Now().Add(patience*w.options.StatementTimeout))
 		}
 	}
 }
 
-// store stores requests in one transaction and answers them.
-func (w *writer) store(requests []*queue.Request) {
+// patience is how many times the time-out of a statement a group may take, with
+// all that it is taken apart into.
+const patience = 3
+
+// store stores requests in one transaction and answers them. Until a time a group
+// that fails is taken apart: for the sake of those who are not to blame.
+func (w *writer) store(requests []*queue.Request, until time.Time) {
 	start := time.Now()
 	g, err := w.attempts(requests)
-	if err != nil && len(requests) > 1 && isSlow(err) {
-		// A platform that another process has locked is not to hold up the
-		// others, and a group that is too large for the server's speed would
-		// be too large again.
-		for _, part := range parts(requests) {
-			w.store(part)
+	w.adapt(requests, err)
+	if err != nil && start.Before(until) {
+		if smaller := parts(requests, err); len(smaller) > 1 {
+			for _, part := range smaller {
+				w.store(part, until)
+			}
+			return
 		}
-		return
-	}
-	if err != nil && len(requests) > 1 && isOfAnEvent(err) {
-		// One of them is to blame. The others are not to suffer for it.
-		for i := range requests {
-			w.store(requests[i : i+1])
-		}
-		return
 	}
 	done := chargeingest.Commit{Requests: len(requests), Duration: time.Since(start), Err: err}
 	if err == nil {
@@ -96,8 +98,41 @@ func (w *writer) store(requests []*queue.Request) {
 	}
 }
 
-// parts are a group by platforms, or where it has one the halves of it.
-func parts(requests []*queue.Request) [][]*queue.Request {
+// adapt halves the size of groups when one is too slow, and lets it grow again
+// while they are not.
+func (w *writer) adapt(requests []*queue.Request, err error) {
+	events := 0
+	for _, r := range requests {
+		events += len(r.Batch.Events)
+	}
+	switch {
+	case codeOf(err) == codeQueryCanceled:
+		w.most = max(1, min(w.most, events)/2)
+	case err == nil && events >= w.most:
+		w.most = min(w.options.MaxTransactionEvents, w.most+w.most/4+1)
+	}
+}
+
+// parts are what a group that failed is taken apart into; one or none where it
+// is to stay as it is.
+func parts(requests []*queue.Request, err error) [][]*queue.Request {
+	half := len(requests) / 2
+	halves := [][]*queue.Request{requests[:half], requests[half:]}
+	code := codeOf(err)
+	switch {
+	case half == 0 || isUnknown(err):
+		return nil
+	case isOfAnEvent(err):
+		return halves // one of them is to blame
+	case code == codeLockNotAvailable:
+		return byPlatform(requests) // somebody else has the lock of one of them
+	case code == codeQueryCanceled:
+		return halves // it is too large for the server's speed of today
+	}
+	return nil
+}
+
+func byPlatform(requests []*queue.Request) [][]*queue.Request {
 	at := make(map[string]int)
 	var list [][]*queue.Request
 	for _, r := range requests {
@@ -107,10 +142,6 @@ func parts(requests []*queue.Request) [][]*queue.Request {
 			at[r.Batch.Platform], list = i, append(list, nil)
 		}
 		list[i] = append(list[i], r)
-	}
-	if len(list) == 1 {
-		half := len(requests) / 2
-		return [][]*queue.Request{requests[:half], requests[half:]}
 	}
 	return list
 }
@@ -122,7 +153,7 @@ const maxAttempts = 5
 // attempts stores requests, again where the server asks for that. Its error is
 // an ErrNotStored unless it is not known what became of them.
 func (w *writer) attempts(requests []*queue.Request) (*group, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*w.options.StatementTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), patience*w.options.StatementTimeout)
 	defer cancel()
 	for n := 1; ; n++ {
 		g, err := w.attempt(ctx, requests)
