@@ -231,6 +231,14 @@ func isAnswerTo(text []byte, sent event) error {
 	return nil
 }
 
+// FollowAnew makes Follow begin from the start: for who was refused a cursor of a
+// server that has lost what it showed and never acknowledged.
+func (h *History) FollowAnew() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.followed, h.cursors = nil, make(map[string]string)
+}
+
 // CheckFollower says whether Follow has seen just what is stored, in its order.
 func (h *History) CheckFollower(stored []Stored) error {
 	h.mu.Lock()
