@@ -26,8 +26,10 @@ type known struct {
 	sql  *statements
 
 	events   map[named]*chargeingest.StoredEvent
-	unread   map[named]bool // what is there and has to be fetched
 	requests map[named]*chargeingest.BoundRequest
+
+	// What is there and has to be fetched.
+	unread, unreadRequests map[named]bool
 }
 
 // lookUp queues the locking of the platforms of requests and the search for
@@ -52,7 +54,7 @@ func (k *known) lookUp(b *pgx.Batch, requests []*queue.Request) {
 		b.Queue(k.sql.findReferences, references.platforms, references.names, int64(maxFound)).Query(k.scanReferences)
 	}
 	if keys.seen != nil {
-		b.Queue(k.sql.findRequests, keys.platforms, keys.names).Query(k.scanRequests)
+		b.Queue(k.sql.findRequests, keys.platforms, keys.names, int64(maxFound)).Query(k.scanRequests)
 	}
 }
 
@@ -100,12 +102,25 @@ func (k *known) scanReferences(rows pgx.Rows) error {
 func (k *known) scanRequests(rows pgx.Rows) error {
 	for rows.Next() {
 		var at named
+		var e chargeingest.StoredEvent
 		var route string
-		var digest []byte
-		e, err := scanEvent(rows, &at.platform, &at.name, &route, &digest)
-		if err != nil {
+		var content *string
+		var digest, digestOfEvent []byte
+		if err := rows.Scan(&at.platform, &at.name, &route, &digest, &e.ID, &content, &e.TimestampAssigned, &digestOfEvent); err != nil {
 			return err
 		}
+		if content == nil {
+			if k.unreadRequests == nil {
+				k.unreadRequests = make(map[named]bool)
+			}
+			k.unreadRequests[at] = true
+			delete(k.requests, at)
+		}
+		if k.unreadRequests[at] {
+			continue
+		}
+		e.Content = *content
+		copy(e.Digest[:], digestOfEvent)
 		bound := k.requests[at]
 		if bound == nil {
 			bound = &chargeingest.BoundRequest{Route: chargeingest.Route(route)}
@@ -126,8 +141,29 @@ func scanEvent(row pgx.Row, before ...any) (e chargeingest.StoredEvent, err erro
 }
 
 // BoundRequest implements [chargeingest.Lookup].
-func (k *known) BoundRequest(_ context.Context, platform, key string) (*chargeingest.BoundRequest, error) {
-	return k.requests[named{platform, key}], nil
+func (k *known) BoundRequest(ctx context.Context, platform, key string) (*chargeingest.BoundRequest, error) {
+	at := named{platform, key}
+	if !k.unreadRequests[at] {
+		return k.requests[at], nil
+	}
+	rows, err := k.conn.Query(ctx, k.sql.findRequest, platform, key)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	bound := new(chargeingest.BoundRequest)
+	for rows.Next() {
+		var route string
+		var digest []byte
+		e, err := scanEvent(rows, &route, &digest)
+		if err != nil {
+			return nil, err
+		}
+		bound.Route = chargeingest.Route(route)
+		copy(bound.Digest[:], digest)
+		bound.Events = append(bound.Events, e)
+	}
+	return bound, rows.Err()
 }
 
 // EventByReference implements [chargeingest.Lookup].

@@ -10,7 +10,7 @@ type statements struct {
 	claim, insertEvents, insertReferences, insertRequests string
 
 	// What is known, once the platforms are locked.
-	lock, findReferences, findReference, findRequests string
+	lock, findReferences, findReference, findRequests, findRequest string
 
 	// Reading.
 	newestID, readOnly, lastOf, get, list, seqOfReference string
@@ -60,18 +60,25 @@ FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::tim
 		// not be acknowledged before one has.
 		lock: in(`INSERT INTO $schema.platforms AS p (name, last, last_id) SELECT t.name, 0, '' FROM unnest($1::text[]) AS t(name)
 ON CONFLICT (name) DO UPDATE SET last = p.last`),
-		// Content beyond a budget is fetched by findReference when it is needed.
+		// Content beyond a budget is fetched when it is needed, one by one.
 		findReferences: in(`SELECT r.platform, r.reference, e.id, CASE WHEN sum(octet_length(e.content)) OVER (ORDER BY e.platform, e.seq) <= $3 THEN e.content END, e.timestamp_assigned, e.digest
 FROM unnest($1::text[], $2::text[]) AS w(platform, reference)
 JOIN $schema.event_references r ON r.platform = w.platform AND r.reference = w.reference
 JOIN $schema.events e ON e.platform = r.platform AND e.seq = r.seq`),
 		findReference: in(`SELECT ` + eventColumns + ` FROM $schema.event_references r JOIN $schema.events e ON e.platform = r.platform AND e.seq = r.seq
 WHERE r.platform = $1 AND r.reference = $2`),
-		findRequests: in(`SELECT r.platform, r.key, r.route, r.digest, ` + eventColumns + ` FROM unnest($1::text[], $2::text[]) AS w(platform, key)
+		findRequests: in(`SELECT r.platform, r.key, r.route, r.digest, e.id,
+CASE WHEN sum(octet_length(e.content)) OVER (ORDER BY r.platform, r.key, o.place) <= $3 THEN e.content END, e.timestamp_assigned, e.digest
+FROM unnest($1::text[], $2::text[]) AS w(platform, key)
 JOIN $schema.requests r ON r.platform = w.platform AND r.key = w.key
 CROSS JOIN LATERAL unnest(r.event_ids) WITH ORDINALITY AS o(id, place)
 JOIN $schema.events e ON e.platform = r.platform AND e.id = o.id
 ORDER BY r.platform, r.key, o.place`),
+		findRequest: in(`SELECT r.route, r.digest, ` + eventColumns + ` FROM $schema.requests r
+CROSS JOIN LATERAL unnest(r.event_ids) WITH ORDINALITY AS o(id, place)
+JOIN $schema.events e ON e.platform = r.platform AND e.id = o.id
+WHERE r.platform = $1 AND r.key = $2 ORDER BY o.place`),
+
 		newestID: in(`SELECT coalesce(max(last_id), '') FROM $schema.platforms`),
 		readOnly: `SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on'`,
 		// The newest event of a platform, and the one that a cursor is behind.

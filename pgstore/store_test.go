@@ -391,6 +391,33 @@ func TestContentBeyondTheBudgetIsFetchedWhenItIsNeeded(t *testing.T) {
 		b := chargeingest.Batch{Platform: "acme", Route: chargeingest.RouteSingle, Events: []chargeingest.NewEvent{large(fmt.Sprint(i))}}
 		appended(t, s, b)
 	}
+	keyedAgain := func(i int) chargeingest.Batch {
+		b := chargeingest.Batch{Platform: "keyed", Route: chargeingest.RouteSingle, IdempotencyKey: fmt.Sprint(i), Events: []chargeingest.NewEvent{large("")}}
+		b.Events[0].Reference = ""
+		return b
+	}
+	for i := range 4 {
+		appended(t, s, keyedAgain(i))
+	}
+	s.writer.expectKnown = true
+	var all sync.WaitGroup
+	for i := range 4 {
+		all.Go(func() {
+			receipt, err := s.Append(t.Context(), keyedAgain(i))
+			require.NoError(t, err)
+			require.True(t, receipt.Outcomes[0].Replayed)
+			require.Len(t, receipt.Outcomes[0].Content, len(large("").Content))
+			other := charges("keyed")
+			other.Route, other.IdempotencyKey, other.Events = chargeingest.RouteSingle, fmt.Sprint(i), charges("keyed", "").Events
+			other.Digest[0] = 1
+			other.Events[0].Digest[0] = 1
+			_, err = s.Append(t.Context(), other)
+			var conflict *chargeingest.ConflictError
+			require.ErrorAs(t, err, &conflict)
+			require.True(t, conflict.Key)
+		})
+	}
+	all.Wait()
 	for _, reference := range references {
 		b := chargeingest.Batch{Platform: "acme", Route: chargeingest.RouteSingle, Events: []chargeingest.NewEvent{large(reference)}}
 		_, replayed := appended(t, s, b)
