@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"example.com/chargeingest/internal/trace"
 )
 
 // errReadOnly says that the server takes no writes.
@@ -98,7 +100,7 @@ func isOfTheConnection(err error) bool { return errors.As(err, new(goneError)) }
 // whose name has a character that the database cannot hold.
 func isOfAnEvent(err error) bool {
 	code := codeOf(err)
-	return errors.As(err, new(panicError)) ||
+	return errors.As(err, new(trace.PanicError)) ||
 		strings.HasPrefix(code, "22") || strings.HasPrefix(code, "54") || strings.HasPrefix(code, "23") && !isDuplicate(err)
 }
 

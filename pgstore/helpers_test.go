@@ -32,6 +32,12 @@ func needServer(t testing.TB) {
 func newPool(t testing.TB, changes ...func(*pgxpool.Config)) *pgxpool.Pool {
 	t.Helper()
 	needServer(t)
+	return poolOf(t, address, changes...)
+}
+
+// poolOf returns a pool of a server.
+func poolOf(t testing.TB, address string, changes ...func(*pgxpool.Config)) *pgxpool.Pool {
+	t.Helper()
 	cfg, err := pgxpool.ParseConfig(address)
 	require.NoError(t, err)
 	for _, change := range changes {

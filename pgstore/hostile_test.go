@@ -33,19 +33,6 @@ func newOwnServer(t *testing.T, settings ...string) *pgserver.Server {
 	return srv
 }
 
-func poolOf(t *testing.T, address string, changes ...func(*pgxpool.Config)) *pgxpool.Pool {
-	t.Helper()
-	cfg, err := pgxpool.ParseConfig(address)
-	require.NoError(t, err)
-	for _, change := range changes {
-		change(cfg)
-	}
-	pool, err := pgxpool.NewWithConfig(context.Background(), cfg)
-	require.NoError(t, err)
-	t.Cleanup(pool.Close)
-	return pool
-}
-
 // A standby that is away makes commits wait. Who cancels that wait makes the server
 // report a success, with a warning.
 func TestACommitThatNoStandbyHasIsUnknown(t *testing.T) {

@@ -200,26 +200,11 @@ func (w *writer) attempt(ctx context.Context, requests []*queue.Request) (g *gro
 		}
 	}()
 	t := &transaction{conn: pooled.Conn(), sql: w.sql, timeout: w.options.StatementTimeout, durable: !w.options.AllowNotDurable}
-	defer recoverTo(&err)
+	defer trace.RecoverTo(&err)
 	if w.expectKnown {
 		return t.careful(ctx, requests, w.ids.Next)
 	}
 	return t.fast(ctx, requests, w.ids.Next)
-}
-
-// panicError is a panic that was caught.
-type panicError struct {
-	value any
-	where string
-}
-
-func (e panicError) Error() string { return fmt.Sprintf("panic: %v%s", e.value, e.where) }
-
-// recoverTo, deferred, turns a panic into an error.
-func recoverTo(err *error) {
-	if v := recover(); v != nil {
-		*err = panicError{v, trace.Functions()}
-	}
 }
 
 // observe tells of a transaction. What it did is done, so that a panic of the
@@ -236,7 +221,7 @@ func (w *writer) observe(c chargeingest.Commit) {
 	}
 	var err error
 	func() {
-		defer recoverTo(&err)
+		defer trace.RecoverTo(&err)
 		w.options.Observer(c)
 	}()
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 	"io"
 
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"example.com/chargeingest/internal/trace"
 )
 
 // pragma is a setting of a connection.
@@ -111,7 +113,7 @@ func (c conn) prepare(query string) (statement, error) {
 
 // checkpoint moves the write-ahead log into the database, as the mode says.
 func (c conn) checkpoint(mode string) (l logState, err error) {
-	defer recoverTo(&err)
+	defer trace.RecoverTo(&err)
 	return scanLogState(c.query("PRAGMA wal_checkpoint(" + mode + ")"))
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/eventid"
+	"example.com/chargeingest/internal/trace"
 )
 
 // session is one life of the writer's connection: a checked database whose
@@ -290,7 +291,7 @@ func (s *session) idGenerator(entropy io.Reader) (*eventid.Generator, error) {
 
 // logState returns how the write-ahead log is, without changing it.
 func (s *session) logState() (l logState, err error) {
-	defer recoverTo(&err)
+	defer trace.RecoverTo(&err)
 	return scanLogState(s.logSize.query())
 }
 

@@ -173,7 +173,7 @@ func isRefusal(err error) bool {
 // append is session.append with a panic, most likely one of the host's source
 // of entropy, turned into an error.
 func (w *writer) append(s *session, b chargeingest.Batch) (receipt chargeingest.Receipt, err error) {
-	defer recoverTo(&err)
+	defer trace.RecoverTo(&err)
 	return s.append(b, w.ids.Next)
 }
 
@@ -182,7 +182,7 @@ func (w *writer) append(s *session, b chargeingest.Batch) (receipt chargeingest.
 // gone, too.
 func failed(err, refusal error) queue.Answer {
 	var unknown unknownError
-	var panicked panicError
+	var panicked trace.PanicError
 	if refusal == nil && (errors.As(err, &unknown) || errors.As(err, &panicked)) {
 		return queue.Answer{Err: fmt.Errorf("sqlitestore: %w", err)}
 	}
@@ -199,24 +199,9 @@ type unknownError struct{ error }
 
 func (e unknownError) Unwrap() error { return e.error }
 
-// panicError is a panic that was caught.
-type panicError struct {
-	value any
-	where string
-}
-
-func (e panicError) Error() string { return fmt.Sprintf("panic: %v%s", e.value, e.where) }
-
-// recoverTo, deferred, turns a panic into an error.
-func recoverTo(err *error) {
-	if v := recover(); v != nil {
-		*err = panicError{v, trace.Functions()}
-	}
-}
-
 // guarded returns the error of f, or its panic as one.
 func guarded(f func() error) (err error) {
-	defer recoverTo(&err)
+	defer trace.RecoverTo(&err)
 	return f()
 }
 
@@ -224,7 +209,7 @@ func guarded(f func() error) (err error) {
 // transaction may have been committed all the same; otherwise it was undone.
 // What casts doubt on the connection ends the session.
 func (w *writer) transact(f func(*session) error) (err error) {
-	defer recoverTo(&err) // no panic here ends the writer
+	defer trace.RecoverTo(&err) // no panic here ends the writer
 	s, err := w.open()
 	if err != nil {
 		return err
@@ -244,7 +229,7 @@ func (w *writer) transact(f func(*session) error) (err error) {
 			err = unknownError{err}
 		}
 	}()
-	defer recoverTo(&err) // before the transaction is undone
+	defer trace.RecoverTo(&err) // before the transaction is undone
 	if _, err := s.begin.exec(); err != nil {
 		return err
 	}

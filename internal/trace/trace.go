@@ -22,3 +22,19 @@ func Functions() string {
 		}
 	}
 }
+
+// PanicError is a panic that was caught.
+type PanicError struct {
+	value any
+	where string
+}
+
+// Error says what was thrown, and where.
+func (e PanicError) Error() string { return fmt.Sprintf("panic: %v%s", e.value, e.where) }
+
+// RecoverTo turns a panic into a [PanicError], where it is deferred.
+func RecoverTo(err *error) {
+	if v := recover(); v != nil {
+		*err = PanicError{v, Functions()}
+	}
+}
