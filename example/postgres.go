@@ -37,7 +37,12 @@ type postgres struct {
 }
 
 func openPostgres(ctx context.Context, url string, o storeOptions) (store, error) {
-	pool, err := pgxpool.New(ctx, url)
+	cfg, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, errors.New("the PostgreSQL URL cannot be used")
+	}
+	pgstore.WatchStandby(cfg)
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, errors.New("the PostgreSQL URL cannot be used")
 	}

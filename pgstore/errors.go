@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"example.com/chargeingest/internal/trace"
@@ -64,7 +65,7 @@ func severity(e *pgconn.PgError) string {
 // the answer to a statement before the commit. Answers come in the order of the
 // statements, so that the commit was not executed.
 func isGone(err error, inCommit bool) bool {
-	if pgconn.SafeToRetry(err) {
+	if errors.As(err, new(pgx.ErrPreprocessingBatch)) || pgconn.SafeToRetry(err) && !errors.Is(err, pgconn.ErrConnClosed) {
 		return true
 	}
 	var e *pgconn.PgError
@@ -72,9 +73,9 @@ func isGone(err error, inCommit bool) bool {
 		return false
 	}
 	switch e.Code {
-	case "25P03", "25P04", "57P05": // it waited too long for the next statement
+	case "25P03", "57P05": // it waited too long for the next statement
 		return true
-	case "57P01", "57P02", "57P03":
+	case "25P04", "57P01", "57P02", "57P03":
 		return !inCommit && e.Routine != "" // a proxy names none
 	}
 	return false

@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -115,6 +117,7 @@ func TestWhatAnErrorMeansDependsOnWhereItComes(t *testing.T) {
 		{"a shutdown", of("FATAL", "FATAL", "57P01", "ProcessInterrupts"), false, false, true, false},
 		{"a shutdown of a proxy", of("FATAL", "FATAL", "57P01", ""), false, false, false, false},
 		{"a session that was idle in its transaction", of("FATAL", "FATAL", "25P03", ""), false, false, true, true},
+		{"a transaction that took too long", of("FATAL", "FATAL", "25P04", "ProcessInterrupts"), false, false, true, false},
 		{"a panic of the server", of("PANIC", "PANIC", "XX000", ""), false, false, false, false},
 		{"no answer", errors.New("unexpected EOF"), false, false, false, false},
 	} {
@@ -192,8 +195,8 @@ func TestAServerThatIsSlowGetsSmallerGroups(t *testing.T) {
 	pool := newPool(t)
 	schema := newSchema(t, pool)
 	var refused atomic.Int64
-	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: 300 * time.Millisecond})
-	_, err := pool.Exec(t.Context(), `CREATE FUNCTION `+schema+`.slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.01); RETURN NEW; END $$;
+	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: time.Second})
+	_, err := pool.Exec(t.Context(), `CREATE FUNCTION `+schema+`.slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.03); RETURN NEW; END $$;
 CREATE TRIGGER slow BEFORE INSERT ON `+schema+`.events FOR EACH ROW EXECUTE FUNCTION `+schema+`.slow()`)
 	require.NoError(t, err)
 	var all sync.WaitGroup
@@ -295,5 +298,115 @@ func TestEveryWayOfExecutingQueriesWorks(t *testing.T) {
 		}
 		require.Len(t, listed(t, s, "acme"), 3, mode)
 		require.NoError(t, s.Ready(t.Context()))
+	}
+}
+
+// cutting is a connection that is cut at the next answer, once.
+type cutting struct {
+	net.Conn
+	armed *atomic.Bool
+}
+
+func (c cutting) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err == nil && c.armed.CompareAndSwap(true, false) {
+		_ = c.Close()
+		return 0, io.EOF
+	}
+	return n, err
+}
+
+// Nothing tells an event without a reference from the same again: what may have
+// been stored must not be sent a second time.
+func TestAnAnswerThatIsLostIsNeverANewTry(t *testing.T) {
+	for _, mode := range []pgx.QueryExecMode{
+		pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec, pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol,
+	} {
+		var armed atomic.Bool
+		pool := newPool(t, func(c *pgxpool.Config) {
+			c.ConnConfig.DefaultQueryExecMode = mode
+			dial := c.ConnConfig.DialFunc
+			c.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				conn, err := dial(ctx, network, addr)
+				if err != nil {
+					return nil, err
+				}
+				return cutting{conn, &armed}, nil
+			}
+		})
+		s := newStore(t, pool, Options{})
+		appended(t, s, charges("acme", ""))
+		armed.Store(true)
+		_, err := s.Append(t.Context(), charges("acme", ""))
+		stored := len(listed(t, s, "acme")) - 1
+		require.LessOrEqual(t, stored, 1, mode)
+		if errors.Is(err, chargeingest.ErrNotStored) {
+			require.Zero(t, stored, mode)
+		}
+		if err == nil {
+			require.Equal(t, 1, stored, mode)
+		}
+	}
+}
+
+// panicky is a tracer of the host's.
+type panicky struct{ armed atomic.Bool }
+
+func (p *panicky) TraceBatchStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBatchStartData) context.Context {
+	return ctx
+}
+
+func (p *panicky) TraceBatchQuery(_ context.Context, _ *pgx.Conn, d pgx.TraceBatchQueryData) {
+	if d.SQL == "COMMIT" && d.Err == nil && p.armed.CompareAndSwap(true, false) {
+		panic("no more traces")
+	}
+}
+
+func (p *panicky) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
+
+func (p *panicky) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	return ctx
+}
+
+func (p *panicky) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+func TestAPanicOfTheHostsInTheCommitIsUnknown(t *testing.T) {
+	tracer := new(panicky)
+	s := newStore(t, newPool(t, func(c *pgxpool.Config) { c.ConnConfig.Tracer = tracer }), Options{})
+	appended(t, s, charges("acme", ""))
+	for _, known := range []bool{false, true} {
+		s.writer.expectKnown = known
+		tracer.armed.Store(true)
+		_, err := s.Append(t.Context(), charges("acme", ""))
+		require.ErrorContains(t, err, "no more traces")
+		require.NotErrorIs(t, err, chargeingest.ErrNotStored)
+	}
+	require.Len(t, listed(t, s, "acme"), 3)
+}
+
+func TestALockedTableIsA503InTimeForAll(t *testing.T) {
+	pool := newPool(t)
+	schema := newSchema(t, pool)
+	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: 500 * time.Millisecond})
+	appended(t, s, charges("acme", "a"))
+	for _, fresh := range []bool{false, true} {
+		if fresh {
+			pool.Reset() // new connections prepare their statements first
+		}
+		tx, err := newPool(t).Begin(t.Context())
+		require.NoError(t, err)
+		_, err = tx.Exec(t.Context(), "LOCK TABLE "+schema+".events")
+		require.NoError(t, err)
+		start := time.Now()
+		var all sync.WaitGroup
+		for i := range 100 {
+			all.Go(func() {
+				_, err := s.Append(t.Context(), charges(fmt.Sprint("p", i), "r"))
+				require.ErrorIs(t, err, chargeingest.ErrNotStored)
+			})
+		}
+		all.Wait()
+		require.Less(t, time.Since(start), 20*time.Second) // one after the other it would be 50
+		require.NoError(t, tx.Rollback(t.Context()))
 	}
 }

@@ -163,6 +163,9 @@ func (k *known) BoundRequest(ctx context.Context, platform, key string) (*charge
 		copy(bound.Digest[:], digest)
 		bound.Events = append(bound.Events, e)
 	}
+	if len(bound.Events) == 0 {
+		return nil, rows.Err() // they were deleted meanwhile
+	}
 	return bound, rows.Err()
 }
 
@@ -184,6 +187,7 @@ func (k *known) store(platform, reference string, e chargeingest.StoredEvent) {
 	if k.events == nil {
 		k.events = make(map[named]*chargeingest.StoredEvent)
 	}
+	delete(k.unread, named{platform, reference})
 	k.events[named{platform, reference}] = &e
 }
 
@@ -193,6 +197,7 @@ func (k *known) bind(b chargeingest.Batch, receipt chargeingest.Receipt) {
 	for i := range receipt.Outcomes {
 		bound.Events = append(bound.Events, receipt.Outcomes[i].StoredEvent)
 	}
+	delete(k.unreadRequests, named{b.Platform, b.IdempotencyKey})
 	k.setRequest(named{b.Platform, b.IdempotencyKey}, bound)
 }
 

@@ -33,8 +33,9 @@
 // to be done for it to work again. Give the pool a connect_timeout, and with a standby
 // target_session_attrs=read-write and [WatchStandby].
 //
-// A platform whose lock somebody else has for long does not hold up the others for more
-// than a moment. A client that stops in the middle of sending a statement has the lock for
+// A platform whose lock somebody else has for long holds the others up for a fifth of
+// Options.StatementTimeout each time. Listings are of the primary: a standby that lags
+// refuses cursors. A client that stops in the middle of sending a statement has the lock for
 // as long as the server takes it for alive: set tcp_keepalives_idle and tcp_user_timeout
 // on the server, and transaction_timeout where it has that (PostgreSQL 17).
 package pgstore
@@ -91,7 +92,7 @@ type Options struct {
 	Entropy io.Reader
 
 	// StatementTimeout bounds each statement of a transaction that stores; a fifth
-	// of it bounds the wait for the lock of a platform, and three of it the whole.
+	// of it bounds the wait for the lock of a platform, and six of it the whole.
 	// At least 5 ms. Default: 5 s.
 	StatementTimeout time.Duration
 

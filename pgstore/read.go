@@ -48,6 +48,9 @@ func (s *Store) read(ctx context.Context, f func(context.Context, pgx.Tx) error)
 		}
 		return f(limited, tx)
 	})
+	if errors.Is(err, errReadOnly) {
+		_ = conn.Conn().Close(context.WithoutCancel(ctx)) // the pool is to find a server that takes writes
+	}
 	switch {
 	case err == nil, errors.Is(err, chargeingest.ErrNotFound), errors.Is(err, chargeingest.ErrBadCursor):
 		return err
@@ -156,7 +159,10 @@ func encodeCursor(seq int64, id string) string { return cursor.Encode(seq) + mar
 func decodeCursor(text string) (seq int64, mark string, err error) {
 	place := text[:min(len(text), len(cursor.Encode(0)))]
 	seq, err = cursor.Decode(place)
-	return seq, text[len(place):], err
+	if mark = text[len(place):]; err == nil && mark != "" && len(mark) != markLength {
+		err = fmt.Errorf("%w: %q", chargeingest.ErrBadCursor, text)
+	}
+	return seq, mark, err
 }
 
 // listQuery is the query for a page and one event more.

@@ -26,7 +26,7 @@ func newStatements(schema string) *statements {
 		// platform would fail when it has it.
 		begin:    "BEGIN ISOLATION LEVEL READ COMMITTED",
 		commit:   "COMMIT",
-		timeouts: "SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true), set_config('idle_in_transaction_session_timeout', $1, true), set_config('bytea_output', 'hex', true)",
+		timeouts: "SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true), set_config('idle_in_transaction_session_timeout', $1, true), set_config('bytea_output', 'hex', true), set_config('client_min_messages', 'warning', true)",
 
 		// The pool is the host's, whose other code may have turned it off for a
 		// session.

@@ -66,7 +66,7 @@ func TestWhatWaitsIsStoredInOneTransaction(t *testing.T) {
 	pool := newPool(t)
 	told := make(chan chargeingest.Commit, 100)
 	schema := newSchema(t, pool)
-	s := newStore(t, pool, Options{Schema: schema, Observer: func(c chargeingest.Commit) { told <- c }})
+	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: time.Minute, Observer: func(c chargeingest.Commit) { told <- c }})
 	end := locked(t, pool, schema, "acme")
 	var sending sync.WaitGroup
 	send := func(b chargeingest.Batch) {
@@ -97,7 +97,7 @@ func TestWhatWaitsIsStoredInOneTransaction(t *testing.T) {
 func TestARequestOfAGroupIsDecidedByItself(t *testing.T) {
 	pool := newPool(t)
 	schema := newSchema(t, pool)
-	s := newStore(t, pool, Options{Schema: schema})
+	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: time.Minute})
 	first, _ := appended(t, s, charges("acme", "a"))
 
 	end := locked(t, pool, schema, "acme")
@@ -168,7 +168,7 @@ func TestAnEventThatTheDatabaseRefusesHarmsNoOther(t *testing.T) {
 	pool := newPool(t)
 	schema := newSchema(t, pool)
 	var log bytes.Buffer
-	s := newStore(t, pool, Options{Schema: schema, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: time.Minute, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	end := locked(t, pool, schema, "acme")
 	results := make(chan error, 3)
 	send := func(b chargeingest.Batch) {
@@ -197,7 +197,7 @@ func TestAnEventThatTheDatabaseRefusesHarmsNoOther(t *testing.T) {
 func TestACursorPassesOverNothingThatIsNotCommittedYet(t *testing.T) {
 	pool := newPool(t)
 	schema := newSchema(t, pool)
-	a, b := newStore(t, pool, Options{Schema: schema}), newStore(t, newPool(t), Options{Schema: schema})
+	a, b := newStore(t, pool, Options{Schema: schema, StatementTimeout: time.Minute}), newStore(t, newPool(t), Options{Schema: schema, StatementTimeout: time.Minute})
 	appended(t, a, charges("acme", "1", "2"))
 
 	seen := make(map[string]int)
@@ -248,7 +248,7 @@ func TestACursorPassesOverNothingThatIsNotCommittedYet(t *testing.T) {
 func TestALockThatIsHeldForLongIsA503(t *testing.T) {
 	pool := newPool(t)
 	schema := newSchema(t, pool)
-	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: 50 * time.Millisecond})
+	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: 500 * time.Millisecond})
 	appended(t, s, charges("acme", "a"))
 	for _, known := range []bool{false, true} {
 		end := locked(t, pool, schema, "acme")
@@ -264,7 +264,7 @@ func TestALockThatIsHeldForLongIsA503(t *testing.T) {
 
 func TestAPoolWithoutAFreeConnectionIsA503InTime(t *testing.T) {
 	pool := newPool(t, func(c *pgxpool.Config) { c.MaxConns = 1 })
-	s := newStore(t, pool, Options{AcquireTimeout: 20 * time.Millisecond})
+	s := newStore(t, pool, Options{AcquireTimeout: 200 * time.Millisecond})
 	taken, err := pool.Acquire(t.Context())
 	require.NoError(t, err)
 	_, err = s.Append(t.Context(), charges("acme", "a"))

@@ -8,8 +8,10 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"example.com/chargeingest/internal/queue"
+	"example.com/chargeingest/internal/trace"
 )
 
 // transaction stores one group.
@@ -87,7 +89,16 @@ var errRolledBack = errors.New("the transaction was undone before its commit")
 
 // send sends a batch, which ends with the commit or has none. Where it has one,
 // the error is an unknownError unless the server says that it was undone.
-func (t *transaction) send(ctx context.Context, b *pgx.Batch, commits bool) error {
+func (t *transaction) send(ctx context.Context, b *pgx.Batch, commits bool) (failure error) {
+	if t.conn.IsClosed() {
+		return goneError{pgconn.ErrConnClosed}
+	}
+	defer func() {
+		if commits && errors.As(failure, new(trace.PanicError)) {
+			failure = unknownError{failure}
+		}
+	}()
+	defer trace.RecoverTo(&failure)
 	gaveUpStandby(t.conn) // a commit of the host's does not count
 	results := t.conn.SendBatch(ctx, b)
 	var err error

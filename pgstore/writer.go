@@ -76,7 +76,13 @@ func (w *writer) store(requests []*queue.Request, until time.Time) {
 	if err != nil && start.Before(until) {
 		if smaller := parts(requests, err); len(smaller) > 1 {
 			for _, part := range smaller {
-				w.store(part, until)
+				if time.Now().Before(until) {
+					w.store(part, until)
+					continue
+				}
+				for _, r := range part {
+					r.Answer(queue.Answer{Err: err})
+				}
 			}
 			return
 		}
