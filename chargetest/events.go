@@ -236,8 +236,6 @@ func Sample(reference string) chargeingest.ChargeEvent {
 	return ev
 }
 
-func compareText(a, b string) int { return cmp.Compare(a, b) }
-
 // fail fails a test, with what is behind it.
 func (s *Server) fail(t Tester, on []EventMatcher, format string, args ...any) {
 	t.Helper()

@@ -3,6 +3,7 @@ package chargetest
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 
 	"example.com/chargeingest"
@@ -97,7 +98,7 @@ func (l *ledger) all(ctx context.Context) ([]Event, error) {
 		events = append(events, r.events...)
 	}
 	// Ids increase in the order of storing, over all platforms.
-	slices.SortFunc(events, func(a, b Event) int { return compareText(a.ID, b.ID) })
+	slices.SortFunc(events, func(a, b Event) int { return strings.Compare(a.ID, b.ID) })
 	return events, nil
 }
 

@@ -15,7 +15,7 @@ import (
 // and the runtime.
 type metrics struct {
 	*prommetrics.Metrics
-	http.Handler
+	http.Handler // serves /metrics and nothing else
 }
 
 func newMetrics() (*metrics, error) {
@@ -27,7 +27,9 @@ func newMetrics() (*metrics, error) {
 	}
 	// Anybody may ask, as often as they like: those beyond get 503, and leave the
 	// processors to the events.
-	return &metrics{m, promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})}, nil
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	return &metrics{m, mux}, nil
 }
 
 // watch takes in what a store says of itself, where it does.
@@ -36,11 +38,4 @@ func (m *metrics) watch(s store) error {
 		return m.WatchStore(reporter)
 	}
 	return nil
-}
-
-// metricsOnly serves /metrics and nothing else.
-func (m *metrics) metricsOnly() http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", m)
-	return mux
 }

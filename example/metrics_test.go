@@ -70,7 +70,7 @@ func TestMetricsAreGatheredForFourAtATime(t *testing.T) {
 		for range 6 {
 			go func() {
 				w := httptest.NewRecorder()
-				m.metricsOnly().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+				m.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 				statuses <- w.Code
 			}()
 		}

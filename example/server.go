@@ -131,7 +131,7 @@ func (p *program) serveService(ctx context.Context, cfg *serverConfig, l listene
 	}()
 	logger.Info("listening", "url", url)
 	if l.metrics != nil {
-		other := newHTTPServer(svc.metrics.metricsOnly(), nil, logger)
+		other := newHTTPServer(svc.metrics, nil, logger)
 		go func() { served <- other.Serve(l.metrics) }()
 		defer func() { _ = other.Close() }()
 		logger.Info("listening for /metrics", "addr", l.metrics.Addr())
@@ -220,7 +220,7 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "/readyz":
 		answerHealth(w, r, func() (int, string) { return s.readiness(r.Context()) })
 	case path == "/metrics" && !s.elsewhere:
-		s.metrics.metricsOnly().ServeHTTP(w, r)
+		s.metrics.ServeHTTP(w, r)
 	default:
 		s.ingest.ServeHTTP(w, r)
 	}

@@ -107,5 +107,5 @@ func isOfAnEvent(err error) bool {
 
 // isOfTheServer says that another connection may lead to a server that works.
 func isOfTheServer(err error) bool {
-	return codeOf(err) == codeReadOnly || errors.Is(err, errReadOnly) || isUnknown(err) || isOfTheConnection(err)
+	return codeOf(err) == codeReadOnly || isUnknown(err) || isOfTheConnection(err)
 }
