@@ -80,19 +80,11 @@ func isRefusal(err error) bool {
 	return errors.As(err, &conflict) || errors.Is(err, chargeingest.ErrAnswerTooLarge)
 }
 
-// insert queues the statements that store the group.
+// insert queues the statement that stores the group.
 func (g *group) insert(b *pgx.Batch, sql *statements) {
 	names, counts, newest := g.rows.platforms()
-	if len(names) > 0 {
-		b.Queue(sql.claim, names, counts, newest)
-		b.Queue(sql.insertEvents, g.rows.columns()...)
-		if references := g.rows.references(); references != nil {
-			b.Queue(sql.insertReferences, references...)
-		}
-	}
-	if g.keys.len() > 0 {
-		b.Queue(sql.insertRequests, g.keys.columns()...)
-	}
+	arguments := append([]any{names, counts, newest}, g.rows.columns()...)
+	b.Queue(sql.insert, append(arguments, g.keys.columns()...)...)
 }
 
 // row is an event that gets one.
@@ -160,21 +152,6 @@ func (r *rows) columns() []any {
 		column(func(r *row) string { return r.event.PricingPlanSubscriptionReference }),
 		column(func(r *row) string { return r.event.ProductItemID }),
 	}
-}
-
-// references are the arguments of insertReferences, nil where there are none.
-func (r *rows) references() []any {
-	var platforms, references []string
-	var behind []int64
-	for i := range r.list {
-		if e := &r.list[i]; e.event.Reference != "" {
-			platforms, references, behind = append(platforms, e.platform), append(references, e.event.Reference), append(behind, e.behind)
-		}
-	}
-	if platforms == nil {
-		return nil
-	}
-	return []any{platforms, references, behind}
 }
 
 // keys are the idempotency keys that are bound.

@@ -316,6 +316,73 @@ func (c cutting) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// stalling is a connection whose client stops while it sends: once armed, the first
+// bytes that are written arrive, and nothing after that.
+type stalling struct {
+	net.Conn
+	armed   *atomic.Int64 // bytes that still arrive, on one connection; negative for all
+	stalled chan net.Conn
+	dead    atomic.Bool
+}
+
+func (s *stalling) Write(p []byte) (int, error) {
+	left := s.armed.Load()
+	switch {
+	case s.dead.Load():
+		return len(p), nil
+	case left < 0:
+		return s.Conn.Write(p)
+	case int64(len(p)) <= left:
+		s.armed.Add(-int64(len(p)))
+		return s.Conn.Write(p)
+	}
+	s.dead.Store(true)
+	s.armed.Store(-1)
+	_, err := s.Conn.Write(p[:left])
+	s.stalled <- s.Conn
+	return len(p), err
+}
+
+func TestAClientThatStopsWhileItSendsHoldsUpNobody(t *testing.T) {
+	var armed atomic.Int64
+	armed.Store(-1)
+	stalled := make(chan net.Conn, 1)
+	pool := newPool(t, func(c *pgxpool.Config) {
+		dial := c.ConnConfig.DialFunc
+		c.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dial(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			return &stalling{Conn: conn, armed: &armed, stalled: stalled}, nil
+		}
+	})
+	schema := newSchema(t, newPool(t))
+	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: 500 * time.Millisecond})
+	other := newStore(t, newPool(t), Options{Schema: schema})
+	for i, known := range []bool{false, true} {
+		appended(t, s, charges("acme", fmt.Sprint("before ", i)))
+		s.writer.expectKnown = known
+		armed.Store(64 << 10)
+		done := make(chan error, 1)
+		go func() {
+			_, err := s.Append(context.Background(), charges("acme", numbered("lost", 1000)...))
+			done <- err
+		}()
+		conn := <-stalled
+		appended(t, other, charges("acme", fmt.Sprint("meanwhile ", i)))
+		err := <-done
+		_ = conn.Close() // so that the pool need not wait for the server to do so
+		if known {
+			// The lock was taken before: the server ended the session, and said so.
+			require.NoError(t, err)
+		} else {
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+		}
+	}
+	require.Len(t, listed(t, other, "acme"), 1004)
+}
+
 // Nothing tells an event without a reference from the same again: what may have
 // been stored must not be sent a second time.
 func TestAnAnswerThatIsLostIsNeverANewTry(t *testing.T) {

@@ -35,9 +35,9 @@
 //
 // A platform whose lock somebody else has for long holds the others up for a fifth of
 // Options.StatementTimeout each time. Listings are of the primary: a standby that lags
-// refuses cursors. A client that stops in the middle of sending a statement has the lock for
-// as long as the server takes it for alive: set tcp_keepalives_idle and tcp_user_timeout
-// on the server, and transaction_timeout where it has that (PostgreSQL 17).
+// refuses cursors. A process that is cut off while it sends events holds up nobody: the lock
+// is taken when all of them have arrived. Only the last hundred bytes, the commit, come after
+// that: tcp_user_timeout and tcp_keepalives_idle on the server bound what becomes of them.
 package pgstore
 
 import (

@@ -7,7 +7,7 @@ type statements struct {
 	begin, timeouts, durable, commit string
 
 	// The way of what is new: one round trip.
-	claim, insertEvents, insertReferences, insertRequests string
+	insert string
 
 	// What is known, once the platforms are locked.
 	lock, findReferences, findReference, findRequests, findRequest string
@@ -32,27 +32,35 @@ func newStatements(schema string) *statements {
 		// session.
 		durable: "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit', true) = 'off'",
 
-		// Locks the platforms, whose names come sorted, and counts their events on.
-		claim: in(`INSERT INTO $schema.platforms AS p (name, last, last_id)
+		// All of a group in one statement: it locks its platforms when the last byte of
+		// it has arrived, and a client that stops while it sends holds up nobody. The
+		// names come sorted, and nothing is inserted for a platform before it is locked.
+		// An event says how many of its platform come behind it. A list of lists is no
+		// array unless all are as long, so that the ids of a request come as JSON.
+		insert: in(`WITH locked AS (
+INSERT INTO $schema.platforms AS p (name, last, last_id)
 SELECT t.name, t.events, t.id FROM unnest($1::text[], $2::bigint[], $3::text[]) AS t(name, events, id)
-ON CONFLICT (name) DO UPDATE SET last = p.last + excluded.last, last_id = greatest(p.last_id, excluded.last_id)`),
-		// An event says how many of its platform come behind it.
-		insertEvents: in(`INSERT INTO $schema.events (platform, seq, id, content, timestamp_assigned, digest, received_at, timestamp_s, timestamp_ns,
+ON CONFLICT (name) DO UPDATE SET last = p.last + excluded.last, last_id = greatest(p.last_id, excluded.last_id)
+RETURNING p.name, p.last
+), of_events AS (
+INSERT INTO $schema.events (platform, seq, id, content, timestamp_assigned, digest, received_at, timestamp_s, timestamp_ns,
 reference, customer_id, customer_reference, pricing_plan_subscription_id, pricing_plan_subscription_reference, product_item_id)
 SELECT e.platform, p.last - e.behind, e.id, e.content, e.timestamp_assigned, e.digest, e.received_at, e.timestamp_s, e.timestamp_ns,
 e.reference, e.customer_id, e.customer_reference, e.pricing_plan_subscription_id, e.pricing_plan_subscription_reference, e.product_item_id
-FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::boolean[], $6::bytea[], $7::timestamptz[], $8::bigint[], $9::integer[],
-$10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[])
+FROM locked p JOIN unnest($4::text[], $5::bigint[], $6::text[], $7::text[], $8::boolean[], $9::bytea[], $10::timestamptz[], $11::bigint[], $12::integer[],
+$13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[])
 AS e(platform, behind, id, content, timestamp_assigned, digest, received_at, timestamp_s, timestamp_ns,
 reference, customer_id, customer_reference, pricing_plan_subscription_id, pricing_plan_subscription_reference, product_item_id)
-JOIN $schema.platforms p ON p.name = e.platform`),
-		insertReferences: in(`INSERT INTO $schema.event_references (platform, reference, seq)
-SELECT r.platform, r.reference, p.last - r.behind FROM unnest($1::text[], $2::text[], $3::bigint[]) AS r(platform, reference, behind)
-JOIN $schema.platforms p ON p.name = r.platform`),
-		// A list of lists is no array unless all are as long: they come as JSON.
-		insertRequests: in(`INSERT INTO $schema.requests (platform, key, route, digest, event_ids, received_at)
-SELECT r.platform, r.key, r.route, r.digest, ARRAY(SELECT jsonb_array_elements_text(r.event_ids::jsonb)), r.received_at
-FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::timestamptz[]) AS r(platform, key, route, digest, event_ids, received_at)`),
+ON e.platform = p.name
+), of_references AS (
+INSERT INTO $schema.event_references (platform, reference, seq)
+SELECT r.platform, r.reference, p.last - r.behind FROM locked p JOIN unnest($4::text[], $13::text[], $5::bigint[]) AS r(platform, reference, behind) ON r.platform = p.name
+WHERE r.reference <> ''
+)
+INSERT INTO $schema.requests (platform, key, route, digest, event_ids, received_at)
+SELECT coalesce(p.name, r.platform), r.key, r.route, r.digest, ARRAY(SELECT jsonb_array_elements_text(r.event_ids::jsonb)), r.received_at
+FROM unnest($19::text[], $20::text[], $21::text[], $22::bytea[], $23::text[], $24::timestamptz[]) AS r(platform, key, route, digest, event_ids, received_at)
+LEFT JOIN locked p ON p.name = r.platform`),
 
 		// It writes each row anew, unchanged: so the commit waits for all that was
 		// committed before it to be as durable as it is to be itself. After a crash

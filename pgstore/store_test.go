@@ -216,13 +216,10 @@ func TestACursorPassesOverNothingThatIsNotCommittedYet(t *testing.T) {
 	// Another process's transaction has stored an event and is not committed.
 	held, err := pool.Begin(t.Context())
 	require.NoError(t, err)
-	_, err = held.Exec(t.Context(), a.sql.claim, []string{"acme"}, []int64{1}, []string{"chda_00000000000000000000000000"})
-	require.NoError(t, err)
-	g := &group{}
-	e := charge("held")
+	g, e, batch := &group{}, charge("held"), new(pgx.Batch)
 	g.rows.add("acme", "chda_00000000000000000000000000", &e)
-	_, err = held.Exec(t.Context(), a.sql.insertEvents, g.rows.columns()...)
-	require.NoError(t, err)
+	g.insert(batch, a.sql)
+	require.NoError(t, held.SendBatch(t.Context(), batch).Close())
 	walk()
 
 	later := make(chan error, 1)

@@ -12,6 +12,10 @@ import (
 	"example.com/chargeingest"
 )
 
+// maxGroupBytes bounds the content of a group's events: a store has all of it in
+// memory a second time while it writes.
+const maxGroupBytes = 16 << 20
+
 // Request is a batch on its way to the writer.
 type Request struct {
 	Batch chargeingest.Batch
@@ -33,6 +37,14 @@ func (r *Request) Answer(a Answer) { r.done <- a }
 
 // events is what the request counts in the queue; an empty one counts, too.
 func (r *Request) events() int { return max(1, len(r.Batch.Events)) }
+
+// bytes is the content of its events.
+func (r *Request) bytes() (n int) {
+	for i := range r.Batch.Events {
+		n += len(r.Batch.Events[i].Content)
+	}
+	return n
+}
 
 // Queue holds the requests that wait for the writer, in a line for each
 // platform. The platforms take turns, a request each.
@@ -176,21 +188,21 @@ func (q *Queue) Gather(enough int) {
 	}
 }
 
-// Take returns requests in their turns, as many as have max events together,
-// but at least one where there is one. Where the queue is closed and empty,
-// open is false.
+// Take returns requests in their turns, as many as have max events and
+// maxGroupBytes of content together, but at least one where there is one. Where
+// the queue is closed and empty, open is false.
 func (q *Queue) Take(max int) (group []*Request, open bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	events := 0
+	events, bytes := 0, 0
 	for len(q.turns) > 0 {
 		l := q.turns[0]
 		r := l.requests[0]
-		if len(group) > 0 && events+r.events() > max {
+		events, bytes = events+r.events(), bytes+r.bytes()
+		if len(group) > 0 && (events > max || bytes > maxGroupBytes) {
 			break
 		}
 		group = append(group, r)
-		events += r.events()
 		q.unlink(r)
 		if len(l.requests) > 0 { // its turn is over
 			q.turns = append(q.turns[1:], l)

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -72,6 +73,23 @@ func TestAGroupIsBoundedInEventsButHasARequest(t *testing.T) {
 	require.Equal(t, []string{"a", "b"}, taken(t, q, 8))
 	require.Equal(t, []string{"c"}, taken(t, q, 8), "more than the bound by itself")
 	require.Equal(t, []string{"d"}, taken(t, q, 8))
+}
+
+func TestAGroupIsBoundedInBytesButHasARequest(t *testing.T) {
+	q := New(100)
+	of := func(platform string, bytes ...int) *Request {
+		r := waiting(platform, len(bytes))
+		for i, n := range bytes {
+			r.Batch.Events[i].Content = strings.Repeat("x", n)
+		}
+		return r
+	}
+	const mib = 1 << 20
+	pushed(t, q, of("a", 5*mib, 5*mib), of("b", 6*mib), of("c", 1), of("d", 9*mib, 9*mib), of("e", 1))
+	require.Equal(t, []string{"a", "b"}, taken(t, q, 100))
+	require.Equal(t, []string{"c"}, taken(t, q, 100))
+	require.Equal(t, []string{"d"}, taken(t, q, 100), "more than the bound by itself")
+	require.Equal(t, []string{"e"}, taken(t, q, 100))
 }
 
 func TestTheWriterIsWokenWhileSomethingWaits(t *testing.T) {
