@@ -87,7 +87,7 @@ func isDuplicate(err error) bool { return codeOf(err) == codeUniqueViolation }
 // isTransient says that the transaction was undone for the sake of another one.
 func isTransient(err error) bool {
 	code := codeOf(err)
-	return code == codeSerializationFailure || code == codeDeadlock || isDuplicate(err)
+	return code == codeSerializationFailure || code == codeDeadlock
 }
 
 // goneError says that the connection is lost, and nothing was stored.
@@ -95,17 +95,23 @@ type goneError struct{ error }
 
 func (e goneError) Unwrap() error { return e.error }
 
-func isOfTheConnection(err error) bool { return errors.As(err, new(goneError)) }
+// undecidedError says that a request could not be decided, such as for content in
+// the database that is no JSON any more.
+type undecidedError struct{ error }
 
-// isOfAnEvent says that what was to be stored is to blame, such as a platform
-// whose name has a character that the database cannot hold.
+func (e undecidedError) Unwrap() error { return e.error }
+
+// isOfAnEvent says that what was to be stored is to blame, such as a text with a
+// character that the database cannot hold, or a reference that is there without
+// its event.
 func isOfAnEvent(err error) bool {
 	code := codeOf(err)
-	return errors.As(err, new(trace.PanicError)) ||
-		strings.HasPrefix(code, "22") || strings.HasPrefix(code, "54") || strings.HasPrefix(code, "23") && !isDuplicate(err)
+	return errors.As(err, new(trace.PanicError)) || errors.As(err, new(undecidedError)) ||
+		strings.HasPrefix(code, "22") || strings.HasPrefix(code, "23") || strings.HasPrefix(code, "54")
 }
 
-// isOfTheServer says that another connection may lead to a server that works.
+// isOfTheServer says that nothing was stored, and that another connection may lead to
+// a server that works.
 func isOfTheServer(err error) bool {
-	return codeOf(err) == codeReadOnly || isUnknown(err) || isOfTheConnection(err)
+	return codeOf(err) == codeReadOnly || errors.As(err, new(goneError))
 }

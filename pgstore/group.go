@@ -33,8 +33,11 @@ func decide(ctx context.Context, requests []*queue.Request, k *known, next nextI
 	g := &group{answers: make([]queue.Answer, len(requests))}
 	for i, r := range requests {
 		receipt, err := g.decideOne(ctx, r.Batch, k, next)
-		if err != nil && !isRefusal(err) {
-			return nil, err
+		switch {
+		case err != nil && codeOf(err) != "":
+			return nil, err // of the search for something that is known
+		case err != nil && !isRefusal(err):
+			return nil, undecidedError{err}
 		}
 		if err != nil {
 			g.known, g.refused = true, true

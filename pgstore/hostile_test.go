@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -143,9 +144,6 @@ CREATE CONSTRAINT TRIGGER fail AFTER INSERT ON `+schema+`.events DEFERRABLE INIT
 		require.Error(t, err)
 		require.Equal(t, unknown, !errors.Is(err, chargeingest.ErrNotStored), "%s: %v", code, err)
 	}
-	// One that the server undid for the sake of another is tried again, not for ever.
-	_, err = s.Append(t.Context(), charges("acme", "40001"))
-	require.ErrorIs(t, err, chargeingest.ErrNotStored)
 }
 
 func TestASessionThatIsNotDurableIsMadeSo(t *testing.T) {
@@ -403,9 +401,16 @@ func TestAnAnswerThatIsLostIsNeverANewTry(t *testing.T) {
 		})
 		s := newStore(t, pool, Options{})
 		appended(t, s, charges("acme", ""))
+		// What was not to be committed yet can be sent again.
+		s.writer.expectKnown = true
+		armed.Store(true)
+		appended(t, s, charges("acme", ""))
+		require.Len(t, listed(t, s, "acme"), 2, mode)
+
+		require.False(t, s.writer.expectKnown)
 		armed.Store(true)
 		_, err := s.Append(t.Context(), charges("acme", ""))
-		stored := len(listed(t, s, "acme")) - 1
+		stored := len(listed(t, s, "acme")) - 2
 		require.LessOrEqual(t, stored, 1, mode)
 		if errors.Is(err, chargeingest.ErrNotStored) {
 			require.Zero(t, stored, mode)
@@ -414,6 +419,169 @@ func TestAnAnswerThatIsLostIsNeverANewTry(t *testing.T) {
 			require.Equal(t, 1, stored, mode)
 		}
 	}
+}
+
+// failing makes the first inserts into events fail with a code.
+func failing(t *testing.T, pool *pgxpool.Pool, schema, code string, times int) {
+	t.Helper()
+	_, err := pool.Exec(t.Context(), `CREATE SEQUENCE IF NOT EXISTS `+schema+`.tries; ALTER SEQUENCE `+schema+`.tries RESTART;
+CREATE OR REPLACE FUNCTION `+schema+`.fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+IF nextval('`+schema+`.tries') <= `+fmt.Sprint(times)+` THEN RAISE EXCEPTION 'as told' USING ERRCODE = '`+code+`'; END IF; RETURN NEW; END $$;
+CREATE OR REPLACE TRIGGER fail BEFORE INSERT ON `+schema+`.events FOR EACH ROW EXECUTE FUNCTION `+schema+`.fail()`)
+	require.NoError(t, err)
+}
+
+func TestATransactionThatIsUndoneForAnotherIsTriedAgainWhileThereIsTime(t *testing.T) {
+	pool := newPool(t)
+	schema := newSchema(t, pool)
+	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: 200 * time.Millisecond})
+	for _, code := range []string{codeSerializationFailure, codeDeadlock} {
+		for _, known := range []bool{false, true} {
+			failing(t, pool, schema, code, 10)
+			s.writer.expectKnown = known
+			appended(t, s, charges("acme", fmt.Sprint(code, known)))
+		}
+		failing(t, pool, schema, code, 1_000_000)
+		start := time.Now()
+		_, err := s.Append(t.Context(), charges("acme", "never"))
+		require.ErrorIs(t, err, chargeingest.ErrNotStored)
+		require.GreaterOrEqual(t, time.Since(start), patience*200*time.Millisecond)
+	}
+	require.Len(t, listed(t, s, "acme"), 4)
+}
+
+// An operator has deleted events, and not their references; or what is stored is
+// broken.
+func TestAReferenceThatIsBrokenHarmsNoOther(t *testing.T) {
+	for name, statement := range map[string]string{
+		"an event is not there":  "DELETE FROM $schema.events WHERE reference = 'broken'",
+		"its content is no JSON": "UPDATE $schema.events SET content = '{' WHERE reference = 'broken'",
+	} {
+		pool := newPool(t)
+		schema := newSchema(t, pool)
+		s := newStore(t, pool, Options{Schema: schema, StatementTimeout: time.Minute})
+		appended(t, s, charges("acme", "broken"))
+		_, err := pool.Exec(t.Context(), strings.ReplaceAll(statement, "$schema", schema))
+		require.NoError(t, err)
+
+		end := locked(t, pool, schema, "acme")
+		var all sync.WaitGroup
+		all.Go(func() {
+			_, err := s.Append(t.Context(), charges("acme", "first"))
+			require.NoError(t, err)
+		})
+		waiting(t, pool, schema, 1)
+		var failures [20]error
+		for i := range failures {
+			all.Go(func() {
+				b := charges("acme", fmt.Sprint(i))
+				if i == 10 {
+					b = changed("acme", "broken")
+				}
+				_, failures[i] = s.Append(t.Context(), b)
+			})
+		}
+		require.Eventually(t, func() bool { return s.Stats().QueuedRequests == len(failures) }, 10*time.Second, time.Millisecond)
+		end()
+		all.Wait()
+		for i, err := range failures {
+			if i == 10 {
+				require.ErrorIs(t, err, chargeingest.ErrNotStored, name)
+			} else {
+				require.NoError(t, err, name)
+			}
+		}
+	}
+}
+
+func TestTimeOutsAreSetForTheTransactionAlone(t *testing.T) {
+	pool := newPool(t, func(c *pgxpool.Config) {
+		c.MaxConns = 1
+		c.ConnConfig.RuntimeParams["statement_timeout"] = "77s"
+	})
+	schema := newSchema(t, pool)
+	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: 3 * time.Second})
+	_, err := pool.Exec(t.Context(), `CREATE TABLE `+schema+`.seen (settings text);
+CREATE FUNCTION `+schema+`.look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO `+schema+`.seen VALUES (
+current_setting('statement_timeout') || ' ' || current_setting('lock_timeout') || ' ' || current_setting('idle_in_transaction_session_timeout')); RETURN NEW; END $$;
+CREATE TRIGGER look BEFORE INSERT ON `+schema+`.events FOR EACH ROW EXECUTE FUNCTION `+schema+`.look()`)
+	require.NoError(t, err)
+	for _, known := range []bool{false, true} {
+		s.writer.expectKnown = known
+		appended(t, s, charges("acme", fmt.Sprint(known)))
+	}
+	rows, err := pool.Query(t.Context(), "SELECT settings FROM "+schema+".seen")
+	require.NoError(t, err)
+	seen, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	require.Equal(t, []string{"3s 600ms 3s", "3s 600ms 3s"}, seen)
+	var after string
+	require.NoError(t, pool.QueryRow(t.Context(), "SELECT current_setting('statement_timeout') || ' ' || current_setting('lock_timeout')").Scan(&after))
+	require.Equal(t, "77s 0", after)
+}
+
+// Else two processes, each with one that the other waits for, would wait for ever.
+func TestPlatformsAreLockedInTheOrderOfTheirNames(t *testing.T) {
+	pool := newPool(t)
+	schema := newSchema(t, pool)
+	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: time.Minute})
+	for i, known := range []bool{false, true} {
+		for _, platform := range []string{"hold", "a", "b", "c"} {
+			appended(t, s, charges(platform, fmt.Sprint("before ", i)))
+		}
+		var all sync.WaitGroup
+		send := func(platform, reference string) {
+			all.Go(func() {
+				_, err := s.Append(t.Context(), charges(platform, reference))
+				require.NoError(t, err)
+			})
+		}
+		hold, b := locked(t, pool, schema, "hold"), locked(t, pool, schema, "b")
+		send("hold", map[bool]string{false: "new", true: fmt.Sprint("before ", i)}[known]) // behind a replay the next are looked up
+		waiting(t, pool, schema, 1)
+		for n, platform := range []string{"c", "b", "a"} {
+			send(platform, fmt.Sprint("it ", i))
+			require.Eventually(t, func() bool { return s.Stats().QueuedRequests == n+1 }, 10*time.Second, time.Millisecond)
+		}
+		hold()
+		require.Eventually(t, func() bool { return s.Stats().QueuedRequests == 0 }, 10*time.Second, time.Millisecond)
+		waiting(t, pool, schema, 1)
+		isLocked := func(platform string) bool {
+			_, err := pool.Exec(t.Context(), "SELECT FROM "+schema+".platforms WHERE name = $1 FOR UPDATE NOWAIT", platform)
+			return codeOf(err) == codeLockNotAvailable
+		}
+		require.True(t, isLocked("a"), "known %v", known)
+		require.False(t, isLocked("c"), "known %v", known)
+		b()
+		all.Wait()
+	}
+}
+
+// breaking is a tracer of the host's that lets a statement fail before a batch that
+// has a commit and nothing else.
+type breaking struct{}
+
+func (breaking) TraceBatchStart(ctx context.Context, conn *pgx.Conn, d pgx.TraceBatchStartData) context.Context {
+	if q := d.Batch.QueuedQueries; len(q) == 1 && q[0].SQL == "COMMIT" {
+		_, _ = conn.Exec(ctx, "SELECT 1/0")
+	}
+	return ctx
+}
+
+func (breaking) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
+func (breaking) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData)     {}
+func (breaking) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	return ctx
+}
+func (breaking) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+func TestACommitThatWasARollbackIsNotStored(t *testing.T) {
+	s := newStore(t, newPool(t, func(c *pgxpool.Config) { c.ConnConfig.Tracer = breaking{} }), Options{})
+	appended(t, s, charges("acme", "a"))
+	_, err := s.Append(t.Context(), charges("acme", "a"))
+	require.ErrorIs(t, err, errRolledBack)
+	require.ErrorIs(t, err, chargeingest.ErrNotStored)
+	appended(t, s, charges("acme", "b"))
 }
 
 // panicky is a tracer of the host's.

@@ -67,19 +67,12 @@ func apply(ctx context.Context, tx pgx.Tx, schema string, version int, text stri
 			"CREATE TABLE " + quoted(schema) + ".migrations (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());\n" +
 			text
 	}
-	var before string
-	if err := tx.QueryRow(ctx, "SELECT current_setting('search_path')").Scan(&before); err != nil {
-		return err
-	}
 	// The files name no schema. Several statements at once need the simple
 	// protocol, which has no parameters.
 	if _, err := tx.Exec(ctx, "SELECT set_config('search_path', $1, true)", quoted(schema)); err != nil {
 		return err
 	}
 	if _, err := tx.Conn().PgConn().Exec(ctx, text).ReadAll(); err != nil {
-		return err
-	}
-	if _, err := tx.Exec(ctx, "SELECT set_config('search_path', $1, true)", before); err != nil {
 		return err
 	}
 	_, err := tx.Exec(ctx, "INSERT INTO "+quoted(schema)+".migrations (version) VALUES ($1)", version)

@@ -73,6 +73,11 @@ func TestAServerThatIsNotDurableIsRefused(t *testing.T) {
 	s := newStore(t, pool, Options{AllowNotDurable: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	appended(t, s, charges("acme", "a"))
 	require.Contains(t, log.String(), "synchronous_commit")
+
+	pool = poolOf(t, newOwnServer(t, "fsync=off").Address())
+	_, err = New(t.Context(), pool, Options{})
+	require.ErrorIs(t, err, ErrNotDurable)
+	require.ErrorContains(t, err, "fsync is off")
 }
 
 func TestOptionsThatAreWrongAreNamed(t *testing.T) {

@@ -30,7 +30,8 @@
 // connection, a connection of which the server says that it ended it before the commit:
 // nothing is stored, and the error says so. Where a connection is lost otherwise it is
 // not known what became of the events, and the error is none of the sentinels. Nothing has
-// to be done for it to work again. Give the pool a connect_timeout, and with a standby
+// to be done for it to work again: the store resets the pool, whose other connections lead
+// there, too. Give the pool a connect_timeout, and with a standby
 // target_session_attrs=read-write and [WatchStandby].
 //
 // A platform whose lock somebody else has for long holds the others up for a fifth of

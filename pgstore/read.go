@@ -49,7 +49,7 @@ func (s *Store) read(ctx context.Context, f func(context.Context, pgx.Tx) error)
 		return f(limited, tx)
 	})
 	if errors.Is(err, errReadOnly) {
-		_ = conn.Conn().Close(context.WithoutCancel(ctx)) // the pool is to find a server that takes writes
+		s.pool.Reset() // it is to find a server that takes writes
 	}
 	switch {
 	case err == nil, errors.Is(err, chargeingest.ErrNotFound), errors.Is(err, chargeingest.ErrBadCursor):

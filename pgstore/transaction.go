@@ -46,8 +46,11 @@ func (t *transaction) fast(ctx context.Context, requests []*queue.Request, nextI
 func (t *transaction) careful(ctx context.Context, requests []*queue.Request, nextID nextID) (g *group, err error) {
 	committing := false
 	defer func() {
-		if err != nil && !committing {
-			t.rollback(ctx)
+		if err == nil || committing {
+			return
+		}
+		if t.rollback(ctx); t.conn.IsClosed() {
+			err = goneError{err} // without a commit nothing was stored
 		}
 	}()
 	k := &known{conn: t.conn, sql: t.sql}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -152,12 +153,12 @@ func byPlatform(requests []*queue.Request) [][]*queue.Request {
 	return list
 }
 
-// maxAttempts is how often a transaction is tried that the server undid for
-// the sake of another one.
-const maxAttempts = 5
+// maxConnections is how many connections a transaction is tried on.
+const maxConnections = 5
 
-// attempts stores requests, again where the server asks for that. Its error is
-// an ErrNotStored unless it is not known what became of them.
+// attempts stores requests, again where the server undid it for the sake of another
+// transaction, for as long as a group may take. Its error is an ErrNotStored unless it
+// is not known what became of them.
 func (w *writer) attempts(requests []*queue.Request) (*group, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience*w.options.StatementTimeout)
 	defer cancel()
@@ -171,12 +172,24 @@ func (w *writer) attempts(requests []*queue.Request) (*group, error) {
 			return nil, fmt.Errorf("pgstore: %w", err)
 		case isDuplicate(err) && !w.expectKnown:
 			w.expectKnown = true
-		case (isOfTheConnection(err) || codeOf(err) == codeReadOnly) && n < maxAttempts && ctx.Err() == nil:
-			// Another connection of the pool may lead to a server that works.
-		case !isTransient(err) || n == maxAttempts || ctx.Err() != nil:
+		case isOfTheServer(err) && n < maxConnections && ctx.Err() == nil:
+			// A new connection may lead to one that works.
+		case isTransient(err) && pause(ctx, n):
+		default:
 			w.options.Logger.Log(context.Background(), levelOf(err), "pgstore: a transaction was not stored", "error", err)
 			return nil, fmt.Errorf("pgstore: %w: %w", chargeingest.ErrNotStored, err)
 		}
+	}
+}
+
+// pause waits before a transaction is tried again, longer each time, and not the
+// same time as others who wait for the same. It says whether there is time for that.
+func pause(ctx context.Context, n int) bool {
+	select {
+	case <-time.After(rand.N(time.Millisecond << min(n, 7))): //nolint:gosec // nobody gains by knowing it
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
@@ -200,9 +213,8 @@ func (w *writer) attempt(ctx context.Context, requests []*queue.Request) (g *gro
 	}
 	defer pooled.Release()
 	defer func() {
-		if err != nil && isOfTheServer(err) {
-			// The pool is to find one that works.
-			_ = pooled.Conn().Close(context.WithoutCancel(ctx))
+		if isUnknown(err) || isOfTheServer(err) {
+			w.pool.Reset() // its other connections most likely lead there, too
 		}
 	}()
 	t := &transaction{conn: pooled.Conn(), sql: w.sql, timeout: w.options.StatementTimeout, durable: !w.options.AllowNotDurable}
