@@ -22,12 +22,13 @@ on, in rounds:
   one process, and four, with pgstore behind the handler;
   the handler over a store as one writes it by hand: a transaction of its own for
   each request, on a connection of its own;
-  a loop of the multi-row INSERTs that pgstore makes, through pgx, without HTTP,
+  pgstore called by as many goroutines as there are connections, without HTTP;
+  a loop of the multi-row INSERT that pgstore makes, through pgx, without HTTP,
   with as many events a transaction as there are connections, and with 512.
 
 Each measurement has new tables, and counts only if they hold exactly the events
-that were acknowledged afterwards. The CPU time is that of the handlers, or of the
-loop, without the server's.
+that were acknowledged afterwards. The CPU time is that of the handlers, the
+callers or the loop, without the server's.
 
 options:
 `
@@ -38,6 +39,7 @@ func postgresRows() []postgresRow {
 	return []postgresRow{
 		{name: "one transaction a request", serve: servePostgresNaive, processes: 1, conns: conns},
 		{name: "pgstore, one process", serve: servePostgres, processes: 1, conns: conns},
+		{name: "pgstore, 64 callers, no HTTP", callers: conns},
 		{name: "raw INSERT loop, 64 a transaction", transaction: conns},
 		{name: "pgstore, four processes", serve: servePostgres, processes: 4, conns: conns},
 		{name: "raw INSERT loop, 512 a transaction", transaction: rawTransaction},
@@ -49,9 +51,10 @@ func postgresRows() []postgresRow {
 // postgresRow is one of them.
 type postgresRow struct {
 	name        string
-	serve       string // empty for the loop
+	serve       string // empty without HTTP
 	processes   int
 	conns       int // of all processes together
+	callers     int // of the store
 	transaction int // events of one, of the loop
 }
 
@@ -260,10 +263,11 @@ func (found *postgresResults) findings() []finding {
 		}
 		return f
 	}
-	const one, four, loop, naive = "pgstore, one process", "pgstore, four processes", "raw INSERT loop, 64 a transaction", "one transaction a request"
+	const one, four, alone, loop, naive = "pgstore, one process", "pgstore, four processes", "pgstore, 64 callers, no HTTP", "raw INSERT loop, 64 a transaction", "one transaction a request"
 	return []finding{
 		ratio("group commit, 64 connections, against the raw loop of 64 a transaction", 0.8, one, loop),
-		ratio("the same against one transaction a request", 4, one, naive),
+		ratio("its store alone, 64 callers without HTTP, against the same", 0.8, alone, loop),
+		ratio("group commit, 64 connections, against one transaction a request", 4, one, naive),
 		ratio("four processes against one, 64 connections in all", 1.5, four, one),
 	}
 }

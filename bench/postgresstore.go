@@ -3,10 +3,14 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/eventid"
@@ -89,92 +93,35 @@ VALUES ($1, nextval('`+benchSchema+`.naive'), $2, $3, $4, $5, $6, $7, $8, $9, $1
 	}}}}, nil
 }
 
-// postgresLoop inserts rows into the tables of pgstore as its writer does, with
-// nothing before that: how fast the server can be with these tables and indexes.
-type postgresLoop struct {
-	conn *pgx.Conn
-	rows *rowSource
-}
-
-// The statements of pgstore for events that are new, as they stand in its file
-// statements.go.
-const (
-	loopClaim = `INSERT INTO ` + benchSchema + `.platforms AS p (name, last, last_id)
-SELECT t.name, t.events, t.id FROM unnest($1::text[], $2::bigint[], $3::text[]) AS t(name, events, id)
-ON CONFLICT (name) DO UPDATE SET last = p.last + excluded.last, last_id = greatest(p.last_id, excluded.last_id)`
-	loopEvents = `INSERT INTO ` + benchSchema + `.events (platform, seq, id, content, timestamp_assigned, digest, received_at, timestamp_s, timestamp_ns,
-reference, customer_id, customer_reference, pricing_plan_subscription_id, pricing_plan_subscription_reference, product_item_id)
-SELECT e.platform, p.last - e.behind, e.id, e.content, e.timestamp_assigned, e.digest, e.received_at, e.timestamp_s, e.timestamp_ns,
-e.reference, e.customer_id, e.customer_reference, e.pricing_plan_subscription_id, e.pricing_plan_subscription_reference, e.product_item_id
-FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::boolean[], $6::bytea[], $7::timestamptz[], $8::bigint[], $9::integer[],
-$10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[])
-AS e(platform, behind, id, content, timestamp_assigned, digest, received_at, timestamp_s, timestamp_ns,
-reference, customer_id, customer_reference, pricing_plan_subscription_id, pricing_plan_subscription_reference, product_item_id)
-JOIN ` + benchSchema + `.platforms p ON p.name = e.platform`
-	loopReferences = `INSERT INTO ` + benchSchema + `.event_references (platform, reference, seq)
-SELECT r.platform, r.reference, p.last - r.behind FROM unnest($1::text[], $2::text[], $3::bigint[]) AS r(platform, reference, behind)
-JOIN ` + benchSchema + `.platforms p ON p.name = r.platform`
-)
-
-// transact stores n rows in one transaction and one round trip.
-func (l *postgresLoop) transact(ctx context.Context, n int) (tally, error) {
-	var stored tally
-	text := make([][]string, 8)
-	behind, assigned, digests := make([]int64, n), make([]bool, n), make([][]byte, n)
-	received, seconds, nanoseconds := make([]time.Time, n), make([]int64, n), make([]int32, n)
-	platforms := make([]string, n)
-	for i := range n {
-		r, err := l.rows.next()
-		if err != nil {
-			return stored, err
-		}
-		platforms[i], behind[i], assigned[i], digests[i] = chargeingest.SinglePlatform, int64(n-1-i), r.TimestampAssigned, r.digest
-		received[i], seconds[i], nanoseconds[i] = r.received, r.Timestamp.Unix(), int32(r.Timestamp.Nanosecond())
-		for c, value := range []string{r.id, r.content, r.text, r.CustomerID, r.CustomerReference, r.PricingPlanSubscriptionID, r.PricingPlanSubscriptionReference, r.ProductItemID} {
-			text[c] = append(text[c], value)
-		}
-		stored.add(r.reference)
-	}
-	b := new(pgx.Batch)
-	b.Queue("BEGIN ISOLATION LEVEL READ COMMITTED")
-	b.Queue(loopClaim, platforms[:1], []int64{int64(n)}, text[0][n-1:])
-	b.Queue(loopEvents, platforms, behind, text[0], text[1], assigned, digests, received, seconds, nanoseconds, text[2], text[3], text[4], text[5], text[6], text[7])
-	b.Queue(loopReferences, platforms, text[2], behind)
-	b.Queue("COMMIT")
-	return stored, l.conn.SendBatch(ctx, b).Close()
-}
-
 // postgresRawSpec is what a raw child is to do.
 type postgresRawSpec struct {
 	rawSpec
-	Transaction int `json:"transaction"`
+	Transaction int `json:"transaction"` // events of one
+	Callers     int `json:"callers"`     // of the store; 0 for the loop of INSERTs
 }
 
-// postgresRawChild is the role of the loop.
+// postgresRaw stores without HTTP.
+type postgresRaw struct {
+	spec postgresRawSpec
+	pool *pgxpool.Pool
+
+	mu   sync.Mutex // one row at a time
+	rows *rowSource
+}
+
+// postgresRawChild is the role of what stores without HTTP.
 func postgresRawChild(ctx context.Context, up *parent, spec postgresRawSpec) (err error) {
-	cfg, err := pgxpool.ParseConfig(spec.Database)
-	if err != nil {
-		return err
-	}
-	pool, err := pgxpool.NewWithConfig(context.WithoutCancel(ctx), cfg)
+	pool, err := pgxpool.New(context.WithoutCancel(ctx), spec.Database)
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	store, err := pgstore.New(ctx, pool, pgstore.Options{Schema: benchSchema})
+	insert, err := pgstoreInsert(ctx, spec.Database)
 	if err != nil {
 		return err
 	}
-	if err := store.Close(); err != nil {
-		return err
-	}
-	pooled, err := pool.Acquire(ctx)
-	if err != nil {
-		return err
-	}
-	defer pooled.Release()
-	l := &postgresLoop{conn: pooled.Conn()}
-	if l.rows, err = newRowSource(ctx, spec.rawSpec); err != nil {
+	r := &postgresRaw{spec: spec, pool: pool}
+	if r.rows, err = newRowSource(ctx, spec.rawSpec); err != nil {
 		return err
 	}
 	if err := up.out.Encode(true); err != nil {
@@ -183,7 +130,12 @@ func postgresRawChild(ctx context.Context, up *parent, spec postgresRawSpec) (er
 	if err := up.wait(ctx); err != nil {
 		return err
 	}
-	done, err := l.run(ctx, spec)
+	var done outcome
+	if spec.Callers > 0 {
+		done, err = r.throughStore(ctx)
+	} else {
+		done, err = r.loop(ctx, insert)
+	}
 	if err != nil {
 		return err
 	}
@@ -194,39 +146,174 @@ func postgresRawChild(ctx context.Context, up *parent, spec postgresRawSpec) (er
 	return nil
 }
 
-// run stores for the time that was asked for.
-func (l *postgresLoop) run(ctx context.Context, spec postgresRawSpec) (done outcome, err error) {
-	latency := newHistogram()
-	begin := time.Now()
-	count := begin.Add(spec.WarmUp)
-	end := count.Add(spec.Time)
-	var counted int64
-	for now := begin; now.Before(end) && ctx.Err() == nil; {
-		stored, err := l.transact(ctx, spec.Transaction)
-		if err != nil {
-			return done, err
-		}
-		done.Acknowledged.merge(stored)
-		started := now
-		now = time.Now()
-		if now.Before(count) || now.After(end) {
-			continue
-		}
-		counted += stored.Events
-		if err := latency.RecordValue(int64(now.Sub(started))); err != nil {
-			return done, err
-		}
+// overheard is the statements of a connection.
+type overheard struct{ statements []string }
+
+func (o *overheard) TraceBatchStart(ctx context.Context, _ *pgx.Conn, d pgx.TraceBatchStartData) context.Context {
+	for _, q := range d.Batch.QueuedQueries {
+		o.statements = append(o.statements, q.SQL)
 	}
-	done.Rate = float64(counted) / spec.Time.Seconds()
-	done.Latency = percentiles(latency)
-	return done, ctx.Err()
+	return ctx
 }
 
-// measurePostgresRaw measures the loop.
+func (*overheard) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
+func (*overheard) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData)     {}
+func (*overheard) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	return ctx
+}
+func (*overheard) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+// pgstoreInsert makes the tables and returns the statement by which pgstore inserts
+// into them: as it sends it, so that the loop cannot drift from the store.
+func pgstoreInsert(ctx context.Context, address string) (_ string, err error) {
+	cfg, err := pgxpool.ParseConfig(address)
+	if err != nil {
+		return "", err
+	}
+	heard := new(overheard)
+	cfg.ConnConfig.Tracer = heard
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return "", err
+	}
+	defer pool.Close()
+	store, err := pgstore.New(ctx, pool, pgstore.Options{Schema: benchSchema})
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	heard.statements = nil
+	one := chargeingest.Batch{Platform: chargeingest.SinglePlatform, Events: []chargeingest.NewEvent{{Content: "{}"}}}
+	if _, err := store.Append(ctx, one); err != nil {
+		return "", err
+	}
+	var inserts []string
+	for _, text := range heard.statements {
+		if strings.Contains(text, "INSERT INTO") {
+			inserts = append(inserts, text)
+		}
+	}
+	if len(inserts) != 1 {
+		return "", fmt.Errorf("pgstore stores with %d statements, and the loop knows one: %q", len(inserts), inserts)
+	}
+	_, err = pool.Exec(ctx, fmt.Sprintf("TRUNCATE %[1]s.platforms, %[1]s.events, %[1]s.event_references, %[1]s.requests", benchSchema))
+	return inserts[0], err
+}
+
+// loop inserts rows as pgstore does, with nothing before that: how fast the server
+// can be with these tables and indexes.
+func (r *postgresRaw) loop(ctx context.Context, insert string) (outcome, error) {
+	pooled, err := r.pool.Acquire(ctx)
+	if err != nil {
+		return outcome{}, err
+	}
+	defer pooled.Release()
+	return r.run(ctx, 1, func(ctx context.Context) (tally, error) {
+		return r.transact(ctx, pooled.Conn(), insert)
+	})
+}
+
+// transact stores rows in one transaction and one round trip.
+func (r *postgresRaw) transact(ctx context.Context, conn *pgx.Conn, insert string) (tally, error) {
+	var stored tally
+	n := r.spec.Transaction
+	text := make([][]string, 8)
+	behind, assigned, digests := make([]int64, n), make([]bool, n), make([][]byte, n)
+	received, seconds, nanoseconds := make([]time.Time, n), make([]int64, n), make([]int32, n)
+	platforms := make([]string, n)
+	for i := range n {
+		e, err := r.rows.next()
+		if err != nil {
+			return stored, err
+		}
+		platforms[i], behind[i], assigned[i], digests[i] = chargeingest.SinglePlatform, int64(n-1-i), e.TimestampAssigned, e.digest
+		received[i], seconds[i], nanoseconds[i] = e.received, e.Timestamp.Unix(), int32(e.Timestamp.Nanosecond())
+		for c, value := range []string{e.id, e.content, e.text, e.CustomerID, e.CustomerReference, e.PricingPlanSubscriptionID, e.PricingPlanSubscriptionReference, e.ProductItemID} {
+			text[c] = append(text[c], value)
+		}
+		stored.add(e.reference)
+	}
+	var none []string // of idempotency keys
+	b := new(pgx.Batch)
+	b.Queue("BEGIN ISOLATION LEVEL READ COMMITTED")
+	b.Queue(insert, platforms[:1], []int64{int64(n)}, text[0][n-1:],
+		platforms, behind, text[0], text[1], assigned, digests, received, seconds, nanoseconds, text[2], text[3], text[4], text[5], text[6], text[7],
+		none, none, none, [][]byte(nil), none, []time.Time(nil))
+	b.Queue("COMMIT")
+	return stored, conn.SendBatch(ctx, b).Close()
+}
+
+// throughStore stores single events through pgstore, with as many callers at once
+// as the handler has where it has as many connections.
+func (r *postgresRaw) throughStore(ctx context.Context) (done outcome, err error) {
+	store, err := pgstore.New(ctx, r.pool, pgstore.Options{Schema: benchSchema})
+	if err != nil {
+		return done, err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	return r.run(ctx, r.spec.Callers, func(ctx context.Context) (tally, error) {
+		var stored tally
+		r.mu.Lock()
+		next, err := r.rows.next()
+		r.mu.Unlock()
+		if err != nil {
+			return stored, err
+		}
+		e := *next.NewEvent
+		e.Content, e.Reference, e.ReceivedAt = next.content, next.text, next.received
+		copy(e.Digest[:], next.digest)
+		stored.add(next.reference)
+		_, err = store.Append(ctx, chargeingest.Batch{Platform: chargeingest.SinglePlatform, Events: []chargeingest.NewEvent{e}})
+		return stored, err
+	})
+}
+
+// run calls store for the time that was asked for, over and over by as many at once.
+func (r *postgresRaw) run(ctx context.Context, callers int, store func(context.Context) (tally, error)) (done outcome, err error) {
+	begin := time.Now()
+	count := begin.Add(r.spec.WarmUp)
+	end := count.Add(r.spec.Time)
+	var mu sync.Mutex // of all below
+	latency := newHistogram()
+	var counted int64
+	record := func(stored tally, started, now time.Time) error {
+		mu.Lock()
+		defer mu.Unlock()
+		done.Acknowledged.merge(stored)
+		if now.Before(count) || now.After(end) {
+			return nil
+		}
+		counted += stored.Events
+		return latency.RecordValue(int64(now.Sub(started)))
+	}
+	all, ctx := errgroup.WithContext(ctx)
+	for range callers {
+		all.Go(func() error {
+			for now := begin; now.Before(end); {
+				stored, err := store(ctx)
+				if err != nil {
+					return err
+				}
+				started := now
+				now = time.Now()
+				if err := record(stored, started, now); err != nil {
+					return err
+				}
+			}
+			return ctx.Err()
+		})
+	}
+	err = all.Wait()
+	done.Rate = float64(counted) / r.spec.Time.Seconds()
+	done.Latency = percentiles(latency)
+	return done, err
+}
+
+// measurePostgresRaw measures what stores without HTTP.
 func (w *workshop) measurePostgresRaw(ctx context.Context, address string, row postgresRow) (m measurement, err error) {
 	w.stream++
 	c, err := w.start(ctx, rolePostgresRaw, postgresRawSpec{
-		rawSpec{Database: address, WarmUp: w.warmUp, Time: w.time, Seed: w.seed, Stream: w.stream, Version: w.version}, row.transaction,
+		rawSpec{Database: address, WarmUp: w.warmUp, Time: w.time, Seed: w.seed, Stream: w.stream, Version: w.version}, row.transaction, row.callers,
 	})
 	if err != nil {
 		return m, err

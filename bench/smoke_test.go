@@ -61,6 +61,6 @@ func TestPostgresFromEndToEnd(t *testing.T) {
 	for _, row := range postgresRows() {
 		require.Contains(t, tp.out.String(), "| "+row.name+" | ")
 	}
-	require.Equal(t, 3, strings.Count(tp.out.String(), "≥ "))
+	require.Equal(t, 4, strings.Count(tp.out.String(), "≥ "))
 	require.NotContains(t, tp.out.String(), "NaN")
 }
