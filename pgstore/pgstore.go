@@ -93,7 +93,8 @@ type Options struct {
 	Entropy io.Reader
 
 	// StatementTimeout bounds each statement of a transaction that stores; a fifth
-	// of it bounds the wait for the lock of a platform, and six of it the whole.
+	// of it bounds the wait for the lock of a platform, three of it a transaction with all
+	// the times that it is tried, and six of it the whole.
 	// At least 5 ms. Default: 5 s.
 	StatementTimeout time.Duration
 
