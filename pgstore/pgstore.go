@@ -27,8 +27,8 @@
 // # When the database is away
 //
 // A server that is read-only or says that it shuts down, a pool without a free
-// connection, a connection of which the server says that it ended it before the commit:
-// nothing is stored, and the error says so. Where a connection is lost otherwise it is
+// connection, a connection that is lost before the commit was sent, or of which the server
+// says that it ended it before the commit: nothing is stored, and the error says so. Where a connection is lost otherwise it is
 // not known what became of the events, and the error is none of the sentinels. Nothing has
 // to be done for it to work again: the store resets the pool, whose other connections lead
 // there, too. Give the pool a connect_timeout, and with a standby
