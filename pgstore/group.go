@@ -17,7 +17,7 @@ import (
 // group is what becomes of the requests of one transaction, once it is
 // committed.
 type group struct {
-	answers []queue.Answer // one for each request
+	answers []queue.Answer // one for each request that was decided
 	known   bool           // something was stored before, or refused
 	refused bool
 	rows    rows
@@ -28,10 +28,15 @@ type group struct {
 type nextID func(time.Time) (string, error)
 
 // decide settles requests in their order, each by what is known and by what the
-// ones before it store.
-func decide(ctx context.Context, requests []*queue.Request, k *known, next nextID) (*group, error) {
-	g := &group{answers: make([]queue.Answer, len(requests))}
+// ones before it store. To compare large contents takes time and memory: where a
+// group has had its share of these, it ends before the next request. So it does
+// behind a refusal where nothing was looked up, which decides nothing.
+func decide(ctx context.Context, requests []*queue.Request, k *known, next nextID, until time.Time) (*group, error) {
+	g := new(group)
 	for i, r := range requests {
+		if i > 0 && (k.fetched > maxFound || time.Now().After(until)) || g.refused && k.conn == nil {
+			break
+		}
 		receipt, err := g.decideOne(ctx, r.Batch, k, next)
 		switch {
 		case err != nil && codeOf(err) != "":
@@ -42,7 +47,7 @@ func decide(ctx context.Context, requests []*queue.Request, k *known, next nextI
 		if err != nil {
 			g.known, g.refused = true, true
 		}
-		g.answers[i] = queue.Answer{Receipt: receipt, Err: err}
+		g.answers = append(g.answers, queue.Answer{Receipt: receipt, Err: err})
 	}
 	g.rows.sort()
 	return g, nil

@@ -20,6 +20,7 @@ import (
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/internal/pgserver"
+	"example.com/chargeingest/internal/queue"
 )
 
 // newOwnServer starts a server for one test, with settings of its own.
@@ -434,7 +435,7 @@ CREATE OR REPLACE TRIGGER fail BEFORE INSERT ON `+schema+`.events FOR EACH ROW E
 func TestATransactionThatIsUndoneForAnotherIsTriedAgainWhileThereIsTime(t *testing.T) {
 	pool := newPool(t)
 	schema := newSchema(t, pool)
-	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: 200 * time.Millisecond})
+	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: time.Second})
 	for _, code := range []string{codeSerializationFailure, codeDeadlock} {
 		for _, known := range []bool{false, true} {
 			failing(t, pool, schema, code, 10)
@@ -445,7 +446,7 @@ func TestATransactionThatIsUndoneForAnotherIsTriedAgainWhileThereIsTime(t *testi
 		start := time.Now()
 		_, err := s.Append(t.Context(), charges("acme", "never"))
 		require.ErrorIs(t, err, chargeingest.ErrNotStored)
-		require.GreaterOrEqual(t, time.Since(start), patience*200*time.Millisecond)
+		require.GreaterOrEqual(t, time.Since(start), time.Second)
 	}
 	require.Len(t, listed(t, s, "acme"), 4)
 }
@@ -492,6 +493,260 @@ func TestAReferenceThatIsBrokenHarmsNoOther(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A platform for which the server undoes whatever is tried.
+func TestATransactionThatIsAlwaysUndoneHarmsNoOther(t *testing.T) {
+	pool := newPool(t)
+	schema := newSchema(t, pool)
+	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: time.Second})
+	_, err := pool.Exec(t.Context(), `CREATE FUNCTION `+schema+`.fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+IF NEW.platform = 'evil' THEN RAISE EXCEPTION 'as told' USING ERRCODE = '40001'; END IF; RETURN NEW; END $$;
+CREATE TRIGGER fail BEFORE INSERT ON `+schema+`.events FOR EACH ROW EXECUTE FUNCTION `+schema+`.fail()`)
+	require.NoError(t, err)
+	var all sync.WaitGroup
+	for i := range 5 {
+		for _, platform := range []string{"evil", "acme", "globex"} {
+			all.Go(func() {
+				_, err := s.Append(t.Context(), charges(platform, fmt.Sprint(i)))
+				if platform == "evil" {
+					require.ErrorIs(t, err, chargeingest.ErrNotStored)
+				} else {
+					require.NoError(t, err)
+				}
+			})
+		}
+	}
+	all.Wait()
+}
+
+// Each of them is a small request, and compares a large event that is stored.
+func TestConflictsThatTakeLongToFindFailNobody(t *testing.T) {
+	pool := newPool(t)
+	schema := newSchema(t, pool)
+	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: 300 * time.Millisecond})
+	large := charges("evil", "large")
+	large.Events[0].Content = strings.TrimSuffix(large.Events[0].Content, "}") + `,"description":"` + strings.Repeat("x", 1<<20) + `"}`
+	appended(t, s, large)
+	end := locked(t, pool, schema, "hold")
+	var all sync.WaitGroup
+	all.Go(func() { _, _ = s.Append(t.Context(), charges("hold", "a")) })
+	waiting(t, pool, schema, 1)
+	const many = 250
+	for i := range many {
+		all.Go(func() {
+			_, err := s.Append(t.Context(), changed("evil", "large"))
+			var conflict *chargeingest.ConflictError
+			require.ErrorAs(t, err, &conflict)
+		})
+		if i%20 == 0 {
+			all.Go(func() {
+				_, err := s.Append(t.Context(), charges("acme", fmt.Sprint(i)))
+				require.NoError(t, err)
+			})
+		}
+	}
+	end()
+	all.Wait()
+}
+
+func TestWhatIsFetchedIsFetchedOnce(t *testing.T) {
+	pool := newPool(t)
+	s := newStore(t, pool, Options{})
+	keyed := charges("acme", "a", "b")
+	keyed.IdempotencyKey = "key"
+	appended(t, s, keyed)
+	conn, err := pool.Acquire(t.Context())
+	require.NoError(t, err)
+	defer conn.Release()
+	k := &known{
+		conn: conn.Conn(), sql: s.sql,
+		unread: map[named]bool{{"acme", "a"}: true}, unreadRequests: map[named]bool{{"acme", "key"}: true},
+	}
+	for range 2 {
+		e, err := k.EventByReference(t.Context(), "acme", "a")
+		require.NoError(t, err)
+		require.Equal(t, keyed.Events[0].Content, e.Content)
+		r, err := k.BoundRequest(t.Context(), "acme", "key")
+		require.NoError(t, err)
+		require.Len(t, r.Events, 2)
+		require.Equal(t, 3*len(e.Content), k.fetched)
+	}
+}
+
+func TestAGroupEndsWhereItHasHadItsShareOfMemoryOrTime(t *testing.T) {
+	s := newStore(t, newPool(t), Options{})
+	var requests []*queue.Request
+	for i := range 3 {
+		requests = append(requests, &queue.Request{Batch: charges("acme", fmt.Sprint(i))})
+	}
+	decided := func(k *known, until time.Time) int {
+		g, err := decide(t.Context(), requests, k, s.writer.ids.Next, until)
+		require.NoError(t, err)
+		require.Equal(t, len(g.answers), g.rows.len())
+		return len(g.answers)
+	}
+	later := time.Now().Add(time.Hour)
+	require.Equal(t, 3, decided(&known{}, later))
+	require.Equal(t, 1, decided(&known{}, time.Now().Add(-1)))
+	require.Equal(t, 1, decided(&known{fetched: maxFound + 1}, later))
+}
+
+func TestAConnectionThatCannotBeMadeIsNoEventsFault(t *testing.T) {
+	var connections atomic.Int64
+	var failing atomic.Bool
+	pool := newPool(t, func(c *pgxpool.Config) {
+		c.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+			connections.Add(1)
+			if failing.Load() {
+				_, err := conn.Exec(ctx, "SET ROLE nobody_of_that_name") // 22023
+				return err
+			}
+			return nil
+		}
+	})
+	s := newStore(t, pool, Options{})
+	appended(t, s, charges("acme", "a"))
+	failing.Store(true)
+	pool.Reset()
+	before := connections.Load()
+	var all sync.WaitGroup
+	for i := range 200 {
+		all.Go(func() {
+			_, err := s.Append(t.Context(), charges("acme", fmt.Sprint("x", i)))
+			require.ErrorIs(t, err, chargeingest.ErrNotStored)
+		})
+	}
+	all.Wait()
+	require.Less(t, connections.Load()-before, int64(200), "a group was taken apart")
+	failing.Store(false)
+	appended(t, s, charges("acme", "b"))
+	require.Len(t, listed(t, s, "acme"), 2)
+}
+
+// losing is a store on a pool that loses a connection when something of the host's
+// panics: to close it would be to wait for that for ever.
+func losing(t *testing.T, change func(*pgxpool.Config)) *Store {
+	t.Helper()
+	cfg := newPool(t).Config()
+	change(cfg)
+	pool, err := pgxpool.NewWithConfig(context.Background(), cfg)
+	require.NoError(t, err)
+	return newStore(t, pool, Options{Schema: newSchema(t, newPool(t))})
+}
+
+func TestAPanicWhereAConnectionIsPreparedIsNotStored(t *testing.T) {
+	var panicking atomic.Bool
+	s := losing(t, func(c *pgxpool.Config) {
+		c.PrepareConn = func(context.Context, *pgx.Conn) (bool, error) {
+			if panicking.Load() {
+				panic("not prepared")
+			}
+			return true, nil
+		}
+	})
+	panicking.Store(true)
+	_, err := s.Append(t.Context(), charges("acme", "a"))
+	require.ErrorIs(t, err, chargeingest.ErrNotStored)
+	require.ErrorContains(t, err, "not prepared")
+	panicking.Store(false)
+	appended(t, s, charges("acme", "a"))
+}
+
+// releasing is a tracer of the host's that fails when a connection is given back.
+type releasing struct {
+	panicky
+	broken atomic.Bool
+}
+
+func (r *releasing) TraceRelease(*pgxpool.Pool, pgxpool.TraceReleaseData) {
+	if r.broken.CompareAndSwap(true, false) {
+		panic("not released")
+	}
+}
+
+func TestAPanicWhereAConnectionIsGivenBackIsUnknown(t *testing.T) {
+	tracer := new(releasing)
+	s := losing(t, func(c *pgxpool.Config) { c.ConnConfig.Tracer = tracer })
+	appended(t, s, charges("acme", ""))
+	tracer.broken.Store(true)
+	_, err := s.Append(t.Context(), charges("acme", ""))
+	require.ErrorContains(t, err, "not released")
+	require.NotErrorIs(t, err, chargeingest.ErrNotStored)
+	require.Len(t, listed(t, s, "acme"), 2)
+}
+
+func TestAReadOnlyServerIsNotConnectedToAllTheTime(t *testing.T) {
+	var connections atomic.Int64
+	pool := newPool(t, func(c *pgxpool.Config) {
+		c.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+			connections.Add(1)
+			_, err := conn.Exec(ctx, "SET default_transaction_read_only = on")
+			return err
+		}
+	})
+	schema := newSchema(t, newPool(t))
+	newStore(t, newPool(t), Options{Schema: schema}) // makes the tables
+	s := newStore(t, pool, Options{Schema: schema})
+	start, before := time.Now(), connections.Load()
+	for range 30 {
+		_, err := s.Append(t.Context(), charges("acme", "a"))
+		require.ErrorIs(t, err, chargeingest.ErrNotStored)
+	}
+	require.LessOrEqual(t, connections.Load()-before, 2+int64(time.Since(start)/resetPause))
+}
+
+// All that a replay looks for it finds by an index and all of its columns, whatever
+// the server knows of the tables.
+func TestWhatIsLookedUpIsFoundByItsIndex(t *testing.T) {
+	pool := newPool(t, func(c *pgxpool.Config) { c.MaxConns = 1 })
+	s := newStore(t, pool, Options{})
+	conn, err := pool.Acquire(t.Context())
+	require.NoError(t, err)
+	defer conn.Release()
+	plan := func(statement, arguments string) string {
+		results, err := conn.Conn().PgConn().Exec(t.Context(), "BEGIN; SET LOCAL plan_cache_mode = force_generic_plan; PREPARE looked AS "+statement+
+			"; EXPLAIN EXECUTE looked"+arguments+"; DEALLOCATE looked; COMMIT").ReadAll()
+		require.NoError(t, err)
+		var lines []string
+		for _, result := range results {
+			for _, row := range result.Rows {
+				lines = append(lines, string(row[0]))
+			}
+		}
+		return strings.Join(lines, "\n")
+	}
+	for statement, arguments := range map[string]string{
+		s.sql.findReferences: "('{a}', '{b}', 1)", s.sql.findReference: "('a', 'b')",
+		s.sql.findRequests: "('{a}', '{b}', 1)", s.sql.findRequest: "('a', 'b')", s.sql.get: "('a', 'b')",
+	} {
+		found := plan(statement, arguments)
+		require.Contains(t, found, "Index Cond")
+		require.NotContains(t, found, "Seq Scan")
+		require.NotRegexp(t, `Index Cond: \(platform = [^)]*\)
+`, found)
+	}
+	conn.Release()
+
+	// And they are planned anew each time, for what there is by now.
+	keyed := charges("acme", "a")
+	keyed.IdempotencyKey = "key"
+	ids, _ := appended(t, s, keyed)
+	many := charges("acme", numbered("many", 50)...)
+	appended(t, s, many)
+	for range 10 {
+		appended(t, s, many)
+		appended(t, s, keyed)
+		appended(t, s, charges("acme", "a"))
+		_, err := s.Get(t.Context(), "acme", ids[0])
+		require.NoError(t, err)
+		listed(t, s, "acme")
+	}
+	var generic, custom int
+	require.NoError(t, pool.QueryRow(t.Context(), `SELECT sum(generic_plans), sum(custom_plans) FROM pg_prepared_statements
+WHERE statement LIKE '%.events %' AND statement NOT LIKE 'WITH locked%' AND statement NOT LIKE '%pg_prepared%'`).Scan(&generic, &custom))
+	require.Zero(t, generic)
+	require.GreaterOrEqual(t, custom, 40)
 }
 
 func TestTimeOutsAreSetForTheTransactionAlone(t *testing.T) {
@@ -564,6 +819,7 @@ type breaking struct{}
 func (breaking) TraceBatchStart(ctx context.Context, conn *pgx.Conn, d pgx.TraceBatchStartData) context.Context {
 	if q := d.Batch.QueuedQueries; len(q) == 1 && q[0].SQL == "COMMIT" {
 		_, _ = conn.Exec(ctx, "SELECT 1/0")
+		q[0].SQL = "COMMIT /* traced */" // as they do that hand on a context
 	}
 	return ctx
 }

@@ -30,6 +30,7 @@ type known struct {
 
 	// What is there and has to be fetched.
 	unread, unreadRequests map[named]bool
+	fetched                int // bytes of content so far
 }
 
 // lookUp queues the locking of the platforms of requests and the search for
@@ -161,12 +162,15 @@ func (k *known) BoundRequest(ctx context.Context, platform, key string) (*charge
 		}
 		bound.Route = chargeingest.Route(route)
 		copy(bound.Digest[:], digest)
+		k.fetched += len(e.Content)
 		bound.Events = append(bound.Events, e)
 	}
-	if len(bound.Events) == 0 {
-		return nil, rows.Err() // they were deleted meanwhile
+	if err := rows.Err(); err != nil || len(bound.Events) == 0 {
+		return nil, err // without one they were deleted meanwhile
 	}
-	return bound, rows.Err()
+	delete(k.unreadRequests, at)
+	k.setRequest(at, bound)
+	return bound, nil
 }
 
 // EventByReference implements [chargeingest.Lookup].
@@ -179,7 +183,12 @@ func (k *known) EventByReference(ctx context.Context, platform, reference string
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}
-	return &e, err
+	if err != nil {
+		return nil, err
+	}
+	k.fetched += len(e.Content)
+	k.store(platform, reference, e)
+	return &e, nil
 }
 
 // store adds an event with a reference.

@@ -93,8 +93,8 @@ type Options struct {
 	Entropy io.Reader
 
 	// StatementTimeout bounds each statement of a transaction that stores; a fifth
-	// of it bounds the wait for the lock of a platform, three of it a transaction with all
-	// the times that it is tried, and six of it the whole.
+	// of it bounds the wait for the lock of a platform, the whole of it how long one that
+	// the server undoes is tried again, three of it a transaction, and six of it all.
 	// At least 5 ms. Default: 5 s.
 	StatementTimeout time.Duration
 
@@ -177,6 +177,7 @@ type Store struct {
 	options Options
 	pool    *pgxpool.Pool
 	sql     *statements
+	reset   func() // of the pool
 	writer  *writer
 
 	// reading counts those who read; closed says that nobody may begin to.
@@ -195,7 +196,7 @@ func New(ctx context.Context, pool *pgxpool.Pool, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pgstore: %w", err)
 	}
-	s := &Store{options: o, pool: pool, sql: newStatements(quoted(o.Schema))}
+	s := &Store{options: o, pool: pool, sql: newStatements(quoted(o.Schema)), reset: resetter(pool)}
 	if err := s.open(ctx); err != nil {
 		return nil, fmt.Errorf("pgstore: %w", err)
 	}

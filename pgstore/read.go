@@ -31,11 +31,9 @@ func (s *Store) read(ctx context.Context, f func(context.Context, pgx.Tx) error)
 	s.mu.Unlock()
 	defer s.reading.Done()
 
-	acquiring, cancel := context.WithTimeout(ctx, s.options.AcquireTimeout)
-	defer cancel()
-	conn, err := s.pool.Acquire(acquiring)
+	conn, err := acquire(ctx, s.pool, s.options.AcquireTimeout)
 	if err != nil {
-		return fmt.Errorf("pgstore: no connection: %w", err)
+		return fmt.Errorf("pgstore: %w", err)
 	}
 	defer conn.Release()
 	// The server ends what takes too long; the client, a second later, a server
@@ -43,13 +41,16 @@ func (s *Store) read(ctx context.Context, f func(context.Context, pgx.Tx) error)
 	limited, cancel := context.WithTimeout(ctx, s.options.ScanTimeout+time.Second)
 	defer cancel()
 	err = pgx.BeginTxFunc(limited, conn, pgx.TxOptions{AccessMode: pgx.ReadOnly, IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(limited, s.sql.timeouts, milliseconds(s.options.ScanTimeout), milliseconds(s.options.ScanTimeout)); err != nil {
+		set := new(pgx.Batch)
+		set.Queue(s.sql.timeouts, milliseconds(s.options.ScanTimeout), milliseconds(s.options.ScanTimeout))
+		set.Queue(s.sql.plans)
+		if err := tx.SendBatch(limited, set).Close(); err != nil {
 			return err
 		}
 		return f(limited, tx)
 	})
 	if errors.Is(err, errReadOnly) {
-		s.pool.Reset() // it is to find a server that takes writes
+		s.reset()
 	}
 	switch {
 	case err == nil, errors.Is(err, chargeingest.ErrNotFound), errors.Is(err, chargeingest.ErrBadCursor):

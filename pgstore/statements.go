@@ -4,7 +4,7 @@ import "strings"
 
 // statements are the texts of all statements, for one schema.
 type statements struct {
-	begin, timeouts, durable, commit string
+	begin, timeouts, durable, plans, commit string
 
 	// The way of what is new: one round trip.
 	insert string
@@ -31,6 +31,10 @@ func newStatements(schema string) *statements {
 		// The pool is the host's, whose other code may have turned it off for a
 		// session.
 		durable: "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit', true) = 'off'",
+
+		// A plan that was made while there were few events reads all of them, and is kept
+		// until the server has analyzed the table: a minute, or a million events.
+		plans: "SELECT set_config('plan_cache_mode', 'force_custom_plan', true) WHERE current_setting('plan_cache_mode', true) IS NOT NULL",
 
 		// All of a group in one statement: it locks its platforms when the last byte of
 		// it has arrived, and a client that stops while it sends holds up nobody. The
@@ -68,24 +72,29 @@ LEFT JOIN locked p ON p.name = r.platform`),
 		// not be acknowledged before one has.
 		lock: in(`INSERT INTO $schema.platforms AS p (name, last, last_id) SELECT t.name, 0, '' FROM unnest($1::text[]) AS t(name)
 ON CONFLICT (name) DO UPDATE SET last = p.last`),
+		// Behind OFFSET 0 there is one index by which an event can be found, and no join
+		// to be planned otherwise. Left the choice the server reads all events of a platform
+		// that has more than the others.
+		//
 		// Content beyond a budget is fetched when it is needed, one by one.
 		findReferences: in(`SELECT r.platform, r.reference, e.id, CASE WHEN sum(octet_length(e.content)) OVER (ORDER BY e.platform, e.seq) <= $3 THEN e.content END, e.timestamp_assigned, e.digest
 FROM unnest($1::text[], $2::text[]) AS w(platform, reference)
-JOIN $schema.event_references r ON r.platform = w.platform AND r.reference = w.reference
-JOIN $schema.events e ON e.platform = r.platform AND e.seq = r.seq`),
-		findReference: in(`SELECT ` + eventColumns + ` FROM $schema.event_references r JOIN $schema.events e ON e.platform = r.platform AND e.seq = r.seq
+CROSS JOIN LATERAL (SELECT * FROM $schema.event_references r WHERE r.platform = w.platform AND r.reference = w.reference OFFSET 0) r
+CROSS JOIN LATERAL (SELECT * FROM $schema.events e WHERE e.platform = r.platform AND e.seq = r.seq OFFSET 0) e`),
+		findReference: in(`SELECT ` + eventColumns + ` FROM $schema.event_references r
+CROSS JOIN LATERAL (SELECT * FROM $schema.events e WHERE e.platform = r.platform AND e.seq = r.seq OFFSET 0) e
 WHERE r.platform = $1 AND r.reference = $2`),
 		findRequests: in(`SELECT r.platform, r.key, r.route, r.digest, e.id,
 CASE WHEN sum(octet_length(e.content)) OVER (ORDER BY r.platform, r.key, o.place) <= $3 THEN e.content END, e.timestamp_assigned, e.digest
 FROM unnest($1::text[], $2::text[]) AS w(platform, key)
-JOIN $schema.requests r ON r.platform = w.platform AND r.key = w.key
+CROSS JOIN LATERAL (SELECT * FROM $schema.requests r WHERE r.platform = w.platform AND r.key = w.key OFFSET 0) r
 CROSS JOIN LATERAL unnest(r.event_ids) WITH ORDINALITY AS o(id, place)
-JOIN $schema.events e ON e.platform = r.platform AND e.id = o.id
-ORDER BY r.platform, r.key, o.place`),
+CROSS JOIN LATERAL (SELECT * FROM $schema.events e WHERE e.id = o.id OFFSET 0) e
+WHERE e.platform = r.platform ORDER BY r.platform, r.key, o.place`),
 		findRequest: in(`SELECT r.route, r.digest, ` + eventColumns + ` FROM $schema.requests r
 CROSS JOIN LATERAL unnest(r.event_ids) WITH ORDINALITY AS o(id, place)
-JOIN $schema.events e ON e.platform = r.platform AND e.id = o.id
-WHERE r.platform = $1 AND r.key = $2 ORDER BY o.place`),
+CROSS JOIN LATERAL (SELECT * FROM $schema.events e WHERE e.id = o.id OFFSET 0) e
+WHERE r.platform = $1 AND r.key = $2 AND e.platform = r.platform ORDER BY o.place`),
 
 		newestID: in(`SELECT coalesce(max(last_id), '') FROM $schema.platforms`),
 		readOnly: `SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on'`,
@@ -94,7 +103,7 @@ WHERE r.platform = $1 AND r.key = $2 ORDER BY o.place`),
 LEFT JOIN $schema.platforms p ON p.name = $1
 LEFT JOIN $schema.events n ON n.platform = $1 AND n.seq = p.last
 LEFT JOIN $schema.events a ON a.platform = $1 AND a.seq = $2`),
-		get: in(`SELECT ` + eventColumns + ` FROM $schema.events e WHERE e.platform = $1 AND e.id = $2`),
+		get: in(`SELECT ` + eventColumns + ` FROM (SELECT * FROM $schema.events e WHERE e.id = $2 OFFSET 0) e WHERE e.platform = $1`),
 		// The conditions and the order come between; what is beyond a page's bytes
 		// has no content, so that nobody has to read it.
 		list: in(`SELECT e.seq, e.id,

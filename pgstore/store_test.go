@@ -314,54 +314,58 @@ func TestAConnectionThatIsLostBeforeTheCommitIsNotStored(t *testing.T) {
 }
 
 func TestAReadOnlyServerIsA503AndLeftBehind(t *testing.T) {
-	readOnly := true
-	pool := newPool(t, func(c *pgxpool.Config) {
-		c.MaxConns = 20
-		c.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
-			if !readOnly {
-				return nil
-			}
-			_, err := conn.Exec(ctx, "SET default_transaction_read_only = on")
-			return err
-		}
-	})
 	schema := newSchema(t, newPool(t))
 	newStore(t, newPool(t), Options{Schema: schema}) // makes the tables
-	s := newStore(t, pool, Options{Schema: schema})
-	for _, known := range []bool{false, true} {
-		s.writer.expectKnown = known
-		_, err := s.Append(t.Context(), charges("acme", "a"))
-		require.ErrorIs(t, err, chargeingest.ErrNotStored)
-		require.Contains(t, err.Error(), "25006")
-		require.Error(t, s.Ready(t.Context()))
-	}
-	// Those that the pool connects to now take writes; that it has others costs nobody a refusal.
-	idle := func() {
-		var taken []*pgxpool.Conn
+	for i, ask := range []func(*Store) error{
+		func(s *Store) error { _, err := s.Append(t.Context(), charges("acme", "a")); return err },
+		func(s *Store) error {
+			s.writer.expectKnown = true
+			_, err := s.Append(t.Context(), charges("acme", "a"))
+			return err
+		},
+		func(s *Store) error { return s.Ready(t.Context()) },
+	} {
+		readOnly := true
+		pool := newPool(t, func(c *pgxpool.Config) {
+			c.MaxConns = 20
+			c.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+				if !readOnly {
+					return nil
+				}
+				_, err := conn.Exec(ctx, "SET default_transaction_read_only = on")
+				return err
+			}
+		})
+		s := newStore(t, pool, Options{Schema: schema})
+		var idle []*pgxpool.Conn
 		for range 20 {
 			conn, err := pool.Acquire(t.Context())
 			require.NoError(t, err)
-			taken = append(taken, conn)
+			idle = append(idle, conn)
 		}
-		for _, conn := range taken {
+		for _, conn := range idle {
 			conn.Release()
 		}
-	}
-	for i, known := range []bool{false, true} {
+		if i == 2 {
+			require.ErrorIs(t, ask(s), errReadOnly)
+			readOnly = false
+			require.NoError(t, ask(s))
+			continue
+		}
+		// Those that the pool connects to now take writes; that it has others costs
+		// nobody a refusal.
+		readOnly = false
+		require.NoError(t, ask(s))
+
 		readOnly = true
 		pool.Reset()
-		idle()
+		err := ask(s)
+		require.ErrorIs(t, err, chargeingest.ErrNotStored)
+		require.Contains(t, err.Error(), "25006")
+		require.Error(t, s.Ready(t.Context()))
 		readOnly = false
-		s.writer.expectKnown = known
-		appended(t, s, charges("acme", fmt.Sprint(i)))
-		require.NoError(t, s.Ready(t.Context()))
+		require.Eventually(t, func() bool { return ask(s) == nil }, 10*time.Second, time.Millisecond)
 	}
-	readOnly = true
-	pool.Reset()
-	idle()
-	readOnly = false
-	require.Error(t, s.Ready(t.Context()))
-	require.NoError(t, s.Ready(t.Context()))
 }
 
 func TestAListingThatTakesTooLongIsAScanLimit(t *testing.T) {

@@ -26,7 +26,7 @@ type transaction struct {
 // the commit with it. Where something is known after all the server refuses it
 // with a duplicate, and nothing is stored.
 func (t *transaction) fast(ctx context.Context, requests []*queue.Request, nextID nextID) (*group, error) {
-	g, err := decide(ctx, requests, &known{}, nextID)
+	g, err := decide(ctx, requests, &known{}, nextID, t.decided())
 	if err != nil {
 		return nil, err
 	}
@@ -55,11 +55,12 @@ func (t *transaction) careful(ctx context.Context, requests []*queue.Request, ne
 	}()
 	k := &known{conn: t.conn, sql: t.sql}
 	b := t.begin()
+	b.Queue(t.sql.plans)
 	k.lookUp(b, requests)
 	if err := t.send(ctx, b, false); err != nil {
 		return nil, err
 	}
-	if g, err = decide(ctx, requests, k, nextID); err != nil {
+	if g, err = decide(ctx, requests, k, nextID, t.decided()); err != nil {
 		return nil, err
 	}
 	b = new(pgx.Batch)
@@ -70,6 +71,9 @@ func (t *transaction) careful(ctx context.Context, requests []*queue.Request, ne
 	committing = true
 	return g, t.send(ctx, b, true)
 }
+
+// decided is when a group has to be, for others wait for the lock meanwhile.
+func (t *transaction) decided() time.Time { return time.Now().Add(t.timeout / 5) }
 
 // begin begins a transaction in a batch.
 func (t *transaction) begin() *pgx.Batch {
@@ -112,7 +116,7 @@ func (t *transaction) send(ctx context.Context, b *pgx.Batch, commits bool) (fai
 			err = q.Fn(results)
 		} else {
 			tag, failure := results.Exec()
-			if err = failure; err == nil && q.SQL == t.sql.commit && tag.String() != "COMMIT" {
+			if err = failure; err == nil && inCommit && tag.String() != "COMMIT" {
 				err = errRolledBack
 			}
 		}

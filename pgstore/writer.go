@@ -22,6 +22,7 @@ type writer struct {
 	options Options
 	pool    *pgxpool.Pool
 	sql     *statements
+	reset   func() // of the pool
 	ids     *eventid.Generator
 	queue   *queue.Queue
 	stopped chan struct{} // closed when the goroutine has ended
@@ -45,7 +46,7 @@ func newWriter(s *Store, newestID string) (*writer, error) {
 		return nil, err
 	}
 	return &writer{
-		options: s.options, pool: s.pool, sql: s.sql, ids: ids,
+		options: s.options, pool: s.pool, sql: s.sql, reset: s.reset, ids: ids,
 		queue: queue.New(s.options.QueueEvents), stopped: make(chan struct{}), most: s.options.MaxTransactionEvents,
 	}, nil
 }
@@ -90,7 +91,9 @@ func (w *writer) store(requests []*queue.Request, until time.Time) {
 	}
 	done := chargeingest.Commit{Requests: len(requests), Duration: time.Since(start), Err: err}
 	if err == nil {
-		done.Events = g.rows.len()
+		w.queue.Return(requests[len(g.answers):])
+		requests = requests[:len(g.answers)]
+		done.Requests, done.Events = len(requests), g.rows.len()
 		w.expectKnown = g.known
 	}
 	if done.Events > 0 || err != nil {
@@ -131,7 +134,7 @@ func parts(requests []*queue.Request, err error) [][]*queue.Request {
 		return nil
 	case isOfAnEvent(err):
 		return halves // one of them is to blame
-	case code == codeLockNotAvailable:
+	case code == codeLockNotAvailable, isTransient(err):
 		return byPlatform(requests) // somebody else has the lock of one of them
 	case code == codeQueryCanceled:
 		return halves // it is too large for the server's speed of today
@@ -157,10 +160,12 @@ func byPlatform(requests []*queue.Request) [][]*queue.Request {
 const maxConnections = 5
 
 // attempts stores requests, again where the server undid it for the sake of another
-// transaction, for as long as a group may take. Its error is an ErrNotStored unless it
-// is not known what became of them.
+// transaction, for as long as a statement may take. Its error is an ErrNotStored unless
+// it is not known what became of them.
 func (w *writer) attempts(requests []*queue.Request) (*group, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience*w.options.StatementTimeout)
+	defer cancel()
+	trying, cancel := context.WithTimeout(ctx, w.options.StatementTimeout)
 	defer cancel()
 	for n := 1; ; n++ {
 		g, err := w.attempt(ctx, requests)
@@ -172,9 +177,9 @@ func (w *writer) attempts(requests []*queue.Request) (*group, error) {
 			return nil, fmt.Errorf("pgstore: %w", err)
 		case isDuplicate(err) && !w.expectKnown:
 			w.expectKnown = true
-		case isOfTheServer(err) && n < maxConnections && ctx.Err() == nil:
+		case isOfTheServer(err) && n < maxConnections && pause(ctx, n):
 			// A new connection may lead to one that works.
-		case isTransient(err) && pause(ctx, n):
+		case isTransient(err) && pause(trying, n):
 		default:
 			w.options.Logger.Log(context.Background(), levelOf(err), "pgstore: a transaction was not stored", "error", err)
 			return nil, fmt.Errorf("pgstore: %w: %w", chargeingest.ErrNotStored, err)
@@ -186,7 +191,7 @@ func (w *writer) attempts(requests []*queue.Request) (*group, error) {
 // same time as others who wait for the same. It says whether there is time for that.
 func pause(ctx context.Context, n int) bool {
 	select {
-	case <-time.After(rand.N(time.Millisecond << min(n, 7))): //nolint:gosec // nobody gains by knowing it
+	case <-time.After(rand.N(time.Millisecond << min(n, 6))): //nolint:gosec // nobody gains by knowing it
 		return true
 	case <-ctx.Done():
 		return false
@@ -205,16 +210,16 @@ func levelOf(err error) slog.Level {
 // attempt stores requests in one transaction. A panic, most likely one of the
 // host's source of entropy, is an error of which nothing is stored.
 func (w *writer) attempt(ctx context.Context, requests []*queue.Request) (g *group, err error) {
-	acquiring, cancel := context.WithTimeout(ctx, w.options.AcquireTimeout)
-	defer cancel()
-	pooled, err := w.pool.Acquire(acquiring)
+	pooled, err := acquire(ctx, w.pool, w.options.AcquireTimeout)
 	if err != nil {
-		return nil, fmt.Errorf("no connection: %w", err)
+		return nil, err
 	}
-	defer pooled.Release()
 	defer func() {
 		if isUnknown(err) || isOfTheServer(err) {
-			w.pool.Reset() // its other connections most likely lead there, too
+			w.reset()
+		}
+		if failure := release(pooled); failure != nil {
+			err = unknownError{failure} // all may be committed
 		}
 	}()
 	t := &transaction{conn: pooled.Conn(), sql: w.sql, timeout: w.options.StatementTimeout, durable: !w.options.AllowNotDurable}

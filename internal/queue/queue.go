@@ -126,17 +126,23 @@ func (q *Queue) push(r *Request) error {
 		q.unlink(v)
 		v.Answer(Answer{Err: chargeingest.ErrOverloaded})
 	}
-	l := q.lines[r.Batch.Platform]
-	if l == nil {
-		l = &line{platform: r.Batch.Platform}
-		q.lines[l.platform] = l
-		q.turns = append(q.turns, l)
-	}
+	l := q.line(r.Batch.Platform)
 	l.requests = append(l.requests, r)
 	l.events += r.events()
 	q.events += r.events()
 	q.signal()
 	return nil
+}
+
+// line is that of a platform, which is about to get something where it is new.
+func (q *Queue) line(platform string) *line {
+	l := q.lines[platform]
+	if l == nil {
+		l = &line{platform: platform}
+		q.lines[platform] = l
+		q.turns = append(q.turns, l)
+	}
+	return l
 }
 
 // victims returns the requests that must go so that r has room, and whether
@@ -212,6 +218,26 @@ func (q *Queue) Take(max int) (group []*Request, open bool) {
 		q.signal()
 	}
 	return group, len(group) > 0 || !q.closed
+}
+
+// Return gives requests back that were taken, in their order, and of which nothing
+// was stored: they are the first of their platforms again.
+func (q *Queue) Return(requests []*Request) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	back := make(map[*line][]*Request)
+	for _, r := range requests {
+		l := q.line(r.Batch.Platform)
+		back[l] = append(back[l], r)
+		l.events += r.events()
+		q.events += r.events()
+	}
+	for l, list := range back {
+		l.requests = append(list, l.requests...)
+	}
+	if len(requests) > 0 {
+		q.signal()
+	}
 }
 
 // remove takes a request out that nobody has taken, and says whether it did.

@@ -191,6 +191,36 @@ func TestARequestCanBeRemovedUntilItIsTaken(t *testing.T) {
 	pushed(t, q, waiting("a", 10))
 }
 
+func TestWhatIsReturnedIsTheFirstOfItsPlatform(t *testing.T) {
+	q := New(4)
+	var requests []*Request
+	for i := range 4 {
+		requests = append(requests, waiting([]string{"a", "b"}[i%2], 1))
+	}
+	pushed(t, q, requests...)
+	group, _ := q.Take(4)
+	require.Equal(t, requests, group)
+	late := waiting("a", 1)
+	pushed(t, q, waiting("c", 1), late)
+	q.Return(group[1:]) // though the queue is full then
+	require.Equal(t, 5, q.events)
+	q.Close()
+	require.Equal(t, []string{"c", "a", "b", "a", "b"}, taken(t, q, 10))
+
+	q = New(10)
+	pushed(t, q, requests[0], requests[2], requests[1])
+	group, _ = q.Take(2)
+	require.Equal(t, []*Request{requests[0], requests[1]}, group)
+	q.Return(group)
+	<-q.ready
+	group, _ = q.Take(1)
+	require.Equal(t, requests[:1], group, "before the one that is behind it")
+	require.True(t, q.remove(requests[1]), "nobody has taken it")
+	q.Take(10)
+	q.Return(nil)
+	require.Empty(t, q.turns)
+}
+
 func TestAClosedQueueIsEmptiedAndThenEnds(t *testing.T) {
 	q := New(10)
 	pushed(t, q, waiting("a", 1), waiting("b", 1))
