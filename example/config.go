@@ -89,7 +89,7 @@ Other commands: "example load -help" and "example tail -help".`,
 			{"metrics-addr", "CHARGEINGEST_METRICS_ADDR", "HOST:PORT", "",
 				"serve /metrics there, over http, and not at -addr, where whoever reaches the endpoint can read it", listenAddress(&c.metricsAddr)},
 			{"db", "CHARGEINGEST_DB", "PATH", "charges.db",
-				"the SQLite file, made where it is not there; or a database, postgres://user@host/name, whose\n" +
+				"the SQLite file, made where it is not there; or a database, postgres://user@host/name or\nhost=… user=… dbname=…, whose " +
 					"password is better in PGPASSWORD or a password file; or memory, for as long as the server runs", database(&c.db)},
 			{"api-key", "CHARGEINGEST_API_KEY", "KEY", "",
 				"an API key with all permissions on the platform " + chargeingest.SinglePlatform +

@@ -3,38 +3,54 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
-	"net/url"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"example.com/chargeingest/internal/pgserver"
 )
 
-// postgresURL leads to a server, which it starts unless the environment names one.
-func postgresURL(t *testing.T) string {
+// postgresDatabase leads to a database of its own, on a server that it starts unless
+// the environment names one.
+func postgresDatabase(t *testing.T) string {
 	t.Helper()
-	if address := os.Getenv(pgserver.Variable); strings.HasPrefix(address, "postgres") {
-		return address
-	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	srv, err := pgserver.New(ctx)
-	if errors.Is(err, pgserver.ErrNoBinaries) && os.Getenv("CI") != "true" {
-		t.Skipf("skipped: %v; %s can name a server by its URL", err, pgserver.Variable)
+	address := os.Getenv(pgserver.Variable)
+	if address == "" {
+		srv, err := pgserver.New(ctx)
+		if errors.Is(err, pgserver.ErrNoBinaries) && os.Getenv("CI") != "true" {
+			t.Skipf("skipped: %v; %s can name a server", err, pgserver.Variable)
+		}
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, srv.Remove()) })
+		require.NoError(t, srv.Start(ctx))
+		address = srv.Address()
 	}
+	cfg, err := pgx.ParseConfig(address)
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, srv.Remove()) })
-	require.NoError(t, srv.Start(ctx))
-	return "postgres:///postgres?host=" + url.QueryEscape(srv.Folder) + "&user=postgres"
+	conn, err := pgx.ConnectConfig(ctx, cfg)
+	require.NoError(t, err)
+	name := fmt.Sprintf("example_test_%d", os.Getpid())
+	_, err = conn.Exec(ctx, "CREATE DATABASE "+name)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		_, err := conn.Exec(context.Background(), "DROP DATABASE "+name)
+		require.NoError(t, err)
+		require.NoError(t, conn.Close(context.Background()))
+	})
+	t.Setenv("PGPASSWORD", cfg.Password)
+	return fmt.Sprintf("host=%s port=%d user=%s dbname=%s", cfg.Host, cfg.Port, cfg.User, name)
 }
 
 func TestEventsAreInPostgreSQLAndOutliveTheServer(t *testing.T) {
-	db := postgresURL(t)
+	db := postgresDatabase(t)
 	s := startServer(t, "-db", db)
 	status, body := s.send(t, http.MethodPost, "/v1/ingest/charge-data", eventLine(1))
 	require.Equal(t, http.StatusCreated, status, body)
@@ -51,7 +67,7 @@ func TestEventsAreInPostgreSQLAndOutliveTheServer(t *testing.T) {
 }
 
 func TestAPostgreSQLURLThatIsWrongIsNotRepeated(t *testing.T) {
-	for _, db := range []string{"postgres://user:secret@[::1/db", "postgres://user:secret@127.0.0.1:1/db?connect_timeout=1"} {
+	for _, db := range []string{"postgres://user:secret@[::1/db", "postgres://user:secret@127.0.0.1:1/db?connect_timeout=1", "password=secret host=127.0.0.1 port=x", " host = 127.0.0.1 password=secret port=1"} {
 		tp := newTestProgram()
 		require.NotZero(t, tp.run(t.Context(), []string{"-addr", "127.0.0.1:0", "-db", db}))
 		require.NotContains(t, tp.log.String(), "secret")

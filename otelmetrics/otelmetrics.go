@@ -102,8 +102,8 @@ func (m *Metrics) Request(ctx context.Context, o chargeingest.Observation) {
 	}
 }
 
-// Commit takes a transaction of the store in: sqlitestore.Options has it as its
-// Observer.
+// Commit takes a transaction of the store in: the options of sqlitestore and of
+// pgstore have it as their Observer.
 func (m *Metrics) Commit(c chargeingest.Commit) {
 	ctx := context.Background() // a transaction belongs to many requests
 	if c.Err != nil {

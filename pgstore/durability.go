@@ -43,7 +43,8 @@ func checkDurability(ctx context.Context, conn *pgx.Conn, o Options) error {
 	return nil
 }
 
-// checkWritable returns an error where the server takes no writes.
+// checkWritable returns an error where the server takes no writes, or none of this
+// role.
 func (s *Store) checkWritable(ctx context.Context, tx pgx.Tx) error {
 	var readOnly bool
 	if err := tx.QueryRow(ctx, s.sql.readOnly).Scan(&readOnly); err != nil {
@@ -51,6 +52,21 @@ func (s *Store) checkWritable(ctx context.Context, tx pgx.Tx) error {
 	}
 	if readOnly {
 		return errReadOnly
+	}
+	return checkRights(ctx, tx, s.sql)
+}
+
+// checkRights refuses a role that cannot store events.
+func checkRights(ctx context.Context, db interface {
+	QueryRow(context.Context, string, ...any) pgx.Row
+}, sql *statements,
+) error {
+	var role, missing string
+	if err := db.QueryRow(ctx, sql.rights).Scan(&role, &missing); err != nil {
+		return fmt.Errorf("read the rights of the role: %w", err)
+	}
+	if missing != "" {
+		return fmt.Errorf("the role %s needs to be granted %s", role, missing)
 	}
 	return nil
 }

@@ -184,7 +184,7 @@ func TestConnectionsThatAreEndedAtRandomLoseNothing(t *testing.T) {
 	schema := newSchema(t, pool)
 	newStore(t, pool, Options{Schema: schema})
 	f := newField(t)
-	f.start(t, childSpec{Address: address + " application_name=" + schema, Schema: schema})
+	f.start(t, childSpec{Address: address, Name: schema, Schema: schema})
 	ended := 0
 	f.traffic(t, func() {
 		until := time.After(*chaosFlag)

@@ -1,11 +1,13 @@
 package pgstore
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -676,24 +678,38 @@ func TestAPanicWhereAConnectionIsGivenBackIsUnknown(t *testing.T) {
 	require.Len(t, listed(t, s, "acme"), 2)
 }
 
-func TestAReadOnlyServerIsNotConnectedToAllTheTime(t *testing.T) {
+func TestAReadOnlyServerIsNotConnectedToNorToldOfAllTheTime(t *testing.T) {
 	var connections atomic.Int64
+	var writable atomic.Bool
 	pool := newPool(t, func(c *pgxpool.Config) {
 		c.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 			connections.Add(1)
+			if writable.Load() {
+				return nil
+			}
 			_, err := conn.Exec(ctx, "SET default_transaction_read_only = on")
 			return err
 		}
 	})
 	schema := newSchema(t, newPool(t))
 	newStore(t, newPool(t), Options{Schema: schema}) // makes the tables
-	s := newStore(t, pool, Options{Schema: schema})
+	var log bytes.Buffer
+	s := newStore(t, pool, Options{Schema: schema, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	start, before := time.Now(), connections.Load()
 	for range 30 {
 		_, err := s.Append(t.Context(), charges("acme", "a"))
 		require.ErrorIs(t, err, chargeingest.ErrNotStored)
 	}
 	require.LessOrEqual(t, connections.Load()-before, 2+int64(time.Since(start)/resetPause))
+	told := strings.Count(log.String(), "was not stored")
+	require.Positive(t, told)
+	require.LessOrEqual(t, told, 1+int(time.Since(start)/time.Second))
+	require.NotContains(t, log.String(), "stored again")
+	writable.Store(true)
+	require.Eventually(t, func() bool { _, err := s.Append(t.Context(), charges("acme", "a")); return err == nil }, 10*time.Second, time.Millisecond)
+	appended(t, s, charges("acme", "b"))
+	require.NoError(t, s.Close()) // nobody writes to the log any more
+	require.Equal(t, 1, strings.Count(log.String(), "stored again"))
 }
 
 // All that a replay looks for it finds by an index and all of its columns, whatever

@@ -44,6 +44,7 @@ func TestMain(m *testing.M) {
 // childSpec is what a child process is told: a handler over a store.
 type childSpec struct {
 	Address, Schema string
+	Name            string // of the application, for the server
 	Connections     int32
 }
 
@@ -53,6 +54,9 @@ func (c childSpec) open() (chargeingest.EventStore, error) {
 		return nil, err
 	}
 	cfg.MaxConns = c.Connections
+	if c.Name != "" {
+		cfg.ConnConfig.RuntimeParams["application_name"] = c.Name
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	pool, err := pgxpool.NewWithConfig(context.Background(), cfg)

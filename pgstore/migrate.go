@@ -53,7 +53,8 @@ func migrate(ctx context.Context, conn *pgx.Conn, schema string) error {
 // what another one has made.
 func currentVersion(ctx context.Context, tx pgx.Tx, schema string) (version int, err error) {
 	var there bool
-	err = tx.QueryRow(ctx, "SELECT count(*) > 0 FROM information_schema.tables WHERE table_schema = $1 AND table_name = 'migrations'", schema).Scan(&there)
+	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND c.relname = 'migrations')`, schema).Scan(&there)
 	if err != nil || !there {
 		return 0, err
 	}
@@ -61,11 +62,26 @@ func currentVersion(ctx context.Context, tx pgx.Tx, schema string) (version int,
 	return version, err
 }
 
+// makeSchema makes a schema that is not there: to make one IF NOT EXISTS takes the
+// right to make it also where it is.
+func makeSchema(ctx context.Context, tx pgx.Tx, schema string) error {
+	var there bool
+	err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1)", schema).Scan(&there)
+	if err == nil && !there {
+		_, err = tx.Exec(ctx, "CREATE SCHEMA "+quoted(schema))
+	}
+	if err != nil {
+		return fmt.Errorf("make the schema %s: %w", schema, err)
+	}
+	return nil
+}
+
 func apply(ctx context.Context, tx pgx.Tx, schema string, version int, text string) error {
 	if version == 1 {
-		text = "CREATE SCHEMA IF NOT EXISTS " + quoted(schema) + ";\n" +
-			"CREATE TABLE " + quoted(schema) + ".migrations (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());\n" +
-			text
+		text = "CREATE TABLE migrations (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());\n" + text
+		if err := makeSchema(ctx, tx, schema); err != nil {
+			return err
+		}
 	}
 	// The files name no schema. Several statements at once need the simple
 	// protocol, which has no parameters.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -42,25 +43,59 @@ func TestTablesOfANewerVersionAreRefused(t *testing.T) {
 	require.ErrorContains(t, err, "version 99")
 }
 
-func TestARoleThatMayNotMakeTablesUsesThem(t *testing.T) {
-	pool := newPool(t)
-	schema := newSchema(t, pool)
-	newStore(t, pool, Options{Schema: schema})
+// asRole returns a pool of a role that may do what the statements let it.
+func asRole(t *testing.T, admin *pgxpool.Pool, schema string, statements ...string) *pgxpool.Pool {
+	t.Helper()
 	role := schema + "_role"
-	for _, statement := range []string{
-		"CREATE ROLE " + role, "GRANT USAGE ON SCHEMA " + schema + " TO " + role,
-		"GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA " + schema + " TO " + role,
-	} {
-		_, err := pool.Exec(t.Context(), statement)
+	for _, statement := range append([]string{"CREATE ROLE $role"}, statements...) {
+		_, err := admin.Exec(t.Context(), strings.NewReplacer("$role", role, "$schema", schema).Replace(statement))
 		require.NoError(t, err)
 	}
 	t.Cleanup(func() {
-		_, err := pool.Exec(context.Background(), "DROP OWNED BY "+role+"; DROP ROLE "+role)
+		_, err := admin.Exec(context.Background(), "DROP OWNED BY "+role+"; DROP ROLE "+role)
 		require.NoError(t, err)
 	})
-	s := newStore(t, newPool(t, func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["role"] = role }), Options{Schema: schema})
+	return newPool(t, func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["role"] = role })
+}
+
+func TestARoleThatMayNotMakeTablesUsesThem(t *testing.T) {
+	admin := newPool(t)
+	schema := newSchema(t, admin)
+	newStore(t, admin, Options{Schema: schema})
+	pool := asRole(t, admin, schema, "GRANT USAGE ON SCHEMA $schema TO $role",
+		"GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA $schema TO $role", "GRANT UPDATE ON $schema.platforms TO $role")
+	s := newStore(t, pool, Options{Schema: schema})
+	appended(t, s, charges("acme", "a"))
 	appended(t, s, charges("acme", "a"))
 	require.Len(t, listed(t, s, "acme"), 1)
+	require.NoError(t, s.Ready(t.Context()))
+
+	_, err := admin.Exec(t.Context(), "REVOKE INSERT ON "+schema+".requests, "+schema+".events FROM "+schema+"_role")
+	require.NoError(t, err)
+	missing := "needs to be granted INSERT on \"" + schema + "\".events, INSERT on \"" + schema + "\".requests"
+	require.ErrorContains(t, s.Ready(t.Context()), missing)
+	_, err = New(t.Context(), pool, Options{Schema: schema})
+	require.ErrorContains(t, err, missing)
+	require.ErrorContains(t, err, schema+"_role")
+}
+
+func TestARoleThatMayNotMakeSchemasUsesOne(t *testing.T) {
+	admin := newPool(t)
+	schema := newSchema(t, admin)
+	pool := asRole(t, admin, schema, "CREATE SCHEMA $schema AUTHORIZATION $role")
+	s := newStore(t, pool, Options{Schema: schema})
+	appended(t, s, charges("acme", "a"))
+
+	_, err := New(t.Context(), pool, Options{Schema: schema + "_other"})
+	require.ErrorContains(t, err, "make the schema "+schema+"_other: ERROR: permission denied for database")
+}
+
+func TestARoleThatMayNotSeeTheTablesIsToldSo(t *testing.T) {
+	admin := newPool(t)
+	schema := newSchema(t, admin)
+	newStore(t, admin, Options{Schema: schema})
+	_, err := New(t.Context(), asRole(t, admin, schema, "GRANT USAGE ON SCHEMA $schema TO $role"), Options{Schema: schema})
+	require.ErrorContains(t, err, "permission denied for table migrations")
 }
 
 func TestAServerThatIsNotDurableIsRefused(t *testing.T) {

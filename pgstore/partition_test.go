@@ -17,7 +17,7 @@ func page(t *testing.T, section, schema string) string {
 	t.Helper()
 	text, err := os.ReadFile("../docs/scaling.md")
 	require.NoError(t, err)
-	_, rest, found := strings.Cut(string(text), "\n## "+section+"\n")
+	_, rest, found := strings.Cut(string(text), "# "+section+"\n")
 	require.True(t, found, section)
 	block := regexp.MustCompile("(?s)```sql\n(.*?)```").FindStringSubmatch(rest)
 	require.NotNil(t, block)
@@ -72,4 +72,46 @@ func TestEventsMayBePartitionedByTimeAndDropped(t *testing.T) {
 	require.Equal(t, []bool{false, true}, replayed)
 	_, replayed = appended(t, s, keyed(at(charges("acme", "a", "b"), february), "old"))
 	require.Equal(t, []bool{false, true}, replayed)
+}
+
+func TestAMonthThatTheDefaultPartitionHasBegunGetsItsOwn(t *testing.T) {
+	pool := newPool(t)
+	schema := newSchema(t, pool)
+	s := newStore(t, pool, Options{Schema: schema})
+	_, err := pool.Exec(t.Context(), page(t, "Partitions", schema))
+	require.NoError(t, err)
+	march := at(charges("acme", "a", "b"), time.Date(2027, 3, 15, 0, 0, 0, 0, time.UTC))
+	april := at(charges("acme", "c"), time.Date(2027, 4, 15, 0, 0, 0, 0, time.UTC))
+	ids, _ := appended(t, s, march)
+	last, _ := appended(t, s, april)
+	_, err = pool.Exec(t.Context(), page(t, "A month that the default partition has begun", schema))
+	require.NoError(t, err)
+	require.Equal(t, append(ids, last...), listed(t, s, "acme"))
+	_, replayed := appended(t, s, march)
+	require.Equal(t, []bool{true, true}, replayed)
+	var rest, own int
+	require.NoError(t, pool.QueryRow(t.Context(), "SELECT (SELECT count(*) FROM "+schema+".events_rest), (SELECT count(*) FROM "+schema+".events_2027_03)").Scan(&rest, &own))
+	require.Equal(t, []int{1, 2}, []int{rest, own})
+}
+
+func TestATableThatHasEventsBecomesAPartition(t *testing.T) {
+	pool := newPool(t)
+	schema := newSchema(t, pool)
+	s := newStore(t, pool, Options{Schema: schema})
+	before := at(charges("acme", "a", "b"), time.Date(2026, 12, 15, 0, 0, 0, 0, time.UTC))
+	before.Events[0].CustomerID = "c"
+	ids, _ := appended(t, s, before)
+	_, err := pool.Exec(t.Context(), page(t, "Partitions", schema))
+	require.ErrorContains(t, err, "there are events already")
+	_, err = pool.Exec(t.Context(), page(t, "A table that has events", schema))
+	require.NoError(t, err)
+	after := at(charges("acme", "c"), time.Date(2027, 1, 15, 0, 0, 0, 0, time.UTC))
+	last, _ := appended(t, s, after)
+	require.Equal(t, append(ids, last...), listed(t, s, "acme"))
+	_, replayed := appended(t, s, before)
+	require.Equal(t, []bool{true, true}, replayed)
+	var indexes string
+	require.NoError(t, pool.QueryRow(t.Context(), `SELECT string_agg(indexdef, ';' ORDER BY indexname) FROM pg_indexes
+WHERE schemaname = $1 AND tablename = 'events_before'`, schema).Scan(&indexes))
+	require.Equal(t, 4, strings.Count(indexes, "CREATE "), indexes) // its key and three, none twice
 }

@@ -80,7 +80,8 @@ var (
 
 // Options are the settings of a [Store]. The zero value has the defaults.
 type Options struct {
-	// Schema is where the tables are; it is made where it is not there.
+	// Schema is where the tables are, which are made where they are not there, and so is
+	// the schema. 1 to 63 lower-case letters, digits and underscores, no digit first.
 	// Default: chargeingest.
 	Schema string
 
@@ -215,6 +216,9 @@ func (s *Store) open(ctx context.Context) error {
 	if err := migrate(ctx, conn.Conn(), s.options.Schema); err != nil {
 		return err
 	}
+	if err := checkRights(ctx, conn, s.sql); err != nil {
+		return err
+	}
 	var newest string
 	if err := conn.QueryRow(ctx, s.sql.newestID).Scan(&newest); err != nil {
 		return fmt.Errorf("find the newest id: %w", err)
@@ -255,7 +259,7 @@ func platformText(name string) string {
 }
 
 // Ready implements [chargeingest.ReadyChecker]: it asks the server whether it
-// takes writes.
+// takes writes, of this role.
 func (s *Store) Ready(ctx context.Context) error {
 	return s.read(ctx, s.checkWritable)
 }

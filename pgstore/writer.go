@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -34,6 +33,11 @@ type writer struct {
 	// most is how many events a group may have: fewer than the options say for as
 	// long as the server is too slow for these. It belongs to the goroutine, too.
 	most int
+
+	// complained is when it was last told that something is not stored, failing that
+	// nothing was since. They belong to the goroutine, too.
+	complained time.Time
+	failing    bool
 
 	mu      sync.Mutex
 	commits uint64
@@ -171,6 +175,10 @@ func (w *writer) attempts(requests []*queue.Request) (*group, error) {
 		g, err := w.attempt(ctx, requests)
 		switch {
 		case err == nil:
+			if w.failing {
+				w.failing = false
+				w.options.Logger.Info("pgstore: transactions are stored again")
+			}
 			return g, nil
 		case isUnknown(err):
 			w.options.Logger.Error("pgstore: it is not known what became of a transaction", "error", err)
@@ -181,7 +189,7 @@ func (w *writer) attempts(requests []*queue.Request) (*group, error) {
 			// A new connection may lead to one that works.
 		case isTransient(err) && pause(trying, n):
 		default:
-			w.options.Logger.Log(context.Background(), levelOf(err), "pgstore: a transaction was not stored", "error", err)
+			w.complain(err)
 			return nil, fmt.Errorf("pgstore: %w: %w", chargeingest.ErrNotStored, err)
 		}
 	}
@@ -198,13 +206,18 @@ func pause(ctx context.Context, n int) bool {
 	}
 }
 
-// levelOf is how loud a failure is told of: what an event causes is its
-// sender's affair.
-func levelOf(err error) slog.Level {
+// complain tells of a transaction that was not stored. What an event causes is its
+// sender's affair; while the database is away once a second is enough.
+func (w *writer) complain(err error) {
+	const told = "pgstore: a transaction was not stored"
 	if isOfAnEvent(err) {
-		return slog.LevelWarn
+		w.options.Logger.Warn(told, "error", err)
+		return
 	}
-	return slog.LevelError
+	if now := time.Now(); now.Sub(w.complained) >= time.Second {
+		w.complained, w.failing = now, true
+		w.options.Logger.Error(told, "error", err)
+	}
 }
 
 // attempt stores requests in one transaction. A panic, most likely one of the

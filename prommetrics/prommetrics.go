@@ -124,8 +124,8 @@ func (m *Metrics) Request(_ context.Context, o chargeingest.Observation) {
 // The results of a transaction.
 const success, failure = "success", "failure"
 
-// Commit takes a transaction of the store in: sqlitestore.Options has it as its
-// Observer.
+// Commit takes a transaction of the store in: the options of sqlitestore and of
+// pgstore have it as their Observer.
 func (m *Metrics) Commit(c chargeingest.Commit) {
 	if c.Err != nil {
 		m.commits.WithLabelValues(failure).Inc()
