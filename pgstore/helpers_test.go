@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/pgserver"
 )
 
 // needServer skips a test where there is no server. Where there has to be one
@@ -100,4 +101,27 @@ func changed(platform, reference string) chargeingest.Batch {
 	b.Events[0].Content = fmt.Sprintf(`{"product_item_id":"q","reference":%q,"timestamp":"2026-03-01T12:00:00Z"}`, reference)
 	b.Events[0].Digest[0] = 1
 	return b
+}
+
+// newOwnServer starts a server for one test, with settings of its own.
+func newOwnServer(t *testing.T, settings ...string) *pgserver.Server {
+	t.Helper()
+	needServer(t)
+	if err := pgserver.Available(); err != nil {
+		t.Skipf("skipped: %v", err)
+	}
+	srv, err := pgserver.New(t.Context(), settings...)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, srv.Remove()) })
+	require.NoError(t, srv.Start(t.Context()))
+	return srv
+}
+
+// numbered are n references.
+func numbered(prefix string, n int) []string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = fmt.Sprint(prefix, "-", i)
+	}
+	return list
 }

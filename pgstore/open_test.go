@@ -136,3 +136,24 @@ func TestAServerThatIsNotThereIsAnErrorInTime(t *testing.T) {
 	_, err = New(ctx, pool, Options{})
 	require.ErrorContains(t, err, "connect")
 }
+
+func TestASchemaMayBeAWordOfSQL(t *testing.T) {
+	pool := newPool(t)
+	t.Cleanup(func() {
+		_, err := pool.Exec(context.Background(), `DROP SCHEMA IF EXISTS "order" CASCADE`)
+		require.NoError(t, err)
+	})
+	s := newStore(t, pool, Options{Schema: "order"})
+	appended(t, s, charges("acme", "a"))
+	appended(t, s, charges("acme", "a"))
+	require.Len(t, listed(t, s, "acme"), 1)
+	var path string
+	require.NoError(t, pool.QueryRow(t.Context(), "SHOW search_path").Scan(&path))
+	require.NotContains(t, path, "order")
+}
+
+func TestTextsThatAreNotUTF8AreRefusedAtTheStart(t *testing.T) {
+	pool := newPool(t, func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["client_encoding"] = "LATIN1" })
+	_, err := New(t.Context(), pool, Options{Schema: newSchema(t, newPool(t))})
+	require.ErrorContains(t, err, "client_encoding is LATIN1, and must be UTF8")
+}

@@ -488,3 +488,42 @@ func TestAClosedStoreLeavesThePool(t *testing.T) {
 	require.Zero(t, pool.Stat().AcquiredConns())
 	require.NoError(t, pool.Ping(t.Context()))
 }
+
+func TestACursorOfEventsThatAreNotThereAnyMoreIsBad(t *testing.T) {
+	pool := newPool(t)
+	schema := newSchema(t, pool)
+	s := newStore(t, pool, Options{Schema: schema})
+	appended(t, s, charges("acme", "a", "b"))
+	q := chargeingest.Query{Platform: "acme", Order: chargeingest.Ascending, Limit: 10}
+	page, err := s.List(t.Context(), q)
+	require.NoError(t, err)
+	q.After = page.Position
+	// As after a failover to a standby that had only the first.
+	for _, statement := range []string{
+		"DELETE FROM " + schema + ".events WHERE seq = 2", "DELETE FROM " + schema + ".event_references WHERE seq = 2",
+		"UPDATE " + schema + ".platforms SET last = 1",
+	} {
+		_, err := pool.Exec(t.Context(), statement)
+		require.NoError(t, err)
+	}
+	_, err = s.List(t.Context(), q)
+	require.ErrorIs(t, err, chargeingest.ErrBadCursor)
+	appended(t, s, charges("acme", "c")) // gets the place of the one that is lost
+	_, err = s.List(t.Context(), q)
+	require.ErrorIs(t, err, chargeingest.ErrBadCursor)
+	appended(t, s, charges("acme", "d"))
+	_, err = s.List(t.Context(), q)
+	require.ErrorIs(t, err, chargeingest.ErrBadCursor)
+}
+
+// The listing of one platform does not find what another one has.
+func TestAReferenceIsLookedForOnItsPlatform(t *testing.T) {
+	s := newStore(t, newPool(t), Options{})
+	appended(t, s, charges("acme", "x", "a"))
+	appended(t, s, charges("globex", "a", "b"))
+	for platform, want := range map[string]int{"acme": 1, "globex": 1, "initech": 0} {
+		page, err := s.List(t.Context(), chargeingest.Query{Platform: platform, Reference: "a", Limit: 10})
+		require.NoError(t, err)
+		require.Len(t, page.Events, want, platform)
+	}
+}
