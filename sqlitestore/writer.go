@@ -24,6 +24,8 @@ type writer struct {
 	ids     *eventid.Generator
 	most    int // events in a transaction
 
+	groupTime time.Duration // how long one is added to
+
 	dropReaders func() // closes the connections that nobody reads from
 	observer    func(chargeingest.Commit)
 	stats       stats
@@ -49,17 +51,18 @@ type writer struct {
 
 func newWriter(s *Store, first *session) *writer {
 	w := &writer{
-		logger:   s.options.Logger,
-		file:     s.file,
-		reading:  &s.reading,
-		most:     s.options.MaxTransactionEvents,
-		observer: s.options.Observer,
-		queue:    queue.New(s.options.QueueEvents),
-		jobs:     make(chan func()),
-		stopped:  make(chan struct{}),
-		session:  first,
-		recent:   first.recent,
-		log:      newLogWork(s.file.drainFrames),
+		logger:    s.options.Logger,
+		file:      s.file,
+		reading:   &s.reading,
+		most:      s.options.MaxTransactionEvents,
+		groupTime: groupTime,
+		observer:  s.options.Observer,
+		queue:     queue.New(s.options.QueueEvents),
+		jobs:      make(chan func()),
+		stopped:   make(chan struct{}),
+		session:   first,
+		recent:    first.recent,
+		log:       newLogWork(s.file.drainFrames),
 	}
 	w.stats.checkpointed() // by opening
 	return w
@@ -114,23 +117,40 @@ func (w *writer) do(ctx context.Context, job func() error) error {
 	}
 }
 
-// store stores requests in one transaction and answers them.
+// To compare large contents takes time, and an answer that repeats an event holds its
+// content: a group that has had its share of these ends before the next request.
+const (
+	groupTime    = time.Second
+	groupReplays = 16 << 20 // bytes
+)
+
+// store stores requests in one transaction and answers them, or the first of them:
+// the others wait for their turn again.
 func (w *writer) store(group []*queue.Request) {
 	if len(group) == 0 {
 		return
 	}
-	answers := make([]queue.Answer, len(group))
+	var answers []queue.Answer
 	start := time.Now()
 	err := w.transact(func(s *session) error {
 		if err := s.lookAhead(group); err != nil {
 			return err
 		}
+		replays := 0
 		for i, r := range group {
+			if i > 0 && (replays > groupReplays || time.Since(start) > w.groupTime) {
+				break
+			}
 			receipt, err := w.append(s, r.Batch)
 			if err != nil && !isRefusal(err) {
 				return batchError{err}
 			}
-			answers[i] = queue.Answer{Receipt: receipt, Err: err}
+			answers = append(answers, queue.Answer{Receipt: receipt, Err: err})
+			for j := range receipt.Outcomes {
+				if o := &receipt.Outcomes[j]; o.Replayed {
+					replays += len(o.Content)
+				}
+			}
 		}
 		return nil
 	})
@@ -142,6 +162,11 @@ func (w *writer) store(group []*queue.Request) {
 		}
 		return
 	}
+	if err != nil {
+		answers = append(answers, make([]queue.Answer, len(group)-len(answers))...)
+	}
+	w.queue.Return(group[len(answers):])
+	group = group[:len(answers)]
 	done := chargeingest.Commit{Requests: len(group), Duration: time.Since(start), Err: err}
 	for i := range answers {
 		if err != nil {

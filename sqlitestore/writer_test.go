@@ -232,6 +232,68 @@ func TestAPlatformThatWasUndoneIsMadeAgain(t *testing.T) {
 	require.Len(t, listed(t, s, "acme"), 1)
 }
 
+// observed opens a store with what its observer is told.
+func observed(t *testing.T) (*Store, chan chargeingest.Commit) {
+	setup, told := newSetup(t), make(chan chargeingest.Commit, 1000)
+	setup.options.Observer = func(c chargeingest.Commit) { told <- c }
+	return setup.open(t), told
+}
+
+func TestAGroupEndsWhenItHasTakenLongEnough(t *testing.T) {
+	s, told := observed(t)
+	fresh(t, s, charges("acme", "a"))
+	<-told
+	s.writer.groupTime = 0
+	release := hold(s)
+	var sendings []sending
+	for i := range 10 {
+		sendings = append(sendings, send(t.Context(), s, charges("acme", fmt.Sprint("b", i))), send(t.Context(), s, changed("acme", "a")))
+	}
+	release()
+	var stored []string
+	for i, done := range sendings {
+		answer := <-done
+		if i%2 == 1 {
+			var conflict *chargeingest.ConflictError
+			require.ErrorAs(t, answer.Err, &conflict)
+			continue
+		}
+		require.NoError(t, answer.Err)
+		stored = append(stored, answer.Receipt.Outcomes[0].ID)
+	}
+	require.IsIncreasing(t, stored, "the order of a platform is that of sending")
+	require.Len(t, listed(t, s, "acme"), 11)
+	for range 10 {
+		require.Equal(t, 1, (<-told).Requests)
+	}
+}
+
+// Under AcceptAll a small request is answered with whatever has its reference.
+func TestTheAnswersOfAGroupDoNotRepeatMoreThanTheirShare(t *testing.T) {
+	s, told := observed(t)
+	var sendings []sending
+	large := charges("acme", "large")
+	large.Events[0].Content = strings.TrimSuffix(large.Events[0].Content, "}") + `,"description":"` + strings.Repeat("x", 4<<20) + `"}`
+	fresh(t, s, large)
+	<-told
+	release := hold(s)
+	for i := range 20 {
+		again := changed("acme", "large")
+		again.Duplicates = chargeingest.AcceptAll
+		again.Events = append(again.Events, charges("acme", fmt.Sprint(i)).Events...)
+		sendings = append(sendings, send(t.Context(), s, again))
+	}
+	release()
+	for _, done := range sendings {
+		answer := <-done
+		require.NoError(t, answer.Err)
+		require.Len(t, answer.Receipt.Outcomes[0].Content, len(large.Events[0].Content))
+	}
+	for range 5 {
+		require.Equal(t, 4, (<-told).Requests)
+	}
+}
+
 func TestAnUnreadableDigestIsAnError(t *testing.T) {
 	s := newSetup(t).open(t)
 	fresh(t, s, charges("acme", "a"))
