@@ -101,7 +101,7 @@ WHERE r.platform = $1 AND r.key = $2 AND e.platform = r.platform ORDER BY o.plac
 		rights: in(`SELECT current_user, coalesce(string_agg(w.privilege || ' on $schema.' || w.name, ', ' ORDER BY w.name, w.privilege), '')
 FROM (VALUES ('platforms', 'SELECT'), ('platforms', 'INSERT'), ('platforms', 'UPDATE'), ('events', 'SELECT'), ('events', 'INSERT'),
 ('event_references', 'SELECT'), ('event_references', 'INSERT'), ('requests', 'SELECT'), ('requests', 'INSERT')) AS w(name, privilege)
-WHERE NOT has_table_privilege('$schema.' || w.name, w.privilege)`),
+WHERE NOT has_any_column_privilege('$schema.' || w.name, w.privilege)`),
 		// The newest event of a platform, and the one that a cursor is behind.
 		lastOf: in(`SELECT coalesce(p.last, 0), coalesce(n.id, ''), coalesce(a.id, '') FROM (SELECT 1) AS one
 LEFT JOIN $schema.platforms p ON p.name = $1

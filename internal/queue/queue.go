@@ -221,13 +221,18 @@ func (q *Queue) Take(max int) (group []*Request, open bool) {
 }
 
 // Return gives requests back that were taken, in their order, and of which nothing
-// was stored: they are the first of their platforms again.
+// was stored: they are the first of their platforms again, and these have the first
+// turns, so that nobody is passed over time and again.
 func (q *Queue) Return(requests []*Request) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	back := make(map[*line][]*Request)
+	var first []*line
 	for _, r := range requests {
 		l := q.line(r.Batch.Platform)
+		if back[l] == nil {
+			first = append(first, l)
+		}
 		back[l] = append(back[l], r)
 		l.events += r.events()
 		q.events += r.events()
@@ -235,6 +240,8 @@ func (q *Queue) Return(requests []*Request) {
 	for l, list := range back {
 		l.requests = append(list, l.requests...)
 	}
+	others := slices.DeleteFunc(q.turns, func(l *line) bool { return back[l] != nil })
+	q.turns = append(first, others...)
 	if len(requests) > 0 {
 		q.signal()
 	}

@@ -205,7 +205,7 @@ func TestWhatIsReturnedIsTheFirstOfItsPlatform(t *testing.T) {
 	q.Return(group[1:]) // though the queue is full then
 	require.Equal(t, 5, q.events)
 	q.Close()
-	require.Equal(t, []string{"c", "a", "b", "a", "b"}, taken(t, q, 10))
+	require.Equal(t, []string{"b", "a", "c", "b", "a"}, taken(t, q, 10))
 
 	q = New(10)
 	pushed(t, q, requests[0], requests[2], requests[1])
@@ -219,6 +219,25 @@ func TestWhatIsReturnedIsTheFirstOfItsPlatform(t *testing.T) {
 	q.Take(10)
 	q.Return(nil)
 	require.Empty(t, q.turns)
+}
+
+// Each group is at its end behind the first request.
+func TestNobodyIsReturnedForEver(t *testing.T) {
+	q := New(100)
+	for range 20 {
+		pushed(t, q, waiting("evil", 1))
+	}
+	victim := waiting("victim", 1)
+	pushed(t, q, victim)
+	for range 2 {
+		group, _ := q.Take(10)
+		if group[0] == victim {
+			return
+		}
+		pushed(t, q, waiting("evil", 1))
+		q.Return(group[1:])
+	}
+	require.Fail(t, "it is returned each time")
 }
 
 func TestAClosedQueueIsEmptiedAndThenEnds(t *testing.T) {
