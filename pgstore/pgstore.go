@@ -36,9 +36,10 @@
 //
 // A platform whose lock somebody else has for long holds the others up for a fifth of
 // Options.StatementTimeout each time. Listings are of the primary: a standby that lags
-// refuses cursors. A process that is cut off while it sends events holds up nobody: the lock
-// is taken when all of them have arrived. Only the last hundred bytes, the commit, come after
-// that: tcp_user_timeout and tcp_keepalives_idle on the server bound what becomes of them.
+// refuses cursors. A process that is cut off while it sends new events holds up nobody: the
+// lock is taken when all of them have arrived; where some are known it has it already, for
+// Options.StatementTimeout at most. Only the last hundred bytes, the commit, come after that:
+// tcp_user_timeout and tcp_keepalives_idle on the server bound what becomes of them.
 package pgstore
 
 import (

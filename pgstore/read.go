@@ -32,6 +32,9 @@ func (s *Store) read(ctx context.Context, f func(context.Context, pgx.Tx) error)
 	defer s.reading.Done()
 
 	conn, err := acquire(ctx, s.pool, s.options.AcquireTimeout)
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if err != nil {
 		return fmt.Errorf("pgstore: %w", err)
 	}

@@ -34,8 +34,8 @@ type writer struct {
 	// long as the server is too slow for these. It belongs to the goroutine, too.
 	most int
 
-	// complained is when it was last told that something is not stored, failing that
-	// nothing was since. They belong to the goroutine, too.
+	// complained is when it was last told that something is not stored, failing that it
+	// was for the server, and nothing was since. They belong to the goroutine, too.
 	complained time.Time
 	failing    bool
 
@@ -215,7 +215,8 @@ func (w *writer) complain(err error) {
 		return
 	}
 	if now := time.Now(); now.Sub(w.complained) >= time.Second {
-		w.complained, w.failing = now, true
+		w.complained = now
+		w.failing = codeOf(err) == "" || isOfTheServer(err) // not one platform alone
 		w.options.Logger.Error(told, "error", err)
 	}
 }

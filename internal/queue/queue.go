@@ -241,7 +241,7 @@ func (q *Queue) Return(requests []*Request) {
 		l.requests = append(list, l.requests...)
 	}
 	others := slices.DeleteFunc(q.turns, func(l *line) bool { return back[l] != nil })
-	q.turns = append(first, others...)
+	q.turns = slices.Concat(first, others)
 	if len(requests) > 0 {
 		q.signal()
 	}
