@@ -53,16 +53,14 @@ func (s *Store) checkWritable(ctx context.Context, tx pgx.Tx) error {
 	if readOnly {
 		return errReadOnly
 	}
-	return checkRights(ctx, tx, s.sql)
+	return checkRights(tx.QueryRow(ctx, s.sql.rights))
 }
 
-// checkRights refuses a role that cannot store events.
-func checkRights(ctx context.Context, db interface {
-	QueryRow(context.Context, string, ...any) pgx.Row
-}, sql *statements,
-) error {
+// checkRights refuses a role that cannot store events, by what the statement rights
+// says of it.
+func checkRights(row pgx.Row) error {
 	var role, missing string
-	if err := db.QueryRow(ctx, sql.rights).Scan(&role, &missing); err != nil {
+	if err := row.Scan(&role, &missing); err != nil {
 		return fmt.Errorf("read the rights of the role: %w", err)
 	}
 	if missing != "" {

@@ -105,6 +105,9 @@ func (e undecidedError) Unwrap() error { return e.error }
 // character that the database cannot hold, or a reference that is there without
 // its event.
 func isOfAnEvent(err error) bool {
+	if isOfTheServer(err) {
+		return false
+	}
 	code := codeOf(err)
 	return errors.As(err, new(trace.PanicError)) || errors.As(err, new(undecidedError)) ||
 		strings.HasPrefix(code, "22") || strings.HasPrefix(code, "23") || strings.HasPrefix(code, "54")

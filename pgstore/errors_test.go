@@ -58,3 +58,11 @@ CREATE CONSTRAINT TRIGGER fail AFTER INSERT ON `+schema+`.events DEFERRABLE INIT
 		require.Equal(t, unknown, !errors.Is(err, chargeingest.ErrNotStored), "%s: %v", code, err)
 	}
 }
+
+// A server that is lost while something is searched is lost, whatever was searched for.
+func TestALostServerIsNoEventsFault(t *testing.T) {
+	undecided := undecidedError{errors.New("unexpected EOF")}
+	require.True(t, isOfAnEvent(undecided))
+	require.False(t, isOfAnEvent(goneError{undecided}))
+	require.True(t, isOfTheServer(goneError{undecided}))
+}

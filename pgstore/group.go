@@ -29,12 +29,11 @@ type nextID func(time.Time) (string, error)
 
 // decide settles requests in their order, each by what is known and by what the
 // ones before it store. To compare large contents takes time and memory: where a
-// group has had its share of these, it ends before the next request. So it does
-// behind a refusal where nothing was looked up, which decides nothing.
+// group has had its share of these, it ends before the next request.
 func decide(ctx context.Context, requests []*queue.Request, k *known, next nextID, until time.Time) (*group, error) {
 	g := new(group)
 	for i, r := range requests {
-		if i > 0 && (k.fetched > maxFound || time.Now().After(until)) || g.refused && k.conn == nil {
+		if i > 0 && (k.fetched > maxFound || time.Now().After(until)) {
 			break
 		}
 		receipt, err := g.decideOne(ctx, r.Batch, k, next)

@@ -217,7 +217,7 @@ func (s *Store) open(ctx context.Context) error {
 	if err := migrate(ctx, conn.Conn(), s.options.Schema); err != nil {
 		return err
 	}
-	if err := checkRights(ctx, conn, s.sql); err != nil {
+	if err := checkRights(conn.QueryRow(ctx, s.sql.rights)); err != nil {
 		return err
 	}
 	var newest string

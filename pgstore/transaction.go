@@ -26,7 +26,7 @@ type transaction struct {
 // the commit with it. Where something is known after all the server refuses it
 // with a duplicate, and nothing is stored.
 func (t *transaction) fast(ctx context.Context, requests []*queue.Request, nextID nextID) (*group, error) {
-	g, err := decide(ctx, requests, &known{}, nextID, t.decided())
+	g, err := decide(ctx, requests, &known{}, nextID, t.decideBy())
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func (t *transaction) careful(ctx context.Context, requests []*queue.Request, ne
 	if err := t.send(ctx, b, false); err != nil {
 		return nil, err
 	}
-	if g, err = decide(ctx, requests, k, nextID, t.decided()); err != nil {
+	if g, err = decide(ctx, requests, k, nextID, t.decideBy()); err != nil {
 		return nil, err
 	}
 	b = new(pgx.Batch)
@@ -72,8 +72,8 @@ func (t *transaction) careful(ctx context.Context, requests []*queue.Request, ne
 	return g, t.send(ctx, b, true)
 }
 
-// decided is when a group has to be, for others wait for the lock meanwhile.
-func (t *transaction) decided() time.Time { return time.Now().Add(t.timeout / 5) }
+// decideBy is when a group has to be decided, for others wait for the lock meanwhile.
+func (t *transaction) decideBy() time.Time { return time.Now().Add(t.timeout / 5) }
 
 // begin begins a transaction in a batch.
 func (t *transaction) begin() *pgx.Batch {

@@ -216,7 +216,7 @@ func (w *writer) complain(err error) {
 	}
 	if now := time.Now(); now.Sub(w.complained) >= time.Second {
 		w.complained = now
-		w.failing = codeOf(err) == "" || isOfTheServer(err) // not one platform alone
+		w.failing = w.failing || codeOf(err) == "" || isOfTheServer(err) // not one platform alone
 		w.options.Logger.Error(told, "error", err)
 	}
 }
