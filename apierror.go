@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"time"
-	"unicode/utf8"
 )
 
 // Code is the machine-readable reason of an error.
@@ -131,7 +130,7 @@ func tooLargeError(limit int64) *Error {
 }
 
 func answerTooLargeError(cause error) *Error {
-	e := newError(CodeBadRequest, fmt.Sprintf("the events that this batch repeats are more than %d bytes to answer; nothing was stored, send fewer of them at once", maxOthersBytes))
+	e := newError(CodeBadRequest, fmt.Sprintf("the stored events that this batch repeats are more than %d bytes larger than those that it has; nothing was stored, send fewer events at once", maxExcessBytes))
 	e.Status = http.StatusRequestEntityTooLarge
 	e.cause = cause
 	return e
@@ -144,15 +143,19 @@ const (
 	maxEchoedChars = 128
 )
 
-// shorten cuts a text of the client's that is echoed: at most 128 characters.
+// shorten cuts a text that is echoed to 128 characters. It reads no more of it
+// than that.
 func shorten(s string) string {
-	if len(s) <= maxEchoedChars || utf8.RuneCountInString(s) <= maxEchoedChars {
+	if len(s) <= maxEchoedChars {
 		return s
 	}
-	n := 0
+	n, end := 0, 0
 	for i := range s {
-		if n++; n == maxEchoedChars {
-			return s[:i] + "…"
+		switch n++; n {
+		case maxEchoedChars:
+			end = i
+		case maxEchoedChars + 1:
+			return s[:end] + "…"
 		}
 	}
 	return s

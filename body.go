@@ -11,41 +11,47 @@ import (
 	"sync"
 )
 
-// byteBudget bounds the bytes of bodies that are held at one time. The last
-// eighth is for platforms that hold nothing yet, or little: the slow uploads of
-// one do not keep the others out.
+// byteBudget bounds the bytes of bodies and responses that requests hold at a
+// time. The last eighth is for platforms that hold little or nothing, so that slow
+// uploads and downloads of one platform do not keep the others out.
 type byteBudget struct {
 	limit int64
 
 	mu   sync.Mutex
 	used int64
-	by   map[string]int64 // the platforms that hold some
+	by   map[string]int64 // by platform; no zero entries
 }
 
-// take reserves n bytes for a platform, or nothing where there is no room for
-// them.
-func (b *byteBudget) take(platform string, n int64) bool {
+// reservation is what one request holds of a budget. It is not safe for
+// concurrent use.
+type reservation struct {
+	budget   *byteBudget
+	platform string
+	bytes    int64
+}
+
+// resize changes the reservation to n bytes. If there is no room for more it
+// changes nothing and returns false. A request that is the only one with a
+// reservation always has room: its size has bounds of its own.
+func (r *reservation) resize(n int64) bool {
+	b := r.budget
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	held := b.by[platform]
-	if n > b.limit-b.used || held > 0 && n > 0 && held+n > b.limit-b.limit/8 {
+	more := n - r.bytes
+	others := b.used - r.bytes
+	held := b.by[r.platform] - r.bytes // by other requests of the platform
+	if more > 0 && others > 0 && (others+n > b.limit || held > 0 && held+n > b.limit-b.limit/8) {
 		return false
 	}
 	if b.by == nil {
 		b.by = make(map[string]int64)
 	}
-	b.used += n
-	b.by[platform] = held + n
-	return true
-}
-
-func (b *byteBudget) give(platform string, n int64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.used -= n
-	if b.by[platform] -= n; b.by[platform] == 0 {
-		delete(b.by, platform)
+	r.bytes = n
+	b.used += more
+	if b.by[r.platform] += more; b.by[r.platform] == 0 {
+		delete(b.by, r.platform)
 	}
+	return true
 }
 
 // bodyBuffers are reused: a body is large against everything else that a
@@ -60,10 +66,12 @@ func (p *bodyBuffers) get() *bytes.Buffer {
 	return new(bytes.Buffer)
 }
 
+// keptBody is the largest buffer that is kept, in bytes.
+const keptBody = 256 << 10
+
 // put keeps a buffer for the next request, but not a huge one for ever.
 func (p *bodyBuffers) put(b *bytes.Buffer) {
-	const keep = 256 << 10
-	if b.Cap() <= keep {
+	if b.Cap() <= keptBody {
 		p.pool.Put(b)
 	}
 }

@@ -301,7 +301,7 @@ func TestHostileNumbersAndNestingAre400(t *testing.T) {
 
 func TestBytesInFlightAreBoundedOverAllRequests(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, func(c *chargeingest.Config) { c.MaxBodyBytes, c.MaxInFlightBytes = 1000, 1500 })
+	f := newFixture(t, func(c *chargeingest.Config) { c.MaxBodyBytes, c.MaxInFlightBytes = 1000, 2200 })
 	slow, sender := io.Pipe()
 	first := httptest.NewRecorder()
 	done := make(chan struct{})

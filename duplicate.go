@@ -1,29 +1,45 @@
 package chargeingest
 
-import (
-	"context"
-	"fmt"
-	"slices"
-)
+import "context"
 
 // Lookup is what a store keeps of one platform, seen from inside the
 // transaction that a batch is to be stored in.
 type Lookup interface {
 	// BoundRequest returns the request that an idempotency key is bound to,
-	// nil where it is free.
+	// nil if it is free.
 	BoundRequest(ctx context.Context, platform, key string) (*BoundRequest, error)
 
 	// EventByReference returns the event with a reference that is not empty,
-	// nil where there is none.
+	// nil if there is none.
 	EventByReference(ctx context.Context, platform, reference string) (*StoredEvent, error)
 }
 
-// BoundRequest is a stored request that carried an idempotency key.
+// BoundRequest is the record of a stored request that carried an idempotency key.
 type BoundRequest struct {
 	Route  Route
 	Digest Digest
-	// Events are the events that the request was answered with, in its order.
-	Events []StoredEvent
+
+	// Events has an entry for each event of the request, in its order.
+	Events []BoundEvent
+}
+
+// BoundEvent is an event of a request that carried an idempotency key.
+type BoundEvent struct {
+	// StoredEvent is what the request returned.
+	StoredEvent
+
+	// Sent is what the client sent, without an id; nil if its digest is that of
+	// the stored event. A retry is compared with it: under AcceptAll the request
+	// may have returned another content than it sent.
+	Sent *StoredEvent
+}
+
+// sent returns what the client sent.
+func (e *BoundEvent) sent() StoredEvent {
+	if e.Sent != nil {
+		return *e.Sent
+	}
+	return e.StoredEvent
 }
 
 // Decision says what is to be stored of a batch.
@@ -36,13 +52,13 @@ type Decision struct {
 
 	keyReplayed bool
 
-	// others is the size of the replays whose content the batch does not have.
-	others int
-}
+	// excess is how much larger the stored contents are than the sent ones that
+	// they are compared with or returned for, in bytes; room is how large it may be.
+	excess, room int
 
-// maxOthersBytes bounds the replays of a batch whose content it does not have.
-// What a batch has is bounded by the size of its request.
-const maxOthersBytes = 16 << 20
+	// uncompared are stored and sent events whose digests differ.
+	uncompared []pair
+}
 
 // decided is what becomes of an event.
 type decided struct {
@@ -50,9 +66,20 @@ type decided struct {
 	replay *StoredEvent
 
 	// first is the index of the event of the batch that has its reference
-	// first; its own where it is the first.
+	// first; its own if it is the first.
 	first int
 }
+
+// pair is an event of the batch and the stored one that it must be equal to.
+type pair struct {
+	index  int
+	stored StoredEvent
+	key    bool // by idempotency key, not by reference
+}
+
+// maxExcessBytes bounds how much larger the stored events that a batch repeats
+// may be than those that it has.
+const maxExcessBytes = 16 << 20
 
 // Decide settles which events of a batch are new, which are replays, and
 // whether the batch is a conflict. A store calls it inside the transaction
@@ -61,12 +88,13 @@ type decided struct {
 // The order is: the idempotency key, then the references, each event first
 // against what is stored, then against the earlier events of its batch. Equal
 // digests are equal content. Different ones decide nothing: the content is
-// compared member by member, so that a later change in how digests are made
-// never turns an honest retry into a conflict.
+// compared ([Differences]), so that a later change in how digests are made
+// never turns an honest retry into a conflict. Within [CompareOutside] that
+// happens after the transaction, and the error is an ErrNotStored.
 //
-// The error is a [*ConflictError], [ErrAnswerTooLarge], or one of look.
+// Otherwise the error is a [*ConflictError], [ErrAnswerTooLarge], or one of look.
 func Decide(ctx context.Context, b Batch, look Lookup) (*Decision, error) {
-	d := &Decision{batch: b}
+	d := &Decision{batch: b, room: b.room()}
 	if d.events = d.single[:]; len(b.Events) != 1 {
 		d.events = make([]decided, len(b.Events))
 	}
@@ -79,9 +107,32 @@ func Decide(ctx context.Context, b Batch, look Lookup) (*Decision, error) {
 			return nil, err
 		}
 		if bound != nil {
-			return d, d.replayBound(bound)
+			return d.settle(d.replayBound(bound))
 		}
 	}
+	return d.settle(d.replayReferences(ctx, look))
+}
+
+// replayBound decides a batch by the request that its key is bound to.
+func (d *Decision) replayBound(bound *BoundRequest) error {
+	if bound.Route != d.batch.Route || len(bound.Events) != len(d.batch.Events) {
+		return &ConflictError{Key: true}
+	}
+	for i := range bound.Events {
+		e := &bound.Events[i]
+		d.events[i].replay = &e.StoredEvent
+		d.exceed(i, &e.StoredEvent)
+		if bound.Digest != d.batch.Digest {
+			d.mustEqual(pair{index: i, stored: e.sent(), key: true})
+		}
+	}
+	d.keyReplayed = true
+	return nil
+}
+
+// replayReferences decides a batch by the references of its events.
+func (d *Decision) replayReferences(ctx context.Context, look Lookup) error {
+	b := &d.batch
 	var seen map[string]int
 	if len(b.Events) > 1 {
 		seen = make(map[string]int, len(b.Events))
@@ -97,8 +148,8 @@ func Decide(ctx context.Context, b Batch, look Lookup) (*Decision, error) {
 			if replay := d.events[j].replay; replay != nil {
 				was = *replay
 			}
-			if err := d.compare(i, was); err != nil {
-				return nil, err
+			if err := d.repeat(i, was); err != nil {
+				return err
 			}
 			continue
 		}
@@ -107,64 +158,64 @@ func Decide(ctx context.Context, b Batch, look Lookup) (*Decision, error) {
 		}
 		stored, err := look.EventByReference(ctx, b.Platform, e.Reference)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if stored == nil {
 			continue
 		}
 		d.events[i].replay = stored
-		if err := d.compare(i, *stored); err != nil {
-			return nil, err
+		if err := d.repeat(i, *stored); err != nil {
+			return err
 		}
 	}
-	return d, nil
-}
-
-// replayBound answers a batch with the request that its key is bound to.
-func (d *Decision) replayBound(bound *BoundRequest) error {
-	same := bound.Route == d.batch.Route && len(bound.Events) == len(d.batch.Events)
-	var fields []string
-	if same && bound.Digest != d.batch.Digest {
-		for i := range d.batch.Events {
-			diff, err := Differences(bound.Events[i], &d.batch.Events[i])
-			if err != nil {
-				return err
-			}
-			for _, f := range diff {
-				if !slices.Contains(fields, f) {
-					fields = append(fields, f)
-				}
-			}
-		}
-		same = len(fields) == 0
-	}
-	if !same {
-		return &ConflictError{Key: true, Fields: fields}
-	}
-	for i := range bound.Events {
-		d.events[i].replay = &bound.Events[i]
-	}
-	d.keyReplayed = true
 	return nil
 }
 
-// compare returns a conflict where event i must have the content of stored and
-// has not, and an error where it need not, but the answer gets too large.
-func (d *Decision) compare(i int, stored StoredEvent) error {
-	if d.batch.Duplicates == AcceptAll {
-		if stored.Digest != d.batch.Events[i].Digest {
-			d.others += len(stored.Content)
-		}
-		if d.others > maxOthersBytes && len(d.batch.Events) > 1 {
-			return ErrAnswerTooLarge
-		}
-		return nil
+// repeat notes that event i has the reference of a stored one.
+func (d *Decision) repeat(i int, stored StoredEvent) error {
+	d.exceed(i, &stored)
+	if d.excess > maxExcessBytes && len(d.batch.Events) > 1 {
+		return ErrAnswerTooLarge
 	}
-	fields, err := Differences(stored, &d.batch.Events[i])
-	if err != nil || len(fields) == 0 {
-		return err
+	if d.batch.Duplicates != AcceptAll {
+		d.mustEqual(pair{index: i, stored: stored})
 	}
-	return &ConflictError{Index: i, EventID: stored.ID, Fields: fields}
+	return nil
+}
+
+// exceed counts the content that is held in place of that of event i.
+func (d *Decision) exceed(i int, stored *StoredEvent) {
+	d.excess += max(0, len(stored.Content)-len(d.batch.Events[i].Content))
+}
+
+// mustEqual notes a pair that has to be compared. Beyond the room for it the
+// batch is not decided yet, and nothing is kept.
+func (d *Decision) mustEqual(p pair) {
+	sent := d.batch.Events[p.index].Digest
+	switch {
+	case p.stored.Digest == sent || d.batch.compared.equal[[2]Digest{p.stored.Digest, sent}]:
+	case d.batch.compared.outside && d.excess > d.room:
+		d.uncompared = nil
+	default:
+		d.uncompared = append(d.uncompared, p)
+	}
+}
+
+// settle returns the decision if there is no error and nothing left to compare.
+func (d *Decision) settle(err error) (*Decision, error) {
+	switch {
+	case err != nil:
+	case !d.batch.compared.outside:
+		_, err = compare(context.Background(), &d.batch, d.uncompared)
+	case d.excess > d.room:
+		err = &undecidedError{excess: d.excess}
+	case len(d.uncompared) > 0:
+		err = &undecidedError{pairs: d.uncompared}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
 }
 
 // asStored views an event of the batch as the stored one that it will be.
@@ -195,34 +246,20 @@ func (d *Decision) Apply(insert func(i int) (id string, err error)) (Receipt, er
 	return Receipt{Outcomes: outcomes}, nil
 }
 
-// BindsKey says that the batch has an idempotency key that is free: the store
-// binds it to the events of the receipt, in the same transaction.
-func (d *Decision) BindsKey() bool {
-	return d.batch.IdempotencyKey != "" && !d.keyReplayed
-}
-
-// Differences returns the paths in which an event that was sent differs from a
-// stored one; none where they are the same content. Members are compared as
-// JSON values: their order and white space do not count, null equals absent,
-// strings and numbers are equal as they are spelled. A timestamp that was sent
-// may be the one that the service had assigned.
-func Differences(stored StoredEvent, sent *NewEvent) ([]string, error) {
-	if stored.Digest == sent.Digest {
-		return nil, nil
+// BoundRequest returns the record that the store keeps of the batch's
+// idempotency key, in the same transaction; nil if the batch has no key, or one
+// that is bound already.
+func (d *Decision) BoundRequest(receipt Receipt) *BoundRequest {
+	if d.batch.IdempotencyKey == "" || d.keyReplayed {
+		return nil
 	}
-	was, err := parseContent(stored.Content)
-	if err != nil {
-		return nil, fmt.Errorf("stored event %s: %w", stored.ID, err)
-	}
-	is, err := parseContent(sent.Content)
-	if err != nil {
-		return nil, fmt.Errorf("event sent: %w", err)
-	}
-	if sent.TimestampAssigned {
-		delete(is, "timestamp")
-		if stored.TimestampAssigned {
-			delete(was, "timestamp")
+	bound := &BoundRequest{Route: d.batch.Route, Digest: d.batch.Digest, Events: make([]BoundEvent, len(receipt.Outcomes))}
+	for i := range receipt.Outcomes {
+		e := &bound.Events[i]
+		e.StoredEvent = receipt.Outcomes[i].StoredEvent
+		if sent := asStored(&d.batch.Events[i]); sent.Digest != e.Digest {
+			e.Sent = &sent
 		}
 	}
-	return differingPaths(nil, "", was, is), nil
+	return bound
 }

@@ -254,17 +254,17 @@ func requestDigest(route Route, events []NewEvent) Digest {
 	return Digest(sum.Sum(nil))
 }
 
-// appendAnswer appends a stored event as it is answered.
-func appendAnswer(dst []byte, ev *StoredEvent) []byte {
-	dst = append(dst, `{"object_type":"`+ObjectType+`","id":"`...)
+// appendEvent appends a stored event as it is returned.
+func appendEvent(dst []byte, ev *StoredEvent) []byte {
+	dst = append(dst, eventHead...)
 	dst = append(dst, ev.ID...)
-	dst = append(dst, `",`...)
+	dst = append(dst, eventTail...)
 	return append(dst, ev.Content[1:]...)
 }
 
 // Event decodes the stored event.
 func (e *StoredEvent) Event() (ChargeEvent, error) {
 	var ev ChargeEvent
-	err := ev.UnmarshalJSON(appendAnswer(nil, e))
+	err := ev.UnmarshalJSON(appendEvent(nil, e))
 	return ev, err
 }

@@ -60,11 +60,7 @@ func (s *sliceStore) Append(ctx context.Context, b chargeingest.Batch) (chargein
 		s.events = s.events[:was] // all or nothing
 		return chargeingest.Receipt{}, errors.Join(chargeingest.ErrNotStored, err)
 	}
-	if decision.BindsKey() {
-		bound := &chargeingest.BoundRequest{Route: b.Route, Digest: b.Digest}
-		for _, o := range receipt.Outcomes {
-			bound.Events = append(bound.Events, o.StoredEvent)
-		}
+	if bound := decision.BoundRequest(receipt); bound != nil {
 		s.requests[[2]string{b.Platform, b.IdempotencyKey}] = bound
 	}
 	return receipt, nil

@@ -40,6 +40,7 @@ type exchange struct {
 	bytes     int64
 	status    int
 	broken    bool // the answer could not be written
+	held      reservation
 
 	// values are those of the headers that every answer has.
 	values [3]string
@@ -59,6 +60,8 @@ func (h *Handler) exchange(w http.ResponseWriter, r *http.Request, serve func(*e
 	start := h.cfg.Now()
 	x := &exchange{w: w, r: r, requestID: h.requestID(r)}
 	x.setHeader(0, "X-Request-Id", x.requestID)
+	x.held.budget = &h.inFlight
+	defer x.held.resize(0)
 	err := h.attempt(x, serve)
 	var e *Error
 	if err != nil {
@@ -132,10 +135,7 @@ func isVisibleASCII(s string, most int) bool {
 
 // answer writes a JSON body.
 func (x *exchange) answer(status int, body []byte) {
-	x.status = status
-	x.setHeader(1, "Content-Type", "application/json")
-	x.setHeader(2, "Content-Length", strconv.Itoa(len(body)))
-	x.w.WriteHeader(status)
+	x.writeHeader(status, len(body))
 	if x.r.Method != http.MethodHead {
 		// A client that is gone gets nothing; it will ask again.
 		_, err := x.w.Write(body)

@@ -38,10 +38,11 @@ type Config struct {
 	// MaxBatchEvents bounds the events of one request. Default: 1,000.
 	MaxBatchEvents int
 
-	// MaxInFlightBytes bounds the bodies of all requests that are being
-	// handled; what is beyond is answered 503. A body of unknown length counts
-	// as MaxBodyBytes. One platform gets seven eighths of it at most, unless by
-	// a single body. Default: 64 MiB, or MaxBodyBytes where that is more.
+	// MaxInFlightBytes bounds the bodies and the events in the responses of all
+	// requests that are being handled; a request beyond it gets a 503. A body of
+	// unknown length counts as MaxBodyBytes. One platform gets at most seven
+	// eighths of it. A request that is alone is never refused. Default: 64 MiB,
+	// or MaxBodyBytes if that is more.
 	MaxInFlightBytes int64
 
 	// UnknownFields says what becomes of members that the contract does not

@@ -1,6 +1,7 @@
 package chargeingest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/http"
@@ -13,20 +14,19 @@ import (
 // maxKeyLength is the most characters of an idempotency key.
 const maxKeyLength = 255
 
-// serveIngest is the way of a POST: read, validate, store, answer.
+// serveIngest serves a POST: read, validate, store, respond.
 func (h *Handler) serveIngest(x *exchange) error {
 	gzipped, err := checkMedia(x)
 	if err != nil {
 		return err
 	}
-	size := h.bodySize(x.r, gzipped)
-	if !h.inFlight.take(x.platform, size) {
-		return unavailableError("too many requests at once; nothing was stored, send again", nil)
+	x.held.platform = x.platform
+	if !x.held.resize(h.bodySize(x.r, gzipped)) {
+		return tooManyBytesError()
 	}
-	defer func() { h.inFlight.give(x.platform, size) }()
 	buf := h.buffers.get()
 	defer func() {
-		// After an error of HTTP/2 somebody may still be reading the answer.
+		// After an error of HTTP/2 another goroutine may still be reading the response.
 		if !x.broken {
 			h.buffers.put(buf)
 		}
@@ -34,16 +34,13 @@ func (h *Handler) serveIngest(x *exchange) error {
 	if err := h.readBody(x, gzipped, buf); err != nil {
 		return err
 	}
-	if unused := size - int64(buf.Len()); unused > 0 { // it was not as large as it could have been
-		h.inFlight.give(x.platform, unused)
-		size -= unused
-	}
-	// The request is whole. A client that has closed its side of the connection,
-	// which ends the request's context, may still be waiting for the answer, and
-	// one that is gone will send again: neither makes an outcome unknown.
-	ctx := h.deadlines.context(x.r.Context())
+	size := int64(buf.Len())
+	x.held.resize(size) // never more than before
 	key, badKey := idempotencyKey(x.r)
-	receipt, err := h.ingest(ctx, x.platform, x.route, key, badKey, buf.Bytes())
+	receipt, err := h.ingest(x.r.Context(), ingestion{
+		platform: x.platform, route: x.route, key: key, wrong: badKey, body: buf.Bytes(), whole: true,
+		limits: &limits{slots: h.validator.slots, held: &x.held, body: size},
+	})
 	if err != nil {
 		return err
 	}
@@ -56,9 +53,17 @@ func (h *Handler) serveIngest(x *exchange) error {
 	if x.replayed == x.events {
 		x.header().Set("Idempotent-Replayed", "true")
 	}
-	// Nothing is in the body's memory any more: the answer is written there.
-	x.answer(http.StatusCreated, ingestAnswer(buf.Bytes()[:0], x.route, receipt.Outcomes))
+	// The body is not needed any more: its memory is for the response, or for
+	// the next request if it is large.
+	if buf.Cap() > keptBody {
+		*buf = bytes.Buffer{}
+	}
+	x.respond(http.StatusCreated, ingestResponse(x.route, receipt.Outcomes), buf)
 	return nil
+}
+
+func tooManyBytesError() error {
+	return unavailableError("too many requests at once; nothing was stored, send again", nil)
 }
 
 // idempotencyKey returns the key of a request, or what is wrong with it.
@@ -78,12 +83,28 @@ func idempotencyKey(r *http.Request) (string, []Violation) {
 	}}
 }
 
-// ingest takes a body from its bytes to its receipt.
-func (h *Handler) ingest(ctx context.Context, platform string, route Route, key string, wrong []Violation, body []byte) (Receipt, error) {
+// ingestion is a body on its way into the store.
+type ingestion struct {
+	platform string
+	route    Route
+	key      string
+	wrong    []Violation // of the key
+	body     []byte
+
+	// whole is set if the request has been read. Its client may have closed its side
+	// of the connection, which ends the request's context, and wait for the response;
+	// one that is gone will send again. Neither makes the outcome unknown.
+	whole bool
+
+	limits *limits
+}
+
+// ingest validates and stores a body.
+func (h *Handler) ingest(ctx context.Context, in ingestion) (Receipt, error) {
 	now := h.cfg.Now()
-	records, err := h.records(ctx, route, now, body)
+	records, err := h.records(ctx, in.route, now, in.body)
 	var invalid *Error
-	if len(wrong) > 0 && (err == nil || errors.As(err, &invalid) && len(invalid.Violations) > 0) {
+	if wrong := in.wrong; len(wrong) > 0 && (err == nil || errors.As(err, &invalid) && len(invalid.Violations) > 0) {
 		if invalid != nil {
 			wrong = slices.Concat(wrong, invalid.Violations)
 		}
@@ -93,11 +114,14 @@ func (h *Handler) ingest(ctx context.Context, platform string, route Route, key 
 		return Receipt{}, err
 	}
 	b := Batch{
-		Platform: platform, Route: route, IdempotencyKey: key,
-		Duplicates: h.cfg.Duplicates, Events: records,
+		Platform: in.platform, Route: in.route, IdempotencyKey: in.key,
+		Duplicates: h.cfg.Duplicates, Events: records, compared: compared{limits: in.limits},
 	}
-	if key != "" {
-		b.Digest = requestDigest(route, b.Events)
+	if in.key != "" {
+		b.Digest = requestDigest(in.route, b.Events)
+	}
+	if in.whole {
+		ctx = h.deadlines.context(ctx)
 	}
 	receipt, err := h.cfg.Store.Append(ctx, b)
 	if err != nil {
@@ -186,24 +210,19 @@ func enumerate(fields []string) string {
 	return text
 }
 
-// ingestAnswer appends the body of a 201.
-func ingestAnswer(body []byte, route Route, outcomes []Outcome) []byte {
-	size := len(`{"charge_datas":[]}`) + 1
-	for i := range outcomes {
-		size += len(outcomes[i].Content) + 80
-	}
-	body = slices.Grow(body, size)
-	if route == RouteSingle {
-		return append(appendAnswer(body, &outcomes[0].StoredEvent), '\n')
-	}
-	body = append(body, `{"`+batchMember+`":[`...)
-	for i := range outcomes {
-		if i > 0 {
-			body = append(body, ',')
+// ingestResponse is the body of a 201.
+func ingestResponse(route Route, outcomes []Outcome) eventsResponse {
+	r := eventsResponse{tail: "\n", events: func(yield func(*StoredEvent) bool) {
+		for i := range outcomes {
+			if !yield(&outcomes[i].StoredEvent) {
+				return
+			}
 		}
-		body = appendAnswer(body, &outcomes[i].StoredEvent)
+	}}
+	if route == RouteBatch {
+		r.head, r.tail = `{"`+batchMember+`":[`, "]}\n"
 	}
-	return append(body, "]}\n"...)
+	return r
 }
 
 // IngestRequest is what [Handler.Ingest] takes in.
@@ -255,7 +274,9 @@ func (h *Handler) Ingest(ctx context.Context, req IngestRequest) (result IngestR
 	if err != nil {
 		return IngestResult{}, err
 	}
-	receipt, err := h.ingest(ctx, req.Platform, RouteBatch, req.IdempotencyKey, wrong, body)
+	receipt, err := h.ingest(ctx, ingestion{
+		platform: req.Platform, route: RouteBatch, key: req.IdempotencyKey, wrong: wrong, body: body,
+	})
 	if err != nil {
 		var e *Error
 		if !errors.As(err, &e) {

@@ -14,32 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestByteBudgetNeverGoesBeyondItsLimit(t *testing.T) {
-	b := byteBudget{limit: 10}
-	require.True(t, b.take("a", 6))
-	require.False(t, b.take("b", 5), "6 + 5 is beyond 10")
-	require.True(t, b.take("b", 4), "a refusal takes nothing")
-	b.give("a", 6)
-	require.True(t, b.take("c", 6))
-	b.give("b", 4)
-	b.give("c", 6)
-	require.Zero(t, b.used)
-	require.Empty(t, b.by)
-}
-
-func TestOnePlatformLeavesAnEighthOfTheBudgetToOthers(t *testing.T) {
-	b := byteBudget{limit: 80}
-	for range 7 {
-		require.True(t, b.take("greedy", 10))
-	}
-	require.False(t, b.take("greedy", 1))
-	require.True(t, b.take("modest", 10))
-	require.False(t, b.take("late", 1), "nothing is left")
-	b.give("greedy", 70)
-	b.give("modest", 10)
-	require.True(t, b.take("large", 80), "who holds nothing gets all")
-}
-
 func TestABodyIsReservedForByWhatItMayComeTo(t *testing.T) {
 	h := &Handler{cfg: Config{MaxBodyBytes: 1 << 20}}
 	for _, c := range []struct {
@@ -133,32 +107,6 @@ func TestUnmarshalRefusesWhatIsNoEvent(t *testing.T) {
 
 func TestMarshalRefusesWhatIsNotUTF8(t *testing.T) {
 	_, err := json.Marshal(ChargeEvent{ProductItemID: "\xff"})
-	require.Error(t, err)
-}
-
-func TestDifferencesNameThePaths(t *testing.T) {
-	stored := StoredEvent{Content: `{"a":"1","value":{"number":"1.0","id":"x"},"list":[1,2],"timestamp":"T"}`}
-	for _, c := range []struct {
-		name, sent string
-		want       []string
-	}{
-		{"order and white space do not count", `{"list": [1, 2], "value":{"id":"x","number":"1.0"},"a":"1","timestamp":"T"}`, nil},
-		{"null equals absent", `{"a":"1","b":null,"value":{"number":"1.0","id":"x","c":null},"list":[1,2],"timestamp":"T"}`, nil},
-		{"strings are compared as sent", `{"a":"1","value":{"number":"1","id":"x"},"list":[1,2],"timestamp":"T"}`, []string{"value.number"}},
-		{"an object is not its absence", `{"a":"1","list":[1,2],"timestamp":"T"}`, []string{"value"}},
-		{"a longer list differs as a whole", `{"a":"1","value":{"number":"1.0","id":"x"},"list":[1,2,3],"timestamp":"T"}`, []string{"list"}},
-		{"entries differ by index", `{"a":"2","value":{"number":"1.0","id":"x"},"list":[1,3],"timestamp":"T"}`, []string{"a", "list.1"}},
-		{"another type differs", `{"a":{},"value":"x","list":{},"timestamp":"T"}`, []string{"a", "list", "value"}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			got, err := Differences(stored, &NewEvent{Content: c.sent, Digest: Digest{1}})
-			require.NoError(t, err)
-			require.Equal(t, c.want, got)
-		})
-	}
-	_, err := Differences(StoredEvent{ID: "chda_x", Content: `{`}, &NewEvent{Content: `{}`, Digest: Digest{1}})
-	require.ErrorContains(t, err, "chda_x")
-	_, err = Differences(StoredEvent{Content: `{}`}, &NewEvent{Content: `[]`, Digest: Digest{1}})
 	require.Error(t, err)
 }
 

@@ -37,7 +37,7 @@ func BenchmarkSchema(b *testing.B) {
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := v.judge(body, RouteSingle, fuzzNow); err != nil {
+		if err := v.judge(b.Context(), body, RouteSingle, fuzzNow); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -17,7 +17,7 @@ import (
 const (
 	defaultLimit = 50
 	maxLimit     = 1000
-	maxPageBytes = 4 << 20 // of events; a page may end before its limit
+	maxPageBytes = 1 << 20 // of events; a page may end before its limit
 )
 
 // serveGet answers one event.
@@ -31,9 +31,7 @@ func (h *Handler) serveGet(x *exchange) error {
 	if err != nil {
 		return readError(err)
 	}
-	x.events = 1
-	x.answer(http.StatusOK, append(appendAnswer(nil, &ev), '\n'))
-	return nil
+	return h.respondRead(x, []StoredEvent{ev}, "", "\n")
 }
 
 // serveList answers a page of events.
@@ -52,8 +50,29 @@ func (h *Handler) serveList(x *exchange) error {
 	case err != nil:
 		return readError(err)
 	}
-	x.events = len(page.Events)
-	x.answer(http.StatusOK, listAnswer(q, page))
+	return h.respondRead(x, page.Events, `{"data":[`, listTail(q, page))
+}
+
+// respondRead returns events that were read. They count against the bytes in
+// flight until they are written.
+func (h *Handler) respondRead(x *exchange, events []StoredEvent, head, tail string) error {
+	r := eventsResponse{head: head, tail: tail, events: func(yield func(*StoredEvent) bool) {
+		for i := range events {
+			if !yield(&events[i]) {
+				return
+			}
+		}
+	}}
+	x.held.platform = x.platform
+	if !x.held.resize(int64(r.size())) {
+		return unavailableError("too many requests at once; send again", nil)
+	}
+	x.events = len(events)
+	buf := h.buffers.get()
+	x.respond(http.StatusOK, r, buf)
+	if !x.broken {
+		h.buffers.put(buf)
+	}
 	return nil
 }
 
@@ -66,15 +85,9 @@ func readError(err error) *Error {
 	return unavailableError("the events cannot be read at the moment", err)
 }
 
-func listAnswer(q Query, page Page) []byte {
-	enc := encoder{text: []byte(`{"data":[`)}
-	for i := range page.Events {
-		if i > 0 {
-			enc.text = append(enc.text, ',')
-		}
-		enc.text = appendAnswer(enc.text, &page.Events[i])
-	}
-	enc.text = append(enc.text, ']')
+// listTail is what follows the events of a page.
+func listTail(q Query, page Page) string {
+	enc := encoder{text: []byte(`]`)}
 	enc.begin("limit")
 	enc.text = strconv.AppendInt(enc.text, int64(q.Limit), 10)
 	var next *string
@@ -86,7 +99,7 @@ func listAnswer(q Query, page Page) []byte {
 		enc.member("position", page.Position)
 	}
 	enc.close()
-	return append(enc.text, '\n')
+	return string(append(enc.text, '\n'))
 }
 
 // parameter is a query parameter of the listing: how it is read, and what it

@@ -27,11 +27,11 @@ type EventStore interface {
 	// Duplicates: an event whose reference is stored with the same content is
 	// not stored again; its outcome is the stored event, marked replayed. With
 	// other content Append returns a [*ConflictError] and stores nothing,
-	// unless b.Duplicates is AcceptAll: then the outcome is the stored event, or
-	// ErrAnswerTooLarge where these are too large together. A batch whose
-	// idempotency key is bound to the same request is a replay as a whole; bound
-	// to another it is a *ConflictError. The key is bound in the transaction that
-	// stores.
+	// unless b.Duplicates is AcceptAll: then the outcome is the stored event.
+	// The error is ErrAnswerTooLarge if the stored events are too large together.
+	// A batch whose idempotency key is bound to the same request is a replay as a
+	// whole; bound to another it is a *ConflictError. The key is bound in the
+	// transaction that stores, to what was sent and to what was returned.
 	//
 	// Order and ids: the store assigns each new event its id and its place in
 	// the order of storing, inside the transaction. Ids strictly increase in
@@ -131,6 +131,8 @@ type Batch struct {
 
 	// Events are in the order sent; never empty.
 	Events []NewEvent
+
+	compared compared // see CompareOutside
 }
 
 // Route names the endpoint that took a request in.
@@ -280,9 +282,8 @@ var (
 	// ErrClosed is an ErrNotStored: the store is shutting down.
 	ErrClosed = fmt.Errorf("store closed: %w", ErrNotStored)
 
-	// ErrAnswerTooLarge is an ErrNotStored: under AcceptAll the events that a
-	// batch repeats, which can be far larger than what it has in their place,
-	// are too much to answer at once.
+	// ErrAnswerTooLarge is an ErrNotStored: the stored events that a batch
+	// repeats are larger by 16 MiB than those that it has.
 	ErrAnswerTooLarge = fmt.Errorf("answer too large: %w", ErrNotStored)
 
 	// ErrNotFound says that the platform has no event with this id.

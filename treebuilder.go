@@ -1,6 +1,7 @@
 package chargeingest
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,7 +33,20 @@ const aNumber numberToken = "0"
 // and a placeholder of its kind takes its place, so that a tree is no larger
 // than the contract has room for.
 type treeBuilder struct {
-	dec *jsontext.Decoder
+	ctx         context.Context // of the request that waits for the tree
+	dec         *jsontext.Decoder
+	keepUnknown bool
+	tokens      int
+}
+
+// token reads a token. It ends the reading once the request was given up; a small
+// body is read to its end all the same.
+func (b *treeBuilder) token() (jsontext.Token, error) {
+	const between = 4096 // tokens
+	if b.tokens++; b.tokens%between == 0 && b.ctx.Err() != nil {
+		return jsontext.Token{}, givenUpError(b.ctx.Err())
+	}
+	return b.dec.ReadToken()
 }
 
 // hostileError is a number or a nesting beyond the bounds. Where the place has
@@ -47,6 +61,10 @@ func (e *hostileError) Error() string { return e.what }
 
 // failure words why the reading of a body ended early.
 func (b *treeBuilder) failure(err error) error {
+	var givenUp *Error
+	if errors.As(err, &givenUp) {
+		return givenUp
+	}
 	var hostile *hostileError
 	if errors.As(err, &hostile) {
 		at := shorten(hostile.path)
@@ -107,13 +125,13 @@ func (b *treeBuilder) build(s *jsonschema.Schema, path string) (any, error) {
 		})
 		return entries, err
 	}
-	tok, err := b.dec.ReadToken()
+	tok, err := b.token()
 	if err != nil {
 		return nil, err
 	}
 	switch tok.Kind() {
 	case '"':
-		return tok.String(), nil
+		return cutText(tok.String()), nil
 	case '0':
 		return aNumber, nil
 	case 't', 'f':
@@ -129,40 +147,61 @@ func (b *treeBuilder) object(s *jsonschema.Schema, path string) (map[string]any,
 	object := make(map[string]any)
 	var unknown firstNames
 	for b.dec.PeekKind() == '"' {
-		tok, err := b.dec.ReadToken()
+		tok, err := b.token()
 		if err != nil {
 			return nil, err
 		}
 		name := tok.String()
 		value, err := b.build(s.Properties[name], joinPath(path, name))
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil, err
-		}
-		if s.Properties[name] == nil {
-			unknown.add(name)
-		} else {
+		case s.Properties[name] != nil:
 			object[name] = value
+		case !b.keepUnknown:
+			unknown.add(name)
 		}
 	}
-	for _, name := range unknown.names {
-		object[name] = true
-	}
+	unknown.addTo(object)
 	_, err := b.dec.ReadToken() // the closing brace, or what is wrong in its place
 	return object, err
 }
 
-// firstNames keeps, of any number of names, those that come first in an
-// answer: as many as one has room for.
+// cutText cuts a string of a tree. The contract has room for fewer characters in
+// every string, so that the schema judges the rest as it would the whole.
+func cutText(s string) string {
+	if len(s) <= maxTextLength {
+		return s
+	}
+	n := 0
+	for i := range s {
+		if n++; n == maxTextLength+2 {
+			return strings.Clone(s[:i])
+		}
+	}
+	return s
+}
+
+// firstNames keeps, of any number of names, those that come first in a
+// response, cut as it shows them: as many as it has room for.
 type firstNames struct{ names []string }
 
+// addTo adds the names to an object of a tree.
+func (f *firstNames) addTo(object map[string]any) {
+	for _, name := range f.names {
+		object[name] = true
+	}
+}
+
 func (f *firstNames) add(name string) {
+	name = shorten(name)
+	i, found := slices.BinarySearchFunc(f.names, name, comparePaths)
+	if found || i == maxViolations {
+		return
+	}
 	if len(f.names) == maxViolations {
-		if comparePaths(name, f.names[maxViolations-1]) > 0 {
-			return
-		}
 		f.names = f.names[:maxViolations-1]
 	}
-	i, _ := slices.BinarySearchFunc(f.names, name, comparePaths)
 	f.names = slices.Insert(f.names, i, name)
 }
 
@@ -189,7 +228,7 @@ func (b *treeBuilder) list(entry func(i int) error) (int, error) {
 func (b *treeBuilder) skip(path string, ruled bool) error {
 	bottom := b.dec.StackDepth()
 	for {
-		tok, err := b.dec.ReadToken()
+		tok, err := b.token()
 		if err != nil {
 			return err
 		}

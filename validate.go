@@ -99,19 +99,37 @@ func (v *validator) validate(ctx context.Context, d *decoder, body []byte, route
 	if sure {
 		return events, nil
 	}
-	select {
-	case v.slots <- struct{}{}:
-		defer func() { <-v.slots }()
-	case <-ctx.Done():
-		return nil, unavailableError("the request was given up before it was validated", ctx.Err())
+	if err := enter(ctx, v.slots); err != nil {
+		return nil, givenUpError(err)
 	}
-	if err := v.judge(body, route, now); err != nil {
+	defer func() { <-v.slots }()
+	if err := v.judge(ctx, body, route, now); err != nil {
 		return nil, err
 	}
 	if !fit {
 		return nil, errors.New("the schema accepts a body that the decoder cannot read")
 	}
 	return events, nil
+}
+
+// enter takes a slot. A slot that is free is taken also after ctx has ended: a
+// client that has closed its side of the connection may wait for the response.
+func enter(ctx context.Context, slots chan struct{}) error {
+	select {
+	case slots <- struct{}{}:
+		return nil
+	default:
+	}
+	select {
+	case slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func givenUpError(cause error) *Error {
+	return unavailableError("the request was given up before it was validated; nothing was stored", cause)
 }
 
 // decoder returns one for validate; release makes it available again.
@@ -172,22 +190,48 @@ func compareFindings(a, b finding) int {
 
 // comparePaths orders dotted paths by their parts, list indexes as numbers.
 func comparePaths(a, b string) int {
-	return slices.CompareFunc(strings.Split(a, "."), strings.Split(b, "."), func(a, b string) int {
-		m, errA := strconv.Atoi(a)
-		n, errB := strconv.Atoi(b)
-		if errA == nil && errB == nil {
-			return cmp.Compare(m, n)
+	for moreA, moreB := true, true; moreA && moreB; {
+		var partA, partB string
+		partA, a, moreA = strings.Cut(a, ".")
+		partB, b, moreB = strings.Cut(b, ".")
+		if c := compareParts(partA, partB); c != 0 {
+			return c
 		}
-		return cmp.Compare(a, b)
-	})
+		if moreA != moreB {
+			if moreB {
+				return -1
+			}
+			return 1
+		}
+	}
+	return 0
+}
+
+// compareParts orders indexes by their value, before names.
+func compareParts(a, b string) int {
+	switch indexA, indexB := isIndex(a), isIndex(b); {
+	case indexA && indexB:
+		return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b))
+	case indexA:
+		return -1
+	case indexB:
+		return 1
+	}
+	return cmp.Compare(a, b)
+}
+
+// isIndex reports whether a part of a path is a list index.
+func isIndex(s string) bool {
+	n, rest := digits(s)
+	return n > 0 && rest == "" && (n == 1 || s[0] != '0')
 }
 
 // judge returns what is wrong with a body, nil where nothing is.
-func (v *validator) judge(body []byte, route Route, now time.Time) error {
+func (v *validator) judge(ctx context.Context, body []byte, route Route, now time.Time) error {
 	if err := checkText(body); err != nil {
 		return err
 	}
-	b := &treeBuilder{dec: jsontext.NewDecoder(bytes.NewBuffer(body))}
+	b := &treeBuilder{ctx: ctx, dec: jsontext.NewDecoder(bytes.NewBuffer(body)), keepUnknown: v.keepUnknown}
 	if b.dec.PeekKind() != '{' {
 		if err := b.skip("", false); err != nil {
 			return b.failure(err)
@@ -250,16 +294,23 @@ func (v *validator) judgeBatch(b *treeBuilder, now time.Time) ([]finding, error)
 	}
 	var found []finding
 	wrapper := make(map[string]any)
+	var unknown firstNames
 	judged := false
 	for b.dec.PeekKind() == '"' {
-		tok, err := b.dec.ReadToken()
+		tok, err := b.token()
 		if err != nil {
 			return nil, err
 		}
 		name := tok.String()
 		if name != batchMember || b.dec.PeekKind() != '[' {
-			if wrapper[name], err = b.build(v.batch.Properties[name], name); err != nil {
+			value, err := b.build(v.batch.Properties[name], name)
+			if err != nil {
 				return nil, err
+			}
+			if name == batchMember {
+				wrapper[name] = value
+			} else {
+				unknown.add(name)
 			}
 			continue
 		}
@@ -291,6 +342,7 @@ func (v *validator) judgeBatch(b *treeBuilder, now time.Time) ([]finding, error)
 	if _, err := b.dec.ReadToken(); err != nil {
 		return nil, err
 	}
+	unknown.addTo(wrapper)
 	beside := v.findings(v.batch, wrapper, -1)
 	if judged {
 		// The events are not in the wrapper, they were judged one by one.
@@ -393,12 +445,12 @@ func (v *validator) violations(keyword, path string, place *jsonschema.Schema, v
 		if v.keepUnknown && place != v.batch {
 			return nil
 		}
+		known := " is not a known field; known here are " + strings.Join(slices.Sorted(maps.Keys(place.Properties)), ", ")
 		var list []Violation
 		for name := range value.(map[string]any) {
 			if place.Properties[name] == nil {
 				at := joinPath(path, name)
-				list = append(list, Violation{Code: CodeInvalidField, Field: at, Message: shorten(at) +
-					" is not a known field; known here are " + strings.Join(slices.Sorted(maps.Keys(place.Properties)), ", ")})
+				list = append(list, Violation{Code: CodeInvalidField, Field: at, Message: shorten(at) + known})
 			}
 		}
 		return list
@@ -444,4 +496,12 @@ func member(object map[string]any, name string) *string {
 		return &s
 	}
 	return nil
+}
+
+// joinPath makes the dotted path of a member or entry.
+func joinPath(at, name string) string {
+	if at == "" {
+		return name
+	}
+	return at + "." + name
 }

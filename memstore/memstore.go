@@ -65,6 +65,12 @@ func NewWith(o Options) *Store {
 // that a context counts only where it has ended already: then the error is
 // chargeingest.ErrNotStored and the context's.
 func (s *Store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
+	return chargeingest.CompareOutside(ctx, b, func(b chargeingest.Batch) (chargeingest.Receipt, error) {
+		return s.append(ctx, b)
+	})
+}
+
+func (s *Store) append(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -94,8 +100,8 @@ func (s *Store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.
 	for _, e := range made {
 		p.insert(e)
 	}
-	if decision.BindsKey() {
-		p.bind(b, receipt)
+	if bound := decision.BoundRequest(receipt); bound != nil {
+		p.requests[b.IdempotencyKey] = bound
 	}
 	s.platforms[b.Platform] = p
 	return receipt, nil

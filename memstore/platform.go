@@ -21,7 +21,7 @@ type platform struct {
 	byCustomerID        map[string][]*event
 	byCustomerReference map[string][]*event
 
-	requests map[string]request // by idempotency key
+	requests map[string]*chargeingest.BoundRequest // by idempotency key
 }
 
 // event is a stored event with the fields that listings filter by.
@@ -31,33 +31,18 @@ type event struct {
 	chargeingest.NewEvent
 }
 
-// request is what an idempotency key is bound to.
-type request struct {
-	route  chargeingest.Route
-	digest chargeingest.Digest
-	events []*event
-}
-
 func newPlatform() *platform {
 	return &platform{
 		byReference:         make(map[string]*event),
 		byCustomerID:        make(map[string][]*event),
 		byCustomerReference: make(map[string][]*event),
-		requests:            make(map[string]request),
+		requests:            make(map[string]*chargeingest.BoundRequest),
 	}
 }
 
 // BoundRequest implements [chargeingest.Lookup].
 func (p *platform) BoundRequest(_ context.Context, _, key string) (*chargeingest.BoundRequest, error) {
-	r, ok := p.requests[key]
-	if !ok {
-		return nil, nil
-	}
-	bound := &chargeingest.BoundRequest{Route: r.route, Digest: r.digest}
-	for _, e := range r.events {
-		bound.Events = append(bound.Events, e.stored())
-	}
-	return bound, nil
+	return p.requests[key], nil
 }
 
 // EventByReference implements [chargeingest.Lookup].
@@ -92,15 +77,6 @@ func (p *platform) byID(id string) *event {
 		return nil
 	}
 	return p.events[i]
-}
-
-// bind keeps what a request with an idempotency key was answered with.
-func (p *platform) bind(b chargeingest.Batch, receipt chargeingest.Receipt) {
-	r := request{route: b.Route, digest: b.Digest}
-	for i := range receipt.Outcomes {
-		r.events = append(r.events, p.byID(receipt.Outcomes[i].ID))
-	}
-	p.requests[b.IdempotencyKey] = r
 }
 
 // list returns the page behind the sequence after, where q.After is one.

@@ -74,9 +74,9 @@ func (g *group) decideOne(ctx context.Context, b chargeingest.Batch, k *known, n
 			k.store(b.Platform, reference, o.StoredEvent)
 		}
 	}
-	if decision.BindsKey() {
+	if bound := decision.BoundRequest(receipt); bound != nil {
 		g.keys.add(b, receipt)
-		k.bind(b, receipt)
+		k.bind(b, bound)
 	}
 	return receipt, nil
 }
@@ -84,7 +84,7 @@ func (g *group) decideOne(ctx context.Context, b chargeingest.Batch, k *known, n
 // isRefusal says that a batch was decided against before anything was written.
 func isRefusal(err error) bool {
 	var conflict *chargeingest.ConflictError
-	return errors.As(err, &conflict) || errors.Is(err, chargeingest.ErrAnswerTooLarge)
+	return errors.As(err, &conflict) || errors.Is(err, chargeingest.ErrNotStored)
 }
 
 // insert queues the statement that stores the group.

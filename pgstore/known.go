@@ -128,7 +128,7 @@ func (k *known) scanRequests(rows pgx.Rows) error {
 			copy(bound.Digest[:], digest)
 			k.setRequest(at, bound)
 		}
-		bound.Events = append(bound.Events, e)
+		bound.Events = append(bound.Events, chargeingest.BoundEvent{StoredEvent: e})
 	}
 	return rows.Err()
 }
@@ -163,7 +163,7 @@ func (k *known) BoundRequest(ctx context.Context, platform, key string) (*charge
 		bound.Route = chargeingest.Route(route)
 		copy(bound.Digest[:], digest)
 		k.fetched += len(e.Content)
-		bound.Events = append(bound.Events, e)
+		bound.Events = append(bound.Events, chargeingest.BoundEvent{StoredEvent: e})
 	}
 	if err := rows.Err(); err != nil || len(bound.Events) == 0 {
 		return nil, err // without one they were deleted meanwhile
@@ -201,11 +201,7 @@ func (k *known) store(platform, reference string, e chargeingest.StoredEvent) {
 }
 
 // bind adds a request with a key.
-func (k *known) bind(b chargeingest.Batch, receipt chargeingest.Receipt) {
-	bound := &chargeingest.BoundRequest{Route: b.Route, Digest: b.Digest}
-	for i := range receipt.Outcomes {
-		bound.Events = append(bound.Events, receipt.Outcomes[i].StoredEvent)
-	}
+func (k *known) bind(b chargeingest.Batch, bound *chargeingest.BoundRequest) {
 	delete(k.unreadRequests, named{b.Platform, b.IdempotencyKey})
 	k.setRequest(named{b.Platform, b.IdempotencyKey}, bound)
 }

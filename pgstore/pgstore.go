@@ -239,7 +239,9 @@ func quoted(schema string) string { return pgx.Identifier{schema}.Sanitize() }
 // only as far as their clocks agree.
 func (s *Store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
 	b.Platform = platformText(b.Platform)
-	return s.writer.queue.Append(ctx, b)
+	return chargeingest.CompareOutside(ctx, b, func(b chargeingest.Batch) (chargeingest.Receipt, error) {
+		return s.writer.queue.Append(ctx, b)
+	})
 }
 
 // platformText is the name of a platform as a text that the database can hold:

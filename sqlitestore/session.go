@@ -367,7 +367,10 @@ func (s *session) BoundRequest(_ context.Context, platform, key string) (*charge
 	}
 	bound := &chargeingest.BoundRequest{Route: chargeingest.Route(route)}
 	copy(bound.Digest[:], digest)
-	bound.Events, err = scanEvents(s.requestEvents.query(id))
+	events, err := scanEvents(s.requestEvents.query(id))
+	for i := range events {
+		bound.Events = append(bound.Events, chargeingest.BoundEvent{StoredEvent: events[i]})
+	}
 	return bound, err
 }
 
@@ -408,8 +411,8 @@ func (s *session) append(b chargeingest.Batch, nextID func(time.Time) (string, e
 	if err == nil {
 		err = s.flush(len(s.waiting) - len(s.waiting)%rowsAtOnce)
 	}
-	if err == nil && decision.BindsKey() {
-		err = s.bind(platform, b, receipt)
+	if bound := decision.BoundRequest(receipt); err == nil && bound != nil {
+		err = s.bind(platform, b, bound)
 	}
 	return receipt, err
 }
@@ -429,20 +432,20 @@ func (s *session) flush(n int) error {
 }
 
 // bind keeps what a request with an idempotency key was answered with.
-func (s *session) bind(platform int64, b chargeingest.Batch, receipt chargeingest.Receipt) error {
+func (s *session) bind(platform int64, b chargeingest.Batch, request *chargeingest.BoundRequest) error {
 	if err := s.flush(len(s.waiting)); err != nil {
 		return err
 	}
 	var bound string
-	for i, o := range receipt.Outcomes {
+	for i, o := range request.Events {
 		bound = max(bound, o.ID, eventid.First(b.Events[i].ReceivedAt))
 	}
-	request, err := inserted(s.bindRequest.exec(platform, b.IdempotencyKey, string(b.Route), b.Digest[:], bound))
+	number, err := inserted(s.bindRequest.exec(platform, b.IdempotencyKey, string(b.Route), b.Digest[:], bound))
 	if err != nil {
 		return err
 	}
-	for i, o := range receipt.Outcomes {
-		if _, err := s.bindEvent.exec(request, int64(i), o.ID); err != nil {
+	for i, o := range request.Events {
+		if _, err := s.bindEvent.exec(number, int64(i), o.ID); err != nil {
 			return err
 		}
 	}

@@ -230,7 +230,9 @@ func (s *Store) open(ctx context.Context, path string, t tuning) error {
 // Append implements [chargeingest.EventStore]. The id of an event carries the
 // time of its receipt.
 func (s *Store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
-	receipt, err := s.writer.queue.Append(ctx, b)
+	receipt, err := chargeingest.CompareOutside(ctx, b, func(b chargeingest.Batch) (chargeingest.Receipt, error) {
+		return s.writer.queue.Append(ctx, b)
+	})
 	if err != nil && errors.Is(err, ctx.Err()) {
 		err = fmt.Errorf("sqlitestore: %w", err)
 	}

@@ -192,7 +192,7 @@ func (w *writer) store(group []*queue.Request) {
 // isRefusal says that a batch was decided against before anything was written.
 func isRefusal(err error) bool {
 	var conflict *chargeingest.ConflictError
-	return errors.As(err, &conflict) || errors.Is(err, chargeingest.ErrAnswerTooLarge)
+	return errors.As(err, &conflict) || errors.Is(err, chargeingest.ErrNotStored)
 }
 
 // append is session.append with a panic, most likely one of the host's source

@@ -1,0 +1,133 @@
+package chargeingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// compared is what is known about a batch from earlier attempts to decide it.
+type compared struct {
+	outside bool // a CompareOutside is running
+	granted int  // bytes of excess that are reserved
+	equal   map[[2]Digest]bool
+	limits  *limits
+}
+
+// limits bound the work on a batch across requests.
+type limits struct {
+	slots chan struct{} // bounds how many batches are compared at a time
+	held  *reservation
+	body  int64 // bytes that the request holds apart from an excess
+}
+
+// room is how much larger than the batch the stored events may be that it is
+// compared with, or that are returned for it, in bytes.
+func (b *Batch) room() int {
+	if !b.compared.outside {
+		return 0
+	}
+	const free = 4 << 10 // so that small events need no reservation
+	room := free + b.compared.granted
+	for i := range b.Events {
+		room += len(b.Events[i].Content)
+	}
+	return room
+}
+
+// undecidedError is the error of Decide if a batch cannot be decided within its
+// transaction: the contents are too large for the room that was reserved, or
+// have to be compared.
+type undecidedError struct {
+	excess int
+	pairs  []pair
+}
+
+func (e *undecidedError) Error() string { return "contents have to be compared" }
+
+func (e *undecidedError) Unwrap() error { return ErrNotStored }
+
+// CompareOutside calls attempt, in whose transaction the store calls [Decide], and
+// returns what it returns. If Decide finds that the contents of events have to be
+// compared, attempt returns the error of Decide, which is an ErrNotStored; then
+// CompareOutside compares them, and calls attempt again with what it found. So no
+// transaction waits for it.
+//
+// A store that calls Decide without CompareOutside works, too: Decide compares.
+func CompareOutside(ctx context.Context, b Batch, attempt func(Batch) (Receipt, error)) (Receipt, error) {
+	// A second attempt decides unless the stored events changed in between.
+	const attempts = 10
+	b.compared.outside = true
+	for range attempts {
+		receipt, err := attempt(b)
+		var undecided *undecidedError
+		if !errors.As(err, &undecided) {
+			return receipt, err
+		}
+		if err := b.resolve(ctx, undecided); err != nil {
+			return Receipt{}, err
+		}
+	}
+	return Receipt{}, fmt.Errorf("%w: the stored events keep changing", ErrNotStored)
+}
+
+// resolve does what Decide left undone.
+func (b *Batch) resolve(ctx context.Context, u *undecidedError) error {
+	c := &b.compared
+	if u.excess > 0 {
+		if c.limits != nil && !c.limits.held.resize(c.limits.body+int64(u.excess)) {
+			return ErrOverloaded
+		}
+		c.granted = u.excess
+		return nil
+	}
+	if c.limits != nil {
+		if err := enter(ctx, c.limits.slots); err != nil {
+			return fmt.Errorf("%w: %w", ErrNotStored, err)
+		}
+		defer func() { <-c.limits.slots }()
+	}
+	equal, err := compare(ctx, b, u.pairs)
+	if c.equal == nil {
+		c.equal = equal
+	}
+	maps.Copy(c.equal, equal)
+	return err
+}
+
+// compare returns the digests of the pairs, or a *ConflictError if one is not
+// equal. Any other error is an ErrNotStored.
+func compare(ctx context.Context, b *Batch, pairs []pair) (map[[2]Digest]bool, error) {
+	equal := make(map[[2]Digest]bool, len(pairs))
+	var fields []string // of the requests of an idempotency key
+	for _, p := range pairs {
+		sent := &b.Events[p.index]
+		digests := [2]Digest{p.stored.Digest, sent.Digest}
+		if equal[digests] {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrNotStored, err)
+		}
+		differing, err := Differences(p.stored, sent)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("%w: %w", ErrNotStored, err)
+		case len(differing) == 0:
+			equal[digests] = true
+		case !p.key:
+			return nil, &ConflictError{Index: p.index, EventID: p.stored.ID, Fields: differing}
+		}
+		for _, f := range differing {
+			if len(fields) < maxDifferences && !slices.Contains(fields, f) {
+				fields = append(fields, f)
+			}
+		}
+	}
+	if len(fields) > 0 {
+		return nil, &ConflictError{Key: true, Fields: fields}
+	}
+	return equal, nil
+}

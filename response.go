@@ -1,0 +1,95 @@
+package chargeingest
+
+import (
+	"bytes"
+	"io"
+	"iter"
+	"net/http"
+	"strconv"
+)
+
+// responseChunk is how much of a response is written at a time. Events that are
+// larger are written as they are, without a copy.
+const responseChunk = 32 << 10
+
+// eventsResponse is a response with events. It is written piece by piece: a
+// client that reads slowly holds the events and one chunk, not a copy of all.
+type eventsResponse struct {
+	head, tail string
+	events     iter.Seq[*StoredEvent]
+}
+
+const (
+	eventHead = `{"object_type":"` + ObjectType + `","id":"`
+	eventTail = `",` // followed by the content without its brace
+)
+
+// size returns the length of the body.
+func (r *eventsResponse) size() int {
+	n := len(r.head) + len(r.tail)
+	separator := 0
+	for e := range r.events {
+		n += separator + len(eventHead) + len(e.ID) + len(eventTail) + len(e.Content) - 1
+		separator = 1
+	}
+	return n
+}
+
+// respond writes a response. What is in buf is overwritten.
+func (x *exchange) respond(status int, r eventsResponse, buf *bytes.Buffer) {
+	size := r.size()
+	x.writeHeader(status, size)
+	if x.r.Method == http.MethodHead {
+		return
+	}
+	buf.Reset()
+	buf.Grow(min(size, responseChunk))
+	c := chunks{x: x, buf: buf.AvailableBuffer()}
+	c.write(r.head)
+	separator := ""
+	for e := range r.events {
+		c.write(separator)
+		c.write(eventHead)
+		c.write(e.ID)
+		c.write(eventTail)
+		c.write(e.Content[1:])
+		separator = ","
+	}
+	c.write(r.tail)
+	c.flush()
+}
+
+// writeHeader begins a response with a JSON body of a length.
+func (x *exchange) writeHeader(status, length int) {
+	x.status = status
+	x.setHeader(1, "Content-Type", "application/json")
+	x.setHeader(2, "Content-Length", strconv.Itoa(length))
+	x.w.WriteHeader(status)
+}
+
+// chunks gathers the pieces of a body. After an error nothing more is written:
+// the client is gone and will send its request again.
+type chunks struct {
+	x   *exchange
+	buf []byte
+}
+
+func (c *chunks) write(s string) {
+	if len(c.buf)+len(s) > responseChunk {
+		c.flush()
+	}
+	if len(s) <= responseChunk {
+		c.buf = append(c.buf, s...)
+	} else if !c.x.broken {
+		_, err := io.WriteString(c.x.w, s)
+		c.x.broken = err != nil
+	}
+}
+
+func (c *chunks) flush() {
+	if len(c.buf) > 0 && !c.x.broken {
+		_, err := c.x.w.Write(c.buf)
+		c.x.broken = err != nil
+	}
+	c.buf = c.buf[:0]
+}
