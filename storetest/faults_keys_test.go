@@ -41,6 +41,16 @@ func keyFaults() []fault {
 				return chargeingest.Receipt{}, conflict
 			})
 		}, []string{"AcceptAll is about references and not about keys"}},
+		{"a key is compared with what was returned", func(s *store) {
+			s.onConflict(func(ctx context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, next appendFunc) (chargeingest.Receipt, error) {
+				if conflict.Key && b.Duplicates == chargeingest.AcceptAll {
+					b = keyed("", b)
+					b.Duplicates = chargeingest.RejectChanged
+					return next(ctx, b)
+				}
+				return chargeingest.Receipt{}, conflict
+			})
+		}, []string{"a key is for what was sent and not for what was returned"}},
 		{"a request is stored before its key is checked", keyCheckedLast, []string{"a request in conflict with its key stores nothing"}},
 		{"a key is bound before the request is stored", keyBoundFirst, []string{"a request that is refused binds no key"}},
 		{"references are checked before the key", referencesFirst, []string{"a key is checked before the references"}},

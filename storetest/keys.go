@@ -19,6 +19,7 @@ func keyCases() []testCase {
 		{"a key on another route is a conflict of the key", checkKeyOtherRoute},
 		{"a key is checked before the references", checkKeyFirst},
 		{"AcceptAll is about references and not about keys", checkKeyAcceptAll},
+		{"a key is for what was sent and not for what was returned", checkKeyOfSent},
 		{"a request in conflict with its key stores nothing", checkKeyConflictStoresNothing},
 		{"a request that is refused binds no key", checkKeyNotBoundByConflict},
 		{"a key is bound by a request of which some events are replays", checkKeyMixed},
@@ -126,6 +127,17 @@ func checkKeyAcceptAll(c *check) {
 	s := c.open()
 	originals := s.fresh(keyed("key", batch(acme, draft{reference: "a", number: "1"})))
 	s.keyConflict(acceptAll(keyed("key", batch(acme, draft{reference: "a", number: "2"}))))
+	s.holds(acme, originals...)
+}
+
+func checkKeyOfSent(c *check) {
+	s := c.open()
+	originals := s.fresh(batch(acme, draft{reference: "a", number: "1"}))
+	for _, layout := range layouts() {
+		sent := acceptAll(keyed("key", batch(acme, draft{reference: "a", number: "2", layout: layout})))
+		s.replayed(sent, originals...)
+	}
+	s.keyConflict(acceptAll(keyed("key", batch(acme, draft{reference: "a", number: "1"}))))
 	s.holds(acme, originals...)
 }
 
