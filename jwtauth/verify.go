@@ -33,16 +33,6 @@ const (
 	maxSlotWait = 5 * time.Second
 )
 
-var errTokensWait = fmt.Errorf("other tokens were being verified for %s", maxSlotWait)
-
-// busyError reports that a token could not be verified for want of CPU time.
-type busyError struct{ err error }
-
-func (e *busyError) Error() string {
-	return "jwtauth: the request ended before its token was verified: " + e.err.Error()
-}
-func (e *busyError) Unwrap() error { return e.err }
-
 // slots bounds how many signatures are checked at once.
 type slots chan struct{}
 
@@ -50,10 +40,11 @@ type slots chan struct{}
 // the rest of the service.
 func newSlots() slots { return make(slots, max(1, runtime.GOMAXPROCS(0)/2)) }
 
-// acquire waits for a slot, in turn. Its error is a *busyError.
+// acquire waits for a slot, in turn. An error is not a refusal of the token.
 func (s slots) acquire(ctx context.Context) error {
+	const ended = "jwtauth: the request ended before its token was verified: %w"
 	if err := ctx.Err(); err != nil {
-		return &busyError{err}
+		return fmt.Errorf(ended, err)
 	}
 	select {
 	case s <- struct{}{}:
@@ -66,9 +57,9 @@ func (s slots) acquire(ctx context.Context) error {
 	case s <- struct{}{}:
 		return nil
 	case <-timer.C:
-		return &busyError{errTokensWait}
+		return fmt.Errorf("jwtauth: the token was not verified within %s, as too many others were waiting", maxSlotWait)
 	case <-ctx.Done():
-		return &busyError{ctx.Err()}
+		return fmt.Errorf(ended, ctx.Err())
 	}
 }
 
