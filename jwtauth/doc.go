@@ -40,7 +40,7 @@
 //
 // At most half of the CPUs verify signatures. Tokens take turns, one key each; a
 // token waits as long as its request lasts, and for 5 seconds at most. Then the
-// response is 503, as nobody knows yet whether the token is genuine.
+// response is 503: the token may be genuine.
 //
 // A token with a kid is verified with the key of that name. One without a kid is
 // tried with every key that suits its algorithm, at most 8 and at most 24,576 bits

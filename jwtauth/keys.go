@@ -204,8 +204,8 @@ func (s *keySet) candidates(kid, alg string) ([]crypto.PublicKey, error) {
 	return nil, refusedError("its algorithm does not suit the key")
 }
 
-// bits is what a verification with the key costs, as the size of an RSA key that
-// costs about as much.
+// bits returns the cost of a verification with the key, as the size of an RSA key
+// that costs about as much.
 func (k Key) bits() int {
 	switch key := k.Public.(type) {
 	case *rsa.PublicKey:

@@ -193,8 +193,8 @@ func (k *remoteKeys) end(f *fetch, set *keySet, err error) {
 	close(f.done)
 }
 
-// report logs what came of a fetch. A logger that panics has no other place to
-// report that to.
+// report logs the outcome of a fetch. A panic of the logger is dropped: there is
+// nothing else to report it to.
 func (k *remoteKeys) report(old, set *keySet, err error) {
 	defer func() { _ = recover() }()
 	switch {
@@ -252,8 +252,8 @@ func (k *remoteKeys) get(ctx context.Context) (*keySet, error) {
 }
 
 // send sends the request and reads the response. A status other than 200 is an
-// error, so that no redirect is followed: keys come from where the configuration
-// says. The Transport, the response's body and their errors are the host's, and
+// error, so that no redirect is followed: keys come from the configured URL alone.
+// The Transport, the response's body and their errors are the host's, and
 // may panic.
 func (k *remoteKeys) send(req *http.Request) (set *keySet, err error) {
 	defer trace.RecoverTo(&err)

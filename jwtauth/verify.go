@@ -84,8 +84,8 @@ func (a *Authorizer) parse(text string, header []byte) (*token, error) {
 	if err := json.Unmarshal(header, &fields); err != nil {
 		return nil, errMalformed
 	}
-	// crit names extensions that must be understood. b64 and zip are extensions
-	// that change what the claims are.
+	// crit names extensions that must be understood, and we know none. b64 and zip
+	// change the encoding of the claims.
 	for _, name := range []string{"crit", "b64", "zip"} {
 		if _, ok := fields[name]; ok {
 			return nil, refusedError("it has " + name + " in its header")
@@ -128,7 +128,7 @@ func (a *Authorizer) acceptsType(typ any) bool {
 // media type without "application/", in lower case.
 func mediaType(typ string) string {
 	typ = strings.ToLower(typ)
-	if short, ok := strings.CutPrefix(typ, "application/"); ok && !strings.Contains(short, "/") {
+	if short, ok := strings.CutPrefix(typ, "application/"); ok && short != "" && !strings.Contains(short, "/") {
 		return short
 	}
 	return typ
@@ -216,7 +216,7 @@ func (a *Authorizer) validClaims(text []byte) (jwt.MapClaims, error) {
 	return claims, nil
 }
 
-// refusedError is a fixed text that says why a token is refused.
+// refusedError is the reason why a token is refused, a fixed text.
 type refusedError string
 
 func (e refusedError) Error() string { return string(e) }

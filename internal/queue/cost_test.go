@@ -116,7 +116,7 @@ func TestRandomOperations(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	q, m := New(40), make(model)
 	var all []*Request
-	for range 5_000 {
+	for range 2_000 {
 		switch random.IntN(4) {
 		case 0:
 			group, _ := q.Take(1 + random.IntN(20))

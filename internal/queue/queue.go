@@ -151,8 +151,8 @@ func notStored(cause error) error {
 	return fmt.Errorf("%w: %w", chargeingest.ErrNotStored, cause)
 }
 
-// push adds a request to a queue that has room for it or where makeRoom makes
-// some. Otherwise the error is chargeingest.ErrOverloaded, or ErrClosed.
+// push queues a request if there is room for it, or if makeRoom makes room.
+// Otherwise the error is chargeingest.ErrOverloaded, or ErrClosed.
 func (q *Queue) push(r *Request) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
