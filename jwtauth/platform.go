@@ -13,8 +13,8 @@ const maxPlatform = 256
 // platformRule is what isPlatform accepts, for messages.
 const platformRule = "1 to 256 visible characters, with single spaces between them"
 
-// isPlatform reports whether a name can be that of a platform. Two names that it
-// accepts differ in something that can be seen: see [Config.PlatformsClaim].
+// isPlatform reports whether a name can be that of a platform: see
+// [Config.PlatformsClaim].
 func isPlatform(name string) bool {
 	return name != "" && utf8.RuneCountInString(name) <= maxPlatform &&
 		!strings.ContainsFunc(name, isInvisible) &&
