@@ -40,7 +40,7 @@ func serverSettings(t *testing.T) map[string]string {
 	return map[string]string{
 		"ADDR": "0.0.0.0:99", "METRICS_ADDR": "127.0.0.1:98", "DB": "other.db", "API_KEY": "given-key", "LOG": "json", "MAX_BODY": "1000",
 		"TLS_CERT": certFile, "TLS_KEY": keyFile, "DUPLICATES": "accept-all", "UNKNOWN_FIELDS": "keep", "REFERENCES": "required",
-		"JWKS_URL": "https://login.example/jwks.json", "JWT_ISSUER": "https://login.example/", "JWT_AUDIENCE": "charges",
+		"JWKS_URL": "https://login.example/jwks.json", "JWT_ISSUER": "https://login.example/", "JWT_AUDIENCE": "charges", "JWT_TYPE": "at+jwt",
 		"JWT_PERMISSIONS_CLAIM": "roles", "JWT_PLATFORMS_CLAIM": "tenants",
 		"KEYS": writeFile(t, "keys.json", `[{"key":"k","subject":"s","platforms":["p"],"permissions":["METER_DATA.VIEW"]}]`),
 	}
@@ -72,7 +72,7 @@ func TestEveryOptionIsAFlagAndAVariable(t *testing.T) {
 				addr: "0.0.0.0:99", metricsAddr: "127.0.0.1:98", db: "other.db", logJSON: true, maxBody: 1000, certFile: settings["TLS_CERT"],
 				duplicates: chargeingest.AcceptAll, unknown: chargeingest.KeepUnknown, required: true,
 				tokens: tokenConfig{
-					jwksURL: "https://login.example/jwks.json", issuer: "https://login.example/", audience: "charges",
+					jwksURL: "https://login.example/jwks.json", issuer: "https://login.example/", audience: "charges", typ: "at+jwt",
 					permissionsClaim: "roles", platformsClaim: "tenants",
 				},
 			}, c)

@@ -14,6 +14,7 @@ type tokenConfig struct {
 	jwksURL          string
 	issuer           string
 	audience         string
+	typ              string
 	permissionsClaim string
 	platformsClaim   string
 	platform         string
@@ -27,6 +28,8 @@ func (c *tokenConfig) options() []option {
 			"what the iss of a token must be; any, if not given", text(&c.issuer)},
 		{"jwt-audience", "CHARGEINGEST_JWT_AUDIENCE", "AUDIENCE", "",
 			"what the aud of a token must be or have, required with -jwks-url", text(&c.audience)},
+		{"jwt-type", "CHARGEINGEST_JWT_TYPE", "TYPE", "",
+			"what the typ of a token must be, such as at+jwt (RFC 9068); any, if not given", text(&c.typ)},
 		{"jwt-permissions-claim", "CHARGEINGEST_JWT_PERMISSIONS_CLAIM", "CLAIM", "",
 			"the claim with the permissions of a token, a list or a string with spaces between them;\n" +
 				"permissions, or else scope, if not given", text(&c.permissionsClaim)},
@@ -58,8 +61,12 @@ func (c *tokenConfig) start(ctx context.Context, logger *slog.Logger) (*jwtauth.
 	if c.jwksURL == "" {
 		return nil, nil
 	}
+	var types []string
+	if c.typ != "" {
+		types = []string{c.typ}
+	}
 	tokens, err := jwtauth.New(ctx, jwtauth.Config{
-		JWKSURL: c.jwksURL, Issuer: c.issuer, Audiences: []string{c.audience},
+		JWKSURL: c.jwksURL, Issuer: c.issuer, Audiences: []string{c.audience}, Types: types,
 		PermissionsClaim: c.permissionsClaim, PlatformsClaim: c.platformsClaim, Platform: c.platform,
 		Logger: logger,
 	})

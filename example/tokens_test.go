@@ -21,6 +21,7 @@ import (
 type loginServer struct {
 	*httptest.Server
 	private ed25519.PrivateKey
+	typ     string // of its tokens
 }
 
 func startLogin(t *testing.T) *loginServer {
@@ -46,7 +47,7 @@ func (l *loginServer) token(t *testing.T, permissions string, more ...string) st
 	}
 	payload, err := json.Marshal(claims)
 	require.NoError(t, err)
-	text := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"EdDSA","kid":"k"}`)) + "." + base64.RawURLEncoding.EncodeToString(payload)
+	text := base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"alg":"EdDSA","kid":"k","typ":%q}`, l.typ)) + "." + base64.RawURLEncoding.EncodeToString(payload)
 	return text + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(l.private, []byte(text)))
 }
 
@@ -88,6 +89,14 @@ func TestTokensOfALoginServerAreAccepted(t *testing.T) {
 	<-s.done
 	require.Equal(t, 0, s.status, s.log)
 	require.NotContains(t, s.log.String()+s.out.String(), good[:40])
+}
+
+func TestTokenType(t *testing.T) {
+	l := startLogin(t)
+	s := startServer(t, "-jwks-url", l.URL, "-jwt-audience", "charges", "-jwt-platform", "default", "-jwt-type", "at+jwt")
+	require.Equal(t, http.StatusUnauthorized, s.sendBearer(t, l.token(t, everything)))
+	l.typ = "at+jwt"
+	require.Equal(t, http.StatusCreated, s.sendBearer(t, l.token(t, everything)))
 }
 
 func TestTokensAndKeysAreAcceptedBesideEachOther(t *testing.T) {

@@ -58,6 +58,12 @@ type Config struct {
 	// that the login server made for other services. In place of Audiences.
 	AnyAudience bool
 
+	// Types are the values that a token's typ may have, such as at+jwt for the
+	// access tokens of RFC 9068. They are compared without case and without a
+	// leading "application/". A token without a typ is refused then.
+	// Default: typ is not looked at.
+	Types []string
+
 	// PermissionsClaim is the claim with the token's permissions, such as
 	// METER_DATA.INGEST: a list of strings, or a string with spaces between
 	// them. Others in it do not matter. Default: permissions, and scope for
@@ -67,11 +73,18 @@ type Config struct {
 	// PlatformsClaim is the claim with the platforms that the token may act on,
 	// the default first: a list of strings, or a string for a single one. A
 	// token without it is refused with 403. Default: platforms.
+	//
+	// The name of a platform has 1 to 256 characters: letters, marks, digits,
+	// punctuation, symbols, and single spaces (U+0020) between them. A token that
+	// names any other is refused with 403, so that no two names look the same
+	// because they differ in a control or zero-width character, a byte-order mark,
+	// a variation selector, a blank symbol or white space. Names are compared byte
+	// by byte and not normalized.
 	PlatformsClaim string
 
 	// Platform is the platform of all tokens, for services whose tokens have no
 	// claim for it; chargeingest.SinglePlatform where there are no tenants. In
-	// place of PlatformsClaim.
+	// place of PlatformsClaim. The same rule holds for its name.
 	Platform string
 
 	// Leeway is how far the login server's clock may be from ours, 10 minutes at
@@ -114,10 +127,12 @@ func (c Config) withDefaults() (Config, error) {
 		return c, errors.New("jwtauth: Config.Audiences is required: without it, tokens for other services would be accepted; Config.AnyAudience says that they are to be")
 	case slices.Contains(c.Audiences, ""):
 		return c, errors.New("jwtauth: Config.Audiences has an empty one")
+	case slices.Contains(c.Types, ""):
+		return c, errors.New("jwtauth: Config.Types has an empty one")
 	case c.Platform != "" && c.PlatformsClaim != "":
 		return c, errors.New("jwtauth: Config.Platform and Config.PlatformsClaim are set, of which only one can be meant")
-	case c.Platform != "" && isNoPlatform(c.Platform):
-		return c, errors.New("jwtauth: Config.Platform must be 1 to 256 characters, none of them a control character or U+FFFD")
+	case c.Platform != "" && !isPlatform(c.Platform):
+		return c, errors.New("jwtauth: Config.Platform must be " + platformRule)
 	}
 	c = c.filled()
 	switch {
@@ -151,6 +166,10 @@ func (c Config) withDefaults() (Config, error) {
 // filled returns the configuration with defaults for what is not set.
 func (c Config) filled() Config {
 	c.Keys, c.Audiences, c.Algorithms = slices.Clone(c.Keys), slices.Clone(c.Audiences), slices.Clone(c.Algorithms)
+	c.Types = slices.Clone(c.Types)
+	for i, typ := range c.Types {
+		c.Types[i] = mediaType(typ)
+	}
 	if len(c.Algorithms) == 0 {
 		c.Algorithms = []string{"RS256", "PS256", "ES256", "EdDSA"}
 	}

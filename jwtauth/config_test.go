@@ -40,6 +40,7 @@ func TestAConfigurationThatMakesNoSenseIsRefusedByTheNameOfItsField(t *testing.T
 		{"keys twice", func(c *jwtauth.Config) { c.JWKSURL = jwksURL }, "exactly one of Config.JWKSURL and Config.Keys"},
 		{"no audience", func(c *jwtauth.Config) { c.Audiences = nil }, "Config.Audiences is required"},
 		{"an empty audience", func(c *jwtauth.Config) { c.Audiences = []string{"a", ""} }, "Config.Audiences has an empty one"},
+		{"an empty type", func(c *jwtauth.Config) { c.Types = []string{"at+jwt", ""} }, "Config.Types has an empty one"},
 		{"an audience, and any", func(c *jwtauth.Config) { c.AnyAudience = true }, "Config.Audiences and Config.AnyAudience"},
 		{"a platform, and a claim for it", func(c *jwtauth.Config) { c.Platform, c.PlatformsClaim = "p", "c" }, "Config.Platform and Config.PlatformsClaim"},
 		{"a platform that cannot be", func(c *jwtauth.Config) { c.Platform = "\n" }, "Config.Platform must be"},

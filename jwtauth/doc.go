@@ -24,12 +24,29 @@
 //
 // # What a token must be
 //
-// At most 8 KiB, with at most 64 values in its header; signed with one of the
-// algorithms of the configuration, by a key that suits it; not expired, and with
-// an exp; valid already, where it has an nbf; from the issuer and for one of the
-// audiences of the configuration. Its claims are read only once it is verified.
-// Keys come from the configuration alone: what a token's header has as jku, jwk,
-// x5u or x5c is not looked at, and a token with crit is refused.
+// A token has at most 8 KiB, and at most 64 values in its header. It is signed with
+// one of the algorithms of the configuration, by a key that suits it. It has an exp
+// and has not expired; if it has an nbf, that has passed. It is from the issuer and
+// for one of the audiences of the configuration. Its claims are read only after its
+// signature was verified.
+//
+// Header and claims are JSON objects in UTF-8 without duplicate names: two parsers
+// can read a text with duplicates in two ways. Keys come from the configuration
+// alone: jku, jwk, x5u and x5c in a header are ignored. A token whose header has
+// crit, b64 or zip is refused. [Config.Types] accepts access tokens alone if the
+// login server marks them, as RFC 9068 and RFC 8725 (section 3.11) recommend.
+//
+// # What a forged token costs
+//
+// At most half of the CPUs verify signatures. Tokens take turns, one key each; a
+// token waits as long as its request lasts, and for 5 seconds at most. Then the
+// response is 503: the token may be genuine.
+//
+// A token with a kid is verified with the key of that name. One without a kid is
+// tried with every key that suits its algorithm, at most 8 and at most 24,576 bits
+// of RSA keys together: 8 keys of 3072 bits, 6 of 4096 or 3 of 8192. P-384 counts as
+// 4096 bits, P-521 as 8192, P-256 and Ed25519 as 2048. With more such keys the token
+// is refused, so that a login server with many keys must set kid.
 //
 // # Where the keys come from
 //

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/golang-jwt/jwt/v5"
 
@@ -25,20 +24,8 @@ const (
 	// maxKeyIDBytes bounds the kid of a token and of a key.
 	maxKeyIDBytes = 256
 
-	// maxHeaderValues bounds the values in a token's header, which is read before
-	// anything is verified. One with a key in it has some ten.
-	maxHeaderValues = 64
-
-	// maxKeysTried bounds the signatures that are checked for one token. Only a
-	// token without a kid, or a set with several keys of one kid, needs more
-	// than one.
-	maxKeysTried = 8
-
 	// maxSubject is how many characters of a subject are kept, for the log.
 	maxSubject = 128
-
-	// maxPlatform bounds the name of a platform, in characters.
-	maxPlatform = 256
 
 	// lastDate is the end of the year 9999. What is beyond is no date, and can
 	// overflow on its way to one.
@@ -48,8 +35,8 @@ const (
 // Authorizer authorizes requests by tokens. It is safe for concurrent use.
 type Authorizer struct {
 	cfg       Config
-	parser    *jwt.Parser    // of everything but the claims
 	validator *jwt.Validator // of the claims
+	slots     slots
 	keys      keySource
 }
 
@@ -71,13 +58,7 @@ func New(ctx context.Context, cfg Config) (*Authorizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Authorizer{
-		cfg: cfg,
-		parser: jwt.NewParser(
-			jwt.WithValidMethods(cfg.Algorithms), jwt.WithStrictDecoding(), jwt.WithoutClaimsValidation(),
-		),
-		validator: newValidator(cfg),
-	}
+	a := &Authorizer{cfg: cfg, validator: newValidator(cfg), slots: newSlots()}
 	if cfg.JWKSURL == "" {
 		a.keys = &keySet{keys: cfg.Keys}
 	} else {
@@ -107,31 +88,44 @@ func (a *Authorizer) Ready(context.Context) error { return a.keys.ready() }
 // token, with one that is not shaped like a JWT, or with an X-API-KEY, which
 // decides alone; chargeingest.ErrBadCredential for a token that does not verify;
 // chargeingest.ErrForbidden for one without the permission or without a
-// platform. Any other says that nobody can tell without keys that could not be
-// fetched, or not in time. None holds anything of the token.
+// platform. Any other error reports that the token could not be verified: the keys
+// could not be fetched, or the request ended while other tokens were being
+// verified. No error holds anything of the token.
 func (a *Authorizer) Authorize(r *http.Request, perm chargeingest.Permission) (chargeingest.Principal, error) {
-	token, err := chargeingest.APIKeyOrBearer(r)
+	text, err := chargeingest.APIKeyOrBearer(r)
 	if err != nil {
 		return chargeingest.Principal{}, err
 	}
 	if len(r.Header.Values("X-Api-Key")) > 0 {
 		return chargeingest.Principal{}, chargeingest.ErrNoCredential
 	}
-	if len(token) > maxTokenBytes {
-		return chargeingest.Principal{}, refusal(refusedError("it is longer than 8 KiB"))
+	if len(text) > maxTokenBytes {
+		return chargeingest.Principal{}, refusal("it is longer than 8 KiB")
 	}
-	header := headerOf(token)
+	header := headerOf(text)
 	if values(header) > maxHeaderValues {
-		return chargeingest.Principal{}, refusal(refusedError("its header holds too much"))
+		return chargeingest.Principal{}, refusal("its header holds too much")
 	}
 	if !isObject(header) {
 		return chargeingest.Principal{}, chargeingest.ErrNoCredential
 	}
-	claims, err := a.verify(r.Context(), token)
-	if err != nil {
+	var claims jwt.MapClaims
+	t, err := a.parse(text, header)
+	if err == nil {
+		claims, err = a.verify(r.Context(), t)
+	}
+	var reason refusedError
+	switch {
+	case errors.As(err, &reason):
+		return chargeingest.Principal{}, refusal(reason)
+	case err != nil:
 		return chargeingest.Principal{}, err
 	}
 	return a.principal(claims, perm)
+}
+
+func refusal(reason refusedError) error {
+	return fmt.Errorf("%w: %w", chargeingest.ErrBadCredential, reason)
 }
 
 // headerOf returns the first part of what has the shape of a JWT, decoded, or
@@ -163,85 +157,6 @@ func isObject(text []byte) bool {
 	return bytes.HasPrefix(bytes.TrimLeft(text, " \t\r\n"), []byte("{")) && json.Valid(text)
 }
 
-// verify returns the claims of a token that is genuine, valid now, and for us.
-func (a *Authorizer) verify(ctx context.Context, token string) (jwt.MapClaims, error) {
-	known := a.keys.known()
-	payload, err := a.payload(token, known)
-	if errors.Is(err, errUnknownKey) || errors.Is(err, errNoKeyVerifies) {
-		renewed, failure := a.keys.renewed(ctx)
-		if failure != nil {
-			return nil, failure
-		}
-		if renewed != known {
-			payload, err = a.payload(token, renewed)
-		}
-	}
-	if err != nil {
-		return nil, refusal(err)
-	}
-	var claims jwt.MapClaims
-	if err := json.Unmarshal(payload, &claims); err != nil {
-		return nil, refusal(fmt.Errorf("%w: %w", jwt.ErrTokenMalformed, err))
-	}
-	if err := a.validator.Validate(claims); err != nil {
-		return nil, refusal(fmt.Errorf("%w: %w", jwt.ErrTokenInvalidClaims, err))
-	}
-	for _, name := range []string{"exp", "nbf"} {
-		if date, ok := claims[name].(float64); ok && (date < 0 || date > lastDate) {
-			return nil, refusal(refusedError(name + " is no date"))
-		}
-	}
-	return claims, nil
-}
-
-// payload returns the claims, not read yet, of a token that one of keys signed.
-func (a *Authorizer) payload(token string, keys *keySet) ([]byte, error) {
-	var claims unreadClaims
-	byAny := false
-	_, err := a.parser.ParseWithClaims(token, &claims, func(t *jwt.Token) (any, error) {
-		kid, err := keyID(t.Header)
-		if err != nil {
-			return nil, err
-		}
-		byAny = kid == ""
-		return keys.candidates(kid, t.Method.Alg())
-	})
-	if byAny && errors.Is(err, jwt.ErrTokenSignatureInvalid) {
-		return nil, errNoKeyVerifies
-	}
-	return claims.text, err
-}
-
-// keyID returns the kid of a header, or nothing where there is none.
-func keyID(header map[string]any) (string, error) {
-	// It names extensions that must be understood, and none are.
-	if _, ok := header["crit"]; ok {
-		return "", refusedError("it has crit in its header")
-	}
-	value, ok := header["kid"]
-	if !ok {
-		return "", nil
-	}
-	kid, ok := value.(string)
-	if !ok || kid == "" || len(kid) > maxKeyIDBytes {
-		return "", refusedError("its kid is not a string of 1 to 256 bytes")
-	}
-	return kid, nil
-}
-
-// unreadClaims leaves the claims unread while anybody may have sent them: that
-// can cost more than to verify a signature.
-type unreadClaims struct {
-	jwt.MapClaims // none; it makes them a jwt.Claims
-	text          []byte
-}
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (c *unreadClaims) UnmarshalJSON(text []byte) error {
-	c.text = bytes.Clone(text)
-	return nil
-}
-
 // principal returns who a token stands for, where that one has perm. With an
 // error comes the subject alone.
 func (a *Authorizer) principal(claims jwt.MapClaims, perm chargeingest.Permission) (chargeingest.Principal, error) {
@@ -254,7 +169,7 @@ func (a *Authorizer) principal(claims jwt.MapClaims, perm chargeingest.Permissio
 	if a.cfg.Platform == "" {
 		platforms = listed(claims[a.cfg.PlatformsClaim])
 	}
-	if len(platforms) == 0 || slices.ContainsFunc(platforms, isNoPlatform) {
+	if len(platforms) == 0 || slices.ContainsFunc(platforms, func(name string) bool { return !isPlatform(name) }) {
 		return p, fmt.Errorf("%w: the token names no platform, or one that cannot be", chargeingest.ErrForbidden)
 	}
 	p.Platforms = platforms
@@ -295,14 +210,6 @@ func listed(claim any) []string {
 	return all
 }
 
-// isNoPlatform says whether a name cannot be that of a platform. One with U+FFFD
-// cannot: a decoder puts it for whatever is no character, so that names that
-// were not the same would be.
-func isNoPlatform(name string) bool {
-	return name == "" || utf8.RuneCountInString(name) > maxPlatform ||
-		strings.ContainsFunc(name, unicode.IsControl) || strings.ContainsRune(name, utf8.RuneError)
-}
-
 // printable makes a subject fit for a log.
 func printable(subject string) string {
 	if runes := []rune(subject); len(runes) > maxSubject {
@@ -314,35 +221,4 @@ func printable(subject string) string {
 		}
 		return r
 	}, subject)
-}
-
-// refusedError is a fixed text that says why a token is refused.
-type refusedError string
-
-func (e refusedError) Error() string { return string(e) }
-
-// refusal is the error for a token that is refused because of err. Its text is
-// one of a few: what the library's errors quote can come from the token.
-func refusal(err error) error {
-	var reason refusedError
-	switch {
-	case errors.As(err, &reason):
-	case errors.Is(err, jwt.ErrTokenExpired):
-		reason = "it has expired"
-	case errors.Is(err, jwt.ErrTokenNotValidYet):
-		reason = "it is not valid yet"
-	case errors.Is(err, jwt.ErrTokenInvalidAudience):
-		reason = "it is for another audience"
-	case errors.Is(err, jwt.ErrTokenInvalidIssuer):
-		reason = "it is from another issuer"
-	case errors.Is(err, jwt.ErrTokenRequiredClaimMissing):
-		reason = "exp, iss or aud is missing"
-	case errors.Is(err, jwt.ErrTokenInvalidClaims):
-		reason = "a claim is of the wrong type"
-	case errors.Is(err, jwt.ErrTokenSignatureInvalid):
-		reason = "its signature or its algorithm is not accepted"
-	default:
-		reason = "it is malformed"
-	}
-	return fmt.Errorf("%w: %w", chargeingest.ErrBadCredential, reason)
 }

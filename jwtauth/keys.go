@@ -16,7 +16,6 @@ import (
 	"strings"
 
 	"github.com/MicahParks/jwkset"
-	"github.com/golang-jwt/jwt/v5"
 )
 
 const (
@@ -181,26 +180,45 @@ func (s *keySet) named(id string) []Key {
 }
 
 // candidates returns the keys that may have signed a token with a kid, or
-// without where that is empty.
-func (s *keySet) candidates(kid, alg string) (jwt.VerificationKeySet, error) {
-	var candidates jwt.VerificationKeySet
+// without one if that is empty. They are few enough to try all of them.
+func (s *keySet) candidates(kid, alg string) ([]crypto.PublicKey, error) {
+	var candidates []crypto.PublicKey
+	bits := 0
 	named := s.named(kid)
 	for _, k := range named {
 		if k.suits(alg) {
-			candidates.Keys = append(candidates.Keys, k.Public)
+			candidates = append(candidates, k.Public)
+			bits += k.bits()
 		}
 	}
 	switch {
-	case len(candidates.Keys) > maxKeysTried:
-		return candidates, refusedError("too many keys could have signed it; a kid would tell which")
-	case len(candidates.Keys) > 0:
+	case len(candidates) > maxKeysTried || bits > maxBitsTried:
+		return nil, refusedError("too many keys could have signed it; a kid would tell which")
+	case len(candidates) > 0:
 		return candidates, nil
 	case kid == "":
-		return candidates, errNoKeyVerifies
+		return nil, errNoKeyVerifies
 	case len(named) == 0:
-		return candidates, errUnknownKey
+		return nil, errUnknownKey
 	}
-	return candidates, refusedError("its algorithm does not suit the key")
+	return nil, refusedError("its algorithm does not suit the key")
+}
+
+// bits returns the cost of a verification with the key, as the size of an RSA key
+// that costs about as much.
+func (k Key) bits() int {
+	switch key := k.Public.(type) {
+	case *rsa.PublicKey:
+		return key.N.BitLen()
+	case *ecdsa.PublicKey:
+		switch key.Curve {
+		case elliptic.P384():
+			return 4096
+		case elliptic.P521():
+			return 8192
+		}
+	}
+	return 2048 // P-256 and Ed25519
 }
 
 // The refusals of tokens that can be of a key that is new.

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"example.com/chargeingest/internal/trace"
 )
 
 const (
@@ -31,6 +33,7 @@ var (
 	errNotFetchedYet = errors.New("the first fetch has not ended yet")
 	errTooManyWait   = fmt.Errorf("a fetch is under way, and too many requests wait for it: %d", maxWaiting)
 	errTooLate       = fmt.Errorf("there was no whole answer within %s", fetchTimeout)
+	errExited        = errors.New("the Transport ended the goroutine of the fetch")
 	errEnded         = errors.New("the context that New was given has ended")
 )
 
@@ -165,28 +168,42 @@ func (k *remoteKeys) ready() error {
 	return &unavailableError{k.last.err}
 }
 
-// run is the goroutine of a fetch. Keys stay where it fails.
+// run is the goroutine of a fetch. A fetch that fails keeps the keys. Requests wait
+// for the end of f and the next fetch begins after it, so that f ends whatever the
+// host's code does.
 func (k *remoteKeys) run(f *fetch) {
 	old := k.known()
 	set, err := k.getInTime()
-	switch {
-	case k.ctx.Err() != nil: // the service ends
-	case err != nil:
-		k.logger.Warn("the keys of tokens could not be fetched", "error", err, "have_keys", len(old.keys) > 0)
-	case set.digest != old.digest:
-		k.logger.Info("the keys of tokens are new", "keys", len(set.keys), "ignored", set.ignored)
+	if err == nil && set.digest == old.digest {
+		set = old
 	}
+	defer k.end(f, set, err)
+	k.report(old, set, err)
+}
+
+// end ends a fetch.
+func (k *remoteKeys) end(f *fetch, set *keySet, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err == nil {
-		if set.digest == old.digest {
-			set = old
-		}
 		k.current.Store(set)
 	}
 	f.set, f.err, f.ended = set, err, time.Now()
 	k.running, k.last = nil, f
 	close(f.done)
+}
+
+// report logs the outcome of a fetch. A panic of the logger is dropped: there is
+// nothing else to report it to.
+func (k *remoteKeys) report(old, set *keySet, err error) {
+	defer func() { _ = recover() }()
+	switch {
+	case k.ctx.Err() != nil: // the service ends
+	case err != nil:
+		k.logger.Warn("the keys of tokens could not be fetched", "error", err, "have_keys", len(old.keys) > 0)
+	case set != old:
+		k.logger.Info("the keys of tokens are new", "keys", len(set.keys), "ignored", set.ignored)
+	}
 }
 
 // getInTime is get with a time limit, which holds for a Transport too that does
@@ -198,10 +215,11 @@ func (k *remoteKeys) getInTime() (*keySet, error) {
 		set *keySet
 		err error
 	}
-	got := make(chan result, 1) // so that a late one waits for nobody
+	got := make(chan result, 1) // so that a late one does not block
 	go func() {
-		set, err := k.get(ctx)
-		got <- result{set, err}
+		r := result{err: errExited}
+		defer func() { got <- r }()
+		r.set, r.err = k.get(ctx)
 	}()
 	r := result{err: errTooLate}
 	select {
@@ -219,14 +237,26 @@ func (k *remoteKeys) getInTime() (*keySet, error) {
 	return nil, r.err
 }
 
-// get fetches the key set. A status other than 200 is an error, so that no
-// redirect is followed: keys come from where the configuration says.
+// get fetches the key set.
 func (k *remoteKeys) get(ctx context.Context) (*keySet, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, k.url, nil) //nolint:gosec // the host names the URL
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, k.url, nil)
 	if err != nil {
 		return nil, errors.New("the URL is not valid")
 	}
 	req.Header.Set("Accept", "application/jwk-set+json, application/json")
+	set, err := k.send(req)
+	if errors.As(err, new(trace.PanicError)) {
+		err = brief(err, req.URL)
+	}
+	return set, err
+}
+
+// send sends the request and reads the response. A status other than 200 is an
+// error, so that no redirect is followed: keys come from the configured URL alone.
+// The Transport, the response's body and their errors are the host's, and
+// may panic.
+func (k *remoteKeys) send(req *http.Request) (set *keySet, err error) {
+	defer trace.RecoverTo(&err)
 	res, err := k.transport.RoundTrip(req)
 	switch {
 	case err != nil:

@@ -3,6 +3,7 @@
 package queue
 
 import (
+	"container/heap"
 	"context"
 	"fmt"
 	"runtime"
@@ -19,7 +20,11 @@ const maxGroupBytes = 16 << 20
 // Request is a batch on its way to the writer.
 type Request struct {
 	Batch chargeingest.Batch
-	done  chan Answer // holds one, so that nobody waits for the caller
+	done  chan Answer // holds one, so that Answer never blocks
+
+	size int           // of the content of its events, in bytes
+	line *line         // nil unless the request is queued
+	node node[Request] // in the line
 }
 
 // Answer is what Append returns.
@@ -29,7 +34,11 @@ type Answer struct {
 }
 
 func newRequest(b chargeingest.Batch) *Request {
-	return &Request{Batch: b, done: make(chan Answer, 1)}
+	r := &Request{Batch: b, done: make(chan Answer, 1)}
+	for i := range b.Events {
+		r.size += len(b.Events[i].Content)
+	}
+	return r
 }
 
 // Answer ends the request. It is called once for each that was taken.
@@ -38,16 +47,12 @@ func (r *Request) Answer(a Answer) { r.done <- a }
 // events is what the request counts in the queue; an empty one counts, too.
 func (r *Request) events() int { return max(1, len(r.Batch.Events)) }
 
-// bytes is the content of its events.
-func (r *Request) bytes() (n int) {
-	for i := range r.Batch.Events {
-		n += len(r.Batch.Events[i].Content)
-	}
-	return n
-}
-
 // Queue holds the requests that wait for the writer, in a line for each
 // platform. The platforms take turns, a request each.
+//
+// The lock is never held for longer than the work takes: an operation looks at
+// the requests that it adds, removes or moves, and for each of them at
+// log(platforms) lines at most.
 type Queue struct {
 	limit int // of events
 
@@ -55,18 +60,55 @@ type Queue struct {
 	// is closed.
 	ready chan struct{}
 
-	mu     sync.Mutex
-	lines  map[string]*line
-	turns  []*line // the one whose turn it is first
-	events int
-	closed bool
+	mu       sync.Mutex
+	lines    map[string]*line
+	turns    list[line] // the line whose turn it is first
+	longest  longest
+	requests int
+	events   int
+	closed   bool
 }
 
-// line is what waits of one platform; never empty.
+// line holds the requests of one platform. It is in the queue while it has any.
 type line struct {
 	platform string
-	requests []*Request // the oldest first
+	requests list[Request] // the oldest first
 	events   int
+	node     node[line] // in turns
+	index    int        // in longest
+}
+
+// longest is a heap of the lines, the one with the most events first.
+type longest struct {
+	lines    []*line
+	compared int // comparisons so far, which a test bounds
+}
+
+// The methods of [heap.Interface].
+func (h *longest) Len() int { return len(h.lines) }
+
+func (h *longest) Less(i, j int) bool {
+	h.compared++
+	return h.lines[i].events > h.lines[j].events
+}
+
+func (h *longest) Swap(i, j int) {
+	h.lines[i], h.lines[j] = h.lines[j], h.lines[i]
+	h.lines[i].index, h.lines[j].index = i, j
+}
+
+func (h *longest) Push(x any) {
+	l := x.(*line)
+	l.index = len(h.lines)
+	h.lines = append(h.lines, l)
+}
+
+func (h *longest) Pop() any {
+	end := len(h.lines) - 1
+	l := h.lines[end]
+	h.lines[end] = nil
+	h.lines = h.lines[:end]
+	return l
 }
 
 // New returns an empty queue of at most limit events.
@@ -109,73 +151,98 @@ func notStored(cause error) error {
 	return fmt.Errorf("%w: %w", chargeingest.ErrNotStored, cause)
 }
 
-// push adds a request. Where the queue is full a platform that has more in it
-// than this one would have makes room: of those, the longest line loses its
-// newest requests. Else the error is chargeingest.ErrOverloaded, or ErrClosed.
+// push queues a request if there is room for it, or if makeRoom makes room.
+// Otherwise the error is chargeingest.ErrOverloaded, or ErrClosed.
 func (q *Queue) push(r *Request) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
 		return chargeingest.ErrClosed
 	}
-	victims, ok := q.victims(r)
-	if !ok {
+	if !q.makeRoom(r) {
 		return chargeingest.ErrOverloaded
 	}
-	for _, v := range victims {
-		q.unlink(v)
-		v.Answer(Answer{Err: chargeingest.ErrOverloaded})
-	}
-	l := q.line(r.Batch.Platform)
-	l.requests = append(l.requests, r)
-	l.events += r.events()
-	q.events += r.events()
+	l := q.lineOf(r)
+	l.requests.pushBack(&r.node, r)
+	q.added(r, l)
 	q.signal()
 	return nil
 }
 
-// line is that of a platform, which is about to get something where it is new.
-func (q *Queue) line(platform string) *line {
-	l := q.lines[platform]
-	if l == nil {
-		l = &line{platform: platform}
-		q.lines[platform] = l
-		q.turns = append(q.turns, l)
-	}
-	return l
-}
-
-// victims returns the requests that must go so that r has room, and whether
-// they may.
-func (q *Queue) victims(r *Request) (victims []*Request, ok bool) {
+// makeRoom drops requests until r has room, and reports whether it has. The
+// longest line loses its newest request each time, if it is longer than the line
+// of r would become; if it is not, nothing is dropped.
+//
+// At most as many events as r has make room for it. A queue that Return has
+// filled beyond its limit therefore stays there until the writer has taken some.
+func (q *Queue) makeRoom(r *Request) bool {
 	mine := r.events()
 	if l := q.lines[r.Batch.Platform]; l != nil {
 		mine += l.events
 	}
-	type rest struct{ requests, events int }
-	left := make(map[*line]rest)
-	excess := q.events + r.events() - q.limit
+	excess := min(q.events+r.events()-q.limit, r.events())
+	var dropped []*Request
+	var from []*line
 	for excess > 0 && q.events > 0 {
-		var longest *line
-		most := rest{events: mine} // the line that loses must be longer
-		for _, l := range q.turns {
-			now, touched := left[l]
-			if !touched {
-				now = rest{len(l.requests), l.events}
+		l := q.longest.lines[0]
+		if l.events <= mine {
+			for i := len(dropped) - 1; i >= 0; i-- {
+				from[i].requests.pushBack(&dropped[i].node, dropped[i])
+				q.added(dropped[i], from[i])
 			}
-			if now.events > most.events {
-				longest, most = l, now
-			}
+			return false
 		}
-		if longest == nil {
-			return nil, false
-		}
-		victim := longest.requests[most.requests-1]
-		victims = append(victims, victim)
-		left[longest] = rest{most.requests - 1, most.events - victim.events()}
+		victim := l.requests.last()
+		q.unlink(victim)
+		dropped, from = append(dropped, victim), append(from, l)
 		excess -= victim.events()
 	}
-	return victims, true
+	for i, victim := range dropped {
+		q.dropIfEmpty(from[i])
+		victim.Answer(Answer{Err: chargeingest.ErrOverloaded})
+	}
+	return true
+}
+
+// lineOf returns the line that r belongs in, which is new if its platform has none.
+func (q *Queue) lineOf(r *Request) *line {
+	l := q.lines[r.Batch.Platform]
+	if l == nil {
+		l = &line{platform: r.Batch.Platform}
+		q.lines[l.platform] = l
+		q.turns.pushBack(&l.node, l)
+		heap.Push(&q.longest, l)
+	}
+	return l
+}
+
+// added counts a request that was put into a line.
+func (q *Queue) added(r *Request, l *line) {
+	r.line = l
+	l.events += r.events()
+	q.events += r.events()
+	q.requests++
+	heap.Fix(&q.longest, l.index)
+}
+
+// unlink removes a request from its line, which may be empty then.
+func (q *Queue) unlink(r *Request) {
+	l := r.line
+	r.line = nil
+	l.requests.remove(&r.node)
+	l.events -= r.events()
+	q.events -= r.events()
+	q.requests--
+	heap.Fix(&q.longest, l.index)
+}
+
+// dropIfEmpty removes a line without requests from the queue.
+func (q *Queue) dropIfEmpty(l *line) {
+	if l.requests.empty() && q.lines[l.platform] == l {
+		delete(q.lines, l.platform)
+		q.turns.remove(&l.node)
+		heap.Remove(&q.longest, l.index)
+	}
 }
 
 // Gather lets others run for as long as that brings more into the queue: those
@@ -195,24 +262,24 @@ func (q *Queue) Gather(enough int) {
 }
 
 // Take returns requests in their turns, as many as have max events and
-// maxGroupBytes of content together, but at least one where there is one. Where
-// the queue is closed and empty, open is false.
+// maxGroupBytes of content together, but at least one unless the queue is empty.
+// If the queue is closed and empty, open is false.
 func (q *Queue) Take(max int) (group []*Request, open bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	events, bytes := 0, 0
-	for len(q.turns) > 0 {
-		l := q.turns[0]
-		r := l.requests[0]
-		events, bytes = events+r.events(), bytes+r.bytes()
+	for !q.turns.empty() {
+		l := q.turns.first()
+		r := l.requests.first()
+		events, bytes = events+r.events(), bytes+r.size
 		if len(group) > 0 && (events > max || bytes > maxGroupBytes) {
 			break
 		}
 		group = append(group, r)
 		q.unlink(r)
-		if len(l.requests) > 0 { // its turn is over
-			q.turns = append(q.turns[1:], l)
-		}
+		q.turns.remove(&l.node) // its turn is over
+		q.turns.pushBack(&l.node, l)
+		q.dropIfEmpty(l)
 	}
 	if q.events > 0 || q.closed {
 		q.signal()
@@ -220,42 +287,34 @@ func (q *Queue) Take(max int) (group []*Request, open bool) {
 	return group, len(group) > 0 || !q.closed
 }
 
-// Return gives requests back that were taken, in their order, and of which nothing
-// was stored: they are the first of their platforms again, and these have the first
-// turns, so that nobody is passed over time and again.
+// Return puts requests back that were taken and of which nothing was stored, in
+// the order in which Take returned them. They are the first of their platforms
+// again and these have the first turns, so that no request is passed over for ever.
 func (q *Queue) Return(requests []*Request) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	back := make(map[*line][]*Request)
-	var first []*line
-	for _, r := range requests {
-		l := q.line(r.Batch.Platform)
-		if back[l] == nil {
-			first = append(first, l)
-		}
-		back[l] = append(back[l], r)
-		l.events += r.events()
-		q.events += r.events()
+	for _, r := range slices.Backward(requests) {
+		l := q.lineOf(r)
+		l.requests.pushFront(&r.node, r)
+		q.added(r, l)
+		q.turns.remove(&l.node)
+		q.turns.pushFront(&l.node, l)
 	}
-	for l, list := range back {
-		l.requests = append(list, l.requests...)
-	}
-	others := slices.DeleteFunc(q.turns, func(l *line) bool { return back[l] != nil })
-	q.turns = slices.Concat(first, others)
 	if len(requests) > 0 {
 		q.signal()
 	}
 }
 
-// remove takes a request out that nobody has taken, and says whether it did.
+// remove removes a queued request, and reports whether it was queued still.
 func (q *Queue) remove(r *Request) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	l := q.lines[r.Batch.Platform]
-	if l == nil || !slices.Contains(l.requests, r) {
+	l := r.line
+	if l == nil {
 		return false
 	}
 	q.unlink(r)
+	q.dropIfEmpty(l)
 	return true
 }
 
@@ -267,27 +326,6 @@ func (q *Queue) Close() {
 	q.signal()
 }
 
-// unlink removes a request from its line, and the line where it was the last.
-func (q *Queue) unlink(r *Request) {
-	l := q.lines[r.Batch.Platform]
-	l.requests = without(l.requests, slices.Index(l.requests, r))
-	l.events -= r.events()
-	q.events -= r.events()
-	if len(l.requests) == 0 {
-		delete(q.lines, l.platform)
-		q.turns = without(q.turns, slices.Index(q.turns, l))
-	}
-}
-
-// without removes entry i, at no cost where it is the first.
-func without[T any](list []T, i int) []T {
-	if i == 0 {
-		clear(list[:1])
-		return list[1:]
-	}
-	return slices.Delete(list, i, i+1)
-}
-
 // signal leaves a token for the writer.
 func (q *Queue) signal() {
 	select {
@@ -296,12 +334,9 @@ func (q *Queue) signal() {
 	}
 }
 
-// Depth is how much waits.
+// Depth returns how many requests and events are queued.
 func (q *Queue) Depth() (requests, events int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for _, l := range q.turns {
-		requests += len(l.requests)
-	}
-	return requests, q.events
+	return q.requests, q.events
 }

@@ -78,11 +78,11 @@ func TestAGroupIsBoundedInEventsButHasARequest(t *testing.T) {
 func TestAGroupIsBoundedInBytesButHasARequest(t *testing.T) {
 	q := New(100)
 	of := func(platform string, bytes ...int) *Request {
-		r := waiting(platform, len(bytes))
+		events := make([]chargeingest.NewEvent, len(bytes))
 		for i, n := range bytes {
-			r.Batch.Events[i].Content = strings.Repeat("x", n)
+			events[i].Content = strings.Repeat("x", n)
 		}
-		return r
+		return newRequest(chargeingest.Batch{Platform: platform, Events: events})
 	}
 	const mib = 1 << 20
 	pushed(t, q, of("a", 5*mib, 5*mib), of("b", 6*mib), of("c", 1), of("d", 9*mib, 9*mib), of("e", 1))
@@ -187,7 +187,7 @@ func TestARequestCanBeRemovedUntilItIsTaken(t *testing.T) {
 	require.False(t, q.remove(requests[0]))
 	require.True(t, q.remove(requests[2]))
 	require.Zero(t, q.events)
-	require.Empty(t, q.turns)
+	require.True(t, q.turns.empty())
 	pushed(t, q, waiting("a", 10))
 }
 
@@ -218,7 +218,7 @@ func TestWhatIsReturnedIsTheFirstOfItsPlatform(t *testing.T) {
 	require.True(t, q.remove(requests[1]), "nobody has taken it")
 	q.Take(10)
 	q.Return(nil)
-	require.Empty(t, q.turns)
+	require.True(t, q.turns.empty())
 }
 
 // Each group is at its end behind the first request.

@@ -1,7 +1,9 @@
 package trace_test
 
 import (
+	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
@@ -22,4 +24,27 @@ func TestThePanickingFunctionIsNamedWithoutItsPath(t *testing.T) {
 	where := caught(func() { panic("here") })
 	require.Contains(t, where, "trace_test.TestThePanickingFunctionIsNamedWithoutItsPath")
 	require.NotContains(t, where, ".go:")
+}
+
+// recovered returns the text of the error that a panic with v becomes.
+func recovered(v any) string {
+	var err error
+	func() {
+		defer trace.RecoverTo(&err)
+		panic(v)
+	}()
+	return err.Error()
+}
+
+// hostile panics while it is printed, with a value that does the same.
+type hostile struct{}
+
+func (hostile) Error() string { panic(hostile{}) }
+
+func TestPanicValues(t *testing.T) {
+	require.Contains(t, recovered("boom"), "panic: boom < ")
+	require.Contains(t, recovered(hostile{}), "panic: a trace_test.hostile, whose text panics < ")
+	require.Contains(t, recovered(strings.Repeat("é", 1<<20)), "é… < ")
+	require.Less(t, len(recovered(strings.Repeat("é", 1<<20))), 6<<10)
+	require.True(t, utf8.ValidString(recovered("x"+strings.Repeat("é", 1<<20))))
 }
