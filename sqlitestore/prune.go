@@ -10,11 +10,6 @@ import (
 	"example.com/chargeingest/eventid"
 )
 
-// pruneEvents is how many events a transaction of Prune looks at, so that no
-// append waits for long. The events of one idempotency key go together,
-// however many they are.
-const pruneEvents = 200
-
 // Prune deletes the events that were received before a time, to the
 // millisecond, and returns how many it deleted; beside an error, how many that
 // it knows of. Their references can be used again.
@@ -28,11 +23,11 @@ const pruneEvents = 200
 // chargeingest.ErrClosed.
 func (s *Store) Prune(ctx context.Context, before time.Time) (deleted int64, err error) {
 	first := eventid.First(before)
-	after := ""
+	after, atOnce := "", s.file.pruneAtOnce
 	for _, step := range []func(*session) (gone []int64, more bool, err error){
-		func(s *session) ([]int64, bool, error) { return s.pruneRequests(first) },
+		func(s *session) ([]int64, bool, error) { return s.pruneRequests(first, atOnce) },
 		func(s *session) (gone []int64, more bool, err error) {
-			gone, after, err = s.pruneEvents(after, first)
+			gone, after, err = s.pruneEvents(after, first, atOnce)
 			return gone, after != "", err
 		},
 	} {
@@ -42,14 +37,10 @@ func (s *Store) Prune(ctx context.Context, before time.Time) (deleted int64, err
 			}
 			var gone []int64
 			err := s.writer.do(ctx, func() error {
-				err := s.writer.transact(func(s *session) (err error) {
+				return s.writer.transact(func(s *session) (err error) {
 					gone, more, err = step(s)
 					return err
 				})
-				if err == nil {
-					s.writer.recent.forget(gone)
-				}
-				return err
 			})
 			if err != nil {
 				return deleted, fmt.Errorf("sqlitestore: prune: %w", err)
@@ -62,8 +53,8 @@ func (s *Store) Prune(ctx context.Context, before time.Time) (deleted int64, err
 
 // pruneRequests deletes the requests bound longest ago, with their events, and
 // says whether more may be left.
-func (s *session) pruneRequests(before string) (gone []int64, more bool, err error) {
-	for looked := 0; looked < pruneEvents; {
+func (s *session) pruneRequests(before string, atOnce int) (gone []int64, more bool, err error) {
+	for looked := 0; looked < atOnce; {
 		rows, err := s.oldRequest.query(before)
 		if err != nil || len(rows) == 0 {
 			return gone, false, err
@@ -88,8 +79,8 @@ func (s *session) pruneRequests(before string) (gone []int64, more bool, err err
 
 // pruneEvents deletes, of the next events between two ids, those that no key
 // holds, and returns the id to go on after, empty at the end.
-func (s *session) pruneEvents(after, before string) (gone []int64, last string, err error) {
-	events, err := scanPlaces(s.oldEvents.query(after, before, int64(pruneEvents)))
+func (s *session) pruneEvents(after, before string, atOnce int) (gone []int64, last string, err error) {
+	events, err := scanPlaces(s.oldEvents.query(after, before, int64(atOnce)))
 	if err != nil || len(events) == 0 {
 		return nil, "", err
 	}
@@ -100,7 +91,6 @@ func (s *session) pruneEvents(after, before string) (gone []int64, last string, 
 // deleteEvents deletes those of the events that no key holds, and returns their
 // places.
 func (s *session) deleteEvents(events []place) (gone []int64, err error) {
-	s.deleted = true
 	for _, e := range events {
 		result, err := s.deleteUnheld.exec(e.seq)
 		if err != nil {
@@ -112,6 +102,7 @@ func (s *session) deleteEvents(events []place) (gone []int64, err error) {
 		}
 		if n > 0 {
 			gone = append(gone, e.seq)
+			s.recent.written.deleted = append(s.recent.written.deleted, e.seq)
 		}
 	}
 	return gone, nil

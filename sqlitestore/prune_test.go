@@ -162,9 +162,9 @@ func TestPruneEndsWithItsContextOrTheStore(t *testing.T) {
 	})
 	n, err := s.Prune(t.Context(), received().Add(time.Hour))
 	require.ErrorIs(t, err, chargeingest.ErrClosed)
-	require.EqualValues(t, pruneEvents, n)
+	require.EqualValues(t, setup.tuning.pruneAtOnce, n)
 	require.NoError(t, <-closed)
-	require.Len(t, listed(t, setup.open(t), "acme"), 500-pruneEvents)
+	require.Len(t, listed(t, setup.open(t), "acme"), 500-setup.tuning.pruneAtOnce)
 }
 
 func TestAPruneThatFailsInBetween(t *testing.T) {

@@ -99,14 +99,14 @@ func TestALoneEventMergesNothing(t *testing.T) {
 	fresh(t, s, ofCustomer("c", numbered(200)...))
 	setup.faults.clear()
 	merges := func() int { return setup.faults.count("INSERT INTO lookup") }
-	for range mergeAtOnce/mergedPerEvent - 1 {
+	for range setup.tuning.mergeAtOnce/mergedPerEvent - 1 {
 		fresh(t, s, charges("acme", ""))
 	}
 	require.Zero(t, merges(), "too little is owed")
 	for merges() == 0 {
 		fresh(t, s, charges("acme", ""))
 	}
-	require.GreaterOrEqual(t, entriesOf(t, s), int64(mergeAtOnce))
+	require.GreaterOrEqual(t, entriesOf(t, s), int64(setup.tuning.mergeAtOnce))
 }
 
 func TestAMergeThatIsUndoneIsDoneAgain(t *testing.T) {
@@ -248,7 +248,7 @@ func TestPruningMergesNothingOfWhatItDeletes(t *testing.T) {
 	setup.tuning.generation = 280
 	s := setup.open(t)
 	fresh(t, s, at(0, ofCustomer("c", numbered(280)...)))
-	for range mergeAtOnce/mergedPerEvent - 1 { // as much as owes nothing yet
+	for range setup.tuning.mergeAtOnce/mergedPerEvent - 1 { // as much as owes nothing yet
 		fresh(t, s, at(2, charges("acme", "")))
 	}
 	require.EqualValues(t, 280, pruned(t, s, 1))

@@ -42,9 +42,6 @@ type session struct {
 	// recent is what the newest events are found by.
 	recent *recent
 
-	// deleted says that the open transaction deleted events.
-	deleted bool
-
 	insertEvents, mergeEntries bulk
 
 	// waiting are events of the open transaction that are not inserted yet.
@@ -92,7 +89,7 @@ func openSession(ctx context.Context, f *file) (*session, error) {
 		err = s.prepareAll()
 	}
 	if err == nil {
-		err = s.readRecent(f.generation)
+		err = s.readRecent(f.tuning)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -174,7 +171,7 @@ func (s *session) prepared(query string) (statement, error) {
 }
 
 // readRecent reads the events that are not all in the table lookup.
-func (s *session) readRecent(generation int) error {
+func (s *session) readRecent(t tuning) error {
 	rows, err := s.query("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'")
 	if err != nil {
 		return err
@@ -183,7 +180,7 @@ func (s *session) readRecent(generation int) error {
 	if err := scan(rows[0], &newest); err != nil {
 		return err
 	}
-	s.recent = newRecent(generation, newest)
+	s.recent = newRecent(t, newest)
 	rows, err = s.query(`SELECT seq, platform, name, coalesce(reference, ''), coalesce(customer_id, ''), coalesce(customer_reference, '')
 		FROM events JOIN platforms ON platforms.id = platform WHERE seq > (SELECT seq FROM merged) ORDER BY seq`)
 	if err != nil {
@@ -196,8 +193,8 @@ func (s *session) readRecent(generation int) error {
 		}
 		s.recent.young.add(e)
 	}
-	if len(rows) >= 2*generation {
-		return s.mergeAll()
+	if len(rows) >= 2*t.generation {
+		return s.mergeAll(t)
 	}
 	s.recent.commit()
 	return nil
@@ -206,7 +203,7 @@ func (s *session) readRecent(generation int) error {
 // mergeAll merges all events that were read. They are more than a store leaves
 // behind that finishes what it begins: it is opened often, perhaps, and takes
 // little in each time, and would have more of them every time.
-func (s *session) mergeAll() error {
+func (s *session) mergeAll(t tuning) error {
 	events := s.recent.young.events
 	if _, err := s.begin.exec(); err != nil {
 		return err
@@ -220,7 +217,7 @@ func (s *session) mergeAll() error {
 	if _, err := s.commit.exec(); err != nil {
 		return err
 	}
-	s.recent = newRecent(s.recent.size, s.recent.newest)
+	s.recent = newRecent(t, s.recent.newest)
 	return nil
 }
 
@@ -238,27 +235,31 @@ func (s *session) finish() error {
 	if err := s.flush(len(s.waiting)); err != nil {
 		return err
 	}
-	if s.deleted {
-		return nil // some of what is due may be theirs
+	if len(s.recent.written.deleted) > 0 {
+		return nil // some of the due entries may be those of deleted events
 	}
 	entries, last, through := s.recent.due()
-	err := s.insertEntries(entries)
-	if err == nil && last {
-		_, err = s.setMerged.exec(through)
+	if err := s.insertEntries(entries); err != nil {
+		return err
 	}
-	return err
+	s.recent.written.entries = len(entries)
+	if last {
+		if _, err := s.setMerged.exec(through); err != nil {
+			return err
+		}
+		s.recent.written.merged = true
+	}
+	return nil
 }
 
 // committed and undone say what became of the open transaction.
 func (s *session) committed() {
 	s.recent.commit()
-	s.deleted = false
 	clear(s.ahead.absent)
 }
 
 func (s *session) undone() {
 	s.recent.rollback()
-	s.deleted = false
 	clear(s.ahead.absent)
 	clear(s.platforms)
 	s.waiting = s.waiting[:0]
