@@ -222,7 +222,10 @@ func (r *recent) rollback() {
 
 // forget removes deleted events. The caller holds mu.
 func (r *recent) forget(deleted []int64) {
-	first := slices.Concat(r.old.events, r.young.events)
+	first := r.old.events
+	if len(first) == 0 {
+		first = r.young.events
+	}
 	if len(first) == 0 || len(deleted) == 0 || slices.Max(deleted) < first[0].seq {
 		return
 	}
