@@ -54,6 +54,15 @@ type tuning struct {
 	// merging cheaper; they take memory, and time to read when the database is
 	// opened.
 	generation int
+
+	// mergeAtOnce is the fewest entries of the table lookup that a transaction
+	// inserts, so that a single event does not pay for pages of others.
+	mergeAtOnce int
+
+	// pruneAtOnce is how many events a transaction of Prune looks at, so that
+	// appends do not wait long. The events of an idempotency key go together,
+	// however many they are.
+	pruneAtOnce int
 }
 
 func defaultTuning() tuning {
@@ -65,6 +74,8 @@ func defaultTuning() tuning {
 		reopenEvery:      250 * time.Millisecond,
 		lookEvery:        time.Second,
 		generation:       12_000,
+		mergeAtOnce:      256,
+		pruneAtOnce:      200,
 	}
 }
 
