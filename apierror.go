@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"time"
-	"unicode/utf8"
 )
 
 // Code is the machine-readable reason of an error.
@@ -144,15 +143,15 @@ const (
 	maxEchoedChars = 128
 )
 
-// shorten cuts a text of the client's that is echoed: at most 128 characters.
+// shorten cuts a text of the client's that is echoed: at most 128 characters. It
+// looks no further than that.
 func shorten(s string) string {
-	if len(s) <= maxEchoedChars || utf8.RuneCountInString(s) <= maxEchoedChars {
-		return s
-	}
-	n := 0
+	n, last := 0, 0
 	for i := range s {
 		if n++; n == maxEchoedChars {
-			return s[:i] + "…"
+			last = i
+		} else if n > maxEchoedChars {
+			return s[:last] + "…"
 		}
 	}
 	return s

@@ -8,8 +8,10 @@ import (
 	"unicode/utf8"
 )
 
+// Marker stands in for a secret.
+const Marker = "[redacted]"
+
 const (
-	marker   = "[redacted]"
 	ellipsis = "…"
 
 	// maxScanned is how far into a text Hide looks. Only a text that is mostly
@@ -32,13 +34,13 @@ type Secrets struct {
 
 // NewSecrets returns a set of secrets. It reorders and keeps the slice, and
 // ignores empty strings.
-func NewSecrets(secrets []string) Secrets {
+func NewSecrets(secrets []string) *Secrets {
 	slices.Sort(secrets)
 	secrets = slices.Compact(secrets)
 	if len(secrets) > 0 && secrets[0] == "" {
 		secrets = secrets[1:]
 	}
-	s := Secrets{sorted: secrets, prefix: make([]int, len(secrets))}
+	s := &Secrets{sorted: secrets, prefix: make([]int, len(secrets))}
 	for i, secret := range secrets {
 		s.prefix[i] = s.longestPrefix(secret, i-1)
 	}
@@ -47,7 +49,7 @@ func NewSecrets(secrets []string) Secrets {
 
 // longestPrefix returns the longest secret that text starts with, or -1. The
 // secret at index i is the last one, in order, that can be such a prefix.
-func (s Secrets) longestPrefix(text string, i int) int {
+func (s *Secrets) longestPrefix(text string, i int) int {
 	if i < 0 {
 		return -1
 	}
@@ -72,7 +74,7 @@ func commonPrefix(a, b string) int {
 }
 
 // match returns the length of the longest secret that text starts with, or 0.
-func (s Secrets) match(text string) int {
+func (s *Secrets) match(text string) int {
 	i, found := slices.BinarySearch(s.sorted, text)
 	if !found {
 		// Every prefix of text sorts before it, and the strings between the two
@@ -85,10 +87,10 @@ func (s Secrets) match(text string) int {
 	return len(s.sorted[i])
 }
 
-// Hide returns text with each occurrence of a secret replaced by "[redacted]".
+// Hide returns text with each occurrence of a secret replaced by Marker.
 // The result takes at most maxBytes in a log line, with the escapes of a text or
 // JSON handler counted. A text that is cut never ends within a secret.
-func (s Secrets) Hide(text string, maxBytes int) string {
+func (s *Secrets) Hide(text string, maxBytes int) string {
 	const reserve = len(ellipsis) + 3*utf8.UTFMax // so that a character can be completed
 	var b strings.Builder
 	size, hidden := 0, 0 // hidden is the end of the last match
@@ -97,7 +99,7 @@ func (s Secrets) Hide(text string, maxBytes int) string {
 		if i >= hidden {
 			next, nextSize := text[i:i+1], escapedSize(text[i])
 			if n > 0 {
-				next, nextSize = marker, len(marker)
+				next, nextSize = Marker, len(Marker)
 			}
 			size += nextSize
 			if size > maxBytes || size > maxBytes-reserve && utf8.RuneStart(text[i]) {
@@ -118,7 +120,7 @@ func (s Secrets) Hide(text string, maxBytes int) string {
 
 // Bound returns text cut to at most maxBytes in a log line, with the
 // escapes of a text or JSON handler counted.
-func Bound(text string, maxBytes int) string { return Secrets{}.Hide(text, maxBytes) }
+func Bound(text string, maxBytes int) string { return new(Secrets).Hide(text, maxBytes) }
 
 // escapedSize is the most bytes that one byte of a text takes in a log line:
 // \u001b for a control character, \u00e9 for two bytes, \U0010ffff for four.

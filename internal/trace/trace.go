@@ -23,14 +23,14 @@ func Functions() string {
 	}
 }
 
-// PanicError is a panic that was caught.
+// PanicError is a panic that was recovered.
 type PanicError struct {
-	value any
-	where string
+	Value any
+	Where string // see Functions
 }
 
-// Error says what was thrown, and where.
-func (e PanicError) Error() string { return fmt.Sprintf("panic: %v%s", e.value, e.where) }
+// Error implements [error].
+func (e PanicError) Error() string { return fmt.Sprintf("panic: %v%s", e.Value, e.Where) }
 
 // RecoverTo turns a panic into a [PanicError], where it is deferred.
 func RecoverTo(err *error) {
