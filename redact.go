@@ -25,8 +25,8 @@ const (
 	minSecret = 4
 
 	// maxSecretParts bounds the parts of credential headers that are searched
-	// for. Browsers send at most 180 cookies.
-	maxSecretParts = 512
+	// for. Browsers send at most 180 cookies, which are three parts each.
+	maxSecretParts = 1024
 )
 
 // credentialHeaders are the headers that carry credentials, in the order in
@@ -82,11 +82,10 @@ func (r redactor) cause(err error) string {
 	return hide(r.all, text, maxLoggedError/2) + hide(r.all, p.Where, maxLoggedError/2)
 }
 
-// secretsOf returns the secrets in headers: each value as a whole; behind the
-// scheme of an Authorization, and in the other headers, each part between
-// spaces, commas and semicolons, and what is behind its first equals sign; the
-// decoded form and the password of Basic. Each of them also as %q and a URL
-// escape it. Names, schemes and user names are not secrets.
+// secretsOf returns the secrets in headers: each value as a whole, without the
+// scheme of an Authorization, and in parts, see appendParts; the decoded form and
+// the password of Basic. Each of them also as %q and a URL escape it. Names,
+// schemes and user names are not secrets.
 //
 // It returns nil for headers that are too long or have too many parts.
 func secretsOf(h http.Header, names []string) *logtext.Secrets {
@@ -99,32 +98,43 @@ func secretsOf(h http.Header, names []string) *logtext.Secrets {
 		}
 		for _, value := range values {
 			found = appendSecret(found, value)
-			if name == "Authorization" || name == "Proxy-Authorization" {
-				if scheme, rest, ok := strings.Cut(strings.TrimLeft(value, " \t"), " "); ok {
-					value = rest
-					if strings.EqualFold(scheme, "Basic") {
-						found = appendBasic(found, rest)
-					}
+			scheme, rest, ok := strings.Cut(strings.TrimLeft(value, " \t"), " ")
+			if ok && (name == "Authorization" || name == "Proxy-Authorization") {
+				value = rest
+				if strings.EqualFold(scheme, "Basic") {
+					found = appendBasic(found, rest)
 				}
 			}
-			for part := range strings.FieldsFuncSeq(value, isSeparator) {
-				if parts++; parts > maxSecretParts {
-					return nil
-				}
-				found = appendSecret(found, part)
-				part = strings.TrimRight(part, "=") // of base64
-				found = appendSecret(found, part)
-				if _, secret, ok := strings.Cut(part, "="); ok {
-					found = appendSecret(found, secret)
-				}
+			var n int
+			if found, n = appendParts(found, value, maxSecretParts-parts); n < 0 {
+				return nil
 			}
+			parts += n
 		}
 	}
 	return logtext.NewSecrets(found)
 }
 
-func isSeparator(c rune) bool {
-	return c == ' ' || c == '\t' || c == ',' || c == ';'
+// appendParts appends the parts of a value between semicolons, as cookies are,
+// commas, as parameters are, and spaces, and of each part what is behind its
+// first equals sign. It returns how many parts there are, or -1 if they are more
+// than most.
+func appendParts(found []string, value string, most int) ([]string, int) {
+	n := 0
+	for _, separators := range []string{";", ";,", ";, \t"} {
+		for part := range strings.FieldsFuncSeq(value, func(c rune) bool { return strings.ContainsRune(separators, c) }) {
+			if n++; n > most {
+				return found, -1
+			}
+			found = appendSecret(found, part)
+			part = strings.TrimRight(part, "=") // of base64
+			found = appendSecret(found, part)
+			if _, secret, ok := strings.Cut(part, "="); ok {
+				found = appendSecret(found, secret)
+			}
+		}
+	}
+	return found, n
 }
 
 // appendBasic appends what the token of Basic holds. A user name without a
