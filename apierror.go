@@ -143,19 +143,15 @@ const (
 	maxEchoedChars = 128
 )
 
-// shorten cuts a text that is echoed to 128 characters. It reads no more of it
-// than that.
+// shorten cuts a text of the client's that is echoed: at most 128 characters. It
+// looks no further than that.
 func shorten(s string) string {
-	if len(s) <= maxEchoedChars {
-		return s
-	}
-	n, end := 0, 0
+	n, last := 0, 0
 	for i := range s {
-		switch n++; n {
-		case maxEchoedChars:
-			end = i
-		case maxEchoedChars + 1:
-			return s[:end] + "…"
+		if n++; n == maxEchoedChars {
+			last = i
+		} else if n > maxEchoedChars {
+			return s[:last] + "…"
 		}
 	}
 	return s

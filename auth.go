@@ -55,7 +55,9 @@ func (p Principal) platform(header []string) (string, error) {
 // asks for.
 type Authorizer interface {
 	// Authorize returns the principal of r, who has perm. It must not read the
-	// body of r. It is called from many goroutines at once.
+	// body of r. It is called from many goroutines at once. It is not called for
+	// a request whose X-API-KEY, Authorization, Proxy-Authorization or Cookie
+	// headers have more than 16 KiB: the response is 401.
 	//
 	// Errors, by errors.Is: ErrNoCredential and ErrBadCredential are answered
 	// with 401, ErrForbidden with 403. Any other error says that the question
@@ -75,6 +77,33 @@ var (
 	// ErrForbidden says that the caller is known and lacks the permission.
 	ErrForbidden = errors.New("permission denied")
 )
+
+// maxCredentialBytes bounds the values of each header that carries credentials.
+const maxCredentialBytes = 16 << 10
+
+var errCredentialTooLong = fmt.Errorf("a credential header is longer than %d bytes: %w", maxCredentialBytes, ErrBadCredential)
+
+// tooLong reports whether the values of a header are more than a credential can
+// have. It does not look at their bytes.
+func tooLong(values []string) bool {
+	size := 0
+	for _, v := range values {
+		if size += len(v) + 1; size > maxCredentialBytes { // empty ones count too
+			return true
+		}
+	}
+	return false
+}
+
+// checkCredentialSize bounds what is hashed, split and searched for credentials.
+func checkCredentialSize(h http.Header) error {
+	for _, name := range credentialHeaders {
+		if tooLong(h[name]) {
+			return errCredentialTooLong
+		}
+	}
+	return nil
+}
 
 // AuthorizerFunc makes an Authorizer out of a function.
 type AuthorizerFunc func(r *http.Request, perm Permission) (Principal, error)
@@ -170,6 +199,8 @@ func newKeyEntry(key Key) (keyEntry, error) {
 	switch {
 	case (key.Secret == "") == (key.SHA256 == nil):
 		return e, errors.New("exactly one of the fields Secret and SHA256 must be set")
+	case tooLong([]string{key.Secret}):
+		return e, fmt.Errorf("field Secret must be shorter than %d bytes: a request with a longer one is refused", maxCredentialBytes)
 	case key.SHA256 != nil && len(key.SHA256) != sha256.Size:
 		return e, fmt.Errorf("field SHA256 must be %d bytes, it has %d", sha256.Size, len(key.SHA256))
 	case len(key.Platforms) == 0 || slices.Contains(key.Platforms, ""):
@@ -215,10 +246,13 @@ func (k *Keys) Authorize(r *http.Request, perm Permission) (Principal, error) {
 
 // APIKeyOrBearer returns the credential of a request: the X-API-KEY header, or
 // else the token of an Authorization header with the scheme Bearer. The error
-// is ErrNoCredential, or ErrBadCredential for a header that is sent twice or
-// is empty.
+// is ErrNoCredential, or ErrBadCredential for a header that is sent twice, is
+// empty or has more than 16 KiB.
 func APIKeyOrBearer(r *http.Request) (string, error) {
 	keys, tokens := r.Header.Values("X-Api-Key"), r.Header.Values("Authorization")
+	if tooLong(keys) || tooLong(tokens) {
+		return "", errCredentialTooLong
+	}
 	if len(keys) > 1 || len(tokens) > 1 {
 		return "", ErrBadCredential
 	}

@@ -1,10 +1,15 @@
 package chargeingest
 
 import (
+	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -157,8 +162,20 @@ func (e *encoder) entries(name string, entries []SelectorEntry, hasType bool) {
 
 // MarshalJSON writes the event in the contract's order: every scalar member,
 // null where it is unset, each object that is set without its unset members,
-// and the id where there is one.
+// and the id where there is one. It returns an error for a string that is not
+// valid UTF-8, and for an extra member whose value is not exactly one JSON value
+// or whose name the object already has.
 func (e ChargeEvent) MarshalJSON() ([]byte, error) {
+	hasExtra, bad := false, (*memberError)(nil)
+	e.eachExtra(func(at string, m *Member) {
+		hasExtra = true
+		if bad == nil {
+			bad = m.check(at)
+		}
+	})
+	if bad != nil {
+		return nil, fmt.Errorf("charge event: %w", bad)
+	}
 	enc := encoder{text: []byte{'{'}}
 	if e.ID != "" {
 		enc.member("object_type", ObjectType)
@@ -171,7 +188,76 @@ func (e ChargeEvent) MarshalJSON() ([]byte, error) {
 	if enc.err != nil {
 		return nil, fmt.Errorf("charge event: %w", enc.err)
 	}
+	if hasExtra {
+		if bad := duplicateMember(enc.text); bad != nil {
+			return nil, fmt.Errorf("charge event: %w", bad)
+		}
+	}
 	return enc.text, nil
+}
+
+// eachExtra calls visit for each extra member, with the path of its object.
+func (e *ChargeEvent) eachExtra(visit func(at string, m *Member)) {
+	each := func(at string, members []Member) {
+		for i := range members {
+			visit(at, &members[i])
+		}
+	}
+	if s := e.PricingPlanSubscriptionSelector; s != nil {
+		const at = "pricing_plan_subscription_selector"
+		for _, list := range []struct {
+			name    string
+			entries []SelectorEntry
+		}{{"data", s.Data}, {"rules", s.Rules}, {"filters", s.Filters}} {
+			for i := range list.entries {
+				if extra := list.entries[i].Extra; len(extra) > 0 {
+					each(at+"."+list.name+"."+strconv.Itoa(i), extra)
+				}
+			}
+		}
+		each(at, s.Extra)
+	}
+	if v := e.Value; v != nil {
+		if v.Amount != nil {
+			each("value.amount", v.Amount.Extra)
+		}
+		each("value", v.Extra)
+	}
+	if e.Period != nil {
+		each("period", e.Period.Extra)
+	}
+	each("", e.Extra)
+}
+
+// memberError says what is wrong with an extra member.
+type memberError struct {
+	path    string // within the event, dotted
+	problem string
+}
+
+func (e *memberError) Error() string { return shorten(e.path) + " " + e.problem }
+
+// check returns what is wrong with a member of the object at a path, or nil. Its
+// text would otherwise become part of the JSON around it.
+func (m *Member) check(at string) *memberError {
+	path := joinPath(at, strings.ToValidUTF8(m.Name, "\ufffd"))
+	switch {
+	case !utf8.ValidString(m.Name):
+		return &memberError{path, "must have a name that is valid UTF-8"}
+	case !jsontext.Value(m.Value).IsValid():
+		return &memberError{path, "must be exactly one JSON value"}
+	}
+	return nil
+}
+
+// duplicateMember returns the member of a JSON text that is there twice, or nil.
+func duplicateMember(text []byte) *memberError {
+	_, err := jsontext.NewDecoder(bytes.NewBuffer(text)).ReadValue()
+	var found *jsontext.SyntacticError
+	if !errors.As(err, &found) || !errors.Is(err, jsontext.ErrDuplicateName) {
+		return nil
+	}
+	return &memberError{strings.Join(slices.Collect(found.JSONPointer.Tokens()), "."), "is there twice"}
 }
 
 // newEvents makes the records of valid events that were received at now. They

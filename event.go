@@ -51,8 +51,8 @@ type ChargeEvent struct {
 
 // Member is a JSON object member outside the contract, its value as sent.
 type Member struct {
-	Name  string
-	Value json.RawMessage
+	Name  string          // not one of the contract's
+	Value json.RawMessage // exactly one JSON value
 }
 
 // Value is how much is charged. Every member is optional.

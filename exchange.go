@@ -2,8 +2,8 @@ package chargeingest
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -99,7 +99,7 @@ func panicError(p any) error {
 	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(p)
 	}
-	return fmt.Errorf("panic: %v%s", p, trace.Functions())
+	return trace.Caught(p)
 }
 
 // observe calls the observer. The answer is written by then, so that a panic
@@ -107,8 +107,10 @@ func panicError(p any) error {
 func (h *Handler) observe(x *exchange, o Observation) {
 	defer func() {
 		if p := recover(); p != nil {
+			err := panicError(p)
+			text := newRedactor(x.r.Header)
 			h.cfg.Logger.ErrorContext(x.r.Context(), "charge ingest observer failed",
-				"request_id", x.requestID, "error", panicError(p))
+				"request_id", text.clientText(x.requestID), "error", text.cause(err))
 		}
 	}()
 	h.cfg.Observer(x.r.Context(), o)
@@ -120,17 +122,25 @@ func (h *Handler) requestID(r *http.Request) string {
 	if ids := r.Header.Values("X-Request-Id"); len(ids) == 1 && isVisibleASCII(ids[0], most) {
 		return ids[0]
 	}
-	return h.cfg.RequestID()
+	if id := h.cfg.RequestID(); isVisibleASCII(id, most) {
+		return id
+	}
+	return randomRequestID()
 }
 
-// isVisibleASCII says that s has 1 to most characters from ! to ~.
+func randomRequestID() string { return "reqr_" + rand.Text() }
+
+// isVisibleASCII reports whether s has 1 to most characters from ! to ~.
 func isVisibleASCII(s string, most int) bool {
+	if s == "" || len(s) > most {
+		return false
+	}
 	for i := range len(s) {
 		if s[i] <= ' ' || s[i] > '~' {
 			return false
 		}
 	}
-	return s != "" && len(s) <= most
+	return true
 }
 
 // answer writes a JSON body.
@@ -158,7 +168,8 @@ func (x *exchange) fail(e *Error) {
 	x.answer(e.Status, e.body())
 }
 
-// log writes the request's one line: no body, no credential, no path.
+// log writes the request's one line, without its body and its credentials, and
+// below 16 KiB.
 func (h *Handler) log(x *exchange, o Observation, e *Error) {
 	level := slog.LevelDebug
 	switch {
@@ -171,12 +182,13 @@ func (h *Handler) log(x *exchange, o Observation, e *Error) {
 	if !h.cfg.Logger.Enabled(ctx, level) {
 		return
 	}
+	text := newRedactor(x.r.Header)
 	attrs := []slog.Attr{
-		slog.String("request_id", x.requestID),
-		slog.String("subject", x.subject),
-		slog.String("platform", o.Platform),
+		slog.String("request_id", text.clientText(x.requestID)),
+		slog.String("subject", text.hostText(x.subject)),
+		slog.String("platform", text.hostText(o.Platform)),
 		slog.String("route", string(o.Route)),
-		slog.String("method", o.Method),
+		slog.String("method", text.clientText(o.Method)),
 		slog.Int("status", o.Status),
 		slog.Int("events", o.Events),
 		slog.Int("replayed", o.Replayed),
@@ -185,10 +197,10 @@ func (h *Handler) log(x *exchange, o Observation, e *Error) {
 	if e != nil {
 		attrs = append(attrs, slog.String("code", string(e.Code)))
 		if e.Field != "" {
-			attrs = append(attrs, slog.String("field", shorten(e.Field)))
+			attrs = append(attrs, slog.String("field", text.clientText(shorten(e.Field))))
 		}
 		if e.cause != nil {
-			attrs = append(attrs, slog.String("error", redact(x.r, e.cause)))
+			attrs = append(attrs, slog.String("error", text.cause(e.cause)))
 		}
 	}
 	h.cfg.Logger.LogAttrs(ctx, level, "charge ingest", attrs...)

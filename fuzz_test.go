@@ -205,7 +205,12 @@ func FuzzQuery(f *testing.F) {
 		if err != nil {
 			var e *Error
 			require.ErrorAs(t, err, &e)
-			require.Equal(t, CodeInvalidField, e.Code)
+			if len(raw) > maxQueryBytes {
+				require.Equal(t, CodeBadRequest, e.Code)
+			} else {
+				require.Equal(t, CodeInvalidField, e.Code)
+				requireOnePerField(t, e.Violations)
+			}
 			require.LessOrEqual(t, len(e.body()), maxErrorBytes)
 			require.True(t, json.Valid(e.body()))
 			return
@@ -215,4 +220,13 @@ func FuzzQuery(f *testing.F) {
 		require.Equal(t, values.Get("reference"), q.Reference)
 		require.Equal(t, values.Get("after"), q.After)
 	})
+}
+
+func requireOnePerField(t *testing.T, violations []Violation) {
+	t.Helper()
+	seen := make(map[string]bool)
+	for _, v := range violations {
+		require.False(t, seen[v.Field], v.Field)
+		seen[v.Field] = true
+	}
 }

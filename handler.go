@@ -2,7 +2,6 @@ package chargeingest
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -28,8 +27,9 @@ type Config struct {
 	// Now is the clock. Default: time.Now.
 	Now func() time.Time
 
-	// RequestID makes the id of a request that came without a sane one: visible
-	// ASCII, unique. Default: "reqr_" and 26 random characters.
+	// RequestID makes the id of a request that came without a valid one: 1 to
+	// 128 visible ASCII characters, unique. The default takes the place of one
+	// that is not valid. Default: "reqr_" and 26 random characters.
 	RequestID func() string
 
 	// MaxBodyBytes bounds one body, decompressed. Default: 4 MiB.
@@ -104,7 +104,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.Now = time.Now
 	}
 	if c.RequestID == nil {
-		c.RequestID = func() string { return "reqr_" + rand.Text() }
+		c.RequestID = randomRequestID
 	}
 	if c.MaxBodyBytes == 0 {
 		c.MaxBodyBytes = 4 << 20
@@ -131,7 +131,7 @@ func (c Config) withDefaults() (Config, error) {
 // below whatever prefix its host strips (http.StripPrefix). The four endpoints
 // are also there one by one, for paths of the host's own choosing.
 //
-// It sets no time-outs; the http.Server around it does.
+// It sets no timeouts and no MaxHeaderBytes; the http.Server around it does.
 type Handler struct {
 	cfg       Config
 	reader    EventReader // nil where the store is none
@@ -209,9 +209,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+// maxPathBytes bounds the paths that are looked at: longer ones lead nowhere.
+const maxPathBytes = 4 << 10
+
 // route finds what a path leads to: the version, empty where there is none,
 // the id of the event that is asked for, and the endpoints, by method.
 func (h *Handler) route(u *url.URL) (version, id string, endpoints []*endpoint) {
+	if len(u.Path) > maxPathBytes || len(u.RawPath) > maxPathBytes {
+		return "", "", nil
+	}
 	first, rest := cutPart(u.EscapedPath())
 	if v, ok := strings.CutPrefix(first, "v"); ok {
 		version = v
@@ -272,8 +278,12 @@ func (h *Handler) serve(x *exchange, version string, endpoints ...*endpoint) err
 
 // authorize finds out who is asking and for which platform.
 func (h *Handler) authorize(x *exchange, perm Permission) error {
-	principal, err := h.cfg.Authorizer.Authorize(x.r, perm)
-	x.subject = principal.Subject // also where it is refused, for the log
+	var principal Principal
+	err := checkCredentialSize(x.r.Header)
+	if err == nil {
+		principal, err = h.cfg.Authorizer.Authorize(x.r, perm)
+		x.subject = principal.Subject // also where it is refused, for the log
+	}
 	if err == nil {
 		x.platform, err = principal.platform(x.r.Header.Values("X-Platform-Id"))
 		if err != nil && !errors.Is(err, ErrForbidden) {

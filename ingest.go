@@ -305,7 +305,12 @@ func batchBody(events []ChargeEvent) ([]byte, error) {
 		text, err := events[i].MarshalJSON()
 		if err != nil {
 			at := joinPath(batchMember, strconv.Itoa(i))
-			e := fieldError(CodeInvalidField, at, at+" holds a string that is not valid UTF-8")
+			problem := "holds a string that is not valid UTF-8"
+			var member *memberError
+			if errors.As(err, &member) {
+				at, problem = shorten(joinPath(at, member.path)), member.problem
+			}
+			e := fieldError(CodeInvalidField, at, at+" "+problem)
 			e.cause = err
 			return nil, e
 		}

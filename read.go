@@ -3,6 +3,7 @@ package chargeingest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -18,11 +19,16 @@ const (
 	defaultLimit = 50
 	maxLimit     = 1000
 	maxPageBytes = 1 << 20 // of events; a page may end before its limit
+
+	maxQueryBytes = 16 << 10 // of a query string
 )
 
 // serveGet answers one event.
 func (h *Handler) serveGet(x *exchange) error {
-	ev, err := h.reader.Get(x.r.Context(), x.platform, x.id)
+	ev, err := StoredEvent{}, ErrNotFound
+	if len(x.id) <= maxTextLength { // no id is longer
+		ev, err = h.reader.Get(x.r.Context(), x.platform, x.id)
+	}
 	if errors.Is(err, ErrNotFound) {
 		e := newError(CodeResourceNotFound, "there is no charge event with this id")
 		e.ResourceID = shorten(x.id)
@@ -171,14 +177,16 @@ func readOrder(q *Query, value string) bool {
 	return true
 }
 
-// parseQuery reads the query string of a listing. Its error names every
-// parameter that is malformed, repeated or unknown, once, the known ones first.
+// parseQuery reads the query string of a listing. Its error names the
+// parameters that are malformed, repeated or unknown, once, the known ones first.
 func parseQuery(raw string) (Query, error) {
 	q := Query{Limit: defaultLimit}
+	if len(raw) > maxQueryBytes {
+		return q, newError(CodeBadRequest, fmt.Sprintf("the query string is longer than %d bytes", maxQueryBytes))
+	}
 	given := splitQuery(raw)
 	var wrong []Violation
 	reject := func(name, must string) {
-		name = shorten(name)
 		wrong = append(wrong, Violation{Code: CodeInvalidField, Field: name, Message: name + must})
 	}
 	for _, p := range parameters() {
@@ -194,6 +202,9 @@ func parseQuery(raw string) (Query, error) {
 		delete(given, p.name)
 	}
 	for _, name := range slices.Sorted(maps.Keys(given)) {
+		if len(wrong) == maxViolations {
+			break
+		}
 		if given[name] == nil {
 			reject(name, malformed)
 		} else {
@@ -201,15 +212,16 @@ func parseQuery(raw string) (Query, error) {
 		}
 	}
 	if len(wrong) > 0 {
-		return q, violationsError(wrong[:min(len(wrong), maxViolations)])
+		return q, violationsError(wrong)
 	}
 	return q, nil
 }
 
 const malformed = " must be percent-encoded UTF-8"
 
-// splitQuery takes a query string apart; the values of a parameter that is
-// malformed are nil. Unlike url.ParseQuery it can say which one that is.
+// splitQuery splits a query string; the values of a parameter that is malformed
+// are nil. Unlike url.ParseQuery it can say which one that is. Names are cut as
+// they are echoed, so that each is there once.
 func splitQuery(raw string) map[string][]string {
 	given := make(map[string][]string)
 	for pair := range strings.SplitSeq(raw, "&") {
@@ -222,10 +234,12 @@ func splitQuery(raw string) map[string][]string {
 		if errName == nil {
 			name = decodedName
 		}
+		valid := errName == nil && errValue == nil && utf8.ValidString(name) && utf8.ValidString(decodedValue)
+		name = shorten(strings.ToValidUTF8(name, "\ufffd"))
 		earlier, again := given[name]
 		switch {
-		case errName != nil || errValue != nil || !utf8.ValidString(name) || !utf8.ValidString(decodedValue):
-			given[strings.ToValidUTF8(name, "\ufffd")] = nil
+		case !valid:
+			given[name] = nil
 		case !again || earlier != nil:
 			given[name] = append(earlier, decodedValue)
 		}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/logtext"
 )
 
 // inMemory is the value of -db for a store that keeps nothing.
@@ -135,8 +136,25 @@ func listenAddress(dst *string) func(string) error {
 
 // logger writes to w in the format that was asked for.
 func (c *serverConfig) logger(w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{ReplaceAttr: boundAttr}
 	if c.logJSON {
-		return slog.New(slog.NewJSONHandler(w, nil))
+		return slog.New(slog.NewJSONHandler(w, options))
 	}
-	return slog.New(slog.NewTextHandler(w, nil))
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// boundAttr bounds the message and the texts of a log line, so that the line
+// stays below 16 KiB. net/http logs a panic with a stack of up to 64 KiB, and the
+// errors of a store or a key server can have any length.
+func boundAttr(_ []string, a slog.Attr) slog.Attr {
+	const maxBytes = 7 << 10 // lines have one or two long texts
+	switch a.Value.Kind() {
+	case slog.KindString:
+		a.Value = slog.StringValue(logtext.Bound(a.Value.String(), maxBytes))
+	case slog.KindAny:
+		if err, ok := a.Value.Any().(error); ok {
+			a.Value = slog.StringValue(logtext.Bound(err.Error(), maxBytes))
+		}
+	}
+	return a
 }

@@ -1,8 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"flag"
+	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -257,4 +261,26 @@ func TestNothingIsDoneAfterABadValue(t *testing.T) {
 	files, err := filepath.Glob("*")
 	require.NoError(t, err)
 	require.Empty(t, files)
+}
+
+func TestLogLinesAreBounded(t *testing.T) {
+	for _, format := range []string{"text", "json"} {
+		for name, piece := range map[string]string{"letters": "a", "control characters": "\x1b", "invalid UTF-8": "\xff"} {
+			t.Run(name+" as "+format, func(t *testing.T) {
+				c, err := parseForTest(newTestProgram(), "-log", format)
+				require.NoError(t, err)
+				long := strings.Repeat(piece, 100_000)
+				var lines bytes.Buffer
+				logger := c.logger(&lines)
+				logger.Warn("not ready", "error", errors.New(long))
+				logger.Warn("not ready", "text", long, "error", fmt.Errorf("wrapped: %w", errors.New(long)))
+				newHTTPServer(http.NotFoundHandler(), nil, logger).ErrorLog.Printf("http: panic serving: %v", long)
+				require.Equal(t, 3, strings.Count(lines.String(), "\n"))
+				for line := range strings.Lines(lines.String()) {
+					require.LessOrEqual(t, len(line), 16<<10)
+				}
+				require.Contains(t, lines.String(), "wrapped: ")
+			})
+		}
+	}
 }

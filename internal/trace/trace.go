@@ -30,19 +30,22 @@ func Functions() string {
 	}
 }
 
-// PanicError is a panic that was caught.
+// PanicError is a panic that was recovered.
 type PanicError struct {
-	value string
-	where string
+	Value string
+	Where string // see Functions
 }
 
-// Error says what was thrown, and where.
-func (e PanicError) Error() string { return "panic: " + e.value + e.where }
+// Caught returns the error of a recovered panic, with its whole value.
+func Caught(v any) PanicError { return PanicError{text(v), Functions()} }
 
-// RecoverTo turns a panic into a [PanicError], where it is deferred.
+// Error implements [error].
+func (e PanicError) Error() string { return "panic: " + e.Value + e.Where }
+
+// RecoverTo turns a panic into a [PanicError] if it is deferred. A long value is cut.
 func RecoverTo(err *error) {
 	if v := recover(); v != nil {
-		*err = PanicError{text(v), Functions()}
+		*err = PanicError{cut(text(v), maxValue), Functions()}
 	}
 }
 
@@ -53,7 +56,7 @@ func text(v any) (s string) {
 			s = fmt.Sprintf("a %T, whose text panics", v)
 		}
 	}()
-	return cut(fmt.Sprint(v), maxValue)
+	return fmt.Sprint(v)
 }
 
 // cut returns at most the first n bytes of s, and a mark if there were more.

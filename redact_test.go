@@ -1,0 +1,214 @@
+package chargeingest_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest"
+)
+
+// maxLogLine is the contract's bound of a log line.
+const maxLogLine = 16 << 10
+
+// refusedWith is the setting of an authorizer that fails with an error made
+// from the request.
+func refusedWith(text func(r *http.Request) string) func(*chargeingest.Config) {
+	return authorizedBy(chargeingest.AuthorizerFunc(func(r *http.Request, _ chargeingest.Permission) (chargeingest.Principal, error) {
+		return chargeingest.Principal{}, errors.New(text(r))
+	}))
+}
+
+// loggedError is the error in the log line of a request that failed with text.
+func loggedError(t *testing.T, text string, headers ...string) string {
+	t.Helper()
+	lines, _ := logged(t, slog.LevelDebug, request(http.MethodGet, eventPath, nil, append([]string{"-X-API-KEY"}, headers...)...),
+		refusedWith(func(*http.Request) string { return text }))
+	require.Len(t, lines, 1)
+	return lines[0]["error"].(string)
+}
+
+func TestCredentialsInErrors(t *testing.T) {
+	t.Parallel()
+	basic := func(text string) string {
+		return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(text))
+	}
+	for _, c := range []struct {
+		name, header string
+		text, want   string
+	}{
+		{"a key", "X-Api-Key: secret-1", "no key secret-1 here", "no key [redacted] here"},
+		{"a key, quoted", `X-Api-Key: se"cr\et`, fmt.Sprintf("no key %q here", `se"cr\et`), `no key "[redacted]" here`},
+		{"a key that is not ASCII, quoted", "X-Api-Key: sécret", fmt.Sprintf("no key %+q here", "sécret"), `no key "[redacted]" here`},
+		{"a key in a query", "X-Api-Key: a+b/c=d&e", "get /?key=" + url.QueryEscape("a+b/c=d&e") + ": refused", "get /?key=[redacted]: refused"},
+		{"a key in a path", "X-Api-Key: a+b/c=d&e", "get /" + url.PathEscape("a+b/c=d&e") + ": refused", "get /[redacted]: refused"},
+		{"a value as a whole", "X-Api-Key: ab;cd=ef,gh", "no key ab;cd=ef,gh", "no key [redacted]"},
+		{"a part of a value", "X-Api-Key: id-1;secret-1", "no key secret-1", "no key [redacted]"},
+		{"a token", "Authorization: Bearer secret-1", `no token "secret-1"`, `no token "[redacted]"`},
+		{"the header of a token", "Authorization: Bearer secret-1", `header "Bearer secret-1"`, `header "[redacted]"`},
+		{"the scheme stays", "Authorization: Bearer secret-1", "the scheme Bearer of secret-1", "the scheme Bearer of [redacted]"},
+		{"a token without a scheme", "Authorization: secret-1", "no token secret-1", "no token [redacted]"},
+		{"a parameter", `Authorization: Token id=user-1, key="secret-1"`, "no key secret-1", "no key [redacted]"},
+		{"a token of short words", "Authorization: Bearer ab cd ef", "no token ab cd ef", "no token [redacted]"},
+		{"a parameter of short words", `Authorization: Token id=1, key="ab cd ef"`, "no key ab cd ef", "no key [redacted]"},
+		{"a cookie of short words", "Cookie: a=1; sid=ab cd,ef; b=2", "no session ab cd,ef", "no session [redacted]"},
+		{"base64 without its padding", "Authorization: Bearer c2VjcmV0LTE==", "no token c2VjcmV0LTE.", "no token [redacted]."},
+		{"Basic, encoded", basic("user:secret-1"), "no login dXNlcjpzZWNyZXQtMQ==", "no login [redacted]"},
+		{"Basic, decoded", basic("user:secret-1"), "no login user:secret-1", "no login [redacted]"},
+		{"the password of Basic", basic("user:secret-1"), "user has no password secret-1", "user has no password [redacted]"},
+		{"a user without a password", basic("secret-1:"), "no login secret-1", "no login [redacted]"},
+		{"a proxy's credential", "Proxy-Authorization: Bearer secret-1", "no token secret-1", "no token [redacted]"},
+		{"all cookies", "Cookie: a=secret-1; b=secret-2", "no cookies a=secret-1; b=secret-2", "no cookies [redacted]"},
+		{"a cookie's value", "Cookie: a=secret-1; b=secret-2", "no session secret-2", "no session [redacted]"},
+		{"a cookie's value in quotes", `Cookie: a="secret-1"`, "no session secret-1", "no session [redacted]"},
+		{"a cookie's value, decoded", "Cookie: a=s%3Asecret%2B1", "no session s:secret+1", "no session [redacted]"},
+		{"a cookie's name stays", "Cookie: session=secret-1", "no session", "no session"},
+		{"a short value stays", "Cookie: a=log; b=in", "no login in log", "no login in log"},
+		{"a longer secret before a part of it", "Cookie: a=secret; b=secret-and-more", "no session secret-and-more", "no session [redacted]"},
+		{"a longer secret after a part of it", "Cookie: b=secret-and-more; a=secret", "no session secret-and-more", "no session [redacted]"},
+		{"parts of the marker", "Cookie: cred;reda;cted", "no cred", "no [redacted]"},
+		{"paths and SQL stay", "X-Api-Key: secret-1", "open /var/lib/x.db: INSERT INTO t", "open /var/lib/x.db: INSERT INTO t"},
+	} {
+		t.Run(c.name, func(t *testing.T) { require.Equal(t, c.want, loggedError(t, c.text, c.header)) })
+	}
+}
+
+// TestRedactionDoesNotGrow has three pairs where the attack has 24: what grows
+// with each pair is seen with a few already.
+func TestRedactionDoesNotGrow(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"Cookie", "X-Api-Key", "Authorization", "Proxy-Authorization"} {
+		t.Run(name, func(t *testing.T) {
+			got := loggedError(t, "no cred", name+": cred;"+strings.Repeat("reda;cted;", 3))
+			require.Equal(t, "no [redacted]", got)
+		})
+	}
+}
+
+func TestSecretAcrossTheBoundOfALine(t *testing.T) {
+	t.Parallel()
+	secret := strings.Repeat("0123456789", 20)
+	for _, before := range []int{0, 1000, 6000, 6100, 6130, 6144, 6200, 20_000} {
+		got := loggedError(t, strings.Repeat("x", before)+secret, "Cookie: sid="+secret)
+		require.NotContains(t, got, "0123", before)
+	}
+}
+
+func TestTooManyPartsWithholdTheText(t *testing.T) {
+	t.Parallel()
+	var cookies strings.Builder
+	for i := range 1000 {
+		fmt.Fprintf(&cookies, "c%d=secret%d;", i, i)
+	}
+	require.Equal(t, "[redacted]", loggedError(t, "no session secret999", "Cookie: "+cookies.String()))
+}
+
+func TestCredentialsInOtherAttributes(t *testing.T) {
+	t.Parallel()
+	const secret = "secret-of-somebody"
+	as := func(p chargeingest.Principal) func(*chargeingest.Config) {
+		return authorizedBy(chargeingest.AuthorizerFunc(func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) { return p, nil }))
+	}
+	anyone := as(chargeingest.Principal{Subject: "checkout", Platforms: []string{"acme"}})
+	key := "X-API-KEY: " + secret
+	for _, c := range []struct {
+		name      string
+		attribute string
+		request   *http.Request
+		setting   func(*chargeingest.Config)
+		want      any
+	}{
+		{"the method", "method", request(secret, eventPath, nil, key), anyone, "[redacted]"},
+		{"the request id", "request_id", request("GET", eventPath, nil, key, "X-Request-Id: my-"+secret), anyone, "my-[redacted]"},
+		{"an unknown member", "field", request("POST", eventPath, strings.NewReader(event(quoted(secret)+":1")), key), anyone, "[redacted]"},
+		{"a parameter", "field", request("GET", eventPath+"?"+secret, nil, key), anyone, "[redacted]"},
+		{"a subject", "subject", request("GET", eventPath, nil, key), as(chargeingest.Principal{Subject: "key " + secret, Platforms: []string{"acme"}}), "key [redacted]"},
+		{"a platform", "platform", request("GET", eventPath, nil, key), as(chargeingest.Principal{Platforms: []string{secret}}), "[redacted]"},
+		{"a subject that is a session", "subject", request("GET", eventPath, nil, "-X-API-KEY", "Cookie: sid="+secret), as(chargeingest.Principal{Subject: secret, Platforms: []string{"acme"}}), "[redacted]"},
+		{"a subject stays where a cookie beside the key has it", "subject", request("GET", eventPath, nil, key, "Cookie: a=checkout"), anyone, "checkout"},
+		{"so does a platform", "platform", request("GET", eventPath, nil, key, "Authorization: Bearer acme"), anyone, "acme"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			lines, text := logged(t, slog.LevelDebug, c.request, c.setting)
+			require.Len(t, lines, 1)
+			require.Equal(t, c.want, lines[0][c.attribute])
+			require.NotContains(t, text, secret)
+		})
+	}
+}
+
+// TestLogLinesAreBounded puts long texts of every kind wherever a client or the
+// host can put one, and looks at both handlers of log/slog.
+func TestLogLinesAreBounded(t *testing.T) {
+	t.Parallel()
+	for kind, piece := range map[string]string{
+		"letters": "a", "quotes": `"`, "control characters": "\x1b", "not printable": "\U000e0001", "invalid UTF-8": "\xff", "escapes that grow": "\u200b",
+	} {
+		long := strings.Repeat(piece, 100_000)
+		principal := chargeingest.Principal{Subject: long, Platforms: []string{long}}
+		authorizer := func(err error) chargeingest.Authorizer {
+			return chargeingest.AuthorizerFunc(func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) {
+				return principal, err
+			})
+		}
+		panicking := storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.Receipt, error) { panic(long) })
+		for name, c := range map[string]struct {
+			authorizer chargeingest.Authorizer
+			store      chargeingest.EventStore
+		}{
+			"an authorizer's error": {authorizer(errors.New(long)), panicking},
+			"a store's panic":       {authorizer(nil), panicking},
+			"a store's error": {authorizer(nil), storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.Receipt, error) {
+				return chargeingest.Receipt{}, errors.New(long)
+			})},
+		} {
+			t.Run(name+" of "+kind, func(t *testing.T) {
+				var lines bytes.Buffer
+				for _, handler := range []slog.Handler{
+					slog.NewTextHandler(&lines, &slog.HandlerOptions{Level: slog.LevelDebug}),
+					slog.NewJSONHandler(&lines, &slog.HandlerOptions{Level: slog.LevelDebug}),
+				} {
+					h, err := chargeingest.New(chargeingest.Config{
+						Store: c.store, Authorizer: c.authorizer, Logger: slog.New(handler),
+						UnknownFields: chargeingest.RejectUnknown, RequestID: func() string { return long },
+						Observer: func(context.Context, chargeingest.Observation) { panic(long) },
+					})
+					require.NoError(t, err)
+					for _, r := range []*http.Request{
+						request("POST", eventPath, strings.NewReader(event())),
+						request("POST", eventPath, strings.NewReader(event(quoted(long)+":1"))),
+						request("GET", eventPath, nil),
+						request("GET", eventPath, nil, "X-Request-Id: "+long),
+						request("GET", eventPath, nil, "Cookie: "+long),
+					} {
+						for _, method := range []string{r.Method, long} {
+							r.Method = method
+							w := httptest.NewRecorder()
+							h.ServeHTTP(w, r)
+							require.Regexp(t, `^reqr_[A-Z2-7]{26}$`, w.Header().Get("X-Request-Id"))
+						}
+					}
+				}
+				n := 0
+				for line := range strings.Lines(lines.String()) {
+					n++
+					require.LessOrEqual(t, len(line), maxLogLine)
+				}
+				require.Equal(t, 2*2*5*2, n, "one line of each request and one of its observer")
+				if strings.Contains(name, "panic") {
+					require.Contains(t, lines.String(), "chargeingest_test.storeFunc.Append", "the stack is there however long the value is")
+				}
+			})
+		}
+	}
+}
