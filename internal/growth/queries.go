@@ -46,27 +46,27 @@ func queryCases() []Case {
 		status int
 		query  func(n int) string
 	}{
-		{"unknown names", http.StatusBadRequest, pairs("x#=1")},
-		{"unknown names without values", http.StatusBadRequest, pairs("x#")},
-		{"one unknown name", http.StatusBadRequest, pairs("x=#")},
-		{"one known name", http.StatusBadRequest, pairs("reference=#")},
-		{"one known name, malformed", http.StatusBadRequest, pairs("reference=%#")},
-		{"names of dots", http.StatusBadRequest, pairs("x#" + strings.Repeat(".", 100) + "=1")},
-		{"one name of dots, and more", http.StatusBadRequest, func(n int) string {
+		{"unknown names", anyError, pairs("x#=1")},
+		{"unknown names without values", anyError, pairs("x#")},
+		{"one unknown name", anyError, pairs("x=#")},
+		{"one known name", anyError, pairs("reference=#")},
+		{"one known name, malformed", anyError, pairs("reference=%#")},
+		{"names of dots", anyError, pairs("x#" + strings.Repeat(".", 100) + "=1")},
+		{"one name of dots, and more", anyError, func(n int) string {
 			return "b" + strings.Repeat(".", n/2) + "&" + pairs("a#=1")(n/2)
 		}},
-		{"escaped names", http.StatusBadRequest, pairs("%78%2e%C3%A9#=%00")},
-		{"malformed escapes", http.StatusBadRequest, pairs("x#=%zz")},
-		{"escapes that are not UTF-8", http.StatusBadRequest, pairs("%ff#=1")},
-		{"a name that is not UTF-8", http.StatusBadRequest, func(n int) string { return repeat("a%ff", n) + "=1" }},
-		{"a long name", http.StatusBadRequest, func(n int) string { return strings.Repeat("x", n) + "=1" }},
-		{"a long value", http.StatusBadRequest, func(n int) string { return "customer_id=" + strings.Repeat("x", n) }},
-		{"a long cursor", http.StatusBadRequest, func(n int) string { return "after=" + strings.Repeat("A", n) }},
-		{"a long number", http.StatusBadRequest, func(n int) string { return "limit=" + strings.Repeat("1", n) }},
-		{"a long date", http.StatusBadRequest, func(n int) string { return "from=2026-01-01T00:00:00." + strings.Repeat("1", n) + "Z" }},
-		{"a long order", http.StatusBadRequest, func(n int) string { return "order=" + strings.Repeat("asc", n/3) }},
-		{"many ampersands", http.StatusOK, func(n int) string { return strings.Repeat("&", n) }},
-		{"many equals signs", http.StatusBadRequest, func(n int) string { return strings.Repeat("=", n) }},
+		{"escaped names", anyError, pairs("%78%2e%C3%A9#=%00")},
+		{"malformed escapes", anyError, pairs("x#=%zz")},
+		{"escapes that are not UTF-8", anyError, pairs("%ff#=1")},
+		{"a name that is not UTF-8", anyError, func(n int) string { return repeat("a%ff", n) + "=1" }},
+		{"a long name", anyError, func(n int) string { return strings.Repeat("x", n) + "=1" }},
+		{"a long value", anyError, func(n int) string { return "customer_id=" + strings.Repeat("x", n) }},
+		{"a long cursor", anyError, func(n int) string { return "after=" + strings.Repeat("A", n) }},
+		{"a long number", anyError, func(n int) string { return "limit=" + strings.Repeat("1", n) }},
+		{"a long date", anyError, func(n int) string { return "from=2026-01-01T00:00:00." + strings.Repeat("1", n) + "Z" }},
+		{"a long order", anyError, func(n int) string { return "order=" + strings.Repeat("asc", n/3) }},
+		{"many ampersands", anyStatus, func(n int) string { return strings.Repeat("&", n) }},
+		{"many equals signs", anyError, func(n int) string { return strings.Repeat("=", n) }},
 	} {
 		cases = append(cases, Case{"query: " + q.name, headerSize, func(n int) attack {
 			return attack{calls: []call{get(single+"?"+q.query(n), q.status)}}
