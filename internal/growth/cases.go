@@ -43,14 +43,14 @@ func acceptAll(c *chargeingest.Config)   { c.Duplicates = chargeingest.AcceptAll
 // post is a call with a body of JSON. headers are names and values in turn.
 func post(target, body string, status int, headers ...string) call {
 	header := http.Header{"Content-Type": {"application/json"}}
-	for i := 0; i < len(headers); i += 2 {
-		header.Add(headers[i], headers[i+1])
+	for i := 1; i < len(headers); i += 2 {
+		header.Add(headers[i-1], headers[i])
 	}
 	return call{method: http.MethodPost, target: target, header: header, body: []byte(body), status: status}
 }
 
-func get(target string, status int, headers ...string) call {
-	c := post(target, "", status, headers...)
+func get(target string, status int) call {
+	c := post(target, "", status)
 	c.method = http.MethodGet
 	return c
 }
