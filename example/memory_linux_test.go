@@ -1,0 +1,463 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/internal/growth"
+)
+
+// What an attack consists of, and what it runs into.
+const (
+	memoryLimit    = 512 << 20
+	attackers      = 64                      // connections
+	attackRequests = 40                      // of each connection, at most
+	attackTime     = 1500 * time.Millisecond // after which no request is begun
+	attackPatience = 10 * time.Second        // with which a response is awaited
+	victimTimeout  = 10 * time.Second        // of a request of the other platform
+)
+
+// memoryLimitEnv is the limit that the program sets itself before it starts.
+const memoryLimitEnv = "CHARGEINGEST_TEST_MEMORY_LIMIT"
+
+// RLIMIT_DATA bounds the private memory that a process may write to. RLIMIT_AS
+// would count the address space that Go reserves, too.
+func init() {
+	limit, err := strconv.ParseUint(os.Getenv(memoryLimitEnv), 10, 63)
+	if err != nil || os.Getenv(asProgram) == "" {
+		return
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_DATA, &syscall.Rlimit{Cur: limit, Max: limit}); err != nil {
+		panic(err)
+	}
+}
+
+// memoryAttack is what the attackers do to a server.
+type memoryAttack struct {
+	name   string
+	args   []string // of the server
+	before func(t *testing.T, a *attacker)
+
+	// requests are sent by each connection in turn.
+	requests func() [][]byte
+
+	// deaf attackers send one request after another and read no response.
+	deaf bool
+}
+
+// fromGrowth is an attack with a case of the growth test, n bytes large.
+func fromGrowth(name string, n int, args ...string) memoryAttack {
+	c, ok := growth.Find(name)
+	if !ok {
+		panic("no such case: " + name)
+	}
+	before, requests := c.Wire(n, "X-Api-Key", attackerKey)
+	return memoryAttack{
+		name: fmt.Sprintf("%s, %d bytes", name, n), args: args,
+		before: func(t *testing.T, a *attacker) {
+			for _, request := range before {
+				require.Equal(t, http.StatusCreated, a.send(t, request))
+			}
+		},
+		requests: func() [][]byte { return requests },
+	}
+}
+
+// withoutKey is the attack without the attacker's key.
+func (m memoryAttack) withoutKey() memoryAttack {
+	var list [][]byte
+	for _, r := range m.requests() {
+		list = append(list, bytes.Replace(r, []byte("X-Api-Key: "+attackerKey+"\r\n"), nil, 1))
+	}
+	m.requests = func() [][]byte { return list }
+	return m
+}
+
+const (
+	attackerKey = "attacker-key"
+	victimKey   = "victim-key"
+)
+
+func get(target string) []byte {
+	return []byte("GET /v1/ingest/charge-data" + target + " HTTP/1.1\r\nHost: x\r\nX-API-KEY: " + attackerKey + "\r\n\r\n")
+}
+
+func post(path, body string) []byte {
+	return fmt.Appendf(nil, "POST /v1/ingest/%s HTTP/1.1\r\nHost: x\r\nX-API-KEY: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+		path, attackerKey, len(body), body)
+}
+
+// storeMany stores count events, each with so many bytes that the contract does
+// not name, in batches.
+func storeMany(count, extra int) func(t *testing.T, a *attacker) {
+	return func(t *testing.T, a *attacker) {
+		t.Helper()
+		const most = 3 << 20
+		for i := 0; i < count; {
+			var b strings.Builder
+			for n := 0; n < 1000 && i < count && b.Len() < most; n, i = n+1, i+1 {
+				fmt.Fprintf(&b, `,{"product_item_id":"p","pricing_id":"p","pricing_item_id":"p","pricing_item_config_id":"p","reference":"m%d"`, i)
+				if extra > 0 {
+					fmt.Fprintf(&b, `,"x":"%s"`, strings.Repeat("x", extra))
+				}
+				b.WriteByte('}')
+			}
+			require.Equal(t, http.StatusCreated, a.send(t, post("charge-datas", `{"charge_datas":[`+b.String()[1:]+"]}")))
+		}
+	}
+}
+
+// repeatMany is a small batch that repeats count stored events.
+func repeatMany(count int) []byte {
+	list := make([]string, count)
+	for i := range list {
+		list[i] = fmt.Sprintf(`{"product_item_id":"p","pricing_id":"p","pricing_item_id":"p","pricing_item_config_id":"p","reference":"m%d"}`, i)
+	}
+	return post("charge-datas", `{"charge_datas":[`+strings.Join(list, ",")+"]}")
+}
+
+func memoryAttacks() []memoryAttack {
+	keep := []string{"-unknown-fields", "keep"}
+	const mega, hundredKilo = 1 << 20, 100 << 10
+	return []memoryAttack{
+		fromGrowth("Cookie, cred;reda;cted/no credential", 240).withoutKey(),
+		fromGrowth("Cookie, cred;reda;cted/no credential", 12<<10).withoutKey(),
+		fromGrowth("X-Api-Key, cred;reda;cted/no credential", 12<<10).withoutKey(),
+		fromGrowth("99 names, one with dots, and more/refused", 380<<10),
+		fromGrowth("99 names, one with dots, and more/kept", 380<<10, keep...),
+		fromGrowth("next to charge_datas: short names/refused", 3600<<10),
+		fromGrowth("a name that holds many members/conflict of a reference", 820<<10, keep...),
+		fromGrowth("short names/conflict of a key", 840<<10, keep...),
+		fromGrowth("one reference in a batch, the first event large with nulls/accepted", hundredKilo, keep...),
+		fromGrowth("many values of 20 levels/unknown, kept", 3*mega, keep...),
+		fromGrowth("gzip: highly compressible/stored", 4*mega-1000),
+		fromGrowth("query: names of dots", 14<<10),
+		{name: "pages of 4 MB that are not read", args: keep, before: storeMany(6, mega), deaf: true,
+			requests: func() [][]byte { return [][]byte{get("?limit=1000")} }},
+		{name: "replays of 16 MB that are not read", args: append(keep, "-duplicates", "accept-all"), before: storeMany(950, 16<<10), deaf: true,
+			requests: func() [][]byte { return [][]byte{repeatMany(950)} }},
+		{name: "replays of a large event", args: append(keep, "-duplicates", "accept-all"), before: storeMany(1, 2*mega),
+			requests: func() [][]byte { return [][]byte{repeatMany(1)} }},
+		{name: "scans of 100,000 events", before: storeMany(100_000, 0),
+			requests: func() [][]byte { return [][]byte{get("?product_item_id=none")} }},
+	}
+}
+
+// TestMemoryUnderAttack attacks a server that has 512 MB. It survives each attack,
+// and meanwhile takes the events of another platform. To run one attack:
+//
+//	go test ./example -run 'TestMemoryUnderAttack/pages' -v
+func TestMemoryUnderAttack(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector takes several times the memory, and address space that counts")
+	}
+	if testing.Short() {
+		t.Skip("it takes half a minute")
+	}
+	for _, m := range memoryAttacks() {
+		t.Run(m.name, func(t *testing.T) { testMemory(t, m) })
+	}
+}
+
+func testMemory(t *testing.T, m memoryAttack) {
+	t.Setenv(memoryLimitEnv, strconv.Itoa(memoryLimit))
+	p := startProcess(t, append(m.args, "-keys", tenantKeys(t))...)
+	a := &attacker{addr: strings.TrimPrefix(p.url, "http://"), statuses: make(map[int]int)}
+	if m.before != nil {
+		m.before(t, a)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	v := &victim{url: p.url}
+	memory := watchMemory(p)
+	var others sync.WaitGroup
+	others.Go(func() { v.run(ctx) })
+	a.run(ctx, m)
+	v.record(t.Context(), v.once(t.Context())) // while the server still works on the last requests
+	stop()
+	others.Wait()
+	t.Logf("peak memory %d MB; the attackers got %v; the other platform had %d events accepted and read",
+		memory()>>20, a.statuses, v.accepted.Load())
+	select {
+	case <-p.ended:
+		requireNoEnd(t, p)
+	default:
+	}
+	if text := p.log.String(); strings.Contains(text, "fatal error: ") || strings.Contains(text, "panic: ") {
+		requireNoEnd(t, p) // it is on its way
+	}
+	require.Empty(t, v.failed, "failures of the other platform")
+	answered := 0
+	for status, n := range a.statuses {
+		if status != 0 {
+			answered += n
+		}
+	}
+	require.Less(t, a.statuses[0], answered, "requests without a response")
+}
+
+// requireNoEnd fails with the reason for which the server ends.
+func requireNoEnd(t *testing.T, p *serverProcess) {
+	t.Helper()
+	<-p.ended
+	text := p.log.String()
+	reason := text[max(0, strings.Index(text, "fatal error: "), strings.Index(text, "panic: ")):]
+	require.FailNow(t, "the server has ended", "%v: %.200s", p.err, reason)
+}
+
+// watchMemory reads the peak of a process until the function that it returns is
+// called: one that has ended tells nothing. The error of a read that comes too
+// late is no news.
+func watchMemory(p *serverProcess) (peak func() int) {
+	done, result := make(chan struct{}), make(chan int, 1)
+	read := func(last int) int {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Process.Pid))
+		if err != nil {
+			return last
+		}
+		_, rest, _ := strings.Cut(string(status), "VmHWM:")
+		kilobytes, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
+		n, err := strconv.Atoi(kilobytes)
+		if err != nil {
+			return last
+		}
+		return n << 10
+	}
+	go func() {
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for n := 0; ; n = read(n) {
+			select {
+			case <-done:
+				result <- read(n)
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	return func() int {
+		close(done)
+		return <-result
+	}
+}
+
+// tenantKeys is a file with the keys of two tenants.
+func tenantKeys(t *testing.T) string {
+	t.Helper()
+	type key struct {
+		Key         string                    `json:"key"`
+		Subject     string                    `json:"subject"`
+		Platforms   []string                  `json:"platforms"`
+		Permissions []chargeingest.Permission `json:"permissions"`
+	}
+	both := []chargeingest.Permission{chargeingest.PermissionIngest, chargeingest.PermissionView}
+	text, err := json.Marshal([]key{
+		{attackerKey, "attacker", []string{"attacker"}, both},
+		{victimKey, "victim", []string{"victim"}, both},
+	})
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "keys.json")
+	require.NoError(t, os.WriteFile(path, text, 0o600))
+	return path
+}
+
+// attacker is the tenant that attacks, with all its connections.
+type attacker struct {
+	addr string
+
+	mu       sync.Mutex
+	statuses map[int]int // 0: no response
+}
+
+// run attacks from all connections and returns when they are closed.
+func (a *attacker) run(ctx context.Context, m memoryAttack) {
+	ctx, cancel := context.WithTimeout(ctx, attackTime)
+	defer cancel()
+	requests := m.requests()
+	var all sync.WaitGroup
+	for i := range attackers {
+		all.Go(func() {
+			if m.deaf {
+				a.sendDeaf(ctx, requests[i%len(requests)])
+				return
+			}
+			a.sendAll(ctx, requests, i)
+		})
+	}
+	all.Wait()
+}
+
+// sendAll sends one request after another on one connection, a new one after a
+// response that closes it.
+func (a *attacker) sendAll(ctx context.Context, requests [][]byte, first int) {
+	for i := 0; i < attackRequests && ctx.Err() == nil; {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", a.addr)
+		if err != nil {
+			return
+		}
+		for more := true; more && i < attackRequests && ctx.Err() == nil; i++ {
+			conn.SetDeadline(time.Now().Add(attackPatience))
+			var status int
+			status, more = exchange(conn, requests[(first+i)%len(requests)])
+			a.count(status)
+		}
+		conn.Close()
+	}
+}
+
+// sendDeaf sends requests on one connection and reads nothing until the end.
+func (a *attacker) sendDeaf(ctx context.Context, request []byte) {
+	small := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
+		var err error
+		controlErr := c.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4096) })
+		if controlErr != nil {
+			return controlErr
+		}
+		return err
+	}}
+	conn, err := small.DialContext(ctx, "tcp", a.addr)
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Now()) })()
+	for range attackRequests { // the server takes the second when the first is answered
+		if _, err := conn.Write(request); err != nil {
+			break
+		}
+	}
+	<-ctx.Done()
+	conn.SetDeadline(time.Now().Add(time.Second))
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		a.count(0)
+		return
+	}
+	res.Body.Close()
+	a.count(res.StatusCode)
+}
+
+// exchange sends a request and returns the status of the response, 0 if there is
+// none, and whether the connection can be used again.
+func exchange(conn net.Conn, request []byte) (status int, more bool) {
+	sent := make(chan error, 1)
+	go func() {
+		_, err := conn.Write(request)
+		sent <- err
+	}()
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		conn.Close()
+		<-sent
+		return 0, false
+	}
+	_, err = io.Copy(io.Discard, res.Body)
+	res.Body.Close()
+	if res.Close || err != nil {
+		conn.Close()
+	}
+	sendErr := <-sent
+	return res.StatusCode, err == nil && sendErr == nil && !res.Close
+}
+
+func (a *attacker) count(status int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.statuses[status]++
+}
+
+// send sends one request and returns the status.
+func (a *attacker) send(t *testing.T, request []byte) int {
+	t.Helper()
+	conn, err := net.Dial("tcp", a.addr)
+	require.NoError(t, err)
+	defer conn.Close()
+	status, _ := exchange(conn, request)
+	return status
+}
+
+// victim is the other platform: it sends an event, reads it back, and goes on.
+type victim struct {
+	url      string
+	accepted atomic.Int64
+	client   http.Client
+	n        atomic.Int64
+
+	mu     sync.Mutex
+	failed []string
+}
+
+func (v *victim) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := v.once(ctx)
+		v.record(ctx, err)
+		if err != nil {
+			return
+		}
+	}
+}
+
+// record counts a success or keeps an error, unless the test has ended.
+func (v *victim) record(ctx context.Context, err error) {
+	if err == nil {
+		v.accepted.Add(1)
+		return
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if ctx.Err() == nil {
+		v.failed = append(v.failed, err.Error())
+	}
+}
+
+// once stores an event and reads it by its reference.
+func (v *victim) once(ctx context.Context) error {
+	n := v.n.Add(1)
+	body := fmt.Sprintf(`{"product_item_id":"p","pricing_id":"p","pricing_item_id":"p","pricing_item_config_id":"p","reference":"v%d"}`, n)
+	if err := v.do(ctx, http.MethodPost, "", body, http.StatusCreated); err != nil {
+		return err
+	}
+	return v.do(ctx, http.MethodGet, fmt.Sprintf("?reference=v%d", n), "", http.StatusOK)
+}
+
+func (v *victim) do(ctx context.Context, method, query, body string, want int) error {
+	ctx, cancel := context.WithTimeout(ctx, victimTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, v.url+"/v1/ingest/charge-data"+query, strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("X-API-KEY", victimKey)
+	req.Header.Set("Content-Type", "application/json")
+	res, err := v.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		return err
+	}
+	if res.StatusCode != want {
+		return fmt.Errorf("%s got %d: %.200s", method, res.StatusCode, text)
+	}
+	return nil
+}

@@ -1,0 +1,145 @@
+package growth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/memstore"
+)
+
+// headerSize is the size of cases of headers, paths and queries: those of the
+// larger run are within the default bound of net/http.
+const headerSize = 16 << 10
+
+// echo is an authorizer or store that puts what it gets into its error.
+func echo(r *http.Request) error {
+	var b strings.Builder
+	b.WriteString("no credential in")
+	for _, name := range credentialHeaders {
+		for _, value := range r.Header.Values(name) {
+			b.WriteString(" " + name + ": " + value)
+		}
+	}
+	return errors.New(b.String())
+}
+
+var credentialHeaders = []string{"X-Api-Key", "Authorization", "Proxy-Authorization", "Cookie"}
+
+func headerCases() []Case {
+	authorizers := []struct {
+		name   string
+		status int
+		chargeingest.Authorizer
+	}{
+		{"no credential", anyError, deny(func(*http.Request) error { return chargeingest.ErrNoCredential })},
+		{"an echo", anyError, deny(echo)},
+		{"an echo that is not verified", anyError, deny(func(r *http.Request) error {
+			return fmt.Errorf("%w: %w", chargeingest.ErrBadCredential, echo(r))
+		})},
+		{"let in, and a store that fails", anyError, Anyone},
+	}
+	values := []struct {
+		name  string
+		value func(n int) []string
+	}{
+		{"cred;reda;cted", func(n int) []string { return []string{repeat("cred;reda;cted;", n)} }},
+		{"parts that hold each other", func(n int) []string {
+			var b strings.Builder
+			for i := 4; b.Len() < n; i++ {
+				b.WriteString("[redacted]"[i%8:] + strings.Repeat("e", i%50) + " ")
+			}
+			return []string{b.String()}
+		}},
+		{"many parts", func(n int) []string {
+			return []string{strings.ReplaceAll(fill(n, func(i int) string { return fmt.Sprintf("part%d", i) }), ",", "; ")}
+		}},
+		{"parts of one letter in all lengths", func(n int) []string {
+			var parts []string
+			for i, sum := 4, 0; sum < n; i, sum = i+1, sum+i {
+				parts = append(parts, strings.Repeat("a", i))
+			}
+			return []string{strings.Join(parts, " ")}
+		}},
+		{"one long part", func(n int) []string { return []string{strings.Repeat("s", n)} }},
+		{"separators", func(n int) []string { return []string{repeat(";=, ", n)} }},
+		{"many headers", func(n int) []string {
+			return strings.Split(fill(n, func(i int) string { return fmt.Sprintf("value%d", i) }), ",")
+		}},
+	}
+	var cases []Case
+	for i, v := range values {
+		for j, name := range credentialHeaders {
+			if i > 0 && j != i%len(credentialHeaders) {
+				continue // the first is sent in each of the headers, the others in one of them
+			}
+			for _, authorizer := range authorizers {
+				cases = append(cases, Case{name + ", " + v.name + "/" + authorizer.name, headerSize, func(n int) attack {
+					c := post(single, event(), authorizer.status)
+					c.header[name] = v.value(n)
+					return attack{configure: []func(*chargeingest.Config){func(cfg *chargeingest.Config) {
+						cfg.Authorizer, cfg.Store = authorizer, failing{memstore.New(), echo(&http.Request{Header: c.header})}
+					}}, calls: []call{c}}
+				}})
+			}
+		}
+	}
+	return append(cases, otherHeaders()...)
+}
+
+// deny is an authorizer that always fails.
+func deny(err func(*http.Request) error) chargeingest.Authorizer {
+	return chargeingest.AuthorizerFunc(func(r *http.Request, _ chargeingest.Permission) (chargeingest.Principal, error) {
+		return chargeingest.Principal{}, err(r)
+	})
+}
+
+// failing is a store that takes no events.
+type failing struct {
+	*memstore.Store
+	err error
+}
+
+func (f failing) Append(context.Context, chargeingest.Batch) (chargeingest.Receipt, error) {
+	return chargeingest.Receipt{}, fmt.Errorf("%w: %w", chargeingest.ErrNotStored, f.err)
+}
+
+// otherHeaders are those that are no credentials.
+func otherHeaders() []Case {
+	var cases []Case
+	for _, h := range []struct {
+		name   string
+		status int
+		value  string // is repeated
+	}{
+		{"X-Request-Id", http.StatusCreated, "a"},
+		{"X-Platform-Id", http.StatusForbidden, "a"},
+		{"Idempotency-Key", http.StatusBadRequest, "a"},
+		{"Content-Type", http.StatusUnsupportedMediaType, "application/"},
+		{"Content-Encoding", http.StatusUnsupportedMediaType, "gzip, "},
+		{"X-Forwarded-For", http.StatusCreated, "192.0.2.1, "},
+	} {
+		cases = append(cases,
+			Case{"a long " + h.name, headerSize, func(n int) attack {
+				c := post(single, event(), h.status)
+				c.header[h.name] = []string{repeat(h.value, n)}
+				return attack{calls: []call{c}}
+			}},
+			Case{"many " + h.name, headerSize, func(n int) attack {
+				c := post(single, event(), h.status)
+				for range n / (len(h.name) + len(h.value)) {
+					c.header[h.name] = append(c.header[h.name], h.value)
+				}
+				return attack{calls: []call{c}}
+			}},
+		)
+	}
+	return append(cases, Case{"parameters of Content-Type", headerSize, func(n int) attack {
+		c := post(single, event(), http.StatusCreated)
+		c.header["Content-Type"] = []string{"application/json" + repeat("; charset=utf-8", n)}
+		return attack{calls: []call{c}}
+	}})
+}

@@ -1,0 +1,106 @@
+package growth
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"example.com/chargeingest"
+)
+
+// ingestCases come in by Handler.Ingest.
+func ingestCases() []Case {
+	extra := func(n int, name func(i int) string, value string) []chargeingest.Member {
+		var members []chargeingest.Member
+		for i, sum := 0, 0; sum < n; i, sum = i+1, sum+len(name(i))+len(value)+4 {
+			members = append(members, chargeingest.Member{Name: name(i), Value: json.RawMessage(value)})
+		}
+		return members
+	}
+	charge := func(members []chargeingest.Member) chargeingest.ChargeEvent {
+		return chargeingest.ChargeEvent{
+			ProductItemID: "p", PricingID: "p", PricingItemID: "p", PricingItemConfigID: "p",
+			Reference: new("r"), Extra: members,
+		}
+	}
+	direct := func(status int, events ...chargeingest.ChargeEvent) call {
+		return call{direct: &chargeingest.IngestRequest{Platform: chargeingest.SinglePlatform, Events: events}, status: status}
+	}
+	keyed := func(c call) call {
+		c.direct.IdempotencyKey = "k"
+		return c
+	}
+	short := func(i int) string { return fmt.Sprintf("x%07d", i) }
+	dotted := func(n int) []chargeingest.Member {
+		members := extra(99*8, func(i int) string { return fmt.Sprintf("a%02d", i) }, "1")
+		members = append(members, chargeingest.Member{Name: "b" + strings.Repeat(".", n/2), Value: json.RawMessage("1")})
+		return append(members, extra(n/2, func(i int) string { return "c" + short(i) }, "1")...)
+	}
+	within := func(n int, value string) []chargeingest.Member {
+		inner := "{" + fill(n/2, func(i int) string { return quote(short(i)) + ":" + value }) + "}"
+		return []chargeingest.Member{{Name: strings.Repeat("l", n/2), Value: json.RawMessage(inner)}}
+	}
+	many := func(n int, value string) []chargeingest.ChargeEvent {
+		list := make([]chargeingest.ChargeEvent, n/eventBytes)
+		for i := range list {
+			list[i] = charge(nil)
+			list[i].Reference, list[i].Description = new(fmt.Sprint("r", i)), &value
+		}
+		return list
+	}
+	cases := []Case{
+		{"Ingest: small events/stored", size, func(n int) attack {
+			return attack{calls: []call{direct(http.StatusCreated, many(n, "d")...)}}
+		}},
+		{"Ingest: small events/refused", size, func(n int) attack {
+			return attack{calls: []call{direct(http.StatusBadRequest, many(n, "not, a, description")...)}}
+		}},
+		{"Ingest: small events/conflict of a key", size, func(n int) attack {
+			return attack{
+				before: []call{keyed(direct(http.StatusCreated, many(n, "a")...))},
+				calls:  []call{keyed(direct(http.StatusConflict, many(n, "b")...))},
+			}
+		}},
+		{"Ingest: a string that is not UTF-8/refused", size, func(n int) attack {
+			e := charge(nil)
+			e.Description = new(repeat("é", n) + "\xc3")
+			return attack{calls: []call{direct(http.StatusBadRequest, e)}}
+		}},
+		{"Ingest: a name that holds many members/conflict", size, func(n int) attack {
+			return attack{configure: keeping,
+				before: []call{direct(http.StatusCreated, charge(within(n, "1")))},
+				calls:  []call{direct(http.StatusConflict, charge(within(n, "2")))},
+			}
+		}},
+	}
+	for _, c := range []struct {
+		name    string
+		members func(n int) []chargeingest.Member
+	}{
+		{"short names", func(n int) []chargeingest.Member { return extra(n, short, "1") }},
+		{"99 names, one with dots, and more", dotted},
+	} {
+		name, members := c.name, c.members
+		cases = append(cases,
+			Case{"Ingest: " + name + "/refused", size, func(n int) attack {
+				return attack{calls: []call{direct(http.StatusBadRequest, charge(members(n)))}}
+			}},
+			Case{"Ingest: " + name + "/kept", size, func(n int) attack {
+				return attack{configure: keeping, calls: []call{direct(http.StatusCreated, charge(members(n)))}}
+			}},
+			Case{"Ingest: " + name + "/kept, another field wrong", size, func(n int) attack {
+				e := charge(members(n))
+				e.Reference = new("not a reference")
+				return attack{configure: keeping, calls: []call{direct(http.StatusBadRequest, e)}}
+			}},
+			Case{"Ingest: " + name + "/conflict of a key", size, func(n int) attack {
+				return attack{configure: keeping,
+					before: []call{keyed(direct(http.StatusCreated, charge(nil)))},
+					calls:  []call{keyed(direct(http.StatusConflict, charge(members(n))))},
+				}
+			}},
+		)
+	}
+	return cases
+}
