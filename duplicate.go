@@ -52,6 +52,8 @@ type Decision struct {
 
 	keyReplayed bool
 
+	tooLarge bool // more would be held than a batch may repeat
+
 	// excess is how much larger the stored contents are than the sent ones that
 	// they are compared with or returned for, in bytes; room is how large it may be.
 	excess, room int
@@ -138,6 +140,9 @@ func (d *Decision) replayReferences(ctx context.Context, look Lookup) error {
 		seen = make(map[string]int, len(b.Events))
 	}
 	for i := range b.Events {
+		if d.tooLarge {
+			return nil // but one of the events until here may be a conflict
+		}
 		e := &b.Events[i]
 		if e.Reference == "" {
 			continue
@@ -148,9 +153,7 @@ func (d *Decision) replayReferences(ctx context.Context, look Lookup) error {
 			if replay := d.events[j].replay; replay != nil {
 				was = *replay
 			}
-			if err := d.repeat(i, was); err != nil {
-				return err
-			}
+			d.repeat(i, was)
 			continue
 		}
 		if seen != nil {
@@ -164,23 +167,18 @@ func (d *Decision) replayReferences(ctx context.Context, look Lookup) error {
 			continue
 		}
 		d.events[i].replay = stored
-		if err := d.repeat(i, *stored); err != nil {
-			return err
-		}
+		d.repeat(i, *stored)
 	}
 	return nil
 }
 
 // repeat notes that event i has the reference of a stored one.
-func (d *Decision) repeat(i int, stored StoredEvent) error {
+func (d *Decision) repeat(i int, stored StoredEvent) {
 	d.exceed(i, &stored)
-	if d.excess > maxExcessBytes && len(d.batch.Events) > 1 {
-		return ErrAnswerTooLarge
-	}
+	d.tooLarge = d.excess > maxExcessBytes && len(d.batch.Events) > 1
 	if d.batch.Duplicates != AcceptAll {
 		d.mustEqual(pair{index: i, stored: stored})
 	}
-	return nil
 }
 
 // exceed counts the content that is held in place of that of event i.
@@ -203,17 +201,23 @@ func (d *Decision) mustEqual(p pair) {
 
 // settle returns the decision if there is no error and nothing left to compare.
 func (d *Decision) settle(err error) (*Decision, error) {
+	outside := d.batch.compared.outside
 	switch {
 	case err != nil:
-	case !d.batch.compared.outside:
-		_, err = compare(context.Background(), &d.batch, d.uncompared)
-	case d.excess > d.room:
+	case d.tooLarge && d.batch.Duplicates == AcceptAll:
+		err = ErrAnswerTooLarge
+	case outside && d.excess > d.room:
 		err = &undecidedError{excess: d.excess}
-	case len(d.uncompared) > 0:
+	case outside && len(d.uncompared) > 0:
 		err = &undecidedError{pairs: d.uncompared}
+	default:
+		_, err = compare(context.Background(), &d.batch, d.uncompared)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case d.tooLarge:
+		return nil, ErrAnswerTooLarge
 	}
 	return d, nil
 }

@@ -209,15 +209,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// maxPathBytes bounds the paths that are looked at: longer ones lead nowhere.
-const maxPathBytes = 4 << 10
-
 // route finds what a path leads to: the version, empty where there is none,
 // the id of the event that is asked for, and the endpoints, by method.
 func (h *Handler) route(u *url.URL) (version, id string, endpoints []*endpoint) {
-	if len(u.Path) > maxPathBytes || len(u.RawPath) > maxPathBytes {
-		return "", "", nil
-	}
 	first, rest := cutPart(u.EscapedPath())
 	if v, ok := strings.CutPrefix(first, "v"); ok {
 		version = v
