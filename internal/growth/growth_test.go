@@ -108,7 +108,10 @@ type drivers struct{ idle chan *driver }
 
 func startDrivers(t *testing.T) drivers {
 	if testing.Short() {
-		t.Skip("it builds the standard library with counters")
+		t.Skip("the standard library is built with counters")
+	}
+	if raceDetector {
+		t.Skip("what measures is built without the race detector: the result is that of a run without it")
 	}
 	program := buildDriver(t)
 	n := runtime.GOMAXPROCS(0)
