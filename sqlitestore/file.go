@@ -50,6 +50,9 @@ type tuning struct {
 	// longer. See https://docs.kernel.org/filesystems/multigrain-ts.html.
 	lookEvery time.Duration
 
+	// turnTimeout is how long a call waits for its turn to read.
+	turnTimeout time.Duration
+
 	// generation is how many events become old together, see recent. More make
 	// merging cheaper; they take memory, and time to read when the database is
 	// opened.
@@ -73,6 +76,7 @@ func defaultTuning() tuning {
 		drainFrames:      16_000,
 		reopenEvery:      250 * time.Millisecond,
 		lookEvery:        time.Second,
+		turnTimeout:      2 * time.Second,
 		generation:       12_000,
 		mergeAtOnce:      256,
 		pruneAtOnce:      200,

@@ -43,7 +43,7 @@ func reading(t *testing.T, s *Store) (end func()) {
 	t.Helper()
 	begun, ending, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	go func() {
-		ended <- s.read(context.Background(), func(ctx context.Context, tx *sql.Tx) error {
+		ended <- s.read(context.Background(), "acme", false, func(ctx context.Context, tx *sql.Tx) error {
 			var n int
 			err := tx.QueryRowContext(ctx, "SELECT count(*) FROM events").Scan(&n)
 			close(begun)

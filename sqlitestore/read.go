@@ -12,13 +12,62 @@ import (
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/internal/cursor"
+	"example.com/chargeingest/internal/turns"
 )
 
-// read runs f in a transaction that sees one state of the database.
-func (s *Store) read(ctx context.Context, f func(context.Context, *sql.Tx) error) error {
-	if err := ctx.Err(); err != nil {
-		return err
+// gates let platforms take turns at reading.
+type gates struct {
+	reads *turns.Gate // as many calls as there are connections
+	scans *turns.Gate // a share of these, entered first
+}
+
+func newGates(readers int) gates {
+	return gates{reads: turns.NewGate(readers), scans: turns.NewGate(readers / 2)}
+}
+
+// enter waits for a turn to read.
+func (g *gates) enter(ctx context.Context, platform string, scan bool) (leave func(), err error) {
+	if !scan {
+		return g.reads.Enter(ctx, platform)
 	}
+	leaveScans, err := g.scans.Enter(ctx, platform)
+	if err != nil {
+		return nil, err
+	}
+	leaveReads, err := g.reads.Enter(ctx, platform)
+	if err != nil {
+		leaveScans()
+		return nil, err
+	}
+	return func() { leaveReads(); leaveScans() }, nil
+}
+
+// isScan reports whether a query may read any number of events that it does not
+// return: all of the platform's, or all that an index leads to.
+func isScan(q chargeingest.Query) bool {
+	if q.Reference != "" {
+		return false // which one event has
+	}
+	return q.ProductItemID != "" || q.PricingPlanSubscriptionID != "" || q.PricingPlanSubscriptionReference != "" ||
+		q.From != nil || q.To != nil || q.CustomerID != "" && q.CustomerReference != ""
+}
+
+// read runs f in a transaction that sees one state of the database.
+func (s *Store) read(ctx context.Context, platform string, scan bool, f func(context.Context, *sql.Tx) error) error {
+	waiting, cancel := context.WithTimeout(ctx, s.file.turnTimeout)
+	defer cancel()
+	leave, err := s.gates.enter(waiting, platform, scan)
+	switch {
+	case ctx.Err() != nil:
+		err = ctx.Err()
+		if leave != nil {
+			leave()
+		}
+		return err
+	case err != nil:
+		return fmt.Errorf("sqlitestore: %w: no turn to read within %v", chargeingest.ErrOverloaded, s.file.turnTimeout)
+	}
+	defer leave()
 	s.reading.RLock()
 	defer s.reading.RUnlock()
 	if s.running.Err() != nil {
@@ -45,7 +94,7 @@ func (s *Store) read(ctx context.Context, f func(context.Context, *sql.Tx) error
 
 // Get implements [chargeingest.EventReader].
 func (s *Store) Get(ctx context.Context, platform, id string) (e chargeingest.StoredEvent, err error) {
-	err = s.read(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err = s.read(ctx, platform, false, func(ctx context.Context, tx *sql.Tx) error {
 		row := tx.QueryRowContext(ctx, "SELECT "+eventColumns+" FROM events WHERE id = ? AND platform = "+platformOf, id, platform)
 		e, err = scanEvent(row.Scan)
 		if errors.Is(err, sql.ErrNoRows) {
@@ -58,7 +107,7 @@ func (s *Store) Get(ctx context.Context, platform, id string) (e chargeingest.St
 
 // List implements [chargeingest.EventReader].
 func (s *Store) List(ctx context.Context, q chargeingest.Query) (page chargeingest.Page, err error) {
-	err = s.read(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err = s.read(ctx, q.Platform, isScan(q), func(ctx context.Context, tx *sql.Tx) error {
 		page, err = list(ctx, tx, s.writer.recent, q)
 		return err
 	})
