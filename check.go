@@ -37,11 +37,10 @@ func acceptsPeriod(p *Period) bool {
 	return unset(p.StartAt, isDateTime) && unset(p.EndAt, isDateTime) && unset(p.Ratio, isDecimal)
 }
 
+// maxSelectorEntries bounds each list of a selector. The decoder ends at more.
+const maxSelectorEntries = 100
+
 func acceptsSelector(s *Selector) bool {
-	const most = 100
-	if len(s.Data) > most || len(s.Rules) > most || len(s.Filters) > most {
-		return false
-	}
 	for i := range s.Data {
 		if !acceptsEntry(&s.Data[i]) {
 			return false

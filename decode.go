@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -34,15 +35,11 @@ type decoder struct {
 	// keepID reads id instead of skipping it, for answers of the endpoint.
 	keepID bool
 
-	// knownOnly ends the reading at a member that the contract does not name:
-	// the schema rejects the body then, whatever comes, and a hostile one has
-	// hundreds of thousands.
+	// knownOnly ends the reading at a member that the contract does not name.
 	knownOnly bool
 
-	// misfit is set where a value did not fit the struct: of another type,
-	// null where the contract has no null, or there twice. The schema, or the
-	// builder of the tree for it, must reject it.
-	misfit bool
+	// maxEntries bounds the lists of a selector.
+	maxEntries int
 
 	// unsure is set where the struct is whole and the schema has to be asked
 	// all the same: members that the contract does not name, or read-only
@@ -50,7 +47,14 @@ type decoder struct {
 	unsure bool
 }
 
-var errUnknownMember = errors.New("a member that the contract does not name")
+var (
+	errUnknownMember = errors.New("a member that the contract does not name")
+
+	// errMisfit is a value that does not fit the struct: of another type, null
+	// where the contract has no null, there twice, or too many. The schema, or
+	// the builder of the tree for it, must reject it.
+	errMisfit = errors.New("a member has a type that the contract does not allow")
+)
 
 // newDecoder returns a decoder whose tokenizer refuses names that are there
 // twice, wherever they are.
@@ -89,10 +93,10 @@ func (d *decoder) token() (string, error) {
 }
 
 // object calls member with the name of each member, the value yet unread.
-// Where the value is no object it is skipped and a misfit.
+// A value that is not an object is a misfit.
 func (d *decoder) object(member func(name string) error) error {
 	if d.PeekKind() != '{' {
-		return d.skipMisfit()
+		return errMisfit
 	}
 	if _, err := d.ReadToken(); err != nil {
 		return err
@@ -106,7 +110,9 @@ func (d *decoder) object(member func(name string) error) error {
 			return err
 		}
 		if n < len(seen) {
-			d.misfit = d.misfit || slices.Contains(seen[:n], name)
+			if slices.Contains(seen[:n], name) {
+				return errMisfit
+			}
 			seen[n] = name
 		} else {
 			d.unsure = true
@@ -127,7 +133,7 @@ func (d *decoder) list(entry func() error) (present bool, err error) {
 		return false, err
 	case '[':
 	default:
-		return false, d.skipMisfit()
+		return false, errMisfit
 	}
 	if _, err := d.ReadToken(); err != nil {
 		return false, err
@@ -144,15 +150,10 @@ func (d *decoder) list(entry func() error) (present bool, err error) {
 	}
 }
 
-func (d *decoder) skipMisfit() error {
-	d.misfit = true
-	return d.SkipValue()
-}
-
 // required reads a string that is not nullable.
 func (d *decoder) required(dst *string) (err error) {
 	if d.PeekKind() != '"' {
-		return d.skipMisfit()
+		return errMisfit
 	}
 	*dst, err = d.token()
 	return err
@@ -210,11 +211,11 @@ func (d *decoder) readOnly() error {
 func (d *decoder) batch(most int) error {
 	return d.object(func(name string) error {
 		if name != batchMember || d.PeekKind() == 'n' {
-			return d.skipMisfit()
+			return errMisfit
 		}
 		_, err := d.list(func() error {
 			if len(d.events) == most {
-				return d.skipMisfit()
+				return errMisfit
 			}
 			d.events = append(d.events, ChargeEvent{})
 			return d.event(&d.events[len(d.events)-1])
@@ -340,6 +341,9 @@ func (d *decoder) selector(s *Selector) error {
 func (d *decoder) entries(dst *[]SelectorEntry, hasType, hasValue bool) error {
 	list := []SelectorEntry{}
 	present, err := d.list(func() error {
+		if len(list) == d.maxEntries {
+			return errMisfit
+		}
 		list = append(list, SelectorEntry{})
 		e := &list[len(list)-1]
 		return d.object(func(name string) error {
@@ -365,13 +369,10 @@ func (d *decoder) entries(dst *[]SelectorEntry, hasType, hasValue bool) error {
 // that the contract does not name included. It checks types only.
 func (e *ChargeEvent) UnmarshalJSON(text []byte) error {
 	d := newDecoder(text)
-	d.keepID = true
+	d.keepID, d.maxEntries = true, math.MaxInt
 	var ev ChargeEvent
 	if err := d.event(&ev); err != nil {
 		return fmt.Errorf("charge event: %w", err)
-	}
-	if d.misfit {
-		return errors.New("charge event: a member has a type that the contract does not allow")
 	}
 	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
 		return errors.New("charge event: data after the JSON value")

@@ -38,7 +38,7 @@ func (h *Handler) serveIngest(x *exchange) error {
 	x.held.resize(size) // never more than before
 	key, badKey := idempotencyKey(x.r)
 	receipt, err := h.ingest(x.r.Context(), ingestion{
-		platform: x.platform, route: x.route, key: key, wrong: badKey, body: buf.Bytes(), whole: true,
+		platform: x.platform, route: x.route, key: key, wrong: badKey, body: buf, whole: true,
 		limits: &limits{slots: h.validator.slots, held: &x.held, body: size},
 	})
 	if err != nil {
@@ -52,11 +52,6 @@ func (h *Handler) serveIngest(x *exchange) error {
 	}
 	if x.replayed == x.events {
 		x.header().Set("Idempotent-Replayed", "true")
-	}
-	// The body is not needed any more: its memory is for the response, or for
-	// the next request if it is large.
-	if buf.Cap() > keptBody {
-		*buf = bytes.Buffer{}
 	}
 	x.respond(http.StatusCreated, ingestResponse(x.route, receipt.Outcomes), buf)
 	return nil
@@ -88,8 +83,8 @@ type ingestion struct {
 	platform string
 	route    Route
 	key      string
-	wrong    []Violation // of the key
-	body     []byte
+	wrong    []Violation   // of the key
+	body     *bytes.Buffer // overwritten
 
 	// whole is set if the request has been read. Its client may have closed its side
 	// of the connection, which ends the request's context, and wait for the response;
@@ -102,7 +97,10 @@ type ingestion struct {
 // ingest validates and stores a body.
 func (h *Handler) ingest(ctx context.Context, in ingestion) (Receipt, error) {
 	now := h.cfg.Now()
-	records, err := h.records(ctx, in.route, now, in.body)
+	records, err := h.validator.records(ctx, in.body.Bytes(), in.route, now)
+	if in.body.Cap() > keptBody {
+		*in.body = bytes.Buffer{} // while the request waits to be stored
+	}
 	var invalid *Error
 	if wrong := in.wrong; len(wrong) > 0 && (err == nil || errors.As(err, &invalid) && len(invalid.Violations) > 0) {
 		if invalid != nil {
@@ -131,18 +129,6 @@ func (h *Handler) ingest(ctx context.Context, in ingestion) (Receipt, error) {
 		return Receipt{}, errors.New("store returned a receipt of another length than the batch")
 	}
 	return receipt, nil
-}
-
-// records are the events of a body, validated. They are not part of its memory,
-// which is written over.
-func (h *Handler) records(ctx context.Context, route Route, now time.Time, body []byte) ([]NewEvent, error) {
-	decoder := h.validator.decoder()
-	defer h.validator.release(decoder)
-	events, err := h.validator.validate(ctx, decoder, body, route, now)
-	if err != nil {
-		return nil, err
-	}
-	return newEvents(events, now, body[:0]), nil
 }
 
 // appendError is the answer to a store that did not take a batch.
@@ -275,7 +261,7 @@ func (h *Handler) Ingest(ctx context.Context, req IngestRequest) (result IngestR
 		return IngestResult{}, err
 	}
 	receipt, err := h.ingest(ctx, ingestion{
-		platform: req.Platform, route: RouteBatch, key: req.IdempotencyKey, wrong: wrong, body: body,
+		platform: req.Platform, route: RouteBatch, key: req.IdempotencyKey, wrong: wrong, body: bytes.NewBuffer(body),
 	})
 	if err != nil {
 		var e *Error

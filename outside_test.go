@@ -101,7 +101,7 @@ func TestValidationIsGivenUp(t *testing.T) {
 			if strings.HasPrefix(body, `{"charge_datas"`) {
 				route = RouteBatch
 			}
-			_, err := v.validate(ended, new(decoder), []byte(body), route, time.Now())
+			_, err := v.records(ended, []byte(body), route, time.Now())
 			var e *Error
 			require.ErrorAs(t, err, &e)
 			require.Equal(t, 503, e.Status)
@@ -109,7 +109,7 @@ func TestValidationIsGivenUp(t *testing.T) {
 		})
 	}
 	t.Run("a small body is validated all the same", func(t *testing.T) {
-		_, err := v.validate(ended, new(decoder), []byte(`{"x":1}`), RouteSingle, time.Now())
+		_, err := v.records(ended, []byte(`{"x":1}`), RouteSingle, time.Now())
 		var e *Error
 		require.ErrorAs(t, err, &e)
 		require.Equal(t, 400, e.Status)
@@ -118,7 +118,7 @@ func TestValidationIsGivenUp(t *testing.T) {
 		for range cap(v.slots) {
 			v.slots <- struct{}{}
 		}
-		_, err := v.validate(ended, new(decoder), []byte(`{"x":1}`), RouteSingle, time.Now())
+		_, err := v.records(ended, []byte(`{"x":1}`), RouteSingle, time.Now())
 		var e *Error
 		require.ErrorAs(t, err, &e)
 		require.Equal(t, 503, e.Status)

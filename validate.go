@@ -91,14 +91,17 @@ func memberOrder(text string) (map[string]int, error) {
 	return rank, err
 }
 
-// validate returns the events of a body received at now. An error that is an
-// *Error is the answer to the client. The events are the decoder's until it is
-// used again.
-func (v *validator) validate(ctx context.Context, d *decoder, body []byte, route Route, now time.Time) ([]ChargeEvent, error) {
-	events, fit, sure := v.decode(d, body, route, now)
+// records returns the records of a body received at now, and overwrites the body.
+// An error that is an *Error is the response to the client.
+func (v *validator) records(ctx context.Context, body []byte, route Route, now time.Time) ([]NewEvent, error) {
+	d := v.decoder()
+	defer v.release(d)
+	events, fit, sure := v.decode(d, body, route, now, false)
 	if sure {
-		return events, nil
+		return newEvents(events, now, body[:0]), nil
 	}
+	// Unknown members take many times the memory of their text, so that they are
+	// decoded in a slot as well.
 	if err := enter(ctx, v.slots); err != nil {
 		return nil, givenUpError(err)
 	}
@@ -106,10 +109,13 @@ func (v *validator) validate(ctx context.Context, d *decoder, body []byte, route
 	if err := v.judge(ctx, body, route, now); err != nil {
 		return nil, err
 	}
+	if v.keepUnknown {
+		events, fit, _ = v.decode(d, body, route, now, true)
+	}
 	if !fit {
 		return nil, errors.New("the schema accepts a body that the decoder cannot read")
 	}
-	return events, nil
+	return newEvents(events, now, body[:0]), nil
 }
 
 // enter takes a slot. A slot that is free is taken also after ctx has ended: a
@@ -132,7 +138,7 @@ func givenUpError(cause error) *Error {
 	return unavailableError("the request was given up before it was validated; nothing was stored", cause)
 }
 
-// decoder returns one for validate; release makes it available again.
+// decoder returns one for records; release makes it available again.
 func (v *validator) decoder() *decoder {
 	if d, ok := v.decoders.Get().(*decoder); ok {
 		return d
@@ -147,14 +153,15 @@ func (v *validator) release(d *decoder) {
 	}
 }
 
-// decode is the fast way. The events are whole where fit is true, until the
-// decoder is used again; they are valid beyond doubt where sure is.
-func (v *validator) decode(d *decoder, body []byte, route Route, now time.Time) (events []ChargeEvent, fit, sure bool) {
+// decode is the fast way. The events are whole if fit is true, until the decoder is
+// used again; they are valid beyond doubt if sure is true. If unknown is false it ends
+// at a member that the contract does not name.
+func (v *validator) decode(d *decoder, body []byte, route Route, now time.Time, unknown bool) (events []ChargeEvent, fit, sure bool) {
 	// It looks itself for names that are there twice, among those that the
 	// contract has. Where there are others the schema is asked, and the
 	// tokenizer of its tree refuses them.
 	d.reset(body, jsontext.AllowDuplicateNames(true))
-	d.knownOnly = !v.keepUnknown
+	d.knownOnly, d.maxEntries = !unknown, maxSelectorEntries
 	var err error
 	if route == RouteSingle {
 		d.events = append(d.events, ChargeEvent{})
@@ -162,7 +169,7 @@ func (v *validator) decode(d *decoder, body []byte, route Route, now time.Time) 
 	} else {
 		err = d.batch(v.maxEvents)
 	}
-	if events = d.events; err != nil || !d.atEnd() || d.misfit {
+	if events = d.events; err != nil || !d.atEnd() {
 		return nil, false, false
 	}
 	sure = !d.unsure && len(events) > 0
