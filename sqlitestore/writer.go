@@ -91,6 +91,8 @@ func (w *writer) run() {
 			w.checkpointed(done)
 		case <-w.log.drained:
 			w.readersEnded()
+		case <-w.log.recheck:
+			w.recheckLog()
 		}
 		w.settleLog()
 	}
