@@ -99,6 +99,11 @@ type StoreStats struct {
 	LogBytes       int64
 	LastCheckpoint time.Time
 
+	// LogBlockedSince is since when a transaction that reads, of any process, has
+	// kept a part of the log from its place, so that the log only grows; zero if
+	// none does.
+	LogBlockedSince time.Time
+
 	Commits    uint64 // since the store was opened
 	LastCommit Commit
 }

@@ -40,6 +40,13 @@ type tuning struct {
 	// the log from ever being used again.
 	drainFrames int64
 
+	// recheckEvery is how often a checkpoint that readers blocked is tried again.
+	recheckEvery time.Duration
+
+	// reportEvery is how long readers block checkpoints until that is logged, and
+	// how often it is logged. A log of drainFrames pages is logged at once.
+	reportEvery time.Duration
+
 	// reopenEvery is how often opening a database anew that failed is tried, at
 	// most. Nobody can read meanwhile.
 	reopenEvery time.Duration
@@ -74,6 +81,8 @@ func defaultTuning() tuning {
 		busyTimeout:      "5000",
 		checkpointFrames: 1000,
 		drainFrames:      16_000,
+		recheckEvery:     10 * time.Second,
+		reportEvery:      time.Minute,
 		reopenEvery:      250 * time.Millisecond,
 		lookEvery:        time.Second,
 		turnTimeout:      2 * time.Second,
