@@ -1,20 +1,16 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -32,7 +28,8 @@ const (
 	attackRequests = 40                      // of each connection, at most
 	attackTime     = 1500 * time.Millisecond // after which no request is begun
 	attackPatience = 10 * time.Second        // with which a response is awaited
-	victimTimeout  = 10 * time.Second        // of a request of the other platform
+	victimConns    = 4                       // connections of the other platform
+	victimTimeout  = 10 * time.Second        // of its requests
 )
 
 // memoryLimitEnv is the limit that the program sets itself before it starts.
@@ -156,7 +153,7 @@ func memoryAttacks() []memoryAttack {
 			requests: func() [][]byte { return [][]byte{repeatMany(950)} }},
 		{name: "replays of a large event", args: append(keep, "-duplicates", "accept-all"), before: storeMany(1, 2*mega),
 			requests: func() [][]byte { return [][]byte{repeatMany(1)} }},
-		{name: "scans of 100,000 events", before: storeMany(100_000, 0),
+		{name: "scans of 150,000 events", before: storeMany(150_000, 0),
 			requests: func() [][]byte { return [][]byte{get("?product_item_id=none")} }},
 	}
 }
@@ -189,13 +186,15 @@ func testMemory(t *testing.T, m memoryAttack) {
 	v := &victim{url: p.url}
 	memory := watchMemory(p)
 	var others sync.WaitGroup
-	others.Go(func() { v.run(ctx) })
+	for range victimConns {
+		others.Go(func() { v.run(ctx) })
+	}
 	a.run(ctx, m)
-	v.record(t.Context(), v.once(t.Context())) // while the server still works on the last requests
+	v.next(t.Context()) // while the server still works on the last requests
 	stop()
 	others.Wait()
-	t.Logf("peak memory %d MB; the attackers got %v; the other platform had %d events accepted and read",
-		memory()>>20, a.statuses, v.accepted.Load())
+	t.Logf("peak memory %d MB; the attackers got %v; the other platform had %d events accepted and read, the slowest in %s",
+		memory()>>20, a.statuses, v.accepted, v.slowest)
 	select {
 	case <-p.ended:
 		requireNoEnd(t, p)
@@ -277,187 +276,4 @@ func tenantKeys(t *testing.T) string {
 	path := filepath.Join(t.TempDir(), "keys.json")
 	require.NoError(t, os.WriteFile(path, text, 0o600))
 	return path
-}
-
-// attacker is the tenant that attacks, with all its connections.
-type attacker struct {
-	addr string
-
-	mu       sync.Mutex
-	statuses map[int]int // 0: no response
-}
-
-// run attacks from all connections and returns when they are closed.
-func (a *attacker) run(ctx context.Context, m memoryAttack) {
-	ctx, cancel := context.WithTimeout(ctx, attackTime)
-	defer cancel()
-	requests := m.requests()
-	var all sync.WaitGroup
-	for i := range attackers {
-		all.Go(func() {
-			if m.deaf {
-				a.sendDeaf(ctx, requests[i%len(requests)])
-				return
-			}
-			a.sendAll(ctx, requests, i)
-		})
-	}
-	all.Wait()
-}
-
-// sendAll sends one request after another on one connection, a new one after a
-// response that closes it.
-func (a *attacker) sendAll(ctx context.Context, requests [][]byte, first int) {
-	for i := 0; i < attackRequests && ctx.Err() == nil; {
-		conn, err := new(net.Dialer).DialContext(ctx, "tcp", a.addr)
-		if err != nil {
-			return
-		}
-		for more := true; more && i < attackRequests && ctx.Err() == nil; i++ {
-			conn.SetDeadline(time.Now().Add(attackPatience))
-			var status int
-			status, more = exchange(conn, requests[(first+i)%len(requests)])
-			a.count(status)
-		}
-		conn.Close()
-	}
-}
-
-// sendDeaf sends requests on one connection and reads nothing until the end.
-func (a *attacker) sendDeaf(ctx context.Context, request []byte) {
-	small := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
-		var err error
-		controlErr := c.Control(func(fd uintptr) { err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4096) })
-		if controlErr != nil {
-			return controlErr
-		}
-		return err
-	}}
-	conn, err := small.DialContext(ctx, "tcp", a.addr)
-	if err != nil {
-		return
-	}
-	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Now()) })()
-	for range attackRequests { // the server takes the second when the first is answered
-		if _, err := conn.Write(request); err != nil {
-			break
-		}
-	}
-	<-ctx.Done()
-	conn.SetDeadline(time.Now().Add(time.Second))
-	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		a.count(0)
-		return
-	}
-	res.Body.Close()
-	a.count(res.StatusCode)
-}
-
-// exchange sends a request and returns the status of the response, 0 if there is
-// none, and whether the connection can be used again.
-func exchange(conn net.Conn, request []byte) (status int, more bool) {
-	sent := make(chan error, 1)
-	go func() {
-		_, err := conn.Write(request)
-		sent <- err
-	}()
-	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil {
-		conn.Close()
-		<-sent
-		return 0, false
-	}
-	_, err = io.Copy(io.Discard, res.Body)
-	res.Body.Close()
-	if res.Close || err != nil {
-		conn.Close()
-	}
-	sendErr := <-sent
-	return res.StatusCode, err == nil && sendErr == nil && !res.Close
-}
-
-func (a *attacker) count(status int) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.statuses[status]++
-}
-
-// send sends one request and returns the status.
-func (a *attacker) send(t *testing.T, request []byte) int {
-	t.Helper()
-	conn, err := net.Dial("tcp", a.addr)
-	require.NoError(t, err)
-	defer conn.Close()
-	status, _ := exchange(conn, request)
-	return status
-}
-
-// victim is the other platform: it sends an event, reads it back, and goes on.
-type victim struct {
-	url      string
-	accepted atomic.Int64
-	client   http.Client
-	n        atomic.Int64
-
-	mu     sync.Mutex
-	failed []string
-}
-
-func (v *victim) run(ctx context.Context) {
-	for ctx.Err() == nil {
-		err := v.once(ctx)
-		v.record(ctx, err)
-		if err != nil {
-			return
-		}
-	}
-}
-
-// record counts a success or keeps an error, unless the test has ended.
-func (v *victim) record(ctx context.Context, err error) {
-	if err == nil {
-		v.accepted.Add(1)
-		return
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if ctx.Err() == nil {
-		v.failed = append(v.failed, err.Error())
-	}
-}
-
-// once stores an event and reads it by its reference.
-func (v *victim) once(ctx context.Context) error {
-	n := v.n.Add(1)
-	body := fmt.Sprintf(`{"product_item_id":"p","pricing_id":"p","pricing_item_id":"p","pricing_item_config_id":"p","reference":"v%d"}`, n)
-	if err := v.do(ctx, http.MethodPost, "", body, http.StatusCreated); err != nil {
-		return err
-	}
-	return v.do(ctx, http.MethodGet, fmt.Sprintf("?reference=v%d", n), "", http.StatusOK)
-}
-
-func (v *victim) do(ctx context.Context, method, query, body string, want int) error {
-	ctx, cancel := context.WithTimeout(ctx, victimTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, v.url+"/v1/ingest/charge-data"+query, strings.NewReader(body))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("X-API-KEY", victimKey)
-	req.Header.Set("Content-Type", "application/json")
-	res, err := v.client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	text, err := io.ReadAll(res.Body)
-	if err != nil {
-		return err
-	}
-	if res.StatusCode != want {
-		return fmt.Errorf("%s got %d: %.200s", method, res.StatusCode, text)
-	}
-	return nil
 }
