@@ -27,7 +27,7 @@ const (
 	attackers      = 64                      // connections
 	attackRequests = 40                      // per connection, at most
 	attackTime     = 1500 * time.Millisecond // no request starts later
-	attackPatience = 10 * time.Second        // for a response
+	attackPatience = 20 * time.Second        // for a response
 	victimConns    = 4                       // connections of the other platform
 	victimTimeout  = 10 * time.Second        // for a response
 )
@@ -139,9 +139,9 @@ func memoryAttacks() []memoryAttack {
 		fromGrowth("X-Api-Key, cred;reda;cted/no credential", 12<<10).withoutKey(),
 		fromGrowth("99 names, one with dots, and more/refused", 380<<10),
 		fromGrowth("99 names, one with dots, and more/kept", 380<<10, keep...),
-		fromGrowth("next to charge_datas: short names/refused", 3600<<10),
-		fromGrowth("a name that holds many members/conflict of a reference", 820<<10, keep...),
-		fromGrowth("short names/conflict of a key", 840<<10, keep...),
+		fromGrowth("next to charge_datas: short names/refused", mega),
+		fromGrowth("a name that holds many members/conflict of a reference", 400<<10, keep...),
+		fromGrowth("short names/conflict of a key", 500<<10, keep...),
 		fromGrowth("one reference in a batch, the first event large with nulls/accepted", hundredKilo, keep...),
 		fromGrowth("many values of 20 levels/unknown, kept", 3*mega, keep...),
 		fromGrowth("gzip: highly compressible/stored", 4*mega-1000),
