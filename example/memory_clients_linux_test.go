@@ -43,8 +43,8 @@ func (a *attacker) run(ctx context.Context, m memoryAttack) {
 	all.Wait()
 }
 
-// sendAll sends one request after another on one connection, a new one after a
-// response that closes it.
+// sendAll sends requests on one connection and reconnects when a response closes
+// it.
 func (a *attacker) sendAll(ctx context.Context, requests [][]byte, first int) {
 	for i := 0; i < attackRequests && ctx.Err() == nil; {
 		conn, err := new(net.Dialer).DialContext(ctx, "tcp", a.addr)
@@ -77,7 +77,7 @@ func (a *attacker) sendDeaf(ctx context.Context, request []byte) {
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Now()) })()
-	for range attackRequests { // the server takes the second when the first is answered
+	for range attackRequests {
 		if _, err := conn.Write(request); err != nil {
 			break
 		}
@@ -93,8 +93,8 @@ func (a *attacker) sendDeaf(ctx context.Context, request []byte) {
 	a.count(res.StatusCode)
 }
 
-// exchange sends a request and returns the status of the response, 0 if there is
-// none, and whether the connection can be used again.
+// exchange sends a request. It returns the status of the response, 0 if none
+// arrives, and whether the connection can be reused.
 func exchange(conn net.Conn, request []byte) (status int, more bool) {
 	sent := make(chan error, 1)
 	go func() {
@@ -132,7 +132,7 @@ func (a *attacker) send(t *testing.T, request []byte) int {
 	return status
 }
 
-// victim is the other platform: it sends an event, reads it back, and goes on.
+// victim is the other platform. It sends an event, reads it back, and repeats.
 type victim struct {
 	url    string
 	client http.Client

@@ -21,22 +21,22 @@ import (
 	"example.com/chargeingest/internal/growth"
 )
 
-// What an attack consists of, and what it runs into.
+// Limits of an attack.
 const (
 	memoryLimit    = 512 << 20
 	attackers      = 64                      // connections
-	attackRequests = 40                      // of each connection, at most
-	attackTime     = 1500 * time.Millisecond // after which no request is begun
-	attackPatience = 10 * time.Second        // with which a response is awaited
+	attackRequests = 40                      // per connection, at most
+	attackTime     = 1500 * time.Millisecond // no request starts later
+	attackPatience = 20 * time.Second        // for a response
 	victimConns    = 4                       // connections of the other platform
-	victimTimeout  = 10 * time.Second        // of its requests
+	victimTimeout  = 10 * time.Second        // for a response
 )
 
-// memoryLimitEnv is the limit that the program sets itself before it starts.
+// memoryLimitEnv has the limit that the child process sets for itself.
 const memoryLimitEnv = "CHARGEINGEST_TEST_MEMORY_LIMIT"
 
-// RLIMIT_DATA bounds the private memory that a process may write to. RLIMIT_AS
-// would count the address space that Go reserves, too.
+// RLIMIT_DATA bounds private writable memory. RLIMIT_AS would also count the
+// address space that Go reserves.
 func init() {
 	limit, err := strconv.ParseUint(os.Getenv(memoryLimitEnv), 10, 63)
 	if err != nil || os.Getenv(asProgram) == "" {
@@ -47,7 +47,7 @@ func init() {
 	}
 }
 
-// memoryAttack is what the attackers do to a server.
+// memoryAttack is one attack on a server.
 type memoryAttack struct {
 	name   string
 	args   []string // of the server
@@ -56,7 +56,7 @@ type memoryAttack struct {
 	// requests are sent by each connection in turn.
 	requests func() [][]byte
 
-	// deaf attackers send one request after another and read no response.
+	// deaf attackers read no response.
 	deaf bool
 }
 
@@ -102,8 +102,7 @@ func post(path, body string) []byte {
 		path, attackerKey, len(body), body)
 }
 
-// storeMany stores count events, each with so many bytes that the contract does
-// not name, in batches.
+// storeMany stores count events, each with an unknown field of that many bytes.
 func storeMany(count, extra int) func(t *testing.T, a *attacker) {
 	return func(t *testing.T, a *attacker) {
 		t.Helper()
@@ -140,9 +139,9 @@ func memoryAttacks() []memoryAttack {
 		fromGrowth("X-Api-Key, cred;reda;cted/no credential", 12<<10).withoutKey(),
 		fromGrowth("99 names, one with dots, and more/refused", 380<<10),
 		fromGrowth("99 names, one with dots, and more/kept", 380<<10, keep...),
-		fromGrowth("next to charge_datas: short names/refused", 3600<<10),
-		fromGrowth("a name that holds many members/conflict of a reference", 820<<10, keep...),
-		fromGrowth("short names/conflict of a key", 840<<10, keep...),
+		fromGrowth("next to charge_datas: short names/refused", mega),
+		fromGrowth("a name that holds many members/conflict of a reference", 400<<10, keep...),
+		fromGrowth("short names/conflict of a key", 500<<10, keep...),
 		fromGrowth("one reference in a batch, the first event large with nulls/accepted", hundredKilo, keep...),
 		fromGrowth("many values of 20 levels/unknown, kept", 3*mega, keep...),
 		fromGrowth("gzip: highly compressible/stored", 4*mega-1000),
@@ -158,8 +157,8 @@ func memoryAttacks() []memoryAttack {
 	}
 }
 
-// TestMemoryUnderAttack attacks a server that has 512 MB. It survives each attack,
-// and meanwhile takes the events of another platform. To run one attack:
+// TestMemoryUnderAttack attacks a server that is limited to 512 MB. The server
+// survives and accepts every event of another platform. To run one attack:
 //
 //	go test ./example -run 'TestMemoryUnderAttack/pages' -v
 func TestMemoryUnderAttack(t *testing.T) {
@@ -190,7 +189,7 @@ func testMemory(t *testing.T, m memoryAttack) {
 		others.Go(func() { v.run(ctx) })
 	}
 	a.run(ctx, m)
-	v.next(t.Context()) // while the server still works on the last requests
+	v.next(t.Context()) // the server must still respond
 	stop()
 	others.Wait()
 	t.Logf("peak memory %d MB; the attackers got %v; the other platform had %d events accepted and read, the slowest in %s",
@@ -201,7 +200,7 @@ func testMemory(t *testing.T, m memoryAttack) {
 	default:
 	}
 	if text := p.log.String(); strings.Contains(text, "fatal error: ") || strings.Contains(text, "panic: ") {
-		requireNoEnd(t, p) // it is on its way
+		requireNoEnd(t, p) // the crash is being written
 	}
 	require.Empty(t, v.failed, "failures of the other platform")
 	answered := 0
@@ -222,9 +221,8 @@ func requireNoEnd(t *testing.T, p *serverProcess) {
 	require.FailNow(t, "the server has ended", "%v: %.200s", p.err, reason)
 }
 
-// watchMemory reads the peak of a process until the function that it returns is
-// called: one that has ended tells nothing. The error of a read that comes too
-// late is no news.
+// watchMemory polls the peak memory of a process, which cannot be read after a
+// crash, and returns a function that ends the polling.
 func watchMemory(p *serverProcess) (peak func() int) {
 	done, result := make(chan struct{}), make(chan int, 1)
 	read := func(last int) int {

@@ -9,11 +9,10 @@ import (
 	"example.com/chargeingest"
 )
 
-// eventBytes is about what a small event of these cases has.
+// eventBytes is the approximate size of a small event.
 const eventBytes = 130
 
-// events makes as many small events as n bytes have room for, at most those of
-// a batch.
+// events makes n bytes of small events.
 func events(n int, members func(i int) string) []string {
 	list := make([]string, 0, n/eventBytes)
 	for i := range max(1, n/eventBytes) {
@@ -25,7 +24,7 @@ func events(n int, members func(i int) string) []string {
 // largeSize is the size of cases whose response repeats a large event.
 const largeSize = 96 << 10
 
-// batchCases are about the number of events and their size.
+// batchCases vary the number of events and their size.
 func batchCases() []Case {
 	send := func(status int, body func(n int) string, configure ...func(*chargeingest.Config)) func(n int) attack {
 		return func(n int) attack {
@@ -70,7 +69,7 @@ func batchCases() []Case {
 	}
 }
 
-// repeatCases are about requests that repeat what is stored, or themselves.
+// repeatCases are requests that repeat stored events, or their own.
 func repeatCases() []Case {
 	nulls := func(n int) string { return fill(n, func(i int) string { return fmt.Sprintf(`"n%06d":null`, i) }) }
 	numbers := func(n int, down bool) string {
@@ -85,7 +84,7 @@ func repeatCases() []Case {
 		return strings.Join(list, ",")
 	}
 	again := func(n int) []string { return events(n, func(int) string { return `"reference":"r"` }) }
-	// As many small events as a batch may have next to a large one.
+	// A batch has at most 1,000 events.
 	most := func(n int) []string { return again(min(n, 900*eventBytes)) }
 	twice := func(target string, configure []func(*chargeingest.Config), first, second func(n int) string, headers ...string) func(n int) attack {
 		return func(n int) attack {
@@ -112,8 +111,8 @@ func repeatCases() []Case {
 		{"one reference in a batch/stored once", size, func(n int) attack {
 			return attack{calls: []call{post(batched, batch(again(n)...), http.StatusCreated)}}
 		}},
-		// Large enough for the bound of a response: below it the response, which has
-		// the large event in each place, is a product.
+		// The response repeats the large event for each small one, so it is a product
+		// up to the bound of a response. Both sizes exceed that bound.
 		{"one reference in a batch, the first event large with nulls/accepted", largeSize, func(n int) attack {
 			return attack{configure: keeping, calls: []call{
 				post(batched, batch(append([]string{largeOf(n)}, most(n/2)...)...), anyStatus),
@@ -171,8 +170,7 @@ func repeatCases() []Case {
 	}
 }
 
-// conflictCases are about the explanation of conflicts of many events; those of
-// many members are among the outcomes of nameCases.
+// conflictCases are conflicts of many events; nameCases has those of many members.
 func conflictCases() []Case {
 	const key = "Idempotency-Key"
 	differing := func(configure []func(*chargeingest.Config), first, second func(i int) string) func(n int) attack {

@@ -8,8 +8,8 @@ import (
 	"example.com/chargeingest"
 )
 
-// Size of the smaller run of most cases: large against what every request
-// costs, so small that even the square of the larger run is counted in a second.
+// size is that of the smaller run of most cases. The fixed cost of a request is
+// small next to it, and a quadratic larger run still takes only a second.
 const size = 24 << 10
 
 // Paths of the endpoints.

@@ -1,7 +1,6 @@
-// Package growth has requests that are as expensive as an attacker can make
-// them, each in any size, and measures how their cost grows with it. Its test
-// holds the handler to the contract: the cost of a request, accepted, refused or
-// in conflict, is at most linear in its size.
+// Package growth generates adversarial requests of any size and measures how
+// their cost grows. Its test checks the contract: the cost of a request, accepted,
+// refused or in conflict, is at most linear in its size.
 package growth
 
 import (
@@ -23,7 +22,7 @@ import (
 
 // Case is an attack that can be made in any size.
 type Case struct {
-	// Name is unique: the attack, and what becomes of it.
+	// Name is unique: the attack and its outcome.
 	Name string
 
 	// Size of the smaller of the two runs that are compared, in bytes. The
@@ -36,14 +35,14 @@ type Case struct {
 // Factor is how much larger the larger run is.
 const Factor = 4
 
-// attack is a case in one size: the calls that are measured, what the server is
-// sent before them, and how it is configured.
+// attack is a case in one size: the calls that are measured, the calls before
+// them, and the configuration.
 type attack struct {
 	configure []func(*chargeingest.Config)
 	before    []call
 	calls     []call
 
-	// work is done in place of the calls by the tests of the harness itself.
+	// work replaces the calls in tests of the harness itself.
 	work func()
 }
 
@@ -56,10 +55,10 @@ type call struct {
 
 	direct *chargeingest.IngestRequest
 
-	status int // that it must get, or one of the constants below
+	status int // expected, or one of the constants below
 }
 
-// What a call must get if the contract leaves the status to the handler.
+// Expectations for responses whose status the contract leaves open.
 const (
 	anyError  = -1 // 4xx or 5xx
 	anyStatus = -2
@@ -69,19 +68,19 @@ func (c *call) accepts(status int) bool {
 	return status == c.status || c.status == anyStatus || c.status == anyError && status >= http.StatusBadRequest
 }
 
-// Sample is what one run of a case came to.
+// Sample is the cost of one run.
 type Sample struct {
-	Bytes     int    // that were sent
+	Bytes     int    // sent
 	Allocated uint64 // bytes
 	Steps     uint64 // function calls, rounds of loops and bytes moved or searched; 0 unless counted
 	Response  int    // the largest response that is an error, in bytes
 	LogLine   int    // the longest, in bytes
 }
 
-// Result is a sample as the driver prints it.
+// Result is a sample as printed by the driver.
 type Result struct {
 	Sample
-	Err string // why there is none, or empty
+	Err string // why there is no sample, or empty
 }
 
 // Run is a case that is ready to be measured.
@@ -91,7 +90,7 @@ type Run struct {
 	log     *lineMeter
 }
 
-// Prepare makes a server for the case and sends it all that is not measured.
+// Prepare makes a server for the case and sends the calls that are not measured.
 func (c Case) Prepare(n int) (*Run, error) {
 	r := &Run{attack: c.attack(n), log: new(lineMeter)}
 	cfg := chargeingest.Config{
@@ -120,8 +119,8 @@ var Anyone = chargeingest.AuthorizerFunc(func(*http.Request, chargeingest.Permis
 	return chargeingest.Principal{Subject: "growth", Platforms: []string{chargeingest.SinglePlatform}}, nil
 })
 
-// Send sends the calls that are measured. An error is a response with another
-// status than the case says.
+// Send sends the calls that are measured. It fails if a response has another
+// status than expected.
 func (r *Run) Send() (Sample, error) {
 	var s Sample
 	if r.attack.work != nil {
@@ -140,13 +139,12 @@ func (r *Run) Send() (Sample, error) {
 	return s, nil
 }
 
-// Measure is Send with what it cost. steps reads a counter of steps.
+// Measure sends the calls and measures the cost. steps reads the step counter.
 func (r *Run) Measure(steps func() uint64) (Sample, error) {
-	// Twice, so that nothing is left in a pool: a run does not find what an
-	// earlier one has made.
+	// Two collections empty the pools, so runs do not depend on earlier ones.
 	runtime.GC()
 	runtime.GC()
-	// And what a run puts there it finds again.
+	// Without collections during the run, the run itself keeps its pools.
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -198,7 +196,7 @@ func (c *call) checkDirect(_ chargeingest.IngestResult, err error) error {
 	return nil
 }
 
-// size is how much a client sends for the call, about.
+// size is about how many bytes a client sends.
 func (c *call) size() int {
 	n := len(c.target) + len(c.body)
 	for name, values := range c.header {
@@ -232,8 +230,7 @@ func (w *responseMeter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// lineMeter is where a log goes that only its longest line matters of: package
-// slog writes a line at a time.
+// lineMeter records the longest line of a log. Package slog writes line by line.
 type lineMeter struct{ longest int }
 
 func (m *lineMeter) Write(p []byte) (int, error) {

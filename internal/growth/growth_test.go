@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What the larger run may come to: so many times as much as the smaller one, and
-// a constant for slices that grow by other factors when they are longer.
+// Bounds of the larger run: a multiple of the smaller one, plus a constant,
+// because long slices grow by smaller factors than short ones.
 const (
 	maxGrowth = Factor + 1
 	baseBytes = 256 << 10
@@ -63,7 +63,7 @@ func TestMeasure(t *testing.T) {
 	}
 }
 
-// TestCaseNames is for names that are there twice: only the first would run.
+// TestCaseNames finds duplicate names: only the first one would run.
 func TestCaseNames(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, c := range append(Cases(), SelfTests()...) {
@@ -134,8 +134,8 @@ func (d drivers) measure(t *testing.T, name string) (small, large Result) {
 	return one.measure(t, name)
 }
 
-// driver is a process that measures a case at a time. It ends with a case that it
-// gives up and is started again for the next.
+// driver is a process that measures one case at a time. It exits when it gives a
+// case up and is restarted for the next one.
 type driver struct {
 	program string
 	cmd     *exec.Cmd // nil unless it runs
@@ -144,7 +144,7 @@ type driver struct {
 	stderr  strings.Builder
 }
 
-// measure returns what the two runs of a case came to.
+// measure returns the results of both runs of a case.
 func (d *driver) measure(t *testing.T, name string) (small, large Result) {
 	t.Helper()
 	if d.cmd == nil {
@@ -180,7 +180,7 @@ func (d *driver) start(t *testing.T) {
 	d.cmd, d.in, d.out = cmd, in, bufio.NewReader(out)
 }
 
-// stop ends the process, if it runs, by the end of its input.
+// stop closes the input of the process, if it runs, and waits for the exit.
 func (d *driver) stop() {
 	if d.cmd != nil {
 		d.in.Close()

@@ -26,8 +26,7 @@ func zip(level int, parts ...string) []byte {
 	return b.Bytes()
 }
 
-// gzipCases have a size in bytes of what is sent or of what comes out of it,
-// whichever is more.
+// gzipCases have n bytes before or after compression, whichever is more.
 func gzipCases() []Case {
 	noise := func(n int) string {
 		const digits = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_"

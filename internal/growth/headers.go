@@ -15,7 +15,7 @@ import (
 // larger run are within the default bound of net/http.
 const headerSize = 16 << 10
 
-// echo is an authorizer or store that puts what it gets into its error.
+// echo is the error of an authorizer or store that repeats the credentials.
 func echo(r *http.Request) error {
 	var b strings.Builder
 	b.WriteString("no credential in")
@@ -74,7 +74,7 @@ func headerCases() []Case {
 	for i, v := range values {
 		for j, name := range credentialHeaders {
 			if i > 0 && j != i%len(credentialHeaders) {
-				continue // the first is sent in each of the headers, the others in one of them
+				continue // only the first value is tried with every header
 			}
 			for _, authorizer := range authorizers {
 				cases = append(cases, Case{name + ", " + v.name + "/" + authorizer.name, headerSize, func(n int) attack {
@@ -97,7 +97,7 @@ func deny(err func(*http.Request) error) chargeingest.Authorizer {
 	})
 }
 
-// failing is a store that takes no events.
+// failing is a store that always fails.
 type failing struct {
 	*memstore.Store
 	err error
@@ -107,7 +107,7 @@ func (f failing) Append(context.Context, chargeingest.Batch) (chargeingest.Recei
 	return chargeingest.Receipt{}, fmt.Errorf("%w: %w", chargeingest.ErrNotStored, f.err)
 }
 
-// otherHeaders are those that are no credentials.
+// otherHeaders are headers without credentials.
 func otherHeaders() []Case {
 	var cases []Case
 	for _, h := range []struct {

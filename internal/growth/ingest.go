@@ -9,7 +9,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// ingestCases come in by Handler.Ingest.
+// ingestCases call Handler.Ingest.
 func ingestCases() []Case {
 	extra := func(n int, name func(i int) string, value string) []chargeingest.Member {
 		var members []chargeingest.Member

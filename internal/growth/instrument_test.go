@@ -19,19 +19,18 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// How steps are counted. Go's coverage counters see a call of slices.Insert or
-// strings.Index as one statement, whatever it moves or searches, and cannot be
-// put into packages that an overlay replaces. So the driver is built from copies
-// of the code with a counter at the start of every function and of every round
-// of a loop; what copy, append and the searches of internal/bytealg go over
-// counts by the byte or entry. The counter is a variable of unicode/utf8, which
-// every package can import.
+// How steps are counted. Go's coverage counters see slices.Insert or
+// strings.Index as a few statements, however many bytes they move or search, and
+// "go build -cover" does not work with -overlay. So the driver is built from
+// copies of the source with a counter at the start of every function and every
+// loop body. Copy, append and the searches of internal/bytealg count each byte or
+// entry. The counter is a variable of unicode/utf8, which every package can import.
 //
-// Not seen: comparing and hashing of long strings, conversions between strings
-// and slices (they allocate), and assembly of other packages.
+// Not counted: comparing and hashing long strings, conversions between strings
+// and slices (they allocate), and assembly in other packages.
 
-// countedStd are the packages of the standard library that count: those that
-// the handler gives what a client sends.
+// countedStd are the packages of the standard library that get counters: those
+// that handle a client's input.
 var countedStd = []string{
 	"bufio", "bytes", "compress/flate", "compress/gzip", "encoding/json", "fmt", "internal/stringslite", "io", "log/slog",
 	"log/slog/internal/buffer", "maps", "math/big", "mime", "net/textproto", "net/url", "regexp", "regexp/syntax", "slices",
@@ -94,8 +93,8 @@ func init() { steps = func() uint64 { return utf8.GrowthSteps } }
 	return program
 }
 
-// goCommand runs the go command outside of the workspace, as the copies are no
-// part of it. Without cgo the standard library is the same in every test run.
+// goCommand runs the go command outside the workspace, which does not have the
+// copies. Without cgo every test run shares the cached standard library.
 func goCommand(t testing.TB, dir string, args ...string) []byte {
 	cmd := exec.CommandContext(t.Context(), "go", args...)
 	cmd.Dir = dir
@@ -107,7 +106,7 @@ func goCommand(t testing.TB, dir string, args ...string) []byte {
 	return out
 }
 
-// listPackages returns the driver and all that it is made of.
+// listPackages returns the driver and its dependencies.
 func listPackages(t testing.TB) []listed {
 	dec := json.NewDecoder(bytes.NewReader(goCommand(t, ".", "list", "-deps", "-json", driverPackage)))
 	var list []listed
@@ -122,7 +121,7 @@ func listPackages(t testing.TB) []listed {
 	}
 }
 
-// countPackage copies a package with counters and returns the files.
+// countPackage copies a package, adds counters and returns the file names.
 func countPackage(t testing.TB, p listed, to string) []string {
 	var name string
 	for _, file := range p.GoFiles {
@@ -169,11 +168,11 @@ func growthFind(i, n int) int {
 }
 `
 
-// search is what package bytealg has in assembly and does for a length that its
-// result tells.
+// search matches the functions of bytealg that are written in assembly and whose
+// result tells how far they read.
 var search = regexp.MustCompile(`^bytealg\.(IndexByte|IndexByteString|Index|IndexString|Count|CountString)$`)
 
-// countFile puts counters into a file and returns the name of its package, too.
+// countFile returns a file with counters, and the name of its package.
 func countFile(t testing.TB, name string, text []byte) ([]byte, string) {
 	fset := token.NewFileSet()
 	f, err := parser.ParseFile(fset, name, text, parser.ParseComments|parser.SkipObjectResolution)

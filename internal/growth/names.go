@@ -11,9 +11,9 @@ import (
 // different variants have the same names and different values.
 type members func(n, variant int) string
 
-// outcomes are the cases of an event with unknown members: what can become of
-// it. status is the one under KeepUnknown if nothing else is wrong. all asks for
-// every kind of conflict.
+// outcomes makes a case of each response that an event with unknown members can
+// get. status is the one under KeepUnknown if nothing else is wrong. all asks
+// for every kind of conflict.
 func outcomes(name string, status int, all bool, unknown members) []Case {
 	cases := []Case{
 		{name + "/refused", size, func(n int) attack {

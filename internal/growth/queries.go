@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// pathCases are about the path, and what of it a response or the log repeats.
+// pathCases have extreme paths, ids and methods.
 func pathCases() []Case {
 	var cases []Case
 	for _, p := range []struct {
@@ -33,7 +33,7 @@ func pathCases() []Case {
 	}})
 }
 
-// queryCases are about the parameters of a listing.
+// queryCases have extreme parameters of a listing.
 func queryCases() []Case {
 	pairs := func(format string) func(n int) string {
 		return func(n int) string {
@@ -78,7 +78,7 @@ func queryCases() []Case {
 	}})
 }
 
-// listingCases have a size in bytes of what is stored.
+// listingCases have n bytes of stored events.
 func listingCases() []Case {
 	stored := func(n int) []call {
 		return []call{post(batched, batch(events(n, func(i int) string {

@@ -8,9 +8,8 @@ import (
 	"strings"
 )
 
-// SelfTests are cases of known growth, by which the measure itself is tested.
-// The names of those whose steps are more than linear end in "/steps", those
-// whose allocations are in "/bytes", and those of neither in "/linear".
+// SelfTests are cases of known growth that test the measure itself. A name ends
+// in "/steps" or "/bytes" if these grow faster than linear, else in "/linear".
 func SelfTests() []Case {
 	of := func(name string, work func(n int)) Case {
 		return Case{name, 4 << 10, func(n int) attack { return attack{work: func() { work(n) }} }}

@@ -10,12 +10,12 @@ import (
 
 var keeping = []func(*chargeingest.Config){keepUnknown}
 
-// nested is levels of a value around another.
+// nested puts a value into that many levels of another.
 func nested(open, inner, closing string, levels int) string {
 	return strings.Repeat(open, levels) + inner + strings.Repeat(closing, levels)
 }
 
-// nestingCases are about depth.
+// nestingCases vary the depth.
 func nestingCases() []Case {
 	variants := func(name string, status int, value func(n int) string) []Case {
 		return []Case{
@@ -63,7 +63,7 @@ func nestingCases() []Case {
 	return cases
 }
 
-// valueCases are about numbers and strings.
+// valueCases have extreme numbers and strings.
 func valueCases() []Case {
 	one := func(name string, status int, members func(n int) string) Case {
 		return Case{name, size, func(n int) attack {
@@ -116,7 +116,7 @@ func valueCases() []Case {
 	return cases
 }
 
-// besideCases are about what a batch has next to its events.
+// besideCases have members next to charge_datas.
 func besideCases() []Case {
 	good := `"charge_datas":[` + event() + "]"
 	var cases []Case

@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// Wire returns a case as requests of HTTP/1.1, with one more header: what is sent
-// before the attack, and the attack. Cases of Handler.Ingest have none.
+// Wire returns the requests of a case in HTTP/1.1, with one more header: those
+// sent before the attack, and the attack. Cases of Handler.Ingest have none.
 func (c Case) Wire(n int, name, value string) (before, requests [][]byte) {
 	a := c.attack(n)
 	return wire(a.before, name, value), wire(a.calls, name, value)
@@ -21,7 +21,7 @@ func wire(calls []call, name, value string) [][]byte {
 		}
 		var b bytes.Buffer
 		fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: x\r\n%s: %s\r\nContent-Length: %d\r\n", c.method, c.target, name, value, len(c.body))
-		// Write to memory does not fail.
+		// Writing to memory does not fail.
 		_ = c.header.Write(&b)
 		b.WriteString("\r\n")
 		b.Write(c.body)

@@ -1,7 +1,6 @@
-// Command driver reads names of cases of package growth, a line each, measures
-// each case in its two sizes and prints what they came to, a line of JSON each.
-// The test of that package builds it with counters in the code of the handler
-// and of the libraries that it uses.
+// Command driver measures cases of package growth. It reads the name of a case
+// from each line and prints a line of JSON for each of the two sizes. The test
+// of that package builds it with counters in the handler and its libraries.
 package main
 
 import (
@@ -20,8 +19,8 @@ import (
 // steps reads the counter. The build with counters sets it.
 var steps = func() uint64 { return 0 }
 
-// Bounds of a run. Linear ones come to a tenth of them at most; without them one
-// that is exponential would take the machine down.
+// Bounds of a run. Linear cases stay below a tenth of them; an exponential one
+// would take the machine down without them.
 const (
 	maxLive      = 1 << 30
 	maxAllocated = 1 << 30
@@ -38,7 +37,7 @@ func main() {
 		if !ok {
 			fail("no such case: " + names.Text())
 		}
-		if !warm { // what is made once for a process
+		if !warm { // fill the caches of the process
 			measure(c, c.Size)
 		}
 		for _, n := range []int{c.Size, growth.Factor * c.Size} {
@@ -62,7 +61,7 @@ func measure(c growth.Case, n int) growth.Result {
 	return growth.Result{Sample: sample}
 }
 
-// usage is what the process has used; live is what it holds.
+// usage is the consumption of the process; live is the memory in use.
 type usage struct{ live, allocated, steps uint64 }
 
 // start is the usage at the start of a run.
