@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -142,8 +143,8 @@ func TestLongPathsAre404(t *testing.T) {
 }
 
 // TestRefusalsOfLongHeadsAreCheap counts what a refusal allocates: the same for
-// 256 KiB of headers as for a megabyte, and a copy of a path. It is not parallel, so that no other
-// test allocates meanwhile.
+// 256 KiB of headers as for a megabyte. It is not parallel, and the least of some
+// tries counts, so that what other goroutines allocate does not.
 func TestRefusalsOfLongHeadsAreCheap(t *testing.T) {
 	const most = 32 << 10
 	h, err := chargeingest.New(chargeingest.Config{
@@ -153,18 +154,22 @@ func TestRefusalsOfLongHeadsAreCheap(t *testing.T) {
 	require.NoError(t, err)
 	for _, size := range []int{256 << 10, 1 << 20} {
 		for name, r := range longHeads(t, size) {
-			w := httptest.NewRecorder()
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			h.ServeHTTP(w, r)
-			runtime.ReadMemStats(&after)
-			require.GreaterOrEqual(t, w.Code, 400, name)
-			require.LessOrEqual(t, w.Body.Len(), 16<<10, name)
+			least := uint64(math.MaxUint64)
+			for range 3 {
+				w := httptest.NewRecorder()
+				var before, after runtime.MemStats
+				runtime.ReadMemStats(&before)
+				h.ServeHTTP(w, r)
+				runtime.ReadMemStats(&after)
+				least = min(least, after.TotalAlloc-before.TotalAlloc)
+				require.GreaterOrEqual(t, w.Code, 400, name)
+				require.LessOrEqual(t, w.Body.Len(), 16<<10, name)
+			}
 			limit := most
 			if strings.Contains(name, "path") {
-				limit += 2 * size
+				limit += 2 * size // it is copied
 			}
-			require.LessOrEqual(t, after.TotalAlloc-before.TotalAlloc, uint64(limit), "%s of %d bytes", name, size)
+			require.LessOrEqual(t, least, uint64(limit), "%s of %d bytes", name, size)
 		}
 	}
 }
