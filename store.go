@@ -72,7 +72,8 @@ type EventReader interface {
 	// nothing skipped and nothing twice, while others append.
 	//
 	// It returns ErrBadCursor for a cursor that is not one of this store's and
-	// ErrScanLimit for a query that took longer than the store allows.
+	// ErrScanLimit for a query that took longer than the store allows. Stores in
+	// which reads take turns return ErrOverloaded if the turn did not come.
 	List(ctx context.Context, q Query) (Page, error)
 }
 

@@ -20,7 +20,7 @@ import (
 // With -rounds it takes longer, with -seed it starts at a program that failed.
 func TestModel(t *testing.T) {
 	t.Parallel()
-	storemodel.Test(t, rounds(12), seed(t), func(t *testing.T) storemodel.Subject { return newSubject(t).subject() })
+	storemodel.Test(t, rounds(5), seed(t), func(t *testing.T) storemodel.Subject { return newSubject(t).subject() })
 }
 
 // subject is a store under the model: it merges and checkpoints every few

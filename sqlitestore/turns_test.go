@@ -3,12 +3,14 @@ package sqlitestore
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/crashtest"
 )
 
 func TestIsScan(t *testing.T) {
@@ -86,6 +88,18 @@ func TestNoTurnToRead(t *testing.T) {
 		_, err := s.List(t.Context(), q)
 		require.ErrorIs(t, err, chargeingest.ErrOverloaded)
 		require.NotErrorIs(t, err, chargeingest.ErrScanLimit)
+	}
+	srv := endpoint(t, s)
+	for _, path := range []string{"", "?product_item_id=item", "/chda_0"} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL+single+path, http.NoBody)
+		require.NoError(t, err)
+		req.Header.Set("X-Api-Key", crashtest.Secret)
+		req.Header.Set("X-Platform-Id", "acme")
+		res, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		require.NoError(t, res.Body.Close())
+		require.Equal(t, http.StatusServiceUnavailable, res.StatusCode)
+		require.NotEmpty(t, res.Header.Get("Retry-After"))
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
