@@ -32,8 +32,13 @@ func newRequest(b chargeingest.Batch) *Request {
 	return &Request{Batch: b, done: make(chan Answer, 1)}
 }
 
-// Answer ends the request. It is called once for each that was taken.
-func (r *Request) Answer(a Answer) { r.done <- a }
+// Answer ends the request. Of several answers the first one counts.
+func (r *Request) Answer(a Answer) {
+	select {
+	case r.done <- a:
+	default:
+	}
+}
 
 // events is what the request counts in the queue; an empty one counts, too.
 func (r *Request) events() int { return max(1, len(r.Batch.Events)) }
@@ -198,26 +203,38 @@ func (q *Queue) Gather(enough int) {
 // maxGroupBytes of content together, but at least one where there is one. Where
 // the queue is closed and empty, open is false.
 func (q *Queue) Take(max int) (group []*Request, open bool) {
+	return q.TakeExcept(max, func(string) bool { return false })
+}
+
+// TakeExcept is Take without the platforms that skip returns true for: their
+// requests keep their position. While nothing else is queued there is no token for
+// the writer, not even if the queue is closed, so the caller must come back on its own.
+func (q *Queue) TakeExcept(max int, skip func(platform string) bool) (group []*Request, open bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	events, bytes := 0, 0
-	for len(q.turns) > 0 {
-		l := q.turns[0]
+	events, bytes, more := 0, 0, false
+	for i := 0; i < len(q.turns); {
+		l := q.turns[i]
+		if skip(l.platform) {
+			i++
+			continue
+		}
 		r := l.requests[0]
 		events, bytes = events+r.events(), bytes+r.bytes()
 		if len(group) > 0 && (events > max || bytes > maxGroupBytes) {
+			more = true
 			break
 		}
 		group = append(group, r)
 		q.unlink(r)
 		if len(l.requests) > 0 { // its turn is over
-			q.turns = append(q.turns[1:], l)
+			q.turns = append(without(q.turns, i), l)
 		}
 	}
-	if q.events > 0 || q.closed {
+	if more || q.closed && q.events == 0 {
 		q.signal()
 	}
-	return group, len(group) > 0 || !q.closed
+	return group, len(group) > 0 || !q.closed || q.events > 0
 }
 
 // Return gives requests back that were taken, in their order, and of which nothing
