@@ -11,7 +11,7 @@ import (
 	"example.com/chargeingest/internal/trace"
 )
 
-// acquire takes a connection from a pool. Why there is none is nothing that a
+// acquire takes a connection to read with from a pool. Why there is none is nothing that a
 // statement has caused, so that its error unwraps to nothing. What the host has added
 // to its pool may panic.
 func acquire(ctx context.Context, pool *pgxpool.Pool, limit time.Duration) (conn *pgxpool.Conn, err error) {

@@ -58,21 +58,29 @@ func TestACommitThatNoStandbyHasIsUnknown(t *testing.T) {
 }
 
 func TestASessionThatIsNotDurableIsMadeSo(t *testing.T) {
-	pool := newPool(t, func(c *pgxpool.Config) { c.MaxConns = 1 })
+	var off atomic.Bool
+	pool := newPool(t, func(c *pgxpool.Config) {
+		c.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
+			if !off.Load() {
+				return nil
+			}
+			_, err := conn.Exec(ctx, "SET synchronous_commit = off")
+			return err
+		}
+	})
 	schema := newSchema(t, pool)
 	s := newStore(t, pool, Options{Schema: schema})
 	_, err := pool.Exec(t.Context(), `CREATE FUNCTION `+schema+`.look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 IF current_setting('synchronous_commit') = 'off' THEN RAISE EXCEPTION 'not durable'; END IF; RETURN NULL; END $$;
 CREATE TRIGGER look AFTER INSERT ON `+schema+`.events FOR EACH ROW EXECUTE FUNCTION `+schema+`.look()`)
 	require.NoError(t, err)
-	_, err = pool.Exec(t.Context(), "SET synchronous_commit = off")
-	require.NoError(t, err)
+	off.Store(true)
 	for _, known := range []bool{false, true} {
 		s.writer.expectKnown = known
 		appended(t, s, charges("acme", fmt.Sprint(known)))
 	}
 	var after string
-	require.NoError(t, pool.QueryRow(t.Context(), "SHOW synchronous_commit").Scan(&after))
+	require.NoError(t, s.writer.session.conn.QueryRow(t.Context(), "SHOW synchronous_commit").Scan(&after))
 	require.Equal(t, "off", after, "the session is the host's")
 }
 
@@ -248,7 +256,7 @@ func TestAConnectionThatCannotBeMadeIsNoEventsFault(t *testing.T) {
 	s := newStore(t, pool, Options{})
 	appended(t, s, charges("acme", "a"))
 	failing.Store(true)
-	pool.Reset()
+	require.NoError(t, s.writer.session.conn.Close(t.Context()))
 	before := connections.Load()
 	var all sync.WaitGroup
 	for i := range 200 {
@@ -261,58 +269,6 @@ func TestAConnectionThatCannotBeMadeIsNoEventsFault(t *testing.T) {
 	require.Less(t, connections.Load()-before, int64(200), "a group was taken apart")
 	failing.Store(false)
 	appended(t, s, charges("acme", "b"))
-	require.Len(t, listed(t, s, "acme"), 2)
-}
-
-// losing is a store on a pool that loses a connection when something of the host's
-// panics: to close it would be to wait for that for ever.
-func losing(t *testing.T, change func(*pgxpool.Config)) *Store {
-	t.Helper()
-	cfg := newPool(t).Config()
-	change(cfg)
-	pool, err := pgxpool.NewWithConfig(context.Background(), cfg)
-	require.NoError(t, err)
-	return newStore(t, pool, Options{Schema: newSchema(t, newPool(t))})
-}
-
-func TestAPanicWhereAConnectionIsPreparedIsNotStored(t *testing.T) {
-	var panicking atomic.Bool
-	s := losing(t, func(c *pgxpool.Config) {
-		c.PrepareConn = func(context.Context, *pgx.Conn) (bool, error) {
-			if panicking.Load() {
-				panic("not prepared")
-			}
-			return true, nil
-		}
-	})
-	panicking.Store(true)
-	_, err := s.Append(t.Context(), charges("acme", "a"))
-	require.ErrorIs(t, err, chargeingest.ErrNotStored)
-	require.ErrorContains(t, err, "not prepared")
-	panicking.Store(false)
-	appended(t, s, charges("acme", "a"))
-}
-
-// releasing is a tracer of the host's that fails when a connection is given back.
-type releasing struct {
-	panicky
-	broken atomic.Bool
-}
-
-func (r *releasing) TraceRelease(*pgxpool.Pool, pgxpool.TraceReleaseData) {
-	if r.broken.CompareAndSwap(true, false) {
-		panic("not released")
-	}
-}
-
-func TestAPanicWhereAConnectionIsGivenBackIsUnknown(t *testing.T) {
-	tracer := new(releasing)
-	s := losing(t, func(c *pgxpool.Config) { c.ConnConfig.Tracer = tracer })
-	appended(t, s, charges("acme", ""))
-	tracer.broken.Store(true)
-	_, err := s.Append(t.Context(), charges("acme", ""))
-	require.ErrorContains(t, err, "not released")
-	require.NotErrorIs(t, err, chargeingest.ErrNotStored)
 	require.Len(t, listed(t, s, "acme"), 2)
 }
 
@@ -351,10 +307,7 @@ func TestAReadOnlyServerIsNotConnectedToNorToldOfAllTheTime(t *testing.T) {
 }
 
 func TestTimeOutsAreSetForTheTransactionAlone(t *testing.T) {
-	pool := newPool(t, func(c *pgxpool.Config) {
-		c.MaxConns = 1
-		c.ConnConfig.RuntimeParams["statement_timeout"] = "77s"
-	})
+	pool := newPool(t, func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["statement_timeout"] = "77s" })
 	schema := newSchema(t, pool)
 	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: 3 * time.Second})
 	_, err := pool.Exec(t.Context(), `CREATE TABLE `+schema+`.seen (settings text);
@@ -372,7 +325,7 @@ CREATE TRIGGER look BEFORE INSERT ON `+schema+`.events FOR EACH ROW EXECUTE FUNC
 	require.NoError(t, err)
 	require.Equal(t, []string{"3s 600ms 3s", "3s 600ms 3s"}, seen)
 	var after string
-	require.NoError(t, pool.QueryRow(t.Context(), "SELECT current_setting('statement_timeout') || ' ' || current_setting('lock_timeout')").Scan(&after))
+	require.NoError(t, s.writer.session.conn.QueryRow(t.Context(), "SELECT current_setting('statement_timeout') || ' ' || current_setting('lock_timeout')").Scan(&after))
 	require.Equal(t, "77s 0", after)
 }
 
@@ -404,39 +357,4 @@ func TestACommitThatWasARollbackIsNotStored(t *testing.T) {
 	require.ErrorIs(t, err, errRolledBack)
 	require.ErrorIs(t, err, chargeingest.ErrNotStored)
 	appended(t, s, charges("acme", "b"))
-}
-
-// panicky is a tracer of the host's.
-type panicky struct{ armed atomic.Bool }
-
-func (p *panicky) TraceBatchStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBatchStartData) context.Context {
-	return ctx
-}
-
-func (p *panicky) TraceBatchQuery(_ context.Context, _ *pgx.Conn, d pgx.TraceBatchQueryData) {
-	if d.SQL == "COMMIT" && d.Err == nil && p.armed.CompareAndSwap(true, false) {
-		panic("no more traces")
-	}
-}
-
-func (p *panicky) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
-
-func (p *panicky) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
-	return ctx
-}
-
-func (p *panicky) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
-
-func TestAPanicOfTheHostsInTheCommitIsUnknown(t *testing.T) {
-	tracer := new(panicky)
-	s := newStore(t, newPool(t, func(c *pgxpool.Config) { c.ConnConfig.Tracer = tracer }), Options{})
-	appended(t, s, charges("acme", ""))
-	for _, known := range []bool{false, true} {
-		s.writer.expectKnown = known
-		tracer.armed.Store(true)
-		_, err := s.Append(t.Context(), charges("acme", ""))
-		require.ErrorContains(t, err, "no more traces")
-		require.NotErrorIs(t, err, chargeingest.ErrNotStored)
-	}
-	require.Len(t, listed(t, s, "acme"), 3)
 }

@@ -22,6 +22,7 @@ const (
 	codeQueryCanceled        = "57014"
 	codeLockNotAvailable     = "55P03"
 	codeCompletionUnknown    = "40003"
+	codeNotSupported         = "0A000" // also of a plan whose tables have changed
 )
 
 // codeOf is the code of an error of the server, empty where it is another one.

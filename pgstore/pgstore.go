@@ -59,6 +59,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/turns"
 )
 
 var (
@@ -182,6 +183,9 @@ type Store struct {
 	reset   func() // of the pool
 	writer  *writer
 
+	// Reads leave one connection of the pool free, scans half of them.
+	reads, scans *turns.Gate
+
 	// reading counts those who read; closed says that nobody may begin to.
 	mu      sync.Mutex
 	closed  bool
@@ -198,7 +202,11 @@ func New(ctx context.Context, pool *pgxpool.Pool, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pgstore: %w", err)
 	}
-	s := &Store{options: o, pool: pool, sql: newStatements(quoted(o.Schema)), reset: resetter(pool)}
+	connections := int(pool.Config().MaxConns)
+	s := &Store{
+		options: o, pool: pool, sql: newStatements(quoted(o.Schema)), reset: resetter(pool),
+		reads: turns.NewGate(connections - 1), scans: turns.NewGate(connections / 2),
+	}
 	if err := s.open(ctx); err != nil {
 		return nil, fmt.Errorf("pgstore: %w", err)
 	}
@@ -214,8 +222,13 @@ func (s *Store) open(ctx context.Context) error {
 	if err := checkServer(ctx, conn.Conn(), s.options); err != nil {
 		return err
 	}
-	if err := migrate(ctx, conn.Conn(), s.options.Schema); err != nil {
-		return err
+	m := migrator{schema: s.options.Schema, logger: s.options.Logger, guard: conn.Conn(), dial: func(ctx context.Context) (*pgx.Conn, error) {
+		cfg := s.pool.Config()
+		ContainPanics(cfg, s.options.Logger)
+		return dial(ctx, cfg)
+	}}
+	if err := m.run(ctx); err != nil {
+		return fmt.Errorf("migrate the tables: %w", err)
 	}
 	if err := checkRights(conn.QueryRow(ctx, s.sql.rights)); err != nil {
 		return err
@@ -264,7 +277,11 @@ func platformText(name string) string {
 // Ready implements [chargeingest.ReadyChecker]: it asks the server whether it
 // takes writes, of this role.
 func (s *Store) Ready(ctx context.Context) error {
-	return s.read(ctx, s.checkWritable)
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	defer s.reading.Done()
+	return s.query(ctx, s.checkWritable) // without a turn: reads leave a connection free
 }
 
 // Stats implements [chargeingest.StatsReporter].

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"strconv"
 	"strings"
@@ -11,26 +12,78 @@ import (
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/internal/cursor"
+	"example.com/chargeingest/internal/trace"
+	"example.com/chargeingest/internal/turns"
 )
 
-// read runs f in a transaction that only reads, within the time that reading
-// may take.
-func (s *Store) read(ctx context.Context, f func(context.Context, pgx.Tx) error) error {
+// call is how a read takes its turn.
+type call struct {
+	platform string
+	scan     bool
+}
+
+// begin registers a read, which Close waits for.
+func (s *Store) begin(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.closed {
-		s.mu.Unlock()
 		return chargeingest.ErrClosed
 	}
 	s.reading.Add(1)
-	s.mu.Unlock()
-	defer s.reading.Done()
+	return nil
+}
 
+// takeTurn waits until a call may use a connection. What it waits for is bounded as
+// what it does then: a scan by ScanTimeout, and every call by AcquireTimeout.
+func (s *Store) takeTurn(ctx context.Context, c call) (leave func(), err error) {
+	enter := func(g *turns.Gate, limit time.Duration, failure error) (func(), error) {
+		limited, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		leave, err := g.Enter(limited, c.platform)
+		if err != nil && ctx.Err() == nil {
+			err = fmt.Errorf("pgstore: %w: no turn within %v", failure, limit)
+		}
+		return leave, err
+	}
+	if !c.scan {
+		return enter(s.reads, s.options.AcquireTimeout, chargeingest.ErrOverloaded)
+	}
+	endScan, err := enter(s.scans, s.options.ScanTimeout, chargeingest.ErrScanLimit)
+	if err != nil {
+		return nil, err
+	}
+	endRead, err := enter(s.reads, s.options.AcquireTimeout, chargeingest.ErrOverloaded)
+	if err != nil {
+		endScan()
+		return nil, err
+	}
+	return func() { endRead(); endScan() }, nil
+}
+
+// read runs f in a transaction that only reads, in the turn of its platform.
+func (s *Store) read(ctx context.Context, c call, f func(context.Context, pgx.Tx) error) error {
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	defer s.reading.Done()
+	leave, err := s.takeTurn(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return s.query(ctx, f)
+}
+
+// query runs f in a transaction that only reads, within the time that reading may
+// take.
+func (s *Store) query(ctx context.Context, f func(context.Context, pgx.Tx) error) error {
 	conn, err := acquire(ctx, s.pool, s.options.AcquireTimeout)
 	if err != nil && ctx.Err() != nil {
 		return ctx.Err()
@@ -38,20 +91,21 @@ func (s *Store) read(ctx context.Context, f func(context.Context, pgx.Tx) error)
 	if err != nil {
 		return fmt.Errorf("pgstore: %w", err)
 	}
-	defer conn.Release()
+	defer func() {
+		if err := release(conn); err != nil {
+			log(s.options.Logger, slog.LevelError, "pgstore: a connection was not released", err)
+		}
+	}()
 	// The server ends what takes too long; the client, a second later, a server
 	// that is gone.
 	limited, cancel := context.WithTimeout(ctx, s.options.ScanTimeout+time.Second)
 	defer cancel()
-	err = pgx.BeginTxFunc(limited, conn, pgx.TxOptions{AccessMode: pgx.ReadOnly, IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
-		set := new(pgx.Batch)
-		set.Queue(s.sql.timeouts, milliseconds(s.options.ScanTimeout), milliseconds(s.options.ScanTimeout))
-		set.Queue(s.sql.plans)
-		if err := tx.SendBatch(limited, set).Close(); err != nil {
-			return err
+	for n := 0; ; n++ {
+		err = s.transact(limited, conn, f)
+		if codeOf(err) != codeNotSupported || n == maxReplans {
+			break
 		}
-		return f(limited, tx)
-	})
+	}
 	if errors.Is(err, errReadOnly) {
 		s.reset()
 	}
@@ -66,12 +120,27 @@ func (s *Store) read(ctx context.Context, f func(context.Context, pgx.Tx) error)
 	return fmt.Errorf("pgstore: read: %w", err)
 }
 
+// transact runs f in a transaction that only reads. Its statements are prepared
+// within it, so that its timeouts bound that, too.
+func (s *Store) transact(ctx context.Context, conn *pgxpool.Conn, f func(context.Context, pgx.Tx) error) (err error) {
+	defer trace.RecoverTo(&err)
+	return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{AccessMode: pgx.ReadOnly, IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+		set := new(pgx.Batch)
+		set.Queue(s.sql.timeouts, milliseconds(s.options.ScanTimeout), milliseconds(s.options.ScanTimeout))
+		set.Queue(s.sql.plans)
+		if err := tx.SendBatch(ctx, set).Close(); err != nil {
+			return err
+		}
+		return f(ctx, tx)
+	})
+}
+
 // Get implements [chargeingest.EventReader].
 func (s *Store) Get(ctx context.Context, platform, id string) (e chargeingest.StoredEvent, err error) {
 	if !utf8.ValidString(id) || strings.ContainsRune(id, 0) {
 		return e, chargeingest.ErrNotFound // no text that the database can look for
 	}
-	err = s.read(ctx, func(ctx context.Context, tx pgx.Tx) error {
+	err = s.read(ctx, call{platform: platformText(platform)}, func(ctx context.Context, tx pgx.Tx) error {
 		e, err = scanEvent(tx.QueryRow(ctx, s.sql.get, platformText(platform), id))
 		if errors.Is(err, pgx.ErrNoRows) {
 			return chargeingest.ErrNotFound
@@ -85,11 +154,30 @@ func (s *Store) Get(ctx context.Context, platform, id string) (e chargeingest.St
 // sequence of its platform.
 func (s *Store) List(ctx context.Context, q chargeingest.Query) (page chargeingest.Page, err error) {
 	q.Platform = platformText(q.Platform)
-	err = s.read(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		page, err = s.list(ctx, tx, q)
+	err = s.read(ctx, call{platform: q.Platform, scan: isScan(&q)}, func(ctx context.Context, tx pgx.Tx) error {
+		page, err = s.list(ctx, tx, q) // from its beginning if it is tried again
 		return err
 	})
 	return page, err
+}
+
+// isScan reports whether a listing may read many more events than it returns. A page
+// without filters is a range of the primary key, a reference leads to one event, and a
+// customer alone is a range of an index. Any other filter is checked event by event,
+// next to a customer too.
+func isScan(q *chargeingest.Query) bool {
+	if q.Reference != "" {
+		return false
+	}
+	filters := 0
+	for _, value := range []string{q.CustomerID, q.CustomerReference} {
+		if value != "" {
+			filters++
+		}
+	}
+	unindexed := q.From != nil || q.To != nil ||
+		q.PricingPlanSubscriptionID != "" || q.PricingPlanSubscriptionReference != "" || q.ProductItemID != ""
+	return unindexed || filters > 1
 }
 
 func (s *Store) list(ctx context.Context, tx pgx.Tx, q chargeingest.Query) (page chargeingest.Page, err error) {

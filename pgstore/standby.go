@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"errors"
+	"log/slog"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -26,7 +27,7 @@ func WatchStandby(cfg *pgxpool.Config) {
 			conn.CustomData()[gaveUp] = true
 		}
 		if before != nil {
-			before(conn, n)
+			contain(func(err error) { log(slog.Default(), slog.LevelError, "pgstore: the handler of notices failed", err) }, func() { before(conn, n) })
 		}
 	}
 }

@@ -4,13 +4,13 @@ import "strings"
 
 // statements are the texts of all statements, for one schema.
 type statements struct {
-	begin, timeouts, durable, plans, commit string
+	begin, timeouts, durable, plans, commit, rollback string
 
 	// The way of what is new: one round trip.
 	insert string
 
 	// What is known, once the platforms are locked.
-	lock, findReferences, findReference, findRequests, findRequest string
+	lock, findLocked, findReferences, findReference, findRequests, findRequest string
 
 	// Reading.
 	newestID, readOnly, rights, lastOf, get, list, seqOfReference string
@@ -26,6 +26,7 @@ func newStatements(schema string) *statements {
 		// platform would fail when it has it.
 		begin:    "BEGIN ISOLATION LEVEL READ COMMITTED",
 		commit:   "COMMIT",
+		rollback: "ROLLBACK",
 		timeouts: "SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true), set_config('idle_in_transaction_session_timeout', $1, true), set_config('bytea_output', 'hex', true), set_config('client_min_messages', 'warning', true)",
 
 		// The pool is the host's, whose other code may have turned it off for a
@@ -72,6 +73,8 @@ LEFT JOIN locked p ON p.name = r.platform`),
 		// not be acknowledged before one has.
 		lock: in(`INSERT INTO $schema.platforms AS p (name, last, last_id) SELECT t.name, 0, '' FROM unnest($1::text[]) AS t(name)
 ON CONFLICT (name) DO UPDATE SET last = p.last`),
+		findLocked: in(`WITH free AS (SELECT name FROM $schema.platforms WHERE name = ANY($1::text[]) FOR NO KEY UPDATE SKIP LOCKED)
+SELECT name FROM $schema.platforms WHERE name = ANY($1::text[]) AND name NOT IN (SELECT name FROM free)`),
 		// Behind OFFSET 0 there is one index by which an event can be found, and no join
 		// to be planned otherwise. Left the choice the server reads all events of a platform
 		// that has more than the others.

@@ -16,10 +16,12 @@ import (
 
 // transaction stores one group.
 type transaction struct {
-	conn    *pgx.Conn
-	sql     *statements
-	timeout time.Duration
-	durable bool // whatever the session says
+	conn     *pgx.Conn
+	session  *session
+	sql      *statements
+	timeout  time.Duration
+	lockWait time.Duration // for the lock of a platform
+	durable  bool          // whatever the session says
 }
 
 // fast stores a group of which nothing is known: all of it in one round trip,
@@ -36,9 +38,10 @@ func (t *transaction) fast(ctx context.Context, requests []*queue.Request, nextI
 		return t.careful(ctx, requests, nextID)
 	}
 	b := t.begin()
+	n := b.Len()
 	g.insert(b, t.sql)
 	b.Queue(t.sql.commit)
-	return g, t.send(ctx, b, true)
+	return g, t.sendAfter(ctx, b, n, true)
 }
 
 // careful locks the platforms of a group, looks up what is known, and then
@@ -56,8 +59,9 @@ func (t *transaction) careful(ctx context.Context, requests []*queue.Request, ne
 	k := &known{conn: t.conn, sql: t.sql}
 	b := t.begin()
 	b.Queue(t.sql.plans)
+	n := b.Len()
 	k.lookUp(b, requests)
-	if err := t.send(ctx, b, false); err != nil {
+	if err := t.sendAfter(ctx, b, n, false); err != nil {
 		return nil, err
 	}
 	if g, err = decide(ctx, requests, k, nextID, t.decideBy()); err != nil {
@@ -79,7 +83,7 @@ func (t *transaction) decideBy() time.Time { return time.Now().Add(t.timeout / 5
 func (t *transaction) begin() *pgx.Batch {
 	b := new(pgx.Batch)
 	b.Queue(t.sql.begin)
-	b.Queue(t.sql.timeouts, milliseconds(t.timeout), milliseconds(t.timeout/5))
+	b.Queue(t.sql.timeouts, milliseconds(t.timeout), milliseconds(t.lockWait))
 	if t.durable {
 		b.Queue(t.sql.durable)
 	}
@@ -94,6 +98,20 @@ func milliseconds(d time.Duration) string {
 // errRolledBack says that the server answered a commit with a rollback.
 var errRolledBack = errors.New("the transaction was undone before its commit")
 
+// sendAfter sends a batch whose first n statements begin the transaction. Preparing a
+// statement waits for the locks of its tables, so if pgx would prepare any, the
+// transaction and with it the timeouts begin first.
+func (t *transaction) sendAfter(ctx context.Context, b *pgx.Batch, n int, commits bool) error {
+	if !t.conn.IsClosed() && !t.session.isPrepared(b) {
+		first := &pgx.Batch{QueuedQueries: b.QueuedQueries[:n:n]}
+		if err := t.send(ctx, first, false); err != nil {
+			return err
+		}
+		b = &pgx.Batch{QueuedQueries: b.QueuedQueries[n:]}
+	}
+	return t.send(ctx, b, commits)
+}
+
 // send sends a batch, which ends with the commit or has none. Where it has one,
 // the error is an unknownError unless the server says that it was undone.
 func (t *transaction) send(ctx context.Context, b *pgx.Batch, commits bool) (failure error) {
@@ -105,6 +123,7 @@ func (t *transaction) send(ctx context.Context, b *pgx.Batch, commits bool) (fai
 			failure = unknownError{failure}
 		}
 	}()
+	defer func() { t.session.setPrepared(b, failure == nil) }()
 	defer trace.RecoverTo(&failure)
 	gaveUpStandby(t.conn) // a commit of the host's does not count
 	results := t.conn.SendBatch(ctx, b)

@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"sync"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/eventid"
@@ -19,12 +18,17 @@ import (
 // writer is the one goroutine of a process that stores.
 type writer struct {
 	options Options
-	pool    *pgxpool.Pool
 	sql     *statements
 	reset   func() // of the pool
 	ids     *eventid.Generator
 	queue   *queue.Queue
 	stopped chan struct{} // closed when the goroutine has ended
+
+	// These belong to the goroutine. Separation is nil unless the writer finds out
+	// which platforms are locked.
+	session    session
+	holds      holds
+	separation *separation
 
 	// expectKnown says that the last group had something that was stored
 	// before: then the next one is looked up first. It belongs to the goroutine.
@@ -50,22 +54,53 @@ func newWriter(s *Store, newestID string) (*writer, error) {
 		return nil, err
 	}
 	return &writer{
-		options: s.options, pool: s.pool, sql: s.sql, reset: s.reset, ids: ids,
+		options: s.options, sql: s.sql, reset: s.reset, ids: ids,
 		queue: queue.New(s.options.QueueEvents), stopped: make(chan struct{}), most: s.options.MaxTransactionEvents,
+		session: session{pool: s.pool, logger: s.options.Logger}, holds: holds{timeout: s.options.StatementTimeout},
 	}, nil
 }
 
 // run stores what is queued until the queue is closed and empty.
 func (w *writer) run() {
 	defer close(w.stopped)
+	defer w.session.close()
 	for open := true; open; {
-		<-w.queue.Ready()
-		var requests []*queue.Request
-		w.queue.Gather(w.most)
-		requests, open = w.queue.Take(w.most)
-		if len(requests) > 0 {
-			w.store(requests, time.Now().Add(patience*w.options.StatementTimeout))
+		due, stop := w.holds.wake()
+		select {
+		case <-w.queue.Ready():
+		case <-due:
 		}
+		stop()
+		w.queue.Gather(w.most)
+		var requests []*queue.Request
+		now := time.Now()
+		requests, open = w.queue.TakeExcept(w.most, func(platform string) bool { return w.holds.skips(platform, now) })
+		w.holds.taken(now)
+		w.storeTaken(requests)
+	}
+}
+
+// storeTaken stores requests that were taken from the queue. A panic, which can only
+// be one of this package, leaves none of them without an answer.
+func (w *writer) storeTaken(requests []*queue.Request) {
+	var err error
+	func() {
+		defer trace.RecoverTo(&err)
+		others, held := w.holds.split(requests)
+		if len(others) > 0 {
+			w.store(others, time.Now().Add(patience*w.options.StatementTimeout))
+		}
+		if len(held) > 0 {
+			w.retry(held)
+		}
+	}()
+	if err == nil {
+		return
+	}
+	w.session.drop()
+	log(w.options.Logger, slog.LevelError, "pgstore: it is not known what became of a transaction", err)
+	for _, r := range requests {
+		r.Answer(queue.Answer{Err: fmt.Errorf("pgstore: %w", unknownError{err})})
 	}
 }
 
@@ -79,6 +114,10 @@ func (w *writer) store(requests []*queue.Request, until time.Time) {
 	start := time.Now()
 	g, err := w.attempts(requests)
 	w.adapt(requests, err)
+	if codeOf(err) == codeLockNotAvailable {
+		w.lockedOut(requests, err)
+		return
+	}
 	if err != nil && start.Before(until) {
 		if smaller := parts(requests, err); len(smaller) > 1 {
 			for _, part := range smaller {
@@ -86,9 +125,7 @@ func (w *writer) store(requests []*queue.Request, until time.Time) {
 					w.store(part, until)
 					continue
 				}
-				for _, r := range part {
-					r.Answer(queue.Answer{Err: err})
-				}
+				w.refuse(part, err)
 			}
 			return
 		}
@@ -99,6 +136,7 @@ func (w *writer) store(requests []*queue.Request, until time.Time) {
 		requests = requests[:len(g.answers)]
 		done.Requests, done.Events = len(requests), g.rows.len()
 		w.expectKnown = g.known
+		w.holds.release(requests)
 	}
 	if done.Events > 0 || err != nil {
 		w.observe(done)
@@ -138,7 +176,7 @@ func parts(requests []*queue.Request, err error) [][]*queue.Request {
 		return nil
 	case isOfAnEvent(err):
 		return halves // one of them is to blame
-	case code == codeLockNotAvailable, isTransient(err):
+	case isTransient(err):
 		return byPlatform(requests) // somebody else has the lock of one of them
 	case code == codeQueryCanceled:
 		return halves // it is too large for the server's speed of today
@@ -160,8 +198,15 @@ func byPlatform(requests []*queue.Request) [][]*queue.Request {
 	return list
 }
 
-// maxConnections is how many connections a transaction is tried on.
-const maxConnections = 5
+const (
+	// maxConnections is how many connections a transaction is tried on.
+	maxConnections = 5
+
+	// maxReplans is how often a transaction is tried again because a plan is of tables
+	// that have changed: each of its statements can have one, and pgx forgets the plans
+	// of one failure at a time.
+	maxReplans = 3
+)
 
 // attempts stores requests, again where the server undid it for the sake of another
 // transaction, for as long as a statement may take. Its error is an ErrNotStored unless
@@ -171,25 +216,30 @@ func (w *writer) attempts(requests []*queue.Request) (*group, error) {
 	defer cancel()
 	trying, cancel := context.WithTimeout(ctx, w.options.StatementTimeout)
 	defer cancel()
+	replans := 0
 	for n := 1; ; n++ {
 		g, err := w.attempt(ctx, requests)
 		switch {
 		case err == nil:
 			if w.failing {
 				w.failing = false
-				w.options.Logger.Info("pgstore: transactions are stored again")
+				log(w.options.Logger, slog.LevelInfo, "pgstore: transactions are stored again", nil)
 			}
 			return g, nil
 		case isUnknown(err):
-			w.options.Logger.Error("pgstore: it is not known what became of a transaction", "error", err)
+			log(w.options.Logger, slog.LevelError, "pgstore: it is not known what became of a transaction", err)
 			return nil, fmt.Errorf("pgstore: %w", err)
 		case isDuplicate(err) && !w.expectKnown:
 			w.expectKnown = true
+		case codeOf(err) == codeNotSupported && replans < maxReplans:
+			replans++
 		case isOfTheServer(err) && n < maxConnections && pause(ctx, n):
 			// A new connection may lead to one that works.
 		case isTransient(err) && pause(trying, n):
 		default:
-			w.complain(err)
+			if codeOf(err) != codeLockNotAvailable {
+				w.complain(err)
+			}
 			return nil, fmt.Errorf("pgstore: %w: %w", chargeingest.ErrNotStored, err)
 		}
 	}
@@ -211,37 +261,54 @@ func pause(ctx context.Context, n int) bool {
 func (w *writer) complain(err error) {
 	const told = "pgstore: a transaction was not stored"
 	if isOfAnEvent(err) {
-		w.options.Logger.Warn(told, "error", err)
+		log(w.options.Logger, slog.LevelWarn, told, err)
 		return
 	}
 	if now := time.Now(); now.Sub(w.complained) >= time.Second {
 		w.complained = now
 		w.failing = w.failing || codeOf(err) == "" || isOfTheServer(err) // not one platform alone
-		w.options.Logger.Error(told, "error", err)
+		log(w.options.Logger, slog.LevelError, told, err)
 	}
 }
 
-// attempt stores requests in one transaction. A panic, most likely one of the
-// host's source of entropy, is an error of which nothing is stored.
-func (w *writer) attempt(ctx context.Context, requests []*queue.Request) (g *group, err error) {
-	pooled, err := acquire(ctx, w.pool, w.options.AcquireTimeout)
+// attempt stores requests in one transaction.
+func (w *writer) attempt(ctx context.Context, requests []*queue.Request) (*group, error) {
+	return w.within(ctx, func(t *transaction) (*group, error) {
+		if w.expectKnown {
+			return t.careful(ctx, requests, w.ids.Next)
+		}
+		return t.fast(ctx, requests, w.ids.Next)
+	})
+}
+
+// within calls f with a transaction that is to begin. A panic, most likely one of the
+// host's source of entropy, is an error of which nothing is stored: send knows of the
+// ones that may be.
+func (w *writer) within(ctx context.Context, f func(*transaction) (*group, error)) (g *group, err error) {
+	conn, err := w.session.get(ctx, w.options.AcquireTimeout)
 	if err != nil {
 		return nil, err
 	}
+	t := &transaction{
+		conn: conn, session: &w.session, sql: w.sql, timeout: w.options.StatementTimeout, lockWait: w.holds.lockWait(),
+		durable: !w.options.AllowNotDurable,
+	}
+	if w.separation != nil {
+		t.lockWait = w.separation.wait
+	}
 	defer func() {
+		switch {
+		case isUnknown(err), errors.As(err, new(trace.PanicError)):
+			w.session.drop()
+		case isOfTheServer(err):
+			w.session.leave()
+		}
 		if isUnknown(err) || isOfTheServer(err) {
 			w.reset()
 		}
-		if failure := release(pooled); failure != nil {
-			err = unknownError{failure} // all may be committed
-		}
 	}()
-	t := &transaction{conn: pooled.Conn(), sql: w.sql, timeout: w.options.StatementTimeout, durable: !w.options.AllowNotDurable}
 	defer trace.RecoverTo(&err)
-	if w.expectKnown {
-		return t.careful(ctx, requests, w.ids.Next)
-	}
-	return t.fast(ctx, requests, w.ids.Next)
+	return f(t)
 }
 
 // observe tells of a transaction. What it did is done, so that a panic of the
@@ -262,7 +329,7 @@ func (w *writer) observe(c chargeingest.Commit) {
 		w.options.Observer(c)
 	}()
 	if err != nil {
-		w.options.Logger.Error("pgstore: the observer failed", "error", err)
+		log(w.options.Logger, slog.LevelError, "pgstore: the observer failed", err)
 	}
 }
 

@@ -41,8 +41,13 @@ func newRequest(b chargeingest.Batch) *Request {
 	return r
 }
 
-// Answer ends the request. It is called once for each that was taken.
-func (r *Request) Answer(a Answer) { r.done <- a }
+// Answer ends the request. Of several answers the first one counts.
+func (r *Request) Answer(a Answer) {
+	select {
+	case r.done <- a:
+	default:
+	}
+}
 
 // events is what the request counts in the queue; an empty one counts, too.
 func (r *Request) events() int { return max(1, len(r.Batch.Events)) }
@@ -265,26 +270,42 @@ func (q *Queue) Gather(enough int) {
 // maxGroupBytes of content together, but at least one unless the queue is empty.
 // If the queue is closed and empty, open is false.
 func (q *Queue) Take(max int) (group []*Request, open bool) {
+	return q.TakeExcept(max, func(string) bool { return false })
+}
+
+// TakeExcept is Take without the platforms that skip returns true for: their
+// requests keep their position. While nothing else is queued there is no token for
+// the writer, not even if the queue is closed, so the caller must come back on its own.
+func (q *Queue) TakeExcept(max int, skip func(platform string) bool) (group []*Request, open bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	events, bytes := 0, 0
-	for !q.turns.empty() {
-		l := q.turns.first()
+	events, bytes, more := 0, 0, false
+	for n := q.turns.head; n != nil; {
+		l := n.owner
+		if skip(l.platform) {
+			n = n.next
+			continue
+		}
 		r := l.requests.first()
 		events, bytes = events+r.events(), bytes+r.size
 		if len(group) > 0 && (events > max || bytes > maxGroupBytes) {
+			more = true
 			break
 		}
 		group = append(group, r)
 		q.unlink(r)
-		q.turns.remove(&l.node) // its turn is over
-		q.turns.pushBack(&l.node, l)
-		q.dropIfEmpty(l)
+		next := n.next
+		q.turns.remove(n) // its turn is over
+		q.turns.pushBack(n, l)
+		if q.dropIfEmpty(l); next == nil && !l.requests.empty() {
+			next = n // the only line that is not skipped
+		}
+		n = next
 	}
-	if q.events > 0 || q.closed {
+	if more || q.closed && q.events == 0 {
 		q.signal()
 	}
-	return group, len(group) > 0 || !q.closed
+	return group, len(group) > 0 || !q.closed || q.events > 0
 }
 
 // Return puts requests back that were taken and of which nothing was stored, in
