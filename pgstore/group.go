@@ -12,6 +12,7 @@ import (
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/internal/queue"
+	"example.com/chargeingest/internal/sent"
 )
 
 // group is what becomes of the requests of one transaction, once it is
@@ -75,7 +76,7 @@ func (g *group) decideOne(ctx context.Context, b chargeingest.Batch, k *known, n
 		}
 	}
 	if bound := decision.BoundRequest(receipt); bound != nil {
-		g.keys.add(b, receipt)
+		g.keys.add(b, bound)
 		k.bind(b, bound)
 	}
 	return receipt, nil
@@ -165,18 +166,26 @@ func (r *rows) columns() []any {
 type keys struct {
 	platforms, keys, routes []string
 	digests                 [][]byte
-	ids                     []string // JSON lists
+	ids                     []string  // JSON lists
+	sent                    []*string // JSON lists; nil if no event has one
 	received                []time.Time
 }
 
 func (k *keys) len() int { return len(k.keys) }
 
-func (k *keys) add(b chargeingest.Batch, receipt chargeingest.Receipt) {
-	ids := make([]string, len(receipt.Outcomes))
-	for i := range receipt.Outcomes {
-		ids[i] = receipt.Outcomes[i].ID
+func (k *keys) add(b chargeingest.Batch, bound *chargeingest.BoundRequest) {
+	ids, texts, differ := make([]string, len(bound.Events)), make([]*string, len(bound.Events)), false
+	for i := range bound.Events {
+		ids[i], texts[i] = bound.Events[i].ID, sent.Encode(&bound.Events[i])
+		differ = differ || texts[i] != nil
 	}
 	text, _ := json.Marshal(ids) // a list of strings always is JSON
+	var list *string
+	if differ {
+		encoded, _ := json.Marshal(texts)
+		list = new(string(encoded))
+	}
+	k.sent = append(k.sent, list)
 	k.platforms, k.keys, k.routes = append(k.platforms, b.Platform), append(k.keys, b.IdempotencyKey), append(k.routes, string(b.Route))
 	k.digests, k.ids = append(k.digests, b.Digest[:]), append(k.ids, string(text))
 	k.received = append(k.received, b.Events[0].ReceivedAt)
@@ -184,5 +193,5 @@ func (k *keys) add(b chargeingest.Batch, receipt chargeingest.Receipt) {
 
 // columns are the arguments of insertRequests.
 func (k *keys) columns() []any {
-	return []any{k.platforms, k.keys, k.routes, k.digests, k.ids, k.received}
+	return []any{k.platforms, k.keys, k.routes, k.digests, k.ids, k.sent, k.received}
 }

@@ -9,6 +9,7 @@ import (
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/internal/queue"
+	"example.com/chargeingest/internal/sent"
 )
 
 // maxFound bounds the content of events that is fetched before anybody needs
@@ -105,9 +106,9 @@ func (k *known) scanRequests(rows pgx.Rows) error {
 		var at named
 		var e chargeingest.StoredEvent
 		var route string
-		var content *string
+		var content, text *string
 		var digest, digestOfEvent []byte
-		if err := rows.Scan(&at.platform, &at.name, &route, &digest, &e.ID, &content, &e.TimestampAssigned, &digestOfEvent); err != nil {
+		if err := rows.Scan(&at.platform, &at.name, &route, &digest, &text, &e.ID, &content, &e.TimestampAssigned, &digestOfEvent); err != nil {
 			return err
 		}
 		if content == nil {
@@ -128,7 +129,9 @@ func (k *known) scanRequests(rows pgx.Rows) error {
 			copy(bound.Digest[:], digest)
 			k.setRequest(at, bound)
 		}
-		bound.Events = append(bound.Events, chargeingest.BoundEvent{StoredEvent: e})
+		if err := addEvent(bound, e, text); err != nil {
+			return err
+		}
 	}
 	return rows.Err()
 }
@@ -156,14 +159,20 @@ func (k *known) BoundRequest(ctx context.Context, platform, key string) (*charge
 	for rows.Next() {
 		var route string
 		var digest []byte
-		e, err := scanEvent(rows, &route, &digest)
+		var text *string
+		e, err := scanEvent(rows, &route, &digest, &text)
 		if err != nil {
 			return nil, err
 		}
 		bound.Route = chargeingest.Route(route)
 		copy(bound.Digest[:], digest)
 		k.fetched += len(e.Content)
-		bound.Events = append(bound.Events, chargeingest.BoundEvent{StoredEvent: e})
+		if text != nil {
+			k.fetched += len(*text)
+		}
+		if err := addEvent(bound, e, text); err != nil {
+			return nil, err
+		}
 	}
 	if err := rows.Err(); err != nil || len(bound.Events) == 0 {
 		return nil, err // without one they were deleted meanwhile
@@ -171,6 +180,12 @@ func (k *known) BoundRequest(ctx context.Context, platform, key string) (*charge
 	delete(k.unreadRequests, at)
 	k.setRequest(at, bound)
 	return bound, nil
+}
+
+// addEvent adds an event to a request, and what was sent for it.
+func addEvent(bound *chargeingest.BoundRequest, e chargeingest.StoredEvent, text *string) error {
+	bound.Events = append(bound.Events, chargeingest.BoundEvent{StoredEvent: e})
+	return sent.Decode(text, &bound.Events[len(bound.Events)-1])
 }
 
 // EventByReference implements [chargeingest.Lookup].

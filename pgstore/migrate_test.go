@@ -97,7 +97,7 @@ CREATE INDEX events_by_id ON ONLY $schema.events (id);`},
 			}
 			version1(t, pool, schema, 1000, partition+strings.ReplaceAll(c.before, "$schema", schema))
 			s := newStore(t, pool, Options{Schema: schema})
-			require.Equal(t, 2, versions(t, pool, schema))
+			require.Equal(t, newest, versions(t, pool, schema))
 			byID, byPlatformAndID, invalid := indexesOf(t, pool, schema)
 			require.Equal(t, []int{c.tables, 0, 0}, []int{byID, byPlatformAndID, invalid})
 
@@ -111,6 +111,9 @@ CREATE INDEX events_by_id ON ONLY $schema.events (id);`},
 		})
 	}
 }
+
+// newest is the version of this package.
+const newest = 3
 
 // reader is a transaction that has read the events, as pg_dump has.
 func reader(t *testing.T, pool *pgxpool.Pool, schema string) (end func()) {
@@ -159,7 +162,7 @@ func TestMigrationDoesNotStopIngest(t *testing.T) {
 			}
 			end()
 			after := <-done
-			require.Equal(t, 2, versions(t, pool, schema))
+			require.Equal(t, newest, versions(t, pool, schema))
 			_, platform, invalid := indexesOf(t, pool, schema)
 			require.Zero(t, platform+invalid)
 			appended(t, after, charges("acme", "after"))
@@ -181,10 +184,12 @@ func migrating(t *testing.T, pool *pgxpool.Pool, schema string) {
 // newUnmigrated is the store of a process of the version before.
 func newUnmigrated(t *testing.T, pool *pgxpool.Pool, schema string) *Store {
 	t.Helper()
-	_, err := pool.Exec(t.Context(), "INSERT INTO "+schema+".migrations (version) VALUES (2)")
+	// The statements of this version need the column of version 3.
+	_, err := pool.Exec(t.Context(), strings.ReplaceAll(`INSERT INTO $schema.migrations (version) VALUES (2), (3);
+ALTER TABLE $schema.requests ADD COLUMN sent text[]`, "$schema", schema))
 	require.NoError(t, err)
 	s := newStore(t, pool, Options{Schema: schema})
-	_, err = pool.Exec(t.Context(), "DELETE FROM "+schema+".migrations WHERE version = 2")
+	_, err = pool.Exec(t.Context(), "DELETE FROM "+schema+".migrations WHERE version > 1")
 	require.NoError(t, err)
 	return s
 }
@@ -220,7 +225,7 @@ func TestMigrationNextToAnOldProcess(t *testing.T) {
 		require.Equal(t, codeDeadlock, codeOf(err)) // the server picks one of the two
 	}
 	require.NoError(t, <-done)
-	require.Equal(t, 2, versions(t, pool, schema))
+	require.Equal(t, newest, versions(t, pool, schema))
 }
 
 // A column that is added needs the exclusive lock of a table for a moment.

@@ -62,9 +62,10 @@ INSERT INTO $schema.event_references (platform, reference, seq)
 SELECT r.platform, r.reference, p.last - r.behind FROM locked p JOIN unnest($4::text[], $13::text[], $5::bigint[]) AS r(platform, reference, behind) ON r.platform = p.name
 WHERE r.reference <> ''
 )
-INSERT INTO $schema.requests (platform, key, route, digest, event_ids, received_at)
-SELECT coalesce(p.name, r.platform), r.key, r.route, r.digest, ARRAY(SELECT jsonb_array_elements_text(r.event_ids::jsonb)), r.received_at
-FROM unnest($19::text[], $20::text[], $21::text[], $22::bytea[], $23::text[], $24::timestamptz[]) AS r(platform, key, route, digest, event_ids, received_at)
+INSERT INTO $schema.requests (platform, key, route, digest, event_ids, sent, received_at)
+SELECT coalesce(p.name, r.platform), r.key, r.route, r.digest, ARRAY(SELECT jsonb_array_elements_text(r.event_ids::jsonb)),
+CASE WHEN r.sent IS NOT NULL THEN ARRAY(SELECT jsonb_array_elements_text(r.sent::jsonb)) END, r.received_at
+FROM unnest($19::text[], $20::text[], $21::text[], $22::bytea[], $23::text[], $24::text[], $25::timestamptz[]) AS r(platform, key, route, digest, event_ids, sent, received_at)
 LEFT JOIN locked p ON p.name = r.platform`),
 
 		// It writes each row anew, unchanged: so the commit waits for all that was
@@ -87,15 +88,15 @@ CROSS JOIN LATERAL (SELECT * FROM $schema.events e WHERE e.platform = r.platform
 		findReference: in(`SELECT ` + eventColumns + ` FROM $schema.event_references r
 CROSS JOIN LATERAL (SELECT * FROM $schema.events e WHERE e.platform = r.platform AND e.seq = r.seq OFFSET 0) e
 WHERE r.platform = $1 AND r.reference = $2`),
-		findRequests: in(`SELECT r.platform, r.key, r.route, r.digest, e.id,
-CASE WHEN sum(octet_length(e.content)) OVER (ORDER BY r.platform, r.key, o.place) <= $3 THEN e.content END, e.timestamp_assigned, e.digest
+		findRequests: in(`SELECT r.platform, r.key, r.route, r.digest, CASE WHEN sum(octet_length(e.content) + coalesce(octet_length(o.sent), 0)) OVER page <= $3 THEN o.sent END,
+e.id, CASE WHEN sum(octet_length(e.content) + coalesce(octet_length(o.sent), 0)) OVER page <= $3 THEN e.content END, e.timestamp_assigned, e.digest
 FROM unnest($1::text[], $2::text[]) AS w(platform, key)
 CROSS JOIN LATERAL (SELECT * FROM $schema.requests r WHERE r.platform = w.platform AND r.key = w.key OFFSET 0) r
-CROSS JOIN LATERAL unnest(r.event_ids) WITH ORDINALITY AS o(id, place)
+CROSS JOIN LATERAL unnest(r.event_ids, r.sent) WITH ORDINALITY AS o(id, sent, place)
 CROSS JOIN LATERAL (SELECT * FROM $schema.events e WHERE e.id = o.id OFFSET 0) e
-WHERE e.platform = r.platform ORDER BY r.platform, r.key, o.place`),
-		findRequest: in(`SELECT r.route, r.digest, ` + eventColumns + ` FROM $schema.requests r
-CROSS JOIN LATERAL unnest(r.event_ids) WITH ORDINALITY AS o(id, place)
+WHERE e.platform = r.platform WINDOW page AS (ORDER BY r.platform, r.key, o.place) ORDER BY r.platform, r.key, o.place`),
+		findRequest: in(`SELECT r.route, r.digest, o.sent, ` + eventColumns + ` FROM $schema.requests r
+CROSS JOIN LATERAL unnest(r.event_ids, r.sent) WITH ORDINALITY AS o(id, sent, place)
 CROSS JOIN LATERAL (SELECT * FROM $schema.events e WHERE e.id = o.id OFFSET 0) e
 WHERE r.platform = $1 AND r.key = $2 AND e.platform = r.platform ORDER BY o.place`),
 
@@ -103,8 +104,8 @@ WHERE r.platform = $1 AND r.key = $2 AND e.platform = r.platform ORDER BY o.plac
 		readOnly: `SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on'`,
 		rights: in(`SELECT current_user, coalesce(string_agg(w.privilege || ' on $schema.' || w.name, ', ' ORDER BY w.name, w.privilege), '')
 FROM (VALUES ('platforms', 'SELECT'), ('platforms', 'INSERT'), ('platforms', 'UPDATE'), ('events', 'SELECT'), ('events', 'INSERT'),
-('event_references', 'SELECT'), ('event_references', 'INSERT'), ('requests', 'SELECT'), ('requests', 'INSERT')) AS w(name, privilege)
-WHERE NOT has_any_column_privilege('$schema.' || w.name, w.privilege)`),
+('event_references', 'SELECT'), ('event_references', 'INSERT'), ('requests', 'SELECT'), ('requests', 'INSERT'), ('requests.sent', 'SELECT'), ('requests.sent', 'INSERT')) AS w(name, privilege)
+WHERE NOT CASE w.name WHEN 'requests.sent' THEN has_column_privilege('$schema.requests', 'sent', w.privilege) ELSE has_any_column_privilege('$schema.' || w.name, w.privilege) END`),
 		// The newest event of a platform, and the one that a cursor is behind.
 		lastOf: in(`SELECT coalesce(p.last, 0), coalesce(n.id, ''), coalesce(a.id, '') FROM (SELECT 1) AS one
 LEFT JOIN $schema.platforms p ON p.name = $1

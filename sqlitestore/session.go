@@ -134,16 +134,16 @@ func (s *session) prepareAll() error {
 		{&s.logSize, "PRAGMA wal_checkpoint(NOOP)"},
 		{&s.findPlatform, "SELECT id FROM platforms WHERE name = ?"},
 		{&s.addPlatform, "INSERT INTO platforms (name) VALUES (?)"},
-		{&s.findRequest, "SELECT id, route, digest, coalesce(sent, '') FROM requests WHERE platform = ? AND key = ?"},
-		{&s.requestEvents, "SELECT " + eventColumns + " FROM request_events JOIN events ON seq = event WHERE request = ? ORDER BY position"},
+		{&s.findRequest, "SELECT id, route, digest FROM requests WHERE platform = ? AND key = ?"},
+		{&s.requestEvents, "SELECT coalesce(sent, ''), " + eventColumns + " FROM request_events JOIN events ON seq = event WHERE request = ? ORDER BY position"},
 		{&s.findReference, "SELECT " + eventColumns + " FROM lookup CROSS JOIN events USING (seq) " +
 			"WHERE kind = " + fmt.Sprint(int(byReference)) + " AND lookup.platform = ? AND value = ? AND reference = value"},
 		{&s.findReferences, "SELECT value FROM lookup WHERE kind = " + fmt.Sprint(int(byReference)) +
 			" AND platform = ? AND value IN (?" + strings.Repeat(", ?", referencesAtOnce-1) + ")"},
 		{&s.eventAt, "SELECT " + eventColumns + " FROM events WHERE seq = ?"},
 		{&s.setMerged, "UPDATE merged SET seq = ?"},
-		{&s.bindRequest, "INSERT INTO requests (platform, key, route, digest, bound_ms, sent) VALUES (?, ?, ?, ?, ?, ?)"},
-		{&s.bindEvent, "INSERT INTO request_events (request, position, event) VALUES (?, ?, (SELECT seq FROM events WHERE id = ?))"},
+		{&s.bindRequest, "INSERT INTO requests (platform, key, route, digest, bound_ms) VALUES (?, ?, ?, ?, ?)"},
+		{&s.bindEvent, "INSERT INTO request_events (request, position, event, sent) VALUES (?, ?, (SELECT seq FROM events WHERE id = ?), ?)"},
 		{&s.oldRequest, "SELECT id FROM requests WHERE bound_ms < ? ORDER BY bound_ms LIMIT 1"},
 		{&s.requestPlaces, "SELECT DISTINCT event FROM request_events WHERE request = ?"},
 		{&s.deleteRequest, "DELETE FROM requests WHERE id = ?"},
@@ -372,21 +372,30 @@ func (s *session) BoundRequest(_ context.Context, platform, key string) (*charge
 		return nil, err
 	}
 	var id int64
-	var route, texts string
+	var route string
 	var digest []byte
-	if err := scan(rows[0], &id, &route, &digest, &texts); err != nil {
+	if err := scan(rows[0], &id, &route, &digest); err != nil {
 		return nil, err
 	}
 	bound := &chargeingest.BoundRequest{Route: chargeingest.Route(route)}
 	copy(bound.Digest[:], digest)
-	events, err := scanEvents(s.requestEvents.query(id))
-	for i := range events {
-		bound.Events = append(bound.Events, chargeingest.BoundEvent{StoredEvent: events[i]})
+	rows, err = s.requestEvents.query(id)
+	if err != nil {
+		return nil, err
 	}
-	if err == nil {
-		err = sent.Decode(texts, bound.Events)
+	bound.Events = make([]chargeingest.BoundEvent, len(rows))
+	for i, row := range rows {
+		e := &bound.Events[i]
+		var text string
+		e.StoredEvent, err = scanEvent(func(d ...any) error { return scan(row, d...) }, &text)
+		if err == nil {
+			err = sent.Decode(&text, e)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	return bound, err
+	return bound, nil
 }
 
 // firstEvent reads the first row of eventColumns, nil where there is none.
@@ -460,12 +469,13 @@ func (s *session) bind(platform int64, b chargeingest.Batch, receipt chargeinges
 	if err != nil {
 		return err
 	}
-	number, err := inserted(s.bindRequest.exec(platform, b.IdempotencyKey, string(request.Route), request.Digest[:], bound, orNil(sent.Encode(request.Events))))
+	number, err := inserted(s.bindRequest.exec(platform, b.IdempotencyKey, string(request.Route), request.Digest[:], bound))
 	if err != nil {
 		return err
 	}
-	for i, o := range request.Events {
-		if _, err := s.bindEvent.exec(number, int64(i), o.ID); err != nil {
+	for i := range request.Events {
+		e := &request.Events[i]
+		if _, err := s.bindEvent.exec(number, int64(i), e.ID, orNil(sent.Encode(e))); err != nil {
 			return err
 		}
 	}

@@ -1,5 +1,5 @@
-// Package sent encodes the contents that were sent under an idempotency key, for
-// stores that keep them in one column.
+// Package sent encodes what a client sent under an idempotency key, for stores that
+// keep it in one column.
 package sent
 
 import (
@@ -9,51 +9,37 @@ import (
 	"example.com/chargeingest"
 )
 
-// event is an entry of the encoded list.
+// event is the encoded form.
 type event struct {
 	Content           string `json:"content"`
 	TimestampAssigned bool   `json:"timestamp_assigned,omitempty"`
 	Digest            []byte `json:"digest"`
 }
 
-// Encode returns the Sent of each event as a JSON list; nil if none is set.
-func Encode(events []chargeingest.BoundEvent) *string {
-	list := make([]*event, len(events))
-	any := false
-	for i := range events {
-		if s := events[i].Sent; s != nil {
-			any = true
-			list[i] = &event{s.Content, s.TimestampAssigned, s.Digest[:]}
-		}
-	}
-	if !any {
+// Encode returns the Sent of an event as JSON; nil if it is not set.
+func Encode(e *chargeingest.BoundEvent) *string {
+	if e.Sent == nil {
 		return nil
 	}
-	text, _ := json.Marshal(list) // strings, bytes and booleans always encode
+	// Strings, bytes and booleans always encode.
+	text, _ := json.Marshal(event{e.Sent.Content, e.Sent.TimestampAssigned, e.Sent.Digest[:]})
 	return new(string(text))
 }
 
-// Decode sets the Sent of each event from a list of Encode. An empty text sets
-// none.
-func Decode(text string, events []chargeingest.BoundEvent) error {
-	if text == "" {
+// Decode sets the Sent of an event from a text of Encode; nil and the empty text
+// set none.
+func Decode(text *string, e *chargeingest.BoundEvent) error {
+	if text == nil || *text == "" {
 		return nil
 	}
-	var list []*event
-	if err := json.Unmarshal([]byte(text), &list); err != nil {
-		return fmt.Errorf("sent events: %w", err)
+	var decoded event
+	if err := json.Unmarshal([]byte(*text), &decoded); err != nil {
+		return fmt.Errorf("what was sent for event %s: %w", e.ID, err)
 	}
-	if len(list) != len(events) {
-		return fmt.Errorf("%d sent events for %d returned ones", len(list), len(events))
+	if len(decoded.Digest) != len(e.Digest) {
+		return fmt.Errorf("what was sent for event %s has a digest of %d bytes", e.ID, len(decoded.Digest))
 	}
-	for i, e := range list {
-		if e == nil {
-			continue
-		}
-		events[i].Sent = &chargeingest.StoredEvent{Content: e.Content, TimestampAssigned: e.TimestampAssigned}
-		if copy(events[i].Sent.Digest[:], e.Digest) != len(events[i].Sent.Digest) {
-			return fmt.Errorf("a sent event has a digest of %d bytes", len(e.Digest))
-		}
-	}
+	e.Sent = &chargeingest.StoredEvent{Content: decoded.Content, TimestampAssigned: decoded.TimestampAssigned}
+	copy(e.Sent.Digest[:], decoded.Digest)
 	return nil
 }

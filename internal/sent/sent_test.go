@@ -11,38 +11,31 @@ import (
 
 func TestRoundTrip(t *testing.T) {
 	stored := chargeingest.StoredEvent{ID: "chda_1", Content: `{}`}
-	want := []chargeingest.BoundEvent{
-		{StoredEvent: stored},
-		{StoredEvent: stored, Sent: &chargeingest.StoredEvent{
+	for name, want := range map[string]chargeingest.BoundEvent{
+		"nothing": {StoredEvent: stored},
+		"an event without a timestamp": {StoredEvent: stored, Sent: &chargeingest.StoredEvent{
 			Content:           `{"a":"<\u0000é` + "\u2028" + `>","timestamp":"2026-09-01T12:00:00Z"}`,
 			TimestampAssigned: true,
 			Digest:            chargeingest.Digest{1, 2, 255},
 		}},
-		{StoredEvent: stored, Sent: &chargeingest.StoredEvent{Content: `{"b":1.50}`}},
+		"an event with a number": {StoredEvent: stored, Sent: &chargeingest.StoredEvent{Content: `{"b":1.50}`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := chargeingest.BoundEvent{StoredEvent: stored}
+			require.NoError(t, sent.Decode(sent.Encode(&want), &got))
+			require.Equal(t, want, got)
+		})
 	}
-	text := sent.Encode(want)
-	require.NotNil(t, text)
-	got := []chargeingest.BoundEvent{{StoredEvent: stored}, {StoredEvent: stored}, {StoredEvent: stored}}
-	require.NoError(t, sent.Decode(*text, got))
-	require.Equal(t, want, got)
-}
-
-func TestNothingSentDiffers(t *testing.T) {
-	events := make([]chargeingest.BoundEvent, 2)
-	require.Nil(t, sent.Encode(events))
-	require.NoError(t, sent.Decode("", events))
-	require.Equal(t, make([]chargeingest.BoundEvent, 2), events)
 }
 
 func TestDamagedText(t *testing.T) {
 	for name, text := range map[string]string{
-		"no JSON":                  `[`,
-		"another number of them":   `[null,null]`,
-		"a digest that is cut":     `[{"content":"{}","digest":"AAA="}]`,
-		"an entry of another type": `[1]`,
+		"no JSON":              `{`,
+		"another type":         `[]`,
+		"a digest that is cut": `{"content":"{}","digest":"AAA="}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			require.Error(t, sent.Decode(text, make([]chargeingest.BoundEvent, 1)))
+			require.Error(t, sent.Decode(&text, new(chargeingest.BoundEvent)))
 		})
 	}
 }

@@ -1,3 +1,3 @@
--- What the request sent, for events whose stored content has another digest: a
--- JSON list with null for the others. Under AcceptAll these can differ.
-ALTER TABLE requests ADD COLUMN sent TEXT;
+-- What the request sent for the event, as JSON, if the stored content has another
+-- digest: under AcceptAll these can differ.
+ALTER TABLE request_events ADD COLUMN sent TEXT;
