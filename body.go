@@ -87,7 +87,8 @@ func checkMedia(x *exchange) (gzipped bool, err error) {
 	if len(encodings) == 0 {
 		return false, nil
 	}
-	if len(encodings) == 1 {
+	const longest = 100 // of a header that is accepted, with spaces
+	if len(encodings) == 1 && len(encodings[0]) <= longest {
 		switch strings.ToLower(strings.TrimSpace(encodings[0])) {
 		case "gzip":
 			return true, nil
@@ -103,8 +104,12 @@ func checkMedia(x *exchange) (gzipped bool, err error) {
 // isJSON says that a media type is application/json or application/*+json,
 // whatever its parameters and its case.
 func isJSON(contentType string) bool {
+	const longest = 256 // RFC 6838 has 127 characters for each half
 	kind, _, _ := strings.Cut(contentType, ";")
-	subtype, ok := strings.CutPrefix(strings.ToLower(strings.TrimSpace(kind)), "application/")
+	if kind = strings.TrimSpace(kind); len(kind) > longest {
+		return false
+	}
+	subtype, ok := strings.CutPrefix(strings.ToLower(kind), "application/")
 	return ok && (subtype == "json" || len(subtype) > len("+json") && strings.HasSuffix(subtype, "+json"))
 }
 
