@@ -22,12 +22,22 @@ type byteBudget struct {
 	by   map[string]int64 // by platform; no zero entries
 }
 
-// reservation is what one request holds of a budget. It is not safe for
-// concurrent use.
+// reservation is what one request holds of a budget.
 type reservation struct {
 	budget   *byteBudget
 	platform string
-	bytes    int64
+
+	bytes int64 // guarded by budget.mu, as is ended
+	ended bool
+}
+
+// end gives everything back. A store that still works for a request that has ended
+// gets no more.
+func (r *reservation) end() {
+	r.budget.mu.Lock()
+	defer r.budget.mu.Unlock()
+	r.set(0)
+	r.ended = true
 }
 
 // resize changes the reservation to n bytes. If there is no room for more it
@@ -40,18 +50,25 @@ func (r *reservation) resize(n int64) bool {
 	more := n - r.bytes
 	others := b.used - r.bytes
 	held := b.by[r.platform] - r.bytes // by other requests of the platform
-	if more > 0 && others > 0 && (others+n > b.limit || held > 0 && held+n > b.limit-b.limit/8) {
+	if more > 0 && r.ended || more > 0 && others > 0 && (others+n > b.limit || held > 0 && held+n > b.limit-b.limit/8) {
 		return false
 	}
+	r.set(n)
+	return true
+}
+
+// set changes the reservation. The budget is locked.
+func (r *reservation) set(n int64) {
+	b := r.budget
 	if b.by == nil {
 		b.by = make(map[string]int64)
 	}
+	more := n - r.bytes
 	r.bytes = n
 	b.used += more
 	if b.by[r.platform] += more; b.by[r.platform] == 0 {
 		delete(b.by, r.platform)
 	}
-	return true
 }
 
 // bodyBuffers are reused: a body is large against everything else that a

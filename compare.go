@@ -27,87 +27,48 @@ func Differences(stored StoredEvent, sent *NewEvent) ([]string, error) {
 	if stored.Digest == sent.Digest {
 		return nil, nil
 	}
-	was, err := topMembers(stored.Content)
+	was, err := minimal(stored.Content)
 	if err != nil {
 		return nil, fmt.Errorf("stored event %s: %w", stored.ID, err)
 	}
-	is, err := topMembers(sent.Content)
+	is, err := minimal(sent.Content)
 	if err != nil {
 		return nil, fmt.Errorf("sent event: %w", err)
 	}
-	if sent.TimestampAssigned {
-		is = slices.DeleteFunc(is, isTimestamp)
-		if stored.TimestampAssigned {
-			was = slices.DeleteFunc(was, isTimestamp)
-		}
+	c := comparison{
+		ignoreSent:   sent.TimestampAssigned,
+		ignoreStored: sent.TimestampAssigned && stored.TimestampAssigned,
 	}
-	var c comparison
-	if err := c.objects(location{}, was, is); err != nil && !errors.Is(err, errEnoughDifferences) {
+	if err := c.values(location{}, was, is); err != nil && !errors.Is(err, errEnoughDifferences) {
 		return nil, fmt.Errorf("compare with event %s: %w", stored.ID, err)
 	}
 	slices.Sort(c.paths)
 	return c.paths, nil
 }
 
-func isTimestamp(m jsonMember) bool { return string(m.name) == `"timestamp"` }
-
-// topMembers returns the members of a content.
-func topMembers(content string) ([]jsonMember, error) {
+// minimal returns a content in the minimal form, in which equal strings have equal
+// bytes.
+func minimal(content string) (jsontext.Value, error) {
 	v := jsontext.Value(content)
-	// In the minimal form, equal strings have equal bytes.
 	if err := v.Format(jsontext.AllowDuplicateNames(true)); err != nil {
 		return nil, err
 	}
 	if v.Kind() != '{' {
 		return nil, errors.New("content is not a JSON object")
 	}
-	return splitMembers(v)
+	return v, nil
 }
 
-// jsonMember is a member of an object, or an entry of a list without a name, in
-// the minimal form.
-type jsonMember struct {
-	name  []byte // quoted
-	value jsontext.Value
+// comparison collects the paths at which two contents differ.
+type comparison struct {
+	// An assigned timestamp is ignored.
+	ignoreStored, ignoreSent bool
+
+	paths   []string
+	cursors []*cursor // free ones
 }
 
-// splitMembers splits an object or a list.
-func splitMembers(v jsontext.Value) ([]jsonMember, error) {
-	var list []jsonMember
-	isObject := v.Kind() == '{'
-	dec := jsontext.NewDecoder(bytes.NewBuffer(v), jsontext.AllowDuplicateNames(true))
-	// next returns the next value as a part of v: the decoder's own memory is
-	// only valid until it goes on.
-	next := func() (jsontext.Value, error) {
-		text, err := dec.ReadValue()
-		end := dec.InputOffset()
-		return v[end-int64(len(text)) : end], err
-	}
-	if _, err := dec.ReadToken(); err != nil {
-		return nil, err
-	}
-	for {
-		switch dec.PeekKind() {
-		case '}', ']', 0:
-			_, err := dec.ReadToken()
-			return list, err
-		}
-		var m jsonMember
-		var err error
-		if isObject {
-			if m.name, err = next(); err != nil {
-				return nil, err
-			}
-		}
-		if m.value, err = next(); err != nil {
-			return nil, err
-		}
-		list = append(list, m)
-	}
-}
-
-// comparison collects the paths at which two values differ.
-type comparison struct{ paths []string }
+var errEnoughDifferences = errors.New("enough differences")
 
 // location is where a value is in a content; the zero value is the content itself.
 type location struct {
@@ -128,91 +89,24 @@ func (l location) isInstant() bool {
 		l.depth == 2 && (l.path == "period.start_at" || l.path == "period.end_at")
 }
 
-var errEnoughDifferences = errors.New("enough differences")
-
-func (c *comparison) objects(at location, was, is []jsonMember) error {
-	// Retries mostly have their members in the same order.
-	for len(was) > 0 && len(is) > 0 && bytes.Equal(was[0].name, is[0].name) {
-		if err := c.values(at, was[0].name, was[0].value, is[0].value); err != nil {
-			return err
-		}
-		was, is = was[1:], is[1:]
-	}
-	byName := func(a, b jsonMember) int { return bytes.Compare(a.name, b.name) }
-	slices.SortFunc(was, byName)
-	slices.SortFunc(is, byName)
-	for len(was) > 0 || len(is) > 0 {
-		var order int
-		switch {
-		case len(is) == 0:
-			order = -1
-		case len(was) == 0:
-			order = 1
-		default:
-			order = byName(was[0], is[0])
-		}
-		var name []byte
-		var before, after jsontext.Value
-		if order <= 0 {
-			name, before, was = was[0].name, was[0].value, was[1:]
-		}
-		if order >= 0 {
-			name, after, is = is[0].name, is[0].value, is[1:]
-		}
-		if err := c.values(at, name, before, after); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// values compares the values of a member; an absent one is nil.
-func (c *comparison) values(parent location, quoted []byte, was, is jsontext.Value) error {
-	if bytes.Equal(was, is) || isNull(was) && isNull(is) {
+// values compares two values; nil is an absent one.
+func (c *comparison) values(at location, was, is jsontext.Value) error {
+	kind := was.Kind()
+	switch {
+	case bytes.Equal(was, is), isNull(was) && isNull(is), at.isInstant() && sameInstant(was, is):
 		return nil
+	case kind != is.Kind() || kind != '{' && kind != '[':
+		return c.differ(at)
 	}
-	name, err := jsontext.AppendUnquote(nil, quoted)
-	if err != nil {
-		return err
+	a, b := c.open(was), c.open(is)
+	defer func() { c.cursors = append(c.cursors, a, b) }()
+	if kind == '{' {
+		return c.objects(at, a, b)
 	}
-	return c.at(parent.child(string(name)), was, is)
+	return c.lists(at, a, b)
 }
 
 func isNull(v jsontext.Value) bool { return len(v) == 0 || v.Kind() == 'n' }
-
-// at compares two values that differ in their text.
-func (c *comparison) at(at location, was, is jsontext.Value) error {
-	kind := was.Kind()
-	if kind != is.Kind() || kind != '{' && kind != '[' {
-		if at.isInstant() && sameInstant(was, is) {
-			return nil
-		}
-		return c.differ(at)
-	}
-	before, err := splitMembers(was)
-	if err != nil {
-		return err
-	}
-	after, err := splitMembers(is)
-	if err != nil {
-		return err
-	}
-	if kind == '{' {
-		return c.objects(at, before, after)
-	}
-	if len(before) != len(after) {
-		return c.differ(at)
-	}
-	for i := range before {
-		if bytes.Equal(before[i].value, after[i].value) {
-			continue
-		}
-		if err := c.at(at.child(strconv.Itoa(i)), before[i].value, after[i].value); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 func sameInstant(a, b jsontext.Value) bool {
 	if a.Kind() != '"' || b.Kind() != '"' {
@@ -232,3 +126,204 @@ func (c *comparison) differ(at location) error {
 	}
 	return nil
 }
+
+// lists compares entry by entry. Lists of different lengths differ as a whole.
+func (c *comparison) lists(at location, a, b *cursor) error {
+	paths := len(c.paths)
+	for i := 0; ; i++ {
+		was, moreA, err := a.next()
+		if err != nil {
+			return err
+		}
+		is, moreB, err := b.next()
+		if err != nil {
+			return err
+		}
+		if moreA != moreB {
+			c.paths = c.paths[:paths]
+			return c.differ(at)
+		}
+		if !moreA {
+			return nil
+		}
+		// A null entry is an entry.
+		if isNull(was.value) != isNull(is.value) {
+			err = c.differ(at.child(strconv.Itoa(i)))
+		} else if !bytes.Equal(was.value, is.value) {
+			err = c.values(at.child(strconv.Itoa(i)), was.value, is.value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// objects compares members one by one for as long as they have the same order, as
+// in most retries, and then by their sorted names.
+func (c *comparison) objects(at location, a, b *cursor) error {
+	for {
+		was, moreA, err := a.next()
+		if err != nil {
+			return err
+		}
+		is, moreB, err := b.next()
+		if err != nil {
+			return err
+		}
+		switch {
+		case !moreA && !moreB:
+			return nil
+		case moreA && moreB && bytes.Equal(was.name, is.name):
+			if err := c.members(at, was.name, was.value, is.value); err != nil {
+				return err
+			}
+			continue
+		}
+		restA, err := a.rest(was, moreA)
+		if err != nil {
+			return err
+		}
+		restB, err := b.rest(is, moreB)
+		if err != nil {
+			return err
+		}
+		return c.sorted(at, restA, restB)
+	}
+}
+
+// sorted compares members in the order of their names.
+func (c *comparison) sorted(at location, was, is *members) error {
+	slices.SortFunc(was.list, was.compare)
+	slices.SortFunc(is.list, is.compare)
+	for i, j := 0, 0; i < len(was.list) || j < len(is.list); {
+		order := 0
+		switch {
+		case i == len(was.list):
+			order = 1
+		case j == len(is.list):
+			order = -1
+		default:
+			order = bytes.Compare(was.name(i), is.name(j))
+		}
+		var name []byte
+		var before, after jsontext.Value
+		if order <= 0 {
+			name, before = was.name(i), was.value(i)
+			i++
+		}
+		if order >= 0 {
+			name, after = is.name(j), is.value(j)
+			j++
+		}
+		if err := c.members(at, name, before, after); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// members compares the values of a name.
+func (c *comparison) members(parent location, quoted []byte, was, is jsontext.Value) error {
+	if parent.depth == 0 && string(quoted) == `"timestamp"` {
+		if c.ignoreStored {
+			was = nil
+		}
+		if c.ignoreSent {
+			is = nil
+		}
+	}
+	if bytes.Equal(was, is) || isNull(was) && isNull(is) {
+		return nil
+	}
+	name, err := jsontext.AppendUnquote(nil, quoted)
+	if err != nil {
+		return err
+	}
+	return c.values(parent.child(string(name)), was, is)
+}
+
+// cursor reads an object or a list in the minimal form.
+type cursor struct {
+	text     jsontext.Value
+	isObject bool
+	dec      *jsontext.Decoder
+	input    bytes.Buffer
+}
+
+// jsonMember is a member of an object, or an entry of a list, which has no name.
+type jsonMember struct {
+	name  []byte // quoted
+	value jsontext.Value
+}
+
+// open returns a cursor at the first member of an object or list.
+func (c *comparison) open(v jsontext.Value) *cursor {
+	var r *cursor
+	if n := len(c.cursors); n > 0 {
+		r, c.cursors = c.cursors[n-1], c.cursors[:n-1]
+	} else {
+		r = new(cursor)
+		r.dec = jsontext.NewDecoder(&r.input)
+	}
+	r.text, r.isObject, r.input = v, v.Kind() == '{', *bytes.NewBuffer(v)
+	r.dec.Reset(&r.input, jsontext.AllowDuplicateNames(true))
+	return r
+}
+
+// next returns the next member, whose parts are parts of the text.
+func (r *cursor) next() (m jsonMember, more bool, err error) {
+	if r.dec.InputOffset() == 0 {
+		if _, err := r.dec.ReadToken(); err != nil {
+			return m, false, err
+		}
+	}
+	switch r.dec.PeekKind() {
+	case '}', ']', 0:
+		return m, false, nil // the text was valid when it was formatted
+	}
+	if r.isObject {
+		if m.name, err = r.read(); err != nil {
+			return m, false, err
+		}
+	}
+	m.value, err = r.read()
+	return m, err == nil, err
+}
+
+func (r *cursor) read() (jsontext.Value, error) {
+	text, err := r.dec.ReadValue()
+	end := r.dec.InputOffset()
+	return r.text[end-int64(len(text)) : end], err
+}
+
+// rest returns a member, if there is one, and those that follow.
+func (r *cursor) rest(m jsonMember, more bool) (list *members, err error) {
+	list = &members{text: r.text}
+	for more {
+		end := uint32(r.dec.InputOffset())
+		start := end - uint32(len(m.value))
+		list.list = append(list.list, position{start - 1 - uint32(len(m.name)), start, end})
+		if m, more, err = r.next(); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// members are members of an object. There can be hundreds of thousands, so that
+// they take little memory.
+type members struct {
+	text jsontext.Value
+	list []position
+}
+
+// position is where a member is in the text: its name, a colon, its value.
+type position struct{ name, value, end uint32 }
+
+func (m *members) name(i int) []byte { return m.nameAt(m.list[i]) }
+
+func (m *members) nameAt(p position) []byte { return m.text[p.name : p.value-1] }
+
+func (m *members) value(i int) jsontext.Value { return m.text[m.list[i].value:m.list[i].end] }
+
+func (m *members) compare(a, b position) int { return bytes.Compare(m.nameAt(a), m.nameAt(b)) }

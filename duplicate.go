@@ -28,18 +28,9 @@ type BoundEvent struct {
 	// StoredEvent is what the request returned.
 	StoredEvent
 
-	// Sent is what the client sent, without an id; nil if its digest is that of
-	// the stored event. A retry is compared with it: under AcceptAll the request
-	// may have returned another content than it sent.
+	// Sent is what the client sent, without an id, if that may be another content:
+	// under AcceptAll. A retry is compared with it.
 	Sent *StoredEvent
-}
-
-// sent returns what the client sent.
-func (e *BoundEvent) sent() StoredEvent {
-	if e.Sent != nil {
-		return *e.Sent
-	}
-	return e.StoredEvent
 }
 
 // Decision says what is to be stored of a batch.
@@ -77,6 +68,10 @@ type pair struct {
 	index  int
 	stored StoredEvent
 	key    bool // by idempotency key, not by reference
+
+	// returned is the event that the request of the key returned; nil if that is
+	// the stored one.
+	returned *StoredEvent
 }
 
 // maxExcessBytes bounds how much larger the stored events that a batch repeats
@@ -124,8 +119,13 @@ func (d *Decision) replayBound(bound *BoundRequest) error {
 		e := &bound.Events[i]
 		d.events[i].replay = &e.StoredEvent
 		d.exceed(i, &e.StoredEvent)
-		if bound.Digest != d.batch.Digest {
-			d.mustEqual(pair{index: i, stored: e.sent(), key: true})
+		switch {
+		case bound.Digest == d.batch.Digest:
+		case e.Sent == nil:
+			d.mustEqual(pair{index: i, stored: e.StoredEvent, key: true})
+		default:
+			d.exceed(i, e.Sent)
+			d.mustEqual(pair{index: i, stored: *e.Sent, key: true, returned: &e.StoredEvent})
 		}
 	}
 	d.keyReplayed = true
@@ -189,9 +189,9 @@ func (d *Decision) exceed(i int, stored *StoredEvent) {
 // mustEqual notes a pair that has to be compared. Beyond the room for it the
 // batch is not decided yet, and nothing is kept.
 func (d *Decision) mustEqual(p pair) {
-	sent := d.batch.Events[p.index].Digest
+	sent := &d.batch.Events[p.index]
 	switch {
-	case p.stored.Digest == sent || d.batch.compared.equal[[2]Digest{p.stored.Digest, sent}]:
+	case p.stored.Digest == sent.Digest || d.batch.compared.equal[p.contents(sent)]:
 	case d.batch.compared.outside && d.excess > d.room:
 		d.uncompared = nil
 	default:
@@ -261,7 +261,7 @@ func (d *Decision) BoundRequest(receipt Receipt) *BoundRequest {
 	for i := range receipt.Outcomes {
 		e := &bound.Events[i]
 		e.StoredEvent = receipt.Outcomes[i].StoredEvent
-		if sent := asStored(&d.batch.Events[i]); sent.Digest != e.Digest {
+		if sent := asStored(&d.batch.Events[i]); d.batch.Duplicates == AcceptAll && sent.Digest != e.Digest {
 			e.Sent = &sent
 		}
 	}

@@ -40,6 +40,7 @@ type exchange struct {
 	bytes     int64
 	status    int
 	broken    bool // the answer could not be written
+	start     time.Time
 	held      reservation
 
 	// values are those of the headers that every answer has.
@@ -54,15 +55,16 @@ func (x *exchange) setHeader(i int, canonicalName, value string) {
 
 func (x *exchange) header() http.Header { return x.w.Header() }
 
-// exchange runs serve and sees to it that the request gets exactly one answer,
+// exchange runs serve and sees to it that the request gets exactly one response,
 // one log line and one observation, whatever happens.
 func (h *Handler) exchange(w http.ResponseWriter, r *http.Request, serve func(*exchange) error) {
-	start := h.cfg.Now()
-	x := &exchange{w: w, r: r, requestID: h.requestID(r)}
-	x.setHeader(0, "X-Request-Id", x.requestID)
+	x := &exchange{w: w, r: r}
 	x.held.budget = &h.inFlight
-	defer x.held.resize(0)
-	err := h.attempt(x, serve)
+	defer x.held.end()
+	err := h.attempt(x, h.begin)
+	if err == nil {
+		err = h.attempt(x, serve)
+	}
 	var e *Error
 	if err != nil {
 		if !errors.As(err, &e) {
@@ -70,17 +72,48 @@ func (h *Handler) exchange(w http.ResponseWriter, r *http.Request, serve func(*e
 		}
 		x.fail(e)
 	}
+	h.finish(x, e)
+}
+
+// begin asks the host for the time and an id.
+func (h *Handler) begin(x *exchange) error {
+	defer func() {
+		if x.requestID == "" { // after a panic
+			x.requestID = randomRequestID()
+		}
+		x.setHeader(0, "X-Request-Id", x.requestID)
+	}()
+	x.start = h.cfg.Now()
+	x.requestID = h.requestID(x.r)
+	return nil
+}
+
+// finish logs and observes a request. Its response is written but perhaps not sent
+// yet, so that a panic of the host must not end the connection.
+func (h *Handler) finish(x *exchange, e *Error) {
 	o := Observation{
-		Route: x.route, Method: r.Method, Status: x.status, Platform: x.platform,
-		Events: x.events, Replayed: x.replayed, Bytes: x.bytes, Duration: h.cfg.Now().Sub(start),
+		Route: x.route, Method: x.r.Method, Status: x.status, Platform: x.platform,
+		Events: x.events, Replayed: x.replayed, Bytes: x.bytes,
 	}
 	if e != nil {
 		o.Code = e.Code
 	}
-	h.log(x, o, e)
+	guard(func() { o.Duration = h.cfg.Now().Sub(x.start) })
+	guard(func() { h.log(x, o, e) })
 	if h.cfg.Observer != nil {
-		h.observe(x, o)
+		guard(func() { h.observe(x, o) })
 	}
+}
+
+// guard calls a function of the host and drops its panic, but for
+// http.ErrAbortHandler.
+func guard(f func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			_ = panicError(p)
+		}
+	}()
+	f()
 }
 
 // attempt runs serve; a panic becomes an error.

@@ -260,8 +260,11 @@ func (h *Handler) Ingest(ctx context.Context, req IngestRequest) (result IngestR
 	if err != nil {
 		return IngestResult{}, err
 	}
+	held := reservation{budget: &h.inFlight, platform: req.Platform}
+	defer held.end()
 	receipt, err := h.ingest(ctx, ingestion{
 		platform: req.Platform, route: RouteBatch, key: req.IdempotencyKey, wrong: wrong, body: bytes.NewBuffer(body),
+		limits: &limits{slots: h.validator.slots, held: &held},
 	})
 	if err != nil {
 		var e *Error

@@ -12,8 +12,20 @@ import (
 type compared struct {
 	outside bool // a CompareOutside is running
 	granted int  // bytes of excess that are reserved
-	equal   map[[2]Digest]bool
+	equal   map[contents]bool
 	limits  *limits
+}
+
+// contents identifies two contents. The digest of a stored event alone does not:
+// it leaves out a timestamp that was assigned.
+type contents struct {
+	stored   string
+	assigned bool // the timestamp of stored
+	sent     Digest
+}
+
+func (p *pair) contents(sent *NewEvent) contents {
+	return contents{p.stored.Content, p.stored.TimestampAssigned, sent.Digest}
 }
 
 // limits bound the work on a batch across requests.
@@ -97,26 +109,26 @@ func (b *Batch) resolve(ctx context.Context, u *undecidedError) error {
 	return err
 }
 
-// compare returns the digests of the pairs, or a *ConflictError if one is not
+// compare returns the contents of the pairs, or a *ConflictError if one is not
 // equal. Any other error is an ErrNotStored.
-func compare(ctx context.Context, b *Batch, pairs []pair) (map[[2]Digest]bool, error) {
-	equal := make(map[[2]Digest]bool, len(pairs))
+func compare(ctx context.Context, b *Batch, pairs []pair) (map[contents]bool, error) {
+	equal := make(map[contents]bool, len(pairs))
 	var fields []string // of the requests of an idempotency key
-	for _, p := range pairs {
+	for i := range pairs {
+		p := &pairs[i]
 		sent := &b.Events[p.index]
-		digests := [2]Digest{p.stored.Digest, sent.Digest}
-		if equal[digests] {
+		if equal[p.contents(sent)] {
 			continue
 		}
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrNotStored, err)
 		}
-		differing, err := Differences(p.stored, sent)
+		differing, err := p.differences(sent)
 		switch {
 		case err != nil:
 			return nil, fmt.Errorf("%w: %w", ErrNotStored, err)
 		case len(differing) == 0:
-			equal[digests] = true
+			equal[p.contents(sent)] = true
 		case !p.key:
 			return nil, &ConflictError{Index: p.index, EventID: p.stored.ID, Fields: differing}
 		}
@@ -130,4 +142,19 @@ func compare(ctx context.Context, b *Batch, pairs []pair) (map[[2]Digest]bool, e
 		return nil, &ConflictError{Key: true, Fields: fields}
 	}
 	return equal, nil
+}
+
+// differences returns what differs between the pair. If a key's request sent the
+// content that was returned, the sent event may be the returned one, read back with
+// the timestamp that the service had assigned to it before.
+func (p *pair) differences(sent *NewEvent) ([]string, error) {
+	differing, err := Differences(p.stored, sent)
+	if err != nil || len(differing) == 0 || p.returned == nil {
+		return differing, err
+	}
+	first := NewEvent{Content: p.stored.Content, TimestampAssigned: p.stored.TimestampAssigned, Digest: p.stored.Digest}
+	if other, err := Differences(*p.returned, &first); err != nil || len(other) > 0 {
+		return differing, err
+	}
+	return Differences(*p.returned, sent)
 }
