@@ -17,7 +17,6 @@ func TestOverlappingLongSecrets(t *testing.T) {
 	require.NotContains(t, secrets.Hide("key "+first+shared+tail+".", 1000), "333")
 }
 
-
 // TestHideIsLinear compares times, with a wide margin: the only cost here is
 // comparing bytes, which nothing counts.
 func TestHideIsLinear(t *testing.T) {
