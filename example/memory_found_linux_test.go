@@ -39,3 +39,16 @@ func TestMemoryOfComparisons(t *testing.T) {
 		t.Run(m.name, func(t *testing.T) { testMemory(t, m) })
 	}
 }
+
+// TestMemoryOfDecodedBodies attacks with bodies that are refused, and whose
+// events take many times the memory of their text until a slot is free. The
+// settings are the defaults.
+func TestMemoryOfDecodedBodies(t *testing.T) {
+	if raceDetector || testing.Short() {
+		t.Skip("see TestMemoryUnderAttack")
+	}
+	list := "[" + strings.Repeat("{},", 65) + "{}]"
+	event := `{"pricing_plan_subscription_selector":{"data":` + list + `,"rules":` + list + `,"filters":` + list + `}}`
+	body := `{"charge_datas":[` + strings.Repeat(event+",", 999) + event + "]}"
+	testMemory(t, memoryAttack{name: "entries of selectors", requests: func() [][]byte { return [][]byte{post("charge-datas", body)} }})
+}
