@@ -1,6 +1,7 @@
 package chargeingest_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -31,6 +32,32 @@ func TestCallerCannotHideItsName(t *testing.T) {
 	require.Len(t, lines, 1)
 	require.Equal(t, "checkout", lines[0]["subject"])
 	require.Equal(t, "acme", lines[0]["platform"])
+}
+
+// The id that the handler makes is the operator's, and the one way to find the
+// line of a response.
+func TestOwnRequestIDStays(t *testing.T) {
+	t.Parallel()
+	for name, cookie := range map[string]string{"too long": strings.Repeat("a", 17<<10), "too many parts": strings.Repeat("a;", 400)} {
+		t.Run(name, func(t *testing.T) {
+			lines, _ := logged(t, slog.LevelDebug, request("GET", eventPath, nil, "Cookie: "+cookie))
+			require.Len(t, lines, 1)
+			require.Regexp(t, `^reqr_[A-Z2-7]{26}$`, lines[0]["request_id"])
+			require.Equal(t, "GET", lines[0]["method"])
+		})
+	}
+}
+
+// A caller picks words of the errors that it causes as cookies.
+func TestCookiesDoNotHideTheCause(t *testing.T) {
+	t.Parallel()
+	failing := over(storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.Receipt, error) {
+		return chargeingest.Receipt{}, fmt.Errorf("database is locked: %w", chargeingest.ErrNotStored)
+	}))
+	lines, _ := logged(t, slog.LevelDebug, request("POST", eventPath, strings.NewReader(event()), "Cookie: a=database; b=locked; c=POST"), failing)
+	require.Len(t, lines, 1)
+	require.Equal(t, "database is locked: nothing was stored", lines[0]["error"])
+	require.Equal(t, "POST", lines[0]["method"])
 }
 
 // The session is the credential that decides for this authorizer, whatever
