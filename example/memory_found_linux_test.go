@@ -1,0 +1,54 @@
+package main
+
+import (
+	"bytes"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestMemoryOfComparisons attacks with contents that have to be compared.
+func TestMemoryOfComparisons(t *testing.T) {
+	if raceDetector || testing.Short() {
+		t.Skip("see TestMemoryUnderAttack")
+	}
+	const size = 3_900_000
+	keep := []string{"-unknown-fields", "keep"}
+	one := func(x string) string {
+		return `{"product_item_id":"p","pricing_id":"p","pricing_item_id":"p","pricing_item_config_id":"p","reference":"r","x":` + x + `}`
+	}
+	numbers := func(last string) string { return `[` + strings.Repeat("0,", size/2) + last + `]` }
+	withKey := func(request []byte) []byte {
+		return bytes.Replace(request, []byte("Host: x\r\n"), []byte("Host: x\r\nIdempotency-Key: k\r\n"), 1)
+	}
+	for _, m := range []memoryAttack{
+		{name: "conflicts of long lists", args: keep,
+			before: func(t *testing.T, a *attacker) {
+				require.Equal(t, http.StatusCreated, a.send(t, post("charge-data", one(numbers("1")))))
+			},
+			requests: func() [][]byte { return [][]byte{post("charge-data", one(numbers("2")))} }},
+		{name: "small retries of what a key was used for", args: append(keep, "-duplicates", "accept-all"),
+			before: func(t *testing.T, a *attacker) {
+				require.Equal(t, http.StatusCreated, a.send(t, post("charge-data", one("1"))))
+				require.Equal(t, http.StatusCreated, a.send(t, withKey(post("charge-data", one(`"`+strings.Repeat("x", size)+`"`)))))
+			},
+			requests: func() [][]byte { return [][]byte{withKey(post("charge-data", one("2")))} }},
+	} {
+		t.Run(m.name, func(t *testing.T) { testMemory(t, m) })
+	}
+}
+
+// TestMemoryOfDecodedBodies attacks with bodies that are refused, and whose
+// events take many times the memory of their text until a slot is free. The
+// settings are the defaults.
+func TestMemoryOfDecodedBodies(t *testing.T) {
+	if raceDetector || testing.Short() {
+		t.Skip("see TestMemoryUnderAttack")
+	}
+	list := "[" + strings.Repeat("{},", 65) + "{}]"
+	event := `{"pricing_plan_subscription_selector":{"data":` + list + `,"rules":` + list + `,"filters":` + list + `}}`
+	body := `{"charge_datas":[` + strings.Repeat(event+",", 999) + event + "]}"
+	testMemory(t, memoryAttack{name: "entries of selectors", requests: func() [][]byte { return [][]byte{post("charge-datas", body)} }})
+}

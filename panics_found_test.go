@@ -1,0 +1,35 @@
+package chargeingest_test
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest"
+)
+
+// panicHandler is a log handler that panics.
+type panicHandler struct{ slog.Handler }
+
+func (panicHandler) Enabled(context.Context, slog.Level) bool  { return true }
+func (panicHandler) Handle(context.Context, slog.Record) error { panic("no disk") }
+
+// An event without a reference is stored, and its sender is not told.
+func TestLoggerPanicKeepsTheResponse(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(c *chargeingest.Config) { c.Logger = slog.New(panicHandler{}) })
+	srv := f.serve(t)
+	srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	req, err := http.NewRequest(http.MethodPost, srv.URL+eventPath, strings.NewReader(event()))
+	require.NoError(t, err)
+	req.Header.Set("X-API-KEY", fullSecret)
+	req.Header.Set("Content-Type", "application/json")
+	res, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	require.Equal(t, http.StatusCreated, res.StatusCode)
+}

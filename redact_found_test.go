@@ -1,0 +1,137 @@
+package chargeingest_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest"
+)
+
+func actingAs(p func(*http.Request) chargeingest.Principal) func(*chargeingest.Config) {
+	return authorizedBy(chargeingest.AuthorizerFunc(func(r *http.Request, _ chargeingest.Permission) (chargeingest.Principal, error) {
+		return p(r), nil
+	}))
+}
+
+// A caller with a valid key adds cookies that nobody reads, and its own name and
+// platform are gone from the log.
+func TestCallerCannotHideItsName(t *testing.T) {
+	t.Parallel()
+	checkout := actingAs(func(*http.Request) chargeingest.Principal {
+		return chargeingest.Principal{Subject: "checkout", Platforms: []string{"acme"}}
+	})
+	lines, _ := logged(t, slog.LevelDebug, request("GET", eventPath, nil, "Cookie: "+strings.Repeat("a;", 400)), checkout)
+	require.Len(t, lines, 1)
+	require.Equal(t, "checkout", lines[0]["subject"])
+	require.Equal(t, "acme", lines[0]["platform"])
+}
+
+// The id that the handler makes is the operator's, and the one way to find the
+// line of a response.
+func TestOwnRequestIDStays(t *testing.T) {
+	t.Parallel()
+	for name, cookie := range map[string]string{"too long": strings.Repeat("a", 17<<10), "too many parts": strings.Repeat("a;", 400)} {
+		t.Run(name, func(t *testing.T) {
+			lines, _ := logged(t, slog.LevelDebug, request("GET", eventPath, nil, "Cookie: "+cookie))
+			require.Len(t, lines, 1)
+			require.Regexp(t, `^reqr_[A-Z2-7]{26}$`, lines[0]["request_id"])
+			require.Equal(t, "GET", lines[0]["method"])
+		})
+	}
+}
+
+// A caller picks words of the errors that it causes as cookies.
+func TestCookiesDoNotHideTheCause(t *testing.T) {
+	t.Parallel()
+	failing := over(storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.Receipt, error) {
+		return chargeingest.Receipt{}, fmt.Errorf("database is locked: %w", chargeingest.ErrNotStored)
+	}))
+	lines, _ := logged(t, slog.LevelDebug, request("POST", eventPath, strings.NewReader(event()), "Cookie: a=database; b=locked; c=POST"), failing)
+	require.Len(t, lines, 1)
+	require.Equal(t, "database is locked: nothing was stored", lines[0]["error"])
+	require.Equal(t, "POST", lines[0]["method"])
+}
+
+// The session is the credential that decides for this authorizer, whatever
+// headers a proxy has added.
+func TestSessionBesideAnotherHeader(t *testing.T) {
+	t.Parallel()
+	session := actingAs(func(r *http.Request) chargeingest.Principal {
+		c, err := r.Cookie("sid")
+		require.NoError(t, err)
+		return chargeingest.Principal{Subject: c.Value, Platforms: []string{"acme"}}
+	})
+	for _, header := range []string{"X-Api-Key: decoy", "Authorization: Basic cHJveHk6cHJveHk="} {
+		_, text := logged(t, slog.LevelDebug, request("GET", eventPath, nil, "-X-API-KEY", header, "Cookie: sid=secret-of-a-session"), session)
+		require.NotContains(t, text, "secret-of-a-session", header)
+	}
+}
+
+// The path of a member is cut before it is searched, so that a secret at the cut
+// is not found.
+func TestFieldCutWithinASecret(t *testing.T) {
+	t.Parallel()
+	const secret = "0123456789abcdef0123456789abcdef"
+	for before := 90; before < 128; before++ {
+		name := strings.Repeat("x", before) + secret
+		lines, _ := logged(t, slog.LevelDebug, request("POST", eventPath, strings.NewReader(event(quoted(name)+":1")), "X-API-KEY: "+secret),
+			actingAs(func(*http.Request) chargeingest.Principal { return chargeingest.Principal{Platforms: []string{"acme"}} }))
+		require.Len(t, lines, 1)
+		require.NotContains(t, lines[0]["field"], secret[:4], "%d characters before the secret", before)
+	}
+}
+
+// Forms in which an authorizer that asks a server quotes a credential.
+func TestCredentialsInOtherForms(t *testing.T) {
+	t.Parallel()
+	inJSON := func(s string) string {
+		text, err := json.Marshal(map[string]string{"token": s})
+		require.NoError(t, err)
+		return string(text)
+	}
+	const jwt = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl"
+	for _, c := range []struct{ name, header, text, part string }{
+		{"JSON with HTML escapes", "X-Api-Key: first<second>third", inJSON("first<second>third"), "second"},
+		{"JSON of a key with an ampersand", "X-Api-Key: first&second", inJSON("first&second"), "second"},
+		{"JSON of a control character", "X-Api-Key: first\tsecond", inJSON("first\tsecond"), "second"},
+		{"%q of what is quoted", `X-Api-Key: first"second`, fmt.Sprintf("%q", fmt.Sprintf("%q", `first"second`)), "second"},
+		{"a query with lower-case escapes", "X-Api-Key: first/second", "GET /?key=first%2fsecond", "second"},
+		{"a cookie with plus signs, decoded", "Cookie: sid=first+second", "no session first second", "second"},
+		{"another case", "X-Api-Key: ABCDEF0123456789", "no key abcdef0123456789", "abcdef"},
+		{"the signature of a token", "Authorization: Bearer " + jwt, `signature "c2lnbmF0dXJl" does not verify`, "c2lnbmF0"},
+		{"the value of a signed cookie", "Cookie: sid=s%3Asession-id.signature", "no session session-id", "session-id"},
+	} {
+		t.Run(c.name, func(t *testing.T) { require.NotContains(t, loggedError(t, c.text, c.header), c.part) })
+	}
+}
+
+// TestUnauthenticatedLineIsCheap compares the line of a method that nearly
+// matches long credentials everywhere with that of another method of its length.
+func TestUnauthenticatedLineIsCheap(t *testing.T) {
+	cost := func(letter string) time.Duration {
+		const n = 64 << 10
+		value := strings.Repeat("a", n/4-20) + `"x`
+		best := time.Hour
+		for range 5 {
+			r := request(strings.Repeat(letter, n), eventPath, nil, "-X-API-KEY", "Cookie: aaaa;"+value,
+				"X-Api-Key: "+value+"y", "Authorization: "+value+"z", "Proxy-Authorization: "+value+"w")
+			start := time.Now()
+			lines, _ := logged(t, slog.LevelInfo, r)
+			best = min(best, time.Since(start))
+			require.Len(t, lines, 1)
+			require.EqualValues(t, http.StatusMethodNotAllowed, lines[0]["status"])
+		}
+		return best
+	}
+	plain, hostile := cost("b"), cost("a")
+	t.Logf("128 KB of headers: %v, hostile %v", plain, hostile)
+	require.Less(t, hostile, 5*plain)
+}

@@ -1,0 +1,50 @@
+package chargeingest_test
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest"
+)
+
+// A client that closes its side of the connection after its request waits for
+// the response. However often it sends a large body, it gets a 503 that tells it
+// to send again.
+func TestHalfClosedClientWithALargeBody(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, body string
+		settings   []func(*chargeingest.Config)
+		want       int
+	}{
+		{"kept", event(`"x":[` + strings.Repeat("1,", 200_000) + "1]"), []func(*chargeingest.Config){keepUnknown}, http.StatusCreated},
+		{"refused", event(`"x":[` + strings.Repeat("1,", 200_000) + "1]"), nil, http.StatusBadRequest},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			srv := newFixture(t, c.settings...).serve(t)
+			var statuses []int
+			for range 5 {
+				conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+				require.NoError(t, err)
+				require.NoError(t, conn.SetDeadline(time.Now().Add(time.Minute)))
+				_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nX-API-KEY: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+					eventPath, fullSecret, len(c.body), c.body)
+				require.NoError(t, err)
+				require.NoError(t, conn.(*net.TCPConn).CloseWrite())
+				res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+				require.NoError(t, err)
+				require.NoError(t, res.Body.Close())
+				require.NoError(t, conn.Close())
+				statuses = append(statuses, res.StatusCode)
+			}
+			require.Contains(t, statuses, c.want, "%v", statuses)
+		})
+	}
+}
