@@ -97,7 +97,7 @@ func TestReservationEndsWithItsRequest(t *testing.T) {
 	b.compared.limits = &limits{slots: make(chan struct{}, 1), held: held}
 	_, err := s.Append(t.Context(), b)
 	require.Error(t, err)
-	held.resize(0) // the exchange ends
+	held.end() // as the exchange does
 	close(s.begin)
 	<-s.ended
 	require.Zero(t, budget.used, "nothing gives these bytes back")
