@@ -35,20 +35,16 @@ type decoder struct {
 	// keepID reads id instead of skipping it, for answers of the endpoint.
 	keepID bool
 
-	// knownOnly ends the reading at a member that the contract does not name.
-	knownOnly bool
+	// sureOnly ends the reading where the schema has to be asked: at members that
+	// the contract does not name, or read-only ones that hold something unusual.
+	sureOnly bool
 
 	// maxEntries bounds the lists of a selector.
 	maxEntries int
-
-	// unsure is set where the struct is whole and the schema has to be asked
-	// all the same: members that the contract does not name, or read-only
-	// ones that hold something unusual.
-	unsure bool
 }
 
 var (
-	errUnknownMember = errors.New("a member that the contract does not name")
+	errNotSure = errors.New("the schema has to be asked")
 
 	// errMisfit is a value that does not fit the struct: of another type, null
 	// where the contract has no null, there twice, or too many. The schema, or
@@ -114,8 +110,8 @@ func (d *decoder) object(member func(name string) error) error {
 				return errMisfit
 			}
 			seen[n] = name
-		} else {
-			d.unsure = true
+		} else if d.sureOnly {
+			return errNotSure
 		}
 		if err := member(name); err != nil {
 			return err
@@ -186,10 +182,9 @@ func (d *decoder) nullable(dst **string) error {
 
 // extra reads a member that the contract does not name.
 func (d *decoder) extra(name string, members *[]Member) error {
-	if d.knownOnly {
-		return errUnknownMember
+	if d.sureOnly {
+		return errNotSure
 	}
-	d.unsure = true
 	v, err := d.ReadValue()
 	if err == nil {
 		*members = append(*members, Member{Name: name, Value: bytes.Clone(v)})
@@ -199,16 +194,16 @@ func (d *decoder) extra(name string, members *[]Member) error {
 
 // readOnly skips a member that means nothing in a request.
 func (d *decoder) readOnly() error {
-	if kind := d.PeekKind(); kind != '"' && kind != 'n' {
-		d.unsure = true // a hostile number or nesting perhaps
+	if kind := d.PeekKind(); kind != '"' && kind != 'n' && d.sureOnly {
+		return errNotSure // a hostile number or nesting perhaps
 	}
 	return d.SkipValue()
 }
 
-// batch reads {"charge_datas": […]} into d.events, of them no more than most. A member
-// beside charge_datas is a misfit under every setting: it has no event that it
+// batch reads {"charge_datas": […]} into d.events, of them no more than most, until
+// accept returns false. A member beside charge_datas is a misfit under every setting: it has no event that it
 // could be kept with.
-func (d *decoder) batch(most int) error {
+func (d *decoder) batch(most int, accept func(*ChargeEvent) bool) error {
 	return d.object(func(name string) error {
 		if name != batchMember || d.PeekKind() == 'n' {
 			return errMisfit
@@ -218,7 +213,14 @@ func (d *decoder) batch(most int) error {
 				return errMisfit
 			}
 			d.events = append(d.events, ChargeEvent{})
-			return d.event(&d.events[len(d.events)-1])
+			ev := &d.events[len(d.events)-1]
+			if err := d.event(ev); err != nil {
+				return err
+			}
+			if !accept(ev) {
+				return errNotSure
+			}
+			return nil
 		})
 		return err
 	})

@@ -97,7 +97,7 @@ type ingestion struct {
 // ingest validates and stores a body.
 func (h *Handler) ingest(ctx context.Context, in ingestion) (Receipt, error) {
 	now := h.cfg.Now()
-	records, err := h.validator.records(ctx, in.body.Bytes(), in.route, now)
+	records, err := h.validator.records(ctx, in.platform, in.body.Bytes(), in.route, now)
 	if in.body.Cap() > keptBody {
 		*in.body = bytes.Buffer{} // while the request waits to be stored
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"example.com/chargeingest/internal/turns"
 )
 
 // compared is what is known about a batch from earlier attempts to decide it.
@@ -30,7 +32,7 @@ func (p *pair) contents(sent *NewEvent) contents {
 
 // limits bound the work on a batch across requests.
 type limits struct {
-	slots chan struct{} // bounds how many batches are compared at a time
+	slots *turns.Gate // bounds how many batches are compared at a time
 	held  *reservation
 	body  int64 // bytes that the request holds apart from an excess
 }
@@ -96,10 +98,11 @@ func (b *Batch) resolve(ctx context.Context, u *undecidedError) error {
 		return nil
 	}
 	if c.limits != nil {
-		if err := enter(ctx, c.limits.slots); err != nil {
+		leave, err := enter(ctx, c.limits.slots, b.Platform)
+		if err != nil {
 			return fmt.Errorf("%w: %w", ErrNotStored, err)
 		}
-		defer func() { <-c.limits.slots }()
+		defer leave()
 	}
 	equal, err := compare(ctx, b, u.pairs)
 	if c.equal == nil {

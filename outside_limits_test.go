@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest/internal/turns"
 )
 
 // boundTo is a Lookup that knows one key and no reference.
@@ -34,7 +36,7 @@ func TestSentContentsAreReserved(t *testing.T) {
 		Events: []NewEvent{{Content: `{"x":[1]}`, Digest: Digest{3}}},
 	}
 	budget := &byteBudget{limit: 1000, used: 900}
-	b.compared.limits = &limits{slots: make(chan struct{}, 1), held: &reservation{budget: budget}}
+	b.compared.limits = &limits{slots: turns.NewGate(1), held: &reservation{budget: budget}}
 	_, err := CompareOutside(t.Context(), b, func(b Batch) (Receipt, error) {
 		_, err := Decide(t.Context(), b, look)
 		return Receipt{}, err
@@ -94,7 +96,7 @@ func TestReservationEndsWithItsRequest(t *testing.T) {
 	budget := &byteBudget{limit: 64 << 20}
 	held := &reservation{budget: budget, platform: "p"}
 	b := Batch{Events: []NewEvent{{Reference: "r", Content: `{"x":[1]}`, Digest: Digest{1}}}}
-	b.compared.limits = &limits{slots: make(chan struct{}, 1), held: held}
+	b.compared.limits = &limits{slots: turns.NewGate(1), held: held}
 	_, err := s.Append(t.Context(), b)
 	require.Error(t, err)
 	held.end() // as the exchange does

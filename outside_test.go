@@ -3,11 +3,15 @@ package chargeingest
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest/internal/turns"
 )
 
 // oneEvent is a Lookup that knows one event by any reference.
@@ -77,7 +81,7 @@ func TestCompareOutside(t *testing.T) {
 	t.Run("no memory is held without a reservation", func(t *testing.T) {
 		budget := &byteBudget{limit: 1000, used: 900}
 		b := Batch{Events: []NewEvent{newEvent(`{"a":1,"x":{}}`, 2)}}
-		b.compared.limits = &limits{slots: make(chan struct{}, 1), held: &reservation{budget: budget}}
+		b.compared.limits = &limits{slots: turns.NewGate(1), held: &reservation{budget: budget}}
 		_, err := CompareOutside(t.Context(), b, func(b Batch) (Receipt, error) {
 			d, err := Decide(t.Context(), b, &oneEvent{StoredEvent{Content: large}})
 			require.Nil(t, d)
@@ -88,40 +92,61 @@ func TestCompareOutside(t *testing.T) {
 }
 
 func TestValidationIsGivenUp(t *testing.T) {
-	v, err := newValidator(1000, true, crossRules{})
-	require.NoError(t, err)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	for name, body := range map[string]string{
-		"of many fields":  `{"x":[` + strings.Repeat(`1,`, 10_000) + `1]}`,
-		"of a deep batch": `{"charge_datas":[` + strings.Repeat(`{"x":[1,2,3]},`, 2000) + `{}]}`,
-	} {
-		t.Run(name, func(t *testing.T) {
-			route := RouteSingle
-			if strings.HasPrefix(body, `{"charge_datas"`) {
-				route = RouteBatch
+	// status is that of a request of platform p that was given up.
+	status := func(t *testing.T, v *validator, body string) int {
+		route := RouteSingle
+		if strings.HasPrefix(body, `{"charge_datas"`) {
+			route = RouteBatch
+		}
+		_, err := v.records(ended, "p", []byte(body), route, time.Now())
+		var e *Error
+		require.ErrorAs(t, err, &e)
+		return e.Status
+	}
+	// busy returns a validator of which all slots but one are held.
+	busy := func(t *testing.T) *validator {
+		v, err := newValidator(1000, true, crossRules{})
+		require.NoError(t, err)
+		for range runtime.GOMAXPROCS(0) {
+			leave, err := v.slots.Enter(t.Context(), "others")
+			require.NoError(t, err)
+			t.Cleanup(leave)
+		}
+		return v
+	}
+	list := `{"x":[` + strings.Repeat(`1,`, 10_000) + `1]}`
+	batch := `{"charge_datas":[` + strings.Repeat(`{"x":[1,2,3]},`, 2000) + `{}]}`
+	for name, body := range map[string]string{"a large event": list, "a large batch": batch} {
+		t.Run(name+" is validated while no other request waits", func(t *testing.T) {
+			require.Equal(t, 400, status(t, busy(t), body))
+		})
+		t.Run(name+" makes way for another request", func(t *testing.T) {
+			v := busy(t)
+			var wait sync.WaitGroup
+			wait.Go(func() {
+				if leave, err := v.slots.Enter(t.Context(), "others"); err == nil {
+					leave()
+				}
+			})
+			t.Cleanup(wait.Wait) // after the slots are left
+			for !v.slots.Waiting() {
+				runtime.Gosched()
 			}
-			_, err := v.records(ended, []byte(body), route, time.Now())
-			var e *Error
-			require.ErrorAs(t, err, &e)
-			require.Equal(t, 503, e.Status)
-			require.Empty(t, v.slots)
+			require.Equal(t, 503, status(t, v, body))
+			leave, ok := v.slots.TryEnter("p")
+			require.True(t, ok, "its slot is free")
+			leave()
+			require.Equal(t, 400, status(t, v, `{"x":1}`), "a small body")
 		})
 	}
-	t.Run("a small body is validated all the same", func(t *testing.T) {
-		_, err := v.records(ended, []byte(`{"x":1}`), RouteSingle, time.Now())
-		var e *Error
-		require.ErrorAs(t, err, &e)
-		require.Equal(t, 400, e.Status)
-	})
-	t.Run("a slot is not waited for", func(t *testing.T) {
-		for range cap(v.slots) {
-			v.slots <- struct{}{}
-		}
-		_, err := v.records(ended, []byte(`{"x":1}`), RouteSingle, time.Now())
-		var e *Error
-		require.ErrorAs(t, err, &e)
-		require.Equal(t, 503, e.Status)
+	t.Run("it does not wait for a slot", func(t *testing.T) {
+		v := busy(t)
+		leave, err := v.slots.Enter(t.Context(), "last")
+		require.NoError(t, err)
+		defer leave()
+		require.Equal(t, 503, status(t, v, `{"x":1}`))
 	})
 }
 

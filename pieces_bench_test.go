@@ -23,7 +23,7 @@ func BenchmarkDecodeAndCheck(b *testing.B) {
 	b.ReportAllocs()
 	d := new(decoder)
 	for b.Loop() {
-		if _, _, sure := v.decode(d, body, RouteSingle, fuzzNow, false); !sure {
+		if _, sure := v.decode(d, body, RouteSingle, fuzzNow, true); !sure {
 			b.Fatal("the fast accept is not sure")
 		}
 	}
@@ -47,7 +47,7 @@ func BenchmarkSchema(b *testing.B) {
 func BenchmarkEncodeAndDigest(b *testing.B) {
 	v, err := newValidator(1000, false, crossRules{})
 	require.NoError(b, err)
-	events, _, sure := v.decode(new(decoder), []byte(benchmarkEvent), RouteSingle, fuzzNow, false)
+	events, sure := v.decode(new(decoder), []byte(benchmarkEvent), RouteSingle, fuzzNow, true)
 	require.True(b, sure)
 	b.ReportAllocs()
 	var scratch [4096]byte

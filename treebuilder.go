@@ -12,6 +12,8 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/santhosh-tekuri/jsonschema/v5"
+
+	"example.com/chargeingest/internal/turns"
 )
 
 // Bounds of what a body may hold where no rule of the schema bounds it.
@@ -34,16 +36,18 @@ const aNumber numberToken = "0"
 // than the contract has room for.
 type treeBuilder struct {
 	ctx         context.Context // of the request that waits for the tree
+	slots       *turns.Gate     // which the request holds one of
 	dec         *jsontext.Decoder
 	keepUnknown bool
 	tokens      int
 }
 
-// token reads a token. It ends the reading once the request was given up; a small
-// body is read to its end all the same.
+// token reads a token. It ends the reading once the request was given up and others
+// wait for its slot. The context does not tell a client that is gone from one that
+// has closed its side of the connection and waits for the response.
 func (b *treeBuilder) token() (jsontext.Token, error) {
 	const between = 4096 // tokens
-	if b.tokens++; b.tokens%between == 0 && b.ctx.Err() != nil {
+	if b.tokens++; b.tokens%between == 0 && b.ctx.Err() != nil && b.slots.Waiting() {
 		return jsontext.Token{}, givenUpError(b.ctx.Err())
 	}
 	return b.dec.ReadToken()

@@ -18,6 +18,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/santhosh-tekuri/jsonschema/v5"
 
+	"example.com/chargeingest/internal/turns"
 	"example.com/chargeingest/schema"
 )
 
@@ -37,8 +38,8 @@ type validator struct {
 	maxEvents     int
 	keepUnknown   bool
 	rules         crossRules
-	slots         chan struct{} // bounds how many bodies the schema judges at once
-	decoders      sync.Pool     // of *decoder
+	slots         *turns.Gate // bounds how many bodies are judged, or compared, at a time
+	decoders      sync.Pool   // of *decoder
 }
 
 func newValidator(maxEvents int, keepUnknown bool, rules crossRules) (*validator, error) {
@@ -59,7 +60,8 @@ func newValidator(maxEvents int, keepUnknown bool, rules crossRules) (*validator
 	}
 	v := &validator{
 		maxEvents: maxEvents, keepUnknown: keepUnknown, rules: rules,
-		slots: make(chan struct{}, runtime.GOMAXPROCS(0)),
+		// A platform that is alone can use all CPUs, and leaves one slot.
+		slots: turns.NewGate(runtime.GOMAXPROCS(0) + 1),
 	}
 	var err error
 	if v.single, err = c.Compile(schema.ChargeEventID); err != nil {
@@ -93,45 +95,45 @@ func memberOrder(text string) (map[string]int, error) {
 
 // records returns the records of a body received at now, and overwrites the body.
 // An error that is an *Error is the response to the client.
-func (v *validator) records(ctx context.Context, body []byte, route Route, now time.Time) ([]NewEvent, error) {
-	d := v.decoder()
-	defer v.release(d)
-	events, fit, sure := v.decode(d, body, route, now, false)
-	if sure {
-		return newEvents(events, now, body[:0]), nil
+func (v *validator) records(ctx context.Context, platform string, body []byte, route Route, now time.Time) ([]NewEvent, error) {
+	if records, ok := v.decoded(body, route, now, true); ok {
+		return records, nil
 	}
-	// Unknown members take many times the memory of their text, so that they are
-	// decoded in a slot as well.
-	if err := enter(ctx, v.slots); err != nil {
+	// What is decoded can take many times the memory of its text, so nothing is kept
+	// while waiting for a slot.
+	leave, err := enter(ctx, v.slots, platform)
+	if err != nil {
 		return nil, givenUpError(err)
 	}
-	defer func() { <-v.slots }()
+	defer leave()
 	if err := v.judge(ctx, body, route, now); err != nil {
 		return nil, err
 	}
-	if v.keepUnknown {
-		events, fit, _ = v.decode(d, body, route, now, true)
-	}
-	if !fit {
+	records, ok := v.decoded(body, route, now, false)
+	if !ok {
 		return nil, errors.New("the schema accepts a body that the decoder cannot read")
 	}
-	return newEvents(events, now, body[:0]), nil
+	return records, nil
 }
 
-// enter takes a slot. A slot that is free is taken also after ctx has ended: a
+// decoded returns the records of a body that decode accepts, and overwrites it.
+func (v *validator) decoded(body []byte, route Route, now time.Time, sure bool) ([]NewEvent, bool) {
+	d := v.decoder()
+	defer v.release(d)
+	events, ok := v.decode(d, body, route, now, sure)
+	if !ok {
+		return nil, false
+	}
+	return newEvents(events, now, body[:0]), true
+}
+
+// enter waits for a slot. A free slot is entered also after ctx has ended: a
 // client that has closed its side of the connection may wait for the response.
-func enter(ctx context.Context, slots chan struct{}) error {
-	select {
-	case slots <- struct{}{}:
-		return nil
-	default:
+func enter(ctx context.Context, slots *turns.Gate, platform string) (leave func(), err error) {
+	if leave, ok := slots.TryEnter(platform); ok {
+		return leave, nil
 	}
-	select {
-	case slots <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return slots.Enter(ctx, platform)
 }
 
 func givenUpError(cause error) *Error {
@@ -153,30 +155,28 @@ func (v *validator) release(d *decoder) {
 	}
 }
 
-// decode is the fast way. The events are whole if fit is true, until the decoder is
-// used again; they are valid beyond doubt if sure is true. If unknown is false it ends
-// at a member that the contract does not name.
-func (v *validator) decode(d *decoder, body []byte, route Route, now time.Time, unknown bool) (events []ChargeEvent, fit, sure bool) {
+// decode decodes a body. If sure is true it ends at the first thing that the schema
+// might reject, and ok means that the events are valid beyond doubt; otherwise ok
+// means that they are whole. They are the decoder's until it is used again.
+func (v *validator) decode(d *decoder, body []byte, route Route, now time.Time, sure bool) (events []ChargeEvent, ok bool) {
 	// It looks itself for names that are there twice, among those that the
-	// contract has. Where there are others the schema is asked, and the
-	// tokenizer of its tree refuses them.
+	// contract has. If there are others the schema is asked, and the tokenizer of
+	// its tree refuses them.
 	d.reset(body, jsontext.AllowDuplicateNames(true))
-	d.knownOnly, d.maxEntries = !unknown, maxSelectorEntries
+	d.sureOnly, d.maxEntries = sure, maxSelectorEntries
+	accept := func(ev *ChargeEvent) bool {
+		return !sure || accepts(ev) && len(v.rules.check(ev.crossFields(), now)) == 0
+	}
 	var err error
 	if route == RouteSingle {
 		d.events = append(d.events, ChargeEvent{})
 		err = d.event(&d.events[0])
+		ok = err == nil && accept(&d.events[0])
 	} else {
-		err = d.batch(v.maxEvents)
+		err = d.batch(v.maxEvents, accept)
+		ok = err == nil && (!sure || len(d.events) > 0)
 	}
-	if events = d.events; err != nil || !d.atEnd() {
-		return nil, false, false
-	}
-	sure = !d.unsure && len(events) > 0
-	for i := 0; sure && i < len(events); i++ {
-		sure = accepts(&events[i]) && len(v.rules.check(events[i].crossFields(), now)) == 0
-	}
-	return events, true, sure
+	return d.events, ok && d.atEnd()
 }
 
 // finding is a violation and its place in the order of the answer.
@@ -238,7 +238,7 @@ func (v *validator) judge(ctx context.Context, body []byte, route Route, now tim
 	if err := checkText(body); err != nil {
 		return err
 	}
-	b := &treeBuilder{ctx: ctx, dec: jsontext.NewDecoder(bytes.NewBuffer(body)), keepUnknown: v.keepUnknown}
+	b := &treeBuilder{ctx: ctx, slots: v.slots, dec: jsontext.NewDecoder(bytes.NewBuffer(body)), keepUnknown: v.keepUnknown}
 	if b.dec.PeekKind() != '{' {
 		if err := b.skip("", false); err != nil {
 			return b.failure(err)

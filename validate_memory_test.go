@@ -20,7 +20,7 @@ func TestMemoryWhileWaitingForASlot(t *testing.T) {
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	d := v.decoder()
-	_, _, sure := v.decode(d, []byte(body), RouteBatch, time.Now(), false)
+	_, sure := v.decode(d, []byte(body), RouteBatch, time.Now(), true)
 	require.False(t, sure)
 	runtime.GC()
 	runtime.ReadMemStats(&after)

@@ -39,8 +39,7 @@ func (g *Gate) Enter(ctx context.Context, name string) (leave func(), err error)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	p, call := g.enqueue(name)
-	admitted := call.Value.(chan struct{})
+	p, call, admitted := g.enqueue(name)
 	leave = func() { g.leave(p) }
 	select {
 	case <-admitted:
@@ -58,7 +57,28 @@ func (g *Gate) Enter(ctx context.Context, name string) (leave func(), err error)
 	}
 }
 
-func (g *Gate) enqueue(name string) (*platform, *list.Element) {
+// TryEnter is Enter for a call that does not wait.
+func (g *Gate) TryEnter(name string) (leave func(), ok bool) {
+	p, call, admitted := g.enqueue(name)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	select {
+	case <-admitted:
+		return func() { g.leave(p) }, true
+	default:
+		g.dequeue(p, call)
+		return nil, false
+	}
+}
+
+// Waiting reports whether calls are waiting for a slot.
+func (g *Gate) Waiting() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.rotation.Len() > 0
+}
+
+func (g *Gate) enqueue(name string) (*platform, *list.Element, <-chan struct{}) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	p := g.platforms[name]
@@ -66,12 +86,13 @@ func (g *Gate) enqueue(name string) (*platform, *list.Element) {
 		p = &platform{name: name, waiting: list.New()}
 		g.platforms[name] = p
 	}
-	call := p.waiting.PushBack(make(chan struct{}))
+	admitted := make(chan struct{})
+	call := p.waiting.PushBack(admitted)
 	if p.turn == nil {
 		p.turn = g.rotation.PushBack(p)
 	}
 	g.admit()
-	return p, call
+	return p, call, admitted
 }
 
 func (g *Gate) leave(p *platform) {
