@@ -37,6 +37,7 @@ func newSubject(t *testing.T) *subject {
 	s.setup.tuning.generation = 5
 	s.setup.tuning.mergeAtOnce, s.setup.tuning.pruneAtOnce = 1, 1
 	s.setup.tuning.checkpointFrames = 20
+	s.setup.options.ScanTimeout, s.setup.tuning.turnTimeout = time.Hour, time.Hour // of a slow machine
 	_, err := s.open(t.Context())
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.store.Close()) })

@@ -60,7 +60,7 @@ func (r *run) compare(q chargeingest.Query, after int64) (next, position cursor)
 func (r *run) list() {
 	q := r.query(r.platform())
 	q.Order = chargeingest.Order(r.pick(2))
-	r.bound(&q)
+	r.bound(&q, 0)
 	r.log("list %s", describe(q))
 	r.keepThose(r.compare(q, 0))
 }
@@ -87,7 +87,7 @@ func (r *run) resume() {
 		q = r.query(q.Platform)
 		q.Order, q.After = c.query.Order, c.query.After
 	}
-	r.bound(&q)
+	r.bound(&q, c.at)
 	r.log("resume %s at %d", describe(q), c.at)
 	next, position := r.compare(q, c.at)
 	if q.Order == chargeingest.Ascending {
@@ -101,7 +101,7 @@ func (r *run) resume() {
 func (r *run) pageThrough() {
 	q := r.query(r.platform())
 	q.Order = chargeingest.Order(r.pick(2))
-	r.bound(&q)
+	r.bound(&q, 0)
 	r.log("page through %s", describe(q))
 	for c := (cursor{query: q}); ; {
 		c, _ = r.compare(c.query, c.at)
@@ -111,12 +111,19 @@ func (r *run) pageThrough() {
 	}
 }
 
-// bound sets the bounds of a page.
-func (r *run) bound(q *chargeingest.Query) {
-	q.Limit, q.MaxBytes = 1+r.pick(5), 0
-	if r.chance(5) {
-		q.MaxBytes = 1 + 8*r.pick(256)
+// bound sets the bounds of a page behind a position, sometimes to the exact size
+// of its first events.
+func (r *run) bound(q *chargeingest.Query, after int64) {
+	q.Limit, q.MaxBytes = 1+r.pick(3), 0
+	if !r.chance(4) {
+		q.Limit = 1 + r.pick(5)
+		return
 	}
+	page, _ := r.model.list(*q, after)
+	for _, e := range page {
+		q.MaxBytes += len(e.sent.Content)
+	}
+	q.Limit, q.MaxBytes = 5, max(1, q.MaxBytes+r.pick(3)-1)
 }
 
 // query returns a query with some filters.
