@@ -2,6 +2,7 @@ package chargeingest
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -24,6 +25,11 @@ const maxDifferences = 100
 //
 // Time and memory are proportional to the size of the two contents.
 func Differences(stored StoredEvent, sent *NewEvent) ([]string, error) {
+	return differences(context.Background(), stored, sent)
+}
+
+// differences is Differences until ctx ends.
+func differences(ctx context.Context, stored StoredEvent, sent *NewEvent) ([]string, error) {
 	if stored.Digest == sent.Digest {
 		return nil, nil
 	}
@@ -36,6 +42,7 @@ func Differences(stored StoredEvent, sent *NewEvent) ([]string, error) {
 		return nil, fmt.Errorf("sent event: %w", err)
 	}
 	c := comparison{
+		ctx:          ctx,
 		ignoreSent:   sent.TimestampAssigned,
 		ignoreStored: sent.TimestampAssigned && stored.TimestampAssigned,
 	}
@@ -61,11 +68,23 @@ func minimal(content string) (jsontext.Value, error) {
 
 // comparison collects the paths at which two contents differ.
 type comparison struct {
+	ctx   context.Context
+	reads int // of members
+
 	// An assigned timestamp is ignored.
 	ignoreStored, ignoreSent bool
 
 	paths   []string
 	cursors []*cursor // free ones
+}
+
+// alive returns the error of the context, every now and then.
+func (c *comparison) alive() error {
+	const between = 4096 // members
+	if c.reads++; c.reads%between == 0 {
+		return c.ctx.Err()
+	}
+	return nil
 }
 
 var errEnoughDifferences = errors.New("enough differences")
@@ -244,6 +263,7 @@ func (c *comparison) members(parent location, quoted []byte, was, is jsontext.Va
 
 // cursor reads an object or a list in the minimal form.
 type cursor struct {
+	alive    func() error
 	text     jsontext.Value
 	isObject bool
 	dec      *jsontext.Decoder
@@ -262,7 +282,7 @@ func (c *comparison) open(v jsontext.Value) *cursor {
 	if n := len(c.cursors); n > 0 {
 		r, c.cursors = c.cursors[n-1], c.cursors[:n-1]
 	} else {
-		r = new(cursor)
+		r = &cursor{alive: c.alive}
 		r.dec = jsontext.NewDecoder(&r.input)
 	}
 	r.text, r.isObject, r.input = v, v.Kind() == '{', *bytes.NewBuffer(v)
@@ -272,6 +292,9 @@ func (c *comparison) open(v jsontext.Value) *cursor {
 
 // next returns the next member, whose parts are parts of the text.
 func (r *cursor) next() (m jsonMember, more bool, err error) {
+	if err := r.alive(); err != nil {
+		return m, false, err
+	}
 	if r.dec.InputOffset() == 0 {
 		if _, err := r.dec.ReadToken(); err != nil {
 			return m, false, err

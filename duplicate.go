@@ -210,7 +210,7 @@ func (d *Decision) settle(err error) (*Decision, error) {
 		err = &undecidedError{excess: d.excess}
 	case outside && len(d.uncompared) > 0:
 		err = &undecidedError{pairs: d.uncompared}
-	default:
+	case len(d.uncompared) > 0:
 		_, err = compare(context.Background(), &d.batch, d.uncompared)
 	}
 	switch {

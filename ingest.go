@@ -198,13 +198,7 @@ func enumerate(fields []string) string {
 
 // ingestResponse is the body of a 201.
 func ingestResponse(route Route, outcomes []Outcome) eventsResponse {
-	r := eventsResponse{tail: "\n", events: func(yield func(*StoredEvent) bool) {
-		for i := range outcomes {
-			if !yield(&outcomes[i].StoredEvent) {
-				return
-			}
-		}
-	}}
+	r := eventsResponse{tail: "\n", outcomes: outcomes}
 	if route == RouteBatch {
 		r.head, r.tail = `{"`+batchMember+`":[`, "]}\n"
 	}

@@ -76,6 +76,9 @@ func CompareOutside(ctx context.Context, b Batch, attempt func(Batch) (Receipt, 
 	b.compared.outside = true
 	for range attempts {
 		receipt, err := attempt(b)
+		if err == nil {
+			return receipt, nil
+		}
 		var undecided *undecidedError
 		if !errors.As(err, &undecided) {
 			return receipt, err
@@ -126,7 +129,7 @@ func compare(ctx context.Context, b *Batch, pairs []pair) (map[contents]bool, er
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrNotStored, err)
 		}
-		differing, err := p.differences(sent)
+		differing, err := p.differences(ctx, sent)
 		switch {
 		case err != nil:
 			return nil, fmt.Errorf("%w: %w", ErrNotStored, err)
@@ -150,14 +153,14 @@ func compare(ctx context.Context, b *Batch, pairs []pair) (map[contents]bool, er
 // differences returns what differs between the pair. If a key's request sent the
 // content that was returned, the sent event may be the returned one, read back with
 // the timestamp that the service had assigned to it before.
-func (p *pair) differences(sent *NewEvent) ([]string, error) {
-	differing, err := Differences(p.stored, sent)
+func (p *pair) differences(ctx context.Context, sent *NewEvent) ([]string, error) {
+	differing, err := differences(ctx, p.stored, sent)
 	if err != nil || len(differing) == 0 || p.returned == nil {
 		return differing, err
 	}
 	first := NewEvent{Content: p.stored.Content, TimestampAssigned: p.stored.TimestampAssigned, Digest: p.stored.Digest}
-	if other, err := Differences(*p.returned, &first); err != nil || len(other) > 0 {
+	if other, err := differences(ctx, *p.returned, &first); err != nil || len(other) > 0 {
 		return differing, err
 	}
-	return Differences(*p.returned, sent)
+	return differences(ctx, *p.returned, sent)
 }

@@ -62,13 +62,7 @@ func (h *Handler) serveList(x *exchange) error {
 // respondRead returns events that were read. They count against the bytes in
 // flight until they are written.
 func (h *Handler) respondRead(x *exchange, events []StoredEvent, head, tail string) error {
-	r := eventsResponse{head: head, tail: tail, events: func(yield func(*StoredEvent) bool) {
-		for i := range events {
-			if !yield(&events[i]) {
-				return
-			}
-		}
-	}}
+	r := eventsResponse{head: head, tail: tail, events: events}
 	x.held.platform = x.platform
 	if !x.held.resize(int64(r.size())) {
 		return unavailableError("too many requests at once; send again", nil)

@@ -3,7 +3,6 @@ package chargeingest
 import (
 	"bytes"
 	"io"
-	"iter"
 	"net/http"
 	"strconv"
 )
@@ -16,7 +15,19 @@ const responseChunk = 32 << 10
 // client that reads slowly holds the events and one chunk, not a copy of all.
 type eventsResponse struct {
 	head, tail string
-	events     iter.Seq[*StoredEvent]
+
+	// One of the two.
+	outcomes []Outcome
+	events   []StoredEvent
+}
+
+func (r *eventsResponse) len() int { return len(r.outcomes) + len(r.events) }
+
+func (r *eventsResponse) at(i int) *StoredEvent {
+	if r.outcomes != nil {
+		return &r.outcomes[i].StoredEvent
+	}
+	return &r.events[i]
 }
 
 const (
@@ -26,11 +37,10 @@ const (
 
 // size returns the length of the body.
 func (r *eventsResponse) size() int {
-	n := len(r.head) + len(r.tail)
-	separator := 0
-	for e := range r.events {
-		n += separator + len(eventHead) + len(e.ID) + len(eventTail) + len(e.Content) - 1
-		separator = 1
+	n := len(r.head) + len(r.tail) + max(0, r.len()-1) // with the commas
+	for i := range r.len() {
+		e := r.at(i)
+		n += len(eventHead) + len(e.ID) + len(eventTail) + len(e.Content) - 1
 	}
 	return n
 }
@@ -46,14 +56,15 @@ func (x *exchange) respond(status int, r eventsResponse, buf *bytes.Buffer) {
 	buf.Grow(min(size, responseChunk))
 	c := chunks{x: x, buf: buf.AvailableBuffer()}
 	c.write(r.head)
-	separator := ""
-	for e := range r.events {
-		c.write(separator)
+	for i := range r.len() {
+		if i > 0 {
+			c.write(",")
+		}
+		e := r.at(i)
 		c.write(eventHead)
 		c.write(e.ID)
 		c.write(eventTail)
 		c.write(e.Content[1:])
-		separator = ","
 	}
 	c.write(r.tail)
 	c.flush()

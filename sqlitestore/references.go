@@ -73,7 +73,7 @@ func (s *session) EventByReference(_ context.Context, platform, value string) (*
 		if err := s.flush(len(s.waiting)); err != nil { // it may be one of them
 			return nil, err
 		}
-		return firstEvent(s.eventAt.query(seq))
+		return s.firstEvent(s.eventAt.query(seq))
 	}
 	if s.ahead.absent[reference{platform, value}] {
 		return nil, nil
@@ -82,5 +82,5 @@ func (s *session) EventByReference(_ context.Context, platform, value string) (*
 	if err != nil || number == 0 {
 		return nil, err
 	}
-	return firstEvent(s.findReference.query(number, value))
+	return s.firstEvent(s.findReference.query(number, value))
 }

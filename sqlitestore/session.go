@@ -49,6 +49,9 @@ type session struct {
 
 	insertEvents, mergeEntries bulk
 
+	// loaded is how much content the open transaction has read, in bytes.
+	loaded int
+
 	// waiting are events of the open transaction that are not inserted yet.
 	waiting []insertion
 
@@ -329,21 +332,6 @@ func scanEvent(scan func(...any) error, more ...any) (chargeingest.StoredEvent, 
 	return e, nil
 }
 
-// scanEvents reads rows of eventColumns.
-func scanEvents(rows [][]driver.Value, err error) ([]chargeingest.StoredEvent, error) {
-	if err != nil {
-		return nil, err
-	}
-	events := make([]chargeingest.StoredEvent, len(rows))
-	for i, row := range rows {
-		events[i], err = scanEvent(func(d ...any) error { return scan(row, d...) })
-		if err != nil {
-			return nil, err
-		}
-	}
-	return events, nil
-}
-
 // platform returns the number of a platform, 0 where it has none.
 func (s *session) platform(name string) (int64, error) {
 	if id, ok := s.platforms[name]; ok {
@@ -388,6 +376,7 @@ func (s *session) BoundRequest(_ context.Context, platform, key string) (*charge
 		e := &bound.Events[i]
 		var text string
 		e.StoredEvent, err = scanEvent(func(d ...any) error { return scan(row, d...) }, &text)
+		s.loaded += len(e.Content) + len(text)
 		if err == nil {
 			err = sent.Decode(&text, e)
 		}
@@ -398,13 +387,17 @@ func (s *session) BoundRequest(_ context.Context, platform, key string) (*charge
 	return bound, nil
 }
 
-// firstEvent reads the first row of eventColumns, nil where there is none.
-func firstEvent(rows [][]driver.Value, err error) (*chargeingest.StoredEvent, error) {
-	events, err := scanEvents(rows, err)
-	if err != nil || len(events) == 0 {
+// firstEvent reads the first row of eventColumns, nil if there is none.
+func (s *session) firstEvent(rows [][]driver.Value, err error) (*chargeingest.StoredEvent, error) {
+	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
-	return &events[0], nil
+	e, err := scanEvent(func(d ...any) error { return scan(rows[0], d...) })
+	if err != nil {
+		return nil, err
+	}
+	s.loaded += len(e.Content)
+	return &e, nil
 }
 
 // append stores a batch in the transaction that is open. Where the error is a

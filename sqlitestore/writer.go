@@ -119,11 +119,11 @@ func (w *writer) do(ctx context.Context, job func() error) error {
 	}
 }
 
-// To compare large contents takes time, and an answer that repeats an event holds its
-// content: a group that has had its share of these ends before the next request.
+// Requests that repeat large events load them, which takes time and memory: a group
+// that has had its share of these ends before the next request.
 const (
-	groupTime    = time.Second
-	groupReplays = 16 << 20 // bytes
+	groupTime   = time.Second
+	groupLoaded = 16 << 20 // bytes
 )
 
 // store stores requests in one transaction and answers them, or the first of them:
@@ -138,9 +138,9 @@ func (w *writer) store(group []*queue.Request) {
 		if err := s.lookAhead(group); err != nil {
 			return err
 		}
-		replays := 0
+		s.loaded = 0
 		for i, r := range group {
-			if i > 0 && (replays > groupReplays || time.Since(start) > w.groupTime) {
+			if i > 0 && (s.loaded > groupLoaded || time.Since(start) > w.groupTime) {
 				break
 			}
 			receipt, err := w.append(s, r.Batch)
@@ -148,11 +148,6 @@ func (w *writer) store(group []*queue.Request) {
 				return batchError{err}
 			}
 			answers = append(answers, queue.Answer{Receipt: receipt, Err: err})
-			for j := range receipt.Outcomes {
-				if o := &receipt.Outcomes[j]; o.Replayed {
-					replays += len(o.Content)
-				}
-			}
 		}
 		return nil
 	})
