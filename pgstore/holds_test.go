@@ -120,7 +120,7 @@ func TestHeldRequests(t *testing.T) {
 		end := lockedRow(t, pool, s, schema, "acme")
 		defer end()
 		first := send(t.Context(), s, "held at the end")
-		queued(s, 1) // it was tried, and held
+		queued(s, 1)           // it was tried, and held
 		s.writer.queue.Close() // Close, which waits for the writer then
 		end()
 		require.NoError(t, <-first)
