@@ -33,11 +33,11 @@ type hold struct {
 
 // Shares of Options.StatementTimeout.
 const (
-	lockShare      = 5   // the wait for the lock of a platform
-	heldLockShare  = 100 // the same while any platform is held
-	probeLockShare = 500 // the same to find out which platforms are locked
-	waitShare      = 20  // between two waits for a held platform
-	firstShare     = 10  // to find out which platforms of a group are locked
+	lockShare      = 5    // the wait for the lock of a platform
+	heldLockShare  = 100  // the same while any platform is held
+	probeLockShare = 2500 // the same to find out which platforms are locked
+	waitShare      = 20   // between two waits for a held platform
+	firstShare     = 10   // to find out which platforms of a group are locked
 
 	forgetShares = 12 // statement timeouts that a hold outlives its last use
 )

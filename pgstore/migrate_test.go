@@ -103,7 +103,7 @@ CREATE INDEX events_by_id ON ONLY $schema.events (id);`},
 
 			e, err := s.Get(t.Context(), "acme", "chda_"+strings.Repeat("0", 25)+"7")
 			require.NoError(t, err)
-			require.Equal(t, `{"product_item_id":"p"}`, e.Content)
+			require.JSONEq(t, `{"product_item_id":"p"}`, e.Content)
 			appended(t, s, charges("acme", "new"))
 			require.Len(t, listed(t, s, "acme"), 1001)
 			require.NoError(t, s.Close())
@@ -143,7 +143,8 @@ func TestMigrationDoesNotStopIngest(t *testing.T) {
 
 			limited, cancel := context.WithCancel(t.Context())
 			failed := make(chan error, 1)
-			go func() { _, err := New(limited, newPool(t), Options{Schema: schema}); failed <- err }()
+			others := newPool(t)
+			go func() { _, err := New(limited, others, Options{Schema: schema}); failed <- err }()
 			migrating(t, pool, schema)
 			for i := range 20 {
 				appended(t, before, charges("acme", fmt.Sprint("while it waits ", i)))
@@ -155,7 +156,13 @@ func TestMigrationDoesNotStopIngest(t *testing.T) {
 			require.Equal(t, 1, versions(t, pool, schema))
 
 			done := make(chan *Store, 1)
-			go func() { done <- newStore(t, newPool(t), Options{Schema: schema}) }()
+			go func() {
+				s, err := New(context.Background(), others, Options{Schema: schema, Logger: slog.New(slog.DiscardHandler)})
+				if err != nil {
+					t.Error(err)
+				}
+				done <- s
+			}()
 			migrating(t, pool, schema)
 			for i := range 20 {
 				appended(t, before, charges("acme", fmt.Sprint("while it waits again ", i)))
@@ -167,6 +174,7 @@ func TestMigrationDoesNotStopIngest(t *testing.T) {
 			require.Zero(t, platform+invalid)
 			appended(t, after, charges("acme", "after"))
 			appended(t, before, charges("acme", "old process"))
+			require.NoError(t, after.Close())
 		})
 	}
 }
@@ -202,8 +210,9 @@ func TestMigrationNextToAnOldProcess(t *testing.T) {
 	version1(t, pool, schema, 100, "")
 	end := reader(t, pool, schema)
 	done := make(chan error, 1)
+	others := newPool(t)
 	go func() {
-		s, err := New(t.Context(), newPool(t), Options{Schema: schema, Logger: slog.New(slog.DiscardHandler)})
+		s, err := New(t.Context(), others, Options{Schema: schema, Logger: slog.New(slog.DiscardHandler)})
 		if err == nil {
 			err = s.Close()
 		}

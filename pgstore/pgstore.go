@@ -26,20 +26,32 @@
 //
 // # When the database is away
 //
-// A server that is read-only or says that it shuts down, a pool without a free
-// connection, a connection that is lost before the commit was sent, or of which the server
-// says that it ended it before the commit: nothing is stored, and the error says so. Where a connection is lost otherwise it is
-// not known what became of the events, and the error is none of the sentinels. Nothing has
-// to be done for it to work again: the store resets the pool, whose other connections lead
-// there, too. Give the pool a connect_timeout, and with a standby
-// target_session_attrs=read-write and [WatchStandby].
+// The error of Append is chargeingest.ErrNotStored if nothing was stored:
 //
-// A platform whose lock somebody else has for long holds the others up for a fifth of
-// Options.StatementTimeout each time. Listings are of the primary: a standby that lags
-// refuses cursors. A process that is cut off while it sends new events holds up nobody: the
-// lock is taken when all of them have arrived; where some are known it has it already, for
-// Options.StatementTimeout at most. Only the last hundred bytes, the commit, come after that:
-// tcp_user_timeout and tcp_keepalives_idle on the server bound what becomes of them.
+//   - the server is read-only or shuts down, or there is no connection;
+//   - the connection is lost before the commit was sent, or the server says that it
+//     ended the session before the commit;
+//   - another session has locked the platform for longer than Options.StatementTimeout.
+//
+// If the connection is lost otherwise, the outcome is not known, and the error is none
+// of the sentinels. The store connects again by itself, and resets the pool, whose other
+// connections lead to the same server. Give the pool a connect_timeout, and with a
+// standby target_session_attrs=read-write and [WatchStandby].
+//
+// # Sharing
+//
+// The store has one connection more than the pool: the writer's own, so that neither
+// reads nor the host keep events from being stored. Reads leave one connection of the
+// pool free. Scans, which are listings by a filter without an index, use half of them,
+// and platforms take turns.
+//
+// A platform that another session has locked holds the others up once, for a fifth of
+// Options.StatementTimeout. After that its requests stay in the queue while the others
+// are stored. Listings are of the primary: a standby that lags refuses cursors. A process
+// that is cut off while it sends new events holds nobody up: the lock is taken when all of
+// them have arrived. If some are known, the process has the lock already, for
+// Options.StatementTimeout at most. Only the last hundred bytes, the commit, come after
+// that: tcp_user_timeout and tcp_keepalives_idle on the server bound that time.
 package pgstore
 
 import (
@@ -101,12 +113,12 @@ type Options struct {
 	// At least 5 ms. Default: 5 s.
 	StatementTimeout time.Duration
 
-	// AcquireTimeout bounds how long to wait for a connection of the pool.
-	// Default: 2 s.
+	// AcquireTimeout bounds how long to wait for a connection, and how long a read
+	// waits for its turn. Default: 2 s.
 	AcquireTimeout time.Duration
 
-	// ScanTimeout bounds one call of Get or List; what takes longer is
-	// chargeingest.ErrScanLimit. Default: 2 s.
+	// ScanTimeout bounds one call of Get or List, and how long a scan waits for its
+	// turn; what takes longer is chargeingest.ErrScanLimit. Default: 2 s.
 	ScanTimeout time.Duration
 
 	// QueueEvents bounds the events that wait to be stored; what is beyond is
@@ -194,7 +206,9 @@ type Store struct {
 }
 
 // New returns a store in the database that pool leads to. It makes or migrates
-// the tables, which many processes may do at once. The context is for that alone.
+// the tables, which many processes may do at once while processes of the version
+// before go on storing. A migration waits for transactions that have read the tables,
+// such as a dump, as long as the context lasts. The context is for New alone.
 //
 // The error is an [ErrNewer] or [ErrNotDurable] where it applies.
 func New(ctx context.Context, pool *pgxpool.Pool, o Options) (*Store, error) {
