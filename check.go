@@ -196,14 +196,15 @@ type crossRules struct {
 	requireReference bool
 }
 
-// check returns what the rules object to in an event received at now. A field
+// check returns what the rules object to in an event received at now, with
+// messages that lack the path. A field
 // that is malformed is the schema's to reject and passes here.
 func (rules crossRules) check(f crossFields, now time.Time) []Violation {
 	var found []Violation
 	if rules.requireReference && (f.reference == nil || *f.reference == "") {
 		found = append(found, Violation{
 			Code: CodeMissingField, Field: "reference",
-			Message: "reference is missing: here every event needs one that is not empty, so that sending it again cannot bill twice",
+			Message: " is missing: here every event needs one that is not empty, so that sending it again cannot bill twice",
 		})
 	}
 	if f.startAt != nil && f.endAt != nil {
@@ -212,7 +213,7 @@ func (rules crossRules) check(f crossFields, now time.Time) []Violation {
 		if startOK && endOK && end.Before(start) {
 			found = append(found, Violation{
 				Code: CodeInvalidField, Field: "period.end_at",
-				Message: "period.end_at must not be before period.start_at",
+				Message: " must not be before period.start_at",
 			})
 		}
 	}
@@ -220,7 +221,7 @@ func (rules crossRules) check(f crossFields, now time.Time) []Violation {
 		if t, ok := parseDateTime(*f.timestamp); ok && t.Sub(now) > rules.maxFutureSkew {
 			found = append(found, Violation{
 				Code: CodeInvalidField, Field: "timestamp",
-				Message: "timestamp must not be more than " + rules.maxFutureSkew.String() + " ahead of the time of receipt",
+				Message: " must not be more than " + rules.maxFutureSkew.String() + " ahead of the time of receipt",
 			})
 		}
 	}

@@ -145,6 +145,7 @@ func compare(ctx context.Context, b *Batch, pairs []pair) (map[contents]bool, er
 		}
 	}
 	if len(fields) > 0 {
+		slices.Sort(fields)
 		return nil, &ConflictError{Key: true, Fields: fields}
 	}
 	return equal, nil

@@ -179,7 +179,9 @@ func (v *validator) decode(d *decoder, body []byte, route Route, now time.Time, 
 	return d.events, ok && d.atEnd()
 }
 
-// finding is a violation and its place in the order of the answer.
+// finding is a violation and its position in the order of the response. There can be
+// many more than are returned, so that their messages lack the path that they begin
+// with.
 type finding struct {
 	Violation
 	index int // of the event in the batch, -1 beside all events
@@ -275,6 +277,7 @@ func asError(found []finding) error {
 	violations := make([]Violation, 0, min(len(found), maxViolations))
 	for _, f := range found[:min(len(found), maxViolations)] {
 		f.Field = shorten(f.Field)
+		f.Message = f.Field + f.Message
 		violations = append(violations, f.Violation)
 	}
 	return violationsError(violations)
@@ -339,7 +342,7 @@ func (v *validator) judgeBatch(b *treeBuilder, now time.Time) ([]finding, error)
 		if count > v.maxEvents {
 			found = append(found, finding{index: -1, Violation: Violation{
 				Code: CodeInvalidField, Field: batchMember,
-				Message: fmt.Sprintf("%s must have at most %d events, it has %d", batchMember, v.maxEvents, count),
+				Message: fmt.Sprintf(" must have at most %d events, it has %d", v.maxEvents, count),
 			}})
 		}
 		if judged = count > 0; !judged {
@@ -433,7 +436,7 @@ func resolve(s *jsonschema.Schema) *jsonschema.Schema {
 	return s
 }
 
-// violations words what a keyword of the schema objects to. The schema's own
+// violations words, without the paths, what a keyword of the schema objects to. The schema's own
 // description says what is valid; see the comment in its text.
 func (v *validator) violations(keyword, path string, place *jsonschema.Schema, value any) []Violation {
 	switch keyword {
@@ -441,9 +444,8 @@ func (v *validator) violations(keyword, path string, place *jsonschema.Schema, v
 		var list []Violation
 		for _, name := range place.Required {
 			if _, ok := value.(map[string]any)[name]; !ok {
-				at := joinPath(path, name)
-				list = append(list, Violation{Code: CodeMissingField, Field: at, Message: shorten(at) +
-					" is missing; it must be " + resolve(place.Properties[name]).Description})
+				list = append(list, Violation{Code: CodeMissingField, Field: joinPath(path, name),
+					Message: " is missing; it must be " + resolve(place.Properties[name]).Description})
 			}
 		}
 		return list
@@ -456,13 +458,12 @@ func (v *validator) violations(keyword, path string, place *jsonschema.Schema, v
 		var list []Violation
 		for name := range value.(map[string]any) {
 			if place.Properties[name] == nil {
-				at := joinPath(path, name)
-				list = append(list, Violation{Code: CodeInvalidField, Field: at, Message: shorten(at) + known})
+				list = append(list, Violation{Code: CodeInvalidField, Field: joinPath(path, name), Message: known})
 			}
 		}
 		return list
 	}
-	message := shorten(path) + " must be " + place.Description
+	message := " must be " + place.Description
 	if _, ok := value.(numberToken); ok && slices.Contains(place.Types, "string") {
 		message += "; it was sent as a JSON number: send it as a quoted string"
 	}
@@ -488,9 +489,7 @@ func (v *validator) crossFindings(tree any, index int, now time.Time) []finding 
 	for _, violation := range v.rules.check(fields, now) {
 		f := finding{Violation: violation, index: index, rank: v.rankOf(violation.Field, false)}
 		if index >= 0 {
-			prefix := joinPath(batchMember, strconv.Itoa(index))
-			f.Field = joinPath(prefix, f.Field)
-			f.Message = joinPath(prefix, f.Message)
+			f.Field = joinPath(joinPath(batchMember, strconv.Itoa(index)), f.Field)
 		}
 		found = append(found, f)
 	}
