@@ -63,3 +63,14 @@ func BenchmarkHide(b *testing.B) {
 		}
 	}
 }
+
+// Secrets in a text that is longer than the window in which Hide looks for them.
+func TestSecretsInALongText(t *testing.T) {
+	secret := strings.Repeat("Ab-", 20)
+	s := NewSecrets([]string{secret, "ab-ab-x"})
+	require.Equal(t, "[redacted].", s.Hide(strings.Repeat(secret, 40)+".", 100))
+	for before := range 2 * len(window{}.room) {
+		dots := strings.Repeat(".", before)
+		require.Equal(t, dots+"[redacted]!", s.Hide(dots+secret+"!", 1<<20))
+	}
+}

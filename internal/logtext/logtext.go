@@ -27,10 +27,11 @@ const (
 func (s *Secrets) Hide(text string, maxBytes int) string {
 	const reserve = len(ellipsis) + 3*utf8.UTFMax // so that a character can be completed
 	uncut, cut := strings.CutSuffix(text, ellipsis)
+	w := window{text: text}
 	var b strings.Builder
 	size, hidden := 0, -1 // hidden is the end of the last match
 	for i := range len(text) {
-		n := s.match(text[i:])
+		n := s.match(&w, i)
 		if cut && i < len(uncut) && s.begins(uncut[i:]) {
 			n = max(n, len(uncut)-i)
 		}

@@ -73,23 +73,25 @@ func (s *Secrets) longestPrefix(text []byte, i int) int {
 
 // commonPrefix returns how many bytes a and b have in common at their start.
 func commonPrefix(a, b []byte) int {
-	n := 0
-	for n < min(len(a), len(b)) && a[n] == b[n] {
+	shorter, n := min(len(a), len(b)), 0
+	if bytes.Equal(a[:shorter], b[:shorter]) {
+		return shorter
+	}
+	for a[n] == b[n] {
 		n++
 	}
 	return n
 }
 
-// match returns the length of the longest pattern that text starts with, or 0.
-func (s *Secrets) match(text string) int {
-	if !s.starts.has(text) {
+// match returns the length of the longest pattern at position i of the text, or 0.
+func (s *Secrets) match(w *window, i int) int {
+	if !s.starts.has(w.text[i:]) {
 		return 0
 	}
-	var room [maxPattern]byte
-	start := appendLower(room[:0], text[:min(len(text), maxPattern)])
+	start := w.from(i)
 	// Every prefix of start sorts before it, and the patterns between the two have
 	// the same prefix.
-	i := s.longestPrefix(start, s.after(start)-1)
+	i = s.longestPrefix(start, s.after(start)-1)
 	if i < 0 {
 		return 0
 	}
@@ -109,6 +111,24 @@ func (s *Secrets) begins(text string) bool {
 // after returns the index of the first pattern that sorts after text.
 func (s *Secrets) after(text []byte) int {
 	return sort.Search(len(s.patterns), func(i int) bool { return bytes.Compare(s.patterns[i], text) > 0 })
+}
+
+// window is a part of a text in lower case.
+type window struct {
+	text  string
+	start int
+	lower []byte
+	room  [16 * maxPattern]byte
+}
+
+// from returns maxPattern bytes of the text from i on, or less at its end.
+func (w *window) from(i int) []byte {
+	end := min(len(w.text), i+maxPattern)
+	if i < w.start || end > w.start+len(w.lower) {
+		w.start = i
+		w.lower = appendLower(w.room[:0], w.text[i:min(len(w.text), i+len(w.room))])
+	}
+	return w.lower[i-w.start : end-w.start]
 }
 
 // filter tells quickly that no pattern starts as a text does. It has a bit for
