@@ -143,7 +143,7 @@ func (h *Handler) observe(x *exchange, o Observation) {
 			err := panicError(p)
 			text := newRedactor(x.r.Header)
 			h.cfg.Logger.ErrorContext(x.r.Context(), "charge ingest observer failed",
-				"request_id", text.clientText(x.requestID), "error", text.cause(err))
+				"request_id", text.requestID(x.requestID), "error", text.cause(err))
 		}
 	}()
 	h.cfg.Observer(x.r.Context(), o)
@@ -217,11 +217,11 @@ func (h *Handler) log(x *exchange, o Observation, e *Error) {
 	}
 	text := newRedactor(x.r.Header)
 	attrs := []slog.Attr{
-		slog.String("request_id", text.clientText(x.requestID)),
+		slog.String("request_id", text.requestID(x.requestID)),
 		slog.String("subject", text.hostText(x.subject)),
 		slog.String("platform", text.hostText(o.Platform)),
 		slog.String("route", string(o.Route)),
-		slog.String("method", text.clientText(o.Method)),
+		slog.String("method", text.method(o.Method)),
 		slog.Int("status", o.Status),
 		slog.Int("events", o.Events),
 		slog.Int("replayed", o.Replayed),

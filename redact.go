@@ -1,11 +1,8 @@
 package chargeingest
 
 import (
-	"encoding/base64"
 	"errors"
 	"net/http"
-	"net/url"
-	"strconv"
 	"strings"
 
 	"example.com/chargeingest/internal/logtext"
@@ -19,38 +16,50 @@ const (
 	maxLoggedText  = 1536
 )
 
-const (
-	// minSecret is the shortest text that is redacted: a shorter one is not a
-	// secret, and occurs in words.
-	minSecret = 4
-
-	// maxSecretParts bounds the parts of credential headers that are searched
-	// for. Browsers send at most 180 cookies, which are three parts each.
-	maxSecretParts = 1024
-)
-
 // credentialHeaders are the headers that carry credentials, in the order in
 // which they decide.
 var credentialHeaders = []string{"X-Api-Key", "Authorization", "Proxy-Authorization", "Cookie"}
 
+// minOtherSecret is the length of the shortest secret of a header that does not
+// decide that is hidden in texts of the authorizer. A session ID is longer, most
+// names of callers are shorter.
+const minOtherSecret = 16
+
 // redactor prepares the texts of one request for the log. The zero value
 // withholds all of them.
 type redactor struct {
-	all      *logtext.Secrets // of all credential headers
-	deciding *logtext.Secrets // of the first one that the request has
+	header http.Header
+	client *logtext.Secrets // hidden in texts of the client and of errors
+	host   *logtext.Secrets // hidden in texts of the authorizer
 }
 
 func newRedactor(h http.Header) redactor {
-	all := secretsOf(h, credentialHeaders)
-	if all == nil {
-		return redactor{}
-	}
+	r := redactor{header: h}
+	c := newCredentials()
+	deciding := -1 // how many secrets the first header has
+	complete := false
 	for _, name := range credentialHeaders {
-		if len(h[name]) > 0 {
-			return redactor{all, secretsOf(h, []string{name})}
+		c.addHeader(name, h[name])
+		if deciding < 0 && len(h[name]) > 0 {
+			deciding, complete = len(c.forms), c.complete
 		}
 	}
-	return redactor{all, all}
+	if c.complete {
+		r.client = logtext.NewSecrets(c.forms)
+	}
+	switch {
+	case deciding < 0, c.complete && deciding == len(c.forms):
+		r.host = r.client
+	case complete:
+		host := c.forms[:deciding:deciding]
+		for _, form := range c.forms[deciding:] {
+			if len(form) >= minOtherSecret {
+				host = append(host, form)
+			}
+		}
+		r.host = logtext.NewSecrets(host)
+	}
+	return r
 }
 
 func hide(secrets *logtext.Secrets, text string, maxBytes int) string {
@@ -60,12 +69,36 @@ func hide(secrets *logtext.Secrets, text string, maxBytes int) string {
 	return secrets.Hide(text, maxBytes)
 }
 
-// clientText is a text that the client chose.
-func (r redactor) clientText(s string) string { return hide(r.all, s, maxLoggedText) }
+// requestID is the ID of the request. One that the handler made has no secret,
+// and a caller must not be able to hide it.
+func (r redactor) requestID(id string) string {
+	if isRandomRequestID(id) && r.header.Get("X-Request-Id") != id {
+		return id
+	}
+	return r.clientText(id)
+}
 
-// hostText is a text that the authorizer chose. Headers that do not decide are
-// not searched: a caller could otherwise hide its own name from the log.
-func (r redactor) hostText(s string) string { return hide(r.deciding, s, maxLoggedText) }
+func isRandomRequestID(id string) bool {
+	random, ok := strings.CutPrefix(id, "reqr_")
+	return ok && len(random) == len("ABCDEFGHIJKLMNOPQRSTUVWXYZ") && strings.Trim(random, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") == ""
+}
+
+// method is the method of the request. The names of the standard ones stay.
+func (r redactor) method(m string) string {
+	switch m {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+		http.MethodOptions, http.MethodConnect, http.MethodTrace:
+		return m
+	}
+	return r.clientText(m)
+}
+
+// clientText is a text that the client chose.
+func (r redactor) clientText(s string) string { return hide(r.client, s, maxLoggedText) }
+
+// hostText is a text that the authorizer chose. Headers that do not decide hide
+// little of it, so that a caller cannot hide its own name with them.
+func (r redactor) hostText(s string) string { return hide(r.host, s, maxLoggedText) }
 
 // cause is the text of an error. The stack of a panic has its own room, however
 // long the value is.
@@ -76,100 +109,8 @@ func (r redactor) cause(err error) string {
 	text := err.Error()
 	var p trace.PanicError
 	if !errors.As(err, &p) {
-		return hide(r.all, text, maxLoggedError)
+		return hide(r.client, text, maxLoggedError)
 	}
 	text = strings.Replace(text, p.Where, "", 1)
-	return hide(r.all, text, maxLoggedError/2) + hide(r.all, p.Where, maxLoggedError/2)
-}
-
-// secretsOf returns the secrets in headers: each value as a whole, without the
-// scheme of an Authorization, and in parts, see appendParts; the decoded form and
-// the password of Basic. Each of them also as %q and a URL escape it. Names,
-// schemes and user names are not secrets.
-//
-// It returns nil for headers that are too long or have too many parts.
-func secretsOf(h http.Header, names []string) *logtext.Secrets {
-	var found []string
-	parts := 0
-	for _, name := range names {
-		values := h[name]
-		if tooLong(values) {
-			return nil
-		}
-		for _, value := range values {
-			found = appendSecret(found, value)
-			scheme, rest, ok := strings.Cut(strings.TrimLeft(value, " \t"), " ")
-			if ok && (name == "Authorization" || name == "Proxy-Authorization") {
-				value = rest
-				if strings.EqualFold(scheme, "Basic") {
-					found = appendBasic(found, rest)
-				}
-			}
-			var n int
-			if found, n = appendParts(found, value, maxSecretParts-parts); n < 0 {
-				return nil
-			}
-			parts += n
-		}
-	}
-	return logtext.NewSecrets(found)
-}
-
-// appendParts appends the parts of a value between semicolons, as cookies are,
-// commas, as parameters are, and spaces, and of each part what is behind its
-// first equals sign. It returns how many parts there are, or -1 if they are more
-// than most.
-func appendParts(found []string, value string, most int) ([]string, int) {
-	n := 0
-	for _, separators := range []string{";", ";,", ";, \t"} {
-		for part := range strings.FieldsFuncSeq(value, func(c rune) bool { return strings.ContainsRune(separators, c) }) {
-			if n++; n > most {
-				return found, -1
-			}
-			found = appendSecret(found, part)
-			part = strings.TrimRight(part, "=") // of base64
-			found = appendSecret(found, part)
-			if _, secret, ok := strings.Cut(part, "="); ok {
-				found = appendSecret(found, secret)
-			}
-		}
-	}
-	return found, n
-}
-
-// appendBasic appends what the token of Basic holds. A user name without a
-// password is the secret itself.
-func appendBasic(found []string, token string) []string {
-	text, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(strings.TrimSpace(token), "="))
-	if err != nil {
-		return found
-	}
-	user, password, _ := strings.Cut(string(text), ":")
-	if password == "" {
-		return appendSecret(found, user)
-	}
-	return appendSecret(appendSecret(found, string(text)), password)
-}
-
-// appendSecret appends s in the forms in which an error can quote it.
-func appendSecret(found []string, s string) []string {
-	s = strings.Trim(s, ` "'`)
-	if len(s) < minSecret {
-		return found
-	}
-	found = append(found, s)
-	if !strings.ContainsFunc(s, isEscaped) {
-		return found
-	}
-	quoted, ascii := strconv.Quote(s), strconv.QuoteToASCII(s)
-	found = append(found, quoted[1:len(quoted)-1], ascii[1:len(ascii)-1], url.QueryEscape(s), url.PathEscape(s))
-	if decoded, err := url.PathUnescape(s); err == nil && len(decoded) >= minSecret {
-		found = append(found, decoded)
-	}
-	return found
-}
-
-// isEscaped reports whether some way of quoting escapes c.
-func isEscaped(c rune) bool {
-	return c >= 0x80 || !isWordByte(byte(c)) && c != '.' && c != '~'
+	return hide(r.client, text, maxLoggedError/2) + hide(r.client, p.Where, maxLoggedError/2)
 }

@@ -61,7 +61,7 @@ func TestCredentialsInErrors(t *testing.T) {
 		{"a parameter", `Authorization: Token id=user-1, key="secret-1"`, "no key secret-1", "no key [redacted]"},
 		{"a token of short words", "Authorization: Bearer ab cd ef", "no token ab cd ef", "no token [redacted]"},
 		{"a parameter of short words", `Authorization: Token id=1, key="ab cd ef"`, "no key ab cd ef", "no key [redacted]"},
-		{"a cookie of short words", "Cookie: a=1; sid=ab cd,ef; b=2", "no session ab cd,ef", "no session [redacted]"},
+		{"a cookie of short words", "Cookie: a=1; sid=ab cd,ef gh; b=2", "no session ab cd,ef gh", "no session [redacted]"},
 		{"base64 without its padding", "Authorization: Bearer c2VjcmV0LTE==", "no token c2VjcmV0LTE.", "no token [redacted]."},
 		{"Basic, encoded", basic("user:secret-1"), "no login dXNlcjpzZWNyZXQtMQ==", "no login [redacted]"},
 		{"Basic, decoded", basic("user:secret-1"), "no login user:secret-1", "no login [redacted]"},
@@ -69,14 +69,15 @@ func TestCredentialsInErrors(t *testing.T) {
 		{"a user without a password", basic("secret-1:"), "no login secret-1", "no login [redacted]"},
 		{"a proxy's credential", "Proxy-Authorization: Bearer secret-1", "no token secret-1", "no token [redacted]"},
 		{"all cookies", "Cookie: a=secret-1; b=secret-2", "no cookies a=secret-1; b=secret-2", "no cookies [redacted]"},
-		{"a cookie's value", "Cookie: a=secret-1; b=secret-2", "no session secret-2", "no session [redacted]"},
-		{"a cookie's value in quotes", `Cookie: a="secret-1"`, "no session secret-1", "no session [redacted]"},
+		{"a cookie's value", "Cookie: a=session-1; b=session-2", "no session session-2", "no session [redacted]"},
+		{"a cookie's value in quotes", `Cookie: a="session-1"`, "no session session-1", "no session [redacted]"},
 		{"a cookie's value, decoded", "Cookie: a=s%3Asecret%2B1", "no session s:secret+1", "no session [redacted]"},
 		{"a cookie's name stays", "Cookie: session=secret-1", "no session", "no session"},
 		{"a short value stays", "Cookie: a=log; b=in", "no login in log", "no login in log"},
+		{"a short cookie stays", "Cookie: a=database", "database is locked", "database is locked"},
 		{"a longer secret before a part of it", "Cookie: a=secret; b=secret-and-more", "no session secret-and-more", "no session [redacted]"},
 		{"a longer secret after a part of it", "Cookie: b=secret-and-more; a=secret", "no session secret-and-more", "no session [redacted]"},
-		{"parts of the marker", "Cookie: cred;reda;cted", "no cred", "no [redacted]"},
+		{"parts of the marker", "X-Api-Key: cred;reda;cted", "no cred", "no [redacted]"},
 		{"paths and SQL stay", "X-Api-Key: secret-1", "open /var/lib/x.db: INSERT INTO t", "open /var/lib/x.db: INSERT INTO t"},
 	} {
 		t.Run(c.name, func(t *testing.T) { require.Equal(t, c.want, loggedError(t, c.text, c.header)) })
@@ -89,7 +90,7 @@ func TestRedactionDoesNotGrow(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"Cookie", "X-Api-Key", "Authorization", "Proxy-Authorization"} {
 		t.Run(name, func(t *testing.T) {
-			got := loggedError(t, "no cred", name+": cred;"+strings.Repeat("reda;cted;", 3))
+			got := loggedError(t, "no credentials", name+": credentials;"+strings.Repeat("[redacted;redacted];", 3))
 			require.Equal(t, "no [redacted]", got)
 		})
 	}

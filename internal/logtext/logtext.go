@@ -3,7 +3,6 @@
 package logtext
 
 import (
-	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -17,86 +16,26 @@ const (
 	// maxScanned is how far into a text Hide looks. Only a text that is mostly
 	// hidden reaches it.
 	maxScanned = 64 << 10
-
-	// maxOverlap is how far before the end of a hidden part Hide looks for
-	// another secret that goes on beyond it.
-	maxOverlap = 256
 )
 
-// Secrets are texts that must not appear in a log line. The zero value has none.
-type Secrets struct {
-	sorted []string
-
-	// prefix has for each secret the index of the longest other secret that it
-	// starts with, or -1.
-	prefix []int
-}
-
-// NewSecrets returns a set of secrets. It reorders and keeps the slice, and
-// ignores empty strings.
-func NewSecrets(secrets []string) *Secrets {
-	slices.Sort(secrets)
-	secrets = slices.Compact(secrets)
-	if len(secrets) > 0 && secrets[0] == "" {
-		secrets = secrets[1:]
-	}
-	s := &Secrets{sorted: secrets, prefix: make([]int, len(secrets))}
-	for i, secret := range secrets {
-		s.prefix[i] = s.longestPrefix(secret, i-1)
-	}
-	return s
-}
-
-// longestPrefix returns the longest secret that text starts with, or -1. The
-// secret at index i is the last one, in order, that can be such a prefix.
-func (s *Secrets) longestPrefix(text string, i int) int {
-	if i < 0 {
-		return -1
-	}
-	common := commonPrefix(text, s.sorted[i])
-	for i >= 0 && len(s.sorted[i]) > common {
-		i = s.prefix[i]
-	}
-	return i
-}
-
-// commonPrefix returns how many bytes a and b have in common at their start.
-func commonPrefix(a, b string) int {
-	const step = 64 // compared at once
-	shorter, n := min(len(a), len(b)), 0
-	for n+step <= shorter && a[n:n+step] == b[n:n+step] {
-		n += step
-	}
-	for n < shorter && a[n] == b[n] {
-		n++
-	}
-	return n
-}
-
-// match returns the length of the longest secret that text starts with, or 0.
-func (s *Secrets) match(text string) int {
-	i, found := slices.BinarySearch(s.sorted, text)
-	if !found {
-		// Every prefix of text sorts before it, and the strings between the two
-		// have the same prefix.
-		i = s.longestPrefix(text, i-1)
-	}
-	if i < 0 {
-		return 0
-	}
-	return len(s.sorted[i])
-}
-
-// Hide returns text with each occurrence of a secret replaced by Marker.
+// Hide returns text with each run of secrets replaced by Marker. It ignores the
+// case of ASCII letters. In a text that was cut, and ends in an ellipsis, it also
+// hides the beginning of a secret before the ellipsis.
+//
 // The result takes at most maxBytes in a log line, with the escapes of a text or
-// JSON handler counted. A text that is cut never ends within a secret.
+// JSON handler counted. A text that Hide cuts never ends within a secret.
 func (s *Secrets) Hide(text string, maxBytes int) string {
 	const reserve = len(ellipsis) + 3*utf8.UTFMax // so that a character can be completed
+	uncut, cut := strings.CutSuffix(text, ellipsis)
+	w := window{text: text}
 	var b strings.Builder
-	size, hidden := 0, 0 // hidden is the end of the last match
-	for i := 0; i < len(text); {
-		n := s.match(text[i:])
-		if i >= hidden {
+	size, hidden := 0, -1 // hidden is the end of the last match
+	for i := range len(text) {
+		n := s.match(&w, i)
+		if cut && i < len(uncut) && s.begins(uncut[i:]) {
+			n = max(n, len(uncut)-i)
+		}
+		if n > 0 && i > hidden || n == 0 && i >= hidden {
 			next, nextSize := text[i:i+1], escapedSize(text[i])
 			if n > 0 {
 				next, nextSize = Marker, len(Marker)
@@ -112,8 +51,9 @@ func (s *Secrets) Hide(text string, maxBytes int) string {
 			b.WriteString(ellipsis)
 			break
 		}
-		hidden = max(hidden, i+n)
-		i = max(i+1, hidden-maxOverlap)
+		if n > 0 {
+			hidden = max(hidden, i+n)
+		}
 	}
 	return strings.ToValidUTF8(b.String(), "\ufffd")
 }

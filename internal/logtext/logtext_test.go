@@ -27,6 +27,13 @@ func TestHide(t *testing.T) {
 		{"an empty secret", []string{""}, "no such key", "no such key"},
 		{"one", []string{"abcd"}, "no key abcd here", "no key [redacted] here"},
 		{"at both ends", []string{"abcd"}, "abcd and abcd", "[redacted] and [redacted]"},
+		{"one after the other", []string{"abcd", "efgh"}, "key abcdefghabcd.", "key [redacted]."},
+		{"another case", []string{"abCD-É"}, "key ABcd-É and abcd-é.", "key [redacted] and abcd-é."},
+		{"shorter than a secret", []string{"abc"}, "key abc.", "key abc."},
+		{"the end of a text that was cut", []string{"abcdefgh"}, "key abcde…", "key [redacted]…"},
+		{"too short an end", []string{"abcdefgh"}, "key abc…", "key abc…"},
+		{"an ellipsis of the secret", []string{"abc…"}, "key abc…", "key [redacted]"},
+		{"the end of a long secret that was cut", []string{strings.Repeat("0123456789", 20)}, "key " + strings.Repeat("0123456789", 15) + "…", "key [redacted]…"},
 		{"the whole text", []string{"abcd"}, "abcd", "[redacted]"},
 		{"the longest of several", []string{"abcd", "abcdefgh", "abcdef"}, "key abcdefgh.", "key [redacted]."},
 		{"a shorter one where the longer does not match", []string{"abcd", "abcdefgh"}, "key abcdefgi.", "key [redacted]efgi."},
@@ -91,10 +98,10 @@ func TestHideAgainstSimpleModel(t *testing.T) {
 	}
 	for range 20000 {
 		var secrets []string
-		for range random.IntN(6) {
+		for range random.IntN(10) {
 			secrets = append(secrets, word(8))
 		}
-		text := word(30)
+		text := word(40)
 		want := simpleHide(secrets, text)
 		require.Equal(t, want, logtext.NewSecrets(slices.Clone(secrets)).Hide(text, 1000), "%q in %q", secrets, text)
 	}
@@ -106,15 +113,14 @@ func simpleHide(secrets []string, text string) string {
 	for i := range len(text) {
 		longest := 0
 		for _, s := range secrets {
-			if strings.HasPrefix(text[i:], s) {
+			if len(s) >= logtext.MinSecret && strings.HasPrefix(text[i:], s) {
 				longest = max(longest, len(s))
 			}
 		}
 		switch {
-		case i < hidden:
-		case longest > 0:
+		case longest > 0 && (i > hidden || i == 0):
 			b.WriteString("[redacted]")
-		default:
+		case longest == 0 && i >= hidden:
 			b.WriteByte(text[i])
 		}
 		hidden = max(hidden, i+longest)
