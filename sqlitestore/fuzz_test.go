@@ -33,8 +33,10 @@ func FuzzOperations(f *testing.F) {
 		}
 		f.Add(program)
 	}
+	// The fuzzer takes a program for hung after ten seconds, also on a busy machine.
+	const steps = 60
 	f.Fuzz(func(t *testing.T, program []byte) {
-		storemodel.Run(t, program, storemodel.Steps, newSubject(t).subject())
+		storemodel.Run(t, program, steps, newSubject(t).subject())
 	})
 }
 
