@@ -72,7 +72,8 @@ type EventReader interface {
 	// nothing skipped and nothing twice, while others append.
 	//
 	// It returns ErrBadCursor for a cursor that is not one of this store's and
-	// ErrScanLimit for a query that took longer than the store allows.
+	// ErrScanLimit for a query that took longer than the store allows. Stores in
+	// which reads take turns return ErrOverloaded if the turn did not come.
 	List(ctx context.Context, q Query) (Page, error)
 }
 
@@ -98,6 +99,11 @@ type StoreStats struct {
 	// does not shrink. LastCheckpoint is when all of it was last moved there.
 	LogBytes       int64
 	LastCheckpoint time.Time
+
+	// LogBlockedSince is since when a transaction that reads, of any process, has
+	// kept a part of the log from its place, so that the log only grows; zero if
+	// none does.
+	LogBlockedSince time.Time
 
 	Commits    uint64 // since the store was opened
 	LastCommit Commit

@@ -16,7 +16,7 @@
 //	chargeingest.events              {event}    by replayed: false where they were stored for the first time
 //	chargeingest.commit.duration     s          by error.type, which is failure where the transaction failed
 //	chargeingest.commit.events       {event}    stored by a transaction
-//	chargeingest.store.queue.requests, .queue.events, .log.size (By), .checkpoint.age (s)
+//	chargeingest.store.queue.requests, .queue.events, .log.size (By), .log.blocked (s), .checkpoint.age (s)
 //
 // A span that records gets chargeingest.route, .platform, .events, .replayed
 // and .error, of which the platform is a tenant: no metric has it.
@@ -125,7 +125,9 @@ func (m *Metrics) WatchStore(s chargeingest.StatsReporter) error {
 		metric.WithUnit("By"), metric.WithDescription("Size of the write-ahead log's file, which is written over and does not shrink."))
 	age, err4 := m.meter.Float64ObservableGauge("chargeingest.store.checkpoint.age",
 		metric.WithUnit("s"), metric.WithDescription("Time since all of the log was last moved to its place."))
-	err := errors.Join(err1, err2, err3, err4)
+	blocked, err5 := m.meter.Float64ObservableGauge("chargeingest.store.log.blocked",
+		metric.WithUnit("s"), metric.WithDescription("How long a transaction that reads has kept the write-ahead log growing, 0 if none does."))
+	err := errors.Join(err1, err2, err3, err4, err5)
 	if err == nil {
 		_, err = m.meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 			now := s.Stats()
@@ -135,8 +137,13 @@ func (m *Metrics) WatchStore(s chargeingest.StatsReporter) error {
 			if !now.LastCheckpoint.IsZero() {
 				o.ObserveFloat64(age, time.Since(now.LastCheckpoint).Seconds())
 			}
+			if now.LogBlockedSince.IsZero() {
+				o.ObserveFloat64(blocked, 0)
+			} else {
+				o.ObserveFloat64(blocked, time.Since(now.LogBlockedSince).Seconds())
+			}
 			return nil
-		}, requests, events, log, age)
+		}, requests, events, log, age, blocked)
 	}
 	if err != nil {
 		return fmt.Errorf("otelmetrics: %w", err)

@@ -145,6 +145,23 @@ func TestTheInstrumentsAddUp(t *testing.T) {
 	require.Equal(t, body, int(m["chargeingest.request.body route=charge-data"]+m["chargeingest.request.body route=charge-datas"]))
 	require.Positive(t, m["chargeingest.store.log.size"])
 	require.InDelta(t, 0, m["chargeingest.store.checkpoint.age"], 60)
+	require.Contains(t, m, "chargeingest.store.log.blocked")
+	require.Zero(t, m["chargeingest.store.log.blocked"])
+}
+
+// blocked is a store whose log a reader has kept growing for an hour.
+type blocked struct{}
+
+func (blocked) Stats() chargeingest.StoreStats {
+	return chargeingest.StoreStats{LogBlockedSince: time.Now().Add(-time.Hour)}
+}
+
+func TestBlockedLog(t *testing.T) {
+	reader := sdk.NewManualReader()
+	m, err := otelmetrics.New(sdk.NewMeterProvider(sdk.WithReader(reader)))
+	require.NoError(t, err)
+	require.NoError(t, m.WatchStore(blocked{}))
+	require.InDelta(t, 3600, collected(t, reader)["chargeingest.store.log.blocked"], 60)
 }
 
 func TestASpanSaysWhatTheRequestDid(t *testing.T) {

@@ -29,6 +29,7 @@
 //	chargeingest_store_queued_events                  that these have
 //	chargeingest_store_log_bytes                      of the write-ahead log
 //	chargeingest_store_last_checkpoint_timestamp_seconds
+//	chargeingest_store_log_blocked_seconds            how long a reader has kept the log growing
 //
 // An event whose commit was answered as unknown, or that came in by
 // Handler.Ingest, is in commit_events and not in events_accepted_total.

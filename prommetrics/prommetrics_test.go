@@ -149,6 +149,8 @@ func TestTheMetricsOfAThousandMixedRequestsAddUp(t *testing.T) {
 	require.Zero(t, m["chargeingest_store_queued_requests"])
 	require.Positive(t, m["chargeingest_store_log_bytes"])
 	require.InDelta(t, time.Now().Unix(), m["chargeingest_store_last_checkpoint_timestamp_seconds"], 60)
+	require.Contains(t, m, "chargeingest_store_log_blocked_seconds")
+	require.Zero(t, m["chargeingest_store_log_blocked_seconds"])
 }
 
 func withPrefix(samples map[string]float64, prefix string) map[string]float64 {
@@ -176,7 +178,7 @@ func TestTheNamesFollowTheConventions(t *testing.T) {
 	require.Empty(t, problems)
 	families, err := e.registry.Gather()
 	require.NoError(t, err)
-	require.Len(t, families, 12, "every metric was looked at")
+	require.Len(t, families, 13, "every metric was looked at")
 }
 
 func TestClientsCannotMakeLabels(t *testing.T) {
@@ -200,6 +202,21 @@ func TestAFailedCommitIsCounted(t *testing.T) {
 	got := e.scraped(t)
 	require.Equal(t, 1, int(got[`chargeingest_commits_total{result="failure"}`]))
 	require.Zero(t, got["chargeingest_commit_events_count"])
+}
+
+// blocked is a store whose log a reader has kept growing for an hour.
+type blocked struct{ *memstore.Store }
+
+func (blocked) Stats() chargeingest.StoreStats {
+	return chargeingest.StoreStats{LogBlockedSince: time.Now().Add(-time.Hour)}
+}
+
+func TestBlockedLog(t *testing.T) {
+	registry := prometheus.NewPedanticRegistry()
+	m, err := prommetrics.New(registry)
+	require.NoError(t, err)
+	require.NoError(t, m.WatchStore(blocked{memstore.New()}))
+	require.InDelta(t, 3600, endpoint{registry: registry}.scraped(t)["chargeingest_store_log_blocked_seconds"], 60)
 }
 
 // silent is a store that knows nothing.

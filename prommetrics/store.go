@@ -1,6 +1,8 @@
 package prommetrics
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"example.com/chargeingest"
@@ -30,6 +32,13 @@ func gauges() []gauge {
 		of("last_checkpoint_timestamp_seconds", "When all of the log was last moved to its place, since the Unix epoch.",
 			func(s chargeingest.StoreStats) (float64, bool) {
 				return float64(s.LastCheckpoint.UnixMilli()) / 1000, !s.LastCheckpoint.IsZero()
+			}),
+		of("log_blocked_seconds", "How long a transaction that reads has kept the write-ahead log growing, 0 if none does.",
+			func(s chargeingest.StoreStats) (float64, bool) {
+				if s.LogBlockedSince.IsZero() {
+					return 0, true
+				}
+				return time.Since(s.LogBlockedSince).Seconds(), true
 			}),
 	}
 }

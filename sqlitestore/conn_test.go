@@ -97,7 +97,7 @@ func TestADriverWithoutContextsIsAnError(t *testing.T) {
 
 func TestQueriesOfListingsUseTheirIndex(t *testing.T) {
 	s := newSetup(t).open(t)
-	require.NoError(t, s.read(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
+	require.NoError(t, s.read(t.Context(), "acme", false, func(ctx context.Context, tx *sql.Tx) error {
 		for _, q := range queries() {
 			statements := listStatements(q.query, 1, view{newest: 3, found: []int64{2}})
 			require.Len(t, statements, len(q.plans))

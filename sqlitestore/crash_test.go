@@ -18,8 +18,8 @@ import (
 )
 
 var (
-	roundsFlag = flag.Int("rounds", 0, "how often the crash tests crash; 0 is the default of each test")
-	seedFlag   = flag.Uint64("seed", 0, "the seed of the crash tests' traffic and moments; 0 is a new one")
+	roundsFlag = flag.Int("rounds", 0, "how often the crash tests crash, and how many programs TestModel runs; 0 is the default of each test")
+	seedFlag   = flag.Uint64("seed", 0, "the seed of the crash tests' traffic and moments, and of TestModel's first program; 0 is a new one")
 )
 
 // rounds is how often a test crashes.

@@ -40,6 +40,13 @@ type tuning struct {
 	// the log from ever being used again.
 	drainFrames int64
 
+	// recheckEvery is how often a checkpoint that readers blocked is tried again.
+	recheckEvery time.Duration
+
+	// reportEvery is how long readers block checkpoints until that is logged, and
+	// how often it is logged. A log of drainFrames pages is logged at once.
+	reportEvery time.Duration
+
 	// reopenEvery is how often opening a database anew that failed is tried, at
 	// most. Nobody can read meanwhile.
 	reopenEvery time.Duration
@@ -50,10 +57,22 @@ type tuning struct {
 	// longer. See https://docs.kernel.org/filesystems/multigrain-ts.html.
 	lookEvery time.Duration
 
+	// turnTimeout is how long a call waits for its turn to read.
+	turnTimeout time.Duration
+
 	// generation is how many events become old together, see recent. More make
 	// merging cheaper; they take memory, and time to read when the database is
 	// opened.
 	generation int
+
+	// mergeAtOnce is the fewest entries of the table lookup that a transaction
+	// inserts, so that a single event does not pay for pages of others.
+	mergeAtOnce int
+
+	// pruneAtOnce is how many events a transaction of Prune looks at, so that
+	// appends do not wait long. The events of an idempotency key go together,
+	// however many they are.
+	pruneAtOnce int
 }
 
 func defaultTuning() tuning {
@@ -62,9 +81,14 @@ func defaultTuning() tuning {
 		busyTimeout:      "5000",
 		checkpointFrames: 1000,
 		drainFrames:      16_000,
+		recheckEvery:     10 * time.Second,
+		reportEvery:      time.Minute,
 		reopenEvery:      250 * time.Millisecond,
 		lookEvery:        time.Second,
+		turnTimeout:      2 * time.Second,
 		generation:       12_000,
+		mergeAtOnce:      256,
+		pruneAtOnce:      200,
 	}
 }
 

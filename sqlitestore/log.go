@@ -1,6 +1,9 @@
 package sqlitestore
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // The write-ahead log is moved into the database, so that it can be started
 // over, in two steps. First, on a connection and a goroutine of its own, beside
@@ -23,6 +26,9 @@ type logWork struct {
 	// sends on drained once it has locked reading; the lock is the writer's then.
 	draining bool
 	drained  chan struct{}
+
+	recheck  <-chan time.Time // set while readers block checkpoints
+	reported time.Time        // when that was last logged
 }
 
 // checkpointed is what came of a checkpoint.
@@ -103,22 +109,47 @@ func (l *logWork) again(came, little int64) bool {
 	return true
 }
 
-// finishLog moves the rest of the log between two transactions, and says
-// whether all of it is in the database then.
-func (w *writer) finishLog() bool {
+// finishLog moves the rest of the log between two transactions.
+func (w *writer) finishLog() {
 	state, err := w.session.checkpoint("PASSIVE")
 	if err != nil {
 		w.checkpointFailed(err)
-		return false
+		return
 	}
 	w.log.settled = state.frames
 	if state.settled < state.frames {
 		w.drainReaders(state.frames)
-		return false
+		w.logBlocked(state.frames)
+		return
 	}
+	w.log.recheck = nil
 	w.log.drainAt = w.file.drainFrames
 	w.stats.checkpointed()
-	return true
+}
+
+// logBlocked reports readers that keep a part of the log from the database for
+// long, and arranges for the next attempt, which may be the only one if nothing
+// more is stored.
+func (w *writer) logBlocked(frames int64) {
+	since := w.stats.checkpointBlocked()
+	if w.log.recheck == nil {
+		w.log.recheck = time.After(w.file.recheckEvery)
+	}
+	long := time.Since(since) >= w.file.reportEvery || frames >= w.file.drainFrames
+	if !long || !w.log.reported.IsZero() && time.Since(w.log.reported) < w.file.reportEvery {
+		return
+	}
+	w.log.reported = time.Now()
+	w.logger.Warn("sqlitestore: the write-ahead log only grows; a transaction is left open, such as in a sqlite3 shell or by a backup",
+		"pages", frames, "since", since)
+}
+
+// recheckLog tries again whether readers block checkpoints.
+func (w *writer) recheckLog() {
+	w.log.recheck = nil
+	if w.session != nil && !w.log.underWay {
+		w.startCheckpoint()
+	}
 }
 
 func (w *writer) checkpointFailed(err error) {
@@ -148,8 +179,8 @@ func (w *writer) drainReaders(frames int64) {
 func (w *writer) readersEnded() {
 	w.log.draining = false
 	w.awaitCheckpoint()
-	if w.session != nil && !w.finishLog() {
-		w.logger.Warn("sqlitestore: the write-ahead log only grows; somebody has a transaction open, such as a sqlite3 shell or a backup")
+	if w.session != nil {
+		w.finishLog()
 	}
 	w.reading.Unlock()
 }

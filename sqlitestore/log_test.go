@@ -1,7 +1,6 @@
 package sqlitestore
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,6 +17,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/tail"
 )
 
 // foreignReader opens a transaction from outside the store, as a person with
@@ -43,7 +44,7 @@ func reading(t *testing.T, s *Store) (end func()) {
 	t.Helper()
 	begun, ending, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	go func() {
-		ended <- s.read(context.Background(), func(ctx context.Context, tx *sql.Tx) error {
+		ended <- s.read(context.Background(), "acme", false, func(ctx context.Context, tx *sql.Tx) error {
 			var n int
 			err := tx.QueryRowContext(ctx, "SELECT count(*) FROM events").Scan(&n)
 			close(begun)
@@ -143,21 +144,46 @@ func TestReadersWithoutAGapDoNotKeepTheLogGrowing(t *testing.T) {
 }
 
 func TestAReaderThatStaysIsReported(t *testing.T) {
-	var log bytes.Buffer
-	setup := newSetup(t)
-	setup.options.Logger = slog.New(slog.NewTextHandler(&log, nil))
-	setup.tuning.checkpointFrames, setup.tuning.drainFrames = 10, 50
-	s := setup.open(t)
-	end := foreignReader(t, setup.path)
-	grown(t, s, 120)
-	for draining(t, s) {
-		runtime.Gosched()
-	}
-	require.Contains(t, log.String(), "only grows")
-	require.NotEmpty(t, listed(t, s, "acme"), "readers go on")
-	end()
-	for frames(t, s) > 20 {
-		fresh(t, s, charges("acme", ""))
+	for _, c := range []struct {
+		name        string
+		drainFrames int64
+		reportEvery time.Duration
+		reports     func(n int) bool
+	}{
+		{"a large log at once, then once a minute", 50, time.Hour, func(n int) bool { return n == 1 }},
+		{"a small log after a while, time and again", 100_000, 1, func(n int) bool { return n > 1 }},
+		{"a small log not at once", 100_000, time.Hour, func(n int) bool { return n == 0 }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var log tail.Buffer
+			setup := newSetup(t)
+			setup.options.Logger = slog.New(slog.NewTextHandler(&log, nil))
+			setup.tuning.checkpointFrames, setup.tuning.drainFrames = 10, c.drainFrames
+			setup.tuning.reportEvery, setup.tuning.recheckEvery = c.reportEvery, time.Millisecond
+			s := setup.open(t)
+			require.Zero(t, s.Stats().LogBlockedSince)
+			end := foreignReader(t, setup.path)
+			grown(t, s, 120)
+			blocked := func() bool { return !s.Stats().LogBlockedSince.IsZero() }
+			for !blocked() {
+				runtime.Gosched()
+			}
+			since := s.Stats().LogBlockedSince
+			for c.reports(1) != c.reports(2) && !c.reports(strings.Count(log.String(), "only grows")) {
+				runtime.Gosched() // it is tried again without an append
+			}
+			require.True(t, c.reports(strings.Count(log.String(), "only grows")), log.String())
+			require.Equal(t, since, s.Stats().LogBlockedSince)
+			require.NotEmpty(t, listed(t, s, "acme"), "readers go on")
+			end()
+			for blocked() {
+				runtime.Gosched() // it is seen without an append
+			}
+			require.True(t, s.Stats().LastCheckpoint.After(since))
+			for frames(t, s) > 20 {
+				fresh(t, s, charges("acme", ""))
+			}
+		})
 	}
 }
 

@@ -2,137 +2,179 @@ package sqlitestore
 
 import (
 	"context"
-	"database/sql/driver"
 	"fmt"
+	"math"
 	"time"
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/eventid"
 )
 
-// pruneEvents is how many events a transaction of Prune looks at, so that no
-// append waits for long. The events of one idempotency key go together,
-// however many they are.
-const pruneEvents = 200
+// backdatedAfter is how long after its receipt the time in an event's id is if
+// the event is in the table backdated. Requests that are stored at the same time
+// differ by less.
+const backdatedAfter = 10 * time.Second
+
+// receivedMilliseconds is when an event was received, since 1970.
+const receivedMilliseconds = "received_s * 1000 + received_ns / 1000000"
 
 // Prune deletes the events that were received before a time, to the
-// millisecond, and returns how many it deleted; beside an error, how many that
-// it knows of. Their references can be used again.
+// millisecond, and returns how many it deleted; with an error, how many that
+// it knows of. Their references can be used again. Platforms without events and
+// idempotency keys are deleted as well.
 //
-// An idempotency key that was bound before that time goes, in one transaction,
-// with the events that its request was answered with. An event that a key
-// bound later was answered with stays until that key goes.
+// An idempotency key that was recorded before that time goes, in one
+// transaction, with the events that its request was answered with. An event that
+// a key recorded later was answered with stays until that key goes.
 //
 // Prune works in small transactions between the appends. What it frees is used
 // again; the file does not shrink. A store that closes ends it with
 // chargeingest.ErrClosed.
 func (s *Store) Prune(ctx context.Context, before time.Time) (deleted int64, err error) {
-	first := eventid.First(before)
-	after := ""
-	for _, step := range []func(*session) (gone []int64, more bool, err error){
-		func(s *session) ([]int64, bool, error) { return s.pruneRequests(first) },
-		func(s *session) (gone []int64, more bool, err error) {
-			gone, after, err = s.pruneEvents(after, first)
-			return gone, after != "", err
-		},
-	} {
+	p := &pruning{
+		before: before.UnixMilli(), beforeID: eventid.First(before.Add(backdatedAfter)), atOnce: s.file.pruneAtOnce,
+		backdated: [2]int64{math.MinInt64, math.MinInt64},
+	}
+	for _, step := range []func(*session) (n int64, more bool, err error){p.requests, p.events, p.backdatedEvents, p.platforms} {
 		for more := true; more; {
 			if s.running.Err() != nil {
 				return deleted, chargeingest.ErrClosed
 			}
-			var gone []int64
+			var n int64
 			err := s.writer.do(ctx, func() error {
-				err := s.writer.transact(func(s *session) (err error) {
-					gone, more, err = step(s)
+				return s.writer.transact(func(s *session) (err error) {
+					n, more, err = step(s)
 					return err
 				})
-				if err == nil {
-					s.writer.recent.forget(gone)
-				}
-				return err
 			})
 			if err != nil {
 				return deleted, fmt.Errorf("sqlitestore: prune: %w", err)
 			}
-			deleted += int64(len(gone))
+			deleted += n
 		}
 	}
 	return deleted, nil
 }
 
-// pruneRequests deletes the requests bound longest ago, with their events, and
-// says whether more may be left.
-func (s *session) pruneRequests(before string) (gone []int64, more bool, err error) {
-	for looked := 0; looked < pruneEvents; {
-		rows, err := s.oldRequest.query(before)
+// pruning is a call of Prune. Each of its steps deletes some rows, and returns
+// how many events and whether there may be more. A step that was undone is not
+// repeated.
+type pruning struct {
+	before   int64  // milliseconds since 1970
+	beforeID string // ids of events that are not in the table backdated
+	atOnce   int
+
+	// Each step continues behind these.
+
+	id        string
+	backdated [2]int64
+	platform  int64
+}
+
+// requests deletes the requests recorded longest ago with their events.
+func (p *pruning) requests(s *session) (n int64, more bool, err error) {
+	for looked := 0; looked < p.atOnce; {
+		rows, err := s.oldRequest.query(p.before)
 		if err != nil || len(rows) == 0 {
-			return gone, false, err
+			return n, false, err
 		}
 		request := rows[0][0]
-		events, err := scanPlaces(s.requestPlaces.query(request))
+		rows, err = s.requestPlaces.query(request)
 		if err != nil {
-			return nil, false, err
+			return 0, false, err
 		}
 		if _, err := s.deleteRequest.exec(request); err != nil {
-			return nil, false, err
+			return 0, false, err
 		}
-		deleted, err := s.deleteEvents(events)
-		if err != nil {
-			return nil, false, err
+		for _, row := range rows {
+			var seq int64
+			if err := scan(row, &seq); err != nil {
+				return 0, false, err
+			}
+			deleted, err := s.deleteEvent(seq)
+			if err != nil {
+				return 0, false, err
+			}
+			n += deleted
 		}
-		gone = append(gone, deleted...)
-		looked += len(events)
+		looked += max(1, len(rows))
 	}
-	return gone, true, nil
+	return n, true, nil
 }
 
-// pruneEvents deletes, of the next events between two ids, those that no key
-// holds, and returns the id to go on after, empty at the end.
-func (s *session) pruneEvents(after, before string) (gone []int64, last string, err error) {
-	events, err := scanPlaces(s.oldEvents.query(after, before, int64(pruneEvents)))
-	if err != nil || len(events) == 0 {
-		return nil, "", err
-	}
-	gone, err = s.deleteEvents(events)
-	return gone, events[len(events)-1].id, err
-}
-
-// deleteEvents deletes those of the events that no key holds, and returns their
-// places.
-func (s *session) deleteEvents(events []place) (gone []int64, err error) {
-	s.deleted = true
-	for _, e := range events {
-		result, err := s.deleteUnheld.exec(e.seq)
-		if err != nil {
-			return nil, err
-		}
-		n, err := result.RowsAffected()
-		if err != nil {
-			return nil, err
-		}
-		if n > 0 {
-			gone = append(gone, e.seq)
-		}
-	}
-	return gone, nil
-}
-
-// place is where an event is.
-type place struct {
-	seq int64
-	id  string
-}
-
-// scanPlaces reads what a query returned.
-func scanPlaces(rows [][]driver.Value, err error) ([]place, error) {
+// events deletes events in the order of their ids.
+func (p *pruning) events(s *session) (n int64, more bool, err error) {
+	rows, err := s.oldEvents.query(p.before, p.id, p.beforeID, int64(p.atOnce))
 	if err != nil {
-		return nil, err
+		return 0, false, err
 	}
-	places := make([]place, len(rows))
-	for i, row := range rows {
-		if err := scan(row, &places[i].seq, &places[i].id); err != nil {
-			return nil, err
+	for _, row := range rows {
+		var seq int64
+		var old bool
+		if err := scan(row, &seq, &p.id, &old); err != nil {
+			return 0, false, err
 		}
+		if !old {
+			continue
+		}
+		deleted, err := s.deleteEvent(seq)
+		if err != nil {
+			return 0, false, err
+		}
+		n += deleted
 	}
-	return places, nil
+	return n, len(rows) > 0, nil
+}
+
+// backdatedEvents deletes those that their ids do not lead to.
+func (p *pruning) backdatedEvents(s *session) (n int64, more bool, err error) {
+	rows, err := s.oldBackdated.query(p.backdated[0], p.backdated[1], p.before, int64(p.atOnce))
+	if err != nil {
+		return 0, false, err
+	}
+	for _, row := range rows {
+		if err := scan(row, &p.backdated[0], &p.backdated[1]); err != nil {
+			return 0, false, err
+		}
+		deleted, err := s.deleteEvent(p.backdated[1])
+		if err != nil {
+			return 0, false, err
+		}
+		n += deleted
+	}
+	return n, len(rows) > 0, nil
+}
+
+// platforms deletes platforms without events and requests.
+func (p *pruning) platforms(s *session) (n int64, more bool, err error) {
+	rows, err := s.somePlatforms.query(p.platform, int64(p.atOnce))
+	if err != nil || len(rows) == 0 {
+		return 0, false, err
+	}
+	first := p.platform
+	if err := scan(rows[len(rows)-1], &p.platform); err != nil {
+		return 0, false, err
+	}
+	result, err := s.deleteUnused.exec(first, p.platform)
+	if err != nil {
+		return 0, false, err
+	}
+	deleted, err := result.RowsAffected()
+	if deleted > 0 {
+		clear(s.platforms) // another platform may get the number
+	}
+	return 0, true, err
+}
+
+// deleteEvent deletes an event that no key holds, and returns how many that are.
+func (s *session) deleteEvent(seq int64) (n int64, err error) {
+	result, err := s.deleteUnheld.exec(seq)
+	if err != nil {
+		return 0, err
+	}
+	n, err = result.RowsAffected()
+	if n > 0 {
+		s.recent.written.deleted = append(s.recent.written.deleted, seq)
+	}
+	return n, err
 }

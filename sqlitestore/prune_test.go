@@ -2,6 +2,8 @@ package sqlitestore
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -9,6 +11,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/eventid"
 )
 
 // at is a batch that is received a number of hours after the others.
@@ -112,16 +115,119 @@ func TestAnEventStaysWithAYoungerKey(t *testing.T) {
 	fresh(t, s, keyed("second", charges("acme", "shared")))
 }
 
-func TestAKeyBoundWithTheClockSetBackLivesAsLongAsItsEvents(t *testing.T) {
+func TestPruneAfterTheClockWasAhead(t *testing.T) {
+	const years = 10 * 365 * 24
 	s := newSetup(t).open(t)
-	fresh(t, s, at(5, charges("acme", "a")))
-	b := at(0, keyed("key", charges("acme", "b"))) // its id is of hour 5
-	fresh(t, s, b)
-	require.Zero(t, pruned(t, s, 4))
-	replayed(t, s, b)
-	require.EqualValues(t, 1, value[int64](t, s, "SELECT count(*) FROM requests"))
-	require.EqualValues(t, 2, pruned(t, s, 6))
-	require.Zero(t, value[int64](t, s, "SELECT count(*) FROM requests"))
+	ahead := fresh(t, s, at(years, charges("acme", "ahead")))
+	fresh(t, s, at(0, charges("acme", numbered(450)...)))
+	fresh(t, s, at(0, keyed("old", charges("acme", "x"))))
+	young := at(2, keyed("young", charges("acme", "y")))
+	kept := fresh(t, s, young)
+	holding := at(0, keyed("holding", charges("acme", "ahead")))
+	require.Equal(t, ahead, replayed(t, s, holding))
+
+	require.EqualValues(t, 451, pruned(t, s, 1))
+	require.Equal(t, slices.Concat(ahead, kept), listed(t, s, "acme"))
+	replayed(t, s, young)
+	replayed(t, s, holding) // a key lives as long as its events
+	require.EqualValues(t, 1, pruned(t, s, 3))
+	require.EqualValues(t, 1, pruned(t, s, years+1))
+	for _, table := range []string{"events", "requests", "request_events", "backdated", "platforms"} {
+		require.Zero(t, value[int64](t, s, "SELECT count(*) FROM "+table), table)
+	}
+}
+
+func TestPruneOfEventsOutOfOrder(t *testing.T) {
+	s := newSetup(t).open(t)
+	var kept []string
+	for _, c := range []struct {
+		after time.Duration
+		gone  bool
+	}{
+		{time.Second, false}, {-time.Second, true}, {0, false}, {-time.Millisecond, true}, {9 * time.Second, false},
+		{-500 * time.Millisecond, true}, {10 * time.Second, false}, {-time.Millisecond, true}, {0, false},
+	} {
+		b := charges("acme", "")
+		b.Events[0].ReceivedAt = received().Add(time.Hour).Add(c.after)
+		if ids := fresh(t, s, b); !c.gone {
+			kept = append(kept, ids...)
+		}
+	}
+	require.EqualValues(t, 2, value[int64](t, s, "SELECT count(*) FROM backdated"))
+	require.EqualValues(t, 4, pruned(t, s, 1))
+	require.Equal(t, kept, listed(t, s, "acme"))
+}
+
+func TestPruneOfPlatforms(t *testing.T) {
+	setup := newSetup(t)
+	setup.tuning.pruneAtOnce = 2
+	s := setup.open(t)
+	for i := range 9 {
+		fresh(t, s, at(i%2*2, charges(fmt.Sprint("p", i), "a")))
+	}
+	pruned(t, s, 1)
+	require.Equal(t, "p1 p3 p5 p7", value[string](t, s, "SELECT group_concat(name, ' ' ORDER BY id) FROM platforms"))
+	fresh(t, s, at(2, charges("q", "a"))) // it may get the number of p8
+	require.Empty(t, listed(t, s, "p8"))
+	fresh(t, s, at(2, charges("p8", "a")))
+	for _, platform := range []string{"p1", "p8", "q"} {
+		require.Len(t, listed(t, s, platform), 1)
+		replayed(t, s, charges(platform, "a"))
+	}
+}
+
+func TestAPruneOfPlatformsThatIsUndone(t *testing.T) {
+	setup := newSetup(t)
+	s := setup.open(t)
+	fresh(t, s, at(0, charges("acme", "a")))
+	setup.faults.on("DELETE FROM platforms", resultError(sqlite3.SQLITE_FULL))
+	_, err := s.Prune(t.Context(), received().Add(time.Hour))
+	require.ErrorIs(t, err, resultError(sqlite3.SQLITE_FULL))
+	setup.faults.clear()
+	fresh(t, s, at(2, charges("acme", "a")))
+	require.Zero(t, pruned(t, s, 1))
+	require.Len(t, listed(t, s, "acme"), 1)
+}
+
+// TestPruneOfAnEarlierVersion migrates events whose ids are ten years ahead.
+func TestPruneOfAnEarlierVersion(t *testing.T) {
+	scripts, err := migrationScripts()
+	require.NoError(t, err)
+	setup := newSetup(t)
+	statements := []string{
+		fmt.Sprintf("PRAGMA application_id = %d", applicationID), scripts[0], scripts[1], "PRAGMA user_version = 2",
+		"INSERT INTO platforms VALUES (1, 'acme'), (2, 'unused')",
+	}
+	ahead := received().AddDate(10, 0, 0)
+	for seq, e := range []struct {
+		id, received time.Time
+	}{{received(), received()}, {ahead, ahead}, {ahead, received()}, {ahead, received().Add(2 * time.Hour)}} {
+		id := eventid.First(e.id)
+		statements = append(statements, fmt.Sprintf(`INSERT INTO events (seq, id, platform, product_item_id,
+			timestamp_s, timestamp_ns, timestamp_assigned, received_s, received_ns, digest, content)
+			VALUES (%d, '%s', 1, 'item', 0, 0, 0, %d, %d, zeroblob(32), '{}')`,
+			seq+1, id[:len(id)-1]+fmt.Sprint(seq), e.received.Unix(), e.received.Nanosecond()))
+	}
+	for i, r := range []struct {
+		bound time.Time
+		event int
+	}{{received(), 1}, {received().Add(2 * time.Hour), 1}, {ahead, 3}, {ahead, 4}} {
+		statements = append(statements,
+			fmt.Sprintf("INSERT INTO requests VALUES (%d, 1, 'key-%d', 'r', zeroblob(32), '%s')", i+1, i+1, eventid.First(r.bound)),
+			fmt.Sprintf("INSERT INTO request_events VALUES (%d, 0, %d)", i+1, r.event))
+	}
+	made(t, setup.path, statements...)
+	s := setup.open(t)
+	state := func() string {
+		return value[string](t, s, "SELECT coalesce((SELECT group_concat(seq, ' ' ORDER BY seq) FROM events), '') || ' | ' || "+
+			"coalesce((SELECT group_concat(id, ' ' ORDER BY id) FROM requests), '') || ' | ' || (SELECT count(*) FROM backdated)")
+	}
+	require.Equal(t, "1 2 3 4 | 1 2 3 4 | 2", state())
+	require.EqualValues(t, 1, pruned(t, s, 1))
+	require.Equal(t, "1 2 4 | 2 4 | 1", state())
+	require.EqualValues(t, 2, pruned(t, s, 3))
+	require.Equal(t, "2 |  | 0", state())
+	require.EqualValues(t, 1, value[int64](t, s, "SELECT count(*) FROM platforms"))
 }
 
 func TestManyKeysArePrunedInSmallTransactions(t *testing.T) {
@@ -140,7 +246,8 @@ func TestManyKeysArePrunedInSmallTransactions(t *testing.T) {
 	require.EqualValues(t, 600, pruned(t, s, 1))
 	// Three times a hundred keys, once to see that there are no more, and once
 	// for events without a key.
-	require.Equal(t, 5, setup.faults.count("COMMIT"))
+	// The others are for what ids do not lead to, and for platforms.
+	require.Equal(t, 8, setup.faults.count("COMMIT"))
 	require.Zero(t, value[int64](t, s, "SELECT count(*) FROM request_events"))
 }
 
@@ -162,13 +269,13 @@ func TestPruneEndsWithItsContextOrTheStore(t *testing.T) {
 	})
 	n, err := s.Prune(t.Context(), received().Add(time.Hour))
 	require.ErrorIs(t, err, chargeingest.ErrClosed)
-	require.EqualValues(t, pruneEvents, n)
+	require.EqualValues(t, setup.tuning.pruneAtOnce, n)
 	require.NoError(t, <-closed)
-	require.Len(t, listed(t, setup.open(t), "acme"), 500-pruneEvents)
+	require.Len(t, listed(t, setup.open(t), "acme"), 500-setup.tuning.pruneAtOnce)
 }
 
 func TestAPruneThatFailsInBetween(t *testing.T) {
-	for _, statement := range []string{"SELECT id FROM requests", "SELECT seq, id FROM request_events", "DELETE FROM requests", "DELETE FROM events", "SELECT seq, id FROM events"} {
+	for _, statement := range []string{"SELECT id FROM requests", "SELECT DISTINCT event FROM request_events", "DELETE FROM requests", "DELETE FROM events", "SELECT seq, id, received_s"} {
 		setup := newSetup(t)
 		s := setup.open(t)
 		b := charges("acme", "a")

@@ -15,10 +15,21 @@ import (
 )
 
 // read runs f in a transaction that sees one state of the database.
-func (s *Store) read(ctx context.Context, f func(context.Context, *sql.Tx) error) error {
-	if err := ctx.Err(); err != nil {
+func (s *Store) read(ctx context.Context, platform string, scan bool, f func(context.Context, *sql.Tx) error) error {
+	waiting, cancel := context.WithTimeout(ctx, s.file.turnTimeout)
+	defer cancel()
+	leave, err := s.gates.enter(waiting, platform, scan)
+	switch {
+	case ctx.Err() != nil:
+		err = ctx.Err()
+		if leave != nil {
+			leave()
+		}
 		return err
+	case err != nil:
+		return fmt.Errorf("sqlitestore: %w: no turn to read within %v", chargeingest.ErrOverloaded, s.file.turnTimeout)
 	}
+	defer leave()
 	s.reading.RLock()
 	defer s.reading.RUnlock()
 	if s.running.Err() != nil {
@@ -45,7 +56,7 @@ func (s *Store) read(ctx context.Context, f func(context.Context, *sql.Tx) error
 
 // Get implements [chargeingest.EventReader].
 func (s *Store) Get(ctx context.Context, platform, id string) (e chargeingest.StoredEvent, err error) {
-	err = s.read(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err = s.read(ctx, platform, false, func(ctx context.Context, tx *sql.Tx) error {
 		row := tx.QueryRowContext(ctx, "SELECT "+eventColumns+" FROM events WHERE id = ? AND platform = "+platformOf, id, platform)
 		e, err = scanEvent(row.Scan)
 		if errors.Is(err, sql.ErrNoRows) {
@@ -58,7 +69,7 @@ func (s *Store) Get(ctx context.Context, platform, id string) (e chargeingest.St
 
 // List implements [chargeingest.EventReader].
 func (s *Store) List(ctx context.Context, q chargeingest.Query) (page chargeingest.Page, err error) {
-	err = s.read(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err = s.read(ctx, q.Platform, isScan(q), func(ctx context.Context, tx *sql.Tx) error {
 		page, err = list(ctx, tx, s.writer.recent, q)
 		return err
 	})

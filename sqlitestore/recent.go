@@ -33,9 +33,12 @@ const (
 // read from again when the database is opened.
 //
 // The writer alone changes it. It adds the events of a transaction as it
-// inserts them; for others they begin to exist with the commit.
+// inserts them; readers see them after the commit. Everything else changes in
+// commit, and only by what the transaction has recorded in written: memory that
+// is ahead of the table loses events.
 type recent struct {
-	size int // events of a generation
+	size   int // events of a generation
+	atOnce int // see tuning.mergeAtOnce
 
 	mu     sync.RWMutex // held to change what follows, and by others to read it
 	newest int64        // the last place that was committed
@@ -49,8 +52,15 @@ type recent struct {
 	committed int          // of the events of young
 	sorted    chan []entry // yields the entries of old, once; then nil
 	unmerged  []entry      // of old, in the order of their keys
-	merging   int          // of unmerged, those that the open transaction merges
 	owed      int          // entries that are due to be merged
+	written   written      // by the open transaction
+}
+
+// written is what a transaction wrote besides its events.
+type written struct {
+	entries int     // of unmerged, from its beginning
+	merged  bool    // that the old generation is merged
+	deleted []int64 // positions
 }
 
 // recentEvent is what an event is found by.
@@ -82,16 +92,10 @@ type entry struct {
 
 // Merging keeps ahead of what comes in: an event has three entries at the most,
 // so that four for each event finish a generation before the next is full.
-const (
-	mergedPerEvent = 4
+const mergedPerEvent = 4
 
-	// mergeAtOnce is the fewest entries that a transaction merges, so that a
-	// lone event does not pay for pages that it does not need itself.
-	mergeAtOnce = 256
-)
-
-func newRecent(size int, newest int64) *recent {
-	r := &recent{size: size, newest: newest}
+func newRecent(t tuning, newest int64) *recent {
+	r := &recent{size: t.generation, atOnce: t.mergeAtOnce, newest: newest}
 	r.young.references = make(map[reference]int64)
 	return r
 }
@@ -141,17 +145,20 @@ func (r *recent) due() (entries []entry, last bool, through int64) {
 		}
 	}
 	owed := r.owed + mergedPerEvent*(len(r.young.events)-r.committed)
-	if !r.aging || owed < min(mergeAtOnce, len(r.unmerged)) {
+	if !r.aging || owed < min(r.atOnce, len(r.unmerged)) {
 		return nil, false, 0
 	}
-	r.merging = min(owed, len(r.unmerged))
-	return r.unmerged[:r.merging], r.merging == len(r.unmerged), r.through
+	entries = r.unmerged[:min(owed, len(r.unmerged))]
+	return entries, len(entries) == len(r.unmerged), r.through
 }
 
 func (g *generation) last() int64 { return g.events[len(g.events)-1].seq }
 
-// commit makes the open transaction's events exist for others.
+// commit takes over what the open transaction wrote.
 func (r *recent) commit() {
+	if len(r.written.deleted) > 0 && r.sorted != nil {
+		r.unmerged, r.sorted = <-r.sorted, nil // readers do not wait for it
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	added := len(r.young.events) - r.committed
@@ -161,13 +168,14 @@ func (r *recent) commit() {
 		r.newest = max(r.newest, r.young.last())
 	}
 	if r.aging {
-		r.owed += mergedPerEvent*added - r.merging
-		r.unmerged = r.unmerged[r.merging:]
-		if r.sorted == nil && len(r.unmerged) == 0 {
+		r.owed += mergedPerEvent*added - r.written.entries
+		r.unmerged = r.unmerged[r.written.entries:]
+		if r.written.merged {
 			r.old, r.aging = generation{}, false
 		}
 	}
-	r.merging = 0
+	r.forget(r.written.deleted)
+	r.written = written{}
 	if !r.aging && len(r.young.events) >= r.size {
 		r.age()
 	}
@@ -209,27 +217,24 @@ func (r *recent) rollback() {
 		delete(r.young.references, reference{e.platform, e.value(byReference)})
 	}
 	r.young.events = slices.Delete(r.young.events, r.committed, len(r.young.events))
-	r.merging = 0
+	r.written = written{}
 }
 
-// forget takes out events that were deleted.
+// forget removes deleted events. The caller holds mu.
 func (r *recent) forget(deleted []int64) {
-	first := slices.Concat(r.old.events, r.young.events)
+	first := r.old.events
+	if len(first) == 0 {
+		first = r.young.events
+	}
 	if len(first) == 0 || len(deleted) == 0 || slices.Max(deleted) < first[0].seq {
 		return
-	}
-	if r.sorted != nil {
-		r.unmerged, r.sorted = <-r.sorted, nil
 	}
 	gone := make(map[int64]bool, len(deleted))
 	for _, seq := range deleted {
 		gone[seq] = true
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.old, r.young = r.old.without(gone), r.young.without(gone)
 	r.committed = len(r.young.events)
-	// The slice is not others' to read.
 	r.unmerged = slices.DeleteFunc(r.unmerged, func(e entry) bool { return gone[e.seq] })
 }
 

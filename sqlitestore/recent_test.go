@@ -2,6 +2,7 @@ package sqlitestore
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -99,14 +100,14 @@ func TestALoneEventMergesNothing(t *testing.T) {
 	fresh(t, s, ofCustomer("c", numbered(200)...))
 	setup.faults.clear()
 	merges := func() int { return setup.faults.count("INSERT INTO lookup") }
-	for range mergeAtOnce/mergedPerEvent - 1 {
+	for range setup.tuning.mergeAtOnce/mergedPerEvent - 1 {
 		fresh(t, s, charges("acme", ""))
 	}
 	require.Zero(t, merges(), "too little is owed")
 	for merges() == 0 {
 		fresh(t, s, charges("acme", ""))
 	}
-	require.GreaterOrEqual(t, entriesOf(t, s), int64(mergeAtOnce))
+	require.GreaterOrEqual(t, entriesOf(t, s), int64(setup.tuning.mergeAtOnce))
 }
 
 func TestAMergeThatIsUndoneIsDoneAgain(t *testing.T) {
@@ -248,7 +249,7 @@ func TestPruningMergesNothingOfWhatItDeletes(t *testing.T) {
 	setup.tuning.generation = 280
 	s := setup.open(t)
 	fresh(t, s, at(0, ofCustomer("c", numbered(280)...)))
-	for range mergeAtOnce/mergedPerEvent - 1 { // as much as owes nothing yet
+	for range setup.tuning.mergeAtOnce/mergedPerEvent - 1 { // as much as owes nothing yet
 		fresh(t, s, at(2, charges("acme", "")))
 	}
 	require.EqualValues(t, 280, pruned(t, s, 1))
@@ -256,4 +257,30 @@ func TestPruningMergesNothingOfWhatItDeletes(t *testing.T) {
 		fresh(t, s, at(2, charges("acme", "")))
 	}
 	require.Zero(t, value[int64](t, s, "SELECT count(*) FROM lookup WHERE seq NOT IN (SELECT seq FROM events)"))
+}
+
+func TestPruneDuringAMergeLosesNoEntries(t *testing.T) {
+	setup := newSetup(t)
+	setup.tuning.generation, setup.tuning.mergeAtOnce, setup.tuning.pruneAtOnce = 6, 1, 1
+	s := setup.open(t)
+	fresh(t, s, at(0, charges("acme", "y", "z", "0")))
+	fresh(t, s, at(2, charges("acme", "a", "b", "c")))
+	sorted := func() (yes bool) {
+		require.NoError(t, s.writer.do(t.Context(), func() error {
+			yes = len(s.writer.recent.sorted) > 0
+			return nil
+		}))
+		return yes
+	}
+	for !sorted() {
+		runtime.Gosched()
+	}
+	fresh(t, s, at(2, charges("acme", "")))
+	require.EqualValues(t, 4, entriesOf(t, s), "those of y and z are due")
+	require.EqualValues(t, 3, pruned(t, s, 1)) // y and z, then 0, each in a transaction
+	for _, reference := range []string{"a", "b", "c"} {
+		page, err := s.List(t.Context(), chargeingest.Query{Platform: "acme", Reference: reference, Limit: 2})
+		require.NoError(t, err)
+		require.Len(t, page.Events, 1, reference)
+	}
 }

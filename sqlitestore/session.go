@@ -34,6 +34,10 @@ type session struct {
 	oldRequest, requestPlaces  statement
 	deleteRequest              statement
 	oldEvents, deleteUnheld    statement
+	addBackdated, oldBackdated statement
+	receivedAt                 statement
+	somePlatforms              statement
+	deleteUnused               statement
 
 	// platforms are the numbers of the platforms seen. It is emptied whenever
 	// a transaction is undone, which may have made some of them.
@@ -41,9 +45,6 @@ type session struct {
 
 	// recent is what the newest events are found by.
 	recent *recent
-
-	// deleted says that the open transaction deleted events.
-	deleted bool
 
 	insertEvents, mergeEntries bulk
 
@@ -92,7 +93,7 @@ func openSession(ctx context.Context, f *file) (*session, error) {
 		err = s.prepareAll()
 	}
 	if err == nil {
-		err = s.readRecent(f.generation)
+		err = s.readRecent(f.tuning)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -140,13 +141,19 @@ func (s *session) prepareAll() error {
 			" AND platform = ? AND value IN (?" + strings.Repeat(", ?", referencesAtOnce-1) + ")"},
 		{&s.eventAt, "SELECT " + eventColumns + " FROM events WHERE seq = ?"},
 		{&s.setMerged, "UPDATE merged SET seq = ?"},
-		{&s.bindRequest, "INSERT INTO requests (platform, key, route, digest, bound) VALUES (?, ?, ?, ?, ?)"},
+		{&s.bindRequest, "INSERT INTO requests (platform, key, route, digest, bound_ms) VALUES (?, ?, ?, ?, ?)"},
 		{&s.bindEvent, "INSERT INTO request_events (request, position, event) VALUES (?, ?, (SELECT seq FROM events WHERE id = ?))"},
-		{&s.oldRequest, "SELECT id FROM requests WHERE bound < ? ORDER BY bound LIMIT 1"},
-		{&s.requestPlaces, "SELECT seq, id FROM request_events JOIN events ON seq = event WHERE request = ?"},
+		{&s.oldRequest, "SELECT id FROM requests WHERE bound_ms < ? ORDER BY bound_ms LIMIT 1"},
+		{&s.requestPlaces, "SELECT DISTINCT event FROM request_events WHERE request = ?"},
 		{&s.deleteRequest, "DELETE FROM requests WHERE id = ?"},
-		{&s.oldEvents, "SELECT seq, id FROM events WHERE id > ? AND id < ? ORDER BY id LIMIT ?"},
+		{&s.oldEvents, "SELECT seq, id, " + receivedMilliseconds + " < ? FROM events WHERE id > ? AND id < ? ORDER BY id LIMIT ?"},
 		{&s.deleteUnheld, "DELETE FROM events WHERE seq = ? AND NOT EXISTS (SELECT 1 FROM request_events WHERE event = seq)"},
+		{&s.addBackdated, "INSERT INTO backdated (received_ms, seq) VALUES (?, ?)"},
+		{&s.oldBackdated, "SELECT received_ms, seq FROM backdated WHERE (received_ms, seq) > (?, ?) AND received_ms < ? ORDER BY received_ms, seq LIMIT ?"},
+		{&s.receivedAt, "SELECT " + receivedMilliseconds + " FROM events WHERE id = ?"},
+		{&s.somePlatforms, "SELECT id FROM platforms WHERE id > ? ORDER BY id LIMIT ?"},
+		{&s.deleteUnused, "DELETE FROM platforms WHERE id > ? AND id <= ? AND NOT EXISTS (SELECT 1 FROM events WHERE platform = platforms.id) " +
+			"AND NOT EXISTS (SELECT 1 FROM requests WHERE platform = platforms.id)"},
 	} {
 		var err error
 		if *p.statement, err = s.prepared(p.query); err != nil {
@@ -174,7 +181,7 @@ func (s *session) prepared(query string) (statement, error) {
 }
 
 // readRecent reads the events that are not all in the table lookup.
-func (s *session) readRecent(generation int) error {
+func (s *session) readRecent(t tuning) error {
 	rows, err := s.query("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'")
 	if err != nil {
 		return err
@@ -183,7 +190,7 @@ func (s *session) readRecent(generation int) error {
 	if err := scan(rows[0], &newest); err != nil {
 		return err
 	}
-	s.recent = newRecent(generation, newest)
+	s.recent = newRecent(t, newest)
 	rows, err = s.query(`SELECT seq, platform, name, coalesce(reference, ''), coalesce(customer_id, ''), coalesce(customer_reference, '')
 		FROM events JOIN platforms ON platforms.id = platform WHERE seq > (SELECT seq FROM merged) ORDER BY seq`)
 	if err != nil {
@@ -196,8 +203,8 @@ func (s *session) readRecent(generation int) error {
 		}
 		s.recent.young.add(e)
 	}
-	if len(rows) >= 2*generation {
-		return s.mergeAll()
+	if len(rows) >= 2*t.generation {
+		return s.mergeAll(t)
 	}
 	s.recent.commit()
 	return nil
@@ -206,7 +213,7 @@ func (s *session) readRecent(generation int) error {
 // mergeAll merges all events that were read. They are more than a store leaves
 // behind that finishes what it begins: it is opened often, perhaps, and takes
 // little in each time, and would have more of them every time.
-func (s *session) mergeAll() error {
+func (s *session) mergeAll(t tuning) error {
 	events := s.recent.young.events
 	if _, err := s.begin.exec(); err != nil {
 		return err
@@ -220,7 +227,7 @@ func (s *session) mergeAll() error {
 	if _, err := s.commit.exec(); err != nil {
 		return err
 	}
-	s.recent = newRecent(s.recent.size, s.recent.newest)
+	s.recent = newRecent(t, s.recent.newest)
 	return nil
 }
 
@@ -238,27 +245,31 @@ func (s *session) finish() error {
 	if err := s.flush(len(s.waiting)); err != nil {
 		return err
 	}
-	if s.deleted {
-		return nil // some of what is due may be theirs
+	if len(s.recent.written.deleted) > 0 {
+		return nil // some of the due entries may be those of deleted events
 	}
 	entries, last, through := s.recent.due()
-	err := s.insertEntries(entries)
-	if err == nil && last {
-		_, err = s.setMerged.exec(through)
+	if err := s.insertEntries(entries); err != nil {
+		return err
 	}
-	return err
+	s.recent.written.entries = len(entries)
+	if last {
+		if _, err := s.setMerged.exec(through); err != nil {
+			return err
+		}
+		s.recent.written.merged = true
+	}
+	return nil
 }
 
 // committed and undone say what became of the open transaction.
 func (s *session) committed() {
 	s.recent.commit()
-	s.deleted = false
 	clear(s.ahead.absent)
 }
 
 func (s *session) undone() {
 	s.recent.rollback()
-	s.deleted = false
 	clear(s.ahead.absent)
 	clear(s.platforms)
 	s.waiting = s.waiting[:0]
@@ -402,6 +413,11 @@ func (s *session) append(b chargeingest.Batch, nextID func(time.Time) (string, e
 		}
 		seq := s.recent.next()
 		s.recent.add(seq, platform, b.Platform, &b.Events[i])
+		if received := b.Events[i].ReceivedAt; id >= eventid.First(received.Add(backdatedAfter)) {
+			if _, err := s.addBackdated.exec(received.UnixMilli(), seq); err != nil {
+				return "", err
+			}
+		}
 		s.waiting = append(s.waiting, insertion{seq, platform, id, &b.Events[i]})
 		return id, nil
 	})
@@ -433,9 +449,9 @@ func (s *session) bind(platform int64, b chargeingest.Batch, receipt chargeinges
 	if err := s.flush(len(s.waiting)); err != nil {
 		return err
 	}
-	var bound string
-	for i, o := range receipt.Outcomes {
-		bound = max(bound, o.ID, eventid.First(b.Events[i].ReceivedAt))
+	bound, err := s.bound(b, receipt)
+	if err != nil {
+		return err
 	}
 	request, err := inserted(s.bindRequest.exec(platform, b.IdempotencyKey, string(b.Route), b.Digest[:], bound))
 	if err != nil {
@@ -447,6 +463,26 @@ func (s *session) bind(platform int64, b chargeingest.Batch, receipt chargeinges
 		}
 	}
 	return nil
+}
+
+// bound returns when a request was received, in milliseconds since 1970, or the
+// last of its events if that is later.
+func (s *session) bound(b chargeingest.Batch, receipt chargeingest.Receipt) (int64, error) {
+	bound := b.Events[0].ReceivedAt.UnixMilli()
+	for i, o := range receipt.Outcomes {
+		received := b.Events[i].ReceivedAt.UnixMilli()
+		if o.Replayed {
+			rows, err := s.receivedAt.query(o.ID)
+			if err != nil {
+				return 0, err
+			}
+			if err := scan(rows[0], &received); err != nil {
+				return 0, err
+			}
+		}
+		bound = max(bound, received)
+	}
+	return bound, nil
 }
 
 // inserted returns the number of the row that was inserted.

@@ -69,8 +69,9 @@ type Options struct {
 	// Default: crypto/rand.Reader.
 	Entropy io.Reader
 
-	// ScanTimeout bounds one call of Get or List; what takes longer is
-	// chargeingest.ErrScanLimit. Default: 2 s.
+	// ScanTimeout bounds one call of Get or List from its turn on; what takes
+	// longer is chargeingest.ErrScanLimit. A call that gets no turn within two
+	// seconds is chargeingest.ErrOverloaded. Default: 2 s.
 	ScanTimeout time.Duration
 
 	// QueueEvents bounds the events that wait to be stored; what is beyond is
@@ -83,7 +84,9 @@ type Options struct {
 	// itself has a transaction of its own. Default: 2,000.
 	MaxTransactionEvents int
 
-	// Readers is the most connections that read at a time. Default: 4.
+	// Readers is the most connections that read at a time. Platforms take turns,
+	// and one platform leaves a connection to the others. Listings that scan use
+	// at most half of the connections. Default: 4.
 	Readers int
 
 	// Observer, if set, is called after each transaction that stored events, or
@@ -127,6 +130,7 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
+	o.Logger = safeLogger(o.Logger)
 	return o, nil
 }
 
@@ -138,6 +142,7 @@ type Store struct {
 	lock    *flock.Flock
 	writer  *writer
 	readers *sql.DB
+	gates   gates
 
 	// reading is held for reading by every call that reads, and for writing
 	// where nobody may be reading: to empty the write-ahead log, and to close.
@@ -179,7 +184,7 @@ func open(ctx context.Context, path string, o Options, t tuning) (*Store, error)
 	if err != nil {
 		return nil, fmt.Errorf("sqlitestore: %w", err)
 	}
-	s := &Store{options: o}
+	s := &Store{options: o, gates: newGates(o.Readers)}
 	if err := s.open(ctx, path, t); err != nil {
 		return nil, fmt.Errorf("sqlitestore: open %s: %w", path, errors.Join(err, s.release()))
 	}

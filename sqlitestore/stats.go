@@ -14,12 +14,23 @@ type stats struct {
 	commits    uint64
 	last       chargeingest.Commit
 	checkpoint time.Time // when the log was last all in the database
+	blocked    time.Time // since when readers have kept it from that; zero if they do not
 }
 
 func (s *stats) checkpointed() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.checkpoint = time.Now()
+	s.checkpoint, s.blocked = time.Now(), time.Time{}
+}
+
+// checkpointBlocked returns since when checkpoints have been blocked.
+func (s *stats) checkpointBlocked() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.blocked.IsZero() {
+		s.blocked = time.Now()
+	}
+	return s.blocked
 }
 
 // observe tells of a transaction. What it did is done, so that a panic of the
@@ -49,6 +60,7 @@ func (s *Store) Stats() chargeingest.StoreStats {
 	done := &s.writer.stats
 	done.mu.Lock()
 	defer done.mu.Unlock()
-	now.Commits, now.LastCommit, now.LastCheckpoint = done.commits, done.last, done.checkpoint
+	now.Commits, now.LastCommit = done.commits, done.last
+	now.LastCheckpoint, now.LogBlockedSince = done.checkpoint, done.blocked
 	return now
 }

@@ -91,6 +91,8 @@ func (w *writer) run() {
 			w.checkpointed(done)
 		case <-w.log.drained:
 			w.readersEnded()
+		case <-w.log.recheck:
+			w.recheckLog()
 		}
 		w.settleLog()
 	}
@@ -294,7 +296,7 @@ func (w *writer) fail(cause error) {
 	w.awaitCheckpoint()
 	s := w.session
 	w.session = nil
-	if err := s.Close(); err != nil {
+	if err := guarded(s.Close); err != nil {
 		w.logger.Warn("sqlitestore: close after an error", "error", err)
 	}
 }

@@ -1,0 +1,23 @@
+package sqlitestore
+
+import (
+	"context"
+	"log/slog"
+)
+
+// safeHandler is a slog handler whose panics lose a record and nothing else.
+// The writer logs while it holds locks and while callers wait for it.
+type safeHandler struct{ slog.Handler }
+
+func safeLogger(l *slog.Logger) *slog.Logger { return slog.New(safeHandler{l.Handler()}) }
+
+// Enabled implements [slog.Handler].
+func (h safeHandler) Enabled(ctx context.Context, level slog.Level) (enabled bool) {
+	defer func() { _ = recover() }()
+	return h.Handler.Enabled(ctx, level)
+}
+
+// Handle implements [slog.Handler].
+func (h safeHandler) Handle(ctx context.Context, r slog.Record) error {
+	return guarded(func() error { return h.Handler.Handle(ctx, r) })
+}

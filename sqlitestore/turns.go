@@ -1,0 +1,45 @@
+package sqlitestore
+
+import (
+	"context"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/internal/turns"
+)
+
+// gates let platforms take turns at reading.
+type gates struct {
+	reads *turns.Gate // as many calls as there are connections
+	scans *turns.Gate // a share of these, entered first
+}
+
+func newGates(readers int) gates {
+	return gates{reads: turns.NewGate(readers), scans: turns.NewGate(readers / 2)}
+}
+
+// enter waits for a turn to read.
+func (g *gates) enter(ctx context.Context, platform string, scan bool) (leave func(), err error) {
+	if !scan {
+		return g.reads.Enter(ctx, platform)
+	}
+	leaveScans, err := g.scans.Enter(ctx, platform)
+	if err != nil {
+		return nil, err
+	}
+	leaveReads, err := g.reads.Enter(ctx, platform)
+	if err != nil {
+		leaveScans()
+		return nil, err
+	}
+	return func() { leaveReads(); leaveScans() }, nil
+}
+
+// isScan reports whether a query may read any number of events that it does not
+// return: all of the platform's, or all that an index leads to.
+func isScan(q chargeingest.Query) bool {
+	if q.Reference != "" {
+		return false // which one event has
+	}
+	return q.ProductItemID != "" || q.PricingPlanSubscriptionID != "" || q.PricingPlanSubscriptionReference != "" ||
+		q.From != nil || q.To != nil || q.CustomerID != "" && q.CustomerReference != ""
+}
