@@ -238,7 +238,7 @@ func (r *postgresRaw) transact(ctx context.Context, conn *pgx.Conn, insert strin
 	b.Queue("BEGIN ISOLATION LEVEL READ COMMITTED")
 	b.Queue(insert, platforms[:1], []int64{int64(n)}, text[0][n-1:],
 		platforms, behind, text[0], text[1], assigned, digests, received, seconds, nanoseconds, text[2], text[3], text[4], text[5], text[6], text[7],
-		none, none, none, [][]byte(nil), none, []time.Time(nil))
+		none, none, none, [][]byte(nil), none, none, []time.Time(nil))
 	b.Queue("COMMIT")
 	return stored, conn.SendBatch(ctx, b).Close()
 }
