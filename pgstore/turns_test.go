@@ -43,7 +43,9 @@ func TestScansLeaveConnectionsFree(t *testing.T) {
 		c.MaxConns = 4
 		c.ConnConfig.Tracer = tracer
 	})
-	s := newStore(t, pool, Options{ScanTimeout: time.Minute})
+	s := newStore(t, pool, Options{ScanTimeout: time.Minute, AcquireTimeout: time.Minute})
+	release := sync.OnceFunc(func() { close(tracer.gate) })
+	defer release()
 	ids, _ := appended(t, s, charges("acme", "a"))
 	var scans sync.WaitGroup
 	for range 64 {
@@ -68,7 +70,7 @@ func TestScansLeaveConnectionsFree(t *testing.T) {
 	require.Len(t, listed(t, s, "acme"), 2)
 	require.NoError(t, s.Ready(t.Context()))
 	require.Equal(t, int64(2), tracer.stopped.Load())
-	close(tracer.gate)
+	release()
 	scans.Wait()
 }
 
