@@ -34,6 +34,7 @@ func TestLockedPlatformsAreHeld(t *testing.T) {
 	}{{"with events", true}, {"that are inserted", false}} {
 		for _, n := range []int{1, 5, 20} {
 			t.Run(fmt.Sprint(n, " ", c.name), func(t *testing.T) {
+				t.Parallel()
 				pool := newPool(t, func(c *pgxpool.Config) { c.MaxConns = 30 })
 				schema := newSchema(t, pool)
 				s := newStore(t, pool, Options{Schema: schema, StatementTimeout: 10 * time.Second})
