@@ -24,12 +24,12 @@ import (
 // Limits of an attack.
 const (
 	memoryLimit    = 512 << 20
-	attackers      = 64                      // connections
-	attackRequests = 40                      // per connection, at most
-	attackTime     = 1500 * time.Millisecond // no request starts later
-	attackPatience = 20 * time.Second        // for a response
-	victimConns    = 4                       // connections of the other platform
-	victimTimeout  = 10 * time.Second        // for a response
+	attackers      = 64                     // connections
+	attackRequests = 40                     // per connection, at most
+	attackTime     = 700 * time.Millisecond // no request starts later
+	attackPatience = 20 * time.Second       // for a response
+	victimConns    = 4                      // connections of the other platform
+	victimTimeout  = 10 * time.Second       // for a response
 )
 
 // memoryLimitEnv has the limit that the child process sets for itself.

@@ -161,6 +161,7 @@ func (s *stalling) Write(p []byte) (int, error) {
 }
 
 func TestAClientThatStopsWhileItSendsHoldsUpNobody(t *testing.T) {
+	t.Parallel()
 	var armed atomic.Int64
 	armed.Store(-1)
 	stalled := make(chan net.Conn, 1)

@@ -86,6 +86,7 @@ CREATE OR REPLACE TRIGGER fail BEFORE INSERT ON `+schema+`.events FOR EACH ROW E
 }
 
 func TestATransactionThatIsUndoneForAnotherIsTriedAgainWhileThereIsTime(t *testing.T) {
+	t.Parallel()
 	pool := newPool(t)
 	schema := newSchema(t, pool)
 	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: time.Second})

@@ -14,7 +14,8 @@ import (
 
 // Random steps, with a run of the model for each of -rounds and the seed of -seed.
 func TestRandomStepsAgreeWithTheModel(t *testing.T) {
-	rounds, seed := 3, *seedFlag
+	t.Parallel()
+	rounds, seed := 1, *seedFlag
 	if *roundsFlag > 0 {
 		rounds = *roundsFlag
 	}
