@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 
 	"example.com/chargeingest/internal/turns"
@@ -36,6 +37,10 @@ type limits struct {
 	held  *reservation
 	body  int64 // bytes that the request holds apart from an excess
 }
+
+// directSlots bounds the comparing for callers of stores that are not handlers, and
+// so have no limits: half of the CPUs are left to the stores.
+var directSlots = turns.NewGate(max(1, runtime.GOMAXPROCS(0)/2))
 
 // room is how much larger than the batch the stored events may be that it is
 // compared with, or that are returned for it, in bytes.
@@ -100,13 +105,15 @@ func (b *Batch) resolve(ctx context.Context, u *undecidedError) error {
 		c.granted = u.excess
 		return nil
 	}
+	slots := directSlots
 	if c.limits != nil {
-		leave, err := enter(ctx, c.limits.slots, b.Platform)
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrNotStored, err)
-		}
-		defer leave()
+		slots = c.limits.slots
 	}
+	leave, err := enter(ctx, slots, b.Platform)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNotStored, err)
+	}
+	defer leave()
 	equal, err := compare(ctx, b, u.pairs)
 	if c.equal == nil {
 		c.equal = equal
