@@ -12,7 +12,7 @@ import (
 // TestMemoryOfComparisons attacks with contents that have to be compared.
 func TestMemoryOfComparisons(t *testing.T) {
 	if raceDetector || testing.Short() {
-		t.Skip("see TestMemoryUnderAttack")
+		t.Skip("memory attacks take half a minute, and several times the memory under the race detector")
 	}
 	const size = 3_900_000
 	keep := []string{"-unknown-fields", "keep"}
@@ -45,7 +45,7 @@ func TestMemoryOfComparisons(t *testing.T) {
 // settings are the defaults.
 func TestMemoryOfDecodedBodies(t *testing.T) {
 	if raceDetector || testing.Short() {
-		t.Skip("see TestMemoryUnderAttack")
+		t.Skip("memory attacks take half a minute, and several times the memory under the race detector")
 	}
 	list := "[" + strings.Repeat("{},", 65) + "{}]"
 	event := `{"pricing_plan_subscription_selector":{"data":` + list + `,"rules":` + list + `,"filters":` + list + `}}`
