@@ -26,7 +26,7 @@ const (
 	memoryLimit    = 512 << 20
 	attackers      = 64                     // connections
 	attackRequests = 40                     // per connection, at most
-	attackTime     = 700 * time.Millisecond // no request starts later
+	attackTime     = 300 * time.Millisecond // no request starts later
 	attackPatience = 20 * time.Second       // for a response
 	victimConns    = 4                      // connections of the other platform
 	victimTimeout  = 10 * time.Second       // for a response
