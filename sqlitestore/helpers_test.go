@@ -331,6 +331,21 @@ type faultyConn struct {
 	faults *faults
 }
 
+func (c faultyConn) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx, error) {
+	tx, err := c.driverConn.BeginTx(ctx, o)
+	return faultyTx{tx, c.faults}, err
+}
+
+type faultyTx struct {
+	driver.Tx
+	faults *faults
+}
+
+func (t faultyTx) Rollback() error {
+	_, err := run(context.Background(), t.faults, "ROLLBACK", nil, func() (any, error) { return nil, t.Tx.Rollback() })
+	return err
+}
+
 func (c faultyConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	return run(ctx, c.faults, query, args, func() (driver.Result, error) { return c.driverConn.ExecContext(ctx, query, args) })
 }

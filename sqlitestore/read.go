@@ -37,7 +37,10 @@ func (s *Store) read(ctx context.Context, platform string, scan bool, f func(con
 	}
 	limited, cancel := context.WithTimeout(ctx, s.options.ScanTimeout)
 	defer cancel()
-	tx, err := s.readers.BeginTx(limited, &sql.TxOptions{ReadOnly: true})
+	// database/sql undoes the transaction of a context that ended on a goroutine
+	// of its own, and closes its connection there. Both have to be over when the
+	// call is: a store that was closed has no file open.
+	tx, err := s.readers.BeginTx(context.WithoutCancel(limited), &sql.TxOptions{ReadOnly: true})
 	if err == nil {
 		err = f(limited, tx)
 		// There is nothing to undo.

@@ -66,6 +66,7 @@ func (l *simulated) serve(t *testing.T, plan modelPlan) (*life, error) {
 	kill := sync.OnceFunc(func() {
 		m.stop()
 		_ = end() // nothing can be written any more
+		requireNoneOpen(t, l.path)
 		if m.cut {
 			require.NoError(t, m.restore())
 		}
