@@ -42,6 +42,7 @@ type exchange struct {
 	broken    bool // the answer could not be written
 	start     time.Time
 	held      reservation
+	limits    limits // of a POST
 
 	// values are those of the headers that every answer has.
 	values [3]string
@@ -211,10 +212,11 @@ func (h *Handler) log(x *exchange, o Observation, e *Error) {
 	case o.Status >= http.StatusBadRequest:
 		level = slog.LevelInfo
 	}
-	ctx := context.WithoutCancel(x.r.Context())
+	ctx := x.r.Context()
 	if !h.cfg.Logger.Enabled(ctx, level) {
 		return
 	}
+	ctx = context.WithoutCancel(ctx)
 	text := newRedactor(x.r.Header)
 	attrs := []slog.Attr{
 		slog.String("request_id", text.requestID(x.requestID)),

@@ -21,7 +21,8 @@ func (h *Handler) serveIngest(x *exchange) error {
 		return err
 	}
 	x.held.platform = x.platform
-	if !x.held.resize(h.bodySize(x.r, gzipped)) {
+	reserved := h.bodySize(x.r, gzipped)
+	if !x.held.resize(reserved) {
 		return tooManyBytesError()
 	}
 	buf := h.buffers.get()
@@ -35,11 +36,14 @@ func (h *Handler) serveIngest(x *exchange) error {
 		return err
 	}
 	size := int64(buf.Len())
-	x.held.resize(size) // never more than before
+	if size != reserved {
+		x.held.resize(size)
+	}
+	x.limits = limits{slots: h.validator.slots, held: &x.held, body: size}
 	key, badKey := idempotencyKey(x.r)
 	receipt, err := h.ingest(x.r.Context(), ingestion{
 		platform: x.platform, route: x.route, key: key, wrong: badKey, body: buf, whole: true,
-		limits: &limits{slots: h.validator.slots, held: &x.held, body: size},
+		limits: &x.limits,
 	})
 	if err != nil {
 		return err
