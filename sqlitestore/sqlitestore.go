@@ -15,7 +15,8 @@
 // One process, and one [Store] of it, has a database at a time; a lock file
 // beside the database (its path and ".lock", which stays there) sees to that.
 // Anybody else may read: the sqlite3 shell finds a view charge_events_view with
-// a column for every field. A transaction that is left open there keeps the
+// a column for every field. Its timestamp_utc compares by instant, which the text
+// of timestamp does not; see docs/queries.md. A transaction that is left open there keeps the
 // write-ahead log from being reused, and from being taken over when the
 // database is opened again.
 //
