@@ -72,7 +72,7 @@ type token struct {
 	signed    string // header and claims, as they are in the token
 	claims    []byte
 	signature []byte
-	hash      tokenHash
+	text      string // all of it
 }
 
 // tokenHash tells tokens apart.
@@ -99,7 +99,7 @@ func (a *Authorizer) parse(text string, header []byte) (*token, error) {
 	if !a.acceptsType(fields["typ"]) {
 		return nil, refusedError("its typ is not accepted")
 	}
-	t := &token{hash: sha256.Sum256([]byte(text))}
+	t := &token{text: text}
 	t.alg, _ = fields["alg"].(string)
 	if !slices.Contains(a.cfg.Algorithms, t.alg) {
 		return nil, errSignature
@@ -159,7 +159,7 @@ func (a *Authorizer) verify(ctx context.Context, t *token) (jwt.MapClaims, error
 	known := a.keys.known()
 	err := a.verifySignature(ctx, t, known)
 	if mayBeOfNewKey(err) {
-		renewed, stale := a.keys.renewed(ctx, t.hash)
+		renewed, stale := a.keys.renewed(ctx, sha256.Sum256([]byte(t.text)))
 		if renewed != known {
 			err = a.verifySignature(ctx, t, renewed)
 		}

@@ -64,7 +64,7 @@ func (s *Store) backup(ctx context.Context, path string) (err error) {
 		return userpath.Explain(filepath.Dir(path), err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
-	draft, err := os.OpenFile(filepath.Join(folder, filepath.Base(path)), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	draft, err := os.OpenFile(filepath.Join(folder, filepath.Base(path)), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600) //nolint:gosec // the caller names the file
 	if err != nil {
 		return err
 	}
