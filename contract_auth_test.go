@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -340,6 +342,35 @@ func TestWhatAnAuthorizerReturnsIsAnswered(t *testing.T) {
 		f.post(t, eventPath, event()).requireRetryable(t, false)
 		newFixture(t, over(store)).requireNothingStored(t)
 	})
+}
+
+// laterError is an authorizer's error that says how long it will last.
+type laterError time.Duration
+
+func (laterError) Error() string               { return "key server down" }
+func (e laterError) RetryAfter() time.Duration { return time.Duration(e) }
+
+func TestRetryAfterOfAnAuthorizer(t *testing.T) {
+	t.Parallel()
+	for after, want := range map[time.Duration]string{
+		-time.Second:            "1",
+		0:                       "1",
+		time.Millisecond:        "1",
+		9 * time.Second:         "9",
+		9*time.Second + 1:       "10",
+		100 * time.Hour:         "360000",
+		math.MaxInt64:           "9223372037",
+		1500 * time.Millisecond: "2",
+	} {
+		f := newFixture(t, authorizedBy(chargeingest.FirstOf(failing(fmt.Errorf("tokens: %w", laterError(after))))))
+		a := f.post(t, eventPath, event())
+		a.requireRetryable(t, true)
+		require.Equal(t, want, a.header.Get("Retry-After"))
+	}
+	f := newFixture(t, authorizedBy(failing(fmt.Errorf("%w: %w", chargeingest.ErrBadCredential, laterError(time.Minute)))))
+	a := f.post(t, eventPath, event())
+	a.requireError(t, http.StatusUnauthorized, "UNAUTHORISED", "")
+	require.Empty(t, a.header.Get("Retry-After"))
 }
 
 func TestACombinationPassesOnOnlyWhereACredentialOfItsKindIsMissing(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -196,8 +197,8 @@ func (x *exchange) fail(e *Error) {
 		x.header().Set("Idempotency-Retryable", strconv.FormatBool(e.RetryAfter > 0))
 	}
 	if e.RetryAfter > 0 {
-		seconds := (e.RetryAfter + time.Second - 1) / time.Second
-		x.header().Set("Retry-After", strconv.FormatInt(int64(seconds), 10))
+		seconds := int64(math.Ceil(e.RetryAfter.Seconds()))
+		x.header().Set("Retry-After", strconv.FormatInt(seconds, 10))
 	}
 	x.answer(e.Status, e.body())
 }

@@ -298,6 +298,10 @@ func (h *Handler) authorize(x *exchange, perm Permission) error {
 		e = newError(CodeUserNotAllowed, "this needs the permission "+string(perm)+" on the platform that is asked for")
 	default:
 		e = unavailableError("the credentials cannot be checked at the moment; nothing was stored", nil)
+		var timed interface{ RetryAfter() time.Duration }
+		if errors.As(err, &timed) {
+			e.RetryAfter = max(e.RetryAfter, timed.RetryAfter())
+		}
 	}
 	e.cause = err
 	return e

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"example.com/chargeingest/internal/userpath"
 )
 
 // options are what both commands are asked for.
@@ -164,6 +166,11 @@ func (o *options) check() error {
 		return usagef("-time: must be from 10ms to 10m, not %v", o.time)
 	}
 	// Now, and not when all is measured.
+	for name, path := range map[string]string{"-dir": o.dir, "-profile": o.profile, "-report": o.report, "-chart": o.chart} {
+		if err := userpath.Check(path); err != nil {
+			return usagef("%s: %w", name, err)
+		}
+	}
 	for name, path := range map[string]string{"-report": o.report, "-chart": o.chart} {
 		if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
 			return usagef("%s: there is no folder for %s", name, path)

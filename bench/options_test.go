@@ -42,6 +42,15 @@ func TestMistakesAreToldAndEndWithStatusTwo(t *testing.T) {
 	}
 }
 
+func TestPathsWithControlCharacters(t *testing.T) {
+	for _, name := range []string{"-dir", "-profile", "-report", "-chart"} {
+		tp := newTestProgram(t)
+		require.Equal(t, statusUsage, tp.run(t.Context(), []string{name, t.TempDir() + "/x\n"}))
+		require.Contains(t, tp.log.String(), name+": must not have control characters")
+		require.Contains(t, tp.log.String(), `/x\n"`)
+	}
+}
+
 func TestFolderInMemoryIsRefused(t *testing.T) {
 	tp := newTestProgram(t)
 	tp.fileSystem = func(string) (string, bool, error) { return "tmpfs", true, nil }

@@ -16,6 +16,7 @@ import (
 // difference, a field a line. It returns whether all is well.
 func (s *Server) AssertEvent(t Tester, want chargeingest.ChargeEvent) bool {
 	t.Helper()
+	s.t.Helper()
 	if want.Reference == nil || *want.Reference == "" {
 		s.report(t, "AssertEvent needs an event with a reference")
 		return false
@@ -42,6 +43,7 @@ func (s *Server) AssertEvent(t Tester, want chargeingest.ChargeEvent) bool {
 // stored. It returns whether all is well.
 func (s *Server) AssertCount(t Tester, n int, on ...EventMatcher) bool {
 	t.Helper()
+	s.t.Helper()
 	if found := s.find(on); len(found) != n {
 		s.fail(t, on, "%s: %d stored, want %d", names(on), len(found), n)
 		return false

@@ -31,7 +31,8 @@
 //
 // # Goroutines
 //
-// Everything here may be called from any goroutine. The methods that start with
+// Everything here may be called from any goroutine. Failures have the file and
+// line of the call. The methods that start with
 // Assert mark a test as failed and go on. Those that start with Wait, and Seed,
 // which a test cannot go on without, end it: but only where they are called on
 // the goroutine of a test, as FailNow must be. On any other one they return,
@@ -157,6 +158,7 @@ func NewWith(t Tester, o Options) *Server {
 	s.store = newLedger(s, o.NewStore())
 	s.handler = s.newHandler(s.store)
 	t.Cleanup(func() {
+		t.Helper()
 		s.audiences.end(t)
 		s.Close()
 	})
@@ -166,6 +168,7 @@ func NewWith(t Tester, o Options) *Server {
 // newHandler makes the handler over a store. Nil, of which the test was told, is
 // one that cannot be made.
 func (s *Server) newHandler(store *ledger) *chargeingest.Handler {
+	s.t.Helper()
 	h, err := s.makeHandler(store)
 	if err != nil {
 		s.errorf("the handler cannot be made: %v", err)
@@ -250,6 +253,7 @@ func (s *Server) requestID() string {
 // there. Faults, journal and clock stay. Requests that came by [Server.Handler]
 // go on. It is not to be called within a request.
 func (s *Server) Restart() {
+	s.t.Helper()
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	s.mu.Lock()
@@ -267,6 +271,7 @@ func (s *Server) Restart() {
 // Reset makes the server as it was at first: nothing stored, no faults, no
 // journal, the clock at its start. Connections stay.
 func (s *Server) Reset() {
+	s.t.Helper()
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	s.mu.Lock()
@@ -300,6 +305,7 @@ func closeStore(l *ledger) error {
 // Close ends the server: connections are cut, and what waits ends. A test that
 // made the server need not call it. It is not to be called within a request.
 func (s *Server) Close() {
+	s.t.Helper()
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	s.mu.Lock()
@@ -324,11 +330,18 @@ func (s *Server) Close() {
 
 // tell writes a line to the test's log, unless the test has ended.
 func (s *Server) tell(line string) {
-	s.audiences.report(s.t, func(t Tester) { t.Logf("chargetest: %s", line) })
+	s.t.Helper()
+	s.audiences.report(s.t, func(t Tester) {
+		t.Helper()
+		t.Logf("chargetest: %s", line)
+	})
 }
 
 // errorf fails the server's own test, unless it has ended.
-func (s *Server) errorf(format string, args ...any) { s.report(s.t, format, args...) }
+func (s *Server) errorf(format string, args ...any) {
+	s.t.Helper()
+	s.report(s.t, format, args...)
+}
 
 // logWriter writes lines to the test's log.
 type logWriter struct{ *Server }

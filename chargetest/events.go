@@ -45,6 +45,7 @@ func (e Event) String() string {
 // store that had events of a platform before the server has them here once
 // something is sent to that platform. They are not to be changed.
 func (s *Server) Events() []Event {
+	s.t.Helper()
 	for {
 		s.mu.Lock()
 		store, closed := s.store, s.isClosed
@@ -70,6 +71,7 @@ func (s *Server) Events() []Event {
 // Event is the event with a reference, of any platform; the first stored where
 // several have one.
 func (s *Server) Event(reference string) (ev Event, ok bool) {
+	s.t.Helper()
 	found := s.find([]EventMatcher{Reference(reference)})
 	if len(found) == 0 {
 		return Event{}, false
@@ -79,6 +81,7 @@ func (s *Server) Event(reference string) (ev Event, ok bool) {
 
 // find are the stored events that all matchers select.
 func (s *Server) find(on []EventMatcher) []Event {
+	s.t.Helper()
 	return slices.DeleteFunc(s.Events(), func(e Event) bool {
 		return slices.ContainsFunc(on, func(m EventMatcher) bool { return !m.matchesEvent(&e) })
 	})
@@ -89,6 +92,7 @@ func (s *Server) find(on []EventMatcher) []Event {
 // fails and ends, told of what was stored and refused instead.
 func (s *Server) WaitEvent(t Tester, on ...EventMatcher) Event {
 	t.Helper()
+	s.t.Helper()
 	if events := s.WaitEvents(t, 1, on...); len(events) > 0 {
 		return events[0]
 	}
@@ -99,7 +103,13 @@ func (s *Server) WaitEvent(t Tester, on ...EventMatcher) Event {
 // there are when it ends.
 func (s *Server) WaitEvents(t Tester, n int, on ...EventMatcher) (found []Event) {
 	t.Helper()
-	if !s.await(t, func() bool { found = s.find(on); return len(found) >= n }) {
+	s.t.Helper()
+	stored := func() bool {
+		s.t.Helper()
+		found = s.find(on)
+		return len(found) >= n
+	}
+	if !s.await(t, stored) {
 		s.fail(t, on, "%s: %d stored, waited for %d", names(on), len(found), n)
 		stop(t)
 	}
@@ -110,6 +120,7 @@ func (s *Server) WaitEvents(t Tester, n int, on ...EventMatcher) (found []Event)
 // and returns the journal. They may be in flight still.
 func (s *Server) WaitRequests(t Tester, n int) (requests []Request) {
 	t.Helper()
+	s.t.Helper()
 	if !s.await(t, func() bool { requests = s.Requests(); return len(requests) >= n }) {
 		s.fail(t, nil, "%d requests came in, waited for %d", len(requests), n)
 		stop(t)
@@ -121,6 +132,7 @@ func (s *Server) WaitRequests(t Tester, n int) (requests []Request) {
 // over, or the server is closed. When the test ends it is true: then nobody is
 // there to be told.
 func (s *Server) await(t Tester, done func() bool) bool {
+	s.t.Helper()
 	ended := s.audiences.attend(t)
 	timeout := time.NewTimer(s.patience(t))
 	defer timeout.Stop()
@@ -239,6 +251,7 @@ func Sample(reference string) chargeingest.ChargeEvent {
 // fail fails a test, with what is behind it.
 func (s *Server) fail(t Tester, on []EventMatcher, format string, args ...any) {
 	t.Helper()
+	s.t.Helper()
 	var b strings.Builder
 	fmt.Fprintf(&b, format, args...)
 	for _, m := range on {
@@ -251,7 +264,11 @@ func (s *Server) fail(t Tester, on []EventMatcher, format string, args ...any) {
 
 // report fails a test, unless it has ended.
 func (s *Server) report(t Tester, format string, args ...any) {
-	s.audiences.report(t, func(t Tester) { t.Errorf("chargetest: "+format, args...) })
+	t.Helper()
+	s.audiences.report(t, func(t Tester) {
+		t.Helper()
+		t.Errorf("chargetest: "+format, args...)
+	})
 }
 
 // stop ends a test on whose goroutine it is called, and does nothing on any

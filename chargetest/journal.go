@@ -240,6 +240,7 @@ func (s *Server) Requests() []Request {
 // Dump is everything that is stored and everything that was requested, as text
 // for people.
 func (s *Server) Dump() string {
+	s.t.Helper()
 	var b strings.Builder
 	fmt.Fprintf(&b, "clock: %s\n", s.Now().Format(time.RFC3339Nano))
 	select {

@@ -3,6 +3,8 @@ package chargetest
 import (
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -146,11 +148,24 @@ func (s *Server) pick(req *Request) (Fault, *Rule) {
 func (s *Server) selects(r *Rule, req *Request) (selected bool) {
 	defer func() {
 		if v := recover(); v != nil {
-			s.errorf("a predicate of %s panicked: %v", r, v)
+			s.t.Helper()
+			s.errorf("a predicate of %s panicked at %s: %v", r, panicSite(), v)
 			selected = false
 		}
 	}()
 	return r.selects(req)
+}
+
+// panicSite returns the file and line of a panic that the caller recovered.
+func panicSite() string {
+	callers := make([]uintptr, 16)
+	frames := runtime.CallersFrames(callers[:runtime.Callers(3, callers)])
+	for {
+		frame, more := frames.Next()
+		if !strings.HasPrefix(frame.Function, "runtime.") || !more {
+			return fmt.Sprintf("%s:%d", filepath.Base(frame.File), frame.Line)
+		}
+	}
 }
 
 // selects says that all matchers select a request. Nth counts what the others

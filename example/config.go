@@ -10,6 +10,7 @@ import (
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/internal/logtext"
+	"example.com/chargeingest/internal/userpath"
 )
 
 // inMemory is the value of -db for a store that keeps nothing.
@@ -55,6 +56,7 @@ func parseServerConfig(args []string, lookupEnv func(string) (string, bool), out
 	if c.certFile != "" {
 		certificate, err := tls.LoadX509KeyPair(c.certFile, certKeyFile)
 		if err != nil {
+			err = userpath.Explain(certKeyFile, userpath.Explain(c.certFile, err))
 			return nil, usagef("-tls-cert, -tls-key: %w", err)
 		}
 		c.certificate = &certificate
@@ -101,9 +103,9 @@ Other commands: "example load -help" and "example tail -help".`,
 			{"max-body", "CHARGEINGEST_MAX_BODY", "BYTES", "4194304",
 				"the most bytes of a request's body, decompressed; it must arrive within a minute", whole(&c.maxBody, 1, maxBodyBytes)},
 			{"tls-cert", "CHARGEINGEST_TLS_CERT", "FILE", "",
-				"serve https with this certificate, PEM, with the chain behind it", text(&c.certFile)},
+				"serve https with this certificate, PEM, with the chain behind it", filePath(&c.certFile)},
 			{"tls-key", "CHARGEINGEST_TLS_KEY", "FILE", "",
-				"the private key of -tls-cert, PEM", text(certKeyFile)},
+				"the private key of -tls-cert, PEM", filePath(certKeyFile)},
 			{"duplicates", "CHARGEINGEST_DUPLICATES", "POLICY", "reject-changed",
 				"what a known reference with other content gets: reject-changed, a 409; or accept-all,\nthe event stored first",
 				oneOf(&c.duplicates, choice[chargeingest.DuplicatePolicy]{"reject-changed", chargeingest.RejectChanged},

@@ -14,6 +14,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/userpath"
 )
 
 const keysUsage = `a file with a JSON list of API keys, each
@@ -66,9 +67,12 @@ func everythingKey(key, subject string) chargeingest.Key {
 // readFile takes the path of a file of keys. Its errors name the entry by index,
 // and the member, and hold no value: that could be a key at the wrong place.
 func (c *credentials) readFile(path string) error {
+	if err := userpath.Check(path); err != nil {
+		return err
+	}
 	data, err := os.ReadFile(path) //nolint:gosec // the operator names the file
 	if err != nil {
-		return err
+		return userpath.Explain(path, err)
 	}
 	if c.fromFile, err = parseKeys(data); err != nil {
 		return fmt.Errorf("%s%w", path, err)

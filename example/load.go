@@ -10,6 +10,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"example.com/chargeingest/internal/userpath"
 )
 
 var errNotEndpoint = errors.New("the answer is not that of a charge event server; is -url right?")
@@ -63,9 +65,12 @@ func (p *program) load(ctx context.Context, args []string) error {
 		return usagef("load: -api-key or CHARGEINGEST_API_KEY must be given")
 	}
 	l.name = arguments[0]
+	if err := userpath.Check(l.name); err != nil {
+		return usagef("load: FILE %w", err)
+	}
 	file, err := os.Open(l.name)
 	if err != nil {
-		return usagef("load: %w", err)
+		return usagef("load: %w", userpath.Explain(l.name, err))
 	}
 	defer func() { _ = file.Close() }()
 	l.progress = p.newProgress(file)

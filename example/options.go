@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"example.com/chargeingest/internal/userpath"
 )
 
 // command is a command line: what it is for and the options that it takes.
@@ -126,6 +128,14 @@ func text(dst *string) func(string) error {
 	return func(value string) error {
 		*dst = value
 		return nil
+	}
+}
+
+// filePath takes the path of a file.
+func filePath(dst *string) func(string) error {
+	return func(value string) error {
+		*dst = value
+		return userpath.Check(value)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"example.com/chargeingest/internal/userpath"
 	"example.com/chargeingest/pgstore"
 )
 
@@ -24,9 +25,11 @@ func isPostgres(db string) bool {
 func database(dst *string) func(string) error {
 	return func(value string) error {
 		*dst = value
-		if !isPostgres(value) {
-			return nil
+		pathErr := userpath.Check(value)
+		if !isPostgres(value) && (pathErr == nil || !strings.Contains(value, "://")) {
+			return pathErr
 		}
+		// A URL behind a control character is not one of a file either.
 		if _, err := pgxpool.ParseConfig(value); err != nil {
 			// The value may hold a password: neither it nor what is wrong is repeated.
 			return errors.New("must be a PostgreSQL URL such as postgres://user@host:5432/name, or keywords and values such as host=db user=charges dbname=charges; a file of such a name is ./name")

@@ -105,7 +105,8 @@ type Config struct {
 
 	// MinFetchInterval is the least time from the end of a fetch to the next,
 	// for tokens that no known key verifies and after a failure. For so long, a
-	// new key can be unknown. At least a second. Default: 10 seconds.
+	// new key can be unknown, and its tokens get 503 with a Retry-After. At least
+	// a second. Default: 10 seconds.
 	MinFetchInterval time.Duration
 
 	// Transport carries the fetches, for a proxy or a private certificate

@@ -55,14 +55,20 @@
 // is down, or answers nonsense. Tokens that a known key verifies wait for nothing.
 // Any other may be of a new key: one with an unknown kid, or without a kid, which
 // all keys are tried for. It causes a fetch and waits for its end, unless the last
-// one ended less than Config.MinFetchInterval ago: then it is answered at once, so
-// that hostile tokens, however many, make few fetches. Nor do more than 256 wait
-// for a fetch.
+// one ended less than Config.MinFetchInterval ago, so that hostile tokens, however
+// many, make few fetches. Nor do more than 256 wait for a fetch.
 //
-// A token that no key of a set so fresh verifies is answered with 401. Where the
-// last fetch failed, or too many wait, nobody can tell, and the answer is 503, as
-// it is while there are no keys yet. A key with the id of another that it replaces
-// is found by the next refresh.
+// Such a token is refused with 401 only after a fetch that began when the token had
+// arrived. Without one the response is 503: the next fetch is not due yet, the last
+// one failed, or too many requests wait. Its Retry-After is when the next fetch may
+// begin. A token that is sent again then is decided about, by a fetch of its own or
+// by one that began since. So no request is lost to a rotation of keys if it is
+// repeated as told and its key was published when it was sent first.
+//
+// For this purpose 1,024 tokens are remembered between two fetches, by their hash.
+// Random tokens get 503 until a fetch is due, and 401 if it began for them.
+//
+// A key with the id of another that it replaces is found by the next refresh.
 //
 // Of a set those keys are used that are public, for signatures, sound, and
 // suitable for one of the algorithms: symmetric keys never are. A set without

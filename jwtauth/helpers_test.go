@@ -232,6 +232,26 @@ func requireUnavailable(t *testing.T, err error) {
 	}
 }
 
+// requireSuppressed holds an error to be that of a token that no known key verifies,
+// while the keys may not be fetched again. It returns when they may.
+func requireSuppressed(t *testing.T, err error) time.Duration {
+	t.Helper()
+	requireUnavailable(t, err)
+	require.ErrorContains(t, err, "the next fetch of keys is not due yet")
+	var timed interface{ RetryAfter() time.Duration }
+	require.ErrorAs(t, err, &timed)
+	require.Positive(t, timed.RetryAfter())
+	return timed.RetryAfter()
+}
+
+// requireRefusedLater sends a token of an unknown key, twice: the second time when
+// it was told to. It needs a bubble.
+func requireRefusedLater(t *testing.T, a chargeingest.Authorizer, token string) {
+	t.Helper()
+	pass(requireSuppressed(t, authorize(a, token)))
+	requireRefused(t, authorize(a, token), chargeingest.ErrBadCredential, token)
+}
+
 // login is a login server in memory, the Transport of an authorizer.
 type login struct {
 	mu      sync.Mutex

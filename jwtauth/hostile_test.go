@@ -190,10 +190,9 @@ func TestWhatAHeaderNamesIsNeitherFetchedNorTakenForAKey(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.NoError(t, authorize(a, real.token(claims(), header...)), "they do not matter where the key is known")
-			for _, kid := range []any{"k", nil} {
-				token := stranger.token(claims(), append(header, "kid", kid)...)
-				requireRefused(t, authorize(a, token), chargeingest.ErrBadCredential, token)
-			}
+			token := stranger.token(claims(), append(header, "kid", "k")...)
+			requireRefused(t, authorize(a, token), chargeingest.ErrBadCredential, token)
+			requireSuppressed(t, authorize(a, stranger.token(claims(), append(header, "kid", nil)...)))
 		})
 	}
 	require.Empty(t, l.others)

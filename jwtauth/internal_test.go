@@ -58,13 +58,25 @@ func TestAFetchThatBringsTheSameAnswerBringsNoNewKeys(t *testing.T) {
 		require.NoError(t, err)
 		k := startRemoteKeys(t.Context(), cfg)
 		none := k.known()
-		first, err := k.renewed(t.Context())
+		time.Sleep(time.Minute)
+		first, err := k.renewed(t.Context(), tokenHash{})
 		require.NoError(t, err)
 		require.NotSame(t, none, first)
 		time.Sleep(time.Minute)
-		next, err := k.renewed(t.Context())
+		next, err := k.renewed(t.Context(), tokenHash{})
 		require.NoError(t, err)
 		require.Same(t, first, next, "so that no signature is checked again")
 		require.Same(t, first, k.known())
 	})
+}
+
+func TestTokensThatAreRememberedAreBounded(t *testing.T) {
+	k := &remoteKeys{seen: make(map[tokenHash]int), running: new(fetch)}
+	for i := range 3 * maxSeen {
+		require.Equal(t, 0, k.firstSeen(tokenHash{byte(i), byte(i >> 8)}))
+	}
+	require.Len(t, k.seen, maxSeen)
+	k.begun = 7
+	require.Equal(t, 0, k.firstSeen(tokenHash{}))
+	require.Equal(t, 7, k.firstSeen(tokenHash{31: 1}), "one that is too many is new each time")
 }

@@ -89,8 +89,10 @@ func (a *Authorizer) Ready(context.Context) error { return a.keys.ready() }
 // decides alone; chargeingest.ErrBadCredential for a token that does not verify;
 // chargeingest.ErrForbidden for one without the permission or without a
 // platform. Any other error reports that the token could not be verified: the keys
-// could not be fetched, or the request ended while other tokens were being
-// verified. No error holds anything of the token.
+// could not be fetched or not be fetched again yet, or the request ended while other
+// tokens were being verified. If it is known when the token can be verified, the
+// error has a method RetryAfter() time.Duration. No error holds anything of the
+// token.
 func (a *Authorizer) Authorize(r *http.Request, perm chargeingest.Permission) (chargeingest.Principal, error) {
 	text, err := chargeingest.APIKeyOrBearer(r)
 	if err != nil {

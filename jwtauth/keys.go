@@ -142,10 +142,11 @@ type keySource interface {
 	// known returns the keys that there are, of which there may be none yet.
 	known() *keySet
 
-	// renewed returns the keys that there are after a fetch that is fresh, for
-	// which it may wait: those of known, where nothing has changed. The error
-	// says that nobody can tell, so that it is none of the sentinels.
-	renewed(ctx context.Context) (*keySet, error)
+	// renewed returns the newest keys, after a fetch that it may wait for. The
+	// error is nil if that fetch began after the token was first seen: then a key
+	// that signed it and was published is among them. Otherwise the error says why
+	// there was no such fetch, and is not one of the sentinels.
+	renewed(ctx context.Context, token tokenHash) (*keySet, error)
 
 	// ready returns nil where there are keys.
 	ready() error
@@ -160,7 +161,7 @@ type keySet struct {
 
 func (s *keySet) known() *keySet { return s }
 
-func (s *keySet) renewed(context.Context) (*keySet, error) { return s, nil }
+func (s *keySet) renewed(context.Context, tokenHash) (*keySet, error) { return s, nil }
 
 func (s *keySet) ready() error { return nil }
 

@@ -24,6 +24,9 @@ const (
 	// keeps a connection and a goroutine for that long.
 	maxWaiting = 256
 
+	// maxSeen bounds the tokens that are remembered between two fetches.
+	maxSeen = 1024
+
 	// maxErrorBytes bounds what is kept of an error of the Transport's. Some quote
 	// megabytes of an answer, and each request that is refused for it logs it.
 	maxErrorBytes = 200
@@ -37,8 +40,23 @@ var (
 	errEnded         = errors.New("the context that New was given has ended")
 )
 
-// unavailableError says that there are no keys, or none fresh enough, to answer
-// with.
+// errSuppressed is for a token that no known key verifies, while it is too early for
+// another fetch.
+var errSuppressed = errors.New("jwtauth: no known key verifies the token, which may be of a new one, and the next fetch of keys is not due yet")
+
+// laterError is an error that is over by a certain time.
+type laterError struct {
+	err   error
+	after time.Duration
+}
+
+func (e *laterError) Error() string { return e.err.Error() }
+func (e *laterError) Unwrap() error { return e.err }
+
+// RetryAfter is when the same request may succeed, see [chargeingest.Authorizer].
+func (e *laterError) RetryAfter() time.Duration { return e.after }
+
+// unavailableError says that the keys could not be fetched.
 type unavailableError struct{ err error }
 
 func (e *unavailableError) Error() string {
@@ -63,22 +81,30 @@ type remoteKeys struct {
 	mu      sync.Mutex
 	running *fetch // nil where none is under way
 	last    *fetch // the last that ended, or nil
+	begun   int    // how many began
+
+	// seen has the tokens that no key verified since the last fetch began, by how
+	// many fetches had begun when each was first seen; seenBefore is seen as it was
+	// when that fetch began. A token that was told to come back is found here, and
+	// the fetch that it waited for decides about it.
+	seen, seenBefore map[tokenHash]int
 }
 
 // fetch is one fetch.
 type fetch struct {
 	done    chan struct{} // closed at its end
 	waiting int           // how many requests wait for that
-	ended   time.Time     // from then on
-	set     *keySet       // from then on; the same as before, where nothing has changed
-	err     error         // from then on
+	number  int           // from 1, in the order of their beginning
+	began   time.Time
+	ended   time.Time // from then on
+	err     error     // from then on
 }
 
 // startRemoteKeys starts the fetch of the keys, and the refresh that ctx ends.
 func startRemoteKeys(ctx context.Context, cfg Config) *remoteKeys {
 	k := &remoteKeys{
 		url: cfg.JWKSURL, transport: cfg.Transport, algorithms: cfg.Algorithms, logger: cfg.Logger, ctx: ctx,
-		refresh: cfg.RefreshInterval, pause: cfg.MinFetchInterval,
+		refresh: cfg.RefreshInterval, pause: cfg.MinFetchInterval, seen: make(map[tokenHash]int),
 	}
 	k.current.Store(new(keySet))
 	go k.refreshUntil(ctx, k.begin())
@@ -112,7 +138,9 @@ func (k *remoteKeys) begin() *fetch {
 
 func (k *remoteKeys) beginLocked() *fetch {
 	if k.running == nil {
-		k.running = &fetch{done: make(chan struct{})}
+		k.begun++
+		k.running = &fetch{done: make(chan struct{}), number: k.begun, began: time.Now()}
+		k.seen, k.seenBefore = make(map[tokenHash]int), k.seen
 		go k.run(k.running)
 	}
 	return k.running
@@ -121,38 +149,60 @@ func (k *remoteKeys) beginLocked() *fetch {
 // known implements keySource.
 func (k *remoteKeys) known() *keySet { return k.current.Load() }
 
-// renewed implements keySource. A fetch is fresh for a pause after its end; it
-// begins one where none is.
-func (k *remoteKeys) renewed(ctx context.Context) (*keySet, error) {
+// renewed implements keySource. It begins a fetch unless one is under way, or the
+// last one ended less than a pause ago.
+func (k *remoteKeys) renewed(ctx context.Context, token tokenHash) (*keySet, error) {
 	k.mu.Lock()
+	defer k.mu.Unlock()
+	first := k.firstSeen(token)
 	if k.running == nil && k.last != nil && time.Since(k.last.ended) < k.pause {
-		defer k.mu.Unlock()
-		return k.last.result()
+		return k.known(), k.stale(k.last, first)
 	}
 	f := k.beginLocked()
 	if f.waiting == maxWaiting {
-		k.mu.Unlock()
-		return nil, &unavailableError{errTooManyWait}
+		return k.known(), &laterError{&unavailableError{errTooManyWait}, fetchTimeout - time.Since(f.began)}
 	}
 	f.waiting++
 	k.mu.Unlock()
 	select {
 	case <-f.done:
-		return f.result()
+		k.mu.Lock()
+		return k.known(), k.stale(f, first)
 	case <-ctx.Done():
 		k.mu.Lock()
-		defer k.mu.Unlock()
 		f.waiting--
-		return nil, fmt.Errorf("jwtauth: the request ended while it waited for keys: %w", ctx.Err())
+		return k.known(), fmt.Errorf("jwtauth: the request ended while it waited for keys: %w", ctx.Err())
 	}
 }
 
-// result is what came of a fetch that ended.
-func (f *fetch) result() (*keySet, error) {
-	if f.err != nil {
-		return nil, &unavailableError{f.err}
+// firstSeen returns how many fetches had begun when a token was first seen. It
+// forgets a token that was not seen again between two fetches, and takes a token
+// that is one too many for a new one.
+func (k *remoteKeys) firstSeen(token tokenHash) int {
+	first, ok := k.seen[token]
+	if ok {
+		return first
 	}
-	return f.set, nil
+	if first, ok = k.seenBefore[token]; !ok {
+		first = k.begun
+	}
+	if len(k.seen) < maxSeen {
+		k.seen[token] = first
+	}
+	return first
+}
+
+// stale returns why a fetch that ended cannot decide about a token that was first
+// seen after so many had begun, or nil if it can.
+func (k *remoteKeys) stale(f *fetch, first int) error {
+	wait := k.pause - time.Since(f.ended)
+	switch {
+	case f.err != nil:
+		return &laterError{&unavailableError{f.err}, wait}
+	case f.number <= first:
+		return &laterError{errSuppressed, wait}
+	}
+	return nil
 }
 
 // ready implements keySource.
@@ -188,7 +238,7 @@ func (k *remoteKeys) end(f *fetch, set *keySet, err error) {
 	if err == nil {
 		k.current.Store(set)
 	}
-	f.set, f.err, f.ended = set, err, time.Now()
+	f.err, f.ended = err, time.Now()
 	k.running, k.last = nil, f
 	close(f.done)
 }

@@ -3,6 +3,7 @@ package jwtauth
 import (
 	"context"
 	"crypto"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -71,7 +72,11 @@ type token struct {
 	signed    string // header and claims, as they are in the token
 	claims    []byte
 	signature []byte
+	text      string // all of it
 }
+
+// tokenHash tells tokens apart.
+type tokenHash [sha256.Size]byte
 
 // parse splits a token whose decoded header is given. It does not look into the
 // claims, which can cost more than to verify a signature.
@@ -94,7 +99,7 @@ func (a *Authorizer) parse(text string, header []byte) (*token, error) {
 	if !a.acceptsType(fields["typ"]) {
 		return nil, refusedError("its typ is not accepted")
 	}
-	t := new(token)
+	t := &token{text: text}
 	t.alg, _ = fields["alg"].(string)
 	if !slices.Contains(a.cfg.Algorithms, t.alg) {
 		return nil, errSignature
@@ -153,19 +158,23 @@ func keyID(header map[string]any) (string, error) {
 func (a *Authorizer) verify(ctx context.Context, t *token) (jwt.MapClaims, error) {
 	known := a.keys.known()
 	err := a.verifySignature(ctx, t, known)
-	if errors.Is(err, errUnknownKey) || errors.Is(err, errNoKeyVerifies) {
-		renewed, failure := a.keys.renewed(ctx)
-		if failure != nil {
-			return nil, failure
-		}
+	if mayBeOfNewKey(err) {
+		renewed, stale := a.keys.renewed(ctx, sha256.Sum256([]byte(t.text)))
 		if renewed != known {
 			err = a.verifySignature(ctx, t, renewed)
+		}
+		if stale != nil && mayBeOfNewKey(err) {
+			return nil, stale
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
 	return a.validClaims(t.claims)
+}
+
+func mayBeOfNewKey(err error) bool {
+	return errors.Is(err, errUnknownKey) || errors.Is(err, errNoKeyVerifies)
 }
 
 // verifySignature returns nil if one of the keys signed t. A slot is held for one

@@ -15,7 +15,13 @@ import (
 // page returns the SQL of a section of docs/scaling.md, for a schema.
 func page(t *testing.T, section, schema string) string {
 	t.Helper()
-	text, err := os.ReadFile("../docs/scaling.md")
+	return documented(t, "../docs/scaling.md", section, schema)
+}
+
+// documented returns the SQL of a section of a document, for a schema.
+func documented(t *testing.T, path, section, schema string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
 	require.NoError(t, err)
 	_, rest, found := strings.Cut(string(text), "# "+section+"\n")
 	require.True(t, found, section)
@@ -114,4 +120,30 @@ func TestATableThatHasEventsBecomesAPartition(t *testing.T) {
 	require.NoError(t, pool.QueryRow(t.Context(), `SELECT string_agg(indexdef, ';' ORDER BY indexname) FROM pg_indexes
 WHERE schemaname = $1 AND tablename = 'events_before'`, schema).Scan(&indexes))
 	require.Equal(t, 4, strings.Count(indexes, "CREATE "), indexes) // its key and three, none twice
+}
+
+// A month by instant, with exact sums, as docs/queries.md says.
+func TestDocumentedQueries(t *testing.T) {
+	pool := newPool(t)
+	schema := newSchema(t, pool)
+	s := newStore(t, pool, Options{Schema: schema})
+	b := charges(chargeingest.SinglePlatform, "begins in January", "ends in March", "large", "January", "March")
+	for i, e := range []struct{ timestamp, quantity string }{
+		{"2026-01-31T23:30:00-01:00", "0.1"},
+		{"2026-03-01T00:30:00+02:00", "0.2"},
+		{"2026-02-28T23:59:59.999999999Z", "123456789012345678901234567.01"},
+		{"2026-02-01T00:30:00+01:00", "1000"},
+		{"2026-02-28T23:30:00-05:00", "1000"},
+	} {
+		var err error
+		b.Events[i].Timestamp, err = time.Parse(time.RFC3339Nano, e.timestamp)
+		require.NoError(t, err)
+		b.Events[i].CustomerReference = "customer"
+		b.Events[i].Content = `{"value":{"amount":{"quantity":"` + e.quantity + `","currency":"EUR"}}}`
+	}
+	appended(t, s, b)
+	var row string
+	query := strings.TrimRight(documented(t, "../docs/queries.md", "PostgreSQL", schema), "; \n")
+	require.NoError(t, pool.QueryRow(t.Context(), "SELECT string_agg(q::text, ' ') FROM ("+query+") AS q").Scan(&row))
+	require.Equal(t, "(customer,EUR,123456789012345678901234567.31,3)", row)
 }

@@ -9,12 +9,14 @@ import (
 	"path/filepath"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/userpath"
 )
 
 // Backup copies the database, as it is when Backup begins, to a path that must
 // not exist, while events are taken in. The copy is whole and synced, or not
 // there; it can be opened like the database, and is readable and writable by
-// its owner alone.
+// its owner alone. A Backup that fails leaves no files behind. A path with control
+// characters is refused.
 //
 // Meanwhile the write-ahead log cannot be started over and grows by what is
 // stored. A store that closes ends its backups with chargeingest.ErrClosed.
@@ -44,23 +46,29 @@ func (s *Store) Backup(ctx context.Context, path string) error {
 }
 
 func (s *Store) backup(ctx context.Context, path string) (err error) {
+	if err := userpath.Check(path); err != nil {
+		return fmt.Errorf("path %w", err)
+	}
 	// A journal that lies about from another database would be taken for the
 	// copy's own.
 	for _, suffix := range []string{"", "-wal", "-journal"} {
 		if _, err := os.Lstat(path + suffix); !errors.Is(err, fs.ErrNotExist) {
-			return errors.Join(fmt.Errorf("%s: %w", path+suffix, fs.ErrExist), err)
+			_, err := os.Stat(path + suffix) // fails for a dangling symbolic link
+			return errors.Join(fmt.Errorf("%s: %w", path+suffix, fs.ErrExist), userpath.Explain(path+suffix, err))
 		}
 	}
-	draft, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	// SQLite puts files next to the draft and does not remove all of them if it
+	// fails. The draft's own directory goes with whatever is in it.
+	folder, err := os.MkdirTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return userpath.Explain(filepath.Dir(path), err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
+	draft, err := os.OpenFile(filepath.Join(folder, filepath.Base(path)), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600) //nolint:gosec // the caller names the file
 	if err != nil {
 		return err
 	}
-	defer func() {
-		err = errors.Join(err, draft.Close())
-		if err != nil {
-			err = errors.Join(err, os.Remove(draft.Name()))
-		}
-	}()
+	defer func() { err = errors.Join(err, draft.Close()) }()
 	if err := s.copyTo(ctx, draft.Name()); err != nil {
 		return err
 	}
@@ -70,13 +78,16 @@ func (s *Store) backup(ctx context.Context, path string) (err error) {
 	if err := os.Rename(draft.Name(), path); err != nil {
 		return err
 	}
-	return syncFolder(path)
+	if err := syncFolder(path); err != nil {
+		return errors.Join(err, os.Remove(path)) // a power cut could take it
+	}
+	return nil
 }
 
 // copyTo writes a copy into an empty file, from a connection of its own: it
 // takes as long as it takes, and a reader could not.
-func (s *Store) copyTo(ctx context.Context, path string) error {
-	path, err := filepath.Abs(path)
+func (s *Store) copyTo(ctx context.Context, path string) (err error) {
+	path, err = filepath.Abs(path)
 	if err != nil {
 		return err
 	}
@@ -84,6 +95,7 @@ func (s *Store) copyTo(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, db.Close()) }()
 	_, err = db.ExecContext(ctx, "VACUUM INTO ?", path)
-	return errors.Join(err, db.Close())
+	return err
 }

@@ -117,6 +117,61 @@ func TestABackupThatEndsEarlyLeavesNothing(t *testing.T) {
 	require.NoError(t, s.Backup(t.Context(), copied))
 }
 
+// TestABackupThatFailsLeavesNothing fails each operation of SQLite on the copy, and
+// the steps before and after them.
+func TestABackupThatFailsLeavesNothing(t *testing.T) {
+	setup := newSetup(t)
+	s := setup.open(t)
+	fresh(t, s, charges("acme", numbered(20)...))
+	copied := setup.path + ".copy"
+	before := names(t, setup.path)
+	// draftIs calls do when the draft exists and is still empty.
+	draftIs := func(do func(draft string)) {
+		setup.faults.set(func(st step) error {
+			if strings.HasPrefix(st.statement, "VACUUM") {
+				do(st.arguments[0].Value.(string))
+			}
+			return nil
+		}, nil)
+	}
+	for _, code := range []int32{sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR} {
+		for failing := 1; ; failing++ {
+			operations := 0
+			draftIs(func(draft string) {
+				disks.Store(draft, disk(func(operation) int32 {
+					if operations++; operations >= failing {
+						return code
+					}
+					return sqlite3.SQLITE_OK
+				}))
+				t.Cleanup(func() { disks.Delete(draft) })
+			})
+			err := s.Backup(t.Context(), copied)
+			if operations < failing {
+				require.NoError(t, err)
+				require.Greater(t, failing, 10, "each was failed")
+				break
+			}
+			require.ErrorContains(t, err, "sqlitestore: backup: ", failing)
+			require.Equal(t, before, names(t, setup.path), failing)
+		}
+		require.NoError(t, os.Remove(copied))
+	}
+
+	draftIs(func(string) { panic("driver") })
+	require.PanicsWithValue(t, "driver", func() { s.Backup(t.Context(), copied) })
+	require.Equal(t, before, names(t, setup.path))
+
+	draftIs(func(string) { require.NoError(t, os.MkdirAll(filepath.Join(copied, "not-empty"), 0o700)) })
+	require.Error(t, s.Backup(t.Context(), copied), "it cannot be renamed")
+	require.NoError(t, os.RemoveAll(copied))
+	require.Equal(t, before, names(t, setup.path))
+
+	setup.faults.clear()
+	require.NoError(t, s.Backup(t.Context(), copied))
+	require.ElementsMatch(t, append(before, filepath.Base(copied)), names(t, setup.path))
+}
+
 func TestClosingEndsABackup(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)

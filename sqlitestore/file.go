@@ -16,6 +16,8 @@ import (
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"example.com/chargeingest/internal/userpath"
 )
 
 // applicationID marks the files of this package: "chda" in ASCII.
@@ -110,10 +112,11 @@ func realPath(path string) (string, error) {
 		return "", err
 	}
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		return filepath.EvalSymlinks(path)
+		real, err := filepath.EvalSymlinks(path)
+		return real, userpath.Explain(path, err)
 	}
 	folder, err := filepath.EvalSymlinks(filepath.Dir(path))
-	return filepath.Join(folder, filepath.Base(path)), err
+	return filepath.Join(folder, filepath.Base(path)), userpath.Explain(path, err)
 }
 
 // prepareFile creates the database where there is none, and looks at the one

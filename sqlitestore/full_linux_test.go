@@ -6,20 +6,18 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // TestADiskThatIsFullLosesNothingAndIsUsedWhenSpaceReturns fills a small file
 // system up to its last byte, twice.
 func TestADiskThatIsFullLosesNothingAndIsUsedWhenSpaceReturns(t *testing.T) {
 	t.Parallel()
-	folder := t.TempDir()
-	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", folder).CombinedOutput(); err != nil {
-		t.Skipf("only root can mount a small file system: %v: %s", err, out)
-	}
-	t.Cleanup(func() { command(t, "umount", folder) })
+	folder := smallDisk(t, "24m")
 	l := newProcesses(seed(t), filepath.Join(folder, "charges.db"))
 	l.start(t, kill{})
 	for range 2 {
@@ -36,6 +34,35 @@ func TestADiskThatIsFullLosesNothingAndIsUsedWhenSpaceReturns(t *testing.T) {
 	}
 	require.NoError(t, l.stop())
 	l.finish(t)
+}
+
+// smallDisk mounts a file system of a size.
+func smallDisk(t *testing.T, size string) string {
+	t.Helper()
+	folder := t.TempDir()
+	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size="+size, "tmpfs", folder).CombinedOutput(); err != nil {
+		t.Skipf("only root can mount a small file system: %v: %s", err, out)
+	}
+	t.Cleanup(func() { command(t, "umount", folder) })
+	return folder
+}
+
+func TestABackupToADiskThatIsFullLeavesNothing(t *testing.T) {
+	t.Parallel()
+	b := charges("acme", numbered(4)...)
+	for i := range b.Events { // more than SQLite caches
+		b.Events[i].Content = `{"description":"` + strings.Repeat("x", 3<<20) + `"}`
+	}
+	for _, size := range []string{"4k", "16k", "1m", "8m"} {
+		copied := filepath.Join(smallDisk(t, size), "charges.db")
+		setup := newSetup(t)
+		s := setup.open(t)
+		fresh(t, s, b)
+		for range 2 {
+			require.Equal(t, sqlite3.SQLITE_FULL, resultCode(s.Backup(t.Context(), copied)))
+			require.Empty(t, names(t, copied), size)
+		}
+	}
 }
 
 // fill writes a file until there is no space left.

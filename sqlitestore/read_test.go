@@ -204,6 +204,7 @@ func TestTheViewHasAColumnPerField(t *testing.T) {
 	s := setup.open(t)
 	e := charge("order-42")
 	e.CustomerID, e.PricingPlanSubscriptionReference, e.ProductItemID = "cust", "sub", "proi"
+	e.Timestamp = time.Date(1, 1, 1, 12, 0, 0, 0, time.UTC)
 	e.Content = `{"product_item_id":"proi","pricing_id":"pric","pricing_item_id":"prii","pricing_item_config_id":"pico",
 		"customer_id":"cust","customer_reference":null,"pricing_plan_subscription_id":null,"pricing_plan_subscription_reference":"sub",
 		"pricing_plan_subscription_selector":{"rules":[{"field":"PRICING_PLAN_REFERENCE","type":"EMPTY"}],"fallback":"LATEST"},
@@ -238,6 +239,7 @@ func TestTheViewHasAColumnPerField(t *testing.T) {
 		{"period_end_at", "2026-02-01T00:00:00.000+01:00"},
 		{"period_ratio", "1.0"},
 		{"timestamp", "0001-01-01T00:00:00-12:00"},
+		{"timestamp_utc", "0001-01-01T12:00:00.000000000Z"},
 		{"received_at", "2026-03-01T12:00:00.987654321Z"},
 		{"content", e.Content},
 	}

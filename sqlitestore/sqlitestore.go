@@ -15,7 +15,8 @@
 // One process, and one [Store] of it, has a database at a time; a lock file
 // beside the database (its path and ".lock", which stays there) sees to that.
 // Anybody else may read: the sqlite3 shell finds a view charge_events_view with
-// a column for every field. A transaction that is left open there keeps the
+// a column for every field. Its timestamp_utc compares by instant, which the text
+// of timestamp does not; see docs/queries.md. A transaction that is left open there keeps the
 // write-ahead log from being reused, and from being taken over when the
 // database is opened again.
 //
@@ -39,6 +40,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/userpath"
 )
 
 var (
@@ -162,7 +164,7 @@ type Store struct {
 // Open opens the database at path with the default [Options], and creates it
 // where it does not exist. A new file is readable and writable by its owner
 // alone; one that exists, even an empty one, keeps its mode. The path is one of
-// a file, never a URI.
+// a file, never a URI. One with control characters is refused.
 //
 // What an earlier process left in the write-ahead log is moved into the
 // database and synced before Open returns, so that the answer to a retry of it
@@ -183,6 +185,9 @@ func open(ctx context.Context, path string, o Options, t tuning) (*Store, error)
 	o, err := o.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("sqlitestore: %w", err)
+	}
+	if err := userpath.Check(path); err != nil {
+		return nil, fmt.Errorf("sqlitestore: path %w", err)
 	}
 	s := &Store{options: o, gates: newGates(o.Readers)}
 	if err := s.open(ctx, path, t); err != nil {

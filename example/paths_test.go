@@ -1,0 +1,81 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// pathOptions are the options and the variables that take the path of a file.
+var pathOptions = map[string]string{
+	"-db": "CHARGEINGEST_DB", "-keys": "CHARGEINGEST_KEYS",
+	"-tls-cert": "CHARGEINGEST_TLS_CERT", "-tls-key": "CHARGEINGEST_TLS_KEY",
+}
+
+func TestPathOptionsAreKnown(t *testing.T) {
+	for _, o := range serverCommand(new(serverConfig), new(credentials), new(string)).options {
+		if o.argument == "PATH" || o.argument == "FILE" {
+			require.Equal(t, o.env, pathOptions["-"+o.name], "an option is not tested")
+		}
+	}
+}
+
+// requireUsage requires that a command line is refused with one line, and that it
+// creates nothing in the working directory.
+func requireUsage(t *testing.T, tp *testProgram, line string, args ...string) {
+	t.Helper()
+	before, err := os.ReadDir(".")
+	require.NoError(t, err)
+	require.Equal(t, statusUsage, tp.run(t.Context(), args))
+	require.Equal(t, "example: "+line+"\n", tp.log.String())
+	after, err := os.ReadDir(".")
+	require.NoError(t, err)
+	require.Equal(t, before, after)
+}
+
+func TestPathsWithControlCharacters(t *testing.T) {
+	t.Chdir(t.TempDir())
+	const rule = "must not have control characters such as a line break, but is "
+	for name, variable := range pathOptions {
+		for value, quoted := range map[string]string{"a.db\n": `"a.db\n"`, "memory\n": `"memory\n"`, "a\r\n": `"a\r\n"`, "a\x00b": `"a\x00b"`} {
+			requireUsage(t, newTestProgram(), name+": "+rule+quoted, name, value)
+			tp := newTestProgram()
+			tp.env[variable] = value
+			requireUsage(t, tp, variable+": "+rule+quoted)
+		}
+	}
+	requireUsage(t, newTestProgram(), "load: FILE "+rule+`"events.ndjson\n"`, "load", "events.ndjson\n", "-api-key", "k")
+}
+
+func TestURLsWithControlCharactersAreNotRepeated(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, value := range []string{"\npostgres://u:secret@h/d", "\tpostgres://u:secret@h/d"} {
+		tp := newTestProgram()
+		require.Equal(t, statusUsage, tp.run(t.Context(), []string{"-db", value}))
+		require.Contains(t, tp.log.String(), "-db: must be a PostgreSQL URL")
+		require.NotContains(t, tp.log.String(), "secret")
+	}
+}
+
+func TestDanglingLinksAreNamed(t *testing.T) {
+	folder, err := filepath.EvalSymlinks(t.TempDir())
+	require.NoError(t, err)
+	t.Chdir(folder)
+	require.NoError(t, os.Symlink("gone", "link"))
+	certFile, keyFile := certificateFor(t, "127.0.0.1")
+	dangling := `"` + filepath.Join(folder, "link") + `" is a symbolic link to "gone", which does not exist`
+	requireUsage(t, newTestProgram(), "-keys: "+dangling, "-keys", "link")
+	requireUsage(t, newTestProgram(), "-tls-cert, -tls-key: "+dangling, "-tls-cert", "link", "-tls-key", keyFile)
+	requireUsage(t, newTestProgram(), "-tls-cert, -tls-key: "+dangling, "-tls-cert", certFile, "-tls-key", "link")
+	requireUsage(t, newTestProgram(), "load: "+dangling, "load", "link", "-api-key", "k")
+
+	tp := newTestProgram()
+	require.Equal(t, statusFailure, tp.run(t.Context(), strings.Fields("-addr 127.0.0.1:0 -db link")))
+	require.Contains(t, tp.log.String(), dangling)
+	entries, err := os.ReadDir(".")
+	require.NoError(t, err)
+	require.Len(t, entries, 1)
+}
