@@ -62,7 +62,7 @@ type Authorizer interface {
 	// Errors, by errors.Is: ErrNoCredential and ErrBadCredential are answered
 	// with 401, ErrForbidden with 403. Any other error says that the question
 	// could not be answered, and gets 503. The Subject of a principal that comes
-	// with an error is what the log has of who was refused.
+	// with an error is in the log and the Observation of the refusal.
 	Authorize(r *http.Request, perm Permission) (Principal, error)
 }
 
