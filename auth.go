@@ -63,9 +63,10 @@ type Authorizer interface {
 	// with 401, ErrForbidden with 403. Any other error says that the question
 	// could not be answered, and gets 503. If it has a method RetryAfter()
 	// time.Duration, that is when the same request may succeed: it becomes the
-	// Retry-After, in whole seconds and at least one, which is the default. The
-	// Subject of a principal that comes with an error is what the log has of who
-	// was refused.
+	// Retry-After, in whole seconds and at least one, which is the default.
+	//
+	// The Subject of a principal that comes with an error is in the log and the
+	// Observation of the refusal.
 	Authorize(r *http.Request, perm Permission) (Principal, error)
 }
 

@@ -155,6 +155,8 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 		"Authorizer":       func(c *chargeingest.Config) { c.Authorizer = nil },
 		"MaxBodyBytes":     func(c *chargeingest.Config) { c.MaxBodyBytes = -1 },
 		"MaxBatchEvents":   func(c *chargeingest.Config) { c.MaxBatchEvents = -1 },
+		"MaxDiscardBytes":  func(c *chargeingest.Config) { c.MaxDiscardBytes = -1 },
+		"MaxDiscardTime":   func(c *chargeingest.Config) { c.MaxDiscardTime = -1 },
 		"MaxInFlightBytes": func(c *chargeingest.Config) { c.MaxInFlightBytes = -1 },
 		"MaxInFlightBytes is less than MaxBodyBytes": func(c *chargeingest.Config) { c.MaxBodyBytes, c.MaxInFlightBytes = 10, 9 },
 		"MaxFutureSkew": func(c *chargeingest.Config) { c.MaxFutureSkew = -1 },

@@ -302,27 +302,38 @@ func TestHostileNumbersAndNestingAre400(t *testing.T) {
 func TestBytesInFlightAreBoundedOverAllRequests(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(c *chargeingest.Config) { c.MaxBodyBytes, c.MaxInFlightBytes = 1000, 2200 })
-	slow, sender := io.Pipe()
-	first := httptest.NewRecorder()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		f.handler.ServeHTTP(first, request(http.MethodPost, eventPath, slow)) // of unknown length: counts as 1000
-	}()
-	_, err := io.WriteString(sender, event()[:10])
-	require.NoError(t, err) // so that the handler is reading
+	type upload struct {
+		sender *io.PipeWriter
+		w      *httptest.ResponseRecorder
+		done   chan struct{}
+	}
+	body := padded(event(), 950)
+	arrive := func() upload {
+		arriving, sender := io.Pipe()
+		u := upload{sender, httptest.NewRecorder(), make(chan struct{})}
+		r := request(http.MethodPost, eventPath, arriving) // of unknown length
+		go func() {
+			defer close(u.done)
+			f.handler.ServeHTTP(u.w, r)
+			_ = arriving.Close() // as a server does
+		}()
+		_, _ = io.WriteString(sender, body[:900])
+		_, _ = io.WriteString(sender, body[900:901]) // so that the others are reserved
+		return u
+	}
+	first, second := arrive(), arrive()
+	f.post(t, eventPath, event()).requireStored(t) // a small one still fits in seven eighths
+	f.post(t, eventPath, padded(event(), 300)).requireRetryable(t, true)
+	require.Equal(t, http.StatusOK, f.get(t, eventPath, "X-API-KEY: "+otherSecret).status)
 
-	beyond := request(http.MethodPost, eventPath, unreadBody{t})
-	answerOf(t, f.handler, beyond).requireRetryable(t, true)
-	f.post(t, eventPath, event()).requireStored(t) // a small one still fits
-	require.Equal(t, http.StatusOK, f.get(t, eventPath).status)
-
-	_, err = io.WriteString(sender, event()[10:])
-	require.NoError(t, err)
-	require.NoError(t, sender.Close())
-	<-done
-	require.Equal(t, http.StatusCreated, first.Code)
-	require.Len(t, f.list(t, "pf_a"), 2)
+	for _, u := range []upload{first, second} {
+		_, err := io.WriteString(u.sender, body[901:])
+		require.NoError(t, err)
+		require.NoError(t, u.sender.Close())
+		<-u.done
+		require.Equal(t, http.StatusCreated, u.w.Code, u.w.Body)
+	}
+	require.Len(t, f.list(t, "pf_a"), 3)
 
 	t.Run("what was in flight is given back, on success and on failure", func(t *testing.T) {
 		for i := range 5 {

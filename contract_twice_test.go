@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -377,6 +378,43 @@ func TestDuplicatesInABatch(t *testing.T) {
 		reversed := f.post(t, eventsPath, batch(event(b), event(a), event(b)))
 		require.Equal(t, "true", reversed.header.Get("Idempotent-Replayed"))
 		require.Equal(t, []map[string]any{first.events(t)[1], first.events(t)[0], first.events(t)[1]}, reversed.events(t))
+	})
+}
+
+func TestIdempotentReplayedCount(t *testing.T) {
+	t.Parallel()
+	const a, b, c = `"reference":"a"`, `"reference":"b"`, `"reference":"c"`
+	const key = "Idempotency-Key: k"
+	f := newFixture(t)
+	for _, s := range []struct {
+		name    string
+		body    string
+		headers []string
+		want    string
+	}{
+		{"new events", batch(event(a), event(), event()), nil, "0"},
+		{"one that was stored before", batch(event(b), event(a)), nil, "1"},
+		{"all of them", batch(event(a), event(b)), nil, "2"},
+		{"one that an earlier event of the batch stored", batch(event(c), event(c)), nil, "1"},
+		{"a key that is new", batch(event(), event()), []string{key}, "0"},
+		{"a key that is known", batch(event(), event()), []string{key}, "2"},
+	} {
+		t.Run(s.name, func(t *testing.T) {
+			got := f.post(t, eventsPath, s.body, s.headers...)
+			require.Equal(t, http.StatusCreated, got.status, got.text)
+			require.Equal(t, []string{s.want}, got.header.Values("Idempotent-Replayed-Count"))
+			require.Equal(t, s.want == strconv.Itoa(len(got.events(t))), got.header.Get("Idempotent-Replayed") == "true")
+		})
+	}
+	t.Run("not of a single event", func(t *testing.T) {
+		for range 2 {
+			got := f.post(t, eventPath, event(`"reference":"single"`))
+			require.Equal(t, http.StatusCreated, got.status)
+			require.Empty(t, got.header.Values("Idempotent-Replayed-Count"))
+		}
+	})
+	t.Run("not of a batch that is refused", func(t *testing.T) {
+		require.Empty(t, f.post(t, eventsPath, batch(event(a, `"description":"x"`))).header.Values("Idempotent-Replayed-Count"))
 	})
 }
 

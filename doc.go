@@ -35,4 +35,16 @@
 // A refusal is an [*Error]: a status, a [Code], a message for the client, and
 // every [Violation]. A 5xx says whether sending again is safe: 503 with a
 // Retry-After where it is, 500 where it is not known.
+//
+// A refusal that does not need the body is sent at once. The rest of the body is
+// discarded within a bound, so that clients which write all of it before they read
+// get the refusal too.
+//
+// # Logs
+//
+// Each request leaves one line: failures at Error, refusals at Info, successes at
+// Debug. The default level of log/slog drops the successes; [Config.Observer] counts
+// all. Every line has the client's address ([http.Request.RemoteAddr]), and the subject
+// if the [Authorizer] returned it, also with an error. 404 and 405 have the path that
+// the handler was given, without the query.
 package chargeingest

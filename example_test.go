@@ -84,8 +84,8 @@ type userKey struct{}
 // found out about the caller.
 func ExampleAuthorizerFunc() {
 	type user struct {
-		name, tenant string
-		mayBill      bool
+		name, tenant      string
+		mayBill, mayAudit bool
 	}
 	login := func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -94,13 +94,17 @@ func ExampleAuthorizerFunc() {
 		})
 	}
 	authorizer := chargeingest.AuthorizerFunc(
-		func(r *http.Request, _ chargeingest.Permission) (chargeingest.Principal, error) {
+		func(r *http.Request, perm chargeingest.Permission) (chargeingest.Principal, error) {
 			u, ok := r.Context().Value(userKey{}).(user)
 			if !ok {
-				return chargeingest.Principal{}, chargeingest.ErrNoCredential
+				return chargeingest.Principal{}, chargeingest.ErrNoCredential // 401
 			}
-			if !u.mayBill {
-				return chargeingest.Principal{}, chargeingest.ErrForbidden
+			allowed := u.mayBill
+			if perm == chargeingest.PermissionView {
+				allowed = u.mayBill || u.mayAudit
+			}
+			if !allowed {
+				return chargeingest.Principal{Subject: u.name}, chargeingest.ErrForbidden // 403, with the name in the log
 			}
 			return chargeingest.Principal{Subject: u.name, Platforms: []string{u.tenant}}, nil
 		})

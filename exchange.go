@@ -13,17 +13,30 @@ import (
 	"example.com/chargeingest/internal/trace"
 )
 
-// Observation is what there is to know about a request once it is answered.
+// Observation is what is known about a request when its response is written. Its
+// texts are not redacted: the request ID, the field and the violations can have text
+// of the client's.
 type Observation struct {
-	Route    Route // empty where the path led nowhere or the method was wrong
-	Method   string
-	Status   int
-	Code     Code // of the error, or empty
-	Platform string
+	RequestID string
+	Subject   string // of the caller, if known; also of one that was refused
+	Platform  string
+	Route     Route // empty if no endpoint has the path, or the method is wrong
+	Method    string
+	Status    int
+	Code      Code // of the error, or empty
 
-	Events   int   // in the answer
+	// Field and Violations are those of the error response: a dotted path, and at most
+	// 100 broken rules, the first of which is the error itself. Both are empty unless
+	// the error is of a field. The observer may keep the slice and must not change it.
+	Field      string
+	Violations []Violation
+
+	Events   int   // in the response
 	Replayed int   // of them, those that had been stored before
 	Bytes    int64 // of the request's body that were read, decompressed
+
+	// Duration ends before the rest of a body is discarded: see
+	// Config.MaxDiscardTime.
 	Duration time.Duration
 }
 
@@ -44,6 +57,10 @@ type exchange struct {
 	start     time.Time
 	held      reservation
 	limits    limits // of a POST
+	body      arrivingBody
+	unread    bool      // a part of the body is discarded after the response
+	host      *host     // nil if the request comes from no http.Server
+	began     time.Time // by the clock of the operating system, if there is a host
 
 	// values are those of the headers that every answer has.
 	values [3]string
@@ -60,7 +77,10 @@ func (x *exchange) header() http.Header { return x.w.Header() }
 // exchange runs serve and sees to it that the request gets exactly one response,
 // one log line and one observation, whatever happens.
 func (h *Handler) exchange(w http.ResponseWriter, r *http.Request, serve func(*exchange) error) {
-	x := &exchange{w: w, r: r}
+	x := &exchange{w: w, r: r, host: h.hosts.of(r)}
+	if x.host != nil {
+		x.began = time.Now()
+	}
 	x.held.budget = &h.inFlight
 	defer x.held.end()
 	err := h.attempt(x, h.begin)
@@ -75,6 +95,26 @@ func (h *Handler) exchange(w http.ResponseWriter, r *http.Request, serve func(*e
 		x.fail(e)
 	}
 	h.finish(x, e)
+	guard(func() { h.complete(x) })
+}
+
+// complete sends the response, which is written, and then discards what is left of
+// the body. The time for that is not in the observation.
+func (h *Handler) complete(x *exchange) {
+	err := x.deliver()
+	x.held.end()
+	switch {
+	case !x.unread:
+	case err == nil:
+		h.discard(x)
+	default:
+		// net/http sends what could not be flushed, and then discards a part of the body.
+		d := h.cfg.MaxDiscardTime
+		if x.host.isStopping() || !errors.Is(err, http.ErrNotSupported) {
+			d = 0
+		}
+		_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(d))
+	}
 }
 
 // begin asks the host for the time and an id.
@@ -94,11 +134,14 @@ func (h *Handler) begin(x *exchange) error {
 // yet, so that a panic of the host must not end the connection.
 func (h *Handler) finish(x *exchange, e *Error) {
 	o := Observation{
-		Route: x.route, Method: x.r.Method, Status: x.status, Platform: x.platform,
+		RequestID: x.requestID, Subject: x.subject, Platform: x.platform,
+		Route: x.route, Method: x.r.Method, Status: x.status,
 		Events: x.events, Replayed: x.replayed, Bytes: x.bytes,
 	}
 	if e != nil {
-		o.Code = e.Code
+		o.Code, o.Field = e.Code, e.Field
+		n := min(len(e.Violations), maxViolations)
+		o.Violations = e.Violations[:n:n]
 	}
 	guard(func() { o.Duration = h.cfg.Now().Sub(x.start) })
 	guard(func() { h.log(x, o, e) })
@@ -148,7 +191,11 @@ func (h *Handler) observe(x *exchange, o Observation) {
 				"request_id", text.requestID(x.requestID), "error", text.cause(err))
 		}
 	}()
-	h.cfg.Observer(x.r.Context(), o)
+	ctx := x.r.Context()
+	if x.unread {
+		ctx = context.WithoutCancel(ctx) // which a body that did not arrive has ended
+	}
+	h.cfg.Observer(ctx, o)
 }
 
 // requestID is the caller's, if it sent a sane one: 1–128 visible ASCII characters.
@@ -221,6 +268,7 @@ func (h *Handler) log(x *exchange, o Observation, e *Error) {
 	text := newRedactor(x.r.Header)
 	attrs := []slog.Attr{
 		slog.String("request_id", text.requestID(x.requestID)),
+		slog.String("client", text.clientAddress(x.r.RemoteAddr)),
 		slog.String("subject", text.hostText(x.subject)),
 		slog.String("platform", text.hostText(o.Platform)),
 		slog.String("route", string(o.Route)),
@@ -229,6 +277,9 @@ func (h *Handler) log(x *exchange, o Observation, e *Error) {
 		slog.Int("events", o.Events),
 		slog.Int("replayed", o.Replayed),
 		slog.Duration("duration", o.Duration),
+	}
+	if o.Route == "" || o.Status == http.StatusNotFound || o.Status == http.StatusMethodNotAllowed {
+		attrs = append(attrs, slog.String("path", text.path(x.r.URL)))
 	}
 	if e != nil {
 		attrs = append(attrs, slog.String("code", string(e.Code)))

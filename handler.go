@@ -21,7 +21,8 @@ type Config struct {
 	// Authorizer decides who may do what. There is no permissive default.
 	Authorizer Authorizer
 
-	// Logger gets one line per request. Default: slog.Default().
+	// Logger gets one line per request: failures at Error, refusals at Info, successes
+	// at Debug. Default: slog.Default(), which drops those at Debug.
 	Logger *slog.Logger
 
 	// Now is the clock. Default: time.Now.
@@ -39,11 +40,20 @@ type Config struct {
 	MaxBatchEvents int
 
 	// MaxInFlightBytes bounds the bodies and the events in the responses of all
-	// requests that are being handled; a request beyond it gets a 503. A body of
-	// unknown length counts as MaxBodyBytes. One platform gets at most seven
-	// eighths of it. A request that is alone is never refused. Default: 64 MiB,
-	// or MaxBodyBytes if that is more.
+	// requests that are being handled; a request beyond it gets a 503. A body
+	// counts as it arrives: at most twice what has arrived, decompressed, and 72 KiB
+	// more. One platform gets at most seven eighths of it. A request that is alone
+	// is never refused. Default: 64 MiB, or MaxBodyBytes if that is more.
 	MaxInFlightBytes int64
+
+	// MaxDiscardBytes and MaxDiscardTime bound what is read and dropped of a body
+	// after a response that did not need it, such as a 401 or a 413, over HTTP/1.1.
+	// Clients that read the response only once they have sent all get it if the
+	// rest of the body is within both. The connection is closed afterwards.
+	// Middleware sees the request end only then; its Observation does not have this
+	// time. Defaults: 16 MiB, 5 s.
+	MaxDiscardBytes int64
+	MaxDiscardTime  time.Duration
 
 	// UnknownFields says what becomes of members that the contract does not
 	// name. Default: RejectUnknown.
@@ -90,6 +100,10 @@ func (c Config) withDefaults() (Config, error) {
 		return c, errors.New("chargeingest: Config.MaxBatchEvents is negative")
 	case c.MaxInFlightBytes < 0:
 		return c, errors.New("chargeingest: Config.MaxInFlightBytes is negative")
+	case c.MaxDiscardBytes < 0:
+		return c, errors.New("chargeingest: Config.MaxDiscardBytes is negative")
+	case c.MaxDiscardTime < 0:
+		return c, errors.New("chargeingest: Config.MaxDiscardTime is negative")
 	case c.MaxFutureSkew < 0:
 		return c, errors.New("chargeingest: Config.MaxFutureSkew is negative")
 	case c.UnknownFields != RejectUnknown && c.UnknownFields != KeepUnknown:
@@ -112,6 +126,12 @@ func (c Config) withDefaults() (Config, error) {
 	if c.MaxBatchEvents == 0 {
 		c.MaxBatchEvents = 1000
 	}
+	if c.MaxDiscardBytes == 0 {
+		c.MaxDiscardBytes = 16 << 20
+	}
+	if c.MaxDiscardTime == 0 {
+		c.MaxDiscardTime = 5 * time.Second
+	}
 	if c.MaxInFlightBytes == 0 {
 		c.MaxInFlightBytes = max(64<<20, c.MaxBodyBytes)
 	}
@@ -131,7 +151,14 @@ func (c Config) withDefaults() (Config, error) {
 // below whatever prefix its host strips (http.StripPrefix). The four endpoints
 // are also there one by one, for paths of the host's own choosing.
 //
-// It sets no timeouts and no MaxHeaderBytes; the http.Server around it does.
+// The http.Server around it sets the timeouts of requests and MaxHeaderBytes. The
+// handler bounds what waits for a client within them, if the ResponseWriter supports
+// [http.ResponseController]:
+//   - A client has 2 seconds to accept a response of up to 32 KiB, and 10 for each 32 KiB
+//     of a larger one.
+//   - Once [http.Server.Shutdown] is called, a body has a second to arrive; the response
+//     is a 503 otherwise. It registers a function with [http.Server.RegisterOnShutdown].
+//   - What a response left unread of a body is discarded: see [Config].
 type Handler struct {
 	cfg       Config
 	reader    EventReader // nil where the store is none
@@ -140,6 +167,7 @@ type Handler struct {
 	inFlight  byteBudget
 	buffers   bodyBuffers
 	deadlines deadlines
+	hosts     hosts
 }
 
 // New returns a handler, or an error that names the field of cfg that is wrong.

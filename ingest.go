@@ -21,23 +21,19 @@ func (h *Handler) serveIngest(x *exchange) error {
 		return err
 	}
 	x.held.platform = x.platform
-	reserved := h.bodySize(x.r, gzipped)
-	if !x.held.resize(reserved) {
-		return tooManyBytesError()
-	}
-	buf := h.buffers.get()
+	buf, err := h.readBody(x, gzipped)
 	defer func() {
 		// After an error of HTTP/2 another goroutine may still be reading the response.
 		if !x.broken {
 			h.buffers.put(buf)
 		}
 	}()
-	if err := h.readBody(x, gzipped, buf); err != nil {
+	if err != nil {
 		return err
 	}
 	size := int64(buf.Len())
-	if size != reserved {
-		x.held.resize(size)
+	if size > firstPiece || gzipped {
+		x.held.resize(size) // of a smaller body as much is reserved
 	}
 	x.limits = limits{slots: h.validator.slots, held: &x.held, body: size}
 	key, badKey := idempotencyKey(x.r)
@@ -56,6 +52,9 @@ func (h *Handler) serveIngest(x *exchange) error {
 	}
 	if x.replayed == x.events {
 		x.header().Set("Idempotent-Replayed", "true")
+	}
+	if x.route == RouteBatch {
+		x.header().Set("Idempotent-Replayed-Count", strconv.Itoa(x.replayed))
 	}
 	x.respond(http.StatusCreated, ingestResponse(x.route, receipt.Outcomes), buf)
 	return nil

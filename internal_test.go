@@ -3,6 +3,7 @@ package chargeingest
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -11,24 +12,70 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestABodyIsReservedForByWhatItMayComeTo(t *testing.T) {
-	h := &Handler{cfg: Config{MaxBodyBytes: 1 << 20}}
+// pieces is a body that arrives in pieces of some bytes. See is called before each
+// of them.
+type pieces struct {
+	left, size int
+	see        func(arrived int)
+	arrived    int
+}
+
+func (p *pieces) Read(b []byte) (int, error) {
+	p.see(p.arrived)
+	if p.left == 0 {
+		return 0, io.EOF
+	}
+	n := min(len(b), p.size, p.left)
+	clear(b[:n])
+	p.left -= n
+	p.arrived += n
+	return n, nil
+}
+
+func TestBodiesAreReservedAsTheyArrive(t *testing.T) {
 	for _, c := range []struct {
-		name    string
-		length  int64
-		gzipped bool
-		want    int64
+		name           string
+		declared, size int64
+		piece          int
 	}{
-		{"a declared length is what it is", 100, false, 100},
-		{"an unknown length is the limit", -1, false, 1 << 20},
-		{"a declared length beyond the limit is the limit", 1 << 40, false, 1 << 20},
-		{"gzip is what deflate can make of it", 100, true, 103200},
-		{"gzip is the limit at most", 1 << 19, true, 1 << 20},
-		{"a huge declared gzip does not overflow", 1 << 62, true, 1 << 20},
-		{"gzip of unknown length is the limit", -1, true, 1 << 20},
+		{"a small declared body", 500, 500, 100},
+		{"a small chunked body", -1, 500, 100},
+		{"a large declared body", 1 << 20, 1 << 20, 1000},
+		{"a large chunked body", -1, 1 << 20, 100_000},
+		{"a body that is longer than declared", 10_000, 100_000, 7},
+		{"a body at the limit", -1, 2 << 20, 1 << 20},
+		{"one byte beyond the limit", -1, 2<<20 + 1, 1 << 20},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			require.Equal(t, c.want, h.bodySize(&http.Request{ContentLength: c.length}, c.gzipped))
+			const limit = 2 << 20
+			h := &Handler{cfg: Config{MaxBodyBytes: limit, MaxInFlightBytes: 64 << 20}, inFlight: byteBudget{limit: 64 << 20}}
+			x := &exchange{r: &http.Request{ContentLength: c.declared}}
+			x.held.budget = &h.inFlight
+			reads := 0
+			x.r.Body = io.NopCloser(&pieces{left: int(c.size), size: c.piece, see: func(arrived int) {
+				reads++
+				held := x.held.bytes
+				require.LessOrEqual(t, held, max(2*int64(arrived), int64(arrived)+32<<10), "%d have arrived", arrived)
+				if arrived <= firstPiece {
+					require.LessOrEqual(t, held, max(int64(arrived), 32<<10))
+				}
+				if arrived == 0 {
+					require.Zero(t, held, "nothing has arrived")
+				}
+				require.GreaterOrEqual(t, held, int64(arrived))
+				require.LessOrEqual(t, held, int64(limit+1))
+			}})
+			buf, err := h.readBody(x, false)
+			if c.size > limit {
+				var refused *Error
+				require.ErrorAs(t, err, &refused)
+				require.Equal(t, http.StatusRequestEntityTooLarge, refused.Status)
+				return
+			}
+			require.NoError(t, err)
+			require.EqualValues(t, c.size, buf.Len())
+			require.Equal(t, c.size, x.bytes)
+			require.Positive(t, reads)
 		})
 	}
 }

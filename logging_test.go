@@ -51,17 +51,27 @@ func TestARequestLeavesOneLine(t *testing.T) {
 		want     string
 	}{
 		{"a success, at Debug", request("POST", eventsPath, strings.NewReader(batch(event(`"reference":"a"`), event(`"reference":"a"`)))), nil,
-			`{"level":"DEBUG","subject":"test","platform":"pf_a","route":"charge-datas","method":"POST","status":201,"events":2,"replayed":1}`},
+			`{"level":"DEBUG","client":"192.0.2.1:1234","subject":"test","platform":"pf_a","route":"charge-datas","method":"POST","status":201,"events":2,"replayed":1}`},
 		{"a refusal, at Info", request("POST", eventPath, strings.NewReader(event(`"value":{"number":"confidential"}`))), nil,
-			`{"level":"INFO","subject":"test","platform":"pf_a","route":"charge-data","method":"POST","status":400,"events":0,"replayed":0,"code":"INVALID_FIELD","field":"value.number"}`},
+			`{"level":"INFO","client":"192.0.2.1:1234","subject":"test","platform":"pf_a","route":"charge-data","method":"POST","status":400,"events":0,"replayed":0,"code":"INVALID_FIELD","field":"value.number"}`},
 		{"a caller without a credential", request("GET", eventPath, nil, "-X-API-KEY"), nil,
-			`{"level":"INFO","subject":"","platform":"","route":"charge-data list","method":"GET","status":401,"events":0,"replayed":0,"code":"UNAUTHORISED","error":"no credential"}`},
+			`{"level":"INFO","client":"192.0.2.1:1234","subject":"","platform":"","route":"charge-data list","method":"GET","status":401,"events":0,"replayed":0,"code":"UNAUTHORISED","error":"no credential"}`},
 		{"a caller without the permission, by name", request("POST", eventPath, strings.NewReader(event()), "X-API-KEY: "+viewSecret), nil,
-			`{"level":"INFO","subject":"test","platform":"","route":"charge-data","method":"POST","status":403,"events":0,"replayed":0,"code":"USER_NOT_ALLOWED","error":"permission denied"}`},
+			`{"level":"INFO","client":"192.0.2.1:1234","subject":"test","platform":"","route":"charge-data","method":"POST","status":403,"events":0,"replayed":0,"code":"USER_NOT_ALLOWED","error":"permission denied"}`},
+		{"a credential that does not verify, by name if it is known", request("GET", eventPath, nil), []func(*chargeingest.Config){authorizedBy(asAda(chargeingest.ErrBadCredential))},
+			`{"level":"INFO","client":"192.0.2.1:1234","subject":"ada","platform":"","route":"charge-data list","method":"GET","status":401,"events":0,"replayed":0,"code":"UNAUTHORISED","error":"credential does not verify"}`},
+		{"a path that leads nowhere", request("POST", "/billing"+eventPath+"?key=confidential", strings.NewReader(event())), nil,
+			`{"level":"INFO","client":"192.0.2.1:1234","subject":"","platform":"","route":"","method":"POST","status":404,"events":0,"replayed":0,"path":"/billing/v1/ingest/charge-data","code":"RESOURCE_NOT_FOUND"}`},
+		{"a version that is not served", request("POST", "/v2/ingest/charge-data", strings.NewReader(event())), nil,
+			`{"level":"INFO","client":"192.0.2.1:1234","subject":"","platform":"","route":"","method":"POST","status":400,"events":0,"replayed":0,"path":"/v2/ingest/charge-data","code":"UNSUPPORTED_VERSION"}`},
+		{"a wrong method", request("PUT", eventPath+"?confidential", strings.NewReader(event())), nil,
+			`{"level":"INFO","client":"192.0.2.1:1234","subject":"","platform":"","route":"","method":"PUT","status":405,"events":0,"replayed":0,"path":"/v1/ingest/charge-data","code":"INVALID_OPERATION"}`},
+		{"an event that does not exist", request("GET", eventPath+"/a%0Ab%20%C3%A9", nil), nil,
+			`{"level":"INFO","client":"192.0.2.1:1234","subject":"test","platform":"pf_a","route":"charge-data/{id}","method":"GET","status":404,"events":0,"replayed":0,"path":"/v1/ingest/charge-data/a%0Ab%20%C3%A9","code":"RESOURCE_NOT_FOUND"}`},
 		{"a failure, at Error", request("POST", eventPath, strings.NewReader(event())), []func(*chargeingest.Config){failing(errors.New("torn"))},
-			`{"level":"ERROR","subject":"test","platform":"pf_a","route":"charge-data","method":"POST","status":500,"events":0,"replayed":0,"code":"INTERNAL_ERROR","error":"torn"}`},
+			`{"level":"ERROR","client":"192.0.2.1:1234","subject":"test","platform":"pf_a","route":"charge-data","method":"POST","status":500,"events":0,"replayed":0,"code":"INTERNAL_ERROR","error":"torn"}`},
 		{"an overload, at Error", request("POST", eventPath, strings.NewReader(event())), []func(*chargeingest.Config){failing(chargeingest.ErrOverloaded)},
-			`{"level":"ERROR","subject":"test","platform":"pf_a","route":"charge-data","method":"POST","status":503,"events":0,"replayed":0,"code":"INTERNAL_ERROR","error":"store overloaded: nothing was stored"}`},
+			`{"level":"ERROR","client":"192.0.2.1:1234","subject":"test","platform":"pf_a","route":"charge-data","method":"POST","status":503,"events":0,"replayed":0,"code":"INTERNAL_ERROR","error":"store overloaded: nothing was stored"}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.request.Header.Set("X-Request-Id", "mine")
@@ -77,6 +87,20 @@ func TestARequestLeavesOneLine(t *testing.T) {
 			require.NoError(t, err)
 			require.JSONEq(t, c.want, string(got))
 			require.NotContains(t, text, "confidential")
+		})
+	}
+}
+
+func TestLoggedPathsAreShort(t *testing.T) {
+	for name, path := range map[string]string{
+		"letters": "/" + strings.Repeat("a", 10_000), "escapes": "/" + strings.Repeat("%1b", 10_000), "quotes": "/" + strings.Repeat("%22'", 10_000),
+	} {
+		t.Run(name, func(t *testing.T) {
+			lines, _ := logged(t, slog.LevelInfo, request("GET", path, nil))
+			got := lines[0]["path"].(string)
+			require.LessOrEqual(t, len(got), 512)
+			require.True(t, strings.HasSuffix(got, "…"), got)
+			require.True(t, strings.HasPrefix(path, strings.TrimSuffix(got, "…")))
 		})
 	}
 }

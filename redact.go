@@ -3,6 +3,7 @@ package chargeingest
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"example.com/chargeingest/internal/logtext"
@@ -12,8 +13,10 @@ import (
 // The most bytes of an attribute in a log line, escapes counted. A line with
 // all of its attributes stays below 16 KiB.
 const (
-	maxLoggedError = 6 << 10
-	maxLoggedText  = 1536
+	maxLoggedError   = 6 << 10
+	maxLoggedText    = 1536
+	maxLoggedPath    = 512
+	maxLoggedAddress = 256
 )
 
 // credentialHeaders are the headers that carry credentials, in the order in
@@ -92,6 +95,13 @@ func (r redactor) method(m string) string {
 	}
 	return r.clientText(m)
 }
+
+// path is the path of the request, escaped and without its query.
+func (r redactor) path(u *url.URL) string { return hide(r.client, u.EscapedPath(), maxLoggedPath) }
+
+// clientAddress is RemoteAddr. Middleware may have put the text of a header in its
+// place.
+func (r redactor) clientAddress(a string) string { return hide(r.client, a, maxLoggedAddress) }
 
 // clientText is a text that the client chose.
 func (r redactor) clientText(s string) string { return hide(r.client, s, maxLoggedText) }

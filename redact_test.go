@@ -133,6 +133,10 @@ func TestCredentialsInOtherAttributes(t *testing.T) {
 		{"the request id", "request_id", request("GET", eventPath, nil, key, "X-Request-Id: my-"+secret), anyone, "my-[redacted]"},
 		{"an unknown member", "field", request("POST", eventPath, strings.NewReader(event(quoted(secret)+":1")), key), anyone, "[redacted]"},
 		{"a parameter", "field", request("GET", eventPath+"?"+secret, nil, key), anyone, "[redacted]"},
+		{"the path", "path", request("GET", "/keys/"+secret+"/x", nil, key), anyone, "/keys/[redacted]/x"},
+		{"the path, escaped", "path", request("GET", "/"+url.PathEscape("a b+c/d?e"), nil, "X-API-KEY: a b+c/d?e"), anyone, "/[redacted]"},
+		{"the path of a wrong method", "path", request("PUT", eventPath+"/"+secret, nil, key), anyone, eventPath + "/[redacted]"},
+		{"the client's address", "client", from(secret, request("GET", eventPath, nil, key)), anyone, "[redacted]"},
 		{"a subject", "subject", request("GET", eventPath, nil, key), as(chargeingest.Principal{Subject: "key " + secret, Platforms: []string{"acme"}}), "key [redacted]"},
 		{"a platform", "platform", request("GET", eventPath, nil, key), as(chargeingest.Principal{Platforms: []string{secret}}), "[redacted]"},
 		{"a subject that is a session", "subject", request("GET", eventPath, nil, "-X-API-KEY", "Cookie: sid="+secret), as(chargeingest.Principal{Subject: secret, Platforms: []string{"acme"}}), "[redacted]"},
@@ -146,6 +150,12 @@ func TestCredentialsInOtherAttributes(t *testing.T) {
 			require.NotContains(t, text, secret)
 		})
 	}
+}
+
+// from is a request to which middleware has given the text of a header as its address.
+func from(address string, r *http.Request) *http.Request {
+	r.RemoteAddr = address
+	return r
 }
 
 // TestLogLinesAreBounded puts long texts of every kind wherever a client or the
@@ -191,6 +201,7 @@ func TestLogLinesAreBounded(t *testing.T) {
 						request("GET", eventPath, nil),
 						request("GET", eventPath, nil, "X-Request-Id: "+long),
 						request("GET", eventPath, nil, "Cookie: "+long),
+						from(long, request("GET", "/"+url.PathEscape(long), nil, "X-Request-Id: "+long)),
 					} {
 						for _, method := range []string{r.Method, long} {
 							r.Method = method
@@ -205,7 +216,7 @@ func TestLogLinesAreBounded(t *testing.T) {
 					n++
 					require.LessOrEqual(t, len(line), maxLogLine)
 				}
-				require.Equal(t, 2*2*5*2, n, "one line of each request and one of its observer")
+				require.Equal(t, 2*2*6*2, n, "one line of each request and one of its observer")
 				if strings.Contains(name, "panic") {
 					require.Contains(t, lines.String(), "chargeingest_test.storeFunc.Append", "the stack is there however long the value is")
 				}

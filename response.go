@@ -7,8 +7,8 @@ import (
 	"strconv"
 )
 
-// responseChunk is how much of a response is written at a time. Events that are
-// larger are written as they are, without a copy.
+// responseChunk is how much of a response is written at a time. Parts of larger
+// events are written as they are, without a copy.
 const responseChunk = 32 << 10
 
 // eventsResponse is a response with events. It is written piece by piece: a
@@ -54,7 +54,11 @@ func (x *exchange) respond(status int, r eventsResponse, buf *bytes.Buffer) {
 	}
 	buf.Reset()
 	buf.Grow(min(size, responseChunk))
-	c := chunks{x: x, buf: buf.AvailableBuffer()}
+	c := chunks{x: x, buf: buf.AvailableBuffer(), renew: x.host != nil && size > responseChunk}
+	if c.renew {
+		x.host.begin(x, waitWrite)
+		defer x.host.end(x)
+	}
 	c.write(r.head)
 	for i := range r.len() {
 		if i > 0 {
@@ -72,7 +76,13 @@ func (x *exchange) respond(status int, r eventsResponse, buf *bytes.Buffer) {
 
 // writeHeader begins a response with a JSON body of a length.
 func (x *exchange) writeHeader(status, length int) {
+	// Of a smaller response nothing is sent before it is complete.
+	const buffered = 2 << 10
 	x.status = status
+	x.leaveBody()
+	if x.host != nil && length > buffered {
+		_ = x.allowWrite(smallWrite)
+	}
 	x.setHeader(1, "Content-Type", "application/json")
 	x.setHeader(2, "Content-Length", strconv.Itoa(length))
 	x.w.WriteHeader(status)
@@ -81,26 +91,36 @@ func (x *exchange) writeHeader(status, length int) {
 // chunks gathers the pieces of a body. After an error nothing more is written:
 // the client is gone and will send its request again.
 type chunks struct {
-	x   *exchange
-	buf []byte
+	x     *exchange
+	buf   []byte
+	renew bool // the deadline of each chunk
 }
 
 func (c *chunks) write(s string) {
 	if len(c.buf)+len(s) > responseChunk {
 		c.flush()
 	}
-	if len(s) <= responseChunk {
-		c.buf = append(c.buf, s...)
-	} else if !c.x.broken {
-		_, err := io.WriteString(c.x.w, s)
-		c.x.broken = err != nil
+	for ; len(s) > responseChunk; s = s[responseChunk:] {
+		if c.begin() {
+			_, err := io.WriteString(c.x.w, s[:responseChunk])
+			c.x.broken = err != nil
+		}
 	}
+	c.buf = append(c.buf, s...)
 }
 
 func (c *chunks) flush() {
-	if len(c.buf) > 0 && !c.x.broken {
+	if len(c.buf) > 0 && c.begin() {
 		_, err := c.x.w.Write(c.buf)
 		c.x.broken = err != nil
 	}
 	c.buf = c.buf[:0]
+}
+
+// begin reports whether the next chunk is to be written.
+func (c *chunks) begin() bool {
+	if c.renew && !c.x.broken {
+		_ = c.x.allowWrite(chunkWrite)
+	}
+	return !c.x.broken
 }

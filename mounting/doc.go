@@ -67,7 +67,7 @@
 //
 //   - The memory of a request is written over by the next. The handler keeps
 //     none of it; an Authorizer that keeps texts of a request clones them, and
-//     so does an Observer that keeps the method.
+//     so does an Observer that keeps the method or the request ID.
 //   - fasthttp 1.78 or newer, which fiber 3.1.0 does not require by itself. The
 //     adaptor of older ones hands over the last of a header that is sent twice,
 //     and an http.ErrAbortHandler is a panic of the whole process.
