@@ -19,7 +19,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"unicode"
 
 	"golang.org/x/term"
 )
@@ -133,7 +132,7 @@ func unlessEnded(ctx context.Context, err error) error {
 func (p *program) complain(text string) {
 	text = strings.ReplaceAll(strings.TrimSpace(text), "\n", "; ")
 	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+		if actsOnTerminal(r) {
 			return ' '
 		}
 		return r

@@ -139,6 +139,6 @@ func TestLoadThatIsKilledAndRunAgainStoresOnce(t *testing.T) {
 
 	again := newTestProgram()
 	require.Equal(t, 0, again.loadFile(t.Context(), s, s.url, file), again.log)
-	require.Equal(t, "45 events are stored, 30 of them in batches that were stored before\n", again.out.String())
+	require.Equal(t, "45 events: 15 new, 30 already stored, 0 rejected\n", again.out.String())
 	require.Equal(t, numbers(eventLines(45)), numbers(s.events(t)))
 }
