@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -26,10 +27,11 @@ const (
 
 // batch is some lines of a file, on their way as one request.
 type batch struct {
-	lines []int  // the number of each event's line, from 1
-	key   string // the Idempotency-Key
-	body  []byte
-	size  int64 // bytes of the file since the batch before
+	lines        []int  // the number of each event's line, from 1
+	unreferenced []int  // of them, those of events without a reference
+	key          string // the Idempotency-Key
+	body         []byte
+	size         int64 // bytes of the file since the batch before
 }
 
 // span names the lines of the batch.
@@ -46,6 +48,7 @@ func (b *batch) span(file string) string {
 type batchReader struct {
 	scanner   *bufio.Scanner
 	maxEvents int
+	loadID    string // part of the keys
 
 	line    int    // number of the line that was read last
 	read    int64  // bytes that were read
@@ -53,8 +56,8 @@ type batchReader struct {
 	held    []byte // the line that was read last, where it had no room in its batch
 }
 
-func newBatchReader(r io.Reader, maxEvents int) *batchReader {
-	b := &batchReader{scanner: bufio.NewScanner(r), maxEvents: maxEvents}
+func newBatchReader(r io.Reader, maxEvents int, loadID string) *batchReader {
+	b := &batchReader{scanner: bufio.NewScanner(r), maxEvents: maxEvents, loadID: loadID}
 	b.scanner.Buffer(make([]byte, 64<<10), maxLineBytes)
 	b.scanner.Split(func(data []byte, atEOF bool) (int, []byte, error) {
 		n, line, err := bufio.ScanLines(data, atEOF)
@@ -78,7 +81,6 @@ func (e *lineError) Unwrap() error { return e.err }
 // once the file is corrected.
 func (r *batchReader) next() (*batch, error) {
 	b := &batch{body: []byte(`{"` + batchMember + `":[`)}
-	hash := sha256.New()
 	for len(b.lines) < r.maxEvents {
 		line := r.held
 		if r.held = nil; line == nil {
@@ -96,21 +98,43 @@ func (r *batchReader) next() (*batch, error) {
 			}
 			b.body = append(b.body, ',')
 		} else {
-			// Equal lines elsewhere in the file are other events.
-			hash.Write(fmt.Appendf(nil, "chargeingest load, from line %d\n", r.line))
+			b.key = r.key(line)
 		}
 		b.lines = append(b.lines, r.line)
+		if !hasReference(line) {
+			b.unreferenced = append(b.unreferenced, r.line)
+		}
 		b.body = append(b.body, line...)
-		hash.Write(line)
-		hash.Write([]byte{'\n'})
 	}
 	if len(b.lines) == 0 {
 		return nil, io.EOF
 	}
 	b.body = append(b.body, "]}"...)
-	b.key = "load-" + hex.EncodeToString(hash.Sum(nil))
 	b.size, r.counted = r.read-r.counted, r.read
 	return b, nil
+}
+
+// key returns the key of a batch that begins with the line that was read last.
+//
+// The other lines are not part of it: a batch that ends elsewhere, because of
+// another -batch or because lines were added to the file, has the same key and
+// other content, which the server refuses. With a key for each content it would
+// store events without a reference a second time. The number of the line is part
+// of it, because equal lines elsewhere in the file are other events.
+func (r *batchReader) key(line []byte) string {
+	hash := sha256.New()
+	hash.Write(fmt.Appendf(nil, "chargeingest load %q, from line %d\n", r.loadID, r.line))
+	hash.Write(line)
+	return "load-" + hex.EncodeToString(hash.Sum(nil))
+}
+
+// hasReference reports whether an event has a reference, by which the server knows
+// it if it is sent again.
+func hasReference(line []byte) bool {
+	var event struct {
+		Reference string `json:"reference"`
+	}
+	return json.Unmarshal(line, &event) == nil && event.Reference != ""
 }
 
 // nextLine returns the next line that is not blank, without the white space

@@ -13,7 +13,7 @@ import (
 // cut returns the batches of a text.
 func cut(t *testing.T, text string, maxEvents int) []*batch {
 	t.Helper()
-	r := newBatchReader(strings.NewReader(text), maxEvents)
+	r := newBatchReader(strings.NewReader(text), maxEvents, "")
 	var batches []*batch
 	for {
 		b, err := r.next()
@@ -69,17 +69,30 @@ func TestBatchSizesAddUpToTheFile(t *testing.T) {
 	}
 }
 
-func TestKeyIsMadeFromTheLinesAndTheirPlace(t *testing.T) {
+func TestKeyIsMadeFromTheFirstLineAndItsNumber(t *testing.T) {
 	keys := keysOf(cut(t, "1\n2\n1\n2\n", 2))
 	require.Len(t, keys, 2)
-	require.NotEqual(t, keys[0], keys[1], "equal lines at another place are other events")
+	require.NotEqual(t, keys[0], keys[1], "equal lines elsewhere are other events")
 	require.Regexp(t, `^load-[0-9a-f]{64}$`, keys[0])
 
 	require.Equal(t, keys, keysOf(cut(t, "1\n2\n1\n2\n", 2)), "the same file has the same keys")
 	require.Equal(t, keys, keysOf(cut(t, "1 \r\n2\r\n\t1\r\n2", 2)), "space around lines is not content")
-	require.Equal(t, keys[0], keysOf(cut(t, "1\n2\n3\n", 2))[0], "what comes later does not count")
-	require.NotEqual(t, keys[0], keysOf(cut(t, "1\n3\n", 2))[0], "other content has another key")
-	require.NotEqual(t, keys[0], keysOf(cut(t, "12\n", 2))[0], "where lines end counts")
+	require.Equal(t, keys[0], keysOf(cut(t, "1\n2\n3\n", 3))[0], "the size of the batch does not count")
+	require.Equal(t, keys[0], keysOf(cut(t, "1\n3\n", 2))[0], "other lines do not count: the server compares them")
+	require.NotEqual(t, keys[0], keysOf(cut(t, "12\n", 2))[0])
+	require.NotEqual(t, keys[0], keysOf(cut(t, "\n1\n", 2))[0])
+
+	other, err := newBatchReader(strings.NewReader("1\n2\n"), 2, "other").next()
+	require.NoError(t, err)
+	require.NotEqual(t, keys[0], other.key)
+}
+
+func TestEventsWithoutAReferenceAreKnown(t *testing.T) {
+	batches := cut(t, strings.Join([]string{
+		`{"reference":"a"}`, `{"reference":""}`, `{"reference":null}`, `{}`, `{"id":"x","reference":"b","n":1.5e400}`,
+		`{"Reference":"a"}`, `{"value":{"reference":"a"}}`, `[]`, `{"r\u0065ference":"c"}`,
+	}, "\n"), 100)
+	require.Equal(t, []int{2, 3, 4, 6, 7, 8}, batches[0].unreferenced)
 }
 
 func TestLineAtTheLimitIsABatchOfItsOwn(t *testing.T) {

@@ -119,7 +119,7 @@ func (c *client) do(ctx context.Context, r request, patience time.Duration) (*an
 		if failing.IsZero() {
 			failing = c.now()
 		}
-		wait := min(max(pause, askedWait(err)), longestPause)
+		wait := min(max(pause, askedWait(err, c.now())), longestPause)
 		if patience > 0 {
 			left := patience - c.now().Sub(failing)
 			if left <= 0 {
@@ -186,14 +186,22 @@ func isPassing(err error) bool {
 }
 
 // askedWait is how long the server asked to wait, or 0.
-func askedWait(err error) time.Duration {
+func askedWait(err error, now time.Time) time.Duration {
 	var r *refusal
 	if !errors.As(err, &r) {
 		return 0
 	}
-	seconds, err := strconv.ParseUint(r.header.Get("Retry-After"), 10, 16)
-	if err != nil {
-		return 0 // none, or a date, which our servers do not send
+	after := r.header.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(after, 10, 32); err == nil {
+		return time.Duration(seconds) * time.Second
 	}
-	return time.Duration(seconds) * time.Second
+	date, err := http.ParseTime(after)
+	if err != nil {
+		return 0
+	}
+	// By the clock that the date is of, which may not be ours.
+	if sent, err := http.ParseTime(r.header.Get("Date")); err == nil {
+		now = sent
+	}
+	return date.Sub(now)
 }

@@ -48,22 +48,37 @@ func TestClientWaitsLongerEachTimeAndGivesUp(t *testing.T) {
 
 func TestClientWaitsAsLongAsItIsAskedWithinReason(t *testing.T) {
 	for asked, waited := range map[string]time.Duration{
-		"":                              250 * time.Millisecond,
-		"0":                             250 * time.Millisecond,
-		"7":                             7 * time.Second,
-		"3600":                          30 * time.Second,
-		"99999999999":                   250 * time.Millisecond,
-		"-1":                            250 * time.Millisecond,
-		"Wed, 21 Oct 2015 07:28:00 GMT": 250 * time.Millisecond,
+		"":            250 * time.Millisecond,
+		"0":           250 * time.Millisecond,
+		"7":           7 * time.Second,
+		"3600":        30 * time.Second,
+		"99999999999": 250 * time.Millisecond,
+		"-1":          250 * time.Millisecond,
+		"soon":        250 * time.Millisecond,
+		// The response is of 07:27:50. The client's clock is years ahead.
+		"Wed, 21 Oct 2015 07:28:00 GMT":     10 * time.Second,
+		"Wednesday, 21-Oct-15 07:28:01 GMT": 11 * time.Second,
+		"Wed Oct 21 07:28:02 2015":          12 * time.Second,
+		"Wed, 21 Oct 2015 07:27:40 GMT":     250 * time.Millisecond,
+		"Wed, 21 Oct 2065 07:28:00 GMT":     30 * time.Second,
 	} {
 		tp := newTestProgram()
 		ctx, cancel := context.WithCancel(t.Context())
-		c := clientOf(t, tp, status(http.StatusServiceUnavailable, "Retry-After", asked))
+		c := clientOf(t, tp, status(http.StatusServiceUnavailable, "Retry-After", asked, "Date", "Wed, 21 Oct 2015 07:27:50 GMT"))
 		c.notice = func(string) { cancel() }
 		_, err := c.do(ctx, request{method: http.MethodGet}, 0)
 		require.ErrorIs(t, err, context.Canceled)
 		require.Equal(t, []time.Duration{waited}, tp.pauses, asked)
 	}
+}
+
+func TestRetryAfterDateWithoutADateOfTheResponse(t *testing.T) {
+	tp := newTestProgram()
+	in := func(d time.Duration) error {
+		return &refusal{header: http.Header{"Retry-After": {tp.now().Add(d).Format(http.TimeFormat)}}}
+	}
+	require.Equal(t, 20*time.Second, askedWait(in(20*time.Second), tp.now()))
+	require.Negative(t, askedWait(in(-time.Hour), tp.now()))
 }
 
 func TestClientTriesAgainWhatCanPass(t *testing.T) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -78,9 +79,10 @@ func serverCommand(c *serverConfig, given *credentials, certKeyFile *string) *co
 an API key where one was made, and a curl line to try it with; the log goes to
 standard error. /livez and /readyz tell whether it is alive and takes events,
 /metrics what it does, for Prometheus; none of them asks for a credential.
-SIGINT or SIGTERM ends it when the requests in flight are answered; a second one
-ends it at once. Exit status: 0 after a signal, 1 for a failure, 2 for a mistake
-in the options.
+SIGINT or SIGTERM ends it once every request that was received whole has its
+response; a second one ends it at once. SIGHUP is logged and does nothing else. It
+goes on if nothing reads its log. Exit status: 0 after a signal, 1 for a failure, 2
+for a mistake in the options.
 
 Without -api-key, -keys and -jwks-url a key is made, new at each start. With more
 than one of them each is a way in.
@@ -143,6 +145,13 @@ func (c *serverConfig) logger(w io.Writer) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(w, options))
 	}
 	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// lostLine is a line about n log lines that could not be written.
+func (c *serverConfig) lostLine(n int) []byte {
+	var line bytes.Buffer
+	c.logger(&line).Warn("lines of this log were lost: they could not be written", "lines", n)
+	return line.Bytes()
 }
 
 // boundAttr bounds the message and the texts of a log line, so that the line

@@ -21,12 +21,17 @@ import (
 )
 
 // asProgram makes the test binary the program itself, for tests that need
-// another process.
+// another process. Its value, if it is a duration, is how long a shutdown waits
+// for clients that accept no response, or send no request.
 const asProgram = "CHARGEINGEST_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asProgram) != "" {
-		main()
+	if wait := os.Getenv(asProgram); wait != "" {
+		p := newProgram()
+		if d, err := time.ParseDuration(wait); err == nil {
+			p.waits.stalledResponse, p.waits.connections = d, d
+		}
+		os.Exit(p.run(untilSignal(), os.Args[1:]))
 	}
 	os.Exit(m.Run())
 }
@@ -94,6 +99,7 @@ func newTestProgram() *testProgram {
 		return value, ok
 	}
 	tp.isTerminal = func(io.Writer) bool { return false }
+	tp.notify, tp.ignore = func(chan<- os.Signal, ...os.Signal) {}, func(...os.Signal) {}
 	tp.now = func() time.Time {
 		tp.mu.Lock()
 		defer tp.mu.Unlock()

@@ -19,7 +19,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"unicode"
 
 	"golang.org/x/term"
 )
@@ -60,9 +59,11 @@ type program struct {
 	sleep          func(context.Context, time.Duration) error
 	openStore      func(ctx context.Context, db string, o storeOptions) (store, error)
 
-	// grace is how long a server that was told to stop waits for the requests
-	// in flight.
-	grace time.Duration
+	// notify and ignore are those of os/signal.
+	notify func(c chan<- os.Signal, signals ...os.Signal)
+	ignore func(signals ...os.Signal)
+
+	waits shutdownWaits
 }
 
 func newProgram() *program {
@@ -75,7 +76,8 @@ func newProgram() *program {
 		},
 		now: time.Now, sleep: sleep,
 		openStore: openStore,
-		grace:     30 * time.Second,
+		notify:    signal.Notify, ignore: signal.Ignore,
+		waits: defaultShutdownWaits(),
 	}
 }
 
@@ -93,7 +95,8 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // run runs a command and returns the exit status.
 func (p *program) run(ctx context.Context, args []string) int {
-	err := p.dispatch(ctx, args)
+	p, command := p.command(args)
+	err := command(ctx)
 	if err == nil || errors.Is(err, flag.ErrHelp) {
 		return statusOK
 	}
@@ -105,16 +108,19 @@ func (p *program) run(ctx context.Context, args []string) int {
 	return statusFailure
 }
 
-func (p *program) dispatch(ctx context.Context, args []string) error {
+// command returns the command that args name, and the program to run it with.
+func (p *program) command(args []string) (*program, func(context.Context) error) {
 	if len(args) > 0 {
 		switch args[0] {
 		case "load":
-			return p.load(ctx, args[1:])
+			return p, func(ctx context.Context) error { return p.load(ctx, args[1:]) }
 		case "tail":
-			return p.tail(ctx, args[1:])
+			return p, func(ctx context.Context) error { return p.tail(ctx, args[1:]) }
 		}
 	}
-	return p.serve(ctx, args)
+	server := *p
+	server.stdout, server.stderr = newOutput(p.stdout), newOutput(p.stderr)
+	return &server, func(ctx context.Context) error { return server.serve(ctx, args) }
 }
 
 // unlessEnded returns err, or nil where ctx ended: a command that runs until it
@@ -133,7 +139,7 @@ func unlessEnded(ctx context.Context, err error) error {
 func (p *program) complain(text string) {
 	text = strings.ReplaceAll(strings.TrimSpace(text), "\n", "; ")
 	text = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+		if actsOnTerminal(r) {
 			return ' '
 		}
 		return r

@@ -38,12 +38,28 @@ type serverProcess struct {
 // startProcess starts a server and waits until it listens.
 func startProcess(t *testing.T, args ...string) *serverProcess {
 	t.Helper()
+	return startProcessWith(t, func(*exec.Cmd) {}, args...)
+}
+
+// startProcessWith starts a server whose process is set up by the test. If that
+// sets standard output, the address is taken from the log.
+func startProcessWith(t *testing.T, setUp func(*exec.Cmd), args ...string) *serverProcess {
+	t.Helper()
 	p := &serverProcess{
 		Cmd: asProcess(t, append([]string{"-addr", "127.0.0.1:0"}, args...)...),
 		log: newWatched(), ended: make(chan struct{}),
 	}
 	out := newWatched()
-	p.Stdout, p.Stderr = out, p.log
+	setUp(p.Cmd)
+	source, before, after := out, "listening on ", "\ncurl "
+	if p.Stdout != nil {
+		source, before, after = p.log, "msg=listening url=", "\n"
+	} else {
+		p.Stdout = out
+	}
+	if p.Stderr == nil {
+		p.Stderr = p.log
+	}
 	require.NoError(t, p.Start())
 	go func() {
 		defer close(p.ended)
@@ -53,10 +69,27 @@ func startProcess(t *testing.T, args ...string) *serverProcess {
 		_ = p.Process.Kill()
 		<-p.ended
 	})
-	require.True(t, out.has("\ncurl ", p.ended), "the server did not start: %s", p.log)
-	line, _, _ := strings.Cut(out.String(), "\n")
-	p.url = strings.TrimPrefix(line, "listening on ")
+	require.True(t, source.has(before, p.ended) && source.has(after, p.ended), "the server did not start: %s", p.log)
+	_, rest, _ := strings.Cut(source.String(), before)
+	p.url, _, _ = strings.Cut(rest, "\n")
 	return p
+}
+
+// end sends SIGTERM and requires that the server ends with status 0.
+func (p *serverProcess) end(t *testing.T) {
+	t.Helper()
+	require.NoError(t, p.Process.Signal(syscall.SIGTERM))
+	<-p.ended
+	require.NoError(t, p.err, p.log)
+}
+
+// status is that of a GET without a credential.
+func (p *serverProcess) status(t *testing.T, path string) int {
+	t.Helper()
+	res, err := http.Get(p.url + path)
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	return res.StatusCode
 }
 
 func TestSignalEndsTheServerWithStatusZero(t *testing.T) {
@@ -88,7 +121,7 @@ func TestDatabaseOfAnotherProcessIsOneLineAndStatusOne(t *testing.T) {
 }
 
 func TestSecondSignalEndsTheServerAtOnce(t *testing.T) {
-	p := startProcess(t, "-db", inMemory, "-api-key", "k")
+	p := startProcessWith(t, func(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, asProgram+"=1h") }, "-db", inMemory, "-api-key", "k")
 	conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
 	require.NoError(t, err)
 	defer conn.Close()
@@ -139,6 +172,6 @@ func TestLoadThatIsKilledAndRunAgainStoresOnce(t *testing.T) {
 
 	again := newTestProgram()
 	require.Equal(t, 0, again.loadFile(t.Context(), s, s.url, file), again.log)
-	require.Equal(t, "45 events are stored, 30 of them in batches that were stored before\n", again.out.String())
+	require.Equal(t, "45 events: 15 new, 30 already stored, 0 rejected\n", again.out.String())
 	require.Equal(t, numbers(eventLines(45)), numbers(s.events(t)))
 }

@@ -4,12 +4,13 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"example.com/chargeingest"
@@ -49,14 +50,23 @@ func openStore(ctx context.Context, db string, o storeOptions) (store, error) {
 
 // serve is the command without a name: the server, until ctx ends.
 func (p *program) serve(ctx context.Context, args []string) error {
+	hangups := make(chan os.Signal, 1)
+	p.notify(hangups, syscall.SIGHUP)
 	cfg, err := parseServerConfig(args, p.lookupEnv, p.stdout)
 	if err != nil {
 		return err
 	}
+	// Without this a write to standard output or error ends the process once
+	// nothing reads it.
+	p.ignore(syscall.SIGPIPE)
 	logger := cfg.logger(p.stderr)
+	if o, ok := p.stderr.(*output); ok {
+		o.lostLine = cfg.lostLine
+	}
 	// Beyond ctx, for the requests that are still in flight at its end.
 	refreshing, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
+	go logHangups(refreshing, hangups, logger)
 	tokens, err := cfg.tokens.start(refreshing, logger)
 	if err != nil {
 		return err
@@ -81,6 +91,18 @@ func (p *program) serve(ctx context.Context, args []string) error {
 		err = p.serveService(ctx, cfg, l, svc)
 	}
 	return errors.Join(err, events.Close())
+}
+
+// logHangups says that SIGHUP does nothing, until ctx ends.
+func logHangups(ctx context.Context, hangups <-chan os.Signal, logger *slog.Logger) {
+	for {
+		select {
+		case <-hangups:
+			logger.Info("SIGHUP is ignored: keys and certificates are read at the start")
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // listeners are where the server listens.
@@ -112,15 +134,14 @@ func (l listeners) close() {
 	}
 }
 
-// serveService serves until ctx ends and the requests in flight are answered.
+// serveService serves until ctx ends and the requests in flight have their responses.
 func (p *program) serveService(ctx context.Context, cfg *serverConfig, l listeners, svc *service) error {
 	logger := svc.logger
-	srv := newHTTPServer(svc, cfg.certificate, logger)
+	var requests inFlight
+	srv := newHTTPServer(requests.track(svc), cfg.certificate, logger)
 
 	url := listeningURL(cfg, l.main.Addr())
-	if _, err := io.WriteString(p.stdout, greeting(cfg, url)); err != nil {
-		return fmt.Errorf("write to standard output: %w", err)
-	}
+	p.greet(cfg, url, logger)
 	served := make(chan error, 2)
 	go func() {
 		if cfg.certificate != nil {
@@ -136,6 +157,9 @@ func (p *program) serveService(ctx context.Context, cfg *serverConfig, l listene
 		defer func() { _ = other.Close() }()
 		logger.Info("listening for /metrics", "addr", l.metrics.Addr())
 	}
+	summarizing, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	go svc.summary.logEach(summarizing, time.Minute, logger)
 	select {
 	case err := <-served:
 		return err
@@ -143,14 +167,26 @@ func (p *program) serveService(ctx context.Context, cfg *serverConfig, l listene
 	}
 
 	svc.stopping.Store(true)
-	logger.Info("stopping", "grace", p.grace)
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.grace)
-	defer cancel()
-	if err := srv.Shutdown(grace); err != nil {
-		return errors.Join(fmt.Errorf("requests were still in flight after %s and were cut off", p.grace), srv.Close())
+	logger.Info("stopping", "grace", p.waits.handlers)
+	err := shutDown(ctx, srv, &requests, p.waits, logger)
+	svc.summary.log(logger)
+	if err == nil {
+		logger.Info("stopped")
 	}
-	logger.Info("stopped")
-	return nil
+	return err
+}
+
+// greet prints the greeting. A server that cannot is still one.
+func (p *program) greet(cfg *serverConfig, url string, logger *slog.Logger) {
+	_, err := io.WriteString(p.stdout, greeting(cfg, url))
+	switch {
+	case err == nil:
+	case cfg.madeKey != "":
+		logger.Error("the API key that was made could not be printed, so that no request will be accepted; "+
+			"start the server with -api-key or -keys", "error", err)
+	default:
+		logger.Warn("the address could not be printed", "error", err)
+	}
 }
 
 // newHTTPServer bounds every phase of a connection, so that clients that are
@@ -193,6 +229,7 @@ type service struct {
 	tokens    *jwtauth.Authorizer // nil where no tokens are accepted
 	metrics   *metrics
 	elsewhere bool // that is where metrics are served
+	summary   *summary
 	logger    *slog.Logger
 	stopping  atomic.Bool
 }
@@ -201,16 +238,22 @@ func newService(cfg *serverConfig, tokens *jwtauth.Authorizer, events store, m *
 	if err := m.watch(events); err != nil {
 		return nil, err
 	}
+	sum := newSummary(time.Now())
 	ingest, err := chargeingest.New(chargeingest.Config{
 		Store: events, Authorizer: authorizerOf(cfg.keys, tokens), Logger: logger,
 		MaxBodyBytes: cfg.maxBody, UnknownFields: cfg.unknown, Duplicates: cfg.duplicates,
 		RequireReference: cfg.required,
-		Observer:         m.Request,
+		Observer: func(ctx context.Context, o chargeingest.Observation) {
+			m.Request(ctx, o)
+			sum.add(o)
+		},
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &service{ingest: ingest, tokens: tokens, metrics: m, elsewhere: cfg.metricsAddr != "", logger: logger}, nil
+	return &service{
+		ingest: ingest, tokens: tokens, metrics: m, elsewhere: cfg.metricsAddr != "", summary: sum, logger: logger,
+	}, nil
 }
 
 func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {

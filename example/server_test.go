@@ -282,7 +282,7 @@ func TestStopAnswersWhatIsInFlightAndThenClosesTheStore(t *testing.T) {
 func TestStopCutsOffWhatOutlastsTheGrace(t *testing.T) {
 	tp, held := newTestProgram(), newBlockingStore()
 	tp.openStore = held.open
-	tp.grace = time.Millisecond
+	tp.waits.handlers = time.Millisecond
 	s := tp.start(t)
 	answered := make(chan error, 1)
 	go func() {
@@ -296,7 +296,7 @@ func TestStopCutsOffWhatOutlastsTheGrace(t *testing.T) {
 	s.stop()
 	<-s.done
 	require.Equal(t, 1, s.status)
-	require.Contains(t, s.log.String(), "example: requests were still in flight after 1ms and were cut off\n")
+	require.Contains(t, s.log.String(), "example: requests were still in flight after 1ms and were cut off: 1\n")
 	require.Error(t, <-answered)
 	require.Equal(t, []string{"closed"}, held.events)
 }
@@ -323,13 +323,26 @@ func TestPortInUseIsOneLineAndStatusOne(t *testing.T) {
 	require.Empty(t, tp.out.String())
 }
 
-func TestGreetingThatCannotBePrintedEndsTheServer(t *testing.T) {
-	tp := newTestProgram()
-	broken, writer := io.Pipe()
-	require.NoError(t, broken.CloseWithError(errors.New("nobody reads")))
-	tp.stdout = writer
-	require.Equal(t, 1, tp.run(context.Background(), []string{"-addr", "127.0.0.1:0", "-db", inMemory}))
-	require.Contains(t, tp.log.String(), "example: write to standard output: nobody reads\n")
+func TestGreetingThatCannotBePrinted(t *testing.T) {
+	for name, c := range map[string]struct {
+		args []string
+		log  string
+	}{
+		"the key is known":     {[]string{"-api-key", "k"}, `level=WARN msg="the address could not be printed" error="nobody reads"`},
+		"nobody knows the key": {nil, `level=ERROR msg="the API key that was made could not be printed`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tp := newTestProgram()
+			tp.stdout = writerFunc(func([]byte) (int, error) { return 0, errors.New("nobody reads") })
+			ctx, stop := context.WithCancel(context.Background())
+			ended := make(chan int, 1)
+			go func() { ended <- tp.run(ctx, append([]string{"-addr", "127.0.0.1:0", "-db", inMemory}, c.args...)) }()
+			require.True(t, tp.log.has("msg=listening", nil))
+			require.Contains(t, tp.log.String(), c.log)
+			stop()
+			require.Equal(t, 0, <-ended)
+		})
+	}
 }
 
 func TestSignalBeforeTheStoreIsOpenIsNoFailure(t *testing.T) {

@@ -29,9 +29,11 @@ func (p *program) tail(ctx context.Context, args []string) error {
 		synopsis: "example tail",
 		about: `Writes the events that the server has, in the order of storing, one JSON object a
 line exactly as the server answers it, and goes on with those that are stored
-later. Outages of the server are waited out. SIGINT or SIGTERM ends it. Where it
-ends, it writes a line "position: …" to standard error; with that as -position it
-goes on behind the last event that it wrote, so that each event comes once.
+later. On a terminal, control characters and those that change the direction of
+text are written as \u escapes. Outages of the server are waited out. SIGINT or
+SIGTERM ends it. Where it ends, it writes a line "position: …" to standard error;
+with that as -position it goes on behind the last event that it wrote, so that
+each event comes once.
 Exit status: 0 after a signal, 1 for a failure, 2 for a mistake in the options.`,
 		options: append(clientOptions(t.client),
 			option{"position", "", "POSITION", "", "go on behind this position; without it, at the first event", text(&t.position)},
@@ -98,11 +100,18 @@ func (t *tailer) page(ctx context.Context) (more bool, err error) {
 		return false, errNotEndpoint
 	}
 	var lines bytes.Buffer
+	terminal := t.isTerminal(t.stdout)
 	for _, event := range page.Data {
 		// Members that the server keeps as they were sent may have line breaks
 		// between their tokens; digits and strings stay as they are.
+		start := lines.Len()
 		if err := json.Compact(&lines, event); err != nil {
 			return false, errNotEndpoint
+		}
+		if terminal {
+			escaped := escapeForTerminal(nil, lines.Bytes()[start:])
+			lines.Truncate(start)
+			lines.Write(escaped)
 		}
 		lines.WriteByte('\n')
 	}
