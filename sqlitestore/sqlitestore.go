@@ -58,6 +58,16 @@ var (
 	// not changed.
 	ErrForeign = errors.New("not a charge event database")
 
+	// ErrForeignLog says that the write-ahead log next to a database was written
+	// by another one, most likely the one that was there before a backup was
+	// restored. SQLite would write it over the database. Nothing was changed.
+	ErrForeignLog = errors.New("write-ahead log of another database")
+
+	// ErrEventsMissing says that a database has fewer events than were
+	// acknowledged, most likely because its write-ahead log was deleted after a
+	// crash. Nothing was changed.
+	ErrEventsMissing = errors.New("acknowledged events are missing")
+
 	// ErrNewer says that a database was written by a newer version of this
 	// package, which this one cannot read.
 	ErrNewer = errors.New("charge event database of a newer version")
@@ -168,7 +178,8 @@ type Store struct {
 // database and synced before Open returns, so that the answer to a retry of it
 // is durable. The context is for opening alone.
 //
-// The error is an [ErrLocked], [ErrForeign] or [ErrNewer] where it applies.
+// The error is an [ErrLocked], [ErrForeign], [ErrForeignLog], [ErrEventsMissing]
+// or [ErrNewer] where it applies.
 func Open(ctx context.Context, path string) (*Store, error) {
 	return OpenWith(ctx, path, Options{})
 }
@@ -196,15 +207,11 @@ func (s *Store) open(ctx context.Context, path string, t tuning) error {
 	if err != nil {
 		return err
 	}
-	lock := flock.New(path + ".lock")
-	switch locked, err := lock.TryLock(); {
-	case err != nil:
-		return fmt.Errorf("lock: %w", err)
-	case !locked:
-		return ErrLocked
+	if s.lock, err = lockName(path); err != nil {
+		return err
 	}
-	s.lock = lock
-	if s.file, err = prepareFile(ctx, path, t); err != nil {
+	s.file = &file{path: path, tuning: t, logger: s.options.Logger}
+	if err := s.file.prepare(ctx); err != nil {
 		return err
 	}
 	session, err := openSession(ctx, s.file)
@@ -278,7 +285,7 @@ func (s *Store) Close() error {
 }
 
 // release gives up whatever is open. The writer's connection is the last, as
-// closing the last one removes the write-ahead log.
+// closing the last one removes the write-ahead log, unless that is not to be.
 func (s *Store) release() error {
 	s.reading.Lock()
 	defer s.reading.Unlock()
@@ -288,6 +295,9 @@ func (s *Store) release() error {
 	}
 	if s.writer != nil {
 		errs = append(errs, s.writer.release())
+	}
+	if s.file != nil {
+		errs = append(errs, s.file.release())
 	}
 	if s.lock != nil {
 		errs = append(errs, s.lock.Close())

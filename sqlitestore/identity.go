@@ -1,0 +1,349 @@
+package sqlitestore
+
+import (
+	"bytes"
+	"context"
+	"database/sql/driver"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// content is what the database file has in itself, without a write-ahead log.
+// After a checkpoint that was cut off some pages are newer than others, and some
+// only in the log. So some of it may be unknown.
+type content struct {
+	token token // zero for a database of an earlier version
+	seq   int64 // of the newest event, -1 if unknown
+	places
+	err error // why the token is unknown
+}
+
+// places are offsets in the database file.
+type places struct {
+	token    int64 // 0 if unknown
+	sequence int64 // the page of the table sqlite_sequence, which has the newest seq
+	pageSize int64
+}
+
+// errReplaced is the error of a database whose file was written over.
+var errReplaced = errors.New("the content of the database was replaced while it was open; restart the server to go on with what is there")
+
+// look reads what the file at the path has, as identify does.
+func (f *file) look(ctx context.Context) (c content) {
+	c.seq = -1
+	c.err = func() (err error) {
+		connector, err := f.connector([]pragma{{"writable_schema", "1"}}, "immutable=1", "mode=ro")
+		if err != nil {
+			return err
+		}
+		made, err := connector.Connect(ctx)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, made.Close()) }()
+		rows, err := conn{made}.query("SELECT count(*) FROM sqlite_schema WHERE name = 'identity'")
+		if err != nil || rows[0][0] == int64(0) {
+			return err
+		}
+		if rows, err = (conn{made}).query("SELECT token FROM identity"); err != nil {
+			return err
+		}
+		var text []byte
+		if len(rows) != 1 || scan(rows[0], &text) != nil || len(text) != len(c.token) {
+			return errors.New("there is no token")
+		}
+		c.token = token(text)
+		// A page that was torn has no such row.
+		rows, err = conn{made}.query("SELECT seq FROM sqlite_sequence WHERE name = 'events' AND typeof(seq) = 'integer'")
+		if err == nil && len(rows) == 1 {
+			err = scan(rows[0], &c.seq)
+		}
+		if err == nil {
+			c.places, err = f.find(conn{made}, c.token)
+		}
+		return nil //nolint:nilerr // the token is known
+	}()
+	return c
+}
+
+// find returns where the file has what the connection sees.
+func (f *file) find(c conn, t token) (p places, _ error) {
+	rows, err := c.query("SELECT page_size, (SELECT rootpage FROM sqlite_schema WHERE name = 'identity'), " +
+		"(SELECT rootpage FROM sqlite_schema WHERE name = 'sqlite_sequence') FROM pragma_page_size")
+	if err != nil {
+		return p, err
+	}
+	var identity, sequence int64
+	if err := scan(rows[0], &p.pageSize, &identity, &sequence); err != nil {
+		return p, err
+	}
+	page := make([]byte, p.pageSize)
+	at := (identity - 1) * p.pageSize
+	if _, err := f.data.ReadAt(page, at); err != nil {
+		return p, err
+	}
+	offset := bytes.Index(page, t[:])
+	if offset < 0 {
+		return p, errors.New("the token of the database is not in its file")
+	}
+	p.token, p.sequence = at+int64(offset), (sequence-1)*p.pageSize
+	return p, nil
+}
+
+// judge refuses a database and a write-ahead log that do not belong together, and
+// one that misses what it had. It writes the state with which it is opened.
+func (f *file) judge(ctx context.Context) error {
+	var last *state
+	var err error
+	if f.state, last, err = openState(f.path+".state", f.info); err != nil {
+		return err
+	}
+	var c content // of an empty file
+	if size, err := f.data.Seek(0, 2); err != nil {
+		return err
+	} else if size > 0 {
+		c = f.look(ctx)
+	}
+	start := &state{now: c.token}
+	switch {
+	case last == nil:
+		if c.err != nil {
+			start = nil // nothing is known
+		}
+	case !f.matches(last, &c):
+		for _, log := range []string{f.path + "-wal", f.path + "-journal"} {
+			if fileSize(log) > 0 {
+				return f.foreignLog(log, "which was restored, replaced, or opened elsewhere since")
+			}
+		}
+		f.logger.Warn("sqlitestore: the database is not the one that was last open at this path; it was restored, or replaced",
+			"database", f.path, "newest event before", last.newest, "newest event now", c.seq)
+		if start.now = c.token; c.err != nil {
+			start = nil
+		}
+	default:
+		wal := fileSize(f.path + "-wal")
+		switch {
+		case wal > 0 && c.seq >= 0 && c.seq < last.settled:
+			return f.foreignLog(f.path+"-wal", "which is an older copy of its database")
+		case wal == 0 && c.seq >= 0 && c.seq < last.newest:
+			return f.missing(last.newest, c.seq)
+		}
+		start = &state{now: c.token, at: last.at, newest: last.newest, settled: last.settled}
+	}
+	f.token = newToken()
+	if start != nil {
+		start.next = f.token
+	}
+	if err := f.state.begin(start); err != nil {
+		return fmt.Errorf("state file: %w", err)
+	}
+	return nil
+}
+
+// matches says that the database is the one that a state is of. Where the token
+// was before it is found even if the rest cannot be read.
+func (f *file) matches(last *state, c *content) bool {
+	var t token
+	if last.at > 0 {
+		if _, err := f.data.ReadAt(t[:], last.at); err == nil && last.has(t) {
+			c.token, c.err = t, nil
+			return true
+		}
+	}
+	if c.err != nil {
+		// The checkpoint that brings the table was cut off.
+		return last.now == token{}
+	}
+	return last.has(c.token)
+}
+
+// foreignLog is the error for a log that does not belong to the database.
+func (f *file) foreignLog(log, reason string) error {
+	log = quoted(log)
+	return fmt.Errorf("%w: %s does not belong to %s, %s. To start with the database as it is, move the log away: mv %s %[2]s.old. "+
+		"If the database was put there by mistake, put back the one that the log belongs to", ErrForeignLog, log, quoted(f.path), reason, log)
+}
+
+// missing is the error for a database that has fewer events than were
+// acknowledged.
+func (f *file) missing(newest, found int64) error {
+	state := quoted(f.path + ".state")
+	return fmt.Errorf("%w: number %d was acknowledged, and %s ends at %d. Most likely %s was deleted or damaged after a crash: put it back. "+
+		"To go on without these events, and without any later check of them: mv %s %[6]s.old",
+		ErrEventsMissing, newest, quoted(f.path), found, quoted(f.path+"-wal"), state)
+}
+
+// quoted is a path as a shell takes it.
+func quoted(path string) string {
+	plain := func(r rune) bool {
+		return !(r == '/' || r == '.' || r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r))
+	}
+	if strings.ContainsFunc(path, plain) {
+		return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+	}
+	return path
+}
+
+// settle notes what is in the database file. The write-ahead log is empty.
+func (f *file) settle(c conn, newest int64) error {
+	p, err := f.find(c, f.token)
+	if err != nil {
+		return err
+	}
+	f.places.Store(&p)
+	f.settled.Store(newest)
+	f.state.state = state{now: f.token, at: p.token, newest: newest, settled: newest}
+	f.updateState()
+	return nil
+}
+
+// updateState writes the state file. It is a help: an error is logged, once.
+func (f *file) updateState() {
+	if err := f.state.update(); err != nil {
+		f.logger.Warn("sqlitestore: the state file cannot be written", "error", err)
+	}
+}
+
+// acknowledged notes the newest event that is durable.
+func (f *file) acknowledged(newest int64) {
+	if newest > f.state.state.newest {
+		f.state.state.newest = newest
+		f.updateState()
+	}
+}
+
+// checkpointed notes that all events up to the newest are in the database file.
+func (f *file) checkpointed(newest int64) {
+	if newest > f.settled.Load() {
+		f.settled.Store(newest)
+		f.state.state.settled = newest
+		f.updateState()
+	}
+}
+
+// hasToken says that the open file has the store's database, or one that was
+// copied from it since it was opened.
+func (f *file) hasToken() bool {
+	var t token
+	_, err := f.data.ReadAt(t[:], f.places.Load().token)
+	return err == nil && t == f.token
+}
+
+// isOurs is hasToken, and says that it is no older copy either. No checkpoint may
+// be under way.
+func (f *file) isOurs() bool {
+	if !f.hasToken() {
+		return false
+	}
+	settled := f.settled.Load()
+	return settled == 0 || f.settledSeq() >= settled
+}
+
+// check returns an error if the store's database is not at its path any more. It
+// is cheap enough for each transaction. The writer calls it.
+func (f *file) check() error {
+	err := f.checkPlace()
+	if err == nil && !f.hasToken() {
+		err = f.checkContent()
+	}
+	return err
+}
+
+// checkAll is check before something is written to the file, which may be an
+// older copy. No checkpoint may be under way.
+func (f *file) checkAll() error {
+	err := f.checkPlace()
+	if err == nil && !f.isOurs() {
+		err = f.checkContent()
+	}
+	return err
+}
+
+// checkContent asks SQLite: another program may have moved pages, with VACUUM.
+func (f *file) checkContent() error {
+	c := f.look(context.Background())
+	if settled := f.settled.Load(); c.err != nil || c.token != f.token || settled > 0 && c.seq < settled {
+		return errReplaced
+	}
+	if c.places.token > 0 {
+		f.places.Store(&c.places)
+		f.state.state.at = c.places.token
+		f.updateState()
+	}
+	return nil
+}
+
+// checkRead is check for those who read.
+func (f *file) checkRead(ctx context.Context) error {
+	if f.hasToken() || f.look(ctx).token == f.token || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return errReplaced
+}
+
+// settledSeq reads the newest seq that is in the file itself, -1 if it cannot. Its
+// table has one page. See https://www.sqlite.org/fileformat2.html#b_tree_pages.
+func (f *file) settledSeq() int64 {
+	p := f.places.Load()
+	page := make([]byte, p.pageSize)
+	if _, err := f.data.ReadAt(page, p.sequence); err != nil {
+		return -1
+	}
+	const leaf = 13
+	cell := int(binary.BigEndian.Uint16(page[8:]))
+	if page[0] != leaf || binary.BigEndian.Uint16(page[3:]) != 1 || cell+11 > len(page) {
+		return -1
+	}
+	// The size of the record and its row number. Then the record: the size of its
+	// header, the types of the columns, a text of six bytes, an integer.
+	c := page[cell:]
+	size, ok := map[byte]int{1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}[c[4]]
+	if c[0] > 127 || c[1] > 127 || c[2] != 3 || c[3] != 13+2*6 || string(c[5:11]) != "events" || !ok || len(c) < 11+size {
+		return -1
+	}
+	var seq int64
+	for _, b := range c[11 : 11+size] {
+		seq = seq<<8 | int64(b)
+	}
+	return seq
+}
+
+// openGuard opens the guard.
+func (f *file) openGuard(ctx context.Context) error {
+	connector, err := f.connector(nil, "mode=ro")
+	if err != nil {
+		return err
+	}
+	made, err := connector.Connect(ctx)
+	if err != nil {
+		return err
+	}
+	f.guard = made
+	_, err = conn{made}.query("SELECT count(*) FROM sqlite_schema") // it has the log open from now on
+	return err
+}
+
+func (f *file) closeGuard() error {
+	if f.guard == nil {
+		return nil
+	}
+	defer func(g driver.Conn) { f.guard = nil }(f.guard)
+	return f.guard.Close()
+}
+
+// setAside gives the log at the path another name, so that no database takes it
+// for its own, and returns that.
+func (f *file) setAside() (string, error) {
+	log := f.path + "-wal"
+	aside := log + ".replaced-" + time.Now().UTC().Format("20060102T150405.000000000Z")
+	if err := os.Rename(log, aside); err != nil {
+		return "", err
+	}
+	return aside, syncFolder(f.path)
+}
