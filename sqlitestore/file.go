@@ -71,6 +71,9 @@ type tuning struct {
 	// inserts, so that a single event does not pay for pages of others.
 	mergeAtOnce int
 
+	// stateSynced is called with each state that is written durably.
+	stateSynced func([]byte)
+
 	// pruneAtOnce is how many events a transaction of Prune looks at, so that
 	// appends do not wait long. The events of an idempotency key go together,
 	// however many they are.
@@ -90,6 +93,7 @@ func defaultTuning() tuning {
 		turnTimeout:      2 * time.Second,
 		generation:       12_000,
 		mergeAtOnce:      256,
+		stateSynced:      func([]byte) {},
 		pruneAtOnce:      200,
 	}
 }

@@ -28,6 +28,17 @@ type places struct {
 	token    int64 // 0 if unknown
 	sequence int64 // the page of the table sqlite_sequence, which has the newest seq
 	pageSize int64
+	schema   int64 // not a place: the schema version that the file has
+}
+
+// schemaOf returns the schema version in the header of the file, 0 if it cannot be
+// read.
+func (f *file) schemaOf() int64 {
+	var header [4]byte
+	if _, err := f.data.ReadAt(header[:], 40); err != nil {
+		return 0
+	}
+	return int64(binary.BigEndian.Uint32(header[:]))
 }
 
 // errReplaced is the error of a database whose file was written over.
@@ -92,6 +103,7 @@ func (f *file) find(c conn, t token) (p places, _ error) {
 		return p, errors.New("the token of the database is not in its file")
 	}
 	p.token, p.sequence = at+int64(offset), (sequence-1)*p.pageSize
+	p.schema = f.schemaOf()
 	return p, nil
 }
 
@@ -131,6 +143,8 @@ func (f *file) judge(ctx context.Context) error {
 		switch {
 		case wal > 0 && c.seq >= 0 && c.seq < last.settled:
 			return f.foreignLog(f.path+"-wal", "which is an older copy of its database")
+		case wal > 0 && last.schema > 0 && last.schema != f.schemaOf():
+			return f.foreignLog(f.path+"-wal", "which is a copy that SQLite made of its database, or was changed by another program")
 		case wal == 0 && c.seq >= 0 && c.seq < last.newest:
 			return f.missing(last.newest, c.seq)
 		}
@@ -140,9 +154,11 @@ func (f *file) judge(ctx context.Context) error {
 	if start != nil {
 		start.next = f.token
 	}
-	if err := f.state.begin(start); err != nil {
+	text, err := f.state.begin(start)
+	if err != nil {
 		return fmt.Errorf("state file: %w", err)
 	}
+	f.stateSynced(text)
 	return nil
 }
 
@@ -198,7 +214,7 @@ func (f *file) settle(c conn, newest int64) error {
 	}
 	f.places.Store(&p)
 	f.settled.Store(newest)
-	f.state.state = state{now: f.token, at: p.token, newest: newest, settled: newest}
+	f.state.state = state{now: f.token, at: p.token, schema: p.schema, newest: newest, settled: newest}
 	f.updateState()
 	return nil
 }
@@ -227,55 +243,75 @@ func (f *file) checkpointed(newest int64) {
 	}
 }
 
-// hasToken says that the open file has the store's database, or one that was
-// copied from it since it was opened.
+// hasToken says that the open file has the store's database, or a copy of it that
+// was made since it was opened.
 func (f *file) hasToken() bool {
 	var t token
 	_, err := f.data.ReadAt(t[:], f.places.Load().token)
 	return err == nil && t == f.token
 }
 
-// isOurs is hasToken, and says that it is no older copy either. No checkpoint may
-// be under way.
+// isOurs says that the open file has the store's database, and no copy of it. No
+// checkpoint may be under way.
 func (f *file) isOurs() bool {
-	if !f.hasToken() {
-		return false
-	}
 	settled := f.settled.Load()
-	return settled == 0 || f.settledSeq() >= settled
+	return f.hasToken() && f.schemaOf() == f.places.Load().schema && (settled == 0 || f.settledSeq() >= settled)
 }
 
 // check returns an error if the store's database is not at its path any more. It
-// is cheap enough for each transaction. The writer calls it.
-func (f *file) check() error {
+// is cheap enough for each transaction. The writer calls it, with its connection
+// or nil.
+func (f *file) check(s *session) error {
 	err := f.checkPlace()
 	if err == nil && !f.hasToken() {
-		err = f.checkContent()
+		err = f.checkContent(s)
 	}
 	return err
 }
 
-// checkAll is check before something is written to the file, which may be an
-// older copy. No checkpoint may be under way.
-func (f *file) checkAll() error {
+// checkAll is check before something is written to the file, which may be a copy
+// of the database. No checkpoint may be under way.
+func (f *file) checkAll(s *session) error {
 	err := f.checkPlace()
 	if err == nil && !f.isOurs() {
-		err = f.checkContent()
+		err = f.checkContent(s)
 	}
 	return err
 }
 
-// checkContent asks SQLite: another program may have moved pages, with VACUUM.
-func (f *file) checkContent() error {
-	c := f.look(context.Background())
-	if settled := f.settled.Load(); c.err != nil || c.token != f.token || settled > 0 && c.seq < settled {
-		return errReplaced
+// beforeCheckpoint is checkAll. If the checkpoint brings another schema, the state
+// does not name one until it is over: the process may end meanwhile.
+func (f *file) beforeCheckpoint(s *session) error {
+	if err := f.checkAll(s); err != nil {
+		return err
 	}
-	if c.places.token > 0 {
-		f.places.Store(&c.places)
-		f.state.state.at = c.places.token
+	schema, err := s.schemaVersion()
+	if err == nil && schema != f.state.state.schema && f.state.state.schema > 0 {
+		f.state.state.schema = 0
 		f.updateState()
 	}
+	return err
+}
+
+// checkContent looks closer. Another program may have changed the schema or moved
+// pages, with VACUUM; a connection that was open before knows of that, and not of
+// a file that was written over.
+func (f *file) checkContent(s *session) error {
+	if s == nil {
+		return errReplaced
+	}
+	schema, err := s.schemaVersion()
+	if err != nil {
+		return err
+	}
+	c := f.look(context.Background())
+	settled := f.settled.Load()
+	if c.err != nil || c.token != f.token || c.places.token == 0 || c.schema != schema || settled > 0 && c.seq < settled {
+		return errReplaced
+	}
+	f.places.Store(&c.places)
+	f.state.state.at, f.state.state.schema = c.places.token, c.schema
+	f.updateState()
 	return nil
 }
 
@@ -295,7 +331,7 @@ func (f *file) settledSeq() int64 {
 	if _, err := f.data.ReadAt(page, p.sequence); err != nil {
 		return -1
 	}
-	const leaf = 13
+	const leaf, constantOne = 13, 9
 	cell := int(binary.BigEndian.Uint16(page[8:]))
 	if page[0] != leaf || binary.BigEndian.Uint16(page[3:]) != 1 || cell+11 > len(page) {
 		return -1
@@ -303,9 +339,12 @@ func (f *file) settledSeq() int64 {
 	// The size of the record and its row number. Then the record: the size of its
 	// header, the types of the columns, a text of six bytes, an integer.
 	c := page[cell:]
-	size, ok := map[byte]int{1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}[c[4]]
+	size, ok := map[byte]int{1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8, constantOne: 0}[c[4]]
 	if c[0] > 127 || c[1] > 127 || c[2] != 3 || c[3] != 13+2*6 || string(c[5:11]) != "events" || !ok || len(c) < 11+size {
 		return -1
+	}
+	if c[4] == constantOne {
+		return 1
 	}
 	var seq int64
 	for _, b := range c[11 : 11+size] {

@@ -61,7 +61,7 @@ func (w *writer) settleLog() {
 }
 
 func (w *writer) startCheckpoint() {
-	if err := w.file.checkAll(); err != nil {
+	if err := w.file.beforeCheckpoint(w.session); err != nil {
 		w.leave(err)
 		return
 	}
@@ -115,7 +115,7 @@ func (l *logWork) again(came, little int64) bool {
 
 // finishLog moves the rest of the log between two transactions.
 func (w *writer) finishLog() {
-	if err := w.file.checkAll(); err != nil {
+	if err := w.file.beforeCheckpoint(w.session); err != nil {
 		w.leave(err)
 		return
 	}

@@ -137,6 +137,15 @@ func (s *session) requireAcknowledged(f *file) error {
 	return nil
 }
 
+// schemaVersion returns the one that the connection sees.
+func (s *session) schemaVersion() (version int64, err error) {
+	rows, err := s.query("PRAGMA schema_version")
+	if err == nil {
+		err = scan(rows[0], &version)
+	}
+	return version, err
+}
+
 // hasLog says that the log is at its place.
 func (s *session) hasLog(f *file) bool {
 	now, err := os.Stat(f.path + "-wal")

@@ -39,6 +39,10 @@ type state struct {
 	// lower bound.
 	newest int64
 
+	// schema is the schema version that the database file itself has, 0 if
+	// unknown. A copy that SQLite made, with VACUUM INTO or .backup, has another.
+	schema int64
+
 	// settled is the seq of the newest event that is in the database file itself
 	// and not only in the write-ahead log. It is a lower bound, too.
 	settled int64
@@ -49,17 +53,17 @@ func (s state) has(t token) bool { return t == s.now || t == s.next && t != toke
 
 // A state has the same length always: it is overwritten in place by one write
 // within one sector.
-const stateFormat = "chargeingest state 1\ndatabase %x\nopening  %x\noffset   %020d\nnewest   %020d\nsettled  %020d\n"
+const stateFormat = "chargeingest state 1\ndatabase %x\nopening  %x\noffset   %020d\nschema   %020d\nnewest   %020d\nsettled  %020d\n"
 
 func (s state) encode() []byte {
-	text := fmt.Appendf(nil, stateFormat, s.now, s.next, s.at, s.newest, s.settled)
+	text := fmt.Appendf(nil, stateFormat, s.now, s.next, s.at, s.schema, s.newest, s.settled)
 	return fmt.Appendf(text, "check    %08x\n", crc32.ChecksumIEEE(text))
 }
 
 // decodeState returns false if the text is not that of a state.
 func decodeState(text []byte) (s state, ok bool) {
 	var now, next []byte
-	_, err := fmt.Sscanf(string(text), stateFormat, &now, &next, &s.at, &s.newest, &s.settled)
+	_, err := fmt.Sscanf(string(text), stateFormat, &now, &next, &s.at, &s.schema, &s.newest, &s.settled)
 	if err != nil || len(now) != len(s.now) || len(next) != len(s.next) {
 		return state{}, false
 	}
@@ -92,15 +96,14 @@ func openState(path string, like fs.FileInfo) (_ *stateFile, last *state, _ erro
 	return s, last, nil
 }
 
-// begin writes the state with which a database is opened, durable before the
-// database can change.
-func (s *stateFile) begin(now *state) error {
-	var text []byte
+// begin writes the state with which a database is opened, or none if it is nil,
+// durable before the database can change.
+func (s *stateFile) begin(now *state) (text []byte, err error) {
 	if now != nil {
 		s.state = *now
 		text = now.encode()
 	}
-	err := s.file.Truncate(int64(len(text)))
+	err = s.file.Truncate(int64(len(text)))
 	if err == nil {
 		_, err = s.file.WriteAt(text, 0)
 	}
@@ -110,7 +113,7 @@ func (s *stateFile) begin(now *state) error {
 	if err == nil {
 		err = syncFolder(s.file.Name())
 	}
-	return err
+	return text, err
 }
 
 // update writes the state without a sync. What it says is true already. The

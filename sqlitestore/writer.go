@@ -313,7 +313,7 @@ func (w *writer) leave(cause error) {
 
 // open returns the session, a new one where the last one failed.
 func (w *writer) open() (*session, error) {
-	if err := w.file.check(); err != nil {
+	if err := w.file.check(w.session); err != nil {
 		if w.session != nil {
 			w.leave(err)
 		}
@@ -339,7 +339,7 @@ func (w *writer) reopen() error {
 	w.lockReaders()
 	defer w.reading.Unlock()
 	w.awaitCheckpoint()
-	if err := w.file.checkAll(); err != nil {
+	if err := w.file.checkAll(w.session); err != nil {
 		return err
 	}
 	if w.session != nil {
@@ -386,7 +386,7 @@ func (w *writer) release() error {
 	w.awaitCheckpoint()
 	f, s := w.file, w.session
 	w.session = nil
-	if err := f.checkAll(); err != nil {
+	if err := f.checkAll(s); err != nil {
 		return w.abandon(s, err)
 	}
 	if s == nil {
