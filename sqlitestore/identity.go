@@ -130,7 +130,7 @@ func (f *file) judge(ctx context.Context) error {
 	case !f.matches(last, &c):
 		for _, log := range []string{f.path + "-wal", f.path + "-journal"} {
 			if fileSize(log) > 0 {
-				return f.foreignLog(log, "which was restored, replaced, or opened elsewhere since")
+				return f.foreignLog(log, "which was restored, replaced, or opened elsewhere since", false)
 			}
 		}
 		f.logger.Warn("sqlitestore: the database is not the one that was last open at this path; it was restored, or replaced",
@@ -142,9 +142,9 @@ func (f *file) judge(ctx context.Context) error {
 		wal := fileSize(f.path + "-wal")
 		switch {
 		case wal > 0 && c.seq >= 0 && c.seq < last.settled:
-			return f.foreignLog(f.path+"-wal", "which is an older copy of its database")
+			return f.foreignLog(f.path+"-wal", "which is an older copy of its database", true)
 		case wal > 0 && last.schema > 0 && last.schema != f.schemaOf():
-			return f.foreignLog(f.path+"-wal", "which is a copy that SQLite made of its database, or was changed by another program")
+			return f.foreignLog(f.path+"-wal", "which is a copy that SQLite made of its database, or was changed by another program", true)
 		case wal == 0 && c.seq >= 0 && c.seq < last.newest:
 			return f.missing(last.newest, c.seq)
 		}
@@ -179,11 +179,16 @@ func (f *file) matches(last *state, c *content) bool {
 	return last.has(c.token)
 }
 
-// foreignLog is the error for a log that does not belong to the database.
-func (f *file) foreignLog(log, reason string) error {
+// foreignLog is the error for a log that does not belong to the database. If that
+// is a copy, the state file is to be moved away, too: it tells of later events.
+func (f *file) foreignLog(log, reason string, isCopy bool) error {
 	log = quoted(log)
-	return fmt.Errorf("%w: %s does not belong to %s, %s. To start with the database as it is, move the log away: mv %s %[2]s.old. "+
-		"If the database was put there by mistake, put back the one that the log belongs to", ErrForeignLog, log, quoted(f.path), reason, log)
+	remedy := fmt.Sprintf("mv %s %[1]s.old", log)
+	if isCopy {
+		remedy += fmt.Sprintf(" && mv %s %[1]s.old", quoted(f.path+".state"))
+	}
+	return fmt.Errorf("%w: %s does not belong to %s, %s. To start with the database as it is, move the log away: %s. "+
+		"If the database was put there by mistake, put back the one that the log belongs to", ErrForeignLog, log, quoted(f.path), reason, remedy)
 }
 
 // missing is the error for a database that has fewer events than were

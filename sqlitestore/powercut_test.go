@@ -16,6 +16,7 @@ func TestAPowerCutLosesNothing(t *testing.T) {
 	for n := rounds(10); n > 0; n-- {
 		l.settle(t, l.moment())
 		l.traffic(t, 1+l.random.IntN(200), func() { l.cut(t, d) })
+		l.rearrange(t)
 	}
 	l.finish(t)
 	require.Positive(t, l.history.Count("stored"))

@@ -419,8 +419,11 @@ func (w *writer) abandon(s *session, cause error) error {
 	w.logger.Error("sqlitestore: the database that was open is not at its path; what is there stays as it is",
 		"database", f.path, "error", cause)
 	log, statErr := os.Stat(f.path + "-wal")
-	if statErr == nil && log.Size() > 0 && os.SameFile(log, f.log) {
+	switch ours := statErr == nil && os.SameFile(log, f.log); {
+	case ours && log.Size() > 0:
 		err = errors.Join(err, w.setAside("the write-ahead log of the database that was there before"))
+	case ours:
+		err = errors.Join(err, os.Remove(f.path+"-wal"))
 	}
 	if !errors.Is(cause, errNotAtPlace) {
 		err = errors.Join(cause, err)
