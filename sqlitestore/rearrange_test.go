@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -25,10 +24,6 @@ func (l *lives) rearrange(t *testing.T) {
 		return // it was not even made
 	}
 	steps[l.random.IntN(len(steps))](t)
-	if _, err := exec.LookPath("sync"); err == nil {
-		// An operator who cuts the power in the middle of this is on their own.
-		command(t, "sync", "-f", filepath.Dir(l.path))
-	}
 }
 
 // elsewhere returns a path for the database in another directory.

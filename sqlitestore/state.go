@@ -74,6 +74,7 @@ func decodeState(text []byte) (s state, ok bool) {
 // stateFile is the state file of a store that has its database open.
 type stateFile struct {
 	file   *os.File
+	isNew  bool
 	state  state
 	failed bool // a write did
 }
@@ -89,7 +90,7 @@ func openState(path string, like fs.FileInfo) (_ *stateFile, last *state, _ erro
 	if err != nil {
 		return nil, nil, errors.Join(err, f.Close())
 	}
-	s := &stateFile{file: f}
+	s := &stateFile{file: f, isNew: len(text) == 0}
 	if decoded, ok := decodeState(text); ok {
 		last = &decoded
 	}
@@ -110,7 +111,7 @@ func (s *stateFile) begin(now *state) (text []byte, err error) {
 	if err == nil {
 		err = s.file.Sync()
 	}
-	if err == nil {
+	if err == nil && s.isNew {
 		err = syncFolder(s.file.Name())
 	}
 	return text, err
