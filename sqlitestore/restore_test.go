@@ -161,6 +161,7 @@ func TestADeletedLogIsMissed(t *testing.T) {
 			require.NoError(t, err)
 			require.Empty(t, listed(t, s, "acme"))
 			fresh(t, s, charges("acme", "d"))
+			require.NoError(t, s.Ready(t.Context())) // the state file is written after Append returns
 			dead := crashed(t, setup)
 			log := dead.path + "-wal"
 			copyFile(t, log, log+".saved")

@@ -185,6 +185,9 @@ func (w *writer) store(group []*queue.Request) {
 	for i, r := range group {
 		r.Answer(answers[i])
 	}
+	if err == nil {
+		w.file.acknowledged(w.recent.newest) // nobody waits for it
+	}
 }
 
 // isRefusal says that a batch was decided against before anything was written.
@@ -267,7 +270,6 @@ func (w *writer) transact(f func(*session) error) (err error) {
 		return err
 	}
 	s.committed()
-	w.file.acknowledged(s.recent.newest)
 	return nil
 }
 
