@@ -109,6 +109,6 @@ func (f *file) renew(path string) error {
 	if err != nil {
 		return err
 	}
-	err = conn{made}.exec(fmt.Sprintf("UPDATE identity SET token = x'%x'", newToken()))
+	err = conn{made}.exec(fmt.Sprintf("UPDATE identity SET token = x'%x', is_open = 0", newToken()))
 	return errors.Join(err, made.Close())
 }

@@ -18,6 +18,7 @@ import (
 // only in the log. So some of it may be unknown.
 type content struct {
 	token token // zero for a database of an earlier version
+	open  bool  // it was not closed, or its closing is in the log
 	seq   int64 // of the newest event, -1 if unknown
 	places
 	err error // why the token is unknown
@@ -61,11 +62,11 @@ func (f *file) look(ctx context.Context) (c content) {
 		if err != nil || rows[0][0] == int64(0) {
 			return err
 		}
-		if rows, err = (conn{made}).query("SELECT token FROM identity"); err != nil {
+		if rows, err = (conn{made}).query("SELECT token, is_open FROM identity"); err != nil {
 			return err
 		}
 		var text []byte
-		if len(rows) != 1 || scan(rows[0], &text) != nil || len(text) != len(c.token) {
+		if len(rows) != 1 || scan(rows[0], &text, &c.open) != nil || len(text) != len(c.token) {
 			return errors.New("there is no token")
 		}
 		c.token = token(text)
@@ -122,6 +123,15 @@ func (f *file) judge(ctx context.Context) error {
 		c = f.look(ctx)
 	}
 	start := &state{now: c.token}
+	wal := fileSize(f.path + "-wal")
+	_, noLog := os.Lstat(f.path + "-wal")
+	if c.open && noLog != nil && (last == nil || !f.matches(last, &c)) {
+		if links(f.info) > 1 {
+			return f.otherName()
+		}
+		f.logger.Warn("sqlitestore: the database was not closed, and has no write-ahead log here; if it was moved or copied without, events are missing",
+			"database", f.path)
+	}
 	switch {
 	case last == nil:
 		if c.err != nil {
@@ -139,7 +149,6 @@ func (f *file) judge(ctx context.Context) error {
 			start = nil
 		}
 	default:
-		wal := fileSize(f.path + "-wal")
 		switch {
 		case wal > 0 && c.seq >= 0 && c.seq < last.settled:
 			return f.foreignLog(f.path+"-wal", "which is an older copy of its database", true)
@@ -198,6 +207,13 @@ func (f *file) missing(newest, found int64) error {
 	return fmt.Errorf("%w: number %d was acknowledged, and %s ends at %d. Most likely %s was deleted or damaged after a crash: put it back. "+
 		"To go on without these events, and without any later check of them: mv %s %[6]s.old",
 		ErrEventsMissing, newest, quoted(f.path), found, quoted(f.path+"-wal"), state)
+}
+
+// otherName is the error for a database that was not closed under another name.
+func (f *file) otherName() error {
+	path := quoted(f.path)
+	return fmt.Errorf("%w: %s has another name, a hard link, and was not closed there. Its write-ahead log is next to that name: find that with "+
+		"find / -xdev -samefile %[2]s, and open it there. To go on without the events of the log: cp %[2]s %[2]s.copy && mv %[2]s.copy %[2]s", ErrEventsMissing, path)
 }
 
 // quoted is a path as a shell takes it.

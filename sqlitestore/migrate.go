@@ -66,7 +66,7 @@ func migrate(c conn, t token) error {
 			return fmt.Errorf("migrate to version %d: %w", version, err)
 		}
 	}
-	setToken := fmt.Sprintf("UPDATE identity SET token = x'%x'", t)
+	setToken := fmt.Sprintf("UPDATE identity SET token = x'%x', is_open = 1", t)
 	if err := setVersion(c, setToken, int64(len(scripts))); err != nil {
 		return fmt.Errorf("write: %w", err)
 	}

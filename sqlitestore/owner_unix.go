@@ -25,3 +25,11 @@ func ownLike(f *os.File, now, like fs.FileInfo) error {
 	}
 	return err
 }
+
+// links returns how many names a file has.
+func links(info fs.FileInfo) uint64 {
+	if s, ok := info.Sys().(*syscall.Stat_t); ok {
+		return uint64(s.Nlink) //nolint:unconvert // its type is another one on other systems
+	}
+	return 1
+}

@@ -217,6 +217,56 @@ func TestALogThatWasMovedIsNotMissed(t *testing.T) {
 	replayed(t, dead.open(t), charges("acme", "a", "b"))
 }
 
+// TestALogUnderAnotherNameIsMissed opens a database that was killed by a hard
+// link, which has no log.
+func TestALogUnderAnotherNameIsMissed(t *testing.T) {
+	for _, served := range []bool{false, true} {
+		setup := newSetup(t)
+		linked := setup
+		linked.path = filepath.Join(t.TempDir(), "linked.db")
+		s := setup.open(t)
+		require.NoError(t, os.Link(setup.path, linked.path))
+		if served { // and has a state file
+			require.NoError(t, s.Close())
+			require.NoError(t, linked.open(t).Close())
+			s = setup.open(t)
+		}
+		fresh(t, s, charges("acme", "a"))
+		dead := crashed(t, setup)
+		require.NoError(t, os.Remove(linked.path))
+		require.NoError(t, os.Link(dead.path, linked.path))
+		before := contents(t, filepath.Dir(linked.path))
+		err := linked.failure(t)
+		require.ErrorIs(t, err, ErrEventsMissing)
+		require.ErrorContains(t, err, "-samefile "+linked.path)
+		require.Equal(t, before, contents(t, filepath.Dir(linked.path)))
+
+		again := dead.open(t)
+		replayed(t, again, charges("acme", "a"))
+		require.NoError(t, again.Close())
+		replayed(t, linked.open(t), charges("acme", "a"))
+	}
+}
+
+// TestADatabaseThatWasMovedWithoutItsLogIsReported: nothing else is known of it.
+func TestADatabaseThatWasMovedWithoutItsLogIsReported(t *testing.T) {
+	setup := newSetup(t)
+	s := setup.open(t)
+	fresh(t, s, charges("acme", "a"))
+	moved := newSetup(t)
+	copyFile(t, setup.path, moved.path)
+	var log bytes.Buffer
+	moved.options.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	require.NoError(t, moved.open(t).Close())
+	require.Contains(t, log.String(), "was not closed")
+	log.Reset()
+	require.NoError(t, moved.open(t).Close())
+	require.NoError(t, s.Close())
+	copyFile(t, setup.path, moved.path)
+	require.NoError(t, moved.open(t).Close())
+	require.NotContains(t, log.String(), "was not closed")
+}
+
 // TestFilesThatBelongTogetherAreAccepted moves and copies databases whose store
 // was killed.
 func TestFilesThatBelongTogetherAreAccepted(t *testing.T) {

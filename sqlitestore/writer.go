@@ -395,7 +395,8 @@ func (w *writer) release() error {
 		return nil // the log is there when it is opened
 	}
 	if s.hasLog(f) {
-		_, err := s.checkpoint("PASSIVE") // the rest is there when it is opened
+		_ = s.exec("UPDATE identity SET is_open = 0") // it is a hint
+		_, err := s.checkpoint("PASSIVE")             // the rest is there when it is opened
 		return errors.Join(err, f.closeGuard(), s.Close())
 	}
 	err := errors.Join(s.emptyLog(), s.Close(), f.closeGuard())
