@@ -279,6 +279,12 @@ func (f *file) isOurs() bool {
 	return f.hasToken() && f.schemaOf() == f.places.Load().schema && (settled == 0 || f.settledSeq() >= settled)
 }
 
+// hasName says that the open file was not deleted.
+func (f *file) hasName() bool {
+	info, err := f.data.Stat()
+	return err != nil || links(info) > 0
+}
+
 // check returns an error if the store's database is not at its path any more. It
 // is cheap enough for each transaction. The writer calls it, with its connection
 // or nil.

@@ -485,6 +485,29 @@ func TestAFileThatReplacesAnOpenDatabaseIsLeftAlone(t *testing.T) {
 	}
 }
 
+// TestTheLogOfADeletedDatabaseIsKept: it may be all that is left.
+func TestTheLogOfADeletedDatabaseIsKept(t *testing.T) {
+	for _, noticed := range []bool{false, true} {
+		setup := newSetup(t)
+		s, err := open(t.Context(), setup.path, setup.options, setup.tuning)
+		require.NoError(t, err)
+		fresh(t, s, charges("acme", "a"))
+		want, err := os.ReadFile(setup.path + "-wal")
+		require.NoError(t, err)
+		require.NoError(t, os.Remove(setup.path))
+		if noticed {
+			require.Error(t, s.Ready(t.Context()))
+		}
+		require.NoError(t, s.Close())
+		aside, err := filepath.Glob(setup.path + "-wal.replaced-*")
+		require.NoError(t, err)
+		require.Len(t, aside, 1)
+		got, err := os.ReadFile(aside[0])
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(want, got))
+	}
+}
+
 // TestAReplacedDatabaseIsNotRead: pages of two databases would be mixed.
 func TestAReplacedDatabaseIsNotRead(t *testing.T) {
 	setup := newSetup(t)

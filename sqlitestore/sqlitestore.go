@@ -12,17 +12,39 @@
 // ten megabytes, and written in the order of keys later; opening a database reads
 // it from them.
 //
-// One process, and one [Store] of it, has a database at a time; a lock file
-// beside the database (its path and ".lock", which stays there) sees to that.
-// Anybody else may read: the sqlite3 shell finds a view charge_events_view with
-// a column for every field. A transaction that is left open there keeps the
-// write-ahead log from being reused, and from being taken over when the
-// database is opened again.
+// One process, and one [Store] of it, has a database at a time. The lock is on
+// the file, whatever its name (Linux, macOS, Windows), and on a lock file next to
+// it (its path and ".lock", which stays there). Anybody else may read: the sqlite3
+// shell finds a view charge_events_view with a column for every field. A
+// transaction that is left open there keeps the write-ahead log from being reused,
+// and from being taken over when the database is opened again.
 //
-// Closing any file descriptor of the database that SQLite does not know of, as
-// copying the file within the process does, releases the locks that SQLite
-// holds for this process; see sqlite.OFDLocking of modernc.org/sqlite.
-// [Store.Backup] copies without that.
+// # Files
+//
+// Next to a database are its write-ahead log (its path and "-wal"), which may have
+// events that are nowhere else, and a state file (".state"). SQLite replays any log
+// with the name of the database over it. The state file says which database was
+// last open there and which event is the newest that was acknowledged. A log of
+// another database is an [ErrForeignLog], and a database without its log an
+// [ErrEventsMissing]; both name the files and what to do. Without a state file
+// everything is accepted. Files that the store makes have the owner, if the system
+// permits it, and the mode of the database.
+//
+// To restore a backup: close the store, move the database and all files whose names
+// begin with its name away, and copy the backup to its path. Together with its log,
+// a database can be moved and copied while no store has it open. It must not be
+// opened by two names in turn, hard links to one file: the log has one name.
+//
+// A database that is replaced while a store has it open takes no events. The store
+// writes nothing to the file that is there, and Close moves the old log away (to
+// "-wal.replaced-" and the time); if the file was written over, Close returns an
+// error.
+//
+// The store has a descriptor of the database that SQLite does not know of. Closing
+// it, or any other, as copying the file within the process does, releases the locks
+// that SQLite holds for this process; see sqlite.OFDLocking of modernc.org/sqlite.
+// A program that has connections of its own to the database closes them before the
+// store. [Store.Backup] copies without that.
 package sqlitestore
 
 import (

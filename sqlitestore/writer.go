@@ -413,7 +413,7 @@ func (w *writer) abandon(s *session, cause error) error {
 	f := w.file
 	var err error
 	if s != nil {
-		if f.isOurs() { // it has another name now, and is to be whole there
+		if f.isOurs() && f.hasName() { // it is to be whole under its other name
 			err = s.emptyLog()
 		}
 		err = errors.Join(err, s.Close())
