@@ -117,27 +117,23 @@ func (f *file) judge(ctx context.Context) error {
 		return err
 	}
 	var c content // of an empty file
-	if size, err := f.data.Seek(0, 2); err != nil {
-		return err
-	} else if size > 0 {
+	if f.info.Size() > 0 {
 		c = f.look(ctx)
 	}
-	start := &state{now: c.token}
-	wal := fileSize(f.path + "-wal")
-	_, noLog := os.Lstat(f.path + "-wal")
-	if c.open && noLog != nil && (last == nil || !f.matches(last, &c)) {
-		if links(f.info) > 1 {
-			return f.otherName()
-		}
-		f.logger.Warn("sqlitestore: the database was not closed, and has no write-ahead log here; if it was moved or copied without, events are missing",
-			"database", f.path)
+	isLast := last != nil && f.matches(last, &c)
+	if err := f.requireLogHere(c, isLast); err != nil {
+		return err
 	}
-	switch {
-	case last == nil:
-		if c.err != nil {
-			start = nil // nothing is known
+	start := &state{now: c.token}
+	if isLast {
+		if err := f.judgeLast(last, c); err != nil {
+			return err
 		}
-	case !f.matches(last, &c):
+		start.at, start.newest, start.settled = last.at, last.newest, last.settled
+	} else if c.err != nil {
+		start = nil // nothing is known
+	}
+	if last != nil && !isLast {
 		for _, log := range []string{f.path + "-wal", f.path + "-journal"} {
 			if fileSize(log) > 0 {
 				return f.foreignLog(log, "which was restored, replaced, or opened elsewhere since", false)
@@ -145,19 +141,6 @@ func (f *file) judge(ctx context.Context) error {
 		}
 		f.logger.Warn("sqlitestore: the database is not the one that was last open at this path; it was restored, or replaced",
 			"database", f.path, "newest event before", last.newest, "newest event now", c.seq)
-		if start.now = c.token; c.err != nil {
-			start = nil
-		}
-	default:
-		switch {
-		case wal > 0 && c.seq >= 0 && c.seq < last.settled:
-			return f.foreignLog(f.path+"-wal", "which is an older copy of its database", true)
-		case wal > 0 && last.schema > 0 && last.schema != f.schemaOf():
-			return f.foreignLog(f.path+"-wal", "which is a copy that SQLite made of its database, or was changed by another program", true)
-		case wal == 0 && c.seq >= 0 && c.seq < last.newest:
-			return f.missing(last.newest, c.seq)
-		}
-		start = &state{now: c.token, at: last.at, newest: last.newest, settled: last.settled}
 	}
 	f.token = newToken()
 	if start != nil {
@@ -168,6 +151,37 @@ func (f *file) judge(ctx context.Context) error {
 		return fmt.Errorf("state file: %w", err)
 	}
 	f.stateSynced(text)
+	return nil
+}
+
+// judgeLast judges the database that was last open here.
+func (f *file) judgeLast(last *state, c content) error {
+	log := f.path + "-wal"
+	switch hasLog := fileSize(log) > 0; {
+	case hasLog && c.seq >= 0 && c.seq < last.settled:
+		return f.foreignLog(log, "which is an older copy of its database", true)
+	case hasLog && last.schema > 0 && last.schema != f.schemaOf():
+		return f.foreignLog(log, "which is a copy that SQLite made of its database, or was changed by another program as the server crashed", true)
+	case !hasLog && c.seq >= 0 && c.seq < last.newest:
+		return f.missing(last.newest, c.seq)
+	}
+	return nil
+}
+
+// requireLogHere notices a database that was not closed, whose log is not next to
+// this name, and of which no state is known.
+func (f *file) requireLogHere(c content, isLast bool) error {
+	if !c.open || isLast {
+		return nil
+	}
+	if _, err := os.Lstat(f.path + "-wal"); err == nil {
+		return nil
+	}
+	if links(f.info) > 1 {
+		return f.otherName()
+	}
+	f.logger.Warn("sqlitestore: the database was not closed, and has no write-ahead log here; if it was moved or copied without, events are missing",
+		"database", f.path)
 	return nil
 }
 
@@ -205,7 +219,7 @@ func (f *file) foreignLog(log, reason string, isCopy bool) error {
 func (f *file) missing(newest, found int64) error {
 	state := quoted(f.path + ".state")
 	return fmt.Errorf("%w: number %d was acknowledged, and %s ends at %d. Most likely %s was deleted or damaged after a crash: put it back. "+
-		"To go on without these events, and without any later check of them: mv %s %[6]s.old",
+		"If this is an older copy, or to go on without these events: mv %s %[6]s.old",
 		ErrEventsMissing, newest, quoted(f.path), found, quoted(f.path+"-wal"), state)
 }
 
@@ -218,10 +232,8 @@ func (f *file) otherName() error {
 
 // quoted is a path as a shell takes it.
 func quoted(path string) string {
-	plain := func(r rune) bool {
-		return !(r == '/' || r == '.' || r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r))
-	}
-	if strings.ContainsFunc(path, plain) {
+	special := func(r rune) bool { return !strings.ContainsRune("/._-", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r) }
+	if strings.ContainsFunc(path, special) {
 		return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 	}
 	return path

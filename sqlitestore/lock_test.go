@@ -48,6 +48,7 @@ func namesOf() map[string]func(t *testing.T, path string) string {
 // TestOneStoreHasADatabaseWhateverItsName opens a database that is open, in this
 // process and in another one, also after its lock file was deleted.
 func TestOneStoreHasADatabaseWhateverItsName(t *testing.T) {
+	t.Parallel()
 	for name, named := range namesOf() {
 		t.Run(name, func(t *testing.T) {
 			setup := newSetup(t)

@@ -14,6 +14,7 @@ import (
 // TestRootDoesNotLockTheOwnerOut opens a database of another user as root does in
 // a shell, and then as that user.
 func TestRootDoesNotLockTheOwnerOut(t *testing.T) {
+	t.Parallel()
 	if os.Getuid() != 0 {
 		t.Skip("only root can open a database of another user and stay root")
 	}

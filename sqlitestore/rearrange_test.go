@@ -23,7 +23,29 @@ func (l *lives) rearrange(t *testing.T) {
 	if _, err := os.Stat(l.path); err != nil {
 		return // it was not even made
 	}
+	l.tidy(t)
 	steps[l.random.IntN(len(steps))](t)
+}
+
+// tidy deletes what earlier steps left at other paths.
+func (l *lives) tidy(t *testing.T) {
+	left, err := filepath.Glob(filepath.Join(l.folder, "moved-*"))
+	require.NoError(t, err)
+	if filepath.Dir(l.path) != l.folder {
+		first, err := filepath.Glob(filepath.Join(l.folder, "charges.db*"))
+		require.NoError(t, err)
+		left = append(left, first...)
+	}
+	for _, path := range left {
+		if path != filepath.Dir(l.path) {
+			require.NoError(t, os.RemoveAll(path))
+		}
+	}
+	old, err := filepath.Glob(l.path + "*.old")
+	require.NoError(t, err)
+	for _, path := range old {
+		require.NoError(t, os.Remove(path))
+	}
 }
 
 // elsewhere returns a path for the database in another directory.

@@ -86,6 +86,7 @@ func settled(t *testing.T, s *Store) {
 // TestAnOldLogIsNotReplayedOverARestoredDatabase kills a store, and copies an
 // older state of its database over it.
 func TestAnOldLogIsNotReplayedOverARestoredDatabase(t *testing.T) {
+	t.Parallel()
 	for _, events := range []int{1, 2000} {
 		for name, copied := range copies() {
 			if events > 1 && name != "Backup" {
@@ -138,8 +139,24 @@ func TestAnOldLogIsNotReplayedOverARestoredDatabase(t *testing.T) {
 	}
 }
 
+// TestAnOldJournalIsNotRolledBackIntoARestoredDatabase: SQLite does that, too.
+func TestAnOldJournalIsNotRolledBackIntoARestoredDatabase(t *testing.T) {
+	setup := newSetup(t)
+	s := setup.open(t)
+	require.NoError(t, s.Backup(t.Context(), setup.path+".copy"))
+	require.NoError(t, s.Close())
+	copyFile(t, setup.path+".copy", setup.path)
+	require.NoError(t, os.WriteFile(setup.path+"-journal", []byte("journal"), 0o600))
+	err := setup.failure(t)
+	require.ErrorIs(t, err, ErrForeignLog)
+	require.ErrorContains(t, err, setup.path+"-journal does not belong")
+	require.NoError(t, os.Rename(setup.path+"-journal", setup.path+"-journal.old"))
+	setup.open(t)
+}
+
 // TestADeletedLogIsMissed deletes the log of a store that was killed, or a part.
 func TestADeletedLogIsMissed(t *testing.T) {
+	t.Parallel()
 	for name, harm := range map[string]func(t *testing.T, log string){
 		"deleted": func(t *testing.T, log string) { require.NoError(t, os.Remove(log)) },
 		"emptied": func(t *testing.T, log string) { require.NoError(t, os.Truncate(log, 0)) },
@@ -270,6 +287,7 @@ func TestADatabaseThatWasMovedWithoutItsLogIsReported(t *testing.T) {
 // TestFilesThatBelongTogetherAreAccepted moves and copies databases whose store
 // was killed.
 func TestFilesThatBelongTogetherAreAccepted(t *testing.T) {
+	t.Parallel()
 	move := func(t *testing.T, from, to string, suffixes ...string) {
 		for _, suffix := range suffixes {
 			require.NoError(t, os.Rename(from+suffix, to+suffix))
@@ -333,6 +351,7 @@ func TestFilesThatBelongTogetherAreAccepted(t *testing.T) {
 // TestAnOpeningThatWasCutOffIsFinished leaves the files as a process does that is
 // killed at an operation on them while it opens the database.
 func TestAnOpeningThatWasCutOffIsFinished(t *testing.T) {
+	t.Parallel()
 	step := 20
 	if *roundsFlag > 0 {
 		step = 1
@@ -411,6 +430,7 @@ func (f files) write(t *testing.T, path string) {
 // TestAFileThatReplacesAnOpenDatabaseIsLeftAlone replaces the database of a store
 // that is serving.
 func TestAFileThatReplacesAnOpenDatabaseIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	appending := func(t *testing.T, s *Store) {
 		_, err := s.Append(t.Context(), charges("acme", "after"))
 		require.ErrorIs(t, err, chargeingest.ErrNotStored)
@@ -544,6 +564,7 @@ func TestALogThatWasPutThereIsMovedAway(t *testing.T) {
 
 // TestAnotherProgramMayChangeTheSchema and move all pages while a store is open.
 func TestAnotherProgramMayChangeTheSchema(t *testing.T) {
+	t.Parallel()
 	for _, statement := range []string{"CREATE INDEX mine ON events (product_item_id)", "VACUUM", "DROP VIEW charge_events_view; VACUUM"} {
 		t.Run(statement, func(t *testing.T) {
 			setup := newSetup(t)

@@ -289,8 +289,9 @@ func (s *Store) Ready(ctx context.Context) error {
 }
 
 // Close refuses further calls with chargeingest.ErrClosed, stores what waits
-// to be stored, ends backups and prunings, and closes the database. Every call
-// returns what the first one did.
+// to be stored, ends backups and prunings, and closes the database. It is an error
+// if the database was written over by another one. Every call returns what the
+// first one did.
 func (s *Store) Close() error {
 	s.once.Do(func() {
 		s.starting.Lock()
