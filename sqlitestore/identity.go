@@ -232,7 +232,9 @@ func (f *file) otherName() error {
 
 // quoted is a path as a shell takes it.
 func quoted(path string) string {
-	special := func(r rune) bool { return !strings.ContainsRune("/._-", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r) }
+	special := func(r rune) bool {
+		return !strings.ContainsRune("/._-", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	}
 	if strings.ContainsFunc(path, special) {
 		return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 	}
