@@ -14,9 +14,9 @@ import (
 
 // Backup copies the database, as it is when Backup begins, to a path that must
 // not exist, while events are taken in. The copy is whole and synced, or not
-// there; it can be opened like the database, and is readable and writable by
-// its owner alone. A Backup that fails leaves no files behind. A path with control
-// characters is refused.
+// there. It can be opened like the database, and put in its place by a plain cp.
+// It gets the database's owner, if the system permits it, and mode. A Backup that
+// fails leaves no files behind. A path with control characters is refused.
 //
 // Meanwhile the write-ahead log cannot be started over and grows by what is
 // stored. A store that closes ends its backups with chargeingest.ErrClosed.
@@ -69,8 +69,17 @@ func (s *Store) backup(ctx context.Context, path string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, draft.Close()) }()
+	if err := s.file.checkRead(ctx); err != nil {
+		return err
+	}
 	if err := s.copyTo(ctx, draft.Name()); err != nil {
 		return err
+	}
+	if err := s.file.renew(draft.Name()); err != nil {
+		return err
+	}
+	if err := s.file.lend(draft); err != nil {
+		s.options.Logger.Warn("sqlitestore: a backup cannot have the owner and mode of the database", "error", err)
 	}
 	if err := draft.Sync(); err != nil {
 		return err
@@ -98,4 +107,20 @@ func (s *Store) copyTo(ctx context.Context, path string) (err error) {
 	defer func() { err = errors.Join(err, db.Close()) }()
 	_, err = db.ExecContext(ctx, "VACUUM INTO ?", path)
 	return err
+}
+
+// renew gives the copy at a path a token of its own, so that no write-ahead log
+// is taken for its log. A sync has to follow.
+func (f *file) renew(path string) error {
+	copied := &file{path: path, tuning: f.tuning}
+	connector, err := copied.connector([]pragma{{"journal_mode", "off"}, {"synchronous", "0"}})
+	if err != nil {
+		return err
+	}
+	made, err := connector.Connect(context.Background())
+	if err != nil {
+		return err
+	}
+	err = conn{made}.exec(fmt.Sprintf("UPDATE identity SET token = x'%x', is_open = 0", newToken()))
+	return errors.Join(err, made.Close())
 }

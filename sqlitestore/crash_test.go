@@ -55,6 +55,8 @@ type life struct {
 // lives are those of servers of one database, one after the other.
 type lives struct {
 	path    string
+	folder  string // of the first path
+	moved   int    // how often the database got another path
 	random  *rand.Rand
 	history *crashtest.History
 	clients []*crashtest.Client
@@ -76,7 +78,7 @@ func newLives(seed uint64, path string) *lives {
 		path = filepath.Join(folder, filepath.Base(path)) // the name that SQLite has for it
 	}
 	l := &lives{
-		path: path, history: crashtest.NewHistory(), due: make(chan struct{}, 1),
+		path: path, folder: filepath.Dir(path), history: crashtest.NewHistory(), due: make(chan struct{}, 1),
 		random: rand.New(rand.NewPCG(seed, 1)),
 	}
 	l.clients = crashtest.NewClients(seed, senders, l.history, func() {
@@ -225,6 +227,7 @@ func TestAProcessThatIsKilledLosesNothing(t *testing.T) {
 		for range min(n, perDatabase) {
 			l.settle(t, l.moment())
 			l.traffic(t, 1+l.random.IntN(200), l.kill)
+			l.rearrange(t)
 		}
 		l.finish(t)
 		require.Positive(t, l.history.Count("stored"))

@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"modernc.org/sqlite"
@@ -71,6 +73,9 @@ type tuning struct {
 	// inserts, so that a single event does not pay for pages of others.
 	mergeAtOnce int
 
+	// stateSynced is called with each state that is written durably.
+	stateSynced func([]byte)
+
 	// pruneAtOnce is how many events a transaction of Prune looks at, so that
 	// appends do not wait long. The events of an idempotency key go together,
 	// however many they are.
@@ -90,15 +95,32 @@ func defaultTuning() tuning {
 		turnTimeout:      2 * time.Second,
 		generation:       12_000,
 		mergeAtOnce:      256,
+		stateSynced:      func([]byte) {},
 		pruneAtOnce:      200,
 	}
 }
 
 // file is the database file of a store.
 type file struct {
-	path string      // absolute, symbolic links resolved
-	info os.FileInfo // tells the file from another one at its path
+	path string // absolute, symbolic links resolved
 	tuning
+	logger *slog.Logger
+
+	// What follows is set by prepare, and by settle once a session is open.
+
+	info    os.FileInfo // tells the file from another one at its path
+	data    *os.File    // holds the lock on the file; closed after all of SQLite's
+	state   *stateFile  // the writer's
+	token   token       // of this opening
+	places  atomic.Pointer[places]
+	settled atomic.Int64 // the seq that the file itself has, or a greater one
+
+	// guard is a connection that does nothing and reads only. SQLite moves the
+	// write-ahead log into the database, and deletes it, when the last connection
+	// closes. It cannot if that is the guard.
+	guard driver.Conn
+
+	log os.FileInfo // the write-ahead log of the last session
 }
 
 // realPath returns the one name of the file that path leads to, which need not
@@ -119,39 +141,94 @@ func realPath(path string) (string, error) {
 	return filepath.Join(folder, filepath.Base(path)), userpath.Explain(path, err)
 }
 
-// prepareFile creates the database where there is none, and looks at the one
-// that is there without changing anything. The caller has the lock.
-func prepareFile(ctx context.Context, path string, t tuning) (*file, error) {
-	f := &file{path: path, tuning: t}
-	info, err := os.Stat(path)
+// prepare takes hold of the database, creates it if there is none, and refuses
+// files that do not belong together. What it refuses it leaves as it is. The
+// caller has the lock file, and calls release in any case.
+func (f *file) prepare(ctx context.Context) error {
+	info, err := os.Stat(f.path)
+	isNew := errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().IsRegular() && info.Size() == 0
 	switch {
-	case errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().IsRegular() && info.Size() == 0:
-		err = f.create(ctx)
-	case err == nil && !info.Mode().IsRegular():
-		err = fmt.Errorf("%w: not a regular file", ErrForeign)
-	case err == nil:
-		err = f.identify(ctx)
+	case isNew && fileSize(f.path+"-wal") > 0:
+		return fmt.Errorf("%s is missing or empty, but its write-ahead log %s-wal is there and may hold events: "+
+			"put the database back, or move the log away", f.path, f.path)
+	case isNew:
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%w: not a regular file", ErrForeign)
+	case isClaimed(info):
+		return ErrLocked
+	default:
+		if err := f.identify(ctx); err != nil {
+			return err
+		}
 	}
-	if err != nil {
-		return nil, err
+	if err := f.hold(); err != nil {
+		return err
 	}
-	f.info, err = os.Stat(path)
-	return f, err
+	if err := f.judge(ctx); err != nil {
+		return err
+	}
+	if isNew {
+		return f.create(ctx)
+	}
+	return nil
 }
 
-// create makes a file with nothing but our mark, which is set before the
-// switch to a write-ahead log so that it is always in the file itself.
-func (f *file) create(ctx context.Context) error {
-	if wal, err := os.Stat(f.path + "-wal"); err == nil && wal.Size() > 0 {
-		return errors.New("the database is missing or empty, but its write-ahead log is there; it may hold events")
+// fileSize is 0 for a file that is not there.
+func fileSize(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
 	}
-	created, err := os.OpenFile(f.path, os.O_CREATE|os.O_RDWR, 0o600)
+	return info.Size()
+}
+
+// hold opens the file, and locks it until release.
+func (f *file) hold() error {
+	data, err := os.OpenFile(f.path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
-	if err := created.Close(); err != nil {
-		return err
+	info, err := data.Stat()
+	if err != nil {
+		return errors.Join(err, data.Close())
 	}
+	if !claim(info) {
+		// It got this name a moment ago. To close it would release the locks of
+		// the store that has it.
+		keepOpen(data)
+		return ErrLocked
+	}
+	f.data, f.info = data, info
+	switch locked, err := lockData(data); {
+	case err != nil:
+		return fmt.Errorf("lock %s: %w", f.path, err)
+	case !locked:
+		return ErrLocked
+	}
+	return f.checkPlace()
+}
+
+// release closes what prepare opened. SQLite has no file of the database open
+// any more but the guard's.
+func (f *file) release() error {
+	err := f.closeGuard()
+	if f.state != nil {
+		err = errors.Join(err, f.state.file.Close())
+	}
+	if f.data != nil {
+		unlockData(f.data)
+		err = errors.Join(err, f.data.Close())
+		unclaim(f.info)
+	}
+	f.state, f.data = nil, nil
+	return err
+}
+
+// create makes a database with nothing but our mark, which is set before the
+// switch to a write-ahead log so that it is always in the file itself.
+func (f *file) create(ctx context.Context) error {
 	db, err := f.open([]pragma{{"synchronous", "2"}, {"application_id", fmt.Sprint(applicationID)}})
 	if err != nil {
 		return err
@@ -211,20 +288,23 @@ func (f *file) connector(pragmas []pragma, parameters ...string) (driver.Connect
 	return connector{f.wrap(driven), pragmas}, nil
 }
 
+// errNotAtPlace is the error of a database that has no or another name now.
+var errNotAtPlace = errors.New("not at its path")
+
 // checkPlace returns an error where the file is not at its path any more, so
-// that what is written to it would be lost.
+// that what is written to it would be lost. Clients of a host may see it, so it
+// names no file.
 func (f *file) checkPlace() error {
 	now, err := os.Stat(f.path)
 	if err != nil {
-		// This goes to logs, which are not to name files of the server.
 		var named *fs.PathError
 		if errors.As(err, &named) {
 			err = named.Err
 		}
-		return fmt.Errorf("the database was moved away: %w", err)
+		return fmt.Errorf("the database was moved away: %w: %w", errNotAtPlace, err)
 	}
 	if !os.SameFile(f.info, now) {
-		return errors.New("the database was replaced by another file")
+		return fmt.Errorf("the database was replaced by another file: %w", errNotAtPlace)
 	}
 	return nil
 }

@@ -20,14 +20,14 @@ import (
 	"example.com/chargeingest"
 )
 
-// contents returns every file of a folder but the lock.
+// contents returns every file of a folder but the lock and the state file.
 func contents(t *testing.T, folder string) map[string]string {
 	t.Helper()
 	files := make(map[string]string)
 	entries, err := os.ReadDir(folder)
 	require.NoError(t, err)
 	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), ".lock") || e.IsDir() {
+		if strings.HasSuffix(e.Name(), ".lock") || strings.HasSuffix(e.Name(), ".state") || e.IsDir() {
 			continue
 		}
 		data, err := os.ReadFile(filepath.Join(folder, e.Name()))

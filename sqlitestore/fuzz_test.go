@@ -155,7 +155,11 @@ func (m *modelled) begin(t *testing.T) {
 	m.ids, m.cursors = [2][]string{}, make(map[string][2]string)
 	m.model.store = make(separate)
 	m.open(t)
-	t.Cleanup(func() { require.NoError(t, m.store.store.Close()) })
+	t.Cleanup(func() {
+		if m.store.store != nil { // else it could not be opened again
+			require.NoError(t, m.store.store.Close())
+		}
+	})
 }
 
 func (m *modelled) open(t *testing.T) {

@@ -61,6 +61,10 @@ func (w *writer) settleLog() {
 }
 
 func (w *writer) startCheckpoint() {
+	if err := w.file.beforeCheckpoint(w.session); err != nil {
+		w.leave(err)
+		return
+	}
 	w.log.underWay = true
 	beside := w.session.beside
 	go func() {
@@ -111,6 +115,10 @@ func (l *logWork) again(came, little int64) bool {
 
 // finishLog moves the rest of the log between two transactions.
 func (w *writer) finishLog() {
+	if err := w.file.beforeCheckpoint(w.session); err != nil {
+		w.leave(err)
+		return
+	}
 	state, err := w.session.checkpoint("PASSIVE")
 	if err != nil {
 		w.checkpointFailed(err)
@@ -124,6 +132,7 @@ func (w *writer) finishLog() {
 	}
 	w.log.recheck = nil
 	w.log.drainAt = w.file.drainFrames
+	w.file.checkpointed(w.session.recent.newest)
 	w.stats.checkpointed()
 }
 

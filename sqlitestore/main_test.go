@@ -33,6 +33,8 @@ type childSpec struct {
 	Path   string
 	Normal bool // synchronous=NORMAL, which syncs no commit
 	Kill   kill
+
+	User, Group int // that it becomes, if not 0
 }
 
 // kill is a moment in the life of a process: before it does an operation on the
@@ -54,6 +56,11 @@ func busyTuning() tuning {
 }
 
 func (c childSpec) open() (chargeingest.EventStore, error) {
+	if c.User != 0 {
+		if err := becomeUser(c.User, c.Group); err != nil {
+			return nil, err
+		}
+	}
 	t := busyTuning()
 	if c.Normal {
 		t.wrap = func(c driver.Connector) driver.Connector { return normalConnector{c} }

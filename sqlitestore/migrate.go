@@ -39,9 +39,9 @@ func checkVersion(version int64) error {
 }
 
 // migrate brings the schema to the newest version, each step in a transaction
-// of its own. It writes even where nothing is to be done: the checkpoint that
+// of its own, and gives the database the token. It writes even where nothing is to be done: the checkpoint that
 // follows then syncs the whole file, whoever wrote it last.
-func migrate(c conn) error {
+func migrate(c conn, t token) error {
 	rows, err := c.query("SELECT user_version, (SELECT count(*) FROM sqlite_schema) FROM pragma_user_version")
 	if err != nil {
 		return err
@@ -66,7 +66,8 @@ func migrate(c conn) error {
 			return fmt.Errorf("migrate to version %d: %w", version, err)
 		}
 	}
-	if err := setVersion(c, "", int64(len(scripts))); err != nil {
+	setToken := fmt.Sprintf("UPDATE identity SET token = x'%x', is_open = 1", t)
+	if err := setVersion(c, setToken, int64(len(scripts))); err != nil {
 		return fmt.Errorf("write: %w", err)
 	}
 	return nil

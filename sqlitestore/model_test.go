@@ -21,6 +21,7 @@ type model struct {
 
 	mu    sync.Mutex
 	files map[string]*modelFile // by kind
+	state []byte                // what was last synced of the state file
 	ops   int
 	came  int           // operations of the kind that fails
 	ended chan struct{} // closed when the process is dead, of a power cut or otherwise
@@ -165,9 +166,21 @@ func (m *model) cutPower() {
 	}
 }
 
+// stateSynced takes what is durable of the state file from now on.
+func (m *model) stateSynced(text []byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.state = text
+}
+
 // restore puts the files in place that are there after the cut. Nobody may have
-// one open.
+// one open. What was written to the state file since its last sync may be there.
 func (m *model) restore() error {
+	if m.state != nil && m.random.IntN(2) == 0 {
+		if err := os.WriteFile(m.path+".state", m.state, 0o600); err != nil {
+			return err
+		}
+	}
 	for kind, suffix := range suffixes {
 		err := os.Remove(m.path + suffix)
 		if f := m.files[kind]; f.durable != nil {

@@ -51,6 +51,15 @@ func (d *powerDisk) cut(t *testing.T) {
 	require.NoError(t, folder.Close())
 }
 
+// sync makes everything that was written durable.
+func (d *powerDisk) sync(t *testing.T) {
+	t.Helper()
+	folder, err := os.Open(d.folder)
+	require.NoError(t, err)
+	require.NoError(t, unix.Syncfs(int(folder.Fd())))
+	require.NoError(t, folder.Close())
+}
+
 // restore gives the power back. No process may have a file open there.
 func (d *powerDisk) restore(t *testing.T) {
 	t.Helper()

@@ -15,4 +15,5 @@ func newPowerDisk(t *testing.T) *powerDisk {
 
 func (*powerDisk) path(string) string { return "" }
 func (*powerDisk) cut(*testing.T)     {}
+func (*powerDisk) sync(*testing.T)    {}
 func (*powerDisk) restore(*testing.T) {}

@@ -35,6 +35,9 @@ func (s *Store) read(ctx context.Context, platform string, scan bool, f func(con
 	if s.running.Err() != nil {
 		return chargeingest.ErrClosed
 	}
+	if err := s.file.checkRead(ctx); err != nil {
+		return fmt.Errorf("sqlitestore: read: %w", err)
+	}
 	limited, cancel := context.WithTimeout(ctx, s.options.ScanTimeout)
 	defer cancel()
 	// database/sql undoes the transaction of a context that ended on a goroutine

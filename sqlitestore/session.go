@@ -82,7 +82,15 @@ func openSession(ctx context.Context, f *file) (*session, error) {
 	}
 	s := &session{conn: conn{made}, beside: conn{beside}, platforms: make(map[string]int64)}
 	s.ahead.absent = make(map[reference]bool)
-	err = migrate(s.conn)
+	if f.guard == nil {
+		err = f.openGuard(ctx)
+	}
+	if err == nil {
+		err = s.requireAcknowledged(f)
+	}
+	if err == nil {
+		err = migrate(s.conn, f.token)
+	}
 	if err == nil {
 		err = s.emptyLog()
 	}
@@ -91,7 +99,7 @@ func openSession(ctx context.Context, f *file) (*session, error) {
 	}
 	if err == nil {
 		s.log, err = os.Stat(f.path + "-wal")
-		s.seen = time.Now()
+		s.seen, f.log = time.Now(), s.log
 	}
 	if err == nil {
 		err = s.prepareAll()
@@ -99,10 +107,43 @@ func openSession(ctx context.Context, f *file) (*session, error) {
 	if err == nil {
 		err = s.readRecent(f.tuning)
 	}
+	if err == nil {
+		err = f.settle(s.conn, s.recent.newest)
+	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// requireAcknowledged refuses a database that misses events. SQLite replays a log
+// up to the first damage in it without a word.
+func (s *session) requireAcknowledged(f *file) error {
+	newest := f.state.state.newest
+	if newest == 0 {
+		return nil
+	}
+	rows, err := s.query("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'")
+	if err != nil {
+		return err
+	}
+	var found int64
+	if err := scan(rows[0], &found); err != nil {
+		return err
+	}
+	if found < newest {
+		return f.missing(newest, found)
+	}
+	return nil
+}
+
+// schemaVersion returns the one that the connection sees.
+func (s *session) schemaVersion() (version int64, err error) {
+	rows, err := s.query("PRAGMA schema_version")
+	if err == nil {
+		err = scan(rows[0], &version)
+	}
+	return version, err
 }
 
 // hasLog says that the log is at its place.

@@ -43,7 +43,9 @@ func (l *simulated) serve(t *testing.T, plan modelPlan) (*life, error) {
 	l.disk = m
 	disks.Store(l.path, disk(m.operate))
 	quiet := slog.New(slog.DiscardHandler)
-	store, err := open(context.Background(), l.path, Options{Logger: quiet}, busyTuning())
+	tuning := busyTuning()
+	tuning.stateSynced = m.stateSynced
+	store, err := open(context.Background(), l.path, Options{Logger: quiet}, tuning)
 	if err != nil { // most likely the disk, and the process ends
 		m.stop()
 		disks.Delete(l.path)
@@ -86,6 +88,7 @@ func TestNoPartOfWhatWasNotSyncedHarmsTheRest(t *testing.T) {
 			l.settle(t, l.moment())
 			l.traffic(t, 1+l.random.IntN(100), l.kill)
 			require.Positive(t, l.disk.ops)
+			l.rearrange(t)
 		}
 		l.finish(t)
 		require.Positive(t, l.history.Count("stored"))

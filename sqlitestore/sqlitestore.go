@@ -12,18 +12,40 @@
 // ten megabytes, and written in the order of keys later; opening a database reads
 // it from them.
 //
-// One process, and one [Store] of it, has a database at a time; a lock file
-// beside the database (its path and ".lock", which stays there) sees to that.
-// Anybody else may read: the sqlite3 shell finds a view charge_events_view with
-// a column for every field. Its timestamp_utc compares by instant, which the text
-// of timestamp does not; see docs/queries.md. A transaction that is left open there keeps the
-// write-ahead log from being reused, and from being taken over when the
-// database is opened again.
+// One process, and one [Store] of it, has a database at a time. The lock is on
+// the file, whatever its name (Linux, macOS, Windows), and on a lock file next to
+// it (its path and ".lock", which stays there). Anybody else may read: the sqlite3
+// shell finds a view charge_events_view with a column for every field. Its
+// timestamp_utc compares by instant, which the text of timestamp does not; see
+// docs/queries.md. A transaction that is left open there keeps the write-ahead log
+// from being reused, and from being taken over when the database is opened again.
 //
-// Closing any file descriptor of the database that SQLite does not know of, as
-// copying the file within the process does, releases the locks that SQLite
-// holds for this process; see sqlite.OFDLocking of modernc.org/sqlite.
-// [Store.Backup] copies without that.
+// # Files
+//
+// Next to a database are its write-ahead log (its path and "-wal"), which may have
+// events that are nowhere else, and a state file (".state"). SQLite replays any log
+// with the name of the database over it. The state file says which database was
+// last open there and which event is the newest that was acknowledged. A log of
+// another database is an [ErrForeignLog], and a database without its log an
+// [ErrEventsMissing]; both name the files and what to do. Without a state file
+// everything is accepted. Files that the store makes have the owner, if the system
+// permits it, and the mode of the database.
+//
+// To restore a backup: close the store, move the database and all files whose names
+// begin with its name away, and copy the backup to its path. Together with its log,
+// a database can be moved and copied while no store has it open. It must not be
+// opened by two names in turn, hard links to one file: the log has one name.
+//
+// A database that is replaced while a store has it open takes no events. The store
+// writes nothing to the file that is there, and Close moves the old log away (to
+// "-wal.replaced-" and the time); if the file was written over, Close returns an
+// error.
+//
+// The store has a descriptor of the database that SQLite does not know of. Closing
+// it, or any other, as copying the file within the process does, releases the locks
+// that SQLite holds for this process; see sqlite.OFDLocking of modernc.org/sqlite.
+// A program that has connections of its own to the database closes them before the
+// store. [Store.Backup] copies without that.
 package sqlitestore
 
 import (
@@ -59,6 +81,16 @@ var (
 	// ErrForeign says that a file is not a database of this package. It was
 	// not changed.
 	ErrForeign = errors.New("not a charge event database")
+
+	// ErrForeignLog says that the write-ahead log next to a database was written
+	// by another one, most likely the one that was there before a backup was
+	// restored. SQLite would write it over the database. Nothing was changed.
+	ErrForeignLog = errors.New("write-ahead log of another database")
+
+	// ErrEventsMissing says that a database has fewer events than were
+	// acknowledged, most likely because its write-ahead log was deleted after a
+	// crash. Nothing was changed.
+	ErrEventsMissing = errors.New("acknowledged events are missing")
 
 	// ErrNewer says that a database was written by a newer version of this
 	// package, which this one cannot read.
@@ -170,7 +202,8 @@ type Store struct {
 // database and synced before Open returns, so that the answer to a retry of it
 // is durable. The context is for opening alone.
 //
-// The error is an [ErrLocked], [ErrForeign] or [ErrNewer] where it applies.
+// The error is an [ErrLocked], [ErrForeign], [ErrForeignLog], [ErrEventsMissing]
+// or [ErrNewer] where it applies.
 func Open(ctx context.Context, path string) (*Store, error) {
 	return OpenWith(ctx, path, Options{})
 }
@@ -201,15 +234,11 @@ func (s *Store) open(ctx context.Context, path string, t tuning) error {
 	if err != nil {
 		return err
 	}
-	lock := flock.New(path + ".lock")
-	switch locked, err := lock.TryLock(); {
-	case err != nil:
-		return fmt.Errorf("lock: %w", err)
-	case !locked:
-		return ErrLocked
+	if s.lock, err = lockName(path); err != nil {
+		return err
 	}
-	s.lock = lock
-	if s.file, err = prepareFile(ctx, path, t); err != nil {
+	s.file = &file{path: path, tuning: t, logger: s.options.Logger}
+	if err := s.file.prepare(ctx); err != nil {
 		return err
 	}
 	session, err := openSession(ctx, s.file)
@@ -265,8 +294,9 @@ func (s *Store) Ready(ctx context.Context) error {
 }
 
 // Close refuses further calls with chargeingest.ErrClosed, stores what waits
-// to be stored, ends backups and prunings, and closes the database. Every call
-// returns what the first one did.
+// to be stored, ends backups and prunings, and closes the database. It is an error
+// if the database was written over by another one. Every call returns what the
+// first one did.
 func (s *Store) Close() error {
 	s.once.Do(func() {
 		s.starting.Lock()
@@ -283,7 +313,7 @@ func (s *Store) Close() error {
 }
 
 // release gives up whatever is open. The writer's connection is the last, as
-// closing the last one removes the write-ahead log.
+// closing the last one removes the write-ahead log, unless that is not to be.
 func (s *Store) release() error {
 	s.reading.Lock()
 	defer s.reading.Unlock()
@@ -293,6 +323,9 @@ func (s *Store) release() error {
 	}
 	if s.writer != nil {
 		errs = append(errs, s.writer.release())
+	}
+	if s.file != nil {
+		errs = append(errs, s.file.release())
 	}
 	if s.lock != nil {
 		errs = append(errs, s.lock.Close())

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 
@@ -184,6 +185,9 @@ func (w *writer) store(group []*queue.Request) {
 	for i, r := range group {
 		r.Answer(answers[i])
 	}
+	if err == nil {
+		w.file.acknowledged(w.recent.newest) // nobody waits for it
+	}
 }
 
 // isRefusal says that a batch was decided against before anything was written.
@@ -296,11 +300,24 @@ func (w *writer) fail(cause error) {
 	}
 }
 
+// leave ends a session whose database is not at its path any more. If the open
+// file still has it, under another name, it gets what is in the log.
+func (w *writer) leave(cause error) {
+	w.awaitCheckpoint()
+	if w.file.isOurs() {
+		if _, err := w.session.checkpoint("PASSIVE"); err != nil {
+			w.logger.Warn("sqlitestore: the write-ahead log cannot be moved into the database", "error", err)
+		}
+	}
+	w.logger.Error("sqlitestore: the database that was open is not at its path", "database", w.file.path, "error", cause)
+	w.fail(cause)
+}
+
 // open returns the session, a new one where the last one failed.
 func (w *writer) open() (*session, error) {
-	if err := w.file.checkPlace(); err != nil {
+	if err := w.file.check(w.session); err != nil {
 		if w.session != nil {
-			w.fail(err)
+			w.leave(err)
 		}
 		return nil, err
 	}
@@ -323,6 +340,10 @@ func (w *writer) open() (*session, error) {
 func (w *writer) reopen() error {
 	w.lockReaders()
 	defer w.reading.Unlock()
+	w.awaitCheckpoint()
+	if err := w.file.checkAll(w.session); err != nil {
+		return err
+	}
 	if w.session != nil {
 		if err := w.rescueLog(); err != nil {
 			return err
@@ -341,7 +362,6 @@ func (w *writer) reopen() error {
 // database; what would be written there now would be lost when it is closed.
 // Readers are locked out.
 func (w *writer) rescueLog() error {
-	w.awaitCheckpoint()
 	w.dropReaders() // they have the old log open, too
 	if err := w.session.emptyLog(); err != nil {
 		return fmt.Errorf("the write-ahead log was deleted; what it has cannot be moved: %w", err)
@@ -366,16 +386,59 @@ func (w *writer) ready() error {
 // release moves what it can of the log, and closes the connection.
 func (w *writer) release() error {
 	w.awaitCheckpoint()
-	s := w.session
-	if s == nil {
-		return nil
-	}
+	f, s := w.file, w.session
 	w.session = nil
-	var err error
-	if s.hasLog(w.file) {
-		_, err = s.checkpoint("PASSIVE") // the rest is there when it is opened
-	} else {
-		err = s.emptyLog()
+	if err := f.checkAll(s); err != nil {
+		return w.abandon(s, err)
 	}
-	return errors.Join(err, s.Close())
+	if s == nil {
+		return nil // the log is there when it is opened
+	}
+	if s.hasLog(f) {
+		_ = s.exec("UPDATE identity SET is_open = 0") // it is a hint
+		_, err := s.checkpoint("PASSIVE")             // the rest is there when it is opened
+		return errors.Join(err, f.closeGuard(), s.Close())
+	}
+	err := errors.Join(s.emptyLog(), s.Close(), f.closeGuard())
+	if fileSize(f.path+"-wal") > 0 {
+		err = errors.Join(err, w.setAside("a write-ahead log that was put there"))
+	}
+	return err
+}
+
+// abandon closes a session, which may be nil, whose database is not at its path
+// any more, without a change to what is there. That is an error if events were
+// acknowledged that are only in the log.
+func (w *writer) abandon(s *session, cause error) error {
+	f := w.file
+	var err error
+	if s != nil {
+		if f.isOurs() && f.hasName() { // it is to be whole under its other name
+			err = s.emptyLog()
+		}
+		err = errors.Join(err, s.Close())
+	}
+	err = errors.Join(err, f.closeGuard())
+	w.logger.Error("sqlitestore: the database that was open is not at its path; what is there stays as it is",
+		"database", f.path, "error", cause)
+	log, statErr := os.Stat(f.path + "-wal")
+	switch ours := statErr == nil && os.SameFile(log, f.log); {
+	case ours && log.Size() > 0:
+		err = errors.Join(err, w.setAside("the write-ahead log of the database that was there before"))
+	case ours:
+		err = errors.Join(err, os.Remove(f.path+"-wal"))
+	}
+	if !errors.Is(cause, errNotAtPlace) {
+		err = errors.Join(cause, err)
+	}
+	return err
+}
+
+func (w *writer) setAside(what string) error {
+	aside, err := w.file.setAside()
+	if err != nil {
+		return fmt.Errorf("move %s away: %w", what, err)
+	}
+	w.logger.Error("sqlitestore: "+what+" was moved away", "database", w.file.path, "moved to", aside)
+	return nil
 }

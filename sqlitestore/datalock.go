@@ -1,0 +1,79 @@
+package sqlitestore
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"sync"
+
+	"github.com/gofrs/flock"
+)
+
+// lockName locks the lock file of the database at a path. It is an ErrLocked if
+// another store has it.
+func lockName(path string) (*flock.Flock, error) {
+	like, err := os.Stat(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	f, err := openSideFile(path+".lock", like)
+	if err != nil {
+		return nil, fmt.Errorf("lock: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return nil, err
+	}
+	lock := flock.New(path + ".lock")
+	switch locked, err := lock.TryLock(); {
+	case err != nil:
+		return nil, fmt.Errorf("lock: %w", err)
+	case !locked:
+		return nil, errors.Join(ErrLocked, lock.Close())
+	}
+	return lock, nil
+}
+
+// lockOffset is the byte of the database file that is locked while a store has
+// it open: far behind those that SQLite locks, and behind the end of any file.
+const lockOffset = 1 << 60
+
+// claimed are the files that stores of this process have open. To open one of
+// these again, and to close that, would release the locks of SQLite.
+var claimed struct {
+	mu    sync.Mutex
+	files []os.FileInfo
+	kept  []*os.File
+}
+
+// isClaimed says that a store of this process has the file, whatever its name.
+func isClaimed(file os.FileInfo) bool {
+	claimed.mu.Lock()
+	defer claimed.mu.Unlock()
+	return slices.ContainsFunc(claimed.files, func(f os.FileInfo) bool { return os.SameFile(f, file) })
+}
+
+// claim returns false if a store of this process has the file.
+func claim(file os.FileInfo) bool {
+	claimed.mu.Lock()
+	defer claimed.mu.Unlock()
+	if slices.ContainsFunc(claimed.files, func(f os.FileInfo) bool { return os.SameFile(f, file) }) {
+		return false
+	}
+	claimed.files = append(claimed.files, file)
+	return true
+}
+
+func unclaim(file os.FileInfo) {
+	claimed.mu.Lock()
+	defer claimed.mu.Unlock()
+	claimed.files = slices.DeleteFunc(claimed.files, func(f os.FileInfo) bool { return os.SameFile(f, file) })
+}
+
+// keepOpen keeps a file open for good.
+func keepOpen(f *os.File) {
+	claimed.mu.Lock()
+	defer claimed.mu.Unlock()
+	claimed.kept = append(claimed.kept, f)
+}

@@ -1,0 +1,5 @@
+package sqlitestore
+
+import "golang.org/x/sys/unix"
+
+const setLock = unix.F_OFD_SETLK

@@ -1,0 +1,95 @@
+package sqlitestore
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest/internal/crashtest"
+)
+
+// namesOf returns other names of one database file.
+func namesOf() map[string]func(t *testing.T, path string) string {
+	return map[string]func(t *testing.T, path string) string{
+		"the same": func(_ *testing.T, path string) string { return path },
+		"a hard link": func(t *testing.T, path string) string {
+			link := filepath.Join(filepath.Dir(path), "hard.db")
+			require.NoError(t, os.Link(path, link))
+			return link
+		},
+		"a hard link in another directory": func(t *testing.T, path string) string {
+			link := filepath.Join(filepath.Dir(path), "sub", "charges.db")
+			require.NoError(t, os.Mkdir(filepath.Dir(link), 0o700))
+			require.NoError(t, os.Link(path, link))
+			return link
+		},
+		"a symbolic link": func(t *testing.T, path string) string {
+			link := filepath.Join(t.TempDir(), "symbolic.db")
+			require.NoError(t, os.Symlink(path, link))
+			return link
+		},
+		"a directory that is a symbolic link": func(t *testing.T, path string) string {
+			link := filepath.Join(t.TempDir(), "symbolic")
+			require.NoError(t, os.Symlink(filepath.Dir(path), link))
+			return filepath.Join(link, filepath.Base(path))
+		},
+		"a new name": func(t *testing.T, path string) string {
+			require.NoError(t, os.Rename(path, path+".new"))
+			t.Cleanup(func() { require.NoError(t, os.Rename(path+".new", path)) })
+			return path + ".new"
+		},
+	}
+}
+
+// TestOneStoreHasADatabaseWhateverItsName opens a database that is open, in this
+// process and in another one, also after its lock file was deleted.
+func TestOneStoreHasADatabaseWhateverItsName(t *testing.T) {
+	t.Parallel()
+	for name, named := range namesOf() {
+		t.Run(name, func(t *testing.T) {
+			setup := newSetup(t)
+			s := setup.open(t)
+			fresh(t, s, charges("acme", "a"))
+			second := setup
+			second.path = named(t, setup.path)
+			for _, lockFile := range []bool{true, false} {
+				if !lockFile {
+					for _, path := range []string{setup.path, second.path} {
+						if err := os.Remove(path + ".lock"); !errors.Is(err, fs.ErrNotExist) {
+							require.NoError(t, err)
+						}
+					}
+				}
+				require.ErrorIs(t, second.failure(t), ErrLocked)
+				_, err := crashtest.Start(t.Context(), childSpec{Path: second.path})
+				require.ErrorIs(t, err, crashtest.ErrEnded)
+				require.ErrorContains(t, err, ErrLocked.Error())
+			}
+			// SQLite's own locks are still there: a program that closes the database
+			// is not the last one, and leaves the log.
+			shell(t, second.path, "PRAGMA user_version")
+			if name != "a new name" {
+				require.FileExists(t, setup.path+"-wal")
+				fresh(t, s, charges("acme", "b"))
+			}
+		})
+	}
+}
+
+// TestADatabaseIsFreeOnceItsStoreIsClosed also if opening failed.
+func TestADatabaseIsFreeOnceItsStoreIsClosed(t *testing.T) {
+	setup := newSetup(t)
+	setup.faults.on("PRAGMA query_only", errIO)
+	require.ErrorIs(t, setup.failure(t), errIO)
+	setup.faults.clear()
+	require.NoError(t, setup.open(t).Close())
+	p, err := crashtest.Start(t.Context(), childSpec{Path: setup.path})
+	require.NoError(t, err)
+	require.ErrorIs(t, setup.failure(t), ErrLocked)
+	require.NoError(t, p.Stop())
+	setup.open(t)
+}

@@ -1,0 +1,52 @@
+package sqlitestore
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+)
+
+// openSideFile opens or creates a file next to a database, with the owner and
+// mode of the database, so that a program that root runs does not lock the
+// owner out. Without a database, which is nil, they are those of a new one. If the
+// file exists and these cannot be changed, it is enough that it can be opened.
+func openSideFile(path string, database fs.FileInfo) (*os.File, error) {
+	mode := fs.FileMode(0o600)
+	if database != nil {
+		mode = database.Mode().Perm()
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|noFollow, mode)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("%w: if another user made the file, give it the owner and mode of the database, see chown and chmod --reference", err)
+	}
+	if err == nil && database != nil {
+		_ = becomeLike(f, database)
+	}
+	return f, err
+}
+
+// becomeLike gives a file that is open the owner and mode of another one.
+func becomeLike(f *os.File, like fs.FileInfo) error {
+	now, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if !now.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a regular file", f.Name())
+	}
+	err = ownLike(f, now, like)
+	if now.Mode().Perm() != like.Mode().Perm() {
+		err = errors.Join(err, f.Chmod(like.Mode().Perm()))
+	}
+	return err
+}
+
+// lend gives a file that is open the owner and mode that the database has now.
+func (f *file) lend(other *os.File) error {
+	info, err := f.data.Stat()
+	if err != nil {
+		return err
+	}
+	return becomeLike(other, info)
+}

@@ -1,0 +1,104 @@
+package sqlitestore
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest/internal/crashtest"
+)
+
+// TestRootDoesNotLockTheOwnerOut opens a database of another user as root does in
+// a shell, and then as that user.
+func TestRootDoesNotLockTheOwnerOut(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Skip("only root can open a database of another user and stay root")
+	}
+	const user, group = 65534, 65533
+	for _, mode := range []os.FileMode{0o600, 0o640, 0o660} {
+		setup := newSetup(t)
+		folder := filepath.Dir(setup.path)
+		require.NoError(t, os.Chmod(filepath.Dir(folder), 0o755))
+		require.NoError(t, os.Chown(folder, user, group))
+		s := setup.open(t)
+		fresh(t, s, charges("acme", "a"))
+		require.NoError(t, s.Close())
+		// What an earlier version left belongs to root.
+		require.NoError(t, os.Chown(setup.path, user, group))
+		require.NoError(t, os.Chmod(setup.path, mode))
+
+		s = setup.open(t)
+		fresh(t, s, charges("acme", "b"))
+		require.NoError(t, s.Backup(t.Context(), setup.path+".copy"))
+		for _, suffix := range []string{"", "-wal", "-shm", ".lock", ".state", ".copy"} {
+			info, err := os.Stat(setup.path + suffix)
+			require.NoError(t, err)
+			require.Equal(t, mode, info.Mode(), suffix)
+			require.EqualValues(t, user, info.Sys().(*syscall.Stat_t).Uid, suffix)
+			require.EqualValues(t, group, info.Sys().(*syscall.Stat_t).Gid, suffix)
+		}
+		dead := crashed(t, setup)
+		require.NoError(t, s.Close())
+		for _, path := range []string{setup.path, setup.path + ".copy"} {
+			p, err := crashtest.Start(t.Context(), childSpec{Path: path, User: user, Group: group})
+			require.NoError(t, err)
+			require.NoError(t, p.Stop())
+		}
+
+		// A log that root's process left when it was killed.
+		require.NoError(t, os.Chmod(filepath.Dir(filepath.Dir(dead.path)), 0o755))
+		for _, path := range []string{filepath.Dir(dead.path), dead.path} {
+			require.NoError(t, os.Chown(path, user, group))
+		}
+		p, err := crashtest.Start(t.Context(), childSpec{Path: dead.path})
+		require.NoError(t, err)
+		p.Kill()
+		p, err = crashtest.Start(t.Context(), childSpec{Path: dead.path, User: user, Group: group})
+		require.NoError(t, err)
+		require.NoError(t, p.Stop())
+	}
+}
+
+// TestSideFilesAreNotFollowed: a user whose directory it is could have root give
+// away any file.
+func TestSideFilesAreNotFollowed(t *testing.T) {
+	for _, suffix := range []string{".lock", ".state"} {
+		setup := newSetup(t)
+		require.NoError(t, setup.open(t).Close())
+		victim := filepath.Join(t.TempDir(), "victim")
+		require.NoError(t, os.WriteFile(victim, []byte("text"), 0o644))
+		require.NoError(t, os.Chmod(victim, 0o644))
+		require.NoError(t, os.Remove(setup.path+suffix))
+		require.NoError(t, os.Symlink(victim, setup.path+suffix))
+		require.ErrorIs(t, setup.failure(t), syscall.ELOOP)
+		info, err := os.Stat(victim)
+		require.NoError(t, err)
+		require.EqualValues(t, 4, info.Size())
+		require.EqualValues(t, 0o644, info.Mode())
+	}
+}
+
+// TestASideFileOfAnotherUserIsNamed says what to do.
+func TestASideFileOfAnotherUserIsNamed(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can make a file of another user")
+	}
+	const user = 65534
+	for _, suffix := range []string{".lock", ".state"} {
+		setup := newSetup(t)
+		folder := filepath.Dir(setup.path)
+		require.NoError(t, os.Chmod(filepath.Dir(folder), 0o755))
+		require.NoError(t, setup.open(t).Close())
+		for _, path := range []string{folder, setup.path, setup.path + ".lock", setup.path + ".state"} {
+			require.NoError(t, os.Chown(path, user, user))
+		}
+		require.NoError(t, os.Chown(setup.path+suffix, 0, 0))
+		_, err := crashtest.Start(t.Context(), childSpec{Path: setup.path, User: user, Group: user})
+		require.ErrorContains(t, err, setup.path+suffix+": permission denied")
+		require.ErrorContains(t, err, "chown")
+	}
+}

@@ -1,0 +1,150 @@
+package sqlitestore
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// rearrange does, once in a while, what an operator does with the files of a
+// server that is dead: the database goes on at another path, or as a copy.
+// Nothing may be lost by that.
+func (l *lives) rearrange(t *testing.T) {
+	t.Helper()
+	steps := []func(*testing.T){l.move, l.copyPair, l.moveDirectory, l.link, l.restoreBackup, l.restoreCopy, l.look}
+	if l.random.IntN(3) > 0 {
+		return
+	}
+	if _, err := os.Stat(l.path); err != nil {
+		return // it was not even made
+	}
+	l.tidy(t)
+	steps[l.random.IntN(len(steps))](t)
+}
+
+// tidy deletes what earlier steps left at other paths.
+func (l *lives) tidy(t *testing.T) {
+	left, err := filepath.Glob(filepath.Join(l.folder, "moved-*"))
+	require.NoError(t, err)
+	if filepath.Dir(l.path) != l.folder {
+		first, err := filepath.Glob(filepath.Join(l.folder, "charges.db*"))
+		require.NoError(t, err)
+		left = append(left, first...)
+	}
+	for _, path := range left {
+		if path != filepath.Dir(l.path) {
+			require.NoError(t, os.RemoveAll(path))
+		}
+	}
+	old, err := filepath.Glob(l.path + "*.old")
+	require.NoError(t, err)
+	for _, path := range old {
+		require.NoError(t, os.Remove(path))
+	}
+}
+
+// elsewhere returns a path for the database in another directory.
+func (l *lives) elsewhere(t *testing.T) string {
+	t.Helper()
+	l.moved++
+	folder := filepath.Join(l.folder, fmt.Sprint("moved-", l.moved))
+	require.NoError(t, os.Mkdir(folder, 0o700))
+	return filepath.Join(folder, "charges.db")
+}
+
+// files calls f for each file of the database that is there.
+func (l *lives) files(t *testing.T, f func(suffix string) error, suffixes ...string) {
+	t.Helper()
+	for _, suffix := range suffixes {
+		if _, err := os.Stat(l.path + suffix); err == nil {
+			require.NoError(t, f(suffix))
+		}
+	}
+}
+
+func (l *lives) move(t *testing.T) {
+	to := l.elsewhere(t)
+	suffixes := []string{"", "-wal", "-journal"}
+	if l.random.IntN(2) == 0 {
+		suffixes = append(suffixes, ".state", ".lock", "-shm")
+	}
+	l.files(t, func(suffix string) error { return os.Rename(l.path+suffix, to+suffix) }, suffixes...)
+	l.path = to
+}
+
+func (l *lives) copyPair(t *testing.T) {
+	to := l.elsewhere(t)
+	suffixes := []string{"", "-wal", "-journal"}
+	if l.random.IntN(2) == 0 {
+		suffixes = append(suffixes, ".state")
+	}
+	l.files(t, func(suffix string) error { copyFile(t, l.path+suffix, to+suffix); return nil }, suffixes...)
+	l.path = to
+}
+
+func (l *lives) moveDirectory(t *testing.T) {
+	if filepath.Dir(l.path) == l.folder {
+		l.move(t)
+		return
+	}
+	to := filepath.Dir(l.elsewhere(t))
+	require.NoError(t, os.Remove(to))
+	require.NoError(t, os.Rename(filepath.Dir(l.path), to))
+	l.path = filepath.Join(to, "charges.db")
+}
+
+// link gives the database and its log another name, and goes on with that.
+func (l *lives) link(t *testing.T) {
+	to := l.elsewhere(t)
+	l.files(t, func(suffix string) error { return os.Link(l.path+suffix, to+suffix) }, "", "-wal", "-journal")
+	l.path = to
+}
+
+// restoreBackup copies a backup of all that is there over the database. Its log
+// is in the way, if it has one.
+func (l *lives) restoreBackup(t *testing.T) {
+	l.restore(t, func(s *Store, _, to string) error {
+		return errors.Join(s.Backup(t.Context(), to), s.Close())
+	})
+}
+
+// restoreCopy does that with a plain copy of a database that was closed.
+func (l *lives) restoreCopy(t *testing.T) {
+	l.restore(t, func(s *Store, path, to string) error {
+		return errors.Join(s.Close(), os.Rename(path, to))
+	})
+}
+
+func (l *lives) restore(t *testing.T, backup func(s *Store, path, to string) error) {
+	whole := l.elsewhere(t)
+	l.files(t, func(suffix string) error { copyFile(t, l.path+suffix, whole+suffix); return nil }, "", "-wal", "-journal")
+	quiet := Options{Logger: slog.New(slog.DiscardHandler)}
+	s, err := OpenWith(t.Context(), whole, quiet)
+	require.NoError(t, err)
+	require.NoError(t, backup(s, whole, whole+".backup"))
+	copyFile(t, whole+".backup", l.path)
+	if _, err := os.Stat(l.path + ".state"); err != nil {
+		// It was copied without, and not served since: only its operator knows.
+		l.files(t, func(suffix string) error { return os.Remove(l.path + suffix) }, "-wal")
+	}
+	l.files(t, func(suffix string) error { return os.Remove(l.path + suffix) }, "-journal")
+
+	s, err = OpenWith(t.Context(), l.path, quiet)
+	if fileSize(l.path+"-wal") > 0 {
+		require.ErrorIs(t, err, ErrForeignLog)
+		require.NoError(t, os.Rename(l.path+"-wal", l.path+"-wal.old"))
+		return
+	}
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+}
+
+// look has a program look at the database, which moves the log into it.
+func (l *lives) look(t *testing.T) {
+	made(t, l.path, "SELECT count(*) FROM sqlite_schema")
+}

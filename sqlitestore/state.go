@@ -1,0 +1,129 @@
+package sqlitestore
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"os"
+)
+
+// SQLite replays any write-ahead log that has the name of the database,
+// whichever database wrote it, and misses none that was deleted. So the store
+// keeps a state file next to the database. It names the database that the store
+// last had open there, by its token, and how much of it must exist. The file is
+// a help, not a part of the database: without it everything is accepted.
+
+// token tells a database from its copies and from what it was before it was
+// last opened. It is zero in databases of earlier versions.
+type token [16]byte
+
+func newToken() (t token) {
+	_, _ = rand.Read(t[:]) // it never fails
+	return t
+}
+
+// state is what the state file has.
+type state struct {
+	// The database has one of these tokens. Next is set while it is opened.
+	now, next token
+
+	// at is the offset of the token in the database file, 0 if unknown.
+	at int64
+
+	// newest is the seq of the newest event that was acknowledged. The file is
+	// written after the commit was synced and is not synced itself, so this is a
+	// lower bound.
+	newest int64
+
+	// schema is the schema version that the database file itself has, 0 if
+	// unknown. A copy that SQLite made, with VACUUM INTO or .backup, has another.
+	schema int64
+
+	// settled is the seq of the newest event that is in the database file itself
+	// and not only in the write-ahead log. It is a lower bound, too.
+	settled int64
+}
+
+// has says that a database with this token is the one of the state.
+func (s state) has(t token) bool { return t == s.now || t == s.next && t != token{} }
+
+// A state has the same length always: it is overwritten in place by one write
+// within one sector.
+const stateFormat = "chargeingest state 1\ndatabase %x\nopening  %x\noffset   %020d\nschema   %020d\nnewest   %020d\nsettled  %020d\n"
+
+func (s state) encode() []byte {
+	text := fmt.Appendf(nil, stateFormat, s.now, s.next, s.at, s.schema, s.newest, s.settled)
+	return fmt.Appendf(text, "check    %08x\n", crc32.ChecksumIEEE(text))
+}
+
+// decodeState returns false if the text is not that of a state.
+func decodeState(text []byte) (s state, ok bool) {
+	var now, next []byte
+	_, err := fmt.Sscanf(string(text), stateFormat, &now, &next, &s.at, &s.schema, &s.newest, &s.settled)
+	if err != nil || len(now) != len(s.now) || len(next) != len(s.next) {
+		return state{}, false
+	}
+	s.now, s.next = token(now), token(next)
+	return s, bytes.Equal(text, s.encode())
+}
+
+// stateFile is the state file of a store that has its database open.
+type stateFile struct {
+	file   *os.File
+	isNew  bool
+	state  state
+	failed bool // a write did
+}
+
+// openState opens or creates the file next to a database. The state is nil if
+// there was none, or if it is damaged.
+func openState(path string, like fs.FileInfo) (_ *stateFile, last *state, _ error) {
+	f, err := openSideFile(path, like)
+	if err != nil {
+		return nil, nil, err
+	}
+	text, err := io.ReadAll(io.LimitReader(f, 1<<10))
+	if err != nil {
+		return nil, nil, errors.Join(err, f.Close())
+	}
+	s := &stateFile{file: f, isNew: len(text) == 0}
+	if decoded, ok := decodeState(text); ok {
+		last = &decoded
+	}
+	return s, last, nil
+}
+
+// begin writes the state with which a database is opened, or none if it is nil,
+// durable before the database can change.
+func (s *stateFile) begin(now *state) (text []byte, err error) {
+	if now != nil {
+		s.state = *now
+		text = now.encode()
+	}
+	err = s.file.Truncate(int64(len(text)))
+	if err == nil {
+		_, err = s.file.WriteAt(text, 0)
+	}
+	if err == nil {
+		err = s.file.Sync()
+	}
+	if err == nil && s.isNew {
+		err = syncFolder(s.file.Name())
+	}
+	return text, err
+}
+
+// update writes the state without a sync. What it says is true already. The
+// error is the first one alone: the state that is there stays true, and says less.
+func (s *stateFile) update() error {
+	_, err := s.file.WriteAt(s.state.encode(), 0)
+	if err == nil || s.failed {
+		return nil
+	}
+	s.failed = true
+	return err
+}

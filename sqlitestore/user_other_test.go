@@ -1,0 +1,7 @@
+//go:build !unix
+
+package sqlitestore
+
+import "errors"
+
+func becomeUser(int, int) error { return errors.New("there are no such users") }
