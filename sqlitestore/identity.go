@@ -3,7 +3,6 @@ package sqlitestore
 import (
 	"bytes"
 	"context"
-	"database/sql/driver"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -76,9 +75,9 @@ func (f *file) look(ctx context.Context) (c content) {
 			err = scan(rows[0], &c.seq)
 		}
 		if err == nil {
-			c.places, err = f.find(conn{made}, c.token)
+			c.places, _ = f.find(conn{made}, c.token) // the token is known without
 		}
-		return nil //nolint:nilerr // the token is known
+		return nil
 	}()
 	return c
 }
@@ -413,8 +412,9 @@ func (f *file) closeGuard() error {
 	if f.guard == nil {
 		return nil
 	}
-	defer func(g driver.Conn) { f.guard = nil }(f.guard)
-	return f.guard.Close()
+	guard := f.guard
+	f.guard = nil
+	return guard.Close()
 }
 
 // setAside gives the log at the path another name, so that no database takes it

@@ -17,7 +17,11 @@ import (
 func (l *lives) rearrange(t *testing.T) {
 	t.Helper()
 	steps := []func(*testing.T){l.move, l.copyPair, l.moveDirectory, l.link, l.restoreBackup, l.restoreCopy, l.look}
-	if l.random.IntN(3) > 0 {
+	seldom := 8
+	if *roundsFlag > 0 {
+		seldom = 3
+	}
+	if l.random.IntN(seldom) > 0 {
 		return
 	}
 	if _, err := os.Stat(l.path); err != nil {
