@@ -12,7 +12,7 @@ import (
 	"unicode"
 )
 
-// content is what the database file has in itself, without a write-ahead log.
+// content is the state of the database file in itself, without a write-ahead log.
 // After a checkpoint that was cut off some pages are newer than others, and some
 // only in the log. So some of it may be unknown.
 type content struct {
@@ -42,9 +42,9 @@ func (f *file) schemaOf() int64 {
 }
 
 // errReplaced is the error of a database whose file was written over.
-var errReplaced = errors.New("the content of the database was replaced while it was open; restart the server to go on with what is there")
+var errReplaced = errors.New("the content of the database was replaced while it was open; restart the server to go on with the file that is there")
 
-// look reads what the file at the path has, as identify does.
+// look reads the file at the path, as identify does.
 func (f *file) look(ctx context.Context) (c content) {
 	c.seq = -1
 	c.err = func() (err error) {
@@ -82,7 +82,7 @@ func (f *file) look(ctx context.Context) (c content) {
 	return c
 }
 
-// find returns where the file has what the connection sees.
+// find returns the places in the file, which has all that the connection sees.
 func (f *file) find(c conn, t token) (p places, _ error) {
 	rows, err := c.query("SELECT page_size, (SELECT rootpage FROM sqlite_schema WHERE name = 'identity'), " +
 		"(SELECT rootpage FROM sqlite_schema WHERE name = 'sqlite_sequence') FROM pragma_page_size")
@@ -108,7 +108,7 @@ func (f *file) find(c conn, t token) (p places, _ error) {
 }
 
 // judge refuses a database and a write-ahead log that do not belong together, and
-// one that misses what it had. It writes the state with which it is opened.
+// a database that misses events. It writes the state with which it is opened.
 func (f *file) judge(ctx context.Context) error {
 	var last *state
 	var err error
@@ -184,8 +184,8 @@ func (f *file) requireLogHere(c content, isLast bool) error {
 	return nil
 }
 
-// matches says that the database is the one that a state is of. Where the token
-// was before it is found even if the rest cannot be read.
+// matches reports whether a state is of this database. At its last offset the
+// token is found even if the rest cannot be read.
 func (f *file) matches(last *state, c *content) bool {
 	var t token
 	if last.at > 0 {
@@ -240,7 +240,7 @@ func quoted(path string) string {
 	return path
 }
 
-// settle notes what is in the database file. The write-ahead log is empty.
+// settle notes the state of the database file. The write-ahead log is empty.
 func (f *file) settle(c conn, newest int64) error {
 	p, err := f.find(c, f.token)
 	if err != nil {
@@ -277,7 +277,7 @@ func (f *file) checkpointed(newest int64) {
 	}
 }
 
-// hasToken says that the open file has the store's database, or a copy of it that
+// hasToken reports whether the open file has the store's database, or a copy of it that
 // was made since it was opened.
 func (f *file) hasToken() bool {
 	var t token
@@ -285,14 +285,14 @@ func (f *file) hasToken() bool {
 	return err == nil && t == f.token
 }
 
-// isOurs says that the open file has the store's database, and no copy of it. No
+// isOurs reports whether the open file has the store's database, and no copy of it. No
 // checkpoint may be under way.
 func (f *file) isOurs() bool {
 	settled := f.settled.Load()
 	return f.hasToken() && f.schemaOf() == f.places.Load().schema && (settled == 0 || f.settledSeq() >= settled)
 }
 
-// hasName says that the open file was not deleted.
+// hasName reports whether the open file still has a name.
 func (f *file) hasName() bool {
 	info, err := f.data.Stat()
 	return err != nil || links(info) > 0

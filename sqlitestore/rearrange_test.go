@@ -11,8 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// rearrange does, once in a while, what an operator does with the files of a
-// server that is dead: the database goes on at another path, or as a copy.
+// rearrange plays, once in a while, an operator of a server that is dead: the database goes on at another path, or as a copy.
 // Nothing may be lost by that.
 func (l *lives) rearrange(t *testing.T) {
 	t.Helper()
@@ -31,7 +30,7 @@ func (l *lives) rearrange(t *testing.T) {
 	steps[l.random.IntN(len(steps))](t)
 }
 
-// tidy deletes what earlier steps left at other paths.
+// tidy deletes the leftovers of earlier steps at other paths.
 func (l *lives) tidy(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(l.folder, "moved-*"))
 	require.NoError(t, err)

@@ -203,7 +203,7 @@ func TestADeletedLogIsMissed(t *testing.T) {
 	}
 }
 
-// copyOf copies a database to where there may be no log.
+// copyOf copies a database alone, next to an empty log.
 func copyOf(t *testing.T, s setup) setup {
 	t.Helper()
 	to := filepath.Join(t.TempDir(), "charges.db")
@@ -213,7 +213,7 @@ func copyOf(t *testing.T, s setup) setup {
 	return s
 }
 
-// TestALogThatWasMovedIsNotMissed has somebody look at a database after a crash.
+// TestALogThatWasMovedIsNotMissed opens a database in the shell after a crash.
 // The last program that closes it moves the log into it, and deletes the log.
 func TestALogThatWasMovedIsNotMissed(t *testing.T) {
 	setup := newSetup(t)
@@ -265,7 +265,7 @@ func TestALogUnderAnotherNameIsMissed(t *testing.T) {
 	}
 }
 
-// TestADatabaseThatWasMovedWithoutItsLogIsReported: nothing else is known of it.
+// TestADatabaseThatWasMovedWithoutItsLogIsReported: no state is known of it.
 func TestADatabaseThatWasMovedWithoutItsLogIsReported(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
