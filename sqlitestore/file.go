@@ -111,7 +111,8 @@ type file struct {
 	state   *stateFile  // the writer's
 	token   token       // of this opening
 	places  atomic.Pointer[places]
-	settled atomic.Int64 // the seq that the file itself has, or a greater one
+	settled atomic.Int64 // the newest seq in the file itself is this, or greater
+	page    []byte       // for settledSeq
 
 	// guard is a connection that does nothing and reads only. SQLite moves the
 	// write-ahead log into the database, and deletes it, when the last connection

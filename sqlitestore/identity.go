@@ -298,9 +298,9 @@ func (f *file) hasName() bool {
 	return err != nil || links(info) > 0
 }
 
-// check returns an error if the store's database is not at its path any more. It
-// is cheap enough for each transaction. The writer calls it, with its connection
-// or nil.
+// check returns an error if the store's database is not at its path any more. The
+// writer calls it, with its connection or nil, before each transaction: it takes
+// some microseconds.
 func (f *file) check(s *session) error {
 	err := f.checkPlace()
 	if err == nil && !f.hasToken() {
@@ -309,8 +309,8 @@ func (f *file) check(s *session) error {
 	return err
 }
 
-// checkAll is check before something is written to the file, which may be a copy
-// of the database. No checkpoint may be under way.
+// checkAll is check, and notices an older copy of the database, too. No checkpoint
+// may be under way.
 func (f *file) checkAll(s *session) error {
 	err := f.checkPlace()
 	if err == nil && !f.isOurs() {
@@ -367,7 +367,10 @@ func (f *file) checkRead(ctx context.Context) error {
 // table has one page. See https://www.sqlite.org/fileformat2.html#b_tree_pages.
 func (f *file) settledSeq() int64 {
 	p := f.places.Load()
-	page := make([]byte, p.pageSize)
+	if int64(len(f.page)) != p.pageSize {
+		f.page = make([]byte, p.pageSize)
+	}
+	page := f.page
 	if _, err := f.data.ReadAt(page, p.sequence); err != nil {
 		return -1
 	}

@@ -45,7 +45,12 @@ func TestAPowerCutLosesWhatIsNotSynced(t *testing.T) {
 		}
 		l.start(t, kill{})
 		l.traffic(t, 150, func() { l.cut(t, d) })
-		l.start(t, kill{})
+		started, err := l.launch(t, kill{})
+		if err != nil { // the store may notice it, too
+			require.ErrorContains(t, err, ErrEventsMissing.Error())
+			return
+		}
+		l.life = started
 		stored, err := crashtest.List(t.Context(), l.address)
 		require.NoError(t, err, l.log())
 		err = l.history.Check(stored)

@@ -315,7 +315,11 @@ func (w *writer) leave(cause error) {
 
 // open returns the session, a new one where the last one failed.
 func (w *writer) open() (*session, error) {
-	if err := w.file.check(w.session); err != nil {
+	check := w.file.checkAll
+	if w.log.underWay {
+		check = w.file.check
+	}
+	if err := check(w.session); err != nil {
 		if w.session != nil {
 			w.leave(err)
 		}
