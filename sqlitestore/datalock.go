@@ -47,7 +47,7 @@ var claimed struct {
 	kept  []*os.File
 }
 
-// isClaimed says that a store of this process has the file, whatever its name.
+// isClaimed reports whether a store of this process has the file, under any name.
 func isClaimed(file os.FileInfo) bool {
 	claimed.mu.Lock()
 	defer claimed.mu.Unlock()

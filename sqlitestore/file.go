@@ -106,14 +106,15 @@ type file struct {
 	tuning
 	logger *slog.Logger
 
-	// What follows is set by prepare, and by settle once a session is open.
+	// Set by prepare, and by settle once a session is open.
 
 	info    os.FileInfo // tells the file from another one at its path
 	data    *os.File    // holds the lock on the file; closed after all of SQLite's
 	state   *stateFile  // the writer's
 	token   token       // of this opening
 	places  atomic.Pointer[places]
-	settled atomic.Int64 // the seq that the file itself has, or a greater one
+	settled atomic.Int64 // the newest seq in the file itself is this, or greater
+	page    []byte       // for settledSeq
 
 	// guard is a connection that does nothing and reads only. SQLite moves the
 	// write-ahead log into the database, and deletes it, when the last connection
@@ -142,7 +143,7 @@ func realPath(path string) (string, error) {
 }
 
 // prepare takes hold of the database, creates it if there is none, and refuses
-// files that do not belong together. What it refuses it leaves as it is. The
+// files that do not belong together, without a change to them. The
 // caller has the lock file, and calls release in any case.
 func (f *file) prepare(ctx context.Context) error {
 	info, err := os.Stat(f.path)
@@ -210,7 +211,7 @@ func (f *file) hold() error {
 	return f.checkPlace()
 }
 
-// release closes what prepare opened. SQLite has no file of the database open
+// release closes the files that prepare opened. SQLite has no file of the database open
 // any more but the guard's.
 func (f *file) release() error {
 	err := f.closeGuard()
@@ -291,8 +292,8 @@ func (f *file) connector(pragmas []pragma, parameters ...string) (driver.Connect
 // errNotAtPlace is the error of a database that has no or another name now.
 var errNotAtPlace = errors.New("not at its path")
 
-// checkPlace returns an error where the file is not at its path any more, so
-// that what is written to it would be lost. Clients of a host may see it, so it
+// checkPlace returns an error if the file is not at its path any more, so
+// that new events would be lost. Clients of a host may see it, so it
 // names no file.
 func (f *file) checkPlace() error {
 	now, err := os.Stat(f.path)

@@ -3,7 +3,6 @@ package sqlitestore
 import (
 	"bytes"
 	"context"
-	"database/sql/driver"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -13,7 +12,7 @@ import (
 	"unicode"
 )
 
-// content is what the database file has in itself, without a write-ahead log.
+// content is the state of the database file in itself, without a write-ahead log.
 // After a checkpoint that was cut off some pages are newer than others, and some
 // only in the log. So some of it may be unknown.
 type content struct {
@@ -43,9 +42,9 @@ func (f *file) schemaOf() int64 {
 }
 
 // errReplaced is the error of a database whose file was written over.
-var errReplaced = errors.New("the content of the database was replaced while it was open; restart the server to go on with what is there")
+var errReplaced = errors.New("the content of the database was replaced while it was open; restart the server to go on with the file that is there")
 
-// look reads what the file at the path has, as identify does.
+// look reads the file at the path, as identify does.
 func (f *file) look(ctx context.Context) (c content) {
 	c.seq = -1
 	c.err = func() (err error) {
@@ -76,14 +75,14 @@ func (f *file) look(ctx context.Context) (c content) {
 			err = scan(rows[0], &c.seq)
 		}
 		if err == nil {
-			c.places, err = f.find(conn{made}, c.token)
+			c.places, _ = f.find(conn{made}, c.token) // the token is known without
 		}
-		return nil //nolint:nilerr // the token is known
+		return nil
 	}()
 	return c
 }
 
-// find returns where the file has what the connection sees.
+// find returns the places in the file, which has all that the connection sees.
 func (f *file) find(c conn, t token) (p places, _ error) {
 	rows, err := c.query("SELECT page_size, (SELECT rootpage FROM sqlite_schema WHERE name = 'identity'), " +
 		"(SELECT rootpage FROM sqlite_schema WHERE name = 'sqlite_sequence') FROM pragma_page_size")
@@ -109,7 +108,7 @@ func (f *file) find(c conn, t token) (p places, _ error) {
 }
 
 // judge refuses a database and a write-ahead log that do not belong together, and
-// one that misses what it had. It writes the state with which it is opened.
+// a database that misses events. It writes the state with which it is opened.
 func (f *file) judge(ctx context.Context) error {
 	var last *state
 	var err error
@@ -185,8 +184,8 @@ func (f *file) requireLogHere(c content, isLast bool) error {
 	return nil
 }
 
-// matches says that the database is the one that a state is of. Where the token
-// was before it is found even if the rest cannot be read.
+// matches reports whether a state is of this database. At its last offset the
+// token is found even if the rest cannot be read.
 func (f *file) matches(last *state, c *content) bool {
 	var t token
 	if last.at > 0 {
@@ -241,7 +240,7 @@ func quoted(path string) string {
 	return path
 }
 
-// settle notes what is in the database file. The write-ahead log is empty.
+// settle notes the state of the database file. The write-ahead log is empty.
 func (f *file) settle(c conn, newest int64) error {
 	p, err := f.find(c, f.token)
 	if err != nil {
@@ -278,7 +277,7 @@ func (f *file) checkpointed(newest int64) {
 	}
 }
 
-// hasToken says that the open file has the store's database, or a copy of it that
+// hasToken reports whether the open file has the store's database, or a copy of it that
 // was made since it was opened.
 func (f *file) hasToken() bool {
 	var t token
@@ -286,22 +285,22 @@ func (f *file) hasToken() bool {
 	return err == nil && t == f.token
 }
 
-// isOurs says that the open file has the store's database, and no copy of it. No
+// isOurs reports whether the open file has the store's database, and no copy of it. No
 // checkpoint may be under way.
 func (f *file) isOurs() bool {
 	settled := f.settled.Load()
 	return f.hasToken() && f.schemaOf() == f.places.Load().schema && (settled == 0 || f.settledSeq() >= settled)
 }
 
-// hasName says that the open file was not deleted.
+// hasName reports whether the open file still has a name.
 func (f *file) hasName() bool {
 	info, err := f.data.Stat()
 	return err != nil || links(info) > 0
 }
 
-// check returns an error if the store's database is not at its path any more. It
-// is cheap enough for each transaction. The writer calls it, with its connection
-// or nil.
+// check returns an error if the store's database is not at its path any more. The
+// writer calls it, with its connection or nil, before each transaction: it takes
+// some microseconds.
 func (f *file) check(s *session) error {
 	err := f.checkPlace()
 	if err == nil && !f.hasToken() {
@@ -310,8 +309,8 @@ func (f *file) check(s *session) error {
 	return err
 }
 
-// checkAll is check before something is written to the file, which may be a copy
-// of the database. No checkpoint may be under way.
+// checkAll is check, and notices an older copy of the database, too. No checkpoint
+// may be under way.
 func (f *file) checkAll(s *session) error {
 	err := f.checkPlace()
 	if err == nil && !f.isOurs() {
@@ -368,7 +367,10 @@ func (f *file) checkRead(ctx context.Context) error {
 // table has one page. See https://www.sqlite.org/fileformat2.html#b_tree_pages.
 func (f *file) settledSeq() int64 {
 	p := f.places.Load()
-	page := make([]byte, p.pageSize)
+	if int64(len(f.page)) != p.pageSize {
+		f.page = make([]byte, p.pageSize)
+	}
+	page := f.page
 	if _, err := f.data.ReadAt(page, p.sequence); err != nil {
 		return -1
 	}
@@ -413,8 +415,9 @@ func (f *file) closeGuard() error {
 	if f.guard == nil {
 		return nil
 	}
-	defer func(g driver.Conn) { f.guard = nil }(f.guard)
-	return f.guard.Close()
+	guard := f.guard
+	f.guard = nil
+	return guard.Close()
 }
 
 // setAside gives the log at the path another name, so that no database takes it

@@ -1,9 +1,11 @@
 package sqlitestore
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -36,6 +38,17 @@ func namesOf() map[string]func(t *testing.T, path string) string {
 			link := filepath.Join(t.TempDir(), "symbolic")
 			require.NoError(t, os.Symlink(filepath.Dir(path), link))
 			return filepath.Join(link, filepath.Base(path))
+		},
+		"a file that is mounted": func(t *testing.T, path string) string {
+			mounted := filepath.Join(t.TempDir(), "mounted.db")
+			require.NoError(t, os.WriteFile(mounted, nil, 0o600))
+			if out, err := exec.CommandContext(t.Context(), "mount", "--bind", path, mounted).CombinedOutput(); err != nil {
+				t.Skipf("only root can mount a file: %v: %s", err, out)
+			}
+			t.Cleanup(func() {
+				require.NoError(t, exec.CommandContext(context.WithoutCancel(t.Context()), "umount", mounted).Run())
+			})
+			return mounted
 		},
 		"a new name": func(t *testing.T, path string) string {
 			require.NoError(t, os.Rename(path, path+".new"))

@@ -21,7 +21,7 @@ type model struct {
 
 	mu    sync.Mutex
 	files map[string]*modelFile // by kind
-	state []byte                // what was last synced of the state file
+	state []byte                // the state file as it was last synced
 	ops   int
 	came  int           // operations of the kind that fails
 	ended chan struct{} // closed when the process is dead, of a power cut or otherwise
@@ -166,7 +166,7 @@ func (m *model) cutPower() {
 	}
 }
 
-// stateSynced takes what is durable of the state file from now on.
+// stateSynced takes the durable content of the state file.
 func (m *model) stateSynced(text []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -174,7 +174,7 @@ func (m *model) stateSynced(text []byte) {
 }
 
 // restore puts the files in place that are there after the cut. Nobody may have
-// one open. What was written to the state file since its last sync may be there.
+// one open. The state file may be newer than its last sync.
 func (m *model) restore() error {
 	if m.state != nil && m.random.IntN(2) == 0 {
 		if err := os.WriteFile(m.path+".state", m.state, 0o600); err != nil {

@@ -27,7 +27,7 @@ func TestRootDoesNotLockTheOwnerOut(t *testing.T) {
 		s := setup.open(t)
 		fresh(t, s, charges("acme", "a"))
 		require.NoError(t, s.Close())
-		// What an earlier version left belongs to root.
+		// The files that an earlier version left belong to root.
 		require.NoError(t, os.Chown(setup.path, user, group))
 		require.NoError(t, os.Chmod(setup.path, mode))
 
@@ -82,7 +82,7 @@ func TestSideFilesAreNotFollowed(t *testing.T) {
 	}
 }
 
-// TestASideFileOfAnotherUserIsNamed says what to do.
+// TestASideFileOfAnotherUserIsNamed: the error has the remedy.
 func TestASideFileOfAnotherUserIsNamed(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can make a file of another user")

@@ -11,13 +11,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// rearrange does, once in a while, what an operator does with the files of a
-// server that is dead: the database goes on at another path, or as a copy.
+// rearrange plays, once in a while, an operator of a server that is dead: the database goes on at another path, or as a copy.
 // Nothing may be lost by that.
 func (l *lives) rearrange(t *testing.T) {
 	t.Helper()
 	steps := []func(*testing.T){l.move, l.copyPair, l.moveDirectory, l.link, l.restoreBackup, l.restoreCopy, l.look}
-	if l.random.IntN(3) > 0 {
+	seldom := 8
+	if *roundsFlag > 0 {
+		seldom = 3
+	}
+	if l.random.IntN(seldom) > 0 {
 		return
 	}
 	if _, err := os.Stat(l.path); err != nil {
@@ -27,7 +30,7 @@ func (l *lives) rearrange(t *testing.T) {
 	steps[l.random.IntN(len(steps))](t)
 }
 
-// tidy deletes what earlier steps left at other paths.
+// tidy deletes the leftovers of earlier steps at other paths.
 func (l *lives) tidy(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(l.folder, "moved-*"))
 	require.NoError(t, err)

@@ -203,7 +203,7 @@ func TestADeletedLogIsMissed(t *testing.T) {
 	}
 }
 
-// copyOf copies a database to where there may be no log.
+// copyOf copies a database alone, next to an empty log.
 func copyOf(t *testing.T, s setup) setup {
 	t.Helper()
 	to := filepath.Join(t.TempDir(), "charges.db")
@@ -213,7 +213,7 @@ func copyOf(t *testing.T, s setup) setup {
 	return s
 }
 
-// TestALogThatWasMovedIsNotMissed has somebody look at a database after a crash.
+// TestALogThatWasMovedIsNotMissed opens a database in the shell after a crash.
 // The last program that closes it moves the log into it, and deletes the log.
 func TestALogThatWasMovedIsNotMissed(t *testing.T) {
 	setup := newSetup(t)
@@ -265,7 +265,7 @@ func TestALogUnderAnotherNameIsMissed(t *testing.T) {
 	}
 }
 
-// TestADatabaseThatWasMovedWithoutItsLogIsReported: nothing else is known of it.
+// TestADatabaseThatWasMovedWithoutItsLogIsReported: no state is known of it.
 func TestADatabaseThatWasMovedWithoutItsLogIsReported(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
@@ -452,7 +452,7 @@ func TestAFileThatReplacesAnOpenDatabaseIsLeftAlone(t *testing.T) {
 	} {
 		for kind, copied := range copies() {
 			for _, inPlace := range []bool{false, true} {
-				if kind != "Backup" && (name != "nothing is done" || !inPlace) {
+				if kind != "Backup" && (name != "nothing is done" && name != "Append" || !inPlace) {
 					continue
 				}
 				t.Run(fmt.Sprint(name, " ", kind, " ", inPlace), func(t *testing.T) {
@@ -629,15 +629,21 @@ func TestDamagedStatesAreNone(t *testing.T) {
 
 func TestTheNewestEventIsFoundInTheFile(t *testing.T) {
 	s := newSetup(t).open(t)
-	settled(t, s)
-	require.EqualValues(t, -1, s.file.settledSeq(), "there is none")
+	inFile := func() (seq int64) {
+		settled(t, s)
+		require.NoError(t, s.writer.do(t.Context(), func() error {
+			seq = s.file.settledSeq()
+			return nil
+		}))
+		return seq
+	}
+	require.EqualValues(t, -1, inFile(), "there is none")
 	for _, seq := range []int64{1, 2, 127, 128, 1 << 15, 1 << 23, 1 << 31, 1 << 47, 1 << 60} {
 		require.NoError(t, s.writer.do(t.Context(), func() error {
 			s.writer.session.recent.newest = seq - 1
 			return nil
 		}))
 		fresh(t, s, charges("acme", fmt.Sprint(seq)))
-		settled(t, s)
-		require.Equal(t, seq, s.file.settledSeq())
+		require.Equal(t, seq, inFile())
 	}
 }

@@ -14,7 +14,7 @@
 //
 // One process, and one [Store] of it, has a database at a time. The lock is on
 // the file, whatever its name (Linux, macOS, Windows), and on a lock file next to
-// it (its path and ".lock", which stays there). Anybody else may read: the sqlite3
+// it (its path and ".lock", which stays there). Other programs may read: the sqlite3
 // shell finds a view charge_events_view with a column for every field. Its
 // timestamp_utc compares by instant, which the text of timestamp does not; see
 // docs/queries.md. A transaction that is left open there keeps the write-ahead log
@@ -27,7 +27,7 @@
 // with the name of the database over it. The state file says which database was
 // last open there and which event is the newest that was acknowledged. A log of
 // another database is an [ErrForeignLog], and a database without its log an
-// [ErrEventsMissing]; both name the files and what to do. Without a state file
+// [ErrEventsMissing]; both name the files and the remedy. Without a state file
 // everything is accepted. Files that the store makes have the owner, if the system
 // permits it, and the mode of the database.
 //

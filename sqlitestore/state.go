@@ -17,8 +17,8 @@ import (
 // last had open there, by its token, and how much of it must exist. The file is
 // a help, not a part of the database: without it everything is accepted.
 
-// token tells a database from its copies and from what it was before it was
-// last opened. It is zero in databases of earlier versions.
+// token tells a database from its copies, and from itself before it was last
+// opened. It is zero in databases of earlier versions.
 type token [16]byte
 
 func newToken() (t token) {
@@ -26,7 +26,7 @@ func newToken() (t token) {
 	return t
 }
 
-// state is what the state file has.
+// state is the content of the state file.
 type state struct {
 	// The database has one of these tokens. Next is set while it is opened.
 	now, next token
@@ -48,7 +48,7 @@ type state struct {
 	settled int64
 }
 
-// has says that a database with this token is the one of the state.
+// has reports whether the state is of a database with this token.
 func (s state) has(t token) bool { return t == s.now || t == s.next && t != token{} }
 
 // A state has the same length always: it is overwritten in place by one write
@@ -117,8 +117,8 @@ func (s *stateFile) begin(now *state) (text []byte, err error) {
 	return text, err
 }
 
-// update writes the state without a sync. What it says is true already. The
-// error is the first one alone: the state that is there stays true, and says less.
+// update writes the state without a sync. It is true already. The
+// error is the first one alone: the state in the file stays true, and is older.
 func (s *stateFile) update() error {
 	_, err := s.file.WriteAt(s.state.encode(), 0)
 	if err == nil || s.failed {

@@ -186,7 +186,7 @@ func (w *writer) store(group []*queue.Request) {
 		r.Answer(answers[i])
 	}
 	if err == nil {
-		w.file.acknowledged(w.recent.newest) // nobody waits for it
+		w.file.acknowledged(w.recent.newest) // after the responses: no request waits for it
 	}
 }
 
@@ -301,7 +301,7 @@ func (w *writer) fail(cause error) {
 }
 
 // leave ends a session whose database is not at its path any more. If the open
-// file still has it, under another name, it gets what is in the log.
+// file still has it, under another name, the log is moved into it.
 func (w *writer) leave(cause error) {
 	w.awaitCheckpoint()
 	if w.file.isOurs() {
@@ -315,7 +315,11 @@ func (w *writer) leave(cause error) {
 
 // open returns the session, a new one where the last one failed.
 func (w *writer) open() (*session, error) {
-	if err := w.file.check(w.session); err != nil {
+	check := w.file.checkAll
+	if w.log.underWay {
+		check = w.file.check
+	}
+	if err := check(w.session); err != nil {
 		if w.session != nil {
 			w.leave(err)
 		}
@@ -407,7 +411,7 @@ func (w *writer) release() error {
 }
 
 // abandon closes a session, which may be nil, whose database is not at its path
-// any more, without a change to what is there. That is an error if events were
+// any more, without a change to the file that is there. That is an error if events were
 // acknowledged that are only in the log.
 func (w *writer) abandon(s *session, cause error) error {
 	f := w.file
@@ -419,7 +423,7 @@ func (w *writer) abandon(s *session, cause error) error {
 		err = errors.Join(err, s.Close())
 	}
 	err = errors.Join(err, f.closeGuard())
-	w.logger.Error("sqlitestore: the database that was open is not at its path; what is there stays as it is",
+	w.logger.Error("sqlitestore: the database that was open is not at its path; the file that is there stays as it is",
 		"database", f.path, "error", cause)
 	log, statErr := os.Stat(f.path + "-wal")
 	switch ours := statErr == nil && os.SameFile(log, f.log); {
