@@ -112,6 +112,10 @@ func (s *Store) copyTo(ctx context.Context, path string) (err error) {
 // renew gives the copy at a path a token of its own, so that no write-ahead log
 // is taken for its log. A sync has to follow.
 func (f *file) renew(path string) error {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
 	copied := &file{path: path, tuning: f.tuning}
 	connector, err := copied.connector([]pragma{{"journal_mode", "off"}, {"synchronous", "0"}})
 	if err != nil {

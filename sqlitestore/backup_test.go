@@ -57,6 +57,16 @@ func TestABackupIsTheDatabase(t *testing.T) {
 	fresh(t, again, charges("acme", "later"))
 }
 
+func TestABackupToARelativePath(t *testing.T) {
+	t.Chdir(t.TempDir())
+	s := newSetup(t).open(t)
+	fresh(t, s, charges("acme", "a"))
+	require.NoError(t, s.Backup(t.Context(), "copy.db"))
+	copied := newSetup(t)
+	copied.path = "copy.db"
+	replayed(t, copied.open(t), charges("acme", "a"))
+}
+
 func TestABackupDoesNotReplaceAnything(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
