@@ -1,12 +1,14 @@
 package sqlitestore
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"database/sql/driver"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
@@ -42,6 +44,9 @@ func (f *file) schemaOf() int64 {
 	return int64(binary.BigEndian.Uint32(header[:]))
 }
 
+// identityVersion is the version of the schema that has the table identity.
+const identityVersion = 6
+
 // errReplaced is the error of a database whose file was written over.
 var errReplaced = errors.New("the content of the database was replaced while it was open; restart the server to go on with what is there")
 
@@ -58,9 +63,19 @@ func (f *file) look(ctx context.Context) (c content) {
 			return err
 		}
 		defer func() { err = errors.Join(err, made.Close()) }()
-		rows, err := conn{made}.query("SELECT count(*) FROM sqlite_schema WHERE name = 'identity'")
-		if err != nil || rows[0][0] == int64(0) {
+		rows, err := conn{made}.query("SELECT count(*), (SELECT user_version FROM pragma_user_version) FROM sqlite_schema WHERE name = 'identity'")
+		if err != nil {
 			return err
+		}
+		var tables, version int64
+		if err := scan(rows[0], &tables, &version); err != nil {
+			return err
+		}
+		switch {
+		case tables == 0 && version >= identityVersion:
+			return errors.New("there is no token") // the page of the schema that has it is only in the log
+		case tables == 0:
+			return nil
 		}
 		if rows, err = (conn{made}).query("SELECT token, is_open FROM identity"); err != nil {
 			return err
@@ -160,7 +175,7 @@ func (f *file) judgeLast(last *state, c content) error {
 	switch hasLog := fileSize(log) > 0; {
 	case hasLog && c.seq >= 0 && c.seq < last.settled:
 		return f.foreignLog(log, "which is an older copy of its database", true)
-	case hasLog && last.schema > 0 && last.schema != f.schemaOf():
+	case hasLog && last.schema > 0 && last.schema != f.schemaOf() && !f.inLog(hasSchema(f.schemaOf())):
 		return f.foreignLog(log, "which is a copy that SQLite made of its database, or was changed by another program as the server crashed", true)
 	case !hasLog && c.seq >= 0 && c.seq < last.newest:
 		return f.missing(last.newest, c.seq)
@@ -196,8 +211,9 @@ func (f *file) matches(last *state, c *content) bool {
 		}
 	}
 	if c.err != nil {
-		// The checkpoint that brings the table was cut off.
-		return last.now == token{}
+		// A checkpoint was cut off: the one that brings the table, or one after a
+		// VACUUM, which has the whole database in the log.
+		return last.now == token{} || f.inLog(hasToken(last.now)) || last.next != token{} && f.inLog(hasToken(last.next))
 	}
 	return last.has(c.token)
 }
@@ -304,14 +320,14 @@ func (f *file) hasName() bool {
 // or nil.
 func (f *file) check(s *session) error {
 	err := f.checkPlace()
-	if err == nil && !f.hasToken() {
+	if err == nil && (!f.hasToken() || f.schemaOf() != f.places.Load().schema) {
 		err = f.checkContent(s)
 	}
 	return err
 }
 
 // checkAll is check before something is written to the file, which may be a copy
-// of the database. No checkpoint may be under way.
+// of the database.
 func (f *file) checkAll(s *session) error {
 	err := f.checkPlace()
 	if err == nil && !f.isOurs() {
@@ -323,42 +339,66 @@ func (f *file) checkAll(s *session) error {
 // beforeCheckpoint is checkAll. If the checkpoint brings another schema, the state
 // does not name one until it is over: the process may end meanwhile.
 func (f *file) beforeCheckpoint(s *session) error {
-	if err := f.checkAll(s); err != nil {
+	if err := f.checkAll(s); err != nil || s == nil {
 		return err
 	}
 	schema, err := s.schemaVersion()
 	if err == nil && schema != f.state.state.schema && f.state.state.schema > 0 {
 		f.state.state.schema = 0
 		f.updateState()
+		err = f.state.file.Sync()
 	}
 	return err
 }
 
 // checkContent looks closer. Another program may have changed the schema or moved
-// pages, with VACUUM; a connection that was open before knows of that, and not of
-// a file that was written over.
+// pages, with VACUUM; a connection that was open before knows of that, and so does
+// the log, and not of a file that was written over.
 func (f *file) checkContent(s *session) error {
-	if s == nil {
+	old := f.places.Load().schema
+	c := f.look(context.Background())
+	if c.isOther(f.token) {
 		return errReplaced
 	}
-	schema, err := s.schemaVersion()
-	if err != nil {
-		return err
+	var known, changed bool
+	if s != nil {
+		schema, err := s.schemaVersion()
+		if err != nil {
+			return err
+		}
+		known, changed = c.schema == schema, schema != old
+	} else {
+		known = c.schema == old || f.inLog(hasSchema(c.schema))
+		changed = f.inLog(hasOtherSchema(old))
 	}
-	c := f.look(context.Background())
 	settled := f.settled.Load()
-	if c.err != nil || c.token != f.token || c.places.token == 0 || c.schema != schema || settled > 0 && c.seq < settled {
+	if c.err != nil || c.token != f.token || c.places.token == 0 || !known || settled > 0 && c.seq < settled {
+		if changed {
+			return nil // some of the change is still only in the log: a checkpoint is under way, or was cut off
+		}
 		return errReplaced
 	}
 	f.places.Store(&c.places)
 	f.state.state.at, f.state.state.schema = c.places.token, c.schema
 	f.updateState()
+	if c.schema != old {
+		return f.state.file.Sync()
+	}
 	return nil
+}
+
+// isOther says that the file has another database, whole.
+func (c content) isOther(t token) bool {
+	return c.err == nil && c.token != t && c.token != token{}
 }
 
 // checkRead is check for those who read.
 func (f *file) checkRead(ctx context.Context) error {
-	if f.hasToken() || f.look(ctx).token == f.token || ctx.Err() != nil {
+	if f.hasToken() {
+		return ctx.Err()
+	}
+	c := f.look(ctx)
+	if c.token == f.token || ctx.Err() != nil || !c.isOther(f.token) && f.inLog(hasOtherSchema(f.places.Load().schema)) {
 		return ctx.Err()
 	}
 	return errReplaced
@@ -393,6 +433,51 @@ func (f *file) settledSeq() int64 {
 	}
 	return seq
 }
+
+// inLog reports whether a frame of the write-ahead log has what is looked for. See
+// https://www.sqlite.org/fileformat2.html#walformat. Only one that was changed by
+// another program is read.
+func (f *file) inLog(has func(page uint32, content []byte) bool) bool {
+	log, err := os.Open(f.path + "-wal")
+	if err != nil {
+		return false
+	}
+	defer log.Close() //nolint:errcheck // it was only read
+	r := bufio.NewReaderSize(log, 1<<16)
+	var header [32]byte
+	if _, err := io.ReadFull(r, header[:]); err != nil {
+		return false
+	}
+	size := binary.BigEndian.Uint32(header[8:])
+	if size < 512 || size > 1<<16 {
+		return false
+	}
+	frame := make([]byte, 24+size)
+	for {
+		// Frames with other salts are left from before the log was started over.
+		if _, err := io.ReadFull(r, frame); err != nil || !bytes.Equal(frame[8:16], header[16:24]) {
+			return false
+		}
+		if has(binary.BigEndian.Uint32(frame), frame[24:]) {
+			return true
+		}
+	}
+}
+
+func hasToken(t token) func(uint32, []byte) bool {
+	return func(_ uint32, content []byte) bool { return bytes.Contains(content, t[:]) }
+}
+
+func hasSchema(version int64) func(uint32, []byte) bool {
+	return func(page uint32, content []byte) bool { return page == 1 && schemaIn(content) == version }
+}
+
+func hasOtherSchema(version int64) func(uint32, []byte) bool {
+	return func(page uint32, content []byte) bool { return page == 1 && schemaIn(content) != version }
+}
+
+// schemaIn returns the schema version that the first page has.
+func schemaIn(page []byte) int64 { return int64(binary.BigEndian.Uint32(page[40:])) }
 
 // openGuard opens the guard.
 func (f *file) openGuard(ctx context.Context) error {
