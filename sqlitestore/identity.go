@@ -22,6 +22,7 @@ type content struct {
 	token token // zero for a database of an earlier version
 	open  bool  // it was not closed, or its closing is in the log
 	seq   int64 // of the newest event, -1 if unknown
+	none  bool  // there was no event yet, if the schema was not changed since
 	places
 	err error // why the token is unknown
 }
@@ -87,6 +88,7 @@ func (f *file) look(ctx context.Context) (c content) {
 		c.token = token(text)
 		// A page that was torn has no such row.
 		rows, err = conn{made}.query("SELECT seq FROM sqlite_sequence WHERE name = 'events' AND typeof(seq) = 'integer'")
+		c.none = err == nil && len(rows) == 0
 		if err == nil && len(rows) == 1 {
 			err = scan(rows[0], &c.seq)
 		}
@@ -172,6 +174,9 @@ func (f *file) judge(ctx context.Context) error {
 // judgeLast judges the database that was last open here.
 func (f *file) judgeLast(last *state, c content) error {
 	log := f.path + "-wal"
+	if c.none && last.schema == f.schemaOf() {
+		c.seq = 0
+	}
 	switch hasLog := fileSize(log) > 0; {
 	case hasLog && c.seq >= 0 && c.seq < last.settled:
 		return f.foreignLog(log, "which is an older copy of its database", true)
@@ -220,14 +225,15 @@ func (f *file) matches(last *state, c *content) bool {
 
 // foreignLog is the error for a log that does not belong to the database. If that
 // is a copy, the state file is to be moved away, too: it tells of later events.
-func (f *file) foreignLog(log, reason string, isCopy bool) error {
-	log = quoted(log)
+func (f *file) foreignLog(path, reason string, isCopy bool) error {
+	log, state := quoted(path), quoted(f.path+".state")
 	remedy := fmt.Sprintf("mv %s %[1]s.old", log)
 	if isCopy {
-		remedy += fmt.Sprintf(" && mv %s %[1]s.old", quoted(f.path+".state"))
+		remedy += fmt.Sprintf(" && mv %s %[1]s.old", state)
 	}
-	return fmt.Errorf("%w: %s does not belong to %s, %s. To start with the database as it is, move the log away: %s. "+
-		"If the database was put there by mistake, put back the one that the log belongs to", ErrForeignLog, log, quoted(f.path), reason, remedy)
+	return fmt.Errorf("%w: %s does not belong to %s, %s. If both were put there together, such as a copy of a database that was not closed, keep them: mv %s %[5]s.old. "+
+		"To start with the database as it is, without the events of the log: %s. "+
+		"If the database was put there by mistake, put back the one that the log belongs to", ErrForeignLog, log, quoted(f.path), reason, state, remedy)
 }
 
 // missing is the error for a database that has fewer events than were
@@ -388,9 +394,7 @@ func (f *file) checkContent(s *session) error {
 }
 
 // isOther says that the file has another database, whole.
-func (c content) isOther(t token) bool {
-	return c.err == nil && c.token != t && c.token != token{}
-}
+func (c content) isOther(t token) bool { return c.err == nil && c.token != t }
 
 // checkRead is check for those who read.
 func (f *file) checkRead(ctx context.Context) error {

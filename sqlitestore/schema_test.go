@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -152,4 +153,55 @@ func TestAFailureAfterAChangeOfTheSchema(t *testing.T) {
 	fresh(t, s, charges("acme", "b"))
 	require.NoError(t, s.Close())
 	replayed(t, setup.open(t), charges("acme", "a", "b"))
+}
+
+// TestAPairThatWasRestoredIsKept restores a database that was not closed together
+// with its log, and forgets the state file, which tells of later events.
+func TestAPairThatWasRestoredIsKept(t *testing.T) {
+	for _, reopened := range []bool{false, true} {
+		setup := newSetup(t)
+		s := setup.open(t)
+		fresh(t, s, charges("acme", "a"))
+		if !reopened {
+			settled(t, s)
+			fresh(t, s, charges("acme", "a in the log"))
+		}
+		dead := crashed(t, setup)
+		pair := filesOf(t, dead.path)
+		delete(pair, ".state")
+		if reopened {
+			s = dead.open(t)
+		}
+		fresh(t, s, charges("acme", "later"))
+		settled(t, s)
+		fresh(t, s, charges("acme", "in the log"))
+		path := s.file.path
+		restored := setup
+		restored.path = crash(t, path)
+		copyFile(t, path+".state", restored.path+".state")
+		pair.write(t, restored.path)
+		err := restored.failure(t)
+		require.ErrorIs(t, err, ErrForeignLog)
+		require.ErrorContains(t, err, "keep them: mv "+restored.path+".state "+restored.path+".state.old")
+		require.NoError(t, os.Rename(restored.path+".state", restored.path+".state.old"))
+		again := restored.open(t)
+		replayed(t, again, charges("acme", "a"))
+		fresh(t, again, charges("acme", "later"))
+	}
+}
+
+// TestAnOldLogIsNotReplayedOverACopyWithoutEvents of a database that had none yet.
+func TestAnOldLogIsNotReplayedOverACopyWithoutEvents(t *testing.T) {
+	setup := newSetup(t)
+	s := setup.open(t)
+	to := filepath.Join(t.TempDir(), "copy.db")
+	copyFile(t, setup.path, to)
+	fresh(t, s, charges("acme", numbered(1000)...))
+	settled(t, s)
+	fresh(t, s, charges("acme", "in the log"))
+	dead := crashed(t, setup)
+	copyFile(t, to, dead.path)
+	before := contents(t, filepath.Dir(dead.path))
+	require.ErrorIs(t, dead.failure(t), ErrForeignLog)
+	require.Equal(t, before, contents(t, filepath.Dir(dead.path)))
 }
