@@ -180,7 +180,7 @@ func (f *file) judgeLast(last *state, c content) error {
 	switch hasLog := fileSize(log) > 0; {
 	case hasLog && c.seq >= 0 && c.seq < last.settled:
 		return f.foreignLog(log, "which is an older copy of its database", true)
-	case hasLog && last.schema > 0 && last.schema != f.schemaOf() && !f.inLog(hasSchema(f.schemaOf())):
+	case hasLog && last.schema > 0 && last.schema != f.schemaOf() && !f.inLog(holdsSchema(f.schemaOf())):
 		return f.foreignLog(log, "which is a copy that SQLite made of its database, or was changed by another program as the server crashed", true)
 	case !hasLog && c.seq >= 0 && c.seq < last.newest:
 		return f.missing(last.newest, c.seq)
@@ -218,7 +218,7 @@ func (f *file) matches(last *state, c *content) bool {
 	if c.err != nil {
 		// A checkpoint was cut off: the one that brings the table, or one after a
 		// VACUUM, which has the whole database in the log.
-		return last.now == token{} || f.inLog(hasToken(last.now)) || last.next != token{} && f.inLog(hasToken(last.next))
+		return last.now == token{} || f.inLog(holdsToken(last.now)) || last.next != token{} && f.inLog(holdsToken(last.next))
 	}
 	return last.has(c.token)
 }
@@ -280,6 +280,14 @@ func (f *file) settle(c conn, newest int64) error {
 func (f *file) updateState() {
 	if err := f.state.update(); err != nil {
 		f.logger.Warn("sqlitestore: the state file cannot be written", "error", err)
+	}
+}
+
+// syncState is updateState, durable: what it says of the schema is no lower bound.
+func (f *file) syncState() {
+	f.updateState()
+	if err := f.state.file.Sync(); err != nil {
+		f.logger.Warn("sqlitestore: the state file cannot be synced", "error", err)
 	}
 }
 
@@ -351,8 +359,7 @@ func (f *file) beforeCheckpoint(s *session) error {
 	schema, err := s.schemaVersion()
 	if err == nil && schema != f.state.state.schema && f.state.state.schema > 0 {
 		f.state.state.schema = 0
-		f.updateState()
-		err = f.state.file.Sync()
+		f.syncState()
 	}
 	return err
 }
@@ -374,8 +381,8 @@ func (f *file) checkContent(s *session) error {
 		}
 		known, changed = c.schema == schema, schema != old
 	} else {
-		known = c.schema == old || f.inLog(hasSchema(c.schema))
-		changed = f.inLog(hasOtherSchema(old))
+		known = c.schema == old || f.inLog(holdsSchema(c.schema))
+		changed = f.inLog(holdsOtherSchema(old))
 	}
 	settled := f.settled.Load()
 	if c.err != nil || c.token != f.token || c.places.token == 0 || !known || settled > 0 && c.seq < settled {
@@ -386,10 +393,7 @@ func (f *file) checkContent(s *session) error {
 	}
 	f.places.Store(&c.places)
 	f.state.state.at, f.state.state.schema = c.places.token, c.schema
-	f.updateState()
-	if c.schema != old {
-		return f.state.file.Sync()
-	}
+	f.syncState()
 	return nil
 }
 
@@ -402,7 +406,7 @@ func (f *file) checkRead(ctx context.Context) error {
 		return ctx.Err()
 	}
 	c := f.look(ctx)
-	if c.token == f.token || ctx.Err() != nil || !c.isOther(f.token) && f.inLog(hasOtherSchema(f.places.Load().schema)) {
+	if c.token == f.token || ctx.Err() != nil || !c.isOther(f.token) && f.inLog(holdsOtherSchema(f.places.Load().schema)) {
 		return ctx.Err()
 	}
 	return errReplaced
@@ -438,10 +442,10 @@ func (f *file) settledSeq() int64 {
 	return seq
 }
 
-// inLog reports whether a frame of the write-ahead log has what is looked for. See
-// https://www.sqlite.org/fileformat2.html#walformat. Only one that was changed by
-// another program is read.
-func (f *file) inLog(has func(page uint32, content []byte) bool) bool {
+// inLog reports whether a frame of the write-ahead log holds what is looked for. See
+// https://www.sqlite.org/fileformat2.html#walformat.
+// It reads the whole log at worst, so it is for databases that another program changed.
+func (f *file) inLog(holds func(page uint32, content []byte) bool) bool {
 	log, err := os.Open(f.path + "-wal")
 	if err != nil {
 		return false
@@ -462,21 +466,21 @@ func (f *file) inLog(has func(page uint32, content []byte) bool) bool {
 		if _, err := io.ReadFull(r, frame); err != nil || !bytes.Equal(frame[8:16], header[16:24]) {
 			return false
 		}
-		if has(binary.BigEndian.Uint32(frame), frame[24:]) {
+		if holds(binary.BigEndian.Uint32(frame), frame[24:]) {
 			return true
 		}
 	}
 }
 
-func hasToken(t token) func(uint32, []byte) bool {
+func holdsToken(t token) func(uint32, []byte) bool {
 	return func(_ uint32, content []byte) bool { return bytes.Contains(content, t[:]) }
 }
 
-func hasSchema(version int64) func(uint32, []byte) bool {
+func holdsSchema(version int64) func(uint32, []byte) bool {
 	return func(page uint32, content []byte) bool { return page == 1 && schemaIn(content) == version }
 }
 
-func hasOtherSchema(version int64) func(uint32, []byte) bool {
+func holdsOtherSchema(version int64) func(uint32, []byte) bool {
 	return func(page uint32, content []byte) bool { return page == 1 && schemaIn(content) != version }
 }
 
