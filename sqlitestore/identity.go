@@ -1,11 +1,13 @@
 package sqlitestore
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
@@ -19,6 +21,7 @@ type content struct {
 	token token // zero for a database of an earlier version
 	open  bool  // it was not closed, or its closing is in the log
 	seq   int64 // of the newest event, -1 if unknown
+	none  bool  // there was no event yet, if the schema was not changed since
 	places
 	err error // why the token is unknown
 }
@@ -41,6 +44,9 @@ func (f *file) schemaOf() int64 {
 	return int64(binary.BigEndian.Uint32(header[:]))
 }
 
+// identityVersion is the version of the schema that has the table identity.
+const identityVersion = 6
+
 // errReplaced is the error of a database whose file was written over.
 var errReplaced = errors.New("the content of the database was replaced while it was open; restart the server to go on with the file that is there")
 
@@ -57,9 +63,19 @@ func (f *file) look(ctx context.Context) (c content) {
 			return err
 		}
 		defer func() { err = errors.Join(err, made.Close()) }()
-		rows, err := conn{made}.query("SELECT count(*) FROM sqlite_schema WHERE name = 'identity'")
-		if err != nil || rows[0][0] == int64(0) {
+		rows, err := conn{made}.query("SELECT count(*), (SELECT user_version FROM pragma_user_version) FROM sqlite_schema WHERE name = 'identity'")
+		if err != nil {
 			return err
+		}
+		var tables, version int64
+		if err := scan(rows[0], &tables, &version); err != nil {
+			return err
+		}
+		switch {
+		case tables == 0 && version >= identityVersion:
+			return errors.New("there is no token") // the page of the schema that has it is only in the log
+		case tables == 0:
+			return nil
 		}
 		if rows, err = (conn{made}).query("SELECT token, is_open FROM identity"); err != nil {
 			return err
@@ -71,6 +87,7 @@ func (f *file) look(ctx context.Context) (c content) {
 		c.token = token(text)
 		// A page that was torn has no such row.
 		rows, err = conn{made}.query("SELECT seq FROM sqlite_sequence WHERE name = 'events' AND typeof(seq) = 'integer'")
+		c.none = err == nil && len(rows) == 0
 		if err == nil && len(rows) == 1 {
 			err = scan(rows[0], &c.seq)
 		}
@@ -156,10 +173,13 @@ func (f *file) judge(ctx context.Context) error {
 // judgeLast judges the database that was last open here.
 func (f *file) judgeLast(last *state, c content) error {
 	log := f.path + "-wal"
+	if c.none && last.schema == f.schemaOf() {
+		c.seq = 0
+	}
 	switch hasLog := fileSize(log) > 0; {
 	case hasLog && c.seq >= 0 && c.seq < last.settled:
 		return f.foreignLog(log, "which is an older copy of its database", true)
-	case hasLog && last.schema > 0 && last.schema != f.schemaOf():
+	case hasLog && last.schema > 0 && last.schema != f.schemaOf() && !f.inLog(holdsSchema(f.schemaOf())):
 		return f.foreignLog(log, "which is a copy that SQLite made of its database, or was changed by another program as the server crashed", true)
 	case !hasLog && c.seq >= 0 && c.seq < last.newest:
 		return f.missing(last.newest, c.seq)
@@ -195,22 +215,24 @@ func (f *file) matches(last *state, c *content) bool {
 		}
 	}
 	if c.err != nil {
-		// The checkpoint that brings the table was cut off.
-		return last.now == token{}
+		// A checkpoint was cut off: the one that brings the table, or one after a
+		// VACUUM, which has the whole database in the log.
+		return last.now == token{} || f.inLog(holdsToken(last.now)) || last.next != token{} && f.inLog(holdsToken(last.next))
 	}
 	return last.has(c.token)
 }
 
 // foreignLog is the error for a log that does not belong to the database. If that
 // is a copy, the state file is to be moved away, too: it tells of later events.
-func (f *file) foreignLog(log, reason string, isCopy bool) error {
-	log = quoted(log)
+func (f *file) foreignLog(path, reason string, isCopy bool) error {
+	log, state := quoted(path), quoted(f.path+".state")
 	remedy := fmt.Sprintf("mv %s %[1]s.old", log)
 	if isCopy {
-		remedy += fmt.Sprintf(" && mv %s %[1]s.old", quoted(f.path+".state"))
+		remedy += fmt.Sprintf(" && mv %s %[1]s.old", state)
 	}
-	return fmt.Errorf("%w: %s does not belong to %s, %s. To start with the database as it is, move the log away: %s. "+
-		"If the database was put there by mistake, put back the one that the log belongs to", ErrForeignLog, log, quoted(f.path), reason, remedy)
+	return fmt.Errorf("%w: %s does not belong to %s, %s. If both were put there together, such as a copy of a database that was not closed, keep them: mv %s %[5]s.old. "+
+		"To start with the database as it is, without the events of the log: %s. "+
+		"If the database was put there by mistake, put back the one that the log belongs to", ErrForeignLog, log, quoted(f.path), reason, state, remedy)
 }
 
 // missing is the error for a database that has fewer events than were
@@ -260,6 +282,14 @@ func (f *file) updateState() {
 	}
 }
 
+// syncState is updateState, durable: what it says of the schema is no lower bound.
+func (f *file) syncState() {
+	f.updateState()
+	if err := f.state.file.Sync(); err != nil {
+		f.logger.Warn("sqlitestore: the state file cannot be synced", "error", err)
+	}
+}
+
 // acknowledged notes the newest event that is durable.
 func (f *file) acknowledged(newest int64) {
 	if newest > f.state.state.newest {
@@ -303,14 +333,14 @@ func (f *file) hasName() bool {
 // some microseconds.
 func (f *file) check(s *session) error {
 	err := f.checkPlace()
-	if err == nil && !f.hasToken() {
+	if err == nil && (!f.hasToken() || f.schemaOf() != f.places.Load().schema) {
 		err = f.checkContent(s)
 	}
 	return err
 }
 
-// checkAll is check, and notices an older copy of the database, too. No checkpoint
-// may be under way.
+// checkAll is check before something is written to the file, which may be an older
+// copy of the database. No checkpoint may be under way.
 func (f *file) checkAll(s *session) error {
 	err := f.checkPlace()
 	if err == nil && !f.isOurs() {
@@ -322,42 +352,60 @@ func (f *file) checkAll(s *session) error {
 // beforeCheckpoint is checkAll. If the checkpoint brings another schema, the state
 // does not name one until it is over: the process may end meanwhile.
 func (f *file) beforeCheckpoint(s *session) error {
-	if err := f.checkAll(s); err != nil {
+	if err := f.checkAll(s); err != nil || s == nil {
 		return err
 	}
 	schema, err := s.schemaVersion()
 	if err == nil && schema != f.state.state.schema && f.state.state.schema > 0 {
 		f.state.state.schema = 0
-		f.updateState()
+		f.syncState()
 	}
 	return err
 }
 
 // checkContent looks closer. Another program may have changed the schema or moved
-// pages, with VACUUM; a connection that was open before knows of that, and not of
-// a file that was written over.
+// pages, with VACUUM; a connection that was open before knows of that, and so does
+// the log, and not of a file that was written over.
 func (f *file) checkContent(s *session) error {
-	if s == nil {
+	old := f.places.Load().schema
+	c := f.look(context.Background())
+	if c.isOther(f.token) {
 		return errReplaced
 	}
-	schema, err := s.schemaVersion()
-	if err != nil {
-		return err
+	var known, changed bool
+	if s != nil {
+		schema, err := s.schemaVersion()
+		if err != nil {
+			return err
+		}
+		known, changed = c.schema == schema, schema != old
+	} else {
+		known = c.schema == old || f.inLog(holdsSchema(c.schema))
+		changed = f.inLog(holdsOtherSchema(old))
 	}
-	c := f.look(context.Background())
 	settled := f.settled.Load()
-	if c.err != nil || c.token != f.token || c.places.token == 0 || c.schema != schema || settled > 0 && c.seq < settled {
+	if c.err != nil || c.token != f.token || c.places.token == 0 || !known || settled > 0 && c.seq < settled {
+		if changed {
+			return nil // some of the change is still only in the log: a checkpoint is under way, or was cut off
+		}
 		return errReplaced
 	}
 	f.places.Store(&c.places)
 	f.state.state.at, f.state.state.schema = c.places.token, c.schema
-	f.updateState()
+	f.syncState()
 	return nil
 }
 
+// isOther says that the file has another database, whole.
+func (c content) isOther(t token) bool { return c.err == nil && c.token != t }
+
 // checkRead is check for those who read.
 func (f *file) checkRead(ctx context.Context) error {
-	if f.hasToken() || f.look(ctx).token == f.token || ctx.Err() != nil {
+	if f.hasToken() {
+		return ctx.Err()
+	}
+	c := f.look(ctx)
+	if c.token == f.token || ctx.Err() != nil || !c.isOther(f.token) && f.inLog(holdsOtherSchema(f.places.Load().schema)) {
 		return ctx.Err()
 	}
 	return errReplaced
@@ -395,6 +443,51 @@ func (f *file) settledSeq() int64 {
 	}
 	return seq
 }
+
+// inLog reports whether a frame of the write-ahead log holds what is looked for. See
+// https://www.sqlite.org/fileformat2.html#walformat.
+// It reads the whole log at worst, so it is for databases that another program changed.
+func (f *file) inLog(holds func(page uint32, content []byte) bool) bool {
+	log, err := os.Open(f.path + "-wal")
+	if err != nil {
+		return false
+	}
+	defer log.Close() //nolint:errcheck // it was only read
+	r := bufio.NewReaderSize(log, 1<<16)
+	var header [32]byte
+	if _, err := io.ReadFull(r, header[:]); err != nil {
+		return false
+	}
+	size := binary.BigEndian.Uint32(header[8:])
+	if size < 512 || size > 1<<16 {
+		return false
+	}
+	frame := make([]byte, 24+size)
+	for {
+		// Frames with other salts are left from before the log was started over.
+		if _, err := io.ReadFull(r, frame); err != nil || !bytes.Equal(frame[8:16], header[16:24]) {
+			return false
+		}
+		if holds(binary.BigEndian.Uint32(frame), frame[24:]) {
+			return true
+		}
+	}
+}
+
+func holdsToken(t token) func(uint32, []byte) bool {
+	return func(_ uint32, content []byte) bool { return bytes.Contains(content, t[:]) }
+}
+
+func holdsSchema(version int64) func(uint32, []byte) bool {
+	return func(page uint32, content []byte) bool { return page == 1 && schemaIn(content) == version }
+}
+
+func holdsOtherSchema(version int64) func(uint32, []byte) bool {
+	return func(page uint32, content []byte) bool { return page == 1 && schemaIn(content) != version }
+}
+
+// schemaIn returns the schema version that the first page has.
+func schemaIn(page []byte) int64 { return int64(binary.BigEndian.Uint32(page[40:])) }
 
 // openGuard opens the guard.
 func (f *file) openGuard(ctx context.Context) error {

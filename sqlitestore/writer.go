@@ -392,7 +392,7 @@ func (w *writer) release() error {
 	w.awaitCheckpoint()
 	f, s := w.file, w.session
 	w.session = nil
-	if err := f.checkAll(s); err != nil {
+	if err := f.beforeCheckpoint(s); err != nil {
 		return w.abandon(s, err)
 	}
 	if s == nil {

@@ -1,0 +1,207 @@
+package sqlitestore
+
+import (
+	"database/sql"
+	"encoding/binary"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestAChangeOfTheSchemaIsNoForeignLog has another program change the schema, and
+// move that into the database, which the store does not see. The log is the
+// database's all the same.
+func TestAChangeOfTheSchemaIsNoForeignLog(t *testing.T) {
+	t.Parallel()
+	for _, statement := range []string{"CREATE INDEX mine ON events (product_item_id)", "ANALYZE", "VACUUM"} {
+		for name, more := range map[string]func(t *testing.T, s *Store){
+			"crash": func(*testing.T, *Store) {},
+			"events and a crash": func(t *testing.T, s *Store) {
+				fresh(t, s, charges("acme", "b")) // into a log that is started over
+				require.NoError(t, s.Ready(t.Context()))
+			},
+		} {
+			t.Run(statement+" "+name, func(t *testing.T) {
+				setup := newSetup(t)
+				s := setup.open(t)
+				fresh(t, s, charges("acme", "a"))
+				shell(t, setup.path, statement+"; PRAGMA wal_checkpoint")
+				more(t, s)
+				dead := crashed(t, setup)
+				again := dead.open(t)
+				replayed(t, again, charges("acme", "a"))
+				require.Equal(t, name != "crash", appended(t, again, charges("acme", "b"))[0].Replayed)
+			})
+		}
+	}
+}
+
+// TestAProgramThatStaysMayChangeTheSchema has a program open while the store is
+// closed: the log stays.
+func TestAProgramThatStaysMayChangeTheSchema(t *testing.T) {
+	setup := newSetup(t)
+	s, err := open(t.Context(), setup.path, setup.options, setup.tuning)
+	require.NoError(t, err)
+	fresh(t, s, charges("acme", "a"))
+	db, err := sql.Open("sqlite", setup.path)
+	require.NoError(t, err)
+	defer db.Close()
+	_, err = db.Exec("CREATE VIEW mine AS SELECT 1")
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+	require.Positive(t, fileSize(setup.path+"-wal"))
+	again := setup.open(t)
+	replayed(t, again, charges("acme", "a"))
+	require.NoError(t, db.Close())
+}
+
+// vacuumed returns a store whose pages were moved by another program, which is all
+// in the log, and the content of these pages.
+func vacuumed(t *testing.T) (setup setup, s *Store, pages map[int64][]byte) {
+	t.Helper()
+	setup = newSetup(t)
+	s = setup.open(t)
+	fresh(t, s, charges("acme", numbered(600)...))
+	settled(t, s)
+	shell(t, setup.path, "PRAGMA auto_vacuum = 1; VACUUM") // which moves the pages to behind theirs
+	fresh(t, s, charges("acme", "a"))
+	log, err := os.ReadFile(setup.path + "-wal")
+	require.NoError(t, err)
+	pages = make(map[int64][]byte)
+	size := int(binary.BigEndian.Uint32(log[8:]))
+	for at := 32; at+24+size <= len(log) && string(log[at+8:at+16]) == string(log[16:24]); at += 24 + size {
+		pages[int64(binary.BigEndian.Uint32(log[at:]))] = log[at+24:][:size]
+	}
+	require.Greater(t, len(pages), 40)
+	return setup, s, pages
+}
+
+// TestACheckpointOfMovedPagesMayBeCutOff leaves some pages in the file, as a kill
+// does in the middle, or a power cut in any order.
+func TestACheckpointOfMovedPagesMayBeCutOff(t *testing.T) {
+	t.Parallel()
+	setup, s, pages := vacuumed(t)
+	numbers := slices.Sorted(maps.Keys(pages))
+	first := crashed(t, setup)
+	require.NoError(t, s.Close())
+	before := filesOf(t, first.path)
+	for range 2 {
+		for n := 1; n < min(len(numbers), 40); n += 3 {
+			dead := newSetup(t)
+			before.write(t, dead.path)
+			data, err := os.OpenFile(dead.path, os.O_RDWR, 0)
+			require.NoError(t, err)
+			for _, number := range numbers[:n] {
+				_, err := data.WriteAt(pages[number], (number-1)*4096)
+				require.NoError(t, err)
+			}
+			require.NoError(t, data.Close())
+			again, err := open(t.Context(), dead.path, dead.options, dead.tuning)
+			require.NoError(t, err, numbers[:n])
+			replayed(t, again, charges("acme", append(numbered(600), "a")...))
+			require.NoError(t, again.Close())
+		}
+		slices.Reverse(numbers)
+	}
+}
+
+// TestEventsAreTakenWhilePagesAreMoved has a checkpoint of another program under
+// way while events are stored and read, and a transaction fail.
+func TestEventsAreTakenWhilePagesAreMoved(t *testing.T) {
+	t.Parallel()
+	for _, fails := range []bool{false, true} {
+		for _, backwards := range []bool{false, true} {
+			setup, s, pages := vacuumed(t)
+			numbers := slices.Sorted(maps.Keys(pages))
+			if backwards {
+				slices.Reverse(numbers)
+			}
+			for i, reference := range numbered(640)[600:] {
+				_, err := s.file.data.WriteAt(pages[numbers[i]], (numbers[i]-1)*4096)
+				require.NoError(t, err)
+				fresh(t, s, charges("acme", reference))
+				require.Len(t, listed(t, s, "acme"), 602+i, i)
+			}
+			if fails {
+				setup.faults.once("COMMIT", func() error { return errIO })
+				_, err := s.Append(t.Context(), charges("acme", "b"))
+				unknown(t, err)
+			}
+			fresh(t, s, charges("acme", "b"))
+			require.NoError(t, s.Close())
+			replayed(t, setup.open(t), charges("acme", append(numbered(640), "a", "b")...))
+		}
+	}
+}
+
+// TestAFailureAfterAChangeOfTheSchema is one of those that end the session: the
+// database is opened again, with the schema that another program made.
+func TestAFailureAfterAChangeOfTheSchema(t *testing.T) {
+	setup := newSetup(t)
+	s := setup.open(t)
+	fresh(t, s, charges("acme", "a"))
+	setup.faults.once("COMMIT", func() error {
+		return errIO
+	})
+	_, err := s.Append(t.Context(), charges("acme", "b"))
+	unknown(t, err)
+	shell(t, setup.path, "ANALYZE; PRAGMA wal_checkpoint")
+	fresh(t, s, charges("acme", "b"))
+	require.NoError(t, s.Close())
+	replayed(t, setup.open(t), charges("acme", "a", "b"))
+}
+
+// TestAPairThatWasRestoredIsKept restores a database that was not closed together
+// with its log, and forgets the state file, which tells of later events.
+func TestAPairThatWasRestoredIsKept(t *testing.T) {
+	for _, reopened := range []bool{false, true} {
+		setup := newSetup(t)
+		s := setup.open(t)
+		fresh(t, s, charges("acme", "a"))
+		if !reopened {
+			settled(t, s)
+			fresh(t, s, charges("acme", "a in the log"))
+		}
+		dead := crashed(t, setup)
+		pair := filesOf(t, dead.path)
+		delete(pair, ".state")
+		if reopened {
+			s = dead.open(t)
+		}
+		fresh(t, s, charges("acme", "later"))
+		settled(t, s)
+		fresh(t, s, charges("acme", "in the log"))
+		path := s.file.path
+		restored := setup
+		restored.path = crash(t, path)
+		copyFile(t, path+".state", restored.path+".state")
+		pair.write(t, restored.path)
+		err := restored.failure(t)
+		require.ErrorIs(t, err, ErrForeignLog)
+		require.ErrorContains(t, err, "keep them: mv "+restored.path+".state "+restored.path+".state.old")
+		require.NoError(t, os.Rename(restored.path+".state", restored.path+".state.old"))
+		again := restored.open(t)
+		replayed(t, again, charges("acme", "a"))
+		fresh(t, again, charges("acme", "later"))
+	}
+}
+
+// TestAnOldLogIsNotReplayedOverACopyWithoutEvents of a database that had none yet.
+func TestAnOldLogIsNotReplayedOverACopyWithoutEvents(t *testing.T) {
+	setup := newSetup(t)
+	s := setup.open(t)
+	to := filepath.Join(t.TempDir(), "copy.db")
+	copyFile(t, setup.path, to)
+	fresh(t, s, charges("acme", numbered(1000)...))
+	settled(t, s)
+	fresh(t, s, charges("acme", "in the log"))
+	dead := crashed(t, setup)
+	copyFile(t, to, dead.path)
+	before := contents(t, filepath.Dir(dead.path))
+	require.ErrorIs(t, dead.failure(t), ErrForeignLog)
+	require.Equal(t, before, contents(t, filepath.Dir(dead.path)))
+}
