@@ -20,10 +20,20 @@ func openSideFile(path string, database fs.FileInfo) (*os.File, error) {
 	if errors.Is(err, fs.ErrPermission) {
 		return nil, fmt.Errorf("%w: if another user made the file, give it the owner and mode of the database, see chown and chmod --reference", err)
 	}
-	if err == nil && database != nil {
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file: move it away", quoted(path)) // reading a pipe may never end
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if database != nil {
 		_ = becomeLike(f, database)
 	}
-	return f, err
+	return f, nil
 }
 
 // becomeLike gives a file that is open the owner and mode of another one.
@@ -31,9 +41,6 @@ func becomeLike(f *os.File, like fs.FileInfo) error {
 	now, err := f.Stat()
 	if err != nil {
 		return err
-	}
-	if !now.Mode().IsRegular() {
-		return fmt.Errorf("%s is not a regular file", f.Name())
 	}
 	err = ownLike(f, now, like)
 	if now.Mode().Perm() != like.Mode().Perm() {

@@ -82,6 +82,18 @@ func TestSideFilesAreNotFollowed(t *testing.T) {
 	}
 }
 
+func TestSideFilesThatAreNoFiles(t *testing.T) {
+	for _, suffix := range []string{".lock", ".state"} {
+		setup := newSetup(t)
+		require.NoError(t, setup.open(t).Close())
+		require.NoError(t, os.Remove(setup.path+suffix))
+		require.NoError(t, syscall.Mkfifo(setup.path+suffix, 0o600))
+		require.ErrorContains(t, setup.failure(t), suffix+" is not a regular file: move it away")
+		require.NoError(t, os.Remove(setup.path+suffix))
+		setup.open(t)
+	}
+}
+
 // TestASideFileOfAnotherUserIsNamed: the error has the remedy.
 func TestASideFileOfAnotherUserIsNamed(t *testing.T) {
 	if os.Getuid() != 0 {
