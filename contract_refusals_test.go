@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -282,6 +283,55 @@ func TestConnectionsAfterRefusals(t *testing.T) {
 				require.Empty(t, rest, "the body was taken for a request")
 			})
 		}
+	}
+}
+
+// ownHeader is a ResponseWriter of middleware that passes on all headers but
+// Connection, as proxies do.
+type ownHeader struct {
+	http.ResponseWriter
+	header http.Header
+}
+
+func (w *ownHeader) Header() http.Header         { return w.header }
+func (w *ownHeader) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *ownHeader) WriteHeader(status int) {
+	maps.Copy(w.ResponseWriter.Header(), w.header)
+	w.ResponseWriter.Header().Del("Connection")
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// TestNoBodyIsARequestBehindMiddleware has middleware that drops the header that
+// closes the connection, and bodies that come after the time to discard them.
+func TestNoBodyIsARequestBehindMiddleware(t *testing.T) {
+	const smuggled = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+	for name, framing := range map[string]string{
+		"small": "Content-Length: 1000\r\n\r\n", "large": "Content-Length: 1000000\r\n\r\n",
+		"chunked": "Transfer-Encoding: chunked\r\n\r\n", "of which a chunk came": "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
+		"expected": "Expect: 100-continue\r\nContent-Length: 1000\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var paths []string
+				conn := newFixture(t).piped(t, func(h http.Handler) http.Handler {
+					return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						paths = append(paths, r.URL.Path)
+						h.ServeHTTP(&ownHeader{w, http.Header{}}, r)
+					})
+				}).dial(t)
+				write(conn, strings.Replace(head(postLine), fullSecret, wrongSecret, 1)+framing)
+				start := time.Now()
+				in := bufio.NewReader(conn)
+				require.Equal(t, http.StatusUnauthorized, response(t, in).status)
+				require.LessOrEqual(t, time.Since(start), 20*time.Millisecond)
+				time.Sleep(6 * time.Second)
+				write(conn, smuggled)
+				rest, _ := ends(t, in)
+				require.Empty(t, rest)
+				require.Equal(t, []string{eventPath}, paths)
+			})
+		})
 	}
 }
 

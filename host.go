@@ -172,8 +172,6 @@ func (x *exchange) deliver() error {
 	c := http.NewResponseController(x.w)
 	_, flushes := x.w.(http.Flusher)
 	switch {
-	case x.host == nil && x.unread:
-		return c.Flush()
 	case x.host == nil:
 		return nil
 	case !flushes && !x.unread:
