@@ -732,6 +732,34 @@ func TestSlowUploadsHoldWhatHasArrived(t *testing.T) {
 			}
 		})
 	})
+	t.Run("the header of gzip holds what decompressing takes", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			const most = 1024 // each takes a thousandth of the budget
+			f := newFixture(t, func(c *chargeingest.Config) { c.MaxBodyBytes, c.MaxInFlightBytes = 1<<20, 1<<20 })
+			refused := 0
+			var waiting []*io.PipeWriter
+			for range most + 1 {
+				arriving, sender := io.Pipe()
+				r := request(http.MethodPost, eventPath, arriving, "Content-Encoding: gzip")
+				w := httptest.NewRecorder()
+				go func() {
+					f.handler.ServeHTTP(w, r)
+					if w.Code == http.StatusServiceUnavailable {
+						refused++
+					}
+					_ = arriving.Close()
+				}()
+				_, _ = io.WriteString(sender, zipped(t, event(), 9)[:10])
+				synctest.Wait()
+				waiting = append(waiting, sender)
+			}
+			require.Positive(t, refused)
+			f.post(t, eventPath, event(), "X-API-KEY: "+otherSecret).requireStored(t) // of another platform
+			for _, sender := range waiting {
+				require.NoError(t, sender.CloseWithError(errors.New("gone")))
+			}
+		})
+	})
 	t.Run("what has arrived is bounded", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFixture(t, func(c *chargeingest.Config) { c.MaxBodyBytes, c.MaxInFlightBytes = 100_000, 1_000_000 })
