@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -630,6 +631,29 @@ func TestReadersThatAreSlow(t *testing.T) {
 			n, took := read(t, time.Second, func(*http.Server) {})
 			require.Greater(t, n, 100_000)
 			require.Greater(t, took, 20*time.Second)
+		})
+	})
+	t.Run("behind the buffer of a socket", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFixture(t, keepUnknown)
+			var events []string
+			for i := range 40 {
+				events = append(events, largeEvent(strconv.Itoa(i)))
+			}
+			body := batch(events...)
+			f.post(t, eventsPath, body).requireStored(t)
+			conn := f.piped(t).dial(t)
+			write(conn, head("POST "+eventsPath+" HTTP/1.1")+fmt.Sprintf("Connection: close\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
+			// It takes 2.5 MiB at once, and then more whenever a third was read, at
+			// 40 kB a second.
+			n, err := io.CopyN(io.Discard, conn, 5<<19)
+			for err == nil {
+				time.Sleep(22 * time.Second)
+				var more int64
+				more, err = io.CopyN(io.Discard, conn, 880_000)
+				n += more
+			}
+			require.Greater(t, n, int64(len(body)))
 		})
 	})
 	t.Run("too slow", func(t *testing.T) {

@@ -13,8 +13,14 @@ const (
 	smallWrite = 2 * time.Second
 
 	// chunkWrite is how long a client may take to accept each chunk of a larger
-	// response. One that reads 3 kB a second is not cut off.
+	// response, besides the time for what is buffered before it.
 	chunkWrite = 10 * time.Second
+
+	// The operating system buffers up to socketBuffer of a response. Once its buffer
+	// is full it accepts more only after a third has been read, for which a client
+	// has the time that reading all takes at slowestRead bytes a second.
+	socketBuffer = 4 << 20
+	slowestRead  = 32 << 10
 
 	// arrivalGrace is how long bodies may still arrive after a shutdown has begun.
 	arrivalGrace = time.Second
@@ -154,6 +160,11 @@ func (x *exchange) allowWrite(d time.Duration) error {
 	return http.NewResponseController(x.w).SetWriteDeadline(deadline)
 }
 
+// chunkPatience is how long the client may take to accept the next chunk.
+func (x *exchange) chunkPatience() time.Duration {
+	return chunkWrite + time.Duration(min(x.sent, socketBuffer))*time.Second/slowestRead
+}
+
 // writeTimeout is when the WriteTimeout of the server is over; zero if it has none.
 func (x *exchange) writeTimeout() time.Time {
 	if d := x.host.server.WriteTimeout; d > 0 {
@@ -175,10 +186,14 @@ func (x *exchange) deliver() error {
 	case x.host == nil:
 		return nil
 	case !flushes && !x.unread:
-		_ = x.allowWrite(chunkWrite)
+		_ = x.allowWrite(x.chunkPatience())
 		return nil
 	}
-	limited := x.allowWrite(smallWrite) == nil
+	patience := smallWrite
+	if x.sent > responseChunk {
+		patience = x.chunkPatience()
+	}
+	limited := x.allowWrite(patience) == nil
 	err := c.Flush()
 	if limited {
 		_ = c.SetWriteDeadline(x.writeTimeout())
