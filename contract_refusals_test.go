@@ -227,11 +227,14 @@ func TestRefusalsDoNotWaitForTheBody(t *testing.T) {
 // TestUnansweredExpect has clients that wait to be told to send their body.
 func TestUnansweredExpect(t *testing.T) {
 	for _, method := range []string{"POST", "HEAD"} {
-		for _, framing := range []string{"Content-Length: 100\r\n", "Content-Length: 8000000\r\n", "Transfer-Encoding: chunked\r\n"} {
+		for _, framing := range []string{
+			"Content-Length: 100\r\nExpect: 100-continue\r\n", "Content-Length: 8000000\r\nExpect: 100-Continue\r\n",
+			"Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n", "Content-Length: 100\r\nExpect: 100-continue, more\r\n",
+		} {
 			t.Run(method+" "+framing, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					conn := newFixture(t).piped(t).dial(t)
-					write(conn, strings.Replace(head(method+" "+eventPath+" HTTP/1.1"), fullSecret, wrongSecret, 1)+framing+"Expect: 100-continue\r\n\r\n")
+					write(conn, strings.Replace(head(method+" "+eventPath+" HTTP/1.1"), fullSecret, wrongSecret, 1)+framing+"\r\n")
 					text, after := ends(t, conn)
 					require.True(t, strings.HasPrefix(text, "HTTP/1.1 401 "), text)
 					require.Contains(t, text, "Connection: close\r\n")

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strings"
 	"time"
 )
 
@@ -28,8 +27,9 @@ func (x *exchange) leavesBody() bool {
 }
 
 // awaitsContinue reports whether the client waits to be told to send its body.
+// net/http refuses what expects anything but 100-continue.
 func (x *exchange) awaitsContinue() bool {
-	return !x.body.begun && x.r.ProtoAtLeast(1, 1) && strings.EqualFold(x.r.Header.Get("Expect"), "100-continue")
+	return !x.body.begun && x.r.ProtoAtLeast(1, 1) && x.r.Header.Get("Expect") != ""
 }
 
 // leaveBody prepares a response that does not wait for the rest of the body. The

@@ -1,10 +1,12 @@
 package chargeingest
 
 import (
+	"maps"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
+	"weak"
 )
 
 const (
@@ -29,11 +31,12 @@ const (
 	discardGrace = 250 * time.Millisecond
 )
 
-// hosts are the servers that a handler is mounted in.
+// hosts are the servers that a handler is mounted in. But for the last it does not
+// keep them in memory: tests make thousands.
 type hosts struct {
 	last atomic.Pointer[host] // most handlers have one server
 	mu   sync.Mutex
-	all  map[*http.Server]*host
+	all  map[weak.Pointer[http.Server]]weak.Pointer[host]
 }
 
 // of returns the host of a request, or nil if it comes from no http.Server.
@@ -47,14 +50,16 @@ func (h *hosts) of(r *http.Request) *host {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	found := h.all[server]
+	key := weak.Make(server)
+	found := h.all[key].Value()
 	if found == nil {
-		found = &host{server: server, waits: make(map[*exchange]wait)}
 		if h.all == nil {
-			h.all = make(map[*http.Server]*host)
+			h.all = make(map[weak.Pointer[http.Server]]weak.Pointer[host])
 		}
-		h.all[server] = found
-		server.RegisterOnShutdown(found.stop)
+		maps.DeleteFunc(h.all, func(_ weak.Pointer[http.Server], known weak.Pointer[host]) bool { return known.Value() == nil })
+		found = &host{server: server, waits: make(map[*exchange]wait)}
+		h.all[key] = weak.Make(found)
+		server.RegisterOnShutdown(found.stop) // which keeps the host as long as its server
 	}
 	h.last.Store(found)
 	return found
