@@ -222,7 +222,11 @@ func (h *Handler) readBody(x *exchange, gzipped bool) (*bytes.Buffer, error) {
 		return buf, h.readFailure(x, err, "the body is not gzip, as Content-Encoding says")
 	}
 	// Decompressing takes 40 KiB, which only counts if it is little of the budget.
+	// The header of gzip is enough for that: the rest may never come.
 	decoder := min(40<<10, h.cfg.MaxInFlightBytes/1024)
+	if !x.held.resize(decoder) {
+		return buf, tooManyBytesError()
+	}
 	buf, err = h.fill(x, zipped, buf, decoder, -1)
 	return buf, h.readFailure(x, err, "the gzip body is damaged or did not arrive whole")
 }

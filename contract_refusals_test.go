@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -225,11 +227,14 @@ func TestRefusalsDoNotWaitForTheBody(t *testing.T) {
 // TestUnansweredExpect has clients that wait to be told to send their body.
 func TestUnansweredExpect(t *testing.T) {
 	for _, method := range []string{"POST", "HEAD"} {
-		for _, framing := range []string{"Content-Length: 100\r\n", "Content-Length: 8000000\r\n", "Transfer-Encoding: chunked\r\n"} {
+		for _, framing := range []string{
+			"Content-Length: 100\r\nExpect: 100-continue\r\n", "Content-Length: 8000000\r\nExpect: 100-Continue\r\n",
+			"Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n", "Content-Length: 100\r\nExpect: 100-continue, more\r\n",
+		} {
 			t.Run(method+" "+framing, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					conn := newFixture(t).piped(t).dial(t)
-					write(conn, strings.Replace(head(method+" "+eventPath+" HTTP/1.1"), fullSecret, wrongSecret, 1)+framing+"Expect: 100-continue\r\n\r\n")
+					write(conn, strings.Replace(head(method+" "+eventPath+" HTTP/1.1"), fullSecret, wrongSecret, 1)+framing+"\r\n")
 					text, after := ends(t, conn)
 					require.True(t, strings.HasPrefix(text, "HTTP/1.1 401 "), text)
 					require.Contains(t, text, "Connection: close\r\n")
@@ -282,6 +287,55 @@ func TestConnectionsAfterRefusals(t *testing.T) {
 				require.Empty(t, rest, "the body was taken for a request")
 			})
 		}
+	}
+}
+
+// ownHeader is a ResponseWriter of middleware that passes on all headers but
+// Connection, as proxies do.
+type ownHeader struct {
+	http.ResponseWriter
+	header http.Header
+}
+
+func (w *ownHeader) Header() http.Header         { return w.header }
+func (w *ownHeader) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *ownHeader) WriteHeader(status int) {
+	maps.Copy(w.ResponseWriter.Header(), w.header)
+	w.ResponseWriter.Header().Del("Connection")
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// TestNoBodyIsARequestBehindMiddleware has middleware that drops the header that
+// closes the connection, and bodies that come after the time to discard them.
+func TestNoBodyIsARequestBehindMiddleware(t *testing.T) {
+	const smuggled = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+	for name, framing := range map[string]string{
+		"small": "Content-Length: 1000\r\n\r\n", "large": "Content-Length: 1000000\r\n\r\n",
+		"chunked": "Transfer-Encoding: chunked\r\n\r\n", "of which a chunk came": "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
+		"expected": "Expect: 100-continue\r\nContent-Length: 1000\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var paths []string
+				conn := newFixture(t).piped(t, func(h http.Handler) http.Handler {
+					return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						paths = append(paths, r.URL.Path)
+						h.ServeHTTP(&ownHeader{w, http.Header{}}, r)
+					})
+				}).dial(t)
+				write(conn, strings.Replace(head(postLine), fullSecret, wrongSecret, 1)+framing)
+				start := time.Now()
+				in := bufio.NewReader(conn)
+				require.Equal(t, http.StatusUnauthorized, response(t, in).status)
+				require.LessOrEqual(t, time.Since(start), 20*time.Millisecond)
+				time.Sleep(6 * time.Second)
+				write(conn, smuggled)
+				rest, _ := ends(t, in)
+				require.Empty(t, rest)
+				require.Equal(t, []string{eventPath}, paths)
+			})
+		})
 	}
 }
 
@@ -582,6 +636,29 @@ func TestReadersThatAreSlow(t *testing.T) {
 			require.Greater(t, took, 20*time.Second)
 		})
 	})
+	t.Run("behind the buffer of a socket", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFixture(t, keepUnknown)
+			var events []string
+			for i := range 40 {
+				events = append(events, largeEvent(strconv.Itoa(i)))
+			}
+			body := batch(events...)
+			f.post(t, eventsPath, body).requireStored(t)
+			conn := f.piped(t).dial(t)
+			write(conn, head("POST "+eventsPath+" HTTP/1.1")+fmt.Sprintf("Connection: close\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
+			// It takes 2.5 MiB at once, and then more whenever a third was read, at
+			// 40 kB a second.
+			n, err := io.CopyN(io.Discard, conn, 5<<19)
+			for err == nil {
+				time.Sleep(22 * time.Second)
+				var more int64
+				more, err = io.CopyN(io.Discard, conn, 880_000)
+				n += more
+			}
+			require.Greater(t, n, int64(len(body)))
+		})
+	})
 	t.Run("too slow", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			n, _ := read(t, 11*time.Second, func(*http.Server) {})
@@ -677,6 +754,34 @@ func TestSlowUploadsHoldWhatHasArrived(t *testing.T) {
 			}
 			synctest.Wait()
 			f.post(t, eventPath, padded(event(), 4<<20)).requireStored(t)
+			for _, sender := range waiting {
+				require.NoError(t, sender.CloseWithError(errors.New("gone")))
+			}
+		})
+	})
+	t.Run("the header of gzip holds what decompressing takes", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			const most = 1024 // each takes a thousandth of the budget
+			f := newFixture(t, func(c *chargeingest.Config) { c.MaxBodyBytes, c.MaxInFlightBytes = 1<<20, 1<<20 })
+			refused := 0
+			var waiting []*io.PipeWriter
+			for range most + 1 {
+				arriving, sender := io.Pipe()
+				r := request(http.MethodPost, eventPath, arriving, "Content-Encoding: gzip")
+				w := httptest.NewRecorder()
+				go func() {
+					f.handler.ServeHTTP(w, r)
+					if w.Code == http.StatusServiceUnavailable {
+						refused++
+					}
+					_ = arriving.Close()
+				}()
+				_, _ = io.WriteString(sender, zipped(t, event(), 9)[:10])
+				synctest.Wait()
+				waiting = append(waiting, sender)
+			}
+			require.Positive(t, refused)
+			f.post(t, eventPath, event(), "X-API-KEY: "+otherSecret).requireStored(t) // of another platform
 			for _, sender := range waiting {
 				require.NoError(t, sender.CloseWithError(errors.New("gone")))
 			}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strings"
 	"time"
 )
 
@@ -28,15 +27,16 @@ func (x *exchange) leavesBody() bool {
 }
 
 // awaitsContinue reports whether the client waits to be told to send its body.
+// net/http refuses what expects anything but 100-continue.
 func (x *exchange) awaitsContinue() bool {
-	return !x.body.begun && x.r.ProtoAtLeast(1, 1) && strings.EqualFold(x.r.Header.Get("Expect"), "100-continue")
+	return !x.body.begun && x.r.ProtoAtLeast(1, 1) && x.r.Header.Get("Expect") != ""
 }
 
 // leaveBody prepares a response that does not wait for the rest of the body. The
-// connection cannot be used again then. Writers that do not support it go on as
-// without.
+// connection cannot be used again then. Other servers than net/http, and writers
+// that do not support it, go on as without.
 func (x *exchange) leaveBody() {
-	if !x.leavesBody() {
+	if x.host == nil || !x.leavesBody() {
 		return
 	}
 	c := http.NewResponseController(x.w)
@@ -47,9 +47,10 @@ func (x *exchange) leaveBody() {
 			return
 		}
 	}
-	// Only together with the header: net/http would otherwise take what is left of
-	// the body for the next request.
-	if c.EnableFullDuplex() != nil {
+	// If the header does not get through the host's middleware, net/http reads the
+	// rest of the body before it responds, or closes the connection at the deadline.
+	// With EnableFullDuplex it would take the rest for the next request.
+	if c.SetReadDeadline(time.Now().Add(smallBodyWait)) != nil {
 		return
 	}
 	x.header().Set("Connection", "close")

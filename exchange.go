@@ -53,7 +53,8 @@ type exchange struct {
 	replayed  int
 	bytes     int64
 	status    int
-	broken    bool // the answer could not be written
+	sent      int64 // bytes of the response's body, if it has events
+	broken    bool  // the answer could not be written
 	start     time.Time
 	held      reservation
 	limits    limits // of a POST

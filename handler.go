@@ -154,8 +154,9 @@ func (c Config) withDefaults() (Config, error) {
 // The http.Server around it sets the timeouts of requests and MaxHeaderBytes. The
 // handler bounds what waits for a client within them, if the ResponseWriter supports
 // [http.ResponseController]:
-//   - A client has 2 seconds to accept a response of up to 32 KiB, and 10 for each 32 KiB
-//     of a larger one.
+//   - A client has 2 seconds to accept a response of up to 32 KiB. For each 32 KiB of a
+//     larger one it has 10 seconds, and one more for each 32 KiB of the last 4 MiB
+//     before it, which the operating system may have buffered.
 //   - Once [http.Server.Shutdown] is called, a body has a second to arrive; the response
 //     is a 503 otherwise. It registers a function with [http.Server.RegisterOnShutdown].
 //   - What a response left unread of a body is discarded: see [Config].

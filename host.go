@@ -1,10 +1,12 @@
 package chargeingest
 
 import (
+	"maps"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
+	"weak"
 )
 
 const (
@@ -13,8 +15,14 @@ const (
 	smallWrite = 2 * time.Second
 
 	// chunkWrite is how long a client may take to accept each chunk of a larger
-	// response. One that reads 3 kB a second is not cut off.
+	// response, besides the time for what is buffered before it.
 	chunkWrite = 10 * time.Second
+
+	// The operating system buffers up to socketBuffer of a response. Once its buffer
+	// is full it accepts more only after a third has been read, for which a client
+	// has the time that reading all takes at slowestRead bytes a second.
+	socketBuffer = 4 << 20
+	slowestRead  = 32 << 10
 
 	// arrivalGrace is how long bodies may still arrive after a shutdown has begun.
 	arrivalGrace = time.Second
@@ -23,11 +31,12 @@ const (
 	discardGrace = 250 * time.Millisecond
 )
 
-// hosts are the servers that a handler is mounted in.
+// hosts are the servers that a handler is mounted in. But for the last it does not
+// keep them in memory: tests make thousands.
 type hosts struct {
 	last atomic.Pointer[host] // most handlers have one server
 	mu   sync.Mutex
-	all  map[*http.Server]*host
+	all  map[weak.Pointer[http.Server]]weak.Pointer[host]
 }
 
 // of returns the host of a request, or nil if it comes from no http.Server.
@@ -41,14 +50,16 @@ func (h *hosts) of(r *http.Request) *host {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	found := h.all[server]
+	key := weak.Make(server)
+	found := h.all[key].Value()
 	if found == nil {
-		found = &host{server: server, waits: make(map[*exchange]wait)}
 		if h.all == nil {
-			h.all = make(map[*http.Server]*host)
+			h.all = make(map[weak.Pointer[http.Server]]weak.Pointer[host])
 		}
-		h.all[server] = found
-		server.RegisterOnShutdown(found.stop)
+		maps.DeleteFunc(h.all, func(_ weak.Pointer[http.Server], known weak.Pointer[host]) bool { return known.Value() == nil })
+		found = &host{server: server, waits: make(map[*exchange]wait)}
+		h.all[key] = weak.Make(found)
+		server.RegisterOnShutdown(found.stop) // which keeps the host as long as its server
 	}
 	h.last.Store(found)
 	return found
@@ -154,6 +165,11 @@ func (x *exchange) allowWrite(d time.Duration) error {
 	return http.NewResponseController(x.w).SetWriteDeadline(deadline)
 }
 
+// chunkPatience is how long the client may take to accept the next chunk.
+func (x *exchange) chunkPatience() time.Duration {
+	return chunkWrite + time.Duration(min(x.sent, socketBuffer))*time.Second/slowestRead
+}
+
 // writeTimeout is when the WriteTimeout of the server is over; zero if it has none.
 func (x *exchange) writeTimeout() time.Time {
 	if d := x.host.server.WriteTimeout; d > 0 {
@@ -172,15 +188,17 @@ func (x *exchange) deliver() error {
 	c := http.NewResponseController(x.w)
 	_, flushes := x.w.(http.Flusher)
 	switch {
-	case x.host == nil && x.unread:
-		return c.Flush()
 	case x.host == nil:
 		return nil
 	case !flushes && !x.unread:
-		_ = x.allowWrite(chunkWrite)
+		_ = x.allowWrite(x.chunkPatience())
 		return nil
 	}
-	limited := x.allowWrite(smallWrite) == nil
+	patience := smallWrite
+	if x.sent > responseChunk {
+		patience = x.chunkPatience()
+	}
+	limited := x.allowWrite(patience) == nil
 	err := c.Flush()
 	if limited {
 		_ = c.SetWriteDeadline(x.writeTimeout())

@@ -102,7 +102,8 @@ func (c *chunks) write(s string) {
 	}
 	for ; len(s) > responseChunk; s = s[responseChunk:] {
 		if c.begin() {
-			_, err := io.WriteString(c.x.w, s[:responseChunk])
+			n, err := io.WriteString(c.x.w, s[:responseChunk])
+			c.x.sent += int64(n)
 			c.x.broken = err != nil
 		}
 	}
@@ -111,7 +112,8 @@ func (c *chunks) write(s string) {
 
 func (c *chunks) flush() {
 	if len(c.buf) > 0 && c.begin() {
-		_, err := c.x.w.Write(c.buf)
+		n, err := c.x.w.Write(c.buf)
+		c.x.sent += int64(n)
 		c.x.broken = err != nil
 	}
 	c.buf = c.buf[:0]
@@ -120,7 +122,7 @@ func (c *chunks) flush() {
 // begin reports whether the next chunk is to be written.
 func (c *chunks) begin() bool {
 	if c.renew && !c.x.broken {
-		_ = c.x.allowWrite(chunkWrite)
+		_ = c.x.allowWrite(c.x.chunkPatience())
 	}
 	return !c.x.broken
 }

@@ -51,6 +51,7 @@ type batchReader struct {
 	loadID    string // part of the keys
 
 	line    int    // number of the line that was read last
+	event   int    // the same without blank lines
 	read    int64  // bytes that were read
 	counted int64  // of them, those in the size of a batch
 	held    []byte // the line that was read last, where it had no room in its batch
@@ -117,14 +118,17 @@ func (r *batchReader) next() (*batch, error) {
 // key returns the key of a batch that begins with the line that was read last.
 //
 // The other lines are not part of it: a batch that ends elsewhere, because of
-// another -batch or because lines were added to the file, has the same key and
+// another -batch or because lines were added behind it, has the same key and
 // other content, which the server refuses. With a key for each content it would
-// store events without a reference a second time. The number of the line is part
-// of it, because equal lines elsewhere in the file are other events.
+// store events without a reference a second time. The number of the event is part
+// of it, because equal lines elsewhere in the file are other events. White space
+// and the order of members are not, as the server does not compare them.
 func (r *batchReader) key(line []byte) string {
+	event := jsontext.Value(bytes.Clone(line))
+	_ = event.Canonicalize() // it stays as it is if it has no canonical form
 	hash := sha256.New()
-	hash.Write(fmt.Appendf(nil, "chargeingest load %q, from line %d\n", r.loadID, r.line))
-	hash.Write(line)
+	hash.Write(fmt.Appendf(nil, "chargeingest load %q, from event %d\n", r.loadID, r.event))
+	hash.Write(event)
 	return "load-" + hex.EncodeToString(hash.Sum(nil))
 }
 
@@ -149,6 +153,7 @@ func (r *batchReader) nextLine() ([]byte, error) {
 		if err := checkLine(line); err != nil {
 			return nil, &lineError{r.line, err}
 		}
+		r.event++
 		return line, nil
 	}
 	err := r.scanner.Err()

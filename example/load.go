@@ -44,10 +44,12 @@ passed over. A line goes out as it stands in the file.
 Each batch is stored whole or not at all. After any interruption, run the same
 command again: no event is stored twice. The server knows an event with a
 reference by that. For the others each batch carries an Idempotency-Key, made
-from the number and the text of its first line. If such a batch has other lines
-than the one that was sent before, because of another -batch or because lines were
-added or changed, the load stops before an event without a reference could be
-stored twice. Events that come later belong in a file of their own.
+from the number and the content of its first event. If such a batch has other lines
+than the one that was sent before, because of another -batch or because later lines
+were added or changed, the load stops before an event without a reference could be
+stored twice. It cannot know a file again in which lines were added or removed at
+the start, or the first line of a batch was changed: such a file stores its events
+without a reference again. Events that come later belong in a file of their own.
 
 The last line on standard output, "N events: A new, B already stored, C rejected",
 counts events. Those of a batch whose response was lost, and that was sent again,

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -69,6 +70,32 @@ func TestLoadTwiceStoresOnce(t *testing.T) {
 	require.Equal(t, "45 events: 0 new, 45 already stored, 0 rejected\n", second.out.String())
 	require.Len(t, s.events(t), 45)
 	require.Empty(t, first.log.String()+second.log.String(), "there is no bar beside a terminal")
+}
+
+// Files that were formatted in another way have the same events.
+func TestLoadOfAReformattedFileStoresOnce(t *testing.T) {
+	lines := eventLines(20)
+	for i, line := range lines {
+		lines[i] = strings.Replace(line, `"reference"`, `"description"`, 1)
+	}
+	for name, edit := range map[string]func(string) string{
+		"blank lines": func(text string) string { return "\n\n" + strings.ReplaceAll(text, "\n", "\n \n") },
+		"white space": func(text string) string { return strings.ReplaceAll(text, ",", " , ") },
+		"the order of members": func(text string) string {
+			return regexp.MustCompile(`(?m)^\{("product_item_id":"\w+"),(.*)\}$`).ReplaceAllString(text, "{$2,$1}")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := startServer(t)
+			text := strings.Join(lines, "\n")
+			require.NotEqual(t, text, edit(text))
+			for _, text := range []string{text, edit(text)} {
+				tp := newTestProgram()
+				require.Equal(t, 0, tp.loadFile(t.Context(), s, s.url, writeFile(t, "events.ndjson", text)), tp.log)
+			}
+			require.Len(t, s.events(t), 20)
+		})
+	}
 }
 
 func TestLoadTakesURLAndKeyFromTheEnvironment(t *testing.T) {
