@@ -73,6 +73,11 @@ type tuning struct {
 	// inserts, so that a single event does not pay for pages of others.
 	mergeAtOnce int
 
+	// stateEvery is how far the state file may be behind the acknowledged events.
+	// A write after each transaction makes the sync of the next one dearer: a lone
+	// event takes a twentieth longer.
+	stateEvery time.Duration
+
 	// stateSynced is called with each state that is written durably.
 	stateSynced func([]byte)
 
@@ -95,6 +100,7 @@ func defaultTuning() tuning {
 		turnTimeout:      2 * time.Second,
 		generation:       12_000,
 		mergeAtOnce:      256,
+		stateEvery:       10 * time.Millisecond,
 		stateSynced:      func([]byte) {},
 		pruneAtOnce:      200,
 	}

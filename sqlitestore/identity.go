@@ -290,12 +290,14 @@ func (f *file) syncState() {
 	}
 }
 
-// acknowledged notes the newest event that is durable.
-func (f *file) acknowledged(newest int64) {
-	if newest > f.state.state.newest {
-		f.state.state.newest = newest
-		f.updateState()
+// acknowledged notes the newest event that is durable, and reports whether the
+// state file is to be written for it.
+func (f *file) acknowledged(newest int64) bool {
+	if newest <= f.state.state.newest {
+		return false
 	}
+	f.state.state.newest = newest
+	return true
 }
 
 // checkpointed notes that all events up to the newest are in the database file.

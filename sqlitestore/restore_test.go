@@ -647,3 +647,29 @@ func TestTheNewestEventIsFoundInTheFile(t *testing.T) {
 		require.Equal(t, seq, inFile())
 	}
 }
+
+// TestTheStateFileFollows the acknowledged events by itself, and at the latest when
+// the store closes.
+func TestTheStateFileFollows(t *testing.T) {
+	newest := func(s *Store) int64 {
+		text, err := os.ReadFile(s.file.path + ".state")
+		require.NoError(t, err)
+		st, ok := decodeState(text)
+		require.True(t, ok)
+		return st.newest
+	}
+	setup := newSetup(t)
+	setup.tuning.stateEvery = time.Millisecond
+	s := setup.open(t)
+	fresh(t, s, charges("acme", "a"))
+	fresh(t, s, charges("acme", "b"))
+	require.Eventually(t, func() bool { return newest(s) == 2 }, 10*time.Second, time.Millisecond)
+	require.NoError(t, s.Close())
+
+	setup.tuning.stateEvery = time.Hour
+	s = setup.open(t)
+	fresh(t, s, charges("acme", "c"))
+	require.EqualValues(t, 2, newest(s))
+	require.NoError(t, s.Close())
+	require.EqualValues(t, 3, newest(s))
+}

@@ -38,8 +38,10 @@ type writer struct {
 	// What follows belongs to the goroutine.
 
 	session *session // nil while nothing can be acknowledged
-	recent  *recent  // of the last session; changed with readers locked out
-	trouble error    // of the last transaction
+
+	stateDue <-chan time.Time // set while the state file is behind
+	recent   *recent          // of the last session; changed with readers locked out
+	trouble  error            // of the last transaction
 
 	// reopening is how the last attempt at a new session failed, and when.
 	reopening struct {
@@ -94,6 +96,8 @@ func (w *writer) run() {
 			w.readersEnded()
 		case <-w.log.recheck:
 			w.recheckLog()
+		case <-w.stateDue:
+			w.writeState()
 		}
 		w.settleLog()
 	}
@@ -185,9 +189,19 @@ func (w *writer) store(group []*queue.Request) {
 	for i, r := range group {
 		r.Answer(answers[i])
 	}
-	if err == nil {
-		w.file.acknowledged(w.recent.newest) // after the responses: no request waits for it
+	if err == nil && w.file.acknowledged(w.recent.newest) && w.stateDue == nil {
+		// After the responses: no request waits for it.
+		if w.file.stateEvery == 0 {
+			w.writeState()
+		} else {
+			w.stateDue = time.After(w.file.stateEvery)
+		}
 	}
+}
+
+func (w *writer) writeState() {
+	w.stateDue = nil
+	w.file.updateState()
 }
 
 // isRefusal says that a batch was decided against before anything was written.
@@ -391,6 +405,9 @@ func (w *writer) ready() error {
 func (w *writer) release() error {
 	w.awaitCheckpoint()
 	f, s := w.file, w.session
+	if w.stateDue != nil {
+		w.writeState()
+	}
 	w.session = nil
 	if err := f.beforeCheckpoint(s); err != nil {
 		return w.abandon(s, err)
