@@ -25,8 +25,13 @@ type recorder struct {
 	cleanups []func()
 }
 
-func (r *recorder) Helper()          {}
-func (r *recorder) Cleanup(f func()) { r.cleanups = append(r.cleanups, f) }
+func (r *recorder) Helper() {}
+
+func (r *recorder) Cleanup(f func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cleanups = append(r.cleanups, f)
+}
 
 func (r *recorder) Logf(format string, args ...any) {
 	r.mu.Lock()
@@ -42,9 +47,21 @@ func (r *recorder) Errorf(format string, args ...any) {
 
 // end is the end of the test.
 func (r *recorder) end() {
-	for i := range r.cleanups {
-		r.cleanups[len(r.cleanups)-1-i]()
+	for f := r.popCleanup(); f != nil; f = r.popCleanup() {
+		f()
 	}
+}
+
+func (r *recorder) popCleanup() func() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	last := len(r.cleanups) - 1
+	if last < 0 {
+		return nil
+	}
+	f := r.cleanups[last]
+	r.cleanups = r.cleanups[:last]
+	return f
 }
 
 func (r *recorder) log() string {
