@@ -33,16 +33,36 @@ const batchMember = "charge_datas"
 // tree of the same bytes. Only the schema, and the rules that it cannot
 // express, ever reject.
 type validator struct {
-	single, batch *jsonschema.Schema
-	rank          map[string]int // of the members of an event, in the table's order
-	maxEvents     int
-	keepUnknown   bool
-	rules         crossRules
-	slots         *turns.Gate // bounds how many bodies are judged, or compared, at a time
-	decoders      sync.Pool   // of *decoder
+	schemas
+	maxEvents   int
+	keepUnknown bool
+	rules       crossRules
+	slots       *turns.Gate // bounds how many bodies are judged, or compared, at a time
+	decoders    sync.Pool   // of *decoder
 }
 
 func newValidator(maxEvents int, keepUnknown bool, rules crossRules) (*validator, error) {
+	s, err := compiledSchemas()
+	if err != nil {
+		return nil, fmt.Errorf("JSON Schema: %w", err)
+	}
+	return &validator{
+		schemas: s, maxEvents: maxEvents, keepUnknown: keepUnknown, rules: rules,
+		// A platform that is alone can use all CPUs, and leaves one slot.
+		slots: turns.NewGate(runtime.GOMAXPROCS(0) + 1),
+	}, nil
+}
+
+// schemas are the compiled schemas. They are never changed.
+type schemas struct {
+	single, batch *jsonschema.Schema
+	rank          map[string]int // of the members of an event, in the table's order
+}
+
+// compiledSchemas compiles the schemas, which takes milliseconds, at the first
+// handler of the process.
+var compiledSchemas = sync.OnceValues(func() (schemas, error) {
+	var s schemas
 	c := jsonschema.NewCompiler()
 	c.AssertFormat = true
 	c.ExtractAnnotations = true
@@ -55,26 +75,19 @@ func newValidator(maxEvents int, keepUnknown bool, rules crossRules) (*validator
 		schema.ChargeEventsID: schema.ChargeEvents(),
 	} {
 		if err := c.AddResource(id, strings.NewReader(text)); err != nil {
-			return nil, fmt.Errorf("JSON Schema: %w", err)
+			return s, err
 		}
 	}
-	v := &validator{
-		maxEvents: maxEvents, keepUnknown: keepUnknown, rules: rules,
-		// A platform that is alone can use all CPUs, and leaves one slot.
-		slots: turns.NewGate(runtime.GOMAXPROCS(0) + 1),
-	}
 	var err error
-	if v.single, err = c.Compile(schema.ChargeEventID); err != nil {
-		return nil, fmt.Errorf("JSON Schema: %w", err)
+	if s.single, err = c.Compile(schema.ChargeEventID); err != nil {
+		return s, err
 	}
-	if v.batch, err = c.Compile(schema.ChargeEventsID); err != nil {
-		return nil, fmt.Errorf("JSON Schema: %w", err)
+	if s.batch, err = c.Compile(schema.ChargeEventsID); err != nil {
+		return s, err
 	}
-	if v.rank, err = memberOrder(schema.ChargeEvent()); err != nil {
-		return nil, fmt.Errorf("JSON Schema: %w", err)
-	}
-	return v, nil
-}
+	s.rank, err = memberOrder(schema.ChargeEvent())
+	return s, err
+})
 
 // memberOrder returns the place of each member in the schema's text: the
 // compiled schema has them in a map.
