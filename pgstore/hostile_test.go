@@ -40,13 +40,15 @@ func TestAPlatformThatIsLockedDoesNotHoldUpTheOthers(t *testing.T) {
 }
 
 // A group that takes longer than a statement may is stored in parts, and those
-// that come are smaller from the start.
+// that come are smaller from the start. A hundred events take a quarter more than
+// the time, so that half of them have time to spare, also on a machine that is busy.
 func TestAServerThatIsSlowGetsSmallerGroups(t *testing.T) {
+	parallel(t)
 	pool := newPool(t)
 	schema := newSchema(t, pool)
 	var refused atomic.Int64
-	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: time.Second})
-	_, err := pool.Exec(t.Context(), `CREATE FUNCTION `+schema+`.slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.03); RETURN NEW; END $$;
+	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: 2 * time.Second})
+	_, err := pool.Exec(t.Context(), `CREATE FUNCTION `+schema+`.slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.025); RETURN NEW; END $$;
 CREATE TRIGGER slow BEFORE INSERT ON `+schema+`.events FOR EACH ROW EXECUTE FUNCTION `+schema+`.slow()`)
 	require.NoError(t, err)
 	var all sync.WaitGroup
@@ -86,7 +88,7 @@ CREATE OR REPLACE TRIGGER fail BEFORE INSERT ON `+schema+`.events FOR EACH ROW E
 }
 
 func TestATransactionThatIsUndoneForAnotherIsTriedAgainWhileThereIsTime(t *testing.T) {
-	t.Parallel()
+	parallel(t)
 	pool := newPool(t)
 	schema := newSchema(t, pool)
 	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: time.Second})
@@ -149,11 +151,13 @@ func TestAReferenceThatIsBrokenHarmsNoOther(t *testing.T) {
 	}
 }
 
-// A platform for which the server undoes whatever is tried.
+// A platform for which the server undoes whatever is tried. A group with it takes a
+// statement's timeout, its own part another one, and the rest has the third.
 func TestATransactionThatIsAlwaysUndoneHarmsNoOther(t *testing.T) {
+	parallel(t)
 	pool := newPool(t)
 	schema := newSchema(t, pool)
-	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: time.Second})
+	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: 2 * time.Second})
 	_, err := pool.Exec(t.Context(), `CREATE FUNCTION `+schema+`.fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 IF NEW.platform = 'evil' THEN RAISE EXCEPTION 'as told' USING ERRCODE = '40001'; END IF; RETURN NEW; END $$;
 CREATE TRIGGER fail BEFORE INSERT ON `+schema+`.events FOR EACH ROW EXECUTE FUNCTION `+schema+`.fail()`)
@@ -345,6 +349,7 @@ func TestPlatformsAreLockedInTheOrderOfTheirNames(t *testing.T) {
 }
 
 func TestALockedTableIsA503InTimeForAll(t *testing.T) {
+	parallel(t)
 	pool := newPool(t)
 	schema := newSchema(t, pool)
 	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: 500 * time.Millisecond})

@@ -94,7 +94,8 @@ func runAll(m *testing.M) int {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	srv, err := pgserver.New(ctx)
+	// Tests that run at once have a pool or more each.
+	srv, err := pgserver.New(ctx, "max_connections=400")
 	if err == nil {
 		defer func() { _ = srv.Remove() }()
 		err = srv.Start(ctx)
