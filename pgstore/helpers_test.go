@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/memdir"
 	"example.com/chargeingest/internal/pgserver"
 )
 
@@ -150,7 +151,7 @@ func newOwnServer(t *testing.T, settings ...string) *pgserver.Server {
 	if err := pgserver.Available(); err != nil {
 		t.Skipf("skipped: %v", err)
 	}
-	srv, err := pgserver.New(t.Context(), settings...)
+	srv, err := pgserver.NewIn(t.Context(), memdir.Path(), settings...)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, srv.Remove()) })
 	require.NoError(t, srv.Start(t.Context()))

@@ -13,6 +13,7 @@ import (
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/internal/crashtest"
+	"example.com/chargeingest/internal/memdir"
 	"example.com/chargeingest/internal/pgserver"
 )
 
@@ -95,7 +96,7 @@ func runAll(m *testing.M) int {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	// Tests that run at once have a pool or more each.
-	srv, err := pgserver.New(ctx, "max_connections=400")
+	srv, err := pgserver.NewIn(ctx, memdir.Path(), "max_connections=400", "max_wal_size=256MB")
 	if err == nil {
 		defer func() { _ = srv.Remove() }()
 		err = srv.Start(ctx)
