@@ -163,3 +163,12 @@ func TestTheOrderOfMembersIsTheSchemas(t *testing.T) {
 		"id": 14, "object_type": 15,
 	}, v.rank)
 }
+
+func TestHandlersShareTheCompiledSchemas(t *testing.T) {
+	first, err := newValidator(1, false, crossRules{})
+	require.NoError(t, err)
+	second, err := newValidator(2, true, crossRules{})
+	require.NoError(t, err)
+	require.Same(t, first.single, second.single)
+	require.Same(t, first.batch, second.batch)
+}
