@@ -44,12 +44,7 @@ type validator struct {
 
 func newValidator(maxEvents int, keepUnknown bool, rules crossRules) (*validator, error) {
 	c := jsonschema.NewCompiler()
-	c.AssertFormat = true
 	c.ExtractAnnotations = true
-	c.Formats["date-time"] = func(v any) bool {
-		s, ok := v.(string)
-		return !ok || isDateTime(s)
-	}
 	for id, text := range map[string]string{
 		schema.ChargeEventID:  schema.ChargeEvent(),
 		schema.ChargeEventsID: schema.ChargeEvents(),
