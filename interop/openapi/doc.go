@@ -1,5 +1,6 @@
-// Package openapi checks schema/openapi.yaml with programs that others wrote:
-// two linters, and three generators whose clients talk to the example server.
+// Package openapi checks schema/openapi.yaml with programs that others wrote: two
+// linters, three generators whose clients talk to the example server, and a
+// validator of the requests and responses of two of them.
 //
 // It is a module of its own and not in go.work, so that nobody downloads the
 // generators who does not run it. The clients are generated, not committed:

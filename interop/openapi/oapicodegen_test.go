@@ -12,7 +12,7 @@ import (
 
 func oapiCodegen(t *testing.T, header, value string) *oapicodegen.ClientWithResponses {
 	t.Helper()
-	client, err := oapicodegen.NewClientWithResponses(server.url,
+	client, err := oapicodegen.NewClientWithResponses(server.url, oapicodegen.WithHTTPClient(validated(t)),
 		oapicodegen.WithRequestEditorFn(func(_ context.Context, r *http.Request) error {
 			r.Header.Set(header, value)
 			return nil
@@ -88,7 +88,7 @@ func TestOapiCodegenErrors(t *testing.T) {
 	refused, err = oapiCodegen(t, "X-API-KEY", "wrong").IngestChargeEventWithResponse(ctx, nil, as[oapicodegen.ChargeEvent](t, event))
 	require.NoError(t, err)
 	require.Equal(t, oapicodegen.UNAUTHORISED, refused.JSON401.Code)
-	require.Equal(t, "Bearer", string(refused.Headers401.WWWAuthenticate))
+	require.Equal(t, "Bearer", refused.Headers401.WWWAuthenticate)
 
 	refused, err = oapiCodegen(t, "X-API-KEY", server.viewOnly).IngestChargeEventWithResponse(ctx, nil, as[oapicodegen.ChargeEvent](t, event))
 	require.NoError(t, err)

@@ -13,7 +13,7 @@ import (
 // credentials are those of a client; an empty one is not sent.
 type credentials struct{ apiKey, token string }
 
-func (c credentials) ApiKey(context.Context, ogen.OperationName) (ogen.ApiKey, error) {
+func (c credentials) ApiKey(context.Context, ogen.OperationName) (ogen.ApiKey, error) { //nolint:revive // as ogen names it
 	if c.apiKey == "" {
 		return ogen.ApiKey{}, ogenerrors.ErrSkipClientSecurity
 	}
@@ -29,7 +29,7 @@ func (c credentials) Bearer(context.Context, ogen.OperationName) (ogen.Bearer, e
 
 func ogenClient(t *testing.T, c credentials) *ogen.Client {
 	t.Helper()
-	client, err := ogen.NewClient(server.url, c)
+	client, err := ogen.NewClient(server.url, c, ogen.WithClient(validated(t)))
 	require.NoError(t, err)
 	return client
 }
