@@ -115,6 +115,8 @@ type Server struct {
 	pipe    *pipeListener // of Client, made by the first call
 	url     string        // of URL, made by the first call
 
+	bubbled bool // made in a bubble of testing/synctest
+
 	audiences audiences
 
 	// turn is held by Restart, Reset and Close: one at a time.
@@ -127,6 +129,7 @@ type Server struct {
 	store      *ledger
 	rules      []*Rule
 	journal    []*Request
+	rejected   []*Request // of the journal
 	lastID     int
 	changed    chan struct{} // closed, and made anew, when something was stored or answered
 	restarting chan struct{} // closed, and made anew, by Restart
@@ -136,6 +139,7 @@ type Server struct {
 
 // New starts a server that ends with the test.
 func New(t Tester) *Server {
+	t = heard(t)
 	t.Helper()
 	return NewWith(t, Options{})
 }
@@ -143,6 +147,7 @@ func New(t Tester) *Server {
 // NewWith is [New] with settings of the test's own. Where they are wrong the
 // test fails, and every request is answered with a 500.
 func NewWith(t Tester, o Options) *Server {
+	t = heard(t)
 	t.Helper()
 	if o.NewStore == nil {
 		o.NewStore = func() Store { return memstore.NewWith(memstore.Options{Entropy: rand.NewChaCha8([32]byte{1})}) }
@@ -151,15 +156,20 @@ func NewWith(t Tester, o Options) *Server {
 		o.Start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	}
 	s := &Server{
-		t: t, options: o, began: time.Now(),
+		t: t, options: o, began: time.Now(), bubbled: inBubble(),
 		changed: make(chan struct{}), restarting: make(chan struct{}), closing: make(chan struct{}),
 	}
 	s.network = newNetwork(s.serve, log.New(logWriter{s}, "", 0))
+	if around, ok := t.(limited); s.bubbled && ok && !isOfBubble(around) {
+		s.errorf("the server was made in a bubble of testing/synctest with the test around it: pass the bubble's *testing.T")
+		s.isClosed = true // it cannot be closed when that test ends
+		return s
+	}
 	s.store = newLedger(s, o.NewStore())
 	s.handler = s.newHandler(s.store)
 	t.Cleanup(func() {
 		t.Helper()
-		s.audiences.end(t)
+		s.audiences.close(t)
 		s.Close()
 	})
 	return s
@@ -254,6 +264,9 @@ func (s *Server) requestID() string {
 // go on. It is not to be called within a request.
 func (s *Server) Restart() {
 	s.t.Helper()
+	if s.strayed(s.t) {
+		return
+	}
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	s.mu.Lock()
@@ -272,6 +285,9 @@ func (s *Server) Restart() {
 // journal, the clock at its start. Connections stay.
 func (s *Server) Reset() {
 	s.t.Helper()
+	if s.strayed(s.t) {
+		return
+	}
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	s.mu.Lock()
@@ -285,7 +301,7 @@ func (s *Server) Reset() {
 	s.mu.Lock()
 	s.store, s.handler, s.lastID = store, handler, 0
 	s.began, s.advanced = time.Now(), 0
-	s.rules, s.journal = nil, nil
+	s.rules, s.journal, s.rejected = nil, nil, nil
 	s.mu.Unlock()
 	if err := closeStore(old); err != nil {
 		s.errorf("%v", err)
@@ -306,6 +322,9 @@ func closeStore(l *ledger) error {
 // made the server need not call it. It is not to be called within a request.
 func (s *Server) Close() {
 	s.t.Helper()
+	if s.strayed(s.t) {
+		return
+	}
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	s.mu.Lock()
@@ -315,17 +334,27 @@ func (s *Server) Close() {
 	}
 	s.isClosed = true
 	close(s.closing)
-	rules, store := s.rules, s.store
+	store := s.store
 	s.mu.Unlock()
 	s.network.close()
-	for _, r := range rules {
-		if unmet := r.unmet(); unmet != "" {
-			s.t.Logf("chargetest: %s", unmet) // this is the test's own cleanup, or before it
-		}
+	for _, unmet := range s.unmet() {
+		s.t.Logf("chargetest: %s", unmet) // this is the test's own cleanup, or before it
 	}
 	if err := closeStore(store); err != nil {
 		s.t.Errorf("chargetest: %v", err)
 	}
+}
+
+// unmet are the faults that were ordered and not met.
+func (s *Server) unmet() (lines []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.rules {
+		if unmet := r.unmet(); unmet != "" {
+			lines = append(lines, unmet)
+		}
+	}
+	return lines
 }
 
 // tell writes a line to the test's log, unless the test has ended.
