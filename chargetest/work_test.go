@@ -111,7 +111,7 @@ func (w *work) measure(do func()) work {
 }
 
 func TestWorkAfterARequestDoesNotGrow(t *testing.T) {
-	const few, many = 100, 1_000
+	const few, many = 50, 500
 	for name, do := range afterRequests {
 		t.Run(name, func(t *testing.T) {
 			var counted work
