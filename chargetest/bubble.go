@@ -9,7 +9,7 @@ import (
 // the time of the clock has no monotonic reading.
 func inBubble() bool {
 	now := time.Now()
-	return now == now.Round(0) //nolint:staticcheck // whether it has the reading is the question
+	return now == now.Round(0) //nolint:staticcheck // Equal does not see the reading
 }
 
 // limited is a test with a deadline.

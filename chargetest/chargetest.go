@@ -11,15 +11,90 @@
 // # Reaching it
 //
 // [Server.URL] is a socket on loopback. [Server.Client] reaches the server
-// without one, whatever host a URL names; both ends are then in memory, so that
-// it works within a bubble of testing/synctest. [Server.Handler] is for a mux
-// of the test's own.
+// without one, whatever host a URL names. [Server.Handler] is for a mux of the
+// test's own.
+//
+// # Subtests
+//
+// Parallel subtests can use the server of the test around them: it goes on until
+// the last of them has ended.
+//
+// # Fuzz targets
+//
+// One server and one client serve all inputs.
+//
+//	func FuzzCharge(f *testing.F) {
+//		srv := chargetest.New(f)
+//		app := billing.New(srv.Client(), "https://api.vendor.example", srv.APIKey())
+//		f.Add("12.50")
+//		f.Fuzz(func(t *testing.T, quantity string) {
+//			srv.Reset()
+//			if err := app.Charge(t.Context(), "order-42", quantity); err == nil {
+//				srv.AssertCount(t, 1, chargetest.Reference("order-42"))
+//			}
+//		})
+//	}
+//
+// Failures of methods that have no test as an argument, such as FailNext, fail the
+// input under go test -fuzz, and else the fuzz test when it ends. The log is
+// written at the end as well, its first 100 lines. A server for each input, by
+// New(t) in the function that is fuzzed, is as good and a little slower.
+//
+// # Benchmarks
+//
+// The server is made outside of the loop. Its journal keeps every request until
+// Reset.
+//
+//	func BenchmarkCharge(b *testing.B) {
+//		srv := chargetest.New(b)
+//		app := billing.New(srv.Client(), "https://api.vendor.example", srv.APIKey())
+//		for b.Loop() {
+//			if err := app.Charge(b.Context(), "", "12.50"); err != nil {
+//				b.Fatal(err)
+//			}
+//		}
+//	}
+//
+// # TestMain
+//
+// A [Main] takes the place of the test.
+//
+//	var vendor *chargetest.Server
+//
+//	func TestMain(m *testing.M) {
+//		main := new(chargetest.Main)
+//		vendor = chargetest.New(main)
+//		os.Exit(main.Run(m))
+//	}
+//
+// # Bubbles
+//
+// In a bubble of testing/synctest the server is made with the bubble's own
+// *testing.T and reached by Client, whose both ends are in memory.
+//
+//	func TestRetry(t *testing.T) {
+//		synctest.Test(t, func(t *testing.T) {
+//			srv := chargetest.New(t)
+//			app := billing.New(srv.Client(), "https://api.vendor.example", srv.APIKey())
+//			srv.FailNext(1, chargetest.Status(503).RetryAfter(time.Minute))
+//			start := time.Now()
+//			_ = app.Charge(t.Context(), "order-42", "12.50")
+//			t.Log(time.Since(start)) // 1m0s
+//		})
+//	}
+//
+// URL fails the test there, and so does a server that was made outside: the
+// bubble's time does not move while a goroutine waits for them.
 //
 // # What it looks at
 //
 // A request that the contract rejects is written to the test's log, as is each
 // fault that was met. [Server.Requests] is the journal of all of them,
 // [Server.Events] is what is stored, and [Server.Dump] is both as text.
+//
+// The methods that wait and assert take the same time after any number of requests.
+// Two kinds do not: those that return or print a list, and matchers that call a
+// predicate, once for each event.
 //
 // # Time and ids
 //
@@ -36,7 +111,8 @@
 // Assert mark a test as failed and go on. Those that start with Wait, and Seed,
 // which a test cannot go on without, end it: but only where they are called on
 // the goroutine of a test, as FailNow must be. On any other one they return,
-// with less than was asked for. A test that has ended is told nothing more.
+// with less than was asked for. The server's own test is told nothing more once it
+// has ended; a failure of any other test that has ended fails the test around it.
 //
 // # What is not as it is in service
 //
@@ -61,7 +137,7 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// Tester is what a [Server] needs of a test; testing.TB has it.
+// Tester is what a [Server] needs of a test; testing.TB and [Main] have it.
 type Tester interface {
 	Helper()
 	Cleanup(func())
@@ -137,7 +213,9 @@ type Server struct {
 	isClosed   bool
 }
 
-// New starts a server that ends with the test.
+// New starts a server that ends with the test: a *testing.T, B or F, or in TestMain
+// a [Main]. It panics without a test, and with a *testing.F in the function that is
+// fuzzed.
 func New(t Tester) *Server {
 	t = heard(t)
 	t.Helper()

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"reflect"
 	"runtime"
@@ -18,9 +19,8 @@ type fuzzTest struct {
 	Tester
 	f fuzzer
 
-	mu     sync.Mutex
-	told   notes
-	failed bool
+	mu               sync.Mutex
+	logged, failures notes
 }
 
 // fuzzer is what only a *testing.F has, and what is needed of it besides.
@@ -51,22 +51,30 @@ func heard(t Tester) Tester {
 func (*fuzzTest) Helper() {}
 
 // Logf implements [Tester].
-func (t *fuzzTest) Logf(format string, args ...any) { t.tell(false, format, args...) }
+func (t *fuzzTest) Logf(format string, args ...any) { t.tell(&t.logged, format, args...) }
 
 // Errorf implements [Tester].
 func (t *fuzzTest) Errorf(format string, args ...any) {
-	if onGoroutineOf("testing.tRunner") && inFuzzWorker() {
-		// What a worker writes is not shown, except for what fails the input. Package
-		// testing recovers the panic for that.
-		panic(callSite() + fmt.Sprintf(format, args...))
+	if inFuzzWorker() && !onGoroutineOf("testing.fRunner") {
+		failInput(callSite() + fmt.Sprintf(format, args...))
 	}
-	t.tell(true, format, args...)
+	t.tell(&t.failures, format, args...)
 }
 
-func (t *fuzzTest) tell(failed bool, format string, args ...any) {
+// failInput fails the input that a worker runs, and does not return. What workers
+// write is not shown, so a failure must not wait for the end of the test.
+func failInput(message string) {
+	if onGoroutineOf("testing.tRunner") {
+		panic(message) // package testing makes it the failure of the input
+	}
+	// Package testing blames the input for the end of the worker, and keeps it: when it
+	// is run again, by itself, the message is shown.
+	os.Exit(2)
+}
+
+func (t *fuzzTest) tell(list *notes, format string, args ...any) {
 	t.mu.Lock()
-	t.told.add(format, args...)
-	t.failed = t.failed || failed
+	list.add(format, args...)
 	t.mu.Unlock()
 	if onGoroutineOf("testing.fRunner") {
 		t.flush()
@@ -77,10 +85,11 @@ func (t *fuzzTest) tell(failed bool, format string, args ...any) {
 func (t *fuzzTest) flush() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.told.flush(t.f.Output())
-	if t.failed {
+	if len(t.failures.lines) > 0 {
 		t.f.Fail()
 	}
+	t.logged.flush(t.f.Output())
+	t.failures.flush(t.f.Output())
 }
 
 // inFuzzWorker says that the go command's fuzzing started this process.
@@ -89,7 +98,7 @@ func inFuzzWorker() bool {
 	return f != nil && f.Value.String() == "true"
 }
 
-// notes are what a test was told, to be written later: the first of them.
+// notes are what a test was told, to be written later: the first 100 of them.
 type notes struct {
 	lines []string
 	more  int
@@ -109,7 +118,7 @@ func (n *notes) flush(w io.Writer) {
 		_, _ = fmt.Fprintln(w, line)
 	}
 	if n.more > 0 {
-		_, _ = fmt.Fprintf(w, "chargetest: %d more, see Server.Requests\n", n.more)
+		_, _ = fmt.Fprintf(w, "chargetest: … %d more\n", n.more)
 	}
 	*n = notes{}
 }
@@ -123,11 +132,12 @@ func callSite() string {
 	frames := runtime.CallersFrames(callers[:runtime.Callers(1, callers)])
 	for {
 		frame, more := frames.Next()
+		of := func(prefix string) bool { return strings.HasPrefix(frame.Function, prefix) }
 		switch {
-		case strings.HasPrefix(frame.Function, here) && more:
-			continue
-		case strings.HasPrefix(frame.Function, "net/http."), strings.HasPrefix(frame.Function, "testing."), !more:
+		case !more, of("net/http."), of("testing."):
 			return ""
+		case of(here), of("runtime."):
+			continue
 		}
 		return fmt.Sprintf("%s:%d: ", filepath.Base(frame.File), frame.Line)
 	}

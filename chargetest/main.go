@@ -18,7 +18,7 @@ type Main struct {
 	cleanups []func()
 }
 
-// Run runs the tests of a *testing.M, ends the servers, and returns the exit status:
+// Run runs the tests of a *testing.M, ends the servers, and returns what to exit with:
 // that of the tests, and 1 if they pass but Main has failed.
 func (m *Main) Run(tests interface{ Run() int }) int {
 	status := tests.Run()

@@ -3,7 +3,6 @@ package chargetest
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -20,17 +19,16 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// post sends a sample event to the handler of a server.
-func post(tb testing.TB, srv *Server, ev chargeingest.ChargeEvent) {
-	tb.Helper()
-	body, err := json.Marshal(ev)
-	require.NoError(tb, err)
+// post sends an event to the handler of a server.
+func post(srv *Server, ev chargeingest.ChargeEvent) {
+	body, err := ev.MarshalJSON()
+	if err != nil {
+		panic(err)
+	}
 	r := httptest.NewRequest(http.MethodPost, "/v1/ingest/charge-data", bytes.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("X-API-KEY", srv.APIKey())
-	w := httptest.NewRecorder()
-	srv.Handler().ServeHTTP(w, r)
-	require.Less(tb, w.Code, 600)
+	srv.Handler().ServeHTTP(httptest.NewRecorder(), r)
 }
 
 // afterRequests are what a test does after each of its requests; i is the number of
@@ -57,7 +55,7 @@ func BenchmarkAfterRequests(b *testing.B) {
 	for _, n := range []int{1_000, 20_000} {
 		srv := New(b)
 		for i := range n {
-			post(b, srv, Sample(strconv.Itoa(i)))
+			post(srv, Sample(strconv.Itoa(i)))
 		}
 		srv.AssertCount(b, n) // reads the events for the first time
 		for _, name := range slices.Sorted(maps.Keys(afterRequests)) {
@@ -119,10 +117,10 @@ func TestWorkAfterARequestDoesNotGrow(t *testing.T) {
 			i := 0
 			after := func(n int) work {
 				for ; i < n; i++ {
-					post(t, srv, Sample(strconv.Itoa(i)))
+					post(srv, Sample(strconv.Itoa(i)))
 				}
 				do(t, srv, i-1) // reads what was stored until now
-				post(t, srv, Sample(strconv.Itoa(i)))
+				post(srv, Sample(strconv.Itoa(i)))
 				i++
 				return counted.measure(func() { do(t, srv, i-1) })
 			}
@@ -141,7 +139,7 @@ func TestMatchersCompareFewEvents(t *testing.T) {
 	srv := New(t)
 	all := compared{Customer("customer-sample"), &counted}
 	for i := range n {
-		post(t, srv, Sample(strconv.Itoa(i)))
+		post(srv, Sample(strconv.Itoa(i)))
 		srv.AssertCount(t, 1, all, compared{Reference(strconv.Itoa(i)), &counted})
 		srv.AssertCount(t, 0, all, compared{Customer("none"), &counted})
 	}
@@ -155,7 +153,7 @@ func TestAWaitLooksAtEachEventOnce(t *testing.T) {
 	srv := New(t)
 	go func() {
 		for i := range n {
-			post(t, srv, Sample(strconv.Itoa(i)))
+			post(srv, Sample(strconv.Itoa(i)))
 		}
 	}()
 	srv.WaitEvents(t, n, compared{EventWhere(func(Event) bool { return true }), &counted})
@@ -168,11 +166,11 @@ func TestSpentRulesAreDropped(t *testing.T) {
 	for i := range 10 {
 		srv.FailNext(1, Status(503))
 		srv.FailFor(1, Status(503), Reference("none"))
-		post(t, srv, Sample(strconv.Itoa(i)))
+		post(srv, Sample(strconv.Itoa(i)))
 		srv.Advance(1)
 	}
 	srv.FailNext(1, Status(503), Reference("none"))
-	post(t, srv, Sample("last"))
+	post(srv, Sample("last"))
 	require.Len(t, srv.rules, 1)
 	require.Empty(t, srv.rules[0].hits)
 }
