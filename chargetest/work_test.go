@@ -109,26 +109,31 @@ func (w *work) measure(do func()) work {
 }
 
 func TestWorkAfterARequestDoesNotGrow(t *testing.T) {
-	const few, many = 50, 500
-	for name, do := range afterRequests {
-		t.Run(name, func(t *testing.T) {
-			var counted work
-			srv := NewWith(t, Options{NewStore: func() Store { return counting{memstore.New(), &counted} }})
-			i := 0
-			after := func(n int) work {
-				for ; i < n; i++ {
-					post(srv, Sample(strconv.Itoa(i)))
-				}
-				do(t, srv, i-1) // reads what was stored until now
-				post(srv, Sample(strconv.Itoa(i)))
-				i++
-				return counted.measure(func() { do(t, srv, i-1) })
-			}
-			small, large := after(few), after(many)
-			require.LessOrEqual(t, small.listed, 1)
-			require.Equal(t, small.listed, large.listed)
-			require.LessOrEqual(t, large.allocated, small.allocated+64<<10)
-		})
+	const few, many = 50, 1_000
+	var counted work
+	srv := NewWith(t, Options{NewStore: func() Store { return counting{memstore.New(), &counted} }})
+	sent := 0
+	send := func() {
+		post(srv, Sample(strconv.Itoa(sent)))
+		sent++
+	}
+	measureAfter := func(n int) map[string]work {
+		for sent < n {
+			send()
+		}
+		measured := make(map[string]work)
+		for name, do := range afterRequests {
+			do(t, srv, sent-1) // reads what was stored until now
+			send()
+			measured[name] = counted.measure(func() { do(t, srv, sent-1) })
+		}
+		return measured
+	}
+	small, large := measureAfter(few), measureAfter(many)
+	for name := range afterRequests {
+		require.LessOrEqual(t, small[name].listed, 1, name)
+		require.Equal(t, small[name].listed, large[name].listed, name)
+		require.LessOrEqual(t, large[name].allocated, small[name].allocated+64<<10, name)
 	}
 }
 
