@@ -49,7 +49,7 @@ func (a *audiences) end(t Tester) {
 	}
 }
 
-// close says that the server's own test is over.
+// close records that the server's own test is over.
 func (a *audiences) close(t Tester) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

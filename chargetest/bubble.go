@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// inBubble says that the goroutine is in a bubble of testing/synctest: only there
-// the time of the clock has no monotonic reading.
+// inBubble reports whether the goroutine is in a bubble of testing/synctest. Only
+// there time.Now has no monotonic reading.
 func inBubble() bool {
 	now := time.Now()
 	return now == now.Round(0) //nolint:staticcheck // Equal does not see the reading
@@ -17,8 +17,7 @@ type limited interface {
 	Deadline() (deadline time.Time, ok bool)
 }
 
-// isOfBubble says that a test is that of a bubble: it panics when it is asked for
-// its deadline.
+// isOfBubble reports whether a test is that of a bubble. Its Deadline method panics.
 func isOfBubble(t limited) (is bool) {
 	defer func() { is = recover() != nil }()
 	t.Deadline()
@@ -26,13 +25,12 @@ func isOfBubble(t limited) (is bool) {
 }
 
 var (
-	errOutside = errors.New("the server was made outside of the bubble of testing/synctest that calls it: make it inside, with the bubble's *testing.T")
+	errOutside = errors.New("the server was made outside of this bubble of testing/synctest: make it inside, with the bubble's *testing.T")
 	errInside  = errors.New("the server was made in a bubble of testing/synctest, and is called from outside")
 )
 
-// checkBubble returns an error unless the goroutine is in the server's bubble, or
-// both are in none. The runtime ends the process if a channel of a bubble is used
-// outside of it.
+// checkBubble returns an error if only one of the goroutine and the server is in a
+// bubble. The runtime ends the process if a channel of a bubble is used outside.
 func (s *Server) checkBubble() error {
 	switch in := inBubble(); {
 	case in && !s.bubbled:
@@ -43,7 +41,8 @@ func (s *Server) checkBubble() error {
 	return nil
 }
 
-// strayed tells t, and says, that the goroutine is not where the server is.
+// strayed reports whether only one of the goroutine and the server is in a bubble,
+// and fails t if so.
 func (s *Server) strayed(t Tester) bool {
 	t.Helper()
 	err := s.checkBubble()

@@ -35,10 +35,10 @@
 //		})
 //	}
 //
-// Failures of methods that have no test as an argument, such as FailNext, fail the
-// input under go test -fuzz, and else the fuzz test when it ends. The log is
-// written at the end as well, its first 100 lines. A server for each input, by
-// New(t) in the function that is fuzzed, is as good and a little slower.
+// A failure of a method without a test as an argument, such as FailNext, fails the
+// input under go test -fuzz. Without -fuzz it fails the fuzz test when that ends.
+// The log is written then, too: its first 100 lines. New(t) in the fuzz function,
+// for a server for each input, works as well and is a little slower.
 //
 // # Benchmarks
 //
@@ -214,8 +214,7 @@ type Server struct {
 }
 
 // New starts a server that ends with the test: a *testing.T, B or F, or in TestMain
-// a [Main]. It panics without a test, and with a *testing.F in the function that is
-// fuzzed.
+// a [Main]. It panics if t is nil, and if a fuzz function passes the *testing.F.
 func New(t Tester) *Server {
 	t = heard(t)
 	t.Helper()

@@ -65,7 +65,7 @@ func (s *Server) Event(reference string) (ev Event, ok bool) {
 	return *q.found[0], true
 }
 
-// look brings a search up to date. False says that it cannot, of which t was told.
+// look brings a search up to date. If it cannot, it fails t and returns false.
 func (s *Server) look(t Tester, q *search) bool {
 	t.Helper()
 	err := s.update(q)
@@ -170,9 +170,9 @@ func (s *Server) waitRequests(t Tester, n int) {
 	}
 }
 
-// await asks done again whenever something changes. False says that the time is
-// over, or the server is closed. It is true if there is no more to tell the test:
-// it has ended, or was told that it cannot wait.
+// await calls done whenever something changes. It returns false after the timeout,
+// or if the server is closed. It returns true if done does, if the test has ended,
+// and if it has failed the test because that is not in the server's bubble.
 func (s *Server) await(t Tester, done func() bool) bool {
 	t.Helper()
 	if s.strayed(t) {
@@ -324,7 +324,7 @@ func stop(t Tester) {
 	}
 }
 
-// onGoroutineOf says that this goroutine runs one of these functions.
+// onGoroutineOf reports whether one of these functions is on the stack.
 func onGoroutineOf(functions ...string) bool {
 	callers := make([]uintptr, 256)
 	frames := runtime.CallersFrames(callers[:runtime.Callers(0, callers)])

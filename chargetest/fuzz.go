@@ -12,9 +12,8 @@ import (
 	"sync"
 )
 
-// fuzzTest is a *testing.F. Its methods may be called neither by the function that
-// is fuzzed nor by goroutines that serve meanwhile, so it is told later what they
-// have to say.
+// fuzzTest keeps logs and failures for a *testing.F until it can accept them. While
+// the fuzz function runs, the methods of a *testing.F panic on any goroutine.
 type fuzzTest struct {
 	Tester
 	f fuzzer
@@ -23,14 +22,15 @@ type fuzzTest struct {
 	logged, failures notes
 }
 
-// fuzzer is what only a *testing.F has, and what is needed of it besides.
+// fuzzer has Fuzz, by which a *testing.F is recognized, and the methods that are
+// called.
 type fuzzer interface {
 	Fuzz(ff any)
 	Fail()
 	Output() io.Writer
 }
 
-// heard returns the test as it can be told something by any goroutine at any time.
+// heard returns a Tester whose Logf and Errorf any goroutine may call at any time.
 func heard(t Tester) Tester {
 	if t == nil {
 		panic("chargetest: a server needs a test: in TestMain, which has none, a *chargetest.Main")
@@ -40,7 +40,7 @@ func heard(t Tester) Tester {
 		return t
 	}
 	if onGoroutineOf("testing.tRunner") {
-		panic("chargetest: the function that is fuzzed must pass its own *testing.T, not the *testing.F around it")
+		panic("chargetest: a fuzz function must pass its own *testing.T, not the *testing.F")
 	}
 	later := &fuzzTest{Tester: t, f: f}
 	t.Cleanup(later.flush)
@@ -61,14 +61,14 @@ func (t *fuzzTest) Errorf(format string, args ...any) {
 	t.tell(&t.failures, format, args...)
 }
 
-// failInput fails the input that a worker runs, and does not return. What workers
-// write is not shown, so a failure must not wait for the end of the test.
+// failInput fails the input that a worker runs, and does not return. The output
+// of workers is discarded, so a failure cannot wait for the end of the test.
 func failInput(message string) {
 	if onGoroutineOf("testing.tRunner") {
 		panic(message) // package testing makes it the failure of the input
 	}
-	// Package testing blames the input for the end of the worker, and keeps it: when it
-	// is run again, by itself, the message is shown.
+	// Package testing records the input of a worker that exits. A run of that input
+	// shows the message.
 	os.Exit(2)
 }
 
@@ -81,7 +81,7 @@ func (t *fuzzTest) tell(list *notes, format string, args ...any) {
 	}
 }
 
-// flush tells the *testing.F all of it, on the goroutine that it runs on.
+// flush passes everything on. It runs on the goroutine of the *testing.F.
 func (t *fuzzTest) flush() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -92,13 +92,13 @@ func (t *fuzzTest) flush() {
 	t.failures.flush(t.f.Output())
 }
 
-// inFuzzWorker says that the go command's fuzzing started this process.
+// inFuzzWorker reports whether go test -fuzz started this process to run inputs.
 func inFuzzWorker() bool {
 	f := flag.Lookup("test.fuzzworker")
 	return f != nil && f.Value.String() == "true"
 }
 
-// notes are what a test was told, to be written later: the first 100 of them.
+// notes are the first 100 messages to a test, to be written later.
 type notes struct {
 	lines []string
 	more  int
@@ -123,9 +123,8 @@ func (n *notes) flush(w io.Writer) {
 	*n = notes{}
 }
 
-// callSite returns the file and line of the test that called this package, for
-// those who write no such thing themselves. It is empty for what a server says by
-// itself.
+// callSite returns the file and line that called this package. It is empty on the
+// goroutines of net/http.
 func callSite() string {
 	here := reflect.TypeFor[Server]().PkgPath() + "."
 	callers := make([]uintptr, 64)

@@ -6,11 +6,11 @@ import (
 	"sync"
 )
 
-// Main is the test to make a server with in a TestMain, where there is no
-// testing.TB. The zero value is ready to use.
+// Main is a [Tester] for TestMain, which has no testing.TB. The zero value is ready
+// to use.
 //
-// What fails is written to standard error, with the file and line of the call. What
-// is only to be logged is written there if the tests fail, at most 100 lines.
+// Failures are written to standard error, with the file and line of the call. Logs
+// are written there if the tests fail, at most 100 lines.
 type Main struct {
 	mu       sync.Mutex
 	failed   bool
@@ -18,8 +18,8 @@ type Main struct {
 	cleanups []func()
 }
 
-// Run runs the tests of a *testing.M, ends the servers, and returns what to exit with:
-// that of the tests, and 1 if they pass but Main has failed.
+// Run runs the tests of a *testing.M, ends the servers, and returns the status to
+// exit with: that of the tests, or 1 if they pass and Main has failed.
 func (m *Main) Run(tests interface{ Run() int }) int {
 	status := tests.Run()
 	for f := m.popCleanup(); f != nil; f = m.popCleanup() {

@@ -34,8 +34,7 @@ func handle(srv *chargetest.Server) {
 	srv.Handler().ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, eventPath, strings.NewReader("{}")))
 }
 
-// inFuzzTarget has what is done with a server of the *testing.F by the function that
-// is fuzzed.
+// inFuzzTarget has fuzz functions that use a server of the *testing.F.
 var inFuzzTarget = map[string]func(t *testing.T, srv *chargetest.Server){
 	"": func(t *testing.T, srv *chargetest.Server) { refused(t, srv) },
 	"refused, 200 times": func(t *testing.T, srv *chargetest.Server) {
@@ -132,7 +131,7 @@ func TestFuzzTargets(t *testing.T) {
 		t.Parallel()
 		out, passed := run(t, "New with the *testing.F", "-test.run=^FuzzServers$")
 		require.False(t, passed)
-		require.Contains(t, out, "the function that is fuzzed must pass its own *testing.T")
+		require.Contains(t, out, "a fuzz function must pass its own *testing.T")
 	})
 }
 

@@ -144,7 +144,7 @@ func (s *Server) pick(req *Request) (Fault, *Rule) {
 	return met, by
 }
 
-// spent says that no request can meet the fault any more.
+// spent reports whether no request can meet the fault any more.
 func (r *Rule) spent(now time.Time) bool {
 	return r.wanted > 0 && r.hits >= r.wanted || !r.until.IsZero() && !now.Before(r.until)
 }
