@@ -238,6 +238,15 @@ func TestMarshalRefusesWhatIsNotUTF8(t *testing.T) {
 	require.Error(t, err)
 }
 
+// A handler for each test, or for each input of a fuzz target, must cost little.
+func TestHandlersShareTheCompiledSchemas(t *testing.T) {
+	const compiling = 20_000 // allocations, about
+	require.Less(t, testing.AllocsPerRun(5, func() {
+		_, err := newValidator(1000, false, crossRules{})
+		require.NoError(t, err)
+	}), float64(compiling)/100)
+}
+
 func TestTheOrderOfMembersIsTheSchemas(t *testing.T) {
 	v := fuzzValidators(t)["reject unknown"]
 	require.Equal(t, map[string]int{

@@ -43,6 +43,28 @@ type validator struct {
 }
 
 func newValidator(maxEvents int, keepUnknown bool, rules crossRules) (*validator, error) {
+	compiled, err := compiledSchemas()
+	if err != nil {
+		return nil, fmt.Errorf("JSON Schema: %w", err)
+	}
+	return &validator{
+		single: compiled.single, batch: compiled.batch, rank: compiled.rank,
+		maxEvents: maxEvents, keepUnknown: keepUnknown, rules: rules,
+		// A platform that is alone can use all CPUs, and leaves one slot.
+		slots: turns.NewGate(runtime.GOMAXPROCS(0) + 1),
+	}, nil
+}
+
+// schemas are the compiled JSON Schemas. They are not changed after compilation.
+type schemas struct {
+	single, batch *jsonschema.Schema
+	rank          map[string]int
+}
+
+// compiledSchemas compiles once a process: tests make many handlers.
+var compiledSchemas = sync.OnceValues(compileSchemas)
+
+func compileSchemas() (compiled schemas, err error) {
 	c := jsonschema.NewCompiler()
 	c.ExtractAnnotations = true
 	for id, text := range map[string]string{
@@ -50,25 +72,17 @@ func newValidator(maxEvents int, keepUnknown bool, rules crossRules) (*validator
 		schema.ChargeEventsID: schema.ChargeEvents(),
 	} {
 		if err := c.AddResource(id, strings.NewReader(text)); err != nil {
-			return nil, fmt.Errorf("JSON Schema: %w", err)
+			return schemas{}, err
 		}
 	}
-	v := &validator{
-		maxEvents: maxEvents, keepUnknown: keepUnknown, rules: rules,
-		// A platform that is alone can use all CPUs, and leaves one slot.
-		slots: turns.NewGate(runtime.GOMAXPROCS(0) + 1),
+	if compiled.single, err = c.Compile(schema.ChargeEventID); err != nil {
+		return schemas{}, err
 	}
-	var err error
-	if v.single, err = c.Compile(schema.ChargeEventID); err != nil {
-		return nil, fmt.Errorf("JSON Schema: %w", err)
+	if compiled.batch, err = c.Compile(schema.ChargeEventsID); err != nil {
+		return schemas{}, err
 	}
-	if v.batch, err = c.Compile(schema.ChargeEventsID); err != nil {
-		return nil, fmt.Errorf("JSON Schema: %w", err)
-	}
-	if v.rank, err = memberOrder(schema.ChargeEvent()); err != nil {
-		return nil, fmt.Errorf("JSON Schema: %w", err)
-	}
-	return v, nil
+	compiled.rank, err = memberOrder(schema.ChargeEvent())
+	return compiled, err
 }
 
 // memberOrder returns the place of each member in the schema's text: the

@@ -61,6 +61,11 @@
 // and chi itself: there otelhttp is the last of chi's middlewares, or within
 // the Mount. The store and the Observer are called in the span.
 //
+// # CORS
+//
+// Middleware for CORS is around the router and its login, as in the Example with
+// github.com/rs/cors. docs/proxies.md has the headers.
+//
 // # fiber
 //
 // fiber is no net/http server; its adaptor makes a request out of a request:

@@ -109,8 +109,8 @@ func (s *Store) copyTo(ctx context.Context, path string) (err error) {
 	return err
 }
 
-// renew gives the copy at a path a token of its own, so that no write-ahead log
-// is taken for its log. A sync has to follow.
+// renew gives the copy at a path a mark of its own, so that no write-ahead log is
+// taken for its log. A sync has to follow.
 func (f *file) renew(path string) error {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -125,6 +125,6 @@ func (f *file) renew(path string) error {
 	if err != nil {
 		return err
 	}
-	err = conn{made}.exec(fmt.Sprintf("UPDATE identity SET token = x'%x', is_open = 0", newToken()))
+	err = conn{made}.exec(setMark(mark{opening: newToken(), log: newToken()}))
 	return errors.Join(err, made.Close())
 }

@@ -117,10 +117,11 @@ type file struct {
 	info    os.FileInfo // tells the file from another one at its path
 	data    *os.File    // holds the lock on the file; closed after all of SQLite's
 	state   *stateFile  // the writer's
-	token   token       // of this opening
-	places  atomic.Pointer[places]
-	settled atomic.Int64 // the newest seq in the file itself is this, or greater
-	page    []byte       // for settledSeq
+	opening token       // of the marks that this store makes
+	place   atomic.Pointer[place]
+
+	mark  mark // the newest that was committed; the writer's
+	tried mark // the newest that a transaction set
 
 	// guard is a connection that does nothing and reads only. SQLite moves the
 	// write-ahead log into the database, and deletes it, when the last connection

@@ -1,14 +1,12 @@
 package sqlitestore
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -18,31 +16,32 @@ import (
 // After a checkpoint that was cut off some pages are newer than others, and some
 // only in the log. So some of it may be unknown.
 type content struct {
-	token token // zero for a database of an earlier version
-	open  bool  // it was not closed, or its closing is in the log
-	seq   int64 // of the newest event, -1 if unknown
-	none  bool  // there was no event yet, if the schema was not changed since
-	places
-	err error // why the token is unknown
+	mark mark  // zero for a database of an earlier version
+	seq  int64 // of the newest event, 0 if there was none, -1 if unknown
+	place
+	err error // why the mark is unknown
 }
 
-// places are offsets in the database file.
-type places struct {
-	token    int64 // 0 if unknown
-	sequence int64 // the page of the table sqlite_sequence, which has the newest seq
-	pageSize int64
-	schema   int64 // not a place: the schema version that the file has
+// place is where the mark is in the database file, as long as the file has this
+// schema version: another program may move it, with VACUUM.
+type place struct {
+	offset int64 // 0 if unknown
+	schema uint32
 }
 
 // schemaOf returns the schema version in the header of the file, 0 if it cannot be
 // read.
-func (f *file) schemaOf() int64 {
+func (f *file) schemaOf() uint32 {
 	var header [4]byte
-	if _, err := f.data.ReadAt(header[:], 40); err != nil {
+	if _, err := f.data.ReadAt(header[:], schemaOffset); err != nil {
 		return 0
 	}
-	return int64(binary.BigEndian.Uint32(header[:]))
+	return binary.BigEndian.Uint32(header[:])
 }
+
+// schemaOffset is where the first page has the schema version. See
+// https://www.sqlite.org/fileformat2.html#the_database_header.
+const schemaOffset = 40
 
 // identityVersion is the version of the schema that has the table identity.
 const identityVersion = 6
@@ -52,7 +51,7 @@ var errReplaced = errors.New("the content of the database was replaced while it 
 
 // look reads the file at the path, as identify does.
 func (f *file) look(ctx context.Context) (c content) {
-	c.seq = -1
+	c.seq, c.schema = -1, f.schemaOf()
 	c.err = func() (err error) {
 		connector, err := f.connector([]pragma{{"writable_schema", "1"}}, "immutable=1", "mode=ro")
 		if err != nil {
@@ -73,55 +72,67 @@ func (f *file) look(ctx context.Context) (c content) {
 		}
 		switch {
 		case tables == 0 && version >= identityVersion:
-			return errors.New("there is no token") // the page of the schema that has it is only in the log
-		case tables == 0:
-			return nil
+			return errNoMark // the page of the schema that has it is only in the log
+		case tables > 0:
+			if c.mark, err = readMark(conn{made}); err != nil {
+				return err
+			}
 		}
-		if rows, err = (conn{made}).query("SELECT token, is_open FROM identity"); err != nil {
-			return err
-		}
-		var text []byte
-		if len(rows) != 1 || scan(rows[0], &text, &c.open) != nil || len(text) != len(c.token) {
-			return errors.New("there is no token")
-		}
-		c.token = token(text)
 		// A page that was torn has no such row.
-		rows, err = conn{made}.query("SELECT seq FROM sqlite_sequence WHERE name = 'events' AND typeof(seq) = 'integer'")
-		c.none = err == nil && len(rows) == 0
-		if err == nil && len(rows) == 1 {
+		rows, err = conn{made}.query("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'")
+		if err == nil {
 			err = scan(rows[0], &c.seq)
 		}
-		if err == nil {
-			c.places, _ = f.find(conn{made}, c.token) // the token is known without
+		if err != nil {
+			c.seq = -1
+		} else if tables > 0 {
+			c.offset, _ = f.find(conn{made}) // the mark is known without
 		}
 		return nil
 	}()
 	return c
 }
 
-// find returns the places in the file, which has all that the connection sees.
-func (f *file) find(c conn, t token) (p places, _ error) {
-	rows, err := c.query("SELECT page_size, (SELECT rootpage FROM sqlite_schema WHERE name = 'identity'), " +
-		"(SELECT rootpage FROM sqlite_schema WHERE name = 'sqlite_sequence') FROM pragma_page_size")
+var errNoMark = errors.New("the database has no mark")
+
+// readMark returns the mark that a connection sees, a zero one if the database was
+// migrated and not opened yet.
+func readMark(c conn) (m mark, err error) {
+	rows, err := c.query("SELECT mark FROM identity")
 	if err != nil {
-		return p, err
+		return mark{}, err
 	}
-	var identity, sequence int64
-	if err := scan(rows[0], &p.pageSize, &identity, &sequence); err != nil {
-		return p, err
+	var data []byte
+	if len(rows) != 1 || scan(rows[0], &data) != nil {
+		return mark{}, errNoMark
 	}
-	page := make([]byte, p.pageSize)
-	at := (identity - 1) * p.pageSize
-	if _, err := f.data.ReadAt(page, at); err != nil {
-		return p, err
+	m, ok := decodeMark(data)
+	if !ok && len(data) > 0 {
+		return mark{}, errNoMark
 	}
-	offset := bytes.Index(page, t[:])
-	if offset < 0 {
-		return p, errors.New("the token of the database is not in its file")
+	return m, nil
+}
+
+// find returns the offset of the mark in the file, which has all that the
+// connection sees.
+func (f *file) find(c conn) (offset int64, _ error) {
+	rows, err := c.query("SELECT page_size, (SELECT rootpage FROM sqlite_schema WHERE name = 'identity') FROM pragma_page_size")
+	if err != nil {
+		return 0, err
 	}
-	p.token, p.sequence = at+int64(offset), (sequence-1)*p.pageSize
-	p.schema = f.schemaOf()
-	return p, nil
+	var size, root int64
+	if err := scan(rows[0], &size, &root); err != nil {
+		return 0, err
+	}
+	page := make([]byte, size)
+	if _, err := f.data.ReadAt(page, (root-1)*size); err != nil {
+		return 0, err
+	}
+	marks, at := marksIn(page)
+	if len(marks) == 0 {
+		return 0, errors.New("the mark of the database is not in its file")
+	}
+	return (root-1)*size + int64(at), nil
 }
 
 // judge refuses a database and a write-ahead log that do not belong together, and
@@ -132,35 +143,40 @@ func (f *file) judge(ctx context.Context) error {
 	if f.state, last, err = openState(f.path+".state", f.info); err != nil {
 		return err
 	}
-	var c content // of an empty file
+	c := content{seq: -1} // of an empty file
 	if f.info.Size() > 0 {
 		c = f.look(ctx)
 	}
-	isLast := last != nil && f.matches(last, &c)
+	log, err := f.readLog()
+	if err != nil {
+		return err
+	}
+	isLast := last != nil && f.matches(last, &c, log)
 	if err := f.requireLogHere(c, isLast); err != nil {
 		return err
 	}
-	start := &state{now: c.token}
-	if isLast {
-		if err := f.judgeLast(last, c); err != nil {
-			return err
-		}
-		start.at, start.newest, start.settled = last.at, last.newest, last.settled
-	} else if c.err != nil {
-		start = nil // nothing is known
+	if !log.continues(c, last != nil && !isLast) {
+		unsure := len(log.marks) == 0 || c.err != nil
+		return f.foreignLog("-wal", isLast, unsure)
 	}
-	if last != nil && !isLast {
-		for _, log := range []string{f.path + "-wal", f.path + "-journal"} {
-			if fileSize(log) > 0 {
-				return f.foreignLog(log, "which was restored, replaced, or opened elsewhere since", false)
-			}
-		}
+	start := &state{now: c.mark.opening}
+	switch {
+	case isLast && fileSize(f.path+"-wal") == 0 && c.seq >= 0 && c.seq < last.newest:
+		return f.missing(last.newest, c.seq)
+	case isLast:
+		start.at, start.newest = last.at, last.newest
+	case last != nil && fileSize(f.path+"-journal") > 0:
+		return f.foreignLog("-journal", false, true)
+	case last != nil:
 		f.logger.Warn("sqlitestore: the database is not the one that was last open at this path; it was restored, or replaced",
 			"database", f.path, "newest event before", last.newest, "newest event now", c.seq)
 	}
-	f.token = newToken()
+	if !isLast && c.err != nil {
+		start = nil // nothing is known
+	}
+	f.opening = newToken()
 	if start != nil {
-		start.next = f.token
+		start.next = f.opening
 	}
 	text, err := f.state.begin(start)
 	if err != nil {
@@ -170,27 +186,10 @@ func (f *file) judge(ctx context.Context) error {
 	return nil
 }
 
-// judgeLast judges the database that was last open here.
-func (f *file) judgeLast(last *state, c content) error {
-	log := f.path + "-wal"
-	if c.none && last.schema == f.schemaOf() {
-		c.seq = 0
-	}
-	switch hasLog := fileSize(log) > 0; {
-	case hasLog && c.seq >= 0 && c.seq < last.settled:
-		return f.foreignLog(log, "which is an older copy of its database", true)
-	case hasLog && last.schema > 0 && last.schema != f.schemaOf() && !f.inLog(holdsSchema(f.schemaOf())):
-		return f.foreignLog(log, "which is a copy that SQLite made of its database, or was changed by another program as the server crashed", true)
-	case !hasLog && c.seq >= 0 && c.seq < last.newest:
-		return f.missing(last.newest, c.seq)
-	}
-	return nil
-}
-
 // requireLogHere notices a database that was not closed, whose log is not next to
 // this name, and of which no state is known.
 func (f *file) requireLogHere(c content, isLast bool) error {
-	if !c.open || isLast {
+	if !c.mark.open || isLast {
 		return nil
 	}
 	if _, err := os.Lstat(f.path + "-wal"); err == nil {
@@ -204,45 +203,50 @@ func (f *file) requireLogHere(c content, isLast bool) error {
 	return nil
 }
 
-// matches reports whether a state is of this database. At its last offset the
-// token is found even if the rest cannot be read.
-func (f *file) matches(last *state, c *content) bool {
-	var t token
+// matches reports whether a state is of this database. At its last offset the mark
+// is found even if the rest cannot be read.
+func (f *file) matches(last *state, c *content, log logContent) bool {
 	if last.at > 0 {
-		if _, err := f.data.ReadAt(t[:], last.at); err == nil && last.has(t) {
-			c.token, c.err = t, nil
+		if m, ok := f.markAt(last.at); ok && last.has(m.opening) {
+			c.mark, c.err = m, nil
 			return true
 		}
 	}
 	if c.err != nil {
 		// A checkpoint was cut off: the one that brings the table, or one after a
 		// VACUUM, which has the whole database in the log.
-		return last.now == token{} || f.inLog(holdsToken(last.now)) || last.next != token{} && f.inLog(holdsToken(last.next))
+		return last.now == token{} || slices.ContainsFunc(log.marks, func(m mark) bool { return last.has(m.opening) })
 	}
-	return last.has(c.token)
+	return last.has(c.mark.opening)
 }
 
-// foreignLog is the error for a log that does not belong to the database. If that
-// is a copy, the state file is to be moved away, too: it tells of later events.
-func (f *file) foreignLog(path, reason string, isCopy bool) error {
-	log, state := quoted(path), quoted(f.path+".state")
-	remedy := fmt.Sprintf("mv %s %[1]s.old", log)
+// foreignLog is the error for a log or journal that does not belong to the database.
+// The state file of an older copy tells of later events, and is to be moved away,
+// too. If it is all that speaks against the log, the user may know better.
+func (f *file) foreignLog(suffix string, isCopy, unsure bool) error {
+	forget := renaming(f.path + ".state")
+	keep := renaming(f.path + suffix)
 	if isCopy {
-		remedy += fmt.Sprintf(" && mv %s %[1]s.old", state)
+		keep += " && " + forget
 	}
-	return fmt.Errorf("%w: %s does not belong to %s, %s. If both were put there together, such as a copy of a database that was not closed, keep them: mv %s %[5]s.old. "+
-		"To start with the database as it is, without the events of the log: %s. "+
-		"If the database was put there by mistake, put back the one that the log belongs to", ErrForeignLog, log, quoted(f.path), reason, state, remedy)
+	more := ""
+	if unsure {
+		more = ". If both were put there together: " + forget
+	}
+	return fmt.Errorf("%w: %s does not belong to %s, which was restored or replaced. To keep the database and drop the events of the log: %s. "+
+		"To keep the events of the log, put back the database that it belongs to%s", ErrForeignLog, quoted(f.path+suffix), quoted(f.path), keep, more)
 }
 
 // missing is the error for a database that has fewer events than were
 // acknowledged.
 func (f *file) missing(newest, found int64) error {
-	state := quoted(f.path + ".state")
 	return fmt.Errorf("%w: number %d was acknowledged, and %s ends at %d. Most likely %s was deleted or damaged after a crash: put it back. "+
-		"If this is an older copy, or to go on without these events: mv %s %[6]s.old",
-		ErrEventsMissing, newest, quoted(f.path), found, quoted(f.path+"-wal"), state)
+		"If this is an older copy, or to go on without these events: %s",
+		ErrEventsMissing, newest, quoted(f.path), found, quoted(f.path+"-wal"), renaming(f.path+".state"))
 }
+
+// renaming is the command that gives a file another name.
+func renaming(path string) string { return fmt.Sprintf("mv %s %[1]s.old", quoted(path)) }
 
 // otherName is the error for a database that was not closed under another name.
 func (f *file) otherName() error {
@@ -264,13 +268,17 @@ func quoted(path string) string {
 
 // settle notes the state of the database file. The write-ahead log is empty.
 func (f *file) settle(c conn, newest int64) error {
-	p, err := f.find(c, f.token)
+	offset, err := f.find(c)
 	if err != nil {
 		return err
 	}
-	f.places.Store(&p)
-	f.settled.Store(newest)
-	f.state.state = state{now: f.token, at: p.token, schema: p.schema, newest: newest, settled: newest}
+	if f.mark, err = readMark(c); err != nil {
+		return err
+	}
+	f.tried = f.mark
+	f.checkpointed()
+	f.place.Store(&place{offset, f.schemaOf()})
+	f.state.state = state{now: f.opening, at: offset, newest: newest}
 	f.updateState()
 	return nil
 }
@@ -279,14 +287,6 @@ func (f *file) settle(c conn, newest int64) error {
 func (f *file) updateState() {
 	if err := f.state.update(); err != nil {
 		f.logger.Warn("sqlitestore: the state file cannot be written", "error", err)
-	}
-}
-
-// syncState is updateState, durable: what it says of the schema is no lower bound.
-func (f *file) syncState() {
-	f.updateState()
-	if err := f.state.file.Sync(); err != nil {
-		f.logger.Warn("sqlitestore: the state file cannot be synced", "error", err)
 	}
 }
 
@@ -300,28 +300,11 @@ func (f *file) acknowledged(newest int64) bool {
 	return true
 }
 
-// checkpointed notes that all events up to the newest are in the database file.
-func (f *file) checkpointed(newest int64) {
-	if newest > f.settled.Load() {
-		f.settled.Store(newest)
-		f.state.state.settled = newest
-		f.updateState()
-	}
-}
-
-// hasToken reports whether the open file has the store's database, or a copy of it that
-// was made since it was opened.
-func (f *file) hasToken() bool {
-	var t token
-	_, err := f.data.ReadAt(t[:], f.places.Load().token)
-	return err == nil && t == f.token
-}
-
-// isOurs reports whether the open file has the store's database, and no copy of it. No
-// checkpoint may be under way.
+// isOurs reports whether the open file has the store's database, and no copy of it.
 func (f *file) isOurs() bool {
-	settled := f.settled.Load()
-	return f.hasToken() && f.schemaOf() == f.places.Load().schema && (settled == 0 || f.settledSeq() >= settled)
+	p := f.place.Load()
+	m, ok := f.markAt(p.offset)
+	return ok && f.hasOurMark(m) && f.schemaOf() == p.schema
 }
 
 // hasName reports whether the open file still has a name.
@@ -331,36 +314,12 @@ func (f *file) hasName() bool {
 }
 
 // check returns an error if the store's database is not at its path any more. The
-// writer calls it, with its connection or nil, before each transaction: it takes
-// some microseconds.
+// writer calls it, with its session or nil, before each transaction and each
+// checkpoint: it takes some microseconds.
 func (f *file) check(s *session) error {
-	err := f.checkPlace()
-	if err == nil && (!f.hasToken() || f.schemaOf() != f.places.Load().schema) {
-		err = f.checkContent(s)
-	}
-	return err
-}
-
-// checkAll is check before something is written to the file, which may be an older
-// copy of the database. No checkpoint may be under way.
-func (f *file) checkAll(s *session) error {
 	err := f.checkPlace()
 	if err == nil && !f.isOurs() {
 		err = f.checkContent(s)
-	}
-	return err
-}
-
-// beforeCheckpoint is checkAll. If the checkpoint brings another schema, the state
-// does not name one until it is over: the process may end meanwhile.
-func (f *file) beforeCheckpoint(s *session) error {
-	if err := f.checkAll(s); err != nil || s == nil {
-		return err
-	}
-	schema, err := s.schemaVersion()
-	if err == nil && schema != f.state.state.schema && f.state.state.schema > 0 {
-		f.state.state.schema = 0
-		f.syncState()
 	}
 	return err
 }
@@ -369,127 +328,55 @@ func (f *file) beforeCheckpoint(s *session) error {
 // pages, with VACUUM; a connection that was open before knows of that, and so does
 // the log, and not of a file that was written over.
 func (f *file) checkContent(s *session) error {
-	old := f.places.Load().schema
 	c := f.look(context.Background())
-	if c.isOther(f.token) {
+	if c.isOther(f.opening) {
 		return errReplaced
 	}
-	var known, changed bool
+	log, err := f.readLog()
+	if err != nil {
+		return err
+	}
+	old := f.place.Load().schema
+	known, changed := c.schema == old || log.schemas[c.schema], log.hasOtherSchema(old)
 	if s != nil {
 		schema, err := s.schemaVersion()
 		if err != nil {
 			return err
 		}
 		known, changed = c.schema == schema, schema != old
-	} else {
-		known = c.schema == old || f.inLog(holdsSchema(c.schema))
-		changed = f.inLog(holdsOtherSchema(old))
 	}
-	settled := f.settled.Load()
-	if c.err != nil || c.token != f.token || c.places.token == 0 || !known || settled > 0 && c.seq < settled {
+	if c.err != nil || !f.hasOurMark(c.mark) || c.offset == 0 || !known {
 		if changed {
 			return nil // some of the change is still only in the log: a checkpoint is under way, or was cut off
 		}
 		return errReplaced
 	}
-	f.places.Store(&c.places)
-	f.state.state.at, f.state.state.schema = c.places.token, c.schema
-	f.syncState()
+	f.place.Store(&c.place)
+	f.state.state.at = c.offset
+	f.updateState()
 	return nil
 }
 
 // isOther says that the file has another database, whole.
-func (c content) isOther(t token) bool { return c.err == nil && c.token != t }
+func (c content) isOther(opening token) bool { return c.err == nil && c.mark.opening != opening }
 
 // checkRead is check for those who read.
 func (f *file) checkRead(ctx context.Context) error {
-	if f.hasToken() {
+	p := f.place.Load()
+	if m, ok := f.markAt(p.offset); ok && m.opening == f.opening {
 		return ctx.Err()
 	}
 	c := f.look(ctx)
-	if c.token == f.token || ctx.Err() != nil || !c.isOther(f.token) && f.inLog(holdsOtherSchema(f.places.Load().schema)) {
+	if ctx.Err() != nil || c.mark.opening == f.opening {
 		return ctx.Err()
+	}
+	if !c.isOther(f.opening) {
+		if log, err := f.readLog(); err != nil || log.hasOtherSchema(p.schema) {
+			return err
+		}
 	}
 	return errReplaced
 }
-
-// settledSeq reads the newest seq that is in the file itself, -1 if it cannot. Its
-// table has one page. See https://www.sqlite.org/fileformat2.html#b_tree_pages.
-func (f *file) settledSeq() int64 {
-	p := f.places.Load()
-	if int64(len(f.page)) != p.pageSize {
-		f.page = make([]byte, p.pageSize)
-	}
-	page := f.page
-	if _, err := f.data.ReadAt(page, p.sequence); err != nil {
-		return -1
-	}
-	const leaf, constantOne = 13, 9
-	cell := int(binary.BigEndian.Uint16(page[8:]))
-	if page[0] != leaf || binary.BigEndian.Uint16(page[3:]) != 1 || cell+11 > len(page) {
-		return -1
-	}
-	// The size of the record and its row number. Then the record: the size of its
-	// header, the types of the columns, a text of six bytes, an integer.
-	c := page[cell:]
-	size, ok := map[byte]int{1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8, constantOne: 0}[c[4]]
-	if c[0] > 127 || c[1] > 127 || c[2] != 3 || c[3] != 13+2*6 || string(c[5:11]) != "events" || !ok || len(c) < 11+size {
-		return -1
-	}
-	if c[4] == constantOne {
-		return 1
-	}
-	var seq int64
-	for _, b := range c[11 : 11+size] {
-		seq = seq<<8 | int64(b)
-	}
-	return seq
-}
-
-// inLog reports whether a frame of the write-ahead log holds what is looked for. See
-// https://www.sqlite.org/fileformat2.html#walformat.
-// It reads the whole log at worst, so it is for databases that another program changed.
-func (f *file) inLog(holds func(page uint32, content []byte) bool) bool {
-	log, err := os.Open(f.path + "-wal")
-	if err != nil {
-		return false
-	}
-	defer log.Close() //nolint:errcheck // it was only read
-	r := bufio.NewReaderSize(log, 1<<16)
-	var header [32]byte
-	if _, err := io.ReadFull(r, header[:]); err != nil {
-		return false
-	}
-	size := binary.BigEndian.Uint32(header[8:])
-	if size < 512 || size > 1<<16 {
-		return false
-	}
-	frame := make([]byte, 24+size)
-	for {
-		// Frames with other salts are left from before the log was started over.
-		if _, err := io.ReadFull(r, frame); err != nil || !bytes.Equal(frame[8:16], header[16:24]) {
-			return false
-		}
-		if holds(binary.BigEndian.Uint32(frame), frame[24:]) {
-			return true
-		}
-	}
-}
-
-func holdsToken(t token) func(uint32, []byte) bool {
-	return func(_ uint32, content []byte) bool { return bytes.Contains(content, t[:]) }
-}
-
-func holdsSchema(version int64) func(uint32, []byte) bool {
-	return func(page uint32, content []byte) bool { return page == 1 && schemaIn(content) == version }
-}
-
-func holdsOtherSchema(version int64) func(uint32, []byte) bool {
-	return func(page uint32, content []byte) bool { return page == 1 && schemaIn(content) != version }
-}
-
-// schemaIn returns the schema version that the first page has.
-func schemaIn(page []byte) int64 { return int64(binary.BigEndian.Uint32(page[40:])) }
 
 // openGuard opens the guard.
 func (f *file) openGuard(ctx context.Context) error {

@@ -61,7 +61,7 @@ func (w *writer) settleLog() {
 }
 
 func (w *writer) startCheckpoint() {
-	if err := w.file.beforeCheckpoint(w.session); err != nil {
+	if err := w.file.check(w.session); err != nil {
 		w.leave(err)
 		return
 	}
@@ -115,7 +115,7 @@ func (l *logWork) again(came, little int64) bool {
 
 // finishLog moves the rest of the log between two transactions.
 func (w *writer) finishLog() {
-	if err := w.file.beforeCheckpoint(w.session); err != nil {
+	if err := w.file.check(w.session); err != nil {
 		w.leave(err)
 		return
 	}
@@ -132,7 +132,7 @@ func (w *writer) finishLog() {
 	}
 	w.log.recheck = nil
 	w.log.drainAt = w.file.drainFrames
-	w.file.checkpointed(w.session.recent.newest)
+	w.file.checkpointed()
 	w.stats.checkpointed()
 }
 

@@ -38,10 +38,10 @@ func checkVersion(version int64) error {
 	return err
 }
 
-// migrate brings the schema to the newest version, each step in a transaction
-// of its own, and gives the database the token. It writes even where nothing is to be done: the checkpoint that
-// follows then syncs the whole file, whoever wrote it last.
-func migrate(c conn, t token) error {
+// migrate brings the schema to the newest version, each step in a transaction of its
+// own, and sets the mark of an opening. It writes even if nothing is to be done: the
+// checkpoint that follows then syncs the whole file, whoever wrote it last.
+func (f *file) migrate(c conn) error {
 	rows, err := c.query("SELECT user_version, (SELECT count(*) FROM sqlite_schema) FROM pragma_user_version")
 	if err != nil {
 		return err
@@ -66,8 +66,11 @@ func migrate(c conn, t token) error {
 			return fmt.Errorf("migrate to version %d: %w", version, err)
 		}
 	}
-	setToken := fmt.Sprintf("UPDATE identity SET token = x'%x', is_open = 1", t)
-	if err := setVersion(c, setToken, int64(len(scripts))); err != nil {
+	m, _ := readMark(c) // one that is damaged is replaced
+	if m.opening != f.opening {
+		m = mark{f.opening, m.log, newToken(), f.schemaOf(), true}
+	}
+	if err := setVersion(c, setMark(m), int64(len(scripts))); err != nil {
 		return fmt.Errorf("write: %w", err)
 	}
 	return nil

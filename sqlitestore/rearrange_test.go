@@ -131,14 +131,17 @@ func (l *lives) restore(t *testing.T, backup func(s *Store, path, to string) err
 	require.NoError(t, err)
 	require.NoError(t, backup(s, whole, whole+".backup"))
 	copyFile(t, whole+".backup", l.path)
-	if _, err := os.Stat(l.path + ".state"); err != nil {
-		// It was copied without, and not served since: only its operator knows.
+	log, err := (&file{path: l.path}).readLog()
+	require.NoError(t, err)
+	if _, err := os.Stat(l.path + ".state"); err != nil && len(log.marks) == 0 {
+		// It was killed before it was open: only its operator knows.
 		l.files(t, func(suffix string) error { return os.Remove(l.path + suffix) }, "-wal")
+		log.frames = 0
 	}
 	l.files(t, func(suffix string) error { return os.Remove(l.path + suffix) }, "-journal")
 
 	s, err = OpenWith(t.Context(), l.path, quiet)
-	if fileSize(l.path+"-wal") > 0 {
+	if log.frames > 0 {
 		require.ErrorIs(t, err, ErrForeignLog)
 		require.NoError(t, os.Rename(l.path+"-wal", l.path+"-wal.old"))
 		return

@@ -330,7 +330,7 @@ func TestFilesThatBelongTogetherAreAccepted(t *testing.T) {
 			require.NoError(t, err)
 			decoded, ok := decodeState(state)
 			require.True(t, ok)
-			decoded.newest, decoded.settled = 0, 0
+			decoded.newest = 0
 			require.NoError(t, os.WriteFile(path+".state", decoded.encode(), 0o600))
 			return path
 		},
@@ -590,25 +590,26 @@ func TestAnotherProgramMayChangeTheSchema(t *testing.T) {
 	}
 }
 
-func TestABackupHasATokenOfItsOwn(t *testing.T) {
+func TestABackupHasAMarkOfItsOwn(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
-	var tokens []token
+	var seen []token
 	for i := range 2 {
 		to := fmt.Sprint(setup.path, ".", i)
 		require.NoError(t, s.Backup(t.Context(), to))
 		f := &file{path: to, tuning: setup.tuning, data: s.file.data}
 		c := f.look(context.Background())
 		require.NoError(t, c.err)
-		tokens = append(tokens, c.token)
+		require.False(t, c.mark.open)
+		for _, of := range []token{c.mark.opening, c.mark.log} {
+			require.NotContains(t, append(seen, token{}, s.file.mark.opening, s.file.mark.log), of)
+			seen = append(seen, of)
+		}
 	}
-	require.NotEqual(t, tokens[0], tokens[1])
-	require.NotContains(t, tokens, s.file.token)
-	require.NotContains(t, tokens, token{})
 }
 
 func TestDamagedStatesAreNone(t *testing.T) {
-	s := state{now: newToken(), next: newToken(), at: 8000, schema: 7, newest: 1 << 62, settled: 12}
+	s := state{now: newToken(), next: newToken(), at: 8000, newest: 1 << 62}
 	text := s.encode()
 	require.Less(t, len(text), 512, "one sector")
 	require.Len(t, state{}.encode(), len(text))
@@ -625,27 +626,6 @@ func TestDamagedStatesAreNone(t *testing.T) {
 	}
 	_, ok = decodeState(append(text, '\n'))
 	require.False(t, ok)
-}
-
-func TestTheNewestEventIsFoundInTheFile(t *testing.T) {
-	s := newSetup(t).open(t)
-	inFile := func() (seq int64) {
-		settled(t, s)
-		require.NoError(t, s.writer.do(t.Context(), func() error {
-			seq = s.file.settledSeq()
-			return nil
-		}))
-		return seq
-	}
-	require.EqualValues(t, -1, inFile(), "there is none")
-	for _, seq := range []int64{1, 2, 127, 128, 1 << 15, 1 << 23, 1 << 31, 1 << 47, 1 << 60} {
-		require.NoError(t, s.writer.do(t.Context(), func() error {
-			s.writer.session.recent.newest = seq - 1
-			return nil
-		}))
-		fresh(t, s, charges("acme", fmt.Sprint(seq)))
-		require.Equal(t, seq, inFile())
-	}
 }
 
 // TestTheStateFileFollows the acknowledged events by itself, and at the latest when

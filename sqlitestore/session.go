@@ -27,6 +27,7 @@ type session struct {
 	statements []statement // all of those below
 
 	begin, commit, logSize     statement
+	totalChanges               statement
 	findPlatform, addPlatform  statement
 	findRequest, requestEvents statement
 	findReference, eventAt     statement
@@ -89,7 +90,7 @@ func openSession(ctx context.Context, f *file) (*session, error) {
 		err = s.requireAcknowledged(f)
 	}
 	if err == nil {
-		err = migrate(s.conn, f.token)
+		err = f.migrate(s.conn)
 	}
 	if err == nil {
 		err = s.emptyLog()
@@ -138,12 +139,14 @@ func (s *session) requireAcknowledged(f *file) error {
 }
 
 // schemaVersion returns the one that the connection sees.
-func (s *session) schemaVersion() (version int64, err error) {
+func (s *session) schemaVersion() (uint32, error) {
 	rows, err := s.query("PRAGMA schema_version")
-	if err == nil {
-		err = scan(rows[0], &version)
+	if err != nil {
+		return 0, err
 	}
-	return version, err
+	var version int64
+	err = scan(rows[0], &version)
+	return uint32(version), err
 }
 
 // hasLog says that the log is at its place.
@@ -175,6 +178,7 @@ func (s *session) prepareAll() error {
 	}{
 		{&s.begin, "BEGIN IMMEDIATE"},
 		{&s.commit, "COMMIT"},
+		{&s.totalChanges, "SELECT total_changes()"},
 		{&s.logSize, "PRAGMA wal_checkpoint(NOOP)"},
 		{&s.findPlatform, "SELECT id FROM platforms WHERE name = ?"},
 		{&s.addPlatform, "INSERT INTO platforms (name) VALUES (?)"},
@@ -351,10 +355,17 @@ func (s *session) logState() (l logState, err error) {
 	return scanLogState(s.logSize.query())
 }
 
-// touch writes what is there already, to see whether writing works.
-func (s *session) touch() error {
-	return s.exec(fmt.Sprintf("PRAGMA application_id = %d", applicationID))
+// changes returns how many rows the connection has changed so far.
+func (s *session) changes() (n int64, err error) {
+	rows, err := s.totalChanges.query()
+	if err == nil {
+		err = scan(rows[0], &n)
+	}
+	return n, err
 }
+
+// touch writes what is there already, to see whether writing works.
+func (s *session) touch() error { return s.exec("UPDATE merged SET seq = seq") }
 
 // eventColumns are those that scanEvent reads.
 const eventColumns = "id, content, timestamp_assigned, digest"

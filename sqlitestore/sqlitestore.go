@@ -24,11 +24,12 @@
 //
 // Next to a database are its write-ahead log (its path and "-wal"), which may have
 // events that are nowhere else, and a state file (".state"). SQLite replays any log
-// with the name of the database over it. The state file says which database was
-// last open there and which event is the newest that was acknowledged. A log of
-// another database is an [ErrForeignLog], and a database without its log an
-// [ErrEventsMissing]; both name the files and the remedy. Without a state file
-// everything is accepted. Files that the store makes have the owner, if the system
+// with the name of the database over it. So the database and the log have marks that
+// tell whether the log continues that database, as it is now; one that does not is an
+// [ErrForeignLog]. The state file says which database was last open there and which
+// event is the newest that was acknowledged; a database that misses some is an
+// [ErrEventsMissing]. Both errors name the files and the remedy. Without a state file
+// no event is missed. Files that the store makes have the owner, if the system
 // permits it, and the mode of the database.
 //
 // To restore a backup: close the store, move the database and all files whose names
@@ -83,8 +84,9 @@ var (
 	ErrForeign = errors.New("not a charge event database")
 
 	// ErrForeignLog says that the write-ahead log next to a database was written
-	// by another one, most likely the one that was there before a backup was
-	// restored. SQLite would write it over the database. Nothing was changed.
+	// by another one, or by a later state of it, most likely the one that was there
+	// before a backup was restored. SQLite would write it over the database. Nothing
+	// was changed.
 	ErrForeignLog = errors.New("write-ahead log of another database")
 
 	// ErrEventsMissing says that a database has fewer events than were

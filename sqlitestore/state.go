@@ -2,7 +2,6 @@ package sqlitestore
 
 import (
 	"bytes"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -11,59 +10,41 @@ import (
 	"os"
 )
 
-// SQLite replays any write-ahead log that has the name of the database,
-// whichever database wrote it, and misses none that was deleted. So the store
-// keeps a state file next to the database. It names the database that the store
-// last had open there, by its token, and how much of it must exist. The file is
-// a help, not a part of the database: without it everything is accepted.
-
-// token tells a database from its copies, and from itself before it was last
-// opened. It is zero in databases of earlier versions.
-type token [16]byte
-
-func newToken() (t token) {
-	_, _ = rand.Read(t[:]) // it never fails
-	return t
-}
+// SQLite misses no write-ahead log that was deleted. So the store keeps a state file
+// next to the database. It names the database that the store last had open there, by
+// its opening, and how much of it must exist. The file is a help, not a part of the
+// database: without it no event is missed.
 
 // state is the content of the state file.
 type state struct {
-	// The database has one of these tokens. Next is set while it is opened.
+	// The database has one of these as its opening. Next is set while it is opened.
 	now, next token
 
-	// at is the offset of the token in the database file, 0 if unknown.
+	// at is the offset of the mark in the database file, 0 if unknown.
 	at int64
 
 	// newest is the seq of the newest event that was acknowledged. The file is
 	// written after the commit was synced and is not synced itself, so this is a
 	// lower bound.
 	newest int64
-
-	// schema is the schema version that the database file itself has, 0 if
-	// unknown. A copy that SQLite made, with VACUUM INTO or .backup, has another.
-	schema int64
-
-	// settled is the seq of the newest event that is in the database file itself
-	// and not only in the write-ahead log. It is a lower bound, too.
-	settled int64
 }
 
-// has reports whether the state is of a database with this token.
+// has reports whether the state is of a database with this opening.
 func (s state) has(t token) bool { return t == s.now || t == s.next && t != token{} }
 
 // A state has the same length always: it is overwritten in place by one write
 // within one sector.
-const stateFormat = "chargeingest state 1\ndatabase %x\nopening  %x\noffset   %020d\nschema   %020d\nnewest   %020d\nsettled  %020d\n"
+const stateFormat = "chargeingest state 1\ndatabase %x\nopening  %x\noffset   %020d\nnewest   %020d\n"
 
 func (s state) encode() []byte {
-	text := fmt.Appendf(nil, stateFormat, s.now, s.next, s.at, s.schema, s.newest, s.settled)
+	text := fmt.Appendf(nil, stateFormat, s.now, s.next, s.at, s.newest)
 	return fmt.Appendf(text, "check    %08x\n", crc32.ChecksumIEEE(text))
 }
 
 // decodeState returns false if the text is not that of a state.
 func decodeState(text []byte) (s state, ok bool) {
 	var now, next []byte
-	_, err := fmt.Sscanf(string(text), stateFormat, &now, &next, &s.at, &s.schema, &s.newest, &s.settled)
+	_, err := fmt.Sscanf(string(text), stateFormat, &now, &next, &s.at, &s.newest)
 	if err != nil || len(now) != len(s.now) || len(next) != len(s.next) {
 		return state{}, false
 	}

@@ -273,17 +273,38 @@ func (w *writer) transact(f func(*session) error) (err error) {
 	if _, err := s.begin.exec(); err != nil {
 		return err
 	}
+	next, due := w.file.follow()
+	var before, after int64
+	if due {
+		if before, err = s.changes(); err != nil {
+			return err
+		}
+	}
 	if err := f(s); err != nil {
 		return err
 	}
 	if err := guarded(s.finish); err != nil {
 		return batchError{err}
 	}
+	if due {
+		if after, err = s.changes(); err != nil {
+			return err
+		}
+		if due = after > before; due {
+			err = s.exec(setMark(next))
+		}
+	}
+	if err != nil {
+		return err
+	}
 	committing = true
 	if _, err := s.commit.exec(); err != nil {
 		return err
 	}
 	s.committed()
+	if due {
+		w.file.mark = next
+	}
 	return nil
 }
 
@@ -329,11 +350,7 @@ func (w *writer) leave(cause error) {
 
 // open returns the session, a new one where the last one failed.
 func (w *writer) open() (*session, error) {
-	check := w.file.checkAll
-	if w.log.underWay {
-		check = w.file.check
-	}
-	if err := check(w.session); err != nil {
+	if err := w.file.check(w.session); err != nil {
 		if w.session != nil {
 			w.leave(err)
 		}
@@ -359,7 +376,7 @@ func (w *writer) reopen() error {
 	w.lockReaders()
 	defer w.reading.Unlock()
 	w.awaitCheckpoint()
-	if err := w.file.checkAll(w.session); err != nil {
+	if err := w.file.check(w.session); err != nil {
 		return err
 	}
 	if w.session != nil {
@@ -409,15 +426,17 @@ func (w *writer) release() error {
 		w.writeState()
 	}
 	w.session = nil
-	if err := f.beforeCheckpoint(s); err != nil {
+	if err := f.check(s); err != nil {
 		return w.abandon(s, err)
 	}
 	if s == nil {
 		return nil // the log is there when it is opened
 	}
 	if s.hasLog(f) {
-		_ = s.exec("UPDATE identity SET is_open = 0") // it is a hint
-		_, err := s.checkpoint("PASSIVE")             // the rest is there when it is opened
+		closed, _ := f.follow()
+		closed.open = false
+		_ = s.exec(setMark(closed))       // that it was closed is a hint
+		_, err := s.checkpoint("PASSIVE") // the rest is there when it is opened
 		return errors.Join(err, f.closeGuard(), s.Close())
 	}
 	err := errors.Join(s.emptyLog(), s.Close(), f.closeGuard())

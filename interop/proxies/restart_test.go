@@ -1,0 +1,135 @@
+//go:build proxies && linux
+
+package proxies_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestRestartsBehindProxies restarts the server during a load. Clients repeat what
+// failed until it is stored, under references and keys: each event is stored once,
+// also behind proxies that repeat POSTs themselves.
+func TestRestartsBehindProxies(t *testing.T) {
+	for name, p := range map[string]proxy{
+		"nginx":                             nginx(),
+		"nginx of one directive":            plainNginx(""),
+		"nginx with non_idempotent":         repeatingNginx,
+		"haproxy":                           haproxy(),
+		"haproxy with all-retryable-errors": repeatingHAProxy,
+	} {
+		t.Run(name, func(t *testing.T) { restartDuringLoad(t, p) })
+	}
+}
+
+func restartDuringLoad(t *testing.T, p proxy) {
+	const (
+		clients  = 8
+		each     = 60 // requests
+		restarts = 4
+	)
+	s := startServer(t)
+	address := p(t, s.address)
+	l := load{address: address, back: make(chan struct{})}
+	close(l.back) // the server is there
+
+	var running sync.WaitGroup
+	progress := make(chan struct{}, clients*each)
+	for i := range clients {
+		client := newClient(t)
+		running.Go(func() {
+			for n := range each {
+				l.store(t, client, fmt.Sprintf("c%d-%d", i, n), n%2 == 0)
+				progress <- struct{}{}
+			}
+		})
+	}
+	for i := range restarts {
+		for range clients * each / (restarts + 1) {
+			<-progress
+		}
+		l.leave()
+		s.end([]syscall.Signal{syscall.SIGKILL, syscall.SIGTERM}[i%2])
+		s.start(t)
+		l.comeBack()
+	}
+	running.Wait()
+	t.Logf("%d requests failed, of which %d had stored their events", l.failed.Load(), l.replayed.Load())
+
+	stored := make(map[string]int)
+	for _, e := range events(t, s.address) {
+		stored[e.Description]++
+	}
+	for i := range clients {
+		for n := range each {
+			for k := range 2 {
+				description := fmt.Sprintf("c%d-%d-%d", i, n, k)
+				require.Equal(t, 1, stored[description], description)
+				delete(stored, description)
+			}
+		}
+	}
+	require.Empty(t, stored)
+}
+
+// load is what the clients of a test share.
+type load struct {
+	address          string
+	failed, replayed atomic.Int64
+
+	mu   sync.Mutex
+	back chan struct{} // closed while the server is there
+}
+
+func (l *load) leave() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.back = make(chan struct{})
+}
+
+func (l *load) comeBack() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(l.back)
+}
+
+// store sends two events, with references or under a key, until they are stored.
+func (l *load) store(t *testing.T, client *http.Client, name string, references bool) {
+	var list []string
+	for k := range 2 {
+		e := event("null")
+		if references {
+			e = event(fmt.Sprintf(`"%s-%d"`, name, k))
+		}
+		list = append(list, strings.Replace(e, "{", fmt.Sprintf(`{"description":"%s-%d",`, name, k), 1))
+	}
+	var headers []string
+	if !references {
+		headers = []string{"Idempotency-Key", name}
+	}
+	for {
+		l.mu.Lock()
+		back := l.back
+		l.mu.Unlock()
+		<-back
+		r, err := send(client, http.MethodPost, "http://"+l.address+"/v1/ingest/charge-datas", `{"charge_datas":[`+strings.Join(list, ",")+`]}`, headers...)
+		switch {
+		case err == nil && r.status == http.StatusCreated:
+			if r.header.Get("Idempotent-Replayed") != "" {
+				l.replayed.Add(1)
+			}
+			return
+		case err == nil && r.status < http.StatusInternalServerError:
+			t.Errorf("%s: %d %s", name, r.status, r.body)
+			return
+		}
+		l.failed.Add(1)
+	}
+}

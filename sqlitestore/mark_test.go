@@ -1,0 +1,197 @@
+package sqlitestore
+
+import (
+	"database/sql"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest"
+)
+
+// TestAnOlderCopyIsNoticedWhateverCameAfterIt copies the file of a store that is
+// serving, changes the database in one way, has the log started over, kills the
+// store, and puts the copy back. The log belongs to a later state of the file: with
+// it, pages of both would be mixed.
+func TestAnOlderCopyIsNoticedWhateverCameAfterIt(t *testing.T) {
+	t.Parallel()
+	keyOnly := charges("acme", "copied 1")
+	keyOnly.IdempotencyKey = "key"
+	changes := map[string]func(t *testing.T, s *Store){
+		"events": func(t *testing.T, s *Store) { fresh(t, s, charges("acme", "later")) },
+		"all is pruned": func(t *testing.T, s *Store) {
+			_, err := s.Prune(t.Context(), received().Add(time.Hour))
+			require.NoError(t, err)
+		},
+		"a key that binds a stored event": func(t *testing.T, s *Store) { replayed(t, s, keyOnly) },
+	}
+	empty := map[string]func(t *testing.T, s *Store, path string){
+		"the store": func(t *testing.T, s *Store, _ string) { settled(t, s) },
+		"a shell":   func(t *testing.T, _ *Store, path string) { shell(t, path, "PRAGMA wal_checkpoint(TRUNCATE)") },
+	}
+	ends := map[string]func(t *testing.T, s *Store){
+		"an event":   func(t *testing.T, s *Store) { fresh(t, s, charges("acme", "in the log")) },
+		"a key only": func(t *testing.T, s *Store) { replayed(t, s, keyOnly) },
+	}
+	for change, changed := range changes {
+		for by, emptied := range empty {
+			for end, ended := range ends {
+				if change != "events" && end == "a key only" {
+					continue // there may be no event for it
+				}
+				for _, stateless := range []bool{false, true} {
+					t.Run(fmt.Sprint(change, ", emptied by ", by, ", ", end, ", without the state file ", stateless), func(t *testing.T) {
+						setup := newSetup(t)
+						s := setup.open(t)
+						for i := range 20 {
+							fresh(t, s, charges("acme", fmt.Sprint("copied ", i)))
+						}
+						settled(t, s)
+						to := filepath.Join(t.TempDir(), "copy.db")
+						copyFile(t, setup.path, to)
+						changed(t, s)
+						emptied(t, s, setup.path)
+						ended(t, s)
+
+						dead := crashed(t, setup)
+						require.Positive(t, fileSize(dead.path+"-wal"))
+						copyFile(t, to, dead.path)
+						if stateless {
+							require.NoError(t, os.Remove(dead.path+".state"))
+						}
+						before := contents(t, filepath.Dir(dead.path))
+						err := dead.failure(t)
+						require.ErrorIs(t, err, ErrForeignLog)
+						require.Equal(t, before, contents(t, filepath.Dir(dead.path)))
+					})
+				}
+			}
+		}
+	}
+}
+
+// TestACopyThatSQLiteMadeIsNoticedAtOnce, while the log has been started over by
+// nobody: its pages are not those that the log continues.
+func TestACopyThatSQLiteMadeIsNoticedAtOnce(t *testing.T) {
+	for _, by := range []string{"VACUUM INTO", ".backup"} {
+		setup := newSetup(t)
+		s := setup.open(t)
+		fresh(t, s, charges("acme", "copied"))
+		to := filepath.Join(t.TempDir(), "copy.db")
+		copies()[by](t, s, setup.path, to)
+		fresh(t, s, charges("acme", "later"))
+		dead := crashed(t, setup)
+		copyFile(t, to, dead.path)
+		require.ErrorIs(t, dead.failure(t), ErrForeignLog, by)
+		require.NoError(t, os.Remove(dead.path+".state"))
+		require.ErrorIs(t, dead.failure(t), ErrForeignLog, by)
+	}
+}
+
+// TestAnOlderCopyIsNoticedWhileTheStoreIsOpen: nothing is written over it.
+func TestAnOlderCopyIsNoticedWhileTheStoreIsOpen(t *testing.T) {
+	setup := newSetup(t)
+	s, err := open(t.Context(), setup.path, setup.options, setup.tuning)
+	require.NoError(t, err)
+	fresh(t, s, charges("acme", numbered(20)...))
+	settled(t, s)
+	older, err := os.ReadFile(setup.path)
+	require.NoError(t, err)
+	_, err = s.Prune(t.Context(), received().Add(time.Hour))
+	require.NoError(t, err)
+	settled(t, s)
+	require.NoError(t, os.WriteFile(setup.path, older, 0o600))
+	_, err = s.Append(t.Context(), charges("acme", "later"))
+	require.ErrorIs(t, err, chargeingest.ErrNotStored)
+	require.ErrorIs(t, s.Close(), errReplaced)
+	now, err := os.ReadFile(setup.path)
+	require.NoError(t, err)
+	require.Equal(t, older, now)
+}
+
+// TestALogWithoutAMarkIsJudgedByTheState: another program wrote all of it.
+func TestALogWithoutAMarkIsJudgedByTheState(t *testing.T) {
+	setup := newSetup(t)
+	fresh(t, setup.open(t), charges("acme", "a"))
+	old := newSetup(t)
+	madeVersion4(t, old.path)
+	db, err := sql.Open("sqlite", old.path)
+	require.NoError(t, err)
+	defer db.Close()
+	_, err = db.Exec("PRAGMA journal_mode = wal; CREATE VIEW mine AS SELECT 1")
+	require.NoError(t, err)
+	pair := filesOf(t, old.path)
+	require.NotEmpty(t, pair["-wal"])
+
+	dead := crashed(t, setup)
+	pair.write(t, dead.path)
+	err = dead.failure(t)
+	require.ErrorIs(t, err, ErrForeignLog)
+	require.ErrorContains(t, err, "If both were put there together: mv "+dead.path+".state "+dead.path+".state.old")
+	require.NoError(t, os.Rename(dead.path+".state", dead.path+".state.old"))
+	require.EqualValues(t, 1, value[int64](t, dead.open(t), "SELECT count(*) FROM sqlite_schema WHERE name = 'mine'"))
+}
+
+// TestAMarkThatIsHalfWrittenIsNoOtherMark: a checkpoint was cut off within the page,
+// and the log has all of it.
+func TestAMarkThatIsHalfWrittenIsNoOtherMark(t *testing.T) {
+	setup := newSetup(t)
+	s := setup.open(t)
+	fresh(t, s, charges("acme", "a"))
+	first := crashed(t, setup)
+	before := filesOf(t, first.path)
+	log := before["-wal"]
+	size := int(binary.BigEndian.Uint32(log[8:]))
+	at, offset := int64(0), 0
+	var written []byte // the newest page with a mark
+	for frame := 32; frame+24+size <= len(log); frame += 24 + size {
+		if marks, found := marksIn(log[frame+24:][:size]); len(marks) > 0 {
+			written, offset = log[frame+24:][:size], found
+			at = int64(binary.BigEndian.Uint32(log[frame:])-1) * int64(size)
+		}
+	}
+	require.NotNil(t, written)
+	for n := offset; n <= offset+markSize; n += 4 {
+		for _, stateless := range []bool{false, true} {
+			dead := newSetup(t)
+			before.write(t, dead.path)
+			if stateless {
+				require.NoError(t, os.Remove(dead.path+".state"))
+			}
+			data, err := os.OpenFile(dead.path, os.O_RDWR, 0)
+			require.NoError(t, err)
+			_, err = data.WriteAt(written[:n], at)
+			require.NoError(t, err)
+			require.NoError(t, data.Close())
+			again, err := open(t.Context(), dead.path, dead.options, dead.tuning)
+			require.NoError(t, err, "%d bytes of the mark", n-offset)
+			replayed(t, again, charges("acme", "a"))
+			require.NoError(t, again.Close())
+		}
+	}
+}
+
+func TestDamagedMarksAreNone(t *testing.T) {
+	require.False(t, utf8.Valid(markMagic), "no text of a client has it")
+	m := mark{newToken(), newToken(), newToken(), 7, true}
+	data := m.encode()
+	require.Len(t, data, markSize)
+	page := append(append([]byte("page"), data...), data...)
+	marks, offset := marksIn(page)
+	require.Equal(t, []mark{m, m}, marks)
+	require.Equal(t, 4+markSize, offset)
+	for i := range data {
+		_, ok := decodeMark(data[:i])
+		require.False(t, ok, i)
+		changed := append([]byte(nil), data...)
+		changed[i] ^= 1
+		_, ok = decodeMark(changed)
+		require.False(t, ok, i)
+	}
+}
