@@ -167,6 +167,46 @@ func TestOpenAPIStoredEventHasTheMembersOfAnEvent(t *testing.T) {
 	require.ElementsMatch(t, always, stored["required"], "every scalar is answered")
 }
 
+// A server may keep members that it does not know, and a later version may have more.
+func TestOpenAPIResponsesAreOpen(t *testing.T) {
+	doc := document(t)
+	schemas := lookup(t, doc, "#/components/schemas").(object)
+	reached := make(map[string]bool)
+	var reach func(pointer string, node object)
+	reach = func(pointer string, node object) {
+		require.NotContains(t, node, "additionalProperties", pointer)
+		if ref, ok := node["$ref"].(string); ok && !reached[ref] {
+			reached[ref] = true
+			walk(lookup(t, doc, ref), ref, reach)
+		}
+	}
+	walk(doc["paths"], "#/paths", func(pointer string, node object) {
+		if responses, ok := node["responses"]; ok {
+			walk(responses, pointer+"/responses", reach)
+		}
+	})
+	require.Contains(t, reached, "#/components/schemas/StoredSelectorFilter")
+
+	open := func(name string) object {
+		s := maps.Clone(schemas[name].(object))
+		delete(s, "additionalProperties")
+		delete(s, "title")
+		return s
+	}
+	for name := range schemas {
+		if original, ok := strings.CutPrefix(name, "Stored"); ok && !strings.HasPrefix(original, "ChargeEvent") {
+			want := open(original)
+			walk(want, "", func(_ string, node object) {
+				ref, _ := node["$ref"].(string)
+				if stored := strings.Replace(ref, "/schemas/", "/schemas/Stored", 1); ref != "" && reached[stored] {
+					node["$ref"] = stored
+				}
+			})
+			require.Equal(t, want, open(name), name)
+		}
+	}
+}
+
 func TestOpenAPIReferencesResolveAndAllComponentsAreUsed(t *testing.T) {
 	doc := document(t)
 	used := make(map[string]bool)

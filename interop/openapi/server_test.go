@@ -18,87 +18,68 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// maxBody is the server's limit of a body.
-const maxBody = 64 << 10
+const (
+	apiKey  = "a-key-for-everything-0123456789abcdef"
+	viewKey = "a-key-that-cannot-ingest-0123456789abcdef"
+	maxBody = 64 << 10 // the server's limit of a body
+)
 
-// server is the example server, listening on loopback.
-var server struct {
-	url      string
-	keyOf    map[string]string // by platform
-	viewOnly string            // an API key that cannot ingest
-	token    string            // a token that the server cannot verify now
-}
+// token is one that the server cannot verify, because it gets no keys for it.
+var token = strings.Join([]string{encoded(`{"alg":"RS256","kid":"1","typ":"JWT"}`), encoded(`{"aud":"charges"}`), encoded("signature")}, ".")
+
+func encoded(part string) string { return base64.RawURLEncoding.EncodeToString([]byte(part)) }
+
+// program is the example server, which TestMain has built.
+var program string
 
 func TestMain(m *testing.M) {
-	code, err := withServer(m.Run)
+	dir, err := os.MkdirTemp("", "openapi")
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
+		panic(err)
 	}
+	program = filepath.Join(dir, "server")
+	build := exec.Command("go", "build", "-o", program, ".")
+	build.Dir = filepath.Join("..", "..", "example")
+	code := 1
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build the example server: %v\n%s", err, out)
+	} else {
+		code = m.Run()
+	}
+	_ = os.RemoveAll(dir)
 	os.Exit(code)
 }
 
-// withServer builds and starts the example server, runs the tests and stops it.
-// Each client has a platform of its own, so that its listings hold its events.
-func withServer(run func() int) (int, error) {
-	dir, err := os.MkdirTemp("", "openapi")
-	if err != nil {
-		return 1, err
-	}
-	defer os.RemoveAll(dir)
-	build := exec.Command("go", "build", "-o", filepath.Join(dir, "server"), ".")
-	build.Dir = filepath.Join("..", "..", "example")
-	if out, err := build.CombinedOutput(); err != nil {
-		return 1, fmt.Errorf("build the example server: %w\n%s", err, out)
-	}
-
-	both := []string{"METER_DATA.INGEST", "METER_DATA.VIEW"}
-	server.viewOnly = "a-key-that-reads-0123456789abcdef"
-	keys := []any{map[string]any{"key": server.viewOnly, "subject": "reader", "platforms": []string{"reader"}, "permissions": both[1:]}}
-	server.keyOf = make(map[string]string)
-	for _, platform := range []string{"oapi-codegen", "ogen", "openapi-typescript"} {
-		key := "a-key-of-" + platform + "-0123456789abcdef"
-		server.keyOf[platform] = key
-		keys = append(keys, map[string]any{"key": key, "subject": platform, "platforms": []string{platform}, "permissions": both})
-	}
-	text, err := json.Marshal(keys)
-	if err != nil {
-		return 1, err
-	}
-	if err := os.WriteFile(filepath.Join(dir, "keys.json"), text, 0o600); err != nil {
-		return 1, err
-	}
-	// Without its keys a token can be neither accepted nor refused.
+// startServer starts the example server on loopback, which ends with the test,
+// and returns its URL.
+func startServer(t *testing.T, args ...string) (url string) {
+	t.Helper()
 	noKeys := httptest.NewServer(http.NotFoundHandler())
-	defer noKeys.Close()
-	part := base64.RawURLEncoding.EncodeToString
-	server.token = part([]byte(`{"alg":"RS256","kid":"1","typ":"JWT"}`)) + "." + part([]byte(`{"aud":"charges"}`)) + "." + part([]byte("signature"))
+	t.Cleanup(noKeys.Close)
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "keys.json"), fmt.Appendf(nil, `[
+		{"key":%q,"subject":"writer","platforms":["p"],"permissions":["METER_DATA.INGEST","METER_DATA.VIEW"]},
+		{"key":%q,"subject":"reader","platforms":["p"],"permissions":["METER_DATA.VIEW"]}]`, apiKey, viewKey), 0o600))
 
-	cmd := exec.Command("./server", "-addr", "127.0.0.1:0", "-keys", "keys.json", "-max-body", fmt.Sprint(maxBody),
-		"-jwks-url", noKeys.URL, "-jwt-audience", "charges")
+	cmd := exec.Command(program, append(args, "-addr", "127.0.0.1:0", "-keys", "keys.json", "-max-body", fmt.Sprint(maxBody),
+		"-jwks-url", noKeys.URL, "-jwt-audience", "charges")...)
 	cmd.Dir = dir
 	var log bytes.Buffer
 	cmd.Stderr = &log
 	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return 1, err
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		require.NoError(t, cmd.Wait(), &log)
+	})
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if url, found := strings.CutPrefix(lines.Text(), "listening on "); found {
+			return url
+		}
 	}
-	if err := cmd.Start(); err != nil {
-		return 1, err
-	}
-	lines := bufio.NewScanner(out)
-	for lines.Scan() && server.url == "" {
-		server.url, _ = strings.CutPrefix(lines.Text(), "listening on ")
-	}
-	code := 1
-	if server.url != "" {
-		code = run()
-	}
-	_ = cmd.Process.Signal(syscall.SIGTERM)
-	if err := cmd.Wait(); err != nil {
-		return 1, fmt.Errorf("the example server: %w\n%s", err, &log)
-	}
-	return code, nil
+	require.Fail(t, "the example server ended before it listened")
+	return ""
 }
 
 // as reads JSON as a generated type.
@@ -130,7 +111,28 @@ const (
 	invalid   = `{` + ids + `,"value":{"number":"1e3"},"timestamp":"2026-02-30T00:00:00Z"}`
 	batch     = `{"charge_datas":[` + event + `,{` + ids + `},{` + ids + `,"reference":"two"}]}`
 	unknownID = "chda_00000000000000000000000000"
+
+	// unknown has fields that the document does not name, at each depth.
+	unknown = `{` + ids + `,"new":1,"value":{"new":[null],"amount":{"quantity":"1","currency":"EUR","new":{}}},"period":{"new":true},
+		"pricing_plan_subscription_selector":{"new":"a","data":[{"field":"PRICING_PLAN_REFERENCE","new":1}],
+		"rules":[{"field":"PRICING_PLAN_REFERENCE","type":"IN","new":1}],"filters":[{"field":"PRICING_PLAN_REFERENCE","type":"IN","new":1}]}}`
 )
+
+// keepingServer starts a server that keeps unknown fields and has such an event,
+// which no generated client can send.
+func keepingServer(t *testing.T) (url string) {
+	t.Helper()
+	url = startServer(t, "-unknown-fields", "keep")
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/v1/ingest/charge-data", strings.NewReader(unknown))
+	require.NoError(t, err)
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("X-API-KEY", apiKey)
+	response, err := http.DefaultClient.Do(r)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	require.Equal(t, http.StatusCreated, response.StatusCode)
+	return url
+}
 
 // tooLarge is an event that is larger than the server's limit.
 var tooLarge = `{` + ids + `,"id":"` + strings.Repeat("x", maxBody) + `"}`

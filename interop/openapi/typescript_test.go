@@ -13,8 +13,7 @@ import (
 // the script run has compiled.
 func TestOpenAPITypeScript(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), "node", "--test", "build/client.test.js")
-	cmd.Env = append(os.Environ(), "SERVER="+server.url, "API_KEY="+server.keyOf["openapi-typescript"],
-		"VIEW_KEY="+server.viewOnly, "TOKEN="+server.token)
+	cmd.Env = append(os.Environ(), "SERVER="+startServer(t), "API_KEY="+apiKey, "VIEW_KEY="+viewKey, "TOKEN="+token)
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, string(out))
 	require.NotContains(t, strings.Split(string(out), "\n"), "# pass 0")
