@@ -66,12 +66,7 @@ var compiledSchemas = sync.OnceValues(compileSchemas)
 
 func compileSchemas() (compiled schemas, err error) {
 	c := jsonschema.NewCompiler()
-	c.AssertFormat = true
 	c.ExtractAnnotations = true
-	c.Formats["date-time"] = func(v any) bool {
-		s, ok := v.(string)
-		return !ok || isDateTime(s)
-	}
 	for id, text := range map[string]string{
 		schema.ChargeEventID:  schema.ChargeEvent(),
 		schema.ChargeEventsID: schema.ChargeEvents(),
