@@ -11,9 +11,10 @@ import (
 // SQLite replays any write-ahead log that has the name of the database, whichever
 // database wrote it, and then mixes the pages of both. So the database has a mark,
 // and transactions set others, each of which names the one before: all that change
-// rows and store no event, and the first after a checkpoint, with which SQLite may
-// start the log over. So the mark of a file and its newest event tell what the file
-// has. It belongs together with a log that has its mark, or the next one.
+// rows and store no event, the first one with events behind these, and the first
+// after a checkpoint, with which SQLite may start the log over. So the mark of a file
+// and its newest event tell what the file has. It belongs together with a log that
+// has its mark, or the next one.
 
 // token is a random value that nothing else has. It is zero in databases of earlier
 // versions.

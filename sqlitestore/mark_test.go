@@ -265,6 +265,16 @@ func TestAFileAndALogOfOtherMomentsAreRefused(t *testing.T) {
 			settled(t, s)
 			return "-wal"
 		},
+		"the log has no events, and ends before some of the file": func(t *testing.T, s *Store, path, copied string) string {
+			_, err := s.Prune(t.Context(), received().Add(time.Hour))
+			require.NoError(t, err)
+			settled(t, s)
+			require.NoError(t, s.writer.do(t.Context(), func() error { return s.writer.transact((*session).touch) }))
+			cp(t, path+"-wal", copied)
+			fresh(t, s, charges("acme", "c"))
+			settled(t, s)
+			return "-wal"
+		},
 		"another program has deleted events": func(t *testing.T, _ *Store, path, copied string) string {
 			cp(t, path, copied)
 			shell(t, path, "DELETE FROM events WHERE seq < 200; PRAGMA wal_checkpoint(TRUNCATE)")

@@ -53,6 +53,9 @@ type session struct {
 	// loaded is how much content the open transaction has read, in bytes.
 	loaded int
 
+	// added is set if the last transaction that changed rows stored events.
+	added bool
+
 	// waiting are events of the open transaction that are not inserted yet.
 	waiting []insertion
 

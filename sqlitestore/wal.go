@@ -79,10 +79,11 @@ func readWhole(r io.Reader, data []byte) (more bool, err error) {
 // version or one that a checkpoint was cut off in. Then it is decided by whether the
 // database that was last open here was another one.
 func (l logContent) continues(c content, wasOther bool) bool {
+	isAnother := func(m mark) bool { return m.stamp != c.mark.stamp } // VACUUM writes the same
 	switch {
 	case l.frames == 0:
 		return true
-	case len(l.marks) == 0 || c.err != nil:
+	case c.err != nil || !l.isOurs && !slices.ContainsFunc(l.marks, isAnother):
 		return !wasOther
 	case c.mark.stamp == stamp{} && wasOther:
 		return false

@@ -284,8 +284,8 @@ func (w *writer) transact(f func(*session) error) (err error) {
 	if err := guarded(s.finish); err != nil {
 		return batchError{err}
 	}
-	mark := w.file.mark
-	if mayStartOver || !s.recent.hasAdded() {
+	mark, added := w.file.mark, s.recent.hasAdded()
+	if mayStartOver || !added || !s.added {
 		if mark, err = s.mark(w.file, before); err != nil {
 			return err
 		}
@@ -293,6 +293,9 @@ func (w *writer) transact(f func(*session) error) (err error) {
 	committing = true
 	if _, err := s.commit.exec(); err != nil {
 		return err
+	}
+	if added || mark != w.file.mark {
+		s.added = added
 	}
 	w.file.mark = mark
 	s.committed()
