@@ -392,3 +392,23 @@ func TestAPowerCutTakesWhatAnotherProgramBegan(t *testing.T) {
 		}
 	}
 }
+
+// TestALogThatVacuumBeganIsTheDatabases: it has the mark that was there, which tells
+// of an older header.
+func TestALogThatVacuumBeganIsTheDatabases(t *testing.T) {
+	for _, before := range []string{"SELECT 1", "CREATE INDEX mine ON events (product_item_id)"} {
+		setup := newSetup(t)
+		s := setup.open(t)
+		fresh(t, s, charges("acme", "a"))
+		fresh(t, s, charges("acme", numbered(100)...))
+		settled(t, s)
+		shell(t, setup.path, before+"; PRAGMA wal_checkpoint")
+		shell(t, setup.path, "VACUUM")
+		dead := crashed(t, setup)
+		require.Positive(t, fileSize(dead.path+"-wal"))
+		stateless := dead
+		stateless.path = crash(t, dead.path)
+		replayed(t, dead.open(t), charges("acme", append(numbered(100), "a")...))
+		replayed(t, stateless.open(t), charges("acme", append(numbered(100), "a")...))
+	}
+}
