@@ -412,3 +412,32 @@ func TestALogThatVacuumBeganIsTheDatabases(t *testing.T) {
 		replayed(t, stateless.open(t), charges("acme", append(numbered(100), "a")...))
 	}
 }
+
+// TestAFrameThatIsHalfWrittenIsNone: a log was started over, and the process was
+// killed between the header of a frame and its page, or the power was cut before both
+// were synced. The page is what was there before, perhaps with a mark.
+func TestAFrameThatIsHalfWrittenIsNone(t *testing.T) {
+	setup := newSetup(t)
+	s := setup.open(t)
+	fresh(t, s, charges("acme", "a"))
+	settled(t, s)
+	for range 3 {
+		require.NoError(t, s.writer.do(t.Context(), func() error { return s.writer.transact((*session).touch) }))
+	}
+	settled(t, s)
+	before := crashed(t, setup)
+	fresh(t, s, charges("acme", "b"))
+	after := crashed(t, setup)
+	log, err := os.ReadFile(before.path + "-wal")
+	require.NoError(t, err)
+	written, err := os.ReadFile(after.path + "-wal")
+	require.NoError(t, err)
+	require.NotEqual(t, log[:32], written[:32], "the log was started over")
+	for n := 0; 32+n < len(log); n += 24 + 4096 {
+		copy(log, written[:32+n+24])
+		dead := setup
+		dead.path = crash(t, before.path)
+		require.NoError(t, os.WriteFile(dead.path+"-wal", log, 0o600))
+		replayed(t, dead.open(t), charges("acme", "a"))
+	}
+}

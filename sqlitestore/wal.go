@@ -19,7 +19,9 @@ type logContent struct {
 	isOurs  bool            // the first transaction is the store's
 }
 
-// readLog reads the write-ahead log at the path, all of it. See
+// readLog reads the write-ahead log at the path, as far as SQLite would: up to the
+// last commit before a frame that is of no use. When a log was started over, what it
+// had before is still behind, and after a crash there may be a mixture. See
 // https://www.sqlite.org/fileformat2.html#walformat.
 func (f *file) readLog() (logContent, error) {
 	found := logContent{headers: make(map[header]bool)}
@@ -37,32 +39,67 @@ func (f *file) readLog() (logContent, error) {
 		return found, err
 	}
 	size := binary.BigEndian.Uint32(begin[8:])
-	if size < 512 || size > 1<<16 {
+	var sum logSum
+	sum.add(begin[:24])
+	if size < 512 || size > 1<<16 || !sum.is(begin[24:]) {
 		return found, nil // SQLite takes it for empty
 	}
 	frame := make([]byte, 24+size)
-	isFirst := true // transaction
+	open := found // up to this frame of a transaction
+	var headers []header
 	for {
 		if more, err := readWhole(r, frame); !more {
 			return found, err
 		}
-		// Frames with other salts are left from before the log was started over.
-		if !bytes.Equal(frame[8:16], begin[16:24]) {
+		page := frame[24:]
+		sum.add(frame[:8])
+		sum.add(page)
+		if !bytes.Equal(frame[8:16], begin[16:24]) || !sum.is(frame[16:]) {
 			return found, nil
 		}
-		found.frames++
-		page := frame[24:]
+		open.frames++
 		if binary.BigEndian.Uint32(frame) == 1 {
-			found.headers[header(page[headerOffset:])] = true
+			headers = append(headers, header(page[headerOffset:]))
 		}
 		marks, _ := marksIn(page)
-		found.marks = append(found.marks, marks...)
-		if isCommit := binary.BigEndian.Uint32(frame[4:]) > 0; isFirst && isCommit {
+		open.marks = append(open.marks, marks...)
+		if binary.BigEndian.Uint32(frame[4:]) == 0 {
+			continue
+		}
+		for _, h := range headers {
+			open.headers[h] = true
+		}
+		if headers = headers[:0]; found.frames == 0 {
 			// VACUUM writes the mark that was there, at another schema.
-			found.isOurs = len(found.marks) > 0 && !found.hasOtherSchema(found.marks[0].header.schema())
-			isFirst = false
+			open.isOurs = len(open.marks) > 0 && !open.hasOtherSchema(open.marks[0].header.schema())
+		}
+		found = open
+	}
+}
+
+// logSum is the checksum of a log: that of a frame goes on from the one before.
+type logSum struct {
+	order binary.ByteOrder
+	a, b  uint32
+}
+
+// add adds data whose length is a multiple of 8. The first data are the log's header,
+// which says how they are read.
+func (s *logSum) add(data []byte) {
+	if s.order == nil {
+		s.order = binary.LittleEndian
+		if data[3]&1 == 1 {
+			s.order = binary.BigEndian
 		}
 	}
+	for ; len(data) > 0; data = data[8:] {
+		s.a += s.order.Uint32(data) + s.b
+		s.b += s.order.Uint32(data[4:]) + s.a
+	}
+}
+
+func (s *logSum) is(data []byte) bool {
+	return binary.BigEndian.Uint32(data) == s.a && binary.BigEndian.Uint32(data[4:]) == s.b
 }
 
 // readWhole returns false at the end, which may come within the data.
