@@ -126,8 +126,6 @@ type file struct {
 	tried uint64 // number of the newest that a transaction set, committed or not
 	moved uint64 // number of one that the file has, or had before a newer one
 
-	synced header // of the file after the last checkpoint
-
 	// guard is a connection that does nothing and reads only. SQLite moves the
 	// write-ahead log into the database, and deletes it, when the last connection
 	// closes. It cannot if that is the guard.

@@ -37,7 +37,6 @@ type mark struct {
 	before stamp  // of the mark that this one follows
 	seq    int64  // of the newest event before
 	header header // of the file when the mark was set
-	synced header // of the file after the last checkpoint of the store
 	open   bool   // the store was not closed
 }
 
@@ -49,6 +48,9 @@ type header [20]byte
 
 const headerOffset = 24
 
+// changes counts the transactions that wrote the first page, more or less.
+func (h header) changes() uint32 { return binary.BigEndian.Uint32(h[:]) }
+
 // schema is the schema version, 0 if the header is unknown.
 func (h header) schema() uint32 { return binary.BigEndian.Uint32(h[16:]) }
 
@@ -56,7 +58,7 @@ func (h header) schema() uint32 { return binary.BigEndian.Uint32(h[16:]) }
 // text of a client has it.
 var markMagic = []byte("\xff\xfechargeingest\xff\xfe")
 
-const markSize = 16 + 2*(16+8) + 8 + 2*20 + 4 + 4
+const markSize = 16 + 2*(16+8) + 8 + 20 + 4 + 4
 
 func (m mark) encode() []byte {
 	data := append(make([]byte, 0, markSize), markMagic...)
@@ -66,7 +68,6 @@ func (m mark) encode() []byte {
 	}
 	data = binary.BigEndian.AppendUint64(data, uint64(m.seq))
 	data = append(data, m.header[:]...)
-	data = append(data, m.synced[:]...)
 	open := uint32(0)
 	if m.open {
 		open = 1
@@ -90,7 +91,6 @@ func decodeMark(data []byte) (m mark, ok bool) {
 	m.seq = int64(binary.BigEndian.Uint64(fields))
 	fields = fields[8:]
 	fields = fields[copy(m.header[:], fields):]
-	fields = fields[copy(m.synced[:], fields):]
 	m.open = binary.BigEndian.Uint32(fields) == 1
 	return m, bytes.Equal(data, m.encode())
 }
@@ -139,7 +139,7 @@ func (f *file) markAt(offset int64) (m mark, ok bool) {
 // is at seq.
 func (f *file) next(seq int64) mark {
 	f.tried++
-	return mark{stamp{f.opening, f.tried}, f.mark.stamp, seq, f.headerOf(), f.synced, true}
+	return mark{stamp{f.opening, f.tried}, f.mark.stamp, seq, f.headerOf(), true}
 }
 
 // mayStartOver reports whether the file may have all of the log, so that SQLite may
@@ -159,5 +159,5 @@ func (f *file) hasOurMark(m mark) bool {
 	return true
 }
 
-// checkpointed notes that the file has all of the log, and is synced.
-func (f *file) checkpointed() { f.moved, f.synced = f.mark.number, f.headerOf() }
+// checkpointed notes that the file has all of the log.
+func (f *file) checkpointed() { f.moved = f.mark.number }

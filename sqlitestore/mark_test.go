@@ -181,7 +181,7 @@ func TestAMarkThatIsHalfWrittenIsNoOtherMark(t *testing.T) {
 
 func TestDamagedMarksAreNone(t *testing.T) {
 	require.False(t, utf8.Valid(markMagic), "no text of a client has it")
-	m := mark{stamp{newToken(), 1}, stamp{newToken(), 1 << 40}, 5, header(bytes.Repeat([]byte{7}, 20)), header{9}, true}
+	m := mark{stamp{newToken(), 1}, stamp{newToken(), 1 << 40}, 5, header(bytes.Repeat([]byte{7}, 20)), true}
 	data := m.encode()
 	require.Len(t, data, markSize)
 	page := append(append([]byte("page"), data...), data...)
@@ -280,6 +280,12 @@ func TestAFileAndALogOfOtherMomentsAreRefused(t *testing.T) {
 			shell(t, path, "DELETE FROM events WHERE seq < 200; PRAGMA wal_checkpoint(TRUNCATE)")
 			return ""
 		},
+		"another program has changed the schema, and begun the log": func(t *testing.T, _ *Store, path, copied string) string {
+			cp(t, path, copied)
+			shell(t, path, "CREATE INDEX mine ON events (product_item_id); PRAGMA wal_checkpoint(TRUNCATE)")
+			shell(t, path, "CREATE VIEW mine2 AS SELECT 1")
+			return ""
+		},
 		"SQLite made the copy before the schema was changed": func(t *testing.T, _ *Store, path, copied string) string {
 			shell(t, path, "VACUUM INTO '"+copied+"'")
 			shell(t, path, "CREATE VIEW mine AS SELECT 1")
@@ -294,11 +300,10 @@ func TestAFileAndALogOfOtherMomentsAreRefused(t *testing.T) {
 				settled(t, s)
 				copied := filepath.Join(t.TempDir(), "copy")
 				suffix := do(t, s, setup.path, copied)
-				dead := setup
 				if suffix == "" {
 					fresh(t, s, charges("acme", "in the log"))
 				}
-				dead = crashed(t, setup)
+				dead := crashed(t, setup)
 				copyFile(t, copied, dead.path+suffix)
 				if stateless {
 					require.NoError(t, os.Remove(dead.path+".state"))

@@ -16,6 +16,7 @@ type logContent struct {
 	frames  int             // that SQLite may replay
 	marks   []mark          // in any page
 	headers map[header]bool // in the pages that begin the database
+	first   header          // in the first transaction, zero if it has none
 	isOurs  bool            // the first transaction is the store's
 }
 
@@ -69,11 +70,14 @@ func (f *file) readLog() (logContent, error) {
 		for _, h := range headers {
 			open.headers[h] = true
 		}
-		if headers = headers[:0]; found.frames == 0 {
+		if found.frames == 0 {
+			if len(headers) > 0 {
+				open.first = headers[0]
+			}
 			// VACUUM writes the mark that was there, at another schema.
 			open.isOurs = len(open.marks) > 0 && !open.hasOtherSchema(open.marks[0].header.schema())
 		}
-		found = open
+		found, headers = open, headers[:0]
 	}
 }
 
@@ -128,12 +132,11 @@ func (l logContent) continues(c content, wasOther bool) bool {
 	follows := func(m mark) bool {
 		return m.stamp == c.mark.stamp || m.before == c.mark.stamp && (c.seq < 0 || c.seq >= m.seq)
 	}
-	hasHeader := func(m mark) bool {
-		// A power cut may have taken what the file had of a log that another program
-		// began, when the mark was set.
-		return m.header == c.header || m.synced == c.header && !l.isOurs
-	}
-	return slices.ContainsFunc(l.marks, follows) && (l.headers[c.header] || slices.ContainsFunc(l.marks, hasHeader))
+	hasHeader := func(m mark) bool { return m.header == c.header }
+	// If another program began the log, a power cut may have taken what the file had
+	// of it when the first mark was set.
+	isBefore := !l.isOurs && l.first.changes() == c.changes()+1
+	return slices.ContainsFunc(l.marks, follows) && (l.headers[c.header] || isBefore || slices.ContainsFunc(l.marks, hasHeader))
 }
 
 // hasSchema reports whether the log has a page with a schema version.
