@@ -299,6 +299,17 @@ func TestHostileNumbersAndNestingAre400(t *testing.T) {
 	f.requireNothingStored(t)
 }
 
+func TestNestingHas32Levels(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	lists := func(depth int) string { return `"id":` + strings.Repeat("[", depth) + strings.Repeat("]", depth) }
+	f.post(t, eventPath, event(lists(31))).requireStored(t)
+	f.post(t, eventPath, event(lists(32))).requireError(t, http.StatusBadRequest, "BAD_REQUEST", "")
+	// The batch and its list are two of the levels.
+	f.post(t, eventsPath, batch(event(lists(29)))).requireStored(t)
+	f.post(t, eventsPath, batch(event(lists(30)))).requireError(t, http.StatusBadRequest, "BAD_REQUEST", "")
+}
+
 func TestBytesInFlightAreBoundedOverAllRequests(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(c *chargeingest.Config) { c.MaxBodyBytes, c.MaxInFlightBytes = 1000, 2200 })

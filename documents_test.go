@@ -48,7 +48,7 @@ func readRepository(t *testing.T) repository {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && (d.Name() == "testdata" || strings.HasPrefix(d.Name(), ".") && name != "."):
+		case d.IsDir() && (d.Name() == "testdata" || d.Name() == "node_modules" || strings.HasPrefix(d.Name(), ".") && name != "."):
 			return fs.SkipDir
 		case d.Name() == "go.mod":
 			r.modules = append(r.modules, path.Dir(name))

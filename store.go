@@ -40,6 +40,13 @@ type EventStore interface {
 	// Isolation: references, keys and ids of one platform are invisible from
 	// another.
 	//
+	// Names: platforms, references, keys and the fields of events are compared
+	// byte for byte: case, white space and Unicode normalisation count. They have
+	// up to 256 characters, of up to four bytes each.
+	//
+	// Size: the handler bounds batches, the store does not. By default they have
+	// up to 1,000 events and 4 MiB, and a host may allow more.
+	//
 	// Errors: an error that is ErrNotStored (by errors.Is) or a *ConflictError
 	// says that nothing of the batch was stored or will be. Any other
 	// error means unknown: all of the batch may be stored, or none.
@@ -71,9 +78,10 @@ type EventReader interface {
 	// before it: who follows Page.Position sees each event once, in order,
 	// nothing skipped and nothing twice, while others append.
 	//
-	// It returns ErrBadCursor for a cursor that is not one of this store's and
-	// ErrScanLimit for a query that took longer than the store allows. Stores in
-	// which reads take turns return ErrOverloaded if the turn did not come.
+	// It returns ErrBadCursor for a cursor that is not one of this store's, such as
+	// one behind more events than the store has, and ErrScanLimit for a query that
+	// took longer than the store allows. Stores in which reads take turns return
+	// ErrOverloaded if the turn did not come.
 	List(ctx context.Context, q Query) (Page, error)
 }
 

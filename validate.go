@@ -33,61 +33,57 @@ const batchMember = "charge_datas"
 // tree of the same bytes. Only the schema, and the rules that it cannot
 // express, ever reject.
 type validator struct {
-	schemas
-	maxEvents   int
-	keepUnknown bool
-	rules       crossRules
-	slots       *turns.Gate // bounds how many bodies are judged, or compared, at a time
-	decoders    sync.Pool   // of *decoder
+	single, batch *jsonschema.Schema
+	rank          map[string]int // of the members of an event, in the table's order
+	maxEvents     int
+	keepUnknown   bool
+	rules         crossRules
+	slots         *turns.Gate // bounds how many bodies are judged, or compared, at a time
+	decoders      sync.Pool   // of *decoder
 }
 
 func newValidator(maxEvents int, keepUnknown bool, rules crossRules) (*validator, error) {
-	s, err := compiledSchemas()
+	compiled, err := compiledSchemas()
 	if err != nil {
 		return nil, fmt.Errorf("JSON Schema: %w", err)
 	}
 	return &validator{
-		schemas: s, maxEvents: maxEvents, keepUnknown: keepUnknown, rules: rules,
+		single: compiled.single, batch: compiled.batch, rank: compiled.rank,
+		maxEvents: maxEvents, keepUnknown: keepUnknown, rules: rules,
 		// A platform that is alone can use all CPUs, and leaves one slot.
 		slots: turns.NewGate(runtime.GOMAXPROCS(0) + 1),
 	}, nil
 }
 
-// schemas are the compiled schemas. They are never changed.
+// schemas are the compiled JSON Schemas. They are not changed after compilation.
 type schemas struct {
 	single, batch *jsonschema.Schema
-	rank          map[string]int // of the members of an event, in the table's order
+	rank          map[string]int
 }
 
-// compiledSchemas compiles the schemas, which takes milliseconds, at the first
-// handler of the process.
-var compiledSchemas = sync.OnceValues(func() (schemas, error) {
-	var s schemas
+// compiledSchemas compiles once a process: tests make many handlers.
+var compiledSchemas = sync.OnceValues(compileSchemas)
+
+func compileSchemas() (compiled schemas, err error) {
 	c := jsonschema.NewCompiler()
-	c.AssertFormat = true
 	c.ExtractAnnotations = true
-	c.Formats["date-time"] = func(v any) bool {
-		s, ok := v.(string)
-		return !ok || isDateTime(s)
-	}
 	for id, text := range map[string]string{
 		schema.ChargeEventID:  schema.ChargeEvent(),
 		schema.ChargeEventsID: schema.ChargeEvents(),
 	} {
 		if err := c.AddResource(id, strings.NewReader(text)); err != nil {
-			return s, err
+			return schemas{}, err
 		}
 	}
-	var err error
-	if s.single, err = c.Compile(schema.ChargeEventID); err != nil {
-		return s, err
+	if compiled.single, err = c.Compile(schema.ChargeEventID); err != nil {
+		return schemas{}, err
 	}
-	if s.batch, err = c.Compile(schema.ChargeEventsID); err != nil {
-		return s, err
+	if compiled.batch, err = c.Compile(schema.ChargeEventsID); err != nil {
+		return schemas{}, err
 	}
-	s.rank, err = memberOrder(schema.ChargeEvent())
-	return s, err
-})
+	compiled.rank, err = memberOrder(schema.ChargeEvent())
+	return compiled, err
+}
 
 // memberOrder returns the place of each member in the schema's text: the
 // compiled schema has them in a map.

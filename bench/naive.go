@@ -35,7 +35,6 @@ const naivePragmas = "_pragma=journal_mode(wal)&_pragma=synchronous(full)&_pragm
 
 func openNaive(ctx context.Context, path string) (*naive, error) {
 	compiler := jsonschema.NewCompiler()
-	compiler.AssertFormat = true
 	if err := compiler.AddResource(schema.ChargeEventID, strings.NewReader(schema.ChargeEvent())); err != nil {
 		return nil, err
 	}

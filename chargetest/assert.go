@@ -1,6 +1,7 @@
 package chargetest
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -16,24 +17,25 @@ import (
 // difference, a field a line. It returns whether all is well.
 func (s *Server) AssertEvent(t Tester, want chargeingest.ChargeEvent) bool {
 	t.Helper()
-	s.t.Helper()
 	if want.Reference == nil || *want.Reference == "" {
 		s.report(t, "AssertEvent needs an event with a reference")
 		return false
 	}
-	on := Reference(*want.Reference)
-	found := s.find([]EventMatcher{on})
-	if len(found) != 1 {
-		s.fail(t, []EventMatcher{on}, "%s: %d stored, want 1", on, len(found))
+	q := &search{on: []EventMatcher{Reference(*want.Reference)}}
+	if !s.look(t, q) {
 		return false
 	}
-	difference, err := diff(want, found[0].ChargeEvent)
+	if len(q.found) != 1 {
+		s.fail(t, q.on, "%s: %d stored, want 1", q.on[0], len(q.found))
+		return false
+	}
+	difference, err := diff(want, q.found[0].ChargeEvent)
 	if err != nil {
 		s.report(t, "AssertEvent: %v", err)
 		return false
 	}
 	if difference != "" {
-		s.report(t, "%s is stored with other content (- want, + stored):\n%s", on, difference)
+		s.report(t, "%s is stored with other content (- want, + stored):\n%s", q.on[0], difference)
 		return false
 	}
 	return true
@@ -43,9 +45,12 @@ func (s *Server) AssertEvent(t Tester, want chargeingest.ChargeEvent) bool {
 // stored. It returns whether all is well.
 func (s *Server) AssertCount(t Tester, n int, on ...EventMatcher) bool {
 	t.Helper()
-	s.t.Helper()
-	if found := s.find(on); len(found) != n {
-		s.fail(t, on, "%s: %d stored, want %d", names(on), len(found), n)
+	q := &search{on: on}
+	if !s.look(t, q) {
+		return false
+	}
+	if len(q.found) != n {
+		s.fail(t, on, "%s: %d stored, want %d", names(on), len(q.found), n)
 		return false
 	}
 	return true
@@ -55,16 +60,23 @@ func (s *Server) AssertCount(t Tester, n int, on ...EventMatcher) bool {
 // returns whether all is well.
 func (s *Server) AssertNoRejections(t Tester) bool {
 	t.Helper()
-	var rejected []string
-	for _, r := range s.Requests() {
-		if r.Rejected() {
-			rejected = append(rejected, "  "+r.String())
-		}
-	}
+	rejected := s.rejections()
 	if len(rejected) > 0 {
 		s.report(t, "%d requests were rejected:\n%s", len(rejected), strings.Join(rejected, "\n"))
 	}
 	return len(rejected) == 0
+}
+
+// rejections are the requests that the contract rejected, a line each.
+func (s *Server) rejections() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	slices.SortFunc(s.rejected, func(a, b *Request) int { return cmp.Compare(a.N, b.N) })
+	lines := make([]string, len(s.rejected))
+	for i, r := range s.rejected {
+		lines[i] = "  " + r.String()
+	}
+	return lines
 }
 
 // diff is how two events differ, a line for each side of each member, empty

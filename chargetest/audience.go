@@ -2,14 +2,21 @@ package chargetest
 
 import (
 	"reflect"
+	"runtime"
+	"strings"
 	"sync"
 )
 
-// audiences are the tests that a server speaks to. One that has ended must not
-// be spoken to: package testing panics then.
+// audiences are the tests that a server speaks to.
 type audiences struct {
-	mu    sync.Mutex
-	ended map[Tester]chan struct{} // closed when the test has ended
+	mu sync.Mutex
+
+	// ended is the server's own test once that has ended. It is told nothing more.
+	ended Tester
+
+	// ends has a channel for each test that has called a Wait method, closed and
+	// removed when the test ends: a benchmark begins again after that.
+	ends map[Tester]chan struct{}
 }
 
 // attend returns a channel that is closed when the test ends.
@@ -18,13 +25,13 @@ func (a *audiences) attend(t Tester) <-chan struct{} {
 		return nil // it cannot be told from others, and is taken to go on
 	}
 	a.mu.Lock()
-	ended, known := a.ended[t]
+	ended, known := a.ends[t]
 	if !known {
-		if a.ended == nil {
-			a.ended = make(map[Tester]chan struct{})
+		if a.ends == nil {
+			a.ends = make(map[Tester]chan struct{})
 		}
 		ended = make(chan struct{})
-		a.ended[t] = ended
+		a.ends[t] = ended
 	}
 	a.mu.Unlock()
 	if !known {
@@ -33,39 +40,49 @@ func (a *audiences) attend(t Tester) <-chan struct{} {
 	return ended
 }
 
-// end says that a test is over.
 func (a *audiences) end(t Tester) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.ended == nil {
-		a.ended = make(map[Tester]chan struct{})
-	}
-	if !reflect.TypeOf(t).Comparable() {
-		return
-	}
-	ended, known := a.ended[t]
-	if !known {
-		ended = make(chan struct{})
-		a.ended[t] = ended
-	}
-	select {
-	case <-ended:
-	default:
+	if ended, known := a.ends[t]; known {
 		close(ended)
+		delete(a.ends, t)
 	}
 }
 
-// report tells a test something, unless it has ended. It does not end meanwhile.
-func (a *audiences) report(t Tester, tell func(Tester)) {
+// close records that the server's own test is over.
+func (a *audiences) close(t Tester) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if reflect.TypeOf(t).Comparable() {
-		select {
-		case <-a.ended[t]: // never, where nobody waits for its end
-			return
-		default:
+	a.ended = t
+}
+
+// report tells a test something. A test that attends does not end meanwhile.
+func (a *audiences) report(t Tester, tell func(Tester)) {
+	t.Helper()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if reflect.TypeOf(t).Comparable() && t == a.ended {
+		return
+	}
+	defer func() {
+		// Package testing panics if the test has ended. Before that it has written the
+		// message for, and failed, the test around it.
+		if v := recover(); v != nil && !strings.HasPrefix(panicFrame().Function, "testing.") {
+			panic(v)
+		}
+	}()
+	tell(t)
+}
+
+// panicFrame returns where a panic was that the caller, a deferred function,
+// recovered.
+func panicFrame() runtime.Frame {
+	callers := make([]uintptr, 16)
+	frames := runtime.CallersFrames(callers[:runtime.Callers(3, callers)])
+	for {
+		frame, more := frames.Next()
+		if !strings.HasPrefix(frame.Function, "runtime.") || !more {
+			return frame
 		}
 	}
-	t.Helper()
-	tell(t)
 }

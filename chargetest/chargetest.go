@@ -11,15 +11,90 @@
 // # Reaching it
 //
 // [Server.URL] is a socket on loopback. [Server.Client] reaches the server
-// without one, whatever host a URL names; both ends are then in memory, so that
-// it works within a bubble of testing/synctest. [Server.Handler] is for a mux
-// of the test's own.
+// without one, whatever host a URL names. [Server.Handler] is for a mux of the
+// test's own.
+//
+// # Subtests
+//
+// Parallel subtests can use the server of the test around them: it goes on until
+// the last of them has ended.
+//
+// # Fuzz targets
+//
+// One server and one client serve all inputs.
+//
+//	func FuzzCharge(f *testing.F) {
+//		srv := chargetest.New(f)
+//		app := billing.New(srv.Client(), "https://api.vendor.example", srv.APIKey())
+//		f.Add("12.50")
+//		f.Fuzz(func(t *testing.T, quantity string) {
+//			srv.Reset()
+//			if err := app.Charge(t.Context(), "order-42", quantity); err == nil {
+//				srv.AssertCount(t, 1, chargetest.Reference("order-42"))
+//			}
+//		})
+//	}
+//
+// A failure of a method without a test as an argument, such as FailNext, fails the
+// input under go test -fuzz. Without -fuzz it fails the fuzz test when that ends.
+// The log is written then, too: its first 100 lines. New(t) in the fuzz function,
+// for a server for each input, works as well and is a little slower.
+//
+// # Benchmarks
+//
+// The server is made outside of the loop. Its journal keeps every request until
+// Reset.
+//
+//	func BenchmarkCharge(b *testing.B) {
+//		srv := chargetest.New(b)
+//		app := billing.New(srv.Client(), "https://api.vendor.example", srv.APIKey())
+//		for b.Loop() {
+//			if err := app.Charge(b.Context(), "", "12.50"); err != nil {
+//				b.Fatal(err)
+//			}
+//		}
+//	}
+//
+// # TestMain
+//
+// A [Main] takes the place of the test.
+//
+//	var vendor *chargetest.Server
+//
+//	func TestMain(m *testing.M) {
+//		main := new(chargetest.Main)
+//		vendor = chargetest.New(main)
+//		os.Exit(main.Run(m))
+//	}
+//
+// # Bubbles
+//
+// In a bubble of testing/synctest the server is made with the bubble's own
+// *testing.T and reached by Client, whose both ends are in memory.
+//
+//	func TestRetry(t *testing.T) {
+//		synctest.Test(t, func(t *testing.T) {
+//			srv := chargetest.New(t)
+//			app := billing.New(srv.Client(), "https://api.vendor.example", srv.APIKey())
+//			srv.FailNext(1, chargetest.Status(503).RetryAfter(time.Minute))
+//			start := time.Now()
+//			_ = app.Charge(t.Context(), "order-42", "12.50")
+//			t.Log(time.Since(start)) // 1m0s
+//		})
+//	}
+//
+// URL fails the test there, and so does a server that was made outside: the
+// bubble's time does not move while a goroutine waits for them.
 //
 // # What it looks at
 //
 // A request that the contract rejects is written to the test's log, as is each
 // fault that was met. [Server.Requests] is the journal of all of them,
 // [Server.Events] is what is stored, and [Server.Dump] is both as text.
+//
+// The methods that wait and assert take the same time after any number of requests.
+// Two kinds do not: those that return or print a list, and matchers that call a
+// predicate, once for each event.
 //
 // # Time and ids
 //
@@ -36,7 +111,8 @@
 // Assert mark a test as failed and go on. Those that start with Wait, and Seed,
 // which a test cannot go on without, end it: but only where they are called on
 // the goroutine of a test, as FailNow must be. On any other one they return,
-// with less than was asked for. A test that has ended is told nothing more.
+// with less than was asked for. The server's own test is told nothing more once it
+// has ended; a failure of any other test that has ended fails the test around it.
 //
 // # What is not as it is in service
 //
@@ -61,7 +137,7 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// Tester is what a [Server] needs of a test; testing.TB has it.
+// Tester is what a [Server] needs of a test; testing.TB and [Main] have it.
 type Tester interface {
 	Helper()
 	Cleanup(func())
@@ -115,6 +191,8 @@ type Server struct {
 	pipe    *pipeListener // of Client, made by the first call
 	url     string        // of URL, made by the first call
 
+	bubbled bool // made in a bubble of testing/synctest
+
 	audiences audiences
 
 	// turn is held by Restart, Reset and Close: one at a time.
@@ -127,6 +205,7 @@ type Server struct {
 	store      *ledger
 	rules      []*Rule
 	journal    []*Request
+	rejected   []*Request // of the journal
 	lastID     int
 	changed    chan struct{} // closed, and made anew, when something was stored or answered
 	restarting chan struct{} // closed, and made anew, by Restart
@@ -134,8 +213,10 @@ type Server struct {
 	isClosed   bool
 }
 
-// New starts a server that ends with the test.
+// New starts a server that ends with the test: a *testing.T, B or F, or in TestMain
+// a [Main]. It panics if t is nil, and if a fuzz function passes the *testing.F.
 func New(t Tester) *Server {
+	t = heard(t)
 	t.Helper()
 	return NewWith(t, Options{})
 }
@@ -143,6 +224,7 @@ func New(t Tester) *Server {
 // NewWith is [New] with settings of the test's own. Where they are wrong the
 // test fails, and every request is answered with a 500.
 func NewWith(t Tester, o Options) *Server {
+	t = heard(t)
 	t.Helper()
 	if o.NewStore == nil {
 		o.NewStore = func() Store { return memstore.NewWith(memstore.Options{Entropy: rand.NewChaCha8([32]byte{1})}) }
@@ -151,15 +233,20 @@ func NewWith(t Tester, o Options) *Server {
 		o.Start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	}
 	s := &Server{
-		t: t, options: o, began: time.Now(),
+		t: t, options: o, began: time.Now(), bubbled: inBubble(),
 		changed: make(chan struct{}), restarting: make(chan struct{}), closing: make(chan struct{}),
 	}
 	s.network = newNetwork(s.serve, log.New(logWriter{s}, "", 0))
+	if around, ok := t.(limited); s.bubbled && ok && !isOfBubble(around) {
+		s.errorf("the server was made in a bubble of testing/synctest with the test around it: pass the bubble's *testing.T")
+		s.isClosed = true // it cannot be closed when that test ends
+		return s
+	}
 	s.store = newLedger(s, o.NewStore())
 	s.handler = s.newHandler(s.store)
 	t.Cleanup(func() {
 		t.Helper()
-		s.audiences.end(t)
+		s.audiences.close(t)
 		s.Close()
 	})
 	return s
@@ -254,6 +341,9 @@ func (s *Server) requestID() string {
 // go on. It is not to be called within a request.
 func (s *Server) Restart() {
 	s.t.Helper()
+	if s.strayed(s.t) {
+		return
+	}
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	s.mu.Lock()
@@ -272,6 +362,9 @@ func (s *Server) Restart() {
 // journal, the clock at its start. Connections stay.
 func (s *Server) Reset() {
 	s.t.Helper()
+	if s.strayed(s.t) {
+		return
+	}
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	s.mu.Lock()
@@ -285,7 +378,7 @@ func (s *Server) Reset() {
 	s.mu.Lock()
 	s.store, s.handler, s.lastID = store, handler, 0
 	s.began, s.advanced = time.Now(), 0
-	s.rules, s.journal = nil, nil
+	s.rules, s.journal, s.rejected = nil, nil, nil
 	s.mu.Unlock()
 	if err := closeStore(old); err != nil {
 		s.errorf("%v", err)
@@ -306,6 +399,9 @@ func closeStore(l *ledger) error {
 // made the server need not call it. It is not to be called within a request.
 func (s *Server) Close() {
 	s.t.Helper()
+	if s.strayed(s.t) {
+		return
+	}
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	s.mu.Lock()
@@ -315,17 +411,27 @@ func (s *Server) Close() {
 	}
 	s.isClosed = true
 	close(s.closing)
-	rules, store := s.rules, s.store
+	store := s.store
 	s.mu.Unlock()
 	s.network.close()
-	for _, r := range rules {
-		if unmet := r.unmet(); unmet != "" {
-			s.t.Logf("chargetest: %s", unmet) // this is the test's own cleanup, or before it
-		}
+	for _, unmet := range s.unmet() {
+		s.t.Logf("chargetest: %s", unmet) // this is the test's own cleanup, or before it
 	}
 	if err := closeStore(store); err != nil {
 		s.t.Errorf("chargetest: %v", err)
 	}
+}
+
+// unmet are the faults that were ordered and not met.
+func (s *Server) unmet() (lines []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.rules {
+		if unmet := r.unmet(); unmet != "" {
+			lines = append(lines, unmet)
+		}
+	}
+	return lines
 }
 
 // tell writes a line to the test's log, unless the test has ended.

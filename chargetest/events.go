@@ -3,6 +3,7 @@ package chargetest
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -46,45 +47,56 @@ func (e Event) String() string {
 // something is sent to that platform. They are not to be changed.
 func (s *Server) Events() []Event {
 	s.t.Helper()
-	for {
-		s.mu.Lock()
-		store, closed := s.store, s.isClosed
-		s.mu.Unlock()
-		if closed {
-			s.errorf("the server is closed, and what it had is gone")
-			return nil
-		}
-		events, err := store.all(context.Background())
-		if err == nil {
-			return events
-		}
-		s.mu.Lock()
-		gone := s.store != store || s.isClosed // taken away meanwhile
-		s.mu.Unlock()
-		if !gone {
-			s.errorf("read the store: %v", err)
-			return nil
-		}
+	q := new(search)
+	if !s.look(s.t, q) {
+		return nil
 	}
+	return q.events()
 }
 
 // Event is the event with a reference, of any platform; the first stored where
 // several have one.
 func (s *Server) Event(reference string) (ev Event, ok bool) {
 	s.t.Helper()
-	found := s.find([]EventMatcher{Reference(reference)})
-	if len(found) == 0 {
+	q := &search{on: []EventMatcher{Reference(reference)}}
+	if !s.look(s.t, q) || len(q.found) == 0 {
 		return Event{}, false
 	}
-	return found[0], true
+	return *q.found[0], true
 }
 
-// find are the stored events that all matchers select.
-func (s *Server) find(on []EventMatcher) []Event {
-	s.t.Helper()
-	return slices.DeleteFunc(s.Events(), func(e Event) bool {
-		return slices.ContainsFunc(on, func(m EventMatcher) bool { return !m.matchesEvent(&e) })
-	})
+// look brings a search up to date. If it cannot, it fails t and returns false.
+func (s *Server) look(t Tester, q *search) bool {
+	t.Helper()
+	err := s.update(q)
+	if err != nil {
+		s.report(t, "%v", err)
+	}
+	return err == nil
+}
+
+var errClosed = errors.New("the server is closed, and what it had is gone")
+
+// update brings a search up to date with the store of the moment.
+func (s *Server) update(q *search) error {
+	for {
+		s.mu.Lock()
+		store, closed := s.store, s.isClosed
+		s.mu.Unlock()
+		if closed {
+			return errClosed
+		}
+		err := q.advance(context.Background(), store)
+		if err == nil {
+			return nil
+		}
+		s.mu.Lock()
+		gone := s.store != store || s.isClosed // taken away meanwhile
+		s.mu.Unlock()
+		if !gone {
+			return fmt.Errorf("read the store: %w", err)
+		}
+	}
 }
 
 // WaitEvent waits until an event that all matchers select is stored, and
@@ -92,47 +104,81 @@ func (s *Server) find(on []EventMatcher) []Event {
 // fails and ends, told of what was stored and refused instead.
 func (s *Server) WaitEvent(t Tester, on ...EventMatcher) Event {
 	t.Helper()
-	s.t.Helper()
-	if events := s.WaitEvents(t, 1, on...); len(events) > 0 {
-		return events[0]
+	if q := s.waitEvents(t, 1, on); len(q.found) > 0 {
+		return *q.found[0]
 	}
 	return Event{}
 }
 
 // WaitEvents is [Server.WaitEvent] for n events or more. It returns all that
 // there are when it ends.
-func (s *Server) WaitEvents(t Tester, n int, on ...EventMatcher) (found []Event) {
+func (s *Server) WaitEvents(t Tester, n int, on ...EventMatcher) []Event {
 	t.Helper()
-	s.t.Helper()
+	return s.waitEvents(t, n, on).events()
+}
+
+func (s *Server) waitEvents(t Tester, n int, on []EventMatcher) *search {
+	t.Helper()
+	q, readable := &search{on: on}, true
 	stored := func() bool {
-		s.t.Helper()
-		found = s.find(on)
-		return len(found) >= n
+		t.Helper()
+		readable = s.look(t, q)
+		return !readable || len(q.found) >= n
 	}
 	if !s.await(t, stored) {
-		s.fail(t, on, "%s: %d stored, waited for %d", names(on), len(found), n)
+		s.fail(t, on, "%s: %d stored, waited for %d", names(on), len(q.found), n)
 		stop(t)
 	}
-	return found
+	if !readable {
+		stop(t)
+	}
+	return q
 }
 
 // WaitRequests waits until n requests or more have come in since New or Reset,
 // and returns the journal. They may be in flight still.
-func (s *Server) WaitRequests(t Tester, n int) (requests []Request) {
+func (s *Server) WaitRequests(t Tester, n int) []Request {
 	t.Helper()
-	s.t.Helper()
-	if !s.await(t, func() bool { requests = s.Requests(); return len(requests) >= n }) {
-		s.fail(t, nil, "%d requests came in, waited for %d", len(requests), n)
-		stop(t)
-	}
-	return requests
+	s.waitRequests(t, n)
+	return s.Requests()
 }
 
-// await asks done again whenever something changes. False says that the time is
-// over, or the server is closed. When the test ends it is true: then nobody is
-// there to be told.
+// WaitRequest is [Server.WaitRequests] for the nth request, from 1, which it
+// returns: at a cost that does not grow with the journal.
+func (s *Server) WaitRequest(t Tester, n int) Request {
+	t.Helper()
+	if n < 1 {
+		s.report(t, "WaitRequest(%d): the first request is 1", n)
+		stop(t)
+		return Request{}
+	}
+	s.waitRequests(t, n)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n > len(s.journal) {
+		return Request{} // the wait is over
+	}
+	return *s.journal[n-1]
+}
+
+func (s *Server) waitRequests(t Tester, n int) {
+	t.Helper()
+	came := 0
+	if !s.await(t, func() bool { came = s.countRequests(); return came >= n }) {
+		s.fail(t, nil, "%d requests came in, waited for %d", came, n)
+		stop(t)
+	}
+}
+
+// await calls done whenever something changes. It returns false after the timeout,
+// or if the server is closed. It returns true if done does, if the test has ended,
+// and if it has failed the test because that is not in the server's bubble.
 func (s *Server) await(t Tester, done func() bool) bool {
-	s.t.Helper()
+	t.Helper()
+	if s.strayed(t) {
+		stop(t)
+		return true
+	}
 	ended := s.audiences.attend(t)
 	timeout := time.NewTimer(s.patience(t))
 	defer timeout.Stop()
@@ -163,31 +209,23 @@ func (s *Server) await(t Tester, done func() bool) bool {
 // patience is how long to wait.
 func (s *Server) patience(t Tester) time.Duration {
 	const toReport = time.Second // before the test binary is killed
-	if inBubble(t) {
-		return cmp.Or(s.options.Wait, time.Hour)
+	d := time.Minute
+	if s.bubbled {
+		d = time.Hour
 	}
-	d := cmp.Or(s.options.Wait, time.Minute)
-	if limited, ok := t.(limited); ok {
-		if deadline, ok := limited.Deadline(); ok {
-			d = min(d, time.Until(deadline)-toReport)
-		}
+	d = cmp.Or(s.options.Wait, d)
+	if deadline, ok := deadlineOf(t); ok {
+		d = min(d, time.Until(deadline)-toReport)
 	}
 	return d
 }
 
-// limited is a test with a deadline.
-type limited interface {
-	Deadline() (deadline time.Time, ok bool)
-}
-
-// inBubble says that a test is in a bubble of testing/synctest, whose time is
-// another one: it panics there when it is asked for its deadline.
-func inBubble(t Tester) (in bool) {
-	defer func() { in = recover() != nil }()
-	if limited, ok := t.(limited); ok {
-		limited.Deadline()
+// deadlineOf returns the deadline of a test that has one.
+func deadlineOf(t Tester) (deadline time.Time, ok bool) {
+	if limited, is := t.(limited); is && !isOfBubble(limited) {
+		return limited.Deadline()
 	}
-	return false
+	return time.Time{}, false
 }
 
 func names(on []EventMatcher) string {
@@ -212,6 +250,10 @@ func (s *Server) Seed(t Tester, events ...chargeingest.ChargeEvent) []Event {
 func (s *Server) SeedOn(t Tester, platform string, events ...chargeingest.ChargeEvent) []Event {
 	t.Helper()
 	if len(events) == 0 {
+		return nil
+	}
+	if s.strayed(t) {
+		stop(t)
 		return nil
 	}
 	s.mu.Lock()
@@ -248,21 +290,23 @@ func Sample(reference string) chargeingest.ChargeEvent {
 	return ev
 }
 
+// mostShown is how many lines of a list a failure has.
+const mostShown = 50
+
 // fail fails a test, with what is behind it.
 func (s *Server) fail(t Tester, on []EventMatcher, format string, args ...any) {
 	t.Helper()
-	s.t.Helper()
 	var b strings.Builder
-	fmt.Fprintf(&b, format, args...)
+	fmt.Fprintf(&b, format+"\n", args...)
 	for _, m := range on {
-		for _, miss := range s.nearMisses(m) {
-			b.WriteString("\n  " + miss)
-		}
+		writeLast(&b, s.nearMisses(m), mostShown)
 	}
-	s.report(t, "%s\n%s", b.String(), s.Dump())
+	stored := new(search)
+	err := s.update(stored)
+	s.report(t, "%s%s", &b, s.dump(stored, err, mostShown))
 }
 
-// report fails a test, unless it has ended.
+// report fails a test, unless it is the server's own and has ended.
 func (s *Server) report(t Tester, format string, args ...any) {
 	t.Helper()
 	s.audiences.report(t, func(t Tester) {
@@ -275,20 +319,18 @@ func (s *Server) report(t Tester, format string, args ...any) {
 // other one: FailNow would end that one, and leave the test waiting for it.
 func stop(t Tester) {
 	test, ok := t.(interface{ FailNow() })
-	if ok && onTestGoroutine() {
+	if ok && onGoroutineOf("testing.tRunner", "testing.fRunner", "testing.(*B).runN") {
 		test.FailNow()
 	}
 }
 
-// onTestGoroutine says that a test, benchmark or fuzz target runs on this
-// goroutine: package testing started it.
-func onTestGoroutine() bool {
+// onGoroutineOf reports whether one of these functions is on the stack.
+func onGoroutineOf(functions ...string) bool {
 	callers := make([]uintptr, 256)
 	frames := runtime.CallersFrames(callers[:runtime.Callers(0, callers)])
 	for {
 		frame, more := frames.Next()
-		switch frame.Function {
-		case "testing.tRunner", "testing.fRunner", "testing.(*B).runN":
+		if slices.Contains(functions, frame.Function) {
 			return true
 		}
 		if !more {

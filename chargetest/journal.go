@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -15,7 +17,7 @@ import (
 )
 
 // Request is an entry of the journal: what came in, and what became of it. Its
-// slices are the server's and not to be changed.
+// header and slices are the server's and not to be changed.
 type Request struct {
 	N      int       // its number, from 1
 	At     time.Time // by the server's clock
@@ -232,31 +234,53 @@ func (s *Server) Requests() []Request {
 	list := make([]Request, len(s.journal))
 	for i, r := range s.journal {
 		list[i] = *r
-		list[i].Header = r.Header.Clone()
 	}
 	return list
+}
+
+func (s *Server) countRequests() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.journal)
 }
 
 // Dump is everything that is stored and everything that was requested, as text
 // for people.
 func (s *Server) Dump() string {
 	s.t.Helper()
+	stored := new(search)
+	err := s.update(stored)
+	if err != nil && !errors.Is(err, errClosed) {
+		s.errorf("%v", err)
+	}
+	return s.dump(stored, err, math.MaxInt)
+}
+
+// dump writes the clock, the stored events, or why they cannot be read, and the
+// journal: the last lines of each, at most so many.
+func (s *Server) dump(stored *search, err error, most int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "clock: %s\n", s.Now().Format(time.RFC3339Nano))
-	select {
-	case <-s.closing:
-		b.WriteString("stored: the server is closed\n")
-	default:
-		events := s.Events()
-		fmt.Fprintf(&b, "stored: %d\n", len(events))
-		for i := range events {
-			fmt.Fprintf(&b, "  %s\n", events[i])
-		}
+	if err != nil {
+		fmt.Fprintf(&b, "stored: %v\n", err)
+	} else {
+		fmt.Fprintf(&b, "stored: %d\n", len(stored.found))
+		writeLast(&b, stored.found, most)
 	}
-	requests := s.Requests()
-	fmt.Fprintf(&b, "requests: %d\n", len(requests))
-	for _, r := range requests {
-		fmt.Fprintf(&b, "  %s\n", r)
-	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fmt.Fprintf(&b, "requests: %d\n", len(s.journal))
+	writeLast(&b, s.journal, most)
 	return b.String()
+}
+
+// writeLast writes the end of a list, a line each, and how many come before it.
+func writeLast[T any](w io.Writer, list []T, most int) {
+	if before := len(list) - most; before > 0 {
+		_, _ = fmt.Fprintf(w, "  … %d more\n", before)
+		list = list[before:]
+	}
+	for _, item := range list {
+		_, _ = fmt.Fprintf(w, "  %v\n", item)
+	}
 }

@@ -262,16 +262,3 @@ func TestAClockThatRunsGoesWithTheBubble(t *testing.T) {
 		require.Equal(t, start, srv.Now())
 	})
 }
-
-// bubbled is a test in a bubble.
-type bubbled struct{ *recorder }
-
-func (bubbled) Deadline() (time.Time, bool) { panic("called inside a bubble") }
-
-func TestASocketInABubbleFailsTheTest(t *testing.T) {
-	told := bubbled{new(recorder)}
-	srv := chargetest.New(told)
-	require.Empty(t, srv.URL())
-	require.Contains(t, told.failure(), "use Client")
-	told.end()
-}

@@ -89,6 +89,14 @@ var locations = map[string]func(*testing.T, *chargetest.Server){
 		next(t)
 		srv.WaitRequests(t, 1)
 	},
+	"WaitRequest": func(t *testing.T, srv *chargetest.Server) {
+		next(t)
+		srv.WaitRequest(t, 1)
+	},
+	"WaitRequest without a number": func(t *testing.T, srv *chargetest.Server) {
+		next(t)
+		srv.WaitRequest(t, 0)
+	},
 	"WaitRequests on another goroutine": func(t *testing.T, srv *chargetest.Server) {
 		done := make(chan struct{})
 		go func() {
@@ -215,6 +223,12 @@ var locations = map[string]func(*testing.T, *chargetest.Server){
 		o := chargetest.Options{NewStore: func() chargetest.Store { return unclosable{memstore.New()} }}
 		next(t)
 		chargetest.NewWith(t, o)
+	},
+	"New in a bubble with the test around it": func(t *testing.T, _ *chargetest.Server) {
+		synctest.Test(t, func(*testing.T) {
+			next(t)
+			chargetest.New(t)
+		})
 	},
 	"New with a configuration that is wrong": func(t *testing.T, _ *chargetest.Server) {
 		o := chargetest.Options{Keys: make([]chargeingest.Key, 1)}

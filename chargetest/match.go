@@ -16,6 +16,10 @@ type Matcher interface {
 type EventMatcher interface {
 	Matcher
 	matchesEvent(e *Event) bool
+
+	// among returns a list that has every event that the matcher selects, and no
+	// other one, if the index has such a list.
+	among(x *index) (list []*Event, ok bool)
 }
 
 type requestMatcher struct {
@@ -29,10 +33,18 @@ func (m requestMatcher) matchesRequest(r *Request) bool { return m.match(r) }
 type eventMatcher struct {
 	name  string
 	match func(*Event) bool
+	list  func(*index) []*Event // nil if the index has none
 }
 
 func (m eventMatcher) String() string             { return m.name }
 func (m eventMatcher) matchesEvent(e *Event) bool { return m.match(e) }
+
+func (m eventMatcher) among(x *index) ([]*Event, bool) {
+	if m.list == nil {
+		return nil, false
+	}
+	return m.list(x), true
+}
 
 func (m eventMatcher) matchesRequest(r *Request) bool {
 	for i := range r.Events {
@@ -51,24 +63,27 @@ type referenceMatcher struct {
 
 // Reference selects the event with this reference.
 func Reference(reference string) EventMatcher {
-	return referenceMatcher{
-		eventMatcher{fmt.Sprintf("reference %q", reference), func(e *Event) bool { return is(e.Reference, reference) }},
-		reference,
-	}
+	return referenceMatcher{eventMatcher{
+		name:  fmt.Sprintf("reference %q", reference),
+		match: func(e *Event) bool { return is(e.Reference, reference) },
+		list:  func(x *index) []*Event { return x.byReference[reference] },
+	}, reference}
 }
 
 // Customer selects events whose customer_id or customer_reference this is.
 func Customer(customer string) EventMatcher {
-	return eventMatcher{fmt.Sprintf("customer %q", customer), func(e *Event) bool {
-		return is(e.CustomerID, customer) || is(e.CustomerReference, customer)
-	}}
+	return eventMatcher{
+		name:  fmt.Sprintf("customer %q", customer),
+		match: func(e *Event) bool { return is(e.CustomerID, customer) || is(e.CustomerReference, customer) },
+		list:  func(x *index) []*Event { return x.byCustomer[customer] },
+	}
 }
 
 // EventWhere selects events by a predicate. Of the events of a request that is
 // not valid it sees what can be read of them, and of a request there is no
 // platform yet. It must not call the server.
 func EventWhere(predicate func(Event) bool) EventMatcher {
-	return eventMatcher{"event by a predicate", func(e *Event) bool { return predicate(*e) }}
+	return eventMatcher{name: "event by a predicate", match: func(e *Event) bool { return predicate(*e) }}
 }
 
 // Credential selects requests by their API key or Bearer token.

@@ -112,8 +112,9 @@ func (s *Server) nearMisses(m EventMatcher) []string {
 			found = append(found, "it was sent by "+r.String())
 		}
 	}
-	if ref, ok := m.(referenceMatcher); ok {
-		for _, e := range s.Events() {
+	stored := new(search)
+	if ref, ok := m.(referenceMatcher); ok && s.update(stored) == nil {
+		for _, e := range stored.found {
 			if e.Reference != nil && similar(*e.Reference, ref.reference) {
 				found = append(found, "a similar one is stored: "+e.String())
 			}

@@ -14,13 +14,16 @@ import (
 // [Server.Client].
 func (s *Server) URL() string {
 	s.t.Helper()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if inBubble(s.t) {
+	if s.bubbled {
 		s.errorf("URL in a bubble of testing/synctest: what waits for a socket would keep its time from moving; use Client")
 		return ""
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.url == "" && !s.isClosed {
+		if s.strayed(s.t) {
+			return ""
+		}
 		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 		if err != nil {
 			s.errorf("listen on loopback: %v", err)
@@ -34,10 +37,20 @@ func (s *Server) URL() string {
 
 // Client is a client that reaches the server without a socket, whatever host
 // the URL names, by http or https. What cuts its connections is an unexpected
-// EOF to it, where a socket has a reset.
+// EOF to it, where a socket has a reset. Each client has connections of its own,
+// until the server ends: one is enough for a loop.
 func (s *Server) Client() *http.Client {
+	return &http.Client{Transport: &http.Transport{DialContext: s.dial, DialTLSContext: s.dial}}
+}
+
+// dial is for a transport; every address leads to the server. The first call
+// starts to listen.
+func (s *Server) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	if err := s.checkBubble(); err != nil {
+		s.errorf("Client: %v", err) // its caller may send the request again, and hide this
+		return nil, err
+	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.pipe == nil {
 		s.pipe = &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
 		if s.isClosed {
@@ -46,8 +59,9 @@ func (s *Server) Client() *http.Client {
 			s.network.start(s.pipe)
 		}
 	}
-	dial := s.pipe.dial
-	return &http.Client{Transport: &http.Transport{DialContext: dial, DialTLSContext: dial}}
+	pipe := s.pipe
+	s.mu.Unlock()
+	return pipe.dial(ctx)
 }
 
 // network serves on listeners and can cut the connections of all of them. It is
@@ -199,8 +213,7 @@ type pipeAddr struct{}
 func (pipeAddr) Network() string { return "pipe" }
 func (pipeAddr) String() string  { return "pipe" }
 
-// dial is for a transport; every address leads here.
-func (l *pipeListener) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+func (l *pipeListener) dial(ctx context.Context) (net.Conn, error) {
 	ours, theirs := net.Pipe()
 	select {
 	case l.conns <- theirs:

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -20,8 +19,12 @@ type Rule struct {
 	// server's clock.
 	admit func(now time.Time) (f Fault, hit bool)
 
-	// wanted is how often a test counts on it to be met; 0 is as it comes.
+	// wanted is how often a test counts on it to be met, and how often it is at
+	// most; 0 is as it comes.
 	wanted int
+
+	// until is when it ends by the server's clock; zero is never.
+	until time.Time
 
 	calls int // requests that the matchers other than Nth selected
 	hits  int
@@ -31,12 +34,7 @@ type Rule struct {
 // faults on order a request meets one, the first that is for it.
 func (s *Server) FailNext(n int, f Fault, on ...Matcher) *Rule {
 	s.t.Helper()
-	left := n
 	r := &Rule{name: fmt.Sprintf("FailNext(%d, %s)", n, f), on: on, wanted: n, admit: func(time.Time) (Fault, bool) {
-		if left <= 0 {
-			return f, false
-		}
-		left--
 		return f, true
 	}}
 	return s.order(r, f.check(), n > 0, "n must be 1 or more")
@@ -48,11 +46,11 @@ func (s *Server) FailNext(n int, f Fault, on ...Matcher) *Rule {
 func (s *Server) FailFor(d time.Duration, f Fault, on ...Matcher) *Rule {
 	s.t.Helper()
 	until := s.Now().Add(d)
-	r := &Rule{name: fmt.Sprintf("FailFor(%s, %s)", d, f), on: on, admit: func(now time.Time) (Fault, bool) {
+	r := &Rule{name: fmt.Sprintf("FailFor(%s, %s)", d, f), on: on, until: until, admit: func(now time.Time) (Fault, bool) {
 		if f.retryAfter > 0 {
-			return f.RetryAfter(until.Sub(now)), now.Before(until)
+			return f.RetryAfter(until.Sub(now)), true
 		}
-		return f, now.Before(until)
+		return f, true
 	}}
 	return s.order(r, f.check(), d > 0, "d must be longer than 0")
 }
@@ -131,16 +129,24 @@ func (r *Rule) Remove() {
 func (s *Server) pick(req *Request) (Fault, *Rule) {
 	var met Fault
 	var by *Rule
+	now := s.clock()
 	for _, r := range s.rules {
-		if !s.selects(r, req) || by != nil {
+		if r.spent(now) || !s.selects(r, req) || by != nil {
 			continue // those behind the one that is met count all the same
 		}
-		if f, hit := r.admit(s.clock()); hit {
+		if f, hit := r.admit(now); hit {
 			r.hits++
 			met, by = f, r
 		}
 	}
+	// What is spent costs later requests nothing.
+	s.rules = slices.DeleteFunc(s.rules, func(r *Rule) bool { return r.spent(now) })
 	return met, by
+}
+
+// spent reports whether no request can meet the fault any more.
+func (r *Rule) spent(now time.Time) bool {
+	return r.wanted > 0 && r.hits >= r.wanted || !r.until.IsZero() && !now.Before(r.until)
 }
 
 // selects is Rule.selects; a predicate of the test's that panics fails the test
@@ -149,23 +155,12 @@ func (s *Server) selects(r *Rule, req *Request) (selected bool) {
 	defer func() {
 		if v := recover(); v != nil {
 			s.t.Helper()
-			s.errorf("a predicate of %s panicked at %s: %v", r, panicSite(), v)
+			at := panicFrame()
+			s.errorf("a predicate of %s panicked at %s:%d: %v", r, filepath.Base(at.File), at.Line, v)
 			selected = false
 		}
 	}()
 	return r.selects(req)
-}
-
-// panicSite returns the file and line of a panic that the caller recovered.
-func panicSite() string {
-	callers := make([]uintptr, 16)
-	frames := runtime.CallersFrames(callers[:runtime.Callers(3, callers)])
-	for {
-		frame, more := frames.Next()
-		if !strings.HasPrefix(frame.Function, "runtime.") || !more {
-			return fmt.Sprintf("%s:%d", filepath.Base(frame.File), frame.Line)
-		}
-	}
 }
 
 // selects says that all matchers select a request. Nth counts what the others

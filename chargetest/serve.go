@@ -33,6 +33,10 @@ func callOf(ctx context.Context) *call {
 // serve is a request's way: into the journal, past the fault that it meets, to
 // the handler, and the answer out.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	if s.strayed(s.t) {
+		http.Error(w, "chargetest: the server and its caller are not in one bubble of testing/synctest", http.StatusInternalServerError)
+		return
+	}
 	c := &call{ctx: r.Context(), request: newRequest(r)}
 	handler, faults := s.admit(c)
 	if handler == nil {
@@ -207,6 +211,9 @@ func (s *Server) judged(c *call, a *answer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.request.rejected = true
+	if n := c.request.N; n <= len(s.journal) && s.journal[n-1] == c.request {
+		s.rejected = append(s.rejected, c.request) // it came in after the last Reset
+	}
 	c.request.setError(a.text)
 }
 

@@ -26,10 +26,14 @@ func database(dst *string) func(string) error {
 	return func(value string) error {
 		*dst = value
 		pathErr := userpath.Check(value)
-		if !isPostgres(value) && (pathErr == nil || !strings.Contains(value, "://")) {
+		isURL := strings.Contains(value, "://")
+		if !isPostgres(value) && (pathErr == nil || !isURL) {
 			return pathErr
 		}
-		// A URL behind a control character is not one of a file either.
+		if isURL && pathErr != nil {
+			// The value may hold a password: it is not repeated.
+			return errors.New("must not have control characters such as a line break")
+		}
 		if _, err := pgxpool.ParseConfig(value); err != nil {
 			// The value may hold a password: neither it nor what is wrong is repeated.
 			return errors.New("must be a PostgreSQL URL such as postgres://user@host:5432/name, or keywords and values such as host=db user=charges dbname=charges; a file of such a name is ./name")

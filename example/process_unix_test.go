@@ -121,8 +121,7 @@ func TestClientsEndWithTheirReader(t *testing.T) {
 			_, err := io.ReadFull(r, make([]byte, 10))
 			require.NoError(t, err)
 			if signal == syscall.SIGPIPE {
-				require.NoError(t, r.Close())
-				s.send(t, http.MethodPost, "/v1/ingest/charge-data", eventLine(11))
+				require.NoError(t, r.Close()) // and no event comes that would be written
 			} else {
 				require.NoError(t, tail.Process.Signal(signal))
 			}

@@ -33,7 +33,7 @@ later. On a terminal, control characters and those that change the direction of
 text are written as \u escapes. Outages of the server are waited out. SIGINT or
 SIGTERM ends it. Where it ends, it writes a line "position: …" to standard error;
 with that as -position it goes on behind the last event that it wrote, so that
-each event comes once.
+each event comes once. It ends without that line if nothing reads its output.
 Exit status: 0 after a signal, 1 for a failure, 2 for a mistake in the options.`,
 		options: append(clientOptions(t.client),
 			option{"position", "", "POSITION", "", "go on behind this position; without it, at the first event", text(&t.position)},
@@ -50,6 +50,7 @@ Exit status: 0 after a signal, 1 for a failure, 2 for a mistake in the options.`
 	case t.client.apiKey == "":
 		return usagef("tail: -api-key or CHARGEINGEST_API_KEY must be given")
 	}
+	go endWithReader(p.stdout)
 	err = t.run(ctx)
 	if t.position != "" {
 		p.complain("position: " + t.position)

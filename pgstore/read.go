@@ -303,7 +303,7 @@ func (s *Store) listQuery(q chargeingest.Query, after, newest int64) (string, []
 	if q.MaxBytes > 0 {
 		most = int64(q.MaxBytes)
 	}
-	arguments = append(arguments, int64(q.Limit)+1, most)
+	arguments = append(arguments, min(int64(q.Limit), math.MaxInt64-1)+1, most)
 	n := len(arguments)
 	return strings.NewReplacer("$where", strings.Join(where, " AND "), "$direction", direction,
 		"$limit", "$"+strconv.Itoa(n-1), "$max", "$"+strconv.Itoa(n)).Replace(s.sql.list), arguments

@@ -14,7 +14,7 @@ import (
 type operation struct {
 	path, method, id  string
 	permission        string
-	request, response string // the components of the bodies
+	request, response string // the components of the bodies, empty without one
 	success           string
 	failures          []string
 	parameters        []string
@@ -25,6 +25,10 @@ var (
 	ingest  = append(slices.Clone(common), "Idempotency-Key", "Content-Encoding")
 	refused = []string{"400", "401", "403", "404", "405", "500", "503"}
 	rejects = append(slices.Clone(refused), "409", "413", "415")
+	get     = append(slices.Clone(common), "id")
+	list    = append(slices.Clone(common), "reference", "customer_id", "customer_reference",
+		"pricing_plan_subscription_id", "pricing_plan_subscription_reference", "product_item_id",
+		"from", "to", "limit", "after", "order")
 )
 
 var operations = []operation{
@@ -38,14 +42,19 @@ var operations = []operation{
 	},
 	{
 		path: "/v1/ingest/charge-data/{id}", method: "get", id: "getChargeEvent", permission: "METER_DATA.VIEW",
-		response: "StoredChargeEvent", success: "200", failures: refused, parameters: append(slices.Clone(common), "id"),
+		response: "StoredChargeEvent", success: "200", failures: refused, parameters: get,
+	},
+	{
+		path: "/v1/ingest/charge-data/{id}", method: "head", id: "headChargeEvent", permission: "METER_DATA.VIEW",
+		success: "200", failures: refused, parameters: get,
 	},
 	{
 		path: "/v1/ingest/charge-data", method: "get", id: "listChargeEvents", permission: "METER_DATA.VIEW",
-		response: "ChargeEventList", success: "200", failures: refused,
-		parameters: append(slices.Clone(common), "reference", "customer_id", "customer_reference",
-			"pricing_plan_subscription_id", "pricing_plan_subscription_reference", "product_item_id",
-			"from", "to", "limit", "after", "order"),
+		response: "ChargeEventList", success: "200", failures: refused, parameters: list,
+	},
+	{
+		path: "/v1/ingest/charge-data", method: "head", id: "headChargeEvents", permission: "METER_DATA.VIEW",
+		success: "200", failures: refused, parameters: list,
 	},
 }
 
@@ -90,6 +99,7 @@ func TestOpenAPIHasTheOperationsOfTheContract(t *testing.T) {
 		node := lookup(t, doc, "#/paths").(object)[op.path].(object)[op.method].(object)
 		require.Equal(t, op.id, node["operationId"])
 		require.NotEmpty(t, node["summary"], op.id)
+		require.Equal(t, []any{map[bool]string{true: "ingest", false: "read"}[op.method == "post"]}, node["tags"], op.id)
 		require.Contains(t, node["description"], "`"+op.permission+"`", op.id)
 		role := []any{op.permission}
 		require.Equal(t, []any{object{"apiKey": role}, object{"bearer": role}}, node["security"], op.id)
@@ -153,6 +163,10 @@ func TestOpenAPIAnswers(t *testing.T) {
 			require.ElementsMatch(t, want, slices.Collect(maps.Keys(answer["headers"].(object))), at)
 			for name, header := range answer["headers"].(object) {
 				require.NotEmpty(t, follow(t, doc, header)["description"], name)
+			}
+			if op.response == "" {
+				require.NotContains(t, answer, "content", at)
+				continue
 			}
 			body := lookup(t, answer, "#/content/application~1json").(object)
 			if status == op.success {

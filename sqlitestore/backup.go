@@ -125,6 +125,6 @@ func (f *file) renew(path string) error {
 	if err != nil {
 		return err
 	}
-	err = conn{made}.exec(setMark(mark{opening: newToken(), log: newToken()}))
+	err = conn{made}.exec(setMark(mark{stamp: stamp{opening: newToken()}}))
 	return errors.Join(err, made.Close())
 }

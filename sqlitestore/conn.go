@@ -111,6 +111,16 @@ func (c conn) prepare(query string) (statement, error) {
 	return statement{able}, nil
 }
 
+// newestEvent returns the seq of the newest event that was ever stored, 0 if none
+// was.
+func (c conn) newestEvent() (seq int64, err error) {
+	rows, err := c.query("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'")
+	if err == nil {
+		err = scan(rows[0], &seq)
+	}
+	return seq, err
+}
+
 // checkpoint moves the write-ahead log into the database, as the mode says.
 func (c conn) checkpoint(mode string) (l logState, err error) {
 	defer trace.RecoverTo(&err)

@@ -120,8 +120,11 @@ type file struct {
 	opening token       // of the marks that this store makes
 	place   atomic.Pointer[place]
 
-	mark  mark // the newest that was committed; the writer's
-	tried mark // the newest that a transaction set
+	logged int64 // newest event of the file when it was opened with a log
+
+	mark  mark   // the newest that was committed; the writer's
+	tried uint64 // number of the newest that a transaction set, committed or not
+	moved uint64 // number of one that the file has, or had before a newer one
 
 	// guard is a connection that does nothing and reads only. SQLite moves the
 	// write-ahead log into the database, and deletes it, when the last connection

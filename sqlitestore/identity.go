@@ -2,7 +2,6 @@ package sqlitestore
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -18,30 +17,17 @@ import (
 type content struct {
 	mark mark  // zero for a database of an earlier version
 	seq  int64 // of the newest event, 0 if there was none, -1 if unknown
-	place
-	err error // why the mark is unknown
+	header
+	offset int64 // of the mark, 0 if unknown
+	err    error // why the mark is unknown
 }
 
 // place is where the mark is in the database file, as long as the file has this
 // schema version: another program may move it, with VACUUM.
 type place struct {
-	offset int64 // 0 if unknown
+	offset int64
 	schema uint32
 }
-
-// schemaOf returns the schema version in the header of the file, 0 if it cannot be
-// read.
-func (f *file) schemaOf() uint32 {
-	var header [4]byte
-	if _, err := f.data.ReadAt(header[:], schemaOffset); err != nil {
-		return 0
-	}
-	return binary.BigEndian.Uint32(header[:])
-}
-
-// schemaOffset is where the first page has the schema version. See
-// https://www.sqlite.org/fileformat2.html#the_database_header.
-const schemaOffset = 40
 
 // identityVersion is the version of the schema that has the table identity.
 const identityVersion = 6
@@ -51,7 +37,7 @@ var errReplaced = errors.New("the content of the database was replaced while it 
 
 // look reads the file at the path, as identify does.
 func (f *file) look(ctx context.Context) (c content) {
-	c.seq, c.schema = -1, f.schemaOf()
+	c.seq, c.header = -1, f.headerOf()
 	c.err = func() (err error) {
 		connector, err := f.connector([]pragma{{"writable_schema", "1"}}, "immutable=1", "mode=ro")
 		if err != nil {
@@ -79,11 +65,7 @@ func (f *file) look(ctx context.Context) (c content) {
 			}
 		}
 		// A page that was torn has no such row.
-		rows, err = conn{made}.query("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'")
-		if err == nil {
-			err = scan(rows[0], &c.seq)
-		}
-		if err != nil {
+		if c.seq, err = (conn{made}).newestEvent(); err != nil {
 			c.seq = -1
 		} else if tables > 0 {
 			c.offset, _ = f.find(conn{made}) // the mark is known without
@@ -156,15 +138,18 @@ func (f *file) judge(ctx context.Context) error {
 		return err
 	}
 	if !log.continues(c, last != nil && !isLast) {
-		unsure := len(log.marks) == 0 || c.err != nil
+		unsure := len(log.marks) == 0 || c.err != nil || c.mark.stamp == (stamp{})
 		return f.foreignLog("-wal", isLast, unsure)
 	}
 	start := &state{now: c.mark.opening}
+	if c.mark.stamp == (stamp{}) {
+		start.newest = max(0, c.seq) // what else tells it from an older copy?
+	}
 	switch {
 	case isLast && fileSize(f.path+"-wal") == 0 && c.seq >= 0 && c.seq < last.newest:
 		return f.missing(last.newest, c.seq)
 	case isLast:
-		start.at, start.newest = last.at, last.newest
+		start.at, start.newest = last.at, max(start.newest, last.newest)
 	case last != nil && fileSize(f.path+"-journal") > 0:
 		return f.foreignLog("-journal", false, true)
 	case last != nil:
@@ -173,6 +158,9 @@ func (f *file) judge(ctx context.Context) error {
 	}
 	if !isLast && c.err != nil {
 		start = nil // nothing is known
+	}
+	if log.frames > 0 {
+		f.logged = c.seq
 	}
 	f.opening = newToken()
 	if start != nil {
@@ -206,11 +194,14 @@ func (f *file) requireLogHere(c content, isLast bool) error {
 // matches reports whether a state is of this database. At its last offset the mark
 // is found even if the rest cannot be read.
 func (f *file) matches(last *state, c *content, log logContent) bool {
-	if last.at > 0 {
+	if c.err != nil && last.at > 0 {
 		if m, ok := f.markAt(last.at); ok && last.has(m.opening) {
 			c.mark, c.err = m, nil
 			return true
 		}
+	}
+	if c.err == nil && c.mark.stamp == (stamp{}) && c.seq >= 0 && c.seq < last.newest {
+		return false // an older copy
 	}
 	if c.err != nil {
 		// A checkpoint was cut off: the one that brings the table, or one after a
@@ -275,9 +266,8 @@ func (f *file) settle(c conn, newest int64) error {
 	if f.mark, err = readMark(c); err != nil {
 		return err
 	}
-	f.tried = f.mark
 	f.checkpointed()
-	f.place.Store(&place{offset, f.schemaOf()})
+	f.place.Store(&place{offset, f.headerOf().schema()})
 	f.state.state = state{now: f.opening, at: offset, newest: newest}
 	f.updateState()
 	return nil
@@ -304,7 +294,7 @@ func (f *file) acknowledged(newest int64) bool {
 func (f *file) isOurs() bool {
 	p := f.place.Load()
 	m, ok := f.markAt(p.offset)
-	return ok && f.hasOurMark(m) && f.schemaOf() == p.schema
+	return ok && f.hasOurMark(m) && f.headerOf().schema() == p.schema
 }
 
 // hasName reports whether the open file still has a name.
@@ -332,18 +322,20 @@ func (f *file) checkContent(s *session) error {
 	if c.isOther(f.opening) {
 		return errReplaced
 	}
-	log, err := f.readLog()
-	if err != nil {
-		return err
-	}
 	old := f.place.Load().schema
-	known, changed := c.schema == old || log.schemas[c.schema], log.hasOtherSchema(old)
+	var known, changed bool
 	if s != nil {
 		schema, err := s.schemaVersion()
 		if err != nil {
 			return err
 		}
-		known, changed = c.schema == schema, schema != old
+		known, changed = c.schema() == schema, schema != old
+	} else {
+		log, err := f.readLog()
+		if err != nil {
+			return err
+		}
+		known, changed = c.schema() == old || log.hasSchema(c.schema()), log.hasOtherSchema(old)
 	}
 	if c.err != nil || !f.hasOurMark(c.mark) || c.offset == 0 || !known {
 		if changed {
@@ -351,7 +343,7 @@ func (f *file) checkContent(s *session) error {
 		}
 		return errReplaced
 	}
-	f.place.Store(&c.place)
+	f.place.Store(&place{c.offset, c.schema()})
 	f.state.state.at = c.offset
 	f.updateState()
 	return nil

@@ -124,6 +124,10 @@ func (w *writer) finishLog() {
 		w.checkpointFailed(err)
 		return
 	}
+	if state.busy != 0 { // with a checkpoint of another program; nothing is known
+		w.log.recheck = time.After(w.file.recheckEvery)
+		return
+	}
 	w.log.settled = state.frames
 	if state.settled < state.frames {
 		w.drainReaders(state.frames)

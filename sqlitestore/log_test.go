@@ -260,3 +260,33 @@ func TestACheckpointIsRepeatedOnlyWhileThereIsLessEachTime(t *testing.T) {
 	}
 	require.Equal(t, []bool{true, true, true, false, true, false, true, false, false}, repeated)
 }
+
+// TestACheckpointOfAnotherProgramIsNoReplacedDatabase holds one up in the middle.
+func TestACheckpointOfAnotherProgramIsNoReplacedDatabase(t *testing.T) {
+	setup := newSetup(t)
+	s := setup.open(t)
+	fresh(t, s, charges("acme", "a"))
+	path := s.file.path
+	reached, release := make(chan struct{}), make(chan struct{})
+	held := sync.OnceFunc(func() {
+		close(reached)
+		<-release
+	})
+	disks.Store(path, disk(func(op operation) int32 {
+		if op.is("write", "database") {
+			held()
+		}
+		return 0
+	}))
+	defer disks.Delete(path)
+	var other sync.WaitGroup
+	other.Go(func() { made(t, path, "PRAGMA wal_checkpoint") })
+	<-reached
+	settled(t, s)
+	fresh(t, s, charges("acme", "b"))
+	require.NoError(t, s.Ready(t.Context()))
+	close(release)
+	other.Wait()
+	settled(t, s)
+	replayed(t, s, charges("acme", "a", "b"))
+}

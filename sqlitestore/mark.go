@@ -10,11 +10,11 @@ import (
 
 // SQLite replays any write-ahead log that has the name of the database, whichever
 // database wrote it, and then mixes the pages of both. So the database has a mark,
-// and the first transaction after a checkpoint, with which SQLite may start the log
-// over, changes it: that mark names the one that the file has. A file and a log
-// belong together if the log has a mark that is the file's, or that follows it.
-// Whatever came after a copy was made, the copy does not have the mark that the log
-// follows.
+// and transactions set others, each of which names the one before: all that change
+// rows and store no event, the first one with events behind these, and the first
+// after a checkpoint, with which SQLite may start the log over. So the mark of a file
+// and its newest event tell what the file has. It belongs together with a log that
+// has its mark, or the next one.
 
 // token is a random value that nothing else has. It is zero in databases of earlier
 // versions.
@@ -25,31 +25,49 @@ func newToken() (t token) {
 	return t
 }
 
+// stamp names the transaction that set a mark. No other one has it.
+type stamp struct {
+	opening token  // changes when a store opens the database; each Backup has its own
+	number  uint64 // increases with each mark
+}
+
 // mark is the content of the table identity.
 type mark struct {
-	opening token // changes when a store opens the database; each Backup has its own
-	before  token // log of the mark that this one follows
-	log     token // changes with each mark but the one of closing
-
-	// schema is the schema version of the file that the log continues, 0 if unknown.
-	// A copy that SQLite made, with VACUUM INTO or .backup, has another.
-	schema uint32
-
-	open bool // the store was not closed
+	stamp
+	before stamp  // of the mark that this one follows
+	seq    int64  // of the newest event before
+	header header // of the file when the mark was set
+	open   bool   // the store was not closed
 }
+
+// header is what the first page of a file has at headerOffset: among others the
+// number of pages and the schema version. Two files with the same mark differ in it
+// if SQLite made one of them, with VACUUM INTO or .backup, or another program wrote
+// to one. See https://www.sqlite.org/fileformat2.html#the_database_header.
+type header [20]byte
+
+const headerOffset = 24
+
+// changes counts the transactions that wrote the first page, more or less.
+func (h header) changes() uint32 { return binary.BigEndian.Uint32(h[:]) }
+
+// schema is the schema version, 0 if the header is unknown.
+func (h header) schema() uint32 { return binary.BigEndian.Uint32(h[16:]) }
 
 // markMagic begins a mark, so that it is found in a page. It is not UTF-8, so no
 // text of a client has it.
 var markMagic = []byte("\xff\xfechargeingest\xff\xfe")
 
-const markSize = 16 + 3*16 + 4 + 4 + 4
+const markSize = 16 + 2*(16+8) + 8 + 20 + 4 + 4
 
 func (m mark) encode() []byte {
 	data := append(make([]byte, 0, markSize), markMagic...)
-	data = append(data, m.opening[:]...)
-	data = append(data, m.before[:]...)
-	data = append(data, m.log[:]...)
-	data = binary.BigEndian.AppendUint32(data, m.schema)
+	for _, s := range []stamp{m.stamp, m.before} {
+		data = append(data, s.opening[:]...)
+		data = binary.BigEndian.AppendUint64(data, s.number)
+	}
+	data = binary.BigEndian.AppendUint64(data, uint64(m.seq))
+	data = append(data, m.header[:]...)
 	open := uint32(0)
 	if m.open {
 		open = 1
@@ -65,16 +83,28 @@ func decodeMark(data []byte) (m mark, ok bool) {
 	}
 	data = data[:markSize]
 	fields := data[len(markMagic):]
-	for _, t := range []*token{&m.opening, &m.before, &m.log} {
-		fields = fields[copy(t[:], fields):]
+	for _, s := range []*stamp{&m.stamp, &m.before} {
+		fields = fields[copy(s.opening[:], fields):]
+		s.number = binary.BigEndian.Uint64(fields)
+		fields = fields[8:]
 	}
-	m.schema = binary.BigEndian.Uint32(fields)
-	m.open = binary.BigEndian.Uint32(fields[4:]) == 1
+	m.seq = int64(binary.BigEndian.Uint64(fields))
+	fields = fields[8:]
+	fields = fields[copy(m.header[:], fields):]
+	m.open = binary.BigEndian.Uint32(fields) == 1
 	return m, bytes.Equal(data, m.encode())
 }
 
 // setMark returns the statement that sets the mark.
 func setMark(m mark) string { return fmt.Sprintf("UPDATE identity SET mark = x'%x'", m.encode()) }
+
+// headerOf returns the header of the file, a zero one if it cannot be read.
+func (f *file) headerOf() (h header) {
+	if _, err := f.data.ReadAt(h[:], headerOffset); err != nil {
+		return header{}
+	}
+	return h
+}
 
 // marksIn returns the marks in a page, and the offset of the last one.
 func marksIn(page []byte) (marks []mark, offset int) {
@@ -105,32 +135,29 @@ func (f *file) markAt(offset int64) (m mark, ok bool) {
 	return mark{}, false
 }
 
-// follow returns the mark that a transaction is to set, and false if it is to set
-// none. The transaction must have begun. If the file has the newest mark, it may
-// have all of the log, and SQLite start that over.
-func (f *file) follow() (m mark, due bool) {
-	found, ok := f.markAt(f.place.Load().offset)
-	if !ok || found.log != f.mark.log {
-		return f.mark, false
-	}
-	m = f.mark
-	m.before, m.log, m.schema = m.log, newToken(), f.schemaOf()
-	f.tried = m
-	return m, true
+// next returns a mark that follows the newest one, in a database whose newest event
+// is at seq.
+func (f *file) next(seq int64) mark {
+	f.tried++
+	return mark{stamp{f.opening, f.tried}, f.mark.stamp, seq, f.headerOf(), true}
 }
 
-// hasOurMark reports whether a mark that the file has can be the store's: its newest
-// one, the one before, which the log follows, or one that a transaction set whose
-// end is not known.
+// mayStartOver reports whether the file may have all of the log, so that SQLite may
+// start that over in the transaction that has begun.
+func (f *file) mayStartOver() bool {
+	m, ok := f.markAt(f.place.Load().offset)
+	return !ok || m.stamp == f.mark.stamp
+}
+
+// hasOurMark reports whether the file can have a mark: not an older one than it had
+// before. A transaction that failed may have set the newest.
 func (f *file) hasOurMark(m mark) bool {
-	if m.opening != f.opening || m.log != f.mark.log && m.log != f.mark.before && m.log != f.tried.log {
+	if m.opening != f.opening || m.number < f.moved || m.number > f.tried {
 		return false
 	}
-	if m.log == f.mark.log {
-		f.checkpointed()
-	}
+	f.moved = m.number
 	return true
 }
 
-// checkpointed notes that the file has the newest mark, so no older one can be its.
-func (f *file) checkpointed() { f.mark.before = f.mark.log }
+// checkpointed notes that the file has all of the log.
+func (f *file) checkpointed() { f.moved = f.mark.number }

@@ -66,11 +66,12 @@ func (f *file) migrate(c conn) error {
 			return fmt.Errorf("migrate to version %d: %w", version, err)
 		}
 	}
-	m, _ := readMark(c) // one that is damaged is replaced
-	if m.opening != f.opening {
-		m = mark{f.opening, m.log, newToken(), f.schemaOf(), true}
+	f.mark, _ = readMark(c) // one that is damaged is replaced
+	newest, err := c.newestEvent()
+	if err != nil {
+		return err
 	}
-	if err := setVersion(c, setMark(m), int64(len(scripts))); err != nil {
+	if err := setVersion(c, setMark(f.next(newest)), int64(len(scripts))); err != nil {
 		return fmt.Errorf("write: %w", err)
 	}
 	return nil

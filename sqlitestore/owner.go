@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // openSideFile opens or creates a file next to a database, with the owner and
@@ -56,4 +58,18 @@ func (f *file) lend(other *os.File) error {
 		return err
 	}
 	return becomeLike(other, info)
+}
+
+// explain adds to an error of SQLite which file of a database it has no permission
+// to open.
+func explain(database string, err error) error {
+	switch resultCode(err) {
+	case sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY:
+		for _, suffix := range []string{"", "-wal", "-shm"} {
+			if denied := access(database + suffix); errors.Is(denied, fs.ErrPermission) {
+				return fmt.Errorf("%w: %w", err, denied)
+			}
+		}
+	}
+	return err
 }

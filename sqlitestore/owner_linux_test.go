@@ -3,6 +3,7 @@ package sqlitestore
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -94,23 +95,38 @@ func TestSideFilesThatAreNoFiles(t *testing.T) {
 	}
 }
 
-// TestASideFileOfAnotherUserIsNamed: the error has the remedy.
-func TestASideFileOfAnotherUserIsNamed(t *testing.T) {
+// TestAFileOfAnotherUserIsNamed: the error names it, and for a file that only the
+// store uses has the remedy.
+func TestAFileOfAnotherUserIsNamed(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can make a file of another user")
 	}
+	t.Parallel()
 	const user = 65534
-	for _, suffix := range []string{".lock", ".state"} {
-		setup := newSetup(t)
-		folder := filepath.Dir(setup.path)
-		require.NoError(t, os.Chmod(filepath.Dir(folder), 0o755))
-		require.NoError(t, setup.open(t).Close())
-		for _, path := range []string{folder, setup.path, setup.path + ".lock", setup.path + ".state"} {
-			require.NoError(t, os.Chown(path, user, user))
+	suffixes := []string{"", "-wal", "-shm", ".lock", ".state"}
+	for _, mode := range []os.FileMode{0o600, 0o644} {
+		for _, suffix := range suffixes {
+			setup := newSetup(t)
+			s := setup.open(t)
+			fresh(t, s, charges("acme", "a"))
+			dead := crashed(t, setup)
+			require.NoError(t, s.Close())
+			folder := filepath.Dir(dead.path)
+			require.NoError(t, os.Chmod(filepath.Dir(folder), 0o755))
+			require.NoError(t, os.Chown(folder, user, user))
+			for _, each := range suffixes {
+				f, err := os.OpenFile(dead.path+each, os.O_CREATE, 0o600)
+				require.NoError(t, err)
+				require.NoError(t, f.Close())
+				require.NoError(t, os.Chown(dead.path+each, user, user))
+			}
+			require.NoError(t, os.Chown(dead.path+suffix, 0, 0))
+			require.NoError(t, os.Chmod(dead.path+suffix, mode))
+			_, err := crashtest.Start(t.Context(), childSpec{Path: dead.path, User: user, Group: user})
+			require.ErrorContains(t, err, dead.path+suffix+": permission denied")
+			if strings.HasPrefix(suffix, ".") {
+				require.ErrorContains(t, err, "chown")
+			}
 		}
-		require.NoError(t, os.Chown(setup.path+suffix, 0, 0))
-		_, err := crashtest.Start(t.Context(), childSpec{Path: setup.path, User: user, Group: user})
-		require.ErrorContains(t, err, setup.path+suffix+": permission denied")
-		require.ErrorContains(t, err, "chown")
 	}
 }

@@ -33,3 +33,13 @@ func links(info fs.FileInfo) uint64 {
 	}
 	return 1
 }
+
+// access returns the error of opening a file to read and write it, if that is one.
+// It does not open it: closing it would release the locks that this process has.
+func access(path string) error {
+	const readWrite = 4 | 2
+	if err := syscall.Access(path, readWrite); err != nil {
+		return &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	return nil
+}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -251,6 +252,6 @@ func listStatement(q chargeingest.Query, after, newest int64, from, condition st
 	return statementText{
 		"SELECT events.seq, " + eventColumns + " FROM " + from + " WHERE " + strings.Join(where, " AND ") +
 			" ORDER BY " + seq + " " + direction + " LIMIT ?",
-		append(arguments, int64(q.Limit)+1),
+		append(arguments, min(int64(q.Limit), math.MaxInt64-1)+1),
 	}
 }

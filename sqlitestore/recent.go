@@ -105,6 +105,9 @@ func (r *recent) next() int64 {
 	return r.newest + int64(len(r.young.events)-r.committed) + 1
 }
 
+// hasAdded reports whether the open transaction has events.
+func (r *recent) hasAdded() bool { return r.next() > r.newest+1 }
+
 // add takes an event of the open transaction in.
 func (r *recent) add(seq, number int64, platform string, e *chargeingest.NewEvent) {
 	// The text of an event is often a part of a large one.

@@ -27,7 +27,7 @@ type session struct {
 	statements []statement // all of those below
 
 	begin, commit, logSize     statement
-	totalChanges               statement
+	totalChanges, setMark      statement
 	findPlatform, addPlatform  statement
 	findRequest, requestEvents statement
 	findReference, eventAt     statement
@@ -52,6 +52,9 @@ type session struct {
 
 	// loaded is how much content the open transaction has read, in bytes.
 	loaded int
+
+	// added is set if the last transaction that changed rows stored events.
+	added bool
 
 	// waiting are events of the open transaction that are not inserted yet.
 	waiting []insertion
@@ -93,6 +96,12 @@ func openSession(ctx context.Context, f *file) (*session, error) {
 		err = f.migrate(s.conn)
 	}
 	if err == nil {
+		err = s.prepareAll()
+	}
+	if err == nil {
+		err = s.readRecent(f)
+	}
+	if err == nil {
 		err = s.emptyLog()
 	}
 	if err == nil {
@@ -101,12 +110,6 @@ func openSession(ctx context.Context, f *file) (*session, error) {
 	if err == nil {
 		s.log, err = os.Stat(f.path + "-wal")
 		s.seen, f.log = time.Now(), s.log
-	}
-	if err == nil {
-		err = s.prepareAll()
-	}
-	if err == nil {
-		err = s.readRecent(f.tuning)
 	}
 	if err == nil {
 		err = f.settle(s.conn, s.recent.newest)
@@ -121,16 +124,15 @@ func openSession(ctx context.Context, f *file) (*session, error) {
 // up to the first damage in it without a word.
 func (s *session) requireAcknowledged(f *file) error {
 	newest := f.state.state.newest
-	if newest == 0 {
-		return nil
+	if newest == 0 && f.logged <= 0 {
+		return nil // there may be no table of events
 	}
-	rows, err := s.query("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'")
+	found, err := s.newestEvent()
 	if err != nil {
 		return err
 	}
-	var found int64
-	if err := scan(rows[0], &found); err != nil {
-		return err
+	if found < f.logged {
+		return f.foreignLog("-wal", false, false) // it is older than the database
 	}
 	if found < newest {
 		return f.missing(newest, found)
@@ -179,6 +181,7 @@ func (s *session) prepareAll() error {
 		{&s.begin, "BEGIN IMMEDIATE"},
 		{&s.commit, "COMMIT"},
 		{&s.totalChanges, "SELECT total_changes()"},
+		{&s.setMark, "UPDATE identity SET mark = ? WHERE total_changes() > ?"},
 		{&s.logSize, "PRAGMA wal_checkpoint(NOOP)"},
 		{&s.findPlatform, "SELECT id FROM platforms WHERE name = ?"},
 		{&s.addPlatform, "INSERT INTO platforms (name) VALUES (?)"},
@@ -230,17 +233,13 @@ func (s *session) prepared(query string) (statement, error) {
 }
 
 // readRecent reads the events that are not all in the table lookup.
-func (s *session) readRecent(t tuning) error {
-	rows, err := s.query("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'")
+func (s *session) readRecent(f *file) error {
+	newest, err := s.newestEvent()
 	if err != nil {
 		return err
 	}
-	var newest int64
-	if err := scan(rows[0], &newest); err != nil {
-		return err
-	}
-	s.recent = newRecent(t, newest)
-	rows, err = s.query(`SELECT seq, platform, name, coalesce(reference, ''), coalesce(customer_id, ''), coalesce(customer_reference, '')
+	s.recent = newRecent(f.tuning, newest)
+	rows, err := s.query(`SELECT seq, platform, name, coalesce(reference, ''), coalesce(customer_id, ''), coalesce(customer_reference, '')
 		FROM events JOIN platforms ON platforms.id = platform WHERE seq > (SELECT seq FROM merged) ORDER BY seq`)
 	if err != nil {
 		return err
@@ -252,8 +251,8 @@ func (s *session) readRecent(t tuning) error {
 		}
 		s.recent.young.add(e)
 	}
-	if len(rows) >= 2*t.generation {
-		return s.mergeAll(t)
+	if len(rows) >= 2*f.generation {
+		return s.mergeAll(f)
 	}
 	s.recent.commit()
 	return nil
@@ -262,7 +261,7 @@ func (s *session) readRecent(t tuning) error {
 // mergeAll merges all events that were read. They are more than a store leaves
 // behind that finishes what it begins: it is opened often, perhaps, and takes
 // little in each time, and would have more of them every time.
-func (s *session) mergeAll(t tuning) error {
+func (s *session) mergeAll(f *file) error {
 	events := s.recent.young.events
 	if _, err := s.begin.exec(); err != nil {
 		return err
@@ -273,10 +272,13 @@ func (s *session) mergeAll(t tuning) error {
 	if _, err := s.setMerged.exec(events[len(events)-1].seq); err != nil {
 		return err
 	}
+	if err := s.exec(setMark(f.next(s.recent.newest))); err != nil {
+		return err
+	}
 	if _, err := s.commit.exec(); err != nil {
 		return err
 	}
-	s.recent = newRecent(t, s.recent.newest)
+	s.recent = newRecent(f.tuning, s.recent.newest)
 	return nil
 }
 
@@ -362,6 +364,37 @@ func (s *session) changes() (n int64, err error) {
 		err = scan(rows[0], &n)
 	}
 	return n, err
+}
+
+// mark sets the next mark if the open transaction has changed rows, which were so
+// many before. It returns the mark that the database has once that is committed.
+func (s *session) mark(f *file, before int64) (mark, error) {
+	next := f.next(s.recent.newest)
+	result, err := s.setMark.exec(next.encode(), before)
+	if err != nil {
+		return f.mark, err
+	}
+	if set, err := result.RowsAffected(); err != nil || set == 0 {
+		return f.mark, err
+	}
+	return next, nil
+}
+
+// markClosed notes in the database that it was closed, which is a hint: an error is
+// of no consequence.
+func (s *session) markClosed(f *file) {
+	if _, err := s.begin.exec(); err != nil {
+		return
+	}
+	closed := f.next(s.recent.newest)
+	closed.open = false
+	err := s.exec(setMark(closed))
+	if err == nil {
+		_, err = s.commit.exec()
+	}
+	if err != nil {
+		_ = s.exec("ROLLBACK")
+	}
 }
 
 // touch writes what is there already, to see whether writing works.

@@ -231,11 +231,12 @@ func open(ctx context.Context, path string, o Options, t tuning) (*Store, error)
 	return s, nil
 }
 
-func (s *Store) open(ctx context.Context, path string, t tuning) error {
-	path, err := realPath(path)
+func (s *Store) open(ctx context.Context, path string, t tuning) (err error) {
+	path, err = realPath(path)
 	if err != nil {
 		return err
 	}
+	defer func() { err = explain(path, err) }()
 	if s.lock, err = lockName(path); err != nil {
 		return err
 	}

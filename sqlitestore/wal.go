@@ -15,13 +15,17 @@ import (
 type logContent struct {
 	frames  int             // that SQLite may replay
 	marks   []mark          // in any page
-	schemas map[uint32]bool // versions in the pages that begin the database
+	headers map[header]bool // in the pages that begin the database
+	first   header          // in the first transaction, zero if it has none
+	isOurs  bool            // the first transaction is the store's
 }
 
-// readLog reads the write-ahead log at the path, all of it. See
+// readLog reads the write-ahead log at the path, as far as SQLite would: up to the
+// last commit before a frame that is of no use. When a log was started over, what it
+// had before is still behind, and after a crash there may be a mixture. See
 // https://www.sqlite.org/fileformat2.html#walformat.
 func (f *file) readLog() (logContent, error) {
-	found := logContent{schemas: make(map[uint32]bool)}
+	found := logContent{headers: make(map[header]bool)}
 	log, err := os.Open(f.path + "-wal")
 	if errors.Is(err, fs.ErrNotExist) {
 		return found, nil
@@ -31,31 +35,75 @@ func (f *file) readLog() (logContent, error) {
 	}
 	defer log.Close() //nolint:errcheck // it was only read
 	r := bufio.NewReaderSize(log, 1<<16)
-	var header [32]byte
-	if more, err := readWhole(r, header[:]); !more {
+	var begin [32]byte
+	if more, err := readWhole(r, begin[:]); !more {
 		return found, err
 	}
-	size := binary.BigEndian.Uint32(header[8:])
-	if size < 512 || size > 1<<16 {
+	size := binary.BigEndian.Uint32(begin[8:])
+	var sum logSum
+	sum.add(begin[:24])
+	if size < 512 || size > 1<<16 || !sum.is(begin[24:]) {
 		return found, nil // SQLite takes it for empty
 	}
 	frame := make([]byte, 24+size)
+	open := found // up to this frame of a transaction
+	var headers []header
 	for {
 		if more, err := readWhole(r, frame); !more {
 			return found, err
 		}
-		// Frames with other salts are left from before the log was started over.
-		if !bytes.Equal(frame[8:16], header[16:24]) {
+		page := frame[24:]
+		sum.add(frame[:8])
+		sum.add(page)
+		if !bytes.Equal(frame[8:16], begin[16:24]) || !sum.is(frame[16:]) {
 			return found, nil
 		}
-		found.frames++
-		page := frame[24:]
+		open.frames++
 		if binary.BigEndian.Uint32(frame) == 1 {
-			found.schemas[binary.BigEndian.Uint32(page[schemaOffset:])] = true
+			headers = append(headers, header(page[headerOffset:]))
 		}
 		marks, _ := marksIn(page)
-		found.marks = append(found.marks, marks...)
+		open.marks = append(open.marks, marks...)
+		if binary.BigEndian.Uint32(frame[4:]) == 0 {
+			continue
+		}
+		for _, h := range headers {
+			open.headers[h] = true
+		}
+		if found.frames == 0 {
+			if len(headers) > 0 {
+				open.first = headers[0]
+			}
+			// VACUUM writes the mark that was there, at another schema.
+			open.isOurs = len(open.marks) > 0 && !open.hasOtherSchema(open.marks[0].header.schema())
+		}
+		found, headers = open, headers[:0]
 	}
+}
+
+// logSum is the checksum of a log: that of a frame goes on from the one before.
+type logSum struct {
+	order binary.ByteOrder
+	a, b  uint32
+}
+
+// add adds data whose length is a multiple of 8. The first data are the log's header,
+// which says how they are read.
+func (s *logSum) add(data []byte) {
+	if s.order == nil {
+		s.order = binary.LittleEndian
+		if data[3]&1 == 1 {
+			s.order = binary.BigEndian
+		}
+	}
+	for ; len(data) > 0; data = data[8:] {
+		s.a += s.order.Uint32(data) + s.b
+		s.b += s.order.Uint32(data[4:]) + s.a
+	}
+}
+
+func (s *logSum) is(data []byte) bool {
+	return binary.BigEndian.Uint32(data) == s.a && binary.BigEndian.Uint32(data[4:]) == s.b
 }
 
 // readWhole returns false at the end, which may come within the data.
@@ -68,22 +116,45 @@ func readWhole(r io.Reader, data []byte) (more bool, err error) {
 }
 
 // continues reports whether the log belongs to a database with this content, or
-// may: a log that another program began has no mark, nor has a database that a
-// checkpoint was cut off in. Then it is decided by whether the database that was last
-// open here was another one.
+// may: a log that another program began has no mark, nor has a database of an earlier
+// version or one that a checkpoint was cut off in. Then it is decided by whether the
+// database that was last open here was another one.
 func (l logContent) continues(c content, wasOther bool) bool {
+	isAnother := func(m mark) bool { return m.stamp != c.mark.stamp } // VACUUM writes the same
 	switch {
 	case l.frames == 0:
 		return true
-	case len(l.marks) == 0 || c.err != nil:
+	case c.err != nil || !l.isOurs && !slices.ContainsFunc(l.marks, isAnother):
 		return !wasOther
+	case c.mark.stamp == stamp{} && wasOther:
+		return false
 	}
-	follows := func(m mark) bool { return m.before == c.mark.log || m.log == c.mark.log }
-	hasSchema := func(m mark) bool { return m.schema == c.schema }
-	return slices.ContainsFunc(l.marks, follows) && (l.schemas[c.schema] || slices.ContainsFunc(l.marks, hasSchema))
+	follows := func(m mark) bool {
+		return m.stamp == c.mark.stamp || m.before == c.mark.stamp && (c.seq < 0 || c.seq >= m.seq)
+	}
+	hasHeader := func(m mark) bool { return m.header == c.header }
+	// If another program began the log, a power cut may have taken what the file had
+	// of it when the first mark was set.
+	isBefore := !l.isOurs && l.first.changes() == c.changes()+1
+	return slices.ContainsFunc(l.marks, follows) && (l.headers[c.header] || isBefore || slices.ContainsFunc(l.marks, hasHeader))
+}
+
+// hasSchema reports whether the log has a page with a schema version.
+func (l logContent) hasSchema(version uint32) bool {
+	for h := range l.headers {
+		if h.schema() == version {
+			return true
+		}
+	}
+	return false
 }
 
 // hasOtherSchema reports whether another program changed the schema.
 func (l logContent) hasOtherSchema(version uint32) bool {
-	return len(l.schemas) > 1 || len(l.schemas) == 1 && !l.schemas[version]
+	for h := range l.headers {
+		if h.schema() != version {
+			return true
+		}
+	}
+	return false
 }

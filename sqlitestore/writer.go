@@ -273,12 +273,10 @@ func (w *writer) transact(f func(*session) error) (err error) {
 	if _, err := s.begin.exec(); err != nil {
 		return err
 	}
-	next, due := w.file.follow()
-	var before, after int64
-	if due {
-		if before, err = s.changes(); err != nil {
-			return err
-		}
+	mayStartOver := w.file.mayStartOver()
+	before, err := s.changes()
+	if err != nil {
+		return err
 	}
 	if err := f(s); err != nil {
 		return err
@@ -286,25 +284,21 @@ func (w *writer) transact(f func(*session) error) (err error) {
 	if err := guarded(s.finish); err != nil {
 		return batchError{err}
 	}
-	if due {
-		if after, err = s.changes(); err != nil {
+	mark, added := w.file.mark, s.recent.hasAdded()
+	if mayStartOver || !added || !s.added {
+		if mark, err = s.mark(w.file, before); err != nil {
 			return err
 		}
-		if due = after > before; due {
-			err = s.exec(setMark(next))
-		}
-	}
-	if err != nil {
-		return err
 	}
 	committing = true
 	if _, err := s.commit.exec(); err != nil {
 		return err
 	}
-	s.committed()
-	if due {
-		w.file.mark = next
+	if added || mark != w.file.mark {
+		s.added = added
 	}
+	w.file.mark = mark
+	s.committed()
 	return nil
 }
 
@@ -433,9 +427,7 @@ func (w *writer) release() error {
 		return nil // the log is there when it is opened
 	}
 	if s.hasLog(f) {
-		closed, _ := f.follow()
-		closed.open = false
-		_ = s.exec(setMark(closed))       // that it was closed is a hint
+		s.markClosed(f)
 		_, err := s.checkpoint("PASSIVE") // the rest is there when it is opened
 		return errors.Join(err, f.closeGuard(), s.Close())
 	}

@@ -1,6 +1,12 @@
 package storetest
 
-import "example.com/chargeingest"
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"example.com/chargeingest"
+)
 
 func batchCases() []testCase {
 	return []testCase{
@@ -11,6 +17,7 @@ func batchCases() []testCase {
 		{"under AcceptAll the first of a batch wins", checkTwiceInBatchAcceptAll},
 		{"a batch of replays and new events stores the new ones and answers all in order", checkMixed},
 		{"of a batch in conflict no reference is taken", checkConflictTakesNoReference},
+		{"a batch that repeats what is larger by 16 MiB is ErrAnswerTooLarge and stores nothing", checkAnswerTooLarge},
 	}
 }
 
@@ -98,11 +105,34 @@ func checkConflictTakesNoReference(c *check) {
 	taken := s.fresh(batch(acme, draft{reference: "taken", number: "1"}))
 	refused := append(referenced("r", 5), draft{reference: "taken", number: "2"})
 	equal(c, "ConflictError.Key", s.conflict(batch(acme, refused...)).Key, false)
-	// What was refused can be sent with other content.
+	// The refused references are free for other content.
 	var others []draft
 	for _, d := range referenced("r", 5) {
 		d.number = "99"
 		others = append(others, d)
 	}
 	s.holds(acme, append([]chargeingest.Outcome{taken[0]}, s.fresh(batch(acme, others...))...)...)
+}
+
+// checkAnswerTooLarge repeats one large event in a batch until its stored copies
+// exceed 16 MiB. The sent events are short: they have no white space, or come under
+// AcceptAll.
+func checkAnswerTooLarge(c *check) {
+	const copies = 1000
+	s := c.open()
+	original := s.fresh(batch(acme, draft{reference: "a", extra: "[" + strings.Repeat(" ", 17<<20/copies) + "]"}))
+	again := draft{reference: "a", extra: "[]"}
+	same := batch(acme, append([]draft{{reference: "new"}}, slices.Repeat([]draft{again}, copies)...)...)
+	again.number = "2"
+	other := acceptAll(batch(acme, append([]draft{{reference: "new"}}, slices.Repeat([]draft{again}, copies)...)...))
+	for _, b := range []chargeingest.Batch{same, other} {
+		if _, err := s.Append(c.Context(), b); !errors.Is(err, chargeingest.ErrAnswerTooLarge) {
+			c.failf("Append returned the error %v", err)
+		}
+		s.holds(acme, original...)
+		b.Events = b.Events[:copies/2]
+		outcomes := s.append(b)
+		c.isReplay(copies/2-1, outcomes[copies/2-1], original[0])
+		original = append(original[:1], outcomes[0])
+	}
 }

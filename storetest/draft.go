@@ -11,8 +11,8 @@ import (
 	"example.com/chargeingest"
 )
 
-// draft is an event as a client writes it. The zero value sends only what is
-// required and leaves the timestamp out.
+// draft is an event as a client writes it. The zero value has only the required
+// members and no timestamp.
 type draft struct {
 	reference             string
 	customerID            string
@@ -47,7 +47,7 @@ func (l layout) String() string {
 // not in an assigned timestamp.
 func received() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 987_654_321, time.UTC) }
 
-// event is what a handler would hand to a store.
+// event returns the event that a handler would pass to a store.
 func (d draft) event() chargeingest.NewEvent {
 	if d.received.IsZero() {
 		d.received = received()
@@ -55,11 +55,13 @@ func (d draft) event() chargeingest.NewEvent {
 	if d.productItemID == "" {
 		d.productItemID = "item"
 	}
-	// The digest is over what was sent, before a timestamp is assigned.
-	digest := sha256.Sum256([]byte(d.content()))
+	// The digest covers the sent content, before a timestamp is assigned.
+	content := d.content()
+	digest := sha256.Sum256([]byte(content))
 	assigned := d.timestamp == ""
 	if assigned {
 		d.timestamp = d.assigned()
+		content = d.content()
 	}
 	// RFC 3339 has its letters in either case, package time has not.
 	instant, err := time.Parse(time.RFC3339Nano, strings.ToUpper(d.timestamp))
@@ -67,7 +69,7 @@ func (d draft) event() chargeingest.NewEvent {
 		panic(fmt.Sprintf("storetest: a case has a malformed timestamp: %v", err))
 	}
 	return chargeingest.NewEvent{
-		Content:                          d.content(),
+		Content:                          content,
 		Reference:                        d.reference,
 		CustomerID:                       d.customerID,
 		CustomerReference:                d.customerReference,

@@ -18,7 +18,7 @@ func ExampleRun() {
 	_ = testStore
 }
 
-// A store on a disk or a server shows what outlives it, too.
+// A store on a disk or a server is checked for durability as well.
 func ExampleReopen() {
 	testStore := func(t *testing.T) {
 		reopen := func(t *testing.T, s chargeingest.EventStore) chargeingest.EventStore {

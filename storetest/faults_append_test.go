@@ -17,7 +17,7 @@ func answerFaults() []fault {
 	return []fault{
 		{"ids have no prefix", func(s *store) {
 			s.onOutcome(func(_ chargeingest.Batch, _ int, o *chargeingest.Outcome) { o.ID = o.ID[5:] })
-		}, []string{"an id is chda_ and 26 characters"}},
+		}, []string{"an id is chda_ and 26 characters that begin with the time of receipt"}},
 		{"ids are random", func(s *store) {
 			s.onOutcome(func(_ chargeingest.Batch, _ int, o *chargeingest.Outcome) {
 				o.ID = o.ID[:5] + fmt.Sprintf("%026d", o.ID[len(o.ID)-1])
@@ -44,6 +44,13 @@ func answerFaults() []fault {
 			"the outcomes of a receipt are the caller's to change",
 			"the events of a page are the caller's to change",
 		}},
+		{"ids are of the time of storing", func(s *store) {
+			s.onBatch(func(b *chargeingest.Batch) {
+				for i := range b.Events {
+					b.Events[i].ReceivedAt = received().AddDate(1, 0, 0)
+				}
+			})
+		}, []string{"an id is chda_ and 26 characters that begin with the time of receipt"}},
 	}
 }
 
@@ -123,7 +130,7 @@ func oneByOne(s *store) {
 	})
 }
 
-// shareAnswers makes equal calls answer with the same slice.
+// shareAnswers makes equal calls return the same slice.
 func shareAnswers(s *store) {
 	var mu sync.Mutex
 	receipts := make(map[string][]chargeingest.Outcome)
@@ -149,40 +156,6 @@ func shareAnswers(s *store) {
 		}
 		pages[key] = p.Events
 	})
-}
-
-func endingFaults() []fault {
-	return []fault{
-		{"contexts are ignored", func(s *store) {
-			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
-				return next(context.WithoutCancel(ctx), b)
-			})
-		}, []string{"a call whose context has ended before it stores nothing"}},
-		{"a failure after storing is called ErrNotStored", func(s *store) {
-			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
-				receipt, err := next(context.WithoutCancel(ctx), b)
-				if err == nil && !receipt.Outcomes[0].Replayed && strings.HasSuffix(b.IdempotencyKey, "7") {
-					return chargeingest.Receipt{}, chargeingest.ErrNotStored
-				}
-				return receipt, err
-			})
-		}, []string{
-			"a context that ends meanwhile never hides what was stored",
-			"a store that is closed while events come in keeps what it acknowledged",
-		}},
-		{"Close is ignored", func(s *store) { s.refuses = false }, []string{
-			"a closed store refuses every batch with ErrClosed",
-			"an open store is ready and a closed one is not",
-		}},
-		{"nothing outlives Close", func(s *store) { s.forgets = true }, []string{
-			"events outlive their store, in the order of storing",
-			"references outlive their store",
-			"keys outlive their store",
-			"cursors outlive their store",
-			"ids still increase after reopening",
-			"a store that is closed while events come in keeps what it acknowledged",
-		}},
-	}
 }
 
 func referenceFaults() []fault {
@@ -253,6 +226,22 @@ func comparingFaults() []fault {
 			"of contents that race for a reference one is stored and the others conflict with it",
 		}},
 		{"what is refused replaces what is stored", refusedReplaces, []string{"a conflict changes nothing of the event stored first"}},
+		{"timestamps are compared as text", func(s *store) {
+			timestamp := func(content string) string {
+				var e struct{ Timestamp string }
+				_ = json.Unmarshal([]byte(content), &e)
+				return e.Timestamp
+			}
+			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+				receipt, err := next(ctx, b)
+				for i, o := range receipt.Outcomes {
+					if e := b.Events[i]; o.Replayed && !e.TimestampAssigned && timestamp(o.Content) != timestamp(e.Content) {
+						return chargeingest.Receipt{}, &chargeingest.ConflictError{Index: i, EventID: o.ID, Fields: []string{"timestamp"}}
+					}
+				}
+				return receipt, err
+			})
+		}, []string{"a timestamp that is the same instant in another spelling is the same"}},
 	}
 }
 
@@ -281,7 +270,7 @@ func digestsDecide(s *store) {
 	})
 }
 
-// refusedReplaces answers a reference with the content that was sent last.
+// refusedReplaces returns the content that was sent last for a reference.
 func refusedReplaces(s *store) {
 	last := make(map[string]string)
 	s.onConflict(func(_ context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, _ appendFunc) (chargeingest.Receipt, error) {

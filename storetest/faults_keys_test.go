@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -76,10 +77,39 @@ func keyFaults() []fault {
 			"without a key or a reference the same request is stored again",
 			"events without a reference are never duplicates",
 		}},
+		{"AcceptAll returns what is sent again under a key", func(s *store) {
+			var mu sync.Mutex
+			stored := make(map[string]bool) // by keys that stored an event
+			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				receipt, err := next(ctx, b)
+				if err != nil || b.IdempotencyKey == "" || b.Duplicates != chargeingest.AcceptAll {
+					return receipt, err
+				}
+				for i := range receipt.Outcomes {
+					if o := &receipt.Outcomes[i]; stored[b.IdempotencyKey] {
+						o.Content = b.Events[i].Content
+					}
+				}
+				for _, o := range receipt.Outcomes {
+					stored[b.IdempotencyKey] = stored[b.IdempotencyKey] || !o.Replayed
+				}
+				return receipt, err
+			})
+		}, []string{"a key is for what was sent and not for what was returned"}},
+		{"a key is compared in what the events cost and whose they are", func(s *store) {
+			s.onConflict(func(ctx context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, next appendFunc) (chargeingest.Receipt, error) {
+				if conflict.Key && slices.Equal(conflict.Fields, []string{"timestamp"}) {
+					return next(ctx, keyed("", b))
+				}
+				return chargeingest.Receipt{}, conflict
+			})
+		}, []string{"a key with other content is a conflict of the key"}},
 	}
 }
 
-// keyAlone answers a known key without a look at what came with it.
+// keyAlone replays a known key whatever events come with it.
 func keyAlone(s *store) {
 	known := make(map[string]chargeingest.Receipt)
 	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
@@ -106,7 +136,7 @@ func keyCheckedLast(s *store) {
 	})
 }
 
-// keyBoundFirst remembers a key even where its request is refused.
+// keyBoundFirst remembers a key even if its request is refused.
 func keyBoundFirst(s *store) {
 	bound := make(map[string]chargeingest.Digest)
 	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
@@ -120,7 +150,7 @@ func keyBoundFirst(s *store) {
 	})
 }
 
-// referencesFirst refuses a keyed batch for its references where it can.
+// referencesFirst refuses a keyed batch for its references if it can.
 func referencesFirst(s *store) {
 	s.onConflict(func(_ context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, _ appendFunc) (chargeingest.Receipt, error) {
 		for i, e := range b.Events {
@@ -132,62 +162,11 @@ func referencesFirst(s *store) {
 	})
 }
 
-// knows says whether a reference is stored.
+// knows reports whether a reference is stored.
 func (s *store) knows(platform, reference string) bool {
 	if reference == "" {
 		return false
 	}
 	page, err := s.list(context.Background(), chargeingest.Query{Platform: platform, Reference: reference, Limit: 1})
 	return err == nil && len(page.Events) > 0
-}
-
-func raceFaults() []fault {
-	return []fault{
-		{"duplicates are looked for before the transaction", lookBeforeTransaction, []string{
-			"of a hundred sends of one event at once one stores it and the others replay it",
-			"of a hundred sends of one keyed request at once one stores it and the others replay it",
-			"of contents that race for a reference one is stored and the others conflict with it",
-			"of requests that race for a key one is stored and the others conflict",
-			"batches that overlap in opposite orders all succeed and store each event once",
-		}},
-		{"of sends at once all but one fail", func(s *store) {
-			var once sync.Once
-			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (receipt chargeingest.Receipt, err error) {
-				err = chargeingest.ErrOverloaded
-				once.Do(func() { receipt, err = next(ctx, b) })
-				return receipt, err
-			})
-		}, []string{
-			"of a hundred sends of one event at once one stores it and the others replay it",
-			"batches that overlap in opposite orders all succeed and store each event once",
-		}},
-		{"reads lag behind by one event", func(s *store) {
-			s.onPage(func(_ chargeingest.Query, p *chargeingest.Page) { p.Events = p.Events[:max(0, len(p.Events)-1)] })
-		}, []string{"what Append returned can be read at once"}},
-	}
-}
-
-// lookBeforeTransaction lets two batches that meet both find nothing, and
-// stores both.
-func lookBeforeTransaction(s *store) {
-	var mu sync.Mutex
-	looked := 0
-	met := make(chan struct{})
-	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
-		mu.Lock()
-		looked++
-		both := looked <= 2
-		if looked == 2 {
-			close(met)
-		}
-		mu.Unlock()
-		<-met
-		if both {
-			b.IdempotencyKey = ""
-			for i := range b.Events {
-				b.Events[i].Reference = ""
-			}
-		}
-		return next(ctx, b)
-	})
 }

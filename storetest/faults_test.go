@@ -19,10 +19,12 @@ func faults() []fault {
 	return slices.Concat(
 		answerFaults(), batchFaults(), endingFaults(), referenceFaults(), comparingFaults(),
 		keyFaults(), raceFaults(), platformFaults(), readingFaults(), pagingFaults(), followingFaults(), filterFaults(),
+		nameFaults(), sizeFaults(),
 	)
 }
 
 type (
+	getFunc    func(ctx context.Context, platform, id string) (chargeingest.StoredEvent, error)
 	appendFunc func(context.Context, chargeingest.Batch) (chargeingest.Receipt, error)
 	listFunc   func(context.Context, chargeingest.Query) (chargeingest.Page, error)
 )
@@ -31,7 +33,7 @@ type (
 func (s *store) onAppend(f func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error)) {
 	next := s.append
 	s.append = func(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
-		// What is changed on the way is no business of the caller's.
+		// The caller must not see the changes.
 		b.Events = slices.Clone(b.Events)
 		return f(ctx, b, next)
 	}
@@ -41,6 +43,14 @@ func (s *store) onAppend(f func(ctx context.Context, b chargeingest.Batch, next 
 func (s *store) onList(f func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error)) {
 	next := s.list
 	s.list = func(ctx context.Context, q chargeingest.Query) (chargeingest.Page, error) { return f(ctx, q, next) }
+}
+
+// onGet puts a function before Get.
+func (s *store) onGet(f func(ctx context.Context, platform, id string, next getFunc) (chargeingest.StoredEvent, error)) {
+	next := s.get
+	s.get = func(ctx context.Context, platform, id string) (chargeingest.StoredEvent, error) {
+		return f(ctx, platform, id, next)
+	}
 }
 
 // onBatch changes batches on their way in.
@@ -79,8 +89,7 @@ func (s *store) onPage(change func(q chargeingest.Query, p *chargeingest.Page)) 
 	})
 }
 
-// onConflict decides anew what becomes of a batch that was refused as a
-// conflict.
+// onConflict puts a function behind each conflict, which decides again.
 func (s *store) onConflict(f func(ctx context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, next appendFunc) (chargeingest.Receipt, error)) {
 	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
 		receipt, err := next(ctx, b)

@@ -1,9 +1,12 @@
 package storetest
 
 import (
+	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
+	"time"
 
 	"example.com/chargeingest"
 )
@@ -32,10 +35,13 @@ func (s *subject) flood() *flood {
 		results: make([][]result, writers),
 		done:    make(chan struct{}),
 	}
+	matching, other := shared(), crowd()[1]
 	for w := range writers {
 		for n := range 6 {
-			drafts := referenced(fmt.Sprintf("%d-%d", w, n), 1+n%3)
-			drafts[0].customerID = []string{"c", "d"}[n%2]
+			drafts := [][]draft{{matching}, {other}, {matching, other}}[n%3]
+			for i := range drafts {
+				drafts[i].reference = fmt.Sprintf("%d-%d-%d", w, n, i)
+			}
 			platform := []string{acme, globex, acme, "initech"}[(w+n)%4]
 			f.batches[w] = append(f.batches[w], batch(platform, drafts...))
 		}
@@ -57,7 +63,7 @@ func (s *subject) flood() *flood {
 	return f
 }
 
-// over says whether every writer has ended.
+// over reports whether every writer has ended.
 func (f *flood) over() bool {
 	select {
 	case <-f.done:
@@ -70,44 +76,65 @@ func (f *flood) over() bool {
 // wait returns when every writer has ended.
 func (f *flood) wait() { <-f.done }
 
-// stored waits for the writers and returns the ids of what they stored on a
-// platform, in the order of storing; with a customer, of its events only.
-func (f *flood) stored(c *check, platform, customerID string) []string {
+// stored waits for the writers and returns the events that they stored on a
+// platform, in the order of storing.
+func (f *flood) stored(c *check, platform string) []known {
 	c.Helper()
 	f.wait()
-	var stored []string
+	var stored []known
 	for w, results := range f.results {
 		for n, r := range results {
 			b := f.batches[w][n]
 			for i, o := range c.outcomes(b, r) {
-				if b.Platform == platform && (customerID == "" || b.Events[i].CustomerID == customerID) {
-					stored = append(stored, o.ID)
+				if b.Platform == platform {
+					stored = append(stored, known{o.StoredEvent, b.Events[i]})
 				}
 			}
 		}
 	}
-	slices.Sort(stored)
+	slices.SortFunc(stored, func(a, b known) int { return strings.Compare(a.stored.ID, b.stored.ID) })
 	return stored
 }
 
-// follow reads a listing until the flood is over and nothing more comes. From
-// each page it goes on from the cursor that next returns.
-func (s *subject) follow(q chargeingest.Query, f *flood, next func(chargeingest.Page) string) []string {
+// follow reads listings in a goroutine each until the flood is over and nothing
+// more comes, and checks the events. After each page it continues from the cursor
+// that next returns.
+func (s *subject) follow(f *flood, next func(chargeingest.Page) string, queries ...chargeingest.Query) {
 	s.c.Helper()
+	ctx := s.c.Context()
+	seen := make([][]chargeingest.StoredEvent, len(queries))
+	errs := make([]error, len(queries))
+	var wg sync.WaitGroup
+	for i, q := range queries {
+		wg.Go(func() { seen[i], errs[i] = s.followOne(ctx, f, next, q) })
+	}
+	wg.Wait()
+	for i, q := range queries {
+		if errs[i] != nil {
+			s.c.failf("%v, in %s", errs[i], describe(q))
+		}
+		s.c.sameEvents("what a follower saw of "+describe(q), seen[i], selected(f.stored(s.c, q.Platform), q))
+	}
+}
+
+func (s *subject) followOne(ctx context.Context, f *flood, next func(chargeingest.Page) string, q chargeingest.Query) ([]chargeingest.StoredEvent, error) {
 	seen := make(map[string]bool)
-	var order []string
+	var events []chargeingest.StoredEvent
 	for {
 		over := f.over() // before the page is read, so that it is the last
-		page := s.list(q)
+		page, err := s.reader.List(ctx, q)
+		if err != nil {
+			return nil, fmt.Errorf("List returned the error %w", err)
+		}
 		for _, e := range page.Events {
 			if seen[e.ID] {
-				s.c.failf("the event %s came twice", e.ID)
+				return nil, fmt.Errorf("the event %s came twice", e.ID)
 			}
 			seen[e.ID] = true
-			order = append(order, e.ID)
+			events = append(events, e)
 		}
 		if over && len(page.Events) == 0 {
-			return order
+			return events, nil
 		}
 		q.After = next(page)
 	}
@@ -126,8 +153,7 @@ func checkFollow(c *check) {
 	s := c.openReader()
 	f := s.flood()
 	defer f.wait()
-	seen := s.follow(chargeingest.Query{Platform: acme, Order: chargeingest.Ascending, Limit: 5}, f, byPosition)
-	equalList(c, "the ids that a follower saw", seen, f.stored(c, acme, ""))
+	s.follow(f, byPosition, chargeingest.Query{Platform: acme, Order: chargeingest.Ascending, Limit: 5})
 }
 
 func checkFollowByNext(c *check) {
@@ -135,29 +161,49 @@ func checkFollowByNext(c *check) {
 	f := s.flood()
 	defer f.wait()
 	q := chargeingest.Query{Platform: globex, Order: chargeingest.Ascending, Limit: 3}
-	equalList(c, "the ids that a follower saw", s.follow(q, f, byNext), f.stored(c, globex, ""))
-	equalList(c, "the ids listed in the end", ids(s.pages(q)), f.stored(c, globex, ""))
+	s.follow(f, byNext, q)
+	s.selects(f.stored(c, globex), q)
 }
 
 func checkFollowFilter(c *check) {
 	s := c.openReader()
 	f := s.flood()
 	defer f.wait()
-	q := chargeingest.Query{Platform: acme, CustomerID: "c", Order: chargeingest.Ascending, Limit: 4}
-	equalList(c, "the ids that a follower saw", s.follow(q, f, byPosition), f.stored(c, acme, "c"))
+	e := shared().event()
+	from, to := &e.Timestamp, new(e.Timestamp.Add(time.Second))
+	filtered := []chargeingest.Query{
+		{Reference: "0-0-0"},
+		{CustomerID: e.CustomerID},
+		{CustomerReference: e.CustomerReference},
+		{PricingPlanSubscriptionID: e.PricingPlanSubscriptionID},
+		{PricingPlanSubscriptionReference: e.PricingPlanSubscriptionReference},
+		{ProductItemID: e.ProductItemID},
+		{From: from},
+		{To: to},
+		{From: from, To: to, CustomerReference: e.CustomerReference},
+	}
+	for i := range filtered {
+		q := &filtered[i]
+		q.Platform, q.Order, q.Limit = acme, chargeingest.Ascending, 50
+	}
+	s.follow(f, byPosition, filtered...)
 }
 
 func checkPageDown(c *check) {
 	s := c.openReader()
-	there := outcomeIDs(s.fresh(batch(acme, make([]draft, 50)...)))
-	slices.Reverse(there)
+	unique := shared()
+	unique.reference = ""
+	there := s.stock(acme, slices.Repeat([]draft{unique, {}}, 25)...)
 	f := s.flood()
 	defer f.wait()
-	for over := false; !over; {
+	queries := []chargeingest.Query{{}, {CustomerID: unique.customerID}, {CustomerReference: unique.customerReference}, {ProductItemID: unique.productItemID}}
+	for n, over := 0, false; !over || n < len(queries); n++ {
 		over = f.over()
-		seen := ids(s.pages(chargeingest.Query{Platform: acme, Order: chargeingest.Descending, Limit: 7}))
-		equalList(c, "the ids that a reader saw last", seen[max(0, len(seen)-len(there)):], there)
+		q := queries[n%len(queries)]
+		q.Platform, q.Limit = acme, 7
+		seen, want := s.pages(q), selected(there, q)
+		c.sameEvents("what a reader saw last of "+describe(q), seen[max(0, len(seen)-len(want)):], want)
 		slices.Reverse(seen)
-		c.increasing(seen)
+		c.increasing(ids(seen))
 	}
 }

@@ -74,13 +74,18 @@ func checkKeyContentDecides(c *check) {
 
 func checkKeyOtherContent(c *check) {
 	s := c.open()
-	originals := s.fresh(keyed("key", batch(acme, anonymous()...)))
-	for i := range anonymous() {
-		drafts := anonymous()
-		drafts[i].number = "99"
-		conflict := s.conflict(keyed("key", batch(acme, drafts...)))
-		equal(c, "ConflictError.Key", conflict.Key, true)
-		equalList(c, "ConflictError.Fields", conflict.Fields, []string{"value.number"})
+	request := func() []draft {
+		return []draft{{number: "1", customerID: "c"}, {number: "1", customerID: "c", reference: "a"}}
+	}
+	originals := s.fresh(keyed("key", batch(acme, request()...)))
+	for i := range request() {
+		for _, change := range changes() {
+			drafts := request()
+			change.change(&drafts[i])
+			conflict := s.conflict(keyed("key", batch(acme, drafts...)))
+			equal(c, "ConflictError.Key", conflict.Key, true)
+			equalList(c, "ConflictError.Fields", conflict.Fields, []string{change.field})
+		}
 	}
 	s.holds(acme, originals...)
 }
@@ -138,7 +143,24 @@ func checkKeyOfSent(c *check) {
 		s.replayed(sent, originals...)
 	}
 	s.keyConflict(acceptAll(keyed("key", batch(acme, draft{reference: "a", number: "1"}))))
-	s.holds(acme, originals...)
+
+	// A request that stores new events, one of them under a reference that is twice
+	// in the request.
+	var first []chargeingest.Outcome
+	for _, layout := range layouts() {
+		drafts := []draft{{}, {reference: "b", number: "1"}, {reference: "b", number: "2"}, {reference: "a", number: "3"}}
+		for i := range drafts {
+			drafts[i].layout = layout
+		}
+		b := acceptAll(keyed("other", batch(acme, drafts...)))
+		if first == nil {
+			first = s.append(b)
+			c.isReplay(2, first[2], first[1])
+			c.isReplay(3, first[3], originals[0])
+		}
+		s.replayed(b, first...)
+	}
+	s.holds(acme, originals[0], first[0], first[1])
 }
 
 func checkKeyConflictStoresNothing(c *check) {

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"math"
 	"regexp"
 	"slices"
 
@@ -13,141 +14,158 @@ func pagingCases() []testCase {
 		{"pages are full up to the last and Next is empty where nothing more is there", checkPages},
 		{"an ascending page always has a Position and a descending one never", checkPositions},
 		{"Position leads to what is stored later and to nothing else", checkPositionContinues},
-		{"Position of a full page continues behind its last event", checkPositionFullPage},
 		{"a page has no more content than MaxBytes, or one event", checkMaxBytes},
-		{"a cursor can be used again", checkCursorAgain},
+		{"a cursor can be used again, also with another Limit", checkCursorAgain},
 		{"cursors are of URL-safe characters", checkCursorForm},
 		{"a cursor that is malformed is ErrBadCursor", checkBadCursor},
+		{"a cursor of a store that has more events is ErrBadCursor", checkCursorAhead},
 	}
+}
+
+// stockBoth stores a crowd on two platforms and returns that of acme.
+func (s *subject) stockBoth() []known {
+	s.c.Helper()
+	s.stock(globex, crowd()...)
+	events := s.stock(acme, crowd()...)
+	s.stock("initech", crowd()...)
+	return events
 }
 
 func checkPages(c *check) {
 	s := c.openReader()
-	s.fresh(batch(globex, draft{}, draft{}))
-	stored := s.fresh(batch(acme, make([]draft, 7)...))
-	s.fresh(batch(globex, draft{}, draft{}))
-	want := outcomeIDs(stored)
-	s.pageBy(chargeingest.Query{Platform: acme, Order: chargeingest.Ascending}, want)
-	slices.Reverse(want)
-	s.pageBy(chargeingest.Query{Platform: acme, Order: chargeingest.Descending}, want)
+	events := s.stockBoth()
+	for _, q := range queries(acme) {
+		want := selected(events, q)
+		limits := []int{1, 2, len(want) - 1, len(want), len(want) + 1, math.MaxInt}
+		slices.Sort(limits)
+		for _, q.Limit = range slices.Compact(limits) {
+			if q.Limit > 0 {
+				s.pageBy(q, want)
+			}
+		}
+	}
 }
 
-// pageBy reads a listing in pages of each size and checks them one by one.
-func (s *subject) pageBy(q chargeingest.Query, want []string) {
+// pageBy reads a listing by Next and checks its pages one by one: they are full
+// unless MaxBytes ends them.
+func (s *subject) pageBy(q chargeingest.Query, want []chargeingest.StoredEvent) {
 	s.c.Helper()
-	for q.Limit = 1; q.Limit <= len(want)+1; q.Limit++ {
-		rest := want
-		q.After = ""
-		for {
-			page := s.list(q)
-			full := min(q.Limit, len(rest))
-			equalList(s.c, "the page of "+describe(q), ids(page.Events), rest[:full])
-			rest = rest[full:]
-			if len(rest) == 0 {
-				equal(s.c, "Next behind the last page of "+describe(q), page.Next, "")
-				break
-			}
-			if page.Next == "" {
-				s.c.failf("Next is empty and %d events are still to come, in %s", len(rest), describe(q))
-			}
-			q.After = page.Next
+	for {
+		page := s.list(q)
+		full := min(q.Limit, len(want))
+		if q.MaxBytes > 0 && len(page.Events) > 0 {
+			full = min(full, len(page.Events))
+			s.withinBytes(q, page)
 		}
+		s.c.sameEvents("a page of "+describe(q), page.Events, want[:full])
+		want = want[full:]
+		if len(want) == 0 {
+			equal(s.c, "Next behind the last page of "+describe(q), page.Next, "")
+			return
+		}
+		if page.Next == "" {
+			s.c.failf("Next is empty and %d events are still to come, in %s", len(want), describe(q))
+		}
+		if q.Order == chargeingest.Ascending {
+			equal(s.c, "Position of a page with a Next", page.Position, page.Next)
+		}
+		q.After = page.Next
+	}
+}
+
+func (s *subject) withinBytes(q chargeingest.Query, page chargeingest.Page) {
+	s.c.Helper()
+	size := 0
+	for _, e := range page.Events {
+		size += len(e.Content)
+	}
+	if size > q.MaxBytes && len(page.Events) > 1 {
+		s.c.failf("%d events of %d bytes are on a page of %s", len(page.Events), size, describe(q))
 	}
 }
 
 func checkMaxBytes(c *check) {
 	s := c.openReader()
-	b := batch(acme, make([]draft, 7)...)
-	want := outcomeIDs(s.fresh(b))
-	two := len(b.Events[0].Content) + len(b.Events[1].Content)
-	for _, q := range []chargeingest.Query{{MaxBytes: 1}, {MaxBytes: two}, {MaxBytes: 100 * two}} {
-		q.Platform, q.Order = acme, chargeingest.Ascending
-		var got []string
-		for {
-			page := s.list(q)
-			size := 0
-			for _, e := range page.Events {
-				size += len(e.Content)
-			}
-			if size > q.MaxBytes && len(page.Events) > 1 {
-				c.failf("List with MaxBytes %d returned %d events of %d bytes", q.MaxBytes, len(page.Events), size)
-			}
-			got = append(got, ids(page.Events)...)
-			if page.Next == "" {
-				break
-			}
-			equal(c, "Position of a page that MaxBytes ended", page.Position, page.Next)
-			q.After = page.Next
+	events := s.stockBoth()
+	two := len(events[0].stored.Content) + len(events[1].stored.Content)
+	for _, q := range queries(acme) {
+		q.Limit = 3
+		for _, q.MaxBytes = range []int{1, two, math.MaxInt} {
+			s.pageBy(q, selected(events, q))
 		}
-		equalList(c, "all pages of MaxBytes", got, want)
 	}
 }
 
 func checkPositions(c *check) {
 	s := c.openReader()
-	for range 3 {
-		for _, limit := range []int{1, 2, 100} {
-			up := s.list(chargeingest.Query{Platform: acme, Order: chargeingest.Ascending, Limit: limit})
-			if up.Position == "" {
-				c.failf("an ascending page of %d events has no Position", len(up.Events))
-			}
-			again := s.list(chargeingest.Query{Platform: acme, Order: chargeingest.Ascending, Limit: limit, After: up.Position})
-			if again.Position == "" {
-				c.failf("the page behind a Position has none itself")
-			}
-			down := s.list(chargeingest.Query{Platform: acme, Order: chargeingest.Descending, Limit: limit})
-			equal(c, "Position of a descending page", down.Position, "")
+	for _, stock := range []bool{false, true} {
+		if stock {
+			s.stockBoth()
 		}
-		s.fresh(batch(acme, draft{}, draft{customerID: "c"}))
+		for _, q := range queries(acme) {
+			for _, q.Limit = range []int{1, 100} {
+				page := s.list(q)
+				if has := page.Position != ""; has != (q.Order == chargeingest.Ascending) {
+					c.failf("Position of a page of %d events is %q, in %s", len(page.Events), page.Position, describe(q))
+				}
+			}
+		}
 	}
 }
 
+// checkPositionContinues follows every ascending query from the empty store on.
 func checkPositionContinues(c *check) {
 	s := c.openReader()
-	s.fresh(batch(globex, draft{}))
-	all := chargeingest.Query{Platform: acme, Order: chargeingest.Ascending}
-	filtered := all
-	filtered.CustomerID = "c"
-	later := func(q *chargeingest.Query, want ...chargeingest.Outcome) {
-		page := s.list(*q)
-		equalList(c, "the ids behind a Position", ids(page.Events), outcomeIDs(want))
-		q.After = page.Position
-	}
-	later(&all)
-	later(&filtered)
-	for range 3 {
-		other := s.fresh(batch(acme, draft{}, draft{customerID: "d"}))
-		later(&all, other...)
-		later(&filtered)
-		match := s.fresh(batch(acme, draft{customerID: "c"}))
-		s.fresh(batch(globex, draft{customerID: "c"}))
-		later(&all, match...)
-		later(&filtered, match...)
-		later(&all)
-		later(&filtered)
+	s.stock(globex, crowd()...)
+	following := slices.DeleteFunc(queries(acme), func(q chargeingest.Query) bool { return q.Order != chargeingest.Ascending })
+	unique := shared()
+	unique.reference = ""
+	for _, drafts := range [][]draft{{}, crowd(), {{customerID: "d"}}, {unique, unique}, {}} {
+		var later []known
+		if len(drafts) > 0 {
+			later = s.stock(acme, drafts...)
+			s.stock(globex, unique)
+		}
+		for i := range following {
+			q := &following[i]
+			q.Limit = 2
+			s.continues(q, selected(later, *q))
+		}
 	}
 }
 
-func checkPositionFullPage(c *check) {
-	s := c.openReader()
-	stored := s.fresh(batch(acme, make([]draft, 5)...))
-	for limit := 1; limit <= len(stored); limit++ {
-		page := s.list(chargeingest.Query{Platform: acme, Order: chargeingest.Ascending, Limit: limit})
-		rest := s.list(chargeingest.Query{Platform: acme, Order: chargeingest.Ascending, After: page.Position})
-		equalList(c, "the ids behind Position", ids(rest.Events), outcomeIDs(stored[limit:]))
+// continues reads from Position to Position until a page is empty.
+func (s *subject) continues(q *chargeingest.Query, want []chargeingest.StoredEvent) {
+	s.c.Helper()
+	for {
+		page := s.list(*q)
+		full := min(q.Limit, len(want))
+		s.c.sameEvents("the page behind a Position of "+describe(*q), page.Events, want[:full])
+		want = want[full:]
+		q.After = page.Position
+		if full == 0 {
+			return
+		}
 	}
 }
 
 func checkCursorAgain(c *check) {
 	s := c.openReader()
-	stored := outcomeIDs(s.fresh(batch(acme, make([]draft, 4)...)))
-	up := chargeingest.Query{Platform: acme, Order: chargeingest.Ascending, Limit: 1}
-	down := chargeingest.Query{Platform: acme, Order: chargeingest.Descending, Limit: 1}
-	up.After, down.After = s.list(up).Next, s.list(down).Next
-	for range 3 {
-		equalList(c, "the second ascending page", ids(s.list(up).Events), stored[1:2])
-		equalList(c, "the second descending page", ids(s.list(down).Events), stored[2:3])
-		s.fresh(batch(acme, draft{}))
+	events := s.stockBoth()
+	all := queries(acme)
+	for i := range all {
+		q := &all[i]
+		q.Limit = 1
+		q.After = s.list(*q).Next
+	}
+	for _, limit := range []int{1, 2} {
+		s.fresh(batch(acme, crowd()[1]))
+		for _, q := range all {
+			want := selected(events, q)
+			if q.Limit = limit; q.After != "" && len(want) > limit {
+				s.c.sameEvents("the second page of "+describe(q), s.list(q).Events, want[1:1+limit])
+			}
+		}
 	}
 }
 
@@ -172,14 +190,40 @@ func checkCursorForm(c *check) {
 
 func checkBadCursor(c *check) {
 	s := c.openReader()
-	s.fresh(batch(acme, make([]draft, 3)...))
+	s.stockBoth()
 	good := s.list(chargeingest.Query{Platform: acme, Order: chargeingest.Ascending, Limit: 1}).Next
-	for _, order := range []chargeingest.Order{chargeingest.Ascending, chargeingest.Descending} {
-		for _, bad := range []string{"?", " ", "%00", "\x00", "ä", "' OR 1=1 --", "{}", good + "!", " " + good, good + "\n"} {
-			page, err := s.reader.List(c.Context(), chargeingest.Query{Platform: acme, Order: order, After: bad, Limit: 1})
-			if !errors.Is(err, chargeingest.ErrBadCursor) {
-				c.failf("List after %q returned the error %v and %d events", bad, err, len(page.Events))
-			}
+	bad := []string{"?", " ", "%00", "\x00", "ä", "' OR 1=1 --", "{}", good + "!", " " + good, good + "\n"}
+	for _, order := range orders() {
+		for _, after := range bad {
+			s.badCursor(chargeingest.Query{Platform: acme, Order: order, After: after})
 		}
+	}
+	for i, q := range queries(acme) {
+		q.After = bad[i%len(bad)]
+		s.badCursor(q)
+	}
+}
+
+func (s *subject) badCursor(q chargeingest.Query) {
+	s.c.Helper()
+	q.Limit = 1
+	page, err := s.reader.List(s.c.Context(), q)
+	if !errors.Is(err, chargeingest.ErrBadCursor) {
+		s.c.failf("%s returned the error %v and %d events", describe(q), err, len(page.Events))
+	}
+}
+
+// checkCursorAhead has cursors of a store that has more than this one, as a
+// restored one. To accept them would be to pass over events that are still to
+// come.
+func checkCursorAhead(c *check) {
+	other := c.openReader()
+	other.stock(acme, crowd()...)
+	s := c.openReader()
+	s.stock(acme, crowd()[0])
+	ahead := other.list(chargeingest.Query{Platform: acme, Order: chargeingest.Ascending}).Position
+	for _, q := range queries(acme) {
+		q.After = ahead
+		s.badCursor(q)
 	}
 }

@@ -2,6 +2,9 @@ package storetest
 
 import (
 	"errors"
+	"fmt"
+	"strings"
+	"time"
 
 	"example.com/chargeingest"
 )
@@ -39,24 +42,26 @@ func checkPlatformKeys(c *check) {
 	s.holds(globex, second...)
 }
 
-// checkPlatformNames has pairs of platform and reference, and of platform and
-// key, that are the same once they are joined in one way or another.
+// checkPlatformNames sends one and the same reference and key on every platform,
+// and pairs of platform and reference that are the same once they are joined in
+// one way or another.
 func checkPlatformNames(c *check) {
 	s := c.open()
 	pairs := [][2]string{{"a", "b_c"}, {"a_b", "c"}, {"a-", "b"}, {"a", "-b"}, {"A", "b_c"}, {"a_", "b_c"}, {"ab", "c"}, {"a", "bc"}, {"a:b", "c"}, {"a\x00b", "c"}}
+	for _, name := range names() {
+		pairs = append(pairs, [2]string{name, strings.Repeat("x", 255)}) // no key is longer
+	}
 	var sent []chargeingest.Batch
 	var stored [][]chargeingest.Outcome
-	for _, pair := range pairs {
-		for _, b := range []chargeingest.Batch{
-			batch(pair[0], draft{reference: pair[1], number: "1"}),
-			keyed(pair[1], batch(pair[0], draft{number: "2"})),
-		} {
-			sent = append(sent, b)
-			stored = append(stored, s.fresh(b))
-		}
+	for i, pair := range pairs {
+		b := keyed(pair[1], batch(pair[0], draft{reference: pair[1], number: fmt.Sprint(i)}, draft{}))
+		sent = append(sent, b)
+		stored = append(stored, s.fresh(b))
 	}
 	for i, b := range sent {
 		s.replayed(b, stored[i]...)
+		b.Events = b.Events[:1]
+		s.replayed(keyed("", b), stored[i][0])
 	}
 }
 
@@ -69,6 +74,19 @@ func checkPlatformGet(c *check) {
 	c.notFound(s, "unknown", mine[0].ID)
 	c.sameEvent("Get on its own platform", s.get(acme, mine[0].ID), mine[0].StoredEvent)
 	c.sameEvent("Get on its own platform", s.get(globex, theirs[0].ID), theirs[0].StoredEvent)
+
+	// The names that are alike are next to one another.
+	const near = 3
+	named, all := s.stockNames(), names()
+	for i, name := range all {
+		e := named[name][0].stored
+		c.sameEvent("Get on its own platform", s.get(name, e.ID), e)
+		for j := max(0, i-near); j < min(len(all), i+near+1); j++ {
+			if j != i {
+				c.notFound(s, all[j], e.ID)
+			}
+		}
+	}
 }
 
 func (c *check) notFound(s *subject, platform, id string) {
@@ -79,56 +97,51 @@ func (c *check) notFound(s *subject, platform, id string) {
 	}
 }
 
-// shared is an event that every filter of ownQueries finds.
-func shared() draft {
-	return draft{
-		customerID: "c", customerReference: "cr", subscriptionID: "s", subscriptionReference: "sr",
-		productItemID: "p", timestamp: "2026-01-01T00:00:00Z",
-	}
-}
-
-// ownQueries asks for the events of a platform in each way that there is.
-func ownQueries(platform string) []chargeingest.Query {
-	d := shared().event()
-	return []chargeingest.Query{
-		{Platform: platform},
-		{Platform: platform, Order: chargeingest.Ascending},
-		{Platform: platform, Reference: "a"},
-		{Platform: platform, CustomerID: d.CustomerID},
-		{Platform: platform, CustomerReference: d.CustomerReference},
-		{Platform: platform, PricingPlanSubscriptionID: d.PricingPlanSubscriptionID},
-		{Platform: platform, PricingPlanSubscriptionReference: d.PricingPlanSubscriptionReference},
-		{Platform: platform, ProductItemID: d.ProductItemID},
-		{Platform: platform, From: &d.Timestamp},
-		{Platform: platform, To: new(d.Timestamp.AddDate(1, 0, 0))},
-	}
-}
-
 func checkPlatformList(c *check) {
 	s := c.openReader()
-	d := shared()
-	d.reference = "a"
 	for _, platform := range []string{acme, globex} {
-		own := outcomeIDs(s.fresh(batch(platform, d)))
-		for _, q := range ownQueries(platform) {
-			equalList(c, "the ids of "+describe(q), ids(s.pages(q)), own)
+		own := s.stock(platform, crowd()...)
+		for _, q := range queries(platform) {
+			s.selects(own, q)
 		}
 	}
-	for _, q := range ownQueries("unknown") {
+	for _, q := range queries("unknown") {
 		equal(c, "the number of events of a platform without any", len(s.pages(q)), 0)
 	}
+	named := s.stockNames()
+	for _, name := range names() {
+		for i, q := range []chargeingest.Query{{}, {CustomerID: name}, {ProductItemID: name}, {CustomerReference: name, From: &time.Time{}}} {
+			q.Platform, q.Order = name, orders()[i%2]
+			s.selects(named[name], q)
+		}
+	}
+}
+
+// stockNames stores an event on a platform of each name, with the name in all of
+// its fields.
+func (s *subject) stockNames() map[string][]known {
+	s.c.Helper()
+	stored := make(map[string][]known)
+	for _, name := range names() {
+		stored[name] = s.stock(name, draft{
+			customerID: name, customerReference: name, subscriptionID: name, subscriptionReference: name, productItemID: name,
+		})
+	}
+	return stored
 }
 
 func checkPlatformCursor(c *check) {
 	s := c.openReader()
 	theirs := make(map[string]bool)
-	for range 5 {
-		s.fresh(batch(acme, shared(), shared()))
-		for _, o := range s.fresh(batch(globex, shared())) {
+	for range 3 {
+		d := shared()
+		d.reference = ""
+		s.fresh(batch(acme, d, d))
+		for _, o := range s.fresh(batch(globex, d)) {
 			theirs[o.ID] = true
 		}
 	}
-	for _, q := range ownQueries(globex) {
+	for _, q := range queries(globex) {
 		q.Limit = 2
 		page := s.list(q)
 		for _, q.After = range []string{page.Next, page.Position} {

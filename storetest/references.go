@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ func referenceCases() []testCase {
 		{"content decides and not the digest or the layout", checkContentDecides},
 		{"a timestamp left out both times is the same", checkTimestampLeftOut},
 		{"a timestamp sent that equals the assigned one is the same", checkTimestampReadBack},
+		{"a timestamp that is the same instant in another spelling is the same", checkTimestampSpelling},
 		{"a timestamp sent that is not the assigned one is a conflict", checkTimestampOther},
 		{"a timestamp sent first and left out then is a conflict", checkTimestampDropped},
 		{"other content is a conflict that names the event stored first and what differs", checkConflict},
@@ -37,9 +39,10 @@ func checkReplay(c *check) {
 }
 
 func checkContentDecides(c *check) {
+	s := c.open()
+	var stored []chargeingest.Outcome
 	for _, first := range layouts() {
-		s := c.open()
-		d := draft{reference: "a", customerID: "c", timestamp: "2026-01-01T00:00:00Z", layout: first}
+		d := draft{reference: fmt.Sprint("a", int(first)), customerID: "c", timestamp: "2026-01-01T00:00:00Z", layout: first}
 		original := s.fresh(batch(acme, d))
 		for _, d.layout = range layouts() {
 			s.replayed(batch(acme, d), original...)
@@ -47,8 +50,9 @@ func checkContentDecides(c *check) {
 		b := batch(acme, d)
 		b.Events[0].Digest[0] ^= 1
 		s.replayed(b, original...)
-		s.holds(acme, original...)
+		stored = append(stored, original...)
 	}
+	s.holds(acme, stored...)
 }
 
 func checkTimestampLeftOut(c *check) {
@@ -72,6 +76,20 @@ func checkTimestampReadBack(c *check) {
 	s.holds(acme, original...)
 }
 
+func checkTimestampSpelling(c *check) {
+	s := c.open()
+	spellings := []string{"2026-03-01T12:00:00Z", "2026-03-01t12:00:00.000z", "2026-03-01T14:00:00+02:00", "2026-03-01T12:00:00-00:00"}
+	sent := draft{reference: "sent", timestamp: spellings[0]}
+	b := keyed("key", batch(acme, draft{timestamp: spellings[0]}))
+	original := append(s.fresh(batch(acme, draft{reference: "left-out"}, sent)), s.fresh(b)...)
+	for _, timestamp := range spellings {
+		sent.timestamp = timestamp
+		s.replayed(batch(acme, draft{reference: "left-out", timestamp: timestamp}, sent), original[:2]...)
+		s.replayed(keyed("key", batch(acme, draft{timestamp: timestamp})), original[2])
+	}
+	s.holds(acme, original...)
+}
+
 func checkTimestampOther(c *check) {
 	s := c.open()
 	d := draft{reference: "a"}
@@ -86,7 +104,7 @@ func checkTimestampOther(c *check) {
 
 func checkTimestampDropped(c *check) {
 	s := c.open()
-	// Even where the time of receipt happens to be the one that was sent.
+	// Even if the time of receipt happens to be the one that was sent.
 	for _, reference := range []string{"a", "b"} {
 		d := draft{reference: reference, timestamp: "2026-01-01T00:00:00Z"}
 		if reference == "b" {
@@ -101,22 +119,33 @@ func checkTimestampDropped(c *check) {
 	}
 }
 
+// change makes another content of a draft with the number 1 and the customer c.
+// field is the path that differs then.
+type change struct {
+	field  string
+	change func(*draft)
+}
+
+func changes() []change {
+	return []change{
+		{"value.number", func(d *draft) { d.number = "2" }},
+		{"customer_id", func(d *draft) { d.customerID = "d" }},
+		{"customer_id", func(d *draft) { d.customerID = "" }},
+		{"customer_reference", func(d *draft) { d.customerReference = "r" }},
+		{"pricing_plan_subscription_id", func(d *draft) { d.subscriptionID = "s" }},
+		{"pricing_plan_subscription_reference", func(d *draft) { d.subscriptionReference = "s" }},
+		{"product_item_id", func(d *draft) { d.productItemID = "other" }},
+		{"timestamp", func(d *draft) { d.timestamp = "2026-01-01T00:00:00Z" }},
+		{"extra", func(d *draft) { d.extra = "1" }},
+	}
+}
+
 func checkConflict(c *check) {
 	s := c.open()
 	s.fresh(batch(acme, draft{reference: "before"}))
 	first := draft{reference: "a", customerID: "c", number: "1"}
 	original := s.fresh(batch(acme, first))
-	changes := []struct {
-		field  string
-		change func(*draft)
-	}{
-		{"value.number", func(d *draft) { d.number = "2" }},
-		{"customer_id", func(d *draft) { d.customerID = "d" }},
-		{"customer_id", func(d *draft) { d.customerID = "" }},
-		{"customer_reference", func(d *draft) { d.customerReference = "r" }},
-		{"product_item_id", func(d *draft) { d.productItemID = "other" }},
-	}
-	for _, change := range changes {
+	for _, change := range changes() {
 		d := first
 		change.change(&d)
 		conflict := s.conflict(batch(acme, d))
@@ -160,11 +189,10 @@ func checkAcceptAll(c *check) {
 
 func checkReferenceExact(c *check) {
 	s := c.open()
-	long := strings.Repeat("x", 255)
 	var stored []chargeingest.Outcome
 	var sent []chargeingest.Batch
-	for i, reference := range []string{"Ref", "ref", "REF", "ref-", "ref_", "-ref", "0", "00", "-0", long + "x", long + "y", long} {
-		b := batch(acme, draft{reference: reference, number: strings.Repeat("1", i+1)})
+	for i, reference := range append(references(), "Ref", "ref", "ref-", "ref_", "-ref", "-0", strings.Repeat("x", 254)) {
+		b := batch(acme, draft{reference: reference, number: fmt.Sprint(i)})
 		sent = append(sent, b)
 		stored = append(stored, s.fresh(b)...)
 	}

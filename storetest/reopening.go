@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sync"
@@ -26,16 +27,16 @@ func (s *subject) reopened() *subject { return s.c.subject(s.c.reopen(s.EventSto
 func checkReopenEvents(c *check) {
 	c.needReopen()
 	s := c.openReader()
-	var stored []chargeingest.Outcome
-	for i := range 5 {
-		stored = append(stored, s.fresh(batch(acme, draft{number: fmt.Sprint(i)}, shared()))...)
-		other := s.fresh(batch(globex, draft{}))
+	mine, theirs := s.stock(acme, crowd()...), s.stock(globex, crowd()...)
+	for i := range 3 {
 		s = s.reopened()
-		s.holds(acme, stored...)
-		c.sameEvent("Get after reopening", s.get(globex, other[0].ID), other[0].StoredEvent)
-		c.sameEvent("Get after reopening", s.get(acme, stored[0].ID), stored[0].StoredEvent)
-		c.notFound(s, globex, stored[0].ID)
-		equalList(c, "ids by a filter after reopening", ids(s.pages(chargeingest.Query{Platform: acme, CustomerID: "c", Order: chargeingest.Ascending})), every2nd(stored))
+		for _, q := range queries(acme) {
+			s.selects(mine, q)
+		}
+		s.selects(theirs, chargeingest.Query{Platform: globex})
+		c.sameEvent("Get after reopening", s.get(acme, mine[0].stored.ID), mine[0].stored)
+		c.notFound(s, globex, mine[0].stored.ID)
+		mine = append(mine, s.stock(acme, draft{number: fmt.Sprint(i)}, crowd()[i])...)
 	}
 }
 
@@ -62,8 +63,12 @@ func checkReopenKeys(c *check) {
 	drafts := append(anonymous(), draft{reference: "a"}, draft{reference: "a"})
 	b := keyed("key", batch(acme, drafts...))
 	originals := s.append(b)
+	other := acceptAll(keyed("accepted", batch(acme, draft{reference: "a", number: "9"})))
+	s.replayed(other, originals[3])
 	s = s.reopened()
 	s.replayed(b, originals...)
+	s.replayed(other, originals[3])
+	s.keyConflict(acceptAll(keyed("accepted", batch(acme, drafts[3]))))
 	s.keyConflict(keyed("key", batch(acme, drafts[1:]...)))
 	b.Route = chargeingest.RouteSingle
 	s.keyConflict(b)
@@ -74,18 +79,26 @@ func checkReopenKeys(c *check) {
 func checkReopenCursors(c *check) {
 	c.needReopen()
 	s := c.openReader()
-	stored := outcomeIDs(s.fresh(batch(acme, make([]draft, 6)...)))
-	up := chargeingest.Query{Platform: acme, Order: chargeingest.Ascending, Limit: 2}
-	down := chargeingest.Query{Platform: acme, Order: chargeingest.Descending, Limit: 2}
-	end := chargeingest.Query{Platform: acme, Order: chargeingest.Ascending}
-	up.After, down.After, end.After = s.list(up).Next, s.list(down).Next, s.list(end).Position
+	events := s.stockBoth()
+	all := queries(acme)
+	afterOne := make([]string, len(all))
+	for i, q := range all {
+		q.Limit = 1
+		page := s.list(q)
+		afterOne[i] = cmp.Or(page.Next, page.Position)
+	}
 	s = s.reopened()
-	later := outcomeIDs(s.fresh(batch(acme, draft{})))
-	equalList(c, "the ids behind Next", ids(s.list(up).Events), stored[2:4])
-	equalList(c, "the ids behind Position", ids(s.list(end).Events), later)
-	before := ids(s.list(down).Events)
-	slices.Reverse(before)
-	equalList(c, "the ids behind a descending Next, ascending", before, stored[2:4])
+	later := s.stock(acme, draft{}, crowd()[0])
+	for i, q := range all {
+		want := selected(events, q)
+		want = want[min(1, len(want)):]
+		if q.Order == chargeingest.Ascending {
+			want = append(want, selected(later, q)...)
+		}
+		if q.After = afterOne[i]; q.After != "" {
+			c.sameEvents("what is behind a cursor of "+describe(q), s.pages(q), want)
+		}
+	}
 }
 
 func checkReopenIDs(c *check) {
@@ -137,13 +150,4 @@ func checkReopenUnderLoad(c *check) {
 		batches = append(batches, sent[w][:len(results[w])]...)
 	}
 	again.settle(batches, slices.Concat(results...))
-}
-
-// every2nd returns the ids of the second outcome, the fourth and so on.
-func every2nd(outcomes []chargeingest.Outcome) []string {
-	var list []string
-	for i := 1; i < len(outcomes); i += 2 {
-		list = append(list, outcomes[i].ID)
-	}
-	return list
 }

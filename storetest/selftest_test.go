@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -87,15 +88,19 @@ func (r *recorder) Skipf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// watch runs a case to its end, whichever it is.
+// watch runs a case until it passes, fails or is skipped. It runs in a bubble, so
+// that faults can sleep to let other calls come first.
 func watch(t *testing.T, tc testCase, newStore func() chargeingest.EventStore, reopen func(chargeingest.EventStore) chargeingest.EventStore) *recorder {
-	r := &recorder{TB: t}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		tc.run(&check{testingT: r, rule: tc.rule, newStore: newStore, reopen: reopen})
-	}()
-	<-done
+	r := new(recorder)
+	synctest.Test(t, func(t *testing.T) {
+		r.TB = t
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			tc.run(&check{testingT: r, rule: tc.rule, newStore: newStore, reopen: reopen})
+		}()
+		<-done
+	})
 	return r
 }
 
@@ -105,8 +110,12 @@ type store struct {
 	append  func(context.Context, chargeingest.Batch) (chargeingest.Receipt, error)
 	get     func(ctx context.Context, platform, id string) (chargeingest.StoredEvent, error)
 	list    func(context.Context, chargeingest.Query) (chargeingest.Page, error)
+	stats   chargeingest.StoreStats
 	refuses bool // every batch after Close
 	forgets bool // everything at Close
+	repeats bool // batches with a key, after Close
+
+	reopened func(*store) // breaks the store that is opened next; or nil
 
 	mu     sync.RWMutex
 	closed bool
@@ -120,7 +129,7 @@ func intact() *store {
 func (s *store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if s.closed {
+	if s.closed && (!s.repeats || b.IdempotencyKey == "") {
 		return chargeingest.Receipt{}, chargeingest.ErrClosed
 	}
 	return s.append(ctx, b)
@@ -143,6 +152,8 @@ func (s *store) Ready(ctx context.Context) error {
 	return nil
 }
 
+func (s *store) Stats() chargeingest.StoreStats { return s.stats }
+
 func (s *store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -157,5 +168,9 @@ func reopenStore(old chargeingest.EventStore) chargeingest.EventStore {
 	if s.forgets {
 		return intact()
 	}
-	return &store{append: s.append, get: s.get, list: s.list, refuses: s.refuses}
+	again := &store{append: s.append, get: s.get, list: s.list, refuses: s.refuses}
+	if s.reopened != nil {
+		s.reopened(again)
+	}
+	return again
 }

@@ -1,13 +1,23 @@
 // Package storetest checks a [chargeingest.EventStore] against its contract.
 //
-// The test of a store is one call of [Run]. Every case is named by the rule
-// that it checks, and quotes it when it fails. Where the store is a
-// [chargeingest.EventReader], what it stored is read back, too; where it has a
-// Close method, its end is checked. Nothing is timed, and apart from the
-// interleaving of goroutines each run does the same.
+// The test of a store is one call of [Run]. Each case is named by the rule that
+// it checks, and quotes the rule when it fails. If the store is a
+// [chargeingest.EventReader], the cases read the stored events back. If it has a
+// Close method, they check that a closed store refuses. [Reopen] adds the cases
+// about durability. Cases that do not apply are skipped with a reason.
 //
-// The batches of the cases are such as a handler makes: valid content, its
-// fields filled, digests over what was sent.
+// A rule holds in every combination, and is checked in many:
+//
+//   - each rule of listings for each filter, with and without bounds of time, in
+//     both orders;
+//   - each rule of names for names that differ in case, blanks, Unicode
+//     normalisation, wildcards, or the last of 256 characters;
+//   - storing for single events, batches, batches with a key, thousands of events
+//     and more than 4 MiB.
+//
+// Nothing is timed. Apart from the interleaving of goroutines, each run does the
+// same. The batches are such as a handler makes: valid content, its fields
+// filled, digests over the sent content.
 package storetest
 
 import (
@@ -27,9 +37,8 @@ type options struct {
 	reopen func(*testing.T, chargeingest.EventStore) chargeingest.EventStore
 }
 
-// Reopen adds the cases about what outlives a store. The function closes the
-// store that it is given, while calls to it may be under way, and opens the
-// same data again. Without this option those cases are skipped.
+// Reopen adds the cases about durability. The function closes the store that it is
+// given, while calls to it may be under way, and opens the same data again. Without this option those cases are skipped.
 func Reopen(reopen func(t *testing.T, s chargeingest.EventStore) chargeingest.EventStore) Option {
 	return func(o *options) { o.reopen = reopen }
 }
@@ -93,7 +102,7 @@ type testCase struct {
 	run  func(c *check)
 }
 
-// testingT is what the cases use of a *testing.T: the tests of this package
+// testingT is the part of *testing.T that the cases use: the tests of this package
 // put a recorder there, to see a case fail.
 type testingT interface {
 	Helper()
@@ -140,7 +149,7 @@ func (c *check) openCloser() (*subject, func() error) {
 	return s, closer.Close
 }
 
-// needReopen skips the case where stores cannot be opened again.
+// needReopen skips the case if stores cannot be opened again.
 func (c *check) needReopen() {
 	c.Helper()
 	if c.reopen == nil {
@@ -153,7 +162,7 @@ func (c *check) subject(s chargeingest.EventStore) *subject {
 	return &subject{EventStore: s, reader: reader, c: c}
 }
 
-// equal ends the case where got is not want.
+// equal ends the case if got is not want.
 func equal[V comparable](c *check, what string, got, want V) {
 	c.Helper()
 	if got != want {
@@ -161,7 +170,7 @@ func equal[V comparable](c *check, what string, got, want V) {
 	}
 }
 
-// equalList ends the case where got and want differ, order included.
+// equalList ends the case if got and want differ, order included.
 func equalList[V comparable](c *check, what string, got, want []V) {
 	c.Helper()
 	if slices.Equal(got, want) {
@@ -175,7 +184,7 @@ func equalList[V comparable](c *check, what string, got, want []V) {
 		what, len(got), len(want), i, show(got[i:]), show(want[i:]))
 }
 
-// show prints a value, cut to what a person reads.
+// show prints a value, cut to a length that a person reads.
 func show(v any) string {
 	const most = 300
 	text := fmt.Sprint(v)

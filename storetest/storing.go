@@ -19,12 +19,13 @@ const (
 
 func storingCases() []testCase {
 	return []testCase{
-		{"an id is chda_ and 26 characters", checkIDForm},
+		{"an id is chda_ and 26 characters that begin with the time of receipt", checkIDForm},
 		{"ids strictly increase in the order of storing, over all platforms", checkIDsIncrease},
 		{"ids increase though the time of receipt steps back", checkIDsClockBack},
 		{"content is kept byte for byte", checkContentKept},
 		{"digest and TimestampAssigned are kept with the event", checkMarksKept},
 		{"a batch of a thousand events is answered in the order sent", checkLargeBatch},
+		{"thousands of events and megabytes at once are stored whole or not at all, and what came before stays known", checkHugeBatch},
 		{"events without a reference are never duplicates", checkNoReference},
 		{"of a batch in conflict nothing is stored, whichever event is at fault", checkAllOrNothing},
 		{"the outcomes of a receipt are the caller's to change", checkReceiptOwned},
@@ -34,9 +35,16 @@ func storingCases() []testCase {
 func checkIDForm(c *check) {
 	form := regexp.MustCompile(`^` + eventid.Prefix + `[0-9A-Za-z]{26}$`)
 	s := c.open()
-	for _, o := range append(s.fresh(batch(acme, draft{})), s.fresh(batch(acme, referenced("r", 3)...))...) {
-		if !form.MatchString(o.ID) {
-			c.failf("the id %q", o.ID)
+	for i := range 3 {
+		at := received().Add(time.Duration(i) * time.Hour)
+		b := batch(acme, draft{received: at}, draft{received: at, reference: fmt.Sprint(i)})
+		for _, o := range s.fresh(b) {
+			if !form.MatchString(o.ID) {
+				c.failf("the id %q", o.ID)
+			}
+			if o.ID < eventid.First(at) || o.ID >= eventid.First(at.Add(time.Second)) {
+				c.failf("the id %q of an event received at %v, want one from %s on", o.ID, at, eventid.First(at))
+			}
 		}
 	}
 }
@@ -87,11 +95,13 @@ func checkContentKept(c *check) {
 		{reference: "timestamp", timestamp: "2026-03-01t12:00:00.100000000+00:00"},
 		{reference: "empty-values", extra: `{"data":[],"rules":{},"text":""}`},
 		{reference: "large", extra: `"` + strings.Repeat("0123456789", 10_000) + `"`},
+		{reference: "as-large-as-a-body", extra: quote(strings.Repeat("0123456789abcdé\n", 4<<20/16))},
 	}
 	var stored []chargeingest.Outcome
 	for _, d := range contents {
-		original := s.fresh(batch(acme, d))
-		s.replayed(batch(acme, d), original...)
+		b := batch(acme, d)
+		original := s.fresh(b)
+		s.replayed(b, original...)
 		stored = append(stored, original...)
 	}
 	s.holds(acme, stored...)
@@ -122,6 +132,37 @@ func checkLargeBatch(c *check) {
 	s.holds(acme, stored...)
 }
 
+// checkHugeBatch stores more than a handler allows by default: 1,000 events and
+// 4 MiB.
+func checkHugeBatch(c *check) {
+	s := c.open()
+	first := keyed("key", batch(acme, draft{reference: "first", number: "1"}, draft{}))
+	stored := s.fresh(first)
+	drafts := append(referenced("r", 2100), draft{reference: "first", number: "2"})
+	extra := quote(strings.Repeat("é", 1000))
+	for i := range drafts {
+		drafts[i].extra, drafts[i].timestamp = extra, received().Format(time.RFC3339)
+	}
+	conflict := s.conflict(batch(acme, drafts...))
+	equal(c, "ConflictError.Index", conflict.Index, len(drafts)-1)
+	s.holds(acme, stored...)
+
+	huge := keyed("huge", batch(acme, drafts[:len(drafts)-1]...))
+	stored = append(stored, s.fresh(huge)...)
+	s.replayed(first, stored[:2]...)
+	s.replayed(batch(acme, draft{reference: "first", number: "1"}), stored[0])
+	s.replayed(huge, stored[2:]...)
+	if s.reader == nil {
+		return
+	}
+	c.sameEvent("Get of the event stored first", s.get(acme, stored[0].ID), stored[0].StoredEvent)
+	up := s.pages(chargeingest.Query{Platform: acme, Order: chargeingest.Ascending, Limit: 1000})
+	c.sameEvents("what is stored", up, storedEvents(stored))
+	down := s.pages(chargeingest.Query{Platform: acme, Limit: 1000})
+	slices.Reverse(down)
+	c.sameEvents("what is stored, descending", down, up)
+}
+
 func checkNoReference(c *check) {
 	s := c.open()
 	b := batch(acme, draft{}, draft{}, draft{number: "2"})
@@ -133,15 +174,16 @@ func checkNoReference(c *check) {
 func checkAllOrNothing(c *check) {
 	taken := draft{reference: "taken", number: "1"}
 	changed := draft{reference: "taken", number: "2"}
+	s := c.open()
 	for at := range 4 {
-		s := c.open()
-		original := s.fresh(batch(acme, taken))
+		platform := fmt.Sprint(acme, at)
+		original := s.fresh(batch(platform, taken))
 		others := referenced("other", 3)
-		conflict := s.conflict(batch(acme, slices.Insert(slices.Clone(others), at, changed)...))
+		conflict := s.conflict(batch(platform, slices.Insert(slices.Clone(others), at, changed)...))
 		equal(c, "ConflictError.Key", conflict.Key, false)
 		equal(c, "ConflictError.Index", conflict.Index, at)
-		s.holds(acme, original...)
-		s.holds(acme, append(original, s.fresh(batch(acme, others...))...)...)
+		s.holds(platform, original...)
+		s.holds(platform, append(original, s.fresh(batch(platform, others...))...)...)
 	}
 }
 
@@ -151,7 +193,7 @@ func checkReceiptOwned(c *check) {
 	stored := s.append(b)
 	original := slices.Clone(stored)
 	clear(stored)
-	// Each answer is overwritten in its turn, by the key and by the reference.
+	// Each receipt is overwritten in its turn, by the key and by the reference.
 	for range 2 {
 		for _, again := range []chargeingest.Batch{b, batch(acme, draft{reference: "a"})} {
 			outcomes := s.append(again)

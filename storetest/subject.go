@@ -2,18 +2,16 @@ package storetest
 
 import (
 	"errors"
-	"fmt"
 	"sync"
-	"time"
 
 	"example.com/chargeingest"
 )
 
-// subject is a store under test. Its methods end the case where the store does
-// not do what they are named for.
+// subject is a store under test. Its methods end the case if the store does
+// something else than their name says.
 type subject struct {
 	chargeingest.EventStore
-	reader chargeingest.EventReader // nil where the store cannot be read back
+	reader chargeingest.EventReader // nil if the store cannot be read back
 	c      *check
 }
 
@@ -24,7 +22,7 @@ func (s *subject) append(b chargeingest.Batch) []chargeingest.Outcome {
 	return s.c.outcomes(b, result{receipt, err})
 }
 
-// fresh sends a batch that must be stored, every event of it.
+// fresh sends a batch of which every event must be stored.
 func (s *subject) fresh(b chargeingest.Batch) []chargeingest.Outcome {
 	s.c.Helper()
 	outcomes := s.append(b)
@@ -34,8 +32,7 @@ func (s *subject) fresh(b chargeingest.Batch) []chargeingest.Outcome {
 	return outcomes
 }
 
-// replayed sends a batch that must be answered with these originals, in their
-// order.
+// replayed sends a batch that must return these originals, in their order.
 func (s *subject) replayed(b chargeingest.Batch, originals ...chargeingest.Outcome) {
 	s.c.Helper()
 	outcomes := s.append(b)
@@ -88,8 +85,15 @@ func (s *subject) list(q chargeingest.Query) chargeingest.Page {
 func (s *subject) pages(q chargeingest.Query) []chargeingest.StoredEvent {
 	s.c.Helper()
 	var events []chargeingest.StoredEvent
+	seen := make(map[string]bool)
 	for {
 		page := s.list(q)
+		for _, e := range page.Events {
+			if seen[e.ID] {
+				s.c.failf("the event %s is on two pages, or twice on one, of %s", e.ID, describe(q))
+			}
+			seen[e.ID] = true
+		}
 		events = append(events, page.Events...)
 		if page.Next == "" {
 			return events
@@ -105,20 +109,17 @@ func (s *subject) pages(q chargeingest.Query) []chargeingest.StoredEvent {
 }
 
 // holds checks that a platform has these events and no other, in this order of
-// storing. It checks nothing where the store cannot be read.
+// storing. It checks nothing if the store cannot be read.
 func (s *subject) holds(platform string, want ...chargeingest.Outcome) {
 	s.c.Helper()
 	if s.reader == nil {
 		return
 	}
 	events := s.list(chargeingest.Query{Platform: platform, Order: chargeingest.Ascending}).Events
-	equalList(s.c, "the ids stored", ids(events), outcomeIDs(want))
-	for i := range events {
-		s.c.sameEvent("a listed event", events[i], want[i].StoredEvent)
-	}
+	s.c.sameEvents("what is stored", events, storedEvents(want))
 }
 
-// result is what one call of Append returned.
+// result is the return values of one call of Append.
 type result struct {
 	receipt chargeingest.Receipt
 	err     error
@@ -141,7 +142,7 @@ func (s *subject) race(batches []chargeingest.Batch) []result {
 	return results
 }
 
-// outcomes returns what a successful call of Append answered.
+// outcomes returns the outcomes of a call of Append that must succeed.
 func (c *check) outcomes(b chargeingest.Batch, r result) []chargeingest.Outcome {
 	c.Helper()
 	if r.err != nil {
@@ -195,35 +196,6 @@ func (c *check) sameEvent(what string, got, want chargeingest.StoredEvent) {
 	equal(c, what+": Digest", got.Digest, want.Digest)
 }
 
-// describe prints what a query asks for.
-func describe(q chargeingest.Query) string {
-	text := "a descending listing"
-	if q.Order == chargeingest.Ascending {
-		text = "an ascending listing"
-	}
-	for _, part := range [][2]string{
-		{"Platform", q.Platform},
-		{"Reference", q.Reference},
-		{"CustomerID", q.CustomerID},
-		{"CustomerReference", q.CustomerReference},
-		{"PricingPlanSubscriptionID", q.PricingPlanSubscriptionID},
-		{"PricingPlanSubscriptionReference", q.PricingPlanSubscriptionReference},
-		{"ProductItemID", q.ProductItemID},
-		{"After", q.After},
-	} {
-		if part[1] != "" {
-			text += fmt.Sprintf(", %s %q", part[0], part[1])
-		}
-	}
-	if q.From != nil {
-		text += ", From " + q.From.Format(time.RFC3339Nano)
-	}
-	if q.To != nil {
-		text += ", To " + q.To.Format(time.RFC3339Nano)
-	}
-	return fmt.Sprintf("%s, Limit %d", text, q.Limit)
-}
-
 func ids(events []chargeingest.StoredEvent) []string {
 	list := make([]string, len(events))
 	for i := range events {
@@ -238,4 +210,12 @@ func outcomeIDs(outcomes []chargeingest.Outcome) []string {
 		list[i] = outcomes[i].ID
 	}
 	return list
+}
+
+func storedEvents(outcomes []chargeingest.Outcome) []chargeingest.StoredEvent {
+	events := make([]chargeingest.StoredEvent, len(outcomes))
+	for i := range outcomes {
+		events[i] = outcomes[i].StoredEvent
+	}
+	return events
 }

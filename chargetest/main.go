@@ -1,0 +1,74 @@
+package chargetest
+
+import (
+	"fmt"
+	"os"
+	"sync"
+)
+
+// Main is a [Tester] for TestMain, which has no testing.TB. The zero value is ready
+// to use.
+//
+// Failures are written to standard error, with the file and line of the call. Logs
+// are written there if the tests fail, at most 100 lines.
+type Main struct {
+	mu       sync.Mutex
+	failed   bool
+	logged   notes
+	cleanups []func()
+}
+
+// Run runs the tests of a *testing.M, ends the servers, and returns the status to
+// exit with: that of the tests, or 1 if they pass and Main has failed.
+func (m *Main) Run(tests interface{ Run() int }) int {
+	status := tests.Run()
+	for f := m.popCleanup(); f != nil; f = m.popCleanup() {
+		f()
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if status == 0 && m.failed {
+		status = 1
+	}
+	if status != 0 {
+		m.logged.flush(os.Stderr)
+	}
+	return status
+}
+
+func (m *Main) popCleanup() func() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	last := len(m.cleanups) - 1
+	if last < 0 {
+		return nil
+	}
+	f := m.cleanups[last]
+	m.cleanups = m.cleanups[:last]
+	return f
+}
+
+// Helper implements [Tester].
+func (*Main) Helper() {}
+
+// Cleanup implements [Tester]: Run calls f after the tests.
+func (m *Main) Cleanup(f func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.cleanups = append(m.cleanups, f)
+}
+
+// Logf implements [Tester].
+func (m *Main) Logf(format string, args ...any) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.logged.add(format, args...)
+}
+
+// Errorf implements [Tester].
+func (m *Main) Errorf(format string, args ...any) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.failed = true
+	fmt.Fprintln(os.Stderr, callSite()+fmt.Sprintf(format, args...))
+}

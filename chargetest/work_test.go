@@ -1,0 +1,205 @@
+package chargetest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/memstore"
+)
+
+// post sends an event to the handler of a server.
+func post(srv *Server, ev chargeingest.ChargeEvent) {
+	body, err := ev.MarshalJSON()
+	if err != nil {
+		panic(err)
+	}
+	r := httptest.NewRequest(http.MethodPost, "/v1/ingest/charge-data", bytes.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("X-API-KEY", srv.APIKey())
+	srv.Handler().ServeHTTP(httptest.NewRecorder(), r)
+}
+
+// afterRequests are what a test does after each of its requests; i is the number of
+// the last one, and its reference.
+var afterRequests = map[string]func(t Tester, srv *Server, i int){
+	"WaitEvent":           func(t Tester, srv *Server, i int) { srv.WaitEvent(t, Reference(strconv.Itoa(i))) },
+	"WaitEvent, any":      func(t Tester, srv *Server, _ int) { srv.WaitEvent(t) },
+	"WaitEvent, customer": func(t Tester, srv *Server, _ int) { srv.WaitEvent(t, Customer("customer-sample")) },
+	"WaitEvent, several": func(t Tester, srv *Server, i int) {
+		srv.WaitEvent(t, Customer("customer-sample"), Reference(strconv.Itoa(i)))
+	},
+	"WaitEvents":         func(t Tester, srv *Server, i int) { srv.WaitEvents(t, 1, Reference(strconv.Itoa(i))) },
+	"WaitRequest":        func(t Tester, srv *Server, i int) { srv.WaitRequest(t, i+1) },
+	"Event":              func(_ Tester, srv *Server, i int) { srv.Event(strconv.Itoa(i)) },
+	"AssertEvent":        func(t Tester, srv *Server, i int) { srv.AssertEvent(t, Sample(strconv.Itoa(i))) },
+	"AssertCount":        func(t Tester, srv *Server, i int) { srv.AssertCount(t, i+1) },
+	"AssertCount, one":   func(t Tester, srv *Server, i int) { srv.AssertCount(t, 1, Reference(strconv.Itoa(i))) },
+	"AssertCount, all":   func(t Tester, srv *Server, i int) { srv.AssertCount(t, i+1, Customer("customer-sample")) },
+	"AssertNoRejections": func(t Tester, srv *Server, _ int) { srv.AssertNoRejections(t) },
+}
+
+// BenchmarkAfterRequests prints the time of each after so many requests.
+func BenchmarkAfterRequests(b *testing.B) {
+	for _, n := range []int{1_000, 20_000} {
+		srv := New(b)
+		for i := range n {
+			post(srv, Sample(strconv.Itoa(i)))
+		}
+		srv.AssertCount(b, n) // reads the events for the first time
+		for _, name := range slices.Sorted(maps.Keys(afterRequests)) {
+			do := afterRequests[name]
+			b.Run(fmt.Sprint(name, "/", n), func(b *testing.B) {
+				for b.Loop() {
+					do(b, srv, n-1)
+				}
+			})
+		}
+	}
+}
+
+// work is what a call does: how many events it reads of the store and compares with
+// matchers, and how many bytes it allocates.
+type work struct{ listed, compared, allocated int }
+
+// counting counts the events that are listed.
+type counting struct {
+	*memstore.Store
+	work *work
+}
+
+func (c counting) List(ctx context.Context, q chargeingest.Query) (chargeingest.Page, error) {
+	page, err := c.Store.List(ctx, q)
+	c.work.listed += len(page.Events)
+	return page, err
+}
+
+// compared counts the events that a matcher compares.
+type compared struct {
+	EventMatcher
+	work *work
+}
+
+func (c compared) matchesEvent(e *Event) bool {
+	c.work.compared++
+	return c.EventMatcher.matchesEvent(e)
+}
+
+func (w *work) measure(do func()) work {
+	runtime.GC()
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	var before, after runtime.MemStats
+	*w = work{}
+	runtime.ReadMemStats(&before)
+	do()
+	runtime.ReadMemStats(&after)
+	w.allocated = int(after.TotalAlloc - before.TotalAlloc)
+	return *w
+}
+
+func TestWorkAfterARequestDoesNotGrow(t *testing.T) {
+	const few, many = 50, 1_000
+	var counted work
+	srv := NewWith(t, Options{NewStore: func() Store { return counting{memstore.New(), &counted} }})
+	sent := 0
+	send := func() {
+		post(srv, Sample(strconv.Itoa(sent)))
+		sent++
+	}
+	measureAfter := func(n int) map[string]work {
+		for sent < n {
+			send()
+		}
+		measured := make(map[string]work)
+		for name, do := range afterRequests {
+			do(t, srv, sent-1) // reads what was stored until now
+			send()
+			measured[name] = counted.measure(func() { do(t, srv, sent-1) })
+		}
+		return measured
+	}
+	small, large := measureAfter(few), measureAfter(many)
+	for name := range afterRequests {
+		require.LessOrEqual(t, small[name].listed, 1, name)
+		require.Equal(t, small[name].listed, large[name].listed, name)
+		require.LessOrEqual(t, large[name].allocated, small[name].allocated+64<<10, name)
+	}
+}
+
+// A reference or customer is compared only with the events that have it.
+func TestMatchersCompareFewEvents(t *testing.T) {
+	const n = 300
+	var counted work
+	srv := New(t)
+	all := compared{Customer("customer-sample"), &counted}
+	for i := range n {
+		post(srv, Sample(strconv.Itoa(i)))
+		srv.AssertCount(t, 1, all, compared{Reference(strconv.Itoa(i)), &counted})
+		srv.AssertCount(t, 0, all, compared{Customer("none"), &counted})
+	}
+	require.LessOrEqual(t, counted.compared, 2*n)
+}
+
+// However often a wait is woken, it looks at each event once.
+func TestAWaitLooksAtEachEventOnce(t *testing.T) {
+	const n = 300
+	var counted work
+	srv := New(t)
+	go func() {
+		for i := range n {
+			post(srv, Sample(strconv.Itoa(i)))
+		}
+	}()
+	srv.WaitEvents(t, n, compared{EventWhere(func(Event) bool { return true }), &counted})
+	require.Equal(t, n, counted.compared)
+}
+
+// Faults that were met cost later requests nothing.
+func TestSpentRulesAreDropped(t *testing.T) {
+	srv := New(t)
+	for i := range 10 {
+		srv.FailNext(1, Status(503))
+		srv.FailFor(1, Status(503), Reference("none"))
+		post(srv, Sample(strconv.Itoa(i)))
+		srv.Advance(1)
+	}
+	srv.FailNext(1, Status(503), Reference("none"))
+	post(srv, Sample("last"))
+	require.Len(t, srv.rules, 1)
+	require.Empty(t, srv.rules[0].hits)
+}
+
+// Of two events that were being stored on two platforms, the later one can be read
+// first.
+func TestEventsAreInOrderHoweverTheyAreRead(t *testing.T) {
+	text := func(s string) *string { return &s }
+	x := index{byReference: make(map[string][]*Event), byCustomer: make(map[string][]*Event)}
+	l := &ledger{positions: nil, index: x}
+	q := &search{on: []EventMatcher{EventWhere(func(Event) bool { return true })}}
+	all, some := new(search), &search{on: []EventMatcher{Customer("c")}}
+	for _, id := range []string{"2", "4", "3", "1", "5"} {
+		l.index.add(&Event{ChargeEvent: chargeingest.ChargeEvent{ID: id, Reference: text("r"), CustomerID: text("c"), CustomerReference: text("c")}})
+		for _, q := range []*search{q, all, some} {
+			require.NoError(t, q.advance(t.Context(), l))
+		}
+	}
+	for _, q := range []*search{q, all, some, {on: []EventMatcher{Reference("r")}}} {
+		require.NoError(t, q.advance(t.Context(), l))
+		var ids []string
+		for _, e := range q.found {
+			ids = append(ids, e.ID)
+		}
+		require.Equal(t, []string{"1", "2", "3", "4", "5"}, ids)
+	}
+}

@@ -1,0 +1,74 @@
+package openapi_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/legacy"
+	"github.com/stretchr/testify/require"
+)
+
+// validated returns a client whose requests and responses are validated. A
+// request fails if its response is not as documented, or if the validator and the
+// server disagree on whether the request is valid.
+func validated(t *testing.T) *http.Client {
+	t.Helper()
+	doc, err := openapi3.NewLoader().LoadFromFile("../../schema/openapi.yaml")
+	require.NoError(t, err)
+	doc.Servers = nil // so that paths alone are matched
+	router, err := legacy.NewRouter(doc)
+	require.NoError(t, err)
+	return &http.Client{Transport: validator{router}}
+}
+
+type validator struct{ router routers.Router }
+
+func (v validator) RoundTrip(r *http.Request) (*http.Response, error) {
+	var sent []byte
+	if r.Body != nil {
+		var err error
+		if sent, err = io.ReadAll(r.Body); err != nil {
+			return nil, err
+		}
+		r.Body = io.NopCloser(bytes.NewReader(sent))
+	}
+	local := r.Clone(r.Context())
+	local.URL = &url.URL{Path: r.URL.Path, RawQuery: r.URL.RawQuery}
+	local.Body = io.NopCloser(bytes.NewReader(sent))
+
+	response, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	received, err := io.ReadAll(response.Body)
+	_ = response.Body.Close()
+	if err != nil {
+		return nil, err
+	}
+	response.Body = io.NopCloser(bytes.NewReader(received))
+
+	route, path, err := v.router.FindRoute(local)
+	if err != nil {
+		return nil, err
+	}
+	request := &openapi3filter.RequestValidationInput{
+		Request: local, PathParams: path, Route: route,
+		Options: &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc},
+	}
+	err = openapi3filter.ValidateRequest(r.Context(), request)
+	if refused := response.StatusCode == http.StatusBadRequest; refused != (err != nil) {
+		return nil, fmt.Errorf("the server responded %s, the verdict on the request is %w", response.Status, err)
+	}
+	err = openapi3filter.ValidateResponse(r.Context(), &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: request, Status: response.StatusCode, Header: response.Header,
+		Body: io.NopCloser(bytes.NewReader(received)), Options: request.Options,
+	})
+	return response, err
+}

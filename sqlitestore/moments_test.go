@@ -1,0 +1,228 @@
+package sqlitestore
+
+import (
+	"database/sql"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// moment is a copy of the files of a database that was in use, as a process leaves
+// them that is killed then.
+type moment struct {
+	path string
+	step string
+	cut  bool       // in the middle of the step
+	log  logContent // of its write-ahead log
+
+	whole, alone string // what is stored, with the log and without
+}
+
+// dump returns all that clients stored, and whether SQLite finds damage.
+func dump(t *testing.T, path string) string {
+	t.Helper()
+	out, _ := exec.CommandContext(t.Context(), "sqlite3", path, `SELECT 'event', seq, id, platform, content, '' FROM events
+		UNION ALL SELECT 'request', id, platform, key, route, hex(digest) FROM requests
+		UNION ALL SELECT 'bound', request, position, event, sent, '' FROM request_events
+		UNION ALL SELECT 'platform', id, name, '', '', '' FROM platforms ORDER BY 1, 2, 3; PRAGMA integrity_check`).CombinedOutput()
+	return string(out)
+}
+
+// play has a store and other programs change a database at random, and returns
+// moments of that.
+func play(t *testing.T, random *rand.Rand, length int) (moments []moment) {
+	t.Helper()
+	setup := newSetup(t)
+	setup.tuning.generation, setup.tuning.mergeAtOnce = 100, 5
+	setup.tuning.checkpointFrames = []int64{20, 1000}[random.IntN(2)]
+	made(t, setup.path, fmt.Sprintf("PRAGMA page_size = %d", []int{512, 4096, 65536}[random.IntN(3)]),
+		fmt.Sprintf("PRAGMA auto_vacuum = %d", random.IntN(3)), fmt.Sprintf("PRAGMA application_id = %d", applicationID))
+	s, err := open(t.Context(), setup.path, setup.options, setup.tuning)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Close()) }()
+	path := s.file.path
+
+	var step string
+	var mu sync.Mutex
+	cutIn := 0 // operations
+	take := func(cut bool) {
+		to := filepath.Join(t.TempDir(), "charges.db")
+		for _, suffix := range []string{"", "-wal", ".state"} {
+			if _, err := os.Stat(path + suffix); err == nil {
+				cp(t, path+suffix, to+suffix)
+			}
+		}
+		moments = append(moments, moment{path: to, step: step, cut: cut})
+	}
+	disks.Store(path, disk(func(operation) int32 {
+		mu.Lock()
+		defer mu.Unlock()
+		if cutIn--; cutIn == 0 {
+			take(true)
+		}
+		return 0
+	}))
+	defer disks.Delete(path)
+
+	var stored []string
+	reference := func() string {
+		stored = append(stored, fmt.Sprint("ref-", len(stored)))
+		return stored[len(stored)-1]
+	}
+	other := func(statement string) func() { return func() { shell(t, path, statement) } }
+	var reader *sql.DB
+	endReader := func() {
+		if reader != nil {
+			require.NoError(t, reader.Close())
+			reader = nil
+		}
+	}
+	defer func() { endReader() }()
+	steps := map[string]func(){
+		"events": func() {
+			for range 1 + random.IntN(3) {
+				var list []string
+				for range 1 + random.IntN(1<<random.IntN(7)) {
+					list = append(list, reference())
+				}
+				fresh(t, s, charges("acme", list...))
+			}
+		},
+		"a key": func() {
+			if len(stored) == 0 {
+				reference()
+			}
+			b := charges("acme", stored[random.IntN(len(stored))])
+			b.IdempotencyKey = step
+			appended(t, s, b)
+		},
+		"Prune": func() {
+			_, err := s.Prune(t.Context(), received().Add(time.Hour))
+			require.NoError(t, err)
+		},
+		"a checkpoint": func() { settled(t, s) },
+		"a failure": func() {
+			setup.faults.once("COMMIT", func() error { return errIO })
+			_, err := s.Append(t.Context(), charges("acme", reference()))
+			require.Error(t, err)
+			setup.faults.clear()
+		},
+		"a reader": func() {
+			reader, err = sql.Open("sqlite", path)
+			require.NoError(t, err)
+			reader.SetMaxOpenConns(1)
+			_, err = reader.Exec("BEGIN; SELECT count(*) FROM events")
+			require.NoError(t, err)
+		},
+		"another opening": func() {
+			require.NoError(t, s.Close())
+			s, err = open(t.Context(), setup.path, setup.options, setup.tuning)
+			require.NoError(t, err)
+		},
+		"wal_checkpoint":     other("PRAGMA wal_checkpoint"),
+		"TRUNCATE":           other("PRAGMA wal_checkpoint(TRUNCATE)"),
+		"CREATE INDEX":       other("CREATE INDEX IF NOT EXISTS mine ON events (product_item_id)"),
+		"DROP INDEX":         other("DROP INDEX IF EXISTS mine"),
+		"VACUUM":             other("VACUUM"),
+		"auto_vacuum":        other("PRAGMA auto_vacuum = 1; VACUUM"),
+		"incremental_vacuum": other("PRAGMA incremental_vacuum"),
+		"ANALYZE":            other("ANALYZE"),
+	}
+	names := slices.Sorted(maps.Keys(steps))
+	for n := range length {
+		name := names[random.IntN(len(names))]
+		switch random.IntN(4) {
+		case 0:
+			name = "events"
+		case 1:
+			name = "a checkpoint"
+		}
+		if name == "a reader" || name == "a failure" || name == "another opening" || name == "TRUNCATE" {
+			endReader()
+		}
+		step = fmt.Sprint(n, " ", name)
+		mu.Lock()
+		cutIn = random.IntN(1 << random.IntN(7))
+		mu.Unlock()
+		steps[name]()
+		mu.Lock()
+		cutIn = 0
+		mu.Unlock()
+		require.NoError(t, s.Ready(t.Context()), step) // the state file is written
+		if random.IntN(3) == 0 {
+			take(false)
+		}
+	}
+	return moments
+}
+
+// TestFilesOfRandomMoments opens files of one moment with the log of the same and of
+// others. The former are accepted; the latter are refused, unless the result is what
+// the moment of the log had.
+func TestFilesOfRandomMoments(t *testing.T) {
+	t.Parallel()
+	first := seed(t)
+	length := 12
+	if *roundsFlag > 0 {
+		length = 40
+	}
+	for n := range rounds(1) {
+		random := rand.New(rand.NewPCG(first+uint64(n), 3))
+		moments := play(t, random, length)
+		for i := range moments {
+			m := &moments[i]
+			var err error
+			m.log, err = (&file{path: m.path}).readLog()
+			require.NoError(t, err)
+			m.alone = dump(t, copied(t, *m, moment{}, ""))
+			m.whole = dump(t, copied(t, *m, *m, ""))
+		}
+		for _, data := range moments {
+			for _, log := range moments {
+				same := data.path == log.path
+				// A copy that was made during a checkpoint is damaged by itself. A log
+				// that is another program's alone has no mark.
+				if !same && (data.cut || len(log.log.marks) == 0 || random.IntN(4) > 0) {
+					continue
+				}
+				state := []string{"", data.path, log.path}[random.IntN(3)]
+				what := fmt.Sprintf("file of step %s, log of step %s, state %s", data.step, log.step, strings.TrimPrefix(state, data.path))
+				opened := newSetup(t)
+				opened.path = copied(t, data, log, state)
+				s, err := open(t.Context(), opened.path, opened.options, opened.tuning)
+				if err != nil {
+					require.False(t, same, "%s: %v", what, err)
+					continue
+				}
+				require.NoError(t, s.Close())
+				want := log.whole
+				if log.log.frames == 0 {
+					want = data.alone
+				}
+				require.Equal(t, want, dump(t, opened.path), what)
+			}
+		}
+	}
+}
+
+// copied puts files of moments together.
+func copied(t *testing.T, data, log moment, state string) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "charges.db")
+	for from, suffix := range map[string]string{data.path: "", log.path + "-wal": "-wal", state + ".state": ".state"} {
+		if _, err := os.Stat(from); err == nil {
+			copyFile(t, from, path+suffix)
+		}
+	}
+	return path
+}

@@ -1,0 +1,209 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/internal/cursor"
+)
+
+func pagingFaults() []fault {
+	const (
+		maxBytes  = "a page has no more content than MaxBytes, or one event"
+		positions = "an ascending page always has a Position and a descending one never"
+		continues = "Position leads to what is stored later and to nothing else"
+		pages     = "pages are full up to the last and Next is empty where nothing more is there"
+		again     = "a cursor can be used again, also with another Limit"
+		malformed = "a cursor that is malformed is ErrBadCursor"
+	)
+	return []fault{
+		{"Next is given with every full page", func(s *store) {
+			s.onPage(func(q chargeingest.Query, p *chargeingest.Page) {
+				if len(p.Events) == q.Limit && p.Next == "" {
+					p.Next = p.Position
+				}
+			})
+		}, []string{pages}},
+		{"empty pages have no Position", func(s *store) {
+			s.onPage(func(_ chargeingest.Query, p *chargeingest.Page) {
+				if len(p.Events) == 0 {
+					p.Position = ""
+				}
+			})
+		}, []string{
+			positions,
+			continues,
+		}},
+		{"descending pages have a Position", func(s *store) {
+			s.onPage(func(_ chargeingest.Query, p *chargeingest.Page) {
+				if p.Position == "" {
+					p.Position = "0"
+				}
+			})
+		}, []string{positions}},
+		{"Position is the end of what is stored", positionAtEnd, []string{continues}},
+		{"a cursor is spent by its use", func(s *store) {
+			spent := make(map[string]bool)
+			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
+				if spent[q.After] {
+					return chargeingest.Page{}, chargeingest.ErrBadCursor
+				}
+				spent[q.After] = q.After != ""
+				return next(ctx, q)
+			})
+		}, []string{again}},
+		{"cursors are of any characters", func(s *store) {
+			s.onPage(func(_ chargeingest.Query, p *chargeingest.Page) { p.Position += "+/=" })
+		}, []string{"cursors are of URL-safe characters"}},
+		{"a malformed cursor is the start", func(s *store) {
+			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
+				page, err := next(ctx, q)
+				if errors.Is(err, chargeingest.ErrBadCursor) {
+					q.After = ""
+					return next(ctx, q)
+				}
+				return page, err
+			})
+		}, []string{malformed}},
+		{"a descending page that MaxBytes cuts has no Next", func(s *store) {
+			s.onPage(func(q chargeingest.Query, p *chargeingest.Page) {
+				if q.Order == chargeingest.Descending && q.MaxBytes > 0 && len(p.Events) < q.Limit {
+					p.Next = ""
+				}
+			})
+		}, []string{maxBytes}},
+		{"MaxBytes does not bound descending pages", func(s *store) {
+			s.onQuery(func(q *chargeingest.Query) {
+				if q.Order == chargeingest.Descending {
+					q.MaxBytes = 0
+				}
+			})
+		}, []string{maxBytes}},
+		{"MaxBytes does not bound filtered pages", func(s *store) {
+			s.onQuery(func(q *chargeingest.Query) {
+				if filtered(*q) {
+					q.MaxBytes = 0
+				}
+			})
+		}, []string{maxBytes}},
+		{"cursors have 10 bits", func(s *store) {
+			s.onQuery(func(q *chargeingest.Query) {
+				if after, err := cursor.Decode(q.After); err == nil {
+					q.After = cursor.Encode(after % 1024)
+				}
+			})
+		}, []string{"thousands of events and megabytes at once are stored whole or not at all, and what came before stays known"}},
+		{"one more than the Limit overflows", func(s *store) {
+			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
+				if q.Limit+1 < 0 {
+					return chargeingest.Page{}, errors.New("LIMIT must not be negative")
+				}
+				return next(ctx, q)
+			})
+		}, []string{pages}},
+		{"MaxBytes counts characters", func(s *store) {
+			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
+				if q.MaxBytes == 0 {
+					return next(ctx, q)
+				}
+				// One more event at a time, as long as they fit.
+				most := q.Limit
+				characters := q.MaxBytes
+				q.MaxBytes = 0
+				var page chargeingest.Page
+				for q.Limit = 1; q.Limit <= most; q.Limit++ {
+					longer, err := next(ctx, q)
+					if err != nil {
+						return longer, err
+					}
+					count := 0
+					for _, e := range longer.Events {
+						count += len([]rune(e.Content))
+					}
+					if count > characters && q.Limit > 1 {
+						break
+					}
+					page = longer
+					if longer.Next == "" {
+						break
+					}
+				}
+				return page, nil
+			})
+		}, []string{maxBytes}},
+		{"ascending pages by Reference have no Position", func(s *store) {
+			s.onPage(func(q chargeingest.Query, p *chargeingest.Page) {
+				if q.Reference != "" {
+					p.Position = ""
+				}
+			})
+		}, []string{positions, continues}},
+		{"descending pages within bounds of time have a Position", func(s *store) {
+			s.onPage(func(q chargeingest.Query, p *chargeingest.Page) {
+				if q.From != nil || q.To != nil {
+					p.Position += p.Next
+				}
+			})
+		}, []string{positions}},
+		{"Position of a full page within a From is the end of what is stored", func(s *store) {
+			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
+				page, err := next(ctx, q)
+				if page.Position != "" && q.From != nil {
+					q.Limit = 100_000
+					var all chargeingest.Page
+					all, err = next(ctx, q)
+					page.Position = all.Position
+				}
+				return page, err
+			})
+		}, []string{continues}},
+		{"Next is given with a full last page by CustomerReference within a To", func(s *store) {
+			s.onPage(func(q chargeingest.Query, p *chargeingest.Page) {
+				if len(p.Events) == q.Limit && q.To != nil && q.CustomerReference != "" && p.Next == "" {
+					p.Next = p.Position
+				}
+			})
+		}, []string{pages}},
+		{"To counts on the first page only", func(s *store) {
+			s.onQuery(func(q *chargeingest.Query) {
+				if q.After != "" && q.PricingPlanSubscriptionID != "" {
+					q.To = nil
+				}
+			})
+		}, []string{pages}},
+		{"a malformed cursor is the start of a filtered listing", func(s *store) {
+			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
+				page, err := next(ctx, q)
+				if errors.Is(err, chargeingest.ErrBadCursor) && filtered(q) {
+					q.After = ""
+					return next(ctx, q)
+				}
+				return page, err
+			})
+		}, []string{malformed}},
+		{"a cursor ahead of what is stored is taken", func(s *store) {
+			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
+				page, err := next(ctx, q)
+				if after, decodeErr := cursor.Decode(q.After); errors.Is(err, chargeingest.ErrBadCursor) && decodeErr == nil && after > 0 {
+					return chargeingest.Page{Position: q.After}, nil
+				}
+				return page, err
+			})
+		}, []string{"a cursor of a store that has more events is ErrBadCursor"}},
+	}
+}
+
+// positionAtEnd gives every ascending page the Position of the whole listing.
+func positionAtEnd(s *store) {
+	s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
+		page, err := next(ctx, q)
+		if page.Position != "" {
+			q.Limit = 100_000
+			var all chargeingest.Page
+			all, err = next(ctx, q)
+			page.Position = all.Position
+		}
+		return page, err
+	})
+}

@@ -1,0 +1,101 @@
+package storetest
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"example.com/chargeingest"
+)
+
+func raceFaults() []fault {
+	return []fault{
+		{"duplicates are looked for before the transaction", lookBeforeTransaction, []string{
+			"of a hundred sends of one event at once one stores it and the others replay it",
+			"of a hundred sends of one keyed request at once one stores it and the others replay it",
+			"of contents that race for a reference one is stored and the others conflict with it",
+			"of requests that race for a key one is stored and the others conflict",
+			"batches that overlap in opposite orders all succeed and store each event once",
+		}},
+		{"of sends at once all but one fail", func(s *store) {
+			var once sync.Once
+			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (receipt chargeingest.Receipt, err error) {
+				err = chargeingest.ErrOverloaded
+				once.Do(func() { receipt, err = next(ctx, b) })
+				return receipt, err
+			})
+		}, []string{
+			"of a hundred sends of one event at once one stores it and the others replay it",
+			"batches that overlap in opposite orders all succeed and store each event once",
+		}},
+		{"reads lag behind by one event", func(s *store) {
+			s.onPage(func(_ chargeingest.Query, p *chargeingest.Page) { p.Events = p.Events[:max(0, len(p.Events)-1)] })
+		}, []string{"what Append returned can be read at once"}},
+		{"sends at once share an outcome over platforms", shareOverPlatforms, []string{
+			"of a hundred sends of one event at once one stores it and the others replay it",
+		}},
+		{"AcceptAll looks for duplicates before the transaction", func(s *store) {
+			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+				if last := len(b.Events) - 1; b.Duplicates == chargeingest.AcceptAll && !s.knows(b.Platform, b.Events[last].Reference) {
+					time.Sleep(time.Microsecond)
+					b.Events[last].Reference = ""
+				}
+				return next(ctx, b)
+			})
+		}, []string{"under AcceptAll the contents that race for a reference are all answered with the one that is stored"}},
+	}
+}
+
+// lookBeforeTransaction lets two batches that meet both find nothing, and
+// stores both.
+func lookBeforeTransaction(s *store) {
+	var mu sync.Mutex
+	looked := 0
+	met := make(chan struct{})
+	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+		mu.Lock()
+		looked++
+		both := looked <= 2
+		if looked == 2 {
+			close(met)
+		}
+		mu.Unlock()
+		<-met
+		if both {
+			b.IdempotencyKey = ""
+			for i := range b.Events {
+				b.Events[i].Reference = ""
+			}
+		}
+		return next(ctx, b)
+	})
+}
+
+// shareOverPlatforms decides concurrent batches by the reference alone.
+func shareOverPlatforms(s *store) {
+	var mu sync.Mutex
+	first := make(map[string]chargeingest.Outcome) // by reference, while a batch is under way
+	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+		reference := b.Events[0].Reference
+		receipt, err := next(ctx, b)
+		if err != nil || len(b.Events) > 1 || reference == "" {
+			return receipt, err
+		}
+		mu.Lock()
+		o, ok := first[reference]
+		if !ok {
+			first[reference] = receipt.Outcomes[0]
+		}
+		mu.Unlock()
+		if ok && o.ID != receipt.Outcomes[0].ID && o.Digest == b.Events[0].Digest {
+			o.Replayed = true
+			receipt.Outcomes[0] = o
+			return receipt, nil
+		}
+		time.Sleep(time.Microsecond)
+		mu.Lock()
+		delete(first, reference)
+		mu.Unlock()
+		return receipt, err
+	})
+}

@@ -1,0 +1,195 @@
+package storetest
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"example.com/chargeingest"
+)
+
+// The cases check each rule of listings for every query of queries, and each
+// rule of names for every name of names: a store can keep a rule in one
+// combination and break it in another.
+
+// queries are the queries for the shared events of crowd: by each filter, by all and
+// by none, with and without bounds of time, in both orders. Some find nothing.
+func queries(platform string) []chargeingest.Query {
+	e := shared().event()
+	all := chargeingest.Query{
+		CustomerID:                       e.CustomerID,
+		CustomerReference:                e.CustomerReference,
+		PricingPlanSubscriptionID:        e.PricingPlanSubscriptionID,
+		PricingPlanSubscriptionReference: e.PricingPlanSubscriptionReference,
+		ProductItemID:                    e.ProductItemID,
+	}
+	filters := []chargeingest.Query{
+		{},
+		{Reference: e.Reference},
+		{CustomerID: e.CustomerID},
+		{CustomerReference: e.CustomerReference},
+		{PricingPlanSubscriptionID: e.PricingPlanSubscriptionID},
+		{PricingPlanSubscriptionReference: e.PricingPlanSubscriptionReference},
+		{ProductItemID: e.ProductItemID},
+		all,
+		{CustomerID: "nobody"},
+		{ProductItemID: "nothing"},
+	}
+	from, to := &e.Timestamp, new(e.Timestamp.Add(time.Nanosecond))
+	var list []chargeingest.Query
+	for _, q := range filters {
+		q.Platform = platform
+		for _, bounds := range [][2]*time.Time{{nil, nil}, {from, nil}, {nil, to}, {from, to}} {
+			q.From, q.To = bounds[0], bounds[1]
+			for _, q.Order = range orders() {
+				list = append(list, q)
+			}
+		}
+	}
+	return list
+}
+
+func orders() []chargeingest.Order {
+	return []chargeingest.Order{chargeingest.Ascending, chargeingest.Descending}
+}
+
+// shared is an event that queries finds.
+func shared() draft {
+	return draft{
+		reference: "a", customerID: "c", customerReference: "cr", subscriptionID: "s", subscriptionReference: "sr",
+		productItemID: "p", timestamp: "2026-01-01T00:00:00Z",
+	}
+}
+
+// crowd is events of which every other one has the values of shared, and one its
+// reference. Of these and of the rest some are before or after its timestamp.
+func crowd() []draft {
+	const before, after = "2020-01-01T00:00:00Z", "2030-01-01T00:00:00Z"
+	drafts := make([]draft, 9)
+	for i := range drafts {
+		d := shared()
+		if i%2 == 1 {
+			d = draft{customerID: "d", customerReference: "c", subscriptionID: "sr", subscriptionReference: "s", productItemID: "q"}
+		}
+		d.timestamp = []string{before, after, shared().timestamp, before, shared().timestamp, shared().timestamp, shared().timestamp, after, after}[i]
+		if i != 4 {
+			d.reference = ""
+		}
+		// Characters and bytes are not the same number.
+		d.extra = quote(strings.Repeat("🧾", 50+i))
+		drafts[i] = d
+	}
+	return drafts
+}
+
+// names are 1 to 256 characters that a store may take for one another: they
+// differ in case, blanks, normalisation, wildcards, and in the last of many
+// characters or bytes.
+func names() []string {
+	long, wide := strings.Repeat("x", 255), strings.Repeat("🧾", 255)
+	return []string{
+		"ab", "AB", "a", "ab ", " ab", "a b", "a  b", "ab\u00a0", "a\u00adb", "a\u200bb",
+		"a_", "_b", "a%", "%", `a\b`, "'ab'", "ab|cd", "a:b", "0", "00", "1", "１",
+		"äb", "a\u0308b", "ÄB", "fi", "ﬁ", "ss", "ß", "i", "ı",
+		long[:64], long[:65], long, long + "a", long + "b", wide[:len(wide)-4], wide, wide + "a", wide + "b",
+	}
+}
+
+// references are those of the names that a reference can be.
+func references() []string {
+	legal := regexp.MustCompile(`^[a-zA-Z0-9_\-]*$`)
+	return slices.DeleteFunc(names(), func(name string) bool { return !legal.MatchString(name) })
+}
+
+// known is a stored event and the event that was sent, from which the cases compute
+// the result of a query.
+type known struct {
+	stored chargeingest.StoredEvent
+	sent   chargeingest.NewEvent
+}
+
+// stock stores drafts and returns them in their order.
+func (s *subject) stock(platform string, drafts ...draft) []known {
+	s.c.Helper()
+	b := batch(platform, drafts...)
+	events := make([]known, len(drafts))
+	for i, o := range s.fresh(b) {
+		events[i] = known{o.StoredEvent, b.Events[i]}
+	}
+	return events
+}
+
+// selected are the events that a query must return, in its order.
+func selected(events []known, q chargeingest.Query) []chargeingest.StoredEvent {
+	var want []chargeingest.StoredEvent
+	for _, e := range events {
+		if matches(&e.sent, q) {
+			want = append(want, e.stored)
+		}
+	}
+	if q.Order == chargeingest.Descending {
+		slices.Reverse(want)
+	}
+	return want
+}
+
+func matches(e *chargeingest.NewEvent, q chargeingest.Query) bool {
+	pass := func(filter, field string) bool { return filter == "" || filter == field }
+	return pass(q.Reference, e.Reference) &&
+		pass(q.CustomerID, e.CustomerID) &&
+		pass(q.CustomerReference, e.CustomerReference) &&
+		pass(q.PricingPlanSubscriptionID, e.PricingPlanSubscriptionID) &&
+		pass(q.PricingPlanSubscriptionReference, e.PricingPlanSubscriptionReference) &&
+		pass(q.ProductItemID, e.ProductItemID) &&
+		(q.From == nil || !e.Timestamp.Before(*q.From)) &&
+		(q.To == nil || e.Timestamp.Before(*q.To))
+}
+
+// selects checks the result of a query.
+func (s *subject) selects(events []known, q chargeingest.Query) {
+	s.c.Helper()
+	s.c.sameEvents("the events of "+describe(q), s.pages(q), selected(events, q))
+}
+
+// sameEvents checks a listing, or a part of one.
+func (c *check) sameEvents(what string, got, want []chargeingest.StoredEvent) {
+	c.Helper()
+	equalList(c, "the ids of "+what, ids(got), ids(want))
+	for i, e := range want {
+		c.sameEvent(what, got[i], e)
+	}
+}
+
+// describe prints a query.
+func describe(q chargeingest.Query) string {
+	text := "a descending listing"
+	if q.Order == chargeingest.Ascending {
+		text = "an ascending listing"
+	}
+	for _, part := range [][2]string{
+		{"Platform", q.Platform},
+		{"Reference", q.Reference},
+		{"CustomerID", q.CustomerID},
+		{"CustomerReference", q.CustomerReference},
+		{"PricingPlanSubscriptionID", q.PricingPlanSubscriptionID},
+		{"PricingPlanSubscriptionReference", q.PricingPlanSubscriptionReference},
+		{"ProductItemID", q.ProductItemID},
+		{"After", q.After},
+	} {
+		if part[1] != "" {
+			text += fmt.Sprintf(", %s %s", part[0], show(part[1]))
+		}
+	}
+	if q.From != nil {
+		text += ", From " + q.From.Format(time.RFC3339Nano)
+	}
+	if q.To != nil {
+		text += ", To " + q.To.Format(time.RFC3339Nano)
+	}
+	if q.MaxBytes > 0 {
+		text += fmt.Sprintf(", MaxBytes %d", q.MaxBytes)
+	}
+	return fmt.Sprintf("%s, Limit %d", text, q.Limit)
+}
