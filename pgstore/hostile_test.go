@@ -47,11 +47,23 @@ func TestAServerThatIsSlowGetsSmallerGroups(t *testing.T) {
 	pool := newPool(t)
 	schema := newSchema(t, pool)
 	var refused atomic.Int64
-	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: 2 * time.Second})
+	// The observer keeps the writer until all of the group are queued.
+	begun, queued := make(chan struct{}), make(chan struct{})
+	begin, release := sync.OnceFunc(func() { close(begun) }), sync.OnceFunc(func() { close(queued) })
+	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: 2 * time.Second, Observer: func(chargeingest.Commit) {
+		begin()
+		<-queued
+	}})
+	defer release()
 	_, err := pool.Exec(t.Context(), `CREATE FUNCTION `+schema+`.slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.025); RETURN NEW; END $$;
 CREATE TRIGGER slow BEFORE INSERT ON `+schema+`.events FOR EACH ROW EXECUTE FUNCTION `+schema+`.slow()`)
 	require.NoError(t, err)
 	var all sync.WaitGroup
+	all.Go(func() {
+		_, err := s.Append(t.Context(), charges("acme", "first"))
+		require.NoError(t, err)
+	})
+	<-begun
 	for i := range 100 {
 		all.Go(func() {
 			for range 20 {
@@ -65,8 +77,10 @@ CREATE TRIGGER slow BEFORE INSERT ON `+schema+`.events FOR EACH ROW EXECUTE FUNC
 			require.Fail(t, "it is never stored")
 		})
 	}
+	require.Eventually(t, func() bool { return s.Stats().QueuedRequests == 100 }, 10*time.Second, time.Millisecond)
+	release()
 	all.Wait()
-	require.Len(t, listed(t, s, "acme"), 100)
+	require.Len(t, listed(t, s, "acme"), 101)
 	require.Less(t, refused.Load(), int64(100))
 	require.Less(t, s.writer.most, 100)
 	_, err = pool.Exec(t.Context(), "DROP TRIGGER slow ON "+schema+".events")

@@ -213,10 +213,12 @@ func TestALockThatIsHeldForLongIsA503(t *testing.T) {
 }
 
 func TestAPoolWithoutAFreeConnectionTakesEvents(t *testing.T) {
+	parallel(t)
 	pool := newPool(t, func(c *pgxpool.Config) { c.MaxConns = 1 })
-	s := newStore(t, pool, Options{AcquireTimeout: 200 * time.Millisecond})
+	s := newStore(t, pool, Options{AcquireTimeout: time.Second}) // also for the writer to connect
 	taken, err := pool.Acquire(t.Context())
 	require.NoError(t, err)
+	defer taken.Release() // or the pool would wait for it
 	appended(t, s, charges("acme", "a"))
 	_, err = s.List(t.Context(), chargeingest.Query{Platform: "acme", Limit: 1})
 	require.ErrorContains(t, err, "no connection")
