@@ -120,7 +120,8 @@ type file struct {
 	opening token       // of the marks that this store makes
 	place   atomic.Pointer[place]
 
-	logged int64 // newest event of the file when it was opened with a log
+	logged   int64  // newest event of the file when it was opened with a log
+	replaced *state // of another database that was open at the path, until that is logged
 
 	mark  mark   // the newest that was committed; the writer's
 	tried uint64 // number of the newest that a transaction set, committed or not
@@ -163,6 +164,9 @@ func (f *file) prepare(ctx context.Context) error {
 		return fmt.Errorf("%s is missing or empty, but its write-ahead log %s-wal is there and may hold events: "+
 			"put the database back, or move the log away", f.path, f.path)
 	case isNew:
+		if newest := newestBefore(f.path); newest > 0 {
+			return f.gone(newest)
+		}
 	case err != nil:
 		return err
 	case !info.Mode().IsRegular():

@@ -139,7 +139,7 @@ func (f *file) judge(ctx context.Context) error {
 	}
 	if !log.continues(c, last != nil && !isLast) {
 		unsure := len(log.marks) == 0 || c.err != nil || c.mark.stamp == (stamp{})
-		return f.foreignLog("-wal", isLast, unsure)
+		return f.foreignLog("-wal", isLast && c.seq < last.newest, unsure)
 	}
 	start := &state{now: c.mark.opening}
 	if c.mark.stamp == (stamp{}) {
@@ -153,8 +153,7 @@ func (f *file) judge(ctx context.Context) error {
 	case last != nil && fileSize(f.path+"-journal") > 0:
 		return f.foreignLog("-journal", false, true)
 	case last != nil:
-		f.logger.Warn("sqlitestore: the database is not the one that was last open at this path; it was restored, or replaced",
-			"database", f.path, "newest event before", last.newest, "newest event now", c.seq)
+		f.replaced = last
 	}
 	if !isLast && c.err != nil {
 		start = nil // nothing is known
@@ -185,6 +184,9 @@ func (f *file) requireLogHere(c content, isLast bool) error {
 	}
 	if links(f.info) > 1 {
 		return f.otherName()
+	}
+	if c.changes() == 1 {
+		return nil // SQLite made this whole copy in one transaction, with VACUUM INTO or .backup
 	}
 	f.logger.Warn("sqlitestore: the database was not closed, and has no write-ahead log here; if it was moved or copied without, events are missing",
 		"database", f.path)
@@ -257,6 +259,12 @@ func quoted(path string) string {
 	return path
 }
 
+// gone is the error for a database that is missing or empty, but had events.
+func (f *file) gone(newest int64) error {
+	return fmt.Errorf("%w: %s is missing or empty, and had events up to number %d. Put it back, or start with a new one: %s",
+		ErrEventsMissing, quoted(f.path), newest, renaming(f.path+".state"))
+}
+
 // settle notes the state of the database file. The write-ahead log is empty.
 func (f *file) settle(c conn, newest int64) error {
 	offset, err := f.find(c)
@@ -270,6 +278,11 @@ func (f *file) settle(c conn, newest int64) error {
 	f.place.Store(&place{offset, f.headerOf().schema()})
 	f.state.state = state{now: f.opening, at: offset, newest: newest}
 	f.updateState()
+	if f.replaced != nil {
+		f.logger.Warn("sqlitestore: the database is not the one that was last open at this path; it was restored, or replaced",
+			"database", f.path, "newest event before", f.replaced.newest, "newest event now", newest)
+		f.replaced = nil
+	}
 	return nil
 }
 

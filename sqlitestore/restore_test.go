@@ -213,6 +213,107 @@ func copyOf(t *testing.T, s setup) setup {
 	return s
 }
 
+// TestALogDeletedBeforeTheStateFileIsWrittenIsMissed kills a store before the first
+// event of its log is in the state file.
+func TestALogDeletedBeforeTheStateFileIsWrittenIsMissed(t *testing.T) {
+	for name, first := range map[string]func(t *testing.T, s *Store){
+		"a new database": func(*testing.T, *Store) {},
+		"after a checkpoint": func(t *testing.T, s *Store) {
+			fresh(t, s, charges("acme", "before"))
+			settled(t, s)
+		},
+		"after Prune": func(t *testing.T, s *Store) {
+			fresh(t, s, charges("acme", "before"))
+			settled(t, s)
+			_, err := s.Prune(t.Context(), received().Add(time.Second))
+			require.NoError(t, err)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			setup := newSetup(t)
+			setup.tuning.stateEvery = time.Hour
+			s := setup.open(t)
+			first(t, s)
+			fresh(t, s, charges("acme", "a"))
+			dead := crashed(t, setup)
+			require.NoError(t, os.Remove(dead.path+"-wal"))
+			require.ErrorIs(t, dead.failure(t), ErrEventsMissing)
+		})
+	}
+}
+
+// TestACompleteCopyIsNotReported restores copies that SQLite made, as the README
+// says.
+func TestACompleteCopyIsNotReported(t *testing.T) {
+	for _, name := range []string{"Backup", "VACUUM INTO", ".backup", "cp after Close"} {
+		t.Run(name, func(t *testing.T) {
+			setup := newSetup(t)
+			s := setup.open(t)
+			fresh(t, s, charges("acme", "copied"))
+			restored := newSetup(t)
+			copies()[name](t, s, setup.path, restored.path)
+			var log bytes.Buffer
+			restored.options.Logger = slog.New(slog.NewTextHandler(&log, nil))
+			replayed(t, restored.open(t), charges("acme", "copied"))
+			require.Empty(t, log.String())
+		})
+	}
+}
+
+// TestADatabaseThatIsGoneIsMissed: it had events, and is deleted or empty.
+func TestADatabaseThatIsGoneIsMissed(t *testing.T) {
+	for _, gone := range []func(path string) error{os.Remove, func(path string) error { return os.Truncate(path, 0) }} {
+		setup := newSetup(t)
+		s := setup.open(t)
+		require.NoError(t, s.Close())
+		require.NoError(t, gone(setup.path))
+		s = setup.open(t) // it had none
+		fresh(t, s, charges("acme", "a"))
+		require.NoError(t, s.Close())
+		require.NoError(t, gone(setup.path))
+		before := contents(t, filepath.Dir(setup.path))
+		err := setup.failure(t)
+		require.ErrorIs(t, err, ErrEventsMissing)
+		require.ErrorContains(t, err, "had events up to number 1. Put it back, or start with a new one: mv "+setup.path+".state "+setup.path+".state.old")
+		require.Equal(t, before, contents(t, filepath.Dir(setup.path)))
+		require.NoError(t, os.Rename(setup.path+".state", setup.path+".state.old"))
+		require.Empty(t, listed(t, setup.open(t), "acme"))
+	}
+}
+
+// TestTheRemedyForAnOldLogKeepsTheState puts a log back that was moved into the
+// database long ago. The database is whole, so its state file is to stay.
+func TestTheRemedyForAnOldLogKeepsTheState(t *testing.T) {
+	setup := newSetup(t)
+	s := setup.open(t)
+	fresh(t, s, charges("acme", "a"))
+	dead := crashed(t, setup)
+	copyFile(t, dead.path+"-wal", dead.path+"-wal.saved")
+	require.NoError(t, dead.open(t).Close())
+	require.NoError(t, os.Rename(dead.path+"-wal.saved", dead.path+"-wal"))
+	err := dead.failure(t)
+	require.ErrorIs(t, err, ErrForeignLog)
+	require.NotContains(t, err.Error(), ".state")
+}
+
+// TestTheLogOfARestoredDatabaseIsCounted restores a database with its log: the
+// warning must not say that it has no events.
+func TestTheLogOfARestoredDatabaseIsCounted(t *testing.T) {
+	setup := newSetup(t)
+	s := setup.open(t)
+	fresh(t, s, charges("acme", "a", "b"))
+	dead := crashed(t, setup)
+	other := newSetup(t)
+	fresh(t, other.open(t), charges("acme", "x"))
+	other = crashed(t, other)
+	copyFile(t, other.path+".state", dead.path+".state")
+	var log bytes.Buffer
+	dead.options.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	replayed(t, dead.open(t), charges("acme", "a", "b"))
+	require.Contains(t, log.String(), "restored, or replaced")
+	require.Contains(t, log.String(), `"newest event now"=2`)
+}
+
 // TestALogThatWasMovedIsNotMissed opens a database in the shell after a crash.
 // The last program that closes it moves the log into it, and deletes the log.
 func TestALogThatWasMovedIsNotMissed(t *testing.T) {
@@ -647,7 +748,9 @@ func TestTheStateFileFollows(t *testing.T) {
 	setup.tuning.stateEvery = time.Hour
 	s = setup.open(t)
 	fresh(t, s, charges("acme", "c"))
-	require.EqualValues(t, 2, newest(s))
-	require.NoError(t, s.Close())
+	require.EqualValues(t, 3, newest(s), "the first event in the log")
+	fresh(t, s, charges("acme", "d"))
 	require.EqualValues(t, 3, newest(s))
+	require.NoError(t, s.Close())
+	require.EqualValues(t, 4, newest(s))
 }

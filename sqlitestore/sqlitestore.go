@@ -84,14 +84,14 @@ var (
 	ErrForeign = errors.New("not a charge event database")
 
 	// ErrForeignLog says that the write-ahead log next to a database was written
-	// by another one, or by a later state of it, most likely the one that was there
+	// by another one, or by another state of it, most likely the one that was there
 	// before a backup was restored. SQLite would write it over the database. Nothing
 	// was changed.
 	ErrForeignLog = errors.New("write-ahead log of another database")
 
 	// ErrEventsMissing says that a database has fewer events than were
 	// acknowledged, most likely because its write-ahead log was deleted after a
-	// crash. Nothing was changed.
+	// crash, or the database itself. Nothing was changed.
 	ErrEventsMissing = errors.New("acknowledged events are missing")
 
 	// ErrNewer says that a database was written by a newer version of this

@@ -78,6 +78,21 @@ func openState(path string, like fs.FileInfo) (_ *stateFile, last *state, _ erro
 	return s, last, nil
 }
 
+// newestBefore returns the newest event that the state file next to a database tells
+// of, 0 if there is none.
+func newestBefore(database string) int64 {
+	path := database + ".state"
+	if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() {
+		return 0
+	}
+	text, err := os.ReadFile(path) //nolint:gosec // the path is the host's
+	if err != nil {
+		return 0
+	}
+	last, _ := decodeState(text)
+	return last.newest
+}
+
 // begin writes the state with which a database is opened, or none if it is nil,
 // durable before the database can change.
 func (s *stateFile) begin(now *state) (text []byte, err error) {

@@ -40,6 +40,7 @@ type writer struct {
 	session *session // nil while nothing can be acknowledged
 
 	stateDue <-chan time.Time // set while the state file is behind
+	newLog   bool             // the state file may tell of no event that is in the log
 	recent   *recent          // of the last session; changed with readers locked out
 	trouble  error            // of the last transaction
 
@@ -186,16 +187,25 @@ func (w *writer) store(group []*queue.Request) {
 	if done.Events > 0 || err != nil {
 		w.observe(done)
 	}
+	if err == nil {
+		w.noteNewest()
+	}
 	for i, r := range group {
 		r.Answer(answers[i])
 	}
-	if err == nil && w.file.acknowledged(w.recent.newest) && w.stateDue == nil {
-		// After the responses: no request waits for it.
-		if w.file.stateEvery == 0 {
-			w.writeState()
-		} else {
-			w.stateDue = time.After(w.file.stateEvery)
-		}
+}
+
+// noteNewest has the newest event written to the state file, at once if the file tells
+// of none that is in the log: if that is deleted, it is to be missed.
+func (w *writer) noteNewest() {
+	if !w.file.acknowledged(w.recent.newest) {
+		return
+	}
+	if w.newLog || w.file.stateEvery == 0 {
+		w.newLog = false
+		w.writeState()
+	} else if w.stateDue == nil {
+		w.stateDue = time.After(w.file.stateEvery)
 	}
 }
 
@@ -298,6 +308,7 @@ func (w *writer) transact(f func(*session) error) (err error) {
 		s.added = added
 	}
 	w.file.mark = mark
+	w.newLog = w.newLog || mayStartOver
 	s.committed()
 	return nil
 }
