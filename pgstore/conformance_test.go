@@ -13,6 +13,7 @@ import (
 )
 
 func TestStore(t *testing.T) {
+	parallel(t)
 	pool := newPool(t)
 	var schemas sync.Map // of each store
 	open := func(t *testing.T, schema string) chargeingest.EventStore {

@@ -25,6 +25,7 @@ import (
 // A standby that is away makes commits wait. Who cancels that wait makes the server
 // report a success, with a warning.
 func TestACommitThatNoStandbyHasIsUnknown(t *testing.T) {
+	parallel(t)
 	srv := newOwnServer(t)
 	pool := poolOf(t, srv.Address(), WatchStandby)
 	s := newStore(t, pool, Options{Schema: "chargeingest"})
@@ -161,7 +162,7 @@ func (s *stalling) Write(p []byte) (int, error) {
 }
 
 func TestAClientThatStopsWhileItSendsHoldsUpNobody(t *testing.T) {
-	t.Parallel()
+	parallel(t)
 	var armed atomic.Int64
 	armed.Store(-1)
 	stalled := make(chan net.Conn, 1)
@@ -204,6 +205,7 @@ func TestAClientThatStopsWhileItSendsHoldsUpNobody(t *testing.T) {
 // Nothing tells an event without a reference from the same again: what may have
 // been stored must not be sent a second time.
 func TestAnAnswerThatIsLostIsNeverANewTry(t *testing.T) {
+	parallel(t)
 	for _, mode := range []pgx.QueryExecMode{
 		pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec, pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol,
 	} {
@@ -274,6 +276,7 @@ func TestAConnectionThatCannotBeMadeIsNoEventsFault(t *testing.T) {
 }
 
 func TestAReadOnlyServerIsNotConnectedToNorToldOfAllTheTime(t *testing.T) {
+	parallel(t)
 	var connections atomic.Int64
 	var writable atomic.Bool
 	pool := newPool(t, func(c *pgxpool.Config) {

@@ -119,6 +119,7 @@ func (f *field) finish(t *testing.T) {
 // Two servers with synchronous replication: one is killed under load, the other
 // promoted, and the handlers go on with it by themselves.
 func TestAFailoverLosesNothing(t *testing.T) {
+	parallel(t)
 	needServer(t)
 	if os.Getenv(pgserver.Variable) != "" {
 		t.Skipf("skipped: %s names a server, which is not to be killed", pgserver.Variable)
@@ -180,11 +181,12 @@ func replicate(t *testing.T, primary *pgserver.Server) *pgserver.Server {
 
 // Connections are ended at random, in the middle of whatever they do.
 func TestConnectionsThatAreEndedAtRandomLoseNothing(t *testing.T) {
+	parallel(t)
 	pool := newPool(t)
 	schema := newSchema(t, pool)
 	newStore(t, pool, Options{Schema: schema})
 	f := newField(t)
-	f.start(t, childSpec{Address: address, Name: schema, Schema: schema})
+	f.start(t, childSpec{Address: addressOf(t), Name: schema, Schema: schema})
 	ended := 0
 	f.traffic(t, func() {
 		until := time.After(*chaosFlag)

@@ -5,14 +5,18 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/memdir"
 	"example.com/chargeingest/internal/pgserver"
 )
 
@@ -33,7 +37,40 @@ func needServer(t testing.TB) {
 func newPool(t testing.TB, changes ...func(*pgxpool.Config)) *pgxpool.Pool {
 	t.Helper()
 	needServer(t)
-	return poolOf(t, address, changes...)
+	return poolOf(t, addressOf(t), changes...)
+}
+
+// databases are the addresses of those that tests have to themselves, by name of the
+// test.
+var databases sync.Map
+
+// parallel lets a test run while others do. Its database is its own, so that it waits
+// for none of them: migrations of one database are made one after the other, and wait
+// for the transactions that are open.
+func parallel(t *testing.T) {
+	t.Helper()
+	t.Parallel()
+	needServer(t)
+	if os.Getenv(pgserver.Variable) != "" {
+		return // who named the server may not be allowed to make databases
+	}
+	conn, err := pgx.Connect(t.Context(), address)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, conn.Close(context.Background())) }()
+	name := fmt.Sprintf("test_%05d", schemas.Add(1))
+	_, err = conn.Exec(t.Context(), "CREATE DATABASE "+name)
+	require.NoError(t, err)
+	databases.Store(t.Name(), address+" dbname="+name)
+}
+
+// addressOf returns the address of a test's database.
+func addressOf(t testing.TB) string {
+	for name := t.Name(); name != "."; name = path.Dir(name) {
+		if own, ok := databases.Load(name); ok {
+			return own.(string)
+		}
+	}
+	return address
 }
 
 // poolOf returns a pool of a server.
@@ -52,10 +89,14 @@ func poolOf(t testing.TB, address string, changes ...func(*pgxpool.Config)) *pgx
 
 var schemas atomic.Int64
 
-// newSchema returns the name of a schema that is not there yet, and is dropped
-// when the test ends.
+// newSchema returns the name of a schema that does not exist yet. No name is part of
+// another one, so that queries with the name are those of one test. On a server that
+// outlives the tests the schema is dropped when the test ends.
 func newSchema(t testing.TB, pool *pgxpool.Pool) string {
-	name := fmt.Sprintf("test_%d_%d", os.Getpid(), schemas.Add(1))
+	name := fmt.Sprintf("test_%d_%05d", os.Getpid(), schemas.Add(1))
+	if os.Getenv(pgserver.Variable) == "" {
+		return name
+	}
 	t.Cleanup(func() {
 		_, err := pool.Exec(context.Background(), "DROP SCHEMA IF EXISTS "+name+" CASCADE")
 		require.NoError(t, err)
@@ -110,7 +151,7 @@ func newOwnServer(t *testing.T, settings ...string) *pgserver.Server {
 	if err := pgserver.Available(); err != nil {
 		t.Skipf("skipped: %v", err)
 	}
-	srv, err := pgserver.New(t.Context(), settings...)
+	srv, err := pgserver.NewIn(t.Context(), memdir.Path(), settings...)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, srv.Remove()) })
 	require.NoError(t, srv.Start(t.Context()))

@@ -28,13 +28,14 @@ func (h *holds) names() (names []string) {
 }
 
 func TestLockedPlatformsAreHeld(t *testing.T) {
+	parallel(t)
 	for _, c := range []struct {
 		name   string
 		before bool // the platforms have events
 	}{{"with events", true}, {"that are inserted", false}} {
 		for _, n := range []int{1, 20} {
 			t.Run(fmt.Sprint(n, " ", c.name), func(t *testing.T) {
-				t.Parallel()
+				parallel(t)
 				pool := newPool(t, func(c *pgxpool.Config) { c.MaxConns = 30 })
 				schema := newSchema(t, pool)
 				s := newStore(t, pool, Options{Schema: schema, StatementTimeout: 5 * time.Second})
@@ -74,7 +75,7 @@ func TestLockedPlatformsAreHeld(t *testing.T) {
 }
 
 func TestHeldRequests(t *testing.T) {
-	t.Parallel()
+	parallel(t)
 	pool := newPool(t)
 	schema := newSchema(t, pool)
 	send := func(ctx context.Context, s *Store, reference string) chan error {

@@ -13,6 +13,7 @@ import (
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/internal/crashtest"
+	"example.com/chargeingest/internal/memdir"
 	"example.com/chargeingest/internal/pgserver"
 )
 
@@ -94,7 +95,8 @@ func runAll(m *testing.M) int {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	srv, err := pgserver.New(ctx)
+	// Tests that run at once have a pool or more each.
+	srv, err := pgserver.NewIn(ctx, memdir.Path(), "max_connections=400", "max_wal_size=256MB")
 	if err == nil {
 		defer func() { _ = srv.Remove() }()
 		err = srv.Start(ctx)

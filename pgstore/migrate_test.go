@@ -264,12 +264,13 @@ func TestBrieflyWaitsBriefly(t *testing.T) {
 
 // Preparing waits for the locks of tables, too.
 func TestPreparingIsWithinTheTimeouts(t *testing.T) {
+	parallel(t)
 	for _, mode := range []pgx.QueryExecMode{
 		pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec, pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol,
 	} {
 		for _, known := range []bool{false, true} {
 			t.Run(fmt.Sprint(mode, " known ", known), func(t *testing.T) {
-				t.Parallel()
+				parallel(t)
 				pool := newPool(t, func(c *pgxpool.Config) { c.ConnConfig.DefaultQueryExecMode = mode })
 				schema := newSchema(t, pool)
 				s := newStore(t, pool, Options{Schema: schema, StatementTimeout: time.Second, ScanTimeout: 500 * time.Millisecond})

@@ -112,6 +112,7 @@ func (h *hooks) configure(c *pgxpool.Config) {
 // A panic of a hook never ends the writer, leaves every call with a response, and what
 // is answered as not stored is not stored.
 func TestPanicsOfHooks(t *testing.T) {
+	parallel(t)
 	h := new(hooks)
 	h.armed.Store("")
 	pool := newPool(t, func(c *pgxpool.Config) {
@@ -257,6 +258,7 @@ CREATE TRIGGER fail BEFORE INSERT ON `+schema+`.events FOR EACH ROW EXECUTE FUNC
 // A column of another type, or one more, is no reason to fail: neither for the writer
 // nor for a reader, whatever keeps plans.
 func TestTablesMayChangeUnderTheStore(t *testing.T) {
+	parallel(t)
 	for _, mode := range []pgx.QueryExecMode{
 		pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec, pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol,
 	} {

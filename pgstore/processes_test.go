@@ -65,6 +65,7 @@ func (r *racing) answered(variant, status int, replayed bool, text string) {
 // Four processes with 64 connections each send the same references, with
 // contents that race: one content of each wins, and everybody is told the same.
 func TestProcessesThatRaceForAReferenceStoreItOnce(t *testing.T) {
+	parallel(t)
 	const processes, connections, references = 4, 64, 2000
 	pool := newPool(t)
 	schema := newSchema(t, pool)
@@ -74,7 +75,7 @@ func TestProcessesThatRaceForAReferenceStoreItOnce(t *testing.T) {
 	outcomes := make([]racing, references)
 	var sending sync.WaitGroup
 	for p := range processes {
-		server := startProcess(t, childSpec{Address: address, Schema: schema})
+		server := startProcess(t, childSpec{Address: addressOf(t), Schema: schema})
 		next := make(chan int)
 		sending.Go(func() {
 			defer close(next)

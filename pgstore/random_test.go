@@ -14,7 +14,7 @@ import (
 
 // Random steps, with a run of the model for each of -rounds and the seed of -seed.
 func TestRandomStepsAgreeWithTheModel(t *testing.T) {
-	t.Parallel()
+	parallel(t)
 	rounds, seed := 1, *seedFlag
 	if *roundsFlag > 0 {
 		rounds = *roundsFlag

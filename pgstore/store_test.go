@@ -195,9 +195,10 @@ func TestAnEventThatTheDatabaseRefusesHarmsNoOther(t *testing.T) {
 }
 
 func TestALockThatIsHeldForLongIsA503(t *testing.T) {
+	parallel(t)
 	pool := newPool(t)
 	schema := newSchema(t, pool)
-	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: 500 * time.Millisecond})
+	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: time.Second})
 	appended(t, s, charges("acme", "a"))
 	for _, known := range []bool{false, true} {
 		end := locked(t, pool, schema, "acme")
@@ -212,10 +213,12 @@ func TestALockThatIsHeldForLongIsA503(t *testing.T) {
 }
 
 func TestAPoolWithoutAFreeConnectionTakesEvents(t *testing.T) {
+	parallel(t)
 	pool := newPool(t, func(c *pgxpool.Config) { c.MaxConns = 1 })
-	s := newStore(t, pool, Options{AcquireTimeout: 200 * time.Millisecond})
+	s := newStore(t, pool, Options{AcquireTimeout: time.Second}) // also for the writer to connect
 	taken, err := pool.Acquire(t.Context())
 	require.NoError(t, err)
+	defer taken.Release() // or the pool would wait for it
 	appended(t, s, charges("acme", "a"))
 	_, err = s.List(t.Context(), chargeingest.Query{Platform: "acme", Limit: 1})
 	require.ErrorContains(t, err, "no connection")
@@ -269,6 +272,7 @@ func TestAConnectionThatIsLostBeforeTheCommitIsNotStored(t *testing.T) {
 }
 
 func TestAReadOnlyServerIsA503AndLeftBehind(t *testing.T) {
+	parallel(t)
 	schema := newSchema(t, newPool(t))
 	newStore(t, newPool(t), Options{Schema: schema}) // makes the tables
 	for i, ask := range []func(*Store) error{
@@ -325,6 +329,7 @@ func TestAReadOnlyServerIsA503AndLeftBehind(t *testing.T) {
 }
 
 func TestOtherIsolationLevelsDoNoHarm(t *testing.T) {
+	parallel(t)
 	for _, level := range []string{"repeatable read", "serializable"} {
 		pool := newPool(t, func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["default_transaction_isolation"] = level })
 		schema := newSchema(t, pool)
@@ -344,6 +349,7 @@ func TestOtherIsolationLevelsDoNoHarm(t *testing.T) {
 }
 
 func TestContentBeyondTheBudgetIsFetchedWhenItIsNeeded(t *testing.T) {
+	parallel(t)
 	pool := newPool(t)
 	s := newStore(t, pool, Options{})
 	large := func(reference string) chargeingest.NewEvent {

@@ -3,6 +3,7 @@ package sqlitestore
 import (
 	"context"
 	"database/sql/driver"
+	"flag"
 	"fmt"
 	"os"
 	"sync"
@@ -10,6 +11,7 @@ import (
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/internal/crashtest"
+	"example.com/chargeingest/internal/memdir"
 )
 
 func TestMain(m *testing.M) {
@@ -17,7 +19,7 @@ func TestMain(m *testing.M) {
 	var spec childSpec
 	child, err := crashtest.Child(&spec)
 	if !child {
-		os.Exit(m.Run())
+		os.Exit(runAll(m))
 	}
 	if err == nil {
 		err = crashtest.Serve(spec.open)
@@ -26,6 +28,20 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+// runAll runs the tests with their files in memory. What they prove of syncs they
+// prove by the shim, by strace or with a file system of their own. Benchmarks measure
+// the disk.
+func runAll(m *testing.M) int {
+	flag.Parse()
+	if dir := memdir.Path(); dir != "" && flag.Lookup("test.bench").Value.String() == "" {
+		if err := os.Setenv("TMPDIR", dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	return m.Run()
 }
 
 // childSpec is what a process of the crash tests serves, and what ends it.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"runtime"
 	"strings"
@@ -23,6 +24,20 @@ const (
 
 // Bounds of a response that is an error, and of a line of the log.
 const maxResponse, maxLine = 16 << 10, 16 << 10
+
+// driverDir is removed after the tests.
+var driverDir string
+
+func TestMain(m *testing.M) {
+	var err error
+	if driverDir, err = os.MkdirTemp("", "growth"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	status := m.Run()
+	os.RemoveAll(driverDir)
+	os.Exit(status)
+}
 
 // TestGrowth measures every case in two sizes. To run one:
 //
@@ -113,7 +128,7 @@ func startDrivers(t *testing.T) drivers {
 	if raceDetector {
 		t.Skip("what measures is built without the race detector: the result is that of a run without it")
 	}
-	program := buildDriver(t)
+	program := builtDriver(t)
 	n := runtime.GOMAXPROCS(0)
 	d := drivers{make(chan *driver, n)}
 	for range n {
@@ -171,6 +186,9 @@ func (d *driver) start(t *testing.T) {
 	t.Helper()
 	d.stderr.Reset()
 	cmd := exec.Command(d.program)
+	// Each driver has one CPU. With more, half of the time went to the collector's
+	// workers, which wait for each other.
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
 	cmd.Stderr = &d.stderr
 	in, err := cmd.StdinPipe()
 	require.NoError(t, err)

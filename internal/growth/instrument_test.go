@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -50,9 +51,17 @@ type listed struct {
 	}
 }
 
-// buildDriver builds the driver with counters and returns its path.
-func buildDriver(t testing.TB) string {
-	dir := t.TempDir()
+// builtDriver returns the path of the driver with counters. Tests share it.
+func builtDriver(t testing.TB) string {
+	program := filepath.Join(driverDir, "driver.exe")
+	buildOnce.Do(func() { buildDriver(t, driverDir, program) })
+	require.FileExists(t, program, "the build failed for an earlier test")
+	return program
+}
+
+var buildOnce sync.Once
+
+func buildDriver(t testing.TB, dir, program string) {
 	src := filepath.Join(dir, "src")
 	modules := make(map[string]string) // from a module's path to its copy
 	overlay := make(map[string]string)
@@ -88,9 +97,7 @@ func init() { steps = func() uint64 { return utf8.GrowthSteps } }
 	text, err := json.Marshal(map[string]any{"Replace": overlay})
 	require.NoError(t, err)
 	writeFile(t, filepath.Join(dir, "overlay.json"), string(text))
-	program := filepath.Join(dir, "driver.exe")
 	goCommand(t, main, "build", "-trimpath", "-mod=mod", "-overlay="+filepath.Join(dir, "overlay.json"), "-o", program, driverPackage)
-	return program
 }
 
 // goCommand runs the go command outside the workspace, which does not have the

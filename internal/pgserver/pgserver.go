@@ -168,7 +168,10 @@ func (s *Server) run(ctx context.Context, program string, args ...string) error 
 
 // Start starts the server and waits until it takes connections.
 func (s *Server) Start(ctx context.Context) error {
-	args := []string{"-D", s.data(), "-k", s.Folder, "-p", port, "-c", "listen_addresses="}
+	args := []string{
+		"-D", s.data(), "-k", s.Folder, "-p", port, "-c", "listen_addresses=",
+		"-c", "dynamic_shared_memory_type=mmap", // in its folder: a server that is killed leaves nothing in /dev/shm
+	}
 	for _, setting := range s.settings {
 		args = append(args, "-c", setting)
 	}
