@@ -11,10 +11,10 @@ import (
 	"example.com/chargeingest"
 )
 
-// AssertEvent fails the test unless exactly one event with the reference of
-// want is stored, and has the content of want: what is nil in want must be null
-// in it, except that a want without a timestamp takes any. The failure has the
-// difference, a field a line. It returns whether all is well.
+// AssertEvent fails the test unless exactly one event with the reference of want is
+// stored and has the content of want. A field that is nil in want must be null in the
+// event, except that a want without a timestamp matches any. The failure lists the
+// differences, one field a line. It returns whether the assertion holds.
 func (s *Server) AssertEvent(t Tester, want chargeingest.ChargeEvent) bool {
 	t.Helper()
 	if want.Reference == nil || *want.Reference == "" {
@@ -41,8 +41,8 @@ func (s *Server) AssertEvent(t Tester, want chargeingest.ChargeEvent) bool {
 	return true
 }
 
-// AssertCount fails the test unless n events that all matchers select are
-// stored. It returns whether all is well.
+// AssertCount fails the test unless n events that all matchers select are stored. It
+// returns whether the assertion holds.
 func (s *Server) AssertCount(t Tester, n int, on ...EventMatcher) bool {
 	t.Helper()
 	q := &search{on: on}
@@ -56,8 +56,8 @@ func (s *Server) AssertCount(t Tester, n int, on ...EventMatcher) bool {
 	return true
 }
 
-// AssertNoRejections fails the test where the contract rejected a request. It
-// returns whether all is well.
+// AssertNoRejections fails the test if the contract rejected a request. It returns
+// whether the assertion holds.
 func (s *Server) AssertNoRejections(t Tester) bool {
 	t.Helper()
 	rejected := s.rejections()

@@ -1,23 +1,31 @@
-// Package chargetest is the charge event endpoint as a stand-in for tests of
-// what sends to it: the real handler over a real store, with faults to order,
-// a clock to set, and a look at everything that was sent and stored.
+// Package chargetest is a test double of the charge event endpoint, for the tests of
+// its clients: the real handler and a real store, with injected faults, a clock that
+// the test sets, and access to everything that was sent and stored.
 //
 //	srv := chargetest.New(t)
-//	app := billing.New(srv.URL(), srv.APIKey())
+//	app := billing.New(http.DefaultClient, srv.URL(), srv.APIKey())
 //	srv.FailNext(2, chargetest.Status(503).RetryAfter(time.Second))
-//	app.Charge(ctx, order)
+//	app.Charge(ctx, "order-42", "12.50")
 //	ev := srv.WaitEvent(t, chargetest.Reference("order-42"))
 //
-// # Reaching it
+// # Reaching the server
 //
-// [Server.URL] is a socket on loopback. [Server.Client] reaches the server
-// without one, whatever host a URL names. [Server.Handler] is for a mux of the
-// test's own.
+// [Server.URL] listens on loopback. [Server.Client] is an HTTP client that reaches
+// the server without a socket, whatever host a URL names. [Server.Handler] can be
+// mounted on a mux of the test.
+//
+// # Faults
+//
+// A [Fault] is what goes wrong: [Status], [Reset], [Delay], [StoreError], [Truncated],
+// [Malformed] or [SlowBody]. [Server.FailNext], [Server.FailFor] and
+// [Server.FailSometimes] inject it, into requests that matchers select.
+// [Server.Quota] limits the rate, and [Server.Restart] is a crash of the process.
 //
 // # Subtests
 //
-// Parallel subtests can use the server of the test around them: it goes on until
-// the last of them has ended.
+// Parallel subtests can use the server of the parent test, which runs until the last
+// of them has ended. They tell their events apart by [Reference] or [Customer], and
+// do not call [Server.Reset].
 //
 // # Fuzz targets
 //
@@ -35,15 +43,15 @@
 //		})
 //	}
 //
-// A failure of a method without a test as an argument, such as FailNext, fails the
-// input under go test -fuzz. Without -fuzz it fails the fuzz test when that ends.
-// The log is written then, too: its first 100 lines. New(t) in the fuzz function,
-// for a server for each input, works as well and is a little slower.
+// If a method that takes no test fails, such as FailNext, the input fails under
+// go test -fuzz. Without -fuzz the fuzz test fails when it ends, and that is when the
+// first 100 lines of the server's log are written. A server for each input, by New(t)
+// in the fuzz function, works as well and is a little slower.
 //
 // # Benchmarks
 //
-// The server is made outside of the loop. Its journal keeps every request until
-// Reset.
+// Make the server outside of the loop. Its journal keeps every request until
+// [Server.Reset].
 //
 //	func BenchmarkCharge(b *testing.B) {
 //		srv := chargetest.New(b)
@@ -57,7 +65,7 @@
 //
 // # TestMain
 //
-// A [Main] takes the place of the test.
+// TestMain has no test to pass to New. A [Main] takes its place.
 //
 //	var vendor *chargetest.Server
 //
@@ -69,8 +77,8 @@
 //
 // # Bubbles
 //
-// In a bubble of testing/synctest the server is made with the bubble's own
-// *testing.T and reached by Client, whose both ends are in memory.
+// In a bubble of testing/synctest, pass the bubble's own *testing.T to New and use
+// Client, which keeps both ends of its connections in memory.
 //
 //	func TestRetry(t *testing.T) {
 //		synctest.Test(t, func(t *testing.T) {
@@ -83,42 +91,43 @@
 //		})
 //	}
 //
-// URL fails the test there, and so does a server that was made outside: the
-// bubble's time does not move while a goroutine waits for them.
+// In a bubble, URL fails the test, and so does a server that was made outside of it:
+// the bubble's time does not advance while a goroutine waits for a socket or for
+// something outside.
 //
-// # What it looks at
+// # Inspecting
 //
-// A request that the contract rejects is written to the test's log, as is each
-// fault that was met. [Server.Requests] is the journal of all of them,
-// [Server.Events] is what is stored, and [Server.Dump] is both as text.
+// [Server.Requests] is the journal of all requests, [Server.Events] is what is stored,
+// and [Server.Dump] is both as text. The test's log has each request that the
+// contract rejects and each request that met a fault.
 //
-// The methods that wait and assert take the same time after any number of requests.
-// Two kinds do not: those that return or print a list, and matchers that call a
-// predicate, once for each event.
+// Methods that wait or assert take the same time after any number of requests, with
+// two exceptions: those that return or print a list, and matchers with a predicate,
+// which is called for each event.
 //
 // # Time and ids
 //
 // The server's clock stands still until [Server.Advance], in a bubble too, unless
-// Options.ClockRuns; it gives the receipt times, the quotas and the outages. Ids
-// are the same in each run whose requests come in the same order. How long
-// [Delay] and [SlowBody] take, and what a client waits, is real time or that of
-// the bubble.
+// Options.ClockRuns is set. Times of receipt, quotas and outages follow it. The
+// duration of a [Delay] or [SlowBody], and the time that a client waits, are real
+// time, or that of the bubble. Ids are the same in each run whose requests arrive in
+// the same order.
 //
 // # Goroutines
 //
-// Everything here may be called from any goroutine. Failures have the file and
-// line of the call. The methods that start with
-// Assert mark a test as failed and go on. Those that start with Wait, and Seed,
-// which a test cannot go on without, end it: but only where they are called on
-// the goroutine of a test, as FailNow must be. On any other one they return,
-// with less than was asked for. The server's own test is told nothing more once it
-// has ended; a failure of any other test that has ended fails the test around it.
+// Every method may be called from any goroutine. Failures have the file and line of
+// the call. Methods that start with Assert mark the test as failed and return. Methods
+// that start with Wait, and Seed, end the test, but only on the goroutine of a test,
+// as FailNow requires. On any other goroutine they return, with fewer results than
+// were asked for. After the server's own test has ended it gets no more messages. A
+// failure of another test that has ended fails the server's test.
 //
-// # What is not as it is in service
+// # Differences from production
 //
-// A request is read whole before it is served while there are faults on order,
-// as who meets one can depend on what is in it; otherwise only as far as the
-// handler reads it. The journal keeps what was read until Reset.
+// While there are faults to inject, a request is read whole before it is served,
+// because its content can decide which fault it meets. Otherwise only as much is read
+// as the handler reads. The journal keeps in memory what was read, until
+// [Server.Reset].
 package chargetest
 
 import (
@@ -154,35 +163,36 @@ type Store interface {
 // Options are the settings of a [Server]. The zero value has the defaults.
 type Options struct {
 	// Configure, if set, changes the handler's configuration, such as its
-	// Authorizer, UnknownFields, Duplicates or RequireReference: for each handler,
-	// so again by Restart and Reset. Store, Now and RequestID are the server's own.
+	// Authorizer, UnknownFields, Duplicates or RequireReference. It is called for
+	// each handler: by New, Restart and Reset. Store, Now and RequestID are set by
+	// the server.
 	Configure func(*chargeingest.Config)
 
-	// NewStore makes the store, an empty one for each call: there is one by New
-	// and one by each Reset. One that is an io.Closer is closed when it is not
-	// needed any more. Default: a memstore whose ids are the same in each run.
+	// NewStore returns an empty store. It is called by New and by each Reset. A
+	// store that is an io.Closer is closed when it is no longer needed. Default: a
+	// memstore whose ids are the same in each run.
 	NewStore func() Store
 
-	// Keys are API keys beside [Server.APIKey].
+	// Keys are API keys in addition to [Server.APIKey].
 	Keys []chargeingest.Key
 
-	// Start is what the clock shows at first. Default: 2026-01-01T00:00:00Z.
+	// Start is the initial time of the clock. Default: 2026-01-01T00:00:00Z.
 	Start time.Time
 
-	// ClockRuns makes the clock go on by itself, with the time of the machine or
-	// of the bubble. Default: it stands still until Advance.
+	// ClockRuns makes the clock advance with the time of the machine or of the
+	// bubble. Default: it stands still until Advance.
 	ClockRuns bool
 
-	// Wait bounds how long WaitEvent and its likes wait. They end before the
-	// test's own deadline in any case, where it has one. Default: a minute, and
-	// in a bubble of testing/synctest an hour of its time.
+	// Wait is the most that WaitEvent, WaitEvents, WaitRequest and WaitRequests
+	// wait. They always end before the test's deadline, if it has one. Default: a
+	// minute; in a bubble of testing/synctest an hour of its time.
 	Wait time.Duration
 }
 
 // defaultKey may do everything on chargeingest.SinglePlatform.
 const defaultKey = "chargetest-api-key"
 
-// Server is the endpoint as a stand-in.
+// Server is a test double of the endpoint.
 type Server struct {
 	t       Tester
 	options Options
@@ -221,8 +231,8 @@ func New(t Tester) *Server {
 	return NewWith(t, Options{})
 }
 
-// NewWith is [New] with settings of the test's own. Where they are wrong the
-// test fails, and every request is answered with a 500.
+// NewWith is [New] with options. If they are invalid the test fails, and the response
+// to every request is 500.
 func NewWith(t Tester, o Options) *Server {
 	t = heard(t)
 	t.Helper()
@@ -295,11 +305,11 @@ func (s *Server) makeHandler(store *ledger) (*chargeingest.Handler, error) {
 // sent as X-API-KEY or as a Bearer token.
 func (s *Server) APIKey() string { return defaultKey }
 
-// Handler is the server as a handler. A fault that cuts the connection panics
-// with http.ErrAbortHandler where the connection cannot be taken over.
+// Handler is the server as an http.Handler. A fault that cuts the connection panics
+// with http.ErrAbortHandler if the connection cannot be hijacked.
 func (s *Server) Handler() http.Handler { return s.network.serve }
 
-// Now is what the server's clock shows.
+// Now is the time of the server's clock.
 func (s *Server) Now() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -335,10 +345,10 @@ func (s *Server) requestID() string {
 	return fmt.Sprintf("reqr_%020d", s.lastID)
 }
 
-// Restart is what a client sees of a process that was killed and started again:
-// every connection is cut, the requests on them end, and what was stored is
-// there. Faults, journal and clock stay. Requests that came by [Server.Handler]
-// go on. It is not to be called within a request.
+// Restart is what a client sees of a process that is killed and started again: every
+// connection is cut, requests in flight end, and what was stored is kept. Faults,
+// journal and clock stay as they are. Requests by way of [Server.Handler] go on. It
+// must not be called within a request.
 func (s *Server) Restart() {
 	s.t.Helper()
 	if s.strayed(s.t) {
@@ -358,8 +368,8 @@ func (s *Server) Restart() {
 	s.handler = handler
 }
 
-// Reset makes the server as it was at first: nothing stored, no faults, no
-// journal, the clock at its start. Connections stay.
+// Reset returns the server to its initial state: nothing stored, no faults, an empty
+// journal, and the clock at its start. Connections stay open.
 func (s *Server) Reset() {
 	s.t.Helper()
 	if s.strayed(s.t) {
@@ -395,8 +405,8 @@ func closeStore(l *ledger) error {
 	return nil
 }
 
-// Close ends the server: connections are cut, and what waits ends. A test that
-// made the server need not call it. It is not to be called within a request.
+// Close ends the server: connections are cut, and methods that wait return. A test
+// that made the server need not call it. It must not be called within a request.
 func (s *Server) Close() {
 	s.t.Helper()
 	if s.strayed(s.t) {

@@ -42,9 +42,9 @@ func (e Event) String() string {
 	return b.String()
 }
 
-// Events are all that is stored, of every platform, in the order of storing. A
-// store that had events of a platform before the server has them here once
-// something is sent to that platform. They are not to be changed.
+// Events returns all stored events, of every platform, in the order of storing. If
+// the store had events of a platform before the server used it, they are included
+// once something is sent to that platform. They must not be changed.
 func (s *Server) Events() []Event {
 	s.t.Helper()
 	q := new(search)
@@ -54,8 +54,8 @@ func (s *Server) Events() []Event {
 	return q.events()
 }
 
-// Event is the event with a reference, of any platform; the first stored where
-// several have one.
+// Event returns the event with a reference, of any platform; the first stored if
+// several have it.
 func (s *Server) Event(reference string) (ev Event, ok bool) {
 	s.t.Helper()
 	q := &search{on: []EventMatcher{Reference(reference)}}
@@ -99,9 +99,9 @@ func (s *Server) update(q *search) error {
 	}
 }
 
-// WaitEvent waits until an event that all matchers select is stored, and
-// returns the first such. When Options.Wait, or the test's time, is over the test
-// fails and ends, told of what was stored and refused instead.
+// WaitEvent waits until an event that all matchers select is stored, and returns the
+// first of them. After Options.Wait, or shortly before the deadline of the test, the
+// test fails and ends; the failure lists what was stored and refused instead.
 func (s *Server) WaitEvent(t Tester, on ...EventMatcher) Event {
 	t.Helper()
 	if q := s.waitEvents(t, 1, on); len(q.found) > 0 {
@@ -110,8 +110,8 @@ func (s *Server) WaitEvent(t Tester, on ...EventMatcher) Event {
 	return Event{}
 }
 
-// WaitEvents is [Server.WaitEvent] for n events or more. It returns all that
-// there are when it ends.
+// WaitEvents is [Server.WaitEvent] for n events or more. It returns all that are
+// selected when it ends.
 func (s *Server) WaitEvents(t Tester, n int, on ...EventMatcher) []Event {
 	t.Helper()
 	return s.waitEvents(t, n, on).events()
@@ -135,16 +135,16 @@ func (s *Server) waitEvents(t Tester, n int, on []EventMatcher) *search {
 	return q
 }
 
-// WaitRequests waits until n requests or more have come in since New or Reset,
-// and returns the journal. They may be in flight still.
+// WaitRequests waits until n requests or more have arrived since New or Reset, and
+// returns the journal. They may still be in flight.
 func (s *Server) WaitRequests(t Tester, n int) []Request {
 	t.Helper()
 	s.waitRequests(t, n)
 	return s.Requests()
 }
 
-// WaitRequest is [Server.WaitRequests] for the nth request, from 1, which it
-// returns: at a cost that does not grow with the journal.
+// WaitRequest waits for the nth request, counted from 1, and returns it. Unlike that
+// of [Server.WaitRequests], its cost does not grow with the journal.
 func (s *Server) WaitRequest(t Tester, n int) Request {
 	t.Helper()
 	if n < 1 {
@@ -239,8 +239,8 @@ func names(on []EventMatcher) string {
 	return strings.Join(list, ", ")
 }
 
-// Seed stores events on chargeingest.SinglePlatform, as if they had been sent.
-// The test fails and ends where the contract rejects one; then none is stored.
+// Seed stores events on chargeingest.SinglePlatform, as if they had been sent. If the
+// contract rejects one, none is stored, and the test fails and ends.
 func (s *Server) Seed(t Tester, events ...chargeingest.ChargeEvent) []Event {
 	t.Helper()
 	return s.SeedOn(t, chargeingest.SinglePlatform, events...)
@@ -275,8 +275,8 @@ func (s *Server) SeedOn(t Tester, platform string, events ...chargeingest.Charge
 	return stored
 }
 
-// Sample is a valid event with a reference, for [Server.Seed] and for the tests
-// of clients; an empty reference is none. Its value is 12.50 EUR.
+// Sample returns a valid event with a reference, for [Server.Seed] and for the tests
+// of clients; an empty reference is null. Its value is 12.50 EUR.
 func Sample(reference string) chargeingest.ChargeEvent {
 	ev := chargeingest.ChargeEvent{
 		ProductItemID: "proi_sample", PricingID: "pric_sample",

@@ -9,10 +9,10 @@ import (
 	"example.com/chargeingest"
 )
 
-// Fault is something that goes wrong with a request. It is made by one of
-// [Status], [Reset], [Delay], [StoreError], [Truncated], [Malformed] and
-// [SlowBody], refined by its methods, and ordered by [Server.FailNext] and its
-// likes.
+// Fault is something that goes wrong with a request. It is made by [Status], [Reset],
+// [Delay], [StoreError], [Truncated], [Malformed] or [SlowBody], refined by its
+// methods, and injected by [Server.FailNext], [Server.FailFor] or
+// [Server.FailSometimes].
 type Fault struct {
 	kind       kind
 	status     int
@@ -41,10 +41,10 @@ const (
 // codeTooManyRequests is for quotas. The contract has no code for them.
 const codeTooManyRequests = "TOO_MANY_REQUESTS"
 
-// Status answers an error in the shape of the contract, 400 to 599, without
-// serving the request. The code is the contract's first for the status, and
-// TOO_MANY_REQUESTS for 429. A 503 has a Retry-After of a second unless it is
-// told otherwise.
+// Status responds with an error of the contract, 400 to 599, without serving the
+// request. The code is the first that the contract has for the status, and
+// TOO_MANY_REQUESTS for 429. A 503 has a Retry-After of one second unless RetryAfter
+// changes it.
 func Status(status int) Fault {
 	f := Fault{kind: kindStatus, status: status, code: codeOf(status), message: "injected by the test"}
 	if status == http.StatusServiceUnavailable {
@@ -53,36 +53,35 @@ func Status(status int) Fault {
 	return f
 }
 
-// Reset cuts the connection without serving the request. With AfterCommit the
-// request is served, and its answer is what gets lost: a client that sends
-// again is then billed twice, unless it made that safe.
+// Reset cuts the connection without serving the request. With AfterCommit the request
+// is served and its response is lost: a client that sends the request again is billed
+// twice, unless it has made that safe.
 //
-// A client of net/http sends a GET, and a request with an Idempotency-Key, again
-// by itself where a connection that it had used before is cut. Where the
-// connection is not the server's own, see [Server.Handler], it is closed or the
-// handler panics with http.ErrAbortHandler.
+// If a connection that was used before is cut, a client of net/http repeats GETs, and
+// requests with an Idempotency-Key, by itself. A connection that is not the server's
+// own, see [Server.Handler], is closed, or the handler panics with
+// http.ErrAbortHandler.
 func Reset() Fault { return Fault{kind: kindReset} }
 
-// Delay waits before the request is served, and with AfterCommit before it is
-// answered. A request whose client gives up in the first case stores nothing,
-// in the second it has stored.
+// Delay waits before the request is served, or with AfterCommit before the response
+// is sent. If the client gives up meanwhile, nothing is stored in the first case, and
+// the events are stored in the second.
 func Delay(d time.Duration) Fault { return Fault{}.Delay(d) }
 
-// StoreError makes the store fail with err: an error that is
-// chargeingest.ErrNotStored gives a 503, any other one is an outcome that the
-// endpoint does not know. With AfterCommit it is stored all the same; err is
-// then none that says otherwise.
+// StoreError makes the store fail with err. An error that is
+// chargeingest.ErrNotStored results in a 503, any other in the response to an unknown
+// outcome. With AfterCommit the events are stored all the same; err must not be an
+// ErrNotStored then.
 func StoreError(err error) Fault { return Fault{kind: kindStoreError, err: err} }
 
-// Truncated serves the request and cuts the connection in the middle of the
-// answer.
+// Truncated serves the request and cuts the connection in the middle of the response.
 func Truncated() Fault { return Fault{kind: kindTruncated} }
 
-// Malformed serves the request and answers with its status and a body that is
-// no JSON.
+// Malformed serves the request and responds with its status and a body that is not
+// JSON.
 func Malformed() Fault { return Fault{kind: kindMalformed} }
 
-// SlowBody serves the request and takes d to send the body of the answer.
+// SlowBody serves the request and takes d to send the body of the response.
 func SlowBody(d time.Duration) Fault { return Fault{kind: kindSlowBody, pace: d} }
 
 // RetryAfter sets the Retry-After of a [Status], rounded up to seconds; none

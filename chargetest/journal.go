@@ -16,8 +16,8 @@ import (
 	"example.com/chargeingest"
 )
 
-// Request is an entry of the journal: what came in, and what became of it. Its
-// header and slices are the server's and not to be changed.
+// Request is an entry of the journal: a request and what became of it. Its header and
+// slices must not be changed.
 type Request struct {
 	N      int       // its number, from 1
 	At     time.Time // by the server's clock
@@ -25,43 +25,43 @@ type Request struct {
 	Path   string // with the query
 	Header http.Header
 
-	// Body is what was read of what was sent, decompressed where it could be, at
-	// most 16 MiB. The journal keeps it until Reset.
+	// Body is the part of the body that was read, decompressed if possible, at most
+	// 16 MiB. The journal keeps it until Reset.
 	Body []byte
 
-	// Events are those of the body. Of a body that is not valid they have what
-	// can be read: the identifiers and references at least, where it is JSON.
+	// Events are those of the body. If the body is invalid they have the fields that
+	// can be read: at least identifiers and references if it is JSON.
 	Events []chargeingest.ChargeEvent
 
-	// Route is the endpoint; empty where the path leads nowhere. Platform is
-	// empty where the caller was not authorized.
+	// Route is the endpoint, empty if the path is unknown. Platform is empty if the
+	// caller was not authorized.
 	Route    chargeingest.Route
 	Platform string
 
-	// Status is that of the answer; 0 where none was sent whole, or not yet.
+	// Status is that of the response; 0 if none was sent completely, or not yet.
 	Status int
 
-	// Answer is the body that was sent.
+	// Answer is the body of the response.
 	Answer []byte
 
-	// Code, Field and Message are those of an error; Violations are how many
-	// rules a request broke.
+	// Code, Field and Message are those of an error; Violations is how many rules
+	// the request broke.
 	Code    chargeingest.Code
 	Field   string
 	Message string
 
 	Violations int
 
-	// Stored is how many new events were stored, whether or not their sender
-	// was told. Replayed counts those of the answer that were there before.
+	// Stored is how many new events were stored, whether or not a response said so.
+	// Replayed is how many events of the response had been stored before.
 	Stored   int
 	Replayed int
 
-	// Fault is the one that the request met, empty for none.
+	// Fault is the fault that the request met, empty if none.
 	Fault string
 
-	// NearMiss says what a request that was rejected may have meant, where
-	// that can be guessed: a path or a name of a field that is nearly right.
+	// NearMiss is what a rejected request may have meant, if that can be guessed: a
+	// path or a field name that is nearly right.
 	NearMiss string
 
 	rejected bool // by the handler, not by a fault
@@ -163,8 +163,8 @@ func readEvent(text []byte) (ev chargeingest.ChargeEvent, ok bool) {
 	return ev, true
 }
 
-// Rejected says that the endpoint refused the request by itself, whether or not
-// it met a fault on the way.
+// Rejected reports whether the endpoint itself refused the request, whether or not
+// the request met a fault.
 func (r Request) Rejected() bool { return r.rejected }
 
 // isRepeatable says that sending the request again stores nothing twice.
@@ -176,7 +176,7 @@ func (r *Request) isRepeatable() bool {
 // asHTTP is the request for who reads credentials.
 func (r *Request) asHTTP() *http.Request { return &http.Request{Header: r.Header} }
 
-// String is the request on a line, without credentials and body.
+// String is the request on one line, without credentials and body.
 func (r Request) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "request %d: %s %s", r.N, r.Method, r.Path)
@@ -226,8 +226,8 @@ func referenceOf(e *chargeingest.ChargeEvent) string {
 	return "[" + *e.Reference + "]"
 }
 
-// Requests is the journal: every request since New or Reset, in the order that
-// they came in, those that were rejected or met a fault among them.
+// Requests returns the journal: every request since New or Reset in the order of
+// arrival, rejected ones and those that met a fault included.
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -244,8 +244,7 @@ func (s *Server) countRequests() int {
 	return len(s.journal)
 }
 
-// Dump is everything that is stored and everything that was requested, as text
-// for people.
+// Dump returns all stored events and all requests as readable text.
 func (s *Server) Dump() string {
 	s.t.Helper()
 	stored := new(search)

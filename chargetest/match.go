@@ -70,7 +70,7 @@ func Reference(reference string) EventMatcher {
 	}, reference}
 }
 
-// Customer selects events whose customer_id or customer_reference this is.
+// Customer selects events by their customer_id or customer_reference.
 func Customer(customer string) EventMatcher {
 	return eventMatcher{
 		name:  fmt.Sprintf("customer %q", customer),
@@ -79,9 +79,9 @@ func Customer(customer string) EventMatcher {
 	}
 }
 
-// EventWhere selects events by a predicate. Of the events of a request that is
-// not valid it sees what can be read of them, and of a request there is no
-// platform yet. It must not call the server.
+// EventWhere selects events by a predicate. Events of requests have no platform yet,
+// and if the request is invalid only the fields that can be read. The predicate must
+// not call the server.
 func EventWhere(predicate func(Event) bool) EventMatcher {
 	return eventMatcher{name: "event by a predicate", match: func(e *Event) bool { return predicate(*e) }}
 }
@@ -103,15 +103,15 @@ func Route(route chargeingest.Route) Matcher {
 // counts.
 type nth int
 
-// Nth selects the nth, from 1, of the requests that the other matchers of a
-// fault select, counted from the ordering of the fault.
+// Nth selects the nth request, counted from 1, of those that the other matchers of
+// the fault select, from the call that injects the fault on.
 func Nth(n int) Matcher { return nth(n) }
 
 func (n nth) String() string               { return fmt.Sprintf("call %d", int(n)) }
 func (n nth) matchesRequest(*Request) bool { return true }
 
-// RequestWhere selects requests by a predicate, which sees what was sent; there
-// is no answer yet. It must not call the server.
+// RequestWhere selects requests by a predicate, which sees what was sent and no
+// response. It must not call the server.
 func RequestWhere(predicate func(Request) bool) Matcher {
 	return requestMatcher{"request by a predicate", func(r *Request) bool { return predicate(*r) }}
 }

@@ -8,10 +8,9 @@ import (
 	"sync"
 )
 
-// URL is where the server listens on loopback, without a slash at its end. The
-// first call starts to listen. In a bubble of testing/synctest it fails the test:
-// what waits for a socket would keep the bubble's time from moving. There it is
-// [Server.Client].
+// URL is the server's URL on loopback, without a trailing slash. The first call
+// starts to listen. In a bubble of testing/synctest it fails the test, because
+// waiting for a socket would stop the bubble's time: use [Server.Client] there.
 func (s *Server) URL() string {
 	s.t.Helper()
 	if s.bubbled {
@@ -35,10 +34,10 @@ func (s *Server) URL() string {
 	return s.url
 }
 
-// Client is a client that reaches the server without a socket, whatever host
-// the URL names, by http or https. What cuts its connections is an unexpected
-// EOF to it, where a socket has a reset. Each client has connections of its own,
-// until the server ends: one is enough for a loop.
+// Client is an HTTP client that reaches the server without a socket, whatever host
+// the URL names, by http or https. A cut connection is an unexpected EOF to it; on a
+// socket it is a reset. Each client has connections of its own until the server ends:
+// one client is enough for a loop.
 func (s *Server) Client() *http.Client {
 	return &http.Client{Transport: &http.Transport{DialContext: s.dial, DialTLSContext: s.dial}}
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Rule is a fault on order.
+// Rule is an injected fault.
 type Rule struct {
 	server *Server
 	name   string
@@ -30,8 +30,8 @@ type Rule struct {
 	hits  int
 }
 
-// FailNext gives the next n requests that all matchers select a fault. Of the
-// faults on order a request meets one, the first that is for it.
+// FailNext injects a fault into the next n requests that all matchers select. A
+// request meets at most one fault, the first that was injected and selects it.
 func (s *Server) FailNext(n int, f Fault, on ...Matcher) *Rule {
 	s.t.Helper()
 	r := &Rule{name: fmt.Sprintf("FailNext(%d, %s)", n, f), on: on, wanted: n, admit: func(time.Time) (Fault, bool) {
@@ -40,9 +40,9 @@ func (s *Server) FailNext(n int, f Fault, on ...Matcher) *Rule {
 	return s.order(r, f.check(), n > 0, "n must be 1 or more")
 }
 
-// FailFor is an outage: for as long as the server's clock has not moved on by d,
-// every request that all matchers select has the fault. A [Status] with a
-// Retry-After names the time that is left.
+// FailFor is an outage: until the server's clock has advanced by d, every request
+// that all matchers select meets the fault. The Retry-After of a [Status] is the time
+// that is left.
 func (s *Server) FailFor(d time.Duration, f Fault, on ...Matcher) *Rule {
 	s.t.Helper()
 	until := s.Now().Add(d)
@@ -55,8 +55,8 @@ func (s *Server) FailFor(d time.Duration, f Fault, on ...Matcher) *Rule {
 	return s.order(r, f.check(), d > 0, "d must be longer than 0")
 }
 
-// FailSometimes gives a request that all matchers select a fault with
-// probability p. The same seed decides alike in each run.
+// FailSometimes injects a fault with probability p into each request that all
+// matchers select. The same seed makes the same decisions in each run.
 func (s *Server) FailSometimes(p float64, seed uint64, f Fault, on ...Matcher) *Rule {
 	s.t.Helper()
 	random := rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // it is to be predictable
@@ -66,9 +66,9 @@ func (s *Server) FailSometimes(p float64, seed uint64, f Fault, on ...Matcher) *
 	return s.order(r, f.check(), p >= 0 && p <= 1, "p must be from 0 to 1")
 }
 
-// Quota lets n of the requests that all matchers select pass in each window of
-// the server's clock, the first of which starts with the first of them, and
-// answers the others with 429 and the time until the next window.
+// Quota accepts n of the requests that all matchers select in each window of the
+// server's clock. The first window starts with the first request. The response to all
+// others is 429, with a Retry-After of the time until the next window.
 func (s *Server) Quota(n int, window time.Duration, on ...Matcher) *Rule {
 	s.t.Helper()
 	var end time.Time
@@ -109,14 +109,14 @@ func (s *Server) order(r *Rule, err error, fits bool, must string) *Rule {
 	return r
 }
 
-// Hits is how many requests have met the fault.
+// Hits returns how many requests have met the fault.
 func (r *Rule) Hits() int {
 	r.server.mu.Lock()
 	defer r.server.mu.Unlock()
 	return r.hits
 }
 
-// Remove takes the fault back.
+// Remove stops the fault from being injected.
 func (r *Rule) Remove() {
 	s := r.server
 	s.mu.Lock()
@@ -187,7 +187,7 @@ func (r *Rule) unmet() string {
 	return fmt.Sprintf("%s was met %d times", r, r.hits)
 }
 
-// String is the call that ordered the fault.
+// String is the call that injected the fault.
 func (r *Rule) String() string {
 	if len(r.on) == 0 {
 		return r.name

@@ -125,12 +125,12 @@ func checkAnswerTooLarge(c *check) {
 	same := batch(acme, append([]draft{{reference: "new"}}, slices.Repeat([]draft{again}, copies)...)...)
 	again.number = "2"
 	other := acceptAll(batch(acme, append([]draft{{reference: "new"}}, slices.Repeat([]draft{again}, copies)...)...))
-	for _, b := range []chargeingest.Batch{same, other} {
+	for _, b := range []chargeingest.Batch{keyed("same", same), keyed("other", other)} {
 		if _, err := s.Append(c.Context(), b); !errors.Is(err, chargeingest.ErrAnswerTooLarge) {
 			c.failf("Append returned the error %v", err)
 		}
 		s.holds(acme, original...)
-		b.Events = b.Events[:copies/2]
+		b.Events = b.Events[:copies/2] // under the same key, which is still free
 		outcomes := s.append(b)
 		c.isReplay(copies/2-1, outcomes[copies/2-1], original[0])
 		original = append(original[:1], outcomes[0])

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"example.com/chargeingest"
 )
@@ -41,9 +42,13 @@ func kinds(platform string) []chargeingest.Batch {
 
 func checkEndedBefore(c *check) {
 	s := c.open()
-	for _, b := range kinds(acme) {
-		if _, err := s.Append(ended(c.Context()), b); err == nil {
-			c.failf("Append returned no error")
+	late, cancel := context.WithDeadline(c.Context(), time.Time{})
+	defer cancel()
+	for _, ctx := range []context.Context{ended(c.Context()), late} {
+		for _, b := range kinds(acme) {
+			if _, err := s.Append(ctx, b); err == nil {
+				c.failf("Append returned no error after %v", ctx.Err())
+			}
 		}
 	}
 	s.holds(acme)

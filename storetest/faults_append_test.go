@@ -37,6 +37,16 @@ func answerFaults() []fault {
 				}
 			})
 		}, []string{"content is kept byte for byte"}},
+		{"content is escaped for HTML", func(s *store) {
+			s.onOutcome(func(_ chargeingest.Batch, _ int, o *chargeingest.Outcome) {
+				o.Content = strings.NewReplacer("<", `\u003c`, ">", `\u003e`, "&", `\u0026`).Replace(o.Content)
+			})
+		}, []string{"content is kept byte for byte"}},
+		{"control characters beyond ASCII are dropped from content", func(s *store) {
+			s.onOutcome(func(_ chargeingest.Batch, _ int, o *chargeingest.Outcome) {
+				o.Content = strings.ReplaceAll(o.Content, "\u0085", "")
+			})
+		}, []string{"content is kept byte for byte"}},
 		{"digests are not kept", func(s *store) {
 			s.onOutcome(func(_ chargeingest.Batch, _ int, o *chargeingest.Outcome) { o.Digest = chargeingest.Digest{} })
 		}, []string{"digest and TimestampAssigned are kept with the event"}},

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -13,6 +14,14 @@ func endingFaults() []fault {
 		{"contexts are ignored", func(s *store) {
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
 				return next(context.WithoutCancel(ctx), b)
+			})
+		}, []string{"a call whose context has ended before it stores nothing"}},
+		{"a context whose deadline has passed has not ended", func(s *store) {
+			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+				if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+					ctx = context.WithoutCancel(ctx)
+				}
+				return next(ctx, b)
 			})
 		}, []string{"a call whose context has ended before it stores nothing"}},
 		{"a failure after storing is called ErrNotStored", func(s *store) {

@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"net/url"
 	"strings"
 	"sync"
 
@@ -48,7 +49,76 @@ func nameFaults() []fault {
 	}
 	unblanked := func(s string) string { return strings.TrimRight(s, " ") }
 	composed := func(s string) string { return strings.ReplaceAll(s, "a\u0308", "ä") }
+	// As some collations do: all characters beyond the first 65,536 are equal.
+	narrow := func(s string) string {
+		return strings.Map(func(r rune) rune { return min(r, 0x10000) }, s)
+	}
+	unescaped := func(s string) string {
+		if text, err := url.QueryUnescape(s); err == nil {
+			return text
+		}
+		return s
+	}
+	folded := func(s string) string { return strings.ReplaceAll(s, "Ä", "ä") }
+	hyphens := func(s string) string { return strings.ReplaceAll(s, "_", "-") }
+	nullable := func(s string) string {
+		if s == "null" {
+			return ""
+		}
+		return s
+	}
 	return []fault{
+		{"platforms of four-byte characters are equal", platforms(narrow), []string{names, listed}},
+		{"platforms fold the case of letters beyond ASCII", platforms(folded), []string{names, listed}},
+		{"platforms are unescaped", platforms(unescaped), []string{names, listed}},
+		{"platforms take hyphens for underscores", platforms(hyphens), []string{names, listed}},
+		{"filters of four-byte characters are equal", fields(narrow), []string{filters}},
+		{"filters fold the case of letters beyond ASCII", fields(folded), []string{filters}},
+		{"filters are unescaped", fields(unescaped), []string{filters}},
+		{"filters take hyphens for underscores", fields(hyphens), []string{filters}},
+		{"the text null does not filter", fields(nullable), []string{filters}},
+		{"the text null is no reference", func(s *store) {
+			s.onBatch(func(b *chargeingest.Batch) {
+				for i := range b.Events {
+					b.Events[i].Reference = nullable(b.Events[i].Reference)
+				}
+			})
+		}, []string{"references are compared whole and with their case"}},
+		{"the text null is no key", func(s *store) {
+			s.onBatch(func(b *chargeingest.Batch) { b.IdempotencyKey = nullable(b.IdempotencyKey) })
+		}, []string{"keys are compared whole and with their case"}},
+		{"keys are unescaped", func(s *store) {
+			s.onBatch(func(b *chargeingest.Batch) { b.IdempotencyKey = unescaped(b.IdempotencyKey) })
+		}, []string{"keys are compared whole and with their case"}},
+		{"platform and key are joined", func(s *store) {
+			owners := make(map[string]string)
+			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+				joined := b.Platform + "#" + b.IdempotencyKey
+				if owner, ok := owners[joined]; ok && owner != b.Platform {
+					return chargeingest.Receipt{}, &chargeingest.ConflictError{Key: true}
+				}
+				if b.IdempotencyKey != "" {
+					owners[joined] = b.Platform
+				}
+				return next(ctx, b)
+			})
+		}, []string{"a key of one platform is free on another"}},
+		{"platform and customer are joined", func(s *store) {
+			var platforms sync.Map
+			s.onBatch(func(b *chargeingest.Batch) { platforms.Store(b.Platform, nil) })
+			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
+				page, err := next(ctx, q)
+				joined, own := q.Platform+"#"+q.CustomerID, q.Platform
+				for other := range platforms.Range {
+					customer, ok := strings.CutPrefix(joined, other.(string)+"#")
+					if other != own && ok && q.CustomerID != "" {
+						others, _ := next(ctx, chargeingest.Query{Platform: other.(string), CustomerID: customer, Limit: q.Limit})
+						page.Events = append(page.Events, others.Events...)
+					}
+				}
+				return page, err
+			})
+		}, []string{listed}},
 		{"platforms are compared without trailing blanks", platforms(unblanked), []string{names, listed}},
 		{"platforms are cut at 64 characters", platforms(cutRunes(64)), []string{names, listed}},
 		{"platforms are normalised", platforms(composed), []string{names, listed}},

@@ -3,6 +3,10 @@ package storetest
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/internal/cursor"
@@ -102,36 +106,10 @@ func pagingFaults() []fault {
 				return next(ctx, q)
 			})
 		}, []string{pages}},
-		{"MaxBytes counts characters", func(s *store) {
-			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
-				if q.MaxBytes == 0 {
-					return next(ctx, q)
-				}
-				// One more event at a time, as long as they fit.
-				most := q.Limit
-				characters := q.MaxBytes
-				q.MaxBytes = 0
-				var page chargeingest.Page
-				for q.Limit = 1; q.Limit <= most; q.Limit++ {
-					longer, err := next(ctx, q)
-					if err != nil {
-						return longer, err
-					}
-					count := 0
-					for _, e := range longer.Events {
-						count += len([]rune(e.Content))
-					}
-					if count > characters && q.Limit > 1 {
-						break
-					}
-					page = longer
-					if longer.Next == "" {
-						break
-					}
-				}
-				return page, nil
-			})
-		}, []string{maxBytes}},
+		{"MaxBytes counts characters", countBytes(func(content string) int { return len([]rune(content)) }), []string{maxBytes}},
+		{"MaxBytes counts content without its white space", countBytes(func(content string) int {
+			return len(strings.Join(strings.Fields(content), ""))
+		}), []string{maxBytes}},
 		{"ascending pages by Reference have no Position", func(s *store) {
 			s.onPage(func(q chargeingest.Query, p *chargeingest.Page) {
 				if q.Reference != "" {
@@ -182,6 +160,33 @@ func pagingFaults() []fault {
 				return page, err
 			})
 		}, []string{malformed}},
+		{"a cursor ahead of a platform without events is its start", func(s *store) {
+			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
+				page, err := next(ctx, q)
+				all, _ := next(ctx, chargeingest.Query{Platform: q.Platform, Limit: 1})
+				if errors.Is(err, chargeingest.ErrBadCursor) && len(all.Events) == 0 {
+					q.After = ""
+					return next(ctx, q)
+				}
+				return page, err
+			})
+		}, []string{"a cursor of a store that has more events is ErrBadCursor"}},
+		{"filtered listings are in the order of receipt", func(s *store) {
+			var received sync.Map // by id
+			s.onOutcome(func(b chargeingest.Batch, i int, o *chargeingest.Outcome) {
+				received.LoadOrStore(o.ID, b.Events[i].ReceivedAt)
+			})
+			s.onPage(func(q chargeingest.Query, p *chargeingest.Page) {
+				if !filtered(q) {
+					return
+				}
+				slices.SortStableFunc(p.Events, func(a, b chargeingest.StoredEvent) int {
+					first, _ := received.Load(a.ID)
+					second, _ := received.Load(b.ID)
+					return first.(time.Time).Compare(second.(time.Time))
+				})
+			})
+		}, []string{pages}},
 		{"a cursor ahead of what is stored is taken", func(s *store) {
 			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
 				page, err := next(ctx, q)
@@ -206,4 +211,37 @@ func positionAtEnd(s *store) {
 		}
 		return page, err
 	})
+}
+
+// countBytes bounds pages by another size of their content.
+func countBytes(size func(content string) int) func(*store) {
+	return func(s *store) {
+		s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
+			if q.MaxBytes == 0 {
+				return next(ctx, q)
+			}
+			// One more event at a time, as long as they fit.
+			most, room := q.Limit, q.MaxBytes
+			q.MaxBytes = 0
+			var page chargeingest.Page
+			for q.Limit = 1; q.Limit <= most; q.Limit++ {
+				longer, err := next(ctx, q)
+				if err != nil {
+					return longer, err
+				}
+				total := 0
+				for _, e := range longer.Events {
+					total += size(e.Content)
+				}
+				if total > room && q.Limit > 1 {
+					break
+				}
+				page = longer
+				if longer.Next == "" {
+					break
+				}
+			}
+			return page, nil
+		})
+	}
 }

@@ -112,6 +112,29 @@ func readingFaults() []fault {
 				return next(ctx, q)
 			})
 		}, []string{"a reading call whose context has ended returns an error or the truth"}},
+		{"Get takes O for 0 and I for 1", func(s *store) {
+			s.onGet(func(ctx context.Context, platform, id string, next getFunc) (chargeingest.StoredEvent, error) {
+				return next(ctx, platform, strings.NewReplacer("O", "0", "I", "1").Replace(id))
+			})
+		}, []string{"Get of an id that is not there is ErrNotFound"}},
+		{"a replay rewrites what Get returns", func(s *store) {
+			last := make(map[string]string) // content by id
+			s.onOutcome(func(b chargeingest.Batch, i int, o *chargeingest.Outcome) { last[o.ID] = b.Events[i].Content })
+			s.onGet(func(ctx context.Context, platform, id string, next getFunc) (chargeingest.StoredEvent, error) {
+				e, err := next(ctx, platform, id)
+				e.Content = last[id]
+				return e, err
+			})
+		}, []string{"content decides and not the digest or the layout"}},
+		{"a listing without events is remembered", func(s *store) {
+			empty := make(map[string]bool)
+			s.onPage(func(q chargeingest.Query, p *chargeingest.Page) {
+				key := describe(q)
+				if empty[key] = empty[key] || len(p.Events) == 0; empty[key] && filtered(q) {
+					p.Events, p.Next = nil, ""
+				}
+			})
+		}, []string{"List sees what was stored after the same listing was read"}},
 		{"Get folds the case of ids", func(s *store) {
 			s.onGet(func(ctx context.Context, platform, id string, next getFunc) (chargeingest.StoredEvent, error) {
 				if len(id) > 5 {

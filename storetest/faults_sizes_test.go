@@ -49,6 +49,99 @@ func sizeFaults() []fault {
 				return all, nil
 			})
 		}, []string{large}},
+		{"batches above 6,553 events are refused", func(s *store) {
+			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+				if len(b.Events) > 6553 { // 65,535 parameters, 10 for each event
+					return chargeingest.Receipt{}, chargeingest.ErrNotStored
+				}
+				return next(ctx, b)
+			})
+		}, []string{large}},
+		{"references of a batch are compared a thousand at a time", func(s *store) {
+			s.onBatch(func(b *chargeingest.Batch) {
+				first := make(map[string]int)
+				for i, e := range b.Events {
+					if at, ok := first[e.Reference]; !ok {
+						first[e.Reference] = i
+					} else if at/1000 != i/1000 {
+						b.Events[i].Reference = ""
+					}
+				}
+			})
+		}, []string{large}},
+		{"a key is bound to 1,000 events at most", func(s *store) {
+			s.onBatch(func(b *chargeingest.Batch) {
+				if len(b.Events) > 1000 {
+					b.IdempotencyKey = ""
+				}
+			})
+		}, []string{large}},
+		{"1,000 keys are kept", func(s *store) {
+			var mu sync.Mutex
+			used := make(map[string]int) // how many keys there were
+			s.onBatch(func(b *chargeingest.Batch) {
+				mu.Lock()
+				defer mu.Unlock()
+				if at, ok := used[b.IdempotencyKey]; !ok {
+					used[b.IdempotencyKey] = len(used)
+				} else if len(used)-at > 1000 {
+					b.IdempotencyKey = ""
+				}
+			})
+		}, []string{"a key stays bound after a thousand others"}},
+		{"references are kept for a year", func(s *store) {
+			s.onBatch(func(b *chargeingest.Batch) {
+				for i := range b.Events {
+					if e := &b.Events[i]; e.Reference != "" {
+						e.Reference += e.ReceivedAt.Format("-2006")
+					}
+				}
+			})
+		}, []string{"a timestamp left out both times is the same"}},
+		{"keys are kept for a year", func(s *store) {
+			s.onBatch(func(b *chargeingest.Batch) {
+				if b.IdempotencyKey != "" {
+					b.IdempotencyKey += b.Events[0].ReceivedAt.Format("-2006")
+				}
+			})
+		}, []string{"a key is bound to content and not to a digest"}},
+		{"a filter finds 1,000 events", func(s *store) {
+			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
+				page, err := next(ctx, q)
+				if filtered(q) && q.After != "" && q.Limit == 1000 {
+					return chargeingest.Page{Position: page.Position}, err
+				}
+				return page, err
+			})
+		}, []string{large}},
+		{"a filter looks at 1,000 events", func(s *store) {
+			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
+				page, err := next(ctx, q)
+				seen, _ := next(ctx, chargeingest.Query{Platform: q.Platform, After: q.After, Order: q.Order, Limit: 1000})
+				page.Events = slices.DeleteFunc(page.Events, func(e chargeingest.StoredEvent) bool {
+					return filtered(q) && !slices.Contains(seen.Events, e)
+				})
+				return page, err
+			})
+		}, []string{large}},
+		{"a page has 1,000 events and no Next", func(s *store) {
+			s.onPage(func(_ chargeingest.Query, p *chargeingest.Page) {
+				if len(p.Events) > 1000 {
+					p.Events, p.Next = p.Events[:1000], ""
+				}
+			})
+		}, []string{large}},
+		{"a batch that repeats too much binds its key", func(s *store) {
+			bound := make(map[string]bool)
+			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+				if bound[b.IdempotencyKey] {
+					return chargeingest.Receipt{}, &chargeingest.ConflictError{Key: true}
+				}
+				receipt, err := next(ctx, b)
+				bound[b.IdempotencyKey] = b.IdempotencyKey != "" && errors.Is(err, chargeingest.ErrAnswerTooLarge)
+				return receipt, err
+			})
+		}, []string{"a batch that repeats what is larger by 16 MiB is ErrAnswerTooLarge and stores nothing"}},
 		{"content is cut at 1 MiB where it is read", func(s *store) {
 			s.onPage(func(_ chargeingest.Query, p *chargeingest.Page) {
 				for i := range p.Events {

@@ -1,9 +1,9 @@
 package storetest
 
 import (
+	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"example.com/chargeingest"
 )
@@ -26,6 +26,7 @@ func keyCases() []testCase {
 		{"a key is bound by a request of which all events are replays", checkKeyAllReplays},
 		{"without a key or a reference the same request is stored again", checkNoKey},
 		{"keys are compared whole and with their case", checkKeyExact},
+		{"a key stays bound after a thousand others", checkManyKeys},
 	}
 }
 
@@ -62,7 +63,7 @@ func checkKeyContentDecides(c *check) {
 		drafts := anonymous()
 		for i := range drafts {
 			drafts[i].layout = layout
-			drafts[i].received = received().Add(time.Hour)
+			drafts[i].received = received().AddDate(10, 0, 0)
 		}
 		s.replayed(keyed("key", batch(acme, drafts...)), originals...)
 	}
@@ -224,7 +225,7 @@ func checkKeyExact(c *check) {
 	long := strings.Repeat("k", 254)
 	var stored []chargeingest.Outcome
 	var sent []chargeingest.Batch
-	for i, key := range []string{"Key", "key", "KEY", "key:", "key%", "0", "00", "'", `"`, `\`, "~", long + "a", long + "b", long} {
+	for i, key := range append(keys(), "Key", "key", "KEY", "key:", "key%", "'", `"`, `\`, "~", long+"a", long+"b", long) {
 		b := keyed(key, batch(acme, draft{number: strings.Repeat("1", i+1)}))
 		sent = append(sent, b)
 		stored = append(stored, s.fresh(b)...)
@@ -233,4 +234,20 @@ func checkKeyExact(c *check) {
 		s.replayed(b, stored[i])
 	}
 	s.holds(acme, stored...)
+}
+
+func checkManyKeys(c *check) {
+	s := c.open()
+	first := keyed("first", batch(acme, anonymous()...))
+	stored := s.fresh(first)
+	for round := range 10 {
+		var others []chargeingest.Batch
+		for i := range 110 {
+			others = append(others, keyed(fmt.Sprint("key-", round, "-", i), batch(acme, draft{})))
+		}
+		for i, r := range s.race(others) {
+			c.outcomes(others[i], r)
+		}
+	}
+	s.replayed(first, stored...)
 }

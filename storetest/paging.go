@@ -219,11 +219,15 @@ func (s *subject) badCursor(q chargeingest.Query) {
 func checkCursorAhead(c *check) {
 	other := c.openReader()
 	other.stock(acme, crowd()...)
-	s := c.openReader()
-	s.stock(acme, crowd()[0])
 	ahead := other.list(chargeingest.Query{Platform: acme, Order: chargeingest.Ascending}).Position
-	for _, q := range queries(acme) {
-		q.After = ahead
-		s.badCursor(q)
+	s := c.openReader()
+	for _, drafts := range [][]draft{{}, crowd()[:1]} {
+		if len(drafts) > 0 {
+			s.stock(acme, drafts...)
+		}
+		for _, q := range queries(acme) {
+			q.After = ahead
+			s.badCursor(q)
+		}
 	}
 }

@@ -40,6 +40,10 @@ func checkPlatformKeys(c *check) {
 	s.replayed(theirs, second...)
 	s.holds(acme, first...)
 	s.holds(globex, second...)
+	for _, joint := range joints() {
+		s.fresh(keyed("b"+joint+"c", batch("a", draft{number: "1"})))
+		s.fresh(keyed("c", batch("a"+joint+"b", draft{number: "2"})))
+	}
 }
 
 // checkPlatformNames sends one and the same reference and key on every platform,
@@ -114,6 +118,12 @@ func checkPlatformList(c *check) {
 			q.Platform, q.Order = name, orders()[i%2]
 			s.selects(named[name], q)
 		}
+	}
+	for _, joint := range joints() {
+		mine := s.stock("a"+joint+"b", draft{customerID: "c", customerReference: "c"})
+		s.stock("a", draft{customerID: "b" + joint + "c", customerReference: "b" + joint + "c"})
+		s.selects(mine, chargeingest.Query{Platform: "a" + joint + "b", CustomerID: "c"})
+		s.selects(mine, chargeingest.Query{Platform: "a" + joint + "b", CustomerReference: "c"})
 	}
 }
 

@@ -64,7 +64,8 @@ func shared() draft {
 }
 
 // crowd is events of which every other one has the values of shared, and one its
-// reference. Of these and of the rest some are before or after its timestamp.
+// reference. Of these and of the rest some are before or after its timestamp. They
+// are received in another order than they are stored.
 func crowd() []draft {
 	const before, after = "2020-01-01T00:00:00Z", "2030-01-01T00:00:00Z"
 	drafts := make([]draft, 9)
@@ -73,6 +74,8 @@ func crowd() []draft {
 		if i%2 == 1 {
 			d = draft{customerID: "d", customerReference: "c", subscriptionID: "sr", subscriptionReference: "s", productItemID: "q"}
 		}
+		d.layout = layouts()[i%4]
+		d.received = received().Add(time.Duration(-i) * time.Hour)
 		d.timestamp = []string{before, after, shared().timestamp, before, shared().timestamp, shared().timestamp, shared().timestamp, after, after}[i]
 		if i != 4 {
 			d.reference = ""
@@ -85,14 +88,14 @@ func crowd() []draft {
 }
 
 // names are 1 to 256 characters that a store may take for one another: they
-// differ in case, blanks, normalisation, wildcards, and in the last of many
-// characters or bytes.
+// differ in case, blanks, normalisation, wildcards, escapes, and in the last of
+// many characters or bytes.
 func names() []string {
 	long, wide := strings.Repeat("x", 255), strings.Repeat("🧾", 255)
 	return []string{
 		"ab", "AB", "a", "ab ", " ab", "a b", "a  b", "ab\u00a0", "a\u00adb", "a\u200bb",
-		"a_", "_b", "a%", "%", `a\b`, "'ab'", "ab|cd", "a:b", "0", "00", "1", "１",
-		"äb", "a\u0308b", "ÄB", "fi", "ﬁ", "ss", "ß", "i", "ı",
+		"a_b", "a-b", "a_", "_b", "a%", "%", "a%20b", "a+b", `a\b`, "'ab'", "ab|cd", "a:b", "0", "00", "1", "１",
+		"null", "äb", "a\u0308b", "Äb", "ÄB", "🧾", "😀", "fi", "ﬁ", "ss", "ß", "i", "ı",
 		long[:64], long[:65], long, long + "a", long + "b", wide[:len(wide)-4], wide, wide + "a", wide + "b",
 	}
 }
@@ -102,6 +105,15 @@ func references() []string {
 	legal := regexp.MustCompile(`^[a-zA-Z0-9_\-]*$`)
 	return slices.DeleteFunc(names(), func(name string) bool { return !legal.MatchString(name) })
 }
+
+// keys are those of the names that an idempotency key can be.
+func keys() []string {
+	legal := regexp.MustCompile(`^[!-~]{1,255}$`)
+	return slices.DeleteFunc(names(), func(name string) bool { return !legal.MatchString(name) })
+}
+
+// joints are characters that a store may put between two names.
+func joints() []string { return strings.Split("_-:#/|.,;+~", "") }
 
 // known is a stored event and the event that was sent, from which the cases compute
 // the result of a query.

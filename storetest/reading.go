@@ -15,6 +15,7 @@ func readingCases() []testCase {
 		{"Get of an id that is not there is ErrNotFound", checkGetUnknown},
 		{"List returns what is stored in the order of storing, last stored first by default", checkListOrder},
 		{"replays and conflicts add nothing to a listing", checkListAfterReplays},
+		{"List sees what was stored after the same listing was read", checkListAgain},
 		{"the events of a page are the caller's to change", checkReadsOwned},
 		{"a reading call whose context has ended returns an error or the truth", checkReadEnded},
 	}
@@ -33,7 +34,7 @@ func checkGetUnknown(c *check) {
 	zero := eventid.Prefix + strings.Repeat("0", 26)
 	c.notFound(s, acme, zero)
 	id := s.fresh(batch(acme, draft{reference: "a"}))[0].ID
-	for _, unknown := range []string{zero, "", "a", "%", id[:len(id)-1], id + "0", id[len(eventid.Prefix):], " " + id, id + " ", strings.ToLower(id), strings.ToUpper(id), "\x00", id + "\x00", "\xff"} {
+	for _, unknown := range []string{zero, "", "a", "%", id[:len(id)-1], id + "0", id[len(eventid.Prefix):], " " + id, id + " ", strings.ToLower(id), strings.ToUpper(id), strings.NewReplacer("0", "O", "1", "I").Replace(id), "\x00", id + "\x00", "\xff"} {
 		c.notFound(s, acme, unknown)
 	}
 }
@@ -67,6 +68,21 @@ func checkListAfterReplays(c *check) {
 	s.keyConflict(keyed("key", batch(acme, draft{})))
 	s.replayed(acceptAll(batch(acme, draft{reference: "a", number: "2"})), stored[0])
 	s.holds(acme, stored...)
+}
+
+func checkListAgain(c *check) {
+	s := c.openReader()
+	unique := shared()
+	unique.reference = ""
+	var events []known
+	for _, drafts := range [][]draft{{}, crowd(), {unique}} {
+		if len(drafts) > 0 {
+			events = append(events, s.stock(acme, drafts...)...)
+		}
+		for _, q := range queries(acme) {
+			s.selects(events, q)
+		}
+	}
 }
 
 func checkReadsOwned(c *check) {

@@ -8,16 +8,20 @@
 //
 // A rule holds in every combination, and is checked in many:
 //
-//   - each rule of listings for each filter, with and without bounds of time, in
+//   - each rule of listings for each filter, with and without time bounds, in
 //     both orders;
 //   - each rule of names for names that differ in case, blanks, Unicode
-//     normalisation, wildcards, or the last of 256 characters;
+//     normalisation, wildcards, escapes, or the last of 256 characters;
 //   - storing for single events, batches, batches with a key, thousands of events
 //     and more than 4 MiB.
 //
-// Nothing is timed. Apart from the interleaving of goroutines, each run does the
-// same. The batches are such as a handler makes: valid content, its fields
-// filled, digests over the sent content.
+// The batches are like those of a handler: the content is valid, its fields are
+// filled, and digests cover the sent content. References and keys are ASCII.
+//
+// Nothing is timed, and each run does the same, apart from the interleaving of
+// goroutines. Cases cannot advance the clock of a store. A store that forgets keys
+// or references after a time of its own therefore passes, although the contract
+// does not allow it.
 package storetest
 
 import (

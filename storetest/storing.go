@@ -90,6 +90,7 @@ func checkContentKept(c *check) {
 		{reference: "unicode", customerID: "Łódź 東京 🧾 e\u0301 é \u2028 \ufeff", extra: `"Łódź 東京 🧾"`},
 		{reference: "escapes", extra: `"\u00e9 \u003c\/\" \\ \b\f\n\r\t \u0000 \ud83e\uddfe"`},
 		{reference: "quotes", customerID: `'; DROP TABLE events; -- " \ % _ $1 ?`},
+		{reference: "unescaped", extra: "\"<b> & ' \u2028 \u007f \u0085 \ufffd \ufffe ${a} %20\""},
 		{reference: "white-space", layout: spaced},
 		{reference: "unusual-order", layout: reversed},
 		{reference: "timestamp", timestamp: "2026-03-01t12:00:00.100000000+00:00"},
@@ -132,35 +133,80 @@ func checkLargeBatch(c *check) {
 	s.holds(acme, stored...)
 }
 
-// checkHugeBatch stores more than a handler allows by default: 1,000 events and
-// 4 MiB.
+// checkHugeBatch stores more than a handler allows by default, 1,000 events and
+// 4 MiB, and than fits into one statement of most databases.
 func checkHugeBatch(c *check) {
 	s := c.open()
 	first := keyed("key", batch(acme, draft{reference: "first", number: "1"}, draft{}))
 	stored := s.fresh(first)
-	drafts := append(referenced("r", 2100), draft{reference: "first", number: "2"})
-	extra := quote(strings.Repeat("é", 1000))
-	for i := range drafts {
-		drafts[i].extra, drafts[i].timestamp = extra, received().Format(time.RFC3339)
+	few := shared()
+	few.reference = ""
+	few.timestamp = "2020-01-01T00:00:00Z"
+	drafts := append([]draft{few}, referenced("r", 6600)...)
+	extra := quote(strings.Repeat("é", 250))
+	for i := 1; i < len(drafts); i++ {
+		d := &drafts[i]
+		if i%2 == 0 {
+			d.reference = ""
+		}
+		d.customerID, d.customerReference, d.subscriptionID, d.subscriptionReference = "many", "many", "many", "many"
+		d.extra, d.timestamp = extra, received().Format(time.RFC3339)
 	}
-	conflict := s.conflict(batch(acme, drafts...))
-	equal(c, "ConflictError.Index", conflict.Index, len(drafts)-1)
+	repeated := drafts[1]
+	drafts = append(drafts, few, repeated)
+	conflict := s.conflict(batch(acme, append(drafts, draft{reference: "first", number: "2"})...))
+	equal(c, "ConflictError.Index", conflict.Index, len(drafts))
 	s.holds(acme, stored...)
 
-	huge := keyed("huge", batch(acme, drafts[:len(drafts)-1]...))
-	stored = append(stored, s.fresh(huge)...)
-	s.replayed(first, stored[:2]...)
+	huge := keyed("huge", batch(acme, drafts...))
+	outcomes := s.append(huge)
+	last := len(outcomes) - 1
+	for i := range last {
+		c.isNew(huge, i, outcomes[i])
+	}
+	c.isReplay(last, outcomes[last], outcomes[1])
+	s.replayed(first, stored...)
 	s.replayed(batch(acme, draft{reference: "first", number: "1"}), stored[0])
-	s.replayed(huge, stored[2:]...)
+	s.replayed(huge, outcomes...)
 	if s.reader == nil {
 		return
 	}
 	c.sameEvent("Get of the event stored first", s.get(acme, stored[0].ID), stored[0].StoredEvent)
-	up := s.pages(chargeingest.Query{Platform: acme, Order: chargeingest.Ascending, Limit: 1000})
-	c.sameEvents("what is stored", up, storedEvents(stored))
-	down := s.pages(chargeingest.Query{Platform: acme, Limit: 1000})
-	slices.Reverse(down)
-	c.sameEvents("what is stored, descending", down, up)
+	var events []known
+	for i, o := range stored {
+		events = append(events, known{o.StoredEvent, first.Events[i]})
+	}
+	for i, o := range outcomes[:last] {
+		events = append(events, known{o.StoredEvent, huge.Events[i]})
+	}
+	s.selects(events, chargeingest.Query{Platform: acme, Order: chargeingest.Ascending})
+	for i, q := range []chargeingest.Query{
+		{},
+		{CustomerID: "many"},
+		{CustomerReference: "many"},
+		{PricingPlanSubscriptionID: "many"},
+		{PricingPlanSubscriptionReference: "many"},
+		{ProductItemID: "item"},
+		{From: new(received().Truncate(time.Second))},
+	} {
+		q.Platform, q.Order, q.Limit = acme, orders()[(i+1)%2], 1000
+		s.selects(events, q)
+	}
+	// Thousands of events lie between the two that these find.
+	to := few.event().Timestamp.Add(time.Second)
+	for _, q := range []chargeingest.Query{
+		{CustomerID: few.customerID},
+		{CustomerReference: few.customerReference},
+		{PricingPlanSubscriptionID: few.subscriptionID},
+		{PricingPlanSubscriptionReference: few.subscriptionReference},
+		{ProductItemID: few.productItemID},
+		{To: &to},
+	} {
+		q.Platform = acme
+		for _, q.Order = range orders() {
+			s.selects(events, q)
+		}
+	}
 }
 
 func checkNoReference(c *check) {

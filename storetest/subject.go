@@ -109,7 +109,7 @@ func (s *subject) pages(q chargeingest.Query) []chargeingest.StoredEvent {
 }
 
 // holds checks that a platform has these events and no other, in this order of
-// storing. It checks nothing if the store cannot be read.
+// storing, and reads the first of them by their ids. It checks nothing if the store cannot be read.
 func (s *subject) holds(platform string, want ...chargeingest.Outcome) {
 	s.c.Helper()
 	if s.reader == nil {
@@ -117,6 +117,9 @@ func (s *subject) holds(platform string, want ...chargeingest.Outcome) {
 	}
 	events := s.list(chargeingest.Query{Platform: platform, Order: chargeingest.Ascending}).Events
 	s.c.sameEvents("what is stored", events, storedEvents(want))
+	for _, o := range want[:min(3, len(want))] {
+		s.c.sameEvent("Get of what is stored", s.get(platform, o.ID), o.StoredEvent)
+	}
 }
 
 // result is the return values of one call of Append.

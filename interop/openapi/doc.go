@@ -1,10 +1,10 @@
-// Package openapi checks schema/openapi.yaml with programs that others wrote: two
-// linters, three generators whose clients talk to the example server, and a
-// validator of the requests and responses of two of them.
+// Package openapi checks schema/openapi.yaml with third-party tools: two linters,
+// three generators whose clients call the example server, and a validator of the
+// requests and responses of two of these clients.
 //
-// It is a module of its own and not in go.work, so that nobody downloads the
-// generators who does not run it. The clients are generated, not committed:
-// the script run does all of it, as CI does.
+// It is a separate module and not in go.work, so that only those who run it download
+// the generators. The clients are generated and not committed. The script run does
+// everything, in CI too.
 package openapi
 
 //go:generate mkdir -p oapicodegen

@@ -1,6 +1,6 @@
-// Package proxies tests the example server behind nginx and haproxy, which
-// docs/proxies.md is about. Its tests need both programs on the PATH, and the tag
-// proxies, so that they are no part of the README's test command:
+// Package proxies tests the example server behind nginx and haproxy, with the
+// configurations of docs/proxies.md. Its tests need both programs on the PATH. The
+// build tag proxies keeps them out of the README's test command:
 //
 //	go test -tags proxies ./interop/proxies
 //
