@@ -32,10 +32,11 @@ func TestMain(m *testing.M) {
 
 // runAll runs the tests with their files in memory. What they prove of syncs they
 // prove by the shim, by strace or with a file system of their own. Benchmarks measure
-// the disk.
+// the disk, and many rounds need more space.
 func runAll(m *testing.M) int {
 	flag.Parse()
-	if dir := memdir.Path(); dir != "" && flag.Lookup("test.bench").Value.String() == "" {
+	onDisk := flag.Lookup("test.bench").Value.String() != "" || *roundsFlag > 0
+	if dir := memdir.Path(); dir != "" && !onDisk {
 		if err := os.Setenv("TMPDIR", dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
