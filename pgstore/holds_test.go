@@ -38,7 +38,7 @@ func TestLockedPlatformsAreHeld(t *testing.T) {
 				parallel(t)
 				pool := newPool(t, func(c *pgxpool.Config) { c.MaxConns = 30 })
 				schema := newSchema(t, pool)
-				s := newStore(t, pool, Options{Schema: schema, StatementTimeout: 5 * time.Second})
+				s := newStore(t, pool, Options{Schema: schema, StatementTimeout: 15 * time.Second})
 				var ends []func()
 				for i := range n {
 					platform := fmt.Sprint("locked-", i)
@@ -88,7 +88,7 @@ func TestHeldRequests(t *testing.T) {
 	}
 
 	t.Run("a caller that gives up has nothing stored", func(t *testing.T) {
-		s := newStore(t, pool, Options{Schema: schema, StatementTimeout: 5 * time.Second})
+		s := newStore(t, pool, Options{Schema: schema, StatementTimeout: 15 * time.Second})
 		end := lockedRow(t, pool, s, schema, "acme")
 		defer end()
 		ctx, cancel := context.WithCancel(t.Context())
@@ -119,7 +119,7 @@ func TestHeldRequests(t *testing.T) {
 		require.NoError(t, <-send(t.Context(), s, "free again"))
 	})
 	t.Run("Close stores what is held", func(t *testing.T) {
-		s := newStore(t, pool, Options{Schema: schema, StatementTimeout: 5 * time.Second})
+		s := newStore(t, pool, Options{Schema: schema, StatementTimeout: 15 * time.Second})
 		end := lockedRow(t, pool, s, schema, "acme")
 		defer end()
 		first := send(t.Context(), s, "held at the end")
