@@ -63,8 +63,11 @@ func (v validator) RoundTrip(r *http.Request) (*http.Response, error) {
 		Options: &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc},
 	}
 	err = openapi3filter.ValidateRequest(r.Context(), request)
-	if refused := response.StatusCode == http.StatusBadRequest; refused != (err != nil) {
-		return nil, fmt.Errorf("the server responded %s, the verdict on the request is %w", response.Status, err)
+	switch refused := response.StatusCode == http.StatusBadRequest; {
+	case refused && err == nil:
+		return nil, fmt.Errorf("the server refused a request that is valid: %s", received)
+	case !refused && err != nil:
+		return nil, fmt.Errorf("the server responded %s to a request that is not valid: %w", response.Status, err)
 	}
 	err = openapi3filter.ValidateResponse(r.Context(), &openapi3filter.ResponseValidationInput{
 		RequestValidationInput: request, Status: response.StatusCode, Header: response.Header,
