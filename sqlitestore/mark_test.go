@@ -333,19 +333,8 @@ func TestABackupOfAnEarlierVersionAfterAnUpdateThatWasCutOff(t *testing.T) {
 		backup, err := os.ReadFile(path)
 		require.NoError(t, err)
 		shell(t, path, insert+"(101, 200)")
-		var cut files
-		came := 0
-		disks.Store(path, disk(func(operation) int32 {
-			if came++; came == n {
-				cut = filesOf(t, path)
-			}
-			return 0
-		}))
-		s, err := open(t.Context(), path, setup.options, setup.tuning)
-		require.NoError(t, err)
-		disks.Delete(path)
-		require.NoError(t, s.Close())
-		if came < n {
+		cut, more := openedUntil(t, setup, n)
+		if !more {
 			require.Greater(t, n, 10)
 			return
 		}

@@ -471,21 +471,8 @@ func TestAnOpeningThatWasCutOffIsFinished(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for n := 1; ; n += step {
 				dead := from(t, newSetup(t))
-				path, err := realPath(dead.path)
-				require.NoError(t, err)
-				var cut files
-				came := 0
-				disks.Store(path, disk(func(operation) int32 {
-					if came++; came == n {
-						cut = filesOf(t, path)
-					}
-					return 0
-				}))
-				s, err := open(t.Context(), path, dead.options, dead.tuning)
-				require.NoError(t, err)
-				disks.Delete(path)
-				require.NoError(t, s.Close())
-				if came < n {
+				cut, more := openedUntil(t, dead, n)
+				if !more {
 					require.Greater(t, n, 10)
 					return
 				}
@@ -495,6 +482,26 @@ func TestAnOpeningThatWasCutOffIsFinished(t *testing.T) {
 			}
 		})
 	}
+}
+
+// openedUntil opens a database, and returns its files as they are before the nth
+// operation on them, and false if there are fewer.
+func openedUntil(t *testing.T, s setup, n int) (cut files, more bool) {
+	t.Helper()
+	path, err := realPath(s.path)
+	require.NoError(t, err)
+	came := 0
+	disks.Store(path, disk(func(operation) int32 {
+		if came++; came == n {
+			cut = filesOf(t, path)
+		}
+		return 0
+	}))
+	opened, err := open(t.Context(), path, s.options, s.tuning)
+	require.NoError(t, err)
+	disks.Delete(path)
+	require.NoError(t, opened.Close())
+	return cut, came >= n
 }
 
 // madeVersion4 makes a database of an earlier version, without a token.
