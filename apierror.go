@@ -49,7 +49,7 @@ func (c Code) status() int {
 }
 
 // resourceType is the resource_type of errors that name an event.
-const resourceType = ObjectType
+const resourceType = objectType
 
 // Violation is one rule that a request breaks.
 type Violation struct {

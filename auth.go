@@ -21,9 +21,9 @@ const (
 	PermissionView   Permission = "METER_DATA.VIEW"   // the GET routes
 )
 
-// SinglePlatform is the platform of a host that has no tenants: its Authorizer
+// DefaultPlatform is the platform of a host that has no tenants: its Authorizer
 // returns it for everybody.
-const SinglePlatform = "default"
+const DefaultPlatform = "default"
 
 // Principal is who a request comes from.
 type Principal struct {
@@ -39,7 +39,7 @@ type Principal struct {
 // platform picks the platform that a request acts on.
 func (p Principal) platform(header []string) (string, error) {
 	if len(p.Platforms) == 0 || slices.Contains(p.Platforms, "") {
-		return "", errors.New("authorizer returned a principal without a platform; a host without tenants uses SinglePlatform")
+		return "", errors.New("authorizer returned a principal without a platform; a host without tenants uses DefaultPlatform")
 	}
 	if len(header) == 0 {
 		return p.Platforms[0], nil
@@ -59,14 +59,14 @@ type Authorizer interface {
 	// a request whose X-API-KEY, Authorization, Proxy-Authorization or Cookie
 	// headers have more than 16 KiB: the response is 401.
 	//
-	// Errors, by errors.Is: ErrNoCredential and ErrBadCredential are answered
+	// Errors, by errors.Is: ErrNoCredential and ErrInvalidCredential are answered
 	// with 401, ErrForbidden with 403. Any other error says that the question
 	// could not be answered, and gets 503. If it has a method RetryAfter()
 	// time.Duration, that is when the same request may succeed: it becomes the
 	// Retry-After, in whole seconds and at least one, which is the default.
 	//
 	// The Subject of a principal that comes with an error is in the log and the
-	// Observation of the refusal.
+	// RequestStats of the refusal.
 	Authorize(r *http.Request, perm Permission) (Principal, error)
 }
 
@@ -75,8 +75,8 @@ var (
 	// that the authorizer reads; see [FirstOf].
 	ErrNoCredential = errors.New("no credential")
 
-	// ErrBadCredential says that the credential does not verify.
-	ErrBadCredential = errors.New("credential does not verify")
+	// ErrInvalidCredential says that the credential does not verify.
+	ErrInvalidCredential = errors.New("credential does not verify")
 
 	// ErrForbidden says that the caller is known and lacks the permission.
 	ErrForbidden = errors.New("permission denied")
@@ -85,7 +85,7 @@ var (
 // maxCredentialBytes bounds the values of each header that carries credentials.
 const maxCredentialBytes = 16 << 10
 
-var errCredentialTooLong = fmt.Errorf("a credential header is longer than %d bytes: %w", maxCredentialBytes, ErrBadCredential)
+var errCredentialTooLong = fmt.Errorf("a credential header is longer than %d bytes: %w", maxCredentialBytes, ErrInvalidCredential)
 
 // tooLong reports whether the values of a header are more than a credential can
 // have. It does not look at their bytes.
@@ -245,12 +245,12 @@ func (k *Keys) Authorize(r *http.Request, perm Permission) (Principal, error) {
 		}
 		return e.principal, nil
 	}
-	return Principal{}, ErrBadCredential
+	return Principal{}, ErrInvalidCredential
 }
 
 // APIKeyOrBearer returns the credential of a request: the X-API-KEY header, or
 // else the token of an Authorization header with the scheme Bearer. The error
-// is ErrNoCredential, or ErrBadCredential for a header that is sent twice, is
+// is ErrNoCredential, or ErrInvalidCredential for a header that is sent twice, is
 // empty or has more than 16 KiB.
 func APIKeyOrBearer(r *http.Request) (string, error) {
 	keys, tokens := r.Header.Values("X-Api-Key"), r.Header.Values("Authorization")
@@ -258,11 +258,11 @@ func APIKeyOrBearer(r *http.Request) (string, error) {
 		return "", errCredentialTooLong
 	}
 	if len(keys) > 1 || len(tokens) > 1 {
-		return "", ErrBadCredential
+		return "", ErrInvalidCredential
 	}
 	if len(keys) == 1 {
 		if keys[0] == "" {
-			return "", ErrBadCredential
+			return "", ErrInvalidCredential
 		}
 		return keys[0], nil
 	}
@@ -275,7 +275,7 @@ func APIKeyOrBearer(r *http.Request) (string, error) {
 		return "", ErrNoCredential
 	}
 	if token = strings.TrimLeft(token, " "); token == "" {
-		return "", ErrBadCredential
+		return "", ErrInvalidCredential
 	}
 	return token, nil
 }

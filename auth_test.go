@@ -53,14 +53,14 @@ func TestKeysAreReplacedWholeOrNotAtAll(t *testing.T) {
 	require.NoError(t, err)
 	require.Error(t, keys.Replace(validKey("new"), chargeingest.Key{}))
 	require.NoError(t, authorize(keys, "old"), "on error the old set stays")
-	require.ErrorIs(t, authorize(keys, "new"), chargeingest.ErrBadCredential)
+	require.ErrorIs(t, authorize(keys, "new"), chargeingest.ErrInvalidCredential)
 
 	hash := sha256.Sum256([]byte("new"))
 	k := validKey("")
 	k.SHA256 = hash[:]
 	require.NoError(t, keys.Replace(k))
 	require.NoError(t, authorize(keys, "new"), "a key may be given by its hash")
-	require.ErrorIs(t, authorize(keys, "old"), chargeingest.ErrBadCredential)
+	require.ErrorIs(t, authorize(keys, "old"), chargeingest.ErrInvalidCredential)
 }
 
 func TestAnErrorReadsAsStatusCodeAndMessage(t *testing.T) {

@@ -291,10 +291,10 @@ func TestAPrincipalWithoutAPlatformIsRefusedAndLogged(t *testing.T) {
 			})
 		}
 	}
-	t.Run("a single-tenant host says so with SinglePlatform", func(t *testing.T) {
+	t.Run("a single-tenant host says so with DefaultPlatform", func(t *testing.T) {
 		f := newFixture(t, authorizedBy(chargeingest.AuthorizerFunc(
 			func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) {
-				return chargeingest.Principal{Platforms: []string{chargeingest.SinglePlatform}}, nil
+				return chargeingest.Principal{Platforms: []string{chargeingest.DefaultPlatform}}, nil
 			})))
 		f.post(t, eventPath, event()).requireStored(t)
 	})
@@ -308,8 +308,8 @@ func TestWhatAnAuthorizerReturnsIsAnswered(t *testing.T) {
 		status int
 	}{
 		{"no credential is 401", chargeingest.ErrNoCredential, http.StatusUnauthorized},
-		{"a bad credential is 401", chargeingest.ErrBadCredential, http.StatusUnauthorized},
-		{"a wrapped bad credential is 401", fmt.Errorf("token: %w", chargeingest.ErrBadCredential), http.StatusUnauthorized},
+		{"a bad credential is 401", chargeingest.ErrInvalidCredential, http.StatusUnauthorized},
+		{"a wrapped bad credential is 401", fmt.Errorf("token: %w", chargeingest.ErrInvalidCredential), http.StatusUnauthorized},
 		{"forbidden is 403", chargeingest.ErrForbidden, http.StatusForbidden},
 		{"a wrapped forbidden is 403", fmt.Errorf("role: %w", chargeingest.ErrForbidden), http.StatusForbidden},
 		{"any other failure is 503, never 401 and never an accept", errors.New("key server down"), http.StatusServiceUnavailable},
@@ -367,7 +367,7 @@ func TestRetryAfterOfAnAuthorizer(t *testing.T) {
 		a.requireRetryable(t, true)
 		require.Equal(t, want, a.header.Get("Retry-After"))
 	}
-	f := newFixture(t, authorizedBy(failing(fmt.Errorf("%w: %w", chargeingest.ErrBadCredential, laterError(time.Minute)))))
+	f := newFixture(t, authorizedBy(failing(fmt.Errorf("%w: %w", chargeingest.ErrInvalidCredential, laterError(time.Minute)))))
 	a := f.post(t, eventPath, event())
 	a.requireError(t, http.StatusUnauthorized, "UNAUTHORISED", "")
 	require.Empty(t, a.header.Get("Retry-After"))
@@ -385,7 +385,7 @@ func TestACombinationPassesOnOnlyWhereACredentialOfItsKindIsMissing(t *testing.T
 	}{
 		{"no credential of its kind passes on", chargeingest.ErrNoCredential, http.StatusCreated},
 		{"no credential of its kind, wrapped, passes on", fmt.Errorf("cookie: %w", chargeingest.ErrNoCredential), http.StatusCreated},
-		{"a bad credential does not", chargeingest.ErrBadCredential, http.StatusUnauthorized},
+		{"a bad credential does not", chargeingest.ErrInvalidCredential, http.StatusUnauthorized},
 		{"a missing permission does not", chargeingest.ErrForbidden, http.StatusForbidden},
 		{"a failure does not", errors.New("down"), http.StatusServiceUnavailable},
 	} {

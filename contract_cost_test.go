@@ -56,7 +56,7 @@ func largeEvent(reference string) string {
 
 func TestResponsesCountAgainstTheBudget(t *testing.T) {
 	settings := func(c *chargeingest.Config) {
-		c.UnknownFields = chargeingest.KeepUnknown
+		c.KeepUnknownFields = true
 		c.MaxBodyBytes, c.MaxInFlightBytes = 150_000, 1_000_000
 	}
 	for name, path := range map[string]func(id string) string{
@@ -95,8 +95,8 @@ func TestResponsesCountAgainstTheBudget(t *testing.T) {
 
 func TestReplaysCountAgainstTheBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFixture(t, acceptAll, func(c *chargeingest.Config) {
-			c.UnknownFields = chargeingest.KeepUnknown
+		f := newFixture(t, returnOriginal, func(c *chargeingest.Config) {
+			c.KeepUnknownFields = true
 			c.MaxBodyBytes, c.MaxInFlightBytes = 150_000, 1_000_000
 		})
 		f.post(t, eventPath, largeEvent("r")).requireStored(t)
@@ -161,10 +161,10 @@ func TestEqualReplaysAreBounded(t *testing.T) {
 	})
 }
 
-// An idempotency key is for what was sent under it. Under AcceptAll that is not
+// An idempotency key is for what was sent under it. Under ReturnOriginal that is not
 // always what was returned.
 func TestKeyIsForTheSentContent(t *testing.T) {
-	f := newFixture(t, acceptAll, keepUnknown)
+	f := newFixture(t, returnOriginal, keepUnknown)
 	original := event(`"reference":"r"`, `"description":"first"`)
 	f.post(t, eventPath, original).requireStored(t)
 	sent := event(`"reference":"r"`, `"description":"second"`, `"a":1`, `"b":2`)

@@ -24,8 +24,8 @@ import (
 func appending(err error) func(*chargeingest.Config) {
 	return over(&readableStore{
 		Store: memstore.New(),
-		append: func(context.Context, chargeingest.Batch) (chargeingest.Receipt, error) {
-			return chargeingest.Receipt{}, err
+		append: func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) {
+			return chargeingest.AppendResult{}, err
 		},
 	})
 }
@@ -288,13 +288,15 @@ func TestA5xxSaysWhetherSendingAgainIsSafe(t *testing.T) {
 	t.Run("a bug is a 500, one fixed message for all", func(t *testing.T) {
 		var messages []any
 		for _, store := range []storeFunc{
-			func(context.Context, chargeingest.Batch) (chargeingest.Receipt, error) { panic("index out of range") },
-			func(context.Context, chargeingest.Batch) (chargeingest.Receipt, error) { panic(unknown) },
-			func(context.Context, chargeingest.Batch) (chargeingest.Receipt, error) {
-				return chargeingest.Receipt{}, nil
+			func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) {
+				panic("index out of range")
 			},
-			func(context.Context, chargeingest.Batch) (chargeingest.Receipt, error) {
-				return chargeingest.Receipt{}, unknown
+			func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) { panic(unknown) },
+			func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) {
+				return chargeingest.AppendResult{}, nil
+			},
+			func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) {
+				return chargeingest.AppendResult{}, unknown
 			},
 		} {
 			a := newFixture(t, over(store)).post(t, eventPath, event())
@@ -321,10 +323,10 @@ func TestA5xxSaysWhetherSendingAgainIsSafe(t *testing.T) {
 		failures := 1
 		f := newFixture(t, over(&readableStore{
 			Store: store,
-			append: func(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
+			append: func(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 				r, err := store.Append(ctx, b)
 				if failures--; err == nil && failures == 0 {
-					return chargeingest.Receipt{}, unknown // stored, and the store could not say so
+					return chargeingest.AppendResult{}, unknown // stored, and the store could not say so
 				}
 				return r, err
 			},
@@ -334,7 +336,7 @@ func TestA5xxSaysWhetherSendingAgainIsSafe(t *testing.T) {
 		require.Len(t, f.list(t, "pf_a"), 1)
 	})
 	t.Run("http.ErrAbortHandler is passed on", func(t *testing.T) {
-		f := newFixture(t, over(storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.Receipt, error) {
+		f := newFixture(t, over(storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) {
 			panic(http.ErrAbortHandler)
 		})))
 		require.PanicsWithValue(t, http.ErrAbortHandler, func() {
@@ -354,7 +356,7 @@ func TestNoAnswerAndNoLogLineHoldsWhatIsSecret(t *testing.T) {
 		"a short token":          {"-X-API-KEY", "Authorization: Bearer s3cr3t"},
 	} {
 		t.Run(name+" that an authorizer's error quotes", func(t *testing.T) {
-			for _, sentinel := range []error{chargeingest.ErrBadCredential, chargeingest.ErrForbidden, errors.New("key server down")} {
+			for _, sentinel := range []error{chargeingest.ErrInvalidCredential, chargeingest.ErrForbidden, errors.New("key server down")} {
 				f := newFixture(t, authorizedBy(chargeingest.AuthorizerFunc(func(r *http.Request, _ chargeingest.Permission) (chargeingest.Principal, error) {
 					return chargeingest.Principal{}, fmt.Errorf("no such key %s%s: %w", r.Header.Get("X-Api-Key"), r.Header.Get("Authorization"), sentinel)
 				})))
@@ -378,8 +380,8 @@ func TestNoAnswerAndNoLogLineHoldsWhatIsSecret(t *testing.T) {
 		"in the value of a panic": func() error { panic(refused(path)) },
 	} {
 		t.Run("a file path in a store's error is only logged, "+name, func(t *testing.T) {
-			f := newFixture(t, over(storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.Receipt, error) {
-				return chargeingest.Receipt{}, fail()
+			f := newFixture(t, over(storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) {
+				return chargeingest.AppendResult{}, fail()
 			})))
 			a := f.post(t, eventPath, event())
 			require.Contains(t, f.log.text(), "permission denied")
@@ -390,7 +392,7 @@ func TestNoAnswerAndNoLogLineHoldsWhatIsSecret(t *testing.T) {
 	t.Run("the stack of a panic has no paths of files", func(t *testing.T) {
 		here, err := os.Getwd()
 		require.NoError(t, err)
-		f := newFixture(t, over(storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.Receipt, error) { panic("torn") })))
+		f := newFixture(t, over(storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) { panic("torn") })))
 		a := f.post(t, eventPath, event())
 		for _, text := range []string{a.text, f.log.text()} {
 			require.NotContains(t, text, here)

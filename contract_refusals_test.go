@@ -344,10 +344,10 @@ func TestDiscardIsBounded(t *testing.T) {
 	refused := strings.Replace(head(postLine), fullSecret, wrongSecret, 1) + "Content-Length: 1000000000\r\n\r\n"
 	t.Run("in time, and it is in no duration", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			var got []chargeingest.Observation
+			var got []chargeingest.RequestStats
 			f := newFixture(t, func(c *chargeingest.Config) {
 				c.Now = time.Now
-				c.Observer = func(_ context.Context, o chargeingest.Observation) { got = append(got, o) }
+				c.Observer = func(_ context.Context, o chargeingest.RequestStats) { got = append(got, o) }
 			})
 			conn := f.piped(t).dial(t)
 			write(conn, refused)
@@ -489,9 +489,9 @@ func TestShutdownDoesNotWaitForBodies(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var observed chargeingest.Observation
+				var observed chargeingest.RequestStats
 				f := newFixture(t, func(c *chargeingest.Config) {
-					c.Observer = func(_ context.Context, o chargeingest.Observation) { observed = o }
+					c.Observer = func(_ context.Context, o chargeingest.RequestStats) { observed = o }
 				})
 				srv := f.piped(t)
 				conn := srv.dial(t)

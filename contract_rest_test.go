@@ -90,7 +90,7 @@ func TestTheLimitsHoldForABatchToo(t *testing.T) {
 
 func TestWhatIsBesideTheEventsOfABatch(t *testing.T) {
 	t.Parallel()
-	t.Run("a member that is kept with no event is refused under KeepUnknown too", func(t *testing.T) {
+	t.Run("a member that is kept with no event is refused with KeepUnknownFields too", func(t *testing.T) {
 		f := newFixture(t, keepUnknown)
 		for _, value := range []string{`1`, `null`, `{"a":[]}`} {
 			for _, body := range []string{`{"source":` + value + `,` + batch(event())[1:], strings.TrimSuffix(batch(event()), "}") + `,"source":` + value + `}`} {
@@ -215,7 +215,7 @@ func TestANewKeyOverReplaysIsBound(t *testing.T) {
 func TestAKeyIsNotBoundByA500(t *testing.T) {
 	t.Parallel()
 	store, broken := memstore.New(), true
-	f := newFixture(t, over(&readableStore{Store: store, append: func(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
+	f := newFixture(t, over(&readableStore{Store: store, append: func(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 		if broken {
 			panic("index out of range")
 		}
@@ -250,8 +250,8 @@ func TestTheSameContentInABatch(t *testing.T) {
 		require.Equal(t, stored["id"], a.body["resource_id"])
 		require.Equal(t, []any{stored}, f.list(t, "pf_a"))
 	})
-	t.Run("under accept-all a stored event is the first and wins", func(t *testing.T) {
-		f := newFixture(t, acceptAll)
+	t.Run("under return-original a stored event is the first and wins", func(t *testing.T) {
+		f := newFixture(t, returnOriginal)
 		stored := f.post(t, eventPath, event(r)).requireStored(t)
 		a := f.post(t, eventsPath, batch(event(r, `"description":"A"`), event(r, `"description":"B"`)))
 		require.Equal(t, "true", a.header.Get("Idempotent-Replayed"))
@@ -263,7 +263,7 @@ func TestCookieOfAnErrorIsRedacted(t *testing.T) {
 	t.Parallel()
 	const session = "session-of-somebody"
 	f := newFixture(t, authorizedBy(chargeingest.AuthorizerFunc(func(r *http.Request, _ chargeingest.Permission) (chargeingest.Principal, error) {
-		return chargeingest.Principal{}, fmt.Errorf("no such session %s: %w", r.Header.Get("Cookie"), chargeingest.ErrBadCredential)
+		return chargeingest.Principal{}, fmt.Errorf("no such session %s: %w", r.Header.Get("Cookie"), chargeingest.ErrInvalidCredential)
 	})))
 	a := f.post(t, eventPath, event(), "-X-API-KEY", "Cookie: sid="+session)
 	require.NotContains(t, a.text+f.log.text(), session)

@@ -276,8 +276,8 @@ func TestChecksComeInTheirOrder(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, over(&readableStore{
 		Store: memstore.New(),
-		append: func(context.Context, chargeingest.Batch) (chargeingest.Receipt, error) {
-			return chargeingest.Receipt{}, chargeingest.ErrNotStored
+		append: func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) {
+			return chargeingest.AppendResult{}, chargeingest.ErrNotStored
 		},
 	}), func(c *chargeingest.Config) { c.MaxBodyBytes = 1000 })
 	method, path := http.MethodDelete, "/v2/ingest/nothing"

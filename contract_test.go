@@ -99,7 +99,7 @@ func authorizedBy(a chargeingest.Authorizer) func(*chargeingest.Config) {
 }
 
 // keepUnknown is the setting that takes members beyond the contract's.
-func keepUnknown(c *chargeingest.Config) { c.UnknownFields = chargeingest.KeepUnknown }
+func keepUnknown(c *chargeingest.Config) { c.KeepUnknownFields = true }
 
 func (f *fixture) clock() time.Time {
 	f.mu.Lock()
@@ -408,21 +408,21 @@ func (l *keptLog) text() string {
 }
 
 // storeFunc is a store of one function, which cannot be read back.
-type storeFunc func(context.Context, chargeingest.Batch) (chargeingest.Receipt, error)
+type storeFunc func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error)
 
-func (f storeFunc) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
+func (f storeFunc) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 	return f(ctx, b)
 }
 
 // readableStore is a memstore of which a test replaces a method.
 type readableStore struct {
 	*memstore.Store
-	append func(context.Context, chargeingest.Batch) (chargeingest.Receipt, error)
+	append func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error)
 	get    func(context.Context, string, string) (chargeingest.StoredEvent, error)
 	list   func(context.Context, chargeingest.Query) (chargeingest.Page, error)
 }
 
-func (s *readableStore) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
+func (s *readableStore) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 	if s.append != nil {
 		return s.append(ctx, b)
 	}

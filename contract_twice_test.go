@@ -16,7 +16,7 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-func acceptAll(c *chargeingest.Config) { c.Duplicates = chargeingest.AcceptAll }
+func returnOriginal(c *chargeingest.Config) { c.Duplicates = chargeingest.ReturnOriginal }
 
 // notAgain is a time after which nothing may have been forgotten.
 const notAgain = 10 * 365 * 24 * time.Hour
@@ -158,14 +158,14 @@ func TestWhatIsTheSameContent(t *testing.T) {
 
 func TestAcceptAllAnswersTheOriginalInBothCases(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, acceptAll)
+	f := newFixture(t, returnOriginal)
 	first := f.post(t, eventPath, event(`"reference":"r"`))
 	first.requireStored(t)
 	f.post(t, eventPath, event(`"reference":"r"`)).requireReplayOf(t, first)
 	f.post(t, eventPath, event(`"reference":"r"`, `"description":"other"`)).requireReplayOf(t, first)
 	require.Len(t, f.list(t, "pf_a"), 1)
 	t.Run("in a batch the first wins", func(t *testing.T) {
-		f := newFixture(t, acceptAll)
+		f := newFixture(t, returnOriginal)
 		a := f.post(t, eventsPath, batch(event(`"reference":"r"`, `"description":"A"`), event(`"reference":"r"`, `"description":"B"`)))
 		a.requireStored(t)
 		require.Equal(t, "A", a.events(t)[0]["description"])
@@ -173,7 +173,7 @@ func TestAcceptAllAnswersTheOriginalInBothCases(t *testing.T) {
 		require.Len(t, f.list(t, "pf_a"), 1)
 	})
 	t.Run("an idempotency key with other content stays a conflict", func(t *testing.T) {
-		f := newFixture(t, acceptAll)
+		f := newFixture(t, returnOriginal)
 		f.post(t, eventPath, event(), "Idempotency-Key: k").requireStored(t)
 		a := f.post(t, eventPath, event(`"description":"other"`), "Idempotency-Key: k")
 		a.requireError(t, http.StatusConflict, "IDEMPOTENCY_CHECK_FAILED", "Idempotency-Key")
@@ -190,7 +190,7 @@ func TestAcceptAllAnswersNoMoreThanItCanHold(t *testing.T) {
 	}
 	for name, first := range map[string]string{"of a stored event": "", "of an event of the batch": event(`"reference":"large"`, large)} {
 		t.Run(name, func(t *testing.T) {
-			f := newFixture(t, acceptAll, keepUnknown)
+			f := newFixture(t, returnOriginal, keepUnknown)
 			if first == "" {
 				f.post(t, eventPath, event(`"reference":"large"`, large)).requireStored(t)
 			}
@@ -209,7 +209,7 @@ func TestAcceptAllAnswersNoMoreThanItCanHold(t *testing.T) {
 		})
 	}
 	t.Run("what was sent is answered, however much it is", func(t *testing.T) {
-		f := newFixture(t, acceptAll, keepUnknown, func(c *chargeingest.Config) { c.MaxBodyBytes = 32 << 20 })
+		f := newFixture(t, returnOriginal, keepUnknown, func(c *chargeingest.Config) { c.MaxBodyBytes = 32 << 20 })
 		body := batch(slices.Repeat([]string{event(`"reference":"large"`, large)}, 20)...)
 		f.post(t, eventsPath, body).requireStored(t)
 		require.Equal(t, http.StatusCreated, f.post(t, eventsPath, body).status)
@@ -316,9 +316,9 @@ func TestAKeyIsBoundOnlyByARequestThatWasStored(t *testing.T) {
 	t.Run("not by a 503", func(t *testing.T) {
 		store := memstore.New()
 		down := true
-		f := newFixture(t, over(&readableStore{Store: store, append: func(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
+		f := newFixture(t, over(&readableStore{Store: store, append: func(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 			if down {
-				return chargeingest.Receipt{}, chargeingest.ErrOverloaded
+				return chargeingest.AppendResult{}, chargeingest.ErrOverloaded
 			}
 			return store.Append(ctx, b)
 		}}))

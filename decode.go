@@ -181,13 +181,13 @@ func (d *decoder) nullable(dst **string) error {
 }
 
 // extra reads a member that the contract does not name.
-func (d *decoder) extra(name string, members *[]Member) error {
+func (d *decoder) extra(name string, members *[]ExtraField) error {
 	if d.sureOnly {
 		return errNotSure
 	}
 	v, err := d.ReadValue()
 	if err == nil {
-		*members = append(*members, Member{Name: name, Value: bytes.Clone(v)})
+		*members = append(*members, ExtraField{Name: name, Value: bytes.Clone(v)})
 	}
 	return err
 }

@@ -29,7 +29,7 @@ type BoundEvent struct {
 	StoredEvent
 
 	// Sent is what the client sent, without an id, if that may be another content:
-	// under AcceptAll. A retry is compared with it.
+	// under ReturnOriginal. A retry is compared with it.
 	Sent *StoredEvent
 }
 
@@ -89,7 +89,7 @@ const maxExcessBytes = 16 << 20
 // never turns an honest retry into a conflict. Within [CompareOutside] that
 // happens after the transaction, and the error is an ErrNotStored.
 //
-// Otherwise the error is a [*ConflictError], [ErrAnswerTooLarge], or one of look.
+// Otherwise the error is a [*ConflictError], [ErrResponseTooLarge], or one of look.
 func Decide(ctx context.Context, b Batch, look Lookup) (*Decision, error) {
 	d := &Decision{batch: b, room: b.room()}
 	if d.events = d.single[:]; len(b.Events) != 1 {
@@ -113,7 +113,7 @@ func Decide(ctx context.Context, b Batch, look Lookup) (*Decision, error) {
 // replayBound decides a batch by the request that its key is bound to.
 func (d *Decision) replayBound(bound *BoundRequest) error {
 	if bound.Route != d.batch.Route || len(bound.Events) != len(d.batch.Events) {
-		return &ConflictError{Key: true}
+		return &ConflictError{IdempotencyKey: true}
 	}
 	for i := range bound.Events {
 		e := &bound.Events[i]
@@ -176,7 +176,7 @@ func (d *Decision) replayReferences(ctx context.Context, look Lookup) error {
 func (d *Decision) repeat(i int, stored StoredEvent) {
 	d.exceed(i, &stored)
 	d.tooLarge = d.excess > maxExcessBytes && len(d.batch.Events) > 1
-	if d.batch.Duplicates != AcceptAll {
+	if d.batch.Duplicates != ReturnOriginal {
 		d.mustEqual(pair{index: i, stored: stored})
 	}
 }
@@ -204,8 +204,8 @@ func (d *Decision) settle(err error) (*Decision, error) {
 	outside := d.batch.compared.outside
 	switch {
 	case err != nil:
-	case d.tooLarge && d.batch.Duplicates == AcceptAll:
-		err = ErrAnswerTooLarge
+	case d.tooLarge && d.batch.Duplicates == ReturnOriginal:
+		err = ErrResponseTooLarge
 	case outside && d.excess > d.room:
 		err = &undecidedError{excess: d.excess}
 	case outside && len(d.uncompared) > 0:
@@ -217,7 +217,7 @@ func (d *Decision) settle(err error) (*Decision, error) {
 	case err != nil:
 		return nil, err
 	case d.tooLarge:
-		return nil, ErrAnswerTooLarge
+		return nil, ErrResponseTooLarge
 	}
 	return d, nil
 }
@@ -230,7 +230,7 @@ func asStored(e *NewEvent) StoredEvent {
 // Apply calls insert with the index of each event that is new, in order, and
 // makes the receipt out of the ids that it returns. It stops at the first
 // error of insert and returns it.
-func (d *Decision) Apply(insert func(i int) (id string, err error)) (Receipt, error) {
+func (d *Decision) Apply(insert func(i int) (id string, err error)) (AppendResult, error) {
 	outcomes := make([]Outcome, len(d.batch.Events))
 	for i := range outcomes {
 		switch first, replay := d.events[i].first, d.events[i].replay; {
@@ -241,19 +241,19 @@ func (d *Decision) Apply(insert func(i int) (id string, err error)) (Receipt, er
 		default:
 			id, err := insert(i)
 			if err != nil {
-				return Receipt{}, err
+				return AppendResult{}, err
 			}
 			outcomes[i].StoredEvent = asStored(&d.batch.Events[i])
 			outcomes[i].ID = id
 		}
 	}
-	return Receipt{Outcomes: outcomes}, nil
+	return AppendResult{Outcomes: outcomes}, nil
 }
 
 // BoundRequest returns the record that the store keeps of the batch's
 // idempotency key, in the same transaction; nil if the batch has no key, or one
 // that is bound already.
-func (d *Decision) BoundRequest(receipt Receipt) *BoundRequest {
+func (d *Decision) BoundRequest(receipt AppendResult) *BoundRequest {
 	if d.batch.IdempotencyKey == "" || d.keyReplayed {
 		return nil
 	}
@@ -261,7 +261,7 @@ func (d *Decision) BoundRequest(receipt Receipt) *BoundRequest {
 	for i := range receipt.Outcomes {
 		e := &bound.Events[i]
 		e.StoredEvent = receipt.Outcomes[i].StoredEvent
-		if sent := asStored(&d.batch.Events[i]); d.batch.Duplicates == AcceptAll && sent.Digest != e.Digest {
+		if sent := asStored(&d.batch.Events[i]); d.batch.Duplicates == ReturnOriginal && sent.Digest != e.Digest {
 			e.Sent = &sent
 		}
 	}

@@ -66,7 +66,7 @@ func (e *encoder) optional(name string, value *string) {
 	}
 }
 
-func (e *encoder) extra(members []Member) {
+func (e *encoder) extra(members []ExtraField) {
 	for _, m := range members {
 		e.comma()
 		e.quote(m.Name)
@@ -167,7 +167,7 @@ func (e *encoder) entries(name string, entries []SelectorEntry, hasType bool) {
 // or whose name the object already has.
 func (e ChargeEvent) MarshalJSON() ([]byte, error) {
 	hasExtra, bad := false, (*memberError)(nil)
-	e.eachExtra(func(at string, m *Member) {
+	e.eachExtra(func(at string, m *ExtraField) {
 		hasExtra = true
 		if bad == nil {
 			bad = m.check(at)
@@ -178,7 +178,7 @@ func (e ChargeEvent) MarshalJSON() ([]byte, error) {
 	}
 	enc := encoder{text: []byte{'{'}}
 	if e.ID != "" {
-		enc.member("object_type", ObjectType)
+		enc.member("object_type", objectType)
 		enc.member("id", e.ID)
 	}
 	enc.head(&e)
@@ -197,8 +197,8 @@ func (e ChargeEvent) MarshalJSON() ([]byte, error) {
 }
 
 // eachExtra calls visit for each extra member, with the path of its object.
-func (e *ChargeEvent) eachExtra(visit func(at string, m *Member)) {
-	each := func(at string, members []Member) {
+func (e *ChargeEvent) eachExtra(visit func(at string, m *ExtraField)) {
+	each := func(at string, members []ExtraField) {
 		for i := range members {
 			visit(at, &members[i])
 		}
@@ -239,7 +239,7 @@ func (e *memberError) Error() string { return shorten(e.path) + " " + e.problem 
 
 // check returns what is wrong with a member of the object at a path, or nil. Its
 // text would otherwise become part of the JSON around it.
-func (m *Member) check(at string) *memberError {
+func (m *ExtraField) check(at string) *memberError {
 	path := joinPath(at, strings.ToValidUTF8(m.Name, "\ufffd"))
 	switch {
 	case !utf8.ValidString(m.Name):

@@ -2,8 +2,8 @@ package chargeingest
 
 import "encoding/json"
 
-// ObjectType is the value of object_type in every answered event.
-const ObjectType = "CHARGE_DATA"
+// objectType is the value of object_type in every answered event.
+const objectType = "CHARGE_DATA"
 
 // ChargeEvent is one charge event as it goes over the wire.
 //
@@ -45,12 +45,12 @@ type ChargeEvent struct {
 	ID string
 
 	// Extra holds members that the contract does not name, kept as sent.
-	// Only a handler with UnknownFields set to KeepUnknown accepts them.
-	Extra []Member
+	// Only a handler with Config.KeepUnknownFields accepts them.
+	Extra []ExtraField
 }
 
-// Member is a JSON object member outside the contract, its value as sent.
-type Member struct {
+// ExtraField is a JSON object member outside the contract, its value as sent.
+type ExtraField struct {
 	Name  string          // not one of the contract's
 	Value json.RawMessage // exactly one JSON value
 }
@@ -62,14 +62,14 @@ type Value struct {
 	Number    *string // decimal string, at most 38 digits
 	Amount    *Amount // not nullable
 	Count     *string // integer string, at most 38 digits
-	Extra     []Member
+	Extra     []ExtraField
 }
 
 // Amount is a sum of money; both members are required.
 type Amount struct {
 	Quantity string // decimal string, at most 38 digits
 	Currency string // three capital letters
-	Extra    []Member
+	Extra    []ExtraField
 }
 
 // Period is the time that the charge is for. Every member is optional.
@@ -77,7 +77,7 @@ type Period struct {
 	StartAt *string // RFC 3339, not nullable
 	EndAt   *string // RFC 3339, not nullable, not before StartAt
 	Ratio   *string // decimal string, at most 38 digits
-	Extra   []Member
+	Extra   []ExtraField
 }
 
 // Selector picks the pricing plan subscription that is charged. A nil list is
@@ -87,7 +87,7 @@ type Selector struct {
 	Rules    []SelectorEntry // field and type
 	Filters  []SelectorEntry // field, type and value
 	Fallback *string         // LATEST or NONE
-	Extra    []Member
+	Extra    []ExtraField
 }
 
 // SelectorEntry is an entry of one of the lists of a [Selector].
@@ -95,5 +95,5 @@ type SelectorEntry struct {
 	Field string
 	Type  string  // in rules and filters, where it is required
 	Value *string // in data and filters, at most 256 characters, not nullable
-	Extra []Member
+	Extra []ExtraField
 }

@@ -37,15 +37,15 @@ func newSliceStore() *sliceStore {
 	return &sliceStore{ids: ids, requests: make(map[[2]string]*chargeingest.BoundRequest)}
 }
 
-func (s *sliceStore) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
+func (s *sliceStore) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 	if err := ctx.Err(); err != nil {
-		return chargeingest.Receipt{}, errors.Join(chargeingest.ErrNotStored, err)
+		return chargeingest.AppendResult{}, errors.Join(chargeingest.ErrNotStored, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	decision, err := chargeingest.Decide(ctx, b, s)
 	if err != nil {
-		return chargeingest.Receipt{}, err
+		return chargeingest.AppendResult{}, err
 	}
 	was := len(s.events)
 	receipt, err := decision.Apply(func(i int) (string, error) {
@@ -58,7 +58,7 @@ func (s *sliceStore) Append(ctx context.Context, b chargeingest.Batch) (chargein
 	})
 	if err != nil {
 		s.events = s.events[:was] // all or nothing
-		return chargeingest.Receipt{}, errors.Join(chargeingest.ErrNotStored, err)
+		return chargeingest.AppendResult{}, errors.Join(chargeingest.ErrNotStored, err)
 	}
 	if bound := decision.BoundRequest(receipt); bound != nil {
 		s.requests[[2]string{b.Platform, b.IdempotencyKey}] = bound

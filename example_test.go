@@ -34,7 +34,7 @@ func Example() {
 	keys, err := chargeingest.NewKeys(chargeingest.Key{
 		Secret:      "correct horse battery staple",
 		Subject:     "checkout",
-		Platforms:   []string{chargeingest.SinglePlatform},
+		Platforms:   []string{chargeingest.DefaultPlatform},
 		Permissions: []chargeingest.Permission{chargeingest.PermissionIngest, chargeingest.PermissionView},
 	})
 	if err != nil {
@@ -120,7 +120,7 @@ func ExampleAuthorizerFunc() {
 func ExampleHandler_Ingest() {
 	h := newHandler(allowAll)
 	result, err := h.Ingest(context.Background(), chargeingest.IngestRequest{
-		Platform: chargeingest.SinglePlatform,
+		Platform: chargeingest.DefaultPlatform,
 		Events: []chargeingest.ChargeEvent{{
 			ProductItemID: "proi_1", PricingID: "pric_1", PricingItemID: "prii_1", PricingItemConfigID: "pico_1",
 			CustomerReference: new("acme"),
@@ -134,7 +134,7 @@ func ExampleHandler_Ingest() {
 	fmt.Println(result.Events[0].Value.Amount.Quantity, *result.Events[0].Timestamp)
 
 	_, err = h.Ingest(context.Background(), chargeingest.IngestRequest{
-		Platform: chargeingest.SinglePlatform,
+		Platform: chargeingest.DefaultPlatform,
 		Events:   []chargeingest.ChargeEvent{{ProductItemID: "proi_1", PricingID: "pric_1", PricingItemID: "prii_1"}},
 	})
 	var refused *chargeingest.Error
@@ -148,7 +148,7 @@ func ExampleHandler_Ingest() {
 
 var allowAll = chargeingest.AuthorizerFunc(
 	func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) {
-		return chargeingest.Principal{Platforms: []string{chargeingest.SinglePlatform}}, nil
+		return chargeingest.Principal{Platforms: []string{chargeingest.DefaultPlatform}}, nil
 	})
 
 func newHandler(a chargeingest.Authorizer) *chargeingest.Handler {

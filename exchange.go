@@ -13,10 +13,10 @@ import (
 	"example.com/chargeingest/internal/trace"
 )
 
-// Observation is what is known about a request when its response is written. Its
+// RequestStats is what is known about a request when its response is written. Its
 // texts are not redacted: the request ID, the field and the violations can have text
 // of the client's.
-type Observation struct {
+type RequestStats struct {
 	RequestID string
 	Subject   string // of the caller, if known; also of one that was refused
 	Platform  string
@@ -134,7 +134,7 @@ func (h *Handler) begin(x *exchange) error {
 // finish logs and observes a request. Its response is written but perhaps not sent
 // yet, so that a panic of the host must not end the connection.
 func (h *Handler) finish(x *exchange, e *Error) {
-	o := Observation{
+	o := RequestStats{
 		RequestID: x.requestID, Subject: x.subject, Platform: x.platform,
 		Route: x.route, Method: x.r.Method, Status: x.status,
 		Events: x.events, Replayed: x.replayed, Bytes: x.bytes,
@@ -183,7 +183,7 @@ func panicError(p any) error {
 
 // observe calls the observer. The answer is written by then, so that a panic
 // of it is only logged.
-func (h *Handler) observe(x *exchange, o Observation) {
+func (h *Handler) observe(x *exchange, o RequestStats) {
 	defer func() {
 		if p := recover(); p != nil {
 			err := panicError(p)
@@ -253,7 +253,7 @@ func (x *exchange) fail(e *Error) {
 
 // log writes the request's one line, without its body and its credentials, and
 // below 16 KiB.
-func (h *Handler) log(x *exchange, o Observation, e *Error) {
+func (h *Handler) log(x *exchange, o RequestStats, e *Error) {
 	level := slog.LevelDebug
 	switch {
 	case o.Status >= http.StatusInternalServerError:

@@ -13,10 +13,10 @@ import (
 )
 
 // eventWithExtra is a valid event with one extra member in the object at a path.
-func eventWithExtra(t *testing.T, path string, m chargeingest.Member) chargeingest.ChargeEvent {
+func eventWithExtra(t *testing.T, path string, m chargeingest.ExtraField) chargeingest.ChargeEvent {
 	t.Helper()
 	ev := decoded(t, fullEvent)[0]
-	extra := []chargeingest.Member{m}
+	extra := []chargeingest.ExtraField{m}
 	s := ev.PricingPlanSubscriptionSelector
 	switch path {
 	case "":
@@ -48,12 +48,12 @@ var extraPaths = []string{
 
 func TestIngestOfBadExtraMembers(t *testing.T) {
 	t.Parallel()
-	raw := func(name, value string) chargeingest.Member {
-		return chargeingest.Member{Name: name, Value: json.RawMessage(value)}
+	raw := func(name, value string) chargeingest.ExtraField {
+		return chargeingest.ExtraField{Name: name, Value: json.RawMessage(value)}
 	}
 	for _, c := range []struct {
 		name   string
-		member chargeingest.Member
+		member chargeingest.ExtraField
 		path   string
 	}{
 		{"a value that closes its object", raw("x", `1},"y":{"z":2`), "x"},
@@ -109,7 +109,7 @@ func TestIngestOfGoodExtraMembers(t *testing.T) {
 	t.Parallel()
 	for _, at := range extraPaths {
 		for _, value := range []string{`1.50`, `null`, `"},{"`, ` [1, {"a": {}}] `, `{"a":1}`} {
-			ev := eventWithExtra(t, at, chargeingest.Member{Name: `x"}`, Value: json.RawMessage(value)})
+			ev := eventWithExtra(t, at, chargeingest.ExtraField{Name: `x"}`, Value: json.RawMessage(value)})
 			f := newFixture(t, keepUnknown)
 			result, err := f.handler.Ingest(context.Background(), chargeingest.IngestRequest{Platform: "pf_a", Events: []chargeingest.ChargeEvent{ev}})
 			require.NoError(t, err, "%s in %s", value, at)

@@ -24,7 +24,7 @@ type countingStore struct {
 	batches map[string]int
 }
 
-func (s *countingStore) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
+func (s *countingStore) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 	s.batches[b.Platform]++
 	return memstore.New().Append(ctx, b)
 }

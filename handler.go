@@ -50,17 +50,18 @@ type Config struct {
 	// after a response that did not need it, such as a 401 or a 413, over HTTP/1.1.
 	// Clients that read the response only once they have sent all get it if the
 	// rest of the body is within both. The connection is closed afterwards.
-	// Middleware sees the request end only then; its Observation does not have this
+	// Middleware sees the request end only then; its RequestStats does not have this
 	// time. Defaults: 16 MiB, 5 s.
 	MaxDiscardBytes int64
 	MaxDiscardTime  time.Duration
 
-	// UnknownFields says what becomes of members that the contract does not
-	// name. Default: RejectUnknown.
-	UnknownFields UnknownFields
+	// KeepUnknownFields stores and returns fields that the contract does not name,
+	// as they were sent. By default they are refused with 400: a mistyped reference
+	// would otherwise cost its sender the protection against double billing.
+	KeepUnknownFields bool
 
 	// Duplicates says what a known reference with other content gets.
-	// Default: RejectChanged.
+	// Default: RejectConflict.
 	Duplicates DuplicatePolicy
 
 	// MaxFutureSkew is how far ahead of its receipt an event's timestamp may
@@ -72,19 +73,8 @@ type Config struct {
 	RequireReference bool
 
 	// Observer, if set, is called once after each request, on its goroutine.
-	Observer func(context.Context, Observation)
+	Observer func(context.Context, RequestStats)
 }
-
-// UnknownFields says what becomes of members that the contract does not name.
-type UnknownFields int
-
-const (
-	// RejectUnknown answers 400. The default: a mistyped reference would
-	// otherwise cost its sender the protection against double billing.
-	RejectUnknown UnknownFields = iota
-	// KeepUnknown stores and answers them as they were sent.
-	KeepUnknown
-)
 
 // withDefaults returns the configuration with its defaults in place, or an
 // error that names the field that is wrong.
@@ -106,9 +96,7 @@ func (c Config) withDefaults() (Config, error) {
 		return c, errors.New("chargeingest: Config.MaxDiscardTime is negative")
 	case c.MaxFutureSkew < 0:
 		return c, errors.New("chargeingest: Config.MaxFutureSkew is negative")
-	case c.UnknownFields != RejectUnknown && c.UnknownFields != KeepUnknown:
-		return c, fmt.Errorf("chargeingest: Config.UnknownFields is none of its constants: %d", c.UnknownFields)
-	case c.Duplicates != RejectChanged && c.Duplicates != AcceptAll:
+	case c.Duplicates != RejectConflict && c.Duplicates != ReturnOriginal:
 		return c, fmt.Errorf("chargeingest: Config.Duplicates is none of its constants: %d", c.Duplicates)
 	}
 	if c.Logger == nil {
@@ -177,7 +165,7 @@ func New(cfg Config) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, err := newValidator(cfg.MaxBatchEvents, cfg.UnknownFields == KeepUnknown,
+	v, err := newValidator(cfg.MaxBatchEvents, cfg.KeepUnknownFields,
 		crossRules{maxFutureSkew: cfg.MaxFutureSkew, requireReference: cfg.RequireReference})
 	if err != nil {
 		return nil, fmt.Errorf("chargeingest: %w", err)
@@ -320,7 +308,7 @@ func (h *Handler) authorize(x *exchange, perm Permission) error {
 	case errors.Is(err, ErrNoCredential):
 		e = newError(CodeUnauthorised, "credentials are missing, or of a kind that is not accepted here; unless you were told otherwise, send an X-API-KEY header or an Authorization header with a Bearer token")
 		x.header().Set("WWW-Authenticate", "Bearer")
-	case errors.Is(err, ErrBadCredential):
+	case errors.Is(err, ErrInvalidCredential):
 		e = newError(CodeUnauthorised, "the credentials do not verify")
 		x.header().Set("WWW-Authenticate", "Bearer")
 	case errors.Is(err, ErrForbidden):

@@ -51,7 +51,7 @@ func BenchmarkHandler(b *testing.B) {
 	} {
 		b.Run(bm.name, func(b *testing.B) {
 			keys, err := chargeingest.NewKeys(chargeingest.Key{
-				Secret: fullSecret, Subject: "benchmark", Platforms: []string{chargeingest.SinglePlatform},
+				Secret: fullSecret, Subject: "benchmark", Platforms: []string{chargeingest.DefaultPlatform},
 				Permissions: []chargeingest.Permission{chargeingest.PermissionIngest},
 			})
 			require.NoError(b, err)

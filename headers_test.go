@@ -81,7 +81,7 @@ func TestAPIKeyOrBearerRefusesLongHeaders(t *testing.T) {
 		require.Len(t, got, maxCredentialHeader-len(prefix)-1)
 		r.Header.Set(header, r.Header.Get(header)+"a")
 		_, err = chargeingest.APIKeyOrBearer(r)
-		require.ErrorIs(t, err, chargeingest.ErrBadCredential)
+		require.ErrorIs(t, err, chargeingest.ErrInvalidCredential)
 	}
 	k := validKey(strings.Repeat("a", maxCredentialHeader))
 	_, err := chargeingest.NewKeys(k)

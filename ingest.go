@@ -98,7 +98,7 @@ type ingestion struct {
 }
 
 // ingest validates and stores a body.
-func (h *Handler) ingest(ctx context.Context, in ingestion) (Receipt, error) {
+func (h *Handler) ingest(ctx context.Context, in ingestion) (AppendResult, error) {
 	now := h.cfg.Now()
 	records, err := h.validator.records(ctx, in.platform, in.body.Bytes(), in.route, now)
 	if in.body.Cap() > keptBody {
@@ -109,10 +109,10 @@ func (h *Handler) ingest(ctx context.Context, in ingestion) (Receipt, error) {
 		if invalid != nil {
 			wrong = slices.Concat(wrong, invalid.Violations)
 		}
-		return Receipt{}, violationsError(wrong[:min(len(wrong), maxViolations)])
+		return AppendResult{}, violationsError(wrong[:min(len(wrong), maxViolations)])
 	}
 	if err != nil {
-		return Receipt{}, err
+		return AppendResult{}, err
 	}
 	b := Batch{
 		Platform: in.platform, Route: in.route, IdempotencyKey: in.key,
@@ -126,10 +126,10 @@ func (h *Handler) ingest(ctx context.Context, in ingestion) (Receipt, error) {
 	}
 	receipt, err := h.cfg.Store.Append(ctx, b)
 	if err != nil {
-		return Receipt{}, appendError(err, &b)
+		return AppendResult{}, appendError(err, &b)
 	}
 	if len(receipt.Outcomes) != len(b.Events) {
-		return Receipt{}, errors.New("store returned a receipt of another length than the batch")
+		return AppendResult{}, errors.New("store returned a receipt of another length than the batch")
 	}
 	return receipt, nil
 }
@@ -140,7 +140,7 @@ func appendError(err error, b *Batch) *Error {
 	switch {
 	case errors.As(err, &conflict):
 		return conflictError(conflict, b)
-	case errors.Is(err, ErrAnswerTooLarge):
+	case errors.Is(err, ErrResponseTooLarge):
 		return answerTooLargeError(err)
 	case errors.Is(err, ErrClosed):
 		return unavailableError("the service is shutting down; nothing was stored, send again", err)
@@ -166,7 +166,7 @@ func conflictError(c *ConflictError, b *Batch) *Error {
 		differing = "; they differ in " + enumerate(c.Fields)
 	}
 	var e *Error
-	if c.Key {
+	if c.IdempotencyKey {
 		e = fieldError(CodeIdempotencyCheckFailed, "Idempotency-Key",
 			"this Idempotency-Key was used for another request"+differing)
 	} else {

@@ -12,9 +12,9 @@ import (
 // seenBatch is a store that keeps the last batch.
 type seenBatch struct{ Batch }
 
-func (s *seenBatch) Append(_ context.Context, b Batch) (Receipt, error) {
+func (s *seenBatch) Append(_ context.Context, b Batch) (AppendResult, error) {
 	s.Batch = b
-	return Receipt{}, ErrClosed
+	return AppendResult{}, ErrClosed
 }
 
 // Without limits CompareOutside takes no slot and reserves nothing, so that each

@@ -211,8 +211,8 @@ func TestAnEventSurvivesJSONAsItIs(t *testing.T) {
 
 	with := strings.Replace(fuzzEvent, `"value":{`, `"more":[1.50,null],"value":{"extra":{"a":"\u00e9"},`, 1)
 	require.NoError(t, json.Unmarshal([]byte(with), &ev2{&ev}))
-	require.Equal(t, []Member{{Name: "more", Value: json.RawMessage(`[1.50,null]`)}}, ev.Extra)
-	require.Equal(t, []Member{{Name: "extra", Value: json.RawMessage(`{"a":"\u00e9"}`)}}, ev.Value.Extra)
+	require.Equal(t, []ExtraField{{Name: "more", Value: json.RawMessage(`[1.50,null]`)}}, ev.Extra)
+	require.Equal(t, []ExtraField{{Name: "extra", Value: json.RawMessage(`{"a":"\u00e9"}`)}}, ev.Value.Extra)
 	text, err = json.Marshal(ev)
 	require.NoError(t, err)
 	require.Contains(t, string(text), `"extra":{"a":"\u00e9"}`)

@@ -28,13 +28,13 @@ func newGated() *gated {
 	return &gated{memstore.New(), make(chan struct{}, 10), make(chan struct{})}
 }
 
-func (g *gated) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
+func (g *gated) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 	g.entered <- struct{}{}
 	select {
 	case <-g.free:
 		return g.Store.Append(ctx, b)
 	case <-ctx.Done():
-		return chargeingest.Receipt{}, ctx.Err()
+		return chargeingest.AppendResult{}, ctx.Err()
 	}
 }
 
@@ -94,7 +94,7 @@ func TestAPageOfLargeEventsEndsBeforeItsLimit(t *testing.T) {
 	large := `,"blob":"` + strings.Repeat("x", 300<<10) + `"}`
 	for i := range events {
 		body := strings.Replace(observedEvent, `"r"`, fmt.Sprintf(`"r%d"`, i), 1)
-		w := serveOne(t, chargeingest.Config{Store: store, UnknownFields: chargeingest.KeepUnknown},
+		w := serveOne(t, chargeingest.Config{Store: store, KeepUnknownFields: true},
 			http.MethodPost, "/v1/ingest/charge-data", strings.TrimSuffix(body, "}")+large)
 		require.Equal(t, http.StatusCreated, w.Code)
 	}

@@ -42,41 +42,41 @@ func TestTheObserverGetsOneValueARequest(t *testing.T) {
 	for _, c := range []struct {
 		name, method, path, body string
 		as                       chargeingest.AuthorizerFunc
-		want                     chargeingest.Observation
+		want                     chargeingest.RequestStats
 	}{
-		{"a fresh event", "POST", "/v1/ingest/charge-data", observedEvent, asAda(nil), chargeingest.Observation{
+		{"a fresh event", "POST", "/v1/ingest/charge-data", observedEvent, asAda(nil), chargeingest.RequestStats{
 			Subject: "ada", Route: chargeingest.RouteSingle, Method: "POST", Status: 201, Platform: "default", Events: 1, Bytes: int64(len(observedEvent)), Duration: 2 * time.Second,
 		}},
-		{"a batch with one replay", "POST", "/v1/ingest/charge-datas", batch, asAda(nil), chargeingest.Observation{
+		{"a batch with one replay", "POST", "/v1/ingest/charge-datas", batch, asAda(nil), chargeingest.RequestStats{
 			Subject: "ada", Route: chargeingest.RouteBatch, Method: "POST", Status: 201, Platform: "default", Events: 2, Replayed: 1, Bytes: int64(len(batch)), Duration: 2 * time.Second,
 		}},
-		{"a refusal", "POST", "/v1/ingest/charge-data", `{`, asAda(nil), chargeingest.Observation{
+		{"a refusal", "POST", "/v1/ingest/charge-data", `{`, asAda(nil), chargeingest.RequestStats{
 			Subject: "ada", Route: chargeingest.RouteSingle, Method: "POST", Status: 400, Code: chargeingest.CodeBadRequest, Platform: "default", Bytes: 1, Duration: 2 * time.Second,
 		}},
-		{"a refusal of a field", "POST", "/v1/ingest/charge-datas", wrong, asAda(nil), chargeingest.Observation{
+		{"a refusal of a field", "POST", "/v1/ingest/charge-datas", wrong, asAda(nil), chargeingest.RequestStats{
 			Subject: "ada", Route: chargeingest.RouteBatch, Method: "POST", Status: 400, Code: chargeingest.CodeInvalidField, Platform: "default", Bytes: int64(len(wrong)), Duration: 2 * time.Second,
 			Field: "charge_datas.0.reference", Violations: []chargeingest.Violation{{Code: chargeingest.CodeInvalidField, Field: "charge_datas.0.reference"}},
 		}},
-		{"a caller that is refused", "POST", "/v1/ingest/charge-data", observedEvent, asAda(chargeingest.ErrForbidden), chargeingest.Observation{
+		{"a caller that is refused", "POST", "/v1/ingest/charge-data", observedEvent, asAda(chargeingest.ErrForbidden), chargeingest.RequestStats{
 			Subject: "ada", Route: chargeingest.RouteSingle, Method: "POST", Status: 403, Code: chargeingest.CodeUserNotAllowed, Duration: time.Second,
 		}},
-		{"a token that has expired", "POST", "/v1/ingest/charge-data", observedEvent, asAda(chargeingest.ErrBadCredential), chargeingest.Observation{
+		{"a token that has expired", "POST", "/v1/ingest/charge-data", observedEvent, asAda(chargeingest.ErrInvalidCredential), chargeingest.RequestStats{
 			Subject: "ada", Route: chargeingest.RouteSingle, Method: "POST", Status: 401, Code: chargeingest.CodeUnauthorised, Duration: time.Second,
 		}},
-		{"a listing", "GET", "/v1/ingest/charge-data", "", asAda(nil), chargeingest.Observation{
+		{"a listing", "GET", "/v1/ingest/charge-data", "", asAda(nil), chargeingest.RequestStats{
 			Subject: "ada", Route: chargeingest.RouteList, Method: "GET", Status: 200, Platform: "default", Events: 2, Duration: time.Second,
 		}},
-		{"a path that leads nowhere", "GET", "/", "", asAda(nil), chargeingest.Observation{
+		{"a path that leads nowhere", "GET", "/", "", asAda(nil), chargeingest.RequestStats{
 			Method: "GET", Status: 404, Code: chargeingest.CodeResourceNotFound, Duration: time.Second,
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			var got []chargeingest.Observation
+			var got []chargeingest.RequestStats
 			now := time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
 			w := serveOne(t, chargeingest.Config{
 				Store: store, Authorizer: c.as,
 				Now: func() time.Time { now = now.Add(time.Second); return now },
-				Observer: func(_ context.Context, o chargeingest.Observation) {
+				Observer: func(_ context.Context, o chargeingest.RequestStats) {
 					got = append(got, o)
 				},
 			}, c.method, c.path, c.body)
@@ -95,7 +95,7 @@ func TestTheObserverGetsOneValueARequest(t *testing.T) {
 // asAda authorizes everyone as ada, or refuses her.
 func asAda(err error) chargeingest.AuthorizerFunc {
 	return func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) {
-		return chargeingest.Principal{Subject: "ada", Platforms: []string{chargeingest.SinglePlatform}}, err
+		return chargeingest.Principal{Subject: "ada", Platforms: []string{chargeingest.DefaultPlatform}}, err
 	}
 }
 
@@ -106,9 +106,9 @@ func TestObservedViolationsAreBounded(t *testing.T) {
 	for i := range 200 {
 		names = append(names, fmt.Sprintf("%q:1", fmt.Sprintf("x%03d", i)))
 	}
-	var got chargeingest.Observation
+	var got chargeingest.RequestStats
 	w := serveOne(t, chargeingest.Config{
-		Store: memstore.New(), Observer: func(_ context.Context, o chargeingest.Observation) { got = o },
+		Store: memstore.New(), Observer: func(_ context.Context, o chargeingest.RequestStats) { got = o },
 	}, http.MethodPost, "/v1/ingest/charge-data", "{"+strings.Join(names, ",")+"}")
 	var body struct {
 		Errors []struct{ Field string }
@@ -127,7 +127,7 @@ func TestAnObserverThatPanicsTakesNothingBack(t *testing.T) {
 	w := serveOne(t, chargeingest.Config{
 		Store:    memstore.New(),
 		Logger:   slog.New(slog.NewTextHandler(&log, nil)),
-		Observer: func(context.Context, chargeingest.Observation) { panic("no more metrics") },
+		Observer: func(context.Context, chargeingest.RequestStats) { panic("no more metrics") },
 	}, http.MethodPost, "/v1/ingest/charge-data", observedEvent)
 	require.Equal(t, http.StatusCreated, w.Code)
 	require.Contains(t, log.String(), "no more metrics")

@@ -75,7 +75,7 @@ func (e *undecidedError) Unwrap() error { return ErrNotStored }
 // transaction waits for it.
 //
 // A store that calls Decide without CompareOutside works, too: Decide compares.
-func CompareOutside(ctx context.Context, b Batch, attempt func(Batch) (Receipt, error)) (Receipt, error) {
+func CompareOutside(ctx context.Context, b Batch, attempt func(Batch) (AppendResult, error)) (AppendResult, error) {
 	// A second attempt decides unless the stored events changed in between.
 	const attempts = 10
 	b.compared.outside = true
@@ -89,10 +89,10 @@ func CompareOutside(ctx context.Context, b Batch, attempt func(Batch) (Receipt, 
 			return receipt, err
 		}
 		if err := b.resolve(ctx, undecided); err != nil {
-			return Receipt{}, err
+			return AppendResult{}, err
 		}
 	}
-	return Receipt{}, fmt.Errorf("%w: the stored events keep changing", ErrNotStored)
+	return AppendResult{}, fmt.Errorf("%w: the stored events keep changing", ErrNotStored)
 }
 
 // resolve does what Decide left undone.
@@ -153,7 +153,7 @@ func compare(ctx context.Context, b *Batch, pairs []pair) (map[contents]bool, er
 	}
 	if len(fields) > 0 {
 		slices.Sort(fields)
-		return nil, &ConflictError{Key: true, Fields: fields}
+		return nil, &ConflictError{IdempotencyKey: true, Fields: fields}
 	}
 	return equal, nil
 }

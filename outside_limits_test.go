@@ -37,9 +37,9 @@ func TestSentContentsAreReserved(t *testing.T) {
 	}
 	budget := &byteBudget{limit: 1000, used: 900}
 	b.compared.limits = &limits{slots: turns.NewGate(1), held: &reservation{budget: budget}}
-	_, err := CompareOutside(t.Context(), b, func(b Batch) (Receipt, error) {
+	_, err := CompareOutside(t.Context(), b, func(b Batch) (AppendResult, error) {
 		_, err := Decide(t.Context(), b, look)
-		return Receipt{}, err
+		return AppendResult{}, err
 	})
 	require.ErrorIs(t, err, ErrOverloaded)
 }
@@ -55,11 +55,11 @@ func TestEqualDigestsOfTwoAttempts(t *testing.T) {
 	}
 	look := &oneEvent{stored(1)}
 	sent := NewEvent{Reference: "r", Content: `{"reference":"r","timestamp":"2026-05-01T00:00:01Z"}`, Digest: Digest{2}}
-	_, err := CompareOutside(t.Context(), Batch{Events: []NewEvent{sent}}, func(b Batch) (Receipt, error) {
+	_, err := CompareOutside(t.Context(), Batch{Events: []NewEvent{sent}}, func(b Batch) (AppendResult, error) {
 		d, err := Decide(t.Context(), b, look)
 		look.StoredEvent = stored(2)
 		if err != nil {
-			return Receipt{}, err
+			return AppendResult{}, err
 		}
 		return d.Apply(nil)
 	})
@@ -76,16 +76,16 @@ type lateStore struct {
 	ended chan struct{}
 }
 
-func (s *lateStore) Append(ctx context.Context, b Batch) (Receipt, error) {
+func (s *lateStore) Append(ctx context.Context, b Batch) (AppendResult, error) {
 	go func() {
 		defer close(s.ended)
 		<-s.begin
-		_, _ = CompareOutside(ctx, b, func(b Batch) (Receipt, error) {
+		_, _ = CompareOutside(ctx, b, func(b Batch) (AppendResult, error) {
 			_, err := Decide(ctx, b, s.look)
-			return Receipt{}, err
+			return AppendResult{}, err
 		})
 	}()
-	return Receipt{}, context.DeadlineExceeded
+	return AppendResult{}, context.DeadlineExceeded
 }
 
 func TestReservationEndsWithItsRequest(t *testing.T) {

@@ -45,12 +45,12 @@ func TestCompareOutside(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			look := &oneEvent{StoredEvent{ID: "chda_x", Content: c.stored, Digest: Digest{1}}}
 			attempts := 0
-			receipt, err := CompareOutside(t.Context(), Batch{Events: []NewEvent{c.sent}}, func(b Batch) (Receipt, error) {
+			receipt, err := CompareOutside(t.Context(), Batch{Events: []NewEvent{c.sent}}, func(b Batch) (AppendResult, error) {
 				attempts++
 				d, err := Decide(t.Context(), b, look)
 				if err != nil {
 					require.ErrorIs(t, err, ErrNotStored)
-					return Receipt{}, err
+					return AppendResult{}, err
 				}
 				return d.Apply(nil)
 			})
@@ -71,10 +71,10 @@ func TestCompareOutside(t *testing.T) {
 	}
 	t.Run("it gives up if what is stored keeps changing", func(t *testing.T) {
 		look := &oneEvent{StoredEvent{Content: `{"a":1,"b":2}`}}
-		_, err := CompareOutside(t.Context(), Batch{Events: []NewEvent{newEvent(`{"b":2,"a":1}`, 99)}}, func(b Batch) (Receipt, error) {
+		_, err := CompareOutside(t.Context(), Batch{Events: []NewEvent{newEvent(`{"b":2,"a":1}`, 99)}}, func(b Batch) (AppendResult, error) {
 			look.Content += " "
 			_, err := Decide(t.Context(), b, look)
-			return Receipt{}, err
+			return AppendResult{}, err
 		})
 		require.ErrorIs(t, err, ErrNotStored)
 	})
@@ -82,10 +82,10 @@ func TestCompareOutside(t *testing.T) {
 		budget := &byteBudget{limit: 1000, used: 900}
 		b := Batch{Events: []NewEvent{newEvent(`{"a":1,"x":{}}`, 2)}}
 		b.compared.limits = &limits{slots: turns.NewGate(1), held: &reservation{budget: budget}}
-		_, err := CompareOutside(t.Context(), b, func(b Batch) (Receipt, error) {
+		_, err := CompareOutside(t.Context(), b, func(b Batch) (AppendResult, error) {
 			d, err := Decide(t.Context(), b, &oneEvent{StoredEvent{Content: large}})
 			require.Nil(t, d)
-			return Receipt{}, err
+			return AppendResult{}, err
 		})
 		require.ErrorIs(t, err, ErrOverloaded)
 	})

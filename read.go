@@ -49,7 +49,7 @@ func (h *Handler) serveList(x *exchange) error {
 	q.Platform, q.MaxBytes = x.platform, maxPageBytes
 	page, err := h.reader.List(x.r.Context(), q)
 	switch {
-	case errors.Is(err, ErrBadCursor):
+	case errors.Is(err, ErrInvalidCursor):
 		return fieldError(CodeInvalidField, "after", "after must be a cursor that the endpoint gave as next or position")
 	case errors.Is(err, ErrScanLimit):
 		return unavailableError("the listing took too long; narrow it by reference, customer_id or customer_reference, or continue from a cursor", err)

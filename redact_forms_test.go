@@ -60,8 +60,8 @@ func TestClientRequestIDIsSearched(t *testing.T) {
 // A caller picks words of the errors that it causes as cookies.
 func TestCookiesDoNotHideTheCause(t *testing.T) {
 	t.Parallel()
-	failing := over(storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.Receipt, error) {
-		return chargeingest.Receipt{}, fmt.Errorf("database is locked: %w", chargeingest.ErrNotStored)
+	failing := over(storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) {
+		return chargeingest.AppendResult{}, fmt.Errorf("database is locked: %w", chargeingest.ErrNotStored)
 	}))
 	lines, _ := logged(t, slog.LevelDebug, request("POST", eventPath, strings.NewReader(event()), "Cookie: a=database; b=locked; c=POST"), failing)
 	require.Len(t, lines, 1)

@@ -172,15 +172,15 @@ func TestLogLinesAreBounded(t *testing.T) {
 				return principal, err
 			})
 		}
-		panicking := storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.Receipt, error) { panic(long) })
+		panicking := storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) { panic(long) })
 		for name, c := range map[string]struct {
 			authorizer chargeingest.Authorizer
 			store      chargeingest.EventStore
 		}{
 			"an authorizer's error": {authorizer(errors.New(long)), panicking},
 			"a store's panic":       {authorizer(nil), panicking},
-			"a store's error": {authorizer(nil), storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.Receipt, error) {
-				return chargeingest.Receipt{}, errors.New(long)
+			"a store's error": {authorizer(nil), storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) {
+				return chargeingest.AppendResult{}, errors.New(long)
 			})},
 		} {
 			t.Run(name+" of "+kind, func(t *testing.T) {
@@ -191,8 +191,8 @@ func TestLogLinesAreBounded(t *testing.T) {
 				} {
 					h, err := chargeingest.New(chargeingest.Config{
 						Store: c.store, Authorizer: c.authorizer, Logger: slog.New(handler),
-						UnknownFields: chargeingest.RejectUnknown, RequestID: func() string { return long },
-						Observer: func(context.Context, chargeingest.Observation) { panic(long) },
+						RequestID: func() string { return long },
+						Observer:  func(context.Context, chargeingest.RequestStats) { panic(long) },
 					})
 					require.NoError(t, err)
 					for _, r := range []*http.Request{

@@ -31,7 +31,7 @@ func (r *eventsResponse) at(i int) *StoredEvent {
 }
 
 const (
-	eventHead = `{"object_type":"` + ObjectType + `","id":"`
+	eventHead = `{"object_type":"` + objectType + `","id":"`
 	eventTail = `",` // followed by the content without its brace
 )
 

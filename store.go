@@ -27,8 +27,8 @@ type EventStore interface {
 	// Duplicates: an event whose reference is stored with the same content is
 	// not stored again; its outcome is the stored event, marked replayed. With
 	// other content Append returns a [*ConflictError] and stores nothing,
-	// unless b.Duplicates is AcceptAll: then the outcome is the stored event.
-	// The error is ErrAnswerTooLarge if the stored events are too large together.
+	// unless b.Duplicates is ReturnOriginal: then the outcome is the stored event.
+	// The error is ErrResponseTooLarge if the stored events are too large together.
 	// A batch whose idempotency key is bound to the same request is a replay as a
 	// whole; bound to another it is a *ConflictError. The key is bound in the
 	// transaction that stores, to what was sent and to what was returned.
@@ -60,7 +60,7 @@ type EventStore interface {
 	//
 	// Ownership: the store may keep b.Events, which the caller does not change
 	// afterwards. The outcomes of the receipt are the caller's to change.
-	Append(ctx context.Context, b Batch) (Receipt, error)
+	Append(ctx context.Context, b Batch) (AppendResult, error)
 }
 
 // EventReader is a store that can be read back. A handler over a store
@@ -78,7 +78,7 @@ type EventReader interface {
 	// before it: who follows Page.Position sees each event once, in order,
 	// nothing skipped and nothing twice, while others append.
 	//
-	// It returns ErrBadCursor for a cursor that is not one of this store's, such as
+	// It returns ErrInvalidCursor for a cursor that is not one of this store's, such as
 	// one behind more events than the store has, and ErrScanLimit for a query that
 	// took longer than the store allows. Stores in which reads take turns return
 	// ErrOverloaded if the turn did not come.
@@ -102,24 +102,24 @@ type StoreStats struct {
 	QueuedRequests int // that wait for a transaction
 	QueuedEvents   int // that these have
 
-	// LogBytes is the size of the file of the log that holds what is durable
+	// WALBytes is the size of the file of the log that holds what is durable
 	// already and not yet at its place; it is written over from its beginning, and
 	// does not shrink. LastCheckpoint is when all of it was last moved there.
-	LogBytes       int64
+	WALBytes       int64
 	LastCheckpoint time.Time
 
-	// LogBlockedSince is since when a transaction that reads, of any process, has
+	// WALBlockedSince is since when a transaction that reads, of any process, has
 	// kept a part of the log from its place, so that the log only grows; zero if
 	// none does.
-	LogBlockedSince time.Time
+	WALBlockedSince time.Time
 
 	Commits    uint64 // since the store was opened
-	LastCommit Commit
+	LastCommit CommitStats
 }
 
-// Commit is what there is to know about a transaction that stored events, or
+// CommitStats is what there is to know about a transaction that stored events, or
 // was to.
-type Commit struct {
+type CommitStats struct {
 	Requests int           // that shared the transaction
 	Events   int           // that it stored; those that had been stored before do not count
 	Duration time.Duration // from its beginning until what it stored was durable
@@ -164,10 +164,10 @@ const (
 type DuplicatePolicy int
 
 const (
-	// RejectChanged answers 409 and stores nothing. The default.
-	RejectChanged DuplicatePolicy = iota
-	// AcceptAll answers with the event stored first, as the published API does.
-	AcceptAll
+	// RejectConflict answers 409 and stores nothing. The default.
+	RejectConflict DuplicatePolicy = iota
+	// ReturnOriginal answers with the event stored first, as the published API does.
+	ReturnOriginal
 )
 
 // Digest is a SHA-256 fingerprint of what a client sent. Equal digests mean
@@ -217,8 +217,8 @@ type StoredEvent struct {
 	Digest            Digest
 }
 
-// Receipt is what Append did.
-type Receipt struct {
+// AppendResult is what Append did.
+type AppendResult struct {
 	// Outcomes has an entry for each event of the batch, in its order.
 	Outcomes []Outcome
 }
@@ -296,15 +296,15 @@ var (
 	// ErrClosed is an ErrNotStored: the store is shutting down.
 	ErrClosed = fmt.Errorf("store closed: %w", ErrNotStored)
 
-	// ErrAnswerTooLarge is an ErrNotStored: the stored events that a batch
+	// ErrResponseTooLarge is an ErrNotStored: the stored events that a batch
 	// repeats are larger by 16 MiB than those that it has.
-	ErrAnswerTooLarge = fmt.Errorf("answer too large: %w", ErrNotStored)
+	ErrResponseTooLarge = fmt.Errorf("answer too large: %w", ErrNotStored)
 
 	// ErrNotFound says that the platform has no event with this id.
 	ErrNotFound = errors.New("event not found")
 
-	// ErrBadCursor says that a cursor is not one of the store's.
-	ErrBadCursor = errors.New("malformed cursor")
+	// ErrInvalidCursor says that a cursor is not one of the store's.
+	ErrInvalidCursor = errors.New("malformed cursor")
 
 	// ErrScanLimit says that a listing took longer than the store allows.
 	ErrScanLimit = errors.New("listing took too long")
@@ -313,10 +313,10 @@ var (
 // ConflictError says that a batch contradicts what is stored, or itself.
 // Nothing of it was stored.
 type ConflictError struct {
-	// Key is true for a conflict of the idempotency key, false for one of the
+	// IdempotencyKey is true for a conflict of the idempotency key, false for one of the
 	// reference of the event at Index.
-	Key   bool
-	Index int
+	IdempotencyKey bool
+	Index          int
 
 	// EventID is the event that was stored first; empty where the conflict is
 	// with an earlier event of the same batch.
@@ -327,7 +327,7 @@ type ConflictError struct {
 }
 
 func (e *ConflictError) Error() string {
-	if e.Key {
+	if e.IdempotencyKey {
 		return "idempotency key is bound to another request"
 	}
 	return fmt.Sprintf("event %d: reference is taken by an event with other content", e.Index)

@@ -71,11 +71,11 @@ func newNaivePostgres(ctx context.Context, pool *pgxpool.Pool) (*naivePostgres, 
 }
 
 // Append implements [chargeingest.EventStore].
-func (n *naivePostgres) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
+func (n *naivePostgres) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 	e := &b.Events[0]
 	id, err := n.ids.Next(e.ReceivedAt)
 	if err != nil {
-		return chargeingest.Receipt{}, err
+		return chargeingest.AppendResult{}, err
 	}
 	// A batch without a BEGIN is one transaction, in one round trip.
 	batch := new(pgx.Batch)
@@ -86,9 +86,9 @@ VALUES ($1, nextval('`+benchSchema+`.naive'), $2, $3, $4, $5, $6, $7, $8, $9, $1
 		e.Reference, e.CustomerID, e.CustomerReference, e.PricingPlanSubscriptionID, e.PricingPlanSubscriptionReference, e.ProductItemID)
 	batch.Queue(`INSERT INTO `+benchSchema+`.event_references (platform, reference, seq) VALUES ($1, $2, currval('`+benchSchema+`.naive'))`, b.Platform, e.Reference)
 	if err := n.pool.SendBatch(ctx, batch).Close(); err != nil {
-		return chargeingest.Receipt{}, err
+		return chargeingest.AppendResult{}, err
 	}
-	return chargeingest.Receipt{Outcomes: []chargeingest.Outcome{{StoredEvent: chargeingest.StoredEvent{
+	return chargeingest.AppendResult{Outcomes: []chargeingest.Outcome{{StoredEvent: chargeingest.StoredEvent{
 		ID: id, Content: e.Content, TimestampAssigned: e.TimestampAssigned, Digest: e.Digest,
 	}}}}, nil
 }
@@ -183,7 +183,7 @@ func pgstoreInsert(ctx context.Context, address string) (_ string, err error) {
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	heard.statements = nil
-	one := chargeingest.Batch{Platform: chargeingest.SinglePlatform, Events: []chargeingest.NewEvent{{Content: "{}"}}}
+	one := chargeingest.Batch{Platform: chargeingest.DefaultPlatform, Events: []chargeingest.NewEvent{{Content: "{}"}}}
 	if _, err := store.Append(ctx, one); err != nil {
 		return "", err
 	}
@@ -226,7 +226,7 @@ func (r *postgresRaw) transact(ctx context.Context, conn *pgx.Conn, insert strin
 		if err != nil {
 			return stored, err
 		}
-		platforms[i], behind[i], assigned[i], digests[i] = chargeingest.SinglePlatform, int64(n-1-i), e.TimestampAssigned, e.digest
+		platforms[i], behind[i], assigned[i], digests[i] = chargeingest.DefaultPlatform, int64(n-1-i), e.TimestampAssigned, e.digest
 		received[i], seconds[i], nanoseconds[i] = e.received, e.Timestamp.Unix(), int32(e.Timestamp.Nanosecond())
 		for c, value := range []string{e.id, e.content, e.text, e.CustomerID, e.CustomerReference, e.PricingPlanSubscriptionID, e.PricingPlanSubscriptionReference, e.ProductItemID} {
 			text[c] = append(text[c], value)
@@ -263,7 +263,7 @@ func (r *postgresRaw) throughStore(ctx context.Context) (done outcome, err error
 		e.Content, e.Reference, e.ReceivedAt = next.content, next.text, next.received
 		copy(e.Digest[:], next.digest)
 		stored.add(next.reference)
-		_, err = store.Append(ctx, chargeingest.Batch{Platform: chargeingest.SinglePlatform, Events: []chargeingest.NewEvent{e}})
+		_, err = store.Append(ctx, chargeingest.Batch{Platform: chargeingest.DefaultPlatform, Events: []chargeingest.NewEvent{e}})
 		return stored, err
 	})
 }

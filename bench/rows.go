@@ -114,7 +114,7 @@ func addPlatform(ctx context.Context, db *sql.DB) error {
 	if err != nil || !kept {
 		return err
 	}
-	_, err = db.ExecContext(ctx, "INSERT INTO platforms (id, name) VALUES (1, ?)", chargeingest.SinglePlatform)
+	_, err = db.ExecContext(ctx, "INSERT INTO platforms (id, name) VALUES (1, ?)", chargeingest.DefaultPlatform)
 	return err
 }
 
@@ -186,7 +186,7 @@ func handled(ctx context.Context, seed uint64) ([]chargeingest.NewEvent, error) 
 		}
 		sent = append(sent, e)
 		if len(sent) == rawTransaction {
-			if _, err := h.Ingest(ctx, chargeingest.IngestRequest{Platform: chargeingest.SinglePlatform, Events: sent}); err != nil {
+			if _, err := h.Ingest(ctx, chargeingest.IngestRequest{Platform: chargeingest.DefaultPlatform, Events: sent}); err != nil {
 				return nil, err
 			}
 			sent = sent[:0]
@@ -199,9 +199,9 @@ func handled(ctx context.Context, seed uint64) ([]chargeingest.NewEvent, error) 
 type capture struct{ events []chargeingest.NewEvent }
 
 // Append implements [chargeingest.EventStore].
-func (c *capture) Append(_ context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
+func (c *capture) Append(_ context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 	c.events = append(c.events, b.Events...)
-	receipt := chargeingest.Receipt{Outcomes: make([]chargeingest.Outcome, len(b.Events))}
+	receipt := chargeingest.AppendResult{Outcomes: make([]chargeingest.Outcome, len(b.Events))}
 	for i := range b.Events {
 		e := &b.Events[i]
 		receipt.Outcomes[i].StoredEvent = chargeingest.StoredEvent{

@@ -71,7 +71,7 @@ func openService(ctx context.Context, spec serverSpec) (*service, error) {
 	case serveSQLite:
 		// It sets synchronous=FULL on each of its connections, reads it back
 		// and refuses to open otherwise, so that there is nothing to check here.
-		store, err := sqlitestore.OpenWith(ctx, spec.Database, sqlitestore.Options{QueueEvents: spec.Queue})
+		store, err := sqlitestore.OpenWith(ctx, spec.Database, sqlitestore.Options{MaxQueuedEvents: spec.Queue})
 		if err != nil {
 			return nil, err
 		}
@@ -93,7 +93,7 @@ func newHandler(store chargeingest.EventStore) (*chargeingest.Handler, error) {
 	keys, err := chargeingest.NewKeys(chargeingest.Key{
 		Secret:      apiKey,
 		Subject:     "bench",
-		Platforms:   []string{chargeingest.SinglePlatform},
+		Platforms:   []string{chargeingest.DefaultPlatform},
 		Permissions: []chargeingest.Permission{chargeingest.PermissionIngest, chargeingest.PermissionView},
 	})
 	if err != nil {
@@ -179,7 +179,7 @@ func startProfile(path string) (stop func() error, err error) {
 // walk counts what a store holds.
 func walk(ctx context.Context, store chargeingest.EventReader) (tally, error) {
 	var stored tally
-	q := chargeingest.Query{Platform: chargeingest.SinglePlatform, Order: chargeingest.Ascending, Limit: 1000}
+	q := chargeingest.Query{Platform: chargeingest.DefaultPlatform, Order: chargeingest.Ascending, Limit: 1000}
 	for {
 		page, err := store.List(ctx, q)
 		if err != nil {

@@ -15,7 +15,7 @@ import (
 // stored and has the content of want. A field that is nil in want must be null in the
 // event, except that a want without a timestamp matches any. The failure lists the
 // differences, one field a line. It returns whether the assertion holds.
-func (s *Server) AssertEvent(t Tester, want chargeingest.ChargeEvent) bool {
+func (s *Server) AssertEvent(t TB, want chargeingest.ChargeEvent) bool {
 	t.Helper()
 	if want.Reference == nil || *want.Reference == "" {
 		s.report(t, "AssertEvent needs an event with a reference")
@@ -43,7 +43,7 @@ func (s *Server) AssertEvent(t Tester, want chargeingest.ChargeEvent) bool {
 
 // AssertCount fails the test unless n events that all matchers select are stored. It
 // returns whether the assertion holds.
-func (s *Server) AssertCount(t Tester, n int, on ...EventMatcher) bool {
+func (s *Server) AssertCount(t TB, n int, on ...EventMatcher) bool {
 	t.Helper()
 	q := &search{on: on}
 	if !s.look(t, q) {
@@ -58,7 +58,7 @@ func (s *Server) AssertCount(t Tester, n int, on ...EventMatcher) bool {
 
 // AssertNoRejections fails the test if the contract rejected a request. It returns
 // whether the assertion holds.
-func (s *Server) AssertNoRejections(t Tester) bool {
+func (s *Server) AssertNoRejections(t TB) bool {
 	t.Helper()
 	rejected := s.rejections()
 	if len(rejected) > 0 {

@@ -12,15 +12,15 @@ type audiences struct {
 	mu sync.Mutex
 
 	// ended is the server's own test once that has ended. It is told nothing more.
-	ended Tester
+	ended TB
 
 	// ends has a channel for each test that has called a Wait method, closed and
 	// removed when the test ends: a benchmark begins again after that.
-	ends map[Tester]chan struct{}
+	ends map[TB]chan struct{}
 }
 
 // attend returns a channel that is closed when the test ends.
-func (a *audiences) attend(t Tester) <-chan struct{} {
+func (a *audiences) attend(t TB) <-chan struct{} {
 	if !reflect.TypeOf(t).Comparable() {
 		return nil // it cannot be told from others, and is taken to go on
 	}
@@ -28,7 +28,7 @@ func (a *audiences) attend(t Tester) <-chan struct{} {
 	ended, known := a.ends[t]
 	if !known {
 		if a.ends == nil {
-			a.ends = make(map[Tester]chan struct{})
+			a.ends = make(map[TB]chan struct{})
 		}
 		ended = make(chan struct{})
 		a.ends[t] = ended
@@ -40,7 +40,7 @@ func (a *audiences) attend(t Tester) <-chan struct{} {
 	return ended
 }
 
-func (a *audiences) end(t Tester) {
+func (a *audiences) end(t TB) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if ended, known := a.ends[t]; known {
@@ -50,14 +50,14 @@ func (a *audiences) end(t Tester) {
 }
 
 // close records that the server's own test is over.
-func (a *audiences) close(t Tester) {
+func (a *audiences) close(t TB) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.ended = t
 }
 
 // report tells a test something. A test that attends does not end meanwhile.
-func (a *audiences) report(t Tester, tell func(Tester)) {
+func (a *audiences) report(t TB, tell func(TB)) {
 	t.Helper()
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -43,7 +43,7 @@ func (s *Server) checkBubble() error {
 
 // strayed reports whether only one of the goroutine and the server is in a bubble,
 // and fails t if so.
-func (s *Server) strayed(t Tester) bool {
+func (s *Server) strayed(t TB) bool {
 	t.Helper()
 	err := s.checkBubble()
 	if err != nil {

@@ -146,8 +146,8 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// Tester is what a [Server] needs of a test; testing.TB and [Main] have it.
-type Tester interface {
+// TB is what a [Server] needs of a test; testing.TB and [Main] have it.
+type TB interface {
 	Helper()
 	Cleanup(func())
 	Logf(format string, args ...any)
@@ -163,7 +163,7 @@ type Store interface {
 // Options are the settings of a [Server]. The zero value has the defaults.
 type Options struct {
 	// Configure, if set, changes the handler's configuration, such as its
-	// Authorizer, UnknownFields, Duplicates or RequireReference. It is called for
+	// Authorizer, KeepUnknownFields, Duplicates or RequireReference. It is called for
 	// each handler: by New, Restart and Reset. Store, Now and RequestID are set by
 	// the server.
 	Configure func(*chargeingest.Config)
@@ -189,12 +189,12 @@ type Options struct {
 	Wait time.Duration
 }
 
-// defaultKey may do everything on chargeingest.SinglePlatform.
+// defaultKey may do everything on chargeingest.DefaultPlatform.
 const defaultKey = "chargetest-api-key"
 
 // Server is a test double of the endpoint.
 type Server struct {
-	t       Tester
+	t       TB
 	options Options
 
 	network *network
@@ -225,7 +225,7 @@ type Server struct {
 
 // New starts a server that ends with the test: a *testing.T, B or F, or in TestMain
 // a [Main]. It panics if t is nil, and if a fuzz function passes the *testing.F.
-func New(t Tester) *Server {
+func New(t TB) *Server {
 	t = heard(t)
 	t.Helper()
 	return NewWith(t, Options{})
@@ -233,7 +233,7 @@ func New(t Tester) *Server {
 
 // NewWith is [New] with options. If they are invalid the test fails, and the response
 // to every request is 500.
-func NewWith(t Tester, o Options) *Server {
+func NewWith(t TB, o Options) *Server {
 	t = heard(t)
 	t.Helper()
 	if o.NewStore == nil {
@@ -278,7 +278,7 @@ func (s *Server) makeHandler(store *ledger) (*chargeingest.Handler, error) {
 	const ingest, view = chargeingest.PermissionIngest, chargeingest.PermissionView
 	keys, err := chargeingest.NewKeys(append([]chargeingest.Key{{
 		Secret: defaultKey, Subject: "chargetest",
-		Permissions: []chargeingest.Permission{ingest, view}, Platforms: []string{chargeingest.SinglePlatform},
+		Permissions: []chargeingest.Permission{ingest, view}, Platforms: []string{chargeingest.DefaultPlatform},
 	}}, s.options.Keys...)...)
 	if err != nil {
 		return nil, fmt.Errorf("Options.Keys: %w", err)
@@ -292,7 +292,7 @@ func (s *Server) makeHandler(store *ledger) (*chargeingest.Handler, error) {
 		cfg.Logger = slog.New(slog.NewTextHandler(logWriter{s}, &slog.HandlerOptions{Level: slog.LevelError}))
 	}
 	observe := cfg.Observer
-	cfg.Observer = func(ctx context.Context, o chargeingest.Observation) {
+	cfg.Observer = func(ctx context.Context, o chargeingest.RequestStats) {
 		s.observed(ctx, o)
 		if observe != nil {
 			observe(ctx, o)
@@ -301,7 +301,7 @@ func (s *Server) makeHandler(store *ledger) (*chargeingest.Handler, error) {
 	return chargeingest.New(cfg)
 }
 
-// APIKey is a key with both permissions on chargeingest.SinglePlatform, to be
+// APIKey is a key with both permissions on chargeingest.DefaultPlatform, to be
 // sent as X-API-KEY or as a Bearer token.
 func (s *Server) APIKey() string { return defaultKey }
 
@@ -447,7 +447,7 @@ func (s *Server) unmet() (lines []string) {
 // tell writes a line to the test's log, unless the test has ended.
 func (s *Server) tell(line string) {
 	s.t.Helper()
-	s.audiences.report(s.t, func(t Tester) {
+	s.audiences.report(s.t, func(t TB) {
 		t.Helper()
 		t.Logf("chargetest: %s", line)
 	})

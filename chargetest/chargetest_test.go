@@ -156,7 +156,7 @@ func TestTheHandlerIsConfigured(t *testing.T) {
 		Start: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC),
 		Configure: func(c *chargeingest.Config) {
 			c.RequireReference = true
-			c.Observer = func(context.Context, chargeingest.Observation) { observed++ }
+			c.Observer = func(context.Context, chargeingest.RequestStats) { observed++ }
 		},
 	})
 	a := requireStatus(t, 400)(overSocket(srv).charge(t, ""))

@@ -66,7 +66,7 @@ func (s *Server) Event(reference string) (ev Event, ok bool) {
 }
 
 // look brings a search up to date. If it cannot, it fails t and returns false.
-func (s *Server) look(t Tester, q *search) bool {
+func (s *Server) look(t TB, q *search) bool {
 	t.Helper()
 	err := s.update(q)
 	if err != nil {
@@ -102,7 +102,7 @@ func (s *Server) update(q *search) error {
 // WaitEvent waits until an event that all matchers select is stored, and returns the
 // first of them. After Options.Wait, or shortly before the deadline of the test, the
 // test fails and ends; the failure lists what was stored and refused instead.
-func (s *Server) WaitEvent(t Tester, on ...EventMatcher) Event {
+func (s *Server) WaitEvent(t TB, on ...EventMatcher) Event {
 	t.Helper()
 	if q := s.waitEvents(t, 1, on); len(q.found) > 0 {
 		return *q.found[0]
@@ -112,12 +112,12 @@ func (s *Server) WaitEvent(t Tester, on ...EventMatcher) Event {
 
 // WaitEvents is [Server.WaitEvent] for n events or more. It returns all that are
 // selected when it ends.
-func (s *Server) WaitEvents(t Tester, n int, on ...EventMatcher) []Event {
+func (s *Server) WaitEvents(t TB, n int, on ...EventMatcher) []Event {
 	t.Helper()
 	return s.waitEvents(t, n, on).events()
 }
 
-func (s *Server) waitEvents(t Tester, n int, on []EventMatcher) *search {
+func (s *Server) waitEvents(t TB, n int, on []EventMatcher) *search {
 	t.Helper()
 	q, readable := &search{on: on}, true
 	stored := func() bool {
@@ -137,7 +137,7 @@ func (s *Server) waitEvents(t Tester, n int, on []EventMatcher) *search {
 
 // WaitRequests waits until n requests or more have arrived since New or Reset, and
 // returns the journal. They may still be in flight.
-func (s *Server) WaitRequests(t Tester, n int) []Request {
+func (s *Server) WaitRequests(t TB, n int) []Request {
 	t.Helper()
 	s.waitRequests(t, n)
 	return s.Requests()
@@ -145,7 +145,7 @@ func (s *Server) WaitRequests(t Tester, n int) []Request {
 
 // WaitRequest waits for the nth request, counted from 1, and returns it. Unlike that
 // of [Server.WaitRequests], its cost does not grow with the journal.
-func (s *Server) WaitRequest(t Tester, n int) Request {
+func (s *Server) WaitRequest(t TB, n int) Request {
 	t.Helper()
 	if n < 1 {
 		s.report(t, "WaitRequest(%d): the first request is 1", n)
@@ -161,7 +161,7 @@ func (s *Server) WaitRequest(t Tester, n int) Request {
 	return *s.journal[n-1]
 }
 
-func (s *Server) waitRequests(t Tester, n int) {
+func (s *Server) waitRequests(t TB, n int) {
 	t.Helper()
 	came := 0
 	if !s.await(t, func() bool { came = s.countRequests(); return came >= n }) {
@@ -173,7 +173,7 @@ func (s *Server) waitRequests(t Tester, n int) {
 // await calls done whenever something changes. It returns false after the timeout,
 // or if the server is closed. It returns true if done does, if the test has ended,
 // and if it has failed the test because that is not in the server's bubble.
-func (s *Server) await(t Tester, done func() bool) bool {
+func (s *Server) await(t TB, done func() bool) bool {
 	t.Helper()
 	if s.strayed(t) {
 		stop(t)
@@ -207,7 +207,7 @@ func (s *Server) await(t Tester, done func() bool) bool {
 }
 
 // patience is how long to wait.
-func (s *Server) patience(t Tester) time.Duration {
+func (s *Server) patience(t TB) time.Duration {
 	const toReport = time.Second // before the test binary is killed
 	d := time.Minute
 	if s.bubbled {
@@ -221,7 +221,7 @@ func (s *Server) patience(t Tester) time.Duration {
 }
 
 // deadlineOf returns the deadline of a test that has one.
-func deadlineOf(t Tester) (deadline time.Time, ok bool) {
+func deadlineOf(t TB) (deadline time.Time, ok bool) {
 	if limited, is := t.(limited); is && !isOfBubble(limited) {
 		return limited.Deadline()
 	}
@@ -239,15 +239,15 @@ func names(on []EventMatcher) string {
 	return strings.Join(list, ", ")
 }
 
-// Seed stores events on chargeingest.SinglePlatform, as if they had been sent. If the
+// Seed stores events on chargeingest.DefaultPlatform, as if they had been sent. If the
 // contract rejects one, none is stored, and the test fails and ends.
-func (s *Server) Seed(t Tester, events ...chargeingest.ChargeEvent) []Event {
+func (s *Server) Seed(t TB, events ...chargeingest.ChargeEvent) []Event {
 	t.Helper()
-	return s.SeedOn(t, chargeingest.SinglePlatform, events...)
+	return s.SeedOn(t, chargeingest.DefaultPlatform, events...)
 }
 
 // SeedOn is [Server.Seed] on another platform.
-func (s *Server) SeedOn(t Tester, platform string, events ...chargeingest.ChargeEvent) []Event {
+func (s *Server) SeedOn(t TB, platform string, events ...chargeingest.ChargeEvent) []Event {
 	t.Helper()
 	if len(events) == 0 {
 		return nil
@@ -294,7 +294,7 @@ func Sample(reference string) chargeingest.ChargeEvent {
 const mostShown = 50
 
 // fail fails a test, with what is behind it.
-func (s *Server) fail(t Tester, on []EventMatcher, format string, args ...any) {
+func (s *Server) fail(t TB, on []EventMatcher, format string, args ...any) {
 	t.Helper()
 	var b strings.Builder
 	fmt.Fprintf(&b, format+"\n", args...)
@@ -307,9 +307,9 @@ func (s *Server) fail(t Tester, on []EventMatcher, format string, args ...any) {
 }
 
 // report fails a test, unless it is the server's own and has ended.
-func (s *Server) report(t Tester, format string, args ...any) {
+func (s *Server) report(t TB, format string, args ...any) {
 	t.Helper()
-	s.audiences.report(t, func(t Tester) {
+	s.audiences.report(t, func(t TB) {
 		t.Helper()
 		t.Errorf("chargetest: "+format, args...)
 	})
@@ -317,7 +317,7 @@ func (s *Server) report(t Tester, format string, args ...any) {
 
 // stop ends a test on whose goroutine it is called, and does nothing on any
 // other one: FailNow would end that one, and leave the test waiting for it.
-func stop(t Tester) {
+func stop(t TB) {
 	test, ok := t.(interface{ FailNow() })
 	if ok && onGoroutineOf("testing.tRunner", "testing.fRunner", "testing.(*B).runN") {
 		test.FailNow()

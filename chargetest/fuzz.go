@@ -15,7 +15,7 @@ import (
 // fuzzTest keeps logs and failures for a *testing.F until it can accept them. While
 // the fuzz function runs, the methods of a *testing.F panic on any goroutine.
 type fuzzTest struct {
-	Tester
+	TB
 	f fuzzer
 
 	mu               sync.Mutex
@@ -30,8 +30,8 @@ type fuzzer interface {
 	Output() io.Writer
 }
 
-// heard returns a Tester whose Logf and Errorf any goroutine may call at any time.
-func heard(t Tester) Tester {
+// heard returns a TB whose Logf and Errorf any goroutine may call at any time.
+func heard(t TB) TB {
 	if t == nil {
 		panic("chargetest: a server needs a test: in TestMain, which has none, a *chargetest.Main")
 	}
@@ -42,18 +42,18 @@ func heard(t Tester) Tester {
 	if onGoroutineOf("testing.tRunner") {
 		panic("chargetest: a fuzz function must pass its own *testing.T, not the *testing.F")
 	}
-	later := &fuzzTest{Tester: t, f: f}
+	later := &fuzzTest{TB: t, f: f}
 	t.Cleanup(later.flush)
 	return later
 }
 
-// Helper implements [Tester].
+// Helper implements [TB].
 func (*fuzzTest) Helper() {}
 
-// Logf implements [Tester].
+// Logf implements [TB].
 func (t *fuzzTest) Logf(format string, args ...any) { t.tell(&t.logged, format, args...) }
 
-// Errorf implements [Tester].
+// Errorf implements [TB].
 func (t *fuzzTest) Errorf(format string, args ...any) {
 	if inFuzzWorker() && !onGoroutineOf("testing.fRunner") {
 		failInput(callSite() + fmt.Sprintf(format, args...))

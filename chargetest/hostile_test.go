@@ -217,7 +217,7 @@ func TestItAnswersAsTheHandlerDoes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			srv := chargetest.New(t)
 			keys, err := chargeingest.NewKeys(chargeingest.Key{
-				Secret: srv.APIKey(), Platforms: []string{chargeingest.SinglePlatform},
+				Secret: srv.APIKey(), Platforms: []string{chargeingest.DefaultPlatform},
 				Permissions: []chargeingest.Permission{chargeingest.PermissionIngest, chargeingest.PermissionView},
 			})
 			require.NoError(t, err)

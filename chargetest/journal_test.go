@@ -224,10 +224,10 @@ type ending struct {
 func (e *ending) FailNow() { e.ended = true }
 
 func TestAWaitEndsTheTestOnItsOwnGoroutineOnly(t *testing.T) {
-	for _, wait := range []func(*chargetest.Server, chargetest.Tester){
-		func(s *chargetest.Server, t chargetest.Tester) { s.WaitEvent(t) },
-		func(s *chargetest.Server, t chargetest.Tester) { s.WaitRequests(t, 1) },
-		func(s *chargetest.Server, t chargetest.Tester) { s.Seed(t, chargeingest.ChargeEvent{}) },
+	for _, wait := range []func(*chargetest.Server, chargetest.TB){
+		func(s *chargetest.Server, t chargetest.TB) { s.WaitEvent(t) },
+		func(s *chargetest.Server, t chargetest.TB) { s.WaitRequests(t, 1) },
+		func(s *chargetest.Server, t chargetest.TB) { s.Seed(t, chargeingest.ChargeEvent{}) },
 	} {
 		told := &ending{recorder: new(recorder)}
 		srv := chargetest.NewWith(told, chargetest.Options{Wait: time.Nanosecond})

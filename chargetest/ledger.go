@@ -36,11 +36,11 @@ func (c *call) storeError() error {
 }
 
 // Append implements [chargeingest.EventStore].
-func (l *ledger) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
+func (l *ledger) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 	c := callOf(ctx)
 	if err := c.storeError(); err != nil && !c.fault.committed {
 		c.storeFailed = true
-		return chargeingest.Receipt{}, err
+		return chargeingest.AppendResult{}, err
 	}
 	l.mu.Lock()
 	if _, known := l.positions[b.Platform]; !known {
@@ -60,7 +60,7 @@ func (l *ledger) Append(ctx context.Context, b chargeingest.Batch) (chargeingest
 	l.server.notify()
 	if injected := c.storeError(); injected != nil && err == nil {
 		c.storeFailed = true
-		return chargeingest.Receipt{}, injected
+		return chargeingest.AppendResult{}, injected
 	}
 	return receipt, err
 }

@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// Main is a [Tester] for TestMain, which has no testing.TB. The zero value is ready
+// Main is a [TB] for TestMain, which has no testing.TB. The zero value is ready
 // to use.
 //
 // Failures are written to standard error, with the file and line of the call. Logs
@@ -48,24 +48,24 @@ func (m *Main) popCleanup() func() {
 	return f
 }
 
-// Helper implements [Tester].
+// Helper implements [TB].
 func (*Main) Helper() {}
 
-// Cleanup implements [Tester]: Run calls f after the tests.
+// Cleanup implements [TB]: Run calls f after the tests.
 func (m *Main) Cleanup(f func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.cleanups = append(m.cleanups, f)
 }
 
-// Logf implements [Tester].
+// Logf implements [TB].
 func (m *Main) Logf(format string, args ...any) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.logged.add(format, args...)
 }
 
-// Errorf implements [Tester].
+// Errorf implements [TB].
 func (m *Main) Errorf(format string, args ...any) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -192,7 +192,7 @@ func takeOver(w http.ResponseWriter) *conn {
 }
 
 // observed keeps what the handler tells of a request.
-func (s *Server) observed(ctx context.Context, o chargeingest.Observation) {
+func (s *Server) observed(ctx context.Context, o chargeingest.RequestStats) {
 	c := callOf(ctx)
 	if c == nil {
 		return

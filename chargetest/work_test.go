@@ -33,21 +33,21 @@ func post(srv *Server, ev chargeingest.ChargeEvent) {
 
 // afterRequests are what a test does after each of its requests; i is the number of
 // the last one, and its reference.
-var afterRequests = map[string]func(t Tester, srv *Server, i int){
-	"WaitEvent":           func(t Tester, srv *Server, i int) { srv.WaitEvent(t, Reference(strconv.Itoa(i))) },
-	"WaitEvent, any":      func(t Tester, srv *Server, _ int) { srv.WaitEvent(t) },
-	"WaitEvent, customer": func(t Tester, srv *Server, _ int) { srv.WaitEvent(t, Customer("customer-sample")) },
-	"WaitEvent, several": func(t Tester, srv *Server, i int) {
+var afterRequests = map[string]func(t TB, srv *Server, i int){
+	"WaitEvent":           func(t TB, srv *Server, i int) { srv.WaitEvent(t, Reference(strconv.Itoa(i))) },
+	"WaitEvent, any":      func(t TB, srv *Server, _ int) { srv.WaitEvent(t) },
+	"WaitEvent, customer": func(t TB, srv *Server, _ int) { srv.WaitEvent(t, Customer("customer-sample")) },
+	"WaitEvent, several": func(t TB, srv *Server, i int) {
 		srv.WaitEvent(t, Customer("customer-sample"), Reference(strconv.Itoa(i)))
 	},
-	"WaitEvents":         func(t Tester, srv *Server, i int) { srv.WaitEvents(t, 1, Reference(strconv.Itoa(i))) },
-	"WaitRequest":        func(t Tester, srv *Server, i int) { srv.WaitRequest(t, i+1) },
-	"Event":              func(_ Tester, srv *Server, i int) { srv.Event(strconv.Itoa(i)) },
-	"AssertEvent":        func(t Tester, srv *Server, i int) { srv.AssertEvent(t, Sample(strconv.Itoa(i))) },
-	"AssertCount":        func(t Tester, srv *Server, i int) { srv.AssertCount(t, i+1) },
-	"AssertCount, one":   func(t Tester, srv *Server, i int) { srv.AssertCount(t, 1, Reference(strconv.Itoa(i))) },
-	"AssertCount, all":   func(t Tester, srv *Server, i int) { srv.AssertCount(t, i+1, Customer("customer-sample")) },
-	"AssertNoRejections": func(t Tester, srv *Server, _ int) { srv.AssertNoRejections(t) },
+	"WaitEvents":         func(t TB, srv *Server, i int) { srv.WaitEvents(t, 1, Reference(strconv.Itoa(i))) },
+	"WaitRequest":        func(t TB, srv *Server, i int) { srv.WaitRequest(t, i+1) },
+	"Event":              func(_ TB, srv *Server, i int) { srv.Event(strconv.Itoa(i)) },
+	"AssertEvent":        func(t TB, srv *Server, i int) { srv.AssertEvent(t, Sample(strconv.Itoa(i))) },
+	"AssertCount":        func(t TB, srv *Server, i int) { srv.AssertCount(t, i+1) },
+	"AssertCount, one":   func(t TB, srv *Server, i int) { srv.AssertCount(t, 1, Reference(strconv.Itoa(i))) },
+	"AssertCount, all":   func(t TB, srv *Server, i int) { srv.AssertCount(t, i+1, Customer("customer-sample")) },
+	"AssertNoRejections": func(t TB, srv *Server, _ int) { srv.AssertNoRejections(t) },
 }
 
 // BenchmarkAfterRequests prints the time of each after so many requests.

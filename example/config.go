@@ -31,7 +31,7 @@ type serverConfig struct {
 	certFile    string
 	certificate *tls.Certificate // nil without TLS
 	duplicates  chargeingest.DuplicatePolicy
-	unknown     chargeingest.UnknownFields
+	keepUnknown bool // fields
 	required    bool // a reference
 	tokens      tokenConfig
 	keys        *chargeingest.Keys // nil where only tokens are accepted
@@ -97,7 +97,7 @@ Other commands: "example load -help" and "example tail -help".`,
 				"the SQLite file, made where it is not there; or a database, postgres://user@host/name or\nhost=… user=… dbname=…, whose " +
 					"password is better in PGPASSWORD or a password file; or memory, for as long as the server runs", database(&c.db)},
 			{"api-key", "CHARGEINGEST_API_KEY", "KEY", "",
-				"an API key with all permissions on the platform " + chargeingest.SinglePlatform +
+				"an API key with all permissions on the platform " + chargeingest.DefaultPlatform +
 					"; others can read a command\nline, so the variable is the better place", secret(&given.apiKey)},
 			{"keys", "CHARGEINGEST_KEYS", "FILE", "", keysUsage, given.readFile},
 			{"log", "CHARGEINGEST_LOG", "FORMAT", "text",
@@ -108,14 +108,13 @@ Other commands: "example load -help" and "example tail -help".`,
 				"serve https with this certificate, PEM, with the chain behind it", filePath(&c.certFile)},
 			{"tls-key", "CHARGEINGEST_TLS_KEY", "FILE", "",
 				"the private key of -tls-cert, PEM", filePath(certKeyFile)},
-			{"duplicates", "CHARGEINGEST_DUPLICATES", "POLICY", "reject-changed",
-				"what a known reference with other content gets: reject-changed, a 409; or accept-all,\nthe event stored first",
-				oneOf(&c.duplicates, choice[chargeingest.DuplicatePolicy]{"reject-changed", chargeingest.RejectChanged},
-					choice[chargeingest.DuplicatePolicy]{"accept-all", chargeingest.AcceptAll})},
+			{"duplicates", "CHARGEINGEST_DUPLICATES", "POLICY", "reject",
+				"what a known reference with other content gets: reject, a 409; or return-original,\nthe event stored first",
+				oneOf(&c.duplicates, choice[chargeingest.DuplicatePolicy]{"reject", chargeingest.RejectConflict},
+					choice[chargeingest.DuplicatePolicy]{"return-original", chargeingest.ReturnOriginal})},
 			{"unknown-fields", "CHARGEINGEST_UNKNOWN_FIELDS", "POLICY", "reject",
 				"what becomes of fields that the contract does not name: reject, a 400; or keep, stored as sent",
-				oneOf(&c.unknown, choice[chargeingest.UnknownFields]{"reject", chargeingest.RejectUnknown},
-					choice[chargeingest.UnknownFields]{"keep", chargeingest.KeepUnknown})},
+				oneOf(&c.keepUnknown, choice[bool]{"reject", false}, choice[bool]{"keep", true})},
 			{"references", "CHARGEINGEST_REFERENCES", "POLICY", "optional",
 				"whether an event must have a reference: optional; or required, as one without could be billed twice",
 				oneOf(&c.required, choice[bool]{"optional", false}, choice[bool]{"required", true})},

@@ -43,7 +43,7 @@ func serverSettings(t *testing.T) map[string]string {
 	certFile, keyFile := certificateFor(t, "127.0.0.1")
 	return map[string]string{
 		"ADDR": "0.0.0.0:99", "METRICS_ADDR": "127.0.0.1:98", "DB": "other.db", "API_KEY": "given-key", "LOG": "json", "MAX_BODY": "1000",
-		"TLS_CERT": certFile, "TLS_KEY": keyFile, "DUPLICATES": "accept-all", "UNKNOWN_FIELDS": "keep", "REFERENCES": "required",
+		"TLS_CERT": certFile, "TLS_KEY": keyFile, "DUPLICATES": "return-original", "UNKNOWN_FIELDS": "keep", "REFERENCES": "required",
 		"JWKS_URL": "https://login.example/jwks.json", "JWT_ISSUER": "https://login.example/", "JWT_AUDIENCE": "charges", "JWT_TYPE": "at+jwt",
 		"JWT_PERMISSIONS_CLAIM": "roles", "JWT_PLATFORMS_CLAIM": "tenants",
 		"KEYS": writeFile(t, "keys.json", `[{"key":"k","subject":"s","platforms":["p"],"permissions":["METER_DATA.VIEW"]}]`),
@@ -74,7 +74,7 @@ func TestEveryOptionIsAFlagAndAVariable(t *testing.T) {
 			c.certificate, c.keys = nil, nil
 			require.Equal(t, &serverConfig{
 				addr: "0.0.0.0:99", metricsAddr: "127.0.0.1:98", db: "other.db", logJSON: true, maxBody: 1000, certFile: settings["TLS_CERT"],
-				duplicates: chargeingest.AcceptAll, unknown: chargeingest.KeepUnknown, required: true,
+				duplicates: chargeingest.ReturnOriginal, keepUnknown: true, required: true,
 				tokens: tokenConfig{
 					jwksURL: "https://login.example/jwks.json", issuer: "https://login.example/", audience: "charges", typ: "at+jwt",
 					permissionsClaim: "roles", platformsClaim: "tenants",
@@ -125,7 +125,7 @@ func TestBadValueIsOneLineAndStatusTwo(t *testing.T) {
 		{env: "CHARGEINGEST_TLS_KEY=" + keyFile, line: "-tls-cert and -tls-key must be given together"},
 		{args: "-tls-cert %/none.pem -tls-key " + keyFile, line: "-tls-cert, -tls-key: open %/none.pem: no such file or directory"},
 		{args: "-tls-cert " + certFile + " -tls-key " + otherKey, line: "-tls-cert, -tls-key: tls: private key does not match public key"},
-		{args: "-duplicates yes", line: `-duplicates: must be reject-changed or accept-all, not "yes"`},
+		{args: "-duplicates yes", line: `-duplicates: must be reject or return-original, not "yes"`},
 		{args: "-unknown-fields drop", line: `-unknown-fields: must be reject or keep, not "drop"`},
 		{args: "-jwks-url=", line: "-jwks-url: must not be empty"},
 		{args: "-jwks-url https://h", line: "-jwt-audience must be given with -jwks-url: without it, tokens for other services would be accepted"},

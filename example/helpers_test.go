@@ -242,12 +242,12 @@ func (s *blockingStore) happened(event string) {
 	s.events = append(s.events, event)
 }
 
-func (s *blockingStore) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
+func (s *blockingStore) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 	close(s.entered)
 	select {
 	case <-s.release:
 	case <-ctx.Done():
-		return chargeingest.Receipt{}, chargeingest.ErrNotStored
+		return chargeingest.AppendResult{}, chargeingest.ErrNotStored
 	}
 	defer s.happened("appended")
 	return s.store.Append(ctx, b)

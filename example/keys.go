@@ -60,7 +60,7 @@ func everythingKey(key, subject string) chargeingest.Key {
 	return chargeingest.Key{
 		Secret: key, Subject: subject,
 		Permissions: []chargeingest.Permission{chargeingest.PermissionIngest, chargeingest.PermissionView},
-		Platforms:   []string{chargeingest.SinglePlatform},
+		Platforms:   []string{chargeingest.DefaultPlatform},
 	}
 }
 

@@ -35,7 +35,7 @@ func newMetrics() (*metrics, error) {
 // watch takes in what a store says of itself, where it does.
 func (m *metrics) watch(s store) error {
 	if reporter, ok := s.(chargeingest.StatsReporter); ok {
-		return m.WatchStore(reporter)
+		return m.RegisterStore(reporter)
 	}
 	return nil
 }

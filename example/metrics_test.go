@@ -36,7 +36,7 @@ func TestMetricsAddUpWithWhatWasSent(t *testing.T) {
 	} {
 		require.Contains(t, text, "\n"+line+"\n")
 	}
-	for _, name := range []string{"chargeingest_store_log_bytes", "chargeingest_store_last_checkpoint_timestamp_seconds", "go_goroutines", "process_open_fds"} {
+	for _, name := range []string{"chargeingest_store_wal_bytes", "chargeingest_store_last_checkpoint_timestamp_seconds", "go_goroutines", "process_open_fds"} {
 		require.Contains(t, text, "\n"+name+" ")
 	}
 	status, _ = s.send(t, http.MethodPost, "/metrics", "")

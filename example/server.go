@@ -30,7 +30,7 @@ type store interface {
 // storeOptions are what every store on disk is told.
 type storeOptions struct {
 	logger   *slog.Logger
-	observer func(chargeingest.Commit)
+	observer func(chargeingest.CommitStats)
 }
 
 func openStore(ctx context.Context, db string, o storeOptions) (store, error) {
@@ -82,7 +82,7 @@ func (p *program) serve(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	events, err := p.openStore(ctx, cfg.db, storeOptions{logger, metrics.Commit})
+	events, err := p.openStore(ctx, cfg.db, storeOptions{logger, metrics.ObserveCommit})
 	if err != nil {
 		return unlessEnded(ctx, err)
 	}
@@ -241,10 +241,10 @@ func newService(cfg *serverConfig, tokens *jwtauth.Authorizer, events store, m *
 	sum := newSummary(time.Now())
 	ingest, err := chargeingest.New(chargeingest.Config{
 		Store: events, Authorizer: authorizerOf(cfg.keys, tokens), Logger: logger,
-		MaxBodyBytes: cfg.maxBody, UnknownFields: cfg.unknown, Duplicates: cfg.duplicates,
+		MaxBodyBytes: cfg.maxBody, KeepUnknownFields: cfg.keepUnknown, Duplicates: cfg.duplicates,
 		RequireReference: cfg.required,
-		Observer: func(ctx context.Context, o chargeingest.Observation) {
-			m.Request(ctx, o)
+		Observer: func(ctx context.Context, o chargeingest.RequestStats) {
+			m.ObserveRequest(ctx, o)
 			sum.add(o)
 		},
 	})

@@ -179,7 +179,7 @@ func TestSettingsReachTheHandler(t *testing.T) {
 	}{
 		{"a body beyond -max-body is 413", []string{"-max-body", "300"}, strings.Repeat(" ", 300) + eventLine(3), http.StatusRequestEntityTooLarge},
 		{"a changed duplicate is 409", nil, changed, http.StatusConflict},
-		{"a changed duplicate is 201 with accept-all", []string{"-duplicates", "accept-all"}, changed, http.StatusCreated},
+		{"a changed duplicate is 201 with return-original", []string{"-duplicates", "return-original"}, changed, http.StatusCreated},
 		{"an unknown field is 400", nil, unknown, http.StatusBadRequest},
 		{"an unknown field is 201 with keep", []string{"-unknown-fields", "keep"}, unknown, http.StatusCreated},
 	} {

@@ -24,7 +24,7 @@ type summary struct {
 func newSummary(now time.Time) *summary { return &summary{since: now} }
 
 // add counts a request.
-func (s *summary) add(o chargeingest.Observation) {
+func (s *summary) add(o chargeingest.RequestStats) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.requests++

@@ -39,17 +39,17 @@ func TestSummaryIsLoggedOnceAMinuteWithTraffic(t *testing.T) {
 		}
 		require.Empty(t, pass(2*time.Minute))
 
-		s.add(chargeingest.Observation{Route: chargeingest.RouteBatch, Status: 201, Events: 500, Replayed: 20})
-		s.add(chargeingest.Observation{Route: chargeingest.RouteSingle, Status: 201, Events: 1})
-		s.add(chargeingest.Observation{Route: chargeingest.RouteList, Status: 200, Events: 50}) // they are read, not stored
+		s.add(chargeingest.RequestStats{Route: chargeingest.RouteBatch, Status: 201, Events: 500, Replayed: 20})
+		s.add(chargeingest.RequestStats{Route: chargeingest.RouteSingle, Status: 201, Events: 1})
+		s.add(chargeingest.RequestStats{Route: chargeingest.RouteList, Status: 200, Events: 50}) // they are read, not stored
 		for _, status := range []int{503, 401, 401} {
-			s.add(chargeingest.Observation{Status: status})
+			s.add(chargeingest.RequestStats{Status: status})
 		}
 		require.Equal(t, "level=INFO msg=summary period=1m0s requests=6 events_stored=481 events_replayed=20 refused.401=2 refused.503=1\n",
 			pass(time.Minute))
 		require.Empty(t, pass(time.Minute), "it was counted")
 
-		s.add(chargeingest.Observation{Route: chargeingest.RouteSingle, Status: 201, Events: 1, Replayed: 1})
+		s.add(chargeingest.RequestStats{Route: chargeingest.RouteSingle, Status: 201, Events: 1, Replayed: 1})
 		require.Empty(t, pass(10*time.Second))
 		s.log(logger) // as at a shutdown
 		require.Equal(t, "level=INFO msg=summary period=10s requests=1 events_stored=0 events_replayed=1\n", pass(0))

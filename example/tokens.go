@@ -37,7 +37,7 @@ func (c *tokenConfig) options() []option {
 			"the claim with the platforms of a token, a list with the default first, or a string;\nplatforms, if not given",
 			text(&c.platformsClaim)},
 		{"jwt-platform", "CHARGEINGEST_JWT_PLATFORM", "PLATFORM", "",
-			"the platform of every token, where tokens have no claim for it; that of -api-key is " + chargeingest.SinglePlatform,
+			"the platform of every token, where tokens have no claim for it; that of -api-key is " + chargeingest.DefaultPlatform,
 			text(&c.platform)},
 	}
 }

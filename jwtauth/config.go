@@ -83,7 +83,7 @@ type Config struct {
 	PlatformsClaim string
 
 	// Platform is the platform of all tokens, for services whose tokens have no
-	// claim for it; chargeingest.SinglePlatform where there are no tenants. In
+	// claim for it; chargeingest.DefaultPlatform where there are no tenants. In
 	// place of PlatformsClaim. The same rule holds for its name.
 	Platform string
 

@@ -34,7 +34,7 @@ func TestATokenThatNobodySignedMakesNoMoreGarbageForWhatItHolds(t *testing.T) {
 	a := newAuthorizer(t, config(edSigner("k")))
 	allocations := func(token string) float64 {
 		r := request(token)
-		requireRefused(t, authorize(a, token), chargeingest.ErrBadCredential, token)
+		requireRefused(t, authorize(a, token), chargeingest.ErrInvalidCredential, token)
 		return testing.AllocsPerRun(20, func() { _, _ = a.Authorize(r, chargeingest.PermissionIngest) })
 	}
 	few := allocations(forged(header, "{}"))
@@ -60,7 +60,7 @@ func TestAHeaderHoldsUpTo64Values(t *testing.T) {
 	list := func(n int) string { return s.token(claims(), "x", make([]int, n)) }
 	require.NoError(t, authorize(a, list(60)))
 	token := list(61)
-	requireRefused(t, authorize(a, token), chargeingest.ErrBadCredential, token)
+	requireRefused(t, authorize(a, token), chargeingest.ErrInvalidCredential, token)
 	require.ErrorContains(t, authorize(a, token), "its header holds too much")
 }
 

@@ -94,7 +94,7 @@ func ExampleNew() {
 	tokens, err := jwtauth.New(context.Background(), jwtauth.Config{
 		Keys:      []jwtauth.Key{{ID: "2026-09", Public: public}},
 		Audiences: []string{"https://charges.example"},
-		Platform:  chargeingest.SinglePlatform,
+		Platform:  chargeingest.DefaultPlatform,
 	})
 	fmt.Println(tokens.Ready(context.Background()), err)
 	// Output: <nil> <nil>

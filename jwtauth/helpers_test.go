@@ -227,7 +227,7 @@ func isJSONSyntax(r rune) bool { return strings.ContainsRune(`{}[]",:`, r) }
 func requireUnavailable(t *testing.T, err error) {
 	t.Helper()
 	require.Error(t, err)
-	for _, sentinel := range []error{chargeingest.ErrNoCredential, chargeingest.ErrBadCredential, chargeingest.ErrForbidden} {
+	for _, sentinel := range []error{chargeingest.ErrNoCredential, chargeingest.ErrInvalidCredential, chargeingest.ErrForbidden} {
 		require.NotErrorIs(t, err, sentinel)
 	}
 }
@@ -249,7 +249,7 @@ func requireSuppressed(t *testing.T, err error) time.Duration {
 func requireRefusedLater(t *testing.T, a chargeingest.Authorizer, token string) {
 	t.Helper()
 	pass(requireSuppressed(t, authorize(a, token)))
-	requireRefused(t, authorize(a, token), chargeingest.ErrBadCredential, token)
+	requireRefused(t, authorize(a, token), chargeingest.ErrInvalidCredential, token)
 }
 
 // login is a login server in memory, the Transport of an authorizer.

@@ -165,7 +165,7 @@ func TestATokenThatDoesNotVerifyIs401AndItsErrorDoesNotHoldIt(t *testing.T) {
 	} {
 		for name, token := range tokens {
 			t.Run(name, func(t *testing.T) {
-				requireRefused(t, authorize(a, token), chargeingest.ErrBadCredential, token)
+				requireRefused(t, authorize(a, token), chargeingest.ErrInvalidCredential, token)
 			})
 		}
 	}
@@ -191,7 +191,7 @@ func TestWhatAHeaderNamesIsNeitherFetchedNorTakenForAKey(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			require.NoError(t, authorize(a, real.token(claims(), header...)), "they do not matter where the key is known")
 			token := stranger.token(claims(), append(header, "kid", "k")...)
-			requireRefused(t, authorize(a, token), chargeingest.ErrBadCredential, token)
+			requireRefused(t, authorize(a, token), chargeingest.ErrInvalidCredential, token)
 			requireSuppressed(t, authorize(a, stranger.token(claims(), append(header, "kid", nil)...)))
 		})
 	}
@@ -213,7 +213,7 @@ func TestATokenWithoutAKidIsVerifiedByAFewKeysAtMost(t *testing.T) {
 	a = newAuthorizer(t, config(signers...))
 	require.NoError(t, authorize(a, signers[0].token(claims())))
 	token := signers[0].token(claims(), "kid", nil)
-	requireRefused(t, authorize(a, token), chargeingest.ErrBadCredential, token)
+	requireRefused(t, authorize(a, token), chargeingest.ErrInvalidCredential, token)
 
 	a = newAuthorizer(t, config(append(signers, rsaSigner("rsa"))...))
 	require.NoError(t, authorize(a, rsaSigner("rsa").token(claims(), "kid", nil)), "those that do not suit do not count")

@@ -86,7 +86,7 @@ func (a *Authorizer) Ready(context.Context) error { return a.keys.ready() }
 //
 // The error is chargeingest.ErrNoCredential for a request without a Bearer
 // token, with one that is not shaped like a JWT, or with an X-API-KEY, which
-// decides alone; chargeingest.ErrBadCredential for a token that does not verify;
+// decides alone; chargeingest.ErrInvalidCredential for a token that does not verify;
 // chargeingest.ErrForbidden for one without the permission or without a
 // platform. Any other error reports that the token could not be verified: the keys
 // could not be fetched or not be fetched again yet, or the request ended while other
@@ -127,7 +127,7 @@ func (a *Authorizer) Authorize(r *http.Request, perm chargeingest.Permission) (c
 }
 
 func refusal(reason refusedError) error {
-	return fmt.Errorf("%w: %w", chargeingest.ErrBadCredential, reason)
+	return fmt.Errorf("%w: %w", chargeingest.ErrInvalidCredential, reason)
 }
 
 // headerOf returns the first part of what has the shape of a JWT, decoded, or

@@ -87,7 +87,7 @@ func TestACredentialHeaderSentTwiceOrEmptyIsABadCredential(t *testing.T) {
 			r := httptest.NewRequest(http.MethodPost, "/", nil)
 			r.Header = header
 			_, err := a.Authorize(r, chargeingest.PermissionIngest)
-			require.ErrorIs(t, err, chargeingest.ErrBadCredential)
+			require.ErrorIs(t, err, chargeingest.ErrInvalidCredential)
 		})
 	}
 }
@@ -121,7 +121,7 @@ func TestTokensAndAPIKeysWorkBesideEachOtherInTheDocumentedOrder(t *testing.T) {
 			p, err := both.Authorize(r, chargeingest.PermissionIngest)
 			require.Equal(t, c.subject, p.Subject)
 			if c.subject == "" {
-				require.ErrorIs(t, err, chargeingest.ErrBadCredential)
+				require.ErrorIs(t, err, chargeingest.ErrInvalidCredential)
 			} else {
 				require.NoError(t, err)
 			}
@@ -154,7 +154,7 @@ func TestATokenMayHave8KiBAndNotAByteMore(t *testing.T) {
 	require.NoError(t, authorize(a, sized(8<<10)))
 	for _, length := range []int{8<<10 + 1, 8<<10 + 2, 15 << 10} {
 		token := sized(length)
-		requireRefused(t, authorize(a, token), chargeingest.ErrBadCredential, token)
+		requireRefused(t, authorize(a, token), chargeingest.ErrInvalidCredential, token)
 		require.ErrorContains(t, authorize(a, token), "longer than 8 KiB")
 	}
 }
@@ -182,7 +182,7 @@ func TestTheClocksMayDifferByTheLeeway(t *testing.T) {
 			if err := authorize(newAuthorizer(t, cfg), token); c.ok {
 				require.NoError(t, err)
 			} else {
-				requireRefused(t, err, chargeingest.ErrBadCredential, token)
+				requireRefused(t, err, chargeingest.ErrInvalidCredential, token)
 			}
 		})
 	}
@@ -214,7 +214,7 @@ func TestIssuerAndAudienceAreCheckedAsConfigured(t *testing.T) {
 			if err := authorize(newAuthorizer(t, cfg), s.token(c.claims)); c.ok {
 				require.NoError(t, err)
 			} else {
-				require.ErrorIs(t, err, chargeingest.ErrBadCredential)
+				require.ErrorIs(t, err, chargeingest.ErrInvalidCredential)
 			}
 		})
 	}
@@ -289,12 +289,12 @@ func TestPlatformsComeFromTheirClaimAndWithoutOneItIs403(t *testing.T) {
 		{"a claim by another name", func(c *jwtauth.Config) { c.PlatformsClaim = "tid" }, claims("tid", "t"), []string{"t"}},
 		{"a claim by another name, and only the usual one", func(c *jwtauth.Config) { c.PlatformsClaim = "tid" }, claims(), nil},
 		{
-			"no claim, and a host without tenants", func(c *jwtauth.Config) { c.Platform = chargeingest.SinglePlatform },
-			claims("platforms", nil), []string{chargeingest.SinglePlatform},
+			"no claim, and a host without tenants", func(c *jwtauth.Config) { c.Platform = chargeingest.DefaultPlatform },
+			claims("platforms", nil), []string{chargeingest.DefaultPlatform},
 		},
 		{
-			"a claim, and a host without tenants", func(c *jwtauth.Config) { c.Platform = chargeingest.SinglePlatform },
-			claims(), []string{chargeingest.SinglePlatform},
+			"a claim, and a host without tenants", func(c *jwtauth.Config) { c.Platform = chargeingest.DefaultPlatform },
+			claims(), []string{chargeingest.DefaultPlatform},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -324,7 +324,7 @@ func TestPlatformsThatAreNoTextDoNotBecomeOne(t *testing.T) {
 		payload := bytes.Replace(text, []byte(`"NAME"`), []byte(name), 1)
 		token := s.sign(map[string]any{"alg": "EdDSA", "kid": "k"}, base64.RawURLEncoding.EncodeToString(payload))
 		p, err := a.Authorize(request(token), chargeingest.PermissionIngest)
-		require.ErrorIs(t, err, chargeingest.ErrBadCredential, "%q", name)
+		require.ErrorIs(t, err, chargeingest.ErrInvalidCredential, "%q", name)
 		require.Empty(t, p.Platforms)
 	}
 }

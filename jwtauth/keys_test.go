@@ -68,7 +68,7 @@ func TestAKeyOfSmallOrderIsRefusedAsAnybodyCanSignForIt(t *testing.T) {
 				}
 				pass(10 * time.Second)
 				for _, token := range tokens {
-					require.ErrorIs(t, authorize(a, token), chargeingest.ErrBadCredential)
+					require.ErrorIs(t, authorize(a, token), chargeingest.ErrInvalidCredential)
 				}
 			})
 		})

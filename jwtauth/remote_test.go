@@ -72,7 +72,7 @@ func TestANewKeyIsFoundAfterOneFetchAndTheOldOneWorksUntilItIsGone(t *testing.T)
 		pass(time.Minute)
 		require.NoError(t, authorize(a, old.token(everlasting())), "nobody knows yet")
 		pass(15 * time.Minute)
-		require.ErrorIs(t, authorize(a, old.token(everlasting())), chargeingest.ErrBadCredential)
+		require.ErrorIs(t, authorize(a, old.token(everlasting())), chargeingest.ErrInvalidCredential)
 		require.NoError(t, authorize(a, next.token(everlasting())))
 	})
 }
@@ -84,10 +84,10 @@ func TestAKeyThatKeepsItsIDAndIsAnotherIsFoundByTheRefresh(t *testing.T) {
 		a, _ := remote(t, l)
 		require.NoError(t, authorize(a, old.token(everlasting())))
 		l.has(next)
-		require.ErrorIs(t, authorize(a, next.token(everlasting())), chargeingest.ErrBadCredential)
+		require.ErrorIs(t, authorize(a, next.token(everlasting())), chargeingest.ErrInvalidCredential)
 		pass(15 * time.Minute)
 		require.NoError(t, authorize(a, next.token(everlasting())))
-		require.ErrorIs(t, authorize(a, old.token(everlasting())), chargeingest.ErrBadCredential)
+		require.ErrorIs(t, authorize(a, old.token(everlasting())), chargeingest.ErrInvalidCredential)
 	})
 }
 
@@ -105,7 +105,7 @@ func TestAFloodOfUnknownKidsMakesOneFetchInTenSecondsAtMost(t *testing.T) {
 			for j := range 50 {
 				all.Go(func() {
 					token := stranger.token(everlasting(), "kid", fmt.Sprintf("kid-%d-%d", i, j))
-					if err := authorize(a, token); errors.Is(err, chargeingest.ErrBadCredential) {
+					if err := authorize(a, token); errors.Is(err, chargeingest.ErrInvalidCredential) {
 						refused.Add(1)
 					} else {
 						require.LessOrEqual(t, requireSuppressed(t, err), 10*time.Second)
@@ -122,7 +122,7 @@ func TestAFloodOfUnknownKidsMakesOneFetchInTenSecondsAtMost(t *testing.T) {
 
 		// The attack does not hide a new key.
 		next := edSigner("next")
-		requireRefused(t, authorize(a, stranger.token(everlasting(), "kid", "last")), chargeingest.ErrBadCredential, "")
+		requireRefused(t, authorize(a, stranger.token(everlasting(), "kid", "last")), chargeingest.ErrInvalidCredential, "")
 		l.has(known, next)
 		pass(requireSuppressed(t, authorize(a, next.token(everlasting()))))
 		require.NoError(t, authorize(a, next.token(everlasting())))
@@ -139,10 +139,10 @@ func TestAKidThatNoKeyCanHaveMakesNoFetch(t *testing.T) {
 		l.count()
 		for _, kid := range []any{strings.Repeat("k", 257), strings.Repeat("k", 5000), "", 1, []string{"k"}} {
 			token := s.token(everlasting(), "kid", kid)
-			requireRefused(t, authorize(a, token), chargeingest.ErrBadCredential, token)
+			requireRefused(t, authorize(a, token), chargeingest.ErrInvalidCredential, token)
 		}
 		require.Zero(t, l.count())
-		require.ErrorIs(t, authorize(a, s.token(everlasting(), "kid", strings.Repeat("k", 256))), chargeingest.ErrBadCredential)
+		require.ErrorIs(t, authorize(a, s.token(everlasting(), "kid", strings.Repeat("k", 256))), chargeingest.ErrInvalidCredential)
 		require.Equal(t, 1, l.count())
 	})
 }
@@ -275,7 +275,7 @@ func TestAServiceStartsWhileTheLoginServerIsDownAndAnswers503(t *testing.T) {
 		requireUnavailable(t, a.Ready(t.Context()))
 		require.Contains(t, log.String(), "level=WARN")
 		requireUnavailable(t, authorize(a, s.token(everlasting(), "kid", nil)))
-		require.ErrorIs(t, authorize(a, s.token(everlasting(), "alg", "none")), chargeingest.ErrBadCredential,
+		require.ErrorIs(t, authorize(a, s.token(everlasting(), "alg", "none")), chargeingest.ErrInvalidCredential,
 			"what no key can verify needs none")
 		require.Equal(t, 1, l.count())
 
@@ -486,7 +486,7 @@ func TestOfAKeySetThoseKeysAreUsedThatAreForVerifyingSignatures(t *testing.T) {
 				if err := authorize(a, token); c.ok {
 					require.NoError(t, err, log)
 				} else {
-					requireRefused(t, err, chargeingest.ErrBadCredential, token)
+					requireRefused(t, err, chargeingest.ErrInvalidCredential, token)
 				}
 				require.NoError(t, authorize(a, other.token(claims())), "one does not spoil the others")
 				require.LessOrEqual(t, l.count(), 2)
@@ -503,7 +503,7 @@ func TestASharedSecretInAKeySetVerifiesNothing(t *testing.T) {
 		a, log := remote(t, l)
 		for _, header := range []map[string]any{{"alg": "HS256", "kid": "k"}, {"alg": "HS256"}} {
 			token := hmacToken(header, []byte("secret"))
-			requireRefused(t, authorize(a, token), chargeingest.ErrBadCredential, token)
+			requireRefused(t, authorize(a, token), chargeingest.ErrInvalidCredential, token)
 		}
 		requireRefusedLater(t, a, edSigner("k").token(claims()))
 		require.Contains(t, log.String(), "key 1: it is symmetric")

@@ -56,7 +56,7 @@ func TestWithoutAKidATokenThatNoKeyVerifiesIs401OnlyWhereTheKeysAreFresh(t *test
 		require.Equal(t, 1, l.count(), "the next is not due")
 
 		pass(time.Minute)
-		requireRefused(t, authorize(a, forged), chargeingest.ErrBadCredential, forged)
+		requireRefused(t, authorize(a, forged), chargeingest.ErrInvalidCredential, forged)
 		require.Equal(t, 1, l.count(), "it could have been of a new key")
 
 		pass(time.Minute)
@@ -86,7 +86,7 @@ func TestWithoutAKidAFloodMakesOneFetchInTenSecondsAtMost(t *testing.T) {
 					if i < 10 {
 						require.LessOrEqual(t, requireSuppressed(t, authorize(a, forged)), 10*time.Second)
 					} else { // from the first fetch after it was seen
-						requireRefused(t, authorize(a, forged), chargeingest.ErrBadCredential, forged)
+						requireRefused(t, authorize(a, forged), chargeingest.ErrInvalidCredential, forged)
 					}
 				})
 			}
@@ -115,7 +115,7 @@ func TestWithoutAKidWhatNoKeyCouldVerifyMakesNoFetch(t *testing.T) {
 			"expired, and genuine":              s.token(everlasting("exp", 1)),
 			"for others, and genuine":           s.token(everlasting("aud", "other")),
 		} {
-			requireRefused(t, authorize(a, token), chargeingest.ErrBadCredential, token)
+			requireRefused(t, authorize(a, token), chargeingest.ErrInvalidCredential, token)
 			require.Zero(t, l.count(), name)
 		}
 	})

@@ -116,5 +116,5 @@ func TestSlotsAreHeldForOneKey(t *testing.T) {
 		<-a.slots
 		a.slots <- struct{}{}
 	}
-	require.ErrorIs(t, <-refused, chargeingest.ErrBadCredential)
+	require.ErrorIs(t, <-refused, chargeingest.ErrInvalidCredential)
 }

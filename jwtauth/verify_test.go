@@ -43,7 +43,7 @@ func TestDuplicateNames(t *testing.T) {
 		} {
 			t.Run("claims, "+order+": "+member, func(t *testing.T) {
 				token := s.signRaw(`{"alg":"EdDSA","kid":"k"}`, payload)
-				requireRefused(t, authorize(a, token), chargeingest.ErrBadCredential, token)
+				requireRefused(t, authorize(a, token), chargeingest.ErrInvalidCredential, token)
 				require.ErrorContains(t, authorize(a, token), "its claims are not JSON, have a duplicate name")
 			})
 		}
@@ -54,7 +54,7 @@ func TestDuplicateNames(t *testing.T) {
 	} {
 		t.Run("header: "+header, func(t *testing.T) {
 			token := s.signRaw(header, string(text))
-			requireRefused(t, authorize(a, token), chargeingest.ErrBadCredential, token)
+			requireRefused(t, authorize(a, token), chargeingest.ErrInvalidCredential, token)
 			require.ErrorContains(t, authorize(a, token), "its header has a duplicate name")
 		})
 	}
@@ -77,7 +77,7 @@ func TestHeaderExtensions(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			token := s.token(claims(), header...)
-			requireRefused(t, authorize(a, token), chargeingest.ErrBadCredential, token)
+			requireRefused(t, authorize(a, token), chargeingest.ErrInvalidCredential, token)
 			require.ErrorContains(t, authorize(a, token), "it has "+name[:3])
 		})
 	}
@@ -116,7 +116,7 @@ func TestTypes(t *testing.T) {
 			if err := authorize(newAuthorizer(t, cfg), token); c.ok {
 				require.NoError(t, err)
 			} else {
-				requireRefused(t, err, chargeingest.ErrBadCredential, token)
+				requireRefused(t, err, chargeingest.ErrInvalidCredential, token)
 				require.ErrorContains(t, err, "its typ is not accepted")
 			}
 		})
@@ -195,7 +195,7 @@ func TestTriesAreBoundedByTheSizeOfTheKeys(t *testing.T) {
 			if c.ok {
 				require.NoError(t, err)
 			} else {
-				require.ErrorIs(t, err, chargeingest.ErrBadCredential)
+				require.ErrorIs(t, err, chargeingest.ErrInvalidCredential)
 				require.ErrorContains(t, err, tooMany)
 			}
 			named := rs
@@ -231,7 +231,7 @@ func TestRefusedWithoutAFetch(t *testing.T) {
 		`{"alg":"EdDSA","typ":"at+jwt","b64":false}`, `{"alg":"EdDSA","typ":"JWT"}`, `{"alg":"ES512","typ":"at+jwt"}`,
 	} {
 		token := forged(header, "{}")
-		requireRefused(t, authorize(a, token), chargeingest.ErrBadCredential, token)
+		requireRefused(t, authorize(a, token), chargeingest.ErrInvalidCredential, token)
 	}
 	require.Equal(t, 1, l.count())
 }

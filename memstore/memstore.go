@@ -64,20 +64,20 @@ func NewWith(o Options) *Store {
 // time of its receipt. It never waits for more than the calls before it, so
 // that a context counts only where it has ended already: then the error is
 // chargeingest.ErrNotStored and the context's.
-func (s *Store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
-	return chargeingest.CompareOutside(ctx, b, func(b chargeingest.Batch) (chargeingest.Receipt, error) {
+func (s *Store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
+	return chargeingest.CompareOutside(ctx, b, func(b chargeingest.Batch) (chargeingest.AppendResult, error) {
 		return s.append(ctx, b)
 	})
 }
 
-func (s *Store) append(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
+func (s *Store) append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return chargeingest.Receipt{}, chargeingest.ErrClosed
+		return chargeingest.AppendResult{}, chargeingest.ErrClosed
 	}
 	if err := ctx.Err(); err != nil {
-		return chargeingest.Receipt{}, notStored(err)
+		return chargeingest.AppendResult{}, notStored(err)
 	}
 	p := s.platforms[b.Platform]
 	if p == nil {
@@ -85,7 +85,7 @@ func (s *Store) append(ctx context.Context, b chargeingest.Batch) (chargeingest.
 	}
 	decision, err := chargeingest.Decide(ctx, b, p)
 	if err != nil {
-		return chargeingest.Receipt{}, notStored(err)
+		return chargeingest.AppendResult{}, notStored(err)
 	}
 	// Nothing is inserted before the last id is made, which can fail.
 	made := make([]*event, 0, len(b.Events))
@@ -95,7 +95,7 @@ func (s *Store) append(ctx context.Context, b chargeingest.Batch) (chargeingest.
 		return id, err
 	})
 	if err != nil {
-		return chargeingest.Receipt{}, notStored(err)
+		return chargeingest.AppendResult{}, notStored(err)
 	}
 	for _, e := range made {
 		p.insert(e)
@@ -142,7 +142,7 @@ func (s *Store) List(ctx context.Context, q chargeingest.Query) (chargeingest.Pa
 		// One beyond the end was never given out for this platform. To accept
 		// it would be to pass over the events that are still to come.
 		if after, err = cursor.Decode(q.After); err != nil || after > int64(len(p.events)) {
-			return chargeingest.Page{}, chargeingest.ErrBadCursor
+			return chargeingest.Page{}, chargeingest.ErrInvalidCursor
 		}
 	}
 	return p.list(q, after), nil

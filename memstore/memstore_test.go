@@ -159,7 +159,7 @@ func TestACursorBeyondTheEndIsBad(t *testing.T) {
 	// As after a restart, which forgets everything.
 	q.After = page.Position
 	_, err = short.List(t.Context(), q)
-	require.ErrorIs(t, err, chargeingest.ErrBadCursor)
+	require.ErrorIs(t, err, chargeingest.ErrInvalidCursor)
 	_, err = long.List(t.Context(), q)
 	require.NoError(t, err)
 }

@@ -34,7 +34,7 @@ var crossOrigin = cors.Options{
 // credentials, and refusals of a login need its headers, too.
 func Example_cors() {
 	keys, err := chargeingest.NewKeys(chargeingest.Key{
-		Secret: "correct-horse-battery-staple", Subject: "shop", Platforms: []string{chargeingest.SinglePlatform},
+		Secret: "correct-horse-battery-staple", Subject: "shop", Platforms: []string{chargeingest.DefaultPlatform},
 		Permissions: []chargeingest.Permission{chargeingest.PermissionIngest, chargeingest.PermissionView},
 	})
 	if err != nil {

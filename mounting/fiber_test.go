@@ -214,7 +214,7 @@ func TestFiberHandsItsContextOver(t *testing.T) {
 	seen, observed := make(chan trace.SpanContext, 1), make(chan trace.SpanContext, 1)
 	h := newHandler(t, func(c *chargeingest.Config) {
 		c.Store = &tracingStore{memstore.New(), seen}
-		c.Observer = func(ctx context.Context, _ chargeingest.Observation) { observed <- trace.SpanContextFromContext(ctx) }
+		c.Observer = func(ctx context.Context, _ chargeingest.RequestStats) { observed <- trace.SpanContextFromContext(ctx) }
 	})
 	app := fiber.New()
 	app.Use(func(c fiber.Ctx) error {

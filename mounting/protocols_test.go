@@ -26,14 +26,14 @@ func TestProtocols(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			observed := make(chan chargeingest.Observation, 1)
+			observed := make(chan chargeingest.RequestStats, 1)
 			s := start(t, serveMuxHost(endpointsOf(newHandler(t)), unlabelled))
 			requireRules(t, s)
 			requireEndpoints(t, s)
 			t.Run("a batch of 1,000 events is stored", s.largeBatch)
 
 			h := newHandler(t, func(c *chargeingest.Config) {
-				c.Observer = func(_ context.Context, o chargeingest.Observation) { observed <- o }
+				c.Observer = func(_ context.Context, o chargeingest.RequestStats) { observed <- o }
 			})
 			aborting := abortedBodies{start(t, serveMuxHost(endpointsOf(h), unlabelled)), observed}
 			t.Run("of a client that aborts nothing is stored", aborting.check)
@@ -84,7 +84,7 @@ func (s site) largeBatch(t *testing.T) {
 // no answer does to a client that is gone.
 type abortedBodies struct {
 	site
-	observed <-chan chargeingest.Observation
+	observed <-chan chargeingest.RequestStats
 }
 
 func (a abortedBodies) check(t *testing.T) {

@@ -30,13 +30,13 @@ const (
 	failsUnknown  = "fails-unknown"
 )
 
-func (s *tracingStore) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
+func (s *tracingStore) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 	s.seen <- trace.SpanContextFromContext(ctx)
 	switch {
 	case b.Events[0].Reference == failsUnstored:
-		return chargeingest.Receipt{}, chargeingest.ErrNotStored
+		return chargeingest.AppendResult{}, chargeingest.ErrNotStored
 	case strings.Contains(b.Events[0].Content, failsUnknown):
-		return chargeingest.Receipt{}, errors.New("the outcome is unknown")
+		return chargeingest.AppendResult{}, errors.New("the outcome is unknown")
 	}
 	return s.Store.Append(ctx, b)
 }
@@ -125,7 +125,7 @@ func newWrapped(t *testing.T) *wrapped {
 	}
 	w.endpoints = endpointsOf(newHandler(t, func(c *chargeingest.Config) {
 		c.Store = &tracingStore{memstore.New(), w.stored}
-		c.Observer = func(ctx context.Context, _ chargeingest.Observation) {
+		c.Observer = func(ctx context.Context, _ chargeingest.RequestStats) {
 			w.observed <- trace.SpanContextFromContext(ctx)
 		}
 	}))

@@ -2,9 +2,9 @@
 // for OpenTelemetry, and what a span of a request should say of it.
 //
 //	m, err := otelmetrics.New(otel.GetMeterProvider())
-//	store, err := sqlitestore.OpenWith(ctx, path, sqlitestore.Options{Observer: m.Commit})
-//	err = m.WatchStore(store)
-//	h, err := chargeingest.New(chargeingest.Config{Store: store, Authorizer: keys, Observer: m.Request})
+//	store, err := sqlitestore.OpenWith(ctx, path, sqlitestore.Options{Observer: m.ObserveCommit})
+//	err = m.RegisterStore(store)
+//	h, err := chargeingest.New(chargeingest.Config{Store: store, Authorizer: keys, Observer: m.ObserveRequest})
 //	handler := otelhttp.NewHandler(h, "charge ingest") // makes the spans
 //
 // The instruments, where route is the endpoint, or none where a path leads
@@ -16,7 +16,7 @@
 //	chargeingest.events              {event}    by replayed: false where they were stored for the first time
 //	chargeingest.commit.duration     s          by error.type, which is failure where the transaction failed
 //	chargeingest.commit.events       {event}    stored by a transaction
-//	chargeingest.store.queue.requests, .queue.events, .log.size (By), .log.blocked (s), .checkpoint.age (s)
+//	chargeingest.store.queue.requests, .queue.events, .wal.size (By), .wal.blocked (s), .checkpoint.age (s)
 //
 // A span that records gets chargeingest.route, .platform, .events, .replayed
 // and .error, of which the platform is a tenant: no metric has it.
@@ -73,8 +73,8 @@ func New(p metric.MeterProvider) (*Metrics, error) {
 	return m, nil
 }
 
-// Request takes a request in: a chargeingest.Config has it as its Observer.
-func (m *Metrics) Request(ctx context.Context, o chargeingest.Observation) {
+// ObserveRequest takes a request in: a chargeingest.Config has it as its Observer.
+func (m *Metrics) ObserveRequest(ctx context.Context, o chargeingest.RequestStats) {
 	route := attribute.String("route", "none")
 	if o.Route != "" {
 		route = attribute.String("route", string(o.Route))
@@ -102,9 +102,9 @@ func (m *Metrics) Request(ctx context.Context, o chargeingest.Observation) {
 	}
 }
 
-// Commit takes a transaction of the store in: the options of sqlitestore and of
+// ObserveCommit takes a transaction of the store in: the options of sqlitestore and of
 // pgstore have it as their Observer.
-func (m *Metrics) Commit(c chargeingest.Commit) {
+func (m *Metrics) ObserveCommit(c chargeingest.CommitStats) {
 	ctx := context.Background() // a transaction belongs to many requests
 	if c.Err != nil {
 		m.commitDuration.Record(ctx, c.Duration.Seconds(), metric.WithAttributes(attribute.String("error.type", "failure")))
@@ -114,18 +114,18 @@ func (m *Metrics) Commit(c chargeingest.Commit) {
 	m.commitEvents.Record(ctx, int64(c.Events))
 }
 
-// WatchStore makes the instruments that s is asked for at each collection. The
+// RegisterStore makes the instruments that s is asked for at each collection. The
 // error is that of the meter provider.
-func (m *Metrics) WatchStore(s chargeingest.StatsReporter) error {
+func (m *Metrics) RegisterStore(s chargeingest.StatsReporter) error {
 	requests, err1 := m.meter.Int64ObservableGauge("chargeingest.store.queue.requests",
 		metric.WithUnit("{request}"), metric.WithDescription("Requests that wait for a transaction."))
 	events, err2 := m.meter.Int64ObservableGauge("chargeingest.store.queue.events",
 		metric.WithUnit("{event}"), metric.WithDescription("Events of the requests that wait for a transaction."))
-	log, err3 := m.meter.Int64ObservableGauge("chargeingest.store.log.size",
+	log, err3 := m.meter.Int64ObservableGauge("chargeingest.store.wal.size",
 		metric.WithUnit("By"), metric.WithDescription("Size of the write-ahead log's file, which is written over and does not shrink."))
 	age, err4 := m.meter.Float64ObservableGauge("chargeingest.store.checkpoint.age",
 		metric.WithUnit("s"), metric.WithDescription("Time since all of the log was last moved to its place."))
-	blocked, err5 := m.meter.Float64ObservableGauge("chargeingest.store.log.blocked",
+	blocked, err5 := m.meter.Float64ObservableGauge("chargeingest.store.wal.blocked",
 		metric.WithUnit("s"), metric.WithDescription("How long a transaction that reads has kept the write-ahead log growing, 0 if none does."))
 	err := errors.Join(err1, err2, err3, err4, err5)
 	if err == nil {
@@ -133,14 +133,14 @@ func (m *Metrics) WatchStore(s chargeingest.StatsReporter) error {
 			now := s.Stats()
 			o.ObserveInt64(requests, int64(now.QueuedRequests))
 			o.ObserveInt64(events, int64(now.QueuedEvents))
-			o.ObserveInt64(log, now.LogBytes)
+			o.ObserveInt64(log, now.WALBytes)
 			if !now.LastCheckpoint.IsZero() {
 				o.ObserveFloat64(age, time.Since(now.LastCheckpoint).Seconds())
 			}
-			if now.LogBlockedSince.IsZero() {
+			if now.WALBlockedSince.IsZero() {
 				o.ObserveFloat64(blocked, 0)
 			} else {
-				o.ObserveFloat64(blocked, time.Since(now.LogBlockedSince).Seconds())
+				o.ObserveFloat64(blocked, time.Since(now.WALBlockedSince).Seconds())
 			}
 			return nil
 		}, requests, events, log, age, blocked)

@@ -35,12 +35,12 @@ func newEndpoint(t *testing.T) endpoint {
 	reader := sdk.NewManualReader()
 	m, err := otelmetrics.New(sdk.NewMeterProvider(sdk.WithReader(reader)))
 	require.NoError(t, err)
-	store, err := sqlitestore.OpenWith(t.Context(), filepath.Join(t.TempDir(), "charges.db"), sqlitestore.Options{Observer: m.Commit})
+	store, err := sqlitestore.OpenWith(t.Context(), filepath.Join(t.TempDir(), "charges.db"), sqlitestore.Options{Observer: m.ObserveCommit})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
-	require.NoError(t, m.WatchStore(store))
+	require.NoError(t, m.RegisterStore(store))
 	h, err := chargeingest.New(chargeingest.Config{
-		Store: store, Observer: m.Request, Logger: slog.New(slog.DiscardHandler),
+		Store: store, Observer: m.ObserveRequest, Logger: slog.New(slog.DiscardHandler),
 		Authorizer: chargeingest.AuthorizerFunc(func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) {
 			return chargeingest.Principal{Platforms: []string{"acme"}}, nil
 		}),
@@ -143,25 +143,25 @@ func TestTheInstrumentsAddUp(t *testing.T) {
 		require.Equal(t, want, int(m[name]), name)
 	}
 	require.Equal(t, body, int(m["chargeingest.request.body route=charge-data"]+m["chargeingest.request.body route=charge-datas"]))
-	require.Positive(t, m["chargeingest.store.log.size"])
+	require.Positive(t, m["chargeingest.store.wal.size"])
 	require.InDelta(t, 0, m["chargeingest.store.checkpoint.age"], 60)
-	require.Contains(t, m, "chargeingest.store.log.blocked")
-	require.Zero(t, m["chargeingest.store.log.blocked"])
+	require.Contains(t, m, "chargeingest.store.wal.blocked")
+	require.Zero(t, m["chargeingest.store.wal.blocked"])
 }
 
 // blocked is a store whose log a reader has kept growing for an hour.
 type blocked struct{}
 
 func (blocked) Stats() chargeingest.StoreStats {
-	return chargeingest.StoreStats{LogBlockedSince: time.Now().Add(-time.Hour)}
+	return chargeingest.StoreStats{WALBlockedSince: time.Now().Add(-time.Hour)}
 }
 
 func TestBlockedLog(t *testing.T) {
 	reader := sdk.NewManualReader()
 	m, err := otelmetrics.New(sdk.NewMeterProvider(sdk.WithReader(reader)))
 	require.NoError(t, err)
-	require.NoError(t, m.WatchStore(blocked{}))
-	require.InDelta(t, 3600, collected(t, reader)["chargeingest.store.log.blocked"], 60)
+	require.NoError(t, m.RegisterStore(blocked{}))
+	require.InDelta(t, 3600, collected(t, reader)["chargeingest.store.wal.blocked"], 60)
 }
 
 func TestASpanSaysWhatTheRequestDid(t *testing.T) {
@@ -186,7 +186,7 @@ func TestAFailedCommitIsTold(t *testing.T) {
 	reader := sdk.NewManualReader()
 	m, err := otelmetrics.New(sdk.NewMeterProvider(sdk.WithReader(reader)))
 	require.NoError(t, err)
-	m.Commit(chargeingest.Commit{Requests: 1, Duration: time.Second, Err: errors.New("disk")})
+	m.ObserveCommit(chargeingest.CommitStats{Requests: 1, Duration: time.Second, Err: errors.New("disk")})
 	got := collected(t, reader)
 	require.Equal(t, 1, int(got["chargeingest.commit.duration.count error.type=failure"]))
 	require.NotContains(t, got, "chargeingest.commit.events.count")

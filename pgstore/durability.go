@@ -35,8 +35,8 @@ func checkDurability(ctx context.Context, conn *pgx.Conn, o Options) error {
 		if value != "off" {
 			continue
 		}
-		if !o.AllowNotDurable {
-			return fmt.Errorf("%w: %s is off; Options.AllowNotDurable takes it all the same", ErrNotDurable, setting)
+		if !o.AllowNonDurable {
+			return fmt.Errorf("%w: %s is off; Options.AllowNonDurable takes it all the same", ErrNotDurable, setting)
 		}
 		o.Logger.WarnContext(ctx, "pgstore: the server is not durable, events that are acknowledged can be lost", "off", setting)
 	}

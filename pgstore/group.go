@@ -53,10 +53,10 @@ func decide(ctx context.Context, requests []*queue.Request, k *known, next nextI
 	return g, nil
 }
 
-func (g *group) decideOne(ctx context.Context, b chargeingest.Batch, k *known, next nextID) (chargeingest.Receipt, error) {
+func (g *group) decideOne(ctx context.Context, b chargeingest.Batch, k *known, next nextID) (chargeingest.AppendResult, error) {
 	decision, err := chargeingest.Decide(ctx, b, k)
 	if err != nil {
-		return chargeingest.Receipt{}, err
+		return chargeingest.AppendResult{}, err
 	}
 	receipt, err := decision.Apply(func(i int) (string, error) {
 		id, err := next(b.Events[i].ReceivedAt)
@@ -66,7 +66,7 @@ func (g *group) decideOne(ctx context.Context, b chargeingest.Batch, k *known, n
 		return id, err
 	})
 	if err != nil {
-		return chargeingest.Receipt{}, err
+		return chargeingest.AppendResult{}, err
 	}
 	for i := range receipt.Outcomes {
 		o := &receipt.Outcomes[i]

@@ -205,13 +205,13 @@ func (w *writer) hold(requests []*queue.Request, err error) {
 	w.complain(err)
 	for len(requests) > 0 { // and those that are still in the queue
 		w.refuse(requests, err)
-		requests, _ = w.queue.TakeExcept(w.options.QueueEvents, func(name string) bool { return name != platform })
+		requests, _ = w.queue.TakeExcept(w.options.MaxQueuedEvents, func(name string) bool { return name != platform })
 	}
 }
 
 // refuse answers requests with an error.
 func (w *writer) refuse(requests []*queue.Request, err error) {
-	w.observe(chargeingest.Commit{Requests: len(requests), Err: err})
+	w.observe(chargeingest.CommitStats{Requests: len(requests), Err: err})
 	for _, r := range requests {
 		r.Answer(queue.Answer{Err: err})
 	}

@@ -50,7 +50,7 @@ func TestAServerThatIsSlowGetsSmallerGroups(t *testing.T) {
 	// The observer keeps the writer until all of the group are queued.
 	begun, queued := make(chan struct{}), make(chan struct{})
 	begin, release := sync.OnceFunc(func() { close(begun) }), sync.OnceFunc(func() { close(queued) })
-	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: 2 * time.Second, Observer: func(chargeingest.Commit) {
+	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: 2 * time.Second, Observer: func(chargeingest.CommitStats) {
 		begin()
 		<-queued
 	}})

@@ -104,7 +104,7 @@ func (m *migrator) try(ctx context.Context, files []string) error {
 		return err
 	}
 	if version > len(files) {
-		return fmt.Errorf("%w: they have version %d, this is for %d", ErrNewer, version, len(files))
+		return fmt.Errorf("%w: they have version %d, this is for %d", ErrSchemaTooNew, version, len(files))
 	}
 	// A transaction of this level has no snapshot between its statements.
 	return pgx.BeginTxFunc(ctx, m.guard, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {

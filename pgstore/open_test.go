@@ -39,7 +39,7 @@ func TestTablesOfANewerVersionAreRefused(t *testing.T) {
 	_, err := pool.Exec(t.Context(), "INSERT INTO "+schema+".migrations (version) VALUES (99)")
 	require.NoError(t, err)
 	_, err = New(t.Context(), pool, Options{Schema: schema})
-	require.ErrorIs(t, err, ErrNewer)
+	require.ErrorIs(t, err, ErrSchemaTooNew)
 	require.ErrorContains(t, err, "version 99")
 }
 
@@ -105,7 +105,7 @@ func TestAServerThatIsNotDurableIsRefused(t *testing.T) {
 	require.ErrorContains(t, err, "synchronous_commit is off")
 
 	var log bytes.Buffer
-	s := newStore(t, pool, Options{AllowNotDurable: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	s := newStore(t, pool, Options{AllowNonDurable: true, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	appended(t, s, charges("acme", "a"))
 	require.Contains(t, log.String(), "synchronous_commit")
 
@@ -118,7 +118,7 @@ func TestAServerThatIsNotDurableIsRefused(t *testing.T) {
 func TestOptionsThatAreWrongAreNamed(t *testing.T) {
 	for field, o := range map[string]Options{
 		"Schema": {Schema: "Robert'); DROP TABLE"}, "StatementTimeout": {StatementTimeout: 1}, "AcquireTimeout": {AcquireTimeout: -1},
-		"ScanTimeout": {ScanTimeout: -1}, "QueueEvents": {QueueEvents: -1}, "MaxTransactionEvents": {MaxTransactionEvents: -1},
+		"ScanTimeout": {ScanTimeout: -1}, "MaxQueuedEvents": {MaxQueuedEvents: -1}, "MaxTransactionEvents": {MaxTransactionEvents: -1},
 	} {
 		_, err := New(t.Context(), nil, o)
 		require.ErrorContains(t, err, "Options."+field)

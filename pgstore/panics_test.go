@@ -121,7 +121,7 @@ func TestPanicsOfHooks(t *testing.T) {
 		ContainPanics(c, slog.New(h))
 	})
 	schema := newSchema(t, pool)
-	s := newStore(t, pool, Options{Schema: schema, Logger: slog.New(h), Entropy: h, Observer: func(chargeingest.Commit) { h.at("observer") }})
+	s := newStore(t, pool, Options{Schema: schema, Logger: slog.New(h), Entropy: h, Observer: func(chargeingest.CommitStats) { h.at("observer") }})
 	_, err := pool.Exec(t.Context(), `CREATE FUNCTION `+schema+`.tell() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE WARNING 'a notice'; RETURN NEW; END $$;
 CREATE TRIGGER tell BEFORE INSERT ON `+schema+`.events FOR EACH ROW EXECUTE FUNCTION `+schema+`.tell()`)
 	require.NoError(t, err)

@@ -127,7 +127,7 @@ func TestDocumentedQueries(t *testing.T) {
 	pool := newPool(t)
 	schema := newSchema(t, pool)
 	s := newStore(t, pool, Options{Schema: schema})
-	b := charges(chargeingest.SinglePlatform, "begins in January", "ends in March", "large", "January", "March")
+	b := charges(chargeingest.DefaultPlatform, "begins in January", "ends in March", "large", "January", "March")
 	for i, e := range []struct{ timestamp, quantity string }{
 		{"2026-01-31T23:30:00-01:00", "0.1"},
 		{"2026-03-01T00:30:00+02:00", "0.2"},

@@ -83,9 +83,9 @@ var (
 )
 
 var (
-	// ErrNewer says that the tables were made by a newer version of this
+	// ErrSchemaTooNew says that the tables were made by a newer version of this
 	// package, which this one cannot read.
-	ErrNewer = errors.New("charge event tables of a newer version")
+	ErrSchemaTooNew = errors.New("charge event tables of a newer version")
 
 	// ErrNotDurable says that the server acknowledges what a crash of it can
 	// lose: synchronous_commit or fsync is off.
@@ -99,9 +99,9 @@ type Options struct {
 	// Default: chargeingest.
 	Schema string
 
-	// AllowNotDurable takes a server whose synchronous_commit or fsync is off:
+	// AllowNonDurable takes a server whose synchronous_commit or fsync is off:
 	// for tests, never for events that somebody bills from.
-	AllowNotDurable bool
+	AllowNonDurable bool
 
 	// Entropy is where the random part of the ids comes from.
 	// Default: crypto/rand.Reader.
@@ -121,9 +121,9 @@ type Options struct {
 	// turn; what takes longer is chargeingest.ErrScanLimit. Default: 2 s.
 	ScanTimeout time.Duration
 
-	// QueueEvents bounds the events that wait to be stored; what is beyond is
+	// MaxQueuedEvents bounds the events that wait to be stored; what is beyond is
 	// chargeingest.ErrOverloaded. Default: 20,000.
-	QueueEvents int
+	MaxQueuedEvents int
 
 	// MaxTransactionEvents bounds the events of one transaction. A batch that is
 	// larger by itself has a transaction of its own. Default: 2,000.
@@ -132,7 +132,7 @@ type Options struct {
 	// Observer, if set, is called after each transaction that stored events, or
 	// was to. Those whose events it has, and the next transaction, wait for it,
 	// so it must not call what waits for them: Append or Close.
-	Observer func(chargeingest.Commit)
+	Observer func(chargeingest.CommitStats)
 
 	// Logger is told what a caller cannot see, such as a server that went away.
 	// Default: slog.Default().
@@ -155,8 +155,8 @@ func (o Options) withDefaults() (Options, error) {
 		return o, errors.New("Options.AcquireTimeout is negative")
 	case o.ScanTimeout < 0:
 		return o, errors.New("Options.ScanTimeout is negative")
-	case o.QueueEvents < 0:
-		return o, errors.New("Options.QueueEvents is negative")
+	case o.MaxQueuedEvents < 0:
+		return o, errors.New("Options.MaxQueuedEvents is negative")
 	case o.MaxTransactionEvents < 0:
 		return o, errors.New("Options.MaxTransactionEvents is negative")
 	}
@@ -175,8 +175,8 @@ func (o Options) withDefaults() (Options, error) {
 	if o.ScanTimeout == 0 {
 		o.ScanTimeout = 2 * time.Second
 	}
-	if o.QueueEvents == 0 {
-		o.QueueEvents = 20_000
+	if o.MaxQueuedEvents == 0 {
+		o.MaxQueuedEvents = 20_000
 	}
 	if o.MaxTransactionEvents == 0 {
 		o.MaxTransactionEvents = 2000
@@ -210,7 +210,7 @@ type Store struct {
 // before go on storing. A migration waits for transactions that have read the tables,
 // such as a dump, as long as the context lasts. The context is for New alone.
 //
-// The error is an [ErrNewer] or [ErrNotDurable] where it applies.
+// The error is an [ErrSchemaTooNew] or [ErrNotDurable] where it applies.
 func New(ctx context.Context, pool *pgxpool.Pool, o Options) (*Store, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -264,9 +264,9 @@ func quoted(schema string) string { return pgx.Identifier{schema}.Sanitize() }
 // Append implements [chargeingest.EventStore]. The id of an event carries the
 // time of its receipt; over several processes ids are in the order of storing
 // only as far as their clocks agree.
-func (s *Store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
+func (s *Store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 	b.Platform = platformText(b.Platform)
-	return chargeingest.CompareOutside(ctx, b, func(b chargeingest.Batch) (chargeingest.Receipt, error) {
+	return chargeingest.CompareOutside(ctx, b, func(b chargeingest.Batch) (chargeingest.AppendResult, error) {
 		return s.writer.queue.Append(ctx, b)
 	})
 }

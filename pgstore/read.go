@@ -110,7 +110,7 @@ func (s *Store) query(ctx context.Context, f func(context.Context, pgx.Tx) error
 		s.reset()
 	}
 	switch {
-	case err == nil, errors.Is(err, chargeingest.ErrNotFound), errors.Is(err, chargeingest.ErrBadCursor):
+	case err == nil, errors.Is(err, chargeingest.ErrNotFound), errors.Is(err, chargeingest.ErrInvalidCursor):
 		return err
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -199,7 +199,7 @@ func (s *Store) list(ctx context.Context, tx pgx.Tx, q chargeingest.Query) (page
 		// before a failover without them, or a restored backup. To accept it would
 		// be to pass over the ones that have, or will have, their places. An event
 		// that was deleted leaves its place empty.
-		return page, fmt.Errorf("%w: %q is of events that this database does not have", chargeingest.ErrBadCursor, q.After)
+		return page, fmt.Errorf("%w: %q is of events that this database does not have", chargeingest.ErrInvalidCursor, q.After)
 	}
 	query, arguments := s.listQuery(q, after, newest)
 	rows, err := tx.Query(ctx, query, arguments...)
@@ -252,7 +252,7 @@ func decodeCursor(text string) (seq int64, mark string, err error) {
 	place := text[:min(len(text), len(cursor.Encode(0)))]
 	seq, err = cursor.Decode(place)
 	if mark = text[len(place):]; err == nil && mark != "" && len(mark) != markLength {
-		err = fmt.Errorf("%w: %q", chargeingest.ErrBadCursor, text)
+		err = fmt.Errorf("%w: %q", chargeingest.ErrInvalidCursor, text)
 	}
 	return seq, mark, err
 }

@@ -77,13 +77,13 @@ func TestACursorOfEventsThatAreNotThereAnyMoreIsBad(t *testing.T) {
 		require.NoError(t, err)
 	}
 	_, err = s.List(t.Context(), q)
-	require.ErrorIs(t, err, chargeingest.ErrBadCursor)
+	require.ErrorIs(t, err, chargeingest.ErrInvalidCursor)
 	appended(t, s, charges("acme", "c")) // gets the place of the one that is lost
 	_, err = s.List(t.Context(), q)
-	require.ErrorIs(t, err, chargeingest.ErrBadCursor)
+	require.ErrorIs(t, err, chargeingest.ErrInvalidCursor)
 	appended(t, s, charges("acme", "d"))
 	_, err = s.List(t.Context(), q)
-	require.ErrorIs(t, err, chargeingest.ErrBadCursor)
+	require.ErrorIs(t, err, chargeingest.ErrInvalidCursor)
 }
 
 // The listing of one platform does not find what another one has.

@@ -64,9 +64,9 @@ func waiting(t *testing.T, pool *pgxpool.Pool, schema string, n int) {
 
 func TestWhatWaitsIsStoredInOneTransaction(t *testing.T) {
 	pool := newPool(t)
-	told := make(chan chargeingest.Commit, 100)
+	told := make(chan chargeingest.CommitStats, 100)
 	schema := newSchema(t, pool)
-	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: time.Minute, Observer: func(c chargeingest.Commit) { told <- c }})
+	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: time.Minute, Observer: func(c chargeingest.CommitStats) { told <- c }})
 	end := locked(t, pool, schema, "acme")
 	var sending sync.WaitGroup
 	send := func(b chargeingest.Batch) {
@@ -386,7 +386,7 @@ func TestContentBeyondTheBudgetIsFetchedWhenItIsNeeded(t *testing.T) {
 			_, err = s.Append(t.Context(), other)
 			var conflict *chargeingest.ConflictError
 			require.ErrorAs(t, err, &conflict)
-			require.True(t, conflict.Key)
+			require.True(t, conflict.IdempotencyKey)
 		})
 	}
 	all.Wait()
@@ -402,12 +402,12 @@ func TestContentBeyondTheBudgetIsFetchedWhenItIsNeeded(t *testing.T) {
 	_, replayed := appended(t, s, again)
 	require.Equal(t, []bool{true, true, true, true}, replayed)
 	again = charges("acme", references...)
-	again.Duplicates = chargeingest.AcceptAll
+	again.Duplicates = chargeingest.ReturnOriginal
 	for i := range again.Events {
 		again.Events[i].Digest[0] = 1
 	}
 	_, err := s.Append(t.Context(), again)
-	require.ErrorIs(t, err, chargeingest.ErrAnswerTooLarge)
+	require.ErrorIs(t, err, chargeingest.ErrResponseTooLarge)
 
 	page, err := s.List(t.Context(), chargeingest.Query{Platform: "acme", Order: chargeingest.Ascending, Limit: 10, MaxBytes: 15 << 20})
 	require.NoError(t, err)

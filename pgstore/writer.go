@@ -45,7 +45,7 @@ type writer struct {
 
 	mu      sync.Mutex
 	commits uint64
-	last    chargeingest.Commit
+	last    chargeingest.CommitStats
 }
 
 func newWriter(s *Store, newestID string) (*writer, error) {
@@ -55,7 +55,7 @@ func newWriter(s *Store, newestID string) (*writer, error) {
 	}
 	return &writer{
 		options: s.options, sql: s.sql, reset: s.reset, ids: ids,
-		queue: queue.New(s.options.QueueEvents), stopped: make(chan struct{}), most: s.options.MaxTransactionEvents,
+		queue: queue.New(s.options.MaxQueuedEvents), stopped: make(chan struct{}), most: s.options.MaxTransactionEvents,
 		session: session{pool: s.pool, logger: s.options.Logger}, holds: holds{timeout: s.options.StatementTimeout},
 	}, nil
 }
@@ -130,7 +130,7 @@ func (w *writer) store(requests []*queue.Request, until time.Time) {
 			return
 		}
 	}
-	done := chargeingest.Commit{Requests: len(requests), Duration: time.Since(start), Err: err}
+	done := chargeingest.CommitStats{Requests: len(requests), Duration: time.Since(start), Err: err}
 	if err == nil {
 		w.queue.Return(requests[len(g.answers):])
 		requests = requests[:len(g.answers)]
@@ -291,7 +291,7 @@ func (w *writer) within(ctx context.Context, f func(*transaction) (*group, error
 	}
 	t := &transaction{
 		conn: conn, session: &w.session, sql: w.sql, timeout: w.options.StatementTimeout, lockWait: w.holds.lockWait(),
-		durable: !w.options.AllowNotDurable,
+		durable: !w.options.AllowNonDurable,
 	}
 	if w.separation != nil {
 		t.lockWait = w.separation.wait
@@ -313,7 +313,7 @@ func (w *writer) within(ctx context.Context, f func(*transaction) (*group, error
 
 // observe tells of a transaction. What it did is done, so that a panic of the
 // observer is only logged.
-func (w *writer) observe(c chargeingest.Commit) {
+func (w *writer) observe(c chargeingest.CommitStats) {
 	w.mu.Lock()
 	if c.Err == nil {
 		w.commits++

@@ -30,19 +30,19 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	store, err := sqlitestore.OpenWith(context.Background(), filepath.Join(dir, "charges.db"), sqlitestore.Options{Observer: m.Commit})
+	store, err := sqlitestore.OpenWith(context.Background(), filepath.Join(dir, "charges.db"), sqlitestore.Options{Observer: m.ObserveCommit})
 	if err != nil {
 		panic(err)
 	}
 	defer store.Close()
-	if err := m.WatchStore(store); err != nil {
+	if err := m.RegisterStore(store); err != nil {
 		panic(err)
 	}
 	h, err := chargeingest.New(chargeingest.Config{
 		Store:    store,
-		Observer: m.Request,
+		Observer: m.ObserveRequest,
 		Authorizer: chargeingest.AuthorizerFunc(func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) {
-			return chargeingest.Principal{Platforms: []string{chargeingest.SinglePlatform}}, nil
+			return chargeingest.Principal{Platforms: []string{chargeingest.DefaultPlatform}}, nil
 		}),
 	})
 	if err != nil {

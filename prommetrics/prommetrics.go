@@ -2,9 +2,9 @@
 // for Prometheus.
 //
 //	m, err := prommetrics.New(registry)
-//	store, err := sqlitestore.OpenWith(ctx, path, sqlitestore.Options{Observer: m.Commit})
-//	err = m.WatchStore(store)
-//	h, err := chargeingest.New(chargeingest.Config{Store: store, Authorizer: keys, Observer: m.Request})
+//	store, err := sqlitestore.OpenWith(ctx, path, sqlitestore.Options{Observer: m.ObserveCommit})
+//	err = m.RegisterStore(store)
+//	h, err := chargeingest.New(chargeingest.Config{Store: store, Authorizer: keys, Observer: m.ObserveRequest})
 //
 // # The metrics
 //
@@ -27,9 +27,9 @@
 //
 //	chargeingest_store_queued_requests                that wait for a transaction
 //	chargeingest_store_queued_events                  that these have
-//	chargeingest_store_log_bytes                      of the write-ahead log
+//	chargeingest_store_wal_bytes                      of the write-ahead log
 //	chargeingest_store_last_checkpoint_timestamp_seconds
-//	chargeingest_store_log_blocked_seconds            how long a reader has kept the log growing
+//	chargeingest_store_wal_blocked_seconds            how long a reader has kept the log growing
 //
 // An event whose commit was answered as unknown, or that came in by
 // Handler.Ingest, is in commit_events and not in events_accepted_total.
@@ -107,8 +107,8 @@ func New(r prometheus.Registerer) (*Metrics, error) {
 	return m, nil
 }
 
-// Request takes a request in: a chargeingest.Config has it as its Observer.
-func (m *Metrics) Request(_ context.Context, o chargeingest.Observation) {
+// ObserveRequest takes a request in: a chargeingest.Config has it as its Observer.
+func (m *Metrics) ObserveRequest(_ context.Context, o chargeingest.RequestStats) {
 	route := string(o.Route)
 	if route == "" {
 		route = "none"
@@ -125,9 +125,9 @@ func (m *Metrics) Request(_ context.Context, o chargeingest.Observation) {
 // The results of a transaction.
 const success, failure = "success", "failure"
 
-// Commit takes a transaction of the store in: the options of sqlitestore and of
+// ObserveCommit takes a transaction of the store in: the options of sqlitestore and of
 // pgstore have it as their Observer.
-func (m *Metrics) Commit(c chargeingest.Commit) {
+func (m *Metrics) ObserveCommit(c chargeingest.CommitStats) {
 	if c.Err != nil {
 		m.commits.WithLabelValues(failure).Inc()
 		return
@@ -137,9 +137,9 @@ func (m *Metrics) Commit(c chargeingest.Commit) {
 	m.commitEvents.Observe(float64(c.Events))
 }
 
-// WatchStore registers what s says of itself. The error is that of the
+// RegisterStore registers what s says of itself. The error is that of the
 // registerer, which most likely watches another store already.
-func (m *Metrics) WatchStore(s chargeingest.StatsReporter) error {
+func (m *Metrics) RegisterStore(s chargeingest.StatsReporter) error {
 	if err := m.registerer.Register(storeCollector{s}); err != nil {
 		return fmt.Errorf("prommetrics: %w", err)
 	}

@@ -37,17 +37,17 @@ func newEndpoint(t *testing.T) endpoint {
 	registry := prometheus.NewPedanticRegistry()
 	m, err := prommetrics.New(registry)
 	require.NoError(t, err)
-	store, err := sqlitestore.OpenWith(t.Context(), filepath.Join(t.TempDir(), "charges.db"), sqlitestore.Options{Observer: m.Commit})
+	store, err := sqlitestore.OpenWith(t.Context(), filepath.Join(t.TempDir(), "charges.db"), sqlitestore.Options{Observer: m.ObserveCommit})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
-	require.NoError(t, m.WatchStore(store))
+	require.NoError(t, m.RegisterStore(store))
 	keys, err := chargeingest.NewKeys(chargeingest.Key{
 		Secret: "secret", Subject: "test", Platforms: []string{"acme"},
 		Permissions: []chargeingest.Permission{chargeingest.PermissionIngest, chargeingest.PermissionView},
 	})
 	require.NoError(t, err)
 	h, err := chargeingest.New(chargeingest.Config{
-		Store: store, Authorizer: keys, Observer: m.Request, Logger: slog.New(slog.DiscardHandler),
+		Store: store, Authorizer: keys, Observer: m.ObserveRequest, Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)
 	return endpoint{h, registry}
@@ -147,10 +147,10 @@ func TestTheMetricsOfAThousandMixedRequestsAddUp(t *testing.T) {
 	require.Zero(t, m[`chargeingest_commits_total{result="failure"}`])
 	require.Zero(t, m["chargeingest_store_queued_events"])
 	require.Zero(t, m["chargeingest_store_queued_requests"])
-	require.Positive(t, m["chargeingest_store_log_bytes"])
+	require.Positive(t, m["chargeingest_store_wal_bytes"])
 	require.InDelta(t, time.Now().Unix(), m["chargeingest_store_last_checkpoint_timestamp_seconds"], 60)
-	require.Contains(t, m, "chargeingest_store_log_blocked_seconds")
-	require.Zero(t, m["chargeingest_store_log_blocked_seconds"])
+	require.Contains(t, m, "chargeingest_store_wal_blocked_seconds")
+	require.Zero(t, m["chargeingest_store_wal_blocked_seconds"])
 }
 
 func withPrefix(samples map[string]float64, prefix string) map[string]float64 {
@@ -198,7 +198,7 @@ func TestAFailedCommitIsCounted(t *testing.T) {
 	require.NoError(t, err)
 	e := endpoint{registry: registry}
 	require.Contains(t, e.scraped(t), `chargeingest_commits_total{result="failure"}`, "it is there before the first")
-	m.Commit(chargeingest.Commit{Requests: 3, Duration: time.Second, Err: errors.New("disk")})
+	m.ObserveCommit(chargeingest.CommitStats{Requests: 3, Duration: time.Second, Err: errors.New("disk")})
 	got := e.scraped(t)
 	require.Equal(t, 1, int(got[`chargeingest_commits_total{result="failure"}`]))
 	require.Zero(t, got["chargeingest_commit_events_count"])
@@ -208,15 +208,15 @@ func TestAFailedCommitIsCounted(t *testing.T) {
 type blocked struct{ *memstore.Store }
 
 func (blocked) Stats() chargeingest.StoreStats {
-	return chargeingest.StoreStats{LogBlockedSince: time.Now().Add(-time.Hour)}
+	return chargeingest.StoreStats{WALBlockedSince: time.Now().Add(-time.Hour)}
 }
 
 func TestBlockedLog(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	m, err := prommetrics.New(registry)
 	require.NoError(t, err)
-	require.NoError(t, m.WatchStore(blocked{memstore.New()}))
-	require.InDelta(t, 3600, endpoint{registry: registry}.scraped(t)["chargeingest_store_log_blocked_seconds"], 60)
+	require.NoError(t, m.RegisterStore(blocked{memstore.New()}))
+	require.InDelta(t, 3600, endpoint{registry: registry}.scraped(t)["chargeingest_store_wal_blocked_seconds"], 60)
 }
 
 // silent is a store that knows nothing.
@@ -228,7 +228,7 @@ func TestAnAbsentCheckpointIsNotOneOf1970(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	m, err := prommetrics.New(registry)
 	require.NoError(t, err)
-	require.NoError(t, m.WatchStore(silent{memstore.New()}))
+	require.NoError(t, m.RegisterStore(silent{memstore.New()}))
 	require.NotContains(t, endpoint{registry: registry}.scraped(t), "chargeingest_store_last_checkpoint_timestamp_seconds")
 }
 
@@ -238,15 +238,15 @@ func TestARegistryHasOneEndpointUnlessALabelTellsThemApart(t *testing.T) {
 	require.NoError(t, err)
 	_, err = prommetrics.New(registry)
 	require.ErrorAs(t, err, new(prometheus.AlreadyRegisteredError))
-	require.NoError(t, first.WatchStore(silent{memstore.New()}))
-	require.Error(t, first.WatchStore(silent{memstore.New()}))
+	require.NoError(t, first.RegisterStore(silent{memstore.New()}))
+	require.Error(t, first.RegisterStore(silent{memstore.New()}))
 
 	registry = prometheus.NewRegistry()
 	for _, name := range []string{"a", "b"} {
 		m, err := prommetrics.New(prometheus.WrapRegistererWith(prometheus.Labels{"endpoint": name}, registry))
 		require.NoError(t, err)
-		require.NoError(t, m.WatchStore(silent{memstore.New()}))
-		m.Request(context.Background(), chargeingest.Observation{Route: chargeingest.RouteSingle, Status: 201, Events: 1})
+		require.NoError(t, m.RegisterStore(silent{memstore.New()}))
+		m.ObserveRequest(context.Background(), chargeingest.RequestStats{Route: chargeingest.RouteSingle, Status: 201, Events: 1})
 	}
 	require.Equal(t, 2, sum(withPrefix(endpoint{registry: registry}.scraped(t), "chargeingest_events_accepted_total")))
 }

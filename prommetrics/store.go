@@ -27,18 +27,18 @@ func gauges() []gauge {
 			func(s chargeingest.StoreStats) (float64, bool) { return float64(s.QueuedRequests), true }),
 		of("queued_events", "Events of the requests that wait for a transaction.",
 			func(s chargeingest.StoreStats) (float64, bool) { return float64(s.QueuedEvents), true }),
-		of("log_bytes", "Size of the write-ahead log's file, which is written over and does not shrink.",
-			func(s chargeingest.StoreStats) (float64, bool) { return float64(s.LogBytes), true }),
+		of("wal_bytes", "Size of the write-ahead log's file, which is written over and does not shrink.",
+			func(s chargeingest.StoreStats) (float64, bool) { return float64(s.WALBytes), true }),
 		of("last_checkpoint_timestamp_seconds", "When all of the log was last moved to its place, since the Unix epoch.",
 			func(s chargeingest.StoreStats) (float64, bool) {
 				return float64(s.LastCheckpoint.UnixMilli()) / 1000, !s.LastCheckpoint.IsZero()
 			}),
-		of("log_blocked_seconds", "How long a transaction that reads has kept the write-ahead log growing, 0 if none does.",
+		of("wal_blocked_seconds", "How long a transaction that reads has kept the write-ahead log growing, 0 if none does.",
 			func(s chargeingest.StoreStats) (float64, bool) {
-				if s.LogBlockedSince.IsZero() {
+				if s.WALBlockedSince.IsZero() {
 					return 0, true
 				}
-				return time.Since(s.LogBlockedSince).Seconds(), true
+				return time.Since(s.WALBlockedSince).Seconds(), true
 			}),
 	}
 }

@@ -14,7 +14,7 @@ import (
 
 func TestEachConnectionHasItsSettings(t *testing.T) {
 	setup := newSetup(t)
-	setup.options.Readers = 3
+	setup.options.MaxReaders = 3
 	s := setup.open(t)
 	every := map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1"}
 
@@ -25,7 +25,7 @@ func TestEachConnectionHasItsSettings(t *testing.T) {
 	require.Zero(t, value[int64](t, s, "PRAGMA query_only"))
 	require.Zero(t, value[int64](t, s, "PRAGMA wal_autocheckpoint"))
 
-	for range setup.options.Readers { // held, so that each is another one
+	for range setup.options.MaxReaders { // held, so that each is another one
 		reader, err := s.readers.Conn(t.Context())
 		require.NoError(t, err)
 		defer reader.Close()

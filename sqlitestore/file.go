@@ -40,7 +40,7 @@ type tuning struct {
 	checkpointFrames int64
 
 	// drainFrames is how many pages it may have before the store's own readers
-	// are made to pause. Readers that follow one another without a gap keep
+	// are made to pause. MaxReaders that follow one another without a gap keep
 	// the log from ever being used again.
 	drainFrames int64
 
@@ -170,7 +170,7 @@ func (f *file) prepare(ctx context.Context) error {
 	case err != nil:
 		return err
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("%w: not a regular file", ErrForeign)
+		return fmt.Errorf("%w: not a regular file", ErrNotEventDatabase)
 	case isClaimed(info):
 		return ErrLocked
 	default:
@@ -269,11 +269,11 @@ func (f *file) identify(ctx context.Context) error {
 	}
 	switch err = errors.Join(err, db.Close()); {
 	case resultCode(err) == sqlite3.SQLITE_NOTADB:
-		return ErrForeign
+		return ErrNotEventDatabase
 	case err != nil:
 		return err
 	case id != applicationID:
-		return ErrForeign
+		return ErrNotEventDatabase
 	}
 	return checkVersion(version)
 }

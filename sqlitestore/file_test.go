@@ -86,19 +86,19 @@ func TestForeignFilesAreRefusedAndLeftAlone(t *testing.T) {
 			setup := newSetup(t)
 			make(t, setup.path)
 			before := contents(t, filepath.Dir(setup.path))
-			require.ErrorIs(t, setup.failure(t), ErrForeign)
+			require.ErrorIs(t, setup.failure(t), ErrNotEventDatabase)
 			require.Equal(t, before, contents(t, filepath.Dir(setup.path)))
 		})
 	}
 	t.Run("a folder", func(t *testing.T) {
 		setup := newSetup(t)
 		require.NoError(t, os.Mkdir(setup.path, 0o700))
-		require.ErrorIs(t, setup.failure(t), ErrForeign)
+		require.ErrorIs(t, setup.failure(t), ErrNotEventDatabase)
 	})
 	t.Run("our mark on other tables", func(t *testing.T) {
 		setup := newSetup(t)
 		made(t, setup.path, ours, "CREATE TABLE t (a)")
-		require.ErrorIs(t, setup.failure(t), ErrForeign)
+		require.ErrorIs(t, setup.failure(t), ErrNotEventDatabase)
 	})
 	t.Run("our mark alone is a beginning", func(t *testing.T) {
 		setup := newSetup(t)
@@ -143,7 +143,7 @@ func TestANewerDatabaseIsRefused(t *testing.T) {
 	require.NoError(t, setup.open(t).Close())
 	made(t, setup.path, "PRAGMA user_version = 99")
 	before := contents(t, filepath.Dir(setup.path))
-	require.ErrorIs(t, setup.failure(t), ErrNewer)
+	require.ErrorIs(t, setup.failure(t), ErrSchemaTooNew)
 	require.Equal(t, before, contents(t, filepath.Dir(setup.path)))
 }
 
@@ -153,7 +153,7 @@ func TestANewerVersionInTheLogIsSeen(t *testing.T) {
 	require.NoError(t, s.writer.do(t.Context(), func() error { return s.writer.session.exec("PRAGMA user_version = 99") }))
 	crashed := setup
 	crashed.path = crash(t, setup.path)
-	require.ErrorIs(t, crashed.failure(t), ErrNewer)
+	require.ErrorIs(t, crashed.failure(t), ErrSchemaTooNew)
 }
 
 // crash copies a database that is in use, as a killed process leaves it, and
@@ -352,9 +352,9 @@ func TestOptionsThatAreWrongAreNamed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "charges.db")
 	for name, o := range map[string]Options{
 		"ScanTimeout":          {ScanTimeout: -1},
-		"QueueEvents":          {QueueEvents: -1},
+		"MaxQueuedEvents":      {MaxQueuedEvents: -1},
 		"MaxTransactionEvents": {MaxTransactionEvents: -1},
-		"Readers":              {Readers: -1},
+		"MaxReaders":           {MaxReaders: -1},
 	} {
 		_, err := OpenWith(t.Context(), path, o)
 		require.ErrorContains(t, err, "Options."+name)

@@ -66,7 +66,7 @@ func (s separate) of(platform string) *memstore.Store {
 	return s[platform]
 }
 
-func (s separate) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
+func (s separate) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 	return s.of(b.Platform).Append(ctx, b)
 }
 
@@ -98,7 +98,7 @@ func fuzzPlatforms() []string { return []string{"p0", "p1", "p2"} }
 // swapped is a store whose place another one takes.
 type swapped[S chargeingest.EventReader] struct{ store S }
 
-func (s *swapped[S]) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
+func (s *swapped[S]) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 	return any(s.store).(chargeingest.EventStore).Append(ctx, b)
 }
 

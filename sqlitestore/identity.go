@@ -227,7 +227,7 @@ func (f *file) foreignLog(suffix string, isCopy, unsure bool) error {
 		more = ". If both were put there together: " + forget
 	}
 	return fmt.Errorf("%w: %s does not belong to %s, which was restored or replaced. To keep the database and drop the events of the log: %s. "+
-		"To keep the events of the log, put back the database that it belongs to%s", ErrForeignLog, quoted(f.path+suffix), quoted(f.path), keep, more)
+		"To keep the events of the log, put back the database that it belongs to%s", ErrWALMismatch, quoted(f.path+suffix), quoted(f.path), keep, more)
 }
 
 // missing is the error for a database that has fewer events than were

@@ -174,19 +174,19 @@ func TestAReaderThatStaysIsReported(t *testing.T) {
 			setup.tuning.checkpointFrames, setup.tuning.drainFrames = 10, c.drainFrames
 			setup.tuning.reportEvery, setup.tuning.recheckEvery = c.reportEvery, time.Millisecond
 			s := setup.open(t)
-			require.Zero(t, s.Stats().LogBlockedSince)
+			require.Zero(t, s.Stats().WALBlockedSince)
 			end := foreignReader(t, setup.path)
 			grown(t, s, 120)
-			blocked := func() bool { return !s.Stats().LogBlockedSince.IsZero() }
+			blocked := func() bool { return !s.Stats().WALBlockedSince.IsZero() }
 			for !blocked() {
 				runtime.Gosched()
 			}
-			since := s.Stats().LogBlockedSince
+			since := s.Stats().WALBlockedSince
 			for c.reports(1) != c.reports(2) && !c.reports(strings.Count(log.String(), "only grows")) {
 				runtime.Gosched() // it is tried again without an append
 			}
 			require.True(t, c.reports(strings.Count(log.String(), "only grows")), log.String())
-			require.Equal(t, since, s.Stats().LogBlockedSince)
+			require.Equal(t, since, s.Stats().WALBlockedSince)
 			require.NotEmpty(t, listed(t, s, "acme"), "readers go on")
 			end()
 			for blocked() {

@@ -41,7 +41,7 @@ func (p panicking) Handle(context.Context, slog.Record) error {
 func (p panicking) WithAttrs([]slog.Attr) slog.Handler { return p }
 func (p panicking) WithGroup(string) slog.Handler      { return p }
 
-func (p panicking) Observe(chargeingest.Commit) { p.call("Observe") }
+func (p panicking) Observe(chargeingest.CommitStats) { p.call("Observe") }
 
 func (p panicking) Read(b []byte) (int, error) {
 	p.call("Read")
@@ -80,7 +80,7 @@ func TestPanicsOfHooks(t *testing.T) {
 				_ = send("")
 			}
 			if hook != "Read" { // nothing is stored, so nothing is blocked
-				for s.Stats().LogBlockedSince.IsZero() {
+				for s.Stats().WALBlockedSince.IsZero() {
 					runtime.Gosched()
 				}
 			}

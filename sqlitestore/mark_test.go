@@ -69,7 +69,7 @@ func TestAnOlderCopyIsNoticedWhateverCameAfterIt(t *testing.T) {
 						}
 						before := contents(t, filepath.Dir(dead.path))
 						err := dead.failure(t)
-						require.ErrorIs(t, err, ErrForeignLog)
+						require.ErrorIs(t, err, ErrWALMismatch)
 						require.Equal(t, before, contents(t, filepath.Dir(dead.path)))
 					})
 				}
@@ -90,9 +90,9 @@ func TestACopyThatSQLiteMadeIsNoticedAtOnce(t *testing.T) {
 		fresh(t, s, charges("acme", "later"))
 		dead := crashed(t, setup)
 		copyFile(t, to, dead.path)
-		require.ErrorIs(t, dead.failure(t), ErrForeignLog, by)
+		require.ErrorIs(t, dead.failure(t), ErrWALMismatch, by)
 		require.NoError(t, os.Remove(dead.path+".state"))
-		require.ErrorIs(t, dead.failure(t), ErrForeignLog, by)
+		require.ErrorIs(t, dead.failure(t), ErrWALMismatch, by)
 	}
 }
 
@@ -134,7 +134,7 @@ func TestALogWithoutAMarkIsJudgedByTheState(t *testing.T) {
 	dead := crashed(t, setup)
 	pair.write(t, dead.path)
 	err = dead.failure(t)
-	require.ErrorIs(t, err, ErrForeignLog)
+	require.ErrorIs(t, err, ErrWALMismatch)
 	require.ErrorContains(t, err, "If both were put there together: mv "+dead.path+".state "+dead.path+".state.old")
 	require.NoError(t, os.Rename(dead.path+".state", dead.path+".state.old"))
 	require.EqualValues(t, 1, value[int64](t, dead.open(t), "SELECT count(*) FROM sqlite_schema WHERE name = 'mine'"))
@@ -309,7 +309,7 @@ func TestAFileAndALogOfOtherMomentsAreRefused(t *testing.T) {
 					require.NoError(t, os.Remove(dead.path+".state"))
 				}
 				before := contents(t, filepath.Dir(dead.path))
-				require.ErrorIs(t, dead.failure(t), ErrForeignLog)
+				require.ErrorIs(t, dead.failure(t), ErrWALMismatch)
 				after := contents(t, filepath.Dir(dead.path))
 				delete(after, "charges.db-shm")
 				require.Equal(t, before, after)
@@ -344,7 +344,7 @@ func TestABackupOfAnEarlierVersionAfterAnUpdateThatWasCutOff(t *testing.T) {
 			continue // there is nothing in it
 		}
 		require.NoError(t, os.WriteFile(dead.path, backup, 0o600))
-		require.ErrorIs(t, dead.failure(t), ErrForeignLog, n)
+		require.ErrorIs(t, dead.failure(t), ErrWALMismatch, n)
 		cut.write(t, dead.path)
 		require.EqualValues(t, 200, value[int64](t, dead.open(t), "SELECT count(*) FROM events"))
 	}

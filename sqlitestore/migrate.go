@@ -33,7 +33,7 @@ func migrationScripts() ([]string, error) {
 func checkVersion(version int64) error {
 	scripts, err := migrationScripts()
 	if err == nil && version > int64(len(scripts)) {
-		err = fmt.Errorf("%w: it has version %d, this package knows %d", ErrNewer, version, len(scripts))
+		err = fmt.Errorf("%w: it has version %d, this package knows %d", ErrSchemaTooNew, version, len(scripts))
 	}
 	return err
 }
@@ -54,7 +54,7 @@ func (f *file) migrate(c conn) error {
 		return err
 	}
 	if version == 0 && tables > 0 {
-		return fmt.Errorf("%w: it has tables but no version", ErrForeign)
+		return fmt.Errorf("%w: it has tables but no version", ErrNotEventDatabase)
 	}
 	scripts, err := migrationScripts()
 	if err != nil {

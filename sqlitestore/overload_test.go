@@ -55,7 +55,7 @@ const single = "/v1/ingest/charge-data"
 // the flood of one platform makes room for another, and then all goes on.
 func TestAFullQueueIsAnsweredAtOnceAndEmptiesAsFast(t *testing.T) {
 	setup := newSetup(t)
-	setup.options.QueueEvents = 20
+	setup.options.MaxQueuedEvents = 20
 	s := setup.open(t)
 	srv := endpoint(t, s)
 	release := hold(s)

@@ -51,7 +51,7 @@ func (s *Store) read(ctx context.Context, platform string, scan bool, f func(con
 		_ = tx.Rollback()
 	}
 	switch {
-	case err == nil, errors.Is(err, chargeingest.ErrNotFound), errors.Is(err, chargeingest.ErrBadCursor):
+	case err == nil, errors.Is(err, chargeingest.ErrNotFound), errors.Is(err, chargeingest.ErrInvalidCursor):
 		return err
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -97,7 +97,7 @@ func list(ctx context.Context, tx *sql.Tx, recent *recent, q chargeingest.Query)
 		// It was given by another database, or by this one before an older
 		// copy took its place. To accept it would be to pass over events.
 		if after > view.newest {
-			return page, fmt.Errorf("%w: %q is ahead of the database", chargeingest.ErrBadCursor, q.After)
+			return page, fmt.Errorf("%w: %q is ahead of the database", chargeingest.ErrInvalidCursor, q.After)
 		}
 	}
 	pager := pager{page: &page, query: q, last: after}

@@ -129,7 +129,7 @@ func TestACursorAheadOfTheDatabaseIsBad(t *testing.T) {
 	setup.path += ".copy"
 	restored := setup.open(t)
 	_, err = restored.List(t.Context(), q)
-	require.ErrorIs(t, err, chargeingest.ErrBadCursor)
+	require.ErrorIs(t, err, chargeingest.ErrInvalidCursor)
 	fresh(t, restored, charges("acme", "c"))
 	page, err = restored.List(t.Context(), q)
 	require.NoError(t, err)

@@ -142,7 +142,7 @@ func (l *lives) restore(t *testing.T, backup func(s *Store, path, to string) err
 
 	s, err = OpenWith(t.Context(), l.path, quiet)
 	if log.frames > 0 {
-		require.ErrorIs(t, err, ErrForeignLog)
+		require.ErrorIs(t, err, ErrWALMismatch)
 		require.NoError(t, os.Rename(l.path+"-wal", l.path+"-wal.old"))
 		return
 	}

@@ -109,7 +109,7 @@ func TestAnOldLogIsNotReplayedOverARestoredDatabase(t *testing.T) {
 				copyFile(t, to, dead.path)
 				before := contents(t, filepath.Dir(dead.path))
 				err := dead.failure(t)
-				require.ErrorIs(t, err, ErrForeignLog)
+				require.ErrorIs(t, err, ErrWALMismatch)
 				require.ErrorContains(t, err, "mv "+dead.path+"-wal "+dead.path+"-wal.old")
 				require.Equal(t, before, contents(t, filepath.Dir(dead.path)))
 
@@ -148,7 +148,7 @@ func TestAnOldJournalIsNotRolledBackIntoARestoredDatabase(t *testing.T) {
 	copyFile(t, setup.path+".copy", setup.path)
 	require.NoError(t, os.WriteFile(setup.path+"-journal", []byte("journal"), 0o600))
 	err := setup.failure(t)
-	require.ErrorIs(t, err, ErrForeignLog)
+	require.ErrorIs(t, err, ErrWALMismatch)
 	require.ErrorContains(t, err, setup.path+"-journal does not belong")
 	require.NoError(t, os.Rename(setup.path+"-journal", setup.path+"-journal.old"))
 	setup.open(t)
@@ -292,7 +292,7 @@ func TestTheRemedyForAnOldLogKeepsTheState(t *testing.T) {
 	require.NoError(t, dead.open(t).Close())
 	require.NoError(t, os.Rename(dead.path+"-wal.saved", dead.path+"-wal"))
 	err := dead.failure(t)
-	require.ErrorIs(t, err, ErrForeignLog)
+	require.ErrorIs(t, err, ErrWALMismatch)
 	require.NotContains(t, err.Error(), ".state")
 }
 

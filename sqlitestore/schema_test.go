@@ -205,6 +205,6 @@ func TestAnOldLogIsNotReplayedOverACopyWithoutEvents(t *testing.T) {
 	dead := crashed(t, setup)
 	copyFile(t, to, dead.path)
 	before := contents(t, filepath.Dir(dead.path))
-	require.ErrorIs(t, dead.failure(t), ErrForeignLog)
+	require.ErrorIs(t, dead.failure(t), ErrWALMismatch)
 	require.Equal(t, before, contents(t, filepath.Dir(dead.path)))
 }

@@ -487,17 +487,17 @@ func (s *session) firstEvent(rows [][]driver.Value, err error) (*chargeingest.St
 
 // append stores a batch in the transaction that is open. Where the error is a
 // refusal nothing was written.
-func (s *session) append(b chargeingest.Batch, nextID func(time.Time) (string, error)) (chargeingest.Receipt, error) {
+func (s *session) append(b chargeingest.Batch, nextID func(time.Time) (string, error)) (chargeingest.AppendResult, error) {
 	decision, err := chargeingest.Decide(context.Background(), b, s)
 	if err != nil {
-		return chargeingest.Receipt{}, err
+		return chargeingest.AppendResult{}, err
 	}
 	platform, err := s.platform(b.Platform)
 	if err == nil && platform == 0 {
 		platform, err = inserted(s.addPlatform.exec(b.Platform))
 	}
 	if err != nil {
-		return chargeingest.Receipt{}, err
+		return chargeingest.AppendResult{}, err
 	}
 	s.platforms[b.Platform] = platform
 	receipt, err := decision.Apply(func(i int) (string, error) {
@@ -539,7 +539,7 @@ func (s *session) flush(n int) error {
 }
 
 // bind keeps what a request with an idempotency key was answered with.
-func (s *session) bind(platform int64, b chargeingest.Batch, receipt chargeingest.Receipt, request *chargeingest.BoundRequest) error {
+func (s *session) bind(platform int64, b chargeingest.Batch, receipt chargeingest.AppendResult, request *chargeingest.BoundRequest) error {
 	if err := s.flush(len(s.waiting)); err != nil {
 		return err
 	}
@@ -562,7 +562,7 @@ func (s *session) bind(platform int64, b chargeingest.Batch, receipt chargeinges
 
 // bound returns when a request was received, in milliseconds since 1970, or the
 // last of its events if that is later.
-func (s *session) bound(b chargeingest.Batch, receipt chargeingest.Receipt) (int64, error) {
+func (s *session) bound(b chargeingest.Batch, receipt chargeingest.AppendResult) (int64, error) {
 	bound := b.Events[0].ReceivedAt.UnixMilli()
 	for i, o := range receipt.Outcomes {
 		received := b.Events[i].ReceivedAt.UnixMilli()

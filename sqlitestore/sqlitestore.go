@@ -26,7 +26,7 @@
 // events that are nowhere else, and a state file (".state"). SQLite replays any log
 // with the name of the database over it. So the database and the log have marks that
 // tell whether the log continues that database, as it is now; one that does not is an
-// [ErrForeignLog]. The state file says which database was last open there and which
+// [ErrWALMismatch]. The state file says which database was last open there and which
 // event is the newest that was acknowledged; a database that misses some is an
 // [ErrEventsMissing]. Both errors name the files and the remedy. Without a state file
 // no event is missed. Files that the store makes have the owner, if the system
@@ -79,24 +79,24 @@ var (
 	// database open.
 	ErrLocked = errors.New("database is in use by another store")
 
-	// ErrForeign says that a file is not a database of this package. It was
+	// ErrNotEventDatabase says that a file is not a database of this package. It was
 	// not changed.
-	ErrForeign = errors.New("not a charge event database")
+	ErrNotEventDatabase = errors.New("not a charge event database")
 
-	// ErrForeignLog says that the write-ahead log next to a database was written
+	// ErrWALMismatch says that the write-ahead log next to a database was written
 	// by another one, or by another state of it, most likely the one that was there
 	// before a backup was restored. SQLite would write it over the database. Nothing
 	// was changed.
-	ErrForeignLog = errors.New("write-ahead log of another database")
+	ErrWALMismatch = errors.New("write-ahead log of another database")
 
 	// ErrEventsMissing says that a database has fewer events than were
 	// acknowledged, most likely because its write-ahead log was deleted after a
 	// crash, or the database itself. Nothing was changed.
 	ErrEventsMissing = errors.New("acknowledged events are missing")
 
-	// ErrNewer says that a database was written by a newer version of this
+	// ErrSchemaTooNew says that a database was written by a newer version of this
 	// package, which this one cannot read.
-	ErrNewer = errors.New("charge event database of a newer version")
+	ErrSchemaTooNew = errors.New("charge event database of a newer version")
 )
 
 // Options are the settings of a [Store]. The zero value has the defaults.
@@ -110,25 +110,25 @@ type Options struct {
 	// seconds is chargeingest.ErrOverloaded. Default: 2 s.
 	ScanTimeout time.Duration
 
-	// QueueEvents bounds the events that wait to be stored; what is beyond is
+	// MaxQueuedEvents bounds the events that wait to be stored; what is beyond is
 	// chargeingest.ErrOverloaded. A batch that is larger by itself is taken
 	// where nothing else waits. Default: 20,000.
-	QueueEvents int
+	MaxQueuedEvents int
 
 	// MaxTransactionEvents bounds the events of one transaction, which is how
 	// long a request waits for those stored with it. A batch that is larger by
 	// itself has a transaction of its own. Default: 2,000.
 	MaxTransactionEvents int
 
-	// Readers is the most connections that read at a time. Platforms take turns,
+	// MaxReaders is the most connections that read at a time. Platforms take turns,
 	// and one platform leaves a connection to the others. Listings that scan use
 	// at most half of the connections. Default: 4.
-	Readers int
+	MaxReaders int
 
 	// Observer, if set, is called after each transaction that stored events, or
 	// was to. Those whose events it has, and the next transaction, wait for it,
 	// so it must not call what waits for them: Append, Ready, Prune or Close.
-	Observer func(chargeingest.Commit)
+	Observer func(chargeingest.CommitStats)
 
 	// Logger is told what a caller cannot see, such as a disk that failed.
 	// Default: slog.Default().
@@ -141,12 +141,12 @@ func (o Options) withDefaults() (Options, error) {
 	switch {
 	case o.ScanTimeout < 0:
 		return o, errors.New("Options.ScanTimeout is negative")
-	case o.QueueEvents < 0:
-		return o, errors.New("Options.QueueEvents is negative")
+	case o.MaxQueuedEvents < 0:
+		return o, errors.New("Options.MaxQueuedEvents is negative")
 	case o.MaxTransactionEvents < 0:
 		return o, errors.New("Options.MaxTransactionEvents is negative")
-	case o.Readers < 0:
-		return o, errors.New("Options.Readers is negative")
+	case o.MaxReaders < 0:
+		return o, errors.New("Options.MaxReaders is negative")
 	}
 	if o.Entropy == nil {
 		o.Entropy = rand.Reader
@@ -154,14 +154,14 @@ func (o Options) withDefaults() (Options, error) {
 	if o.ScanTimeout == 0 {
 		o.ScanTimeout = 2 * time.Second
 	}
-	if o.QueueEvents == 0 {
-		o.QueueEvents = 20_000
+	if o.MaxQueuedEvents == 0 {
+		o.MaxQueuedEvents = 20_000
 	}
 	if o.MaxTransactionEvents == 0 {
 		o.MaxTransactionEvents = 2000
 	}
-	if o.Readers == 0 {
-		o.Readers = 4
+	if o.MaxReaders == 0 {
+		o.MaxReaders = 4
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -204,8 +204,8 @@ type Store struct {
 // database and synced before Open returns, so that the answer to a retry of it
 // is durable. The context is for opening alone.
 //
-// The error is an [ErrLocked], [ErrForeign], [ErrForeignLog], [ErrEventsMissing]
-// or [ErrNewer] where it applies.
+// The error is an [ErrLocked], [ErrNotEventDatabase], [ErrWALMismatch], [ErrEventsMissing]
+// or [ErrSchemaTooNew] where it applies.
 func Open(ctx context.Context, path string) (*Store, error) {
 	return OpenWith(ctx, path, Options{})
 }
@@ -224,7 +224,7 @@ func open(ctx context.Context, path string, o Options, t tuning) (*Store, error)
 	if err := userpath.Check(path); err != nil {
 		return nil, fmt.Errorf("sqlitestore: path %w", err)
 	}
-	s := &Store{options: o, gates: newGates(o.Readers)}
+	s := &Store{options: o, gates: newGates(o.MaxReaders)}
 	if err := s.open(ctx, path, t); err != nil {
 		return nil, fmt.Errorf("sqlitestore: open %s: %w", path, errors.Join(err, s.release()))
 	}
@@ -255,11 +255,11 @@ func (s *Store) open(ctx context.Context, path string, t tuning) (err error) {
 	if s.readers, err = s.file.open(readerPragmas()); err != nil {
 		return err
 	}
-	s.readers.SetMaxOpenConns(s.options.Readers)
-	s.readers.SetMaxIdleConns(s.options.Readers)
+	s.readers.SetMaxOpenConns(s.options.MaxReaders)
+	s.readers.SetMaxIdleConns(s.options.MaxReaders)
 	s.writer.dropReaders = func() {
 		s.readers.SetMaxIdleConns(0)
-		s.readers.SetMaxIdleConns(s.options.Readers)
+		s.readers.SetMaxIdleConns(s.options.MaxReaders)
 	}
 	if err := s.readers.PingContext(ctx); err != nil {
 		return err
@@ -271,8 +271,8 @@ func (s *Store) open(ctx context.Context, path string, t tuning) (err error) {
 
 // Append implements [chargeingest.EventStore]. The id of an event carries the
 // time of its receipt.
-func (s *Store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
-	receipt, err := chargeingest.CompareOutside(ctx, b, func(b chargeingest.Batch) (chargeingest.Receipt, error) {
+func (s *Store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
+	receipt, err := chargeingest.CompareOutside(ctx, b, func(b chargeingest.Batch) (chargeingest.AppendResult, error) {
 		return s.writer.queue.Append(ctx, b)
 	})
 	if err != nil && errors.Is(err, ctx.Err()) {

@@ -12,7 +12,7 @@ import (
 type stats struct {
 	mu         sync.Mutex
 	commits    uint64
-	last       chargeingest.Commit
+	last       chargeingest.CommitStats
 	checkpoint time.Time // when the log was last all in the database
 	blocked    time.Time // since when readers have kept it from that; zero if they do not
 }
@@ -35,7 +35,7 @@ func (s *stats) checkpointBlocked() time.Time {
 
 // observe tells of a transaction. What it did is done, so that a panic of the
 // observer is only logged.
-func (w *writer) observe(c chargeingest.Commit) {
+func (w *writer) observe(c chargeingest.CommitStats) {
 	w.stats.mu.Lock()
 	if c.Err == nil {
 		w.stats.commits++
@@ -55,12 +55,12 @@ func (s *Store) Stats() chargeingest.StoreStats {
 	var now chargeingest.StoreStats
 	now.QueuedRequests, now.QueuedEvents = s.writer.queue.Depth()
 	if log, err := os.Stat(s.file.path + "-wal"); err == nil { // a store that is closed has none
-		now.LogBytes = log.Size()
+		now.WALBytes = log.Size()
 	}
 	done := &s.writer.stats
 	done.mu.Lock()
 	defer done.mu.Unlock()
 	now.Commits, now.LastCommit = done.commits, done.last
-	now.LastCheckpoint, now.LogBlockedSince = done.checkpoint, done.blocked
+	now.LastCheckpoint, now.WALBlockedSince = done.checkpoint, done.blocked
 	return now
 }

@@ -14,9 +14,9 @@ import (
 )
 
 func TestAGroupIsOneCommitAndIsToldOf(t *testing.T) {
-	told := make(chan chargeingest.Commit, 10)
+	told := make(chan chargeingest.CommitStats, 10)
 	setup := newSetup(t)
-	setup.options.Observer = func(c chargeingest.Commit) { told <- c }
+	setup.options.Observer = func(c chargeingest.CommitStats) { told <- c }
 	s := setup.open(t)
 
 	release := hold(s)
@@ -26,7 +26,7 @@ func TestAGroupIsOneCommitAndIsToldOf(t *testing.T) {
 	require.Equal(t, 2, stats.QueuedRequests)
 	require.Equal(t, 3, stats.QueuedEvents)
 	require.Zero(t, stats.Commits)
-	require.Zero(t, stats.LogBytes, "it was emptied by opening")
+	require.Zero(t, stats.WALBytes, "it was emptied by opening")
 	release()
 	require.NoError(t, (<-first).Err)
 	require.NoError(t, (<-second).Err)
@@ -41,7 +41,7 @@ func TestAGroupIsOneCommitAndIsToldOf(t *testing.T) {
 	require.EqualValues(t, 1, stats.Commits)
 	require.Zero(t, stats.QueuedRequests)
 	require.Zero(t, stats.QueuedEvents)
-	require.Positive(t, stats.LogBytes)
+	require.Positive(t, stats.WALBytes)
 
 	replayed(t, s, charges("globex", "a"))
 	appended(t, s, charges("globex", "a", "c"))
@@ -50,9 +50,9 @@ func TestAGroupIsOneCommitAndIsToldOf(t *testing.T) {
 }
 
 func TestACommitThatFailedIsToldOfAndDoesNotCount(t *testing.T) {
-	told := make(chan chargeingest.Commit, 10)
+	told := make(chan chargeingest.CommitStats, 10)
 	setup := newSetup(t)
-	setup.options.Observer = func(c chargeingest.Commit) { told <- c }
+	setup.options.Observer = func(c chargeingest.CommitStats) { told <- c }
 	s := setup.open(t)
 	setup.faults.on("COMMIT", resultError(sqlite3.SQLITE_FULL))
 	_, err := s.Append(t.Context(), charges("acme", "a"))
@@ -80,7 +80,7 @@ func TestAnObserverThatPanicsTakesNothingBack(t *testing.T) {
 	var log bytes.Buffer
 	setup := newSetup(t)
 	setup.options.Logger = slog.New(slog.NewTextHandler(&log, nil))
-	setup.options.Observer = func(chargeingest.Commit) { panic("no more metrics") }
+	setup.options.Observer = func(chargeingest.CommitStats) { panic("no more metrics") }
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a"))
 	fresh(t, s, charges("acme", "b"))
@@ -104,6 +104,6 @@ func TestStatsMayBeAskedAtAnyTime(t *testing.T) {
 	asking.Wait()
 	require.NoError(t, s.Close())
 	stats := s.Stats()
-	require.Zero(t, stats.LogBytes)
+	require.Zero(t, stats.WALBytes)
 	require.EqualValues(t, 20, stats.Commits)
 }

@@ -41,7 +41,7 @@ func TestScansLeaveReadersToOthers(t *testing.T) {
 	for _, readers := range []int{2, 4} {
 		t.Run(fmt.Sprint(readers, " readers"), func(t *testing.T) {
 			setup := newSetup(t)
-			setup.options.Readers, setup.options.ScanTimeout = readers, time.Hour
+			setup.options.MaxReaders, setup.options.ScanTimeout = readers, time.Hour
 			setup.tuning.turnTimeout = time.Hour
 			s := setup.open(t)
 			id := fresh(t, s, charges("globex", "a"))[0]
@@ -79,7 +79,7 @@ func TestScansLeaveReadersToOthers(t *testing.T) {
 
 func TestNoTurnToRead(t *testing.T) {
 	setup := newSetup(t)
-	setup.options.Readers, setup.options.ScanTimeout = 1, time.Hour
+	setup.options.MaxReaders, setup.options.ScanTimeout = 1, time.Hour
 	s := setup.open(t)
 	end := reading(t, s)
 	s.file.turnTimeout = 0

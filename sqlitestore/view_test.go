@@ -91,7 +91,7 @@ func TestDocumentedQueries(t *testing.T) {
 	s := setup.open(t)
 	other := timed(t, "other", "2026-02-10T00:00:00Z", "7.00")
 	other.CustomerReference = "another"
-	fresh(t, s, chargeingest.Batch{Platform: chargeingest.SinglePlatform, Route: chargeingest.RouteBatch, Events: []chargeingest.NewEvent{
+	fresh(t, s, chargeingest.Batch{Platform: chargeingest.DefaultPlatform, Route: chargeingest.RouteBatch, Events: []chargeingest.NewEvent{
 		timed(t, "begins in January", "2026-01-31T23:30:00-01:00", "0.1"),
 		timed(t, "ends in March", "2026-03-01T00:30:00+02:00", "0.2"),
 		timed(t, "large", "2026-02-10T00:00:00.5Z", "123456789012345678901234567.01"),

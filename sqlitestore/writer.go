@@ -28,7 +28,7 @@ type writer struct {
 	groupTime time.Duration // how long one is added to
 
 	dropReaders func() // closes the connections that nobody reads from
-	observer    func(chargeingest.Commit)
+	observer    func(chargeingest.CommitStats)
 	stats       stats
 
 	queue   *queue.Queue
@@ -61,7 +61,7 @@ func newWriter(s *Store, first *session) *writer {
 		most:      s.options.MaxTransactionEvents,
 		groupTime: groupTime,
 		observer:  s.options.Observer,
-		queue:     queue.New(s.options.QueueEvents),
+		queue:     queue.New(s.options.MaxQueuedEvents),
 		jobs:      make(chan func()),
 		stopped:   make(chan struct{}),
 		session:   first,
@@ -170,7 +170,7 @@ func (w *writer) store(group []*queue.Request) {
 	}
 	w.queue.Return(group[len(answers):])
 	group = group[:len(answers)]
-	done := chargeingest.Commit{Requests: len(group), Duration: time.Since(start), Err: err}
+	done := chargeingest.CommitStats{Requests: len(group), Duration: time.Since(start), Err: err}
 	for i := range answers {
 		if err != nil {
 			answers[i] = failed(err, answers[i].Err)
@@ -222,7 +222,7 @@ func isRefusal(err error) bool {
 
 // append is session.append with a panic, most likely one of the host's source
 // of entropy, turned into an error.
-func (w *writer) append(s *session, b chargeingest.Batch) (receipt chargeingest.Receipt, err error) {
+func (w *writer) append(s *session, b chargeingest.Batch) (receipt chargeingest.AppendResult, err error) {
 	defer trace.RecoverTo(&err)
 	return s.append(b, w.ids.Next)
 }
@@ -400,7 +400,7 @@ func (w *writer) reopen() error {
 // rescueLog ends a session whose log was deleted or replaced, which somebody
 // did by hand. The session still has it open, and all of it goes into the
 // database; what would be written there now would be lost when it is closed.
-// Readers are locked out.
+// MaxReaders are locked out.
 func (w *writer) rescueLog() error {
 	w.dropReaders() // they have the old log open, too
 	if err := w.session.emptyLog(); err != nil {

@@ -63,7 +63,7 @@ func TestATransactionIsBounded(t *testing.T) {
 
 func TestAFullStoreIsOverloaded(t *testing.T) {
 	setup := newSetup(t)
-	setup.options.QueueEvents = 3
+	setup.options.MaxQueuedEvents = 3
 	s := setup.open(t)
 	release := hold(s)
 	defer release()
@@ -109,12 +109,12 @@ func TestABatchThatIsRefusedCostsTheOthersNothing(t *testing.T) {
 	release := hold(s)
 	setup.faults.clear()
 	refused := changed("acme", "large")
-	refused.Duplicates = chargeingest.AcceptAll
+	refused.Duplicates = chargeingest.ReturnOriginal
 	refused.Events = append(refused.Events, changed("acme", "larger").Events...)
 	calls := []sending{send(t.Context(), s, charges("acme", "a")), send(t.Context(), s, refused), send(t.Context(), s, charges("acme", "b"))}
 	release()
 	ids(t, (<-calls[0]).Receipt.Outcomes, false)
-	require.ErrorIs(t, (<-calls[1]).Err, chargeingest.ErrAnswerTooLarge)
+	require.ErrorIs(t, (<-calls[1]).Err, chargeingest.ErrResponseTooLarge)
 	ids(t, (<-calls[2]).Receipt.Outcomes, false)
 	require.Equal(t, 2, setup.faults.count("COMMIT"), "it has loaded the share of its group, and nothing else happens")
 }
@@ -135,7 +135,7 @@ func TestACallerWhoGivesUpInTheQueueStoresNothing(t *testing.T) {
 
 func TestACallerWhoHasGivenUpTakesNobodysPlace(t *testing.T) {
 	setup := newSetup(t)
-	setup.options.QueueEvents = 2
+	setup.options.MaxQueuedEvents = 2
 	s := setup.open(t)
 	release := hold(s)
 	pending := send(t.Context(), s, charges("acme", "a", "b"))
@@ -233,9 +233,9 @@ func TestAPlatformThatWasUndoneIsMadeAgain(t *testing.T) {
 }
 
 // observed opens a store with what its observer is told.
-func observed(t *testing.T) (*Store, chan chargeingest.Commit) {
-	setup, told := newSetup(t), make(chan chargeingest.Commit, 1000)
-	setup.options.Observer = func(c chargeingest.Commit) { told <- c }
+func observed(t *testing.T) (*Store, chan chargeingest.CommitStats) {
+	setup, told := newSetup(t), make(chan chargeingest.CommitStats, 1000)
+	setup.options.Observer = func(c chargeingest.CommitStats) { told <- c }
 	return setup.open(t), told
 }
 
@@ -268,7 +268,7 @@ func TestAGroupEndsWhenItHasTakenLongEnough(t *testing.T) {
 	}
 }
 
-// Under AcceptAll a small request is answered with whatever has its reference.
+// Under ReturnOriginal a small request is answered with whatever has its reference.
 func TestTheAnswersOfAGroupDoNotRepeatMoreThanTheirShare(t *testing.T) {
 	s, told := observed(t)
 	var sendings []sending
@@ -279,7 +279,7 @@ func TestTheAnswersOfAGroupDoNotRepeatMoreThanTheirShare(t *testing.T) {
 	release := hold(s)
 	for i := range 20 {
 		again := changed("acme", "large")
-		again.Duplicates = chargeingest.AcceptAll
+		again.Duplicates = chargeingest.ReturnOriginal
 		again.Events = append(again.Events, charges("acme", fmt.Sprint(i)).Events...)
 		sendings = append(sendings, send(t.Context(), s, again))
 	}

@@ -14,10 +14,10 @@ func batchCases() []testCase {
 		{"a reference twice in a batch with other content is a conflict of the later event", checkTwiceInBatchChanged},
 		{"a stored event twice in a batch is answered with the original in both places", checkTwiceInBatchStored},
 		{"a stored event twice in a batch is compared with the original each time", checkTwiceInBatchStoredChanged},
-		{"under AcceptAll the first of a batch wins", checkTwiceInBatchAcceptAll},
+		{"under ReturnOriginal the first of a batch wins", checkTwiceInBatchAcceptAll},
 		{"a batch of replays and new events stores the new ones and answers all in order", checkMixed},
 		{"of a batch in conflict no reference is taken", checkConflictTakesNoReference},
-		{"a batch that repeats what is larger by 16 MiB is ErrAnswerTooLarge and stores nothing", checkAnswerTooLarge},
+		{"a batch that repeats what is larger by 16 MiB is ErrResponseTooLarge and stores nothing", checkAnswerTooLarge},
 	}
 }
 
@@ -40,7 +40,7 @@ func checkTwiceInBatchChanged(c *check) {
 	d := draft{reference: "a", number: "1"}
 	changed := draft{reference: "a", number: "2"}
 	conflict := s.conflict(batch(acme, draft{reference: "b"}, d, d, changed))
-	equal(c, "ConflictError.Key", conflict.Key, false)
+	equal(c, "ConflictError.Key", conflict.IdempotencyKey, false)
 	equal(c, "ConflictError.Index", conflict.Index, 3)
 	equal(c, "ConflictError.EventID", conflict.EventID, "")
 	equalList(c, "ConflictError.Fields", conflict.Fields, []string{"value.number"})
@@ -71,7 +71,7 @@ func checkTwiceInBatchStoredChanged(c *check) {
 func checkTwiceInBatchAcceptAll(c *check) {
 	s := c.open()
 	stored := s.fresh(batch(acme, draft{reference: "stored", number: "1"}))
-	b := acceptAll(batch(acme,
+	b := returnOriginal(batch(acme,
 		draft{reference: "a", number: "1"},
 		draft{reference: "a", number: "2"},
 		draft{reference: "stored", number: "2"},
@@ -104,7 +104,7 @@ func checkConflictTakesNoReference(c *check) {
 	s := c.open()
 	taken := s.fresh(batch(acme, draft{reference: "taken", number: "1"}))
 	refused := append(referenced("r", 5), draft{reference: "taken", number: "2"})
-	equal(c, "ConflictError.Key", s.conflict(batch(acme, refused...)).Key, false)
+	equal(c, "ConflictError.Key", s.conflict(batch(acme, refused...)).IdempotencyKey, false)
 	// The refused references are free for other content.
 	var others []draft
 	for _, d := range referenced("r", 5) {
@@ -116,7 +116,7 @@ func checkConflictTakesNoReference(c *check) {
 
 // checkAnswerTooLarge repeats one large event in a batch until its stored copies
 // exceed 16 MiB. The sent events are short: they have no white space, or come under
-// AcceptAll.
+// ReturnOriginal.
 func checkAnswerTooLarge(c *check) {
 	const copies = 1000
 	s := c.open()
@@ -124,9 +124,9 @@ func checkAnswerTooLarge(c *check) {
 	again := draft{reference: "a", extra: "[]"}
 	same := batch(acme, append([]draft{{reference: "new"}}, slices.Repeat([]draft{again}, copies)...)...)
 	again.number = "2"
-	other := acceptAll(batch(acme, append([]draft{{reference: "new"}}, slices.Repeat([]draft{again}, copies)...)...))
+	other := returnOriginal(batch(acme, append([]draft{{reference: "new"}}, slices.Repeat([]draft{again}, copies)...)...))
 	for _, b := range []chargeingest.Batch{keyed("same", same), keyed("other", other)} {
-		if _, err := s.Append(c.Context(), b); !errors.Is(err, chargeingest.ErrAnswerTooLarge) {
+		if _, err := s.Append(c.Context(), b); !errors.Is(err, chargeingest.ErrResponseTooLarge) {
 			c.failf("Append returned the error %v", err)
 		}
 		s.holds(acme, original...)

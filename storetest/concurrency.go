@@ -14,7 +14,7 @@ func concurrencyCases() []testCase {
 		{"of a hundred sends of one event at once one stores it and the others replay it", checkRaceReference},
 		{"of a hundred sends of one keyed request at once one stores it and the others replay it", checkRaceKey},
 		{"of contents that race for a reference one is stored and the others conflict with it", checkRaceContents},
-		{"under AcceptAll the contents that race for a reference are all answered with the one that is stored", checkRaceAcceptAll},
+		{"under ReturnOriginal the contents that race for a reference are all answered with the one that is stored", checkRaceAcceptAll},
 		{"of requests that race for a key one is stored and the others conflict", checkRaceRequests},
 		{"batches that overlap in opposite orders all succeed and store each event once", checkRaceOverlap},
 		{"what Append returned can be read at once", checkReadOwnWrites},
@@ -82,7 +82,7 @@ func checkRaceContents(c *check) {
 		racing := contents(platform)
 		stored, refused := c.oneWins(racing, s.race(racing))
 		for _, conflict := range refused {
-			equal(c, "ConflictError.Key", conflict.Key, false)
+			equal(c, "ConflictError.Key", conflict.IdempotencyKey, false)
 			equal(c, "ConflictError.Index", conflict.Index, 1)
 			equal(c, "ConflictError.EventID", conflict.EventID, stored[1].ID)
 			equalList(c, "ConflictError.Fields", conflict.Fields, []string{"value.number"})
@@ -105,7 +105,7 @@ func checkRaceAcceptAll(c *check) {
 	for _, platform := range racePlatforms() {
 		racing := contents(platform)
 		for i := range racing {
-			racing[i] = acceptAll(racing[i])
+			racing[i] = returnOriginal(racing[i])
 		}
 		results := s.race(racing)
 		winner := slices.IndexFunc(results, func(r result) bool { return r.err == nil && !r.receipt.Outcomes[1].Replayed })
@@ -136,7 +136,7 @@ func checkRaceRequests(c *check) {
 		}
 		stored, refused := c.oneWins(racing, s.race(racing))
 		for _, conflict := range refused {
-			equal(c, "ConflictError.Key", conflict.Key, true)
+			equal(c, "ConflictError.Key", conflict.IdempotencyKey, true)
 		}
 		s.holds(platform, stored...)
 	}

@@ -178,9 +178,9 @@ func keyed(key string, b chargeingest.Batch) chargeingest.Batch {
 	return b
 }
 
-// acceptAll is the batch of a service that accepts every duplicate.
-func acceptAll(b chargeingest.Batch) chargeingest.Batch {
-	b.Duplicates = chargeingest.AcceptAll
+// returnOriginal is the batch of a service that accepts every duplicate.
+func returnOriginal(b chargeingest.Batch) chargeingest.Batch {
+	b.Duplicates = chargeingest.ReturnOriginal
 	return b
 }
 

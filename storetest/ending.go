@@ -34,7 +34,7 @@ func kinds(platform string) []chargeingest.Batch {
 		batch(platform, draft{reference: "a"}),
 		batch(platform, draft{}, draft{}),
 		batch(platform, referenced("b", 2)...),
-		acceptAll(batch(platform, draft{reference: "c"})),
+		returnOriginal(batch(platform, draft{reference: "c"})),
 		keyed("single", batch(platform, draft{})),
 		keyed("batch", batch(platform, draft{reference: "d"}, draft{})),
 	}

@@ -95,7 +95,7 @@ func batchFaults() []fault {
 			"a reference twice in a batch with other content is a conflict of the later event",
 			"a stored event twice in a batch is answered with the original in both places",
 			"a stored event twice in a batch is compared with the original each time",
-			"under AcceptAll the first of a batch wins",
+			"under ReturnOriginal the first of a batch wins",
 			"a batch of replays and new events stores the new ones and answers all in order",
 		}},
 	}
@@ -103,7 +103,7 @@ func batchFaults() []fault {
 
 // inTwoParts stores the second half of a long batch before the first.
 func inTwoParts(s *store) {
-	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 		if len(b.Events) <= 500 {
 			return next(ctx, b)
 		}
@@ -121,8 +121,8 @@ func inTwoParts(s *store) {
 
 // oneByOne stores the events of a batch up to the first that is refused.
 func oneByOne(s *store) {
-	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
-		var all chargeingest.Receipt
+	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
+		var all chargeingest.AppendResult
 		for i := range b.Events {
 			one := b
 			one.Events = b.Events[i : i+1]
@@ -144,7 +144,7 @@ func oneByOne(s *store) {
 func shareAnswers(s *store) {
 	var mu sync.Mutex
 	receipts := make(map[string][]chargeingest.Outcome)
-	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 		receipt, err := next(ctx, b)
 		mu.Lock()
 		defer mu.Unlock()
@@ -201,18 +201,18 @@ func comparingFaults() []fault {
 			"a timestamp sent that equals the assigned one is the same",
 		}},
 		{"timestamps are not compared", func(s *store) {
-			s.onConflict(func(ctx context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, next appendFunc) (chargeingest.Receipt, error) {
+			s.onConflict(func(ctx context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, next appendFunc) (chargeingest.AppendResult, error) {
 				if slices.Equal(conflict.Fields, []string{"timestamp"}) {
-					return next(ctx, acceptAll(b))
+					return next(ctx, returnOriginal(b))
 				}
-				return chargeingest.Receipt{}, conflict
+				return chargeingest.AppendResult{}, conflict
 			})
 		}, []string{
 			"a timestamp sent that is not the assigned one is a conflict",
 			"a timestamp sent first and left out then is a conflict",
 		}},
 		{"every duplicate is accepted", func(s *store) {
-			s.onBatch(func(b *chargeingest.Batch) { b.Duplicates = chargeingest.AcceptAll })
+			s.onBatch(func(b *chargeingest.Batch) { b.Duplicates = chargeingest.ReturnOriginal })
 		}, []string{
 			"other content is a conflict that names the event stored first and what differs",
 			"text is the same only as it is spelled",
@@ -220,16 +220,16 @@ func comparingFaults() []fault {
 			"a stored event twice in a batch is compared with the original each time",
 			"of contents that race for a reference one is stored and the others conflict with it",
 		}},
-		{"AcceptAll is ignored", func(s *store) {
-			s.onBatch(func(b *chargeingest.Batch) { b.Duplicates = chargeingest.RejectChanged })
+		{"ReturnOriginal is ignored", func(s *store) {
+			s.onBatch(func(b *chargeingest.Batch) { b.Duplicates = chargeingest.RejectConflict })
 		}, []string{
-			"under AcceptAll other content is answered with the original",
-			"under AcceptAll the first of a batch wins",
+			"under ReturnOriginal other content is answered with the original",
+			"under ReturnOriginal the first of a batch wins",
 		}},
 		{"a conflict does not say with what", func(s *store) {
-			s.onConflict(func(_ context.Context, _ chargeingest.Batch, conflict *chargeingest.ConflictError, _ appendFunc) (chargeingest.Receipt, error) {
+			s.onConflict(func(_ context.Context, _ chargeingest.Batch, conflict *chargeingest.ConflictError, _ appendFunc) (chargeingest.AppendResult, error) {
 				conflict.EventID = ""
-				return chargeingest.Receipt{}, conflict
+				return chargeingest.AppendResult{}, conflict
 			})
 		}, []string{
 			"other content is a conflict that names the event stored first and what differs",
@@ -242,11 +242,11 @@ func comparingFaults() []fault {
 				_ = json.Unmarshal([]byte(content), &e)
 				return e.Timestamp
 			}
-			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				receipt, err := next(ctx, b)
 				for i, o := range receipt.Outcomes {
 					if e := b.Events[i]; o.Replayed && !e.TimestampAssigned && timestamp(o.Content) != timestamp(e.Content) {
-						return chargeingest.Receipt{}, &chargeingest.ConflictError{Index: i, EventID: o.ID, Fields: []string{"timestamp"}}
+						return chargeingest.AppendResult{}, &chargeingest.ConflictError{Index: i, EventID: o.ID, Fields: []string{"timestamp"}}
 					}
 				}
 				return receipt, err
@@ -259,15 +259,15 @@ func comparingFaults() []fault {
 func digestsDecide(s *store) {
 	var mu sync.Mutex
 	known := make(map[string]chargeingest.Digest)
-	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		if was, ok := known["key "+b.IdempotencyKey]; ok && was != b.Digest {
-			return chargeingest.Receipt{}, &chargeingest.ConflictError{Key: true}
+			return chargeingest.AppendResult{}, &chargeingest.ConflictError{IdempotencyKey: true}
 		}
 		for i, e := range b.Events {
 			if was, ok := known[e.Reference]; ok && was != e.Digest {
-				return chargeingest.Receipt{}, &chargeingest.ConflictError{Index: i}
+				return chargeingest.AppendResult{}, &chargeingest.ConflictError{Index: i}
 			}
 			if e.Reference != "" {
 				known[e.Reference] = e.Digest
@@ -283,9 +283,9 @@ func digestsDecide(s *store) {
 // refusedReplaces returns the content that was sent last for a reference.
 func refusedReplaces(s *store) {
 	last := make(map[string]string)
-	s.onConflict(func(_ context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, _ appendFunc) (chargeingest.Receipt, error) {
+	s.onConflict(func(_ context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, _ appendFunc) (chargeingest.AppendResult, error) {
 		last[conflict.EventID] = b.Events[conflict.Index].Content
-		return chargeingest.Receipt{}, conflict
+		return chargeingest.AppendResult{}, conflict
 	})
 	s.onOutcome(func(_ chargeingest.Batch, _ int, o *chargeingest.Outcome) {
 		if content, ok := last[o.ID]; ok {

@@ -12,12 +12,12 @@ import (
 func endingFaults() []fault {
 	return []fault{
 		{"contexts are ignored", func(s *store) {
-			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				return next(context.WithoutCancel(ctx), b)
 			})
 		}, []string{"a call whose context has ended before it stores nothing"}},
 		{"a context whose deadline has passed has not ended", func(s *store) {
-			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 					ctx = context.WithoutCancel(ctx)
 				}
@@ -25,10 +25,10 @@ func endingFaults() []fault {
 			})
 		}, []string{"a call whose context has ended before it stores nothing"}},
 		{"a failure after storing is called ErrNotStored", func(s *store) {
-			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				receipt, err := next(context.WithoutCancel(ctx), b)
 				if err == nil && !receipt.Outcomes[0].Replayed && strings.HasSuffix(b.IdempotencyKey, "8") {
-					return chargeingest.Receipt{}, chargeingest.ErrNotStored
+					return chargeingest.AppendResult{}, chargeingest.ErrNotStored
 				}
 				return receipt, err
 			})
@@ -50,11 +50,11 @@ func endingFaults() []fault {
 		}},
 		{"what was sent under a key does not outlive the store", func(s *store) {
 			s.reopened = func(s *store) {
-				s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+				s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 					receipt, err := next(ctx, b)
 					for i, o := range receipt.Outcomes {
 						if o.Replayed && b.IdempotencyKey != "" && o.Digest != b.Events[i].Digest {
-							return chargeingest.Receipt{}, &chargeingest.ConflictError{Key: true}
+							return chargeingest.AppendResult{}, &chargeingest.ConflictError{IdempotencyKey: true}
 						}
 					}
 					return receipt, err
@@ -67,19 +67,19 @@ func endingFaults() []fault {
 			}
 		}, []string{"events outlive their store, in the order of storing"}},
 		{"a context that ends while a single event is stored is called ErrNotStored", func(s *store) {
-			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				if b.Route != chargeingest.RouteSingle {
 					return next(ctx, b)
 				}
 				receipt, err := next(context.WithoutCancel(ctx), b)
 				if time.Sleep(time.Microsecond); ctx.Err() != nil {
-					return chargeingest.Receipt{}, chargeingest.ErrNotStored
+					return chargeingest.AppendResult{}, chargeingest.ErrNotStored
 				}
 				return receipt, err
 			})
 		}, []string{"a context that ends meanwhile never hides what was stored"}},
 		{"single events ignore contexts", func(s *store) {
-			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				if b.Route == chargeingest.RouteSingle {
 					ctx = context.WithoutCancel(ctx)
 				}
@@ -94,7 +94,7 @@ func endingFaults() []fault {
 		{"Stats count replays as stored", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) {
 				s.stats.Commits++
-				s.stats.LastCommit = chargeingest.Commit{Requests: 1, Events: len(b.Events)}
+				s.stats.LastCommit = chargeingest.CommitStats{Requests: 1, Events: len(b.Events)}
 			})
 		}, []string{"Stats tell of no queue where nothing waits, and of what the last commit stored"}},
 	}

@@ -66,7 +66,7 @@ func commitLate(s *store) {
 // readLast reads the events of a page and its Position in two transactions.
 func readLast(name string, match func(chargeingest.Query) bool) fault {
 	return fault{name, func(s *store) {
-		s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+		s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 			time.Sleep(time.Microsecond)
 			return next(ctx, b)
 		})

@@ -34,22 +34,22 @@ func keyFaults() []fault {
 		{"routes are not compared", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) { b.Route = chargeingest.RouteBatch })
 		}, []string{"a key on another route is a conflict of the key"}},
-		{"AcceptAll accepts other requests under a key", func(s *store) {
-			s.onConflict(func(ctx context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, next appendFunc) (chargeingest.Receipt, error) {
-				if b.Duplicates == chargeingest.AcceptAll {
+		{"ReturnOriginal accepts other requests under a key", func(s *store) {
+			s.onConflict(func(ctx context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, next appendFunc) (chargeingest.AppendResult, error) {
+				if b.Duplicates == chargeingest.ReturnOriginal {
 					return next(ctx, keyed("", b))
 				}
-				return chargeingest.Receipt{}, conflict
+				return chargeingest.AppendResult{}, conflict
 			})
-		}, []string{"AcceptAll is about references and not about keys"}},
+		}, []string{"ReturnOriginal is about references and not about keys"}},
 		{"a key is compared with what was returned", func(s *store) {
-			s.onConflict(func(ctx context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, next appendFunc) (chargeingest.Receipt, error) {
-				if conflict.Key && b.Duplicates == chargeingest.AcceptAll {
+			s.onConflict(func(ctx context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, next appendFunc) (chargeingest.AppendResult, error) {
+				if conflict.IdempotencyKey && b.Duplicates == chargeingest.ReturnOriginal {
 					b = keyed("", b)
-					b.Duplicates = chargeingest.RejectChanged
+					b.Duplicates = chargeingest.RejectConflict
 					return next(ctx, b)
 				}
-				return chargeingest.Receipt{}, conflict
+				return chargeingest.AppendResult{}, conflict
 			})
 		}, []string{"a key is for what was sent and not for what was returned"}},
 		{"a request is stored before its key is checked", keyCheckedLast, []string{"a request in conflict with its key stores nothing"}},
@@ -77,14 +77,14 @@ func keyFaults() []fault {
 			"without a key or a reference the same request is stored again",
 			"events without a reference are never duplicates",
 		}},
-		{"AcceptAll returns what is sent again under a key", func(s *store) {
+		{"ReturnOriginal returns what is sent again under a key", func(s *store) {
 			var mu sync.Mutex
 			stored := make(map[string]bool) // by keys that stored an event
-			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				mu.Lock()
 				defer mu.Unlock()
 				receipt, err := next(ctx, b)
-				if err != nil || b.IdempotencyKey == "" || b.Duplicates != chargeingest.AcceptAll {
+				if err != nil || b.IdempotencyKey == "" || b.Duplicates != chargeingest.ReturnOriginal {
 					return receipt, err
 				}
 				for i := range receipt.Outcomes {
@@ -99,11 +99,11 @@ func keyFaults() []fault {
 			})
 		}, []string{"a key is for what was sent and not for what was returned"}},
 		{"a key is compared in what the events cost and whose they are", func(s *store) {
-			s.onConflict(func(ctx context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, next appendFunc) (chargeingest.Receipt, error) {
-				if conflict.Key && slices.Equal(conflict.Fields, []string{"timestamp"}) {
+			s.onConflict(func(ctx context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, next appendFunc) (chargeingest.AppendResult, error) {
+				if conflict.IdempotencyKey && slices.Equal(conflict.Fields, []string{"timestamp"}) {
 					return next(ctx, keyed("", b))
 				}
-				return chargeingest.Receipt{}, conflict
+				return chargeingest.AppendResult{}, conflict
 			})
 		}, []string{"a key with other content is a conflict of the key"}},
 	}
@@ -111,8 +111,8 @@ func keyFaults() []fault {
 
 // keyAlone replays a known key whatever events come with it.
 func keyAlone(s *store) {
-	known := make(map[string]chargeingest.Receipt)
-	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+	known := make(map[string]chargeingest.AppendResult)
+	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 		if receipt, ok := known[b.IdempotencyKey]; ok {
 			return receipt, nil
 		}
@@ -126,23 +126,23 @@ func keyAlone(s *store) {
 
 // keyCheckedLast stores a request that it then refuses for its key.
 func keyCheckedLast(s *store) {
-	s.onConflict(func(ctx context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, next appendFunc) (chargeingest.Receipt, error) {
-		if conflict.Key {
+	s.onConflict(func(ctx context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, next appendFunc) (chargeingest.AppendResult, error) {
+		if conflict.IdempotencyKey {
 			if receipt, err := next(ctx, keyed("", b)); err != nil {
 				return receipt, err
 			}
 		}
-		return chargeingest.Receipt{}, conflict
+		return chargeingest.AppendResult{}, conflict
 	})
 }
 
 // keyBoundFirst remembers a key even if its request is refused.
 func keyBoundFirst(s *store) {
 	bound := make(map[string]chargeingest.Digest)
-	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 		if b.IdempotencyKey != "" {
 			if digest, ok := bound[b.IdempotencyKey]; ok && digest != b.Digest {
-				return chargeingest.Receipt{}, &chargeingest.ConflictError{Key: true}
+				return chargeingest.AppendResult{}, &chargeingest.ConflictError{IdempotencyKey: true}
 			}
 			bound[b.IdempotencyKey] = b.Digest
 		}
@@ -152,13 +152,13 @@ func keyBoundFirst(s *store) {
 
 // referencesFirst refuses a keyed batch for its references if it can.
 func referencesFirst(s *store) {
-	s.onConflict(func(_ context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, _ appendFunc) (chargeingest.Receipt, error) {
+	s.onConflict(func(_ context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, _ appendFunc) (chargeingest.AppendResult, error) {
 		for i, e := range b.Events {
 			if s.knows(b.Platform, e.Reference) {
-				return chargeingest.Receipt{}, &chargeingest.ConflictError{Index: i}
+				return chargeingest.AppendResult{}, &chargeingest.ConflictError{Index: i}
 			}
 		}
-		return chargeingest.Receipt{}, conflict
+		return chargeingest.AppendResult{}, conflict
 	})
 }
 

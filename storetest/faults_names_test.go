@@ -92,10 +92,10 @@ func nameFaults() []fault {
 		}, []string{"keys are compared whole and with their case"}},
 		{"platform and key are joined", func(s *store) {
 			owners := make(map[string]string)
-			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				joined := b.Platform + "#" + b.IdempotencyKey
 				if owner, ok := owners[joined]; ok && owner != b.Platform {
-					return chargeingest.Receipt{}, &chargeingest.ConflictError{Key: true}
+					return chargeingest.AppendResult{}, &chargeingest.ConflictError{IdempotencyKey: true}
 				}
 				if b.IdempotencyKey != "" {
 					owners[joined] = b.Platform

@@ -19,7 +19,7 @@ func pagingFaults() []fault {
 		continues = "Position leads to what is stored later and to nothing else"
 		pages     = "pages are full up to the last and Next is empty where nothing more is there"
 		again     = "a cursor can be used again, also with another Limit"
-		malformed = "a cursor that is malformed is ErrBadCursor"
+		malformed = "a cursor that is malformed is ErrInvalidCursor"
 	)
 	return []fault{
 		{"Next is given with every full page", func(s *store) {
@@ -51,7 +51,7 @@ func pagingFaults() []fault {
 			spent := make(map[string]bool)
 			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
 				if spent[q.After] {
-					return chargeingest.Page{}, chargeingest.ErrBadCursor
+					return chargeingest.Page{}, chargeingest.ErrInvalidCursor
 				}
 				spent[q.After] = q.After != ""
 				return next(ctx, q)
@@ -63,7 +63,7 @@ func pagingFaults() []fault {
 		{"a malformed cursor is the start", func(s *store) {
 			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
 				page, err := next(ctx, q)
-				if errors.Is(err, chargeingest.ErrBadCursor) {
+				if errors.Is(err, chargeingest.ErrInvalidCursor) {
 					q.After = ""
 					return next(ctx, q)
 				}
@@ -153,7 +153,7 @@ func pagingFaults() []fault {
 		{"a malformed cursor is the start of a filtered listing", func(s *store) {
 			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
 				page, err := next(ctx, q)
-				if errors.Is(err, chargeingest.ErrBadCursor) && filtered(q) {
+				if errors.Is(err, chargeingest.ErrInvalidCursor) && filtered(q) {
 					q.After = ""
 					return next(ctx, q)
 				}
@@ -164,13 +164,13 @@ func pagingFaults() []fault {
 			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
 				page, err := next(ctx, q)
 				all, _ := next(ctx, chargeingest.Query{Platform: q.Platform, Limit: 1})
-				if errors.Is(err, chargeingest.ErrBadCursor) && len(all.Events) == 0 {
+				if errors.Is(err, chargeingest.ErrInvalidCursor) && len(all.Events) == 0 {
 					q.After = ""
 					return next(ctx, q)
 				}
 				return page, err
 			})
-		}, []string{"a cursor of a store that has more events is ErrBadCursor"}},
+		}, []string{"a cursor of a store that has more events is ErrInvalidCursor"}},
 		{"filtered listings are in the order of receipt", func(s *store) {
 			var received sync.Map // by id
 			s.onOutcome(func(b chargeingest.Batch, i int, o *chargeingest.Outcome) {
@@ -190,12 +190,12 @@ func pagingFaults() []fault {
 		{"a cursor ahead of what is stored is taken", func(s *store) {
 			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
 				page, err := next(ctx, q)
-				if after, decodeErr := cursor.Decode(q.After); errors.Is(err, chargeingest.ErrBadCursor) && decodeErr == nil && after > 0 {
+				if after, decodeErr := cursor.Decode(q.After); errors.Is(err, chargeingest.ErrInvalidCursor) && decodeErr == nil && after > 0 {
 					return chargeingest.Page{Position: q.After}, nil
 				}
 				return page, err
 			})
-		}, []string{"a cursor of a store that has more events is ErrBadCursor"}},
+		}, []string{"a cursor of a store that has more events is ErrInvalidCursor"}},
 	}
 }
 

@@ -19,7 +19,7 @@ func raceFaults() []fault {
 		}},
 		{"of sends at once all but one fail", func(s *store) {
 			var once sync.Once
-			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (receipt chargeingest.Receipt, err error) {
+			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (receipt chargeingest.AppendResult, err error) {
 				err = chargeingest.ErrOverloaded
 				once.Do(func() { receipt, err = next(ctx, b) })
 				return receipt, err
@@ -34,15 +34,15 @@ func raceFaults() []fault {
 		{"sends at once share an outcome over platforms", shareOverPlatforms, []string{
 			"of a hundred sends of one event at once one stores it and the others replay it",
 		}},
-		{"AcceptAll looks for duplicates before the transaction", func(s *store) {
-			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
-				if last := len(b.Events) - 1; b.Duplicates == chargeingest.AcceptAll && !s.knows(b.Platform, b.Events[last].Reference) {
+		{"ReturnOriginal looks for duplicates before the transaction", func(s *store) {
+			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
+				if last := len(b.Events) - 1; b.Duplicates == chargeingest.ReturnOriginal && !s.knows(b.Platform, b.Events[last].Reference) {
 					time.Sleep(time.Microsecond)
 					b.Events[last].Reference = ""
 				}
 				return next(ctx, b)
 			})
-		}, []string{"under AcceptAll the contents that race for a reference are all answered with the one that is stored"}},
+		}, []string{"under ReturnOriginal the contents that race for a reference are all answered with the one that is stored"}},
 	}
 }
 
@@ -52,7 +52,7 @@ func lookBeforeTransaction(s *store) {
 	var mu sync.Mutex
 	looked := 0
 	met := make(chan struct{})
-	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 		mu.Lock()
 		looked++
 		both := looked <= 2
@@ -75,7 +75,7 @@ func lookBeforeTransaction(s *store) {
 func shareOverPlatforms(s *store) {
 	var mu sync.Mutex
 	first := make(map[string]chargeingest.Outcome) // by reference, while a batch is under way
-	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 		reference := b.Events[0].Reference
 		receipt, err := next(ctx, b)
 		if err != nil || len(b.Events) > 1 || reference == "" {

@@ -84,7 +84,7 @@ func readingFaults() []fault {
 			s.onQuery(func(q *chargeingest.Query) { q.Order = chargeingest.Ascending - q.Order })
 		}, []string{"List returns what is stored in the order of storing, last stored first by default"}},
 		{"replays are stored, too", func(s *store) {
-			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				receipt, err := next(ctx, b)
 				if err == nil && receipt.Outcomes[0].Replayed {
 					again := keyed("", b)

@@ -13,13 +13,13 @@ func sizeFaults() []fault {
 	const large = "thousands of events and megabytes at once are stored whole or not at all, and what came before stays known"
 	return []fault{
 		{"batches above 1 MiB are refused", func(s *store) {
-			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				size := 0
 				for _, e := range b.Events {
 					size += len(e.Content)
 				}
 				if size > 1<<20 {
-					return chargeingest.Receipt{}, chargeingest.ErrNotStored
+					return chargeingest.AppendResult{}, chargeingest.ErrNotStored
 				}
 				return next(ctx, b)
 			})
@@ -27,16 +27,16 @@ func sizeFaults() []fault {
 		{"a reference is known among the newest 1,000 events", func(s *store) { forgetful(s, false) }, []string{large}},
 		{"a key is known among the newest 1,000 events", func(s *store) { forgetful(s, true) }, []string{large}},
 		{"batches above 1,000 events are refused", func(s *store) {
-			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				if len(b.Events) > 1000 {
-					return chargeingest.Receipt{}, chargeingest.ErrNotStored
+					return chargeingest.AppendResult{}, chargeingest.ErrNotStored
 				}
 				return next(ctx, b)
 			})
 		}, []string{large}},
 		{"a thousand events are stored at a time", func(s *store) {
-			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
-				var all chargeingest.Receipt
+			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
+				var all chargeingest.AppendResult
 				for events := range slices.Chunk(b.Events, 1000) {
 					part := b
 					part.Events = events
@@ -50,9 +50,9 @@ func sizeFaults() []fault {
 			})
 		}, []string{large}},
 		{"batches above 6,553 events are refused", func(s *store) {
-			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				if len(b.Events) > 6553 { // 65,535 parameters, 10 for each event
-					return chargeingest.Receipt{}, chargeingest.ErrNotStored
+					return chargeingest.AppendResult{}, chargeingest.ErrNotStored
 				}
 				return next(ctx, b)
 			})
@@ -133,15 +133,15 @@ func sizeFaults() []fault {
 		}, []string{large}},
 		{"a batch that repeats too much binds its key", func(s *store) {
 			bound := make(map[string]bool)
-			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				if bound[b.IdempotencyKey] {
-					return chargeingest.Receipt{}, &chargeingest.ConflictError{Key: true}
+					return chargeingest.AppendResult{}, &chargeingest.ConflictError{IdempotencyKey: true}
 				}
 				receipt, err := next(ctx, b)
-				bound[b.IdempotencyKey] = b.IdempotencyKey != "" && errors.Is(err, chargeingest.ErrAnswerTooLarge)
+				bound[b.IdempotencyKey] = b.IdempotencyKey != "" && errors.Is(err, chargeingest.ErrResponseTooLarge)
 				return receipt, err
 			})
-		}, []string{"a batch that repeats what is larger by 16 MiB is ErrAnswerTooLarge and stores nothing"}},
+		}, []string{"a batch that repeats what is larger by 16 MiB is ErrResponseTooLarge and stores nothing"}},
 		{"content is cut at 1 MiB where it is read", func(s *store) {
 			s.onPage(func(_ chargeingest.Query, p *chargeingest.Page) {
 				for i := range p.Events {
@@ -150,12 +150,12 @@ func sizeFaults() []fault {
 			})
 		}, []string{"content is kept byte for byte"}},
 		{"replays may be of any size", func(s *store) {
-			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				receipt, err := next(ctx, b)
-				if !errors.Is(err, chargeingest.ErrAnswerTooLarge) {
+				if !errors.Is(err, chargeingest.ErrResponseTooLarge) {
 					return receipt, err
 				}
-				var all chargeingest.Receipt
+				var all chargeingest.AppendResult
 				for _, e := range b.Events {
 					one := b
 					one.Events = []chargeingest.NewEvent{e}
@@ -167,7 +167,7 @@ func sizeFaults() []fault {
 				}
 				return all, nil
 			})
-		}, []string{"a batch that repeats what is larger by 16 MiB is ErrAnswerTooLarge and stores nothing"}},
+		}, []string{"a batch that repeats what is larger by 16 MiB is ErrResponseTooLarge and stores nothing"}},
 	}
 }
 
@@ -180,7 +180,7 @@ func forgetful(s *store, keys bool) {
 		at, ok := known[name]
 		return ok && stored > at+1000
 	}
-	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		key := b.IdempotencyKey

@@ -25,14 +25,14 @@ func faults() []fault {
 
 type (
 	getFunc    func(ctx context.Context, platform, id string) (chargeingest.StoredEvent, error)
-	appendFunc func(context.Context, chargeingest.Batch) (chargeingest.Receipt, error)
+	appendFunc func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error)
 	listFunc   func(context.Context, chargeingest.Query) (chargeingest.Page, error)
 )
 
 // onAppend puts a function before Append, which gets the Append before it.
-func (s *store) onAppend(f func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error)) {
+func (s *store) onAppend(f func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error)) {
 	next := s.append
-	s.append = func(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
+	s.append = func(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 		// The caller must not see the changes.
 		b.Events = slices.Clone(b.Events)
 		return f(ctx, b, next)
@@ -55,7 +55,7 @@ func (s *store) onGet(f func(ctx context.Context, platform, id string, next getF
 
 // onBatch changes batches on their way in.
 func (s *store) onBatch(change func(*chargeingest.Batch)) {
-	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 		change(&b)
 		return next(ctx, b)
 	})
@@ -63,7 +63,7 @@ func (s *store) onBatch(change func(*chargeingest.Batch)) {
 
 // onOutcome changes outcomes on their way out; i is the event's index.
 func (s *store) onOutcome(change func(b chargeingest.Batch, i int, o *chargeingest.Outcome)) {
-	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 		receipt, err := next(ctx, b)
 		for i := range receipt.Outcomes {
 			change(b, i, &receipt.Outcomes[i])
@@ -90,8 +90,8 @@ func (s *store) onPage(change func(q chargeingest.Query, p *chargeingest.Page)) 
 }
 
 // onConflict puts a function behind each conflict, which decides again.
-func (s *store) onConflict(f func(ctx context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, next appendFunc) (chargeingest.Receipt, error)) {
-	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.Receipt, error) {
+func (s *store) onConflict(f func(ctx context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, next appendFunc) (chargeingest.AppendResult, error)) {
+	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 		receipt, err := next(ctx, b)
 		var conflict *chargeingest.ConflictError
 		if errors.As(err, &conflict) {

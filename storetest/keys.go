@@ -18,7 +18,7 @@ func keyCases() []testCase {
 		{"a key with its events in another order is a conflict of the key", checkKeyOtherOrder},
 		{"a key on another route is a conflict of the key", checkKeyOtherRoute},
 		{"a key is checked before the references", checkKeyFirst},
-		{"AcceptAll is about references and not about keys", checkKeyAcceptAll},
+		{"ReturnOriginal is about references and not about keys", checkKeyAcceptAll},
 		{"a key is for what was sent and not for what was returned", checkKeyOfSent},
 		{"a request in conflict with its key stores nothing", checkKeyConflictStoresNothing},
 		{"a request that is refused binds no key", checkKeyNotBoundByConflict},
@@ -84,7 +84,7 @@ func checkKeyOtherContent(c *check) {
 			drafts := request()
 			change.change(&drafts[i])
 			conflict := s.conflict(keyed("key", batch(acme, drafts...)))
-			equal(c, "ConflictError.Key", conflict.Key, true)
+			equal(c, "ConflictError.Key", conflict.IdempotencyKey, true)
 			equalList(c, "ConflictError.Fields", conflict.Fields, []string{change.field})
 		}
 	}
@@ -132,7 +132,7 @@ func checkKeyFirst(c *check) {
 func checkKeyAcceptAll(c *check) {
 	s := c.open()
 	originals := s.fresh(keyed("key", batch(acme, draft{reference: "a", number: "1"})))
-	s.keyConflict(acceptAll(keyed("key", batch(acme, draft{reference: "a", number: "2"}))))
+	s.keyConflict(returnOriginal(keyed("key", batch(acme, draft{reference: "a", number: "2"}))))
 	s.holds(acme, originals...)
 }
 
@@ -140,10 +140,10 @@ func checkKeyOfSent(c *check) {
 	s := c.open()
 	originals := s.fresh(batch(acme, draft{reference: "a", number: "1"}))
 	for _, layout := range layouts() {
-		sent := acceptAll(keyed("key", batch(acme, draft{reference: "a", number: "2", layout: layout})))
+		sent := returnOriginal(keyed("key", batch(acme, draft{reference: "a", number: "2", layout: layout})))
 		s.replayed(sent, originals...)
 	}
-	s.keyConflict(acceptAll(keyed("key", batch(acme, draft{reference: "a", number: "1"}))))
+	s.keyConflict(returnOriginal(keyed("key", batch(acme, draft{reference: "a", number: "1"}))))
 
 	// A request that stores new events, one of them under a reference that is twice
 	// in the request.
@@ -153,7 +153,7 @@ func checkKeyOfSent(c *check) {
 		for i := range drafts {
 			drafts[i].layout = layout
 		}
-		b := acceptAll(keyed("other", batch(acme, drafts...)))
+		b := returnOriginal(keyed("other", batch(acme, drafts...)))
 		if first == nil {
 			first = s.append(b)
 			c.isReplay(2, first[2], first[1])
@@ -179,7 +179,7 @@ func checkKeyNotBoundByConflict(c *check) {
 	taken := s.fresh(batch(acme, draft{reference: "taken", number: "1"}))
 	refused := keyed("key", batch(acme, draft{}, draft{reference: "taken", number: "2"}))
 	for range 2 {
-		equal(c, "ConflictError.Key of a request with a reference in conflict", s.conflict(refused).Key, false)
+		equal(c, "ConflictError.Key of a request with a reference in conflict", s.conflict(refused).IdempotencyKey, false)
 	}
 	b := keyed("key", batch(acme, anonymous()...))
 	originals := s.fresh(b)

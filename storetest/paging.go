@@ -17,8 +17,8 @@ func pagingCases() []testCase {
 		{"a page has no more content than MaxBytes, or one event", checkMaxBytes},
 		{"a cursor can be used again, also with another Limit", checkCursorAgain},
 		{"cursors are of URL-safe characters", checkCursorForm},
-		{"a cursor that is malformed is ErrBadCursor", checkBadCursor},
-		{"a cursor of a store that has more events is ErrBadCursor", checkCursorAhead},
+		{"a cursor that is malformed is ErrInvalidCursor", checkBadCursor},
+		{"a cursor of a store that has more events is ErrInvalidCursor", checkCursorAhead},
 	}
 }
 
@@ -208,7 +208,7 @@ func (s *subject) badCursor(q chargeingest.Query) {
 	s.c.Helper()
 	q.Limit = 1
 	page, err := s.reader.List(s.c.Context(), q)
-	if !errors.Is(err, chargeingest.ErrBadCursor) {
+	if !errors.Is(err, chargeingest.ErrInvalidCursor) {
 		s.c.failf("%s returned the error %v and %d events", describe(q), err, len(page.Events))
 	}
 }

@@ -162,7 +162,7 @@ func checkPlatformCursor(c *check) {
 			// A store may know the cursor for a stranger's, or take it for a
 			// place in the order.
 			page, err := s.reader.List(c.Context(), q)
-			if err != nil && !errors.Is(err, chargeingest.ErrBadCursor) {
+			if err != nil && !errors.Is(err, chargeingest.ErrInvalidCursor) {
 				c.failf("List with a cursor of another platform returned the error %v", err)
 			}
 			for _, e := range page.Events {

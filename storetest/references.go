@@ -20,7 +20,7 @@ func referenceCases() []testCase {
 		{"other content is a conflict that names the event stored first and what differs", checkConflict},
 		{"text is the same only as it is spelled", checkSpelling},
 		{"a conflict changes nothing of the event stored first", checkConflictChangesNothing},
-		{"under AcceptAll other content is answered with the original", checkAcceptAll},
+		{"under ReturnOriginal other content is answered with the original", checkAcceptAll},
 		{"references are compared whole and with their case", checkReferenceExact},
 	}
 }
@@ -149,7 +149,7 @@ func checkConflict(c *check) {
 		d := first
 		change.change(&d)
 		conflict := s.conflict(batch(acme, d))
-		equal(c, "ConflictError.Key", conflict.Key, false)
+		equal(c, "ConflictError.Key", conflict.IdempotencyKey, false)
 		equal(c, "ConflictError.Index", conflict.Index, 0)
 		equal(c, "ConflictError.EventID", conflict.EventID, original[0].ID)
 		equalList(c, "ConflictError.Fields", conflict.Fields, []string{change.field})
@@ -171,7 +171,7 @@ func checkConflictChangesNothing(c *check) {
 	first := batch(acme, draft{reference: "a", number: "1"})
 	original := s.fresh(first)
 	conflict := s.conflict(batch(acme, draft{reference: "a", number: "2"}))
-	equal(c, "ConflictError.Key", conflict.Key, false)
+	equal(c, "ConflictError.Key", conflict.IdempotencyKey, false)
 	s.replayed(first, original...)
 	s.holds(acme, original...)
 }
@@ -181,9 +181,9 @@ func checkAcceptAll(c *check) {
 	first := batch(acme, draft{reference: "a", number: "1"})
 	original := s.fresh(first)
 	other := batch(acme, draft{reference: "a", number: "2", customerID: "c"})
-	s.replayed(acceptAll(other), original...)
+	s.replayed(returnOriginal(other), original...)
 	s.replayed(first, original...)
-	equal(c, "ConflictError.EventID without AcceptAll", s.conflict(other).EventID, original[0].ID)
+	equal(c, "ConflictError.EventID without ReturnOriginal", s.conflict(other).EventID, original[0].ID)
 	s.holds(acme, original...)
 }
 

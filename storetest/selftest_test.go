@@ -107,7 +107,7 @@ func watch(t *testing.T, tc testCase, newStore func() chargeingest.EventStore, r
 // store is a memstore whose parts can be exchanged for broken ones. Its data
 // outlives its Close.
 type store struct {
-	append  func(context.Context, chargeingest.Batch) (chargeingest.Receipt, error)
+	append  func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error)
 	get     func(ctx context.Context, platform, id string) (chargeingest.StoredEvent, error)
 	list    func(context.Context, chargeingest.Query) (chargeingest.Page, error)
 	stats   chargeingest.StoreStats
@@ -126,11 +126,11 @@ func intact() *store {
 	return &store{append: m.Append, get: m.Get, list: m.List, refuses: true}
 }
 
-func (s *store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
+func (s *store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.closed && (!s.repeats || b.IdempotencyKey == "") {
-		return chargeingest.Receipt{}, chargeingest.ErrClosed
+		return chargeingest.AppendResult{}, chargeingest.ErrClosed
 	}
 	return s.append(ctx, b)
 }

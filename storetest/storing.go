@@ -226,7 +226,7 @@ func checkAllOrNothing(c *check) {
 		original := s.fresh(batch(platform, taken))
 		others := referenced("other", 3)
 		conflict := s.conflict(batch(platform, slices.Insert(slices.Clone(others), at, changed)...))
-		equal(c, "ConflictError.Key", conflict.Key, false)
+		equal(c, "ConflictError.Key", conflict.IdempotencyKey, false)
 		equal(c, "ConflictError.Index", conflict.Index, at)
 		s.holds(platform, original...)
 		s.holds(platform, append(original, s.fresh(batch(platform, others...))...)...)

@@ -52,7 +52,7 @@ func (s *subject) conflict(b chargeingest.Batch) *chargeingest.ConflictError {
 func (s *subject) keyConflict(b chargeingest.Batch) {
 	s.c.Helper()
 	conflict := s.conflict(b)
-	equal(s.c, "ConflictError.Key", conflict.Key, true)
+	equal(s.c, "ConflictError.Key", conflict.IdempotencyKey, true)
 }
 
 // get reads an event that must be there.
@@ -124,7 +124,7 @@ func (s *subject) holds(platform string, want ...chargeingest.Outcome) {
 
 // result is the return values of one call of Append.
 type result struct {
-	receipt chargeingest.Receipt
+	receipt chargeingest.AppendResult
 	err     error
 }
 

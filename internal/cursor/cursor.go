@@ -19,16 +19,16 @@ func Encode(seq int64) string {
 }
 
 // Decode returns the sequence number of a cursor. The error is
-// chargeingest.ErrBadCursor.
+// chargeingest.ErrInvalidCursor.
 func Decode(s string) (int64, error) {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(s)
 	// The decoder passes over line breaks, so the text is measured too.
 	if err != nil || len(raw) != 8 || len(s) != base64.RawURLEncoding.EncodedLen(8) {
-		return 0, fmt.Errorf("%w: %q", chargeingest.ErrBadCursor, s)
+		return 0, fmt.Errorf("%w: %q", chargeingest.ErrInvalidCursor, s)
 	}
 	seq := int64(binary.BigEndian.Uint64(raw))
 	if seq < 0 {
-		return 0, fmt.Errorf("%w: %q", chargeingest.ErrBadCursor, s)
+		return 0, fmt.Errorf("%w: %q", chargeingest.ErrInvalidCursor, s)
 	}
 	return seq, nil
 }

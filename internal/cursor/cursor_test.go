@@ -22,6 +22,6 @@ func TestCursorsComeBackAsTheyWere(t *testing.T) {
 func TestWhatIsNoCursorIsRefused(t *testing.T) {
 	for _, s := range []string{"", "1", "AAAAAAAAAA", "AAAAAAAAAAAA", "AAAAAAAAAA=", "AAAAAAAAAA+", "AAAAAAAAAAB", "__________8", "AAAAA\nAAAAAA"} {
 		_, err := cursor.Decode(s)
-		require.ErrorIs(t, err, chargeingest.ErrBadCursor, "%q", s)
+		require.ErrorIs(t, err, chargeingest.ErrInvalidCursor, "%q", s)
 	}
 }

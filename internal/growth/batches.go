@@ -102,7 +102,7 @@ func repeatCases() []Case {
 		return batch(events(n, func(i int) string { return fmt.Sprintf(`"reference":"r%d","description":"d"`, i) })...)
 	}
 	largeOf := func(n int) string { return event(`"reference":"r"`, nulls(n/2)) }
-	accepting := []func(*chargeingest.Config){keepUnknown, acceptAll}
+	accepting := []func(*chargeingest.Config){keepUnknown, returnOriginal}
 	ordered := func(down bool) func(n int) string {
 		return func(n int) string { return event(`"reference":"r"`, numbers(n, down)) }
 	}

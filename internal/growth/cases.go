@@ -37,8 +37,8 @@ func Find(name string) (Case, bool) {
 	return all[i], true
 }
 
-func keepUnknown(c *chargeingest.Config) { c.UnknownFields = chargeingest.KeepUnknown }
-func acceptAll(c *chargeingest.Config)   { c.Duplicates = chargeingest.AcceptAll }
+func keepUnknown(c *chargeingest.Config)    { c.KeepUnknownFields = true }
+func returnOriginal(c *chargeingest.Config) { c.Duplicates = chargeingest.ReturnOriginal }
 
 // post is a call with a body of JSON. headers are names and values in turn.
 func post(target, body string, status int, headers ...string) call {

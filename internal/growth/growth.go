@@ -116,7 +116,7 @@ func (c Case) Prepare(n int) (*Run, error) {
 
 // Anyone is an authorizer that lets everyone in.
 var Anyone = chargeingest.AuthorizerFunc(func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) {
-	return chargeingest.Principal{Subject: "growth", Platforms: []string{chargeingest.SinglePlatform}}, nil
+	return chargeingest.Principal{Subject: "growth", Platforms: []string{chargeingest.DefaultPlatform}}, nil
 })
 
 // Send sends the calls that are measured. It fails if a response has another

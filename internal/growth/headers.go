@@ -38,7 +38,7 @@ func headerCases() []Case {
 		{"no credential", anyError, deny(func(*http.Request) error { return chargeingest.ErrNoCredential })},
 		{"an echo", anyError, deny(echo)},
 		{"an echo that is not verified", anyError, deny(func(r *http.Request) error {
-			return fmt.Errorf("%w: %w", chargeingest.ErrBadCredential, echo(r))
+			return fmt.Errorf("%w: %w", chargeingest.ErrInvalidCredential, echo(r))
 		})},
 		{"let in, and a store that fails", anyError, Anyone},
 	}
@@ -103,8 +103,8 @@ type failing struct {
 	err error
 }
 
-func (f failing) Append(context.Context, chargeingest.Batch) (chargeingest.Receipt, error) {
-	return chargeingest.Receipt{}, fmt.Errorf("%w: %w", chargeingest.ErrNotStored, f.err)
+func (f failing) Append(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) {
+	return chargeingest.AppendResult{}, fmt.Errorf("%w: %w", chargeingest.ErrNotStored, f.err)
 }
 
 // otherHeaders are headers without credentials.

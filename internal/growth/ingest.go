@@ -11,35 +11,35 @@ import (
 
 // ingestCases call Handler.Ingest.
 func ingestCases() []Case {
-	extra := func(n int, name func(i int) string, value string) []chargeingest.Member {
-		var members []chargeingest.Member
+	extra := func(n int, name func(i int) string, value string) []chargeingest.ExtraField {
+		var members []chargeingest.ExtraField
 		for i, sum := 0, 0; sum < n; i, sum = i+1, sum+len(name(i))+len(value)+4 {
-			members = append(members, chargeingest.Member{Name: name(i), Value: json.RawMessage(value)})
+			members = append(members, chargeingest.ExtraField{Name: name(i), Value: json.RawMessage(value)})
 		}
 		return members
 	}
-	charge := func(members []chargeingest.Member) chargeingest.ChargeEvent {
+	charge := func(members []chargeingest.ExtraField) chargeingest.ChargeEvent {
 		return chargeingest.ChargeEvent{
 			ProductItemID: "p", PricingID: "p", PricingItemID: "p", PricingItemConfigID: "p",
 			Reference: new("r"), Extra: members,
 		}
 	}
 	direct := func(status int, events ...chargeingest.ChargeEvent) call {
-		return call{direct: &chargeingest.IngestRequest{Platform: chargeingest.SinglePlatform, Events: events}, status: status}
+		return call{direct: &chargeingest.IngestRequest{Platform: chargeingest.DefaultPlatform, Events: events}, status: status}
 	}
 	keyed := func(c call) call {
 		c.direct.IdempotencyKey = "k"
 		return c
 	}
 	short := func(i int) string { return fmt.Sprintf("x%07d", i) }
-	dotted := func(n int) []chargeingest.Member {
+	dotted := func(n int) []chargeingest.ExtraField {
 		members := extra(99*8, func(i int) string { return fmt.Sprintf("a%02d", i) }, "1")
-		members = append(members, chargeingest.Member{Name: "b" + strings.Repeat(".", n/2), Value: json.RawMessage("1")})
+		members = append(members, chargeingest.ExtraField{Name: "b" + strings.Repeat(".", n/2), Value: json.RawMessage("1")})
 		return append(members, extra(n/2, func(i int) string { return "c" + short(i) }, "1")...)
 	}
-	within := func(n int, value string) []chargeingest.Member {
+	within := func(n int, value string) []chargeingest.ExtraField {
 		inner := "{" + fill(n/2, func(i int) string { return quote(short(i)) + ":" + value }) + "}"
-		return []chargeingest.Member{{Name: strings.Repeat("l", n/2), Value: json.RawMessage(inner)}}
+		return []chargeingest.ExtraField{{Name: strings.Repeat("l", n/2), Value: json.RawMessage(inner)}}
 	}
 	many := func(n int, value string) []chargeingest.ChargeEvent {
 		list := make([]chargeingest.ChargeEvent, n/eventBytes)
@@ -76,9 +76,9 @@ func ingestCases() []Case {
 	}
 	for _, c := range []struct {
 		name    string
-		members func(n int) []chargeingest.Member
+		members func(n int) []chargeingest.ExtraField
 	}{
-		{"short names", func(n int) []chargeingest.Member { return extra(n, short, "1") }},
+		{"short names", func(n int) []chargeingest.ExtraField { return extra(n, short, "1") }},
 		{"99 names, one with dots, and more", dotted},
 	} {
 		name, members := c.name, c.members

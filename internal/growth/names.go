@@ -12,7 +12,7 @@ import (
 type members func(n, variant int) string
 
 // outcomes makes a case of each response that an event with unknown members can
-// get. status is the one under KeepUnknown if nothing else is wrong. all asks
+// get. status is the one with KeepUnknownFields if nothing else is wrong. all asks
 // for every kind of conflict.
 func outcomes(name string, status int, all bool, unknown members) []Case {
 	cases := []Case{

@@ -29,7 +29,7 @@ type Request struct {
 
 // Answer is what Append returns.
 type Answer struct {
-	Receipt chargeingest.Receipt
+	Receipt chargeingest.AppendResult
 	Err     error
 }
 
@@ -128,13 +128,13 @@ func (q *Queue) Ready() <-chan struct{} { return q.ready }
 // Append queues a batch and waits for its answer, as EventStore.Append does. Where
 // ctx ends first the error is ErrNotStored if nobody had taken the batch, and
 // otherwise one that means unknown.
-func (q *Queue) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.Receipt, error) {
+func (q *Queue) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 	if err := ctx.Err(); err != nil {
-		return chargeingest.Receipt{}, notStored(err)
+		return chargeingest.AppendResult{}, notStored(err)
 	}
 	r := newRequest(b)
 	if err := q.push(r); err != nil {
-		return chargeingest.Receipt{}, err
+		return chargeingest.AppendResult{}, err
 	}
 	select {
 	case answer := <-r.done:
@@ -142,13 +142,13 @@ func (q *Queue) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.
 	case <-ctx.Done():
 	}
 	if q.remove(r) {
-		return chargeingest.Receipt{}, notStored(ctx.Err())
+		return chargeingest.AppendResult{}, notStored(ctx.Err())
 	}
 	select {
 	case answer := <-r.done:
 		return answer.Receipt, answer.Err
 	default:
-		return chargeingest.Receipt{}, fmt.Errorf("given up while the events were being stored: %w", ctx.Err())
+		return chargeingest.AppendResult{}, fmt.Errorf("given up while the events were being stored: %w", ctx.Err())
 	}
 }
 

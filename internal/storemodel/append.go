@@ -40,7 +40,7 @@ func (r *run) send(b chargeingest.Batch, v verdict) {
 	var conflict *chargeingest.ConflictError
 	switch {
 	case errors.As(err, &conflict):
-		if want := v.conflict; want == nil || want.Key != conflict.Key || want.Index != conflict.Index || want.EventID != conflict.EventID {
+		if want := v.conflict; want == nil || want.IdempotencyKey != conflict.IdempotencyKey || want.Index != conflict.Index || want.EventID != conflict.EventID {
 			r.failf("conflict %+v, want %+v", conflict, want)
 		}
 	case err == nil && v.conflict != nil:
@@ -57,7 +57,7 @@ func (r *run) send(b chargeingest.Batch, v verdict) {
 }
 
 // receive compares a receipt and stores the batch in the model.
-func (r *run) receive(b chargeingest.Batch, v verdict, receipt chargeingest.Receipt) {
+func (r *run) receive(b chargeingest.Batch, v verdict, receipt chargeingest.AppendResult) {
 	if len(receipt.Outcomes) != len(b.Events) {
 		r.failf("%d outcomes for %d events", len(receipt.Outcomes), len(b.Events))
 	}

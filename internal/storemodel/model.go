@@ -68,7 +68,7 @@ func (m *model) judge(b chargeingest.Batch) verdict {
 	if b.IdempotencyKey != "" {
 		if r := m.request(b.Platform, b.IdempotencyKey); r != nil {
 			if r.digest != b.Digest {
-				return verdict{conflict: &chargeingest.ConflictError{Key: true}}
+				return verdict{conflict: &chargeingest.ConflictError{IdempotencyKey: true}}
 			}
 			return verdict{outcomes: r.events}
 		}
@@ -87,7 +87,7 @@ func (m *model) judge(b chargeingest.Batch) verdict {
 		if first == nil {
 			first = &event{platform: b.Platform, sent: sent}
 			v.fresh = append(v.fresh, i)
-		} else if first.sent.Digest != sent.Digest && b.Duplicates == chargeingest.RejectChanged {
+		} else if first.sent.Digest != sent.Digest && b.Duplicates == chargeingest.RejectConflict {
 			return verdict{conflict: &chargeingest.ConflictError{Index: i, EventID: first.id}}
 		}
 		v.outcomes = append(v.outcomes, first)
