@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"example.com/chargeingest/internal/limits"
+	"example.com/chargeingest/internal/schemacheck"
 )
 
 // Code is the machine-readable reason of an error.
@@ -130,7 +133,7 @@ func tooLargeError(limit int64) *Error {
 }
 
 func answerTooLargeError(cause error) *Error {
-	e := newError(CodeBadRequest, fmt.Sprintf("the stored events that this batch repeats are more than %d bytes larger than those that it has; nothing was stored, send fewer events at once", maxExcessBytes))
+	e := newError(CodeBadRequest, fmt.Sprintf("the stored events that this batch repeats are more than %d bytes larger than those that it has; nothing was stored, send fewer events at once", limits.MaxExcessBytes))
 	e.Status = http.StatusRequestEntityTooLarge
 	e.cause = cause
 	return e
@@ -138,24 +141,9 @@ func answerTooLargeError(cause error) *Error {
 
 // Bounds of an error answer.
 const (
-	maxViolations  = 100
-	maxErrorBytes  = 16 << 10
-	maxEchoedChars = 128
+	maxViolations = schemacheck.MaxViolations
+	maxErrorBytes = 16 << 10
 )
-
-// shorten cuts a text of the client's that is echoed: at most 128 characters. It
-// looks no further than that.
-func shorten(s string) string {
-	n, last := 0, 0
-	for i := range s {
-		if n++; n == maxEchoedChars {
-			last = i
-		} else if n > maxEchoedChars {
-			return s[:last] + "…"
-		}
-	}
-	return s
-}
 
 // body is the error as JSON.
 func (e *Error) body() []byte {

@@ -10,7 +10,8 @@ import (
 	"strconv"
 	"time"
 
-	"example.com/chargeingest/internal/trace"
+	"example.com/chargeingest/internal/limits"
+	"example.com/chargeingest/internal/panics"
 )
 
 // RequestStats is what is known about a request when its response is written. Its
@@ -42,26 +43,26 @@ type RequestStats struct {
 
 // exchange is one request on its way to its answer.
 type exchange struct {
-	w         http.ResponseWriter
-	r         *http.Request
-	requestID string
-	id        string // of the event that is asked for
-	subject   string
-	platform  string
-	route     Route
-	events    int
-	replayed  int
-	bytes     int64
-	status    int
-	sent      int64 // bytes of the response's body, if it has events
-	broken    bool  // the answer could not be written
-	start     time.Time
-	held      reservation
-	limits    limits // of a POST
-	body      arrivingBody
-	unread    bool      // a part of the body is discarded after the response
-	host      *host     // nil if the request comes from no http.Server
-	began     time.Time // by the clock of the operating system, if there is a host
+	w          http.ResponseWriter
+	r          *http.Request
+	requestID  string
+	id         string // of the event that is asked for
+	subject    string
+	platform   string
+	route      Route
+	events     int
+	replayed   int
+	bytes      int64
+	status     int
+	sent       int64 // bytes of the response's body, if it has events
+	broken     bool  // the answer could not be written
+	start      time.Time
+	held       limits.Reservation
+	comparison limits.Comparison // of a POST
+	body       arrivingBody
+	unread     bool      // a part of the body is discarded after the response
+	host       *host     // nil if the request comes from no http.Server
+	began      time.Time // by the clock of the operating system, if there is a host
 
 	// values are those of the headers that every answer has.
 	values [3]string
@@ -82,8 +83,8 @@ func (h *Handler) exchange(w http.ResponseWriter, r *http.Request, serve func(*e
 	if x.host != nil {
 		x.began = time.Now()
 	}
-	x.held.budget = &h.inFlight
-	defer x.held.end()
+	x.held.Budget = h.inFlight
+	defer x.held.Release()
 	err := h.attempt(x, h.begin)
 	if err == nil {
 		err = h.attempt(x, serve)
@@ -103,7 +104,7 @@ func (h *Handler) exchange(w http.ResponseWriter, r *http.Request, serve func(*e
 // the body. The time for that is not in the observation.
 func (h *Handler) complete(x *exchange) {
 	err := x.deliver()
-	x.held.end()
+	x.held.Release()
 	switch {
 	case !x.unread:
 	case err == nil:
@@ -178,7 +179,7 @@ func panicError(p any) error {
 	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(p)
 	}
-	return trace.Caught(p)
+	return panics.FromValue(p)
 }
 
 // observe calls the observer. The answer is written by then, so that a panic
@@ -285,7 +286,7 @@ func (h *Handler) log(x *exchange, o RequestStats, e *Error) {
 	if e != nil {
 		attrs = append(attrs, slog.String("code", string(e.Code)))
 		if e.Field != "" {
-			attrs = append(attrs, slog.String("field", text.clientText(shorten(e.Field))))
+			attrs = append(attrs, slog.String("field", text.clientText(limits.Shorten(e.Field))))
 		}
 		if e.cause != nil {
 			attrs = append(attrs, slog.String("error", text.cause(e.cause)))

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"example.com/chargeingest/internal/logtext"
-	"example.com/chargeingest/internal/trace"
+	"example.com/chargeingest/internal/panics"
 )
 
 // The most bytes of an attribute in a log line, escapes counted. A line with
@@ -117,7 +117,7 @@ func (r redactor) cause(err error) string {
 		return errCredentialTooLong.Error() // a constant
 	}
 	text := err.Error()
-	var p trace.PanicError
+	var p panics.Error
 	if !errors.As(err, &p) {
 		return hide(r.client, text, maxLoggedError)
 	}
