@@ -164,6 +164,29 @@ func (e *encoder) entries(name string, entries []SelectorEntry, hasType bool) {
 	e.text = append(e.text, ']')
 }
 
+// violations appends as many as there is room for.
+func (e *encoder) violations(list []Violation) {
+	const ending = len("]}\n")
+	e.begin("errors")
+	e.text = append(e.text, '[')
+	for i, v := range list[:min(len(list), maxViolations)] {
+		before := len(e.text)
+		if i > 0 {
+			e.text = append(e.text, ',')
+		}
+		e.text = append(e.text, '{')
+		e.member("code", string(v.Code))
+		e.member("field", v.Field)
+		e.member("message", v.Message)
+		e.close()
+		if len(e.text)+ending > maxErrorBytes {
+			e.text = e.text[:before]
+			break
+		}
+	}
+	e.text = append(e.text, ']')
+}
+
 // MarshalJSON writes the event in the contract's order: every scalar member,
 // null where it is unset, each object that is set without its unset members,
 // and the id where there is one. It returns an error for a string that is not

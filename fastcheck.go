@@ -184,3 +184,16 @@ func (ev *ChargeEvent) crossFields() schemacheck.CrossFields {
 	}
 	return f
 }
+
+// isVisibleASCII reports whether s has 1 to most characters from ! to ~.
+func isVisibleASCII(s string, most int) bool {
+	if s == "" || len(s) > most {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}

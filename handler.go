@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"example.com/chargeingest/internal/limits"
+	"example.com/chargeingest/internal/redact"
 	"example.com/chargeingest/internal/schemacheck"
 )
 
@@ -296,10 +297,10 @@ func (h *Handler) serve(x *exchange, version string, endpoints ...*endpoint) err
 // authorize finds out who is asking and for which platform.
 func (h *Handler) authorize(x *exchange, perm Permission) error {
 	var principal Principal
-	err := checkCredentialSize(x.r.Header)
-	if err == nil {
+	err := errCredentialTooLong
+	if !redact.HasLongCredential(x.r.Header) {
 		principal, err = h.cfg.Authorizer.Authorize(x.r, perm)
-		x.subject = principal.Subject // also where it is refused, for the log
+		x.subject = principal.Subject // for the log, also of a rejected request
 	}
 	if err == nil {
 		x.platform, err = principal.platform(x.r.Header.Values("X-Platform-Id"))
@@ -362,4 +363,15 @@ func (h *Handler) single(e *endpoint) http.Handler {
 			return h.serve(x, version, e)
 		})
 	})
+}
+
+// Ready returns nil if the store is expected to accept events. A store that does not
+// implement [ReadyChecker] is always ready.
+func (h *Handler) Ready(ctx context.Context) error {
+	if store, ok := h.cfg.Store.(ReadyChecker); ok {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		return store.Ready(ctx)
+	}
+	return nil
 }

@@ -4,14 +4,15 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"example.com/chargeingest/internal/jsontree"
 	"example.com/chargeingest/internal/limits"
+	"example.com/chargeingest/internal/panics"
 )
 
 // maxKeyLength is the most characters of an idempotency key.
@@ -151,7 +152,11 @@ func appendError(err error, b *Batch) *Error {
 		return unavailableError("too much is waiting to be stored; nothing was stored, send again", err)
 	case errors.Is(err, ErrNotStored):
 		return unavailableError("the events could not be stored; nothing was stored, send again", err)
-	case isRepeatable(b):
+	}
+	if !errors.Is(err, ErrOutcomeUnknown) {
+		err = fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+	}
+	if isRepeatable(b) {
 		return unavailableError("it is not known whether the events were stored; sending the same request again is safe", err)
 	}
 	return internalError(err)
@@ -241,14 +246,24 @@ type IngestResult struct {
 // Sending the same request again is safe after an error whose RetryAfter is
 // set; after any other 5xx it is not known whether the events are stored.
 func (h *Handler) Ingest(ctx context.Context, req IngestRequest) (result IngestResult, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			result, err = IngestResult{}, internalError(panicError(p))
-		}
-	}()
 	if req.Platform == "" {
 		return IngestResult{}, errors.New("chargeingest: IngestRequest.Platform is required")
 	}
+	err = panics.Catch(func() error {
+		result, err = h.ingestEvents(ctx, req)
+		return err
+	})
+	var e *Error
+	if err != nil && !errors.As(err, &e) {
+		err = internalError(fmt.Errorf("%w: %w", ErrOutcomeUnknown, err))
+	}
+	if err != nil {
+		return IngestResult{}, err
+	}
+	return result, nil
+}
+
+func (h *Handler) ingestEvents(ctx context.Context, req IngestRequest) (IngestResult, error) {
 	var wrong []Violation
 	if req.IdempotencyKey != "" && !isVisibleASCII(req.IdempotencyKey, maxKeyLength) {
 		wrong = []Violation{{
@@ -267,18 +282,14 @@ func (h *Handler) Ingest(ctx context.Context, req IngestRequest) (result IngestR
 		comparison: &limits.Comparison{Gate: h.validator.gate, Reservation: &held},
 	})
 	if err != nil {
-		var e *Error
-		if !errors.As(err, &e) {
-			err = internalError(err)
-		}
 		return IngestResult{}, err
 	}
-	result = IngestResult{Events: make([]ChargeEvent, len(receipt.Outcomes)), Replayed: make([]bool, len(receipt.Outcomes))}
+	result := IngestResult{Events: make([]ChargeEvent, len(receipt.Outcomes)), Replayed: make([]bool, len(receipt.Outcomes))}
 	for i := range receipt.Outcomes {
 		o := &receipt.Outcomes[i]
 		result.Replayed[i] = o.Replayed
 		if result.Events[i], err = o.Event(); err != nil {
-			return IngestResult{}, internalError(err)
+			return IngestResult{}, err
 		}
 	}
 	return result, nil
@@ -306,15 +317,4 @@ func batchBody(events []ChargeEvent) ([]byte, error) {
 		body = append(body, text...)
 	}
 	return append(body, "]}"...), nil
-}
-
-// Ready returns nil where the handler's store can be expected to take events.
-// A store that is no [ReadyChecker] always can.
-func (h *Handler) Ready(ctx context.Context) error {
-	if store, ok := h.cfg.Store.(ReadyChecker); ok {
-		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-		defer cancel()
-		return store.Ready(ctx)
-	}
-	return nil
 }

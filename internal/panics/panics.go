@@ -1,23 +1,24 @@
-// Package trace says where a panic came from, for the log.
+// Package panics turns panics of host code into errors that name the panicking
+// functions.
 package panics
 
 import (
+	"errors"
 	"fmt"
+	"net/http"
 	"runtime"
 	"strings"
 )
 
-// maxValue and maxFunctions bound the two parts of a Error's text, in bytes:
-// a panic value can be as long as what a client sent.
+// Limits in bytes. A panic value can be as long as a request.
 const (
-	maxValue     = 1 << 10
-	maxFunctions = 4 << 10
+	maxValue = 1 << 10
+	maxStack = 4 << 10
 )
 
-// Stack lists the functions that led to the caller's caller, innermost
-// first, with their lines. It has no paths: those tell where on whose machine
-// the program was built.
-func Stack() string {
+// stack lists the functions that called the caller's caller, innermost first, with
+// their lines. It has no file paths, which would reveal the build machine.
+func stack() string {
 	pcs := make([]uintptr, 32)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)])
 	var b strings.Builder
@@ -25,7 +26,7 @@ func Stack() string {
 		f, more := frames.Next()
 		fmt.Fprintf(&b, " < %s:%d", f.Function, f.Line)
 		if !more {
-			return cut(b.String(), maxFunctions)
+			return cut(b.String(), maxStack)
 		}
 	}
 }
@@ -33,23 +34,42 @@ func Stack() string {
 // Error is a panic that was recovered.
 type Error struct {
 	Value string
-	Where string // see Stack
+	Where string // the functions, innermost first
 }
-
-// FromValue returns the error of a recovered panic, with its whole value.
-func FromValue(v any) Error { return Error{text(v), Stack()} }
 
 // Error implements [error].
 func (e Error) Error() string { return "panic: " + e.Value + e.Where }
 
-// RecoverTo turns a panic into a [Error] if it is deferred. A long value is cut.
+// RecoverTo, if deferred, turns a panic into an [Error] whose value is cut to 1 KiB.
 func RecoverTo(err *error) {
 	if v := recover(); v != nil {
-		*err = Error{cut(text(v), maxValue), Stack()}
+		*err = Error{cut(text(v), maxValue), stack()}
 	}
 }
 
-// text returns a panic value as text. The value's own methods may panic again.
+// Catch calls f and turns a panic into an [Error], with its whole value. It does not
+// catch http.ErrAbortHandler, which cuts the connection.
+func Catch(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			if abort, ok := v.(error); ok && errors.Is(abort, http.ErrAbortHandler) {
+				panic(v)
+			}
+			err = Error{text(v), stack()}
+		}
+	}()
+	return f()
+}
+
+// Ignore calls f and drops a panic as Catch would catch it.
+func Ignore(f func()) {
+	_ = Catch(func() error {
+		f()
+		return nil
+	})
+}
+
+// text formats a panic value, whose methods can panic too.
 func text(v any) (s string) {
 	defer func() {
 		if recover() != nil {

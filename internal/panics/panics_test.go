@@ -1,6 +1,7 @@
 package panics_test
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -10,20 +11,18 @@ import (
 	"example.com/chargeingest/internal/panics"
 )
 
-func caught(f func()) (where string) {
-	defer func() {
-		if recover() != nil {
-			where = panics.Stack()
-		}
-	}()
-	f()
-	return ""
+func TestStack(t *testing.T) {
+	err := panics.Catch(func() error { panic("here") })
+	var caught panics.Error
+	require.ErrorAs(t, err, &caught)
+	require.Contains(t, caught.Where, "panics_test.TestStack")
+	require.NotContains(t, caught.Where, ".go:")
 }
 
-func TestThePanickingFunctionIsNamedWithoutItsPath(t *testing.T) {
-	where := caught(func() { panic("here") })
-	require.Contains(t, where, "panics_test.TestThePanickingFunctionIsNamedWithoutItsPath")
-	require.NotContains(t, where, ".go:")
+func TestAbortHandlerIsNotCaught(t *testing.T) {
+	require.PanicsWithError(t, http.ErrAbortHandler.Error(), func() {
+		panics.Ignore(func() { panic(http.ErrAbortHandler) })
+	})
 }
 
 // recovered returns the text of the error that a panic with v becomes.

@@ -1,9 +1,11 @@
 package chargeingest
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
+	"io"
 	"log/slog"
 	"math"
 	"net/http"
@@ -12,6 +14,7 @@ import (
 
 	"example.com/chargeingest/internal/limits"
 	"example.com/chargeingest/internal/panics"
+	"example.com/chargeingest/internal/redact"
 )
 
 // RequestStats is what is known about a request when its response is written. Its
@@ -85,9 +88,9 @@ func (h *Handler) exchange(w http.ResponseWriter, r *http.Request, serve func(*e
 	}
 	x.held.Budget = h.inFlight
 	defer x.held.Release()
-	err := h.attempt(x, h.begin)
+	err := panics.Catch(func() error { return h.begin(x) })
 	if err == nil {
-		err = h.attempt(x, serve)
+		err = panics.Catch(func() error { return serve(x) })
 	}
 	var e *Error
 	if err != nil {
@@ -97,7 +100,7 @@ func (h *Handler) exchange(w http.ResponseWriter, r *http.Request, serve func(*e
 		x.fail(e)
 	}
 	h.finish(x, e)
-	guard(func() { h.complete(x) })
+	panics.Ignore(func() { h.complete(x) })
 }
 
 // complete sends the response, which is written, and then discards what is left of
@@ -145,59 +148,29 @@ func (h *Handler) finish(x *exchange, e *Error) {
 		n := min(len(e.Violations), maxViolations)
 		o.Violations = e.Violations[:n:n]
 	}
-	guard(func() { o.Duration = h.cfg.Now().Sub(x.start) })
-	guard(func() { h.log(x, o, e) })
+	panics.Ignore(func() { o.Duration = h.cfg.Now().Sub(x.start) })
+	panics.Ignore(func() { h.log(x, o, e) })
 	if h.cfg.Observer != nil {
-		guard(func() { h.observe(x, o) })
+		panics.Ignore(func() { h.observe(x, o) })
 	}
-}
-
-// guard calls a function of the host and drops its panic, but for
-// http.ErrAbortHandler.
-func guard(f func()) {
-	defer func() {
-		if p := recover(); p != nil {
-			_ = panicError(p)
-		}
-	}()
-	f()
-}
-
-// attempt runs serve; a panic becomes an error.
-func (h *Handler) attempt(x *exchange, serve func(*exchange) error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = panicError(p)
-		}
-	}()
-	return serve(x)
-}
-
-// panicError turns a panic into an error with its stack. http.ErrAbortHandler
-// is the host's way to cut the connection and goes on.
-func panicError(p any) error {
-	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
-		panic(p)
-	}
-	return panics.FromValue(p)
 }
 
 // observe calls the observer. The answer is written by then, so that a panic
 // of it is only logged.
 func (h *Handler) observe(x *exchange, o RequestStats) {
-	defer func() {
-		if p := recover(); p != nil {
-			err := panicError(p)
-			text := newRedactor(x.r.Header)
-			h.cfg.Logger.ErrorContext(x.r.Context(), "charge ingest observer failed",
-				"request_id", text.requestID(x.requestID), "error", text.cause(err))
-		}
-	}()
 	ctx := x.r.Context()
 	if x.unread {
-		ctx = context.WithoutCancel(ctx) // which a body that did not arrive has ended
+		ctx = context.WithoutCancel(ctx) // an incomplete body has ended it
 	}
-	h.cfg.Observer(ctx, o)
+	err := panics.Catch(func() error {
+		h.cfg.Observer(ctx, o)
+		return nil
+	})
+	if err != nil {
+		text := redact.New(x.r.Header)
+		h.cfg.Logger.ErrorContext(x.r.Context(), "charge ingest observer failed",
+			"request_id", text.RequestID(x.requestID), "error", text.Cause(err))
+	}
 }
 
 // requestID is the caller's, if it sent a sane one: 1–128 visible ASCII characters.
@@ -213,19 +186,6 @@ func (h *Handler) requestID(r *http.Request) string {
 }
 
 func randomRequestID() string { return "reqr_" + rand.Text() }
-
-// isVisibleASCII reports whether s has 1 to most characters from ! to ~.
-func isVisibleASCII(s string, most int) bool {
-	if s == "" || len(s) > most {
-		return false
-	}
-	for i := range len(s) {
-		if s[i] <= ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return true
-}
 
 // answer writes a JSON body.
 func (x *exchange) answer(status int, body []byte) {
@@ -267,30 +227,154 @@ func (h *Handler) log(x *exchange, o RequestStats, e *Error) {
 		return
 	}
 	ctx = context.WithoutCancel(ctx)
-	text := newRedactor(x.r.Header)
+	text := redact.New(x.r.Header)
 	attrs := []slog.Attr{
-		slog.String("request_id", text.requestID(x.requestID)),
-		slog.String("client", text.clientAddress(x.r.RemoteAddr)),
-		slog.String("subject", text.hostText(x.subject)),
-		slog.String("platform", text.hostText(o.Platform)),
+		slog.String("request_id", text.RequestID(x.requestID)),
+		slog.String("client", text.ClientAddress(x.r.RemoteAddr)),
+		slog.String("subject", text.HostText(x.subject)),
+		slog.String("platform", text.HostText(o.Platform)),
 		slog.String("route", string(o.Route)),
-		slog.String("method", text.method(o.Method)),
+		slog.String("method", text.Method(o.Method)),
 		slog.Int("status", o.Status),
 		slog.Int("events", o.Events),
 		slog.Int("replayed", o.Replayed),
 		slog.Duration("duration", o.Duration),
 	}
 	if o.Route == "" || o.Status == http.StatusNotFound || o.Status == http.StatusMethodNotAllowed {
-		attrs = append(attrs, slog.String("path", text.path(x.r.URL)))
+		attrs = append(attrs, slog.String("path", text.Path(x.r.URL)))
 	}
 	if e != nil {
 		attrs = append(attrs, slog.String("code", string(e.Code)))
 		if e.Field != "" {
-			attrs = append(attrs, slog.String("field", text.clientText(limits.Shorten(e.Field))))
+			attrs = append(attrs, slog.String("field", text.ClientText(limits.Shorten(e.Field))))
 		}
 		if e.cause != nil {
-			attrs = append(attrs, slog.String("error", text.cause(e.cause)))
+			cause := errCredentialTooLong.Error() // the redactor would hide it
+			if !errors.Is(e.cause, errCredentialTooLong) {
+				cause = text.Cause(e.cause)
+			}
+			attrs = append(attrs, slog.String("error", cause))
 		}
 	}
 	h.cfg.Logger.LogAttrs(ctx, level, "charge ingest", attrs...)
+}
+
+// responseChunk is how much of a response is written at a time. Parts of larger
+// events are written as they are, without a copy.
+const responseChunk = 32 << 10
+
+// eventsResponse is a response with events. It is written piece by piece: a
+// client that reads slowly holds the events and one chunk, not a copy of all.
+type eventsResponse struct {
+	head, tail string
+
+	// One of the two.
+	outcomes []Outcome
+	events   []StoredEvent
+}
+
+func (r *eventsResponse) len() int { return len(r.outcomes) + len(r.events) }
+
+func (r *eventsResponse) at(i int) *StoredEvent {
+	if r.outcomes != nil {
+		return &r.outcomes[i].StoredEvent
+	}
+	return &r.events[i]
+}
+
+const (
+	eventHead = `{"object_type":"` + objectType + `","id":"`
+	eventTail = `",` // followed by the content without its brace
+)
+
+// size returns the length of the body.
+func (r *eventsResponse) size() int {
+	n := len(r.head) + len(r.tail) + max(0, r.len()-1) // with the commas
+	for i := range r.len() {
+		e := r.at(i)
+		n += len(eventHead) + len(e.ID) + len(eventTail) + len(e.Content) - 1
+	}
+	return n
+}
+
+// respond writes a response. What is in buf is overwritten.
+func (x *exchange) respond(status int, r eventsResponse, buf *bytes.Buffer) {
+	size := r.size()
+	x.writeHeader(status, size)
+	if x.r.Method == http.MethodHead {
+		return
+	}
+	buf.Reset()
+	buf.Grow(min(size, responseChunk))
+	c := chunks{x: x, buf: buf.AvailableBuffer(), renew: x.host != nil && size > responseChunk}
+	if c.renew {
+		x.host.begin(x, waitWrite)
+		defer x.host.end(x)
+	}
+	c.write(r.head)
+	for i := range r.len() {
+		if i > 0 {
+			c.write(",")
+		}
+		e := r.at(i)
+		c.write(eventHead)
+		c.write(e.ID)
+		c.write(eventTail)
+		c.write(e.Content[1:])
+	}
+	c.write(r.tail)
+	c.flush()
+}
+
+// writeHeader begins a response with a JSON body of a length.
+func (x *exchange) writeHeader(status, length int) {
+	// Of a smaller response nothing is sent before it is complete.
+	const buffered = 2 << 10
+	x.status = status
+	x.leaveBody()
+	if x.host != nil && length > buffered {
+		_ = x.allowWrite(smallWrite)
+	}
+	x.setHeader(1, "Content-Type", "application/json")
+	x.setHeader(2, "Content-Length", strconv.Itoa(length))
+	x.w.WriteHeader(status)
+}
+
+// chunks gathers the pieces of a body. After an error nothing more is written:
+// the client is gone and will send its request again.
+type chunks struct {
+	x     *exchange
+	buf   []byte
+	renew bool // the deadline of each chunk
+}
+
+func (c *chunks) write(s string) {
+	if len(c.buf)+len(s) > responseChunk {
+		c.flush()
+	}
+	for ; len(s) > responseChunk; s = s[responseChunk:] {
+		if c.begin() {
+			n, err := io.WriteString(c.x.w, s[:responseChunk])
+			c.x.sent += int64(n)
+			c.x.broken = err != nil
+		}
+	}
+	c.buf = append(c.buf, s...)
+}
+
+func (c *chunks) flush() {
+	if len(c.buf) > 0 && c.begin() {
+		n, err := c.x.w.Write(c.buf)
+		c.x.sent += int64(n)
+		c.x.broken = err != nil
+	}
+	c.buf = c.buf[:0]
+}
+
+// begin reports whether the next chunk is to be written.
+func (c *chunks) begin() bool {
+	if c.renew && !c.x.broken {
+		_ = c.x.allowWrite(c.x.chunkPatience())
+	}
+	return !c.x.broken
 }

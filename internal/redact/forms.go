@@ -1,4 +1,4 @@
-package chargeingest
+package redact
 
 import (
 	"encoding/base64"
@@ -48,7 +48,7 @@ func newCredentials() *credentials {
 // addHeader adds each value as a whole, without the scheme of an Authorization,
 // and in parts, see addParts; the decoded form and the password of Basic.
 func (c *credentials) addHeader(name string, values []string) {
-	if tooLong(values) {
+	if TooLong(values) {
 		c.complete = false
 		return
 	}
@@ -207,4 +207,8 @@ var withoutHTMLEscapes = strings.NewReplacer(`\\`, `\\`, `\u003c`, "<", `\u003e`
 // isEscaped reports whether some way of quoting escapes c.
 func isEscaped(c rune) bool {
 	return c >= 0x80 || !isWordByte(byte(c)) && c != '.' && c != '~'
+}
+
+func isWordByte(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-'
 }

@@ -169,26 +169,3 @@ func (e *Error) body() []byte {
 	enc.close()
 	return append(enc.text, '\n')
 }
-
-// violations appends as many as there is room for.
-func (e *encoder) violations(list []Violation) {
-	const ending = len("]}\n")
-	e.begin("errors")
-	e.text = append(e.text, '[')
-	for i, v := range list[:min(len(list), maxViolations)] {
-		before := len(e.text)
-		if i > 0 {
-			e.text = append(e.text, ',')
-		}
-		e.text = append(e.text, '{')
-		e.member("code", string(v.Code))
-		e.member("field", v.Field)
-		e.member("message", v.Message)
-		e.close()
-		if len(e.text)+ending > maxErrorBytes {
-			e.text = e.text[:before]
-			break
-		}
-	}
-	e.text = append(e.text, ']')
-}

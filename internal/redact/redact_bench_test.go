@@ -1,4 +1,4 @@
-package chargeingest
+package redact
 
 import (
 	"fmt"
@@ -13,7 +13,7 @@ import (
 func hostileHeaders(unit string) http.Header {
 	h := http.Header{}
 	for i, name := range credentialHeaders {
-		h[name] = []string{strings.Repeat(unit, maxCredentialBytes/len(unit)-2) + fmt.Sprint(i)}
+		h[name] = []string{strings.Repeat(unit, MaxHeaderBytes/len(unit)-2) + fmt.Sprint(i)}
 	}
 	return h
 }
@@ -49,7 +49,7 @@ func BenchmarkRedact(b *testing.B) {
 			b.ReportAllocs()
 			h, text := hostileHeaders(unit), strings.Repeat(unit, 64<<10/len(unit))
 			for b.Loop() {
-				newRedactor(h).clientText(text)
+				New(h).ClientText(text)
 			}
 		})
 	}
@@ -57,7 +57,7 @@ func BenchmarkRedact(b *testing.B) {
 		b.ReportAllocs()
 		h := http.Header{"X-Api-Key": {"0123456789abcdef0123456789abcdef"}}
 		for b.Loop() {
-			newRedactor(h).clientText("no such key")
+			New(h).ClientText("no such key")
 		}
 	})
 }
