@@ -12,36 +12,35 @@ import (
 )
 
 const (
-	// smallWrite is how long a client may take to accept a refusal or a response of
-	// one chunk.
-	smallWrite = 2 * time.Second
+	// smallWriteTimeout is the time for a client to read a response of one chunk.
+	smallWriteTimeout = 2 * time.Second
 
-	// chunkWrite is how long a client may take to accept each chunk of a larger
-	// response, besides the time for what is buffered before it.
-	chunkWrite = 10 * time.Second
+	// chunkWriteTimeout is the time for a client to read each chunk of a larger response,
+	// without the chunks that are buffered before it.
+	chunkWriteTimeout = 10 * time.Second
 
-	// The operating system buffers up to socketBuffer of a response. Once its buffer
-	// is full it accepts more only after a third has been read, for which a client
-	// has the time that reading all takes at slowestRead bytes a second.
+	// The operating system buffers up to socketBuffer bytes of a response. A full buffer
+	// accepts more only after the client has read a third of it. A client has the time to
+	// read all of it at minReadRate bytes per second.
 	socketBuffer = 4 << 20
-	slowestRead  = 32 << 10
+	minReadRate  = 32 << 10
 
-	// arrivalGrace is how long bodies may still arrive after a shutdown has begun.
+	// arrivalGrace is the time for bodies to arrive after a shutdown has begun.
 	arrivalGrace = time.Second
 
 	// discardGrace is the same for bodies that are discarded.
 	discardGrace = 250 * time.Millisecond
 )
 
-// hosts are the servers that a handler is mounted in. But for the last it does not
-// keep them in memory: tests make thousands.
+// hosts are the servers that a handler is mounted in. It keeps only the last in memory,
+// because tests make thousands.
 type hosts struct {
 	last atomic.Pointer[host] // most handlers have one server
 	mu   sync.Mutex
 	all  map[weak.Pointer[http.Server]]weak.Pointer[host]
 }
 
-// of returns the host of a request, or nil if it comes from no http.Server.
+// of returns the host of a request, nil without an http.Server.
 func (h *hosts) of(r *http.Request) *host {
 	server, _ := r.Context().Value(http.ServerContextKey).(*http.Server)
 	if server == nil {
@@ -59,74 +58,73 @@ func (h *hosts) of(r *http.Request) *host {
 			h.all = make(map[weak.Pointer[http.Server]]weak.Pointer[host])
 		}
 		maps.DeleteFunc(h.all, func(_ weak.Pointer[http.Server], known weak.Pointer[host]) bool { return known.Value() == nil })
-		found = &host{server: server, waits: make(map[*exchange]wait)}
+		found = &host{server: server, waits: make(map[*request]wait)}
 		h.all[key] = weak.Make(found)
-		server.RegisterOnShutdown(found.stop) // which keeps the host as long as its server
+		server.RegisterOnShutdown(found.stop) // keeps the host as long as its server
 	}
 	h.last.Store(found)
 	return found
 }
 
-// wait is what an exchange waits for its client to do.
+// wait is the reason why a request waits for its client.
 type wait int
 
 const (
-	waitArrival wait = iota // to send its body
-	waitDiscard             // to send a body that is discarded
-	waitWrite               // to read its response
+	waitArrival wait = iota // for the body
+	waitDiscard             // for a body that is discarded
+	waitWrite               // until the client reads the response
 )
 
-// host is an http.Server around the handler. Its Shutdown waits for every
-// request, so that requests whose clients do nothing are bounded when it begins.
+// host is an http.Server around the handler. Its Shutdown waits for every request, so
+// waiting requests get a deadline when it begins.
 type host struct {
 	server  *http.Server
 	stopped atomic.Bool
 
 	mu    sync.Mutex
-	waits map[*exchange]wait
+	waits map[*request]wait
 }
 
-// begin records that x waits for its client. A nil host records nothing.
-func (h *host) begin(x *exchange, w wait) {
+// begin records that a request waits for its client. On a nil host it does nothing.
+func (h *host) begin(req *request, w wait) {
 	if h == nil {
 		return
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.waits[x] = w
+	h.waits[req] = w
 	if h.stopped.Load() {
-		x.bound(w)
+		req.setShutdownDeadline(w)
 	}
 }
 
-// end ends what begin began.
-func (h *host) end(x *exchange) {
+// end ends the wait that begin recorded.
+func (h *host) end(req *request) {
 	if h == nil {
 		return
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.waits, x)
-	if h.stopped.Load() && x.body.ended {
-		// The connection is watched for its end now, without a deadline.
-		_ = http.NewResponseController(x.w).SetReadDeadline(time.Time{})
+	delete(h.waits, req)
+	if h.stopped.Load() && req.body.ended {
+		// net/http now reads from the connection to detect its end.
+		_ = http.NewResponseController(req.w).SetReadDeadline(time.Time{})
 	}
 }
 
-// stop bounds everything that waits for a client. A request leaves waits before
-// its handler returns, so that no deadline is set on a later one.
+// stop sets the deadline of all waiting requests. A request leaves waits before its
+// handler returns, so no deadline applies to a later request of the connection.
 func (h *host) stop() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.stopped.Store(true)
-	for x, w := range h.waits {
-		x.bound(w)
+	for req, w := range h.waits {
+		req.setShutdownDeadline(w)
 	}
 }
 
-// setReadDeadline sets a deadline unless the server is shutting down, which has
-// set its own.
-func (h *host) setReadDeadline(x *exchange, deadline time.Time) {
+// setReadDeadline sets a deadline unless a shutdown has set one.
+func (h *host) setReadDeadline(req *request, deadline time.Time) {
 	if h != nil {
 		h.mu.Lock()
 		defer h.mu.Unlock()
@@ -134,161 +132,157 @@ func (h *host) setReadDeadline(x *exchange, deadline time.Time) {
 			return
 		}
 	}
-	_ = http.NewResponseController(x.w).SetReadDeadline(deadline)
+	_ = http.NewResponseController(req.w).SetReadDeadline(deadline)
 }
 
 // isStopping reports whether the server is shutting down.
 func (h *host) isStopping() bool { return h != nil && h.stopped.Load() }
 
-// bound sets the deadline of a shutdown. Writers that do not support deadlines
-// stay without one.
-func (x *exchange) bound(w wait) {
-	c, now := http.NewResponseController(x.w), time.Now()
+// setShutdownDeadline has no effect if the ResponseWriter does not support deadlines.
+func (req *request) setShutdownDeadline(w wait) {
+	c, now := http.NewResponseController(req.w), time.Now()
 	switch w {
 	case waitArrival:
 		_ = c.SetReadDeadline(now.Add(arrivalGrace))
 	case waitDiscard:
 		_ = c.SetReadDeadline(now.Add(discardGrace))
 	case waitWrite:
-		_ = c.SetWriteDeadline(now.Add(smallWrite))
+		_ = c.SetWriteDeadline(now.Add(smallWriteTimeout))
 	}
 }
 
-// allowWrite gives the client d to accept what is written next, but no more than
-// the WriteTimeout of its server allows.
-func (x *exchange) allowWrite(d time.Duration) error {
-	if x.host.isStopping() {
-		d = min(d, smallWrite)
+// allowWrite gives the client d to read the next write, but no more than the server's
+// WriteTimeout.
+func (req *request) allowWrite(d time.Duration) error {
+	if req.host.isStopping() {
+		d = min(d, smallWriteTimeout)
 	}
 	deadline := time.Now().Add(d)
-	if own := x.writeTimeout(); !own.IsZero() && own.Before(deadline) {
+	if own := req.writeDeadline(); !own.IsZero() && own.Before(deadline) {
 		deadline = own
 	}
-	return http.NewResponseController(x.w).SetWriteDeadline(deadline)
+	return http.NewResponseController(req.w).SetWriteDeadline(deadline)
 }
 
-// chunkPatience is how long the client may take to accept the next chunk.
-func (x *exchange) chunkPatience() time.Duration {
-	return chunkWrite + time.Duration(min(x.sent, socketBuffer))*time.Second/slowestRead
+// chunkTimeout is the time for the client to read the next chunk.
+func (req *request) chunkTimeout() time.Duration {
+	return chunkWriteTimeout + time.Duration(min(req.sent, socketBuffer))*time.Second/minReadRate
 }
 
-// writeTimeout is when the WriteTimeout of the server is over; zero if it has none.
-func (x *exchange) writeTimeout() time.Time {
-	if d := x.host.server.WriteTimeout; d > 0 {
-		return x.began.Add(d)
+// writeDeadline is the end of the server's WriteTimeout, zero if it has none.
+func (req *request) writeDeadline() time.Time {
+	if d := req.host.server.WriteTimeout; d > 0 {
+		return req.began.Add(d)
 	}
 	return time.Time{}
 }
 
-// deliver sends what is buffered of the response. The deadline ends with it: what
-// the host's middleware does after the handler must not cost the client its
-// response.
+// flush sends the buffered part of the response. Its deadline does not apply to the work of
+// middleware after the handler.
 //
-// A response that leaves nothing of the body is only flushed by a writer that flushes
-// itself. One that merely wraps another may hold the response back on purpose.
-func (x *exchange) deliver() error {
-	c := http.NewResponseController(x.w)
-	_, flushes := x.w.(http.Flusher)
+// Unless a part of the body is unread, flush only uses a writer that implements
+// http.Flusher: one that wraps another writer may buffer the response on purpose.
+func (req *request) flush() error {
+	c := http.NewResponseController(req.w)
+	_, flushes := req.w.(http.Flusher)
 	switch {
-	case x.host == nil:
+	case req.host == nil:
 		return nil
-	case !flushes && !x.unread:
-		_ = x.allowWrite(x.chunkPatience())
+	case !flushes && !req.unread:
+		_ = req.allowWrite(req.chunkTimeout())
 		return nil
 	}
-	patience := smallWrite
-	if x.sent > responseChunk {
-		patience = x.chunkPatience()
+	timeout := smallWriteTimeout
+	if req.sent > responseChunk {
+		timeout = req.chunkTimeout()
 	}
-	limited := x.allowWrite(patience) == nil
+	limited := req.allowWrite(timeout) == nil
 	err := c.Flush()
 	if limited {
-		_ = c.SetWriteDeadline(x.writeTimeout())
+		_ = c.SetWriteDeadline(req.writeDeadline())
 	}
 	return err
 }
 
 const (
-	// A body of at most smallBody bytes that is not needed is read before the
-	// response if it arrives within smallBodyWait, so that the connection can be
-	// used again. net/http reads as much, however long that takes.
-	smallBody     = 256 << 10
-	smallBodyWait = 10 * time.Millisecond
+	// An unneeded body of up to smallBody bytes is read before the response if it arrives
+	// within smallBodyTimeout, so that the connection can be reused. net/http reads as
+	// much, without a time limit.
+	smallBody        = 256 << 10
+	smallBodyTimeout = 10 * time.Millisecond
 
-	// continueWait is how long a client may pause that has got its response instead
-	// of a 100 Continue. Most send nothing more, some do not wait to be asked.
-	continueWait = 250 * time.Millisecond
+	// continueTimeout is the maximum pause of a client that got its response instead of a
+	// 100 Continue. Most clients send nothing more, some have already begun.
+	continueTimeout = 250 * time.Millisecond
 )
 
-// leavesBody reports whether a part of the body may still be on its way. It only
-// matters to HTTP/1: in HTTP/2 the stream ends.
-func (x *exchange) leavesBody() bool {
-	r := x.r
-	return r.ProtoMajor == 1 && r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 && !x.body.ended
+// leavesBody reports whether a part of the body may still arrive. HTTP/2 needs no care,
+// because the stream ends.
+func (req *request) leavesBody() bool {
+	r := req.r
+	return r.ProtoMajor == 1 && r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 && !req.body.ended
 }
 
-// awaitsContinue reports whether the client waits to be told to send its body.
-// net/http refuses what expects anything but 100-continue.
-func (x *exchange) awaitsContinue() bool {
-	return !x.body.begun && x.r.ProtoAtLeast(1, 1) && x.r.Header.Get("Expect") != ""
+// awaitsContinue reports whether the client waits for a 100 Continue, the only expectation
+// that net/http accepts.
+func (req *request) awaitsContinue() bool {
+	return !req.body.begun && req.r.ProtoAtLeast(1, 1) && req.r.Header.Get("Expect") != ""
 }
 
-// leaveBody prepares a response that does not wait for the rest of the body. The
-// connection cannot be used again then. Other servers than net/http, and writers
-// that do not support it, go on as without.
-func (x *exchange) leaveBody() {
-	if x.host == nil || !x.leavesBody() {
+// leaveBody prepares a response that does not wait for the rest of the body, after which
+// the connection is closed. It does nothing for servers and writers without support.
+func (req *request) leaveBody() {
+	if req.host == nil || !req.leavesBody() {
 		return
 	}
-	c := http.NewResponseController(x.w)
-	if n := x.r.ContentLength; n > 0 && n <= smallBody && !x.body.failed && !x.awaitsContinue() &&
-		c.SetReadDeadline(time.Now().Add(smallBodyWait)) == nil {
-		if _, err := io.Copy(io.Discard, x.r.Body); err == nil {
-			x.body.ended = true
+	c := http.NewResponseController(req.w)
+	if n := req.r.ContentLength; n > 0 && n <= smallBody && !req.body.failed && !req.awaitsContinue() &&
+		c.SetReadDeadline(time.Now().Add(smallBodyTimeout)) == nil {
+		if _, err := io.Copy(io.Discard, req.r.Body); err == nil {
+			req.body.ended = true
 			return
 		}
 	}
-	// If the header does not get through the host's middleware, net/http reads the
-	// rest of the body before it responds, or closes the connection at the deadline.
-	// With EnableFullDuplex it would take the rest for the next request.
-	if c.SetReadDeadline(time.Now().Add(smallBodyWait)) != nil {
+	// If middleware drops the header, net/http reads the rest of the body before it
+	// responds, or closes the connection at the deadline. With EnableFullDuplex it would
+	// parse the rest as the next request.
+	if c.SetReadDeadline(time.Now().Add(smallBodyTimeout)) != nil {
 		return
 	}
-	x.header().Set("Connection", "close")
-	x.unread = true
+	req.header().Set("Connection", "close")
+	req.unread = true
 }
 
-// discard reads what is left of the body after the response was sent. Closing the
-// connection earlier would reset it under clients that read the response only
-// once they have written all.
-func (h *Handler) discard(x *exchange) {
-	if x.body.failed && !x.host.isStopping() {
-		// net/http must not wait for more either.
-		_ = http.NewResponseController(x.w).SetReadDeadline(time.Now())
+// discard reads the rest of the body after the response. Closing the connection earlier
+// would reset it, and clients that send the whole body first would miss the response.
+func (h *Handler) discard(req *request) {
+	if req.body.failed && !req.host.isStopping() {
+		// The rest will not arrive, so net/http must not wait for it either.
+		_ = http.NewResponseController(req.w).SetReadDeadline(time.Now())
 		return
 	}
-	x.host.begin(x, waitDiscard)
-	defer x.host.end(x)
+	req.host.begin(req, waitDiscard)
+	defer req.host.end(req)
 	end := time.Now().Add(h.cfg.MaxDiscardTime)
-	if !x.awaitsContinue() {
-		x.host.setReadDeadline(x, end)
-		_, err := io.CopyN(io.Discard, x.r.Body, h.cfg.MaxDiscardBytes)
-		x.body.ended = errors.Is(err, io.EOF)
+	if !req.awaitsContinue() {
+		req.host.setReadDeadline(req, end)
+		_, err := io.CopyN(io.Discard, req.r.Body, h.cfg.MaxDiscardBytes)
+		req.body.ended = errors.Is(err, io.EOF)
 		return
 	}
-	if x.r.Method == http.MethodHead {
-		_, _ = x.w.Write(nil) // reading would send a 100 Continue otherwise
+	if req.r.Method == http.MethodHead {
+		_, _ = req.w.Write(nil) // reading would send a 100 Continue otherwise
 	}
 	piece := make([]byte, 8<<10)
 	for left := h.cfg.MaxDiscardBytes; left > 0; {
-		next := time.Now().Add(continueWait)
+		next := time.Now().Add(continueTimeout)
 		if next.After(end) {
 			next = end
 		}
-		x.host.setReadDeadline(x, next)
-		n, err := x.r.Body.Read(piece[:min(left, int64(len(piece)))])
+		req.host.setReadDeadline(req, next)
+		n, err := req.r.Body.Read(piece[:min(left, int64(len(piece)))])
 		if err != nil {
-			x.body.ended = errors.Is(err, io.EOF)
+			req.body.ended = errors.Is(err, io.EOF)
 			return
 		}
 		left -= int64(n)

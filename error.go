@@ -29,8 +29,8 @@ const (
 	CodeInternalError          Code = "INTERNAL_ERROR"
 )
 
-// status is the HTTP status of a code. Two codes have a second one that the
-// place of the error sets: BAD_REQUEST 413, INTERNAL_ERROR 503.
+// status returns the usual HTTP status of a code. BAD_REQUEST can also be 413, and
+// INTERNAL_ERROR 503.
 func (c Code) status() int {
 	switch c {
 	case CodeMissingField, CodeInvalidField, CodeBadRequest, CodeMissingVersion, CodeUnsupportedVersion:
@@ -51,7 +51,7 @@ func (c Code) status() int {
 	return http.StatusInternalServerError
 }
 
-// resourceType is the resource_type of errors that name an event.
+// resourceType is the resource_type of errors about an event.
 const resourceType = objectType
 
 // Violation is one rule that a request breaks.
@@ -61,21 +61,19 @@ type Violation struct {
 	Message string
 }
 
-// Error is an answer of the endpoint that is not a success. Everything in it
-// but the cause is for the client.
+// Error is an error response. All fields are sent to the client, but not the cause.
 type Error struct {
 	Status     int // HTTP status
 	Code       Code
 	Message    string
-	Field      string // dotted path; empty where the error is not of a field
+	Field      string // dotted path; empty if the error is not about a field
 	ResourceID string // id of the event that the error is about, or empty
 
-	// Violations is every rule that the request breaks, in the fixed order of
-	// the contract; the first is the error itself. Only for field errors.
+	// Violations are all rules that the request breaks, in the order of the contract. The
+	// first is the error itself. It is empty unless the error is about a field.
 	Violations []Violation
 
-	// RetryAfter is set where sending the same request again is safe and may
-	// succeed.
+	// RetryAfter is set if retrying the same request is safe and may succeed.
 	RetryAfter time.Duration
 
 	cause error
@@ -86,7 +84,7 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%d %s: %s", e.Status, e.Code, e.Message)
 }
 
-// Unwrap returns the cause, which clients never see; nil where there is none.
+// Unwrap returns the cause, or nil. The response does not contain it.
 func (e *Error) Unwrap() error { return e.cause }
 
 func newError(code Code, message string) *Error {
@@ -97,7 +95,7 @@ func fieldError(code Code, field, message string) *Error {
 	return violationsError([]Violation{{Code: code, Field: field, Message: message}})
 }
 
-// violationsError makes the error of violations that are in their order.
+// violationsError returns the error for sorted violations.
 func violationsError(violations []Violation) *Error {
 	first := violations[0]
 	return &Error{
@@ -106,14 +104,14 @@ func violationsError(violations []Violation) *Error {
 	}
 }
 
-// internalError is a bug, or an outcome that is unknown and not safe to repeat.
+// internalError is the response to a bug, or to an unknown outcome if a retry is not safe.
 func internalError(cause error) *Error {
-	e := newError(CodeInternalError, "internal error; it is not known whether the request took effect, so do not repeat it blindly")
+	e := newError(CodeInternalError, "internal error; it is unknown whether the events were stored, so check before you send them again")
 	e.cause = cause
 	return e
 }
 
-// unavailableError is a failure after which sending again is safe.
+// unavailableError is the response to a failure after which a retry is safe.
 func unavailableError(message string, cause error) *Error {
 	e := newError(CodeInternalError, message)
 	e.Status = http.StatusServiceUnavailable
@@ -122,8 +120,7 @@ func unavailableError(message string, cause error) *Error {
 	return e
 }
 
-// retryAfter is how long clients are asked to wait: long enough for a full
-// queue to empty, short enough not to pile work up.
+// retryAfter is the default Retry-After: long enough for a full queue to empty.
 const retryAfter = time.Second
 
 func tooLargeError(limit int64) *Error {
@@ -132,20 +129,20 @@ func tooLargeError(limit int64) *Error {
 	return e
 }
 
-func answerTooLargeError(cause error) *Error {
-	e := newError(CodeBadRequest, fmt.Sprintf("the stored events that this batch repeats are more than %d bytes larger than those that it has; nothing was stored, send fewer events at once", limits.MaxExcessBytes))
+func responseTooLargeError(cause error) *Error {
+	e := newError(CodeBadRequest, fmt.Sprintf("the stored events that this batch repeats are more than %d bytes larger than the sent ones; nothing was stored, send fewer events at once", limits.MaxExcessBytes))
 	e.Status = http.StatusRequestEntityTooLarge
 	e.cause = cause
 	return e
 }
 
-// Bounds of an error answer.
+// Limits of an error response.
 const (
 	maxViolations = schemacheck.MaxViolations
 	maxErrorBytes = 16 << 10
 )
 
-// body is the error as JSON.
+// body returns the response body.
 func (e *Error) body() []byte {
 	enc := encoder{text: make([]byte, 1, 512)}
 	enc.text[0] = '{'
@@ -153,15 +150,15 @@ func (e *Error) body() []byte {
 	if e.Status >= http.StatusInternalServerError {
 		kind = "API_ERROR"
 	}
-	enc.member("type", kind)
-	enc.member("code", string(e.Code))
-	enc.member("message", e.Message)
+	enc.field("type", kind)
+	enc.field("code", string(e.Code))
+	enc.field("message", e.Message)
 	if e.Field != "" {
-		enc.member("field", e.Field)
+		enc.field("field", e.Field)
 	}
 	if e.ResourceID != "" {
-		enc.member("resource_id", e.ResourceID)
-		enc.member("resource_type", resourceType)
+		enc.field("resource_id", e.ResourceID)
+		enc.field("resource_type", resourceType)
 	}
 	if len(e.Violations) > 0 {
 		enc.violations(e.Violations)

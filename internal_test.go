@@ -55,14 +55,14 @@ func TestBodiesAreReservedAsTheyArrive(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			const limit = 2 << 20
 			h := &Handler{cfg: Config{MaxBodyBytes: limit, MaxInFlightBytes: 64 << 20}, inFlight: limits.NewBudget(64 << 20)}
-			x := &exchange{r: &http.Request{ContentLength: c.declared}}
-			x.held.Budget = h.inFlight
+			req := &request{r: &http.Request{ContentLength: c.declared}}
+			req.held.Budget = h.inFlight
 			reads := 0
-			x.r.Body = io.NopCloser(&pieces{left: int(c.size), size: c.piece, see: func(arrived int) {
+			req.r.Body = io.NopCloser(&pieces{left: int(c.size), size: c.piece, see: func(arrived int) {
 				reads++
-				held := x.held.Bytes()
+				held := req.held.Bytes()
 				require.LessOrEqual(t, held, max(2*int64(arrived), int64(arrived)+32<<10), "%d have arrived", arrived)
-				if arrived <= firstPiece {
+				if arrived <= firstBuffer {
 					require.LessOrEqual(t, held, max(int64(arrived), 32<<10))
 				}
 				if arrived == 0 {
@@ -71,7 +71,7 @@ func TestBodiesAreReservedAsTheyArrive(t *testing.T) {
 				require.GreaterOrEqual(t, held, int64(arrived))
 				require.LessOrEqual(t, held, int64(limit+1))
 			}})
-			buf, err := h.readBody(x, false)
+			buf, err := h.readBody(req, false)
 			if c.size > limit {
 				var refused *Error
 				require.ErrorAs(t, err, &refused)
@@ -80,7 +80,7 @@ func TestBodiesAreReservedAsTheyArrive(t *testing.T) {
 			}
 			require.NoError(t, err)
 			require.EqualValues(t, c.size, buf.Len())
-			require.Equal(t, c.size, x.bytes)
+			require.Equal(t, c.size, req.bytes)
 			require.Positive(t, reads)
 		})
 	}

@@ -17,39 +17,37 @@ import (
 	"example.com/chargeingest/internal/redact"
 )
 
-// RequestStats is what is known about a request when its response is written. Its
-// texts are not redacted: the request ID, the field and the violations can have text
-// of the client's.
+// RequestStats describe a request and its response. The texts are not redacted: RequestID,
+// Field and Violations can contain text from the client.
 type RequestStats struct {
 	RequestID string
-	Subject   string // of the caller, if known; also of one that was refused
+	Subject   string // of the caller, if known, also of a rejected request
 	Platform  string
-	Route     Route // empty if no endpoint has the path, or the method is wrong
+	Route     Route // empty for an unknown path or method
 	Method    string
 	Status    int
-	Code      Code // of the error, or empty
+	Code      Code // of the error response, or empty
 
-	// Field and Violations are those of the error response: a dotted path, and at most
-	// 100 broken rules, the first of which is the error itself. Both are empty unless
-	// the error is of a field. The observer may keep the slice and must not change it.
+	// Field and Violations are those of the error response: a dotted path, and up to 100
+	// violations of which the first is the error itself. Both are empty unless the error
+	// is about a field. The observer may keep the slice but must not change it.
 	Field      string
 	Violations []Violation
 
 	Events   int   // in the response
-	Replayed int   // of them, those that had been stored before
-	Bytes    int64 // of the request's body that were read, decompressed
+	Replayed int   // events that had been stored before
+	Bytes    int64 // read of the body, after decompression
 
-	// Duration ends before the rest of a body is discarded: see
-	// Config.MaxDiscardTime.
+	// Duration does not include Config.MaxDiscardTime.
 	Duration time.Duration
 }
 
-// exchange is one request on its way to its answer.
-type exchange struct {
+// request is the state of one request.
+type request struct {
 	w          http.ResponseWriter
 	r          *http.Request
 	requestID  string
-	id         string // of the event that is asked for
+	id         string // of the event, for GetEvent
 	subject    string
 	platform   string
 	route      Route
@@ -57,109 +55,106 @@ type exchange struct {
 	replayed   int
 	bytes      int64
 	status     int
-	sent       int64 // bytes of the response's body, if it has events
-	broken     bool  // the answer could not be written
+	sent       int64 // bytes of the response body, if it has events
+	broken     bool  // writing the response failed
 	start      time.Time
 	held       limits.Reservation
 	comparison limits.Comparison // of a POST
-	body       arrivingBody
-	unread     bool      // a part of the body is discarded after the response
-	host       *host     // nil if the request comes from no http.Server
-	began      time.Time // by the clock of the operating system, if there is a host
+	body       limitedBody
+	unread     bool      // the rest of the body is discarded after the response
+	host       *host     // nil without an http.Server
+	began      time.Time // by the system clock, if host is set
 
-	// values are those of the headers that every answer has.
-	values [3]string
+	headerValues [3]string // memory for the headers that every response has
 }
 
-// setHeader sets a header that every answer has; i is its place in values.
-func (x *exchange) setHeader(i int, canonicalName, value string) {
-	x.values[i] = value
-	x.header()[canonicalName] = x.values[i : i+1 : i+1]
+// setHeader sets a header that every response has; i is its index in headerValues.
+func (req *request) setHeader(i int, canonicalName, value string) {
+	req.headerValues[i] = value
+	req.header()[canonicalName] = req.headerValues[i : i+1 : i+1]
 }
 
-func (x *exchange) header() http.Header { return x.w.Header() }
+func (req *request) header() http.Header { return req.w.Header() }
 
-// exchange runs serve and sees to it that the request gets exactly one response,
-// one log line and one observation, whatever happens.
-func (h *Handler) exchange(w http.ResponseWriter, r *http.Request, serve func(*exchange) error) {
-	x := &exchange{w: w, r: r, host: h.hosts.of(r)}
-	if x.host != nil {
-		x.began = time.Now()
+// serveRequest calls serve. The request gets exactly one response, one log line and one
+// call of the observer, even if host code panics.
+func (h *Handler) serveRequest(w http.ResponseWriter, r *http.Request, serve func(*request) error) {
+	req := &request{w: w, r: r, host: h.hosts.of(r)}
+	if req.host != nil {
+		req.began = time.Now()
 	}
-	x.held.Budget = h.inFlight
-	defer x.held.Release()
-	err := panics.Catch(func() error { return h.begin(x) })
+	req.held.Budget = h.inFlight
+	defer req.held.Release()
+	err := panics.Catch(func() error { return h.begin(req) })
 	if err == nil {
-		err = panics.Catch(func() error { return serve(x) })
+		err = panics.Catch(func() error { return serve(req) })
 	}
 	var e *Error
 	if err != nil {
 		if !errors.As(err, &e) {
 			e = internalError(err)
 		}
-		x.fail(e)
+		req.fail(e)
 	}
-	h.finish(x, e)
-	panics.Ignore(func() { h.complete(x) })
+	h.finish(req, e)
+	panics.Ignore(func() { h.complete(req) })
 }
 
-// complete sends the response, which is written, and then discards what is left of
-// the body. The time for that is not in the observation.
-func (h *Handler) complete(x *exchange) {
-	err := x.deliver()
-	x.held.Release()
+// complete flushes the response and then discards the rest of the body.
+func (h *Handler) complete(req *request) {
+	err := req.flush()
+	req.held.Release()
 	switch {
-	case !x.unread:
+	case !req.unread:
 	case err == nil:
-		h.discard(x)
+		h.discard(req)
 	default:
-		// net/http sends what could not be flushed, and then discards a part of the body.
+		// net/http sends the response after discarding a part of the body.
 		d := h.cfg.MaxDiscardTime
-		if x.host.isStopping() || !errors.Is(err, http.ErrNotSupported) {
+		if req.host.isStopping() || !errors.Is(err, http.ErrNotSupported) {
 			d = 0
 		}
-		_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(d))
+		_ = http.NewResponseController(req.w).SetReadDeadline(time.Now().Add(d))
 	}
 }
 
-// begin asks the host for the time and an id.
-func (h *Handler) begin(x *exchange) error {
+// begin sets the start time and the id of the request.
+func (h *Handler) begin(req *request) error {
 	defer func() {
-		if x.requestID == "" { // after a panic
-			x.requestID = randomRequestID()
+		if req.requestID == "" { // host code panicked
+			req.requestID = randomRequestID()
 		}
-		x.setHeader(0, "X-Request-Id", x.requestID)
+		req.setHeader(0, "X-Request-Id", req.requestID)
 	}()
-	x.start = h.cfg.Now()
-	x.requestID = h.requestID(x.r)
+	req.start = h.cfg.Now()
+	req.requestID = h.requestID(req.r)
 	return nil
 }
 
-// finish logs and observes a request. Its response is written but perhaps not sent
-// yet, so that a panic of the host must not end the connection.
-func (h *Handler) finish(x *exchange, e *Error) {
+// finish logs and observes a request. The response may still be in a buffer, so a panic
+// of host code must not close the connection.
+func (h *Handler) finish(req *request, e *Error) {
 	o := RequestStats{
-		RequestID: x.requestID, Subject: x.subject, Platform: x.platform,
-		Route: x.route, Method: x.r.Method, Status: x.status,
-		Events: x.events, Replayed: x.replayed, Bytes: x.bytes,
+		RequestID: req.requestID, Subject: req.subject, Platform: req.platform,
+		Route: req.route, Method: req.r.Method, Status: req.status,
+		Events: req.events, Replayed: req.replayed, Bytes: req.bytes,
 	}
 	if e != nil {
 		o.Code, o.Field = e.Code, e.Field
 		n := min(len(e.Violations), maxViolations)
 		o.Violations = e.Violations[:n:n]
 	}
-	panics.Ignore(func() { o.Duration = h.cfg.Now().Sub(x.start) })
-	panics.Ignore(func() { h.log(x, o, e) })
+	panics.Ignore(func() { o.Duration = h.cfg.Now().Sub(req.start) })
+	panics.Ignore(func() { h.log(req, o, e) })
 	if h.cfg.Observer != nil {
-		panics.Ignore(func() { h.observe(x, o) })
+		panics.Ignore(func() { h.observe(req, o) })
 	}
 }
 
-// observe calls the observer. The answer is written by then, so that a panic
-// of it is only logged.
-func (h *Handler) observe(x *exchange, o RequestStats) {
-	ctx := x.r.Context()
-	if x.unread {
+// observe calls the observer. A panic is only logged, because the response is written.
+func (h *Handler) observe(req *request, o RequestStats) {
+	ctx := req.r.Context()
+	if req.unread {
 		ctx = context.WithoutCancel(ctx) // an incomplete body has ended it
 	}
 	err := panics.Catch(func() error {
@@ -167,19 +162,19 @@ func (h *Handler) observe(x *exchange, o RequestStats) {
 		return nil
 	})
 	if err != nil {
-		text := redact.New(x.r.Header)
-		h.cfg.Logger.ErrorContext(x.r.Context(), "charge ingest observer failed",
-			"request_id", text.RequestID(x.requestID), "error", text.Cause(err))
+		text := redact.New(req.r.Header)
+		h.cfg.Logger.ErrorContext(req.r.Context(), "charge ingest observer failed",
+			"request_id", text.RequestID(req.requestID), "error", text.Cause(err))
 	}
 }
 
-// requestID is the caller's, if it sent a sane one: 1–128 visible ASCII characters.
+// requestID returns the X-Request-Id header if it is valid, or a new id.
 func (h *Handler) requestID(r *http.Request) string {
-	const most = 128
-	if ids := r.Header.Values("X-Request-Id"); len(ids) == 1 && isVisibleASCII(ids[0], most) {
+	const maxLength = 128
+	if ids := r.Header.Values("X-Request-Id"); len(ids) == 1 && isVisibleASCII(ids[0], maxLength) {
 		return ids[0]
 	}
-	if id := h.cfg.RequestID(); isVisibleASCII(id, most) {
+	if id := h.cfg.RequestID(); isVisibleASCII(id, maxLength) {
 		return id
 	}
 	return randomRequestID()
@@ -187,34 +182,32 @@ func (h *Handler) requestID(r *http.Request) string {
 
 func randomRequestID() string { return "reqr_" + rand.Text() }
 
-// answer writes a JSON body.
-func (x *exchange) answer(status int, body []byte) {
-	x.writeHeader(status, len(body))
-	if x.r.Method != http.MethodHead {
-		// A client that is gone gets nothing; it will ask again.
-		_, err := x.w.Write(body)
-		x.broken = err != nil
+// respond writes a JSON body.
+func (req *request) respond(status int, body []byte) {
+	req.writeHeader(status, len(body))
+	if req.r.Method != http.MethodHead {
+		_, err := req.w.Write(body)
+		req.broken = err != nil
 	}
 }
 
-// fail writes an error. On a 5xx the client is told whether to send again.
-func (x *exchange) fail(e *Error) {
-	if x.status != 0 {
-		return // it happened while the answer was on its way
+// fail writes an error response. A 5xx tells the client whether a retry is safe.
+func (req *request) fail(e *Error) {
+	if req.status != 0 {
+		return // the response has begun
 	}
 	if e.Status >= http.StatusInternalServerError {
-		x.header().Set("Idempotency-Retryable", strconv.FormatBool(e.RetryAfter > 0))
+		req.header().Set("Idempotency-Retryable", strconv.FormatBool(e.RetryAfter > 0))
 	}
 	if e.RetryAfter > 0 {
 		seconds := int64(math.Ceil(e.RetryAfter.Seconds()))
-		x.header().Set("Retry-After", strconv.FormatInt(seconds, 10))
+		req.header().Set("Retry-After", strconv.FormatInt(seconds, 10))
 	}
-	x.answer(e.Status, e.body())
+	req.respond(e.Status, e.body())
 }
 
-// log writes the request's one line, without its body and its credentials, and
-// below 16 KiB.
-func (h *Handler) log(x *exchange, o RequestStats, e *Error) {
+// log writes one line of less than 16 KiB, without the body and credentials.
+func (h *Handler) log(req *request, o RequestStats, e *Error) {
 	level := slog.LevelDebug
 	switch {
 	case o.Status >= http.StatusInternalServerError:
@@ -222,16 +215,16 @@ func (h *Handler) log(x *exchange, o RequestStats, e *Error) {
 	case o.Status >= http.StatusBadRequest:
 		level = slog.LevelInfo
 	}
-	ctx := x.r.Context()
+	ctx := req.r.Context()
 	if !h.cfg.Logger.Enabled(ctx, level) {
 		return
 	}
 	ctx = context.WithoutCancel(ctx)
-	text := redact.New(x.r.Header)
+	text := redact.New(req.r.Header)
 	attrs := []slog.Attr{
-		slog.String("request_id", text.RequestID(x.requestID)),
-		slog.String("client", text.ClientAddress(x.r.RemoteAddr)),
-		slog.String("subject", text.HostText(x.subject)),
+		slog.String("request_id", text.RequestID(req.requestID)),
+		slog.String("client", text.ClientAddress(req.r.RemoteAddr)),
+		slog.String("subject", text.HostText(req.subject)),
 		slog.String("platform", text.HostText(o.Platform)),
 		slog.String("route", string(o.Route)),
 		slog.String("method", text.Method(o.Method)),
@@ -241,7 +234,7 @@ func (h *Handler) log(x *exchange, o RequestStats, e *Error) {
 		slog.Duration("duration", o.Duration),
 	}
 	if o.Route == "" || o.Status == http.StatusNotFound || o.Status == http.StatusMethodNotAllowed {
-		attrs = append(attrs, slog.String("path", text.Path(x.r.URL)))
+		attrs = append(attrs, slog.String("path", text.Path(req.r.URL)))
 	}
 	if e != nil {
 		attrs = append(attrs, slog.String("code", string(e.Code)))
@@ -259,16 +252,16 @@ func (h *Handler) log(x *exchange, o RequestStats, e *Error) {
 	h.cfg.Logger.LogAttrs(ctx, level, "charge ingest", attrs...)
 }
 
-// responseChunk is how much of a response is written at a time. Parts of larger
-// events are written as they are, without a copy.
+// responseChunk is the size of one write of a response. Larger events are written without
+// a copy.
 const responseChunk = 32 << 10
 
-// eventsResponse is a response with events. It is written piece by piece: a
-// client that reads slowly holds the events and one chunk, not a copy of all.
+// eventsResponse is a response with events. It is written in chunks, so that a slow client
+// holds the events and one chunk, not a copy of all events.
 type eventsResponse struct {
 	head, tail string
 
-	// One of the two.
+	// Either outcomes or events is set.
 	outcomes []Outcome
 	events   []StoredEvent
 }
@@ -297,19 +290,19 @@ func (r *eventsResponse) size() int {
 	return n
 }
 
-// respond writes a response. What is in buf is overwritten.
-func (x *exchange) respond(status int, r eventsResponse, buf *bytes.Buffer) {
+// respondEvents writes a response with events. It overwrites buf.
+func (req *request) respondEvents(status int, r eventsResponse, buf *bytes.Buffer) {
 	size := r.size()
-	x.writeHeader(status, size)
-	if x.r.Method == http.MethodHead {
+	req.writeHeader(status, size)
+	if req.r.Method == http.MethodHead {
 		return
 	}
 	buf.Reset()
 	buf.Grow(min(size, responseChunk))
-	c := chunks{x: x, buf: buf.AvailableBuffer(), renew: x.host != nil && size > responseChunk}
+	c := chunks{req: req, buf: buf.AvailableBuffer(), renew: req.host != nil && size > responseChunk}
 	if c.renew {
-		x.host.begin(x, waitWrite)
-		defer x.host.end(x)
+		req.host.begin(req, waitWrite)
+		defer req.host.end(req)
 	}
 	c.write(r.head)
 	for i := range r.len() {
@@ -326,26 +319,24 @@ func (x *exchange) respond(status int, r eventsResponse, buf *bytes.Buffer) {
 	c.flush()
 }
 
-// writeHeader begins a response with a JSON body of a length.
-func (x *exchange) writeHeader(status, length int) {
-	// Of a smaller response nothing is sent before it is complete.
-	const buffered = 2 << 10
-	x.status = status
-	x.leaveBody()
-	if x.host != nil && length > buffered {
-		_ = x.allowWrite(smallWrite)
+// writeHeader writes the header of a response with a JSON body of length bytes.
+func (req *request) writeHeader(status, length int) {
+	const buffered = 2 << 10 // net/http sends smaller responses only as a whole
+	req.status = status
+	req.leaveBody()
+	if req.host != nil && length > buffered {
+		_ = req.allowWrite(smallWriteTimeout)
 	}
-	x.setHeader(1, "Content-Type", "application/json")
-	x.setHeader(2, "Content-Length", strconv.Itoa(length))
-	x.w.WriteHeader(status)
+	req.setHeader(1, "Content-Type", "application/json")
+	req.setHeader(2, "Content-Length", strconv.Itoa(length))
+	req.w.WriteHeader(status)
 }
 
-// chunks gathers the pieces of a body. After an error nothing more is written:
-// the client is gone and will send its request again.
+// chunks joins the parts of a response body into chunks. After an error it writes no more.
 type chunks struct {
-	x     *exchange
+	req   *request
 	buf   []byte
-	renew bool // the deadline of each chunk
+	renew bool // set a deadline for each chunk
 }
 
 func (c *chunks) write(s string) {
@@ -354,9 +345,9 @@ func (c *chunks) write(s string) {
 	}
 	for ; len(s) > responseChunk; s = s[responseChunk:] {
 		if c.begin() {
-			n, err := io.WriteString(c.x.w, s[:responseChunk])
-			c.x.sent += int64(n)
-			c.x.broken = err != nil
+			n, err := io.WriteString(c.req.w, s[:responseChunk])
+			c.req.sent += int64(n)
+			c.req.broken = err != nil
 		}
 	}
 	c.buf = append(c.buf, s...)
@@ -364,17 +355,17 @@ func (c *chunks) write(s string) {
 
 func (c *chunks) flush() {
 	if len(c.buf) > 0 && c.begin() {
-		n, err := c.x.w.Write(c.buf)
-		c.x.sent += int64(n)
-		c.x.broken = err != nil
+		n, err := c.req.w.Write(c.buf)
+		c.req.sent += int64(n)
+		c.req.broken = err != nil
 	}
 	c.buf = c.buf[:0]
 }
 
-// begin reports whether the next chunk is to be written.
+// begin reports whether the next chunk can be written.
 func (c *chunks) begin() bool {
-	if c.renew && !c.x.broken {
-		_ = c.x.allowWrite(c.x.chunkPatience())
+	if c.renew && !c.req.broken {
+		_ = c.req.allowWrite(c.req.chunkTimeout())
 	}
-	return !c.x.broken
+	return !c.req.broken
 }
