@@ -24,7 +24,7 @@ func TestAKeyThatMakesNoSenseIsNamedByIndexAndFieldAndNeverQuoted(t *testing.T) 
 		"exactly one":                       func(k *chargeingest.Key) { k.Secret = "" },
 		"SHA256 must be 32 bytes, it has 5": func(k *chargeingest.Key) { k.Secret, k.SHA256 = "", make([]byte, 5) },
 		"Platforms must have at least one":  func(k *chargeingest.Key) { k.Platforms = nil },
-		"no empty one":                func(k *chargeingest.Key) { k.Platforms = []string{"acme", ""} },
+		"no empty one":                      func(k *chargeingest.Key) { k.Platforms = []string{"acme", ""} },
 		"Permissions must have":             func(k *chargeingest.Key) { k.Permissions = nil },
 		`unknown permission "METER"`:        func(k *chargeingest.Key) { k.Permissions = []chargeingest.Permission{"METER"} },
 		"duplicate of an earlier key":       func(k *chargeingest.Key) { k.Secret = "top secret" },
