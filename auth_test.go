@@ -18,7 +18,7 @@ func validKey(secret string) chargeingest.Key {
 	}
 }
 
-func TestAKeyThatMakesNoSenseIsNamedByIndexAndFieldAndNeverQuoted(t *testing.T) {
+func TestInvalidKeys(t *testing.T) {
 	for want, change := range map[string]func(*chargeingest.Key){
 		"exactly one of the fields Secret and SHA256": func(k *chargeingest.Key) { k.SHA256 = make([]byte, 32) },
 		"exactly one":                       func(k *chargeingest.Key) { k.Secret = "" },
@@ -48,7 +48,7 @@ func authorize(k *chargeingest.Keys, secret string) error {
 	return err
 }
 
-func TestKeysAreReplacedWholeOrNotAtAll(t *testing.T) {
+func TestReplaceKeys(t *testing.T) {
 	keys, err := chargeingest.NewKeys(validKey("old"))
 	require.NoError(t, err)
 	require.Error(t, keys.Replace(validKey("new"), chargeingest.Key{}))
@@ -63,7 +63,7 @@ func TestKeysAreReplacedWholeOrNotAtAll(t *testing.T) {
 	require.ErrorIs(t, authorize(keys, "old"), chargeingest.ErrInvalidCredential)
 }
 
-func TestAnErrorReadsAsStatusCodeAndMessage(t *testing.T) {
+func TestErrorText(t *testing.T) {
 	err := &chargeingest.Error{Status: 400, Code: chargeingest.CodeMissingField, Message: "reference is missing"}
 	require.EqualError(t, err, "400 MISSING_FIELD: reference is missing")
 }

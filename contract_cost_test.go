@@ -54,7 +54,7 @@ func largeEvent(reference string) string {
 	return event(`"reference":"`+reference+`"`, `"x":"`+strings.Repeat("x", 100_000)+`"`)
 }
 
-func TestResponsesCountAgainstTheBudget(t *testing.T) {
+func TestResponseBudget(t *testing.T) {
 	settings := func(c *chargeingest.Config) {
 		c.KeepUnknownFields = true
 		c.MaxBodyBytes, c.MaxInFlightBytes = 150_000, 1_000_000
@@ -93,7 +93,7 @@ func TestResponsesCountAgainstTheBudget(t *testing.T) {
 	}
 }
 
-func TestReplaysCountAgainstTheBudget(t *testing.T) {
+func TestReplayBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, returnOriginal, func(c *chargeingest.Config) {
 			c.KeepUnknownFields = true
@@ -163,7 +163,7 @@ func TestEqualReplaysAreBounded(t *testing.T) {
 
 // An idempotency key is for what was sent under it. Under ReturnOriginal that is not
 // always what was returned.
-func TestKeyIsForTheSentContent(t *testing.T) {
+func TestKeyComparesSentContent(t *testing.T) {
 	f := newFixture(t, returnOriginal, keepUnknown)
 	original := event(`"reference":"r"`, `"description":"first"`)
 	f.post(t, eventPath, original).requireStored(t)

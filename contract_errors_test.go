@@ -99,7 +99,7 @@ var everyError = []struct {
 	}},
 }
 
-func TestEveryErrorHasTheOneShapeAndItsStatus(t *testing.T) {
+func TestErrorShape(t *testing.T) {
 	t.Parallel()
 	for _, c := range everyError {
 		t.Run(fmt.Sprintf("%d %s: %s", c.status, c.code, c.name), func(t *testing.T) {
@@ -119,7 +119,7 @@ func TestEveryErrorHasTheOneShapeAndItsStatus(t *testing.T) {
 	})
 }
 
-func TestErrorsListEveryViolationInOrder(t *testing.T) {
+func TestViolationOrder(t *testing.T) {
 	t.Parallel()
 	const missing, invalid = "MISSING_FIELD", "INVALID_FIELD"
 	const sel = "pricing_plan_subscription_selector"
@@ -169,7 +169,7 @@ func TestErrorsListEveryViolationInOrder(t *testing.T) {
 	})
 }
 
-func TestErrorAnswersAreBounded(t *testing.T) {
+func TestErrorSize(t *testing.T) {
 	t.Parallel()
 	unknown := func(n int, name func(i int) string) string {
 		members := make([]string, n)
@@ -248,7 +248,7 @@ func TestErrorAnswersAreBounded(t *testing.T) {
 	})
 }
 
-func TestA5xxSaysWhetherSendingAgainIsSafe(t *testing.T) {
+func TestRetryHeaders(t *testing.T) {
 	t.Parallel()
 	const key = "Idempotency-Key: k"
 	one, two := event(`"reference":"r-1"`), event(`"reference":"r-2"`)
@@ -345,7 +345,7 @@ func TestA5xxSaysWhetherSendingAgainIsSafe(t *testing.T) {
 	})
 }
 
-func TestNoAnswerAndNoLogLineHoldsWhatIsSecret(t *testing.T) {
+func TestNoSecretsInResponsesAndLogs(t *testing.T) {
 	t.Parallel()
 	for name, headers := range map[string][]string{
 		"an API key":             {"X-API-KEY: " + wrongSecret},

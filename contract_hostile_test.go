@@ -20,7 +20,7 @@ import (
 // short against what any of them could cost.
 const soon = 5 * time.Second
 
-func TestABodyThatIsCutAnywhereIsRefused(t *testing.T) {
+func TestTruncatedBody(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string]*fixture{"unknown fields are refused": newFixture(t), "they are kept": newFixture(t, keepUnknown)} {
 		for path, body := range map[string]string{eventPath: fullEvent, eventsPath: batch(fullEvent, event())} {
@@ -41,7 +41,7 @@ func TestABodyThatIsCutAnywhereIsRefused(t *testing.T) {
 	}
 }
 
-func TestNamesInAnotherCaseAreUnknownAtEveryDepth(t *testing.T) {
+func TestFieldNamesAreCaseSensitive(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, p := range objectPlaces {
@@ -128,8 +128,8 @@ func chunked(body string) string {
 	return b.String() + "0\r\n\r\n"
 }
 
-// TestHostileRequestsOnTheWire are what a client without a library can send.
-func TestHostileRequestsOnTheWire(t *testing.T) {
+// TestHostileWireRequests are what a client without a library can send.
+func TestHostileWireRequests(t *testing.T) {
 	t.Parallel()
 	body := event()
 	length := fmt.Sprintf("Content-Length: %d\r\n", len(body))
@@ -196,9 +196,9 @@ func TestHostileRequestsOnTheWire(t *testing.T) {
 	}
 }
 
-// TestUnusualRequestsOnTheWireAreTaken are what no client should send, and what
+// TestUnusualWireRequests are what no client should send, and what
 // has one meaning all the same.
-func TestUnusualRequestsOnTheWireAreTaken(t *testing.T) {
+func TestUnusualWireRequests(t *testing.T) {
 	t.Parallel()
 	body := event()
 	length := fmt.Sprintf("Content-Length: %d\r\n", len(body))

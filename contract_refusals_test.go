@@ -41,9 +41,9 @@ var refusals = []struct {
 	{"a GET that needs no body", nil, head("GET " + eventPath + " HTTP/1.1"), 200},
 }
 
-// TestRefusalsReachClientsThatWriteFirst has clients that read nothing before they
+// TestRejectionWhileWriting has clients that read nothing before they
 // have written a body of 8 MiB, which does not fit into the buffers of a socket.
-func TestRefusalsReachClientsThatWriteFirst(t *testing.T) {
+func TestRejectionWhileWriting(t *testing.T) {
 	t.Parallel()
 	body := strings.Repeat(" ", 8<<20)
 	for name, framed := range map[string]string{
@@ -65,7 +65,7 @@ func TestRefusalsReachClientsThatWriteFirst(t *testing.T) {
 }
 
 // The rest of a body beyond the budget is discarded as well.
-func TestOverloadReachesClientsThatWriteFirst(t *testing.T) {
+func TestOverloadWhileWriting(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(c *chargeingest.Config) { c.MaxBodyBytes, c.MaxInFlightBytes = 1<<20, 1<<20 })
 	arriving, sender := io.Pipe()
@@ -86,7 +86,7 @@ func TestOverloadReachesClientsThatWriteFirst(t *testing.T) {
 	<-done
 }
 
-func TestRefusalsReachClientsThatWriteFirstOverTLS(t *testing.T) {
+func TestRejectionWhileWritingOverTLS(t *testing.T) {
 	t.Parallel()
 	srv := httptest.NewTLSServer(newFixture(t).handler)
 	t.Cleanup(srv.Close)
@@ -196,8 +196,8 @@ func ends(t *testing.T, in io.Reader) (rest string, after time.Duration) {
 	return string(text), time.Since(start)
 }
 
-// TestRefusalsDoNotWaitForTheBody has clients whose bodies never come.
-func TestRefusalsDoNotWaitForTheBody(t *testing.T) {
+// TestRejectionBeforeBody has clients whose bodies never come.
+func TestRejectionBeforeBody(t *testing.T) {
 	for name, framing := range map[string]string{
 		"small": "Content-Length: 100\r\n", "large": "Content-Length: 8000000\r\n", "chunked": "Transfer-Encoding: chunked\r\n",
 		"of which a part came": "Content-Length: 100\r\n\r\n{", "of which a chunk came": "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
@@ -246,9 +246,9 @@ func TestUnansweredExpect(t *testing.T) {
 	}
 }
 
-// TestConnectionsAfterRefusals says which connections serve another request, and
+// TestConnectionAfterRejection says which connections serve another request, and
 // that no body is taken for one.
-func TestConnectionsAfterRefusals(t *testing.T) {
+func TestConnectionAfterRejection(t *testing.T) {
 	t.Parallel()
 	const again = "GET /again HTTP/1.1\r\nHost: x\r\n\r\n"
 	body := strings.Repeat(again, 10)
@@ -306,9 +306,9 @@ func (w *ownHeader) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// TestNoBodyIsARequestBehindMiddleware has middleware that drops the header that
+// TestBodyIsNoRequestBehindMiddleware has middleware that drops the header that
 // closes the connection, and bodies that come after the time to discard them.
-func TestNoBodyIsARequestBehindMiddleware(t *testing.T) {
+func TestBodyIsNoRequestBehindMiddleware(t *testing.T) {
 	const smuggled = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
 	for name, framing := range map[string]string{
 		"small": "Content-Length: 1000\r\n\r\n", "large": "Content-Length: 1000000\r\n\r\n",
@@ -406,7 +406,7 @@ type bufferedWriter struct {
 func (w bufferedWriter) WriteHeader(status int)      { w.recorder.WriteHeader(status) }
 func (w bufferedWriter) Write(p []byte) (int, error) { return w.recorder.Write(p) }
 
-func TestRefusalsBehindMiddleware(t *testing.T) {
+func TestRejectionBehindMiddleware(t *testing.T) {
 	wrapped := func(wrap func(http.ResponseWriter) http.ResponseWriter) func(http.Handler) http.Handler {
 		return func(h http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(wrap(w), r) })
@@ -608,8 +608,8 @@ func TestShutdownDoesNotWaitForReaders(t *testing.T) {
 	}
 }
 
-// TestReadersThatAreSlow are not cut off while they read, and those that stop are.
-func TestReadersThatAreSlow(t *testing.T) {
+// TestSlowReaders are not cut off while they read, and those that stop are.
+func TestSlowReaders(t *testing.T) {
 	page := "GET " + eventPath + " HTTP/1.1\r\nHost: x\r\nX-API-KEY: " + fullSecret + "\r\nConnection: close\r\n\r\n"
 	read := func(t *testing.T, pause time.Duration, set func(*http.Server)) (n int, took time.Duration) {
 		t.Helper()
@@ -713,8 +713,8 @@ func (f *fixture) slowly(t *testing.T, path string, bodies []string, declared bo
 	}
 }
 
-// TestSlowUploadsHoldWhatHasArrived has sixty uploads at a time.
-func TestSlowUploadsHoldWhatHasArrived(t *testing.T) {
+// TestSlowUploadReservation has sixty uploads at a time.
+func TestSlowUploadReservation(t *testing.T) {
 	const n = 60
 	created := make([]int, n)
 	for i := range created {

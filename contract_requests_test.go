@@ -184,7 +184,7 @@ func TestBatchSize(t *testing.T) {
 	f.requireNothingStored(t)
 }
 
-func TestTheBodyIsOneJSONObjectInUTF8(t *testing.T) {
+func TestBodyFormat(t *testing.T) {
 	t.Parallel()
 	fixtures := []*fixture{newFixture(t), newFixture(t, keepUnknown)}
 	for name, body := range map[string]string{
@@ -261,7 +261,7 @@ func TestTheBodyIsOneJSONObjectInUTF8(t *testing.T) {
 	})
 }
 
-func TestHostileNumbersAndNestingAre400(t *testing.T) {
+func TestExcessiveNumbersAndNesting(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, keepUnknown)
 	megabyte := strings.Repeat("9", 1<<20)
@@ -310,7 +310,7 @@ func TestNestingHas32Levels(t *testing.T) {
 	f.post(t, eventsPath, batch(event(lists(30)))).requireError(t, http.StatusBadRequest, "BAD_REQUEST", "")
 }
 
-func TestBytesInFlightAreBoundedOverAllRequests(t *testing.T) {
+func TestMaxInFlightBytes(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(c *chargeingest.Config) { c.MaxBodyBytes, c.MaxInFlightBytes = 1000, 2200 })
 	type upload struct {
@@ -388,7 +388,7 @@ func TestRequestID(t *testing.T) {
 	}
 }
 
-func TestABodyOfUnknownLengthIsTakenLikeOneOfKnownLength(t *testing.T) {
+func TestChunkedBody(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	srv := f.serve(t)
@@ -408,7 +408,7 @@ func TestABodyOfUnknownLengthIsTakenLikeOneOfKnownLength(t *testing.T) {
 	require.Len(t, f.list(t, "pf_a"), 2)
 }
 
-func TestABodyThatDoesNotArriveWholeStoresNothing(t *testing.T) {
+func TestIncompleteBody(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	srv := f.serve(t)

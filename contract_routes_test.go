@@ -34,7 +34,7 @@ func (f *fixture) send(t *testing.T, method, path, body, id string, headers ...s
 	return answerOf(t, f.handler, request(method, path, strings.NewReader(body), headers...))
 }
 
-func TestEachRouteAsksForItsPermission(t *testing.T) {
+func TestRoutePermissions(t *testing.T) {
 	t.Parallel()
 	for _, r := range everyRoute {
 		t.Run(r.name+" asks for "+r.permission, func(t *testing.T) {
@@ -52,7 +52,7 @@ func TestEachRouteAsksForItsPermission(t *testing.T) {
 	}
 }
 
-func TestEachRouteAnswersItsSuccess(t *testing.T) {
+func TestRouteSuccess(t *testing.T) {
 	t.Parallel()
 	t.Run("POST of one event is 201 with the stored event", func(t *testing.T) {
 		f := newFixture(t)
@@ -114,7 +114,7 @@ func TestVersions(t *testing.T) {
 	f.requireNothingStored(t)
 }
 
-func TestAnyOtherPathIsNotFound(t *testing.T) {
+func TestUnknownPath(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, path := range []string{
@@ -132,7 +132,7 @@ func TestAnyOtherPathIsNotFound(t *testing.T) {
 	f.requireNothingStored(t)
 }
 
-func TestTheHandlerSeesAPathWithoutItsMountPrefix(t *testing.T) {
+func TestStripPrefix(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for name, mounted := range map[string]http.Handler{
@@ -166,7 +166,7 @@ func mountSingly(h *chargeingest.Handler) http.Handler {
 	return mux
 }
 
-func TestTheFourEndpointsCanBeMountedOneByOne(t *testing.T) {
+func TestMountedEndpoints(t *testing.T) {
 	t.Parallel()
 	for name, base := range map[string]string{
 		"without a version in the pattern the default is 1": "/shop",
@@ -209,7 +209,7 @@ func TestTheFourEndpointsCanBeMountedOneByOne(t *testing.T) {
 	f.requireNothingStored(t)
 }
 
-func TestAKnownPathWithAnotherMethodIs405WithAllow(t *testing.T) {
+func TestMethodNotAllowed(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, c := range []struct {
@@ -238,7 +238,7 @@ func TestAKnownPathWithAnotherMethodIs405WithAllow(t *testing.T) {
 	f.requireNothingStored(t)
 }
 
-func TestHEADWorksWhereGETDoes(t *testing.T) {
+func TestHEAD(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	id := f.post(t, eventPath, event()).body["id"].(string)
@@ -269,10 +269,10 @@ func TestHEADWorksWhereGETDoes(t *testing.T) {
 	})
 }
 
-// TestChecksComeInTheirOrder starts with a request in which everything is
+// TestCheckOrder starts with a request in which everything is
 // wrong and mends one thing after the other: each answer names the first
 // thing that is still wrong.
-func TestChecksComeInTheirOrder(t *testing.T) {
+func TestCheckOrder(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, over(&readableStore{
 		Store: memstore.New(),
@@ -315,7 +315,7 @@ func TestChecksComeInTheirOrder(t *testing.T) {
 	}
 }
 
-func TestAStoreThatCannotBeReadServesNoGETRoutes(t *testing.T) {
+func TestStoreWithoutReader(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, over(storeFunc(memstore.New().Append)))
 	f.post(t, eventPath, event()).requireStored(t)

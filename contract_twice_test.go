@@ -21,7 +21,7 @@ func returnOriginal(c *chargeingest.Config) { c.Duplicates = chargeingest.Return
 // notAgain is a time after which nothing may have been forgotten.
 const notAgain = 10 * 365 * 24 * time.Hour
 
-func TestTheSameReferenceWithTheSameContent(t *testing.T) {
+func TestReplay(t *testing.T) {
 	t.Parallel()
 	t.Run("is 201 with the original event, its id and its timestamp, and Idempotent-Replayed", func(t *testing.T) {
 		f := newFixture(t)
@@ -105,7 +105,7 @@ var contents = []struct {
 	},
 }
 
-func TestWhatIsTheSameContent(t *testing.T) {
+func TestSameContent(t *testing.T) {
 	t.Parallel()
 	for _, c := range contents {
 		t.Run(c.name, func(t *testing.T) {
@@ -156,7 +156,7 @@ func TestWhatIsTheSameContent(t *testing.T) {
 	}
 }
 
-func TestAcceptAllAnswersTheOriginalInBothCases(t *testing.T) {
+func TestReturnOriginal(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, returnOriginal)
 	first := f.post(t, eventPath, event(`"reference":"r"`))
@@ -180,9 +180,9 @@ func TestAcceptAllAnswersTheOriginalInBothCases(t *testing.T) {
 	})
 }
 
-// TestAcceptAllAnswersNoMoreThanItCanHold sends small events in the places of
+// TestReturnOriginalResponseSize sends small events in the places of
 // large ones: under this setting nothing of the request bounds the answer.
-func TestAcceptAllAnswersNoMoreThanItCanHold(t *testing.T) {
+func TestReturnOriginalResponseSize(t *testing.T) {
 	t.Parallel()
 	large := `"note":"` + strings.Repeat("x", 1<<20) + `"`
 	repeats := func(n int) string {
@@ -269,7 +269,7 @@ func TestIdempotencyKey(t *testing.T) {
 	f.requireNothingStored(t)
 }
 
-func TestKeysAndReferencesAtOnce(t *testing.T) {
+func TestConcurrentKeysAndReferences(t *testing.T) {
 	t.Parallel()
 	const key = "Idempotency-Key: k"
 	for name, wrap := range map[string]func(string) (string, string){
@@ -292,7 +292,7 @@ func TestKeysAndReferencesAtOnce(t *testing.T) {
 	}
 }
 
-func TestAKeyIsBoundOnlyByARequestThatWasStored(t *testing.T) {
+func TestKeyOfRejectedRequestIsUnused(t *testing.T) {
 	t.Parallel()
 	const key = "Idempotency-Key: k"
 	for _, c := range everyError {
@@ -418,7 +418,7 @@ func TestIdempotentReplayedCount(t *testing.T) {
 	})
 }
 
-func TestAHundredConcurrentSendsStoreOnce(t *testing.T) {
+func TestConcurrentDuplicates(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name, path, body string

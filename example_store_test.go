@@ -100,6 +100,6 @@ func ExampleEventStore() {
 	// 1 event
 }
 
-func TestTheExampleStoreKeepsTheContract(t *testing.T) {
+func TestExampleStore(t *testing.T) {
 	storetest.Run(t, func(*testing.T) chargeingest.EventStore { return newSliceStore() })
 }

@@ -38,7 +38,7 @@ func (p *pieces) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-func TestBodiesAreReservedAsTheyArrive(t *testing.T) {
+func TestBodyReservation(t *testing.T) {
 	for _, c := range []struct {
 		name           string
 		declared, size int64
@@ -86,7 +86,7 @@ func TestBodiesAreReservedAsTheyArrive(t *testing.T) {
 	}
 }
 
-func TestHugeBuffersAreNotKept(t *testing.T) {
+func TestHugeBuffers(t *testing.T) {
 	var p bodyBuffers
 	b := p.get()
 	b.Grow(1 << 20)
@@ -104,7 +104,7 @@ func definition(t *testing.T, name string) func(s string) bool {
 	return func(value string) bool { return s.Validate(value) == nil }
 }
 
-func TestSchemaAndFastAcceptAgreeOnDecimals(t *testing.T) {
+func TestFastCheckDecimals(t *testing.T) {
 	inSchema := definition(t, "decimal")
 	check := func(s string) {
 		require.Equal(t, isDecimal(s), inSchema(s), "%q", s)
@@ -138,7 +138,7 @@ func everyString(parts []string, n int) []string {
 	return slices.Compact(strs)
 }
 
-func TestSchemaAndFastAcceptAgreeOnDateTimes(t *testing.T) {
+func TestFastCheckDateTimes(t *testing.T) {
 	inSchema := definition(t, "dateTime")
 	check := func(s string) {
 		require.Equal(t, isDateTime(s), inSchema(s), "%q", s)
@@ -173,7 +173,7 @@ func TestSchemaAndFastAcceptAgreeOnDateTimes(t *testing.T) {
 	}
 }
 
-func TestAnEventSurvivesJSONAsItIs(t *testing.T) {
+func TestEventRoundTrip(t *testing.T) {
 	var ev ChargeEvent
 	require.NoError(t, json.Unmarshal([]byte(fuzzEvent), &ev2{&ev}))
 	text, err := json.Marshal(ev)
@@ -198,7 +198,7 @@ func (e *ev2) UnmarshalJSON(text []byte) error {
 	return e.ChargeEvent.UnmarshalJSON(bytes.Replace(text, []byte(`"id":null,`), nil, 1))
 }
 
-func TestUnmarshalRefusesWhatIsNoEvent(t *testing.T) {
+func TestUnmarshalInvalidEvent(t *testing.T) {
 	for _, text := range []string{`{"value":1}`, `{"product_item_id":null}`, `[]`, `{"period":null}`, `{"a":1}{}`, `{`} {
 		var ev ChargeEvent
 		require.Error(t, ev.UnmarshalJSON([]byte(text)), text)
@@ -206,13 +206,13 @@ func TestUnmarshalRefusesWhatIsNoEvent(t *testing.T) {
 	}
 }
 
-func TestMarshalRefusesWhatIsNotUTF8(t *testing.T) {
+func TestMarshalInvalidUTF8(t *testing.T) {
 	_, err := json.Marshal(ChargeEvent{ProductItemID: "\xff"})
 	require.Error(t, err)
 }
 
 // A handler for each test, or for each input of a fuzz target, must cost little.
-func TestHandlersShareTheCompiledSchemas(t *testing.T) {
+func TestSchemasAreCompiledOnce(t *testing.T) {
 	const compiling = 20_000 // allocations, about
 	require.Less(t, testing.AllocsPerRun(5, func() {
 		_, err := newValidator(1000, false, schemacheck.CrossRules{})

@@ -38,7 +38,7 @@ func logged(t *testing.T, level slog.Level, r *http.Request, settings ...func(*c
 	return lines, text
 }
 
-func TestARequestLeavesOneLine(t *testing.T) {
+func TestLogLine(t *testing.T) {
 	failing := func(err error) func(*chargeingest.Config) {
 		return over(storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) {
 			return chargeingest.AppendResult{}, err
@@ -105,7 +105,7 @@ func TestLoggedPathsAreShort(t *testing.T) {
 	}
 }
 
-func TestALogThatDoesNotWantTheLineGetsNone(t *testing.T) {
+func TestDisabledLogLevel(t *testing.T) {
 	for level, want := range map[slog.Level]int{slog.LevelDebug: 1, slog.LevelInfo: 0} {
 		lines, _ := logged(t, level, request("POST", eventPath, strings.NewReader(event())))
 		require.Len(t, lines, want, fmt.Sprint(level))

@@ -16,7 +16,7 @@ import (
 
 // Frameworks on fasthttp write the next request over the memory of one that was
 // answered.
-func TestWhatIsKeptOfARequestIsNotItsMemory(t *testing.T) {
+func TestRequestMemoryIsNotKept(t *testing.T) {
 	for name, open := range map[string]func(t *testing.T) chargeingest.EventStore{
 		"memstore": func(*testing.T) chargeingest.EventStore { return memstore.New() },
 		"sqlitestore": func(t *testing.T) chargeingest.EventStore {
