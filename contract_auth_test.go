@@ -113,7 +113,7 @@ func TestRepeatedCredentialHeader(t *testing.T) {
 }
 
 // exchangeRaw writes a POST of one event by hand and returns the status of the
-// answer, and whether the server asked for the body before it.
+// response, and whether the server asked for the body before it.
 func (f *fixture) exchangeRaw(t *testing.T, headers, body string) (status int, continued bool) {
 	t.Helper()
 	srv := f.serve(t)
@@ -154,14 +154,14 @@ func TestBodyIsReadAfterAuthorization(t *testing.T) {
 			"a foreign platform": {"x-platform-id: pf_c"},
 		} {
 			t.Run(name+" for "+path, func(t *testing.T) {
-				a := answerOf(t, f.handler, request(http.MethodPost, path, unreadBody{t}, headers...))
+				a := responseOf(t, f.handler, request(http.MethodPost, path, unreadBody{t}, headers...))
 				require.Contains(t, []int{http.StatusUnauthorized, http.StatusForbidden}, a.status)
 			})
 		}
 	}
 	t.Run("an authorizer that fails", func(t *testing.T) {
 		f := newFixture(t, authorizedBy(failing(errors.New("down"))))
-		answerOf(t, f.handler, request(http.MethodPost, eventPath, unreadBody{t})).requireRetryable(t, true)
+		responseOf(t, f.handler, request(http.MethodPost, eventPath, unreadBody{t})).requireRetryable(t, true)
 	})
 	t.Run("a client that expects 100-continue is not asked for it", func(t *testing.T) {
 		status, continued := newFixture(t).exchangeRaw(t, "Expect: 100-continue\r\nX-API-KEY: "+wrongSecret+"\r\n", event())

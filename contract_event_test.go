@@ -230,7 +230,7 @@ func TestResponseHasSentFields(t *testing.T) {
 					`"pricing_plan_subscription_reference":null,"reference":null,"description":null,"timestamp":"2026-09-01T12:00:00Z"}`
 			}
 			require.JSONEq(t, want, a.text)
-			require.JSONEq(t, want, f.get(t, eventPath+"/"+stored["id"].(string)).text, "GET answers the same")
+			require.JSONEq(t, want, f.get(t, eventPath+"/"+stored["id"].(string)).text, "GET responses the same")
 			require.Equal(t, []any{stored}, f.list(t, "pf_a"), "and so does the list")
 		})
 	}

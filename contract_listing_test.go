@@ -19,7 +19,7 @@ import (
 )
 
 // page asks for a page of the listing by its parameters.
-func (f *fixture) page(t *testing.T, parameters ...string) answer {
+func (f *fixture) page(t *testing.T, parameters ...string) response {
 	t.Helper()
 	query := make(url.Values)
 	for i := 0; i < len(parameters); i += 2 {
@@ -31,7 +31,7 @@ func (f *fixture) page(t *testing.T, parameters ...string) answer {
 }
 
 // descriptions names the events of a page: the tests give each its own.
-func (a answer) descriptions() []string {
+func (a response) descriptions() []string {
 	names := []string{}
 	for _, e := range a.body["data"].([]any) {
 		names = append(names, e.(map[string]any)["description"].(string))

@@ -58,7 +58,7 @@ func TestRejectionWhileWriting(t *testing.T) {
 				conn := newFixture(t, c.settings...).wire(t).dial(t)
 				_, err := io.WriteString(conn, c.head+framed)
 				require.NoError(t, err, "writing the body")
-				require.Equal(t, c.status, response(t, bufio.NewReader(conn)).status)
+				require.Equal(t, c.status, readResponse(t, bufio.NewReader(conn)).status)
 			})
 		}
 	}
@@ -79,7 +79,7 @@ func TestOverloadWhileWriting(t *testing.T) {
 	conn := f.wire(t).dial(t)
 	_, err = fmt.Fprintf(conn, "%sTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", head(postLine), 8<<20, strings.Repeat(" ", 8<<20))
 	require.NoError(t, err, "writing the body")
-	a := response(t, bufio.NewReader(conn))
+	a := readResponse(t, bufio.NewReader(conn))
 	require.Equal(t, http.StatusServiceUnavailable, a.status)
 	require.Equal(t, "1", a.header.Get("Retry-After"))
 	require.NoError(t, sender.CloseWithError(errors.New("gone")))
@@ -97,7 +97,7 @@ func TestRejectionWhileWritingOverTLS(t *testing.T) {
 		require.NoError(t, conn.SetDeadline(time.Now().Add(30*time.Second)))
 		_, err = io.WriteString(conn, strings.Replace(head(postLine), fullSecret, wrongSecret, 1)+framing+strings.Repeat(" ", 8<<20))
 		require.NoError(t, err, "writing the body")
-		require.Equal(t, http.StatusUnauthorized, response(t, bufio.NewReader(conn)).status)
+		require.Equal(t, http.StatusUnauthorized, readResponse(t, bufio.NewReader(conn)).status)
 	}
 }
 
@@ -111,8 +111,8 @@ func (w wire) dial(t *testing.T) net.Conn {
 	return conn
 }
 
-// response reads a response.
-func response(t *testing.T, in *bufio.Reader) answer {
+// readResponse reads a response.
+func readResponse(t *testing.T, in *bufio.Reader) response {
 	t.Helper()
 	res, err := http.ReadResponse(in, nil)
 	require.NoError(t, err)
@@ -123,7 +123,7 @@ func response(t *testing.T, in *bufio.Reader) answer {
 	if res.Close { // ReadResponse has taken the header out
 		res.Header.Set("Connection", "close")
 	}
-	return answer{status: res.StatusCode, header: res.Header, text: string(body)}
+	return response{status: res.StatusCode, header: res.Header, text: string(body)}
 }
 
 // pipes is a listener within a synctest bubble: its connections are net.Pipes, which
@@ -212,7 +212,7 @@ func TestRejectionBeforeBody(t *testing.T) {
 					write(conn, strings.TrimSuffix(c.head+framing, "{")+"\r\n")
 					start := time.Now()
 					in := bufio.NewReader(conn)
-					a := response(t, in)
+					a := readResponse(t, in)
 					require.Equal(t, c.status, a.status)
 					require.LessOrEqual(t, time.Since(start), 10*time.Millisecond)
 					rest, after := ends(t, in)
@@ -262,8 +262,8 @@ func TestConnectionAfterRejection(t *testing.T) {
 			_, err := fmt.Fprintf(conn, "%sContent-Length: %d\r\n\r\n%s%s", c.head, len(body), body, again)
 			require.NoError(t, err)
 			in := bufio.NewReader(conn)
-			require.Equal(t, c.status, response(t, in).status)
-			require.Equal(t, http.StatusNotFound, response(t, in).status)
+			require.Equal(t, c.status, readResponse(t, in).status)
+			require.Equal(t, http.StatusNotFound, readResponse(t, in).status)
 		})
 		for name, framed := range map[string]string{
 			"a small body that comes late":   fmt.Sprintf("Content-Length: %d\r\n\r\n", len(body)),
@@ -279,7 +279,7 @@ func TestConnectionAfterRejection(t *testing.T) {
 				_, err := io.WriteString(conn, c.head+framed)
 				require.NoError(t, err)
 				in := bufio.NewReader(conn)
-				a := response(t, in)
+				a := readResponse(t, in)
 				require.Equal(t, c.status, a.status)
 				require.Equal(t, "close", a.header.Get("Connection"))
 				_, _ = io.WriteString(conn, body) // the server may have closed
@@ -327,7 +327,7 @@ func TestBodyIsNoRequestBehindMiddleware(t *testing.T) {
 				write(conn, strings.Replace(head(postLine), fullSecret, wrongSecret, 1)+framing)
 				start := time.Now()
 				in := bufio.NewReader(conn)
-				require.Equal(t, http.StatusUnauthorized, response(t, in).status)
+				require.Equal(t, http.StatusUnauthorized, readResponse(t, in).status)
 				require.LessOrEqual(t, time.Since(start), 20*time.Millisecond)
 				time.Sleep(6 * time.Second)
 				write(conn, smuggled)
@@ -352,7 +352,7 @@ func TestDiscardIsBounded(t *testing.T) {
 			conn := f.piped(t).dial(t)
 			write(conn, refused)
 			in := bufio.NewReader(conn)
-			require.Equal(t, http.StatusUnauthorized, response(t, in).status)
+			require.Equal(t, http.StatusUnauthorized, readResponse(t, in).status)
 			start := time.Now()
 			for { // a byte a second
 				time.Sleep(time.Second)
@@ -370,7 +370,7 @@ func TestDiscardIsBounded(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			conn := newFixture(t, func(c *chargeingest.Config) { c.MaxDiscardBytes = 1 << 20 }).piped(t).dial(t)
 			write(conn, refused)
-			require.Equal(t, http.StatusUnauthorized, response(t, bufio.NewReader(conn)).status)
+			require.Equal(t, http.StatusUnauthorized, readResponse(t, bufio.NewReader(conn)).status)
 			n, err := io.Copy(conn, strings.NewReader(strings.Repeat("x", 8<<20)))
 			require.Error(t, err)
 			require.GreaterOrEqual(t, n, int64(1<<20))
@@ -382,7 +382,7 @@ func TestDiscardIsBounded(t *testing.T) {
 			f := newFixture(t, func(c *chargeingest.Config) { c.MaxBodyBytes, c.MaxInFlightBytes = 1000, 1000 })
 			conn := f.piped(t).dial(t)
 			write(conn, head(postLine)+"Transfer-Encoding: chunked\r\n\r\nffff\r\n"+strings.Repeat("x", 2000))
-			require.Equal(t, http.StatusRequestEntityTooLarge, response(t, bufio.NewReader(conn)).status)
+			require.Equal(t, http.StatusRequestEntityTooLarge, readResponse(t, bufio.NewReader(conn)).status)
 			synctest.Wait()
 			f.post(t, eventPath, padded(event(), 900)).requireStored(t)
 		})
@@ -418,7 +418,7 @@ func TestRejectionBehindMiddleware(t *testing.T) {
 			conn := newFixture(t).piped(t, wrapped(func(w http.ResponseWriter) http.ResponseWriter { return openWriter{w} })).dial(t)
 			write(conn, refused+"Content-Length: 100\r\n\r\n")
 			start := time.Now()
-			require.Equal(t, http.StatusUnauthorized, response(t, bufio.NewReader(conn)).status)
+			require.Equal(t, http.StatusUnauthorized, readResponse(t, bufio.NewReader(conn)).status)
 			require.LessOrEqual(t, time.Since(start), 10*time.Millisecond)
 		})
 	})
@@ -433,14 +433,14 @@ func TestRejectionBehindMiddleware(t *testing.T) {
 				})
 			}).dial(t)
 			write(conn, head(postLine)+fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(event()), event()))
-			require.Equal(t, http.StatusCreated, response(t, bufio.NewReader(conn)).status)
+			require.Equal(t, http.StatusCreated, readResponse(t, bufio.NewReader(conn)).status)
 		})
 	})
 	t.Run("that cannot", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			conn := newFixture(t).piped(t, wrapped(func(w http.ResponseWriter) http.ResponseWriter { return plainWriter{w} })).dial(t)
 			write(conn, refused+"Content-Length: 3\r\n\r\nabc")
-			a := response(t, bufio.NewReader(conn))
+			a := readResponse(t, bufio.NewReader(conn))
 			require.Equal(t, http.StatusUnauthorized, a.status)
 			require.Empty(t, a.header.Get("Connection"), "as net/http does it")
 		})
@@ -449,7 +449,7 @@ func TestRejectionBehindMiddleware(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			conn := newFixture(t).piped(t, func(h http.Handler) http.Handler { return http.MaxBytesHandler(h, 10) }).dial(t)
 			write(conn, refused+"Content-Length: 100\r\n\r\n"+strings.Repeat("x", 100))
-			require.Equal(t, http.StatusUnauthorized, response(t, bufio.NewReader(conn)).status)
+			require.Equal(t, http.StatusUnauthorized, readResponse(t, bufio.NewReader(conn)).status)
 			rest, _ := io.ReadAll(conn)
 			require.Empty(t, rest)
 		})
@@ -463,7 +463,7 @@ func TestRejectionBehindMiddleware(t *testing.T) {
 				})
 			}).dial(t)
 			write(conn, head(postLine)+fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(event()), event()))
-			require.Equal(t, http.StatusCreated, response(t, bufio.NewReader(conn)).status)
+			require.Equal(t, http.StatusCreated, readResponse(t, bufio.NewReader(conn)).status)
 			time.Sleep(2 * time.Minute)
 		})
 	})
@@ -506,7 +506,7 @@ func TestShutdownDoesNotWaitForBodies(t *testing.T) {
 				require.Equal(t, c.status, observed.Status)
 				text := <-sent
 				if strings.HasPrefix(text, "HTTP/1.1") {
-					a := response(t, bufio.NewReader(strings.NewReader(text)))
+					a := readResponse(t, bufio.NewReader(strings.NewReader(text)))
 					require.Equal(t, c.status, a.status, a.text)
 					require.Equal(t, c.status == 503, a.header.Get("Idempotency-Retryable") == "true")
 				} else {
@@ -528,7 +528,7 @@ func TestShutdownDoesNotWaitForBodies(t *testing.T) {
 			go func() { ended <- srv.Shutdown(context.WithoutCancel(t.Context())) }()
 			synctest.Wait()
 			write(conn, text[len(text)-50:])
-			require.Equal(t, http.StatusCreated, response(t, bufio.NewReader(conn)).status)
+			require.Equal(t, http.StatusCreated, readResponse(t, bufio.NewReader(conn)).status)
 			require.NoError(t, <-ended)
 		})
 	})
@@ -544,7 +544,7 @@ func TestShutdownDoesNotWaitForBodies(t *testing.T) {
 			first.shutdown(t)
 			time.Sleep(20 * time.Second)
 			write(conn, text[len(text)-50:])
-			require.Equal(t, http.StatusCreated, response(t, bufio.NewReader(conn)).status)
+			require.Equal(t, http.StatusCreated, readResponse(t, bufio.NewReader(conn)).status)
 		})
 	})
 }

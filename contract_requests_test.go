@@ -91,7 +91,7 @@ func TestContentEncoding(t *testing.T) {
 			if chunked {
 				r.ContentLength = -1
 			}
-			answerOf(t, f.handler, r).requireStored(t)
+			responseOf(t, f.handler, r).requireStored(t)
 		})
 	}
 	t.Run("a bomb is 413", func(t *testing.T) {
@@ -132,7 +132,7 @@ func TestBodySize(t *testing.T) {
 					if chunked {
 						r.ContentLength = -1
 					}
-					a := answerOf(t, f.handler, r)
+					a := responseOf(t, f.handler, r)
 					if more == 0 {
 						a.requireStored(t)
 						continue
@@ -146,7 +146,7 @@ func TestBodySize(t *testing.T) {
 	t.Run("a body that says it is too large is not read", func(t *testing.T) {
 		r := request(http.MethodPost, eventPath, unreadBody{t})
 		r.ContentLength = 4<<20 + 1
-		answerOf(t, newFixture(t).handler, r).requireError(t, http.StatusRequestEntityTooLarge, "BAD_REQUEST", "")
+		responseOf(t, newFixture(t).handler, r).requireError(t, http.StatusRequestEntityTooLarge, "BAD_REQUEST", "")
 	})
 }
 
@@ -381,7 +381,7 @@ func TestRequestID(t *testing.T) {
 		require.Len(t, seen, 20)
 	})
 	for _, c := range everyError {
-		t.Run(fmt.Sprintf("on every answer of the handler: %d %s, %s", c.status, c.code, c.name), func(t *testing.T) {
+		t.Run(fmt.Sprintf("on every response of the handler: %d %s, %s", c.status, c.code, c.name), func(t *testing.T) {
 			a := c.provoke(t, newFixture(t, c.settings...), "X-REQUEST-ID: mine")
 			require.Equal(t, "mine", a.header.Get("X-REQUEST-ID"))
 		})

@@ -22,13 +22,13 @@ func TestMountedEndpointVersion(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	mux := mountSingly(f.handler)
-	stored := answerOf(t, mux, request(http.MethodPost, "/api/v1/charge", strings.NewReader(event()))).requireStored(t)
-	require.Len(t, answerOf(t, mux, request(http.MethodPost, "/api/v1/charges", strings.NewReader(batch(event())))).events(t), 1)
-	require.Equal(t, http.StatusOK, answerOf(t, mux, request(http.MethodGet, "/api/v1/look", nil)).status)
-	require.Equal(t, stored, answerOf(t, mux, request(http.MethodGet, "/api/v1/look/"+stored["id"].(string), nil)).body)
+	stored := responseOf(t, mux, request(http.MethodPost, "/api/v1/charge", strings.NewReader(event()))).requireStored(t)
+	require.Len(t, responseOf(t, mux, request(http.MethodPost, "/api/v1/charges", strings.NewReader(batch(event())))).events(t), 1)
+	require.Equal(t, http.StatusOK, responseOf(t, mux, request(http.MethodGet, "/api/v1/look", nil)).status)
+	require.Equal(t, stored, responseOf(t, mux, request(http.MethodGet, "/api/v1/look/"+stored["id"].(string), nil)).body)
 	for _, version := range []string{"v2", "v01", "vv1", "V1", "v"} {
 		t.Run("and no other: "+version, func(t *testing.T) {
-			a := answerOf(t, mux, request(http.MethodPost, "/api/"+version+"/charge", strings.NewReader(event())))
+			a := responseOf(t, mux, request(http.MethodPost, "/api/"+version+"/charge", strings.NewReader(event())))
 			a.requireError(t, http.StatusBadRequest, "UNSUPPORTED_VERSION", "")
 		})
 	}
@@ -50,7 +50,7 @@ func TestHEADRejections(t *testing.T) {
 	}
 	for _, path := range []string{"/shop/look", "/shop/look/" + id} {
 		t.Run("where an endpoint is mounted singly: "+path, func(t *testing.T) {
-			a := answerOf(t, mux, request(http.MethodHead, path, nil))
+			a := responseOf(t, mux, request(http.MethodHead, path, nil))
 			require.Equal(t, http.StatusOK, a.status)
 			require.Empty(t, a.text)
 		})
@@ -152,7 +152,7 @@ func TestUnknownNull(t *testing.T) {
 			f := newFixture(t, keepUnknown)
 			a := f.post(t, eventPath, fullWith(p.opening, `"unknown":null`))
 			id := a.requireStored(t)["id"].(string)
-			for _, got := range []answer{a, f.get(t, eventPath+"/"+id)} {
+			for _, got := range []response{a, f.get(t, eventPath+"/"+id)} {
 				require.Contains(t, got.text, `"unknown":null`)
 			}
 		})

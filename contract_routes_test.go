@@ -25,13 +25,13 @@ var everyRoute = []struct {
 }
 
 // send makes a request out of a row of everyRoute; id takes the place of {id}.
-func (f *fixture) send(t *testing.T, method, path, body, id string, headers ...string) answer {
+func (f *fixture) send(t *testing.T, method, path, body, id string, headers ...string) response {
 	t.Helper()
 	path = strings.ReplaceAll(path, "{id}", id)
 	if body == "" {
-		return answerOf(t, f.handler, request(method, path, nil, headers...))
+		return responseOf(t, f.handler, request(method, path, nil, headers...))
 	}
-	return answerOf(t, f.handler, request(method, path, strings.NewReader(body), headers...))
+	return responseOf(t, f.handler, request(method, path, strings.NewReader(body), headers...))
 }
 
 func TestRoutePermissions(t *testing.T) {
@@ -144,9 +144,9 @@ func TestStripPrefix(t *testing.T) {
 		}(),
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := answerOf(t, mounted, request(http.MethodPost, "/billing"+eventPath, strings.NewReader(event())))
+			a := responseOf(t, mounted, request(http.MethodPost, "/billing"+eventPath, strings.NewReader(event())))
 			stored := a.requireStored(t)
-			a = answerOf(t, mounted, request(http.MethodGet, "/billing"+eventPath+"/"+stored["id"].(string), nil))
+			a = responseOf(t, mounted, request(http.MethodGet, "/billing"+eventPath+"/"+stored["id"].(string), nil))
 			require.Equal(t, stored, a.body)
 		})
 	}
@@ -175,12 +175,12 @@ func TestMountedEndpoints(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
 			mux := mountSingly(f.handler)
-			stored := answerOf(t, mux, request(http.MethodPost, base+"/charge", strings.NewReader(event()))).requireStored(t)
-			events := answerOf(t, mux, request(http.MethodPost, base+"/charges", strings.NewReader(batch(event())))).events(t)
-			listed := answerOf(t, mux, request(http.MethodGet, base+"/look?order=asc", nil))
+			stored := responseOf(t, mux, request(http.MethodPost, base+"/charge", strings.NewReader(event()))).requireStored(t)
+			events := responseOf(t, mux, request(http.MethodPost, base+"/charges", strings.NewReader(batch(event())))).events(t)
+			listed := responseOf(t, mux, request(http.MethodGet, base+"/look?order=asc", nil))
 			require.Equal(t, http.StatusOK, listed.status)
 			require.Equal(t, []any{stored, events[0]}, listed.body["data"])
-			got := answerOf(t, mux, request(http.MethodGet, base+"/look/"+stored["id"].(string), nil))
+			got := responseOf(t, mux, request(http.MethodGet, base+"/look/"+stored["id"].(string), nil))
 			require.Equal(t, stored, got.body)
 		})
 	}
@@ -193,17 +193,17 @@ func TestMountedEndpoints(t *testing.T) {
 		}
 		for _, version := range []string{"2", "01", "one"} {
 			t.Run("another version in the pattern is UNSUPPORTED_VERSION: "+version+path, func(t *testing.T) {
-				a := answerOf(t, mux, request(method, "/api/"+version+path, strings.NewReader(event())))
+				a := responseOf(t, mux, request(method, "/api/"+version+path, strings.NewReader(event())))
 				a.requireError(t, http.StatusBadRequest, "UNSUPPORTED_VERSION", "")
 			})
 		}
 		t.Run("another method is 405 with Allow: "+path, func(t *testing.T) {
-			a := answerOf(t, mux, request(http.MethodDelete, "/shop"+path, nil))
+			a := responseOf(t, mux, request(http.MethodDelete, "/shop"+path, nil))
 			a.requireError(t, http.StatusMethodNotAllowed, "INVALID_OPERATION", "")
 			require.Contains(t, a.header.Get("Allow"), method)
 		})
 		t.Run("the caller is authorized: "+path, func(t *testing.T) {
-			answerOf(t, mux, request(method, "/shop"+path, nil, "-X-API-KEY")).requireError(t, http.StatusUnauthorized, "UNAUTHORISED", "")
+			responseOf(t, mux, request(method, "/shop"+path, nil, "-X-API-KEY")).requireError(t, http.StatusUnauthorized, "UNAUTHORISED", "")
 		})
 	}
 	f.requireNothingStored(t)
@@ -247,7 +247,7 @@ func TestHEAD(t *testing.T) {
 		"the list": eventPath, "an event": eventPath + "/" + id, "an event that is not there": eventPath + "/x", "a bad parameter": eventPath + "?limit=0",
 	} {
 		t.Run(name, func(t *testing.T) {
-			answers := make(map[string]*http.Response)
+			responses := make(map[string]*http.Response)
 			for _, method := range []string{http.MethodGet, http.MethodHead} {
 				r := request(method, srv.URL+path, nil, "X-REQUEST-ID: the-same")
 				r.RequestURI = ""
@@ -255,22 +255,22 @@ func TestHEAD(t *testing.T) {
 				require.NoError(t, err)
 				require.NoError(t, res.Body.Close())
 				res.Header.Del("Date")
-				answers[method] = res
+				responses[method] = res
 			}
-			get, head := answers[http.MethodGet], answers[http.MethodHead]
+			get, head := responses[http.MethodGet], responses[http.MethodHead]
 			require.Equal(t, get.StatusCode, head.StatusCode)
 			require.Equal(t, get.Header, head.Header)
 			require.Positive(t, head.ContentLength)
 			require.Equal(t, get.ContentLength, head.ContentLength)
 		})
 	}
-	t.Run("an answer to HEAD has no body", func(t *testing.T) {
+	t.Run("a response to HEAD has no body", func(t *testing.T) {
 		require.Empty(t, f.send(t, http.MethodHead, eventPath, "", "").text)
 	})
 }
 
 // TestCheckOrder starts with a request in which everything is
-// wrong and mends one thing after the other: each answer names the first
+// wrong and mends one thing after the other: each response names the first
 // thing that is still wrong.
 func TestCheckOrder(t *testing.T) {
 	t.Parallel()
@@ -308,7 +308,7 @@ func TestCheckOrder(t *testing.T) {
 			for name, value := range headers {
 				r.Header.Set(name, value)
 			}
-			a := answerOf(t, f.handler, r)
+			a := responseOf(t, f.handler, r)
 			require.Equal(t, step.status, a.status, a.text)
 			require.Equal(t, step.code, a.body["code"], a.text)
 		})
@@ -328,10 +328,10 @@ func TestStoreWithoutReader(t *testing.T) {
 	t.Run("the path of an event is none", func(t *testing.T) {
 		f.get(t, eventPath+"/x").requireError(t, http.StatusNotFound, "RESOURCE_NOT_FOUND", "")
 	})
-	t.Run("the single endpoints answer 404", func(t *testing.T) {
+	t.Run("the single endpoints response 404", func(t *testing.T) {
 		mux := mountSingly(f.handler)
 		for _, path := range []string{"/shop/look", "/shop/look/x"} {
-			answerOf(t, mux, request(http.MethodGet, path, nil)).requireError(t, http.StatusNotFound, "RESOURCE_NOT_FOUND", "")
+			responseOf(t, mux, request(http.MethodGet, path, nil)).requireError(t, http.StatusNotFound, "RESOURCE_NOT_FOUND", "")
 		}
 	})
 }

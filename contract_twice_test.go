@@ -181,7 +181,7 @@ func TestReturnOriginal(t *testing.T) {
 }
 
 // TestReturnOriginalResponseSize sends small events in the places of
-// large ones: under this setting nothing of the request bounds the answer.
+// large ones: under this setting nothing of the request bounds the response.
 func TestReturnOriginalResponseSize(t *testing.T) {
 	t.Parallel()
 	large := `"note":"` + strings.Repeat("x", 1<<20) + `"`
@@ -195,7 +195,7 @@ func TestReturnOriginalResponseSize(t *testing.T) {
 				f.post(t, eventPath, event(`"reference":"large"`, large)).requireStored(t)
 			}
 			stored := f.list(t, "pf_a")
-			send := func(n int) answer {
+			send := func(n int) response {
 				return f.post(t, eventsPath, strings.Replace(repeats(n), "[", "["+first+strings.Repeat(",", min(1, len(first))), 1))
 			}
 			a := send(16)
@@ -336,7 +336,7 @@ func TestKeyOfRejectedRequestIsUnused(t *testing.T) {
 func TestDuplicatesInABatch(t *testing.T) {
 	t.Parallel()
 	const a, b, c = `"reference":"a"`, `"reference":"b"`, `"reference":"c"`
-	t.Run("the same reference twice with the same content stores one and answers it in both places", func(t *testing.T) {
+	t.Run("the same reference twice with the same content stores one and responses it in both places", func(t *testing.T) {
 		f := newFixture(t)
 		got := f.post(t, eventsPath, batch(event(a), event(b), event(`"customer_id":null`, a)))
 		got.requireStored(t)
@@ -433,19 +433,19 @@ func TestConcurrentDuplicates(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFixture(t)
 			first := 0
-			var answers []answer
-			for _, a := range answersOf(t, f.handler, 100, func(int) *http.Request {
+			var responses []response
+			for _, a := range responsesOf(t, f.handler, 100, func(int) *http.Request {
 				return request(http.MethodPost, c.path, strings.NewReader(c.body), c.headers...)
 			}) {
 				require.Equal(t, http.StatusCreated, a.status, a.text)
 				if a.header.Get("Idempotent-Replayed") == "" {
 					first++
 				}
-				answers = append(answers, a)
+				responses = append(responses, a)
 			}
 			require.Equal(t, 1, first, "one is the first, the others are replays")
-			for _, a := range answers {
-				require.Equal(t, answers[0].text, a.text)
+			for _, a := range responses {
+				require.Equal(t, responses[0].text, a.text)
 			}
 			require.Len(t, f.list(t, "pf_a"), c.stored)
 		})
@@ -453,7 +453,7 @@ func TestConcurrentDuplicates(t *testing.T) {
 	t.Run("of as many contents as senders: one is stored, the others are conflicts with it", func(t *testing.T) {
 		f := newFixture(t)
 		conflicts := make(map[any]int)
-		for _, a := range answersOf(t, f.handler, 100, func(i int) *http.Request {
+		for _, a := range responsesOf(t, f.handler, 100, func(i int) *http.Request {
 			return request(http.MethodPost, eventPath, strings.NewReader(event(`"reference":"r"`, fmt.Sprintf(`"description":"%d"`, i))))
 		}) {
 			if a.status == http.StatusConflict {

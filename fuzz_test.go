@@ -39,7 +39,7 @@ func fuzzValidators(tb testing.TB) map[string]*validator {
 
 // requireTwoPathsAgree holds a body to the promise of the two paths: what the
 // fast accept takes the schema takes too, as the same events; what the schema
-// takes the decoder could read; and the answer is the one of the slow path.
+// takes the decoder could read; and the response is the one of the slow path.
 func requireTwoPathsAgree(t *testing.T, v *validator, body []byte, route Route) {
 	t.Helper()
 	verdict := v.check(context.Background(), body, route, fuzzNow)

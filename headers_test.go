@@ -57,7 +57,7 @@ func TestLongCredentialHeadersAre401(t *testing.T) {
 				r := request(route.method, strings.ReplaceAll(route.path, "{id}", "x"), strings.NewReader(route.body))
 				r.Header[header] = c.values
 				asked = 0
-				a := answerOf(t, f.handler, r)
+				a := responseOf(t, f.handler, r)
 				if !c.long {
 					require.Equal(t, 1, asked, "%s: %s", header, c.name)
 					continue

@@ -27,7 +27,7 @@ func logged(t *testing.T, level slog.Level, r *http.Request, settings ...func(*c
 		c.Logger = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: level}))
 	})
 	f := newFixture(t, settings...)
-	answerOf(t, f.handler, r)
+	responseOf(t, f.handler, r)
 	text = log.String()
 	for line := range strings.Lines(text) {
 		var object map[string]any
