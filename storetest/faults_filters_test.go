@@ -10,8 +10,8 @@ import (
 )
 
 func filterFaults() []fault {
-	every := "each filter and each combination of filters selects what has all of its values"
-	bounds := "From and To bound the instant of the timestamp, From included and To not"
+	every := "each combination of filters returns the events that match all of them"
+	bounds := "From and To limit the instant of the timestamp, From inclusive and To exclusive"
 	changed := func(name, rule string, change func(*chargeingest.Query)) fault {
 		return fault{name, func(s *store) { s.onQuery(change) }, []string{rule}}
 	}
@@ -22,11 +22,11 @@ func filterFaults() []fault {
 		changed("PricingPlanSubscriptionID does not filter", every, func(q *chargeingest.Query) { q.PricingPlanSubscriptionID = "" }),
 		changed("PricingPlanSubscriptionReference does not filter", every, func(q *chargeingest.Query) { q.PricingPlanSubscriptionReference = "" }),
 		changed("ProductItemID does not filter", every, func(q *chargeingest.Query) { q.ProductItemID = "" }),
-		{"filters fold their case", foldFilters, []string{"filters compare whole values with their case"}},
-		changed("MaxBytes does not bound", "a page has no more content than MaxBytes, or one event", func(q *chargeingest.Query) { q.MaxBytes = 0 }),
-		{"a page is cut before it is filtered", cutBeforeFilter, []string{"pages are full up to the last and Next is empty where nothing more is there", every}},
-		changed("From is not included", bounds, func(q *chargeingest.Query) { q.From = moved(q.From, 1) }),
-		changed("To is included", bounds, func(q *chargeingest.Query) { q.To = moved(q.To, 1) }),
+		{"filters fold their case", foldFilters, []string{"filters compare in full and with case"}},
+		changed("MaxBytes does not bound", "a page has at most MaxBytes of content, or one event", func(q *chargeingest.Query) { q.MaxBytes = 0 }),
+		{"a page is cut before it is filtered", cutBeforeFilter, []string{"every page but the last is full, and only the last has an empty Next", every}},
+		changed("From is not included", bounds, func(q *chargeingest.Query) { q.From = shifted(q.From, 1) }),
+		changed("To is included", bounds, func(q *chargeingest.Query) { q.To = shifted(q.To, 1) }),
 		changed("instants are kept to the microsecond", bounds, func(q *chargeingest.Query) {
 			for _, bound := range []**time.Time{&q.From, &q.To} {
 				if *bound != nil {
@@ -41,7 +41,7 @@ func filterFaults() []fault {
 				}
 			}
 		}),
-		changed("From counts only without a filter", "pages are full up to the last and Next is empty where nothing more is there", func(q *chargeingest.Query) {
+		changed("From counts only without a filter", "every page but the last is full, and only the last has an empty Next", func(q *chargeingest.Query) {
 			if q.CustomerID != "" {
 				q.From = nil
 			}
@@ -54,19 +54,19 @@ func filterFaults() []fault {
 					}
 				}
 			})
-		}, []string{"each filter and each combination of filters selects what has all of its values"}},
+		}, []string{"each combination of filters returns the events that match all of them"}},
 		{"instants are kept in int64 nanoseconds in the index of a filter", func(s *store) {
 			s.onQuery(func(q *chargeingest.Query) {
 				if q.From != nil && q.CustomerID != "" {
 					q.From = new(time.Unix(0, q.From.UnixNano()))
 				}
 			})
-		}, []string{"From and To bound the instant of the timestamp, From included and To not"}},
+		}, []string{"From and To limit the instant of the timestamp, From inclusive and To exclusive"}},
 	}
 }
 
 // moved shifts a bound that is not open.
-func moved(t *time.Time, by time.Duration) *time.Time {
+func shifted(t *time.Time, by time.Duration) *time.Time {
 	if t == nil {
 		return t
 	}

@@ -12,9 +12,9 @@ import (
 
 func nameFaults() []fault {
 	const (
-		names   = "names of platforms are compared whole and with their case"
-		filters = "filters compare whole values with their case"
-		listed  = "List shows no event of another platform"
+		names   = "platform names compare in full and with case"
+		filters = "filters compare in full and with case"
+		listed  = "List does not return events of another platform"
 	)
 	// These change names in batches and queries alike.
 	platforms := func(change func(string) string) func(*store) {
@@ -83,13 +83,13 @@ func nameFaults() []fault {
 					b.Events[i].Reference = nullable(b.Events[i].Reference)
 				}
 			})
-		}, []string{"references are compared whole and with their case"}},
+		}, []string{"references compare in full and with case"}},
 		{"the text null is no key", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) { b.IdempotencyKey = nullable(b.IdempotencyKey) })
-		}, []string{"keys are compared whole and with their case"}},
+		}, []string{"keys compare in full and with case"}},
 		{"keys are unescaped", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) { b.IdempotencyKey = unescaped(b.IdempotencyKey) })
-		}, []string{"keys are compared whole and with their case"}},
+		}, []string{"keys compare in full and with case"}},
 		{"platform and key are joined", func(s *store) {
 			owners := make(map[string]string)
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
@@ -102,7 +102,7 @@ func nameFaults() []fault {
 				}
 				return next(ctx, b)
 			})
-		}, []string{"a key of one platform is free on another"}},
+		}, []string{"platforms do not share keys"}},
 		{"platform and customer are joined", func(s *store) {
 			var platforms sync.Map
 			s.onBatch(func(b *chargeingest.Batch) { platforms.Store(b.Platform, nil) })
@@ -132,7 +132,7 @@ func nameFaults() []fault {
 				}
 				return e, err
 			})
-		}, []string{"Get finds no event of another platform"}},
+		}, []string{"Get does not find events of another platform"}},
 		{"filters are cut at 64 characters", fields(cutRunes(64)), []string{filters}},
 		{"filters are cut at 255 bytes", fields(cutBytes(255)), []string{filters}},
 		{"filters ignore what cannot be seen", fields(func(s string) string { return strings.ReplaceAll(s, "\u00ad", "") }), []string{filters}},

@@ -14,12 +14,12 @@ import (
 
 func pagingFaults() []fault {
 	const (
-		maxBytes  = "a page has no more content than MaxBytes, or one event"
-		positions = "an ascending page always has a Position and a descending one never"
-		continues = "Position leads to what is stored later and to nothing else"
-		pages     = "pages are full up to the last and Next is empty where nothing more is there"
-		again     = "a cursor can be used again, also with another Limit"
-		malformed = "a cursor that is malformed is ErrInvalidCursor"
+		maxBytes  = "a page has at most MaxBytes of content, or one event"
+		positions = "every ascending page has a Position and no descending page has one"
+		continues = "Position leads to the events stored later and to no others"
+		pages     = "every page but the last is full, and only the last has an empty Next"
+		again     = "a cursor can be reused, also with a different Limit"
+		malformed = "List returns ErrInvalidCursor for a malformed cursor"
 	)
 	return []fault{
 		{"Next is given with every full page", func(s *store) {
@@ -59,7 +59,7 @@ func pagingFaults() []fault {
 		}, []string{again}},
 		{"cursors are of any characters", func(s *store) {
 			s.onPage(func(_ chargeingest.Query, p *chargeingest.Page) { p.Position += "+/=" })
-		}, []string{"cursors are of URL-safe characters"}},
+		}, []string{"cursors consist of URL-safe characters"}},
 		{"a malformed cursor is the start", func(s *store) {
 			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
 				page, err := next(ctx, q)
@@ -97,7 +97,7 @@ func pagingFaults() []fault {
 					q.After = cursor.Encode(after % 1024)
 				}
 			})
-		}, []string{"thousands of events and megabytes at once are stored whole or not at all, and what came before stays known"}},
+		}, []string{"a batch of thousands of events and several MiB is atomic and keeps earlier records"}},
 		{"one more than the Limit overflows", func(s *store) {
 			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
 				if q.Limit+1 < 0 {
@@ -106,8 +106,8 @@ func pagingFaults() []fault {
 				return next(ctx, q)
 			})
 		}, []string{pages}},
-		{"MaxBytes counts characters", countBytes(func(content string) int { return len([]rune(content)) }), []string{maxBytes}},
-		{"MaxBytes counts content without its white space", countBytes(func(content string) int {
+		{"MaxBytes counts characters", limitBySize(func(content string) int { return len([]rune(content)) }), []string{maxBytes}},
+		{"MaxBytes counts content without its white space", limitBySize(func(content string) int {
 			return len(strings.Join(strings.Fields(content), ""))
 		}), []string{maxBytes}},
 		{"ascending pages by Reference have no Position", func(s *store) {
@@ -170,7 +170,7 @@ func pagingFaults() []fault {
 				}
 				return page, err
 			})
-		}, []string{"a cursor of a store that has more events is ErrInvalidCursor"}},
+		}, []string{"List returns ErrInvalidCursor for a cursor beyond the stored events"}},
 		{"filtered listings are in the order of receipt", func(s *store) {
 			var received sync.Map // by id
 			s.onOutcome(func(b chargeingest.Batch, i int, o *chargeingest.Outcome) {
@@ -195,7 +195,7 @@ func pagingFaults() []fault {
 				}
 				return page, err
 			})
-		}, []string{"a cursor of a store that has more events is ErrInvalidCursor"}},
+		}, []string{"List returns ErrInvalidCursor for a cursor beyond the stored events"}},
 	}
 }
 
@@ -214,17 +214,17 @@ func positionAtEnd(s *store) {
 }
 
 // countBytes bounds pages by another size of their content.
-func countBytes(size func(content string) int) func(*store) {
+func limitBySize(size func(content string) int) func(*store) {
 	return func(s *store) {
 		s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
 			if q.MaxBytes == 0 {
 				return next(ctx, q)
 			}
 			// One more event at a time, as long as they fit.
-			most, room := q.Limit, q.MaxBytes
+			maxEvents, room := q.Limit, q.MaxBytes
 			q.MaxBytes = 0
 			var page chargeingest.Page
-			for q.Limit = 1; q.Limit <= most; q.Limit++ {
+			for q.Limit = 1; q.Limit <= maxEvents; q.Limit++ {
 				longer, err := next(ctx, q)
 				if err != nil {
 					return longer, err

@@ -10,7 +10,7 @@ import (
 )
 
 func sizeFaults() []fault {
-	const large = "thousands of events and megabytes at once are stored whole or not at all, and what came before stays known"
+	const large = "a batch of thousands of events and several MiB is atomic and keeps earlier records"
 	return []fault{
 		{"batches above 1 MiB are refused", func(s *store) {
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
@@ -23,9 +23,9 @@ func sizeFaults() []fault {
 				}
 				return next(ctx, b)
 			})
-		}, []string{large, "content is kept byte for byte"}},
-		{"a reference is known among the newest 1,000 events", func(s *store) { forgetful(s, false) }, []string{large}},
-		{"a key is known among the newest 1,000 events", func(s *store) { forgetful(s, true) }, []string{large}},
+		}, []string{large, "content is stored byte for byte"}},
+		{"a reference is known among the newest 1,000 events", func(s *store) { forgetOld(s, false) }, []string{large}},
+		{"a key is known among the newest 1,000 events", func(s *store) { forgetOld(s, true) }, []string{large}},
 		{"batches above 1,000 events are refused", func(s *store) {
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				if len(b.Events) > 1000 {
@@ -40,11 +40,11 @@ func sizeFaults() []fault {
 				for events := range slices.Chunk(b.Events, 1000) {
 					part := b
 					part.Events = events
-					receipt, err := next(ctx, part)
+					result, err := next(ctx, part)
 					if err != nil {
-						return receipt, err
+						return result, err
 					}
-					all.Outcomes = append(all.Outcomes, receipt.Outcomes...)
+					all.Outcomes = append(all.Outcomes, result.Outcomes...)
 				}
 				return all, nil
 			})
@@ -88,7 +88,7 @@ func sizeFaults() []fault {
 					b.IdempotencyKey = ""
 				}
 			})
-		}, []string{"a key stays bound after a thousand others"}},
+		}, []string{"a key stays recorded after 1,000 others"}},
 		{"references are kept for a year", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) {
 				for i := range b.Events {
@@ -97,14 +97,14 @@ func sizeFaults() []fault {
 					}
 				}
 			})
-		}, []string{"a timestamp left out both times is the same"}},
+		}, []string{"an event without a timestamp is a replay of one without a timestamp"}},
 		{"keys are kept for a year", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) {
 				if b.IdempotencyKey != "" {
 					b.IdempotencyKey += b.Events[0].ReceivedAt.Format("-2006")
 				}
 			})
-		}, []string{"a key is bound to content and not to a digest"}},
+		}, []string{"requests with a key compare by content, not by digest"}},
 		{"a filter finds 1,000 events", func(s *store) {
 			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
 				page, err := next(ctx, q)
@@ -137,42 +137,42 @@ func sizeFaults() []fault {
 				if bound[b.IdempotencyKey] {
 					return chargeingest.AppendResult{}, &chargeingest.ConflictError{IdempotencyKey: true}
 				}
-				receipt, err := next(ctx, b)
+				result, err := next(ctx, b)
 				bound[b.IdempotencyKey] = b.IdempotencyKey != "" && errors.Is(err, chargeingest.ErrResponseTooLarge)
-				return receipt, err
+				return result, err
 			})
-		}, []string{"a batch that repeats what is larger by 16 MiB is ErrResponseTooLarge and stores nothing"}},
+		}, []string{"a batch whose replays exceed its own events by 16 MiB returns ErrResponseTooLarge and stores nothing"}},
 		{"content is cut at 1 MiB where it is read", func(s *store) {
 			s.onPage(func(_ chargeingest.Query, p *chargeingest.Page) {
 				for i := range p.Events {
 					p.Events[i].Content = cutBytes(1 << 20)(p.Events[i].Content)
 				}
 			})
-		}, []string{"content is kept byte for byte"}},
+		}, []string{"content is stored byte for byte"}},
 		{"replays may be of any size", func(s *store) {
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
-				receipt, err := next(ctx, b)
+				result, err := next(ctx, b)
 				if !errors.Is(err, chargeingest.ErrResponseTooLarge) {
-					return receipt, err
+					return result, err
 				}
 				var all chargeingest.AppendResult
 				for _, e := range b.Events {
 					one := b
 					one.Events = []chargeingest.NewEvent{e}
-					receipt, err := next(ctx, one)
+					result, err := next(ctx, one)
 					if err != nil {
-						return receipt, err
+						return result, err
 					}
-					all.Outcomes = append(all.Outcomes, receipt.Outcomes...)
+					all.Outcomes = append(all.Outcomes, result.Outcomes...)
 				}
 				return all, nil
 			})
-		}, []string{"a batch that repeats what is larger by 16 MiB is ErrResponseTooLarge and stores nothing"}},
+		}, []string{"a batch whose replays exceed its own events by 16 MiB returns ErrResponseTooLarge and stores nothing"}},
 	}
 }
 
 // forgetful knows a key, or else a reference, until 1,000 more events are stored.
-func forgetful(s *store, keys bool) {
+func forgetOld(s *store, keys bool) {
 	var mu sync.Mutex
 	stored := 0
 	known := make(map[string]int) // the number of events when the key or reference was stored
@@ -192,13 +192,13 @@ func forgetful(s *store, keys bool) {
 				b.Events[i].Reference = ""
 			}
 		}
-		receipt, err := next(ctx, b)
-		for i, o := range receipt.Outcomes {
+		result, err := next(ctx, b)
+		for i, o := range result.Outcomes {
 			if !o.Replayed {
 				stored++
 				known[key], known[b.Events[i].Reference] = stored, stored
 			}
 		}
-		return receipt, err
+		return result, err
 	})
 }

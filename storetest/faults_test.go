@@ -10,15 +10,15 @@ import (
 
 // fault is a way to break a store, with the rules whose cases must notice.
 type fault struct {
-	name   string
-	inject func(*store)
-	breaks []string
+	name     string
+	inject   func(*store)
+	caughtBy []string
 }
 
 func faults() []fault {
 	return slices.Concat(
-		answerFaults(), batchFaults(), endingFaults(), referenceFaults(), comparingFaults(),
-		keyFaults(), raceFaults(), platformFaults(), readingFaults(), pagingFaults(), followingFaults(), filterFaults(),
+		outcomeFaults(), batchFaults(), lifecycleFaults(), referenceFaults(), comparisonFaults(),
+		keyFaults(), concurrencyFaults(), platformFaults(), readingFaults(), pagingFaults(), followingFaults(), filterFaults(),
 		nameFaults(), sizeFaults(),
 	)
 }
@@ -64,11 +64,11 @@ func (s *store) onBatch(change func(*chargeingest.Batch)) {
 // onOutcome changes outcomes on their way out; i is the event's index.
 func (s *store) onOutcome(change func(b chargeingest.Batch, i int, o *chargeingest.Outcome)) {
 	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
-		receipt, err := next(ctx, b)
-		for i := range receipt.Outcomes {
-			change(b, i, &receipt.Outcomes[i])
+		result, err := next(ctx, b)
+		for i := range result.Outcomes {
+			change(b, i, &result.Outcomes[i])
 		}
-		return receipt, err
+		return result, err
 	})
 }
 
@@ -92,11 +92,11 @@ func (s *store) onPage(change func(q chargeingest.Query, p *chargeingest.Page)) 
 // onConflict puts a function behind each conflict, which decides again.
 func (s *store) onConflict(f func(ctx context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, next appendFunc) (chargeingest.AppendResult, error)) {
 	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
-		receipt, err := next(ctx, b)
+		result, err := next(ctx, b)
 		var conflict *chargeingest.ConflictError
 		if errors.As(err, &conflict) {
 			return f(ctx, b, conflict, next)
 		}
-		return receipt, err
+		return result, err
 	})
 }

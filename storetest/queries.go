@@ -17,7 +17,7 @@ import (
 // queries are the queries for the shared events of crowd: by each filter, by all and
 // by none, with and without bounds of time, in both orders. Some find nothing.
 func queries(platform string) []chargeingest.Query {
-	e := shared().event()
+	e := matchingDraft().newEvent()
 	all := chargeingest.Query{
 		CustomerID:                       e.CustomerID,
 		CustomerReference:                e.CustomerReference,
@@ -56,7 +56,7 @@ func orders() []chargeingest.Order {
 }
 
 // shared is an event that queries finds.
-func shared() draft {
+func matchingDraft() draft {
 	return draft{
 		reference: "a", customerID: "c", customerReference: "cr", subscriptionID: "s", subscriptionReference: "sr",
 		productItemID: "p", timestamp: "2026-01-01T00:00:00Z",
@@ -66,17 +66,17 @@ func shared() draft {
 // crowd is events of which every other one has the values of shared, and one its
 // reference. Of these and of the rest some are before or after its timestamp. They
 // are received in another order than they are stored.
-func crowd() []draft {
+func mixedDrafts() []draft {
 	const before, after = "2020-01-01T00:00:00Z", "2030-01-01T00:00:00Z"
 	drafts := make([]draft, 9)
 	for i := range drafts {
-		d := shared()
+		d := matchingDraft()
 		if i%2 == 1 {
 			d = draft{customerID: "d", customerReference: "c", subscriptionID: "sr", subscriptionReference: "s", productItemID: "q"}
 		}
 		d.layout = layouts()[i%4]
 		d.received = received().Add(time.Duration(-i) * time.Hour)
-		d.timestamp = []string{before, after, shared().timestamp, before, shared().timestamp, shared().timestamp, shared().timestamp, after, after}[i]
+		d.timestamp = []string{before, after, matchingDraft().timestamp, before, matchingDraft().timestamp, matchingDraft().timestamp, matchingDraft().timestamp, after, after}[i]
 		if i != 4 {
 			d.reference = ""
 		}
@@ -113,28 +113,28 @@ func keys() []string {
 }
 
 // joints are characters that a store may put between two names.
-func joints() []string { return strings.Split("_-:#/|.,;+~", "") }
+func separators() []string { return strings.Split("_-:#/|.,;+~", "") }
 
 // known is a stored event and the event that was sent, from which the cases compute
 // the result of a query.
-type known struct {
+type seeded struct {
 	stored chargeingest.StoredEvent
 	sent   chargeingest.NewEvent
 }
 
 // stock stores drafts and returns them in their order.
-func (s *subject) stock(platform string, drafts ...draft) []known {
+func (s *testedStore) seed(platform string, drafts ...draft) []seeded {
 	s.c.Helper()
 	b := batch(platform, drafts...)
-	events := make([]known, len(drafts))
-	for i, o := range s.fresh(b) {
-		events[i] = known{o.StoredEvent, b.Events[i]}
+	events := make([]seeded, len(drafts))
+	for i, o := range s.appendNew(b) {
+		events[i] = seeded{o.StoredEvent, b.Events[i]}
 	}
 	return events
 }
 
 // selected are the events that a query must return, in its order.
-func selected(events []known, q chargeingest.Query) []chargeingest.StoredEvent {
+func selected(events []seeded, q chargeingest.Query) []chargeingest.StoredEvent {
 	var want []chargeingest.StoredEvent
 	for _, e := range events {
 		if matches(&e.sent, q) {
@@ -160,17 +160,17 @@ func matches(e *chargeingest.NewEvent, q chargeingest.Query) bool {
 }
 
 // selects checks the result of a query.
-func (s *subject) selects(events []known, q chargeingest.Query) {
+func (s *testedStore) wantQuery(events []seeded, q chargeingest.Query) {
 	s.c.Helper()
-	s.c.sameEvents("the events of "+describe(q), s.pages(q), selected(events, q))
+	s.c.wantEvents("the events of "+describe(q), s.pages(q), selected(events, q))
 }
 
 // sameEvents checks a listing, or a part of one.
-func (c *check) sameEvents(what string, got, want []chargeingest.StoredEvent) {
+func (c *check) wantEvents(what string, got, want []chargeingest.StoredEvent) {
 	c.Helper()
-	equalList(c, "the ids of "+what, ids(got), ids(want))
+	wantList(c, "the ids of "+what, ids(got), ids(want))
 	for i, e := range want {
-		c.sameEvent(what, got[i], e)
+		c.wantEvent(what, got[i], e)
 	}
 }
 

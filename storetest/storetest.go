@@ -58,9 +58,9 @@ func Run(t *testing.T, newStore func(t *testing.T) chargeingest.EventStore, opts
 	for _, opt := range opts {
 		opt(&o)
 	}
-	for _, theme := range themes() {
-		t.Run(theme.name, func(t *testing.T) {
-			for _, tc := range theme.cases {
+	for _, group := range caseGroups() {
+		t.Run(group.name, func(t *testing.T) {
+			for _, tc := range group.cases {
 				t.Run(tc.rule, func(t *testing.T) {
 					c := &check{
 						testingT: t,
@@ -78,15 +78,15 @@ func Run(t *testing.T, newStore func(t *testing.T) chargeingest.EventStore, opts
 }
 
 // theme is a group of cases that can be run alone, by -run TestX/name.
-type theme struct {
+type caseGroup struct {
 	name  string
 	cases []testCase
 }
 
-func themes() []theme {
-	return []theme{
+func caseGroups() []caseGroup {
+	return []caseGroup{
 		{"storing", storingCases()},
-		{"ending", endingCases()},
+		{"ending", lifecycleCases()},
 		{"references", referenceCases()},
 		{"batches", batchCases()},
 		{"keys", keyCases()},
@@ -96,7 +96,7 @@ func themes() []theme {
 		{"paging", pagingCases()},
 		{"filters", filterCases()},
 		{"following", followingCases()},
-		{"reopening", reopeningCases()},
+		{"reopening", durabilityCases()},
 	}
 }
 
@@ -126,16 +126,16 @@ type check struct {
 // failf ends the case. Like Fatalf it is for the goroutine of the case only.
 func (c *check) failf(format string, args ...any) {
 	c.Helper()
-	c.Fatalf("\nrule: %s\nseen: %s", c.rule, fmt.Sprintf(format, args...))
+	c.Fatalf("\nrule: %s\ngot:  %s", c.rule, fmt.Sprintf(format, args...))
 }
 
 // open returns an empty store.
-func (c *check) open() *subject { return c.subject(c.newStore()) }
+func (c *check) newTestedStore() *testedStore { return c.testedStore(c.newStore()) }
 
 // openReader returns an empty store that can be read back, or skips the case.
-func (c *check) openReader() *subject {
+func (c *check) newReader() *testedStore {
 	c.Helper()
-	s := c.open()
+	s := c.newTestedStore()
 	if s.reader == nil {
 		c.Skipf("skipped: the store is no chargeingest.EventReader")
 	}
@@ -143,9 +143,9 @@ func (c *check) openReader() *subject {
 }
 
 // openCloser returns an empty store and its Close, or skips the case.
-func (c *check) openCloser() (*subject, func() error) {
+func (c *check) newCloser() (*testedStore, func() error) {
 	c.Helper()
-	s := c.open()
+	s := c.newTestedStore()
 	closer, ok := s.EventStore.(io.Closer)
 	if !ok {
 		c.Skipf("skipped: the store has no method Close() error")
@@ -154,20 +154,20 @@ func (c *check) openCloser() (*subject, func() error) {
 }
 
 // needReopen skips the case if stores cannot be opened again.
-func (c *check) needReopen() {
+func (c *check) requireReopen() {
 	c.Helper()
 	if c.reopen == nil {
 		c.Skipf("skipped: the option storetest.Reopen was not given")
 	}
 }
 
-func (c *check) subject(s chargeingest.EventStore) *subject {
+func (c *check) testedStore(s chargeingest.EventStore) *testedStore {
 	reader, _ := s.(chargeingest.EventReader)
-	return &subject{EventStore: s, reader: reader, c: c}
+	return &testedStore{EventStore: s, reader: reader, c: c}
 }
 
 // equal ends the case if got is not want.
-func equal[V comparable](c *check, what string, got, want V) {
+func wantEqual[V comparable](c *check, what string, got, want V) {
 	c.Helper()
 	if got != want {
 		c.failf("%s is %s, want %s", what, show(got), show(want))
@@ -175,7 +175,7 @@ func equal[V comparable](c *check, what string, got, want V) {
 }
 
 // equalList ends the case if got and want differ, order included.
-func equalList[V comparable](c *check, what string, got, want []V) {
+func wantList[V comparable](c *check, what string, got, want []V) {
 	c.Helper()
 	if slices.Equal(got, want) {
 		return
@@ -190,7 +190,7 @@ func equalList[V comparable](c *check, what string, got, want []V) {
 
 // show prints a value, cut to a length that a person reads.
 func show(v any) string {
-	const most = 300
+	const maxLength = 300
 	text := fmt.Sprint(v)
 	switch v := v.(type) {
 	case string:
@@ -198,8 +198,8 @@ func show(v any) string {
 	case chargeingest.Digest:
 		text = fmt.Sprintf("%x", v)
 	}
-	if len(text) > most {
-		return fmt.Sprintf("%s… (%d bytes)", text[:most], len(text))
+	if len(text) > maxLength {
+		return fmt.Sprintf("%s… (%d bytes)", text[:maxLength], len(text))
 	}
 	return text
 }

@@ -9,54 +9,54 @@ import (
 
 // subject is a store under test. Its methods end the case if the store does
 // something else than their name says.
-type subject struct {
+type testedStore struct {
 	chargeingest.EventStore
 	reader chargeingest.EventReader // nil if the store cannot be read back
 	c      *check
 }
 
 // append sends a batch that must succeed.
-func (s *subject) append(b chargeingest.Batch) []chargeingest.Outcome {
+func (s *testedStore) append(b chargeingest.Batch) []chargeingest.Outcome {
 	s.c.Helper()
-	receipt, err := s.Append(s.c.Context(), b)
-	return s.c.outcomes(b, result{receipt, err})
+	result, err := s.Append(s.c.Context(), b)
+	return s.c.wantSuccess(b, appendResult{result, err})
 }
 
 // fresh sends a batch of which every event must be stored.
-func (s *subject) fresh(b chargeingest.Batch) []chargeingest.Outcome {
+func (s *testedStore) appendNew(b chargeingest.Batch) []chargeingest.Outcome {
 	s.c.Helper()
 	outcomes := s.append(b)
 	for i := range outcomes {
-		s.c.isNew(b, i, outcomes[i])
+		s.c.wantNew(b, i, outcomes[i])
 	}
 	return outcomes
 }
 
 // replayed sends a batch that must return these originals, in their order.
-func (s *subject) replayed(b chargeingest.Batch, originals ...chargeingest.Outcome) {
+func (s *testedStore) appendReplays(b chargeingest.Batch, originals ...chargeingest.Outcome) {
 	s.c.Helper()
 	outcomes := s.append(b)
 	for i, original := range originals {
-		s.c.isReplay(i, outcomes[i], original)
+		s.c.wantReplay(i, outcomes[i], original)
 	}
 }
 
 // conflict sends a batch that must be refused as a conflict.
-func (s *subject) conflict(b chargeingest.Batch) *chargeingest.ConflictError {
+func (s *testedStore) appendConflict(b chargeingest.Batch) *chargeingest.ConflictError {
 	s.c.Helper()
 	_, err := s.Append(s.c.Context(), b)
-	return s.c.conflict(err)
+	return s.c.wantConflict(err)
 }
 
 // keyConflict sends a batch that must be refused for its idempotency key.
-func (s *subject) keyConflict(b chargeingest.Batch) {
+func (s *testedStore) appendKeyConflict(b chargeingest.Batch) {
 	s.c.Helper()
-	conflict := s.conflict(b)
-	equal(s.c, "ConflictError.Key", conflict.IdempotencyKey, true)
+	conflict := s.appendConflict(b)
+	wantEqual(s.c, "ConflictError.Key", conflict.IdempotencyKey, true)
 }
 
 // get reads an event that must be there.
-func (s *subject) get(platform, id string) chargeingest.StoredEvent {
+func (s *testedStore) get(platform, id string) chargeingest.StoredEvent {
 	s.c.Helper()
 	e, err := s.reader.Get(s.c.Context(), platform, id)
 	if err != nil {
@@ -66,7 +66,7 @@ func (s *subject) get(platform, id string) chargeingest.StoredEvent {
 }
 
 // list reads one page. A limit of 0 means one that no case reaches.
-func (s *subject) list(q chargeingest.Query) chargeingest.Page {
+func (s *testedStore) list(q chargeingest.Query) chargeingest.Page {
 	s.c.Helper()
 	if q.Limit == 0 {
 		q.Limit = 100_000
@@ -82,7 +82,7 @@ func (s *subject) list(q chargeingest.Query) chargeingest.Page {
 }
 
 // pages reads a listing from q.After to its end, by Next.
-func (s *subject) pages(q chargeingest.Query) []chargeingest.StoredEvent {
+func (s *testedStore) pages(q chargeingest.Query) []chargeingest.StoredEvent {
 	s.c.Helper()
 	var events []chargeingest.StoredEvent
 	seen := make(map[string]bool)
@@ -110,34 +110,34 @@ func (s *subject) pages(q chargeingest.Query) []chargeingest.StoredEvent {
 
 // holds checks that a platform has these events and no other, in this order of
 // storing, and reads the first of them by their ids. It checks nothing if the store cannot be read.
-func (s *subject) holds(platform string, want ...chargeingest.Outcome) {
+func (s *testedStore) wantStored(platform string, want ...chargeingest.Outcome) {
 	s.c.Helper()
 	if s.reader == nil {
 		return
 	}
 	events := s.list(chargeingest.Query{Platform: platform, Order: chargeingest.Ascending}).Events
-	s.c.sameEvents("what is stored", events, storedEvents(want))
+	s.c.wantEvents("what is stored", events, storedEvents(want))
 	for _, o := range want[:min(3, len(want))] {
-		s.c.sameEvent("Get of what is stored", s.get(platform, o.ID), o.StoredEvent)
+		s.c.wantEvent("Get of what is stored", s.get(platform, o.ID), o.StoredEvent)
 	}
 }
 
 // result is the return values of one call of Append.
-type result struct {
-	receipt chargeingest.AppendResult
-	err     error
+type appendResult struct {
+	result chargeingest.AppendResult
+	err    error
 }
 
 // race sends all batches at once, each from its own goroutine.
-func (s *subject) race(batches []chargeingest.Batch) []result {
+func (s *testedStore) race(batches []chargeingest.Batch) []appendResult {
 	ctx := s.c.Context()
-	results := make([]result, len(batches))
+	results := make([]appendResult, len(batches))
 	start := make(chan struct{})
 	var wg sync.WaitGroup
 	for i, b := range batches {
 		wg.Go(func() {
 			<-start
-			results[i].receipt, results[i].err = s.Append(ctx, b)
+			results[i].result, results[i].err = s.Append(ctx, b)
 		})
 	}
 	close(start)
@@ -146,16 +146,16 @@ func (s *subject) race(batches []chargeingest.Batch) []result {
 }
 
 // outcomes returns the outcomes of a call of Append that must succeed.
-func (c *check) outcomes(b chargeingest.Batch, r result) []chargeingest.Outcome {
+func (c *check) wantSuccess(b chargeingest.Batch, r appendResult) []chargeingest.Outcome {
 	c.Helper()
 	if r.err != nil {
 		c.failf("Append returned the error %v", r.err)
 	}
-	equal(c, "the number of outcomes", len(r.receipt.Outcomes), len(b.Events))
-	return r.receipt.Outcomes
+	wantEqual(c, "the number of outcomes", len(r.result.Outcomes), len(b.Events))
+	return r.result.Outcomes
 }
 
-func (c *check) conflict(err error) *chargeingest.ConflictError {
+func (c *check) wantConflict(err error) *chargeingest.ConflictError {
 	c.Helper()
 	var conflict *chargeingest.ConflictError
 	if !errors.As(err, &conflict) {
@@ -165,28 +165,28 @@ func (c *check) conflict(err error) *chargeingest.ConflictError {
 }
 
 // isNew checks the outcome of an event that was stored just now.
-func (c *check) isNew(b chargeingest.Batch, i int, got chargeingest.Outcome) {
+func (c *check) wantNew(b chargeingest.Batch, i int, got chargeingest.Outcome) {
 	c.Helper()
 	if got.Replayed {
 		c.failf("event %d is a replay of %s, want it to be new", i, got.ID)
 	}
 	sent := &b.Events[i]
-	c.sameEvent("the outcome of a new event", got.StoredEvent, chargeingest.StoredEvent{
+	c.wantEvent("the outcome of a new event", got.StoredEvent, chargeingest.StoredEvent{
 		ID: got.ID, Content: sent.Content, TimestampAssigned: sent.TimestampAssigned, Digest: sent.Digest,
 	})
 }
 
-func (c *check) isReplay(i int, got, original chargeingest.Outcome) {
+func (c *check) wantReplay(i int, got, original chargeingest.Outcome) {
 	c.Helper()
 	if !got.Replayed {
 		c.failf("event %d was stored as %s, want a replay of %s", i, got.ID, original.ID)
 	}
-	c.sameEvent("the outcome of a replay", got.StoredEvent, original.StoredEvent)
+	c.wantEvent("the outcome of a replay", got.StoredEvent, original.StoredEvent)
 }
 
-func (c *check) sameEvent(what string, got, want chargeingest.StoredEvent) {
+func (c *check) wantEvent(what string, got, want chargeingest.StoredEvent) {
 	c.Helper()
-	equal(c, what+": ID", got.ID, want.ID)
+	wantEqual(c, what+": ID", got.ID, want.ID)
 	if got.Content != want.Content {
 		same := 0
 		for same < min(len(got.Content), len(want.Content)) && got.Content[same] == want.Content[same] {
@@ -195,8 +195,8 @@ func (c *check) sameEvent(what string, got, want chargeingest.StoredEvent) {
 		c.failf("%s: Content is from byte %d on %s, want %s",
 			what, same, show(got.Content[same:]), show(want.Content[same:]))
 	}
-	equal(c, what+": TimestampAssigned", got.TimestampAssigned, want.TimestampAssigned)
-	equal(c, what+": Digest", got.Digest, want.Digest)
+	wantEqual(c, what+": TimestampAssigned", got.TimestampAssigned, want.TimestampAssigned)
+	wantEqual(c, what+": Digest", got.Digest, want.Digest)
 }
 
 func ids(events []chargeingest.StoredEvent) []string {

@@ -48,7 +48,7 @@ func (l layout) String() string {
 func received() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 987_654_321, time.UTC) }
 
 // event returns the event that a handler would pass to a store.
-func (d draft) event() chargeingest.NewEvent {
+func (d draft) newEvent() chargeingest.NewEvent {
 	if d.received.IsZero() {
 		d.received = received()
 	}
@@ -60,7 +60,7 @@ func (d draft) event() chargeingest.NewEvent {
 	digest := sha256.Sum256([]byte(content))
 	assigned := d.timestamp == ""
 	if assigned {
-		d.timestamp = d.assigned()
+		d.timestamp = d.assignedTimestamp()
 		content = d.content()
 	}
 	// RFC 3339 has its letters in either case, package time has not.
@@ -84,7 +84,7 @@ func (d draft) event() chargeingest.NewEvent {
 }
 
 // assigned is the timestamp of an event that was sent without one.
-func (d draft) assigned() string {
+func (d draft) assignedTimestamp() string {
 	if d.received.IsZero() {
 		d.received = received()
 	}
@@ -92,14 +92,14 @@ func (d draft) assigned() string {
 }
 
 // member is a member of a JSON object, its value as JSON text.
-type member struct{ name, value string }
+type field struct{ name, value string }
 
 func (d draft) content() string {
 	number := d.number
 	if number == "" {
 		number = "1.10"
 	}
-	members := []member{
+	fields := []field{
 		{"product_item_id", quote(d.productItemID)},
 		{"pricing_id", `"pricing"`},
 		{"pricing_item_id", `"pricing-item"`},
@@ -111,34 +111,34 @@ func (d draft) content() string {
 		{"reference", nullable(d.reference)},
 		{"description", "null"},
 		{"value", d.layout.object(
-			member{"number", quote(number)},
-			member{"reference", "null"},
-			member{"amount", d.layout.object(member{"quantity", `"-0.00"`}, member{"currency", `"EUR"`})},
+			field{"number", quote(number)},
+			field{"reference", "null"},
+			field{"amount", d.layout.object(field{"quantity", `"-0.00"`}, field{"currency", `"EUR"`})},
 		)},
 		{"timestamp", nullable(d.timestamp)},
 	}
 	if d.extra != "" {
-		members = append(members, member{"extra", d.extra})
+		fields = append(fields, field{"extra", d.extra})
 	}
-	return d.layout.object(members...)
+	return d.layout.object(fields...)
 }
 
-func (l layout) object(members ...member) string {
+func (l layout) object(fields ...field) string {
 	open, colon, comma := "{", ":", ","
 	switch l {
 	case compact:
 	case spaced:
 		open, colon, comma = "{\n\t", " : ", "\r\n\t, "
 	case reversed:
-		slices.Reverse(members)
+		slices.Reverse(fields)
 	case withoutNulls:
-		members = slices.DeleteFunc(members, func(m member) bool { return m.value == "null" })
+		fields = slices.DeleteFunc(fields, func(m field) bool { return m.value == "null" })
 	}
-	parts := make([]string, len(members))
-	for i, m := range members {
-		parts[i] = quote(m.name) + colon + m.value
+	texts := make([]string, len(fields))
+	for i, m := range fields {
+		texts[i] = quote(m.name) + colon + m.value
 	}
-	return open + strings.Join(parts, comma) + "}"
+	return open + strings.Join(texts, comma) + "}"
 }
 
 func quote(s string) string {
@@ -164,7 +164,7 @@ func batch(platform string, drafts ...draft) chargeingest.Batch {
 	h := sha256.New()
 	h.Write([]byte(b.Route))
 	for _, d := range drafts {
-		e := d.event()
+		e := d.newEvent()
 		h.Write(e.Digest[:])
 		b.Events = append(b.Events, e)
 	}

@@ -8,41 +8,41 @@ import (
 	"example.com/chargeingest"
 )
 
-func raceFaults() []fault {
+func concurrencyFaults() []fault {
 	return []fault{
 		{"duplicates are looked for before the transaction", lookBeforeTransaction, []string{
-			"of a hundred sends of one event at once one stores it and the others replay it",
-			"of a hundred sends of one keyed request at once one stores it and the others replay it",
-			"of contents that race for a reference one is stored and the others conflict with it",
-			"of requests that race for a key one is stored and the others conflict",
-			"batches that overlap in opposite orders all succeed and store each event once",
+			"of 100 concurrent sends of one event, one stores it and the others replay it",
+			"of 100 concurrent sends of one request with a key, one stores it and the others replay it",
+			"of concurrent events with one reference, one is stored and the others conflict",
+			"of concurrent requests with one key, one is stored and the others conflict",
+			"overlapping batches in opposite orders all succeed and store each event once",
 		}},
 		{"of sends at once all but one fail", func(s *store) {
 			var once sync.Once
-			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (receipt chargeingest.AppendResult, err error) {
+			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (result chargeingest.AppendResult, err error) {
 				err = chargeingest.ErrOverloaded
-				once.Do(func() { receipt, err = next(ctx, b) })
-				return receipt, err
+				once.Do(func() { result, err = next(ctx, b) })
+				return result, err
 			})
 		}, []string{
-			"of a hundred sends of one event at once one stores it and the others replay it",
-			"batches that overlap in opposite orders all succeed and store each event once",
+			"of 100 concurrent sends of one event, one stores it and the others replay it",
+			"overlapping batches in opposite orders all succeed and store each event once",
 		}},
 		{"reads lag behind by one event", func(s *store) {
 			s.onPage(func(_ chargeingest.Query, p *chargeingest.Page) { p.Events = p.Events[:max(0, len(p.Events)-1)] })
-		}, []string{"what Append returned can be read at once"}},
+		}, []string{"events can be read as soon as Append returns"}},
 		{"sends at once share an outcome over platforms", shareOverPlatforms, []string{
-			"of a hundred sends of one event at once one stores it and the others replay it",
+			"of 100 concurrent sends of one event, one stores it and the others replay it",
 		}},
 		{"ReturnOriginal looks for duplicates before the transaction", func(s *store) {
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
-				if last := len(b.Events) - 1; b.Duplicates == chargeingest.ReturnOriginal && !s.knows(b.Platform, b.Events[last].Reference) {
+				if last := len(b.Events) - 1; b.Duplicates == chargeingest.ReturnOriginal && !s.hasReference(b.Platform, b.Events[last].Reference) {
 					time.Sleep(time.Microsecond)
 					b.Events[last].Reference = ""
 				}
 				return next(ctx, b)
 			})
-		}, []string{"under ReturnOriginal the contents that race for a reference are all answered with the one that is stored"}},
+		}, []string{"under ReturnOriginal, concurrent events with one reference all return the stored one"}},
 	}
 }
 
@@ -77,25 +77,25 @@ func shareOverPlatforms(s *store) {
 	first := make(map[string]chargeingest.Outcome) // by reference, while a batch is under way
 	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 		reference := b.Events[0].Reference
-		receipt, err := next(ctx, b)
+		result, err := next(ctx, b)
 		if err != nil || len(b.Events) > 1 || reference == "" {
-			return receipt, err
+			return result, err
 		}
 		mu.Lock()
 		o, ok := first[reference]
 		if !ok {
-			first[reference] = receipt.Outcomes[0]
+			first[reference] = result.Outcomes[0]
 		}
 		mu.Unlock()
-		if ok && o.ID != receipt.Outcomes[0].ID && o.Digest == b.Events[0].Digest {
+		if ok && o.ID != result.Outcomes[0].ID && o.Digest == b.Events[0].Digest {
 			o.Replayed = true
-			receipt.Outcomes[0] = o
-			return receipt, nil
+			result.Outcomes[0] = o
+			return result, nil
 		}
 		time.Sleep(time.Microsecond)
 		mu.Lock()
 		delete(first, reference)
 		mu.Unlock()
-		return receipt, err
+		return result, err
 	})
 }

@@ -16,14 +16,14 @@ import (
 
 func TestRunPassesAStoreThatKeepsTheContract(t *testing.T) {
 	Run(t,
-		func(*testing.T) chargeingest.EventStore { return intact() },
+		func(*testing.T) chargeingest.EventStore { return newIntactStore() },
 		Reopen(func(_ *testing.T, s chargeingest.EventStore) chargeingest.EventStore { return reopenStore(s) }))
 }
 
 func TestEveryFaultIsCaughtByTheCaseThatIsMeantForIt(t *testing.T) {
 	cases := make(map[string]testCase)
-	for _, theme := range themes() {
-		for _, tc := range theme.cases {
+	for _, group := range caseGroups() {
+		for _, tc := range group.cases {
 			require.NotContains(t, cases, tc.rule, "rules are unique")
 			cases[tc.rule] = tc
 		}
@@ -31,14 +31,14 @@ func TestEveryFaultIsCaughtByTheCaseThatIsMeantForIt(t *testing.T) {
 	caught := make(map[string]bool)
 	for _, f := range faults() {
 		t.Run(f.name, func(t *testing.T) {
-			for _, rule := range f.breaks {
+			for _, rule := range f.caughtBy {
 				require.Contains(t, cases, rule)
 				broken := func() chargeingest.EventStore {
-					s := intact()
+					s := newIntactStore()
 					f.inject(s)
 					return s
 				}
-				r := watch(t, cases[rule], broken, reopenStore)
+				r := runCase(t, cases[rule], broken, reopenStore)
 				require.Contains(t, r.failure, rule, "the case fails and quotes its rule")
 				caught[rule] = true
 			}
@@ -51,17 +51,17 @@ func TestEveryFaultIsCaughtByTheCaseThatIsMeantForIt(t *testing.T) {
 
 func TestACaseThatDoesNotApplyIsSkippedWithItsReason(t *testing.T) {
 	var skipped int
-	for _, theme := range themes() {
-		for _, tc := range theme.cases {
+	for _, group := range caseGroups() {
+		for _, tc := range group.cases {
 			// The interface alone: no reader, no Close.
-			bare := func() chargeingest.EventStore { return struct{ chargeingest.EventStore }{intact()} }
-			r := watch(t, tc, bare, nil)
+			bare := func() chargeingest.EventStore { return struct{ chargeingest.EventStore }{newIntactStore()} }
+			r := runCase(t, tc, bare, nil)
 			require.Empty(t, r.failure)
 			if r.skipped != "" {
 				require.Contains(t, r.skipped, "skipped: ")
 				skipped++
 			}
-			switch theme.name {
+			switch group.name {
 			case "reading", "paging", "filters", "following":
 				require.NotEmpty(t, r.skipped, tc.rule)
 			case "storing", "references", "batches", "keys":
@@ -90,7 +90,7 @@ func (r *recorder) Skipf(format string, args ...any) {
 
 // watch runs a case until it passes, fails or is skipped. It runs in a bubble, so
 // that faults can sleep to let other calls come first.
-func watch(t *testing.T, tc testCase, newStore func() chargeingest.EventStore, reopen func(chargeingest.EventStore) chargeingest.EventStore) *recorder {
+func runCase(t *testing.T, tc testCase, newStore func() chargeingest.EventStore, reopen func(chargeingest.EventStore) chargeingest.EventStore) *recorder {
 	r := new(recorder)
 	synctest.Test(t, func(t *testing.T) {
 		r.TB = t
@@ -107,29 +107,29 @@ func watch(t *testing.T, tc testCase, newStore func() chargeingest.EventStore, r
 // store is a memstore whose parts can be exchanged for broken ones. Its data
 // outlives its Close.
 type store struct {
-	append  func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error)
-	get     func(ctx context.Context, platform, id string) (chargeingest.StoredEvent, error)
-	list    func(context.Context, chargeingest.Query) (chargeingest.Page, error)
-	stats   chargeingest.StoreStats
-	refuses bool // every batch after Close
-	forgets bool // everything at Close
-	repeats bool // batches with a key, after Close
+	append            func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error)
+	get               func(ctx context.Context, platform, id string) (chargeingest.StoredEvent, error)
+	list              func(context.Context, chargeingest.Query) (chargeingest.Page, error)
+	stats             chargeingest.StoreStats
+	rejectsAfterClose bool // every batch after Close
+	losesData         bool // everything at Close
+	replaysAfterClose bool // batches with a key, after Close
 
-	reopened func(*store) // breaks the store that is opened next; or nil
+	onReopen func(*store) // breaks the store that is opened next; or nil
 
 	mu     sync.RWMutex
 	closed bool
 }
 
-func intact() *store {
+func newIntactStore() *store {
 	m := memstore.New()
-	return &store{append: m.Append, get: m.Get, list: m.List, refuses: true}
+	return &store{append: m.Append, get: m.Get, list: m.List, rejectsAfterClose: true}
 }
 
 func (s *store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if s.closed && (!s.repeats || b.IdempotencyKey == "") {
+	if s.closed && (!s.replaysAfterClose || b.IdempotencyKey == "") {
 		return chargeingest.AppendResult{}, chargeingest.ErrClosed
 	}
 	return s.append(ctx, b)
@@ -157,7 +157,7 @@ func (s *store) Stats() chargeingest.StoreStats { return s.stats }
 func (s *store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closed = s.refuses
+	s.closed = s.rejectsAfterClose
 	return nil
 }
 
@@ -165,12 +165,12 @@ func reopenStore(old chargeingest.EventStore) chargeingest.EventStore {
 	s := old.(*store)
 	// This Close has nothing to fail at.
 	_ = s.Close()
-	if s.forgets {
-		return intact()
+	if s.losesData {
+		return newIntactStore()
 	}
-	again := &store{append: s.append, get: s.get, list: s.list, refuses: s.refuses}
-	if s.reopened != nil {
-		s.reopened(again)
+	again := &store{append: s.append, get: s.get, list: s.list, rejectsAfterClose: s.rejectsAfterClose}
+	if s.onReopen != nil {
+		s.onReopen(again)
 	}
 	return again
 }

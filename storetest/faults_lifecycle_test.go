@@ -9,13 +9,13 @@ import (
 	"example.com/chargeingest"
 )
 
-func endingFaults() []fault {
+func lifecycleFaults() []fault {
 	return []fault{
 		{"contexts are ignored", func(s *store) {
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				return next(context.WithoutCancel(ctx), b)
 			})
-		}, []string{"a call whose context has ended before it stores nothing"}},
+		}, []string{"Append with an ended context returns an error and stores nothing"}},
 		{"a context whose deadline has passed has not ended", func(s *store) {
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				if errors.Is(ctx.Err(), context.DeadlineExceeded) {
@@ -23,61 +23,61 @@ func endingFaults() []fault {
 				}
 				return next(ctx, b)
 			})
-		}, []string{"a call whose context has ended before it stores nothing"}},
+		}, []string{"Append with an ended context returns an error and stores nothing"}},
 		{"a failure after storing is called ErrNotStored", func(s *store) {
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
-				receipt, err := next(context.WithoutCancel(ctx), b)
-				if err == nil && !receipt.Outcomes[0].Replayed && strings.HasSuffix(b.IdempotencyKey, "8") {
+				result, err := next(context.WithoutCancel(ctx), b)
+				if err == nil && !result.Outcomes[0].Replayed && strings.HasSuffix(b.IdempotencyKey, "8") {
 					return chargeingest.AppendResult{}, chargeingest.ErrNotStored
 				}
-				return receipt, err
+				return result, err
 			})
 		}, []string{
-			"a context that ends meanwhile never hides what was stored",
-			"a store that is closed while events come in keeps what it acknowledged",
+			"if a context ends during Append, ErrNotStored means that nothing was stored",
+			"a store closed during appends keeps every acknowledged event",
 		}},
-		{"Close is ignored", func(s *store) { s.refuses = false }, []string{
-			"a closed store refuses every batch with ErrClosed",
-			"an open store is ready and a closed one is not",
+		{"Close is ignored", func(s *store) { s.rejectsAfterClose = false }, []string{
+			"a closed store returns ErrClosed for every batch",
+			"an open store is ready and a closed store is not",
 		}},
-		{"nothing outlives Close", func(s *store) { s.forgets = true }, []string{
-			"events outlive their store, in the order of storing",
-			"references outlive their store",
-			"keys outlive their store",
-			"cursors outlive their store",
-			"ids still increase after reopening",
-			"a store that is closed while events come in keeps what it acknowledged",
+		{"nothing outlives Close", func(s *store) { s.losesData = true }, []string{
+			"events survive reopening in storage order",
+			"references survive reopening",
+			"keys survive reopening",
+			"cursors survive reopening",
+			"ids keep increasing after reopening",
+			"a store closed during appends keeps every acknowledged event",
 		}},
 		{"what was sent under a key does not outlive the store", func(s *store) {
-			s.reopened = func(s *store) {
+			s.onReopen = func(s *store) {
 				s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
-					receipt, err := next(ctx, b)
-					for i, o := range receipt.Outcomes {
+					result, err := next(ctx, b)
+					for i, o := range result.Outcomes {
 						if o.Replayed && b.IdempotencyKey != "" && o.Digest != b.Events[i].Digest {
 							return chargeingest.AppendResult{}, &chargeingest.ConflictError{IdempotencyKey: true}
 						}
 					}
-					return receipt, err
+					return result, err
 				})
 			}
-		}, []string{"keys outlive their store"}},
+		}, []string{"keys survive reopening"}},
 		{"a reopened store filters by CustomerID alone", func(s *store) {
-			s.reopened = func(s *store) {
+			s.onReopen = func(s *store) {
 				s.onQuery(func(q *chargeingest.Query) { q.CustomerReference, q.ProductItemID = "", "" })
 			}
-		}, []string{"events outlive their store, in the order of storing"}},
+		}, []string{"events survive reopening in storage order"}},
 		{"a context that ends while a single event is stored is called ErrNotStored", func(s *store) {
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				if b.Route != chargeingest.RouteSingle {
 					return next(ctx, b)
 				}
-				receipt, err := next(context.WithoutCancel(ctx), b)
+				result, err := next(context.WithoutCancel(ctx), b)
 				if time.Sleep(time.Microsecond); ctx.Err() != nil {
 					return chargeingest.AppendResult{}, chargeingest.ErrNotStored
 				}
-				return receipt, err
+				return result, err
 			})
-		}, []string{"a context that ends meanwhile never hides what was stored"}},
+		}, []string{"if a context ends during Append, ErrNotStored means that nothing was stored"}},
 		{"single events ignore contexts", func(s *store) {
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				if b.Route == chargeingest.RouteSingle {
@@ -85,17 +85,17 @@ func endingFaults() []fault {
 				}
 				return next(ctx, b)
 			})
-		}, []string{"a call whose context has ended before it stores nothing"}},
-		{"a closed store repeats what has a key", func(s *store) { s.repeats = true },
-			[]string{"a closed store refuses every batch with ErrClosed"}},
+		}, []string{"Append with an ended context returns an error and stores nothing"}},
+		{"a closed store repeats what has a key", func(s *store) { s.replaysAfterClose = true },
+			[]string{"a closed store returns ErrClosed for every batch"}},
 		{"Stats count requests that have left the queue", func(s *store) {
 			s.onBatch(func(*chargeingest.Batch) { s.stats.QueuedRequests++ })
-		}, []string{"Stats tell of no queue where nothing waits, and of what the last commit stored"}},
+		}, []string{"Stats report an empty queue if no request waits, and the size of the last commit"}},
 		{"Stats count replays as stored", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) {
 				s.stats.Commits++
 				s.stats.LastCommit = chargeingest.CommitStats{Requests: 1, Events: len(b.Events)}
 			})
-		}, []string{"Stats tell of no queue where nothing waits, and of what the last commit stored"}},
+		}, []string{"Stats report an empty queue if no request waits, and the size of the last commit"}},
 	}
 }

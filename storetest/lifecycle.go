@@ -10,25 +10,25 @@ import (
 	"example.com/chargeingest"
 )
 
-func endingCases() []testCase {
+func lifecycleCases() []testCase {
 	return []testCase{
-		{"a call whose context has ended before it stores nothing", checkEndedBefore},
-		{"a context that ends meanwhile never hides what was stored", checkEndedMeanwhile},
-		{"a closed store refuses every batch with ErrClosed", checkClosed},
-		{"an open store is ready and a closed one is not", checkReady},
-		{"Stats tell of no queue where nothing waits, and of what the last commit stored", checkStats},
+		{"Append with an ended context returns an error and stores nothing", checkCanceledBefore},
+		{"if a context ends during Append, ErrNotStored means that nothing was stored", checkCanceledDuring},
+		{"a closed store returns ErrClosed for every batch", checkClosed},
+		{"an open store is ready and a closed store is not", checkReady},
+		{"Stats report an empty queue if no request waits, and the size of the last commit", checkStats},
 	}
 }
 
 // ended returns a context that has ended.
-func ended(parent context.Context) context.Context {
+func canceled(parent context.Context) context.Context {
 	ctx, cancel := context.WithCancel(parent)
 	cancel()
 	return ctx
 }
 
 // kinds are batches for which a store may have different code.
-func kinds(platform string) []chargeingest.Batch {
+func batchKinds(platform string) []chargeingest.Batch {
 	return []chargeingest.Batch{
 		batch(platform, draft{}),
 		batch(platform, draft{reference: "a"}),
@@ -40,39 +40,39 @@ func kinds(platform string) []chargeingest.Batch {
 	}
 }
 
-func checkEndedBefore(c *check) {
-	s := c.open()
+func checkCanceledBefore(c *check) {
+	s := c.newTestedStore()
 	late, cancel := context.WithDeadline(c.Context(), time.Time{})
 	defer cancel()
-	for _, ctx := range []context.Context{ended(c.Context()), late} {
-		for _, b := range kinds(acme) {
+	for _, ctx := range []context.Context{canceled(c.Context()), late} {
+		for _, b := range batchKinds(acme) {
 			if _, err := s.Append(ctx, b); err == nil {
 				c.failf("Append returned no error after %v", ctx.Err())
 			}
 		}
 	}
-	s.holds(acme)
+	s.wantStored(acme)
 	var stored []chargeingest.Outcome
-	for _, b := range kinds(acme) {
-		stored = append(stored, s.fresh(b)...)
+	for _, b := range batchKinds(acme) {
+		stored = append(stored, s.appendNew(b)...)
 	}
-	s.holds(acme, stored...)
+	s.wantStored(acme, stored...)
 }
 
 // checkEndedMeanwhile ends contexts while their calls run. Wherever that hits,
 // the error must be true: after ErrNotStored nothing is stored, without an error
 // everything, after any other error all or nothing.
-func checkEndedMeanwhile(c *check) {
-	s := c.open()
-	batches := requests("r", 60)
-	results := make([]result, len(batches))
+func checkCanceledDuring(c *check) {
+	s := c.newTestedStore()
+	batches := mixedRequests("r", 60)
+	results := make([]appendResult, len(batches))
 	var wg sync.WaitGroup
 	for i, b := range batches {
 		ctx, cancel := context.WithCancel(c.Context())
 		called := make(chan struct{})
 		wg.Go(func() {
 			close(called)
-			results[i].receipt, results[i].err = s.Append(ctx, b)
+			results[i].result, results[i].err = s.Append(ctx, b)
 		})
 		wg.Go(func() {
 			<-called
@@ -80,12 +80,12 @@ func checkEndedMeanwhile(c *check) {
 		})
 	}
 	wg.Wait()
-	s.settle(batches, results)
+	s.wantRetriesResolved(batches, results)
 }
 
 // requests returns n batches that are safe to repeat. By turns they are three
 // events with a key, of which one has no reference, and one event with a reference.
-func requests(prefix string, n int) []chargeingest.Batch {
+func mixedRequests(prefix string, n int) []chargeingest.Batch {
 	batches := make([]chargeingest.Batch, n)
 	for i := range batches {
 		name := fmt.Sprintf("%s-%d", prefix, i)
@@ -100,38 +100,38 @@ func requests(prefix string, n int) []chargeingest.Batch {
 
 // settle sends the batches again, checks that the outcomes agree with the results
 // of the first time, and that each batch is stored once in the end.
-func (s *subject) settle(batches []chargeingest.Batch, results []result) {
+func (s *testedStore) wantRetriesResolved(batches []chargeingest.Batch, results []appendResult) {
 	s.c.Helper()
 	events := 0
 	for i, r := range results {
 		events += len(batches[i].Events)
 		switch {
 		case r.err == nil:
-			s.replayed(batches[i], s.c.outcomes(batches[i], r)...)
+			s.appendReplays(batches[i], s.c.wantSuccess(batches[i], r)...)
 		case errors.Is(r.err, chargeingest.ErrNotStored):
-			s.fresh(batches[i])
+			s.appendNew(batches[i])
 		default:
 			outcomes := s.append(batches[i])
 			for j := range outcomes {
-				equal(s.c, "Replayed of an event of a batch whose fate was unknown", outcomes[j].Replayed, outcomes[0].Replayed)
+				wantEqual(s.c, "Replayed of an event of a batch whose fate was unknown", outcomes[j].Replayed, outcomes[0].Replayed)
 			}
 		}
 	}
 	if s.reader != nil {
 		all := s.pages(chargeingest.Query{Platform: acme})
-		equal(s.c, "the number of events stored in the end", len(all), events)
+		wantEqual(s.c, "the number of events stored in the end", len(all), events)
 	}
 }
 
 func checkClosed(c *check) {
-	s, closeStore := c.openCloser()
-	for _, b := range kinds(acme) {
-		s.fresh(b)
+	s, closeStore := c.newCloser()
+	for _, b := range batchKinds(acme) {
+		s.appendNew(b)
 	}
 	if err := closeStore(); err != nil {
 		c.failf("Close returned the error %v", err)
 	}
-	for _, late := range append(kinds(acme), kinds(globex)...) {
+	for _, late := range append(batchKinds(acme), batchKinds(globex)...) {
 		if _, err := s.Append(c.Context(), late); !errors.Is(err, chargeingest.ErrClosed) {
 			c.failf("Append returned the error %v", err)
 		}
@@ -139,7 +139,7 @@ func checkClosed(c *check) {
 }
 
 func checkReady(c *check) {
-	s, closeStore := c.openCloser()
+	s, closeStore := c.newCloser()
 	checker, ok := s.EventStore.(chargeingest.ReadyChecker)
 	if !ok {
 		c.Skipf("skipped: the store is no chargeingest.ReadyChecker")
@@ -158,22 +158,22 @@ func checkReady(c *check) {
 // checkStats reads the statistics of a closed store, in which nothing is under way.
 // A store that does not count commits reports zero.
 func checkStats(c *check) {
-	s, closeStore := c.openCloser()
+	s, closeStore := c.newCloser()
 	reporter, ok := s.EventStore.(chargeingest.StatsReporter)
 	if !ok {
 		c.Skipf("skipped: the store is no chargeingest.StatsReporter")
 	}
-	s.fresh(batch(acme, referenced("r", 2)...))
+	s.appendNew(batch(acme, referenced("r", 2)...))
 	s.append(batch(acme, referenced("r", 5)...))
 	if err := closeStore(); err != nil {
 		c.failf("Close returned the error %v", err)
 	}
 	stats := reporter.Stats()
-	equal(c, "QueuedRequests", stats.QueuedRequests, 0)
-	equal(c, "QueuedEvents", stats.QueuedEvents, 0)
+	wantEqual(c, "QueuedRequests", stats.QueuedRequests, 0)
+	wantEqual(c, "QueuedEvents", stats.QueuedEvents, 0)
 	if stats.Commits > 0 {
-		equal(c, "Commits", stats.Commits, 2)
-		equal(c, "LastCommit.Requests", stats.LastCommit.Requests, 1)
-		equal(c, "LastCommit.Events", stats.LastCommit.Events, 3)
+		wantEqual(c, "Commits", stats.Commits, 2)
+		wantEqual(c, "LastCommit.Requests", stats.LastCommit.Requests, 1)
+		wantEqual(c, "LastCommit.Events", stats.LastCommit.Events, 3)
 	}
 }
