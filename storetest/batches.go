@@ -40,7 +40,7 @@ func checkRepeatedInBatchChanged(c *check) {
 	d := draft{reference: "a", number: "1"}
 	changed := draft{reference: "a", number: "2"}
 	conflict := s.appendConflict(batch(acme, draft{reference: "b"}, d, d, changed))
-	wantEqual(c, "ConflictError.Key", conflict.IdempotencyKey, false)
+	wantEqual(c, "ConflictError.IdempotencyKey", conflict.IdempotencyKey, false)
 	wantEqual(c, "ConflictError.Index", conflict.Index, 3)
 	wantEqual(c, "ConflictError.EventID", conflict.EventID, "")
 	wantList(c, "ConflictError.Fields", conflict.Fields, []string{"value.number"})
@@ -104,8 +104,7 @@ func checkConflictFreesReferences(c *check) {
 	s := c.newTestedStore()
 	stored := s.appendNew(batch(acme, draft{reference: "taken", number: "1"}))
 	rejected := append(referenced("r", 5), draft{reference: "taken", number: "2"})
-	wantEqual(c, "ConflictError.Key", s.appendConflict(batch(acme, rejected...)).IdempotencyKey, false)
-	// The refused references are free for other content.
+	wantEqual(c, "ConflictError.IdempotencyKey", s.appendConflict(batch(acme, rejected...)).IdempotencyKey, false)
 	var others []draft
 	for _, d := range referenced("r", 5) {
 		d.number = "99"
@@ -114,8 +113,8 @@ func checkConflictFreesReferences(c *check) {
 	s.wantStored(acme, append([]chargeingest.Outcome{stored[0]}, s.appendNew(batch(acme, others...))...)...)
 }
 
-// checkAnswerTooLarge repeats one large event in a batch until its stored copies
-// exceed 16 MiB. The sent events are short: they have no white space, or come under
+// checkResponseTooLarge repeats a large stored event until the response exceeds 16
+// MiB. The request stays small: its events omit the white space, or differ under
 // ReturnOriginal.
 func checkResponseTooLarge(c *check) {
 	const copies = 1000
@@ -127,10 +126,10 @@ func checkResponseTooLarge(c *check) {
 	other := returnOriginal(batch(acme, append([]draft{{reference: "new"}}, slices.Repeat([]draft{again}, copies)...)...))
 	for _, b := range []chargeingest.Batch{keyed("same", same), keyed("other", other)} {
 		if _, err := s.Append(c.Context(), b); !errors.Is(err, chargeingest.ErrResponseTooLarge) {
-			c.failf("Append returned the error %v", err)
+			c.failf("Append returned the error %v, want ErrResponseTooLarge", err)
 		}
 		s.wantStored(acme, original...)
-		b.Events = b.Events[:copies/2] // under the same key, which is still free
+		b.Events = b.Events[:copies/2] // with the same key
 		outcomes := s.append(b)
 		c.wantReplay(copies/2-1, outcomes[copies/2-1], original[0])
 		original = append(original[:1], outcomes[0])

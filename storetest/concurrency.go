@@ -21,8 +21,8 @@ func concurrencyCases() []testCase {
 	}
 }
 
-// races is how often a race is run: a store that decides and inserts in two
-// steps wins many of them. Each race has new platforms.
+// A store that checks and inserts in separate transactions passes a single round by
+// chance.
 const raceRounds = 10
 
 func racePlatforms() []string {
@@ -47,8 +47,8 @@ func checkRaceKey(c *check) {
 	}
 }
 
-// onlyOne races a hundred copies of batches for different platforms, and checks
-// that each platform has its batch once.
+// wantStoredOnce sends 100 batches concurrently, copies of one batch per platform.
+// Each platform must store its batch once.
 func (c *check) wantStoredOnce(s *testedStore, batches ...chargeingest.Batch) {
 	c.Helper()
 	racing := slices.Repeat(batches, 100/len(batches))
@@ -60,7 +60,7 @@ func (c *check) wantStoredOnce(s *testedStore, batches ...chargeingest.Batch) {
 		}
 		winner := slices.IndexFunc(outcomes, func(got []chargeingest.Outcome) bool { return !got[0].Replayed })
 		if winner < 0 {
-			c.failf("all of the sends were answered with a replay")
+			c.failf("every send returned a replay")
 		}
 		won := outcomes[winner]
 		for i, got := range outcomes {
@@ -82,7 +82,7 @@ func checkRaceContents(c *check) {
 		racing := conflictingBatches(platform)
 		stored, rejected := c.wantOneStored(racing, s.race(racing))
 		for _, conflict := range rejected {
-			wantEqual(c, "ConflictError.Key", conflict.IdempotencyKey, false)
+			wantEqual(c, "ConflictError.IdempotencyKey", conflict.IdempotencyKey, false)
 			wantEqual(c, "ConflictError.Index", conflict.Index, 1)
 			wantEqual(c, "ConflictError.EventID", conflict.EventID, stored[1].ID)
 			wantList(c, "ConflictError.Fields", conflict.Fields, []string{"value.number"})
@@ -91,7 +91,7 @@ func checkRaceContents(c *check) {
 	}
 }
 
-// contents returns batches that have another content each for one reference.
+// conflictingBatches returns batches with the same reference and different content.
 func conflictingBatches(platform string) []chargeingest.Batch {
 	racing := make([]chargeingest.Batch, 30)
 	for i := range racing {
@@ -110,7 +110,7 @@ func checkRaceReturnOriginal(c *check) {
 		results := s.race(racing)
 		winner := slices.IndexFunc(results, func(r appendResult) bool { return r.err == nil && !r.result.Outcomes[1].Replayed })
 		if winner < 0 {
-			c.failf("none of the contents was stored")
+			c.failf("no event was stored")
 		}
 		won := results[winner].result.Outcomes[1]
 		for i, r := range results {
@@ -122,7 +122,7 @@ func checkRaceReturnOriginal(c *check) {
 		}
 		if s.reader != nil {
 			events := s.list(chargeingest.Query{Platform: platform, Reference: "a"}).Events
-			c.wantEvents("what has the reference", events, []chargeingest.StoredEvent{won.StoredEvent})
+			c.wantEvents("events with the reference", events, []chargeingest.StoredEvent{won.StoredEvent})
 		}
 	}
 }
@@ -136,14 +136,14 @@ func checkRaceRequests(c *check) {
 		}
 		stored, rejected := c.wantOneStored(racing, s.race(racing))
 		for _, conflict := range rejected {
-			wantEqual(c, "ConflictError.Key", conflict.IdempotencyKey, true)
+			wantEqual(c, "ConflictError.IdempotencyKey", conflict.IdempotencyKey, true)
 		}
 		s.wantStored(platform, stored...)
 	}
 }
 
-// oneWins returns the outcomes of the one successful batch, and the conflicts of the
-// others.
+// wantOneStored returns the outcomes of the batch that was stored and the conflicts
+// of the others.
 func (c *check) wantOneStored(racing []chargeingest.Batch, results []appendResult) (stored []chargeingest.Outcome, rejected []*chargeingest.ConflictError) {
 	c.Helper()
 	for i, r := range results {
@@ -152,7 +152,7 @@ func (c *check) wantOneStored(racing []chargeingest.Batch, results []appendResul
 			continue
 		}
 		if stored != nil {
-			c.failf("two of the batches were stored")
+			c.failf("more than one batch was stored")
 		}
 		stored = c.wantSuccess(racing[i], r)
 		for j := range stored {
@@ -160,7 +160,7 @@ func (c *check) wantOneStored(racing []chargeingest.Batch, results []appendResul
 		}
 	}
 	if stored == nil {
-		c.failf("none of the batches was stored")
+		c.failf("no batch was stored")
 	}
 	return stored, rejected
 }
@@ -182,13 +182,13 @@ func checkRaceOverlap(c *check) {
 			racing[i].Platform = platform
 		}
 		results := s.race(racing)
-		first := make(map[string]string) // reference → id
-		stored := make(map[string]bool)  // reference → returned as new
+		first := make(map[string]string) // ids by reference
+		stored := make(map[string]bool)  // references returned as new
 		for i, r := range results {
 			for j, o := range c.wantSuccess(racing[i], r) {
 				reference := racing[i].Events[j].Reference
 				if id, ok := first[reference]; ok && id != o.ID {
-					c.failf("reference %s was answered as %s and as %s", reference, id, o.ID)
+					c.failf("reference %s was returned as %s and as %s", reference, id, o.ID)
 				}
 				first[reference] = o.ID
 				if !o.Replayed {
@@ -199,9 +199,9 @@ func checkRaceOverlap(c *check) {
 				}
 			}
 		}
-		wantEqual(c, "the number of references stored", len(stored), references)
+		wantEqual(c, "number of stored references", len(stored), references)
 		if s.reader != nil {
-			wantEqual(c, "the number of events listed", len(s.pages(chargeingest.Query{Platform: platform})), references)
+			wantEqual(c, "number of listed events", len(s.pages(chargeingest.Query{Platform: platform})), references)
 		}
 	}
 }

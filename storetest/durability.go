@@ -21,7 +21,6 @@ func durabilityCases() []testCase {
 	}
 }
 
-// reopened closes the store and returns one with its data.
 func (s *testedStore) reopen() *testedStore { return s.c.testedStore(s.c.reopen(s.EventStore)) }
 
 func checkReopenEvents(c *check) {
@@ -96,7 +95,7 @@ func checkReopenCursors(c *check) {
 			want = append(want, selected(later, q)...)
 		}
 		if q.After = afterOne[i]; q.After != "" {
-			c.wantEvents("what is behind a cursor of "+describe(q), s.pages(q), want)
+			c.wantEvents("events after a cursor of "+describe(q), s.pages(q), want)
 		}
 	}
 }
@@ -106,7 +105,7 @@ func checkReopenIDs(c *check) {
 	s := c.newTestedStore()
 	var stored []chargeingest.Outcome
 	for i := range 5 {
-		// The clock steps back while the store is closed.
+		// The time of receipt steps back while the store is closed.
 		d := draft{received: received().AddDate(0, 0, -i)}
 		stored = append(stored, s.appendNew(batch(acme, d, d))...)
 		stored = append(stored, s.appendNew(batch(globex, d))...)

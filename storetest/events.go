@@ -11,8 +11,8 @@ import (
 	"example.com/chargeingest"
 )
 
-// draft is an event as a client writes it. The zero value has only the required
-// members and no timestamp.
+// draft is an event as a client sends it. The zero value has only the required
+// fields.
 type draft struct {
 	reference             string
 	customerID            string
@@ -21,13 +21,13 @@ type draft struct {
 	subscriptionReference string
 	productItemID         string // empty: "item"
 	number                string // value.number; empty: "1.10"
-	timestamp             string // RFC 3339; empty: left out
-	extra                 string // JSON value of a member outside the contract; empty: none
+	timestamp             string // RFC 3339; empty: omitted
+	extra                 string // JSON value of an unknown field; empty: omitted
 	received              time.Time
 	layout                layout
 }
 
-// layout is a way to spell one and the same event.
+// layout is one of several JSON texts of the same event.
 type layout int
 
 const (
@@ -43,11 +43,11 @@ func (l layout) String() string {
 	return [...]string{"compact", "with white space", "in reversed order", "without nulls"}[l]
 }
 
-// received is the time of receipt of a draft that names none; its fraction is
-// not in an assigned timestamp.
+// received is the default time of receipt. Assigned timestamps do not include its
+// fraction of a second.
 func received() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 987_654_321, time.UTC) }
 
-// event returns the event that a handler would pass to a store.
+// newEvent returns the event that a handler passes to a store.
 func (d draft) newEvent() chargeingest.NewEvent {
 	if d.received.IsZero() {
 		d.received = received()
@@ -55,7 +55,7 @@ func (d draft) newEvent() chargeingest.NewEvent {
 	if d.productItemID == "" {
 		d.productItemID = "item"
 	}
-	// The digest covers the sent content, before a timestamp is assigned.
+	// The digest covers the content as sent, before a timestamp is assigned.
 	content := d.content()
 	digest := sha256.Sum256([]byte(content))
 	assigned := d.timestamp == ""
@@ -63,7 +63,7 @@ func (d draft) newEvent() chargeingest.NewEvent {
 		d.timestamp = d.assignedTimestamp()
 		content = d.content()
 	}
-	// RFC 3339 has its letters in either case, package time has not.
+	// RFC 3339 allows lower-case letters, time.Parse does not.
 	instant, err := time.Parse(time.RFC3339Nano, strings.ToUpper(d.timestamp))
 	if err != nil {
 		panic(fmt.Sprintf("storetest: a case has a malformed timestamp: %v", err))
@@ -83,7 +83,6 @@ func (d draft) newEvent() chargeingest.NewEvent {
 	}
 }
 
-// assigned is the timestamp of an event that was sent without one.
 func (d draft) assignedTimestamp() string {
 	if d.received.IsZero() {
 		d.received = received()
@@ -91,7 +90,6 @@ func (d draft) assignedTimestamp() string {
 	return d.received.UTC().Format(time.RFC3339)
 }
 
-// member is a member of a JSON object, its value as JSON text.
 type field struct{ name, value string }
 
 func (d draft) content() string {
@@ -142,8 +140,7 @@ func (l layout) object(fields ...field) string {
 }
 
 func quote(s string) string {
-	// A string always has a JSON form.
-	text, _ := json.Marshal(s)
+	text, _ := json.Marshal(s) // cannot fail for a string
 	return string(text)
 }
 
@@ -154,7 +151,7 @@ func nullable(s string) string {
 	return quote(s)
 }
 
-// batch is a request with these events; one event comes in on the route for
+// batch returns a request with these events. A single event uses the route for
 // single events.
 func batch(platform string, drafts ...draft) chargeingest.Batch {
 	b := chargeingest.Batch{Platform: platform, Route: chargeingest.RouteBatch}
@@ -172,19 +169,19 @@ func batch(platform string, drafts ...draft) chargeingest.Batch {
 	return b
 }
 
-// keyed is the batch with an idempotency key.
+// keyed returns b with an idempotency key.
 func keyed(key string, b chargeingest.Batch) chargeingest.Batch {
 	b.IdempotencyKey = key
 	return b
 }
 
-// returnOriginal is the batch of a service that accepts every duplicate.
+// returnOriginal returns b with the policy ReturnOriginal.
 func returnOriginal(b chargeingest.Batch) chargeingest.Batch {
 	b.Duplicates = chargeingest.ReturnOriginal
 	return b
 }
 
-// referenced returns n drafts with the references prefix-0, prefix-1 and so on.
+// referenced returns n drafts with the references prefix-0, prefix-1, and so on.
 func referenced(prefix string, n int) []draft {
 	drafts := make([]draft, n)
 	for i := range drafts {

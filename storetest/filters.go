@@ -15,11 +15,11 @@ func filterCases() []testCase {
 	}
 }
 
-// variety is events with many combinations of values, null among them.
+// variedDrafts returns events with many combinations of values, including null.
 func variedDrafts() []draft {
 	var drafts []draft
 	for i := range 60 {
-		// Steps without a common divisor, so that the fields vary apart.
+		// The steps are coprime, so that the fields vary independently.
 		pick := func(step int, values ...string) string { return values[i/step%len(values)] }
 		drafts = append(drafts, draft{
 			customerID:            pick(1, "c1", "c2", ""),
@@ -40,7 +40,6 @@ func checkFilters(c *check) {
 	s := c.newReader()
 	events := s.seed(acme, variedDrafts()...)
 	s.seed(globex, variedDrafts()...)
-	// Each query has the values of an event in the filters of one combination.
 	for combination := range 1 << 6 {
 		for _, model := range []seeded{events[0], events[combination%60], events[59-combination%7]} {
 			filter := func(bit int, value string) string {
@@ -61,7 +60,7 @@ func checkFilters(c *check) {
 			})
 		}
 	}
-	for _, nothing := range []chargeingest.Query{
+	for _, unmatched := range []chargeingest.Query{
 		{Platform: acme, Reference: "c1"},
 		{Platform: acme, CustomerID: "r1"},
 		{Platform: acme, CustomerReference: "r3"},
@@ -70,7 +69,7 @@ func checkFilters(c *check) {
 		{Platform: acme, ProductItemID: "p"},
 		{Platform: acme, Reference: events[0].sent.Reference, CustomerID: "c2"},
 	} {
-		s.wantQuery(events, nothing)
+		s.wantQuery(events, unmatched)
 	}
 }
 
@@ -101,9 +100,8 @@ func checkFiltersExact(c *check) {
 	}
 }
 
-// instants are timestamps at the limits of the contract and of the types that a
-// store may be tempted to use. As instants, the first and the last
-// lie in the years 0 and 10000.
+// instants returns timestamps at the limits of the contract and of common types. In
+// UTC, the first is in year 0 and the last in year 10000.
 func instants() []string {
 	return []string{
 		"0001-01-01T00:00:00+14:00",
@@ -126,7 +124,7 @@ func instants() []string {
 	}
 }
 
-// dated returns an event per instant, out of their order.
+// datedDrafts returns an event for each of the instants, unsorted.
 func datedDrafts() []draft {
 	all := instants()
 	var drafts []draft
@@ -140,17 +138,16 @@ func checkTimeBounds(c *check) {
 	s := c.newReader()
 	events := s.seed(acme, datedDrafts()...)
 	s.seed(globex, datedDrafts()...)
-	bounds := []*time.Time{nil} // open
+	bounds := []*time.Time{nil} // no bound
 	for _, e := range events {
 		bounds = append(bounds, &e.sent.Timestamp)
 	}
 	for i, from := range bounds {
 		for j, to := range bounds {
-			// In another zone it is the same instant still.
 			if to != nil {
 				to = new(to.In(time.FixedZone("", -3600)))
 			}
-			// Each bound meets every order, and filters that leave all of the events.
+			// These filters match every event.
 			q := []chargeingest.Query{{}, {CustomerID: "c"}, {CustomerReference: "cr"}}[(i+j)%3]
 			q.Platform, q.From, q.To, q.Order = acme, from, to, orders()[(i+j)%2]
 			s.wantQuery(events, q)

@@ -20,9 +20,9 @@ func followingCases() []testCase {
 	}
 }
 
-// flood is 32 goroutines that append to three platforms.
+// writers are 32 goroutines that append to three platforms.
 type writers struct {
-	batches  [][]chargeingest.Batch // per writer
+	batches  [][]chargeingest.Batch // by writer
 	results  [][]appendResult
 	finished chan struct{}
 }
@@ -63,7 +63,6 @@ func (s *testedStore) startWriters() *writers {
 	return f
 }
 
-// over reports whether every writer has ended.
 func (f *writers) done() bool {
 	select {
 	case <-f.finished:
@@ -73,11 +72,10 @@ func (f *writers) done() bool {
 	}
 }
 
-// wait returns when every writer has ended.
 func (f *writers) wait() { <-f.finished }
 
-// stored waits for the writers and returns the events that they stored on a
-// platform, in the order of storing.
+// stored waits for the writers and returns the events of a platform in storage
+// order.
 func (f *writers) stored(c *check, platform string) []seeded {
 	c.Helper()
 	f.wait()
@@ -96,9 +94,8 @@ func (f *writers) stored(c *check, platform string) []seeded {
 	return stored
 }
 
-// follow reads listings in a goroutine each until the flood is over and nothing
-// more comes, and checks the events. After each page it continues from the cursor
-// that next returns.
+// wantFollowers follows each query in a goroutine until the writers are done, and
+// checks the events read. The function next returns the cursor to continue from.
 func (s *testedStore) wantFollowers(f *writers, next func(chargeingest.Page) string, queries ...chargeingest.Query) {
 	s.c.Helper()
 	ctx := s.c.Context()
@@ -111,9 +108,9 @@ func (s *testedStore) wantFollowers(f *writers, next func(chargeingest.Page) str
 	wg.Wait()
 	for i, q := range queries {
 		if errs[i] != nil {
-			s.c.failf("%v, in %s", errs[i], describe(q))
+			s.c.failf("%s: %v", describe(q), errs[i])
 		}
-		s.c.wantEvents("what a follower saw of "+describe(q), seen[i], selected(f.stored(s.c, q.Platform), q))
+		s.c.wantEvents("events of a follower of "+describe(q), seen[i], selected(f.stored(s.c, q.Platform), q))
 	}
 }
 
@@ -121,14 +118,14 @@ func (s *testedStore) follow(ctx context.Context, f *writers, next func(chargein
 	seen := make(map[string]bool)
 	var events []chargeingest.StoredEvent
 	for {
-		over := f.done() // before the page is read, so that it is the last
+		over := f.done() // before List, so that an empty page is the end
 		page, err := s.reader.List(ctx, q)
 		if err != nil {
-			return nil, fmt.Errorf("List returned the error %w", err)
+			return nil, fmt.Errorf("List returned the error: %w", err)
 		}
 		for _, e := range page.Events {
 			if seen[e.ID] {
-				return nil, fmt.Errorf("the event %s came twice", e.ID)
+				return nil, fmt.Errorf("List returned event %s twice", e.ID)
 			}
 			seen[e.ID] = true
 			events = append(events, e)
@@ -202,7 +199,7 @@ func checkPageDescending(c *check) {
 		q := queries[n%len(queries)]
 		q.Platform, q.Limit = acme, 7
 		seen, want := s.pages(q), selected(earlier, q)
-		c.wantEvents("what a reader saw last of "+describe(q), seen[max(0, len(seen)-len(want)):], want)
+		c.wantEvents("the earlier events in "+describe(q), seen[max(0, len(seen)-len(want)):], want)
 		slices.Reverse(seen)
 		c.wantIncreasing(ids(seen))
 	}

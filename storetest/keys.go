@@ -30,7 +30,7 @@ func keyCases() []testCase {
 	}
 }
 
-// anonymous is a request whose events only a key can protect.
+// keyedOnly returns events without references. Only a key makes a retry safe.
 func keyedOnly() []draft {
 	return []draft{{number: "1"}, {number: "2"}, {number: "1"}}
 }
@@ -84,7 +84,7 @@ func checkKeyOtherContent(c *check) {
 			drafts := request()
 			change.change(&drafts[i])
 			conflict := s.appendConflict(keyed("key", batch(acme, drafts...)))
-			wantEqual(c, "ConflictError.Key", conflict.IdempotencyKey, true)
+			wantEqual(c, "ConflictError.IdempotencyKey", conflict.IdempotencyKey, true)
 			wantList(c, "ConflictError.Fields", conflict.Fields, []string{change.field})
 		}
 	}
@@ -145,8 +145,7 @@ func checkKeyComparesRequest(c *check) {
 	}
 	s.appendKeyConflict(returnOriginal(keyed("key", batch(acme, draft{reference: "a", number: "1"}))))
 
-	// A request that stores new events, one of them under a reference that is twice
-	// in the request.
+	// A request with new events, two of them with the same reference.
 	var first []chargeingest.Outcome
 	for _, layout := range layouts() {
 		drafts := []draft{{}, {reference: "b", number: "1"}, {reference: "b", number: "2"}, {reference: "a", number: "3"}}
@@ -179,7 +178,7 @@ func checkConflictRecordsNoKey(c *check) {
 	stored := s.appendNew(batch(acme, draft{reference: "taken", number: "1"}))
 	rejected := keyed("key", batch(acme, draft{}, draft{reference: "taken", number: "2"}))
 	for range 2 {
-		wantEqual(c, "ConflictError.Key of a request with a reference in conflict", s.appendConflict(rejected).IdempotencyKey, false)
+		wantEqual(c, "ConflictError.IdempotencyKey of a reference conflict", s.appendConflict(rejected).IdempotencyKey, false)
 	}
 	b := keyed("key", batch(acme, keyedOnly()...))
 	originals := s.appendNew(b)

@@ -20,14 +20,13 @@ func lifecycleCases() []testCase {
 	}
 }
 
-// ended returns a context that has ended.
 func canceled(parent context.Context) context.Context {
 	ctx, cancel := context.WithCancel(parent)
 	cancel()
 	return ctx
 }
 
-// kinds are batches for which a store may have different code.
+// batchKinds returns batches that a store may handle in different code paths.
 func batchKinds(platform string) []chargeingest.Batch {
 	return []chargeingest.Batch{
 		batch(platform, draft{}),
@@ -47,7 +46,7 @@ func checkCanceledBefore(c *check) {
 	for _, ctx := range []context.Context{canceled(c.Context()), late} {
 		for _, b := range batchKinds(acme) {
 			if _, err := s.Append(ctx, b); err == nil {
-				c.failf("Append returned no error after %v", ctx.Err())
+				c.failf("Append returned no error with an ended context: %v", ctx.Err())
 			}
 		}
 	}
@@ -59,9 +58,9 @@ func checkCanceledBefore(c *check) {
 	s.wantStored(acme, stored...)
 }
 
-// checkEndedMeanwhile ends contexts while their calls run. Wherever that hits,
-// the error must be true: after ErrNotStored nothing is stored, without an error
-// everything, after any other error all or nothing.
+// checkCanceledDuring cancels contexts during Append. After ErrNotStored nothing is
+// stored. Without an error everything is stored. After another error everything or
+// nothing is stored.
 func checkCanceledDuring(c *check) {
 	s := c.newTestedStore()
 	batches := mixedRequests("r", 60)
@@ -83,8 +82,8 @@ func checkCanceledDuring(c *check) {
 	s.wantRetriesResolved(batches, results)
 }
 
-// requests returns n batches that are safe to repeat. By turns they are three
-// events with a key, of which one has no reference, and one event with a reference.
+// mixedRequests returns n batches that are safe to retry: alternately three events
+// with a key, one of them without a reference, and one event with a reference.
 func mixedRequests(prefix string, n int) []chargeingest.Batch {
 	batches := make([]chargeingest.Batch, n)
 	for i := range batches {
@@ -98,8 +97,8 @@ func mixedRequests(prefix string, n int) []chargeingest.Batch {
 	return batches
 }
 
-// settle sends the batches again, checks that the outcomes agree with the results
-// of the first time, and that each batch is stored once in the end.
+// wantRetriesResolved retries the batches, compares the outcomes with those of the
+// first attempt, and requires that each batch is stored once.
 func (s *testedStore) wantRetriesResolved(batches []chargeingest.Batch, results []appendResult) {
 	s.c.Helper()
 	events := 0
@@ -113,13 +112,13 @@ func (s *testedStore) wantRetriesResolved(batches []chargeingest.Batch, results 
 		default:
 			outcomes := s.append(batches[i])
 			for j := range outcomes {
-				wantEqual(s.c, "Replayed of an event of a batch whose fate was unknown", outcomes[j].Replayed, outcomes[0].Replayed)
+				wantEqual(s.c, "Replayed after an unknown outcome", outcomes[j].Replayed, outcomes[0].Replayed)
 			}
 		}
 	}
 	if s.reader != nil {
 		all := s.pages(chargeingest.Query{Platform: acme})
-		wantEqual(s.c, "the number of events stored in the end", len(all), events)
+		wantEqual(s.c, "number of stored events", len(all), events)
 	}
 }
 
@@ -129,11 +128,11 @@ func checkClosed(c *check) {
 		s.appendNew(b)
 	}
 	if err := closeStore(); err != nil {
-		c.failf("Close returned the error %v", err)
+		c.failf("Close returned the error: %v", err)
 	}
 	for _, late := range append(batchKinds(acme), batchKinds(globex)...) {
 		if _, err := s.Append(c.Context(), late); !errors.Is(err, chargeingest.ErrClosed) {
-			c.failf("Append returned the error %v", err)
+			c.failf("Append returned the error %v, want ErrClosed", err)
 		}
 	}
 }
@@ -142,31 +141,31 @@ func checkReady(c *check) {
 	s, closeStore := c.newCloser()
 	checker, ok := s.EventStore.(chargeingest.ReadyChecker)
 	if !ok {
-		c.Skipf("skipped: the store is no chargeingest.ReadyChecker")
+		c.Skipf("skipped: the store does not implement chargeingest.ReadyChecker")
 	}
 	if err := checker.Ready(c.Context()); err != nil {
-		c.failf("Ready of an open store returned the error %v", err)
+		c.failf("Ready of an open store returned the error: %v", err)
 	}
 	if err := closeStore(); err != nil {
-		c.failf("Close returned the error %v", err)
+		c.failf("Close returned the error: %v", err)
 	}
 	if checker.Ready(c.Context()) == nil {
 		c.failf("Ready of a closed store returned no error")
 	}
 }
 
-// checkStats reads the statistics of a closed store, in which nothing is under way.
-// A store that does not count commits reports zero.
+// checkStats closes the store first, so that no call is running. Commits is zero if
+// the store does not count commits.
 func checkStats(c *check) {
 	s, closeStore := c.newCloser()
 	reporter, ok := s.EventStore.(chargeingest.StatsReporter)
 	if !ok {
-		c.Skipf("skipped: the store is no chargeingest.StatsReporter")
+		c.Skipf("skipped: the store does not implement chargeingest.StatsReporter")
 	}
 	s.appendNew(batch(acme, referenced("r", 2)...))
 	s.append(batch(acme, referenced("r", 5)...))
 	if err := closeStore(); err != nil {
-		c.failf("Close returned the error %v", err)
+		c.failf("Close returned the error: %v", err)
 	}
 	stats := reporter.Stats()
 	wantEqual(c, "QueuedRequests", stats.QueuedRequests, 0)

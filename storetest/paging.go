@@ -22,7 +22,7 @@ func pagingCases() []testCase {
 	}
 }
 
-// stockBoth stores a crowd on two platforms and returns that of acme.
+// seedPlatforms stores events on three platforms and returns those of acme.
 func (s *testedStore) seedPlatforms() []seeded {
 	s.c.Helper()
 	s.seed(globex, mixedDrafts()...)
@@ -46,8 +46,8 @@ func checkPages(c *check) {
 	}
 }
 
-// pageBy reads a listing by Next and checks its pages one by one: they are full
-// unless MaxBytes ends them.
+// wantPages follows Next and requires that each page is full, unless MaxBytes limits
+// it.
 func (s *testedStore) wantPages(q chargeingest.Query, want []chargeingest.StoredEvent) {
 	s.c.Helper()
 	for {
@@ -60,11 +60,11 @@ func (s *testedStore) wantPages(q chargeingest.Query, want []chargeingest.Stored
 		s.c.wantEvents("a page of "+describe(q), page.Events, want[:full])
 		want = want[full:]
 		if len(want) == 0 {
-			wantEqual(s.c, "Next behind the last page of "+describe(q), page.Next, "")
+			wantEqual(s.c, "Next of the last page of "+describe(q), page.Next, "")
 			return
 		}
 		if page.Next == "" {
-			s.c.failf("Next is empty and %d events are still to come, in %s", len(want), describe(q))
+			s.c.failf("%s: Next is empty before the last %d events", describe(q), len(want))
 		}
 		if q.Order == chargeingest.Ascending {
 			wantEqual(s.c, "Position of a page with a Next", page.Position, page.Next)
@@ -80,7 +80,7 @@ func (s *testedStore) wantWithinMaxBytes(q chargeingest.Query, page chargeingest
 		size += len(e.Content)
 	}
 	if size > q.MaxBytes && len(page.Events) > 1 {
-		s.c.failf("%d events of %d bytes are on a page of %s", len(page.Events), size, describe(q))
+		s.c.failf("%s: a page has %d events of %d bytes", describe(q), len(page.Events), size)
 	}
 }
 
@@ -106,14 +106,14 @@ func checkPositions(c *check) {
 			for _, q.Limit = range []int{1, 100} {
 				page := s.list(q)
 				if has := page.Position != ""; has != (q.Order == chargeingest.Ascending) {
-					c.failf("Position of a page of %d events is %q, in %s", len(page.Events), page.Position, describe(q))
+					c.failf("%s: a page of %d events has Position %q", describe(q), len(page.Events), page.Position)
 				}
 			}
 		}
 	}
 }
 
-// checkPositionContinues follows every ascending query from the empty store on.
+// checkPositionContinues starts to follow each query in the empty store.
 func checkPositionContinues(c *check) {
 	s := c.newReader()
 	s.seed(globex, mixedDrafts()...)
@@ -134,13 +134,13 @@ func checkPositionContinues(c *check) {
 	}
 }
 
-// continues reads from Position to Position until a page is empty.
+// wantFollowing follows Position until a page is empty.
 func (s *testedStore) wantFollowing(q *chargeingest.Query, want []chargeingest.StoredEvent) {
 	s.c.Helper()
 	for {
 		page := s.list(*q)
 		full := min(q.Limit, len(want))
-		s.c.wantEvents("the page behind a Position of "+describe(*q), page.Events, want[:full])
+		s.c.wantEvents("page after a Position of "+describe(*q), page.Events, want[:full])
 		want = want[full:]
 		q.After = page.Position
 		if full == 0 {
@@ -163,7 +163,7 @@ func checkCursorReused(c *check) {
 		for _, q := range all {
 			want := selected(events, q)
 			if q.Limit = limit; q.After != "" && len(want) > limit {
-				s.c.wantEvents("the second page of "+describe(q), s.list(q).Events, want[1:1+limit])
+				s.c.wantEvents("second page of "+describe(q), s.list(q).Events, want[1:1+limit])
 			}
 		}
 	}
@@ -180,7 +180,7 @@ func checkCursorForm(c *check) {
 			page := s.list(q)
 			for _, cursor := range []string{page.Next, page.Position} {
 				if cursor != "" && !form.MatchString(cursor) {
-					c.failf("the cursor %q", cursor)
+					c.failf("cursor %q", cursor)
 				}
 			}
 		}
@@ -209,13 +209,12 @@ func (s *testedStore) wantInvalidCursor(q chargeingest.Query) {
 	q.Limit = 1
 	page, err := s.reader.List(s.c.Context(), q)
 	if !errors.Is(err, chargeingest.ErrInvalidCursor) {
-		s.c.failf("%s returned the error %v and %d events", describe(q), err, len(page.Events))
+		s.c.failf("%s: List returned %d events and the error %v, want ErrInvalidCursor", describe(q), len(page.Events), err)
 	}
 }
 
-// checkCursorAhead has cursors of a store that has more than this one, as a
-// restored one. To accept them would be to pass over events that are still to
-// come.
+// checkCursorAhead uses a cursor of a store with more events, as after a restore. A
+// store that accepts it would skip the next events.
 func checkCursorAhead(c *check) {
 	other := c.newReader()
 	other.seed(acme, mixedDrafts()...)

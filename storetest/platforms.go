@@ -46,14 +46,13 @@ func checkPlatformKeys(c *check) {
 	}
 }
 
-// checkPlatformNames sends one and the same reference and key on every platform,
-// and pairs of platform and reference that are the same once they are joined in
-// one way or another.
+// checkPlatformNames uses the same reference and key on every platform, and pairs of
+// platform and reference that are equal when concatenated.
 func checkPlatformNames(c *check) {
 	s := c.newTestedStore()
 	pairs := [][2]string{{"a", "b_c"}, {"a_b", "c"}, {"a-", "b"}, {"a", "-b"}, {"A", "b_c"}, {"a_", "b_c"}, {"ab", "c"}, {"a", "bc"}, {"a:b", "c"}, {"a\x00b", "c"}}
 	for _, name := range names() {
-		pairs = append(pairs, [2]string{name, strings.Repeat("x", 255)}) // no key is longer
+		pairs = append(pairs, [2]string{name, strings.Repeat("x", 255)}) // the longest key
 	}
 	var sent []chargeingest.Batch
 	var stored [][]chargeingest.Outcome
@@ -76,15 +75,15 @@ func checkPlatformGet(c *check) {
 	c.wantNotFound(s, globex, mine[0].ID)
 	c.wantNotFound(s, acme, theirs[0].ID)
 	c.wantNotFound(s, "unknown", mine[0].ID)
-	c.wantEvent("Get on its own platform", s.get(acme, mine[0].ID), mine[0].StoredEvent)
-	c.wantEvent("Get on its own platform", s.get(globex, theirs[0].ID), theirs[0].StoredEvent)
+	c.wantEvent("Get on the event's platform", s.get(acme, mine[0].ID), mine[0].StoredEvent)
+	c.wantEvent("Get on the event's platform", s.get(globex, theirs[0].ID), theirs[0].StoredEvent)
 
-	// The names that are alike are next to one another.
+	// Similar names are neighbors.
 	const near = 3
 	named, all := s.seedNames(), names()
 	for i, name := range all {
 		e := named[name][0].stored
-		c.wantEvent("Get on its own platform", s.get(name, e.ID), e)
+		c.wantEvent("Get on the event's platform", s.get(name, e.ID), e)
 		for j := max(0, i-near); j < min(len(all), i+near+1); j++ {
 			if j != i {
 				c.wantNotFound(s, all[j], e.ID)
@@ -97,7 +96,7 @@ func (c *check) wantNotFound(s *testedStore, platform, id string) {
 	c.Helper()
 	e, err := s.reader.Get(c.Context(), platform, id)
 	if !errors.Is(err, chargeingest.ErrNotFound) {
-		c.failf("Get of %q on platform %s returned the error %v and the event %q, want ErrNotFound", id, platform, err, e.ID)
+		c.failf("Get of %q on platform %s returned event %q and the error %v, want ErrNotFound", id, platform, e.ID, err)
 	}
 }
 
@@ -110,7 +109,7 @@ func checkPlatformList(c *check) {
 		}
 	}
 	for _, q := range queries("unknown") {
-		wantEqual(c, "the number of events of a platform without any", len(s.pages(q)), 0)
+		wantEqual(c, "number of events of an unknown platform", len(s.pages(q)), 0)
 	}
 	named := s.seedNames()
 	for _, name := range names() {
@@ -127,8 +126,8 @@ func checkPlatformList(c *check) {
 	}
 }
 
-// stockNames stores an event on a platform of each name, with the name in all of
-// its fields.
+// seedNames stores one event for each name. The platform and all text fields have
+// that name.
 func (s *testedStore) seedNames() map[string][]seeded {
 	s.c.Helper()
 	stored := make(map[string][]seeded)
@@ -159,15 +158,14 @@ func checkPlatformCursor(c *check) {
 				continue
 			}
 			q.Platform = acme
-			// A store may know the cursor for a stranger's, or take it for a
-			// place in the order.
+			// A store may reject the cursor or accept it as a position.
 			page, err := s.reader.List(c.Context(), q)
 			if err != nil && !errors.Is(err, chargeingest.ErrInvalidCursor) {
-				c.failf("List with a cursor of another platform returned the error %v", err)
+				c.failf("List with a cursor of another platform returned the error: %v", err)
 			}
 			for _, e := range page.Events {
 				if theirs[e.ID] {
-					c.failf("List on %s with a cursor of %s shows %s, which is the latter's", acme, globex, e.ID)
+					c.failf("List on %s with a cursor of %s returned event %s of %s", acme, globex, e.ID, globex)
 				}
 			}
 		}

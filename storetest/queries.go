@@ -10,12 +10,9 @@ import (
 	"example.com/chargeingest"
 )
 
-// The cases check each rule of listings for every query of queries, and each
-// rule of names for every name of names: a store can keep a rule in one
-// combination and break it in another.
-
-// queries are the queries for the shared events of crowd: by each filter, by all and
-// by none, with and without bounds of time, in both orders. Some find nothing.
+// queries returns the queries that every rule of listings is checked with, because a
+// store can violate a rule in one combination only: each filter, all filters and
+// none, with and without time bounds, in both orders. Some match no event.
 func queries(platform string) []chargeingest.Query {
 	e := matchingDraft().newEvent()
 	all := chargeingest.Query{
@@ -34,8 +31,8 @@ func queries(platform string) []chargeingest.Query {
 		{PricingPlanSubscriptionReference: e.PricingPlanSubscriptionReference},
 		{ProductItemID: e.ProductItemID},
 		all,
-		{CustomerID: "nobody"},
-		{ProductItemID: "nothing"},
+		{CustomerID: "unknown"},
+		{ProductItemID: "unknown"},
 	}
 	from, to := &e.Timestamp, new(e.Timestamp.Add(time.Nanosecond))
 	var list []chargeingest.Query
@@ -55,7 +52,7 @@ func orders() []chargeingest.Order {
 	return []chargeingest.Order{chargeingest.Ascending, chargeingest.Descending}
 }
 
-// shared is an event that queries finds.
+// matchingDraft matches the filters of queries.
 func matchingDraft() draft {
 	return draft{
 		reference: "a", customerID: "c", customerReference: "cr", subscriptionID: "s", subscriptionReference: "sr",
@@ -63,9 +60,9 @@ func matchingDraft() draft {
 	}
 }
 
-// crowd is events of which every other one has the values of shared, and one its
-// reference. Of these and of the rest some are before or after its timestamp. They
-// are received in another order than they are stored.
+// mixedDrafts returns nine events. Every other one has the fields of matchingDraft,
+// one of them its reference, too. Timestamps are before, at and after that of
+// matchingDraft. The order of receipt is not the storage order.
 func mixedDrafts() []draft {
 	const before, after = "2020-01-01T00:00:00Z", "2030-01-01T00:00:00Z"
 	drafts := make([]draft, 9)
@@ -80,16 +77,15 @@ func mixedDrafts() []draft {
 		if i != 4 {
 			d.reference = ""
 		}
-		// Characters and bytes are not the same number.
 		d.extra = quote(strings.Repeat("🧾", 50+i))
 		drafts[i] = d
 	}
 	return drafts
 }
 
-// names are 1 to 256 characters that a store may take for one another: they
-// differ in case, blanks, normalisation, wildcards, escapes, and in the last of
-// many characters or bytes.
+// names returns names of 1 to 256 characters that a store may confuse. They differ
+// in case, white space, normalization, wildcards, escapes, or the last of many
+// characters or bytes.
 func names() []string {
 	long, wide := strings.Repeat("x", 255), strings.Repeat("🧾", 255)
 	return []string{
@@ -100,29 +96,29 @@ func names() []string {
 	}
 }
 
-// references are those of the names that a reference can be.
+// references returns the names that are valid references.
 func references() []string {
 	legal := regexp.MustCompile(`^[a-zA-Z0-9_\-]*$`)
 	return slices.DeleteFunc(names(), func(name string) bool { return !legal.MatchString(name) })
 }
 
-// keys are those of the names that an idempotency key can be.
+// keys returns the names that are valid idempotency keys.
 func keys() []string {
 	legal := regexp.MustCompile(`^[!-~]{1,255}$`)
 	return slices.DeleteFunc(names(), func(name string) bool { return !legal.MatchString(name) })
 }
 
-// joints are characters that a store may put between two names.
+// separators returns characters that a store may use to join two names.
 func separators() []string { return strings.Split("_-:#/|.,;+~", "") }
 
-// known is a stored event and the event that was sent, from which the cases compute
-// the result of a query.
+// seeded is a stored event with the event that was sent. Cases compute expected
+// listings from it.
 type seeded struct {
 	stored chargeingest.StoredEvent
 	sent   chargeingest.NewEvent
 }
 
-// stock stores drafts and returns them in their order.
+// seed stores drafts as one batch.
 func (s *testedStore) seed(platform string, drafts ...draft) []seeded {
 	s.c.Helper()
 	b := batch(platform, drafts...)
@@ -133,7 +129,7 @@ func (s *testedStore) seed(platform string, drafts ...draft) []seeded {
 	return events
 }
 
-// selected are the events that a query must return, in its order.
+// selected returns the events that a query must return, in order.
 func selected(events []seeded, q chargeingest.Query) []chargeingest.StoredEvent {
 	var want []chargeingest.StoredEvent
 	for _, e := range events {
@@ -159,22 +155,19 @@ func matches(e *chargeingest.NewEvent, q chargeingest.Query) bool {
 		(q.To == nil || e.Timestamp.Before(*q.To))
 }
 
-// selects checks the result of a query.
 func (s *testedStore) wantQuery(events []seeded, q chargeingest.Query) {
 	s.c.Helper()
-	s.c.wantEvents("the events of "+describe(q), s.pages(q), selected(events, q))
+	s.c.wantEvents("events of "+describe(q), s.pages(q), selected(events, q))
 }
 
-// sameEvents checks a listing, or a part of one.
-func (c *check) wantEvents(what string, got, want []chargeingest.StoredEvent) {
+func (c *check) wantEvents(name string, got, want []chargeingest.StoredEvent) {
 	c.Helper()
-	wantList(c, "the ids of "+what, ids(got), ids(want))
+	wantList(c, "ids of "+name, ids(got), ids(want))
 	for i, e := range want {
-		c.wantEvent(what, got[i], e)
+		c.wantEvent(name, got[i], e)
 	}
 }
 
-// describe prints a query.
 func describe(q chargeingest.Query) string {
 	text := "a descending listing"
 	if q.Order == chargeingest.Ascending {

@@ -41,8 +41,8 @@ func checkGetUnknown(c *check) {
 
 func checkListOrder(c *check) {
 	s := c.newReader()
-	wantEqual(c, "the number of events of an empty store", len(s.pages(chargeingest.Query{Platform: acme})), 0)
-	// Neither the time of receipt nor the timestamp has a say in the order.
+	wantEqual(c, "number of events of an empty store", len(s.pages(chargeingest.Query{Platform: acme})), 0)
+	// Neither times of receipt nor timestamps affect the order.
 	var want []string
 	for i := range 5 {
 		back := received().AddDate(0, 0, -i)
@@ -51,9 +51,9 @@ func checkListOrder(c *check) {
 			draft{received: back.AddDate(0, 0, 3), timestamp: "2001-01-01T00:00:00Z"},
 		)))...)
 	}
-	wantList(c, "ascending ids", ids(s.pages(chargeingest.Query{Platform: acme, Order: chargeingest.Ascending})), want)
+	wantList(c, "ids in ascending order", ids(s.pages(chargeingest.Query{Platform: acme, Order: chargeingest.Ascending})), want)
 	slices.Reverse(want)
-	wantList(c, "descending ids", ids(s.pages(chargeingest.Query{Platform: acme, Order: chargeingest.Descending})), want)
+	wantList(c, "ids in descending order", ids(s.pages(chargeingest.Query{Platform: acme, Order: chargeingest.Descending})), want)
 	wantList(c, "ids in the default order", ids(s.pages(chargeingest.Query{Platform: acme})), want)
 }
 
@@ -96,15 +96,14 @@ func checkReadsOwned(c *check) {
 			want = want[:1]
 		}
 		for range 2 {
-			c.wantEvents("List after its pages were overwritten", s.list(q).Events, want)
+			c.wantEvents("List after a page was modified", s.list(q).Events, want)
 			clear(s.list(q).Events)
-			c.wantEvent("Get after a page was overwritten", s.get(acme, stored[0].ID), stored[0].StoredEvent)
+			c.wantEvent("Get after a page was modified", s.get(acme, stored[0].ID), stored[0].StoredEvent)
 		}
 	}
 	s.appendReplays(b, stored...)
 }
 
-// checkReadEnded allows any error except a false ErrNotFound.
 func checkReadCanceled(c *check) {
 	s := c.newReader()
 	events := s.seedPlatforms()
@@ -112,7 +111,7 @@ func checkReadCanceled(c *check) {
 	if e, err := s.reader.Get(ctx, acme, events[0].stored.ID); err == nil {
 		c.wantEvent("Get", e, events[0].stored)
 	} else if errors.Is(err, chargeingest.ErrNotFound) {
-		c.failf("Get returned ErrNotFound for an event that is there")
+		c.failf("Get returned ErrNotFound for a stored event")
 	}
 	for _, q := range queries(acme) {
 		q.Limit = 100

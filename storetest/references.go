@@ -34,7 +34,7 @@ func checkReplay(c *check) {
 		s.appendReplays(b, original...)
 	}
 	if s.reader != nil {
-		wantEqual(c, "the number of events stored", len(s.pages(chargeingest.Query{Platform: acme})), 2)
+		wantEqual(c, "number of stored events", len(s.pages(chargeingest.Query{Platform: acme})), 2)
 	}
 }
 
@@ -104,7 +104,7 @@ func checkTimestampOther(c *check) {
 
 func checkTimestampOmitted(c *check) {
 	s := c.newTestedStore()
-	// Even if the time of receipt happens to be the one that was sent.
+	// The sent timestamp of "b" equals the time of receipt.
 	for _, reference := range []string{"a", "b"} {
 		d := draft{reference: reference, timestamp: "2026-01-01T00:00:00Z"}
 		if reference == "b" {
@@ -119,8 +119,8 @@ func checkTimestampOmitted(c *check) {
 	}
 }
 
-// change makes another content of a draft with the number 1 and the customer c.
-// field is the path that differs then.
+// change modifies a draft with number 1 and customer c. The path of the modified
+// field is in field.
 type change struct {
 	field  string
 	change func(*draft)
@@ -149,7 +149,7 @@ func checkConflict(c *check) {
 		d := first
 		change.change(&d)
 		conflict := s.appendConflict(batch(acme, d))
-		wantEqual(c, "ConflictError.Key", conflict.IdempotencyKey, false)
+		wantEqual(c, "ConflictError.IdempotencyKey", conflict.IdempotencyKey, false)
 		wantEqual(c, "ConflictError.Index", conflict.Index, 0)
 		wantEqual(c, "ConflictError.EventID", conflict.EventID, original[0].ID)
 		wantList(c, "ConflictError.Fields", conflict.Fields, []string{change.field})
@@ -171,7 +171,7 @@ func checkConflictChangesNothing(c *check) {
 	first := batch(acme, draft{reference: "a", number: "1"})
 	original := s.appendNew(first)
 	conflict := s.appendConflict(batch(acme, draft{reference: "a", number: "2"}))
-	wantEqual(c, "ConflictError.Key", conflict.IdempotencyKey, false)
+	wantEqual(c, "ConflictError.IdempotencyKey", conflict.IdempotencyKey, false)
 	s.appendReplays(first, original...)
 	s.wantStored(acme, original...)
 }
@@ -183,7 +183,7 @@ func checkReturnOriginal(c *check) {
 	other := batch(acme, draft{reference: "a", number: "2", customerID: "c"})
 	s.appendReplays(returnOriginal(other), original...)
 	s.appendReplays(first, original...)
-	wantEqual(c, "ConflictError.EventID without ReturnOriginal", s.appendConflict(other).EventID, original[0].ID)
+	wantEqual(c, "ConflictError.EventID under RejectConflict", s.appendConflict(other).EventID, original[0].ID)
 	s.wantStored(acme, original...)
 }
 

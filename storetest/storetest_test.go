@@ -14,13 +14,13 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-func TestRunPassesAStoreThatKeepsTheContract(t *testing.T) {
+func TestRun(t *testing.T) {
 	Run(t,
 		func(*testing.T) chargeingest.EventStore { return newIntactStore() },
 		Reopen(func(_ *testing.T, s chargeingest.EventStore) chargeingest.EventStore { return reopenStore(s) }))
 }
 
-func TestEveryFaultIsCaughtByTheCaseThatIsMeantForIt(t *testing.T) {
+func TestFaults(t *testing.T) {
 	cases := make(map[string]testCase)
 	for _, group := range caseGroups() {
 		for _, tc := range group.cases {
@@ -49,13 +49,12 @@ func TestEveryFaultIsCaughtByTheCaseThatIsMeantForIt(t *testing.T) {
 	}
 }
 
-func TestACaseThatDoesNotApplyIsSkippedWithItsReason(t *testing.T) {
+func TestSkippedCases(t *testing.T) {
 	var skipped int
 	for _, group := range caseGroups() {
 		for _, tc := range group.cases {
-			// The interface alone: no reader, no Close.
-			bare := func() chargeingest.EventStore { return struct{ chargeingest.EventStore }{newIntactStore()} }
-			r := runCase(t, tc, bare, nil)
+			appendOnly := func() chargeingest.EventStore { return struct{ chargeingest.EventStore }{newIntactStore()} }
+			r := runCase(t, tc, appendOnly, nil)
 			require.Empty(t, r.failure)
 			if r.skipped != "" {
 				require.Contains(t, r.skipped, "skipped: ")
@@ -72,7 +71,6 @@ func TestACaseThatDoesNotApplyIsSkippedWithItsReason(t *testing.T) {
 	require.NotZero(t, skipped)
 }
 
-// recorder stands in for the *testing.T of one case.
 type recorder struct {
 	testing.TB
 	failure, skipped string
@@ -88,8 +86,8 @@ func (r *recorder) Skipf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// watch runs a case until it passes, fails or is skipped. It runs in a bubble, so
-// that faults can sleep to let other calls come first.
+// runCase runs a case in a synctest bubble, so that faults can sleep until other
+// calls have run.
 func runCase(t *testing.T, tc testCase, newStore func() chargeingest.EventStore, reopen func(chargeingest.EventStore) chargeingest.EventStore) *recorder {
 	r := new(recorder)
 	synctest.Test(t, func(t *testing.T) {
@@ -104,18 +102,17 @@ func runCase(t *testing.T, tc testCase, newStore func() chargeingest.EventStore,
 	return r
 }
 
-// store is a memstore whose parts can be exchanged for broken ones. Its data
-// outlives its Close.
+// store is a memstore with replaceable methods. Its data survives Close.
 type store struct {
 	append            func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error)
 	get               func(ctx context.Context, platform, id string) (chargeingest.StoredEvent, error)
 	list              func(context.Context, chargeingest.Query) (chargeingest.Page, error)
 	stats             chargeingest.StoreStats
-	rejectsAfterClose bool // every batch after Close
-	losesData         bool // everything at Close
-	replaysAfterClose bool // batches with a key, after Close
+	rejectsAfterClose bool // returns ErrClosed for every batch
+	losesData         bool // at Close
+	replaysAfterClose bool // batches with a key
 
-	onReopen func(*store) // breaks the store that is opened next; or nil
+	onReopen func(*store) // changes the next store; may be nil
 
 	mu     sync.RWMutex
 	closed bool
@@ -163,8 +160,7 @@ func (s *store) Close() error {
 
 func reopenStore(old chargeingest.EventStore) chargeingest.EventStore {
 	s := old.(*store)
-	// This Close has nothing to fail at.
-	_ = s.Close()
+	_ = s.Close() // never fails
 	if s.losesData {
 		return newIntactStore()
 	}

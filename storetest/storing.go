@@ -11,7 +11,7 @@ import (
 	"example.com/chargeingest/eventid"
 )
 
-// The platforms of the cases.
+// Platforms of the cases.
 const (
 	acme   = "acme"
 	globex = "globex"
@@ -40,10 +40,10 @@ func checkIDForm(c *check) {
 		b := batch(acme, draft{received: at}, draft{received: at, reference: fmt.Sprint(i)})
 		for _, o := range s.appendNew(b) {
 			if !form.MatchString(o.ID) {
-				c.failf("the id %q", o.ID)
+				c.failf("id %q", o.ID)
 			}
 			if o.ID < eventid.First(at) || o.ID >= eventid.First(at.Add(time.Second)) {
-				c.failf("the id %q of an event received at %v, want one from %s on", o.ID, at, eventid.First(at))
+				c.failf("id %q of an event received at %v, want %s or later", o.ID, at, eventid.First(at))
 			}
 		}
 	}
@@ -72,12 +72,11 @@ func checkIDsClockBack(c *check) {
 	c.wantIncreasing(outcomeIDs(stored))
 }
 
-// increasing checks that no id is equal to the one before it, or less.
 func (c *check) wantIncreasing(list []string) {
 	c.Helper()
 	for i := 1; i < len(list); i++ {
 		if list[i] <= list[i-1] {
-			c.failf("the id %s came after %s", list[i], list[i-1])
+			c.failf("id %s follows %s", list[i], list[i-1])
 		}
 	}
 }
@@ -110,7 +109,7 @@ func checkContentKept(c *check) {
 		return
 	}
 	for _, o := range stored {
-		c.wantEvent("an event read by its id", s.get(acme, o.ID), o.StoredEvent)
+		c.wantEvent("Get", s.get(acme, o.ID), o.StoredEvent)
 	}
 }
 
@@ -133,8 +132,8 @@ func checkLargeBatch(c *check) {
 	s.wantStored(acme, stored...)
 }
 
-// checkHugeBatch stores more than a handler allows by default, 1,000 events and
-// 4 MiB, and than fits into one statement of most databases.
+// checkHugeBatch exceeds the default limits of a handler, 1,000 events and 4 MiB,
+// and the size of one statement in most databases.
 func checkHugeBatch(c *check) {
 	s := c.newTestedStore()
 	first := keyed("key", batch(acme, draft{reference: "first", number: "1"}, draft{}))
@@ -171,7 +170,7 @@ func checkHugeBatch(c *check) {
 	if s.reader == nil {
 		return
 	}
-	c.wantEvent("Get of the event stored first", s.get(acme, stored[0].ID), stored[0].StoredEvent)
+	c.wantEvent("Get of the first event", s.get(acme, stored[0].ID), stored[0].StoredEvent)
 	var events []seeded
 	for i, o := range stored {
 		events = append(events, seeded{o.StoredEvent, first.Events[i]})
@@ -192,7 +191,7 @@ func checkHugeBatch(c *check) {
 		q.Platform, q.Order, q.Limit = acme, orders()[(i+1)%2], 1000
 		s.wantQuery(events, q)
 	}
-	// Thousands of events lie between the two that these find.
+	// Thousands of events are between the two that match.
 	to := few.newEvent().Timestamp.Add(time.Second)
 	for _, q := range []chargeingest.Query{
 		{CustomerID: few.customerID},
@@ -226,7 +225,7 @@ func checkAllOrNothing(c *check) {
 		original := s.appendNew(batch(platform, stored))
 		others := referenced("other", 3)
 		conflict := s.appendConflict(batch(platform, slices.Insert(slices.Clone(others), at, changed)...))
-		wantEqual(c, "ConflictError.Key", conflict.IdempotencyKey, false)
+		wantEqual(c, "ConflictError.IdempotencyKey", conflict.IdempotencyKey, false)
 		wantEqual(c, "ConflictError.Index", conflict.Index, at)
 		s.wantStored(platform, original...)
 		s.wantStored(platform, append(original, s.appendNew(batch(platform, others...))...)...)
@@ -239,12 +238,12 @@ func checkOutcomesOwned(c *check) {
 	stored := s.append(b)
 	original := slices.Clone(stored)
 	clear(stored)
-	// Each receipt is overwritten in its turn, by the key and by the reference.
+	// Modify each result, of replays by key and by reference.
 	for range 2 {
 		for _, again := range []chargeingest.Batch{b, batch(acme, draft{reference: "a"})} {
 			outcomes := s.append(again)
 			for i := range outcomes {
-				c.wantEvent("a replay after the answers were overwritten", outcomes[i].StoredEvent, original[i].StoredEvent)
+				c.wantEvent("replay after earlier outcomes were modified", outcomes[i].StoredEvent, original[i].StoredEvent)
 			}
 			clear(outcomes)
 		}

@@ -7,22 +7,21 @@ import (
 	"example.com/chargeingest"
 )
 
-// subject is a store under test. Its methods end the case if the store does
-// something else than their name says.
+// testedStore is the store under test. Its methods end the case if the store does
+// not return the expected result.
 type testedStore struct {
 	chargeingest.EventStore
-	reader chargeingest.EventReader // nil if the store cannot be read back
+	reader chargeingest.EventReader // nil if not implemented
 	c      *check
 }
 
-// append sends a batch that must succeed.
 func (s *testedStore) append(b chargeingest.Batch) []chargeingest.Outcome {
 	s.c.Helper()
 	result, err := s.Append(s.c.Context(), b)
 	return s.c.wantSuccess(b, appendResult{result, err})
 }
 
-// fresh sends a batch of which every event must be stored.
+// appendNew requires that every event is new.
 func (s *testedStore) appendNew(b chargeingest.Batch) []chargeingest.Outcome {
 	s.c.Helper()
 	outcomes := s.append(b)
@@ -32,7 +31,8 @@ func (s *testedStore) appendNew(b chargeingest.Batch) []chargeingest.Outcome {
 	return outcomes
 }
 
-// replayed sends a batch that must return these originals, in their order.
+// appendReplays requires that the events are replays of the originals, in this
+// order.
 func (s *testedStore) appendReplays(b chargeingest.Batch, originals ...chargeingest.Outcome) {
 	s.c.Helper()
 	outcomes := s.append(b)
@@ -41,31 +41,28 @@ func (s *testedStore) appendReplays(b chargeingest.Batch, originals ...chargeing
 	}
 }
 
-// conflict sends a batch that must be refused as a conflict.
 func (s *testedStore) appendConflict(b chargeingest.Batch) *chargeingest.ConflictError {
 	s.c.Helper()
 	_, err := s.Append(s.c.Context(), b)
 	return s.c.wantConflict(err)
 }
 
-// keyConflict sends a batch that must be refused for its idempotency key.
 func (s *testedStore) appendKeyConflict(b chargeingest.Batch) {
 	s.c.Helper()
 	conflict := s.appendConflict(b)
-	wantEqual(s.c, "ConflictError.Key", conflict.IdempotencyKey, true)
+	wantEqual(s.c, "ConflictError.IdempotencyKey", conflict.IdempotencyKey, true)
 }
 
-// get reads an event that must be there.
 func (s *testedStore) get(platform, id string) chargeingest.StoredEvent {
 	s.c.Helper()
 	e, err := s.reader.Get(s.c.Context(), platform, id)
 	if err != nil {
-		s.c.failf("Get of the stored event %s returned the error %v", id, err)
+		s.c.failf("Get of the stored event %s returned the error: %v", id, err)
 	}
 	return e
 }
 
-// list reads one page. A limit of 0 means one that no case reaches.
+// list reads one page. Limit 0 means all events.
 func (s *testedStore) list(q chargeingest.Query) chargeingest.Page {
 	s.c.Helper()
 	if q.Limit == 0 {
@@ -73,15 +70,15 @@ func (s *testedStore) list(q chargeingest.Query) chargeingest.Page {
 	}
 	page, err := s.reader.List(s.c.Context(), q)
 	if err != nil {
-		s.c.failf("List of %s returned the error %v", describe(q), err)
+		s.c.failf("%s: List returned the error: %v", describe(q), err)
 	}
 	if len(page.Events) > q.Limit {
-		s.c.failf("List with a limit of %d returned %d events", q.Limit, len(page.Events))
+		s.c.failf("List with Limit %d returned %d events", q.Limit, len(page.Events))
 	}
 	return page
 }
 
-// pages reads a listing from q.After to its end, by Next.
+// pages follows Next from q.After to the end of a listing.
 func (s *testedStore) pages(q chargeingest.Query) []chargeingest.StoredEvent {
 	s.c.Helper()
 	var events []chargeingest.StoredEvent
@@ -90,7 +87,7 @@ func (s *testedStore) pages(q chargeingest.Query) []chargeingest.StoredEvent {
 		page := s.list(q)
 		for _, e := range page.Events {
 			if seen[e.ID] {
-				s.c.failf("the event %s is on two pages, or twice on one, of %s", e.ID, describe(q))
+				s.c.failf("%s: List returned event %s twice", describe(q), e.ID)
 			}
 			seen[e.ID] = true
 		}
@@ -99,36 +96,36 @@ func (s *testedStore) pages(q chargeingest.Query) []chargeingest.StoredEvent {
 			return events
 		}
 		if len(page.Events) == 0 {
-			s.c.failf("List returned a page without events whose Next is %q", page.Next)
+			s.c.failf("List returned an empty page with Next %q", page.Next)
 		}
 		if page.Next == q.After {
-			s.c.failf("List returned its own cursor %q as Next", page.Next)
+			s.c.failf("List returned its own cursor as Next: %q", page.Next)
 		}
 		q.After = page.Next
 	}
 }
 
-// holds checks that a platform has these events and no other, in this order of
-// storing, and reads the first of them by their ids. It checks nothing if the store cannot be read.
+// wantStored requires that exactly these events are stored on a platform, in this
+// order. It does nothing if the store is not an EventReader.
 func (s *testedStore) wantStored(platform string, want ...chargeingest.Outcome) {
 	s.c.Helper()
 	if s.reader == nil {
 		return
 	}
 	events := s.list(chargeingest.Query{Platform: platform, Order: chargeingest.Ascending}).Events
-	s.c.wantEvents("what is stored", events, storedEvents(want))
+	s.c.wantEvents("stored events", events, storedEvents(want))
 	for _, o := range want[:min(3, len(want))] {
-		s.c.wantEvent("Get of what is stored", s.get(platform, o.ID), o.StoredEvent)
+		s.c.wantEvent("Get of a stored event", s.get(platform, o.ID), o.StoredEvent)
 	}
 }
 
-// result is the return values of one call of Append.
+// appendResult holds the return values of Append.
 type appendResult struct {
 	result chargeingest.AppendResult
 	err    error
 }
 
-// race sends all batches at once, each from its own goroutine.
+// race sends all batches concurrently.
 func (s *testedStore) race(batches []chargeingest.Batch) []appendResult {
 	ctx := s.c.Context()
 	results := make([]appendResult, len(batches))
@@ -145,13 +142,12 @@ func (s *testedStore) race(batches []chargeingest.Batch) []appendResult {
 	return results
 }
 
-// outcomes returns the outcomes of a call of Append that must succeed.
 func (c *check) wantSuccess(b chargeingest.Batch, r appendResult) []chargeingest.Outcome {
 	c.Helper()
 	if r.err != nil {
-		c.failf("Append returned the error %v", r.err)
+		c.failf("Append returned the error: %v", r.err)
 	}
-	wantEqual(c, "the number of outcomes", len(r.result.Outcomes), len(b.Events))
+	wantEqual(c, "number of outcomes", len(r.result.Outcomes), len(b.Events))
 	return r.result.Outcomes
 }
 
@@ -159,19 +155,18 @@ func (c *check) wantConflict(err error) *chargeingest.ConflictError {
 	c.Helper()
 	var conflict *chargeingest.ConflictError
 	if !errors.As(err, &conflict) {
-		c.failf("Append returned the error %v, want a *chargeingest.ConflictError", err)
+		c.failf("Append returned the error %v, want *chargeingest.ConflictError", err)
 	}
 	return conflict
 }
 
-// isNew checks the outcome of an event that was stored just now.
 func (c *check) wantNew(b chargeingest.Batch, i int, got chargeingest.Outcome) {
 	c.Helper()
 	if got.Replayed {
-		c.failf("event %d is a replay of %s, want it to be new", i, got.ID)
+		c.failf("event %d is a replay of %s, want a new event", i, got.ID)
 	}
 	sent := &b.Events[i]
-	c.wantEvent("the outcome of a new event", got.StoredEvent, chargeingest.StoredEvent{
+	c.wantEvent("outcome of a new event", got.StoredEvent, chargeingest.StoredEvent{
 		ID: got.ID, Content: sent.Content, TimestampAssigned: sent.TimestampAssigned, Digest: sent.Digest,
 	})
 }
@@ -181,22 +176,22 @@ func (c *check) wantReplay(i int, got, original chargeingest.Outcome) {
 	if !got.Replayed {
 		c.failf("event %d was stored as %s, want a replay of %s", i, got.ID, original.ID)
 	}
-	c.wantEvent("the outcome of a replay", got.StoredEvent, original.StoredEvent)
+	c.wantEvent("outcome of a replay", got.StoredEvent, original.StoredEvent)
 }
 
-func (c *check) wantEvent(what string, got, want chargeingest.StoredEvent) {
+func (c *check) wantEvent(name string, got, want chargeingest.StoredEvent) {
 	c.Helper()
-	wantEqual(c, what+": ID", got.ID, want.ID)
+	wantEqual(c, name+": ID", got.ID, want.ID)
 	if got.Content != want.Content {
 		same := 0
 		for same < min(len(got.Content), len(want.Content)) && got.Content[same] == want.Content[same] {
 			same++
 		}
-		c.failf("%s: Content is from byte %d on %s, want %s",
-			what, same, show(got.Content[same:]), show(want.Content[same:]))
+		c.failf("%s: Content from byte %d is %s, want %s",
+			name, same, show(got.Content[same:]), show(want.Content[same:]))
 	}
-	wantEqual(c, what+": TimestampAssigned", got.TimestampAssigned, want.TimestampAssigned)
-	wantEqual(c, what+": Digest", got.Digest, want.Digest)
+	wantEqual(c, name+": TimestampAssigned", got.TimestampAssigned, want.TimestampAssigned)
+	wantEqual(c, name+": Digest", got.Digest, want.Digest)
 }
 
 func ids(events []chargeingest.StoredEvent) []string {
