@@ -23,12 +23,12 @@ func outcomeFaults() []fault {
 				o.ID = o.ID[:5] + fmt.Sprintf("%026d", o.ID[len(o.ID)-1])
 			})
 		}, []string{"ids strictly increase in storage order across platforms"}},
-		{"ids follow the clock alone", func(s *store) {
+		{"ids start with the time of receipt even if it steps back", func(s *store) {
 			s.onOutcome(func(b chargeingest.Batch, i int, o *chargeingest.Outcome) {
 				o.ID = eventid.First(b.Events[i].ReceivedAt)[:15] + o.ID[15:]
 			})
 		}, []string{"ids increase even if the time of receipt steps back"}},
-		{"content is parsed and written anew", func(s *store) {
+		{"content is reformatted", func(s *store) {
 			s.onOutcome(func(_ chargeingest.Batch, _ int, o *chargeingest.Outcome) {
 				var v any
 				if json.Unmarshal([]byte(o.Content), &v) == nil {
@@ -42,19 +42,19 @@ func outcomeFaults() []fault {
 				o.Content = strings.NewReplacer("<", `\u003c`, ">", `\u003e`, "&", `\u0026`).Replace(o.Content)
 			})
 		}, []string{"content is stored byte for byte"}},
-		{"control characters beyond ASCII are dropped from content", func(s *store) {
+		{"non-ASCII control characters are removed from content", func(s *store) {
 			s.onOutcome(func(_ chargeingest.Batch, _ int, o *chargeingest.Outcome) {
 				o.Content = strings.ReplaceAll(o.Content, "\u0085", "")
 			})
 		}, []string{"content is stored byte for byte"}},
-		{"digests are not kept", func(s *store) {
+		{"digests are not stored", func(s *store) {
 			s.onOutcome(func(_ chargeingest.Batch, _ int, o *chargeingest.Outcome) { o.Digest = chargeingest.Digest{} })
 		}, []string{"Digest and TimestampAssigned are stored with the event"}},
-		{"answers share what is kept", shareResults, []string{
+		{"equal calls share a slice", shareResults, []string{
 			"the caller may modify the outcomes that Append returns",
 			"the caller may modify the events of a page",
 		}},
-		{"ids are of the time of storing", func(s *store) {
+		{"ids start with the time of storage", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) {
 				for i := range b.Events {
 					b.Events[i].ReceivedAt = received().AddDate(1, 0, 0)
@@ -66,12 +66,12 @@ func outcomeFaults() []fault {
 
 func batchFaults() []fault {
 	return []fault{
-		{"long batches are stored in two parts", secondHalfFirst, []string{"a batch of 1,000 events returns its outcomes in request order"}},
+		{"the second half of a long batch is stored first", storeSecondHalfFirst, []string{"a batch of 1,000 events returns its outcomes in request order"}},
 		{"events are stored one by one", storeOneByOne, []string{
 			"a batch with a conflict stores nothing, whichever event conflicts",
 			"a batch with a conflict leaves its references free",
 		}},
-		{"an empty reference is a reference", func(s *store) {
+		{"empty references are compared", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) {
 				for i := range b.Events {
 					if b.Events[i].Reference == "" {
@@ -101,8 +101,7 @@ func batchFaults() []fault {
 	}
 }
 
-// inTwoParts stores the second half of a long batch before the first.
-func secondHalfFirst(s *store) {
+func storeSecondHalfFirst(s *store) {
 	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 		if len(b.Events) <= 500 {
 			return next(ctx, b)
@@ -119,7 +118,7 @@ func secondHalfFirst(s *store) {
 	})
 }
 
-// oneByOne stores the events of a batch up to the first that is refused.
+// storeOneByOne stores the events of a batch that precede a conflict.
 func storeOneByOne(s *store) {
 	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 		var all chargeingest.AppendResult
@@ -140,7 +139,6 @@ func storeOneByOne(s *store) {
 	})
 }
 
-// shareAnswers makes equal calls return the same slice.
 func shareResults(s *store) {
 	var mu sync.Mutex
 	results := make(map[string][]chargeingest.Outcome)
@@ -183,7 +181,7 @@ func referenceFaults() []fault {
 			"a batch of replays and new events stores the new ones and returns all in request order",
 			"references survive reopening",
 		}},
-		{"references fold their case", func(s *store) {
+		{"references ignore case", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) {
 				for i := range b.Events {
 					b.Events[i].Reference = strings.ToLower(b.Events[i].Reference)
@@ -195,7 +193,7 @@ func referenceFaults() []fault {
 
 func comparisonFaults() []fault {
 	return []fault{
-		{"digests decide", digestsDecide, []string{
+		{"digests are compared, not content", compareDigests, []string{
 			"an event is a replay by its content, not by its digest or JSON layout",
 			"an event without a timestamp is a replay of one without a timestamp",
 			"an event with the timestamp that was assigned is a replay",
@@ -211,7 +209,7 @@ func comparisonFaults() []fault {
 			"a timestamp other than the assigned one is a conflict",
 			"an event without the timestamp that was sent first is a conflict",
 		}},
-		{"every duplicate is accepted", func(s *store) {
+		{"ReturnOriginal is always used", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) { b.Duplicates = chargeingest.ReturnOriginal })
 		}, []string{
 			"different content is a conflict that names the stored event and the fields that differ",
@@ -226,7 +224,7 @@ func comparisonFaults() []fault {
 			"under ReturnOriginal, different content returns the original",
 			"under ReturnOriginal, the first event of a batch with a reference is the original",
 		}},
-		{"a conflict does not say with what", func(s *store) {
+		{"a conflict does not name the stored event", func(s *store) {
 			s.onConflict(func(_ context.Context, _ chargeingest.Batch, conflict *chargeingest.ConflictError, _ appendFunc) (chargeingest.AppendResult, error) {
 				conflict.EventID = ""
 				return chargeingest.AppendResult{}, conflict
@@ -235,7 +233,7 @@ func comparisonFaults() []fault {
 			"different content is a conflict that names the stored event and the fields that differ",
 			"of concurrent events with one reference, one is stored and the others conflict",
 		}},
-		{"what is refused replaces what is stored", conflictReplaces, []string{"a conflict leaves the stored event unchanged"}},
+		{"a conflict replaces the stored content", replaceOnConflict, []string{"a conflict leaves the stored event unchanged"}},
 		{"timestamps are compared as text", func(s *store) {
 			timestamp := func(content string) string {
 				var e struct{ Timestamp string }
@@ -255,8 +253,7 @@ func comparisonFaults() []fault {
 	}
 }
 
-// digestsDecide refuses a known reference or key with another digest.
-func digestsDecide(s *store) {
+func compareDigests(s *store) {
 	var mu sync.Mutex
 	known := make(map[string]chargeingest.Digest)
 	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
@@ -280,8 +277,7 @@ func digestsDecide(s *store) {
 	})
 }
 
-// refusedReplaces returns the content that was sent last for a reference.
-func conflictReplaces(s *store) {
+func replaceOnConflict(s *store) {
 	last := make(map[string]string)
 	s.onConflict(func(_ context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, _ appendFunc) (chargeingest.AppendResult, error) {
 		last[conflict.EventID] = b.Events[conflict.Index].Content

@@ -10,14 +10,14 @@ import (
 
 func concurrencyFaults() []fault {
 	return []fault{
-		{"duplicates are looked for before the transaction", lookBeforeTransaction, []string{
+		{"duplicates are looked up before the transaction", lookUpBeforeTransaction, []string{
 			"of 100 concurrent sends of one event, one stores it and the others replay it",
 			"of 100 concurrent sends of one request with a key, one stores it and the others replay it",
 			"of concurrent events with one reference, one is stored and the others conflict",
 			"of concurrent requests with one key, one is stored and the others conflict",
 			"overlapping batches in opposite orders all succeed and store each event once",
 		}},
-		{"of sends at once all but one fail", func(s *store) {
+		{"all concurrent sends but one fail", func(s *store) {
 			var once sync.Once
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (result chargeingest.AppendResult, err error) {
 				err = chargeingest.ErrOverloaded
@@ -28,13 +28,13 @@ func concurrencyFaults() []fault {
 			"of 100 concurrent sends of one event, one stores it and the others replay it",
 			"overlapping batches in opposite orders all succeed and store each event once",
 		}},
-		{"reads lag behind by one event", func(s *store) {
+		{"listings miss the last event", func(s *store) {
 			s.onPage(func(_ chargeingest.Query, p *chargeingest.Page) { p.Events = p.Events[:max(0, len(p.Events)-1)] })
 		}, []string{"events can be read as soon as Append returns"}},
-		{"sends at once share an outcome over platforms", shareOverPlatforms, []string{
+		{"concurrent sends share an outcome across platforms", shareAcrossPlatforms, []string{
 			"of 100 concurrent sends of one event, one stores it and the others replay it",
 		}},
-		{"ReturnOriginal looks for duplicates before the transaction", func(s *store) {
+		{"under ReturnOriginal, duplicates are looked up before the transaction", func(s *store) {
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				if last := len(b.Events) - 1; b.Duplicates == chargeingest.ReturnOriginal && !s.hasReference(b.Platform, b.Events[last].Reference) {
 					time.Sleep(time.Microsecond)
@@ -46,22 +46,22 @@ func concurrencyFaults() []fault {
 	}
 }
 
-// lookBeforeTransaction lets two batches that meet both find nothing, and
-// stores both.
-func lookBeforeTransaction(s *store) {
+// lookBeforeTransaction lets two concurrent batches find no duplicates, and stores
+// both.
+func lookUpBeforeTransaction(s *store) {
 	var mu sync.Mutex
 	looked := 0
-	met := make(chan struct{})
+	bothLooked := make(chan struct{})
 	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 		mu.Lock()
 		looked++
-		both := looked <= 2
+		racing := looked <= 2
 		if looked == 2 {
-			close(met)
+			close(bothLooked)
 		}
 		mu.Unlock()
-		<-met
-		if both {
+		<-bothLooked
+		if racing {
 			b.IdempotencyKey = ""
 			for i := range b.Events {
 				b.Events[i].Reference = ""
@@ -71,10 +71,10 @@ func lookBeforeTransaction(s *store) {
 	})
 }
 
-// shareOverPlatforms decides concurrent batches by the reference alone.
-func shareOverPlatforms(s *store) {
+// shareOverPlatforms ignores the platform of concurrent batches.
+func shareAcrossPlatforms(s *store) {
 	var mu sync.Mutex
-	first := make(map[string]chargeingest.Outcome) // by reference, while a batch is under way
+	first := make(map[string]chargeingest.Outcome) // by reference
 	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 		reference := b.Events[0].Reference
 		result, err := next(ctx, b)

@@ -10,7 +10,7 @@ import (
 
 func followingFaults() []fault {
 	return []fault{
-		{"a page loses its last event", func(s *store) {
+		{"pages miss the last event", func(s *store) {
 			s.onPage(func(_ chargeingest.Query, p *chargeingest.Page) { p.Events = p.Events[:max(0, len(p.Events)-1)] })
 		}, []string{
 			"every page but the last is full, and only the last has an empty Next",
@@ -19,22 +19,21 @@ func followingFaults() []fault {
 			"following a filter during appends returns each matching event once and in order",
 			"paging in descending order during appends returns each earlier event once and in order",
 		}},
-		{"Position passes an event that is committed later", commitLate, []string{
+		{"Position skips an event that is committed later", commitLate, []string{
 			"following Position during appends returns each event once and in order",
 			"following Next and then Position during appends returns each event once and in order",
 			"following a filter during appends returns each matching event once and in order",
 		}},
-		{"Position does not move", freezePosition, []string{
+		{"Position does not advance", freezePosition, []string{
 			"following Position during appends returns each event once and in order",
 			"Position leads to the events stored later and to no others",
 		}},
-		positionReadLater("Position by CustomerReference is read after the events", func(q chargeingest.Query) bool { return q.CustomerReference != "" }),
-		positionReadLater("Position within a From is read after the events", func(q chargeingest.Query) bool { return q.From != nil }),
-		positionReadLater("Position of a scan is read after the events", func(q chargeingest.Query) bool { return q.ProductItemID != "" }),
+		positionReadLater("Position is read after the events with CustomerReference", func(q chargeingest.Query) bool { return q.CustomerReference != "" }),
+		positionReadLater("Position is read after the events with From", func(q chargeingest.Query) bool { return q.From != nil }),
+		positionReadLater("Position is read after the events with ProductItemID", func(q chargeingest.Query) bool { return q.ProductItemID != "" }),
 	}
 }
 
-// standStill gives each listing the Position that its first page had.
 func freezePosition(s *store) {
 	first := make(map[string]string) // by customer
 	s.onPage(func(q chargeingest.Query, p *chargeingest.Page) {
@@ -48,11 +47,11 @@ func freezePosition(s *store) {
 	})
 }
 
-// commitLate shows the first event of a platform only once a cursor has passed
-// it, as a store does that numbers events before it commits them.
+// commitLate hides the first event until a cursor has skipped it, like a store that
+// assigns sequence numbers before it commits.
 func commitLate(s *store) {
 	var mu sync.Mutex
-	late := make(map[string]string) // platform → id
+	late := make(map[string]string) // ids by platform
 	s.onPage(func(q chargeingest.Query, p *chargeingest.Page) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -63,7 +62,7 @@ func commitLate(s *store) {
 	})
 }
 
-// readLast reads the events of a page and its Position in two transactions.
+// positionReadLater reads Position in a second transaction.
 func positionReadLater(name string, match func(chargeingest.Query) bool) fault {
 	return fault{name, func(s *store) {
 		s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {

@@ -20,21 +20,21 @@ func keyFaults() []fault {
 			"a request with some replays records its key",
 			"keys survive reopening",
 		}},
-		{"keys fold their case", func(s *store) {
+		{"keys ignore case", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) { b.IdempotencyKey = strings.ToLower(b.IdempotencyKey) })
 		}, []string{"keys compare in full and with case"}},
-		{"a key is enough to be a replay", compareKeyOnly, []string{
+		{"requests with a known key are replays", replayKnownKeys, []string{
 			"a key with different content is a key conflict",
 			"a key with a different number of events is a key conflict",
 			"a key with its events in a different order is a key conflict",
 			"a key on a different route is a key conflict",
 			"the key is checked before the references",
 		}},
-		{"digests decide", digestsDecide, []string{"requests with a key compare by content, not by digest"}},
+		{"digests are compared, not content", compareDigests, []string{"requests with a key compare by content, not by digest"}},
 		{"routes are not compared", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) { b.Route = chargeingest.RouteBatch })
 		}, []string{"a key on a different route is a key conflict"}},
-		{"ReturnOriginal accepts other requests under a key", func(s *store) {
+		{"under ReturnOriginal, a key conflict is not reported", func(s *store) {
 			s.onConflict(func(ctx context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, next appendFunc) (chargeingest.AppendResult, error) {
 				if b.Duplicates == chargeingest.ReturnOriginal {
 					return next(ctx, keyed("", b))
@@ -42,7 +42,7 @@ func keyFaults() []fault {
 				return chargeingest.AppendResult{}, conflict
 			})
 		}, []string{"ReturnOriginal applies to references, not to keys"}},
-		{"a key is compared with what was returned", func(s *store) {
+		{"a key is compared with the events returned", func(s *store) {
 			s.onConflict(func(ctx context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, next appendFunc) (chargeingest.AppendResult, error) {
 				if conflict.IdempotencyKey && b.Duplicates == chargeingest.ReturnOriginal {
 					b = keyed("", b)
@@ -53,9 +53,9 @@ func keyFaults() []fault {
 			})
 		}, []string{"a key is compared with the request sent, not with the events returned"}},
 		{"a request is stored before its key is checked", checkKeyLast, []string{"a request with a key conflict stores nothing"}},
-		{"a key is bound before the request is stored", recordKeyFirst, []string{"a request with a conflict does not record its key"}},
+		{"a key is recorded before the request is stored", recordKeyFirst, []string{"a request with a conflict does not record its key"}},
 		{"references are checked before the key", checkReferencesFirst, []string{"the key is checked before the references"}},
-		{"a key is bound only where all events are new", func(s *store) {
+		{"a key is recorded only if all events are new", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) {
 				for _, e := range b.Events {
 					if s.hasReference(b.Platform, e.Reference) {
@@ -67,7 +67,7 @@ func keyFaults() []fault {
 			"a request with some replays records its key",
 			"a request of replays only records its key",
 		}},
-		{"a digest serves as key", func(s *store) {
+		{"requests without a key use their digest", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) {
 				if b.IdempotencyKey == "" {
 					b.IdempotencyKey = fmt.Sprintf("%x", b.Digest)
@@ -77,9 +77,9 @@ func keyFaults() []fault {
 			"without a key or references, the same request is stored again",
 			"events without a reference are never duplicates",
 		}},
-		{"ReturnOriginal returns what is sent again under a key", func(s *store) {
+		{"under ReturnOriginal, a retry with a key returns the content sent", func(s *store) {
 			var mu sync.Mutex
-			stored := make(map[string]bool) // by keys that stored an event
+			stored := make(map[string]bool) // keys that stored an event
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				mu.Lock()
 				defer mu.Unlock()
@@ -98,7 +98,7 @@ func keyFaults() []fault {
 				return result, err
 			})
 		}, []string{"a key is compared with the request sent, not with the events returned"}},
-		{"a key is compared in what the events cost and whose they are", func(s *store) {
+		{"timestamps are not compared under a key", func(s *store) {
 			s.onConflict(func(ctx context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, next appendFunc) (chargeingest.AppendResult, error) {
 				if conflict.IdempotencyKey && slices.Equal(conflict.Fields, []string{"timestamp"}) {
 					return next(ctx, keyed("", b))
@@ -109,8 +109,7 @@ func keyFaults() []fault {
 	}
 }
 
-// keyAlone replays a known key whatever events come with it.
-func compareKeyOnly(s *store) {
+func replayKnownKeys(s *store) {
 	known := make(map[string]chargeingest.AppendResult)
 	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 		if result, ok := known[b.IdempotencyKey]; ok {
@@ -124,7 +123,6 @@ func compareKeyOnly(s *store) {
 	})
 }
 
-// keyCheckedLast stores a request that it then refuses for its key.
 func checkKeyLast(s *store) {
 	s.onConflict(func(ctx context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, next appendFunc) (chargeingest.AppendResult, error) {
 		if conflict.IdempotencyKey {
@@ -136,7 +134,6 @@ func checkKeyLast(s *store) {
 	})
 }
 
-// keyBoundFirst remembers a key even if its request is refused.
 func recordKeyFirst(s *store) {
 	bound := make(map[string]chargeingest.Digest)
 	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
@@ -150,7 +147,6 @@ func recordKeyFirst(s *store) {
 	})
 }
 
-// referencesFirst refuses a keyed batch for its references if it can.
 func checkReferencesFirst(s *store) {
 	s.onConflict(func(_ context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, _ appendFunc) (chargeingest.AppendResult, error) {
 		for i, e := range b.Events {
@@ -162,7 +158,6 @@ func checkReferencesFirst(s *store) {
 	})
 }
 
-// knows reports whether a reference is stored.
 func (s *store) hasReference(platform, reference string) bool {
 	if reference == "" {
 		return false

@@ -16,7 +16,7 @@ func lifecycleFaults() []fault {
 				return next(context.WithoutCancel(ctx), b)
 			})
 		}, []string{"Append with an ended context returns an error and stores nothing"}},
-		{"a context whose deadline has passed has not ended", func(s *store) {
+		{"expired deadlines are ignored", func(s *store) {
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 					ctx = context.WithoutCancel(ctx)
@@ -24,7 +24,7 @@ func lifecycleFaults() []fault {
 				return next(ctx, b)
 			})
 		}, []string{"Append with an ended context returns an error and stores nothing"}},
-		{"a failure after storing is called ErrNotStored", func(s *store) {
+		{"a failure after the commit returns ErrNotStored", func(s *store) {
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				result, err := next(context.WithoutCancel(ctx), b)
 				if err == nil && !result.Outcomes[0].Replayed && strings.HasSuffix(b.IdempotencyKey, "8") {
@@ -40,7 +40,7 @@ func lifecycleFaults() []fault {
 			"a closed store returns ErrClosed for every batch",
 			"an open store is ready and a closed store is not",
 		}},
-		{"nothing outlives Close", func(s *store) { s.losesData = true }, []string{
+		{"Close loses all data", func(s *store) { s.losesData = true }, []string{
 			"events survive reopening in storage order",
 			"references survive reopening",
 			"keys survive reopening",
@@ -48,7 +48,7 @@ func lifecycleFaults() []fault {
 			"ids keep increasing after reopening",
 			"a store closed during appends keeps every acknowledged event",
 		}},
-		{"what was sent under a key does not outlive the store", func(s *store) {
+		{"reopening loses the requests of keys", func(s *store) {
 			s.onReopen = func(s *store) {
 				s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 					result, err := next(ctx, b)
@@ -61,12 +61,12 @@ func lifecycleFaults() []fault {
 				})
 			}
 		}, []string{"keys survive reopening"}},
-		{"a reopened store filters by CustomerID alone", func(s *store) {
+		{"after reopening, only CustomerID filters", func(s *store) {
 			s.onReopen = func(s *store) {
 				s.onQuery(func(q *chargeingest.Query) { q.CustomerReference, q.ProductItemID = "", "" })
 			}
 		}, []string{"events survive reopening in storage order"}},
-		{"a context that ends while a single event is stored is called ErrNotStored", func(s *store) {
+		{"a context that ends during the commit of a single event returns ErrNotStored", func(s *store) {
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				if b.Route != chargeingest.RouteSingle {
 					return next(ctx, b)
@@ -78,7 +78,7 @@ func lifecycleFaults() []fault {
 				return result, err
 			})
 		}, []string{"if a context ends during Append, ErrNotStored means that nothing was stored"}},
-		{"single events ignore contexts", func(s *store) {
+		{"contexts are ignored for single events", func(s *store) {
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				if b.Route == chargeingest.RouteSingle {
 					ctx = context.WithoutCancel(ctx)
@@ -86,12 +86,12 @@ func lifecycleFaults() []fault {
 				return next(ctx, b)
 			})
 		}, []string{"Append with an ended context returns an error and stores nothing"}},
-		{"a closed store repeats what has a key", func(s *store) { s.replaysAfterClose = true },
+		{"a closed store replays requests with a key", func(s *store) { s.replaysAfterClose = true },
 			[]string{"a closed store returns ErrClosed for every batch"}},
-		{"Stats count requests that have left the queue", func(s *store) {
+		{"Stats count requests that are no longer queued", func(s *store) {
 			s.onBatch(func(*chargeingest.Batch) { s.stats.QueuedRequests++ })
 		}, []string{"Stats report an empty queue if no request waits, and the size of the last commit"}},
-		{"Stats count replays as stored", func(s *store) {
+		{"Stats count replays", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) {
 				s.stats.Commits++
 				s.stats.LastCommit = chargeingest.CommitStats{Requests: 1, Events: len(b.Events)}

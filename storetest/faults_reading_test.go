@@ -22,7 +22,7 @@ func platformFaults() []fault {
 			"List does not return events of another platform",
 			"a cursor does not expose the events of its platform to another",
 		}},
-		{"platform and reference are joined", func(s *store) {
+		{"platform and reference are concatenated", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) {
 				for i := range b.Events {
 					b.Events[i].Reference = b.Platform + "_" + b.Events[i].Reference
@@ -30,10 +30,10 @@ func platformFaults() []fault {
 				b.Platform = "all"
 			})
 		}, []string{"platform names compare in full and with case"}},
-		{"platforms fold their case", func(s *store) {
+		{"platforms ignore case", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) { b.Platform = strings.ToLower(b.Platform) })
 		}, []string{"platform names compare in full and with case"}},
-		{"a cursor brings its platform along", func(s *store) {
+		{"a cursor includes its platform", func(s *store) {
 			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
 				if platform, cursor, ok := strings.Cut(q.After, "."); ok {
 					q.Platform, q.After = platform, cursor
@@ -52,7 +52,7 @@ func platformFaults() []fault {
 
 func readingFaults() []fault {
 	return []fault{
-		{"Get cuts content", func(s *store) {
+		{"Get truncates content", func(s *store) {
 			get := s.get
 			s.get = func(ctx context.Context, platform, id string) (chargeingest.StoredEvent, error) {
 				e, err := get(ctx, platform, id)
@@ -60,7 +60,7 @@ func readingFaults() []fault {
 				return e, err
 			}
 		}, []string{"Get returns each event as Append returned it"}},
-		{"what is not found is an empty event", func(s *store) {
+		{"Get returns an empty event for an unknown id", func(s *store) {
 			get := s.get
 			s.get = func(ctx context.Context, platform, id string) (chargeingest.StoredEvent, error) {
 				e, err := get(ctx, platform, id)
@@ -70,7 +70,7 @@ func readingFaults() []fault {
 				return e, err
 			}
 		}, []string{"Get returns ErrNotFound for an unknown id", "Get does not find events of another platform"}},
-		{"every failure of Get is ErrNotFound", func(s *store) {
+		{"every error of Get is ErrNotFound", func(s *store) {
 			get := s.get
 			s.get = func(ctx context.Context, platform, id string) (chargeingest.StoredEvent, error) {
 				e, err := get(ctx, platform, id)
@@ -80,10 +80,10 @@ func readingFaults() []fault {
 				return e, err
 			}
 		}, []string{"Get and List with an ended context return an error or the right result"}},
-		{"orders are exchanged", func(s *store) {
+		{"ascending and descending are swapped", func(s *store) {
 			s.onQuery(func(q *chargeingest.Query) { q.Order = chargeingest.Ascending - q.Order })
 		}, []string{"List returns events in storage order, newest first by default"}},
-		{"replays are stored, too", func(s *store) {
+		{"replays are stored as new events", func(s *store) {
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				result, err := next(ctx, b)
 				if err == nil && result.Outcomes[0].Replayed {
@@ -94,7 +94,7 @@ func readingFaults() []fault {
 				return result, err
 			})
 		}, []string{"replays and conflicts add nothing to a listing", "a retry of an event returns the original"}},
-		{"filtered pages share what is kept", func(s *store) {
+		{"filtered pages share a slice", func(s *store) {
 			kept := make(map[string][]chargeingest.StoredEvent)
 			s.onPage(func(q chargeingest.Query, p *chargeingest.Page) {
 				key := describe(q)
@@ -104,7 +104,7 @@ func readingFaults() []fault {
 				kept[key] = p.Events
 			})
 		}, []string{"the caller may modify the events of a page"}},
-		{"a filtered listing whose context has ended is empty", func(s *store) {
+		{"a filtered listing with an ended context is empty", func(s *store) {
 			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
 				if ctx.Err() != nil && filtered(q) {
 					return chargeingest.Page{}, nil
@@ -112,12 +112,12 @@ func readingFaults() []fault {
 				return next(ctx, q)
 			})
 		}, []string{"Get and List with an ended context return an error or the right result"}},
-		{"Get takes O for 0 and I for 1", func(s *store) {
+		{"Get treats O as 0 and I as 1", func(s *store) {
 			s.onGet(func(ctx context.Context, platform, id string, next getFunc) (chargeingest.StoredEvent, error) {
 				return next(ctx, platform, strings.NewReplacer("O", "0", "I", "1").Replace(id))
 			})
 		}, []string{"Get returns ErrNotFound for an unknown id"}},
-		{"a replay rewrites what Get returns", func(s *store) {
+		{"a replay replaces the content that Get returns", func(s *store) {
 			last := make(map[string]string) // content by id
 			s.onOutcome(func(b chargeingest.Batch, i int, o *chargeingest.Outcome) { last[o.ID] = b.Events[i].Content })
 			s.onGet(func(ctx context.Context, platform, id string, next getFunc) (chargeingest.StoredEvent, error) {
@@ -126,7 +126,7 @@ func readingFaults() []fault {
 				return e, err
 			})
 		}, []string{"an event is a replay by its content, not by its digest or JSON layout"}},
-		{"a listing without events is remembered", func(s *store) {
+		{"empty listings are cached", func(s *store) {
 			empty := make(map[string]bool)
 			s.onPage(func(q chargeingest.Query, p *chargeingest.Page) {
 				key := describe(q)
@@ -135,7 +135,7 @@ func readingFaults() []fault {
 				}
 			})
 		}, []string{"List includes events stored since the same listing was read"}},
-		{"Get folds the case of ids", func(s *store) {
+		{"Get ignores the case of ids", func(s *store) {
 			s.onGet(func(ctx context.Context, platform, id string, next getFunc) (chargeingest.StoredEvent, error) {
 				if len(id) > 5 {
 					id = strings.ToLower(id[:5]) + strings.ToUpper(id[5:])

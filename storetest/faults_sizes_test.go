@@ -12,7 +12,7 @@ import (
 func sizeFaults() []fault {
 	const large = "a batch of thousands of events and several MiB is atomic and keeps earlier records"
 	return []fault{
-		{"batches above 1 MiB are refused", func(s *store) {
+		{"batches over 1 MiB are rejected", func(s *store) {
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				size := 0
 				for _, e := range b.Events {
@@ -24,9 +24,9 @@ func sizeFaults() []fault {
 				return next(ctx, b)
 			})
 		}, []string{large, "content is stored byte for byte"}},
-		{"a reference is known among the newest 1,000 events", func(s *store) { forgetOld(s, false) }, []string{large}},
-		{"a key is known among the newest 1,000 events", func(s *store) { forgetOld(s, true) }, []string{large}},
-		{"batches above 1,000 events are refused", func(s *store) {
+		{"references are forgotten after 1,000 events", func(s *store) { forgetOld(s, false) }, []string{large}},
+		{"keys are forgotten after 1,000 events", func(s *store) { forgetOld(s, true) }, []string{large}},
+		{"batches over 1,000 events are rejected", func(s *store) {
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				if len(b.Events) > 1000 {
 					return chargeingest.AppendResult{}, chargeingest.ErrNotStored
@@ -34,7 +34,7 @@ func sizeFaults() []fault {
 				return next(ctx, b)
 			})
 		}, []string{large}},
-		{"a thousand events are stored at a time", func(s *store) {
+		{"batches are stored in chunks of 1,000 events", func(s *store) {
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				var all chargeingest.AppendResult
 				for events := range slices.Chunk(b.Events, 1000) {
@@ -49,7 +49,7 @@ func sizeFaults() []fault {
 				return all, nil
 			})
 		}, []string{large}},
-		{"batches above 6,553 events are refused", func(s *store) {
+		{"batches over 6,553 events are rejected", func(s *store) {
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				if len(b.Events) > 6553 { // 65,535 parameters, 10 for each event
 					return chargeingest.AppendResult{}, chargeingest.ErrNotStored
@@ -57,7 +57,7 @@ func sizeFaults() []fault {
 				return next(ctx, b)
 			})
 		}, []string{large}},
-		{"references of a batch are compared a thousand at a time", func(s *store) {
+		{"references of a batch are compared in chunks of 1,000", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) {
 				first := make(map[string]int)
 				for i, e := range b.Events {
@@ -69,16 +69,16 @@ func sizeFaults() []fault {
 				}
 			})
 		}, []string{large}},
-		{"a key is bound to 1,000 events at most", func(s *store) {
+		{"keys of batches over 1,000 events are not recorded", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) {
 				if len(b.Events) > 1000 {
 					b.IdempotencyKey = ""
 				}
 			})
 		}, []string{large}},
-		{"1,000 keys are kept", func(s *store) {
+		{"keys are forgotten after 1,000 others", func(s *store) {
 			var mu sync.Mutex
-			used := make(map[string]int) // how many keys there were
+			used := make(map[string]int) // number of earlier keys
 			s.onBatch(func(b *chargeingest.Batch) {
 				mu.Lock()
 				defer mu.Unlock()
@@ -89,7 +89,7 @@ func sizeFaults() []fault {
 				}
 			})
 		}, []string{"a key stays recorded after 1,000 others"}},
-		{"references are kept for a year", func(s *store) {
+		{"references are forgotten after a year", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) {
 				for i := range b.Events {
 					if e := &b.Events[i]; e.Reference != "" {
@@ -98,14 +98,14 @@ func sizeFaults() []fault {
 				}
 			})
 		}, []string{"an event without a timestamp is a replay of one without a timestamp"}},
-		{"keys are kept for a year", func(s *store) {
+		{"keys are forgotten after a year", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) {
 				if b.IdempotencyKey != "" {
 					b.IdempotencyKey += b.Events[0].ReceivedAt.Format("-2006")
 				}
 			})
 		}, []string{"requests with a key compare by content, not by digest"}},
-		{"a filter finds 1,000 events", func(s *store) {
+		{"a filtered listing ends after 1,000 events", func(s *store) {
 			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
 				page, err := next(ctx, q)
 				if filtered(q) && q.After != "" && q.Limit == 1000 {
@@ -114,7 +114,7 @@ func sizeFaults() []fault {
 				return page, err
 			})
 		}, []string{large}},
-		{"a filter looks at 1,000 events", func(s *store) {
+		{"a filtered page scans 1,000 events", func(s *store) {
 			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
 				page, err := next(ctx, q)
 				seen, _ := next(ctx, chargeingest.Query{Platform: q.Platform, After: q.After, Order: q.Order, Limit: 1000})
@@ -124,14 +124,14 @@ func sizeFaults() []fault {
 				return page, err
 			})
 		}, []string{large}},
-		{"a page has 1,000 events and no Next", func(s *store) {
+		{"a page ends after 1,000 events without a Next", func(s *store) {
 			s.onPage(func(_ chargeingest.Query, p *chargeingest.Page) {
 				if len(p.Events) > 1000 {
 					p.Events, p.Next = p.Events[:1000], ""
 				}
 			})
 		}, []string{large}},
-		{"a batch that repeats too much binds its key", func(s *store) {
+		{"ErrResponseTooLarge records the key", func(s *store) {
 			bound := make(map[string]bool)
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				if bound[b.IdempotencyKey] {
@@ -142,14 +142,14 @@ func sizeFaults() []fault {
 				return result, err
 			})
 		}, []string{"a batch whose replays exceed its own events by 16 MiB returns ErrResponseTooLarge and stores nothing"}},
-		{"content is cut at 1 MiB where it is read", func(s *store) {
+		{"List truncates content to 1 MiB", func(s *store) {
 			s.onPage(func(_ chargeingest.Query, p *chargeingest.Page) {
 				for i := range p.Events {
-					p.Events[i].Content = cutBytes(1 << 20)(p.Events[i].Content)
+					p.Events[i].Content = truncateBytes(1 << 20)(p.Events[i].Content)
 				}
 			})
 		}, []string{"content is stored byte for byte"}},
-		{"replays may be of any size", func(s *store) {
+		{"the size of replays is not limited", func(s *store) {
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				result, err := next(ctx, b)
 				if !errors.Is(err, chargeingest.ErrResponseTooLarge) {
@@ -171,11 +171,11 @@ func sizeFaults() []fault {
 	}
 }
 
-// forgetful knows a key, or else a reference, until 1,000 more events are stored.
+// forgetOld forgets keys or references after 1,000 events.
 func forgetOld(s *store, keys bool) {
 	var mu sync.Mutex
 	stored := 0
-	known := make(map[string]int) // the number of events when the key or reference was stored
+	known := make(map[string]int) // number of events stored up to a key or reference
 	forgotten := func(name string) bool {
 		at, ok := known[name]
 		return ok && stored > at+1000
