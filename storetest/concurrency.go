@@ -91,7 +91,6 @@ func checkRaceContents(c *check) {
 	}
 }
 
-// conflictingBatches returns batches with the same reference and different content.
 func conflictingBatches(platform string) []chargeingest.Batch {
 	racing := make([]chargeingest.Batch, 30)
 	for i := range racing {
@@ -142,8 +141,6 @@ func checkRaceRequests(c *check) {
 	}
 }
 
-// wantOneStored returns the outcomes of the batch that was stored and the conflicts
-// of the others.
 func (c *check) wantOneStored(racing []chargeingest.Batch, results []appendResult) (stored []chargeingest.Outcome, rejected []*chargeingest.ConflictError) {
 	c.Helper()
 	for i, r := range results {

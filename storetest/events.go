@@ -151,8 +151,7 @@ func nullable(s string) string {
 	return quote(s)
 }
 
-// batch returns a request with these events. A single event uses the route for
-// single events.
+// batch uses the route for single events if there is only one event.
 func batch(platform string, drafts ...draft) chargeingest.Batch {
 	b := chargeingest.Batch{Platform: platform, Route: chargeingest.RouteBatch}
 	if len(drafts) == 1 {
@@ -169,13 +168,11 @@ func batch(platform string, drafts ...draft) chargeingest.Batch {
 	return b
 }
 
-// keyed returns b with an idempotency key.
 func keyed(key string, b chargeingest.Batch) chargeingest.Batch {
 	b.IdempotencyKey = key
 	return b
 }
 
-// returnOriginal returns b with the policy ReturnOriginal.
 func returnOriginal(b chargeingest.Batch) chargeingest.Batch {
 	b.Duplicates = chargeingest.ReturnOriginal
 	return b
@@ -186,6 +183,37 @@ func referenced(prefix string, n int) []draft {
 	drafts := make([]draft, n)
 	for i := range drafts {
 		drafts[i] = draft{reference: fmt.Sprintf("%s-%d", prefix, i)}
+	}
+	return drafts
+}
+
+// matchingDraft matches the filters of queries.
+func matchingDraft() draft {
+	return draft{
+		reference: "a", customerID: "c", customerReference: "cr", subscriptionID: "s", subscriptionReference: "sr",
+		productItemID: "p", timestamp: "2026-01-01T00:00:00Z",
+	}
+}
+
+// mixedDrafts returns nine events. Every other one has the fields of matchingDraft,
+// one of them its reference, too. Timestamps are before, at and after that of
+// matchingDraft. The order of receipt is not the storage order.
+func mixedDrafts() []draft {
+	const before, after = "2020-01-01T00:00:00Z", "2030-01-01T00:00:00Z"
+	drafts := make([]draft, 9)
+	for i := range drafts {
+		d := matchingDraft()
+		if i%2 == 1 {
+			d = draft{customerID: "d", customerReference: "c", subscriptionID: "sr", subscriptionReference: "s", productItemID: "q"}
+		}
+		d.layout = layouts()[i%4]
+		d.received = received().Add(time.Duration(-i) * time.Hour)
+		d.timestamp = []string{before, after, matchingDraft().timestamp, before, matchingDraft().timestamp, matchingDraft().timestamp, matchingDraft().timestamp, after, after}[i]
+		if i != 4 {
+			d.reference = ""
+		}
+		d.extra = quote(strings.Repeat("🧾", 50+i)) // more bytes than characters
+		drafts[i] = d
 	}
 	return drafts
 }

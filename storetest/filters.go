@@ -15,11 +15,10 @@ func filterCases() []testCase {
 	}
 }
 
-// variedDrafts returns events with many combinations of values, including null.
 func variedDrafts() []draft {
 	var drafts []draft
 	for i := range 60 {
-		// The steps are coprime, so that the fields vary independently.
+		// Coprime steps let the fields vary independently.
 		pick := func(step int, values ...string) string { return values[i/step%len(values)] }
 		drafts = append(drafts, draft{
 			customerID:            pick(1, "c1", "c2", ""),
@@ -124,7 +123,6 @@ func instants() []string {
 	}
 }
 
-// datedDrafts returns an event for each of the instants, unsorted.
 func datedDrafts() []draft {
 	all := instants()
 	var drafts []draft
@@ -138,7 +136,7 @@ func checkTimeBounds(c *check) {
 	s := c.newReader()
 	events := s.seed(acme, datedDrafts()...)
 	s.seed(globex, datedDrafts()...)
-	bounds := []*time.Time{nil} // no bound
+	bounds := []*time.Time{nil}
 	for _, e := range events {
 		bounds = append(bounds, &e.sent.Timestamp)
 	}

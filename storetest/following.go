@@ -20,7 +20,6 @@ func followingCases() []testCase {
 	}
 }
 
-// writers are 32 goroutines that append to three platforms.
 type writers struct {
 	batches  [][]chargeingest.Batch // by writer
 	results  [][]appendResult

@@ -30,7 +30,7 @@ func keyCases() []testCase {
 	}
 }
 
-// keyedOnly returns events without references. Only a key makes a retry safe.
+// keyedOnly returns events that only a key can protect.
 func keyedOnly() []draft {
 	return []draft{{number: "1"}, {number: "2"}, {number: "1"}}
 }

@@ -26,7 +26,7 @@ func canceled(parent context.Context) context.Context {
 	return ctx
 }
 
-// batchKinds returns batches that a store may handle in different code paths.
+// batchKinds returns batches that may take different code paths in a store.
 func batchKinds(platform string) []chargeingest.Batch {
 	return []chargeingest.Batch{
 		batch(platform, draft{}),
@@ -58,9 +58,8 @@ func checkCanceledBefore(c *check) {
 	s.wantStored(acme, stored...)
 }
 
-// checkCanceledDuring cancels contexts during Append. After ErrNotStored nothing is
-// stored. Without an error everything is stored. After another error everything or
-// nothing is stored.
+// Nothing is stored after ErrNotStored, everything without an error, and everything
+// or nothing after another error.
 func checkCanceledDuring(c *check) {
 	s := c.newTestedStore()
 	batches := mixedRequests("r", 60)
@@ -82,8 +81,7 @@ func checkCanceledDuring(c *check) {
 	s.wantRetriesResolved(batches, results)
 }
 
-// mixedRequests returns n batches that are safe to retry: alternately three events
-// with a key, one of them without a reference, and one event with a reference.
+// mixedRequests returns n batches that are safe to retry.
 func mixedRequests(prefix string, n int) []chargeingest.Batch {
 	batches := make([]chargeingest.Batch, n)
 	for i := range batches {

@@ -22,7 +22,7 @@ func pagingCases() []testCase {
 	}
 }
 
-// seedPlatforms stores events on three platforms and returns those of acme.
+// seedPlatforms returns the events of acme.
 func (s *testedStore) seedPlatforms() []seeded {
 	s.c.Helper()
 	s.seed(globex, mixedDrafts()...)
@@ -113,7 +113,6 @@ func checkPositions(c *check) {
 	}
 }
 
-// checkPositionContinues starts to follow each query in the empty store.
 func checkPositionContinues(c *check) {
 	s := c.newReader()
 	s.seed(globex, mixedDrafts()...)
@@ -134,7 +133,6 @@ func checkPositionContinues(c *check) {
 	}
 }
 
-// wantFollowing follows Position until a page is empty.
 func (s *testedStore) wantFollowing(q *chargeingest.Query, want []chargeingest.StoredEvent) {
 	s.c.Helper()
 	for {

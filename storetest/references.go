@@ -119,8 +119,7 @@ func checkTimestampOmitted(c *check) {
 	}
 }
 
-// change modifies a draft with number 1 and customer c. The path of the modified
-// field is in field.
+// change modifies the field at a path, in a draft with number 1 and customer c.
 type change struct {
 	field  string
 	change func(*draft)

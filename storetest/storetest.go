@@ -12,13 +12,12 @@
 // references, batches, keys, concurrency, platforms, reading, paging, filters,
 // following and durability. To run one group: go test -run TestStore/keys.
 //
-// Some groups need more than Append and are skipped, with the reason, without it:
+// Some cases need more than Append. Without it, they are skipped with a reason:
 //
 //   - reading, paging, filters and following need a [chargeingest.EventReader];
 //     without one, the other groups check only the results of Append;
-//   - the cases for closed stores need a method Close() error;
-//   - the cases for Ready and Stats need a [chargeingest.ReadyChecker] and a
-//     [chargeingest.StatsReporter];
+//   - the cases for a closed store, Ready and Stats need a method Close() error,
+//     the latter also a [chargeingest.ReadyChecker] or [chargeingest.StatsReporter];
 //   - durability needs the option [Reopen].
 //
 // The suite checks each rule in many combinations: listings with each filter, with
@@ -107,7 +106,6 @@ func caseGroups() []caseGroup {
 	}
 }
 
-// testCase checks one rule of the contract. The rule is the name of the subtest.
 type testCase struct {
 	rule string
 	run  func(c *check)
@@ -122,7 +120,6 @@ type testingT interface {
 	Skipf(format string, args ...any)
 }
 
-// check is the state of a running case.
 type check struct {
 	testingT
 	rule     string

@@ -11,7 +11,6 @@ import (
 	"example.com/chargeingest/eventid"
 )
 
-// Platforms of the cases.
 const (
 	acme   = "acme"
 	globex = "globex"
@@ -238,7 +237,6 @@ func checkOutcomesOwned(c *check) {
 	stored := s.append(b)
 	original := slices.Clone(stored)
 	clear(stored)
-	// Modify each result, of replays by key and by reference.
 	for range 2 {
 		for _, again := range []chargeingest.Batch{b, batch(acme, draft{reference: "a"})} {
 			outcomes := s.append(again)

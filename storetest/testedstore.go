@@ -119,13 +119,11 @@ func (s *testedStore) wantStored(platform string, want ...chargeingest.Outcome) 
 	}
 }
 
-// appendResult holds the return values of Append.
 type appendResult struct {
 	result chargeingest.AppendResult
 	err    error
 }
 
-// race sends all batches concurrently.
 func (s *testedStore) race(batches []chargeingest.Batch) []appendResult {
 	ctx := s.c.Context()
 	results := make([]appendResult, len(batches))
