@@ -102,8 +102,8 @@ func checkReplaysAndNew(c *check) {
 
 func checkConflictFreesReferences(c *check) {
 	s := c.newTestedStore()
-	stored := s.appendNew(batch(acme, draft{reference: "taken", number: "1"}))
-	rejected := append(referenced("r", 5), draft{reference: "taken", number: "2"})
+	stored := s.appendNew(batch(acme, draft{reference: "stored", number: "1"}))
+	rejected := append(referenced("r", 5), draft{reference: "stored", number: "2"})
 	wantEqual(c, "ConflictError.IdempotencyKey", s.appendConflict(batch(acme, rejected...)).IdempotencyKey, false)
 	var others []draft
 	for _, d := range referenced("r", 5) {

@@ -135,13 +135,13 @@ func checkKeyLast(s *store) {
 }
 
 func recordKeyFirst(s *store) {
-	bound := make(map[string]chargeingest.Digest)
+	recorded := make(map[string]chargeingest.Digest)
 	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 		if b.IdempotencyKey != "" {
-			if digest, ok := bound[b.IdempotencyKey]; ok && digest != b.Digest {
+			if digest, ok := recorded[b.IdempotencyKey]; ok && digest != b.Digest {
 				return chargeingest.AppendResult{}, &chargeingest.ConflictError{IdempotencyKey: true}
 			}
-			bound[b.IdempotencyKey] = b.Digest
+			recorded[b.IdempotencyKey] = b.Digest
 		}
 		return next(ctx, b)
 	})

@@ -132,13 +132,13 @@ func sizeFaults() []fault {
 			})
 		}, []string{large}},
 		{"ErrResponseTooLarge records the key", func(s *store) {
-			bound := make(map[string]bool)
+			recorded := make(map[string]bool)
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
-				if bound[b.IdempotencyKey] {
+				if recorded[b.IdempotencyKey] {
 					return chargeingest.AppendResult{}, &chargeingest.ConflictError{IdempotencyKey: true}
 				}
 				result, err := next(ctx, b)
-				bound[b.IdempotencyKey] = b.IdempotencyKey != "" && errors.Is(err, chargeingest.ErrResponseTooLarge)
+				recorded[b.IdempotencyKey] = b.IdempotencyKey != "" && errors.Is(err, chargeingest.ErrResponseTooLarge)
 				return result, err
 			})
 		}, []string{"a batch whose replays exceed its own events by 16 MiB returns ErrResponseTooLarge and stores nothing"}},

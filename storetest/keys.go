@@ -175,8 +175,8 @@ func checkKeyConflictStoresNothing(c *check) {
 
 func checkConflictRecordsNoKey(c *check) {
 	s := c.newTestedStore()
-	stored := s.appendNew(batch(acme, draft{reference: "taken", number: "1"}))
-	rejected := keyed("key", batch(acme, draft{}, draft{reference: "taken", number: "2"}))
+	stored := s.appendNew(batch(acme, draft{reference: "stored", number: "1"}))
+	rejected := keyed("key", batch(acme, draft{}, draft{reference: "stored", number: "2"}))
 	for range 2 {
 		wantEqual(c, "ConflictError.IdempotencyKey of a reference conflict", s.appendConflict(rejected).IdempotencyKey, false)
 	}

@@ -98,8 +98,8 @@ func checkMaxBytes(c *check) {
 
 func checkPositions(c *check) {
 	s := c.newReader()
-	for _, stock := range []bool{false, true} {
-		if stock {
+	for _, withEvents := range []bool{false, true} {
+		if withEvents {
 			s.seedPlatforms()
 		}
 		for _, q := range queries(acme) {

@@ -216,8 +216,8 @@ func checkNoReference(c *check) {
 }
 
 func checkAllOrNothing(c *check) {
-	stored := draft{reference: "taken", number: "1"}
-	changed := draft{reference: "taken", number: "2"}
+	stored := draft{reference: "stored", number: "1"}
+	changed := draft{reference: "stored", number: "2"}
 	s := c.newTestedStore()
 	for at := range 4 {
 		platform := fmt.Sprint(acme, at)
