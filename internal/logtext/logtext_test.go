@@ -83,7 +83,6 @@ func onlyMessage(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// TestHideModel compares with a simple search.
 func TestHideModel(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
