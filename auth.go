@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+
+	"example.com/chargeingest/internal/redact"
 )
 
 // Permission is what a caller must be allowed to do.
@@ -82,32 +84,7 @@ var (
 	ErrForbidden = errors.New("permission denied")
 )
 
-// maxCredentialBytes bounds the values of each header that carries credentials.
-const maxCredentialBytes = 16 << 10
-
-var errCredentialTooLong = fmt.Errorf("a credential header is longer than %d bytes: %w", maxCredentialBytes, ErrInvalidCredential)
-
-// tooLong reports whether the values of a header are more than a credential can
-// have. It does not look at their bytes.
-func tooLong(values []string) bool {
-	size := 0
-	for _, v := range values {
-		if size += len(v) + 1; size > maxCredentialBytes { // empty ones count too
-			return true
-		}
-	}
-	return false
-}
-
-// checkCredentialSize bounds what is hashed, split and searched for credentials.
-func checkCredentialSize(h http.Header) error {
-	for _, name := range credentialHeaders {
-		if tooLong(h[name]) {
-			return errCredentialTooLong
-		}
-	}
-	return nil
-}
+var errCredentialTooLong = fmt.Errorf("a credential header is longer than %d bytes: %w", redact.MaxHeaderBytes, ErrInvalidCredential)
 
 // AuthorizerFunc makes an Authorizer out of a function.
 type AuthorizerFunc func(r *http.Request, perm Permission) (Principal, error)
@@ -203,8 +180,8 @@ func newKeyEntry(key Key) (keyEntry, error) {
 	switch {
 	case (key.Secret == "") == (key.SHA256 == nil):
 		return e, errors.New("exactly one of the fields Secret and SHA256 must be set")
-	case tooLong([]string{key.Secret}):
-		return e, fmt.Errorf("field Secret must be shorter than %d bytes: a request with a longer one is refused", maxCredentialBytes)
+	case redact.TooLong([]string{key.Secret}):
+		return e, fmt.Errorf("field Secret must be shorter than %d bytes: a request with a longer one is refused", redact.MaxHeaderBytes)
 	case key.SHA256 != nil && len(key.SHA256) != sha256.Size:
 		return e, fmt.Errorf("field SHA256 must be %d bytes, it has %d", sha256.Size, len(key.SHA256))
 	case len(key.Platforms) == 0 || slices.Contains(key.Platforms, ""):
@@ -254,7 +231,7 @@ func (k *Keys) Authorize(r *http.Request, perm Permission) (Principal, error) {
 // empty or has more than 16 KiB.
 func APIKeyOrBearer(r *http.Request) (string, error) {
 	keys, tokens := r.Header.Values("X-Api-Key"), r.Header.Values("Authorization")
-	if tooLong(keys) || tooLong(tokens) {
+	if redact.TooLong(keys) || redact.TooLong(tokens) {
 		return "", errCredentialTooLong
 	}
 	if len(keys) > 1 || len(tokens) > 1 {

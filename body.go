@@ -12,66 +12,6 @@ import (
 	"sync"
 )
 
-// byteBudget bounds the bytes of bodies and responses that requests hold at a
-// time. The last eighth is for platforms that hold little or nothing, so that slow
-// uploads and downloads of one platform do not keep the others out.
-type byteBudget struct {
-	limit int64
-
-	mu   sync.Mutex
-	used int64
-	by   map[string]int64 // by platform; no zero entries
-}
-
-// reservation is what one request holds of a budget.
-type reservation struct {
-	budget   *byteBudget
-	platform string
-
-	bytes int64 // guarded by budget.mu, as is ended
-	ended bool
-}
-
-// end gives everything back. A store that still works for a request that has ended
-// gets no more.
-func (r *reservation) end() {
-	r.budget.mu.Lock()
-	defer r.budget.mu.Unlock()
-	r.set(0)
-	r.ended = true
-}
-
-// resize changes the reservation to n bytes. If there is no room for more it
-// changes nothing and returns false. A request that is the only one with a
-// reservation always has room: its size has bounds of its own.
-func (r *reservation) resize(n int64) bool {
-	b := r.budget
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	more := n - r.bytes
-	others := b.used - r.bytes
-	held := b.by[r.platform] - r.bytes // by other requests of the platform
-	if more > 0 && r.ended || more > 0 && others > 0 && (others+n > b.limit || held > 0 && held+n > b.limit-b.limit/8) {
-		return false
-	}
-	r.set(n)
-	return true
-}
-
-// set changes the reservation. The budget is locked.
-func (r *reservation) set(n int64) {
-	b := r.budget
-	if b.by == nil {
-		b.by = make(map[string]int64)
-	}
-	more := n - r.bytes
-	r.bytes = n
-	b.used += more
-	if b.by[r.platform] += more; b.by[r.platform] == 0 {
-		delete(b.by, r.platform)
-	}
-}
-
 // bodyBuffers are reused: a body is large against everything else that a
 // request needs.
 type bodyBuffers struct{ small, large sync.Pool }
@@ -224,7 +164,7 @@ func (h *Handler) readBody(x *exchange, gzipped bool) (*bytes.Buffer, error) {
 	// Decompressing takes 40 KiB, which only counts if it is little of the budget.
 	// The header of gzip is enough for that: the rest may never come.
 	decoder := min(40<<10, h.cfg.MaxInFlightBytes/1024)
-	if !x.held.resize(decoder) {
+	if !x.held.Resize(decoder) {
 		return buf, tooManyBytesError()
 	}
 	buf, err = h.fill(x, zipped, buf, decoder, -1)
@@ -246,7 +186,7 @@ func (h *Handler) fill(x *exchange, src io.Reader, buf *bytes.Buffer, besides, d
 				next = min(next, declared+1) // the end takes a byte of room
 			}
 			room = min(next, limit+1)
-			if !x.held.resize(besides + room) {
+			if !x.held.Resize(besides + room) {
 				return buf, tooManyBytesError()
 			}
 			buf = h.buffers.grow(buf, int(room))
@@ -257,7 +197,7 @@ func (h *Handler) fill(x *exchange, src io.Reader, buf *bytes.Buffer, besides, d
 		switch {
 		case int64(buf.Len()) > limit:
 			return buf, errBodyTooLarge
-		case room == firstPiece && n > 0 && !x.held.resize(besides+int64(buf.Len())):
+		case room == firstPiece && n > 0 && !x.held.Resize(besides+int64(buf.Len())):
 			return buf, tooManyBytesError()
 		case err == io.EOF:
 			return buf, nil

@@ -35,21 +35,21 @@ type decoder struct {
 	// keepID reads id instead of skipping it, for answers of the endpoint.
 	keepID bool
 
-	// sureOnly ends the reading where the schema has to be asked: at members that
+	// strict ends the reading where the schema has to be asked: at members that
 	// the contract does not name, or read-only ones that hold something unusual.
-	sureOnly bool
+	strict bool
 
 	// maxEntries bounds the lists of a selector.
 	maxEntries int
 }
 
 var (
-	errNotSure = errors.New("the schema has to be asked")
+	errNeedsSchema = errors.New("the schema has to be asked")
 
-	// errMisfit is a value that does not fit the struct: of another type, null
+	// errTypeMismatch is a value that does not fit the struct: of another type, null
 	// where the contract has no null, there twice, or too many. The schema, or
 	// the builder of the tree for it, must reject it.
-	errMisfit = errors.New("a member has a type that the contract does not allow")
+	errTypeMismatch = errors.New("a member has a type that the contract does not allow")
 )
 
 // newDecoder returns a decoder whose tokenizer refuses names that are there
@@ -92,7 +92,7 @@ func (d *decoder) token() (string, error) {
 // A value that is not an object is a misfit.
 func (d *decoder) object(member func(name string) error) error {
 	if d.PeekKind() != '{' {
-		return errMisfit
+		return errTypeMismatch
 	}
 	if _, err := d.ReadToken(); err != nil {
 		return err
@@ -107,11 +107,11 @@ func (d *decoder) object(member func(name string) error) error {
 		}
 		if n < len(seen) {
 			if slices.Contains(seen[:n], name) {
-				return errMisfit
+				return errTypeMismatch
 			}
 			seen[n] = name
-		} else if d.sureOnly {
-			return errNotSure
+		} else if d.strict {
+			return errNeedsSchema
 		}
 		if err := member(name); err != nil {
 			return err
@@ -129,7 +129,7 @@ func (d *decoder) list(entry func() error) (present bool, err error) {
 		return false, err
 	case '[':
 	default:
-		return false, errMisfit
+		return false, errTypeMismatch
 	}
 	if _, err := d.ReadToken(); err != nil {
 		return false, err
@@ -149,7 +149,7 @@ func (d *decoder) list(entry func() error) (present bool, err error) {
 // required reads a string that is not nullable.
 func (d *decoder) required(dst *string) (err error) {
 	if d.PeekKind() != '"' {
-		return errMisfit
+		return errTypeMismatch
 	}
 	*dst, err = d.token()
 	return err
@@ -157,13 +157,13 @@ func (d *decoder) required(dst *string) (err error) {
 
 // optional reads a string that may be absent and is not nullable.
 func (d *decoder) optional(dst **string) error {
-	*dst = place(&d.strings)
+	*dst = alloc(&d.strings)
 	return d.required(*dst)
 }
 
 // place returns the place of one more entry, zero. A chunk that is full makes
 // way for a larger one; pointers into it keep it.
-func place[T any](chunk *[]T) *T {
+func alloc[T any](chunk *[]T) *T {
 	if len(*chunk) == cap(*chunk) {
 		*chunk = make([]T, 0, min(2*cap(*chunk)+1, 64))
 	}
@@ -182,8 +182,8 @@ func (d *decoder) nullable(dst **string) error {
 
 // extra reads a member that the contract does not name.
 func (d *decoder) extra(name string, members *[]ExtraField) error {
-	if d.sureOnly {
-		return errNotSure
+	if d.strict {
+		return errNeedsSchema
 	}
 	v, err := d.ReadValue()
 	if err == nil {
@@ -194,8 +194,8 @@ func (d *decoder) extra(name string, members *[]ExtraField) error {
 
 // readOnly skips a member that means nothing in a request.
 func (d *decoder) readOnly() error {
-	if kind := d.PeekKind(); kind != '"' && kind != 'n' && d.sureOnly {
-		return errNotSure // a hostile number or nesting perhaps
+	if kind := d.PeekKind(); kind != '"' && kind != 'n' && d.strict {
+		return errNeedsSchema // a hostile number or nesting perhaps
 	}
 	return d.SkipValue()
 }
@@ -205,12 +205,12 @@ func (d *decoder) readOnly() error {
 // could be kept with.
 func (d *decoder) batch(most int, accept func(*ChargeEvent) bool) error {
 	return d.object(func(name string) error {
-		if name != batchMember || d.PeekKind() == 'n' {
-			return errMisfit
+		if name != batchField || d.PeekKind() == 'n' {
+			return errTypeMismatch
 		}
 		_, err := d.list(func() error {
 			if len(d.events) == most {
-				return errMisfit
+				return errTypeMismatch
 			}
 			d.events = append(d.events, ChargeEvent{})
 			ev := &d.events[len(d.events)-1]
@@ -218,7 +218,7 @@ func (d *decoder) batch(most int, accept func(*ChargeEvent) bool) error {
 				return err
 			}
 			if !accept(ev) {
-				return errNotSure
+				return errNeedsSchema
 			}
 			return nil
 		})
@@ -253,7 +253,7 @@ func (d *decoder) event(ev *ChargeEvent) error {
 		case "description":
 			return d.nullable(&ev.Description)
 		case "value":
-			ev.Value = place(&d.values)
+			ev.Value = alloc(&d.values)
 			return d.value(ev.Value)
 		case "period":
 			ev.Period = new(Period)
@@ -283,7 +283,7 @@ func (d *decoder) value(v *Value) error {
 		case "number":
 			return d.nullable(&v.Number)
 		case "amount":
-			v.Amount = place(&d.amounts)
+			v.Amount = alloc(&d.amounts)
 			return d.amount(v.Amount)
 		case "count":
 			return d.nullable(&v.Count)
@@ -344,7 +344,7 @@ func (d *decoder) entries(dst *[]SelectorEntry, hasType, hasValue bool) error {
 	list := []SelectorEntry{}
 	present, err := d.list(func() error {
 		if len(list) == d.maxEntries {
-			return errMisfit
+			return errTypeMismatch
 		}
 		list = append(list, SelectorEntry{})
 		e := &list[len(list)-1]
@@ -367,6 +367,12 @@ func (d *decoder) entries(dst *[]SelectorEntry, hasType, hasValue bool) error {
 	return err
 }
 
+// atEnd reports whether only white space is left.
+func (d *decoder) atEnd() bool {
+	_, err := d.ReadToken()
+	return errors.Is(err, io.EOF)
+}
+
 // UnmarshalJSON reads an event as the endpoint answers or takes it, members
 // that the contract does not name included. It checks types only.
 func (e *ChargeEvent) UnmarshalJSON(text []byte) error {
@@ -376,7 +382,7 @@ func (e *ChargeEvent) UnmarshalJSON(text []byte) error {
 	if err := d.event(&ev); err != nil {
 		return fmt.Errorf("charge event: %w", err)
 	}
-	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
+	if !d.atEnd() {
 		return errors.New("charge event: data after the JSON value")
 	}
 	*e = ev

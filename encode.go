@@ -12,6 +12,10 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"example.com/chargeingest/internal/jsontree"
+	"example.com/chargeingest/internal/limits"
+	"example.com/chargeingest/internal/rfc3339"
 )
 
 // encoder appends JSON text. The first string that is not UTF-8 stays in err;
@@ -160,6 +164,29 @@ func (e *encoder) entries(name string, entries []SelectorEntry, hasType bool) {
 	e.text = append(e.text, ']')
 }
 
+// violations appends as many as there is room for.
+func (e *encoder) violations(list []Violation) {
+	const ending = len("]}\n")
+	e.begin("errors")
+	e.text = append(e.text, '[')
+	for i, v := range list[:min(len(list), maxViolations)] {
+		before := len(e.text)
+		if i > 0 {
+			e.text = append(e.text, ',')
+		}
+		e.text = append(e.text, '{')
+		e.member("code", string(v.Code))
+		e.member("field", v.Field)
+		e.member("message", v.Message)
+		e.close()
+		if len(e.text)+ending > maxErrorBytes {
+			e.text = e.text[:before]
+			break
+		}
+	}
+	e.text = append(e.text, ']')
+}
+
 // MarshalJSON writes the event in the contract's order: every scalar member,
 // null where it is unset, each object that is set without its unset members,
 // and the id where there is one. It returns an error for a string that is not
@@ -235,12 +262,12 @@ type memberError struct {
 	problem string
 }
 
-func (e *memberError) Error() string { return shorten(e.path) + " " + e.problem }
+func (e *memberError) Error() string { return limits.Shorten(e.path) + " " + e.problem }
 
 // check returns what is wrong with a member of the object at a path, or nil. Its
 // text would otherwise become part of the JSON around it.
 func (m *ExtraField) check(at string) *memberError {
-	path := joinPath(at, strings.ToValidUTF8(m.Name, "\ufffd"))
+	path := jsontree.JoinPath(at, strings.ToValidUTF8(m.Name, "\ufffd"))
 	switch {
 	case !utf8.ValidString(m.Name):
 		return &memberError{path, "must have a name that is valid UTF-8"}
@@ -280,7 +307,7 @@ func (e *encoder) record(ev *ChargeEvent, now time.Time) NewEvent {
 		stamp = rec.Timestamp.Format(time.RFC3339)
 	} else {
 		stamp = *ev.Timestamp
-		rec.Timestamp, _ = parseDateTime(stamp) // it is valid
+		rec.Timestamp, _ = rfc3339.Parse(stamp) // it is valid
 	}
 
 	e.text = append(e.text[:0], '{')

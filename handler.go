@@ -9,6 +9,10 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"example.com/chargeingest/internal/limits"
+	"example.com/chargeingest/internal/redact"
+	"example.com/chargeingest/internal/schemacheck"
 )
 
 // Config is what a [Handler] is made of. Store and Authorizer are required;
@@ -129,6 +133,9 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
+// ingestTimeout bounds how long a request that was read waits to be stored.
+const ingestTimeout = 30 * time.Second
+
 // Handler takes charge events in over HTTP. It serves
 //
 //	POST /v1/ingest/charge-data
@@ -153,9 +160,9 @@ type Handler struct {
 	reader    EventReader // nil where the store is none
 	endpoints endpoints
 	validator *validator
-	inFlight  byteBudget
+	inFlight  *limits.Budget
 	buffers   bodyBuffers
-	deadlines deadlines
+	deadlines limits.Deadlines
 	hosts     hosts
 }
 
@@ -166,11 +173,11 @@ func New(cfg Config) (*Handler, error) {
 		return nil, err
 	}
 	v, err := newValidator(cfg.MaxBatchEvents, cfg.KeepUnknownFields,
-		crossRules{maxFutureSkew: cfg.MaxFutureSkew, requireReference: cfg.RequireReference})
+		schemacheck.CrossRules{MaxFutureSkew: cfg.MaxFutureSkew, RequireReference: cfg.RequireReference})
 	if err != nil {
 		return nil, fmt.Errorf("chargeingest: %w", err)
 	}
-	h := &Handler{cfg: cfg, validator: v, inFlight: byteBudget{limit: cfg.MaxInFlightBytes}}
+	h := &Handler{cfg: cfg, validator: v, inFlight: limits.NewBudget(cfg.MaxInFlightBytes), deadlines: limits.Deadlines{Timeout: ingestTimeout}}
 	h.reader, _ = cfg.Store.(EventReader)
 	h.endpoints = newEndpoints(h.reader != nil)
 	return h, nil
@@ -267,7 +274,7 @@ func cutPart(path string) (part, rest string) {
 // authorization.
 func (h *Handler) serve(x *exchange, version string, endpoints ...*endpoint) error {
 	if version != "1" {
-		return newError(CodeUnsupportedVersion, "version "+shorten(version)+" is not supported; the only version is 1")
+		return newError(CodeUnsupportedVersion, "version "+limits.Shorten(version)+" is not supported; the only version is 1")
 	}
 	var allowed []string
 	for _, e := range endpoints {
@@ -284,16 +291,16 @@ func (h *Handler) serve(x *exchange, version string, endpoints ...*endpoint) err
 		}
 	}
 	x.header().Set("Allow", strings.Join(allowed, ", "))
-	return newError(CodeInvalidOperation, "method "+shorten(x.r.Method)+" is not allowed here; allowed are "+strings.Join(allowed, " and "))
+	return newError(CodeInvalidOperation, "method "+limits.Shorten(x.r.Method)+" is not allowed here; allowed are "+strings.Join(allowed, " and "))
 }
 
 // authorize finds out who is asking and for which platform.
 func (h *Handler) authorize(x *exchange, perm Permission) error {
 	var principal Principal
-	err := checkCredentialSize(x.r.Header)
-	if err == nil {
+	err := errCredentialTooLong
+	if !redact.HasLongCredential(x.r.Header) {
 		principal, err = h.cfg.Authorizer.Authorize(x.r, perm)
-		x.subject = principal.Subject // also where it is refused, for the log
+		x.subject = principal.Subject // for the log, also of a rejected request
 	}
 	if err == nil {
 		x.platform, err = principal.platform(x.r.Header.Values("X-Platform-Id"))
@@ -356,4 +363,15 @@ func (h *Handler) single(e *endpoint) http.Handler {
 			return h.serve(x, version, e)
 		})
 	})
+}
+
+// Ready returns nil if the store is expected to accept events. A store that does not
+// implement [ReadyChecker] is always ready.
+func (h *Handler) Ready(ctx context.Context) error {
+	if store, ok := h.cfg.Store.(ReadyChecker); ok {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		return store.Ready(ctx)
+	}
+	return nil
 }

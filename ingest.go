@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
+
+	"example.com/chargeingest/internal/jsontree"
+	"example.com/chargeingest/internal/limits"
+	"example.com/chargeingest/internal/panics"
 )
 
 // maxKeyLength is the most characters of an idempotency key.
@@ -20,7 +24,7 @@ func (h *Handler) serveIngest(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	x.held.platform = x.platform
+	x.held.Platform = x.platform
 	buf, err := h.readBody(x, gzipped)
 	defer func() {
 		// After an error of HTTP/2 another goroutine may still be reading the response.
@@ -33,13 +37,13 @@ func (h *Handler) serveIngest(x *exchange) error {
 	}
 	size := int64(buf.Len())
 	if size > firstPiece || gzipped {
-		x.held.resize(size) // of a smaller body as much is reserved
+		x.held.Resize(size) // of a smaller body as much is reserved
 	}
-	x.limits = limits{slots: h.validator.slots, held: &x.held, body: size}
+	x.comparison = limits.Comparison{Gate: h.validator.gate, Reservation: &x.held, BodyBytes: size}
 	key, badKey := idempotencyKey(x.r)
 	receipt, err := h.ingest(x.r.Context(), ingestion{
 		platform: x.platform, route: x.route, key: key, wrong: badKey, body: buf, whole: true,
-		limits: &x.limits,
+		comparison: &x.comparison,
 	})
 	if err != nil {
 		return err
@@ -94,13 +98,13 @@ type ingestion struct {
 	// one that is gone will send again. Neither makes the outcome unknown.
 	whole bool
 
-	limits *limits
+	comparison *limits.Comparison
 }
 
 // ingest validates and stores a body.
 func (h *Handler) ingest(ctx context.Context, in ingestion) (AppendResult, error) {
 	now := h.cfg.Now()
-	records, err := h.validator.records(ctx, in.platform, in.body.Bytes(), in.route, now)
+	records, err := h.validator.validate(ctx, in.platform, in.body.Bytes(), in.route, now)
 	if in.body.Cap() > keptBody {
 		*in.body = bytes.Buffer{} // while the request waits to be stored
 	}
@@ -116,15 +120,15 @@ func (h *Handler) ingest(ctx context.Context, in ingestion) (AppendResult, error
 	}
 	b := Batch{
 		Platform: in.platform, Route: in.route, IdempotencyKey: in.key,
-		Duplicates: h.cfg.Duplicates, Events: records, compared: compared{limits: in.limits},
+		Duplicates: h.cfg.Duplicates, Events: records,
 	}
 	if in.key != "" {
 		b.Digest = requestDigest(in.route, b.Events)
 	}
 	if in.whole {
-		ctx = h.deadlines.context(ctx)
+		ctx = h.deadlines.Context(ctx)
 	}
-	receipt, err := h.cfg.Store.Append(ctx, b)
+	receipt, err := h.cfg.Store.Append(limits.WithComparison(ctx, in.comparison), b)
 	if err != nil {
 		return AppendResult{}, appendError(err, &b)
 	}
@@ -148,7 +152,11 @@ func appendError(err error, b *Batch) *Error {
 		return unavailableError("too much is waiting to be stored; nothing was stored, send again", err)
 	case errors.Is(err, ErrNotStored):
 		return unavailableError("the events could not be stored; nothing was stored, send again", err)
-	case isRepeatable(b):
+	}
+	if !errors.Is(err, ErrOutcomeUnknown) {
+		err = fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+	}
+	if isRepeatable(b) {
 		return unavailableError("it is not known whether the events were stored; sending the same request again is safe", err)
 	}
 	return internalError(err)
@@ -172,7 +180,7 @@ func conflictError(c *ConflictError, b *Batch) *Error {
 	} else {
 		field := "reference"
 		if b.Route == RouteBatch {
-			field = batchMember + "." + strconv.Itoa(c.Index) + ".reference"
+			field = batchField + "." + strconv.Itoa(c.Index) + ".reference"
 		}
 		other := "an earlier event of this request"
 		if c.EventID != "" {
@@ -189,12 +197,12 @@ func conflictError(c *ConflictError, b *Batch) *Error {
 // enumerate names the first of many fields.
 func enumerate(fields []string) string {
 	const enough = 1000 // bytes; the message stands in the answer twice
-	text := shorten(fields[0])
+	text := limits.Shorten(fields[0])
 	for i, f := range fields[1:] {
 		if len(text) > enough {
 			return text + " and " + strconv.Itoa(len(fields)-1-i) + " more"
 		}
-		text += ", " + shorten(f)
+		text += ", " + limits.Shorten(f)
 	}
 	return text
 }
@@ -203,7 +211,7 @@ func enumerate(fields []string) string {
 func ingestResponse(route Route, outcomes []Outcome) eventsResponse {
 	r := eventsResponse{tail: "\n", outcomes: outcomes}
 	if route == RouteBatch {
-		r.head, r.tail = `{"`+batchMember+`":[`, "]}\n"
+		r.head, r.tail = `{"`+batchField+`":[`, "]}\n"
 	}
 	return r
 }
@@ -238,14 +246,24 @@ type IngestResult struct {
 // Sending the same request again is safe after an error whose RetryAfter is
 // set; after any other 5xx it is not known whether the events are stored.
 func (h *Handler) Ingest(ctx context.Context, req IngestRequest) (result IngestResult, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			result, err = IngestResult{}, internalError(panicError(p))
-		}
-	}()
 	if req.Platform == "" {
 		return IngestResult{}, errors.New("chargeingest: IngestRequest.Platform is required")
 	}
+	err = panics.Catch(func() error {
+		result, err = h.ingestEvents(ctx, req)
+		return err
+	})
+	var e *Error
+	if err != nil && !errors.As(err, &e) {
+		err = internalError(fmt.Errorf("%w: %w", ErrOutcomeUnknown, err))
+	}
+	if err != nil {
+		return IngestResult{}, err
+	}
+	return result, nil
+}
+
+func (h *Handler) ingestEvents(ctx context.Context, req IngestRequest) (IngestResult, error) {
 	var wrong []Violation
 	if req.IdempotencyKey != "" && !isVisibleASCII(req.IdempotencyKey, maxKeyLength) {
 		wrong = []Violation{{
@@ -257,25 +275,21 @@ func (h *Handler) Ingest(ctx context.Context, req IngestRequest) (result IngestR
 	if err != nil {
 		return IngestResult{}, err
 	}
-	held := reservation{budget: &h.inFlight, platform: req.Platform}
-	defer held.end()
+	held := limits.Reservation{Budget: h.inFlight, Platform: req.Platform}
+	defer held.Release()
 	receipt, err := h.ingest(ctx, ingestion{
 		platform: req.Platform, route: RouteBatch, key: req.IdempotencyKey, wrong: wrong, body: bytes.NewBuffer(body),
-		limits: &limits{slots: h.validator.slots, held: &held},
+		comparison: &limits.Comparison{Gate: h.validator.gate, Reservation: &held},
 	})
 	if err != nil {
-		var e *Error
-		if !errors.As(err, &e) {
-			err = internalError(err)
-		}
 		return IngestResult{}, err
 	}
-	result = IngestResult{Events: make([]ChargeEvent, len(receipt.Outcomes)), Replayed: make([]bool, len(receipt.Outcomes))}
+	result := IngestResult{Events: make([]ChargeEvent, len(receipt.Outcomes)), Replayed: make([]bool, len(receipt.Outcomes))}
 	for i := range receipt.Outcomes {
 		o := &receipt.Outcomes[i]
 		result.Replayed[i] = o.Replayed
 		if result.Events[i], err = o.Event(); err != nil {
-			return IngestResult{}, internalError(err)
+			return IngestResult{}, err
 		}
 	}
 	return result, nil
@@ -283,18 +297,18 @@ func (h *Handler) Ingest(ctx context.Context, req IngestRequest) (result IngestR
 
 // batchBody is the body of a request with these events.
 func batchBody(events []ChargeEvent) ([]byte, error) {
-	body := []byte(`{"` + batchMember + `":[`)
+	body := []byte(`{"` + batchField + `":[`)
 	for i := range events {
 		if i > 0 {
 			body = append(body, ',')
 		}
 		text, err := events[i].MarshalJSON()
 		if err != nil {
-			at := joinPath(batchMember, strconv.Itoa(i))
+			at := jsontree.JoinPath(batchField, strconv.Itoa(i))
 			problem := "holds a string that is not valid UTF-8"
 			var member *memberError
 			if errors.As(err, &member) {
-				at, problem = shorten(joinPath(at, member.path)), member.problem
+				at, problem = limits.Shorten(jsontree.JoinPath(at, member.path)), member.problem
 			}
 			e := fieldError(CodeInvalidField, at, at+" "+problem)
 			e.cause = err
@@ -303,15 +317,4 @@ func batchBody(events []ChargeEvent) ([]byte, error) {
 		body = append(body, text...)
 	}
 	return append(body, "]}"...), nil
-}
-
-// Ready returns nil where the handler's store can be expected to take events.
-// A store that is no [ReadyChecker] always can.
-func (h *Handler) Ready(ctx context.Context) error {
-	if store, ok := h.cfg.Store.(ReadyChecker); ok {
-		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-		defer cancel()
-		return store.Ready(ctx)
-	}
-	return nil
 }

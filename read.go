@@ -12,6 +12,9 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"example.com/chargeingest/internal/limits"
+	"example.com/chargeingest/internal/rfc3339"
 )
 
 // Bounds of a listing.
@@ -31,7 +34,7 @@ func (h *Handler) serveGet(x *exchange) error {
 	}
 	if errors.Is(err, ErrNotFound) {
 		e := newError(CodeResourceNotFound, "there is no charge event with this id")
-		e.ResourceID = shorten(x.id)
+		e.ResourceID = limits.Shorten(x.id)
 		return e
 	}
 	if err != nil {
@@ -63,8 +66,8 @@ func (h *Handler) serveList(x *exchange) error {
 // flight until they are written.
 func (h *Handler) respondRead(x *exchange, events []StoredEvent, head, tail string) error {
 	r := eventsResponse{head: head, tail: tail, events: events}
-	x.held.platform = x.platform
-	if !x.held.resize(int64(r.size())) {
+	x.held.Platform = x.platform
+	if !x.held.Resize(int64(r.size())) {
 		return unavailableError("too many requests at once; send again", nil)
 	}
 	x.events = len(events)
@@ -121,7 +124,7 @@ func filter(field func(*Query) *string, rule func(string) bool) func(*Query, str
 // instant reads a parameter into a time field of the query.
 func instant(field func(*Query) **time.Time) func(*Query, string) bool {
 	return func(q *Query, value string) bool {
-		t, ok := parseDateTime(value)
+		t, ok := rfc3339.Parse(value)
 		*field(q) = &t
 		return ok
 	}
@@ -151,11 +154,11 @@ func parameters() []parameter {
 }
 
 func readLimit(q *Query, value string) bool {
-	n, rest := digits(value)
+	n, rest := countDigits(value)
 	if n == 0 || n > 4 || rest != "" {
 		return false
 	}
-	q.Limit = number(value)
+	q.Limit, _ = strconv.Atoi(value)
 	return q.Limit >= 1 && q.Limit <= maxLimit
 }
 
@@ -229,7 +232,7 @@ func splitQuery(raw string) map[string][]string {
 			name = decodedName
 		}
 		valid := errName == nil && errValue == nil && utf8.ValidString(name) && utf8.ValidString(decodedValue)
-		name = shorten(strings.ToValidUTF8(name, "\ufffd"))
+		name = limits.Shorten(strings.ToValidUTF8(name, "\ufffd"))
 		earlier, again := given[name]
 		switch {
 		case !valid:

@@ -12,7 +12,7 @@ import (
 // them in; [EventReader] and [ReadyChecker] are capabilities more.
 //
 // Package storetest checks a store against everything that is written here.
-// [Decide] and package eventid are the parts that every store needs alike.
+// Package storekit has the parts that every store needs.
 type EventStore interface {
 	// Append stores every event of the batch that is not there yet, or none,
 	// and returns what is stored, in the order of b.Events.
@@ -20,7 +20,7 @@ type EventStore interface {
 	// Durability: Append returns without error only when the store's promise
 	// for the events of the receipt holds, the replayed ones included.
 	//
-	// Atomicity: duplicates are decided ([Decide]) in the transaction that
+	// Atomicity: duplicates are resolved in the transaction that
 	// inserts. Of concurrent calls with the same reference or idempotency key
 	// one stores, and the others see what it stored.
 	//
@@ -145,8 +145,6 @@ type Batch struct {
 
 	// Events are in the order sent; never empty.
 	Events []NewEvent
-
-	compared compared // see CompareOutside
 }
 
 // Route names the endpoint that took a request in.
@@ -171,7 +169,7 @@ const (
 )
 
 // Digest is a SHA-256 fingerprint of what a client sent. Equal digests mean
-// equal content; different ones mean nothing, see [Decide].
+// equal content; different ones mean nothing.
 type Digest [sha256.Size]byte
 
 // NewEvent is a validated event on its way into a store.
@@ -208,7 +206,7 @@ type NewEvent struct {
 
 // StoredEvent is an event that a store keeps.
 type StoredEvent struct {
-	// ID was assigned by the store: chda_ and 26 characters, see package eventid.
+	// ID was assigned by the store: chda_ and 26 characters, see package storekit.
 	ID string
 
 	// Content, TimestampAssigned and Digest are those of the NewEvent.
@@ -288,6 +286,10 @@ type Page struct {
 // ErrNotStored says that nothing of a batch was stored, so that sending it
 // again is safe. Stores wrap it around the cause.
 var ErrNotStored = errors.New("nothing was stored")
+
+// ErrOutcomeUnknown is the error of an Append whose batch may be stored or not. Stores wrap
+// it around the cause.
+var ErrOutcomeUnknown = errors.New("outcome unknown")
 
 var (
 	// ErrOverloaded is an ErrNotStored: too much work is waiting.

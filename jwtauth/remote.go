@@ -13,7 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"example.com/chargeingest/internal/trace"
+	"example.com/chargeingest/internal/panics"
 )
 
 const (
@@ -295,7 +295,7 @@ func (k *remoteKeys) get(ctx context.Context) (*keySet, error) {
 	}
 	req.Header.Set("Accept", "application/jwk-set+json, application/json")
 	set, err := k.send(req)
-	if errors.As(err, new(trace.PanicError)) {
+	if errors.As(err, new(panics.Error)) {
 		err = brief(err, req.URL)
 	}
 	return set, err
@@ -306,7 +306,7 @@ func (k *remoteKeys) get(ctx context.Context) (*keySet, error) {
 // The Transport, the response's body and their errors are the host's, and
 // may panic.
 func (k *remoteKeys) send(req *http.Request) (set *keySet, err error) {
-	defer trace.RecoverTo(&err)
+	defer panics.RecoverTo(&err)
 	res, err := k.transport.RoundTrip(req)
 	switch {
 	case err != nil:

@@ -10,7 +10,7 @@ import (
 	"sync"
 
 	"example.com/chargeingest"
-	"example.com/chargeingest/eventid"
+	"example.com/chargeingest/storekit"
 )
 
 func outcomeFaults() []fault {
@@ -25,7 +25,7 @@ func outcomeFaults() []fault {
 		}, []string{"ids strictly increase in storage order across platforms"}},
 		{"ids start with the time of receipt even if it steps back", func(s *store) {
 			s.onOutcome(func(b chargeingest.Batch, i int, o *chargeingest.Outcome) {
-				o.ID = eventid.First(b.Events[i].ReceivedAt)[:15] + o.ID[15:]
+				o.ID = storekit.FirstID(b.Events[i].ReceivedAt)[:15] + o.ID[15:]
 			})
 		}, []string{"ids increase even if the time of receipt steps back"}},
 		{"content is reformatted", func(s *store) {

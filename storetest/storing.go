@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"example.com/chargeingest"
-	"example.com/chargeingest/eventid"
+	"example.com/chargeingest/storekit"
 )
 
 const (
@@ -32,7 +32,7 @@ func storingCases() []testCase {
 }
 
 func checkIDForm(c *check) {
-	form := regexp.MustCompile(`^` + eventid.Prefix + `[0-9A-Za-z]{26}$`)
+	form := regexp.MustCompile(`^` + storekit.IDPrefix + `[0-9A-Za-z]{26}$`)
 	s := c.newTestedStore()
 	for i := range 3 {
 		at := received().Add(time.Duration(i) * time.Hour)
@@ -41,8 +41,8 @@ func checkIDForm(c *check) {
 			if !form.MatchString(o.ID) {
 				c.failf("id %q", o.ID)
 			}
-			if o.ID < eventid.First(at) || o.ID >= eventid.First(at.Add(time.Second)) {
-				c.failf("id %q of an event received at %v, want %s or later", o.ID, at, eventid.First(at))
+			if o.ID < storekit.FirstID(at) || o.ID >= storekit.FirstID(at.Add(time.Second)) {
+				c.failf("id %q of an event received at %v, want %s or later", o.ID, at, storekit.FirstID(at))
 			}
 		}
 	}
