@@ -126,7 +126,7 @@ func checkResponseTooLarge(c *check) {
 	other := returnOriginal(batch(acme, append([]draft{{reference: "new"}}, slices.Repeat([]draft{again}, copies)...)...))
 	for _, b := range []chargeingest.Batch{keyed("same", same), keyed("other", other)} {
 		if _, err := s.Append(c.Context(), b); !errors.Is(err, chargeingest.ErrResponseTooLarge) {
-			c.failf("Append returned the error %v, want ErrResponseTooLarge", err)
+			c.failf("Append returned error %v, want ErrResponseTooLarge", err)
 		}
 		s.wantStored(acme, original...)
 		b.Events = b.Events[:copies/2] // with the same key

@@ -21,8 +21,8 @@ func concurrencyCases() []testCase {
 	}
 }
 
-// A store that checks and inserts in separate transactions passes a single round by
-// chance.
+// raceRounds repeats each race: a store that checks and inserts in separate
+// transactions can pass a single round by chance.
 const raceRounds = 10
 
 func racePlatforms() []string {

@@ -196,7 +196,7 @@ func matchingDraft() draft {
 }
 
 // mixedDrafts returns nine events. Every other one has the fields of matchingDraft,
-// one of them its reference, too. Timestamps are before, at and after that of
+// and one has its reference. Timestamps are before, at and after that of
 // matchingDraft. The order of receipt is not the storage order.
 func mixedDrafts() []draft {
 	const before, after = "2020-01-01T00:00:00Z", "2030-01-01T00:00:00Z"

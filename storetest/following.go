@@ -29,7 +29,7 @@ type writers struct {
 const writerCount = 32
 
 func (s *testedStore) startWriters() *writers {
-	f := &writers{
+	ws := &writers{
 		batches:  make([][]chargeingest.Batch, writerCount),
 		results:  make([][]appendResult, writerCount),
 		finished: make(chan struct{}),
@@ -42,46 +42,46 @@ func (s *testedStore) startWriters() *writers {
 				drafts[i].reference = fmt.Sprintf("%d-%d-%d", w, n, i)
 			}
 			platform := []string{acme, globex, acme, "initech"}[(w+n)%4]
-			f.batches[w] = append(f.batches[w], batch(platform, drafts...))
+			ws.batches[w] = append(ws.batches[w], batch(platform, drafts...))
 		}
 	}
 	ctx := s.c.Context()
 	var wg sync.WaitGroup
 	for w := range writerCount {
 		wg.Go(func() {
-			for _, b := range f.batches[w] {
+			for _, b := range ws.batches[w] {
 				result, err := s.Append(ctx, b)
-				f.results[w] = append(f.results[w], appendResult{result, err})
+				ws.results[w] = append(ws.results[w], appendResult{result, err})
 			}
 		})
 	}
 	go func() {
 		wg.Wait()
-		close(f.finished)
+		close(ws.finished)
 	}()
-	return f
+	return ws
 }
 
-func (f *writers) done() bool {
+func (ws *writers) done() bool {
 	select {
-	case <-f.finished:
+	case <-ws.finished:
 		return true
 	default:
 		return false
 	}
 }
 
-func (f *writers) wait() { <-f.finished }
+func (ws *writers) wait() { <-ws.finished }
 
 // stored waits for the writers and returns the events of a platform in storage
 // order.
-func (f *writers) stored(c *check, platform string) []seeded {
+func (ws *writers) stored(c *check, platform string) []seeded {
 	c.Helper()
-	f.wait()
+	ws.wait()
 	var stored []seeded
-	for w, results := range f.results {
+	for w, results := range ws.results {
 		for n, r := range results {
-			b := f.batches[w][n]
+			b := ws.batches[w][n]
 			for i, o := range c.wantSuccess(b, r) {
 				if b.Platform == platform {
 					stored = append(stored, seeded{o.StoredEvent, b.Events[i]})
@@ -95,32 +95,32 @@ func (f *writers) stored(c *check, platform string) []seeded {
 
 // wantFollowers follows each query in a goroutine until the writers are done, and
 // checks the events read. The function next returns the cursor to continue from.
-func (s *testedStore) wantFollowers(f *writers, next func(chargeingest.Page) string, queries ...chargeingest.Query) {
+func (s *testedStore) wantFollowers(ws *writers, next func(chargeingest.Page) string, queries ...chargeingest.Query) {
 	s.c.Helper()
 	ctx := s.c.Context()
 	seen := make([][]chargeingest.StoredEvent, len(queries))
 	errs := make([]error, len(queries))
 	var wg sync.WaitGroup
 	for i, q := range queries {
-		wg.Go(func() { seen[i], errs[i] = s.follow(ctx, f, next, q) })
+		wg.Go(func() { seen[i], errs[i] = s.follow(ctx, ws, next, q) })
 	}
 	wg.Wait()
 	for i, q := range queries {
 		if errs[i] != nil {
 			s.c.failf("%s: %v", describe(q), errs[i])
 		}
-		s.c.wantEvents("events of a follower of "+describe(q), seen[i], selected(f.stored(s.c, q.Platform), q))
+		s.c.wantEvents("events of a follower of "+describe(q), seen[i], selected(ws.stored(s.c, q.Platform), q))
 	}
 }
 
-func (s *testedStore) follow(ctx context.Context, f *writers, next func(chargeingest.Page) string, q chargeingest.Query) ([]chargeingest.StoredEvent, error) {
+func (s *testedStore) follow(ctx context.Context, ws *writers, next func(chargeingest.Page) string, q chargeingest.Query) ([]chargeingest.StoredEvent, error) {
 	seen := make(map[string]bool)
 	var events []chargeingest.StoredEvent
 	for {
-		over := f.done() // before List, so that an empty page is the end
+		over := ws.done() // before List, so that an empty page is the end
 		page, err := s.reader.List(ctx, q)
 		if err != nil {
-			return nil, fmt.Errorf("List returned the error: %w", err)
+			return nil, fmt.Errorf("List returned error: %w", err)
 		}
 		for _, e := range page.Events {
 			if seen[e.ID] {
@@ -147,24 +147,24 @@ func byNext(p chargeingest.Page) string {
 
 func checkFollow(c *check) {
 	s := c.newReader()
-	f := s.startWriters()
-	defer f.wait()
-	s.wantFollowers(f, byPosition, chargeingest.Query{Platform: acme, Order: chargeingest.Ascending, Limit: 5})
+	ws := s.startWriters()
+	defer ws.wait()
+	s.wantFollowers(ws, byPosition, chargeingest.Query{Platform: acme, Order: chargeingest.Ascending, Limit: 5})
 }
 
 func checkFollowByNext(c *check) {
 	s := c.newReader()
-	f := s.startWriters()
-	defer f.wait()
+	ws := s.startWriters()
+	defer ws.wait()
 	q := chargeingest.Query{Platform: globex, Order: chargeingest.Ascending, Limit: 3}
-	s.wantFollowers(f, byNext, q)
-	s.wantQuery(f.stored(c, globex), q)
+	s.wantFollowers(ws, byNext, q)
+	s.wantQuery(ws.stored(c, globex), q)
 }
 
 func checkFollowFilter(c *check) {
 	s := c.newReader()
-	f := s.startWriters()
-	defer f.wait()
+	ws := s.startWriters()
+	defer ws.wait()
 	e := matchingDraft().newEvent()
 	from, to := &e.Timestamp, new(e.Timestamp.Add(time.Second))
 	filtered := []chargeingest.Query{
@@ -182,7 +182,7 @@ func checkFollowFilter(c *check) {
 		q := &filtered[i]
 		q.Platform, q.Order, q.Limit = acme, chargeingest.Ascending, 50
 	}
-	s.wantFollowers(f, byPosition, filtered...)
+	s.wantFollowers(ws, byPosition, filtered...)
 }
 
 func checkPageDescending(c *check) {
@@ -190,11 +190,11 @@ func checkPageDescending(c *check) {
 	unique := matchingDraft()
 	unique.reference = ""
 	earlier := s.seed(acme, slices.Repeat([]draft{unique, {}}, 25)...)
-	f := s.startWriters()
-	defer f.wait()
+	ws := s.startWriters()
+	defer ws.wait()
 	queries := []chargeingest.Query{{}, {CustomerID: unique.customerID}, {CustomerReference: unique.customerReference}, {ProductItemID: unique.productItemID}}
 	for n, over := 0, false; !over || n < len(queries); n++ {
-		over = f.done()
+		over = ws.done()
 		q := queries[n%len(queries)]
 		q.Platform, q.Limit = acme, 7
 		seen, want := s.pages(q), selected(earlier, q)

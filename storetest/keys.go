@@ -145,7 +145,7 @@ func checkKeyComparesRequest(c *check) {
 	}
 	s.appendKeyConflict(returnOriginal(keyed("key", batch(acme, draft{reference: "a", number: "1"}))))
 
-	// A request with new events, two of them with the same reference.
+	// A request with new events, two with the same reference.
 	var first []chargeingest.Outcome
 	for _, layout := range layouts() {
 		drafts := []draft{{}, {reference: "b", number: "1"}, {reference: "b", number: "2"}, {reference: "a", number: "3"}}

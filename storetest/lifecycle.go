@@ -126,11 +126,11 @@ func checkClosed(c *check) {
 		s.appendNew(b)
 	}
 	if err := closeStore(); err != nil {
-		c.failf("Close returned the error: %v", err)
+		c.failf("Close returned error: %v", err)
 	}
 	for _, late := range append(batchKinds(acme), batchKinds(globex)...) {
 		if _, err := s.Append(c.Context(), late); !errors.Is(err, chargeingest.ErrClosed) {
-			c.failf("Append returned the error %v, want ErrClosed", err)
+			c.failf("Append returned error %v, want ErrClosed", err)
 		}
 	}
 }
@@ -142,10 +142,10 @@ func checkReady(c *check) {
 		c.Skipf("skipped: the store does not implement chargeingest.ReadyChecker")
 	}
 	if err := checker.Ready(c.Context()); err != nil {
-		c.failf("Ready of an open store returned the error: %v", err)
+		c.failf("Ready of an open store returned error: %v", err)
 	}
 	if err := closeStore(); err != nil {
-		c.failf("Close returned the error: %v", err)
+		c.failf("Close returned error: %v", err)
 	}
 	if checker.Ready(c.Context()) == nil {
 		c.failf("Ready of a closed store returned no error")
@@ -163,7 +163,7 @@ func checkStats(c *check) {
 	s.appendNew(batch(acme, referenced("r", 2)...))
 	s.append(batch(acme, referenced("r", 5)...))
 	if err := closeStore(); err != nil {
-		c.failf("Close returned the error: %v", err)
+		c.failf("Close returned error: %v", err)
 	}
 	stats := reporter.Stats()
 	wantEqual(c, "QueuedRequests", stats.QueuedRequests, 0)

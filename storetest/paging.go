@@ -207,7 +207,7 @@ func (s *testedStore) wantInvalidCursor(q chargeingest.Query) {
 	q.Limit = 1
 	page, err := s.reader.List(s.c.Context(), q)
 	if !errors.Is(err, chargeingest.ErrInvalidCursor) {
-		s.c.failf("%s: List returned %d events and the error %v, want ErrInvalidCursor", describe(q), len(page.Events), err)
+		s.c.failf("%s: List returned %d events and error %v, want ErrInvalidCursor", describe(q), len(page.Events), err)
 	}
 }
 

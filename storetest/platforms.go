@@ -96,7 +96,7 @@ func (c *check) wantNotFound(s *testedStore, platform, id string) {
 	c.Helper()
 	e, err := s.reader.Get(c.Context(), platform, id)
 	if !errors.Is(err, chargeingest.ErrNotFound) {
-		c.failf("Get of %q on platform %s returned event %q and the error %v, want ErrNotFound", id, platform, e.ID, err)
+		c.failf("Get of %q on platform %s returned event %q and error %v, want ErrNotFound", id, platform, e.ID, err)
 	}
 }
 
@@ -161,7 +161,7 @@ func checkPlatformCursor(c *check) {
 			// A store may reject the cursor or accept it as a position.
 			page, err := s.reader.List(c.Context(), q)
 			if err != nil && !errors.Is(err, chargeingest.ErrInvalidCursor) {
-				c.failf("List with a cursor of another platform returned the error: %v", err)
+				c.failf("List with a cursor of another platform returned error: %v", err)
 			}
 			for _, e := range page.Events {
 				if theirs[e.ID] {

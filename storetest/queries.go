@@ -131,5 +131,8 @@ func describe(q chargeingest.Query) string {
 	if q.MaxBytes > 0 {
 		text += fmt.Sprintf(", MaxBytes %d", q.MaxBytes)
 	}
-	return fmt.Sprintf("%s, Limit %d", text, q.Limit)
+	if q.Limit > 0 {
+		text += fmt.Sprintf(", Limit %d", q.Limit)
+	}
+	return text
 }

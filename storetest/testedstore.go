@@ -57,7 +57,7 @@ func (s *testedStore) get(platform, id string) chargeingest.StoredEvent {
 	s.c.Helper()
 	e, err := s.reader.Get(s.c.Context(), platform, id)
 	if err != nil {
-		s.c.failf("Get of the stored event %s returned the error: %v", id, err)
+		s.c.failf("Get of the stored event %s returned error: %v", id, err)
 	}
 	return e
 }
@@ -70,7 +70,7 @@ func (s *testedStore) list(q chargeingest.Query) chargeingest.Page {
 	}
 	page, err := s.reader.List(s.c.Context(), q)
 	if err != nil {
-		s.c.failf("%s: List returned the error: %v", describe(q), err)
+		s.c.failf("%s: List returned error: %v", describe(q), err)
 	}
 	if len(page.Events) > q.Limit {
 		s.c.failf("List with Limit %d returned %d events", q.Limit, len(page.Events))
@@ -143,7 +143,7 @@ func (s *testedStore) race(batches []chargeingest.Batch) []appendResult {
 func (c *check) wantSuccess(b chargeingest.Batch, r appendResult) []chargeingest.Outcome {
 	c.Helper()
 	if r.err != nil {
-		c.failf("Append returned the error: %v", r.err)
+		c.failf("Append returned error: %v", r.err)
 	}
 	wantEqual(c, "number of outcomes", len(r.result.Outcomes), len(b.Events))
 	return r.result.Outcomes
@@ -153,7 +153,7 @@ func (c *check) wantConflict(err error) *chargeingest.ConflictError {
 	c.Helper()
 	var conflict *chargeingest.ConflictError
 	if !errors.As(err, &conflict) {
-		c.failf("Append returned the error %v, want *chargeingest.ConflictError", err)
+		c.failf("Append returned error %v, want *chargeingest.ConflictError", err)
 	}
 	return conflict
 }
