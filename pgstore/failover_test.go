@@ -97,14 +97,14 @@ func (f *field) stored(t *testing.T, n int) {
 // the history.
 func (f *field) finish(t *testing.T) {
 	t.Helper()
-	f.each(func(c *crashtest.Client, address string) { c.Settle(t.Context(), address) })
+	f.each(func(c *crashtest.Client, address string) { c.Resolve(t.Context(), address) })
 	err := f.history.Follow(t.Context(), f.processes[0].Address)
 	if f.failover && err != nil && strings.Contains(err.Error(), `"field":"after"`) {
 		// A server that is killed gives its waiting commits up, and what they have
 		// can be read in the moment that it has left. It was not acknowledged, and
 		// who has read it is told, and not led past anything.
 		t.Log("a cursor of an event that the standby does not have was refused")
-		f.history.FollowAnew()
+		f.history.RestartFollow()
 		err = f.history.Follow(t.Context(), f.processes[0].Address)
 	}
 	require.NoError(t, err)
@@ -112,7 +112,7 @@ func (f *field) finish(t *testing.T) {
 	stored, err := crashtest.List(t.Context(), f.processes[0].Address)
 	require.NoError(t, err)
 	require.NoError(t, f.history.Check(stored))
-	require.NoError(t, f.history.CheckFollower(stored))
+	require.NoError(t, f.history.CompareFollowed(stored))
 	t.Logf("%d events, answers: %s", len(stored), f.history.Counts())
 }
 

@@ -14,16 +14,16 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-func TestRunPassesAStoreThatKeepsTheContract(t *testing.T) {
+func TestRun(t *testing.T) {
 	Run(t,
-		func(*testing.T) chargeingest.EventStore { return intact() },
+		func(*testing.T) chargeingest.EventStore { return newIntactStore() },
 		Reopen(func(_ *testing.T, s chargeingest.EventStore) chargeingest.EventStore { return reopenStore(s) }))
 }
 
-func TestEveryFaultIsCaughtByTheCaseThatIsMeantForIt(t *testing.T) {
+func TestFaults(t *testing.T) {
 	cases := make(map[string]testCase)
-	for _, theme := range themes() {
-		for _, tc := range theme.cases {
+	for _, group := range caseGroups() {
+		for _, tc := range group.cases {
 			require.NotContains(t, cases, tc.rule, "rules are unique")
 			cases[tc.rule] = tc
 		}
@@ -31,14 +31,14 @@ func TestEveryFaultIsCaughtByTheCaseThatIsMeantForIt(t *testing.T) {
 	caught := make(map[string]bool)
 	for _, f := range faults() {
 		t.Run(f.name, func(t *testing.T) {
-			for _, rule := range f.breaks {
+			for _, rule := range f.caughtBy {
 				require.Contains(t, cases, rule)
 				broken := func() chargeingest.EventStore {
-					s := intact()
+					s := newIntactStore()
 					f.inject(s)
 					return s
 				}
-				r := watch(t, cases[rule], broken, reopenStore)
+				r := runCase(t, cases[rule], broken, reopenStore)
 				require.Contains(t, r.failure, rule, "the case fails and quotes its rule")
 				caught[rule] = true
 			}
@@ -49,19 +49,18 @@ func TestEveryFaultIsCaughtByTheCaseThatIsMeantForIt(t *testing.T) {
 	}
 }
 
-func TestACaseThatDoesNotApplyIsSkippedWithItsReason(t *testing.T) {
+func TestSkippedCases(t *testing.T) {
 	var skipped int
-	for _, theme := range themes() {
-		for _, tc := range theme.cases {
-			// The interface alone: no reader, no Close.
-			bare := func() chargeingest.EventStore { return struct{ chargeingest.EventStore }{intact()} }
-			r := watch(t, tc, bare, nil)
+	for _, group := range caseGroups() {
+		for _, tc := range group.cases {
+			appendOnly := func() chargeingest.EventStore { return struct{ chargeingest.EventStore }{newIntactStore()} }
+			r := runCase(t, tc, appendOnly, nil)
 			require.Empty(t, r.failure)
 			if r.skipped != "" {
 				require.Contains(t, r.skipped, "skipped: ")
 				skipped++
 			}
-			switch theme.name {
+			switch group.name {
 			case "reading", "paging", "filters", "following":
 				require.NotEmpty(t, r.skipped, tc.rule)
 			case "storing", "references", "batches", "keys":
@@ -72,7 +71,6 @@ func TestACaseThatDoesNotApplyIsSkippedWithItsReason(t *testing.T) {
 	require.NotZero(t, skipped)
 }
 
-// recorder stands in for the *testing.T of one case.
 type recorder struct {
 	testing.TB
 	failure, skipped string
@@ -88,9 +86,9 @@ func (r *recorder) Skipf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// watch runs a case until it passes, fails or is skipped. It runs in a bubble, so
-// that faults can sleep to let other calls come first.
-func watch(t *testing.T, tc testCase, newStore func() chargeingest.EventStore, reopen func(chargeingest.EventStore) chargeingest.EventStore) *recorder {
+// runCase runs a case in a synctest bubble, so that faults can sleep until other
+// calls have run.
+func runCase(t *testing.T, tc testCase, newStore func() chargeingest.EventStore, reopen func(chargeingest.EventStore) chargeingest.EventStore) *recorder {
 	r := new(recorder)
 	synctest.Test(t, func(t *testing.T) {
 		r.TB = t
@@ -104,32 +102,31 @@ func watch(t *testing.T, tc testCase, newStore func() chargeingest.EventStore, r
 	return r
 }
 
-// store is a memstore whose parts can be exchanged for broken ones. Its data
-// outlives its Close.
+// store is a memstore with replaceable methods. Its data survives Close.
 type store struct {
-	append  func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error)
-	get     func(ctx context.Context, platform, id string) (chargeingest.StoredEvent, error)
-	list    func(context.Context, chargeingest.Query) (chargeingest.Page, error)
-	stats   chargeingest.StoreStats
-	refuses bool // every batch after Close
-	forgets bool // everything at Close
-	repeats bool // batches with a key, after Close
+	append            func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error)
+	get               func(ctx context.Context, platform, id string) (chargeingest.StoredEvent, error)
+	list              func(context.Context, chargeingest.Query) (chargeingest.Page, error)
+	stats             chargeingest.StoreStats
+	rejectsAfterClose bool // returns ErrClosed for every batch
+	losesData         bool // at Close
+	replaysAfterClose bool // batches with a key
 
-	reopened func(*store) // breaks the store that is opened next; or nil
+	onReopen func(*store) // changes the next store; may be nil
 
 	mu     sync.RWMutex
 	closed bool
 }
 
-func intact() *store {
+func newIntactStore() *store {
 	m := memstore.New()
-	return &store{append: m.Append, get: m.Get, list: m.List, refuses: true}
+	return &store{append: m.Append, get: m.Get, list: m.List, rejectsAfterClose: true}
 }
 
 func (s *store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if s.closed && (!s.repeats || b.IdempotencyKey == "") {
+	if s.closed && (!s.replaysAfterClose || b.IdempotencyKey == "") {
 		return chargeingest.AppendResult{}, chargeingest.ErrClosed
 	}
 	return s.append(ctx, b)
@@ -157,20 +154,19 @@ func (s *store) Stats() chargeingest.StoreStats { return s.stats }
 func (s *store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closed = s.refuses
+	s.closed = s.rejectsAfterClose
 	return nil
 }
 
 func reopenStore(old chargeingest.EventStore) chargeingest.EventStore {
 	s := old.(*store)
-	// This Close has nothing to fail at.
-	_ = s.Close()
-	if s.forgets {
-		return intact()
+	_ = s.Close() // never fails
+	if s.losesData {
+		return newIntactStore()
 	}
-	again := &store{append: s.append, get: s.get, list: s.list, refuses: s.refuses}
-	if s.reopened != nil {
-		s.reopened(again)
+	again := &store{append: s.append, get: s.get, list: s.list, rejectsAfterClose: s.rejectsAfterClose}
+	if s.onReopen != nil {
+		s.onReopen(again)
 	}
 	return again
 }

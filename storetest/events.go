@@ -11,8 +11,8 @@ import (
 	"example.com/chargeingest"
 )
 
-// draft is an event as a client writes it. The zero value has only the required
-// members and no timestamp.
+// draft is an event as a client sends it. The zero value has only the required
+// fields.
 type draft struct {
 	reference             string
 	customerID            string
@@ -21,13 +21,13 @@ type draft struct {
 	subscriptionReference string
 	productItemID         string // empty: "item"
 	number                string // value.number; empty: "1.10"
-	timestamp             string // RFC 3339; empty: left out
-	extra                 string // JSON value of a member outside the contract; empty: none
+	timestamp             string // RFC 3339; empty: omitted
+	extra                 string // JSON value of an unknown field; empty: omitted
 	received              time.Time
 	layout                layout
 }
 
-// layout is a way to spell one and the same event.
+// layout is one of several JSON texts of the same event.
 type layout int
 
 const (
@@ -43,27 +43,27 @@ func (l layout) String() string {
 	return [...]string{"compact", "with white space", "in reversed order", "without nulls"}[l]
 }
 
-// received is the time of receipt of a draft that names none; its fraction is
-// not in an assigned timestamp.
+// received is the default time of receipt. Assigned timestamps do not include its
+// fraction of a second.
 func received() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 987_654_321, time.UTC) }
 
-// event returns the event that a handler would pass to a store.
-func (d draft) event() chargeingest.NewEvent {
+// newEvent returns the event that a handler passes to a store.
+func (d draft) newEvent() chargeingest.NewEvent {
 	if d.received.IsZero() {
 		d.received = received()
 	}
 	if d.productItemID == "" {
 		d.productItemID = "item"
 	}
-	// The digest covers the sent content, before a timestamp is assigned.
+	// The digest covers the content as sent, before a timestamp is assigned.
 	content := d.content()
 	digest := sha256.Sum256([]byte(content))
 	assigned := d.timestamp == ""
 	if assigned {
-		d.timestamp = d.assigned()
+		d.timestamp = d.assignedTimestamp()
 		content = d.content()
 	}
-	// RFC 3339 has its letters in either case, package time has not.
+	// RFC 3339 allows lower-case letters, time.Parse does not.
 	instant, err := time.Parse(time.RFC3339Nano, strings.ToUpper(d.timestamp))
 	if err != nil {
 		panic(fmt.Sprintf("storetest: a case has a malformed timestamp: %v", err))
@@ -83,23 +83,21 @@ func (d draft) event() chargeingest.NewEvent {
 	}
 }
 
-// assigned is the timestamp of an event that was sent without one.
-func (d draft) assigned() string {
+func (d draft) assignedTimestamp() string {
 	if d.received.IsZero() {
 		d.received = received()
 	}
 	return d.received.UTC().Format(time.RFC3339)
 }
 
-// member is a member of a JSON object, its value as JSON text.
-type member struct{ name, value string }
+type field struct{ name, value string }
 
 func (d draft) content() string {
 	number := d.number
 	if number == "" {
 		number = "1.10"
 	}
-	members := []member{
+	fields := []field{
 		{"product_item_id", quote(d.productItemID)},
 		{"pricing_id", `"pricing"`},
 		{"pricing_item_id", `"pricing-item"`},
@@ -111,39 +109,38 @@ func (d draft) content() string {
 		{"reference", nullable(d.reference)},
 		{"description", "null"},
 		{"value", d.layout.object(
-			member{"number", quote(number)},
-			member{"reference", "null"},
-			member{"amount", d.layout.object(member{"quantity", `"-0.00"`}, member{"currency", `"EUR"`})},
+			field{"number", quote(number)},
+			field{"reference", "null"},
+			field{"amount", d.layout.object(field{"quantity", `"-0.00"`}, field{"currency", `"EUR"`})},
 		)},
 		{"timestamp", nullable(d.timestamp)},
 	}
 	if d.extra != "" {
-		members = append(members, member{"extra", d.extra})
+		fields = append(fields, field{"extra", d.extra})
 	}
-	return d.layout.object(members...)
+	return d.layout.object(fields...)
 }
 
-func (l layout) object(members ...member) string {
+func (l layout) object(fields ...field) string {
 	open, colon, comma := "{", ":", ","
 	switch l {
 	case compact:
 	case spaced:
 		open, colon, comma = "{\n\t", " : ", "\r\n\t, "
 	case reversed:
-		slices.Reverse(members)
+		slices.Reverse(fields)
 	case withoutNulls:
-		members = slices.DeleteFunc(members, func(m member) bool { return m.value == "null" })
+		fields = slices.DeleteFunc(fields, func(m field) bool { return m.value == "null" })
 	}
-	parts := make([]string, len(members))
-	for i, m := range members {
-		parts[i] = quote(m.name) + colon + m.value
+	texts := make([]string, len(fields))
+	for i, m := range fields {
+		texts[i] = quote(m.name) + colon + m.value
 	}
-	return open + strings.Join(parts, comma) + "}"
+	return open + strings.Join(texts, comma) + "}"
 }
 
 func quote(s string) string {
-	// A string always has a JSON form.
-	text, _ := json.Marshal(s)
+	text, _ := json.Marshal(s) // cannot fail for a string
 	return string(text)
 }
 
@@ -154,8 +151,7 @@ func nullable(s string) string {
 	return quote(s)
 }
 
-// batch is a request with these events; one event comes in on the route for
-// single events.
+// batch uses the route for single events if there is only one event.
 func batch(platform string, drafts ...draft) chargeingest.Batch {
 	b := chargeingest.Batch{Platform: platform, Route: chargeingest.RouteBatch}
 	if len(drafts) == 1 {
@@ -164,7 +160,7 @@ func batch(platform string, drafts ...draft) chargeingest.Batch {
 	h := sha256.New()
 	h.Write([]byte(b.Route))
 	for _, d := range drafts {
-		e := d.event()
+		e := d.newEvent()
 		h.Write(e.Digest[:])
 		b.Events = append(b.Events, e)
 	}
@@ -172,23 +168,52 @@ func batch(platform string, drafts ...draft) chargeingest.Batch {
 	return b
 }
 
-// keyed is the batch with an idempotency key.
 func keyed(key string, b chargeingest.Batch) chargeingest.Batch {
 	b.IdempotencyKey = key
 	return b
 }
 
-// returnOriginal is the batch of a service that accepts every duplicate.
 func returnOriginal(b chargeingest.Batch) chargeingest.Batch {
 	b.Duplicates = chargeingest.ReturnOriginal
 	return b
 }
 
-// referenced returns n drafts with the references prefix-0, prefix-1 and so on.
+// referenced returns n drafts with the references prefix-0, prefix-1, and so on.
 func referenced(prefix string, n int) []draft {
 	drafts := make([]draft, n)
 	for i := range drafts {
 		drafts[i] = draft{reference: fmt.Sprintf("%s-%d", prefix, i)}
+	}
+	return drafts
+}
+
+// matchingDraft matches the filters of queries.
+func matchingDraft() draft {
+	return draft{
+		reference: "a", customerID: "c", customerReference: "cr", subscriptionID: "s", subscriptionReference: "sr",
+		productItemID: "p", timestamp: "2026-01-01T00:00:00Z",
+	}
+}
+
+// mixedDrafts returns nine events. Every other one has the fields of matchingDraft,
+// and one has its reference. Timestamps are before, at and after that of
+// matchingDraft. The order of receipt is not the storage order.
+func mixedDrafts() []draft {
+	const before, after = "2020-01-01T00:00:00Z", "2030-01-01T00:00:00Z"
+	drafts := make([]draft, 9)
+	for i := range drafts {
+		d := matchingDraft()
+		if i%2 == 1 {
+			d = draft{customerID: "d", customerReference: "c", subscriptionID: "sr", subscriptionReference: "s", productItemID: "q"}
+		}
+		d.layout = layouts()[i%4]
+		d.received = received().Add(time.Duration(-i) * time.Hour)
+		d.timestamp = []string{before, after, matchingDraft().timestamp, before, matchingDraft().timestamp, matchingDraft().timestamp, matchingDraft().timestamp, after, after}[i]
+		if i != 4 {
+			d.reference = ""
+		}
+		d.extra = quote(strings.Repeat("🧾", 50+i)) // more bytes than characters
+		drafts[i] = d
 	}
 	return drafts
 }
