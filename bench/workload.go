@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	"golang.org/x/sync/errgroup"
+)
+
+// workload is the part of a spec that loads and writers share.
+type workload struct {
+	Seed   uint64 // of bodies and references
+	Stream uint64 // of references; each worker process has its own
+	UUID   int    // version of the references
+
+	// The workload ends at Time after WarmUp, or after a number of requests if Requests is set.
+	WarmUp, Time time.Duration
+	Requests     int64
+}
+
+// outcome is the result of a load or a writer.
+type outcome struct {
+	Acknowledged tally   // includes warm-up and late responses
+	Rate         float64 // events or lists per second, within Time
+	Latency      latencies
+}
+
+// latencies are those of requests or transactions within Time.
+type latencies struct{ P50, P99, P999 time.Duration }
+
+func newHistogram() *hdrhistogram.Histogram {
+	return hdrhistogram.New(int64(time.Microsecond), int64(time.Minute), 3)
+}
+
+func percentiles(h *hdrhistogram.Histogram) latencies {
+	at := func(percentile float64) time.Duration { return time.Duration(h.ValueAtQuantile(percentile)) }
+	return latencies{at(50), at(99), at(99.9)}
+}
+
+// operation is a completed request or transaction.
+type operation struct {
+	started time.Time
+	stored  tally
+	count   int64 // events, or lists
+}
+
+// meter counts operations and their latency.
+type meter struct {
+	workload
+	begin, end time.Time // of counting; end is zero if Requests is set
+
+	mu      sync.Mutex
+	started int64
+	last    time.Time
+	latency *hdrhistogram.Histogram
+	counted int64
+	stored  tally
+}
+
+func (w workload) newMeter(now time.Time) *meter {
+	m := &meter{workload: w, begin: now.Add(w.WarmUp), latency: newHistogram()}
+	if w.Requests == 0 {
+		m.end = m.begin.Add(w.Time)
+	}
+	return m
+}
+
+// run calls do in concurrent workers until the workload ends. After the first error it calls interrupt, which makes
+// pending calls of do return.
+func (w workload) run(
+	ctx context.Context, workers int, interrupt func(), do func(ctx context.Context, worker int) (operation, error),
+) (outcome, error) {
+	m := w.newMeter(time.Now())
+	group, ctx := errgroup.WithContext(ctx)
+	defer context.AfterFunc(ctx, interrupt)()
+	for worker := range workers {
+		group.Go(func() error {
+			for ctx.Err() == nil && m.next() {
+				op, err := do(ctx, worker)
+				if err != nil {
+					return err
+				}
+				if err := m.record(op, time.Now()); err != nil {
+					return err
+				}
+			}
+			return ctx.Err()
+		})
+	}
+	err := group.Wait()
+	return m.outcome(), err
+}
+
+// next reports whether another operation starts.
+func (m *meter) next() bool {
+	if m.Requests == 0 {
+		return time.Now().Before(m.end)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.started++
+	return m.started <= m.Requests
+}
+
+func (m *meter) record(op operation, now time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.stored.merge(op.stored)
+	m.last = now
+	if now.Before(m.begin) || !m.end.IsZero() && now.After(m.end) {
+		return nil
+	}
+	m.counted += op.count
+	return m.latency.RecordValue(int64(now.Sub(op.started)))
+}
+
+func (m *meter) outcome() outcome {
+	duration := m.Time
+	if m.Requests > 0 {
+		duration = m.last.Sub(m.begin)
+	}
+	return outcome{Acknowledged: m.stored, Rate: float64(m.counted) / duration.Seconds(), Latency: percentiles(m.latency)}
+}
