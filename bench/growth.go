@@ -37,9 +37,10 @@ func (p *program) growth(ctx context.Context, args []string) (err error) {
 	if err := w.addSync(found, 0); err != nil {
 		return err
 	}
-	for _, w.uuid = range []int{7, 4} {
+	for _, version := range []int{7, 4} {
+		w.uuid = version
 		if err := w.grow(ctx, o, found); err != nil {
-			return fmt.Errorf("references UUIDv%d: %w", w.uuid, err)
+			return fmt.Errorf("references UUIDv%d: %w", version, err)
 		}
 	}
 	_, err = io.WriteString(p.stdout, found.report(o, growthTargets(found)))

@@ -79,13 +79,13 @@ func storedDatabase(t *testing.T) (path string, acknowledged tally) {
 	path = filepath.Join(t.TempDir(), "charges.db")
 	w, err := newWriter(t.Context(), writerSpec{
 		workload: workload{Seed: 1, Stream: 1, UUID: 4, Requests: 1},
-		Backend:  backendInsertAll, Database: path, Callers: 1, Batch: transaction,
+		Backend:  backendInsertAll, Database: path, Callers: 1, Batch: transactionEvents,
 	})
 	require.NoError(t, err)
 	done, err := w.run(t.Context())
 	require.NoError(t, err)
 	w.close()
-	require.EqualValues(t, transaction, done.Acknowledged.Events)
+	require.EqualValues(t, transactionEvents, done.Acknowledged.Events)
 	return path, done.Acknowledged
 }
 

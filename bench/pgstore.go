@@ -14,8 +14,8 @@ import (
 	"github.com/jackc/pgx/v5/tracelog"
 
 	"example.com/chargeingest"
-	"example.com/chargeingest/storekit"
 	"example.com/chargeingest/pgstore"
+	"example.com/chargeingest/storekit"
 )
 
 const (
@@ -70,9 +70,9 @@ func openPgstore(ctx context.Context, address string, configure func(*pgxpool.Co
 	return &pgDatabase{store, pool}, nil
 }
 
-func (d *pgDatabase) close() {
-	_ = d.Close()
-	d.pool.Close()
+func (d *pgDatabase) closeAll() error {
+	defer d.pool.Close()
+	return d.Close()
 }
 
 func openPostgres(ctx context.Context, spec serverSpec) (*service, error) {
@@ -87,15 +87,11 @@ func openPostgres(ctx context.Context, spec serverSpec) (*service, error) {
 	var store chargeingest.EventStore = db
 	if spec.Backend == backendPostgresNaive {
 		if store, err = newNaivePostgres(ctx, db.pool); err != nil {
-			db.close()
-			return nil, err
+			return nil, errors.Join(err, db.closeAll())
 		}
 	}
 	h, err := newHandler(store)
-	return &service{Handler: h, close: func() error {
-		db.close()
-		return nil
-	}}, err
+	return &service{Handler: h, close: db.closeAll}, err
 }
 
 // naivePostgres stores one event per request in the tables of pgstore, in a transaction of its own, and expects new
@@ -146,6 +142,8 @@ func openPostgresCaller(ctx context.Context, address string) (sink, error) {
 	return pgCaller{db}, err
 }
 
+func (c pgCaller) close() { _ = c.closeAll() }
+
 func (c pgCaller) write(ctx context.Context, events []newEvent) error {
 	_, err := c.Append(ctx, chargeingest.Batch{
 		Platform: chargeingest.DefaultPlatform, Events: []chargeingest.NewEvent{events[0].NewEvent},
@@ -182,10 +180,11 @@ func pgstoreInsert(ctx context.Context, address string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer db.close()
+	caller := pgCaller{db}
+	defer caller.close()
 	inserts = nil
 	one := []newEvent{{NewEvent: chargeingest.NewEvent{Content: "{}"}}}
-	if err := (pgCaller{db}).write(ctx, one); err != nil {
+	if err := caller.write(ctx, one); err != nil {
 		return "", err
 	}
 	if len(inserts) != 1 {

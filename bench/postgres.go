@@ -12,7 +12,7 @@ import (
 // postgres runs the command of that name.
 func (p *program) postgres(ctx context.Context, args []string) (err error) {
 	var o options
-	help := fmt.Sprintf(postgresHelp, postgresCallers, postgresCallers, transaction)
+	help := fmt.Sprintf(postgresHelp, postgresCallers, postgresCallers, transactionEvents)
 	if err := o.parseRowFlags(o.flags(), args, help, postgresRows(), p.stdout); err != nil {
 		return err
 	}

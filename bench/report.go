@@ -40,17 +40,16 @@ func (r *results) values(name string, figure func(measurement) float64) []float6
 	return values
 }
 
-// ratios divides the figures of two rows within each round.
+// ratios divides the figures of two rows within each round that has both.
 func (r *results) ratios(dividend, divisor string, figure func(measurement) float64) []float64 {
-	values := r.values(dividend, figure)
-	divisors := r.values(divisor, figure)
-	if len(values) != len(divisors) {
-		return nil
+	var ratios []float64
+	dividends, divisors := r.values(dividend, figure), r.values(divisor, figure)
+	for i := range min(len(dividends), len(divisors)) {
+		if dividends[i] > 0 && divisors[i] > 0 {
+			ratios = append(ratios, dividends[i]/divisors[i])
+		}
 	}
-	for i := range values {
-		values[i] /= divisors[i]
-	}
-	return values
+	return ratios
 }
 
 // comparison is a figure with a target. Its values are one per round, none if it was not measured.

@@ -59,6 +59,23 @@ func TestTargets(t *testing.T) {
 	}
 }
 
+func TestTargetsNameRows(t *testing.T) {
+	found := &results{}
+	w := &workshop{}
+	rows := append(append(compareRows(), postgresRows()...), syncRow())
+	for _, w.uuid = range []int{7, 4} {
+		rows = append(rows, w.growthRow("empty", "", 64), w.growthRow("full", "", 64), w.growthRow("list", "", 1))
+	}
+	for _, r := range rows {
+		found.add(r, measurement{outcome: outcome{Rate: 1, Latency: latencies{P50: 1, P99: 1}}})
+	}
+	for _, targets := range [][]comparison{compareTargets(found), postgresTargets(found), growthTargets(found)} {
+		for _, c := range targets {
+			require.Len(t, c.values, 1, c.about)
+		}
+	}
+}
+
 func TestMedian(t *testing.T) {
 	require.Zero(t, median(nil))
 	unsorted := []float64{9, 3, 1}

@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	batchEvents    = 500
-	transaction    = 512 // events per transaction of an INSERT loop
-	maxConnections = 1024
+	batchEvents       = 500
+	transactionEvents = 512 // events per transaction of an INSERT loop
+	maxConnections    = 1024
 )
 
 // row is one line of the report.
@@ -51,12 +51,12 @@ func compareRows() []row {
 		backend: backendSQLite, batch: batchEvents,
 	}
 	memory := row{letter: "f", about: "memstore, single events", backend: backendMemory}
-	loop := fmt.Sprintf("INSERT loop, %d per transaction", transaction)
+	loop := fmt.Sprintf("INSERT loop, %d per transaction", transactionEvents)
 	return []row{
 		singleEvents().over(1), memory.over(64), empty.over(64), singleEvents().over(64), naive.over(64),
 		singleEvents().over(256), batches.over(8),
-		{letter: "e", about: loop + ", events table only", backend: backendInsertEvents, batch: transaction},
-		{letter: "g", about: loop + ", all tables", backend: backendInsertAll, batch: transaction},
+		{letter: "e", about: loop + ", events table only", backend: backendInsertEvents, batch: transactionEvents},
+		{letter: "g", about: loop + ", all tables", backend: backendInsertAll, batch: transactionEvents},
 	}
 }
 
@@ -77,7 +77,7 @@ func postgresRows() []row {
 			letter: "k", about: fmt.Sprintf("pgstore without HTTP, %d callers", postgresCallers),
 			backend: backendPostgresCalls, callers: postgresCallers,
 		},
-		loop("l", postgresCallers), four.over(64), loop("m", transaction), one.over(1), one.over(256),
+		loop("l", postgresCallers), four.over(64), loop("m", transactionEvents), one.over(1), one.over(256),
 	}
 }
 

@@ -20,7 +20,6 @@ func TestCompare(t *testing.T) {
 		require.Contains(t, report, "| "+r.letter+": "+r.about+" | ")
 	}
 	require.Contains(t, report, "testfs")
-	require.Equal(t, 6, strings.Count(report, "≥ ")+strings.Count(report, "≤ "))
 	drawn, err := os.ReadFile(chart)
 	require.NoError(t, err)
 	require.True(t, strings.HasPrefix(string(drawn), "<svg "))
@@ -35,7 +34,6 @@ func TestGrowth(t *testing.T) {
 	for _, want := range []string{"full7: ", "UUIDv7 | 64 | ", "list4: ", "1,000 stored"} {
 		require.Contains(t, report, want)
 	}
-	require.Equal(t, 4, strings.Count(report, "≥ ")+strings.Count(report, "≤ "))
 	require.Empty(t, filesIn(t, dir))
 }
 
@@ -49,7 +47,6 @@ func TestPostgres(t *testing.T) {
 	for _, r := range postgresRows() {
 		require.Contains(t, report, "| "+r.letter+": "+r.about+" | ")
 	}
-	require.Equal(t, 4, strings.Count(report, "≥ "))
 }
 
 // measure runs the program and returns its report.
