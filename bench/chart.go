@@ -4,7 +4,6 @@ import (
 	"github.com/go-analyze/charts"
 )
 
-// chart returns a bar chart of the events per second, in SVG.
 func (r *results) chart() ([]byte, error) {
 	var labels []string
 	var values []float64

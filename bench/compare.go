@@ -8,7 +8,6 @@ import (
 	"os"
 )
 
-// compare runs the main command.
 func (p *program) compare(ctx context.Context, args []string) (err error) {
 	var o options
 	flags := o.flags()
@@ -53,7 +52,6 @@ func compareTargets(found *results) []comparison {
 	}
 }
 
-// measureRounds measures each row of the options once per round.
 func (w *workshop) measureRounds(ctx context.Context, o options) (*results, error) {
 	found, err := w.newResults()
 	if err != nil {
@@ -77,7 +75,6 @@ func (w *workshop) newResults() (*results, error) {
 	return &results{machine: machine}, err
 }
 
-// add measures a row and adds it to the results.
 func (w *workshop) add(ctx context.Context, found *results, round int, r row) error {
 	m, err := w.measure(ctx, r)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 
 const customers = 5000
 
-// generator generates bodies of charge events. The frequency and length of their fields are those of usage that is
-// billed per item, hour and gigabyte, and a few customers have most events. Equal seeds generate equal bodies.
+// generator generates bodies of charge events. Field frequencies and lengths are
+// those of usage billing. Equal seeds generate equal bodies.
 type generator struct {
 	random    *rand.Rand
 	customer  *rand.Zipf
@@ -107,7 +107,6 @@ func (g *generator) next() event {
 	return made
 }
 
-// addCustomer adds the fields of the customer and the subscription. It returns the customer_reference.
 func (g *generator) addCustomer(e *object) string {
 	c := g.customers[g.customer.Uint64()]
 	reference := ""
@@ -159,7 +158,7 @@ func (g *generator) value(l layout) string {
 	return v.String()
 }
 
-// decimal returns a whole number, an amount of money, a share, a credit, or a number that is too long for a float64.
+// decimal includes numbers that are too long for a float64.
 func (g *generator) decimal() string {
 	r := g.random
 	switch n := r.IntN(1000); {
@@ -187,7 +186,6 @@ func (g *generator) period(l layout) string {
 	return p.String()
 }
 
-// timestamp returns an instant in one of the formats that clients use.
 func (g *generator) timestamp() string {
 	at := time.Date(2026, time.September, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(g.random.Int64N(30*24*3600)) * time.Second)
 	switch n := g.random.IntN(1000); {
@@ -201,10 +199,8 @@ func (g *generator) timestamp() string {
 	return at.Format("2006-01-02T15:04:05") + pick(g.random, "+00:00", "+02:00", "+09:00", "-05:00")
 }
 
-// layout is the white space style of a sender.
 type layout struct{ comma, colon string }
 
-// object builds a JSON object.
 type object struct {
 	layout layout
 	b      strings.Builder
@@ -213,7 +209,6 @@ type object struct {
 // text adds a string that needs no escaping.
 func (o *object) text(name, value string) *object { return o.json(name, `"`+value+`"`) }
 
-// json adds a value that is JSON.
 func (o *object) json(name, value string) *object {
 	if o.b.Len() > 0 {
 		o.b.WriteString(o.layout.comma)

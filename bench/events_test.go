@@ -38,7 +38,6 @@ func TestRequestsAreAccepted(t *testing.T) {
 	require.EqualValues(t, eventBodies+batchBodies*100, stored.Events)
 }
 
-// patched returns the next request with new references.
 func patched(t *testing.T, p *requests, references *references) ([]byte, []uuid.UUID) {
 	next := p.next()
 	sent := bytes.Clone(next.bytes)

@@ -14,7 +14,6 @@ const (
 	listedPages       = 2000
 )
 
-// growth runs the command of that name.
 func (p *program) growth(ctx context.Context, args []string) (err error) {
 	var o options
 	flags := o.flags()
@@ -47,7 +46,6 @@ func (p *program) growth(ctx context.Context, args []string) (err error) {
 	return err
 }
 
-// growthRow returns a row of the references' version.
 func (w *workshop) growthRow(name, about string, conns int) row {
 	return row{
 		letter: fmt.Sprintf("%s%d", name, w.uuid), about: fmt.Sprintf("%s, UUIDv%d", about, w.uuid),
@@ -98,7 +96,6 @@ func (w *workshop) grow(ctx context.Context, o options, found *results) (err err
 	return db.verify(ctx, acknowledged)
 }
 
-// fill stores events in batches.
 func (w *workshop) fill(ctx context.Context, s *server, events int64) (tally, error) {
 	var acknowledged tally
 	for acknowledged.Events < events {

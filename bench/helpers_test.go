@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// asProgram makes the test binary run the program, for child processes.
+// asProgram makes the test binary a child process.
 const asProgram = "CHARGEINGEST_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
@@ -24,7 +24,6 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// testProgram is the program with its output.
 type testProgram struct {
 	*program
 	out bytes.Buffer
@@ -39,7 +38,7 @@ func newTestProgram(t *testing.T) *testProgram {
 	tp.program = &program{
 		stdin: new(bytes.Buffer), stdout: &tp.out, stderr: &tp.log,
 		executable: executable,
-		env:        []string{asProgram + "=1", "GORACE=atexit_sleep_ms=0"}, // no wait at the end of each child
+		env:        []string{asProgram + "=1", "GORACE=atexit_sleep_ms=0"}, // children end without delay
 		fileSystem: func(string) (string, bool, error) { return "testfs", false, nil },
 	}
 	return tp
@@ -74,7 +73,6 @@ func (w *watched) String() string {
 	return w.text.String()
 }
 
-// storedDatabase returns a database with all tables filled, and its acknowledged events.
 func storedDatabase(t *testing.T) (path string, acknowledged tally) {
 	path = filepath.Join(t.TempDir(), "charges.db")
 	w, err := newWriter(t.Context(), writerSpec{

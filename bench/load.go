@@ -13,23 +13,20 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// loadSpec describes a load: requests over HTTP connections.
 type loadSpec struct {
 	workload
 	Address     string
 	Connections int
 	Batch       int   // events per request; 0 sends single events
-	List        int64 // if set, list the customers of that many events that were stored in batches
+	List        int64 // if set, list the customers of this many events
 }
 
-// load sends requests over several connections. It runs on one thread, to leave the processor to the server.
 type load struct {
 	loadSpec
 	requests    *requests
 	connections []*connection
 }
 
-// connection sends one request at a time.
 type connection struct {
 	net.Conn
 	in         *bufio.Reader
@@ -38,7 +35,6 @@ type connection struct {
 	response   fasthttp.Response
 }
 
-// newLoad prepares all requests and opens all connections.
 func newLoad(ctx context.Context, spec loadSpec) (*load, error) {
 	l := &load{loadSpec: spec}
 	switch {
@@ -76,7 +72,6 @@ func (l *load) run(ctx context.Context) (outcome, error) {
 	})
 }
 
-// exchange sends a request with new references and reads its response.
 func (c *connection) exchange(r *request) (op operation, err error) {
 	c.out = append(c.out[:0], r.bytes...)
 	for _, position := range r.references {

@@ -16,7 +16,6 @@ const (
 	syncBytes    = 4096
 )
 
-// machine describes the processor, the system and the disk.
 func (w *workshop) machine() (string, error) {
 	disk, _, err := w.fileSystem(w.dir)
 	if disk != "" {
@@ -40,12 +39,11 @@ func kernel() string {
 	return strings.TrimSpace(runtime.GOOS + " " + string(release))
 }
 
-// syncRow is the time of one write and fsync, the lower bound of every durable request.
+// syncRow is the lower bound of every durable request.
 func syncRow() row {
 	return row{letter: "sync", about: fmt.Sprintf("one write of %d bytes and fsync", syncBytes)}
 }
 
-// measureSync appends pages to a file and syncs each.
 func (w *workshop) measureSync() (m measurement, err error) {
 	path := filepath.Join(w.dir, "sync")
 	file, err := os.Create(path) //nolint:gosec // in a directory that this program created

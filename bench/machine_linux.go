@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fileSystem names the file system of a directory, and reports whether it is in memory.
 func fileSystem(dir string) (name string, inMemory bool, err error) {
 	var s unix.Statfs_t
 	if err := unix.Statfs(dir, &s); err != nil {
@@ -28,15 +27,14 @@ func fileSystem(dir string) (name string, inMemory bool, err error) {
 	return name, kind == unix.TMPFS_MAGIC || kind == unix.RAMFS_MAGIC, nil
 }
 
-// usage returns the CPU time of a process so far and its peak resident memory in bytes.
-//
-// It reads the peak while the process runs: the rusage of an ended process may be that of its parent before exec.
+// usage returns the CPU time and the peak resident memory, in bytes, of a running process. The rusage of an ended
+// process can include its parent's memory before exec.
 func usage(pid int) (cpu time.Duration, peak int64, err error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, 0, err
 	}
-	// After the program name in parentheses, fields 12 and 13 are user and system time in hundredths of a second.
+	// Fields 12 and 13 after the name are user and system time in hundredths of a second.
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 	for _, field := range fields[11:13] {
 		ticks, err := strconv.ParseInt(string(field), 10, 64)

@@ -19,7 +19,6 @@ import (
 	"syscall"
 )
 
-// Exit statuses.
 const (
 	statusOK      = 0
 	statusFailure = 1
@@ -32,12 +31,11 @@ func main() {
 	os.Exit(newProgram().run(ctx, os.Args[1:]))
 }
 
-// program holds the dependencies that tests replace.
 type program struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	executable     string   // of child processes
-	env            []string // added to the environment of child processes
+	env            []string // of child processes, added to that of the parent
 	fileSystem     func(dir string) (name string, inMemory bool, err error)
 }
 
@@ -52,7 +50,6 @@ func newProgram() *program {
 	}
 }
 
-// run runs the command and returns the exit status.
 func (p *program) run(ctx context.Context, args []string) int {
 	err := p.dispatch(ctx, args)
 	if err == nil || errors.Is(err, flag.ErrHelp) {
@@ -84,7 +81,6 @@ func (p *program) dispatch(ctx context.Context, args []string) error {
 	return p.compare(ctx, args)
 }
 
-// logf writes a line of progress to standard error.
 func (p *program) logf(format string, args ...any) {
 	_, _ = fmt.Fprintf(p.stderr, format+"\n", args...)
 }

@@ -15,11 +15,10 @@ import (
 // measurement is the result of a row in one round.
 type measurement struct {
 	outcome
-	CPU  time.Duration // user and system time of the servers or the writer; 0 if unknown
-	Peak int64         // resident memory of the largest of these processes, in bytes; 0 if unknown
+	CPU  time.Duration // 0 if unknown
+	Peak int64         // resident memory in bytes; 0 if unknown
 }
 
-// merge adds the measurement of another server that ran at the same time.
 func (m *measurement) merge(other measurement) {
 	m.Acknowledged.merge(other.Acknowledged)
 	m.Rate += other.Rate
@@ -30,7 +29,6 @@ func (m *measurement) merge(other measurement) {
 	m.Latency.P999 = max(m.Latency.P999, other.Latency.P999)
 }
 
-// cpuPer100k returns the CPU time of 100,000 events in seconds.
 func (m measurement) cpuPer100k() float64 {
 	if m.Acknowledged.Events == 0 {
 		return 0
@@ -42,7 +40,7 @@ func (m measurement) cpuPer100k() float64 {
 type workshop struct {
 	*program
 	dir      string
-	postgres string // address of the PostgreSQL server
+	postgres string // server address
 	seed     uint64
 	uuid     int // version of the references
 	duration time.Duration
@@ -66,7 +64,6 @@ func (p *program) openWorkshop(o options) (*workshop, error) {
 
 func (w *workshop) close() error { return os.RemoveAll(w.dir) }
 
-// workload returns the settings that all loads and writers share.
 func (w *workshop) workload() workload {
 	return workload{
 		Seed: w.seed, Stream: w.streams.Add(1), UUID: w.uuid,
@@ -98,10 +95,13 @@ func (w *workshop) measure(ctx context.Context, r row) (m measurement, err error
 		defer servers[i].kill()
 	}
 	parts := make([]measurement, len(servers))
+	spec := loadSpec{Connections: r.conns / len(servers), Batch: r.batch}
 	loads, loadCtx := errgroup.WithContext(ctx)
 	for i, s := range servers {
 		loads.Go(func() (err error) {
-			parts[i], err = w.load(loadCtx, s, loadSpec{workload: w.workload(), Connections: r.conns / len(servers), Batch: r.batch})
+			spec := spec
+			spec.workload = w.workload()
+			parts[i], err = w.load(loadCtx, s, spec)
 			return err
 		})
 	}
@@ -123,14 +123,13 @@ func (w *workshop) measure(ctx context.Context, r row) (m measurement, err error
 	return m, db.verify(ctx, m.Acknowledged)
 }
 
-// database is the storage of one measurement.
 type database struct {
 	address string // a path or a URL
 	verify  func(ctx context.Context, acknowledged tally) error
 	remove  func() error
 }
 
-// newDatabase returns a database that does not exist yet. The servers or the writer create it.
+// newDatabase reserves an address. The servers or the writer create the database.
 func (w *workshop) newDatabase(ctx context.Context, backend string) (*database, error) {
 	switch backend {
 	case backendPostgres, backendPostgresNaive, backendPostgresCalls, backendPostgresInsert:
@@ -145,14 +144,13 @@ func (w *workshop) newDatabase(ctx context.Context, backend string) (*database, 
 	return &database{path, verify, func() error { return os.RemoveAll(dir) }}, err
 }
 
-// server is a child process that serves HTTP.
 type server struct {
 	*process
 	address string
 }
 
 func (w *workshop) startServer(ctx context.Context, r row, database string) (*server, error) {
-	// Every connection can have one request in the queue.
+	// Each connection has at most one request in the queue.
 	queue := max(20_000, r.conns*r.batch)
 	p, err := w.start(ctx, roleServer, serverSpec{Backend: r.backend, Database: database, MaxQueuedEvents: queue})
 	if err != nil {
@@ -162,7 +160,6 @@ func (w *workshop) startServer(ctx context.Context, r row, database string) (*se
 	return s, p.receive(&s.address)
 }
 
-// load sends requests to a server.
 func (w *workshop) load(ctx context.Context, s *server, spec loadSpec) (measurement, error) {
 	spec.Address = s.address
 	m, err := w.run(ctx, roleLoad, spec, s.process)
@@ -172,8 +169,7 @@ func (w *workshop) load(ctx context.Context, s *server, spec loadSpec) (measurem
 	return m, err
 }
 
-// run runs a load or a writer to its end. It measures the resources that the observed process uses meanwhile, or those
-// of the new process if observed is nil.
+// run runs a load or a writer, and measures the observed process meanwhile, or the new process if observed is nil.
 func (w *workshop) run(ctx context.Context, role string, spec any, observed *process) (m measurement, err error) {
 	p, err := w.start(ctx, role, spec)
 	if err != nil {

@@ -16,8 +16,8 @@ import (
 	"example.com/chargeingest/schema"
 )
 
-// naive is an endpoint as one writes it by hand: same schema, same durability, and a unique index that refuses
-// duplicates. It has no replays, batches, reads or errors that name a field.
+// naive is an endpoint written by hand with the same schema and durability, and a unique index against duplicates.
+// It lacks replays, batches, reads and errors that name a field.
 type naive struct {
 	schema *jsonschema.Schema
 	db     *sql.DB
@@ -38,7 +38,8 @@ func openNaive(ctx context.Context, path string) (*naive, error) {
 		return nil, err
 	}
 	n := &naive{schema: compiled, db: db}
-	_, err = db.ExecContext(ctx, "CREATE TABLE events (seq INTEGER PRIMARY KEY, reference TEXT UNIQUE, body TEXT NOT NULL)")
+	const table = "CREATE TABLE events (seq INTEGER PRIMARY KEY, reference TEXT UNIQUE, body TEXT NOT NULL)"
+	_, err = db.ExecContext(ctx, table)
 	if err == nil {
 		n.insert, err = db.PrepareContext(ctx, "INSERT INTO events (reference, body) VALUES (?, ?)")
 	}
@@ -48,7 +49,6 @@ func openNaive(ctx context.Context, path string) (*naive, error) {
 	return n, nil
 }
 
-// Close closes the database.
 func (n *naive) Close() error { return errors.Join(n.insert.Close(), n.db.Close()) }
 
 // ServeHTTP implements [http.Handler].

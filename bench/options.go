@@ -11,7 +11,6 @@ import (
 	"example.com/chargeingest/internal/userpath"
 )
 
-// options are the flags of all commands.
 type options struct {
 	dir    string
 	seed   uint64
@@ -70,7 +69,6 @@ report, 1 for a failure, 2 for a wrong flag.
 flags:
 `
 
-// flags returns the flags that all commands have.
 func (o *options) flags() *flag.FlagSet {
 	flags := flag.NewFlagSet("", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
@@ -83,7 +81,7 @@ func (o *options) flags() *flag.FlagSet {
 	return flags
 }
 
-// parseRowFlags parses the command line of a command that measures rows. It adds the flag -only.
+// parseRowFlags adds the flag -only and parses the command line.
 func (o *options) parseRowFlags(flags *flag.FlagSet, args []string, help string, rows []row, out io.Writer) error {
 	only := flags.String("only", "",
 		"measure these `rows`, in this order, such as c@64,d@8: the letter and, after an @, the connections")
@@ -97,7 +95,6 @@ func (o *options) parseRowFlags(flags *flag.FlagSet, args []string, help string,
 	return nil
 }
 
-// parse parses and validates the command line. Its error is a *usageError or flag.ErrHelp.
 func (o *options) parse(flags *flag.FlagSet, args []string, help string, out io.Writer) error {
 	err := flags.Parse(args)
 	switch {

@@ -87,7 +87,6 @@ func TestSelectRows(t *testing.T) {
 	}
 }
 
-// filesIn lists a directory.
 func filesIn(t *testing.T, dir string) []string {
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)

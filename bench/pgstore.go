@@ -10,7 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver of the verification
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver for database/sql
 	"github.com/jackc/pgx/v5/tracelog"
 
 	"example.com/chargeingest"
@@ -24,8 +24,7 @@ const (
 	postgresCallers = 64
 )
 
-// newPostgresDatabase returns the schema of one measurement on a server. Its checkpoint keeps the work of earlier
-// measurements out of this one.
+// newPostgresDatabase runs a checkpoint, so that the server does not write earlier data during the measurement.
 func newPostgresDatabase(ctx context.Context, address string) (*database, error) {
 	db, err := sql.Open("pgx", address)
 	if err != nil {
@@ -46,7 +45,6 @@ func newPostgresDatabase(ctx context.Context, address string) (*database, error)
 	}, nil
 }
 
-// pgDatabase is pgstore with its pool of connections.
 type pgDatabase struct {
 	*pgstore.Store
 	pool *pgxpool.Pool
@@ -94,8 +92,7 @@ func openPostgres(ctx context.Context, spec serverSpec) (*service, error) {
 	return &service{Handler: h, close: db.closeAll}, err
 }
 
-// naivePostgres stores one event per request in the tables of pgstore, in a transaction of its own, and expects new
-// references.
+// naivePostgres stores one event per request and transaction in the tables of pgstore. References must be new.
 type naivePostgres struct {
 	pool *pgxpool.Pool
 	ids  *storekit.IDGenerator
@@ -134,7 +131,6 @@ VALUES ($1, $2, currval('`+pgSchema+`.naive'))`, b.Platform, e.Reference)
 	return stored(b.Events, id), nil
 }
 
-// pgCaller calls pgstore with single events.
 type pgCaller struct{ *pgDatabase }
 
 func openPostgresCaller(ctx context.Context, address string) (sink, error) {
@@ -151,7 +147,6 @@ func (c pgCaller) write(ctx context.Context, events []newEvent) error {
 	return err
 }
 
-// pgInserter runs the INSERT statement of pgstore on one connection.
 type pgInserter struct {
 	conn   *pgx.Conn
 	insert string
@@ -166,7 +161,7 @@ func openPostgresInserter(ctx context.Context, address string) (sink, error) {
 	return &pgInserter{conn, insert}, err
 }
 
-// pgstoreInsert creates the tables, and traces the statement that pgstore stores an event with.
+// pgstoreInsert creates the tables and traces the INSERT statement of pgstore, so that both always run the same one.
 func pgstoreInsert(ctx context.Context, address string) (string, error) {
 	var inserts []string
 	trace := func(_ context.Context, _ tracelog.LogLevel, _ string, data map[string]any) {
@@ -190,13 +185,13 @@ func pgstoreInsert(ctx context.Context, address string) (string, error) {
 	if len(inserts) != 1 {
 		return "", fmt.Errorf("pgstore stores an event with %d statements, not one: %q", len(inserts), inserts)
 	}
-	_, err = db.pool.Exec(ctx, fmt.Sprintf("TRUNCATE %[1]s.platforms, %[1]s.events, %[1]s.event_references, %[1]s.requests", pgSchema))
+	_, err = db.pool.Exec(ctx,
+		fmt.Sprintf("TRUNCATE %[1]s.platforms, %[1]s.events, %[1]s.event_references, %[1]s.requests", pgSchema))
 	return inserts[0], err
 }
 
 func (p *pgInserter) close() { _ = p.conn.Close(context.Background()) }
 
-// write stores events in one transaction and one round trip.
 func (p *pgInserter) write(ctx context.Context, events []newEvent) error {
 	n := len(events)
 	platforms, offsets := make([]string, n), make([]int64, n)
@@ -215,13 +210,13 @@ func (p *pgInserter) write(ctx context.Context, events []newEvent) error {
 			text[c] = append(text[c], value)
 		}
 	}
-	var none []string // idempotency records
+	var noKeys []string // idempotency keys
 	b := new(pgx.Batch)
 	b.Queue("BEGIN ISOLATION LEVEL READ COMMITTED")
 	b.Queue(p.insert, platforms[:1], []int64{int64(n)}, text[0][n-1:],
 		platforms, offsets, text[0], text[1], assigned, digests, received, seconds, nanoseconds,
 		text[2], text[3], text[4], text[5], text[6], text[7],
-		none, none, none, [][]byte(nil), none, none, []time.Time(nil))
+		noKeys, noKeys, noKeys, [][]byte(nil), noKeys, noKeys, []time.Time(nil))
 	b.Queue("COMMIT")
 	return p.conn.SendBatch(ctx, b).Close()
 }

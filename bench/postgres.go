@@ -9,7 +9,6 @@ import (
 	"example.com/chargeingest/internal/pgtest"
 )
 
-// postgres runs the command of that name.
 func (p *program) postgres(ctx context.Context, args []string) (err error) {
 	var o options
 	help := fmt.Sprintf(postgresHelp, postgresCallers, postgresCallers, transactionEvents)

@@ -16,9 +16,8 @@ import (
 	"example.com/chargeingest/internal/tail"
 )
 
-// childCommand starts this program as a child process in a role. Parent and child exchange JSON values over the child's
-// standard input and output, first the spec of the role. The end of standard input ends the child, even if the parent
-// is killed.
+// childCommand runs a role in a child process. Parent and child exchange JSON values over standard input and output.
+// The end of standard input ends the child, even if the parent is killed.
 const childCommand = "child"
 
 const (
@@ -29,7 +28,7 @@ const (
 
 const stopTimeout = time.Minute
 
-// ready is sent by a prepared load or writer, and sent back to start it.
+// ready is sent by a prepared worker, and sent back to start it.
 type ready struct{}
 
 // process is a child process, as its parent sees it.
@@ -41,7 +40,7 @@ type process struct {
 	log  tail.Buffer
 }
 
-// start starts a child process and sends its spec. The caller must call stop or kill.
+// start starts a child process. The caller must call stop or kill.
 func (p *program) start(ctx context.Context, role string, spec any) (*process, error) {
 	c := &process{role: role}
 	c.cmd = exec.CommandContext(ctx, p.executable, childCommand, role) //nolint:gosec // this program
@@ -69,7 +68,7 @@ func (c *process) pid() int { return c.cmd.Process.Pid }
 
 func (c *process) send(v any) error { return json.NewEncoder(c.in).Encode(v) }
 
-// receive decodes the next value that the child sends. The child has ended if it returns an error.
+// receive decodes the next value of the child. It kills the child if it returns an error.
 func (c *process) receive(v any) error {
 	if err := c.out.Decode(v); err != nil {
 		return c.failed(err)
@@ -77,7 +76,7 @@ func (c *process) receive(v any) error {
 	return nil
 }
 
-// failed kills the child and returns its standard error, or err if there is none.
+// failed kills the child and returns its standard error, or err if that is empty.
 func (c *process) failed(err error) error {
 	c.kill()
 	if text := c.log.String(); text != "" {
@@ -86,7 +85,7 @@ func (c *process) failed(err error) error {
 	return fmt.Errorf("%s process: %w: %s", c.role, err, c.cmd.ProcessState)
 }
 
-// stop ends the child gracefully. It decodes the child's last value into last unless that is nil.
+// stop ends the child gracefully, and decodes its last value unless last is nil.
 func (c *process) stop(last any) error {
 	_ = c.cmd.Process.Signal(syscall.SIGTERM)
 	if err := c.in.Close(); err != nil {
@@ -105,7 +104,6 @@ func (c *process) stop(last any) error {
 	return nil
 }
 
-// kill kills a child that still runs.
 func (c *process) kill() {
 	if c.cmd.ProcessState == nil {
 		_ = c.cmd.Process.Kill()
@@ -113,9 +111,8 @@ func (c *process) kill() {
 	}
 }
 
-// child runs a role in a child process.
 func (p *program) child(ctx context.Context, args []string) error {
-	signal.Ignore(os.Interrupt) // Ctrl-C reaches all processes of a terminal; the parent stops this one
+	signal.Ignore(os.Interrupt) // Ctrl-C reaches parent and child; the parent decides
 	role := ""
 	if len(args) == 1 {
 		role = args[0]
@@ -147,13 +144,12 @@ type parent struct {
 	cancel context.CancelFunc
 }
 
-// awaitEnd cancels the context of this process at the end of standard input.
+// awaitEnd cancels the context at the end of standard input.
 func (up *parent) awaitEnd() {
 	defer up.cancel()
 	_ = up.in.Decode(new(ready))
 }
 
-// worker is a load or a writer.
 type worker interface {
 	run(ctx context.Context) (outcome, error)
 	close()
@@ -184,6 +180,6 @@ func runWorker[Spec any, W worker](ctx context.Context, up *parent, open func(co
 	if err := up.out.Encode(done); err != nil {
 		return err
 	}
-	<-ctx.Done() // the parent reads the resource usage of this process first
+	<-ctx.Done() // the parent reads the usage of this process first
 	return nil
 }

@@ -9,16 +9,15 @@ import (
 	"github.com/google/uuid"
 )
 
-// referenceLength is the length of a UUID's text.
 const referenceLength = 36
 
-// references generates the references of one connection or writer. Not safe for concurrent use.
+// references generates references. Not safe for concurrent use.
 type references struct {
 	random *rand.ChaCha8
 	uuid   int // version: 4 is random, 7 ordered in time
 }
 
-// newReferences returns a generator. Different streams never generate the same reference.
+// newReferences returns a generator. Streams never generate the same reference.
 func newReferences(seed, stream uint64, version int) *references {
 	return &references{newRandom(seed, stream, 0x7265666572656e63), version}
 }
@@ -49,8 +48,7 @@ func (r *references) fill(dst []byte) (uuid.UUID, error) {
 	return reference, err
 }
 
-// tally is the number of references in a set and a checksum that does not depend on their order. It detects missing,
-// duplicate and changed references.
+// tally counts references, with a checksum that detects missing, duplicate and changed ones in any order.
 type tally struct {
 	Events int64
 	Sum    uint64
@@ -69,7 +67,7 @@ func (t *tally) merge(other tally) {
 
 func (t tally) String() string { return fmt.Sprintf("%d events with checksum %016x", t.Events, t.Sum) }
 
-// scramble is a bijection that keeps sums of similar numbers from canceling out.
+// scramble is a bijection that makes sums of similar numbers differ.
 func scramble(x uint64) uint64 {
 	for range 2 {
 		x *= 0x9e3779b97f4a7c15

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// results holds the measurements of each row, one per round.
+// results holds one measurement of each row per round.
 type results struct {
 	machine  string
 	rows     []row
@@ -31,7 +31,6 @@ func rate(m measurement) float64 { return m.Rate }
 func p50(m measurement) float64  { return toMilliseconds(m.Latency.P50) }
 func p99(m measurement) float64  { return toMilliseconds(m.Latency.P99) }
 
-// values returns a figure of a row, one per round.
 func (r *results) values(name string, figure func(measurement) float64) []float64 {
 	var values []float64
 	for _, m := range r.measured[name] {
@@ -40,7 +39,7 @@ func (r *results) values(name string, figure func(measurement) float64) []float6
 	return values
 }
 
-// ratios divides the figures of two rows within each round that has both.
+// ratios divides within rounds, in which both rows saw the same machine, and not medians.
 func (r *results) ratios(dividend, divisor string, figure func(measurement) float64) []float64 {
 	var ratios []float64
 	dividends, divisors := r.values(dividend, figure), r.values(divisor, figure)
@@ -52,7 +51,7 @@ func (r *results) ratios(dividend, divisor string, figure func(measurement) floa
 	return ratios
 }
 
-// comparison is a figure with a target. Its values are one per round, none if it was not measured.
+// comparison is a figure with a target, with one value per round.
 type comparison struct {
 	about  string
 	values []float64
@@ -61,7 +60,6 @@ type comparison struct {
 	unit   string
 }
 
-// ratio compares the rates of two rows.
 func (r *results) ratio(about, dividend, divisor string, target float64) comparison {
 	return comparison{
 		about: dividend + " / " + divisor + ": " + about, values: r.ratios(dividend, divisor, rate), target: target,
@@ -75,7 +73,6 @@ func (c comparison) met() bool {
 	return median(c.values) >= c.target
 }
 
-// report returns the report of any command in Markdown.
 func (r *results) report(o options, comparisons []comparison) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Measured on %s.\nRounds: %d of %v, seed %d. Figures are medians of the rounds.\n\n",
@@ -127,7 +124,6 @@ func writeComparisons(b *strings.Builder, comparisons []comparison) {
 	}
 }
 
-// median returns 0 for no values.
 func median(values []float64) float64 {
 	if len(values) == 0 {
 		return 0
@@ -136,7 +132,7 @@ func median(values []float64) float64 {
 	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
 }
 
-// orDash formats a figure, or returns a dash for 0, which stands for unknown.
+// orDash formats a figure. 0 means unknown.
 func orDash(x float64, format func(float64) string) string {
 	if x == 0 {
 		return "–"
@@ -146,7 +142,6 @@ func orDash(x float64, format func(float64) string) string {
 
 func toMilliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// significant returns three digits, or more before the point.
 func significant(x float64) string {
 	if x >= 100 {
 		return thousands(x)
@@ -154,7 +149,6 @@ func significant(x float64) string {
 	return strconv.FormatFloat(x, 'g', 3, 64)
 }
 
-// thousands returns a whole number in groups of three digits.
 func thousands(x float64) string {
 	text := strconv.FormatInt(int64(x+0.5), 10)
 	for i := len(text) - 3; i > 0; i -= 3 {

@@ -7,20 +7,17 @@ import (
 	"sync/atomic"
 )
 
-// Bodies repeat with other references. Their number is large enough that caches between client and disk do not hold
-// them all.
+// Bodies repeat with other references. There are too many for the caches between client and disk.
 const (
 	eventBodies = 8192
 	batchBodies = 32
 )
 
-// request is an HTTP request without its references.
 type request struct {
 	bytes      []byte
 	references []int // position of each reference; none in lists
 }
 
-// status returns the status of the expected response.
 func (r *request) status() int {
 	if len(r.references) == 0 {
 		return http.StatusOK
@@ -67,7 +64,7 @@ func batchRequests(seed uint64, size int) *requests {
 	return r
 }
 
-// listRequests returns a request for the first page of each customer of the first events of batchRequests.
+// listRequests lists the customers of the first events of batchRequests.
 func listRequests(seed uint64, events int64) *requests {
 	g := newGenerator(seed)
 	r := new(requests)

@@ -9,22 +9,20 @@ import (
 
 const (
 	batchEvents       = 500
-	transactionEvents = 512 // events per transaction of an INSERT loop
+	transactionEvents = 512
 	maxConnections    = 1024
 )
 
-// row is one line of the report.
 type row struct {
 	letter    string
 	about     string
 	backend   string
 	conns     int // HTTP connections; 0 without HTTP
-	processes int // servers that share the connections; 0 means 1
+	processes int // that share the connections; 0 means 1
 	batch     int // events per request, or per transaction without HTTP; 0 means 1
-	callers   int // concurrent transactions without HTTP; 0 means 1
+	callers   int // concurrent, without HTTP; 0 means 1
 }
 
-// name identifies the row in comparisons and in the flag -only.
 func (r row) name() string {
 	if r.conns == 0 {
 		return r.letter
@@ -41,8 +39,8 @@ func singleEvents() row {
 	return row{letter: "c", about: "sqlitestore, single events", backend: backendSQLite}
 }
 
-// compareRows returns the rows of the main command in the order of measurement. Rows that are compared are neighbors,
-// so that both see the same state of the machine.
+// compareRows returns rows in the order of measurement. Rows to compare are close, so that the machine is in the same
+// state for both.
 func compareRows() []row {
 	empty := row{letter: "a", about: "empty net/http handler", backend: backendEmpty}
 	naive := row{letter: "b", about: "endpoint written by hand, on SQLite", backend: backendNaive}
@@ -60,7 +58,6 @@ func compareRows() []row {
 	}
 }
 
-// postgresRows returns the rows of the command postgres in the order of measurement.
 func postgresRows() []row {
 	one := row{letter: "h", about: "pgstore, one process", backend: backendPostgres}
 	four := row{letter: "i", about: "pgstore, four processes", backend: backendPostgres, processes: 4}
@@ -81,7 +78,7 @@ func postgresRows() []row {
 	}
 }
 
-// selectRows returns the rows that a list such as "c@64,d" names. An empty list names all rows.
+// selectRows returns the rows of a list such as "c@64,d", or all rows for an empty list.
 func selectRows(rows []row, list string) ([]row, error) {
 	if list == "" {
 		return rows, nil

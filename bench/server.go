@@ -26,19 +26,17 @@ const (
 	backendPostgresNaive = "naive on PostgreSQL"
 )
 
-// apiKey is the key that all servers accept.
 const apiKey = "bench-key-0123456789abcdef"
 
 type serverSpec struct {
 	Backend         string
-	Database        string // a path or a URL
-	MaxQueuedEvents int    // of sqlitestore
+	Database        string
+	MaxQueuedEvents int // of sqlitestore
 }
 
-// service is the handler of a server with its store.
 type service struct {
 	http.Handler
-	memory *memstore.Store // nil for other backends
+	memory *memstore.Store
 	close  func() error
 }
 
@@ -82,7 +80,6 @@ func newHandler(store chargeingest.EventStore) (*chargeingest.Handler, error) {
 	return chargeingest.New(chargeingest.Config{Store: store, Authorizer: keys})
 }
 
-// respondCreated reads the body and responds with 201.
 func respondCreated(w http.ResponseWriter, r *http.Request) {
 	if _, err := io.Copy(io.Discard, r.Body); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
@@ -91,7 +88,7 @@ func respondCreated(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusCreated)
 }
 
-// serveChild serves until ctx ends. It sends its address at the start and, at the end, the events in its memory.
+// serveChild serves until ctx ends. It sends its address first, and the events in its memory last.
 func serveChild(ctx context.Context, out *json.Encoder, spec serverSpec) error {
 	s, err := openService(ctx, spec)
 	if err != nil {
@@ -108,7 +105,6 @@ func serveChild(ctx context.Context, out *json.Encoder, spec serverSpec) error {
 	return out.Encode(held)
 }
 
-// serve sends the address of the server and serves until ctx ends and all requests are complete.
 func (s *service) serve(ctx context.Context, out *json.Encoder) error {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -130,7 +126,6 @@ func (s *service) serve(ctx context.Context, out *json.Encoder) error {
 	return srv.Shutdown(shutdown)
 }
 
-// countEvents counts the events of a store.
 func countEvents(ctx context.Context, store chargeingest.EventReader) (tally, error) {
 	var stored tally
 	q := chargeingest.Query{Platform: chargeingest.DefaultPlatform, Order: chargeingest.Ascending, Limit: 1000}

@@ -49,7 +49,6 @@ func TestPostgres(t *testing.T) {
 	}
 }
 
-// measure runs the program and returns its report.
 func measure(t *testing.T, args ...string) string {
 	tp := newTestProgram(t)
 	require.Equal(t, statusOK, tp.run(t.Context(), args), tp.log.String())

@@ -15,8 +15,7 @@ import (
 	"example.com/chargeingest/sqlitestore"
 )
 
-// openSQLite opens a database with one connection, and checks that commits are synced: the driver ignores parameters
-// that it does not know.
+// openSQLite opens one connection and checks that commits are synced: the driver ignores unknown parameters.
 func openSQLite(ctx context.Context, path, parameters string) (*sql.DB, error) {
 	const durable = "_pragma=journal_mode(wal)&_pragma=synchronous(full)&_pragma=busy_timeout(5000)"
 	db, err := sql.Open("sqlite", fileURI(path, durable+parameters))
@@ -42,11 +41,11 @@ func fileURI(path, parameters string) string {
 	return uri.String()
 }
 
-// inserter inserts into the tables of sqlitestore with prepared statements of the driver, without package database/sql.
+// inserter inserts into the tables of sqlitestore. It uses the driver directly: database/sql takes time.
 type inserter struct {
 	db   *sql.DB
 	conn *sql.Conn
-	all  bool // also the table lookup, which sqlitestore fills later, in the order of its keys
+	all  bool // also insert into lookup, which sqlitestore fills later, in key order
 
 	begin, insert, addEntry, setMerged, commit driver.Stmt
 }
@@ -59,15 +58,16 @@ func openInserter(ctx context.Context, path string, all bool) (*inserter, error)
 	if err := store.Close(); err != nil {
 		return nil, err
 	}
-	db, err := openSQLite(ctx, path, "&_pragma=cache_size(-32768)") // as the writing connection of sqlitestore
+	db, err := openSQLite(ctx, path, "&_pragma=cache_size(-32768)") // as sqlitestore
 	if err != nil {
 		return nil, err
 	}
-	if _, err := db.ExecContext(ctx, "INSERT INTO platforms (id, name) VALUES (1, ?)", chargeingest.DefaultPlatform); err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
 	s := &inserter{db: db, all: all}
-	if s.conn, err = db.Conn(ctx); err != nil {
+	const platform = "INSERT INTO platforms (id, name) VALUES (1, ?)"
+	if _, err = db.ExecContext(ctx, platform, chargeingest.DefaultPlatform); err == nil {
+		s.conn, err = db.Conn(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	if err := s.conn.Raw(s.prepare); err != nil {
@@ -83,8 +83,8 @@ func (s *inserter) prepare(conn any) error {
 		query     string
 	}{
 		{&s.begin, "BEGIN IMMEDIATE"},
-		{&s.insert, `INSERT INTO events (id, platform, reference, customer_id, customer_reference, pricing_plan_subscription_id,
-			pricing_plan_subscription_reference, product_item_id, timestamp_s, timestamp_ns, timestamp_assigned,
+		{&s.insert, `INSERT INTO events (id, platform, reference, customer_id, customer_reference,
+			pricing_plan_subscription_id, pricing_plan_subscription_reference, product_item_id, timestamp_s, timestamp_ns, timestamp_assigned,
 			received_s, received_ns, digest, content)
 			VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
 		{&s.addEntry, "INSERT INTO lookup (kind, platform, value, seq) VALUES (?, 1, ?, ?)"},
@@ -99,7 +99,6 @@ func (s *inserter) prepare(conn any) error {
 	return nil
 }
 
-// execute runs a prepared statement of the driver.
 func execute(s driver.Stmt, arguments ...driver.Value) (driver.Result, error) {
 	named := make([]driver.NamedValue, len(arguments))
 	for i, v := range arguments {
@@ -125,7 +124,8 @@ func (s *inserter) write(_ context.Context, events []newEvent) error {
 			e := &events[i]
 			result, err := execute(s.insert, e.id, e.Reference, orNull(e.CustomerID), orNull(e.CustomerReference),
 				orNull(e.PricingPlanSubscriptionID), orNull(e.PricingPlanSubscriptionReference), e.ProductItemID,
-				e.Timestamp.Unix(), int64(e.Timestamp.Nanosecond()), e.TimestampAssigned, e.ReceivedAt.Unix(), int64(e.ReceivedAt.Nanosecond()), e.Digest[:], e.Content)
+				e.Timestamp.Unix(), int64(e.Timestamp.Nanosecond()), e.TimestampAssigned,
+				e.ReceivedAt.Unix(), int64(e.ReceivedAt.Nanosecond()), e.Digest[:], e.Content)
 			if err != nil {
 				return err
 			}

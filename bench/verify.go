@@ -9,11 +9,10 @@ import (
 	"github.com/google/uuid"
 )
 
-// maxIntegrityEvents is the number of events up to which SQLite compares all indexes with their tables. That takes
-// minutes for millions of events.
+// maxIntegrityEvents limits the check of all indexes, which takes minutes for millions of events.
 const maxIntegrityEvents = 500_000
 
-// errMismatch reports that the stored events are not the acknowledged ones, so that the measurement is void.
+// errMismatch reports that the stored events are not the acknowledged ones. The measurement is void.
 var errMismatch = errors.New("VERIFICATION FAILED: the stored events are not the acknowledged events")
 
 func checkStored(stored, acknowledged tally) error {
@@ -23,7 +22,7 @@ func checkStored(stored, acknowledged tally) error {
 	return nil
 }
 
-// verifySQLite compares the events of a closed database with the acknowledged ones, and checks its integrity.
+// verifySQLite verifies a closed database.
 func verifySQLite(ctx context.Context, path string, acknowledged tally) (err error) {
 	db, err := sql.Open("sqlite", fileURI(path, "_pragma=busy_timeout(5000)&_pragma=query_only(1)"))
 	if err != nil {
@@ -48,7 +47,6 @@ func verifySQLite(ctx context.Context, path string, acknowledged tally) (err err
 	return nil
 }
 
-// verifyReferences compares the references that a query returns with the acknowledged ones.
 func verifyReferences(ctx context.Context, db *sql.DB, query string, acknowledged tally) error {
 	rows, err := db.QueryContext(ctx, query)
 	if err != nil {

@@ -9,25 +9,21 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// workload is the part of a spec that loads and writers share.
 type workload struct {
-	Seed   uint64 // of bodies and references
-	Stream uint64 // of references; each worker process has its own
+	Seed   uint64
+	Stream uint64 // of references; each process has its own
 	UUID   int    // version of the references
 
-	// The workload ends at Time after WarmUp, or after a number of requests if Requests is set.
 	WarmUp, Time time.Duration
-	Requests     int64
+	Requests     int64 // if set, replaces Time
 }
 
-// outcome is the result of a load or a writer.
 type outcome struct {
 	Acknowledged tally   // includes warm-up and late responses
 	Rate         float64 // events or lists per second, within Time
 	Latency      latencies
 }
 
-// latencies are those of requests or transactions within Time.
 type latencies struct{ P50, P99, P999 time.Duration }
 
 func newHistogram() *hdrhistogram.Histogram {
@@ -39,14 +35,13 @@ func percentiles(h *hdrhistogram.Histogram) latencies {
 	return latencies{at(50), at(99), at(99.9)}
 }
 
-// operation is a completed request or transaction.
 type operation struct {
 	started time.Time
 	stored  tally
 	count   int64 // events, or lists
 }
 
-// meter counts operations and their latency.
+// meter counts operations and their latency within Time.
 type meter struct {
 	workload
 	begin, end time.Time // of counting; end is zero if Requests is set
@@ -67,8 +62,7 @@ func (w workload) newMeter(now time.Time) *meter {
 	return m
 }
 
-// run calls do in concurrent workers until the workload ends. After the first error it calls interrupt, which makes
-// pending calls of do return.
+// run calls do in concurrent workers. After an error it calls interrupt, which makes pending calls of do return.
 func (w workload) run(
 	ctx context.Context, workers int, interrupt func(), do func(ctx context.Context, worker int) (operation, error),
 ) (outcome, error) {
@@ -93,7 +87,6 @@ func (w workload) run(
 	return m.outcome(), err
 }
 
-// next reports whether another operation starts.
 func (m *meter) next() bool {
 	if m.Requests == 0 {
 		return time.Now().Before(m.end)

@@ -20,16 +20,14 @@ const (
 	backendPostgresCalls  = "calls of pgstore"
 )
 
-// writerSpec describes a writer: transactions without HTTP.
 type writerSpec struct {
 	workload
 	Backend  string
-	Database string // a path or a URL
+	Database string
 	Callers  int
-	Batch    int // events per transaction
+	Batch    int
 }
 
-// writer stores events without HTTP.
 type writer struct {
 	writerSpec
 	sink
@@ -44,7 +42,6 @@ type sink interface {
 	close()
 }
 
-// newEvent is an event with the id that a store would assign.
 type newEvent struct {
 	chargeingest.NewEvent
 	id string
@@ -82,7 +79,7 @@ func (w *writer) run(ctx context.Context) (outcome, error) {
 	})
 }
 
-// eventSource repeats the events of eventRequests as the handler passes them to its store, with new references.
+// eventSource repeats the events that a store gets from the handler, with new references.
 type eventSource struct {
 	events     []chargeingest.NewEvent
 	sent       int
@@ -125,7 +122,6 @@ func newEventSource(ctx context.Context, w workload) (*eventSource, error) {
 	return s, nil
 }
 
-// next returns the next n events and adds their references to stored.
 func (s *eventSource) next(n int, stored *tally) ([]newEvent, error) {
 	events := make([]newEvent, n)
 	for i := range events {
@@ -153,7 +149,7 @@ func (s *eventSource) next(n int, stored *tally) ([]newEvent, error) {
 	return events, nil
 }
 
-// capture is a store that keeps the events that it receives.
+// capture is a store that keeps new events.
 type capture struct{ events []chargeingest.NewEvent }
 
 // Append implements [chargeingest.EventStore].
@@ -162,7 +158,7 @@ func (c *capture) Append(_ context.Context, b chargeingest.Batch) (chargeingest.
 	return stored(b.Events, storekit.FirstID(time.Now())), nil
 }
 
-// stored returns the result of storing events. They all get the same id.
+// stored returns a result with the same id for all events.
 func stored(events []chargeingest.NewEvent, id string) chargeingest.AppendResult {
 	result := chargeingest.AppendResult{Outcomes: make([]chargeingest.Outcome, len(events))}
 	for i := range events {
