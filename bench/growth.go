@@ -83,7 +83,7 @@ func (w *workshop) grow(ctx context.Context, o options, found *results) (err err
 		w.addMeasured(found, round, full, m)
 	}
 	lists := loadSpec{workload: w.workload(), Connections: 1, List: o.events}
-	lists.WarmUp, lists.Requests = 0, listedPages
+	lists.Requests = listedPages
 	m, err := w.load(ctx, s, lists)
 	if err != nil {
 		return err
@@ -101,7 +101,7 @@ func (w *workshop) fill(ctx context.Context, s *server, events int64) (tally, er
 	for acknowledged.Events < events {
 		spec := loadSpec{workload: w.workload(), Connections: fillConnections, Batch: batchEvents}
 		left := min(fillStep, events-acknowledged.Events)
-		spec.WarmUp, spec.Requests = 0, (left+batchEvents-1)/batchEvents
+		spec.Requests = (left + batchEvents - 1) / batchEvents
 		m, err := w.load(ctx, s, spec)
 		if err != nil {
 			return acknowledged, err

@@ -15,7 +15,7 @@ type workload struct {
 	UUID   int    // version of the references
 
 	WarmUp, Time time.Duration
-	Requests     int64 // if set, replaces Time
+	Requests     int64 // if set, replaces WarmUp and Time
 }
 
 type outcome struct {
@@ -55,8 +55,9 @@ type meter struct {
 }
 
 func (w workload) newMeter(now time.Time) *meter {
-	m := &meter{workload: w, begin: now.Add(w.WarmUp), latency: newHistogram()}
+	m := &meter{workload: w, begin: now, latency: newHistogram()}
 	if w.Requests == 0 {
+		m.begin = now.Add(w.WarmUp)
 		m.end = m.begin.Add(w.Time)
 	}
 	return m
