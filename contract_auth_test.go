@@ -79,9 +79,9 @@ func TestMissingOrInvalidCredential(t *testing.T) {
 				if headers[len(headers)-1] == "query" {
 					path, headers = path+"?x-api-key="+fullSecret+"&api_key="+fullSecret, headers[:1]
 				}
-				a := f.send(t, r.method, path, r.body, "x", headers...)
-				a.requireError(t, http.StatusUnauthorized, "UNAUTHORISED", "")
-				require.Equal(t, "Bearer", a.header.Get("WWW-Authenticate"), "401 carries WWW-Authenticate")
+				resp := f.send(t, r.method, path, r.body, "x", headers...)
+				resp.requireError(t, http.StatusUnauthorized, "UNAUTHORISED", "")
+				require.Equal(t, "Bearer", resp.header.Get("WWW-Authenticate"), "401 carries WWW-Authenticate")
 			}
 		})
 	}
@@ -105,7 +105,7 @@ func TestRepeatedCredentialHeader(t *testing.T) {
 	f := newFixture(t)
 	for name, header := range map[string]string{"X-API-KEY": "X-API-KEY: " + fullSecret, "Authorization": "Authorization: Bearer " + fullSecret} {
 		t.Run(name, func(t *testing.T) {
-			status, _ := f.exchangeRaw(t, header+"\r\n"+header+"\r\n", event())
+			status, _ := f.postRaw(t, header+"\r\n"+header+"\r\n", event())
 			require.Equal(t, http.StatusUnauthorized, status)
 		})
 	}
@@ -114,7 +114,7 @@ func TestRepeatedCredentialHeader(t *testing.T) {
 
 // exchangeRaw writes a POST of one event by hand and returns the status of the
 // response, and whether the server asked for the body before it.
-func (f *fixture) exchangeRaw(t *testing.T, headers, body string) (status int, continued bool) {
+func (f *fixture) postRaw(t *testing.T, headers, body string) (status int, continued bool) {
 	t.Helper()
 	srv := f.serve(t)
 	conn, err := net.Dial("tcp", srv.Listener.Addr().String())
@@ -154,22 +154,22 @@ func TestBodyIsReadAfterAuthorization(t *testing.T) {
 			"a foreign platform": {"x-platform-id: pf_c"},
 		} {
 			t.Run(name+" for "+path, func(t *testing.T) {
-				a := responseOf(t, f.handler, request(http.MethodPost, path, unreadBody{t}, headers...))
-				require.Contains(t, []int{http.StatusUnauthorized, http.StatusForbidden}, a.status)
+				resp := responseOf(t, f.handler, request(http.MethodPost, path, unreadBody{t}, headers...))
+				require.Contains(t, []int{http.StatusUnauthorized, http.StatusForbidden}, resp.status)
 			})
 		}
 	}
 	t.Run("an authorizer that fails", func(t *testing.T) {
-		f := newFixture(t, authorizedBy(failing(errors.New("down"))))
+		f := newFixture(t, withAuthorizer(failingAuthorizer(errors.New("down"))))
 		responseOf(t, f.handler, request(http.MethodPost, eventPath, unreadBody{t})).requireRetryable(t, true)
 	})
 	t.Run("a client that expects 100-continue is not asked for it", func(t *testing.T) {
-		status, continued := newFixture(t).exchangeRaw(t, "Expect: 100-continue\r\nX-API-KEY: "+wrongSecret+"\r\n", event())
+		status, continued := newFixture(t).postRaw(t, "Expect: 100-continue\r\nX-API-KEY: "+wrongSecret+"\r\n", event())
 		require.Equal(t, http.StatusUnauthorized, status)
 		require.False(t, continued)
 	})
 	t.Run("an authorized client that expects 100-continue is", func(t *testing.T) {
-		status, continued := newFixture(t).exchangeRaw(t, "Expect: 100-continue\r\nX-API-KEY: "+fullSecret+"\r\n", event())
+		status, continued := newFixture(t).postRaw(t, "Expect: 100-continue\r\nX-API-KEY: "+fullSecret+"\r\n", event())
 		require.Equal(t, http.StatusCreated, status)
 		require.True(t, continued)
 	})
@@ -184,9 +184,9 @@ func TestMissingPermission(t *testing.T) {
 			secret = ingestSecret
 		}
 		t.Run(r.name, func(t *testing.T) {
-			a := f.send(t, r.method, r.path, r.body, "x", "X-API-KEY: "+secret)
-			a.requireError(t, http.StatusForbidden, "USER_NOT_ALLOWED", "")
-			require.Empty(t, a.header.Values("WWW-Authenticate"))
+			resp := f.send(t, r.method, r.path, r.body, "x", "X-API-KEY: "+secret)
+			resp.requireError(t, http.StatusForbidden, "USER_NOT_ALLOWED", "")
+			require.Empty(t, resp.header.Values("WWW-Authenticate"))
 		})
 	}
 	f.requireNothingStored(t)
@@ -271,7 +271,7 @@ func TestPlatformIsolation(t *testing.T) {
 }
 
 // failing is an authorizer that returns an error.
-func failing(err error) chargeingest.Authorizer {
+func failingAuthorizer(err error) chargeingest.Authorizer {
 	return chargeingest.AuthorizerFunc(func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) {
 		return chargeingest.Principal{}, err
 	})
@@ -282,7 +282,7 @@ func TestPrincipalWithoutPlatform(t *testing.T) {
 	for name, platforms := range map[string][]string{"none": nil, "an empty one": {""}} {
 		for _, r := range everyRoute {
 			t.Run(name+" for "+r.name, func(t *testing.T) {
-				f := newFixture(t, authorizedBy(chargeingest.AuthorizerFunc(
+				f := newFixture(t, withAuthorizer(chargeingest.AuthorizerFunc(
 					func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) {
 						return chargeingest.Principal{Subject: "test", Platforms: platforms}, nil
 					})))
@@ -292,7 +292,7 @@ func TestPrincipalWithoutPlatform(t *testing.T) {
 		}
 	}
 	t.Run("a single-tenant host says so with DefaultPlatform", func(t *testing.T) {
-		f := newFixture(t, authorizedBy(chargeingest.AuthorizerFunc(
+		f := newFixture(t, withAuthorizer(chargeingest.AuthorizerFunc(
 			func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) {
 				return chargeingest.Principal{Platforms: []string{chargeingest.DefaultPlatform}}, nil
 			})))
@@ -317,38 +317,38 @@ func TestAuthorizerErrors(t *testing.T) {
 		for _, r := range everyRoute {
 			t.Run(c.name+" for "+r.name, func(t *testing.T) {
 				store := memstore.New()
-				f := newFixture(t, over(store), authorizedBy(failing(c.err)))
-				a := f.send(t, r.method, r.path, r.body, "x")
-				require.Equal(t, c.status, a.status)
+				f := newFixture(t, withStore(store), withAuthorizer(failingAuthorizer(c.err)))
+				resp := f.send(t, r.method, r.path, r.body, "x")
+				require.Equal(t, c.status, resp.status)
 				switch c.status {
 				case http.StatusUnauthorized:
-					a.requireError(t, c.status, "UNAUTHORISED", "")
-					require.Equal(t, "Bearer", a.header.Get("WWW-Authenticate"))
+					resp.requireError(t, c.status, "UNAUTHORISED", "")
+					require.Equal(t, "Bearer", resp.header.Get("WWW-Authenticate"))
 				case http.StatusForbidden:
-					a.requireError(t, c.status, "USER_NOT_ALLOWED", "")
+					resp.requireError(t, c.status, "USER_NOT_ALLOWED", "")
 				default:
-					a.requireRetryable(t, true)
-					require.NotContains(t, a.text, "key server", "the cause is in the log alone")
+					resp.requireRetryable(t, true)
+					require.NotContains(t, resp.text, "key server", "the cause is in the log alone")
 					require.Contains(t, f.log.text(), "key server down")
 				}
-				newFixture(t, over(store)).requireNothingStored(t)
+				newFixture(t, withStore(store)).requireNothingStored(t)
 			})
 		}
 	}
 	t.Run("a panic is a 500, never an accept", func(t *testing.T) {
 		store := memstore.New()
-		f := newFixture(t, over(store), authorizedBy(chargeingest.AuthorizerFunc(
+		f := newFixture(t, withStore(store), withAuthorizer(chargeingest.AuthorizerFunc(
 			func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) { panic("no such table") })))
 		f.post(t, eventPath, event()).requireRetryable(t, false)
-		newFixture(t, over(store)).requireNothingStored(t)
+		newFixture(t, withStore(store)).requireNothingStored(t)
 	})
 }
 
 // laterError is an authorizer's error that says how long it will last.
-type laterError time.Duration
+type retryAfterError time.Duration
 
-func (laterError) Error() string               { return "key server down" }
-func (e laterError) RetryAfter() time.Duration { return time.Duration(e) }
+func (retryAfterError) Error() string               { return "key server down" }
+func (e retryAfterError) RetryAfter() time.Duration { return time.Duration(e) }
 
 func TestRetryAfterOfAnAuthorizer(t *testing.T) {
 	t.Parallel()
@@ -362,15 +362,15 @@ func TestRetryAfterOfAnAuthorizer(t *testing.T) {
 		math.MaxInt64:           "9223372037",
 		1500 * time.Millisecond: "2",
 	} {
-		f := newFixture(t, authorizedBy(chargeingest.FirstOf(failing(fmt.Errorf("tokens: %w", laterError(after))))))
-		a := f.post(t, eventPath, event())
-		a.requireRetryable(t, true)
-		require.Equal(t, want, a.header.Get("Retry-After"))
+		f := newFixture(t, withAuthorizer(chargeingest.FirstOf(failingAuthorizer(fmt.Errorf("tokens: %w", retryAfterError(after))))))
+		resp := f.post(t, eventPath, event())
+		resp.requireRetryable(t, true)
+		require.Equal(t, want, resp.header.Get("Retry-After"))
 	}
-	f := newFixture(t, authorizedBy(failing(fmt.Errorf("%w: %w", chargeingest.ErrInvalidCredential, laterError(time.Minute)))))
-	a := f.post(t, eventPath, event())
-	a.requireError(t, http.StatusUnauthorized, "UNAUTHORISED", "")
-	require.Empty(t, a.header.Get("Retry-After"))
+	f := newFixture(t, withAuthorizer(failingAuthorizer(fmt.Errorf("%w: %w", chargeingest.ErrInvalidCredential, retryAfterError(time.Minute)))))
+	resp := f.post(t, eventPath, event())
+	resp.requireError(t, http.StatusUnauthorized, "UNAUTHORISED", "")
+	require.Empty(t, resp.header.Get("Retry-After"))
 }
 
 func TestFirstOf(t *testing.T) {
@@ -390,16 +390,16 @@ func TestFirstOf(t *testing.T) {
 		{"a failure does not", errors.New("down"), http.StatusServiceUnavailable},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f := newFixture(t, authorizedBy(chargeingest.FirstOf(failing(c.first), allow)))
+			f := newFixture(t, withAuthorizer(chargeingest.FirstOf(failingAuthorizer(c.first), allow)))
 			require.Equal(t, c.status, f.post(t, eventPath, event()).status)
 		})
 	}
 	t.Run("none finds one: 401", func(t *testing.T) {
-		f := newFixture(t, authorizedBy(chargeingest.FirstOf(failing(chargeingest.ErrNoCredential), failing(chargeingest.ErrNoCredential))))
+		f := newFixture(t, withAuthorizer(chargeingest.FirstOf(failingAuthorizer(chargeingest.ErrNoCredential), failingAuthorizer(chargeingest.ErrNoCredential))))
 		f.post(t, eventPath, event()).requireError(t, http.StatusUnauthorized, "UNAUTHORISED", "")
 	})
 	t.Run("the bundled keys pass another scheme on and no invalid key", func(t *testing.T) {
-		f := newFixture(t, authorizedBy(chargeingest.FirstOf(newKeySet(t), allow)))
+		f := newFixture(t, withAuthorizer(chargeingest.FirstOf(newKeySet(t), allow)))
 		f.post(t, eventPath, event(), "-X-API-KEY", "Authorization: Basic dTpw").requireStored(t)
 		f.post(t, eventPath, event(), "X-API-KEY: "+wrongSecret).requireError(t, http.StatusUnauthorized, "UNAUTHORISED", "")
 	})

@@ -15,24 +15,24 @@ import (
 
 // unreadResponse is the ResponseWriter of a client that does not read: Write
 // waits until the client reads.
-type unreadResponse struct {
+type stalledWriter struct {
 	*httptest.ResponseRecorder
 	reads chan struct{}
 }
 
-func (w *unreadResponse) Write(p []byte) (int, error) {
+func (w *stalledWriter) Write(p []byte) (int, error) {
 	<-w.reads
 	return w.ResponseRecorder.Write(p)
 }
 
 // WriteString implements [io.StringWriter], which the recorder has as well.
-func (w *unreadResponse) WriteString(s string) (int, error) { return w.Write([]byte(s)) }
+func (w *stalledWriter) WriteString(s string) (int, error) { return w.Write([]byte(s)) }
 
 // unread serves requests whose clients do not read before read is called.
-func (f *fixture) unread(t *testing.T, n int, newRequest func() *http.Request) (responses []*unreadResponse, read func()) {
+func (f *fixture) serveStalled(t *testing.T, n int, newRequest func() *http.Request) (responses []*stalledWriter, read func()) {
 	reads, done := make(chan struct{}), make(chan struct{})
 	for range n {
-		w := &unreadResponse{httptest.NewRecorder(), reads}
+		w := &stalledWriter{httptest.NewRecorder(), reads}
 		responses = append(responses, w)
 		r := newRequest()
 		go func() {
@@ -69,7 +69,7 @@ func TestResponseBudget(t *testing.T) {
 				id := f.post(t, eventPath, largeEvent("r")).requireStored(t)["id"].(string)
 				f.post(t, eventPath, event(), "X-API-KEY: "+otherSecret).requireStored(t)
 
-				responses, read := f.unread(t, 20, func() *http.Request { return request(http.MethodGet, path(id), nil) })
+				responses, read := f.serveStalled(t, 20, func() *http.Request { return request(http.MethodGet, path(id), nil) })
 				waiting := 0
 				for _, w := range responses {
 					if w.Code == http.StatusOK {
@@ -103,7 +103,7 @@ func TestReplayBudget(t *testing.T) {
 		small := func() *http.Request {
 			return request(http.MethodPost, eventPath, strings.NewReader(event(`"reference":"r"`)))
 		}
-		responses, read := f.unread(t, 20, small)
+		responses, read := f.serveStalled(t, 20, small)
 		replayed := 0
 		for _, w := range responses {
 			if w.Code == http.StatusCreated {
@@ -124,7 +124,7 @@ func TestReplayBudget(t *testing.T) {
 }
 
 // nulls is a field that counts as absent, of n bytes or a few more.
-func nulls(n int) string {
+func nullFields(n int) string {
 	var b strings.Builder
 	for i := 0; b.Len() < n; i++ {
 		fmt.Fprintf(&b, `,"n%d":null`, i)
@@ -135,7 +135,7 @@ func nulls(n int) string {
 // A batch whose events all equal a large one, since null equals absent, would
 // return it as often as it has events.
 func TestEqualReplaysAreBounded(t *testing.T) {
-	large := event(`"reference":"r"`, nulls(1_000_000))
+	large := event(`"reference":"r"`, nullFields(1_000_000))
 	small := event(`"reference":"r"`, `"x":{}`)
 	small20 := strings.Split(strings.Repeat(small+"\n", 20), "\n")[:20]
 	for name, send := range map[string]func(*testing.T, *fixture) response{
@@ -149,8 +149,8 @@ func TestEqualReplaysAreBounded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t, keepUnknown)
-			a := send(t, f)
-			a.requireError(t, http.StatusRequestEntityTooLarge, "BAD_REQUEST", "")
+			resp := send(t, f)
+			resp.requireError(t, http.StatusRequestEntityTooLarge, "BAD_REQUEST", "")
 		})
 	}
 	t.Run("one at a time is returned", func(t *testing.T) {

@@ -21,8 +21,8 @@ import (
 )
 
 // appending is the setting of a store that answers every batch with an error.
-func appending(err error) func(*chargeingest.Config) {
-	return over(&readableStore{
+func withAppendError(err error) func(*chargeingest.Config) {
+	return withStore(&readableStore{
 		Store: memstore.New(),
 		append: func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) {
 			return chargeingest.AppendResult{}, err
@@ -42,10 +42,10 @@ var everyError = []struct {
 		return f.post(t, eventPath, event("-pricing_id"), headers...)
 	}},
 	{"a field is invalid", 400, "INVALID_FIELD", "value.number", nil, func(t *testing.T, f *fixture, headers ...string) response {
-		return f.post(t, eventPath, member("value.number", `"x"`), headers...)
+		return f.post(t, eventPath, eventWithField("value.number", `"x"`), headers...)
 	}},
 	{"a field of a batch is invalid", 400, "INVALID_FIELD", "charge_datas.3.period.end_at", nil, func(t *testing.T, f *fixture, headers ...string) response {
-		return f.post(t, eventsPath, batch(event(), event(), event(), member("period.end_at", `"x"`)), headers...)
+		return f.post(t, eventsPath, batch(event(), event(), event(), eventWithField("period.end_at", `"x"`)), headers...)
 	}},
 	{"a parameter is invalid", 400, "INVALID_FIELD", "limit", nil, func(t *testing.T, f *fixture, headers ...string) response {
 		return f.get(t, eventPath+"?limit=x", headers...)
@@ -91,10 +91,10 @@ var everyError = []struct {
 		f.post(t, eventPath, event(), "Idempotency-Key: k").requireStored(t)
 		return f.post(t, eventPath, event(`"description":"x"`), append(headers, "Idempotency-Key: k")...)
 	}},
-	{"the outcome is unknown", 500, "INTERNAL_ERROR", "", []func(*chargeingest.Config){appending(errors.New("lost"))}, func(t *testing.T, f *fixture, headers ...string) response {
+	{"the outcome is unknown", 500, "INTERNAL_ERROR", "", []func(*chargeingest.Config){withAppendError(errors.New("lost"))}, func(t *testing.T, f *fixture, headers ...string) response {
 		return f.post(t, eventPath, event(), headers...)
 	}},
-	{"the store is overloaded", 503, "INTERNAL_ERROR", "", []func(*chargeingest.Config){appending(chargeingest.ErrOverloaded)}, func(t *testing.T, f *fixture, headers ...string) response {
+	{"the store is overloaded", 503, "INTERNAL_ERROR", "", []func(*chargeingest.Config){withAppendError(chargeingest.ErrOverloaded)}, func(t *testing.T, f *fixture, headers ...string) response {
 		return f.post(t, eventPath, event(), headers...)
 	}},
 }
@@ -103,19 +103,19 @@ func TestErrorShape(t *testing.T) {
 	t.Parallel()
 	for _, c := range everyError {
 		t.Run(fmt.Sprintf("%d %s: %s", c.status, c.code, c.name), func(t *testing.T) {
-			a := c.provoke(t, newFixture(t, c.settings...))
-			a.requireError(t, c.status, c.code, c.field)
+			resp := c.provoke(t, newFixture(t, c.settings...))
+			resp.requireError(t, c.status, c.code, c.field)
 			if c.field != "" {
-				require.Equal(t, []violation{{c.code, c.field}}, a.violations(t), "a violation is among the errors")
+				require.Equal(t, []violation{{c.code, c.field}}, resp.violations(t), "a violation is among the errors")
 			}
 		})
 	}
 	t.Run("a conflict names the resource", func(t *testing.T) {
 		f := newFixture(t)
 		first := f.post(t, eventPath, event(`"reference":"r"`)).requireStored(t)
-		a := f.post(t, eventPath, event(`"reference":"r"`, `"description":"x"`))
-		require.Equal(t, first["id"], a.body["resource_id"])
-		require.Equal(t, "CHARGE_DATA", a.body["resource_type"])
+		resp := f.post(t, eventPath, event(`"reference":"r"`, `"description":"x"`))
+		require.Equal(t, first["id"], resp.body["resource_id"])
+		require.Equal(t, "CHARGE_DATA", resp.body["resource_type"])
 	})
 }
 
@@ -137,9 +137,9 @@ func TestViolationOrder(t *testing.T) {
 		}
 		f := newFixture(t)
 		for range 20 { // the same every time
-			a := f.post(t, eventPath, body)
-			a.requireError(t, 400, missing, "product_item_id")
-			require.Equal(t, want, a.violations(t))
+			resp := f.post(t, eventPath, body)
+			resp.requireError(t, 400, missing, "product_item_id")
+			require.Equal(t, want, resp.violations(t))
 		}
 		for i := range want {
 			want[i].field = "charge_datas.1." + want[i].field
@@ -154,13 +154,13 @@ func TestViolationOrder(t *testing.T) {
 	})
 	t.Run("the rules beyond single fields have their place among them", func(t *testing.T) {
 		f := newFixture(t, func(c *chargeingest.Config) { c.RequireReference, c.MaxFutureSkew = true, 1 })
-		a := f.post(t, eventPath, event(`"timestamp":"2999-01-01T00:00:00Z"`, `"zzz":1`, `"customer_id":""`,
+		resp := f.post(t, eventPath, event(`"timestamp":"2999-01-01T00:00:00Z"`, `"zzz":1`, `"customer_id":""`,
 			`"period":{"start_at":"2026-05-02T00:00:00Z","end_at":"2026-05-01T00:00:00Z"}`, `"description":"."`))
-		require.Equal(t, []violation{{invalid, "customer_id"}, {missing, "reference"}, {invalid, "description"}, {invalid, "period.end_at"}, {invalid, "timestamp"}, {invalid, "zzz"}}, a.violations(t))
+		require.Equal(t, []violation{{invalid, "customer_id"}, {missing, "reference"}, {invalid, "description"}, {invalid, "period.end_at"}, {invalid, "timestamp"}, {invalid, "zzz"}}, resp.violations(t))
 	})
 	t.Run("one per path and kind", func(t *testing.T) {
-		a := newFixture(t).post(t, eventPath, event(`"customer_id":`+quoted(strings.Repeat("\x01", 300)), `"value":{"number":"`+strings.Repeat("9", 50)+`e"}`))
-		require.Equal(t, []violation{{invalid, "customer_id"}, {invalid, "value.number"}}, a.violations(t))
+		resp := newFixture(t).post(t, eventPath, event(`"customer_id":`+quoted(strings.Repeat("\x01", 300)), `"value":{"number":"`+strings.Repeat("9", 50)+`e"}`))
+		require.Equal(t, []violation{{invalid, "customer_id"}, {invalid, "value.number"}}, resp.violations(t))
 	})
 	t.Run("at most 100", func(t *testing.T) {
 		got := newFixture(t).post(t, eventsPath, batch(slices.Repeat([]string{"1"}, 150)...)).violations(t)
@@ -189,7 +189,7 @@ func TestErrorSize(t *testing.T) {
 		"200 of long names of quotes":       unknown(200, long(`"`)),
 		"one name of 100,000 characters":    unknown(1, func(int) string { return strings.Repeat("é", 100_000) }),
 		"20,000 unknown members of a value": event(`"value":` + unknown(20_000, strconv.Itoa)),
-		"100 list entries of a wrong name":  selector(`"data":[` + strings.TrimSuffix(strings.Repeat(`{"x":1},`, 100), ",") + `]`),
+		"100 list entries of a wrong name":  eventWithSelector(`"data":[` + strings.TrimSuffix(strings.Repeat(`{"x":1},`, 100), ",") + `]`),
 	} {
 		f := newFixture(t)
 		bodies := map[string]string{eventPath: body, eventsPath: batch(body)}
@@ -198,11 +198,11 @@ func TestErrorSize(t *testing.T) {
 		}
 		for path, body := range bodies {
 			t.Run(name+" at "+path, func(t *testing.T) {
-				a := f.post(t, path, body)
-				require.Equal(t, http.StatusBadRequest, a.status)
-				a.requireError(t, http.StatusBadRequest, a.body["code"].(string), a.body["field"].(string)) // at most 16 KB and 100 errors
-				require.NotEmpty(t, a.violations(t))
-				for _, v := range a.violations(t) {
+				resp := f.post(t, path, body)
+				require.Equal(t, http.StatusBadRequest, resp.status)
+				resp.requireError(t, http.StatusBadRequest, resp.body["code"].(string), resp.body["field"].(string)) // at most 16 KB and 100 errors
+				require.NotEmpty(t, resp.violations(t))
+				for _, v := range resp.violations(t) {
 					require.LessOrEqual(t, utf8.RuneCountInString(v.field), 128)
 				}
 			})
@@ -212,15 +212,15 @@ func TestErrorSize(t *testing.T) {
 		f := newFixture(t)
 		whole, longer := strings.Repeat("é", 128), strings.Repeat("é", 129)
 		require.Equal(t, whole, f.post(t, eventPath, event(quoted(whole)+":1")).body["field"])
-		a := f.post(t, eventPath, event(quoted(longer)+":1"))
-		require.Equal(t, 128, utf8.RuneCountInString(a.body["field"].(string)))
-		require.NotContains(t, a.text, longer)
+		resp := f.post(t, eventPath, event(quoted(longer)+":1"))
+		require.Equal(t, 128, utf8.RuneCountInString(resp.body["field"].(string)))
+		require.NotContains(t, resp.text, longer)
 	})
 	t.Run("whatever is echoed is cut", func(t *testing.T) {
 		f := newFixture(t, keepUnknown)
 		longer := strings.Repeat("x", 129)
 		f.post(t, eventPath, event(`"reference":"r"`)).requireStored(t)
-		for name, a := range map[string]response{
+		for name, resp := range map[string]response{
 			"a version":    f.get(t, "/v"+longer+"/ingest/charge-data"),
 			"a method":     f.send(t, longer, eventPath, "", ""),
 			"an id":        f.get(t, eventPath+"/"+longer),
@@ -228,8 +228,8 @@ func TestErrorSize(t *testing.T) {
 			"a difference": f.post(t, eventPath, event(`"reference":"r"`, quoted(longer)+":1")),
 			"a name twice": f.post(t, eventPath, event(quoted(longer)+":1", quoted(longer)+":1")),
 		} {
-			require.GreaterOrEqual(t, a.status, 400, name)
-			require.NotContains(t, a.text, longer, name)
+			require.GreaterOrEqual(t, resp.status, 400, name)
+			require.NotContains(t, resp.text, longer, name)
 		}
 	})
 	t.Run("2,000 unknown parameters", func(t *testing.T) {
@@ -237,8 +237,8 @@ func TestErrorSize(t *testing.T) {
 		for i := range query {
 			query[i] = "x" + strconv.Itoa(i) + "=1"
 		}
-		a := newFixture(t).get(t, eventPath+"?"+strings.Join(query, "&"))
-		a.requireError(t, http.StatusBadRequest, "INVALID_FIELD", "x0")
+		resp := newFixture(t).get(t, eventPath+"?"+strings.Join(query, "&"))
+		resp.requireError(t, http.StatusBadRequest, "INVALID_FIELD", "x0")
 	})
 	t.Run("a conflict in 2,000 fields", func(t *testing.T) {
 		f := newFixture(t, keepUnknown)
@@ -278,10 +278,10 @@ func TestRetryHeaders(t *testing.T) {
 		{"given up while it was stored, and the event has a reference", because(context.DeadlineExceeded), eventPath, one, nil, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f := newFixture(t, appending(c.err))
-			a := f.post(t, c.path, c.body, c.headers...)
-			a.requireRetryable(t, c.safe)
-			require.NotContains(t, a.text, cause, "the cause is in the log alone")
+			f := newFixture(t, withAppendError(c.err))
+			resp := f.post(t, c.path, c.body, c.headers...)
+			resp.requireRetryable(t, c.safe)
+			require.NotContains(t, resp.text, cause, "the cause is in the log alone")
 			require.Contains(t, f.log.text(), cause)
 		})
 	}
@@ -299,14 +299,14 @@ func TestRetryHeaders(t *testing.T) {
 				return chargeingest.AppendResult{}, unknown
 			},
 		} {
-			a := newFixture(t, over(store)).post(t, eventPath, event())
-			a.requireRetryable(t, false)
-			messages = append(messages, a.body["message"])
+			resp := newFixture(t, withStore(store)).post(t, eventPath, event())
+			resp.requireRetryable(t, false)
+			messages = append(messages, resp.body["message"])
 		}
 		require.Len(t, slices.Compact(messages), 1)
 	})
 	t.Run("what reads can always be sent again", func(t *testing.T) {
-		f := newFixture(t, over(&readableStore{
+		f := newFixture(t, withStore(&readableStore{
 			Store: memstore.New(),
 			get: func(context.Context, string, string) (chargeingest.StoredEvent, error) {
 				return chargeingest.StoredEvent{}, unknown
@@ -321,7 +321,7 @@ func TestRetryHeaders(t *testing.T) {
 	t.Run("what is safe to send again stores once when it is", func(t *testing.T) {
 		store := memstore.New()
 		failures := 1
-		f := newFixture(t, over(&readableStore{
+		f := newFixture(t, withStore(&readableStore{
 			Store: store,
 			append: func(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 				r, err := store.Append(ctx, b)
@@ -336,7 +336,7 @@ func TestRetryHeaders(t *testing.T) {
 		require.Len(t, f.list(t, "pf_a"), 1)
 	})
 	t.Run("http.ErrAbortHandler is passed on", func(t *testing.T) {
-		f := newFixture(t, over(storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) {
+		f := newFixture(t, withStore(storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) {
 			panic(http.ErrAbortHandler)
 		})))
 		require.PanicsWithValue(t, http.ErrAbortHandler, func() {
@@ -357,13 +357,13 @@ func TestNoSecretsInResponsesAndLogs(t *testing.T) {
 	} {
 		t.Run(name+" that an authorizer's error quotes", func(t *testing.T) {
 			for _, sentinel := range []error{chargeingest.ErrInvalidCredential, chargeingest.ErrForbidden, errors.New("key server down")} {
-				f := newFixture(t, authorizedBy(chargeingest.AuthorizerFunc(func(r *http.Request, _ chargeingest.Permission) (chargeingest.Principal, error) {
+				f := newFixture(t, withAuthorizer(chargeingest.AuthorizerFunc(func(r *http.Request, _ chargeingest.Permission) (chargeingest.Principal, error) {
 					return chargeingest.Principal{}, fmt.Errorf("no such key %s%s: %w", r.Header.Get("X-Api-Key"), r.Header.Get("Authorization"), sentinel)
 				})))
-				a := f.post(t, eventPath, event(), headers...)
+				resp := f.post(t, eventPath, event(), headers...)
 				require.Contains(t, f.log.text(), "no such key") // the cause is logged
 				for _, secret := range []string{wrongSecret, "s3cr3t"} {
-					require.NotContains(t, a.text, secret)
+					require.NotContains(t, resp.text, secret)
 					require.NotContains(t, f.log.text(), secret)
 				}
 			}
@@ -380,30 +380,30 @@ func TestNoSecretsInResponsesAndLogs(t *testing.T) {
 		"in the value of a panic": func() error { panic(refused(path)) },
 	} {
 		t.Run("a file path in a store's error is only logged, "+name, func(t *testing.T) {
-			f := newFixture(t, over(storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) {
+			f := newFixture(t, withStore(storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) {
 				return chargeingest.AppendResult{}, fail()
 			})))
-			a := f.post(t, eventPath, event())
+			resp := f.post(t, eventPath, event())
 			require.Contains(t, f.log.text(), "permission denied")
-			require.NotContains(t, a.text, path)
+			require.NotContains(t, resp.text, path)
 			require.Contains(t, f.log.text(), path)
 		})
 	}
 	t.Run("the stack of a panic has no paths of files", func(t *testing.T) {
 		here, err := os.Getwd()
 		require.NoError(t, err)
-		f := newFixture(t, over(storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) { panic("torn") })))
-		a := f.post(t, eventPath, event())
-		for _, text := range []string{a.text, f.log.text()} {
+		f := newFixture(t, withStore(storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) { panic("torn") })))
+		resp := f.post(t, eventPath, event())
+		for _, text := range []string{resp.text, f.log.text()} {
 			require.NotContains(t, text, here)
 			require.NotContains(t, text, ".go:")
 		}
-		require.NotContains(t, a.text, "torn")
+		require.NotContains(t, resp.text, "torn")
 		require.Contains(t, f.log.text(), "torn")
 	})
 	t.Run("SQL in a store's error stays out of the response", func(t *testing.T) {
-		a := newFixture(t, appending(errors.New("INSERT INTO charges: locked"))).post(t, eventPath, event())
-		require.NotContains(t, a.text, "INSERT")
+		resp := newFixture(t, withAppendError(errors.New("INSERT INTO charges: locked"))).post(t, eventPath, event())
+		require.NotContains(t, resp.text, "INSERT")
 	})
 	t.Run("a success is logged without its credential", func(t *testing.T) {
 		f := newFixture(t)

@@ -18,17 +18,17 @@ import (
 
 // rule is an event and what becomes of it: taken where code is empty, refused
 // with that code on that field otherwise.
-type rule struct {
+type ruleCase struct {
 	name, event, code, field string
 }
 
 // requireRules sends each event by itself and as the second one of a batch. Of
 // one that is refused the store hears nothing.
-func requireRules(t *testing.T, rules []rule, settings ...func(*chargeingest.Config)) {
+func requireRules(t *testing.T, rules []ruleCase, settings ...func(*chargeingest.Config)) {
 	t.Helper()
 	store := memstore.New()
 	batches := 0
-	f := newFixture(t, append(settings, over(storeFunc(
+	f := newFixture(t, append(settings, withStore(storeFunc(
 		func(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 			batches++
 			return store.Append(ctx, b)
@@ -53,7 +53,7 @@ func requireRules(t *testing.T, rules []rule, settings ...func(*chargeingest.Con
 
 // member makes the event in which the member at a path, such as value.amount,
 // has a JSON value. In an amount the other member is there too.
-func member(path, value string) string {
+func eventWithField(path, value string) string {
 	parts := strings.Split(path, ".")
 	text := quoted(parts[len(parts)-1]) + ":" + value
 	for _, parent := range slices.Backward(parts[:len(parts)-1]) {
@@ -78,10 +78,10 @@ var (
 
 func TestIdentifiers(t *testing.T) {
 	t.Parallel()
-	var rules []rule
+	var rules []ruleCase
 	for _, field := range append(requiredIdentifiers, nullableIdentifiers...) {
 		add := func(name, value, code string) {
-			rules = append(rules, rule{field + " " + name, member(field, value), code, field})
+			rules = append(rules, ruleCase{field + " " + name, eventWithField(field, value), code, field})
 		}
 		add("of 1 character", `"x"`, "")
 		add("of 256 characters", quoted(strings.Repeat("x", 256)), "")
@@ -102,13 +102,13 @@ func TestIdentifiers(t *testing.T) {
 	}
 	for _, field := range requiredIdentifiers {
 		rules = append(rules,
-			rule{field + " required and absent", event("-" + field), "MISSING_FIELD", field},
-			rule{field + " required and null", member(field, "null"), "INVALID_FIELD", field})
+			ruleCase{field + " required and absent", event("-" + field), "MISSING_FIELD", field},
+			ruleCase{field + " required and null", eventWithField(field, "null"), "INVALID_FIELD", field})
 	}
 	for _, field := range nullableIdentifiers {
-		rules = append(rules, rule{field + " null", member(field, "null"), "", ""})
+		rules = append(rules, ruleCase{field + " null", eventWithField(field, "null"), "", ""})
 	}
-	rules = append(rules, rule{"every optional field absent", event(), "", ""})
+	rules = append(rules, ruleCase{"every optional field absent", event(), "", ""})
 	requireRules(t, rules)
 }
 
@@ -120,9 +120,9 @@ func TestReferenceAndDescriptionPatterns(t *testing.T) {
 		"reference":   regexp.MustCompile(`^[a-zA-Z0-9_\-]$`),
 		"description": regexp.MustCompile(`^[a-zA-Z0-9_\- \t\n\v\f\r+]$`),
 	} {
-		var rules []rule
+		var rules []ruleCase
 		add := func(name, value, code string) {
-			rules = append(rules, rule{field + " " + name, member(field, value), code, field})
+			rules = append(rules, ruleCase{field + " " + name, eventWithField(field, value), code, field})
 		}
 		for c := range rune(0x80) {
 			code := "INVALID_FIELD"
@@ -152,11 +152,11 @@ func TestReadOnlyFields(t *testing.T) {
 	for _, value := range []string{`null`, `"chda_01ARZ3NDEKTSV4RRFFQ69G5FAV"`, `""`, `0`, `-1.5e3`, `true`, `[]`, `[1,{"a":null}]`, `{}`, `{"a":{"b":["c"]}}`, quoted(strings.Repeat("x", 1000))} {
 		for _, field := range []string{"id", "object_type"} {
 			t.Run(field+" may hold any JSON value: "+value[:min(len(value), 40)], func(t *testing.T) {
-				stored := f.post(t, eventPath, member(field, value)).requireStored(t)
+				stored := f.post(t, eventPath, eventWithField(field, value)).requireStored(t)
 				require.Equal(t, "CHARGE_DATA", stored["object_type"])
 				require.Regexp(t, `^chda_[0-9A-Z]{26}$`, stored["id"])
 				require.NotEqual(t, "chda_01ARZ3NDEKTSV4RRFFQ69G5FAV", stored["id"])
-				require.Len(t, f.post(t, eventsPath, batch(member(field, value))).events(t), 1)
+				require.Len(t, f.post(t, eventsPath, batch(eventWithField(field, value))).events(t), 1)
 			})
 		}
 	}
@@ -222,14 +222,14 @@ func TestResponseHasSentFields(t *testing.T) {
 			if c.members != "" {
 				members = []string{c.members}
 			}
-			a := f.post(t, eventPath, event(members...))
-			stored := a.requireStored(t)
+			resp := f.post(t, eventPath, event(members...))
+			stored := resp.requireStored(t)
 			want := event(`"object_type":"CHARGE_DATA"`, `"id":`+quoted(stored["id"].(string)), c.want)
 			if !strings.Contains(c.want, `"timestamp"`) {
 				want = strings.TrimSuffix(want, "}") + `,"customer_id":null,"customer_reference":null,"pricing_plan_subscription_id":null,` +
 					`"pricing_plan_subscription_reference":null,"reference":null,"description":null,"timestamp":"2026-09-01T12:00:00Z"}`
 			}
-			require.JSONEq(t, want, a.text)
+			require.JSONEq(t, want, resp.text)
 			require.JSONEq(t, want, f.get(t, eventPath+"/"+stored["id"].(string)).text, "GET responses the same")
 			require.Equal(t, []any{stored}, f.list(t, "pf_a"), "and so does the list")
 		})
@@ -247,7 +247,7 @@ func TestResponseHasSentFields(t *testing.T) {
 
 // objectPlaces are the objects of an event: each is opened by the text that a
 // member can be put behind, and found again at the path.
-var objectPlaces = []struct{ path, opening string }{
+var eventObjects = []struct{ path, opening string }{
 	{"", `{`},
 	{"value", `"value":{`},
 	{"value.amount", `"amount":{`},
@@ -266,30 +266,30 @@ const fullEvent = `{"product_item_id":"proi_1","pricing_id":"pric_1","pricing_it
 	`"period":{"start_at":"2026-05-01T00:00:00Z","end_at":"2026-06-01T00:00:00Z","ratio":"0.5"},"timestamp":"2026-09-01T09:00:29+09:00"}`
 
 // fullWith is fullEvent with a member more in one of its objects.
-func fullWith(opening, member string) string {
+func fullEventWith(opening, member string) string {
 	return strings.Replace(fullEvent, opening, opening+member+",", 1)
 }
 
-func joined(path, name string) string { return strings.TrimPrefix(path+"."+name, ".") }
+func joinPath(path, name string) string { return strings.TrimPrefix(path+"."+name, ".") }
 
 func TestUnknownFields(t *testing.T) {
 	t.Parallel()
-	rules := []rule{
+	rules := []ruleCase{
 		{"the full event has none", fullEvent, "", ""},
 		{"names are case-sensitive", event(`"Reference":"r"`), "INVALID_FIELD", "Reference"},
 		{"names are whole", event(`"reference ":"r"`), "INVALID_FIELD", "reference "},
 	}
-	for _, p := range objectPlaces {
+	for _, p := range eventObjects {
 		for _, value := range []string{`"x"`, `null`, `{"a":[]}`, `1`} {
-			field := joined(p.path, "referenz")
-			rules = append(rules, rule{field + " of " + value, fullWith(p.opening, `"referenz":`+value), "INVALID_FIELD", field})
+			field := joinPath(p.path, "referenz")
+			rules = append(rules, ruleCase{field + " of " + value, fullEventWith(p.opening, `"referenz":`+value), "INVALID_FIELD", field})
 		}
 	}
 	requireRules(t, rules)
 	t.Run("beside charge_datas too", func(t *testing.T) {
 		f := newFixture(t)
-		a := f.post(t, eventsPath, `{"charge_datas":[`+event()+`],"charge_data":1}`)
-		a.requireError(t, http.StatusBadRequest, "INVALID_FIELD", "charge_data")
+		resp := f.post(t, eventsPath, `{"charge_datas":[`+event()+`],"charge_data":1}`)
+		resp.requireError(t, http.StatusBadRequest, "INVALID_FIELD", "charge_data")
 		f.requireNothingStored(t)
 	})
 }
@@ -298,42 +298,42 @@ func TestKeepUnknownFields(t *testing.T) {
 	t.Parallel()
 	// Numbers keep their spelling, members their order, nulls their place.
 	const value = `{"z":[1.0,1e5,-0,12345678901234567890,true,null,{"b":"\u0061","a":{}}],"y":null,"é":""}`
-	for _, p := range objectPlaces {
-		t.Run("in "+joined(p.path, "the event"), func(t *testing.T) {
+	for _, p := range eventObjects {
+		t.Run("in "+joinPath(p.path, "the event"), func(t *testing.T) {
 			f := newFixture(t, keepUnknown)
-			sent := fullWith(p.opening, `"unknown":`+value)
-			a := f.post(t, eventPath, sent)
-			stored := a.requireStored(t)
-			require.Contains(t, a.text, `"unknown":`+value)
+			sent := fullEventWith(p.opening, `"unknown":`+value)
+			resp := f.post(t, eventPath, sent)
+			stored := resp.requireStored(t)
+			require.Contains(t, resp.text, `"unknown":`+value)
 			got := f.get(t, eventPath+"/"+stored["id"].(string))
-			require.Equal(t, a.text, got.text)
-			require.NotNil(t, at(got.body, joined(p.path, "unknown")), "it is where it was sent")
+			require.Equal(t, resp.text, got.text)
+			require.NotNil(t, valueAt(got.body, joinPath(p.path, "unknown")), "it is where it was sent")
 			require.Equal(t, []any{stored}, f.list(t, "pf_a"))
-			f.post(t, eventPath, sent).requireReplayOf(t, a)
+			f.post(t, eventPath, sent).requireReplayOf(t, resp)
 			require.Equal(t, stored, f.post(t, eventsPath, batch(sent)).events(t)[0])
 		})
-		t.Run("other content in it is other content, in "+joined(p.path, "the event"), func(t *testing.T) {
+		t.Run("other content in it is other content, in "+joinPath(p.path, "the event"), func(t *testing.T) {
 			f := newFixture(t, keepUnknown)
-			f.post(t, eventPath, fullWith(p.opening, `"unknown":1`)).requireStored(t)
-			a := f.post(t, eventPath, fullWith(p.opening, `"unknown":2`))
-			a.requireError(t, http.StatusConflict, "RESOURCE_ALREADY_EXISTS", "reference")
-			require.Contains(t, a.body["message"], joined(p.path, "unknown"))
+			f.post(t, eventPath, fullEventWith(p.opening, `"unknown":1`)).requireStored(t)
+			resp := f.post(t, eventPath, fullEventWith(p.opening, `"unknown":2`))
+			resp.requireError(t, http.StatusConflict, "RESOURCE_ALREADY_EXISTS", "reference")
+			require.Contains(t, resp.body["message"], joinPath(p.path, "unknown"))
 		})
 	}
 	t.Run("known fields keep their rules", func(t *testing.T) {
 		f := newFixture(t, keepUnknown)
-		a := f.post(t, eventPath, event(`"unknown":1`, `"value":{"number":1,"unknown":1}`))
-		a.requireError(t, http.StatusBadRequest, "INVALID_FIELD", "value.number")
-		require.Len(t, a.violations(t), 1)
+		resp := f.post(t, eventPath, event(`"unknown":1`, `"value":{"number":1,"unknown":1}`))
+		resp.requireError(t, http.StatusBadRequest, "INVALID_FIELD", "value.number")
+		require.Len(t, resp.violations(t), 1)
 	})
 }
 
 func TestEventSettings(t *testing.T) {
 	t.Parallel()
 	skew := func(c *chargeingest.Config) { c.MaxFutureSkew = time.Hour }
-	require.Equal(t, "2026-09-01T14:00:00.987654321+02:00", receipt.Format(time.RFC3339Nano))
+	require.Equal(t, "2026-09-01T14:00:00.987654321+02:00", receivedAt.Format(time.RFC3339Nano))
 	t.Run("MaxFutureSkew", func(t *testing.T) {
-		requireRules(t, []rule{
+		requireRules(t, []ruleCase{
 			{"a timestamp as far ahead as allowed", event(`"timestamp":"2026-09-01T13:00:00.987654321Z"`), "", ""},
 			{"a timestamp a nanosecond further", event(`"timestamp":"2026-09-01T13:00:00.987654322Z"`), "INVALID_FIELD", "timestamp"},
 			{"its offset counts", event(`"timestamp":"2026-09-01T12:30:00-02:00"`), "INVALID_FIELD", "timestamp"},
@@ -341,17 +341,17 @@ func TestEventSettings(t *testing.T) {
 			{"the past", event(`"timestamp":"0001-01-01T00:00:00Z"`), "", ""},
 			{"none", event(), "", ""},
 		}, skew)
-		requireRules(t, []rule{{"off by default", event(`"timestamp":"9999-12-31T23:59:59Z"`), "", ""}})
+		requireRules(t, []ruleCase{{"off by default", event(`"timestamp":"9999-12-31T23:59:59Z"`), "", ""}})
 	})
 	t.Run("RequireReference", func(t *testing.T) {
 		needed := func(c *chargeingest.Config) { c.RequireReference = true }
-		requireRules(t, []rule{
+		requireRules(t, []ruleCase{
 			{"an event without one", event(), "MISSING_FIELD", "reference"},
 			{"null is none", event(`"reference":null`), "MISSING_FIELD", "reference"},
 			{"an empty one is none", event(`"reference":""`), "MISSING_FIELD", "reference"},
 			{"one that is malformed", event(`"reference":"a b"`), "INVALID_FIELD", "reference"},
 		}, needed)
-		requireRules(t, []rule{{"an event with one", event(`"reference":"r"`), "", ""}}, needed)
-		requireRules(t, []rule{{"off by default", event(), "", ""}})
+		requireRules(t, []ruleCase{{"an event with one", event(`"reference":"r"`), "", ""}}, needed)
+		requireRules(t, []ruleCase{{"off by default", event(), "", ""}})
 	})
 }

@@ -12,38 +12,38 @@ const digits38 = "12345678901234567890123456789012345678"
 
 func TestDecimalStrings(t *testing.T) {
 	t.Parallel()
-	var rules []rule
+	var rules []ruleCase
 	for _, field := range []string{"value.number", "value.amount.quantity", "period.ratio"} {
 		for _, s := range []string{
 			"0", "7", "-7", "00.10", "-0", "-0.0", "1.000", "0.157100201142", digits38, "-" + digits38, "0." + digits38[1:], digits38[:37] + ".8", "-" + digits38[:19] + "." + digits38[19:],
 		} {
-			rules = append(rules, rule{field + " of " + s, member(field, quoted(s)), "", ""})
+			rules = append(rules, ruleCase{field + " of " + s, eventWithField(field, quoted(s)), "", ""})
 		}
 		for _, s := range []string{
 			"", "-", "+1", ".5", "5.", "-.5", "1e5", "1E5", "1.0e-2", "1,5", "1_000", " 1", "1 ", "1\n", "1.2.3", "--1", "1-", "NaN", "Infinity", "0x1f", "one", "٣", "１",
 			digits38 + "9", "-" + digits38 + "9", "0." + digits38, digits38 + ".0", strings.Repeat("0", 39), strings.Repeat("9", 5000),
 		} {
-			rules = append(rules, rule{field + " of " + quoted(s[:min(len(s), 60)]), member(field, quoted(s)), "INVALID_FIELD", field})
+			rules = append(rules, ruleCase{field + " of " + quoted(s[:min(len(s), 60)]), eventWithField(field, quoted(s)), "INVALID_FIELD", field})
 		}
 		for _, value := range []string{`1`, `0`, `-1.5`, `1e400`, `true`, `["1"]`, `{"a":"1"}`} {
-			rules = append(rules, rule{field + " of the JSON " + value, member(field, value), "INVALID_FIELD", field})
+			rules = append(rules, ruleCase{field + " of the JSON " + value, eventWithField(field, value), "INVALID_FIELD", field})
 		}
 	}
 	rules = append(rules,
-		rule{"value.number null", member("value.number", "null"), "", ""},
-		rule{"period.ratio null", member("period.ratio", "null"), "", ""},
-		rule{"value.amount.quantity null", member("value.amount.quantity", "null"), "INVALID_FIELD", "value.amount.quantity"})
+		ruleCase{"value.number null", eventWithField("value.number", "null"), "", ""},
+		ruleCase{"period.ratio null", eventWithField("period.ratio", "null"), "", ""},
+		ruleCase{"value.amount.quantity null", eventWithField("value.amount.quantity", "null"), "INVALID_FIELD", "value.amount.quantity"})
 	requireRules(t, rules)
 }
 
 func TestCounts(t *testing.T) {
 	t.Parallel()
-	var rules []rule
+	var rules []ruleCase
 	for _, value := range []string{`"0"`, `"-0"`, `"007"`, `"-12"`, quoted(digits38), quoted("-" + digits38), `null`} {
-		rules = append(rules, rule{"count of " + value, member("value.count", value), "", ""})
+		rules = append(rules, ruleCase{"count of " + value, eventWithField("value.count", value), "", ""})
 	}
 	for _, value := range []string{`""`, `"-"`, `"+1"`, `"1.0"`, `"1."`, `"1e2"`, `" 1"`, `"1\n"`, `"٣"`, quoted(digits38 + "9"), `1`, `1.0`, `true`, `[]`, `{}`} {
-		rules = append(rules, rule{"count of " + value, member("value.count", value), "INVALID_FIELD", "value.count"})
+		rules = append(rules, ruleCase{"count of " + value, eventWithField("value.count", value), "INVALID_FIELD", "value.count"})
 	}
 	requireRules(t, rules)
 }
@@ -53,10 +53,10 @@ func TestJSONNumberForDecimal(t *testing.T) {
 	f := newFixture(t)
 	for _, field := range []string{"value.number", "value.amount.quantity", "value.count", "period.ratio"} {
 		t.Run(field, func(t *testing.T) {
-			a := f.post(t, eventPath, member(field, "12.5"))
-			a.requireError(t, http.StatusBadRequest, "INVALID_FIELD", field)
-			require.Contains(t, a.body["message"], "quoted string")
-			require.NotContains(t, f.post(t, eventPath, member(field, `"x"`)).body["message"], "JSON number")
+			resp := f.post(t, eventPath, eventWithField(field, "12.5"))
+			resp.requireError(t, http.StatusBadRequest, "INVALID_FIELD", field)
+			require.Contains(t, resp.body["message"], "quoted string")
+			require.NotContains(t, f.post(t, eventPath, eventWithField(field, `"x"`)).body["message"], "JSON number")
 		})
 	}
 }
@@ -64,22 +64,22 @@ func TestJSONNumberForDecimal(t *testing.T) {
 func TestValueAndAmount(t *testing.T) {
 	t.Parallel()
 	const amount = "value.amount"
-	rules := []rule{
+	rules := []ruleCase{
 		{"value of no members", event(`"value":{}`), "", ""},
 		{"value of one member", event(`"value":{"count":"1"}`), "", ""},
 		{"value is not nullable", event(`"value":null`), "INVALID_FIELD", "value"},
 		{"value is an object, no string", event(`"value":"1"`), "INVALID_FIELD", "value"},
 		{"value is an object, no list", event(`"value":[]`), "INVALID_FIELD", "value"},
 		{"value is an object, no number", event(`"value":1`), "INVALID_FIELD", "value"},
-		{"amount is not nullable", member(amount, `null`), "INVALID_FIELD", amount},
-		{"amount is an object", member(amount, `"1 EUR"`), "INVALID_FIELD", amount},
-		{"amount needs a quantity", member(amount, `{"currency":"EUR"}`), "MISSING_FIELD", amount + ".quantity"},
-		{"amount needs a currency", member(amount, `{"quantity":"1"}`), "MISSING_FIELD", amount + ".currency"},
-		{"currency null", member(amount+".currency", `null`), "INVALID_FIELD", amount + ".currency"},
-		{"currency of no country", member(amount+".currency", `"XXZ"`), "", ""},
+		{"amount is not nullable", eventWithField(amount, `null`), "INVALID_FIELD", amount},
+		{"amount is an object", eventWithField(amount, `"1 EUR"`), "INVALID_FIELD", amount},
+		{"amount needs a quantity", eventWithField(amount, `{"currency":"EUR"}`), "MISSING_FIELD", amount + ".quantity"},
+		{"amount needs a currency", eventWithField(amount, `{"quantity":"1"}`), "MISSING_FIELD", amount + ".currency"},
+		{"currency null", eventWithField(amount+".currency", `null`), "INVALID_FIELD", amount + ".currency"},
+		{"currency of no country", eventWithField(amount+".currency", `"XXZ"`), "", ""},
 	}
 	for _, currency := range []string{`""`, `"EU"`, `"EURO"`, `"eur"`, `"Eur"`, `"E1R"`, `"ÉUR"`, `"EUR\n"`, `" EUR"`, `978`, `["EUR"]`} {
-		rules = append(rules, rule{"currency of " + currency, member(amount+".currency", currency), "INVALID_FIELD", amount + ".currency"})
+		rules = append(rules, ruleCase{"currency of " + currency, eventWithField(amount+".currency", currency), "INVALID_FIELD", amount + ".currency"})
 	}
 	requireRules(t, rules)
 }
@@ -93,7 +93,7 @@ func TestDigitsAreKept(t *testing.T) {
 			got := f.get(t, eventPath+"/"+stored["id"].(string)).body
 			for _, e := range []map[string]any{stored, got} {
 				for _, path := range []string{"value.number", "value.amount.quantity", "period.ratio"} {
-					require.Equal(t, s, at(e, path))
+					require.Equal(t, s, valueAt(e, path))
 				}
 			}
 		})
@@ -103,7 +103,7 @@ func TestDigitsAreKept(t *testing.T) {
 func TestPeriod(t *testing.T) {
 	t.Parallel()
 	period := func(members string) string { return event(`"period":{` + members + `}`) }
-	requireRules(t, []rule{
+	requireRules(t, []ruleCase{
 		{"of no members", period(``), "", ""},
 		{"of a start alone", period(`"start_at":"2026-05-01T00:00:00Z"`), "", ""},
 		{"of an end alone", period(`"end_at":"2026-05-01T00:00:00Z"`), "", ""},
@@ -136,16 +136,16 @@ func TestDateTimes(t *testing.T) {
 		"2026-09-01T09:00:29.1234567890Z", "2026-09-01T09:00:29.00000000000000Z", "2026-09-01T09:00:29.Z", "2026-09-01T09:00:29,5Z", "2026-09-01T09:00:29+9:00", "2026-09-01T09:00:29+0900", "2026-09-01T09:00:29+09", "2026-09-01T09:00:29+24:00", "2026-09-01T09:00:29+09:60", "2026-09-01T09:00:29Z+01:00",
 		"10000-01-01T00:00:00Z", "+2026-09-01T09:00:29Z", "-2026-09-01T09:00:29Z", "26-09-01T09:00:29Z", "2026-9-1T09:00:29Z", " 2026-09-01T09:00:29Z", "2026-09-01T09:00:29Z ", "2026-09-01T09:00:29Z\n", "٢٠٢٦-09-01T09:00:29Z", "2026-09-01T09:00:29 Z", "2026-09-01T9:00:29Z",
 	}
-	var rules []rule
+	var rules []ruleCase
 	for _, field := range []string{"timestamp", "period.start_at", "period.end_at"} {
 		for _, s := range good {
-			rules = append(rules, rule{field + " of " + s, member(field, quoted(s)), "", ""})
+			rules = append(rules, ruleCase{field + " of " + s, eventWithField(field, quoted(s)), "", ""})
 		}
 		for _, s := range bad {
-			rules = append(rules, rule{field + " of " + quoted(s), member(field, quoted(s)), "INVALID_FIELD", field})
+			rules = append(rules, ruleCase{field + " of " + quoted(s), eventWithField(field, quoted(s)), "INVALID_FIELD", field})
 		}
 		for _, value := range []string{`1788253229`, `true`, `[]`, `{}`} {
-			rules = append(rules, rule{field + " of the JSON " + value, member(field, value), "INVALID_FIELD", field})
+			rules = append(rules, ruleCase{field + " of the JSON " + value, eventWithField(field, value), "INVALID_FIELD", field})
 		}
 	}
 	requireRules(t, rules)
@@ -156,7 +156,7 @@ func TestDateTimes(t *testing.T) {
 			got := f.get(t, eventPath+"/"+stored["id"].(string)).body
 			for _, e := range []map[string]any{stored, got} {
 				for _, path := range []string{"timestamp", "period.start_at", "period.end_at"} {
-					require.Equal(t, s, at(e, path))
+					require.Equal(t, s, valueAt(e, path))
 				}
 			}
 		}
@@ -164,59 +164,59 @@ func TestDateTimes(t *testing.T) {
 }
 
 // selector is an event with a selector of these members.
-func selector(members string) string {
+func eventWithSelector(members string) string {
 	return event(`"pricing_plan_subscription_selector":{` + members + `}`)
 }
 
 func TestSelector(t *testing.T) {
 	t.Parallel()
 	const path = "pricing_plan_subscription_selector"
-	rules := []rule{
-		{"of no members", selector(``), "", ""},
+	rules := []ruleCase{
+		{"of no members", eventWithSelector(``), "", ""},
 		{"is not nullable", event(`"` + path + `":null`), "INVALID_FIELD", path},
 		{"is an object", event(`"` + path + `":[]`), "INVALID_FIELD", path},
-		{"fallback LATEST", selector(`"fallback":"LATEST"`), "", ""},
-		{"fallback NONE", selector(`"fallback":"NONE"`), "", ""},
-		{"fallback null", selector(`"fallback":null`), "", ""},
-		{"fallback of another name", selector(`"fallback":"FIRST"`), "INVALID_FIELD", path + ".fallback"},
-		{"fallback in lower case", selector(`"fallback":"latest"`), "INVALID_FIELD", path + ".fallback"},
-		{"fallback empty", selector(`"fallback":""`), "INVALID_FIELD", path + ".fallback"},
-		{"fallback of another type", selector(`"fallback":1`), "INVALID_FIELD", path + ".fallback"},
-		{"a data entry has no type", selector(`"data":[{"field":"PRICING_PLAN_REFERENCE","type":"IN"}]`), "INVALID_FIELD", path + ".data.0.type"},
-		{"a rule has no value", selector(`"rules":[{"field":"PRICING_PLAN_REFERENCE","type":"IN","value":"a"}]`), "INVALID_FIELD", path + ".rules.0.value"},
+		{"fallback LATEST", eventWithSelector(`"fallback":"LATEST"`), "", ""},
+		{"fallback NONE", eventWithSelector(`"fallback":"NONE"`), "", ""},
+		{"fallback null", eventWithSelector(`"fallback":null`), "", ""},
+		{"fallback of another name", eventWithSelector(`"fallback":"FIRST"`), "INVALID_FIELD", path + ".fallback"},
+		{"fallback in lower case", eventWithSelector(`"fallback":"latest"`), "INVALID_FIELD", path + ".fallback"},
+		{"fallback empty", eventWithSelector(`"fallback":""`), "INVALID_FIELD", path + ".fallback"},
+		{"fallback of another type", eventWithSelector(`"fallback":1`), "INVALID_FIELD", path + ".fallback"},
+		{"a data entry has no type", eventWithSelector(`"data":[{"field":"PRICING_PLAN_REFERENCE","type":"IN"}]`), "INVALID_FIELD", path + ".data.0.type"},
+		{"a rule has no value", eventWithSelector(`"rules":[{"field":"PRICING_PLAN_REFERENCE","type":"IN","value":"a"}]`), "INVALID_FIELD", path + ".rules.0.value"},
 	}
 	for _, list := range []string{"data", "rules", "filters"} {
 		place := path + "." + list
-		with := func(entries string) string { return selector(`"` + list + `":` + entries) }
+		with := func(entries string) string { return eventWithSelector(`"` + list + `":` + entries) }
 		kind := `,"type":"IN"`
 		if list == "data" {
 			kind = ""
 		}
 		entry := `{"field":"PRICING_PLAN_REFERENCE"` + kind + `}`
 		rules = append(rules,
-			rule{list + " null", with(`null`), "", ""},
-			rule{list + " empty", with(`[]`), "", ""},
-			rule{list + " of 100 entries", with(`[` + strings.TrimSuffix(strings.Repeat(entry+",", 100), ",") + `]`), "", ""},
-			rule{list + " of 101 entries", with(`[` + strings.TrimSuffix(strings.Repeat(entry+",", 101), ",") + `]`), "INVALID_FIELD", place},
-			rule{list + " that is no list", with(entry), "INVALID_FIELD", place},
-			rule{list + " of no objects", with(`["x"]`), "INVALID_FIELD", place + ".0"},
-			rule{list + " of null", with(`[` + entry + `,null]`), "INVALID_FIELD", place + ".1"},
-			rule{list + " entry without field", with(strings.Replace(`[{`+kind+`}]`, "{,", "{", 1)), "MISSING_FIELD", place + ".0.field"},
-			rule{list + " entry of the other field", with(`[{"field":"BILLING_ENTITY_REGISTERED_ADDRESS_COUNTRY"` + kind + `}]`), "", ""},
-			rule{list + " entry of a field of another name", with(`[` + entry + `,{"field":"COUNTRY"` + kind + `}]`), "INVALID_FIELD", place + ".1.field"},
-			rule{list + " entry of a field in lower case", with(`[{"field":"pricing_plan_reference"` + kind + `}]`), "INVALID_FIELD", place + ".0.field"},
-			rule{list + " entry of a null field", with(`[{"field":null` + kind + `}]`), "INVALID_FIELD", place + ".0.field"})
+			ruleCase{list + " null", with(`null`), "", ""},
+			ruleCase{list + " empty", with(`[]`), "", ""},
+			ruleCase{list + " of 100 entries", with(`[` + strings.TrimSuffix(strings.Repeat(entry+",", 100), ",") + `]`), "", ""},
+			ruleCase{list + " of 101 entries", with(`[` + strings.TrimSuffix(strings.Repeat(entry+",", 101), ",") + `]`), "INVALID_FIELD", place},
+			ruleCase{list + " that is no list", with(entry), "INVALID_FIELD", place},
+			ruleCase{list + " of no objects", with(`["x"]`), "INVALID_FIELD", place + ".0"},
+			ruleCase{list + " of null", with(`[` + entry + `,null]`), "INVALID_FIELD", place + ".1"},
+			ruleCase{list + " entry without field", with(strings.Replace(`[{`+kind+`}]`, "{,", "{", 1)), "MISSING_FIELD", place + ".0.field"},
+			ruleCase{list + " entry of the other field", with(`[{"field":"BILLING_ENTITY_REGISTERED_ADDRESS_COUNTRY"` + kind + `}]`), "", ""},
+			ruleCase{list + " entry of a field of another name", with(`[` + entry + `,{"field":"COUNTRY"` + kind + `}]`), "INVALID_FIELD", place + ".1.field"},
+			ruleCase{list + " entry of a field in lower case", with(`[{"field":"pricing_plan_reference"` + kind + `}]`), "INVALID_FIELD", place + ".0.field"},
+			ruleCase{list + " entry of a null field", with(`[{"field":null` + kind + `}]`), "INVALID_FIELD", place + ".0.field"})
 		if list != "data" {
 			rules = append(rules,
-				rule{list + " entry without type", with(`[{"field":"PRICING_PLAN_REFERENCE"}]`), "MISSING_FIELD", place + ".0.type"},
-				rule{list + " entry of a null type", with(`[{"field":"PRICING_PLAN_REFERENCE","type":null}]`), "INVALID_FIELD", place + ".0.type"})
+				ruleCase{list + " entry without type", with(`[{"field":"PRICING_PLAN_REFERENCE"}]`), "MISSING_FIELD", place + ".0.type"},
+				ruleCase{list + " entry of a null type", with(`[{"field":"PRICING_PLAN_REFERENCE","type":null}]`), "INVALID_FIELD", place + ".0.type"})
 			for _, operator := range []string{
 				"EQUALS", "NOT_EQUALS", "IN", "NOT_IN", "GREATER_THAN", "GREATER_THAN_OR_EQUALS", "LESS_THAN", "LESS_THAN_OR_EQUALS", "EMPTY", "NOT_EMPTY", "CONTAINS", "NOT_CONTAINS",
 			} {
-				rules = append(rules, rule{list + " type " + operator, with(`[{"field":"PRICING_PLAN_REFERENCE","type":"` + operator + `"}]`), "", ""})
+				rules = append(rules, ruleCase{list + " type " + operator, with(`[{"field":"PRICING_PLAN_REFERENCE","type":"` + operator + `"}]`), "", ""})
 			}
 			for _, operator := range []string{"", "equals", "EQUAL", "LIKE", "EQUALS "} {
-				rules = append(rules, rule{list + " type " + quoted(operator), with(`[{"field":"PRICING_PLAN_REFERENCE","type":"` + operator + `"}]`), "INVALID_FIELD", place + ".0.type"})
+				rules = append(rules, ruleCase{list + " type " + quoted(operator), with(`[{"field":"PRICING_PLAN_REFERENCE","type":"` + operator + `"}]`), "INVALID_FIELD", place + ".0.type"})
 			}
 		}
 		if list != "rules" {
@@ -224,12 +224,12 @@ func TestSelector(t *testing.T) {
 				return with(`[{"field":"PRICING_PLAN_REFERENCE"` + kind + `,"value":` + v + `}]`)
 			}
 			rules = append(rules,
-				rule{list + " value empty", value(`""`), "", ""},
-				rule{list + " value of any characters", value(`"\u0000 é\n"`), "", ""},
-				rule{list + " value of 256 characters, not bytes", value(quoted(strings.Repeat("é", 256))), "", ""},
-				rule{list + " value of 257 characters", value(quoted(strings.Repeat("x", 257))), "INVALID_FIELD", place + ".0.value"},
-				rule{list + " value null", value(`null`), "INVALID_FIELD", place + ".0.value"},
-				rule{list + " value of another type", value(`["NL"]`), "INVALID_FIELD", place + ".0.value"})
+				ruleCase{list + " value empty", value(`""`), "", ""},
+				ruleCase{list + " value of any characters", value(`"\u0000 é\n"`), "", ""},
+				ruleCase{list + " value of 256 characters, not bytes", value(quoted(strings.Repeat("é", 256))), "", ""},
+				ruleCase{list + " value of 257 characters", value(quoted(strings.Repeat("x", 257))), "INVALID_FIELD", place + ".0.value"},
+				ruleCase{list + " value null", value(`null`), "INVALID_FIELD", place + ".0.value"},
+				ruleCase{list + " value of another type", value(`["NL"]`), "INVALID_FIELD", place + ".0.value"})
 		}
 	}
 	requireRules(t, rules)

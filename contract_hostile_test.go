@@ -18,7 +18,7 @@ import (
 
 // soon is how long a hostile request may take: long for a slow machine, and
 // short against what any of them could cost.
-const soon = 5 * time.Second
+const hostileTimeout = 5 * time.Second
 
 func TestTruncatedBody(t *testing.T) {
 	t.Parallel()
@@ -32,7 +32,7 @@ func TestTruncatedBody(t *testing.T) {
 			})
 		}
 		t.Run("at each byte of gzip where "+name, func(t *testing.T) {
-			body := zipped(t, fullEvent, gzip.BestCompression)
+			body := gzipped(t, fullEvent, gzip.BestCompression)
 			for n := range len(body) {
 				f.post(t, eventPath, body[:n], "Content-Encoding: gzip").requireError(t, http.StatusBadRequest, "BAD_REQUEST", "")
 			}
@@ -44,16 +44,16 @@ func TestTruncatedBody(t *testing.T) {
 func TestFieldNamesAreCaseSensitive(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	for _, p := range objectPlaces {
+	for _, p := range eventObjects {
 		name, _, _ := strings.Cut(strings.SplitN(fullEvent, p.opening, 2)[1], ":")
 		name = strings.Trim(name, `"`)
 		for _, variant := range []string{strings.ToUpper(name), strings.ToUpper(name[:1]) + name[1:], strings.ReplaceAll(name, "i", "ı"), name + " "} {
 			if variant == name {
 				continue
 			}
-			t.Run(variant+" in "+joined(p.path, "the event"), func(t *testing.T) {
-				a := f.post(t, eventPath, fullWith(p.opening, quoted(variant)+`:"x"`))
-				a.requireError(t, http.StatusBadRequest, "INVALID_FIELD", joined(p.path, variant))
+			t.Run(variant+" in "+joinPath(p.path, "the event"), func(t *testing.T) {
+				resp := f.post(t, eventPath, fullEventWith(p.opening, quoted(variant)+`:"x"`))
+				resp.requireError(t, http.StatusBadRequest, "INVALID_FIELD", joinPath(p.path, variant))
 			})
 		}
 	}
@@ -61,25 +61,25 @@ func TestFieldNamesAreCaseSensitive(t *testing.T) {
 }
 
 // wire is a server on loopback that is spoken to by hand.
-type wire struct{ address string }
+type rawServer struct{ address string }
 
-func (f *fixture) wire(t *testing.T) wire {
+func (f *fixture) rawServer(t *testing.T) rawServer {
 	t.Helper()
 	srv := httptest.NewUnstartedServer(f.handler)
 	srv.Config.MaxHeaderBytes = 16 << 10
 	srv.Start()
 	t.Cleanup(srv.Close)
-	return wire{srv.Listener.Addr().String()}
+	return rawServer{srv.Listener.Addr().String()}
 }
 
 // say writes a text and returns all responses until the server closes, which it is
 // asked to by a last request where the text does not.
-func (w wire) say(t *testing.T, text string) []response {
+func (w rawServer) roundTrips(t *testing.T, text string) []response {
 	t.Helper()
 	conn, err := net.Dial("tcp", w.address)
 	require.NoError(t, err)
 	defer func() { _ = conn.Close() }() // the server has closed it
-	require.NoError(t, conn.SetDeadline(time.Now().Add(soon)))
+	require.NoError(t, conn.SetDeadline(time.Now().Add(hostileTimeout)))
 	go func() {
 		_, _ = io.WriteString(conn, text) // a server that refuses does not read all of it
 		_ = conn.(*net.TCPConn).CloseWrite()
@@ -93,25 +93,25 @@ func (w wire) say(t *testing.T, text string) []response {
 		body, err := io.ReadAll(res.Body)
 		require.NoError(t, err)
 		require.NoError(t, res.Body.Close())
-		a := response{status: res.StatusCode, header: res.Header, text: string(body)}
+		resp := response{status: res.StatusCode, header: res.Header, text: string(body)}
 		if strings.HasPrefix(res.Header.Get("Content-Type"), "application/json") {
-			require.NoError(t, json.Unmarshal(body, &a.body))
+			require.NoError(t, json.Unmarshal(body, &resp.body))
 		}
-		requireNoSecret(t, a.text)
-		responses = append(responses, a)
+		requireNoSecret(t, resp.text)
+		responses = append(responses, resp)
 	}
 }
 
 func statuses(responses []response) []int {
 	list := []int{}
-	for _, a := range responses {
-		list = append(list, a.status)
+	for _, resp := range responses {
+		list = append(list, resp.status)
 	}
 	return list
 }
 
 // head is the start of a request of one event; more headers may follow.
-func head(line string) string {
+func requestHead(line string) string {
 	return line + "\r\nHost: x\r\nX-API-KEY: " + fullSecret + "\r\nContent-Type: application/json\r\n"
 }
 
@@ -138,50 +138,50 @@ func TestHostileWireRequests(t *testing.T) {
 		statuses   []int // of all responses
 		code       string
 	}{
-		{"a header of a megabyte", head(postLine) + "X-A: " + strings.Repeat("a", 1<<20) + "\r\n" + length + "\r\n" + body, []int{431}, ""},
-		{"a megabyte of headers", head(postLine) + strings.Repeat("X-A: a\r\n", 1<<17) + length + "\r\n" + body, []int{431}, ""},
-		{"a path of a megabyte", head("POST /"+strings.Repeat("a", 1<<20)+" HTTP/1.1") + length + "\r\n" + body, []int{431}, ""},
-		{"two lengths", head(postLine) + length + "Content-Length: 1\r\n\r\n" + body, []int{400}, ""},
-		{"a negative length", head(postLine) + "Content-Length: -1\r\n\r\n" + body, []int{400}, ""},
-		{"a length with a sign", head(postLine) + strings.Replace(length, ": ", ": +", 1) + "\r\n" + body, []int{400}, ""},
-		{"no length", head(postLine) + "\r\n" + body, []int{400, 400}, "BAD_REQUEST"}, // an empty body, and no request behind it
-		{"a length that is too short", head(postLine) + "Content-Length: 10\r\n\r\n" + body, []int{400, 400}, "BAD_REQUEST"},
-		{"a length that is too long", head(postLine) + fmt.Sprintf("Content-Length: %d\r\n\r\n", len(body)+1) + body, []int{400}, "BAD_REQUEST"},
-		{"chunks that do not end", head(postLine) + "Transfer-Encoding: chunked\r\n\r\n" + strings.TrimSuffix(chunked(body), "0\r\n\r\n"), []int{400}, "BAD_REQUEST"},
-		{"chunks of a wrong size", head(postLine) + "Transfer-Encoding: chunked\r\n\r\nzz\r\n" + body, []int{400}, "BAD_REQUEST"},
-		{"another transfer encoding", head(postLine) + "Transfer-Encoding: gzip\r\n\r\n" + body, []int{501}, ""},
-		{"a transfer encoding twice", head(postLine) + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(body), []int{501}, ""},
-		{"an expectation that nobody knows", head(postLine) + "Expect: 200-ok\r\n" + length + "\r\n" + body, []int{417}, ""},
-		{"no host", strings.Replace(head(postLine), "Host: x\r\n", "", 1) + length + "\r\n" + body, []int{400}, ""},
-		{"a NUL in a header", head(postLine) + "X-A: a\x00b\r\n" + length + "\r\n" + body, []int{400}, ""},
-		{"a NUL in the key", strings.Replace(head(postLine), fullSecret, fullSecret+"\x00", 1) + length + "\r\n" + body, []int{400}, ""},
-		{"a space before the colon", strings.Replace(head(postLine), "X-API-KEY:", "X-API-KEY :", 1) + length + "\r\n" + body, []int{400}, ""},
-		{"a NUL in the path", head("POST "+eventPath+"\x00 HTTP/1.1") + length + "\r\n" + body, []int{400}, ""},
-		{"a NUL in the path, escaped", head("POST "+eventPath+"%00 HTTP/1.1") + length + "\r\n" + body, []int{404, 400}, "RESOURCE_NOT_FOUND"},
-		{"dots", head("POST /v1/ingest/../ingest/charge-data HTTP/1.1") + length + "\r\n" + body, []int{404, 400}, "RESOURCE_NOT_FOUND"},
-		{"dots, escaped", head("POST /v1/%2e%2e/v1/ingest/charge-data HTTP/1.1") + length + "\r\n" + body, []int{404, 400}, "RESOURCE_NOT_FOUND"},
-		{"slashes", head("POST /v1/ingest//charge-data HTTP/1.1") + length + "\r\n" + body, []int{404, 400}, "RESOURCE_NOT_FOUND"},
-		{"a slash, escaped", head("POST /v1/ingest%2fcharge-data HTTP/1.1") + length + "\r\n" + body, []int{404, 400}, "RESOURCE_NOT_FOUND"},
-		{"a backslash", head(`POST /v1\ingest\charge-data HTTP/1.1`) + length + "\r\n" + body, []int{404, 400}, "RESOURCE_NOT_FOUND"},
-		{"an escape that is none", head("POST "+eventPath+"%zz HTTP/1.1") + length + "\r\n" + body, []int{400}, ""},
-		{"a method in lower case", head("post "+eventPath+" HTTP/1.1") + length + "\r\n" + body, []int{405, 400}, "INVALID_OPERATION"},
-		{"a method that nobody knows", head("INGEST "+eventPath+" HTTP/1.1") + length + "\r\n" + body, []int{405, 400}, "INVALID_OPERATION"},
-		{"a method of a megabyte", strings.Repeat("P", 1<<20) + head(" "+eventPath+" HTTP/1.1") + length + "\r\n" + body, []int{431}, ""},
-		{"CONNECT", head("CONNECT x:1 HTTP/1.1") + "\r\n", []int{404}, "RESOURCE_NOT_FOUND"},
-		{"OPTIONS *", head("OPTIONS * HTTP/1.1") + "\r\n", []int{200}, ""},
-		{"a version that nobody knows", head("POST "+eventPath+" HTTP/3.0") + length + "\r\n" + body, []int{505}, ""},
+		{"a header of a megabyte", requestHead(postLine) + "X-A: " + strings.Repeat("a", 1<<20) + "\r\n" + length + "\r\n" + body, []int{431}, ""},
+		{"a megabyte of headers", requestHead(postLine) + strings.Repeat("X-A: a\r\n", 1<<17) + length + "\r\n" + body, []int{431}, ""},
+		{"a path of a megabyte", requestHead("POST /"+strings.Repeat("a", 1<<20)+" HTTP/1.1") + length + "\r\n" + body, []int{431}, ""},
+		{"two lengths", requestHead(postLine) + length + "Content-Length: 1\r\n\r\n" + body, []int{400}, ""},
+		{"a negative length", requestHead(postLine) + "Content-Length: -1\r\n\r\n" + body, []int{400}, ""},
+		{"a length with a sign", requestHead(postLine) + strings.Replace(length, ": ", ": +", 1) + "\r\n" + body, []int{400}, ""},
+		{"no length", requestHead(postLine) + "\r\n" + body, []int{400, 400}, "BAD_REQUEST"}, // an empty body, and no request behind it
+		{"a length that is too short", requestHead(postLine) + "Content-Length: 10\r\n\r\n" + body, []int{400, 400}, "BAD_REQUEST"},
+		{"a length that is too long", requestHead(postLine) + fmt.Sprintf("Content-Length: %d\r\n\r\n", len(body)+1) + body, []int{400}, "BAD_REQUEST"},
+		{"chunks that do not end", requestHead(postLine) + "Transfer-Encoding: chunked\r\n\r\n" + strings.TrimSuffix(chunked(body), "0\r\n\r\n"), []int{400}, "BAD_REQUEST"},
+		{"chunks of a wrong size", requestHead(postLine) + "Transfer-Encoding: chunked\r\n\r\nzz\r\n" + body, []int{400}, "BAD_REQUEST"},
+		{"another transfer encoding", requestHead(postLine) + "Transfer-Encoding: gzip\r\n\r\n" + body, []int{501}, ""},
+		{"a transfer encoding twice", requestHead(postLine) + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(body), []int{501}, ""},
+		{"an expectation that nobody knows", requestHead(postLine) + "Expect: 200-ok\r\n" + length + "\r\n" + body, []int{417}, ""},
+		{"no host", strings.Replace(requestHead(postLine), "Host: x\r\n", "", 1) + length + "\r\n" + body, []int{400}, ""},
+		{"a NUL in a header", requestHead(postLine) + "X-A: a\x00b\r\n" + length + "\r\n" + body, []int{400}, ""},
+		{"a NUL in the key", strings.Replace(requestHead(postLine), fullSecret, fullSecret+"\x00", 1) + length + "\r\n" + body, []int{400}, ""},
+		{"a space before the colon", strings.Replace(requestHead(postLine), "X-API-KEY:", "X-API-KEY :", 1) + length + "\r\n" + body, []int{400}, ""},
+		{"a NUL in the path", requestHead("POST "+eventPath+"\x00 HTTP/1.1") + length + "\r\n" + body, []int{400}, ""},
+		{"a NUL in the path, escaped", requestHead("POST "+eventPath+"%00 HTTP/1.1") + length + "\r\n" + body, []int{404, 400}, "RESOURCE_NOT_FOUND"},
+		{"dots", requestHead("POST /v1/ingest/../ingest/charge-data HTTP/1.1") + length + "\r\n" + body, []int{404, 400}, "RESOURCE_NOT_FOUND"},
+		{"dots, escaped", requestHead("POST /v1/%2e%2e/v1/ingest/charge-data HTTP/1.1") + length + "\r\n" + body, []int{404, 400}, "RESOURCE_NOT_FOUND"},
+		{"slashes", requestHead("POST /v1/ingest//charge-data HTTP/1.1") + length + "\r\n" + body, []int{404, 400}, "RESOURCE_NOT_FOUND"},
+		{"a slash, escaped", requestHead("POST /v1/ingest%2fcharge-data HTTP/1.1") + length + "\r\n" + body, []int{404, 400}, "RESOURCE_NOT_FOUND"},
+		{"a backslash", requestHead(`POST /v1\ingest\charge-data HTTP/1.1`) + length + "\r\n" + body, []int{404, 400}, "RESOURCE_NOT_FOUND"},
+		{"an escape that is none", requestHead("POST "+eventPath+"%zz HTTP/1.1") + length + "\r\n" + body, []int{400}, ""},
+		{"a method in lower case", requestHead("post "+eventPath+" HTTP/1.1") + length + "\r\n" + body, []int{405, 400}, "INVALID_OPERATION"},
+		{"a method that nobody knows", requestHead("INGEST "+eventPath+" HTTP/1.1") + length + "\r\n" + body, []int{405, 400}, "INVALID_OPERATION"},
+		{"a method of a megabyte", strings.Repeat("P", 1<<20) + requestHead(" "+eventPath+" HTTP/1.1") + length + "\r\n" + body, []int{431}, ""},
+		{"CONNECT", requestHead("CONNECT x:1 HTTP/1.1") + "\r\n", []int{404}, "RESOURCE_NOT_FOUND"},
+		{"OPTIONS *", requestHead("OPTIONS * HTTP/1.1") + "\r\n", []int{200}, ""},
+		{"a version that nobody knows", requestHead("POST "+eventPath+" HTTP/3.0") + length + "\r\n" + body, []int{505}, ""},
 		{"HTTP/2 by surprise", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", []int{404}, "RESOURCE_NOT_FOUND"},
 		{"no HTTP at all", strings.Repeat("\x00\xff", 1<<19), []int{431}, ""},
-		{"the platform twice", head(postLine) + "X-Platform-Id: pf_a\r\nX-Platform-Id: pf_b\r\n" + length + "\r\n" + body, []int{403, 400}, "USER_NOT_ALLOWED"},
-		{"the media type twice", head(postLine) + "Content-Type: application/json\r\n" + length + "\r\n" + body, []int{415, 400}, "UNSUPPORTED_MEDIA_TYPE"},
-		{"the encoding twice", head(postLine) + "Content-Encoding: gzip\r\nContent-Encoding: gzip\r\n" + length + "\r\n" + body, []int{415, 400}, "UNSUPPORTED_MEDIA_TYPE"},
-		{"the idempotency key twice", head(postLine) + "Idempotency-Key: a\r\nIdempotency-Key: a\r\n" + length + "\r\n" + body, []int{400, 400}, "INVALID_FIELD"},
-		{"the API key twice", head(postLine) + "X-API-KEY: " + fullSecret + "\r\n" + length + "\r\n" + body, []int{401, 400}, "UNAUTHORISED"},
+		{"the platform twice", requestHead(postLine) + "X-Platform-Id: pf_a\r\nX-Platform-Id: pf_b\r\n" + length + "\r\n" + body, []int{403, 400}, "USER_NOT_ALLOWED"},
+		{"the media type twice", requestHead(postLine) + "Content-Type: application/json\r\n" + length + "\r\n" + body, []int{415, 400}, "UNSUPPORTED_MEDIA_TYPE"},
+		{"the encoding twice", requestHead(postLine) + "Content-Encoding: gzip\r\nContent-Encoding: gzip\r\n" + length + "\r\n" + body, []int{415, 400}, "UNSUPPORTED_MEDIA_TYPE"},
+		{"the idempotency key twice", requestHead(postLine) + "Idempotency-Key: a\r\nIdempotency-Key: a\r\n" + length + "\r\n" + body, []int{400, 400}, "INVALID_FIELD"},
+		{"the API key twice", requestHead(postLine) + "X-API-KEY: " + fullSecret + "\r\n" + length + "\r\n" + body, []int{401, 400}, "UNAUTHORISED"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t)
-			responses := f.wire(t).say(t, c.text+"\x01\r\n\r\n") // which is no request
+			responses := f.rawServer(t).roundTrips(t, c.text+"\x01\r\n\r\n") // which is no request
 			got := statuses(responses)
 			require.NotEmpty(t, got)
 			if len(c.statuses) == 1 { // the server closes, or finds no request behind it
@@ -203,18 +203,18 @@ func TestUnusualWireRequests(t *testing.T) {
 	body := event()
 	length := fmt.Sprintf("Content-Length: %d\r\n", len(body))
 	for name, text := range map[string]string{
-		"both a length and chunks: the chunks count, see RFC 9112, 6.3": head(postLine) + "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(body),
-		"a target with a host":      head("POST http://x"+eventPath+" HTTP/1.1") + length + "\r\n" + body,
-		"HTTP/1.0":                  head("POST "+eventPath+" HTTP/1.0") + length + "\r\n" + body,
-		"header names in any case":  strings.ReplaceAll(head(postLine), "X-API-KEY", "x-aPi-kEy") + length + "\r\n" + body,
-		"a header in two lines":     strings.Replace(head(postLine), "X-API-KEY: ", "X-API-KEY:\r\n ", 1) + length + "\r\n" + body,
-		"a request id sent twice":   head(postLine) + "X-Request-Id: a\r\nX-Request-Id: b\r\n" + length + "\r\n" + body,
-		"a length sent twice alike": head(postLine) + length + length + "\r\n" + body,
+		"both a length and chunks: the chunks count, see RFC 9112, 6.3": requestHead(postLine) + "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(body),
+		"a target with a host":      requestHead("POST http://x"+eventPath+" HTTP/1.1") + length + "\r\n" + body,
+		"HTTP/1.0":                  requestHead("POST "+eventPath+" HTTP/1.0") + length + "\r\n" + body,
+		"header names in any case":  strings.ReplaceAll(requestHead(postLine), "X-API-KEY", "x-aPi-kEy") + length + "\r\n" + body,
+		"a header in two lines":     strings.Replace(requestHead(postLine), "X-API-KEY: ", "X-API-KEY:\r\n ", 1) + length + "\r\n" + body,
+		"a request id sent twice":   requestHead(postLine) + "X-Request-Id: a\r\nX-Request-Id: b\r\n" + length + "\r\n" + body,
+		"a length sent twice alike": requestHead(postLine) + length + length + "\r\n" + body,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t)
-			responses := f.wire(t).say(t, text)
+			responses := f.rawServer(t).roundTrips(t, text)
 			require.Equal(t, []int{http.StatusCreated}, statuses(responses), responses)
 			require.Len(t, f.list(t, "pf_a"), 1)
 		})

@@ -15,7 +15,7 @@ import (
 )
 
 // decoded reads events as a host has them, types checked and nothing else.
-func decoded(t *testing.T, texts ...string) []chargeingest.ChargeEvent {
+func decodeEvents(t *testing.T, texts ...string) []chargeingest.ChargeEvent {
 	t.Helper()
 	events := make([]chargeingest.ChargeEvent, len(texts))
 	for i, text := range texts {
@@ -26,14 +26,14 @@ func decoded(t *testing.T, texts ...string) []chargeingest.ChargeEvent {
 
 func (f *fixture) ingest(t *testing.T, key string, texts ...string) (chargeingest.IngestResult, error) {
 	t.Helper()
-	return f.handler.Ingest(context.Background(), chargeingest.IngestRequest{Platform: "pf_a", IdempotencyKey: key, Events: decoded(t, texts...)})
+	return f.handler.Ingest(context.Background(), chargeingest.IngestRequest{Platform: "pf_a", IdempotencyKey: key, Events: decodeEvents(t, texts...)})
 }
 
 func TestIngestEqualsPost(t *testing.T) {
 	t.Parallel()
 	for name, texts := range map[string][]string{
 		"the least": {event()}, "the most": {fullEvent}, "three, one of them twice": {event(`"reference":"a"`), event(), event(`"reference":"a"`)},
-		"unknown fields that are kept": {fullWith(`"value":{`, `"x":[1.0,null]`)},
+		"unknown fields that are kept": {fullEventWith(`"value":{`, `"x":[1.0,null]`)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inside, outside := newFixture(t, keepUnknown), newFixture(t, keepUnknown)
@@ -75,7 +75,7 @@ func TestIngestRejectionsEqualPost(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			store := memstore.New()
-			f := newFixture(t, over(store), func(cfg *chargeingest.Config) { cfg.MaxBatchEvents = 3 })
+			f := newFixture(t, withStore(store), func(cfg *chargeingest.Config) { cfg.MaxBatchEvents = 3 })
 			f.post(t, eventsPath, batch(event(`"reference":"known"`)), "Idempotency-Key: known").requireStored(t)
 			headers := []string{"-Idempotency-Key"}
 			if c.key != "" {
@@ -125,7 +125,7 @@ func TestIngestErrors(t *testing.T) {
 		{"unknown, with a key", "k", event(), unknown, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := newFixture(t, appending(c.err)).ingest(t, c.key, c.event)
+			_, err := newFixture(t, withAppendError(c.err)).ingest(t, c.key, c.event)
 			var e *chargeingest.Error
 			require.ErrorAs(t, err, &e)
 			require.ErrorIs(t, err, c.err)
@@ -135,7 +135,7 @@ func TestIngestErrors(t *testing.T) {
 		})
 	}
 	t.Run("a panic of the store is a 500", func(t *testing.T) {
-		_, err := newFixture(t, over(storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) { panic("torn") }))).ingest(t, "", event())
+		_, err := newFixture(t, withStore(storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) { panic("torn") }))).ingest(t, "", event())
 		var e *chargeingest.Error
 		require.ErrorAs(t, err, &e)
 		require.ErrorIs(t, err, chargeingest.ErrOutcomeUnknown)
@@ -143,8 +143,8 @@ func TestIngestErrors(t *testing.T) {
 	})
 	t.Run("a platform is required", func(t *testing.T) {
 		store := memstore.New()
-		f := newFixture(t, over(store))
-		_, err := f.handler.Ingest(context.Background(), chargeingest.IngestRequest{Events: decoded(t, event())})
+		f := newFixture(t, withStore(store))
+		_, err := f.handler.Ingest(context.Background(), chargeingest.IngestRequest{Events: decodeEvents(t, event())})
 		require.Error(t, err)
 		f.requireNothingStored(t)
 	})

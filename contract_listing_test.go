@@ -25,22 +25,22 @@ func (f *fixture) page(t *testing.T, parameters ...string) response {
 	for i := 0; i < len(parameters); i += 2 {
 		query.Add(parameters[i], parameters[i+1])
 	}
-	a := f.get(t, eventPath+"?"+query.Encode())
-	require.Equal(t, http.StatusOK, a.status, a.text)
-	return a
+	resp := f.get(t, eventPath+"?"+query.Encode())
+	require.Equal(t, http.StatusOK, resp.status, resp.text)
+	return resp
 }
 
 // descriptions names the events of a page: the tests give each its own.
-func (a response) descriptions() []string {
+func (resp response) descriptions() []string {
 	names := []string{}
-	for _, e := range a.body["data"].([]any) {
+	for _, e := range resp.body["data"].([]any) {
 		names = append(names, e.(map[string]any)["description"].(string))
 	}
 	return names
 }
 
 // fill stores n events, described by the numbers from first on.
-func (f *fixture) fill(t *testing.T, first, n int) {
+func (f *fixture) storeNumbered(t *testing.T, first, n int) {
 	t.Helper()
 	events := make([]string, n)
 	for i := range events {
@@ -128,23 +128,23 @@ func TestListingFilters(t *testing.T) {
 
 func TestScanLimit(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, over(&readableStore{
+	f := newFixture(t, withStore(&readableStore{
 		Store: memstore.New(),
 		list: func(context.Context, chargeingest.Query) (chargeingest.Page, error) {
 			return chargeingest.Page{}, fmt.Errorf("slow: %w", chargeingest.ErrScanLimit)
 		},
 	}))
-	a := f.get(t, eventPath+"?product_item_id=x")
-	a.requireRetryable(t, true)
+	resp := f.get(t, eventPath+"?product_item_id=x")
+	resp.requireRetryable(t, true)
 	for _, way := range []string{"reference", "customer_id", "customer_reference", "cursor"} {
-		require.Contains(t, a.body["message"], way)
+		require.Contains(t, resp.body["message"], way)
 	}
 }
 
 func TestListingLimit(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.fill(t, 1, 1000)
+	f.storeNumbered(t, 1, 1000)
 	f.post(t, eventPath, event(`"description":"1001"`)).requireStored(t)
 	for name, c := range map[string]struct{ limit, newest, oldest int }{
 		"the default is 50": {0, 1001, 952}, "1 is the least": {1, 1001, 1001}, "1000 is the most": {1000, 1001, 2},
@@ -154,9 +154,9 @@ func TestListingLimit(t *testing.T) {
 			if c.limit > 0 {
 				parameters = []string{"limit", strconv.Itoa(c.limit)}
 			}
-			a := f.page(t, parameters...)
-			require.Equal(t, numbers(c.newest, c.oldest), a.descriptions())
-			require.NotNil(t, a.body["next"])
+			resp := f.page(t, parameters...)
+			require.Equal(t, numbers(c.newest, c.oldest), resp.descriptions())
+			require.NotNil(t, resp.body["next"])
 		})
 	}
 }
@@ -180,7 +180,7 @@ func TestListingOrder(t *testing.T) {
 	}
 	t.Run("the events of a batch are stored in the order sent", func(t *testing.T) {
 		f := newFixture(t)
-		f.fill(t, 1, 5)
+		f.storeNumbered(t, 1, 5)
 		require.Equal(t, numbers(5, 1), f.page(t).descriptions())
 	})
 }
@@ -190,7 +190,7 @@ func TestListingPages(t *testing.T) {
 	for _, order := range []string{"asc", "desc"} {
 		t.Run("next leads through all of it and is null at its end: "+order, func(t *testing.T) {
 			f := newFixture(t)
-			f.fill(t, 1, 6)
+			f.storeNumbered(t, 1, 6)
 			want := numbers(1, 6)
 			if order == "desc" {
 				want = numbers(6, 1)
@@ -198,12 +198,12 @@ func TestListingPages(t *testing.T) {
 			for _, limit := range []int{1, 2, 3, 4, 6, 7} {
 				got := []string{}
 				parameters := []string{"order", order, "limit", strconv.Itoa(limit)}
-				a := f.page(t, parameters...)
-				for got = append(got, a.descriptions()...); a.body["next"] != nil; got = append(got, a.descriptions()...) {
-					require.Len(t, a.body["data"], limit)
-					require.Regexp(t, `^[A-Za-z0-9_~.-]+$`, a.body["next"], "a cursor is of URL-safe characters")
+				resp := f.page(t, parameters...)
+				for got = append(got, resp.descriptions()...); resp.body["next"] != nil; got = append(got, resp.descriptions()...) {
+					require.Len(t, resp.body["data"], limit)
+					require.Regexp(t, `^[A-Za-z0-9_~.-]+$`, resp.body["next"], "a cursor is of URL-safe characters")
 					require.Less(t, len(got), 6, "next is null when nothing more is there")
-					a = f.page(t, append(parameters, "after", a.body["next"].(string))...)
+					resp = f.page(t, append(parameters, "after", resp.body["next"].(string))...)
 				}
 				require.Equal(t, want, got, "limit %d", limit)
 			}
@@ -222,9 +222,9 @@ func TestListingPages(t *testing.T) {
 	})
 	t.Run("descending, events stored meanwhile neither come twice nor push others out", func(t *testing.T) {
 		f := newFixture(t)
-		f.fill(t, 1, 4)
+		f.storeNumbered(t, 1, 4)
 		first := f.page(t, "limit", "2")
-		f.fill(t, 5, 3)
+		f.storeNumbered(t, 5, 3)
 		second := f.page(t, "limit", "2", "after", first.body["next"].(string))
 		require.Equal(t, numbers(4, 1), append(first.descriptions(), second.descriptions()...))
 		require.Nil(t, second.body["next"])
@@ -236,7 +236,7 @@ func TestListingPosition(t *testing.T) {
 	t.Run("ascending it is always given, descending never", func(t *testing.T) {
 		f := newFixture(t)
 		require.NotEmpty(t, f.page(t, "order", "asc").body["position"], "on an empty page too")
-		f.fill(t, 1, 3)
+		f.storeNumbered(t, 1, 3)
 		for _, limit := range []string{"1", "3", "50"} {
 			position := f.page(t, "order", "asc", "limit", limit).body["position"]
 			require.NotEmpty(t, position)
@@ -246,27 +246,27 @@ func TestListingPosition(t *testing.T) {
 	})
 	t.Run("a consumer follows the events by it as they come", func(t *testing.T) {
 		f := newFixture(t)
-		a := f.page(t, "order", "asc")
+		resp := f.page(t, "order", "asc")
 		for i, n := range []int{0, 1, 2, 0, 3} {
 			if n > 0 {
-				f.fill(t, 10*i, n)
+				f.storeNumbered(t, 10*i, n)
 			}
-			a = f.page(t, "order", "asc", "after", a.body["position"].(string))
-			require.Nil(t, a.body["next"])
+			resp = f.page(t, "order", "asc", "after", resp.body["position"].(string))
+			require.Nil(t, resp.body["next"])
 			if n == 0 {
-				require.Empty(t, a.body["data"])
+				require.Empty(t, resp.body["data"])
 				continue
 			}
-			require.Equal(t, numbers(10*i, 10*i+n-1), a.descriptions())
+			require.Equal(t, numbers(10*i, 10*i+n-1), resp.descriptions())
 		}
 	})
 	t.Run("a consumer follows what a filter lets pass", func(t *testing.T) {
 		f := newFixture(t)
-		f.fill(t, 1, 3)
+		f.storeNumbered(t, 1, 3)
 		position := f.page(t, "order", "asc", "customer_id", "c").body["position"].(string)
 		f.post(t, eventPath, event(`"customer_id":"c"`, `"description":"4"`)).requireStored(t)
-		a := f.page(t, "order", "asc", "customer_id", "c", "after", position)
-		require.Equal(t, []string{"4"}, a.descriptions())
+		resp := f.page(t, "order", "asc", "customer_id", "c", "after", position)
+		require.Equal(t, []string{"4"}, resp.descriptions())
 	})
 }
 
@@ -291,10 +291,10 @@ func TestAscendingCursorSkipsNoEvent(t *testing.T) {
 	}()
 	followed := []string{}
 	parameters := []string{"order", "asc", "limit", "7"}
-	a := f.page(t, parameters...)
+	resp := f.page(t, parameters...)
 	for last := false; ; {
-		followed = append(followed, a.descriptions()...)
-		if a.body["next"] == nil {
+		followed = append(followed, resp.descriptions()...)
+		if resp.body["next"] == nil {
 			if last {
 				break
 			}
@@ -304,7 +304,7 @@ func TestAscendingCursorSkipsNoEvent(t *testing.T) {
 			default:
 			}
 		}
-		a = f.page(t, append(parameters, "after", a.body["position"].(string))...)
+		resp = f.page(t, append(parameters, "after", resp.body["position"].(string))...)
 	}
 	require.Len(t, followed, writers*each, "nothing is skipped, nothing comes twice")
 	stored := []string{}
@@ -359,8 +359,8 @@ func TestInvalidParameter(t *testing.T) {
 	} {
 		for _, value := range values {
 			t.Run(fmt.Sprintf("malformed: %s=%q", name, value), func(t *testing.T) {
-				a := f.get(t, eventPath+"?"+name+"="+url.QueryEscape(value))
-				a.requireError(t, http.StatusBadRequest, "INVALID_FIELD", name)
+				resp := f.get(t, eventPath+"?"+name+"="+url.QueryEscape(value))
+				resp.requireError(t, http.StatusBadRequest, "INVALID_FIELD", name)
 			})
 		}
 	}
@@ -373,9 +373,9 @@ func TestInvalidParameter(t *testing.T) {
 		f.get(t, eventPath+"?customer_id=%ff").requireError(t, http.StatusBadRequest, "INVALID_FIELD", "customer_id")
 	})
 	t.Run("every bad parameter is among the errors", func(t *testing.T) {
-		a := f.get(t, eventPath+"?zzz=1&limit=0&order=up&aaa=1")
+		resp := f.get(t, eventPath+"?zzz=1&limit=0&order=up&aaa=1")
 		var fields []string
-		for _, v := range a.violations(t) {
+		for _, v := range resp.violations(t) {
 			require.Equal(t, "INVALID_FIELD", v.code)
 			fields = append(fields, v.field)
 		}

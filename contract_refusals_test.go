@@ -24,21 +24,21 @@ import (
 
 // refusals are the responses that do not need the body. The request line and headers
 // are without those of the body's length.
-var refusals = []struct {
+var earlyResponses = []struct {
 	name     string
 	settings []func(*chargeingest.Config)
 	head     string
 	status   int
 }{
-	{"401", nil, strings.Replace(head(postLine), fullSecret, wrongSecret, 1), 401},
-	{"403", nil, strings.Replace(head(postLine), fullSecret, viewSecret, 1), 403},
-	{"404", nil, head("POST /nowhere HTTP/1.1"), 404},
-	{"405", nil, head("PUT " + eventPath + " HTTP/1.1"), 405},
-	{"413", nil, head(postLine), 413},
-	{"415", nil, strings.Replace(head(postLine), "application/json", "text/plain", 1), 415},
-	{"503 of the authorizer", []func(*chargeingest.Config){refusedWith(func(*http.Request) string { return "down" })}, head(postLine), 503},
-	{"400 of the version", nil, head("POST /v2/ingest/charge-data HTTP/1.1"), 400},
-	{"a GET that needs no body", nil, head("GET " + eventPath + " HTTP/1.1"), 200},
+	{"401", nil, strings.Replace(requestHead(postLine), fullSecret, wrongSecret, 1), 401},
+	{"403", nil, strings.Replace(requestHead(postLine), fullSecret, viewSecret, 1), 403},
+	{"404", nil, requestHead("POST /nowhere HTTP/1.1"), 404},
+	{"405", nil, requestHead("PUT " + eventPath + " HTTP/1.1"), 405},
+	{"413", nil, requestHead(postLine), 413},
+	{"415", nil, strings.Replace(requestHead(postLine), "application/json", "text/plain", 1), 415},
+	{"503 of the authorizer", []func(*chargeingest.Config){withAuthorizerError(func(*http.Request) string { return "down" })}, requestHead(postLine), 503},
+	{"400 of the version", nil, requestHead("POST /v2/ingest/charge-data HTTP/1.1"), 400},
+	{"a GET that needs no body", nil, requestHead("GET " + eventPath + " HTTP/1.1"), 200},
 }
 
 // TestRejectionWhileWriting has clients that read nothing before they
@@ -52,10 +52,10 @@ func TestRejectionWhileWriting(t *testing.T) {
 		"Expect: 100-continue":   fmt.Sprintf("Expect: 100-continue\r\nContent-Length: %d\r\n\r\n%s", len(body), body),
 		"a connection that ends": fmt.Sprintf("Connection: close\r\nContent-Length: %d\r\n\r\n%s", len(body), body),
 	} {
-		for _, c := range refusals {
+		for _, c := range earlyResponses {
 			t.Run(c.name+" with "+name, func(t *testing.T) {
 				t.Parallel()
-				conn := newFixture(t, c.settings...).wire(t).dial(t)
+				conn := newFixture(t, c.settings...).rawServer(t).dial(t)
 				_, err := io.WriteString(conn, c.head+framed)
 				require.NoError(t, err, "writing the body")
 				require.Equal(t, c.status, readResponse(t, bufio.NewReader(conn)).status)
@@ -76,12 +76,12 @@ func TestOverloadWhileWriting(t *testing.T) {
 	}()
 	_, err := io.WriteString(sender, strings.Repeat(" ", 700_000))
 	require.NoError(t, err)
-	conn := f.wire(t).dial(t)
-	_, err = fmt.Fprintf(conn, "%sTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", head(postLine), 8<<20, strings.Repeat(" ", 8<<20))
+	conn := f.rawServer(t).dial(t)
+	_, err = fmt.Fprintf(conn, "%sTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", requestHead(postLine), 8<<20, strings.Repeat(" ", 8<<20))
 	require.NoError(t, err, "writing the body")
-	a := readResponse(t, bufio.NewReader(conn))
-	require.Equal(t, http.StatusServiceUnavailable, a.status)
-	require.Equal(t, "1", a.header.Get("Retry-After"))
+	resp := readResponse(t, bufio.NewReader(conn))
+	require.Equal(t, http.StatusServiceUnavailable, resp.status)
+	require.Equal(t, "1", resp.header.Get("Retry-After"))
 	require.NoError(t, sender.CloseWithError(errors.New("gone")))
 	<-done
 }
@@ -95,14 +95,14 @@ func TestRejectionWhileWritingOverTLS(t *testing.T) {
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = conn.Close() })
 		require.NoError(t, conn.SetDeadline(time.Now().Add(30*time.Second)))
-		_, err = io.WriteString(conn, strings.Replace(head(postLine), fullSecret, wrongSecret, 1)+framing+strings.Repeat(" ", 8<<20))
+		_, err = io.WriteString(conn, strings.Replace(requestHead(postLine), fullSecret, wrongSecret, 1)+framing+strings.Repeat(" ", 8<<20))
 		require.NoError(t, err, "writing the body")
 		require.Equal(t, http.StatusUnauthorized, readResponse(t, bufio.NewReader(conn)).status)
 	}
 }
 
 // dial connects to the server for as long as no request should take.
-func (w wire) dial(t *testing.T) net.Conn {
+func (w rawServer) dial(t *testing.T) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", w.address)
 	require.NoError(t, err)
@@ -128,12 +128,12 @@ func readResponse(t *testing.T, in *bufio.Reader) response {
 
 // pipes is a listener within a synctest bubble: its connections are net.Pipes, which
 // have deadlines of the bubble's clock and no buffers.
-type pipes struct {
+type pipeListener struct {
 	conns  chan net.Conn
 	closed chan struct{}
 }
 
-func (p *pipes) Accept() (net.Conn, error) {
+func (p *pipeListener) Accept() (net.Conn, error) {
 	select {
 	case c := <-p.conns:
 		return c, nil
@@ -142,29 +142,29 @@ func (p *pipes) Accept() (net.Conn, error) {
 	}
 }
 
-func (p *pipes) Close() error   { close(p.closed); return nil }
-func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
+func (p *pipeListener) Close() error   { close(p.closed); return nil }
+func (p *pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
 
 // piped is a server within a bubble.
-type piped struct {
+type pipeServer struct {
 	*http.Server
-	listener *pipes
+	listener *pipeListener
 }
 
-func (f *fixture) piped(t *testing.T, wrap ...func(http.Handler) http.Handler) *piped {
+func (f *fixture) pipeServer(t *testing.T, wrap ...func(http.Handler) http.Handler) *pipeServer {
 	t.Helper()
 	h := http.Handler(f.handler)
 	for _, w := range wrap {
 		h = w(h)
 	}
-	p := &piped{&http.Server{Handler: h, Protocols: new(http.Protocols)}, &pipes{make(chan net.Conn), make(chan struct{})}}
+	p := &pipeServer{&http.Server{Handler: h, Protocols: new(http.Protocols)}, &pipeListener{make(chan net.Conn), make(chan struct{})}}
 	p.Protocols.SetHTTP1(true)
 	p.Protocols.SetUnencryptedHTTP2(true)
 	return p
 }
 
 // dial starts the server if it has not been, and connects to it.
-func (p *piped) dial(t *testing.T) net.Conn {
+func (p *pipeServer) dial(t *testing.T) net.Conn {
 	t.Helper()
 	go func() { _ = p.Serve(p.listener) }()
 	client, server := net.Pipe()
@@ -174,7 +174,7 @@ func (p *piped) dial(t *testing.T) net.Conn {
 }
 
 // shutdown returns how long the server takes to shut down.
-func (p *piped) shutdown(t *testing.T) time.Duration {
+func (p *pipeServer) shutdown(t *testing.T) time.Duration {
 	t.Helper()
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -184,11 +184,11 @@ func (p *piped) shutdown(t *testing.T) time.Duration {
 }
 
 // write writes a text without waiting for it to be read.
-func write(conn net.Conn, text string) { go func() { _, _ = io.WriteString(conn, text) }() }
+func writeAsync(conn net.Conn, text string) { go func() { _, _ = io.WriteString(conn, text) }() }
 
 // ends waits until the server closes, and returns what it has sent until then and
 // how long that took.
-func ends(t *testing.T, in io.Reader) (rest string, after time.Duration) {
+func readUntilClose(t *testing.T, in io.Reader) (rest string, after time.Duration) {
 	t.Helper()
 	start := time.Now()
 	text, err := io.ReadAll(in)
@@ -202,20 +202,20 @@ func TestRejectionBeforeBody(t *testing.T) {
 		"small": "Content-Length: 100\r\n", "large": "Content-Length: 8000000\r\n", "chunked": "Transfer-Encoding: chunked\r\n",
 		"of which a part came": "Content-Length: 100\r\n\r\n{", "of which a chunk came": "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
 	} {
-		for _, c := range refusals {
+		for _, c := range earlyResponses {
 			if c.status == 413 {
 				continue // known by the body, or by its length
 			}
 			t.Run(c.name+", the body is "+name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					conn := newFixture(t, c.settings...).piped(t).dial(t)
-					write(conn, strings.TrimSuffix(c.head+framing, "{")+"\r\n")
+					conn := newFixture(t, c.settings...).pipeServer(t).dial(t)
+					writeAsync(conn, strings.TrimSuffix(c.head+framing, "{")+"\r\n")
 					start := time.Now()
 					in := bufio.NewReader(conn)
-					a := readResponse(t, in)
-					require.Equal(t, c.status, a.status)
+					resp := readResponse(t, in)
+					require.Equal(t, c.status, resp.status)
 					require.LessOrEqual(t, time.Since(start), 10*time.Millisecond)
-					rest, after := ends(t, in)
+					rest, after := readUntilClose(t, in)
 					require.Empty(t, rest)
 					require.Less(t, after, 6*time.Second) // with half a second of net/http
 				})
@@ -233,9 +233,9 @@ func TestUnansweredExpect(t *testing.T) {
 		} {
 			t.Run(method+" "+framing, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					conn := newFixture(t).piped(t).dial(t)
-					write(conn, strings.Replace(head(method+" "+eventPath+" HTTP/1.1"), fullSecret, wrongSecret, 1)+framing+"\r\n")
-					text, after := ends(t, conn)
+					conn := newFixture(t).pipeServer(t).dial(t)
+					writeAsync(conn, strings.Replace(requestHead(method+" "+eventPath+" HTTP/1.1"), fullSecret, wrongSecret, 1)+framing+"\r\n")
+					text, after := readUntilClose(t, conn)
 					require.True(t, strings.HasPrefix(text, "HTTP/1.1 401 "), text)
 					require.Contains(t, text, "Connection: close\r\n")
 					require.NotContains(t, text, "100 Continue")
@@ -252,13 +252,13 @@ func TestConnectionAfterRejection(t *testing.T) {
 	t.Parallel()
 	const again = "GET /again HTTP/1.1\r\nHost: x\r\n\r\n"
 	body := strings.Repeat(again, 10)
-	for _, c := range refusals {
+	for _, c := range earlyResponses {
 		if c.status == 413 {
 			continue
 		}
 		t.Run(c.name+": a small body that comes with the head is read first", func(t *testing.T) {
 			t.Parallel()
-			conn := newFixture(t, c.settings...).wire(t).dial(t)
+			conn := newFixture(t, c.settings...).rawServer(t).dial(t)
 			_, err := fmt.Fprintf(conn, "%sContent-Length: %d\r\n\r\n%s%s", c.head, len(body), body, again)
 			require.NoError(t, err)
 			in := bufio.NewReader(conn)
@@ -275,13 +275,13 @@ func TestConnectionAfterRejection(t *testing.T) {
 			t.Run(c.name+": "+name+" ends the connection", func(t *testing.T) {
 				t.Parallel()
 				f := newFixture(t, append(c.settings, func(c *chargeingest.Config) { c.MaxDiscardTime = 100 * time.Millisecond })...)
-				conn := f.wire(t).dial(t)
+				conn := f.rawServer(t).dial(t)
 				_, err := io.WriteString(conn, c.head+framed)
 				require.NoError(t, err)
 				in := bufio.NewReader(conn)
-				a := readResponse(t, in)
-				require.Equal(t, c.status, a.status)
-				require.Equal(t, "close", a.header.Get("Connection"))
+				resp := readResponse(t, in)
+				require.Equal(t, c.status, resp.status)
+				require.Equal(t, "close", resp.header.Get("Connection"))
 				_, _ = io.WriteString(conn, body) // the server may have closed
 				rest, _ := io.ReadAll(in)
 				require.Empty(t, rest, "the body was taken for a request")
@@ -292,15 +292,15 @@ func TestConnectionAfterRejection(t *testing.T) {
 
 // ownHeader is a ResponseWriter of middleware that passes on all headers but
 // Connection, as proxies do.
-type ownHeader struct {
+type headerFilter struct {
 	http.ResponseWriter
 	header http.Header
 }
 
-func (w *ownHeader) Header() http.Header         { return w.header }
-func (w *ownHeader) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *headerFilter) Header() http.Header         { return w.header }
+func (w *headerFilter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-func (w *ownHeader) WriteHeader(status int) {
+func (w *headerFilter) WriteHeader(status int) {
 	maps.Copy(w.ResponseWriter.Header(), w.header)
 	w.ResponseWriter.Header().Del("Connection")
 	w.ResponseWriter.WriteHeader(status)
@@ -318,20 +318,20 @@ func TestBodyIsNoRequestBehindMiddleware(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var paths []string
-				conn := newFixture(t).piped(t, func(h http.Handler) http.Handler {
+				conn := newFixture(t).pipeServer(t, func(h http.Handler) http.Handler {
 					return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 						paths = append(paths, r.URL.Path)
-						h.ServeHTTP(&ownHeader{w, http.Header{}}, r)
+						h.ServeHTTP(&headerFilter{w, http.Header{}}, r)
 					})
 				}).dial(t)
-				write(conn, strings.Replace(head(postLine), fullSecret, wrongSecret, 1)+framing)
+				writeAsync(conn, strings.Replace(requestHead(postLine), fullSecret, wrongSecret, 1)+framing)
 				start := time.Now()
 				in := bufio.NewReader(conn)
 				require.Equal(t, http.StatusUnauthorized, readResponse(t, in).status)
 				require.LessOrEqual(t, time.Since(start), 20*time.Millisecond)
 				time.Sleep(6 * time.Second)
-				write(conn, smuggled)
-				rest, _ := ends(t, in)
+				writeAsync(conn, smuggled)
+				rest, _ := readUntilClose(t, in)
 				require.Empty(t, rest)
 				require.Equal(t, []string{eventPath}, paths)
 			})
@@ -341,7 +341,7 @@ func TestBodyIsNoRequestBehindMiddleware(t *testing.T) {
 
 // TestDiscardIsBounded has clients that go on sending.
 func TestDiscardIsBounded(t *testing.T) {
-	refused := strings.Replace(head(postLine), fullSecret, wrongSecret, 1) + "Content-Length: 1000000000\r\n\r\n"
+	refused := strings.Replace(requestHead(postLine), fullSecret, wrongSecret, 1) + "Content-Length: 1000000000\r\n\r\n"
 	t.Run("in time, and it is in no duration", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var got []chargeingest.RequestStats
@@ -349,8 +349,8 @@ func TestDiscardIsBounded(t *testing.T) {
 				c.Now = time.Now
 				c.Observer = func(_ context.Context, o chargeingest.RequestStats) { got = append(got, o) }
 			})
-			conn := f.piped(t).dial(t)
-			write(conn, refused)
+			conn := f.pipeServer(t).dial(t)
+			writeAsync(conn, refused)
 			in := bufio.NewReader(conn)
 			require.Equal(t, http.StatusUnauthorized, readResponse(t, in).status)
 			start := time.Now()
@@ -368,8 +368,8 @@ func TestDiscardIsBounded(t *testing.T) {
 	})
 	t.Run("in bytes", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			conn := newFixture(t, func(c *chargeingest.Config) { c.MaxDiscardBytes = 1 << 20 }).piped(t).dial(t)
-			write(conn, refused)
+			conn := newFixture(t, func(c *chargeingest.Config) { c.MaxDiscardBytes = 1 << 20 }).pipeServer(t).dial(t)
+			writeAsync(conn, refused)
 			require.Equal(t, http.StatusUnauthorized, readResponse(t, bufio.NewReader(conn)).status)
 			n, err := io.Copy(conn, strings.NewReader(strings.Repeat("x", 8<<20)))
 			require.Error(t, err)
@@ -380,8 +380,8 @@ func TestDiscardIsBounded(t *testing.T) {
 	t.Run("and holds nothing of the budget", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFixture(t, func(c *chargeingest.Config) { c.MaxBodyBytes, c.MaxInFlightBytes = 1000, 1000 })
-			conn := f.piped(t).dial(t)
-			write(conn, head(postLine)+"Transfer-Encoding: chunked\r\n\r\nffff\r\n"+strings.Repeat("x", 2000))
+			conn := f.pipeServer(t).dial(t)
+			writeAsync(conn, requestHead(postLine)+"Transfer-Encoding: chunked\r\n\r\nffff\r\n"+strings.Repeat("x", 2000))
 			require.Equal(t, http.StatusRequestEntityTooLarge, readResponse(t, bufio.NewReader(conn)).status)
 			synctest.Wait()
 			f.post(t, eventPath, padded(event(), 900)).requireStored(t)
@@ -393,13 +393,13 @@ func TestDiscardIsBounded(t *testing.T) {
 type plainWriter struct{ http.ResponseWriter }
 
 // openWriter is one that does not.
-type openWriter struct{ http.ResponseWriter }
+type unwrappableWriter struct{ http.ResponseWriter }
 
-func (w openWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w unwrappableWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // bufferedWriter holds a response back, and can be unwrapped all the same.
 type bufferedWriter struct {
-	openWriter
+	unwrappableWriter
 	recorder *httptest.ResponseRecorder
 }
 
@@ -412,11 +412,11 @@ func TestRejectionBehindMiddleware(t *testing.T) {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(wrap(w), r) })
 		}
 	}
-	refused := strings.Replace(head(postLine), fullSecret, wrongSecret, 1)
+	refused := strings.Replace(requestHead(postLine), fullSecret, wrongSecret, 1)
 	t.Run("that can be unwrapped", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			conn := newFixture(t).piped(t, wrapped(func(w http.ResponseWriter) http.ResponseWriter { return openWriter{w} })).dial(t)
-			write(conn, refused+"Content-Length: 100\r\n\r\n")
+			conn := newFixture(t).pipeServer(t, wrapped(func(w http.ResponseWriter) http.ResponseWriter { return unwrappableWriter{w} })).dial(t)
+			writeAsync(conn, refused+"Content-Length: 100\r\n\r\n")
 			start := time.Now()
 			require.Equal(t, http.StatusUnauthorized, readResponse(t, bufio.NewReader(conn)).status)
 			require.LessOrEqual(t, time.Since(start), 10*time.Millisecond)
@@ -424,31 +424,31 @@ func TestRejectionBehindMiddleware(t *testing.T) {
 	})
 	t.Run("that buffers what it wraps", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			conn := newFixture(t).piped(t, func(h http.Handler) http.Handler {
+			conn := newFixture(t).pipeServer(t, func(h http.Handler) http.Handler {
 				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					buffered := bufferedWriter{openWriter{w}, httptest.NewRecorder()}
+					buffered := bufferedWriter{unwrappableWriter{w}, httptest.NewRecorder()}
 					h.ServeHTTP(buffered, r)
 					w.WriteHeader(buffered.recorder.Code)
 					_, _ = w.Write(buffered.recorder.Body.Bytes())
 				})
 			}).dial(t)
-			write(conn, head(postLine)+fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(event()), event()))
+			writeAsync(conn, requestHead(postLine)+fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(event()), event()))
 			require.Equal(t, http.StatusCreated, readResponse(t, bufio.NewReader(conn)).status)
 		})
 	})
 	t.Run("that cannot", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			conn := newFixture(t).piped(t, wrapped(func(w http.ResponseWriter) http.ResponseWriter { return plainWriter{w} })).dial(t)
-			write(conn, refused+"Content-Length: 3\r\n\r\nabc")
-			a := readResponse(t, bufio.NewReader(conn))
-			require.Equal(t, http.StatusUnauthorized, a.status)
-			require.Empty(t, a.header.Get("Connection"), "as net/http does it")
+			conn := newFixture(t).pipeServer(t, wrapped(func(w http.ResponseWriter) http.ResponseWriter { return plainWriter{w} })).dial(t)
+			writeAsync(conn, refused+"Content-Length: 3\r\n\r\nabc")
+			resp := readResponse(t, bufio.NewReader(conn))
+			require.Equal(t, http.StatusUnauthorized, resp.status)
+			require.Empty(t, resp.header.Get("Connection"), "as net/http does it")
 		})
 	})
 	t.Run("that bounds the body", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			conn := newFixture(t).piped(t, func(h http.Handler) http.Handler { return http.MaxBytesHandler(h, 10) }).dial(t)
-			write(conn, refused+"Content-Length: 100\r\n\r\n"+strings.Repeat("x", 100))
+			conn := newFixture(t).pipeServer(t, func(h http.Handler) http.Handler { return http.MaxBytesHandler(h, 10) }).dial(t)
+			writeAsync(conn, refused+"Content-Length: 100\r\n\r\n"+strings.Repeat("x", 100))
 			require.Equal(t, http.StatusUnauthorized, readResponse(t, bufio.NewReader(conn)).status)
 			rest, _ := io.ReadAll(conn)
 			require.Empty(t, rest)
@@ -456,13 +456,13 @@ func TestRejectionBehindMiddleware(t *testing.T) {
 	})
 	t.Run("that works on after the response", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			conn := newFixture(t).piped(t, func(h http.Handler) http.Handler {
+			conn := newFixture(t).pipeServer(t, func(h http.Handler) http.Handler {
 				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					h.ServeHTTP(w, r)
 					time.Sleep(time.Minute)
 				})
 			}).dial(t)
-			write(conn, head(postLine)+fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(event()), event()))
+			writeAsync(conn, requestHead(postLine)+fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(event()), event()))
 			require.Equal(t, http.StatusCreated, readResponse(t, bufio.NewReader(conn)).status)
 			time.Sleep(2 * time.Minute)
 		})
@@ -472,17 +472,17 @@ func TestRejectionBehindMiddleware(t *testing.T) {
 // TestShutdownDoesNotWaitForBodies has a host that shuts down while bodies are on
 // their way.
 func TestShutdownDoesNotWaitForBodies(t *testing.T) {
-	refused := strings.Replace(head(postLine), fullSecret, wrongSecret, 1)
+	refused := strings.Replace(requestHead(postLine), fullSecret, wrongSecret, 1)
 	for _, c := range []struct {
 		name, text string
 		status     int
 		within     time.Duration
 	}{
-		{"nothing of a body", head(postLine) + "Content-Length: 100\r\n\r\n", 503, 2 * time.Second},
-		{"a part of a body", head(postLine) + "Content-Length: 100\r\n\r\n{", 503, 2 * time.Second},
-		{"a part of a large body", head(postLine) + "Content-Length: 100000\r\n\r\n{" + strings.Repeat(" ", 50_000), 503, 2 * time.Second},
-		{"a chunk of a body", head(postLine) + "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n", 503, 2 * time.Second},
-		{"the head of gzip", head(postLine) + "Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\na\r\n" + zipped(t, "{}", 9)[:10] + "\r\n", 503, 2 * time.Second},
+		{"nothing of a body", requestHead(postLine) + "Content-Length: 100\r\n\r\n", 503, 2 * time.Second},
+		{"a part of a body", requestHead(postLine) + "Content-Length: 100\r\n\r\n{", 503, 2 * time.Second},
+		{"a part of a large body", requestHead(postLine) + "Content-Length: 100000\r\n\r\n{" + strings.Repeat(" ", 50_000), 503, 2 * time.Second},
+		{"a chunk of a body", requestHead(postLine) + "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n", 503, 2 * time.Second},
+		{"the head of gzip", requestHead(postLine) + "Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\na\r\n" + gzipped(t, "{}", 9)[:10] + "\r\n", 503, 2 * time.Second},
 		{"nothing of a body over HTTP/2", h2Post(eventPath, "x-api-key", fullSecret, "content-type", "application/json"), 503, 3 * time.Second},
 		{"nothing of a body that is refused", refused + "Content-Length: 1000000\r\n\r\n", 401, 1500 * time.Millisecond},
 		{"a chunk of a body that is refused", refused + "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n", 401, 1500 * time.Millisecond},
@@ -493,9 +493,9 @@ func TestShutdownDoesNotWaitForBodies(t *testing.T) {
 				f := newFixture(t, func(c *chargeingest.Config) {
 					c.Observer = func(_ context.Context, o chargeingest.RequestStats) { observed = o }
 				})
-				srv := f.piped(t)
+				srv := f.pipeServer(t)
 				conn := srv.dial(t)
-				write(conn, c.text)
+				writeAsync(conn, c.text)
 				sent := make(chan string, 1)
 				go func() {
 					text, _ := io.ReadAll(conn)
@@ -506,9 +506,9 @@ func TestShutdownDoesNotWaitForBodies(t *testing.T) {
 				require.Equal(t, c.status, observed.Status)
 				text := <-sent
 				if strings.HasPrefix(text, "HTTP/1.1") {
-					a := readResponse(t, bufio.NewReader(strings.NewReader(text)))
-					require.Equal(t, c.status, a.status, a.text)
-					require.Equal(t, c.status == 503, a.header.Get("Idempotency-Retryable") == "true")
+					resp := readResponse(t, bufio.NewReader(strings.NewReader(text)))
+					require.Equal(t, c.status, resp.status, resp.text)
+					require.Equal(t, c.status == 503, resp.header.Get("Idempotency-Retryable") == "true")
 				} else {
 					require.Contains(t, text, "shutting down")
 				}
@@ -518,16 +518,16 @@ func TestShutdownDoesNotWaitForBodies(t *testing.T) {
 	}
 	t.Run("a body that goes on arriving is stored", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			srv := newFixture(t).piped(t)
+			srv := newFixture(t).pipeServer(t)
 			conn := srv.dial(t)
-			text := head(postLine) + fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(event()), event())
+			text := requestHead(postLine) + fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(event()), event())
 			_, err := io.WriteString(conn, text[:len(text)-50])
 			require.NoError(t, err)
 			synctest.Wait() // until the handler reads
 			ended := make(chan error, 1)
 			go func() { ended <- srv.Shutdown(context.WithoutCancel(t.Context())) }()
 			synctest.Wait()
-			write(conn, text[len(text)-50:])
+			writeAsync(conn, text[len(text)-50:])
 			require.Equal(t, http.StatusCreated, readResponse(t, bufio.NewReader(conn)).status)
 			require.NoError(t, <-ended)
 		})
@@ -535,22 +535,22 @@ func TestShutdownDoesNotWaitForBodies(t *testing.T) {
 	t.Run("another server of the handler goes on", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFixture(t)
-			first, second := f.piped(t), f.piped(t)
+			first, second := f.pipeServer(t), f.pipeServer(t)
 			conn := second.dial(t)
 			_ = first.dial(t)
-			text := head(postLine) + fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(event()), event())
+			text := requestHead(postLine) + fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(event()), event())
 			_, err := io.WriteString(conn, text[:len(text)-50])
 			require.NoError(t, err)
 			first.shutdown(t)
 			time.Sleep(20 * time.Second)
-			write(conn, text[len(text)-50:])
+			writeAsync(conn, text[len(text)-50:])
 			require.Equal(t, http.StatusCreated, readResponse(t, bufio.NewReader(conn)).status)
 		})
 	})
 }
 
 // frame is a frame of HTTP/2.
-func frame(kind, flags byte, stream byte, payload string) string {
+func h2Frame(kind, flags byte, stream byte, payload string) string {
 	n := len(payload)
 	return string([]byte{byte(n >> 16), byte(n >> 8), byte(n), kind, flags, 0, 0, 0, stream}) + payload
 }
@@ -572,7 +572,7 @@ func h2Connection(settings string, flags byte, method, path string, headers []st
 		block += "\x00" + string(rune(len(headers[i]))) + headers[i] + string(rune(len(headers[i+1]))) + headers[i+1]
 	}
 	return "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" +
-		frame(settingsFrame, 0, 0, settings) + frame(headersFrame, flags|endHeaders, 1, block)
+		h2Frame(settingsFrame, 0, 0, settings) + h2Frame(headersFrame, flags|endHeaders, 1, block)
 }
 
 // TestShutdownDoesNotWaitForReaders has clients that never read their response.
@@ -595,9 +595,9 @@ func TestShutdownDoesNotWaitForReaders(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFixture(t, keepUnknown)
 				f.post(t, eventPath, largeEvent("r")).requireStored(t)
-				srv := f.piped(t)
+				srv := f.pipeServer(t)
 				conn := srv.dial(t)
-				write(conn, c.text)
+				writeAsync(conn, c.text)
 				if c.h2 {
 					go func() { _, _ = io.Copy(io.Discard, conn) }()
 				}
@@ -615,10 +615,10 @@ func TestSlowReaders(t *testing.T) {
 		t.Helper()
 		f := newFixture(t, keepUnknown)
 		f.post(t, eventPath, largeEvent("r")).requireStored(t)
-		srv := f.piped(t)
+		srv := f.pipeServer(t)
 		set(srv.Server)
 		conn := srv.dial(t)
-		write(conn, page)
+		writeAsync(conn, page)
 		start := time.Now()
 		for buf := make([]byte, 4<<10); ; {
 			time.Sleep(pause)
@@ -645,8 +645,8 @@ func TestSlowReaders(t *testing.T) {
 			}
 			body := batch(events...)
 			f.post(t, eventsPath, body).requireStored(t)
-			conn := f.piped(t).dial(t)
-			write(conn, head("POST "+eventsPath+" HTTP/1.1")+fmt.Sprintf("Connection: close\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
+			conn := f.pipeServer(t).dial(t)
+			writeAsync(conn, requestHead("POST "+eventsPath+" HTTP/1.1")+fmt.Sprintf("Connection: close\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
 			// It takes 2.5 MiB at once, and then more whenever a third was read, at
 			// 40 kB a second.
 			n, err := io.CopyN(io.Discard, conn, 5<<19)
@@ -676,7 +676,7 @@ func TestSlowReaders(t *testing.T) {
 
 // slowly serves requests with these bodies, of which one half has arrived. finish
 // sends the other and returns the statuses.
-func (f *fixture) slowly(t *testing.T, path string, bodies []string, declared bool, headers ...string) (finish func() []int) {
+func (f *fixture) startUploads(t *testing.T, path string, bodies []string, declared bool, headers ...string) (finish func() []int) {
 	t.Helper()
 	type upload struct {
 		sender *io.PipeWriter
@@ -727,8 +727,8 @@ func TestSlowUploadReservation(t *testing.T) {
 	}{
 		{"chunked", eventPath, padded(event(), 200), false, nil},
 		{"chunked batches", eventsPath, padded(batch(event(), event()), 400), false, nil},
-		{"gzip of declared length", eventPath, zipped(t, event(), 9), true, []string{"Content-Encoding: gzip"}},
-		{"chunked gzip batches", eventsPath, zipped(t, batch(event(), event()), 9), false, []string{"Content-Encoding: gzip"}},
+		{"gzip of declared length", eventPath, gzipped(t, event(), 9), true, []string{"Content-Encoding: gzip"}},
+		{"chunked gzip batches", eventsPath, gzipped(t, batch(event(), event()), 9), false, []string{"Content-Encoding: gzip"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -737,7 +737,7 @@ func TestSlowUploadReservation(t *testing.T) {
 				for i := range bodies {
 					bodies[i] = c.body
 				}
-				require.Equal(t, created, f.slowly(t, c.path, bodies, c.declared, c.headers...)())
+				require.Equal(t, created, f.startUploads(t, c.path, bodies, c.declared, c.headers...)())
 			})
 		})
 	}
@@ -776,7 +776,7 @@ func TestSlowUploadReservation(t *testing.T) {
 					}
 					_ = arriving.Close()
 				}()
-				_, _ = io.WriteString(sender, zipped(t, event(), 9)[:10])
+				_, _ = io.WriteString(sender, gzipped(t, event(), 9)[:10])
 				synctest.Wait()
 				waiting = append(waiting, sender)
 			}
@@ -794,7 +794,7 @@ func TestSlowUploadReservation(t *testing.T) {
 			for i := range bodies {
 				bodies[i] = padded(event(), 100_000)
 			}
-			finish := f.slowly(t, eventPath, bodies, true)
+			finish := f.startUploads(t, eventPath, bodies, true)
 			f.post(t, eventPath, event(), "X-API-KEY: "+otherSecret).requireStored(t) // of another platform
 			accepted := 0
 			for _, status := range finish() {

@@ -37,22 +37,22 @@ func TestContentType(t *testing.T) {
 	} {
 		t.Run("is refused: "+quoted(contentType), func(t *testing.T) {
 			for path, body := range map[string]string{eventPath: event(), eventsPath: batch(event())} {
-				a := refusing.post(t, path, body, "Content-Type: "+contentType)
-				a.requireError(t, http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", "")
-				require.Equal(t, "application/json", a.header.Get("Accept-Post"))
+				resp := refusing.post(t, path, body, "Content-Type: "+contentType)
+				resp.requireError(t, http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", "")
+				require.Equal(t, "application/json", resp.header.Get("Accept-Post"))
 			}
 		})
 	}
 	t.Run("is refused: none", func(t *testing.T) {
-		a := refusing.post(t, eventPath, event(), "-Content-Type")
-		a.requireError(t, http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", "")
-		require.Equal(t, "application/json", a.header.Get("Accept-Post"))
+		resp := refusing.post(t, eventPath, event(), "-Content-Type")
+		resp.requireError(t, http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", "")
+		require.Equal(t, "application/json", resp.header.Get("Accept-Post"))
 	})
 	refusing.requireNothingStored(t)
 }
 
 // zipped compresses; at level 0 the result is larger than the text.
-func zipped(t *testing.T, text string, level int) string {
+func gzipped(t *testing.T, text string, level int) string {
 	t.Helper()
 	var b bytes.Buffer
 	w, err := gzip.NewWriterLevel(&b, level)
@@ -72,20 +72,20 @@ func TestContentEncoding(t *testing.T) {
 	limit := func(c *chargeingest.Config) { c.MaxBodyBytes = 2000 }
 	t.Run("gzip is accepted", func(t *testing.T) {
 		f := newFixture(t)
-		f.post(t, eventPath, zipped(t, event(`"description":"zipped"`), gzip.BestCompression), isGzip).requireStored(t)
-		require.Equal(t, "zipped", at(f.list(t, "pf_a"), "0.description"))
+		f.post(t, eventPath, gzipped(t, event(`"description":"zipped"`), gzip.BestCompression), isGzip).requireStored(t)
+		require.Equal(t, "zipped", valueAt(f.list(t, "pf_a"), "0.description"))
 	})
 	t.Run("the limit counts decompressed bytes: one more is 413", func(t *testing.T) {
 		f := newFixture(t, limit)
-		f.post(t, eventPath, zipped(t, padded(event(), 2000), gzip.BestCompression), isGzip).requireStored(t)
-		a := f.post(t, eventPath, zipped(t, padded(event(), 2001), gzip.BestCompression), isGzip)
-		a.requireError(t, http.StatusRequestEntityTooLarge, "BAD_REQUEST", "")
+		f.post(t, eventPath, gzipped(t, padded(event(), 2000), gzip.BestCompression), isGzip).requireStored(t)
+		resp := f.post(t, eventPath, gzipped(t, padded(event(), 2001), gzip.BestCompression), isGzip)
+		resp.requireError(t, http.StatusRequestEntityTooLarge, "BAD_REQUEST", "")
 		require.Len(t, f.list(t, "pf_a"), 1)
 	})
 	for name, chunked := range map[string]bool{"with Content-Length": false, "chunked": true} {
 		t.Run("the limit counts decompressed bytes: compressed there may be more, "+name, func(t *testing.T) {
 			f := newFixture(t, limit)
-			body := zipped(t, padded(event(), 2000), gzip.NoCompression)
+			body := gzipped(t, padded(event(), 2000), gzip.NoCompression)
 			require.Greater(t, len(body), 2000)
 			r := request(http.MethodPost, eventPath, strings.NewReader(body), isGzip)
 			if chunked {
@@ -96,11 +96,11 @@ func TestContentEncoding(t *testing.T) {
 	}
 	t.Run("a bomb is 413", func(t *testing.T) {
 		f := newFixture(t, limit)
-		bomb := zipped(t, strings.Repeat(" ", 1<<20), gzip.BestCompression)
+		bomb := gzipped(t, strings.Repeat(" ", 1<<20), gzip.BestCompression)
 		f.post(t, eventPath, bomb, isGzip).requireError(t, http.StatusRequestEntityTooLarge, "BAD_REQUEST", "")
 	})
 	f := newFixture(t)
-	whole := zipped(t, event(), gzip.BestCompression)
+	whole := gzipped(t, event(), gzip.BestCompression)
 	for name, body := range map[string]string{
 		"text": event(), "nothing": "", "a part of it": whole[:len(whole)-1], "half of it": whole[:len(whole)/2], "a broken checksum": whole[:len(whole)-8] + "12345678", "more behind it": whole + "x",
 	} {
@@ -110,8 +110,8 @@ func TestContentEncoding(t *testing.T) {
 	}
 	for _, encoding := range []string{"br", "deflate", "zstd", "compress", "gzip, gzip", "gzip, br", "utf-8"} {
 		t.Run("another encoding is 415: "+encoding, func(t *testing.T) {
-			a := f.post(t, eventPath, event(), "Content-Encoding: "+encoding)
-			a.requireError(t, http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", "")
+			resp := f.post(t, eventPath, event(), "Content-Encoding: "+encoding)
+			resp.requireError(t, http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", "")
 		})
 	}
 	f.requireNothingStored(t)
@@ -132,12 +132,12 @@ func TestBodySize(t *testing.T) {
 					if chunked {
 						r.ContentLength = -1
 					}
-					a := responseOf(t, f.handler, r)
+					resp := responseOf(t, f.handler, r)
 					if more == 0 {
-						a.requireStored(t)
+						resp.requireStored(t)
 						continue
 					}
-					a.requireError(t, http.StatusRequestEntityTooLarge, "BAD_REQUEST", "")
+					resp.requireError(t, http.StatusRequestEntityTooLarge, "BAD_REQUEST", "")
 				}
 				require.Len(t, f.list(t, "pf_a"), 1)
 			})
@@ -176,9 +176,9 @@ func TestBatchSize(t *testing.T) {
 		{"that is an event", event(), "MISSING_FIELD", "charge_datas"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			a := f.post(t, eventsPath, c.body)
-			require.Equal(t, http.StatusBadRequest, a.status)
-			require.Contains(t, a.violations(t), violation{c.code, c.field})
+			resp := f.post(t, eventsPath, c.body)
+			require.Equal(t, http.StatusBadRequest, resp.status)
+			require.Contains(t, resp.violations(t), violation{c.code, c.field})
 		})
 	}
 	f.requireNothingStored(t)
@@ -236,11 +236,11 @@ func TestBodyFormat(t *testing.T) {
 			}
 		})
 	}
-	for _, p := range objectPlaces {
-		t.Run("a name twice in "+joined(p.path, "the event"), func(t *testing.T) {
+	for _, p := range eventObjects {
+		t.Run("a name twice in "+joinPath(p.path, "the event"), func(t *testing.T) {
 			f := fixtures[0]
 			name, _, _ := strings.Cut(strings.SplitN(fullEvent, p.opening, 2)[1], ":")
-			body := fullWith(p.opening, name+`:"x"`)
+			body := fullEventWith(p.opening, name+`:"x"`)
 			f.post(t, eventPath, body).requireError(t, http.StatusBadRequest, "BAD_REQUEST", "")
 			f.post(t, eventsPath, batch(event(), body)).requireError(t, http.StatusBadRequest, "BAD_REQUEST", "")
 			f.requireNothingStored(t)
@@ -277,8 +277,8 @@ func TestExcessiveNumbersAndNesting(t *testing.T) {
 				continue
 			}
 			t.Run(name+" is INVALID_FIELD where the place has a rule: "+field, func(t *testing.T) {
-				f.post(t, eventPath, member(field, value)).requireError(t, http.StatusBadRequest, "INVALID_FIELD", field)
-				f.post(t, eventsPath, batch(event(), member(field, value))).requireError(t, http.StatusBadRequest, "INVALID_FIELD", "charge_datas.1."+field)
+				f.post(t, eventPath, eventWithField(field, value)).requireError(t, http.StatusBadRequest, "INVALID_FIELD", field)
+				f.post(t, eventsPath, batch(event(), eventWithField(field, value))).requireError(t, http.StatusBadRequest, "INVALID_FIELD", "charge_datas.1."+field)
 			})
 		}
 		for place, body := range map[string]string{
@@ -286,12 +286,12 @@ func TestExcessiveNumbersAndNesting(t *testing.T) {
 			"a read-only field": event(`"id":` + value), "the whole body": value,
 		} {
 			t.Run(name+" is BAD_REQUEST where it has none: "+place, func(t *testing.T) {
-				a := f.post(t, eventPath, body)
+				resp := f.post(t, eventPath, body)
 				if place == "the whole body" && strings.HasSuffix(name, "objects") {
 					// Its first member is an unknown field, and the required ones are missing.
-					require.Equal(t, http.StatusBadRequest, a.status)
+					require.Equal(t, http.StatusBadRequest, resp.status)
 				} else {
-					a.requireError(t, http.StatusBadRequest, "BAD_REQUEST", "")
+					resp.requireError(t, http.StatusBadRequest, "BAD_REQUEST", "")
 				}
 			})
 		}
@@ -362,15 +362,15 @@ func TestRequestID(t *testing.T) {
 	for name, id := range map[string]string{"1 character": "x", "128 characters": strings.Repeat("x", 128), "every kind of visible ASCII": visible} {
 		t.Run("the caller's, if it is sane: "+name, func(t *testing.T) {
 			for _, r := range everyRoute {
-				a := f.send(t, r.method, r.path, r.body, "x", "X-REQUEST-ID: "+id)
-				require.Equal(t, []string{id}, a.header.Values("X-REQUEST-ID"))
+				resp := f.send(t, r.method, r.path, r.body, "x", "X-REQUEST-ID: "+id)
+				require.Equal(t, []string{id}, resp.header.Values("X-REQUEST-ID"))
 			}
 		})
 	}
 	for name, id := range map[string]string{"empty": "", "129 characters": strings.Repeat("x", 129), "a blank": "a b", "a tab": "a\tb", "not ASCII": "é", "a control character": "a\x7fb"} {
 		t.Run("else one of the handler's: "+name, func(t *testing.T) {
-			a := f.get(t, eventPath, "X-REQUEST-ID: "+id)
-			require.Regexp(t, `^reqr_[!-~]{20,}$`, a.header.Get("X-REQUEST-ID"))
+			resp := f.get(t, eventPath, "X-REQUEST-ID: "+id)
+			require.Regexp(t, `^reqr_[!-~]{20,}$`, resp.header.Get("X-REQUEST-ID"))
 		})
 	}
 	t.Run("each of its own", func(t *testing.T) {
@@ -382,8 +382,8 @@ func TestRequestID(t *testing.T) {
 	})
 	for _, c := range everyError {
 		t.Run(fmt.Sprintf("on every response of the handler: %d %s, %s", c.status, c.code, c.name), func(t *testing.T) {
-			a := c.provoke(t, newFixture(t, c.settings...), "X-REQUEST-ID: mine")
-			require.Equal(t, "mine", a.header.Get("X-REQUEST-ID"))
+			resp := c.provoke(t, newFixture(t, c.settings...), "X-REQUEST-ID: mine")
+			require.Equal(t, "mine", resp.header.Get("X-REQUEST-ID"))
 		})
 	}
 }

@@ -21,15 +21,15 @@ import (
 func TestMountedEndpointVersion(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	mux := mountSingly(f.handler)
+	mux := mountEndpoints(f.handler)
 	stored := responseOf(t, mux, request(http.MethodPost, "/api/v1/charge", strings.NewReader(event()))).requireStored(t)
 	require.Len(t, responseOf(t, mux, request(http.MethodPost, "/api/v1/charges", strings.NewReader(batch(event())))).events(t), 1)
 	require.Equal(t, http.StatusOK, responseOf(t, mux, request(http.MethodGet, "/api/v1/look", nil)).status)
 	require.Equal(t, stored, responseOf(t, mux, request(http.MethodGet, "/api/v1/look/"+stored["id"].(string), nil)).body)
 	for _, version := range []string{"v2", "v01", "vv1", "V1", "v"} {
 		t.Run("and no other: "+version, func(t *testing.T) {
-			a := responseOf(t, mux, request(http.MethodPost, "/api/"+version+"/charge", strings.NewReader(event())))
-			a.requireError(t, http.StatusBadRequest, "UNSUPPORTED_VERSION", "")
+			resp := responseOf(t, mux, request(http.MethodPost, "/api/"+version+"/charge", strings.NewReader(event())))
+			resp.requireError(t, http.StatusBadRequest, "UNSUPPORTED_VERSION", "")
 		})
 	}
 	require.Len(t, f.list(t, "pf_a"), 2)
@@ -38,7 +38,7 @@ func TestMountedEndpointVersion(t *testing.T) {
 func TestHEADRejections(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	mux := mountSingly(f.handler)
+	mux := mountEndpoints(f.handler)
 	id := f.post(t, eventPath, event()).requireStored(t)["id"].(string)
 	for _, path := range []string{eventPath, eventPath + "/" + id} {
 		for header, status := range map[string]int{
@@ -50,17 +50,17 @@ func TestHEADRejections(t *testing.T) {
 	}
 	for _, path := range []string{"/shop/look", "/shop/look/" + id} {
 		t.Run("where an endpoint is mounted singly: "+path, func(t *testing.T) {
-			a := responseOf(t, mux, request(http.MethodHead, path, nil))
-			require.Equal(t, http.StatusOK, a.status)
-			require.Empty(t, a.text)
+			resp := responseOf(t, mux, request(http.MethodHead, path, nil))
+			require.Equal(t, http.StatusOK, resp.status)
+			require.Empty(t, resp.text)
 		})
 	}
 }
 
 func TestMissingVersionComesFirst(t *testing.T) {
 	t.Parallel()
-	a := newFixture(t).send(t, http.MethodDelete, "/ingest/charge-data", "", "", "-X-API-KEY")
-	a.requireError(t, http.StatusBadRequest, "MISSING_VERSION", "")
+	resp := newFixture(t).send(t, http.MethodDelete, "/ingest/charge-data", "", "", "-X-API-KEY")
+	resp.requireError(t, http.StatusBadRequest, "MISSING_VERSION", "")
 }
 
 func TestRepeatedContentHeaders(t *testing.T) {
@@ -68,12 +68,12 @@ func TestRepeatedContentHeaders(t *testing.T) {
 	f := newFixture(t)
 	for path, body := range map[string]string{eventPath: event(), eventsPath: batch(event())} {
 		for _, second := range []string{"application/json", "text/plain", ""} {
-			a := f.post(t, path, body, "Content-Type: application/json", "Content-Type: "+second)
-			a.requireError(t, http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", "")
-			require.Equal(t, "application/json", a.header.Get("Accept-Post"))
+			resp := f.post(t, path, body, "Content-Type: application/json", "Content-Type: "+second)
+			resp.requireError(t, http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", "")
+			require.Equal(t, "application/json", resp.header.Get("Accept-Post"))
 		}
-		a := f.post(t, path, zipped(t, body, 9), "Content-Encoding: gzip", "Content-Encoding: gzip")
-		a.requireError(t, http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", "")
+		resp := f.post(t, path, gzipped(t, body, 9), "Content-Encoding: gzip", "Content-Encoding: gzip")
+		resp.requireError(t, http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", "")
 	}
 	f.requireNothingStored(t)
 }
@@ -82,7 +82,7 @@ func TestBatchLimits(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(c *chargeingest.Config) { c.MaxBodyBytes = 1000 })
 	f.post(t, eventsPath, padded(batch(event()), 1001)).requireError(t, http.StatusRequestEntityTooLarge, "BAD_REQUEST", "")
-	f.post(t, eventsPath, zipped(t, padded(batch(event()), 1001), 9), "Content-Encoding: gzip").
+	f.post(t, eventsPath, gzipped(t, padded(batch(event()), 1001), 9), "Content-Encoding: gzip").
 		requireError(t, http.StatusRequestEntityTooLarge, "BAD_REQUEST", "")
 	f.requireNothingStored(t)
 	f.post(t, eventsPath, padded(batch(event()), 1000)).requireStored(t)
@@ -101,9 +101,9 @@ func TestOtherBatchFields(t *testing.T) {
 	})
 	t.Run("its name is case-sensitive", func(t *testing.T) {
 		f := newFixture(t)
-		a := f.post(t, eventsPath, `{"Charge_Datas":[`+event()+`]}`)
-		require.Equal(t, http.StatusBadRequest, a.status)
-		require.ElementsMatch(t, []violation{{"MISSING_FIELD", "charge_datas"}, {"INVALID_FIELD", "Charge_Datas"}}, a.violations(t))
+		resp := f.post(t, eventsPath, `{"Charge_Datas":[`+event()+`]}`)
+		require.Equal(t, http.StatusBadRequest, resp.status)
+		require.ElementsMatch(t, []violation{{"MISSING_FIELD", "charge_datas"}, {"INVALID_FIELD", "Charge_Datas"}}, resp.violations(t))
 		f.requireNothingStored(t)
 	})
 }
@@ -122,7 +122,7 @@ func TestHostileBodies(t *testing.T) {
 		for _, field := range []string{"value.number", "value.count", "period.ratio", "timestamp", "value"} {
 			t.Run(name+" as "+field, func(t *testing.T) {
 				start := time.Now()
-				require.Equal(t, http.StatusBadRequest, f.post(t, eventPath, member(field, value)).status)
+				require.Equal(t, http.StatusBadRequest, f.post(t, eventPath, eventWithField(field, value)).status)
 				require.Less(t, time.Since(start), most)
 			})
 		}
@@ -133,26 +133,26 @@ func TestHostileBodies(t *testing.T) {
 func TestSelectorEntryTypes(t *testing.T) {
 	t.Parallel()
 	const place = "pricing_plan_subscription_selector."
-	var rules []rule
+	var rules []ruleCase
 	for _, value := range []string{`1`, `true`, `["IN"]`, `{}`} {
 		for _, list := range []string{"rules", "filters"} {
 			rules = append(rules,
-				rule{list + " field of " + value, selector(`"` + list + `":[{"field":` + value + `,"type":"IN"}]`), "INVALID_FIELD", place + list + ".0.field"},
-				rule{list + " type of " + value, selector(`"` + list + `":[{"field":"PRICING_PLAN_REFERENCE","type":` + value + `}]`), "INVALID_FIELD", place + list + ".0.type"})
+				ruleCase{list + " field of " + value, eventWithSelector(`"` + list + `":[{"field":` + value + `,"type":"IN"}]`), "INVALID_FIELD", place + list + ".0.field"},
+				ruleCase{list + " type of " + value, eventWithSelector(`"` + list + `":[{"field":"PRICING_PLAN_REFERENCE","type":` + value + `}]`), "INVALID_FIELD", place + list + ".0.type"})
 		}
-		rules = append(rules, rule{"data field of " + value, selector(`"data":[{"field":` + value + `}]`), "INVALID_FIELD", place + "data.0.field"})
+		rules = append(rules, ruleCase{"data field of " + value, eventWithSelector(`"data":[{"field":` + value + `}]`), "INVALID_FIELD", place + "data.0.field"})
 	}
 	requireRules(t, rules)
 }
 
 func TestUnknownNull(t *testing.T) {
 	t.Parallel()
-	for _, p := range objectPlaces {
-		t.Run("in "+joined(p.path, "the event"), func(t *testing.T) {
+	for _, p := range eventObjects {
+		t.Run("in "+joinPath(p.path, "the event"), func(t *testing.T) {
 			f := newFixture(t, keepUnknown)
-			a := f.post(t, eventPath, fullWith(p.opening, `"unknown":null`))
-			id := a.requireStored(t)["id"].(string)
-			for _, got := range []response{a, f.get(t, eventPath+"/"+id)} {
+			resp := f.post(t, eventPath, fullEventWith(p.opening, `"unknown":null`))
+			id := resp.requireStored(t)["id"].(string)
+			for _, got := range []response{resp, f.get(t, eventPath+"/"+id)} {
 				require.Contains(t, got.text, `"unknown":null`)
 			}
 		})
@@ -172,9 +172,9 @@ func TestFilterLength(t *testing.T) {
 
 func TestGetUnknownEvent(t *testing.T) {
 	t.Parallel()
-	a := newFixture(t).get(t, eventPath+"/chda_01K41GZZZZZZZZZZZZZZZZZZZZ")
-	a.requireError(t, http.StatusNotFound, "RESOURCE_NOT_FOUND", "")
-	require.Equal(t, "chda_01K41GZZZZZZZZZZZZZZZZZZZZ", a.body["resource_id"])
+	resp := newFixture(t).get(t, eventPath+"/chda_01K41GZZZZZZZZZZZZZZZZZZZZ")
+	resp.requireError(t, http.StatusNotFound, "RESOURCE_NOT_FOUND", "")
+	require.Equal(t, "chda_01K41GZZZZZZZZZZZZZZZZZZZZ", resp.body["resource_id"])
 }
 
 func TestRepeatedIdempotencyKey(t *testing.T) {
@@ -182,8 +182,8 @@ func TestRepeatedIdempotencyKey(t *testing.T) {
 	f := newFixture(t)
 	for path, body := range map[string]string{eventPath: event(), eventsPath: batch(event())} {
 		for _, second := range []string{"k", "other", ""} {
-			a := f.post(t, path, body, "Idempotency-Key: k", "Idempotency-Key: "+second)
-			a.requireError(t, http.StatusBadRequest, "INVALID_FIELD", "Idempotency-Key")
+			resp := f.post(t, path, body, "Idempotency-Key: k", "Idempotency-Key: "+second)
+			resp.requireError(t, http.StatusBadRequest, "INVALID_FIELD", "Idempotency-Key")
 		}
 	}
 	f.requireNothingStored(t)
@@ -215,7 +215,7 @@ func TestNewKeyOverReplays(t *testing.T) {
 func TestKeyAfter500(t *testing.T) {
 	t.Parallel()
 	store, broken := memstore.New(), true
-	f := newFixture(t, over(&readableStore{Store: store, append: func(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
+	f := newFixture(t, withStore(&readableStore{Store: store, append: func(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 		if broken {
 			panic("index out of range")
 		}
@@ -245,28 +245,28 @@ func TestSameContentInBatch(t *testing.T) {
 	t.Run("a replay and then other content is a 409 on the second, with the stored event's id", func(t *testing.T) {
 		f := newFixture(t)
 		stored := f.post(t, eventPath, event(r)).requireStored(t)
-		a := f.post(t, eventsPath, batch(event(r), event(), event(r, `"description":"other"`)))
-		a.requireError(t, http.StatusConflict, "RESOURCE_ALREADY_EXISTS", "charge_datas.2.reference")
-		require.Equal(t, stored["id"], a.body["resource_id"])
+		resp := f.post(t, eventsPath, batch(event(r), event(), event(r, `"description":"other"`)))
+		resp.requireError(t, http.StatusConflict, "RESOURCE_ALREADY_EXISTS", "charge_datas.2.reference")
+		require.Equal(t, stored["id"], resp.body["resource_id"])
 		require.Equal(t, []any{stored}, f.list(t, "pf_a"))
 	})
 	t.Run("under return-original a stored event is the first and wins", func(t *testing.T) {
 		f := newFixture(t, returnOriginal)
 		stored := f.post(t, eventPath, event(r)).requireStored(t)
-		a := f.post(t, eventsPath, batch(event(r, `"description":"A"`), event(r, `"description":"B"`)))
-		require.Equal(t, "true", a.header.Get("Idempotent-Replayed"))
-		require.Equal(t, []map[string]any{stored, stored}, a.events(t))
+		resp := f.post(t, eventsPath, batch(event(r, `"description":"A"`), event(r, `"description":"B"`)))
+		require.Equal(t, "true", resp.header.Get("Idempotent-Replayed"))
+		require.Equal(t, []map[string]any{stored, stored}, resp.events(t))
 	})
 }
 
 func TestCookieOfAnErrorIsRedacted(t *testing.T) {
 	t.Parallel()
 	const session = "session-of-somebody"
-	f := newFixture(t, authorizedBy(chargeingest.AuthorizerFunc(func(r *http.Request, _ chargeingest.Permission) (chargeingest.Principal, error) {
+	f := newFixture(t, withAuthorizer(chargeingest.AuthorizerFunc(func(r *http.Request, _ chargeingest.Permission) (chargeingest.Principal, error) {
 		return chargeingest.Principal{}, fmt.Errorf("no such session %s: %w", r.Header.Get("Cookie"), chargeingest.ErrInvalidCredential)
 	})))
-	a := f.post(t, eventPath, event(), "-X-API-KEY", "Cookie: sid="+session)
-	require.NotContains(t, a.text+f.log.text(), session)
+	resp := f.post(t, eventPath, event(), "-X-API-KEY", "Cookie: sid="+session)
+	require.NotContains(t, resp.text+f.log.text(), session)
 }
 
 func TestInternalCausesAreNotSent(t *testing.T) {
@@ -276,9 +276,9 @@ func TestInternalCausesAreNotSent(t *testing.T) {
 		"SQL":                  {"INSERT INTO charges (id) VALUES (?): locked", "INSERT INTO charges (id)"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFixture(t, appending(errors.New(c.cause)))
-			a := f.post(t, eventPath, event())
-			require.NotContains(t, a.text, c.detail)
+			f := newFixture(t, withAppendError(errors.New(c.cause)))
+			resp := f.post(t, eventPath, event())
+			require.NotContains(t, resp.text, c.detail)
 			require.Contains(t, f.log.text(), c.detail)
 		})
 	}

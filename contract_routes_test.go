@@ -39,7 +39,7 @@ func TestRoutePermissions(t *testing.T) {
 	for _, r := range everyRoute {
 		t.Run(r.name+" asks for "+r.permission, func(t *testing.T) {
 			var asked []chargeingest.Permission
-			f := newFixture(t, authorizedBy(chargeingest.AuthorizerFunc(
+			f := newFixture(t, withAuthorizer(chargeingest.AuthorizerFunc(
 				func(_ *http.Request, p chargeingest.Permission) (chargeingest.Principal, error) {
 					asked = append(asked, p)
 					return chargeingest.Principal{Platforms: []string{"pf_a"}}, nil
@@ -62,35 +62,35 @@ func TestRouteSuccess(t *testing.T) {
 	})
 	t.Run("POST of a batch is 201 with the stored events in the order sent", func(t *testing.T) {
 		f := newFixture(t)
-		a := f.post(t, eventsPath, batch(event(`"reference":"b"`), event(`"reference":"a"`), event(`"reference":"c"`)))
-		a.requireStored(t)
-		require.Len(t, a.body, 1)
-		events := a.events(t)
+		resp := f.post(t, eventsPath, batch(event(`"reference":"b"`), event(`"reference":"a"`), event(`"reference":"c"`)))
+		resp.requireStored(t)
+		require.Len(t, resp.body, 1)
+		events := resp.events(t)
 		require.Len(t, events, 3)
 		for i, reference := range []string{"b", "a", "c"} {
 			require.Equal(t, reference, events[i]["reference"])
 		}
-		require.Equal(t, a.body["charge_datas"], f.list(t, "pf_a"))
+		require.Equal(t, resp.body["charge_datas"], f.list(t, "pf_a"))
 	})
 	t.Run("a batch is all or nothing: one bad event and none is stored", func(t *testing.T) {
 		f := newFixture(t)
-		a := f.post(t, eventsPath, batch(event(), event(), event("-pricing_id")))
-		a.requireError(t, http.StatusBadRequest, "MISSING_FIELD", "charge_datas.2.pricing_id")
+		resp := f.post(t, eventsPath, batch(event(), event(), event("-pricing_id")))
+		resp.requireError(t, http.StatusBadRequest, "MISSING_FIELD", "charge_datas.2.pricing_id")
 		f.requireNothingStored(t)
 	})
 	t.Run("GET of an id is 200 with the event", func(t *testing.T) {
 		f := newFixture(t)
 		stored := f.post(t, eventPath, event(`"value":{"number":"1.50"}`)).requireStored(t)
-		a := f.get(t, eventPath+"/"+stored["id"].(string))
-		require.Equal(t, http.StatusOK, a.status)
-		require.Equal(t, stored, a.body)
+		resp := f.get(t, eventPath+"/"+stored["id"].(string))
+		require.Equal(t, http.StatusOK, resp.status)
+		require.Equal(t, stored, resp.body)
 	})
 	t.Run("GET of an id that nobody has is 404", func(t *testing.T) {
 		f := newFixture(t)
 		for _, id := range []string{"chda_01K41GZZZZZZZZZZZZZZZZZZZZ", "x", "%2F", "%20", "a%2Fb"} {
-			a := f.get(t, eventPath+"/"+id)
-			require.Equal(t, http.StatusNotFound, a.status, id)
-			a.requireError(t, http.StatusNotFound, "RESOURCE_NOT_FOUND", "")
+			resp := f.get(t, eventPath+"/"+id)
+			require.Equal(t, http.StatusNotFound, resp.status, id)
+			resp.requireError(t, http.StatusNotFound, "RESOURCE_NOT_FOUND", "")
 		}
 	})
 }
@@ -144,16 +144,16 @@ func TestStripPrefix(t *testing.T) {
 		}(),
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := responseOf(t, mounted, request(http.MethodPost, "/billing"+eventPath, strings.NewReader(event())))
-			stored := a.requireStored(t)
-			a = responseOf(t, mounted, request(http.MethodGet, "/billing"+eventPath+"/"+stored["id"].(string), nil))
-			require.Equal(t, stored, a.body)
+			resp := responseOf(t, mounted, request(http.MethodPost, "/billing"+eventPath, strings.NewReader(event())))
+			stored := resp.requireStored(t)
+			resp = responseOf(t, mounted, request(http.MethodGet, "/billing"+eventPath+"/"+stored["id"].(string), nil))
+			require.Equal(t, stored, resp.body)
 		})
 	}
 }
 
 // mountSingly puts the four endpoints on paths of a host's own.
-func mountSingly(h *chargeingest.Handler) http.Handler {
+func mountEndpoints(h *chargeingest.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/shop/charge", h.IngestEvent())
 	mux.Handle("/shop/charges", h.IngestEvents())
@@ -174,7 +174,7 @@ func TestMountedEndpoints(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
-			mux := mountSingly(f.handler)
+			mux := mountEndpoints(f.handler)
 			stored := responseOf(t, mux, request(http.MethodPost, base+"/charge", strings.NewReader(event()))).requireStored(t)
 			events := responseOf(t, mux, request(http.MethodPost, base+"/charges", strings.NewReader(batch(event())))).events(t)
 			listed := responseOf(t, mux, request(http.MethodGet, base+"/look?order=asc", nil))
@@ -185,7 +185,7 @@ func TestMountedEndpoints(t *testing.T) {
 		})
 	}
 	f := newFixture(t)
-	mux := mountSingly(f.handler)
+	mux := mountEndpoints(f.handler)
 	for _, path := range []string{"/charge", "/charges", "/look", "/look/x"} {
 		method := http.MethodGet
 		if strings.HasPrefix(path, "/charge") {
@@ -193,14 +193,14 @@ func TestMountedEndpoints(t *testing.T) {
 		}
 		for _, version := range []string{"2", "01", "one"} {
 			t.Run("another version in the pattern is UNSUPPORTED_VERSION: "+version+path, func(t *testing.T) {
-				a := responseOf(t, mux, request(method, "/api/"+version+path, strings.NewReader(event())))
-				a.requireError(t, http.StatusBadRequest, "UNSUPPORTED_VERSION", "")
+				resp := responseOf(t, mux, request(method, "/api/"+version+path, strings.NewReader(event())))
+				resp.requireError(t, http.StatusBadRequest, "UNSUPPORTED_VERSION", "")
 			})
 		}
 		t.Run("another method is 405 with Allow: "+path, func(t *testing.T) {
-			a := responseOf(t, mux, request(http.MethodDelete, "/shop"+path, nil))
-			a.requireError(t, http.StatusMethodNotAllowed, "INVALID_OPERATION", "")
-			require.Contains(t, a.header.Get("Allow"), method)
+			resp := responseOf(t, mux, request(http.MethodDelete, "/shop"+path, nil))
+			resp.requireError(t, http.StatusMethodNotAllowed, "INVALID_OPERATION", "")
+			require.Contains(t, resp.header.Get("Allow"), method)
 		})
 		t.Run("the caller is authorized: "+path, func(t *testing.T) {
 			responseOf(t, mux, request(method, "/shop"+path, nil, "-X-API-KEY")).requireError(t, http.StatusUnauthorized, "UNAUTHORISED", "")
@@ -226,12 +226,12 @@ func TestMethodNotAllowed(t *testing.T) {
 				continue
 			}
 			t.Run(method+" "+c.path, func(t *testing.T) {
-				a := f.send(t, method, c.path, "", "")
+				resp := f.send(t, method, c.path, "", "")
 				if method != http.MethodHead {
-					a.requireError(t, http.StatusMethodNotAllowed, "INVALID_OPERATION", "")
+					resp.requireError(t, http.StatusMethodNotAllowed, "INVALID_OPERATION", "")
 				}
-				require.Equal(t, http.StatusMethodNotAllowed, a.status)
-				require.ElementsMatch(t, c.allowed, strings.Split(a.header.Get("Allow"), ", "))
+				require.Equal(t, http.StatusMethodNotAllowed, resp.status)
+				require.ElementsMatch(t, c.allowed, strings.Split(resp.header.Get("Allow"), ", "))
 			})
 		}
 	}
@@ -274,7 +274,7 @@ func TestHEAD(t *testing.T) {
 // thing that is still wrong.
 func TestCheckOrder(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, over(&readableStore{
+	f := newFixture(t, withStore(&readableStore{
 		Store: memstore.New(),
 		append: func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) {
 			return chargeingest.AppendResult{}, chargeingest.ErrNotStored
@@ -308,28 +308,28 @@ func TestCheckOrder(t *testing.T) {
 			for name, value := range headers {
 				r.Header.Set(name, value)
 			}
-			a := responseOf(t, f.handler, r)
-			require.Equal(t, step.status, a.status, a.text)
-			require.Equal(t, step.code, a.body["code"], a.text)
+			resp := responseOf(t, f.handler, r)
+			require.Equal(t, step.status, resp.status, resp.text)
+			require.Equal(t, step.code, resp.body["code"], resp.text)
 		})
 	}
 }
 
 func TestStoreWithoutReader(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, over(storeFunc(memstore.New().Append)))
+	f := newFixture(t, withStore(storeFunc(memstore.New().Append)))
 	f.post(t, eventPath, event()).requireStored(t)
 	f.post(t, eventsPath, batch(event())).requireStored(t)
 	t.Run("the list's path knows POST alone", func(t *testing.T) {
-		a := f.get(t, eventPath)
-		a.requireError(t, http.StatusMethodNotAllowed, "INVALID_OPERATION", "")
-		require.Equal(t, "POST", a.header.Get("Allow"))
+		resp := f.get(t, eventPath)
+		resp.requireError(t, http.StatusMethodNotAllowed, "INVALID_OPERATION", "")
+		require.Equal(t, "POST", resp.header.Get("Allow"))
 	})
 	t.Run("the path of an event is none", func(t *testing.T) {
 		f.get(t, eventPath+"/x").requireError(t, http.StatusNotFound, "RESOURCE_NOT_FOUND", "")
 	})
 	t.Run("the single endpoints response 404", func(t *testing.T) {
-		mux := mountSingly(f.handler)
+		mux := mountEndpoints(f.handler)
 		for _, path := range []string{"/shop/look", "/shop/look/x"} {
 			responseOf(t, mux, request(http.MethodGet, path, nil)).requireError(t, http.StatusNotFound, "RESOURCE_NOT_FOUND", "")
 		}

@@ -40,14 +40,14 @@ const (
 
 // receipt is what the fixture's clock shows at first: a time with a fraction of
 // a second, in a zone that is not UTC.
-var receipt = time.Date(2026, 9, 1, 14, 0, 0, 987654321, time.FixedZone("", 2*60*60))
+var receivedAt = time.Date(2026, 9, 1, 14, 0, 0, 987654321, time.FixedZone("", 2*60*60))
 
 // fixture is a handler over a store, with a clock that stands still and a log
 // that is kept.
 type fixture struct {
 	handler *chargeingest.Handler
 	store   chargeingest.EventStore
-	log     *keptLog
+	log     *logBuffer
 
 	mu  sync.Mutex
 	now time.Time
@@ -56,7 +56,7 @@ type fixture struct {
 // newFixture makes a fixture over a memstore, unless a setting says otherwise.
 func newFixture(t *testing.T, settings ...func(*chargeingest.Config)) *fixture {
 	t.Helper()
-	f := &fixture{log: new(keptLog), now: receipt}
+	f := &fixture{log: new(logBuffer), now: receivedAt}
 	cfg := chargeingest.Config{
 		Store: memstore.New(), Authorizer: newKeySet(t), Now: f.clock,
 		Logger: slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
@@ -89,12 +89,12 @@ func newKeySet(tb testing.TB) *chargeingest.Keys {
 }
 
 // over is the setting of another store.
-func over(store chargeingest.EventStore) func(*chargeingest.Config) {
+func withStore(store chargeingest.EventStore) func(*chargeingest.Config) {
 	return func(c *chargeingest.Config) { c.Store = store }
 }
 
 // authorizedBy is the setting of another authorizer.
-func authorizedBy(a chargeingest.Authorizer) func(*chargeingest.Config) {
+func withAuthorizer(a chargeingest.Authorizer) func(*chargeingest.Config) {
 	return func(c *chargeingest.Config) { c.Authorizer = a }
 }
 
@@ -163,9 +163,9 @@ func (f *fixture) list(t *testing.T, platform string) []any {
 	if platform == "pf_c" {
 		secret = otherSecret
 	}
-	a := f.get(t, eventPath+"?order=asc&limit=1000", "X-API-KEY: "+secret, "x-platform-id: "+platform)
-	require.Equal(t, http.StatusOK, a.status, a.text)
-	return a.body["data"].([]any)
+	resp := f.get(t, eventPath+"?order=asc&limit=1000", "X-API-KEY: "+secret, "x-platform-id: "+platform)
+	require.Equal(t, http.StatusOK, resp.status, resp.text)
+	return resp.body["data"].([]any)
 }
 
 // requireNothingStored says so of every platform.
@@ -216,16 +216,16 @@ func responsesOf(t *testing.T, h http.Handler, n int, request func(i int) *http.
 
 func checkedResponse(t *testing.T, r *http.Request, w *httptest.ResponseRecorder) response {
 	t.Helper()
-	a := response{status: w.Code, header: w.Header(), text: w.Body.String()}
-	require.NotEmpty(t, a.header.Get("X-Request-Id"))
-	require.Equal(t, "application/json", a.header.Get("Content-Type"))
-	requireNoSecret(t, a.text)
+	resp := response{status: w.Code, header: w.Header(), text: w.Body.String()}
+	require.NotEmpty(t, resp.header.Get("X-Request-Id"))
+	require.Equal(t, "application/json", resp.header.Get("Content-Type"))
+	requireNoSecret(t, resp.text)
 	if r.Method != http.MethodHead {
-		dec := json.NewDecoder(strings.NewReader(a.text))
+		dec := json.NewDecoder(strings.NewReader(resp.text))
 		dec.UseNumber()
-		require.NoError(t, dec.Decode(&a.body), a.text)
+		require.NoError(t, dec.Decode(&resp.body), resp.text)
 	}
-	return a
+	return resp
 }
 
 func requireNoSecret(t *testing.T, text string) {
@@ -237,27 +237,27 @@ func requireNoSecret(t *testing.T, text string) {
 
 // requireStored says that a request was a success for the first time, and
 // returns its event.
-func (a response) requireStored(t *testing.T) map[string]any {
+func (resp response) requireStored(t *testing.T) map[string]any {
 	t.Helper()
-	require.Equal(t, http.StatusCreated, a.status, a.text)
-	require.Empty(t, a.header.Values("Idempotent-Replayed"))
-	return a.body
+	require.Equal(t, http.StatusCreated, resp.status, resp.text)
+	require.Empty(t, resp.header.Values("Idempotent-Replayed"))
+	return resp.body
 }
 
 // requireReplayOf says that a request was answered as an earlier one was.
-func (a response) requireReplayOf(t *testing.T, first response) {
+func (resp response) requireReplayOf(t *testing.T, first response) {
 	t.Helper()
-	require.Equal(t, http.StatusCreated, a.status, a.text)
-	require.Equal(t, "true", a.header.Get("Idempotent-Replayed"))
-	require.Equal(t, first.text, a.text)
+	require.Equal(t, http.StatusCreated, resp.status, resp.text)
+	require.Equal(t, "true", resp.header.Get("Idempotent-Replayed"))
+	require.Equal(t, first.text, resp.text)
 }
 
 // events returns the events of a batch's response.
-func (a response) events(t *testing.T) []map[string]any {
+func (resp response) events(t *testing.T) []map[string]any {
 	t.Helper()
-	require.Equal(t, http.StatusCreated, a.status, a.text)
+	require.Equal(t, http.StatusCreated, resp.status, resp.text)
 	var events []map[string]any
-	for _, e := range a.body["charge_datas"].([]any) {
+	for _, e := range resp.body["charge_datas"].([]any) {
 		events = append(events, e.(map[string]any))
 	}
 	return events
@@ -267,13 +267,13 @@ func (a response) events(t *testing.T) []map[string]any {
 type violation struct{ code, field string }
 
 // violations returns the entries of errors.
-func (a response) violations(t *testing.T) []violation {
+func (resp response) violations(t *testing.T) []violation {
 	t.Helper()
-	list, _ := a.body["errors"].([]any)
+	list, _ := resp.body["errors"].([]any)
 	found := make([]violation, len(list))
 	for i, entry := range list {
 		e := entry.(map[string]any)
-		require.Len(t, e, 3, a.text)
+		require.Len(t, e, 3, resp.text)
 		require.NotEmpty(t, e["message"])
 		found[i] = violation{e["code"].(string), e["field"].(string)}
 	}
@@ -282,52 +282,52 @@ func (a response) violations(t *testing.T) []violation {
 
 // requireError holds an error to the shape that all have, and to its status,
 // code and field; an empty field is one that is not there.
-func (a response) requireError(t *testing.T, status int, code, field string) {
+func (resp response) requireError(t *testing.T, status int, code, field string) {
 	t.Helper()
-	require.Equal(t, status, a.status, a.text)
-	require.Equal(t, code, a.body["code"], a.text)
+	require.Equal(t, status, resp.status, resp.text)
+	require.Equal(t, code, resp.body["code"], resp.text)
 	if field == "" {
-		require.NotContains(t, a.body, "field", a.text)
+		require.NotContains(t, resp.body, "field", resp.text)
 	} else {
-		require.Equal(t, field, a.body["field"], a.text)
+		require.Equal(t, field, resp.body["field"], resp.text)
 	}
 	kind := "INVALID_REQUEST"
 	if status >= 500 {
 		kind = "API_ERROR"
 	}
-	require.Equal(t, kind, a.body["type"])
-	require.NotEmpty(t, a.body["message"])
-	require.LessOrEqual(t, len(a.text), 16<<10)
-	for name := range a.body {
+	require.Equal(t, kind, resp.body["type"])
+	require.NotEmpty(t, resp.body["message"])
+	require.LessOrEqual(t, len(resp.text), 16<<10)
+	for name := range resp.body {
 		require.Contains(t, []string{"type", "code", "message", "field", "resource_id", "resource_type", "errors"}, name)
 	}
-	if _, ok := a.body["resource_id"]; ok {
-		require.Equal(t, "CHARGE_DATA", a.body["resource_type"])
+	if _, ok := resp.body["resource_id"]; ok {
+		require.Equal(t, "CHARGE_DATA", resp.body["resource_type"])
 	} else {
-		require.NotContains(t, a.body, "resource_type")
+		require.NotContains(t, resp.body, "resource_type")
 	}
-	if _, ok := a.body["errors"]; ok {
-		violations := a.violations(t)
+	if _, ok := resp.body["errors"]; ok {
+		violations := resp.violations(t)
 		require.NotEmpty(t, violations)
 		require.Equal(t, violation{code, field}, violations[0], "the first is the one above")
-		require.Equal(t, a.body["message"], at(a.body["errors"], "0.message"))
+		require.Equal(t, resp.body["message"], valueAt(resp.body["errors"], "0.message"))
 		require.LessOrEqual(t, len(violations), 100)
 	}
 }
 
 // requireRetryable holds a 5xx to what it says about sending again: a 503 with
 // a Retry-After where it is safe, a 500 without one where it is not.
-func (a response) requireRetryable(t *testing.T, safe bool) {
+func (resp response) requireRetryable(t *testing.T, safe bool) {
 	t.Helper()
 	if safe {
-		a.requireError(t, http.StatusServiceUnavailable, "INTERNAL_ERROR", "")
-		require.Equal(t, "true", a.header.Get("Idempotency-Retryable"))
-		require.Regexp(t, `^[1-9][0-9]*$`, a.header.Get("Retry-After"))
+		resp.requireError(t, http.StatusServiceUnavailable, "INTERNAL_ERROR", "")
+		require.Equal(t, "true", resp.header.Get("Idempotency-Retryable"))
+		require.Regexp(t, `^[1-9][0-9]*$`, resp.header.Get("Retry-After"))
 		return
 	}
-	a.requireError(t, http.StatusInternalServerError, "INTERNAL_ERROR", "")
-	require.Equal(t, "false", a.header.Get("Idempotency-Retryable"))
-	require.Empty(t, a.header.Values("Retry-After"))
+	resp.requireError(t, http.StatusInternalServerError, "INTERNAL_ERROR", "")
+	require.Equal(t, "false", resp.header.Get("Idempotency-Retryable"))
+	require.Empty(t, resp.header.Values("Retry-After"))
 }
 
 // event returns a valid event of the four required members and those given,
@@ -371,7 +371,7 @@ func quoted(s string) string {
 }
 
 // at returns the part of a JSON value at a dotted path.
-func at(v any, path string) any {
+func valueAt(v any, path string) any {
 	for part := range strings.SplitSeq(path, ".") {
 		switch t := v.(type) {
 		case map[string]any:
@@ -390,18 +390,18 @@ func at(v any, path string) any {
 }
 
 // keptLog is the text of a log, safe to read while it is written.
-type keptLog struct {
+type logBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
 }
 
-func (l *keptLog) Write(p []byte) (int, error) {
+func (l *logBuffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.buf.Write(p)
 }
 
-func (l *keptLog) text() string {
+func (l *logBuffer) text() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.buf.String()

@@ -19,7 +19,7 @@ import (
 func returnOriginal(c *chargeingest.Config) { c.Duplicates = chargeingest.ReturnOriginal }
 
 // notAgain is a time after which nothing may have been forgotten.
-const notAgain = 10 * 365 * 24 * time.Hour
+const tenYears = 10 * 365 * 24 * time.Hour
 
 func TestReplay(t *testing.T) {
 	t.Parallel()
@@ -34,7 +34,7 @@ func TestReplay(t *testing.T) {
 	t.Run("is a replay for as long as the event is kept", func(t *testing.T) {
 		f := newFixture(t)
 		first := f.post(t, eventPath, fullEvent)
-		f.advance(notAgain)
+		f.advance(tenYears)
 		f.post(t, eventPath, fullEvent).requireReplayOf(t, first)
 	})
 	t.Run("no reference, a null one and an empty one are not unique", func(t *testing.T) {
@@ -55,15 +55,15 @@ func TestReplay(t *testing.T) {
 	t.Run("is one in a batch as it is alone", func(t *testing.T) {
 		f := newFixture(t)
 		first := f.post(t, eventPath, event(`"reference":"r"`)).requireStored(t)
-		a := f.post(t, eventsPath, batch(event(`"reference":"r"`)))
-		require.Equal(t, "true", a.header.Get("Idempotent-Replayed"))
-		require.Equal(t, first, a.events(t)[0])
+		resp := f.post(t, eventsPath, batch(event(`"reference":"r"`)))
+		require.Equal(t, "true", resp.header.Get("Idempotent-Replayed"))
+		require.Equal(t, first, resp.events(t)[0])
 	})
 }
 
 // contents are pairs of events with one reference, and whether they are the
 // same content; where not, the fields that differ.
-var contents = []struct {
+var contentPairs = []struct {
 	name, first, second string
 	differ              []string
 	settings            []func(*chargeingest.Config)
@@ -107,7 +107,7 @@ var contents = []struct {
 
 func TestSameContent(t *testing.T) {
 	t.Parallel()
-	for _, c := range contents {
+	for _, c := range contentPairs {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFixture(t, c.settings...)
 			first := f.post(t, eventPath, c.first)
@@ -142,7 +142,7 @@ func TestSameContent(t *testing.T) {
 		})
 	}
 	for name, body := range map[string]string{
-		"the least": event(`"reference":"r"`), "the most": fullEvent, "with unknown fields": fullWith(`"period":{`, `"x":[1.0,null,{"y":null}]`),
+		"the least": event(`"reference":"r"`), "the most": fullEvent, "with unknown fields": fullEventWith(`"period":{`, `"x":[1.0,null,{"y":null}]`),
 	} {
 		t.Run("an event read back can be sent again: "+name, func(t *testing.T) {
 			f := newFixture(t, keepUnknown)
@@ -166,17 +166,17 @@ func TestReturnOriginal(t *testing.T) {
 	require.Len(t, f.list(t, "pf_a"), 1)
 	t.Run("in a batch the first wins", func(t *testing.T) {
 		f := newFixture(t, returnOriginal)
-		a := f.post(t, eventsPath, batch(event(`"reference":"r"`, `"description":"A"`), event(`"reference":"r"`, `"description":"B"`)))
-		a.requireStored(t)
-		require.Equal(t, "A", a.events(t)[0]["description"])
-		require.Equal(t, a.events(t)[0], a.events(t)[1])
+		resp := f.post(t, eventsPath, batch(event(`"reference":"r"`, `"description":"A"`), event(`"reference":"r"`, `"description":"B"`)))
+		resp.requireStored(t)
+		require.Equal(t, "A", resp.events(t)[0]["description"])
+		require.Equal(t, resp.events(t)[0], resp.events(t)[1])
 		require.Len(t, f.list(t, "pf_a"), 1)
 	})
 	t.Run("an idempotency key with other content stays a conflict", func(t *testing.T) {
 		f := newFixture(t, returnOriginal)
 		f.post(t, eventPath, event(), "Idempotency-Key: k").requireStored(t)
-		a := f.post(t, eventPath, event(`"description":"other"`), "Idempotency-Key: k")
-		a.requireError(t, http.StatusConflict, "IDEMPOTENCY_CHECK_FAILED", "Idempotency-Key")
+		resp := f.post(t, eventPath, event(`"description":"other"`), "Idempotency-Key: k")
+		resp.requireError(t, http.StatusConflict, "IDEMPOTENCY_CHECK_FAILED", "Idempotency-Key")
 	})
 }
 
@@ -198,9 +198,9 @@ func TestReturnOriginalResponseSize(t *testing.T) {
 			send := func(n int) response {
 				return f.post(t, eventsPath, strings.Replace(repeats(n), "[", "["+first+strings.Repeat(",", min(1, len(first))), 1))
 			}
-			a := send(16)
-			a.requireError(t, http.StatusRequestEntityTooLarge, "BAD_REQUEST", "")
-			require.Contains(t, a.body["message"], "nothing was stored")
+			resp := send(16)
+			resp.requireError(t, http.StatusRequestEntityTooLarge, "BAD_REQUEST", "")
+			require.Contains(t, resp.body["message"], "nothing was stored")
 			require.Len(t, f.list(t, "pf_a"), len(stored))
 			for _, e := range send(15).events(t) {
 				require.Len(t, e["note"], 1<<20)
@@ -226,7 +226,7 @@ func TestIdempotencyKey(t *testing.T) {
 			first := f.post(t, c.path, c.body, key)
 			first.requireStored(t)
 			stored := f.list(t, "pf_a")
-			f.advance(notAgain) // it lives as long as its events
+			f.advance(tenYears) // it lives as long as its events
 			f.post(t, c.path, c.body, key).requireReplayOf(t, first)
 			require.Equal(t, stored, f.list(t, "pf_a"))
 			f.post(t, c.path, c.body).requireStored(t)
@@ -284,8 +284,8 @@ func TestConcurrentKeysAndReferences(t *testing.T) {
 			f.post(t, path, body, key).requireReplayOf(t, first)
 			_, other := wrap(event(`"reference":"r"`, `"description":"other"`))
 			f.post(t, path, other, key).requireError(t, http.StatusConflict, "IDEMPOTENCY_CHECK_FAILED", "Idempotency-Key")
-			a := f.post(t, path, other, "Idempotency-Key: k2")
-			require.Equal(t, "RESOURCE_ALREADY_EXISTS", a.body["code"])
+			resp := f.post(t, path, other, "Idempotency-Key: k2")
+			require.Equal(t, "RESOURCE_ALREADY_EXISTS", resp.body["code"])
 			f.post(t, path, body, "Idempotency-Key: k3").requireReplayOf(t, first)
 			require.Len(t, f.list(t, "pf_a"), 1)
 		})
@@ -301,9 +301,9 @@ func TestKeyOfRejectedRequestIsUnused(t *testing.T) {
 		}
 		t.Run(fmt.Sprintf("not by a %d %s: %s", c.status, c.code, c.name), func(t *testing.T) {
 			store := memstore.New()
-			f := newFixture(t, append(c.settings, over(store))...)
+			f := newFixture(t, append(c.settings, withStore(store))...)
 			require.Equal(t, c.status, c.provoke(t, f, key).status)
-			newFixture(t, over(store)).post(t, eventPath, event(`"description":"other"`), key).requireStored(t)
+			newFixture(t, withStore(store)).post(t, eventPath, event(`"description":"other"`), key).requireStored(t)
 		})
 	}
 	t.Run("not by a 409 IDEMPOTENCY_CHECK_FAILED: the key stays bound to the first", func(t *testing.T) {
@@ -316,7 +316,7 @@ func TestKeyOfRejectedRequestIsUnused(t *testing.T) {
 	t.Run("not by a 503", func(t *testing.T) {
 		store := memstore.New()
 		down := true
-		f := newFixture(t, over(&readableStore{Store: store, append: func(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
+		f := newFixture(t, withStore(&readableStore{Store: store, append: func(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 			if down {
 				return chargeingest.AppendResult{}, chargeingest.ErrOverloaded
 			}
@@ -434,18 +434,18 @@ func TestConcurrentDuplicates(t *testing.T) {
 			f := newFixture(t)
 			first := 0
 			var responses []response
-			for _, a := range responsesOf(t, f.handler, 100, func(int) *http.Request {
+			for _, resp := range responsesOf(t, f.handler, 100, func(int) *http.Request {
 				return request(http.MethodPost, c.path, strings.NewReader(c.body), c.headers...)
 			}) {
-				require.Equal(t, http.StatusCreated, a.status, a.text)
-				if a.header.Get("Idempotent-Replayed") == "" {
+				require.Equal(t, http.StatusCreated, resp.status, resp.text)
+				if resp.header.Get("Idempotent-Replayed") == "" {
 					first++
 				}
-				responses = append(responses, a)
+				responses = append(responses, resp)
 			}
 			require.Equal(t, 1, first, "one is the first, the others are replays")
-			for _, a := range responses {
-				require.Equal(t, responses[0].text, a.text)
+			for _, resp := range responses {
+				require.Equal(t, responses[0].text, resp.text)
 			}
 			require.Len(t, f.list(t, "pf_a"), c.stored)
 		})
@@ -453,15 +453,15 @@ func TestConcurrentDuplicates(t *testing.T) {
 	t.Run("of as many contents as senders: one is stored, the others are conflicts with it", func(t *testing.T) {
 		f := newFixture(t)
 		conflicts := make(map[any]int)
-		for _, a := range responsesOf(t, f.handler, 100, func(i int) *http.Request {
+		for _, resp := range responsesOf(t, f.handler, 100, func(i int) *http.Request {
 			return request(http.MethodPost, eventPath, strings.NewReader(event(`"reference":"r"`, fmt.Sprintf(`"description":"%d"`, i))))
 		}) {
-			if a.status == http.StatusConflict {
-				conflicts[a.body["resource_id"]]++
+			if resp.status == http.StatusConflict {
+				conflicts[resp.body["resource_id"]]++
 			}
 		}
 		stored := f.list(t, "pf_a")
 		require.Len(t, stored, 1)
-		require.Equal(t, map[any]int{at(stored, "0.id"): 99}, conflicts)
+		require.Equal(t, map[any]int{valueAt(stored, "0.id"): 99}, conflicts)
 	})
 }

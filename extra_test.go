@@ -15,7 +15,7 @@ import (
 // eventWithExtra is a valid event with one extra member in the object at a path.
 func eventWithExtra(t *testing.T, path string, m chargeingest.ExtraField) chargeingest.ChargeEvent {
 	t.Helper()
-	ev := decoded(t, fullEvent)[0]
+	ev := decodeEvents(t, fullEvent)[0]
 	extra := []chargeingest.ExtraField{m}
 	s := ev.PricingPlanSubscriptionSelector
 	switch path {
@@ -70,29 +70,29 @@ func TestIngestInvalidExtraFields(t *testing.T) {
 		{"a name that is not UTF-8", raw("x\xff", `1`), "x\ufffd"},
 	} {
 		for _, at := range extraPaths {
-			t.Run(c.name+" in "+joined(at, "the event"), func(t *testing.T) {
-				requireNotIngested(t, eventWithExtra(t, at, c.member), "charge_datas.1."+joined(at, c.path))
+			t.Run(c.name+" in "+joinPath(at, "the event"), func(t *testing.T) {
+				requireIngestRejected(t, eventWithExtra(t, at, c.member), "charge_datas.1."+joinPath(at, c.path))
 			})
 		}
 	}
 	t.Run("a name that the object has already", func(t *testing.T) {
-		requireNotIngested(t, eventWithExtra(t, "", raw("reference", `"other"`)), "charge_datas.1.reference")
-		requireNotIngested(t, eventWithExtra(t, "value", raw("number", `"1"`)), "charge_datas.1.value.number")
+		requireIngestRejected(t, eventWithExtra(t, "", raw("reference", `"other"`)), "charge_datas.1.reference")
+		requireIngestRejected(t, eventWithExtra(t, "value", raw("number", `"1"`)), "charge_datas.1.value.number")
 		ev := eventWithExtra(t, "period", raw("x", `1`))
 		ev.Period.Extra = append(ev.Period.Extra, raw("x", `2`))
-		requireNotIngested(t, ev, "charge_datas.1.period.x")
+		requireIngestRejected(t, ev, "charge_datas.1.period.x")
 	})
 }
 
 // requireNotIngested holds Ingest and MarshalJSON to refusing an event for a field.
-func requireNotIngested(t *testing.T, ev chargeingest.ChargeEvent, field string) {
+func requireIngestRejected(t *testing.T, ev chargeingest.ChargeEvent, field string) {
 	t.Helper()
 	_, err := json.Marshal(ev)
 	require.Error(t, err)
 	for _, settings := range [][]func(*chargeingest.Config){{keepUnknown}, nil} {
 		f := newFixture(t, settings...)
 		_, err = f.handler.Ingest(context.Background(), chargeingest.IngestRequest{
-			Platform: "pf_a", Events: append(decoded(t, event()), ev),
+			Platform: "pf_a", Events: append(decodeEvents(t, event()), ev),
 		})
 		var e *chargeingest.Error
 		require.ErrorAs(t, err, &e)

@@ -70,9 +70,9 @@ func FuzzRequest(f *testing.F) {
 		store.batches = make(map[string]int)
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, r)
-		requireAnswerOfTheContract(t, r, w)
+		requireContractResponse(t, r, w)
 		if w.Code == http.StatusCreated {
-			owned := platformsOf(r)
+			owned := ingestPlatforms(r)
 			if platform == "" {
 				owned = owned[:1] // the default
 			} else {
@@ -93,7 +93,7 @@ func FuzzRequest(f *testing.F) {
 
 // platformsOf are those of the key that a request may store with, by the rules
 // of the contract and not by the code: the API key decides where there is one.
-func platformsOf(r *http.Request) []string {
+func ingestPlatforms(r *http.Request) []string {
 	secret := r.Header.Get("X-Api-Key")
 	if len(r.Header.Values("X-Api-Key")) == 0 {
 		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
@@ -108,7 +108,7 @@ func platformsOf(r *http.Request) []string {
 }
 
 // requireAnswerOfTheContract holds a response to what is true of all of them.
-func requireAnswerOfTheContract(t *testing.T, r *http.Request, w *httptest.ResponseRecorder) {
+func requireContractResponse(t *testing.T, r *http.Request, w *httptest.ResponseRecorder) {
 	t.Helper()
 	require.Contains(t, []int{200, 201, 400, 401, 403, 404, 405, 413, 415}, w.Code)
 	require.Equal(t, "application/json", w.Header().Get("Content-Type"))

@@ -37,10 +37,10 @@ func fuzzValidators(tb testing.TB) map[string]*validator {
 	return made
 }
 
-// requireTwoPathsAgree holds a body to the promise of the two paths: what the
+// requireFastPathAgrees holds a body to the promise of the two paths: what the
 // fast accept takes the schema takes too, as the same events; what the schema
 // takes the decoder could read; and the response is the one of the slow path.
-func requireTwoPathsAgree(t *testing.T, v *validator, body []byte, route Route) {
+func requireFastPathAgrees(t *testing.T, v *validator, body []byte, route Route) {
 	t.Helper()
 	verdict := v.check(context.Background(), body, route, fuzzNow)
 	_, sure := v.decode(new(decoder), body, route, fuzzNow, true)
@@ -131,14 +131,14 @@ func FuzzBody(f *testing.F) {
 	validators := fuzzValidators(f)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		for _, v := range validators {
-			requireTwoPathsAgree(t, v, body, RouteSingle)
-			requireTwoPathsAgree(t, v, body, RouteBatch)
+			requireFastPathAgrees(t, v, body, RouteSingle)
+			requireFastPathAgrees(t, v, body, RouteBatch)
 		}
 	})
 }
 
-// fuzzPlaces are the members of fuzzEvent, each with the text of its value.
-func fuzzPlaces(tb testing.TB) []string {
+// fuzzValues are the members of fuzzEvent, each with the text of its value.
+func fuzzValues(tb testing.TB) []string {
 	tb.Helper()
 	var places []string
 	for _, text := range []string{
@@ -158,7 +158,7 @@ func fuzzPlaces(tb testing.TB) []string {
 // JSON and as a string, which reaches the rules of single fields faster than
 // whole bodies do.
 func FuzzField(f *testing.F) {
-	places := fuzzPlaces(f)
+	places := fuzzValues(f)
 	for i := range places {
 		for j, value := range []string{
 			``, `null`, `1`, `1e400`, `true`, `[]`, `{}`, `""`, `[null]`, `[{}]`, `{"a":1}`, "a\tb", "é", "a b+c-d_e\v", strings.Repeat("9", 38), strings.Repeat("9", 39),
@@ -183,8 +183,8 @@ func FuzzField(f *testing.F) {
 			with := text + strings.TrimPrefix(old, first)
 			body := []byte(strings.Replace(fuzzEvent, old, with, 1))
 			for _, v := range validators {
-				requireTwoPathsAgree(t, v, body, RouteSingle)
-				requireTwoPathsAgree(t, v, fmt.Appendf(nil, `{"charge_datas":[%s,%s]}`, fuzzEvent, body), RouteBatch)
+				requireFastPathAgrees(t, v, body, RouteSingle)
+				requireFastPathAgrees(t, v, fmt.Appendf(nil, `{"charge_datas":[%s,%s]}`, fuzzEvent, body), RouteBatch)
 			}
 		}
 	})

@@ -23,20 +23,20 @@ const typicalEvent = `{"product_item_id": "proi_V7EoCpciIAHibhKIxqQI", "pricing_
 	`"timestamp": "2026-09-01T09:00:29+09:00"}`
 
 // discarded is a response that is counted and dropped.
-type discarded struct {
+type discardWriter struct {
 	header http.Header
 	status int
 	bytes  int
 }
 
-func (d *discarded) Header() http.Header         { return d.header }
-func (d *discarded) WriteHeader(status int)      { d.status = status }
-func (d *discarded) Write(b []byte) (int, error) { d.bytes += len(b); return len(b), nil }
+func (d *discardWriter) Header() http.Header         { return d.header }
+func (d *discardWriter) WriteHeader(status int)      { d.status = status }
+func (d *discardWriter) Write(b []byte) (int, error) { d.bytes += len(b); return len(b), nil }
 
 // readCloser is a body that can be used again.
-type readCloser struct{ bytes.Reader }
+type reusableBody struct{ bytes.Reader }
 
-func (*readCloser) Close() error { return nil }
+func (*reusableBody) Close() error { return nil }
 
 // BenchmarkHandler is the whole way of a request in process, on memstore: an
 // event is an operation. Requests and responses are made beforehand.
@@ -78,14 +78,14 @@ func BenchmarkHandler(b *testing.B) {
 				body.WriteString(`]}`)
 			}
 			text := body.Bytes()
-			reader := new(readCloser)
+			reader := new(reusableBody)
 			r, err := http.NewRequest(http.MethodPost, bm.path, reader)
 			require.NoError(b, err)
 			r.Header.Set("Content-Type", "application/json")
 			r.Header.Set("X-Api-Key", fullSecret)
 			r.Header.Set("X-Request-Id", "benchmark")
 			r.ContentLength = int64(len(text))
-			w := &discarded{header: make(http.Header)}
+			w := &discardWriter{header: make(http.Header)}
 
 			b.SetBytes(int64(len(text) / bm.events))
 			b.ReportAllocs()

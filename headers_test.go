@@ -38,7 +38,7 @@ func TestLongCredentialHeadersAre401(t *testing.T) {
 		return list
 	}
 	asked := 0
-	f := newFixture(t, authorizedBy(chargeingest.AuthorizerFunc(func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) {
+	f := newFixture(t, withAuthorizer(chargeingest.AuthorizerFunc(func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) {
 		asked++
 		return chargeingest.Principal{Platforms: []string{"pf_a"}}, nil
 	})))
@@ -57,13 +57,13 @@ func TestLongCredentialHeadersAre401(t *testing.T) {
 				r := request(route.method, strings.ReplaceAll(route.path, "{id}", "x"), strings.NewReader(route.body))
 				r.Header[header] = c.values
 				asked = 0
-				a := responseOf(t, f.handler, r)
+				resp := responseOf(t, f.handler, r)
 				if !c.long {
 					require.Equal(t, 1, asked, "%s: %s", header, c.name)
 					continue
 				}
-				a.requireError(t, http.StatusUnauthorized, "UNAUTHORISED", "")
-				require.Equal(t, "Bearer", a.header.Get("WWW-Authenticate"))
+				resp.requireError(t, http.StatusUnauthorized, "UNAUTHORISED", "")
+				require.Equal(t, "Bearer", resp.header.Get("WWW-Authenticate"))
 				require.Zero(t, asked, "the authorizer is not asked")
 			}
 		}
@@ -111,20 +111,20 @@ func TestLongQueries(t *testing.T) {
 }
 
 // idStore counts the events that it is asked for.
-type idStore struct {
+type getCountingStore struct {
 	*memstore.Store
 	asked int
 }
 
-func (s *idStore) Get(ctx context.Context, platform, id string) (chargeingest.StoredEvent, error) {
+func (s *getCountingStore) Get(ctx context.Context, platform, id string) (chargeingest.StoredEvent, error) {
 	s.asked++
 	return s.Store.Get(ctx, platform, id)
 }
 
 func TestLongPathsAre404(t *testing.T) {
 	t.Parallel()
-	store := &idStore{Store: memstore.New()}
-	f := newFixture(t, over(store))
+	store := &getCountingStore{Store: memstore.New()}
+	f := newFixture(t, withStore(store))
 	for name, path := range map[string]string{
 		"nowhere":       "/" + strings.Repeat("a", maxPath),
 		"an id":         eventPath + "/" + strings.Repeat("a", maxPath),
@@ -153,7 +153,7 @@ func TestLongHeaderCost(t *testing.T) {
 	})
 	require.NoError(t, err)
 	for _, size := range []int{256 << 10, 1 << 20} {
-		for name, r := range longHeads(t, size) {
+		for name, r := range longHeadRequests(t, size) {
 			least := uint64(math.MaxUint64)
 			for range 3 {
 				w := httptest.NewRecorder()
@@ -175,7 +175,7 @@ func TestLongHeaderCost(t *testing.T) {
 }
 
 // longHeads are requests whose heads have about size bytes, and are refused.
-func longHeads(tb testing.TB, size int) map[string]*http.Request {
+func longHeadRequests(tb testing.TB, size int) map[string]*http.Request {
 	tb.Helper()
 	numbered := func(format string) string {
 		var b strings.Builder
@@ -222,11 +222,11 @@ func BenchmarkLongHeads(b *testing.B) {
 		Store: memstore.New(), Authorizer: newKeySet(b), Logger: slog.New(slog.NewJSONHandler(io.Discard, nil)),
 	})
 	require.NoError(b, err)
-	for name, r := range longHeads(b, 1<<20) {
+	for name, r := range longHeadRequests(b, 1<<20) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				h.ServeHTTP(&discarded{header: make(http.Header)}, r)
+				h.ServeHTTP(&discardWriter{header: make(http.Header)}, r)
 			}
 		})
 	}

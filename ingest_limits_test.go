@@ -11,17 +11,17 @@ import (
 	"example.com/chargeingest/internal/limits"
 )
 
-// lastContext is a store that keeps the last context.
-type lastContext struct{ context.Context }
+// contextStore is a store that keeps the last context.
+type contextStore struct{ context.Context }
 
-func (s *lastContext) Append(ctx context.Context, _ Batch) (AppendResult, error) {
+func (s *contextStore) Append(ctx context.Context, _ Batch) (AppendResult, error) {
 	s.Context = ctx
 	return AppendResult{}, ErrClosed
 }
 
 // Without limits, storekit reserves no memory for comparisons.
 func TestIngestLimitsComparisons(t *testing.T) {
-	s := new(lastContext)
+	s := new(contextStore)
 	h, err := New(Config{Store: s, Authorizer: AuthorizerFunc(func(*http.Request, Permission) (Principal, error) {
 		return Principal{}, errors.New("not asked")
 	})})

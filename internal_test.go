@@ -20,13 +20,13 @@ import (
 
 // pieces is a body that arrives in pieces of some bytes. See is called before each
 // of them.
-type pieces struct {
+type pieceReader struct {
 	left, size int
 	see        func(arrived int)
 	arrived    int
 }
 
-func (p *pieces) Read(b []byte) (int, error) {
+func (p *pieceReader) Read(b []byte) (int, error) {
 	p.see(p.arrived)
 	if p.left == 0 {
 		return 0, io.EOF
@@ -58,7 +58,7 @@ func TestBodyReservation(t *testing.T) {
 			req := &request{r: &http.Request{ContentLength: c.declared}}
 			req.held.Budget = h.inFlight
 			reads := 0
-			req.r.Body = io.NopCloser(&pieces{left: int(c.size), size: c.piece, see: func(arrived int) {
+			req.r.Body = io.NopCloser(&pieceReader{left: int(c.size), size: c.piece, see: func(arrived int) {
 				reads++
 				held := req.held.Bytes()
 				require.LessOrEqual(t, held, max(2*int64(arrived), int64(arrived)+32<<10), "%d have arrived", arrived)
@@ -95,7 +95,7 @@ func TestHugeBuffers(t *testing.T) {
 }
 
 // definition returns the verdict of a definition of the schema on a string.
-func definition(t *testing.T, name string) func(s string) bool {
+func schemaDefinition(t *testing.T, name string) func(s string) bool {
 	t.Helper()
 	c := jsonschema.NewCompiler()
 	require.NoError(t, c.AddResource(schema.ChargeEventID, strings.NewReader(schema.ChargeEvent())))
@@ -105,7 +105,7 @@ func definition(t *testing.T, name string) func(s string) bool {
 }
 
 func TestFastCheckDecimals(t *testing.T) {
-	inSchema := definition(t, "decimal")
+	inSchema := schemaDefinition(t, "decimal")
 	check := func(s string) {
 		require.Equal(t, isDecimal(s), inSchema(s), "%q", s)
 	}
@@ -117,13 +117,13 @@ func TestFastCheckDecimals(t *testing.T) {
 			}
 		}
 	}
-	for _, s := range everyString([]string{"", "0", "9", "-", "+", ".", "e", " ", "\n", "٣"}, 4) {
+	for _, s := range allStrings([]string{"", "0", "9", "-", "+", ".", "e", " ", "\n", "٣"}, 4) {
 		check(s)
 	}
 }
 
-// everyString returns the strings of n of the parts.
-func everyString(parts []string, n int) []string {
+// allStrings returns the strings of n of the parts.
+func allStrings(parts []string, n int) []string {
 	strs := []string{""}
 	for range n {
 		var longer []string
@@ -139,7 +139,7 @@ func everyString(parts []string, n int) []string {
 }
 
 func TestFastCheckDateTimes(t *testing.T) {
-	inSchema := definition(t, "dateTime")
+	inSchema := schemaDefinition(t, "dateTime")
 	check := func(s string) {
 		require.Equal(t, isDateTime(s), inSchema(s), "%q", s)
 	}
@@ -175,7 +175,7 @@ func TestFastCheckDateTimes(t *testing.T) {
 
 func TestEventRoundTrip(t *testing.T) {
 	var ev ChargeEvent
-	require.NoError(t, json.Unmarshal([]byte(fuzzEvent), &ev2{&ev}))
+	require.NoError(t, json.Unmarshal([]byte(fuzzEvent), &eventWithNullID{&ev}))
 	text, err := json.Marshal(ev)
 	require.NoError(t, err)
 	var again ChargeEvent
@@ -183,7 +183,7 @@ func TestEventRoundTrip(t *testing.T) {
 	require.Equal(t, ev, again)
 
 	with := strings.Replace(fuzzEvent, `"value":{`, `"more":[1.50,null],"value":{"extra":{"a":"\u00e9"},`, 1)
-	require.NoError(t, json.Unmarshal([]byte(with), &ev2{&ev}))
+	require.NoError(t, json.Unmarshal([]byte(with), &eventWithNullID{&ev}))
 	require.Equal(t, []ExtraField{{Name: "more", Value: json.RawMessage(`[1.50,null]`)}}, ev.Extra)
 	require.Equal(t, []ExtraField{{Name: "extra", Value: json.RawMessage(`{"a":"\u00e9"}`)}}, ev.Value.Extra)
 	text, err = json.Marshal(ev)
@@ -191,10 +191,10 @@ func TestEventRoundTrip(t *testing.T) {
 	require.Contains(t, string(text), `"extra":{"a":"\u00e9"}`)
 }
 
-// ev2 reads an event whose id is null, as requests may have it.
-type ev2 struct{ *ChargeEvent }
+// eventWithNullID reads an event whose id is null, as requests may have it.
+type eventWithNullID struct{ *ChargeEvent }
 
-func (e *ev2) UnmarshalJSON(text []byte) error {
+func (e *eventWithNullID) UnmarshalJSON(text []byte) error {
 	return e.ChargeEvent.UnmarshalJSON(bytes.Replace(text, []byte(`"id":null,`), nil, 1))
 }
 

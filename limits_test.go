@@ -19,16 +19,16 @@ import (
 )
 
 // gated is a store whose Append waits to be let through.
-type gated struct {
+type blockingStore struct {
 	*memstore.Store
 	entered, free chan struct{}
 }
 
-func newGated() *gated {
-	return &gated{memstore.New(), make(chan struct{}, 10), make(chan struct{})}
+func newBlockingStore() *blockingStore {
+	return &blockingStore{memstore.New(), make(chan struct{}, 10), make(chan struct{})}
 }
 
-func (g *gated) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
+func (g *blockingStore) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 	g.entered <- struct{}{}
 	select {
 	case <-g.free:
@@ -39,7 +39,7 @@ func (g *gated) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.
 }
 
 func TestHalfClosedClient(t *testing.T) {
-	store := newGated()
+	store := newBlockingStore()
 	h, err := chargeingest.New(chargeingest.Config{Store: store, Authorizer: allowAll})
 	require.NoError(t, err)
 	ended := make(chan struct{})
@@ -66,7 +66,7 @@ func TestHalfClosedClient(t *testing.T) {
 }
 
 func TestChunkedBodyReservation(t *testing.T) {
-	store := newGated()
+	store := newBlockingStore()
 	h, err := chargeingest.New(chargeingest.Config{
 		Store: store, Authorizer: allowAll, MaxBodyBytes: 1000, MaxInFlightBytes: 1500,
 	})

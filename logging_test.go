@@ -18,11 +18,11 @@ import (
 )
 
 // logged returns the lines that a request leaves, as objects.
-func logged(t *testing.T, level slog.Level, r *http.Request, settings ...func(*chargeingest.Config)) (lines []map[string]any, text string) {
+func logLines(t *testing.T, level slog.Level, r *http.Request, settings ...func(*chargeingest.Config)) (lines []map[string]any, text string) {
 	t.Helper()
 	var log bytes.Buffer
 	settings = append(settings, func(c *chargeingest.Config) {
-		now := receipt
+		now := receivedAt
 		c.Now = func() time.Time { now = now.Add(time.Second); return now }
 		c.Logger = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: level}))
 	})
@@ -40,7 +40,7 @@ func logged(t *testing.T, level slog.Level, r *http.Request, settings ...func(*c
 
 func TestLogLine(t *testing.T) {
 	failing := func(err error) func(*chargeingest.Config) {
-		return over(storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) {
+		return withStore(storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) {
 			return chargeingest.AppendResult{}, err
 		}))
 	}
@@ -58,7 +58,7 @@ func TestLogLine(t *testing.T) {
 			`{"level":"INFO","client":"192.0.2.1:1234","subject":"","platform":"","route":"charge-data list","method":"GET","status":401,"events":0,"replayed":0,"code":"UNAUTHORISED","error":"no credential"}`},
 		{"a caller without the permission, by name", request("POST", eventPath, strings.NewReader(event()), "X-API-KEY: "+viewSecret), nil,
 			`{"level":"INFO","client":"192.0.2.1:1234","subject":"test","platform":"","route":"charge-data","method":"POST","status":403,"events":0,"replayed":0,"code":"USER_NOT_ALLOWED","error":"permission denied"}`},
-		{"a credential that does not verify, by name if it is known", request("GET", eventPath, nil), []func(*chargeingest.Config){authorizedBy(asAda(chargeingest.ErrInvalidCredential))},
+		{"a credential that does not verify, by name if it is known", request("GET", eventPath, nil), []func(*chargeingest.Config){withAuthorizer(authorizeAda(chargeingest.ErrInvalidCredential))},
 			`{"level":"INFO","client":"192.0.2.1:1234","subject":"ada","platform":"","route":"charge-data list","method":"GET","status":401,"events":0,"replayed":0,"code":"UNAUTHORISED","error":"invalid credential"}`},
 		{"a path that leads nowhere", request("POST", "/billing"+eventPath+"?key=confidential", strings.NewReader(event())), nil,
 			`{"level":"INFO","client":"192.0.2.1:1234","subject":"","platform":"","route":"","method":"POST","status":404,"events":0,"replayed":0,"path":"/billing/v1/ingest/charge-data","code":"RESOURCE_NOT_FOUND"}`},
@@ -75,7 +75,7 @@ func TestLogLine(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.request.Header.Set("X-Request-Id", "mine")
-			lines, text := logged(t, slog.LevelDebug, c.request, c.settings...)
+			lines, text := logLines(t, slog.LevelDebug, c.request, c.settings...)
 			require.Len(t, lines, 1, text)
 			require.Positive(t, lines[0]["duration"])
 			delete(lines[0], "duration")
@@ -96,7 +96,7 @@ func TestLoggedPathsAreShort(t *testing.T) {
 		"letters": "/" + strings.Repeat("a", 10_000), "escapes": "/" + strings.Repeat("%1b", 10_000), "quotes": "/" + strings.Repeat("%22'", 10_000),
 	} {
 		t.Run(name, func(t *testing.T) {
-			lines, _ := logged(t, slog.LevelInfo, request("GET", path, nil))
+			lines, _ := logLines(t, slog.LevelInfo, request("GET", path, nil))
 			got := lines[0]["path"].(string)
 			require.LessOrEqual(t, len(got), 512)
 			require.True(t, strings.HasSuffix(got, "…"), got)
@@ -107,7 +107,7 @@ func TestLoggedPathsAreShort(t *testing.T) {
 
 func TestDisabledLogLevel(t *testing.T) {
 	for level, want := range map[slog.Level]int{slog.LevelDebug: 1, slog.LevelInfo: 0} {
-		lines, _ := logged(t, level, request("POST", eventPath, strings.NewReader(event())))
+		lines, _ := logLines(t, level, request("POST", eventPath, strings.NewReader(event())))
 		require.Len(t, lines, want, fmt.Sprint(level))
 	}
 }

@@ -27,7 +27,7 @@ func TestRequestMemoryIsNotKept(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFixture(t, over(open(t)))
+			f := newFixture(t, withStore(open(t)))
 			send := func(text, header, value string) response {
 				memory := []byte(value)
 				r := request(http.MethodPost, eventPath, strings.NewReader(text))

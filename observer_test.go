@@ -44,29 +44,29 @@ func TestObserver(t *testing.T) {
 		as                       chargeingest.AuthorizerFunc
 		want                     chargeingest.RequestStats
 	}{
-		{"a fresh event", "POST", "/v1/ingest/charge-data", observedEvent, asAda(nil), chargeingest.RequestStats{
+		{"a fresh event", "POST", "/v1/ingest/charge-data", observedEvent, authorizeAda(nil), chargeingest.RequestStats{
 			Subject: "ada", Route: chargeingest.RouteSingle, Method: "POST", Status: 201, Platform: "default", Events: 1, Bytes: int64(len(observedEvent)), Duration: 2 * time.Second,
 		}},
-		{"a batch with one replay", "POST", "/v1/ingest/charge-datas", batch, asAda(nil), chargeingest.RequestStats{
+		{"a batch with one replay", "POST", "/v1/ingest/charge-datas", batch, authorizeAda(nil), chargeingest.RequestStats{
 			Subject: "ada", Route: chargeingest.RouteBatch, Method: "POST", Status: 201, Platform: "default", Events: 2, Replayed: 1, Bytes: int64(len(batch)), Duration: 2 * time.Second,
 		}},
-		{"a refusal", "POST", "/v1/ingest/charge-data", `{`, asAda(nil), chargeingest.RequestStats{
+		{"a refusal", "POST", "/v1/ingest/charge-data", `{`, authorizeAda(nil), chargeingest.RequestStats{
 			Subject: "ada", Route: chargeingest.RouteSingle, Method: "POST", Status: 400, Code: chargeingest.CodeBadRequest, Platform: "default", Bytes: 1, Duration: 2 * time.Second,
 		}},
-		{"a refusal of a field", "POST", "/v1/ingest/charge-datas", wrong, asAda(nil), chargeingest.RequestStats{
+		{"a refusal of a field", "POST", "/v1/ingest/charge-datas", wrong, authorizeAda(nil), chargeingest.RequestStats{
 			Subject: "ada", Route: chargeingest.RouteBatch, Method: "POST", Status: 400, Code: chargeingest.CodeInvalidField, Platform: "default", Bytes: int64(len(wrong)), Duration: 2 * time.Second,
 			Field: "charge_datas.0.reference", Violations: []chargeingest.Violation{{Code: chargeingest.CodeInvalidField, Field: "charge_datas.0.reference"}},
 		}},
-		{"a caller that is refused", "POST", "/v1/ingest/charge-data", observedEvent, asAda(chargeingest.ErrForbidden), chargeingest.RequestStats{
+		{"a caller that is refused", "POST", "/v1/ingest/charge-data", observedEvent, authorizeAda(chargeingest.ErrForbidden), chargeingest.RequestStats{
 			Subject: "ada", Route: chargeingest.RouteSingle, Method: "POST", Status: 403, Code: chargeingest.CodeUserNotAllowed, Duration: time.Second,
 		}},
-		{"a token that has expired", "POST", "/v1/ingest/charge-data", observedEvent, asAda(chargeingest.ErrInvalidCredential), chargeingest.RequestStats{
+		{"a token that has expired", "POST", "/v1/ingest/charge-data", observedEvent, authorizeAda(chargeingest.ErrInvalidCredential), chargeingest.RequestStats{
 			Subject: "ada", Route: chargeingest.RouteSingle, Method: "POST", Status: 401, Code: chargeingest.CodeUnauthorised, Duration: time.Second,
 		}},
-		{"a listing", "GET", "/v1/ingest/charge-data", "", asAda(nil), chargeingest.RequestStats{
+		{"a listing", "GET", "/v1/ingest/charge-data", "", authorizeAda(nil), chargeingest.RequestStats{
 			Subject: "ada", Route: chargeingest.RouteList, Method: "GET", Status: 200, Platform: "default", Events: 2, Duration: time.Second,
 		}},
-		{"a path that leads nowhere", "GET", "/", "", asAda(nil), chargeingest.RequestStats{
+		{"a path that leads nowhere", "GET", "/", "", authorizeAda(nil), chargeingest.RequestStats{
 			Method: "GET", Status: 404, Code: chargeingest.CodeResourceNotFound, Duration: time.Second,
 		}},
 	} {
@@ -93,7 +93,7 @@ func TestObserver(t *testing.T) {
 }
 
 // asAda authorizes everyone as ada, or refuses her.
-func asAda(err error) chargeingest.AuthorizerFunc {
+func authorizeAda(err error) chargeingest.AuthorizerFunc {
 	return func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) {
 		return chargeingest.Principal{Subject: "ada", Platforms: []string{chargeingest.DefaultPlatform}}, err
 	}
@@ -147,20 +147,20 @@ func TestErrAbortHandler(t *testing.T) {
 }
 
 // unready is a store that would take nothing.
-type unready struct{ *memstore.Store }
+type unreadyStore struct{ *memstore.Store }
 
 var errUnready = errors.New("disk is read-only")
 
-func (unready) Ready(context.Context) error { return errUnready }
+func (unreadyStore) Ready(context.Context) error { return errUnready }
 
 // plain is a store without capabilities.
-type plain struct{ chargeingest.EventStore }
+type plainStore struct{ chargeingest.EventStore }
 
 func TestReady(t *testing.T) {
 	for _, c := range []struct {
 		store chargeingest.EventStore
 		want  error
-	}{{memstore.New(), nil}, {unready{memstore.New()}, errUnready}, {plain{memstore.New()}, nil}} {
+	}{{memstore.New(), nil}, {unreadyStore{memstore.New()}, errUnready}, {plainStore{memstore.New()}, nil}} {
 		h, err := chargeingest.New(chargeingest.Config{Store: c.store, Authorizer: allowAll})
 		require.NoError(t, err)
 		require.Equal(t, c.want, h.Ready(t.Context()))

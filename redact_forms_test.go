@@ -14,8 +14,8 @@ import (
 	"example.com/chargeingest"
 )
 
-func actingAs(p func(*http.Request) chargeingest.Principal) func(*chargeingest.Config) {
-	return authorizedBy(chargeingest.AuthorizerFunc(func(r *http.Request, _ chargeingest.Permission) (chargeingest.Principal, error) {
+func withPrincipal(p func(*http.Request) chargeingest.Principal) func(*chargeingest.Config) {
+	return withAuthorizer(chargeingest.AuthorizerFunc(func(r *http.Request, _ chargeingest.Permission) (chargeingest.Principal, error) {
 		return p(r), nil
 	}))
 }
@@ -24,10 +24,10 @@ func actingAs(p func(*http.Request) chargeingest.Principal) func(*chargeingest.C
 // platform are gone from the log.
 func TestCallerCannotHideItsName(t *testing.T) {
 	t.Parallel()
-	checkout := actingAs(func(*http.Request) chargeingest.Principal {
+	checkout := withPrincipal(func(*http.Request) chargeingest.Principal {
 		return chargeingest.Principal{Subject: "checkout", Platforms: []string{"acme"}}
 	})
-	lines, _ := logged(t, slog.LevelDebug, request("GET", eventPath, nil, "Cookie: "+strings.Repeat("a;", 400)), checkout)
+	lines, _ := logLines(t, slog.LevelDebug, request("GET", eventPath, nil, "Cookie: "+strings.Repeat("a;", 400)), checkout)
 	require.Len(t, lines, 1)
 	require.Equal(t, "checkout", lines[0]["subject"])
 	require.Equal(t, "acme", lines[0]["platform"])
@@ -39,7 +39,7 @@ func TestOwnRequestIDStays(t *testing.T) {
 	t.Parallel()
 	for name, cookie := range map[string]string{"too long": strings.Repeat("a", 17<<10), "too many parts": strings.Repeat("a;", 400)} {
 		t.Run(name, func(t *testing.T) {
-			lines, _ := logged(t, slog.LevelDebug, request("GET", eventPath, nil, "Cookie: "+cookie))
+			lines, _ := logLines(t, slog.LevelDebug, request("GET", eventPath, nil, "Cookie: "+cookie))
 			require.Len(t, lines, 1)
 			require.Regexp(t, `^reqr_[A-Z2-7]{26}$`, lines[0]["request_id"])
 			require.Equal(t, "GET", lines[0]["method"])
@@ -52,7 +52,7 @@ func TestOwnRequestIDStays(t *testing.T) {
 func TestClientRequestIDIsSearched(t *testing.T) {
 	t.Parallel()
 	const key = "reqr_ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-	lines, _ := logged(t, slog.LevelDebug, request("GET", eventPath, nil, "X-API-KEY: "+key, "X-Request-Id: "+key))
+	lines, _ := logLines(t, slog.LevelDebug, request("GET", eventPath, nil, "X-API-KEY: "+key, "X-Request-Id: "+key))
 	require.Len(t, lines, 1)
 	require.Equal(t, "[redacted]", lines[0]["request_id"])
 }
@@ -60,10 +60,10 @@ func TestClientRequestIDIsSearched(t *testing.T) {
 // A caller picks words of the errors that it causes as cookies.
 func TestCookiesDoNotHideTheCause(t *testing.T) {
 	t.Parallel()
-	failing := over(storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) {
+	failing := withStore(storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) {
 		return chargeingest.AppendResult{}, fmt.Errorf("database is locked: %w", chargeingest.ErrNotStored)
 	}))
-	lines, _ := logged(t, slog.LevelDebug, request("POST", eventPath, strings.NewReader(event()), "Cookie: a=database; b=locked; c=POST"), failing)
+	lines, _ := logLines(t, slog.LevelDebug, request("POST", eventPath, strings.NewReader(event()), "Cookie: a=database; b=locked; c=POST"), failing)
 	require.Len(t, lines, 1)
 	require.Equal(t, "database is locked: nothing was stored", lines[0]["error"])
 	require.Equal(t, "POST", lines[0]["method"])
@@ -73,13 +73,13 @@ func TestCookiesDoNotHideTheCause(t *testing.T) {
 // headers a proxy has added.
 func TestSessionWithOtherHeader(t *testing.T) {
 	t.Parallel()
-	session := actingAs(func(r *http.Request) chargeingest.Principal {
+	session := withPrincipal(func(r *http.Request) chargeingest.Principal {
 		c, err := r.Cookie("sid")
 		require.NoError(t, err)
 		return chargeingest.Principal{Subject: c.Value, Platforms: []string{"acme"}}
 	})
 	for _, header := range []string{"X-Api-Key: decoy", "Authorization: Basic cHJveHk6cHJveHk="} {
-		_, text := logged(t, slog.LevelDebug, request("GET", eventPath, nil, "-X-API-KEY", header, "Cookie: sid=secret-of-a-session"), session)
+		_, text := logLines(t, slog.LevelDebug, request("GET", eventPath, nil, "-X-API-KEY", header, "Cookie: sid=secret-of-a-session"), session)
 		require.NotContains(t, text, "secret-of-a-session", header)
 	}
 }
@@ -91,8 +91,8 @@ func TestFieldCutWithinASecret(t *testing.T) {
 	const secret = "0123456789abcdef0123456789abcdef"
 	for before := 90; before < 128; before++ {
 		name := strings.Repeat("x", before) + secret
-		lines, _ := logged(t, slog.LevelDebug, request("POST", eventPath, strings.NewReader(event(quoted(name)+":1")), "X-API-KEY: "+secret),
-			actingAs(func(*http.Request) chargeingest.Principal { return chargeingest.Principal{Platforms: []string{"acme"}} }))
+		lines, _ := logLines(t, slog.LevelDebug, request("POST", eventPath, strings.NewReader(event(quoted(name)+":1")), "X-API-KEY: "+secret),
+			withPrincipal(func(*http.Request) chargeingest.Principal { return chargeingest.Principal{Platforms: []string{"acme"}} }))
 		require.Len(t, lines, 1)
 		require.NotContains(t, lines[0]["field"], secret[:4], "%d characters before the secret", before)
 	}

@@ -23,8 +23,8 @@ const maxLogLine = 16 << 10
 
 // refusedWith is the setting of an authorizer that fails with an error made
 // from the request.
-func refusedWith(text func(r *http.Request) string) func(*chargeingest.Config) {
-	return authorizedBy(chargeingest.AuthorizerFunc(func(r *http.Request, _ chargeingest.Permission) (chargeingest.Principal, error) {
+func withAuthorizerError(text func(r *http.Request) string) func(*chargeingest.Config) {
+	return withAuthorizer(chargeingest.AuthorizerFunc(func(r *http.Request, _ chargeingest.Permission) (chargeingest.Principal, error) {
 		return chargeingest.Principal{}, errors.New(text(r))
 	}))
 }
@@ -32,8 +32,8 @@ func refusedWith(text func(r *http.Request) string) func(*chargeingest.Config) {
 // loggedError is the error in the log line of a request that failed with text.
 func loggedError(t *testing.T, text string, headers ...string) string {
 	t.Helper()
-	lines, _ := logged(t, slog.LevelDebug, request(http.MethodGet, eventPath, nil, append([]string{"-X-API-KEY"}, headers...)...),
-		refusedWith(func(*http.Request) string { return text }))
+	lines, _ := logLines(t, slog.LevelDebug, request(http.MethodGet, eventPath, nil, append([]string{"-X-API-KEY"}, headers...)...),
+		withAuthorizerError(func(*http.Request) string { return text }))
 	require.Len(t, lines, 1)
 	return lines[0]["error"].(string)
 }
@@ -118,7 +118,7 @@ func TestCredentialsInOtherAttributes(t *testing.T) {
 	t.Parallel()
 	const secret = "secret-of-somebody"
 	as := func(p chargeingest.Principal) func(*chargeingest.Config) {
-		return authorizedBy(chargeingest.AuthorizerFunc(func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) { return p, nil }))
+		return withAuthorizer(chargeingest.AuthorizerFunc(func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) { return p, nil }))
 	}
 	anyone := as(chargeingest.Principal{Subject: "checkout", Platforms: []string{"acme"}})
 	key := "X-API-KEY: " + secret
@@ -136,7 +136,7 @@ func TestCredentialsInOtherAttributes(t *testing.T) {
 		{"the path", "path", request("GET", "/keys/"+secret+"/x", nil, key), anyone, "/keys/[redacted]/x"},
 		{"the path, escaped", "path", request("GET", "/"+url.PathEscape("a b+c/d?e"), nil, "X-API-KEY: a b+c/d?e"), anyone, "/[redacted]"},
 		{"the path of a wrong method", "path", request("PUT", eventPath+"/"+secret, nil, key), anyone, eventPath + "/[redacted]"},
-		{"the client's address", "client", from(secret, request("GET", eventPath, nil, key)), anyone, "[redacted]"},
+		{"the client's address", "client", withRemoteAddr(secret, request("GET", eventPath, nil, key)), anyone, "[redacted]"},
 		{"a subject", "subject", request("GET", eventPath, nil, key), as(chargeingest.Principal{Subject: "key " + secret, Platforms: []string{"acme"}}), "key [redacted]"},
 		{"a platform", "platform", request("GET", eventPath, nil, key), as(chargeingest.Principal{Platforms: []string{secret}}), "[redacted]"},
 		{"a subject that is a session", "subject", request("GET", eventPath, nil, "-X-API-KEY", "Cookie: sid="+secret), as(chargeingest.Principal{Subject: secret, Platforms: []string{"acme"}}), "[redacted]"},
@@ -144,7 +144,7 @@ func TestCredentialsInOtherAttributes(t *testing.T) {
 		{"so does a platform", "platform", request("GET", eventPath, nil, key, "Authorization: Bearer acme"), anyone, "acme"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			lines, text := logged(t, slog.LevelDebug, c.request, c.setting)
+			lines, text := logLines(t, slog.LevelDebug, c.request, c.setting)
 			require.Len(t, lines, 1)
 			require.Equal(t, c.want, lines[0][c.attribute])
 			require.NotContains(t, text, secret)
@@ -153,7 +153,7 @@ func TestCredentialsInOtherAttributes(t *testing.T) {
 }
 
 // from is a request to which middleware has given the text of a header as its address.
-func from(address string, r *http.Request) *http.Request {
+func withRemoteAddr(address string, r *http.Request) *http.Request {
 	r.RemoteAddr = address
 	return r
 }
@@ -201,7 +201,7 @@ func TestLogLineSize(t *testing.T) {
 						request("GET", eventPath, nil),
 						request("GET", eventPath, nil, "X-Request-Id: "+long),
 						request("GET", eventPath, nil, "Cookie: "+long),
-						from(long, request("GET", "/"+url.PathEscape(long), nil, "X-Request-Id: "+long)),
+						withRemoteAddr(long, request("GET", "/"+url.PathEscape(long), nil, "X-Request-Id: "+long)),
 					} {
 						for _, method := range []string{r.Method, long} {
 							r.Method = method
