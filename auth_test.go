@@ -62,8 +62,3 @@ func TestReplaceKeys(t *testing.T) {
 	require.NoError(t, authorize(keys, "new"), "a key may be given by its hash")
 	require.ErrorIs(t, authorize(keys, "old"), chargeingest.ErrInvalidCredential)
 }
-
-func TestErrorText(t *testing.T) {
-	err := &chargeingest.Error{Status: 400, Code: chargeingest.CodeMissingField, Message: "reference is missing"}
-	require.EqualError(t, err, "400 MISSING_FIELD: reference is missing")
-}

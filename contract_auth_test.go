@@ -1,11 +1,9 @@
 package chargeingest_test
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"math"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -112,37 +110,6 @@ func TestRepeatedCredentialHeader(t *testing.T) {
 	f.requireNothingStored(t)
 }
 
-// exchangeRaw writes a POST of one event by hand and returns the status of the
-// response, and whether the server asked for the body before it.
-func (f *fixture) postRaw(t *testing.T, headers, body string) (status int, continued bool) {
-	t.Helper()
-	srv := f.serve(t)
-	conn, err := net.Dial("tcp", srv.Listener.Addr().String())
-	require.NoError(t, err)
-	defer conn.Close()
-	_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"+
-		"Content-Length: %d\r\n%s\r\n", eventPath, len(body), headers)
-	require.NoError(t, err)
-	expects := strings.Contains(headers, "Expect:")
-	if !expects {
-		_, err = conn.Write([]byte(body))
-		require.NoError(t, err)
-	}
-	in := bufio.NewReader(conn)
-	res, err := http.ReadResponse(in, nil)
-	require.NoError(t, err)
-	require.NoError(t, res.Body.Close())
-	if expects && res.StatusCode == http.StatusContinue {
-		continued = true
-		_, err = conn.Write([]byte(body))
-		require.NoError(t, err)
-		res, err = http.ReadResponse(in, nil)
-		require.NoError(t, err)
-		require.NoError(t, res.Body.Close())
-	}
-	return res.StatusCode, continued
-}
-
 func TestBodyIsReadAfterAuthorization(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -192,111 +159,10 @@ func TestMissingPermission(t *testing.T) {
 	f.requireNothingStored(t)
 }
 
-func TestPlatformHeader(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct {
-		headers  []string
-		platform string
-	}{
-		"absent, the principal's default": {nil, "pf_a"},
-		"the default by its name":         {[]string{"x-platform-id: pf_a"}, "pf_a"},
-		"another of the principal's":      {[]string{"X-PLATFORM-ID: pf_b"}, "pf_b"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			f := newFixture(t)
-			f.post(t, eventPath, event(), c.headers...).requireStored(t)
-			for _, platform := range []string{"pf_a", "pf_b", "pf_c"} {
-				want := 0
-				if platform == c.platform {
-					want = 1
-				}
-				require.Len(t, f.list(t, platform), want, platform)
-			}
-		})
-	}
-	t.Run("not one of the principal's is 403, the same whether or not it exists", func(t *testing.T) {
-		f := newFixture(t)
-		f.post(t, eventPath, event(), "X-API-KEY: "+otherSecret).requireStored(t) // pf_c exists now
-		for _, r := range everyRoute {
-			there := f.send(t, r.method, r.path, r.body, "x", "x-platform-id: pf_c", "X-REQUEST-ID: one")
-			there.requireError(t, http.StatusForbidden, "USER_NOT_ALLOWED", "")
-			for _, platform := range []string{"pf_z", "PF_A", "", "pf_a,pf_b", " "} {
-				nowhere := f.send(t, r.method, r.path, r.body, "x", "x-platform-id: "+platform, "X-REQUEST-ID: one")
-				require.Equal(t, there, nowhere, "%q", platform)
-			}
-		}
-		require.Len(t, f.list(t, "pf_c"), 1)
-		require.Empty(t, f.list(t, "pf_a"))
-	})
-	t.Run("lacking the permission and lacking the platform look the same", func(t *testing.T) {
-		f := newFixture(t)
-		platform := f.post(t, eventPath, event(), "x-platform-id: pf_c", "X-REQUEST-ID: one")
-		permission := f.post(t, eventPath, event(), "X-API-KEY: "+viewSecret, "X-REQUEST-ID: one")
-		require.Equal(t, platform, permission)
-	})
-}
-
-func TestPlatformIsolation(t *testing.T) {
-	t.Parallel()
-	const onB = "x-platform-id: pf_b"
-	t.Run("a reference is unique on each for itself", func(t *testing.T) {
-		f := newFixture(t)
-		a := f.post(t, eventPath, event(`"reference":"r"`, `"description":"A"`)).requireStored(t)
-		b := f.post(t, eventPath, event(`"reference":"r"`, `"description":"B"`), onB).requireStored(t)
-		require.NotEqual(t, a["id"], b["id"])
-		require.Equal(t, []any{a}, f.list(t, "pf_a"))
-		require.Equal(t, []any{b}, f.list(t, "pf_b"))
-	})
-	t.Run("an id leads nowhere on another", func(t *testing.T) {
-		f := newFixture(t)
-		id := f.post(t, eventPath, event()).requireStored(t)["id"].(string)
-		f.get(t, eventPath+"/"+id, onB).requireError(t, http.StatusNotFound, "RESOURCE_NOT_FOUND", "")
-	})
-	t.Run("a list shows its own, whatever the filter or the cursor", func(t *testing.T) {
-		f := newFixture(t)
-		first := f.post(t, eventPath, event(`"customer_id":"c"`)).requireStored(t)["id"].(string)
-		f.post(t, eventPath, event(`"customer_id":"c"`)).requireStored(t)
-		require.Empty(t, f.get(t, eventPath+"?customer_id=c", onB).body["data"])
-		f.post(t, eventPath, event(`"customer_id":"c"`), onB).requireStored(t)
-		cursor := f.get(t, eventPath+"?limit=1").body["next"].(string)
-		require.Contains(t, f.get(t, eventPath+"?after="+cursor).text, first)
-		require.NotContains(t, f.get(t, eventPath+"?after="+cursor, onB).text, first)
-	})
-	t.Run("an idempotency key is bound on each for itself", func(t *testing.T) {
-		f := newFixture(t)
-		a := f.post(t, eventPath, event(`"description":"A"`), "Idempotency-Key: k").requireStored(t)
-		b := f.post(t, eventPath, event(`"description":"B"`), "Idempotency-Key: k", onB).requireStored(t)
-		require.NotEqual(t, a["id"], b["id"])
-	})
-}
-
 // failing is an authorizer that returns an error.
 func failingAuthorizer(err error) chargeingest.Authorizer {
 	return chargeingest.AuthorizerFunc(func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) {
 		return chargeingest.Principal{}, err
-	})
-}
-
-func TestPrincipalWithoutPlatform(t *testing.T) {
-	t.Parallel()
-	for name, platforms := range map[string][]string{"none": nil, "an empty one": {""}} {
-		for _, r := range everyRoute {
-			t.Run(name+" for "+r.name, func(t *testing.T) {
-				f := newFixture(t, withAuthorizer(chargeingest.AuthorizerFunc(
-					func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) {
-						return chargeingest.Principal{Subject: "test", Platforms: platforms}, nil
-					})))
-				f.send(t, r.method, r.path, r.body, "x").requireRetryable(t, false)
-				require.Contains(t, f.log.text(), "without a platform")
-			})
-		}
-	}
-	t.Run("a single-tenant host says so with DefaultPlatform", func(t *testing.T) {
-		f := newFixture(t, withAuthorizer(chargeingest.AuthorizerFunc(
-			func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) {
-				return chargeingest.Principal{Platforms: []string{chargeingest.DefaultPlatform}}, nil
-			})))
-		f.post(t, eventPath, event()).requireStored(t)
 	})
 }
 
@@ -347,7 +213,8 @@ func TestAuthorizerErrors(t *testing.T) {
 // laterError is an authorizer's error that says how long it will last.
 type retryAfterError time.Duration
 
-func (retryAfterError) Error() string               { return "key server down" }
+func (retryAfterError) Error() string { return "key server down" }
+
 func (e retryAfterError) RetryAfter() time.Duration { return time.Duration(e) }
 
 func TestRetryAfterOfAnAuthorizer(t *testing.T) {

@@ -51,24 +51,6 @@ func requireRules(t *testing.T, rules []ruleCase, settings ...func(*chargeingest
 	}
 }
 
-// member makes the event in which the member at a path, such as value.amount,
-// has a JSON value. In an amount the other member is there too.
-func eventWithField(path, value string) string {
-	parts := strings.Split(path, ".")
-	text := quoted(parts[len(parts)-1]) + ":" + value
-	for _, parent := range slices.Backward(parts[:len(parts)-1]) {
-		switch parts[len(parts)-1] {
-		case "quantity":
-			text += `,"currency":"EUR"`
-		case "currency":
-			text += `,"quantity":"1"`
-		}
-		parts = parts[:len(parts)-1]
-		text = quoted(parent) + ":{" + text + "}"
-	}
-	return event(text)
-}
-
 var (
 	requiredIdentifiers = []string{"product_item_id", "pricing_id", "pricing_item_id", "pricing_item_config_id"}
 	nullableIdentifiers = []string{
@@ -242,89 +224,6 @@ func TestResponseHasSentFields(t *testing.T) {
 		delete(absent, "id")
 		delete(null, "id")
 		require.Equal(t, absent, null)
-	})
-}
-
-// objectPlaces are the objects of an event: each is opened by the text that a
-// member can be put behind, and found again at the path.
-var eventObjects = []struct{ path, opening string }{
-	{"", `{`},
-	{"value", `"value":{`},
-	{"value.amount", `"amount":{`},
-	{"period", `"period":{`},
-	{"pricing_plan_subscription_selector", `"pricing_plan_subscription_selector":{`},
-	{"pricing_plan_subscription_selector.data.0", `"data":[{`},
-	{"pricing_plan_subscription_selector.rules.0", `"rules":[{`},
-	{"pricing_plan_subscription_selector.filters.0", `"filters":[{`},
-}
-
-const fullEvent = `{"product_item_id":"proi_1","pricing_id":"pric_1","pricing_item_id":"prii_1","pricing_item_config_id":"pico_1",` +
-	`"customer_id":"cust_1","customer_reference":"acme","pricing_plan_subscription_id":"pps_1","pricing_plan_subscription_reference":"main",` +
-	`"pricing_plan_subscription_selector":{"data":[{"field":"PRICING_PLAN_REFERENCE","value":"a"}],"rules":[{"field":"PRICING_PLAN_REFERENCE","type":"EQUALS"}],` +
-	`"filters":[{"field":"BILLING_ENTITY_REGISTERED_ADDRESS_COUNTRY","type":"IN","value":"NL"}],"fallback":"LATEST"},` +
-	`"reference":"r-1","description":"GPU hours","value":{"id":"v","reference":"w","number":"12.50","amount":{"quantity":"0.10","currency":"EUR"},"count":"7"},` +
-	`"period":{"start_at":"2026-05-01T00:00:00Z","end_at":"2026-06-01T00:00:00Z","ratio":"0.5"},"timestamp":"2026-09-01T09:00:29+09:00"}`
-
-// fullWith is fullEvent with a member more in one of its objects.
-func fullEventWith(opening, member string) string {
-	return strings.Replace(fullEvent, opening, opening+member+",", 1)
-}
-
-func joinPath(path, name string) string { return strings.TrimPrefix(path+"."+name, ".") }
-
-func TestUnknownFields(t *testing.T) {
-	t.Parallel()
-	rules := []ruleCase{
-		{"the full event has none", fullEvent, "", ""},
-		{"names are case-sensitive", event(`"Reference":"r"`), "INVALID_FIELD", "Reference"},
-		{"names are whole", event(`"reference ":"r"`), "INVALID_FIELD", "reference "},
-	}
-	for _, p := range eventObjects {
-		for _, value := range []string{`"x"`, `null`, `{"a":[]}`, `1`} {
-			field := joinPath(p.path, "referenz")
-			rules = append(rules, ruleCase{field + " of " + value, fullEventWith(p.opening, `"referenz":`+value), "INVALID_FIELD", field})
-		}
-	}
-	requireRules(t, rules)
-	t.Run("beside charge_datas too", func(t *testing.T) {
-		f := newFixture(t)
-		resp := f.post(t, eventsPath, `{"charge_datas":[`+event()+`],"charge_data":1}`)
-		resp.requireError(t, http.StatusBadRequest, "INVALID_FIELD", "charge_data")
-		f.requireNothingStored(t)
-	})
-}
-
-func TestKeepUnknownFields(t *testing.T) {
-	t.Parallel()
-	// Numbers keep their spelling, members their order, nulls their place.
-	const value = `{"z":[1.0,1e5,-0,12345678901234567890,true,null,{"b":"\u0061","a":{}}],"y":null,"é":""}`
-	for _, p := range eventObjects {
-		t.Run("in "+joinPath(p.path, "the event"), func(t *testing.T) {
-			f := newFixture(t, keepUnknown)
-			sent := fullEventWith(p.opening, `"unknown":`+value)
-			resp := f.post(t, eventPath, sent)
-			stored := resp.requireStored(t)
-			require.Contains(t, resp.text, `"unknown":`+value)
-			got := f.get(t, eventPath+"/"+stored["id"].(string))
-			require.Equal(t, resp.text, got.text)
-			require.NotNil(t, valueAt(got.body, joinPath(p.path, "unknown")), "it is where it was sent")
-			require.Equal(t, []any{stored}, f.list(t, "pf_a"))
-			f.post(t, eventPath, sent).requireReplayOf(t, resp)
-			require.Equal(t, stored, f.post(t, eventsPath, batch(sent)).events(t)[0])
-		})
-		t.Run("other content in it is other content, in "+joinPath(p.path, "the event"), func(t *testing.T) {
-			f := newFixture(t, keepUnknown)
-			f.post(t, eventPath, fullEventWith(p.opening, `"unknown":1`)).requireStored(t)
-			resp := f.post(t, eventPath, fullEventWith(p.opening, `"unknown":2`))
-			resp.requireError(t, http.StatusConflict, "RESOURCE_ALREADY_EXISTS", "reference")
-			require.Contains(t, resp.body["message"], joinPath(p.path, "unknown"))
-		})
-	}
-	t.Run("known fields keep their rules", func(t *testing.T) {
-		f := newFixture(t, keepUnknown)
-		resp := f.post(t, eventPath, event(`"unknown":1`, `"value":{"number":1,"unknown":1}`))
-		resp.requireError(t, http.StatusBadRequest, "INVALID_FIELD", "value.number")
-		require.Len(t, resp.violations(t), 1)
 	})
 }
 

@@ -163,11 +163,6 @@ func TestDateTimes(t *testing.T) {
 	})
 }
 
-// selector is an event with a selector of these members.
-func eventWithSelector(members string) string {
-	return event(`"pricing_plan_subscription_selector":{` + members + `}`)
-}
-
 func TestSelector(t *testing.T) {
 	t.Parallel()
 	const path = "pricing_plan_subscription_selector"
@@ -231,6 +226,21 @@ func TestSelector(t *testing.T) {
 				ruleCase{list + " value null", value(`null`), "INVALID_FIELD", place + ".0.value"},
 				ruleCase{list + " value of another type", value(`["NL"]`), "INVALID_FIELD", place + ".0.value"})
 		}
+	}
+	requireRules(t, rules)
+}
+
+func TestSelectorEntryTypes(t *testing.T) {
+	t.Parallel()
+	const place = "pricing_plan_subscription_selector."
+	var rules []ruleCase
+	for _, value := range []string{`1`, `true`, `["IN"]`, `{}`} {
+		for _, list := range []string{"rules", "filters"} {
+			rules = append(rules,
+				ruleCase{list + " field of " + value, eventWithSelector(`"` + list + `":[{"field":` + value + `,"type":"IN"}]`), "INVALID_FIELD", place + list + ".0.field"},
+				ruleCase{list + " type of " + value, eventWithSelector(`"` + list + `":[{"field":"PRICING_PLAN_REFERENCE","type":` + value + `}]`), "INVALID_FIELD", place + list + ".0.type"})
+		}
+		rules = append(rules, ruleCase{"data field of " + value, eventWithSelector(`"data":[{"field":` + value + `}]`), "INVALID_FIELD", place + "data.0.field"})
 	}
 	requireRules(t, rules)
 }

@@ -2,9 +2,11 @@ package chargeingest_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -47,4 +49,31 @@ func TestHalfClosedClientWithALargeBody(t *testing.T) {
 			require.Contains(t, statuses, c.want, "%v", statuses)
 		})
 	}
+}
+
+func TestHalfClosedClient(t *testing.T) {
+	store := newBlockingStore()
+	h, err := chargeingest.New(chargeingest.Config{Store: store, Authorizer: allowAll})
+	require.NoError(t, err)
+	ended := make(chan struct{})
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		context.AfterFunc(r.Context(), func() { close(ended) })
+		h.ServeHTTP(w, r)
+	}))
+	defer srv.Close()
+
+	conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = fmt.Fprintf(conn, "POST /v1/ingest/charge-data HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+		len(observedEvent), observedEvent)
+	require.NoError(t, err)
+	require.NoError(t, conn.(*net.TCPConn).CloseWrite())
+	<-store.entered
+	<-ended // the request's context, while the event is being stored
+	close(store.free)
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	require.NoError(t, err)
+	defer res.Body.Close()
+	require.Equal(t, http.StatusCreated, res.StatusCode)
 }

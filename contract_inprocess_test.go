@@ -150,28 +150,11 @@ func TestIngestErrors(t *testing.T) {
 	})
 }
 
-func TestConfigErrorsNameTheField(t *testing.T) {
-	t.Parallel()
-	for field, set := range map[string]func(*chargeingest.Config){
-		"Store":            func(c *chargeingest.Config) { c.Store = nil },
-		"Authorizer":       func(c *chargeingest.Config) { c.Authorizer = nil },
-		"MaxBodyBytes":     func(c *chargeingest.Config) { c.MaxBodyBytes = -1 },
-		"MaxBatchEvents":   func(c *chargeingest.Config) { c.MaxBatchEvents = -1 },
-		"MaxDiscardBytes":  func(c *chargeingest.Config) { c.MaxDiscardBytes = -1 },
-		"MaxDiscardTime":   func(c *chargeingest.Config) { c.MaxDiscardTime = -1 },
-		"MaxInFlightBytes": func(c *chargeingest.Config) { c.MaxInFlightBytes = -1 },
-		"MaxInFlightBytes is less than MaxBodyBytes": func(c *chargeingest.Config) { c.MaxBodyBytes, c.MaxInFlightBytes = 10, 9 },
-		"MaxFutureSkew": func(c *chargeingest.Config) { c.MaxFutureSkew = -1 },
-		"Duplicates":    func(c *chargeingest.Config) { c.Duplicates = -1 },
-	} {
-		t.Run(field, func(t *testing.T) {
-			cfg := chargeingest.Config{Store: memstore.New(), Authorizer: newKeySet(t)}
-			_, err := chargeingest.New(cfg)
-			require.NoError(t, err, "everything else has a default")
-			set(&cfg)
-			h, err := chargeingest.New(cfg)
-			require.ErrorContains(t, err, "Config."+field)
-			require.Nil(t, h)
-		})
-	}
+func TestIngestInvalidUTF8(t *testing.T) {
+	h := newHandler(allowAll)
+	_, err := h.Ingest(t.Context(), chargeingest.IngestRequest{Platform: "acme", Events: []chargeingest.ChargeEvent{{ProductItemID: "\xff"}}})
+	var refused *chargeingest.Error
+	require.ErrorAs(t, err, &refused)
+	require.Equal(t, chargeingest.CodeInvalidField, refused.Code)
+	require.Equal(t, "charge_datas.0", refused.Field)
 }

@@ -4,18 +4,21 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/memstore"
 )
 
 // panicHandler is a log handler that panics.
 type panicHandler struct{ slog.Handler }
 
-func (panicHandler) Enabled(context.Context, slog.Level) bool  { return true }
+func (panicHandler) Enabled(context.Context, slog.Level) bool { return true }
+
 func (panicHandler) Handle(context.Context, slog.Record) error { panic("no disk") }
 
 // An event without a reference is stored, and its sender is not told.
@@ -32,4 +35,17 @@ func TestLoggerPanicKeepsTheResponse(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, res.Body.Close())
 	require.Equal(t, http.StatusCreated, res.StatusCode)
+}
+
+func TestErrAbortHandler(t *testing.T) {
+	h, err := chargeingest.New(chargeingest.Config{
+		Store: memstore.New(),
+		Authorizer: chargeingest.AuthorizerFunc(func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) {
+			panic(http.ErrAbortHandler)
+		}),
+	})
+	require.NoError(t, err)
+	require.PanicsWithValue(t, http.ErrAbortHandler, func() {
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/v1/ingest/charge-data", nil))
+	})
 }

@@ -24,16 +24,6 @@ var everyRoute = []struct {
 	{"GET of one event", http.MethodGet, eventPath + "/{id}", "", "METER_DATA.VIEW", http.StatusOK},
 }
 
-// send makes a request out of a row of everyRoute; id takes the place of {id}.
-func (f *fixture) send(t *testing.T, method, path, body, id string, headers ...string) response {
-	t.Helper()
-	path = strings.ReplaceAll(path, "{id}", id)
-	if body == "" {
-		return responseOf(t, f.handler, request(method, path, nil, headers...))
-	}
-	return responseOf(t, f.handler, request(method, path, strings.NewReader(body), headers...))
-}
-
 func TestRoutePermissions(t *testing.T) {
 	t.Parallel()
 	for _, r := range everyRoute {
@@ -128,83 +118,6 @@ func TestUnknownPath(t *testing.T) {
 				f.send(t, method, path, event(), "").requireError(t, http.StatusNotFound, "RESOURCE_NOT_FOUND", "")
 			})
 		}
-	}
-	f.requireNothingStored(t)
-}
-
-func TestStripPrefix(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t)
-	for name, mounted := range map[string]http.Handler{
-		"by http.StripPrefix alone": http.StripPrefix("/billing", f.handler),
-		"by http.StripPrefix within a ServeMux": func() http.Handler {
-			mux := http.NewServeMux()
-			mux.Handle("/billing/", http.StripPrefix("/billing", f.handler))
-			return mux
-		}(),
-	} {
-		t.Run(name, func(t *testing.T) {
-			resp := responseOf(t, mounted, request(http.MethodPost, "/billing"+eventPath, strings.NewReader(event())))
-			stored := resp.requireStored(t)
-			resp = responseOf(t, mounted, request(http.MethodGet, "/billing"+eventPath+"/"+stored["id"].(string), nil))
-			require.Equal(t, stored, resp.body)
-		})
-	}
-}
-
-// mountSingly puts the four endpoints on paths of a host's own.
-func mountEndpoints(h *chargeingest.Handler) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("/shop/charge", h.IngestEvent())
-	mux.Handle("/shop/charges", h.IngestEvents())
-	mux.Handle("/shop/look", h.ListEvents())
-	mux.Handle("/shop/look/{id}", h.GetEvent())
-	mux.Handle("/api/{version}/charge", h.IngestEvent())
-	mux.Handle("/api/{version}/charges", h.IngestEvents())
-	mux.Handle("/api/{version}/look", h.ListEvents())
-	mux.Handle("/api/{version}/look/{id}", h.GetEvent())
-	return mux
-}
-
-func TestMountedEndpoints(t *testing.T) {
-	t.Parallel()
-	for name, base := range map[string]string{
-		"without a version in the pattern the default is 1": "/shop",
-		"with {version} in the pattern it is 1":             "/api/1",
-	} {
-		t.Run(name, func(t *testing.T) {
-			f := newFixture(t)
-			mux := mountEndpoints(f.handler)
-			stored := responseOf(t, mux, request(http.MethodPost, base+"/charge", strings.NewReader(event()))).requireStored(t)
-			events := responseOf(t, mux, request(http.MethodPost, base+"/charges", strings.NewReader(batch(event())))).events(t)
-			listed := responseOf(t, mux, request(http.MethodGet, base+"/look?order=asc", nil))
-			require.Equal(t, http.StatusOK, listed.status)
-			require.Equal(t, []any{stored, events[0]}, listed.body["data"])
-			got := responseOf(t, mux, request(http.MethodGet, base+"/look/"+stored["id"].(string), nil))
-			require.Equal(t, stored, got.body)
-		})
-	}
-	f := newFixture(t)
-	mux := mountEndpoints(f.handler)
-	for _, path := range []string{"/charge", "/charges", "/look", "/look/x"} {
-		method := http.MethodGet
-		if strings.HasPrefix(path, "/charge") {
-			method = http.MethodPost
-		}
-		for _, version := range []string{"2", "01", "one"} {
-			t.Run("another version in the pattern is UNSUPPORTED_VERSION: "+version+path, func(t *testing.T) {
-				resp := responseOf(t, mux, request(method, "/api/"+version+path, strings.NewReader(event())))
-				resp.requireError(t, http.StatusBadRequest, "UNSUPPORTED_VERSION", "")
-			})
-		}
-		t.Run("another method is 405 with Allow: "+path, func(t *testing.T) {
-			resp := responseOf(t, mux, request(http.MethodDelete, "/shop"+path, nil))
-			resp.requireError(t, http.StatusMethodNotAllowed, "INVALID_OPERATION", "")
-			require.Contains(t, resp.header.Get("Allow"), method)
-		})
-		t.Run("the caller is authorized: "+path, func(t *testing.T) {
-			responseOf(t, mux, request(method, "/shop"+path, nil, "-X-API-KEY")).requireError(t, http.StatusUnauthorized, "UNAUTHORISED", "")
-		})
 	}
 	f.requireNothingStored(t)
 }
@@ -315,23 +228,37 @@ func TestCheckOrder(t *testing.T) {
 	}
 }
 
-func TestStoreWithoutReader(t *testing.T) {
+func TestHEADRejections(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, withStore(storeFunc(memstore.New().Append)))
-	f.post(t, eventPath, event()).requireStored(t)
-	f.post(t, eventsPath, batch(event())).requireStored(t)
-	t.Run("the list's path knows POST alone", func(t *testing.T) {
-		resp := f.get(t, eventPath)
-		resp.requireError(t, http.StatusMethodNotAllowed, "INVALID_OPERATION", "")
-		require.Equal(t, "POST", resp.header.Get("Allow"))
-	})
-	t.Run("the path of an event is none", func(t *testing.T) {
-		f.get(t, eventPath+"/x").requireError(t, http.StatusNotFound, "RESOURCE_NOT_FOUND", "")
-	})
-	t.Run("the single endpoints response 404", func(t *testing.T) {
-		mux := mountEndpoints(f.handler)
-		for _, path := range []string{"/shop/look", "/shop/look/x"} {
-			responseOf(t, mux, request(http.MethodGet, path, nil)).requireError(t, http.StatusNotFound, "RESOURCE_NOT_FOUND", "")
+	f := newFixture(t)
+	mux := mountEndpoints(f.handler)
+	id := f.post(t, eventPath, event()).requireStored(t)["id"].(string)
+	for _, path := range []string{eventPath, eventPath + "/" + id} {
+		for header, status := range map[string]int{
+			"X-API-KEY: " + viewSecret: http.StatusOK, "X-API-KEY: " + ingestSecret: http.StatusForbidden,
+			"X-API-KEY: " + wrongSecret: http.StatusUnauthorized, "-X-API-KEY": http.StatusUnauthorized,
+		} {
+			require.Equal(t, status, f.send(t, http.MethodHead, path, "", "", header).status, "%s with %s", path, header)
 		}
-	})
+	}
+	for _, path := range []string{"/shop/look", "/shop/look/" + id} {
+		t.Run("where an endpoint is mounted singly: "+path, func(t *testing.T) {
+			resp := responseOf(t, mux, request(http.MethodHead, path, nil))
+			require.Equal(t, http.StatusOK, resp.status)
+			require.Empty(t, resp.text)
+		})
+	}
+}
+
+func TestMissingVersionComesFirst(t *testing.T) {
+	t.Parallel()
+	resp := newFixture(t).send(t, http.MethodDelete, "/ingest/charge-data", "", "", "-X-API-KEY")
+	resp.requireError(t, http.StatusBadRequest, "MISSING_VERSION", "")
+}
+
+func TestGetUnknownEvent(t *testing.T) {
+	t.Parallel()
+	resp := newFixture(t).get(t, eventPath+"/chda_01K41GZZZZZZZZZZZZZZZZZZZZ")
+	resp.requireError(t, http.StatusNotFound, "RESOURCE_NOT_FOUND", "")
+	require.Equal(t, "chda_01K41GZZZZZZZZZZZZZZZZZZZZ", resp.body["resource_id"])
 }

@@ -29,8 +29,10 @@ type discardWriter struct {
 	bytes  int
 }
 
-func (d *discardWriter) Header() http.Header         { return d.header }
-func (d *discardWriter) WriteHeader(status int)      { d.status = status }
+func (d *discardWriter) Header() http.Header { return d.header }
+
+func (d *discardWriter) WriteHeader(status int) { d.status = status }
+
 func (d *discardWriter) Write(b []byte) (int, error) { d.bytes += len(b); return len(b), nil }
 
 // readCloser is a body that can be used again.

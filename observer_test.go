@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -131,47 +130,4 @@ func TestObserverPanic(t *testing.T) {
 	}, http.MethodPost, "/v1/ingest/charge-data", observedEvent)
 	require.Equal(t, http.StatusCreated, w.Code)
 	require.Contains(t, log.String(), "no more metrics")
-}
-
-func TestErrAbortHandler(t *testing.T) {
-	h, err := chargeingest.New(chargeingest.Config{
-		Store: memstore.New(),
-		Authorizer: chargeingest.AuthorizerFunc(func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) {
-			panic(http.ErrAbortHandler)
-		}),
-	})
-	require.NoError(t, err)
-	require.PanicsWithValue(t, http.ErrAbortHandler, func() {
-		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/v1/ingest/charge-data", nil))
-	})
-}
-
-// unready is a store that would take nothing.
-type unreadyStore struct{ *memstore.Store }
-
-var errUnready = errors.New("disk is read-only")
-
-func (unreadyStore) Ready(context.Context) error { return errUnready }
-
-// plain is a store without capabilities.
-type plainStore struct{ chargeingest.EventStore }
-
-func TestReady(t *testing.T) {
-	for _, c := range []struct {
-		store chargeingest.EventStore
-		want  error
-	}{{memstore.New(), nil}, {unreadyStore{memstore.New()}, errUnready}, {plainStore{memstore.New()}, nil}} {
-		h, err := chargeingest.New(chargeingest.Config{Store: c.store, Authorizer: allowAll})
-		require.NoError(t, err)
-		require.Equal(t, c.want, h.Ready(t.Context()))
-	}
-}
-
-func TestIngestInvalidUTF8(t *testing.T) {
-	h := newHandler(allowAll)
-	_, err := h.Ingest(t.Context(), chargeingest.IngestRequest{Platform: "acme", Events: []chargeingest.ChargeEvent{{ProductItemID: "\xff"}}})
-	var refused *chargeingest.Error
-	require.ErrorAs(t, err, &refused)
-	require.Equal(t, chargeingest.CodeInvalidField, refused.Code)
-	require.Equal(t, "charge_datas.0", refused.Field)
 }

@@ -2,13 +2,8 @@ package chargeingest_test
 
 import (
 	"bufio"
-	"bytes"
-	"compress/gzip"
-	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,104 +13,6 @@ import (
 
 	"example.com/chargeingest"
 )
-
-func TestContentType(t *testing.T) {
-	t.Parallel()
-	accepting, refusing := newFixture(t), newFixture(t)
-	for _, contentType := range []string{
-		"application/json", "application/json; charset=utf-8", "application/json;charset=UTF-8", "APPLICATION/JSON", "Application/Json; Charset=\"utf-8\"",
-		"application/json; charset=latin1", "application/json; a=b; c=d", "application/json;", "application/vnd.api+json", "application/problem+json; v=1", "application/CloudEvents+JSON",
-	} {
-		t.Run("is accepted: "+contentType, func(t *testing.T) {
-			accepting.post(t, eventPath, event(), "Content-Type: "+contentType).requireStored(t)
-			accepting.post(t, eventsPath, batch(event()), "Content-Type: "+contentType).requireStored(t)
-		})
-	}
-	for _, contentType := range []string{
-		"", "text/json", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonp", "application/json2", "application/xjson", "application/json+xml",
-		"application/xml", "application", "json", "application/", "text/vnd.api+json", "application/octet-stream", "*/*", "application/json/x", "xapplication/json",
-	} {
-		t.Run("is refused: "+quoted(contentType), func(t *testing.T) {
-			for path, body := range map[string]string{eventPath: event(), eventsPath: batch(event())} {
-				resp := refusing.post(t, path, body, "Content-Type: "+contentType)
-				resp.requireError(t, http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", "")
-				require.Equal(t, "application/json", resp.header.Get("Accept-Post"))
-			}
-		})
-	}
-	t.Run("is refused: none", func(t *testing.T) {
-		resp := refusing.post(t, eventPath, event(), "-Content-Type")
-		resp.requireError(t, http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", "")
-		require.Equal(t, "application/json", resp.header.Get("Accept-Post"))
-	})
-	refusing.requireNothingStored(t)
-}
-
-// zipped compresses; at level 0 the result is larger than the text.
-func gzipped(t *testing.T, text string, level int) string {
-	t.Helper()
-	var b bytes.Buffer
-	w, err := gzip.NewWriterLevel(&b, level)
-	require.NoError(t, err)
-	_, err = io.WriteString(w, text)
-	require.NoError(t, err)
-	require.NoError(t, w.Close())
-	return b.String()
-}
-
-// padded makes a body of this many bytes.
-func padded(body string, size int) string { return body + strings.Repeat(" ", size-len(body)) }
-
-func TestContentEncoding(t *testing.T) {
-	t.Parallel()
-	const isGzip = "Content-Encoding: gzip"
-	limit := func(c *chargeingest.Config) { c.MaxBodyBytes = 2000 }
-	t.Run("gzip is accepted", func(t *testing.T) {
-		f := newFixture(t)
-		f.post(t, eventPath, gzipped(t, event(`"description":"zipped"`), gzip.BestCompression), isGzip).requireStored(t)
-		require.Equal(t, "zipped", valueAt(f.list(t, "pf_a"), "0.description"))
-	})
-	t.Run("the limit counts decompressed bytes: one more is 413", func(t *testing.T) {
-		f := newFixture(t, limit)
-		f.post(t, eventPath, gzipped(t, padded(event(), 2000), gzip.BestCompression), isGzip).requireStored(t)
-		resp := f.post(t, eventPath, gzipped(t, padded(event(), 2001), gzip.BestCompression), isGzip)
-		resp.requireError(t, http.StatusRequestEntityTooLarge, "BAD_REQUEST", "")
-		require.Len(t, f.list(t, "pf_a"), 1)
-	})
-	for name, chunked := range map[string]bool{"with Content-Length": false, "chunked": true} {
-		t.Run("the limit counts decompressed bytes: compressed there may be more, "+name, func(t *testing.T) {
-			f := newFixture(t, limit)
-			body := gzipped(t, padded(event(), 2000), gzip.NoCompression)
-			require.Greater(t, len(body), 2000)
-			r := request(http.MethodPost, eventPath, strings.NewReader(body), isGzip)
-			if chunked {
-				r.ContentLength = -1
-			}
-			responseOf(t, f.handler, r).requireStored(t)
-		})
-	}
-	t.Run("a bomb is 413", func(t *testing.T) {
-		f := newFixture(t, limit)
-		bomb := gzipped(t, strings.Repeat(" ", 1<<20), gzip.BestCompression)
-		f.post(t, eventPath, bomb, isGzip).requireError(t, http.StatusRequestEntityTooLarge, "BAD_REQUEST", "")
-	})
-	f := newFixture(t)
-	whole := gzipped(t, event(), gzip.BestCompression)
-	for name, body := range map[string]string{
-		"text": event(), "nothing": "", "a part of it": whole[:len(whole)-1], "half of it": whole[:len(whole)/2], "a broken checksum": whole[:len(whole)-8] + "12345678", "more behind it": whole + "x",
-	} {
-		t.Run("gzip that is none is 400: "+name, func(t *testing.T) {
-			f.post(t, eventPath, body, isGzip).requireError(t, http.StatusBadRequest, "BAD_REQUEST", "")
-		})
-	}
-	for _, encoding := range []string{"br", "deflate", "zstd", "compress", "gzip, gzip", "gzip, br", "utf-8"} {
-		t.Run("another encoding is 415: "+encoding, func(t *testing.T) {
-			resp := f.post(t, eventPath, event(), "Content-Encoding: "+encoding)
-			resp.requireError(t, http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", "")
-		})
-	}
-	f.requireNothingStored(t)
-}
 
 func TestBodySize(t *testing.T) {
 	t.Parallel()
@@ -310,84 +207,6 @@ func TestNestingHas32Levels(t *testing.T) {
 	f.post(t, eventsPath, batch(event(lists(30)))).requireError(t, http.StatusBadRequest, "BAD_REQUEST", "")
 }
 
-func TestMaxInFlightBytes(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t, func(c *chargeingest.Config) { c.MaxBodyBytes, c.MaxInFlightBytes = 1000, 2200 })
-	type upload struct {
-		sender *io.PipeWriter
-		w      *httptest.ResponseRecorder
-		done   chan struct{}
-	}
-	body := padded(event(), 950)
-	arrive := func() upload {
-		arriving, sender := io.Pipe()
-		u := upload{sender, httptest.NewRecorder(), make(chan struct{})}
-		r := request(http.MethodPost, eventPath, arriving) // of unknown length
-		go func() {
-			defer close(u.done)
-			f.handler.ServeHTTP(u.w, r)
-			_ = arriving.Close() // as a server does
-		}()
-		_, _ = io.WriteString(sender, body[:900])
-		_, _ = io.WriteString(sender, body[900:901]) // so that the others are reserved
-		return u
-	}
-	first, second := arrive(), arrive()
-	f.post(t, eventPath, event()).requireStored(t) // a small one still fits in seven eighths
-	f.post(t, eventPath, padded(event(), 300)).requireRetryable(t, true)
-	require.Equal(t, http.StatusOK, f.get(t, eventPath, "X-API-KEY: "+otherSecret).status)
-
-	for _, u := range []upload{first, second} {
-		_, err := io.WriteString(u.sender, body[901:])
-		require.NoError(t, err)
-		require.NoError(t, u.sender.Close())
-		<-u.done
-		require.Equal(t, http.StatusCreated, u.w.Code, u.w.Body)
-	}
-	require.Len(t, f.list(t, "pf_a"), 3)
-
-	t.Run("what was in flight is given back, on success and on failure", func(t *testing.T) {
-		for i := range 5 {
-			for _, body := range []string{padded(event(), 1000), padded("{", 1000), padded("", 1001)} {
-				require.NotEqual(t, http.StatusServiceUnavailable, f.post(t, eventPath, body).status, i)
-			}
-		}
-	})
-}
-
-func TestRequestID(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t)
-	visible := "!\"#$%&'()*+,-./0123456789:;<=>?@ABCXYZ[\\]^_`abcxyz{|}~"
-	for name, id := range map[string]string{"1 character": "x", "128 characters": strings.Repeat("x", 128), "every kind of visible ASCII": visible} {
-		t.Run("the caller's, if it is sane: "+name, func(t *testing.T) {
-			for _, r := range everyRoute {
-				resp := f.send(t, r.method, r.path, r.body, "x", "X-REQUEST-ID: "+id)
-				require.Equal(t, []string{id}, resp.header.Values("X-REQUEST-ID"))
-			}
-		})
-	}
-	for name, id := range map[string]string{"empty": "", "129 characters": strings.Repeat("x", 129), "a blank": "a b", "a tab": "a\tb", "not ASCII": "é", "a control character": "a\x7fb"} {
-		t.Run("else one of the handler's: "+name, func(t *testing.T) {
-			resp := f.get(t, eventPath, "X-REQUEST-ID: "+id)
-			require.Regexp(t, `^reqr_[!-~]{20,}$`, resp.header.Get("X-REQUEST-ID"))
-		})
-	}
-	t.Run("each of its own", func(t *testing.T) {
-		seen := make(map[string]bool)
-		for range 20 {
-			seen[f.get(t, eventPath).header.Get("X-REQUEST-ID")] = true
-		}
-		require.Len(t, seen, 20)
-	})
-	for _, c := range everyError {
-		t.Run(fmt.Sprintf("on every response of the handler: %d %s, %s", c.status, c.code, c.name), func(t *testing.T) {
-			resp := c.provoke(t, newFixture(t, c.settings...), "X-REQUEST-ID: mine")
-			require.Equal(t, "mine", resp.header.Get("X-REQUEST-ID"))
-		})
-	}
-}
-
 func TestChunkedBody(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -426,4 +245,34 @@ func TestIncompleteBody(t *testing.T) {
 	require.NoError(t, res.Body.Close())
 	require.Equal(t, http.StatusBadRequest, res.StatusCode)
 	f.requireNothingStored(t)
+}
+
+func TestBatchLimits(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(c *chargeingest.Config) { c.MaxBodyBytes = 1000 })
+	f.post(t, eventsPath, padded(batch(event()), 1001)).requireError(t, http.StatusRequestEntityTooLarge, "BAD_REQUEST", "")
+	f.post(t, eventsPath, gzipped(t, padded(batch(event()), 1001), 9), "Content-Encoding: gzip").
+		requireError(t, http.StatusRequestEntityTooLarge, "BAD_REQUEST", "")
+	f.requireNothingStored(t)
+	f.post(t, eventsPath, padded(batch(event()), 1000)).requireStored(t)
+}
+
+func TestOtherBatchFields(t *testing.T) {
+	t.Parallel()
+	t.Run("a member that is kept with no event is refused with KeepUnknownFields too", func(t *testing.T) {
+		f := newFixture(t, keepUnknown)
+		for _, value := range []string{`1`, `null`, `{"a":[]}`} {
+			for _, body := range []string{`{"source":` + value + `,` + batch(event())[1:], strings.TrimSuffix(batch(event()), "}") + `,"source":` + value + `}`} {
+				f.post(t, eventsPath, body).requireError(t, http.StatusBadRequest, "INVALID_FIELD", "source")
+			}
+		}
+		f.requireNothingStored(t)
+	})
+	t.Run("its name is case-sensitive", func(t *testing.T) {
+		f := newFixture(t)
+		resp := f.post(t, eventsPath, `{"Charge_Datas":[`+event()+`]}`)
+		require.Equal(t, http.StatusBadRequest, resp.status)
+		require.ElementsMatch(t, []violation{{"MISSING_FIELD", "charge_datas"}, {"INVALID_FIELD", "Charge_Datas"}}, resp.violations(t))
+		f.requireNothingStored(t)
+	})
 }

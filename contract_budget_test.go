@@ -1,7 +1,6 @@
 package chargeingest_test
 
 import (
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -47,11 +46,6 @@ func (f *fixture) serveStalled(t *testing.T, n int, newRequest func() *http.Requ
 			<-done
 		}
 	}
-}
-
-// largeEvent has 100 kB of content.
-func largeEvent(reference string) string {
-	return event(`"reference":"`+reference+`"`, `"x":"`+strings.Repeat("x", 100_000)+`"`)
 }
 
 func TestResponseBudget(t *testing.T) {
@@ -123,15 +117,6 @@ func TestReplayBudget(t *testing.T) {
 	})
 }
 
-// nulls is a field that counts as absent, of n bytes or a few more.
-func nullFields(n int) string {
-	var b strings.Builder
-	for i := 0; b.Len() < n; i++ {
-		fmt.Fprintf(&b, `,"n%d":null`, i)
-	}
-	return `"x":{` + b.String()[1:] + `}`
-}
-
 // A batch whose events all equal a large one, since null equals absent, would
 // return it as often as it has events.
 func TestEqualReplaysAreBounded(t *testing.T) {
@@ -159,22 +144,4 @@ func TestEqualReplaysAreBounded(t *testing.T) {
 		first.requireStored(t)
 		f.post(t, eventPath, small).requireReplayOf(t, first)
 	})
-}
-
-// An idempotency key is for what was sent under it. Under ReturnOriginal that is not
-// always what was returned.
-func TestKeyComparesSentContent(t *testing.T) {
-	f := newFixture(t, returnOriginal, keepUnknown)
-	original := event(`"reference":"r"`, `"description":"first"`)
-	f.post(t, eventPath, original).requireStored(t)
-	sent := event(`"reference":"r"`, `"description":"second"`, `"a":1`, `"b":2`)
-	first := f.post(t, eventPath, sent, "Idempotency-Key: k")
-	require.Equal(t, "first", first.body["description"], "the original is returned")
-
-	f.post(t, eventPath, sent, "Idempotency-Key: k").requireReplayOf(t, first)
-	reordered := event(`"reference":"r"`, `"description":"second"`, `"b":2`, `"a":1`)
-	f.post(t, eventPath, reordered, "Idempotency-Key: k").requireReplayOf(t, first)
-	f.post(t, eventPath, original, "Idempotency-Key: k").
-		requireError(t, http.StatusConflict, "IDEMPOTENCY_CHECK_FAILED", "Idempotency-Key")
-	require.Equal(t, http.StatusCreated, f.post(t, eventPath, original, "Idempotency-Key: other").status)
 }

@@ -1,0 +1,220 @@
+package chargeingest_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest"
+)
+
+// slowly serves requests with these bodies, of which one half has arrived. finish
+// sends the other and returns the statuses.
+func (f *fixture) startUploads(t *testing.T, path string, bodies []string, declared bool, headers ...string) (finish func() []int) {
+	t.Helper()
+	type upload struct {
+		sender *io.PipeWriter
+		rest   string
+		w      *httptest.ResponseRecorder
+		done   chan struct{}
+	}
+	var uploads []upload
+	for _, body := range bodies {
+		arriving, sender := io.Pipe()
+		u := upload{sender, body[len(body)/2:], httptest.NewRecorder(), make(chan struct{})}
+		r := request(http.MethodPost, path, arriving, headers...)
+		r.ContentLength = -1
+		if declared {
+			r.ContentLength = int64(len(body))
+		}
+		go func() {
+			defer close(u.done)
+			f.handler.ServeHTTP(u.w, r)
+			_ = arriving.Close()
+		}()
+		_, _ = io.WriteString(sender, body[:len(body)/2]) // unless it is refused
+		uploads = append(uploads, u)
+	}
+	synctest.Wait()
+	return func() (statuses []int) {
+		for _, u := range uploads {
+			_, _ = io.WriteString(u.sender, u.rest)
+			_ = u.sender.Close()
+			<-u.done
+			statuses = append(statuses, u.w.Code)
+		}
+		return statuses
+	}
+}
+
+// TestSlowUploadReservation has sixty uploads at a time.
+func TestSlowUploadReservation(t *testing.T) {
+	const n = 60
+	created := make([]int, n)
+	for i := range created {
+		created[i] = http.StatusCreated
+	}
+	for _, c := range []struct {
+		name, path, body string
+		declared         bool
+		headers          []string
+	}{
+		{"chunked", eventPath, padded(event(), 200), false, nil},
+		{"chunked batches", eventsPath, padded(batch(event(), event()), 400), false, nil},
+		{"gzip of declared length", eventPath, gzipped(t, event(), 9), true, []string{"Content-Encoding: gzip"}},
+		{"chunked gzip batches", eventsPath, gzipped(t, batch(event(), event()), 9), false, []string{"Content-Encoding: gzip"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixture(t)
+				bodies := make([]string, n)
+				for i := range bodies {
+					bodies[i] = c.body
+				}
+				require.Equal(t, created, f.startUploads(t, c.path, bodies, c.declared, c.headers...)())
+			})
+		})
+	}
+	t.Run("announced and not sent", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFixture(t)
+			var waiting []*io.PipeWriter
+			for range n {
+				arriving, sender := io.Pipe()
+				r := request(http.MethodPost, eventPath, arriving)
+				r.ContentLength = 4 << 20
+				go f.handler.ServeHTTP(httptest.NewRecorder(), r)
+				waiting = append(waiting, sender)
+			}
+			synctest.Wait()
+			f.post(t, eventPath, padded(event(), 4<<20)).requireStored(t)
+			for _, sender := range waiting {
+				require.NoError(t, sender.CloseWithError(errors.New("gone")))
+			}
+		})
+	})
+	t.Run("the header of gzip holds what decompressing takes", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			const most = 1024 // each takes a thousandth of the budget
+			f := newFixture(t, func(c *chargeingest.Config) { c.MaxBodyBytes, c.MaxInFlightBytes = 1<<20, 1<<20 })
+			refused := 0
+			var waiting []*io.PipeWriter
+			for range most + 1 {
+				arriving, sender := io.Pipe()
+				r := request(http.MethodPost, eventPath, arriving, "Content-Encoding: gzip")
+				w := httptest.NewRecorder()
+				go func() {
+					f.handler.ServeHTTP(w, r)
+					if w.Code == http.StatusServiceUnavailable {
+						refused++
+					}
+					_ = arriving.Close()
+				}()
+				_, _ = io.WriteString(sender, gzipped(t, event(), 9)[:10])
+				synctest.Wait()
+				waiting = append(waiting, sender)
+			}
+			require.Positive(t, refused)
+			f.post(t, eventPath, event(), "X-API-KEY: "+otherSecret).requireStored(t) // of another platform
+			for _, sender := range waiting {
+				require.NoError(t, sender.CloseWithError(errors.New("gone")))
+			}
+		})
+	})
+	t.Run("what has arrived is bounded", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f := newFixture(t, func(c *chargeingest.Config) { c.MaxBodyBytes, c.MaxInFlightBytes = 100_000, 1_000_000 })
+			bodies := make([]string, n)
+			for i := range bodies {
+				bodies[i] = padded(event(), 100_000)
+			}
+			finish := f.startUploads(t, eventPath, bodies, true)
+			f.post(t, eventPath, event(), "X-API-KEY: "+otherSecret).requireStored(t) // of another platform
+			accepted := 0
+			for _, status := range finish() {
+				if status == http.StatusCreated {
+					accepted++
+				} else {
+					require.Equal(t, http.StatusServiceUnavailable, status)
+				}
+			}
+			require.GreaterOrEqual(t, accepted, 8)
+			require.LessOrEqual(t, accepted, 20)
+		})
+	})
+}
+
+func TestMaxInFlightBytes(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, func(c *chargeingest.Config) { c.MaxBodyBytes, c.MaxInFlightBytes = 1000, 2200 })
+	type upload struct {
+		sender *io.PipeWriter
+		w      *httptest.ResponseRecorder
+		done   chan struct{}
+	}
+	body := padded(event(), 950)
+	arrive := func() upload {
+		arriving, sender := io.Pipe()
+		u := upload{sender, httptest.NewRecorder(), make(chan struct{})}
+		r := request(http.MethodPost, eventPath, arriving) // of unknown length
+		go func() {
+			defer close(u.done)
+			f.handler.ServeHTTP(u.w, r)
+			_ = arriving.Close() // as a server does
+		}()
+		_, _ = io.WriteString(sender, body[:900])
+		_, _ = io.WriteString(sender, body[900:901]) // so that the others are reserved
+		return u
+	}
+	first, second := arrive(), arrive()
+	f.post(t, eventPath, event()).requireStored(t) // a small one still fits in seven eighths
+	f.post(t, eventPath, padded(event(), 300)).requireRetryable(t, true)
+	require.Equal(t, http.StatusOK, f.get(t, eventPath, "X-API-KEY: "+otherSecret).status)
+
+	for _, u := range []upload{first, second} {
+		_, err := io.WriteString(u.sender, body[901:])
+		require.NoError(t, err)
+		require.NoError(t, u.sender.Close())
+		<-u.done
+		require.Equal(t, http.StatusCreated, u.w.Code, u.w.Body)
+	}
+	require.Len(t, f.list(t, "pf_a"), 3)
+
+	t.Run("what was in flight is given back, on success and on failure", func(t *testing.T) {
+		for i := range 5 {
+			for _, body := range []string{padded(event(), 1000), padded("{", 1000), padded("", 1001)} {
+				require.NotEqual(t, http.StatusServiceUnavailable, f.post(t, eventPath, body).status, i)
+			}
+		}
+	})
+}
+
+func TestChunkedBodyReservation(t *testing.T) {
+	store := newBlockingStore()
+	h, err := chargeingest.New(chargeingest.Config{
+		Store: store, Authorizer: allowAll, MaxBodyBytes: 1000, MaxInFlightBytes: 1500,
+	})
+	require.NoError(t, err)
+	status := make(chan int, 2)
+	for i := range 2 {
+		go func() {
+			body := strings.Replace(observedEvent, `"r"`, fmt.Sprintf(`"r%d"`, i), 1)
+			r := httptest.NewRequest(http.MethodPost, "/v1/ingest/charge-data", io.MultiReader(strings.NewReader(body)))
+			r.Header.Set("Content-Type", "application/json")
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			status <- w.Code
+		}()
+		<-store.entered // and holds no more than its 100 bytes by now
+	}
+	close(store.free)
+	require.Equal(t, http.StatusCreated, <-status)
+	require.Equal(t, http.StatusCreated, <-status)
+}
