@@ -2,6 +2,7 @@ package chargeingest_test
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"encoding/json"
 	"fmt"
@@ -13,10 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// event returns a valid event of the four required members and those given,
-// each `"name":value`. One that names a required member takes its place; a
-// "-name" leaves it out.
-func event(members ...string) string {
+// event returns a valid event with the four required fields and the given ones, each
+// `"name":value`. A given field replaces a required one, and "-name" removes it.
+func event(fields ...string) string {
 	var b strings.Builder
 	b.WriteByte('{')
 	for _, required := range []string{
@@ -24,14 +24,14 @@ func event(members ...string) string {
 	} {
 		name, _, _ := strings.Cut(required, ":")
 		replaced := false
-		for _, m := range members {
+		for _, m := range fields {
 			replaced = replaced || strings.HasPrefix(m, name+":") || m == "-"+strings.Trim(name, `"`)
 		}
 		if !replaced {
 			b.WriteString(required + ",")
 		}
 	}
-	for _, m := range members {
+	for _, m := range fields {
 		if !strings.HasPrefix(m, "-") {
 			b.WriteString(m + ",")
 		}
@@ -39,22 +39,18 @@ func event(members ...string) string {
 	return strings.TrimSuffix(b.String(), ",") + "}"
 }
 
-// batch is the body of a request of many events.
 func batch(events ...string) string {
 	return `{"charge_datas":[` + strings.Join(events, ",") + `]}`
 }
 
-// quoted is a string as JSON.
 func quoted(s string) string {
 	text, err := json.Marshal(s)
 	if err != nil {
-		panic(err) // a string always is JSON
+		panic(err)
 	}
 	return string(text)
 }
 
-// member makes the event in which the member at a path, such as value.amount,
-// has a JSON value. In an amount the other member is there too.
 func eventWithField(path, value string) string {
 	parts := strings.Split(path, ".")
 	text := quoted(parts[len(parts)-1]) + ":" + value
@@ -71,8 +67,6 @@ func eventWithField(path, value string) string {
 	return event(text)
 }
 
-// objectPlaces are the objects of an event: each is opened by the text that a
-// member can be put behind, and found again at the path.
 var eventObjects = []struct{ path, opening string }{
 	{"", `{`},
 	{"value", `"value":{`},
@@ -91,24 +85,23 @@ const fullEvent = `{"product_item_id":"proi_1","pricing_id":"pric_1","pricing_it
 	`"reference":"r-1","description":"GPU hours","value":{"id":"v","reference":"w","number":"12.50","amount":{"quantity":"0.10","currency":"EUR"},"count":"7"},` +
 	`"period":{"start_at":"2026-05-01T00:00:00Z","end_at":"2026-06-01T00:00:00Z","ratio":"0.5"},"timestamp":"2026-09-01T09:00:29+09:00"}`
 
-// fullWith is fullEvent with a member more in one of its objects.
-func fullEventWith(opening, member string) string {
-	return strings.Replace(fullEvent, opening, opening+member+",", 1)
+func fullEventWith(opening, field string) string {
+	return strings.Replace(fullEvent, opening, opening+field+",", 1)
 }
 
 func joinPath(path, name string) string { return strings.TrimPrefix(path+"."+name, ".") }
 
-// selector is an event with a selector of these members.
-func eventWithSelector(members string) string {
-	return event(`"pricing_plan_subscription_selector":{` + members + `}`)
+func objectName(path string) string { return cmp.Or(path, "the event") }
+
+func eventWithSelector(fields string) string {
+	return event(`"pricing_plan_subscription_selector":{` + fields + `}`)
 }
 
-// largeEvent has 100 kB of content.
 func largeEvent(reference string) string {
 	return event(`"reference":"`+reference+`"`, `"x":"`+strings.Repeat("x", 100_000)+`"`)
 }
 
-// nulls is a field that counts as absent, of n bytes or a few more.
+// nullFields returns a field of n bytes or a little more that counts as absent.
 func nullFields(n int) string {
 	var b strings.Builder
 	for i := 0; b.Len() < n; i++ {
@@ -117,7 +110,7 @@ func nullFields(n int) string {
 	return `"x":{` + b.String()[1:] + `}`
 }
 
-// zipped compresses; at level 0 the result is larger than the text.
+// gzipped compresses. At level 0 the result is larger than the text.
 func gzipped(t *testing.T, text string, level int) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -129,10 +122,8 @@ func gzipped(t *testing.T, text string, level int) string {
 	return b.String()
 }
 
-// padded makes a body of this many bytes.
 func padded(body string, size int) string { return body + strings.Repeat(" ", size-len(body)) }
 
-// chunked is a body in chunks of a few bytes.
 func chunked(body string) string {
 	var b strings.Builder
 	for len(body) > 0 {

@@ -10,16 +10,15 @@ import (
 	"example.com/chargeingest/internal/limits"
 )
 
-// pieces is a body that arrives in pieces of some bytes. See is called before each
-// of them.
+// pieceReader is a body that arrives in pieces.
 type pieceReader struct {
 	left, size int
-	see        func(arrived int)
+	onRead     func(arrived int)
 	arrived    int
 }
 
 func (p *pieceReader) Read(b []byte) (int, error) {
-	p.see(p.arrived)
+	p.onRead(p.arrived)
 	if p.left == 0 {
 		return 0, io.EOF
 	}
@@ -50,7 +49,7 @@ func TestBodyReservation(t *testing.T) {
 			req := &request{r: &http.Request{ContentLength: c.declared}}
 			req.held.Budget = h.inFlight
 			reads := 0
-			req.r.Body = io.NopCloser(&pieceReader{left: int(c.size), size: c.piece, see: func(arrived int) {
+			req.r.Body = io.NopCloser(&pieceReader{left: int(c.size), size: c.piece, onRead: func(arrived int) {
 				reads++
 				held := req.held.Bytes()
 				require.LessOrEqual(t, held, max(2*int64(arrived), int64(arrived)+32<<10), "%d have arrived", arrived)
@@ -58,16 +57,16 @@ func TestBodyReservation(t *testing.T) {
 					require.LessOrEqual(t, held, max(int64(arrived), 32<<10))
 				}
 				if arrived == 0 {
-					require.Zero(t, held, "nothing has arrived")
+					require.Zero(t, held, "no byte has arrived")
 				}
 				require.GreaterOrEqual(t, held, int64(arrived))
 				require.LessOrEqual(t, held, int64(limit+1))
 			}})
 			buf, err := h.readBody(req, false)
 			if c.size > limit {
-				var refused *Error
-				require.ErrorAs(t, err, &refused)
-				require.Equal(t, http.StatusRequestEntityTooLarge, refused.Status)
+				var rejected *Error
+				require.ErrorAs(t, err, &rejected)
+				require.Equal(t, http.StatusRequestEntityTooLarge, rejected.Status)
 				return
 			}
 			require.NoError(t, err)
@@ -78,7 +77,7 @@ func TestBodyReservation(t *testing.T) {
 	}
 }
 
-func TestHugeBuffers(t *testing.T) {
+func TestHugeBuffersAreNotReused(t *testing.T) {
 	var p bodyBuffers
 	b := p.get()
 	b.Grow(1 << 20)

@@ -8,7 +8,6 @@ import (
 	"example.com/chargeingest/internal/schemacheck"
 )
 
-// benchmarkEvent is a typical event of some 530 bytes.
 const benchmarkEvent = `{"product_item_id": "proi_V7EoCpciIAHibhKIxqQI", "pricing_id": "pric_as4YcnSsQnxgTWPpjKXS", ` +
 	`"pricing_item_id": "prii_SYroX7TSzQ0pk7LUoxPL", "pricing_item_config_id": "pico_DhqWU4RYZAGYPdMEePqp", ` +
 	`"customer_id": "cust_MltwYgOWVgw0XmR4D4pQ", "customer_reference": null, ` +
@@ -16,7 +15,7 @@ const benchmarkEvent = `{"product_item_id": "proi_V7EoCpciIAHibhKIxqQI", "pricin
 	`"description": "GPU hours", "value": {"amount": {"quantity": "446.56", "currency": "USD"}}, ` +
 	`"timestamp": "2026-09-01T09:00:29+09:00"}`
 
-// BenchmarkDecodeAndCheck is the fast accept.
+// BenchmarkDecodeAndCheck measures the fast path.
 func BenchmarkDecodeAndCheck(b *testing.B) {
 	v, err := newValidator(1000, false, schemacheck.CrossRules{})
 	require.NoError(b, err)
@@ -25,13 +24,13 @@ func BenchmarkDecodeAndCheck(b *testing.B) {
 	b.ReportAllocs()
 	d := new(decoder)
 	for b.Loop() {
-		if _, sure := v.decode(d, body, RouteSingle, fuzzNow, true); !sure {
-			b.Fatal("the fast accept is not sure")
+		if _, ok := v.decode(d, body, RouteSingle, fuzzNow, true); !ok {
+			b.Fatal("the fast path does not accept the event")
 		}
 	}
 }
 
-// BenchmarkSchema is the verdict of the schema on the same event.
+// BenchmarkSchema measures the slow path with the same event.
 func BenchmarkSchema(b *testing.B) {
 	v, err := newValidator(1000, false, schemacheck.CrossRules{})
 	require.NoError(b, err)
@@ -45,12 +44,12 @@ func BenchmarkSchema(b *testing.B) {
 	}
 }
 
-// BenchmarkEncodeAndDigest makes the stored content and its digest.
+// BenchmarkEncodeAndDigest measures the stored content and its digest.
 func BenchmarkEncodeAndDigest(b *testing.B) {
 	v, err := newValidator(1000, false, schemacheck.CrossRules{})
 	require.NoError(b, err)
-	events, sure := v.decode(new(decoder), []byte(benchmarkEvent), RouteSingle, fuzzNow, true)
-	require.True(b, sure)
+	events, ok := v.decode(new(decoder), []byte(benchmarkEvent), RouteSingle, fuzzNow, true)
+	require.True(b, ok)
 	b.ReportAllocs()
 	var scratch [4096]byte
 	for b.Loop() {
@@ -60,8 +59,6 @@ func BenchmarkEncodeAndDigest(b *testing.B) {
 	}
 }
 
-// BenchmarkRequestDigest makes the fingerprint of a batch of 500 events with an
-// idempotency key out of theirs.
 func BenchmarkRequestDigest(b *testing.B) {
 	events := make([]NewEvent, 500)
 	b.ReportAllocs()

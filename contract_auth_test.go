@@ -19,14 +19,14 @@ func TestCredentialHeaders(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for name, header := range map[string]string{
-		"X-API-KEY":                             "X-API-KEY: " + fullSecret,
-		"X-API-KEY in another case":             "x-api-key: " + fullSecret,
-		"Authorization: Bearer":                 "Authorization: Bearer " + fullSecret,
-		"the scheme in lower case":              "Authorization: bearer " + fullSecret,
-		"the scheme in upper case":              "Authorization: BEARER " + fullSecret,
-		"the scheme in mixed case":              "Authorization: bEaReR " + fullSecret,
-		"spaces and tabs around it":             "Authorization: \t Bearer  " + fullSecret + " \t",
-		"the header's name in another case too": "authorization: Bearer " + fullSecret,
+		"X-API-KEY":                        "X-API-KEY: " + fullSecret,
+		"x-api-key":                        "x-api-key: " + fullSecret,
+		"Authorization: Bearer":            "Authorization: Bearer " + fullSecret,
+		"a lower-case scheme":              "Authorization: bearer " + fullSecret,
+		"an upper-case scheme":             "Authorization: BEARER " + fullSecret,
+		"a mixed-case scheme":              "Authorization: bEaReR " + fullSecret,
+		"spaces and tabs around the value": "Authorization: \t Bearer  " + fullSecret + " \t",
+		"a lower-case header name":         "authorization: Bearer " + fullSecret,
 	} {
 		t.Run(name, func(t *testing.T) {
 			stored := f.post(t, eventPath, event(), "-X-API-KEY", header).requireStored(t)
@@ -42,34 +42,34 @@ func TestMissingOrInvalidCredential(t *testing.T) {
 		name    string
 		headers []string
 	}{
-		{"none", []string{"-X-API-KEY"}},
-		{"a key that nobody has", []string{"X-API-KEY: " + wrongSecret}},
-		{"a key that starts as a real one does", []string{"X-API-KEY: " + fullSecret[:len(fullSecret)-1]}},
-		{"a real key with more behind it", []string{"X-API-KEY: " + fullSecret + "x"}},
-		{"a key in another case", []string{"X-API-KEY: " + strings.ToUpper(fullSecret)}},
+		{"no credential", []string{"-X-API-KEY"}},
+		{"an unknown key", []string{"X-API-KEY: " + wrongSecret}},
+		{"a prefix of a valid key", []string{"X-API-KEY: " + fullSecret[:len(fullSecret)-1]}},
+		{"a valid key with a suffix", []string{"X-API-KEY: " + fullSecret + "x"}},
+		{"a valid key in another case", []string{"X-API-KEY: " + strings.ToUpper(fullSecret)}},
 		{"an empty key", []string{"X-API-KEY: "}},
-		{"a token that nobody has", []string{"-X-API-KEY", "Authorization: Bearer " + wrongSecret}},
+		{"an unknown token", []string{"-X-API-KEY", "Authorization: Bearer " + wrongSecret}},
 		{"an empty token", []string{"-X-API-KEY", "Authorization: Bearer "}},
 		{"a scheme without a token", []string{"-X-API-KEY", "Authorization: Bearer"}},
 		{"a token without a scheme", []string{"-X-API-KEY", "Authorization: " + fullSecret}},
 		{"another scheme", []string{"-X-API-KEY", "Authorization: Basic " + fullSecret}},
 		{"an empty Authorization", []string{"-X-API-KEY", "Authorization: "}},
-		{"a tab behind the scheme", []string{"-X-API-KEY", "Authorization: Bearer\t" + fullSecret}},
-		{"a no-break space behind the token", []string{"-X-API-KEY", "Authorization: Bearer " + fullSecret + "\u00a0"}},
-		{"a line break behind the token", []string{"-X-API-KEY", "Authorization: Bearer " + fullSecret + "\n"}},
+		{"a tab after the scheme", []string{"-X-API-KEY", "Authorization: Bearer\t" + fullSecret}},
+		{"a no-break space after the token", []string{"-X-API-KEY", "Authorization: Bearer " + fullSecret + "\u00a0"}},
+		{"a line break after the token", []string{"-X-API-KEY", "Authorization: Bearer " + fullSecret + "\n"}},
 		{"a no-break space before the scheme", []string{"-X-API-KEY", "Authorization: \u00a0Bearer " + fullSecret}},
-		{"a scheme that starts as Bearer does", []string{"-X-API-KEY", "Authorization: Bearertoken " + fullSecret}},
+		{"a scheme that starts with Bearer", []string{"-X-API-KEY", "Authorization: Bearertoken " + fullSecret}},
 		{"two keys in one header", []string{"X-API-KEY: " + fullSecret + ", " + fullSecret}},
 		{"two tokens in one header", []string{"-X-API-KEY", "Authorization: Bearer " + fullSecret + ", Bearer " + fullSecret}},
 		{"a key in quotes", []string{"X-API-KEY: \"" + fullSecret + "\""}},
-		{"a key with a space in it", []string{"X-API-KEY: " + fullSecret[:5] + " " + fullSecret[5:]}},
+		{"a key with a space", []string{"X-API-KEY: " + fullSecret[:5] + " " + fullSecret[5:]}},
 		{"a key in the query string", []string{"-X-API-KEY", "query"}},
-		{"both headers sent, and the key is invalid: no valid token rescues it", []string{"X-API-KEY: " + wrongSecret, "Authorization: Bearer " + fullSecret}},
-		{"both headers sent, and the key is empty", []string{"X-API-KEY: ", "Authorization: Bearer " + fullSecret}},
-		{"X-API-KEY sent twice", []string{"X-API-KEY: " + fullSecret, "X-API-KEY: " + fullSecret}},
-		{"X-API-KEY sent twice, beside a valid token", []string{"X-API-KEY: " + fullSecret, "X-API-KEY: " + wrongSecret, "Authorization: Bearer " + fullSecret}},
-		{"Authorization sent twice", []string{"-X-API-KEY", "Authorization: Bearer " + fullSecret, "Authorization: Bearer " + fullSecret}},
-		{"Authorization sent twice, beside a valid key", []string{"X-API-KEY: " + fullSecret, "Authorization: Bearer " + fullSecret, "Authorization: Bearer " + fullSecret}},
+		{"an invalid key next to a valid token", []string{"X-API-KEY: " + wrongSecret, "Authorization: Bearer " + fullSecret}},
+		{"an empty key next to a valid token", []string{"X-API-KEY: ", "Authorization: Bearer " + fullSecret}},
+		{"two X-API-KEY headers", []string{"X-API-KEY: " + fullSecret, "X-API-KEY: " + fullSecret}},
+		{"two X-API-KEY headers next to a valid token", []string{"X-API-KEY: " + fullSecret, "X-API-KEY: " + wrongSecret, "Authorization: Bearer " + fullSecret}},
+		{"two Authorization headers", []string{"-X-API-KEY", "Authorization: Bearer " + fullSecret, "Authorization: Bearer " + fullSecret}},
+		{"two Authorization headers next to a valid key", []string{"X-API-KEY: " + fullSecret, "Authorization: Bearer " + fullSecret, "Authorization: Bearer " + fullSecret}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, r := range everyRoute {
@@ -79,7 +79,7 @@ func TestMissingOrInvalidCredential(t *testing.T) {
 				}
 				resp := f.send(t, r.method, path, r.body, "x", headers...)
 				resp.requireError(t, http.StatusUnauthorized, "UNAUTHORISED", "")
-				require.Equal(t, "Bearer", resp.header.Get("WWW-Authenticate"), "401 carries WWW-Authenticate")
+				require.Equal(t, "Bearer", resp.header.Get("WWW-Authenticate"), "WWW-Authenticate of a 401")
 			}
 		})
 	}
@@ -89,7 +89,7 @@ func TestMissingOrInvalidCredential(t *testing.T) {
 func TestAPIKeyPrecedesBearer(t *testing.T) {
 	t.Parallel()
 	for name, token := range map[string]string{"an invalid token": wrongSecret, "a token of another platform": otherSecret} {
-		t.Run("a valid key beside "+name, func(t *testing.T) {
+		t.Run("a valid key next to "+name, func(t *testing.T) {
 			f := newFixture(t)
 			f.post(t, eventPath, event(), "Authorization: Bearer "+token).requireStored(t)
 			require.Len(t, f.list(t, "pf_a"), 1)
@@ -115,10 +115,10 @@ func TestBodyIsReadAfterAuthorization(t *testing.T) {
 	f := newFixture(t)
 	for _, path := range []string{eventPath, eventsPath} {
 		for name, headers := range map[string][]string{
-			"no credential":      {"-X-API-KEY"},
-			"a bad credential":   {"X-API-KEY: " + wrongSecret},
-			"no permission":      {"X-API-KEY: " + viewSecret},
-			"a foreign platform": {"x-platform-id: pf_c"},
+			"no credential":                {"-X-API-KEY"},
+			"an invalid credential":        {"X-API-KEY: " + wrongSecret},
+			"no permission":                {"X-API-KEY: " + viewSecret},
+			"a platform of another caller": {"x-platform-id: pf_c"},
 		} {
 			t.Run(name+" for "+path, func(t *testing.T) {
 				resp := responseOf(t, f.handler, request(http.MethodPost, path, unreadBody{t}, headers...))
@@ -126,16 +126,16 @@ func TestBodyIsReadAfterAuthorization(t *testing.T) {
 			})
 		}
 	}
-	t.Run("an authorizer that fails", func(t *testing.T) {
+	t.Run("a failing authorizer", func(t *testing.T) {
 		f := newFixture(t, withAuthorizer(failingAuthorizer(errors.New("down"))))
 		responseOf(t, f.handler, request(http.MethodPost, eventPath, unreadBody{t})).requireRetryable(t, true)
 	})
-	t.Run("a client that expects 100-continue is not asked for it", func(t *testing.T) {
+	t.Run("no 100 Continue to an unauthorized client", func(t *testing.T) {
 		status, continued := newFixture(t).postRaw(t, "Expect: 100-continue\r\nX-API-KEY: "+wrongSecret+"\r\n", event())
 		require.Equal(t, http.StatusUnauthorized, status)
 		require.False(t, continued)
 	})
-	t.Run("an authorized client that expects 100-continue is", func(t *testing.T) {
+	t.Run("100 Continue to an authorized client", func(t *testing.T) {
 		status, continued := newFixture(t).postRaw(t, "Expect: 100-continue\r\nX-API-KEY: "+fullSecret+"\r\n", event())
 		require.Equal(t, http.StatusCreated, status)
 		require.True(t, continued)
@@ -159,7 +159,6 @@ func TestMissingPermission(t *testing.T) {
 	f.requireNothingStored(t)
 }
 
-// failing is an authorizer that returns an error.
 func failingAuthorizer(err error) chargeingest.Authorizer {
 	return chargeingest.AuthorizerFunc(func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) {
 		return chargeingest.Principal{}, err
@@ -174,11 +173,11 @@ func TestAuthorizerErrors(t *testing.T) {
 		status int
 	}{
 		{"no credential is 401", chargeingest.ErrNoCredential, http.StatusUnauthorized},
-		{"a bad credential is 401", chargeingest.ErrInvalidCredential, http.StatusUnauthorized},
-		{"a wrapped bad credential is 401", fmt.Errorf("token: %w", chargeingest.ErrInvalidCredential), http.StatusUnauthorized},
+		{"an invalid credential is 401", chargeingest.ErrInvalidCredential, http.StatusUnauthorized},
+		{"a wrapped invalid credential is 401", fmt.Errorf("token: %w", chargeingest.ErrInvalidCredential), http.StatusUnauthorized},
 		{"forbidden is 403", chargeingest.ErrForbidden, http.StatusForbidden},
 		{"a wrapped forbidden is 403", fmt.Errorf("role: %w", chargeingest.ErrForbidden), http.StatusForbidden},
-		{"any other failure is 503, never 401 and never an accept", errors.New("key server down"), http.StatusServiceUnavailable},
+		{"any other error is 503", errors.New("key server down"), http.StatusServiceUnavailable},
 	} {
 		for _, r := range everyRoute {
 			t.Run(c.name+" for "+r.name, func(t *testing.T) {
@@ -194,14 +193,14 @@ func TestAuthorizerErrors(t *testing.T) {
 					resp.requireError(t, c.status, "USER_NOT_ALLOWED", "")
 				default:
 					resp.requireRetryable(t, true)
-					require.NotContains(t, resp.text, "key server", "the cause is in the log alone")
+					require.NotContains(t, resp.text, "key server", "only the log contains the cause")
 					require.Contains(t, f.log.text(), "key server down")
 				}
 				newFixture(t, withStore(store)).requireNothingStored(t)
 			})
 		}
 	}
-	t.Run("a panic is a 500, never an accept", func(t *testing.T) {
+	t.Run("a panic is 500", func(t *testing.T) {
 		store := memstore.New()
 		f := newFixture(t, withStore(store), withAuthorizer(chargeingest.AuthorizerFunc(
 			func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) { panic("no such table") })))
@@ -210,14 +209,13 @@ func TestAuthorizerErrors(t *testing.T) {
 	})
 }
 
-// laterError is an authorizer's error that says how long it will last.
 type retryAfterError time.Duration
 
 func (retryAfterError) Error() string { return "key server down" }
 
 func (e retryAfterError) RetryAfter() time.Duration { return time.Duration(e) }
 
-func TestRetryAfterOfAnAuthorizer(t *testing.T) {
+func TestAuthorizerRetryAfter(t *testing.T) {
 	t.Parallel()
 	for after, want := range map[time.Duration]string{
 		-time.Second:            "1",
@@ -250,22 +248,22 @@ func TestFirstOf(t *testing.T) {
 		first  error
 		status int
 	}{
-		{"no credential of its kind passes on", chargeingest.ErrNoCredential, http.StatusCreated},
-		{"no credential of its kind, wrapped, passes on", fmt.Errorf("cookie: %w", chargeingest.ErrNoCredential), http.StatusCreated},
-		{"a bad credential does not", chargeingest.ErrInvalidCredential, http.StatusUnauthorized},
-		{"a missing permission does not", chargeingest.ErrForbidden, http.StatusForbidden},
-		{"a failure does not", errors.New("down"), http.StatusServiceUnavailable},
+		{"no credential: the next authorizer decides", chargeingest.ErrNoCredential, http.StatusCreated},
+		{"wrapped, no credential: the next authorizer decides", fmt.Errorf("cookie: %w", chargeingest.ErrNoCredential), http.StatusCreated},
+		{"an invalid credential is final", chargeingest.ErrInvalidCredential, http.StatusUnauthorized},
+		{"a missing permission is final", chargeingest.ErrForbidden, http.StatusForbidden},
+		{"an error is final", errors.New("down"), http.StatusServiceUnavailable},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFixture(t, withAuthorizer(chargeingest.FirstOf(failingAuthorizer(c.first), allow)))
 			require.Equal(t, c.status, f.post(t, eventPath, event()).status)
 		})
 	}
-	t.Run("none finds one: 401", func(t *testing.T) {
+	t.Run("no authorizer finds a credential", func(t *testing.T) {
 		f := newFixture(t, withAuthorizer(chargeingest.FirstOf(failingAuthorizer(chargeingest.ErrNoCredential), failingAuthorizer(chargeingest.ErrNoCredential))))
 		f.post(t, eventPath, event()).requireError(t, http.StatusUnauthorized, "UNAUTHORISED", "")
 	})
-	t.Run("the bundled keys pass another scheme on and no invalid key", func(t *testing.T) {
+	t.Run("Keys ignore other schemes and reject invalid keys", func(t *testing.T) {
 		f := newFixture(t, withAuthorizer(chargeingest.FirstOf(newKeySet(t), allow)))
 		f.post(t, eventPath, event(), "-X-API-KEY", "Authorization: Basic dTpw").requireStored(t)
 		f.post(t, eventPath, event(), "X-API-KEY: "+wrongSecret).requireError(t, http.StatusUnauthorized, "UNAUTHORISED", "")

@@ -20,8 +20,8 @@ func TestBodySize(t *testing.T) {
 		name  string
 		limit int64
 		size  int
-	}{{"the default is 4 MiB", 0, 4 << 20}, {"it is settable", 1000, 1000}} {
-		for name, chunked := range map[string]bool{"with Content-Length": false, "of unknown length": true} {
+	}{{"the default is 4 MiB", 0, 4 << 20}, {"a lower limit", 1000, 1000}} {
+		for name, chunked := range map[string]bool{"with Content-Length": false, "chunked": true} {
 			t.Run(c.name+", "+name, func(t *testing.T) {
 				f := newFixture(t, func(cfg *chargeingest.Config) { cfg.MaxBodyBytes = c.limit })
 				for _, more := range []int{0, 1} {
@@ -40,7 +40,7 @@ func TestBodySize(t *testing.T) {
 			})
 		}
 	}
-	t.Run("a body that says it is too large is not read", func(t *testing.T) {
+	t.Run("a body with a large Content-Length is not read", func(t *testing.T) {
 		r := request(http.MethodPost, eventPath, unreadBody{t})
 		r.ContentLength = 4<<20 + 1
 		responseOf(t, newFixture(t).handler, r).requireError(t, http.StatusRequestEntityTooLarge, "BAD_REQUEST", "")
@@ -53,24 +53,24 @@ func TestBatchSize(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		setting int
-		most    int
-	}{{"the default is 1,000", 0, 1000}, {"it is settable", 2, 2}, {"it is settable upwards", 1001, 1001}} {
+		max     int
+	}{{"the default is 1,000", 0, 1000}, {"a lower limit", 2, 2}, {"a higher limit", 1001, 1001}} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFixture(t, func(cfg *chargeingest.Config) { cfg.MaxBatchEvents = c.setting })
-			f.post(t, eventsPath, of(c.most+1)).requireError(t, http.StatusBadRequest, "INVALID_FIELD", "charge_datas")
+			f.post(t, eventsPath, of(c.max+1)).requireError(t, http.StatusBadRequest, "INVALID_FIELD", "charge_datas")
 			f.requireNothingStored(t)
-			require.Len(t, f.post(t, eventsPath, of(c.most)).events(t), c.most)
+			require.Len(t, f.post(t, eventsPath, of(c.max)).events(t), c.max)
 		})
 	}
 	f := newFixture(t)
 	for _, c := range []struct{ name, body, code, field string }{
-		{"of 0 events", `{"charge_datas":[]}`, "INVALID_FIELD", "charge_datas"},
+		{"no events", `{"charge_datas":[]}`, "INVALID_FIELD", "charge_datas"},
 		{"without charge_datas", `{}`, "MISSING_FIELD", "charge_datas"},
-		{"of null", `{"charge_datas":null}`, "INVALID_FIELD", "charge_datas"},
-		{"of one event that is in no list", `{"charge_datas":` + event() + `}`, "INVALID_FIELD", "charge_datas"},
-		{"of what is no event", `{"charge_datas":[` + event() + `,"x"]}`, "INVALID_FIELD", "charge_datas.1"},
-		{"of a null event", `{"charge_datas":[null]}`, "INVALID_FIELD", "charge_datas.0"},
-		{"that is an event", event(), "MISSING_FIELD", "charge_datas"},
+		{"null", `{"charge_datas":null}`, "INVALID_FIELD", "charge_datas"},
+		{"an event without a list", `{"charge_datas":` + event() + `}`, "INVALID_FIELD", "charge_datas"},
+		{"a string as an event", `{"charge_datas":[` + event() + `,"x"]}`, "INVALID_FIELD", "charge_datas.1"},
+		{"a null event", `{"charge_datas":[null]}`, "INVALID_FIELD", "charge_datas.0"},
+		{"an event instead of a batch", event(), "MISSING_FIELD", "charge_datas"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			resp := f.post(t, eventsPath, c.body)
@@ -86,7 +86,7 @@ func TestBodyFormat(t *testing.T) {
 	fixtures := []*fixture{newFixture(t), newFixture(t, keepUnknown)}
 	for name, body := range map[string]string{
 		"an empty body":                    "",
-		"white space alone":                " \n\t",
+		"only white space":                 " \n\t",
 		"a list":                           `[` + event() + `]`,
 		"a string":                         `"x"`,
 		"a number":                         `1`,
@@ -97,7 +97,7 @@ func TestBodyFormat(t *testing.T) {
 		"trailing data, a brace":           event() + "}",
 		"trailing data, a comma":           event() + ",",
 		"trailing data, a NUL":             event() + "\x00",
-		"half of an object":                event()[:40],
+		"an incomplete object":             event()[:40],
 		"a trailing comma":                 strings.TrimSuffix(event(), "}") + ",}",
 		"a comment":                        strings.TrimSuffix(event(), "}") + "/* */}",
 		"single quotes":                    strings.ReplaceAll(event(), `"`, `'`),
@@ -134,7 +134,7 @@ func TestBodyFormat(t *testing.T) {
 		})
 	}
 	for _, p := range eventObjects {
-		t.Run("a name twice in "+joinPath(p.path, "the event"), func(t *testing.T) {
+		t.Run("a name twice in "+objectName(p.path), func(t *testing.T) {
 			f := fixtures[0]
 			name, _, _ := strings.Cut(strings.SplitN(fullEvent, p.opening, 2)[1], ":")
 			body := fullEventWith(p.opening, name+`:"x"`)
@@ -148,10 +148,10 @@ func TestBodyFormat(t *testing.T) {
 		f.post(t, eventsPath, `{"charge_datas":[`+event()+`],"charge_datas":[`+event()+`]}`).requireError(t, http.StatusBadRequest, "BAD_REQUEST", "")
 		f.requireNothingStored(t)
 	})
-	t.Run("white space around it is none of it", func(t *testing.T) {
+	t.Run("white space around the object", func(t *testing.T) {
 		newFixture(t).post(t, eventPath, "\r\n\t "+event()+" \t\r\n").requireStored(t)
 	})
-	t.Run("escapes are what they stand for", func(t *testing.T) {
+	t.Run("escapes equal their characters", func(t *testing.T) {
 		stored := newFixture(t).post(t, eventPath, event(`"\u0072eference":"\u0061"`, `"customer_id":"\ud83d\ude00"`)).requireStored(t)
 		require.Equal(t, "a", stored["reference"])
 		require.Equal(t, "😀", stored["customer_id"])
@@ -166,26 +166,25 @@ func TestExcessiveNumbersAndNesting(t *testing.T) {
 	objects := func(depth int) string { return strings.Repeat(`{"a":`, depth) + "1" + strings.Repeat("}", depth) }
 	hostile := map[string]string{
 		"1e1000001": "1e1000001", "-1e-1000001": "-1e-1000001", "a megabyte of digits": megabyte, "a megabyte of decimals": "0." + megabyte,
-		"100,000 lists": lists(100_000), "100,000 objects": objects(100_000), "2,000 lists": lists(2000), "100,000 lists that do not end": strings.Repeat("[", 100_000),
+		"100,000 lists": lists(100_000), "100,000 objects": objects(100_000), "2,000 lists": lists(2000), "100,000 lists without an end": strings.Repeat("[", 100_000),
 	}
 	for name, value := range hostile {
 		for _, field := range []string{"value.number", "value.count", "value.amount.quantity", "period.ratio", "timestamp", "customer_id", "pricing_id", "value", "period"} {
-			if strings.HasSuffix(name, "do not end") || field != "value.number" && len(value) > 100_000 {
+			if strings.HasSuffix(name, "without an end") || field != "value.number" && len(value) > 100_000 {
 				continue
 			}
-			t.Run(name+" is INVALID_FIELD where the place has a rule: "+field, func(t *testing.T) {
+			t.Run(name+" is INVALID_FIELD in a known field: "+field, func(t *testing.T) {
 				f.post(t, eventPath, eventWithField(field, value)).requireError(t, http.StatusBadRequest, "INVALID_FIELD", field)
 				f.post(t, eventsPath, batch(event(), eventWithField(field, value))).requireError(t, http.StatusBadRequest, "INVALID_FIELD", "charge_datas.1."+field)
 			})
 		}
-		for place, body := range map[string]string{
-			"an unknown field": event(`"unknown":` + value), "an unknown field within": event(`"value":{"unknown":` + value + `}`),
+		for position, body := range map[string]string{
+			"an unknown field": event(`"unknown":` + value), "a nested unknown field": event(`"value":{"unknown":` + value + `}`),
 			"a read-only field": event(`"id":` + value), "the whole body": value,
 		} {
-			t.Run(name+" is BAD_REQUEST where it has none: "+place, func(t *testing.T) {
+			t.Run(name+" is BAD_REQUEST in "+position, func(t *testing.T) {
 				resp := f.post(t, eventPath, body)
-				if place == "the whole body" && strings.HasSuffix(name, "objects") {
-					// Its first member is an unknown field, and the required ones are missing.
+				if position == "the whole body" && strings.HasSuffix(name, "objects") {
 					require.Equal(t, http.StatusBadRequest, resp.status)
 				} else {
 					resp.requireError(t, http.StatusBadRequest, "BAD_REQUEST", "")
@@ -202,7 +201,7 @@ func TestNestingHas32Levels(t *testing.T) {
 	lists := func(depth int) string { return `"id":` + strings.Repeat("[", depth) + strings.Repeat("]", depth) }
 	f.post(t, eventPath, event(lists(31))).requireStored(t)
 	f.post(t, eventPath, event(lists(32))).requireError(t, http.StatusBadRequest, "BAD_REQUEST", "")
-	// The batch and its list are two of the levels.
+	// The batch and its list are two levels.
 	f.post(t, eventsPath, batch(event(lists(29)))).requireStored(t)
 	f.post(t, eventsPath, batch(event(lists(30)))).requireError(t, http.StatusBadRequest, "BAD_REQUEST", "")
 }
@@ -235,7 +234,7 @@ func TestIncompleteBody(t *testing.T) {
 	require.NoError(t, err)
 	defer conn.Close()
 	require.NoError(t, conn.SetDeadline(time.Now().Add(30*time.Second)))
-	// The event is whole, yet one byte that was announced is missing.
+	// The event is complete, but Content-Length is one byte more.
 	_, err = conn.Write([]byte("POST " + eventPath + " HTTP/1.1\r\nHost: x\r\nX-API-KEY: " + fullSecret + "\r\nContent-Type: application/json\r\n" +
 		"Content-Length: " + strconv.Itoa(len(event())+1) + "\r\n\r\n" + event()))
 	require.NoError(t, err)
@@ -247,7 +246,7 @@ func TestIncompleteBody(t *testing.T) {
 	f.requireNothingStored(t)
 }
 
-func TestBatchLimits(t *testing.T) {
+func TestBatchBodySize(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(c *chargeingest.Config) { c.MaxBodyBytes = 1000 })
 	f.post(t, eventsPath, padded(batch(event()), 1001)).requireError(t, http.StatusRequestEntityTooLarge, "BAD_REQUEST", "")
@@ -257,9 +256,9 @@ func TestBatchLimits(t *testing.T) {
 	f.post(t, eventsPath, padded(batch(event()), 1000)).requireStored(t)
 }
 
-func TestOtherBatchFields(t *testing.T) {
+func TestUnknownBatchFields(t *testing.T) {
 	t.Parallel()
-	t.Run("a member that is kept with no event is refused with KeepUnknownFields too", func(t *testing.T) {
+	t.Run("unknown fields of a batch are rejected with KeepUnknownFields too", func(t *testing.T) {
 		f := newFixture(t, keepUnknown)
 		for _, value := range []string{`1`, `null`, `{"a":[]}`} {
 			for _, body := range []string{`{"source":` + value + `,` + batch(event())[1:], strings.TrimSuffix(batch(event()), "}") + `,"source":` + value + `}`} {
@@ -268,7 +267,7 @@ func TestOtherBatchFields(t *testing.T) {
 		}
 		f.requireNothingStored(t)
 	})
-	t.Run("its name is case-sensitive", func(t *testing.T) {
+	t.Run("charge_datas is case-sensitive", func(t *testing.T) {
 		f := newFixture(t)
 		resp := f.post(t, eventsPath, `{"Charge_Datas":[`+event()+`]}`)
 		require.Equal(t, http.StatusBadRequest, resp.status)

@@ -12,8 +12,8 @@ import (
 	"example.com/chargeingest"
 )
 
-// unreadResponse is the ResponseWriter of a client that does not read: Write
-// waits until the client reads.
+// stalledWriter blocks in Write until reads is closed, as for a client that does not
+// read.
 type stalledWriter struct {
 	*httptest.ResponseRecorder
 	reads chan struct{}
@@ -24,10 +24,9 @@ func (w *stalledWriter) Write(p []byte) (int, error) {
 	return w.ResponseRecorder.Write(p)
 }
 
-// WriteString implements [io.StringWriter], which the recorder has as well.
+// WriteString hides the method of the recorder, which does not block.
 func (w *stalledWriter) WriteString(s string) (int, error) { return w.Write([]byte(s)) }
 
-// unread serves requests whose clients do not read before read is called.
 func (f *fixture) serveStalled(t *testing.T, n int, newRequest func() *http.Request) (responses []*stalledWriter, read func()) {
 	reads, done := make(chan struct{}), make(chan struct{})
 	for range n {
@@ -70,8 +69,8 @@ func TestResponseBudget(t *testing.T) {
 						waiting++
 					}
 				}
-				// The refused ones wait for their readers as well: their status is set.
-				require.Equal(t, 8, waiting, "of a megabyte a platform gets seven eighths")
+				// Rejected requests block too, but their status is set.
+				require.Equal(t, 8, waiting, "a platform gets seven eighths of 1 MB")
 				require.Equal(t, http.StatusOK, f.get(t, eventPath, "X-API-KEY: "+otherSecret).status, "another platform")
 				f.post(t, eventPath, event(), "X-API-KEY: "+otherSecret).requireStored(t)
 
@@ -81,7 +80,7 @@ func TestResponseBudget(t *testing.T) {
 						checkedResponse(t, request(http.MethodGet, eventPath, nil), w.ResponseRecorder).requireRetryable(t, true)
 					}
 				}
-				require.Equal(t, http.StatusOK, f.get(t, path(id)).status, "once they have read")
+				require.Equal(t, http.StatusOK, f.get(t, path(id)).status, "after the clients have read")
 			})
 		})
 	}
@@ -112,13 +111,12 @@ func TestReplayBudget(t *testing.T) {
 				checkedResponse(t, small(), w.ResponseRecorder).requireRetryable(t, true)
 			}
 		}
-		require.Len(t, f.list(t, "pf_a"), 1, "nothing was stored twice")
-		require.Equal(t, http.StatusCreated, responseOf(t, f.handler, small()).status, "once they have read")
+		require.Len(t, f.list(t, "pf_a"), 1, "each event is stored once")
+		require.Equal(t, http.StatusCreated, responseOf(t, f.handler, small()).status, "after the clients have read")
 	})
 }
 
-// A batch whose events all equal a large one, since null equals absent, would
-// return it as often as it has events.
+// Null equals absent, so each small event replays the large one.
 func TestEqualReplaysAreBounded(t *testing.T) {
 	large := event(`"reference":"r"`, nullFields(1_000_000))
 	small := event(`"reference":"r"`, `"x":{}`)
@@ -138,7 +136,7 @@ func TestEqualReplaysAreBounded(t *testing.T) {
 			resp.requireError(t, http.StatusRequestEntityTooLarge, "BAD_REQUEST", "")
 		})
 	}
-	t.Run("one at a time is returned", func(t *testing.T) {
+	t.Run("a single large event is returned", func(t *testing.T) {
 		f := newFixture(t, keepUnknown)
 		first := f.post(t, eventPath, large)
 		first.requireStored(t)

@@ -15,10 +15,9 @@ import (
 	"example.com/chargeingest"
 )
 
-// TestDiscardIsBounded has clients that go on sending.
 func TestDiscardIsBounded(t *testing.T) {
-	refused := strings.Replace(requestHead(postLine), fullSecret, wrongSecret, 1) + "Content-Length: 1000000000\r\n\r\n"
-	t.Run("in time, and it is in no duration", func(t *testing.T) {
+	rejected := unauthorizedPost + "Content-Length: 1000000000\r\n\r\n"
+	t.Run("MaxDiscardTime, which is not part of the duration", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var got []chargeingest.RequestStats
 			f := newFixture(t, func(c *chargeingest.Config) {
@@ -26,11 +25,11 @@ func TestDiscardIsBounded(t *testing.T) {
 				c.Observer = func(_ context.Context, o chargeingest.RequestStats) { got = append(got, o) }
 			})
 			conn := f.pipeServer(t).dial(t)
-			writeAsync(conn, refused)
+			writeAsync(conn, rejected)
 			in := bufio.NewReader(conn)
 			require.Equal(t, http.StatusUnauthorized, readResponse(t, in).status)
 			start := time.Now()
-			for { // a byte a second
+			for {
 				time.Sleep(time.Second)
 				if _, err := conn.Write([]byte("x")); err != nil {
 					break
@@ -42,10 +41,10 @@ func TestDiscardIsBounded(t *testing.T) {
 			require.Zero(t, got[0].Duration)
 		})
 	})
-	t.Run("in bytes", func(t *testing.T) {
+	t.Run("MaxDiscardBytes", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			conn := newFixture(t, func(c *chargeingest.Config) { c.MaxDiscardBytes = 1 << 20 }).pipeServer(t).dial(t)
-			writeAsync(conn, refused)
+			writeAsync(conn, rejected)
 			require.Equal(t, http.StatusUnauthorized, readResponse(t, bufio.NewReader(conn)).status)
 			n, err := io.Copy(conn, strings.NewReader(strings.Repeat("x", 8<<20)))
 			require.Error(t, err)
@@ -53,7 +52,7 @@ func TestDiscardIsBounded(t *testing.T) {
 			require.LessOrEqual(t, n, int64(2<<20))
 		})
 	})
-	t.Run("and holds nothing of the budget", func(t *testing.T) {
+	t.Run("discarding reserves no memory", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFixture(t, func(c *chargeingest.Config) { c.MaxBodyBytes, c.MaxInFlightBytes = 1000, 1000 })
 			conn := f.pipeServer(t).dial(t)

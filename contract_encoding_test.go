@@ -13,12 +13,12 @@ import (
 
 func TestContentType(t *testing.T) {
 	t.Parallel()
-	accepting, refusing := newFixture(t), newFixture(t)
+	accepting, rejecting := newFixture(t), newFixture(t)
 	for _, contentType := range []string{
 		"application/json", "application/json; charset=utf-8", "application/json;charset=UTF-8", "APPLICATION/JSON", "Application/Json; Charset=\"utf-8\"",
 		"application/json; charset=latin1", "application/json; a=b; c=d", "application/json;", "application/vnd.api+json", "application/problem+json; v=1", "application/CloudEvents+JSON",
 	} {
-		t.Run("is accepted: "+contentType, func(t *testing.T) {
+		t.Run("accepted: "+contentType, func(t *testing.T) {
 			accepting.post(t, eventPath, event(), "Content-Type: "+contentType).requireStored(t)
 			accepting.post(t, eventsPath, batch(event()), "Content-Type: "+contentType).requireStored(t)
 		})
@@ -27,20 +27,20 @@ func TestContentType(t *testing.T) {
 		"", "text/json", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonp", "application/json2", "application/xjson", "application/json+xml",
 		"application/xml", "application", "json", "application/", "text/vnd.api+json", "application/octet-stream", "*/*", "application/json/x", "xapplication/json",
 	} {
-		t.Run("is refused: "+quoted(contentType), func(t *testing.T) {
+		t.Run("rejected: "+quoted(contentType), func(t *testing.T) {
 			for path, body := range map[string]string{eventPath: event(), eventsPath: batch(event())} {
-				resp := refusing.post(t, path, body, "Content-Type: "+contentType)
+				resp := rejecting.post(t, path, body, "Content-Type: "+contentType)
 				resp.requireError(t, http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", "")
 				require.Equal(t, "application/json", resp.header.Get("Accept-Post"))
 			}
 		})
 	}
-	t.Run("is refused: none", func(t *testing.T) {
-		resp := refusing.post(t, eventPath, event(), "-Content-Type")
+	t.Run("rejected: no Content-Type", func(t *testing.T) {
+		resp := rejecting.post(t, eventPath, event(), "-Content-Type")
 		resp.requireError(t, http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", "")
 		require.Equal(t, "application/json", resp.header.Get("Accept-Post"))
 	})
-	refusing.requireNothingStored(t)
+	rejecting.requireNothingStored(t)
 }
 
 func TestContentEncoding(t *testing.T) {
@@ -52,7 +52,7 @@ func TestContentEncoding(t *testing.T) {
 		f.post(t, eventPath, gzipped(t, event(`"description":"zipped"`), gzip.BestCompression), isGzip).requireStored(t)
 		require.Equal(t, "zipped", valueAt(f.list(t, "pf_a"), "0.description"))
 	})
-	t.Run("the limit counts decompressed bytes: one more is 413", func(t *testing.T) {
+	t.Run("MaxBodyBytes limits the decompressed bytes", func(t *testing.T) {
 		f := newFixture(t, limit)
 		f.post(t, eventPath, gzipped(t, padded(event(), 2000), gzip.BestCompression), isGzip).requireStored(t)
 		resp := f.post(t, eventPath, gzipped(t, padded(event(), 2001), gzip.BestCompression), isGzip)
@@ -60,7 +60,7 @@ func TestContentEncoding(t *testing.T) {
 		require.Len(t, f.list(t, "pf_a"), 1)
 	})
 	for name, chunked := range map[string]bool{"with Content-Length": false, "chunked": true} {
-		t.Run("the limit counts decompressed bytes: compressed there may be more, "+name, func(t *testing.T) {
+		t.Run("the compressed body can be larger than MaxBodyBytes, "+name, func(t *testing.T) {
 			f := newFixture(t, limit)
 			body := gzipped(t, padded(event(), 2000), gzip.NoCompression)
 			require.Greater(t, len(body), 2000)
@@ -77,16 +77,16 @@ func TestContentEncoding(t *testing.T) {
 		f.post(t, eventPath, bomb, isGzip).requireError(t, http.StatusRequestEntityTooLarge, "BAD_REQUEST", "")
 	})
 	f := newFixture(t)
-	whole := gzipped(t, event(), gzip.BestCompression)
+	complete := gzipped(t, event(), gzip.BestCompression)
 	for name, body := range map[string]string{
-		"text": event(), "nothing": "", "a part of it": whole[:len(whole)-1], "half of it": whole[:len(whole)/2], "a broken checksum": whole[:len(whole)-8] + "12345678", "more behind it": whole + "x",
+		"text": event(), "an empty body": "", "one byte missing": complete[:len(complete)-1], "the first half": complete[:len(complete)/2], "a broken checksum": complete[:len(complete)-8] + "12345678", "trailing data": complete + "x",
 	} {
-		t.Run("gzip that is none is 400: "+name, func(t *testing.T) {
+		t.Run("invalid gzip is 400: "+name, func(t *testing.T) {
 			f.post(t, eventPath, body, isGzip).requireError(t, http.StatusBadRequest, "BAD_REQUEST", "")
 		})
 	}
 	for _, encoding := range []string{"br", "deflate", "zstd", "compress", "gzip, gzip", "gzip, br", "utf-8"} {
-		t.Run("another encoding is 415: "+encoding, func(t *testing.T) {
+		t.Run("an unsupported encoding is 415: "+encoding, func(t *testing.T) {
 			resp := f.post(t, eventPath, event(), "Content-Encoding: "+encoding)
 			resp.requireError(t, http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", "")
 		})

@@ -15,7 +15,6 @@ import (
 	"example.com/chargeingest"
 )
 
-// everyError provokes each row of the table of errors once.
 var everyError = []struct {
 	name        string
 	status      int
@@ -38,19 +37,19 @@ var everyError = []struct {
 	{"the idempotency key is malformed", 400, "INVALID_FIELD", "Idempotency-Key", nil, func(t *testing.T, f *fixture, headers ...string) response {
 		return f.post(t, eventPath, event(), append(headers, "Idempotency-Key: a b")...)
 	}},
-	{"the body is no JSON", 400, "BAD_REQUEST", "", nil, func(t *testing.T, f *fixture, headers ...string) response {
+	{"the body is not JSON", 400, "BAD_REQUEST", "", nil, func(t *testing.T, f *fixture, headers ...string) response {
 		return f.post(t, eventPath, "{", headers...)
 	}},
-	{"the version is another", 400, "UNSUPPORTED_VERSION", "", nil, func(t *testing.T, f *fixture, headers ...string) response {
+	{"the version is unsupported", 400, "UNSUPPORTED_VERSION", "", nil, func(t *testing.T, f *fixture, headers ...string) response {
 		return f.post(t, "/v2/ingest/charge-data", event(), headers...)
 	}},
 	{"the version is missing", 400, "MISSING_VERSION", "", nil, func(t *testing.T, f *fixture, headers ...string) response {
 		return f.post(t, "/ingest/charge-data", event(), headers...)
 	}},
-	{"the credential does not verify", 401, "UNAUTHORISED", "", nil, func(t *testing.T, f *fixture, headers ...string) response {
+	{"the credential is invalid", 401, "UNAUTHORISED", "", nil, func(t *testing.T, f *fixture, headers ...string) response {
 		return f.post(t, eventPath, event(), append(headers, "X-API-KEY: "+wrongSecret)...)
 	}},
-	{"the permission is lacking", 403, "USER_NOT_ALLOWED", "", nil, func(t *testing.T, f *fixture, headers ...string) response {
+	{"the permission is missing", 403, "USER_NOT_ALLOWED", "", nil, func(t *testing.T, f *fixture, headers ...string) response {
 		return f.post(t, eventPath, event(), append(headers, "X-API-KEY: "+viewSecret)...)
 	}},
 	{"the path is unknown", 404, "RESOURCE_NOT_FOUND", "", nil, func(t *testing.T, f *fixture, headers ...string) response {
@@ -59,20 +58,20 @@ var everyError = []struct {
 	{"the event is unknown", 404, "RESOURCE_NOT_FOUND", "", nil, func(t *testing.T, f *fixture, headers ...string) response {
 		return f.get(t, eventPath+"/x", headers...)
 	}},
-	{"the method is another", 405, "INVALID_OPERATION", "", nil, func(t *testing.T, f *fixture, headers ...string) response {
+	{"the method is not allowed", 405, "INVALID_OPERATION", "", nil, func(t *testing.T, f *fixture, headers ...string) response {
 		return f.get(t, eventsPath, headers...)
 	}},
 	{"the body is too large", 413, "BAD_REQUEST", "", []func(*chargeingest.Config){func(c *chargeingest.Config) { c.MaxBodyBytes = 10 }}, func(t *testing.T, f *fixture, headers ...string) response {
 		return f.post(t, eventPath, event(), headers...)
 	}},
-	{"the media type is another", 415, "UNSUPPORTED_MEDIA_TYPE", "", nil, func(t *testing.T, f *fixture, headers ...string) response {
+	{"the media type is not JSON", 415, "UNSUPPORTED_MEDIA_TYPE", "", nil, func(t *testing.T, f *fixture, headers ...string) response {
 		return f.post(t, eventPath, event(), append(headers, "Content-Type: text/plain")...)
 	}},
-	{"the reference has other content", 409, "RESOURCE_ALREADY_EXISTS", "reference", nil, func(t *testing.T, f *fixture, headers ...string) response {
+	{"the reference is used by another event", 409, "RESOURCE_ALREADY_EXISTS", "reference", nil, func(t *testing.T, f *fixture, headers ...string) response {
 		f.post(t, eventPath, event(`"reference":"r"`)).requireStored(t)
 		return f.post(t, eventPath, event(`"reference":"r"`, `"description":"x"`), headers...)
 	}},
-	{"the key has other content", 409, "IDEMPOTENCY_CHECK_FAILED", "Idempotency-Key", nil, func(t *testing.T, f *fixture, headers ...string) response {
+	{"the idempotency key is used by another request", 409, "IDEMPOTENCY_CHECK_FAILED", "Idempotency-Key", nil, func(t *testing.T, f *fixture, headers ...string) response {
 		f.post(t, eventPath, event(), "Idempotency-Key: k").requireStored(t)
 		return f.post(t, eventPath, event(`"description":"x"`), append(headers, "Idempotency-Key: k")...)
 	}},
@@ -91,11 +90,11 @@ func TestErrorShape(t *testing.T) {
 			resp := c.provoke(t, newFixture(t, c.settings...))
 			resp.requireError(t, c.status, c.code, c.field)
 			if c.field != "" {
-				require.Equal(t, []violation{{c.code, c.field}}, resp.violations(t), "a violation is among the errors")
+				require.Equal(t, []violation{{c.code, c.field}}, resp.violations(t), "errors contains the violation")
 			}
 		})
 	}
-	t.Run("a conflict names the resource", func(t *testing.T) {
+	t.Run("a conflict has the id of the stored event", func(t *testing.T) {
 		f := newFixture(t)
 		first := f.post(t, eventPath, event(`"reference":"r"`)).requireStored(t)
 		resp := f.post(t, eventPath, event(`"reference":"r"`, `"description":"x"`))
@@ -108,7 +107,7 @@ func TestViolationOrder(t *testing.T) {
 	t.Parallel()
 	const missing, invalid = "MISSING_FIELD", "INVALID_FIELD"
 	const sel = "pricing_plan_subscription_selector"
-	t.Run("by the table's order, then by path, whatever the order sent", func(t *testing.T) {
+	t.Run("in the contract's order, then by path", func(t *testing.T) {
 		body := `{"zzz":1,"aaa":1,"timestamp":"x","period":{"zz":1,"ratio":1,"end_at":"x"},"value":{"number":1,"count":1,"amount":{},"a":1},"description":1,"reference":1,
 			"` + sel + `":{"fallback":1,"filters":1,"data":[{"field":"x"},{"value":1}]},"pricing_plan_subscription_reference":"","pricing_plan_subscription_id":"","customer_reference":"","customer_id":"","pricing_item_id":null}`
 		want := []violation{
@@ -121,7 +120,7 @@ func TestViolationOrder(t *testing.T) {
 			{invalid, "timestamp"}, {invalid, "aaa"}, {invalid, "zzz"},
 		}
 		f := newFixture(t)
-		for range 20 { // the same every time
+		for range 20 {
 			resp := f.post(t, eventPath, body)
 			resp.requireError(t, 400, missing, "product_item_id")
 			require.Equal(t, want, resp.violations(t))
@@ -131,19 +130,19 @@ func TestViolationOrder(t *testing.T) {
 		}
 		require.Equal(t, want, f.post(t, eventsPath, batch(event(), body)).violations(t))
 	})
-	t.Run("by batch index first, as a number", func(t *testing.T) {
+	t.Run("by index in the batch, as a number", func(t *testing.T) {
 		events := slices.Repeat([]string{event()}, 12)
 		events[2], events[10], events[11] = event(`"zzz":1`), event("-product_item_id"), event("-pricing_id")
 		require.Equal(t, []violation{{invalid, "charge_datas.2.zzz"}, {missing, "charge_datas.10.product_item_id"}, {missing, "charge_datas.11.pricing_id"}},
 			newFixture(t).post(t, eventsPath, batch(events...)).violations(t))
 	})
-	t.Run("the rules beyond single fields have their place among them", func(t *testing.T) {
+	t.Run("rules across fields are sorted with the others", func(t *testing.T) {
 		f := newFixture(t, func(c *chargeingest.Config) { c.RequireReference, c.MaxFutureSkew = true, 1 })
 		resp := f.post(t, eventPath, event(`"timestamp":"2999-01-01T00:00:00Z"`, `"zzz":1`, `"customer_id":""`,
 			`"period":{"start_at":"2026-05-02T00:00:00Z","end_at":"2026-05-01T00:00:00Z"}`, `"description":"."`))
 		require.Equal(t, []violation{{invalid, "customer_id"}, {missing, "reference"}, {invalid, "description"}, {invalid, "period.end_at"}, {invalid, "timestamp"}, {invalid, "zzz"}}, resp.violations(t))
 	})
-	t.Run("one per path and kind", func(t *testing.T) {
+	t.Run("one per path and code", func(t *testing.T) {
 		resp := newFixture(t).post(t, eventPath, event(`"customer_id":`+quoted(strings.Repeat("\x01", 300)), `"value":{"number":"`+strings.Repeat("9", 50)+`e"}`))
 		require.Equal(t, []violation{{invalid, "customer_id"}, {invalid, "value.number"}}, resp.violations(t))
 	})
@@ -157,35 +156,35 @@ func TestViolationOrder(t *testing.T) {
 func TestErrorSize(t *testing.T) {
 	t.Parallel()
 	unknown := func(n int, name func(i int) string) string {
-		members := make([]string, n)
-		for i := range members {
-			members[i] = quoted(name(i)) + ":1"
+		fields := make([]string, n)
+		for i := range fields {
+			fields[i] = quoted(name(i)) + ":1"
 		}
-		return event(strings.Join(members, ","))
+		return event(strings.Join(fields, ","))
 	}
 	long := func(s string) func(int) string {
 		return func(i int) string { return strconv.Itoa(100_000+i) + strings.Repeat(s, 300) }
 	}
 	for name, body := range map[string]string{
-		"20,000 unknown members":            unknown(20_000, strconv.Itoa),
-		"200 of long names":                 unknown(200, long("x")),
-		"200 of long names of wide letters": unknown(200, long("😀")),
-		"200 of long names to be escaped":   unknown(200, long("\x00")),
-		"200 of long names of quotes":       unknown(200, long(`"`)),
-		"one name of 100,000 characters":    unknown(1, func(int) string { return strings.Repeat("é", 100_000) }),
-		"20,000 unknown members of a value": event(`"value":` + unknown(20_000, strconv.Itoa)),
-		"100 list entries of a wrong name":  eventWithSelector(`"data":[` + strings.TrimSuffix(strings.Repeat(`{"x":1},`, 100), ",") + `]`),
+		"20,000 unknown fields":                  unknown(20_000, strconv.Itoa),
+		"200 long names":                         unknown(200, long("x")),
+		"200 long names of wide characters":      unknown(200, long("😀")),
+		"200 long names of control characters":   unknown(200, long("\x00")),
+		"200 long names of quotes":               unknown(200, long(`"`)),
+		"one name of 100,000 characters":         unknown(1, func(int) string { return strings.Repeat("é", 100_000) }),
+		"20,000 unknown fields of a value":       event(`"value":` + unknown(20_000, strconv.Itoa)),
+		"100 list entries with an unknown field": eventWithSelector(`"data":[` + strings.TrimSuffix(strings.Repeat(`{"x":1},`, 100), ",") + `]`),
 	} {
 		f := newFixture(t)
 		bodies := map[string]string{eventPath: body, eventsPath: batch(body)}
-		if strings.HasPrefix(name, "20,000 unknown members") {
-			bodies = map[string]string{eventPath: body} // the largest once is enough
+		if strings.HasPrefix(name, "20,000 unknown fields") {
+			bodies = map[string]string{eventPath: body}
 		}
 		for path, body := range bodies {
 			t.Run(name+" at "+path, func(t *testing.T) {
 				resp := f.post(t, path, body)
 				require.Equal(t, http.StatusBadRequest, resp.status)
-				resp.requireError(t, http.StatusBadRequest, resp.body["code"].(string), resp.body["field"].(string)) // at most 16 KB and 100 errors
+				resp.requireError(t, http.StatusBadRequest, resp.body["code"].(string), resp.body["field"].(string))
 				require.NotEmpty(t, resp.violations(t))
 				for _, v := range resp.violations(t) {
 					require.LessOrEqual(t, utf8.RuneCountInString(v.field), 128)
@@ -193,28 +192,28 @@ func TestErrorSize(t *testing.T) {
 			})
 		}
 	}
-	t.Run("paths and echoed names are cut at 128 characters", func(t *testing.T) {
+	t.Run("paths and names have at most 128 characters", func(t *testing.T) {
 		f := newFixture(t)
-		whole, longer := strings.Repeat("é", 128), strings.Repeat("é", 129)
-		require.Equal(t, whole, f.post(t, eventPath, event(quoted(whole)+":1")).body["field"])
-		resp := f.post(t, eventPath, event(quoted(longer)+":1"))
+		longest, tooLong := strings.Repeat("é", 128), strings.Repeat("é", 129)
+		require.Equal(t, longest, f.post(t, eventPath, event(quoted(longest)+":1")).body["field"])
+		resp := f.post(t, eventPath, event(quoted(tooLong)+":1"))
 		require.Equal(t, 128, utf8.RuneCountInString(resp.body["field"].(string)))
-		require.NotContains(t, resp.text, longer)
+		require.NotContains(t, resp.text, tooLong)
 	})
-	t.Run("whatever is echoed is cut", func(t *testing.T) {
+	t.Run("all text from the client is cut", func(t *testing.T) {
 		f := newFixture(t, keepUnknown)
-		longer := strings.Repeat("x", 129)
+		tooLong := strings.Repeat("x", 129)
 		f.post(t, eventPath, event(`"reference":"r"`)).requireStored(t)
 		for name, resp := range map[string]response{
-			"a version":    f.get(t, "/v"+longer+"/ingest/charge-data"),
-			"a method":     f.send(t, longer, eventPath, "", ""),
-			"an id":        f.get(t, eventPath+"/"+longer),
-			"a parameter":  f.get(t, eventPath+"?"+longer+"=1"),
-			"a difference": f.post(t, eventPath, event(`"reference":"r"`, quoted(longer)+":1")),
-			"a name twice": f.post(t, eventPath, event(quoted(longer)+":1", quoted(longer)+":1")),
+			"a version":    f.get(t, "/v"+tooLong+"/ingest/charge-data"),
+			"a method":     f.send(t, tooLong, eventPath, "", ""),
+			"an id":        f.get(t, eventPath+"/"+tooLong),
+			"a parameter":  f.get(t, eventPath+"?"+tooLong+"=1"),
+			"a difference": f.post(t, eventPath, event(`"reference":"r"`, quoted(tooLong)+":1")),
+			"a name twice": f.post(t, eventPath, event(quoted(tooLong)+":1", quoted(tooLong)+":1")),
 		} {
 			require.GreaterOrEqual(t, resp.status, 400, name)
-			require.NotContains(t, resp.text, longer, name)
+			require.NotContains(t, resp.text, tooLong, name)
 		}
 	})
 	t.Run("2,000 unknown parameters", func(t *testing.T) {
@@ -225,7 +224,7 @@ func TestErrorSize(t *testing.T) {
 		resp := newFixture(t).get(t, eventPath+"?"+strings.Join(query, "&"))
 		resp.requireError(t, http.StatusBadRequest, "INVALID_FIELD", "x0")
 	})
-	t.Run("a conflict in 2,000 fields", func(t *testing.T) {
+	t.Run("a conflict with 2,000 differences", func(t *testing.T) {
 		f := newFixture(t, keepUnknown)
 		f.post(t, eventPath, event(`"reference":"r"`)).requireStored(t)
 		body := strings.TrimSuffix(unknown(2000, long("\x00")), "}") + `,"reference":"r"}`

@@ -16,14 +16,12 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// rule is an event and what becomes of it: taken where code is empty, refused
-// with that code on that field otherwise.
+// ruleCase is a valid event if it has no code.
 type ruleCase struct {
 	name, event, code, field string
 }
 
-// requireRules sends each event by itself and as the second one of a batch. Of
-// one that is refused the store hears nothing.
+// Each event is posted alone and as the second event of a batch.
 func requireRules(t *testing.T, rules []ruleCase, settings ...func(*chargeingest.Config)) {
 	t.Helper()
 	store := memstore.New()
@@ -33,12 +31,12 @@ func requireRules(t *testing.T, rules []ruleCase, settings ...func(*chargeingest
 			batches++
 			return store.Append(ctx, b)
 		})))...)
-	good := event(`"reference":"good"`)
+	valid := event(`"reference":"valid"`)
 	for _, r := range rules {
 		t.Run(r.name, func(t *testing.T) {
 			batches = 0
 			one := f.post(t, eventPath, r.event)
-			two := f.post(t, eventsPath, batch(good, r.event))
+			two := f.post(t, eventsPath, batch(valid, r.event))
 			if r.code == "" {
 				require.Equal(t, http.StatusCreated, one.status, one.text)
 				require.Equal(t, http.StatusCreated, two.status, two.text)
@@ -67,11 +65,11 @@ func TestIdentifiers(t *testing.T) {
 		}
 		add("of 1 character", `"x"`, "")
 		add("of 256 characters", quoted(strings.Repeat("x", 256)), "")
-		add("of 256 characters, not bytes", quoted(strings.Repeat("é", 256)), "")
-		add("of 256 characters beyond the basic plane", quoted(strings.Repeat("😀", 256)), "")
+		add("of 256 two-byte characters", quoted(strings.Repeat("é", 256)), "")
+		add("of 256 four-byte characters", quoted(strings.Repeat("😀", 256)), "")
 		add("of blanks, quotes, slashes and U+0080", `" \"\\/\u0080"`, "")
 		add("of 257 characters", quoted(strings.Repeat("x", 257)), "INVALID_FIELD")
-		add("of 257 characters, not bytes", quoted(strings.Repeat("é", 257)), "INVALID_FIELD")
+		add("of 257 two-byte characters", quoted(strings.Repeat("é", 257)), "INVALID_FIELD")
 		add("that is empty", `""`, "INVALID_FIELD")
 		for c := range 0x80 {
 			if c <= 0x1f || c == 0x7f {
@@ -79,13 +77,13 @@ func TestIdentifiers(t *testing.T) {
 			}
 		}
 		for _, value := range []string{`1`, `true`, `["x"]`, `{"x":"y"}`} {
-			add("that is no string: "+value, value, "INVALID_FIELD")
+			add("that is not a string: "+value, value, "INVALID_FIELD")
 		}
 	}
 	for _, field := range requiredIdentifiers {
 		rules = append(rules,
-			ruleCase{field + " required and absent", event("-" + field), "MISSING_FIELD", field},
-			ruleCase{field + " required and null", eventWithField(field, "null"), "INVALID_FIELD", field})
+			ruleCase{field + " absent", event("-" + field), "MISSING_FIELD", field},
+			ruleCase{field + " null", eventWithField(field, "null"), "INVALID_FIELD", field})
 	}
 	for _, field := range nullableIdentifiers {
 		rules = append(rules, ruleCase{field + " null", eventWithField(field, "null"), "", ""})
@@ -94,8 +92,6 @@ func TestIdentifiers(t *testing.T) {
 	requireRules(t, rules)
 }
 
-// TestReferenceAndDescriptionPatterns tries every ASCII
-// character, alone and last, against the published patterns.
 func TestReferenceAndDescriptionPatterns(t *testing.T) {
 	t.Parallel()
 	for field, class := range map[string]*regexp.Regexp{
@@ -122,7 +118,7 @@ func TestReferenceAndDescriptionPatterns(t *testing.T) {
 		add("of 256 characters", quoted(strings.Repeat("x", 256)), "")
 		add("of 257 characters", quoted(strings.Repeat("x", 257)), "INVALID_FIELD")
 		for _, value := range []string{`1`, `true`, `["x"]`, `{}`} {
-			add("that is no string: "+value, value, "INVALID_FIELD")
+			add("that is not a string: "+value, value, "INVALID_FIELD")
 		}
 		requireRules(t, rules)
 	}
@@ -133,7 +129,7 @@ func TestReadOnlyFields(t *testing.T) {
 	f := newFixture(t)
 	for _, value := range []string{`null`, `"chda_01ARZ3NDEKTSV4RRFFQ69G5FAV"`, `""`, `0`, `-1.5e3`, `true`, `[]`, `[1,{"a":null}]`, `{}`, `{"a":{"b":["c"]}}`, quoted(strings.Repeat("x", 1000))} {
 		for _, field := range []string{"id", "object_type"} {
-			t.Run(field+" may hold any JSON value: "+value[:min(len(value), 40)], func(t *testing.T) {
+			t.Run(field+" can have any JSON value: "+value[:min(len(value), 40)], func(t *testing.T) {
 				stored := f.post(t, eventPath, eventWithField(field, value)).requireStored(t)
 				require.Equal(t, "CHARGE_DATA", stored["object_type"])
 				require.Regexp(t, `^chda_[0-9A-Z]{26}$`, stored["id"])
@@ -142,7 +138,7 @@ func TestReadOnlyFields(t *testing.T) {
 			})
 		}
 	}
-	t.Run("ids sort by time of receipt", func(t *testing.T) {
+	t.Run("ids are sorted by time", func(t *testing.T) {
 		f := newFixture(t)
 		var ids []string
 		for range 20 {
@@ -153,7 +149,7 @@ func TestReadOnlyFields(t *testing.T) {
 			f.advance(time.Millisecond)
 		}
 		require.True(t, slices.IsSorted(ids))
-		require.Len(t, slices.Compact(ids), 80, "no id comes twice")
+		require.Len(t, slices.Compact(ids), 80, "ids are unique")
 	})
 }
 
@@ -161,12 +157,12 @@ func TestAbsentTimestamp(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for name, body := range map[string]string{"absent": event(), "null": event(`"timestamp":null`)} {
-		t.Run(name+": in UTC, whole seconds", func(t *testing.T) {
+		t.Run(name+": whole seconds in UTC", func(t *testing.T) {
 			stored := f.post(t, eventPath, body).requireStored(t)
 			require.Equal(t, "2026-09-01T12:00:00Z", stored["timestamp"])
 		})
 	}
-	t.Run("one time for a whole batch", func(t *testing.T) {
+	t.Run("the same time for all events of a batch", func(t *testing.T) {
 		for _, e := range f.post(t, eventsPath, batch(event(), event(`"timestamp":null`))).events(t) {
 			require.Equal(t, "2026-09-01T12:00:00Z", e["timestamp"])
 		}
@@ -175,36 +171,36 @@ func TestAbsentTimestamp(t *testing.T) {
 
 func TestResponseHasSentFields(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct{ name, members, want string }{
+	for _, c := range []struct{ name, fields, want string }{
 		{
-			"every scalar field, null where unset", ``,
+			"all scalar fields, null if absent", ``,
 			`"customer_id":null,"customer_reference":null,"pricing_plan_subscription_id":null,"pricing_plan_subscription_reference":null,"reference":null,"description":null,"timestamp":"2026-09-01T12:00:00Z"`,
 		},
 		{
-			"every scalar field, as sent", `"customer_id":" é","customer_reference":"b","pricing_plan_subscription_id":"c","pricing_plan_subscription_reference":"d","reference":"","description":" \t","timestamp":"2026-09-01t00:00:00.10z"`,
+			"all scalar fields as sent", `"customer_id":" é","customer_reference":"b","pricing_plan_subscription_id":"c","pricing_plan_subscription_reference":"d","reference":"","description":" \t","timestamp":"2026-09-01t00:00:00.10z"`,
 			`"customer_id":" é","customer_reference":"b","pricing_plan_subscription_id":"c","pricing_plan_subscription_reference":"d","reference":"","description":" \t","timestamp":"2026-09-01t00:00:00.10z"`,
 		},
 		{
-			"each object field that was sent, its nulls dropped", `"value":{"id":null,"reference":null,"number":null,"count":null},"period":{"ratio":null},"pricing_plan_subscription_selector":{"data":null,"rules":null,"filters":null,"fallback":null}`,
+			"sent objects without their null fields", `"value":{"id":null,"reference":null,"number":null,"count":null},"period":{"ratio":null},"pricing_plan_subscription_selector":{"data":null,"rules":null,"filters":null,"fallback":null}`,
 			`"value":{},"period":{},"pricing_plan_subscription_selector":{}`,
 		},
 		{
-			"its empty lists kept", `"pricing_plan_subscription_selector":{"data":[],"rules":[],"filters":[]}`,
+			"empty lists", `"pricing_plan_subscription_selector":{"data":[],"rules":[],"filters":[]}`,
 			`"pricing_plan_subscription_selector":{"data":[],"rules":[],"filters":[]}`,
 		},
 		{
-			"each object field that was sent, whole",
+			"complete objects",
 			`"value":{"id":"i","reference":"r","number":"0.10","amount":{"quantity":"-0","currency":"EUR"},"count":"007"},"period":{"start_at":"2026-05-01T00:00:00+02:00","end_at":"2026-05-31T22:00:00Z","ratio":"1.0"},"pricing_plan_subscription_selector":{"data":[{"field":"PRICING_PLAN_REFERENCE","value":""}],"rules":[{"field":"PRICING_PLAN_REFERENCE","type":"EQUALS"}],"filters":[{"field":"BILLING_ENTITY_REGISTERED_ADDRESS_COUNTRY","type":"IN","value":"NL"},{"field":"PRICING_PLAN_REFERENCE","type":"EMPTY"}],"fallback":"NONE"}`,
 			`"value":{"id":"i","reference":"r","number":"0.10","amount":{"quantity":"-0","currency":"EUR"},"count":"007"},"period":{"start_at":"2026-05-01T00:00:00+02:00","end_at":"2026-05-31T22:00:00Z","ratio":"1.0"},"pricing_plan_subscription_selector":{"data":[{"field":"PRICING_PLAN_REFERENCE","value":""}],"rules":[{"field":"PRICING_PLAN_REFERENCE","type":"EQUALS"}],"filters":[{"field":"BILLING_ENTITY_REGISTERED_ADDRESS_COUNTRY","type":"IN","value":"NL"},{"field":"PRICING_PLAN_REFERENCE","type":"EMPTY"}],"fallback":"NONE"}`,
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFixture(t)
-			var members []string
-			if c.members != "" {
-				members = []string{c.members}
+			var fields []string
+			if c.fields != "" {
+				fields = []string{c.fields}
 			}
-			resp := f.post(t, eventPath, event(members...))
+			resp := f.post(t, eventPath, event(fields...))
 			stored := resp.requireStored(t)
 			want := event(`"object_type":"CHARGE_DATA"`, `"id":`+quoted(stored["id"].(string)), c.want)
 			if !strings.Contains(c.want, `"timestamp"`) {
@@ -212,11 +208,11 @@ func TestResponseHasSentFields(t *testing.T) {
 					`"pricing_plan_subscription_reference":null,"reference":null,"description":null,"timestamp":"2026-09-01T12:00:00Z"}`
 			}
 			require.JSONEq(t, want, resp.text)
-			require.JSONEq(t, want, f.get(t, eventPath+"/"+stored["id"].(string)).text, "GET responses the same")
-			require.Equal(t, []any{stored}, f.list(t, "pf_a"), "and so does the list")
+			require.JSONEq(t, want, f.get(t, eventPath+"/"+stored["id"].(string)).text, "GET returns the same")
+			require.Equal(t, []any{stored}, f.list(t, "pf_a"), "the list contains it")
 		})
 	}
-	t.Run("null for a nullable field means the same as leaving it out", func(t *testing.T) {
+	t.Run("null equals absent", func(t *testing.T) {
 		f := newFixture(t)
 		absent := f.post(t, eventPath, event()).requireStored(t)
 		null := f.post(t, eventPath, event(`"customer_id":null,"customer_reference":null,"pricing_plan_subscription_id":null,`+
@@ -233,24 +229,24 @@ func TestEventSettings(t *testing.T) {
 	require.Equal(t, "2026-09-01T14:00:00.987654321+02:00", receivedAt.Format(time.RFC3339Nano))
 	t.Run("MaxFutureSkew", func(t *testing.T) {
 		requireRules(t, []ruleCase{
-			{"a timestamp as far ahead as allowed", event(`"timestamp":"2026-09-01T13:00:00.987654321Z"`), "", ""},
-			{"a timestamp a nanosecond further", event(`"timestamp":"2026-09-01T13:00:00.987654322Z"`), "INVALID_FIELD", "timestamp"},
-			{"its offset counts", event(`"timestamp":"2026-09-01T12:30:00-02:00"`), "INVALID_FIELD", "timestamp"},
+			{"a timestamp at the limit", event(`"timestamp":"2026-09-01T13:00:00.987654321Z"`), "", ""},
+			{"a timestamp one nanosecond later", event(`"timestamp":"2026-09-01T13:00:00.987654322Z"`), "INVALID_FIELD", "timestamp"},
+			{"a timestamp with an offset", event(`"timestamp":"2026-09-01T12:30:00-02:00"`), "INVALID_FIELD", "timestamp"},
 			{"the last year", event(`"timestamp":"9999-12-31T23:59:59Z"`), "INVALID_FIELD", "timestamp"},
 			{"the past", event(`"timestamp":"0001-01-01T00:00:00Z"`), "", ""},
-			{"none", event(), "", ""},
+			{"no timestamp", event(), "", ""},
 		}, skew)
 		requireRules(t, []ruleCase{{"off by default", event(`"timestamp":"9999-12-31T23:59:59Z"`), "", ""}})
 	})
 	t.Run("RequireReference", func(t *testing.T) {
-		needed := func(c *chargeingest.Config) { c.RequireReference = true }
+		required := func(c *chargeingest.Config) { c.RequireReference = true }
 		requireRules(t, []ruleCase{
-			{"an event without one", event(), "MISSING_FIELD", "reference"},
-			{"null is none", event(`"reference":null`), "MISSING_FIELD", "reference"},
-			{"an empty one is none", event(`"reference":""`), "MISSING_FIELD", "reference"},
-			{"one that is malformed", event(`"reference":"a b"`), "INVALID_FIELD", "reference"},
-		}, needed)
-		requireRules(t, []ruleCase{{"an event with one", event(`"reference":"r"`), "", ""}}, needed)
+			{"no reference", event(), "MISSING_FIELD", "reference"},
+			{"a null reference", event(`"reference":null`), "MISSING_FIELD", "reference"},
+			{"an empty reference", event(`"reference":""`), "MISSING_FIELD", "reference"},
+			{"a malformed reference", event(`"reference":"a b"`), "INVALID_FIELD", "reference"},
+		}, required)
+		requireRules(t, []ruleCase{{"a valid reference", event(`"reference":"r"`), "", ""}}, required)
 		requireRules(t, []ruleCase{{"off by default", event(), "", ""}})
 	})
 }

@@ -65,18 +65,18 @@ func TestValueAndAmount(t *testing.T) {
 	t.Parallel()
 	const amount = "value.amount"
 	rules := []ruleCase{
-		{"value of no members", event(`"value":{}`), "", ""},
-		{"value of one member", event(`"value":{"count":"1"}`), "", ""},
+		{"an empty value", event(`"value":{}`), "", ""},
+		{"a value with one field", event(`"value":{"count":"1"}`), "", ""},
 		{"value is not nullable", event(`"value":null`), "INVALID_FIELD", "value"},
-		{"value is an object, no string", event(`"value":"1"`), "INVALID_FIELD", "value"},
-		{"value is an object, no list", event(`"value":[]`), "INVALID_FIELD", "value"},
-		{"value is an object, no number", event(`"value":1`), "INVALID_FIELD", "value"},
+		{"value must not be a string", event(`"value":"1"`), "INVALID_FIELD", "value"},
+		{"value must not be a list", event(`"value":[]`), "INVALID_FIELD", "value"},
+		{"value must not be a number", event(`"value":1`), "INVALID_FIELD", "value"},
 		{"amount is not nullable", eventWithField(amount, `null`), "INVALID_FIELD", amount},
-		{"amount is an object", eventWithField(amount, `"1 EUR"`), "INVALID_FIELD", amount},
+		{"amount must be an object", eventWithField(amount, `"1 EUR"`), "INVALID_FIELD", amount},
 		{"amount needs a quantity", eventWithField(amount, `{"currency":"EUR"}`), "MISSING_FIELD", amount + ".quantity"},
 		{"amount needs a currency", eventWithField(amount, `{"quantity":"1"}`), "MISSING_FIELD", amount + ".currency"},
 		{"currency null", eventWithField(amount+".currency", `null`), "INVALID_FIELD", amount + ".currency"},
-		{"currency of no country", eventWithField(amount+".currency", `"XXZ"`), "", ""},
+		{"an unassigned currency", eventWithField(amount+".currency", `"XXZ"`), "", ""},
 	}
 	for _, currency := range []string{`""`, `"EU"`, `"EURO"`, `"eur"`, `"Eur"`, `"E1R"`, `"ÉUR"`, `"EUR\n"`, `" EUR"`, `978`, `["EUR"]`} {
 		rules = append(rules, ruleCase{"currency of " + currency, eventWithField(amount+".currency", currency), "INVALID_FIELD", amount + ".currency"})
@@ -102,21 +102,21 @@ func TestDigitsAreKept(t *testing.T) {
 
 func TestPeriod(t *testing.T) {
 	t.Parallel()
-	period := func(members string) string { return event(`"period":{` + members + `}`) }
+	period := func(fields string) string { return event(`"period":{` + fields + `}`) }
 	requireRules(t, []ruleCase{
-		{"of no members", period(``), "", ""},
-		{"of a start alone", period(`"start_at":"2026-05-01T00:00:00Z"`), "", ""},
-		{"of an end alone", period(`"end_at":"2026-05-01T00:00:00Z"`), "", ""},
-		{"of a ratio alone", period(`"ratio":"0.5"`), "", ""},
+		{"an empty period", period(``), "", ""},
+		{"start only", period(`"start_at":"2026-05-01T00:00:00Z"`), "", ""},
+		{"end only", period(`"end_at":"2026-05-01T00:00:00Z"`), "", ""},
+		{"ratio only", period(`"ratio":"0.5"`), "", ""},
 		{"is not nullable", event(`"period":null`), "INVALID_FIELD", "period"},
-		{"is an object", event(`"period":"2026-05"`), "INVALID_FIELD", "period"},
+		{"must be an object", event(`"period":"2026-05"`), "INVALID_FIELD", "period"},
 		{"start_at is not nullable", period(`"start_at":null`), "INVALID_FIELD", "period.start_at"},
 		{"end_at is not nullable", period(`"end_at":null`), "INVALID_FIELD", "period.end_at"},
-		{"an end at the start", period(`"start_at":"2026-05-01T00:00:00Z","end_at":"2026-05-01T00:00:00Z"`), "", ""},
-		{"an end before the start", period(`"start_at":"2026-05-01T00:00:00Z","end_at":"2026-04-30T23:59:59.999999999Z"`), "INVALID_FIELD", "period.end_at"},
-		{"an end before the start, sent first", period(`"end_at":"2026-04-30T00:00:00Z","start_at":"2026-05-01T00:00:00Z"`), "INVALID_FIELD", "period.end_at"},
-		{"an end before the start by its offset", period(`"start_at":"2026-05-01T00:00:00Z","end_at":"2026-05-01T00:30:00+01:00"`), "INVALID_FIELD", "period.end_at"},
-		{"an end after the start by its offset", period(`"start_at":"2026-05-01T00:00:00Z","end_at":"2026-04-30T23:30:00-01:00"`), "", ""},
+		{"end equals start", period(`"start_at":"2026-05-01T00:00:00Z","end_at":"2026-05-01T00:00:00Z"`), "", ""},
+		{"end before start", period(`"start_at":"2026-05-01T00:00:00Z","end_at":"2026-04-30T23:59:59.999999999Z"`), "INVALID_FIELD", "period.end_at"},
+		{"end before start, sent first", period(`"end_at":"2026-04-30T00:00:00Z","start_at":"2026-05-01T00:00:00Z"`), "INVALID_FIELD", "period.end_at"},
+		{"end before start because of its offset", period(`"start_at":"2026-05-01T00:00:00Z","end_at":"2026-05-01T00:30:00+01:00"`), "INVALID_FIELD", "period.end_at"},
+		{"end after start because of its offset", period(`"start_at":"2026-05-01T00:00:00Z","end_at":"2026-04-30T23:30:00-01:00"`), "", ""},
 		{"from the first year to the last", period(`"start_at":"0001-01-01T00:00:00Z","end_at":"9999-12-31T23:59:59.999999999Z"`), "", ""},
 		{"from the last year to the first", period(`"start_at":"9999-12-31T23:59:59.999999999Z","end_at":"0001-01-01T00:00:00Z"`), "INVALID_FIELD", "period.end_at"},
 	})
@@ -149,7 +149,7 @@ func TestDateTimes(t *testing.T) {
 		}
 	}
 	requireRules(t, rules)
-	t.Run("what was sent is what is stored and answered, character for character", func(t *testing.T) {
+	t.Run("date-times are stored and returned as sent", func(t *testing.T) {
 		f := newFixture(t)
 		for _, s := range good {
 			stored := f.post(t, eventPath, event(`"timestamp":`+quoted(s), `"period":{"start_at":`+quoted(s)+`,"end_at":`+quoted(s)+`}`)).requireStored(t)
@@ -167,21 +167,21 @@ func TestSelector(t *testing.T) {
 	t.Parallel()
 	const path = "pricing_plan_subscription_selector"
 	rules := []ruleCase{
-		{"of no members", eventWithSelector(``), "", ""},
+		{"an empty selector", eventWithSelector(``), "", ""},
 		{"is not nullable", event(`"` + path + `":null`), "INVALID_FIELD", path},
-		{"is an object", event(`"` + path + `":[]`), "INVALID_FIELD", path},
+		{"must be an object", event(`"` + path + `":[]`), "INVALID_FIELD", path},
 		{"fallback LATEST", eventWithSelector(`"fallback":"LATEST"`), "", ""},
 		{"fallback NONE", eventWithSelector(`"fallback":"NONE"`), "", ""},
 		{"fallback null", eventWithSelector(`"fallback":null`), "", ""},
-		{"fallback of another name", eventWithSelector(`"fallback":"FIRST"`), "INVALID_FIELD", path + ".fallback"},
+		{"unknown fallback", eventWithSelector(`"fallback":"FIRST"`), "INVALID_FIELD", path + ".fallback"},
 		{"fallback in lower case", eventWithSelector(`"fallback":"latest"`), "INVALID_FIELD", path + ".fallback"},
-		{"fallback empty", eventWithSelector(`"fallback":""`), "INVALID_FIELD", path + ".fallback"},
-		{"fallback of another type", eventWithSelector(`"fallback":1`), "INVALID_FIELD", path + ".fallback"},
-		{"a data entry has no type", eventWithSelector(`"data":[{"field":"PRICING_PLAN_REFERENCE","type":"IN"}]`), "INVALID_FIELD", path + ".data.0.type"},
-		{"a rule has no value", eventWithSelector(`"rules":[{"field":"PRICING_PLAN_REFERENCE","type":"IN","value":"a"}]`), "INVALID_FIELD", path + ".rules.0.value"},
+		{"empty fallback", eventWithSelector(`"fallback":""`), "INVALID_FIELD", path + ".fallback"},
+		{"fallback of the wrong type", eventWithSelector(`"fallback":1`), "INVALID_FIELD", path + ".fallback"},
+		{"data entry with a type", eventWithSelector(`"data":[{"field":"PRICING_PLAN_REFERENCE","type":"IN"}]`), "INVALID_FIELD", path + ".data.0.type"},
+		{"rule with a value", eventWithSelector(`"rules":[{"field":"PRICING_PLAN_REFERENCE","type":"IN","value":"a"}]`), "INVALID_FIELD", path + ".rules.0.value"},
 	}
 	for _, list := range []string{"data", "rules", "filters"} {
-		place := path + "." + list
+		fieldPath := path + "." + list
 		with := func(entries string) string { return eventWithSelector(`"` + list + `":` + entries) }
 		kind := `,"type":"IN"`
 		if list == "data" {
@@ -192,26 +192,26 @@ func TestSelector(t *testing.T) {
 			ruleCase{list + " null", with(`null`), "", ""},
 			ruleCase{list + " empty", with(`[]`), "", ""},
 			ruleCase{list + " of 100 entries", with(`[` + strings.TrimSuffix(strings.Repeat(entry+",", 100), ",") + `]`), "", ""},
-			ruleCase{list + " of 101 entries", with(`[` + strings.TrimSuffix(strings.Repeat(entry+",", 101), ",") + `]`), "INVALID_FIELD", place},
-			ruleCase{list + " that is no list", with(entry), "INVALID_FIELD", place},
-			ruleCase{list + " of no objects", with(`["x"]`), "INVALID_FIELD", place + ".0"},
-			ruleCase{list + " of null", with(`[` + entry + `,null]`), "INVALID_FIELD", place + ".1"},
-			ruleCase{list + " entry without field", with(strings.Replace(`[{`+kind+`}]`, "{,", "{", 1)), "MISSING_FIELD", place + ".0.field"},
-			ruleCase{list + " entry of the other field", with(`[{"field":"BILLING_ENTITY_REGISTERED_ADDRESS_COUNTRY"` + kind + `}]`), "", ""},
-			ruleCase{list + " entry of a field of another name", with(`[` + entry + `,{"field":"COUNTRY"` + kind + `}]`), "INVALID_FIELD", place + ".1.field"},
-			ruleCase{list + " entry of a field in lower case", with(`[{"field":"pricing_plan_reference"` + kind + `}]`), "INVALID_FIELD", place + ".0.field"},
-			ruleCase{list + " entry of a null field", with(`[{"field":null` + kind + `}]`), "INVALID_FIELD", place + ".0.field"})
+			ruleCase{list + " of 101 entries", with(`[` + strings.TrimSuffix(strings.Repeat(entry+",", 101), ",") + `]`), "INVALID_FIELD", fieldPath},
+			ruleCase{list + " that is not a list", with(entry), "INVALID_FIELD", fieldPath},
+			ruleCase{list + " of strings", with(`["x"]`), "INVALID_FIELD", fieldPath + ".0"},
+			ruleCase{list + " with null", with(`[` + entry + `,null]`), "INVALID_FIELD", fieldPath + ".1"},
+			ruleCase{list + " entry without field", with(strings.Replace(`[{`+kind+`}]`, "{,", "{", 1)), "MISSING_FIELD", fieldPath + ".0.field"},
+			ruleCase{list + " entry with the other field", with(`[{"field":"BILLING_ENTITY_REGISTERED_ADDRESS_COUNTRY"` + kind + `}]`), "", ""},
+			ruleCase{list + " entry with an unknown field", with(`[` + entry + `,{"field":"COUNTRY"` + kind + `}]`), "INVALID_FIELD", fieldPath + ".1.field"},
+			ruleCase{list + " entry with a lower-case field", with(`[{"field":"pricing_plan_reference"` + kind + `}]`), "INVALID_FIELD", fieldPath + ".0.field"},
+			ruleCase{list + " entry with a null field", with(`[{"field":null` + kind + `}]`), "INVALID_FIELD", fieldPath + ".0.field"})
 		if list != "data" {
 			rules = append(rules,
-				ruleCase{list + " entry without type", with(`[{"field":"PRICING_PLAN_REFERENCE"}]`), "MISSING_FIELD", place + ".0.type"},
-				ruleCase{list + " entry of a null type", with(`[{"field":"PRICING_PLAN_REFERENCE","type":null}]`), "INVALID_FIELD", place + ".0.type"})
+				ruleCase{list + " entry without type", with(`[{"field":"PRICING_PLAN_REFERENCE"}]`), "MISSING_FIELD", fieldPath + ".0.type"},
+				ruleCase{list + " entry with a null type", with(`[{"field":"PRICING_PLAN_REFERENCE","type":null}]`), "INVALID_FIELD", fieldPath + ".0.type"})
 			for _, operator := range []string{
 				"EQUALS", "NOT_EQUALS", "IN", "NOT_IN", "GREATER_THAN", "GREATER_THAN_OR_EQUALS", "LESS_THAN", "LESS_THAN_OR_EQUALS", "EMPTY", "NOT_EMPTY", "CONTAINS", "NOT_CONTAINS",
 			} {
 				rules = append(rules, ruleCase{list + " type " + operator, with(`[{"field":"PRICING_PLAN_REFERENCE","type":"` + operator + `"}]`), "", ""})
 			}
 			for _, operator := range []string{"", "equals", "EQUAL", "LIKE", "EQUALS "} {
-				rules = append(rules, ruleCase{list + " type " + quoted(operator), with(`[{"field":"PRICING_PLAN_REFERENCE","type":"` + operator + `"}]`), "INVALID_FIELD", place + ".0.type"})
+				rules = append(rules, ruleCase{list + " type " + quoted(operator), with(`[{"field":"PRICING_PLAN_REFERENCE","type":"` + operator + `"}]`), "INVALID_FIELD", fieldPath + ".0.type"})
 			}
 		}
 		if list != "rules" {
@@ -221,10 +221,10 @@ func TestSelector(t *testing.T) {
 			rules = append(rules,
 				ruleCase{list + " value empty", value(`""`), "", ""},
 				ruleCase{list + " value of any characters", value(`"\u0000 é\n"`), "", ""},
-				ruleCase{list + " value of 256 characters, not bytes", value(quoted(strings.Repeat("é", 256))), "", ""},
-				ruleCase{list + " value of 257 characters", value(quoted(strings.Repeat("x", 257))), "INVALID_FIELD", place + ".0.value"},
-				ruleCase{list + " value null", value(`null`), "INVALID_FIELD", place + ".0.value"},
-				ruleCase{list + " value of another type", value(`["NL"]`), "INVALID_FIELD", place + ".0.value"})
+				ruleCase{list + " value of 256 two-byte characters", value(quoted(strings.Repeat("é", 256))), "", ""},
+				ruleCase{list + " value of 257 characters", value(quoted(strings.Repeat("x", 257))), "INVALID_FIELD", fieldPath + ".0.value"},
+				ruleCase{list + " value null", value(`null`), "INVALID_FIELD", fieldPath + ".0.value"},
+				ruleCase{list + " value of the wrong type", value(`["NL"]`), "INVALID_FIELD", fieldPath + ".0.value"})
 		}
 	}
 	requireRules(t, rules)
@@ -232,15 +232,15 @@ func TestSelector(t *testing.T) {
 
 func TestSelectorEntryTypes(t *testing.T) {
 	t.Parallel()
-	const place = "pricing_plan_subscription_selector."
+	const fieldPath = "pricing_plan_subscription_selector."
 	var rules []ruleCase
 	for _, value := range []string{`1`, `true`, `["IN"]`, `{}`} {
 		for _, list := range []string{"rules", "filters"} {
 			rules = append(rules,
-				ruleCase{list + " field of " + value, eventWithSelector(`"` + list + `":[{"field":` + value + `,"type":"IN"}]`), "INVALID_FIELD", place + list + ".0.field"},
-				ruleCase{list + " type of " + value, eventWithSelector(`"` + list + `":[{"field":"PRICING_PLAN_REFERENCE","type":` + value + `}]`), "INVALID_FIELD", place + list + ".0.type"})
+				ruleCase{list + " field of " + value, eventWithSelector(`"` + list + `":[{"field":` + value + `,"type":"IN"}]`), "INVALID_FIELD", fieldPath + list + ".0.field"},
+				ruleCase{list + " type of " + value, eventWithSelector(`"` + list + `":[{"field":"PRICING_PLAN_REFERENCE","type":` + value + `}]`), "INVALID_FIELD", fieldPath + list + ".0.type"})
 		}
-		rules = append(rules, ruleCase{"data field of " + value, eventWithSelector(`"data":[{"field":` + value + `}]`), "INVALID_FIELD", place + "data.0.field"})
+		rules = append(rules, ruleCase{"data field of " + value, eventWithSelector(`"data":[{"field":` + value + `}]`), "INVALID_FIELD", fieldPath + "data.0.field"})
 	}
 	requireRules(t, rules)
 }

@@ -16,9 +16,8 @@ import (
 	"example.com/chargeingest"
 )
 
-// A client that closes its side of the connection after its request waits for
-// the response. However often it sends a large body, it gets a 503 that tells it
-// to send again.
+// Validation of a large body can end early with a 503 after the client has closed its
+// side. One of several attempts must get the final response.
 func TestHalfClosedClientWithALargeBody(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -26,8 +25,8 @@ func TestHalfClosedClientWithALargeBody(t *testing.T) {
 		settings   []func(*chargeingest.Config)
 		want       int
 	}{
-		{"kept", event(`"x":[` + strings.Repeat("1,", 200_000) + "1]"), []func(*chargeingest.Config){keepUnknown}, http.StatusCreated},
-		{"refused", event(`"x":[` + strings.Repeat("1,", 200_000) + "1]"), nil, http.StatusBadRequest},
+		{"accepted", event(`"x":[` + strings.Repeat("1,", 200_000) + "1]"), []func(*chargeingest.Config){keepUnknown}, http.StatusCreated},
+		{"rejected", event(`"x":[` + strings.Repeat("1,", 200_000) + "1]"), nil, http.StatusBadRequest},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			srv := newFixture(t, c.settings...).serve(t)
@@ -70,7 +69,7 @@ func TestHalfClosedClient(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, conn.(*net.TCPConn).CloseWrite())
 	<-store.entered
-	<-ended // the request's context, while the event is being stored
+	<-ended // the context of the request, while Append blocks
 	close(store.free)
 	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	require.NoError(t, err)

@@ -14,15 +14,14 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// An idempotency key is for what was sent under it. Under ReturnOriginal that is not
-// always what was returned.
+// The response can differ from the sent content, to which the key belongs.
 func TestKeyComparesSentContent(t *testing.T) {
 	f := newFixture(t, returnOriginal, keepUnknown)
 	original := event(`"reference":"r"`, `"description":"first"`)
 	f.post(t, eventPath, original).requireStored(t)
 	sent := event(`"reference":"r"`, `"description":"second"`, `"a":1`, `"b":2`)
 	first := f.post(t, eventPath, sent, "Idempotency-Key: k")
-	require.Equal(t, "first", first.body["description"], "the original is returned")
+	require.Equal(t, "first", first.body["description"], "the response has the original")
 
 	f.post(t, eventPath, sent, "Idempotency-Key: k").requireReplayOf(t, first)
 	reordered := event(`"reference":"r"`, `"description":"second"`, `"b":2`, `"a":1`)
@@ -32,21 +31,20 @@ func TestKeyComparesSentContent(t *testing.T) {
 	require.Equal(t, http.StatusCreated, f.post(t, eventPath, original, "Idempotency-Key: other").status)
 }
 
-// An event that a key's request repeated is read back and sent again with the
-// key. Its timestamp is the one that the service assigned, and so equal to none.
-func TestReturnedEventUnderItsKey(t *testing.T) {
+// The client sends the returned event with the same key.
+func TestReturnedEventWithItsKey(t *testing.T) {
 	t.Parallel()
-	for name, again := range map[string]string{
-		"spelled alike":     event(`"reference":"r"`, `"period":{"start_at":"2026-01-01T00:00:00Z"}`),
-		"spelled otherwise": event(`"reference":"r"`, `"period":{"start_at":"2026-01-01T00:00:00+00:00"}`),
+	for name, retry := range map[string]string{
+		"in the same format": event(`"reference":"r"`, `"period":{"start_at":"2026-01-01T00:00:00Z"}`),
+		"in another format":  event(`"reference":"r"`, `"period":{"start_at":"2026-01-01T00:00:00+00:00"}`),
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
 			first := f.post(t, eventPath, event(`"reference":"r"`, `"period":{"start_at":"2026-01-01T00:00:00Z"}`))
 			stored := first.requireStored(t)
 			f.advance(time.Hour)
-			f.post(t, eventPath, again, "Idempotency-Key: k").requireReplayOf(t, first)
-			f.post(t, eventPath, again, "Idempotency-Key: k").requireReplayOf(t, first)
+			f.post(t, eventPath, retry, "Idempotency-Key: k").requireReplayOf(t, first)
+			f.post(t, eventPath, retry, "Idempotency-Key: k").requireReplayOf(t, first)
 			readBack := f.get(t, eventPath+"/"+stored["id"].(string))
 			require.Equal(t, 200, readBack.status)
 			f.post(t, eventPath, readBack.text, "Idempotency-Key: k").requireReplayOf(t, first)
@@ -66,13 +64,13 @@ func TestRepeatedIdempotencyKey(t *testing.T) {
 	f.requireNothingStored(t)
 }
 
-func TestNewKeyOverReplays(t *testing.T) {
+func TestNewKeyForStoredReferences(t *testing.T) {
 	t.Parallel()
 	const key = "Idempotency-Key: new"
 	for name, c := range map[string]struct{ path, body, other string }{
 		"one event": {eventPath, event(`"reference":"a"`), event(`"reference":"c"`)},
 		"a batch":   {eventsPath, batch(event(`"reference":"a"`), event(`"reference":"b"`)), batch(event(`"reference":"c"`))},
-		"a batch of which some are new": {
+		"a batch with some new events": {
 			eventsPath, batch(event(`"reference":"a"`), event(`"reference":"d"`), event()), batch(event(`"reference":"c"`)),
 		},
 	} {
@@ -106,14 +104,14 @@ func TestKeyAfter500(t *testing.T) {
 func TestIdempotencyKey(t *testing.T) {
 	t.Parallel()
 	const key = "Idempotency-Key: k"
-	some := batch(event(`"description":"A"`), event(`"description":"B"`))
-	for name, c := range map[string]struct{ path, body string }{"one event": {eventPath, event()}, "a batch": {eventsPath, some}} {
-		t.Run("makes a request without references repeatable: "+name, func(t *testing.T) {
+	body := batch(event(`"description":"A"`), event(`"description":"B"`))
+	for name, c := range map[string]struct{ path, body string }{"one event": {eventPath, event()}, "a batch": {eventsPath, body}} {
+		t.Run("a retry without references is a replay: "+name, func(t *testing.T) {
 			f := newFixture(t)
 			first := f.post(t, c.path, c.body, key)
 			first.requireStored(t)
 			stored := f.list(t, "pf_a")
-			f.advance(tenYears) // it lives as long as its events
+			f.advance(tenYears)
 			f.post(t, c.path, c.body, key).requireReplayOf(t, first)
 			require.Equal(t, stored, f.list(t, "pf_a"))
 			f.post(t, c.path, c.body).requireStored(t)
@@ -121,24 +119,24 @@ func TestIdempotencyKey(t *testing.T) {
 		})
 	}
 	for _, c := range []struct{ name, firstPath, first, path, second string }{
-		{"another event", eventPath, event(), eventPath, event(`"description":"x"`)},
-		{"another event with a reference", eventPath, event(`"reference":"r1"`), eventPath, event(`"reference":"r2"`)},
-		{"the same events in another order", eventsPath, some, eventsPath, batch(event(`"description":"B"`), event(`"description":"A"`))},
-		{"fewer events", eventsPath, some, eventsPath, batch(event(`"description":"A"`))},
-		{"more events", eventsPath, some, eventsPath, batch(event(`"description":"A"`), event(`"description":"B"`), event())},
-		{"the same event on the other route", eventPath, event(), eventsPath, batch(event())},
-		{"the same event on the other route, the other way", eventsPath, batch(event()), eventPath, event()},
+		{"a different event", eventPath, event(), eventPath, event(`"description":"x"`)},
+		{"a different event with a reference", eventPath, event(`"reference":"r1"`), eventPath, event(`"reference":"r2"`)},
+		{"the same events in another order", eventsPath, body, eventsPath, batch(event(`"description":"B"`), event(`"description":"A"`))},
+		{"fewer events", eventsPath, body, eventsPath, batch(event(`"description":"A"`))},
+		{"more events", eventsPath, body, eventsPath, batch(event(`"description":"A"`), event(`"description":"B"`), event())},
+		{"the same event as a batch", eventPath, event(), eventsPath, batch(event())},
+		{"the same event alone", eventsPath, batch(event()), eventPath, event()},
 	} {
-		t.Run("with other content is 409 IDEMPOTENCY_CHECK_FAILED: "+c.name, func(t *testing.T) {
+		t.Run("different content is a conflict: "+c.name, func(t *testing.T) {
 			f := newFixture(t)
 			f.post(t, c.firstPath, c.first, key).requireStored(t)
 			stored := f.list(t, "pf_a")
 			f.post(t, c.path, c.second, key).requireError(t, http.StatusConflict, "IDEMPOTENCY_CHECK_FAILED", "Idempotency-Key")
-			require.Equal(t, stored, f.list(t, "pf_a"), "nothing is stored")
+			require.Equal(t, stored, f.list(t, "pf_a"), "no event is stored")
 		})
 	}
-	for name, value := range map[string]string{"1 character": "!", "255 characters": strings.Repeat("~", 255), "every sign": `"#$%&'()*+,-./:;<=>?@[\]^_{|}`} {
-		t.Run("may be of "+name, func(t *testing.T) {
+	for name, value := range map[string]string{"1 character": "!", "255 characters": strings.Repeat("~", 255), "all punctuation": `"#$%&'()*+,-./:;<=>?@[\]^_{|}`} {
+		t.Run("valid: "+name, func(t *testing.T) {
 			f := newFixture(t)
 			first := f.post(t, eventPath, event(), "Idempotency-Key: "+value)
 			first.requireStored(t)
@@ -146,8 +144,8 @@ func TestIdempotencyKey(t *testing.T) {
 		})
 	}
 	f := newFixture(t)
-	for name, value := range map[string]string{"0 characters": "", "256 characters": strings.Repeat("x", 256), "a blank": "a b", "a tab": "a\tb", "a control character": "a\x01", "DEL": "a\x7f", "what is not ASCII": "é"} {
-		t.Run("malformed is INVALID_FIELD on Idempotency-Key: "+name, func(t *testing.T) {
+	for name, value := range map[string]string{"0 characters": "", "256 characters": strings.Repeat("x", 256), "a blank": "a b", "a tab": "a\tb", "a control character": "a\x01", "DEL": "a\x7f", "not ASCII": "é"} {
+		t.Run("invalid: "+name, func(t *testing.T) {
 			for path, body := range map[string]string{eventPath: event(`"reference":"r"`), eventsPath: batch(event())} {
 				f.post(t, path, body, "Idempotency-Key: "+value).requireError(t, http.StatusBadRequest, "INVALID_FIELD", "Idempotency-Key")
 			}
@@ -156,14 +154,14 @@ func TestIdempotencyKey(t *testing.T) {
 	f.requireNothingStored(t)
 }
 
-func TestConcurrentKeysAndReferences(t *testing.T) {
+func TestKeyPrecedesReferences(t *testing.T) {
 	t.Parallel()
 	const key = "Idempotency-Key: k"
 	for name, wrap := range map[string]func(string) (string, string){
 		"one event": func(e string) (string, string) { return eventPath, e },
 		"a batch":   func(e string) (string, string) { return eventsPath, batch(e) },
 	} {
-		t.Run("the key is checked first: "+name, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
 			path, body := wrap(event(`"reference":"r"`))
 			first := f.post(t, path, body, key)
@@ -184,23 +182,23 @@ func TestKeyOfRejectedRequestIsUnused(t *testing.T) {
 	const key = "Idempotency-Key: k"
 	for _, c := range everyError {
 		if c.status >= 500 || c.code == "IDEMPOTENCY_CHECK_FAILED" || c.field == "Idempotency-Key" {
-			continue // those have cases of their own
+			continue
 		}
-		t.Run(fmt.Sprintf("not by a %d %s: %s", c.status, c.code, c.name), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%d %s: %s", c.status, c.code, c.name), func(t *testing.T) {
 			store := memstore.New()
 			f := newFixture(t, append(c.settings, withStore(store))...)
 			require.Equal(t, c.status, c.provoke(t, f, key).status)
 			newFixture(t, withStore(store)).post(t, eventPath, event(`"description":"other"`), key).requireStored(t)
 		})
 	}
-	t.Run("not by a 409 IDEMPOTENCY_CHECK_FAILED: the key stays bound to the first", func(t *testing.T) {
+	t.Run("409 IDEMPOTENCY_CHECK_FAILED: the key keeps its first request", func(t *testing.T) {
 		f := newFixture(t)
 		first := f.post(t, eventPath, event(), key)
 		first.requireStored(t)
 		f.post(t, eventPath, event(`"description":"other"`), key).requireError(t, http.StatusConflict, "IDEMPOTENCY_CHECK_FAILED", "Idempotency-Key")
 		f.post(t, eventPath, event(), key).requireReplayOf(t, first)
 	})
-	t.Run("not by a 503", func(t *testing.T) {
+	t.Run("503", func(t *testing.T) {
 		store := memstore.New()
 		down := true
 		f := newFixture(t, withStore(&readableStore{Store: store, append: func(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
@@ -213,7 +211,7 @@ func TestKeyOfRejectedRequestIsUnused(t *testing.T) {
 		down = false
 		f.post(t, eventPath, event(`"description":"other"`), key).requireStored(t)
 	})
-	t.Run("not by a batch of which one event is bad", func(t *testing.T) {
+	t.Run("a batch with an invalid event", func(t *testing.T) {
 		f := newFixture(t)
 		f.post(t, eventsPath, batch(event(), event("-pricing_id")), key).requireError(t, http.StatusBadRequest, "MISSING_FIELD", "charge_datas.1.pricing_id")
 		f.post(t, eventsPath, batch(event()), key).requireStored(t)

@@ -14,7 +14,6 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// decoded reads events as a host has them, types checked and nothing else.
 func decodeEvents(t *testing.T, texts ...string) []chargeingest.ChargeEvent {
 	t.Helper()
 	events := make([]chargeingest.ChargeEvent, len(texts))
@@ -32,8 +31,8 @@ func (f *fixture) ingest(t *testing.T, key string, texts ...string) (chargeinges
 func TestIngestEqualsPost(t *testing.T) {
 	t.Parallel()
 	for name, texts := range map[string][]string{
-		"the least": {event()}, "the most": {fullEvent}, "three, one of them twice": {event(`"reference":"a"`), event(), event(`"reference":"a"`)},
-		"unknown fields that are kept": {fullEventWith(`"value":{`, `"x":[1.0,null]`)},
+		"a minimal event": {event()}, "a full event": {fullEvent}, "three events, two of them equal": {event(`"reference":"a"`), event(), event(`"reference":"a"`)},
+		"unknown fields": {fullEventWith(`"value":{`, `"x":[1.0,null]`)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inside, outside := newFixture(t, keepUnknown), newFixture(t, keepUnknown)
@@ -62,16 +61,16 @@ func TestIngestRejectionsEqualPost(t *testing.T) {
 		events    []string
 	}{
 		{"a missing field", "", []string{event(), event(`"pricing_id":""`)}},
-		{"a bad number", "", []string{event(`"value":{"number":"x"}`)}},
-		{"an end before its start", "", []string{event(`"period":{"start_at":"2026-05-02T00:00:00Z","end_at":"2026-05-01T00:00:00Z"}`)}},
+		{"an invalid number", "", []string{event(`"value":{"number":"x"}`)}},
+		{"a period that ends before its start", "", []string{event(`"period":{"start_at":"2026-05-02T00:00:00Z","end_at":"2026-05-01T00:00:00Z"}`)}},
 		{"many violations", "", []string{event(`"reference":"."`, `"description":"."`, `"timestamp":"x"`), event(`"customer_id":""`)}},
 		{"an unknown field", "", []string{event(`"x":1`)}},
-		{"a malformed key", "a b", []string{event()}},
+		{"an invalid idempotency key", "a b", []string{event()}},
 		{"no events", "", nil},
 		{"too many events", "", []string{event(), event(), event(), event()}},
-		{"a conflict within", "", []string{event(`"reference":"r"`), event(`"reference":"r"`, `"description":"x"`)}},
-		{"a conflict with what is stored", "", []string{event(`"reference":"known"`, `"description":"x"`)}},
-		{"a conflict of the key", "known", []string{event(`"description":"x"`)}},
+		{"a conflict in the batch", "", []string{event(`"reference":"r"`), event(`"reference":"r"`, `"description":"x"`)}},
+		{"a conflict with a stored event", "", []string{event(`"reference":"known"`, `"description":"x"`)}},
+		{"a conflict of the idempotency key", "known", []string{event(`"description":"x"`)}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			store := memstore.New()
@@ -122,7 +121,7 @@ func TestIngestErrors(t *testing.T) {
 		{"overloaded", "", event(), chargeingest.ErrOverloaded, true},
 		{"unknown, without a reference", "", event(), unknown, false},
 		{"unknown, with a reference", "", event(`"reference":"r"`), unknown, true},
-		{"unknown, with a key", "k", event(), unknown, true},
+		{"unknown, with an idempotency key", "k", event(), unknown, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := newFixture(t, withAppendError(c.err)).ingest(t, c.key, c.event)
@@ -134,14 +133,14 @@ func TestIngestErrors(t *testing.T) {
 			require.Equal(t, c.safe, e.Status == http.StatusServiceUnavailable)
 		})
 	}
-	t.Run("a panic of the store is a 500", func(t *testing.T) {
+	t.Run("a panic of the store", func(t *testing.T) {
 		_, err := newFixture(t, withStore(storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) { panic("torn") }))).ingest(t, "", event())
 		var e *chargeingest.Error
 		require.ErrorAs(t, err, &e)
 		require.ErrorIs(t, err, chargeingest.ErrOutcomeUnknown)
 		require.Equal(t, http.StatusInternalServerError, e.Status)
 	})
-	t.Run("a platform is required", func(t *testing.T) {
+	t.Run("no platform", func(t *testing.T) {
 		store := memstore.New()
 		f := newFixture(t, withStore(store))
 		_, err := f.handler.Ingest(context.Background(), chargeingest.IngestRequest{Events: decodeEvents(t, event())})
@@ -153,8 +152,8 @@ func TestIngestErrors(t *testing.T) {
 func TestIngestInvalidUTF8(t *testing.T) {
 	h := newHandler(allowAll)
 	_, err := h.Ingest(t.Context(), chargeingest.IngestRequest{Platform: "acme", Events: []chargeingest.ChargeEvent{{ProductItemID: "\xff"}}})
-	var refused *chargeingest.Error
-	require.ErrorAs(t, err, &refused)
-	require.Equal(t, chargeingest.CodeInvalidField, refused.Code)
-	require.Equal(t, "charge_datas.0", refused.Field)
+	var rejected *chargeingest.Error
+	require.ErrorAs(t, err, &rejected)
+	require.Equal(t, chargeingest.CodeInvalidField, rejected.Code)
+	require.Equal(t, "charge_datas.0", rejected.Field)
 }

@@ -19,7 +19,6 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// page asks for a page of the listing by its parameters.
 func (f *fixture) page(t *testing.T, parameters ...string) response {
 	t.Helper()
 	query := make(url.Values)
@@ -31,7 +30,6 @@ func (f *fixture) page(t *testing.T, parameters ...string) response {
 	return resp
 }
 
-// descriptions names the events of a page: the tests give each its own.
 func (resp response) descriptions() []string {
 	names := []string{}
 	for _, e := range resp.body["data"].([]any) {
@@ -40,7 +38,6 @@ func (resp response) descriptions() []string {
 	return names
 }
 
-// fill stores n events, described by the numbers from first on.
 func (f *fixture) storeNumbered(t *testing.T, first, n int) {
 	t.Helper()
 	events := make([]string, n)
@@ -50,7 +47,6 @@ func (f *fixture) storeNumbered(t *testing.T, first, n int) {
 	f.post(t, eventsPath, batch(events...)).requireStored(t)
 }
 
-// numbers lists the numbers from first to last, downwards where last is less.
 func numbers(first, last int) []string {
 	step := 1
 	if last < first {
@@ -67,15 +63,15 @@ func numbers(first, last int) []string {
 
 func TestListingShape(t *testing.T) {
 	t.Parallel()
-	t.Run("an empty one is data, limit 50 and a next of null", func(t *testing.T) {
+	t.Run("an empty page", func(t *testing.T) {
 		require.JSONEq(t, `{"data":[],"limit":50,"next":null}`, newFixture(t).page(t).text)
 	})
-	t.Run("its entries are the events as they were answered", func(t *testing.T) {
+	t.Run("entries equal the response to the POST", func(t *testing.T) {
 		f := newFixture(t)
 		stored := f.post(t, eventPath, event(`"value":{"number":"1.0"}`, `"period":{}`)).requireStored(t)
 		require.Equal(t, []any{stored}, f.page(t).body["data"])
 	})
-	t.Run("limit is answered as it was asked for", func(t *testing.T) {
+	t.Run("limit of the request", func(t *testing.T) {
 		require.JSONEq(t, `{"data":[],"limit":7,"next":null}`, newFixture(t).page(t, "limit", "7").text)
 	})
 }
@@ -83,18 +79,18 @@ func TestListingShape(t *testing.T) {
 func TestListingFilters(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	for _, c := range []struct{ description, members string }{
+	for _, c := range []struct{ description, fields string }{
 		{"A", `"reference":"r-A","customer_id":"c1","customer_reference":"cr 1","pricing_plan_subscription_id":"s1","pricing_plan_subscription_reference":"sr1","timestamp":"2026-03-01T00:00:00Z"`},
 		{"B", `"reference":"r-B","customer_id":"c1","customer_reference":"cr 2","pricing_plan_subscription_id":"s1","pricing_plan_subscription_reference":"sr2","timestamp":"2026-03-02T00:00:00.000000001Z","product_item_id":"proi_2"`},
 		{"C", `"reference":"R-A","customer_id":"c2","customer_reference":"cr 1","pricing_plan_subscription_id":"s2","pricing_plan_subscription_reference":"sr1","timestamp":"2026-03-03T01:00:00+01:00"`},
 		{"D", `"customer_id":null,"timestamp":"0001-01-01T00:00:00Z"`},
 		{"E", `"customer_id":"é&=+","timestamp":"9999-12-31T23:59:59.999999999Z"`},
 	} {
-		members := []string{`"description":` + quoted(c.description), c.members}
+		fields := []string{`"description":` + quoted(c.description), c.fields}
 		if c.description == "B" {
-			members = append(members, "-product_item_id")
+			fields = append(fields, "-product_item_id")
 		}
-		f.post(t, eventPath, event(members...)).requireStored(t)
+		f.post(t, eventPath, event(fields...)).requireStored(t)
 	}
 	for _, c := range []struct {
 		name       string
@@ -103,23 +99,23 @@ func TestListingFilters(t *testing.T) {
 	}{
 		{"reference", []string{"reference", "r-A"}, []string{"A"}},
 		{"customer_id", []string{"customer_id", "c1"}, []string{"A", "B"}},
-		{"customer_id with characters that a URL escapes", []string{"customer_id", "é&=+"}, []string{"E"}},
+		{"customer_id with escaped characters", []string{"customer_id", "é&=+"}, []string{"E"}},
 		{"customer_reference", []string{"customer_reference", "cr 1"}, []string{"A", "C"}},
 		{"pricing_plan_subscription_id", []string{"pricing_plan_subscription_id", "s1"}, []string{"A", "B"}},
 		{"pricing_plan_subscription_reference", []string{"pricing_plan_subscription_reference", "sr1"}, []string{"A", "C"}},
 		{"product_item_id", []string{"product_item_id", "proi_2"}, []string{"B"}},
-		{"from is from ≤ t", []string{"from", "2026-03-01T00:00:00Z"}, []string{"A", "B", "C", "E"}},
-		{"from to the nanosecond", []string{"from", "2026-03-02T00:00:00.000000002Z", "to", "2027-01-01T00:00:00Z"}, []string{"C"}},
-		{"to is t < to", []string{"to", "2026-03-02T00:00:00.000000001Z"}, []string{"A", "D"}},
+		{"from is inclusive", []string{"from", "2026-03-01T00:00:00Z"}, []string{"A", "B", "C", "E"}},
+		{"from is compared by nanoseconds", []string{"from", "2026-03-02T00:00:00.000000002Z", "to", "2027-01-01T00:00:00Z"}, []string{"C"}},
+		{"to is exclusive", []string{"to", "2026-03-02T00:00:00.000000001Z"}, []string{"A", "D"}},
 		{"from and to are compared as instants", []string{"from", "2026-03-02T23:00:00-01:00", "to", "2026-03-03T00:00:00.000000001Z"}, []string{"C"}},
 		{"to in the first year", []string{"to", "0001-01-01T00:00:00.000000001Z"}, []string{"D"}},
 		{"to at the first instant", []string{"to", "0001-01-01T00:00:00Z"}, []string{}},
 		{"from at the last instant", []string{"from", "9999-12-31T23:59:59.999999999Z"}, []string{"E"}},
-		{"from and to of one instant are empty", []string{"from", "2026-03-01T00:00:00Z", "to", "2026-03-01T00:00:00Z"}, []string{}},
-		{"from in lower case", []string{"from", "2026-03-03t00:00:00z", "to", "2027-01-01t00:00:00z"}, []string{"C"}},
-		{"filters narrow each other", []string{"customer_id", "c1", "customer_reference", "cr 1", "reference", "r-A"}, []string{"A"}},
-		{"filters that contradict each other", []string{"customer_id", "c2", "reference", "r-A"}, []string{}},
-		{"a value that nothing has", []string{"customer_id", "c9"}, []string{}},
+		{"from equals to", []string{"from", "2026-03-01T00:00:00Z", "to", "2026-03-01T00:00:00Z"}, []string{}},
+		{"lower-case from", []string{"from", "2026-03-03t00:00:00z", "to", "2027-01-01t00:00:00z"}, []string{"C"}},
+		{"all filters must match", []string{"customer_id", "c1", "customer_reference", "cr 1", "reference", "r-A"}, []string{"A"}},
+		{"filters without a common event", []string{"customer_id", "c2", "reference", "r-A"}, []string{}},
+		{"an unknown value", []string{"customer_id", "c9"}, []string{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			require.Equal(t, c.want, f.page(t, append(c.parameters, "order", "asc")...).descriptions())
@@ -137,8 +133,8 @@ func TestScanLimit(t *testing.T) {
 	}))
 	resp := f.get(t, eventPath+"?product_item_id=x")
 	resp.requireRetryable(t, true)
-	for _, way := range []string{"reference", "customer_id", "customer_reference", "cursor"} {
-		require.Contains(t, resp.body["message"], way)
+	for _, name := range []string{"reference", "customer_id", "customer_reference", "cursor"} {
+		require.Contains(t, resp.body["message"], name)
 	}
 }
 
@@ -148,7 +144,7 @@ func TestListingLimit(t *testing.T) {
 	f.storeNumbered(t, 1, 1000)
 	f.post(t, eventPath, event(`"description":"1001"`)).requireStored(t)
 	for name, c := range map[string]struct{ limit, newest, oldest int }{
-		"the default is 50": {0, 1001, 952}, "1 is the least": {1, 1001, 1001}, "1000 is the most": {1000, 1001, 2},
+		"the default is 50": {0, 1001, 952}, "1 is the minimum": {1, 1001, 1001}, "1000 is the maximum": {1000, 1001, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var parameters []string
@@ -166,20 +162,20 @@ func TestListingOrder(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for i, timestamp := range []string{"2026-03-01T00:00:00Z", "2020-01-01T00:00:00Z", "2030-01-01T00:00:00Z", "2020-01-01T00:00:00Z"} {
-		f.advance(-time.Hour) // neither the clock nor the timestamps run with the storing
+		f.advance(-time.Hour) // clock and timestamps differ from the order of storage
 		f.post(t, eventPath, event(`"description":"`+strconv.Itoa(i+1)+`"`, `"timestamp":`+quoted(timestamp))).requireStored(t)
 	}
 	for name, c := range map[string]struct {
 		parameters []string
 		want       []string
 	}{
-		"the default is desc":       {nil, numbers(4, 1)},
-		"desc is last stored first": {[]string{"order", "desc"}, numbers(4, 1)},
-		"asc is the storing order":  {[]string{"order", "asc"}, numbers(1, 4)},
+		"the default is desc":         {nil, numbers(4, 1)},
+		"desc starts with the newest": {[]string{"order", "desc"}, numbers(4, 1)},
+		"asc starts with the oldest":  {[]string{"order", "asc"}, numbers(1, 4)},
 	} {
 		t.Run(name, func(t *testing.T) { require.Equal(t, c.want, f.page(t, c.parameters...).descriptions()) })
 	}
-	t.Run("the events of a batch are stored in the order sent", func(t *testing.T) {
+	t.Run("events of a batch keep their order", func(t *testing.T) {
 		f := newFixture(t)
 		f.storeNumbered(t, 1, 5)
 		require.Equal(t, numbers(5, 1), f.page(t).descriptions())
@@ -189,7 +185,7 @@ func TestListingOrder(t *testing.T) {
 func TestListingPages(t *testing.T) {
 	t.Parallel()
 	for _, order := range []string{"asc", "desc"} {
-		t.Run("next leads through all of it and is null at its end: "+order, func(t *testing.T) {
+		t.Run("next returns each event once and is null at the end: "+order, func(t *testing.T) {
 			f := newFixture(t)
 			f.storeNumbered(t, 1, 6)
 			want := numbers(1, 6)
@@ -202,15 +198,15 @@ func TestListingPages(t *testing.T) {
 				resp := f.page(t, parameters...)
 				for got = append(got, resp.descriptions()...); resp.body["next"] != nil; got = append(got, resp.descriptions()...) {
 					require.Len(t, resp.body["data"], limit)
-					require.Regexp(t, `^[A-Za-z0-9_~.-]+$`, resp.body["next"], "a cursor is of URL-safe characters")
-					require.Less(t, len(got), 6, "next is null when nothing more is there")
+					require.Regexp(t, `^[A-Za-z0-9_~.-]+$`, resp.body["next"], "a cursor has only URL-safe characters")
+					require.Less(t, len(got), 6, "next is null on the last page")
 					resp = f.page(t, append(parameters, "after", resp.body["next"].(string))...)
 				}
 				require.Equal(t, want, got, "limit %d", limit)
 			}
 		})
 	}
-	t.Run("next leads through what a filter lets pass", func(t *testing.T) {
+	t.Run("next with a filter", func(t *testing.T) {
 		f := newFixture(t)
 		for i := range 6 {
 			f.post(t, eventPath, event(`"description":"`+strconv.Itoa(i)+`"`, `"customer_id":"c`+strconv.Itoa(i%2)+`"`)).requireStored(t)
@@ -221,7 +217,7 @@ func TestListingPages(t *testing.T) {
 		require.Equal(t, []string{"1"}, second.descriptions())
 		require.Nil(t, second.body["next"])
 	})
-	t.Run("descending, events stored meanwhile neither come twice nor push others out", func(t *testing.T) {
+	t.Run("descending pages do not change when events are stored", func(t *testing.T) {
 		f := newFixture(t)
 		f.storeNumbered(t, 1, 4)
 		first := f.page(t, "limit", "2")
@@ -234,9 +230,9 @@ func TestListingPages(t *testing.T) {
 
 func TestListingPosition(t *testing.T) {
 	t.Parallel()
-	t.Run("ascending it is always given, descending never", func(t *testing.T) {
+	t.Run("ascending pages have a position, descending pages do not", func(t *testing.T) {
 		f := newFixture(t)
-		require.NotEmpty(t, f.page(t, "order", "asc").body["position"], "on an empty page too")
+		require.NotEmpty(t, f.page(t, "order", "asc").body["position"], "an empty page")
 		f.storeNumbered(t, 1, 3)
 		for _, limit := range []string{"1", "3", "50"} {
 			position := f.page(t, "order", "asc", "limit", limit).body["position"]
@@ -245,7 +241,7 @@ func TestListingPosition(t *testing.T) {
 			require.NotContains(t, f.page(t, "limit", limit).body, "position")
 		}
 	})
-	t.Run("a consumer follows the events by it as they come", func(t *testing.T) {
+	t.Run("a consumer follows new events", func(t *testing.T) {
 		f := newFixture(t)
 		resp := f.page(t, "order", "asc")
 		for i, n := range []int{0, 1, 2, 0, 3} {
@@ -261,7 +257,7 @@ func TestListingPosition(t *testing.T) {
 			require.Equal(t, numbers(10*i, 10*i+n-1), resp.descriptions())
 		}
 	})
-	t.Run("a consumer follows what a filter lets pass", func(t *testing.T) {
+	t.Run("a consumer follows new events with a filter", func(t *testing.T) {
 		f := newFixture(t)
 		f.storeNumbered(t, 1, 3)
 		position := f.page(t, "order", "asc", "customer_id", "c").body["position"].(string)
@@ -271,7 +267,6 @@ func TestListingPosition(t *testing.T) {
 	})
 }
 
-// TestAscendingCursorSkipsNoEvent follows the list while others write.
 func TestAscendingCursorSkipsNoEvent(t *testing.T) {
 	t.Parallel()
 	const writers, each = 4, 50
@@ -290,29 +285,29 @@ func TestAscendingCursorSkipsNoEvent(t *testing.T) {
 		writing.Wait()
 		close(done)
 	}()
-	followed := []string{}
+	got := []string{}
 	parameters := []string{"order", "asc", "limit", "7"}
 	resp := f.page(t, parameters...)
 	for last := false; ; {
-		followed = append(followed, resp.descriptions()...)
+		got = append(got, resp.descriptions()...)
 		if resp.body["next"] == nil {
 			if last {
 				break
 			}
 			select {
 			case <-done:
-				last = true // one look more sees everything
+				last = true
 			default:
 			}
 		}
 		resp = f.page(t, append(parameters, "after", resp.body["position"].(string))...)
 	}
-	require.Len(t, followed, writers*each, "nothing is skipped, nothing comes twice")
+	require.Len(t, got, writers*each, "each event is returned once")
 	stored := []string{}
 	for _, e := range f.list(t, "pf_a") {
 		stored = append(stored, e.(map[string]any)["description"].(string))
 	}
-	require.Equal(t, stored, followed, "the order is the order of storing")
+	require.Equal(t, stored, got, "in the order of storage")
 }
 
 func TestPageBytes(t *testing.T) {

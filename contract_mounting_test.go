@@ -20,7 +20,7 @@ func TestMountedEndpointVersion(t *testing.T) {
 	require.Equal(t, http.StatusOK, responseOf(t, mux, request(http.MethodGet, "/api/v1/look", nil)).status)
 	require.Equal(t, stored, responseOf(t, mux, request(http.MethodGet, "/api/v1/look/"+stored["id"].(string), nil)).body)
 	for _, version := range []string{"v2", "v01", "vv1", "V1", "v"} {
-		t.Run("and no other: "+version, func(t *testing.T) {
+		t.Run("unsupported version "+version, func(t *testing.T) {
 			resp := responseOf(t, mux, request(http.MethodPost, "/api/"+version+"/charge", strings.NewReader(event())))
 			resp.requireError(t, http.StatusBadRequest, "UNSUPPORTED_VERSION", "")
 		})
@@ -32,8 +32,8 @@ func TestStripPrefix(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for name, mounted := range map[string]http.Handler{
-		"by http.StripPrefix alone": http.StripPrefix("/billing", f.handler),
-		"by http.StripPrefix within a ServeMux": func() http.Handler {
+		"http.StripPrefix": http.StripPrefix("/billing", f.handler),
+		"http.StripPrefix in a ServeMux": func() http.Handler {
 			mux := http.NewServeMux()
 			mux.Handle("/billing/", http.StripPrefix("/billing", f.handler))
 			return mux
@@ -48,7 +48,6 @@ func TestStripPrefix(t *testing.T) {
 	}
 }
 
-// mountSingly puts the four endpoints on paths of a host's own.
 func mountEndpoints(h *chargeingest.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/shop/charge", h.IngestEvent())
@@ -65,8 +64,8 @@ func mountEndpoints(h *chargeingest.Handler) http.Handler {
 func TestMountedEndpoints(t *testing.T) {
 	t.Parallel()
 	for name, base := range map[string]string{
-		"without a version in the pattern the default is 1": "/shop",
-		"with {version} in the pattern it is 1":             "/api/1",
+		"pattern without a version": "/shop",
+		"pattern with {version}":    "/api/1",
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
@@ -88,17 +87,17 @@ func TestMountedEndpoints(t *testing.T) {
 			method = http.MethodPost
 		}
 		for _, version := range []string{"2", "01", "one"} {
-			t.Run("another version in the pattern is UNSUPPORTED_VERSION: "+version+path, func(t *testing.T) {
+			t.Run("unsupported version in the pattern: "+version+path, func(t *testing.T) {
 				resp := responseOf(t, mux, request(method, "/api/"+version+path, strings.NewReader(event())))
 				resp.requireError(t, http.StatusBadRequest, "UNSUPPORTED_VERSION", "")
 			})
 		}
-		t.Run("another method is 405 with Allow: "+path, func(t *testing.T) {
+		t.Run("wrong method: "+path, func(t *testing.T) {
 			resp := responseOf(t, mux, request(http.MethodDelete, "/shop"+path, nil))
 			resp.requireError(t, http.StatusMethodNotAllowed, "INVALID_OPERATION", "")
 			require.Contains(t, resp.header.Get("Allow"), method)
 		})
-		t.Run("the caller is authorized: "+path, func(t *testing.T) {
+		t.Run("no credential: "+path, func(t *testing.T) {
 			responseOf(t, mux, request(method, "/shop"+path, nil, "-X-API-KEY")).requireError(t, http.StatusUnauthorized, "UNAUTHORISED", "")
 		})
 	}
@@ -110,15 +109,15 @@ func TestStoreWithoutReader(t *testing.T) {
 	f := newFixture(t, withStore(storeFunc(memstore.New().Append)))
 	f.post(t, eventPath, event()).requireStored(t)
 	f.post(t, eventsPath, batch(event())).requireStored(t)
-	t.Run("the list's path knows POST alone", func(t *testing.T) {
+	t.Run("the path of the list allows only POST", func(t *testing.T) {
 		resp := f.get(t, eventPath)
 		resp.requireError(t, http.StatusMethodNotAllowed, "INVALID_OPERATION", "")
 		require.Equal(t, "POST", resp.header.Get("Allow"))
 	})
-	t.Run("the path of an event is none", func(t *testing.T) {
+	t.Run("the path of an event does not exist", func(t *testing.T) {
 		f.get(t, eventPath+"/x").requireError(t, http.StatusNotFound, "RESOURCE_NOT_FOUND", "")
 	})
-	t.Run("the single endpoints response 404", func(t *testing.T) {
+	t.Run("mounted endpoints are 404", func(t *testing.T) {
 		mux := mountEndpoints(f.handler)
 		for _, path := range []string{"/shop/look", "/shop/look/x"} {
 			responseOf(t, mux, request(http.MethodGet, path, nil)).requireError(t, http.StatusNotFound, "RESOURCE_NOT_FOUND", "")

@@ -14,14 +14,13 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// panicHandler is a log handler that panics.
 type panicHandler struct{ slog.Handler }
 
 func (panicHandler) Enabled(context.Context, slog.Level) bool { return true }
 
 func (panicHandler) Handle(context.Context, slog.Record) error { panic("no disk") }
 
-// An event without a reference is stored, and its sender is not told.
+// The event has no reference, so without a response a retry would bill twice.
 func TestLoggerPanicKeepsTheResponse(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(c *chargeingest.Config) { c.Logger = slog.New(panicHandler{}) })

@@ -14,14 +14,14 @@ func TestInvalidParameter(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	position := f.page(t, "order", "asc").body["position"].(string)
-	good := map[string]string{
+	valid := map[string]string{
 		"reference": "r", "customer_id": "c", "customer_reference": "c", "pricing_plan_subscription_id": "s",
 		"pricing_plan_subscription_reference": "s", "product_item_id": "p", "from": "2026-03-01T00:00:00Z",
 		"to": "2026-03-01T00:00:00Z", "limit": "1", "after": position, "order": "asc",
 	}
-	for name, value := range good {
+	for name, value := range valid {
 		pair := name + "=" + url.QueryEscape(value)
-		t.Run("given once it is fine: "+name, func(t *testing.T) {
+		t.Run("valid once: "+name, func(t *testing.T) {
 			require.Equal(t, http.StatusOK, f.get(t, eventPath+"?"+pair).status)
 		})
 		t.Run("repeated: "+name, func(t *testing.T) {
@@ -60,15 +60,15 @@ func TestInvalidParameter(t *testing.T) {
 			})
 		}
 	}
-	t.Run("one that is bad twice is named once", func(t *testing.T) {
+	t.Run("one violation per parameter", func(t *testing.T) {
 		for _, query := range []string{"limit=%zz&limit=%zz", "limit=%zz&limit=0", "limit=0&limit=0", "foo=1&foo=2"} {
 			require.Len(t, f.get(t, eventPath+"?"+query).violations(t), 1, query)
 		}
 	})
-	t.Run("what is not UTF-8 is malformed", func(t *testing.T) {
+	t.Run("invalid UTF-8", func(t *testing.T) {
 		f.get(t, eventPath+"?customer_id=%ff").requireError(t, http.StatusBadRequest, "INVALID_FIELD", "customer_id")
 	})
-	t.Run("every bad parameter is among the errors", func(t *testing.T) {
+	t.Run("errors has all invalid parameters", func(t *testing.T) {
 		resp := f.get(t, eventPath+"?zzz=1&limit=0&order=up&aaa=1")
 		var fields []string
 		for _, v := range resp.violations(t) {

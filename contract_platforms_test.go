@@ -15,9 +15,9 @@ func TestPlatformHeader(t *testing.T) {
 		headers  []string
 		platform string
 	}{
-		"absent, the principal's default": {nil, "pf_a"},
-		"the default by its name":         {[]string{"x-platform-id: pf_a"}, "pf_a"},
-		"another of the principal's":      {[]string{"X-PLATFORM-ID: pf_b"}, "pf_b"},
+		"no header: the first platform":     {nil, "pf_a"},
+		"the first platform":                {[]string{"x-platform-id: pf_a"}, "pf_a"},
+		"another platform of the principal": {[]string{"X-PLATFORM-ID: pf_b"}, "pf_b"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
@@ -31,21 +31,21 @@ func TestPlatformHeader(t *testing.T) {
 			}
 		})
 	}
-	t.Run("not one of the principal's is 403, the same whether or not it exists", func(t *testing.T) {
+	t.Run("a platform of another caller is 403, like a platform that does not exist", func(t *testing.T) {
 		f := newFixture(t)
-		f.post(t, eventPath, event(), "X-API-KEY: "+otherSecret).requireStored(t) // pf_c exists now
+		f.post(t, eventPath, event(), "X-API-KEY: "+otherSecret).requireStored(t)
 		for _, r := range everyRoute {
-			there := f.send(t, r.method, r.path, r.body, "x", "x-platform-id: pf_c", "X-REQUEST-ID: one")
-			there.requireError(t, http.StatusForbidden, "USER_NOT_ALLOWED", "")
+			existing := f.send(t, r.method, r.path, r.body, "x", "x-platform-id: pf_c", "X-REQUEST-ID: one")
+			existing.requireError(t, http.StatusForbidden, "USER_NOT_ALLOWED", "")
 			for _, platform := range []string{"pf_z", "PF_A", "", "pf_a,pf_b", " "} {
-				nowhere := f.send(t, r.method, r.path, r.body, "x", "x-platform-id: "+platform, "X-REQUEST-ID: one")
-				require.Equal(t, there, nowhere, "%q", platform)
+				missing := f.send(t, r.method, r.path, r.body, "x", "x-platform-id: "+platform, "X-REQUEST-ID: one")
+				require.Equal(t, existing, missing, "%q", platform)
 			}
 		}
 		require.Len(t, f.list(t, "pf_c"), 1)
 		require.Empty(t, f.list(t, "pf_a"))
 	})
-	t.Run("lacking the permission and lacking the platform look the same", func(t *testing.T) {
+	t.Run("a missing permission and a missing platform have the same response", func(t *testing.T) {
 		f := newFixture(t)
 		platform := f.post(t, eventPath, event(), "x-platform-id: pf_c", "X-REQUEST-ID: one")
 		permission := f.post(t, eventPath, event(), "X-API-KEY: "+viewSecret, "X-REQUEST-ID: one")
@@ -56,7 +56,7 @@ func TestPlatformHeader(t *testing.T) {
 func TestPlatformIsolation(t *testing.T) {
 	t.Parallel()
 	const onB = "x-platform-id: pf_b"
-	t.Run("a reference is unique on each for itself", func(t *testing.T) {
+	t.Run("references are unique per platform", func(t *testing.T) {
 		f := newFixture(t)
 		a := f.post(t, eventPath, event(`"reference":"r"`, `"description":"A"`)).requireStored(t)
 		b := f.post(t, eventPath, event(`"reference":"r"`, `"description":"B"`), onB).requireStored(t)
@@ -64,12 +64,12 @@ func TestPlatformIsolation(t *testing.T) {
 		require.Equal(t, []any{a}, f.list(t, "pf_a"))
 		require.Equal(t, []any{b}, f.list(t, "pf_b"))
 	})
-	t.Run("an id leads nowhere on another", func(t *testing.T) {
+	t.Run("an id of another platform is 404", func(t *testing.T) {
 		f := newFixture(t)
 		id := f.post(t, eventPath, event()).requireStored(t)["id"].(string)
 		f.get(t, eventPath+"/"+id, onB).requireError(t, http.StatusNotFound, "RESOURCE_NOT_FOUND", "")
 	})
-	t.Run("a list shows its own, whatever the filter or the cursor", func(t *testing.T) {
+	t.Run("a list has only events of its platform, for any filter and cursor", func(t *testing.T) {
 		f := newFixture(t)
 		first := f.post(t, eventPath, event(`"customer_id":"c"`)).requireStored(t)["id"].(string)
 		f.post(t, eventPath, event(`"customer_id":"c"`)).requireStored(t)
@@ -79,7 +79,7 @@ func TestPlatformIsolation(t *testing.T) {
 		require.Contains(t, f.get(t, eventPath+"?after="+cursor).text, first)
 		require.NotContains(t, f.get(t, eventPath+"?after="+cursor, onB).text, first)
 	})
-	t.Run("an idempotency key is bound on each for itself", func(t *testing.T) {
+	t.Run("idempotency keys are unique per platform", func(t *testing.T) {
 		f := newFixture(t)
 		a := f.post(t, eventPath, event(`"description":"A"`), "Idempotency-Key: k").requireStored(t)
 		b := f.post(t, eventPath, event(`"description":"B"`), "Idempotency-Key: k", onB).requireStored(t)
@@ -89,7 +89,7 @@ func TestPlatformIsolation(t *testing.T) {
 
 func TestPrincipalWithoutPlatform(t *testing.T) {
 	t.Parallel()
-	for name, platforms := range map[string][]string{"none": nil, "an empty one": {""}} {
+	for name, platforms := range map[string][]string{"no platform": nil, "an empty platform": {""}} {
 		for _, r := range everyRoute {
 			t.Run(name+" for "+r.name, func(t *testing.T) {
 				f := newFixture(t, withAuthorizer(chargeingest.AuthorizerFunc(
@@ -101,7 +101,7 @@ func TestPrincipalWithoutPlatform(t *testing.T) {
 			})
 		}
 	}
-	t.Run("a single-tenant host says so with DefaultPlatform", func(t *testing.T) {
+	t.Run("DefaultPlatform", func(t *testing.T) {
 		f := newFixture(t, withAuthorizer(chargeingest.AuthorizerFunc(
 			func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) {
 				return chargeingest.Principal{Platforms: []string{chargeingest.DefaultPlatform}}, nil

@@ -18,35 +18,34 @@ import (
 	"example.com/chargeingest"
 )
 
-// refusals are the responses that do not need the body. The request line and headers
-// are without those of the body's length.
+// earlyResponses do not need the body.
 var earlyResponses = []struct {
 	name     string
 	settings []func(*chargeingest.Config)
 	head     string
 	status   int
 }{
-	{"401", nil, strings.Replace(requestHead(postLine), fullSecret, wrongSecret, 1), 401},
+	{"401", nil, unauthorizedPost, 401},
 	{"403", nil, strings.Replace(requestHead(postLine), fullSecret, viewSecret, 1), 403},
 	{"404", nil, requestHead("POST /nowhere HTTP/1.1"), 404},
 	{"405", nil, requestHead("PUT " + eventPath + " HTTP/1.1"), 405},
 	{"413", nil, requestHead(postLine), 413},
 	{"415", nil, strings.Replace(requestHead(postLine), "application/json", "text/plain", 1), 415},
-	{"503 of the authorizer", []func(*chargeingest.Config){withAuthorizerError(func(*http.Request) string { return "down" })}, requestHead(postLine), 503},
-	{"400 of the version", nil, requestHead("POST /v2/ingest/charge-data HTTP/1.1"), 400},
-	{"a GET that needs no body", nil, requestHead("GET " + eventPath + " HTTP/1.1"), 200},
+	{"503 by the authorizer", []func(*chargeingest.Config){withAuthorizerError(func(*http.Request) string { return "down" })}, requestHead(postLine), 503},
+	{"400 for the version", nil, requestHead("POST /v2/ingest/charge-data HTTP/1.1"), 400},
+	{"200 to a GET with a body", nil, requestHead("GET " + eventPath + " HTTP/1.1"), 200},
 }
 
-// TestRejectionWhileWriting has clients that read nothing before they
-// have written a body of 8 MiB, which does not fit into the buffers of a socket.
+// The body does not fit into the buffers of the sockets, so the clients are still
+// writing it when they are rejected.
 func TestRejectionWhileWriting(t *testing.T) {
 	t.Parallel()
 	body := strings.Repeat(" ", 8<<20)
 	for name, framed := range map[string]string{
-		"Content-Length":         fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(body), body),
-		"chunks":                 fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(body), body),
-		"Expect: 100-continue":   fmt.Sprintf("Expect: 100-continue\r\nContent-Length: %d\r\n\r\n%s", len(body), body),
-		"a connection that ends": fmt.Sprintf("Connection: close\r\nContent-Length: %d\r\n\r\n%s", len(body), body),
+		"Content-Length":       fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(body), body),
+		"chunks":               fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(body), body),
+		"Expect: 100-continue": fmt.Sprintf("Expect: 100-continue\r\nContent-Length: %d\r\n\r\n%s", len(body), body),
+		"Connection: close":    fmt.Sprintf("Connection: close\r\nContent-Length: %d\r\n\r\n%s", len(body), body),
 	} {
 		for _, c := range earlyResponses {
 			t.Run(c.name+" with "+name, func(t *testing.T) {
@@ -60,7 +59,6 @@ func TestRejectionWhileWriting(t *testing.T) {
 	}
 }
 
-// The rest of a body beyond the budget is discarded as well.
 func TestOverloadWhileWriting(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(c *chargeingest.Config) { c.MaxBodyBytes, c.MaxInFlightBytes = 1<<20, 1<<20 })
@@ -91,23 +89,22 @@ func TestRejectionWhileWritingOverTLS(t *testing.T) {
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = conn.Close() })
 		require.NoError(t, conn.SetDeadline(time.Now().Add(30*time.Second)))
-		_, err = io.WriteString(conn, strings.Replace(requestHead(postLine), fullSecret, wrongSecret, 1)+framing+strings.Repeat(" ", 8<<20))
+		_, err = io.WriteString(conn, unauthorizedPost+framing+strings.Repeat(" ", 8<<20))
 		require.NoError(t, err, "writing the body")
 		require.Equal(t, http.StatusUnauthorized, readResponse(t, bufio.NewReader(conn)).status)
 	}
 }
 
-// TestRejectionBeforeBody has clients whose bodies never come.
 func TestRejectionBeforeBody(t *testing.T) {
 	for name, framing := range map[string]string{
 		"small": "Content-Length: 100\r\n", "large": "Content-Length: 8000000\r\n", "chunked": "Transfer-Encoding: chunked\r\n",
-		"of which a part came": "Content-Length: 100\r\n\r\n{", "of which a chunk came": "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
+		"incomplete": "Content-Length: 100\r\n\r\n{", "incomplete, with one chunk": "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
 	} {
 		for _, c := range earlyResponses {
 			if c.status == 413 {
-				continue // known by the body, or by its length
+				continue // it needs the body or its length
 			}
-			t.Run(c.name+", the body is "+name, func(t *testing.T) {
+			t.Run(c.name+" with a body that never arrives: "+name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					conn := newFixture(t, c.settings...).pipeServer(t).dial(t)
 					writeAsync(conn, strings.TrimSuffix(c.head+framing, "{")+"\r\n")
@@ -118,14 +115,14 @@ func TestRejectionBeforeBody(t *testing.T) {
 					require.LessOrEqual(t, time.Since(start), 10*time.Millisecond)
 					rest, after := readUntilClose(t, in)
 					require.Empty(t, rest)
-					require.Less(t, after, 6*time.Second) // with half a second of net/http
+					require.Less(t, after, 6*time.Second) // MaxDiscardTime and 0.5 s of net/http
 				})
 			})
 		}
 	}
 }
 
-// TestUnansweredExpect has clients that wait to be told to send their body.
+// The clients wait for 100 Continue before they send the body.
 func TestUnansweredExpect(t *testing.T) {
 	for _, method := range []string{"POST", "HEAD"} {
 		for _, framing := range []string{
@@ -147,33 +144,31 @@ func TestUnansweredExpect(t *testing.T) {
 	}
 }
 
-// TestConnectionAfterRejection says which connections serve another request, and
-// that no body is taken for one.
 func TestConnectionAfterRejection(t *testing.T) {
 	t.Parallel()
-	const again = "GET /again HTTP/1.1\r\nHost: x\r\n\r\n"
-	body := strings.Repeat(again, 10)
+	const next = "GET /next HTTP/1.1\r\nHost: x\r\n\r\n"
+	body := strings.Repeat(next, 10)
 	for _, c := range earlyResponses {
 		if c.status == 413 {
 			continue
 		}
-		t.Run(c.name+": a small body that comes with the head is read first", func(t *testing.T) {
+		t.Run(c.name+": the connection is reused after a small body that arrives with the header", func(t *testing.T) {
 			t.Parallel()
 			conn := newFixture(t, c.settings...).rawServer(t).dial(t)
-			_, err := fmt.Fprintf(conn, "%sContent-Length: %d\r\n\r\n%s%s", c.head, len(body), body, again)
+			_, err := fmt.Fprintf(conn, "%sContent-Length: %d\r\n\r\n%s%s", c.head, len(body), body, next)
 			require.NoError(t, err)
 			in := bufio.NewReader(conn)
 			require.Equal(t, c.status, readResponse(t, in).status)
 			require.Equal(t, http.StatusNotFound, readResponse(t, in).status)
 		})
 		for name, framed := range map[string]string{
-			"a small body that comes late":   fmt.Sprintf("Content-Length: %d\r\n\r\n", len(body)),
-			"a large body that comes late":   fmt.Sprintf("Content-Length: %d\r\n\r\n", 1<<20),
-			"a chunk that comes late":        fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n", len(body)),
-			"a body that nobody asked for":   fmt.Sprintf("Expect: 100-continue\r\nContent-Length: %d\r\n\r\n", len(body)),
-			"a body of which more comes not": fmt.Sprintf("Content-Length: %d\r\n\r\n", 2*len(body)),
+			"a late small body":           fmt.Sprintf("Content-Length: %d\r\n\r\n", len(body)),
+			"a late large body":           fmt.Sprintf("Content-Length: %d\r\n\r\n", 1<<20),
+			"a late chunk":                fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n", len(body)),
+			"a body without 100 Continue": fmt.Sprintf("Expect: 100-continue\r\nContent-Length: %d\r\n\r\n", len(body)),
+			"an incomplete body":          fmt.Sprintf("Content-Length: %d\r\n\r\n", 2*len(body)),
 		} {
-			t.Run(c.name+": "+name+" ends the connection", func(t *testing.T) {
+			t.Run(c.name+": "+name+" closes the connection", func(t *testing.T) {
 				t.Parallel()
 				f := newFixture(t, append(c.settings, func(c *chargeingest.Config) { c.MaxDiscardTime = 100 * time.Millisecond })...)
 				conn := f.rawServer(t).dial(t)
@@ -183,9 +178,9 @@ func TestConnectionAfterRejection(t *testing.T) {
 				resp := readResponse(t, in)
 				require.Equal(t, c.status, resp.status)
 				require.Equal(t, "close", resp.header.Get("Connection"))
-				_, _ = io.WriteString(conn, body) // the server may have closed
+				_, _ = io.WriteString(conn, body)
 				rest, _ := io.ReadAll(in)
-				require.Empty(t, rest, "the body was taken for a request")
+				require.Empty(t, rest, "the server parsed the body as a request")
 			})
 		}
 	}

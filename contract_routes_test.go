@@ -13,7 +13,6 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// everyRoute is a request that each of the four endpoints grants.
 var everyRoute = []struct {
 	name, method, path, body, permission string
 	status                               int
@@ -27,7 +26,7 @@ var everyRoute = []struct {
 func TestRoutePermissions(t *testing.T) {
 	t.Parallel()
 	for _, r := range everyRoute {
-		t.Run(r.name+" asks for "+r.permission, func(t *testing.T) {
+		t.Run(r.name+" needs "+r.permission, func(t *testing.T) {
 			var asked []chargeingest.Permission
 			f := newFixture(t, withAuthorizer(chargeingest.AuthorizerFunc(
 				func(_ *http.Request, p chargeingest.Permission) (chargeingest.Principal, error) {
@@ -62,7 +61,7 @@ func TestRouteSuccess(t *testing.T) {
 		}
 		require.Equal(t, resp.body["charge_datas"], f.list(t, "pf_a"))
 	})
-	t.Run("a batch is all or nothing: one bad event and none is stored", func(t *testing.T) {
+	t.Run("no event of a batch with an invalid event is stored", func(t *testing.T) {
 		f := newFixture(t)
 		resp := f.post(t, eventsPath, batch(event(), event(), event("-pricing_id")))
 		resp.requireError(t, http.StatusBadRequest, "MISSING_FIELD", "charge_datas.2.pricing_id")
@@ -75,7 +74,7 @@ func TestRouteSuccess(t *testing.T) {
 		require.Equal(t, http.StatusOK, resp.status)
 		require.Equal(t, stored, resp.body)
 	})
-	t.Run("GET of an id that nobody has is 404", func(t *testing.T) {
+	t.Run("GET of an unknown id is 404", func(t *testing.T) {
 		f := newFixture(t)
 		for _, id := range []string{"chda_01K41GZZZZZZZZZZZZZZZZZZZZ", "x", "%2F", "%20", "a%2Fb"} {
 			resp := f.get(t, eventPath+"/"+id)
@@ -157,12 +156,12 @@ func TestHEAD(t *testing.T) {
 	id := f.post(t, eventPath, event()).body["id"].(string)
 	srv := f.serve(t)
 	for name, path := range map[string]string{
-		"the list": eventPath, "an event": eventPath + "/" + id, "an event that is not there": eventPath + "/x", "a bad parameter": eventPath + "?limit=0",
+		"the list": eventPath, "an event": eventPath + "/" + id, "an unknown event": eventPath + "/x", "an invalid parameter": eventPath + "?limit=0",
 	} {
 		t.Run(name, func(t *testing.T) {
 			responses := make(map[string]*http.Response)
 			for _, method := range []string{http.MethodGet, http.MethodHead} {
-				r := request(method, srv.URL+path, nil, "X-REQUEST-ID: the-same")
+				r := request(method, srv.URL+path, nil, "X-REQUEST-ID: same-id")
 				r.RequestURI = ""
 				res, err := srv.Client().Do(r)
 				require.NoError(t, err)
@@ -182,9 +181,8 @@ func TestHEAD(t *testing.T) {
 	})
 }
 
-// TestCheckOrder starts with a request in which everything is
-// wrong and mends one thing after the other: each response names the first
-// thing that is still wrong.
+// The request begins with all errors. Each step fixes one, and the response is about the
+// next.
 func TestCheckOrder(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, withStore(&readableStore{
@@ -198,7 +196,7 @@ func TestCheckOrder(t *testing.T) {
 	headers := map[string]string{"X-API-KEY": wrongSecret, "Content-Type": "text/plain", "Content-Encoding": "br", "Idempotency-Key": "not visible"}
 	for _, step := range []struct {
 		name   string
-		mend   func()
+		fix    func()
 		status int
 		code   string
 	}{
@@ -211,11 +209,11 @@ func TestCheckOrder(t *testing.T) {
 		{"5 the encoding", func() { headers["Content-Type"] = "application/json" }, 415, "UNSUPPORTED_MEDIA_TYPE"},
 		{"6 the size", func() { delete(headers, "Content-Encoding") }, 413, "BAD_REQUEST"},
 		{"6 the body", func() { body = `{"reference":1}}` }, 400, "BAD_REQUEST"},
-		{"7 the rules", func() { body = event(`"reference":1`) }, 400, "INVALID_FIELD"},
-		{"7 the rules for the key", func() { body = event() }, 400, "INVALID_FIELD"},
+		{"7 the fields", func() { body = event(`"reference":1`) }, 400, "INVALID_FIELD"},
+		{"7 the idempotency key", func() { body = event() }, 400, "INVALID_FIELD"},
 		{"8 the store", func() { delete(headers, "Idempotency-Key") }, 503, "INTERNAL_ERROR"},
 	} {
-		step.mend()
+		step.fix()
 		t.Run(step.name, func(t *testing.T) {
 			r := httptest.NewRequest(method, path, strings.NewReader(body))
 			for name, value := range headers {
@@ -242,7 +240,7 @@ func TestHEADRejections(t *testing.T) {
 		}
 	}
 	for _, path := range []string{"/shop/look", "/shop/look/" + id} {
-		t.Run("where an endpoint is mounted singly: "+path, func(t *testing.T) {
+		t.Run("mounted endpoint: "+path, func(t *testing.T) {
 			resp := responseOf(t, mux, request(http.MethodHead, path, nil))
 			require.Equal(t, http.StatusOK, resp.status)
 			require.Empty(t, resp.text)

@@ -17,20 +17,20 @@ import (
 func TestNoSecretsInResponsesAndLogs(t *testing.T) {
 	t.Parallel()
 	for name, headers := range map[string][]string{
-		"an API key":             {"X-API-KEY: " + wrongSecret},
-		"a token":                {"-X-API-KEY", "Authorization: Bearer " + wrongSecret},
-		"credentials of a login": {"-X-API-KEY", "Authorization: Basic " + wrongSecret},
-		"a scheme of the host's": {"-X-API-KEY", "Authorization: Token key=" + wrongSecret},
-		"a short key":            {"X-API-KEY: s3cr3t"},
-		"a short token":          {"-X-API-KEY", "Authorization: Bearer s3cr3t"},
+		"an API key":        {"X-API-KEY: " + wrongSecret},
+		"a token":           {"-X-API-KEY", "Authorization: Bearer " + wrongSecret},
+		"Basic credentials": {"-X-API-KEY", "Authorization: Basic " + wrongSecret},
+		"a custom scheme":   {"-X-API-KEY", "Authorization: Token key=" + wrongSecret},
+		"a short key":       {"X-API-KEY: s3cr3t"},
+		"a short token":     {"-X-API-KEY", "Authorization: Bearer s3cr3t"},
 	} {
-		t.Run(name+" that an authorizer's error quotes", func(t *testing.T) {
+		t.Run(name+" in an error of the authorizer", func(t *testing.T) {
 			for _, sentinel := range []error{chargeingest.ErrInvalidCredential, chargeingest.ErrForbidden, errors.New("key server down")} {
 				f := newFixture(t, withAuthorizer(chargeingest.AuthorizerFunc(func(r *http.Request, _ chargeingest.Permission) (chargeingest.Principal, error) {
 					return chargeingest.Principal{}, fmt.Errorf("no such key %s%s: %w", r.Header.Get("X-Api-Key"), r.Header.Get("Authorization"), sentinel)
 				})))
 				resp := f.post(t, eventPath, event(), headers...)
-				require.Contains(t, f.log.text(), "no such key") // the cause is logged
+				require.Contains(t, f.log.text(), "no such key")
 				for _, secret := range []string{wrongSecret, "s3cr3t"} {
 					require.NotContains(t, resp.text, secret)
 					require.NotContains(t, f.log.text(), secret)
@@ -39,16 +39,16 @@ func TestNoSecretsInResponsesAndLogs(t *testing.T) {
 		})
 	}
 	const path = "/var/lib/billing/charges.db"
-	refused := func(path string) error { return &fs.PathError{Op: "write", Path: path, Err: fs.ErrPermission} }
+	pathError := func(path string) error { return &fs.PathError{Op: "write", Path: path, Err: fs.ErrPermission} }
 	for name, fail := range map[string]func() error{
-		"alone":                   func() error { return refused(path) },
-		"wrapped":                 func() error { return fmt.Errorf("commit: %w", refused(path)) },
-		"beside a sentinel":       func() error { return fmt.Errorf("%w: %w", chargeingest.ErrNotStored, refused(path)) },
-		"beside another":          func() error { return errors.Join(refused("/tmp"), refused(path)) },
-		"of a rename":             func() error { return &os.LinkError{Op: "rename", Old: path, New: path + "-old", Err: fs.ErrPermission} },
-		"in the value of a panic": func() error { panic(refused(path)) },
+		"unwrapped":                 func() error { return pathError(path) },
+		"wrapped":                   func() error { return fmt.Errorf("commit: %w", pathError(path)) },
+		"wrapped with a sentinel":   func() error { return fmt.Errorf("%w: %w", chargeingest.ErrNotStored, pathError(path)) },
+		"joined with another error": func() error { return errors.Join(pathError("/tmp"), pathError(path)) },
+		"in a LinkError":            func() error { return &os.LinkError{Op: "rename", Old: path, New: path + "-old", Err: fs.ErrPermission} },
+		"in a panic":                func() error { panic(pathError(path)) },
 	} {
-		t.Run("a file path in a store's error is only logged, "+name, func(t *testing.T) {
+		t.Run("a file path in an error of the store is only logged: "+name, func(t *testing.T) {
 			f := newFixture(t, withStore(storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) {
 				return chargeingest.AppendResult{}, fail()
 			})))
@@ -58,7 +58,7 @@ func TestNoSecretsInResponsesAndLogs(t *testing.T) {
 			require.Contains(t, f.log.text(), path)
 		})
 	}
-	t.Run("the stack of a panic has no paths of files", func(t *testing.T) {
+	t.Run("the stack of a panic has no file paths", func(t *testing.T) {
 		here, err := os.Getwd()
 		require.NoError(t, err)
 		f := newFixture(t, withStore(storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) { panic("torn") })))
@@ -70,11 +70,11 @@ func TestNoSecretsInResponsesAndLogs(t *testing.T) {
 		require.NotContains(t, resp.text, "torn")
 		require.Contains(t, f.log.text(), "torn")
 	})
-	t.Run("SQL in a store's error stays out of the response", func(t *testing.T) {
+	t.Run("SQL in an error of the store is not sent", func(t *testing.T) {
 		resp := newFixture(t, withAppendError(errors.New("INSERT INTO charges: locked"))).post(t, eventPath, event())
 		require.NotContains(t, resp.text, "INSERT")
 	})
-	t.Run("a success is logged without its credential", func(t *testing.T) {
+	t.Run("the log line of a success has no credential", func(t *testing.T) {
 		f := newFixture(t)
 		f.post(t, eventPath, event()).requireStored(t)
 		require.Contains(t, f.log.text(), "status=201")
@@ -82,9 +82,9 @@ func TestNoSecretsInResponsesAndLogs(t *testing.T) {
 	})
 }
 
-func TestCookieOfAnErrorIsRedacted(t *testing.T) {
+func TestCookieInErrorIsRedacted(t *testing.T) {
 	t.Parallel()
-	const session = "session-of-somebody"
+	const session = "secret-session"
 	f := newFixture(t, withAuthorizer(chargeingest.AuthorizerFunc(func(r *http.Request, _ chargeingest.Permission) (chargeingest.Principal, error) {
 		return chargeingest.Principal{}, fmt.Errorf("no such session %s: %w", r.Header.Get("Cookie"), chargeingest.ErrInvalidCredential)
 	})))

@@ -17,23 +17,20 @@ import (
 	"example.com/chargeingest"
 )
 
-// TestShutdownDoesNotWaitForBodies has a host that shuts down while bodies are on
-// their way.
 func TestShutdownDoesNotWaitForBodies(t *testing.T) {
-	refused := strings.Replace(requestHead(postLine), fullSecret, wrongSecret, 1)
 	for _, c := range []struct {
 		name, text string
 		status     int
 		within     time.Duration
 	}{
-		{"nothing of a body", requestHead(postLine) + "Content-Length: 100\r\n\r\n", 503, 2 * time.Second},
+		{"no byte of a body", requestHead(postLine) + "Content-Length: 100\r\n\r\n", 503, 2 * time.Second},
 		{"a part of a body", requestHead(postLine) + "Content-Length: 100\r\n\r\n{", 503, 2 * time.Second},
 		{"a part of a large body", requestHead(postLine) + "Content-Length: 100000\r\n\r\n{" + strings.Repeat(" ", 50_000), 503, 2 * time.Second},
 		{"a chunk of a body", requestHead(postLine) + "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n", 503, 2 * time.Second},
-		{"the head of gzip", requestHead(postLine) + "Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\na\r\n" + gzipped(t, "{}", 9)[:10] + "\r\n", 503, 2 * time.Second},
-		{"nothing of a body over HTTP/2", h2Post(eventPath, "x-api-key", fullSecret, "content-type", "application/json"), 503, 3 * time.Second},
-		{"nothing of a body that is refused", refused + "Content-Length: 1000000\r\n\r\n", 401, 1500 * time.Millisecond},
-		{"a chunk of a body that is refused", refused + "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n", 401, 1500 * time.Millisecond},
+		{"the gzip header", requestHead(postLine) + "Content-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\na\r\n" + gzipped(t, "{}", 9)[:10] + "\r\n", 503, 2 * time.Second},
+		{"no byte of a body over HTTP/2", h2Post(eventPath, "x-api-key", fullSecret, "content-type", "application/json"), 503, 3 * time.Second},
+		{"no byte of the body of a rejected request", unauthorizedPost + "Content-Length: 1000000\r\n\r\n", 401, 1500 * time.Millisecond},
+		{"a chunk of the body of a rejected request", unauthorizedPost + "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n", 401, 1500 * time.Millisecond},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -64,29 +61,29 @@ func TestShutdownDoesNotWaitForBodies(t *testing.T) {
 			})
 		})
 	}
-	t.Run("a body that goes on arriving is stored", func(t *testing.T) {
+	t.Run("a body that continues to arrive is stored", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			srv := newFixture(t).pipeServer(t)
 			conn := srv.dial(t)
-			text := requestHead(postLine) + fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(event()), event())
+			text := postText(event())
 			_, err := io.WriteString(conn, text[:len(text)-50])
 			require.NoError(t, err)
-			synctest.Wait() // until the handler reads
-			ended := make(chan error, 1)
-			go func() { ended <- srv.Shutdown(context.WithoutCancel(t.Context())) }()
+			synctest.Wait() // the handler reads now
+			stopped := make(chan error, 1)
+			go func() { stopped <- srv.Shutdown(context.WithoutCancel(t.Context())) }()
 			synctest.Wait()
 			writeAsync(conn, text[len(text)-50:])
 			require.Equal(t, http.StatusCreated, readResponse(t, bufio.NewReader(conn)).status)
-			require.NoError(t, <-ended)
+			require.NoError(t, <-stopped)
 		})
 	})
-	t.Run("another server of the handler goes on", func(t *testing.T) {
+	t.Run("another server with the same handler continues", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFixture(t)
 			first, second := f.pipeServer(t), f.pipeServer(t)
 			conn := second.dial(t)
 			_ = first.dial(t)
-			text := requestHead(postLine) + fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(event()), event())
+			text := postText(event())
 			_, err := io.WriteString(conn, text[:len(text)-50])
 			require.NoError(t, err)
 			first.shutdown(t)
@@ -97,7 +94,6 @@ func TestShutdownDoesNotWaitForBodies(t *testing.T) {
 	})
 }
 
-// TestShutdownDoesNotWaitForReaders has clients that never read their response.
 func TestShutdownDoesNotWaitForReaders(t *testing.T) {
 	get := func(path, secret string) string {
 		return "GET " + path + " HTTP/1.1\r\nHost: x\r\nX-API-KEY: " + secret + "\r\n\r\n"
@@ -106,10 +102,10 @@ func TestShutdownDoesNotWaitForReaders(t *testing.T) {
 		name, text string
 		h2         bool
 	}{
-		{"a refusal over HTTP/1.1", get(eventPath, wrongSecret), false},
+		{"a rejection over HTTP/1.1", get(eventPath, wrongSecret), false},
 		{"a small page over HTTP/1.1", get(eventPath, otherSecret), false},
 		{"a large page over HTTP/1.1", get(eventPath, fullSecret), false},
-		{"a refusal over HTTP/2", h2Get(eventPath), true},
+		{"a rejection over HTTP/2", h2Get(eventPath), true},
 		{"a small page over HTTP/2", h2Get(eventPath, "x-api-key", otherSecret), true},
 		{"a large page over HTTP/2", h2Get(eventPath, "x-api-key", fullSecret), true},
 	} {
@@ -130,7 +126,6 @@ func TestShutdownDoesNotWaitForReaders(t *testing.T) {
 	}
 }
 
-// TestSlowReaders are not cut off while they read, and those that stop are.
 func TestSlowReaders(t *testing.T) {
 	page := "GET " + eventPath + " HTTP/1.1\r\nHost: x\r\nX-API-KEY: " + fullSecret + "\r\nConnection: close\r\n\r\n"
 	read := func(t *testing.T, pause time.Duration, set func(*http.Server)) (n int, took time.Duration) {
@@ -151,14 +146,14 @@ func TestSlowReaders(t *testing.T) {
 			}
 		}
 	}
-	t.Run("slow", func(t *testing.T) {
+	t.Run("a slow client", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			n, took := read(t, time.Second, func(*http.Server) {})
 			require.Greater(t, n, 100_000)
 			require.Greater(t, took, 20*time.Second)
 		})
 	})
-	t.Run("behind the buffer of a socket", func(t *testing.T) {
+	t.Run("a slow client with a large socket buffer", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFixture(t, keepUnknown)
 			var events []string
@@ -169,8 +164,6 @@ func TestSlowReaders(t *testing.T) {
 			f.post(t, eventsPath, body).requireStored(t)
 			conn := f.pipeServer(t).dial(t)
 			writeAsync(conn, requestHead("POST "+eventsPath+" HTTP/1.1")+fmt.Sprintf("Connection: close\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
-			// It takes 2.5 MiB at once, and then more whenever a third was read, at
-			// 40 kB a second.
 			n, err := io.CopyN(io.Discard, conn, 5<<19)
 			for err == nil {
 				time.Sleep(22 * time.Second)
@@ -181,13 +174,13 @@ func TestSlowReaders(t *testing.T) {
 			require.Greater(t, n, int64(len(body)))
 		})
 	})
-	t.Run("too slow", func(t *testing.T) {
+	t.Run("a client that reads too slowly", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			n, _ := read(t, 11*time.Second, func(*http.Server) {})
 			require.Less(t, n, 10_000)
 		})
 	})
-	t.Run("the host's WriteTimeout holds", func(t *testing.T) {
+	t.Run("WriteTimeout of the server", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			n, took := read(t, time.Second, func(s *http.Server) { s.WriteTimeout = 10 * time.Second })
 			require.Less(t, n, 100_000)

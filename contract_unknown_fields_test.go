@@ -11,9 +11,9 @@ import (
 func TestUnknownFields(t *testing.T) {
 	t.Parallel()
 	rules := []ruleCase{
-		{"the full event has none", fullEvent, "", ""},
+		{"a full event has no unknown fields", fullEvent, "", ""},
 		{"names are case-sensitive", event(`"Reference":"r"`), "INVALID_FIELD", "Reference"},
-		{"names are whole", event(`"reference ":"r"`), "INVALID_FIELD", "reference "},
+		{"names are compared as a whole", event(`"reference ":"r"`), "INVALID_FIELD", "reference "},
 	}
 	for _, p := range eventObjects {
 		for _, value := range []string{`"x"`, `null`, `{"a":[]}`, `1`} {
@@ -22,7 +22,7 @@ func TestUnknownFields(t *testing.T) {
 		}
 	}
 	requireRules(t, rules)
-	t.Run("beside charge_datas too", func(t *testing.T) {
+	t.Run("next to charge_datas", func(t *testing.T) {
 		f := newFixture(t)
 		resp := f.post(t, eventsPath, `{"charge_datas":[`+event()+`],"charge_data":1}`)
 		resp.requireError(t, http.StatusBadRequest, "INVALID_FIELD", "charge_data")
@@ -32,10 +32,9 @@ func TestUnknownFields(t *testing.T) {
 
 func TestKeepUnknownFields(t *testing.T) {
 	t.Parallel()
-	// Numbers keep their spelling, members their order, nulls their place.
 	const value = `{"z":[1.0,1e5,-0,12345678901234567890,true,null,{"b":"\u0061","a":{}}],"y":null,"é":""}`
 	for _, p := range eventObjects {
-		t.Run("in "+joinPath(p.path, "the event"), func(t *testing.T) {
+		t.Run("in "+objectName(p.path), func(t *testing.T) {
 			f := newFixture(t, keepUnknown)
 			sent := fullEventWith(p.opening, `"unknown":`+value)
 			resp := f.post(t, eventPath, sent)
@@ -43,12 +42,12 @@ func TestKeepUnknownFields(t *testing.T) {
 			require.Contains(t, resp.text, `"unknown":`+value)
 			got := f.get(t, eventPath+"/"+stored["id"].(string))
 			require.Equal(t, resp.text, got.text)
-			require.NotNil(t, valueAt(got.body, joinPath(p.path, "unknown")), "it is where it was sent")
+			require.NotNil(t, valueAt(got.body, joinPath(p.path, "unknown")), "the field is in the same object")
 			require.Equal(t, []any{stored}, f.list(t, "pf_a"))
 			f.post(t, eventPath, sent).requireReplayOf(t, resp)
 			require.Equal(t, stored, f.post(t, eventsPath, batch(sent)).events(t)[0])
 		})
-		t.Run("other content in it is other content, in "+joinPath(p.path, "the event"), func(t *testing.T) {
+		t.Run("different values are a conflict, in "+objectName(p.path), func(t *testing.T) {
 			f := newFixture(t, keepUnknown)
 			f.post(t, eventPath, fullEventWith(p.opening, `"unknown":1`)).requireStored(t)
 			resp := f.post(t, eventPath, fullEventWith(p.opening, `"unknown":2`))
@@ -56,7 +55,7 @@ func TestKeepUnknownFields(t *testing.T) {
 			require.Contains(t, resp.body["message"], joinPath(p.path, "unknown"))
 		})
 	}
-	t.Run("known fields keep their rules", func(t *testing.T) {
+	t.Run("known fields are validated", func(t *testing.T) {
 		f := newFixture(t, keepUnknown)
 		resp := f.post(t, eventPath, event(`"unknown":1`, `"value":{"number":1,"unknown":1}`))
 		resp.requireError(t, http.StatusBadRequest, "INVALID_FIELD", "value.number")
@@ -74,7 +73,7 @@ func TestFieldNamesAreCaseSensitive(t *testing.T) {
 			if variant == name {
 				continue
 			}
-			t.Run(variant+" in "+joinPath(p.path, "the event"), func(t *testing.T) {
+			t.Run(variant+" in "+objectName(p.path), func(t *testing.T) {
 				resp := f.post(t, eventPath, fullEventWith(p.opening, quoted(variant)+`:"x"`))
 				resp.requireError(t, http.StatusBadRequest, "INVALID_FIELD", joinPath(p.path, variant))
 			})
@@ -83,10 +82,10 @@ func TestFieldNamesAreCaseSensitive(t *testing.T) {
 	f.requireNothingStored(t)
 }
 
-func TestUnknownNull(t *testing.T) {
+func TestUnknownNullFieldIsKept(t *testing.T) {
 	t.Parallel()
 	for _, p := range eventObjects {
-		t.Run("in "+joinPath(p.path, "the event"), func(t *testing.T) {
+		t.Run("in "+objectName(p.path), func(t *testing.T) {
 			f := newFixture(t, keepUnknown)
 			resp := f.post(t, eventPath, fullEventWith(p.opening, `"unknown":null`))
 			id := resp.requireStored(t)["id"].(string)

@@ -15,8 +15,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// slowly serves requests with these bodies, of which one half has arrived. finish
-// sends the other and returns the statuses.
+// startUploads sends one half of each body. finish sends the rest.
 func (f *fixture) startUploads(t *testing.T, path string, bodies []string, declared bool, headers ...string) (finish func() []int) {
 	t.Helper()
 	type upload struct {
@@ -39,7 +38,7 @@ func (f *fixture) startUploads(t *testing.T, path string, bodies []string, decla
 			f.handler.ServeHTTP(u.w, r)
 			_ = arriving.Close()
 		}()
-		_, _ = io.WriteString(sender, body[:len(body)/2]) // unless it is refused
+		_, _ = io.WriteString(sender, body[:len(body)/2])
 		uploads = append(uploads, u)
 	}
 	synctest.Wait()
@@ -54,7 +53,6 @@ func (f *fixture) startUploads(t *testing.T, path string, bodies []string, decla
 	}
 }
 
-// TestSlowUploadReservation has sixty uploads at a time.
 func TestSlowUploadReservation(t *testing.T) {
 	const n = 60
 	created := make([]int, n)
@@ -68,7 +66,7 @@ func TestSlowUploadReservation(t *testing.T) {
 	}{
 		{"chunked", eventPath, padded(event(), 200), false, nil},
 		{"chunked batches", eventsPath, padded(batch(event(), event()), 400), false, nil},
-		{"gzip of declared length", eventPath, gzipped(t, event(), 9), true, []string{"Content-Encoding: gzip"}},
+		{"gzip with Content-Length", eventPath, gzipped(t, event(), 9), true, []string{"Content-Encoding: gzip"}},
 		{"chunked gzip batches", eventsPath, gzipped(t, batch(event(), event()), 9), false, []string{"Content-Encoding: gzip"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -82,7 +80,7 @@ func TestSlowUploadReservation(t *testing.T) {
 			})
 		})
 	}
-	t.Run("announced and not sent", func(t *testing.T) {
+	t.Run("bodies that never arrive reserve nothing", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFixture(t)
 			var waiting []*io.PipeWriter
@@ -100,20 +98,20 @@ func TestSlowUploadReservation(t *testing.T) {
 			}
 		})
 	})
-	t.Run("the header of gzip holds what decompressing takes", func(t *testing.T) {
+	t.Run("a gzip header reserves the memory of decompression", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			const most = 1024 // each takes a thousandth of the budget
+			const maxReaders = 1024 // each reserves 1/1000 of the budget
 			f := newFixture(t, func(c *chargeingest.Config) { c.MaxBodyBytes, c.MaxInFlightBytes = 1<<20, 1<<20 })
-			refused := 0
+			rejected := 0
 			var waiting []*io.PipeWriter
-			for range most + 1 {
+			for range maxReaders + 1 {
 				arriving, sender := io.Pipe()
 				r := request(http.MethodPost, eventPath, arriving, "Content-Encoding: gzip")
 				w := httptest.NewRecorder()
 				go func() {
 					f.handler.ServeHTTP(w, r)
 					if w.Code == http.StatusServiceUnavailable {
-						refused++
+						rejected++
 					}
 					_ = arriving.Close()
 				}()
@@ -121,14 +119,14 @@ func TestSlowUploadReservation(t *testing.T) {
 				synctest.Wait()
 				waiting = append(waiting, sender)
 			}
-			require.Positive(t, refused)
-			f.post(t, eventPath, event(), "X-API-KEY: "+otherSecret).requireStored(t) // of another platform
+			require.Positive(t, rejected)
+			f.post(t, eventPath, event(), "X-API-KEY: "+otherSecret).requireStored(t)
 			for _, sender := range waiting {
 				require.NoError(t, sender.CloseWithError(errors.New("gone")))
 			}
 		})
 	})
-	t.Run("what has arrived is bounded", func(t *testing.T) {
+	t.Run("received bytes are limited", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFixture(t, func(c *chargeingest.Config) { c.MaxBodyBytes, c.MaxInFlightBytes = 100_000, 1_000_000 })
 			bodies := make([]string, n)
@@ -136,7 +134,7 @@ func TestSlowUploadReservation(t *testing.T) {
 				bodies[i] = padded(event(), 100_000)
 			}
 			finish := f.startUploads(t, eventPath, bodies, true)
-			f.post(t, eventPath, event(), "X-API-KEY: "+otherSecret).requireStored(t) // of another platform
+			f.post(t, eventPath, event(), "X-API-KEY: "+otherSecret).requireStored(t)
 			accepted := 0
 			for _, status := range finish() {
 				if status == http.StatusCreated {
@@ -163,18 +161,18 @@ func TestMaxInFlightBytes(t *testing.T) {
 	arrive := func() upload {
 		arriving, sender := io.Pipe()
 		u := upload{sender, httptest.NewRecorder(), make(chan struct{})}
-		r := request(http.MethodPost, eventPath, arriving) // of unknown length
+		r := request(http.MethodPost, eventPath, arriving)
 		go func() {
 			defer close(u.done)
 			f.handler.ServeHTTP(u.w, r)
-			_ = arriving.Close() // as a server does
+			_ = arriving.Close()
 		}()
 		_, _ = io.WriteString(sender, body[:900])
-		_, _ = io.WriteString(sender, body[900:901]) // so that the others are reserved
+		_, _ = io.WriteString(sender, body[900:901]) // the first 900 bytes are reserved now
 		return u
 	}
 	first, second := arrive(), arrive()
-	f.post(t, eventPath, event()).requireStored(t) // a small one still fits in seven eighths
+	f.post(t, eventPath, event()).requireStored(t) // fits into seven eighths
 	f.post(t, eventPath, padded(event(), 300)).requireRetryable(t, true)
 	require.Equal(t, http.StatusOK, f.get(t, eventPath, "X-API-KEY: "+otherSecret).status)
 
@@ -187,7 +185,7 @@ func TestMaxInFlightBytes(t *testing.T) {
 	}
 	require.Len(t, f.list(t, "pf_a"), 3)
 
-	t.Run("what was in flight is given back, on success and on failure", func(t *testing.T) {
+	t.Run("bytes are released on success and on failure", func(t *testing.T) {
 		for i := range 5 {
 			for _, body := range []string{padded(event(), 1000), padded("{", 1000), padded("", 1001)} {
 				require.NotEqual(t, http.StatusServiceUnavailable, f.post(t, eventPath, body).status, i)
@@ -212,7 +210,7 @@ func TestChunkedBodyReservation(t *testing.T) {
 			h.ServeHTTP(w, r)
 			status <- w.Code
 		}()
-		<-store.entered // and holds no more than its 100 bytes by now
+		<-store.entered
 	}
 	close(store.free)
 	require.Equal(t, http.StatusCreated, <-status)

@@ -18,8 +18,8 @@ func TestEventRoundTrip(t *testing.T) {
 	require.NoError(t, json.Unmarshal(text, &again))
 	require.Equal(t, ev, again)
 
-	with := strings.Replace(fuzzEvent, `"value":{`, `"more":[1.50,null],"value":{"extra":{"a":"\u00e9"},`, 1)
-	require.NoError(t, json.Unmarshal([]byte(with), &eventWithNullID{&ev}))
+	extended := strings.Replace(fuzzEvent, `"value":{`, `"more":[1.50,null],"value":{"extra":{"a":"\u00e9"},`, 1)
+	require.NoError(t, json.Unmarshal([]byte(extended), &eventWithNullID{&ev}))
 	require.Equal(t, []ExtraField{{Name: "more", Value: json.RawMessage(`[1.50,null]`)}}, ev.Extra)
 	require.Equal(t, []ExtraField{{Name: "extra", Value: json.RawMessage(`{"a":"\u00e9"}`)}}, ev.Value.Extra)
 	text, err = json.Marshal(ev)
@@ -27,7 +27,7 @@ func TestEventRoundTrip(t *testing.T) {
 	require.Contains(t, string(text), `"extra":{"a":"\u00e9"}`)
 }
 
-// eventWithNullID reads an event whose id is null, as requests may have it.
+// eventWithNullID removes the null id, which only requests can have.
 type eventWithNullID struct{ *ChargeEvent }
 
 func (e *eventWithNullID) UnmarshalJSON(text []byte) error {
@@ -38,7 +38,7 @@ func TestUnmarshalInvalidEvent(t *testing.T) {
 	for _, text := range []string{`{"value":1}`, `{"product_item_id":null}`, `[]`, `{"period":null}`, `{"a":1}{}`, `{`} {
 		var ev ChargeEvent
 		require.Error(t, ev.UnmarshalJSON([]byte(text)), text)
-		require.Equal(t, ChargeEvent{}, ev, "an event stays as it was on error")
+		require.Equal(t, ChargeEvent{}, ev, "an event does not change on error")
 	}
 }
 

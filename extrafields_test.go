@@ -12,7 +12,6 @@ import (
 	"example.com/chargeingest"
 )
 
-// eventWithExtra is a valid event with one extra member in the object at a path.
 func eventWithExtra(t *testing.T, path string, m chargeingest.ExtraField) chargeingest.ChargeEvent {
 	t.Helper()
 	ev := decodeEvents(t, fullEvent)[0]
@@ -52,30 +51,30 @@ func TestIngestInvalidExtraFields(t *testing.T) {
 		return chargeingest.ExtraField{Name: name, Value: json.RawMessage(value)}
 	}
 	for _, c := range []struct {
-		name   string
-		member chargeingest.ExtraField
-		path   string
+		name  string
+		field chargeingest.ExtraField
+		path  string
 	}{
 		{"a value that closes its object", raw("x", `1},"y":{"z":2`), "x"},
 		{"a value that closes its event", raw("x", `1},`+event()[:len(event())-1]), "x"},
 		{"a value that closes the batch", raw("x", `1}]}`), "x"},
-		{"a value with another member", raw("x", `1,"y":2`), "x"},
+		{"a value with another field", raw("x", `1,"y":2`), "x"},
 		{"two values", raw("x", `1 2`), "x"},
 		{"no value", raw("x", ``), "x"},
-		{"half a value", raw("x", `{"a":`), "x"},
+		{"an incomplete value", raw("x", `{"a":`), "x"},
 		{"a value that is not JSON", raw("x", `nan`), "x"},
-		{"a value with a name twice", raw("x", `{"a":1,"a":2}`), "x"},
+		{"a duplicate name in a value", raw("x", `{"a":1,"a":2}`), "x"},
 		{"a value that is not UTF-8", raw("x", "\"\xff\""), "x"},
 		{"a lone surrogate", raw("x", `"\ud800"`), "x"},
 		{"a name that is not UTF-8", raw("x\xff", `1`), "x\ufffd"},
 	} {
 		for _, at := range extraPaths {
-			t.Run(c.name+" in "+joinPath(at, "the event"), func(t *testing.T) {
-				requireIngestRejected(t, eventWithExtra(t, at, c.member), "charge_datas.1."+joinPath(at, c.path))
+			t.Run(c.name+" in "+objectName(at), func(t *testing.T) {
+				requireIngestRejected(t, eventWithExtra(t, at, c.field), "charge_datas.1."+joinPath(at, c.path))
 			})
 		}
 	}
-	t.Run("a name that the object has already", func(t *testing.T) {
+	t.Run("a duplicate name in the object", func(t *testing.T) {
 		requireIngestRejected(t, eventWithExtra(t, "", raw("reference", `"other"`)), "charge_datas.1.reference")
 		requireIngestRejected(t, eventWithExtra(t, "value", raw("number", `"1"`)), "charge_datas.1.value.number")
 		ev := eventWithExtra(t, "period", raw("x", `1`))
@@ -84,7 +83,6 @@ func TestIngestInvalidExtraFields(t *testing.T) {
 	})
 }
 
-// requireNotIngested holds Ingest and MarshalJSON to refusing an event for a field.
 func requireIngestRejected(t *testing.T, ev chargeingest.ChargeEvent, field string) {
 	t.Helper()
 	_, err := json.Marshal(ev)

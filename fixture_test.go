@@ -18,28 +18,23 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// The paths of the routed form.
 const (
 	eventPath  = "/v1/ingest/charge-data"
 	eventsPath = "/v1/ingest/charge-datas"
 )
 
-// The credentials of the fixture's keys. No log line and no response of any test
-// may hold one of them.
+// No log line and no response of any test may contain a secret.
 const (
 	fullSecret   = "secret-of-the-full-key"   // both permissions on pf_a, the default, and pf_b
-	ingestSecret = "secret-of-the-ingest-key" // METER_DATA.INGEST alone, on pf_a
-	viewSecret   = "secret-of-the-view-key"   // METER_DATA.VIEW alone, on pf_a
+	ingestSecret = "secret-of-the-ingest-key" // METER_DATA.INGEST only, on pf_a
+	viewSecret   = "secret-of-the-view-key"   // METER_DATA.VIEW only, on pf_a
 	otherSecret  = "secret-of-the-other-key"  // both permissions on pf_c
-	wrongSecret  = "secret-of-nobodys-key"    // verifies nowhere
+	wrongSecret  = "secret-of-an-unknown-key"
 )
 
-// receipt is what the fixture's clock shows at first: a time with a fraction of
-// a second, in a zone that is not UTC.
+// receivedAt is the fixture's first time: with fractional seconds, and not in UTC.
 var receivedAt = time.Date(2026, 9, 1, 14, 0, 0, 987654321, time.FixedZone("", 2*60*60))
 
-// fixture is a handler over a store, with a clock that stands still and a log
-// that is kept.
 type fixture struct {
 	handler *chargeingest.Handler
 	store   chargeingest.EventStore
@@ -49,7 +44,6 @@ type fixture struct {
 	now time.Time
 }
 
-// newFixture makes a fixture over a memstore, unless a setting says otherwise.
 func newFixture(t *testing.T, settings ...func(*chargeingest.Config)) *fixture {
 	t.Helper()
 	f := &fixture{log: new(logBuffer), now: receivedAt}
@@ -84,22 +78,18 @@ func newKeySet(tb testing.TB) *chargeingest.Keys {
 	return keys
 }
 
-// over is the setting of another store.
 func withStore(store chargeingest.EventStore) func(*chargeingest.Config) {
 	return func(c *chargeingest.Config) { c.Store = store }
 }
 
-// authorizedBy is the setting of another authorizer.
 func withAuthorizer(a chargeingest.Authorizer) func(*chargeingest.Config) {
 	return func(c *chargeingest.Config) { c.Authorizer = a }
 }
 
-// keepUnknown is the setting that takes members beyond the contract's.
 func keepUnknown(c *chargeingest.Config) { c.KeepUnknownFields = true }
 
 func returnOriginal(c *chargeingest.Config) { c.Duplicates = chargeingest.ReturnOriginal }
 
-// appending is the setting of a store that answers every batch with an error.
 func withAppendError(err error) func(*chargeingest.Config) {
 	return withStore(&readableStore{
 		Store: memstore.New(),
@@ -121,7 +111,6 @@ func (f *fixture) advance(d time.Duration) {
 	f.now = f.now.Add(d)
 }
 
-// serve starts a server on loopback for what only a real connection shows.
 func (f *fixture) serve(t *testing.T) *httptest.Server {
 	t.Helper()
 	srv := httptest.NewServer(f.handler)
@@ -129,9 +118,8 @@ func (f *fixture) serve(t *testing.T) *httptest.Server {
 	return srv
 }
 
-// request makes a request with the full key and the media type of JSON. Headers
-// are "Name: value": the first of a name takes the place of the default, more
-// of them are sent beside it; "-Name" leaves a default out.
+// request returns a request with the full key. A header "Name: value" replaces the
+// default of that name, and repeated names are all sent. "-Name" removes a default.
 func request(method, target string, body io.Reader, headers ...string) *http.Request {
 	r := httptest.NewRequest(method, target, body)
 	r.Header.Set("X-API-KEY", fullSecret)
@@ -164,7 +152,7 @@ func (f *fixture) get(t *testing.T, path string, headers ...string) response {
 	return responseOf(t, f.handler, request(http.MethodGet, path, nil, headers...))
 }
 
-// send makes a request out of a row of everyRoute; id takes the place of {id}.
+// send serves a request, such as one of everyRoute. The id replaces {id} in the path.
 func (f *fixture) send(t *testing.T, method, path, body, id string, headers ...string) response {
 	t.Helper()
 	path = strings.ReplaceAll(path, "{id}", id)
@@ -174,7 +162,6 @@ func (f *fixture) send(t *testing.T, method, path, body, id string, headers ...s
 	return responseOf(t, f.handler, request(method, path, strings.NewReader(body), headers...))
 }
 
-// list returns the events that GET responses on a platform, first stored first.
 func (f *fixture) list(t *testing.T, platform string) []any {
 	t.Helper()
 	secret := fullSecret
@@ -186,15 +173,13 @@ func (f *fixture) list(t *testing.T, platform string) []any {
 	return resp.body["data"].([]any)
 }
 
-// requireNothingStored says so of every platform.
 func (f *fixture) requireNothingStored(t *testing.T) {
 	t.Helper()
 	for _, platform := range []string{"pf_a", "pf_b", "pf_c"} {
-		require.Empty(t, f.list(t, platform), "something is stored on %s", platform)
+		require.Empty(t, f.list(t, platform), "events are stored on %s", platform)
 	}
 }
 
-// keptLog is the text of a log, safe to read while it is written.
 type logBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -212,7 +197,6 @@ func (l *logBuffer) text() string {
 	return l.buf.String()
 }
 
-// unreadBody fails the test when something reads it.
 type unreadBody struct{ t *testing.T }
 
 func (b unreadBody) Read([]byte) (int, error) {

@@ -17,8 +17,6 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// countingStore is a memstore that forgets, and counts the batches that it was
-// given by platform.
 type countingStore struct {
 	*memstore.Store
 	batches map[string]int
@@ -29,10 +27,8 @@ func (s *countingStore) Append(ctx context.Context, b chargeingest.Batch) (charg
 	return memstore.New().Append(ctx, b)
 }
 
-// FuzzRequest sends everything but the body as the fuzzer likes it: method,
-// path, and the headers that mean something. Whatever they are, the response is one
-// of the contract's, no credential is in it, and nobody but the owner of a key
-// stores anything, on a platform of that key.
+// FuzzRequest varies all parts of a request except the body. Only the owner of a key can
+// store events, on a platform of that key.
 func FuzzRequest(f *testing.F) {
 	type seed struct{ method, target, key, authorization, platform, media, encoding, idempotency, id string }
 	for _, s := range []seed{
@@ -55,7 +51,7 @@ func FuzzRequest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, method, target, key, authorization, platform, media, encoding, idempotency, id string) {
 		u, err := url.ParseRequestURI(target)
 		if err != nil {
-			t.Skip("no server hands over such a target")
+			t.Skip("net/http rejects this target")
 		}
 		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(event(`"reference":"r"`)))
 		r.Method, r.URL, r.RequestURI = method, u, target
@@ -74,7 +70,7 @@ func FuzzRequest(f *testing.F) {
 		if w.Code == http.StatusCreated {
 			owned := ingestPlatforms(r)
 			if platform == "" {
-				owned = owned[:1] // the default
+				owned = owned[:1]
 			} else {
 				require.Contains(t, owned, platform)
 				owned = []string{platform}
@@ -84,15 +80,14 @@ func FuzzRequest(f *testing.F) {
 			require.Empty(t, store.batches)
 		}
 		for _, secret := range []string{fullSecret, ingestSecret, viewSecret, otherSecret} {
-			if id != secret { // whoever sends a key as the id of a request gets it back
+			if id != secret { // the id is echoed
 				require.NotContains(t, w.Body.String()+w.Header().Get("X-Request-Id"), secret)
 			}
 		}
 	})
 }
 
-// platformsOf are those of the key that a request may store with, by the rules
-// of the contract and not by the code: the API key decides where there is one.
+// ingestPlatforms follows the contract, not the code.
 func ingestPlatforms(r *http.Request) []string {
 	secret := r.Header.Get("X-Api-Key")
 	if len(r.Header.Values("X-Api-Key")) == 0 {
@@ -107,7 +102,6 @@ func ingestPlatforms(r *http.Request) []string {
 	}[secret]
 }
 
-// requireAnswerOfTheContract holds a response to what is true of all of them.
 func requireContractResponse(t *testing.T, r *http.Request, w *httptest.ResponseRecorder) {
 	t.Helper()
 	require.Contains(t, []int{200, 201, 400, 401, 403, 404, 405, 413, 415}, w.Code)

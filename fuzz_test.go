@@ -18,7 +18,6 @@ import (
 
 var fuzzNow = time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
 
-// fuzzValidators are the settings that change what is accepted.
 func fuzzValidators(tb testing.TB) map[string]*validator {
 	tb.Helper()
 	made := make(map[string]*validator)
@@ -37,24 +36,23 @@ func fuzzValidators(tb testing.TB) map[string]*validator {
 	return made
 }
 
-// requireFastPathAgrees holds a body to the promise of the two paths: what the
-// fast accept takes the schema takes too, as the same events; what the schema
-// takes the decoder could read; and the response is the one of the slow path.
+// requireFastPathAgrees checks that the fast path and the decoder accept only bodies
+// that the schema accepts, and return the same events and errors.
 func requireFastPathAgrees(t *testing.T, v *validator, body []byte, route Route) {
 	t.Helper()
-	verdict := v.check(context.Background(), body, route, fuzzNow)
-	_, sure := v.decode(new(decoder), body, route, fuzzNow, true)
-	if sure {
-		require.NoError(t, verdict, "the fast accept took what the schema rejects")
+	want := v.check(context.Background(), body, route, fuzzNow)
+	_, accepted := v.decode(new(decoder), body, route, fuzzNow, true)
+	if accepted {
+		require.NoError(t, want, "the fast path accepts a body that the schema rejects")
 	}
-	events, whole := v.decode(new(decoder), body, route, fuzzNow, false)
-	if verdict == nil {
-		require.True(t, whole, "the schema accepts what the decoder cannot read")
+	events, complete := v.decode(new(decoder), body, route, fuzzNow, false)
+	if want == nil {
+		require.True(t, complete, "the schema accepts a body that the decoder cannot read")
 		requireSameEvents(t, body, route, events)
 	}
 	got, err := v.validate(context.Background(), "p", bytes.Clone(body), route, fuzzNow)
-	if verdict != nil {
-		require.Equal(t, verdict, err)
+	if want != nil {
+		require.Equal(t, want, err)
 		var e *Error
 		require.ErrorAs(t, err, &e)
 		require.Equal(t, 400, e.Status)
@@ -66,7 +64,6 @@ func requireFastPathAgrees(t *testing.T, v *validator, body []byte, route Route)
 	require.Equal(t, newEvents(events, fuzzNow, nil), got)
 }
 
-// requireSameEvents compares a body with the contents that will be stored.
 func requireSameEvents(t *testing.T, body []byte, route Route, events []ChargeEvent) {
 	t.Helper()
 	sent := []json.RawMessage{body}
@@ -78,18 +75,18 @@ func requireSameEvents(t *testing.T, body []byte, route Route, events []ChargeEv
 	require.Len(t, events, len(sent))
 	for i := range events {
 		rec := newEvents(events[i:i+1], fuzzNow, nil)[0]
-		was, kept := fieldsOf(t, string(sent[i])), fieldsOf(t, rec.Content)
-		delete(was, "id")
-		delete(was, "object_type")
+		before, after := fieldsOf(t, string(sent[i])), fieldsOf(t, rec.Content)
+		delete(before, "id")
+		delete(before, "object_type")
 		if rec.TimestampAssigned {
-			delete(kept, "timestamp")
+			delete(after, "timestamp")
 		}
-		differences, err := jsontree.Differences(t.Context(), objectOf(t, was), objectOf(t, kept), jsontree.Rules{MaxPaths: 100})
+		differences, err := jsontree.Differences(t.Context(), objectOf(t, before), objectOf(t, after), jsontree.Rules{MaxPaths: 100})
 		require.NoError(t, err)
-		require.Empty(t, differences, "sent %s\nkept %s", body, rec.Content)
+		require.Empty(t, differences, "sent %s\nstored %s", body, rec.Content)
 
 		again := newEvents(events[i:i+1], fuzzNow.Add(time.Hour), nil)[0]
-		require.Equal(t, rec.Digest, again.Digest, "an event differs from itself sent later")
+		require.Equal(t, rec.Digest, again.Digest, "the digest depends on the time")
 	}
 }
 
@@ -123,7 +120,7 @@ func FuzzBody(f *testing.F) {
 		strings.Replace(fuzzEvent, `"value":{`, `"value":{"extra":{"deep":[1,2,{"a":null}]},`, 1),
 		strings.Replace(fuzzEvent, `"id":null`, `"id":{"a":[1]}`, 1), fuzzEvent + fuzzEvent, "\ufeff{}", `{"a":"\ud800"}`,
 		strings.Replace(batch, `{"charge_datas"`, `{"charge_datas.0":1,"charge_datas"`, 1),
-		strings.Replace(fuzzEvent, `"object_type":"x"`, `"object_type":"x","reference":"r-2"`, 1), // all names and one again
+		strings.Replace(fuzzEvent, `"object_type":"x"`, `"object_type":"x","reference":"r-2"`, 1),
 		strings.Replace(batch, `"object_type":"x"`, `"object_type":"x","reference":"r-2"`, 1),
 	} {
 		f.Add([]byte(seed))
@@ -137,10 +134,9 @@ func FuzzBody(f *testing.F) {
 	})
 }
 
-// fuzzValues are the members of fuzzEvent, each with the text of its value.
 func fuzzValues(tb testing.TB) []string {
 	tb.Helper()
-	var places []string
+	var values []string
 	for _, text := range []string{
 		`"proi_1"`, `"pric_1"`, `"prii_1"`, `"pico_1"`, `"cust_1"`, `null,"pricing_plan_subscription_id"`, `"pps_1"`, `"sub 1"`,
 		`{"data"`, `[{"field":"PRICING_PLAN_REFERENCE","value":"a"}]`, `"PRICING_PLAN_REFERENCE","value"`, `"a"`,
@@ -149,32 +145,29 @@ func fuzzValues(tb testing.TB) []string {
 		`"2026-05-01T00:00:00Z"`, `"2026-06-01t00:00:00.5z"`, `"0.5"`, `"2026-09-01T09:00:29+09:00"`, `null,"object_type"`, `"x"`,
 	} {
 		require.Equal(tb, 1, strings.Count(fuzzEvent, text), text)
-		places = append(places, text)
+		values = append(values, text)
 	}
-	return places
+	return values
 }
 
-// FuzzField puts a value in the place of one member of a valid event, as raw
-// JSON and as a string, which reaches the rules of single fields faster than
-// whole bodies do.
 func FuzzField(f *testing.F) {
-	places := fuzzValues(f)
-	for i := range places {
+	values := fuzzValues(f)
+	for i := range values {
 		for j, value := range []string{
 			``, `null`, `1`, `1e400`, `true`, `[]`, `{}`, `""`, `[null]`, `[{}]`, `{"a":1}`, "a\tb", "é", "a b+c-d_e\v", strings.Repeat("9", 38), strings.Repeat("9", 39),
 			"-0.1", "1.", ".5", "+1", "1e5", "2026-02-29T00:00:00Z", "2024-02-29T23:59:60Z", "0000-01-01T00:00:00Z", "2026-09-01T00:00:00.1234567890Z", "9999-12-31T23:59:59.999999999-23:59",
 			strings.Repeat("é", 256), strings.Repeat("é", 257), "\x7f", "LATEST", "CONTAINS", "USD",
 		} {
-			if (i+j)%4 == 0 { // the rest is the fuzzer's
+			if (i+j)%4 == 0 {
 				f.Add(uint8(i), value)
 			}
 		}
 	}
 	validators := fuzzValidators(f)
-	f.Fuzz(func(t *testing.T, place uint8, value string) {
+	f.Fuzz(func(t *testing.T, position uint8, value string) {
 		quoted, err := json.Marshal(value)
 		require.NoError(t, err)
-		old := places[int(place)%len(places)]
+		old := values[int(position)%len(values)]
 		first, _, _ := strings.Cut(old, ",")
 		if strings.HasPrefix(old, "{") || strings.HasPrefix(old, "[") {
 			first = old
@@ -190,7 +183,6 @@ func FuzzField(f *testing.F) {
 	})
 }
 
-// FuzzQuery holds the query string of a listing to its bounds.
 func FuzzQuery(f *testing.F) {
 	for _, seed := range []string{
 		"", "limit=1000&order=asc&after=abc", "limit=0", "limit=01", "limit=1&limit=2", "x=1", "from=2026-09-01T00:00:00%2B02:00&to=2026-09-01T00:00:00Z",
@@ -214,9 +206,9 @@ func FuzzQuery(f *testing.F) {
 			return
 		}
 		require.True(t, q.Limit >= 1 && q.Limit <= maxLimit)
-		values, _ := url.ParseQuery(strings.ReplaceAll(raw, ";", "%3B"))
-		require.Equal(t, values.Get("reference"), q.Reference)
-		require.Equal(t, values.Get("after"), q.After)
+		parsed, _ := url.ParseQuery(strings.ReplaceAll(raw, ";", "%3B"))
+		require.Equal(t, parsed.Get("reference"), q.Reference)
+		require.Equal(t, parsed.Get("after"), q.After)
 	})
 }
 

@@ -14,7 +14,6 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// typicalEvent has some 530 bytes; its reference is the verb.
 const typicalEvent = `{"product_item_id": "proi_V7EoCpciIAHibhKIxqQI", "pricing_id": "pric_as4YcnSsQnxgTWPpjKXS", ` +
 	`"pricing_item_id": "prii_SYroX7TSzQ0pk7LUoxPL", "pricing_item_config_id": "pico_DhqWU4RYZAGYPdMEePqp", ` +
 	`"customer_id": "cust_MltwYgOWVgw0XmR4D4pQ", "customer_reference": null, ` +
@@ -22,7 +21,6 @@ const typicalEvent = `{"product_item_id": "proi_V7EoCpciIAHibhKIxqQI", "pricing_
 	`"description": "GPU hours", "value": {"amount": {"quantity": "446.56", "currency": "USD"}}, ` +
 	`"timestamp": "2026-09-01T09:00:29+09:00"}`
 
-// discarded is a response that is counted and dropped.
 type discardWriter struct {
 	header http.Header
 	status int
@@ -35,13 +33,11 @@ func (d *discardWriter) WriteHeader(status int) { d.status = status }
 
 func (d *discardWriter) Write(b []byte) (int, error) { d.bytes += len(b); return len(b), nil }
 
-// readCloser is a body that can be used again.
 type reusableBody struct{ bytes.Reader }
 
 func (*reusableBody) Close() error { return nil }
 
-// BenchmarkHandler is the whole way of a request in process, on memstore: an
-// event is an operation. Requests and responses are made beforehand.
+// One event is one operation.
 func BenchmarkHandler(b *testing.B) {
 	for _, bm := range []struct {
 		name   string
@@ -63,9 +59,9 @@ func BenchmarkHandler(b *testing.B) {
 			require.NoError(b, err)
 
 			body := new(bytes.Buffer)
-			const place = "00000000-0000-4000-8000-%012d"
-			event := fmt.Sprintf(typicalEvent, fmt.Sprintf(place, 0))
-			var places []int // where in body the references end
+			const uuid = "00000000-0000-4000-8000-%012d"
+			event := fmt.Sprintf(typicalEvent, fmt.Sprintf(uuid, 0))
+			var ends []int
 			if bm.events > 1 {
 				body.WriteString(`{"charge_datas":[`)
 			}
@@ -73,7 +69,7 @@ func BenchmarkHandler(b *testing.B) {
 				if i > 0 {
 					body.WriteByte(',')
 				}
-				places = append(places, body.Len()+bytes.Index([]byte(event), []byte("00000000-"))+len(fmt.Sprintf(place, 0)))
+				ends = append(ends, body.Len()+bytes.Index([]byte(event), []byte("00000000-"))+len(fmt.Sprintf(uuid, 0)))
 				body.WriteString(event)
 			}
 			if bm.events > 1 {
@@ -93,7 +89,7 @@ func BenchmarkHandler(b *testing.B) {
 			b.ReportAllocs()
 			n := 0
 			for sent := 0; sent < b.N; sent += bm.events {
-				for _, end := range places {
+				for _, end := range ends {
 					n++
 					for i, v := end-1, n; v > 0; i, v = i-1, v/10 {
 						text[i] = byte('0' + v%10)
@@ -106,7 +102,7 @@ func BenchmarkHandler(b *testing.B) {
 					b.Fatalf("status %d", w.status)
 				}
 			}
-			require.Empty(b, w.header["Idempotent-Replayed"], "every event is a new one")
+			require.Empty(b, w.header["Idempotent-Replayed"], "all events are new")
 		})
 	}
 }

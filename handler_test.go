@@ -28,7 +28,7 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 		t.Run(field, func(t *testing.T) {
 			cfg := chargeingest.Config{Store: memstore.New(), Authorizer: newKeySet(t)}
 			_, err := chargeingest.New(cfg)
-			require.NoError(t, err, "everything else has a default")
+			require.NoError(t, err, "all other fields have a default")
 			set(&cfg)
 			h, err := chargeingest.New(cfg)
 			require.ErrorContains(t, err, "Config."+field)
@@ -37,14 +37,13 @@ func TestConfigErrorsNameTheField(t *testing.T) {
 	}
 }
 
-// unready is a store that would take nothing.
 type unreadyStore struct{ *memstore.Store }
 
 var errUnready = errors.New("disk is read-only")
 
 func (unreadyStore) Ready(context.Context) error { return errUnready }
 
-// plain is a store without capabilities.
+// plainStore hides the optional interfaces of a store.
 type plainStore struct{ chargeingest.EventStore }
 
 func TestReady(t *testing.T) {

@@ -11,7 +11,6 @@ import (
 	"example.com/chargeingest/internal/limits"
 )
 
-// contextStore is a store that keeps the last context.
 type contextStore struct{ context.Context }
 
 func (s *contextStore) Append(ctx context.Context, _ Batch) (AppendResult, error) {
@@ -19,11 +18,11 @@ func (s *contextStore) Append(ctx context.Context, _ Batch) (AppendResult, error
 	return AppendResult{}, ErrClosed
 }
 
-// Without limits, storekit reserves no memory for comparisons.
+// storekit needs the limits in the context to reserve memory for comparisons.
 func TestIngestLimitsComparisons(t *testing.T) {
 	s := new(contextStore)
 	h, err := New(Config{Store: s, Authorizer: AuthorizerFunc(func(*http.Request, Permission) (Principal, error) {
-		return Principal{}, errors.New("not asked")
+		return Principal{}, errors.New("not called")
 	})})
 	require.NoError(t, err)
 	_, err = h.Ingest(t.Context(), IngestRequest{Platform: "p", Events: []ChargeEvent{

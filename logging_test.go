@@ -17,7 +17,6 @@ import (
 	"example.com/chargeingest"
 )
 
-// logged returns the lines that a request leaves, as objects.
 func logLines(t *testing.T, level slog.Level, r *http.Request, settings ...func(*chargeingest.Config)) (lines []map[string]any, text string) {
 	t.Helper()
 	var log bytes.Buffer
@@ -39,7 +38,7 @@ func logLines(t *testing.T, level slog.Level, r *http.Request, settings ...func(
 }
 
 func TestLogLine(t *testing.T) {
-	failing := func(err error) func(*chargeingest.Config) {
+	storeError := func(err error) func(*chargeingest.Config) {
 		return withStore(storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) {
 			return chargeingest.AppendResult{}, err
 		}))
@@ -52,25 +51,25 @@ func TestLogLine(t *testing.T) {
 	}{
 		{"a success, at Debug", request("POST", eventsPath, strings.NewReader(batch(event(`"reference":"a"`), event(`"reference":"a"`)))), nil,
 			`{"level":"DEBUG","client":"192.0.2.1:1234","subject":"test","platform":"pf_a","route":"charge-datas","method":"POST","status":201,"events":2,"replayed":1}`},
-		{"a refusal, at Info", request("POST", eventPath, strings.NewReader(event(`"value":{"number":"confidential"}`))), nil,
+		{"a rejection, at Info", request("POST", eventPath, strings.NewReader(event(`"value":{"number":"confidential"}`))), nil,
 			`{"level":"INFO","client":"192.0.2.1:1234","subject":"test","platform":"pf_a","route":"charge-data","method":"POST","status":400,"events":0,"replayed":0,"code":"INVALID_FIELD","field":"value.number"}`},
 		{"a caller without a credential", request("GET", eventPath, nil, "-X-API-KEY"), nil,
 			`{"level":"INFO","client":"192.0.2.1:1234","subject":"","platform":"","route":"charge-data list","method":"GET","status":401,"events":0,"replayed":0,"code":"UNAUTHORISED","error":"no credential"}`},
-		{"a caller without the permission, by name", request("POST", eventPath, strings.NewReader(event()), "X-API-KEY: "+viewSecret), nil,
+		{"a caller without the permission, with its subject", request("POST", eventPath, strings.NewReader(event()), "X-API-KEY: "+viewSecret), nil,
 			`{"level":"INFO","client":"192.0.2.1:1234","subject":"test","platform":"","route":"charge-data","method":"POST","status":403,"events":0,"replayed":0,"code":"USER_NOT_ALLOWED","error":"permission denied"}`},
-		{"a credential that does not verify, by name if it is known", request("GET", eventPath, nil), []func(*chargeingest.Config){withAuthorizer(authorizeAda(chargeingest.ErrInvalidCredential))},
+		{"an invalid credential, with a known subject", request("GET", eventPath, nil), []func(*chargeingest.Config){withAuthorizer(authorizeAda(chargeingest.ErrInvalidCredential))},
 			`{"level":"INFO","client":"192.0.2.1:1234","subject":"ada","platform":"","route":"charge-data list","method":"GET","status":401,"events":0,"replayed":0,"code":"UNAUTHORISED","error":"invalid credential"}`},
-		{"a path that leads nowhere", request("POST", "/billing"+eventPath+"?key=confidential", strings.NewReader(event())), nil,
+		{"an unknown path", request("POST", "/billing"+eventPath+"?key=confidential", strings.NewReader(event())), nil,
 			`{"level":"INFO","client":"192.0.2.1:1234","subject":"","platform":"","route":"","method":"POST","status":404,"events":0,"replayed":0,"path":"/billing/v1/ingest/charge-data","code":"RESOURCE_NOT_FOUND"}`},
-		{"a version that is not served", request("POST", "/v2/ingest/charge-data", strings.NewReader(event())), nil,
+		{"an unsupported version", request("POST", "/v2/ingest/charge-data", strings.NewReader(event())), nil,
 			`{"level":"INFO","client":"192.0.2.1:1234","subject":"","platform":"","route":"","method":"POST","status":400,"events":0,"replayed":0,"path":"/v2/ingest/charge-data","code":"UNSUPPORTED_VERSION"}`},
 		{"a wrong method", request("PUT", eventPath+"?confidential", strings.NewReader(event())), nil,
 			`{"level":"INFO","client":"192.0.2.1:1234","subject":"","platform":"","route":"","method":"PUT","status":405,"events":0,"replayed":0,"path":"/v1/ingest/charge-data","code":"INVALID_OPERATION"}`},
-		{"an event that does not exist", request("GET", eventPath+"/a%0Ab%20%C3%A9", nil), nil,
+		{"an unknown event", request("GET", eventPath+"/a%0Ab%20%C3%A9", nil), nil,
 			`{"level":"INFO","client":"192.0.2.1:1234","subject":"test","platform":"pf_a","route":"charge-data/{id}","method":"GET","status":404,"events":0,"replayed":0,"path":"/v1/ingest/charge-data/a%0Ab%20%C3%A9","code":"RESOURCE_NOT_FOUND"}`},
-		{"a failure, at Error", request("POST", eventPath, strings.NewReader(event())), []func(*chargeingest.Config){failing(errors.New("torn"))},
+		{"a failure, at Error", request("POST", eventPath, strings.NewReader(event())), []func(*chargeingest.Config){storeError(errors.New("torn"))},
 			`{"level":"ERROR","client":"192.0.2.1:1234","subject":"test","platform":"pf_a","route":"charge-data","method":"POST","status":500,"events":0,"replayed":0,"code":"INTERNAL_ERROR","error": "outcome unknown: torn"}`},
-		{"an overload, at Error", request("POST", eventPath, strings.NewReader(event())), []func(*chargeingest.Config){failing(chargeingest.ErrOverloaded)},
+		{"an overload, at Error", request("POST", eventPath, strings.NewReader(event())), []func(*chargeingest.Config){storeError(chargeingest.ErrOverloaded)},
 			`{"level":"ERROR","client":"192.0.2.1:1234","subject":"test","platform":"pf_a","route":"charge-data","method":"POST","status":503,"events":0,"replayed":0,"code":"INTERNAL_ERROR","error":"store overloaded: nothing was stored"}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

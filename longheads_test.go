@@ -19,7 +19,6 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// The bounds of what is looked at of a request's head.
 const (
 	maxCredentialHeader = 16 << 10
 	maxQuery            = 16 << 10
@@ -37,9 +36,9 @@ func TestLongCredentialHeadersAre401(t *testing.T) {
 		}
 		return list
 	}
-	asked := 0
+	calls := 0
 	f := newFixture(t, withAuthorizer(chargeingest.AuthorizerFunc(func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) {
-		asked++
+		calls++
 		return chargeingest.Principal{Platforms: []string{"pf_a"}}, nil
 	})))
 	for _, header := range credentialHeaders {
@@ -48,23 +47,23 @@ func TestLongCredentialHeadersAre401(t *testing.T) {
 			values []string
 			long   bool
 		}{
-			{"one value at the bound", []string{strings.Repeat("a", maxCredentialHeader-1)}, false},
-			{"one value beyond it", []string{strings.Repeat("a", maxCredentialHeader)}, true},
+			{"one value at the limit", []string{strings.Repeat("a", maxCredentialHeader-1)}, false},
+			{"one value beyond the limit", []string{strings.Repeat("a", maxCredentialHeader)}, true},
 			{"many values", lines(10_000, "ab"), true},
 			{"many empty values", lines(20_000, ""), true},
 		} {
 			for _, route := range everyRoute {
 				r := request(route.method, strings.ReplaceAll(route.path, "{id}", "x"), strings.NewReader(route.body))
 				r.Header[header] = c.values
-				asked = 0
+				calls = 0
 				resp := responseOf(t, f.handler, r)
 				if !c.long {
-					require.Equal(t, 1, asked, "%s: %s", header, c.name)
+					require.Equal(t, 1, calls, "%s: %s", header, c.name)
 					continue
 				}
 				resp.requireError(t, http.StatusUnauthorized, "UNAUTHORISED", "")
 				require.Equal(t, "Bearer", resp.header.Get("WWW-Authenticate"))
-				require.Zero(t, asked, "the authorizer is not asked")
+				require.Zero(t, calls, "the authorizer is not called")
 			}
 		}
 	}
@@ -91,17 +90,17 @@ func TestAPIKeyOrBearerLongHeaders(t *testing.T) {
 func TestLongQueries(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	t.Run("at the bound it is read", func(t *testing.T) {
+	t.Run("at the limit", func(t *testing.T) {
 		f.get(t, eventPath+"?"+strings.Repeat("&", maxQuery-len("limit=0"))+"limit=0").requireError(t, http.StatusBadRequest, "INVALID_FIELD", "limit")
 	})
-	t.Run("beyond the bound it is 400", func(t *testing.T) {
+	t.Run("beyond the limit", func(t *testing.T) {
 		f.get(t, eventPath+"?"+strings.Repeat("&", maxQuery+1)).requireError(t, http.StatusBadRequest, "BAD_REQUEST", "")
 	})
-	t.Run("names that are cut alike are one violation", func(t *testing.T) {
+	t.Run("names with the same first 128 characters", func(t *testing.T) {
 		long := strings.Repeat("x", 200)
 		require.Len(t, f.get(t, eventPath+"?"+long+"a=1&"+long+"b=1").violations(t), 1)
 	})
-	t.Run("more unknown names than are named", func(t *testing.T) {
+	t.Run("1,000 unknown names", func(t *testing.T) {
 		var query strings.Builder
 		for i := range 1000 {
 			fmt.Fprintf(&query, "n%03d&", i)
@@ -110,14 +109,13 @@ func TestLongQueries(t *testing.T) {
 	})
 }
 
-// idStore counts the events that it is asked for.
 type getCountingStore struct {
 	*memstore.Store
-	asked int
+	calls int
 }
 
 func (s *getCountingStore) Get(ctx context.Context, platform, id string) (chargeingest.StoredEvent, error) {
-	s.asked++
+	s.calls++
 	return s.Store.Get(ctx, platform, id)
 }
 
@@ -137,16 +135,15 @@ func TestLongPathsAre404(t *testing.T) {
 			f.get(t, path).requireError(t, http.StatusNotFound, "RESOURCE_NOT_FOUND", "")
 		})
 	}
-	require.Zero(t, store.asked, "no id is that long")
+	require.Zero(t, store.calls, "ids are shorter")
 	f.get(t, "/v"+strings.Repeat("1", maxPath)+"/ingest/charge-data").
 		requireError(t, http.StatusBadRequest, "UNSUPPORTED_VERSION", "")
 }
 
-// TestLongHeaderCost counts what a refusal allocates: the same for
-// 256 KiB of headers as for a megabyte. It is not parallel, and the least of some
-// tries counts, so that what other goroutines allocate does not.
+// Allocations must not grow with the headers. The minimum of several runs excludes other
+// goroutines.
 func TestLongHeaderCost(t *testing.T) {
-	const most = 32 << 10
+	const maxAlloc = 32 << 10
 	h, err := chargeingest.New(chargeingest.Config{
 		Store: memstore.New(), Authorizer: newKeySet(t),
 		Logger: slog.New(slog.NewJSONHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelDebug})),
@@ -165,16 +162,15 @@ func TestLongHeaderCost(t *testing.T) {
 				require.GreaterOrEqual(t, w.Code, 400, name)
 				require.LessOrEqual(t, w.Body.Len(), 16<<10, name)
 			}
-			limit := most
+			limit := maxAlloc
 			if strings.Contains(name, "path") {
-				limit += 2 * size // it is copied
+				limit += 2 * size
 			}
 			require.LessOrEqual(t, least, uint64(limit), "%s of %d bytes", name, size)
 		}
 	}
 }
 
-// longHeads are requests whose heads have about size bytes, and are refused.
 func longHeadRequests(tb testing.TB, size int) map[string]*http.Request {
 	tb.Helper()
 	numbered := func(format string) string {
@@ -216,7 +212,6 @@ func longHeadRequests(tb testing.TB, size int) map[string]*http.Request {
 	return heads
 }
 
-// BenchmarkLongHeads prints the time of a refusal with a megabyte of headers.
 func BenchmarkLongHeads(b *testing.B) {
 	h, err := chargeingest.New(chargeingest.Config{
 		Store: memstore.New(), Authorizer: newKeySet(b), Logger: slog.New(slog.NewJSONHandler(io.Discard, nil)),

@@ -37,35 +37,35 @@ func serveOne(t *testing.T, cfg chargeingest.Config, method, path, body string) 
 func TestObserver(t *testing.T) {
 	store := memstore.New()
 	batch := `{"charge_datas":[` + observedEvent + `,` + strings.Replace(observedEvent, `"r"`, `"s"`, 1) + `]}`
-	wrong := `{"charge_datas":[` + strings.Replace(observedEvent, `"r"`, `1`, 1) + `]}`
+	invalid := `{"charge_datas":[` + strings.Replace(observedEvent, `"r"`, `1`, 1) + `]}`
 	for _, c := range []struct {
 		name, method, path, body string
 		as                       chargeingest.AuthorizerFunc
 		want                     chargeingest.RequestStats
 	}{
-		{"a fresh event", "POST", "/v1/ingest/charge-data", observedEvent, authorizeAda(nil), chargeingest.RequestStats{
+		{"a new event", "POST", "/v1/ingest/charge-data", observedEvent, authorizeAda(nil), chargeingest.RequestStats{
 			Subject: "ada", Route: chargeingest.RouteSingle, Method: "POST", Status: 201, Platform: "default", Events: 1, Bytes: int64(len(observedEvent)), Duration: 2 * time.Second,
 		}},
 		{"a batch with one replay", "POST", "/v1/ingest/charge-datas", batch, authorizeAda(nil), chargeingest.RequestStats{
 			Subject: "ada", Route: chargeingest.RouteBatch, Method: "POST", Status: 201, Platform: "default", Events: 2, Replayed: 1, Bytes: int64(len(batch)), Duration: 2 * time.Second,
 		}},
-		{"a refusal", "POST", "/v1/ingest/charge-data", `{`, authorizeAda(nil), chargeingest.RequestStats{
+		{"a rejection", "POST", "/v1/ingest/charge-data", `{`, authorizeAda(nil), chargeingest.RequestStats{
 			Subject: "ada", Route: chargeingest.RouteSingle, Method: "POST", Status: 400, Code: chargeingest.CodeBadRequest, Platform: "default", Bytes: 1, Duration: 2 * time.Second,
 		}},
-		{"a refusal of a field", "POST", "/v1/ingest/charge-datas", wrong, authorizeAda(nil), chargeingest.RequestStats{
-			Subject: "ada", Route: chargeingest.RouteBatch, Method: "POST", Status: 400, Code: chargeingest.CodeInvalidField, Platform: "default", Bytes: int64(len(wrong)), Duration: 2 * time.Second,
+		{"a rejection because of a field", "POST", "/v1/ingest/charge-datas", invalid, authorizeAda(nil), chargeingest.RequestStats{
+			Subject: "ada", Route: chargeingest.RouteBatch, Method: "POST", Status: 400, Code: chargeingest.CodeInvalidField, Platform: "default", Bytes: int64(len(invalid)), Duration: 2 * time.Second,
 			Field: "charge_datas.0.reference", Violations: []chargeingest.Violation{{Code: chargeingest.CodeInvalidField, Field: "charge_datas.0.reference"}},
 		}},
-		{"a caller that is refused", "POST", "/v1/ingest/charge-data", observedEvent, authorizeAda(chargeingest.ErrForbidden), chargeingest.RequestStats{
+		{"a missing permission", "POST", "/v1/ingest/charge-data", observedEvent, authorizeAda(chargeingest.ErrForbidden), chargeingest.RequestStats{
 			Subject: "ada", Route: chargeingest.RouteSingle, Method: "POST", Status: 403, Code: chargeingest.CodeUserNotAllowed, Duration: time.Second,
 		}},
-		{"a token that has expired", "POST", "/v1/ingest/charge-data", observedEvent, authorizeAda(chargeingest.ErrInvalidCredential), chargeingest.RequestStats{
+		{"an invalid credential", "POST", "/v1/ingest/charge-data", observedEvent, authorizeAda(chargeingest.ErrInvalidCredential), chargeingest.RequestStats{
 			Subject: "ada", Route: chargeingest.RouteSingle, Method: "POST", Status: 401, Code: chargeingest.CodeUnauthorised, Duration: time.Second,
 		}},
 		{"a listing", "GET", "/v1/ingest/charge-data", "", authorizeAda(nil), chargeingest.RequestStats{
 			Subject: "ada", Route: chargeingest.RouteList, Method: "GET", Status: 200, Platform: "default", Events: 2, Duration: time.Second,
 		}},
-		{"a path that leads nowhere", "GET", "/", "", authorizeAda(nil), chargeingest.RequestStats{
+		{"an unknown path", "GET", "/", "", authorizeAda(nil), chargeingest.RequestStats{
 			Method: "GET", Status: 404, Code: chargeingest.CodeResourceNotFound, Duration: time.Second,
 		}},
 	} {
@@ -91,15 +91,14 @@ func TestObserver(t *testing.T) {
 	}
 }
 
-// asAda authorizes everyone as ada, or refuses her.
 func authorizeAda(err error) chargeingest.AuthorizerFunc {
 	return func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) {
 		return chargeingest.Principal{Subject: "ada", Platforms: []string{chargeingest.DefaultPlatform}}, err
 	}
 }
 
-// The violations are those of the response, however many there are. An observer
-// that appends to them does not write over those of others.
+// The capacity is limited too, so that an observer that appends does not overwrite
+// memory.
 func TestObservedViolationsAreBounded(t *testing.T) {
 	var names []string
 	for i := range 200 {

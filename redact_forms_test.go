@@ -20,9 +20,8 @@ func withPrincipal(p func(*http.Request) chargeingest.Principal) func(*chargeing
 	}))
 }
 
-// A caller with a valid key adds cookies that nobody reads, and its own name and
-// platform are gone from the log.
-func TestCallerCannotHideItsName(t *testing.T) {
+// Cookies must not redact the subject and platform of a caller with a valid key.
+func TestCookiesDoNotHideTheSubject(t *testing.T) {
 	t.Parallel()
 	checkout := withPrincipal(func(*http.Request) chargeingest.Principal {
 		return chargeingest.Principal{Subject: "checkout", Platforms: []string{"acme"}}
@@ -33,9 +32,8 @@ func TestCallerCannotHideItsName(t *testing.T) {
 	require.Equal(t, "acme", lines[0]["platform"])
 }
 
-// The id that the handler makes is the operator's, and the one way to find the
-// line of a response.
-func TestOwnRequestIDStays(t *testing.T) {
+// The id is how an operator finds the line of a response.
+func TestGeneratedRequestIDIsLogged(t *testing.T) {
 	t.Parallel()
 	for name, cookie := range map[string]string{"too long": strings.Repeat("a", 17<<10), "too many parts": strings.Repeat("a;", 400)} {
 		t.Run(name, func(t *testing.T) {
@@ -47,9 +45,7 @@ func TestOwnRequestIDStays(t *testing.T) {
 	}
 }
 
-// A client that sends its key as the id of a request, both in the form of the
-// handler's ids.
-func TestClientRequestIDIsSearched(t *testing.T) {
+func TestRequestIDIsRedacted(t *testing.T) {
 	t.Parallel()
 	const key = "reqr_ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 	lines, _ := logLines(t, slog.LevelDebug, request("GET", eventPath, nil, "X-API-KEY: "+key, "X-Request-Id: "+key))
@@ -57,20 +53,18 @@ func TestClientRequestIDIsSearched(t *testing.T) {
 	require.Equal(t, "[redacted]", lines[0]["request_id"])
 }
 
-// A caller picks words of the errors that it causes as cookies.
+// Cookies must not redact common words of an error.
 func TestCookiesDoNotHideTheCause(t *testing.T) {
 	t.Parallel()
-	failing := withStore(storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) {
+	storeError := withStore(storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) {
 		return chargeingest.AppendResult{}, fmt.Errorf("database is locked: %w", chargeingest.ErrNotStored)
 	}))
-	lines, _ := logLines(t, slog.LevelDebug, request("POST", eventPath, strings.NewReader(event()), "Cookie: a=database; b=locked; c=POST"), failing)
+	lines, _ := logLines(t, slog.LevelDebug, request("POST", eventPath, strings.NewReader(event()), "Cookie: a=database; b=locked; c=POST"), storeError)
 	require.Len(t, lines, 1)
 	require.Equal(t, "database is locked: nothing was stored", lines[0]["error"])
 	require.Equal(t, "POST", lines[0]["method"])
 }
 
-// The session is the credential that decides for this authorizer, whatever
-// headers a proxy has added.
 func TestSessionWithOtherHeader(t *testing.T) {
 	t.Parallel()
 	session := withPrincipal(func(r *http.Request) chargeingest.Principal {
@@ -84,8 +78,7 @@ func TestSessionWithOtherHeader(t *testing.T) {
 	}
 }
 
-// The path of a member is cut before it is searched, so that a secret at the cut
-// is not found.
+// The field is cut before secrets are replaced.
 func TestFieldCutWithinASecret(t *testing.T) {
 	t.Parallel()
 	const secret = "0123456789abcdef0123456789abcdef"
@@ -98,7 +91,7 @@ func TestFieldCutWithinASecret(t *testing.T) {
 	}
 }
 
-// Forms in which an authorizer that asks a server quotes a credential.
+// Authorizers can quote a credential in these forms.
 func TestCredentialsInOtherForms(t *testing.T) {
 	t.Parallel()
 	inJSON := func(s string) string {
@@ -112,7 +105,7 @@ func TestCredentialsInOtherForms(t *testing.T) {
 		{"JSON of a key with an ampersand", "X-Api-Key: first&second", inJSON("first&second"), "second"},
 		{"JSON of a control character", "X-Api-Key: first\tsecond", inJSON("first\tsecond"), "second"},
 		{"JSON without HTML escapes", "X-Api-Key: first\x01<second", `{"token":"first\u0001<second"}`, "second"},
-		{"%q of what is quoted", `X-Api-Key: first"second`, fmt.Sprintf("%q", fmt.Sprintf("%q", `first"second`)), "second"},
+		{"%q twice", `X-Api-Key: first"second`, fmt.Sprintf("%q", fmt.Sprintf("%q", `first"second`)), "second"},
 		{"a query with lower-case escapes", "X-Api-Key: first/second", "GET /?key=first%2fsecond", "second"},
 		{"a cookie with plus signs, decoded", "Cookie: sid=first+second", "no session first second", "second"},
 		{"another case", "X-Api-Key: ABCDEF0123456789", "no key abcdef0123456789", "abcdef"},

@@ -18,18 +18,14 @@ import (
 	"example.com/chargeingest"
 )
 
-// maxLogLine is the contract's bound of a log line.
 const maxLogLine = 16 << 10
 
-// refusedWith is the setting of an authorizer that fails with an error made
-// from the request.
 func withAuthorizerError(text func(r *http.Request) string) func(*chargeingest.Config) {
 	return withAuthorizer(chargeingest.AuthorizerFunc(func(r *http.Request, _ chargeingest.Permission) (chargeingest.Principal, error) {
 		return chargeingest.Principal{}, errors.New(text(r))
 	}))
 }
 
-// loggedError is the error in the log line of a request that failed with text.
 func loggedError(t *testing.T, text string, headers ...string) string {
 	t.Helper()
 	lines, _ := logLines(t, slog.LevelDebug, request(http.MethodGet, eventPath, nil, append([]string{"-X-API-KEY"}, headers...)...),
@@ -52,11 +48,11 @@ func TestCredentialsInErrors(t *testing.T) {
 		{"a key that is not ASCII, quoted", "X-Api-Key: sécret", fmt.Sprintf("no key %+q here", "sécret"), `no key "[redacted]" here`},
 		{"a key in a query", "X-Api-Key: a+b/c=d&e", "get /?key=" + url.QueryEscape("a+b/c=d&e") + ": refused", "get /?key=[redacted]: refused"},
 		{"a key in a path", "X-Api-Key: a+b/c=d&e", "get /" + url.PathEscape("a+b/c=d&e") + ": refused", "get /[redacted]: refused"},
-		{"a value as a whole", "X-Api-Key: ab;cd=ef,gh", "no key ab;cd=ef,gh", "no key [redacted]"},
+		{"a complete value", "X-Api-Key: ab;cd=ef,gh", "no key ab;cd=ef,gh", "no key [redacted]"},
 		{"a part of a value", "X-Api-Key: id-1;secret-1", "no key secret-1", "no key [redacted]"},
 		{"a token", "Authorization: Bearer secret-1", `no token "secret-1"`, `no token "[redacted]"`},
 		{"the header of a token", "Authorization: Bearer secret-1", `header "Bearer secret-1"`, `header "[redacted]"`},
-		{"the scheme stays", "Authorization: Bearer secret-1", "the scheme Bearer of secret-1", "the scheme Bearer of [redacted]"},
+		{"the scheme is kept", "Authorization: Bearer secret-1", "the scheme Bearer of secret-1", "the scheme Bearer of [redacted]"},
 		{"a token without a scheme", "Authorization: secret-1", "no token secret-1", "no token [redacted]"},
 		{"a parameter", `Authorization: Token id=user-1, key="secret-1"`, "no key secret-1", "no key [redacted]"},
 		{"a token of short words", "Authorization: Bearer ab cd ef", "no token ab cd ef", "no token [redacted]"},
@@ -72,20 +68,19 @@ func TestCredentialsInErrors(t *testing.T) {
 		{"a cookie's value", "Cookie: a=session-1; b=session-2", "no session session-2", "no session [redacted]"},
 		{"a cookie's value in quotes", `Cookie: a="session-1"`, "no session session-1", "no session [redacted]"},
 		{"a cookie's value, decoded", "Cookie: a=s%3Asecret%2B1", "no session s:secret+1", "no session [redacted]"},
-		{"a cookie's name stays", "Cookie: session=secret-1", "no session", "no session"},
-		{"a short value stays", "Cookie: a=log; b=in", "no login in log", "no login in log"},
-		{"a short cookie stays", "Cookie: a=database", "database is locked", "database is locked"},
+		{"a cookie name is kept", "Cookie: session=secret-1", "no session", "no session"},
+		{"a short value is kept", "Cookie: a=log; b=in", "no login in log", "no login in log"},
+		{"a short cookie is kept", "Cookie: a=database", "database is locked", "database is locked"},
 		{"a longer secret before a part of it", "Cookie: a=secret; b=secret-and-more", "no session secret-and-more", "no session [redacted]"},
 		{"a longer secret after a part of it", "Cookie: b=secret-and-more; a=secret", "no session secret-and-more", "no session [redacted]"},
 		{"parts of the marker", "X-Api-Key: cred;reda;cted", "no cred", "no [redacted]"},
-		{"paths and SQL stay", "X-Api-Key: secret-1", "open /var/lib/x.db: INSERT INTO t", "open /var/lib/x.db: INSERT INTO t"},
+		{"paths and SQL are kept", "X-Api-Key: secret-1", "open /var/lib/x.db: INSERT INTO t", "open /var/lib/x.db: INSERT INTO t"},
 	} {
 		t.Run(c.name, func(t *testing.T) { require.Equal(t, c.want, loggedError(t, c.text, c.header)) })
 	}
 }
 
-// TestRedactionCost has three pairs where the attack has 24: what grows
-// with each pair is seen with a few already.
+// A few of these pairs show whether the cost grows with each pair.
 func TestRedactionCost(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"Cookie", "X-Api-Key", "Authorization", "Proxy-Authorization"} {
@@ -116,11 +111,11 @@ func TestTooManySecretParts(t *testing.T) {
 
 func TestCredentialsInOtherAttributes(t *testing.T) {
 	t.Parallel()
-	const secret = "secret-of-somebody"
+	const secret = "secret-of-a-client"
 	as := func(p chargeingest.Principal) func(*chargeingest.Config) {
 		return withAuthorizer(chargeingest.AuthorizerFunc(func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) { return p, nil }))
 	}
-	anyone := as(chargeingest.Principal{Subject: "checkout", Platforms: []string{"acme"}})
+	checkout := as(chargeingest.Principal{Subject: "checkout", Platforms: []string{"acme"}})
 	key := "X-API-KEY: " + secret
 	for _, c := range []struct {
 		name      string
@@ -129,19 +124,19 @@ func TestCredentialsInOtherAttributes(t *testing.T) {
 		setting   func(*chargeingest.Config)
 		want      any
 	}{
-		{"the method", "method", request(secret, eventPath, nil, key), anyone, "[redacted]"},
-		{"the request id", "request_id", request("GET", eventPath, nil, key, "X-Request-Id: my-"+secret), anyone, "my-[redacted]"},
-		{"an unknown member", "field", request("POST", eventPath, strings.NewReader(event(quoted(secret)+":1")), key), anyone, "[redacted]"},
-		{"a parameter", "field", request("GET", eventPath+"?"+secret, nil, key), anyone, "[redacted]"},
-		{"the path", "path", request("GET", "/keys/"+secret+"/x", nil, key), anyone, "/keys/[redacted]/x"},
-		{"the path, escaped", "path", request("GET", "/"+url.PathEscape("a b+c/d?e"), nil, "X-API-KEY: a b+c/d?e"), anyone, "/[redacted]"},
-		{"the path of a wrong method", "path", request("PUT", eventPath+"/"+secret, nil, key), anyone, eventPath + "/[redacted]"},
-		{"the client's address", "client", withRemoteAddr(secret, request("GET", eventPath, nil, key)), anyone, "[redacted]"},
+		{"the method", "method", request(secret, eventPath, nil, key), checkout, "[redacted]"},
+		{"the request id", "request_id", request("GET", eventPath, nil, key, "X-Request-Id: my-"+secret), checkout, "my-[redacted]"},
+		{"an unknown field", "field", request("POST", eventPath, strings.NewReader(event(quoted(secret)+":1")), key), checkout, "[redacted]"},
+		{"a parameter", "field", request("GET", eventPath+"?"+secret, nil, key), checkout, "[redacted]"},
+		{"the path", "path", request("GET", "/keys/"+secret+"/x", nil, key), checkout, "/keys/[redacted]/x"},
+		{"the path, escaped", "path", request("GET", "/"+url.PathEscape("a b+c/d?e"), nil, "X-API-KEY: a b+c/d?e"), checkout, "/[redacted]"},
+		{"the path of a wrong method", "path", request("PUT", eventPath+"/"+secret, nil, key), checkout, eventPath + "/[redacted]"},
+		{"the client's address", "client", withRemoteAddr(secret, request("GET", eventPath, nil, key)), checkout, "[redacted]"},
 		{"a subject", "subject", request("GET", eventPath, nil, key), as(chargeingest.Principal{Subject: "key " + secret, Platforms: []string{"acme"}}), "key [redacted]"},
 		{"a platform", "platform", request("GET", eventPath, nil, key), as(chargeingest.Principal{Platforms: []string{secret}}), "[redacted]"},
-		{"a subject that is a session", "subject", request("GET", eventPath, nil, "-X-API-KEY", "Cookie: sid="+secret), as(chargeingest.Principal{Subject: secret, Platforms: []string{"acme"}}), "[redacted]"},
-		{"a subject stays where a cookie beside the key has it", "subject", request("GET", eventPath, nil, key, "Cookie: a=checkout"), anyone, "checkout"},
-		{"so does a platform", "platform", request("GET", eventPath, nil, key, "Authorization: Bearer acme"), anyone, "acme"},
+		{"a session id as the subject", "subject", request("GET", eventPath, nil, "-X-API-KEY", "Cookie: sid="+secret), as(chargeingest.Principal{Subject: secret, Platforms: []string{"acme"}}), "[redacted]"},
+		{"a subject that equals an unused cookie is kept", "subject", request("GET", eventPath, nil, key, "Cookie: a=checkout"), checkout, "checkout"},
+		{"a platform that equals an unused token is kept", "platform", request("GET", eventPath, nil, key, "Authorization: Bearer acme"), checkout, "acme"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			lines, text := logLines(t, slog.LevelDebug, c.request, c.setting)
@@ -152,18 +147,15 @@ func TestCredentialsInOtherAttributes(t *testing.T) {
 	}
 }
 
-// from is a request to which middleware has given the text of a header as its address.
 func withRemoteAddr(address string, r *http.Request) *http.Request {
 	r.RemoteAddr = address
 	return r
 }
 
-// TestLogLineSize puts long texts of every kind wherever a client or the
-// host can put one, and looks at both handlers of log/slog.
 func TestLogLineSize(t *testing.T) {
 	t.Parallel()
 	for kind, piece := range map[string]string{
-		"letters": "a", "quotes": `"`, "control characters": "\x1b", "not printable": "\U000e0001", "invalid UTF-8": "\xff", "escapes that grow": "\u200b",
+		"letters": "a", "quotes": `"`, "control characters": "\x1b", "not printable": "\U000e0001", "invalid UTF-8": "\xff", "characters with long escapes": "\u200b",
 	} {
 		long := strings.Repeat(piece, 100_000)
 		principal := chargeingest.Principal{Subject: long, Platforms: []string{long}}
@@ -216,9 +208,9 @@ func TestLogLineSize(t *testing.T) {
 					n++
 					require.LessOrEqual(t, len(line), maxLogLine)
 				}
-				require.Equal(t, 2*2*6*2, n, "one line of each request and one of its observer")
+				require.Equal(t, 2*2*6*2, n, "one line per request and one per observer panic")
 				if strings.Contains(name, "panic") {
-					require.Contains(t, lines.String(), "chargeingest_test.storeFunc.Append", "the stack is there however long the value is")
+					require.Contains(t, lines.String(), "chargeingest_test.storeFunc.Append", "the stack is kept after a long value")
 				}
 			})
 		}

@@ -14,8 +14,7 @@ import (
 	"example.com/chargeingest/sqlitestore"
 )
 
-// Frameworks on fasthttp write the next request over the memory of one that was
-// answered.
+// fasthttp reuses the memory of a request after the response.
 func TestRequestMemoryIsNotKept(t *testing.T) {
 	for name, open := range map[string]func(t *testing.T) chargeingest.EventStore{
 		"memstore": func(*testing.T) chargeingest.EventStore { return memstore.New() },

@@ -11,7 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// response is a response of the handler.
 type response struct {
 	status int
 	header http.Header
@@ -19,7 +18,6 @@ type response struct {
 	body   map[string]any // numbers are json.Number
 }
 
-// responseOf sends a request and holds the response to what is true of all of them.
 func responseOf(t *testing.T, h http.Handler, r *http.Request) response {
 	t.Helper()
 	w := httptest.NewRecorder()
@@ -27,7 +25,6 @@ func responseOf(t *testing.T, h http.Handler, r *http.Request) response {
 	return checkedResponse(t, r, w)
 }
 
-// responsesOf sends n requests at once.
 func responsesOf(t *testing.T, h http.Handler, n int, request func(i int) *http.Request) []response {
 	t.Helper()
 	requests, recorders := make([]*http.Request, n), make([]*httptest.ResponseRecorder, n)
@@ -70,8 +67,6 @@ func requireNoSecret(t *testing.T, text string) {
 	}
 }
 
-// requireStored says that a request was a success for the first time, and
-// returns its event.
 func (resp response) requireStored(t *testing.T) map[string]any {
 	t.Helper()
 	require.Equal(t, http.StatusCreated, resp.status, resp.text)
@@ -79,7 +74,6 @@ func (resp response) requireStored(t *testing.T) map[string]any {
 	return resp.body
 }
 
-// requireReplayOf says that a request was answered as an earlier one was.
 func (resp response) requireReplayOf(t *testing.T, first response) {
 	t.Helper()
 	require.Equal(t, http.StatusCreated, resp.status, resp.text)
@@ -87,7 +81,6 @@ func (resp response) requireReplayOf(t *testing.T, first response) {
 	require.Equal(t, first.text, resp.text)
 }
 
-// events returns the events of a batch's response.
 func (resp response) events(t *testing.T) []map[string]any {
 	t.Helper()
 	require.Equal(t, http.StatusCreated, resp.status, resp.text)
@@ -98,10 +91,8 @@ func (resp response) events(t *testing.T) []map[string]any {
 	return events
 }
 
-// violation is an entry of the errors of a response.
 type violation struct{ code, field string }
 
-// violations returns the entries of errors.
 func (resp response) violations(t *testing.T) []violation {
 	t.Helper()
 	list, _ := resp.body["errors"].([]any)
@@ -115,8 +106,7 @@ func (resp response) violations(t *testing.T) []violation {
 	return found
 }
 
-// requireError holds an error to the shape that all have, and to its status,
-// code and field; an empty field is one that is not there.
+// requireError also checks the shape of the error. An empty field must be absent.
 func (resp response) requireError(t *testing.T, status int, code, field string) {
 	t.Helper()
 	require.Equal(t, status, resp.status, resp.text)
@@ -144,14 +134,13 @@ func (resp response) requireError(t *testing.T, status int, code, field string) 
 	if _, ok := resp.body["errors"]; ok {
 		violations := resp.violations(t)
 		require.NotEmpty(t, violations)
-		require.Equal(t, violation{code, field}, violations[0], "the first is the one above")
+		require.Equal(t, violation{code, field}, violations[0], "the first violation is the error itself")
 		require.Equal(t, resp.body["message"], valueAt(resp.body["errors"], "0.message"))
 		require.LessOrEqual(t, len(violations), 100)
 	}
 }
 
-// requireRetryable holds a 5xx to what it says about sending again: a 503 with
-// a Retry-After where it is safe, a 500 without one where it is not.
+// requireRetryable requires a 503 if a retry is safe, and a 500 otherwise.
 func (resp response) requireRetryable(t *testing.T, safe bool) {
 	t.Helper()
 	if safe {
@@ -165,7 +154,6 @@ func (resp response) requireRetryable(t *testing.T, safe bool) {
 	require.Empty(t, resp.header.Values("Retry-After"))
 }
 
-// at returns the part of a JSON value at a dotted path.
 func valueAt(v any, path string) any {
 	for part := range strings.SplitSeq(path, ".") {
 		switch t := v.(type) {

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// wire is a server on loopback that is spoken to by hand.
+// rawServer gets its requests as raw text.
 type rawServer struct{ address string }
 
 func (f *fixture) rawServer(t *testing.T) rawServer {
@@ -28,7 +28,6 @@ func (f *fixture) rawServer(t *testing.T) rawServer {
 	return rawServer{srv.Listener.Addr().String()}
 }
 
-// dial connects to the server for as long as no request should take.
 func (w rawServer) dial(t *testing.T) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", w.address)
@@ -38,16 +37,14 @@ func (w rawServer) dial(t *testing.T) net.Conn {
 	return conn
 }
 
-// say writes a text and returns all responses until the server closes, which it is
-// asked to by a last request where the text does not.
 func (w rawServer) roundTrips(t *testing.T, text string) []response {
 	t.Helper()
 	conn, err := net.Dial("tcp", w.address)
 	require.NoError(t, err)
-	defer func() { _ = conn.Close() }() // the server has closed it
+	defer func() { _ = conn.Close() }()
 	require.NoError(t, conn.SetDeadline(time.Now().Add(hostileTimeout)))
 	go func() {
-		_, _ = io.WriteString(conn, text) // a server that refuses does not read all of it
+		_, _ = io.WriteString(conn, text)
 		_ = conn.(*net.TCPConn).CloseWrite()
 	}()
 	var responses []response
@@ -76,14 +73,18 @@ func statuses(responses []response) []int {
 	return list
 }
 
-// head is the start of a request of one event; more headers may follow.
 func requestHead(line string) string {
 	return line + "\r\nHost: x\r\nX-API-KEY: " + fullSecret + "\r\nContent-Type: application/json\r\n"
 }
 
 const postLine = "POST " + eventPath + " HTTP/1.1"
 
-// readResponse reads a response.
+var unauthorizedPost = strings.Replace(requestHead(postLine), fullSecret, wrongSecret, 1)
+
+func postText(body string) string {
+	return requestHead(postLine) + fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(body), body)
+}
+
 func readResponse(t *testing.T, in *bufio.Reader) response {
 	t.Helper()
 	res, err := http.ReadResponse(in, nil)
@@ -91,15 +92,13 @@ func readResponse(t *testing.T, in *bufio.Reader) response {
 	body, err := io.ReadAll(res.Body)
 	require.NoError(t, err)
 	require.NoError(t, res.Body.Close())
-	require.NotEmpty(t, res.Header.Get("X-Request-Id"), "a response of the handler")
-	if res.Close { // ReadResponse has taken the header out
+	require.NotEmpty(t, res.Header.Get("X-Request-Id"), "X-Request-Id of the handler")
+	if res.Close {
 		res.Header.Set("Connection", "close")
 	}
 	return response{status: res.StatusCode, header: res.Header, text: string(body)}
 }
 
-// exchangeRaw writes a POST of one event by hand and returns the status of the
-// response, and whether the server asked for the body before it.
 func (f *fixture) postRaw(t *testing.T, headers, body string) (status int, continued bool) {
 	t.Helper()
 	srv := f.serve(t)
@@ -129,8 +128,8 @@ func (f *fixture) postRaw(t *testing.T, headers, body string) (status int, conti
 	return res.StatusCode, continued
 }
 
-// pipes is a listener within a synctest bubble: its connections are net.Pipes, which
-// have deadlines of the bubble's clock and no buffers.
+// pipeListener connects through net.Pipes, which have the clock of a synctest bubble and
+// no buffers.
 type pipeListener struct {
 	conns  chan net.Conn
 	closed chan struct{}
@@ -149,7 +148,6 @@ func (p *pipeListener) Close() error { close(p.closed); return nil }
 
 func (p *pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
 
-// piped is a server within a bubble.
 type pipeServer struct {
 	*http.Server
 	listener *pipeListener
@@ -167,7 +165,6 @@ func (f *fixture) pipeServer(t *testing.T, wrap ...func(http.Handler) http.Handl
 	return p
 }
 
-// dial starts the server if it has not been, and connects to it.
 func (p *pipeServer) dial(t *testing.T) net.Conn {
 	t.Helper()
 	go func() { _ = p.Serve(p.listener) }()
@@ -177,7 +174,6 @@ func (p *pipeServer) dial(t *testing.T) net.Conn {
 	return client
 }
 
-// shutdown returns how long the server takes to shut down.
 func (p *pipeServer) shutdown(t *testing.T) time.Duration {
 	t.Helper()
 	start := time.Now()
@@ -187,11 +183,8 @@ func (p *pipeServer) shutdown(t *testing.T) time.Duration {
 	return time.Since(start)
 }
 
-// write writes a text without waiting for it to be read.
 func writeAsync(conn net.Conn, text string) { go func() { _, _ = io.WriteString(conn, text) }() }
 
-// ends waits until the server closes, and returns what it has sent until then and
-// how long that took.
 func readUntilClose(t *testing.T, in io.Reader) (rest string, after time.Duration) {
 	t.Helper()
 	start := time.Now()
@@ -200,25 +193,22 @@ func readUntilClose(t *testing.T, in io.Reader) (rest string, after time.Duratio
 	return string(text), time.Since(start)
 }
 
-// frame is a frame of HTTP/2.
 func h2Frame(kind, flags byte, stream byte, payload string) string {
 	n := len(payload)
 	return string([]byte{byte(n >> 16), byte(n >> 8), byte(n), kind, flags, 0, 0, 0, stream}) + payload
 }
 
-// h2Get is a GET over HTTP/2 of a client that accepts no byte of a response's body:
-// its window is 0.
+// The flow-control window of h2Get is 0, so the server cannot send a body.
 func h2Get(path string, headers ...string) string {
 	const window, end = "\x00\x04\x00\x00\x00\x00", 1
 	return h2Connection(window, end, "\x82", path, headers)
 }
 
-// h2Post is a POST over HTTP/2 whose body does not come.
 func h2Post(path string, headers ...string) string { return h2Connection("", 0, "\x83", path, headers) }
 
 func h2Connection(settings string, flags byte, method, path string, headers []string) string {
 	const settingsFrame, headersFrame, endHeaders = 4, 1, 4
-	block := method + "\x86\x04" + string(rune(len(path))) + path + "\x01\x01x" // http, the host x
+	block := method + "\x86\x04" + string(rune(len(path))) + path + "\x01\x01x"
 	for i := 0; i < len(headers); i += 2 {
 		block += "\x00" + string(rune(len(headers[i]))) + headers[i] + string(rune(len(headers[i+1]))) + headers[i+1]
 	}

@@ -7,14 +7,12 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// storeFunc is a store of one function, which cannot be read back.
 type storeFunc func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error)
 
 func (f storeFunc) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 	return f(ctx, b)
 }
 
-// readableStore is a memstore of which a test replaces a method.
 type readableStore struct {
 	*memstore.Store
 	append func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error)
@@ -43,7 +41,6 @@ func (s *readableStore) List(ctx context.Context, q chargeingest.Query) (chargei
 	return s.Store.List(ctx, q)
 }
 
-// gated is a store whose Append waits to be let through.
 type blockingStore struct {
 	*memstore.Store
 	entered, free chan struct{}

@@ -18,7 +18,6 @@ import (
 func TestValidationIsGivenUp(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	// status is that of a request of platform p that was given up.
 	status := func(t *testing.T, v *validator, body string) int {
 		route := RouteSingle
 		if strings.HasPrefix(body, `{"charge_datas"`) {
@@ -29,7 +28,6 @@ func TestValidationIsGivenUp(t *testing.T) {
 		require.ErrorAs(t, err, &e)
 		return e.Status
 	}
-	// busy returns a validator of which all slots but one are held.
 	busy := func(t *testing.T) *validator {
 		v, err := newValidator(1000, true, schemacheck.CrossRules{})
 		require.NoError(t, err)
@@ -43,10 +41,10 @@ func TestValidationIsGivenUp(t *testing.T) {
 	list := `{"x":[` + strings.Repeat(`1,`, 10_000) + `1]}`
 	batch := `{"charge_datas":[` + strings.Repeat(`{"x":[1,2,3]},`, 2000) + `{}]}`
 	for name, body := range map[string]string{"a large event": list, "a large batch": batch} {
-		t.Run(name+" is validated while no other request waits", func(t *testing.T) {
+		t.Run(name+" is validated if no other request waits", func(t *testing.T) {
 			require.Equal(t, 400, status(t, busy(t), body))
 		})
-		t.Run(name+" makes way for another request", func(t *testing.T) {
+		t.Run(name+" is given up if another request waits", func(t *testing.T) {
 			v := busy(t)
 			var wait sync.WaitGroup
 			wait.Go(func() {
@@ -54,18 +52,18 @@ func TestValidationIsGivenUp(t *testing.T) {
 					leave()
 				}
 			})
-			t.Cleanup(wait.Wait) // after the slots are left
+			t.Cleanup(wait.Wait)
 			for !v.gate.Waiting() {
 				runtime.Gosched()
 			}
 			require.Equal(t, 503, status(t, v, body))
 			leave, ok := v.gate.TryEnter("p")
-			require.True(t, ok, "its slot is free")
+			require.True(t, ok, "the slot is free")
 			leave()
 			require.Equal(t, 400, status(t, v, `{"x":1}`), "a small body")
 		})
 	}
-	t.Run("it does not wait for a slot", func(t *testing.T) {
+	t.Run("no wait for a slot", func(t *testing.T) {
 		v := busy(t)
 		leave, err := v.gate.Enter(t.Context(), "last")
 		require.NoError(t, err)
@@ -103,16 +101,16 @@ func TestUnknownNamesAreBounded(t *testing.T) {
 	}
 }
 
-// A handler for each test, or for each input of a fuzz target, must cost little.
+// Tests and fuzz targets make many handlers.
 func TestSchemasAreCompiledOnce(t *testing.T) {
-	const compiling = 20_000 // allocations, about
+	const compileAllocs = 20_000 // about
 	require.Less(t, testing.AllocsPerRun(5, func() {
 		_, err := newValidator(1000, false, schemacheck.CrossRules{})
 		require.NoError(t, err)
-	}), float64(compiling)/100)
+	}), float64(compileAllocs)/100)
 }
 
-// A request that waits for a slot has not more than its body in memory.
+// A request that waits for a slot holds little more than its body.
 func TestMemoryWhileWaitingForASlot(t *testing.T) {
 	list := "[" + strings.Repeat("{},", 65) + "{}]"
 	one := `{"pricing_plan_subscription_selector":{"data":` + list + `,"rules":` + list + `,"filters":` + list + `}}`
@@ -123,8 +121,8 @@ func TestMemoryWhileWaitingForASlot(t *testing.T) {
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	d := v.decoder()
-	_, sure := v.decode(d, []byte(body), RouteBatch, time.Now(), true)
-	require.False(t, sure)
+	_, ok := v.decode(d, []byte(body), RouteBatch, time.Now(), true)
+	require.False(t, ok)
 	runtime.GC()
 	runtime.ReadMemStats(&after)
 	perByte := float64(after.HeapAlloc-before.HeapAlloc) / float64(len(body))
