@@ -124,12 +124,12 @@ func TestPeriod(t *testing.T) {
 
 func TestDateTimes(t *testing.T) {
 	t.Parallel()
-	good := []string{
+	valid := []string{
 		"2026-09-01T09:00:29+09:00", "2026-09-01T09:00:29Z", "2026-09-01t09:00:29z", "2026-09-01T09:00:29z", "2026-09-01t09:00:29-03:30",
 		"2026-09-01T09:00:29.1Z", "2026-09-01T09:00:29.123456789Z", "2026-09-01T09:00:29.000000000+00:00", "2026-09-01T09:00:29.100Z", "2026-09-01T09:00:29-00:00",
 		"0001-01-01T00:00:00Z", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59.999999999Z", "9999-12-31T23:59:59-23:59", "1600-02-29T00:00:00Z", "2024-02-29T23:59:59Z", "1677-01-01T00:00:00Z", "2263-01-01T00:00:00Z",
 	}
-	bad := []string{
+	invalid := []string{
 		"", "2026-09-01", "2026-09-01T09:00:29", "2026-09-01T09:00Z", "2026-09-01T09Z", "20260901T090029Z", "2026-W36-2T09:00:29Z", "09:00:29Z", "1788253229", "now",
 		"2026-09-01T09:00:60Z", "2016-12-31T23:59:60Z", "2026-09-01T24:00:00Z", "2026-09-01T09:60:00Z", "2026-02-29T00:00:00Z", "2026-02-30T00:00:00Z", "2026-04-31T00:00:00Z", "1900-02-29T00:00:00Z",
 		"2026-00-01T00:00:00Z", "2026-13-01T00:00:00Z", "2026-09-00T00:00:00Z", "2026-09-32T00:00:00Z", "0000-01-01T00:00:00Z", "0000-12-31T23:59:59-23:59",
@@ -138,10 +138,10 @@ func TestDateTimes(t *testing.T) {
 	}
 	var rules []ruleCase
 	for _, field := range []string{"timestamp", "period.start_at", "period.end_at"} {
-		for _, s := range good {
+		for _, s := range valid {
 			rules = append(rules, ruleCase{field + " of " + s, eventWithField(field, quoted(s)), "", ""})
 		}
-		for _, s := range bad {
+		for _, s := range invalid {
 			rules = append(rules, ruleCase{field + " of " + quoted(s), eventWithField(field, quoted(s)), "INVALID_FIELD", field})
 		}
 		for _, value := range []string{`1788253229`, `true`, `[]`, `{}`} {
@@ -151,7 +151,7 @@ func TestDateTimes(t *testing.T) {
 	requireRules(t, rules)
 	t.Run("date-times are stored and returned as sent", func(t *testing.T) {
 		f := newFixture(t)
-		for _, s := range good {
+		for _, s := range valid {
 			stored := f.post(t, eventPath, event(`"timestamp":`+quoted(s), `"period":{"start_at":`+quoted(s)+`,"end_at":`+quoted(s)+`}`)).requireStored(t)
 			got := f.get(t, eventPath+"/"+stored["id"].(string)).body
 			for _, e := range []map[string]any{stored, got} {

@@ -13,7 +13,7 @@ import (
 	"example.com/chargeingest/internal/limits"
 )
 
-// oneRecord is a Lookup that knows one key and no reference.
+// oneRecord is a Lookup with one idempotency record and no events.
 type oneRecord struct{ record IdempotencyRecord }
 
 func (l *oneRecord) IdempotencyRecord(context.Context, string, string) (*IdempotencyRecord, error) {
@@ -24,9 +24,9 @@ func (l *oneRecord) EventByReference(context.Context, string, string) (*chargein
 	return nil, nil
 }
 
-// limited returns a context with the comparison limits of a request of platform p. Other
-// requests hold all but free bytes of the budget of its reservation.
-func limited(t *testing.T, free int64) (context.Context, *limits.Reservation) {
+// limitedContext returns the context of a request of platform p. Other requests hold all
+// but free bytes of its budget.
+func limitedContext(t *testing.T, free int64) (context.Context, *limits.Reservation) {
 	t.Helper()
 	const size = 64 << 20
 	budget := limits.NewBudget(size)
@@ -36,7 +36,7 @@ func limited(t *testing.T, free int64) (context.Context, *limits.Reservation) {
 	return limits.WithComparison(t.Context(), &limits.Comparison{Gate: limits.NewGate(1), Reservation: r}), r
 }
 
-// oneEvent is a Lookup that knows one event by any reference.
+// oneEvent is a Lookup with one event for any reference.
 type oneEvent struct{ chargeingest.StoredEvent }
 
 func (l *oneEvent) EventByReference(context.Context, string, string) (*chargeingest.StoredEvent, error) {
@@ -60,9 +60,9 @@ func TestAppend(t *testing.T) {
 		conflict bool
 	}{
 		{"equal digests need one attempt", `{"a":1}`, newEvent(`{"a":1}`, 1), 1, false},
-		{"equal contents need a second attempt", `{"a":1,"b":2}`, newEvent(`{"b":2,"a":1}`, 2), 2, false},
+		{"equal content with another digest needs a second attempt", `{"a":1,"b":2}`, newEvent(`{"b":2,"a":1}`, 2), 2, false},
 		{"a conflict needs no second attempt", `{"a":1}`, newEvent(`{"a":2}`, 2), 1, true},
-		{"a larger content needs room first", large, newEvent(`{"a":1,"x":{}}`, 2), 3, false},
+		{"large content needs a reservation first", large, newEvent(`{"a":1,"x":{}}`, 2), 3, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			look := &oneEvent{chargeingest.StoredEvent{ID: "chda_x", Content: c.stored, Digest: chargeingest.Digest{1}}}
@@ -85,13 +85,12 @@ func TestAppend(t *testing.T) {
 			require.NoError(t, err)
 			require.True(t, result.Outcomes[0].Replayed)
 
-			// Decide without Append has the same result.
 			d, err := Decide(t.Context(), chargeingest.Batch{Events: []chargeingest.NewEvent{c.sent}}, look)
 			require.NoError(t, err)
 			require.Equal(t, "chda_x", d.events[0].replay.ID)
 		})
 	}
-	t.Run("it gives up if the stored event keeps changing", func(t *testing.T) {
+	t.Run("the stored event changes in each attempt", func(t *testing.T) {
 		look := &oneEvent{chargeingest.StoredEvent{Content: `{"a":1,"b":2}`}}
 		_, err := Append(t.Context(), chargeingest.Batch{Events: []chargeingest.NewEvent{newEvent(`{"b":2,"a":1}`, 99)}}, func(a Attempt) (chargeingest.AppendResult, error) {
 			look.Content += " "
@@ -100,8 +99,8 @@ func TestAppend(t *testing.T) {
 		})
 		require.ErrorIs(t, err, chargeingest.ErrNotStored)
 	})
-	t.Run("no memory is held without a reservation", func(t *testing.T) {
-		ctx, _ := limited(t, 100)
+	t.Run("the comparison does not fit into the budget", func(t *testing.T) {
+		ctx, _ := limitedContext(t, 100)
 		b := chargeingest.Batch{Events: []chargeingest.NewEvent{newEvent(`{"a":1,"x":{}}`, 2)}}
 		_, err := Append(ctx, b, func(a Attempt) (chargeingest.AppendResult, error) {
 			d, err := a.Decide(t.Context(), &oneEvent{chargeingest.StoredEvent{Content: large}})
@@ -112,7 +111,7 @@ func TestAppend(t *testing.T) {
 	})
 }
 
-// The content sent with a key can be larger than the returned content and than the retry.
+// The content sent with a key can be larger than the stored event and the retry.
 func TestSentContentsAreReserved(t *testing.T) {
 	large := `{"x":[` + strings.Repeat(" ", 1<<20) + `]}`
 	look := &oneRecord{IdempotencyRecord{Route: chargeingest.RouteSingle, Events: []RecordedEvent{{
@@ -123,7 +122,7 @@ func TestSentContentsAreReserved(t *testing.T) {
 		Route: chargeingest.RouteSingle, IdempotencyKey: "k", Digest: chargeingest.Digest{9},
 		Events: []chargeingest.NewEvent{{Content: `{"x":[1]}`, Digest: chargeingest.Digest{3}}},
 	}
-	ctx, _ := limited(t, 100)
+	ctx, _ := limitedContext(t, 100)
 	_, err := Append(ctx, b, func(a Attempt) (chargeingest.AppendResult, error) {
 		_, err := a.Decide(t.Context(), look)
 		return chargeingest.AppendResult{}, err
@@ -131,8 +130,8 @@ func TestSentContentsAreReserved(t *testing.T) {
 	require.ErrorIs(t, err, chargeingest.ErrOverloaded)
 }
 
-// Between two attempts the stored event is pruned and stored again by another
-// request: the same reference and digest, another time of result.
+// Between two attempts the stored event is pruned, and another request stores it again
+// with the same digest.
 func TestEqualDigestsOfTwoAttempts(t *testing.T) {
 	stored := func(second int) chargeingest.StoredEvent {
 		return chargeingest.StoredEvent{
@@ -155,8 +154,7 @@ func TestEqualDigestsOfTwoAttempts(t *testing.T) {
 	require.Equal(t, "chda_2", conflict.EventID)
 }
 
-// lateStore is a store whose Append ends its caller's wait, as the contract of
-// EventStore allows, before its work ends.
+// lateStore returns from Append before its work ends, as EventStore allows.
 type lateStore struct {
 	lookup Lookup
 	begin  chan struct{}
@@ -180,26 +178,25 @@ func TestReservationEndsWithItsRequest(t *testing.T) {
 		lookup: &oneEvent{chargeingest.StoredEvent{Content: `{"x":[` + strings.Repeat(" ", 1<<20) + `]}`}},
 		begin:  make(chan struct{}), ended: make(chan struct{}),
 	}
-	ctx, held := limited(t, 32<<20)
+	ctx, held := limitedContext(t, 32<<20)
 	b := chargeingest.Batch{Events: []chargeingest.NewEvent{{Reference: "r", Content: `{"x":[1]}`, Digest: chargeingest.Digest{1}}}}
 	_, err := s.Append(ctx, b)
 	require.Error(t, err)
 	held.Release() // as the handler does
 	close(s.begin)
 	<-s.ended
-	require.Zero(t, held.Bytes(), "nothing would release these bytes")
+	require.Zero(t, held.Bytes(), "the request has ended")
 }
 
-// Contents that are compared take memory in proportion to their text. Each entry
-// of a list takes 48 bytes, also where its text has two.
+// Each entry of a list takes 48 bytes, even if its text has two.
 func TestComparisonMemory(t *testing.T) {
 	const n = 500_000
 	for name, c := range map[string]struct{ open, last, end string }{
-		"a list of numbers":        {`{"x":[`, "", "]}"},
-		"a list of numbers, deep":  {strings.Repeat(`{"x":`, 30) + "[", "", "]" + strings.Repeat("}", 30)},
-		"lists of another length":  {`{"x":[`, ",3", "]}"},
-		"a list against a number":  {`{"x":[`, "number", "]}"},
-		"a list and its white end": {`{"x":[`, " ", "]}"},
+		"a list of numbers":          {`{"x":[`, "", "]}"},
+		"a nested list of numbers":   {strings.Repeat(`{"x":`, 30) + "[", "", "]" + strings.Repeat("}", 30)},
+		"lists of different lengths": {`{"x":[`, ",3", "]}"},
+		"a list and a number":        {`{"x":[`, "number", "]}"},
+		"white space after a list":   {`{"x":[`, " ", "]}"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			was := c.open + strings.Repeat("0,", n/2) + "1" + c.end

@@ -51,7 +51,7 @@ func TestIDsAfterClockGoesBack(t *testing.T) {
 func TestIDsAfterRestart(t *testing.T) {
 	at := time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
 	last := nextID(t, newIDs(t, ""), at)
-	for range 50 { // the random part alone would be smaller half of the time
+	for range 50 { // without last, half of the ids would be smaller
 		require.Greater(t, nextID(t, newIDs(t, last), at.Add(-time.Hour)), last)
 	}
 }

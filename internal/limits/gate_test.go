@@ -46,9 +46,9 @@ func TestPlatformsTakeTurns(t *testing.T) {
 	})
 }
 
-func TestSlots(t *testing.T) {
+func TestGateSlots(t *testing.T) {
 	for slots := 1; slots <= 5; slots++ {
-		t.Run(fmt.Sprintf("of %d slots one platform gets at most %d", slots, max(1, slots-1)), func(t *testing.T) {
+		t.Run(fmt.Sprintf("one platform gets at most %[2]d of %[1]d slots", slots, max(1, slots-1)), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := limits.NewGate(slots)
 				var leaves []func()
@@ -72,7 +72,6 @@ func TestSlots(t *testing.T) {
 				for _, leave := range leaves {
 					leave()
 				}
-				// All slots are free again.
 				for i := range slots {
 					leave, err := g.Enter(t.Context(), fmt.Sprint("platform ", i))
 					require.NoError(t, err)
@@ -83,15 +82,15 @@ func TestSlots(t *testing.T) {
 	}
 }
 
-func TestGivingUp(t *testing.T) {
-	t.Run("a call whose context has ended is not admitted", func(t *testing.T) {
+func TestEnterGivesUp(t *testing.T) {
+	t.Run("the context has ended", func(t *testing.T) {
 		g := limits.NewGate(1)
 		ended, end := context.WithCancel(t.Context())
 		end()
 		_, err := g.Enter(ended, "a")
 		require.ErrorIs(t, err, context.Canceled)
 	})
-	t.Run("a call that gives up leaves its turn to the next", func(t *testing.T) {
+	t.Run("the next caller gets the slot", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			g := limits.NewGate(1)
 			leave, err := g.Enter(t.Context(), "a")
@@ -108,11 +107,11 @@ func TestGivingUp(t *testing.T) {
 	})
 }
 
-func TestManyCalls(t *testing.T) {
+func TestConcurrentEnter(t *testing.T) {
 	const slots, calls = 3, 2000
 	g := limits.NewGate(slots)
 	var mu sync.Mutex
-	running, most := 0, 0
+	running, maxRunning := 0, 0
 	var wg sync.WaitGroup
 	for i := range calls {
 		wg.Go(func() {
@@ -127,7 +126,7 @@ func TestManyCalls(t *testing.T) {
 			}
 			mu.Lock()
 			running++
-			most = max(most, running)
+			maxRunning = max(maxRunning, running)
 			mu.Unlock()
 			mu.Lock()
 			running--
@@ -136,7 +135,7 @@ func TestManyCalls(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	require.LessOrEqual(t, most, slots)
+	require.LessOrEqual(t, maxRunning, slots)
 	for i := range slots {
 		_, err := g.Enter(t.Context(), fmt.Sprint("last ", i))
 		require.NoError(t, err)

@@ -11,11 +11,11 @@ import (
 	"example.com/chargeingest/internal/panics"
 )
 
-func TestStack(t *testing.T) {
+func TestErrorHasStack(t *testing.T) {
 	err := panics.Catch(func() error { panic("here") })
 	var caught panics.Error
 	require.ErrorAs(t, err, &caught)
-	require.Contains(t, caught.Where, "panics_test.TestStack")
+	require.Contains(t, caught.Where, "panics_test.TestErrorHasStack")
 	require.NotContains(t, caught.Where, ".go:")
 }
 
@@ -25,7 +25,7 @@ func TestAbortHandlerIsNotCaught(t *testing.T) {
 	})
 }
 
-// recovered returns the text of the error that a panic with v becomes.
+// recovered returns the error text of a panic with v.
 func recovered(v any) string {
 	var err error
 	func() {
@@ -35,14 +35,14 @@ func recovered(v any) string {
 	return err.Error()
 }
 
-// hostile panics while it is printed, with a value that does the same.
-type hostile struct{}
+// panickingError panics while it is printed, with a value that does the same.
+type panickingError struct{}
 
-func (hostile) Error() string { panic(hostile{}) }
+func (panickingError) Error() string { panic(panickingError{}) }
 
 func TestPanicValues(t *testing.T) {
 	require.Contains(t, recovered("boom"), "panic: boom < ")
-	require.Contains(t, recovered(hostile{}), "panic: a panics_test.hostile, whose text panics < ")
+	require.Contains(t, recovered(panickingError{}), "panic: a panics_test.panickingError, whose text panics < ")
 	require.Contains(t, recovered(strings.Repeat("é", 1<<20)), "é… < ")
 	require.Less(t, len(recovered(strings.Repeat("é", 1<<20))), 6<<10)
 	require.True(t, utf8.ValidString(recovered("x"+strings.Repeat("é", 1<<20))))

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// hostileHeaders are 64 KB of credential headers.
+// hostileHeaders returns 64 KB of credential headers.
 func hostileHeaders(unit string) http.Header {
 	h := http.Header{}
 	for i, name := range credentialHeaders {
@@ -22,7 +22,6 @@ var hostileUnits = map[string]string{
 	"letters": "aaaaaaaa", "HTML": "<", "quotes": `"`, "escapes": "%01", "words": "ab<d;", "pieces": "abcdefg%.", "pairs": "a=bcdefgh;",
 }
 
-// TestSecretsAreBounded bounds what is built for 64 KB of headers.
 func TestSecretsAreBounded(t *testing.T) {
 	t.Parallel()
 	for name, unit := range hostileUnits {
@@ -42,7 +41,6 @@ func TestSecretsAreBounded(t *testing.T) {
 	}
 }
 
-// BenchmarkRedact is the redaction of a text of 64 KB.
 func BenchmarkRedact(b *testing.B) {
 	for name, unit := range hostileUnits {
 		b.Run(name, func(b *testing.B) {
