@@ -1,4 +1,4 @@
-// Package mounting shows how a [chargeingest.Handler] is mounted in other
+// Package routers shows how a [chargeingest.Handler] is mounted in other
 // people's routers, and holds it to the wire contract in each of them. It has
 // no code of its own: its Examples are to be copied, its tests are the proof.
 //
@@ -85,4 +85,4 @@
 //   - Locals are values of the request's context. Those of c.SetContext, as of
 //     middleware for traces, come by adaptor.HTTPHandlerWithContext and
 //     LocalContextFromHTTPRequest.
-package mounting
+package routers

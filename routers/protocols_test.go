@@ -1,4 +1,4 @@
-package mounting_test
+package routers_test
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-module example.com/chargeingest/mounting
+module example.com/chargeingest/routers
 
 go 1.26.0
 
