@@ -23,17 +23,15 @@ import (
 	"example.com/chargeingest/jwtauth"
 )
 
-// at has the keys fetched over the network, from an address on loopback.
-func at(t *testing.T, address string) func(*jwtauth.Config) {
+func fetchFrom(t *testing.T, address string) func(*jwtauth.Config) {
 	transport := new(http.Transport)
 	t.Cleanup(transport.CloseIdleConnections)
 	return func(c *jwtauth.Config) { c.JWKSURL, c.Transport = address, transport }
 }
 
-// requireBrief holds what is said of a failed fetch to what a log line can bear.
-func requireBrief(t *testing.T, a *jwtauth.Authorizer, log *logged) {
+func requireShortErrors(t *testing.T, a *jwtauth.Authorizer, log *logBuffer) {
 	t.Helper()
-	for _, err := range []error{authorize(a, edSigner("k").token(everlasting())), a.Ready(t.Context())} {
+	for _, err := range []error{authorize(a, edSigner("k").token(longLived())), a.Ready(t.Context())} {
 		requireUnavailable(t, err)
 		require.Less(t, len(err.Error()), 400)
 		require.True(t, utf8.ValidString(err.Error()))
@@ -43,46 +41,45 @@ func requireBrief(t *testing.T, a *jwtauth.Authorizer, log *logged) {
 	require.NotContains(t, log.String(), "top-secret")
 }
 
-func TestWhatIsSaidOfAFailedFetchIsShortAndHoldsNoQuery(t *testing.T) {
+func TestFetchErrorsAreShortWithoutQuery(t *testing.T) {
 	secret := jwksURL + "?code=top-secret"
 	refused := errors.New("connection refused")
 	for name, failure := range map[string]error{
-		"ten megabytes":                   errors.New("malformed HTTP response " + strings.Repeat("x", 10<<20)),
-		"many bytes of a character each":  errors.New(strings.Repeat("é", 1000) + strings.Repeat("x€", 1000)),
-		"the URL, as http.Client has it":  &url.Error{Op: "Get", URL: secret, Err: refused},
-		"the URL in a wrapper's own text": fmt.Errorf("retry failed: %w", &url.Error{Op: "Get", URL: secret, Err: refused}),
-		"the URL twice":                   &url.Error{Op: "Get", URL: secret, Err: &url.Error{Op: "Get", URL: secret, Err: refused}},
-		"the URL of two attempts":         errors.Join(&url.Error{Op: "Get", URL: secret, Err: refused}, &url.Error{Op: "Get", URL: secret, Err: refused}),
-		"a URL that it was led to":        &url.Error{Op: "Get", URL: "https://other.test/?session=top-secret", Err: refused},
-		"the URL and no cause":            &url.Error{Op: "Get", URL: secret},
-		"a cause and no URL":              refused,
-		"the URL as text":                 errors.New("GET " + secret + ": refused"),
-		"the URL where the text is cut":   errors.New(strings.Repeat("x", 170) + secret),
+		"ten megabytes":                    errors.New("malformed HTTP response " + strings.Repeat("x", 10<<20)),
+		"many multi-byte characters":       errors.New(strings.Repeat("é", 1000) + strings.Repeat("x€", 1000)),
+		"the URL in a url.Error":           &url.Error{Op: "Get", URL: secret, Err: refused},
+		"the URL in the text of a wrapper": fmt.Errorf("retry failed: %w", &url.Error{Op: "Get", URL: secret, Err: refused}),
+		"the URL twice":                    &url.Error{Op: "Get", URL: secret, Err: &url.Error{Op: "Get", URL: secret, Err: refused}},
+		"the URL of two attempts":          errors.Join(&url.Error{Op: "Get", URL: secret, Err: refused}, &url.Error{Op: "Get", URL: secret, Err: refused}),
+		"the URL of a redirect":            &url.Error{Op: "Get", URL: "https://other.test/?session=top-secret", Err: refused},
+		"the URL without a cause":          &url.Error{Op: "Get", URL: secret},
+		"a cause without a URL":            refused,
+		"the URL as text":                  errors.New("GET " + secret + ": refused"),
+		"the URL at the cut":               errors.New(strings.Repeat("x", 170) + secret),
 	} {
 		t.Run(name, func(t *testing.T) {
 			fails := func(*http.Request) (*http.Response, error) { return nil, failure }
-			breaksOff := func(*http.Request) (*http.Response, error) {
-				return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(failing{failure})}, nil
+			truncates := func(*http.Request) (*http.Response, error) {
+				return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(failingBody{failure})}, nil
 			}
-			for _, does := range []func(*http.Request) (*http.Response, error){fails, breaksOff} {
+			for _, does := range []func(*http.Request) (*http.Response, error){fails, truncates} {
 				synctest.Test(t, func(t *testing.T) {
-					l := newLogin()
-					l.does(does)
-					a, log := remote(t, l, func(c *jwtauth.Config) { c.JWKSURL = secret })
+					l := newLoginServer()
+					l.handle(does)
+					a, log := newRemote(t, l, func(c *jwtauth.Config) { c.JWKSURL = secret })
 					synctest.Wait()
-					requireBrief(t, a, log)
+					requireShortErrors(t, a, log)
 				})
 			}
 		})
 	}
 }
 
-// failing is a body that cannot be read.
-type failing struct{ err error }
+type failingBody struct{ err error }
 
-func (f failing) Read([]byte) (int, error) { return 0, f.err }
+func (f failingBody) Read([]byte) (int, error) { return 0, f.err }
 
-func TestWhatIsSaidOfAServerThatSpeaksNoHTTPIsShort(t *testing.T) {
+func TestServerThatIsNotHTTP(t *testing.T) {
 	t.Parallel()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -94,30 +91,30 @@ func TestWhatIsSaidOfAServerThatSpeaksNoHTTPIsShort(t *testing.T) {
 		}
 		defer conn.Close()
 		_, _ = conn.Write(append(bytes.Repeat([]byte{1}, 4<<20), '\n'))
-		_, _ = io.Copy(io.Discard, conn) // until the other side closes: else the answer is lost
+		_, _ = io.Copy(io.Discard, conn)
 	}()
-	a, log := remote(t, nil, at(t, "http://"+listener.Addr().String()+"/?code=top-secret"))
-	requireBrief(t, a, log)
+	a, log := newRemote(t, nil, fetchFrom(t, "http://"+listener.Addr().String()+"/?code=top-secret"))
+	requireShortErrors(t, a, log)
 	require.Contains(t, log.String(), "malformed HTTP")
 }
 
-func TestARedirectIsNeitherFollowedNorQuoted(t *testing.T) {
+func TestRedirectIsNotQuoted(t *testing.T) {
 	t.Parallel()
 	asked := make(chan string, 10)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked <- r.URL.Path
-		w.Header().Set("Location", "https://login.test:port/jwks?"+r.URL.RawQuery) // no URL, as it happens
+		w.Header().Set("Location", "https://login.test:port/jwks?"+r.URL.RawQuery) // not a valid URL
 		w.WriteHeader(http.StatusFound)
 	}))
 	defer srv.Close()
-	a, log := remote(t, nil, at(t, srv.URL+"/here?code=top-secret"))
-	requireBrief(t, a, log)
-	require.Contains(t, log.String(), "the answer is 302, not 200")
+	a, log := newRemote(t, nil, fetchFrom(t, srv.URL+"/here?code=top-secret"))
+	requireShortErrors(t, a, log)
+	require.Contains(t, log.String(), "the response status is 302, not 200")
 	require.Equal(t, "/here", <-asked)
 	require.Empty(t, asked)
 }
 
-func TestAKeySetMayComeCompressedAndIsBoundedDecompressed(t *testing.T) {
+func TestCompressedKeySet(t *testing.T) {
 	t.Parallel()
 	s := edSigner("k")
 	for name, c := range map[string]struct {
@@ -137,7 +134,7 @@ func TestAKeySetMayComeCompressedAndIsBoundedDecompressed(t *testing.T) {
 				}
 			}))
 			defer srv.Close()
-			a, log := remote(t, nil, at(t, srv.URL))
+			a, log := newRemote(t, nil, fetchFrom(t, srv.URL))
 			err := authorize(a, s.token(claims()))
 			require.Equal(t, name == "a key set", err == nil, err)
 			require.Contains(t, log.String(), c.log)
@@ -145,38 +142,37 @@ func TestAKeySetMayComeCompressedAndIsBoundedDecompressed(t *testing.T) {
 	}
 }
 
-// closed counts how often a body is closed.
-type closed struct {
+type countingBody struct {
 	io.Reader
 	times int
 }
 
-func (c *closed) Close() error {
+func (c *countingBody) Close() error {
 	c.times++
 	return nil
 }
 
-func TestTheBodyOfEveryAnswerIsClosedOnce(t *testing.T) {
+func TestResponseBodyIsClosedOnce(t *testing.T) {
 	s := edSigner("k")
 	for name, c := range map[string]struct {
 		status int
 		body   io.Reader
 	}{
 		"a key set":     {http.StatusOK, strings.NewReader(jwks(s.jwk()))},
-		"no key set":    {http.StatusOK, strings.NewReader("{}")},
+		"not a key set": {http.StatusOK, strings.NewReader("{}")},
 		"an error":      {http.StatusBadGateway, strings.NewReader("bad gateway")},
 		"a redirect":    {http.StatusFound, strings.NewReader("")},
-		"without end":   {http.StatusOK, new(endless)},
-		"it breaks off": {http.StatusOK, failing{io.ErrUnexpectedEOF}},
+		"endless":       {http.StatusOK, new(endlessBody)},
+		"truncated":     {http.StatusOK, failingBody{io.ErrUnexpectedEOF}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				body := &closed{Reader: c.body}
-				l := newLogin()
-				l.does(func(*http.Request) (*http.Response, error) {
+				body := &countingBody{Reader: c.body}
+				l := newLoginServer()
+				l.handle(func(*http.Request) (*http.Response, error) {
 					return &http.Response{StatusCode: c.status, Body: body}, nil
 				})
-				remote(t, l)
+				newRemote(t, l)
 				synctest.Wait()
 				require.Equal(t, 1, body.times)
 			})
@@ -184,23 +180,22 @@ func TestTheBodyOfEveryAnswerIsClosedOnce(t *testing.T) {
 	}
 }
 
-func TestATransportThatAnswersNothingIsAFetchThatFailed(t *testing.T) {
-	for name, res := range map[string]*http.Response{"no answer and no error": nil, "no body": {StatusCode: http.StatusOK}} {
+func TestTransportWithoutResponse(t *testing.T) {
+	for name, res := range map[string]*http.Response{"no response and no error": nil, "no body": {StatusCode: http.StatusOK}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := newLogin()
-				l.does(func(*http.Request) (*http.Response, error) { return res, nil })
-				a, _ := remote(t, l)
-				requireUnavailable(t, authorize(a, edSigner("k").token(everlasting())))
+				l := newLoginServer()
+				l.handle(func(*http.Request) (*http.Response, error) { return res, nil })
+				a, _ := newRemote(t, l)
+				requireUnavailable(t, authorize(a, edSigner("k").token(longLived())))
 			})
 		})
 	}
 }
 
-// dripping is a body that brings a byte in a second.
-type dripping struct{ ctx context.Context }
+type slowBody struct{ ctx context.Context }
 
-func (d dripping) Read(p []byte) (int, error) {
+func (d slowBody) Read(p []byte) (int, error) {
 	select {
 	case <-time.After(time.Second):
 		p[0] = ' '
@@ -210,70 +205,69 @@ func (d dripping) Read(p []byte) (int, error) {
 	}
 }
 
-// deaf is a body that brings nothing until it is released, whatever happens.
-type deaf struct{ released <-chan struct{} }
+type blockedBody struct{ released <-chan struct{} }
 
-func (d deaf) Read([]byte) (int, error) {
+func (d blockedBody) Read([]byte) (int, error) {
 	<-d.released
 	return 0, io.EOF
 }
 
-func TestAFetchEndsAfterFiveSecondsWhateverTheTransportDoes(t *testing.T) {
+func TestFetchTimeout(t *testing.T) {
 	for name, does := range map[string]func(r *http.Request, released <-chan struct{}, late *http.Response) *http.Response{
-		"a body that drips": func(r *http.Request, _ <-chan struct{}, late *http.Response) *http.Response {
-			late.Body = io.NopCloser(io.MultiReader(dripping{r.Context()}, dripping{r.Context()},
-				dripping{r.Context()}, dripping{r.Context()}, dripping{r.Context()}, dripping{r.Context()}))
+		"a slow body": func(r *http.Request, _ <-chan struct{}, late *http.Response) *http.Response {
+			late.Body = io.NopCloser(io.MultiReader(slowBody{r.Context()}, slowBody{r.Context()},
+				slowBody{r.Context()}, slowBody{r.Context()}, slowBody{r.Context()}, slowBody{r.Context()}))
 			return late
 		},
-		"a Transport that does not heed its context": func(_ *http.Request, released <-chan struct{}, late *http.Response) *http.Response {
+		"a Transport that ignores its context": func(_ *http.Request, released <-chan struct{}, late *http.Response) *http.Response {
 			<-released
 			return late
 		},
-		"a body that does not heed its context": func(_ *http.Request, released <-chan struct{}, late *http.Response) *http.Response {
-			late.Body = io.NopCloser(io.MultiReader(deaf{released}, late.Body))
+		"a body that ignores its context": func(_ *http.Request, released <-chan struct{}, late *http.Response) *http.Response {
+			late.Body = io.NopCloser(io.MultiReader(blockedBody{released}, late.Body))
 			return late
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s, next := edSigner("k"), edSigner("next")
-				l := newLogin(s)
-				a, log := remote(t, l)
-				require.NoError(t, authorize(a, s.token(everlasting())))
-				pass(time.Minute)
+				l := newLoginServer(s)
+				a, log := newRemote(t, l)
+				require.NoError(t, authorize(a, s.token(longLived())))
+				advance(time.Minute)
 
 				released := make(chan struct{})
-				l.does(func(r *http.Request) (*http.Response, error) {
+				l.handle(func(r *http.Request) (*http.Response, error) {
 					late := &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(jwks(next.jwk())))}
 					return does(r, released, late), nil
 				})
 				start := time.Now()
-				err := authorize(a, next.token(everlasting()))
+				err := authorize(a, next.token(longLived()))
 				requireUnavailable(t, err)
-				require.ErrorContains(t, err, "no whole answer within 5s")
+				require.ErrorContains(t, err, "no complete response within 5s")
 				require.Equal(t, 5*time.Second, time.Since(start))
 				require.Contains(t, log.String(), "level=WARN")
-				l.count()
-				pass(time.Hour)
-				require.Greater(t, l.count(), 100, "the refresh goes on")
+				l.takeFetches()
+				advance(time.Hour)
+				require.Greater(t, l.takeFetches(), 100, "the refresh continues")
 
-				l.has(s, next)
-				pass(15 * time.Second)
-				require.NoError(t, authorize(a, next.token(everlasting())))
+				l.serveKeys(s, next)
+				advance(15 * time.Second)
+				require.NoError(t, authorize(a, next.token(longLived())))
 				close(released)
 				synctest.Wait()
-				require.NoError(t, authorize(a, s.token(everlasting())), "what comes late is dropped")
+				require.NoError(t, authorize(a, s.token(longLived())), "a late response is dropped")
 			})
 		})
 	}
 }
 
-func TestTheEndOfTheContextEndsTheRefreshOfATransportThatDoesNotHeedIt(t *testing.T) {
+func TestContextEndsWhileTransportHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		released := make(chan struct{})
 		defer close(released)
-		l := newLogin()
-		l.does(func(*http.Request) (*http.Response, error) {
+		l := newLoginServer()
+		l.handle(func(*http.Request) (*http.Response, error) {
 			<-released
 			return nil, errors.New("released")
 		})
@@ -287,34 +281,34 @@ func TestTheEndOfTheContextEndsTheRefreshOfATransportThatDoesNotHeedIt(t *testin
 		err = a.Ready(t.Context())
 		requireUnavailable(t, err)
 		require.ErrorContains(t, err, "has ended")
-		pass(time.Hour)
-		require.Equal(t, 1, l.count())
+		advance(time.Hour)
+		require.Equal(t, 1, l.takeFetches())
 	})
 }
 
-func TestOnlySoManyRequestsWaitForAFetch(t *testing.T) {
+func TestMaxWaiters(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		known := edSigner("known")
-		unknown := known.token(everlasting(), "kid", "unknown")
-		l := newLogin(known)
-		a, _ := remote(t, l)
-		require.NoError(t, authorize(a, known.token(everlasting())))
-		pass(time.Minute)
-		l.hangs()
+		unknown := known.token(longLived(), "kid", "unknown")
+		l := newLoginServer(known)
+		a, _ := newRemote(t, l)
+		require.NoError(t, authorize(a, known.token(longLived())))
+		advance(time.Minute)
+		l.hang()
 		ctx, giveUp := context.WithCancel(t.Context())
-		answered := make(chan error, 300)
-		waits := func(ctx context.Context) {
+		results := make(chan error, 300)
+		startWaiting := func(ctx context.Context) {
 			go func() {
 				_, err := a.Authorize(request(unknown).WithContext(ctx), chargeingest.PermissionIngest)
-				answered <- err
+				results <- err
 			}()
 		}
-		waits(ctx)
+		startWaiting(ctx)
 		for range 255 {
-			waits(t.Context())
+			startWaiting(t.Context())
 		}
 		synctest.Wait()
-		require.Empty(t, answered)
+		require.Empty(t, results)
 
 		start := time.Now()
 		for range 1000 {
@@ -322,19 +316,19 @@ func TestOnlySoManyRequestsWaitForAFetch(t *testing.T) {
 			requireUnavailable(t, err)
 			require.ErrorContains(t, err, "too many requests wait")
 		}
-		require.NoError(t, authorize(a, known.token(everlasting())), "it needs no fetch")
+		require.NoError(t, authorize(a, known.token(longLived())), "a known kid needs no fetch")
 		require.Zero(t, time.Since(start))
 
 		giveUp()
-		require.ErrorIs(t, <-answered, context.Canceled)
-		waits(t.Context()) // in its place
+		require.ErrorIs(t, <-results, context.Canceled)
+		startWaiting(t.Context())
 		synctest.Wait()
-		require.Empty(t, answered)
+		require.Empty(t, results)
 		requireUnavailable(t, authorize(a, unknown))
 
-		pass(5 * time.Second)
-		require.Len(t, answered, 256)
+		advance(5 * time.Second)
+		require.Len(t, results, 256)
 		requireUnavailable(t, authorize(a, unknown))
-		require.Equal(t, 2, l.count())
+		require.Equal(t, 2, l.takeFetches())
 	})
 }

@@ -36,17 +36,14 @@ const (
 	audience = "https://charges.test"
 )
 
-// now is the clock of the authorizers, where a test has no other. It is also
-// when the time in a synctest bubble starts.
+// now is when a synctest bubble starts.
 var now = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// signer is a key of a login server, both halves.
 type signer struct {
 	kid     string
 	private crypto.Signer
 }
 
-// rsaKey takes a while to make, so that the tests share two.
 var rsaKey, otherRSAKey = sync.OnceValue(makeRSAKey), sync.OnceValue(makeRSAKey)
 
 func makeRSAKey() *rsa.PrivateKey {
@@ -77,7 +74,6 @@ func edSigner(kid string) signer {
 
 func (s signer) key() jwtauth.Key { return jwtauth.Key{ID: s.kid, Public: s.private.Public()} }
 
-// jwk is the public half as a member of a JWKS. More members can be added to it.
 func (s signer) jwk() map[string]any {
 	b64 := base64.RawURLEncoding.EncodeToString
 	var m map[string]any
@@ -100,20 +96,19 @@ func (s signer) jwk() map[string]any {
 	return m
 }
 
-// and returns a copy of m in which members are set, or left out where nil.
-func and(m map[string]any, members ...any) map[string]any {
+// with returns a copy of m with changed fields. A nil value removes the field.
+func with(m map[string]any, changes ...any) map[string]any {
 	m = maps.Clone(m)
-	for i := 0; i < len(members); i += 2 {
-		if name := members[i].(string); members[i+1] == nil {
+	for i := 0; i < len(changes); i += 2 {
+		if name := changes[i].(string); changes[i+1] == nil {
 			delete(m, name)
 		} else {
-			m[name] = members[i+1]
+			m[name] = changes[i+1]
 		}
 	}
 	return m
 }
 
-// jwks is a key set as a login server answers it.
 func jwks(keys ...map[string]any) string {
 	text, err := json.Marshal(map[string]any{"keys": keys})
 	if err != nil {
@@ -122,15 +117,14 @@ func jwks(keys ...map[string]any) string {
 	return string(text)
 }
 
-// claims are those of a good token, with members set as by and.
-func claims(members ...any) map[string]any {
-	return and(map[string]any{
+// claims returns valid claims with changes.
+func claims(changes ...any) map[string]any {
+	return with(map[string]any{
 		"iss": issuer, "aud": audience, "sub": "checkout", "exp": now.Add(time.Hour).Unix(),
 		"permissions": []string{"METER_DATA.INGEST"}, "platforms": []string{"acme"},
-	}, members...)
+	}, changes...)
 }
 
-// algorithmOf is the usual algorithm of a key.
 func algorithmOf(key crypto.PublicKey) string {
 	switch key := key.(type) {
 	case *rsa.PublicKey:
@@ -141,17 +135,16 @@ func algorithmOf(key crypto.PublicKey) string {
 	return "EdDSA"
 }
 
-// token signs claims, with members of the header set as by and. Its algorithm
-// is that of the header.
+// token signs claims with the alg of the changed header.
 func (s signer) token(claims map[string]any, header ...any) string {
 	h := map[string]any{"typ": "JWT", "alg": algorithmOf(s.private.Public())}
 	if s.kid != "" {
 		h["kid"] = s.kid
 	}
-	return s.sign(and(h, header...), encoded(claims))
+	return s.sign(with(h, header...), encoded(claims))
 }
 
-// sign signs a header and a payload, encoded already, whatever the header says.
+// sign signs an encoded payload, even if the alg of the header is not supported.
 func (s signer) sign(header map[string]any, payload string) string {
 	text := encoded(header) + "." + payload
 	alg, _ := header["alg"].(string)
@@ -166,7 +159,6 @@ func (s signer) sign(header map[string]any, payload string) string {
 	return text + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
-// encoded is a part of a token.
 func encoded(value any) string {
 	text, err := json.Marshal(value)
 	if err != nil {
@@ -175,7 +167,6 @@ func encoded(value any) string {
 	return base64.RawURLEncoding.EncodeToString(text)
 }
 
-// config is one that a test changes where it has to.
 func config(keys ...signer) jwtauth.Config {
 	c := jwtauth.Config{
 		Issuer: issuer, Audiences: []string{audience}, Now: func() time.Time { return now },
@@ -194,7 +185,6 @@ func newAuthorizer(t *testing.T, cfg jwtauth.Config) *jwtauth.Authorizer {
 	return a
 }
 
-// request is one with a Bearer token.
 func request(token string) *http.Request {
 	r := httptest.NewRequest(http.MethodPost, "/v1/ingest/charge-data", nil)
 	r.Header.Set("Authorization", "Bearer "+token)
@@ -206,9 +196,8 @@ func authorize(a chargeingest.Authorizer, token string) error {
 	return err
 }
 
-// requireRefused holds an error to what it may be, and to say nothing of the
-// token.
-func requireRefused(t *testing.T, err, want error, token string) {
+// requireRejected checks that err wraps want and contains nothing of the token.
+func requireRejected(t *testing.T, err, want error, token string) {
 	t.Helper()
 	require.ErrorIs(t, err, want)
 	for part := range strings.SplitSeq(token, ".") {
@@ -223,7 +212,6 @@ func requireRefused(t *testing.T, err, want error, token string) {
 
 func isJSONSyntax(r rune) bool { return strings.ContainsRune(`{}[]",:`, r) }
 
-// requireUnavailable holds an error to be none of the sentinels: a 503.
 func requireUnavailable(t *testing.T, err error) {
 	t.Helper()
 	require.Error(t, err)
@@ -232,88 +220,79 @@ func requireUnavailable(t *testing.T, err error) {
 	}
 }
 
-// requireSuppressed holds an error to be that of a token that no known key verifies,
-// while the keys may not be fetched again. It returns when they may.
-func requireSuppressed(t *testing.T, err error) time.Duration {
+func requireFetchNotDue(t *testing.T, err error) time.Duration {
 	t.Helper()
 	requireUnavailable(t, err)
-	require.ErrorContains(t, err, "the next fetch of keys is not due yet")
+	require.ErrorContains(t, err, "the next fetch of the JWKS is not due yet")
 	var timed interface{ RetryAfter() time.Duration }
 	require.ErrorAs(t, err, &timed)
 	require.Positive(t, timed.RetryAfter())
 	return timed.RetryAfter()
 }
 
-// requireRefusedLater sends a token of an unknown key, twice: the second time when
-// it was told to. It needs a bubble.
-func requireRefusedLater(t *testing.T, a chargeingest.Authorizer, token string) {
+func requireRejectedOnRetry(t *testing.T, a chargeingest.Authorizer, token string) {
 	t.Helper()
-	pass(requireSuppressed(t, authorize(a, token)))
-	requireRefused(t, authorize(a, token), chargeingest.ErrInvalidCredential, token)
+	advance(requireFetchNotDue(t, authorize(a, token)))
+	requireRejected(t, authorize(a, token), chargeingest.ErrInvalidCredential, token)
 }
 
-// login is a login server in memory, the Transport of an authorizer.
-type login struct {
-	mu      sync.Mutex
-	answer  func(*http.Request) (*http.Response, error)
-	fetches int
-	others  []string // what was asked for beside the JWKS
+type loginServer struct {
+	mu        sync.Mutex
+	handler   func(*http.Request) (*http.Response, error)
+	fetches   int
+	otherURLs []string
 }
 
-func newLogin(keys ...signer) *login {
-	l := new(login)
-	l.has(keys...)
+func newLoginServer(keys ...signer) *loginServer {
+	l := new(loginServer)
+	l.serveKeys(keys...)
 	return l
 }
 
-func (l *login) RoundTrip(r *http.Request) (*http.Response, error) {
+func (l *loginServer) RoundTrip(r *http.Request) (*http.Response, error) {
 	l.mu.Lock()
-	answer := l.answer
+	handler := l.handler
 	if r.URL.String() == jwksURL {
 		l.fetches++
 	} else {
-		l.others = append(l.others, r.URL.String())
+		l.otherURLs = append(l.otherURLs, r.URL.String())
 	}
 	l.mu.Unlock()
-	return answer(r)
+	return handler(r)
 }
 
-// does sets what the server does from now on.
-func (l *login) does(answer func(*http.Request) (*http.Response, error)) {
+func (l *loginServer) handle(handler func(*http.Request) (*http.Response, error)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.answer = answer
+	l.handler = handler
 }
 
-// says sets what the server answers from now on.
-func (l *login) says(status int, body string) {
-	l.does(func(*http.Request) (*http.Response, error) {
+func (l *loginServer) respond(status int, body string) {
+	l.handle(func(*http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: status, Header: make(http.Header), Body: io.NopCloser(strings.NewReader(body))}, nil
 	})
 }
 
-func (l *login) has(keys ...signer) {
+func (l *loginServer) serveKeys(keys ...signer) {
 	var set []map[string]any
 	for _, k := range keys {
 		set = append(set, k.jwk())
 	}
-	l.says(http.StatusOK, jwks(set...))
+	l.respond(http.StatusOK, jwks(set...))
 }
 
-func (l *login) isDown() {
-	l.does(func(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") })
+func (l *loginServer) goDown() {
+	l.handle(func(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") })
 }
 
-// hangs answers nothing until the other side gives up.
-func (l *login) hangs() {
-	l.does(func(r *http.Request) (*http.Response, error) {
+func (l *loginServer) hang() {
+	l.handle(func(r *http.Request) (*http.Response, error) {
 		<-r.Context().Done()
 		return nil, r.Context().Err()
 	})
 }
 
-// count returns the fetches since it was asked last.
-func (l *login) count() int {
+func (l *loginServer) takeFetches() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := l.fetches
@@ -321,31 +300,28 @@ func (l *login) count() int {
 	return n
 }
 
-// logged is a log that can be read.
-type logged struct {
+type logBuffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 }
 
-func (l *logged) Write(p []byte) (int, error) {
+func (l *logBuffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.Write(p)
 }
 
-func (l *logged) String() string {
+func (l *logBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
 }
 
-// remote is an authorizer whose keys are those of a login server, and whose
-// refresh ends with the test.
-func remote(t *testing.T, l *login, change ...func(*jwtauth.Config)) (*jwtauth.Authorizer, *logged) {
+func newRemote(t *testing.T, l *loginServer, change ...func(*jwtauth.Config)) (*jwtauth.Authorizer, *logBuffer) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
-	log := new(logged)
+	log := new(logBuffer)
 	cfg := config()
 	cfg.JWKSURL, cfg.Transport, cfg.Logger = jwksURL, l, slog.New(slog.NewTextHandler(log, nil))
 	for _, c := range change {

@@ -17,7 +17,6 @@ import (
 	"example.com/chargeingest"
 )
 
-// hmacToken is signed with a shared secret.
 func hmacToken(header map[string]any, secret []byte) string {
 	text := encoded(header) + "." + encoded(claims())
 	mac := hmac.New(sha256.New, secret)
@@ -25,9 +24,9 @@ func hmacToken(header map[string]any, secret []byte) string {
 	return text + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// forms are the bytes that a public key is commonly kept as: what a verifier
-// that takes it for a shared secret would verify with.
-func forms(t *testing.T, key crypto.PublicKey) map[string][]byte {
+// secretForms are the encodings of a public key that a broken verifier uses as an HMAC
+// secret.
+func secretForms(t *testing.T, key crypto.PublicKey) map[string][]byte {
 	t.Helper()
 	der, err := x509.MarshalPKIXPublicKey(key)
 	require.NoError(t, err)
@@ -35,71 +34,68 @@ func forms(t *testing.T, key crypto.PublicKey) map[string][]byte {
 	return map[string][]byte{"DER": der, "PEM": text, "PEM without its last line break": []byte(strings.TrimSpace(string(text)))}
 }
 
-// lastBit changes the last bit of a part of a token that decoders pass over.
-func lastBit(part string) string {
+// flipUnusedBit changes a bit that lax decoders ignore.
+func flipUnusedBit(part string) string {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	last := strings.IndexByte(alphabet, part[len(part)-1])
 	return part[:len(part)-1] + alphabet[last^1:last^1+1]
 }
 
-// badClaims are tokens whose signature is good.
-func badClaims(rs signer) map[string]string {
+func invalidClaims(rs signer) map[string]string {
 	return map[string]string{
-		"expired":                           rs.token(claims("exp", now.Add(-time.Minute).Unix())),
-		"expired since 1970":                rs.token(claims("exp", 1)),
-		"without exp":                       rs.token(claims("exp", nil)),
-		"exp is 0":                          rs.token(claims("exp", 0)),
-		"exp is negative":                   rs.token(claims("exp", -1)),
-		"exp is null":                       rs.token(and(claims(), "exp", []any(nil))),
-		"exp is a string":                   rs.token(claims("exp", "9999999999")),
-		"exp in milliseconds":               rs.token(claims("exp", now.Add(time.Hour).UnixMilli())),
-		"exp overflows":                     rs.token(claims("exp", 1e300)),
-		"not yet valid":                     rs.token(claims("nbf", now.Add(time.Minute).Unix())),
-		"nbf is negative":                   rs.token(claims("nbf", -1)),
-		"nbf overflows":                     rs.token(claims("nbf", 1e300)),
-		"nbf is a string":                   rs.token(claims("nbf", "soon")),
-		"for another audience":              rs.token(claims("aud", "https://other.test")),
-		"for an audience that starts alike": rs.token(claims("aud", audience+"/")),
-		"for none":                          rs.token(claims("aud", nil)),
-		"for an empty one":                  rs.token(claims("aud", "")),
-		"for none in a list":                rs.token(claims("aud", []string{})),
-		"aud is an object":                  rs.token(claims("aud", map[string]any{audience: true})),
-		"aud has a number beside ours":      rs.token(claims("aud", []any{audience, 1})),
-		"from another issuer":               rs.token(claims("iss", "https://other.test/")),
-		"from none":                         rs.token(claims("iss", nil)),
-		"iss is a list":                     rs.token(claims("iss", []string{issuer})),
+		"expired":                         rs.token(claims("exp", now.Add(-time.Minute).Unix())),
+		"expired since 1970":              rs.token(claims("exp", 1)),
+		"without exp":                     rs.token(claims("exp", nil)),
+		"exp is 0":                        rs.token(claims("exp", 0)),
+		"exp is negative":                 rs.token(claims("exp", -1)),
+		"exp is null":                     rs.token(with(claims(), "exp", []any(nil))),
+		"exp is a string":                 rs.token(claims("exp", "9999999999")),
+		"exp in milliseconds":             rs.token(claims("exp", now.Add(time.Hour).UnixMilli())),
+		"exp overflows":                   rs.token(claims("exp", 1e300)),
+		"not yet valid":                   rs.token(claims("nbf", now.Add(time.Minute).Unix())),
+		"nbf is negative":                 rs.token(claims("nbf", -1)),
+		"nbf overflows":                   rs.token(claims("nbf", 1e300)),
+		"nbf is a string":                 rs.token(claims("nbf", "soon")),
+		"for another audience":            rs.token(claims("aud", "https://other.test")),
+		"for an audience with our prefix": rs.token(claims("aud", audience+"/")),
+		"without an audience":             rs.token(claims("aud", nil)),
+		"for an empty audience":           rs.token(claims("aud", "")),
+		"for an empty list":               rs.token(claims("aud", []string{})),
+		"aud is an object":                rs.token(claims("aud", map[string]any{audience: true})),
+		"aud has ours and a number":       rs.token(claims("aud", []any{audience, 1})),
+		"from another issuer":             rs.token(claims("iss", "https://other.test/")),
+		"without an issuer":               rs.token(claims("iss", nil)),
+		"iss is a list":                   rs.token(claims("iss", []string{issuer})),
 	}
 }
 
-// badAlgorithms are tokens that name another algorithm than they may.
-func badAlgorithms(t *testing.T, rs, ec signer) map[string]string {
+func invalidAlgorithms(t *testing.T, rs, ec signer) map[string]string {
 	payload := encoded(claims())
 	tokens := map[string]string{
-		"none, not signed":                       encoded(map[string]any{"alg": "none"}) + "." + payload + ".",
-		"none, not signed, with our kid":         encoded(map[string]any{"alg": "none", "kid": "rsa"}) + "." + payload + ".",
-		"none, signed":                           rs.token(claims(), "alg", "none"),
-		"None":                                   rs.token(claims(), "alg", "None"),
-		"nOnE, not signed":                       encoded(map[string]any{"alg": "nOnE"}) + "." + payload + ".",
-		"no alg":                                 rs.token(claims(), "alg", nil),
-		"alg is empty":                           rs.token(claims(), "alg", ""),
-		"alg is a number":                        rs.token(claims(), "alg", 256),
-		"alg is a list":                          rs.token(claims(), "alg", []string{"RS256"}),
-		"alg in another case":                    rs.token(claims(), "alg", "rs256"),
-		"an algorithm that is not accepted":      rs.token(claims(), "alg", "RS512"),
-		"an algorithm that is not the key's own": signer{"with-alg", rsaKey()}.token(claims(), "alg", "PS256"),
-		"an algorithm of another type of key":    ec.token(claims(), "kid", "rsa"),
-		"an algorithm of another curve":          ec.token(claims(), "kid", "p384"),
-		"HS256 with nothing":                     hmacToken(map[string]any{"alg": "HS256", "kid": "rsa"}, nil),
+		"none, not signed":                    encoded(map[string]any{"alg": "none"}) + "." + payload + ".",
+		"none, not signed, with our kid":      encoded(map[string]any{"alg": "none", "kid": "rsa"}) + "." + payload + ".",
+		"none, signed":                        rs.token(claims(), "alg", "none"),
+		"None":                                rs.token(claims(), "alg", "None"),
+		"nOnE, not signed":                    encoded(map[string]any{"alg": "nOnE"}) + "." + payload + ".",
+		"no alg":                              rs.token(claims(), "alg", nil),
+		"alg is empty":                        rs.token(claims(), "alg", ""),
+		"alg is a number":                     rs.token(claims(), "alg", 256),
+		"alg is a list":                       rs.token(claims(), "alg", []string{"RS256"}),
+		"alg in another case":                 rs.token(claims(), "alg", "rs256"),
+		"an algorithm that is not accepted":   rs.token(claims(), "alg", "RS512"),
+		"not the algorithm of the key":        signer{"with-alg", rsaKey()}.token(claims(), "alg", "PS256"),
+		"an algorithm of another type of key": ec.token(claims(), "kid", "rsa"),
+		"an algorithm of another curve":       ec.token(claims(), "kid", "p384"),
+		"HS256 with an empty secret":          hmacToken(map[string]any{"alg": "HS256", "kid": "rsa"}, nil),
 	}
-	for name, secret := range forms(t, rs.private.Public()) {
+	for name, secret := range secretForms(t, rs.private.Public()) {
 		tokens["HS256 with the public key as "+name] = hmacToken(map[string]any{"alg": "HS256", "kid": "rsa"}, secret)
 		tokens["HS256 with the public key as "+name+", without a kid"] = hmacToken(map[string]any{"alg": "HS256"}, secret)
 	}
 	return tokens
 }
 
-// badSignatures are tokens that are not what was signed, or are no token.
-func badSignatures(rs, stranger signer) map[string]string {
+func invalidSignatures(rs, stranger signer) map[string]string {
 	good := rs.token(claims())
 	parts := strings.Split(good, ".")
 	uneven := encoded(claims())
@@ -107,19 +103,19 @@ func badSignatures(rs, stranger signer) map[string]string {
 		uneven = encoded(claims("padding", padding))
 	}
 	return map[string]string{
-		"the signature is gone":             parts[0] + "." + parts[1] + ".",
+		"without a signature":               parts[0] + "." + parts[1] + ".",
 		"the signature is changed":          parts[0] + "." + parts[1] + "." + strings.Repeat("A", len(parts[2])),
 		"the signature is cut":              good[:len(good)-4],
-		"the signature has more behind it":  good + "AAAA",
+		"the signature is longer":           good + "AAAA",
 		"the signature is of another token": strings.Join([]string{parts[0], encoded(claims("sub", "root")), parts[2]}, "."),
-		"the signature in another spelling": strings.Join([]string{parts[0], parts[1], lastBit(parts[2])}, "."),
+		"the signature in another encoding": strings.Join([]string{parts[0], parts[1], flipUnusedBit(parts[2])}, "."),
 		"the header is of another token":    strings.Join([]string{encoded(map[string]any{"alg": "RS256", "kid": "with-alg"}), parts[1], parts[2]}, "."),
-		"signed by somebody else":           stranger.token(claims()),
-		"the payload in another spelling":   rs.sign(map[string]any{"alg": "RS256", "kid": "rsa"}, lastBit(uneven)),
+		"signed with another key":           stranger.token(claims()),
+		"the payload in another encoding":   rs.sign(map[string]any{"alg": "RS256", "kid": "rsa"}, flipUnusedBit(uneven)),
 		"the payload is empty":              rs.sign(map[string]any{"alg": "RS256", "kid": "rsa"}, ""),
 		"the payload is null":               rs.sign(map[string]any{"alg": "RS256", "kid": "rsa"}, encoded(nil)),
 		"the payload is a list":             rs.sign(map[string]any{"alg": "RS256", "kid": "rsa"}, encoded([]any{claims()})),
-		"the payload is no JSON":            rs.sign(map[string]any{"alg": "RS256", "kid": "rsa"}, "aGVsbG8gd29ybGQ"),
+		"the payload is not JSON":           rs.sign(map[string]any{"alg": "RS256", "kid": "rsa"}, "aGVsbG8gd29ybGQ"),
 		"a number that is too large": rs.sign(map[string]any{"alg": "RS256", "kid": "rsa"},
 			base64.RawURLEncoding.EncodeToString([]byte(`{"exp":1`+strings.Repeat("0", 400)+"}"))),
 		"the payload nests deeply": rs.sign(map[string]any{"alg": "RS256", "kid": "rsa"},
@@ -127,79 +123,78 @@ func badSignatures(rs, stranger signer) map[string]string {
 	}
 }
 
-// badHeaders are tokens that name no key of ours, or ask for too much.
-func badHeaders(rs, stranger signer) map[string]string {
+func invalidHeaders(rs, stranger signer) map[string]string {
 	return map[string]string{
-		"crit":                        rs.token(claims(), "crit", []string{"exp"}),
-		"crit with b64":               rs.token(claims(), "crit", []string{"b64"}, "b64", false),
-		"crit is empty":               rs.token(claims(), "crit", []string{}),
-		"a kid that is unknown":       rs.token(claims(), "kid", "unknown-key-id"),
-		"a kid in another case":       rs.token(claims(), "kid", "RSA"),
-		"a kid that is empty":         rs.token(claims(), "kid", ""),
-		"a kid that is a number":      rs.token(claims(), "kid", 1),
-		"a kid that is a list":        rs.token(claims(), "kid", []string{"rsa"}),
-		"a kid that is a path":        rs.token(claims(), "kid", "../../../../../../dev/null"),
-		"a kid that is SQL":           rs.token(claims(), "kid", "rsa' UNION SELECT 'secret"),
-		"a kid that is an address":    rs.token(claims(), "kid", "https://evil.test/jwks.json"),
-		"a kid with a zero byte":      rs.token(claims(), "kid", "rsa\x00"),
-		"a kid with a line break":     rs.token(claims(), "kid", "rsa\nlevel=ERROR"),
-		"a kid of 257 bytes":          rs.token(claims(), "kid", strings.Repeat("k", 257)),
-		"a kid of five thousand":      rs.token(claims(), "kid", strings.Repeat("k", 5000)),
-		"no kid, by somebody else":    stranger.token(claims(), "kid", nil),
-		"an embedded key":             stranger.token(claims(), "jwk", stranger.jwk()),
-		"an embedded key, and no kid": stranger.token(claims(), "kid", nil, "jwk", stranger.jwk()),
+		"crit":                            rs.token(claims(), "crit", []string{"exp"}),
+		"crit with b64":                   rs.token(claims(), "crit", []string{"b64"}, "b64", false),
+		"crit is empty":                   rs.token(claims(), "crit", []string{}),
+		"a kid that is unknown":           rs.token(claims(), "kid", "unknown-key-id"),
+		"a kid in another case":           rs.token(claims(), "kid", "RSA"),
+		"a kid that is empty":             rs.token(claims(), "kid", ""),
+		"a kid that is a number":          rs.token(claims(), "kid", 1),
+		"a kid that is a list":            rs.token(claims(), "kid", []string{"rsa"}),
+		"a kid that is a path":            rs.token(claims(), "kid", "../../../../../../dev/null"),
+		"a kid that is SQL":               rs.token(claims(), "kid", "rsa' UNION SELECT 'secret"),
+		"a kid that is a URL":             rs.token(claims(), "kid", "https://evil.test/jwks.json"),
+		"a kid with a zero byte":          rs.token(claims(), "kid", "rsa\x00"),
+		"a kid with a line break":         rs.token(claims(), "kid", "rsa\nlevel=ERROR"),
+		"a kid of 257 bytes":              rs.token(claims(), "kid", strings.Repeat("k", 257)),
+		"a kid of 5,000 bytes":            rs.token(claims(), "kid", strings.Repeat("k", 5000)),
+		"no kid, signed with another key": stranger.token(claims(), "kid", nil),
+		"an embedded key":                 stranger.token(claims(), "jwk", stranger.jwk()),
+		"an embedded key, no kid":         stranger.token(claims(), "kid", nil, "jwk", stranger.jwk()),
 	}
 }
 
-func TestATokenThatDoesNotVerifyIs401AndItsErrorDoesNotHoldIt(t *testing.T) {
+func TestInvalidTokens(t *testing.T) {
 	t.Parallel()
 	rs, ec, stranger := rsaSigner("rsa"), ecSigner("ec", elliptic.P256()), signer{"rsa", otherRSAKey()}
 	cfg := config(rs, ec, ecSigner("p384", elliptic.P384()), rsaSigner("with-alg"))
 	cfg.Keys[3].Algorithm = "RS256"
-	cfg.Algorithms = []string{"RS256", "PS256", "ES256", "ES384"} // each key is of use
+	cfg.Algorithms = []string{"RS256", "PS256", "ES256", "ES384"}
 	a := newAuthorizer(t, cfg)
 	require.NoError(t, authorize(a, rs.token(claims())))
 	require.NoError(t, authorize(a, ec.token(claims())))
 	for _, tokens := range []map[string]string{
-		badClaims(rs), badAlgorithms(t, rs, ec), badSignatures(rs, stranger), badHeaders(rs, stranger),
+		invalidClaims(rs), invalidAlgorithms(t, rs, ec), invalidSignatures(rs, stranger), invalidHeaders(rs, stranger),
 	} {
 		for name, token := range tokens {
 			t.Run(name, func(t *testing.T) {
-				requireRefused(t, authorize(a, token), chargeingest.ErrInvalidCredential, token)
+				requireRejected(t, authorize(a, token), chargeingest.ErrInvalidCredential, token)
 			})
 		}
 	}
 }
 
-func TestWhatAHeaderNamesIsNeitherFetchedNorTakenForAKey(t *testing.T) {
+func TestKeysInHeaderAreIgnored(t *testing.T) {
 	t.Parallel()
 	real, stranger := edSigner("k"), edSigner("k")
 	certificate := []string{base64.StdEncoding.EncodeToString([]byte("a certificate"))}
-	l := newLogin(real)
-	a, _ := remote(t, l)
+	l := newLoginServer(real)
+	a, _ := newRemote(t, l)
 	require.NoError(t, authorize(a, real.token(claims())))
-	require.Equal(t, 1, l.count())
+	require.Equal(t, 1, l.takeFetches())
 	for name, header := range map[string][]any{
-		"jku":           {"jku", "https://evil.test/jwks.json"},
-		"jku of ours":   {"jku", jwksURL},
-		"x5u":           {"x5u", "https://evil.test/cert.pem"},
-		"x5c":           {"x5c", certificate, "x5t", "AAAA", "x5t#S256", "AAAA"},
-		"jwk":           {"jwk", stranger.jwk()},
-		"all of them":   {"jku", "http://127.0.0.1/", "x5u", "file:///etc/passwd", "x5c", certificate, "jwk", stranger.jwk()},
-		"not of a type": {"jku", 1, "x5u", []int{2}, "x5c", "3", "jwk", "4"},
+		"jku":            {"jku", "https://evil.test/jwks.json"},
+		"jku of ours":    {"jku", jwksURL},
+		"x5u":            {"x5u", "https://evil.test/cert.pem"},
+		"x5c":            {"x5c", certificate, "x5t", "AAAA", "x5t#S256", "AAAA"},
+		"jwk":            {"jwk", stranger.jwk()},
+		"all of them":    {"jku", "http://127.0.0.1/", "x5u", "file:///etc/passwd", "x5c", certificate, "jwk", stranger.jwk()},
+		"of wrong types": {"jku", 1, "x5u", []int{2}, "x5c", "3", "jwk", "4"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			require.NoError(t, authorize(a, real.token(claims(), header...)), "they do not matter where the key is known")
+			require.NoError(t, authorize(a, real.token(claims(), header...)), "ignored if the key is known")
 			token := stranger.token(claims(), append(header, "kid", "k")...)
-			requireRefused(t, authorize(a, token), chargeingest.ErrInvalidCredential, token)
-			requireSuppressed(t, authorize(a, stranger.token(claims(), append(header, "kid", nil)...)))
+			requireRejected(t, authorize(a, token), chargeingest.ErrInvalidCredential, token)
+			requireFetchNotDue(t, authorize(a, stranger.token(claims(), append(header, "kid", nil)...)))
 		})
 	}
-	require.Empty(t, l.others)
-	require.Zero(t, l.count())
+	require.Empty(t, l.otherURLs)
+	require.Zero(t, l.takeFetches())
 }
 
-func TestATokenWithoutAKidIsVerifiedByAFewKeysAtMost(t *testing.T) {
+func TestMaxKeysTried(t *testing.T) {
 	t.Parallel()
 	var signers []signer
 	for range 8 {
@@ -207,14 +202,14 @@ func TestATokenWithoutAKidIsVerifiedByAFewKeysAtMost(t *testing.T) {
 	}
 	a := newAuthorizer(t, config(signers...))
 	require.NoError(t, authorize(a, signers[7].token(claims(), "kid", nil)))
-	require.NoError(t, authorize(a, signers[7].token(claims())), "keys may share an id")
+	require.NoError(t, authorize(a, signers[7].token(claims())), "keys may share an ID")
 
 	signers = append(signers, edSigner(""))
 	a = newAuthorizer(t, config(signers...))
 	require.NoError(t, authorize(a, signers[0].token(claims())))
 	token := signers[0].token(claims(), "kid", nil)
-	requireRefused(t, authorize(a, token), chargeingest.ErrInvalidCredential, token)
+	requireRejected(t, authorize(a, token), chargeingest.ErrInvalidCredential, token)
 
 	a = newAuthorizer(t, config(append(signers, rsaSigner("rsa"))...))
-	require.NoError(t, authorize(a, rsaSigner("rsa").token(claims(), "kid", nil)), "those that do not suit do not count")
+	require.NoError(t, authorize(a, rsaSigner("rsa").token(claims(), "kid", nil)), "keys of other types do not count")
 }

@@ -13,23 +13,22 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestReadyIsNoErrorWhereTheFirstFetchEndsWhileItLooks(t *testing.T) {
+func TestReadyWhileFirstFetchEnds(t *testing.T) {
 	t.Parallel()
 	k := new(remoteKeys)
-	k.current.Store(new(keySet))
+	k.keys.Store(new(keySet))
 	k.mu.Lock()
-	answered := make(chan error, 1)
-	go func() { answered <- k.ready() }()
-	untilLocked(".ready(")
-	// What run does at the end of a fetch.
-	k.current.Store(&keySet{keys: make([]Key, 1)})
+	result := make(chan error, 1)
+	go func() { result <- k.ready() }()
+	waitForLock(".ready(")
+	k.keys.Store(&keySet{keys: make([]Key, 1)})
 	k.last = new(fetch)
 	k.mu.Unlock()
-	require.NoError(t, <-answered)
+	require.NoError(t, <-result)
 }
 
-// untilLocked returns once a goroutine waits for a mutex in a function.
-func untilLocked(function string) {
+// waitForLock waits until a goroutine blocks on a mutex in function.
+func waitForLock(function string) {
 	stacks := make([]byte, 1<<20)
 	for {
 		for g := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
@@ -41,42 +40,41 @@ func untilLocked(function string) {
 	}
 }
 
-// answers is a Transport that always answers the same.
-type answers string
+type fixedResponse string
 
-func (a answers) RoundTrip(*http.Request) (*http.Response, error) {
+func (a fixedResponse) RoundTrip(*http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(string(a)))}, nil
 }
 
-func TestAFetchThatBringsTheSameAnswerBringsNoNewKeys(t *testing.T) {
+func TestUnchangedKeySet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := Config{
 			JWKSURL: "https://login.test/", AnyAudience: true, Logger: slog.New(slog.DiscardHandler),
-			Transport: answers(`{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`),
+			Transport: fixedResponse(`{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`),
 		}
 		cfg, err := cfg.withDefaults()
 		require.NoError(t, err)
 		k := startRemoteKeys(t.Context(), cfg)
-		none := k.known()
+		none := k.current()
 		time.Sleep(time.Minute)
-		first, err := k.renewed(t.Context(), tokenHash{})
+		first, err := k.refreshed(t.Context(), tokenHash{})
 		require.NoError(t, err)
 		require.NotSame(t, none, first)
 		time.Sleep(time.Minute)
-		next, err := k.renewed(t.Context(), tokenHash{})
+		next, err := k.refreshed(t.Context(), tokenHash{})
 		require.NoError(t, err)
-		require.Same(t, first, next, "so that no signature is checked again")
-		require.Same(t, first, k.known())
+		require.Same(t, first, next, "signatures are not checked again")
+		require.Same(t, first, k.current())
 	})
 }
 
-func TestTokensThatAreRememberedAreBounded(t *testing.T) {
+func TestMaxSeen(t *testing.T) {
 	k := &remoteKeys{seen: make(map[tokenHash]int), running: new(fetch)}
 	for i := range 3 * maxSeen {
-		require.Equal(t, 0, k.firstSeen(tokenHash{byte(i), byte(i >> 8)}))
+		require.Equal(t, 0, k.fetchesBefore(tokenHash{byte(i), byte(i >> 8)}))
 	}
 	require.Len(t, k.seen, maxSeen)
-	k.begun = 7
-	require.Equal(t, 0, k.firstSeen(tokenHash{}))
-	require.Equal(t, 7, k.firstSeen(tokenHash{31: 1}), "one that is too many is new each time")
+	k.started = 7
+	require.Equal(t, 0, k.fetchesBefore(tokenHash{}))
+	require.Equal(t, 7, k.fetchesBefore(tokenHash{31: 1}), "tokens above the limit are new each time")
 }

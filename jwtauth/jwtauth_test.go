@@ -17,7 +17,7 @@ import (
 	"example.com/chargeingest/jwtauth"
 )
 
-func TestATokenThatVerifiesIsAuthorizedWhateverItsAlgorithm(t *testing.T) {
+func TestAlgorithms(t *testing.T) {
 	t.Parallel()
 	for alg, s := range map[string]signer{
 		"RS256": rsaSigner("k"), "RS384": rsaSigner("k"), "RS512": rsaSigner("k"),
@@ -32,34 +32,34 @@ func TestATokenThatVerifiesIsAuthorizedWhateverItsAlgorithm(t *testing.T) {
 			p, err := a.Authorize(request(s.token(claims(), "alg", alg)), chargeingest.PermissionIngest)
 			require.NoError(t, err)
 			require.Equal(t, chargeingest.Principal{Subject: "checkout", Platforms: []string{"acme"}}, p)
-			require.NoError(t, a.Ready(t.Context()), "keys that are given are there")
+			require.NoError(t, a.Ready(t.Context()), "configured keys are ready")
 		})
 	}
 }
 
-func TestWithoutATokenOfItsKindThereIsNoCredential(t *testing.T) {
+func TestNoCredential(t *testing.T) {
 	t.Parallel()
 	s := edSigner("k")
 	a := newAuthorizer(t, config(s))
 	good := s.token(claims())
 	for name, header := range map[string]http.Header{
-		"nothing":                                {},
-		"another scheme":                         {"Authorization": {"Basic " + good}},
-		"an API key":                             {"X-Api-Key": {"secret"}},
-		"an API key beside a token, and decides": {"X-Api-Key": {"secret"}, "Authorization": {"Bearer " + good}},
-		"a token for an API key":                 {"X-Api-Key": {good}},
-		"a Bearer token without dots":            {"Authorization": {"Bearer secret"}},
-		"two parts":                              {"Authorization": {"Bearer " + good[:strings.LastIndex(good, ".")]}},
-		"four parts":                             {"Authorization": {"Bearer " + good + ".x"}},
-		"five parts, as of an encrypted token":   {"Authorization": {"Bearer " + good + ".x.y"}},
-		"eight thousand dots":                    {"Authorization": {"Bearer " + strings.Repeat(".", 8000)}},
-		"dots alone":                             {"Authorization": {"Bearer .."}},
-		"three parts that are no JSON":           {"Authorization": {"Bearer abc.def.ghi"}},
-		"a header that is null":                  {"Authorization": {"Bearer " + encoded(nil) + ".e30."}},
-		"a header that is a list":                {"Authorization": {"Bearer " + encoded([]string{"alg"}) + ".e30."}},
-		"a character outside base64url":          {"Authorization": {"Bearer " + good + "="}},
-		"a line break, which decoders pass over": {"Authorization": {"Bearer " + good[:3] + "\n" + good[3:]}},
-		"two tokens in one header":               {"Authorization": {"Bearer " + good + ", " + good}},
+		"nothing":                             {},
+		"another scheme":                      {"Authorization": {"Basic " + good}},
+		"an API key":                          {"X-Api-Key": {"secret"}},
+		"an API key and a token":              {"X-Api-Key": {"secret"}, "Authorization": {"Bearer " + good}},
+		"a token as an API key":               {"X-Api-Key": {good}},
+		"a Bearer token without dots":         {"Authorization": {"Bearer secret"}},
+		"two parts":                           {"Authorization": {"Bearer " + good[:strings.LastIndex(good, ".")]}},
+		"four parts":                          {"Authorization": {"Bearer " + good + ".x"}},
+		"five parts, an encrypted token":      {"Authorization": {"Bearer " + good + ".x.y"}},
+		"eight thousand dots":                 {"Authorization": {"Bearer " + strings.Repeat(".", 8000)}},
+		"only dots":                           {"Authorization": {"Bearer .."}},
+		"three parts without JSON":            {"Authorization": {"Bearer abc.def.ghi"}},
+		"a null header":                       {"Authorization": {"Bearer " + encoded(nil) + ".e30."}},
+		"a list as header":                    {"Authorization": {"Bearer " + encoded([]string{"alg"}) + ".e30."}},
+		"a character outside base64url":       {"Authorization": {"Bearer " + good + "="}},
+		"a line break, which decoders ignore": {"Authorization": {"Bearer " + good[:3] + "\n" + good[3:]}},
+		"two tokens in one header":            {"Authorization": {"Bearer " + good + ", " + good}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := httptest.NewRequest(http.MethodPost, "/", nil)
@@ -70,18 +70,18 @@ func TestWithoutATokenOfItsKindThereIsNoCredential(t *testing.T) {
 	}
 }
 
-func TestACredentialHeaderSentTwiceOrEmptyIsABadCredential(t *testing.T) {
+func TestRepeatedOrEmptyHeader(t *testing.T) {
 	t.Parallel()
 	s := edSigner("k")
 	a := newAuthorizer(t, config(s))
 	good := "Bearer " + s.token(claims())
 	for name, header := range map[string]http.Header{
-		"Authorization twice":                      {"Authorization": {good, good}},
-		"Authorization twice beside an API key":    {"Authorization": {good, good}, "X-Api-Key": {"secret"}},
-		"two API keys beside a token":              {"Authorization": {good}, "X-Api-Key": {"secret", "secret"}},
-		"an empty API key beside a token":          {"Authorization": {good}, "X-Api-Key": {""}},
-		"a scheme without a token":                 {"Authorization": {"Bearer"}},
-		"a scheme and spaces in place of the rest": {"Authorization": {"Bearer   "}},
+		"Authorization twice":                {"Authorization": {good, good}},
+		"Authorization twice and an API key": {"Authorization": {good, good}, "X-Api-Key": {"secret"}},
+		"two API keys and a token":           {"Authorization": {good}, "X-Api-Key": {"secret", "secret"}},
+		"an empty API key and a token":       {"Authorization": {good}, "X-Api-Key": {""}},
+		"a scheme without a token":           {"Authorization": {"Bearer"}},
+		"a scheme and spaces":                {"Authorization": {"Bearer   "}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := httptest.NewRequest(http.MethodPost, "/", nil)
@@ -92,7 +92,7 @@ func TestACredentialHeaderSentTwiceOrEmptyIsABadCredential(t *testing.T) {
 	}
 }
 
-func TestTokensAndAPIKeysWorkBesideEachOtherInTheDocumentedOrder(t *testing.T) {
+func TestTokensBeforeAPIKeys(t *testing.T) {
 	t.Parallel()
 	keys, err := chargeingest.NewKeys(chargeingest.Key{
 		Secret: "api-key", Subject: "key", Platforms: []string{"p"}, Permissions: []chargeingest.Permission{chargeingest.PermissionIngest},
@@ -104,15 +104,15 @@ func TestTokensAndAPIKeysWorkBesideEachOtherInTheDocumentedOrder(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		header  http.Header
-		subject string // empty for 401
+		subject string // "" for 401
 	}{
 		{"a token", http.Header{"Authorization": {"Bearer " + good}}, "checkout"},
-		{"a token, the scheme in another case", http.Header{"Authorization": {"bEARER  " + good}}, "checkout"},
+		{"a token, another case of the scheme", http.Header{"Authorization": {"bEARER  " + good}}, "checkout"},
 		{"an API key", http.Header{"X-Api-Key": {"api-key"}}, "key"},
 		{"an API key as a Bearer token", http.Header{"Authorization": {"Bearer api-key"}}, "key"},
-		{"an API key beside a token", http.Header{"X-Api-Key": {"api-key"}, "Authorization": {"Bearer " + good}}, "key"},
-		{"an invalid API key, which no token rescues", http.Header{"X-Api-Key": {"other"}, "Authorization": {"Bearer " + good}}, ""},
-		{"an invalid token, which no API key rescues", http.Header{"Authorization": {"Bearer " + good + "A"}}, ""},
+		{"an API key and a token", http.Header{"X-Api-Key": {"api-key"}, "Authorization": {"Bearer " + good}}, "key"},
+		{"an invalid API key and a valid token", http.Header{"X-Api-Key": {"other"}, "Authorization": {"Bearer " + good}}, ""},
+		{"an invalid token", http.Header{"Authorization": {"Bearer " + good + "A"}}, ""},
 		{"many dots", http.Header{"Authorization": {"Bearer " + strings.Repeat("a.", 4000)}}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -129,11 +129,10 @@ func TestTokensAndAPIKeysWorkBesideEachOtherInTheDocumentedOrder(t *testing.T) {
 	}
 }
 
-func TestATokenMayHave8KiBAndNotAByteMore(t *testing.T) {
+func TestMaxTokenSize(t *testing.T) {
 	t.Parallel()
 	s := edSigner("k")
 	a := newAuthorizer(t, config(s))
-	// Three bytes of a part are four characters of the token.
 	sized := func(length int) string {
 		missing := length - len(s.token(claims("padding", "")))
 		for inHeader := range 4 {
@@ -154,12 +153,12 @@ func TestATokenMayHave8KiBAndNotAByteMore(t *testing.T) {
 	require.NoError(t, authorize(a, sized(8<<10)))
 	for _, length := range []int{8<<10 + 1, 8<<10 + 2, 15 << 10} {
 		token := sized(length)
-		requireRefused(t, authorize(a, token), chargeingest.ErrInvalidCredential, token)
+		requireRejected(t, authorize(a, token), chargeingest.ErrInvalidCredential, token)
 		require.ErrorContains(t, authorize(a, token), "longer than 8 KiB")
 	}
 }
 
-func TestTheClocksMayDifferByTheLeeway(t *testing.T) {
+func TestLeeway(t *testing.T) {
 	t.Parallel()
 	s := edSigner("k")
 	for name, c := range map[string]struct {
@@ -167,13 +166,13 @@ func TestTheClocksMayDifferByTheLeeway(t *testing.T) {
 		claims map[string]any
 		ok     bool
 	}{
-		"expired within it":        {0, claims("exp", now.Add(-29*time.Second).Unix()), true},
-		"expired beyond it":        {0, claims("exp", now.Add(-30*time.Second).Unix()), false},
-		"not yet valid within it":  {0, claims("nbf", now.Add(30*time.Second).Unix()), true},
-		"not yet valid beyond it":  {0, claims("nbf", now.Add(31*time.Second).Unix()), false},
-		"expired, hardly a leeway": {1, claims("exp", now.Add(-time.Second).Unix()), false},
-		"expired, a long leeway":   {10 * time.Minute, claims("exp", now.Add(-9*time.Minute).Unix()), true},
-		"a fraction of a second":   {0, claims("exp", float64(now.Unix())+0.5), true},
+		"expired within the leeway":       {0, claims("exp", now.Add(-29*time.Second).Unix()), true},
+		"expired beyond the leeway":       {0, claims("exp", now.Add(-30*time.Second).Unix()), false},
+		"not yet valid within the leeway": {0, claims("nbf", now.Add(30*time.Second).Unix()), true},
+		"not yet valid beyond the leeway": {0, claims("nbf", now.Add(31*time.Second).Unix()), false},
+		"expired, a tiny leeway":          {1, claims("exp", now.Add(-time.Second).Unix()), false},
+		"expired, a long leeway":          {10 * time.Minute, claims("exp", now.Add(-9*time.Minute).Unix()), true},
+		"a fraction of a second":          {0, claims("exp", float64(now.Unix())+0.5), true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := config(s)
@@ -182,13 +181,13 @@ func TestTheClocksMayDifferByTheLeeway(t *testing.T) {
 			if err := authorize(newAuthorizer(t, cfg), token); c.ok {
 				require.NoError(t, err)
 			} else {
-				requireRefused(t, err, chargeingest.ErrInvalidCredential, token)
+				requireRejected(t, err, chargeingest.ErrInvalidCredential, token)
 			}
 		})
 	}
 }
 
-func TestIssuerAndAudienceAreCheckedAsConfigured(t *testing.T) {
+func TestIssuerAndAudience(t *testing.T) {
 	t.Parallel()
 	s := edSigner("k")
 	for _, c := range []struct {
@@ -199,12 +198,12 @@ func TestIssuerAndAudienceAreCheckedAsConfigured(t *testing.T) {
 	}{
 		{"one of the token's audiences is ours", nil, claims("aud", []string{"other", audience}), true},
 		{"one of our audiences is the token's", func(c *jwtauth.Config) { c.Audiences = []string{"x", "y"} }, claims("aud", "y"), true},
-		{"none of ours", func(c *jwtauth.Config) { c.Audiences = []string{"x", "y"} }, claims(), false},
-		{"any audience, another", func(c *jwtauth.Config) { c.Audiences, c.AnyAudience = nil, true }, claims("aud", "other"), true},
-		{"any audience, none", func(c *jwtauth.Config) { c.Audiences, c.AnyAudience = nil, true }, claims("aud", nil), true},
-		{"no issuer configured, another", func(c *jwtauth.Config) { c.Issuer = "" }, claims("iss", "other"), true},
-		{"no issuer configured, none", func(c *jwtauth.Config) { c.Issuer = "" }, claims("iss", nil), true},
-		{"any audience does not mean any issuer", func(c *jwtauth.Config) { c.Audiences, c.AnyAudience = nil, true }, claims("iss", "other"), false},
+		{"no audience is ours", func(c *jwtauth.Config) { c.Audiences = []string{"x", "y"} }, claims(), false},
+		{"any audience, another aud", func(c *jwtauth.Config) { c.Audiences, c.AnyAudience = nil, true }, claims("aud", "other"), true},
+		{"any audience, no aud", func(c *jwtauth.Config) { c.Audiences, c.AnyAudience = nil, true }, claims("aud", nil), true},
+		{"no issuer configured, any iss", func(c *jwtauth.Config) { c.Issuer = "" }, claims("iss", "other"), true},
+		{"no issuer configured, no iss", func(c *jwtauth.Config) { c.Issuer = "" }, claims("iss", nil), true},
+		{"any audience, another issuer", func(c *jwtauth.Config) { c.Audiences, c.AnyAudience = nil, true }, claims("iss", "other"), false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := config(s)
@@ -220,32 +219,32 @@ func TestIssuerAndAudienceAreCheckedAsConfigured(t *testing.T) {
 	}
 }
 
-func TestPermissionsComeFromTheirClaimAndWithoutThePermissionItIs403(t *testing.T) {
+func TestPermissionsClaim(t *testing.T) {
 	t.Parallel()
 	const ingest, view = "METER_DATA.INGEST", "METER_DATA.VIEW"
 	s := edSigner("k")
 	for _, c := range []struct {
 		name   string
-		claim  string // PermissionsClaim
+		claim  string
 		claims map[string]any
 		ok     bool
 	}{
 		{"in the list", "", claims("permissions", []string{"openid", ingest}), true},
-		{"a string with spaces for the list", "", claims("permissions", view+" "+ingest), true},
+		{"a string with spaces", "", claims("permissions", view+" "+ingest), true},
 		{"in scope, without permissions", "", claims("permissions", nil, "scope", "openid "+ingest), true},
-		{"scope with a tab in it, as only spaces separate", "", claims("permissions", nil, "scope", "openid\t"+ingest), false},
+		{"a tab in scope is not a separator", "", claims("permissions", nil, "scope", "openid\t"+ingest), false},
 		{"scope as a list", "", claims("permissions", nil, "scope", []string{ingest}), true},
-		{"in scope, and a list without it: the list decides", "", claims("permissions", []string{view}, "scope", ingest), false},
-		{"in scope, and an empty list", "", claims("permissions", []string{}, "scope", ingest), false},
+		{"in scope, but not in permissions", "", claims("permissions", []string{view}, "scope", ingest), false},
+		{"in scope, empty permissions", "", claims("permissions", []string{}, "scope", ingest), false},
 		{"neither claim", "", claims("permissions", nil), false},
 		{"the other permission", "", claims("permissions", []string{view}), false},
 		{"another case", "", claims("permissions", []string{"meter_data.ingest"}), false},
 		{"a longer name", "", claims("permissions", []string{ingest + ".ALL"}), false},
-		{"both in one entry of a list", "", claims("permissions", []string{view + " " + ingest}), false},
+		{"two in one entry of a list", "", claims("permissions", []string{view + " " + ingest}), false},
 		{"an object", "", claims("permissions", map[string]any{ingest: true}), false},
-		{"a list that has a number too", "", claims("permissions", []any{ingest, 1}), false},
-		{"a claim by another name", "https://login.test/roles", claims("permissions", nil, "https://login.test/roles", []string{ingest}), true},
-		{"a claim by another name, and only the usual ones", "roles", claims("scope", ingest), false},
+		{"a number in the list", "", claims("permissions", []any{ingest, 1}), false},
+		{"a configured claim", "https://login.test/roles", claims("permissions", nil, "https://login.test/roles", []string{ingest}), true},
+		{"a configured claim, missing", "roles", claims("scope", ingest), false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := config(s)
@@ -254,17 +253,17 @@ func TestPermissionsComeFromTheirClaimAndWithoutThePermissionItIs403(t *testing.
 			if err := authorize(newAuthorizer(t, cfg), token); c.ok {
 				require.NoError(t, err)
 			} else {
-				requireRefused(t, err, chargeingest.ErrForbidden, token)
+				requireRejected(t, err, chargeingest.ErrForbidden, token)
 			}
 		})
 	}
-	t.Run("each route has its own", func(t *testing.T) {
+	t.Run("another permission", func(t *testing.T) {
 		_, err := newAuthorizer(t, config(s)).Authorize(request(s.token(claims())), chargeingest.PermissionView)
 		require.ErrorIs(t, err, chargeingest.ErrForbidden)
 	})
 }
 
-func TestPlatformsComeFromTheirClaimAndWithoutOneItIs403(t *testing.T) {
+func TestPlatformsClaim(t *testing.T) {
 	t.Parallel()
 	s := edSigner("k")
 	for _, c := range []struct {
@@ -274,26 +273,26 @@ func TestPlatformsComeFromTheirClaimAndWithoutOneItIs403(t *testing.T) {
 		platforms []string // nil for 403
 	}{
 		{"a list, the default first", nil, claims("platforms", []string{"b", "a"}), []string{"b", "a"}},
-		{"a string, whatever is in it", nil, claims("platforms", "b a"), []string{"b a"}},
+		{"a string with a space", nil, claims("platforms", "b a"), []string{"b a"}},
 		{"256 characters", nil, claims("platforms", strings.Repeat("é", 256)), []string{strings.Repeat("é", 256)}},
 		{"none", nil, claims("platforms", nil), nil},
-		{"null", nil, and(claims(), "platforms", []any(nil)), nil},
+		{"null", nil, with(claims(), "platforms", []any(nil)), nil},
 		{"an empty list", nil, claims("platforms", []string{}), nil},
 		{"an empty string", nil, claims("platforms", ""), nil},
-		{"an empty one in the list", nil, claims("platforms", []string{"a", ""}), nil},
+		{"an empty string in the list", nil, claims("platforms", []string{"a", ""}), nil},
 		{"a number", nil, claims("platforms", 1), nil},
 		{"a number in the list", nil, claims("platforms", []any{"a", 1}), nil},
 		{"257 characters", nil, claims("platforms", strings.Repeat("a", 257)), nil},
 		{"a line break", nil, claims("platforms", "a\nb"), nil},
-		{"U+FFFD, which stands for whatever is no character", nil, claims("platforms", []string{"a", "b\ufffd"}), nil},
-		{"a claim by another name", func(c *jwtauth.Config) { c.PlatformsClaim = "tid" }, claims("tid", "t"), []string{"t"}},
-		{"a claim by another name, and only the usual one", func(c *jwtauth.Config) { c.PlatformsClaim = "tid" }, claims(), nil},
+		{"U+FFFD", nil, claims("platforms", []string{"a", "b\ufffd"}), nil},
+		{"a configured claim", func(c *jwtauth.Config) { c.PlatformsClaim = "tid" }, claims("tid", "t"), []string{"t"}},
+		{"a configured claim, missing", func(c *jwtauth.Config) { c.PlatformsClaim = "tid" }, claims(), nil},
 		{
-			"no claim, and a host without tenants", func(c *jwtauth.Config) { c.Platform = chargeingest.DefaultPlatform },
+			"a configured platform, no claim", func(c *jwtauth.Config) { c.Platform = chargeingest.DefaultPlatform },
 			claims("platforms", nil), []string{chargeingest.DefaultPlatform},
 		},
 		{
-			"a claim, and a host without tenants", func(c *jwtauth.Config) { c.Platform = chargeingest.DefaultPlatform },
+			"a configured platform overrides the claim", func(c *jwtauth.Config) { c.Platform = chargeingest.DefaultPlatform },
 			claims(), []string{chargeingest.DefaultPlatform},
 		},
 	} {
@@ -305,7 +304,7 @@ func TestPlatformsComeFromTheirClaimAndWithoutOneItIs403(t *testing.T) {
 			token := s.token(c.claims)
 			p, err := newAuthorizer(t, cfg).Authorize(request(token), chargeingest.PermissionIngest)
 			if c.platforms == nil {
-				requireRefused(t, err, chargeingest.ErrForbidden, token)
+				requireRejected(t, err, chargeingest.ErrForbidden, token)
 			} else {
 				require.NoError(t, err)
 			}
@@ -314,7 +313,7 @@ func TestPlatformsComeFromTheirClaimAndWithoutOneItIs403(t *testing.T) {
 	}
 }
 
-func TestPlatformsThatAreNoTextDoNotBecomeOne(t *testing.T) {
+func TestPlatformsInvalidUnicode(t *testing.T) {
 	t.Parallel()
 	s := edSigner("k")
 	a := newAuthorizer(t, config(s))
@@ -329,7 +328,7 @@ func TestPlatformsThatAreNoTextDoNotBecomeOne(t *testing.T) {
 	}
 }
 
-func TestTheSubjectIsFitForALog(t *testing.T) {
+func TestSubjectIsLoggable(t *testing.T) {
 	t.Parallel()
 	s := edSigner("k")
 	a := newAuthorizer(t, config(s))
@@ -337,11 +336,11 @@ func TestTheSubjectIsFitForALog(t *testing.T) {
 		sub  any
 		want string
 	}{
-		"as it is":         {"Zoë|42", "Zoë|42"},
-		"line breaks":      {"a\r\nlevel=ERROR\x1b[31m\u202e", "a��level=ERROR�[31m�"},
-		"a thousand signs": {strings.Repeat("é", 1000), strings.Repeat("é", 128)},
-		"a number":         {42, ""},
-		"none":             {nil, ""},
+		"unchanged":             {"Zoë|42", "Zoë|42"},
+		"line breaks":           {"a\r\nlevel=ERROR\x1b[31m\u202e", "a��level=ERROR�[31m�"},
+		"a thousand characters": {strings.Repeat("é", 1000), strings.Repeat("é", 128)},
+		"a number":              {42, ""},
+		"none":                  {nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, err := a.Authorize(request(s.token(claims("sub", c.sub))), chargeingest.PermissionIngest)

@@ -16,7 +16,6 @@ import (
 	"example.com/chargeingest/jwtauth"
 )
 
-// signRaw signs a header and claims that are any text, with EdDSA.
 func (s signer) signRaw(header, claims string) string {
 	b64 := base64.RawURLEncoding.EncodeToString
 	text := b64([]byte(header)) + "." + b64([]byte(claims))
@@ -34,17 +33,17 @@ func TestDuplicateNames(t *testing.T) {
 	text, err := json.Marshal(claims())
 	require.NoError(t, err)
 	good := strings.Trim(string(text), "{}")
-	for _, member := range []string{
+	for _, field := range []string{
 		`"exp":1`, `"exp":9999999999`, `"aud":"` + audience + `"`, `"iss":"` + issuer + `"`, `"sub":"root"`,
 		`"platforms":["other"]`, `"permissions":[]`, `"\u0065xp":9999999999`, `"x":{"a":1,"a":1}`, `"x":[{"":1,"":1}]`,
 	} {
 		for order, payload := range map[string]string{
-			"first": "{" + member + "," + good + "}", "last": "{" + good + "," + member + "}",
+			"first": "{" + field + "," + good + "}", "last": "{" + good + "," + field + "}",
 		} {
-			t.Run("claims, "+order+": "+member, func(t *testing.T) {
+			t.Run("claims, "+order+": "+field, func(t *testing.T) {
 				token := s.signRaw(`{"alg":"EdDSA","kid":"k"}`, payload)
-				requireRefused(t, authorize(a, token), chargeingest.ErrInvalidCredential, token)
-				require.ErrorContains(t, authorize(a, token), "its claims are not JSON, have a duplicate name")
+				requireRejected(t, authorize(a, token), chargeingest.ErrInvalidCredential, token)
+				require.ErrorContains(t, authorize(a, token), "the claims are not JSON, have a duplicate name")
 			})
 		}
 	}
@@ -54,12 +53,12 @@ func TestDuplicateNames(t *testing.T) {
 	} {
 		t.Run("header: "+header, func(t *testing.T) {
 			token := s.signRaw(header, string(text))
-			requireRefused(t, authorize(a, token), chargeingest.ErrInvalidCredential, token)
-			require.ErrorContains(t, authorize(a, token), "its header has a duplicate name")
+			requireRejected(t, authorize(a, token), chargeingest.ErrInvalidCredential, token)
+			require.ErrorContains(t, authorize(a, token), "the header has a duplicate name")
 		})
 	}
 	require.NoError(t, authorize(a, s.signRaw(`{"alg":"EdDSA","kid":"k","ALG":"none"}`, "{"+good+`,"EXP":1,"x":[{"a":1},{"a":1}]}`)),
-		"names that differ in case are different")
+		"names in another case are not duplicates")
 }
 
 func TestHeaderExtensions(t *testing.T) {
@@ -77,18 +76,18 @@ func TestHeaderExtensions(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			token := s.token(claims(), header...)
-			requireRefused(t, authorize(a, token), chargeingest.ErrInvalidCredential, token)
-			require.ErrorContains(t, authorize(a, token), "it has "+name[:3])
+			requireRejected(t, authorize(a, token), chargeingest.ErrInvalidCredential, token)
+			require.ErrorContains(t, authorize(a, token), "the header has "+name[:3])
 		})
 	}
 }
 
-func TestTypes(t *testing.T) {
+func TestTokenTypes(t *testing.T) {
 	t.Parallel()
 	s := edSigner("k")
 	for _, c := range []struct {
 		types []string
-		typ   any // nil for none
+		typ   any // nil for no typ
 		ok    bool
 	}{
 		{nil, "JWT", true},
@@ -111,13 +110,13 @@ func TestTypes(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%q accepts %v", c.types, c.typ), func(t *testing.T) {
 			cfg := config(s)
-			cfg.Types = c.types
+			cfg.TokenTypes = c.types
 			token := s.token(claims(), "typ", c.typ)
 			if err := authorize(newAuthorizer(t, cfg), token); c.ok {
 				require.NoError(t, err)
 			} else {
-				requireRefused(t, err, chargeingest.ErrInvalidCredential, token)
-				require.ErrorContains(t, err, "its typ is not accepted")
+				requireRejected(t, err, chargeingest.ErrInvalidCredential, token)
+				require.ErrorContains(t, err, "the typ is not accepted")
 			}
 		})
 	}
@@ -136,7 +135,7 @@ func TestPlatformNames(t *testing.T) {
 			require.Equal(t, err == nil, invalid == nil, "Config.Platform has the same rule")
 		}
 		if err != nil {
-			requireRefused(t, err, chargeingest.ErrForbidden, token)
+			requireRejected(t, err, chargeingest.ErrForbidden, token)
 			return false
 		}
 		require.Equal(t, []string{"first", name}, p.Platforms)
@@ -155,27 +154,26 @@ func TestPlatformNames(t *testing.T) {
 		"acme\ufe0f", "acme\ufe00", "acme\U000e0100", "acme\u180b", "acme\u034f", // variation selectors, joiners
 		"acme\u3164", "\u3164", "acme\u115f", "acme\u1160", "acme\uffa0", "acme\u17b4", // fillers
 		"acme\u2800", "\u2800", "acme\U00013441", "acme\U00016fe4", "acme\U0001d159", // blanks
-		"acme\ufffd", "acme\ue000", "acme\uffff", "acme\U0010ffff", "acme\u0378", // no character, or one that nobody has defined
+		"acme\ufffd", "acme\ue000", "acme\uffff", "acme\U0010ffff", "acme\u0378", // not characters
 	} {
 		require.False(t, accepts(name), "%+q", name)
 	}
 }
 
-// filled returns keys without an id of these sizes in bits.
-func filled(bits ...int) (keys []jwtauth.Key) {
+func keysOfSizes(bits ...int) (keys []jwtauth.Key) {
 	for _, n := range bits {
 		keys = append(keys, jwtauth.Key{Public: randomRSA(n, 65537)})
 	}
 	return keys
 }
 
-func TestTriesAreBoundedByTheSizeOfTheKeys(t *testing.T) {
+func TestMaxBitsTried(t *testing.T) {
 	t.Parallel()
-	const tooMany = "too many keys could have signed it"
+	const tooMany = "too many keys could have signed the token"
 	rs := rsaSigner("")
 	for _, c := range []struct {
 		name string
-		bits []int // of the keys next to that of the token
+		bits []int // of the other keys
 		ok   bool
 	}{
 		{"the only key", nil, true},
@@ -190,7 +188,7 @@ func TestTriesAreBoundedByTheSizeOfTheKeys(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := config()
-			cfg.Keys = append(filled(c.bits...), rs.key())
+			cfg.Keys = append(keysOfSizes(c.bits...), rs.key())
 			err := authorize(newAuthorizer(t, cfg), rs.token(claims()))
 			if c.ok {
 				require.NoError(t, err)
@@ -198,18 +196,18 @@ func TestTriesAreBoundedByTheSizeOfTheKeys(t *testing.T) {
 				require.ErrorIs(t, err, chargeingest.ErrInvalidCredential)
 				require.ErrorContains(t, err, tooMany)
 			}
-			named := rs
-			named.kid = "k"
-			cfg.Keys = append(cfg.Keys, named.key())
-			require.NoError(t, authorize(newAuthorizer(t, cfg), named.token(claims())), "a kid names one key")
+			withKid := rs
+			withKid.kid = "k"
+			cfg.Keys = append(cfg.Keys, withKid.key())
+			require.NoError(t, authorize(newAuthorizer(t, cfg), withKid.token(claims())), "a kid selects one key")
 		})
 	}
-	for curve, most := range map[elliptic.Curve]int{elliptic.P256(): 8, elliptic.P384(): 6, elliptic.P521(): 3} {
+	for curve, maxKeys := range map[elliptic.Curve]int{elliptic.P256(): 8, elliptic.P384(): 6, elliptic.P521(): 3} {
 		t.Run(curve.Params().Name, func(t *testing.T) {
 			ec := ecSigner("", curve)
 			cfg := config(ec)
 			cfg.Algorithms = []string{"ES256", "ES384", "ES512"}
-			for len(cfg.Keys) < most {
+			for len(cfg.Keys) < maxKeys {
 				cfg.Keys = append(cfg.Keys, ecSigner("", curve).key())
 			}
 			require.NoError(t, authorize(newAuthorizer(t, cfg), ec.token(claims())))
@@ -219,19 +217,19 @@ func TestTriesAreBoundedByTheSizeOfTheKeys(t *testing.T) {
 	}
 }
 
-func TestRefusedWithoutAFetch(t *testing.T) {
+func TestRejectedWithoutFetch(t *testing.T) {
 	t.Parallel()
 	s := edSigner("k")
-	l := newLogin(s)
-	a, _ := remote(t, l, func(c *jwtauth.Config) { c.Types = []string{"at+jwt"} })
+	l := newLoginServer(s)
+	a, _ := newRemote(t, l, func(c *jwtauth.Config) { c.TokenTypes = []string{"at+jwt"} })
 	require.NoError(t, authorize(a, s.token(claims(), "typ", "at+jwt")))
-	l.does(func(*http.Request) (*http.Response, error) { panic("a token that no key can verify makes no fetch") })
+	l.handle(func(*http.Request) (*http.Response, error) { panic("fetched") })
 	for _, header := range []string{
 		`{"alg":"EdDSA","typ":"at+jwt","kid":"x","kid":"x"}`, `{"alg":"EdDSA","typ":"at+jwt","zip":"DEF"}`,
 		`{"alg":"EdDSA","typ":"at+jwt","b64":false}`, `{"alg":"EdDSA","typ":"JWT"}`, `{"alg":"ES512","typ":"at+jwt"}`,
 	} {
-		token := forged(header, "{}")
-		requireRefused(t, authorize(a, token), chargeingest.ErrInvalidCredential, token)
+		token := unsignedToken(header, "{}")
+		requireRejected(t, authorize(a, token), chargeingest.ErrInvalidCredential, token)
 	}
-	require.Equal(t, 1, l.count())
+	require.Equal(t, 1, l.takeFetches())
 }
