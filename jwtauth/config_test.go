@@ -103,8 +103,6 @@ func TestInvalidConfig(t *testing.T) {
 	}
 }
 
-func onP224() *ecdsa.PublicKey { return ecSigner("k", elliptic.P224()).key().Public.(*ecdsa.PublicKey) }
-
 func TestAllowedURLs(t *testing.T) {
 	t.Parallel()
 	for url, allow := range map[string]bool{

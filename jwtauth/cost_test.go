@@ -2,11 +2,8 @@ package jwtauth_test
 
 import (
 	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/rsa"
 	"encoding/base64"
 	"fmt"
-	"math/big"
 	"strings"
 	"testing"
 
@@ -48,26 +45,6 @@ func TestForgedTokenAllocations(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { require.LessOrEqual(t, allocations(token), 1.5*few) })
 	}
-}
-
-func TestMaxHeaderValues(t *testing.T) {
-	t.Parallel()
-	s := edSigner("k")
-	a := newAuthorizer(t, config(s))
-	// Four fields of the object count too.
-	list := func(n int) string { return s.token(claims(), "x", make([]int, n)) }
-	require.NoError(t, authorize(a, list(60)))
-	token := list(61)
-	requireRejected(t, authorize(a, token), chargeingest.ErrInvalidCredential, token)
-	require.ErrorContains(t, authorize(a, token), "the header has too many values")
-}
-
-func randomRSA(bits, exponent int) *rsa.PublicKey {
-	n, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), uint(bits)))
-	if err != nil {
-		panic(err)
-	}
-	return &rsa.PublicKey{N: n.SetBit(n, bits-1, 1).SetBit(n, 0, 1), E: exponent}
 }
 
 func BenchmarkRejected(b *testing.B) {

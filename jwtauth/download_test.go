@@ -19,9 +19,67 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"example.com/chargeingest"
 	"example.com/chargeingest/jwtauth"
 )
+
+type endlessBody struct{ read int }
+
+func (e *endlessBody) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = ' '
+	}
+	e.read += len(p)
+	return len(p), nil
+}
+
+type truncatedBody struct{ io.Reader }
+
+func (b *truncatedBody) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+func TestEndlessAndTruncatedResponse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := edSigner("k")
+		l := newLoginServer(s)
+		serve := func(body io.Reader) {
+			l.handle(func(*http.Request) (*http.Response, error) {
+				return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(body)}, nil
+			})
+		}
+		body := new(endlessBody)
+		serve(body)
+		a, log := newRemote(t, l)
+		requireUnavailable(t, authorize(a, s.token(longLived())))
+		require.LessOrEqual(t, body.read, 2<<20)
+
+		serve(&truncatedBody{strings.NewReader(jwks(s.jwk()))})
+		advance(10 * time.Second)
+		requireUnavailable(t, authorize(a, s.token(longLived())))
+		require.Contains(t, log.String(), "the response is incomplete")
+	})
+}
+
+func TestRedirectIsNotFollowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := edSigner("k")
+		l := newLoginServer(s)
+		l.handle(func(*http.Request) (*http.Response, error) {
+			return &http.Response{
+				StatusCode: http.StatusFound, Body: http.NoBody,
+				Header: http.Header{"Location": {"http://169.254.169.254/"}},
+			}, nil
+		})
+		a, _ := newRemote(t, l)
+		requireUnavailable(t, authorize(a, s.token(longLived())))
+		require.Equal(t, 1, l.takeFetches())
+		require.Empty(t, l.otherURLs)
+	})
+}
 
 func fetchFrom(t *testing.T, address string) func(*jwtauth.Config) {
 	transport := new(http.Transport)
@@ -286,49 +344,31 @@ func TestContextEndsWhileTransportHangs(t *testing.T) {
 	})
 }
 
-func TestMaxWaiters(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		known := edSigner("known")
-		unknown := known.token(longLived(), "kid", "unknown")
-		l := newLoginServer(known)
-		a, _ := newRemote(t, l)
-		require.NoError(t, authorize(a, known.token(longLived())))
-		advance(time.Minute)
-		l.hang()
-		ctx, giveUp := context.WithCancel(t.Context())
-		results := make(chan error, 300)
-		startWaiting := func(ctx context.Context) {
-			go func() {
-				_, err := a.Authorize(request(unknown).WithContext(ctx), chargeingest.PermissionIngest)
-				results <- err
-			}()
-		}
-		startWaiting(ctx)
-		for range 255 {
-			startWaiting(t.Context())
-		}
-		synctest.Wait()
-		require.Empty(t, results)
-
-		start := time.Now()
-		for range 1000 {
-			err := authorize(a, unknown)
-			requireUnavailable(t, err)
-			require.ErrorContains(t, err, "too many requests wait")
-		}
-		require.NoError(t, authorize(a, known.token(longLived())), "a known kid needs no fetch")
-		require.Zero(t, time.Since(start))
-
-		giveUp()
-		require.ErrorIs(t, <-results, context.Canceled)
-		startWaiting(t.Context())
-		synctest.Wait()
-		require.Empty(t, results)
-		requireUnavailable(t, authorize(a, unknown))
-
-		advance(5 * time.Second)
-		require.Len(t, results, 256)
-		requireUnavailable(t, authorize(a, unknown))
-		require.Equal(t, 2, l.takeFetches())
-	})
+func TestLogLinesAreShort(t *testing.T) {
+	long := strings.Repeat("x", 8_000)
+	s := edSigner("k")
+	many := []map[string]any{s.jwk()}
+	for range 127 {
+		many = append(many, map[string]any{"kty": long, "kid": long[:10], "alg": long[:10], "crv": long[:10], "use": "sig"})
+	}
+	for name, does := range map[string]func(l *loginServer){
+		"128 unusable keys":     func(l *loginServer) { l.respond(http.StatusOK, jwks(many[1:]...)) },
+		"one usable key of 128": func(l *loginServer) { l.respond(http.StatusOK, jwks(many...)) },
+		"a long response":       func(l *loginServer) { l.respond(http.StatusOK, strings.Repeat("x", 2<<20)) },
+		"a long error":          func(l *loginServer) { l.respond(http.StatusBadGateway, strings.Repeat("x", 2<<20)) },
+		"a long panic": func(l *loginServer) {
+			l.handle(func(*http.Request) (*http.Response, error) { panic(strings.Repeat("x", 2<<20)) })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLoginServer()
+				does(l)
+				_, log := newRemote(t, l)
+				synctest.Wait()
+				require.Equal(t, 1, strings.Count(log.String(), "\n"))
+				require.Less(t, len(log.String()), 2<<10)
+			})
+		})
+	}
 }
