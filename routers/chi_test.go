@@ -7,8 +7,7 @@ import (
 	"github.com/go-chi/chi/v5"
 )
 
-// In chi, whose parameters are path values. Its Mount strips the prefix for
-// other routers of chi alone: every other handler has it stripped by net/http.
+// In chi. Mount strips the prefix only for other chi routers.
 func Example_chi() {
 	h := exampleHandler()
 
@@ -17,14 +16,13 @@ func Example_chi() {
 	r.Mount("/billing", http.StripPrefix("/billing", h))
 	r.Handle("/api/{version}/charges/{id}", h.GetEvent())
 
-	tryOut(r)
+	demo(r)
 	// Output:
 	// 201 Created
 	// 200 OK
 	// 400 Bad Request
 }
 
-// chiHost mounts in a chi router.
 func chiHost(e endpoints, label func(string)) http.Handler {
 	r := chi.NewRouter()
 	r.Use(func(next http.Handler) http.Handler {
@@ -46,46 +44,42 @@ func chiHost(e endpoints, label func(string)) http.Handler {
 
 func TestChi(t *testing.T) {
 	t.Parallel()
-	s := serve(t, chiHost(endpointsOf(newHandler(t)), unlabelled))
-	requireRules(t, s)
+	s := serve(t, chiHost(endpointsOf(newHandler(t)), ignoreLabel))
+	requireContract(t, s)
 	requireEndpoints(t, s)
 }
 
-// A group of routes with a login of its own, as larger chi routers have them:
-// what is stripped is the whole path of the group.
-func TestChiInAGroup(t *testing.T) {
+func TestChiGroup(t *testing.T) {
 	t.Parallel()
 	r := chi.NewRouter()
 	r.Route(prefix, func(r chi.Router) {
 		r.Use(login)
 		r.Mount("/", http.StripPrefix(prefix, newHandler(t)))
 	})
-	requireRules(t, serve(t, r))
+	requireContract(t, serve(t, r))
 }
 
-func TestChiKeepsItsLabels(t *testing.T) {
+func TestChiLabels(t *testing.T) {
 	t.Parallel()
-	requireLabels(t, served(chiHost),
-		labelled{http.MethodGet, eventPath, "/billing/*"},
-		labelled{http.MethodGet, prefix + "/nothing", "/billing/*"},
-		labelled{http.MethodDelete, eventPath, "/billing/*"},
-		labelled{http.MethodPost, "/api/v1/charges", "/api/{version}/charges"},
-		labelled{http.MethodGet, "/api/v2/charges/x", "/api/{version}/charges/{id}"},
-		labelled{http.MethodHead, "/charges/x", "/charges/{id}"},
+	requireLabels(t, starting(chiHost),
+		routeLabel{http.MethodGet, eventPath, "/billing/*"},
+		routeLabel{http.MethodGet, prefix + "/nothing", "/billing/*"},
+		routeLabel{http.MethodDelete, eventPath, "/billing/*"},
+		routeLabel{http.MethodPost, "/api/v1/charges", "/api/{version}/charges"},
+		routeLabel{http.MethodGet, "/api/v2/charges/x", "/api/{version}/charges/{id}"},
+		routeLabel{http.MethodHead, "/charges/x", "/charges/{id}"},
 	)
 }
 
-// chi redirects and cleans nothing. Where a pattern names a method it answers
-// another, HEAD included, with an empty 405 of its own.
-func TestChiAnswersItself(t *testing.T) {
+func TestChiOwnResponses(t *testing.T) {
 	t.Parallel()
-	s := serve(t, chiHost(endpointsOf(newHandler(t)), unlabelled))
-	requireHostAnswers(t, s,
-		hostAnswer{http.MethodDelete, "/charges", http.StatusMethodNotAllowed, ""},
-		hostAnswer{http.MethodHead, "/charges", http.StatusMethodNotAllowed, ""},
-		hostAnswer{"BREW", eventPath, http.StatusMethodNotAllowed, ""},
-		hostAnswer{http.MethodGet, "/charges/a/b", http.StatusNotFound, ""},
-		hostAnswer{http.MethodGet, "//billing/v1/ingest/charge-data", http.StatusNotFound, ""},
+	s := serve(t, chiHost(endpointsOf(newHandler(t)), ignoreLabel))
+	requireRouterResponses(t, s,
+		routerResponse{http.MethodDelete, "/charges", http.StatusMethodNotAllowed, ""},
+		routerResponse{http.MethodHead, "/charges", http.StatusMethodNotAllowed, ""},
+		routerResponse{"BREW", eventPath, http.StatusMethodNotAllowed, ""},
+		routerResponse{http.MethodGet, "/charges/a/b", http.StatusNotFound, ""},
+		routerResponse{http.MethodGet, "//billing/v1/ingest/charge-data", http.StatusNotFound, ""},
 	)
 	requireNotFound(t, s, prefix, prefix+"/v1/../v1/ingest/charge-data", prefix+"//v1/ingest/charge-data", "/charges/a%2Fb", eventPath+"/%2F", eventPath+"/..%2Fx")
 	s.do(t, http.MethodDelete, "/charges/x", "").requireError(t, http.StatusMethodNotAllowed, "INVALID_OPERATION")

@@ -14,8 +14,7 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// Pages of https://shop.example send events and read them back, with API keys of
-// their users.
+// Pages of https://shop.example send events with API keys of their users.
 var crossOrigin = cors.Options{
 	AllowedOrigins: []string{"https://shop.example"},
 	AllowedMethods: []string{http.MethodGet, http.MethodHead, http.MethodPost},
@@ -30,8 +29,7 @@ var crossOrigin = cors.Options{
 	MaxAge: 600, // seconds
 }
 
-// CORS with github.com/rs/cors. It is the outermost middleware: a preflight has no
-// credentials, and refusals of a login need its headers, too.
+// CORS with github.com/rs/cors, around the login: a preflight has no credentials.
 func Example_cors() {
 	keys, err := chargeingest.NewKeys(chargeingest.Key{
 		Secret: "correct-horse-battery-staple", Subject: "shop", Platforms: []string{chargeingest.DefaultPlatform},
@@ -50,7 +48,6 @@ func Example_cors() {
 	srv := httptest.NewServer(cors.New(crossOrigin).Handler(mux))
 	defer srv.Close()
 
-	// What a browser sends when a page calls fetch, and what it looks at.
 	send := func(method string, headers map[string]string) {
 		req, err := http.NewRequestWithContext(context.Background(), method, srv.URL+"/billing/v1/ingest/charge-data",
 			strings.NewReader(event("order-42", "3")))

@@ -18,30 +18,27 @@ import (
 	"example.com/chargeingest"
 )
 
-// TestHeadersOfCORS compares the headers of the Example with those that the handler
-// reads and writes by its source, so that none of a new feature is forgotten.
+// TestHeadersOfCORS compares the Example with the headers in the handler's source.
 func TestHeadersOfCORS(t *testing.T) {
 	t.Parallel()
 	read, written := headersInSource(t, "..")
-	without := func(names []string, rest ...string) []string {
+	except := func(names []string, rest ...string) []string {
 		for _, name := range rest {
 			require.Contains(t, names, name)
 		}
 		return slices.DeleteFunc(names, func(name string) bool { return slices.Contains(rest, name) })
 	}
 	// Pages cannot set Expect.
-	require.ElementsMatch(t, without(read, "Expect"), crossOrigin.AllowedHeaders)
-	// Pages see Content-Type and Content-Length of every response, and Connection of none.
-	require.ElementsMatch(t, without(written, "Connection", "Content-Length", "Content-Type"), crossOrigin.ExposedHeaders)
+	require.ElementsMatch(t, except(read, "Expect"), crossOrigin.AllowedHeaders)
+	// Pages see Content-Type and Content-Length without this, and never Connection.
+	require.ElementsMatch(t, except(written, "Connection", "Content-Length", "Content-Type"), crossOrigin.ExposedHeaders)
 }
 
-// headersInSource returns the names of the headers that a package reads of requests
-// and writes to responses. Names that are no literals fail the test.
 func headersInSource(t *testing.T, dir string) (read, written []string) {
 	t.Helper()
-	add := func(names *[]string, at string, name ast.Expr) {
+	add := func(names *[]string, position string, name ast.Expr) {
 		literal, ok := name.(*ast.BasicLit)
-		require.True(t, ok, "%s: the name of the header is no literal", at)
+		require.True(t, ok, "%s: the header name is not a literal", position)
 		text, err := strconv.Unquote(literal.Value)
 		require.NoError(t, err)
 		if !slices.Contains(*names, text) {
@@ -66,17 +63,17 @@ func headersInSource(t *testing.T, dir string) (read, written []string) {
 			if !ok {
 				return true
 			}
-			at := set.Position(call.Pos()).String()
+			position := set.Position(call.Pos()).String()
 			switch f.Sel.Name {
 			case "setHeader":
-				add(&written, at, call.Args[1])
+				add(&written, position, call.Args[1])
 			case "Set", "Add":
 				if of, ok := f.X.(*ast.CallExpr); ok && strings.EqualFold(selected(of.Fun), "header") {
-					add(&written, at, call.Args[0])
+					add(&written, position, call.Args[0])
 				}
 			case "Get", "Values":
 				if selected(f.X) == "Header" {
-					add(&read, at, call.Args[0])
+					add(&read, position, call.Args[0])
 				}
 			}
 			return true
@@ -85,7 +82,6 @@ func headersInSource(t *testing.T, dir string) (read, written []string) {
 	return read, written
 }
 
-// selected is the name after the dot of an expression.
 func selected(e ast.Expr) string {
 	if s, ok := e.(*ast.SelectorExpr); ok {
 		return s.Sel.Name
@@ -93,20 +89,19 @@ func selected(e ast.Expr) string {
 	return ""
 }
 
-// TestExposedHeadersAreSent has a page get each of the exposed headers.
 func TestExposedHeadersAreSent(t *testing.T) {
 	t.Parallel()
 	down := chargeingest.AuthorizerFunc(func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) {
 		return chargeingest.Principal{}, http.ErrServerClosed
 	})
 	origin := "Origin: " + crossOrigin.AllowedOrigins[0]
-	wrapped := func(settings ...func(*chargeingest.Config)) site {
-		return serve(t, cors.New(crossOrigin).Handler(serveMuxHost(endpointsOf(newHandler(t, settings...)), unlabelled)))
+	wrapped := func(settings ...func(*chargeingest.Config)) server {
+		return serve(t, cors.New(crossOrigin).Handler(serveMuxHost(endpointsOf(newHandler(t, settings...)), ignoreLabel)))
 	}
 	s := wrapped()
 	s.post(t, eventsPath, batch(event("a", "1")))
 	unsent := crossOrigin.ExposedHeaders
-	for status, a := range map[int]answer{
+	for status, a := range map[int]response{
 		http.StatusCreated:              s.post(t, eventsPath, batch(event("a", "1")), origin),
 		http.StatusUnauthorized:         s.do(t, http.MethodGet, eventPath, "", origin, "Cookie: "),
 		http.StatusMethodNotAllowed:     s.get(t, eventsPath, origin),
@@ -121,21 +116,19 @@ func TestExposedHeadersAreSent(t *testing.T) {
 	require.Empty(t, unsent)
 }
 
-// The contract holds within the middleware, and another origin gets nothing.
 func TestCORS(t *testing.T) {
 	t.Parallel()
-	s := serve(t, cors.New(crossOrigin).Handler(serveMuxHost(endpointsOf(newHandler(t)), unlabelled)))
-	requireRules(t, s)
+	s := serve(t, cors.New(crossOrigin).Handler(serveMuxHost(endpointsOf(newHandler(t)), ignoreLabel)))
+	requireContract(t, s)
 	for _, headers := range [][]string{
 		{"Origin: https://other.example", "Access-Control-Request-Method: POST"},
 		{"Origin: https://shop.example", "Access-Control-Request-Method: DELETE"},
 		{"Origin: https://shop.example", "Access-Control-Request-Method: POST", "Access-Control-Request-Headers: x-other"},
 	} {
-		require.Empty(t, s.sendToHost(t, s.request(t, http.MethodOptions, eventPath, "", headers...)).header.Get("Access-Control-Allow-Origin"))
+		require.Empty(t, s.sendAny(t, s.request(t, http.MethodOptions, eventPath, "", headers...)).header.Get("Access-Control-Allow-Origin"))
 	}
 }
 
-// TestDocumentedCORS has the options of the Example in the document.
 func TestDocumentedCORS(t *testing.T) {
 	t.Parallel()
 	source, err := os.ReadFile("cors_example_test.go")

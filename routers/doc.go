@@ -1,88 +1,61 @@
-// Package routers shows how a [chargeingest.Handler] is mounted in other
-// people's routers, and holds it to the wire contract in each of them. It has
-// no code of its own: its Examples are to be copied, its tests are the proof.
+// Package routers shows how to mount a [chargeingest.Handler] in the common routers,
+// and tests the wire contract in each. It contains only Examples to copy, and tests.
 //
-// # What every router owes
+// # Rules for every router
 //
-// The handler sees a path without the mount prefix, and [http.StripPrefix] is
-// what strips it everywhere: routers pass on the path as it came.
+//   - Strip the mount prefix with [http.StripPrefix].
+//   - The single endpoints, such as [chargeingest.Handler.GetEvent], read the path values
+//     "id" and "version". If a router has its own parameters, call
+//     [http.Request.SetPathValue]. Otherwise no event is found, and every version counts
+//     as 1.
+//   - Put the user of your login into the request context, for the Authorizer.
+//   - Patterns without a method leave the 405 to the handler.
 //
-// The single endpoints ([chargeingest.Handler.IngestEvent] and its siblings)
-// read the path values "id" and "version" of the request. Where a router has
-// parameters of its own kind, the function that hands over calls
-// [http.Request.SetPathValue]. Without it GetEvent finds no event, and a version
-// in the pattern is not looked at: every one is taken for 1.
+// # Prefix, path values and user
 //
-// The Authorizer reads the request's context. A login that keeps its user
-// elsewhere puts it there too.
+//	             prefix                                path values         user
+//	net/http     mux.Handle("/billing/", …)            set                 request context
+//	chi          r.Mount("/billing", …)                set                 request context
+//	gorilla/mux  r.PathPrefix("/billing/").Handler(…)  from mux.Vars(r)    request context
+//	gin          r.Any("/billing/*path", gin.WrapH(…)) from c.Param        c.Request
+//	echo 5       e.Any("/billing/*", WrapHandler(…))   set by WrapHandler  c.SetRequest
+//	echo 4       e.Any("/billing/*", WrapHandler(…))   from c.Param        c.SetRequest
+//	fiber 3      app.All("/billing/*", HTTPHandler(…)) from c.Params       c.Locals
 //
-// Patterns name no method where the contract's 405 is wanted: a router answers
-// another method in its own words. Most leave HEAD out of what GET serves.
+// # Responses of the routers
 //
-// # What each router needs
+//   - A path with "//" or "..": redirect in net/http (307) and gorilla/mux (301), 404 in
+//     the others.
+//   - The prefix without a slash: redirect in net/http and gin, 404 in the others.
+//   - gin redirects between a path with and without a trailing slash.
+//   - An escaped slash in an id matches no single endpoint in gorilla/mux without
+//     UseEncodedPath and gin without UseRawPath.
+//   - Another method than in the pattern: 404 in gin, 405 in the others. Only net/http
+//     and fiber serve HEAD with GET.
+//   - Unknown methods: 405 in chi, 404 in gin, 501 in fiber. In the others the handler
+//     responds.
 //
-//	             prefix                                path values          user
-//	net/http     mux.Handle("/billing/", …)            its own              request context
-//	chi          r.Mount("/billing", …)                its own              request context
-//	gorilla/mux  r.PathPrefix("/billing/").Handler(…)  from mux.Vars(r)     request context
-//	gin          r.Any("/billing/*path", gin.WrapH(…)) from c.Param         c.Request, beside c.Set
-//	echo 5       e.Any("/billing/*", WrapHandler(…))   its own, WrapHandler c.SetRequest, beside c.Set
-//	echo 4       e.Any("/billing/*", WrapHandler(…))   from c.Param         c.SetRequest, beside c.Set
-//	fiber 3      app.All("/billing/*", HTTPHandler(…)) from c.Params        c.Locals, or see below
+// # Middleware
 //
-// # What routers answer themselves
+// otelhttp, promhttp and gorilla's logging can wrap the router or the handler. Within
+// StripPrefix, a trace has the path without the prefix. otelhttp reads the route from
+// r.Pattern, which gorilla/mux and gin do not set. In chi, or with a login that copies the
+// request, otelhttp must be the last middleware or wrap the mounted handler.
 //
-//   - A path that is not clean ("//", "..") is redirected to the clean one by
-//     net/http with 307 and by gorilla/mux with 301, after which clients send a
-//     GET. In the others it comes to the handler, and is 404.
-//   - The prefix without a slash is redirected by net/http and gin, 404 in
-//     gorilla/mux and echo, and comes to the handler in chi and fiber.
-//   - gin redirects between a path and the same with a slash at its end.
-//   - An escaped slash within an id stays escaped below the prefix. In the
-//     patterns of single endpoints gorilla/mux (unless UseEncodedPath) and gin
-//     (unless UseRawPath) take it for a slash, and find no route.
-//   - A method that a pattern does not name: 405 in the router's own words, 404
-//     in gin. HEAD is served with GET by net/http and fiber alone.
-//   - Methods that HTTP does not have come through net/http, gorilla/mux and
-//     echo; chi answers 405, gin 404, fiber 501.
-//
-// # Metrics, traces and access logs
-//
-// The request comes back as it went in, with the router's own label on it:
-// r.Pattern, chi's RoutePattern, gorilla/mux's GetPathTemplate, FullPath in gin,
-// c.Path in echo, c.Route().Path in fiber. otelhttp, promhttp and gorilla's
-// logging handlers may be wrapped around the router or around the handler. The
-// log has the whole path in both places; the trace has what is left of it
-// within the StripPrefix.
-//
-// otelhttp takes the route from r.Pattern. net/http, chi and echo set it;
-// gorilla/mux and gin do not. It is lost where something between otelhttp and
-// the router hands on a copy of the request (r.WithContext), as a login does
-// and chi itself: there otelhttp is the last of chi's middlewares, or within
-// the Mount. The store and the Observer are called in the span.
-//
-// # CORS
-//
-// Middleware for CORS is around the router and its login, as in the Example with
-// github.com/rs/cors. docs/proxies.md has the headers.
+// CORS middleware goes around the router and its login: see docs/proxies.md.
 //
 // # fiber
 //
-// fiber is no net/http server; its adaptor makes a request out of a request:
+// fiber is not based on net/http, and its adaptor converts requests:
 //
-//   - The memory of a request is written over by the next. The handler keeps
-//     none of it; an Authorizer that keeps texts of a request clones them, and
-//     so does an Observer that keeps the method or the request ID.
-//   - fasthttp 1.78 or newer, which fiber 3.1.0 does not require by itself. The
-//     adaptor of older ones hands over the last of a header that is sent twice,
-//     and an http.ErrAbortHandler is a panic of the whole process.
-//   - A body is read whole before anybody is asked who is sending it, and one
-//     above fiber's BodyLimit (4 MiB unless set) is answered 413 by fiber,
-//     or by a connection that is reset.
-//     An Expect: 100-continue is granted to everybody.
-//   - Of a Content-Type that is sent twice the last counts.
-//   - HTTP/1.1 alone.
-//   - Locals are values of the request's context. Those of c.SetContext, as of
-//     middleware for traces, come by adaptor.HTTPHandlerWithContext and
-//     LocalContextFromHTTPRequest.
+//   - Strings of a request are valid only during the request. An Authorizer or Observer
+//     that keeps them must clone them.
+//   - Require fasthttp 1.78 or newer. Older versions drop repeated headers, and
+//     http.ErrAbortHandler crashes the process.
+//   - fiber reads the body before the login. Above BodyLimit (default 4 MiB) it responds
+//     413 or resets the connection. It accepts every Expect: 100-continue.
+//   - The last of several Content-Type headers counts.
+//   - HTTP/1.1 only.
+//   - Locals are values of the request context. To pass on c.SetContext, use
+//     adaptor.HTTPHandlerWithContext and LocalContextFromHTTPRequest.
 package routers

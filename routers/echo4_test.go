@@ -8,8 +8,7 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// echo4Host mounts in an instance of echo's version 4, whose WrapHandler makes
-// no path values of its parameters.
+// echo4Host sets path values, which WrapHandler of version 4 does not.
 func echo4Host(e endpoints, label func(string)) http.Handler {
 	r := echo.New()
 	r.Use(func(next echo.HandlerFunc) echo.HandlerFunc {
@@ -43,16 +42,16 @@ func echo4Host(e endpoints, label func(string)) http.Handler {
 
 func TestEcho4(t *testing.T) {
 	t.Parallel()
-	s := serve(t, echo4Host(endpointsOf(newHandler(t)), unlabelled))
-	requireRules(t, s)
+	s := serve(t, echo4Host(endpointsOf(newHandler(t)), ignoreLabel))
+	requireContract(t, s)
 	requireEndpoints(t, s)
 }
 
-func TestEcho4KeepsItsLabels(t *testing.T) {
+func TestEcho4Labels(t *testing.T) {
 	t.Parallel()
-	requireLabels(t, served(echo4Host),
-		labelled{http.MethodGet, eventPath, "/billing/*"},
-		labelled{http.MethodDelete, eventPath, "/billing/*"},
-		labelled{http.MethodGet, "/api/v2/charges/x", "/api/:version/charges/:id"},
+	requireLabels(t, starting(echo4Host),
+		routeLabel{http.MethodGet, eventPath, "/billing/*"},
+		routeLabel{http.MethodDelete, eventPath, "/billing/*"},
+		routeLabel{http.MethodGet, "/api/v2/charges/x", "/api/:version/charges/:id"},
 	)
 }

@@ -8,9 +8,7 @@ import (
 	"github.com/labstack/echo/v5"
 )
 
-// In echo, whose WrapHandler makes path values of its parameters. The login
-// puts the user into the context of the request, where handlers find it that
-// know nothing of echo.
+// In echo. WrapHandler sets the path values.
 func Example_echo() {
 	h := exampleHandler()
 
@@ -19,15 +17,13 @@ func Example_echo() {
 	e.Any("/billing/*", echo.WrapHandler(http.StripPrefix("/billing", h)))
 	e.GET("/api/:version/charges/:id", echo.WrapHandler(h.GetEvent()))
 
-	tryOut(e)
+	demo(e)
 	// Output:
 	// 201 Created
 	// 200 OK
 	// 400 Bad Request
 }
 
-// echoLogin is a login as echo's hosts have it: the user is a key of the
-// context of echo, and of the request's for handlers that know nothing of echo.
 func echoLogin(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c *echo.Context) error {
 		if cookie, err := c.Cookie(sessionCookie); err == nil {
@@ -40,7 +36,6 @@ func echoLogin(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// echoHost mounts in an echo instance. echo.WrapHandler sets the path values.
 func echoHost(e endpoints, label func(string)) http.Handler {
 	r := echo.New()
 	r.Use(func(next echo.HandlerFunc) echo.HandlerFunc {
@@ -63,34 +58,31 @@ func echoHost(e endpoints, label func(string)) http.Handler {
 
 func TestEcho(t *testing.T) {
 	t.Parallel()
-	s := serve(t, echoHost(endpointsOf(newHandler(t)), unlabelled))
-	requireRules(t, s)
+	s := serve(t, echoHost(endpointsOf(newHandler(t)), ignoreLabel))
+	requireContract(t, s)
 	requireEndpoints(t, s)
 }
 
-func TestEchoKeepsItsLabels(t *testing.T) {
+func TestEchoLabels(t *testing.T) {
 	t.Parallel()
-	requireLabels(t, served(echoHost),
-		labelled{http.MethodGet, eventPath, "/billing/*"},
-		labelled{http.MethodGet, prefix + "/nothing", "/billing/*"},
-		labelled{http.MethodDelete, eventPath, "/billing/*"},
-		labelled{http.MethodPost, "/api/v1/charges", "/api/:version/charges"},
-		labelled{http.MethodGet, "/api/v2/charges/x", "/api/:version/charges/:id"},
-		labelled{http.MethodHead, "/charges/x", "/charges/:id"},
+	requireLabels(t, starting(echoHost),
+		routeLabel{http.MethodGet, eventPath, "/billing/*"},
+		routeLabel{http.MethodGet, prefix + "/nothing", "/billing/*"},
+		routeLabel{http.MethodDelete, eventPath, "/billing/*"},
+		routeLabel{http.MethodPost, "/api/v1/charges", "/api/:version/charges"},
+		routeLabel{http.MethodGet, "/api/v2/charges/x", "/api/:version/charges/:id"},
+		routeLabel{http.MethodHead, "/charges/x", "/charges/:id"},
 	)
 }
 
-// echo redirects and cleans nothing. Where a pattern names a method it answers
-// another, HEAD included, with a 405 of its own. A parameter at the end of a
-// pattern takes all that is left of the path, slashes and all.
-func TestEchoAnswersItself(t *testing.T) {
+func TestEchoOwnResponses(t *testing.T) {
 	t.Parallel()
-	s := serve(t, echoHost(endpointsOf(newHandler(t)), unlabelled))
-	requireHostAnswers(t, s,
-		hostAnswer{http.MethodDelete, "/charges", http.StatusMethodNotAllowed, ""},
-		hostAnswer{http.MethodHead, "/charges", http.StatusMethodNotAllowed, ""},
-		hostAnswer{http.MethodGet, prefix, http.StatusNotFound, ""},
-		hostAnswer{http.MethodGet, "//billing/v1/ingest/charge-data", http.StatusNotFound, ""},
+	s := serve(t, echoHost(endpointsOf(newHandler(t)), ignoreLabel))
+	requireRouterResponses(t, s,
+		routerResponse{http.MethodDelete, "/charges", http.StatusMethodNotAllowed, ""},
+		routerResponse{http.MethodHead, "/charges", http.StatusMethodNotAllowed, ""},
+		routerResponse{http.MethodGet, prefix, http.StatusNotFound, ""},
+		routerResponse{http.MethodGet, "//billing/v1/ingest/charge-data", http.StatusNotFound, ""},
 	)
 	requireNotFound(t, s, prefix+"/v1/../v1/ingest/charge-data", prefix+"//v1/ingest/charge-data", "/charges/a%2Fb", "/charges/a/b", eventPath+"/%2F", eventPath+"/..%2Fx")
 	s.do(t, "BREW", eventPath, "").requireError(t, http.StatusMethodNotAllowed, "INVALID_OPERATION")

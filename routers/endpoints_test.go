@@ -7,10 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// requireEndpoints holds the four endpoints, mounted one by one on paths of
-// the host's own, to the contract: with the version as a parameter of the
-// host's pattern, and without one.
-func requireEndpoints(t *testing.T, s site) {
+// requireEndpoints checks the single endpoints, with and without a version in the pattern.
+func requireEndpoints(t *testing.T, s server) {
 	t.Helper()
 	for _, c := range []struct{ name, base, reference string }{
 		{"the version in the pattern is 1", "/api/1", "single-1"},
@@ -41,56 +39,6 @@ func requireEndpoints(t *testing.T, s site) {
 			s.post(t, base+"/batches", batch(event("", "1"))).requireError(t, http.StatusBadRequest, "UNSUPPORTED_VERSION")
 			s.get(t, base+"/charges").requireError(t, http.StatusBadRequest, "UNSUPPORTED_VERSION")
 			s.get(t, base+"/charges/x").requireError(t, http.StatusBadRequest, "UNSUPPORTED_VERSION")
-		})
-	}
-}
-
-// labelled is a request, and what its route is called in the router's metrics.
-type labelled struct{ method, path, label string }
-
-// requireLabels holds a host to its labels, which are the same for the handler
-// as for one of somebody else.
-func requireLabels(t *testing.T, start host, requests ...labelled) {
-	t.Helper()
-	for name, e := range map[string]endpoints{"the handler": endpointsOf(newHandler(t)), "a foreign handler": foreign()} {
-		t.Run("with "+name, func(t *testing.T) {
-			labels := make(chan string, 1)
-			s := start(t, e, func(label string) { labels <- label })
-			for _, r := range requests {
-				s.sendToHost(t, s.request(t, r.method, r.path, ""))
-				require.Equal(t, r.label, <-labels, "%s %s", r.method, r.path)
-			}
-		})
-	}
-}
-
-// hostAnswer is a request that a router answers itself, before any handler.
-type hostAnswer struct {
-	method, path string
-	status       int
-	location     string // of a redirect
-}
-
-// requireHostAnswers holds a router to what it does by itself, so that its
-// reader knows where the contract's words cannot be expected.
-func requireHostAnswers(t *testing.T, s site, answers ...hostAnswer) {
-	t.Helper()
-	for _, want := range answers {
-		t.Run(want.method+" "+want.path, func(t *testing.T) {
-			a := s.sendToHost(t, s.request(t, want.method, want.path, ""))
-			require.Equal(t, want.status, a.status, a.text)
-			require.Equal(t, want.location, a.header.Get("Location"))
-			require.Empty(t, a.header.Get("X-Request-Id"), "the handler was asked")
-		})
-	}
-}
-
-// requireNotFound says that it is the handler that finds nothing at a path.
-func requireNotFound(t *testing.T, s site, paths ...string) {
-	t.Helper()
-	for _, path := range paths {
-		t.Run("GET "+path, func(t *testing.T) {
-			s.get(t, path).requireError(t, http.StatusNotFound, "RESOURCE_NOT_FOUND")
 		})
 	}
 }

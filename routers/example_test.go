@@ -9,22 +9,19 @@ import (
 	"strings"
 )
 
-// tryOut serves a router and prints how it answers.
-func tryOut(router http.Handler) {
+func demo(router http.Handler) {
 	srv := httptest.NewServer(router)
 	defer srv.Close()
-	tryOutAt(srv.URL)
+	demoAt(srv.URL)
 }
 
-// tryOutAt stores an event below the prefix and reads it back on the host's own
-// path: in version 1, and in one that is not there.
-func tryOutAt(root string) {
+func demoAt(root string) {
 	id := ask(http.MethodPost, root+"/billing/v1/ingest/charge-data", event("order-42", "3"))
 	ask(http.MethodGet, root+"/api/v1/charges/"+id, "")
 	ask(http.MethodGet, root+"/api/v2/charges/"+id, "")
 }
 
-// ask sends a request of ada's, prints the status and returns the event's id.
+// ask returns the id of the event.
 func ask(method, url, body string) string {
 	req, err := http.NewRequestWithContext(context.Background(), method, url, strings.NewReader(body))
 	if err != nil {

@@ -16,8 +16,7 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// In fiber through its adaptor. The parameters become path values in the
-// function that hands over.
+// In fiber, which does not set path values.
 func Example_fiber() {
 	h := exampleHandler()
 
@@ -26,21 +25,20 @@ func Example_fiber() {
 	app.All("/billing/*", adaptor.HTTPHandler(http.StripPrefix("/billing", h)))
 	app.Get("/api/:version/charges/:id", func(c fiber.Ctx) error {
 		return adaptor.HTTPHandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			r.SetPathValue("version", c.Params("version")) // fiber does not
+			r.SetPathValue("version", c.Params("version"))
 			r.SetPathValue("id", c.Params("id"))
 			h.GetEvent().ServeHTTP(w, r)
 		})(c)
 	})
 
-	tryOutFiber(app)
+	demoFiber(app)
 	// Output:
 	// 201 Created
 	// 200 OK
 	// 400 Bad Request
 }
 
-// fiberLogin is a login as fiber's hosts have it: the adaptor makes the Locals
-// of fiber the values of the request's context.
+// fiberLogin uses Locals, which become values of the request context.
 func fiberLogin(c fiber.Ctx) error {
 	if u, ok := userOf(c.Cookies(sessionCookie)); ok {
 		c.Locals(userKey{}, u)
@@ -48,9 +46,7 @@ func fiberLogin(c fiber.Ctx) error {
 	return c.Next()
 }
 
-// fiberValues mounts a single endpoint with what it needs to be told by fiber:
-// its parameters, as path values.
-func fiberValues(h http.Handler) fiber.Handler {
+func fiberPathValues(h http.Handler) fiber.Handler {
 	return func(c fiber.Ctx) error {
 		return adaptor.HTTPHandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			for _, name := range c.Route().Params {
@@ -61,8 +57,6 @@ func fiberValues(h http.Handler) fiber.Handler {
 	}
 }
 
-// fiberApp mounts in a fiber app, whose own limit for bodies is above the
-// handler's.
 func fiberApp(e endpoints, label func(string)) *fiber.App {
 	app := fiber.New(fiber.Config{BodyLimit: 2 * maxBody})
 	app.Use(func(c fiber.Ctx) error {
@@ -73,16 +67,14 @@ func fiberApp(e endpoints, label func(string)) *fiber.App {
 	app.Use(fiberLogin)
 	app.All(prefix+"/*", adaptor.HTTPHandler(http.StripPrefix(prefix, e.all)))
 	for _, base := range []string{"/api/:version", ""} {
-		app.Post(base+"/charges", fiberValues(e.one))
-		app.Get(base+"/charges", fiberValues(e.list))
-		app.All(base+"/charges/:id", fiberValues(e.get))
-		app.All(base+"/batches", fiberValues(e.many))
+		app.Post(base+"/charges", fiberPathValues(e.one))
+		app.Get(base+"/charges", fiberPathValues(e.list))
+		app.All(base+"/charges/:id", fiberPathValues(e.get))
+		app.All(base+"/batches", fiberPathValues(e.many))
 	}
 	return app
 }
 
-// serveFiber serves an app on loopback, at the root that it returns, until stop
-// is called.
 func serveFiber(app *fiber.App) (root string, stop func() error, err error) {
 	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -94,24 +86,23 @@ func serveFiber(app *fiber.App) (root string, stop func() error, err error) {
 	return "http://" + l.Addr().String(), stop, nil
 }
 
-func tryOutFiber(app *fiber.App) {
+func demoFiber(app *fiber.App) {
 	root, stop, err := serveFiber(app)
 	if err != nil {
 		panic(err)
 	}
-	tryOutAt(root)
+	demoAt(root)
 	if err := stop(); err != nil {
 		panic(err)
 	}
 }
 
-// fiberHost is a host with the app.
-func fiberHost(t *testing.T, e endpoints, label func(string)) site {
+func startFiberHost(t *testing.T, e endpoints, label func(string)) server {
 	t.Helper()
-	return fiberSite(t, fiberApp(e, label))
+	return startFiber(t, fiberApp(e, label))
 }
 
-func fiberSite(t *testing.T, app *fiber.App) site {
+func startFiber(t *testing.T, app *fiber.App) server {
 	t.Helper()
 	root, stop, err := serveFiber(app)
 	require.NoError(t, err)
@@ -120,65 +111,59 @@ func fiberSite(t *testing.T, app *fiber.App) site {
 		client.CloseIdleConnections()
 		require.NoError(t, stop())
 	})
-	return site{client: client, root: root, proto: 1, buffers: true}
+	return server{client: client, root: root, proto: 1, buffers: true}
 }
 
 func TestFiber(t *testing.T) {
 	t.Parallel()
-	s := fiberHost(t, endpointsOf(newHandler(t)), unlabelled)
-	requireRules(t, s)
+	s := startFiberHost(t, endpointsOf(newHandler(t)), ignoreLabel)
+	requireContract(t, s)
 	requireEndpoints(t, s)
 }
 
-func TestFiberKeepsItsLabels(t *testing.T) {
+func TestFiberLabels(t *testing.T) {
 	t.Parallel()
-	requireLabels(t, fiberHost,
-		labelled{http.MethodGet, eventPath, "/billing/*"},
-		labelled{http.MethodGet, prefix + "/nothing", "/billing/*"},
-		labelled{http.MethodDelete, eventPath, "/billing/*"},
-		labelled{http.MethodPost, "/api/v1/charges", "/api/:version/charges"},
-		labelled{http.MethodGet, "/api/v2/charges/x", "/api/:version/charges/:id"},
-		labelled{http.MethodHead, "/charges/x", "/charges/:id"},
+	requireLabels(t, startFiberHost,
+		routeLabel{http.MethodGet, eventPath, "/billing/*"},
+		routeLabel{http.MethodGet, prefix + "/nothing", "/billing/*"},
+		routeLabel{http.MethodDelete, eventPath, "/billing/*"},
+		routeLabel{http.MethodPost, "/api/v1/charges", "/api/:version/charges"},
+		routeLabel{http.MethodGet, "/api/v2/charges/x", "/api/:version/charges/:id"},
+		routeLabel{http.MethodHead, "/charges/x", "/charges/:id"},
 	)
 }
 
-// fiber redirects and cleans nothing, serves HEAD where GET is registered, and
-// answers 405 in its own words where a pattern names another method. It matches
-// in any case of letters, but then http.StripPrefix finds no prefix.
-func TestFiberAnswersItself(t *testing.T) {
+// fiber ignores the case of paths, but http.StripPrefix does not.
+func TestFiberOwnResponses(t *testing.T) {
 	t.Parallel()
-	s := fiberHost(t, endpointsOf(newHandler(t)), unlabelled)
-	requireHostAnswers(t, s,
-		hostAnswer{http.MethodGet, "/Billing/v1/ingest/charge-data", http.StatusNotFound, ""},
-		hostAnswer{http.MethodDelete, "/charges", http.StatusMethodNotAllowed, ""},
-		hostAnswer{http.MethodGet, "/charges/a/b", http.StatusNotFound, ""},
-		hostAnswer{"BREW", eventPath, http.StatusNotImplemented, ""},
+	s := startFiberHost(t, endpointsOf(newHandler(t)), ignoreLabel)
+	requireRouterResponses(t, s,
+		routerResponse{http.MethodGet, "/Billing/v1/ingest/charge-data", http.StatusNotFound, ""},
+		routerResponse{http.MethodDelete, "/charges", http.StatusMethodNotAllowed, ""},
+		routerResponse{http.MethodGet, "/charges/a/b", http.StatusNotFound, ""},
+		routerResponse{"BREW", eventPath, http.StatusNotImplemented, ""},
 	)
 	requireNotFound(t, s, prefix, prefix+"/v1/../v1/ingest/charge-data", prefix+"//v1/ingest/charge-data", "/charges/a%2Fb", eventPath+"/%2F", eventPath+"/..%2Fx")
 	require.Equal(t, http.StatusOK, s.do(t, http.MethodHead, "/charges", "").status)
 }
 
-// A body is read before anybody is asked who is sending it. One above fiber's
-// own limit, 4 MiB where BodyLimit says nothing else, is answered by fiber. It
-// does not read what is left of it then, so that a client that is still writing
-// may find the connection reset instead.
-func TestFiberReadsABodyBeforeTheLogin(t *testing.T) {
+// The body is only announced: fiber resets the connection of a client that writes more.
+func TestFiberReadsBodyBeforeLogin(t *testing.T) {
 	t.Parallel()
-	s := fiberHost(t, endpointsOf(newHandler(t)), unlabelled)
+	s := startFiberHost(t, endpointsOf(newHandler(t)), ignoreLabel)
 	body := newUnfinishedBody(0)
 	defer body.Close()
 	r := s.request(t, http.MethodPost, eventPath, event("", "1"), "-Cookie")
 	r.ContentLength, r.Body = 2*maxBody+1, body
-	a := s.sendToHost(t, r)
+	a := s.sendAny(t, r)
 	require.Equal(t, http.StatusRequestEntityTooLarge, a.status)
-	require.Empty(t, a.header.Get("X-Request-Id"), "the handler was asked")
+	require.Empty(t, a.header.Get("X-Request-Id"), "the handler responded")
 }
 
-// A header that is sent twice arrives twice, and not as its last value alone,
-// from fasthttp 1.78 on. Of Content-Type it is the last still.
-func TestFiberHandsAllHeadersOver(t *testing.T) {
+// fasthttp before 1.78 keeps only the last value.
+func TestFiberRepeatedHeaders(t *testing.T) {
 	t.Parallel()
-	s := fiberHost(t, endpointsOf(newHandler(t)), unlabelled)
+	s := startFiberHost(t, endpointsOf(newHandler(t)), ignoreLabel)
 	r := s.request(t, http.MethodPost, eventPath, event("", "1"))
 	r.Header["X-Platform-Id"] = []string{"pf_b", "pf_a"}
 	s.send(t, r).requireError(t, http.StatusForbidden, "USER_NOT_ALLOWED")
@@ -188,27 +173,24 @@ func TestFiberHandsAllHeadersOver(t *testing.T) {
 	require.Equal(t, http.StatusCreated, s.send(t, r).status)
 }
 
-// http.ErrAbortHandler cuts the connection, and nothing else falls with it, from
-// fasthttp 1.78 on.
-func TestFiberCutsTheConnectionOfAnAbort(t *testing.T) {
+// fasthttp before 1.78 crashes the process.
+func TestFiberAbortHandler(t *testing.T) {
 	t.Parallel()
 	h := newHandler(t, func(c *chargeingest.Config) {
 		c.Authorizer = chargeingest.AuthorizerFunc(func(r *http.Request, perm chargeingest.Permission) (chargeingest.Principal, error) {
 			if r.Header.Get("X-Abort") != "" {
 				panic(http.ErrAbortHandler)
 			}
-			return fromLogin(r, perm)
+			return authorizeUser(r, perm)
 		})
 	})
-	s := fiberHost(t, endpointsOf(h), unlabelled)
+	s := startFiberHost(t, endpointsOf(h), ignoreLabel)
 	r := s.request(t, http.MethodPost, eventPath, event("", "1"), "X-Abort: yes")
-	require.Error(t, s.sendInVain(t, r))
+	require.Error(t, s.sendUnanswered(t, r))
 	require.Equal(t, http.StatusOK, s.get(t, eventPath).status)
 }
 
-// What fiber's middleware has put into its context, as that for traces does, is
-// handed over by HTTPHandlerWithContext.
-func TestFiberHandsItsContextOver(t *testing.T) {
+func TestFiberContext(t *testing.T) {
 	t.Parallel()
 	span := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}})
 	seen, observed := make(chan trace.SpanContext, 1), make(chan trace.SpanContext, 1)
@@ -226,7 +208,7 @@ func TestFiberHandsItsContextOver(t *testing.T) {
 		ctx, _ := adaptor.LocalContextFromHTTPRequest(r)
 		http.StripPrefix(prefix, h).ServeHTTP(w, r.WithContext(ctx))
 	})))
-	s := fiberSite(t, app)
+	s := startFiber(t, app)
 	require.Equal(t, http.StatusCreated, s.post(t, eventPath, event("", "1")).status)
 	require.Equal(t, span, <-seen)
 	require.Equal(t, span, <-observed)

@@ -9,9 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// In gin, whose parameters become path values in the function that hands over.
-// The login puts the user into the context of the request, where handlers find
-// it that know nothing of gin.
+// In gin, which does not set path values.
 func Example_gin() {
 	h := exampleHandler()
 
@@ -19,20 +17,18 @@ func Example_gin() {
 	r.Use(ginLogin)
 	r.Any("/billing/*path", gin.WrapH(http.StripPrefix("/billing", h)))
 	r.GET("/api/:version/charges/:id", func(c *gin.Context) {
-		c.Request.SetPathValue("version", c.Param("version")) // gin does not
+		c.Request.SetPathValue("version", c.Param("version"))
 		c.Request.SetPathValue("id", c.Param("id"))
 		h.GetEvent().ServeHTTP(c.Writer, c.Request)
 	})
 
-	tryOut(r)
+	demo(r)
 	// Output:
 	// 201 Created
 	// 200 OK
 	// 400 Bad Request
 }
 
-// ginLogin is a login as gin's hosts have it: the user is a key of the context
-// of gin, and of the request's for handlers that know nothing of gin.
 func ginLogin(c *gin.Context) {
 	session, _ := c.Cookie(sessionCookie)
 	if u, ok := userOf(session); ok {
@@ -41,22 +37,19 @@ func ginLogin(c *gin.Context) {
 	}
 }
 
-// ginValues is what gin needs to say to the single endpoints: its parameters,
-// as path values.
-func ginValues(c *gin.Context) {
+func ginPathValues(c *gin.Context) {
 	for _, p := range c.Params {
 		c.Request.SetPathValue(p.Key, p.Value)
 	}
 }
 
-// ginHost mounts in a gin engine.
 func ginHost(e endpoints, label func(string)) http.Handler {
 	r := gin.New()
 	r.Use(func(c *gin.Context) {
 		c.Next()
 		label(c.FullPath())
 	})
-	r.Use(ginLogin, ginValues)
+	r.Use(ginLogin, ginPathValues)
 	r.Any(prefix+"/*path", gin.WrapH(http.StripPrefix(prefix, e.all)))
 	for _, base := range []string{"/api/:version", ""} {
 		r.POST(base+"/charges", gin.WrapH(e.one))
@@ -69,56 +62,51 @@ func ginHost(e endpoints, label func(string)) http.Handler {
 
 func TestGin(t *testing.T) {
 	t.Parallel()
-	s := serve(t, ginHost(endpointsOf(newHandler(t)), unlabelled))
-	requireRules(t, s)
+	s := serve(t, ginHost(endpointsOf(newHandler(t)), ignoreLabel))
+	requireContract(t, s)
 	requireEndpoints(t, s)
 }
 
-func TestGinKeepsItsLabels(t *testing.T) {
+func TestGinLabels(t *testing.T) {
 	t.Parallel()
-	requireLabels(t, served(ginHost),
-		labelled{http.MethodGet, eventPath, "/billing/*path"},
-		labelled{http.MethodGet, prefix + "/nothing", "/billing/*path"},
-		labelled{http.MethodDelete, eventPath, "/billing/*path"},
-		labelled{http.MethodPost, "/api/v1/charges", "/api/:version/charges"},
-		labelled{http.MethodGet, "/api/v2/charges/x", "/api/:version/charges/:id"},
-		labelled{http.MethodHead, "/charges/x", "/charges/:id"},
+	requireLabels(t, starting(ginHost),
+		routeLabel{http.MethodGet, eventPath, "/billing/*path"},
+		routeLabel{http.MethodGet, prefix + "/nothing", "/billing/*path"},
+		routeLabel{http.MethodDelete, eventPath, "/billing/*path"},
+		routeLabel{http.MethodPost, "/api/v1/charges", "/api/:version/charges"},
+		routeLabel{http.MethodGet, "/api/v2/charges/x", "/api/:version/charges/:id"},
+		routeLabel{http.MethodHead, "/charges/x", "/charges/:id"},
 	)
 }
 
-// gin redirects between a path and the same with a slash at its end, and
-// answers 404 where a pattern names another method, HEAD included. It looks at
-// the path unescaped: an escaped slash is one like any other, unless the engine
-// has UseRawPath. Its Any leaves out what is not one of nine methods.
-func TestGinAnswersItself(t *testing.T) {
+// Any registers nine methods only.
+func TestGinOwnResponses(t *testing.T) {
 	t.Parallel()
-	s := serve(t, ginHost(endpointsOf(newHandler(t)), unlabelled))
-	requireHostAnswers(t, s,
-		hostAnswer{http.MethodGet, prefix, http.StatusMovedPermanently, prefix + "/"},
-		hostAnswer{http.MethodPost, "/charges/", http.StatusTemporaryRedirect, "/charges"},
-		hostAnswer{http.MethodGet, "/charges/a%2Fb", http.StatusNotFound, ""},
-		hostAnswer{http.MethodDelete, "/charges", http.StatusNotFound, ""},
-		hostAnswer{http.MethodHead, "/charges", http.StatusNotFound, ""},
-		hostAnswer{"BREW", eventPath, http.StatusNotFound, ""},
+	s := serve(t, ginHost(endpointsOf(newHandler(t)), ignoreLabel))
+	requireRouterResponses(t, s,
+		routerResponse{http.MethodGet, prefix, http.StatusMovedPermanently, prefix + "/"},
+		routerResponse{http.MethodPost, "/charges/", http.StatusTemporaryRedirect, "/charges"},
+		routerResponse{http.MethodGet, "/charges/a%2Fb", http.StatusNotFound, ""},
+		routerResponse{http.MethodDelete, "/charges", http.StatusNotFound, ""},
+		routerResponse{http.MethodHead, "/charges", http.StatusNotFound, ""},
+		routerResponse{"BREW", eventPath, http.StatusNotFound, ""},
 	)
 	requireNotFound(t, s, prefix+"/v1/../v1/ingest/charge-data", prefix+"//v1/ingest/charge-data", eventPath+"/%2F", eventPath+"/..%2Fx")
 }
 
-func TestGinByRawPath(t *testing.T) {
+func TestGinUseRawPath(t *testing.T) {
 	t.Parallel()
 	h := newHandler(t)
 	r := gin.New()
 	r.UseRawPath = true
-	r.Use(ginLogin, ginValues)
+	r.Use(ginLogin, ginPathValues)
 	r.Any(prefix+"/*path", gin.WrapH(http.StripPrefix(prefix, h)))
 	r.GET("/charges/:id", gin.WrapH(h.GetEvent()))
 	s := serve(t, r)
-	requireRules(t, s)
+	requireContract(t, s)
 	requireNotFound(t, s, "/charges/a%2Fb", eventPath+"/%2F")
 }
 
-// Without the path values the single endpoints do not see the version in gin's
-// pattern: each is taken for 1. The same holds for gorilla/mux and fiber.
 func TestGinWithoutPathValues(t *testing.T) {
 	t.Parallel()
 	h := newHandler(t)

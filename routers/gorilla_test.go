@@ -7,8 +7,7 @@ import (
 	"github.com/gorilla/mux"
 )
 
-// In gorilla/mux, whose variables become path values in the function that
-// hands over.
+// In gorilla/mux, which does not set path values.
 func Example_gorillaMux() {
 	h := exampleHandler()
 
@@ -16,21 +15,19 @@ func Example_gorillaMux() {
 	r.Use(login)
 	r.PathPrefix("/billing/").Handler(http.StripPrefix("/billing", h))
 	r.HandleFunc("/api/{version}/charges/{id}", func(w http.ResponseWriter, r *http.Request) {
-		r.SetPathValue("version", mux.Vars(r)["version"]) // gorilla/mux does not
+		r.SetPathValue("version", mux.Vars(r)["version"])
 		r.SetPathValue("id", mux.Vars(r)["id"])
 		h.GetEvent().ServeHTTP(w, r)
 	})
 
-	tryOut(r)
+	demo(r)
 	// Output:
 	// 201 Created
 	// 200 OK
 	// 400 Bad Request
 }
 
-// muxValues is what gorilla/mux needs to say to the single endpoints: its
-// variables, as path values.
-func muxValues(next http.Handler) http.Handler {
+func muxPathValues(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for name, value := range mux.Vars(r) {
 			r.SetPathValue(name, value)
@@ -39,7 +36,6 @@ func muxValues(next http.Handler) http.Handler {
 	})
 }
 
-// gorillaHost mounts in a gorilla/mux router.
 func gorillaHost(e endpoints, label func(string)) http.Handler {
 	r := mux.NewRouter()
 	r.Use(func(next http.Handler) http.Handler {
@@ -49,7 +45,7 @@ func gorillaHost(e endpoints, label func(string)) http.Handler {
 			label(template)
 		})
 	})
-	r.Use(login, muxValues)
+	r.Use(login, muxPathValues)
 	r.PathPrefix(prefix + "/").Handler(http.StripPrefix(prefix, e.all))
 	for _, base := range []string{"/api/{version}", ""} {
 		r.Handle(base+"/charges", e.one).Methods(http.MethodPost)
@@ -62,49 +58,46 @@ func gorillaHost(e endpoints, label func(string)) http.Handler {
 
 func TestGorillaMux(t *testing.T) {
 	t.Parallel()
-	s := serve(t, gorillaHost(endpointsOf(newHandler(t)), unlabelled))
-	requireRules(t, s)
+	s := serve(t, gorillaHost(endpointsOf(newHandler(t)), ignoreLabel))
+	requireContract(t, s)
 	requireEndpoints(t, s)
 }
 
-func TestGorillaMuxKeepsItsLabels(t *testing.T) {
+func TestGorillaMuxLabels(t *testing.T) {
 	t.Parallel()
-	requireLabels(t, served(gorillaHost),
-		labelled{http.MethodGet, eventPath, "/billing/"},
-		labelled{http.MethodGet, prefix + "/nothing", "/billing/"},
-		labelled{http.MethodDelete, eventPath, "/billing/"},
-		labelled{http.MethodPost, "/api/v1/charges", "/api/{version}/charges"},
-		labelled{http.MethodGet, "/api/v2/charges/x", "/api/{version}/charges/{id}"},
-		labelled{http.MethodHead, "/charges/x", "/charges/{id}"},
+	requireLabels(t, starting(gorillaHost),
+		routeLabel{http.MethodGet, eventPath, "/billing/"},
+		routeLabel{http.MethodGet, prefix + "/nothing", "/billing/"},
+		routeLabel{http.MethodDelete, eventPath, "/billing/"},
+		routeLabel{http.MethodPost, "/api/v1/charges", "/api/{version}/charges"},
+		routeLabel{http.MethodGet, "/api/v2/charges/x", "/api/{version}/charges/{id}"},
+		routeLabel{http.MethodHead, "/charges/x", "/charges/{id}"},
 	)
 }
 
-// gorilla/mux sends a path that is not clean to the clean one with 301, after
-// which clients send a GET. It looks at the path unescaped: an escaped slash is
-// one like any other, unless the router has UseEncodedPath.
-func TestGorillaMuxAnswersItself(t *testing.T) {
+func TestGorillaMuxOwnResponses(t *testing.T) {
 	t.Parallel()
-	s := serve(t, gorillaHost(endpointsOf(newHandler(t)), unlabelled))
+	s := serve(t, gorillaHost(endpointsOf(newHandler(t)), ignoreLabel))
 	s.do(t, "BREW", eventPath, "").requireError(t, http.StatusMethodNotAllowed, "INVALID_OPERATION")
-	requireHostAnswers(t, s,
-		hostAnswer{http.MethodPost, "/billing//v1/ingest/charge-data", http.StatusMovedPermanently, eventPath},
-		hostAnswer{http.MethodGet, eventPath + "/%2F", http.StatusMovedPermanently, eventPath + "/"},
-		hostAnswer{http.MethodGet, eventPath + "/..%2Fx", http.StatusMovedPermanently, prefix + "/v1/ingest/x"},
-		hostAnswer{http.MethodGet, "/charges/a%2Fb", http.StatusNotFound, ""},
-		hostAnswer{http.MethodGet, prefix, http.StatusNotFound, ""},
-		hostAnswer{http.MethodDelete, "/charges", http.StatusMethodNotAllowed, ""},
-		hostAnswer{http.MethodHead, "/charges", http.StatusMethodNotAllowed, ""},
+	requireRouterResponses(t, s,
+		routerResponse{http.MethodPost, "/billing//v1/ingest/charge-data", http.StatusMovedPermanently, eventPath},
+		routerResponse{http.MethodGet, eventPath + "/%2F", http.StatusMovedPermanently, eventPath + "/"},
+		routerResponse{http.MethodGet, eventPath + "/..%2Fx", http.StatusMovedPermanently, prefix + "/v1/ingest/x"},
+		routerResponse{http.MethodGet, "/charges/a%2Fb", http.StatusNotFound, ""},
+		routerResponse{http.MethodGet, prefix, http.StatusNotFound, ""},
+		routerResponse{http.MethodDelete, "/charges", http.StatusMethodNotAllowed, ""},
+		routerResponse{http.MethodHead, "/charges", http.StatusMethodNotAllowed, ""},
 	)
 }
 
-func TestGorillaMuxByEncodedPath(t *testing.T) {
+func TestGorillaMuxUseEncodedPath(t *testing.T) {
 	t.Parallel()
 	h := newHandler(t)
 	r := mux.NewRouter().UseEncodedPath()
-	r.Use(login, muxValues)
+	r.Use(login, muxPathValues)
 	r.PathPrefix(prefix + "/").Handler(http.StripPrefix(prefix, h))
 	r.Handle("/charges/{id}", h.GetEvent())
 	s := serve(t, r)
-	requireRules(t, s)
+	requireContract(t, s)
 	requireNotFound(t, s, "/charges/a%2Fb", eventPath+"/%2F", eventPath+"/..%2Fx")
 }

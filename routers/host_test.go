@@ -7,7 +7,6 @@ import (
 	"net/http/httptest"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/stretchr/testify/require"
@@ -17,17 +16,14 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	gin.SetMode(gin.TestMode) // it would print each route
+	gin.SetMode(gin.TestMode)
 	m.Run()
 }
 
-// prefix is where each host mounts the handler.
 const prefix = "/billing"
 
-// maxBody is the handler's limit for a body in these tests.
 const maxBody = 512 << 10
 
-// user is who a host's login has found out to be asking.
 type user struct {
 	name      string
 	platforms []string
@@ -36,10 +32,8 @@ type user struct {
 
 type userKey struct{}
 
-// sessionCookie is what the hosts know their users by.
 const sessionCookie = "session"
 
-// userOf looks a session up, as each host's login does in its own way.
 func userOf(session string) (user, bool) {
 	const ingest, view = chargeingest.PermissionIngest, chargeingest.PermissionView
 	switch session {
@@ -51,9 +45,7 @@ func userOf(session string) (user, bool) {
 	return user{}, false
 }
 
-// fromLogin is the hosts' Authorizer: it reads what their login has put into
-// the request's context.
-func fromLogin(r *http.Request, perm chargeingest.Permission) (chargeingest.Principal, error) {
+func authorizeUser(r *http.Request, perm chargeingest.Permission) (chargeingest.Principal, error) {
 	u, ok := r.Context().Value(userKey{}).(user)
 	if !ok {
 		return chargeingest.Principal{}, chargeingest.ErrNoCredential
@@ -64,9 +56,7 @@ func fromLogin(r *http.Request, perm chargeingest.Permission) (chargeingest.Prin
 	return chargeingest.Principal{Subject: u.name, Platforms: u.platforms}, nil
 }
 
-// login is the login middleware of a host that is made of http.Handlers. Who
-// is not known goes on unknown: the Authorizer refuses them in the contract's
-// words.
+// login passes on requests without a user, which the Authorizer rejects.
 func login(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c, err := r.Cookie(sessionCookie); err == nil {
@@ -78,10 +68,9 @@ func login(next http.Handler) http.Handler {
 	})
 }
 
-// exampleHandler is the handler that the Examples mount.
 func exampleHandler() *chargeingest.Handler {
 	h, err := chargeingest.New(chargeingest.Config{
-		Store: memstore.New(), Authorizer: chargeingest.AuthorizerFunc(fromLogin), Logger: slog.New(slog.DiscardHandler),
+		Store: memstore.New(), Authorizer: chargeingest.AuthorizerFunc(authorizeUser), Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		panic(err)
@@ -89,11 +78,10 @@ func exampleHandler() *chargeingest.Handler {
 	return h
 }
 
-// newHandler returns a handler over a memstore for the hosts' users.
 func newHandler(tb testing.TB, settings ...func(*chargeingest.Config)) *chargeingest.Handler {
 	tb.Helper()
 	cfg := chargeingest.Config{
-		Store: memstore.New(), Authorizer: chargeingest.AuthorizerFunc(fromLogin),
+		Store: memstore.New(), Authorizer: chargeingest.AuthorizerFunc(authorizeUser),
 		MaxBodyBytes: maxBody, Logger: slog.New(slog.DiscardHandler),
 	}
 	for _, set := range settings {
@@ -104,59 +92,43 @@ func newHandler(tb testing.TB, settings ...func(*chargeingest.Config)) *chargein
 	return h
 }
 
-// endpoints are what a host mounts: the handler, and the four one by one.
 type endpoints struct{ all, one, many, list, get http.Handler }
 
 func endpointsOf(h *chargeingest.Handler) endpoints {
 	return endpoints{all: h, one: h.IngestEvent(), many: h.IngestEvents(), list: h.ListEvents(), get: h.GetEvent()}
 }
 
-// foreign are handlers of somebody else, to see what a host does to any.
-func foreign() endpoints {
+func otherHandlers() endpoints {
 	h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	return endpoints{h, h, h, h, h}
 }
 
-// host starts a server whose router has the endpoints mounted, in all the ways
-// that are tested:
+// startServer starts a server with these routes, and calls label with the router's own
+// label after each request:
 //
 //	/billing/…                         the handler
 //	/api/{version}/charges             POST one event, GET the list
 //	/api/{version}/charges/{id}        GET
 //	/api/{version}/batches             POST many events
 //	/charges, /charges/{id}, /batches  the same without a version
-//
-// After each request it tells label what its router's metrics call the route.
-type host func(t *testing.T, e endpoints, label func(string)) site
+type startServer func(t *testing.T, e endpoints, label func(string)) server
 
-// unlabelled is for tests that do not look at labels.
-func unlabelled(string) {}
+func ignoreLabel(string) {}
 
-// site is where a handler is mounted, as a client sees it.
-type site struct {
+type server struct {
 	client  *http.Client
-	root    string // URL of the host, without the prefix
-	proto   int    // major version of HTTP that every answer must have
-	buffers bool   // the host reads bodies before it asks a handler
+	root    string // URL without the prefix
+	proto   int    // expected major version of HTTP
+	buffers bool   // the server reads bodies before it calls the handler
 }
 
-// served makes a host of a router that is an http.Handler.
-func served(router func(endpoints, func(string)) http.Handler) host {
-	return func(t *testing.T, e endpoints, label func(string)) site { return serve(t, router(e, label)) }
+func starting(router func(endpoints, func(string)) http.Handler) startServer {
+	return func(t *testing.T, e endpoints, label func(string)) server { return serve(t, router(e, label)) }
 }
 
-// serve starts a server on loopback.
-func serve(t *testing.T, h http.Handler) site {
+func serve(t *testing.T, h http.Handler) server {
 	t.Helper()
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
-	return site{client: plainClient(srv.Client()), root: srv.URL, proto: 1}
-}
-
-// plainClient makes a client show what it is answered: it follows no redirects,
-// and a body that the server has not asked for stays unsent.
-func plainClient(c *http.Client) *http.Client {
-	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	c.Transport.(*http.Transport).ExpectContinueTimeout = time.Minute
-	return c
+	return server{client: plainClient(srv.Client()), root: srv.URL, proto: 1}
 }

@@ -20,13 +20,11 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 )
 
-// instruments are what hosts wrap handlers in: otelhttp, promhttp and an access
-// log, with what they have recorded.
 type instruments struct {
 	spans     *tracetest.InMemoryExporter
 	meters    *sdkmetric.ManualReader
 	registry  *prometheus.Registry
-	accessLog *bytes.Buffer // written by one request at a time
+	accessLog *bytes.Buffer
 
 	wrap func(http.Handler) http.Handler
 }
@@ -58,7 +56,6 @@ func newInstruments() *instruments {
 	return i
 }
 
-// takeSpan returns the span of the only request since the last call.
 func (i *instruments) takeSpan(t *testing.T) tracetest.SpanStub {
 	t.Helper()
 	spans := i.spans.GetSpans()
@@ -67,7 +64,6 @@ func (i *instruments) takeSpan(t *testing.T) tracetest.SpanStub {
 	return spans[0]
 }
 
-// takeLog returns the line of the only request since the last call.
 func (i *instruments) takeLog(t *testing.T) string {
 	t.Helper()
 	line := i.accessLog.String()
@@ -76,20 +72,17 @@ func (i *instruments) takeLog(t *testing.T) string {
 	return line
 }
 
-// sample is what promhttp has counted for a code and a method.
 type sample struct{ requests, durations, received, sent int }
 
-// samples returns what promhttp has counted, by code and method, and the bytes
-// that it saw sent.
-func (i *instruments) samples(t *testing.T) (byLabels map[string]sample, sent int) {
+func (i *instruments) samples(t *testing.T) (byCodeAndMethod map[string]sample, sent int) {
 	t.Helper()
 	families, err := i.registry.Gather()
 	require.NoError(t, err)
-	byLabels = make(map[string]sample)
+	byCodeAndMethod = make(map[string]sample)
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
 			key := m.GetLabel()[0].GetValue() + " " + m.GetLabel()[1].GetValue()
-			s, n := byLabels[key], int(m.GetHistogram().GetSampleCount())
+			s, n := byCodeAndMethod[key], int(m.GetHistogram().GetSampleCount())
 			switch f.GetName() {
 			case "requests":
 				s.requests = int(m.GetCounter().GetValue())
@@ -101,14 +94,12 @@ func (i *instruments) samples(t *testing.T) (byLabels map[string]sample, sent in
 				s.sent = n
 				sent += int(m.GetHistogram().GetSampleSum())
 			}
-			byLabels[key] = s
+			byCodeAndMethod[key] = s
 		}
 	}
-	return byLabels, sent
+	return byCodeAndMethod, sent
 }
 
-// durations returns how many requests otelhttp has measured, by route, method
-// and status.
 func (i *instruments) durations(t *testing.T) map[measured]int {
 	t.Helper()
 	var data metricdata.ResourceMetrics
@@ -136,8 +127,6 @@ type measured struct {
 	status        int
 }
 
-// valueOf returns the value of an attribute, one without a type where it is not
-// there.
 func valueOf(attributes []attribute.KeyValue, key attribute.Key) attribute.Value {
 	for _, a := range attributes {
 		if a.Key == key {

@@ -15,45 +15,41 @@ import (
 	"example.com/chargeingest"
 )
 
-// TestProtocols serves the handler over each protocol that net/http speaks.
 func TestProtocols(t *testing.T) {
 	t.Parallel()
-	for name, start := range map[string]func(*testing.T, http.Handler) site{
+	for name, start := range map[string]func(*testing.T, http.Handler) server{
 		"HTTP/1.1":                  serve,
-		"HTTP/1.1 with TLS":         func(t *testing.T, h http.Handler) site { return serveTLS(t, h, 1) },
-		"HTTP/2 with TLS":           func(t *testing.T, h http.Handler) site { return serveTLS(t, h, 2) },
+		"HTTP/1.1 with TLS":         func(t *testing.T, h http.Handler) server { return serveTLS(t, h, 1) },
+		"HTTP/2 with TLS":           func(t *testing.T, h http.Handler) server { return serveTLS(t, h, 2) },
 		"HTTP/2 in clear text, h2c": serveH2C,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			observed := make(chan chargeingest.RequestStats, 1)
-			s := start(t, serveMuxHost(endpointsOf(newHandler(t)), unlabelled))
-			requireRules(t, s)
+			s := start(t, serveMuxHost(endpointsOf(newHandler(t)), ignoreLabel))
+			requireContract(t, s)
 			requireEndpoints(t, s)
 			t.Run("a batch of 1,000 events is stored", s.largeBatch)
 
 			h := newHandler(t, func(c *chargeingest.Config) {
 				c.Observer = func(_ context.Context, o chargeingest.RequestStats) { observed <- o }
 			})
-			aborting := abortedBodies{start(t, serveMuxHost(endpointsOf(h), unlabelled)), observed}
-			t.Run("of a client that aborts nothing is stored", aborting.check)
+			aborting := abortedBodies{start(t, serveMuxHost(endpointsOf(h), ignoreLabel)), observed}
+			t.Run("an aborted request stores nothing", aborting.check)
 		})
 	}
 }
 
-// serveTLS starts a server with TLS whose client speaks a version of HTTP.
-func serveTLS(t *testing.T, h http.Handler, proto int) site {
+func serveTLS(t *testing.T, h http.Handler, proto int) server {
 	t.Helper()
 	srv := httptest.NewUnstartedServer(h)
 	srv.EnableHTTP2 = proto == 2
 	srv.StartTLS()
 	t.Cleanup(srv.Close)
-	return site{client: plainClient(srv.Client()), root: srv.URL, proto: proto}
+	return server{client: plainClient(srv.Client()), root: srv.URL, proto: proto}
 }
 
-// serveH2C starts a server that speaks HTTP/2 in clear text, to clients that
-// begin with it.
-func serveH2C(t *testing.T, h http.Handler) site {
+func serveH2C(t *testing.T, h http.Handler) server {
 	t.Helper()
 	srv := httptest.NewUnstartedServer(h)
 	srv.Config.Protocols = new(http.Protocols)
@@ -64,10 +60,10 @@ func serveH2C(t *testing.T, h http.Handler) site {
 	transport := client.Transport.(*http.Transport)
 	transport.Protocols = new(http.Protocols)
 	transport.Protocols.SetUnencryptedHTTP2(true)
-	return site{client: plainClient(client), root: srv.URL, proto: 2}
+	return server{client: plainClient(client), root: srv.URL, proto: 2}
 }
 
-func (s site) largeBatch(t *testing.T) {
+func (s server) largeBatch(t *testing.T) {
 	events := make([]string, 1000)
 	for i := range events {
 		events[i] = event(fmt.Sprintf("large-%d", i), "1")
@@ -80,10 +76,9 @@ func (s site) largeBatch(t *testing.T) {
 	}
 }
 
-// abortedBodies is a handler whose observer tells when a request is over, which
-// no answer does to a client that is gone.
+// An aborting client sees no response, so the Observer reports it.
 type abortedBodies struct {
-	site
+	server
 	observed <-chan chargeingest.RequestStats
 }
 
@@ -94,16 +89,16 @@ func (a abortedBodies) check(t *testing.T) {
 		sent   string
 		length int64
 	}{
-		"in the middle of an event":                {whole[:len(whole)/2], int64(len(whole))},
-		"in the middle of one of unknown length":   {whole[:len(whole)/2], -1},
-		"behind an event, before the body is over": {whole, -1},
-		"before white space that it had announced": {whole, int64(len(whole)) + 1},
+		"in the middle of an event":                   {whole[:len(whole)/2], int64(len(whole))},
+		"in the middle of an event of unknown length": {whole[:len(whole)/2], -1},
+		"after an event, before the end of the body":  {whole, -1},
+		"before announced white space":                {whole, int64(len(whole)) + 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := a.request(t, http.MethodPost, eventPath, whole)
 			r.ContentLength = c.length
 			r.Body = io.NopCloser(io.MultiReader(strings.NewReader(c.sent), failingReader{gaveUp}))
-			require.ErrorIs(t, a.sendInVain(t, r), gaveUp)
+			require.ErrorIs(t, a.sendUnanswered(t, r), gaveUp)
 			o := <-a.observed
 			require.Equal(t, http.StatusBadRequest, o.Status)
 			require.Equal(t, chargeingest.CodeBadRequest, o.Code)

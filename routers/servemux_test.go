@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// In net/http's own ServeMux. What it matches are path values already.
+// In net/http.
 func Example_serveMux() {
 	h := exampleHandler()
 
@@ -13,16 +13,15 @@ func Example_serveMux() {
 	mux.Handle("/billing/", http.StripPrefix("/billing", h))
 	mux.Handle("GET /api/{version}/charges/{id}", h.GetEvent())
 
-	tryOut(login(mux))
+	demo(login(mux))
 	// Output:
 	// 201 Created
 	// 200 OK
 	// 400 Bad Request
 }
 
-// serveMuxHost mounts in a net/http ServeMux. The login is within: it hands a
-// copy of the request on, and a ServeMux writes the pattern into the request
-// that it is given.
+// serveMuxHost puts the login inside the mux, because the login copies the request and
+// Pattern would be lost.
 func serveMuxHost(e endpoints, label func(string)) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle(prefix+"/", login(http.StripPrefix(prefix, e.all)))
@@ -40,36 +39,33 @@ func serveMuxHost(e endpoints, label func(string)) http.Handler {
 
 func TestServeMux(t *testing.T) {
 	t.Parallel()
-	s := serve(t, serveMuxHost(endpointsOf(newHandler(t)), unlabelled))
-	requireRules(t, s)
+	s := serve(t, serveMuxHost(endpointsOf(newHandler(t)), ignoreLabel))
+	requireContract(t, s)
 	requireEndpoints(t, s)
 }
 
-func TestServeMuxKeepsItsLabels(t *testing.T) {
+func TestServeMuxLabels(t *testing.T) {
 	t.Parallel()
-	requireLabels(t, served(serveMuxHost),
-		labelled{http.MethodGet, eventPath, "/billing/"},
-		labelled{http.MethodGet, prefix + "/nothing", "/billing/"},
-		labelled{http.MethodDelete, eventPath, "/billing/"},
-		labelled{http.MethodPost, "/api/v1/charges", "POST /api/{version}/charges"},
-		labelled{http.MethodGet, "/api/v2/charges/x", "GET /api/{version}/charges/{id}"},
-		labelled{http.MethodHead, "/charges/x", "GET /charges/{id}"},
+	requireLabels(t, starting(serveMuxHost),
+		routeLabel{http.MethodGet, eventPath, "/billing/"},
+		routeLabel{http.MethodGet, prefix + "/nothing", "/billing/"},
+		routeLabel{http.MethodDelete, eventPath, "/billing/"},
+		routeLabel{http.MethodPost, "/api/v1/charges", "POST /api/{version}/charges"},
+		routeLabel{http.MethodGet, "/api/v2/charges/x", "GET /api/{version}/charges/{id}"},
+		routeLabel{http.MethodHead, "/charges/x", "GET /charges/{id}"},
 	)
 }
 
-// A ServeMux sends a path that is not clean to the clean one, whatever the
-// handler. It serves HEAD where GET is registered, and answers 405 in its own
-// words where the pattern of an endpoint names a method.
-func TestServeMuxAnswersItself(t *testing.T) {
+func TestServeMuxOwnResponses(t *testing.T) {
 	t.Parallel()
-	s := serve(t, serveMuxHost(endpointsOf(newHandler(t)), unlabelled))
-	requireHostAnswers(t, s,
-		hostAnswer{http.MethodPost, "/billing//v1/ingest/charge-data", http.StatusTemporaryRedirect, eventPath},
-		hostAnswer{http.MethodPost, "/billing/v1/../v1/ingest/charge-data", http.StatusTemporaryRedirect, eventPath},
-		hostAnswer{http.MethodGet, prefix, http.StatusTemporaryRedirect, prefix + "/"},
-		hostAnswer{http.MethodDelete, "/charges", http.StatusMethodNotAllowed, ""},
-		hostAnswer{http.MethodGet, "/charges/a/b", http.StatusNotFound, ""},
-		hostAnswer{http.MethodGet, "/elsewhere", http.StatusNotFound, ""},
+	s := serve(t, serveMuxHost(endpointsOf(newHandler(t)), ignoreLabel))
+	requireRouterResponses(t, s,
+		routerResponse{http.MethodPost, "/billing//v1/ingest/charge-data", http.StatusTemporaryRedirect, eventPath},
+		routerResponse{http.MethodPost, "/billing/v1/../v1/ingest/charge-data", http.StatusTemporaryRedirect, eventPath},
+		routerResponse{http.MethodGet, prefix, http.StatusTemporaryRedirect, prefix + "/"},
+		routerResponse{http.MethodDelete, "/charges", http.StatusMethodNotAllowed, ""},
+		routerResponse{http.MethodGet, "/charges/a/b", http.StatusNotFound, ""},
+		routerResponse{http.MethodGet, "/elsewhere", http.StatusNotFound, ""},
 	)
 	s.do(t, "BREW", eventPath, "").requireError(t, http.StatusMethodNotAllowed, "INVALID_OPERATION")
 	requireNotFound(t, s, "/charges/a%2Fb", eventPath+"/%2F", eventPath+"/..%2Fx")

@@ -18,8 +18,7 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// tracingStore keeps the spans that its callers are in. It stores nothing of
-// the references that are the name of a failure.
+// tracingStore records the spans of its callers, and fails for some events.
 type tracingStore struct {
 	*memstore.Store
 	seen chan trace.SpanContext
@@ -41,11 +40,10 @@ func (s *tracingStore) Append(ctx context.Context, b chargeingest.Batch) (charge
 	return s.Store.Append(ctx, b)
 }
 
-// wrappedRequests are requests of every class of answer.
 var wrappedRequests = []struct {
 	name, method, path, body string
 	status                   int
-	stores                   bool // the store is asked
+	stores                   bool
 }{
 	{"a new event", http.MethodPost, eventPath, event("wrapped", "1"), http.StatusCreated, true},
 	{"a conflict", http.MethodPost, eventPath, event("wrapped", "2"), http.StatusConflict, true},
@@ -62,10 +60,7 @@ var wrappedRequests = []struct {
 	},
 }
 
-// TestWrapped wraps in otelhttp, promhttp and an access log at once, around the
-// router and around the handler alone, below the prefix that is stripped. The
-// route is what the router tells any wrapper: gorilla/mux and gin tell none,
-// and chi tells those that are within.
+// routeAround and routeWithin are the values of r.Pattern that the wrappers see.
 func TestWrapped(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -82,22 +77,21 @@ func TestWrapped(t *testing.T) {
 		t.Run(c.name+", around the router", func(t *testing.T) {
 			t.Parallel()
 			w := newWrapped(t)
-			w.start(t, w.wrap(c.router(w.endpoints, unlabelled)))
+			w.start(t, w.wrap(c.router(w.endpoints, ignoreLabel)))
 			w.requireInstrumented(t, c.routeAround, prefix)
 		})
 		t.Run(c.name+", around the handler", func(t *testing.T) {
 			t.Parallel()
 			w := newWrapped(t)
 			w.endpoints.all = w.wrap(w.endpoints.all)
-			w.start(t, c.router(w.endpoints, unlabelled))
+			w.start(t, c.router(w.endpoints, ignoreLabel))
 			w.requireInstrumented(t, c.routeWithin, "")
 		})
 	}
 }
 
-// chi writes the pattern into the request that comes out of its last
-// middleware: one that hands on a copy, as a login does, stands before.
-func TestWrappedAmongTheMiddlewaresOfChi(t *testing.T) {
+// chi sets Pattern on the request that its last middleware passes on.
+func TestWrappedInsideChi(t *testing.T) {
 	t.Parallel()
 	w := newWrapped(t)
 	r := chi.NewRouter()
@@ -107,19 +101,18 @@ func TestWrappedAmongTheMiddlewaresOfChi(t *testing.T) {
 	w.requireInstrumented(t, "/billing/*", prefix)
 }
 
-// wrapped is a host with a handler in instruments.
-type wrapped struct {
+type instrumentedServer struct {
 	*instruments
-	site
+	server
 	endpoints endpoints
-	stored    chan trace.SpanContext // that the store was asked in
-	observed  chan trace.SpanContext // that the observer was called in
-	done      chan struct{}          // a request is through all wrappers
+	stored    chan trace.SpanContext // of Append
+	observed  chan trace.SpanContext // of the Observer
+	done      chan struct{}          // receives after each request
 }
 
-func newWrapped(t *testing.T) *wrapped {
+func newWrapped(t *testing.T) *instrumentedServer {
 	t.Helper()
-	w := &wrapped{
+	w := &instrumentedServer{
 		instruments: newInstruments(), stored: make(chan trace.SpanContext, 1),
 		observed: make(chan trace.SpanContext, 1), done: make(chan struct{}, 1),
 	}
@@ -132,11 +125,10 @@ func newWrapped(t *testing.T) *wrapped {
 	return w
 }
 
-// start serves a router, and sees to it that the request that comes back is the
-// one that went in.
-func (w *wrapped) start(t *testing.T, router http.Handler) {
+// start also checks that the router leaves the request unchanged.
+func (w *instrumentedServer) start(t *testing.T, router http.Handler) {
 	t.Helper()
-	w.site = serve(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	w.server = serve(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		method, target, headers := r.Method, *r.URL, r.Header.Clone()
 		router.ServeHTTP(rw, r)
 		if r.Method != method || *r.URL != target || fmt.Sprint(r.Header) != fmt.Sprint(headers) || r.Form != nil {
@@ -146,9 +138,8 @@ func (w *wrapped) start(t *testing.T, router http.Handler) {
 	}))
 }
 
-// requireInstrumented sends a request of each kind and holds every instrument
-// to it. seen is what is left of the prefix where the instruments are.
-func (w *wrapped) requireInstrumented(t *testing.T, route, seen string) {
+// requireInstrumented checks all instruments, which see seenPrefix of the mount prefix.
+func (w *instrumentedServer) requireInstrumented(t *testing.T, route, seenPrefix string) {
 	t.Helper()
 	const parent = "4bf92f3577b34da6a3ce929d0e0e4736"
 	wantSamples, wantDurations, wantSent := make(map[string]sample), make(map[measured]int), 0
@@ -159,25 +150,24 @@ func (w *wrapped) requireInstrumented(t *testing.T, route, seen string) {
 
 		span := w.takeSpan(t)
 		require.Equal(t, strings.TrimSpace(r.method+" "+route), span.Name, r.name)
-		if seen == "" {
-			// Around a router otelhttp knows the route too late for more than the name.
+		if seenPrefix == "" {
+			// Around a router otelhttp learns the route after it has set the attributes.
 			require.Equal(t, route, valueOf(span.Attributes, "http.route").AsString(), r.name)
 		}
 		require.EqualValues(t, r.status, valueOf(span.Attributes, "http.response.status_code").AsInt64(), r.name)
 		path, _, _ := strings.Cut(r.path, "?")
-		require.Equal(t, seen+strings.TrimPrefix(path, prefix), valueOf(span.Attributes, "url.path").AsString(), r.name)
+		require.Equal(t, seenPrefix+strings.TrimPrefix(path, prefix), valueOf(span.Attributes, "url.path").AsString(), r.name)
 		if r.status >= http.StatusInternalServerError {
 			require.Equal(t, codes.Error, span.Status.Code, r.name)
 		} else {
 			require.Equal(t, codes.Unset, span.Status.Code, r.name)
 		}
 		require.Equal(t, parent, span.Parent.TraceID().String())
-		require.True(t, span.SpanContext.Equal(<-w.observed), "the observer is outside of the span: %s", r.name)
+		require.True(t, span.SpanContext.Equal(<-w.observed), "the observer is outside the span: %s", r.name)
 		if r.stores {
-			require.True(t, span.SpanContext.Equal(<-w.stored), "the store is outside of the span: %s", r.name)
+			require.True(t, span.SpanContext.Equal(<-w.stored), "the store is outside the span: %s", r.name)
 		}
 
-		// The line has the path as it was sent, and a size without headers.
 		require.Regexp(t, fmt.Sprintf(`^127\.0\.0\.1 - - \[[^]]+\] "%s %s HTTP/1\.1" %d %d "" "tests"\n$`,
 			r.method, regexp.QuoteMeta(r.path), r.status, len(a.text)), w.takeLog(t))
 
