@@ -18,7 +18,7 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// tracingStore records the spans of its callers, and fails for some events.
+// tracingStore records the span of each Append, and fails for some events.
 type tracingStore struct {
 	*memstore.Store
 	seen chan trace.SpanContext

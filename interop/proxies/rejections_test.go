@@ -17,13 +17,11 @@ import (
 	"time"
 )
 
-var rounds = flag.Int("rounds", 3, "how often each refusal is sent")
+var rounds = flag.Int("rounds", 3, "how often each rejected request is sent")
 
 const eventPath = "/v1/ingest/charge-data"
 
-// refusal is a request that the server refuses, with its body unread unless it says
-// more.
-type refusal struct {
+type rejection struct {
 	method, path, headers string
 	size                  int // of the body
 	status                int
@@ -31,28 +29,26 @@ type refusal struct {
 }
 
 const (
-	small = 900 << 10 // below the 1 MiB that nginx accepts by default
-	large = 6 << 20   // above the 4 MiB that the server accepts
-	most  = 15 << 20  // within the 16 MiB that it discards
+	small   = 900 << 10 // below the nginx default
+	large   = 6 << 20   // above the server limit
+	maxRead = 15 << 20  // below the 16 MiB that the server discards
 )
 
-var refusals = map[string]refusal{
-	"no such key":         {"POST", eventPath, "X-API-KEY: " + wrongKey + "\r\nContent-Type: application/json\r\n", small, 401, "UNAUTHORISED"},
-	"no such key, large":  {"POST", eventPath, "X-API-KEY: " + wrongKey + "\r\nContent-Type: application/json\r\n", large, 401, "UNAUTHORISED"},
+var rejections = map[string]rejection{
+	"unknown key":         {"POST", eventPath, "X-API-KEY: " + wrongKey + "\r\nContent-Type: application/json\r\n", small, 401, "UNAUTHORISED"},
+	"unknown key, large":  {"POST", eventPath, "X-API-KEY: " + wrongKey + "\r\nContent-Type: application/json\r\n", large, 401, "UNAUTHORISED"},
 	"no permission":       {"POST", eventPath, "X-API-KEY: " + viewKey + "\r\nContent-Type: application/json\r\n", small, 403, "USER_NOT_ALLOWED"},
-	"no such path":        {"POST", "/v1/ingest/other", "X-API-KEY: " + ingestKey + "\r\n", small, 404, "RESOURCE_NOT_FOUND"},
-	"no such method":      {"PUT", eventPath, "X-API-KEY: " + ingestKey + "\r\n", small, 405, "INVALID_OPERATION"},
-	"no such version":     {"POST", "/v2/ingest/charge-data", "X-API-KEY: " + ingestKey + "\r\n", small, 400, "UNSUPPORTED_VERSION"},
-	"no JSON":             {"POST", eventPath, "X-API-KEY: " + ingestKey + "\r\nContent-Type: text/plain\r\n", small, 415, "UNSUPPORTED_MEDIA_TYPE"},
-	"far too large":       {"POST", eventPath, "X-API-KEY: " + ingestKey + "\r\nContent-Type: application/json\r\n", most, 413, "BAD_REQUEST"},
+	"unknown path":        {"POST", "/v1/ingest/other", "X-API-KEY: " + ingestKey + "\r\n", small, 404, "RESOURCE_NOT_FOUND"},
+	"wrong method":        {"PUT", eventPath, "X-API-KEY: " + ingestKey + "\r\n", small, 405, "INVALID_OPERATION"},
+	"unknown version":     {"POST", "/v2/ingest/charge-data", "X-API-KEY: " + ingestKey + "\r\n", small, 400, "UNSUPPORTED_VERSION"},
+	"not JSON":            {"POST", eventPath, "X-API-KEY: " + ingestKey + "\r\nContent-Type: text/plain\r\n", small, 415, "UNSUPPORTED_MEDIA_TYPE"},
+	"far too large":       {"POST", eventPath, "X-API-KEY: " + ingestKey + "\r\nContent-Type: application/json\r\n", maxRead, 413, "BAD_REQUEST"},
 	"too large":           {"POST", eventPath, "X-API-KEY: " + ingestKey + "\r\nContent-Type: application/json\r\n", large, 413, "BAD_REQUEST"},
 	"empty after reading": {"POST", eventPath, "X-API-KEY: " + ingestKey + "\r\nContent-Type: application/json\r\n", small, 400, "BAD_REQUEST"},
 }
 
-// framings are what a request says of its body's length.
 var framings = []string{"Content-Length", "chunked", "Expect: 100-continue"}
 
-// clients send a body, and return the response.
 var clients = map[string]func(conn net.Conn, in *bufio.Reader, body string) (*http.Response, error){
 	"writes first": func(conn net.Conn, in *bufio.Reader, body string) (*http.Response, error) {
 		if _, err := io.WriteString(conn, body); err != nil {
@@ -61,13 +57,13 @@ var clients = map[string]func(conn net.Conn, in *bufio.Reader, body string) (*ht
 		return http.ReadResponse(in, nil)
 	},
 	"reads while it writes": func(conn net.Conn, in *bufio.Reader, body string) (*http.Response, error) {
-		go func() { _, _ = io.WriteString(conn, body) }() // ends with the connection
+		go func() { _, _ = io.WriteString(conn, body) }()
 		return http.ReadResponse(in, nil)
 	},
 }
 
-// outcome is what a client gets: the response of the server is "401 UNAUTHORISED".
-func outcome(address string, r refusal, framing, client, id string) string {
+// outcome returns a status with the code of the server, or an error.
+func outcome(address string, r rejection, framing, client, id string) string {
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		return err.Error()
@@ -109,7 +105,6 @@ func outcome(address string, r refusal, framing, client, id string) string {
 	return describe(res, id)
 }
 
-// describe describes a response to the request with an id.
 func describe(res *http.Response, id string) string {
 	defer res.Body.Close()
 	var e struct{ Code string }
@@ -122,9 +117,8 @@ func describe(res *http.Response, id string) string {
 	return fmt.Sprintf("%d %s", res.StatusCode, e.Code)
 }
 
-// TestRefusalsArrive has requests with large bodies that the server refuses. Clients
-// of a proxy get the responses of the server, and never a 502.
-func TestRefusalsArrive(t *testing.T) {
+// Clients must get the responses of the server, never a 502.
+func TestRejectionsArrive(t *testing.T) {
 	total, wrong := 0, 0
 	for _, name := range slices.Sorted(maps.Keys(everyProxy)) {
 		t.Run(name, func(t *testing.T) {
@@ -132,10 +126,10 @@ func TestRefusalsArrive(t *testing.T) {
 			found := make(map[string]int)
 			n, bad := 0, 0
 			for range *rounds {
-				for _, kind := range slices.Sorted(maps.Keys(refusals)) {
+				for _, kind := range slices.Sorted(maps.Keys(rejections)) {
 					for _, framing := range framings {
 						for client := range clients {
-							r := refusals[kind]
+							r := rejections[kind]
 							got := outcome(address, r, framing, client, fmt.Sprintf("request-%d", n))
 							if n++; got != fmt.Sprintf("%d %s", r.status, r.code) {
 								bad++
@@ -145,12 +139,12 @@ func TestRefusalsArrive(t *testing.T) {
 					}
 				}
 			}
-			t.Logf("%d refusals, %d of which did not arrive", n, bad)
+			t.Logf("%d rejections, %d of which did not arrive", n, bad)
 			total, wrong = total+n, wrong+bad
 			for _, text := range slices.Sorted(maps.Keys(found)) {
 				t.Errorf("%s: %d times", text, found[text])
 			}
 		})
 	}
-	t.Logf("%d refusals, %d of which did not arrive", total, wrong)
+	t.Logf("%d rejections, %d of which did not arrive", total, wrong)
 }
