@@ -26,7 +26,7 @@ type Config struct {
 	// loopback address. Redirects are not followed.
 	JWKSURL string
 
-	// AllowHTTP allows http for any host, in networks without attackers.
+	// AllowHTTP allows http for any host. Use it only in a trusted network.
 	AllowHTTP bool
 
 	// Keys are the public keys if there is no JWKSURL.
@@ -48,8 +48,8 @@ type Config struct {
 	// other services. It replaces Audiences.
 	AnyAudience bool
 
-	// TokenTypes are the allowed values of typ, such as at+jwt for the access tokens
-	// of RFC 9068. Case and "application/" do not matter. Default: any or none.
+	// TokenTypes are the allowed values of typ, such as at+jwt for access tokens. Case
+	// and "application/" do not matter. Default: any or none.
 	TokenTypes []string
 
 	// PermissionsClaim is the claim with the permissions, such as METER_DATA.INGEST:

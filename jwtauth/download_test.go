@@ -120,10 +120,10 @@ func TestFetchErrorsAreShortWithoutQuery(t *testing.T) {
 			truncates := func(*http.Request) (*http.Response, error) {
 				return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(failingBody{failure})}, nil
 			}
-			for _, does := range []func(*http.Request) (*http.Response, error){fails, truncates} {
+			for _, handler := range []func(*http.Request) (*http.Response, error){fails, truncates} {
 				synctest.Test(t, func(t *testing.T) {
 					l := newLoginServer()
-					l.handle(does)
+					l.handle(handler)
 					a, log := newRemote(t, l, func(c *jwtauth.Config) { c.JWKSURL = secret })
 					synctest.Wait()
 					requireShortErrors(t, a, log)
@@ -271,7 +271,7 @@ func (d blockedBody) Read([]byte) (int, error) {
 }
 
 func TestFetchTimeout(t *testing.T) {
-	for name, does := range map[string]func(r *http.Request, released <-chan struct{}, late *http.Response) *http.Response{
+	for name, handler := range map[string]func(r *http.Request, released <-chan struct{}, late *http.Response) *http.Response{
 		"a slow body": func(r *http.Request, _ <-chan struct{}, late *http.Response) *http.Response {
 			late.Body = io.NopCloser(io.MultiReader(slowBody{r.Context()}, slowBody{r.Context()},
 				slowBody{r.Context()}, slowBody{r.Context()}, slowBody{r.Context()}, slowBody{r.Context()}))
@@ -297,7 +297,7 @@ func TestFetchTimeout(t *testing.T) {
 				released := make(chan struct{})
 				l.handle(func(r *http.Request) (*http.Response, error) {
 					late := &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(jwks(next.jwk())))}
-					return does(r, released, late), nil
+					return handler(r, released, late), nil
 				})
 				start := time.Now()
 				err := authorize(a, next.token(longLived()))
@@ -351,7 +351,7 @@ func TestLogLinesAreShort(t *testing.T) {
 	for range 127 {
 		many = append(many, map[string]any{"kty": long, "kid": long[:10], "alg": long[:10], "crv": long[:10], "use": "sig"})
 	}
-	for name, does := range map[string]func(l *loginServer){
+	for name, setUp := range map[string]func(l *loginServer){
 		"128 unusable keys":     func(l *loginServer) { l.respond(http.StatusOK, jwks(many[1:]...)) },
 		"one usable key of 128": func(l *loginServer) { l.respond(http.StatusOK, jwks(many...)) },
 		"a long response":       func(l *loginServer) { l.respond(http.StatusOK, strings.Repeat("x", 2<<20)) },
@@ -363,7 +363,7 @@ func TestLogLinesAreShort(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := newLoginServer()
-				does(l)
+				setUp(l)
 				_, log := newRemote(t, l)
 				synctest.Wait()
 				require.Equal(t, 1, strings.Count(log.String(), "\n"))

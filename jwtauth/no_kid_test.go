@@ -14,9 +14,9 @@ import (
 
 func TestNoKidNewKey(t *testing.T) {
 	for name, next := range map[string]signer{
-		"of the same type":                     edSigner(""),
-		"of a type that none was of":           ecSigner("", elliptic.P256()),
-		"with an id that its tokens leave out": edSigner("next"),
+		"of the same type":                 edSigner(""),
+		"of a new type":                    ecSigner("", elliptic.P256()),
+		"with an ID, tokens without a kid": edSigner("next"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -28,7 +28,7 @@ func TestNoKidNewKey(t *testing.T) {
 				require.Equal(t, 1, l.takeFetches())
 
 				l.serveKeys(old, next)
-				require.NoError(t, authorize(a, next.token(longLived(), "kid", nil)), "at the first request already")
+				require.NoError(t, authorize(a, next.token(longLived(), "kid", nil)), "with the first request")
 				require.NoError(t, authorize(a, old.token(longLived())))
 				require.NoError(t, authorize(a, next.token(longLived(), "kid", nil)))
 				require.Equal(t, 1, l.takeFetches())
@@ -50,11 +50,11 @@ func TestNoKidUnverified(t *testing.T) {
 			require.Equal(t, 10*time.Second, requireFetchNotDue(t, authorize(a, forged)))
 		}
 		require.Zero(t, time.Since(start))
-		require.Equal(t, 1, l.takeFetches(), "the next is not due")
+		require.Equal(t, 1, l.takeFetches(), "the next fetch is not due")
 
 		advance(time.Minute)
 		requireRejected(t, authorize(a, forged), chargeingest.ErrInvalidCredential, forged)
-		require.Equal(t, 1, l.takeFetches(), "it could have been of a new key")
+		require.Equal(t, 1, l.takeFetches(), "the key could be new")
 
 		advance(time.Minute)
 		l.goDown()
@@ -107,10 +107,10 @@ func TestNoKidInvalidMakesNoFetch(t *testing.T) {
 			"an algorithm that is not accepted": s.token(longLived(), "alg", "HS256"),
 			"none":                              s.token(longLived(), "alg", "none"),
 			"crit":                              s.token(longLived(), "crit", []string{"exp"}),
-			"a kid that is empty":               s.token(longLived(), "kid", ""),
-			"a signature that is no base64url":  s.token(longLived()) + "AAA",
-			"expired, and genuine":              s.token(longLived("exp", 1)),
-			"for others, and genuine":           s.token(longLived("aud", "other")),
+			"an empty kid":                      s.token(longLived(), "kid", ""),
+			"a signature that is not base64url": s.token(longLived()) + "AAA",
+			"expired but genuine":               s.token(longLived("exp", 1)),
+			"genuine, for another audience":     s.token(longLived("aud", "other")),
 		} {
 			requireRejected(t, authorize(a, token), chargeingest.ErrInvalidCredential, token)
 			require.Zero(t, l.takeFetches(), name)

@@ -40,7 +40,7 @@ func (panickingHandle) Enabled(context.Context, slog.Level) bool { return true }
 
 func TestPanicInTransport(t *testing.T) {
 	s := edSigner("k")
-	for name, does := range map[string]func(*http.Request) (*http.Response, error){
+	for name, handler := range map[string]func(*http.Request) (*http.Response, error){
 		"RoundTrip":                  func(*http.Request) (*http.Response, error) { panic("hook") },
 		"RoundTrip, with a value":    func(*http.Request) (*http.Response, error) { panic(panickingError{}) },
 		"RoundTrip, with much text":  func(*http.Request) (*http.Response, error) { panic(strings.Repeat("x", 10<<20)) },
@@ -61,7 +61,7 @@ func TestPanicInTransport(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := newLoginServer()
-				l.handle(does)
+				l.handle(handler)
 				a, log := newRemote(t, l, func(c *jwtauth.Config) { c.JWKSURL = jwksURL + "?code=top-secret" })
 				start := time.Now()
 				requireUnavailable(t, authorize(a, s.token(longLived())))

@@ -24,7 +24,7 @@ func TestRefreshInterval(t *testing.T) {
 
 		advance(time.Hour + time.Second)
 		require.Equal(t, 4, l.takeFetches(), "every 15 minutes")
-		require.Equal(t, 1, strings.Count(log.String(), "\n"), "what has not changed is not logBuffer: %s", log)
+		require.Equal(t, 1, strings.Count(log.String(), "\n"), "unchanged keys are not logged: %s", log)
 
 		l.serveKeys(next)
 		advance(15 * time.Minute)

@@ -110,7 +110,7 @@ func sendToken(t *testing.T, h http.Handler, token string) (status int, after ti
 func TestRotation(t *testing.T) {
 	const interval = 10 * time.Second
 	for name, c := range map[string]struct {
-		login      func(l *loginServer, next signer)
+		setUp      func(l *loginServer, next signer)
 		before     func(l *loginServer, a *jwtauth.Authorizer, next signer)
 		header     []any
 		retryAfter time.Duration
@@ -139,7 +139,7 @@ func TestRotation(t *testing.T) {
 			retryAfter: time.Second,
 		},
 		"during a fetch of the old keys": {
-			login: func(l *loginServer, next signer) {
+			setUp: func(l *loginServer, next signer) {
 				old := l.handler
 				l.handle(func(r *http.Request) (*http.Response, error) {
 					l.serveKeys(next)
@@ -167,7 +167,7 @@ func TestRotation(t *testing.T) {
 			retryAfter: interval - time.Second,
 		},
 		"while the login server is down": {
-			login: func(l *loginServer, _ signer) { l.goDown() },
+			setUp: func(l *loginServer, _ signer) { l.goDown() },
 			before: func(l *loginServer, _ *jwtauth.Authorizer, next signer) {
 				advance(13 * time.Second)
 				l.serveKeys(next)
@@ -179,8 +179,8 @@ func TestRotation(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				old, next := edSigner("old"), edSigner("next")
 				l := newLoginServer(old)
-				if c.login != nil {
-					c.login(l, next)
+				if c.setUp != nil {
+					c.setUp(l, next)
 				}
 				a, _ := newRemote(t, l)
 				h := newEndpoint(t, a)
