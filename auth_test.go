@@ -23,11 +23,11 @@ func TestAKeyThatMakesNoSenseIsNamedByIndexAndFieldAndNeverQuoted(t *testing.T) 
 		"exactly one of the fields Secret and SHA256": func(k *chargeingest.Key) { k.SHA256 = make([]byte, 32) },
 		"exactly one":                       func(k *chargeingest.Key) { k.Secret = "" },
 		"SHA256 must be 32 bytes, it has 5": func(k *chargeingest.Key) { k.Secret, k.SHA256 = "", make([]byte, 5) },
-		"Platforms must name at least one":  func(k *chargeingest.Key) { k.Platforms = nil },
-		"none of them empty":                func(k *chargeingest.Key) { k.Platforms = []string{"acme", ""} },
+		"Platforms must have at least one":  func(k *chargeingest.Key) { k.Platforms = nil },
+		"no empty one":                      func(k *chargeingest.Key) { k.Platforms = []string{"acme", ""} },
 		"Permissions must have":             func(k *chargeingest.Key) { k.Permissions = nil },
 		`unknown permission "METER"`:        func(k *chargeingest.Key) { k.Permissions = []chargeingest.Permission{"METER"} },
-		"the same key is there twice":       func(k *chargeingest.Key) { k.Secret = "top secret" },
+		"duplicate of an earlier key":       func(k *chargeingest.Key) { k.Secret = "top secret" },
 	} {
 		t.Run(want, func(t *testing.T) {
 			k := validKey("secret of the second")

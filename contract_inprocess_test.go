@@ -111,7 +111,7 @@ func TestIngestInProcessAndHTTPShareReferencesAndKeys(t *testing.T) {
 	require.Equal(t, "true", f.post(t, eventPath, event(`"reference":"s"`)).header.Get("Idempotent-Replayed"))
 }
 
-func TestIngestInProcessSaysWhetherSendingAgainIsSafe(t *testing.T) {
+func TestIngestInProcessErrors(t *testing.T) {
 	t.Parallel()
 	unknown := errors.New("lost")
 	for _, c := range []struct {
@@ -129,6 +129,7 @@ func TestIngestInProcessSaysWhetherSendingAgainIsSafe(t *testing.T) {
 			var e *chargeingest.Error
 			require.ErrorAs(t, err, &e)
 			require.ErrorIs(t, err, c.err)
+			require.Equal(t, !errors.Is(c.err, chargeingest.ErrNotStored), errors.Is(err, chargeingest.ErrOutcomeUnknown))
 			require.Equal(t, c.safe, e.RetryAfter > 0)
 			require.Equal(t, c.safe, e.Status == http.StatusServiceUnavailable)
 		})
@@ -137,6 +138,7 @@ func TestIngestInProcessSaysWhetherSendingAgainIsSafe(t *testing.T) {
 		_, err := newFixture(t, over(storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) { panic("torn") }))).ingest(t, "", event())
 		var e *chargeingest.Error
 		require.ErrorAs(t, err, &e)
+		require.ErrorIs(t, err, chargeingest.ErrOutcomeUnknown)
 		require.Equal(t, http.StatusInternalServerError, e.Status)
 	})
 	t.Run("a platform is required", func(t *testing.T) {

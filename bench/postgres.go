@@ -10,7 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"example.com/chargeingest/internal/pgserver"
+	"example.com/chargeingest/internal/pgtest"
 )
 
 const postgresAbout = `usage: bench postgres [options]
@@ -80,7 +80,7 @@ func (p *program) postgres(ctx context.Context, args []string) (err error) {
 	}
 	w.version = 4
 	defer func() { err = errors.Join(err, w.close()) }()
-	srv, err := pgserver.NewIn(ctx, o.dir)
+	srv, err := pgtest.NewIn(ctx, o.dir)
 	if err != nil {
 		return err
 	}

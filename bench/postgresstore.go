@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"example.com/chargeingest"
-	"example.com/chargeingest/eventid"
 	"example.com/chargeingest/pgstore"
+	"example.com/chargeingest/storekit"
 )
 
 // benchSchema is where the tables of a measurement are.
@@ -58,11 +58,11 @@ func openPostgres(ctx context.Context, spec serverSpec) (*service, error) {
 // of pgstore. It is for one event, with a reference that is new.
 type naivePostgres struct {
 	pool *pgxpool.Pool
-	ids  *eventid.Generator
+	ids  *storekit.IDGenerator
 }
 
 func newNaivePostgres(ctx context.Context, pool *pgxpool.Pool) (*naivePostgres, error) {
-	ids, err := eventid.NewGenerator(nil, "")
+	ids, err := storekit.NewIDGenerator(nil, "")
 	if err != nil {
 		return nil, err
 	}

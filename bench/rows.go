@@ -13,7 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"example.com/chargeingest"
-	"example.com/chargeingest/eventid"
+	"example.com/chargeingest/storekit"
 )
 
 // column is a column of the table of events that the raw loop fills.
@@ -123,7 +123,7 @@ type rowSource struct {
 	events     []chargeingest.NewEvent
 	places     []int // of the reference in the content
 	turn       int
-	ids        *eventid.Generator
+	ids        *storekit.IDGenerator
 	references *references
 	digests    interface{ Read([]byte) (int, error) }
 }
@@ -142,7 +142,7 @@ func newRowSource(ctx context.Context, spec rawSpec) (*rowSource, error) {
 		at := strings.Index(events[i].Content, events[i].Reference)
 		s.places = append(s.places, at)
 	}
-	s.ids, err = eventid.NewGenerator(rand.Reader, "")
+	s.ids, err = storekit.NewIDGenerator(rand.Reader, "")
 	return s, err
 }
 
@@ -205,7 +205,7 @@ func (c *capture) Append(_ context.Context, b chargeingest.Batch) (chargeingest.
 	for i := range b.Events {
 		e := &b.Events[i]
 		receipt.Outcomes[i].StoredEvent = chargeingest.StoredEvent{
-			ID: eventid.First(e.ReceivedAt), Content: e.Content, TimestampAssigned: e.TimestampAssigned, Digest: e.Digest,
+			ID: storekit.FirstID(e.ReceivedAt), Content: e.Content, TimestampAssigned: e.TimestampAssigned, Digest: e.Digest,
 		}
 	}
 	return receipt, nil

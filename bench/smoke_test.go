@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"example.com/chargeingest/internal/pgserver"
+	"example.com/chargeingest/internal/pgtest"
 )
 
 func TestComparisonFromEndToEnd(t *testing.T) {
@@ -52,7 +52,7 @@ func TestGrowthFromEndToEnd(t *testing.T) {
 
 func TestPostgresFromEndToEnd(t *testing.T) {
 	t.Parallel()
-	if err := pgserver.Available(); err != nil {
+	if err := pgtest.Available(); err != nil {
 		require.NotEqual(t, "true", os.Getenv("CI"), err)
 		t.Skipf("skipped: %v", err)
 	}

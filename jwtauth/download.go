@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"example.com/chargeingest/internal/trace"
+	"example.com/chargeingest/internal/panics"
 )
 
 const (
@@ -62,7 +62,7 @@ func (k *remoteKeys) download(ctx context.Context) (*keySet, error) {
 	}
 	req.Header.Set("Accept", "application/jwk-set+json, application/json")
 	set, err := k.send(req)
-	if errors.As(err, new(trace.PanicError)) {
+	if errors.As(err, new(panics.Error)) {
 		err = shortError(err, req.URL)
 	}
 	return set, err
@@ -71,7 +71,7 @@ func (k *remoteKeys) download(ctx context.Context) (*keySet, error) {
 // send does not follow redirects: keys come only from the configured URL. The
 // Transport, the body and their errors may panic.
 func (k *remoteKeys) send(req *http.Request) (set *keySet, err error) {
-	defer trace.RecoverTo(&err)
+	defer panics.RecoverTo(&err)
 	res, err := k.transport.RoundTrip(req)
 	switch {
 	case err != nil:

@@ -18,8 +18,8 @@ import (
 	"sync"
 
 	"example.com/chargeingest"
-	"example.com/chargeingest/eventid"
 	"example.com/chargeingest/internal/cursor"
+	"example.com/chargeingest/storekit"
 )
 
 var (
@@ -42,7 +42,7 @@ type Options struct {
 // and forgets none before it is dropped itself. Safe for concurrent use.
 type Store struct {
 	mu        sync.RWMutex
-	ids       *eventid.Generator
+	ids       *storekit.IDGenerator
 	platforms map[string]*platform
 	closed    bool
 }
@@ -56,7 +56,7 @@ func NewWith(o Options) *Store {
 		o.Entropy = rand.Reader
 	}
 	// Only a malformed last id is an error, and there is none.
-	ids, _ := eventid.NewGenerator(o.Entropy, "")
+	ids, _ := storekit.NewIDGenerator(o.Entropy, "")
 	return &Store{ids: ids, platforms: make(map[string]*platform)}
 }
 
@@ -65,12 +65,12 @@ func NewWith(o Options) *Store {
 // that a context counts only where it has ended already: then the error is
 // chargeingest.ErrNotStored and the context's.
 func (s *Store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
-	return chargeingest.CompareOutside(ctx, b, func(b chargeingest.Batch) (chargeingest.AppendResult, error) {
-		return s.append(ctx, b)
+	return storekit.Append(ctx, b, func(a storekit.Attempt) (chargeingest.AppendResult, error) {
+		return s.append(ctx, a)
 	})
 }
 
-func (s *Store) append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
+func (s *Store) append(ctx context.Context, a storekit.Attempt) (chargeingest.AppendResult, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -79,19 +79,19 @@ func (s *Store) append(ctx context.Context, b chargeingest.Batch) (chargeingest.
 	if err := ctx.Err(); err != nil {
 		return chargeingest.AppendResult{}, notStored(err)
 	}
-	p := s.platforms[b.Platform]
+	p := s.platforms[a.Platform]
 	if p == nil {
 		p = newPlatform()
 	}
-	decision, err := chargeingest.Decide(ctx, b, p)
+	decision, err := a.Decide(ctx, p)
 	if err != nil {
 		return chargeingest.AppendResult{}, notStored(err)
 	}
 	// Nothing is inserted before the last id is made, which can fail.
-	made := make([]*event, 0, len(b.Events))
-	receipt, err := decision.Apply(func(i int) (string, error) {
-		id, err := s.ids.Next(b.Events[i].ReceivedAt)
-		made = append(made, &event{id: id, NewEvent: b.Events[i]})
+	made := make([]*event, 0, len(a.Events))
+	result, err := decision.Apply(func(i int) (string, error) {
+		id, err := s.ids.Next(a.Events[i].ReceivedAt)
+		made = append(made, &event{id: id, NewEvent: a.Events[i]})
 		return id, err
 	})
 	if err != nil {
@@ -100,11 +100,11 @@ func (s *Store) append(ctx context.Context, b chargeingest.Batch) (chargeingest.
 	for _, e := range made {
 		p.insert(e)
 	}
-	if bound := decision.BoundRequest(receipt); bound != nil {
-		p.requests[b.IdempotencyKey] = bound
+	if record := decision.IdempotencyRecord(result); record != nil {
+		p.records[a.IdempotencyKey] = record
 	}
-	s.platforms[b.Platform] = p
-	return receipt, nil
+	s.platforms[a.Platform] = p
+	return result, nil
 }
 
 // notStored marks the cause of a refusal; a conflict says as much by itself.

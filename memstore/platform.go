@@ -8,6 +8,7 @@ import (
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/internal/cursor"
+	"example.com/chargeingest/storekit"
 )
 
 // platform is all that is kept of one tenant. Sequences count per platform, so
@@ -21,7 +22,7 @@ type platform struct {
 	byCustomerID        map[string][]*event
 	byCustomerReference map[string][]*event
 
-	requests map[string]*chargeingest.BoundRequest // by idempotency key
+	records map[string]*storekit.IdempotencyRecord // by idempotency key
 }
 
 // event is a stored event with the fields that listings filter by.
@@ -36,16 +37,16 @@ func newPlatform() *platform {
 		byReference:         make(map[string]*event),
 		byCustomerID:        make(map[string][]*event),
 		byCustomerReference: make(map[string][]*event),
-		requests:            make(map[string]*chargeingest.BoundRequest),
+		records:             make(map[string]*storekit.IdempotencyRecord),
 	}
 }
 
-// BoundRequest implements [chargeingest.Lookup].
-func (p *platform) BoundRequest(_ context.Context, _, key string) (*chargeingest.BoundRequest, error) {
-	return p.requests[key], nil
+// IdempotencyRecord implements [storekit.Lookup].
+func (p *platform) IdempotencyRecord(_ context.Context, _, key string) (*storekit.IdempotencyRecord, error) {
+	return p.records[key], nil
 }
 
-// EventByReference implements [chargeingest.Lookup].
+// EventByReference implements [storekit.Lookup].
 func (p *platform) EventByReference(_ context.Context, _, reference string) (*chargeingest.StoredEvent, error) {
 	e := p.byReference[reference]
 	if e == nil {

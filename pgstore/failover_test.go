@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/chargeingest/internal/crashtest"
-	"example.com/chargeingest/internal/pgserver"
+	"example.com/chargeingest/internal/pgtest"
 )
 
 // senders is how many clients send at a time, handlers how many processes they
@@ -121,8 +121,8 @@ func (f *field) finish(t *testing.T) {
 func TestAFailoverLosesNothing(t *testing.T) {
 	parallel(t)
 	needServer(t)
-	if os.Getenv(pgserver.Variable) != "" {
-		t.Skipf("skipped: %s names a server, which is not to be killed", pgserver.Variable)
+	if os.Getenv(pgtest.Variable) != "" {
+		t.Skipf("skipped: %s names a server, which is not to be killed", pgtest.Variable)
 	}
 	rounds := 1
 	if *roundsFlag > 0 {
@@ -130,7 +130,7 @@ func TestAFailoverLosesNothing(t *testing.T) {
 	}
 	f := newField(t)
 	f.failover = true
-	primary, err := pgserver.New(t.Context())
+	primary, err := pgtest.New(t.Context())
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, primary.Remove()) })
 	require.NoError(t, primary.Start(t.Context()))
@@ -156,7 +156,7 @@ func TestAFailoverLosesNothing(t *testing.T) {
 }
 
 // replicate gives a server a standby that each commit waits for.
-func replicate(t *testing.T, primary *pgserver.Server) *pgserver.Server {
+func replicate(t *testing.T, primary *pgtest.Server) *pgtest.Server {
 	t.Helper()
 	standby, err := primary.Standby(t.Context(), "standby")
 	require.NoError(t, err)

@@ -37,6 +37,9 @@
 //
 // # Middleware
 //
+// Route labels for metrics work as usual: r.Pattern, chi's RoutePattern, gorilla/mux's
+// GetPathTemplate, FullPath in gin, c.Path in echo, c.Route().Path in fiber.
+//
 // otelhttp, promhttp and gorilla's logging can wrap the router or the handler. Within
 // StripPrefix, a trace has the path without the prefix. otelhttp reads the route from
 // r.Pattern, which gorilla/mux and gin do not set. In chi, or with a login that copies the

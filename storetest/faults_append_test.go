@@ -10,7 +10,7 @@ import (
 	"sync"
 
 	"example.com/chargeingest"
-	"example.com/chargeingest/eventid"
+	"example.com/chargeingest/storekit"
 )
 
 func answerFaults() []fault {
@@ -25,7 +25,7 @@ func answerFaults() []fault {
 		}, []string{"ids strictly increase in the order of storing, over all platforms"}},
 		{"ids follow the clock alone", func(s *store) {
 			s.onOutcome(func(b chargeingest.Batch, i int, o *chargeingest.Outcome) {
-				o.ID = eventid.First(b.Events[i].ReceivedAt)[:15] + o.ID[15:]
+				o.ID = storekit.FirstID(b.Events[i].ReceivedAt)[:15] + o.ID[15:]
 			})
 		}, []string{"ids increase though the time of receipt steps back"}},
 		{"content is parsed and written anew", func(s *store) {

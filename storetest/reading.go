@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"example.com/chargeingest"
-	"example.com/chargeingest/eventid"
+	"example.com/chargeingest/storekit"
 )
 
 func readingCases() []testCase {
@@ -31,10 +31,10 @@ func checkGet(c *check) {
 
 func checkGetUnknown(c *check) {
 	s := c.openReader()
-	zero := eventid.Prefix + strings.Repeat("0", 26)
+	zero := storekit.IDPrefix + strings.Repeat("0", 26)
 	c.notFound(s, acme, zero)
 	id := s.fresh(batch(acme, draft{reference: "a"}))[0].ID
-	for _, unknown := range []string{zero, "", "a", "%", id[:len(id)-1], id + "0", id[len(eventid.Prefix):], " " + id, id + " ", strings.ToLower(id), strings.ToUpper(id), strings.NewReplacer("0", "O", "1", "I").Replace(id), "\x00", id + "\x00", "\xff"} {
+	for _, unknown := range []string{zero, "", "a", "%", id[:len(id)-1], id + "0", id[len(storekit.IDPrefix):], " " + id, id + " ", strings.ToLower(id), strings.ToUpper(id), strings.NewReplacer("0", "O", "1", "I").Replace(id), "\x00", id + "\x00", "\xff"} {
 		c.notFound(s, acme, unknown)
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"example.com/chargeingest"
-	"example.com/chargeingest/eventid"
+	"example.com/chargeingest/storekit"
 )
 
 // The platforms of the cases.
@@ -33,7 +33,7 @@ func storingCases() []testCase {
 }
 
 func checkIDForm(c *check) {
-	form := regexp.MustCompile(`^` + eventid.Prefix + `[0-9A-Za-z]{26}$`)
+	form := regexp.MustCompile(`^` + storekit.IDPrefix + `[0-9A-Za-z]{26}$`)
 	s := c.open()
 	for i := range 3 {
 		at := received().Add(time.Duration(i) * time.Hour)
@@ -42,8 +42,8 @@ func checkIDForm(c *check) {
 			if !form.MatchString(o.ID) {
 				c.failf("the id %q", o.ID)
 			}
-			if o.ID < eventid.First(at) || o.ID >= eventid.First(at.Add(time.Second)) {
-				c.failf("the id %q of an event received at %v, want one from %s on", o.ID, at, eventid.First(at))
+			if o.ID < storekit.FirstID(at) || o.ID >= storekit.FirstID(at.Add(time.Second)) {
+				c.failf("the id %q of an event received at %v, want one from %s on", o.ID, at, storekit.FirstID(at))
 			}
 		}
 	}
