@@ -61,7 +61,7 @@ func TestChiGroup(t *testing.T) {
 
 func TestChiLabels(t *testing.T) {
 	t.Parallel()
-	requireLabels(t, starting(chiHost),
+	requireLabels(t, starterOf(chiHost),
 		routeLabel{http.MethodGet, eventPath, "/billing/*"},
 		routeLabel{http.MethodGet, prefix + "/nothing", "/billing/*"},
 		routeLabel{http.MethodDelete, eventPath, "/billing/*"},

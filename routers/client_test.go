@@ -67,18 +67,18 @@ type response struct {
 
 func (s server) send(t *testing.T, r *http.Request) response {
 	t.Helper()
-	a := s.sendAny(t, r)
-	require.Equal(t, "application/json", a.header.Get("Content-Type"), a.text)
-	require.NotEmpty(t, a.header.Get("X-Request-Id"))
-	length, err := strconv.Atoi(a.header.Get("Content-Length"))
+	got := s.sendAny(t, r)
+	require.Equal(t, "application/json", got.header.Get("Content-Type"), got.text)
+	require.NotEmpty(t, got.header.Get("X-Request-Id"))
+	length, err := strconv.Atoi(got.header.Get("Content-Length"))
 	require.NoError(t, err)
 	if r.Method == http.MethodHead {
 		require.Positive(t, length)
-		return a
+		return got
 	}
-	require.Len(t, a.text, length)
-	require.NoError(t, json.Unmarshal([]byte(a.text), &a.body), a.text)
-	return a
+	require.Len(t, got.text, length)
+	require.NoError(t, json.Unmarshal([]byte(got.text), &got.body), got.text)
+	return got
 }
 
 // sendAny accepts responses of the router too.
@@ -93,7 +93,7 @@ func (s server) sendAny(t *testing.T, r *http.Request) response {
 	return response{status: res.StatusCode, header: res.Header, text: string(text)}
 }
 
-func (s server) sendUnanswered(t *testing.T, r *http.Request) error {
+func (s server) sendExpectingError(t *testing.T, r *http.Request) error {
 	t.Helper()
 	res, err := s.client.Do(r)
 	if err == nil {

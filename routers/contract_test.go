@@ -17,21 +17,21 @@ const (
 // requireContract checks the wire contract as far as a router can break it.
 func requireContract(t *testing.T, s server) {
 	t.Helper()
-	t.Run("a repeated event is stored once", s.replays)
+	t.Run("a repeated event is stored once", s.checkReplays)
 	t.Run("a batch is stored completely or not at all", s.checkBatches)
-	t.Run("GET and HEAD return stored events", s.readBack)
-	t.Run("the version must be 1", s.versions)
-	t.Run("unknown paths are RESOURCE_NOT_FOUND", s.unknownPaths)
-	t.Run("wrong methods are 405 with Allow", s.wrongMethods)
-	t.Run("permissions come from the login", s.authorization)
-	t.Run("platforms are isolated", s.platforms)
-	t.Run("X-REQUEST-ID is returned", s.requestIDs)
-	t.Run("bodies are JSON, plain or gzip, and limited", s.bodies)
-	t.Run("a large body is rejected before its end", s.unfinished)
-	t.Run("unauthorized requests get no 100 Continue", s.expectations)
+	t.Run("GET and HEAD return stored events", s.checkReads)
+	t.Run("the version must be 1", s.checkVersions)
+	t.Run("unknown paths are RESOURCE_NOT_FOUND", s.checkUnknownPaths)
+	t.Run("wrong methods are 405 with Allow", s.checkWrongMethods)
+	t.Run("permissions come from the login", s.checkAuthorization)
+	t.Run("platforms are isolated", s.checkPlatforms)
+	t.Run("X-REQUEST-ID is returned", s.checkRequestIDs)
+	t.Run("bodies are JSON, plain or gzip, and limited", s.checkBodies)
+	t.Run("a large body is rejected before its end", s.checkUnfinishedBody)
+	t.Run("unauthorized requests get no 100 Continue", s.checkExpectContinue)
 }
 
-func (s server) replays(t *testing.T) {
+func (s server) checkReplays(t *testing.T) {
 	first := s.post(t, eventPath, event("twice", "1"))
 	require.Equal(t, http.StatusCreated, first.status, first.text)
 	require.Empty(t, first.header.Values("Idempotent-Replayed"))
@@ -55,17 +55,17 @@ func (s server) replays(t *testing.T) {
 }
 
 func (s server) checkBatches(t *testing.T) {
-	a := s.post(t, eventsPath, batch(event("batch-1", "1"), event("batch-2", "2")))
-	require.Equal(t, http.StatusCreated, a.status, a.text)
-	require.Len(t, a.body["charge_datas"], 2)
+	got := s.post(t, eventsPath, batch(event("batch-1", "1"), event("batch-2", "2")))
+	require.Equal(t, http.StatusCreated, got.status, got.text)
+	require.Len(t, got.body["charge_datas"], 2)
 
-	a = s.post(t, eventsPath, batch(event("batch-3", "1"), event("batch-4", "one")))
-	a.requireError(t, http.StatusBadRequest, "INVALID_FIELD")
-	require.Equal(t, "charge_datas.1.value.number", a.body["field"])
+	got = s.post(t, eventsPath, batch(event("batch-3", "1"), event("batch-4", "one")))
+	got.requireError(t, http.StatusBadRequest, "INVALID_FIELD")
+	require.Equal(t, "charge_datas.1.value.number", got.body["field"])
 	require.Empty(t, s.get(t, eventPath+"?reference=batch-3").body["data"])
 }
 
-func (s server) readBack(t *testing.T) {
+func (s server) checkReads(t *testing.T) {
 	stored := s.post(t, eventPath, event("read", "1"))
 	require.Equal(t, http.StatusCreated, stored.status, stored.text)
 	byID, byReference := eventPath+"/"+stored.body["id"].(string), eventPath+"?reference=read"
@@ -82,7 +82,7 @@ func (s server) readBack(t *testing.T) {
 	s.get(t, eventPath+"/a%2Fb").requireError(t, http.StatusNotFound, "RESOURCE_NOT_FOUND")
 }
 
-func (s server) versions(t *testing.T) {
+func (s server) checkVersions(t *testing.T) {
 	for _, c := range []struct{ version, code string }{
 		{"/v2", "UNSUPPORTED_VERSION"}, {"/v01", "UNSUPPORTED_VERSION"}, {"/v", "MISSING_VERSION"}, {"", "MISSING_VERSION"},
 	} {
@@ -95,7 +95,7 @@ func (s server) versions(t *testing.T) {
 	}
 }
 
-func (s server) unknownPaths(t *testing.T) {
+func (s server) checkUnknownPaths(t *testing.T) {
 	for _, path := range []string{
 		"/", "/v1", "/v1/ingest", "/v1/ingest/charge-data/", "/v1/ingest/charge-data/a/b", "/v1/ingest%2Fcharge-data", "/v1/ingest/Charge-Data",
 	} {
@@ -104,7 +104,7 @@ func (s server) unknownPaths(t *testing.T) {
 	}
 }
 
-func (s server) wrongMethods(t *testing.T) {
+func (s server) checkWrongMethods(t *testing.T) {
 	for _, c := range []struct{ method, path, allowed string }{
 		{http.MethodDelete, eventPath, "POST, GET, HEAD"},
 		{http.MethodPut, eventsPath, "POST"},
@@ -112,18 +112,18 @@ func (s server) wrongMethods(t *testing.T) {
 		{http.MethodPatch, eventPath + "/x", "GET, HEAD"},
 		{http.MethodOptions, eventPath + "/x", "GET, HEAD"},
 	} {
-		a := s.do(t, c.method, c.path, "")
-		a.requireError(t, http.StatusMethodNotAllowed, "INVALID_OPERATION")
-		require.Equal(t, c.allowed, a.header.Get("Allow"))
+		got := s.do(t, c.method, c.path, "")
+		got.requireError(t, http.StatusMethodNotAllowed, "INVALID_OPERATION")
+		require.Equal(t, c.allowed, got.header.Get("Allow"))
 	}
 }
 
-func (s server) authorization(t *testing.T) {
+func (s server) checkAuthorization(t *testing.T) {
 	for name, cookie := range map[string]string{"no session": "-Cookie", "an unknown session": as("eve")} {
 		t.Run(name+" is 401", func(t *testing.T) {
-			a := s.post(t, eventPath, event("", "1"), cookie)
-			a.requireError(t, http.StatusUnauthorized, "UNAUTHORISED")
-			require.Equal(t, "Bearer", a.header.Get("WWW-Authenticate"))
+			got := s.post(t, eventPath, event("", "1"), cookie)
+			got.requireError(t, http.StatusUnauthorized, "UNAUTHORISED")
+			require.Equal(t, "Bearer", got.header.Get("WWW-Authenticate"))
 		})
 	}
 	t.Run("a user without the permission is 403", func(t *testing.T) {
@@ -132,7 +132,7 @@ func (s server) authorization(t *testing.T) {
 	})
 }
 
-func (s server) platforms(t *testing.T) {
+func (s server) checkPlatforms(t *testing.T) {
 	stored := s.post(t, eventPath, event("second", "1"), "X-Platform-Id: pf_b")
 	require.Equal(t, http.StatusCreated, stored.status, stored.text)
 	path := eventPath + "?reference=second"
@@ -147,13 +147,13 @@ func (s server) platforms(t *testing.T) {
 	require.Equal(t, "true", again.header.Get("Idempotent-Replayed"), again.text)
 }
 
-func (s server) requestIDs(t *testing.T) {
+func (s server) checkRequestIDs(t *testing.T) {
 	require.Equal(t, "mine-1", s.get(t, eventPath, "X-Request-Id: mine-1").header.Get("X-Request-Id"))
 	require.Equal(t, "mine-2", s.get(t, prefix+"/", "X-Request-Id: mine-2").header.Get("X-Request-Id"))
 	require.Regexp(t, "^reqr_[0-9A-Z]{20,}$", s.get(t, eventPath).header.Get("X-Request-Id"))
 }
 
-func (s server) bodies(t *testing.T) {
+func (s server) checkBodies(t *testing.T) {
 	const zip = "Content-Encoding: gzip"
 	large := strings.Repeat(" ", maxBody) + event("", "1")
 	require.Equal(t, http.StatusCreated, s.post(t, eventPath, large[len(large)-maxBody:]).status)
@@ -162,16 +162,16 @@ func (s server) bodies(t *testing.T) {
 	s.post(t, eventPath, zipped(t, large), zip).requireError(t, http.StatusRequestEntityTooLarge, "BAD_REQUEST")
 
 	for _, header := range []string{"Content-Type: text/plain", "-Content-Type", "Content-Encoding: br"} {
-		a := s.post(t, eventPath, event("", "1"), header)
-		a.requireError(t, http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE")
-		require.Equal(t, "application/json", a.header.Get("Accept-Post"))
+		got := s.post(t, eventPath, event("", "1"), header)
+		got.requireError(t, http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE")
+		require.Equal(t, "application/json", got.header.Get("Accept-Post"))
 	}
 	s.post(t, eventPath, `{"reference":`).requireError(t, http.StatusBadRequest, "BAD_REQUEST")
 	s.post(t, eventPath, "").requireError(t, http.StatusUnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE")
 }
 
 // HTTP/1.1 servers read 256 KiB more before they respond.
-func (s server) unfinished(t *testing.T) {
+func (s server) checkUnfinishedBody(t *testing.T) {
 	if s.buffers {
 		t.Skip("this server reads bodies first")
 	}
@@ -182,7 +182,7 @@ func (s server) unfinished(t *testing.T) {
 	s.send(t, r).requireError(t, http.StatusRequestEntityTooLarge, "BAD_REQUEST")
 }
 
-func (s server) expectations(t *testing.T) {
+func (s server) checkExpectContinue(t *testing.T) {
 	const expect = "Expect: 100-continue"
 	require.Equal(t, http.StatusCreated, s.post(t, eventPath, event("", "1"), expect).status)
 	r := s.request(t, http.MethodPost, eventPath, event("", "1"), expect, "-Cookie")

@@ -101,17 +101,17 @@ func TestExposedHeadersAreSent(t *testing.T) {
 	s := wrapped()
 	s.post(t, eventsPath, batch(event("a", "1")))
 	unsent := crossOrigin.ExposedHeaders
-	for status, a := range map[int]response{
+	for status, got := range map[int]response{
 		http.StatusCreated:              s.post(t, eventsPath, batch(event("a", "1")), origin),
 		http.StatusUnauthorized:         s.do(t, http.MethodGet, eventPath, "", origin, "Cookie: "),
 		http.StatusMethodNotAllowed:     s.get(t, eventsPath, origin),
 		http.StatusUnsupportedMediaType: s.post(t, eventPath, event("", "1"), origin, "Content-Encoding: br"),
 		http.StatusServiceUnavailable:   wrapped(func(c *chargeingest.Config) { c.Authorizer = down }).get(t, eventPath, origin),
 	} {
-		require.Equal(t, status, a.status)
-		require.Equal(t, crossOrigin.AllowedOrigins[0], a.header.Get("Access-Control-Allow-Origin"))
-		require.Len(t, strings.Split(a.header.Get("Access-Control-Expose-Headers"), ", "), len(crossOrigin.ExposedHeaders))
-		unsent = slices.DeleteFunc(slices.Clone(unsent), func(name string) bool { return a.header.Get(name) != "" })
+		require.Equal(t, status, got.status)
+		require.Equal(t, crossOrigin.AllowedOrigins[0], got.header.Get("Access-Control-Allow-Origin"))
+		require.Len(t, strings.Split(got.header.Get("Access-Control-Expose-Headers"), ", "), len(crossOrigin.ExposedHeaders))
+		unsent = slices.DeleteFunc(slices.Clone(unsent), func(name string) bool { return got.header.Get(name) != "" })
 	}
 	require.Empty(t, unsent)
 }

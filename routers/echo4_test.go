@@ -49,7 +49,7 @@ func TestEcho4(t *testing.T) {
 
 func TestEcho4Labels(t *testing.T) {
 	t.Parallel()
-	requireLabels(t, starting(echo4Host),
+	requireLabels(t, starterOf(echo4Host),
 		routeLabel{http.MethodGet, eventPath, "/billing/*"},
 		routeLabel{http.MethodDelete, eventPath, "/billing/*"},
 		routeLabel{http.MethodGet, "/api/v2/charges/x", "/api/:version/charges/:id"},

@@ -65,7 +65,7 @@ func TestEcho(t *testing.T) {
 
 func TestEchoLabels(t *testing.T) {
 	t.Parallel()
-	requireLabels(t, starting(echoHost),
+	requireLabels(t, starterOf(echoHost),
 		routeLabel{http.MethodGet, eventPath, "/billing/*"},
 		routeLabel{http.MethodGet, prefix + "/nothing", "/billing/*"},
 		routeLabel{http.MethodDelete, eventPath, "/billing/*"},

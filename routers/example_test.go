@@ -16,13 +16,13 @@ func demo(router http.Handler) {
 }
 
 func demoAt(root string) {
-	id := ask(http.MethodPost, root+"/billing/v1/ingest/charge-data", event("order-42", "3"))
-	ask(http.MethodGet, root+"/api/v1/charges/"+id, "")
-	ask(http.MethodGet, root+"/api/v2/charges/"+id, "")
+	id := printStatus(http.MethodPost, root+"/billing/v1/ingest/charge-data", event("order-42", "3"))
+	printStatus(http.MethodGet, root+"/api/v1/charges/"+id, "")
+	printStatus(http.MethodGet, root+"/api/v2/charges/"+id, "")
 }
 
-// ask returns the id of the event.
-func ask(method, url, body string) string {
+// printStatus returns the id of the event.
+func printStatus(method, url, body string) string {
 	req, err := http.NewRequestWithContext(context.Background(), method, url, strings.NewReader(body))
 	if err != nil {
 		panic(err)

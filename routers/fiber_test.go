@@ -155,9 +155,9 @@ func TestFiberReadsBodyBeforeLogin(t *testing.T) {
 	defer body.Close()
 	r := s.request(t, http.MethodPost, eventPath, event("", "1"), "-Cookie")
 	r.ContentLength, r.Body = 2*maxBody+1, body
-	a := s.sendAny(t, r)
-	require.Equal(t, http.StatusRequestEntityTooLarge, a.status)
-	require.Empty(t, a.header.Get("X-Request-Id"), "the handler responded")
+	got := s.sendAny(t, r)
+	require.Equal(t, http.StatusRequestEntityTooLarge, got.status)
+	require.Empty(t, got.header.Get("X-Request-Id"), "the handler responded")
 }
 
 // fasthttp before 1.78 keeps only the last value.
@@ -186,7 +186,7 @@ func TestFiberAbortHandler(t *testing.T) {
 	})
 	s := startFiberHost(t, endpointsOf(h), ignoreLabel)
 	r := s.request(t, http.MethodPost, eventPath, event("", "1"), "X-Abort: yes")
-	require.Error(t, s.sendUnanswered(t, r))
+	require.Error(t, s.sendExpectingError(t, r))
 	require.Equal(t, http.StatusOK, s.get(t, eventPath).status)
 }
 

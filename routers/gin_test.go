@@ -69,7 +69,7 @@ func TestGin(t *testing.T) {
 
 func TestGinLabels(t *testing.T) {
 	t.Parallel()
-	requireLabels(t, starting(ginHost),
+	requireLabels(t, starterOf(ginHost),
 		routeLabel{http.MethodGet, eventPath, "/billing/*path"},
 		routeLabel{http.MethodGet, prefix + "/nothing", "/billing/*path"},
 		routeLabel{http.MethodDelete, eventPath, "/billing/*path"},

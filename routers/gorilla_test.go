@@ -65,7 +65,7 @@ func TestGorillaMux(t *testing.T) {
 
 func TestGorillaMuxLabels(t *testing.T) {
 	t.Parallel()
-	requireLabels(t, starting(gorillaHost),
+	requireLabels(t, starterOf(gorillaHost),
 		routeLabel{http.MethodGet, eventPath, "/billing/"},
 		routeLabel{http.MethodGet, prefix + "/nothing", "/billing/"},
 		routeLabel{http.MethodDelete, eventPath, "/billing/"},

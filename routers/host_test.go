@@ -103,7 +103,7 @@ func otherHandlers() endpoints {
 	return endpoints{h, h, h, h, h}
 }
 
-// startServer starts a server with these routes, and calls label with the router's own
+// serverStarter starts a server with these routes, and calls label with the router's own
 // label after each request:
 //
 //	/billing/…                         the handler
@@ -111,7 +111,7 @@ func otherHandlers() endpoints {
 //	/api/{version}/charges/{id}        GET
 //	/api/{version}/batches             POST many events
 //	/charges, /charges/{id}, /batches  the same without a version
-type startServer func(t *testing.T, e endpoints, label func(string)) server
+type serverStarter func(t *testing.T, e endpoints, label func(string)) server
 
 func ignoreLabel(string) {}
 
@@ -122,7 +122,7 @@ type server struct {
 	buffers bool   // the server reads bodies before it calls the handler
 }
 
-func starting(router func(endpoints, func(string)) http.Handler) startServer {
+func starterOf(router func(endpoints, func(string)) http.Handler) serverStarter {
 	return func(t *testing.T, e endpoints, label func(string)) server { return serve(t, router(e, label)) }
 }
 

@@ -29,7 +29,7 @@ func TestProtocols(t *testing.T) {
 			s := start(t, serveMuxHost(endpointsOf(newHandler(t)), ignoreLabel))
 			requireContract(t, s)
 			requireEndpoints(t, s)
-			t.Run("a batch of 1,000 events is stored", s.largeBatch)
+			t.Run("a batch of 1,000 events is stored", s.checkLargeBatch)
 
 			h := newHandler(t, func(c *chargeingest.Config) {
 				c.Observer = func(_ context.Context, o chargeingest.RequestStats) { observed <- o }
@@ -63,16 +63,16 @@ func serveH2C(t *testing.T, h http.Handler) server {
 	return server{client: plainClient(client), root: srv.URL, proto: 2}
 }
 
-func (s server) largeBatch(t *testing.T) {
+func (s server) checkLargeBatch(t *testing.T) {
 	events := make([]string, 1000)
 	for i := range events {
 		events[i] = event(fmt.Sprintf("large-%d", i), "1")
 	}
 	for _, replayed := range []string{"", "true"} {
-		a := s.post(t, eventsPath, batch(events...))
-		require.Equal(t, http.StatusCreated, a.status, a.text[:min(len(a.text), 1000)])
-		require.Equal(t, replayed, a.header.Get("Idempotent-Replayed"))
-		require.Len(t, a.body["charge_datas"], len(events))
+		got := s.post(t, eventsPath, batch(events...))
+		require.Equal(t, http.StatusCreated, got.status, got.text[:min(len(got.text), 1000)])
+		require.Equal(t, replayed, got.header.Get("Idempotent-Replayed"))
+		require.Len(t, got.body["charge_datas"], len(events))
 	}
 }
 
@@ -98,7 +98,7 @@ func (a abortedBodies) check(t *testing.T) {
 			r := a.request(t, http.MethodPost, eventPath, whole)
 			r.ContentLength = c.length
 			r.Body = io.NopCloser(io.MultiReader(strings.NewReader(c.sent), failingReader{gaveUp}))
-			require.ErrorIs(t, a.sendUnanswered(t, r), gaveUp)
+			require.ErrorIs(t, a.sendExpectingError(t, r), gaveUp)
 			o := <-a.observed
 			require.Equal(t, http.StatusBadRequest, o.Status)
 			require.Equal(t, chargeingest.CodeBadRequest, o.Code)

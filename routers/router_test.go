@@ -10,7 +10,7 @@ import (
 type routeLabel struct{ method, path, label string }
 
 // requireLabels checks that labels do not depend on the handler.
-func requireLabels(t *testing.T, start startServer, requests ...routeLabel) {
+func requireLabels(t *testing.T, start serverStarter, requests ...routeLabel) {
 	t.Helper()
 	for name, e := range map[string]endpoints{"the handler": endpointsOf(newHandler(t)), "another handler": otherHandlers()} {
 		t.Run("with "+name, func(t *testing.T) {

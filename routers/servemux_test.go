@@ -46,7 +46,7 @@ func TestServeMux(t *testing.T) {
 
 func TestServeMuxLabels(t *testing.T) {
 	t.Parallel()
-	requireLabels(t, starting(serveMuxHost),
+	requireLabels(t, starterOf(serveMuxHost),
 		routeLabel{http.MethodGet, eventPath, "/billing/"},
 		routeLabel{http.MethodGet, prefix + "/nothing", "/billing/"},
 		routeLabel{http.MethodDelete, eventPath, "/billing/"},

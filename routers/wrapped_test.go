@@ -43,7 +43,7 @@ func (s *tracingStore) Append(ctx context.Context, b chargeingest.Batch) (charge
 var wrappedRequests = []struct {
 	name, method, path, body string
 	status                   int
-	stores                   bool
+	reachesStore             bool
 }{
 	{"a new event", http.MethodPost, eventPath, event("wrapped", "1"), http.StatusCreated, true},
 	{"a conflict", http.MethodPost, eventPath, event("wrapped", "2"), http.StatusConflict, true},
@@ -76,13 +76,13 @@ func TestWrapped(t *testing.T) {
 	} {
 		t.Run(c.name+", around the router", func(t *testing.T) {
 			t.Parallel()
-			w := newWrapped(t)
+			w := newInstrumentedServer(t)
 			w.start(t, w.wrap(c.router(w.endpoints, ignoreLabel)))
 			w.requireInstrumented(t, c.routeAround, prefix)
 		})
 		t.Run(c.name+", around the handler", func(t *testing.T) {
 			t.Parallel()
-			w := newWrapped(t)
+			w := newInstrumentedServer(t)
 			w.endpoints.all = w.wrap(w.endpoints.all)
 			w.start(t, c.router(w.endpoints, ignoreLabel))
 			w.requireInstrumented(t, c.routeWithin, "")
@@ -93,7 +93,7 @@ func TestWrapped(t *testing.T) {
 // chi sets Pattern on the request that its last middleware passes on.
 func TestWrappedInsideChi(t *testing.T) {
 	t.Parallel()
-	w := newWrapped(t)
+	w := newInstrumentedServer(t)
 	r := chi.NewRouter()
 	r.Use(login, w.wrap)
 	r.Mount(prefix, http.StripPrefix(prefix, w.endpoints.all))
@@ -110,7 +110,7 @@ type instrumentedServer struct {
 	done      chan struct{}          // receives after each request
 }
 
-func newWrapped(t *testing.T) *instrumentedServer {
+func newInstrumentedServer(t *testing.T) *instrumentedServer {
 	t.Helper()
 	w := &instrumentedServer{
 		instruments: newInstruments(), stored: make(chan trace.SpanContext, 1),
@@ -144,9 +144,9 @@ func (w *instrumentedServer) requireInstrumented(t *testing.T, route, seenPrefix
 	const parent = "4bf92f3577b34da6a3ce929d0e0e4736"
 	wantSamples, wantDurations, wantSent := make(map[string]sample), make(map[measured]int), 0
 	for _, r := range wrappedRequests {
-		a := w.do(t, r.method, r.path, r.body, "Traceparent: 00-"+parent+"-00f067aa0ba902b7-01", "User-Agent: tests")
+		got := w.do(t, r.method, r.path, r.body, "Traceparent: 00-"+parent+"-00f067aa0ba902b7-01", "User-Agent: tests")
 		<-w.done
-		require.Equal(t, r.status, a.status, a.text)
+		require.Equal(t, r.status, got.status, got.text)
 
 		span := w.takeSpan(t)
 		require.Equal(t, strings.TrimSpace(r.method+" "+route), span.Name, r.name)
@@ -164,17 +164,17 @@ func (w *instrumentedServer) requireInstrumented(t *testing.T, route, seenPrefix
 		}
 		require.Equal(t, parent, span.Parent.TraceID().String())
 		require.True(t, span.SpanContext.Equal(<-w.observed), "the observer is outside the span: %s", r.name)
-		if r.stores {
+		if r.reachesStore {
 			require.True(t, span.SpanContext.Equal(<-w.stored), "the store is outside the span: %s", r.name)
 		}
 
 		require.Regexp(t, fmt.Sprintf(`^127\.0\.0\.1 - - \[[^]]+\] "%s %s HTTP/1\.1" %d %d "" "tests"\n$`,
-			r.method, regexp.QuoteMeta(r.path), r.status, len(a.text)), w.takeLog(t))
+			r.method, regexp.QuoteMeta(r.path), r.status, len(got.text)), w.takeLog(t))
 
 		key := fmt.Sprintf("%d %s", r.status, strings.ToLower(r.method))
 		s := wantSamples[key]
 		wantSamples[key] = sample{s.requests + 1, s.durations + 1, s.received + 1, s.sent + 1}
-		wantSent += len(a.text)
+		wantSent += len(got.text)
 		wantDurations[measured{route, r.method, r.status}]++
 	}
 	samples, sent := w.samples(t)
