@@ -6,13 +6,12 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// progress is a bar on a terminal, and nothing elsewhere.
+// progress shows a bar on a terminal. Errors of drawing are ignored.
 type progress struct {
-	bar *progressbar.ProgressBar // nil for none
+	bar *progressbar.ProgressBar // nil if there is none
 }
 
-// newProgress returns the progress through a file, by bytes; through a pipe
-// there is none.
+// newProgress returns the progress in bytes through a regular file.
 func (p *program) newProgress(file *os.File) *progress {
 	info, err := file.Stat()
 	if err != nil || !info.Mode().IsRegular() || !p.isTerminal(p.stderr) {
@@ -27,15 +26,13 @@ func (p *program) newProgress(file *os.File) *progress {
 	)}
 }
 
-// add goes on by a number of bytes. The bar is drawn on the way; that it cannot
-// be is no reason to stop a load.
 func (p *progress) add(bytes int64) {
 	if p.bar != nil {
 		_ = p.bar.Add64(bytes)
 	}
 }
 
-// clear takes the bar off the line, which then is free for text.
+// clear removes the bar, so that text can be printed in its line.
 func (p *progress) clear() {
 	if p.bar != nil {
 		_ = p.bar.Clear()
