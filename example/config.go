@@ -15,11 +15,10 @@ import (
 // inMemory is the value of -db that selects the store in memory.
 const inMemory = "memory"
 
-// maxBodyLimit is the maximum of -max-body. More does not arrive within the read
-// timeout, and each request in flight needs that much memory.
+// maxBodyLimit is the maximum of -max-body. Each request in flight can need that
+// much memory.
 const maxBodyLimit = 1 << 30
 
-// serverConfig holds the validated options.
 type serverConfig struct {
 	addr             string
 	metricsAddr      string // empty if /metrics is served at addr
@@ -33,11 +32,10 @@ type serverConfig struct {
 	requireReference bool
 	tokens           tokenConfig
 	keys             *chargeingest.Keys // nil if only tokens are accepted
-	generatedKey     string             // empty if credentials are configured
+	generatedKey     string
 }
 
-// parseServerConfig parses and validates the command line. Its error matches
-// [*cli.UsageError] or [flag.ErrHelp], and never contains a key.
+// parseServerConfig returns errors of [cli.Command.Parse]. They never contain a key.
 func parseServerConfig(args []string, lookupEnv func(string) (string, bool), out io.Writer) (*serverConfig, error) {
 	var c serverConfig
 	var keys keyConfig
@@ -154,7 +152,6 @@ func serverCommand(c *serverConfig, keys *keyConfig, certKeyFile *string) *cli.C
 	}
 }
 
-// filePath accepts the path of a file.
 func filePath(dst *string) func(string) error {
 	return func(value string) error {
 		*dst = value

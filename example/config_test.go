@@ -32,7 +32,6 @@ func TestGeneratedKeysDiffer(t *testing.T) {
 	require.NotEqual(t, one.generatedKey, two.generatedKey)
 }
 
-// serverSettings returns a value for each option that is not its default.
 func serverSettings(t *testing.T) map[string]string {
 	certFile, keyFile := certificateFor(t, "127.0.0.1")
 	return map[string]string{
@@ -94,7 +93,7 @@ func TestUsageErrors(t *testing.T) {
 	for _, c := range []struct {
 		args string
 		env  string
-		line string // on standard error
+		line string
 	}{
 		{args: "-addr localhost", line: `-addr: must be HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:8080, not "localhost"`},
 		{args: "-addr localhost:http", line: `-addr: must be HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:8080, not "localhost:http"`},

@@ -5,13 +5,11 @@ import (
 	"strings"
 )
 
-// exampleEvent is the event of the curl command. Its reference is fixed, so that
-// running the command again replays the event.
+// exampleEvent has a fixed reference, so that the curl command replays it.
 const exampleEvent = `{"product_item_id":"proi_example","pricing_id":"pric_example","pricing_item_id":"prii_example",` +
 	`"pricing_item_config_id":"pico_example","customer_reference":"customer-1","reference":"curl-example-1",` +
 	`"value":{"amount":{"quantity":"12.50","currency":"EUR"}}}`
 
-// listeningURL returns the URL of the server that listens on addr.
 func listeningURL(cfg *serverConfig, addr net.Addr) string {
 	scheme := "http"
 	if cfg.certificate != nil {
@@ -24,8 +22,7 @@ func listeningURL(cfg *serverConfig, addr net.Addr) string {
 	return scheme + "://" + net.JoinHostPort(host, port)
 }
 
-// greeting returns the text for standard output: the URL, the API key if it was
-// generated, and a curl command. A configured key is never printed.
+// greeting includes a generated API key, but never a configured one.
 func greeting(cfg *serverConfig, url string) string {
 	var b strings.Builder
 	b.WriteString("listening on " + url + "\n")
@@ -47,8 +44,8 @@ func greeting(cfg *serverConfig, url string) string {
 	return b.String()
 }
 
-// curlTLS returns the option that makes curl trust the certificate. If the
-// certificate is for another host than url, curl can only skip verification.
+// curlTLS returns the option that makes curl trust the certificate, or skip the
+// verification if the certificate is for another host.
 func curlTLS(cfg *serverConfig, url string) string {
 	if cfg.certificate == nil {
 		return ""

@@ -15,7 +15,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// runCurl runs a curl command in a shell and returns its output.
 func runCurl(t *testing.T, line string, env ...string) string {
 	t.Helper()
 	for _, tool := range []string{"sh", "curl"} {

@@ -21,8 +21,8 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// asProgram makes the test binary run as the server. A duration as its value
-// replaces the timeouts for stalled clients.
+// asProgram makes the test binary run as the server. Its value can be the timeout
+// for stalled clients.
 const asProgram = "CHARGEINGEST_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
@@ -36,11 +36,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// recorder is an output that a test can wait for.
 type recorder struct {
 	mu      sync.Mutex
 	text    bytes.Buffer
-	changed chan struct{} // closed and replaced at each write
+	changed chan struct{}
 }
 
 func newRecorder() *recorder { return &recorder{changed: make(chan struct{})} }
@@ -59,7 +58,7 @@ func (r *recorder) String() string {
 	return r.text.String()
 }
 
-// waitFor waits for text. It returns false if done is closed first.
+// waitFor returns false if done is closed before the text is written.
 func (r *recorder) waitFor(text string, done <-chan struct{}) bool {
 	for {
 		r.mu.Lock()
@@ -76,7 +75,6 @@ func (r *recorder) waitFor(text string, done <-chan struct{}) bool {
 	}
 }
 
-// testProgram records its output and has its own environment.
 type testProgram struct {
 	*program
 	out, log *recorder
@@ -97,7 +95,6 @@ func newTestProgram() *testProgram {
 	return tp
 }
 
-// runningServer is a server in the test process.
 type runningServer struct {
 	*testProgram
 	url, key, curl string
@@ -106,7 +103,6 @@ type runningServer struct {
 	status         int // valid once done is closed
 }
 
-// start runs a server until the test ends. Its defaults are a free port and memory.
 func (tp *testProgram) start(t *testing.T, args ...string) *runningServer {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
@@ -154,7 +150,6 @@ func (s *runningServer) send(t *testing.T, method, path, body string) (status in
 	return res.StatusCode, string(text)
 }
 
-// events returns the stored events in storage order.
 func (s *runningServer) events(t *testing.T) []string {
 	t.Helper()
 	status, body := s.send(t, http.MethodGet, "/v1/ingest/charge-data?order=asc&limit=1000", "")
@@ -172,7 +167,6 @@ func (s *runningServer) events(t *testing.T) []string {
 	return events
 }
 
-// eventLine returns event n.
 func eventLine(n int) string {
 	return fmt.Sprintf(`{"product_item_id":"proi_%d","pricing_id":"pric_1","pricing_item_id":"prii_1","pricing_item_config_id":"pico_1",`+
 		`"reference":"ref-%d","value":{"number":"%d.50"},"timestamp":"2026-09-01T09:00:29+09:00"}`, n, n, n)

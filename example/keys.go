@@ -23,15 +23,14 @@ const keysUsage = `JSON file with a list of API keys:
 "key_sha256", 64 hexadecimal digits, can replace "key". The log names the subject. The first
 platform is the default`
 
-// keyConfig holds the configured API keys.
 type keyConfig struct {
 	apiKey   string             // from -api-key, or empty
 	fromFile []chargeingest.Key // from -keys
 	optional bool               // without keys, only tokens are accepted
 }
 
-// authorizer returns the authorizer for the configured keys, or nil if there are
-// none and they are optional. If they are not optional, it generates a key.
+// authorizer generates a key if none is configured. If keys are optional, it returns
+// nil instead.
 func (c *keyConfig) authorizer() (keys *chargeingest.Keys, generated string, err error) {
 	list := slices.Clone(c.fromFile)
 	if c.apiKey != "" {
@@ -61,8 +60,8 @@ func fullAccessKey(key, subject string) chargeingest.Key {
 	}
 }
 
-// readFile reads the keys from a file. Its error names the index of the entry and
-// the field, but never a value, which could be a misplaced key.
+// readFile returns errors that name the entry and its field, but no value, which
+// could be a misplaced key.
 func (c *keyConfig) readFile(path string) error {
 	if err := userpath.Check(path); err != nil {
 		return err
@@ -77,8 +76,7 @@ func (c *keyConfig) readFile(path string) error {
 	return nil
 }
 
-// parseKeys returns the keys with their hashes only. Its error starts with the
-// position in the list.
+// parseKeys returns keys with their hashes only. Its error starts with the index.
 func parseKeys(data []byte) ([]chargeingest.Key, error) {
 	var entries []jsontext.Value
 	if json.Unmarshal(data, &entries) != nil {

@@ -37,7 +37,6 @@ func newProgram() *program {
 	}
 }
 
-// run runs the server until ctx is done and returns the exit status.
 func (p *program) run(ctx context.Context, args []string) int {
 	server := *p
 	server.stdout, server.stderr = newOutput(p.stdout), newOutput(p.stderr)

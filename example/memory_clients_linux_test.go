@@ -17,7 +17,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// attacker is the attacking tenant.
 type attacker struct {
 	addr string
 
@@ -25,7 +24,6 @@ type attacker struct {
 	statuses map[int]int // 0: no response
 }
 
-// run attacks from all connections and returns once they are closed.
 func (a *attacker) run(ctx context.Context, m memoryAttack) {
 	ctx, cancel := context.WithTimeout(ctx, attackTime)
 	defer cancel()
@@ -43,7 +41,6 @@ func (a *attacker) run(ctx context.Context, m memoryAttack) {
 	all.Wait()
 }
 
-// sendAll sends requests on one connection, and reconnects if a response closes it.
 func (a *attacker) sendAll(ctx context.Context, requests [][]byte, first int) {
 	for i := 0; i < attackRequests && ctx.Err() == nil; {
 		conn, err := new(net.Dialer).DialContext(ctx, "tcp", a.addr)
@@ -60,7 +57,7 @@ func (a *attacker) sendAll(ctx context.Context, requests [][]byte, first int) {
 	}
 }
 
-// sendDeaf sends requests on one connection and does not read the responses.
+// sendDeaf does not read the responses.
 func (a *attacker) sendDeaf(ctx context.Context, request []byte) {
 	small := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
 		var err error
@@ -92,8 +89,7 @@ func (a *attacker) sendDeaf(ctx context.Context, request []byte) {
 	a.count(res.StatusCode)
 }
 
-// roundTrip returns the status, or 0 if there is no response, and reports whether
-// the connection can be reused.
+// roundTrip returns the status, or 0 without a response.
 func roundTrip(conn net.Conn, request []byte) (status int, reusable bool) {
 	sent := make(chan error, 1)
 	go func() {
@@ -130,7 +126,6 @@ func (a *attacker) send(t *testing.T, request []byte) int {
 	return status
 }
 
-// victim is another tenant, which stores and reads events.
 type victim struct {
 	url    string
 	client http.Client
@@ -147,8 +142,6 @@ func (v *victim) run(ctx context.Context) {
 	}
 }
 
-// next reports whether an event was accepted. It records a failure unless ctx is
-// done.
 func (v *victim) next(ctx context.Context) bool {
 	begin := time.Now()
 	err := v.once(ctx)

@@ -21,7 +21,6 @@ import (
 	"example.com/chargeingest/internal/growth"
 )
 
-// Limits of an attack.
 const (
 	memoryLimit     = 512 << 20
 	attackers       = 64                     // connections
@@ -32,7 +31,6 @@ const (
 	victimTimeout   = 10 * time.Second
 )
 
-// memoryLimitEnv holds the limit that the child process sets for itself.
 const memoryLimitEnv = "CHARGEINGEST_TEST_MEMORY_LIMIT"
 
 // RLIMIT_DATA limits private writable memory. RLIMIT_AS would also count the address
@@ -52,11 +50,10 @@ type memoryAttack struct {
 	args   []string // of the server
 	before func(t *testing.T, a *attacker)
 
-	requests func() [][]byte // each connection repeats them
-	deaf     bool            // the attackers do not read responses
+	requests func() [][]byte
+	deaf     bool
 }
 
-// fromGrowth returns an attack with a case of package growth, of n bytes.
 func fromGrowth(name string, n int, args ...string) memoryAttack {
 	c, ok := growth.Find(name)
 	if !ok {
@@ -74,7 +71,6 @@ func fromGrowth(name string, n int, args ...string) memoryAttack {
 	}
 }
 
-// withoutKey removes the API key from the requests.
 func (m memoryAttack) withoutKey() memoryAttack {
 	var list [][]byte
 	for _, r := range m.requests() {
@@ -98,7 +94,6 @@ func post(path, body string) []byte {
 		path, attackerKey, len(body), body)
 }
 
-// storeMany stores count events, each with an unknown field of extra bytes.
 func storeMany(count, extra int) func(t *testing.T, a *attacker) {
 	return func(t *testing.T, a *attacker) {
 		t.Helper()
@@ -117,7 +112,6 @@ func storeMany(count, extra int) func(t *testing.T, a *attacker) {
 	}
 }
 
-// repeatMany returns a batch that replays count stored events.
 func repeatMany(count int) []byte {
 	list := make([]string, count)
 	for i := range list {
@@ -206,7 +200,6 @@ func testMemory(t *testing.T, m memoryAttack) {
 	require.Less(t, a.statuses[0], responses, "requests without a response")
 }
 
-// requireNoEnd fails with the reason for the end of the server.
 func requireNoEnd(t *testing.T, p *serverProcess) {
 	t.Helper()
 	<-p.ended
@@ -215,8 +208,7 @@ func requireNoEnd(t *testing.T, p *serverProcess) {
 	require.FailNow(t, "the server has ended", "%v: %.200s", p.err, reason)
 }
 
-// watchMemory polls the peak memory of a process, because it cannot be read after a
-// crash. The returned function stops polling.
+// watchMemory polls, because the peak cannot be read after a crash.
 func watchMemory(p *serverProcess) (peak func() int) {
 	done, result := make(chan struct{}), make(chan int, 1)
 	read := func(last int) int {
@@ -250,7 +242,6 @@ func watchMemory(p *serverProcess) (peak func() int) {
 	}
 }
 
-// tenantKeys returns a file with the keys of two tenants.
 func tenantKeys(t *testing.T) string {
 	t.Helper()
 	type key struct {

@@ -11,8 +11,7 @@ import (
 	"example.com/chargeingest/prommetrics"
 )
 
-// metrics serves the metrics of the endpoint, its store, the process and the Go
-// runtime at /metrics.
+// metrics serves /metrics.
 type metrics struct {
 	*prommetrics.Metrics
 	http.Handler
@@ -31,7 +30,6 @@ func newMetrics() (*metrics, error) {
 	return &metrics{m, mux}, nil
 }
 
-// registerStore adds the metrics of a store that has some.
 func (m *metrics) registerStore(s store) error {
 	if reporter, ok := s.(chargeingest.StatsReporter); ok {
 		return m.RegisterStore(reporter)

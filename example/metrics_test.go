@@ -50,7 +50,6 @@ func TestMemoryStoreHasNoMetrics(t *testing.T) {
 	require.NotContains(t, text, "chargeingest_store_")
 }
 
-// slowStats is a store whose Stats blocks until release is closed.
 type slowStats struct {
 	store
 	release chan struct{}

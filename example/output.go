@@ -9,23 +9,19 @@ import (
 )
 
 const (
-	// outputTimeout limits how long Write waits for an output.
-	outputTimeout = 250 * time.Millisecond
-
-	// maxQueuedOutput limits the bytes queued for a stuck output.
-	maxQueuedOutput = 256 << 10
+	outputTimeout   = 250 * time.Millisecond
+	maxQueuedOutput = 256 << 10 // bytes
 )
 
 var errOutputStuck = errors.New("the output is stuck")
 
-// output writes lines to a file, pipe or terminal that may fail or get stuck,
-// without stopping the process. It drops and counts lines that cannot be written.
-// While the output works, Write returns after the line is written.
+// output writes lines to a file, pipe or terminal that may fail or get stuck. It
+// drops and counts lines that cannot be written. While the output works, Write
+// returns after the line is written.
 type output struct {
 	w io.Writer
 
-	// lostLines, if set, returns a line that reports n lost lines. It is written
-	// once the output works again.
+	// lostLines, if set, returns a line that is written once the output works again.
 	lostLines func(n int) []byte
 
 	mu       sync.Mutex
@@ -36,11 +32,10 @@ type output struct {
 	partial  bool // the last line was partly written
 }
 
-// outputChunk holds lines that are written together.
 type outputChunk struct {
 	text []byte
-	done chan struct{} // closed after the write
-	err  error         // valid once done is closed
+	done chan struct{}
+	err  error // valid once done is closed
 }
 
 func newOutput(w io.Writer) *output { return &output{w: w} }
@@ -83,7 +78,6 @@ func (o *output) Write(p []byte) (int, error) {
 	}
 }
 
-// flush writes the queue until it is empty.
 func (o *output) flush() {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -28,7 +28,6 @@ import (
 
 const connections = 1000
 
-// peakMemory returns the peak memory of a process in bytes.
 func peakMemory(t *testing.T, pid int) int {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
@@ -59,7 +58,6 @@ func TestManyLargeUploads(t *testing.T) {
 		require.Less(t, memory, 300<<20)
 	}
 
-	// The whole budget is free again after the requests.
 	for range 20 {
 		if statuses = uploadAtOnce(t, p, fit); statuses[http.StatusCreated] == fit {
 			return
@@ -68,8 +66,8 @@ func TestManyLargeUploads(t *testing.T) {
 	require.Equal(t, map[int]int{http.StatusCreated: fit}, statuses)
 }
 
-// uploadAtOnce sends n bodies of the maximum size and returns the number of responses
-// by status. A connection may be closed before its client reads the response.
+// uploadAtOnce sends n bodies of the maximum size and returns the responses by
+// status. Some connections close before the client reads a response.
 func uploadAtOnce(t *testing.T, p *serverProcess, n int) map[int]int {
 	t.Helper()
 	body := strings.Repeat(" ", 4<<20-len(eventLine(1))) + eventLine(1)
@@ -79,7 +77,6 @@ func uploadAtOnce(t *testing.T, p *serverProcess, n int) map[int]int {
 	var sending sync.WaitGroup
 	var mu sync.Mutex
 	statuses := make(map[int]int)
-	// Every request begins before any sends its last byte.
 	begun, allBegun := make(chan struct{}, n), make(chan struct{})
 	for range n {
 		sending.Go(func() {
@@ -119,7 +116,6 @@ func uploadAtOnce(t *testing.T, p *serverProcess, n int) map[int]int {
 	return statuses
 }
 
-// pipes is a network for synctest bubbles.
 type pipes struct {
 	conns  chan net.Conn
 	closed chan struct{}
@@ -143,8 +139,7 @@ func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
 	return client, nil
 }
 
-// A thousand clients send one byte per second. The server closes their connections,
-// and serves another client meanwhile.
+// While many clients send one byte per second, another client is served.
 func TestSlowConnectionsAreClosed(t *testing.T) {
 	for _, c := range []struct {
 		name, start string
@@ -238,7 +233,7 @@ func TestSignalUnderLoadLosesNoEvent(t *testing.T) {
 	}
 	for range 3 {
 		for len(responses) > 0 {
-			<-responses // from the previous round
+			<-responses
 		}
 		p := startProcess(t, args...)
 		wait := each(func(c *crashtest.Client) { c.Run(t.Context(), p.url) })

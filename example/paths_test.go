@@ -11,7 +11,6 @@ import (
 	"example.com/chargeingest/internal/cli"
 )
 
-// pathOptions maps the options for paths to their environment variables.
 var pathOptions = map[string]string{
 	"-db": "CHARGEINGEST_DB", "-keys": "CHARGEINGEST_KEYS",
 	"-tls-cert": "CHARGEINGEST_TLS_CERT", "-tls-key": "CHARGEINGEST_TLS_KEY",
@@ -25,8 +24,7 @@ func TestPathOptionsAreComplete(t *testing.T) {
 	}
 }
 
-// requireUsage requires that a command line fails with one line and creates no
-// file.
+// requireUsage requires one line on standard error and no new file.
 func requireUsage(t *testing.T, tp *testProgram, line string, args ...string) {
 	t.Helper()
 	before, err := os.ReadDir(".")

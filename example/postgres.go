@@ -16,13 +16,12 @@ import (
 // keywordValue matches the start of a connection string such as host=db dbname=charges.
 var keywordValue = regexp.MustCompile(`^\s*[a-z_]+\s*=`)
 
-// isPostgres reports whether db is a PostgreSQL connection string.
 func isPostgres(db string) bool {
 	return strings.HasPrefix(db, "postgres://") || strings.HasPrefix(db, "postgresql://") || keywordValue.MatchString(db)
 }
 
-// database accepts a file path or a connection string. Its error does not repeat a
-// connection string, which may contain a password.
+// database does not repeat a connection string in its error, because it may contain
+// a password.
 func database(dst *string) func(string) error {
 	return func(value string) error {
 		*dst = value
@@ -41,13 +40,12 @@ func database(dst *string) func(string) error {
 	}
 }
 
-// postgres closes the pool of a store with the store.
 type postgres struct {
 	*pgstore.Store
 	pool *pgxpool.Pool
 }
 
-// connectTimeout limits connecting if -db does not set a limit.
+// connectTimeout applies if -db does not set one.
 const connectTimeout = 5 * time.Second
 
 func openPostgres(ctx context.Context, address string, o storeOptions) (store, error) {
@@ -71,7 +69,6 @@ func openPostgres(ctx context.Context, address string, o storeOptions) (store, e
 	return postgres{s, pool}, nil
 }
 
-// Close closes the store and the pool.
 func (p postgres) Close() error {
 	err := p.Store.Close()
 	p.pool.Close()

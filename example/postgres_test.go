@@ -16,8 +16,6 @@ import (
 	"example.com/chargeingest/internal/pgtest"
 )
 
-// postgresDatabase creates a database and returns its connection string. It starts
-// a server unless the environment names one.
 func postgresDatabase(t *testing.T) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -16,8 +16,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// asProcess returns a command that runs the server as a process in a temporary
-// directory.
 func asProcess(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
@@ -34,14 +32,12 @@ type serverProcess struct {
 	err   error // valid once ended is closed
 }
 
-// startProcess starts a server and waits until it listens.
 func startProcess(t *testing.T, args ...string) *serverProcess {
 	t.Helper()
 	return startProcessWith(t, func(*exec.Cmd) {}, args...)
 }
 
-// startProcessWith is startProcess with a setup of the command. If that sets
-// standard output, the URL is read from the log.
+// startProcessWith reads the URL from the log if setUp sets standard output.
 func startProcessWith(t *testing.T, setUp func(*exec.Cmd), args ...string) *serverProcess {
 	t.Helper()
 	p := &serverProcess{
@@ -74,7 +70,6 @@ func startProcessWith(t *testing.T, setUp func(*exec.Cmd), args ...string) *serv
 	return p
 }
 
-// end sends SIGTERM and requires that the server ends with status 0.
 func (p *serverProcess) end(t *testing.T) {
 	t.Helper()
 	require.NoError(t, p.Process.Signal(syscall.SIGTERM))
@@ -82,7 +77,6 @@ func (p *serverProcess) end(t *testing.T) {
 	require.NoError(t, p.err, p.log)
 }
 
-// status returns the status of a GET without credentials.
 func (p *serverProcess) status(t *testing.T, path string) int {
 	t.Helper()
 	res, err := http.Get(p.url + path)

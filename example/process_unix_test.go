@@ -87,7 +87,6 @@ func TestServerSurvivesBrokenOutputs(t *testing.T) {
 			var broken func()
 			p := startProcessWith(t, func(cmd *exec.Cmd) { broken = breakOutputs(t, cmd) }, "-db", inMemory, "-api-key", "k")
 			broken()
-			// Each rejected request writes a log line.
 			for range 3 {
 				require.Equal(t, http.StatusUnauthorized, p.status(t, "/v1/ingest/charge-data"))
 			}

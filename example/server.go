@@ -15,7 +15,6 @@ import (
 	"example.com/chargeingest/internal/cli"
 )
 
-// serve runs the server until ctx is done.
 func (p *program) serve(ctx context.Context, args []string) error {
 	hangups := make(chan os.Signal, 1)
 	p.notifySignals(hangups, syscall.SIGHUP)
@@ -29,7 +28,7 @@ func (p *program) serve(ctx context.Context, args []string) error {
 	if o, ok := p.stderr.(*output); ok {
 		o.lostLines = cfg.lostLines
 	}
-	// The requests in flight need their token keys until the end of the shutdown.
+	// Requests in flight need the token keys during the shutdown.
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	go logHangups(background, hangups, logger)
@@ -74,7 +73,7 @@ type listeners struct {
 	metrics net.Listener // nil if /metrics is served by main
 }
 
-// listen ignores the end of ctx, which the caller handles later.
+// listen ignores cancellation, which the caller handles later.
 func listen(ctx context.Context, cfg *serverConfig) (l listeners, err error) {
 	ctx = context.WithoutCancel(ctx)
 	if l.main, err = new(net.ListenConfig).Listen(ctx, "tcp", cfg.addr); err != nil {
@@ -95,7 +94,6 @@ func (l listeners) close() {
 	}
 }
 
-// serveService serves until ctx is done, and then shuts down.
 func (p *program) serveService(ctx context.Context, cfg *serverConfig, l listeners, svc *service) error {
 	logger := svc.logger
 	var requests inFlight
@@ -137,7 +135,6 @@ func (p *program) serveService(ctx context.Context, cfg *serverConfig, l listene
 	return err
 }
 
-// greet prints the greeting. A failure does not stop the server.
 func (p *program) greet(cfg *serverConfig, url string, logger *slog.Logger) {
 	_, err := io.WriteString(p.stdout, greeting(cfg, url))
 	switch {
@@ -150,8 +147,8 @@ func (p *program) greet(cfg *serverConfig, url string, logger *slog.Logger) {
 	}
 }
 
-// newHTTPServer returns a server with a timeout for each phase of a connection, so
-// that slow clients cannot hold connections and memory forever.
+// newHTTPServer limits each phase of a connection, so that slow clients cannot hold
+// memory forever.
 func newHTTPServer(h http.Handler, certificate *tls.Certificate, logger *slog.Logger) *http.Server {
 	srv := &http.Server{
 		Handler: h,
@@ -162,12 +159,11 @@ func newHTTPServer(h http.Handler, certificate *tls.Certificate, logger *slog.Lo
 		// Header and body. A body of 4 MiB, the default limit, needs 70 kB/s.
 		ReadTimeout: time.Minute,
 
-		// From the end of the header to the end of the response: the body, and half
-		// a minute more.
+		// From the end of the header to the end of the response.
 		WriteTimeout: 90 * time.Second,
 
-		// Longer than the keep-alive of common proxies, so that the proxy closes
-		// idle connections and never loses a request to a close by the server.
+		// Longer than the keep-alive of common proxies. Otherwise the server could
+		// close a connection just as the proxy sends a request.
 		IdleTimeout: 2 * time.Minute,
 
 		// Bearer tokens can have a few thousand bytes; other headers are shorter.

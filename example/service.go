@@ -12,8 +12,8 @@ import (
 	"example.com/chargeingest/jwtauth"
 )
 
-// service adds the health and metrics endpoints to the charge event handler. It is
-// not an http.ServeMux, which would redirect paths that the handler responds to.
+// service adds health and metrics endpoints to the charge event handler. An
+// http.ServeMux would redirect some paths of that handler.
 type service struct {
 	ingest          *chargeingest.Handler
 	tokens          *jwtauth.Authorizer // nil if no tokens are accepted
@@ -59,7 +59,6 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// readiness reports whether the server accepts events.
 func (s *service) readiness(ctx context.Context) (status int, text string) {
 	if s.stopping.Load() {
 		return http.StatusServiceUnavailable, "stopping"
@@ -70,8 +69,8 @@ func (s *service) readiness(ctx context.Context) (status int, text string) {
 		}
 		return http.StatusServiceUnavailable, "the store does not accept events"
 	}
-	// Required even if API keys would work: a rollout while the login server is
-	// down then stops at its first instance, and the old instances keep their keys.
+	// Required even with API keys: a rollout then stops at its first instance if the
+	// login server is down. The old instances keep their keys.
 	if s.tokens != nil {
 		if err := s.tokens.Ready(ctx); err != nil {
 			s.logger.Warn("not ready", "error", err)

@@ -14,19 +14,17 @@ import (
 
 // shutdownTimeouts limits the phases of a shutdown.
 type shutdownTimeouts struct {
-	// total limits the shutdown. It fails if handlers run longer.
+	// total limits the handlers.
 	total time.Duration
 
-	// stalledResponse is the time for a client to read the next piece of its
-	// response.
+	// stalledResponse is the time for a client to read a piece of the response.
 	stalledResponse time.Duration
 
 	// connections is the time for open connections after the last handler has
-	// returned. Their clients have not sent a complete header, or have not read
-	// the end of a response.
+	// returned.
 	connections time.Duration
 
-	poll time.Duration // the interval of the checks
+	poll time.Duration
 }
 
 func defaultShutdownTimeouts() shutdownTimeouts {
@@ -38,9 +36,8 @@ func defaultShutdownTimeouts() shutdownTimeouts {
 	}
 }
 
-// shutDown stops a server once every completely received request has its response.
-// The endpoint limits how long it reads a body; shutDown aborts connections whose
-// clients stall. It returns an error if handlers did not return in time.
+// shutDown waits for the responses to all completely received requests, and aborts
+// connections whose clients stall. It returns an error if handlers do not return.
 func shutDown(ctx context.Context, srv *http.Server, requests *inFlight, timeouts shutdownTimeouts, logger *slog.Logger) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeouts.total)
 	defer cancel()
@@ -74,13 +71,11 @@ func shutDown(ctx context.Context, srv *http.Server, requests *inFlight, timeout
 	}
 }
 
-// inFlight tracks the requests whose handlers run.
 type inFlight struct {
 	mu       sync.Mutex
 	requests map[*trackedRequest]struct{}
 }
 
-// track returns a handler that tracks the requests of h.
 func (f *inFlight) track(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		t := &trackedRequest{ResponseWriter: w}
@@ -106,8 +101,7 @@ func (f *inFlight) remove(t *trackedRequest) {
 	delete(f.requests, t)
 }
 
-// abortStalled aborts requests whose clients do not read the response, and returns
-// the number of the others. A shutdown polls it.
+// abortStalled aborts stalled requests and returns the number of the others.
 func (f *inFlight) abortStalled(now time.Time, timeouts shutdownTimeouts) (active int) {
 	f.mu.Lock()
 	requests := slices.Collect(maps.Keys(f.requests))
@@ -120,15 +114,14 @@ func (f *inFlight) abortStalled(now time.Time, timeouts shutdownTimeouts) (activ
 	return active
 }
 
-// trackedRequest is the ResponseWriter of a request. It records whether the handler
-// waits for the client.
+// trackedRequest records whether the handler waits for the client.
 type trackedRequest struct {
 	http.ResponseWriter
 
 	mu      sync.Mutex
 	phase   phase
 	entered uint64 // the number of phases entered
-	aborted bool   // the client does not read the response
+	aborted bool
 
 	// Used by abortIfStalled only.
 	seen   uint64 // entered at seenAt
@@ -150,8 +143,7 @@ func (t *trackedRequest) enter(p phase) {
 	t.entered++
 }
 
-// abortIfStalled aborts a write that takes too long. It reports whether the request
-// is in flight and not aborted.
+// abortIfStalled reports whether the request is in flight and not aborted.
 func (t *trackedRequest) abortIfStalled(now time.Time, timeouts shutdownTimeouts) (active bool) {
 	t.mu.Lock() // so that the handler cannot return, and its connection serve another request
 	defer t.mu.Unlock()

@@ -17,14 +17,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// startImpatient starts a server that waits 100 ms for stalled clients.
 func startImpatient(t *testing.T, args ...string) *serverProcess {
 	t.Helper()
 	return startProcessWith(t, func(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, asProgram+"=100ms") },
 		append([]string{"-db", inMemory, "-api-key", "k", "-unknown-fields", "keep"}, args...)...)
 }
 
-// rawConn sends incomplete and invalid requests.
 type rawConn struct {
 	net.Conn
 	in *bufio.Reader
@@ -55,7 +53,7 @@ func (c *rawConn) response(t *testing.T) (status int, header http.Header, text s
 	return res.StatusCode, res.Header, string(body)
 }
 
-// fillPage stores a page of events that is larger than the buffers of a connection.
+// fillPage stores a page larger than the buffers of a connection.
 func (p *serverProcess) fillPage(t *testing.T, client *http.Client) {
 	t.Helper()
 	for n := range 2 {
@@ -150,7 +148,6 @@ func TestShutdownAcceptsALateBody(t *testing.T) {
 	require.NoError(t, p.err, p.log)
 }
 
-// HTTP/2 frame types and flags.
 const (
 	frameData     = 0x0
 	frameHeaders  = 0x1
@@ -161,10 +158,8 @@ const (
 	flagEndHeaders = 0x4
 )
 
-// h2Conn sends HTTP/2 frames.
 type h2Conn struct{ *rawConn }
 
-// dialH2 opens a connection with a window for responses, in bytes.
 func dialH2(t *testing.T, p *serverProcess, window uint32) *h2Conn {
 	t.Helper()
 	conn, err := tls.Dial("tcp", strings.TrimPrefix(p.url, "https://"), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
@@ -185,7 +180,7 @@ func (c *h2Conn) frame(t *testing.T, kind, flags byte, stream uint32, payload st
 	c.send(t, string(head)+payload)
 }
 
-// request sends a header. Names and values have at most 126 bytes.
+// request requires names and values of at most 126 bytes.
 func (c *h2Conn) request(t *testing.T, flags byte, stream uint32, method, path string, header ...string) {
 	t.Helper()
 	var block strings.Builder
@@ -200,7 +195,6 @@ func (c *h2Conn) request(t *testing.T, flags byte, stream uint32, method, path s
 	c.frame(t, frameHeaders, flags|flagEndHeaders, stream, block.String())
 }
 
-// readUntil reads frames until it finds one of the kind and stream.
 func (c *h2Conn) readUntil(t *testing.T, kind byte, stream uint32) (payload string) {
 	t.Helper()
 	for {
@@ -227,8 +221,7 @@ func TestShutdownWithStalledHTTP2Clients(t *testing.T) {
 	defer transport.CloseIdleConnections()
 	p.fillPage(t, &http.Client{Transport: transport})
 
-	// Both responses have begun. The handler of the first has returned, the second is
-	// blocked.
+	// The handler of the first request has returned, the second is blocked.
 	deaf := dialH2(t, p, 0)
 	deaf.request(t, flagEndStream, 1, http.MethodGet, "/v1/ingest/charge-data")
 	deaf.readUntil(t, frameHeaders, 1)
@@ -242,7 +235,7 @@ func TestShutdownWithStalledHTTP2Clients(t *testing.T) {
 	late.request(t, 0, 1, http.MethodPost, "/v1/ingest/charge-data", "x-api-key", "k", "content-type", "application/json")
 	late.frame(t, frameData, 0, 1, "{")
 	late.request(t, flagEndStream, 3, http.MethodGet, "/livez")
-	late.readUntil(t, frameHeaders, 3) // the first request has reached the server too
+	late.readUntil(t, frameHeaders, 3)
 
 	begin := time.Now()
 	require.NoError(t, p.Process.Signal(syscall.SIGTERM))

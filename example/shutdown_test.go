@@ -38,7 +38,6 @@ func (w *stalledWriter) FlushError() error {
 	return err
 }
 
-// begin starts a handler.
 func (f *inFlight) begin(w http.ResponseWriter, handle http.HandlerFunc) (ended <-chan struct{}) {
 	done := make(chan struct{})
 	go func() {
@@ -49,7 +48,6 @@ func (f *inFlight) begin(w http.ResponseWriter, handle http.HandlerFunc) (ended 
 	return done
 }
 
-// drain polls as a shutdown does until no request is in flight.
 func (f *inFlight) drain(timeouts shutdownTimeouts) {
 	for f.abortStalled(time.Now(), timeouts) > 0 {
 		time.Sleep(timeouts.poll)
@@ -98,7 +96,6 @@ func TestWriteThatIgnoresDeadlines(t *testing.T) {
 	})
 }
 
-// deafWriter ignores deadlines and blocks each write until it is free.
 type deafWriter struct {
 	*stalledWriter
 	free chan struct{}

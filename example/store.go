@@ -10,7 +10,6 @@ import (
 	"example.com/chargeingest/sqlitestore"
 )
 
-// store has the methods that all stores implement.
 type store interface {
 	chargeingest.EventStore
 	chargeingest.EventReader
@@ -18,7 +17,6 @@ type store interface {
 	io.Closer
 }
 
-// storeOptions are the options of the durable stores.
 type storeOptions struct {
 	logger   *slog.Logger
 	observer func(chargeingest.CommitStats)

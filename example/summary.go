@@ -39,7 +39,6 @@ func (s *summary) add(o chargeingest.RequestStats) {
 	}
 }
 
-// logEach logs once per period until ctx is done.
 func (s *summary) logEach(ctx context.Context, period time.Duration, logger *slog.Logger) {
 	ticker := time.NewTicker(period)
 	defer ticker.Stop()

@@ -14,7 +14,6 @@ import (
 	"example.com/chargeingest"
 )
 
-// logTo returns a logger that omits the time.
 func logTo(text *bytes.Buffer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(text, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey {

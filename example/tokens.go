@@ -10,7 +10,7 @@ import (
 	"example.com/chargeingest/jwtauth"
 )
 
-// tokenConfig holds the options for tokens. Without jwksURL, none are accepted.
+// tokenConfig accepts no tokens if jwksURL is empty.
 type tokenConfig struct {
 	jwksURL          string
 	issuer           string
@@ -63,7 +63,6 @@ func (c *tokenConfig) options() []cli.Option {
 	}
 }
 
-// check returns an error for a contradictory combination of options.
 func (c *tokenConfig) check() error {
 	switch {
 	case c.jwksURL == "" && *c != tokenConfig{}:
@@ -76,8 +75,8 @@ func (c *tokenConfig) check() error {
 	return nil
 }
 
-// start returns the authorizer for tokens, which refreshes its keys until ctx is
-// done, or nil if no tokens are accepted.
+// start returns nil if no tokens are accepted. The keys are refreshed until ctx is
+// done.
 func (c *tokenConfig) start(ctx context.Context, logger *slog.Logger) (*jwtauth.Authorizer, error) {
 	if c.jwksURL == "" {
 		return nil, nil
@@ -97,7 +96,6 @@ func (c *tokenConfig) start(ctx context.Context, logger *slog.Logger) (*jwtauth.
 	return tokens, nil
 }
 
-// newAuthorizer combines keys and tokens. One of them may be nil.
 func newAuthorizer(keys *chargeingest.Keys, tokens *jwtauth.Authorizer) chargeingest.Authorizer {
 	switch {
 	case tokens == nil:
@@ -105,7 +103,6 @@ func newAuthorizer(keys *chargeingest.Keys, tokens *jwtauth.Authorizer) chargein
 	case keys == nil:
 		return tokens
 	}
-	// Tokens first: they pass an API key in a Bearer header on, while keys reject
-	// every token as an unknown key.
+	// Tokens first: keys would reject every token as an unknown key.
 	return chargeingest.FirstOf(tokens, keys)
 }

@@ -17,11 +17,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// loginServer serves a JWKS and signs tokens with its key.
 type loginServer struct {
 	*httptest.Server
 	private ed25519.PrivateKey
-	typ     string // of its tokens
+	typ     string
 }
 
 func startLogin(t *testing.T) *loginServer {
@@ -35,8 +34,7 @@ func startLogin(t *testing.T) *loginServer {
 	return l
 }
 
-// token returns a token for the audience charges. extra has names and values of
-// further claims.
+// token returns a token. extra has the names and values of further claims.
 func (l *loginServer) token(t *testing.T, permissions string, extra ...string) string {
 	t.Helper()
 	claims := map[string]any{
@@ -51,7 +49,6 @@ func (l *loginServer) token(t *testing.T, permissions string, extra ...string) s
 	return text + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(l.private, []byte(text)))
 }
 
-// sendBearer sends an event with a Bearer token and returns the status.
 func (s *runningServer) sendBearer(t *testing.T, token string) int {
 	t.Helper()
 	req := ingestRequest(s)

@@ -14,7 +14,6 @@ import (
 )
 
 const (
-	// batchField is the only field of a batch's body.
 	batchField = "charge_datas"
 
 	// maxLineBytes is the server's default limit for a body.
@@ -24,7 +23,6 @@ const (
 	maxBatchBytes = 3 << 20
 )
 
-// batch holds the lines of a file that are sent as one request.
 type batch struct {
 	lines          []int // line numbers of the events, from 1
 	unreferenced   []int // the lines whose events have no reference
@@ -33,7 +31,6 @@ type batch struct {
 	size           int64 // bytes of the file since the previous batch
 }
 
-// span names the lines of the batch.
 func (b *batch) span(file string) string {
 	first, last := b.lines[0], b.lines[len(b.lines)-1]
 	if first == last {
@@ -42,17 +39,16 @@ func (b *batch) span(file string) string {
 	return fmt.Sprintf("%s: lines %d to %d", file, first, last)
 }
 
-// batchReader splits a file into batches. Equal files and limits always give
-// equal batches.
+// batchReader splits equal files into equal batches.
 type batchReader struct {
 	scanner   *bufio.Scanner
 	maxEvents int
-	loadID    string // part of the idempotency keys
+	loadID    string
 
-	line    int    // number of the last line read
-	event   int    // number of the last event read
+	line    int
+	event   int
 	read    int64  // bytes read
-	counted int64  // bytes counted in the size of a batch
+	counted int64  // bytes of the previous batches
 	pending []byte // the last line read, if it did not fit into its batch
 }
 
@@ -67,7 +63,6 @@ func newBatchReader(r io.Reader, maxEvents int, loadID string) *batchReader {
 	return b
 }
 
-// lineError reports a line that cannot be sent.
 type lineError struct {
 	line int
 	err  error
@@ -76,9 +71,8 @@ type lineError struct {
 func (e *lineError) Error() string { return fmt.Sprintf("line %d: %v", e.line, e.err) }
 func (e *lineError) Unwrap() error { return e.err }
 
-// next returns the next batch, or io.EOF after the last one. A *lineError drops
-// the whole batch: its first lines would be in a different batch once the file is
-// corrected.
+// next returns io.EOF after the last batch. A *lineError drops the batch, because
+// its lines could be in different batches once the file is corrected.
 func (r *batchReader) next() (*batch, error) {
 	b := &batch{body: []byte(`{"` + batchField + `":[`)}
 	for len(b.lines) < r.maxEvents {
@@ -114,13 +108,10 @@ func (r *batchReader) next() (*batch, error) {
 	return b, nil
 }
 
-// idempotencyKey returns the key of a batch that begins with the last line read.
-//
-// The key does not depend on the other lines: the same start with a different
-// -batch or with lines added later must conflict, or the server would store events
-// without a reference twice. It depends on the number of the event, because equal
-// lines are separate events. Canonical JSON ignores white space and the order of
-// fields, as the server does.
+// idempotencyKey derives the key of a batch from its first event and the number of
+// that event, which tells equal lines apart. If other lines or the batch size change,
+// the key must conflict: otherwise the server would store events without a reference
+// twice.
 func (r *batchReader) idempotencyKey(line []byte) string {
 	event := jsontext.Value(bytes.Clone(line))
 	_ = event.Canonicalize() // leaves the event unchanged if it fails
@@ -137,8 +128,7 @@ func hasReference(line []byte) bool {
 	return json.Unmarshal(line, &event) == nil && event.Reference != ""
 }
 
-// nextLine returns the next line that is not blank, without surrounding white
-// space. It is valid until the next call.
+// nextLine skips blank lines. The line is valid until the next call.
 func (r *batchReader) nextLine() ([]byte, error) {
 	for r.scanner.Scan() {
 		r.line++
@@ -162,9 +152,9 @@ func (r *batchReader) nextLine() ([]byte, error) {
 	return nil, io.EOF
 }
 
-// checkLine requires exactly one JSON value, which cannot escape from its position
-// in the batch. It also rejects duplicate names and invalid UTF-8, because the
-// server's error for them does not name the event.
+// checkLine requires one JSON value, so that a line is one event of the batch. It
+// rejects duplicate names and invalid UTF-8, because the server's error for them
+// does not name the event.
 func checkLine(line []byte) error {
 	d := jsontext.NewDecoder(bytes.NewReader(line))
 	if _, err := d.ReadValue(); err != nil {

@@ -14,17 +14,13 @@ import (
 	"time"
 )
 
-// Limits of the pause between attempts.
 const (
-	minPause = 250 * time.Millisecond
-	maxPause = 30 * time.Second
+	minPause     = 250 * time.Millisecond // between attempts
+	maxPause     = 30 * time.Second
+	retryTimeout = 2 * time.Minute
 )
 
-// retryTimeout limits the retries of a request.
-const retryTimeout = 2 * time.Minute
-
-// client sends requests to a server and retries them. That is safe because each
-// is a GET or has an idempotency key.
+// client retries its requests. Each is a GET or has an idempotency key.
 type client struct {
 	base     *url.URL
 	apiKey   string
@@ -34,7 +30,6 @@ type client struct {
 	logRetry func(text string)
 }
 
-// newClient returns a client whose base and apiKey are not set.
 func (p *program) newClient() *client {
 	return &client{
 		now: p.now, sleep: p.sleep, logRetry: p.printError,
@@ -46,7 +41,6 @@ func (p *program) newClient() *client {
 	}
 }
 
-// request has its whole body in memory, so that it can be retried.
 type request struct {
 	method string
 	path   string // below the base URL
@@ -72,7 +66,6 @@ type statusError struct {
 	Errors  []violation `json:"errors"`
 }
 
-// violation is an invalid field.
 type violation struct {
 	Field   string `json:"field"`
 	Message string `json:"message"`
@@ -86,9 +79,8 @@ func (e *statusError) Error() string {
 	return text
 }
 
-// do sends a request, with retries until the timeout has passed since the first
-// failure. A timeout of 0 means no limit. The error wraps a *statusError if there
-// was a response.
+// do retries until timeout has passed since the first failure, or without limit if
+// timeout is 0. The error wraps a *statusError if there was a response.
 func (c *client) do(ctx context.Context, r request, timeout time.Duration) (*response, error) {
 	var firstFailure time.Time
 	for pause := minPause; ; pause = min(2*pause, maxPause) {
@@ -145,13 +137,12 @@ func (c *client) attempt(ctx context.Context, r request) (*response, error) {
 	}
 	e := &statusError{status: res.StatusCode, header: res.Header}
 	if json.Unmarshal(body, e) != nil {
-		// Not from the endpoint, but for example a proxy's error page.
+		// For example the error page of a proxy.
 		*e = statusError{status: res.StatusCode, header: res.Header}
 	}
 	return nil, e
 }
 
-// isRetryable reports whether a retry of a failed request may succeed.
 func isRetryable(err error) bool {
 	var e *statusError
 	if !errors.As(err, &e) {

@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// testProgram records its output and its pauses. Only pauses advance its clock.
+// testProgram has a clock that only its pauses advance.
 type testProgram struct {
 	*program
 	out, log *bytes.Buffer
@@ -66,7 +66,6 @@ func newTestProgram() *testProgram {
 	return tp
 }
 
-// runLoad loads a file in batches of ten.
 func (tp *testProgram) runLoad(ctx context.Context, url, file string, args ...string) int {
 	return tp.run(ctx, slices.Concat([]string{"load", file, "-url", url, "-api-key", apiKey, "-batch", "10"}, args))
 }
@@ -77,7 +76,6 @@ func (tp *testProgram) runTail(ctx context.Context, url string, args ...string) 
 
 const apiKey = "test-key"
 
-// testServer is a charge event endpoint in memory.
 type testServer struct {
 	url     string
 	handler http.Handler
@@ -113,7 +111,6 @@ func (s *testServer) send(t *testing.T, method, path, body string) (status int, 
 	return w.Code, w.Body.String()
 }
 
-// store stores the events first to last.
 func (s *testServer) store(t *testing.T, first, last int) {
 	t.Helper()
 	status, body := s.send(t, http.MethodPost, "/v1/ingest/charge-datas",
@@ -121,7 +118,6 @@ func (s *testServer) store(t *testing.T, first, last int) {
 	require.Equal(t, http.StatusCreated, status, body)
 }
 
-// events returns the stored events in storage order.
 func (s *testServer) events(t *testing.T) []string {
 	t.Helper()
 	status, body := s.send(t, http.MethodGet, "/v1/ingest/charge-data?order=asc&limit=1000", "")
@@ -141,7 +137,6 @@ func (s *testServer) events(t *testing.T) []string {
 
 var discardLog = log.New(io.Discard, "", 0)
 
-// proxyTo starts a proxy. The handler decides about request n, from 1.
 func proxyTo(t *testing.T, s *testServer, handle func(n int64, forward http.Handler, w http.ResponseWriter, r *http.Request)) string {
 	t.Helper()
 	target, err := url.Parse(s.url)
@@ -156,13 +151,13 @@ func proxyTo(t *testing.T, s *testServer, handle func(n int64, forward http.Hand
 	return proxy.URL
 }
 
-// loseResponse forwards a request and drops the connection instead of responding.
+// loseResponse drops the connection after the server has responded.
 func loseResponse(forward http.Handler, r *http.Request) {
 	forward.ServeHTTP(httptest.NewRecorder(), r)
 	panic(http.ErrAbortHandler)
 }
 
-// eventLine returns event n. One in ten has no reference, starting with the fourth.
+// eventLine omits the reference of the events 4, 14, 24 and so on.
 func eventLine(n int) string {
 	reference := fmt.Sprintf(`"ref-%d"`, n)
 	if n%10 == 4 {
@@ -172,7 +167,6 @@ func eventLine(n int) string {
 		`"reference":%s,"value":{"number":"%d.50"},"timestamp":"2026-09-01T09:00:29+09:00"}`, n, reference, n)
 }
 
-// eventLines returns the events 1 to n.
 func eventLines(n int) []string {
 	lines := make([]string, n)
 	for i := range lines {
@@ -181,7 +175,6 @@ func eventLines(n int) []string {
 	return lines
 }
 
-// eventNumbers returns the n of each eventLine.
 func eventNumbers(events []string) []string {
 	var list []string
 	for _, e := range events {

@@ -17,22 +17,19 @@ import (
 
 var errNotEndpoint = errors.New("the response is not from a charge event server; check -url")
 
-// loader sends a file of events.
 type loader struct {
 	*program
 	client   *client
-	name     string // the file, for messages
+	name     string
 	progress *progress
 	counts   counts
 
-	// differentBatches is set once the server knows an idempotency key with other
-	// lines: the file was sent before in different batches.
+	// differentBatches is set once an idempotency key conflicts.
 	differentBatches bool
 
 	warned bool // about events that may be stored twice
 }
 
-// counts counts events by outcome.
 type counts struct{ stored, replayed, rejected int }
 
 func (c counts) String() string {
@@ -96,7 +93,7 @@ func (p *program) load(ctx context.Context, args []string) error {
 	if err := userpath.Check(l.name); err != nil {
 		return cli.Usagef("load: FILE %w", err)
 	}
-	file, err := os.Open(l.name)
+	file, err := os.Open(l.name) //nolint:gosec // the operator names the file
 	if err != nil {
 		return cli.Usagef("load: %w", userpath.Explain(l.name, err))
 	}
@@ -112,7 +109,6 @@ func (p *program) load(ctx context.Context, args []string) error {
 	return err
 }
 
-// printError prints a line in place of the progress bar.
 func (l *loader) printError(text string) {
 	l.progress.clear()
 	l.program.printError(text)
@@ -139,7 +135,6 @@ func (l *loader) run(ctx context.Context, batches *batchReader) error {
 	}
 }
 
-// send sends a batch and counts its events.
 func (l *loader) send(ctx context.Context, b *batch) error {
 	r := request{
 		method: http.MethodPost,
@@ -162,7 +157,7 @@ func (l *loader) send(ctx context.Context, b *batch) error {
 	if err != nil {
 		return l.sendError(ctx, b, err)
 	}
-	// A 2xx from a wrong URL stores nothing.
+	// A wrong URL may respond with 2xx too.
 	var stored struct {
 		Events []json.RawMessage `json:"charge_datas"`
 	}
@@ -180,8 +175,8 @@ func (l *loader) send(ctx context.Context, b *batch) error {
 	return nil
 }
 
-// replayedEvents returns how many of the n events of a batch were already stored.
-// Some servers only report whether all of them were.
+// replayedEvents returns how many of n events were already stored. Some servers only
+// report whether all were.
 func replayedEvents(header http.Header, n int) int {
 	count, err := strconv.Atoi(header.Get("Idempotent-Replayed-Count"))
 	switch {
@@ -217,8 +212,7 @@ func lineNumbers(lines []int) string {
 	return text
 }
 
-// sendError returns the error that ends the load, after it printed a line for
-// each rejected event.
+// sendError prints a line for each rejected event and returns the final error.
 func (l *loader) sendError(ctx context.Context, b *batch, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("interrupted at %s; run the same command again to send the rest", b.span(l.name))
@@ -251,7 +245,7 @@ func (l *loader) sendError(ctx context.Context, b *batch, err error) error {
 	return fmt.Errorf("%s: rejected because of the lines above; nothing of this batch was stored", b.span(l.name))
 }
 
-// eventIndex returns the index of the event that has the field, in a batch of n.
+// eventIndex returns the index of the event with the field, in a batch of n.
 func eventIndex(field string, n int) (int, bool) {
 	rest, ok := strings.CutPrefix(field, batchField+".")
 	index, _, _ := strings.Cut(rest, ".")

@@ -10,7 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// startEcho starts a server that returns batches without storing them.
 func startEcho(t *testing.T, setHeader func(n int, h http.Header)) (url string) {
 	t.Helper()
 	n := 0

@@ -45,7 +45,6 @@ func newProgram() *program {
 	}
 }
 
-// sleep waits for d, or returns the context's error if it is cancelled first.
 func sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -66,7 +65,6 @@ commands:
 "chargectl COMMAND -help" describes a command and its options.
 `
 
-// run runs a command and returns the exit status.
 func (p *program) run(ctx context.Context, args []string) int {
 	return cli.Report(p.stderr, "chargectl", p.runCommand(ctx, args))
 }

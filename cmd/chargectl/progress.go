@@ -6,12 +6,11 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// progress shows a bar on a terminal. Errors of drawing are ignored.
+// progress ignores errors of drawing the bar.
 type progress struct {
-	bar *progressbar.ProgressBar // nil if there is none
+	bar *progressbar.ProgressBar // nil without a terminal
 }
 
-// newProgress returns the progress in bytes through a regular file.
 func (p *program) newProgress(file *os.File) *progress {
 	info, err := file.Stat()
 	if err != nil || !info.Mode().IsRegular() || !p.isTerminal(p.stderr) {
@@ -32,7 +31,7 @@ func (p *progress) add(bytes int64) {
 	}
 }
 
-// clear removes the bar, so that text can be printed in its line.
+// clear removes the bar from its line.
 func (p *progress) clear() {
 	if p.bar != nil {
 		_ = p.bar.Clear()

@@ -13,10 +13,8 @@ import (
 	"example.com/chargeingest/internal/cli"
 )
 
-// pageEvents is the number of events per page.
 const pageEvents = 200
 
-// tailer prints the events of a platform.
 type tailer struct {
 	*program
 	client   *client
@@ -74,7 +72,6 @@ func (p *program) tail(ctx context.Context, args []string) error {
 	return cli.UnlessDone(ctx, err)
 }
 
-// run prints pages until ctx is done or, without follow, the last event.
 func (t *tailer) run(ctx context.Context) error {
 	for {
 		more, err := t.printPage(ctx)
@@ -93,8 +90,6 @@ func (t *tailer) run(ctx context.Context) error {
 	}
 }
 
-// printPage prints the next page and updates the position. It reports whether
-// there is another page.
 func (t *tailer) printPage(ctx context.Context) (more bool, err error) {
 	query := url.Values{"order": {"asc"}, "limit": {strconv.Itoa(pageEvents)}}
 	if t.position != "" {

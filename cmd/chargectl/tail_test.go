@@ -14,7 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// lastPosition returns the position that tail printed at its end.
 func (tp *testProgram) lastPosition(t *testing.T) string {
 	t.Helper()
 	lines := strings.Split(strings.TrimSpace(tp.log.String()), "\n")

@@ -7,8 +7,8 @@ import (
 	"example.com/chargeingest/internal/cli"
 )
 
-// escapeForTerminal appends compact JSON to dst, with characters that a terminal
-// may obey as \u escapes. They mean the same in JSON.
+// escapeForTerminal appends compact JSON to dst. It escapes terminal controls, which
+// keeps the meaning of the JSON.
 func escapeForTerminal(dst, text []byte) []byte {
 	for len(text) > 0 {
 		r, n := utf8.DecodeRune(text)

@@ -10,17 +10,17 @@ import (
 	"strings"
 )
 
-// Command describes a command line.
+// Command is a command line.
 type Command struct {
 	Synopsis string // the command without its options
-	About    string // the description in -help
+	About    string
 	Options  []Option
 }
 
-// Option is a flag that can also be set by an environment variable.
+// Option is a flag with an optional environment variable.
 type Option struct {
 	Name     string
-	Env      string // empty if there is no environment variable
+	Env      string
 	Argument string // the placeholder in -help; empty for a boolean flag
 	Default  string
 	Usage    string
@@ -30,10 +30,9 @@ type Option struct {
 	Set func(value string) error
 }
 
-// Parse sets the options and returns the other arguments. A flag takes
-// precedence over its environment variable. Flags and arguments may be mixed.
-// The error is a [*UsageError], or matches [flag.ErrHelp] after the help was
-// written to out.
+// Parse sets the options and returns the other arguments. A flag overrides its
+// environment variable. The error is a [*UsageError], or matches [flag.ErrHelp] once
+// the help is written to out.
 func (c *Command) Parse(args []string, lookupEnv func(string) (string, bool), out io.Writer) ([]string, error) {
 	flags := make(map[string]string)
 	arguments, err := c.parseFlags(args, flags)
@@ -57,8 +56,7 @@ func (c *Command) Parse(args []string, lookupEnv func(string) (string, bool), ou
 			}
 			value = o.Default
 		}
-		// An empty value usually comes from an unset shell variable. The default
-		// would hide that.
+		// Usually an unset shell variable, which a default would hide.
 		if value == "" {
 			return nil, Usagef("%s: must not be empty", source)
 		}
@@ -69,7 +67,6 @@ func (c *Command) Parse(args []string, lookupEnv func(string) (string, bool), ou
 	return arguments, nil
 }
 
-// parseFlags stores the flags in values and returns the other arguments.
 func (c *Command) parseFlags(args []string, values map[string]string) ([]string, error) {
 	flags := flag.NewFlagSet("", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)

@@ -27,8 +27,8 @@ func Usagef(format string, args ...any) error {
 	return &UsageError{fmt.Errorf(format, args...)}
 }
 
-// Report writes err to w as a line that starts with the name of the program, and
-// returns the exit status. It writes nothing for nil and [flag.ErrHelp].
+// Report writes err to w, unless it is nil or [flag.ErrHelp], and returns the exit
+// status.
 func Report(w io.Writer, program string, err error) int {
 	if err == nil || errors.Is(err, flag.ErrHelp) {
 		return StatusOK
@@ -41,8 +41,8 @@ func Report(w io.Writer, program string, err error) int {
 	return StatusFailure
 }
 
-// PrintLine writes text, which may come from a file or a server, as one line that
-// is safe on a terminal. It ignores write errors.
+// PrintLine writes untrusted text as one line without terminal controls. It ignores
+// write errors.
 func PrintLine(w io.Writer, text string) {
 	text = strings.ReplaceAll(strings.TrimSpace(text), "\n", "; ")
 	text = strings.Map(func(r rune) rune {
@@ -54,8 +54,7 @@ func PrintLine(w io.Writer, text string) {
 	_, _ = fmt.Fprintln(w, text)
 }
 
-// IsTerminalControl reports whether a terminal may obey r instead of showing it:
-// control characters (C0, DEL, C1) and characters that change the text direction.
+// IsTerminalControl reports whether a terminal may obey r instead of showing it.
 func IsTerminalControl(r rune) bool {
 	return unicode.Is(unicode.Bidi_Control, r) || unicode.IsControl(r)
 }

@@ -7,9 +7,8 @@ import (
 	"syscall"
 )
 
-// UntilSignal returns a context that SIGINT or SIGTERM cancels. A second signal
-// ends the process at once: its default handling is restored before the context
-// is cancelled, which [signal.NotifyContext] does not guarantee.
+// UntilSignal returns a context that SIGINT or SIGTERM cancels. Unlike with
+// [signal.NotifyContext], a second signal then always ends the process.
 func UntilSignal() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 1)
@@ -22,8 +21,7 @@ func UntilSignal() context.Context {
 	return ctx
 }
 
-// UnlessDone returns err, or nil if ctx is done: a command that a signal stops
-// has not failed.
+// UnlessDone returns err, or nil if ctx is done.
 func UnlessDone(ctx context.Context, err error) error {
 	select {
 	case <-ctx.Done():

@@ -26,13 +26,13 @@ func Secret(dst *string) func(string) error {
 	}
 }
 
-// IsVisibleASCII reports whether s is not empty and has only visible ASCII
-// characters.
+// IsVisibleASCII reports whether s has only visible ASCII characters, and at least
+// one.
 func IsVisibleASCII(s string) bool {
 	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
-// Int accepts a decimal number from low to high, neither of them negative.
+// Int accepts a decimal number from low to high. Neither may be negative.
 func Int(dst *int64, low, high int64) func(string) error {
 	return func(value string) error {
 		n, err := strconv.ParseUint(value, 10, 63)
