@@ -107,8 +107,8 @@ func serverCommand(c *serverConfig, keys *keyConfig, certKeyFile *string) *cli.C
 			},
 			{
 				Name: "api-key", Env: "CHARGEINGEST_API_KEY", Argument: "KEY",
-				Usage: "API key with all permissions on the platform " + chargeingest.DefaultPlatform +
-					"; prefer the environment variable, because\nother users can read command lines",
+				Usage: "API key with all permissions on the platform \"" + chargeingest.DefaultPlatform +
+					"\"; prefer the environment variable, because\nother users can read command lines",
 				Set: cli.Secret(&keys.apiKey),
 			},
 			{Name: "keys", Env: "CHARGEINGEST_KEYS", Argument: "FILE", Usage: keysUsage, Set: keys.readFile},

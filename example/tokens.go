@@ -30,7 +30,7 @@ func (c *tokenConfig) options() []cli.Option {
 		},
 		{
 			Name: "jwt-issuer", Env: "CHARGEINGEST_JWT_ISSUER", Argument: "ISSUER",
-			Usage: "required iss of a token; without this option any",
+			Usage: "required iss of a token; any if not set",
 			Set:   cli.Text(&c.issuer),
 		},
 		{
@@ -40,24 +40,24 @@ func (c *tokenConfig) options() []cli.Option {
 		},
 		{
 			Name: "jwt-type", Env: "CHARGEINGEST_JWT_TYPE", Argument: "TYPE",
-			Usage: "required typ of a token, such as at+jwt (RFC 9068); without this option any",
+			Usage: "required typ of a token, such as at+jwt (RFC 9068); any if not set",
 			Set:   cli.Text(&c.typ),
 		},
 		{
 			Name: "jwt-permissions-claim", Env: "CHARGEINGEST_JWT_PERMISSIONS_CLAIM", Argument: "CLAIM",
-			Usage: "claim with the permissions of a token, a list or a string separated by spaces; without this\n" +
-				"option permissions, or else scope",
+			Usage: "claim with the permissions of a token, a list or a string separated by spaces; if not set,\n" +
+				"permissions or else scope",
 			Set: cli.Text(&c.permissionsClaim),
 		},
 		{
 			Name: "jwt-platforms-claim", Env: "CHARGEINGEST_JWT_PLATFORMS_CLAIM", Argument: "CLAIM",
-			Usage: "claim with the platforms of a token, a list that starts with the default, or a string; without\n" +
-				"this option platforms",
+			Usage: "claim with the platforms of a token, a list that starts with the default, or a string; if not\n" +
+				"set, platforms",
 			Set: cli.Text(&c.platformsClaim),
 		},
 		{
 			Name: "jwt-platform", Env: "CHARGEINGEST_JWT_PLATFORM", Argument: "PLATFORM",
-			Usage: "platform of every token, if tokens have no such claim; -api-key has the platform " + chargeingest.DefaultPlatform,
+			Usage: "platform of every token, if tokens have no platforms claim; -api-key has the platform \"" + chargeingest.DefaultPlatform + "\"",
 			Set:   cli.Text(&c.platform),
 		},
 	}

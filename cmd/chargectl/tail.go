@@ -30,7 +30,7 @@ server is not available.
 
 At the end it prints "position: …" to standard error. Pass that as -position to
 continue with the next event: each event is then printed once. SIGINT or SIGTERM
-ends it. If the reader of its output is gone, it ends without the position.
+ends it. If its output is closed, it ends without printing the position.
 
 Exit status: 0 after a signal or the last event, 1 after a failure, 2 for an
 invalid option.`
