@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// endWithReader ends the process when w is a pipe that nothing reads any more, as
-// a write would. Without it, a command that has nothing to write goes on.
-func endWithReader(w io.Writer) {
+// exitWhenReaderCloses ends the process with SIGPIPE once the reader of the pipe w is
+// gone. Without it, a command with nothing to write would run on.
+func exitWhenReaderCloses(w io.Writer) {
 	f, ok := w.(*os.File)
 	if !ok {
 		return

@@ -6,13 +6,11 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// progress is a bar on a terminal, and nothing elsewhere.
+// progress ignores errors of drawing the bar.
 type progress struct {
-	bar *progressbar.ProgressBar // nil for none
+	bar *progressbar.ProgressBar // nil without a terminal
 }
 
-// newProgress returns the progress through a file, by bytes; through a pipe
-// there is none.
 func (p *program) newProgress(file *os.File) *progress {
 	info, err := file.Stat()
 	if err != nil || !info.Mode().IsRegular() || !p.isTerminal(p.stderr) {
@@ -27,15 +25,13 @@ func (p *program) newProgress(file *os.File) *progress {
 	)}
 }
 
-// add goes on by a number of bytes. The bar is drawn on the way; that it cannot
-// be is no reason to stop a load.
 func (p *progress) add(bytes int64) {
 	if p.bar != nil {
 		_ = p.bar.Add64(bytes)
 	}
 }
 
-// clear takes the bar off the line, which then is free for text.
+// clear removes the bar from its line.
 func (p *progress) clear() {
 	if p.bar != nil {
 		_ = p.bar.Clear()
