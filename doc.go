@@ -20,7 +20,7 @@
 // your own, built with package storekit and checked by package storetest.
 //
 // [Handler.Ingest] stores events without HTTP. Package chargetest runs the endpoint
-// in the tests of its clients.
+// in tests of clients.
 //
 // # Duplicates
 //

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -234,13 +235,13 @@ func TestSnippets(t *testing.T) {
 			ok = !slices.ContainsFunc(commands(s.text), func(c string) bool { return !r.hasCommand(c) })
 		}
 		ok = ok || s.document == apiDocument && slices.Contains([]string{"sh", "http"}, s.language)
-		require.True(t, ok || r.isChecked(s), "%s:%d: no Go file has this block, and no test or CI script names %q and %q",
+		assert.True(t, ok || r.isChecked(s), "%s:%d: no Go file has this block, and no test or CI script names %q and %q",
 			s.document, s.line, s.document, s.heading)
 	}
 	for document, text := range r.documents {
 		for _, span := range codeSpan.FindAllString(text, -1) {
 			if span = strings.Trim(span, "`"); strings.HasPrefix(span, "go run ./") || strings.HasPrefix(span, "make ") {
-				require.True(t, r.hasCommand(span), "%s: %s", document, span)
+				assert.True(t, r.hasCommand(span), "%s: %s", document, span)
 			}
 		}
 	}
@@ -277,7 +278,7 @@ func TestDocumentsNameTestsThatExist(t *testing.T) {
 	for document, text := range r.documents {
 		for _, name := range testName.FindAllString(text, -1) {
 			if !strings.Contains(text, "func "+name+"(") { // the document's own example
-				require.Contains(t, all, name, document)
+				assert.True(t, slices.Contains(all, name), "%s: no test %s", document, name)
 				found++
 			}
 		}
@@ -304,7 +305,7 @@ func TestDocumentsRunTestsThatExist(t *testing.T) {
 				pattern, _, _ = strings.Cut(pattern, "/")
 				matches := regexp.MustCompile(pattern).MatchString
 				for _, p := range packages {
-					require.True(t, slices.ContainsFunc(r.tests(p), matches), "%s: %s: nothing in %s matches %s", document, command, p, pattern)
+					assert.True(t, slices.ContainsFunc(r.tests(p), matches), "%s: %s: nothing in %s matches %s", document, command, p, pattern)
 					found++
 				}
 			}
@@ -313,8 +314,7 @@ func TestDocumentsRunTestsThatExist(t *testing.T) {
 	require.Greater(t, found, 5)
 }
 
-// parseTestCommand returns the packages of a command, and the alternatives of its
-// patterns of names.
+// parseTestCommand returns the packages and the name patterns of a command.
 func parseTestCommand(command string) (packages, patterns []string) {
 	words := strings.Fields(command)
 	for i, word := range words {
@@ -349,9 +349,9 @@ func TestDocumentLinks(t *testing.T) {
 			if target != "" {
 				file = path.Join(path.Dir(document), target)
 				_, err := os.Stat(file)
-				require.NoError(t, err, "%s: %s", document, m[1])
+				assert.NoError(t, err, "%s: %s", document, m[1])
 			}
-			require.True(t, anchor == "" || slices.Contains(anchors(r.documents[file]), anchor), "%s: %s", document, m[1])
+			assert.True(t, anchor == "" || slices.Contains(anchors(r.documents[file]), anchor), "%s: %s", document, m[1])
 		}
 	}
 }
@@ -381,8 +381,33 @@ func TestDocumentSizes(t *testing.T) {
 				fenced = !fenced
 			}
 			if !fenced && !strings.Contains(line, "|") {
-				require.LessOrEqual(t, utf8.RuneCountInString(strings.TrimSpace(line)), 120, "%s: %s", document, line)
+				assert.LessOrEqual(t, utf8.RuneCountInString(strings.TrimSpace(line)), 120, "%s: %s", document, line)
 			}
 		}
 	}
+}
+
+// TestDirectoryMap compares the table of docs/design.md with the packages.
+func TestDirectoryMap(t *testing.T) {
+	r := readRepository(t)
+	_, table, found := strings.Cut(r.documents["docs/design.md"], "\n## Directories\n")
+	require.True(t, found)
+	var listed []string
+	for line := range strings.Lines(table) {
+		if cells := strings.Split(line, "|"); len(cells) > 2 {
+			for _, span := range codeSpan.FindAllString(cells[1], -1) {
+				dir := path.Clean(strings.Trim(span, "`"))
+				listed = append(listed, dir)
+				assert.DirExists(t, dir)
+			}
+		}
+	}
+	missing := make(map[string]bool)
+	for file := range r.sources {
+		within := func(dir string) bool { return dir == path.Dir(file) || strings.HasPrefix(file, dir+"/") }
+		if !slices.ContainsFunc(listed, within) {
+			missing[path.Dir(file)] = true
+		}
+	}
+	require.Empty(t, missing, "directories without a row")
 }
