@@ -242,6 +242,8 @@ func TestSnippets(t *testing.T) {
 		for _, span := range codeSpan.FindAllString(text, -1) {
 			if span = strings.Trim(span, "`"); strings.HasPrefix(span, "go run ./") || strings.HasPrefix(span, "make ") {
 				assert.True(t, r.hasCommand(span), "%s: %s", document, span)
+			} else if document == "docs/operations.md" && flagName.MatchString(span) && span != "-help" {
+				assert.True(t, r.hasProgram("example", []string{span}) || r.hasProgram("cmd/chargectl", []string{span}), "%s: %s", document, span)
 			}
 		}
 	}
