@@ -48,21 +48,20 @@ func TestAPIDocument(t *testing.T) {
 // requireResponse compares the output of curl -i with a block of a document.
 func requireResponse(t *testing.T, block snippet, output string) {
 	t.Helper()
-	parse := func(text string) (*http.Response, any) {
+	parse := func(text string) (status string, header http.Header, body any) {
 		res, err := http.ReadResponse(bufio.NewReader(strings.NewReader(text)), nil)
 		require.NoError(t, err, "%s:%d: %s", block.document, block.line, text)
 		defer res.Body.Close()
 		content, err := io.ReadAll(res.Body)
 		require.NoError(t, err)
-		var body any
 		require.NoError(t, json.Unmarshal(content, &body), "%s:%d: %s", block.document, block.line, content)
-		return res, body
+		return res.Status, res.Header, body
 	}
-	want, wantBody := parse(block.text)
-	got, gotBody := parse(output)
-	require.Equal(t, want.Status, got.Status, "%s:%d", block.document, block.line)
-	for name := range want.Header {
-		require.Equal(t, want.Header[name], got.Header[name], "%s:%d: %s", block.document, block.line, name)
+	wantStatus, wantHeader, wantBody := parse(block.text)
+	status, header, gotBody := parse(output)
+	require.Equal(t, wantStatus, status, "%s:%d", block.document, block.line)
+	for name := range wantHeader {
+		require.Equal(t, wantHeader[name], header[name], "%s:%d: %s", block.document, block.line, name)
 	}
 	require.Equal(t, wantBody, selected(wantBody, gotBody), "%s:%d: %s", block.document, block.line, output)
 }
