@@ -6,20 +6,19 @@ import (
 	"sync"
 )
 
-// Main is a [TB] for TestMain, which has no testing.TB. The zero value is ready
-// to use.
+// Main is a [TB] for TestMain, which has no testing.TB. The zero value is ready to use.
 //
-// Failures are written to standard error, with the file and line of the call. Logs
-// are written there if the tests fail, at most 100 lines.
+// It writes failures to standard error, with the file and line of the call. If the tests
+// fail, it also writes the first 100 lines of the log.
 type Main struct {
 	mu       sync.Mutex
 	failed   bool
-	logged   notes
+	logged   messages
 	cleanups []func()
 }
 
-// Run runs the tests of a *testing.M, ends the servers, and returns the status to
-// exit with: that of the tests, or 1 if they pass and Main has failed.
+// Run runs the tests of a *testing.M, closes the servers and returns the exit status: that
+// of the tests, or 1 if they pass but Main has failed.
 func (m *Main) Run(tests interface{ Run() int }) int {
 	status := tests.Run()
 	for f := m.popCleanup(); f != nil; f = m.popCleanup() {
@@ -48,24 +47,24 @@ func (m *Main) popCleanup() func() {
 	return f
 }
 
-// Helper implements [TB].
+// Helper does nothing.
 func (*Main) Helper() {}
 
-// Cleanup implements [TB]: Run calls f after the tests.
+// Cleanup makes Run call f after the tests.
 func (m *Main) Cleanup(f func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.cleanups = append(m.cleanups, f)
 }
 
-// Logf implements [TB].
+// Logf keeps a line of the log.
 func (m *Main) Logf(format string, args ...any) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.logged.add(format, args...)
 }
 
-// Errorf implements [TB].
+// Errorf writes a failure and makes Run fail.
 func (m *Main) Errorf(format string, args ...any) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -2,6 +2,8 @@ package chargetest
 
 import (
 	"fmt"
+	"net/http"
+	"strings"
 
 	"example.com/chargeingest"
 )
@@ -12,14 +14,14 @@ type Matcher interface {
 	matchesRequest(r *Request) bool
 }
 
-// EventMatcher selects events, and requests that carry such an event.
+// EventMatcher selects stored events, and requests that contain such an event.
 type EventMatcher interface {
 	Matcher
 	matchesEvent(e *Event) bool
 
-	// among returns a list that has every event that the matcher selects, and no
-	// other one, if the index has such a list.
-	among(x *index) (list []*Event, ok bool)
+	// indexed returns exactly the events that the matcher selects, if the index has a
+	// list of them.
+	indexed(x *index) (list []*Event, ok bool)
 }
 
 type requestMatcher struct {
@@ -33,13 +35,13 @@ func (m requestMatcher) matchesRequest(r *Request) bool { return m.match(r) }
 type eventMatcher struct {
 	name  string
 	match func(*Event) bool
-	list  func(*index) []*Event // nil if the index has none
+	list  func(*index) []*Event // may be nil
 }
 
 func (m eventMatcher) String() string             { return m.name }
 func (m eventMatcher) matchesEvent(e *Event) bool { return m.match(e) }
 
-func (m eventMatcher) among(x *index) ([]*Event, bool) {
+func (m eventMatcher) indexed(x *index) ([]*Event, bool) {
 	if m.list == nil {
 		return nil, false
 	}
@@ -55,17 +57,17 @@ func (m eventMatcher) matchesRequest(r *Request) bool {
 	return false
 }
 
-// referenceMatcher knows its reference, for the near misses.
+// referenceMatcher keeps its reference for hints.
 type referenceMatcher struct {
 	eventMatcher
 	reference string
 }
 
-// Reference selects the event with this reference.
+// Reference selects events by their reference.
 func Reference(reference string) EventMatcher {
 	return referenceMatcher{eventMatcher{
 		name:  fmt.Sprintf("reference %q", reference),
-		match: func(e *Event) bool { return is(e.Reference, reference) },
+		match: func(e *Event) bool { return equals(e.Reference, reference) },
 		list:  func(x *index) []*Event { return x.byReference[reference] },
 	}, reference}
 }
@@ -74,14 +76,14 @@ func Reference(reference string) EventMatcher {
 func Customer(customer string) EventMatcher {
 	return eventMatcher{
 		name:  fmt.Sprintf("customer %q", customer),
-		match: func(e *Event) bool { return is(e.CustomerID, customer) || is(e.CustomerReference, customer) },
+		match: func(e *Event) bool { return equals(e.CustomerID, customer) || equals(e.CustomerReference, customer) },
 		list:  func(x *index) []*Event { return x.byCustomer[customer] },
 	}
 }
 
-// EventWhere selects events by a predicate. Events of requests have no platform yet,
-// and if the request is invalid only the fields that can be read. The predicate must
-// not call the server.
+// EventWhere selects events by a predicate, which must not call the server. The events of
+// a request have no platform yet. If the request is invalid, they have only the readable
+// fields.
 func EventWhere(predicate func(Event) bool) EventMatcher {
 	return eventMatcher{name: "event by a predicate", match: func(e *Event) bool { return predicate(*e) }}
 }
@@ -89,7 +91,7 @@ func EventWhere(predicate func(Event) bool) EventMatcher {
 // Credential selects requests by their API key or Bearer token.
 func Credential(secret string) Matcher {
 	return requestMatcher{"credential", func(r *Request) bool {
-		sent, err := chargeingest.APIKeyOrBearer(r.asHTTP())
+		sent, err := chargeingest.APIKeyOrBearer(&http.Request{Header: r.Header})
 		return err == nil && sent == secret
 	}}
 }
@@ -99,21 +101,36 @@ func Route(route chargeingest.Route) Matcher {
 	return requestMatcher{"route " + string(route), func(r *Request) bool { return r.Route == route }}
 }
 
-// nth is the matcher that looks at what the others of a fault left, and only
-// counts.
+// nth selects every request. [Rule.matches] does the counting.
 type nth int
 
-// Nth selects the nth request, counted from 1, of those that the other matchers of
-// the fault select, from the call that injects the fault on.
+// Nth selects only the nth request, counted from 1, of those that the fault's other
+// matchers select after the fault was injected.
 func Nth(n int) Matcher { return nth(n) }
 
 func (n nth) String() string               { return fmt.Sprintf("call %d", int(n)) }
 func (n nth) matchesRequest(*Request) bool { return true }
 
-// RequestWhere selects requests by a predicate, which sees what was sent and no
-// response. It must not call the server.
+// RequestWhere selects requests by a predicate, which sees no response and must not call
+// the server.
 func RequestWhere(predicate func(Request) bool) Matcher {
 	return requestMatcher{"request by a predicate", func(r *Request) bool { return predicate(*r) }}
 }
 
-func is(s *string, want string) bool { return s != nil && *s == want }
+func equals(s *string, want string) bool { return s != nil && *s == want }
+
+// matcherNames describes the events that the matchers select.
+func matcherNames(on []EventMatcher) string {
+	if len(on) == 0 {
+		return "events"
+	}
+	return joinNames(on)
+}
+
+func joinNames[M Matcher](matchers []M) string {
+	names := make([]string, len(matchers))
+	for i, m := range matchers {
+		names[i] = m.String()
+	}
+	return strings.Join(names, ", ")
+}

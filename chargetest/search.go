@@ -1,0 +1,156 @@
+package chargetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// index holds the events read from a store, in storage order. Adding events does not
+// change slices that were returned before.
+type index struct {
+	all         []*Event
+	byReference map[string][]*Event
+	byCustomer  map[string][]*Event // by customer_id and customer_reference
+
+	// inserts counts the events that were not added at the end.
+	inserts int
+}
+
+// compareIDs compares events by storage order: ids increase across all platforms.
+func compareIDs(a, b *Event) int { return strings.Compare(a.ID, b.ID) }
+
+func (x *index) add(e *Event) {
+	end := len(x.all)
+	x.all = insertSorted(x.all, e)
+	if x.all[end] != e {
+		x.inserts++
+	}
+	if e.Reference != nil {
+		x.byReference[*e.Reference] = insertSorted(x.byReference[*e.Reference], e)
+	}
+	if e.CustomerID != nil {
+		x.byCustomer[*e.CustomerID] = insertSorted(x.byCustomer[*e.CustomerID], e)
+	}
+	if e.CustomerReference != nil && (e.CustomerID == nil || *e.CustomerID != *e.CustomerReference) {
+		x.byCustomer[*e.CustomerReference] = insertSorted(x.byCustomer[*e.CustomerReference], e)
+	}
+}
+
+// insertSorted nearly always appends. Only events stored concurrently on two platforms can
+// be read out of order.
+func insertSorted(list []*Event, e *Event) []*Event {
+	at := len(list)
+	for at > 0 && compareIDs(list[at-1], e) > 0 {
+		at--
+	}
+	if at == len(list) {
+		return append(list, e)
+	}
+	return slices.Concat(list[:at], []*Event{e}, list[at:]) // the old list may be in use
+}
+
+// search finds the events that all matchers select. Repeated updates examine each event
+// only once.
+type search struct {
+	on []EventMatcher
+
+	found []*Event // in storage order
+
+	store    *indexedStore
+	inserts  int
+	narrow   EventMatcher // has the shortest list of candidates; nil for all events
+	examined int          // number of candidates
+}
+
+// update examines the events stored since the last call.
+func (q *search) update(ctx context.Context, store *indexedStore) error {
+	list, err := q.candidates(ctx, store)
+	if err != nil {
+		return err
+	}
+	if len(q.on) == 0 || len(q.on) == 1 && q.narrow != nil {
+		q.found = list
+		return nil
+	}
+	for _, e := range list[q.examined:] {
+		if q.selects(e) {
+			q.found = append(q.found, e)
+		}
+	}
+	q.examined = len(list)
+	return nil
+}
+
+func (q *search) selects(e *Event) bool {
+	return !slices.ContainsFunc(q.on, func(m EventMatcher) bool { return !m.matchesEvent(e) })
+}
+
+// candidates returns the shortest indexed list that contains all matching events. If it
+// does not extend the list of the last call, the search starts over.
+func (q *search) candidates(ctx context.Context, store *indexedStore) ([]*Event, error) {
+	store.mu.Lock()
+	defer store.mu.Unlock()
+	if err := store.updateIndex(ctx); err != nil {
+		return nil, err
+	}
+	x := &store.index
+	if q.store != store || q.inserts != x.inserts {
+		*q = search{on: q.on, store: store, inserts: x.inserts}
+		shortest := len(x.all) + 1
+		for _, m := range q.on {
+			if list, ok := m.indexed(x); ok && len(list) < shortest {
+				q.narrow, shortest = m, len(list)
+			}
+		}
+	}
+	if q.narrow == nil {
+		return x.all, nil
+	}
+	list, _ := q.narrow.indexed(x)
+	return list, nil
+}
+
+func (q *search) events() []Event {
+	events := make([]Event, len(q.found))
+	for i, e := range q.found {
+		events[i] = *e
+	}
+	return events
+}
+
+var errClosed = errors.New("the server is closed, and its events are gone")
+
+// refresh updates a search from the current store.
+func (s *Server) refresh(q *search) error {
+	for {
+		s.mu.Lock()
+		store, closed := s.store, s.isClosed
+		s.mu.Unlock()
+		if closed {
+			return errClosed
+		}
+		err := q.update(context.Background(), store)
+		if err == nil {
+			return nil
+		}
+		s.mu.Lock()
+		replaced := s.store != store || s.isClosed
+		s.mu.Unlock()
+		if !replaced {
+			return fmt.Errorf("read the store: %w", err)
+		}
+	}
+}
+
+// refreshed reports whether [Server.refresh] succeeds, and fails t if not.
+func (s *Server) refreshed(t TB, q *search) bool {
+	t.Helper()
+	err := s.refresh(q)
+	if err != nil {
+		s.report(t, "%v", err)
+	}
+	return err == nil
+}
