@@ -11,9 +11,9 @@ import (
 	"example.com/chargeingest"
 )
 
-// AssertEvent reports whether exactly one stored event has the reference of want, and has
-// the same content. If not, the test fails and lists the differing fields. A field that is
-// nil in want must be null, except that a nil Timestamp matches any. Ids are ignored.
+// AssertEvent fails the test and returns false unless exactly one stored event has the
+// reference of want, and it has the same content. AssertEvent ignores ids, and a nil
+// Timestamp in want.
 func (s *Server) AssertEvent(t TB, want chargeingest.ChargeEvent) bool {
 	t.Helper()
 	if want.Reference == nil || *want.Reference == "" {
@@ -40,8 +40,7 @@ func (s *Server) AssertEvent(t TB, want chargeingest.ChargeEvent) bool {
 	return true
 }
 
-// AssertCount reports whether all matchers select exactly n stored events, and fails the
-// test if not.
+// AssertCount fails the test and returns false unless all matchers select n stored events.
 func (s *Server) AssertCount(t TB, n int, on ...EventMatcher) bool {
 	t.Helper()
 	q := &search{on: on}
@@ -55,8 +54,7 @@ func (s *Server) AssertCount(t TB, n int, on ...EventMatcher) bool {
 	return true
 }
 
-// AssertNoRejections reports whether the endpoint rejected no request, and fails the test
-// if it did.
+// AssertNoRejections fails the test and returns false if the endpoint rejected a request.
 func (s *Server) AssertNoRejections(t TB) bool {
 	t.Helper()
 	rejected := s.rejections()
@@ -66,7 +64,6 @@ func (s *Server) AssertNoRejections(t TB) bool {
 	return len(rejected) == 0
 }
 
-// rejections returns a line for each rejected request.
 func (s *Server) rejections() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -78,7 +75,7 @@ func (s *Server) rejections() []string {
 	return lines
 }
 
-// diff returns the differing fields, a line for each side, or an empty string.
+// diff returns the differing fields, with a line for each side.
 func diff(want, stored chargeingest.ChargeEvent) (string, error) {
 	want.ID, stored.ID = "", ""
 	if want.Timestamp == nil {
@@ -111,8 +108,7 @@ func diff(want, stored chargeingest.ChargeEvent) (string, error) {
 	return lines.String(), nil
 }
 
-// leaves returns an event's scalars and its empty lists and objects as JSON, by dotted
-// path. Nulls are absent.
+// leaves returns scalars and empty lists and objects as JSON, by dotted path.
 func leaves(ev chargeingest.ChargeEvent) (map[string]string, error) {
 	text, err := ev.MarshalJSON()
 	if err != nil {

@@ -7,14 +7,13 @@ import (
 	"strings"
 )
 
-// recordedBody records the bytes that are read from a request body.
 type recordedBody struct {
 	source io.Reader
 	io.Closer
-	text []byte // at most maxRecorded bytes, possibly compressed
+	text []byte // at most maxRecorded, not decompressed
 }
 
-// maxRecorded limits the recorded bytes of a body, not the bytes that the handler reads.
+// maxRecorded does not limit the bytes that the handler reads.
 const maxRecorded = 16 << 20
 
 func newRecordedBody(r *http.Request) *recordedBody {
@@ -35,7 +34,7 @@ func (r bodyRecorder) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// readAll reads the body ahead. The handler then reads the same bytes and the same error.
+// readAll reads ahead of the handler, which gets the same bytes and error.
 func (b *recordedBody) readAll() {
 	rest := b.source
 	if _, err := io.Copy(io.Discard, io.LimitReader(b.source, maxRecorded)); err != nil {
@@ -44,7 +43,7 @@ func (b *recordedBody) readAll() {
 	b.source = io.MultiReader(bytes.NewReader(b.text), rest)
 }
 
-// drain reads the part of a small body that the handler left, as net/http does.
+// drain reads the rest of a small body, as net/http does.
 func (b *recordedBody) drain(r *http.Request) {
 	const small = 256 << 10
 	if r.ContentLength > 0 && r.ContentLength < small && !strings.EqualFold(r.Header.Get("Expect"), "100-continue") {

@@ -5,8 +5,7 @@ import (
 	"time"
 )
 
-// inBubble reports whether the goroutine is in a bubble of testing/synctest. Only there
-// does time.Now have no monotonic reading.
+// inBubble relies on time.Now, which has no monotonic reading in a synctest bubble.
 func inBubble() bool {
 	now := time.Now()
 	return now == now.Round(0) //nolint:staticcheck // Equal ignores the monotonic reading
@@ -16,7 +15,7 @@ type deadliner interface {
 	Deadline() (deadline time.Time, ok bool)
 }
 
-// isBubbleTest reports whether t is the *testing.T of a bubble, whose Deadline panics.
+// isBubbleTest relies on Deadline, which panics in a bubble's test.
 func isBubbleTest(t deadliner) (is bool) {
 	defer func() { is = recover() != nil }()
 	t.Deadline()
@@ -28,8 +27,7 @@ var (
 	errServerInside  = errors.New("the server was created in a synctest bubble and is called from outside")
 )
 
-// checkBubble returns an error unless the goroutine and the server are in the same bubble
-// or both outside. The runtime ends the process if a bubble's channel is used outside.
+// checkBubble prevents the use of a bubble's channels outside, which is fatal.
 func (s *Server) checkBubble() error {
 	switch in := inBubble(); {
 	case in && !s.inBubble:
@@ -40,7 +38,6 @@ func (s *Server) checkBubble() error {
 	return nil
 }
 
-// wrongBubble reports whether [Server.checkBubble] fails, and fails t if so.
 func (s *Server) wrongBubble(t TB) bool {
 	t.Helper()
 	err := s.checkBubble()

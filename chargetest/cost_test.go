@@ -30,8 +30,7 @@ func post(srv *Server, ev chargeingest.ChargeEvent) {
 	srv.Handler().ServeHTTP(httptest.NewRecorder(), r)
 }
 
-// afterRequests are calls that tests make after each request. The last request has the
-// index i, which is also its reference.
+// afterRequests are calls after a request. Its index is also its reference.
 var afterRequests = map[string]func(t TB, srv *Server, i int){
 	"WaitEvent":           func(t TB, srv *Server, i int) { srv.WaitEvent(t, Reference(strconv.Itoa(i))) },
 	"WaitEvent, any":      func(t TB, srv *Server, _ int) { srv.WaitEvent(t) },
@@ -55,7 +54,7 @@ func BenchmarkAfterRequests(b *testing.B) {
 		for i := range n {
 			post(srv, Sample(strconv.Itoa(i)))
 		}
-		srv.AssertCount(b, n) // reads the events outside of the measurement
+		srv.AssertCount(b, n)
 		for _, name := range slices.Sorted(maps.Keys(afterRequests)) {
 			do := afterRequests[name]
 			b.Run(fmt.Sprint(name, "/", n), func(b *testing.B) {
@@ -67,7 +66,6 @@ func BenchmarkAfterRequests(b *testing.B) {
 	}
 }
 
-// cost counts the events that a call lists and compares, and the bytes that it allocates.
 type cost struct{ listed, compared, allocated int }
 
 type countingStore struct {
@@ -118,7 +116,7 @@ func TestCostDoesNotGrowWithRequests(t *testing.T) {
 		}
 		measured := make(map[string]cost)
 		for name, do := range afterRequests {
-			do(t, srv, sent-1) // updates the index
+			do(t, srv, sent-1)
 			send()
 			measured[name] = counted.measure(func() { do(t, srv, sent-1) })
 		}
@@ -172,7 +170,6 @@ func TestExhaustedRulesAreRemoved(t *testing.T) {
 	require.Empty(t, srv.rules[0].hits)
 }
 
-// With concurrent requests on two platforms, the later event can be read first.
 func TestEventsReadOutOfOrder(t *testing.T) {
 	text := func(s string) *string { return &s }
 	x := index{byReference: make(map[string][]*Event), byCustomer: make(map[string][]*Event)}

@@ -14,7 +14,7 @@ type Event struct {
 	Platform string
 }
 
-// String returns the event on one line: platform, id, reference, customer and value.
+// String returns a summary on one line.
 func (e Event) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s %s", e.Platform, e.ID, bracketedReference(&e.ChargeEvent))
@@ -36,9 +36,8 @@ func (e Event) String() string {
 	return b.String()
 }
 
-// Events returns the stored events of all platforms in storage order. Events that were in
-// the store before the server used it are included once a request for their platform has
-// arrived. The caller must not modify the events.
+// Events returns the stored events in storage order, of each platform to which events were
+// sent. The caller must not modify them.
 func (s *Server) Events() []Event {
 	s.t.Helper()
 	q := new(search)
@@ -48,8 +47,7 @@ func (s *Server) Events() []Event {
 	return q.events()
 }
 
-// Event returns the event with a reference, on any platform. If several have it, Event
-// returns the one stored first.
+// Event returns the first stored event with a reference, on any platform.
 func (s *Server) Event(reference string) (ev Event, ok bool) {
 	s.t.Helper()
 	q := &search{on: []EventMatcher{Reference(reference)}}
@@ -59,14 +57,14 @@ func (s *Server) Event(reference string) (ev Event, ok bool) {
 	return *q.found[0], true
 }
 
-// Seed stores events on chargeingest.DefaultPlatform, as if they had been sent, and
-// returns them. If an event is invalid, Seed stores nothing, and the test fails and ends.
+// Seed stores events on chargeingest.DefaultPlatform and returns them. If an event is
+// invalid, Seed stores nothing and ends the test.
 func (s *Server) Seed(t TB, events ...chargeingest.ChargeEvent) []Event {
 	t.Helper()
 	return s.SeedOn(t, chargeingest.DefaultPlatform, events...)
 }
 
-// SeedOn is like [Server.Seed] for another platform.
+// SeedOn is [Server.Seed] on another platform.
 func (s *Server) SeedOn(t TB, platform string, events ...chargeingest.ChargeEvent) []Event {
 	t.Helper()
 	if len(events) == 0 {
@@ -80,7 +78,7 @@ func (s *Server) SeedOn(t TB, platform string, events ...chargeingest.ChargeEven
 	handler := s.handler
 	s.mu.Unlock()
 	if handler == nil {
-		return nil // newHandler has failed the test
+		return nil // the test has failed already
 	}
 	result, err := handler.Ingest(context.Background(), chargeingest.IngestRequest{Platform: platform, Events: events})
 	if err != nil {
@@ -95,8 +93,7 @@ func (s *Server) SeedOn(t TB, platform string, events ...chargeingest.ChargeEven
 	return stored
 }
 
-// Sample returns a valid event of 12.50 EUR with a reference, or without one if reference
-// is empty.
+// Sample returns a valid event. An empty reference means none.
 func Sample(reference string) chargeingest.ChargeEvent {
 	ev := chargeingest.ChargeEvent{
 		ProductItemID: "proi_sample", PricingID: "pric_sample",

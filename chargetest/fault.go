@@ -9,9 +9,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// Fault is a failure of a request. [Status], [Reset], [Delay], [StoreError], [Truncated],
-// [Malformed] and [SlowBody] create one, and its methods return modified copies.
-// [Server.FailNext], [Server.FailFor] and [Server.FailSometimes] inject it.
+// Fault is a failure to inject into requests. Its methods return modified copies.
 type Fault struct {
 	kind        kind
 	status      int
@@ -28,7 +26,7 @@ type Fault struct {
 type kind int
 
 const (
-	kindNone kind = iota // at most a delay
+	kindNone kind = iota
 	kindStatus
 	kindReset
 	kindStoreError
@@ -37,12 +35,11 @@ const (
 	kindSlowBody
 )
 
-// codeTooManyRequests is an addition: the contract has no code for quotas.
+// codeTooManyRequests is not part of the contract.
 const codeTooManyRequests = "TOO_MANY_REQUESTS"
 
-// Status responds with an error, without serving the request. The status is from 400 to
-// 599. The code defaults to the contract's first code for the status, or to
-// TOO_MANY_REQUESTS for 429. For 503, Retry-After defaults to one second.
+// Status responds with an error of status 400 to 599, without serving the request. The
+// error code depends on the status. Retry-After defaults to one second for 503.
 func Status(status int) Fault {
 	f := Fault{kind: kindStatus, status: status, code: codeOf(status), message: "injected by the test"}
 	if status == http.StatusServiceUnavailable {
@@ -51,53 +48,49 @@ func Status(status int) Fault {
 	return f
 }
 
-// Reset cuts the connection without serving the request. With AfterCommit, the request is
-// served and only its response is lost: a client that retries without a reference or an
-// Idempotency-Key is charged twice.
-//
-// If a reused connection is cut, net/http itself retries GET requests and requests with an
-// Idempotency-Key. A request through [Server.Handler] has its connection closed, or panics
-// with http.ErrAbortHandler.
+// Reset cuts the connection without serving the request. With AfterCommit, only the
+// response is lost: a client that retries without a reference or an Idempotency-Key is
+// charged twice. On a reused connection, net/http itself retries GET requests and requests
+// with an Idempotency-Key.
 func Reset() Fault { return Fault{kind: kindReset} }
 
-// Delay waits before it serves the request, or with AfterCommit before it sends the
-// response. If the client gives up meanwhile, the events are stored only with AfterCommit.
+// Delay waits before the request is served, or with AfterCommit before the response is
+// sent.
 func Delay(d time.Duration) Fault { return Fault{}.Delay(d) }
 
-// StoreError makes the store return err. If err is chargeingest.ErrNotStored, the response
-// is 503; otherwise it is that of an unknown outcome. With AfterCommit, the events are
-// stored nevertheless, and err must not be ErrNotStored.
+// StoreError makes the store return err. Any err but chargeingest.ErrNotStored means an
+// unknown outcome. With AfterCommit, the events are stored, and err must not be
+// ErrNotStored.
 func StoreError(err error) Fault { return Fault{kind: kindStoreError, err: err} }
 
 // Truncated serves the request and cuts the connection halfway through the response.
 func Truncated() Fault { return Fault{kind: kindTruncated} }
 
-// Malformed serves the request and replaces the response's body by invalid JSON.
+// Malformed serves the request and makes the response's body invalid JSON.
 func Malformed() Fault { return Fault{kind: kindMalformed} }
 
 // SlowBody serves the request and sends the response's body over the duration d.
 func SlowBody(d time.Duration) Fault { return Fault{kind: kindSlowBody, bodyTime: d} }
 
-// RetryAfter sets the Retry-After header of a [Status], rounded up to seconds. Zero removes
-// it.
+// RetryAfter sets the Retry-After of a [Status]. Zero removes it.
 func (f Fault) RetryAfter(d time.Duration) Fault {
 	f.retryAfter = d
 	return f
 }
 
-// Code sets the error code of a [Status].
+// Code sets the code of a [Status].
 func (f Fault) Code(code chargeingest.Code) Fault {
 	f.code = string(code)
 	return f
 }
 
-// Message sets the error message of a [Status].
+// Message sets the message of a [Status].
 func (f Fault) Message(message string) Fault {
 	f.message = message
 	return f
 }
 
-// Field sets the error's field of a [Status], such as value.number.
+// Field sets the field of a [Status], such as value.number.
 func (f Fault) Field(path string) Fault {
 	f.field = path
 	return f
@@ -109,15 +102,14 @@ func (f Fault) Delay(d time.Duration) Fault {
 	return f
 }
 
-// AfterCommit serves the request first, so that its events are stored. It applies to
-// [Status], [Reset], [Delay] and [StoreError]; the other faults happen after the commit
-// anyway.
+// AfterCommit serves the request before a [Status], [Reset], [Delay] or [StoreError]. Other
+// faults always happen after the commit.
 func (f Fault) AfterCommit() Fault {
 	f.afterCommit = true
 	return f
 }
 
-// String returns the Go expression of the fault.
+// String returns the fault as a Go expression.
 func (f Fault) String() string {
 	var s string
 	switch f.kind {
@@ -151,7 +143,6 @@ func (f Fault) String() string {
 	return s
 }
 
-// check returns an error if the fault is invalid.
 func (f Fault) check() error {
 	afterResponse := f.kind == kindTruncated || f.kind == kindMalformed || f.kind == kindSlowBody
 	switch {
@@ -175,7 +166,6 @@ func (f Fault) check() error {
 	return nil
 }
 
-// codeOf returns the default error code of a status.
 func codeOf(status int) string {
 	code := chargeingest.CodeInternalError
 	switch status {

@@ -8,8 +8,7 @@ import (
 	"sync"
 )
 
-// fuzzTB buffers logs and failures for a *testing.F, whose methods panic on any goroutine
-// while the fuzz function runs.
+// fuzzTB buffers messages, because a *testing.F panics while the fuzz function runs.
 type fuzzTB struct {
 	TB
 	f fuzzer
@@ -18,14 +17,13 @@ type fuzzTB struct {
 	logged, failures messages
 }
 
-// fuzzer is the part of *testing.F that is used. Only a *testing.F has Fuzz.
+// fuzzer identifies a *testing.F by Fuzz.
 type fuzzer interface {
 	Fuzz(ff any)
 	Fail()
 	Output() io.Writer
 }
 
-// concurrentTB returns a TB with Logf and Errorf that any goroutine can call at any time.
 func concurrentTB(t TB) TB {
 	if t == nil {
 		panic("chargetest: New needs a test: pass a *chargetest.Main in TestMain")
@@ -53,14 +51,12 @@ func (t *fuzzTB) Errorf(format string, args ...any) {
 	t.add(&t.failures, format, args...)
 }
 
-// failInput fails the current input of a fuzz worker and does not return. It cannot wait
-// for the end of the test, because the output of workers is discarded.
+// failInput does not buffer, because the output of fuzz workers is discarded.
 func failInput(message string) {
 	if onGoroutineOf("testing.tRunner") {
-		panic(message) // package testing turns it into the failure of the input
+		panic(message)
 	}
-	// Package testing records the input of a worker that exits. Running that input again
-	// shows the message.
+	// Package testing records the input, which shows the message when run again.
 	os.Exit(2)
 }
 
@@ -73,7 +69,7 @@ func (t *fuzzTB) add(list *messages, format string, args ...any) {
 	}
 }
 
-// flush must run on the goroutine of the *testing.F.
+// flush runs on the goroutine of the *testing.F.
 func (t *fuzzTB) flush() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -84,7 +80,6 @@ func (t *fuzzTB) flush() {
 	t.failures.flush(t.f.Output())
 }
 
-// inFuzzWorker reports whether go test -fuzz started this process to run inputs.
 func inFuzzWorker() bool {
 	f := flag.Lookup("test.fuzzworker")
 	return f != nil && f.Value.String() == "true"

@@ -45,7 +45,6 @@ func (r *fakeTB) Errorf(format string, args ...any) {
 	r.errors = append(r.errors, fmt.Sprintf(format, args...))
 }
 
-// end runs the cleanups.
 func (r *fakeTB) end() {
 	for f := r.popCleanup(); f != nil; f = r.popCleanup() {
 		f()

@@ -10,7 +10,6 @@ import (
 	"example.com/chargeingest"
 )
 
-// hintFor guesses the likely mistake in a rejected request.
 func hintFor(r *Request, e errorBody) string {
 	switch r.Code {
 	case chargeingest.CodeResourceNotFound:
@@ -75,7 +74,6 @@ func fieldHint(path string) string {
 	return ""
 }
 
-// fieldNames returns all field names of a charge event.
 func fieldNames() []string {
 	empty, list := "", []chargeingest.SelectorEntry{}
 	text, err := chargeingest.ChargeEvent{
@@ -102,7 +100,6 @@ func fieldNames() []string {
 	return names
 }
 
-// missingHints suggests reasons why no stored event matches.
 func (s *Server) missingHints(m EventMatcher) []string {
 	var hints []string
 	for _, r := range s.Requests() {
@@ -121,15 +118,13 @@ func (s *Server) missingHints(m EventMatcher) []string {
 	return hints
 }
 
-// similar reports whether two different texts differ only by case, by underscores, as the
-// names of untagged struct fields do, or by a few bytes.
+// similar ignores case, underscores and small differences.
 func similar(a, b string) bool {
 	joined := func(s string) string { return strings.ReplaceAll(s, "_", "") }
 	return a != b && (strings.EqualFold(joined(a), joined(b)) || distance(a, b) <= max(1, min(len(a), len(b))/4))
 }
 
-// distance returns the Levenshtein distance in bytes. Texts longer than maxLength count as
-// far apart.
+// distance returns the Levenshtein distance, up to maxLength.
 func distance(a, b string) int {
 	const maxLength = 256
 	if len(a) > maxLength || len(b) > maxLength {

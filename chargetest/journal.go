@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Requests returns the journal: all requests since New or Reset in order of arrival.
+// Requests returns all requests since New or Reset, in order of arrival.
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -26,7 +26,7 @@ func (s *Server) countRequests() int {
 	return len(s.journal)
 }
 
-// Dump returns all stored events and all requests as readable text.
+// Dump returns all stored events and requests as text.
 func (s *Server) Dump() string {
 	s.t.Helper()
 	stored := new(search)
@@ -37,8 +37,6 @@ func (s *Server) Dump() string {
 	return s.dump(stored, err, math.MaxInt)
 }
 
-// dump returns the clock, the stored events or the error of reading them, and the journal,
-// at most maxLines of each.
 func (s *Server) dump(stored *search, err error, maxLines int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "clock: %s\n", s.Now().Format(time.RFC3339Nano))
@@ -55,7 +53,6 @@ func (s *Server) dump(stored *search, err error, maxLines int) string {
 	return b.String()
 }
 
-// writeLast writes the last items of a list, one per line.
 func writeLast[T any](w io.Writer, list []T, maxLines int) {
 	if omitted := len(list) - maxLines; omitted > 0 {
 		_, _ = fmt.Fprintf(w, "  … %d more\n", omitted)

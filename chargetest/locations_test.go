@@ -25,16 +25,14 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// withFailures makes TestFailureLocations run the failing tests.
 const withFailures = "CHARGETEST_TEST_WITH_FAILURES"
 
-// nextLineFails prints the location at which the caller expects a failure.
 func nextLineFails(testing.TB) {
 	_, file, line, _ := runtime.Caller(1)
 	fmt.Printf("expect: %s:%d\n", filepath.Base(file), line+1)
 }
 
-// locations calls each method that can fail a test. The keys start with the method's name.
+// locations has calls that fail. The keys start with the method's name.
 var locations = map[string]func(*testing.T, *chargetest.Server){
 	"AssertCount": func(t *testing.T, srv *chargetest.Server) {
 		nextLineFails(t)
@@ -255,8 +253,7 @@ func invalidOnSecondUse() chargetest.Options {
 	}}
 }
 
-// Tests that fail run in a child process. Each failure must have the file and line of the
-// call.
+// Each failure must have the location of the call.
 func TestFailureLocations(t *testing.T) {
 	options := chargetest.Options{WaitTimeout: time.Millisecond}
 	if os.Getenv(withFailures) != "" {
@@ -284,7 +281,7 @@ func TestFailureLocations(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	require.Error(t, err)
 	var want string
-	failures := make(map[string]int) // by location
+	failures := make(map[string]int)
 	line := regexp.MustCompile(`(?m)^\s*(?:expect: (\S+)|(\S+\.go:\d+): chargetest: (.*))$`)
 	for _, m := range line.FindAllStringSubmatch(string(out), -1) {
 		switch {

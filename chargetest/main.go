@@ -6,10 +6,8 @@ import (
 	"sync"
 )
 
-// Main is a [TB] for TestMain, which has no testing.TB. The zero value is ready to use.
-//
-// It writes failures to standard error, with the file and line of the call. If the tests
-// fail, it also writes the first 100 lines of the log.
+// Main is a [TB] for TestMain. It writes failures to standard error, and at most 100 lines
+// of logs if the tests fail. The zero value is ready to use.
 type Main struct {
 	mu       sync.Mutex
 	failed   bool
@@ -17,8 +15,7 @@ type Main struct {
 	cleanups []func()
 }
 
-// Run runs the tests of a *testing.M, closes the servers and returns the exit status: that
-// of the tests, or 1 if they pass but Main has failed.
+// Run runs the tests of a *testing.M, closes the servers and returns the exit status.
 func (m *Main) Run(tests interface{ Run() int }) int {
 	status := tests.Run()
 	for f := m.popCleanup(); f != nil; f = m.popCleanup() {
@@ -47,24 +44,24 @@ func (m *Main) popCleanup() func() {
 	return f
 }
 
-// Helper does nothing.
+// Helper implements [TB].
 func (*Main) Helper() {}
 
-// Cleanup makes Run call f after the tests.
+// Cleanup implements [TB].
 func (m *Main) Cleanup(f func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.cleanups = append(m.cleanups, f)
 }
 
-// Logf keeps a line of the log.
+// Logf implements [TB].
 func (m *Main) Logf(format string, args ...any) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.logged.add(format, args...)
 }
 
-// Errorf writes a failure and makes Run fail.
+// Errorf implements [TB].
 func (m *Main) Errorf(format string, args ...any) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

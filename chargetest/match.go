@@ -14,13 +14,12 @@ type Matcher interface {
 	matchesRequest(r *Request) bool
 }
 
-// EventMatcher selects stored events, and requests that contain such an event.
+// EventMatcher selects events and the requests that contain them.
 type EventMatcher interface {
 	Matcher
 	matchesEvent(e *Event) bool
 
-	// indexed returns exactly the events that the matcher selects, if the index has a
-	// list of them.
+	// indexed returns all selected events, if indexed.
 	indexed(x *index) (list []*Event, ok bool)
 }
 
@@ -35,7 +34,7 @@ func (m requestMatcher) matchesRequest(r *Request) bool { return m.match(r) }
 type eventMatcher struct {
 	name  string
 	match func(*Event) bool
-	list  func(*index) []*Event // may be nil
+	list  func(*index) []*Event
 }
 
 func (m eventMatcher) String() string             { return m.name }
@@ -57,7 +56,6 @@ func (m eventMatcher) matchesRequest(r *Request) bool {
 	return false
 }
 
-// referenceMatcher keeps its reference for hints.
 type referenceMatcher struct {
 	eventMatcher
 	reference string
@@ -81,9 +79,8 @@ func Customer(customer string) EventMatcher {
 	}
 }
 
-// EventWhere selects events by a predicate, which must not call the server. The events of
-// a request have no platform yet. If the request is invalid, they have only the readable
-// fields.
+// EventWhere selects events by a predicate, which must not call the server. For requests,
+// the predicate sees Request.Events, without a platform.
 func EventWhere(predicate func(Event) bool) EventMatcher {
 	return eventMatcher{name: "event by a predicate", match: func(e *Event) bool { return predicate(*e) }}
 }
@@ -101,15 +98,14 @@ func Route(route chargeingest.Route) Matcher {
 	return requestMatcher{"route " + string(route), func(r *Request) bool { return r.Route == route }}
 }
 
-// nth selects every request. [Rule.matches] does the counting.
 type nth int
 
-// Nth selects only the nth request, counted from 1, of those that the fault's other
-// matchers select after the fault was injected.
+// Nth selects the nth request, counted from 1, of those that the other matchers select from
+// now on.
 func Nth(n int) Matcher { return nth(n) }
 
 func (n nth) String() string               { return fmt.Sprintf("call %d", int(n)) }
-func (n nth) matchesRequest(*Request) bool { return true }
+func (n nth) matchesRequest(*Request) bool { return true } // [Rule.matches] counts
 
 // RequestWhere selects requests by a predicate, which sees no response and must not call
 // the server.
@@ -119,7 +115,6 @@ func RequestWhere(predicate func(Request) bool) Matcher {
 
 func equals(s *string, want string) bool { return s != nil && *s == want }
 
-// matcherNames describes the events that the matchers select.
 func matcherNames(on []EventMatcher) string {
 	if len(on) == 0 {
 		return "events"

@@ -9,7 +9,6 @@ import (
 	"strings"
 )
 
-// messages keeps the first 100 messages to a test.
 type messages struct {
 	lines   []string
 	omitted int
@@ -34,8 +33,8 @@ func (m *messages) flush(w io.Writer) {
 	*m = messages{}
 }
 
-// callSite returns the file and line of the call into this package, or an empty string on
-// the goroutines of net/http.
+// callSite returns the location of the call into this package. It is empty on the
+// goroutines of net/http.
 func callSite() string {
 	thisPackage := reflect.TypeFor[Server]().PkgPath() + "."
 	callers := make([]uintptr, 64)

@@ -8,9 +8,8 @@ import (
 	"sync"
 )
 
-// URL returns the server's URL on loopback, without a trailing slash. The first call starts
-// the listener. In a synctest bubble, URL fails the test, because waiting for a socket stops
-// the bubble's time: use [Server.Client] there.
+// URL starts a listener on loopback and returns its URL, without a trailing slash. In a
+// synctest bubble it fails the test: use [Server.Client].
 func (s *Server) URL() string {
 	s.t.Helper()
 	if s.inBubble {
@@ -34,17 +33,16 @@ func (s *Server) URL() string {
 	return s.url
 }
 
-// Client returns a new HTTP client that reaches the server in memory, for any host in an
-// http or https URL. A cut connection is an unexpected EOF, not a reset as on a socket. Each
-// client keeps its own connections until the server is closed, so share one in a loop.
+// Client returns a client that reaches the server in memory, for any http or https URL. A
+// cut connection results in an unexpected EOF. Each client keeps its connections until the
+// server is closed.
 func (s *Server) Client() *http.Client {
 	return &http.Client{Transport: &http.Transport{DialContext: s.dial, DialTLSContext: s.dial}}
 }
 
-// dial connects to the server for any address. The first call starts the listener.
 func (s *Server) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	if err := s.checkBubble(); err != nil {
-		s.errorf("Client: %v", err) // the client could hide this error by a retry
+		s.errorf("Client: %v", err) // the client may hide the error
 		return nil, err
 	}
 	s.mu.Lock()
@@ -61,7 +59,6 @@ func (s *Server) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	return pipe.dial(ctx)
 }
 
-// network serves HTTP on listeners and can cut all their connections.
 type network struct {
 	handler  http.Handler
 	errorLog *log.Logger
@@ -70,8 +67,7 @@ type network struct {
 	servers []*http.Server
 	serving sync.WaitGroup
 
-	// Since the last cut:
-	conns    map[*conn]struct{}
+	conns    map[*conn]struct{} // since the last cut
 	inFlight *sync.WaitGroup
 }
 
@@ -79,7 +75,6 @@ func newNetwork(handler http.HandlerFunc, errorLog *log.Logger) *network {
 	return &network{handler: handler, errorLog: errorLog, conns: make(map[*conn]struct{}), inFlight: new(sync.WaitGroup)}
 }
 
-// start serves on l until the network is closed.
 func (n *network) start(l net.Listener) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -94,7 +89,6 @@ func (n *network) start(l net.Listener) {
 	n.serving.Go(func() { _ = srv.Serve(trackingListener{l, n}) })
 }
 
-// begin counts a request in flight until Done is called.
 func (n *network) begin() *sync.WaitGroup {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -102,7 +96,7 @@ func (n *network) begin() *sync.WaitGroup {
 	return n.inFlight
 }
 
-// cut cuts all connections and waits until their requests have ended.
+// cut waits for the requests in flight.
 func (n *network) cut() {
 	n.mu.Lock()
 	conns, inFlight := n.conns, n.inFlight
@@ -114,7 +108,6 @@ func (n *network) cut() {
 	inFlight.Wait()
 }
 
-// close closes the listeners, cuts all connections and waits until everything has ended.
 func (n *network) close() {
 	n.mu.Lock()
 	servers := n.servers
@@ -126,7 +119,6 @@ func (n *network) close() {
 	n.cut()
 }
 
-// trackingListener adds accepted connections to the network.
 type trackingListener struct {
 	net.Listener
 	network *network
@@ -144,7 +136,6 @@ func (l trackingListener) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// conn removes itself from the network when it is closed.
 type conn struct {
 	net.Conn
 	network *network
@@ -157,7 +148,7 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// CloseWrite lets net/http half-close the connection after an unread request.
+// CloseWrite is called by net/http after an unread request.
 func (c *conn) CloseWrite() error {
 	if l, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return l.CloseWrite()
@@ -165,7 +156,6 @@ func (c *conn) CloseWrite() error {
 	return nil
 }
 
-// reset closes the connection. On a socket, the other end sees a reset.
 func (c *conn) reset() {
 	if l, ok := c.Conn.(interface{ SetLinger(seconds int) error }); ok {
 		_ = l.SetLinger(0)
@@ -173,7 +163,6 @@ func (c *conn) reset() {
 	_ = c.Close()
 }
 
-// pipeListener listens in memory.
 type pipeListener struct {
 	conns  chan net.Conn
 	closed chan struct{}

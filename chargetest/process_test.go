@@ -15,8 +15,7 @@ import (
 	"example.com/chargeingest/chargetest"
 )
 
-// scenario is an environment variable that selects the part to run in a child process. A
-// test that fails there must not end the process or later tests.
+// scenario is an environment variable for child processes that run failing tests.
 const scenario = "CHARGETEST_TEST_SCENARIO"
 
 func sendRejected(t testing.TB, srv *chargetest.Server) {
@@ -28,12 +27,10 @@ func sendRejected(t testing.TB, srv *chargetest.Server) {
 	require.NoError(t, res.Body.Close())
 }
 
-// handle sends an invalid request without a client.
 func handle(srv *chargetest.Server) {
 	srv.Handler().ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, eventPath, strings.NewReader("{}")))
 }
 
-// inFuzzTarget has fuzz functions that use the server of the *testing.F.
 var inFuzzTarget = map[string]func(t *testing.T, srv *chargetest.Server){
 	"": func(t *testing.T, srv *chargetest.Server) { sendRejected(t, srv) },
 	"200 rejections": func(t *testing.T, srv *chargetest.Server) {
@@ -86,7 +83,7 @@ func run(t *testing.T, name string, args ...string) (output string, passed bool)
 	binary, err := os.Executable()
 	require.NoError(t, err)
 	cmd := exec.CommandContext(t.Context(), binary, args...)
-	cmd.Dir = t.TempDir() // for failing inputs
+	cmd.Dir = t.TempDir()
 	cmd.Env = append(os.Environ(), scenario+"="+name)
 	out, err := cmd.CombinedOutput()
 	return string(out), err == nil
@@ -150,7 +147,6 @@ func TestFuzzing(t *testing.T) {
 	}
 }
 
-// inBenchmark has benchmarks by name, and the expected output of those that fail.
 var inBenchmark = map[string]struct {
 	run  func(b *testing.B)
 	want string
@@ -168,7 +164,7 @@ var inBenchmark = map[string]struct {
 			for range b.N {
 				srv.Reset()
 				go handle(srv)
-				require.Len(b, srv.WaitRequests(b, 1), 1) // each round has the same *testing.B
+				require.Len(b, srv.WaitRequests(b, 1), 1) // all rounds have the same *testing.B
 			}
 		})
 	}, ""},
@@ -211,7 +207,6 @@ func TestBenchmarks(t *testing.T) {
 	}
 }
 
-// inTestMain has tests that use the server of TestMain, with the expected standard error.
 var inTestMain = map[string]struct {
 	run    func(t *testing.T)
 	passes bool
@@ -249,7 +244,6 @@ func TestNewWithoutTest(t *testing.T) {
 	})
 }
 
-// acrossBubbles has calls that fail the test if the server is not in the same bubble.
 var acrossBubbles = map[string]func(t *testing.T, srv *chargetest.Server){
 	"Client": func(t *testing.T, srv *chargetest.Server) {
 		_, err := srv.Client().Get("https://vendor.example")
@@ -278,7 +272,7 @@ func TestBubbles(t *testing.T) {
 				t.Run("bubble", func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) { do(t, srv) })
 				})
-				srv.Seed(t, chargetest.Sample("a")) // still works outside
+				srv.Seed(t, chargetest.Sample("a"))
 				sendRejected(t, srv)
 				srv.WaitRequests(t, 1)
 			})
@@ -309,7 +303,6 @@ func TestBubbles(t *testing.T) {
 	}
 }
 
-// Parallel subtests outlive their parent's function, and goroutines outlive their test.
 func TestSubtests(t *testing.T) {
 	if os.Getenv(scenario) == "subtests" {
 		srv := chargetest.New(t)

@@ -13,18 +13,16 @@ import (
 type testTracker struct {
 	mu sync.Mutex
 
-	// ended is the server's own test once it has ended. Nothing is reported to it then.
-	ended TB
+	ended TB // the server's own test
 
-	// endings has a channel for each test that has called a Wait method. It is closed and
-	// removed when the test ends: package testing reuses a *testing.B for the next round.
+	// endings is for waiting tests. Entries are removed because a *testing.B is reused.
 	endings map[TB]chan struct{}
 }
 
 // ending returns a channel that is closed when the test ends.
 func (r *testTracker) ending(t TB) <-chan struct{} {
 	if !reflect.TypeOf(t).Comparable() {
-		return nil // it cannot be a map key: assume that it does not end
+		return nil // never ends
 	}
 	r.mu.Lock()
 	ending, known := r.endings[t]
@@ -51,15 +49,13 @@ func (r *testTracker) end(t TB) {
 	}
 }
 
-// close records that the server's own test has ended.
 func (r *testTracker) close(t TB) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ended = t
 }
 
-// report calls report unless t is the server's own test and has ended. The mutex keeps
-// tracked tests from ending meanwhile.
+// report holds the mutex to keep tracked tests from ending meanwhile.
 func (r *testTracker) report(t TB, report func(TB)) {
 	t.Helper()
 	r.mu.Lock()
@@ -68,7 +64,7 @@ func (r *testTracker) report(t TB, report func(TB)) {
 		return
 	}
 	defer func() {
-		// Package testing panics if t has ended, after it has failed the parent test.
+		// Package testing panics if t has ended.
 		if v := recover(); v != nil && !strings.HasPrefix(panicFrame().Function, "testing.") {
 			panic(v)
 		}
@@ -76,8 +72,7 @@ func (r *testTracker) report(t TB, report func(TB)) {
 	report(t)
 }
 
-// panicFrame returns the origin of the panic that its caller, a deferred function,
-// recovered.
+// panicFrame returns the origin of a recovered panic.
 func panicFrame() runtime.Frame {
 	callers := make([]uintptr, 16)
 	frames := runtime.CallersFrames(callers[:runtime.Callers(3, callers)])
@@ -89,7 +84,6 @@ func panicFrame() runtime.Frame {
 	}
 }
 
-// report fails a test.
 func (s *Server) report(t TB, format string, args ...any) {
 	t.Helper()
 	s.tests.report(t, func(t TB) {
@@ -98,17 +92,14 @@ func (s *Server) report(t TB, format string, args ...any) {
 	})
 }
 
-// errorf fails the server's own test.
 func (s *Server) errorf(format string, args ...any) {
 	s.t.Helper()
 	s.report(s.t, format, args...)
 }
 
-// maxShown is the maximum number of lines of each list in a failure.
-const maxShown = 50
+const maxShown = 50 // lines per list
 
-// reportWithState fails a test and appends hints about the matchers, the stored events
-// and the journal.
+// reportWithState appends hints about the matchers, the stored events and the journal.
 func (s *Server) reportWithState(t TB, on []EventMatcher, format string, args ...any) {
 	t.Helper()
 	var b strings.Builder
@@ -121,7 +112,6 @@ func (s *Server) reportWithState(t TB, on []EventMatcher, format string, args ..
 	s.report(t, "%s%s", &b, s.dump(stored, err, maxShown))
 }
 
-// logLine writes a line to the log of the server's own test.
 func (s *Server) logLine(line string) {
 	s.t.Helper()
 	s.tests.report(s.t, func(t TB) {
@@ -137,8 +127,8 @@ func (w logWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// failNow ends the test if it runs on the goroutine of a test. On another goroutine,
-// FailNow would end that goroutine and leave the test waiting for it.
+// failNow only ends the goroutine of a test. FailNow on another goroutine would end that
+// one, and the test could wait for it forever.
 func failNow(t TB) {
 	test, ok := t.(interface{ FailNow() })
 	if ok && onGoroutineOf("testing.tRunner", "testing.fRunner", "testing.(*B).runN") {
@@ -146,7 +136,6 @@ func failNow(t TB) {
 	}
 }
 
-// onGoroutineOf reports whether one of the functions is on the stack.
 func onGoroutineOf(functions ...string) bool {
 	callers := make([]uintptr, 256)
 	frames := runtime.CallersFrames(callers[:runtime.Callers(0, callers)])

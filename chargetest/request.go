@@ -14,52 +14,38 @@ import (
 	"example.com/chargeingest"
 )
 
-// Request is an entry of the journal: a request and its outcome. The caller must not
-// modify its header and slices.
+// Request is a request with its outcome. The caller must not modify its header and slices.
 type Request struct {
-	Number     int       // position in the journal, from 1
+	Number     int       // from 1
 	ReceivedAt time.Time // by the server's clock
 	Method     string
 	RequestURI string // path and query
 	Header     http.Header
 
-	// Body is the part of the body that the server has read, at most 16 MiB. A complete
-	// gzip body is decompressed.
+	// Body has the bytes that the server has read, at most 16 MiB, decompressed.
 	Body []byte
 
-	// Events are the events in the body. If the body is JSON but invalid, they have at
-	// least the readable identifiers and references.
+	// Events come from the body. Invalid events have only the fields that can be read.
 	Events []chargeingest.ChargeEvent
 
-	// Route is the endpoint, or empty if the path is unknown.
-	Route chargeingest.Route
+	Route    chargeingest.Route // empty if the path is unknown
+	Platform string             // empty if not authorized
 
-	// Platform is empty if the caller was not authorized.
-	Platform string
-
-	// Status is the response's status, or 0 if no complete response was sent yet.
-	Status       int
+	Status       int // 0 without a complete response
 	ResponseBody []byte
 
-	// Code, Field and Message come from an error response. Violations counts its errors.
+	// These come from an error response. Violations counts its errors.
 	Code       chargeingest.Code
 	Field      string
 	Message    string
 	Violations int
 
-	// Stored counts the new events, even if the response was lost. Replayed counts the
-	// events of the response that had been stored before.
-	Stored   int
-	Replayed int
+	Stored   int    // new events, even if the response was lost
+	Replayed int    // events that had been stored before
+	Fault    string // the injected fault, if any
+	Hint     string // a likely mistake in a rejected request
 
-	// Fault describes the injected fault, if any.
-	Fault string
-
-	// Hint names a likely mistake in a rejected request, such as a misspelled path or
-	// field name.
-	Hint string
-
-	rejected bool // by the handler, not by a fault
+	rejected bool // by the handler
 	ended    bool
 }
 
@@ -67,7 +53,6 @@ func newRequest(r *http.Request) *Request {
 	return &Request{Method: r.Method, RequestURI: r.URL.RequestURI(), Header: r.Header.Clone(), Route: routeOf(r)}
 }
 
-// decodeBody returns the decompressed body and its events.
 func decodeBody(r *http.Request, body []byte) (text []byte, events []chargeingest.ChargeEvent) {
 	if strings.EqualFold(r.Header.Get("Content-Encoding"), "gzip") {
 		if zipped, err := gzip.NewReader(bytes.NewReader(body)); err == nil {
@@ -79,7 +64,6 @@ func decodeBody(r *http.Request, body []byte) (text []byte, events []chargeinges
 	return body, decodeEvents(body)
 }
 
-// setError copies the fields of an error response.
 func (r *Request) setError(text []byte) {
 	var e errorBody
 	if json.Unmarshal(text, &e) == nil {
@@ -90,8 +74,7 @@ func (r *Request) setError(text []byte) {
 	}
 }
 
-// routeOf returns the likely endpoint, for matchers. The handler's own result replaces it
-// later.
+// routeOf returns the likely endpoint, for matchers. The handler's result replaces it.
 func routeOf(r *http.Request) chargeingest.Route {
 	_, name, found := strings.Cut(r.URL.Path, "/ingest/")
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
@@ -127,7 +110,7 @@ func decodeEvents(body []byte) []chargeingest.ChargeEvent {
 	return nil
 }
 
-// decodeEvent decodes an event, or only its string fields if the event is invalid.
+// decodeEvent decodes only the string fields of an invalid event.
 func decodeEvent(text []byte) (ev chargeingest.ChargeEvent, ok bool) {
 	if ev.UnmarshalJSON(text) == nil {
 		return ev, true
@@ -155,17 +138,15 @@ func decodeEvent(text []byte) (ev chargeingest.ChargeEvent, ok bool) {
 	return ev, true
 }
 
-// Rejected reports whether the endpoint itself rejected the request, even if a fault
-// replaced the response.
+// Rejected reports whether the endpoint itself rejected the request, not a fault.
 func (r Request) Rejected() bool { return r.rejected }
 
-// isIdempotent reports whether repeating the request stores no event twice.
 func (r *Request) isIdempotent() bool {
 	return r.Header.Get("Idempotency-Key") != "" ||
 		!slices.ContainsFunc(r.Events, func(e chargeingest.ChargeEvent) bool { return e.Reference == nil || *e.Reference == "" })
 }
 
-// String returns the request and its outcome on one line, without credentials and body.
+// String returns a summary on one line, without credentials.
 func (r Request) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "request %d: %s %s", r.Number, r.Method, r.RequestURI)

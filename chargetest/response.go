@@ -11,14 +11,13 @@ import (
 	"example.com/chargeingest"
 )
 
-// response is a ResponseWriter that records the handler's response.
+// response is an http.ResponseWriter.
 type response struct {
 	header http.Header
 	status int
 	body   []byte
 
-	// injected reports whether the status results from a fault.
-	injected bool
+	injected bool // by a fault
 }
 
 func newResponse() *response { return &response{header: make(http.Header)} }
@@ -32,7 +31,6 @@ func (r *response) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// writeHead writes status and headers to w.
 func (r *response) writeHead(w http.ResponseWriter) {
 	for name, values := range r.header {
 		w.Header()[name] = values
@@ -40,7 +38,6 @@ func (r *response) writeHead(w http.ResponseWriter) {
 	w.WriteHeader(r.status)
 }
 
-// errorBody has the fields of an error response that this package reads or writes.
 type errorBody struct {
 	Type    string       `json:"type"`
 	Code    string       `json:"code"`
@@ -55,8 +52,7 @@ type errorEntry struct {
 	Message string `json:"message"`
 }
 
-// errorResponse returns the response of a [Status] fault. If requestID is empty, the
-// request has not reached the handler.
+// errorResponse needs no requestID if the handler was not called.
 func (s *Server) errorResponse(c *call, requestID string) *response {
 	f := c.fault
 	if requestID == "" {
@@ -91,7 +87,7 @@ func (s *Server) errorResponse(c *call, requestID string) *response {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false)
-	_ = encoder.Encode(body) // strings always encode
+	_ = encoder.Encode(body)
 	res.header.Set("Content-Type", "application/json")
 	res.header.Set("Content-Length", strconv.Itoa(text.Len()))
 	if c.request.Method != http.MethodHead {
@@ -110,8 +106,7 @@ func allowedMethods(route chargeingest.Route) string {
 	return "POST, GET, HEAD"
 }
 
-// requestIDOf returns the id that the handler would use: the request's own if it has 1 to
-// 128 visible ASCII characters, otherwise a new one.
+// requestIDOf returns the id that the handler would use.
 func (s *Server) requestIDOf(r *Request) string {
 	ids := r.Header.Values("X-Request-Id")
 	if len(ids) == 1 && ids[0] != "" && len(ids[0]) <= 128 &&

@@ -99,7 +99,6 @@ func TestClosedServer(t *testing.T) {
 	tb.end()
 }
 
-// A subtest can end during its wait on the parent's server.
 func TestNoReportToEndedTest(t *testing.T) {
 	shared := chargetest.New(t)
 	shared.Seed(t, chargetest.Sample("a"))
@@ -162,7 +161,6 @@ func TestRejectionRecordedDespiteFault(t *testing.T) {
 	})
 }
 
-// sendRaw returns a response as text without its Date, and whether it closes the connection.
 func sendRaw(t *testing.T, address, request string) (response string, closes bool) {
 	t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(address, "http://"))
@@ -181,7 +179,6 @@ func sendRaw(t *testing.T, address, request string) (response string, closes boo
 	return text.String(), res.Close
 }
 
-// Without faults, responses are those of the handler, byte by byte.
 func TestResponseEqualsHandlerResponse(t *testing.T) {
 	const key = "X-API-KEY: chargetest-api-key\r\nX-Request-Id: mine\r\n"
 	post := func(path, headers, body string) string {
@@ -230,7 +227,6 @@ func TestResponseEqualsHandlerResponse(t *testing.T) {
 	}
 }
 
-// withoutID removes the random id of the event.
 func withoutID(text string) string {
 	before, rest, found := strings.Cut(text, `"id":"chda_`)
 	if !found {
@@ -325,7 +321,7 @@ func TestRestartEndsDelayedRequest(t *testing.T) {
 		srv.Advance(time.Minute)
 		done := make(chan error, 1)
 		go func() {
-			// Beyond the part read in advance, net/http does not notice that the client is gone.
+			// The body is too large for net/http to notice that the client is gone.
 			_, err := inMemory(srv).do(t.Context(), http.MethodPost, eventPath, bytes.Repeat([]byte(" "), 20<<20))
 			done <- err
 		}()

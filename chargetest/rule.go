@@ -8,25 +8,23 @@ import (
 	"time"
 )
 
-// Rule is an injected fault with the requests it applies to.
+// Rule is an injected fault.
 type Rule struct {
 	server *Server
 	name   string
 	on     []Matcher
 
-	// decide returns the fault for a selected request, and whether to inject it. The time
-	// is that of the server's clock.
 	decide func(now time.Time) (f Fault, hit bool)
 
-	limit int       // maximum and expected number of hits; 0 means any
-	end   time.Time // by the server's clock; zero means never
+	limit int       // of hits; 0 means none
+	end   time.Time // by the server's clock; may be zero
 
-	selected int // requests that all matchers except Nth selected
+	selected int // requests, by all matchers except Nth
 	hits     int
 }
 
 // FailNext injects a fault into the next n requests that all matchers select. If several
-// rules select a request, only the oldest one applies.
+// faults apply to a request, the first one injected wins.
 func (s *Server) FailNext(n int, f Fault, on ...Matcher) *Rule {
 	s.t.Helper()
 	r := &Rule{name: fmt.Sprintf("FailNext(%d, %s)", n, f), on: on, limit: n, decide: func(time.Time) (Fault, bool) {
@@ -35,9 +33,8 @@ func (s *Server) FailNext(n int, f Fault, on ...Matcher) *Rule {
 	return s.addRule(r, f.check(), n > 0, "n must be 1 or more")
 }
 
-// FailFor simulates an outage. Until the server's clock has advanced by d, it injects the
-// fault into every request that all matchers select. The Retry-After of a [Status] is the
-// remaining time.
+// FailFor injects a fault into all selected requests until the server's clock has advanced
+// by d. The Retry-After of a [Status] is the remaining time.
 func (s *Server) FailFor(d time.Duration, f Fault, on ...Matcher) *Rule {
 	s.t.Helper()
 	end := s.Now().Add(d)
@@ -50,8 +47,8 @@ func (s *Server) FailFor(d time.Duration, f Fault, on ...Matcher) *Rule {
 	return s.addRule(r, f.check(), d > 0, "d must be longer than 0")
 }
 
-// FailSometimes injects a fault with probability p into each request that all matchers
-// select. The same seed leads to the same decisions in every run.
+// FailSometimes injects a fault into selected requests with probability p, reproducibly for
+// each seed.
 func (s *Server) FailSometimes(p float64, seed uint64, f Fault, on ...Matcher) *Rule {
 	s.t.Helper()
 	random := rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // reproducible by design
@@ -61,9 +58,8 @@ func (s *Server) FailSometimes(p float64, seed uint64, f Fault, on ...Matcher) *
 	return s.addRule(r, f.check(), p >= 0 && p <= 1, "p must be from 0 to 1")
 }
 
-// Quota lets n of the requests that all matchers select pass in each time window. The
-// response to all others is 429, with the time until the next window as Retry-After. The
-// first window starts with the first request, and the server's clock measures them.
+// Quota limits selected requests to n per window of the server's clock. The response to
+// others is 429 with a Retry-After. The first window starts with the first request.
 func (s *Server) Quota(n int, window time.Duration, on ...Matcher) *Rule {
 	s.t.Helper()
 	var end time.Time
@@ -82,7 +78,6 @@ func (s *Server) Quota(n int, window time.Duration, on ...Matcher) *Rule {
 	return s.addRule(r, nil, n >= 0 && window > 0, "n must be 0 or more and the window longer than 0")
 }
 
-// addRule adds a rule, or fails the test if it is invalid.
 func (s *Server) addRule(r *Rule, err error, valid bool, requirement string) *Rule {
 	s.t.Helper()
 	r.server = s
@@ -104,7 +99,7 @@ func (s *Server) addRule(r *Rule, err error, valid bool, requirement string) *Ru
 	return r
 }
 
-// Hits returns the number of requests that the fault was injected into.
+// Hits returns how often the fault was injected.
 func (r *Rule) Hits() int {
 	r.server.mu.Lock()
 	defer r.server.mu.Unlock()
@@ -119,14 +114,13 @@ func (r *Rule) Remove() {
 	s.rules = slices.DeleteFunc(s.rules, func(other *Rule) bool { return other == r })
 }
 
-// faultFor returns the fault to inject into a request, and its rule, or nil. It must be
-// called with s.mu held.
+// faultFor must be called with s.mu held.
 func (s *Server) faultFor(req *Request) (Fault, *Rule) {
 	var fault Fault
 	var rule *Rule
 	now := s.now()
 	for _, r := range s.rules {
-		// Later rules also count the request, for Nth.
+		// Later rules count the request too, for Nth.
 		if r.exhausted(now) || !s.matches(r, req) || rule != nil {
 			continue
 		}
@@ -139,12 +133,11 @@ func (s *Server) faultFor(req *Request) (Fault, *Rule) {
 	return fault, rule
 }
 
-// exhausted reports whether the rule can have no further hits.
 func (r *Rule) exhausted(now time.Time) bool {
 	return r.limit > 0 && r.hits >= r.limit || !r.end.IsZero() && !now.Before(r.end)
 }
 
-// matches calls [Rule.matches]. A predicate that panics fails the test and does not match.
+// matches fails the test if a predicate panics.
 func (s *Server) matches(r *Rule, req *Request) (matched bool) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -157,8 +150,7 @@ func (s *Server) matches(r *Rule, req *Request) (matched bool) {
 	return r.matches(req)
 }
 
-// matches reports whether all matchers select a request, and counts it for Nth if all
-// other matchers do.
+// matches also counts the request for Nth.
 func (r *Rule) matches(req *Request) bool {
 	for _, m := range r.on {
 		if !m.matchesRequest(req) {
@@ -172,7 +164,6 @@ func (r *Rule) matches(req *Request) bool {
 	})
 }
 
-// unusedRules returns a line for each rule with fewer hits than expected.
 func (s *Server) unusedRules() (lines []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -8,18 +8,16 @@ import (
 	"strings"
 )
 
-// index holds the events read from a store, in storage order. Adding events does not
-// change slices that were returned before.
+// index has the stored events in storage order.
 type index struct {
 	all         []*Event
 	byReference map[string][]*Event
-	byCustomer  map[string][]*Event // by customer_id and customer_reference
+	byCustomer  map[string][]*Event // by id and reference
 
-	// inserts counts the events that were not added at the end.
-	inserts int
+	inserts int // events not added at the end
 }
 
-// compareIDs compares events by storage order: ids increase across all platforms.
+// compareIDs relies on ids that increase in storage order.
 func compareIDs(a, b *Event) int { return strings.Compare(a.ID, b.ID) }
 
 func (x *index) add(e *Event) {
@@ -39,8 +37,7 @@ func (x *index) add(e *Event) {
 	}
 }
 
-// insertSorted nearly always appends. Only events stored concurrently on two platforms can
-// be read out of order.
+// insertSorted usually appends. Concurrent events of two platforms can be out of order.
 func insertSorted(list []*Event, e *Event) []*Event {
 	at := len(list)
 	for at > 0 && compareIDs(list[at-1], e) > 0 {
@@ -49,23 +46,21 @@ func insertSorted(list []*Event, e *Event) []*Event {
 	if at == len(list) {
 		return append(list, e)
 	}
-	return slices.Concat(list[:at], []*Event{e}, list[at:]) // the old list may be in use
+	return slices.Concat(list[:at], []*Event{e}, list[at:]) // other goroutines read the list
 }
 
-// search finds the events that all matchers select. Repeated updates examine each event
-// only once.
+// search finds the events that all matchers select. Updates examine each event only once.
 type search struct {
 	on []EventMatcher
 
-	found []*Event // in storage order
+	found []*Event
 
 	store    *indexedStore
 	inserts  int
-	narrow   EventMatcher // has the shortest list of candidates; nil for all events
-	examined int          // number of candidates
+	narrow   EventMatcher // with the shortest list, or nil
+	examined int          // candidates
 }
 
-// update examines the events stored since the last call.
 func (q *search) update(ctx context.Context, store *indexedStore) error {
 	list, err := q.candidates(ctx, store)
 	if err != nil {
@@ -88,8 +83,7 @@ func (q *search) selects(e *Event) bool {
 	return !slices.ContainsFunc(q.on, func(m EventMatcher) bool { return !m.matchesEvent(e) })
 }
 
-// candidates returns the shortest indexed list that contains all matching events. If it
-// does not extend the list of the last call, the search starts over.
+// candidates restarts the search unless the list of the last call has only grown.
 func (q *search) candidates(ctx context.Context, store *indexedStore) ([]*Event, error) {
 	store.mu.Lock()
 	defer store.mu.Unlock()
@@ -123,7 +117,6 @@ func (q *search) events() []Event {
 
 var errClosed = errors.New("the server is closed, and its events are gone")
 
-// refresh updates a search from the current store.
 func (s *Server) refresh(q *search) error {
 	for {
 		s.mu.Lock()
@@ -145,7 +138,6 @@ func (s *Server) refresh(q *search) error {
 	}
 }
 
-// refreshed reports whether [Server.refresh] succeeds, and fails t if not.
 func (s *Server) refreshed(t TB, q *search) bool {
 	t.Helper()
 	err := s.refresh(q)

@@ -10,10 +10,9 @@ import (
 	"example.com/chargeingest"
 )
 
-// call is the state of a request while it is served.
 type call struct {
 	ctx       context.Context
-	request   *Request // guarded by the server's mutex
+	request   *Request // guarded by Server.mu
 	fault     Fault
 	restarted <-chan struct{}
 
@@ -22,13 +21,12 @@ type call struct {
 
 type callKey struct{}
 
-// callOf returns the call of a context, or nil if the events come from Seed.
+// callOf returns nil for events of Seed.
 func callOf(ctx context.Context) *call {
 	c, _ := ctx.Value(callKey{}).(*call)
 	return c
 }
 
-// serve records a request in the journal, injects its fault and calls the handler.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if s.wrongBubble(s.t) {
 		http.Error(w, "chargetest: the server and its caller are not in the same synctest bubble", http.StatusInternalServerError)
@@ -73,8 +71,6 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	s.respond(c, w, res)
 }
 
-// begin adds a request to the journal and reports whether there are faults to inject. The
-// handler is nil if the server cannot serve.
 func (s *Server) begin(c *call) (handler *chargeingest.Handler, hasRules bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -103,7 +99,6 @@ func (s *Server) assignFault(c *call) {
 	}
 }
 
-// respond sends the handler's response, as changed by the fault.
 func (s *Server) respond(c *call, w http.ResponseWriter, res *response) {
 	switch c.fault.kind {
 	case kindStatus:
@@ -128,8 +123,7 @@ func (s *Server) respond(c *call, w http.ResponseWriter, res *response) {
 	}
 }
 
-// sleep returns false if the client gives up or the server is restarted or closed before d
-// has elapsed.
+// sleep returns false if the client or server ends first.
 func (s *Server) sleep(c *call, d time.Duration) bool {
 	if d <= 0 {
 		return true
@@ -166,14 +160,12 @@ func (s *Server) sendSlowly(c *call, w http.ResponseWriter, res *response) {
 	}
 }
 
-// cut resets the connection, after the journal has recorded the end of the request.
 func (s *Server) cut(c *call, w http.ResponseWriter) {
 	s.end(c)
 	hijack(w).reset()
 }
 
-// hijack takes over the connection of a request. If it is not the server's own, hijack
-// closes it and panics.
+// hijack panics if the connection is not the server's own.
 func hijack(w http.ResponseWriter) *conn {
 	hijacked, _, err := http.NewResponseController(w).Hijack()
 	if c, ok := hijacked.(*conn); ok {
@@ -195,7 +187,6 @@ func (s *Server) recordStats(ctx context.Context, stats chargeingest.RequestStat
 	c.request.Route, c.request.Platform, c.request.Replayed = stats.Route, stats.Platform, stats.Replayed
 }
 
-// recordRejection records a rejection by the handler, even if a fault replaces the response.
 func (s *Server) recordRejection(c *call, res *response) {
 	if res.status < 400 || res.injected {
 		return
@@ -203,14 +194,13 @@ func (s *Server) recordRejection(c *call, res *response) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.request.rejected = true
-	if n := c.request.Number; n <= len(s.journal) && s.journal[n-1] == c.request { // received after the last Reset
+	if n := c.request.Number; n <= len(s.journal) && s.journal[n-1] == c.request { // not before a Reset
 		s.rejected = append(s.rejected, c.request)
 	}
 	c.request.setError(res.body)
 }
 
-// recordResponse must be called before the response is sent, so that a client that has the
-// response finds it in the journal.
+// recordResponse runs before the client can have the response.
 func (s *Server) recordResponse(c *call, res *response) {
 	s.mu.Lock()
 	c.request.Status, c.request.ResponseBody = res.status, bytes.Clone(res.body)
@@ -227,7 +217,6 @@ func (s *Server) recordResponse(c *call, res *response) {
 	}
 }
 
-// end records that a request has ended. It logs the request if no response was sent.
 func (s *Server) end(c *call) {
 	s.mu.Lock()
 	if c.request.ended {

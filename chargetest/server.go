@@ -15,7 +15,7 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// TB is the part of testing.TB that a [Server] uses. [Main] also implements it.
+// TB is the part of testing.TB that a [Server] uses.
 type TB interface {
 	Helper()
 	Cleanup(func())
@@ -31,78 +31,70 @@ type Store interface {
 
 // Options configures a [Server]. The zero value selects the defaults.
 type Options struct {
-	// Configure, if set, changes the handler's configuration, such as Authorizer,
-	// KeepUnknownFields, Duplicates or RequireReference. New, Restart and Reset call it,
-	// once for each handler they create. The server sets Store, Now and RequestID.
+	// Configure, if set, changes the configuration of each handler that New, Restart and
+	// Reset create. The server overrides Store, Now and RequestID.
 	Configure func(*chargeingest.Config)
 
-	// NewStore returns an empty store. New and Reset call it. If the store is an
-	// io.Closer, the server closes it after use. Default: a memstore whose ids are the
-	// same in every run.
+	// NewStore returns an empty store for New and Reset. The server closes it if it is an
+	// io.Closer. Default: a memstore with reproducible ids.
 	NewStore func() Store
 
-	// Keys are API keys in addition to [Server.APIKey].
+	// Keys are valid in addition to [Server.APIKey].
 	Keys []chargeingest.Key
 
 	// StartTime is the initial time of the clock. Default: 2026-01-01T00:00:00Z.
 	StartTime time.Time
 
-	// RunningClock makes the clock advance with real time, or with the bubble's time.
-	// Default: the clock stands still until Advance.
+	// RunningClock makes the clock advance with time.Now. Default: it stands still.
 	RunningClock bool
 
-	// WaitTimeout limits WaitEvent, WaitEvents, WaitRequest and WaitRequests, which
-	// also end before the test's deadline. Default: one minute, or one hour of a
-	// synctest bubble's time.
+	// WaitTimeout limits the Wait methods. Default: one minute; one hour in a synctest
+	// bubble.
 	WaitTimeout time.Duration
 }
 
-// defaultKey has all permissions on chargeingest.DefaultPlatform.
 const defaultKey = "chargetest-api-key"
 
-// Server is a test double of the charge event endpoint. Create it with [New] or
-// [NewWith].
+// Server is a test double of the charge event endpoint.
 type Server struct {
 	t       TB
 	options Options
 
 	network *network
-	pipe    *pipeListener // created by the first dial of a Client
-	url     string        // created by the first call of URL
+	pipe    *pipeListener
+	url     string
 
-	inBubble bool // created in a synctest bubble
+	inBubble bool
 
 	tests testTracker
 
-	// lifecycle serializes Restart, Reset and Close.
-	lifecycle sync.Mutex
+	lifecycle sync.Mutex // held by Restart, Reset and Close
 
 	mu         sync.Mutex
-	clockStart time.Time     // real time of New or Reset
-	advanced   time.Duration // by Advance
+	clockStart time.Time // time of New or Reset
+	advanced   time.Duration
 	handler    *chargeingest.Handler
 	store      *indexedStore
 	rules      []*Rule
 	journal    []*Request
-	rejected   []*Request // those of the journal
+	rejected   []*Request
 	lastID     int
-	changed    chan struct{} // closed and replaced when events were stored or a request changed
-	restarting chan struct{} // closed and replaced by Restart
-	closing    chan struct{} // closed by Close
+	changed    chan struct{} // replaced by notify
+	restarting chan struct{} // replaced by Restart
+	closing    chan struct{}
 	isClosed   bool
 }
 
-// New starts a server that is closed when the test ends. The test is a *testing.T, B or
-// F, or a [Main] in TestMain. New panics if t is nil, or if a fuzz function passes the
-// *testing.F.
+// New starts a server that is closed when the test ends. In TestMain, pass a [Main]. New
+// panics if t is nil, or if a fuzz function passes the *testing.F.
 func New(t TB) *Server {
 	t = concurrentTB(t)
 	t.Helper()
 	return NewWith(t, Options{})
 }
 
-// NewWith is like [New] with options. If they are invalid, the test fails, and the server
-// responds to every request with 500.
+// NewWith is [New] with options. If they are invalid, the test fails, and so do all
+// requests.
 func NewWith(t TB, o Options) *Server {
 	t = concurrentTB(t)
 	t.Helper()
@@ -119,7 +111,7 @@ func NewWith(t TB, o Options) *Server {
 	s.network = newNetwork(s.serve, log.New(logWriter{s}, "", 0))
 	if outer, ok := t.(deadliner); s.inBubble && ok && !isBubbleTest(outer) {
 		s.errorf("the server was created in a synctest bubble with the test outside: pass the bubble's *testing.T")
-		s.isClosed = true // the outer test could not close it
+		s.isClosed = true // too late to close it with the outer test
 		return s
 	}
 	s.store = newIndexedStore(s, o.NewStore())
@@ -132,7 +124,6 @@ func NewWith(t TB, o Options) *Server {
 	return s
 }
 
-// newHandler returns nil and fails the test if the configuration is invalid.
 func (s *Server) newHandler(store *indexedStore) *chargeingest.Handler {
 	s.t.Helper()
 	h, err := s.makeHandler(store)
@@ -170,15 +161,13 @@ func (s *Server) makeHandler(store *indexedStore) (*chargeingest.Handler, error)
 	return chargeingest.New(cfg)
 }
 
-// APIKey returns a key with both permissions on chargeingest.DefaultPlatform. Send it as
-// X-API-KEY or as a Bearer token.
+// APIKey returns a key with all permissions on chargeingest.DefaultPlatform.
 func (s *Server) APIKey() string { return defaultKey }
 
-// Handler returns the server as an http.Handler. A fault that cuts a connection that
-// cannot be hijacked panics with http.ErrAbortHandler.
+// Handler returns the server as an http.Handler. Faults cut connections by a panic with
+// http.ErrAbortHandler.
 func (s *Server) Handler() http.Handler { return s.network.handler }
 
-// newRequestID returns the id of a request that came without one.
 func (s *Server) newRequestID() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -186,10 +175,9 @@ func (s *Server) newRequestID() string {
 	return fmt.Sprintf("reqr_%020d", s.lastID)
 }
 
-// Restart simulates a process that is killed and started again: it cuts all connections,
-// ends the requests in flight and keeps the stored events. Faults, journal and clock stay
-// as they are. Requests through [Server.Handler] continue. Do not call Restart within a
-// request.
+// Restart simulates a crash and restart of the process: it cuts all connections and keeps
+// events, faults, journal and clock. Requests through [Server.Handler] continue. Do not call
+// Restart within a request.
 func (s *Server) Restart() {
 	s.t.Helper()
 	if s.wrongBubble(s.t) {
@@ -209,8 +197,7 @@ func (s *Server) Restart() {
 	s.handler = handler
 }
 
-// Reset returns the server to its initial state: an empty store and journal, no faults,
-// and the clock at its start time. Connections stay open.
+// Reset restores the server's initial state. Connections stay open.
 func (s *Server) Reset() {
 	s.t.Helper()
 	if s.wrongBubble(s.t) {
@@ -245,8 +232,7 @@ func closeStore(store *indexedStore) error {
 	return nil
 }
 
-// Close cuts all connections and makes waiting methods return. The server closes itself
-// when its test ends. Do not call Close within a request.
+// Close closes the server before its test ends. Do not call it within a request.
 func (s *Server) Close() {
 	s.t.Helper()
 	if s.wrongBubble(s.t) {
@@ -265,7 +251,7 @@ func (s *Server) Close() {
 	s.mu.Unlock()
 	s.network.close()
 	for _, line := range s.unusedRules() {
-		s.t.Logf("chargetest: %s", line) // safe: the test has not ended, or runs its cleanup
+		s.t.Logf("chargetest: %s", line) // the test has not ended yet
 	}
 	if err := closeStore(store); err != nil {
 		s.t.Errorf("chargetest: %v", err)

@@ -8,14 +8,13 @@ import (
 	"example.com/chargeingest"
 )
 
-// indexedStore is the handler's view of a [Store]. It injects store errors and indexes
-// the stored events for searches.
+// indexedStore injects store errors and indexes the stored events.
 type indexedStore struct {
 	Store
 	server *Server
 
 	mu        sync.Mutex
-	positions map[string]string // cursor up to which each platform is indexed
+	positions map[string]string // cursors of the index, by platform
 	index     index
 }
 
@@ -26,7 +25,6 @@ func newIndexedStore(server *Server, store Store) *indexedStore {
 	}
 }
 
-// storeError returns the store error to inject, or nil.
 func (c *call) storeError() error {
 	if c == nil || c.fault.kind != kindStoreError {
 		return nil
@@ -34,7 +32,6 @@ func (c *call) storeError() error {
 	return c.fault.err
 }
 
-// Append implements [chargeingest.EventStore].
 func (s *indexedStore) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 	c := callOf(ctx)
 	if err := c.storeError(); err != nil && !c.fault.afterCommit {
@@ -64,7 +61,6 @@ func (s *indexedStore) Append(ctx context.Context, b chargeingest.Batch) (charge
 	return result, err
 }
 
-// Get implements [chargeingest.EventReader].
 func (s *indexedStore) Get(ctx context.Context, platform, id string) (chargeingest.StoredEvent, error) {
 	if c := callOf(ctx); c.storeError() != nil {
 		c.storeFailed = true
@@ -73,7 +69,6 @@ func (s *indexedStore) Get(ctx context.Context, platform, id string) (chargeinge
 	return s.Store.Get(ctx, platform, id)
 }
 
-// List implements [chargeingest.EventReader].
 func (s *indexedStore) List(ctx context.Context, q chargeingest.Query) (chargeingest.Page, error) {
 	if c := callOf(ctx); c.storeError() != nil {
 		c.storeFailed = true
@@ -82,8 +77,7 @@ func (s *indexedStore) List(ctx context.Context, q chargeingest.Query) (chargein
 	return s.Store.List(ctx, q)
 }
 
-// updateIndex reads the events stored since the last call. It must be called with s.mu
-// held.
+// updateIndex must be called with s.mu held.
 func (s *indexedStore) updateIndex(ctx context.Context) error {
 	var events []*Event
 	var err error
@@ -102,8 +96,7 @@ func (s *indexedStore) updateIndex(ctx context.Context) error {
 	return err
 }
 
-// readPlatform returns a platform's events since the last call, also those read before an
-// error.
+// readPlatform returns the new events, also those read before an error.
 func (s *indexedStore) readPlatform(ctx context.Context, platform string) (events []*Event, err error) {
 	for {
 		page, err := s.Store.List(ctx, chargeingest.Query{

@@ -5,9 +5,8 @@ import (
 	"time"
 )
 
-// WaitEvent waits until all matchers select a stored event, and returns the first such
-// event. After Options.WaitTimeout, or shortly before the test's deadline, the test fails
-// and ends. The failure lists the stored events and all requests.
+// WaitEvent waits until all matchers select a stored event, and returns the first one. It
+// fails and ends the test at the timeout or shortly before the test's deadline.
 func (s *Server) WaitEvent(t TB, on ...EventMatcher) Event {
 	t.Helper()
 	if q := s.waitEvents(t, 1, on); len(q.found) > 0 {
@@ -16,8 +15,7 @@ func (s *Server) WaitEvent(t TB, on ...EventMatcher) Event {
 	return Event{}
 }
 
-// WaitEvents is like [Server.WaitEvent] for at least n events. It returns all selected
-// events.
+// WaitEvents is [Server.WaitEvent] for n events or more. It returns all of those.
 func (s *Server) WaitEvents(t TB, n int, on ...EventMatcher) []Event {
 	t.Helper()
 	return s.waitEvents(t, n, on).events()
@@ -41,16 +39,15 @@ func (s *Server) waitEvents(t TB, n int, on []EventMatcher) *search {
 	return q
 }
 
-// WaitRequests waits until at least n requests have arrived since New or Reset, and
-// returns the journal. The requests may still be in flight.
+// WaitRequests waits until n requests or more have arrived, and returns the journal. They
+// may still be in flight.
 func (s *Server) WaitRequests(t TB, n int) []Request {
 	t.Helper()
 	s.waitRequests(t, n)
 	return s.Requests()
 }
 
-// WaitRequest waits for the nth request, counted from 1, and returns it. Unlike
-// [Server.WaitRequests], it does not copy the journal.
+// WaitRequest waits for the nth request, counted from 1, and returns it.
 func (s *Server) WaitRequest(t TB, n int) Request {
 	t.Helper()
 	if n < 1 {
@@ -62,7 +59,7 @@ func (s *Server) WaitRequest(t TB, n int) Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n > len(s.journal) {
-		return Request{} // the wait failed
+		return Request{}
 	}
 	return *s.journal[n-1]
 }
@@ -76,9 +73,7 @@ func (s *Server) waitRequests(t TB, n int) {
 	}
 }
 
-// await calls done after every change. It returns false after the timeout or if the server
-// is closed. It returns true if done does, if the test has ended, or if it has failed the
-// test because of a wrong bubble.
+// await calls done after every change. If it returns false, the caller fails the test.
 func (s *Server) await(t TB, done func() bool) bool {
 	t.Helper()
 	if s.wrongBubble(t) {
@@ -113,7 +108,7 @@ func (s *Server) await(t TB, done func() bool) bool {
 }
 
 func (s *Server) waitTimeout(t TB) time.Duration {
-	const reserve = time.Second // for the report, before the test binary is killed
+	const reserve = time.Second // to report before the test binary is killed
 	d := time.Minute
 	if s.inBubble {
 		d = time.Hour
@@ -132,7 +127,7 @@ func deadlineOf(t TB) (deadline time.Time, ok bool) {
 	return time.Time{}, false
 }
 
-// notify wakes waiting methods. It must be called with s.mu held.
+// notify must be called with s.mu held.
 func (s *Server) notify() {
 	close(s.changed)
 	s.changed = make(chan struct{})
