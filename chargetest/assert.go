@@ -20,12 +20,12 @@ func (s *Server) AssertEvent(t TB, want chargeingest.ChargeEvent) bool {
 		s.report(t, "AssertEvent needs an event with a reference")
 		return false
 	}
-	q := &search{on: []EventMatcher{Reference(*want.Reference)}}
+	q := &search{matchers: []EventMatcher{Reference(*want.Reference)}}
 	if !s.refreshed(t, q) {
 		return false
 	}
 	if len(q.found) != 1 {
-		s.reportWithState(t, q.on, "%s: %d stored, want 1", q.on[0], len(q.found))
+		s.reportWithState(t, q.matchers, "%s: %d stored, want 1", q.matchers[0], len(q.found))
 		return false
 	}
 	difference, err := diff(want, q.found[0].ChargeEvent)
@@ -34,21 +34,21 @@ func (s *Server) AssertEvent(t TB, want chargeingest.ChargeEvent) bool {
 		return false
 	}
 	if difference != "" {
-		s.report(t, "%s is stored with other content (- want, + stored):\n%s", q.on[0], difference)
+		s.report(t, "%s is stored with other content (- want, + stored):\n%s", q.matchers[0], difference)
 		return false
 	}
 	return true
 }
 
 // AssertCount fails the test and returns false unless all matchers select n stored events.
-func (s *Server) AssertCount(t TB, n int, on ...EventMatcher) bool {
+func (s *Server) AssertCount(t TB, n int, matchers ...EventMatcher) bool {
 	t.Helper()
-	q := &search{on: on}
+	q := &search{matchers: matchers}
 	if !s.refreshed(t, q) {
 		return false
 	}
 	if len(q.found) != n {
-		s.reportWithState(t, on, "%s: %d stored, want %d", matcherNames(on), len(q.found), n)
+		s.reportWithState(t, matchers, "%s: %d stored, want %d", matcherNames(matchers), len(q.found), n)
 		return false
 	}
 	return true

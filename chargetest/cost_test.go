@@ -174,15 +174,15 @@ func TestEventsReadOutOfOrder(t *testing.T) {
 	text := func(s string) *string { return &s }
 	x := index{byReference: make(map[string][]*Event), byCustomer: make(map[string][]*Event)}
 	store := &indexedStore{index: x}
-	q := &search{on: []EventMatcher{EventWhere(func(Event) bool { return true })}}
-	all, some := new(search), &search{on: []EventMatcher{Customer("c")}}
+	q := &search{matchers: []EventMatcher{EventWhere(func(Event) bool { return true })}}
+	all, some := new(search), &search{matchers: []EventMatcher{Customer("c")}}
 	for _, id := range []string{"2", "4", "3", "1", "5"} {
 		store.index.add(&Event{ChargeEvent: chargeingest.ChargeEvent{ID: id, Reference: text("r"), CustomerID: text("c"), CustomerReference: text("c")}})
 		for _, q := range []*search{q, all, some} {
 			require.NoError(t, q.update(t.Context(), store))
 		}
 	}
-	for _, q := range []*search{q, all, some, {on: []EventMatcher{Reference("r")}}} {
+	for _, q := range []*search{q, all, some, {matchers: []EventMatcher{Reference("r")}}} {
 		require.NoError(t, q.update(t.Context(), store))
 		var ids []string
 		for _, e := range q.found {

@@ -50,7 +50,7 @@ func (s *Server) Events() []Event {
 // Event returns the first stored event with a reference, on any platform.
 func (s *Server) Event(reference string) (ev Event, ok bool) {
 	s.t.Helper()
-	q := &search{on: []EventMatcher{Reference(reference)}}
+	q := &search{matchers: []EventMatcher{Reference(reference)}}
 	if !s.refreshed(s.t, q) || len(q.found) == 0 {
 		return Event{}, false
 	}

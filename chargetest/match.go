@@ -115,11 +115,11 @@ func RequestWhere(predicate func(Request) bool) Matcher {
 
 func equals(s *string, want string) bool { return s != nil && *s == want }
 
-func matcherNames(on []EventMatcher) string {
-	if len(on) == 0 {
+func matcherNames(matchers []EventMatcher) string {
+	if len(matchers) == 0 {
 		return "events"
 	}
-	return joinNames(on)
+	return joinNames(matchers)
 }
 
 func joinNames[M Matcher](matchers []M) string {

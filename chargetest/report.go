@@ -100,11 +100,11 @@ func (s *Server) errorf(format string, args ...any) {
 const maxShown = 50 // lines per list
 
 // reportWithState appends hints about the matchers, the stored events and the journal.
-func (s *Server) reportWithState(t TB, on []EventMatcher, format string, args ...any) {
+func (s *Server) reportWithState(t TB, matchers []EventMatcher, format string, args ...any) {
 	t.Helper()
 	var b strings.Builder
 	fmt.Fprintf(&b, format+"\n", args...)
-	for _, m := range on {
+	for _, m := range matchers {
 		writeLast(&b, s.missingHints(m), maxShown)
 	}
 	stored := new(search)

@@ -10,13 +10,13 @@ import (
 
 // Rule is an injected fault.
 type Rule struct {
-	server *Server
-	name   string
-	on     []Matcher
+	server   *Server
+	name     string
+	matchers []Matcher
 
 	decide func(now time.Time) (f Fault, hit bool)
 
-	limit int       // of hits; 0 means none
+	limit int       // of hits, if positive
 	end   time.Time // by the server's clock; may be zero
 
 	selected int // requests, by all matchers except Nth
@@ -25,9 +25,9 @@ type Rule struct {
 
 // FailNext injects a fault into the next n requests that all matchers select. If several
 // faults apply to a request, the first one injected wins.
-func (s *Server) FailNext(n int, f Fault, on ...Matcher) *Rule {
+func (s *Server) FailNext(n int, f Fault, matchers ...Matcher) *Rule {
 	s.t.Helper()
-	r := &Rule{name: fmt.Sprintf("FailNext(%d, %s)", n, f), on: on, limit: n, decide: func(time.Time) (Fault, bool) {
+	r := &Rule{name: fmt.Sprintf("FailNext(%d, %s)", n, f), matchers: matchers, limit: n, decide: func(time.Time) (Fault, bool) {
 		return f, true
 	}}
 	return s.addRule(r, f.check(), n > 0, "n must be 1 or more")
@@ -35,10 +35,10 @@ func (s *Server) FailNext(n int, f Fault, on ...Matcher) *Rule {
 
 // FailFor injects a fault into all selected requests until the server's clock has advanced
 // by d. The Retry-After of a [Status] is the remaining time.
-func (s *Server) FailFor(d time.Duration, f Fault, on ...Matcher) *Rule {
+func (s *Server) FailFor(d time.Duration, f Fault, matchers ...Matcher) *Rule {
 	s.t.Helper()
 	end := s.Now().Add(d)
-	r := &Rule{name: fmt.Sprintf("FailFor(%s, %s)", d, f), on: on, end: end, decide: func(now time.Time) (Fault, bool) {
+	r := &Rule{name: fmt.Sprintf("FailFor(%s, %s)", d, f), matchers: matchers, end: end, decide: func(now time.Time) (Fault, bool) {
 		if f.retryAfter > 0 {
 			return f.RetryAfter(end.Sub(now)), true
 		}
@@ -49,10 +49,10 @@ func (s *Server) FailFor(d time.Duration, f Fault, on ...Matcher) *Rule {
 
 // FailSometimes injects a fault into selected requests with probability p, reproducibly for
 // each seed.
-func (s *Server) FailSometimes(p float64, seed uint64, f Fault, on ...Matcher) *Rule {
+func (s *Server) FailSometimes(p float64, seed uint64, f Fault, matchers ...Matcher) *Rule {
 	s.t.Helper()
 	random := rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // reproducible by design
-	r := &Rule{name: fmt.Sprintf("FailSometimes(%g, %d, %s)", p, seed, f), on: on, decide: func(time.Time) (Fault, bool) {
+	r := &Rule{name: fmt.Sprintf("FailSometimes(%g, %d, %s)", p, seed, f), matchers: matchers, decide: func(time.Time) (Fault, bool) {
 		return f, random.Float64() < p
 	}}
 	return s.addRule(r, f.check(), p >= 0 && p <= 1, "p must be from 0 to 1")
@@ -60,12 +60,12 @@ func (s *Server) FailSometimes(p float64, seed uint64, f Fault, on ...Matcher) *
 
 // Quota limits selected requests to n per window of the server's clock. The response to
 // others is 429 with a Retry-After. The first window starts with the first request.
-func (s *Server) Quota(n int, window time.Duration, on ...Matcher) *Rule {
+func (s *Server) Quota(n int, window time.Duration, matchers ...Matcher) *Rule {
 	s.t.Helper()
 	var end time.Time
 	var used int
 	exceeded := Status(429).Message(fmt.Sprintf("the quota is %d requests per %s", n, window))
-	r := &Rule{name: fmt.Sprintf("Quota(%d, %s)", n, window), on: on, decide: func(now time.Time) (Fault, bool) {
+	r := &Rule{name: fmt.Sprintf("Quota(%d, %s)", n, window), matchers: matchers, decide: func(now time.Time) (Fault, bool) {
 		if end.IsZero() || !now.Before(end) {
 			end, used = now.Add(window), 0
 		}
@@ -81,9 +81,9 @@ func (s *Server) Quota(n int, window time.Duration, on ...Matcher) *Rule {
 func (s *Server) addRule(r *Rule, err error, valid bool, requirement string) *Rule {
 	s.t.Helper()
 	r.server = s
-	for _, m := range r.on {
+	for _, m := range r.matchers {
 		if n, ok := m.(nth); ok && (n < 1 || r.limit > 1) {
-			valid, requirement = false, "Nth must be 1 or more, and needs a limit of one request"
+			valid, requirement = false, "Nth must be 1 or more, and FailNext with Nth needs n = 1"
 		}
 	}
 	switch {
@@ -152,13 +152,13 @@ func (s *Server) matches(r *Rule, req *Request) (matched bool) {
 
 // matches also counts the request for Nth.
 func (r *Rule) matches(req *Request) bool {
-	for _, m := range r.on {
+	for _, m := range r.matchers {
 		if !m.matchesRequest(req) {
 			return false
 		}
 	}
 	r.selected++
-	return !slices.ContainsFunc(r.on, func(m Matcher) bool {
+	return !slices.ContainsFunc(r.matchers, func(m Matcher) bool {
 		n, counts := m.(nth)
 		return counts && int(n) != r.selected
 	})
@@ -177,8 +177,8 @@ func (s *Server) unusedRules() (lines []string) {
 
 // String returns the call that injected the fault.
 func (r *Rule) String() string {
-	if len(r.on) == 0 {
+	if len(r.matchers) == 0 {
 		return r.name
 	}
-	return r.name + " for " + joinNames(r.on)
+	return r.name + " for " + joinNames(r.matchers)
 }

@@ -23,10 +23,10 @@ func TestMatchers(t *testing.T) {
 	ofCustomer := chargetest.Sample("of-acme")
 	ofCustomer.CustomerID = new("acme")
 	for _, c := range []struct {
-		name string
-		on   []chargetest.Matcher
-		hit  func(t *testing.T, c client) (response, error)
-		miss func(t *testing.T, c client) (response, error)
+		name     string
+		matchers []chargetest.Matcher
+		hit      func(t *testing.T, c client) (response, error)
+		miss     func(t *testing.T, c client) (response, error)
 	}{
 		{"a reference", []chargetest.Matcher{chargetest.Reference("b")},
 			func(t *testing.T, c client) (response, error) { return c.charge(t, "b") },
@@ -75,7 +75,7 @@ func TestMatchers(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			srv := chargetest.NewWith(t, keys)
 			sender := overSocket(srv)
-			rule := srv.FailNext(1, chargetest.Status(418), c.on...)
+			rule := srv.FailNext(1, chargetest.Status(418), c.matchers...)
 			requireNot(t, 418)(c.miss(t, sender))
 			require.Zero(t, rule.Hits())
 			requireStatus(t, 418)(c.hit(t, sender))
@@ -128,7 +128,7 @@ func TestEveryRuleCountsForNth(t *testing.T) {
 	other := chargetest.New(tb)
 	other.FailNext(1, chargetest.Reset(), chargetest.Nth(0))
 	other.FailNext(2, chargetest.Reset(), chargetest.Nth(1))
-	require.Equal(t, 2, strings.Count(tb.failure(), "Nth must be 1 or more, and needs a limit of one request"))
+	require.Equal(t, 2, strings.Count(tb.failure(), "Nth must be 1 or more, and FailNext with Nth needs n = 1"))
 	tb.end()
 }
 

@@ -51,7 +51,7 @@ func insertSorted(list []*Event, e *Event) []*Event {
 
 // search finds the events that all matchers select. Updates examine each event only once.
 type search struct {
-	on []EventMatcher
+	matchers []EventMatcher
 
 	found []*Event
 
@@ -66,7 +66,7 @@ func (q *search) update(ctx context.Context, store *indexedStore) error {
 	if err != nil {
 		return err
 	}
-	if len(q.on) == 0 || len(q.on) == 1 && q.narrow != nil {
+	if len(q.matchers) == 0 || len(q.matchers) == 1 && q.narrow != nil {
 		q.found = list
 		return nil
 	}
@@ -80,7 +80,7 @@ func (q *search) update(ctx context.Context, store *indexedStore) error {
 }
 
 func (q *search) selects(e *Event) bool {
-	return !slices.ContainsFunc(q.on, func(m EventMatcher) bool { return !m.matchesEvent(e) })
+	return !slices.ContainsFunc(q.matchers, func(m EventMatcher) bool { return !m.matchesEvent(e) })
 }
 
 // candidates restarts the search unless the list of the last call has only grown.
@@ -92,9 +92,9 @@ func (q *search) candidates(ctx context.Context, store *indexedStore) ([]*Event,
 	}
 	x := &store.index
 	if q.store != store || q.inserts != x.inserts {
-		*q = search{on: q.on, store: store, inserts: x.inserts}
+		*q = search{matchers: q.matchers, store: store, inserts: x.inserts}
 		shortest := len(x.all) + 1
-		for _, m := range q.on {
+		for _, m := range q.matchers {
 			if list, ok := m.indexed(x); ok && len(list) < shortest {
 				q.narrow, shortest = m, len(list)
 			}

@@ -7,30 +7,30 @@ import (
 
 // WaitEvent waits until all matchers select a stored event, and returns the first one. It
 // fails and ends the test at the timeout or shortly before the test's deadline.
-func (s *Server) WaitEvent(t TB, on ...EventMatcher) Event {
+func (s *Server) WaitEvent(t TB, matchers ...EventMatcher) Event {
 	t.Helper()
-	if q := s.waitEvents(t, 1, on); len(q.found) > 0 {
+	if q := s.waitEvents(t, 1, matchers); len(q.found) > 0 {
 		return *q.found[0]
 	}
 	return Event{}
 }
 
 // WaitEvents is [Server.WaitEvent] for n events or more. It returns all of those.
-func (s *Server) WaitEvents(t TB, n int, on ...EventMatcher) []Event {
+func (s *Server) WaitEvents(t TB, n int, matchers ...EventMatcher) []Event {
 	t.Helper()
-	return s.waitEvents(t, n, on).events()
+	return s.waitEvents(t, n, matchers).events()
 }
 
-func (s *Server) waitEvents(t TB, n int, on []EventMatcher) *search {
+func (s *Server) waitEvents(t TB, n int, matchers []EventMatcher) *search {
 	t.Helper()
-	q, readable := &search{on: on}, true
+	q, readable := &search{matchers: matchers}, true
 	stored := func() bool {
 		t.Helper()
 		readable = s.refreshed(t, q)
 		return !readable || len(q.found) >= n
 	}
 	if !s.await(t, stored) {
-		s.reportWithState(t, on, "%s: %d stored, waited for %d", matcherNames(on), len(q.found), n)
+		s.reportWithState(t, matchers, "%s: %d stored, waited for %d", matcherNames(matchers), len(q.found), n)
 		failNow(t)
 	}
 	if !readable {
