@@ -28,8 +28,8 @@ TIME ?= 1m
 fuzz:
 	go test -run '^$$' -fuzz '^$(TARGET)$$' -fuzztime $(TIME) -fuzzminimizetime 10x $(PACKAGE)
 
-# The whole against baselines; writes bench/chart.svg.
+# The measurements behind the figures in the documents; writes bench/chart.svg.
 bench:
-	go run ./bench
+	go run ./bench -chart bench/chart.svg
 
 check: lint test race

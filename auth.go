@@ -10,9 +10,11 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+
+	"example.com/chargeingest/internal/redact"
 )
 
-// Permission is what a caller must be allowed to do.
+// Permission is a permission that a request requires.
 type Permission string
 
 // The permissions of the contract.
@@ -21,95 +23,69 @@ const (
 	PermissionView   Permission = "METER_DATA.VIEW"   // the GET routes
 )
 
-// DefaultPlatform is the platform of a host that has no tenants: its Authorizer
-// returns it for everybody.
+// DefaultPlatform is the platform for services without tenants. Their Authorizer returns
+// it for every caller.
 const DefaultPlatform = "default"
 
-// Principal is who a request comes from.
+// Principal is the authenticated caller of a request.
 type Principal struct {
-	// Subject names the caller in logs: never a secret.
+	// Subject names the caller in logs. It must not be a secret.
 	Subject string
 
-	// Platforms are the tenants that the caller may act on. The first is the
-	// default, for requests without an x-platform-id. At least one. An
-	// Authorizer may return the same slice to many: who gets it only reads it.
+	// Platforms are the tenants that the caller may act on, at least one. The first is the
+	// default for requests without an x-platform-id header. The handler does not change
+	// the slice, so an Authorizer can share it between requests.
 	Platforms []string
 }
 
-// platform picks the platform that a request acts on.
+// platform returns the platform that a request acts on.
 func (p Principal) platform(header []string) (string, error) {
 	if len(p.Platforms) == 0 || slices.Contains(p.Platforms, "") {
-		return "", errors.New("authorizer returned a principal without a platform; a host without tenants uses DefaultPlatform")
+		return "", errors.New("authorizer returned a principal without a platform; without tenants, use DefaultPlatform")
 	}
 	if len(header) == 0 {
 		return p.Platforms[0], nil
 	}
-	// Not the header's own text, which a store would keep: see idempotencyKey.
+	// A store would keep the memory of the header's text: see idempotencyKey.
 	if i := slices.Index(p.Platforms, header[0]); i >= 0 && len(header) == 1 {
 		return p.Platforms[i], nil
 	}
 	return "", ErrForbidden
 }
 
-// Authorizer decides who a request comes from and whether it may do what it
-// asks for.
+// Authorizer authenticates requests and checks permissions.
 type Authorizer interface {
-	// Authorize returns the principal of r, who has perm. It must not read the
-	// body of r. It is called from many goroutines at once. It is not called for
-	// a request whose X-API-KEY, Authorization, Proxy-Authorization or Cookie
-	// headers have more than 16 KiB: the response is 401.
+	// Authorize returns the caller of r if it has the permission. It is called
+	// concurrently and must not read the body of r. The handler rejects requests with more
+	// than 16 KiB in the X-API-KEY, Authorization, Proxy-Authorization or Cookie headers
+	// before it calls Authorize, with 401.
 	//
-	// Errors, by errors.Is: ErrNoCredential and ErrInvalidCredential are answered
-	// with 401, ErrForbidden with 403. Any other error says that the question
-	// could not be answered, and gets 503. If it has a method RetryAfter()
-	// time.Duration, that is when the same request may succeed: it becomes the
-	// Retry-After, in whole seconds and at least one, which is the default.
+	// Errors are tested with errors.Is. The response to ErrNoCredential and
+	// ErrInvalidCredential is 401, to ErrForbidden 403. Any other error means that the
+	// credential could not be checked, and the response is 503. If that error has a
+	// method RetryAfter() time.Duration, its result is the Retry-After header, in whole
+	// seconds and at least the default of one second.
 	//
-	// The Subject of a principal that comes with an error is in the log and the
-	// RequestStats of the refusal.
+	// The Subject that is returned with an error appears in the log and in RequestStats.
 	Authorize(r *http.Request, perm Permission) (Principal, error)
 }
 
+// The errors of an Authorizer.
 var (
-	// ErrNoCredential says that the request has no credential of the kind
-	// that the authorizer reads; see [FirstOf].
+	// ErrNoCredential is returned if the request has no credential of the kind that the
+	// authorizer reads. [FirstOf] continues with the next authorizer.
 	ErrNoCredential = errors.New("no credential")
 
-	// ErrInvalidCredential says that the credential does not verify.
-	ErrInvalidCredential = errors.New("credential does not verify")
+	// ErrInvalidCredential is returned if the credential is invalid.
+	ErrInvalidCredential = errors.New("invalid credential")
 
-	// ErrForbidden says that the caller is known and lacks the permission.
+	// ErrForbidden is returned if the caller lacks the permission.
 	ErrForbidden = errors.New("permission denied")
 )
 
-// maxCredentialBytes bounds the values of each header that carries credentials.
-const maxCredentialBytes = 16 << 10
+var errCredentialTooLong = fmt.Errorf("a credential header is longer than %d bytes: %w", redact.MaxHeaderBytes, ErrInvalidCredential)
 
-var errCredentialTooLong = fmt.Errorf("a credential header is longer than %d bytes: %w", maxCredentialBytes, ErrInvalidCredential)
-
-// tooLong reports whether the values of a header are more than a credential can
-// have. It does not look at their bytes.
-func tooLong(values []string) bool {
-	size := 0
-	for _, v := range values {
-		if size += len(v) + 1; size > maxCredentialBytes { // empty ones count too
-			return true
-		}
-	}
-	return false
-}
-
-// checkCredentialSize bounds what is hashed, split and searched for credentials.
-func checkCredentialSize(h http.Header) error {
-	for _, name := range credentialHeaders {
-		if tooLong(h[name]) {
-			return errCredentialTooLong
-		}
-	}
-	return nil
-}
-
-// AuthorizerFunc makes an Authorizer out of a function.
+// AuthorizerFunc is a function that implements [Authorizer].
 type AuthorizerFunc func(r *http.Request, perm Permission) (Principal, error)
 
 // Authorize calls f.
@@ -117,9 +93,8 @@ func (f AuthorizerFunc) Authorize(r *http.Request, perm Permission) (Principal, 
 	return f(r, perm)
 }
 
-// FirstOf asks the authorizers in turn. It goes on to the next only where one
-// finds no credential of its kind: a credential that does not verify is not
-// rescued by another.
+// FirstOf returns an authorizer that calls the given ones in order. It continues with the
+// next only after ErrNoCredential, so no other authorizer can accept an invalid credential.
 func FirstOf(authorizers ...Authorizer) Authorizer {
 	list := slices.Clone(authorizers)
 	return AuthorizerFunc(func(r *http.Request, perm Permission) (Principal, error) {
@@ -133,28 +108,27 @@ func FirstOf(authorizers ...Authorizer) Authorizer {
 	})
 }
 
-// Key is an API key and what its bearer may do.
+// Key is an API key with its permissions.
 type Key struct {
-	// Secret is the key itself. It is hashed and not kept.
+	// Secret is the key. Only its hash is kept.
 	Secret string
 
-	// SHA256 is the hash of the key, for hosts that do not have the key
-	// itself. Exactly one of the two is set.
+	// SHA256 is the hash of the key. Set either Secret or SHA256.
 	SHA256 []byte
 
-	// Subject names the bearer in logs.
+	// Subject names the caller in logs.
 	Subject string
 
-	// Permissions of the bearer; at least one.
+	// Permissions of the caller, at least one.
 	Permissions []Permission
 
-	// Platforms that the bearer may act on, the default first; at least one.
+	// Platforms that the caller may act on, at least one. The first is the default.
 	Platforms []string
 }
 
-// Keys is an Authorizer with a set of API keys, each sent as
-// "X-API-KEY: <key>" or "Authorization: Bearer <key>". Where both are sent,
-// X-API-KEY decides. Keys are held as SHA-256 and compared in constant time.
+// Keys is an Authorizer for API keys, which clients send as "X-API-KEY: <key>" or
+// "Authorization: Bearer <key>". If a request has both headers, X-API-KEY counts. Keys
+// are held as SHA-256 hashes and compared in constant time.
 type Keys struct {
 	byPrefix atomic.Pointer[map[uint64][]keyEntry]
 }
@@ -167,15 +141,14 @@ type keyEntry struct {
 
 var _ Authorizer = (*Keys)(nil)
 
-// NewKeys returns an authorizer for keys. Its errors name the key by index and
-// never hold a secret.
+// NewKeys returns an authorizer for keys. Errors name a key by its index and contain no
+// secret.
 func NewKeys(keys ...Key) (*Keys, error) {
 	k := new(Keys)
 	return k, k.Replace(keys...)
 }
 
-// Replace sets the keys anew, for rotation: requests that are being authorized
-// see the old set or the new one. On error the old set stays.
+// Replace replaces all keys at once, for rotation. On error the old keys stay in use.
 func (k *Keys) Replace(keys ...Key) error {
 	byPrefix := make(map[uint64][]keyEntry, len(keys))
 	for i, key := range keys {
@@ -186,7 +159,7 @@ func (k *Keys) Replace(keys ...Key) error {
 		prefix := hashPrefix(entry.hash)
 		for _, other := range byPrefix[prefix] {
 			if other.hash == entry.hash {
-				return fmt.Errorf("key %d: the same key is there twice", i)
+				return fmt.Errorf("key %d: duplicate of an earlier key", i)
 			}
 		}
 		byPrefix[prefix] = append(byPrefix[prefix], entry)
@@ -202,19 +175,19 @@ func newKeyEntry(key Key) (keyEntry, error) {
 	}
 	switch {
 	case (key.Secret == "") == (key.SHA256 == nil):
-		return e, errors.New("exactly one of the fields Secret and SHA256 must be set")
-	case tooLong([]string{key.Secret}):
-		return e, fmt.Errorf("field Secret must be shorter than %d bytes: a request with a longer one is refused", maxCredentialBytes)
+		return e, errors.New("set exactly one of the fields Secret and SHA256")
+	case redact.TooLong([]string{key.Secret}):
+		return e, fmt.Errorf("field Secret must be shorter than %d bytes, since requests with longer credentials are rejected", redact.MaxHeaderBytes)
 	case key.SHA256 != nil && len(key.SHA256) != sha256.Size:
 		return e, fmt.Errorf("field SHA256 must be %d bytes, it has %d", sha256.Size, len(key.SHA256))
 	case len(key.Platforms) == 0 || slices.Contains(key.Platforms, ""):
-		return e, errors.New("field Platforms must name at least one platform, none of them empty")
+		return e, errors.New("field Platforms must have at least one platform, and no empty one")
 	case len(key.Permissions) == 0:
 		return e, errors.New("field Permissions must have at least one permission")
 	}
 	for _, p := range key.Permissions {
 		if p != PermissionIngest && p != PermissionView {
-			return e, fmt.Errorf("unknown permission %q; there are %s and %s", p, PermissionIngest, PermissionView)
+			return e, fmt.Errorf("unknown permission %q; valid permissions are %s and %s", p, PermissionIngest, PermissionView)
 		}
 	}
 	if key.SHA256 != nil {
@@ -225,8 +198,8 @@ func newKeyEntry(key Key) (keyEntry, error) {
 	return e, nil
 }
 
-// hashPrefix finds the few entries to compare. What its lookup takes depends
-// on a hash that nobody can choose without knowing the key.
+// hashPrefix selects the entries to compare. Its timing reveals nothing, because a caller
+// cannot choose a hash.
 func hashPrefix(hash [sha256.Size]byte) uint64 { return binary.BigEndian.Uint64(hash[:8]) }
 
 // Authorize implements [Authorizer].
@@ -248,13 +221,12 @@ func (k *Keys) Authorize(r *http.Request, perm Permission) (Principal, error) {
 	return Principal{}, ErrInvalidCredential
 }
 
-// APIKeyOrBearer returns the credential of a request: the X-API-KEY header, or
-// else the token of an Authorization header with the scheme Bearer. The error
-// is ErrNoCredential, or ErrInvalidCredential for a header that is sent twice, is
-// empty or has more than 16 KiB.
+// APIKeyOrBearer returns the credential of a request: the X-API-KEY header, or the token of
+// an Authorization header with the scheme Bearer. The error is ErrNoCredential if there is
+// neither, and ErrInvalidCredential if a header is repeated, empty or larger than 16 KiB.
 func APIKeyOrBearer(r *http.Request) (string, error) {
 	keys, tokens := r.Header.Values("X-Api-Key"), r.Header.Values("Authorization")
-	if tooLong(keys) || tooLong(tokens) {
+	if redact.TooLong(keys) || redact.TooLong(tokens) {
 		return "", errCredentialTooLong
 	}
 	if len(keys) > 1 || len(tokens) > 1 {
@@ -269,7 +241,7 @@ func APIKeyOrBearer(r *http.Request) (string, error) {
 	if len(tokens) == 0 {
 		return "", ErrNoCredential
 	}
-	// Spaces and tabs are what HTTP has around a value: no other is to be lost.
+	// HTTP allows spaces and tabs around a value; other white space is part of it.
 	scheme, token, _ := strings.Cut(strings.Trim(tokens[0], " \t"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
 		return "", ErrNoCredential

@@ -18,16 +18,16 @@ func validKey(secret string) chargeingest.Key {
 	}
 }
 
-func TestAKeyThatMakesNoSenseIsNamedByIndexAndFieldAndNeverQuoted(t *testing.T) {
+func TestInvalidKeys(t *testing.T) {
 	for want, change := range map[string]func(*chargeingest.Key){
 		"exactly one of the fields Secret and SHA256": func(k *chargeingest.Key) { k.SHA256 = make([]byte, 32) },
 		"exactly one":                       func(k *chargeingest.Key) { k.Secret = "" },
 		"SHA256 must be 32 bytes, it has 5": func(k *chargeingest.Key) { k.Secret, k.SHA256 = "", make([]byte, 5) },
-		"Platforms must name at least one":  func(k *chargeingest.Key) { k.Platforms = nil },
-		"none of them empty":                func(k *chargeingest.Key) { k.Platforms = []string{"acme", ""} },
+		"Platforms must have at least one":  func(k *chargeingest.Key) { k.Platforms = nil },
+		"no empty one":                      func(k *chargeingest.Key) { k.Platforms = []string{"acme", ""} },
 		"Permissions must have":             func(k *chargeingest.Key) { k.Permissions = nil },
 		`unknown permission "METER"`:        func(k *chargeingest.Key) { k.Permissions = []chargeingest.Permission{"METER"} },
-		"the same key is there twice":       func(k *chargeingest.Key) { k.Secret = "top secret" },
+		"duplicate of an earlier key":       func(k *chargeingest.Key) { k.Secret = "top secret" },
 	} {
 		t.Run(want, func(t *testing.T) {
 			k := validKey("secret of the second")
@@ -48,7 +48,7 @@ func authorize(k *chargeingest.Keys, secret string) error {
 	return err
 }
 
-func TestKeysAreReplacedWholeOrNotAtAll(t *testing.T) {
+func TestReplaceKeys(t *testing.T) {
 	keys, err := chargeingest.NewKeys(validKey("old"))
 	require.NoError(t, err)
 	require.Error(t, keys.Replace(validKey("new"), chargeingest.Key{}))
@@ -63,7 +63,7 @@ func TestKeysAreReplacedWholeOrNotAtAll(t *testing.T) {
 	require.ErrorIs(t, authorize(keys, "old"), chargeingest.ErrInvalidCredential)
 }
 
-func TestAnErrorReadsAsStatusCodeAndMessage(t *testing.T) {
+func TestErrorText(t *testing.T) {
 	err := &chargeingest.Error{Status: 400, Code: chargeingest.CodeMissingField, Message: "reference is missing"}
 	require.EqualError(t, err, "400 MISSING_FIELD: reference is missing")
 }

@@ -12,95 +12,33 @@ import (
 	"sync"
 )
 
-// byteBudget bounds the bytes of bodies and responses that requests hold at a
-// time. The last eighth is for platforms that hold little or nothing, so that slow
-// uploads and downloads of one platform do not keep the others out.
-type byteBudget struct {
-	limit int64
-
-	mu   sync.Mutex
-	used int64
-	by   map[string]int64 // by platform; no zero entries
-}
-
-// reservation is what one request holds of a budget.
-type reservation struct {
-	budget   *byteBudget
-	platform string
-
-	bytes int64 // guarded by budget.mu, as is ended
-	ended bool
-}
-
-// end gives everything back. A store that still works for a request that has ended
-// gets no more.
-func (r *reservation) end() {
-	r.budget.mu.Lock()
-	defer r.budget.mu.Unlock()
-	r.set(0)
-	r.ended = true
-}
-
-// resize changes the reservation to n bytes. If there is no room for more it
-// changes nothing and returns false. A request that is the only one with a
-// reservation always has room: its size has bounds of its own.
-func (r *reservation) resize(n int64) bool {
-	b := r.budget
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	more := n - r.bytes
-	others := b.used - r.bytes
-	held := b.by[r.platform] - r.bytes // by other requests of the platform
-	if more > 0 && r.ended || more > 0 && others > 0 && (others+n > b.limit || held > 0 && held+n > b.limit-b.limit/8) {
-		return false
-	}
-	r.set(n)
-	return true
-}
-
-// set changes the reservation. The budget is locked.
-func (r *reservation) set(n int64) {
-	b := r.budget
-	if b.by == nil {
-		b.by = make(map[string]int64)
-	}
-	more := n - r.bytes
-	r.bytes = n
-	b.used += more
-	if b.by[r.platform] += more; b.by[r.platform] == 0 {
-		delete(b.by, r.platform)
-	}
-}
-
-// bodyBuffers are reused: a body is large against everything else that a
-// request needs.
+// bodyBuffers are buffers for reuse: a body is the largest allocation of a request.
 type bodyBuffers struct{ small, large sync.Pool }
 
 const (
-	// firstPiece is the size of the buffer with which a request waits for its body.
-	// Those of clients that send nothing hold no more.
-	firstPiece = 4 << 10
+	// firstBuffer is the size of the buffer of a request whose body has not arrived.
+	firstBuffer = 4 << 10
 
-	// keptBody is the largest buffer that is kept, in bytes.
-	keptBody = 256 << 10
+	// maxPooledBuffer is the size of the largest buffer that is kept.
+	maxPooledBuffer = 256 << 10
 )
 
-// get returns a buffer with room for firstPiece.
+// get returns a buffer with room for firstBuffer.
 func (p *bodyBuffers) get() *bytes.Buffer {
 	if b, ok := p.small.Get().(*bytes.Buffer); ok {
 		return b
 	}
-	return bytes.NewBuffer(make([]byte, 0, firstPiece))
+	return bytes.NewBuffer(make([]byte, 0, firstBuffer))
 }
 
-// grow returns a buffer with the content of b and room for n bytes in all. b must
-// not be used any more.
+// grow returns a buffer with the content of b and a capacity of n bytes. The caller must
+// not use b afterwards.
 func (p *bodyBuffers) grow(b *bytes.Buffer, n int) *bytes.Buffer {
 	if n <= b.Cap() {
 		return b
 	}
 	var larger *bytes.Buffer
-	if n <= keptBody {
+	if n <= maxPooledBuffer {
 		larger, _ = p.large.Get().(*bytes.Buffer)
 	}
 	if larger == nil || larger.Cap() < n {
@@ -111,31 +49,31 @@ func (p *bodyBuffers) grow(b *bytes.Buffer, n int) *bytes.Buffer {
 	return larger
 }
 
-// put keeps a buffer for the next request, but not a huge one for ever.
+// put makes a buffer available again.
 func (p *bodyBuffers) put(b *bytes.Buffer) {
 	b.Reset()
 	switch size := b.Cap(); {
-	case size < firstPiece || size > keptBody:
-	case size <= 2*firstPiece:
+	case size < firstBuffer || size > maxPooledBuffer:
+	case size <= 2*firstBuffer:
 		p.small.Put(b)
 	default:
 		p.large.Put(b)
 	}
 }
 
-// checkMedia refuses a body that is not JSON, plain or gzip.
-func checkMedia(x *exchange) (gzipped bool, err error) {
-	types := x.r.Header.Values("Content-Type")
+// checkMedia checks Content-Type and Content-Encoding.
+func checkMedia(req *request) (gzipped bool, err error) {
+	types := req.r.Header.Values("Content-Type")
 	if len(types) != 1 || !isJSON(types[0]) {
-		x.header().Set("Accept-Post", "application/json")
+		req.header().Set("Accept-Post", "application/json")
 		return false, newError(CodeUnsupportedMediaType, "Content-Type must be application/json")
 	}
-	encodings := x.r.Header.Values("Content-Encoding")
+	encodings := req.r.Header.Values("Content-Encoding")
 	if len(encodings) == 0 {
 		return false, nil
 	}
-	const longest = 100 // of a header that is accepted, with spaces
-	if len(encodings) == 1 && len(encodings[0]) <= longest {
+	const maxLength = 100 // with spaces
+	if len(encodings) == 1 && len(encodings[0]) <= maxLength {
 		switch strings.ToLower(strings.TrimSpace(encodings[0])) {
 		case "gzip":
 			return true, nil
@@ -143,37 +81,37 @@ func checkMedia(x *exchange) (gzipped bool, err error) {
 			return false, nil
 		}
 	}
-	x.header().Set("Accept-Post", "application/json")
-	x.header().Set("Accept-Encoding", "gzip")
+	req.header().Set("Accept-Post", "application/json")
+	req.header().Set("Accept-Encoding", "gzip")
 	return false, newError(CodeUnsupportedMediaType, "Content-Encoding must be gzip or absent")
 }
 
-// isJSON says that a media type is application/json or application/*+json,
-// whatever its parameters and its case.
+// isJSON reports whether a media type is application/json or application/*+json, with any
+// parameters and in any case.
 func isJSON(contentType string) bool {
-	const longest = 256 // RFC 6838 has 127 characters for each half
+	const maxLength = 256 // RFC 6838 allows 127 characters for each half
 	kind, _, _ := strings.Cut(contentType, ";")
-	if kind = strings.TrimSpace(kind); len(kind) > longest {
+	if kind = strings.TrimSpace(kind); len(kind) > maxLength {
 		return false
 	}
 	subtype, ok := strings.CutPrefix(strings.ToLower(kind), "application/")
 	return ok && (subtype == "json" || len(subtype) > len("+json") && strings.HasSuffix(subtype, "+json"))
 }
 
-// arrivingBody is the body of a request as it arrives.
-type arrivingBody struct {
+// limitedBody reads the body of a request up to a limit.
+type limitedBody struct {
 	source io.Reader
-	left   int64 // bytes that may still come
+	left   int64 // bytes until the limit
 
-	begun  bool // reading, which sends a 100 Continue
+	begun  bool // the first read sends a 100 Continue
 	ended  bool
-	failed bool // the rest will not come
+	failed bool // the rest will not arrive
 }
 
 var errBodyTooLarge = errors.New("body too large")
 
 // Read implements [io.Reader].
-func (b *arrivingBody) Read(p []byte) (int, error) {
+func (b *limitedBody) Read(p []byte) (int, error) {
 	b.begun = true
 	if b.left < 0 {
 		return 0, errBodyTooLarge
@@ -193,60 +131,59 @@ func (b *arrivingBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// readBody reads the body into a buffer, whole or not at all. The buffer is to be
-// put back in both cases.
-func (h *Handler) readBody(x *exchange, gzipped bool) (*bytes.Buffer, error) {
+// readBody reads the whole body. The caller puts the buffer back, also after an error.
+func (h *Handler) readBody(req *request, gzipped bool) (*bytes.Buffer, error) {
 	buf := h.buffers.get()
 	limit := h.cfg.MaxBodyBytes
 	sent := limit
 	if gzipped {
-		// What counts is what comes out. What goes in is not held in memory,
-		// and honest gzip is hardly ever larger.
+		// The limit is for the decompressed body. The compressed one is not held in memory
+		// and is hardly ever larger.
 		sent += limit/8 + 64<<10
 	}
-	if x.r.ContentLength > sent {
+	if req.r.ContentLength > sent {
 		return buf, tooLargeError(limit)
 	}
-	if x.r.Body == nil { // a request that was made by hand, not by a server
+	if req.r.Body == nil { // no server made the request
 		return buf, nil
 	}
-	x.body.source, x.body.left = x.r.Body, sent
-	x.host.begin(x, waitArrival)
-	defer x.host.end(x)
+	req.body.source, req.body.left = req.r.Body, sent
+	req.host.begin(req, waitArrival)
+	defer req.host.end(req)
 	if !gzipped {
-		buf, err := h.fill(x, &x.body, buf, 0, x.r.ContentLength)
-		return buf, h.readFailure(x, err, "the body did not arrive whole")
+		buf, err := h.fill(req, &req.body, buf, 0, req.r.ContentLength)
+		return buf, h.readFailure(req, err, "the body did not arrive completely")
 	}
-	zipped, err := gzip.NewReader(&x.body)
+	zipped, err := gzip.NewReader(&req.body)
 	if err != nil {
-		return buf, h.readFailure(x, err, "the body is not gzip, as Content-Encoding says")
+		return buf, h.readFailure(req, err, "the body is not in gzip format, which Content-Encoding announces")
 	}
-	// Decompressing takes 40 KiB, which only counts if it is little of the budget.
-	// The header of gzip is enough for that: the rest may never come.
+	// The decompressor needs 40 KiB after the gzip header, even if the rest never arrives.
+	// It does not count against a small budget.
 	decoder := min(40<<10, h.cfg.MaxInFlightBytes/1024)
-	if !x.held.resize(decoder) {
+	if !req.held.Resize(decoder) {
 		return buf, tooManyBytesError()
 	}
-	buf, err = h.fill(x, zipped, buf, decoder, -1)
-	return buf, h.readFailure(x, err, "the gzip body is damaged or did not arrive whole")
+	buf, err = h.fill(req, zipped, buf, decoder, -1)
+	return buf, h.readFailure(req, err, "the gzip body is damaged or did not arrive completely")
 }
 
-// fill reads src into buf, which it may replace, and reserves what it holds: besides
-// bytes, the room for what has arrived, doubled. Clients that announce a body and do
-// not send it hold nothing. declared is the number of bytes to come, negative if
-// it is not known.
-func (h *Handler) fill(x *exchange, src io.Reader, buf *bytes.Buffer, besides, declared int64) (*bytes.Buffer, error) {
+// fill reads src into buf, which it may replace. It reserves the buffer as the body
+// arrives, at most twice the received bytes, plus extra bytes: a client that announces a
+// body and does not send it holds nothing. declared is the length of the body, negative
+// if it is unknown.
+func (h *Handler) fill(req *request, src io.Reader, buf *bytes.Buffer, extra, declared int64) (*bytes.Buffer, error) {
 	const chunk = 32 << 10
 	limit := h.cfg.MaxBodyBytes
-	defer func() { x.bytes = int64(buf.Len()) }()
-	for room := int64(firstPiece); ; {
+	defer func() { req.bytes = int64(buf.Len()) }()
+	for room := int64(firstBuffer); ; {
 		if int64(buf.Len()) == room {
 			next := max(2*room, chunk)
 			if declared >= room {
-				next = min(next, declared+1) // the end takes a byte of room
+				next = min(next, declared+1) // one byte to detect the end
 			}
 			room = min(next, limit+1)
-			if !x.held.resize(besides + room) {
+			if !req.held.Resize(extra + room) {
 				return buf, tooManyBytesError()
 			}
 			buf = h.buffers.grow(buf, int(room))
@@ -257,7 +194,7 @@ func (h *Handler) fill(x *exchange, src io.Reader, buf *bytes.Buffer, besides, d
 		switch {
 		case int64(buf.Len()) > limit:
 			return buf, errBodyTooLarge
-		case room == firstPiece && n > 0 && !x.held.resize(besides+int64(buf.Len())):
+		case room == firstBuffer && n > 0 && !req.held.Resize(extra+int64(buf.Len())):
 			return buf, tooManyBytesError()
 		case err == io.EOF:
 			return buf, nil
@@ -267,8 +204,8 @@ func (h *Handler) fill(x *exchange, src io.Reader, buf *bytes.Buffer, besides, d
 	}
 }
 
-// readFailure is the error of a body that could not be read, or nil.
-func (h *Handler) readFailure(x *exchange, err error, message string) error {
+// readFailure returns the error response for an error of reading the body.
+func (h *Handler) readFailure(req *request, err error, message string) error {
 	if err == nil {
 		return nil
 	}
@@ -279,8 +216,8 @@ func (h *Handler) readFailure(x *exchange, err error, message string) error {
 		return err
 	case errors.Is(err, errBodyTooLarge) || errors.As(err, &tooLarge):
 		return tooLargeError(h.cfg.MaxBodyBytes)
-	case errors.Is(err, os.ErrDeadlineExceeded) && x.host.isStopping():
-		return unavailableError("the service is shutting down; nothing was stored, send again", err)
+	case errors.Is(err, os.ErrDeadlineExceeded) && req.host.isStopping():
+		return unavailableError("the service is shutting down; nothing was stored, send the request again", err)
 	}
 	e := newError(CodeBadRequest, message)
 	e.cause = fmt.Errorf("read body: %w", err)

@@ -17,7 +17,7 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-func TestEitherHeaderCarriesTheCredential(t *testing.T) {
+func TestCredentialHeaders(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for name, header := range map[string]string{
@@ -37,7 +37,7 @@ func TestEitherHeaderCarriesTheCredential(t *testing.T) {
 	}
 }
 
-func TestACredentialThatIsMissingOrDoesNotVerifyIs401(t *testing.T) {
+func TestMissingOrInvalidCredential(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, c := range []struct {
@@ -88,7 +88,7 @@ func TestACredentialThatIsMissingOrDoesNotVerifyIs401(t *testing.T) {
 	f.requireNothingStored(t)
 }
 
-func TestWithBothHeadersSentTheAPIKeyDecides(t *testing.T) {
+func TestAPIKeyPrecedesBearer(t *testing.T) {
 	t.Parallel()
 	for name, token := range map[string]string{"an invalid token": wrongSecret, "a token of another platform": otherSecret} {
 		t.Run("a valid key beside "+name, func(t *testing.T) {
@@ -100,7 +100,7 @@ func TestWithBothHeadersSentTheAPIKeyDecides(t *testing.T) {
 	}
 }
 
-func TestOverARealConnectionACredentialHeaderSentTwiceIs401(t *testing.T) {
+func TestRepeatedCredentialHeader(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for name, header := range map[string]string{"X-API-KEY": "X-API-KEY: " + fullSecret, "Authorization": "Authorization: Bearer " + fullSecret} {
@@ -113,7 +113,7 @@ func TestOverARealConnectionACredentialHeaderSentTwiceIs401(t *testing.T) {
 }
 
 // exchangeRaw writes a POST of one event by hand and returns the status of the
-// answer, and whether the server asked for the body before it.
+// response, and whether the server asked for the body before it.
 func (f *fixture) exchangeRaw(t *testing.T, headers, body string) (status int, continued bool) {
 	t.Helper()
 	srv := f.serve(t)
@@ -143,7 +143,7 @@ func (f *fixture) exchangeRaw(t *testing.T, headers, body string) (status int, c
 	return res.StatusCode, continued
 }
 
-func TestNothingOfTheBodyIsReadBeforeTheCallerIsAuthorized(t *testing.T) {
+func TestBodyIsReadAfterAuthorization(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, path := range []string{eventPath, eventsPath} {
@@ -154,14 +154,14 @@ func TestNothingOfTheBodyIsReadBeforeTheCallerIsAuthorized(t *testing.T) {
 			"a foreign platform": {"x-platform-id: pf_c"},
 		} {
 			t.Run(name+" for "+path, func(t *testing.T) {
-				a := answerOf(t, f.handler, request(http.MethodPost, path, unreadBody{t}, headers...))
+				a := responseOf(t, f.handler, request(http.MethodPost, path, unreadBody{t}, headers...))
 				require.Contains(t, []int{http.StatusUnauthorized, http.StatusForbidden}, a.status)
 			})
 		}
 	}
 	t.Run("an authorizer that fails", func(t *testing.T) {
 		f := newFixture(t, authorizedBy(failing(errors.New("down"))))
-		answerOf(t, f.handler, request(http.MethodPost, eventPath, unreadBody{t})).requireRetryable(t, true)
+		responseOf(t, f.handler, request(http.MethodPost, eventPath, unreadBody{t})).requireRetryable(t, true)
 	})
 	t.Run("a client that expects 100-continue is not asked for it", func(t *testing.T) {
 		status, continued := newFixture(t).exchangeRaw(t, "Expect: 100-continue\r\nX-API-KEY: "+wrongSecret+"\r\n", event())
@@ -175,7 +175,7 @@ func TestNothingOfTheBodyIsReadBeforeTheCallerIsAuthorized(t *testing.T) {
 	})
 }
 
-func TestAVerifiedCallerWithoutThePermissionIs403(t *testing.T) {
+func TestMissingPermission(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, r := range everyRoute {
@@ -192,7 +192,7 @@ func TestAVerifiedCallerWithoutThePermissionIs403(t *testing.T) {
 	f.requireNothingStored(t)
 }
 
-func TestThePlatformIsTheOneAskedForOrTheDefault(t *testing.T) {
+func TestPlatformHeader(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		headers  []string
@@ -236,7 +236,7 @@ func TestThePlatformIsTheOneAskedForOrTheDefault(t *testing.T) {
 	})
 }
 
-func TestNothingCrossesPlatforms(t *testing.T) {
+func TestPlatformIsolation(t *testing.T) {
 	t.Parallel()
 	const onB = "x-platform-id: pf_b"
 	t.Run("a reference is unique on each for itself", func(t *testing.T) {
@@ -277,7 +277,7 @@ func failing(err error) chargeingest.Authorizer {
 	})
 }
 
-func TestAPrincipalWithoutAPlatformIsRefusedAndLogged(t *testing.T) {
+func TestPrincipalWithoutPlatform(t *testing.T) {
 	t.Parallel()
 	for name, platforms := range map[string][]string{"none": nil, "an empty one": {""}} {
 		for _, r := range everyRoute {
@@ -300,7 +300,7 @@ func TestAPrincipalWithoutAPlatformIsRefusedAndLogged(t *testing.T) {
 	})
 }
 
-func TestWhatAnAuthorizerReturnsIsAnswered(t *testing.T) {
+func TestAuthorizerErrors(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name   string
@@ -373,7 +373,7 @@ func TestRetryAfterOfAnAuthorizer(t *testing.T) {
 	require.Empty(t, a.header.Get("Retry-After"))
 }
 
-func TestACombinationPassesOnOnlyWhereACredentialOfItsKindIsMissing(t *testing.T) {
+func TestFirstOf(t *testing.T) {
 	t.Parallel()
 	allow := chargeingest.AuthorizerFunc(func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) {
 		return chargeingest.Principal{Platforms: []string{"pf_a"}}, nil

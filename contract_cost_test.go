@@ -54,7 +54,7 @@ func largeEvent(reference string) string {
 	return event(`"reference":"`+reference+`"`, `"x":"`+strings.Repeat("x", 100_000)+`"`)
 }
 
-func TestResponsesCountAgainstTheBudget(t *testing.T) {
+func TestResponseBudget(t *testing.T) {
 	settings := func(c *chargeingest.Config) {
 		c.KeepUnknownFields = true
 		c.MaxBodyBytes, c.MaxInFlightBytes = 150_000, 1_000_000
@@ -84,7 +84,7 @@ func TestResponsesCountAgainstTheBudget(t *testing.T) {
 				read()
 				for _, w := range responses {
 					if w.Code != http.StatusOK {
-						checkedAnswer(t, request(http.MethodGet, eventPath, nil), w.ResponseRecorder).requireRetryable(t, true)
+						checkedResponse(t, request(http.MethodGet, eventPath, nil), w.ResponseRecorder).requireRetryable(t, true)
 					}
 				}
 				require.Equal(t, http.StatusOK, f.get(t, path(id)).status, "once they have read")
@@ -93,7 +93,7 @@ func TestResponsesCountAgainstTheBudget(t *testing.T) {
 	}
 }
 
-func TestReplaysCountAgainstTheBudget(t *testing.T) {
+func TestReplayBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, returnOriginal, func(c *chargeingest.Config) {
 			c.KeepUnknownFields = true
@@ -115,11 +115,11 @@ func TestReplaysCountAgainstTheBudget(t *testing.T) {
 		read()
 		for _, w := range responses {
 			if w.Code != http.StatusCreated {
-				checkedAnswer(t, small(), w.ResponseRecorder).requireRetryable(t, true)
+				checkedResponse(t, small(), w.ResponseRecorder).requireRetryable(t, true)
 			}
 		}
 		require.Len(t, f.list(t, "pf_a"), 1, "nothing was stored twice")
-		require.Equal(t, http.StatusCreated, answerOf(t, f.handler, small()).status, "once they have read")
+		require.Equal(t, http.StatusCreated, responseOf(t, f.handler, small()).status, "once they have read")
 	})
 }
 
@@ -138,12 +138,12 @@ func TestEqualReplaysAreBounded(t *testing.T) {
 	large := event(`"reference":"r"`, nulls(1_000_000))
 	small := event(`"reference":"r"`, `"x":{}`)
 	small20 := strings.Split(strings.Repeat(small+"\n", 20), "\n")[:20]
-	for name, send := range map[string]func(*testing.T, *fixture) answer{
-		"of a stored event": func(t *testing.T, f *fixture) answer {
+	for name, send := range map[string]func(*testing.T, *fixture) response{
+		"of a stored event": func(t *testing.T, f *fixture) response {
 			f.post(t, eventPath, large).requireStored(t)
 			return f.post(t, eventsPath, batch(small20...))
 		},
-		"of an event of the batch": func(t *testing.T, f *fixture) answer {
+		"of an event of the batch": func(t *testing.T, f *fixture) response {
 			return f.post(t, eventsPath, batch(append([]string{large}, small20...)...))
 		},
 	} {
@@ -163,7 +163,7 @@ func TestEqualReplaysAreBounded(t *testing.T) {
 
 // An idempotency key is for what was sent under it. Under ReturnOriginal that is not
 // always what was returned.
-func TestKeyIsForTheSentContent(t *testing.T) {
+func TestKeyComparesSentContent(t *testing.T) {
 	f := newFixture(t, returnOriginal, keepUnknown)
 	original := event(`"reference":"r"`, `"description":"first"`)
 	f.post(t, eventPath, original).requireStored(t)

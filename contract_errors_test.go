@@ -36,70 +36,70 @@ var everyError = []struct {
 	status      int
 	code, field string
 	settings    []func(*chargeingest.Config)
-	provoke     func(t *testing.T, f *fixture, headers ...string) answer
+	provoke     func(t *testing.T, f *fixture, headers ...string) response
 }{
-	{"a field is missing", 400, "MISSING_FIELD", "pricing_id", nil, func(t *testing.T, f *fixture, headers ...string) answer {
+	{"a field is missing", 400, "MISSING_FIELD", "pricing_id", nil, func(t *testing.T, f *fixture, headers ...string) response {
 		return f.post(t, eventPath, event("-pricing_id"), headers...)
 	}},
-	{"a field is invalid", 400, "INVALID_FIELD", "value.number", nil, func(t *testing.T, f *fixture, headers ...string) answer {
+	{"a field is invalid", 400, "INVALID_FIELD", "value.number", nil, func(t *testing.T, f *fixture, headers ...string) response {
 		return f.post(t, eventPath, member("value.number", `"x"`), headers...)
 	}},
-	{"a field of a batch is invalid", 400, "INVALID_FIELD", "charge_datas.3.period.end_at", nil, func(t *testing.T, f *fixture, headers ...string) answer {
+	{"a field of a batch is invalid", 400, "INVALID_FIELD", "charge_datas.3.period.end_at", nil, func(t *testing.T, f *fixture, headers ...string) response {
 		return f.post(t, eventsPath, batch(event(), event(), event(), member("period.end_at", `"x"`)), headers...)
 	}},
-	{"a parameter is invalid", 400, "INVALID_FIELD", "limit", nil, func(t *testing.T, f *fixture, headers ...string) answer {
+	{"a parameter is invalid", 400, "INVALID_FIELD", "limit", nil, func(t *testing.T, f *fixture, headers ...string) response {
 		return f.get(t, eventPath+"?limit=x", headers...)
 	}},
-	{"the idempotency key is malformed", 400, "INVALID_FIELD", "Idempotency-Key", nil, func(t *testing.T, f *fixture, headers ...string) answer {
+	{"the idempotency key is malformed", 400, "INVALID_FIELD", "Idempotency-Key", nil, func(t *testing.T, f *fixture, headers ...string) response {
 		return f.post(t, eventPath, event(), append(headers, "Idempotency-Key: a b")...)
 	}},
-	{"the body is no JSON", 400, "BAD_REQUEST", "", nil, func(t *testing.T, f *fixture, headers ...string) answer {
+	{"the body is no JSON", 400, "BAD_REQUEST", "", nil, func(t *testing.T, f *fixture, headers ...string) response {
 		return f.post(t, eventPath, "{", headers...)
 	}},
-	{"the version is another", 400, "UNSUPPORTED_VERSION", "", nil, func(t *testing.T, f *fixture, headers ...string) answer {
+	{"the version is another", 400, "UNSUPPORTED_VERSION", "", nil, func(t *testing.T, f *fixture, headers ...string) response {
 		return f.post(t, "/v2/ingest/charge-data", event(), headers...)
 	}},
-	{"the version is missing", 400, "MISSING_VERSION", "", nil, func(t *testing.T, f *fixture, headers ...string) answer {
+	{"the version is missing", 400, "MISSING_VERSION", "", nil, func(t *testing.T, f *fixture, headers ...string) response {
 		return f.post(t, "/ingest/charge-data", event(), headers...)
 	}},
-	{"the credential does not verify", 401, "UNAUTHORISED", "", nil, func(t *testing.T, f *fixture, headers ...string) answer {
+	{"the credential does not verify", 401, "UNAUTHORISED", "", nil, func(t *testing.T, f *fixture, headers ...string) response {
 		return f.post(t, eventPath, event(), append(headers, "X-API-KEY: "+wrongSecret)...)
 	}},
-	{"the permission is lacking", 403, "USER_NOT_ALLOWED", "", nil, func(t *testing.T, f *fixture, headers ...string) answer {
+	{"the permission is lacking", 403, "USER_NOT_ALLOWED", "", nil, func(t *testing.T, f *fixture, headers ...string) response {
 		return f.post(t, eventPath, event(), append(headers, "X-API-KEY: "+viewSecret)...)
 	}},
-	{"the path is unknown", 404, "RESOURCE_NOT_FOUND", "", nil, func(t *testing.T, f *fixture, headers ...string) answer {
+	{"the path is unknown", 404, "RESOURCE_NOT_FOUND", "", nil, func(t *testing.T, f *fixture, headers ...string) response {
 		return f.get(t, "/v1/ingest/other", headers...)
 	}},
-	{"the event is unknown", 404, "RESOURCE_NOT_FOUND", "", nil, func(t *testing.T, f *fixture, headers ...string) answer {
+	{"the event is unknown", 404, "RESOURCE_NOT_FOUND", "", nil, func(t *testing.T, f *fixture, headers ...string) response {
 		return f.get(t, eventPath+"/x", headers...)
 	}},
-	{"the method is another", 405, "INVALID_OPERATION", "", nil, func(t *testing.T, f *fixture, headers ...string) answer {
+	{"the method is another", 405, "INVALID_OPERATION", "", nil, func(t *testing.T, f *fixture, headers ...string) response {
 		return f.get(t, eventsPath, headers...)
 	}},
-	{"the body is too large", 413, "BAD_REQUEST", "", []func(*chargeingest.Config){func(c *chargeingest.Config) { c.MaxBodyBytes = 10 }}, func(t *testing.T, f *fixture, headers ...string) answer {
+	{"the body is too large", 413, "BAD_REQUEST", "", []func(*chargeingest.Config){func(c *chargeingest.Config) { c.MaxBodyBytes = 10 }}, func(t *testing.T, f *fixture, headers ...string) response {
 		return f.post(t, eventPath, event(), headers...)
 	}},
-	{"the media type is another", 415, "UNSUPPORTED_MEDIA_TYPE", "", nil, func(t *testing.T, f *fixture, headers ...string) answer {
+	{"the media type is another", 415, "UNSUPPORTED_MEDIA_TYPE", "", nil, func(t *testing.T, f *fixture, headers ...string) response {
 		return f.post(t, eventPath, event(), append(headers, "Content-Type: text/plain")...)
 	}},
-	{"the reference has other content", 409, "RESOURCE_ALREADY_EXISTS", "reference", nil, func(t *testing.T, f *fixture, headers ...string) answer {
+	{"the reference has other content", 409, "RESOURCE_ALREADY_EXISTS", "reference", nil, func(t *testing.T, f *fixture, headers ...string) response {
 		f.post(t, eventPath, event(`"reference":"r"`)).requireStored(t)
 		return f.post(t, eventPath, event(`"reference":"r"`, `"description":"x"`), headers...)
 	}},
-	{"the key has other content", 409, "IDEMPOTENCY_CHECK_FAILED", "Idempotency-Key", nil, func(t *testing.T, f *fixture, headers ...string) answer {
+	{"the key has other content", 409, "IDEMPOTENCY_CHECK_FAILED", "Idempotency-Key", nil, func(t *testing.T, f *fixture, headers ...string) response {
 		f.post(t, eventPath, event(), "Idempotency-Key: k").requireStored(t)
 		return f.post(t, eventPath, event(`"description":"x"`), append(headers, "Idempotency-Key: k")...)
 	}},
-	{"the outcome is unknown", 500, "INTERNAL_ERROR", "", []func(*chargeingest.Config){appending(errors.New("lost"))}, func(t *testing.T, f *fixture, headers ...string) answer {
+	{"the outcome is unknown", 500, "INTERNAL_ERROR", "", []func(*chargeingest.Config){appending(errors.New("lost"))}, func(t *testing.T, f *fixture, headers ...string) response {
 		return f.post(t, eventPath, event(), headers...)
 	}},
-	{"the store is overloaded", 503, "INTERNAL_ERROR", "", []func(*chargeingest.Config){appending(chargeingest.ErrOverloaded)}, func(t *testing.T, f *fixture, headers ...string) answer {
+	{"the store is overloaded", 503, "INTERNAL_ERROR", "", []func(*chargeingest.Config){appending(chargeingest.ErrOverloaded)}, func(t *testing.T, f *fixture, headers ...string) response {
 		return f.post(t, eventPath, event(), headers...)
 	}},
 }
 
-func TestEveryErrorHasTheOneShapeAndItsStatus(t *testing.T) {
+func TestErrorShape(t *testing.T) {
 	t.Parallel()
 	for _, c := range everyError {
 		t.Run(fmt.Sprintf("%d %s: %s", c.status, c.code, c.name), func(t *testing.T) {
@@ -119,7 +119,7 @@ func TestEveryErrorHasTheOneShapeAndItsStatus(t *testing.T) {
 	})
 }
 
-func TestErrorsListEveryViolationInOrder(t *testing.T) {
+func TestViolationOrder(t *testing.T) {
 	t.Parallel()
 	const missing, invalid = "MISSING_FIELD", "INVALID_FIELD"
 	const sel = "pricing_plan_subscription_selector"
@@ -169,7 +169,7 @@ func TestErrorsListEveryViolationInOrder(t *testing.T) {
 	})
 }
 
-func TestErrorAnswersAreBounded(t *testing.T) {
+func TestErrorSize(t *testing.T) {
 	t.Parallel()
 	unknown := func(n int, name func(i int) string) string {
 		members := make([]string, n)
@@ -220,7 +220,7 @@ func TestErrorAnswersAreBounded(t *testing.T) {
 		f := newFixture(t, keepUnknown)
 		longer := strings.Repeat("x", 129)
 		f.post(t, eventPath, event(`"reference":"r"`)).requireStored(t)
-		for name, a := range map[string]answer{
+		for name, a := range map[string]response{
 			"a version":    f.get(t, "/v"+longer+"/ingest/charge-data"),
 			"a method":     f.send(t, longer, eventPath, "", ""),
 			"an id":        f.get(t, eventPath+"/"+longer),
@@ -248,7 +248,7 @@ func TestErrorAnswersAreBounded(t *testing.T) {
 	})
 }
 
-func TestA5xxSaysWhetherSendingAgainIsSafe(t *testing.T) {
+func TestRetryHeaders(t *testing.T) {
 	t.Parallel()
 	const key = "Idempotency-Key: k"
 	one, two := event(`"reference":"r-1"`), event(`"reference":"r-2"`)
@@ -345,7 +345,7 @@ func TestA5xxSaysWhetherSendingAgainIsSafe(t *testing.T) {
 	})
 }
 
-func TestNoAnswerAndNoLogLineHoldsWhatIsSecret(t *testing.T) {
+func TestNoSecretsInResponsesAndLogs(t *testing.T) {
 	t.Parallel()
 	for name, headers := range map[string][]string{
 		"an API key":             {"X-API-KEY: " + wrongSecret},
@@ -401,7 +401,7 @@ func TestNoAnswerAndNoLogLineHoldsWhatIsSecret(t *testing.T) {
 		require.NotContains(t, a.text, "torn")
 		require.Contains(t, f.log.text(), "torn")
 	})
-	t.Run("SQL in a store's error stays out of the answer", func(t *testing.T) {
+	t.Run("SQL in a store's error stays out of the response", func(t *testing.T) {
 		a := newFixture(t, appending(errors.New("INSERT INTO charges: locked"))).post(t, eventPath, event())
 		require.NotContains(t, a.text, "INSERT")
 	})

@@ -112,9 +112,9 @@ func TestIdentifiers(t *testing.T) {
 	requireRules(t, rules)
 }
 
-// TestReferenceAndDescriptionMatchTheirPatternsWhole tries every ASCII
+// TestReferenceAndDescriptionPatterns tries every ASCII
 // character, alone and last, against the published patterns.
-func TestReferenceAndDescriptionMatchTheirPatternsWhole(t *testing.T) {
+func TestReferenceAndDescriptionPatterns(t *testing.T) {
 	t.Parallel()
 	for field, class := range map[string]*regexp.Regexp{
 		"reference":   regexp.MustCompile(`^[a-zA-Z0-9_\-]$`),
@@ -146,7 +146,7 @@ func TestReferenceAndDescriptionMatchTheirPatternsWhole(t *testing.T) {
 	}
 }
 
-func TestReadOnlyFieldsAreIgnoredInARequest(t *testing.T) {
+func TestReadOnlyFields(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, value := range []string{`null`, `"chda_01ARZ3NDEKTSV4RRFFQ69G5FAV"`, `""`, `0`, `-1.5e3`, `true`, `[]`, `[1,{"a":null}]`, `{}`, `{"a":{"b":["c"]}}`, quoted(strings.Repeat("x", 1000))} {
@@ -175,7 +175,7 @@ func TestReadOnlyFieldsAreIgnoredInARequest(t *testing.T) {
 	})
 }
 
-func TestAnAbsentTimestampIsTheTimeOfReceipt(t *testing.T) {
+func TestAbsentTimestamp(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for name, body := range map[string]string{"absent": event(), "null": event(`"timestamp":null`)} {
@@ -191,7 +191,7 @@ func TestAnAbsentTimestampIsTheTimeOfReceipt(t *testing.T) {
 	})
 }
 
-func TestTheAnswerHoldsWhatWasSent(t *testing.T) {
+func TestResponseHasSentFields(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, members, want string }{
 		{
@@ -230,7 +230,7 @@ func TestTheAnswerHoldsWhatWasSent(t *testing.T) {
 					`"pricing_plan_subscription_reference":null,"reference":null,"description":null,"timestamp":"2026-09-01T12:00:00Z"}`
 			}
 			require.JSONEq(t, want, a.text)
-			require.JSONEq(t, want, f.get(t, eventPath+"/"+stored["id"].(string)).text, "GET answers the same")
+			require.JSONEq(t, want, f.get(t, eventPath+"/"+stored["id"].(string)).text, "GET responses the same")
 			require.Equal(t, []any{stored}, f.list(t, "pf_a"), "and so does the list")
 		})
 	}
@@ -272,7 +272,7 @@ func fullWith(opening, member string) string {
 
 func joined(path, name string) string { return strings.TrimPrefix(path+"."+name, ".") }
 
-func TestUnknownFieldsAreRefusedAtAnyDepth(t *testing.T) {
+func TestUnknownFields(t *testing.T) {
 	t.Parallel()
 	rules := []rule{
 		{"the full event has none", fullEvent, "", ""},
@@ -328,7 +328,7 @@ func TestKeepUnknownFields(t *testing.T) {
 	})
 }
 
-func TestTheTwoSettingsOfTheEvent(t *testing.T) {
+func TestEventSettings(t *testing.T) {
 	t.Parallel()
 	skew := func(c *chargeingest.Config) { c.MaxFutureSkew = time.Hour }
 	require.Equal(t, "2026-09-01T14:00:00.987654321+02:00", receipt.Format(time.RFC3339Nano))

@@ -20,7 +20,7 @@ import (
 // short against what any of them could cost.
 const soon = 5 * time.Second
 
-func TestABodyThatIsCutAnywhereIsRefused(t *testing.T) {
+func TestTruncatedBody(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string]*fixture{"unknown fields are refused": newFixture(t), "they are kept": newFixture(t, keepUnknown)} {
 		for path, body := range map[string]string{eventPath: fullEvent, eventsPath: batch(fullEvent, event())} {
@@ -41,7 +41,7 @@ func TestABodyThatIsCutAnywhereIsRefused(t *testing.T) {
 	}
 }
 
-func TestNamesInAnotherCaseAreUnknownAtEveryDepth(t *testing.T) {
+func TestFieldNamesAreCaseSensitive(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, p := range objectPlaces {
@@ -72,9 +72,9 @@ func (f *fixture) wire(t *testing.T) wire {
 	return wire{srv.Listener.Addr().String()}
 }
 
-// say writes a text and returns all answers until the server closes, which it is
+// say writes a text and returns all responses until the server closes, which it is
 // asked to by a last request where the text does not.
-func (w wire) say(t *testing.T, text string) []answer {
+func (w wire) say(t *testing.T, text string) []response {
 	t.Helper()
 	conn, err := net.Dial("tcp", w.address)
 	require.NoError(t, err)
@@ -84,27 +84,27 @@ func (w wire) say(t *testing.T, text string) []answer {
 		_, _ = io.WriteString(conn, text) // a server that refuses does not read all of it
 		_ = conn.(*net.TCPConn).CloseWrite()
 	}()
-	var answers []answer
+	var responses []response
 	for in := bufio.NewReader(conn); ; {
 		res, err := http.ReadResponse(in, nil)
 		if err != nil {
-			return answers
+			return responses
 		}
 		body, err := io.ReadAll(res.Body)
 		require.NoError(t, err)
 		require.NoError(t, res.Body.Close())
-		a := answer{status: res.StatusCode, header: res.Header, text: string(body)}
+		a := response{status: res.StatusCode, header: res.Header, text: string(body)}
 		if strings.HasPrefix(res.Header.Get("Content-Type"), "application/json") {
 			require.NoError(t, json.Unmarshal(body, &a.body))
 		}
 		requireNoSecret(t, a.text)
-		answers = append(answers, a)
+		responses = append(responses, a)
 	}
 }
 
-func statuses(answers []answer) []int {
+func statuses(responses []response) []int {
 	list := []int{}
-	for _, a := range answers {
+	for _, a := range responses {
 		list = append(list, a.status)
 	}
 	return list
@@ -128,14 +128,14 @@ func chunked(body string) string {
 	return b.String() + "0\r\n\r\n"
 }
 
-// TestHostileRequestsOnTheWire are what a client without a library can send.
-func TestHostileRequestsOnTheWire(t *testing.T) {
+// TestHostileWireRequests are what a client without a library can send.
+func TestHostileWireRequests(t *testing.T) {
 	t.Parallel()
 	body := event()
 	length := fmt.Sprintf("Content-Length: %d\r\n", len(body))
 	for _, c := range []struct {
 		name, text string
-		statuses   []int // of all answers
+		statuses   []int // of all responses
 		code       string
 	}{
 		{"a header of a megabyte", head(postLine) + "X-A: " + strings.Repeat("a", 1<<20) + "\r\n" + length + "\r\n" + body, []int{431}, ""},
@@ -181,24 +181,24 @@ func TestHostileRequestsOnTheWire(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t)
-			answers := f.wire(t).say(t, c.text+"\x01\r\n\r\n") // which is no request
-			got := statuses(answers)
+			responses := f.wire(t).say(t, c.text+"\x01\r\n\r\n") // which is no request
+			got := statuses(responses)
 			require.NotEmpty(t, got)
 			if len(c.statuses) == 1 { // the server closes, or finds no request behind it
 				got = got[:1]
 			}
-			require.Equal(t, c.statuses, got, answers)
+			require.Equal(t, c.statuses, got, responses)
 			if c.code != "" {
-				require.Equal(t, c.code, answers[0].body["code"])
+				require.Equal(t, c.code, responses[0].body["code"])
 			}
 			f.requireNothingStored(t)
 		})
 	}
 }
 
-// TestUnusualRequestsOnTheWireAreTaken are what no client should send, and what
+// TestUnusualWireRequests are what no client should send, and what
 // has one meaning all the same.
-func TestUnusualRequestsOnTheWireAreTaken(t *testing.T) {
+func TestUnusualWireRequests(t *testing.T) {
 	t.Parallel()
 	body := event()
 	length := fmt.Sprintf("Content-Length: %d\r\n", len(body))
@@ -214,8 +214,8 @@ func TestUnusualRequestsOnTheWireAreTaken(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t)
-			answers := f.wire(t).say(t, text)
-			require.Equal(t, []int{http.StatusCreated}, statuses(answers), answers)
+			responses := f.wire(t).say(t, text)
+			require.Equal(t, []int{http.StatusCreated}, statuses(responses), responses)
 			require.Len(t, f.list(t, "pf_a"), 1)
 		})
 	}

@@ -29,7 +29,7 @@ func (f *fixture) ingest(t *testing.T, key string, texts ...string) (chargeinges
 	return f.handler.Ingest(context.Background(), chargeingest.IngestRequest{Platform: "pf_a", IdempotencyKey: key, Events: decoded(t, texts...)})
 }
 
-func TestIngestInProcessStoresAndAnswersWhatAPostOfTheBatchDoes(t *testing.T) {
+func TestIngestEqualsPost(t *testing.T) {
 	t.Parallel()
 	for name, texts := range map[string][]string{
 		"the least": {event()}, "the most": {fullEvent}, "three, one of them twice": {event(`"reference":"a"`), event(), event(`"reference":"a"`)},
@@ -55,7 +55,7 @@ func TestIngestInProcessStoresAndAnswersWhatAPostOfTheBatchDoes(t *testing.T) {
 	}
 }
 
-func TestIngestInProcessRefusesWhatAPostOfTheBatchDoes(t *testing.T) {
+func TestIngestRejectionsEqualPost(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name, key string
@@ -97,7 +97,7 @@ func TestIngestInProcessRefusesWhatAPostOfTheBatchDoes(t *testing.T) {
 	}
 }
 
-func TestIngestInProcessAndHTTPShareReferencesAndKeys(t *testing.T) {
+func TestIngestSharesReferencesAndKeys(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	first := f.post(t, eventsPath, batch(event(`"reference":"r"`), event()), "Idempotency-Key: k")
@@ -111,7 +111,7 @@ func TestIngestInProcessAndHTTPShareReferencesAndKeys(t *testing.T) {
 	require.Equal(t, "true", f.post(t, eventPath, event(`"reference":"s"`)).header.Get("Idempotent-Replayed"))
 }
 
-func TestIngestInProcessSaysWhetherSendingAgainIsSafe(t *testing.T) {
+func TestIngestErrors(t *testing.T) {
 	t.Parallel()
 	unknown := errors.New("lost")
 	for _, c := range []struct {
@@ -129,6 +129,7 @@ func TestIngestInProcessSaysWhetherSendingAgainIsSafe(t *testing.T) {
 			var e *chargeingest.Error
 			require.ErrorAs(t, err, &e)
 			require.ErrorIs(t, err, c.err)
+			require.Equal(t, !errors.Is(c.err, chargeingest.ErrNotStored), errors.Is(err, chargeingest.ErrOutcomeUnknown))
 			require.Equal(t, c.safe, e.RetryAfter > 0)
 			require.Equal(t, c.safe, e.Status == http.StatusServiceUnavailable)
 		})
@@ -137,6 +138,7 @@ func TestIngestInProcessSaysWhetherSendingAgainIsSafe(t *testing.T) {
 		_, err := newFixture(t, over(storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) { panic("torn") }))).ingest(t, "", event())
 		var e *chargeingest.Error
 		require.ErrorAs(t, err, &e)
+		require.ErrorIs(t, err, chargeingest.ErrOutcomeUnknown)
 		require.Equal(t, http.StatusInternalServerError, e.Status)
 	})
 	t.Run("a platform is required", func(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 
 // An event that a key's request repeated is read back and sent again with the
 // key. Its timestamp is the one that the service assigned, and so equal to none.
-func TestReadBackUnderAKeyThatRepeated(t *testing.T) {
+func TestReturnedEventUnderItsKey(t *testing.T) {
 	t.Parallel()
 	for name, again := range map[string]string{
 		"spelled alike":     event(`"reference":"r"`, `"period":{"start_at":"2026-01-01T00:00:00Z"}`),

@@ -19,7 +19,7 @@ import (
 )
 
 // page asks for a page of the listing by its parameters.
-func (f *fixture) page(t *testing.T, parameters ...string) answer {
+func (f *fixture) page(t *testing.T, parameters ...string) response {
 	t.Helper()
 	query := make(url.Values)
 	for i := 0; i < len(parameters); i += 2 {
@@ -31,7 +31,7 @@ func (f *fixture) page(t *testing.T, parameters ...string) answer {
 }
 
 // descriptions names the events of a page: the tests give each its own.
-func (a answer) descriptions() []string {
+func (a response) descriptions() []string {
 	names := []string{}
 	for _, e := range a.body["data"].([]any) {
 		names = append(names, e.(map[string]any)["description"].(string))
@@ -64,7 +64,7 @@ func numbers(first, last int) []string {
 	}
 }
 
-func TestListingHasItsShape(t *testing.T) {
+func TestListingShape(t *testing.T) {
 	t.Parallel()
 	t.Run("an empty one is data, limit 50 and a next of null", func(t *testing.T) {
 		require.JSONEq(t, `{"data":[],"limit":50,"next":null}`, newFixture(t).page(t).text)
@@ -126,7 +126,7 @@ func TestListingFilters(t *testing.T) {
 	}
 }
 
-func TestAListingPastItsScanLimitIs503AndSaysHowToNarrow(t *testing.T) {
+func TestScanLimit(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, over(&readableStore{
 		Store: memstore.New(),
@@ -270,8 +270,8 @@ func TestListingPosition(t *testing.T) {
 	})
 }
 
-// TestAnAscendingCursorNeverPassesAnEvent follows the list while others write.
-func TestAnAscendingCursorNeverPassesAnEvent(t *testing.T) {
+// TestAscendingCursorSkipsNoEvent follows the list while others write.
+func TestAscendingCursorSkipsNoEvent(t *testing.T) {
 	t.Parallel()
 	const writers, each = 4, 50
 	f := newFixture(t)
@@ -314,7 +314,7 @@ func TestAnAscendingCursorNeverPassesAnEvent(t *testing.T) {
 	require.Equal(t, stored, followed, "the order is the order of storing")
 }
 
-func TestABadParameterIsNamed(t *testing.T) {
+func TestInvalidParameter(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	position := f.page(t, "order", "asc").body["position"].(string)

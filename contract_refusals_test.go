@@ -41,9 +41,9 @@ var refusals = []struct {
 	{"a GET that needs no body", nil, head("GET " + eventPath + " HTTP/1.1"), 200},
 }
 
-// TestRefusalsReachClientsThatWriteFirst has clients that read nothing before they
+// TestRejectionWhileWriting has clients that read nothing before they
 // have written a body of 8 MiB, which does not fit into the buffers of a socket.
-func TestRefusalsReachClientsThatWriteFirst(t *testing.T) {
+func TestRejectionWhileWriting(t *testing.T) {
 	t.Parallel()
 	body := strings.Repeat(" ", 8<<20)
 	for name, framed := range map[string]string{
@@ -58,14 +58,14 @@ func TestRefusalsReachClientsThatWriteFirst(t *testing.T) {
 				conn := newFixture(t, c.settings...).wire(t).dial(t)
 				_, err := io.WriteString(conn, c.head+framed)
 				require.NoError(t, err, "writing the body")
-				require.Equal(t, c.status, response(t, bufio.NewReader(conn)).status)
+				require.Equal(t, c.status, readResponse(t, bufio.NewReader(conn)).status)
 			})
 		}
 	}
 }
 
 // The rest of a body beyond the budget is discarded as well.
-func TestOverloadReachesClientsThatWriteFirst(t *testing.T) {
+func TestOverloadWhileWriting(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(c *chargeingest.Config) { c.MaxBodyBytes, c.MaxInFlightBytes = 1<<20, 1<<20 })
 	arriving, sender := io.Pipe()
@@ -79,14 +79,14 @@ func TestOverloadReachesClientsThatWriteFirst(t *testing.T) {
 	conn := f.wire(t).dial(t)
 	_, err = fmt.Fprintf(conn, "%sTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", head(postLine), 8<<20, strings.Repeat(" ", 8<<20))
 	require.NoError(t, err, "writing the body")
-	a := response(t, bufio.NewReader(conn))
+	a := readResponse(t, bufio.NewReader(conn))
 	require.Equal(t, http.StatusServiceUnavailable, a.status)
 	require.Equal(t, "1", a.header.Get("Retry-After"))
 	require.NoError(t, sender.CloseWithError(errors.New("gone")))
 	<-done
 }
 
-func TestRefusalsReachClientsThatWriteFirstOverTLS(t *testing.T) {
+func TestRejectionWhileWritingOverTLS(t *testing.T) {
 	t.Parallel()
 	srv := httptest.NewTLSServer(newFixture(t).handler)
 	t.Cleanup(srv.Close)
@@ -97,7 +97,7 @@ func TestRefusalsReachClientsThatWriteFirstOverTLS(t *testing.T) {
 		require.NoError(t, conn.SetDeadline(time.Now().Add(30*time.Second)))
 		_, err = io.WriteString(conn, strings.Replace(head(postLine), fullSecret, wrongSecret, 1)+framing+strings.Repeat(" ", 8<<20))
 		require.NoError(t, err, "writing the body")
-		require.Equal(t, http.StatusUnauthorized, response(t, bufio.NewReader(conn)).status)
+		require.Equal(t, http.StatusUnauthorized, readResponse(t, bufio.NewReader(conn)).status)
 	}
 }
 
@@ -111,8 +111,8 @@ func (w wire) dial(t *testing.T) net.Conn {
 	return conn
 }
 
-// response reads a response.
-func response(t *testing.T, in *bufio.Reader) answer {
+// readResponse reads a response.
+func readResponse(t *testing.T, in *bufio.Reader) response {
 	t.Helper()
 	res, err := http.ReadResponse(in, nil)
 	require.NoError(t, err)
@@ -123,7 +123,7 @@ func response(t *testing.T, in *bufio.Reader) answer {
 	if res.Close { // ReadResponse has taken the header out
 		res.Header.Set("Connection", "close")
 	}
-	return answer{status: res.StatusCode, header: res.Header, text: string(body)}
+	return response{status: res.StatusCode, header: res.Header, text: string(body)}
 }
 
 // pipes is a listener within a synctest bubble: its connections are net.Pipes, which
@@ -196,8 +196,8 @@ func ends(t *testing.T, in io.Reader) (rest string, after time.Duration) {
 	return string(text), time.Since(start)
 }
 
-// TestRefusalsDoNotWaitForTheBody has clients whose bodies never come.
-func TestRefusalsDoNotWaitForTheBody(t *testing.T) {
+// TestRejectionBeforeBody has clients whose bodies never come.
+func TestRejectionBeforeBody(t *testing.T) {
 	for name, framing := range map[string]string{
 		"small": "Content-Length: 100\r\n", "large": "Content-Length: 8000000\r\n", "chunked": "Transfer-Encoding: chunked\r\n",
 		"of which a part came": "Content-Length: 100\r\n\r\n{", "of which a chunk came": "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
@@ -212,7 +212,7 @@ func TestRefusalsDoNotWaitForTheBody(t *testing.T) {
 					write(conn, strings.TrimSuffix(c.head+framing, "{")+"\r\n")
 					start := time.Now()
 					in := bufio.NewReader(conn)
-					a := response(t, in)
+					a := readResponse(t, in)
 					require.Equal(t, c.status, a.status)
 					require.LessOrEqual(t, time.Since(start), 10*time.Millisecond)
 					rest, after := ends(t, in)
@@ -246,9 +246,9 @@ func TestUnansweredExpect(t *testing.T) {
 	}
 }
 
-// TestConnectionsAfterRefusals says which connections serve another request, and
+// TestConnectionAfterRejection says which connections serve another request, and
 // that no body is taken for one.
-func TestConnectionsAfterRefusals(t *testing.T) {
+func TestConnectionAfterRejection(t *testing.T) {
 	t.Parallel()
 	const again = "GET /again HTTP/1.1\r\nHost: x\r\n\r\n"
 	body := strings.Repeat(again, 10)
@@ -262,8 +262,8 @@ func TestConnectionsAfterRefusals(t *testing.T) {
 			_, err := fmt.Fprintf(conn, "%sContent-Length: %d\r\n\r\n%s%s", c.head, len(body), body, again)
 			require.NoError(t, err)
 			in := bufio.NewReader(conn)
-			require.Equal(t, c.status, response(t, in).status)
-			require.Equal(t, http.StatusNotFound, response(t, in).status)
+			require.Equal(t, c.status, readResponse(t, in).status)
+			require.Equal(t, http.StatusNotFound, readResponse(t, in).status)
 		})
 		for name, framed := range map[string]string{
 			"a small body that comes late":   fmt.Sprintf("Content-Length: %d\r\n\r\n", len(body)),
@@ -279,7 +279,7 @@ func TestConnectionsAfterRefusals(t *testing.T) {
 				_, err := io.WriteString(conn, c.head+framed)
 				require.NoError(t, err)
 				in := bufio.NewReader(conn)
-				a := response(t, in)
+				a := readResponse(t, in)
 				require.Equal(t, c.status, a.status)
 				require.Equal(t, "close", a.header.Get("Connection"))
 				_, _ = io.WriteString(conn, body) // the server may have closed
@@ -306,9 +306,9 @@ func (w *ownHeader) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// TestNoBodyIsARequestBehindMiddleware has middleware that drops the header that
+// TestBodyIsNoRequestBehindMiddleware has middleware that drops the header that
 // closes the connection, and bodies that come after the time to discard them.
-func TestNoBodyIsARequestBehindMiddleware(t *testing.T) {
+func TestBodyIsNoRequestBehindMiddleware(t *testing.T) {
 	const smuggled = "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
 	for name, framing := range map[string]string{
 		"small": "Content-Length: 1000\r\n\r\n", "large": "Content-Length: 1000000\r\n\r\n",
@@ -327,7 +327,7 @@ func TestNoBodyIsARequestBehindMiddleware(t *testing.T) {
 				write(conn, strings.Replace(head(postLine), fullSecret, wrongSecret, 1)+framing)
 				start := time.Now()
 				in := bufio.NewReader(conn)
-				require.Equal(t, http.StatusUnauthorized, response(t, in).status)
+				require.Equal(t, http.StatusUnauthorized, readResponse(t, in).status)
 				require.LessOrEqual(t, time.Since(start), 20*time.Millisecond)
 				time.Sleep(6 * time.Second)
 				write(conn, smuggled)
@@ -352,7 +352,7 @@ func TestDiscardIsBounded(t *testing.T) {
 			conn := f.piped(t).dial(t)
 			write(conn, refused)
 			in := bufio.NewReader(conn)
-			require.Equal(t, http.StatusUnauthorized, response(t, in).status)
+			require.Equal(t, http.StatusUnauthorized, readResponse(t, in).status)
 			start := time.Now()
 			for { // a byte a second
 				time.Sleep(time.Second)
@@ -370,7 +370,7 @@ func TestDiscardIsBounded(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			conn := newFixture(t, func(c *chargeingest.Config) { c.MaxDiscardBytes = 1 << 20 }).piped(t).dial(t)
 			write(conn, refused)
-			require.Equal(t, http.StatusUnauthorized, response(t, bufio.NewReader(conn)).status)
+			require.Equal(t, http.StatusUnauthorized, readResponse(t, bufio.NewReader(conn)).status)
 			n, err := io.Copy(conn, strings.NewReader(strings.Repeat("x", 8<<20)))
 			require.Error(t, err)
 			require.GreaterOrEqual(t, n, int64(1<<20))
@@ -382,7 +382,7 @@ func TestDiscardIsBounded(t *testing.T) {
 			f := newFixture(t, func(c *chargeingest.Config) { c.MaxBodyBytes, c.MaxInFlightBytes = 1000, 1000 })
 			conn := f.piped(t).dial(t)
 			write(conn, head(postLine)+"Transfer-Encoding: chunked\r\n\r\nffff\r\n"+strings.Repeat("x", 2000))
-			require.Equal(t, http.StatusRequestEntityTooLarge, response(t, bufio.NewReader(conn)).status)
+			require.Equal(t, http.StatusRequestEntityTooLarge, readResponse(t, bufio.NewReader(conn)).status)
 			synctest.Wait()
 			f.post(t, eventPath, padded(event(), 900)).requireStored(t)
 		})
@@ -406,7 +406,7 @@ type bufferedWriter struct {
 func (w bufferedWriter) WriteHeader(status int)      { w.recorder.WriteHeader(status) }
 func (w bufferedWriter) Write(p []byte) (int, error) { return w.recorder.Write(p) }
 
-func TestRefusalsBehindMiddleware(t *testing.T) {
+func TestRejectionBehindMiddleware(t *testing.T) {
 	wrapped := func(wrap func(http.ResponseWriter) http.ResponseWriter) func(http.Handler) http.Handler {
 		return func(h http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(wrap(w), r) })
@@ -418,7 +418,7 @@ func TestRefusalsBehindMiddleware(t *testing.T) {
 			conn := newFixture(t).piped(t, wrapped(func(w http.ResponseWriter) http.ResponseWriter { return openWriter{w} })).dial(t)
 			write(conn, refused+"Content-Length: 100\r\n\r\n")
 			start := time.Now()
-			require.Equal(t, http.StatusUnauthorized, response(t, bufio.NewReader(conn)).status)
+			require.Equal(t, http.StatusUnauthorized, readResponse(t, bufio.NewReader(conn)).status)
 			require.LessOrEqual(t, time.Since(start), 10*time.Millisecond)
 		})
 	})
@@ -433,14 +433,14 @@ func TestRefusalsBehindMiddleware(t *testing.T) {
 				})
 			}).dial(t)
 			write(conn, head(postLine)+fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(event()), event()))
-			require.Equal(t, http.StatusCreated, response(t, bufio.NewReader(conn)).status)
+			require.Equal(t, http.StatusCreated, readResponse(t, bufio.NewReader(conn)).status)
 		})
 	})
 	t.Run("that cannot", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			conn := newFixture(t).piped(t, wrapped(func(w http.ResponseWriter) http.ResponseWriter { return plainWriter{w} })).dial(t)
 			write(conn, refused+"Content-Length: 3\r\n\r\nabc")
-			a := response(t, bufio.NewReader(conn))
+			a := readResponse(t, bufio.NewReader(conn))
 			require.Equal(t, http.StatusUnauthorized, a.status)
 			require.Empty(t, a.header.Get("Connection"), "as net/http does it")
 		})
@@ -449,7 +449,7 @@ func TestRefusalsBehindMiddleware(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			conn := newFixture(t).piped(t, func(h http.Handler) http.Handler { return http.MaxBytesHandler(h, 10) }).dial(t)
 			write(conn, refused+"Content-Length: 100\r\n\r\n"+strings.Repeat("x", 100))
-			require.Equal(t, http.StatusUnauthorized, response(t, bufio.NewReader(conn)).status)
+			require.Equal(t, http.StatusUnauthorized, readResponse(t, bufio.NewReader(conn)).status)
 			rest, _ := io.ReadAll(conn)
 			require.Empty(t, rest)
 		})
@@ -463,7 +463,7 @@ func TestRefusalsBehindMiddleware(t *testing.T) {
 				})
 			}).dial(t)
 			write(conn, head(postLine)+fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(event()), event()))
-			require.Equal(t, http.StatusCreated, response(t, bufio.NewReader(conn)).status)
+			require.Equal(t, http.StatusCreated, readResponse(t, bufio.NewReader(conn)).status)
 			time.Sleep(2 * time.Minute)
 		})
 	})
@@ -506,7 +506,7 @@ func TestShutdownDoesNotWaitForBodies(t *testing.T) {
 				require.Equal(t, c.status, observed.Status)
 				text := <-sent
 				if strings.HasPrefix(text, "HTTP/1.1") {
-					a := response(t, bufio.NewReader(strings.NewReader(text)))
+					a := readResponse(t, bufio.NewReader(strings.NewReader(text)))
 					require.Equal(t, c.status, a.status, a.text)
 					require.Equal(t, c.status == 503, a.header.Get("Idempotency-Retryable") == "true")
 				} else {
@@ -528,7 +528,7 @@ func TestShutdownDoesNotWaitForBodies(t *testing.T) {
 			go func() { ended <- srv.Shutdown(context.WithoutCancel(t.Context())) }()
 			synctest.Wait()
 			write(conn, text[len(text)-50:])
-			require.Equal(t, http.StatusCreated, response(t, bufio.NewReader(conn)).status)
+			require.Equal(t, http.StatusCreated, readResponse(t, bufio.NewReader(conn)).status)
 			require.NoError(t, <-ended)
 		})
 	})
@@ -544,7 +544,7 @@ func TestShutdownDoesNotWaitForBodies(t *testing.T) {
 			first.shutdown(t)
 			time.Sleep(20 * time.Second)
 			write(conn, text[len(text)-50:])
-			require.Equal(t, http.StatusCreated, response(t, bufio.NewReader(conn)).status)
+			require.Equal(t, http.StatusCreated, readResponse(t, bufio.NewReader(conn)).status)
 		})
 	})
 }
@@ -608,8 +608,8 @@ func TestShutdownDoesNotWaitForReaders(t *testing.T) {
 	}
 }
 
-// TestReadersThatAreSlow are not cut off while they read, and those that stop are.
-func TestReadersThatAreSlow(t *testing.T) {
+// TestSlowReaders are not cut off while they read, and those that stop are.
+func TestSlowReaders(t *testing.T) {
 	page := "GET " + eventPath + " HTTP/1.1\r\nHost: x\r\nX-API-KEY: " + fullSecret + "\r\nConnection: close\r\n\r\n"
 	read := func(t *testing.T, pause time.Duration, set func(*http.Server)) (n int, took time.Duration) {
 		t.Helper()
@@ -713,8 +713,8 @@ func (f *fixture) slowly(t *testing.T, path string, bodies []string, declared bo
 	}
 }
 
-// TestSlowUploadsHoldWhatHasArrived has sixty uploads at a time.
-func TestSlowUploadsHoldWhatHasArrived(t *testing.T) {
+// TestSlowUploadReservation has sixty uploads at a time.
+func TestSlowUploadReservation(t *testing.T) {
 	const n = 60
 	created := make([]int, n)
 	for i := range created {

@@ -91,7 +91,7 @@ func TestContentEncoding(t *testing.T) {
 			if chunked {
 				r.ContentLength = -1
 			}
-			answerOf(t, f.handler, r).requireStored(t)
+			responseOf(t, f.handler, r).requireStored(t)
 		})
 	}
 	t.Run("a bomb is 413", func(t *testing.T) {
@@ -132,7 +132,7 @@ func TestBodySize(t *testing.T) {
 					if chunked {
 						r.ContentLength = -1
 					}
-					a := answerOf(t, f.handler, r)
+					a := responseOf(t, f.handler, r)
 					if more == 0 {
 						a.requireStored(t)
 						continue
@@ -146,7 +146,7 @@ func TestBodySize(t *testing.T) {
 	t.Run("a body that says it is too large is not read", func(t *testing.T) {
 		r := request(http.MethodPost, eventPath, unreadBody{t})
 		r.ContentLength = 4<<20 + 1
-		answerOf(t, newFixture(t).handler, r).requireError(t, http.StatusRequestEntityTooLarge, "BAD_REQUEST", "")
+		responseOf(t, newFixture(t).handler, r).requireError(t, http.StatusRequestEntityTooLarge, "BAD_REQUEST", "")
 	})
 }
 
@@ -184,7 +184,7 @@ func TestBatchSize(t *testing.T) {
 	f.requireNothingStored(t)
 }
 
-func TestTheBodyIsOneJSONObjectInUTF8(t *testing.T) {
+func TestBodyFormat(t *testing.T) {
 	t.Parallel()
 	fixtures := []*fixture{newFixture(t), newFixture(t, keepUnknown)}
 	for name, body := range map[string]string{
@@ -261,7 +261,7 @@ func TestTheBodyIsOneJSONObjectInUTF8(t *testing.T) {
 	})
 }
 
-func TestHostileNumbersAndNestingAre400(t *testing.T) {
+func TestExcessiveNumbersAndNesting(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, keepUnknown)
 	megabyte := strings.Repeat("9", 1<<20)
@@ -310,7 +310,7 @@ func TestNestingHas32Levels(t *testing.T) {
 	f.post(t, eventsPath, batch(event(lists(30)))).requireError(t, http.StatusBadRequest, "BAD_REQUEST", "")
 }
 
-func TestBytesInFlightAreBoundedOverAllRequests(t *testing.T) {
+func TestMaxInFlightBytes(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(c *chargeingest.Config) { c.MaxBodyBytes, c.MaxInFlightBytes = 1000, 2200 })
 	type upload struct {
@@ -381,14 +381,14 @@ func TestRequestID(t *testing.T) {
 		require.Len(t, seen, 20)
 	})
 	for _, c := range everyError {
-		t.Run(fmt.Sprintf("on every answer of the handler: %d %s, %s", c.status, c.code, c.name), func(t *testing.T) {
+		t.Run(fmt.Sprintf("on every response of the handler: %d %s, %s", c.status, c.code, c.name), func(t *testing.T) {
 			a := c.provoke(t, newFixture(t, c.settings...), "X-REQUEST-ID: mine")
 			require.Equal(t, "mine", a.header.Get("X-REQUEST-ID"))
 		})
 	}
 }
 
-func TestABodyOfUnknownLengthIsTakenLikeOneOfKnownLength(t *testing.T) {
+func TestChunkedBody(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	srv := f.serve(t)
@@ -408,7 +408,7 @@ func TestABodyOfUnknownLengthIsTakenLikeOneOfKnownLength(t *testing.T) {
 	require.Len(t, f.list(t, "pf_a"), 2)
 }
 
-func TestABodyThatDoesNotArriveWholeStoresNothing(t *testing.T) {
+func TestIncompleteBody(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	srv := f.serve(t)

@@ -18,24 +18,24 @@ import (
 // This file holds what an audit of the wire contract, line by line, found
 // without a test in the files of its sections.
 
-func TestASinglyMountedEndpointTakesTheVersionAsV1Too(t *testing.T) {
+func TestMountedEndpointVersion(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	mux := mountSingly(f.handler)
-	stored := answerOf(t, mux, request(http.MethodPost, "/api/v1/charge", strings.NewReader(event()))).requireStored(t)
-	require.Len(t, answerOf(t, mux, request(http.MethodPost, "/api/v1/charges", strings.NewReader(batch(event())))).events(t), 1)
-	require.Equal(t, http.StatusOK, answerOf(t, mux, request(http.MethodGet, "/api/v1/look", nil)).status)
-	require.Equal(t, stored, answerOf(t, mux, request(http.MethodGet, "/api/v1/look/"+stored["id"].(string), nil)).body)
+	stored := responseOf(t, mux, request(http.MethodPost, "/api/v1/charge", strings.NewReader(event()))).requireStored(t)
+	require.Len(t, responseOf(t, mux, request(http.MethodPost, "/api/v1/charges", strings.NewReader(batch(event())))).events(t), 1)
+	require.Equal(t, http.StatusOK, responseOf(t, mux, request(http.MethodGet, "/api/v1/look", nil)).status)
+	require.Equal(t, stored, responseOf(t, mux, request(http.MethodGet, "/api/v1/look/"+stored["id"].(string), nil)).body)
 	for _, version := range []string{"v2", "v01", "vv1", "V1", "v"} {
 		t.Run("and no other: "+version, func(t *testing.T) {
-			a := answerOf(t, mux, request(http.MethodPost, "/api/"+version+"/charge", strings.NewReader(event())))
+			a := responseOf(t, mux, request(http.MethodPost, "/api/"+version+"/charge", strings.NewReader(event())))
 			a.requireError(t, http.StatusBadRequest, "UNSUPPORTED_VERSION", "")
 		})
 	}
 	require.Len(t, f.list(t, "pf_a"), 2)
 }
 
-func TestHEADIsHeldToWhatGETIs(t *testing.T) {
+func TestHEADRejections(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	mux := mountSingly(f.handler)
@@ -50,20 +50,20 @@ func TestHEADIsHeldToWhatGETIs(t *testing.T) {
 	}
 	for _, path := range []string{"/shop/look", "/shop/look/" + id} {
 		t.Run("where an endpoint is mounted singly: "+path, func(t *testing.T) {
-			a := answerOf(t, mux, request(http.MethodHead, path, nil))
+			a := responseOf(t, mux, request(http.MethodHead, path, nil))
 			require.Equal(t, http.StatusOK, a.status)
 			require.Empty(t, a.text)
 		})
 	}
 }
 
-func TestAMissingVersionComesBeforeTheMethodAndTheCredential(t *testing.T) {
+func TestMissingVersionComesFirst(t *testing.T) {
 	t.Parallel()
 	a := newFixture(t).send(t, http.MethodDelete, "/ingest/charge-data", "", "", "-X-API-KEY")
 	a.requireError(t, http.StatusBadRequest, "MISSING_VERSION", "")
 }
 
-func TestContentTypeAndContentEncodingSentTwiceAre415(t *testing.T) {
+func TestRepeatedContentHeaders(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for path, body := range map[string]string{eventPath: event(), eventsPath: batch(event())} {
@@ -78,7 +78,7 @@ func TestContentTypeAndContentEncodingSentTwiceAre415(t *testing.T) {
 	f.requireNothingStored(t)
 }
 
-func TestTheLimitsHoldForABatchToo(t *testing.T) {
+func TestBatchLimits(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, func(c *chargeingest.Config) { c.MaxBodyBytes = 1000 })
 	f.post(t, eventsPath, padded(batch(event()), 1001)).requireError(t, http.StatusRequestEntityTooLarge, "BAD_REQUEST", "")
@@ -88,7 +88,7 @@ func TestTheLimitsHoldForABatchToo(t *testing.T) {
 	f.post(t, eventsPath, padded(batch(event()), 1000)).requireStored(t)
 }
 
-func TestWhatIsBesideTheEventsOfABatch(t *testing.T) {
+func TestOtherBatchFields(t *testing.T) {
 	t.Parallel()
 	t.Run("a member that is kept with no event is refused with KeepUnknownFields too", func(t *testing.T) {
 		f := newFixture(t, keepUnknown)
@@ -108,9 +108,9 @@ func TestWhatIsBesideTheEventsOfABatch(t *testing.T) {
 	})
 }
 
-// TestHostileBodiesAreAnsweredAtOnce gives each body a time that is long for a
+// TestHostileBodies gives each body a time that is long for a
 // slow machine and short for a number that is computed or a stack that grows.
-func TestHostileBodiesAreAnsweredAtOnce(t *testing.T) {
+func TestHostileBodies(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, keepUnknown)
 	const most = 5 * time.Second
@@ -130,7 +130,7 @@ func TestHostileBodiesAreAnsweredAtOnce(t *testing.T) {
 	f.requireNothingStored(t)
 }
 
-func TestMembersOfASelectorsEntriesAreStrings(t *testing.T) {
+func TestSelectorEntryTypes(t *testing.T) {
 	t.Parallel()
 	const place = "pricing_plan_subscription_selector."
 	var rules []rule
@@ -145,21 +145,21 @@ func TestMembersOfASelectorsEntriesAreStrings(t *testing.T) {
 	requireRules(t, rules)
 }
 
-func TestAnUnknownNullIsKeptAsSentToo(t *testing.T) {
+func TestUnknownNull(t *testing.T) {
 	t.Parallel()
 	for _, p := range objectPlaces {
 		t.Run("in "+joined(p.path, "the event"), func(t *testing.T) {
 			f := newFixture(t, keepUnknown)
 			a := f.post(t, eventPath, fullWith(p.opening, `"unknown":null`))
 			id := a.requireStored(t)["id"].(string)
-			for _, got := range []answer{a, f.get(t, eventPath+"/"+id)} {
+			for _, got := range []response{a, f.get(t, eventPath+"/"+id)} {
 				require.Contains(t, got.text, `"unknown":null`)
 			}
 		})
 	}
 }
 
-func TestAFilterLongerThanItsFieldIsMalformed(t *testing.T) {
+func TestFilterLength(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, name := range []string{
@@ -170,14 +170,14 @@ func TestAFilterLongerThanItsFieldIsMalformed(t *testing.T) {
 	}
 }
 
-func TestAnEventThatIsNotThereIsNamed(t *testing.T) {
+func TestGetUnknownEvent(t *testing.T) {
 	t.Parallel()
 	a := newFixture(t).get(t, eventPath+"/chda_01K41GZZZZZZZZZZZZZZZZZZZZ")
 	a.requireError(t, http.StatusNotFound, "RESOURCE_NOT_FOUND", "")
 	require.Equal(t, "chda_01K41GZZZZZZZZZZZZZZZZZZZZ", a.body["resource_id"])
 }
 
-func TestAnIdempotencyKeySentTwiceIsInvalid(t *testing.T) {
+func TestRepeatedIdempotencyKey(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for path, body := range map[string]string{eventPath: event(), eventsPath: batch(event())} {
@@ -189,7 +189,7 @@ func TestAnIdempotencyKeySentTwiceIsInvalid(t *testing.T) {
 	f.requireNothingStored(t)
 }
 
-func TestANewKeyOverReplaysIsBound(t *testing.T) {
+func TestNewKeyOverReplays(t *testing.T) {
 	t.Parallel()
 	const key = "Idempotency-Key: new"
 	for name, c := range map[string]struct{ path, body, other string }{
@@ -212,7 +212,7 @@ func TestANewKeyOverReplaysIsBound(t *testing.T) {
 	}
 }
 
-func TestAKeyIsNotBoundByA500(t *testing.T) {
+func TestKeyAfter500(t *testing.T) {
 	t.Parallel()
 	store, broken := memstore.New(), true
 	f := newFixture(t, over(&readableStore{Store: store, append: func(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
@@ -226,7 +226,7 @@ func TestAKeyIsNotBoundByA500(t *testing.T) {
 	f.post(t, eventPath, event(`"description":"other"`), "Idempotency-Key: k").requireStored(t)
 }
 
-func TestTheSameContentInABatch(t *testing.T) {
+func TestSameContentInBatch(t *testing.T) {
 	t.Parallel()
 	const r = `"reference":"r"`
 	t.Run("its events read back can be sent again", func(t *testing.T) {
@@ -269,7 +269,7 @@ func TestCookieOfAnErrorIsRedacted(t *testing.T) {
 	require.NotContains(t, a.text+f.log.text(), session)
 }
 
-func TestPathsAndSQLAreLoggedAndNotSent(t *testing.T) {
+func TestInternalCausesAreNotSent(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ cause, detail string }{
 		"a file path in a URI": {"open file:/var/lib/billing/charges.db?mode=rw: denied", "/var/lib/billing/charges.db"},

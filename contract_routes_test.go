@@ -25,16 +25,16 @@ var everyRoute = []struct {
 }
 
 // send makes a request out of a row of everyRoute; id takes the place of {id}.
-func (f *fixture) send(t *testing.T, method, path, body, id string, headers ...string) answer {
+func (f *fixture) send(t *testing.T, method, path, body, id string, headers ...string) response {
 	t.Helper()
 	path = strings.ReplaceAll(path, "{id}", id)
 	if body == "" {
-		return answerOf(t, f.handler, request(method, path, nil, headers...))
+		return responseOf(t, f.handler, request(method, path, nil, headers...))
 	}
-	return answerOf(t, f.handler, request(method, path, strings.NewReader(body), headers...))
+	return responseOf(t, f.handler, request(method, path, strings.NewReader(body), headers...))
 }
 
-func TestEachRouteAsksForItsPermission(t *testing.T) {
+func TestRoutePermissions(t *testing.T) {
 	t.Parallel()
 	for _, r := range everyRoute {
 		t.Run(r.name+" asks for "+r.permission, func(t *testing.T) {
@@ -52,7 +52,7 @@ func TestEachRouteAsksForItsPermission(t *testing.T) {
 	}
 }
 
-func TestEachRouteAnswersItsSuccess(t *testing.T) {
+func TestRouteSuccess(t *testing.T) {
 	t.Parallel()
 	t.Run("POST of one event is 201 with the stored event", func(t *testing.T) {
 		f := newFixture(t)
@@ -114,7 +114,7 @@ func TestVersions(t *testing.T) {
 	f.requireNothingStored(t)
 }
 
-func TestAnyOtherPathIsNotFound(t *testing.T) {
+func TestUnknownPath(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, path := range []string{
@@ -132,7 +132,7 @@ func TestAnyOtherPathIsNotFound(t *testing.T) {
 	f.requireNothingStored(t)
 }
 
-func TestTheHandlerSeesAPathWithoutItsMountPrefix(t *testing.T) {
+func TestStripPrefix(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for name, mounted := range map[string]http.Handler{
@@ -144,9 +144,9 @@ func TestTheHandlerSeesAPathWithoutItsMountPrefix(t *testing.T) {
 		}(),
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := answerOf(t, mounted, request(http.MethodPost, "/billing"+eventPath, strings.NewReader(event())))
+			a := responseOf(t, mounted, request(http.MethodPost, "/billing"+eventPath, strings.NewReader(event())))
 			stored := a.requireStored(t)
-			a = answerOf(t, mounted, request(http.MethodGet, "/billing"+eventPath+"/"+stored["id"].(string), nil))
+			a = responseOf(t, mounted, request(http.MethodGet, "/billing"+eventPath+"/"+stored["id"].(string), nil))
 			require.Equal(t, stored, a.body)
 		})
 	}
@@ -166,7 +166,7 @@ func mountSingly(h *chargeingest.Handler) http.Handler {
 	return mux
 }
 
-func TestTheFourEndpointsCanBeMountedOneByOne(t *testing.T) {
+func TestMountedEndpoints(t *testing.T) {
 	t.Parallel()
 	for name, base := range map[string]string{
 		"without a version in the pattern the default is 1": "/shop",
@@ -175,12 +175,12 @@ func TestTheFourEndpointsCanBeMountedOneByOne(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
 			mux := mountSingly(f.handler)
-			stored := answerOf(t, mux, request(http.MethodPost, base+"/charge", strings.NewReader(event()))).requireStored(t)
-			events := answerOf(t, mux, request(http.MethodPost, base+"/charges", strings.NewReader(batch(event())))).events(t)
-			listed := answerOf(t, mux, request(http.MethodGet, base+"/look?order=asc", nil))
+			stored := responseOf(t, mux, request(http.MethodPost, base+"/charge", strings.NewReader(event()))).requireStored(t)
+			events := responseOf(t, mux, request(http.MethodPost, base+"/charges", strings.NewReader(batch(event())))).events(t)
+			listed := responseOf(t, mux, request(http.MethodGet, base+"/look?order=asc", nil))
 			require.Equal(t, http.StatusOK, listed.status)
 			require.Equal(t, []any{stored, events[0]}, listed.body["data"])
-			got := answerOf(t, mux, request(http.MethodGet, base+"/look/"+stored["id"].(string), nil))
+			got := responseOf(t, mux, request(http.MethodGet, base+"/look/"+stored["id"].(string), nil))
 			require.Equal(t, stored, got.body)
 		})
 	}
@@ -193,23 +193,23 @@ func TestTheFourEndpointsCanBeMountedOneByOne(t *testing.T) {
 		}
 		for _, version := range []string{"2", "01", "one"} {
 			t.Run("another version in the pattern is UNSUPPORTED_VERSION: "+version+path, func(t *testing.T) {
-				a := answerOf(t, mux, request(method, "/api/"+version+path, strings.NewReader(event())))
+				a := responseOf(t, mux, request(method, "/api/"+version+path, strings.NewReader(event())))
 				a.requireError(t, http.StatusBadRequest, "UNSUPPORTED_VERSION", "")
 			})
 		}
 		t.Run("another method is 405 with Allow: "+path, func(t *testing.T) {
-			a := answerOf(t, mux, request(http.MethodDelete, "/shop"+path, nil))
+			a := responseOf(t, mux, request(http.MethodDelete, "/shop"+path, nil))
 			a.requireError(t, http.StatusMethodNotAllowed, "INVALID_OPERATION", "")
 			require.Contains(t, a.header.Get("Allow"), method)
 		})
 		t.Run("the caller is authorized: "+path, func(t *testing.T) {
-			answerOf(t, mux, request(method, "/shop"+path, nil, "-X-API-KEY")).requireError(t, http.StatusUnauthorized, "UNAUTHORISED", "")
+			responseOf(t, mux, request(method, "/shop"+path, nil, "-X-API-KEY")).requireError(t, http.StatusUnauthorized, "UNAUTHORISED", "")
 		})
 	}
 	f.requireNothingStored(t)
 }
 
-func TestAKnownPathWithAnotherMethodIs405WithAllow(t *testing.T) {
+func TestMethodNotAllowed(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	for _, c := range []struct {
@@ -238,7 +238,7 @@ func TestAKnownPathWithAnotherMethodIs405WithAllow(t *testing.T) {
 	f.requireNothingStored(t)
 }
 
-func TestHEADWorksWhereGETDoes(t *testing.T) {
+func TestHEAD(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	id := f.post(t, eventPath, event()).body["id"].(string)
@@ -247,7 +247,7 @@ func TestHEADWorksWhereGETDoes(t *testing.T) {
 		"the list": eventPath, "an event": eventPath + "/" + id, "an event that is not there": eventPath + "/x", "a bad parameter": eventPath + "?limit=0",
 	} {
 		t.Run(name, func(t *testing.T) {
-			answers := make(map[string]*http.Response)
+			responses := make(map[string]*http.Response)
 			for _, method := range []string{http.MethodGet, http.MethodHead} {
 				r := request(method, srv.URL+path, nil, "X-REQUEST-ID: the-same")
 				r.RequestURI = ""
@@ -255,24 +255,24 @@ func TestHEADWorksWhereGETDoes(t *testing.T) {
 				require.NoError(t, err)
 				require.NoError(t, res.Body.Close())
 				res.Header.Del("Date")
-				answers[method] = res
+				responses[method] = res
 			}
-			get, head := answers[http.MethodGet], answers[http.MethodHead]
+			get, head := responses[http.MethodGet], responses[http.MethodHead]
 			require.Equal(t, get.StatusCode, head.StatusCode)
 			require.Equal(t, get.Header, head.Header)
 			require.Positive(t, head.ContentLength)
 			require.Equal(t, get.ContentLength, head.ContentLength)
 		})
 	}
-	t.Run("an answer to HEAD has no body", func(t *testing.T) {
+	t.Run("a response to HEAD has no body", func(t *testing.T) {
 		require.Empty(t, f.send(t, http.MethodHead, eventPath, "", "").text)
 	})
 }
 
-// TestChecksComeInTheirOrder starts with a request in which everything is
-// wrong and mends one thing after the other: each answer names the first
+// TestCheckOrder starts with a request in which everything is
+// wrong and mends one thing after the other: each response names the first
 // thing that is still wrong.
-func TestChecksComeInTheirOrder(t *testing.T) {
+func TestCheckOrder(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, over(&readableStore{
 		Store: memstore.New(),
@@ -308,14 +308,14 @@ func TestChecksComeInTheirOrder(t *testing.T) {
 			for name, value := range headers {
 				r.Header.Set(name, value)
 			}
-			a := answerOf(t, f.handler, r)
+			a := responseOf(t, f.handler, r)
 			require.Equal(t, step.status, a.status, a.text)
 			require.Equal(t, step.code, a.body["code"], a.text)
 		})
 	}
 }
 
-func TestAStoreThatCannotBeReadServesNoGETRoutes(t *testing.T) {
+func TestStoreWithoutReader(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, over(storeFunc(memstore.New().Append)))
 	f.post(t, eventPath, event()).requireStored(t)
@@ -328,10 +328,10 @@ func TestAStoreThatCannotBeReadServesNoGETRoutes(t *testing.T) {
 	t.Run("the path of an event is none", func(t *testing.T) {
 		f.get(t, eventPath+"/x").requireError(t, http.StatusNotFound, "RESOURCE_NOT_FOUND", "")
 	})
-	t.Run("the single endpoints answer 404", func(t *testing.T) {
+	t.Run("the single endpoints response 404", func(t *testing.T) {
 		mux := mountSingly(f.handler)
 		for _, path := range []string{"/shop/look", "/shop/look/x"} {
-			answerOf(t, mux, request(http.MethodGet, path, nil)).requireError(t, http.StatusNotFound, "RESOURCE_NOT_FOUND", "")
+			responseOf(t, mux, request(http.MethodGet, path, nil)).requireError(t, http.StatusNotFound, "RESOURCE_NOT_FOUND", "")
 		}
 	})
 }

@@ -28,7 +28,7 @@ const (
 	eventsPath = "/v1/ingest/charge-datas"
 )
 
-// The credentials of the fixture's keys. No log line and no answer of any test
+// The credentials of the fixture's keys. No log line and no response of any test
 // may hold one of them.
 const (
 	fullSecret   = "secret-of-the-full-key"   // both permissions on pf_a, the default, and pf_b
@@ -146,17 +146,17 @@ func request(method, target string, body io.Reader, headers ...string) *http.Req
 	return r
 }
 
-func (f *fixture) post(t *testing.T, path, body string, headers ...string) answer {
+func (f *fixture) post(t *testing.T, path, body string, headers ...string) response {
 	t.Helper()
-	return answerOf(t, f.handler, request(http.MethodPost, path, strings.NewReader(body), headers...))
+	return responseOf(t, f.handler, request(http.MethodPost, path, strings.NewReader(body), headers...))
 }
 
-func (f *fixture) get(t *testing.T, path string, headers ...string) answer {
+func (f *fixture) get(t *testing.T, path string, headers ...string) response {
 	t.Helper()
-	return answerOf(t, f.handler, request(http.MethodGet, path, nil, headers...))
+	return responseOf(t, f.handler, request(http.MethodGet, path, nil, headers...))
 }
 
-// list returns the events that GET answers on a platform, first stored first.
+// list returns the events that GET responses on a platform, first stored first.
 func (f *fixture) list(t *testing.T, platform string) []any {
 	t.Helper()
 	secret := fullSecret
@@ -176,24 +176,24 @@ func (f *fixture) requireNothingStored(t *testing.T) {
 	}
 }
 
-// answer is an answer of the handler.
-type answer struct {
+// response is a response of the handler.
+type response struct {
 	status int
 	header http.Header
 	text   string
 	body   map[string]any // numbers are json.Number
 }
 
-// answerOf sends a request and holds the answer to what is true of all of them.
-func answerOf(t *testing.T, h http.Handler, r *http.Request) answer {
+// responseOf sends a request and holds the response to what is true of all of them.
+func responseOf(t *testing.T, h http.Handler, r *http.Request) response {
 	t.Helper()
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
-	return checkedAnswer(t, r, w)
+	return checkedResponse(t, r, w)
 }
 
-// answersOf sends n requests at once.
-func answersOf(t *testing.T, h http.Handler, n int, request func(i int) *http.Request) []answer {
+// responsesOf sends n requests at once.
+func responsesOf(t *testing.T, h http.Handler, n int, request func(i int) *http.Request) []response {
 	t.Helper()
 	requests, recorders := make([]*http.Request, n), make([]*httptest.ResponseRecorder, n)
 	var sending sync.WaitGroup
@@ -207,16 +207,16 @@ func answersOf(t *testing.T, h http.Handler, n int, request func(i int) *http.Re
 	}
 	close(start)
 	sending.Wait()
-	answers := make([]answer, n)
+	responses := make([]response, n)
 	for i := range n {
-		answers[i] = checkedAnswer(t, requests[i], recorders[i])
+		responses[i] = checkedResponse(t, requests[i], recorders[i])
 	}
-	return answers
+	return responses
 }
 
-func checkedAnswer(t *testing.T, r *http.Request, w *httptest.ResponseRecorder) answer {
+func checkedResponse(t *testing.T, r *http.Request, w *httptest.ResponseRecorder) response {
 	t.Helper()
-	a := answer{status: w.Code, header: w.Header(), text: w.Body.String()}
+	a := response{status: w.Code, header: w.Header(), text: w.Body.String()}
 	require.NotEmpty(t, a.header.Get("X-Request-Id"))
 	require.Equal(t, "application/json", a.header.Get("Content-Type"))
 	requireNoSecret(t, a.text)
@@ -237,7 +237,7 @@ func requireNoSecret(t *testing.T, text string) {
 
 // requireStored says that a request was a success for the first time, and
 // returns its event.
-func (a answer) requireStored(t *testing.T) map[string]any {
+func (a response) requireStored(t *testing.T) map[string]any {
 	t.Helper()
 	require.Equal(t, http.StatusCreated, a.status, a.text)
 	require.Empty(t, a.header.Values("Idempotent-Replayed"))
@@ -245,15 +245,15 @@ func (a answer) requireStored(t *testing.T) map[string]any {
 }
 
 // requireReplayOf says that a request was answered as an earlier one was.
-func (a answer) requireReplayOf(t *testing.T, first answer) {
+func (a response) requireReplayOf(t *testing.T, first response) {
 	t.Helper()
 	require.Equal(t, http.StatusCreated, a.status, a.text)
 	require.Equal(t, "true", a.header.Get("Idempotent-Replayed"))
 	require.Equal(t, first.text, a.text)
 }
 
-// events returns the events of a batch's answer.
-func (a answer) events(t *testing.T) []map[string]any {
+// events returns the events of a batch's response.
+func (a response) events(t *testing.T) []map[string]any {
 	t.Helper()
 	require.Equal(t, http.StatusCreated, a.status, a.text)
 	var events []map[string]any
@@ -263,11 +263,11 @@ func (a answer) events(t *testing.T) []map[string]any {
 	return events
 }
 
-// violation is an entry of the errors of an answer.
+// violation is an entry of the errors of a response.
 type violation struct{ code, field string }
 
 // violations returns the entries of errors.
-func (a answer) violations(t *testing.T) []violation {
+func (a response) violations(t *testing.T) []violation {
 	t.Helper()
 	list, _ := a.body["errors"].([]any)
 	found := make([]violation, len(list))
@@ -282,7 +282,7 @@ func (a answer) violations(t *testing.T) []violation {
 
 // requireError holds an error to the shape that all have, and to its status,
 // code and field; an empty field is one that is not there.
-func (a answer) requireError(t *testing.T, status int, code, field string) {
+func (a response) requireError(t *testing.T, status int, code, field string) {
 	t.Helper()
 	require.Equal(t, status, a.status, a.text)
 	require.Equal(t, code, a.body["code"], a.text)
@@ -317,7 +317,7 @@ func (a answer) requireError(t *testing.T, status int, code, field string) {
 
 // requireRetryable holds a 5xx to what it says about sending again: a 503 with
 // a Retry-After where it is safe, a 500 without one where it is not.
-func (a answer) requireRetryable(t *testing.T, safe bool) {
+func (a response) requireRetryable(t *testing.T, safe bool) {
 	t.Helper()
 	if safe {
 		a.requireError(t, http.StatusServiceUnavailable, "INTERNAL_ERROR", "")

@@ -21,7 +21,7 @@ func returnOriginal(c *chargeingest.Config) { c.Duplicates = chargeingest.Return
 // notAgain is a time after which nothing may have been forgotten.
 const notAgain = 10 * 365 * 24 * time.Hour
 
-func TestTheSameReferenceWithTheSameContent(t *testing.T) {
+func TestReplay(t *testing.T) {
 	t.Parallel()
 	t.Run("is 201 with the original event, its id and its timestamp, and Idempotent-Replayed", func(t *testing.T) {
 		f := newFixture(t)
@@ -105,7 +105,7 @@ var contents = []struct {
 	},
 }
 
-func TestWhatIsTheSameContent(t *testing.T) {
+func TestSameContent(t *testing.T) {
 	t.Parallel()
 	for _, c := range contents {
 		t.Run(c.name, func(t *testing.T) {
@@ -156,7 +156,7 @@ func TestWhatIsTheSameContent(t *testing.T) {
 	}
 }
 
-func TestAcceptAllAnswersTheOriginalInBothCases(t *testing.T) {
+func TestReturnOriginal(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, returnOriginal)
 	first := f.post(t, eventPath, event(`"reference":"r"`))
@@ -180,9 +180,9 @@ func TestAcceptAllAnswersTheOriginalInBothCases(t *testing.T) {
 	})
 }
 
-// TestAcceptAllAnswersNoMoreThanItCanHold sends small events in the places of
-// large ones: under this setting nothing of the request bounds the answer.
-func TestAcceptAllAnswersNoMoreThanItCanHold(t *testing.T) {
+// TestReturnOriginalResponseSize sends small events in the places of
+// large ones: under this setting nothing of the request bounds the response.
+func TestReturnOriginalResponseSize(t *testing.T) {
 	t.Parallel()
 	large := `"note":"` + strings.Repeat("x", 1<<20) + `"`
 	repeats := func(n int) string {
@@ -195,7 +195,7 @@ func TestAcceptAllAnswersNoMoreThanItCanHold(t *testing.T) {
 				f.post(t, eventPath, event(`"reference":"large"`, large)).requireStored(t)
 			}
 			stored := f.list(t, "pf_a")
-			send := func(n int) answer {
+			send := func(n int) response {
 				return f.post(t, eventsPath, strings.Replace(repeats(n), "[", "["+first+strings.Repeat(",", min(1, len(first))), 1))
 			}
 			a := send(16)
@@ -269,7 +269,7 @@ func TestIdempotencyKey(t *testing.T) {
 	f.requireNothingStored(t)
 }
 
-func TestKeysAndReferencesAtOnce(t *testing.T) {
+func TestConcurrentKeysAndReferences(t *testing.T) {
 	t.Parallel()
 	const key = "Idempotency-Key: k"
 	for name, wrap := range map[string]func(string) (string, string){
@@ -292,7 +292,7 @@ func TestKeysAndReferencesAtOnce(t *testing.T) {
 	}
 }
 
-func TestAKeyIsBoundOnlyByARequestThatWasStored(t *testing.T) {
+func TestKeyOfRejectedRequestIsUnused(t *testing.T) {
 	t.Parallel()
 	const key = "Idempotency-Key: k"
 	for _, c := range everyError {
@@ -336,7 +336,7 @@ func TestAKeyIsBoundOnlyByARequestThatWasStored(t *testing.T) {
 func TestDuplicatesInABatch(t *testing.T) {
 	t.Parallel()
 	const a, b, c = `"reference":"a"`, `"reference":"b"`, `"reference":"c"`
-	t.Run("the same reference twice with the same content stores one and answers it in both places", func(t *testing.T) {
+	t.Run("the same reference twice with the same content stores one and responses it in both places", func(t *testing.T) {
 		f := newFixture(t)
 		got := f.post(t, eventsPath, batch(event(a), event(b), event(`"customer_id":null`, a)))
 		got.requireStored(t)
@@ -418,7 +418,7 @@ func TestIdempotentReplayedCount(t *testing.T) {
 	})
 }
 
-func TestAHundredConcurrentSendsStoreOnce(t *testing.T) {
+func TestConcurrentDuplicates(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name, path, body string
@@ -433,19 +433,19 @@ func TestAHundredConcurrentSendsStoreOnce(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFixture(t)
 			first := 0
-			var answers []answer
-			for _, a := range answersOf(t, f.handler, 100, func(int) *http.Request {
+			var responses []response
+			for _, a := range responsesOf(t, f.handler, 100, func(int) *http.Request {
 				return request(http.MethodPost, c.path, strings.NewReader(c.body), c.headers...)
 			}) {
 				require.Equal(t, http.StatusCreated, a.status, a.text)
 				if a.header.Get("Idempotent-Replayed") == "" {
 					first++
 				}
-				answers = append(answers, a)
+				responses = append(responses, a)
 			}
 			require.Equal(t, 1, first, "one is the first, the others are replays")
-			for _, a := range answers {
-				require.Equal(t, answers[0].text, a.text)
+			for _, a := range responses {
+				require.Equal(t, responses[0].text, a.text)
 			}
 			require.Len(t, f.list(t, "pf_a"), c.stored)
 		})
@@ -453,7 +453,7 @@ func TestAHundredConcurrentSendsStoreOnce(t *testing.T) {
 	t.Run("of as many contents as senders: one is stored, the others are conflicts with it", func(t *testing.T) {
 		f := newFixture(t)
 		conflicts := make(map[any]int)
-		for _, a := range answersOf(t, f.handler, 100, func(i int) *http.Request {
+		for _, a := range responsesOf(t, f.handler, 100, func(i int) *http.Request {
 			return request(http.MethodPost, eventPath, strings.NewReader(event(`"reference":"r"`, fmt.Sprintf(`"description":"%d"`, i))))
 		}) {
 			if a.status == http.StatusConflict {

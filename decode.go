@@ -11,57 +11,52 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// decoder reads charge events into structs, strictly and in one pass: names
-// are case-sensitive, and the tokenizer refuses invalid UTF-8 and lone
-// surrogates.
+// decoder decodes charge events into structs in one pass. Names are case-sensitive, and
+// the tokenizer rejects invalid UTF-8 and lone surrogates.
 //
-// It does not judge. What a struct cannot hold, it skips and marks; whether
-// that is an error, and which, the schema says.
+// Its errors only mean that a struct cannot hold the text. The schema finds the
+// violations.
 type decoder struct {
 	*jsontext.Decoder
 
-	// text is all of the input. Strings are parts of it, not copies, unless
-	// they are escaped there.
+	// text is the whole input. Decoded strings share its memory unless they are escaped.
 	text string
 
-	input bytes.Buffer // what Decoder reads
+	input bytes.Buffer // of Decoder
 
-	// What the events of a body are made of. It is used again for the next.
+	// Memory for the events of a body, reused for the next.
 	events  []ChargeEvent
 	strings []string
 	values  []Value
 	amounts []Amount
 
-	// keepID reads id instead of skipping it, for answers of the endpoint.
+	// keepID decodes id instead of skipping it, for responses.
 	keepID bool
 
-	// sureOnly ends the reading where the schema has to be asked: at members that
-	// the contract does not name, or read-only ones that hold something unusual.
-	sureOnly bool
+	// strict makes fields that only the schema can check an error: unknown fields, and
+	// read-only fields with unusual values.
+	strict bool
 
-	// maxEntries bounds the lists of a selector.
-	maxEntries int
+	maxEntries int // of each list of a selector
 }
 
 var (
-	errNotSure = errors.New("the schema has to be asked")
+	errNeedsSchema = errors.New("only the schema can check this field")
 
-	// errMisfit is a value that does not fit the struct: of another type, null
-	// where the contract has no null, there twice, or too many. The schema, or
-	// the builder of the tree for it, must reject it.
-	errMisfit = errors.New("a member has a type that the contract does not allow")
+	// errTypeMismatch is a value that the struct cannot hold: of a wrong type, null though
+	// it is not nullable, duplicate, or one entry too many. The slow path must reject it.
+	errTypeMismatch = errors.New("a field has a type that the contract does not allow")
 )
 
-// newDecoder returns a decoder whose tokenizer refuses names that are there
-// twice, wherever they are.
+// newDecoder returns a decoder whose tokenizer rejects duplicate names.
 func newDecoder(text []byte) *decoder {
 	d := new(decoder)
 	d.reset(text)
 	return d
 }
 
-// reset begins with another text. Nothing that was read is part of the text's
-// memory, but the events of the last one are gone.
+// reset starts with a new text and overwrites the events of the last one. Decoded strings
+// do not share memory with text.
 func (d *decoder) reset(text []byte, options ...jsontext.Options) {
 	*d = decoder{
 		Decoder: d.Decoder, text: string(text), input: *bytes.NewBuffer(text),
@@ -74,8 +69,8 @@ func (d *decoder) reset(text []byte, options ...jsontext.Options) {
 	}
 }
 
-// token reads a string, which is what comes next.
-func (d *decoder) token() (string, error) {
+// str decodes the next value, which is a string.
+func (d *decoder) str() (string, error) {
 	value, err := d.ReadValue()
 	if err != nil {
 		return "", err
@@ -88,40 +83,39 @@ func (d *decoder) token() (string, error) {
 	return d.text[end-len(value)+1 : end-1], nil
 }
 
-// object calls member with the name of each member, the value yet unread.
-// A value that is not an object is a misfit.
-func (d *decoder) object(member func(name string) error) error {
+// object calls field with the name of each field, to decode its value.
+func (d *decoder) object(field func(name string) error) error {
 	if d.PeekKind() != '{' {
-		return errMisfit
+		return errTypeMismatch
 	}
 	if _, err := d.ReadToken(); err != nil {
 		return err
 	}
-	// As many names as the contract has for an object. One that is beyond is
-	// there twice, or beside one that the contract does not name.
+	// As many names as the contract has for an object. With more, one is a duplicate or
+	// unknown.
 	var seen [16]string
 	for n := 0; d.PeekKind() == '"'; n++ {
-		name, err := d.token()
+		name, err := d.str()
 		if err != nil {
 			return err
 		}
 		if n < len(seen) {
 			if slices.Contains(seen[:n], name) {
-				return errMisfit
+				return errTypeMismatch
 			}
 			seen[n] = name
-		} else if d.sureOnly {
-			return errNotSure
+		} else if d.strict {
+			return errNeedsSchema
 		}
-		if err := member(name); err != nil {
+		if err := field(name); err != nil {
 			return err
 		}
 	}
-	_, err := d.ReadToken() // the closing brace, or what is wrong in its place
+	_, err := d.ReadToken() // the closing brace
 	return err
 }
 
-// list calls entry for each entry of a list; null is an absent list.
+// list calls entry for each entry of a list. Null is an absent list.
 func (d *decoder) list(entry func() error) (present bool, err error) {
 	switch d.PeekKind() {
 	case 'n':
@@ -129,7 +123,7 @@ func (d *decoder) list(entry func() error) (present bool, err error) {
 		return false, err
 	case '[':
 	default:
-		return false, errMisfit
+		return false, errTypeMismatch
 	}
 	if _, err := d.ReadToken(); err != nil {
 		return false, err
@@ -146,24 +140,24 @@ func (d *decoder) list(entry func() error) (present bool, err error) {
 	}
 }
 
-// required reads a string that is not nullable.
+// required decodes a string that is not nullable.
 func (d *decoder) required(dst *string) (err error) {
 	if d.PeekKind() != '"' {
-		return errMisfit
+		return errTypeMismatch
 	}
-	*dst, err = d.token()
+	*dst, err = d.str()
 	return err
 }
 
-// optional reads a string that may be absent and is not nullable.
+// optional decodes a string that can be absent but is not nullable.
 func (d *decoder) optional(dst **string) error {
-	*dst = place(&d.strings)
+	*dst = alloc(&d.strings)
 	return d.required(*dst)
 }
 
-// place returns the place of one more entry, zero. A chunk that is full makes
-// way for a larger one; pointers into it keep it.
-func place[T any](chunk *[]T) *T {
+// alloc returns a pointer to a new zero value in chunk. It replaces a full chunk by a
+// larger one, so that earlier pointers stay valid.
+func alloc[T any](chunk *[]T) *T {
 	if len(*chunk) == cap(*chunk) {
 		*chunk = make([]T, 0, min(2*cap(*chunk)+1, 64))
 	}
@@ -171,7 +165,7 @@ func place[T any](chunk *[]T) *T {
 	return &(*chunk)[len(*chunk)-1]
 }
 
-// nullable reads a string or null.
+// nullable decodes a string or null.
 func (d *decoder) nullable(dst **string) error {
 	if d.PeekKind() == 'n' {
 		_, err := d.ReadToken()
@@ -180,37 +174,36 @@ func (d *decoder) nullable(dst **string) error {
 	return d.optional(dst)
 }
 
-// extra reads a member that the contract does not name.
-func (d *decoder) extra(name string, members *[]ExtraField) error {
-	if d.sureOnly {
-		return errNotSure
+// extra decodes a field that the contract does not define.
+func (d *decoder) extra(name string, fields *[]ExtraField) error {
+	if d.strict {
+		return errNeedsSchema
 	}
 	v, err := d.ReadValue()
 	if err == nil {
-		*members = append(*members, ExtraField{Name: name, Value: bytes.Clone(v)})
+		*fields = append(*fields, ExtraField{Name: name, Value: bytes.Clone(v)})
 	}
 	return err
 }
 
-// readOnly skips a member that means nothing in a request.
+// readOnly skips a field that is ignored in requests.
 func (d *decoder) readOnly() error {
-	if kind := d.PeekKind(); kind != '"' && kind != 'n' && d.sureOnly {
-		return errNotSure // a hostile number or nesting perhaps
+	if kind := d.PeekKind(); kind != '"' && kind != 'n' && d.strict {
+		return errNeedsSchema // can be an excessive number or nesting
 	}
 	return d.SkipValue()
 }
 
-// batch reads {"charge_datas": […]} into d.events, of them no more than most, until
-// accept returns false. A member beside charge_datas is a misfit under every setting: it has no event that it
-// could be kept with.
-func (d *decoder) batch(most int, accept func(*ChargeEvent) bool) error {
+// batch decodes {"charge_datas": […]} into d.events, up to maxEvents, until accept returns
+// false. Other fields are an error under every setting, because they belong to no event.
+func (d *decoder) batch(maxEvents int, accept func(*ChargeEvent) bool) error {
 	return d.object(func(name string) error {
-		if name != batchMember || d.PeekKind() == 'n' {
-			return errMisfit
+		if name != batchField || d.PeekKind() == 'n' {
+			return errTypeMismatch
 		}
 		_, err := d.list(func() error {
-			if len(d.events) == most {
-				return errMisfit
+			if len(d.events) == maxEvents {
+				return errTypeMismatch
 			}
 			d.events = append(d.events, ChargeEvent{})
 			ev := &d.events[len(d.events)-1]
@@ -218,7 +211,7 @@ func (d *decoder) batch(most int, accept func(*ChargeEvent) bool) error {
 				return err
 			}
 			if !accept(ev) {
-				return errNotSure
+				return errNeedsSchema
 			}
 			return nil
 		})
@@ -253,7 +246,7 @@ func (d *decoder) event(ev *ChargeEvent) error {
 		case "description":
 			return d.nullable(&ev.Description)
 		case "value":
-			ev.Value = place(&d.values)
+			ev.Value = alloc(&d.values)
 			return d.value(ev.Value)
 		case "period":
 			ev.Period = new(Period)
@@ -283,7 +276,7 @@ func (d *decoder) value(v *Value) error {
 		case "number":
 			return d.nullable(&v.Number)
 		case "amount":
-			v.Amount = place(&d.amounts)
+			v.Amount = alloc(&d.amounts)
 			return d.amount(v.Amount)
 		case "count":
 			return d.nullable(&v.Count)
@@ -338,13 +331,13 @@ func (d *decoder) selector(s *Selector) error {
 	})
 }
 
-// entries reads a list of a selector; hasType and hasValue say which members
-// its entries have beside field.
+// entries decodes a list of a selector. Its entries have the fields field and, depending
+// on hasType and hasValue, type and value.
 func (d *decoder) entries(dst *[]SelectorEntry, hasType, hasValue bool) error {
 	list := []SelectorEntry{}
 	present, err := d.list(func() error {
 		if len(list) == d.maxEntries {
-			return errMisfit
+			return errTypeMismatch
 		}
 		list = append(list, SelectorEntry{})
 		e := &list[len(list)-1]
@@ -367,8 +360,14 @@ func (d *decoder) entries(dst *[]SelectorEntry, hasType, hasValue bool) error {
 	return err
 }
 
-// UnmarshalJSON reads an event as the endpoint answers or takes it, members
-// that the contract does not name included. It checks types only.
+// atEnd reports whether only white space is left.
+func (d *decoder) atEnd() bool {
+	_, err := d.ReadToken()
+	return errors.Is(err, io.EOF)
+}
+
+// UnmarshalJSON decodes an event of a request or a response, including unknown fields. It
+// checks types only.
 func (e *ChargeEvent) UnmarshalJSON(text []byte) error {
 	d := newDecoder(text)
 	d.keepID, d.maxEntries = true, math.MaxInt
@@ -376,7 +375,7 @@ func (e *ChargeEvent) UnmarshalJSON(text []byte) error {
 	if err := d.event(&ev); err != nil {
 		return fmt.Errorf("charge event: %w", err)
 	}
-	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
+	if !d.atEnd() {
 		return errors.New("charge event: data after the JSON value")
 	}
 	*e = ev

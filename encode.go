@@ -12,10 +12,13 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"example.com/chargeingest/internal/jsontree"
+	"example.com/chargeingest/internal/limits"
+	"example.com/chargeingest/internal/rfc3339"
 )
 
-// encoder appends JSON text. The first string that is not UTF-8 stays in err;
-// a decoded event has none.
+// encoder appends JSON text. err is the error of the first string that is not valid UTF-8.
 type encoder struct {
 	text []byte
 	err  error
@@ -29,8 +32,8 @@ func (e *encoder) quote(s string) {
 	e.text = text
 }
 
-// begin starts a member of the contract, whose name needs no escapes: the comma
-// where one belongs, the name, the colon.
+// begin appends a comma if needed, the name of a field, and a colon. The name must need no
+// escapes.
 func (e *encoder) begin(name string) {
 	e.comma()
 	e.text = append(e.text, '"')
@@ -44,30 +47,30 @@ func (e *encoder) comma() {
 	}
 }
 
-func (e *encoder) member(name, value string) {
+func (e *encoder) field(name, value string) {
 	e.begin(name)
 	e.quote(value)
 }
 
-// nullable appends a member that is null where it is unset.
+// nullable appends a field that is null if it is nil.
 func (e *encoder) nullable(name string, value *string) {
 	if value == nil {
 		e.begin(name)
 		e.text = append(e.text, "null"...)
 		return
 	}
-	e.member(name, *value)
+	e.field(name, *value)
 }
 
-// optional appends a member that is left out where it is unset.
+// optional appends a field unless it is nil.
 func (e *encoder) optional(name string, value *string) {
 	if value != nil {
-		e.member(name, *value)
+		e.field(name, *value)
 	}
 }
 
-func (e *encoder) extra(members []ExtraField) {
-	for _, m := range members {
+func (e *encoder) extra(fields []ExtraField) {
+	for _, m := range fields {
 		e.comma()
 		e.quote(m.Name)
 		e.text = append(e.text, ':')
@@ -82,12 +85,12 @@ func (e *encoder) open(name string) {
 
 func (e *encoder) close() { e.text = append(e.text, '}') }
 
-// head appends what precedes the timestamp, in the contract's order.
+// head appends the fields before the timestamp, in the contract's order.
 func (e *encoder) head(ev *ChargeEvent) {
-	e.member("product_item_id", ev.ProductItemID)
-	e.member("pricing_id", ev.PricingID)
-	e.member("pricing_item_id", ev.PricingItemID)
-	e.member("pricing_item_config_id", ev.PricingItemConfigID)
+	e.field("product_item_id", ev.ProductItemID)
+	e.field("pricing_id", ev.PricingID)
+	e.field("pricing_item_id", ev.PricingItemID)
+	e.field("pricing_item_config_id", ev.PricingItemConfigID)
 	e.nullable("customer_id", ev.CustomerID)
 	e.nullable("customer_reference", ev.CustomerReference)
 	e.nullable("pricing_plan_subscription_id", ev.PricingPlanSubscriptionID)
@@ -117,8 +120,8 @@ func (e *encoder) value(v *Value) {
 	e.optional("number", v.Number)
 	if a := v.Amount; a != nil {
 		e.open("amount")
-		e.member("quantity", a.Quantity)
-		e.member("currency", a.Currency)
+		e.field("quantity", a.Quantity)
+		e.field("currency", a.Currency)
 		e.extra(a.Extra)
 		e.close()
 	}
@@ -149,9 +152,9 @@ func (e *encoder) entries(name string, entries []SelectorEntry, hasType bool) {
 			e.text = append(e.text, ',')
 		}
 		e.text = append(e.text, '{')
-		e.member("field", entry.Field)
+		e.field("field", entry.Field)
 		if hasType || entry.Type != "" {
-			e.member("type", entry.Type)
+			e.field("type", entry.Type)
 		}
 		e.optional("value", entry.Value)
 		e.extra(entry.Extra)
@@ -160,13 +163,35 @@ func (e *encoder) entries(name string, entries []SelectorEntry, hasType bool) {
 	e.text = append(e.text, ']')
 }
 
-// MarshalJSON writes the event in the contract's order: every scalar member,
-// null where it is unset, each object that is set without its unset members,
-// and the id where there is one. It returns an error for a string that is not
-// valid UTF-8, and for an extra member whose value is not exactly one JSON value
-// or whose name the object already has.
+// violations appends as many violations as fit into maxErrorBytes.
+func (e *encoder) violations(list []Violation) {
+	const ending = len("]}\n")
+	e.begin("errors")
+	e.text = append(e.text, '[')
+	for i, v := range list[:min(len(list), maxViolations)] {
+		before := len(e.text)
+		if i > 0 {
+			e.text = append(e.text, ',')
+		}
+		e.text = append(e.text, '{')
+		e.field("code", string(v.Code))
+		e.field("field", v.Field)
+		e.field("message", v.Message)
+		e.close()
+		if len(e.text)+ending > maxErrorBytes {
+			e.text = e.text[:before]
+			break
+		}
+	}
+	e.text = append(e.text, ']')
+}
+
+// MarshalJSON encodes the event in the contract's order: every scalar field, null if it is
+// unset; objects that are set, without their unset fields; and the id unless it is empty.
+// It returns an error for invalid UTF-8, and for an extra field whose value is not exactly
+// one JSON value or whose name is already used.
 func (e ChargeEvent) MarshalJSON() ([]byte, error) {
-	hasExtra, bad := false, (*memberError)(nil)
+	hasExtra, bad := false, (*extraFieldError)(nil)
 	e.eachExtra(func(at string, m *ExtraField) {
 		hasExtra = true
 		if bad == nil {
@@ -178,8 +203,8 @@ func (e ChargeEvent) MarshalJSON() ([]byte, error) {
 	}
 	enc := encoder{text: []byte{'{'}}
 	if e.ID != "" {
-		enc.member("object_type", objectType)
-		enc.member("id", e.ID)
+		enc.field("object_type", objectType)
+		enc.field("id", e.ID)
 	}
 	enc.head(&e)
 	enc.nullable("timestamp", e.Timestamp)
@@ -189,18 +214,18 @@ func (e ChargeEvent) MarshalJSON() ([]byte, error) {
 		return nil, fmt.Errorf("charge event: %w", enc.err)
 	}
 	if hasExtra {
-		if bad := duplicateMember(enc.text); bad != nil {
+		if bad := duplicateField(enc.text); bad != nil {
 			return nil, fmt.Errorf("charge event: %w", bad)
 		}
 	}
 	return enc.text, nil
 }
 
-// eachExtra calls visit for each extra member, with the path of its object.
+// eachExtra calls visit for each extra field, with the path of its object.
 func (e *ChargeEvent) eachExtra(visit func(at string, m *ExtraField)) {
-	each := func(at string, members []ExtraField) {
-		for i := range members {
-			visit(at, &members[i])
+	each := func(at string, fields []ExtraField) {
+		for i := range fields {
+			visit(at, &fields[i])
 		}
 	}
 	if s := e.PricingPlanSubscriptionSelector; s != nil {
@@ -229,50 +254,50 @@ func (e *ChargeEvent) eachExtra(visit func(at string, m *ExtraField)) {
 	each("", e.Extra)
 }
 
-// memberError says what is wrong with an extra member.
-type memberError struct {
+// extraFieldError reports an invalid extra field.
+type extraFieldError struct {
 	path    string // within the event, dotted
 	problem string
 }
 
-func (e *memberError) Error() string { return shorten(e.path) + " " + e.problem }
+func (e *extraFieldError) Error() string { return limits.Shorten(e.path) + " " + e.problem }
 
-// check returns what is wrong with a member of the object at a path, or nil. Its
-// text would otherwise become part of the JSON around it.
-func (m *ExtraField) check(at string) *memberError {
-	path := joinPath(at, strings.ToValidUTF8(m.Name, "\ufffd"))
+// check validates an extra field of the object at a path. An invalid one would change the
+// JSON around it.
+func (m *ExtraField) check(at string) *extraFieldError {
+	path := jsontree.JoinPath(at, strings.ToValidUTF8(m.Name, "\ufffd"))
 	switch {
 	case !utf8.ValidString(m.Name):
-		return &memberError{path, "must have a name that is valid UTF-8"}
+		return &extraFieldError{path, "must have a name that is valid UTF-8"}
 	case !jsontext.Value(m.Value).IsValid():
-		return &memberError{path, "must be exactly one JSON value"}
+		return &extraFieldError{path, "must be exactly one JSON value"}
 	}
 	return nil
 }
 
-// duplicateMember returns the member of a JSON text that is there twice, or nil.
-func duplicateMember(text []byte) *memberError {
+// duplicateField returns the error for a duplicate name in a JSON text, or nil.
+func duplicateField(text []byte) *extraFieldError {
 	_, err := jsontext.NewDecoder(bytes.NewBuffer(text)).ReadValue()
 	var found *jsontext.SyntacticError
 	if !errors.As(err, &found) || !errors.Is(err, jsontext.ErrDuplicateName) {
 		return nil
 	}
-	return &memberError{strings.Join(slices.Collect(found.JSONPointer.Tokens()), "."), "is there twice"}
+	return &extraFieldError{strings.Join(slices.Collect(found.JSONPointer.Tokens()), "."), "is a duplicate"}
 }
 
-// newEvents makes the records of valid events that were received at now. They
-// are written into scratch first, which may be any memory or none.
+// newEvents returns the events to store for valid events that were received at now. It
+// uses scratch as temporary memory.
 func newEvents(events []ChargeEvent, now time.Time, scratch []byte) []NewEvent {
-	records := make([]NewEvent, len(events))
+	list := make([]NewEvent, len(events))
 	enc := encoder{text: scratch}
 	for i := range events {
-		records[i] = enc.record(&events[i], now)
+		list[i] = enc.newEvent(&events[i], now)
 	}
-	return records
+	return list
 }
 
-// record makes the record of an event; what is in the encoder gives way.
-func (e *encoder) record(ev *ChargeEvent, now time.Time) NewEvent {
+// newEvent returns the event to store for ev. It overwrites the text of the encoder.
+func (e *encoder) newEvent(ev *ChargeEvent, now time.Time) NewEvent {
 	rec := NewEvent{ReceivedAt: now, TimestampAssigned: ev.Timestamp == nil}
 	var stamp string
 	if rec.TimestampAssigned {
@@ -280,19 +305,19 @@ func (e *encoder) record(ev *ChargeEvent, now time.Time) NewEvent {
 		stamp = rec.Timestamp.Format(time.RFC3339)
 	} else {
 		stamp = *ev.Timestamp
-		rec.Timestamp, _ = parseDateTime(stamp) // it is valid
+		rec.Timestamp, _ = rfc3339.Parse(stamp) // it is valid
 	}
 
 	e.text = append(e.text[:0], '{')
 	e.head(ev)
 	head := len(e.text)
-	e.member("timestamp", stamp)
+	e.field("timestamp", stamp)
 	tail := len(e.text)
 	e.extra(ev.Extra)
 	e.close()
 	rec.Content = string(e.text)
 
-	// The digest is of what was sent: without a timestamp that was assigned.
+	// The digest is for the sent event, without an assigned timestamp.
 	if rec.TimestampAssigned {
 		sum := sha256.New()
 		sum.Write(e.text[:head])
@@ -302,21 +327,20 @@ func (e *encoder) record(ev *ChargeEvent, now time.Time) NewEvent {
 		rec.Digest = sha256.Sum256(e.text)
 	}
 
-	// In the order in which they stand there.
+	// In the order of their positions in Content.
 	rest := rec.Content
-	rec.ProductItemID = cutOut(&rest, &ev.ProductItemID)
-	rec.CustomerID = cutOut(&rest, ev.CustomerID)
-	rec.CustomerReference = cutOut(&rest, ev.CustomerReference)
-	rec.PricingPlanSubscriptionID = cutOut(&rest, ev.PricingPlanSubscriptionID)
-	rec.PricingPlanSubscriptionReference = cutOut(&rest, ev.PricingPlanSubscriptionReference)
-	rec.Reference = cutOut(&rest, ev.Reference)
+	rec.ProductItemID = substring(&rest, &ev.ProductItemID)
+	rec.CustomerID = substring(&rest, ev.CustomerID)
+	rec.CustomerReference = substring(&rest, ev.CustomerReference)
+	rec.PricingPlanSubscriptionID = substring(&rest, ev.PricingPlanSubscriptionID)
+	rec.PricingPlanSubscriptionReference = substring(&rest, ev.PricingPlanSubscriptionReference)
+	rec.Reference = substring(&rest, ev.Reference)
 	return rec
 }
 
-// cutOut returns a value as a part of the text that it stands in, so that a
-// record does not hold the body that it came with, and cuts the text off behind
-// it. What is escaped there is copied.
-func cutOut(text *string, value *string) string {
+// substring returns value as a part of text, so that it does not keep the memory of the
+// body, and removes text up to its end. An escaped value is copied.
+func substring(text *string, value *string) string {
 	if value == nil {
 		return ""
 	}
@@ -330,7 +354,7 @@ func cutOut(text *string, value *string) string {
 	return found
 }
 
-// requestDigest is the fingerprint of a request that carries an idempotency key.
+// requestDigest returns the fingerprint of a request with an idempotency key.
 func requestDigest(route Route, events []NewEvent) Digest {
 	sum := sha256.New()
 	sum.Write([]byte(route))
@@ -340,7 +364,7 @@ func requestDigest(route Route, events []NewEvent) Digest {
 	return Digest(sum.Sum(nil))
 }
 
-// appendEvent appends a stored event as it is returned.
+// appendEvent appends a stored event as responses return it.
 func appendEvent(dst []byte, ev *StoredEvent) []byte {
 	dst = append(dst, eventHead...)
 	dst = append(dst, ev.ID...)
@@ -348,7 +372,7 @@ func appendEvent(dst []byte, ev *StoredEvent) []byte {
 	return append(dst, ev.Content[1:]...)
 }
 
-// Event decodes the stored event.
+// Event decodes a stored event.
 func (e *StoredEvent) Event() (ChargeEvent, error) {
 	var ev ChargeEvent
 	err := ev.UnmarshalJSON(appendEvent(nil, e))

@@ -2,19 +2,16 @@ package chargeingest
 
 import "encoding/json"
 
-// objectType is the value of object_type in every answered event.
+// objectType is the object_type of events in responses.
 const objectType = "CHARGE_DATA"
 
-// ChargeEvent is one charge event as it goes over the wire.
+// ChargeEvent is one charge event in requests and responses.
 //
-// A nil pointer or slice is a member that is absent; JSON null means the same for
-// the nullable members. A required string that is empty is sent as such, and
-// refused. Numbers, amounts and
-// instants are strings and stay exactly the text that was sent: nothing here
-// goes through a float or a clock.
+// A nil pointer or slice is an absent field, or null if the field is nullable. Numbers,
+// amounts and timestamps are strings that keep exactly the text that was sent.
 //
-// The rules for each member are in the JSON Schema (package schema), which is
-// the one authority on what is valid.
+// The JSON Schema in package schema defines the valid values. An empty required string is
+// sent and rejected.
 type ChargeEvent struct {
 	// Required identifiers of the product catalogue, 1–256 characters each.
 	ProductItemID       string
@@ -22,7 +19,7 @@ type ChargeEvent struct {
 	PricingItemID       string
 	PricingItemConfigID string
 
-	// Who is charged; nullable identifiers, 1–256 characters each.
+	// The charged customer or subscription: nullable identifiers, 1–256 characters each.
 	CustomerID                       *string
 	CustomerReference                *string
 	PricingPlanSubscriptionID        *string
@@ -30,32 +27,32 @@ type ChargeEvent struct {
 
 	PricingPlanSubscriptionSelector *Selector
 
-	// Reference is the sender's own name for the event. Set and not empty it
-	// is unique within the platform, which makes sending again safe.
+	// Reference is the sender's name for the event. Unless it is empty, it is unique within
+	// the platform, which makes retries safe.
 	Reference   *string
 	Description *string
 
 	Value  *Value
 	Period *Period
 
-	// Timestamp is RFC 3339; nil in a request means the time of receipt.
+	// Timestamp is an RFC 3339 date-time. Nil in a request means the time of receipt.
 	Timestamp *string
 
-	// ID is assigned by the store and ignored in a request.
+	// ID is assigned by the store and ignored in requests.
 	ID string
 
-	// Extra holds members that the contract does not name, kept as sent.
-	// Only a handler with Config.KeepUnknownFields accepts them.
+	// Extra holds fields that the contract does not define, as they were sent. Only a
+	// handler with Config.KeepUnknownFields accepts them.
 	Extra []ExtraField
 }
 
-// ExtraField is a JSON object member outside the contract, its value as sent.
+// ExtraField is a field that the contract does not define.
 type ExtraField struct {
-	Name  string          // not one of the contract's
+	Name  string          // not a name of the contract
 	Value json.RawMessage // exactly one JSON value
 }
 
-// Value is how much is charged. Every member is optional.
+// Value is the charged quantity. Every field is optional.
 type Value struct {
 	ID        *string
 	Reference *string
@@ -65,14 +62,14 @@ type Value struct {
 	Extra     []ExtraField
 }
 
-// Amount is a sum of money; both members are required.
+// Amount is a sum of money. Both fields are required.
 type Amount struct {
 	Quantity string // decimal string, at most 38 digits
 	Currency string // three capital letters
 	Extra    []ExtraField
 }
 
-// Period is the time that the charge is for. Every member is optional.
+// Period is the period of the charge. Every field is optional.
 type Period struct {
 	StartAt *string // RFC 3339, not nullable
 	EndAt   *string // RFC 3339, not nullable, not before StartAt
@@ -80,8 +77,8 @@ type Period struct {
 	Extra   []ExtraField
 }
 
-// Selector picks the pricing plan subscription that is charged. A nil list is
-// absent; an empty one is kept. At most 100 entries a list.
+// Selector selects the charged pricing plan subscription. A nil list is absent, an empty
+// list is kept. Each list has at most 100 entries.
 type Selector struct {
 	Data     []SelectorEntry // field and value
 	Rules    []SelectorEntry // field and type
@@ -90,10 +87,10 @@ type Selector struct {
 	Extra    []ExtraField
 }
 
-// SelectorEntry is an entry of one of the lists of a [Selector].
+// SelectorEntry is an entry of a list of a [Selector].
 type SelectorEntry struct {
 	Field string
-	Type  string  // in rules and filters, where it is required
+	Type  string  // in rules and filters; required there
 	Value *string // in data and filters, at most 256 characters, not nullable
 	Extra []ExtraField
 }

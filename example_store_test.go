@@ -9,17 +9,17 @@ import (
 	"testing"
 
 	"example.com/chargeingest"
-	"example.com/chargeingest/eventid"
+	"example.com/chargeingest/storekit"
 	"example.com/chargeingest/storetest"
 )
 
 // sliceStore is a store of the host's own: here a slice behind a lock, which
-// makes its one "transaction". chargeingest.Decide settles what is new.
+// makes its one "transaction". storekit.Decide settles what is new.
 type sliceStore struct {
 	mu       sync.Mutex
-	ids      *eventid.Generator
+	ids      *storekit.IDGenerator
 	events   []storedEvent
-	requests map[[2]string]*chargeingest.BoundRequest
+	requests map[[2]string]*storekit.IdempotencyRecord
 }
 
 type storedEvent struct {
@@ -30,11 +30,11 @@ type storedEvent struct {
 var _ chargeingest.EventStore = (*sliceStore)(nil)
 
 func newSliceStore() *sliceStore {
-	ids, err := eventid.NewGenerator(nil, "")
+	ids, err := storekit.NewIDGenerator(nil, "")
 	if err != nil {
 		panic(err)
 	}
-	return &sliceStore{ids: ids, requests: make(map[[2]string]*chargeingest.BoundRequest)}
+	return &sliceStore{ids: ids, requests: make(map[[2]string]*storekit.IdempotencyRecord)}
 }
 
 func (s *sliceStore) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
@@ -43,7 +43,7 @@ func (s *sliceStore) Append(ctx context.Context, b chargeingest.Batch) (chargein
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	decision, err := chargeingest.Decide(ctx, b, s)
+	decision, err := storekit.Decide(ctx, b, s)
 	if err != nil {
 		return chargeingest.AppendResult{}, err
 	}
@@ -60,18 +60,18 @@ func (s *sliceStore) Append(ctx context.Context, b chargeingest.Batch) (chargein
 		s.events = s.events[:was] // all or nothing
 		return chargeingest.AppendResult{}, errors.Join(chargeingest.ErrNotStored, err)
 	}
-	if bound := decision.BoundRequest(receipt); bound != nil {
+	if bound := decision.IdempotencyRecord(receipt); bound != nil {
 		s.requests[[2]string{b.Platform, b.IdempotencyKey}] = bound
 	}
 	return receipt, nil
 }
 
-// BoundRequest implements [chargeingest.Lookup].
-func (s *sliceStore) BoundRequest(_ context.Context, platform, key string) (*chargeingest.BoundRequest, error) {
+// IdempotencyRecord implements [storekit.Lookup].
+func (s *sliceStore) IdempotencyRecord(_ context.Context, platform, key string) (*storekit.IdempotencyRecord, error) {
 	return s.requests[[2]string{platform, key}], nil
 }
 
-// EventByReference implements [chargeingest.Lookup].
+// EventByReference implements [storekit.Lookup].
 func (s *sliceStore) EventByReference(_ context.Context, platform, reference string) (*chargeingest.StoredEvent, error) {
 	for i := range s.events {
 		if e := &s.events[i]; e.platform == platform && e.reference == reference {
@@ -100,6 +100,6 @@ func ExampleEventStore() {
 	// 1 event
 }
 
-func TestTheExampleStoreKeepsTheContract(t *testing.T) {
+func TestExampleStore(t *testing.T) {
 	storetest.Run(t, func(*testing.T) chargeingest.EventStore { return newSliceStore() })
 }

@@ -46,7 +46,7 @@ var extraPaths = []string{
 	"pricing_plan_subscription_selector.data.0", "pricing_plan_subscription_selector.rules.0", "pricing_plan_subscription_selector.filters.0",
 }
 
-func TestIngestOfBadExtraMembers(t *testing.T) {
+func TestIngestInvalidExtraFields(t *testing.T) {
 	t.Parallel()
 	raw := func(name, value string) chargeingest.ExtraField {
 		return chargeingest.ExtraField{Name: name, Value: json.RawMessage(value)}
@@ -105,7 +105,7 @@ func requireNotIngested(t *testing.T, ev chargeingest.ChargeEvent, field string)
 	}
 }
 
-func TestIngestOfGoodExtraMembers(t *testing.T) {
+func TestIngestValidExtraFields(t *testing.T) {
 	t.Parallel()
 	for _, at := range extraPaths {
 		for _, value := range []string{`1.50`, `null`, `"},{"`, ` [1, {"a": {}}] `, `{"a":1}`} {

@@ -30,7 +30,7 @@ func (s *countingStore) Append(ctx context.Context, b chargeingest.Batch) (charg
 }
 
 // FuzzRequest sends everything but the body as the fuzzer likes it: method,
-// path, and the headers that mean something. Whatever they are, the answer is one
+// path, and the headers that mean something. Whatever they are, the response is one
 // of the contract's, no credential is in it, and nobody but the owner of a key
 // stores anything, on a platform of that key.
 func FuzzRequest(f *testing.F) {
@@ -107,7 +107,7 @@ func platformsOf(r *http.Request) []string {
 	}[secret]
 }
 
-// requireAnswerOfTheContract holds an answer to what is true of all of them.
+// requireAnswerOfTheContract holds a response to what is true of all of them.
 func requireAnswerOfTheContract(t *testing.T, r *http.Request, w *httptest.ResponseRecorder) {
 	t.Helper()
 	require.Contains(t, []int{200, 201, 400, 401, 403, 404, 405, 413, 415}, w.Code)

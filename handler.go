@@ -9,75 +9,76 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"example.com/chargeingest/internal/limits"
+	"example.com/chargeingest/internal/redact"
+	"example.com/chargeingest/internal/schemacheck"
 )
 
-// Config is what a [Handler] is made of. Store and Authorizer are required;
-// the zero value of everything else is a default that suits most services.
+// Config configures a [Handler]. Store and Authorizer are required. The zero value of any
+// other field means its default.
 type Config struct {
-	// Store keeps the events. Where it is an EventReader too, the GET routes
-	// are served.
+	// Store stores the events. The GET routes are served if it implements EventReader.
 	Store EventStore
 
-	// Authorizer decides who may do what. There is no permissive default.
+	// Authorizer authenticates requests.
 	Authorizer Authorizer
 
-	// Logger gets one line per request: failures at Error, refusals at Info, successes
-	// at Debug. Default: slog.Default(), which drops those at Debug.
+	// Logger gets one line per request: failures at Error, rejections at Info, successes at
+	// Debug. Default: slog.Default(), which drops lines at Debug.
 	Logger *slog.Logger
 
 	// Now is the clock. Default: time.Now.
 	Now func() time.Time
 
-	// RequestID makes the id of a request that came without a valid one: 1 to
-	// 128 visible ASCII characters, unique. The default takes the place of one
-	// that is not valid. Default: "reqr_" and 26 random characters.
+	// RequestID returns a unique id for a request without a valid X-Request-Id header: 1 to
+	// 128 visible ASCII characters. Default: "reqr_" and 26 random characters, which also
+	// replaces an invalid result.
 	RequestID func() string
 
-	// MaxBodyBytes bounds one body, decompressed. Default: 4 MiB.
+	// MaxBodyBytes limits one body after decompression. Default: 4 MiB.
 	MaxBodyBytes int64
 
-	// MaxBatchEvents bounds the events of one request. Default: 1,000.
+	// MaxBatchEvents limits the events of one request. Default: 1,000.
 	MaxBatchEvents int
 
-	// MaxInFlightBytes bounds the bodies and the events in the responses of all
-	// requests that are being handled; a request beyond it gets a 503. A body
-	// counts as it arrives: at most twice what has arrived, decompressed, and 72 KiB
-	// more. One platform gets at most seven eighths of it. A request that is alone
-	// is never refused. Default: 64 MiB, or MaxBodyBytes if that is more.
+	// MaxInFlightBytes limits the bodies, and the events in the responses, of all requests
+	// in progress. The response to a request beyond the limit is 503. A body counts as it
+	// arrives: at most twice the received bytes, decompressed, plus 72 KiB. One platform
+	// gets at most seven eighths. The only request in progress is never rejected.
+	// Default: 64 MiB, or MaxBodyBytes if that is larger.
 	MaxInFlightBytes int64
 
-	// MaxDiscardBytes and MaxDiscardTime bound what is read and dropped of a body
-	// after a response that did not need it, such as a 401 or a 413, over HTTP/1.1.
-	// Clients that read the response only once they have sent all get it if the
-	// rest of the body is within both. The connection is closed afterwards.
-	// Middleware sees the request end only then; its RequestStats does not have this
-	// time. Defaults: 16 MiB, 5 s.
+	// MaxDiscardBytes and MaxDiscardTime limit how much of a body is read and discarded
+	// after a response that did not need it, such as 401 or 413, over HTTP/1.1. Within
+	// both limits, clients that read the response only after sending the body still get
+	// it. Then the connection is closed. Middleware sees the request end after this time,
+	// but RequestStats do not include it. Defaults: 16 MiB, 5 s.
 	MaxDiscardBytes int64
 	MaxDiscardTime  time.Duration
 
-	// KeepUnknownFields stores and returns fields that the contract does not name,
-	// as they were sent. By default they are refused with 400: a mistyped reference
-	// would otherwise cost its sender the protection against double billing.
+	// KeepUnknownFields stores and returns fields that the contract does not define, as
+	// they were sent. By default they are rejected with 400: a mistyped reference would
+	// otherwise cost its sender the protection against double billing.
 	KeepUnknownFields bool
 
-	// Duplicates says what a known reference with other content gets.
+	// Duplicates is the policy for a stored reference with different content.
 	// Default: RejectConflict.
 	Duplicates DuplicatePolicy
 
-	// MaxFutureSkew is how far ahead of its receipt an event's timestamp may
-	// be. Default: 0, no bound.
+	// MaxFutureSkew limits how far an event's timestamp may be ahead of its receipt.
+	// Default: 0, no limit.
 	MaxFutureSkew time.Duration
 
-	// RequireReference rejects events without a reference, so that no sender
-	// can bill twice by sending twice. Default: false.
+	// RequireReference rejects events without a reference, so that no retry can bill twice.
+	// Default: false.
 	RequireReference bool
 
-	// Observer, if set, is called once after each request, on its goroutine.
+	// Observer, if set, is called once after each request, on the request's goroutine.
 	Observer func(context.Context, RequestStats)
 }
 
-// withDefaults returns the configuration with its defaults in place, or an
-// error that names the field that is wrong.
+// withDefaults returns c with its defaults. The error names an invalid field.
 func (c Config) withDefaults() (Config, error) {
 	switch {
 	case c.Store == nil:
@@ -97,7 +98,7 @@ func (c Config) withDefaults() (Config, error) {
 	case c.MaxFutureSkew < 0:
 		return c, errors.New("chargeingest: Config.MaxFutureSkew is negative")
 	case c.Duplicates != RejectConflict && c.Duplicates != ReturnOriginal:
-		return c, fmt.Errorf("chargeingest: Config.Duplicates is none of its constants: %d", c.Duplicates)
+		return c, fmt.Errorf("chargeingest: Config.Duplicates has the invalid value %d", c.Duplicates)
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
@@ -129,71 +130,74 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
-// Handler takes charge events in over HTTP. It serves
+// ingestTimeout limits how long a request waits to be stored after it was read.
+const ingestTimeout = 30 * time.Second
+
+// Handler is the HTTP endpoint. It serves
 //
 //	POST /v1/ingest/charge-data
 //	POST /v1/ingest/charge-datas
 //	GET  /v1/ingest/charge-data
 //	GET  /v1/ingest/charge-data/{id}
 //
-// below whatever prefix its host strips (http.StripPrefix). The four endpoints
-// are also there one by one, for paths of the host's own choosing.
+// below a prefix that the host strips with http.StripPrefix. Each endpoint is also
+// available as an http.Handler of its own, for any path.
 //
-// The http.Server around it sets the timeouts of requests and MaxHeaderBytes. The
-// handler bounds what waits for a client within them, if the ResponseWriter supports
-// [http.ResponseController]:
-//   - A client has 2 seconds to accept a response of up to 32 KiB. For each 32 KiB of a
-//     larger one it has 10 seconds, and one more for each 32 KiB of the last 4 MiB
+// Set timeouts and MaxHeaderBytes on the http.Server. Within these timeouts, if the
+// ResponseWriter supports [http.ResponseController], the handler also limits how long it
+// waits for a client:
+//   - A client has 2 seconds to read a response of up to 32 KiB. For each 32 KiB of a
+//     larger response it has 10 seconds, plus one second for each 32 KiB of up to 4 MiB
 //     before it, which the operating system may have buffered.
-//   - Once [http.Server.Shutdown] is called, a body has a second to arrive; the response
-//     is a 503 otherwise. It registers a function with [http.Server.RegisterOnShutdown].
-//   - What a response left unread of a body is discarded: see [Config].
+//   - After [http.Server.Shutdown], a body has one second to arrive; otherwise the
+//     response is 503. The handler uses [http.Server.RegisterOnShutdown].
+//   - After a response that did not need the body, the rest of the body is discarded
+//     within the limits of [Config].
 type Handler struct {
 	cfg       Config
-	reader    EventReader // nil where the store is none
+	reader    EventReader // nil if the store does not implement it
 	endpoints endpoints
 	validator *validator
-	inFlight  byteBudget
+	inFlight  *limits.Budget
 	buffers   bodyBuffers
-	deadlines deadlines
+	deadlines limits.Deadlines
 	hosts     hosts
 }
 
-// New returns a handler, or an error that names the field of cfg that is wrong.
+// New returns a handler. The error names an invalid field of cfg.
 func New(cfg Config) (*Handler, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
 	v, err := newValidator(cfg.MaxBatchEvents, cfg.KeepUnknownFields,
-		crossRules{maxFutureSkew: cfg.MaxFutureSkew, requireReference: cfg.RequireReference})
+		schemacheck.CrossRules{MaxFutureSkew: cfg.MaxFutureSkew, RequireReference: cfg.RequireReference})
 	if err != nil {
 		return nil, fmt.Errorf("chargeingest: %w", err)
 	}
-	h := &Handler{cfg: cfg, validator: v, inFlight: byteBudget{limit: cfg.MaxInFlightBytes}}
+	h := &Handler{cfg: cfg, validator: v, inFlight: limits.NewBudget(cfg.MaxInFlightBytes), deadlines: limits.Deadlines{Timeout: ingestTimeout}}
 	h.reader, _ = cfg.Store.(EventReader)
 	h.endpoints = newEndpoints(h.reader != nil)
 	return h, nil
 }
 
-// endpoint is one of the four: what it takes and how it answers.
+// endpoint is one of the four endpoints.
 type endpoint struct {
 	route      Route
 	method     string
 	permission Permission
-	serve      func(*Handler, *exchange) error
+	serve      func(*Handler, *request) error
 }
 
 func (e *endpoint) allows(method string) bool {
 	return method == e.method || e.method == http.MethodGet && method == http.MethodHead
 }
 
-// endpoints are the four, by the name that a path has for them. A name without
-// endpoints leads nowhere.
+// endpoints are the four endpoints. Those that share a path are also grouped by path.
 type endpoints struct {
 	ingestEvent, ingestEvents, getEvent, listEvents *endpoint
 
-	event, batch, byID []*endpoint
+	event, batch, byID []*endpoint // a path without endpoints does not exist
 }
 
 func newEndpoints(readable bool) endpoints {
@@ -212,91 +216,90 @@ func newEndpoints(readable bool) endpoints {
 
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h.exchange(w, r, func(x *exchange) error {
+	h.serveRequest(w, r, func(req *request) error {
 		version, id, endpoints := h.route(r.URL)
 		if endpoints == nil {
-			return newError(CodeResourceNotFound, "there is nothing at this path; the endpoints are "+
+			return newError(CodeResourceNotFound, "unknown path; the endpoints are "+
 				"/v1/ingest/charge-data, /v1/ingest/charge-data/{id} and /v1/ingest/charge-datas")
 		}
-		x.id = id
+		req.id = id
 		if version == "" {
-			return newError(CodeMissingVersion, "the path names no version; it starts with /v1/")
+			return newError(CodeMissingVersion, "the path must start with a version: /v1/")
 		}
-		return h.serve(x, version, endpoints...)
+		return h.serve(req, version, endpoints...)
 	})
 }
 
-// route finds what a path leads to: the version, empty where there is none,
-// the id of the event that is asked for, and the endpoints, by method.
+// route parses a path into its version, which can be empty, the event id, and the
+// endpoints of the path, nil if it is unknown.
 func (h *Handler) route(u *url.URL) (version, id string, endpoints []*endpoint) {
-	first, rest := cutPart(u.EscapedPath())
+	first, rest := cutSegment(u.EscapedPath())
 	if v, ok := strings.CutPrefix(first, "v"); ok {
 		version = v
-		first, rest = cutPart(rest)
+		first, rest = cutSegment(rest)
 	}
 	if first != "ingest" {
 		return "", "", nil
 	}
-	name, rest := cutPart(rest)
+	name, rest := cutSegment(rest)
 	switch {
 	case name == "charge-data" && rest == "":
 		return version, "", h.endpoints.event
 	case name == "charge-datas" && rest == "":
 		return version, "", h.endpoints.batch
 	case name == "charge-data":
-		if id, rest = cutPart(rest); id != "" && rest == "" {
+		if id, rest = cutSegment(rest); id != "" && rest == "" {
 			return version, id, h.endpoints.byID
 		}
 	}
 	return "", "", nil
 }
 
-// cutPart cuts the first part off a path that is escaped, and unescapes it. The
-// rest is empty behind the last part, and otherwise starts with a slash.
-func cutPart(path string) (part, rest string) {
+// cutSegment returns the first segment of an escaped path, unescaped, and the rest, which
+// is empty or starts with a slash.
+func cutSegment(path string) (segment, rest string) {
 	path = strings.TrimPrefix(path, "/")
 	if i := strings.IndexByte(path, '/'); i >= 0 {
 		path, rest = path[:i], path[i:]
 	}
-	// An escaped path is well-formed, and a slash within a part stays in it.
-	part, _ = url.PathUnescape(path)
-	return part, rest
+	// The escaped path of a URL is always valid.
+	segment, _ = url.PathUnescape(path)
+	return segment, rest
 }
 
-// serve runs the checks that come before the endpoint's own: version, method,
-// authorization.
-func (h *Handler) serve(x *exchange, version string, endpoints ...*endpoint) error {
+// serve checks the version, the method and the authorization, and calls the endpoint.
+func (h *Handler) serve(req *request, version string, endpoints ...*endpoint) error {
 	if version != "1" {
-		return newError(CodeUnsupportedVersion, "version "+shorten(version)+" is not supported; the only version is 1")
+		return newError(CodeUnsupportedVersion, "version "+limits.Shorten(version)+" is not supported; the only version is 1")
 	}
 	var allowed []string
 	for _, e := range endpoints {
-		if e.allows(x.r.Method) {
-			x.route = e.route
-			if err := h.authorize(x, e.permission); err != nil {
+		if e.allows(req.r.Method) {
+			req.route = e.route
+			if err := h.authorize(req, e.permission); err != nil {
 				return err
 			}
-			return e.serve(h, x)
+			return e.serve(h, req)
 		}
 		allowed = append(allowed, e.method)
 		if e.method == http.MethodGet {
 			allowed = append(allowed, http.MethodHead)
 		}
 	}
-	x.header().Set("Allow", strings.Join(allowed, ", "))
-	return newError(CodeInvalidOperation, "method "+shorten(x.r.Method)+" is not allowed here; allowed are "+strings.Join(allowed, " and "))
+	req.header().Set("Allow", strings.Join(allowed, ", "))
+	return newError(CodeInvalidOperation, "method "+limits.Shorten(req.r.Method)+" is not allowed here; use "+strings.Join(allowed, " or "))
 }
 
-// authorize finds out who is asking and for which platform.
-func (h *Handler) authorize(x *exchange, perm Permission) error {
+// authorize sets the subject and the platform of a request.
+func (h *Handler) authorize(req *request, perm Permission) error {
 	var principal Principal
-	err := checkCredentialSize(x.r.Header)
-	if err == nil {
-		principal, err = h.cfg.Authorizer.Authorize(x.r, perm)
-		x.subject = principal.Subject // also where it is refused, for the log
+	err := errCredentialTooLong
+	if !redact.HasLongCredential(req.r.Header) {
+		principal, err = h.cfg.Authorizer.Authorize(req.r, perm)
+		req.subject = principal.Subject // for the log, also of a rejected request
 	}
 	if err == nil {
-		x.platform, err = principal.platform(x.r.Header.Values("X-Platform-Id"))
+		req.platform, err = principal.platform(req.r.Header.Values("X-Platform-Id"))
 		if err != nil && !errors.Is(err, ErrForbidden) {
 			return internalError(err)
 		}
@@ -306,15 +309,15 @@ func (h *Handler) authorize(x *exchange, perm Permission) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, ErrNoCredential):
-		e = newError(CodeUnauthorised, "credentials are missing, or of a kind that is not accepted here; unless you were told otherwise, send an X-API-KEY header or an Authorization header with a Bearer token")
-		x.header().Set("WWW-Authenticate", "Bearer")
+		e = newError(CodeUnauthorised, "credentials are missing or of an unsupported kind; send an X-API-KEY header or an Authorization header with a Bearer token, unless this service documents something else")
+		req.header().Set("WWW-Authenticate", "Bearer")
 	case errors.Is(err, ErrInvalidCredential):
-		e = newError(CodeUnauthorised, "the credentials do not verify")
-		x.header().Set("WWW-Authenticate", "Bearer")
+		e = newError(CodeUnauthorised, "invalid API key or token")
+		req.header().Set("WWW-Authenticate", "Bearer")
 	case errors.Is(err, ErrForbidden):
-		e = newError(CodeUserNotAllowed, "this needs the permission "+string(perm)+" on the platform that is asked for")
+		e = newError(CodeUserNotAllowed, "the request needs the permission "+string(perm)+" on its platform")
 	default:
-		e = unavailableError("the credentials cannot be checked at the moment; nothing was stored", nil)
+		e = unavailableError("the credentials cannot be checked at the moment; nothing was stored, send the request again", nil)
 		var timed interface{ RetryAfter() time.Duration }
 		if errors.As(err, &timed) {
 			e.RetryAfter = max(e.RetryAfter, timed.RetryAfter())
@@ -324,36 +327,46 @@ func (h *Handler) authorize(x *exchange, perm Permission) error {
 	return e
 }
 
-// IngestEvent is the endpoint that takes one event in, POST, for mounting on a
-// path of the host's own. Where the pattern has a {version}, it must be 1 (or
-// v1, as http.ServeMux cannot cut the letter off).
+// IngestEvent returns the endpoint that accepts one event by POST, to be mounted on any
+// path. If the pattern has a {version}, its value must be 1 or v1.
 func (h *Handler) IngestEvent() http.Handler { return h.single(h.endpoints.ingestEvent) }
 
-// IngestEvents is the endpoint that takes a batch in, see [Handler.IngestEvent].
+// IngestEvents returns the endpoint that accepts a batch by POST. See [Handler.IngestEvent].
 func (h *Handler) IngestEvents() http.Handler { return h.single(h.endpoints.ingestEvents) }
 
-// ListEvents is the endpoint that lists events, GET, see [Handler.IngestEvent].
-// Where the store is no EventReader it answers 404.
+// ListEvents returns the endpoint that lists events by GET. See [Handler.IngestEvent]. It
+// responds with 404 if the store does not implement EventReader.
 func (h *Handler) ListEvents() http.Handler { return h.single(h.endpoints.listEvents) }
 
-// GetEvent is the endpoint that answers one event, GET, see
-// [Handler.IngestEvent]. Its pattern must have an {id}. Where the store is no
-// EventReader it answers 404.
+// GetEvent returns the endpoint that returns one event by GET. Its pattern must have an
+// {id}. See [Handler.IngestEvent]. It responds with 404 if the store does not implement
+// EventReader.
 func (h *Handler) GetEvent() http.Handler { return h.single(h.endpoints.getEvent) }
 
-// single serves one endpoint on a path that the host has matched.
+// single serves one endpoint on a path that the host's router has matched.
 func (h *Handler) single(e *endpoint) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h.exchange(w, r, func(x *exchange) error {
+		h.serveRequest(w, r, func(req *request) error {
 			if e.method == http.MethodGet && h.reader == nil {
-				return newError(CodeResourceNotFound, "events cannot be read back here")
+				return newError(CodeResourceNotFound, "this service does not return stored events")
 			}
-			x.id = r.PathValue("id")
+			req.id = r.PathValue("id")
 			version := strings.TrimPrefix(r.PathValue("version"), "v")
 			if r.PathValue("version") == "" {
 				version = "1"
 			}
-			return h.serve(x, version, e)
+			return h.serve(req, version, e)
 		})
 	})
+}
+
+// Ready returns nil if the store is expected to accept events. A store that does not
+// implement [ReadyChecker] is always ready.
+func (h *Handler) Ready(ctx context.Context) error {
+	if store, ok := h.cfg.Store.(ReadyChecker); ok {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		return store.Ready(ctx)
+	}
+	return nil
 }

@@ -57,7 +57,7 @@ func TestLongCredentialHeadersAre401(t *testing.T) {
 				r := request(route.method, strings.ReplaceAll(route.path, "{id}", "x"), strings.NewReader(route.body))
 				r.Header[header] = c.values
 				asked = 0
-				a := answerOf(t, f.handler, r)
+				a := responseOf(t, f.handler, r)
 				if !c.long {
 					require.Equal(t, 1, asked, "%s: %s", header, c.name)
 					continue
@@ -71,7 +71,7 @@ func TestLongCredentialHeadersAre401(t *testing.T) {
 	require.Contains(t, f.log.text(), "a credential header is longer than 16384 bytes")
 }
 
-func TestAPIKeyOrBearerRefusesLongHeaders(t *testing.T) {
+func TestAPIKeyOrBearerLongHeaders(t *testing.T) {
 	t.Parallel()
 	for header, prefix := range map[string]string{"X-Api-Key": "", "Authorization": "Bearer "} {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
@@ -142,10 +142,10 @@ func TestLongPathsAre404(t *testing.T) {
 		requireError(t, http.StatusBadRequest, "UNSUPPORTED_VERSION", "")
 }
 
-// TestRefusalsOfLongHeadsAreCheap counts what a refusal allocates: the same for
+// TestLongHeaderCost counts what a refusal allocates: the same for
 // 256 KiB of headers as for a megabyte. It is not parallel, and the least of some
 // tries counts, so that what other goroutines allocate does not.
-func TestRefusalsOfLongHeadsAreCheap(t *testing.T) {
+func TestLongHeaderCost(t *testing.T) {
 	const most = 32 << 10
 	h, err := chargeingest.New(chargeingest.Config{
 		Store: memstore.New(), Authorizer: newKeySet(t),

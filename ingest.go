@@ -4,27 +4,31 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
+
+	"example.com/chargeingest/internal/jsontree"
+	"example.com/chargeingest/internal/limits"
+	"example.com/chargeingest/internal/panics"
 )
 
-// maxKeyLength is the most characters of an idempotency key.
+// maxKeyLength limits the characters of an idempotency key.
 const maxKeyLength = 255
 
 // serveIngest serves a POST: read, validate, store, respond.
-func (h *Handler) serveIngest(x *exchange) error {
-	gzipped, err := checkMedia(x)
+func (h *Handler) serveIngest(req *request) error {
+	gzipped, err := checkMedia(req)
 	if err != nil {
 		return err
 	}
-	x.held.platform = x.platform
-	buf, err := h.readBody(x, gzipped)
+	req.held.Platform = req.platform
+	buf, err := h.readBody(req, gzipped)
 	defer func() {
-		// After an error of HTTP/2 another goroutine may still be reading the response.
-		if !x.broken {
+		// After an HTTP/2 error another goroutine may still read the response.
+		if !req.broken {
 			h.buffers.put(buf)
 		}
 	}()
@@ -32,47 +36,46 @@ func (h *Handler) serveIngest(x *exchange) error {
 		return err
 	}
 	size := int64(buf.Len())
-	if size > firstPiece || gzipped {
-		x.held.resize(size) // of a smaller body as much is reserved
+	if size > firstBuffer || gzipped {
+		req.held.Resize(size) // readBody reserved more
 	}
-	x.limits = limits{slots: h.validator.slots, held: &x.held, body: size}
-	key, badKey := idempotencyKey(x.r)
-	receipt, err := h.ingest(x.r.Context(), ingestion{
-		platform: x.platform, route: x.route, key: key, wrong: badKey, body: buf, whole: true,
-		limits: &x.limits,
+	req.comparison = limits.Comparison{Gate: h.validator.gate, Reservation: &req.held, BodyBytes: size}
+	key, badKey := idempotencyKey(req.r)
+	result, err := h.ingest(req.r.Context(), ingestion{
+		platform: req.platform, route: req.route, key: key, violations: badKey, body: buf, detached: true,
+		comparison: &req.comparison,
 	})
 	if err != nil {
 		return err
 	}
-	x.events = len(receipt.Outcomes)
-	for i := range receipt.Outcomes {
-		if receipt.Outcomes[i].Replayed {
-			x.replayed++
+	req.events = len(result.Outcomes)
+	for i := range result.Outcomes {
+		if result.Outcomes[i].Replayed {
+			req.replayed++
 		}
 	}
-	if x.replayed == x.events {
-		x.header().Set("Idempotent-Replayed", "true")
+	if req.replayed == req.events {
+		req.header().Set("Idempotent-Replayed", "true")
 	}
-	if x.route == RouteBatch {
-		x.header().Set("Idempotent-Replayed-Count", strconv.Itoa(x.replayed))
+	if req.route == RouteBatch {
+		req.header().Set("Idempotent-Replayed-Count", strconv.Itoa(req.replayed))
 	}
-	x.respond(http.StatusCreated, ingestResponse(x.route, receipt.Outcomes), buf)
+	req.respondEvents(http.StatusCreated, ingestResponse(req.route, result.Outcomes), buf)
 	return nil
 }
 
 func tooManyBytesError() error {
-	return unavailableError("too many requests at once; nothing was stored, send again", nil)
+	return unavailableError("too many requests at once; nothing was stored, send the request again", nil)
 }
 
-// idempotencyKey returns the key of a request, or what is wrong with it.
+// idempotencyKey returns the key of a request, or its violations.
 func idempotencyKey(r *http.Request) (string, []Violation) {
 	keys := r.Header.Values("Idempotency-Key")
 	switch {
 	case len(keys) == 0:
 		return "", nil
 	case len(keys) == 1 && isVisibleASCII(keys[0], maxKeyLength):
-		// A store keeps it, and frameworks on fasthttp write over the memory of
-		// a request that was answered.
+		// A store keeps the key, and frameworks on fasthttp reuse the memory of a request.
 		return strings.Clone(keys[0]), nil
 	}
 	return "", []Violation{{
@@ -81,174 +84,187 @@ func idempotencyKey(r *http.Request) (string, []Violation) {
 	}}
 }
 
-// ingestion is a body on its way into the store.
+// ingestion is a body to be validated and stored.
 type ingestion struct {
-	platform string
-	route    Route
-	key      string
-	wrong    []Violation   // of the key
-	body     *bytes.Buffer // overwritten
+	platform   string
+	route      Route
+	key        string
+	violations []Violation   // of the key
+	body       *bytes.Buffer // overwritten
 
-	// whole is set if the request has been read. Its client may have closed its side
-	// of the connection, which ends the request's context, and wait for the response;
-	// one that is gone will send again. Neither makes the outcome unknown.
-	whole bool
+	// detached is set for a request that was read completely. The end of its context does
+	// not stop it: the client may have closed its side of the connection and still read
+	// the response.
+	detached bool
 
-	limits *limits
+	comparison *limits.Comparison
 }
 
 // ingest validates and stores a body.
 func (h *Handler) ingest(ctx context.Context, in ingestion) (AppendResult, error) {
 	now := h.cfg.Now()
-	records, err := h.validator.records(ctx, in.platform, in.body.Bytes(), in.route, now)
-	if in.body.Cap() > keptBody {
-		*in.body = bytes.Buffer{} // while the request waits to be stored
+	events, err := h.validator.validate(ctx, in.platform, in.body.Bytes(), in.route, now)
+	if in.body.Cap() > maxPooledBuffer {
+		*in.body = bytes.Buffer{} // frees the memory while the request waits
 	}
 	var invalid *Error
-	if wrong := in.wrong; len(wrong) > 0 && (err == nil || errors.As(err, &invalid) && len(invalid.Violations) > 0) {
+	if found := in.violations; len(found) > 0 && (err == nil || errors.As(err, &invalid) && len(invalid.Violations) > 0) {
 		if invalid != nil {
-			wrong = slices.Concat(wrong, invalid.Violations)
+			found = slices.Concat(found, invalid.Violations)
 		}
-		return AppendResult{}, violationsError(wrong[:min(len(wrong), maxViolations)])
+		return AppendResult{}, violationsError(found[:min(len(found), maxViolations)])
 	}
 	if err != nil {
 		return AppendResult{}, err
 	}
 	b := Batch{
 		Platform: in.platform, Route: in.route, IdempotencyKey: in.key,
-		Duplicates: h.cfg.Duplicates, Events: records, compared: compared{limits: in.limits},
+		Duplicates: h.cfg.Duplicates, Events: events,
 	}
 	if in.key != "" {
 		b.Digest = requestDigest(in.route, b.Events)
 	}
-	if in.whole {
-		ctx = h.deadlines.context(ctx)
+	if in.detached {
+		ctx = h.deadlines.Context(ctx)
 	}
-	receipt, err := h.cfg.Store.Append(ctx, b)
+	result, err := h.cfg.Store.Append(limits.WithComparison(ctx, in.comparison), b)
 	if err != nil {
 		return AppendResult{}, appendError(err, &b)
 	}
-	if len(receipt.Outcomes) != len(b.Events) {
-		return AppendResult{}, errors.New("store returned a receipt of another length than the batch")
+	if len(result.Outcomes) != len(b.Events) {
+		return AppendResult{}, errors.New("store returned a result with a different number of events")
 	}
-	return receipt, nil
+	return result, nil
 }
 
-// appendError is the answer to a store that did not take a batch.
+// appendError returns the error response for an error of the store.
 func appendError(err error, b *Batch) *Error {
 	var conflict *ConflictError
 	switch {
 	case errors.As(err, &conflict):
 		return conflictError(conflict, b)
 	case errors.Is(err, ErrResponseTooLarge):
-		return answerTooLargeError(err)
+		return responseTooLargeError(err)
 	case errors.Is(err, ErrClosed):
-		return unavailableError("the service is shutting down; nothing was stored, send again", err)
+		return unavailableError("the service is shutting down; nothing was stored, send the request again", err)
 	case errors.Is(err, ErrOverloaded):
-		return unavailableError("too much is waiting to be stored; nothing was stored, send again", err)
+		return unavailableError("too many events are waiting to be stored; nothing was stored, send the request again", err)
 	case errors.Is(err, ErrNotStored):
-		return unavailableError("the events could not be stored; nothing was stored, send again", err)
-	case isRepeatable(b):
-		return unavailableError("it is not known whether the events were stored; sending the same request again is safe", err)
+		return unavailableError("the events could not be stored; nothing was stored, send the request again", err)
+	}
+	if !errors.Is(err, ErrOutcomeUnknown) {
+		err = fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+	}
+	if isRepeatable(b) {
+		return unavailableError("it is unknown whether the events were stored; sending the same request again is safe", err)
 	}
 	return internalError(err)
 }
 
-// isRepeatable says that a batch may be sent again though it may be stored.
+// isRepeatable reports whether retrying a batch is safe even if it was stored.
 func isRepeatable(b *Batch) bool {
 	return b.IdempotencyKey != "" ||
 		!slices.ContainsFunc(b.Events, func(e NewEvent) bool { return e.Reference == "" })
 }
 
 func conflictError(c *ConflictError, b *Batch) *Error {
-	differing := "; the request differs from it"
+	differing := ""
 	if len(c.Fields) > 0 {
-		differing = "; they differ in " + enumerate(c.Fields)
+		differing = " (differs in: " + enumerate(c.Fields) + ")"
 	}
 	var e *Error
 	if c.IdempotencyKey {
 		e = fieldError(CodeIdempotencyCheckFailed, "Idempotency-Key",
-			"this Idempotency-Key was used for another request"+differing)
+			"this Idempotency-Key was used for a different request"+differing)
 	} else {
 		field := "reference"
 		if b.Route == RouteBatch {
-			field = batchMember + "." + strconv.Itoa(c.Index) + ".reference"
+			field = batchField + "." + strconv.Itoa(c.Index) + ".reference"
 		}
 		other := "an earlier event of this request"
 		if c.EventID != "" {
 			other = "event " + c.EventID
 		}
 		e = fieldError(CodeResourceAlreadyExists, field,
-			field+" is the reference of "+other+", which has other content"+differing)
+			field+" is already used by "+other+" with different content"+differing)
 		e.ResourceID = c.EventID
 	}
 	e.cause = c
 	return e
 }
 
-// enumerate names the first of many fields.
+// enumerate lists fields, the first ones if there are many.
 func enumerate(fields []string) string {
-	const enough = 1000 // bytes; the message stands in the answer twice
-	text := shorten(fields[0])
+	const maxLength = 1000 // bytes; the response has the message twice
+	text := limits.Shorten(fields[0])
 	for i, f := range fields[1:] {
-		if len(text) > enough {
+		if len(text) > maxLength {
 			return text + " and " + strconv.Itoa(len(fields)-1-i) + " more"
 		}
-		text += ", " + shorten(f)
+		text += ", " + limits.Shorten(f)
 	}
 	return text
 }
 
-// ingestResponse is the body of a 201.
+// ingestResponse returns the body of a 201.
 func ingestResponse(route Route, outcomes []Outcome) eventsResponse {
 	r := eventsResponse{tail: "\n", outcomes: outcomes}
 	if route == RouteBatch {
-		r.head, r.tail = `{"`+batchMember+`":[`, "]}\n"
+		r.head, r.tail = `{"`+batchField+`":[`, "]}\n"
 	}
 	return r
 }
 
-// IngestRequest is what [Handler.Ingest] takes in.
+// IngestRequest is the input of [Handler.Ingest].
 type IngestRequest struct {
-	// Platform that the events belong to; required.
+	// Platform is the tenant that owns the events. It is required.
 	Platform string
 
-	// IdempotencyKey makes events without references repeatable: 1–255 visible
-	// ASCII characters, or empty for none.
+	// IdempotencyKey makes retries safe for events without references: 1–255 visible ASCII
+	// characters, or empty.
 	IdempotencyKey string
 
-	// Events, all or nothing; at least one, at most MaxBatchEvents.
+	// Events are stored as a whole or not at all: at least one, at most MaxBatchEvents.
 	Events []ChargeEvent
 }
 
-// IngestResult is what [Handler.Ingest] stored or found stored.
+// IngestResult is the result of [Handler.Ingest].
 type IngestResult struct {
-	// Events as they are stored, in the order of the request.
+	// Events are the stored events, in the order of the request.
 	Events []ChargeEvent
 
-	// Replayed says of each event whether it had been stored before.
+	// Replayed reports for each event whether it had been stored before.
 	Replayed []bool
 }
 
-// Ingest takes events in that are in the process already: the same validation,
-// duplicates and durability as a POST of the batch, without HTTP or an
-// Authorizer. A refusal is an [*Error] with the status, code and fields that
-// the client of the endpoint would see.
+// Ingest stores events from within the process. Validation, duplicates, durability and
+// errors are those of a POST of the batch, without HTTP and without the Authorizer. A
+// rejection is an [*Error] with the status, code and fields of the response.
 //
-// Sending the same request again is safe after an error whose RetryAfter is
-// set; after any other 5xx it is not known whether the events are stored.
+// Retrying is safe if the RetryAfter of the error is set. After any other 5xx the error
+// is an ErrOutcomeUnknown.
 func (h *Handler) Ingest(ctx context.Context, req IngestRequest) (result IngestResult, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			result, err = IngestResult{}, internalError(panicError(p))
-		}
-	}()
 	if req.Platform == "" {
 		return IngestResult{}, errors.New("chargeingest: IngestRequest.Platform is required")
 	}
-	var wrong []Violation
+	err = panics.Catch(func() error {
+		result, err = h.ingestEvents(ctx, req)
+		return err
+	})
+	var e *Error
+	if err != nil && !errors.As(err, &e) {
+		err = internalError(fmt.Errorf("%w: %w", ErrOutcomeUnknown, err))
+	}
+	if err != nil {
+		return IngestResult{}, err
+	}
+	return result, nil
+}
+
+func (h *Handler) ingestEvents(ctx context.Context, req IngestRequest) (IngestResult, error) {
+	var violations []Violation
 	if req.IdempotencyKey != "" && !isVisibleASCII(req.IdempotencyKey, maxKeyLength) {
-		wrong = []Violation{{
+		violations = []Violation{{
 			Code: CodeInvalidField, Field: "Idempotency-Key",
 			Message: "Idempotency-Key must be 1 to 255 visible ASCII characters",
 		}}
@@ -257,44 +273,40 @@ func (h *Handler) Ingest(ctx context.Context, req IngestRequest) (result IngestR
 	if err != nil {
 		return IngestResult{}, err
 	}
-	held := reservation{budget: &h.inFlight, platform: req.Platform}
-	defer held.end()
-	receipt, err := h.ingest(ctx, ingestion{
-		platform: req.Platform, route: RouteBatch, key: req.IdempotencyKey, wrong: wrong, body: bytes.NewBuffer(body),
-		limits: &limits{slots: h.validator.slots, held: &held},
+	held := limits.Reservation{Budget: h.inFlight, Platform: req.Platform}
+	defer held.Release()
+	stored, err := h.ingest(ctx, ingestion{
+		platform: req.Platform, route: RouteBatch, key: req.IdempotencyKey, violations: violations, body: bytes.NewBuffer(body),
+		comparison: &limits.Comparison{Gate: h.validator.gate, Reservation: &held},
 	})
 	if err != nil {
-		var e *Error
-		if !errors.As(err, &e) {
-			err = internalError(err)
-		}
 		return IngestResult{}, err
 	}
-	result = IngestResult{Events: make([]ChargeEvent, len(receipt.Outcomes)), Replayed: make([]bool, len(receipt.Outcomes))}
-	for i := range receipt.Outcomes {
-		o := &receipt.Outcomes[i]
+	result := IngestResult{Events: make([]ChargeEvent, len(stored.Outcomes)), Replayed: make([]bool, len(stored.Outcomes))}
+	for i := range stored.Outcomes {
+		o := &stored.Outcomes[i]
 		result.Replayed[i] = o.Replayed
 		if result.Events[i], err = o.Event(); err != nil {
-			return IngestResult{}, internalError(err)
+			return IngestResult{}, err
 		}
 	}
 	return result, nil
 }
 
-// batchBody is the body of a request with these events.
+// batchBody returns the body of a batch.
 func batchBody(events []ChargeEvent) ([]byte, error) {
-	body := []byte(`{"` + batchMember + `":[`)
+	body := []byte(`{"` + batchField + `":[`)
 	for i := range events {
 		if i > 0 {
 			body = append(body, ',')
 		}
 		text, err := events[i].MarshalJSON()
 		if err != nil {
-			at := joinPath(batchMember, strconv.Itoa(i))
+			at := jsontree.JoinPath(batchField, strconv.Itoa(i))
 			problem := "holds a string that is not valid UTF-8"
-			var member *memberError
-			if errors.As(err, &member) {
-				at, problem = shorten(joinPath(at, member.path)), member.problem
+			var invalid *extraFieldError
+			if errors.As(err, &invalid) {
+				at, problem = limits.Shorten(jsontree.JoinPath(at, invalid.path)), invalid.problem
 			}
 			e := fieldError(CodeInvalidField, at, at+" "+problem)
 			e.cause = err
@@ -303,15 +315,4 @@ func batchBody(events []ChargeEvent) ([]byte, error) {
 		body = append(body, text...)
 	}
 	return append(body, "]}"...), nil
-}
-
-// Ready returns nil where the handler's store can be expected to take events.
-// A store that is no [ReadyChecker] always can.
-func (h *Handler) Ready(ctx context.Context) error {
-	if store, ok := h.cfg.Store.(ReadyChecker); ok {
-		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-		defer cancel()
-		return store.Ready(ctx)
-	}
-	return nil
 }

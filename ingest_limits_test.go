@@ -7,20 +7,21 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest/internal/limits"
 )
 
-// seenBatch is a store that keeps the last batch.
-type seenBatch struct{ Batch }
+// lastContext is a store that keeps the last context.
+type lastContext struct{ context.Context }
 
-func (s *seenBatch) Append(_ context.Context, b Batch) (AppendResult, error) {
-	s.Batch = b
+func (s *lastContext) Append(ctx context.Context, _ Batch) (AppendResult, error) {
+	s.Context = ctx
 	return AppendResult{}, ErrClosed
 }
 
-// Without limits CompareOutside takes no slot and reserves nothing, so that each
-// goroutine that calls Ingest has a comparison of its own.
+// Without limits, storekit reserves no memory for comparisons.
 func TestIngestLimitsComparisons(t *testing.T) {
-	s := new(seenBatch)
+	s := new(lastContext)
 	h, err := New(Config{Store: s, Authorizer: AuthorizerFunc(func(*http.Request, Permission) (Principal, error) {
 		return Principal{}, errors.New("not asked")
 	})})
@@ -29,5 +30,5 @@ func TestIngestLimitsComparisons(t *testing.T) {
 		{ProductItemID: "a", PricingID: "b", PricingItemID: "c", PricingItemConfigID: "d"},
 	}})
 	require.ErrorIs(t, err, ErrClosed)
-	require.NotNil(t, s.compared.limits)
+	require.NotNil(t, limits.ComparisonOf(s))
 }

@@ -38,7 +38,7 @@ func (g *gated) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.
 	}
 }
 
-func TestAClientThatHasClosedItsSideIsAnsweredAllTheSame(t *testing.T) {
+func TestHalfClosedClient(t *testing.T) {
 	store := newGated()
 	h, err := chargeingest.New(chargeingest.Config{Store: store, Authorizer: allowAll})
 	require.NoError(t, err)
@@ -65,7 +65,7 @@ func TestAClientThatHasClosedItsSideIsAnsweredAllTheSame(t *testing.T) {
 	require.Equal(t, http.StatusCreated, res.StatusCode)
 }
 
-func TestABodyOfUnknownLengthGivesBackWhatItDidNotNeed(t *testing.T) {
+func TestChunkedBodyReservation(t *testing.T) {
 	store := newGated()
 	h, err := chargeingest.New(chargeingest.Config{
 		Store: store, Authorizer: allowAll, MaxBodyBytes: 1000, MaxInFlightBytes: 1500,
@@ -88,7 +88,7 @@ func TestABodyOfUnknownLengthGivesBackWhatItDidNotNeed(t *testing.T) {
 	require.Equal(t, http.StatusCreated, <-status)
 }
 
-func TestAPageOfLargeEventsEndsBeforeItsLimit(t *testing.T) {
+func TestPageBytes(t *testing.T) {
 	store := memstore.New()
 	const events = 30
 	large := `,"blob":"` + strings.Repeat("x", 300<<10) + `"}`

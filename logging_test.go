@@ -27,7 +27,7 @@ func logged(t *testing.T, level slog.Level, r *http.Request, settings ...func(*c
 		c.Logger = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: level}))
 	})
 	f := newFixture(t, settings...)
-	answerOf(t, f.handler, r)
+	responseOf(t, f.handler, r)
 	text = log.String()
 	for line := range strings.Lines(text) {
 		var object map[string]any
@@ -38,7 +38,7 @@ func logged(t *testing.T, level slog.Level, r *http.Request, settings ...func(*c
 	return lines, text
 }
 
-func TestARequestLeavesOneLine(t *testing.T) {
+func TestLogLine(t *testing.T) {
 	failing := func(err error) func(*chargeingest.Config) {
 		return over(storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) {
 			return chargeingest.AppendResult{}, err
@@ -59,7 +59,7 @@ func TestARequestLeavesOneLine(t *testing.T) {
 		{"a caller without the permission, by name", request("POST", eventPath, strings.NewReader(event()), "X-API-KEY: "+viewSecret), nil,
 			`{"level":"INFO","client":"192.0.2.1:1234","subject":"test","platform":"","route":"charge-data","method":"POST","status":403,"events":0,"replayed":0,"code":"USER_NOT_ALLOWED","error":"permission denied"}`},
 		{"a credential that does not verify, by name if it is known", request("GET", eventPath, nil), []func(*chargeingest.Config){authorizedBy(asAda(chargeingest.ErrInvalidCredential))},
-			`{"level":"INFO","client":"192.0.2.1:1234","subject":"ada","platform":"","route":"charge-data list","method":"GET","status":401,"events":0,"replayed":0,"code":"UNAUTHORISED","error":"credential does not verify"}`},
+			`{"level":"INFO","client":"192.0.2.1:1234","subject":"ada","platform":"","route":"charge-data list","method":"GET","status":401,"events":0,"replayed":0,"code":"UNAUTHORISED","error":"invalid credential"}`},
 		{"a path that leads nowhere", request("POST", "/billing"+eventPath+"?key=confidential", strings.NewReader(event())), nil,
 			`{"level":"INFO","client":"192.0.2.1:1234","subject":"","platform":"","route":"","method":"POST","status":404,"events":0,"replayed":0,"path":"/billing/v1/ingest/charge-data","code":"RESOURCE_NOT_FOUND"}`},
 		{"a version that is not served", request("POST", "/v2/ingest/charge-data", strings.NewReader(event())), nil,
@@ -69,7 +69,7 @@ func TestARequestLeavesOneLine(t *testing.T) {
 		{"an event that does not exist", request("GET", eventPath+"/a%0Ab%20%C3%A9", nil), nil,
 			`{"level":"INFO","client":"192.0.2.1:1234","subject":"test","platform":"pf_a","route":"charge-data/{id}","method":"GET","status":404,"events":0,"replayed":0,"path":"/v1/ingest/charge-data/a%0Ab%20%C3%A9","code":"RESOURCE_NOT_FOUND"}`},
 		{"a failure, at Error", request("POST", eventPath, strings.NewReader(event())), []func(*chargeingest.Config){failing(errors.New("torn"))},
-			`{"level":"ERROR","client":"192.0.2.1:1234","subject":"test","platform":"pf_a","route":"charge-data","method":"POST","status":500,"events":0,"replayed":0,"code":"INTERNAL_ERROR","error":"torn"}`},
+			`{"level":"ERROR","client":"192.0.2.1:1234","subject":"test","platform":"pf_a","route":"charge-data","method":"POST","status":500,"events":0,"replayed":0,"code":"INTERNAL_ERROR","error": "outcome unknown: torn"}`},
 		{"an overload, at Error", request("POST", eventPath, strings.NewReader(event())), []func(*chargeingest.Config){failing(chargeingest.ErrOverloaded)},
 			`{"level":"ERROR","client":"192.0.2.1:1234","subject":"test","platform":"pf_a","route":"charge-data","method":"POST","status":503,"events":0,"replayed":0,"code":"INTERNAL_ERROR","error":"store overloaded: nothing was stored"}`},
 	} {
@@ -105,7 +105,7 @@ func TestLoggedPathsAreShort(t *testing.T) {
 	}
 }
 
-func TestALogThatDoesNotWantTheLineGetsNone(t *testing.T) {
+func TestDisabledLogLevel(t *testing.T) {
 	for level, want := range map[slog.Level]int{slog.LevelDebug: 1, slog.LevelInfo: 0} {
 		lines, _ := logged(t, level, request("POST", eventPath, strings.NewReader(event())))
 		require.Len(t, lines, want, fmt.Sprint(level))

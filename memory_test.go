@@ -16,7 +16,7 @@ import (
 
 // Frameworks on fasthttp write the next request over the memory of one that was
 // answered.
-func TestWhatIsKeptOfARequestIsNotItsMemory(t *testing.T) {
+func TestRequestMemoryIsNotKept(t *testing.T) {
 	for name, open := range map[string]func(t *testing.T) chargeingest.EventStore{
 		"memstore": func(*testing.T) chargeingest.EventStore { return memstore.New() },
 		"sqlitestore": func(t *testing.T) chargeingest.EventStore {
@@ -28,12 +28,12 @@ func TestWhatIsKeptOfARequestIsNotItsMemory(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t, over(open(t)))
-			send := func(text, header, value string) answer {
+			send := func(text, header, value string) response {
 				memory := []byte(value)
 				r := request(http.MethodPost, eventPath, strings.NewReader(text))
 				r.Header[header] = []string{unsafe.String(&memory[0], len(memory))}
 				defer clear(memory)
-				return answerOf(t, f.handler, r)
+				return responseOf(t, f.handler, r)
 			}
 			for _, c := range []struct{ text, header, value string }{
 				{event(), "Idempotency-Key", "key-1"},

@@ -35,7 +35,7 @@ func serveOne(t *testing.T, cfg chargeingest.Config, method, path, body string) 
 	return w
 }
 
-func TestTheObserverGetsOneValueARequest(t *testing.T) {
+func TestObserver(t *testing.T) {
 	store := memstore.New()
 	batch := `{"charge_datas":[` + observedEvent + `,` + strings.Replace(observedEvent, `"r"`, `"s"`, 1) + `]}`
 	wrong := `{"charge_datas":[` + strings.Replace(observedEvent, `"r"`, `1`, 1) + `]}`
@@ -122,7 +122,7 @@ func TestObservedViolationsAreBounded(t *testing.T) {
 	require.Equal(t, got.Field, got.Violations[0].Field)
 }
 
-func TestAnObserverThatPanicsTakesNothingBack(t *testing.T) {
+func TestObserverPanic(t *testing.T) {
 	var log bytes.Buffer
 	w := serveOne(t, chargeingest.Config{
 		Store:    memstore.New(),
@@ -133,7 +133,7 @@ func TestAnObserverThatPanicsTakesNothingBack(t *testing.T) {
 	require.Contains(t, log.String(), "no more metrics")
 }
 
-func TestErrAbortHandlerGoesThrough(t *testing.T) {
+func TestErrAbortHandler(t *testing.T) {
 	h, err := chargeingest.New(chargeingest.Config{
 		Store: memstore.New(),
 		Authorizer: chargeingest.AuthorizerFunc(func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) {
@@ -156,7 +156,7 @@ func (unready) Ready(context.Context) error { return errUnready }
 // plain is a store without capabilities.
 type plain struct{ chargeingest.EventStore }
 
-func TestReadyAsksTheStore(t *testing.T) {
+func TestReady(t *testing.T) {
 	for _, c := range []struct {
 		store chargeingest.EventStore
 		want  error
@@ -167,7 +167,7 @@ func TestReadyAsksTheStore(t *testing.T) {
 	}
 }
 
-func TestIngestRefusesWhatIsNotUTF8(t *testing.T) {
+func TestIngestInvalidUTF8(t *testing.T) {
 	h := newHandler(allowAll)
 	_, err := h.Ingest(t.Context(), chargeingest.IngestRequest{Platform: "acme", Events: []chargeingest.ChargeEvent{{ProductItemID: "\xff"}}})
 	var refused *chargeingest.Error

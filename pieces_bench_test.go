@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest/internal/schemacheck"
 )
 
 // benchmarkEvent is a typical event of some 530 bytes.
@@ -16,7 +18,7 @@ const benchmarkEvent = `{"product_item_id": "proi_V7EoCpciIAHibhKIxqQI", "pricin
 
 // BenchmarkDecodeAndCheck is the fast accept.
 func BenchmarkDecodeAndCheck(b *testing.B) {
-	v, err := newValidator(1000, false, crossRules{})
+	v, err := newValidator(1000, false, schemacheck.CrossRules{})
 	require.NoError(b, err)
 	body := []byte(benchmarkEvent)
 	b.SetBytes(int64(len(body)))
@@ -31,13 +33,13 @@ func BenchmarkDecodeAndCheck(b *testing.B) {
 
 // BenchmarkSchema is the verdict of the schema on the same event.
 func BenchmarkSchema(b *testing.B) {
-	v, err := newValidator(1000, false, crossRules{})
+	v, err := newValidator(1000, false, schemacheck.CrossRules{})
 	require.NoError(b, err)
 	body := []byte(benchmarkEvent)
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := v.judge(b.Context(), body, RouteSingle, fuzzNow); err != nil {
+		if err := v.check(b.Context(), body, RouteSingle, fuzzNow); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -45,7 +47,7 @@ func BenchmarkSchema(b *testing.B) {
 
 // BenchmarkEncodeAndDigest makes the stored content and its digest.
 func BenchmarkEncodeAndDigest(b *testing.B) {
-	v, err := newValidator(1000, false, crossRules{})
+	v, err := newValidator(1000, false, schemacheck.CrossRules{})
 	require.NoError(b, err)
 	events, sure := v.decode(new(decoder), []byte(benchmarkEvent), RouteSingle, fuzzNow, true)
 	require.True(b, sure)

@@ -12,9 +12,12 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"example.com/chargeingest/internal/limits"
+	"example.com/chargeingest/internal/rfc3339"
 )
 
-// Bounds of a listing.
+// Limits of a listing.
 const (
 	defaultLimit = 50
 	maxLimit     = 1000
@@ -23,61 +26,59 @@ const (
 	maxQueryBytes = 16 << 10 // of a query string
 )
 
-// serveGet answers one event.
-func (h *Handler) serveGet(x *exchange) error {
+// serveGet returns one event.
+func (h *Handler) serveGet(req *request) error {
 	ev, err := StoredEvent{}, ErrNotFound
-	if len(x.id) <= maxTextLength { // no id is longer
-		ev, err = h.reader.Get(x.r.Context(), x.platform, x.id)
+	if len(req.id) <= maxTextLength { // no id is longer
+		ev, err = h.reader.Get(req.r.Context(), req.platform, req.id)
 	}
 	if errors.Is(err, ErrNotFound) {
-		e := newError(CodeResourceNotFound, "there is no charge event with this id")
-		e.ResourceID = shorten(x.id)
+		e := newError(CodeResourceNotFound, "no charge event has this id")
+		e.ResourceID = limits.Shorten(req.id)
 		return e
 	}
 	if err != nil {
 		return readError(err)
 	}
-	return h.respondRead(x, []StoredEvent{ev}, "", "\n")
+	return h.respondRead(req, []StoredEvent{ev}, "", "\n")
 }
 
-// serveList answers a page of events.
-func (h *Handler) serveList(x *exchange) error {
-	q, err := parseQuery(x.r.URL.RawQuery)
+// serveList returns a page of events.
+func (h *Handler) serveList(req *request) error {
+	q, err := parseQuery(req.r.URL.RawQuery)
 	if err != nil {
 		return err
 	}
-	q.Platform, q.MaxBytes = x.platform, maxPageBytes
-	page, err := h.reader.List(x.r.Context(), q)
+	q.Platform, q.MaxBytes = req.platform, maxPageBytes
+	page, err := h.reader.List(req.r.Context(), q)
 	switch {
 	case errors.Is(err, ErrInvalidCursor):
-		return fieldError(CodeInvalidField, "after", "after must be a cursor that the endpoint gave as next or position")
+		return fieldError(CodeInvalidField, "after", "after must be the next or position of an earlier response")
 	case errors.Is(err, ErrScanLimit):
-		return unavailableError("the listing took too long; narrow it by reference, customer_id or customer_reference, or continue from a cursor", err)
+		return unavailableError("the listing took too long; filter by reference, customer_id or customer_reference, or continue from a cursor", err)
 	case err != nil:
 		return readError(err)
 	}
-	return h.respondRead(x, page.Events, `{"data":[`, listTail(q, page))
+	return h.respondRead(req, page.Events, `{"data":[`, listTail(q, page))
 }
 
-// respondRead returns events that were read. They count against the bytes in
-// flight until they are written.
-func (h *Handler) respondRead(x *exchange, events []StoredEvent, head, tail string) error {
+// respondRead writes events, which count as bytes in flight until then.
+func (h *Handler) respondRead(req *request, events []StoredEvent, head, tail string) error {
 	r := eventsResponse{head: head, tail: tail, events: events}
-	x.held.platform = x.platform
-	if !x.held.resize(int64(r.size())) {
-		return unavailableError("too many requests at once; send again", nil)
+	req.held.Platform = req.platform
+	if !req.held.Resize(int64(r.size())) {
+		return unavailableError("too many requests at once; send the request again", nil)
 	}
-	x.events = len(events)
+	req.events = len(events)
 	buf := h.buffers.get()
-	x.respond(http.StatusOK, r, buf)
-	if !x.broken {
+	req.respondEvents(http.StatusOK, r, buf)
+	if !req.broken {
 		h.buffers.put(buf)
 	}
 	return nil
 }
 
-// readError is the answer to a store that could not be read. Reading again is
-// always safe.
+// readError returns the error response for a failed read. Retrying is always safe.
 func readError(err error) *Error {
 	if errors.Is(err, context.Canceled) {
 		return unavailableError("the request was given up", err)
@@ -85,7 +86,7 @@ func readError(err error) *Error {
 	return unavailableError("the events cannot be read at the moment", err)
 }
 
-// listTail is what follows the events of a page.
+// listTail returns the end of the response after the events.
 func listTail(q Query, page Page) string {
 	enc := encoder{text: []byte(`]`)}
 	enc.begin("limit")
@@ -96,21 +97,20 @@ func listTail(q Query, page Page) string {
 	}
 	enc.nullable("next", next)
 	if q.Order == Ascending {
-		enc.member("position", page.Position)
+		enc.field("position", page.Position)
 	}
 	enc.close()
 	return string(append(enc.text, '\n'))
 }
 
-// parameter is a query parameter of the listing: how it is read, and what it
-// must be, for the message.
+// parameter is a query parameter of the listing.
 type parameter struct {
-	name string
-	must string
-	read func(q *Query, value string) bool
+	name  string
+	valid string // the valid form, for messages
+	parse func(q *Query, value string) bool
 }
 
-// filter reads a parameter into a text field of the query.
+// filter parses a parameter into a text field of the query.
 func filter(field func(*Query) *string, rule func(string) bool) func(*Query, string) bool {
 	return func(q *Query, value string) bool {
 		*field(q) = value
@@ -118,16 +118,16 @@ func filter(field func(*Query) *string, rule func(string) bool) func(*Query, str
 	}
 }
 
-// instant reads a parameter into a time field of the query.
+// instant parses a parameter into a time field of the query.
 func instant(field func(*Query) **time.Time) func(*Query, string) bool {
 	return func(q *Query, value string) bool {
-		t, ok := parseDateTime(value)
+		t, ok := rfc3339.Parse(value)
 		*field(q) = &t
 		return ok
 	}
 }
 
-// parameters are those of the listing, in the order that errors come in.
+// parameters returns the parameters of the listing, in the order of errors.
 func parameters() []parameter {
 	const (
 		identifier = "1 to 256 characters without control characters"
@@ -144,22 +144,22 @@ func parameters() []parameter {
 		{"product_item_id", identifier, filter(func(q *Query) *string { return &q.ProductItemID }, isIdentifier)},
 		{"from", date, instant(func(q *Query) **time.Time { return &q.From })},
 		{"to", date, instant(func(q *Query) **time.Time { return &q.To })},
-		{"limit", "a whole number from 1 to 1000", readLimit},
-		{"after", "a cursor that the endpoint gave as next or position", filter(func(q *Query) *string { return &q.After }, isCursor)},
-		{"order", "desc or asc", readOrder},
+		{"limit", "a whole number from 1 to 1000", parseLimit},
+		{"after", "the next or position of an earlier response", filter(func(q *Query) *string { return &q.After }, isCursor)},
+		{"order", "desc or asc", parseOrder},
 	}
 }
 
-func readLimit(q *Query, value string) bool {
-	n, rest := digits(value)
+func parseLimit(q *Query, value string) bool {
+	n, rest := countDigits(value)
 	if n == 0 || n > 4 || rest != "" {
 		return false
 	}
-	q.Limit = number(value)
+	q.Limit, _ = strconv.Atoi(value)
 	return q.Limit >= 1 && q.Limit <= maxLimit
 }
 
-func readOrder(q *Query, value string) bool {
+func parseOrder(q *Query, value string) bool {
 	switch value {
 	case "asc":
 		q.Order = Ascending
@@ -171,17 +171,17 @@ func readOrder(q *Query, value string) bool {
 	return true
 }
 
-// parseQuery reads the query string of a listing. Its error names the
-// parameters that are malformed, repeated or unknown, once, the known ones first.
+// parseQuery parses the query string of a listing. Its error names each malformed,
+// repeated or unknown parameter once, unknown ones last.
 func parseQuery(raw string) (Query, error) {
 	q := Query{Limit: defaultLimit}
 	if len(raw) > maxQueryBytes {
 		return q, newError(CodeBadRequest, fmt.Sprintf("the query string is longer than %d bytes", maxQueryBytes))
 	}
 	given := splitQuery(raw)
-	var wrong []Violation
-	reject := func(name, must string) {
-		wrong = append(wrong, Violation{Code: CodeInvalidField, Field: name, Message: name + must})
+	var violations []Violation
+	reject := func(name, problem string) {
+		violations = append(violations, Violation{Code: CodeInvalidField, Field: name, Message: name + problem})
 	}
 	for _, p := range parameters() {
 		switch values, ok := given[p.name]; {
@@ -190,13 +190,13 @@ func parseQuery(raw string) (Query, error) {
 			reject(p.name, malformed)
 		case len(values) > 1:
 			reject(p.name, " must be given once")
-		case !p.read(&q, values[0]):
-			reject(p.name, " must be "+p.must)
+		case !p.parse(&q, values[0]):
+			reject(p.name, " must be "+p.valid)
 		}
 		delete(given, p.name)
 	}
 	for _, name := range slices.Sorted(maps.Keys(given)) {
-		if len(wrong) == maxViolations {
+		if len(violations) == maxViolations {
 			break
 		}
 		if given[name] == nil {
@@ -205,17 +205,16 @@ func parseQuery(raw string) (Query, error) {
 			reject(name, " is not a parameter of the listing")
 		}
 	}
-	if len(wrong) > 0 {
-		return q, violationsError(wrong)
+	if len(violations) > 0 {
+		return q, violationsError(violations)
 	}
 	return q, nil
 }
 
 const malformed = " must be percent-encoded UTF-8"
 
-// splitQuery splits a query string; the values of a parameter that is malformed
-// are nil. Unlike url.ParseQuery it can say which one that is. Names are cut as
-// they are echoed, so that each is there once.
+// splitQuery splits a query string. Unlike url.ParseQuery, it returns malformed parameters
+// by name, with nil values. Names are shortened as responses show them.
 func splitQuery(raw string) map[string][]string {
 	given := make(map[string][]string)
 	for pair := range strings.SplitSeq(raw, "&") {
@@ -229,7 +228,7 @@ func splitQuery(raw string) map[string][]string {
 			name = decodedName
 		}
 		valid := errName == nil && errValue == nil && utf8.ValidString(name) && utf8.ValidString(decodedValue)
-		name = shorten(strings.ToValidUTF8(name, "\ufffd"))
+		name = limits.Shorten(strings.ToValidUTF8(name, "\ufffd"))
 		earlier, again := given[name]
 		switch {
 		case !valid:

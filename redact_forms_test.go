@@ -71,7 +71,7 @@ func TestCookiesDoNotHideTheCause(t *testing.T) {
 
 // The session is the credential that decides for this authorizer, whatever
 // headers a proxy has added.
-func TestSessionBesideAnotherHeader(t *testing.T) {
+func TestSessionWithOtherHeader(t *testing.T) {
 	t.Parallel()
 	session := actingAs(func(r *http.Request) chargeingest.Principal {
 		c, err := r.Cookie("sid")

@@ -84,9 +84,9 @@ func TestCredentialsInErrors(t *testing.T) {
 	}
 }
 
-// TestRedactionDoesNotGrow has three pairs where the attack has 24: what grows
+// TestRedactionCost has three pairs where the attack has 24: what grows
 // with each pair is seen with a few already.
-func TestRedactionDoesNotGrow(t *testing.T) {
+func TestRedactionCost(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"Cookie", "X-Api-Key", "Authorization", "Proxy-Authorization"} {
 		t.Run(name, func(t *testing.T) {
@@ -96,7 +96,7 @@ func TestRedactionDoesNotGrow(t *testing.T) {
 	}
 }
 
-func TestSecretAcrossTheBoundOfALine(t *testing.T) {
+func TestSecretAtLineLimit(t *testing.T) {
 	t.Parallel()
 	secret := strings.Repeat("0123456789", 20)
 	for _, before := range []int{0, 1000, 6000, 6100, 6130, 6144, 6200, 20_000} {
@@ -105,7 +105,7 @@ func TestSecretAcrossTheBoundOfALine(t *testing.T) {
 	}
 }
 
-func TestTooManyPartsWithholdTheText(t *testing.T) {
+func TestTooManySecretParts(t *testing.T) {
 	t.Parallel()
 	var cookies strings.Builder
 	for i := range 1000 {
@@ -158,9 +158,9 @@ func from(address string, r *http.Request) *http.Request {
 	return r
 }
 
-// TestLogLinesAreBounded puts long texts of every kind wherever a client or the
+// TestLogLineSize puts long texts of every kind wherever a client or the
 // host can put one, and looks at both handlers of log/slog.
-func TestLogLinesAreBounded(t *testing.T) {
+func TestLogLineSize(t *testing.T) {
 	t.Parallel()
 	for kind, piece := range map[string]string{
 		"letters": "a", "quotes": `"`, "control characters": "\x1b", "not printable": "\U000e0001", "invalid UTF-8": "\xff", "escapes that grow": "\u200b",

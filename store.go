@@ -8,151 +8,144 @@ import (
 	"time"
 )
 
-// EventStore keeps charge events. It is all that a [Handler] needs to take
-// them in; [EventReader] and [ReadyChecker] are capabilities more.
+// EventStore stores charge events. A [Handler] needs nothing else to accept events.
+// [EventReader], [ReadyChecker] and [StatsReporter] are optional capabilities.
 //
-// Package storetest checks a store against everything that is written here.
-// [Decide] and package eventid are the parts that every store needs alike.
+// Package storekit has the parts that every store needs. Package storetest checks a
+// store against this contract.
 type EventStore interface {
-	// Append stores every event of the batch that is not there yet, or none,
-	// and returns what is stored, in the order of b.Events.
+	// Append stores all new events of the batch in one transaction, or none, and returns
+	// an outcome for each event in the order of b.Events. It is called concurrently.
 	//
-	// Durability: Append returns without error only when the store's promise
-	// for the events of the receipt holds, the replayed ones included.
+	// Durability: Append returns without an error only when the store's durability
+	// guarantee holds for all events of the result, including replayed ones.
 	//
-	// Atomicity: duplicates are decided ([Decide]) in the transaction that
-	// inserts. Of concurrent calls with the same reference or idempotency key
-	// one stores, and the others see what it stored.
+	// Atomicity: duplicates are resolved in the transaction that inserts. Of concurrent
+	// calls with the same reference or idempotency key, one stores its events and the
+	// others see them.
 	//
-	// Duplicates: an event whose reference is stored with the same content is
-	// not stored again; its outcome is the stored event, marked replayed. With
-	// other content Append returns a [*ConflictError] and stores nothing,
-	// unless b.Duplicates is ReturnOriginal: then the outcome is the stored event.
-	// The error is ErrResponseTooLarge if the stored events are too large together.
-	// A batch whose idempotency key is bound to the same request is a replay as a
-	// whole; bound to another it is a *ConflictError. The key is bound in the
-	// transaction that stores, to what was sent and to what was returned.
+	// References: an event whose reference is already stored with the same content is a
+	// replay: its outcome is the stored event. If the content differs, Append returns a
+	// [*ConflictError] and stores nothing, unless b.Duplicates is ReturnOriginal: then the
+	// outcome is the stored event. If the stored events are too large to return, the
+	// error is ErrResponseTooLarge.
 	//
-	// Order and ids: the store assigns each new event its id and its place in
-	// the order of storing, inside the transaction. Ids strictly increase in
-	// that order within one process.
+	// Idempotency keys: a batch with a key that is already recorded for the same request
+	// is a replay as a whole. If the key is recorded for another request, Append returns
+	// a *ConflictError. The transaction that stores the events also records the key with
+	// the sent and the returned events.
 	//
-	// Isolation: references, keys and ids of one platform are invisible from
-	// another.
+	// Order and ids: the store assigns the id and the position of each new event inside
+	// the transaction. Within one process, ids strictly increase in storage order.
 	//
-	// Names: platforms, references, keys and the fields of events are compared
-	// byte for byte: case, white space and Unicode normalisation count. They have
-	// up to 256 characters, of up to four bytes each.
+	// Isolation: references, keys and ids of one platform are invisible to others.
 	//
-	// Size: the handler bounds batches, the store does not. By default they have
-	// up to 1,000 events and 4 MiB, and a host may allow more.
+	// Names: platforms, references, keys and event fields are compared byte by byte. They
+	// have up to 256 characters of up to four bytes.
 	//
-	// Errors: an error that is ErrNotStored (by errors.Is) or a *ConflictError
-	// says that nothing of the batch was stored or will be. Any other
-	// error means unknown: all of the batch may be stored, or none.
+	// Size: the handler limits batches, by default to 1,000 events and 4 MiB. The store
+	// does not, since the host can raise the limits.
 	//
-	// Cancellation: a context that has ended before the call stores nothing.
-	// One that ends during it ends the caller's wait. Where the work had
-	// begun by then the error is an unknown; it must not be ErrNotStored
-	// beside events that get stored.
+	// Errors: after a *ConflictError or an ErrNotStored (tested with errors.Is) nothing of
+	// the batch is or will be stored. If the outcome is unknown, because all of the batch
+	// or nothing can be stored, the error is an ErrOutcomeUnknown. Callers treat any other
+	// error like that.
 	//
-	// Concurrency: Append is called from many goroutines at once.
+	// Cancellation: if ctx has ended before the call, nothing is stored. If it ends during
+	// the call, Append stops waiting. The error is then an ErrNotStored only if the events
+	// will not be stored, and otherwise an ErrOutcomeUnknown.
 	//
-	// Ownership: the store may keep b.Events, which the caller does not change
-	// afterwards. The outcomes of the receipt are the caller's to change.
+	// Ownership: the store may keep b.Events, which the caller does not change afterwards.
+	// The caller may change the result.
 	Append(ctx context.Context, b Batch) (AppendResult, error)
 }
 
-// EventReader is a store that can be read back. A handler over a store
-// without it serves no GET routes.
+// EventReader is implemented by stores that can read events back. Without it the handler
+// serves no GET routes.
 //
-// Both methods are called from many goroutines at once, see every event whose
-// Append has returned, and return slices that are the caller's to change.
+// Both methods are called concurrently and see every event whose Append has returned.
+// The caller may change the slices that they return.
 type EventReader interface {
-	// Get returns the event of this platform with this id, or ErrNotFound.
+	// Get returns the event of a platform with an id, or ErrNotFound.
 	Get(ctx context.Context, platform, id string) (StoredEvent, error)
 
-	// List returns a page of one platform's events in the order of storing.
+	// List returns a page of the events of one platform in storage order.
 	//
-	// An ascending cursor never passes an event that can still be committed
-	// before it: who follows Page.Position sees each event once, in order,
-	// nothing skipped and nothing twice, while others append.
+	// An ascending cursor never skips an event that is committed later: a reader that
+	// follows Page.Position sees each event exactly once and in order, while other events
+	// are stored.
 	//
-	// It returns ErrInvalidCursor for a cursor that is not one of this store's, such as
-	// one behind more events than the store has, and ErrScanLimit for a query that
-	// took longer than the store allows. Stores in which reads take turns return
-	// ErrOverloaded if the turn did not come.
+	// The error is ErrInvalidCursor if the store did not issue the cursor, for example if
+	// it is beyond the last event; ErrScanLimit if the query takes longer than the store
+	// allows; and ErrOverloaded if too many other reads wait.
 	List(ctx context.Context, q Query) (Page, error)
 }
 
-// ReadyChecker is a store that can say whether it would take events now.
+// ReadyChecker is implemented by stores that can check whether they accept events.
 type ReadyChecker interface {
-	// Ready returns nil where an Append can be expected to succeed.
+	// Ready returns nil if an Append is expected to succeed.
 	Ready(ctx context.Context) error
 }
 
-// StatsReporter is a store that can say how it is doing, for metrics.
+// StatsReporter is implemented by stores that report statistics for metrics.
 type StatsReporter interface {
-	// Stats is cheap enough to be asked every second.
+	// Stats is cheap enough to be called every second.
 	Stats() StoreStats
 }
 
-// StoreStats is what a store knows of itself. What a store has not is zero.
+// StoreStats are the statistics of a store. A field that does not apply to a store is
+// zero.
 type StoreStats struct {
-	QueuedRequests int // that wait for a transaction
-	QueuedEvents   int // that these have
+	QueuedRequests int // waiting for a transaction
+	QueuedEvents   int // of these requests
 
-	// WALBytes is the size of the file of the log that holds what is durable
-	// already and not yet at its place; it is written over from its beginning, and
-	// does not shrink. LastCheckpoint is when all of it was last moved there.
+	// WALBytes is the size of the write-ahead log file. The file is overwritten from the
+	// start and does not shrink. LastCheckpoint is the last time at which all of it had
+	// been moved into the database file.
 	WALBytes       int64
 	LastCheckpoint time.Time
 
-	// WALBlockedSince is since when a transaction that reads, of any process, has
-	// kept a part of the log from its place, so that the log only grows; zero if
-	// none does.
+	// WALBlockedSince is the time since which an open read transaction, of any process,
+	// has kept the write-ahead log growing. It is zero if there is none.
 	WALBlockedSince time.Time
 
 	Commits    uint64 // since the store was opened
 	LastCommit CommitStats
 }
 
-// CommitStats is what there is to know about a transaction that stored events, or
-// was to.
+// CommitStats describes a transaction that stored events or failed to.
 type CommitStats struct {
 	Requests int           // that shared the transaction
-	Events   int           // that it stored; those that had been stored before do not count
-	Duration time.Duration // from its beginning until what it stored was durable
-	Err      error         // why it failed, or nil
+	Events   int           // that were new
+	Duration time.Duration // until the events were durable
+	Err      error         // nil if the transaction succeeded
 }
 
-// Batch is the events of one request: validated, and stored whole or not at all.
+// Batch is the validated events of one request. A store stores all of them or none.
 type Batch struct {
-	// Platform is the tenant that owns the events; never empty.
+	// Platform is the tenant that owns the events. It is not empty.
 	Platform string
 
-	// Route is where the request came in. An idempotency key is bound to it.
+	// Route is the endpoint that received the request. It is part of an idempotency record.
 	Route Route
 
-	// IdempotencyKey is the request's, or empty.
+	// IdempotencyKey is empty if the request has none.
 	IdempotencyKey string
 
-	// Digest is the fingerprint of route and events, kept with the key.
+	// Digest is the fingerprint of route and events, recorded with the idempotency key.
 	Digest Digest
 
-	// Duplicates says what becomes of a known reference with other content.
+	// Duplicates is the policy for a stored reference with different content.
 	Duplicates DuplicatePolicy
 
-	// Events are in the order sent; never empty.
+	// Events are in the order of the request. There is at least one.
 	Events []NewEvent
-
-	compared compared // see CompareOutside
 }
 
-// Route names the endpoint that took a request in.
+// Route identifies an endpoint.
 type Route string
 
-// The routes of the contract, by the last part of their path.
+// The routes of the contract, named by the last part of their path.
 const (
 	RouteSingle Route = "charge-data"
 	RouteBatch  Route = "charge-datas"
@@ -160,30 +153,31 @@ const (
 	RouteList   Route = "charge-data list"
 )
 
-// DuplicatePolicy says what a known reference with other content gets.
+// DuplicatePolicy is the response to a reference that is already stored with different
+// content.
 type DuplicatePolicy int
 
 const (
-	// RejectConflict answers 409 and stores nothing. The default.
+	// RejectConflict responds with 409 and stores nothing. It is the default.
 	RejectConflict DuplicatePolicy = iota
-	// ReturnOriginal answers with the event stored first, as the published API does.
+	// ReturnOriginal returns the stored event, as the published API does.
 	ReturnOriginal
 )
 
-// Digest is a SHA-256 fingerprint of what a client sent. Equal digests mean
-// equal content; different ones mean nothing, see [Decide].
+// Digest is a SHA-256 fingerprint of sent content. Equal digests mean equal content.
+// Different digests are inconclusive.
 type Digest [sha256.Size]byte
 
-// NewEvent is a validated event on its way into a store.
+// NewEvent is a validated event to be stored.
 type NewEvent struct {
-	// Content is the event as it will be answered: a JSON object in UTF-8 with
-	// every member but id and object_type, the timestamp among them. Stores
-	// keep these bytes as they are; decimals in it are text and stay it.
+	// Content is the event as responses return it: a JSON object in UTF-8 with all fields
+	// except id and object_type, and always with a timestamp. Stores keep the bytes
+	// unchanged.
 	Content string
 
-	// Fields of Content that a store looks up or filters by. Empty is null;
-	// an empty Reference is not unique. They may be parts of Content: who keeps
-	// one without the other clones it.
+	// Fields of Content that a store looks up or filters by. An empty field is null, and
+	// an empty Reference is not unique. The strings can share memory with Content: clone
+	// one to keep it without the other.
 	Reference                        string
 	CustomerID                       string
 	CustomerReference                string
@@ -191,24 +185,24 @@ type NewEvent struct {
 	PricingPlanSubscriptionReference string
 	ProductItemID                    string
 
-	// Timestamp is the instant of the timestamp in Content, years 0 to 10000
-	// in UTC: more than int64 nanoseconds hold.
+	// Timestamp is the instant of the timestamp in Content, in UTC. Its range, the years 0
+	// to 10000, exceeds int64 nanoseconds.
 	Timestamp time.Time
 
-	// TimestampAssigned says that the client sent none and that the one in
-	// Content is the time of receipt.
+	// TimestampAssigned reports that the client sent no timestamp, so that Content has the
+	// time of receipt.
 	TimestampAssigned bool
 
-	// ReceivedAt is when the request came in.
+	// ReceivedAt is the time of receipt of the request.
 	ReceivedAt time.Time
 
-	// Digest is the fingerprint of what the client sent of this event.
+	// Digest is the fingerprint of the event as it was sent.
 	Digest Digest
 }
 
-// StoredEvent is an event that a store keeps.
+// StoredEvent is an event in a store.
 type StoredEvent struct {
-	// ID was assigned by the store: chda_ and 26 characters, see package eventid.
+	// ID is assigned by the store: chda_ and 26 characters, see package storekit.
 	ID string
 
 	// Content, TimestampAssigned and Digest are those of the NewEvent.
@@ -217,18 +211,18 @@ type StoredEvent struct {
 	Digest            Digest
 }
 
-// AppendResult is what Append did.
+// AppendResult is the result of an Append.
 type AppendResult struct {
-	// Outcomes has an entry for each event of the batch, in its order.
+	// Outcomes has an entry for each event of the batch, in the same order.
 	Outcomes []Outcome
 }
 
-// Outcome is what became of one event of a batch.
+// Outcome is the result for one event of a batch.
 type Outcome struct {
 	StoredEvent
 
-	// Replayed says that the event was stored before, by an earlier request or
-	// by an earlier event of the same batch.
+	// Replayed reports that an earlier request, or an earlier event of the same batch,
+	// had stored the event.
 	Replayed bool
 }
 
@@ -236,8 +230,8 @@ type Outcome struct {
 type Query struct {
 	Platform string
 
-	// Filters; an empty one does not filter. The first three are indexed by
-	// the bundled stores, the others narrow a scan.
+	// Filters; an empty filter matches all events. The bundled stores have indexes for the
+	// first three. The others narrow a scan.
 	Reference                        string
 	CustomerID                       string
 	CustomerReference                string
@@ -245,30 +239,30 @@ type Query struct {
 	PricingPlanSubscriptionReference string
 	ProductItemID                    string
 
-	// From and To bound the event's timestamp, From ≤ t < To; nil is open.
-	// They are pointers because the zero time is an instant that events have.
+	// From and To bound the event's timestamp: From ≤ t < To. Nil is no bound. They are
+	// pointers because the zero time is a valid timestamp.
 	From, To *time.Time
 
-	// After is a cursor of an earlier page: continue behind it, in Order.
+	// After is the cursor of an earlier page with the same Order. The page starts after it.
 	After string
 
 	Order Order
 
-	// Limit is the most events of a page, 1 or more.
+	// Limit is the maximum number of events of a page, at least 1.
 	Limit int
 
-	// MaxBytes is the most bytes that the Content of a page's events comes to;
-	// 0 is no bound. A page has at least one event, however large it is.
+	// MaxBytes is the maximum size of the contents of a page; 0 is no bound. A page has at
+	// least one event even if that is larger.
 	MaxBytes int
 }
 
-// Order is the direction of a listing, by the order of storing.
+// Order is the direction of a listing in storage order.
 type Order int
 
 const (
-	// Descending is last stored first. The default.
+	// Descending starts with the last stored event. It is the default.
 	Descending Order = iota
-	// Ascending is first stored first, the order to follow events in.
+	// Ascending starts with the first stored event. Use it to follow new events.
 	Ascending
 )
 
@@ -276,59 +270,65 @@ const (
 type Page struct {
 	Events []StoredEvent
 
-	// Next is the cursor of the page that follows, empty where nothing more is
-	// there now.
+	// Next is the cursor of the next page. It is empty if there are no more events now.
 	Next string
 
-	// Position is the cursor to continue from later. Ascending pages always
-	// have it, the empty one too; descending ones never do.
+	// Position is the cursor for new events. Ascending pages always have it, even without
+	// events; descending pages never do.
 	Position string
 }
 
-// ErrNotStored says that nothing of a batch was stored, so that sending it
-// again is safe. Stores wrap it around the cause.
-var ErrNotStored = errors.New("nothing was stored")
-
+// The results of an Append that failed. Stores wrap them around the cause.
 var (
-	// ErrOverloaded is an ErrNotStored: too much work is waiting.
+	// ErrNotStored is returned if nothing of a batch was stored. Retrying is safe.
+	ErrNotStored = errors.New("nothing was stored")
+
+	// ErrOutcomeUnknown is returned if it is unknown whether the batch was stored.
+	// Retrying is safe only with references or an idempotency key.
+	ErrOutcomeUnknown = errors.New("outcome unknown")
+
+	// ErrOverloaded is an ErrNotStored: too many requests or events are queued.
 	ErrOverloaded = fmt.Errorf("store overloaded: %w", ErrNotStored)
 
 	// ErrClosed is an ErrNotStored: the store is shutting down.
 	ErrClosed = fmt.Errorf("store closed: %w", ErrNotStored)
 
-	// ErrResponseTooLarge is an ErrNotStored: the stored events that a batch
-	// repeats are larger by 16 MiB than those that it has.
-	ErrResponseTooLarge = fmt.Errorf("answer too large: %w", ErrNotStored)
+	// ErrResponseTooLarge is an ErrNotStored: the stored events that a batch repeats
+	// exceed the sent events by more than 16 MiB.
+	ErrResponseTooLarge = fmt.Errorf("response too large: %w", ErrNotStored)
+)
 
-	// ErrNotFound says that the platform has no event with this id.
+// The errors of reading.
+var (
+	// ErrNotFound is returned if the platform has no event with the id.
 	ErrNotFound = errors.New("event not found")
 
-	// ErrInvalidCursor says that a cursor is not one of the store's.
-	ErrInvalidCursor = errors.New("malformed cursor")
+	// ErrInvalidCursor is returned for a cursor that the store did not issue.
+	ErrInvalidCursor = errors.New("invalid cursor")
 
-	// ErrScanLimit says that a listing took longer than the store allows.
+	// ErrScanLimit is returned if a listing takes longer than the store allows.
 	ErrScanLimit = errors.New("listing took too long")
 )
 
-// ConflictError says that a batch contradicts what is stored, or itself.
+// ConflictError reports that a batch conflicts with stored events or within itself.
 // Nothing of it was stored.
 type ConflictError struct {
-	// IdempotencyKey is true for a conflict of the idempotency key, false for one of the
-	// reference of the event at Index.
+	// IdempotencyKey is true for a conflict of the idempotency key. Otherwise the reference
+	// of the event at Index is in conflict.
 	IdempotencyKey bool
 	Index          int
 
-	// EventID is the event that was stored first; empty where the conflict is
-	// with an earlier event of the same batch.
+	// EventID is the id of the stored event. It is empty if the conflict is with an earlier
+	// event of the same batch.
 	EventID string
 
-	// Fields are the paths that differ, such as value.number.
+	// Fields are the paths of the differing fields, such as value.number.
 	Fields []string
 }
 
 func (e *ConflictError) Error() string {
 	if e.IdempotencyKey {
-		return "idempotency key is bound to another request"
+		return "idempotency key was used for a different request"
 	}
-	return fmt.Sprintf("event %d: reference is taken by an event with other content", e.Index)
+	return fmt.Sprintf("event %d: reference is already used by an event with different content", e.Index)
 }

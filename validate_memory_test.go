@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest/internal/schemacheck"
 )
 
 // A request that waits for a slot has not more than its body in memory.
@@ -14,7 +16,7 @@ func TestMemoryWhileWaitingForASlot(t *testing.T) {
 	list := "[" + strings.Repeat("{},", 65) + "{}]"
 	one := `{"pricing_plan_subscription_selector":{"data":` + list + `,"rules":` + list + `,"filters":` + list + `}}`
 	body := `{"charge_datas":[` + strings.Repeat(one+",", 999) + one + "]}"
-	v, err := newValidator(1000, false, crossRules{})
+	v, err := newValidator(1000, false, schemacheck.CrossRules{})
 	require.NoError(t, err)
 	var before, after runtime.MemStats
 	runtime.GC()

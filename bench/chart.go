@@ -1,43 +1,31 @@
 package main
 
 import (
-	"os"
-	"slices"
-
 	"github.com/go-analyze/charts"
 )
 
-// chartTasks are what the chart shows, from the top, and what it calls it.
-func chartTasks() [][2]string {
-	return [][2]string{
-		{"a@64", "empty net/http handler"},
-		{"f@64", "memstore, single events"},
-		{"c@64", "sqlitestore, single events"},
-		{"b@64", "naive endpoint, single events"},
-		{"d@8", "sqlitestore, batches of 500"},
-		{letterFound, "raw INSERT loop, all tables"},
-		{letterRaw, "raw INSERT loop, events alone"},
-	}
-}
-
-// chart draws the events a second of what was measured, as SVG.
-func (found *results) chart(place string) ([]byte, error) {
+func (r *results) chart() ([]byte, error) {
 	var labels []string
 	var values []float64
-	for _, t := range chartTasks() {
-		if len(found.rounds) > 0 && found.rounds[0].has(t[0]) {
-			labels = append(labels, t[1])
-			values = append(values, medianOf(found, t[0], func(m measurement) float64 { return m.Rate }))
+	// The axis starts at the bottom.
+	for _, bar := range [][2]string{
+		{"e", "INSERT loop, events table only"},
+		{"g", "INSERT loop, all tables"},
+		{"d@8", "sqlitestore, batches of 500"},
+		{"b@64", "written by hand, single events"},
+		{"c@64", "sqlitestore, single events"},
+		{"f@64", "memstore, single events"},
+		{"a@64", "empty net/http handler"},
+	} {
+		if rates := r.values(bar[0], rate); len(rates) > 0 {
+			labels = append(labels, bar[1])
+			values = append(values, median(rates))
 		}
 	}
-	// The axis begins at the bottom.
-	slices.Reverse(labels)
-	slices.Reverse(values)
-
 	o := charts.NewBarChartOptionWithData([][]float64{values})
 	o.Horizontal = true
 	o.Theme = charts.GetTheme(charts.ThemeLight).
-		WithBackgroundColor(charts.ColorWhite). // legible on a dark page, too
+		WithBackgroundColor(charts.ColorWhite). // legible on dark pages
 		WithSeriesColors([]charts.Color{charts.ColorFromHex("#2f6f9f")})
 	o.Title = charts.TitleOption{
 		Text:      "Charge events per second: 64 connections, batches over 8",
@@ -48,9 +36,8 @@ func (found *results) chart(place string) ([]byte, error) {
 	o.Padding = charts.Box{Top: 16, Left: 32, Right: 48, Bottom: 16, IsSet: true}
 	o.CategoryAxis.Labels = labels
 	o.CategoryAxis.LabelFontStyle.FontSize = 10
-	// Whoever looks may have a wider font than the one that was measured.
-	o.CategoryAxis.LabelOffset.Left = -16
-	o.ValueAxis[0].Title = "events/s on " + place
+	o.CategoryAxis.LabelOffset.Left = -16 // room for a wider font
+	o.ValueAxis[0].Title = "events/s on " + r.machine
 	o.ValueAxis[0].TitleFontStyle.FontSize = 10
 	o.ValueAxis[0].LabelFontStyle.FontSize = 10
 	o.ValueAxis[0].LabelCountAdjustment = -4
@@ -62,16 +49,4 @@ func (found *results) chart(place string) ([]byte, error) {
 		return nil, err
 	}
 	return painter.Bytes()
-}
-
-// writeChart writes the chart where one was asked for.
-func (o options) writeChart(found *results, place string) error {
-	if o.chart == "" {
-		return nil
-	}
-	drawn, err := found.chart(place)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(o.chart, drawn, 0o644) //nolint:gosec // a chart is for everybody to see
 }

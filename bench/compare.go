@@ -4,104 +4,96 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
-	"path/filepath"
-	"slices"
-	"strings"
-	"time"
 )
 
-// results are what was measured, by task and round.
-type results struct {
-	tasks  []task
-	rounds []roundResults
-}
-
-// roundResults are those of one round.
-type roundResults struct {
-	sync time.Duration          // median of a bare write and sync
-	by   map[string]measurement // by the task's String
-}
-
-func (r roundResults) has(name string) bool {
-	_, ok := r.by[name]
-	return ok
-}
-
-// compare is the command without a name.
 func (p *program) compare(ctx context.Context, args []string) (err error) {
-	o, err := parseCompare(args, p.stdout)
-	if err != nil {
+	var o options
+	flags := o.flags()
+	flags.StringVar(&o.chart, "chart", "", "also write a bar chart, in SVG, to this `file`")
+	help := fmt.Sprintf(compareHelp, batchEvents)
+	if err := o.parseRowFlags(flags, args, help, compareRows(), p.stdout); err != nil {
 		return err
-	}
-	if o.profile != "" {
-		if err := os.MkdirAll(o.profile, 0o750); err != nil {
-			return usagef("-profile: %w", err)
-		}
 	}
 	w, err := p.openWorkshop(o)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.close()) }()
-	found := &results{tasks: o.tasks}
-	for i := range o.rounds {
-		measured, err := w.round(ctx, o, i+1)
-		if err != nil {
-			return err
-		}
-		found.rounds = append(found.rounds, measured)
-	}
-	place, err := w.place()
+	found, err := w.measureRounds(ctx, o)
 	if err != nil {
 		return err
 	}
-	var report strings.Builder
-	found.report(&report, place, o)
-	return errors.Join(p.publish(o, report.String()), o.writeChart(found, place))
+	if o.chart != "" {
+		chart, err := found.chart()
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(o.chart, chart, 0o644); err != nil { //nolint:gosec // a public document
+			return err
+		}
+	}
+	_, err = io.WriteString(p.stdout, found.report(o, compareTargets(found)))
+	return err
 }
 
-// round measures every task once.
-func (w *workshop) round(ctx context.Context, o options, number int) (roundResults, error) {
-	found := roundResults{by: make(map[string]measurement)}
-	// Before the task that has most to do with it.
-	syncAt := max(0, slices.IndexFunc(o.tasks, func(t task) bool { return t.letter == letterSingle && t.conns == 1 }))
-	for i, t := range o.tasks {
-		if i == syncAt {
-			var err error
-			if found.sync, err = syncMedian(w.folder); err != nil {
-				return found, err
+func compareTargets(found *results) []comparison {
+	return []comparison{
+		found.ratio("single events to the empty handler", "c@64", "a@64", 0.45),
+		found.ratio("single events to the endpoint written by hand", "c@64", "b@64", 6),
+		found.ratio("batches to the INSERT loop, all tables", "d@8", "g", 0.9),
+		found.ratio("batches to the INSERT loop, events table only", "d@8", "e", 0.9),
+		found.ratio("memstore to the empty handler", "f@64", "a@64", 0.75),
+		{
+			about:  "c@1 / sync: p50 of a single client to one write and fsync",
+			values: found.ratios("c@1", "sync", p50), target: 1.6, atMost: true,
+		},
+	}
+}
+
+func (w *workshop) measureRounds(ctx context.Context, o options) (*results, error) {
+	found, err := w.newResults()
+	if err != nil {
+		return nil, err
+	}
+	for round := range o.rounds {
+		if err := w.addSync(found, round); err != nil {
+			return nil, err
+		}
+		for _, r := range o.rows {
+			if err := w.add(ctx, found, round, r); err != nil {
+				return nil, err
 			}
-			w.progress("round %d: a write and sync takes %s ms", number, milliseconds(found.sync))
 		}
-		rate := 0.0
-		if t.paced {
-			peak := found.by[task{variant{letter: letterSingle, serve: serveSQLite}, t.conns}.String()].Rate
-			rate = max(1, peak/2)
-		}
-		m, err := w.measure(ctx, t, o.profileOf(t, number), rate)
-		if err != nil {
-			return found, fmt.Errorf("round %d, %s: %w", number, t, err)
-		}
-		found.by[t.String()] = m
-		w.progress("round %d: %-5s %s events/s, p50 %s, p99 %s ms", number, t, thousands(m.Rate), milliseconds(m.Latency.P50), milliseconds(m.Latency.P99))
 	}
 	return found, nil
 }
 
-// profileOf returns where the profile of a task goes, or nothing.
-func (o options) profileOf(t task, number int) string {
-	switch t.letter {
-	case letterSingle, letterBatch, letterMemory, letterPaced:
-		if o.profile != "" {
-			return filepath.Join(o.profile, fmt.Sprintf("%s-round%d.pprof", t, number))
-		}
-	}
-	return ""
+func (w *workshop) newResults() (*results, error) {
+	machine, err := w.machine()
+	return &results{machine: machine}, err
 }
 
-// progress tells whoever waits how far it is.
-func (w *workshop) progress(format string, args ...any) {
-	// There is nobody to tell where standard error is gone.
-	_, _ = fmt.Fprintf(w.stderr, format+"\n", args...)
+func (w *workshop) add(ctx context.Context, found *results, round int, r row) error {
+	m, err := w.measure(ctx, r)
+	if err != nil {
+		return fmt.Errorf("round %d, %s: %w", round+1, r.name(), err)
+	}
+	w.addMeasured(found, round, r, m)
+	return nil
+}
+
+func (w *workshop) addSync(found *results, round int) error {
+	m, err := w.measureSync()
+	if err == nil {
+		w.addMeasured(found, round, syncRow(), m)
+	}
+	return err
+}
+
+func (w *workshop) addMeasured(found *results, round int, r row, m measurement) {
+	found.add(r, m)
+	w.logf("round %d: %-5s %s events/s, p50 %s, p99 %s ms",
+		round+1, r.name(), orDash(m.Rate, thousands), significant(p50(m)), significant(p99(m)))
 }

@@ -8,15 +8,10 @@ import (
 	"time"
 )
 
-// customers is how many there are to draw from. A few of them have most of the
-// events, as it is with usage of any kind.
 const customers = 5000
 
-// generator makes the bodies of charge events. Their members, how often each is
-// there and how long it is are those of usage that is billed by the item, the
-// hour and the gigabyte: half of the senders write their JSON with spaces, an
-// eighth leave the timestamp out, a tenth name no plan but how to find it.
-// Equal seeds make equal bodies.
+// generator generates bodies of charge events. Field frequencies and lengths are
+// those of usage billing. Equal seeds generate equal bodies.
 type generator struct {
 	random    *rand.Rand
 	customer  *rand.Zipf
@@ -24,7 +19,6 @@ type generator struct {
 	customers []customer
 }
 
-// product is an entry of the price list.
 type product struct {
 	id, pricing string
 	items       []item
@@ -35,15 +29,13 @@ type item struct {
 	configs []string
 }
 
-// customer is one that pays, by our name for it, by its sender's, and with the
-// same two names of what it has subscribed to.
 type customer struct {
 	id, reference                         string
 	subscriptionID, subscriptionReference string
 }
 
 func newGenerator(seed uint64) *generator {
-	random := rand.New(newRandom(seed, 0, 0x6576656e7473)) //nolint:gosec // events that can be made again, no secrets
+	random := rand.New(newRandom(seed, 0, 0x6576656e7473)) //nolint:gosec // no secrets
 	g := &generator{random: random, customer: rand.NewZipf(random, 1.2, 1, customers-1)}
 	for range 12 {
 		p := product{id: g.name("proi_"), pricing: g.name("pric_")}
@@ -67,10 +59,8 @@ func newGenerator(seed uint64) *generator {
 	return g
 }
 
-// pick returns one of the choices.
 func pick[T any](random *rand.Rand, choices ...T) T { return choices[random.IntN(len(choices))] }
 
-// name returns the prefix and 20 letters and digits.
 func (g *generator) name(prefix string) string {
 	const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 	b := []byte(prefix)
@@ -80,18 +70,15 @@ func (g *generator) name(prefix string) string {
 	return string(b)
 }
 
-// chance is true that often, of 1,000 times.
 func (g *generator) chance(permille int) bool { return g.random.IntN(1000) < permille }
 
-// event is the body of one event. The text of its reference, always a UUID's,
-// starts at the index reference and is to be written over.
+// event is a charge event with a placeholder for its reference.
 type event struct {
 	body              []byte
-	reference         int
-	customerReference string // empty where the event has none
+	reference         int // position of the placeholder
+	customerReference string
 }
 
-// next makes an event.
 func (g *generator) next() event {
 	const placeholder = "00000000-0000-4000-8000-000000000000"
 	layout := pick(g.random, layout{",", ":"}, layout{", ", ": "})
@@ -107,10 +94,10 @@ func (g *generator) next() event {
 			"Overage for July 2026", "SMS to NL + BE", "Credit note   line 2", "Card issuing  batch 7", "Manual correction"))
 	}
 	if g.chance(960) {
-		e.member("value", g.value(layout))
+		e.json("value", g.value(layout))
 	}
 	if g.chance(400) {
-		e.member("period", g.period(layout))
+		e.json("period", g.period(layout))
 	}
 	if g.chance(860) {
 		e.text("timestamp", g.timestamp())
@@ -120,8 +107,6 @@ func (g *generator) next() event {
 	return made
 }
 
-// addCustomer adds who the event is for and what of, and returns the reference
-// of the customer where it has one.
 func (g *generator) addCustomer(e *object) string {
 	c := g.customers[g.customer.Uint64()]
 	reference := ""
@@ -131,7 +116,7 @@ func (g *generator) addCustomer(e *object) string {
 	} else {
 		e.text("customer_id", c.id)
 		if g.chance(370) {
-			e.member("customer_reference", "null")
+			e.json("customer_reference", "null")
 		}
 	}
 	switch n := g.random.IntN(1000); {
@@ -140,7 +125,7 @@ func (g *generator) addCustomer(e *object) string {
 	case n < 610:
 		e.text("pricing_plan_subscription_reference", c.subscriptionReference)
 	case n < 710:
-		e.member("pricing_plan_subscription_selector", g.selector(e.layout))
+		e.json("pricing_plan_subscription_selector", g.selector(e.layout))
 	}
 	return reference
 }
@@ -149,11 +134,11 @@ func (g *generator) selector(l layout) string {
 	entry := func(field string) *object { return (&object{layout: l}).text("field", field) }
 	list := func(o *object) string { return "[" + o.String() + "]" }
 	s := &object{layout: l}
-	s.member("data", list(entry("PRICING_PLAN_REFERENCE").text("value", pick(g.random, "plan_a", "plan_b", "plan_c"))))
-	s.member("rules", list(entry("PRICING_PLAN_REFERENCE").text("type", "EQUALS")))
-	s.member("filters", list(entry("BILLING_ENTITY_REGISTERED_ADDRESS_COUNTRY").
+	s.json("data", list(entry("PRICING_PLAN_REFERENCE").text("value", pick(g.random, "plan_a", "plan_b", "plan_c"))))
+	s.json("rules", list(entry("PRICING_PLAN_REFERENCE").text("type", "EQUALS")))
+	s.json("filters", list(entry("BILLING_ENTITY_REGISTERED_ADDRESS_COUNTRY").
 		text("type", pick(g.random, "EQUALS", "IN", "NOT_EMPTY")).text("value", pick(g.random, "NL", "DE", "NL,BE"))))
-	return s.member("fallback", pick(g.random, `"LATEST"`, `"NONE"`, "null")).String()
+	return s.json("fallback", pick(g.random, `"LATEST"`, `"NONE"`, "null")).String()
 }
 
 func (g *generator) value(l layout) string {
@@ -168,13 +153,12 @@ func (g *generator) value(l layout) string {
 	if n >= 700 {
 		a := &object{layout: l}
 		a.text("quantity", g.decimal()).text("currency", pick(g.random, "EUR", "EUR", "EUR", "USD", "JPY", "GBP", "SEK"))
-		v.member("amount", a.String())
+		v.json("amount", a.String())
 	}
 	return v.String()
 }
 
-// decimal returns a whole number, an amount of money, a share, a credit, or a
-// quantity that no float holds.
+// decimal includes numbers that are too long for a float64.
 func (g *generator) decimal() string {
 	r := g.random
 	switch n := r.IntN(1000); {
@@ -202,7 +186,6 @@ func (g *generator) period(l layout) string {
 	return p.String()
 }
 
-// timestamp returns an instant of one month, in the forms that clients have.
 func (g *generator) timestamp() string {
 	at := time.Date(2026, time.September, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(g.random.Int64N(30*24*3600)) * time.Second)
 	switch n := g.random.IntN(1000); {
@@ -216,20 +199,17 @@ func (g *generator) timestamp() string {
 	return at.Format("2006-01-02T15:04:05") + pick(g.random, "+00:00", "+02:00", "+09:00", "-05:00")
 }
 
-// layout is what a sender puts between members, and between name and value.
 type layout struct{ comma, colon string }
 
-// object is a JSON object in the making, its members in the order added.
 type object struct {
 	layout layout
 	b      strings.Builder
 }
 
-// text adds a member that is a string which needs no escaping.
-func (o *object) text(name, value string) *object { return o.member(name, `"`+value+`"`) }
+// text adds a string that needs no escaping.
+func (o *object) text(name, value string) *object { return o.json(name, `"`+value+`"`) }
 
-// member adds a member whose value is JSON already.
-func (o *object) member(name, value string) *object {
+func (o *object) json(name, value string) *object {
 	if o.b.Len() > 0 {
 		o.b.WriteString(o.layout.comma)
 	}

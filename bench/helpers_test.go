@@ -14,8 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// asProgram makes the test binary the program itself, for the children that a
-// program under test starts.
+// asProgram makes the test binary a child process.
 const asProgram = "CHARGEINGEST_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
@@ -25,14 +24,13 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// testProgram is the program, with what it writes.
 type testProgram struct {
 	*program
 	out bytes.Buffer
 	log watched
 }
 
-// newTestProgram returns a program to which every disk is a real one.
+// newTestProgram returns a program that accepts every file system.
 func newTestProgram(t *testing.T) *testProgram {
 	executable, err := os.Executable()
 	require.NoError(t, err)
@@ -40,22 +38,20 @@ func newTestProgram(t *testing.T) *testProgram {
 	tp.program = &program{
 		stdin: new(bytes.Buffer), stdout: &tp.out, stderr: &tp.log,
 		executable: executable,
-		// Under the race detector each child would wait a second before it ends.
-		env:        []string{asProgram + "=1", "GORACE=atexit_sleep_ms=0"},
+		env:        []string{asProgram + "=1", "GORACE=atexit_sleep_ms=0"}, // children end without delay
 		fileSystem: func(string) (string, bool, error) { return "testfs", false, nil },
 	}
 	return tp
 }
 
-// workshop is one in a temporary folder.
 func (tp *testProgram) workshop(t *testing.T) *workshop {
-	w, err := tp.openWorkshop(options{dir: t.TempDir(), seed: 3, version: 4, time: 50 * time.Millisecond})
+	w, err := tp.openWorkshop(options{dir: t.TempDir(), seed: 3, time: 50 * time.Millisecond})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, w.close()) })
 	return w
 }
 
-// watched is an output that calls a function at its first line.
+// watched calls a function at the first write.
 type watched struct {
 	mu    sync.Mutex
 	text  bytes.Buffer
@@ -77,19 +73,20 @@ func (w *watched) String() string {
 	return w.text.String()
 }
 
-// storedDatabase is a database of the raw loop's, and what it acknowledged.
-func storedDatabase(t *testing.T, entries bool) (path string, acknowledged tally) {
+func storedDatabase(t *testing.T) (path string, acknowledged tally) {
 	path = filepath.Join(t.TempDir(), "charges.db")
-	r, err := openRaw(t.Context(), rawSpec{Database: path, Seed: 1, Stream: 1, Version: 4, Entries: entries, Time: 1})
+	w, err := newWriter(t.Context(), writerSpec{
+		workload: workload{Seed: 1, Stream: 1, UUID: 4, Requests: 1},
+		Backend:  backendInsertAll, Database: path, Callers: 1, Batch: transactionEvents,
+	})
 	require.NoError(t, err)
-	done, err := r.run(t.Context())
+	done, err := w.run(t.Context())
 	require.NoError(t, err)
-	require.NoError(t, r.db.Close())
-	require.Positive(t, done.Acknowledged.Events)
+	w.close()
+	require.EqualValues(t, transactionEvents, done.Acknowledged.Events)
 	return path, done.Acknowledged
 }
 
-// change runs statements on a database.
 func change(t *testing.T, path string, statements ...string) {
 	db, err := sql.Open("sqlite", fileURI(path, ""))
 	require.NoError(t, err)
@@ -100,7 +97,6 @@ func change(t *testing.T, path string, statements ...string) {
 	require.NoError(t, db.Close())
 }
 
-// tallyOf counts references.
 func tallyOf(references ...uuid.UUID) tally {
 	var t tally
 	for _, r := range references {

@@ -1,12 +1,11 @@
-// Command bench measures the charge event handler against what it stands
-// between: an empty net/http handler above, the disk below, and what one would
-// write by hand beside it.
+// Command bench measures the charge event handler and its stores, and compares them with an empty handler, an endpoint
+// written by hand, and INSERT statements without HTTP.
 //
 //	go run ./bench
 //	go run ./bench growth
 //	go run ./bench postgres
 //
-// Each explains their flags with -help.
+// The flag -help explains each command.
 package main
 
 import (
@@ -20,45 +19,24 @@ import (
 	"syscall"
 )
 
-// Exit statuses.
 const (
 	statusOK      = 0
-	statusFailure = 1 // it was tried and failed, an event that was lost or doubled included
-	statusUsage   = 2 // the command line is wrong, or the folder is no place to measure in; nothing was done
+	statusFailure = 1
+	statusUsage   = 2 // wrong command line or unusable directory; nothing was measured
 )
 
 func main() {
-	os.Exit(newProgram().run(untilSignal(), os.Args[1:]))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	os.Exit(newProgram().run(ctx, os.Args[1:]))
 }
 
-// untilSignal returns a context that the first SIGINT or SIGTERM ends. By then
-// a second one finds the system's own handling, which ends the process at once.
-func untilSignal() context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	go func() {
-		<-signals
-		signal.Stop(signals)
-		cancel()
-	}()
-	return ctx
-}
-
-// program is what the command sees of the world, so that tests can give it
-// another one.
 type program struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
-
-	// executable is the program itself, to run as a child, and env what the
-	// child has in its environment beside ours.
-	executable string
-	env        []string
-
-	// fileSystem names the kind of file system that a folder is on, empty
-	// where that is not known, and says whether it is one in memory.
-	fileSystem func(folder string) (name string, inMemory bool, err error)
+	executable     string   // of child processes
+	env            []string // of child processes, added to that of the parent
+	fileSystem     func(dir string) (name string, inMemory bool, err error)
 }
 
 func newProgram() *program {
@@ -68,12 +46,10 @@ func newProgram() *program {
 	}
 	return &program{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
-		executable: executable,
-		fileSystem: fileSystem,
+		executable: executable, fileSystem: fileSystem,
 	}
 }
 
-// run runs the command and returns the exit status.
 func (p *program) run(ctx context.Context, args []string) int {
 	err := p.dispatch(ctx, args)
 	if err == nil || errors.Is(err, flag.ErrHelp) {
@@ -82,30 +58,34 @@ func (p *program) run(ctx context.Context, args []string) int {
 	if ctx.Err() != nil {
 		err = errors.New("interrupted")
 	}
-	// There is nobody to tell where standard error is gone.
-	_, _ = fmt.Fprintln(p.stderr, "bench:", err)
-	var usage *usageError
-	if errors.As(err, &usage) {
+	p.logf("bench: %v", err)
+	if usage := (*usageError)(nil); errors.As(err, &usage) {
 		return statusUsage
 	}
 	return statusFailure
 }
 
 func (p *program) dispatch(ctx context.Context, args []string) error {
+	command := ""
 	if len(args) > 0 {
-		switch args[0] {
-		case childCommand:
-			return p.child(ctx, args[1:])
-		case "growth":
-			return p.growth(ctx, args[1:])
-		case "postgres":
-			return p.postgres(ctx, args[1:])
-		}
+		command = args[0]
+	}
+	switch command {
+	case childCommand:
+		return p.child(ctx, args[1:])
+	case "growth":
+		return p.growth(ctx, args[1:])
+	case "postgres":
+		return p.postgres(ctx, args[1:])
 	}
 	return p.compare(ctx, args)
 }
 
-// usageError is a mistake of whoever started the program.
+func (p *program) logf(format string, args ...any) {
+	_, _ = fmt.Fprintf(p.stderr, format+"\n", args...)
+}
+
+// usageError is a mistake of the caller, reported with statusUsage.
 type usageError struct{ err error }
 
 func (e *usageError) Error() string { return e.err.Error() }

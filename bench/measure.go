@@ -6,25 +6,29 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
-// usage is what a process has used of the machine. Memory is in bytes, 0 where
-// it is not known.
-type usage struct {
-	cpu      time.Duration
-	peak     int64
-	resident int64
-}
-
-// measurement is what came out of one task in one round.
+// measurement is the result of a row in one round.
 type measurement struct {
 	outcome
-	CPU  time.Duration // of the server while the load lasted, user and system
-	Peak int64         // of the server's memory, in bytes; 0 where it is not known
+	CPU  time.Duration // 0 if unknown
+	Peak int64         // resident memory in bytes; 0 if unknown
 }
 
-// cpuPer100k is the CPU time that 100,000 events took, in seconds.
+func (m *measurement) merge(other measurement) {
+	m.Acknowledged.merge(other.Acknowledged)
+	m.Rate += other.Rate
+	m.CPU += other.CPU
+	m.Peak = max(m.Peak, other.Peak)
+	m.Latency.P50 = max(m.Latency.P50, other.Latency.P50)
+	m.Latency.P99 = max(m.Latency.P99, other.Latency.P99)
+	m.Latency.P999 = max(m.Latency.P999, other.Latency.P999)
+}
+
 func (m measurement) cpuPer100k() float64 {
 	if m.Acknowledged.Events == 0 {
 		return 0
@@ -32,179 +36,166 @@ func (m measurement) cpuPer100k() float64 {
 	return m.CPU.Seconds() * 1e5 / float64(m.Acknowledged.Events)
 }
 
-// workshop is where measurements are made.
+// workshop measures rows in a temporary directory.
 type workshop struct {
 	*program
-	folder  string // a folder of our own, on the disk that is measured
-	seed    uint64
-	version int // of the references
-	warmUp  time.Duration
-	time    time.Duration
-
-	stream uint64 // of the last load
+	dir      string
+	postgres string // server address
+	seed     uint64
+	uuid     int // version of the references
+	duration time.Duration
+	streams  atomic.Uint64
 }
 
-// openWorkshop makes the folder. An error that is about the place is a
-// *usageError.
 func (p *program) openWorkshop(o options) (*workshop, error) {
-	folder, err := os.MkdirTemp(o.dir, "chargeingest-bench-")
+	dir, err := os.MkdirTemp(o.dir, "chargeingest-bench-")
 	if err != nil {
 		return nil, usagef("-dir: %w", err)
 	}
-	name, inMemory, err := p.fileSystem(folder)
+	name, inMemory, err := p.fileSystem(dir)
 	if err == nil && inMemory {
-		err = usagef("%s is on %s, where a sync costs nothing: give -dir a folder on a real disk", filepath.Dir(folder), name)
+		err = usagef("%s is on %s, which has nothing to sync: set -dir to a directory on a disk", filepath.Dir(dir), name)
 	}
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(folder))
+		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	return &workshop{
-		program: p, folder: folder, seed: o.seed, version: o.version,
-		warmUp: min(o.time/5, 500*time.Millisecond), time: o.time,
-	}, nil
+	return &workshop{program: p, dir: dir, seed: o.seed, uuid: 4, duration: o.time}, nil
 }
 
-// close removes all that was made.
-func (w *workshop) close() error {
-	return os.RemoveAll(w.folder) //nolint:gosec // we made it
-}
+func (w *workshop) close() error { return os.RemoveAll(w.dir) }
 
-// database returns the path for one database, and what removes it with all that
-// is beside it.
-func (w *workshop) database() (path string, remove func() error, err error) {
-	folder, err := os.MkdirTemp(w.folder, "db-")
-	remove = func() error {
-		return os.RemoveAll(folder) //nolint:gosec // we made it
+func (w *workshop) workload() workload {
+	return workload{
+		Seed: w.seed, Stream: w.streams.Add(1), UUID: w.uuid,
+		WarmUp: min(w.duration/5, 500*time.Millisecond), Time: w.duration,
 	}
-	return filepath.Join(folder, "charges.db"), remove, err
 }
 
-// measure measures a task with a database of its own, checks what was stored
-// and removes it. The rate is in requests a second, 0 for as fast as it goes.
-func (w *workshop) measure(ctx context.Context, t task, profile string, rate float64) (m measurement, err error) {
-	path, remove, err := w.database()
+// measure measures a row with a new database, and verifies the stored events.
+func (w *workshop) measure(ctx context.Context, r row) (m measurement, err error) {
+	db, err := w.newDatabase(ctx, r.backend)
 	if err != nil {
 		return m, err
 	}
-	defer func() { err = errors.Join(err, remove()) }()
-	if t.serve == "" {
-		return w.measureRaw(ctx, path, t.entries)
+	defer func() { err = errors.Join(err, db.remove()) }()
+	if r.conns == 0 {
+		spec := writerSpec{
+			workload: w.workload(), Backend: r.backend, Database: db.address, Callers: max(1, r.callers), Batch: max(1, r.batch),
+		}
+		if m, err = w.run(ctx, roleWriter, spec, nil); err != nil {
+			return m, err
+		}
+		return m, db.verify(ctx, m.Acknowledged)
 	}
-	s, err := w.startServer(ctx, serverSpec{Serve: t.serve, Database: path, Profile: profile, Queue: t.queue()})
-	if err != nil {
+	servers := make([]*server, max(1, r.processes))
+	for i := range servers {
+		if servers[i], err = w.startServer(ctx, r, db.address); err != nil {
+			return m, err
+		}
+		defer servers[i].kill()
+	}
+	parts := make([]measurement, len(servers))
+	spec := loadSpec{Connections: r.conns / len(servers), Batch: r.batch}
+	loads, loadCtx := errgroup.WithContext(ctx)
+	for i, s := range servers {
+		loads.Go(func() (err error) {
+			spec := spec
+			spec.workload = w.workload()
+			parts[i], err = w.load(loadCtx, s, spec)
+			return err
+		})
+	}
+	if err := loads.Wait(); err != nil {
 		return m, err
 	}
-	defer s.abandon()
-	spec := loadSpec{Send: sendEvents, Connections: t.conns, WarmUp: w.warmUp, Time: w.time, Rate: rate, Dripping: t.dripping}
-	if t.batches {
-		spec.Send, spec.Batch = sendBatches, batchEvents
+	var held tally
+	for i, s := range servers {
+		var inMemory tally
+		if err := s.stop(&inMemory); err != nil {
+			return m, err
+		}
+		held.merge(inMemory)
+		m.merge(parts[i])
 	}
-	if m, err = w.load(ctx, s, spec); err != nil {
-		return m, err
+	if r.backend == backendMemory {
+		return m, checkStored(held, m.Acknowledged)
 	}
-	var last served
-	if err := s.stop(&last); err != nil {
-		return m, err
-	}
-	m.atExit(s.child)
-	switch t.serve {
-	case serveMemory:
-		err = checkStored(last.Stored, m.Acknowledged)
-	case serveNaive, serveSQLite:
-		err = verifyDatabase(ctx, path, m.Acknowledged)
-	}
-	return m, err
+	return m, db.verify(ctx, m.Acknowledged)
 }
 
-// server is a server child that listens.
+type database struct {
+	address string // a path or a URL
+	verify  func(ctx context.Context, acknowledged tally) error
+	remove  func() error
+}
+
+// newDatabase reserves an address. The servers or the writer create the database.
+func (w *workshop) newDatabase(ctx context.Context, backend string) (*database, error) {
+	switch backend {
+	case backendPostgres, backendPostgresNaive, backendPostgresCalls, backendPostgresInsert:
+		return newPostgresDatabase(ctx, w.postgres)
+	}
+	dir, err := os.MkdirTemp(w.dir, "db-")
+	path := filepath.Join(dir, "charges.db")
+	verify := func(ctx context.Context, acknowledged tally) error { return verifySQLite(ctx, path, acknowledged) }
+	if backend == backendEmpty || backend == backendMemory {
+		verify = func(context.Context, tally) error { return nil }
+	}
+	return &database{path, verify, func() error { return os.RemoveAll(dir) }}, err
+}
+
 type server struct {
-	*child
-	serving
+	*process
+	address string
 }
 
-func (w *workshop) startServer(ctx context.Context, spec serverSpec) (*server, error) {
-	c, err := w.start(ctx, roleServer, spec)
+func (w *workshop) startServer(ctx context.Context, r row, database string) (*server, error) {
+	// Each connection has at most one request in the queue.
+	queue := max(20_000, r.conns*r.batch)
+	p, err := w.start(ctx, roleServer, serverSpec{Backend: r.backend, Database: database, MaxQueuedEvents: queue})
 	if err != nil {
 		return nil, err
 	}
-	s := &server{child: c}
-	return s, c.receive(&s.serving)
+	s := &server{process: p}
+	return s, p.receive(&s.address)
 }
 
-// load sends events to a server, with all that is the same for every load, and
-// measures what that takes of the server.
-func (w *workshop) load(ctx context.Context, s *server, spec loadSpec) (m measurement, err error) {
-	w.stream++
-	spec.Address, spec.Seed, spec.Version, spec.Stream = s.Address, w.seed, w.version, w.stream
-	// One thread, so that the server has the rest of the machine.
-	c, err := w.start(ctx, roleLoad, spec, "GOMAXPROCS=1")
-	if err != nil {
-		return m, err
+func (w *workshop) load(ctx context.Context, s *server, spec loadSpec) (measurement, error) {
+	spec.Address = s.address
+	m, err := w.run(ctx, roleLoad, spec, s.process)
+	if text := s.log.String(); err != nil && text != "" {
+		err = fmt.Errorf("%w; server process: %s", err, text)
 	}
-	defer c.abandon()
-	if m, err = c.work(s.child); err != nil {
-		return m, errors.Join(err, s.complaint())
-	}
-	return m, c.stop(nil)
-}
-
-// measureRaw measures the raw loop.
-func (w *workshop) measureRaw(ctx context.Context, path string, entries bool) (m measurement, err error) {
-	w.stream++
-	c, err := w.start(ctx, roleRaw, rawSpec{path, w.warmUp, w.time, w.seed, w.stream, w.version, entries})
-	if err != nil {
-		return m, err
-	}
-	defer c.abandon()
-	if m, err = c.work(c); err != nil {
-		return m, err
-	}
-	if err := c.stop(nil); err != nil {
-		return m, err
-	}
-	m.atExit(c)
-	return m, verifyDatabase(ctx, path, m.Acknowledged)
-}
-
-// work lets a child that is ready do its work, and looks at what the observed
-// one uses meanwhile.
-func (c *child) work(observed *child) (m measurement, err error) {
-	var ready bool
-	if err := c.receive(&ready); err != nil {
-		return m, err
-	}
-	before, err := usageOf(observed.pid())
-	unsupported := errors.Is(err, errors.ErrUnsupported)
-	if err != nil && !unsupported {
-		return m, err
-	}
-	if err := c.send(true); err != nil {
-		return m, c.failed(err)
-	}
-	if err := c.receive(&m.outcome); err != nil {
-		return m, err
-	}
-	if unsupported {
-		m.CPU = -1 // see atExit
-		return m, nil
-	}
-	after, err := usageOf(observed.pid())
-	m.CPU, m.Peak = after.cpu-before.cpu, after.peak
 	return m, err
 }
 
-// atExit takes the CPU time of all of the process's life where the system does
-// not tell that of a part.
-func (m *measurement) atExit(c *child) {
-	if m.CPU < 0 {
-		m.CPU = c.cmd.ProcessState.UserTime() + c.cmd.ProcessState.SystemTime()
+// run runs a load or a writer, and measures the observed process meanwhile, or the new process if observed is nil.
+func (w *workshop) run(ctx context.Context, role string, spec any, observed *process) (m measurement, err error) {
+	p, err := w.start(ctx, role, spec)
+	if err != nil {
+		return m, err
 	}
-}
-
-// complaint is what a server that still runs has written to standard error.
-func (c *child) complaint() error {
-	if text := c.log.String(); text != "" {
-		return fmt.Errorf("%s process: %s", c.role, text)
+	defer p.kill()
+	if observed == nil {
+		observed = p
 	}
-	return nil
+	if err := p.receive(new(ready)); err != nil {
+		return m, err
+	}
+	before, _, err := usage(observed.pid())
+	if err != nil {
+		return m, err
+	}
+	if err := p.send(ready{}); err != nil {
+		return m, p.failed(err)
+	}
+	if err := p.receive(&m.outcome); err != nil {
+		return m, err
+	}
+	after, peak, err := usage(observed.pid())
+	if err != nil {
+		return m, err
+	}
+	m.CPU, m.Peak = after-before, peak
+	return m, p.stop(nil)
 }

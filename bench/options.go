@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -12,169 +11,114 @@ import (
 	"example.com/chargeingest/internal/userpath"
 )
 
-// options are what both commands are asked for.
 type options struct {
-	dir     string
-	seed    uint64
-	version int
-	rounds  int
-	time    time.Duration
-	report  string
-
-	// Of the comparison alone.
-	tasks   []task
-	profile string
-	chart   string
-
-	// Of growth alone.
-	events, soak, lists int64
+	dir    string
+	seed   uint64
+	rounds int
+	time   time.Duration
+	rows   []row  // of compare and postgres
+	chart  string // of compare
+	events int64  // of growth
 }
 
-const compareAbout = `usage: bench [options]
+const compareHelp = `usage: bench [flags]
 
-Measures the charge event handler and what it is to be compared with, in turn and
-in rounds, so that a machine that slows down slows all alike:
+Measures these rows in turn, in rounds, so that a slow moment of the machine slows
+all rows alike:
 
-  a  an empty net/http handler that reads the body and answers 201
-  b  an endpoint as one writes it by hand: encoding/json, JSON Schema, one INSERT
-     in a transaction of its own
-  c  this package on sqlitestore, single events
+  a  an empty net/http handler that reads the body and responds with 201
+  b  an endpoint written by hand: encoding/json, JSON Schema, one INSERT per request
+  c  the charge event handler on sqlitestore, single events
   d  the same, batches of %d events
-  e  a loop of prepared INSERTs into the events table of sqlitestore, without HTTP
-  f  this package on memstore, single events
-  g  c at half of its peak rate in the same round
-  h  e, and with each event the entries of the table lookup that it is found by,
-     which sqlitestore writes later
-  i  c beside %d connections that send a byte of their header each second
+  e  a loop of INSERTs into the events table of sqlitestore, without HTTP
+  f  the charge event handler on memstore, single events
+  g  e, with the entries of each event in the lookup table of sqlitestore
+` + commonHelp
 
-Servers and load are processes of their own that talk over loopback TCP. Each
-measurement has a new database with journal_mode=WAL and synchronous=FULL, and
-counts only if afterwards the database holds exactly the events that were
-acknowledged. Standard output has the report in Markdown, standard error the
-progress. CPU and memory of the other processes are known on Linux alone; where
-they are not, the CPU time is that of the server's whole life, and memory is "–".
+const postgresHelp = `usage: bench postgres [flags]
 
-"bench growth -help" explains the long form, "bench postgres -help" that of
-pgstore. Exit status: 0 for a report, whether
-its targets are met or not, 1 for a failure, 2 for a mistake in the options.
+Starts a PostgreSQL server with default settings from the binaries of this machine,
+and measures these rows in turn, in rounds:
 
-options:
+  h  the charge event handler on pgstore, one process, single events
+  i  the same, four processes
+  j  the charge event handler on a store that runs one transaction per request
+  k  pgstore without HTTP, %d concurrent callers
+  l  a loop of the INSERT statement of pgstore, %d events per transaction
+  m  the same, %d events per transaction
+` + commonHelp
+
+const growthHelp = `usage: bench growth [flags]
+
+Fills a sqlitestore database through the batch route, measures single events in
+rounds, in turn with an empty database, and lists the first page of customers.
+Does so once with references that are ordered in time (UUIDv7) and once with
+random references (UUIDv4). Five million events need 5 GB of disk.
+` + commonHelp
+
+const commonHelp = `
+Servers and load generators are separate processes that talk over loopback TCP.
+Each measurement has a new database (journal_mode=WAL and synchronous=FULL for
+SQLite; fsync and synchronous_commit for PostgreSQL). A measurement fails if the
+database does not hold exactly the acknowledged events afterwards.
+
+The report, in Markdown, is written to standard output, the progress to standard
+error. CPU time and memory are measured on Linux only. Exit status: 0 for a
+report, 1 for a failure, 2 for a wrong flag.
+
+flags:
 `
 
-const growthAbout = `usage: bench growth [options]
-
-Measures what becomes of the server as its database grows: fills one with events
-through the batch route, once with references that are ordered in time (UUIDv7)
-and once with random ones (UUIDv4); compares single events, 64 connections, with
-an empty database in rounds; lists; opens; and looks at the memory of the server
-through a long run. Without options it takes about a quarter of an hour and some
-10 GB of disk. What is stored is verified as in "bench", with SQLite's quick_check
-in place of its integrity_check where there are more than 500,000 events.
-
-options:
-`
-
-// parseCompare reads the command line of the comparison. The error is a
-// *usageError or flag.ErrHelp.
-func parseCompare(args []string, out io.Writer) (options, error) {
-	var o options
-	var only string
-	flags := o.common(3, 2*time.Second)
-	flags.IntVar(&o.version, "uuid", 4, "the `version` of the UUIDs that are the references: 4, random, or 7, ordered in time")
-	flags.StringVar(&only, "only", "", "measure these `variants` only, such as c@64,a@64: the letter and, behind an @, the connections")
-	flags.StringVar(&o.profile, "profile", "", "write CPU profiles of the servers of c, d, f and g into this `folder`, which costs a little of their speed")
-	flags.StringVar(&o.chart, "chart", "", "write a chart, SVG, to this `file`; \"none\" for none (default bench/chart.svg where the folder is there and -only is not given)")
-	if err := parseFlags(flags, args, fmt.Sprintf(compareAbout, batchEvents, dripping), out); err != nil {
-		return o, err
-	}
-	if err := o.check(); err != nil {
-		return o, err
-	}
-	if o.version != 4 && o.version != 7 {
-		return o, usagef("-uuid: must be 4 or 7, not %d", o.version)
-	}
-	o.tasks = round()
-	if only != "" {
-		var err error
-		if o.tasks, err = parseTasks(only); err != nil {
-			return o, usagef("-only: %w", err)
-		}
-	}
-	switch info, err := os.Stat("bench"); {
-	case o.chart == "none":
-		o.chart = ""
-	case o.chart == "" && only == "" && err == nil && info.IsDir():
-		o.chart = filepath.Join("bench", "chart.svg")
-	}
-	return o, nil
-}
-
-// parseGrowth reads the command line of growth, likewise.
-func parseGrowth(args []string, out io.Writer) (options, error) {
-	var o options
-	flags := o.common(3, 3*time.Second)
-	flags.Int64Var(&o.events, "events", 5_000_000, "how `many` events the database is filled with")
-	flags.Int64Var(&o.soak, "soak", 2_000_000, "how `many` single events the long run sends")
-	flags.Int64Var(&o.lists, "lists", 2000, "how `many` pages are asked for")
-	if err := parseFlags(flags, args, growthAbout, out); err != nil {
-		return o, err
-	}
-	if o.events < batchEvents || o.soak < 1 || o.lists < 1 {
-		return o, usagef("-events must be at least %d, -soak and -lists at least 1", batchEvents)
-	}
-	return o, o.check()
-}
-
-// common defines the flags that both commands have.
-func (o *options) common(rounds int, each time.Duration) *flag.FlagSet {
+func (o *options) flags() *flag.FlagSet {
 	flags := flag.NewFlagSet("", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	flags.Usage = func() {}
-	flags.IntVar(&o.rounds, "rounds", rounds, "how often everything is measured, 1 to 100; the report has the medians")
-	flags.DurationVar(&o.time, "time", each, "how long each measurement takes, without its warm-up, 10ms to 10m")
-	flags.StringVar(&o.dir, "dir", "", "a `folder` on the disk to measure; databases go into a new one in there, which is removed (default the system's for temporary files)")
-	flags.Uint64Var(&o.seed, "seed", 1, "what bodies and references are made from; equal seeds send equal bodies")
-	flags.StringVar(&o.report, "report", "", "write the report to this `file`, too")
+	flags.IntVar(&o.rounds, "rounds", 3, "how often each row is measured, 1 to 100; the report shows medians")
+	flags.DurationVar(&o.time, "time", 3*time.Second, "length of a measurement after its warm-up, 10ms to 10m")
+	flags.StringVar(&o.dir, "dir", "",
+		"`directory` for the databases, on the disk to measure (default the system's temporary directory)")
+	flags.Uint64Var(&o.seed, "seed", 1, "seed of request bodies and references; equal seeds send equal bodies")
 	return flags
 }
 
-func parseFlags(flags *flag.FlagSet, args []string, about string, out io.Writer) error {
-	err := flags.Parse(args)
-	if errors.Is(err, flag.ErrHelp) {
-		flags.SetOutput(out)
-		if _, err := io.WriteString(out, about); err != nil {
-			return err
-		}
-		flags.PrintDefaults()
-		return flag.ErrHelp
+// parseRowFlags adds the flag -only and parses the command line.
+func (o *options) parseRowFlags(flags *flag.FlagSet, args []string, help string, rows []row, out io.Writer) error {
+	only := flags.String("only", "",
+		"measure these `rows`, in this order, such as c@64,d@8: the letter and, after an @, the connections")
+	if err := o.parse(flags, args, help, out); err != nil {
+		return err
 	}
-	if err != nil {
-		return &usageError{err}
-	}
-	if flags.NArg() > 0 {
-		return usagef("unexpected argument %q; -help explains", flags.Arg(0))
+	var err error
+	if o.rows, err = selectRows(rows, *only); err != nil {
+		return usagef("-only: %w", err)
 	}
 	return nil
 }
 
-// check returns an error that names the flag that is wrong.
-func (o *options) check() error {
+func (o *options) parse(flags *flag.FlagSet, args []string, help string, out io.Writer) error {
+	err := flags.Parse(args)
 	switch {
+	case errors.Is(err, flag.ErrHelp):
+		_, _ = io.WriteString(out, help)
+		flags.SetOutput(out)
+		flags.PrintDefaults()
+		return flag.ErrHelp
+	case err != nil:
+		return &usageError{err}
+	case flags.NArg() > 0:
+		return usagef("unexpected argument %q; see -help", flags.Arg(0))
 	case o.rounds < 1 || o.rounds > 100:
-		return usagef("-rounds: must be a number from 1 to 100, not %d", o.rounds)
+		return usagef("-rounds: must be from 1 to 100, but is %d", o.rounds)
 	case o.time < 10*time.Millisecond || o.time > 10*time.Minute:
-		return usagef("-time: must be from 10ms to 10m, not %v", o.time)
+		return usagef("-time: must be from 10ms to 10m, but is %v", o.time)
 	}
-	// Now, and not when all is measured.
-	for name, path := range map[string]string{"-dir": o.dir, "-profile": o.profile, "-report": o.report, "-chart": o.chart} {
+	for name, path := range map[string]string{"-dir": o.dir, "-chart": o.chart} {
 		if err := userpath.Check(path); err != nil {
 			return usagef("%s: %w", name, err)
 		}
 	}
-	for name, path := range map[string]string{"-report": o.report, "-chart": o.chart} {
-		if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
-			return usagef("%s: there is no folder for %s", name, path)
-		}
+	if info, err := os.Stat(filepath.Dir(o.chart)); err != nil || !info.IsDir() {
+		return usagef("-chart: no directory for %s", o.chart)
 	}
 	return nil
 }

@@ -2,34 +2,30 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
 
-func TestMistakesAreToldAndEndWithStatusTwo(t *testing.T) {
+func TestUsageErrors(t *testing.T) {
 	for line, want := range map[string]string{
 		"-nonsense":                       "-nonsense",
 		"more":                            `unexpected argument "more"`,
-		"-rounds 0":                       "-rounds: must be a number from 1 to 100, not 0",
-		"-time 1ms":                       "-time: must be from 10ms to 10m, not 1ms",
-		"-uuid 5":                         "-uuid: must be 4 or 7, not 5",
-		"-only z":                         `-only: must be variants such as c@64,a@64 with letters from a to i, not "z"`,
-		"-only c@0":                       "-only: must have a number of connections from 1 to 1024",
-		"-only c@8,g@64":                  "-only: must have c@64 for g@64",
+		"-rounds 0":                       "-rounds: must be from 1 to 100, but is 0",
+		"-time 1ms":                       "-time: must be from 10ms to 10m, but is 1ms",
+		"-only z":                         `-only: no row "z"`,
+		"-only c@0":                       `-only: "c@0": connections of a server row must be from 1 to 1024`,
+		"-only g@8":                       `-only: "g@8": connections of a server row`,
+		"postgres -only i@3":              `-only: "i@3": connections of a server row`,
 		"-seed x":                         "-seed",
-		"-dir /no/such/folder":            "-dir: ",
-		"-report /no/such/folder/r.md":    "-report: there is no folder",
-		"-chart /no/such/folder/c.svg":    "-chart: there is no folder",
-		"growth -events 1":                "-events must be at least 500",
+		"-dir /no/such/directory":         "-dir: ",
+		"-chart /no/such/directory/c.svg": "-chart: no directory for ",
+		"growth -events 1":                "-events: must be at least 500, but is 1",
 		"growth -only c":                  "-only",
-		"child":                           "how this program calls itself",
-		"child cook":                      "no such role: cook",
+		"child":                           "child is internal",
+		"child cook":                      "child is internal",
 		"-dir " + os.DevNull + "/x -only": "-only",
 	} {
 		t.Run(line, func(t *testing.T) {
@@ -43,7 +39,7 @@ func TestMistakesAreToldAndEndWithStatusTwo(t *testing.T) {
 }
 
 func TestPathsWithControlCharacters(t *testing.T) {
-	for _, name := range []string{"-dir", "-profile", "-report", "-chart"} {
+	for _, name := range []string{"-dir", "-chart"} {
 		tp := newTestProgram(t)
 		require.Equal(t, statusUsage, tp.run(t.Context(), []string{name, t.TempDir() + "/x\n"}))
 		require.Contains(t, tp.log.String(), name+": must not have control characters")
@@ -51,61 +47,48 @@ func TestPathsWithControlCharacters(t *testing.T) {
 	}
 }
 
-func TestFolderInMemoryIsRefused(t *testing.T) {
+func TestDirectoryInMemory(t *testing.T) {
 	tp := newTestProgram(t)
 	tp.fileSystem = func(string) (string, bool, error) { return "tmpfs", true, nil }
-	folder := t.TempDir()
-	require.Equal(t, statusUsage, tp.run(t.Context(), []string{"-dir", folder}))
-	require.Contains(t, tp.log.String(), folder+" is on tmpfs, where a sync costs nothing: give -dir a folder on a real disk")
-	require.Empty(t, filesIn(t, folder))
+	dir := t.TempDir()
+	require.Equal(t, statusUsage, tp.run(t.Context(), []string{"-dir", dir}))
+	require.Contains(t, tp.log.String(), dir+" is on tmpfs, which has nothing to sync: set -dir to a directory on a disk")
+	require.Empty(t, filesIn(t, dir))
 }
 
-func TestHelpExplainsTheFlags(t *testing.T) {
-	for _, args := range [][]string{{"-help"}, {"growth", "-help"}} {
+func TestHelp(t *testing.T) {
+	for _, args := range [][]string{{"-help"}, {"growth", "-help"}, {"postgres", "-help"}} {
 		tp := newTestProgram(t)
 		require.Equal(t, statusOK, tp.run(t.Context(), args))
 		require.Contains(t, tp.out.String(), "usage: bench")
-		for _, name := range []string{"-dir folder", "-rounds", "-time", "-seed", "-report file"} {
+		for _, name := range []string{"-dir directory", "-rounds", "-time", "-seed"} {
 			require.Contains(t, tp.out.String(), name)
 		}
+		require.NotContains(t, tp.out.String(), "%!")
 		require.Empty(t, tp.log.String())
 	}
 }
 
-func TestWhatIsDividedIsMeasuredInTurn(t *testing.T) {
-	var names []string
-	for _, t := range round() {
-		names = append(names, t.String())
+func TestSelectRows(t *testing.T) {
+	for list, want := range map[string]string{
+		"":                  "c@1 f@64 a@64 c@64 b@64 c@256 d@8 e g",
+		"c@64,d@8,f@64":     "c@64 d@8 f@64",
+		"g,e,a@64,c@3,a,c@": "",
+		"g,e,a@64,c@3,a":    "g e a@64 c@3",
+		"c":                 "c@1 c@64 c@256",
+	} {
+		selected, err := selectRows(compareRows(), list)
+		var names []string
+		for _, r := range selected {
+			names = append(names, r.name())
+		}
+		require.Equal(t, want == "", err != nil, list)
+		require.Equal(t, want, strings.Join(names, " "))
 	}
-	require.Equal(t, "b@64 c@64 a@64 f@64 g@64 c@1 c@8 i@8 d@8 e h", strings.Join(names[:11], " "))
-	require.ElementsMatch(t, strings.Fields("a@1 a@8 a@256 b@1 b@8 b@256 c@256 d@1 d@64 f@1 f@8 f@256"), names[11:])
 }
 
-func TestOnlyNamesVariantsInAnyOrder(t *testing.T) {
-	o, err := parseCompare(strings.Fields("-only g,e,a@64,c@64,c@3,e"), nil)
-	require.NoError(t, err)
-	require.Equal(t, "[c@64 a@64 g@64 e c@3]", fmt.Sprint(o.tasks))
-	require.Empty(t, o.chart)
-}
-
-func TestChartGoesToTheFolderOfTheCommandWhereThatIs(t *testing.T) {
-	t.Chdir(t.TempDir())
-	o, err := parseCompare(nil, nil)
-	require.NoError(t, err)
-	require.Empty(t, o.chart)
-	require.NoError(t, os.Mkdir("bench", 0o750))
-	o, err = parseCompare(nil, nil)
-	require.NoError(t, err)
-	require.Equal(t, filepath.Join("bench", "chart.svg"), o.chart)
-	o, err = parseCompare([]string{"-chart", "none"}, nil)
-	require.NoError(t, err)
-	require.Empty(t, o.chart)
-	require.Equal(t, []time.Duration{2 * time.Second}, []time.Duration{o.time})
-}
-
-// filesIn lists a folder.
-func filesIn(t *testing.T, folder string) []string {
-	entries, err := os.ReadDir(folder)
+func filesIn(t *testing.T, dir string) []string {
+	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	var names []string
 	for _, e := range entries {
@@ -114,13 +97,13 @@ func filesIn(t *testing.T, folder string) []string {
 	return names
 }
 
-func TestInterruptionLeavesNothingBehind(t *testing.T) {
+func TestInterruption(t *testing.T) {
 	tp := newTestProgram(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	tp.log.first = cancel
-	folder := t.TempDir()
-	require.Equal(t, statusFailure, tp.run(ctx, []string{"-dir", folder, "-only", "a@1,c@1", "-time", "10m"}))
+	dir := t.TempDir()
+	require.Equal(t, statusFailure, tp.run(ctx, []string{"-dir", dir, "-only", "a@1,c@1", "-time", "10m"}))
 	require.True(t, strings.HasSuffix(tp.log.String(), "bench: interrupted\n"), tp.log.String())
-	require.Empty(t, filesIn(t, folder))
+	require.Empty(t, filesIn(t, dir))
 	require.Empty(t, tp.out.String())
 }

@@ -7,16 +7,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestReferencesAreDistinctUUIDsOfTheVersion(t *testing.T) {
+func TestReferencesAreDistinctUUIDs(t *testing.T) {
 	for _, version := range []int{4, 7} {
-		p := newBatchPool(1, 10)
+		p := batchRequests(1, 10)
 		seen := make(map[uuid.UUID]bool)
 		var last string
 		for stream := range uint64(20) {
 			references := newReferences(9, stream, version)
 			for range 50 {
 				sent, made := patched(t, p, references)
-				for i, at := range p.templates[(p.turn.Load()-1)%poolBatches].references {
+				for i, at := range p.all[(p.sent.Load()-1)%batchBodies].references {
 					text := string(sent[at : at+referenceLength])
 					parsed, err := uuid.Parse(text)
 					require.NoError(t, err)
@@ -36,7 +36,7 @@ func TestReferencesAreDistinctUUIDsOfTheVersion(t *testing.T) {
 	}
 }
 
-func TestSeedDecidesRandomReferences(t *testing.T) {
+func TestSeedOfReferences(t *testing.T) {
 	one, err := newReferences(1, 2, 4).next()
 	require.NoError(t, err)
 	same, err := newReferences(1, 2, 4).next()
@@ -49,7 +49,7 @@ func TestSeedDecidesRandomReferences(t *testing.T) {
 	}
 }
 
-func TestTallyDependsOnEachReferenceAndNotOnTheirOrder(t *testing.T) {
+func TestTally(t *testing.T) {
 	a, b, c := uuid.UUID{1}, uuid.UUID{15: 1}, uuid.UUID{7: 1}
 	all := tallyOf(a, b, c)
 	require.Equal(t, all, tallyOf(c, a, b))

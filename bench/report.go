@@ -1,86 +1,147 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// report writes the report of the comparison.
-func (found *results) report(w *strings.Builder, place string, o options) {
-	fmt.Fprintf(w, "Measured on %s; one bare write of %d bytes and fsync took %s ms (median).\n", place, syncBytes, milliseconds(found.sync()))
-	fmt.Fprintf(w, "%s of %v, seed %d, references UUIDv%d. Figures are medians of the rounds.\n\n", rounds(o.rounds), o.time, o.seed, o.version)
-	fmt.Fprintf(w, "| | connections | events/s | p50 ms | p99 ms | p99.9 ms | CPU s per 100,000 events | peak RSS MB |\n")
-	fmt.Fprintf(w, "|---|--:|--:|--:|--:|--:|--:|--:|\n")
-	tasks := slices.Clone(found.tasks)
-	slices.SortStableFunc(tasks, func(a, b task) int {
-		if a.letter != b.letter {
-			return strings.Compare(a.letter, b.letter)
+// results holds one measurement of each row per round.
+type results struct {
+	machine  string
+	rows     []row
+	measured map[string][]measurement // by the name of the row
+}
+
+func (r *results) add(added row, m measurement) {
+	if r.measured == nil {
+		r.measured = make(map[string][]measurement)
+	}
+	name := added.name()
+	if r.measured[name] == nil {
+		r.rows = append(r.rows, added)
+	}
+	r.measured[name] = append(r.measured[name], m)
+}
+
+func rate(m measurement) float64 { return m.Rate }
+func p50(m measurement) float64  { return toMilliseconds(m.Latency.P50) }
+func p99(m measurement) float64  { return toMilliseconds(m.Latency.P99) }
+
+func (r *results) values(name string, figure func(measurement) float64) []float64 {
+	var values []float64
+	for _, m := range r.measured[name] {
+		values = append(values, figure(m))
+	}
+	return values
+}
+
+// ratios divides within rounds, in which both rows saw the same machine, and not medians.
+func (r *results) ratios(dividend, divisor string, figure func(measurement) float64) []float64 {
+	var ratios []float64
+	dividends, divisors := r.values(dividend, figure), r.values(divisor, figure)
+	for i := range min(len(dividends), len(divisors)) {
+		if dividends[i] > 0 && divisors[i] > 0 {
+			ratios = append(ratios, dividends[i]/divisors[i])
 		}
-		return a.conns - b.conns
+	}
+	return ratios
+}
+
+// comparison is a figure with a target, with one value per round.
+type comparison struct {
+	about  string
+	values []float64
+	target float64
+	atMost bool // the target is an upper bound
+	unit   string
+}
+
+func (r *results) ratio(about, dividend, divisor string, target float64) comparison {
+	return comparison{
+		about: dividend + " / " + divisor + ": " + about, values: r.ratios(dividend, divisor, rate), target: target,
+	}
+}
+
+func (c comparison) met() bool {
+	if c.atMost {
+		return median(c.values) <= c.target
+	}
+	return median(c.values) >= c.target
+}
+
+func (r *results) report(o options, comparisons []comparison) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Measured on %s.\nRounds: %d of %v, seed %d. Figures are medians of the rounds.\n\n",
+		r.machine, o.rounds, o.time, o.seed)
+	b.WriteString("| | connections | events/s | p50 ms | p99 ms | p99.9 ms | CPU s per 100,000 events | peak RSS MB |\n")
+	b.WriteString("|---|--:|--:|--:|--:|--:|--:|--:|\n")
+	rows := slices.SortedFunc(slices.Values(r.rows), func(a, b row) int {
+		return cmp.Or(strings.Compare(a.letter, b.letter), a.conns-b.conns)
 	})
-	for _, t := range tasks {
-		found.writeRow(w, t)
+	for _, row := range rows {
+		fmt.Fprintf(&b, "| %s: %s | %s", row.letter, row.about, orDash(float64(row.conns), thousands))
+		for _, column := range []struct {
+			figure func(measurement) float64
+			format func(float64) string
+		}{
+			{rate, thousands},
+			{p50, significant},
+			{p99, significant},
+			{func(m measurement) float64 { return toMilliseconds(m.Latency.P999) }, significant},
+			{measurement.cpuPer100k, significant},
+			{func(m measurement) float64 { return float64(m.Peak) / (1 << 20) }, thousands},
+		} {
+			fmt.Fprintf(&b, " | %s", orDash(median(r.values(row.name(), column.figure)), column.format))
+		}
+		b.WriteString(" |\n")
 	}
-	fmt.Fprintf(w, "\nLatency is that of a request: of %d events in d, of one in the others; in g, from the moment that it was due;\n"+
-		"in e and h that of a transaction of %d rows. CPU and memory are those of the server, or of the loop in e and h.\n"+
-		"The queue of sqlitestore is as large as by default, but in d over more than 40 connections, which has room for all.\n", batchEvents, rawTransaction)
-	writeFindings(w, found.findings())
+	b.WriteString("\nRows with connections: latency of a request; CPU and memory of the server. Other rows: latency of a\n" +
+		"transaction; CPU and memory of the process that writes. Of several servers, the slowest and the largest count.\n")
+	writeComparisons(&b, comparisons)
+	return b.String()
 }
 
-func (found *results) writeRow(w *strings.Builder, t task) {
-	name := t.String()
-	latency := func(of func(latencies) time.Duration) string {
-		return milliseconds(medianOf(found, name, func(m measurement) time.Duration { return of(m.Latency) }))
+func writeComparisons(b *strings.Builder, comparisons []comparison) {
+	comparisons = slices.DeleteFunc(comparisons, func(c comparison) bool { return len(c.values) == 0 })
+	if len(comparisons) == 0 {
+		return
 	}
-	connections, peak := strconv.Itoa(t.conns), "–"
-	if t.serve == "" {
-		connections = "–"
+	b.WriteString("\n| | measured | min–max | target | met |\n|---|---|---|---|---|\n")
+	for _, c := range comparisons {
+		bound, met := "≥", "no"
+		if c.atMost {
+			bound = "≤"
+		}
+		if c.met() {
+			met = "yes"
+		}
+		fmt.Fprintf(b, "| %s | %s%s | %s–%s | %s %g%s | %s |\n", c.about, significant(median(c.values)), c.unit,
+			significant(slices.Min(c.values)), significant(slices.Max(c.values)), bound, c.target, c.unit, met)
 	}
-	if bytes := medianOf(found, name, func(m measurement) int64 { return m.Peak }); bytes > 0 {
-		peak = megabytes(float64(bytes))
-	}
-	fmt.Fprintf(w, "| %s: %s | %s | %s | %s | %s | %s | %s | %s |\n", t.letter, t.about, connections,
-		thousands(medianOf(found, name, func(m measurement) float64 { return m.Rate })),
-		latency(func(l latencies) time.Duration { return l.P50 }),
-		latency(func(l latencies) time.Duration { return l.P99 }),
-		latency(func(l latencies) time.Duration { return l.P999 }),
-		significant(medianOf(found, name, measurement.cpuPer100k)), peak)
 }
 
-// sync is the median over the rounds.
-func (found *results) sync() time.Duration {
-	var times []time.Duration
-	for _, r := range found.rounds {
-		times = append(times, r.sync)
+func median(values []float64) float64 {
+	if len(values) == 0 {
+		return 0
 	}
-	return median(times)
+	sorted := slices.Sorted(slices.Values(values))
+	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
 }
 
-// publish writes a report to standard output, and to a file where one was asked
-// for.
-func (p *program) publish(o options, report string) error {
-	if _, err := io.WriteString(p.stdout, report); err != nil {
-		return err
+// orDash formats a figure. 0 means unknown.
+func orDash(x float64, format func(float64) string) string {
+	if x == 0 {
+		return "–"
 	}
-	if o.report == "" {
-		return nil
-	}
-	return os.WriteFile(o.report, []byte(report), 0o644) //nolint:gosec // a report is for everybody to read
+	return format(x)
 }
 
-func rounds(n int) string {
-	if n == 1 {
-		return "1 round"
-	}
-	return strconv.Itoa(n) + " rounds"
-}
+func toMilliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// significant writes a figure with three digits, and those before the point.
 func significant(x float64) string {
 	if x >= 100 {
 		return thousands(x)
@@ -88,15 +149,6 @@ func significant(x float64) string {
 	return strconv.FormatFloat(x, 'g', 3, 64)
 }
 
-// milliseconds writes a time without its unit.
-func milliseconds(d time.Duration) string {
-	return significant(float64(d) / float64(time.Millisecond))
-}
-
-// megabytes writes bytes without their unit.
-func megabytes(bytes float64) string { return thousands(bytes / (1 << 20)) }
-
-// thousands writes a whole number in groups of three digits.
 func thousands(x float64) string {
 	text := strconv.FormatInt(int64(x+0.5), 10)
 	for i := len(text) - 3; i > 0; i -= 3 {

@@ -1,212 +1,107 @@
 package main
 
 import (
-	"context"
-	"crypto/rand"
-	"database/sql"
-	"database/sql/driver"
-	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
-	"time"
-
-	"github.com/google/uuid"
-
-	"example.com/chargeingest"
-	"example.com/chargeingest/eventid"
 )
 
-// column is a column of the table of events that the raw loop fills.
-type column struct {
-	name  string
-	value func(*row) driver.Value
-}
+const (
+	batchEvents       = 500
+	transactionEvents = 512
+	maxConnections    = 1024
+)
 
-// row is an event as the raw loop stores it.
 type row struct {
-	*chargeingest.NewEvent
-	id        string
-	reference uuid.UUID
-	text      string // of the reference
-	content   string
-	digest    []byte
-	received  time.Time
+	letter    string
+	about     string
+	backend   string
+	conns     int // HTTP connections; 0 without HTTP
+	processes int // that share the connections; 0 means 1
+	batch     int // events per request, or per transaction without HTTP; 0 means 1
+	callers   int // concurrent, without HTTP; 0 means 1
 }
 
-// columnsOf returns those columns of a table that need a value, with where it
-// comes from. The names are the table's own; what it has beside those that are
-// known here gets something of its type, so that the loop goes on measuring the
-// table as it is.
-func columnsOf(ctx context.Context, db *sql.DB, table string) ([]column, error) {
-	rows, err := db.QueryContext(ctx, `SELECT name, type, "notnull", dflt_value IS NOT NULL, pk FROM pragma_table_info(?)`, table)
-	if err != nil {
-		return nil, err
+func (r row) name() string {
+	if r.conns == 0 {
+		return r.letter
 	}
-	defer func() { _ = rows.Close() }() // its error is that of rows.Err
-	var columns []column
-	for rows.Next() {
-		var name, kind string
-		var required, hasDefault bool
-		var key int
-		if err := rows.Scan(&name, &kind, &required, &hasDefault, &key); err != nil {
-			return nil, err
-		}
-		if key == 1 && strings.EqualFold(kind, "INTEGER") {
-			continue // the database numbers the rows
-		}
-		value, known := knownColumn(name)
-		switch {
-		case known:
-		case !required || hasDefault:
-			continue
-		case strings.EqualFold(kind, "INTEGER"):
-			value = func(*row) driver.Value { return int64(1) }
-		case strings.EqualFold(kind, "BLOB"):
-			value = func(r *row) driver.Value { return r.digest }
-		default:
-			value = func(r *row) driver.Value { return r.text }
-		}
-		columns = append(columns, column{name, value})
-	}
-	if len(columns) == 0 {
-		return nil, errors.Join(fmt.Errorf("there is no table %s", table), rows.Err())
-	}
-	return columns, rows.Err()
+	return r.letter + "@" + strconv.Itoa(r.conns)
 }
 
-// knownColumn returns where the value of a column comes from.
-func knownColumn(name string) (func(*row) driver.Value, bool) {
-	value, ok := map[string]func(*row) driver.Value{
-		"id":                           func(r *row) driver.Value { return r.id },
-		"platform":                     func(*row) driver.Value { return int64(1) },
-		"reference":                    func(r *row) driver.Value { return r.text },
-		"customer_id":                  func(r *row) driver.Value { return orNull(r.CustomerID) },
-		"customer_reference":           func(r *row) driver.Value { return orNull(r.CustomerReference) },
-		"pricing_plan_subscription_id": func(r *row) driver.Value { return orNull(r.PricingPlanSubscriptionID) },
-		"pricing_plan_subscription_reference": func(r *row) driver.Value {
-			return orNull(r.PricingPlanSubscriptionReference)
+func (r row) over(conns int) row {
+	r.conns = conns
+	return r
+}
+
+func singleEvents() row {
+	return row{letter: "c", about: "sqlitestore, single events", backend: backendSQLite}
+}
+
+// compareRows returns rows in the order of measurement. Rows to compare are close, so that the machine is in the same
+// state for both.
+func compareRows() []row {
+	empty := row{letter: "a", about: "empty net/http handler", backend: backendEmpty}
+	naive := row{letter: "b", about: "endpoint written by hand, on SQLite", backend: backendNaive}
+	batches := row{
+		letter: "d", about: fmt.Sprintf("sqlitestore, batches of %d", batchEvents),
+		backend: backendSQLite, batch: batchEvents,
+	}
+	memory := row{letter: "f", about: "memstore, single events", backend: backendMemory}
+	loop := fmt.Sprintf("INSERT loop, %d per transaction", transactionEvents)
+	return []row{
+		singleEvents().over(1), memory.over(64), empty.over(64), singleEvents().over(64), naive.over(64),
+		singleEvents().over(256), batches.over(8),
+		{letter: "e", about: loop + ", events table only", backend: backendInsertEvents, batch: transactionEvents},
+		{letter: "g", about: loop + ", all tables", backend: backendInsertAll, batch: transactionEvents},
+	}
+}
+
+func postgresRows() []row {
+	one := row{letter: "h", about: "pgstore, one process", backend: backendPostgres}
+	four := row{letter: "i", about: "pgstore, four processes", backend: backendPostgres, processes: 4}
+	naive := row{letter: "j", about: "one transaction per request", backend: backendPostgresNaive}
+	loop := func(letter string, batch int) row {
+		return row{
+			letter: letter, about: fmt.Sprintf("INSERT loop, %d per transaction", batch),
+			backend: backendPostgresInsert, batch: batch,
+		}
+	}
+	return []row{
+		naive.over(64), one.over(64),
+		{
+			letter: "k", about: fmt.Sprintf("pgstore without HTTP, %d callers", postgresCallers),
+			backend: backendPostgresCalls, callers: postgresCallers,
 		},
-		"product_item_id":    func(r *row) driver.Value { return r.ProductItemID },
-		"timestamp_s":        func(r *row) driver.Value { return r.Timestamp.Unix() },
-		"timestamp_ns":       func(r *row) driver.Value { return int64(r.Timestamp.Nanosecond()) },
-		"timestamp_assigned": func(r *row) driver.Value { return r.TimestampAssigned },
-		"received_s":         func(r *row) driver.Value { return r.received.Unix() },
-		"received_ns":        func(r *row) driver.Value { return int64(r.received.Nanosecond()) },
-		"digest":             func(r *row) driver.Value { return r.digest },
-		"content":            func(r *row) driver.Value { return r.content },
-	}[name]
-	return value, ok
+		loop("l", postgresCallers), four.over(64), loop("m", transactionEvents), one.over(1), one.over(256),
+	}
 }
 
-// orNull returns nil for a text that is not set.
-func orNull(text string) driver.Value {
-	if text == "" {
-		return nil
+// selectRows returns the rows of a list such as "c@64,d", or all rows for an empty list.
+func selectRows(rows []row, list string) ([]row, error) {
+	if list == "" {
+		return rows, nil
 	}
-	return text
-}
-
-// addPlatform stores the platform that the rows belong to, number 1, where
-// platforms are kept.
-func addPlatform(ctx context.Context, db *sql.DB) error {
-	var kept bool
-	err := db.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'platforms')").Scan(&kept)
-	if err != nil || !kept {
-		return err
-	}
-	_, err = db.ExecContext(ctx, "INSERT INTO platforms (id, name) VALUES (1, ?)", chargeingest.DefaultPlatform)
-	return err
-}
-
-// rowSource makes rows out of what the handler hands to its store.
-type rowSource struct {
-	events     []chargeingest.NewEvent
-	places     []int // of the reference in the content
-	turn       int
-	ids        *eventid.Generator
-	references *references
-	digests    interface{ Read([]byte) (int, error) }
-}
-
-func newRowSource(ctx context.Context, spec rawSpec) (*rowSource, error) {
-	events, err := handled(ctx, spec.Seed)
-	if err != nil {
-		return nil, err
-	}
-	s := &rowSource{
-		events:     events,
-		references: newReferences(spec.Seed, spec.Stream<<16, spec.Version),
-		digests:    newRandom(spec.Seed, spec.Stream, 0x64696765737473),
-	}
-	for i := range events {
-		at := strings.Index(events[i].Content, events[i].Reference)
-		s.places = append(s.places, at)
-	}
-	s.ids, err = eventid.NewGenerator(rand.Reader, "")
-	return s, err
-}
-
-// next makes a row, which is valid until the next one.
-func (s *rowSource) next() (*row, error) {
-	e, at := &s.events[s.turn], s.places[s.turn]
-	s.turn = (s.turn + 1) % len(s.events)
-	r := &row{NewEvent: e, received: time.Now(), digest: make([]byte, len(e.Digest))}
-	content := append([]byte(nil), e.Content...)
-	var err error
-	if r.reference, err = s.references.fill(content[at:]); err != nil {
-		return nil, err
-	}
-	if _, err = s.digests.Read(r.digest); err != nil {
-		return nil, err
-	}
-	r.content = string(content)
-	r.text = r.content[at : at+referenceLength]
-	r.id, err = s.ids.Next(r.received)
-	return r, err
-}
-
-// handled returns events as they reach a store.
-func handled(ctx context.Context, seed uint64) ([]chargeingest.NewEvent, error) {
-	var c capture
-	h, err := newHandler(&c)
-	if err != nil {
-		return nil, err
-	}
-	g := newGenerator(seed)
-	references := newReferences(seed, 0, 4)
-	var sent []chargeingest.ChargeEvent
-	for range poolEvents {
-		made := g.next()
-		if _, err := references.fill(made.body[made.reference:]); err != nil {
-			return nil, err
+	var selected []row
+	for name := range strings.SplitSeq(list, ",") {
+		letter, number, numbered := strings.Cut(strings.TrimSpace(name), "@")
+		named := slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return r.letter != letter })
+		if len(named) == 0 {
+			return nil, fmt.Errorf("no row %q; see -help", name)
 		}
-		var e chargeingest.ChargeEvent
-		if err := e.UnmarshalJSON(made.body); err != nil {
-			return nil, err
-		}
-		sent = append(sent, e)
-		if len(sent) == rawTransaction {
-			if _, err := h.Ingest(ctx, chargeingest.IngestRequest{Platform: chargeingest.DefaultPlatform, Events: sent}); err != nil {
-				return nil, err
+		if numbered {
+			conns, err := strconv.Atoi(number)
+			if err != nil || conns < max(1, named[0].processes) || conns > maxConnections || named[0].conns == 0 {
+				return nil, fmt.Errorf("%q: connections of a server row must be from 1 to %d", name, maxConnections)
 			}
-			sent = sent[:0]
+			named = []row{named[0].over(conns)}
+		}
+		for _, r := range named {
+			if !slices.ContainsFunc(selected, func(s row) bool { return s.name() == r.name() }) {
+				selected = append(selected, r)
+			}
 		}
 	}
-	return c.events, nil
-}
-
-// capture is a store that keeps what it is given as it is.
-type capture struct{ events []chargeingest.NewEvent }
-
-// Append implements [chargeingest.EventStore].
-func (c *capture) Append(_ context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
-	c.events = append(c.events, b.Events...)
-	receipt := chargeingest.AppendResult{Outcomes: make([]chargeingest.Outcome, len(b.Events))}
-	for i := range b.Events {
-		e := &b.Events[i]
-		receipt.Outcomes[i].StoredEvent = chargeingest.StoredEvent{
-			ID: eventid.First(e.ReceivedAt), Content: e.Content, TimestampAssigned: e.TimestampAssigned, Digest: e.Digest,
-		}
-	}
-	return receipt, nil
+	return selected, nil
 }

@@ -8,8 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"runtime/pprof"
 	"time"
 
 	"github.com/google/uuid"
@@ -19,76 +17,56 @@ import (
 	"example.com/chargeingest/sqlitestore"
 )
 
-// What a server has behind it.
 const (
-	serveEmpty  = "empty"
-	serveNaive  = "naive"
-	serveSQLite = "sqlitestore"
-	serveMemory = "memstore"
-
-	servePostgres      = "pgstore"
-	servePostgresNaive = "naive on PostgreSQL"
+	backendEmpty         = "empty"
+	backendNaive         = "naive"
+	backendSQLite        = "sqlitestore"
+	backendMemory        = "memstore"
+	backendPostgres      = "pgstore"
+	backendPostgresNaive = "naive on PostgreSQL"
 )
 
-// serverSpec is what a server child is to do.
+const apiKey = "bench-key-0123456789abcdef"
+
 type serverSpec struct {
-	Serve    string `json:"serve"`
-	Database string `json:"database"` // the path of its file, or the address of its server, where it has one
-	Profile  string `json:"profile"`  // where a CPU profile goes, or empty
-	Queue    int    `json:"queue"`    // events that may wait for sqlitestore's writer; 0 is its default
+	Backend         string
+	Database        string
+	MaxQueuedEvents int // of sqlitestore
 }
 
-// serving is a server child's word that it listens.
-type serving struct {
-	Address string        `json:"address"`
-	Opened  time.Duration `json:"opened"` // how long its database took to open
-}
-
-// served is a server child's last word.
-type served struct {
-	// Stored is what it holds, where nobody else can look.
-	Stored tally `json:"stored"`
-}
-
-// service is what a server child serves, and what ends it.
 type service struct {
-	handler http.Handler
-	stored  func(context.Context) (tally, error)
-	close   func() error
+	http.Handler
+	memory *memstore.Store
+	close  func() error
 }
 
 func openService(ctx context.Context, spec serverSpec) (*service, error) {
-	none := func(context.Context) (tally, error) { return tally{}, nil }
-	switch spec.Serve {
-	case serveEmpty:
-		return &service{http.HandlerFunc(answerNothing), none, func() error { return nil }}, nil
-	case serveNaive:
+	switch spec.Backend {
+	case backendEmpty:
+		return &service{Handler: http.HandlerFunc(respondCreated), close: func() error { return nil }}, nil
+	case backendNaive:
 		n, err := openNaive(ctx, spec.Database)
 		if err != nil {
 			return nil, err
 		}
-		return &service{n, none, n.Close}, nil
-	case serveSQLite:
-		// It sets synchronous=FULL on each of its connections, reads it back
-		// and refuses to open otherwise, so that there is nothing to check here.
-		store, err := sqlitestore.OpenWith(ctx, spec.Database, sqlitestore.Options{MaxQueuedEvents: spec.Queue})
+		return &service{Handler: n, close: n.Close}, nil
+	case backendSQLite:
+		store, err := sqlitestore.OpenWith(ctx, spec.Database, sqlitestore.Options{MaxQueuedEvents: spec.MaxQueuedEvents})
 		if err != nil {
 			return nil, err
 		}
 		h, err := newHandler(store)
-		return &service{h, none, store.Close}, err
-	case serveMemory:
+		return &service{Handler: h, close: store.Close}, err
+	case backendMemory:
 		store := memstore.New()
 		h, err := newHandler(store)
-		return &service{h, func(ctx context.Context) (tally, error) { return walk(ctx, store) }, store.Close}, err
-	}
-	if spec.Serve == servePostgres || spec.Serve == servePostgresNaive {
+		return &service{Handler: h, memory: store, close: store.Close}, err
+	case backendPostgres, backendPostgresNaive:
 		return openPostgres(ctx, spec)
 	}
-	return nil, fmt.Errorf("no such server: %s", spec.Serve)
+	return nil, fmt.Errorf("unknown backend %q", spec.Backend)
 }
 
-// newHandler mounts a store as the README does.
 func newHandler(store chargeingest.EventStore) (*chargeingest.Handler, error) {
 	keys, err := chargeingest.NewKeys(chargeingest.Key{
 		Secret:      apiKey,
@@ -102,8 +80,7 @@ func newHandler(store chargeingest.EventStore) (*chargeingest.Handler, error) {
 	return chargeingest.New(chargeingest.Config{Store: store, Authorizer: keys})
 }
 
-// answerNothing is the least that a handler can do which takes a body in.
-func answerNothing(w http.ResponseWriter, r *http.Request) {
+func respondCreated(w http.ResponseWriter, r *http.Request) {
 	if _, err := io.Copy(io.Discard, r.Body); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
@@ -111,40 +88,32 @@ func answerNothing(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusCreated)
 }
 
-// serveChild is the role of a server.
-func serveChild(ctx context.Context, up *parent, spec serverSpec) error {
-	begin := time.Now()
+// serveChild serves until ctx ends. It sends its address first, and the events in its memory last.
+func serveChild(ctx context.Context, out *json.Encoder, spec serverSpec) error {
 	s, err := openService(ctx, spec)
 	if err != nil {
 		return err
 	}
-	word := serving{Opened: time.Since(begin)}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return errors.Join(err, s.close())
-	}
-	word.Address = listener.Addr().String()
-	stopProfile, err := startProfile(spec.Profile)
-	if err != nil {
-		return errors.Join(err, listener.Close(), s.close())
-	}
-	if err := up.out.Encode(word); err != nil {
-		return errors.Join(err, listener.Close(), s.close())
-	}
-	err = errors.Join(serve(ctx, listener, s.handler), stopProfile())
-	var last served
-	if err == nil {
-		last.Stored, err = s.stored(context.WithoutCancel(ctx))
+	var held tally
+	err = s.serve(ctx, out)
+	if err == nil && s.memory != nil {
+		held, err = countEvents(context.WithoutCancel(ctx), s.memory)
 	}
 	if err = errors.Join(err, s.close()); err != nil {
 		return err
 	}
-	return up.out.Encode(last)
+	return out.Encode(held)
 }
 
-// serve serves until ctx ends and what is under way is answered.
-func serve(ctx context.Context, listener net.Listener, h http.Handler) error {
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
+func (s *service) serve(ctx context.Context, out *json.Encoder) error {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	if err := out.Encode(listener.Addr().String()); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	srv := &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second}
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Serve(listener) }()
 	select {
@@ -152,32 +121,12 @@ func serve(ctx context.Context, listener net.Listener, h http.Handler) error {
 		return err
 	case <-ctx.Done():
 	}
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopPatience/2)
+	shutdown, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout/2)
 	defer cancel()
-	return srv.Shutdown(grace)
+	return srv.Shutdown(shutdown)
 }
 
-// startProfile writes a CPU profile to a file until the function that it
-// returns is called.
-func startProfile(path string) (stop func() error, err error) {
-	if path == "" {
-		return func() error { return nil }, nil
-	}
-	file, err := os.Create(path) //nolint:gosec // whoever asks for a profile says where
-	if err != nil {
-		return nil, err
-	}
-	if err := pprof.StartCPUProfile(file); err != nil {
-		return nil, errors.Join(err, file.Close())
-	}
-	return func() error {
-		pprof.StopCPUProfile()
-		return file.Close()
-	}, nil
-}
-
-// walk counts what a store holds.
-func walk(ctx context.Context, store chargeingest.EventReader) (tally, error) {
+func countEvents(ctx context.Context, store chargeingest.EventReader) (tally, error) {
 	var stored tally
 	q := chargeingest.Query{Platform: chargeingest.DefaultPlatform, Order: chargeingest.Ascending, Limit: 1000}
 	for {
@@ -186,9 +135,7 @@ func walk(ctx context.Context, store chargeingest.EventReader) (tally, error) {
 			return stored, err
 		}
 		for _, e := range page.Events {
-			var content struct {
-				Reference uuid.UUID `json:"reference"`
-			}
+			var content struct{ Reference uuid.UUID }
 			if err := json.Unmarshal([]byte(e.Content), &content); err != nil {
 				return stored, fmt.Errorf("event %s: %w", e.ID, err)
 			}

@@ -256,7 +256,7 @@ func TestSignalUnderLoadStoresEveryEventThatWasAcknowledged(t *testing.T) {
 		wait()
 	}
 	p := startProcess(t, args...)
-	each(func(c *crashtest.Client) { require.True(t, c.Settle(t.Context(), p.url)) })()
+	each(func(c *crashtest.Client) { require.True(t, c.Resolve(t.Context(), p.url)) })()
 	stored, err := crashtest.List(t.Context(), p.url)
 	require.NoError(t, err)
 	require.NoError(t, h.Check(stored))

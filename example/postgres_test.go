@@ -13,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
-	"example.com/chargeingest/internal/pgserver"
+	"example.com/chargeingest/internal/pgtest"
 )
 
 // postgresDatabase leads to a database of its own, on a server that it starts unless
@@ -22,11 +22,11 @@ func postgresDatabase(t *testing.T) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	address := os.Getenv(pgserver.Variable)
+	address := os.Getenv(pgtest.Variable)
 	if address == "" {
-		srv, err := pgserver.New(ctx)
-		if errors.Is(err, pgserver.ErrNoBinaries) && os.Getenv("CI") != "true" {
-			t.Skipf("skipped: %v; %s can name a server", err, pgserver.Variable)
+		srv, err := pgtest.New(ctx)
+		if errors.Is(err, pgtest.ErrNoBinaries) && os.Getenv("CI") != "true" {
+			t.Skipf("skipped: %v; %s can name a server", err, pgtest.Variable)
 		}
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, srv.Remove()) })

@@ -66,7 +66,7 @@ func (c *tokenConfig) start(ctx context.Context, logger *slog.Logger) (*jwtauth.
 		types = []string{c.typ}
 	}
 	tokens, err := jwtauth.New(ctx, jwtauth.Config{
-		JWKSURL: c.jwksURL, Issuer: c.issuer, Audiences: []string{c.audience}, Types: types,
+		JWKSURL: c.jwksURL, Issuer: c.issuer, Audiences: []string{c.audience}, TokenTypes: types,
 		PermissionsClaim: c.permissionsClaim, PlatformsClaim: c.platformsClaim, Platform: c.platform,
 		Logger: logger,
 	})

@@ -137,7 +137,7 @@ func TestTheServerIsReadyOnceTheKeysOfTokensAreThere(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, status)
 	require.Equal(t, "the keys of tokens were not fetched yet\n", body)
 	require.Equal(t, http.StatusServiceUnavailable, down.sendBearer(t, l.token(t, everything)))
-	require.Contains(t, down.log.String(), `msg="the keys of tokens could not be fetched"`)
+	require.Contains(t, down.log.String(), `msg="JWKS fetch failed"`)
 	require.Equal(t, http.StatusCreated, down.sendBearer(t, "k"), "keys are not held up")
 }
 
@@ -173,7 +173,7 @@ func TestKeysOfTokensAreFetchedStillWhileRequestsAreInFlight(t *testing.T) {
 	close(release)
 	tooLong, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	fetched := s.log.has(`msg="the keys of tokens are new"`, tooLong.Done())
+	fetched := s.log.has(`msg="JWKS changed"`, tooLong.Done())
 	close(blocking.release)
 	require.NoError(t, <-answered)
 	<-s.done

@@ -13,8 +13,8 @@ import (
 	"sync"
 
 	"example.com/chargeingest"
-	"example.com/chargeingest/eventid"
 	"example.com/chargeingest/internal/cursor"
+	"example.com/chargeingest/storekit"
 )
 
 var (
@@ -34,7 +34,7 @@ type Options struct {
 // Store is a [chargeingest.EventStore] in memory. It is safe for concurrent use.
 type Store struct {
 	mu        sync.RWMutex
-	ids       *eventid.Generator
+	ids       *storekit.IDGenerator
 	platforms map[string]*platform
 	closed    bool
 }
@@ -47,19 +47,19 @@ func NewWith(o Options) *Store {
 	if o.Entropy == nil {
 		o.Entropy = rand.Reader
 	}
-	ids, _ := eventid.NewGenerator(o.Entropy, "") // only a malformed last id is an error
+	ids, _ := storekit.NewIDGenerator(o.Entropy, "") // only a malformed last id is an error
 	return &Store{ids: ids, platforms: make(map[string]*platform)}
 }
 
 // Append implements [chargeingest.EventStore]. Ids contain the receive time. If ctx has
 // ended, Append stores nothing.
 func (s *Store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
-	return chargeingest.CompareOutside(ctx, b, func(b chargeingest.Batch) (chargeingest.AppendResult, error) {
-		return s.append(ctx, b)
+	return storekit.Append(ctx, b, func(a storekit.Attempt) (chargeingest.AppendResult, error) {
+		return s.append(ctx, a)
 	})
 }
 
-func (s *Store) append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
+func (s *Store) append(ctx context.Context, a storekit.Attempt) (chargeingest.AppendResult, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -68,19 +68,19 @@ func (s *Store) append(ctx context.Context, b chargeingest.Batch) (chargeingest.
 	if err := ctx.Err(); err != nil {
 		return chargeingest.AppendResult{}, notStored(err)
 	}
-	p := s.platforms[b.Platform]
+	p := s.platforms[a.Platform]
 	if p == nil {
 		p = newPlatform()
 	}
-	decision, err := chargeingest.Decide(ctx, b, p)
+	decision, err := a.Decide(ctx, p)
 	if err != nil {
 		return chargeingest.AppendResult{}, notStored(err)
 	}
 	// Creating ids can fail: do not insert before all exist.
-	made := make([]*event, 0, len(b.Events))
+	made := make([]*event, 0, len(a.Events))
 	result, err := decision.Apply(func(i int) (string, error) {
-		id, err := s.ids.Next(b.Events[i].ReceivedAt)
-		made = append(made, &event{id: id, NewEvent: b.Events[i]})
+		id, err := s.ids.Next(a.Events[i].ReceivedAt)
+		made = append(made, &event{id: id, NewEvent: a.Events[i]})
 		return id, err
 	})
 	if err != nil {
@@ -89,10 +89,10 @@ func (s *Store) append(ctx context.Context, b chargeingest.Batch) (chargeingest.
 	for _, e := range made {
 		p.insert(e)
 	}
-	if bound := decision.BoundRequest(result); bound != nil {
-		p.requests[b.IdempotencyKey] = bound
+	if record := decision.IdempotencyRecord(result); record != nil {
+		p.records[a.IdempotencyKey] = record
 	}
-	s.platforms[b.Platform] = p
+	s.platforms[a.Platform] = p
 	return result, nil
 }
 

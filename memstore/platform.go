@@ -8,6 +8,7 @@ import (
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/internal/cursor"
+	"example.com/chargeingest/storekit"
 )
 
 // platform has its own sequence, so that cursors reveal nothing about other tenants.
@@ -18,7 +19,7 @@ type platform struct {
 	byCustomerID        map[string][]*event
 	byCustomerReference map[string][]*event
 
-	requests map[string]*chargeingest.BoundRequest // by idempotency key
+	records map[string]*storekit.IdempotencyRecord // by idempotency key
 }
 
 type event struct {
@@ -32,12 +33,12 @@ func newPlatform() *platform {
 		byReference:         make(map[string]*event),
 		byCustomerID:        make(map[string][]*event),
 		byCustomerReference: make(map[string][]*event),
-		requests:            make(map[string]*chargeingest.BoundRequest),
+		records:             make(map[string]*storekit.IdempotencyRecord),
 	}
 }
 
-func (p *platform) BoundRequest(_ context.Context, _, key string) (*chargeingest.BoundRequest, error) {
-	return p.requests[key], nil
+func (p *platform) IdempotencyRecord(_ context.Context, _, key string) (*storekit.IdempotencyRecord, error) {
+	return p.records[key], nil
 }
 
 func (p *platform) EventByReference(_ context.Context, _, reference string) (*chargeingest.StoredEvent, error) {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"example.com/chargeingest/internal/trace"
+	"example.com/chargeingest/internal/panics"
 )
 
 // acquire takes a connection to read with from a pool. Why there is none is nothing that a
@@ -18,7 +18,7 @@ func acquire(ctx context.Context, pool *pgxpool.Pool, limit time.Duration) (conn
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	func() {
-		defer trace.RecoverTo(&err)
+		defer panics.RecoverTo(&err)
 		conn, err = pool.Acquire(ctx)
 	}()
 	if err != nil {
@@ -29,7 +29,7 @@ func acquire(ctx context.Context, pool *pgxpool.Pool, limit time.Duration) (conn
 
 // release gives a connection back.
 func release(conn *pgxpool.Conn) (err error) {
-	defer trace.RecoverTo(&err)
+	defer panics.RecoverTo(&err)
 	conn.Release()
 	return nil
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"example.com/chargeingest/internal/trace"
+	"example.com/chargeingest/internal/panics"
 )
 
 // errReadOnly says that the server takes no writes.
@@ -110,7 +110,7 @@ func isOfAnEvent(err error) bool {
 		return false
 	}
 	code := codeOf(err)
-	return errors.As(err, new(trace.PanicError)) || errors.As(err, new(undecidedError)) ||
+	return errors.As(err, new(panics.Error)) || errors.As(err, new(undecidedError)) ||
 		strings.HasPrefix(code, "22") || strings.HasPrefix(code, "23") || strings.HasPrefix(code, "54")
 }
 

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/chargeingest/internal/crashtest"
-	"example.com/chargeingest/internal/pgserver"
+	"example.com/chargeingest/internal/pgtest"
 )
 
 // senders is how many clients send at a time, handlers how many processes they
@@ -97,14 +97,14 @@ func (f *field) stored(t *testing.T, n int) {
 // the history.
 func (f *field) finish(t *testing.T) {
 	t.Helper()
-	f.each(func(c *crashtest.Client, address string) { c.Settle(t.Context(), address) })
+	f.each(func(c *crashtest.Client, address string) { c.Resolve(t.Context(), address) })
 	err := f.history.Follow(t.Context(), f.processes[0].Address)
 	if f.failover && err != nil && strings.Contains(err.Error(), `"field":"after"`) {
 		// A server that is killed gives its waiting commits up, and what they have
 		// can be read in the moment that it has left. It was not acknowledged, and
 		// who has read it is told, and not led past anything.
 		t.Log("a cursor of an event that the standby does not have was refused")
-		f.history.FollowAnew()
+		f.history.RestartFollow()
 		err = f.history.Follow(t.Context(), f.processes[0].Address)
 	}
 	require.NoError(t, err)
@@ -112,7 +112,7 @@ func (f *field) finish(t *testing.T) {
 	stored, err := crashtest.List(t.Context(), f.processes[0].Address)
 	require.NoError(t, err)
 	require.NoError(t, f.history.Check(stored))
-	require.NoError(t, f.history.CheckFollower(stored))
+	require.NoError(t, f.history.CompareFollowed(stored))
 	t.Logf("%d events, answers: %s", len(stored), f.history.Counts())
 }
 
@@ -121,8 +121,8 @@ func (f *field) finish(t *testing.T) {
 func TestAFailoverLosesNothing(t *testing.T) {
 	parallel(t)
 	needServer(t)
-	if os.Getenv(pgserver.Variable) != "" {
-		t.Skipf("skipped: %s names a server, which is not to be killed", pgserver.Variable)
+	if os.Getenv(pgtest.Variable) != "" {
+		t.Skipf("skipped: %s names a server, which is not to be killed", pgtest.Variable)
 	}
 	rounds := 1
 	if *roundsFlag > 0 {
@@ -130,7 +130,7 @@ func TestAFailoverLosesNothing(t *testing.T) {
 	}
 	f := newField(t)
 	f.failover = true
-	primary, err := pgserver.New(t.Context())
+	primary, err := pgtest.New(t.Context())
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, primary.Remove()) })
 	require.NoError(t, primary.Start(t.Context()))
@@ -156,7 +156,7 @@ func TestAFailoverLosesNothing(t *testing.T) {
 }
 
 // replicate gives a server a standby that each commit waits for.
-func replicate(t *testing.T, primary *pgserver.Server) *pgserver.Server {
+func replicate(t *testing.T, primary *pgtest.Server) *pgtest.Server {
 	t.Helper()
 	standby, err := primary.Standby(t.Context(), "standby")
 	require.NoError(t, err)

@@ -11,15 +11,15 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"example.com/chargeingest"
-	"example.com/chargeingest/internal/queue"
-	"example.com/chargeingest/internal/sent"
+	"example.com/chargeingest/internal/groupcommit"
+	"example.com/chargeingest/storekit"
 )
 
 // group is what becomes of the requests of one transaction, once it is
 // committed.
 type group struct {
-	answers []queue.Answer // one for each request that was decided
-	known   bool           // something was stored before, or refused
+	answers []groupcommit.Answer // one for each request that was decided
+	known   bool                 // something was stored before, or refused
 	refused bool
 	rows    rows
 	keys    keys
@@ -31,13 +31,13 @@ type nextID func(time.Time) (string, error)
 // decide settles requests in their order, each by what is known and by what the
 // ones before it store. To compare large contents takes time and memory: where a
 // group has had its share of these, it ends before the next request.
-func decide(ctx context.Context, requests []*queue.Request, k *known, next nextID, until time.Time) (*group, error) {
+func decide(ctx context.Context, requests []*groupcommit.Request, k *known, next nextID, until time.Time) (*group, error) {
 	g := new(group)
 	for i, r := range requests {
 		if i > 0 && (k.fetched > maxFound || time.Now().After(until)) {
 			break
 		}
-		receipt, err := g.decideOne(ctx, r.Batch, k, next)
+		receipt, err := g.decideOne(ctx, r.Attempt, k, next)
 		switch {
 		case err != nil && codeOf(err) != "":
 			return nil, err // of the search for something that is known
@@ -47,14 +47,15 @@ func decide(ctx context.Context, requests []*queue.Request, k *known, next nextI
 		if err != nil {
 			g.known, g.refused = true, true
 		}
-		g.answers = append(g.answers, queue.Answer{Receipt: receipt, Err: err})
+		g.answers = append(g.answers, groupcommit.Answer{Receipt: receipt, Err: err})
 	}
 	g.rows.sort()
 	return g, nil
 }
 
-func (g *group) decideOne(ctx context.Context, b chargeingest.Batch, k *known, next nextID) (chargeingest.AppendResult, error) {
-	decision, err := chargeingest.Decide(ctx, b, k)
+func (g *group) decideOne(ctx context.Context, a storekit.Attempt, k *known, next nextID) (chargeingest.AppendResult, error) {
+	b := a.Batch
+	decision, err := a.Decide(ctx, k)
 	if err != nil {
 		return chargeingest.AppendResult{}, err
 	}
@@ -75,7 +76,7 @@ func (g *group) decideOne(ctx context.Context, b chargeingest.Batch, k *known, n
 			k.store(b.Platform, reference, o.StoredEvent)
 		}
 	}
-	if bound := decision.BoundRequest(receipt); bound != nil {
+	if bound := decision.IdempotencyRecord(receipt); bound != nil {
 		g.keys.add(b, bound)
 		k.bind(b, bound)
 	}
@@ -173,10 +174,10 @@ type keys struct {
 
 func (k *keys) len() int { return len(k.keys) }
 
-func (k *keys) add(b chargeingest.Batch, bound *chargeingest.BoundRequest) {
+func (k *keys) add(b chargeingest.Batch, bound *storekit.IdempotencyRecord) {
 	ids, texts, differ := make([]string, len(bound.Events)), make([]*string, len(bound.Events)), false
 	for i := range bound.Events {
-		ids[i], texts[i] = bound.Events[i].ID, sent.Encode(&bound.Events[i])
+		ids[i], texts[i] = bound.Events[i].ID, bound.Events[i].EncodeSent()
 		differ = differ || texts[i] != nil
 	}
 	text, _ := json.Marshal(ids) // a list of strings always is JSON

@@ -8,7 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"example.com/chargeingest/internal/trace"
+	"example.com/chargeingest/internal/panics"
 )
 
 // ContainPanics makes a panic of the config's hooks and tracer an error or a log
@@ -50,25 +50,25 @@ func ContainPanics(cfg *pgxpool.Config, logger *slog.Logger) {
 func containConnect(cfg *pgxpool.Config) {
 	if f := cfg.BeforeConnect; f != nil {
 		cfg.BeforeConnect = func(ctx context.Context, c *pgx.ConnConfig) (err error) {
-			defer trace.RecoverTo(&err)
+			defer panics.RecoverTo(&err)
 			return f(ctx, c)
 		}
 	}
 	if f := cfg.AfterConnect; f != nil {
 		cfg.AfterConnect = func(ctx context.Context, conn *pgx.Conn) (err error) {
-			defer trace.RecoverTo(&err)
+			defer panics.RecoverTo(&err)
 			return f(ctx, conn)
 		}
 	}
 	if f := cfg.PrepareConn; f != nil {
 		cfg.PrepareConn = func(ctx context.Context, conn *pgx.Conn) (ok bool, err error) {
 			defer func() { ok = ok && err == nil }()
-			defer trace.RecoverTo(&err)
+			defer panics.RecoverTo(&err)
 			return f(ctx, conn)
 		}
 	} else if f := cfg.BeforeAcquire; f != nil { //nolint:staticcheck // deprecated, and still honoured by pgxpool
 		cfg.PrepareConn = func(ctx context.Context, conn *pgx.Conn) (ok bool, err error) {
-			defer trace.RecoverTo(&err)
+			defer panics.RecoverTo(&err)
 			return f(ctx, conn), nil
 		}
 	}
@@ -78,7 +78,7 @@ func containConnect(cfg *pgxpool.Config) {
 func contain(report func(error), f func()) {
 	var err error
 	func() {
-		defer trace.RecoverTo(&err)
+		defer panics.RecoverTo(&err)
 		f()
 	}()
 	if err != nil {

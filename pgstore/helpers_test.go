@@ -17,7 +17,7 @@ import (
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/internal/memdir"
-	"example.com/chargeingest/internal/pgserver"
+	"example.com/chargeingest/internal/pgtest"
 )
 
 // needServer skips a test where there is no server. Where there has to be one
@@ -51,7 +51,7 @@ func parallel(t *testing.T) {
 	t.Helper()
 	t.Parallel()
 	needServer(t)
-	if os.Getenv(pgserver.Variable) != "" {
+	if os.Getenv(pgtest.Variable) != "" {
 		return // who named the server may not be allowed to make databases
 	}
 	conn, err := pgx.Connect(t.Context(), address)
@@ -94,7 +94,7 @@ var schemas atomic.Int64
 // outlives the tests the schema is dropped when the test ends.
 func newSchema(t testing.TB, pool *pgxpool.Pool) string {
 	name := fmt.Sprintf("test_%d_%05d", os.Getpid(), schemas.Add(1))
-	if os.Getenv(pgserver.Variable) == "" {
+	if os.Getenv(pgtest.Variable) == "" {
 		return name
 	}
 	t.Cleanup(func() {
@@ -145,13 +145,13 @@ func changed(platform, reference string) chargeingest.Batch {
 }
 
 // newOwnServer starts a server for one test, with settings of its own.
-func newOwnServer(t *testing.T, settings ...string) *pgserver.Server {
+func newOwnServer(t *testing.T, settings ...string) *pgtest.Server {
 	t.Helper()
 	needServer(t)
-	if err := pgserver.Available(); err != nil {
+	if err := pgtest.Available(); err != nil {
 		t.Skipf("skipped: %v", err)
 	}
-	srv, err := pgserver.NewIn(t.Context(), memdir.Path(), settings...)
+	srv, err := pgtest.NewIn(t.Context(), memdir.Path(), settings...)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, srv.Remove()) })
 	require.NoError(t, srv.Start(t.Context()))

@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"example.com/chargeingest"
-	"example.com/chargeingest/internal/queue"
+	"example.com/chargeingest/internal/groupcommit"
 )
 
 // holds are the platforms whose row another session has locked for longer than the
@@ -72,7 +72,7 @@ func (h *holds) add(platform string, err error) *hold {
 }
 
 // release ends the holds of platforms whose requests were stored.
-func (h *holds) release(requests []*queue.Request) {
+func (h *holds) release(requests []*groupcommit.Request) {
 	if len(h.platforms) == 0 {
 		return
 	}
@@ -110,7 +110,7 @@ func (h *holds) taken(at time.Time) {
 }
 
 // split returns the requests of platforms that are not held and those of the others.
-func (h *holds) split(requests []*queue.Request) (others, held []*queue.Request) {
+func (h *holds) split(requests []*groupcommit.Request) (others, held []*groupcommit.Request) {
 	if len(h.platforms) == 0 {
 		return requests, nil
 	}
@@ -132,7 +132,7 @@ type separation struct {
 
 // lockedOut holds the platforms of a group that failed for a lock, and stores the
 // requests of the others.
-func (w *writer) lockedOut(requests []*queue.Request, err error) {
+func (w *writer) lockedOut(requests []*groupcommit.Request, err error) {
 	list := byPlatform(requests)
 	switch {
 	case len(list) > 1 && w.separation == nil:
@@ -150,7 +150,7 @@ func (w *writer) lockedOut(requests []*queue.Request, err error) {
 }
 
 // retry stores the requests of held platforms whose lock is free by now.
-func (w *writer) retry(requests []*queue.Request) {
+func (w *writer) retry(requests []*groupcommit.Request) {
 	list := byPlatform(requests)
 	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] }) //nolint:gosec // only for fairness
 	w.separate(list, nil, w.options.StatementTimeout/heldLockShare)
@@ -159,9 +159,9 @@ func (w *writer) retry(requests []*queue.Request) {
 // separate stores the requests of the platforms whose lock is free and holds the
 // others. The search takes budget at most. Failure is why a platform is held that was
 // not before.
-func (w *writer) separate(list [][]*queue.Request, failure error, budget time.Duration) {
+func (w *writer) separate(list [][]*groupcommit.Request, failure error, budget time.Duration) {
 	locked := w.findLocked(list)
-	var free, waiting []*queue.Request
+	var free, waiting []*groupcommit.Request
 	for _, requests := range list {
 		platform := requests[0].Batch.Platform
 		held := w.holds.platforms[platform]
@@ -187,7 +187,7 @@ func (w *writer) separate(list [][]*queue.Request, failure error, budget time.Du
 }
 
 // storeWithin is store with another wait for locks.
-func (w *writer) storeWithin(requests []*queue.Request, wait, budget time.Duration) {
+func (w *writer) storeWithin(requests []*groupcommit.Request, wait, budget time.Duration) {
 	now := time.Now()
 	w.separation = &separation{wait: max(wait, time.Millisecond), until: now.Add(budget)}
 	defer func() { w.separation = nil }()
@@ -195,7 +195,7 @@ func (w *writer) storeWithin(requests []*queue.Request, wait, budget time.Durati
 }
 
 // hold keeps the requests of one platform in the queue, or refuses them.
-func (w *writer) hold(requests []*queue.Request, err error) {
+func (w *writer) hold(requests []*groupcommit.Request, err error) {
 	platform := requests[0].Batch.Platform
 	held := w.holds.add(platform, err)
 	if time.Since(held.since) < w.options.StatementTimeout {
@@ -210,16 +210,16 @@ func (w *writer) hold(requests []*queue.Request, err error) {
 }
 
 // refuse answers requests with an error.
-func (w *writer) refuse(requests []*queue.Request, err error) {
+func (w *writer) refuse(requests []*groupcommit.Request, err error) {
 	w.observe(chargeingest.CommitStats{Requests: len(requests), Err: err})
 	for _, r := range requests {
-		r.Answer(queue.Answer{Err: err})
+		r.Answer(groupcommit.Answer{Err: err})
 	}
 }
 
 // findLocked returns the platforms whose row another session has locked; none if the
 // server does not say.
-func (w *writer) findLocked(list [][]*queue.Request) map[string]bool {
+func (w *writer) findLocked(list [][]*groupcommit.Request) map[string]bool {
 	names := make([]string, len(list))
 	for i, requests := range list {
 		names[i] = requests[0].Batch.Platform

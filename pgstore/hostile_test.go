@@ -14,7 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/chargeingest"
-	"example.com/chargeingest/internal/queue"
+	"example.com/chargeingest/internal/groupcommit"
+	"example.com/chargeingest/storekit"
 )
 
 func TestAPlatformThatIsLockedDoesNotHoldUpTheOthers(t *testing.T) {
@@ -240,7 +241,7 @@ func TestWhatIsFetchedIsFetchedOnce(t *testing.T) {
 		e, err := k.EventByReference(t.Context(), "acme", "a")
 		require.NoError(t, err)
 		require.Equal(t, keyed.Events[0].Content, e.Content)
-		r, err := k.BoundRequest(t.Context(), "acme", "key")
+		r, err := k.IdempotencyRecord(t.Context(), "acme", "key")
 		require.NoError(t, err)
 		require.Len(t, r.Events, 2)
 		require.Equal(t, 3*len(e.Content), k.fetched)
@@ -249,9 +250,9 @@ func TestWhatIsFetchedIsFetchedOnce(t *testing.T) {
 
 func TestAGroupEndsWhereItHasHadItsShareOfMemoryOrTime(t *testing.T) {
 	s := newStore(t, newPool(t), Options{})
-	var requests []*queue.Request
+	var requests []*groupcommit.Request
 	for i := range 3 {
-		requests = append(requests, &queue.Request{Batch: charges("acme", fmt.Sprint(i))})
+		requests = append(requests, &groupcommit.Request{Attempt: storekit.Attempt{Batch: charges("acme", fmt.Sprint(i))}})
 	}
 	decided := func(k *known, until time.Time) int {
 		g, err := decide(t.Context(), requests, k, s.writer.ids.Next, until)

@@ -8,8 +8,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"example.com/chargeingest"
-	"example.com/chargeingest/internal/queue"
-	"example.com/chargeingest/internal/sent"
+	"example.com/chargeingest/internal/groupcommit"
+	"example.com/chargeingest/storekit"
 )
 
 // maxFound bounds the content of events that is fetched before anybody needs
@@ -27,7 +27,7 @@ type known struct {
 	sql  *statements
 
 	events   map[named]*chargeingest.StoredEvent
-	requests map[named]*chargeingest.BoundRequest
+	requests map[named]*storekit.IdempotencyRecord
 
 	// What is there and has to be fetched.
 	unread, unreadRequests map[named]bool
@@ -36,7 +36,7 @@ type known struct {
 
 // lookUp queues the locking of the platforms of requests and the search for
 // what is known of them.
-func (k *known) lookUp(b *pgx.Batch, requests []*queue.Request) {
+func (k *known) lookUp(b *pgx.Batch, requests []*groupcommit.Request) {
 	var platforms []string
 	var references, keys columnsOf
 	for _, r := range requests {
@@ -125,7 +125,7 @@ func (k *known) scanRequests(rows pgx.Rows) error {
 		copy(e.Digest[:], digestOfEvent)
 		bound := k.requests[at]
 		if bound == nil {
-			bound = &chargeingest.BoundRequest{Route: chargeingest.Route(route)}
+			bound = &storekit.IdempotencyRecord{Route: chargeingest.Route(route)}
 			copy(bound.Digest[:], digest)
 			k.setRequest(at, bound)
 		}
@@ -144,8 +144,8 @@ func scanEvent(row pgx.Row, before ...any) (e chargeingest.StoredEvent, err erro
 	return e, err
 }
 
-// BoundRequest implements [chargeingest.Lookup].
-func (k *known) BoundRequest(ctx context.Context, platform, key string) (*chargeingest.BoundRequest, error) {
+// IdempotencyRecord implements [storekit.Lookup].
+func (k *known) IdempotencyRecord(ctx context.Context, platform, key string) (*storekit.IdempotencyRecord, error) {
 	at := named{platform, key}
 	if !k.unreadRequests[at] {
 		return k.requests[at], nil
@@ -155,7 +155,7 @@ func (k *known) BoundRequest(ctx context.Context, platform, key string) (*charge
 		return nil, err
 	}
 	defer rows.Close()
-	bound := new(chargeingest.BoundRequest)
+	bound := new(storekit.IdempotencyRecord)
 	for rows.Next() {
 		var route string
 		var digest []byte
@@ -183,12 +183,12 @@ func (k *known) BoundRequest(ctx context.Context, platform, key string) (*charge
 }
 
 // addEvent adds an event to a request, and what was sent for it.
-func addEvent(bound *chargeingest.BoundRequest, e chargeingest.StoredEvent, text *string) error {
-	bound.Events = append(bound.Events, chargeingest.BoundEvent{StoredEvent: e})
-	return sent.Decode(text, &bound.Events[len(bound.Events)-1])
+func addEvent(bound *storekit.IdempotencyRecord, e chargeingest.StoredEvent, text *string) error {
+	bound.Events = append(bound.Events, storekit.RecordedEvent{StoredEvent: e})
+	return bound.Events[len(bound.Events)-1].DecodeSent(text)
 }
 
-// EventByReference implements [chargeingest.Lookup].
+// EventByReference implements [storekit.Lookup].
 func (k *known) EventByReference(ctx context.Context, platform, reference string) (*chargeingest.StoredEvent, error) {
 	at := named{platform, reference}
 	if !k.unread[at] {
@@ -216,14 +216,14 @@ func (k *known) store(platform, reference string, e chargeingest.StoredEvent) {
 }
 
 // bind adds a request with a key.
-func (k *known) bind(b chargeingest.Batch, bound *chargeingest.BoundRequest) {
+func (k *known) bind(b chargeingest.Batch, bound *storekit.IdempotencyRecord) {
 	delete(k.unreadRequests, named{b.Platform, b.IdempotencyKey})
 	k.setRequest(named{b.Platform, b.IdempotencyKey}, bound)
 }
 
-func (k *known) setRequest(at named, r *chargeingest.BoundRequest) {
+func (k *known) setRequest(at named, r *storekit.IdempotencyRecord) {
 	if k.requests == nil {
-		k.requests = make(map[named]*chargeingest.BoundRequest)
+		k.requests = make(map[named]*storekit.IdempotencyRecord)
 	}
 	k.requests[at] = r
 }

@@ -5,7 +5,7 @@ import (
 	"log/slog"
 	"unicode/utf8"
 
-	"example.com/chargeingest/internal/trace"
+	"example.com/chargeingest/internal/panics"
 )
 
 // maxLogText is how many bytes the text of an error takes in a log line, escaped: a
@@ -15,7 +15,7 @@ const maxLogText = 12 << 10
 // log tells the host's logger, whose panic harms nobody.
 func log(logger *slog.Logger, level slog.Level, message string, err error) {
 	var failed error
-	defer trace.RecoverTo(&failed)
+	defer panics.RecoverTo(&failed)
 	var attributes []slog.Attr
 	if err != nil {
 		attributes = append(attributes, slog.String("error", shortened(err.Error())))

@@ -14,7 +14,7 @@ import (
 	"example.com/chargeingest"
 	"example.com/chargeingest/internal/crashtest"
 	"example.com/chargeingest/internal/memdir"
-	"example.com/chargeingest/internal/pgserver"
+	"example.com/chargeingest/internal/pgtest"
 )
 
 var (
@@ -90,13 +90,13 @@ func (c closing) Close() error {
 
 // runAll runs the tests with a server.
 func runAll(m *testing.M) int {
-	if address = os.Getenv(pgserver.Variable); address != "" {
+	if address = os.Getenv(pgtest.Variable); address != "" {
 		return m.Run()
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	// Tests that run at once have a pool or more each.
-	srv, err := pgserver.NewIn(ctx, memdir.Path(), "max_connections=400", "max_wal_size=256MB")
+	srv, err := pgtest.NewIn(ctx, memdir.Path(), "max_connections=400", "max_wal_size=256MB")
 	if err == nil {
 		defer func() { _ = srv.Remove() }()
 		err = srv.Start(ctx)
@@ -104,8 +104,8 @@ func runAll(m *testing.M) int {
 	switch {
 	case err == nil:
 		address = srv.Address()
-	case errors.Is(err, pgserver.ErrNoBinaries):
-		reason = fmt.Sprintf("%v; %s can name a server", err, pgserver.Variable)
+	case errors.Is(err, pgtest.ErrNoBinaries):
+		reason = fmt.Sprintf("%v; %s can name a server", err, pgtest.Variable)
 	default:
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/chargeingest"
-	"example.com/chargeingest/eventid"
+	"example.com/chargeingest/storekit"
 )
 
 // hooks are everything of the host's that the store calls. Each panics if it is armed.
@@ -157,7 +157,7 @@ CREATE TRIGGER tell BEFORE INSERT ON `+schema+`.events FOR EACH ROW EXECUTE FUNC
 					pool.Reset()
 				}
 				if c.hook == "entropy" { // without any that it has read before
-					ids, err := eventid.NewGenerator(h, listed(t, s, "acme")[before-1])
+					ids, err := storekit.NewIDGenerator(h, listed(t, s, "acme")[before-1])
 					require.NoError(t, err)
 					s.writer.ids = ids
 				}

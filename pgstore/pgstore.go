@@ -71,7 +71,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"example.com/chargeingest"
-	"example.com/chargeingest/internal/turns"
+	"example.com/chargeingest/internal/limits"
+	"example.com/chargeingest/storekit"
 )
 
 var (
@@ -196,7 +197,7 @@ type Store struct {
 	writer  *writer
 
 	// Reads leave one connection of the pool free, scans half of them.
-	reads, scans *turns.Gate
+	reads, scans *limits.Gate
 
 	// reading counts those who read; closed says that nobody may begin to.
 	mu      sync.Mutex
@@ -219,7 +220,7 @@ func New(ctx context.Context, pool *pgxpool.Pool, o Options) (*Store, error) {
 	connections := int(pool.Config().MaxConns)
 	s := &Store{
 		options: o, pool: pool, sql: newStatements(quoted(o.Schema)), reset: resetter(pool),
-		reads: turns.NewGate(connections - 1), scans: turns.NewGate(connections / 2),
+		reads: limits.NewGate(connections - 1), scans: limits.NewGate(connections / 2),
 	}
 	if err := s.open(ctx); err != nil {
 		return nil, fmt.Errorf("pgstore: %w", err)
@@ -266,8 +267,8 @@ func quoted(schema string) string { return pgx.Identifier{schema}.Sanitize() }
 // only as far as their clocks agree.
 func (s *Store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 	b.Platform = platformText(b.Platform)
-	return chargeingest.CompareOutside(ctx, b, func(b chargeingest.Batch) (chargeingest.AppendResult, error) {
-		return s.writer.queue.Append(ctx, b)
+	return storekit.Append(ctx, b, func(a storekit.Attempt) (chargeingest.AppendResult, error) {
+		return s.writer.queue.Append(ctx, a)
 	})
 }
 

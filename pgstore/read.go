@@ -16,8 +16,8 @@ import (
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/internal/cursor"
-	"example.com/chargeingest/internal/trace"
-	"example.com/chargeingest/internal/turns"
+	"example.com/chargeingest/internal/limits"
+	"example.com/chargeingest/internal/panics"
 )
 
 // call is how a read takes its turn.
@@ -43,7 +43,7 @@ func (s *Store) begin(ctx context.Context) error {
 // takeTurn waits until a call may use a connection. What it waits for is bounded as
 // what it does then: a scan by ScanTimeout, and every call by AcquireTimeout.
 func (s *Store) takeTurn(ctx context.Context, c call) (leave func(), err error) {
-	enter := func(g *turns.Gate, limit time.Duration, failure error) (func(), error) {
+	enter := func(g *limits.Gate, limit time.Duration, failure error) (func(), error) {
 		limited, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
 		leave, err := g.Enter(limited, c.platform)
@@ -123,7 +123,7 @@ func (s *Store) query(ctx context.Context, f func(context.Context, pgx.Tx) error
 // transact runs f in a transaction that only reads. Its statements are prepared
 // within it, so that its timeouts bound that, too.
 func (s *Store) transact(ctx context.Context, conn *pgxpool.Conn, f func(context.Context, pgx.Tx) error) (err error) {
-	defer trace.RecoverTo(&err)
+	defer panics.RecoverTo(&err)
 	return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{AccessMode: pgx.ReadOnly, IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		set := new(pgx.Batch)
 		set.Queue(s.sql.timeouts, milliseconds(s.options.ScanTimeout), milliseconds(s.options.ScanTimeout))

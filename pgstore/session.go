@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"example.com/chargeingest/internal/trace"
+	"example.com/chargeingest/internal/panics"
 )
 
 // session is a connection of the writer's own, made as the pool makes its
@@ -87,7 +87,7 @@ func (s *session) alive(ctx context.Context) bool {
 	defer cancel()
 	var err error
 	func() {
-		defer trace.RecoverTo(&err)
+		defer panics.RecoverTo(&err)
 		err = s.conn.Ping(ctx)
 	}()
 	return err == nil
@@ -134,7 +134,7 @@ func dial(ctx context.Context, cfg *pgxpool.Config) (conn *pgx.Conn, err error) 
 			conn = nil
 		}
 	}()
-	defer trace.RecoverTo(&err)
+	defer panics.RecoverTo(&err)
 	if cfg.BeforeConnect != nil {
 		if err := cfg.BeforeConnect(ctx, cfg.ConnConfig); err != nil {
 			return nil, err
@@ -162,7 +162,7 @@ func dial(ctx context.Context, cfg *pgxpool.Config) (conn *pgx.Conn, err error) 
 func closeConn(conn *pgx.Conn) {
 	go func() {
 		var err error
-		defer trace.RecoverTo(&err)
+		defer panics.RecoverTo(&err)
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		defer cancel()
 		_ = conn.Close(ctx) // it is of no use whatever the server says
@@ -200,7 +200,7 @@ func (s *session) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	var err error
-	defer trace.RecoverTo(&err)
+	defer panics.RecoverTo(&err)
 	_ = s.conn.Close(ctx) // everything was answered
 	s.conn = nil
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"example.com/chargeingest/internal/queue"
-	"example.com/chargeingest/internal/trace"
+	"example.com/chargeingest/internal/groupcommit"
+	"example.com/chargeingest/internal/panics"
 )
 
 // transaction stores one group.
@@ -27,7 +27,7 @@ type transaction struct {
 // fast stores a group of which nothing is known: all of it in one round trip,
 // the commit with it. Where something is known after all the server refuses it
 // with a duplicate, and nothing is stored.
-func (t *transaction) fast(ctx context.Context, requests []*queue.Request, nextID nextID) (*group, error) {
+func (t *transaction) fast(ctx context.Context, requests []*groupcommit.Request, nextID nextID) (*group, error) {
 	g, err := decide(ctx, requests, &known{}, nextID, t.decideBy())
 	if err != nil {
 		return nil, err
@@ -46,7 +46,7 @@ func (t *transaction) fast(ctx context.Context, requests []*queue.Request, nextI
 
 // careful locks the platforms of a group, looks up what is known, and then
 // stores the rest: two round trips.
-func (t *transaction) careful(ctx context.Context, requests []*queue.Request, nextID nextID) (g *group, err error) {
+func (t *transaction) careful(ctx context.Context, requests []*groupcommit.Request, nextID nextID) (g *group, err error) {
 	committing := false
 	defer func() {
 		if err == nil || committing {
@@ -119,12 +119,12 @@ func (t *transaction) send(ctx context.Context, b *pgx.Batch, commits bool) (fai
 		return goneError{pgconn.ErrConnClosed}
 	}
 	defer func() {
-		if commits && errors.As(failure, new(trace.PanicError)) {
+		if commits && errors.As(failure, new(panics.Error)) {
 			failure = unknownError{failure}
 		}
 	}()
 	defer func() { t.session.setPrepared(b, failure == nil) }()
-	defer trace.RecoverTo(&failure)
+	defer panics.RecoverTo(&failure)
 	gaveUpStandby(t.conn) // a commit of the host's does not count
 	results := t.conn.SendBatch(ctx, b)
 	var err error

@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"example.com/chargeingest"
-	"example.com/chargeingest/eventid"
-	"example.com/chargeingest/internal/queue"
-	"example.com/chargeingest/internal/trace"
+	"example.com/chargeingest/internal/groupcommit"
+	"example.com/chargeingest/internal/panics"
+	"example.com/chargeingest/storekit"
 )
 
 // writer is the one goroutine of a process that stores.
@@ -20,8 +20,8 @@ type writer struct {
 	options Options
 	sql     *statements
 	reset   func() // of the pool
-	ids     *eventid.Generator
-	queue   *queue.Queue
+	ids     *storekit.IDGenerator
+	queue   *groupcommit.Queue
 	stopped chan struct{} // closed when the goroutine has ended
 
 	// These belong to the goroutine. Separation is nil unless the writer finds out
@@ -49,13 +49,13 @@ type writer struct {
 }
 
 func newWriter(s *Store, newestID string) (*writer, error) {
-	ids, err := eventid.NewGenerator(s.options.Entropy, newestID)
+	ids, err := storekit.NewIDGenerator(s.options.Entropy, newestID)
 	if err != nil {
 		return nil, err
 	}
 	return &writer{
 		options: s.options, sql: s.sql, reset: s.reset, ids: ids,
-		queue: queue.New(s.options.MaxQueuedEvents), stopped: make(chan struct{}), most: s.options.MaxTransactionEvents,
+		queue: groupcommit.New(s.options.MaxQueuedEvents), stopped: make(chan struct{}), most: s.options.MaxTransactionEvents,
 		session: session{pool: s.pool, logger: s.options.Logger}, holds: holds{timeout: s.options.StatementTimeout},
 	}, nil
 }
@@ -72,7 +72,7 @@ func (w *writer) run() {
 		}
 		stop()
 		w.queue.Gather(w.most)
-		var requests []*queue.Request
+		var requests []*groupcommit.Request
 		now := time.Now()
 		requests, open = w.queue.TakeExcept(w.most, func(platform string) bool { return w.holds.skips(platform, now) })
 		w.holds.taken(now)
@@ -82,10 +82,10 @@ func (w *writer) run() {
 
 // storeTaken stores requests that were taken from the queue. A panic, which can only
 // be one of this package, leaves none of them without an answer.
-func (w *writer) storeTaken(requests []*queue.Request) {
+func (w *writer) storeTaken(requests []*groupcommit.Request) {
 	var err error
 	func() {
-		defer trace.RecoverTo(&err)
+		defer panics.RecoverTo(&err)
 		others, held := w.holds.split(requests)
 		if len(others) > 0 {
 			w.store(others, time.Now().Add(patience*w.options.StatementTimeout))
@@ -100,7 +100,7 @@ func (w *writer) storeTaken(requests []*queue.Request) {
 	w.session.drop()
 	log(w.options.Logger, slog.LevelError, "pgstore: it is not known what became of a transaction", err)
 	for _, r := range requests {
-		r.Answer(queue.Answer{Err: fmt.Errorf("pgstore: %w", unknownError{err})})
+		r.Answer(groupcommit.Answer{Err: fmt.Errorf("pgstore: %w", unknownError{err})})
 	}
 }
 
@@ -110,7 +110,7 @@ const patience = 3
 
 // store stores requests in one transaction and answers them. Until a time a group
 // that fails is taken apart: for the sake of those who are not to blame.
-func (w *writer) store(requests []*queue.Request, until time.Time) {
+func (w *writer) store(requests []*groupcommit.Request, until time.Time) {
 	start := time.Now()
 	g, err := w.attempts(requests)
 	w.adapt(requests, err)
@@ -143,7 +143,7 @@ func (w *writer) store(requests []*queue.Request, until time.Time) {
 	}
 	for i, r := range requests {
 		if err != nil {
-			r.Answer(queue.Answer{Err: err})
+			r.Answer(groupcommit.Answer{Err: err})
 		} else {
 			r.Answer(g.answers[i])
 		}
@@ -152,7 +152,7 @@ func (w *writer) store(requests []*queue.Request, until time.Time) {
 
 // adapt halves the size of groups when one is too slow, and lets it grow again
 // while they are not.
-func (w *writer) adapt(requests []*queue.Request, err error) {
+func (w *writer) adapt(requests []*groupcommit.Request, err error) {
 	events := 0
 	for _, r := range requests {
 		events += len(r.Batch.Events)
@@ -167,9 +167,9 @@ func (w *writer) adapt(requests []*queue.Request, err error) {
 
 // parts are what a group that failed is taken apart into; one or none where it
 // is to stay as it is.
-func parts(requests []*queue.Request, err error) [][]*queue.Request {
+func parts(requests []*groupcommit.Request, err error) [][]*groupcommit.Request {
 	half := len(requests) / 2
-	halves := [][]*queue.Request{requests[:half], requests[half:]}
+	halves := [][]*groupcommit.Request{requests[:half], requests[half:]}
 	code := codeOf(err)
 	switch {
 	case half == 0 || isUnknown(err):
@@ -184,9 +184,9 @@ func parts(requests []*queue.Request, err error) [][]*queue.Request {
 	return nil
 }
 
-func byPlatform(requests []*queue.Request) [][]*queue.Request {
+func byPlatform(requests []*groupcommit.Request) [][]*groupcommit.Request {
 	at := make(map[string]int)
-	var list [][]*queue.Request
+	var list [][]*groupcommit.Request
 	for _, r := range requests {
 		i, ok := at[r.Batch.Platform]
 		if !ok {
@@ -211,7 +211,7 @@ const (
 // attempts stores requests, again where the server undid it for the sake of another
 // transaction, for as long as a statement may take. Its error is an ErrNotStored unless
 // it is not known what became of them.
-func (w *writer) attempts(requests []*queue.Request) (*group, error) {
+func (w *writer) attempts(requests []*groupcommit.Request) (*group, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience*w.options.StatementTimeout)
 	defer cancel()
 	trying, cancel := context.WithTimeout(ctx, w.options.StatementTimeout)
@@ -272,7 +272,7 @@ func (w *writer) complain(err error) {
 }
 
 // attempt stores requests in one transaction.
-func (w *writer) attempt(ctx context.Context, requests []*queue.Request) (*group, error) {
+func (w *writer) attempt(ctx context.Context, requests []*groupcommit.Request) (*group, error) {
 	return w.within(ctx, func(t *transaction) (*group, error) {
 		if w.expectKnown {
 			return t.careful(ctx, requests, w.ids.Next)
@@ -298,7 +298,7 @@ func (w *writer) within(ctx context.Context, f func(*transaction) (*group, error
 	}
 	defer func() {
 		switch {
-		case isUnknown(err), errors.As(err, new(trace.PanicError)):
+		case isUnknown(err), errors.As(err, new(panics.Error)):
 			w.session.drop()
 		case isOfTheServer(err):
 			w.session.leave()
@@ -307,7 +307,7 @@ func (w *writer) within(ctx context.Context, f func(*transaction) (*group, error
 			w.reset()
 		}
 	}()
-	defer trace.RecoverTo(&err)
+	defer panics.RecoverTo(&err)
 	return f(t)
 }
 
@@ -325,7 +325,7 @@ func (w *writer) observe(c chargeingest.CommitStats) {
 	}
 	var err error
 	func() {
-		defer trace.RecoverTo(&err)
+		defer panics.RecoverTo(&err)
 		w.options.Observer(c)
 	}()
 	if err != nil {
@@ -349,4 +349,4 @@ func isUnknown(err error) bool { return errors.As(err, new(unknownError)) }
 // unknownError says that a transaction may have been committed.
 type unknownError struct{ error }
 
-func (e unknownError) Unwrap() error { return e.error }
+func (e unknownError) Unwrap() []error { return []error{chargeingest.ErrOutcomeUnknown, e.error} }

@@ -9,7 +9,7 @@ import (
 
 	sqlite3 "modernc.org/sqlite/lib"
 
-	"example.com/chargeingest/internal/trace"
+	"example.com/chargeingest/internal/panics"
 )
 
 // pragma is a setting of a connection.
@@ -123,7 +123,7 @@ func (c conn) newestEvent() (seq int64, err error) {
 
 // checkpoint moves the write-ahead log into the database, as the mode says.
 func (c conn) checkpoint(mode string) (l logState, err error) {
-	defer trace.RecoverTo(&err)
+	defer panics.RecoverTo(&err)
 	return scanLogState(c.query("PRAGMA wal_checkpoint(" + mode + ")"))
 }
 

@@ -109,7 +109,7 @@ func launchProcess(t *testing.T, spec childSpec, before ...string) (*life, error
 // before it served.
 func (l *lives) start(t *testing.T, k kill) {
 	t.Helper()
-	l.history.Lighten()
+	l.history.AcceptResponses()
 	started, err := l.launch(t, k)
 	if k.Nth > 0 && errors.Is(err, crashtest.ErrEnded) {
 		l.start(t, kill{})
@@ -138,7 +138,7 @@ func (l *lives) settle(t *testing.T, k kill) {
 		k = kill{} // and the next one is not to die
 		var gone atomic.Bool
 		l.each(func(c *crashtest.Client) {
-			if !c.Settle(t.Context(), l.address) {
+			if !c.Resolve(t.Context(), l.address) {
 				gone.Store(true)
 			}
 		})
@@ -187,7 +187,7 @@ func (l *lives) finish(t *testing.T) {
 	stored, err := crashtest.List(t.Context(), l.address)
 	require.NoError(t, err)
 	require.NoError(t, l.history.Check(stored))
-	require.NoError(t, l.history.CheckFollower(stored))
+	require.NoError(t, l.history.CompareFollowed(stored))
 	require.NoError(t, l.stop())
 	require.Equal(t, len(stored), requireIntact(t, l.path))
 	t.Logf("%d events, answers: %s", len(stored), l.history.Counts())

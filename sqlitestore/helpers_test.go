@@ -19,7 +19,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"example.com/chargeingest"
-	"example.com/chargeingest/internal/queue"
+	"example.com/chargeingest/internal/groupcommit"
 )
 
 // received is when the events of these tests come in.
@@ -149,14 +149,14 @@ func listed(t *testing.T, s *Store, platform string) []string {
 }
 
 // sending is a call of Append that is under way.
-type sending chan queue.Answer
+type sending chan groupcommit.Answer
 
 // call calls Append from a goroutine.
 func call(ctx context.Context, s *Store, b chargeingest.Batch) sending {
 	done := make(sending, 1)
 	go func() {
 		receipt, err := s.Append(ctx, b)
-		done <- queue.Answer{Receipt: receipt, Err: err}
+		done <- groupcommit.Answer{Receipt: receipt, Err: err}
 	}()
 	return done
 }

@@ -34,7 +34,7 @@ func TestAPowerCutLosesNothing(t *testing.T) {
 // cut takes the power away and gives it back. It stays dark until the next
 // process is there.
 func (l *lives) cut(t *testing.T, d *powerDisk) {
-	l.history.Darken()
+	l.history.IgnoreResponses()
 	d.cut(t)
 	l.kill()
 	d.restore(t)

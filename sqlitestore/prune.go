@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"example.com/chargeingest"
-	"example.com/chargeingest/eventid"
+	"example.com/chargeingest/storekit"
 )
 
 // backdatedAfter is how long after its receipt the time in an event's id is if
@@ -32,7 +32,7 @@ const receivedMilliseconds = "received_s * 1000 + received_ns / 1000000"
 // chargeingest.ErrClosed.
 func (s *Store) Prune(ctx context.Context, before time.Time) (deleted int64, err error) {
 	p := &pruning{
-		before: before.UnixMilli(), beforeID: eventid.First(before.Add(backdatedAfter)), atOnce: s.file.pruneAtOnce,
+		before: before.UnixMilli(), beforeID: storekit.FirstID(before.Add(backdatedAfter)), atOnce: s.file.pruneAtOnce,
 		backdated: [2]int64{math.MinInt64, math.MinInt64},
 	}
 	for _, step := range []func(*session) (n int64, more bool, err error){p.requests, p.events, p.backdatedEvents, p.platforms} {

@@ -11,7 +11,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"example.com/chargeingest"
-	"example.com/chargeingest/eventid"
+	"example.com/chargeingest/storekit"
 )
 
 // at is a batch that is received a number of hours after the others.
@@ -202,7 +202,7 @@ func TestPruneOfAnEarlierVersion(t *testing.T) {
 	for seq, e := range []struct {
 		id, received time.Time
 	}{{received(), received()}, {ahead, ahead}, {ahead, received()}, {ahead, received().Add(2 * time.Hour)}} {
-		id := eventid.First(e.id)
+		id := storekit.FirstID(e.id)
 		statements = append(statements, fmt.Sprintf(`INSERT INTO events (seq, id, platform, product_item_id,
 			timestamp_s, timestamp_ns, timestamp_assigned, received_s, received_ns, digest, content)
 			VALUES (%d, '%s', 1, 'item', 0, 0, 0, %d, %d, zeroblob(32), '{}')`,
@@ -213,7 +213,7 @@ func TestPruneOfAnEarlierVersion(t *testing.T) {
 		event int
 	}{{received(), 1}, {received().Add(2 * time.Hour), 1}, {ahead, 3}, {ahead, 4}} {
 		statements = append(statements,
-			fmt.Sprintf("INSERT INTO requests VALUES (%d, 1, 'key-%d', 'r', zeroblob(32), '%s')", i+1, i+1, eventid.First(r.bound)),
+			fmt.Sprintf("INSERT INTO requests VALUES (%d, 1, 'key-%d', 'r', zeroblob(32), '%s')", i+1, i+1, storekit.FirstID(r.bound)),
 			fmt.Sprintf("INSERT INTO request_events VALUES (%d, 0, %d)", i+1, r.event))
 	}
 	made(t, setup.path, statements...)

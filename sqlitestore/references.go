@@ -5,7 +5,7 @@ import (
 	"database/sql/driver"
 
 	"example.com/chargeingest"
-	"example.com/chargeingest/internal/queue"
+	"example.com/chargeingest/internal/groupcommit"
 )
 
 // referencesAtOnce is how many references a statement looks for.
@@ -21,7 +21,7 @@ type ahead struct {
 }
 
 // lookAhead finds out which references of the batches the table lookup has.
-func (s *session) lookAhead(group []*queue.Request) error {
+func (s *session) lookAhead(group []*groupcommit.Request) error {
 	s.ahead.values = s.ahead.values[:0]
 	for _, r := range group {
 		if s.ahead.platform != r.Batch.Platform {
@@ -67,7 +67,7 @@ func (s *session) askAhead() error {
 	return nil
 }
 
-// EventByReference implements [chargeingest.Lookup].
+// EventByReference implements [storekit.Lookup].
 func (s *session) EventByReference(_ context.Context, platform, value string) (*chargeingest.StoredEvent, error) {
 	if seq, ok := s.recent.find(platform, value); ok {
 		if err := s.flush(len(s.waiting)); err != nil { // it may be one of them

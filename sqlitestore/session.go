@@ -12,9 +12,8 @@ import (
 	"time"
 
 	"example.com/chargeingest"
-	"example.com/chargeingest/eventid"
-	"example.com/chargeingest/internal/sent"
-	"example.com/chargeingest/internal/trace"
+	"example.com/chargeingest/internal/panics"
+	"example.com/chargeingest/storekit"
 )
 
 // session is one life of the writer's connection: a checked database whose
@@ -337,7 +336,7 @@ func (s *session) Close() error {
 }
 
 // idGenerator continues behind the newest event.
-func (s *session) idGenerator(entropy io.Reader) (*eventid.Generator, error) {
+func (s *session) idGenerator(entropy io.Reader) (*storekit.IDGenerator, error) {
 	rows, err := s.query("SELECT id FROM events ORDER BY seq DESC LIMIT 1")
 	if err != nil {
 		return nil, err
@@ -348,12 +347,12 @@ func (s *session) idGenerator(entropy io.Reader) (*eventid.Generator, error) {
 			return nil, err
 		}
 	}
-	return eventid.NewGenerator(entropy, last)
+	return storekit.NewIDGenerator(entropy, last)
 }
 
 // logState returns how the write-ahead log is, without changing it.
 func (s *session) logState() (l logState, err error) {
-	defer trace.RecoverTo(&err)
+	defer panics.RecoverTo(&err)
 	return scanLogState(s.logSize.query())
 }
 
@@ -434,8 +433,8 @@ func (s *session) platform(name string) (int64, error) {
 	return id, nil
 }
 
-// BoundRequest implements [chargeingest.Lookup].
-func (s *session) BoundRequest(_ context.Context, platform, key string) (*chargeingest.BoundRequest, error) {
+// IdempotencyRecord implements [storekit.Lookup].
+func (s *session) IdempotencyRecord(_ context.Context, platform, key string) (*storekit.IdempotencyRecord, error) {
 	number, err := s.platform(platform)
 	if err != nil || number == 0 {
 		return nil, err
@@ -450,20 +449,20 @@ func (s *session) BoundRequest(_ context.Context, platform, key string) (*charge
 	if err := scan(rows[0], &id, &route, &digest); err != nil {
 		return nil, err
 	}
-	bound := &chargeingest.BoundRequest{Route: chargeingest.Route(route)}
+	bound := &storekit.IdempotencyRecord{Route: chargeingest.Route(route)}
 	copy(bound.Digest[:], digest)
 	rows, err = s.requestEvents.query(id)
 	if err != nil {
 		return nil, err
 	}
-	bound.Events = make([]chargeingest.BoundEvent, len(rows))
+	bound.Events = make([]storekit.RecordedEvent, len(rows))
 	for i, row := range rows {
 		e := &bound.Events[i]
 		var text string
 		e.StoredEvent, err = scanEvent(func(d ...any) error { return scan(row, d...) }, &text)
 		s.loaded += len(e.Content) + len(text)
 		if err == nil {
-			err = sent.Decode(&text, e)
+			err = e.DecodeSent(&text)
 		}
 		if err != nil {
 			return nil, err
@@ -487,8 +486,9 @@ func (s *session) firstEvent(rows [][]driver.Value, err error) (*chargeingest.St
 
 // append stores a batch in the transaction that is open. Where the error is a
 // refusal nothing was written.
-func (s *session) append(b chargeingest.Batch, nextID func(time.Time) (string, error)) (chargeingest.AppendResult, error) {
-	decision, err := chargeingest.Decide(context.Background(), b, s)
+func (s *session) append(a storekit.Attempt, nextID func(time.Time) (string, error)) (chargeingest.AppendResult, error) {
+	b := a.Batch
+	decision, err := a.Decide(context.Background(), s)
 	if err != nil {
 		return chargeingest.AppendResult{}, err
 	}
@@ -507,7 +507,7 @@ func (s *session) append(b chargeingest.Batch, nextID func(time.Time) (string, e
 		}
 		seq := s.recent.next()
 		s.recent.add(seq, platform, b.Platform, &b.Events[i])
-		if received := b.Events[i].ReceivedAt; id >= eventid.First(received.Add(backdatedAfter)) {
+		if received := b.Events[i].ReceivedAt; id >= storekit.FirstID(received.Add(backdatedAfter)) {
 			if _, err := s.addBackdated.exec(received.UnixMilli(), seq); err != nil {
 				return "", err
 			}
@@ -518,7 +518,7 @@ func (s *session) append(b chargeingest.Batch, nextID func(time.Time) (string, e
 	if err == nil {
 		err = s.flush(len(s.waiting) - len(s.waiting)%rowsAtOnce)
 	}
-	if bound := decision.BoundRequest(receipt); err == nil && bound != nil {
+	if bound := decision.IdempotencyRecord(receipt); err == nil && bound != nil {
 		err = s.bind(platform, b, receipt, bound)
 	}
 	return receipt, err
@@ -539,7 +539,7 @@ func (s *session) flush(n int) error {
 }
 
 // bind keeps what a request with an idempotency key was answered with.
-func (s *session) bind(platform int64, b chargeingest.Batch, receipt chargeingest.AppendResult, request *chargeingest.BoundRequest) error {
+func (s *session) bind(platform int64, b chargeingest.Batch, receipt chargeingest.AppendResult, request *storekit.IdempotencyRecord) error {
 	if err := s.flush(len(s.waiting)); err != nil {
 		return err
 	}
@@ -553,7 +553,7 @@ func (s *session) bind(platform int64, b chargeingest.Batch, receipt chargeinges
 	}
 	for i := range request.Events {
 		e := &request.Events[i]
-		if _, err := s.bindEvent.exec(number, int64(i), e.ID, orNil(sent.Encode(e))); err != nil {
+		if _, err := s.bindEvent.exec(number, int64(i), e.ID, orNil(e.EncodeSent())); err != nil {
 			return err
 		}
 	}

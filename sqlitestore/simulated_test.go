@@ -36,7 +36,7 @@ func newSimulated(t *testing.T, seed uint64) *simulated {
 
 // serve serves the database from a disk with a plan.
 func (l *simulated) serve(t *testing.T, plan modelPlan) (*life, error) {
-	m, err := newModel(l.path, rand.New(rand.NewPCG(l.random.Uint64(), 2)), plan, l.history.Darken, l.disk)
+	m, err := newModel(l.path, rand.New(rand.NewPCG(l.random.Uint64(), 2)), plan, l.history.IgnoreResponses, l.disk)
 	if err != nil {
 		return nil, err
 	}

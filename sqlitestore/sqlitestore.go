@@ -64,6 +64,7 @@ import (
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/internal/userpath"
+	"example.com/chargeingest/storekit"
 )
 
 var (
@@ -272,8 +273,8 @@ func (s *Store) open(ctx context.Context, path string, t tuning) (err error) {
 // Append implements [chargeingest.EventStore]. The id of an event carries the
 // time of its receipt.
 func (s *Store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
-	receipt, err := chargeingest.CompareOutside(ctx, b, func(b chargeingest.Batch) (chargeingest.AppendResult, error) {
-		return s.writer.queue.Append(ctx, b)
+	receipt, err := storekit.Append(ctx, b, func(a storekit.Attempt) (chargeingest.AppendResult, error) {
+		return s.writer.queue.Append(ctx, a)
 	})
 	if err != nil && errors.Is(err, ctx.Err()) {
 		err = fmt.Errorf("sqlitestore: %w", err)

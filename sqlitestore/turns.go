@@ -4,17 +4,17 @@ import (
 	"context"
 
 	"example.com/chargeingest"
-	"example.com/chargeingest/internal/turns"
+	"example.com/chargeingest/internal/limits"
 )
 
 // gates let platforms take turns at reading.
 type gates struct {
-	reads *turns.Gate // as many calls as there are connections
-	scans *turns.Gate // a share of these, entered first
+	reads *limits.Gate // as many calls as there are connections
+	scans *limits.Gate // a share of these, entered first
 }
 
 func newGates(readers int) gates {
-	return gates{reads: turns.NewGate(readers), scans: turns.NewGate(readers / 2)}
+	return gates{reads: limits.NewGate(readers), scans: limits.NewGate(readers / 2)}
 }
 
 // enter waits for a turn to read.

@@ -12,9 +12,9 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"example.com/chargeingest"
-	"example.com/chargeingest/eventid"
-	"example.com/chargeingest/internal/queue"
-	"example.com/chargeingest/internal/trace"
+	"example.com/chargeingest/internal/groupcommit"
+	"example.com/chargeingest/internal/panics"
+	"example.com/chargeingest/storekit"
 )
 
 // writer is the one goroutine that writes, and its connection.
@@ -22,7 +22,7 @@ type writer struct {
 	logger  *slog.Logger
 	file    *file
 	reading *sync.RWMutex // the store's
-	ids     *eventid.Generator
+	ids     *storekit.IDGenerator
 	most    int // events in a transaction
 
 	groupTime time.Duration // how long one is added to
@@ -31,7 +31,7 @@ type writer struct {
 	observer    func(chargeingest.CommitStats)
 	stats       stats
 
-	queue   *queue.Queue
+	queue   *groupcommit.Queue
 	jobs    chan func()
 	stopped chan struct{} // closed when the goroutine has ended
 
@@ -61,7 +61,7 @@ func newWriter(s *Store, first *session) *writer {
 		most:      s.options.MaxTransactionEvents,
 		groupTime: groupTime,
 		observer:  s.options.Observer,
-		queue:     queue.New(s.options.MaxQueuedEvents),
+		queue:     groupcommit.New(s.options.MaxQueuedEvents),
 		jobs:      make(chan func()),
 		stopped:   make(chan struct{}),
 		session:   first,
@@ -85,7 +85,7 @@ func (w *writer) run() {
 	for open := true; open; {
 		select {
 		case <-w.queue.Ready():
-			var group []*queue.Request
+			var group []*groupcommit.Request
 			w.queue.Gather(w.most)
 			group, open = w.queue.Take(w.most)
 			w.store(group)
@@ -134,11 +134,11 @@ const (
 
 // store stores requests in one transaction and answers them, or the first of them:
 // the others wait for their turn again.
-func (w *writer) store(group []*queue.Request) {
+func (w *writer) store(group []*groupcommit.Request) {
 	if len(group) == 0 {
 		return
 	}
-	var answers []queue.Answer
+	var answers []groupcommit.Answer
 	start := time.Now()
 	err := w.transact(func(s *session) error {
 		if err := s.lookAhead(group); err != nil {
@@ -149,11 +149,11 @@ func (w *writer) store(group []*queue.Request) {
 			if i > 0 && (s.loaded > groupLoaded || time.Since(start) > w.groupTime) {
 				break
 			}
-			receipt, err := w.append(s, r.Batch)
+			receipt, err := w.append(s, r.Attempt)
 			if err != nil && !isRefusal(err) {
 				return batchError{err}
 			}
-			answers = append(answers, queue.Answer{Receipt: receipt, Err: err})
+			answers = append(answers, groupcommit.Answer{Receipt: receipt, Err: err})
 		}
 		return nil
 	})
@@ -166,7 +166,7 @@ func (w *writer) store(group []*queue.Request) {
 		return
 	}
 	if err != nil {
-		answers = append(answers, make([]queue.Answer, len(group)-len(answers))...)
+		answers = append(answers, make([]groupcommit.Answer, len(group)-len(answers))...)
 	}
 	w.queue.Return(group[len(answers):])
 	group = group[:len(answers)]
@@ -222,21 +222,21 @@ func isRefusal(err error) bool {
 
 // append is session.append with a panic, most likely one of the host's source
 // of entropy, turned into an error.
-func (w *writer) append(s *session, b chargeingest.Batch) (receipt chargeingest.AppendResult, err error) {
-	defer trace.RecoverTo(&err)
-	return s.append(b, w.ids.Next)
+func (w *writer) append(s *session, a storekit.Attempt) (receipt chargeingest.AppendResult, err error) {
+	defer panics.RecoverTo(&err)
+	return s.append(a, w.ids.Next)
 }
 
 // failed is the answer to a request whose transaction failed with err. One that
 // was refused stored nothing in any case, but what it was refused for may have
 // gone, too.
-func failed(err, refusal error) queue.Answer {
+func failed(err, refusal error) groupcommit.Answer {
 	var unknown unknownError
-	var panicked trace.PanicError
+	var panicked panics.Error
 	if refusal == nil && (errors.As(err, &unknown) || errors.As(err, &panicked)) {
-		return queue.Answer{Err: fmt.Errorf("sqlitestore: %w", err)}
+		return groupcommit.Answer{Err: fmt.Errorf("sqlitestore: %w: %w", chargeingest.ErrOutcomeUnknown, err)}
 	}
-	return queue.Answer{Err: notStored(err)}
+	return groupcommit.Answer{Err: notStored(err)}
 }
 
 // batchError is the failure of one batch of a transaction.
@@ -251,7 +251,7 @@ func (e unknownError) Unwrap() error { return e.error }
 
 // guarded returns the error of f, or its panic as one.
 func guarded(f func() error) (err error) {
-	defer trace.RecoverTo(&err)
+	defer panics.RecoverTo(&err)
 	return f()
 }
 
@@ -259,7 +259,7 @@ func guarded(f func() error) (err error) {
 // transaction may have been committed all the same; otherwise it was undone.
 // What casts doubt on the connection ends the session.
 func (w *writer) transact(f func(*session) error) (err error) {
-	defer trace.RecoverTo(&err) // no panic here ends the writer
+	defer panics.RecoverTo(&err) // no panic here ends the writer
 	s, err := w.open()
 	if err != nil {
 		return err
@@ -279,7 +279,7 @@ func (w *writer) transact(f func(*session) error) (err error) {
 			err = unknownError{err}
 		}
 	}()
-	defer trace.RecoverTo(&err) // before the transaction is undone
+	defer panics.RecoverTo(&err) // before the transaction is undone
 	if _, err := s.begin.exec(); err != nil {
 		return err
 	}

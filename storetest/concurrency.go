@@ -11,22 +11,22 @@ import (
 
 func concurrencyCases() []testCase {
 	return []testCase{
-		{"of a hundred sends of one event at once one stores it and the others replay it", checkRaceReference},
-		{"of a hundred sends of one keyed request at once one stores it and the others replay it", checkRaceKey},
-		{"of contents that race for a reference one is stored and the others conflict with it", checkRaceContents},
-		{"under ReturnOriginal the contents that race for a reference are all answered with the one that is stored", checkRaceAcceptAll},
-		{"of requests that race for a key one is stored and the others conflict", checkRaceRequests},
-		{"batches that overlap in opposite orders all succeed and store each event once", checkRaceOverlap},
-		{"what Append returned can be read at once", checkReadOwnWrites},
+		{"of 100 concurrent sends of one event, one stores it and the others replay it", checkRaceReference},
+		{"of 100 concurrent sends of one request with a key, one stores it and the others replay it", checkRaceKey},
+		{"of concurrent events with one reference, one is stored and the others conflict", checkRaceContents},
+		{"under ReturnOriginal, concurrent events with one reference all return the stored one", checkRaceReturnOriginal},
+		{"of concurrent requests with one key, one is stored and the others conflict", checkRaceRequests},
+		{"overlapping batches in opposite orders all succeed and store each event once", checkRaceOverlap},
+		{"events can be read as soon as Append returns", checkReadOwnWrites},
 	}
 }
 
-// races is how often a race is run: a store that decides and inserts in two
-// steps wins many of them. Each race has new platforms.
-const races = 10
+// raceRounds repeats each race: a store that checks and inserts in separate
+// transactions can pass a single round by chance.
+const raceRounds = 10
 
 func racePlatforms() []string {
-	platforms := make([]string, races)
+	platforms := make([]string, raceRounds)
 	for i := range platforms {
 		platforms[i] = fmt.Sprint(acme, i)
 	}
@@ -34,65 +34,64 @@ func racePlatforms() []string {
 }
 
 func checkRaceReference(c *check) {
-	s := c.open()
+	s := c.newTestedStore()
 	for _, platform := range racePlatforms() {
-		c.onlyOne(s, batch(platform, draft{reference: "a"}), batch(platform+globex, draft{reference: "a"}))
+		c.wantStoredOnce(s, batch(platform, draft{reference: "a"}), batch(platform+globex, draft{reference: "a"}))
 	}
 }
 
 func checkRaceKey(c *check) {
-	s := c.open()
+	s := c.newTestedStore()
 	for _, platform := range racePlatforms() {
-		c.onlyOne(s, keyed("key", batch(platform, anonymous()...)), keyed("key", batch(platform+globex, anonymous()...)))
+		c.wantStoredOnce(s, keyed("key", batch(platform, keyedOnly()...)), keyed("key", batch(platform+globex, keyedOnly()...)))
 	}
 }
 
-// onlyOne races a hundred copies of batches for different platforms, and checks
-// that each platform has its batch once.
-func (c *check) onlyOne(s *subject, batches ...chargeingest.Batch) {
+// wantStoredOnce sends 100 batches concurrently, copies of one batch per platform.
+// Each platform must store its batch once.
+func (c *check) wantStoredOnce(s *testedStore, batches ...chargeingest.Batch) {
 	c.Helper()
 	racing := slices.Repeat(batches, 100/len(batches))
 	results := s.race(racing)
 	for first, b := range batches {
-		var answers [][]chargeingest.Outcome
+		var outcomes [][]chargeingest.Outcome
 		for i := first; i < len(racing); i += len(batches) {
-			answers = append(answers, c.outcomes(b, results[i]))
+			outcomes = append(outcomes, c.wantSuccess(b, results[i]))
 		}
-		winner := slices.IndexFunc(answers, func(answer []chargeingest.Outcome) bool { return !answer[0].Replayed })
+		winner := slices.IndexFunc(outcomes, func(got []chargeingest.Outcome) bool { return !got[0].Replayed })
 		if winner < 0 {
-			c.failf("all of the sends were answered with a replay")
+			c.failf("every send returned a replay")
 		}
-		won := answers[winner]
-		for i, answer := range answers {
-			for j := range answer {
+		won := outcomes[winner]
+		for i, got := range outcomes {
+			for j := range got {
 				if i == winner {
-					c.isNew(b, j, answer[j])
+					c.wantNew(b, j, got[j])
 				} else {
-					c.isReplay(j, answer[j], won[j])
+					c.wantReplay(j, got[j], won[j])
 				}
 			}
 		}
-		s.holds(b.Platform, won...)
+		s.wantStored(b.Platform, won...)
 	}
 }
 
 func checkRaceContents(c *check) {
-	s := c.open()
+	s := c.newTestedStore()
 	for _, platform := range racePlatforms() {
-		racing := contents(platform)
-		stored, refused := c.oneWins(racing, s.race(racing))
-		for _, conflict := range refused {
-			equal(c, "ConflictError.Key", conflict.IdempotencyKey, false)
-			equal(c, "ConflictError.Index", conflict.Index, 1)
-			equal(c, "ConflictError.EventID", conflict.EventID, stored[1].ID)
-			equalList(c, "ConflictError.Fields", conflict.Fields, []string{"value.number"})
+		racing := conflictingBatches(platform)
+		stored, rejected := c.wantOneStored(racing, s.race(racing))
+		for _, conflict := range rejected {
+			wantEqual(c, "ConflictError.IdempotencyKey", conflict.IdempotencyKey, false)
+			wantEqual(c, "ConflictError.Index", conflict.Index, 1)
+			wantEqual(c, "ConflictError.EventID", conflict.EventID, stored[1].ID)
+			wantList(c, "ConflictError.Fields", conflict.Fields, []string{"value.number"})
 		}
-		s.holds(platform, stored...)
+		s.wantStored(platform, stored...)
 	}
 }
 
-// contents returns batches that have another content each for one reference.
-func contents(platform string) []chargeingest.Batch {
+func conflictingBatches(platform string) []chargeingest.Batch {
 	racing := make([]chargeingest.Batch, 30)
 	for i := range racing {
 		racing[i] = batch(platform, draft{}, draft{reference: "a", number: fmt.Sprint(i)})
@@ -100,74 +99,72 @@ func contents(platform string) []chargeingest.Batch {
 	return racing
 }
 
-func checkRaceAcceptAll(c *check) {
-	s := c.open()
+func checkRaceReturnOriginal(c *check) {
+	s := c.newTestedStore()
 	for _, platform := range racePlatforms() {
-		racing := contents(platform)
+		racing := conflictingBatches(platform)
 		for i := range racing {
 			racing[i] = returnOriginal(racing[i])
 		}
 		results := s.race(racing)
-		winner := slices.IndexFunc(results, func(r result) bool { return r.err == nil && !r.receipt.Outcomes[1].Replayed })
+		winner := slices.IndexFunc(results, func(r appendResult) bool { return r.err == nil && !r.result.Outcomes[1].Replayed })
 		if winner < 0 {
-			c.failf("none of the contents was stored")
+			c.failf("no event was stored")
 		}
-		won := results[winner].receipt.Outcomes[1]
+		won := results[winner].result.Outcomes[1]
 		for i, r := range results {
-			outcomes := c.outcomes(racing[i], r)
-			c.isNew(racing[i], 0, outcomes[0])
+			outcomes := c.wantSuccess(racing[i], r)
+			c.wantNew(racing[i], 0, outcomes[0])
 			if i != winner {
-				c.isReplay(1, outcomes[1], won)
+				c.wantReplay(1, outcomes[1], won)
 			}
 		}
 		if s.reader != nil {
 			events := s.list(chargeingest.Query{Platform: platform, Reference: "a"}).Events
-			c.sameEvents("what has the reference", events, []chargeingest.StoredEvent{won.StoredEvent})
+			c.wantEvents("events with the reference", events, []chargeingest.StoredEvent{won.StoredEvent})
 		}
 	}
 }
 
 func checkRaceRequests(c *check) {
-	s := c.open()
+	s := c.newTestedStore()
 	for _, platform := range racePlatforms() {
 		var racing []chargeingest.Batch
 		for i := range 30 {
 			racing = append(racing, keyed("key", batch(platform, draft{number: fmt.Sprint(i)}, draft{})))
 		}
-		stored, refused := c.oneWins(racing, s.race(racing))
-		for _, conflict := range refused {
-			equal(c, "ConflictError.Key", conflict.IdempotencyKey, true)
+		stored, rejected := c.wantOneStored(racing, s.race(racing))
+		for _, conflict := range rejected {
+			wantEqual(c, "ConflictError.IdempotencyKey", conflict.IdempotencyKey, true)
 		}
-		s.holds(platform, stored...)
+		s.wantStored(platform, stored...)
 	}
 }
 
-// oneWins returns the outcomes of the one successful batch, and the conflicts of the
-// others.
-func (c *check) oneWins(racing []chargeingest.Batch, results []result) (stored []chargeingest.Outcome, refused []*chargeingest.ConflictError) {
+func (c *check) wantOneStored(racing []chargeingest.Batch, results []appendResult) (stored []chargeingest.Outcome, rejected []*chargeingest.ConflictError) {
 	c.Helper()
 	for i, r := range results {
 		if r.err != nil {
-			refused = append(refused, c.conflict(r.err))
+			rejected = append(rejected, c.wantConflict(r.err))
 			continue
 		}
 		if stored != nil {
-			c.failf("two of the batches were stored")
+			c.failf("more than one batch was stored")
 		}
-		stored = c.outcomes(racing[i], r)
+		stored = c.wantSuccess(racing[i], r)
 		for j := range stored {
-			c.isNew(racing[i], j, stored[j])
+			c.wantNew(racing[i], j, stored[j])
 		}
 	}
 	if stored == nil {
-		c.failf("none of the batches was stored")
+		c.failf("no batch was stored")
 	}
-	return stored, refused
+	return stored, rejected
 }
 
 func checkRaceOverlap(c *check) {
 	const references = 20
-	s := c.open()
+	s := c.newTestedStore()
 	forward := referenced("r", references)
 	backward := slices.Clone(forward)
 	slices.Reverse(backward)
@@ -182,13 +179,13 @@ func checkRaceOverlap(c *check) {
 			racing[i].Platform = platform
 		}
 		results := s.race(racing)
-		first := make(map[string]string) // reference → id
-		stored := make(map[string]bool)  // reference → returned as new
+		first := make(map[string]string) // ids by reference
+		stored := make(map[string]bool)  // references returned as new
 		for i, r := range results {
-			for j, o := range c.outcomes(racing[i], r) {
+			for j, o := range c.wantSuccess(racing[i], r) {
 				reference := racing[i].Events[j].Reference
 				if id, ok := first[reference]; ok && id != o.ID {
-					c.failf("reference %s was answered as %s and as %s", reference, id, o.ID)
+					c.failf("reference %s was returned as %s and as %s", reference, id, o.ID)
 				}
 				first[reference] = o.ID
 				if !o.Replayed {
@@ -199,15 +196,15 @@ func checkRaceOverlap(c *check) {
 				}
 			}
 		}
-		equal(c, "the number of references stored", len(stored), references)
+		wantEqual(c, "number of stored references", len(stored), references)
 		if s.reader != nil {
-			equal(c, "the number of events listed", len(s.pages(chargeingest.Query{Platform: platform})), references)
+			wantEqual(c, "number of listed events", len(s.pages(chargeingest.Query{Platform: platform})), references)
 		}
 	}
 }
 
 func checkReadOwnWrites(c *check) {
-	s := c.openReader()
+	s := c.newReader()
 	ctx := c.Context()
 	errs := make([]error, 8)
 	var wg sync.WaitGroup
@@ -215,12 +212,12 @@ func checkReadOwnWrites(c *check) {
 		wg.Go(func() {
 			for n := range 10 {
 				reference := fmt.Sprintf("%d-%d", i, n)
-				receipt, err := s.Append(ctx, batch(acme, draft{reference: reference}))
+				result, err := s.Append(ctx, batch(acme, draft{reference: reference}))
 				if err != nil {
 					errs[i] = errors.Join(errs[i], err)
 					continue
 				}
-				id := receipt.Outcomes[0].ID
+				id := result.Outcomes[0].ID
 				if _, err := s.reader.Get(ctx, acme, id); err != nil {
 					errs[i] = errors.Join(errs[i], fmt.Errorf("Get of %s: %w", id, err))
 				}

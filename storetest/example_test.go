@@ -9,8 +9,8 @@ import (
 	"example.com/chargeingest/storetest"
 )
 
-// A store that lives no longer than its process needs one line. This would be
-// the function TestStore in a test file of the store.
+// The function testStore stands for the TestStore of a store that keeps its events
+// in memory.
 func ExampleRun() {
 	testStore := func(t *testing.T) {
 		storetest.Run(t, func(*testing.T) chargeingest.EventStore { return memstore.New() })
@@ -18,7 +18,7 @@ func ExampleRun() {
 	_ = testStore
 }
 
-// A store on a disk or a server is checked for durability as well.
+// A store on disk or on a server passes Reopen to check durability, too.
 func ExampleReopen() {
 	testStore := func(t *testing.T) {
 		reopen := func(t *testing.T, s chargeingest.EventStore) chargeingest.EventStore {
@@ -35,7 +35,7 @@ func ExampleReopen() {
 	_ = testStore
 }
 
-// myStore stands for the store that is to be tested.
+// myStore stands for the store under test.
 type myStore struct {
 	*memstore.Store
 	path string

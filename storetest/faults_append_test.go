@@ -10,25 +10,25 @@ import (
 	"sync"
 
 	"example.com/chargeingest"
-	"example.com/chargeingest/eventid"
+	"example.com/chargeingest/storekit"
 )
 
-func answerFaults() []fault {
+func outcomeFaults() []fault {
 	return []fault{
 		{"ids have no prefix", func(s *store) {
 			s.onOutcome(func(_ chargeingest.Batch, _ int, o *chargeingest.Outcome) { o.ID = o.ID[5:] })
-		}, []string{"an id is chda_ and 26 characters that begin with the time of receipt"}},
+		}, []string{"an id is chda_ and 26 characters that start with the time of receipt"}},
 		{"ids are random", func(s *store) {
 			s.onOutcome(func(_ chargeingest.Batch, _ int, o *chargeingest.Outcome) {
 				o.ID = o.ID[:5] + fmt.Sprintf("%026d", o.ID[len(o.ID)-1])
 			})
-		}, []string{"ids strictly increase in the order of storing, over all platforms"}},
-		{"ids follow the clock alone", func(s *store) {
+		}, []string{"ids strictly increase in storage order across platforms"}},
+		{"ids start with the time of receipt even if it steps back", func(s *store) {
 			s.onOutcome(func(b chargeingest.Batch, i int, o *chargeingest.Outcome) {
-				o.ID = eventid.First(b.Events[i].ReceivedAt)[:15] + o.ID[15:]
+				o.ID = storekit.FirstID(b.Events[i].ReceivedAt)[:15] + o.ID[15:]
 			})
-		}, []string{"ids increase though the time of receipt steps back"}},
-		{"content is parsed and written anew", func(s *store) {
+		}, []string{"ids increase even if the time of receipt steps back"}},
+		{"content is reformatted", func(s *store) {
 			s.onOutcome(func(_ chargeingest.Batch, _ int, o *chargeingest.Outcome) {
 				var v any
 				if json.Unmarshal([]byte(o.Content), &v) == nil {
@@ -36,42 +36,42 @@ func answerFaults() []fault {
 					o.Content = string(text)
 				}
 			})
-		}, []string{"content is kept byte for byte"}},
+		}, []string{"content is stored byte for byte"}},
 		{"content is escaped for HTML", func(s *store) {
 			s.onOutcome(func(_ chargeingest.Batch, _ int, o *chargeingest.Outcome) {
 				o.Content = strings.NewReplacer("<", `\u003c`, ">", `\u003e`, "&", `\u0026`).Replace(o.Content)
 			})
-		}, []string{"content is kept byte for byte"}},
-		{"control characters beyond ASCII are dropped from content", func(s *store) {
+		}, []string{"content is stored byte for byte"}},
+		{"non-ASCII control characters are removed from content", func(s *store) {
 			s.onOutcome(func(_ chargeingest.Batch, _ int, o *chargeingest.Outcome) {
 				o.Content = strings.ReplaceAll(o.Content, "\u0085", "")
 			})
-		}, []string{"content is kept byte for byte"}},
-		{"digests are not kept", func(s *store) {
+		}, []string{"content is stored byte for byte"}},
+		{"digests are not stored", func(s *store) {
 			s.onOutcome(func(_ chargeingest.Batch, _ int, o *chargeingest.Outcome) { o.Digest = chargeingest.Digest{} })
-		}, []string{"digest and TimestampAssigned are kept with the event"}},
-		{"answers share what is kept", shareAnswers, []string{
-			"the outcomes of a receipt are the caller's to change",
-			"the events of a page are the caller's to change",
+		}, []string{"Digest and TimestampAssigned are stored with the event"}},
+		{"equal calls share a slice", shareResults, []string{
+			"the caller may modify the outcomes that Append returns",
+			"the caller may modify the events of a page",
 		}},
-		{"ids are of the time of storing", func(s *store) {
+		{"ids start with the time of storage", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) {
 				for i := range b.Events {
 					b.Events[i].ReceivedAt = received().AddDate(1, 0, 0)
 				}
 			})
-		}, []string{"an id is chda_ and 26 characters that begin with the time of receipt"}},
+		}, []string{"an id is chda_ and 26 characters that start with the time of receipt"}},
 	}
 }
 
 func batchFaults() []fault {
 	return []fault{
-		{"long batches are stored in two parts", inTwoParts, []string{"a batch of a thousand events is answered in the order sent"}},
-		{"events are stored one by one", oneByOne, []string{
-			"of a batch in conflict nothing is stored, whichever event is at fault",
-			"of a batch in conflict no reference is taken",
+		{"the second half of a long batch is stored first", storeSecondHalfFirst, []string{"a batch of 1,000 events returns its outcomes in request order"}},
+		{"events are stored one by one", storeOneByOne, []string{
+			"a batch with a conflict stores nothing, whichever event conflicts",
+			"a batch with a conflict leaves its references free",
 		}},
-		{"an empty reference is a reference", func(s *store) {
+		{"empty references are compared", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) {
 				for i := range b.Events {
 					if b.Events[i].Reference == "" {
@@ -91,18 +91,17 @@ func batchFaults() []fault {
 				}
 			})
 		}, []string{
-			"the same event twice in a batch is stored once and answered in both places",
-			"a reference twice in a batch with other content is a conflict of the later event",
-			"a stored event twice in a batch is answered with the original in both places",
-			"a stored event twice in a batch is compared with the original each time",
-			"under ReturnOriginal the first of a batch wins",
-			"a batch of replays and new events stores the new ones and answers all in order",
+			"an event repeated in a batch is stored once and returned at each position",
+			"a reference repeated in a batch with different content is a conflict at the later event",
+			"a stored event repeated in a batch returns the original at each position",
+			"each repetition of a stored event in a batch is compared with the original",
+			"under ReturnOriginal, the first event of a batch with a reference is the original",
+			"a batch of replays and new events stores the new ones and returns all in request order",
 		}},
 	}
 }
 
-// inTwoParts stores the second half of a long batch before the first.
-func inTwoParts(s *store) {
+func storeSecondHalfFirst(s *store) {
 	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 		if len(b.Events) <= 500 {
 			return next(ctx, b)
@@ -113,48 +112,47 @@ func inTwoParts(s *store) {
 		if err != nil {
 			return later, err
 		}
-		receipt, err := next(ctx, first)
-		receipt.Outcomes = append(receipt.Outcomes, later.Outcomes...)
-		return receipt, err
+		result, err := next(ctx, first)
+		result.Outcomes = append(result.Outcomes, later.Outcomes...)
+		return result, err
 	})
 }
 
-// oneByOne stores the events of a batch up to the first that is refused.
-func oneByOne(s *store) {
+// storeOneByOne stores the events of a batch that precede a conflict.
+func storeOneByOne(s *store) {
 	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 		var all chargeingest.AppendResult
 		for i := range b.Events {
 			one := b
 			one.Events = b.Events[i : i+1]
-			receipt, err := next(ctx, one)
+			result, err := next(ctx, one)
 			var conflict *chargeingest.ConflictError
 			if errors.As(err, &conflict) {
 				conflict.Index = i
 			}
 			if err != nil {
-				return receipt, err
+				return result, err
 			}
-			all.Outcomes = append(all.Outcomes, receipt.Outcomes...)
+			all.Outcomes = append(all.Outcomes, result.Outcomes...)
 		}
 		return all, nil
 	})
 }
 
-// shareAnswers makes equal calls return the same slice.
-func shareAnswers(s *store) {
+func shareResults(s *store) {
 	var mu sync.Mutex
-	receipts := make(map[string][]chargeingest.Outcome)
+	results := make(map[string][]chargeingest.Outcome)
 	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
-		receipt, err := next(ctx, b)
+		result, err := next(ctx, b)
 		mu.Lock()
 		defer mu.Unlock()
 		if key := b.Platform + b.IdempotencyKey; err == nil && b.IdempotencyKey != "" {
-			if len(receipts[key]) == len(receipt.Outcomes) {
-				receipt.Outcomes = receipts[key]
+			if len(results[key]) == len(result.Outcomes) {
+				result.Outcomes = results[key]
 			}
-			receipts[key] = receipt.Outcomes
+			results[key] = result.Outcomes
 		}
-		return receipt, err
+		return result, err
 	})
 	pages := make(map[string][]chargeingest.StoredEvent)
 	s.onPage(func(q chargeingest.Query, p *chargeingest.Page) {
@@ -177,28 +175,28 @@ func referenceFaults() []fault {
 				}
 			})
 		}, []string{
-			"the same event sent again is answered with the original",
-			"a timestamp left out both times is the same",
-			"a stored event twice in a batch is answered with the original in both places",
-			"a batch of replays and new events stores the new ones and answers all in order",
-			"references outlive their store",
+			"a retry of an event returns the original",
+			"an event without a timestamp is a replay of one without a timestamp",
+			"a stored event repeated in a batch returns the original at each position",
+			"a batch of replays and new events stores the new ones and returns all in request order",
+			"references survive reopening",
 		}},
-		{"references fold their case", func(s *store) {
+		{"references ignore case", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) {
 				for i := range b.Events {
 					b.Events[i].Reference = strings.ToLower(b.Events[i].Reference)
 				}
 			})
-		}, []string{"references are compared whole and with their case"}},
+		}, []string{"references compare in full and with case"}},
 	}
 }
 
-func comparingFaults() []fault {
+func comparisonFaults() []fault {
 	return []fault{
-		{"digests decide", digestsDecide, []string{
-			"content decides and not the digest or the layout",
-			"a timestamp left out both times is the same",
-			"a timestamp sent that equals the assigned one is the same",
+		{"digests are compared, not content", compareDigests, []string{
+			"an event is a replay by its content, not by its digest or JSON layout",
+			"an event without a timestamp is a replay of one without a timestamp",
+			"an event with the timestamp that was assigned is a replay",
 		}},
 		{"timestamps are not compared", func(s *store) {
 			s.onConflict(func(ctx context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, next appendFunc) (chargeingest.AppendResult, error) {
@@ -208,34 +206,34 @@ func comparingFaults() []fault {
 				return chargeingest.AppendResult{}, conflict
 			})
 		}, []string{
-			"a timestamp sent that is not the assigned one is a conflict",
-			"a timestamp sent first and left out then is a conflict",
+			"a timestamp other than the assigned one is a conflict",
+			"an event without the timestamp that was sent first is a conflict",
 		}},
-		{"every duplicate is accepted", func(s *store) {
+		{"ReturnOriginal is always used", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) { b.Duplicates = chargeingest.ReturnOriginal })
 		}, []string{
-			"other content is a conflict that names the event stored first and what differs",
-			"text is the same only as it is spelled",
-			"a reference twice in a batch with other content is a conflict of the later event",
-			"a stored event twice in a batch is compared with the original each time",
-			"of contents that race for a reference one is stored and the others conflict with it",
+			"different content is a conflict that names the stored event and the fields that differ",
+			"decimals compare as text: 1.1 and 1.10 differ",
+			"a reference repeated in a batch with different content is a conflict at the later event",
+			"each repetition of a stored event in a batch is compared with the original",
+			"of concurrent events with one reference, one is stored and the others conflict",
 		}},
 		{"ReturnOriginal is ignored", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) { b.Duplicates = chargeingest.RejectConflict })
 		}, []string{
-			"under ReturnOriginal other content is answered with the original",
-			"under ReturnOriginal the first of a batch wins",
+			"under ReturnOriginal, different content returns the original",
+			"under ReturnOriginal, the first event of a batch with a reference is the original",
 		}},
-		{"a conflict does not say with what", func(s *store) {
+		{"a conflict does not name the stored event", func(s *store) {
 			s.onConflict(func(_ context.Context, _ chargeingest.Batch, conflict *chargeingest.ConflictError, _ appendFunc) (chargeingest.AppendResult, error) {
 				conflict.EventID = ""
 				return chargeingest.AppendResult{}, conflict
 			})
 		}, []string{
-			"other content is a conflict that names the event stored first and what differs",
-			"of contents that race for a reference one is stored and the others conflict with it",
+			"different content is a conflict that names the stored event and the fields that differ",
+			"of concurrent events with one reference, one is stored and the others conflict",
 		}},
-		{"what is refused replaces what is stored", refusedReplaces, []string{"a conflict changes nothing of the event stored first"}},
+		{"a conflict replaces the stored content", replaceOnConflict, []string{"a conflict leaves the stored event unchanged"}},
 		{"timestamps are compared as text", func(s *store) {
 			timestamp := func(content string) string {
 				var e struct{ Timestamp string }
@@ -243,20 +241,19 @@ func comparingFaults() []fault {
 				return e.Timestamp
 			}
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
-				receipt, err := next(ctx, b)
-				for i, o := range receipt.Outcomes {
+				result, err := next(ctx, b)
+				for i, o := range result.Outcomes {
 					if e := b.Events[i]; o.Replayed && !e.TimestampAssigned && timestamp(o.Content) != timestamp(e.Content) {
 						return chargeingest.AppendResult{}, &chargeingest.ConflictError{Index: i, EventID: o.ID, Fields: []string{"timestamp"}}
 					}
 				}
-				return receipt, err
+				return result, err
 			})
-		}, []string{"a timestamp that is the same instant in another spelling is the same"}},
+		}, []string{"a timestamp of the same instant in another notation is a replay"}},
 	}
 }
 
-// digestsDecide refuses a known reference or key with another digest.
-func digestsDecide(s *store) {
+func compareDigests(s *store) {
 	var mu sync.Mutex
 	known := make(map[string]chargeingest.Digest)
 	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
@@ -280,8 +277,7 @@ func digestsDecide(s *store) {
 	})
 }
 
-// refusedReplaces returns the content that was sent last for a reference.
-func refusedReplaces(s *store) {
+func replaceOnConflict(s *store) {
 	last := make(map[string]string)
 	s.onConflict(func(_ context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, _ appendFunc) (chargeingest.AppendResult, error) {
 		last[conflict.EventID] = b.Events[conflict.Index].Content

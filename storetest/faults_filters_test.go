@@ -10,43 +10,43 @@ import (
 )
 
 func filterFaults() []fault {
-	every := "each filter and each combination of filters selects what has all of its values"
-	bounds := "From and To bound the instant of the timestamp, From included and To not"
+	every := "each combination of filters returns the events that match all of them"
+	bounds := "From and To limit the instant of the timestamp, From inclusive and To exclusive"
 	changed := func(name, rule string, change func(*chargeingest.Query)) fault {
 		return fault{name, func(s *store) { s.onQuery(change) }, []string{rule}}
 	}
 	return []fault{
-		changed("Reference does not filter", every, func(q *chargeingest.Query) { q.Reference = "" }),
-		changed("CustomerID does not filter", every, func(q *chargeingest.Query) { q.CustomerID = "" }),
-		changed("CustomerReference does not filter", every, func(q *chargeingest.Query) { q.CustomerReference = "" }),
-		changed("PricingPlanSubscriptionID does not filter", every, func(q *chargeingest.Query) { q.PricingPlanSubscriptionID = "" }),
-		changed("PricingPlanSubscriptionReference does not filter", every, func(q *chargeingest.Query) { q.PricingPlanSubscriptionReference = "" }),
-		changed("ProductItemID does not filter", every, func(q *chargeingest.Query) { q.ProductItemID = "" }),
-		{"filters fold their case", foldFilters, []string{"filters compare whole values with their case"}},
-		changed("MaxBytes does not bound", "a page has no more content than MaxBytes, or one event", func(q *chargeingest.Query) { q.MaxBytes = 0 }),
-		{"a page is cut before it is filtered", cutBeforeFilter, []string{"pages are full up to the last and Next is empty where nothing more is there", every}},
-		changed("From is not included", bounds, func(q *chargeingest.Query) { q.From = moved(q.From, 1) }),
-		changed("To is included", bounds, func(q *chargeingest.Query) { q.To = moved(q.To, 1) }),
-		changed("instants are kept to the microsecond", bounds, func(q *chargeingest.Query) {
+		changed("Reference is ignored", every, func(q *chargeingest.Query) { q.Reference = "" }),
+		changed("CustomerID is ignored", every, func(q *chargeingest.Query) { q.CustomerID = "" }),
+		changed("CustomerReference is ignored", every, func(q *chargeingest.Query) { q.CustomerReference = "" }),
+		changed("PricingPlanSubscriptionID is ignored", every, func(q *chargeingest.Query) { q.PricingPlanSubscriptionID = "" }),
+		changed("PricingPlanSubscriptionReference is ignored", every, func(q *chargeingest.Query) { q.PricingPlanSubscriptionReference = "" }),
+		changed("ProductItemID is ignored", every, func(q *chargeingest.Query) { q.ProductItemID = "" }),
+		{"filters ignore case", ignoreCaseOfFilters, []string{"filters compare in full and with case"}},
+		changed("MaxBytes is ignored", "a page has at most MaxBytes of content, or one event", func(q *chargeingest.Query) { q.MaxBytes = 0 }),
+		{"Limit applies before the filter", limitBeforeFilter, []string{"every page but the last is full, and only the last has an empty Next", every}},
+		changed("From is exclusive", bounds, func(q *chargeingest.Query) { q.From = shifted(q.From, 1) }),
+		changed("To is inclusive", bounds, func(q *chargeingest.Query) { q.To = shifted(q.To, 1) }),
+		changed("timestamps have microseconds", bounds, func(q *chargeingest.Query) {
 			for _, bound := range []**time.Time{&q.From, &q.To} {
 				if *bound != nil {
 					*bound = new((*bound).Truncate(time.Microsecond))
 				}
 			}
 		}),
-		changed("instants are kept in int64 nanoseconds", bounds, func(q *chargeingest.Query) {
+		changed("timestamps are int64 nanoseconds", bounds, func(q *chargeingest.Query) {
 			for _, bound := range []**time.Time{&q.From, &q.To} {
 				if *bound != nil {
 					*bound = new(time.Unix(0, (*bound).UnixNano()))
 				}
 			}
 		}),
-		changed("From counts only without a filter", "pages are full up to the last and Next is empty where nothing more is there", func(q *chargeingest.Query) {
+		changed("From is ignored with CustomerID", "every page but the last is full, and only the last has an empty Next", func(q *chargeingest.Query) {
 			if q.CustomerID != "" {
 				q.From = nil
 			}
 		}),
-		{"filtered listings lose digests", func(s *store) {
+		{"filtered listings have no digests", func(s *store) {
 			s.onPage(func(q chargeingest.Query, p *chargeingest.Page) {
 				for i := range p.Events {
 					if filtered(q) {
@@ -54,27 +54,25 @@ func filterFaults() []fault {
 					}
 				}
 			})
-		}, []string{"each filter and each combination of filters selects what has all of its values"}},
-		{"instants are kept in int64 nanoseconds in the index of a filter", func(s *store) {
+		}, []string{"each combination of filters returns the events that match all of them"}},
+		{"timestamps are int64 nanoseconds with CustomerID", func(s *store) {
 			s.onQuery(func(q *chargeingest.Query) {
 				if q.From != nil && q.CustomerID != "" {
 					q.From = new(time.Unix(0, q.From.UnixNano()))
 				}
 			})
-		}, []string{"From and To bound the instant of the timestamp, From included and To not"}},
+		}, []string{"From and To limit the instant of the timestamp, From inclusive and To exclusive"}},
 	}
 }
 
-// moved shifts a bound that is not open.
-func moved(t *time.Time, by time.Duration) *time.Time {
+func shifted(t *time.Time, by time.Duration) *time.Time {
 	if t == nil {
 		return t
 	}
 	return new(t.Add(by))
 }
 
-// foldFilters finds events that differ from the filter in case only.
-func foldFilters(s *store) {
+func ignoreCaseOfFilters(s *store) {
 	s.onBatch(func(b *chargeingest.Batch) {
 		for i := range b.Events {
 			b.Events[i].CustomerID = strings.ToLower(b.Events[i].CustomerID)
@@ -83,8 +81,7 @@ func foldFilters(s *store) {
 	s.onQuery(func(q *chargeingest.Query) { q.CustomerID = strings.ToLower(q.CustomerID) })
 }
 
-// cutBeforeFilter reads a page of all events and filters its events.
-func cutBeforeFilter(s *store) {
+func limitBeforeFilter(s *store) {
 	s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
 		page, err := next(ctx, chargeingest.Query{Platform: q.Platform, After: q.After, Order: q.Order, Limit: min(q.Limit, 20)})
 		if err != nil {
@@ -99,7 +96,7 @@ func cutBeforeFilter(s *store) {
 	})
 }
 
-// filtered reports whether a query has a filter other than time.
+// filtered reports whether a query filters by a field other than the timestamp.
 func filtered(q chargeingest.Query) bool {
 	return q.Reference+q.CustomerID+q.CustomerReference+q.PricingPlanSubscriptionID+q.PricingPlanSubscriptionReference+q.ProductItemID != ""
 }

@@ -10,32 +10,31 @@ import (
 
 func followingFaults() []fault {
 	return []fault{
-		{"a page loses its last event", func(s *store) {
+		{"pages miss the last event", func(s *store) {
 			s.onPage(func(_ chargeingest.Query, p *chargeingest.Page) { p.Events = p.Events[:max(0, len(p.Events)-1)] })
 		}, []string{
-			"pages are full up to the last and Next is empty where nothing more is there",
-			"who follows Position while others append sees each event once and in order",
-			"who pages by Next and goes on from Position sees each event once and in order",
-			"who follows a filter sees each of its events once and in order",
-			"who pages down while others append sees each event that was there once and in order",
+			"every page but the last is full, and only the last has an empty Next",
+			"following Position during appends returns each event once and in order",
+			"following Next and then Position during appends returns each event once and in order",
+			"following a filter during appends returns each matching event once and in order",
+			"paging in descending order during appends returns each earlier event once and in order",
 		}},
-		{"Position passes an event that is committed later", commitLate, []string{
-			"who follows Position while others append sees each event once and in order",
-			"who pages by Next and goes on from Position sees each event once and in order",
-			"who follows a filter sees each of its events once and in order",
+		{"Position skips an event that is committed later", commitLate, []string{
+			"following Position during appends returns each event once and in order",
+			"following Next and then Position during appends returns each event once and in order",
+			"following a filter during appends returns each matching event once and in order",
 		}},
-		{"Position does not move", standStill, []string{
-			"who follows Position while others append sees each event once and in order",
-			"Position leads to what is stored later and to nothing else",
+		{"Position does not advance", freezePosition, []string{
+			"following Position during appends returns each event once and in order",
+			"Position leads to the events stored later and to no others",
 		}},
-		readLast("Position by CustomerReference is read after the events", func(q chargeingest.Query) bool { return q.CustomerReference != "" }),
-		readLast("Position within a From is read after the events", func(q chargeingest.Query) bool { return q.From != nil }),
-		readLast("Position of a scan is read after the events", func(q chargeingest.Query) bool { return q.ProductItemID != "" }),
+		positionReadLater("Position is read after the events with CustomerReference", func(q chargeingest.Query) bool { return q.CustomerReference != "" }),
+		positionReadLater("Position is read after the events with From", func(q chargeingest.Query) bool { return q.From != nil }),
+		positionReadLater("Position is read after the events with ProductItemID", func(q chargeingest.Query) bool { return q.ProductItemID != "" }),
 	}
 }
 
-// standStill gives each listing the Position that its first page had.
-func standStill(s *store) {
+func freezePosition(s *store) {
 	first := make(map[string]string) // by customer
 	s.onPage(func(q chargeingest.Query, p *chargeingest.Page) {
 		if q.Order != chargeingest.Ascending {
@@ -48,11 +47,11 @@ func standStill(s *store) {
 	})
 }
 
-// commitLate shows the first event of a platform only once a cursor has passed
-// it, as a store does that numbers events before it commits them.
+// commitLate hides the first event until a cursor has skipped it, like a store that
+// assigns sequence numbers before it commits.
 func commitLate(s *store) {
 	var mu sync.Mutex
-	late := make(map[string]string) // platform → id
+	late := make(map[string]string) // ids by platform
 	s.onPage(func(q chargeingest.Query, p *chargeingest.Page) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -63,8 +62,8 @@ func commitLate(s *store) {
 	})
 }
 
-// readLast reads the events of a page and its Position in two transactions.
-func readLast(name string, match func(chargeingest.Query) bool) fault {
+// positionReadLater reads Position in a second transaction.
+func positionReadLater(name string, match func(chargeingest.Query) bool) fault {
 	return fault{name, func(s *store) {
 		s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 			time.Sleep(time.Microsecond)
@@ -81,5 +80,5 @@ func readLast(name string, match func(chargeingest.Query) bool) fault {
 			page.Position = end.Position
 			return page, err
 		})
-	}, []string{"who follows a filter sees each of its events once and in order"}}
+	}, []string{"following a filter during appends returns each matching event once and in order"}}
 }

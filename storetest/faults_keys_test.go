@@ -15,34 +15,34 @@ func keyFaults() []fault {
 		{"keys are ignored", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) { b.IdempotencyKey = "" })
 		}, []string{
-			"a key sent again with its request is answered with the originals in their order",
-			"a key protects events that have references, too",
-			"a key is bound by a request of which some events are replays",
-			"keys outlive their store",
+			"a retry with its key returns the originals in request order",
+			"a key also covers events with references",
+			"a request with some replays records its key",
+			"keys survive reopening",
 		}},
-		{"keys fold their case", func(s *store) {
+		{"keys ignore case", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) { b.IdempotencyKey = strings.ToLower(b.IdempotencyKey) })
-		}, []string{"keys are compared whole and with their case"}},
-		{"a key is enough to be a replay", keyAlone, []string{
-			"a key with other content is a conflict of the key",
-			"a key with another number of events is a conflict of the key",
-			"a key with its events in another order is a conflict of the key",
-			"a key on another route is a conflict of the key",
-			"a key is checked before the references",
+		}, []string{"keys compare in full and with case"}},
+		{"requests with a known key are replays", replayKnownKeys, []string{
+			"a key with different content is a key conflict",
+			"a key with a different number of events is a key conflict",
+			"a key with its events in a different order is a key conflict",
+			"a key on a different route is a key conflict",
+			"the key is checked before the references",
 		}},
-		{"digests decide", digestsDecide, []string{"a key is bound to content and not to a digest"}},
+		{"digests are compared, not content", compareDigests, []string{"requests with a key compare by content, not by digest"}},
 		{"routes are not compared", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) { b.Route = chargeingest.RouteBatch })
-		}, []string{"a key on another route is a conflict of the key"}},
-		{"ReturnOriginal accepts other requests under a key", func(s *store) {
+		}, []string{"a key on a different route is a key conflict"}},
+		{"under ReturnOriginal, a key conflict is not reported", func(s *store) {
 			s.onConflict(func(ctx context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, next appendFunc) (chargeingest.AppendResult, error) {
 				if b.Duplicates == chargeingest.ReturnOriginal {
 					return next(ctx, keyed("", b))
 				}
 				return chargeingest.AppendResult{}, conflict
 			})
-		}, []string{"ReturnOriginal is about references and not about keys"}},
-		{"a key is compared with what was returned", func(s *store) {
+		}, []string{"ReturnOriginal applies to references, not to keys"}},
+		{"a key is compared with the events returned", func(s *store) {
 			s.onConflict(func(ctx context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, next appendFunc) (chargeingest.AppendResult, error) {
 				if conflict.IdempotencyKey && b.Duplicates == chargeingest.ReturnOriginal {
 					b = keyed("", b)
@@ -51,110 +51,106 @@ func keyFaults() []fault {
 				}
 				return chargeingest.AppendResult{}, conflict
 			})
-		}, []string{"a key is for what was sent and not for what was returned"}},
-		{"a request is stored before its key is checked", keyCheckedLast, []string{"a request in conflict with its key stores nothing"}},
-		{"a key is bound before the request is stored", keyBoundFirst, []string{"a request that is refused binds no key"}},
-		{"references are checked before the key", referencesFirst, []string{"a key is checked before the references"}},
-		{"a key is bound only where all events are new", func(s *store) {
+		}, []string{"a key is compared with the request sent, not with the events returned"}},
+		{"a request is stored before its key is checked", checkKeyLast, []string{"a request with a key conflict stores nothing"}},
+		{"a key is recorded before the request is stored", recordKeyFirst, []string{"a request with a conflict does not record its key"}},
+		{"references are checked before the key", checkReferencesFirst, []string{"the key is checked before the references"}},
+		{"a key is recorded only if all events are new", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) {
 				for _, e := range b.Events {
-					if s.knows(b.Platform, e.Reference) {
+					if s.hasReference(b.Platform, e.Reference) {
 						b.IdempotencyKey = ""
 					}
 				}
 			})
 		}, []string{
-			"a key is bound by a request of which some events are replays",
-			"a key is bound by a request of which all events are replays",
+			"a request with some replays records its key",
+			"a request of replays only records its key",
 		}},
-		{"a digest serves as key", func(s *store) {
+		{"requests without a key use their digest", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) {
 				if b.IdempotencyKey == "" {
 					b.IdempotencyKey = fmt.Sprintf("%x", b.Digest)
 				}
 			})
 		}, []string{
-			"without a key or a reference the same request is stored again",
+			"without a key or references, the same request is stored again",
 			"events without a reference are never duplicates",
 		}},
-		{"ReturnOriginal returns what is sent again under a key", func(s *store) {
+		{"under ReturnOriginal, a retry with a key returns the content sent", func(s *store) {
 			var mu sync.Mutex
-			stored := make(map[string]bool) // by keys that stored an event
+			stored := make(map[string]bool) // keys that stored an event
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				mu.Lock()
 				defer mu.Unlock()
-				receipt, err := next(ctx, b)
+				result, err := next(ctx, b)
 				if err != nil || b.IdempotencyKey == "" || b.Duplicates != chargeingest.ReturnOriginal {
-					return receipt, err
+					return result, err
 				}
-				for i := range receipt.Outcomes {
-					if o := &receipt.Outcomes[i]; stored[b.IdempotencyKey] {
+				for i := range result.Outcomes {
+					if o := &result.Outcomes[i]; stored[b.IdempotencyKey] {
 						o.Content = b.Events[i].Content
 					}
 				}
-				for _, o := range receipt.Outcomes {
+				for _, o := range result.Outcomes {
 					stored[b.IdempotencyKey] = stored[b.IdempotencyKey] || !o.Replayed
 				}
-				return receipt, err
+				return result, err
 			})
-		}, []string{"a key is for what was sent and not for what was returned"}},
-		{"a key is compared in what the events cost and whose they are", func(s *store) {
+		}, []string{"a key is compared with the request sent, not with the events returned"}},
+		{"timestamps are not compared under a key", func(s *store) {
 			s.onConflict(func(ctx context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, next appendFunc) (chargeingest.AppendResult, error) {
 				if conflict.IdempotencyKey && slices.Equal(conflict.Fields, []string{"timestamp"}) {
 					return next(ctx, keyed("", b))
 				}
 				return chargeingest.AppendResult{}, conflict
 			})
-		}, []string{"a key with other content is a conflict of the key"}},
+		}, []string{"a key with different content is a key conflict"}},
 	}
 }
 
-// keyAlone replays a known key whatever events come with it.
-func keyAlone(s *store) {
+func replayKnownKeys(s *store) {
 	known := make(map[string]chargeingest.AppendResult)
 	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
-		if receipt, ok := known[b.IdempotencyKey]; ok {
-			return receipt, nil
+		if result, ok := known[b.IdempotencyKey]; ok {
+			return result, nil
 		}
-		receipt, err := next(ctx, b)
+		result, err := next(ctx, b)
 		if err == nil && b.IdempotencyKey != "" {
-			known[b.IdempotencyKey] = receipt
+			known[b.IdempotencyKey] = result
 		}
-		return receipt, err
+		return result, err
 	})
 }
 
-// keyCheckedLast stores a request that it then refuses for its key.
-func keyCheckedLast(s *store) {
+func checkKeyLast(s *store) {
 	s.onConflict(func(ctx context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, next appendFunc) (chargeingest.AppendResult, error) {
 		if conflict.IdempotencyKey {
-			if receipt, err := next(ctx, keyed("", b)); err != nil {
-				return receipt, err
+			if result, err := next(ctx, keyed("", b)); err != nil {
+				return result, err
 			}
 		}
 		return chargeingest.AppendResult{}, conflict
 	})
 }
 
-// keyBoundFirst remembers a key even if its request is refused.
-func keyBoundFirst(s *store) {
-	bound := make(map[string]chargeingest.Digest)
+func recordKeyFirst(s *store) {
+	recorded := make(map[string]chargeingest.Digest)
 	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 		if b.IdempotencyKey != "" {
-			if digest, ok := bound[b.IdempotencyKey]; ok && digest != b.Digest {
+			if digest, ok := recorded[b.IdempotencyKey]; ok && digest != b.Digest {
 				return chargeingest.AppendResult{}, &chargeingest.ConflictError{IdempotencyKey: true}
 			}
-			bound[b.IdempotencyKey] = b.Digest
+			recorded[b.IdempotencyKey] = b.Digest
 		}
 		return next(ctx, b)
 	})
 }
 
-// referencesFirst refuses a keyed batch for its references if it can.
-func referencesFirst(s *store) {
+func checkReferencesFirst(s *store) {
 	s.onConflict(func(_ context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, _ appendFunc) (chargeingest.AppendResult, error) {
 		for i, e := range b.Events {
-			if s.knows(b.Platform, e.Reference) {
+			if s.hasReference(b.Platform, e.Reference) {
 				return chargeingest.AppendResult{}, &chargeingest.ConflictError{Index: i}
 			}
 		}
@@ -162,8 +158,7 @@ func referencesFirst(s *store) {
 	})
 }
 
-// knows reports whether a reference is stored.
-func (s *store) knows(platform, reference string) bool {
+func (s *store) hasReference(platform, reference string) bool {
 	if reference == "" {
 		return false
 	}

@@ -12,11 +12,10 @@ import (
 
 func nameFaults() []fault {
 	const (
-		names   = "names of platforms are compared whole and with their case"
-		filters = "filters compare whole values with their case"
-		listed  = "List shows no event of another platform"
+		names   = "platform names compare in full and with case"
+		filters = "filters compare in full and with case"
+		listed  = "List does not return events of another platform"
 	)
-	// These change names in batches and queries alike.
 	platforms := func(change func(string) string) func(*store) {
 		return func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) { b.Platform = change(b.Platform) })
@@ -49,7 +48,7 @@ func nameFaults() []fault {
 	}
 	unblanked := func(s string) string { return strings.TrimRight(s, " ") }
 	composed := func(s string) string { return strings.ReplaceAll(s, "a\u0308", "ä") }
-	// As some collations do: all characters beyond the first 65,536 are equal.
+	// Some collations compare all characters after U+FFFF as equal.
 	narrow := func(s string) string {
 		return strings.Map(func(r rune) rune { return min(r, 0x10000) }, s)
 	}
@@ -68,29 +67,29 @@ func nameFaults() []fault {
 		return s
 	}
 	return []fault{
-		{"platforms of four-byte characters are equal", platforms(narrow), []string{names, listed}},
-		{"platforms fold the case of letters beyond ASCII", platforms(folded), []string{names, listed}},
-		{"platforms are unescaped", platforms(unescaped), []string{names, listed}},
-		{"platforms take hyphens for underscores", platforms(hyphens), []string{names, listed}},
-		{"filters of four-byte characters are equal", fields(narrow), []string{filters}},
-		{"filters fold the case of letters beyond ASCII", fields(folded), []string{filters}},
-		{"filters are unescaped", fields(unescaped), []string{filters}},
-		{"filters take hyphens for underscores", fields(hyphens), []string{filters}},
-		{"the text null does not filter", fields(nullable), []string{filters}},
-		{"the text null is no reference", func(s *store) {
+		{"platforms treat all four-byte characters as equal", platforms(narrow), []string{names, listed}},
+		{"platforms ignore the case of non-ASCII letters", platforms(folded), []string{names, listed}},
+		{"platforms are URL-unescaped", platforms(unescaped), []string{names, listed}},
+		{"platforms treat underscores as hyphens", platforms(hyphens), []string{names, listed}},
+		{"filters treat all four-byte characters as equal", fields(narrow), []string{filters}},
+		{"filters ignore the case of non-ASCII letters", fields(folded), []string{filters}},
+		{"filters are URL-unescaped", fields(unescaped), []string{filters}},
+		{"filters treat underscores as hyphens", fields(hyphens), []string{filters}},
+		{`a filter "null" is ignored`, fields(nullable), []string{filters}},
+		{`a reference "null" is ignored`, func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) {
 				for i := range b.Events {
 					b.Events[i].Reference = nullable(b.Events[i].Reference)
 				}
 			})
-		}, []string{"references are compared whole and with their case"}},
-		{"the text null is no key", func(s *store) {
+		}, []string{"references compare in full and with case"}},
+		{`a key "null" is ignored`, func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) { b.IdempotencyKey = nullable(b.IdempotencyKey) })
-		}, []string{"keys are compared whole and with their case"}},
-		{"keys are unescaped", func(s *store) {
+		}, []string{"keys compare in full and with case"}},
+		{"keys are URL-unescaped", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) { b.IdempotencyKey = unescaped(b.IdempotencyKey) })
-		}, []string{"keys are compared whole and with their case"}},
-		{"platform and key are joined", func(s *store) {
+		}, []string{"keys compare in full and with case"}},
+		{"platform and key are concatenated", func(s *store) {
 			owners := make(map[string]string)
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				joined := b.Platform + "#" + b.IdempotencyKey
@@ -102,8 +101,8 @@ func nameFaults() []fault {
 				}
 				return next(ctx, b)
 			})
-		}, []string{"a key of one platform is free on another"}},
-		{"platform and customer are joined", func(s *store) {
+		}, []string{"platforms do not share keys"}},
+		{"platform and customer are concatenated", func(s *store) {
 			var platforms sync.Map
 			s.onBatch(func(b *chargeingest.Batch) { platforms.Store(b.Platform, nil) })
 			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
@@ -119,12 +118,12 @@ func nameFaults() []fault {
 				return page, err
 			})
 		}, []string{listed}},
-		{"platforms are compared without trailing blanks", platforms(unblanked), []string{names, listed}},
-		{"platforms are cut at 64 characters", platforms(cutRunes(64)), []string{names, listed}},
-		{"platforms are normalised", platforms(composed), []string{names, listed}},
-		{"platforms are cut at 255 characters", platforms(cutRunes(255)), []string{names, listed}},
-		{"platforms are cut at 255 bytes", platforms(cutBytes(255)), []string{names, listed}},
-		{"Get compares platforms without trailing blanks", func(s *store) {
+		{"platforms ignore trailing spaces", platforms(unblanked), []string{names, listed}},
+		{"platforms are truncated to 64 characters", platforms(truncateRunes(64)), []string{names, listed}},
+		{"platforms are normalized", platforms(composed), []string{names, listed}},
+		{"platforms are truncated to 255 characters", platforms(truncateRunes(255)), []string{names, listed}},
+		{"platforms are truncated to 255 bytes", platforms(truncateBytes(255)), []string{names, listed}},
+		{"Get ignores a trailing space of the platform", func(s *store) {
 			s.onGet(func(ctx context.Context, platform, id string, next getFunc) (chargeingest.StoredEvent, error) {
 				e, err := next(ctx, platform, id)
 				if errors.Is(err, chargeingest.ErrNotFound) && !strings.HasSuffix(platform, " ") {
@@ -132,11 +131,11 @@ func nameFaults() []fault {
 				}
 				return e, err
 			})
-		}, []string{"Get finds no event of another platform"}},
-		{"filters are cut at 64 characters", fields(cutRunes(64)), []string{filters}},
-		{"filters are cut at 255 bytes", fields(cutBytes(255)), []string{filters}},
-		{"filters ignore what cannot be seen", fields(func(s string) string { return strings.ReplaceAll(s, "\u00ad", "") }), []string{filters}},
-		{"the filter by Reference folds its case", func(s *store) {
+		}, []string{"Get does not find events of another platform"}},
+		{"filters are truncated to 64 characters", fields(truncateRunes(64)), []string{filters}},
+		{"filters are truncated to 255 bytes", fields(truncateBytes(255)), []string{filters}},
+		{"filters ignore soft hyphens", fields(func(s string) string { return strings.ReplaceAll(s, "\u00ad", "") }), []string{filters}},
+		{"the filter Reference ignores case", func(s *store) {
 			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
 				page, err := next(ctx, q)
 				if q.Reference != "" && len(page.Events) == 0 {
@@ -146,7 +145,7 @@ func nameFaults() []fault {
 				return page, err
 			})
 		}, []string{filters}},
-		{"filters by time in a filtered listing cross platforms", func(s *store) {
+		{"filtered listings with From include other platforms", func(s *store) {
 			var platforms sync.Map
 			s.onBatch(func(b *chargeingest.Batch) { platforms.Store(b.Platform, nil) })
 			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
@@ -165,13 +164,13 @@ func nameFaults() []fault {
 	}
 }
 
-func cutRunes(n int) func(string) string {
+func truncateRunes(n int) func(string) string {
 	return func(s string) string {
 		runes := []rune(s)
 		return string(runes[:min(n, len(runes))])
 	}
 }
 
-func cutBytes(n int) func(string) string {
+func truncateBytes(n int) func(string) string {
 	return func(s string) string { return s[:min(n, len(s))] }
 }

@@ -14,15 +14,15 @@ import (
 
 func pagingFaults() []fault {
 	const (
-		maxBytes  = "a page has no more content than MaxBytes, or one event"
-		positions = "an ascending page always has a Position and a descending one never"
-		continues = "Position leads to what is stored later and to nothing else"
-		pages     = "pages are full up to the last and Next is empty where nothing more is there"
-		again     = "a cursor can be used again, also with another Limit"
-		malformed = "a cursor that is malformed is ErrInvalidCursor"
+		maxBytes  = "a page has at most MaxBytes of content, or one event"
+		positions = "every ascending page has a Position and no descending page has one"
+		continues = "Position leads to the events stored later and to no others"
+		pages     = "every page but the last is full, and only the last has an empty Next"
+		again     = "a cursor can be reused, also with a different Limit"
+		malformed = "List returns ErrInvalidCursor for a malformed cursor"
 	)
 	return []fault{
-		{"Next is given with every full page", func(s *store) {
+		{"every full page has a Next", func(s *store) {
 			s.onPage(func(q chargeingest.Query, p *chargeingest.Page) {
 				if len(p.Events) == q.Limit && p.Next == "" {
 					p.Next = p.Position
@@ -46,8 +46,8 @@ func pagingFaults() []fault {
 				}
 			})
 		}, []string{positions}},
-		{"Position is the end of what is stored", positionAtEnd, []string{continues}},
-		{"a cursor is spent by its use", func(s *store) {
+		{"Position is the end of the listing", positionAtEnd, []string{continues}},
+		{"a cursor can be used once", func(s *store) {
 			spent := make(map[string]bool)
 			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
 				if spent[q.After] {
@@ -57,10 +57,10 @@ func pagingFaults() []fault {
 				return next(ctx, q)
 			})
 		}, []string{again}},
-		{"cursors are of any characters", func(s *store) {
+		{"cursors contain characters that are not URL-safe", func(s *store) {
 			s.onPage(func(_ chargeingest.Query, p *chargeingest.Page) { p.Position += "+/=" })
-		}, []string{"cursors are of URL-safe characters"}},
-		{"a malformed cursor is the start", func(s *store) {
+		}, []string{"cursors consist of URL-safe characters"}},
+		{"a malformed cursor means the start", func(s *store) {
 			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
 				page, err := next(ctx, q)
 				if errors.Is(err, chargeingest.ErrInvalidCursor) {
@@ -70,35 +70,35 @@ func pagingFaults() []fault {
 				return page, err
 			})
 		}, []string{malformed}},
-		{"a descending page that MaxBytes cuts has no Next", func(s *store) {
+		{"a descending page that MaxBytes limits has no Next", func(s *store) {
 			s.onPage(func(q chargeingest.Query, p *chargeingest.Page) {
 				if q.Order == chargeingest.Descending && q.MaxBytes > 0 && len(p.Events) < q.Limit {
 					p.Next = ""
 				}
 			})
 		}, []string{maxBytes}},
-		{"MaxBytes does not bound descending pages", func(s *store) {
+		{"descending pages ignore MaxBytes", func(s *store) {
 			s.onQuery(func(q *chargeingest.Query) {
 				if q.Order == chargeingest.Descending {
 					q.MaxBytes = 0
 				}
 			})
 		}, []string{maxBytes}},
-		{"MaxBytes does not bound filtered pages", func(s *store) {
+		{"filtered pages ignore MaxBytes", func(s *store) {
 			s.onQuery(func(q *chargeingest.Query) {
 				if filtered(*q) {
 					q.MaxBytes = 0
 				}
 			})
 		}, []string{maxBytes}},
-		{"cursors have 10 bits", func(s *store) {
+		{"cursors wrap around at 1,024", func(s *store) {
 			s.onQuery(func(q *chargeingest.Query) {
 				if after, err := cursor.Decode(q.After); err == nil {
 					q.After = cursor.Encode(after % 1024)
 				}
 			})
-		}, []string{"thousands of events and megabytes at once are stored whole or not at all, and what came before stays known"}},
-		{"one more than the Limit overflows", func(s *store) {
+		}, []string{"a batch of thousands of events and several MiB is atomic and keeps earlier records"}},
+		{"Limit + 1 overflows", func(s *store) {
 			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
 				if q.Limit+1 < 0 {
 					return chargeingest.Page{}, errors.New("LIMIT must not be negative")
@@ -106,25 +106,25 @@ func pagingFaults() []fault {
 				return next(ctx, q)
 			})
 		}, []string{pages}},
-		{"MaxBytes counts characters", countBytes(func(content string) int { return len([]rune(content)) }), []string{maxBytes}},
-		{"MaxBytes counts content without its white space", countBytes(func(content string) int {
+		{"MaxBytes counts characters", limitBySize(func(content string) int { return len([]rune(content)) }), []string{maxBytes}},
+		{"MaxBytes does not count white space", limitBySize(func(content string) int {
 			return len(strings.Join(strings.Fields(content), ""))
 		}), []string{maxBytes}},
-		{"ascending pages by Reference have no Position", func(s *store) {
+		{"ascending pages with Reference have no Position", func(s *store) {
 			s.onPage(func(q chargeingest.Query, p *chargeingest.Page) {
 				if q.Reference != "" {
 					p.Position = ""
 				}
 			})
 		}, []string{positions, continues}},
-		{"descending pages within bounds of time have a Position", func(s *store) {
+		{"descending pages with time bounds have a Position", func(s *store) {
 			s.onPage(func(q chargeingest.Query, p *chargeingest.Page) {
 				if q.From != nil || q.To != nil {
 					p.Position += p.Next
 				}
 			})
 		}, []string{positions}},
-		{"Position of a full page within a From is the end of what is stored", func(s *store) {
+		{"Position of a page with From is the end of the listing", func(s *store) {
 			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
 				page, err := next(ctx, q)
 				if page.Position != "" && q.From != nil {
@@ -136,21 +136,21 @@ func pagingFaults() []fault {
 				return page, err
 			})
 		}, []string{continues}},
-		{"Next is given with a full last page by CustomerReference within a To", func(s *store) {
+		{"a full last page with CustomerReference and To has a Next", func(s *store) {
 			s.onPage(func(q chargeingest.Query, p *chargeingest.Page) {
 				if len(p.Events) == q.Limit && q.To != nil && q.CustomerReference != "" && p.Next == "" {
 					p.Next = p.Position
 				}
 			})
 		}, []string{pages}},
-		{"To counts on the first page only", func(s *store) {
+		{"To applies only to the first page", func(s *store) {
 			s.onQuery(func(q *chargeingest.Query) {
 				if q.After != "" && q.PricingPlanSubscriptionID != "" {
 					q.To = nil
 				}
 			})
 		}, []string{pages}},
-		{"a malformed cursor is the start of a filtered listing", func(s *store) {
+		{"a malformed cursor means the start of a filtered listing", func(s *store) {
 			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
 				page, err := next(ctx, q)
 				if errors.Is(err, chargeingest.ErrInvalidCursor) && filtered(q) {
@@ -160,7 +160,7 @@ func pagingFaults() []fault {
 				return page, err
 			})
 		}, []string{malformed}},
-		{"a cursor ahead of a platform without events is its start", func(s *store) {
+		{"a cursor beyond an empty platform means its start", func(s *store) {
 			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
 				page, err := next(ctx, q)
 				all, _ := next(ctx, chargeingest.Query{Platform: q.Platform, Limit: 1})
@@ -170,8 +170,8 @@ func pagingFaults() []fault {
 				}
 				return page, err
 			})
-		}, []string{"a cursor of a store that has more events is ErrInvalidCursor"}},
-		{"filtered listings are in the order of receipt", func(s *store) {
+		}, []string{"List returns ErrInvalidCursor for a cursor beyond the stored events"}},
+		{"filtered listings are ordered by time of receipt", func(s *store) {
 			var received sync.Map // by id
 			s.onOutcome(func(b chargeingest.Batch, i int, o *chargeingest.Outcome) {
 				received.LoadOrStore(o.ID, b.Events[i].ReceivedAt)
@@ -187,7 +187,7 @@ func pagingFaults() []fault {
 				})
 			})
 		}, []string{pages}},
-		{"a cursor ahead of what is stored is taken", func(s *store) {
+		{"a cursor beyond the stored events is accepted", func(s *store) {
 			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
 				page, err := next(ctx, q)
 				if after, decodeErr := cursor.Decode(q.After); errors.Is(err, chargeingest.ErrInvalidCursor) && decodeErr == nil && after > 0 {
@@ -195,11 +195,10 @@ func pagingFaults() []fault {
 				}
 				return page, err
 			})
-		}, []string{"a cursor of a store that has more events is ErrInvalidCursor"}},
+		}, []string{"List returns ErrInvalidCursor for a cursor beyond the stored events"}},
 	}
 }
 
-// positionAtEnd gives every ascending page the Position of the whole listing.
 func positionAtEnd(s *store) {
 	s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
 		page, err := next(ctx, q)
@@ -213,18 +212,17 @@ func positionAtEnd(s *store) {
 	})
 }
 
-// countBytes bounds pages by another size of their content.
-func countBytes(size func(content string) int) func(*store) {
+// limitBySize applies MaxBytes to another measure of the content.
+func limitBySize(size func(content string) int) func(*store) {
 	return func(s *store) {
 		s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
 			if q.MaxBytes == 0 {
 				return next(ctx, q)
 			}
-			// One more event at a time, as long as they fit.
-			most, room := q.Limit, q.MaxBytes
+			maxEvents, maxBytes := q.Limit, q.MaxBytes
 			q.MaxBytes = 0
 			var page chargeingest.Page
-			for q.Limit = 1; q.Limit <= most; q.Limit++ {
+			for q.Limit = 1; q.Limit <= maxEvents; q.Limit++ {
 				longer, err := next(ctx, q)
 				if err != nil {
 					return longer, err
@@ -233,7 +231,7 @@ func countBytes(size func(content string) int) func(*store) {
 				for _, e := range longer.Events {
 					total += size(e.Content)
 				}
-				if total > room && q.Limit > 1 {
+				if total > maxBytes && q.Limit > 1 {
 					break
 				}
 				page = longer

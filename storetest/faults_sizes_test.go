@@ -10,9 +10,9 @@ import (
 )
 
 func sizeFaults() []fault {
-	const large = "thousands of events and megabytes at once are stored whole or not at all, and what came before stays known"
+	const large = "a batch of thousands of events and several MiB is atomic and keeps earlier records"
 	return []fault{
-		{"batches above 1 MiB are refused", func(s *store) {
+		{"batches over 1 MiB are rejected", func(s *store) {
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				size := 0
 				for _, e := range b.Events {
@@ -23,10 +23,10 @@ func sizeFaults() []fault {
 				}
 				return next(ctx, b)
 			})
-		}, []string{large, "content is kept byte for byte"}},
-		{"a reference is known among the newest 1,000 events", func(s *store) { forgetful(s, false) }, []string{large}},
-		{"a key is known among the newest 1,000 events", func(s *store) { forgetful(s, true) }, []string{large}},
-		{"batches above 1,000 events are refused", func(s *store) {
+		}, []string{large, "content is stored byte for byte"}},
+		{"references are forgotten after 1,000 events", func(s *store) { forgetOld(s, false) }, []string{large}},
+		{"keys are forgotten after 1,000 events", func(s *store) { forgetOld(s, true) }, []string{large}},
+		{"batches over 1,000 events are rejected", func(s *store) {
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				if len(b.Events) > 1000 {
 					return chargeingest.AppendResult{}, chargeingest.ErrNotStored
@@ -34,22 +34,22 @@ func sizeFaults() []fault {
 				return next(ctx, b)
 			})
 		}, []string{large}},
-		{"a thousand events are stored at a time", func(s *store) {
+		{"batches are stored in chunks of 1,000 events", func(s *store) {
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				var all chargeingest.AppendResult
 				for events := range slices.Chunk(b.Events, 1000) {
 					part := b
 					part.Events = events
-					receipt, err := next(ctx, part)
+					result, err := next(ctx, part)
 					if err != nil {
-						return receipt, err
+						return result, err
 					}
-					all.Outcomes = append(all.Outcomes, receipt.Outcomes...)
+					all.Outcomes = append(all.Outcomes, result.Outcomes...)
 				}
 				return all, nil
 			})
 		}, []string{large}},
-		{"batches above 6,553 events are refused", func(s *store) {
+		{"batches over 6,553 events are rejected", func(s *store) {
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				if len(b.Events) > 6553 { // 65,535 parameters, 10 for each event
 					return chargeingest.AppendResult{}, chargeingest.ErrNotStored
@@ -57,7 +57,7 @@ func sizeFaults() []fault {
 				return next(ctx, b)
 			})
 		}, []string{large}},
-		{"references of a batch are compared a thousand at a time", func(s *store) {
+		{"references of a batch are compared in chunks of 1,000", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) {
 				first := make(map[string]int)
 				for i, e := range b.Events {
@@ -69,16 +69,16 @@ func sizeFaults() []fault {
 				}
 			})
 		}, []string{large}},
-		{"a key is bound to 1,000 events at most", func(s *store) {
+		{"keys of batches over 1,000 events are not recorded", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) {
 				if len(b.Events) > 1000 {
 					b.IdempotencyKey = ""
 				}
 			})
 		}, []string{large}},
-		{"1,000 keys are kept", func(s *store) {
+		{"keys are forgotten after 1,000 others", func(s *store) {
 			var mu sync.Mutex
-			used := make(map[string]int) // how many keys there were
+			used := make(map[string]int) // number of earlier keys
 			s.onBatch(func(b *chargeingest.Batch) {
 				mu.Lock()
 				defer mu.Unlock()
@@ -88,8 +88,8 @@ func sizeFaults() []fault {
 					b.IdempotencyKey = ""
 				}
 			})
-		}, []string{"a key stays bound after a thousand others"}},
-		{"references are kept for a year", func(s *store) {
+		}, []string{"a key stays recorded after 1,000 others"}},
+		{"references are forgotten after a year", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) {
 				for i := range b.Events {
 					if e := &b.Events[i]; e.Reference != "" {
@@ -97,15 +97,15 @@ func sizeFaults() []fault {
 					}
 				}
 			})
-		}, []string{"a timestamp left out both times is the same"}},
-		{"keys are kept for a year", func(s *store) {
+		}, []string{"an event without a timestamp is a replay of one without a timestamp"}},
+		{"keys are forgotten after a year", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) {
 				if b.IdempotencyKey != "" {
 					b.IdempotencyKey += b.Events[0].ReceivedAt.Format("-2006")
 				}
 			})
-		}, []string{"a key is bound to content and not to a digest"}},
-		{"a filter finds 1,000 events", func(s *store) {
+		}, []string{"requests with a key compare by content, not by digest"}},
+		{"a filtered listing ends after 1,000 events", func(s *store) {
 			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
 				page, err := next(ctx, q)
 				if filtered(q) && q.After != "" && q.Limit == 1000 {
@@ -114,7 +114,7 @@ func sizeFaults() []fault {
 				return page, err
 			})
 		}, []string{large}},
-		{"a filter looks at 1,000 events", func(s *store) {
+		{"a filtered page scans 1,000 events", func(s *store) {
 			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
 				page, err := next(ctx, q)
 				seen, _ := next(ctx, chargeingest.Query{Platform: q.Platform, After: q.After, Order: q.Order, Limit: 1000})
@@ -124,58 +124,58 @@ func sizeFaults() []fault {
 				return page, err
 			})
 		}, []string{large}},
-		{"a page has 1,000 events and no Next", func(s *store) {
+		{"a page ends after 1,000 events without a Next", func(s *store) {
 			s.onPage(func(_ chargeingest.Query, p *chargeingest.Page) {
 				if len(p.Events) > 1000 {
 					p.Events, p.Next = p.Events[:1000], ""
 				}
 			})
 		}, []string{large}},
-		{"a batch that repeats too much binds its key", func(s *store) {
-			bound := make(map[string]bool)
+		{"ErrResponseTooLarge records the key", func(s *store) {
+			recorded := make(map[string]bool)
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
-				if bound[b.IdempotencyKey] {
+				if recorded[b.IdempotencyKey] {
 					return chargeingest.AppendResult{}, &chargeingest.ConflictError{IdempotencyKey: true}
 				}
-				receipt, err := next(ctx, b)
-				bound[b.IdempotencyKey] = b.IdempotencyKey != "" && errors.Is(err, chargeingest.ErrResponseTooLarge)
-				return receipt, err
+				result, err := next(ctx, b)
+				recorded[b.IdempotencyKey] = b.IdempotencyKey != "" && errors.Is(err, chargeingest.ErrResponseTooLarge)
+				return result, err
 			})
-		}, []string{"a batch that repeats what is larger by 16 MiB is ErrResponseTooLarge and stores nothing"}},
-		{"content is cut at 1 MiB where it is read", func(s *store) {
+		}, []string{"a batch whose replays exceed its own events by 16 MiB returns ErrResponseTooLarge and stores nothing"}},
+		{"List truncates content to 1 MiB", func(s *store) {
 			s.onPage(func(_ chargeingest.Query, p *chargeingest.Page) {
 				for i := range p.Events {
-					p.Events[i].Content = cutBytes(1 << 20)(p.Events[i].Content)
+					p.Events[i].Content = truncateBytes(1 << 20)(p.Events[i].Content)
 				}
 			})
-		}, []string{"content is kept byte for byte"}},
-		{"replays may be of any size", func(s *store) {
+		}, []string{"content is stored byte for byte"}},
+		{"the size of replays is not limited", func(s *store) {
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
-				receipt, err := next(ctx, b)
+				result, err := next(ctx, b)
 				if !errors.Is(err, chargeingest.ErrResponseTooLarge) {
-					return receipt, err
+					return result, err
 				}
 				var all chargeingest.AppendResult
 				for _, e := range b.Events {
 					one := b
 					one.Events = []chargeingest.NewEvent{e}
-					receipt, err := next(ctx, one)
+					result, err := next(ctx, one)
 					if err != nil {
-						return receipt, err
+						return result, err
 					}
-					all.Outcomes = append(all.Outcomes, receipt.Outcomes...)
+					all.Outcomes = append(all.Outcomes, result.Outcomes...)
 				}
 				return all, nil
 			})
-		}, []string{"a batch that repeats what is larger by 16 MiB is ErrResponseTooLarge and stores nothing"}},
+		}, []string{"a batch whose replays exceed its own events by 16 MiB returns ErrResponseTooLarge and stores nothing"}},
 	}
 }
 
-// forgetful knows a key, or else a reference, until 1,000 more events are stored.
-func forgetful(s *store, keys bool) {
+// forgetOld forgets keys or references after 1,000 events.
+func forgetOld(s *store, keys bool) {
 	var mu sync.Mutex
 	stored := 0
-	known := make(map[string]int) // the number of events when the key or reference was stored
+	known := make(map[string]int) // number of events stored up to a key or reference
 	forgotten := func(name string) bool {
 		at, ok := known[name]
 		return ok && stored > at+1000
@@ -192,13 +192,13 @@ func forgetful(s *store, keys bool) {
 				b.Events[i].Reference = ""
 			}
 		}
-		receipt, err := next(ctx, b)
-		for i, o := range receipt.Outcomes {
+		result, err := next(ctx, b)
+		for i, o := range result.Outcomes {
 			if !o.Replayed {
 				stored++
 				known[key], known[b.Events[i].Reference] = stored, stored
 			}
 		}
-		return receipt, err
+		return result, err
 	})
 }

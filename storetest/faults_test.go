@@ -8,17 +8,17 @@ import (
 	"example.com/chargeingest"
 )
 
-// fault is a way to break a store, with the rules whose cases must notice.
+// fault breaks a store. The cases of the rules in caughtBy must fail.
 type fault struct {
-	name   string
-	inject func(*store)
-	breaks []string
+	name     string
+	inject   func(*store)
+	caughtBy []string
 }
 
 func faults() []fault {
 	return slices.Concat(
-		answerFaults(), batchFaults(), endingFaults(), referenceFaults(), comparingFaults(),
-		keyFaults(), raceFaults(), platformFaults(), readingFaults(), pagingFaults(), followingFaults(), filterFaults(),
+		outcomeFaults(), batchFaults(), lifecycleFaults(), referenceFaults(), comparisonFaults(),
+		keyFaults(), concurrencyFaults(), platformFaults(), readingFaults(), pagingFaults(), followingFaults(), filterFaults(),
 		nameFaults(), sizeFaults(),
 	)
 }
@@ -29,23 +29,20 @@ type (
 	listFunc   func(context.Context, chargeingest.Query) (chargeingest.Page, error)
 )
 
-// onAppend puts a function before Append, which gets the Append before it.
+// onAppend replaces Append by f, which may call the previous Append.
 func (s *store) onAppend(f func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error)) {
 	next := s.append
 	s.append = func(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
-		// The caller must not see the changes.
-		b.Events = slices.Clone(b.Events)
+		b.Events = slices.Clone(b.Events) // f may modify them
 		return f(ctx, b, next)
 	}
 }
 
-// onList puts a function before List.
 func (s *store) onList(f func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error)) {
 	next := s.list
 	s.list = func(ctx context.Context, q chargeingest.Query) (chargeingest.Page, error) { return f(ctx, q, next) }
 }
 
-// onGet puts a function before Get.
 func (s *store) onGet(f func(ctx context.Context, platform, id string, next getFunc) (chargeingest.StoredEvent, error)) {
 	next := s.get
 	s.get = func(ctx context.Context, platform, id string) (chargeingest.StoredEvent, error) {
@@ -53,7 +50,7 @@ func (s *store) onGet(f func(ctx context.Context, platform, id string, next getF
 	}
 }
 
-// onBatch changes batches on their way in.
+// onBatch changes the arguments of Append.
 func (s *store) onBatch(change func(*chargeingest.Batch)) {
 	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 		change(&b)
@@ -61,18 +58,17 @@ func (s *store) onBatch(change func(*chargeingest.Batch)) {
 	})
 }
 
-// onOutcome changes outcomes on their way out; i is the event's index.
+// onOutcome changes the outcome of event i.
 func (s *store) onOutcome(change func(b chargeingest.Batch, i int, o *chargeingest.Outcome)) {
 	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
-		receipt, err := next(ctx, b)
-		for i := range receipt.Outcomes {
-			change(b, i, &receipt.Outcomes[i])
+		result, err := next(ctx, b)
+		for i := range result.Outcomes {
+			change(b, i, &result.Outcomes[i])
 		}
-		return receipt, err
+		return result, err
 	})
 }
 
-// onQuery changes queries on their way in.
 func (s *store) onQuery(change func(*chargeingest.Query)) {
 	s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
 		change(&q)
@@ -80,7 +76,6 @@ func (s *store) onQuery(change func(*chargeingest.Query)) {
 	})
 }
 
-// onPage changes pages on their way out.
 func (s *store) onPage(change func(q chargeingest.Query, p *chargeingest.Page)) {
 	s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
 		page, err := next(ctx, q)
@@ -89,14 +84,14 @@ func (s *store) onPage(change func(q chargeingest.Query, p *chargeingest.Page)) 
 	})
 }
 
-// onConflict puts a function behind each conflict, which decides again.
+// onConflict may replace a conflict by another result.
 func (s *store) onConflict(f func(ctx context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, next appendFunc) (chargeingest.AppendResult, error)) {
 	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
-		receipt, err := next(ctx, b)
+		result, err := next(ctx, b)
 		var conflict *chargeingest.ConflictError
 		if errors.As(err, &conflict) {
 			return f(ctx, b, conflict, next)
 		}
-		return receipt, err
+		return result, err
 	})
 }

@@ -9,17 +9,16 @@ import (
 
 func filterCases() []testCase {
 	return []testCase{
-		{"each filter and each combination of filters selects what has all of its values", checkFilters},
-		{"filters compare whole values with their case", checkFiltersExact},
-		{"From and To bound the instant of the timestamp, From included and To not", checkTimeBounds},
+		{"each combination of filters returns the events that match all of them", checkFilters},
+		{"filters compare in full and with case", checkFiltersExact},
+		{"From and To limit the instant of the timestamp, From inclusive and To exclusive", checkTimeBounds},
 	}
 }
 
-// variety is events with many combinations of values, null among them.
-func variety() []draft {
+func variedDrafts() []draft {
 	var drafts []draft
 	for i := range 60 {
-		// Steps without a common divisor, so that the fields vary apart.
+		// Coprime steps let the fields vary independently.
 		pick := func(step int, values ...string) string { return values[i/step%len(values)] }
 		drafts = append(drafts, draft{
 			customerID:            pick(1, "c1", "c2", ""),
@@ -37,19 +36,18 @@ func variety() []draft {
 }
 
 func checkFilters(c *check) {
-	s := c.openReader()
-	events := s.stock(acme, variety()...)
-	s.stock(globex, variety()...)
-	// Each query has the values of an event in the filters of one combination.
+	s := c.newReader()
+	events := s.seed(acme, variedDrafts()...)
+	s.seed(globex, variedDrafts()...)
 	for combination := range 1 << 6 {
-		for _, model := range []known{events[0], events[combination%60], events[59-combination%7]} {
+		for _, model := range []seeded{events[0], events[combination%60], events[59-combination%7]} {
 			filter := func(bit int, value string) string {
 				if combination>>bit&1 == 0 {
 					return ""
 				}
 				return value
 			}
-			s.selects(events, chargeingest.Query{
+			s.wantQuery(events, chargeingest.Query{
 				Platform:                         acme,
 				Reference:                        filter(0, model.sent.Reference),
 				CustomerID:                       filter(1, model.sent.CustomerID),
@@ -61,7 +59,7 @@ func checkFilters(c *check) {
 			})
 		}
 	}
-	for _, nothing := range []chargeingest.Query{
+	for _, unmatched := range []chargeingest.Query{
 		{Platform: acme, Reference: "c1"},
 		{Platform: acme, CustomerID: "r1"},
 		{Platform: acme, CustomerReference: "r3"},
@@ -70,12 +68,12 @@ func checkFilters(c *check) {
 		{Platform: acme, ProductItemID: "p"},
 		{Platform: acme, Reference: events[0].sent.Reference, CustomerID: "c2"},
 	} {
-		s.selects(events, nothing)
+		s.wantQuery(events, unmatched)
 	}
 }
 
 func checkFiltersExact(c *check) {
-	s := c.openReader()
+	s := c.newReader()
 	var drafts []draft
 	for _, v := range names() {
 		drafts = append(drafts, draft{customerID: v, customerReference: v, subscriptionID: v, subscriptionReference: v, productItemID: v})
@@ -83,7 +81,7 @@ func checkFiltersExact(c *check) {
 	for _, v := range references() {
 		drafts = append(drafts, draft{reference: v})
 	}
-	events := s.stock(acme, drafts...)
+	events := s.seed(acme, drafts...)
 	for _, v := range append(names(), "Ab", "ab  ", "b") {
 		for i, q := range []chargeingest.Query{
 			{CustomerID: v},
@@ -93,17 +91,16 @@ func checkFiltersExact(c *check) {
 			{ProductItemID: v},
 		} {
 			q.Platform, q.Order = acme, orders()[i%2]
-			s.selects(events, q)
+			s.wantQuery(events, q)
 		}
 	}
 	for _, v := range append(references(), "Ab", "b") {
-		s.selects(events, chargeingest.Query{Platform: acme, Reference: v})
+		s.wantQuery(events, chargeingest.Query{Platform: acme, Reference: v})
 	}
 }
 
-// instants are timestamps at the limits of the contract and of the types that a
-// store may be tempted to use. As instants, the first and the last
-// lie in the years 0 and 10000.
+// instants returns timestamps at the limits of the contract and of common types. In
+// UTC, the first is in year 0 and the last in year 10000.
 func instants() []string {
 	return []string{
 		"0001-01-01T00:00:00+14:00",
@@ -126,8 +123,7 @@ func instants() []string {
 	}
 }
 
-// dated returns an event per instant, out of their order.
-func dated() []draft {
+func datedDrafts() []draft {
 	all := instants()
 	var drafts []draft
 	for i := range all {
@@ -137,23 +133,22 @@ func dated() []draft {
 }
 
 func checkTimeBounds(c *check) {
-	s := c.openReader()
-	events := s.stock(acme, dated()...)
-	s.stock(globex, dated()...)
-	bounds := []*time.Time{nil} // open
+	s := c.newReader()
+	events := s.seed(acme, datedDrafts()...)
+	s.seed(globex, datedDrafts()...)
+	bounds := []*time.Time{nil}
 	for _, e := range events {
 		bounds = append(bounds, &e.sent.Timestamp)
 	}
 	for i, from := range bounds {
 		for j, to := range bounds {
-			// In another zone it is the same instant still.
 			if to != nil {
 				to = new(to.In(time.FixedZone("", -3600)))
 			}
-			// Each bound meets every order, and filters that leave all of the events.
+			// These filters match every event.
 			q := []chargeingest.Query{{}, {CustomerID: "c"}, {CustomerReference: "cr"}}[(i+j)%3]
 			q.Platform, q.From, q.To, q.Order = acme, from, to, orders()[(i+j)%2]
-			s.selects(events, q)
+			s.wantQuery(events, q)
 		}
 	}
 }

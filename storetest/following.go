@@ -13,122 +13,118 @@ import (
 
 func followingCases() []testCase {
 	return []testCase{
-		{"who follows Position while others append sees each event once and in order", checkFollow},
-		{"who pages by Next and goes on from Position sees each event once and in order", checkFollowByNext},
-		{"who follows a filter sees each of its events once and in order", checkFollowFilter},
-		{"who pages down while others append sees each event that was there once and in order", checkPageDown},
+		{"following Position during appends returns each event once and in order", checkFollow},
+		{"following Next and then Position during appends returns each event once and in order", checkFollowByNext},
+		{"following a filter during appends returns each matching event once and in order", checkFollowFilter},
+		{"paging in descending order during appends returns each earlier event once and in order", checkPageDescending},
 	}
 }
 
-// flood is 32 goroutines that append to three platforms.
-type flood struct {
-	batches [][]chargeingest.Batch // per writer
-	results [][]result
-	done    chan struct{}
+type writers struct {
+	batches  [][]chargeingest.Batch // by writer
+	results  [][]appendResult
+	finished chan struct{}
 }
 
-const writers = 32
+const writerCount = 32
 
-func (s *subject) flood() *flood {
-	f := &flood{
-		batches: make([][]chargeingest.Batch, writers),
-		results: make([][]result, writers),
-		done:    make(chan struct{}),
+func (s *testedStore) startWriters() *writers {
+	ws := &writers{
+		batches:  make([][]chargeingest.Batch, writerCount),
+		results:  make([][]appendResult, writerCount),
+		finished: make(chan struct{}),
 	}
-	matching, other := shared(), crowd()[1]
-	for w := range writers {
+	matching, other := matchingDraft(), mixedDrafts()[1]
+	for w := range writerCount {
 		for n := range 6 {
 			drafts := [][]draft{{matching}, {other}, {matching, other}}[n%3]
 			for i := range drafts {
 				drafts[i].reference = fmt.Sprintf("%d-%d-%d", w, n, i)
 			}
 			platform := []string{acme, globex, acme, "initech"}[(w+n)%4]
-			f.batches[w] = append(f.batches[w], batch(platform, drafts...))
+			ws.batches[w] = append(ws.batches[w], batch(platform, drafts...))
 		}
 	}
 	ctx := s.c.Context()
 	var wg sync.WaitGroup
-	for w := range writers {
+	for w := range writerCount {
 		wg.Go(func() {
-			for _, b := range f.batches[w] {
-				receipt, err := s.Append(ctx, b)
-				f.results[w] = append(f.results[w], result{receipt, err})
+			for _, b := range ws.batches[w] {
+				result, err := s.Append(ctx, b)
+				ws.results[w] = append(ws.results[w], appendResult{result, err})
 			}
 		})
 	}
 	go func() {
 		wg.Wait()
-		close(f.done)
+		close(ws.finished)
 	}()
-	return f
+	return ws
 }
 
-// over reports whether every writer has ended.
-func (f *flood) over() bool {
+func (ws *writers) done() bool {
 	select {
-	case <-f.done:
+	case <-ws.finished:
 		return true
 	default:
 		return false
 	}
 }
 
-// wait returns when every writer has ended.
-func (f *flood) wait() { <-f.done }
+func (ws *writers) wait() { <-ws.finished }
 
-// stored waits for the writers and returns the events that they stored on a
-// platform, in the order of storing.
-func (f *flood) stored(c *check, platform string) []known {
+// stored waits for the writers and returns the events of a platform in storage
+// order.
+func (ws *writers) stored(c *check, platform string) []seeded {
 	c.Helper()
-	f.wait()
-	var stored []known
-	for w, results := range f.results {
+	ws.wait()
+	var stored []seeded
+	for w, results := range ws.results {
 		for n, r := range results {
-			b := f.batches[w][n]
-			for i, o := range c.outcomes(b, r) {
+			b := ws.batches[w][n]
+			for i, o := range c.wantSuccess(b, r) {
 				if b.Platform == platform {
-					stored = append(stored, known{o.StoredEvent, b.Events[i]})
+					stored = append(stored, seeded{o.StoredEvent, b.Events[i]})
 				}
 			}
 		}
 	}
-	slices.SortFunc(stored, func(a, b known) int { return strings.Compare(a.stored.ID, b.stored.ID) })
+	slices.SortFunc(stored, func(a, b seeded) int { return strings.Compare(a.stored.ID, b.stored.ID) })
 	return stored
 }
 
-// follow reads listings in a goroutine each until the flood is over and nothing
-// more comes, and checks the events. After each page it continues from the cursor
-// that next returns.
-func (s *subject) follow(f *flood, next func(chargeingest.Page) string, queries ...chargeingest.Query) {
+// wantFollowers follows each query in a goroutine until the writers are done, and
+// checks the events read. The function next returns the cursor to continue from.
+func (s *testedStore) wantFollowers(ws *writers, next func(chargeingest.Page) string, queries ...chargeingest.Query) {
 	s.c.Helper()
 	ctx := s.c.Context()
 	seen := make([][]chargeingest.StoredEvent, len(queries))
 	errs := make([]error, len(queries))
 	var wg sync.WaitGroup
 	for i, q := range queries {
-		wg.Go(func() { seen[i], errs[i] = s.followOne(ctx, f, next, q) })
+		wg.Go(func() { seen[i], errs[i] = s.follow(ctx, ws, next, q) })
 	}
 	wg.Wait()
 	for i, q := range queries {
 		if errs[i] != nil {
-			s.c.failf("%v, in %s", errs[i], describe(q))
+			s.c.failf("%s: %v", describe(q), errs[i])
 		}
-		s.c.sameEvents("what a follower saw of "+describe(q), seen[i], selected(f.stored(s.c, q.Platform), q))
+		s.c.wantEvents("events of a follower of "+describe(q), seen[i], selected(ws.stored(s.c, q.Platform), q))
 	}
 }
 
-func (s *subject) followOne(ctx context.Context, f *flood, next func(chargeingest.Page) string, q chargeingest.Query) ([]chargeingest.StoredEvent, error) {
+func (s *testedStore) follow(ctx context.Context, ws *writers, next func(chargeingest.Page) string, q chargeingest.Query) ([]chargeingest.StoredEvent, error) {
 	seen := make(map[string]bool)
 	var events []chargeingest.StoredEvent
 	for {
-		over := f.over() // before the page is read, so that it is the last
+		over := ws.done() // before List, so that an empty page is the end
 		page, err := s.reader.List(ctx, q)
 		if err != nil {
-			return nil, fmt.Errorf("List returned the error %w", err)
+			return nil, fmt.Errorf("List returned error: %w", err)
 		}
 		for _, e := range page.Events {
 			if seen[e.ID] {
-				return nil, fmt.Errorf("the event %s came twice", e.ID)
+				return nil, fmt.Errorf("List returned event %s twice", e.ID)
 			}
 			seen[e.ID] = true
 			events = append(events, e)
@@ -150,26 +146,26 @@ func byNext(p chargeingest.Page) string {
 }
 
 func checkFollow(c *check) {
-	s := c.openReader()
-	f := s.flood()
-	defer f.wait()
-	s.follow(f, byPosition, chargeingest.Query{Platform: acme, Order: chargeingest.Ascending, Limit: 5})
+	s := c.newReader()
+	ws := s.startWriters()
+	defer ws.wait()
+	s.wantFollowers(ws, byPosition, chargeingest.Query{Platform: acme, Order: chargeingest.Ascending, Limit: 5})
 }
 
 func checkFollowByNext(c *check) {
-	s := c.openReader()
-	f := s.flood()
-	defer f.wait()
+	s := c.newReader()
+	ws := s.startWriters()
+	defer ws.wait()
 	q := chargeingest.Query{Platform: globex, Order: chargeingest.Ascending, Limit: 3}
-	s.follow(f, byNext, q)
-	s.selects(f.stored(c, globex), q)
+	s.wantFollowers(ws, byNext, q)
+	s.wantQuery(ws.stored(c, globex), q)
 }
 
 func checkFollowFilter(c *check) {
-	s := c.openReader()
-	f := s.flood()
-	defer f.wait()
-	e := shared().event()
+	s := c.newReader()
+	ws := s.startWriters()
+	defer ws.wait()
+	e := matchingDraft().newEvent()
 	from, to := &e.Timestamp, new(e.Timestamp.Add(time.Second))
 	filtered := []chargeingest.Query{
 		{Reference: "0-0-0"},
@@ -186,24 +182,24 @@ func checkFollowFilter(c *check) {
 		q := &filtered[i]
 		q.Platform, q.Order, q.Limit = acme, chargeingest.Ascending, 50
 	}
-	s.follow(f, byPosition, filtered...)
+	s.wantFollowers(ws, byPosition, filtered...)
 }
 
-func checkPageDown(c *check) {
-	s := c.openReader()
-	unique := shared()
+func checkPageDescending(c *check) {
+	s := c.newReader()
+	unique := matchingDraft()
 	unique.reference = ""
-	there := s.stock(acme, slices.Repeat([]draft{unique, {}}, 25)...)
-	f := s.flood()
-	defer f.wait()
+	earlier := s.seed(acme, slices.Repeat([]draft{unique, {}}, 25)...)
+	ws := s.startWriters()
+	defer ws.wait()
 	queries := []chargeingest.Query{{}, {CustomerID: unique.customerID}, {CustomerReference: unique.customerReference}, {ProductItemID: unique.productItemID}}
 	for n, over := 0, false; !over || n < len(queries); n++ {
-		over = f.over()
+		over = ws.done()
 		q := queries[n%len(queries)]
 		q.Platform, q.Limit = acme, 7
-		seen, want := s.pages(q), selected(there, q)
-		c.sameEvents("what a reader saw last of "+describe(q), seen[max(0, len(seen)-len(want)):], want)
+		seen, want := s.pages(q), selected(earlier, q)
+		c.wantEvents("the earlier events in "+describe(q), seen[max(0, len(seen)-len(want)):], want)
 		slices.Reverse(seen)
-		c.increasing(ids(seen))
+		c.wantIncreasing(ids(seen))
 	}
 }

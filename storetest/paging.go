@@ -11,136 +11,134 @@ import (
 
 func pagingCases() []testCase {
 	return []testCase{
-		{"pages are full up to the last and Next is empty where nothing more is there", checkPages},
-		{"an ascending page always has a Position and a descending one never", checkPositions},
-		{"Position leads to what is stored later and to nothing else", checkPositionContinues},
-		{"a page has no more content than MaxBytes, or one event", checkMaxBytes},
-		{"a cursor can be used again, also with another Limit", checkCursorAgain},
-		{"cursors are of URL-safe characters", checkCursorForm},
-		{"a cursor that is malformed is ErrInvalidCursor", checkBadCursor},
-		{"a cursor of a store that has more events is ErrInvalidCursor", checkCursorAhead},
+		{"every page but the last is full, and only the last has an empty Next", checkPages},
+		{"every ascending page has a Position and no descending page has one", checkPositions},
+		{"Position leads to the events stored later and to no others", checkPositionContinues},
+		{"a page has at most MaxBytes of content, or one event", checkMaxBytes},
+		{"a cursor can be reused, also with a different Limit", checkCursorReused},
+		{"cursors consist of URL-safe characters", checkCursorForm},
+		{"List returns ErrInvalidCursor for a malformed cursor", checkMalformedCursor},
+		{"List returns ErrInvalidCursor for a cursor beyond the stored events", checkCursorAhead},
 	}
 }
 
-// stockBoth stores a crowd on two platforms and returns that of acme.
-func (s *subject) stockBoth() []known {
+// seedPlatforms returns the events of acme.
+func (s *testedStore) seedPlatforms() []seeded {
 	s.c.Helper()
-	s.stock(globex, crowd()...)
-	events := s.stock(acme, crowd()...)
-	s.stock("initech", crowd()...)
+	s.seed(globex, mixedDrafts()...)
+	events := s.seed(acme, mixedDrafts()...)
+	s.seed("initech", mixedDrafts()...)
 	return events
 }
 
 func checkPages(c *check) {
-	s := c.openReader()
-	events := s.stockBoth()
+	s := c.newReader()
+	events := s.seedPlatforms()
 	for _, q := range queries(acme) {
 		want := selected(events, q)
 		limits := []int{1, 2, len(want) - 1, len(want), len(want) + 1, math.MaxInt}
 		slices.Sort(limits)
 		for _, q.Limit = range slices.Compact(limits) {
 			if q.Limit > 0 {
-				s.pageBy(q, want)
+				s.wantPages(q, want)
 			}
 		}
 	}
 }
 
-// pageBy reads a listing by Next and checks its pages one by one: they are full
-// unless MaxBytes ends them.
-func (s *subject) pageBy(q chargeingest.Query, want []chargeingest.StoredEvent) {
+// wantPages follows Next and requires that each page is full, unless MaxBytes limits
+// it.
+func (s *testedStore) wantPages(q chargeingest.Query, want []chargeingest.StoredEvent) {
 	s.c.Helper()
 	for {
 		page := s.list(q)
 		full := min(q.Limit, len(want))
 		if q.MaxBytes > 0 && len(page.Events) > 0 {
 			full = min(full, len(page.Events))
-			s.withinBytes(q, page)
+			s.wantWithinMaxBytes(q, page)
 		}
-		s.c.sameEvents("a page of "+describe(q), page.Events, want[:full])
+		s.c.wantEvents("a page of "+describe(q), page.Events, want[:full])
 		want = want[full:]
 		if len(want) == 0 {
-			equal(s.c, "Next behind the last page of "+describe(q), page.Next, "")
+			wantEqual(s.c, "Next of the last page of "+describe(q), page.Next, "")
 			return
 		}
 		if page.Next == "" {
-			s.c.failf("Next is empty and %d events are still to come, in %s", len(want), describe(q))
+			s.c.failf("%s: Next is empty before the last %d events", describe(q), len(want))
 		}
 		if q.Order == chargeingest.Ascending {
-			equal(s.c, "Position of a page with a Next", page.Position, page.Next)
+			wantEqual(s.c, "Position of a page with a Next", page.Position, page.Next)
 		}
 		q.After = page.Next
 	}
 }
 
-func (s *subject) withinBytes(q chargeingest.Query, page chargeingest.Page) {
+func (s *testedStore) wantWithinMaxBytes(q chargeingest.Query, page chargeingest.Page) {
 	s.c.Helper()
 	size := 0
 	for _, e := range page.Events {
 		size += len(e.Content)
 	}
 	if size > q.MaxBytes && len(page.Events) > 1 {
-		s.c.failf("%d events of %d bytes are on a page of %s", len(page.Events), size, describe(q))
+		s.c.failf("%s: a page has %d events of %d bytes", describe(q), len(page.Events), size)
 	}
 }
 
 func checkMaxBytes(c *check) {
-	s := c.openReader()
-	events := s.stockBoth()
+	s := c.newReader()
+	events := s.seedPlatforms()
 	two := len(events[0].stored.Content) + len(events[1].stored.Content)
 	for _, q := range queries(acme) {
 		q.Limit = 3
 		for _, q.MaxBytes = range []int{1, two, math.MaxInt} {
-			s.pageBy(q, selected(events, q))
+			s.wantPages(q, selected(events, q))
 		}
 	}
 }
 
 func checkPositions(c *check) {
-	s := c.openReader()
-	for _, stock := range []bool{false, true} {
-		if stock {
-			s.stockBoth()
+	s := c.newReader()
+	for _, withEvents := range []bool{false, true} {
+		if withEvents {
+			s.seedPlatforms()
 		}
 		for _, q := range queries(acme) {
 			for _, q.Limit = range []int{1, 100} {
 				page := s.list(q)
 				if has := page.Position != ""; has != (q.Order == chargeingest.Ascending) {
-					c.failf("Position of a page of %d events is %q, in %s", len(page.Events), page.Position, describe(q))
+					c.failf("%s: a page of %d events has Position %q", describe(q), len(page.Events), page.Position)
 				}
 			}
 		}
 	}
 }
 
-// checkPositionContinues follows every ascending query from the empty store on.
 func checkPositionContinues(c *check) {
-	s := c.openReader()
-	s.stock(globex, crowd()...)
+	s := c.newReader()
+	s.seed(globex, mixedDrafts()...)
 	following := slices.DeleteFunc(queries(acme), func(q chargeingest.Query) bool { return q.Order != chargeingest.Ascending })
-	unique := shared()
+	unique := matchingDraft()
 	unique.reference = ""
-	for _, drafts := range [][]draft{{}, crowd(), {{customerID: "d"}}, {unique, unique}, {}} {
-		var later []known
+	for _, drafts := range [][]draft{{}, mixedDrafts(), {{customerID: "d"}}, {unique, unique}, {}} {
+		var later []seeded
 		if len(drafts) > 0 {
-			later = s.stock(acme, drafts...)
-			s.stock(globex, unique)
+			later = s.seed(acme, drafts...)
+			s.seed(globex, unique)
 		}
 		for i := range following {
 			q := &following[i]
 			q.Limit = 2
-			s.continues(q, selected(later, *q))
+			s.wantFollowing(q, selected(later, *q))
 		}
 	}
 }
 
-// continues reads from Position to Position until a page is empty.
-func (s *subject) continues(q *chargeingest.Query, want []chargeingest.StoredEvent) {
+func (s *testedStore) wantFollowing(q *chargeingest.Query, want []chargeingest.StoredEvent) {
 	s.c.Helper()
 	for {
 		page := s.list(*q)
 		full := min(q.Limit, len(want))
-		s.c.sameEvents("the page behind a Position of "+describe(*q), page.Events, want[:full])
+		s.c.wantEvents("page after a Position of "+describe(*q), page.Events, want[:full])
 		want = want[full:]
 		q.After = page.Position
 		if full == 0 {
@@ -149,9 +147,9 @@ func (s *subject) continues(q *chargeingest.Query, want []chargeingest.StoredEve
 	}
 }
 
-func checkCursorAgain(c *check) {
-	s := c.openReader()
-	events := s.stockBoth()
+func checkCursorReused(c *check) {
+	s := c.newReader()
+	events := s.seedPlatforms()
 	all := queries(acme)
 	for i := range all {
 		q := &all[i]
@@ -159,11 +157,11 @@ func checkCursorAgain(c *check) {
 		q.After = s.list(*q).Next
 	}
 	for _, limit := range []int{1, 2} {
-		s.fresh(batch(acme, crowd()[1]))
+		s.appendNew(batch(acme, mixedDrafts()[1]))
 		for _, q := range all {
 			want := selected(events, q)
 			if q.Limit = limit; q.After != "" && len(want) > limit {
-				s.c.sameEvents("the second page of "+describe(q), s.list(q).Events, want[1:1+limit])
+				s.c.wantEvents("second page of "+describe(q), s.list(q).Events, want[1:1+limit])
 			}
 		}
 	}
@@ -171,7 +169,7 @@ func checkCursorAgain(c *check) {
 
 func checkCursorForm(c *check) {
 	form := regexp.MustCompile(`^[A-Za-z0-9._~-]+$`)
-	s := c.openReader()
+	s := c.newReader()
 	for range 4 {
 		for _, q := range []chargeingest.Query{
 			{Platform: acme, Order: chargeingest.Ascending, Limit: 1},
@@ -180,54 +178,53 @@ func checkCursorForm(c *check) {
 			page := s.list(q)
 			for _, cursor := range []string{page.Next, page.Position} {
 				if cursor != "" && !form.MatchString(cursor) {
-					c.failf("the cursor %q", cursor)
+					c.failf("cursor %q", cursor)
 				}
 			}
 		}
-		s.fresh(batch(acme, make([]draft, 100)...))
+		s.appendNew(batch(acme, make([]draft, 100)...))
 	}
 }
 
-func checkBadCursor(c *check) {
-	s := c.openReader()
-	s.stockBoth()
+func checkMalformedCursor(c *check) {
+	s := c.newReader()
+	s.seedPlatforms()
 	good := s.list(chargeingest.Query{Platform: acme, Order: chargeingest.Ascending, Limit: 1}).Next
 	bad := []string{"?", " ", "%00", "\x00", "ä", "' OR 1=1 --", "{}", good + "!", " " + good, good + "\n"}
 	for _, order := range orders() {
 		for _, after := range bad {
-			s.badCursor(chargeingest.Query{Platform: acme, Order: order, After: after})
+			s.wantInvalidCursor(chargeingest.Query{Platform: acme, Order: order, After: after})
 		}
 	}
 	for i, q := range queries(acme) {
 		q.After = bad[i%len(bad)]
-		s.badCursor(q)
+		s.wantInvalidCursor(q)
 	}
 }
 
-func (s *subject) badCursor(q chargeingest.Query) {
+func (s *testedStore) wantInvalidCursor(q chargeingest.Query) {
 	s.c.Helper()
 	q.Limit = 1
 	page, err := s.reader.List(s.c.Context(), q)
 	if !errors.Is(err, chargeingest.ErrInvalidCursor) {
-		s.c.failf("%s returned the error %v and %d events", describe(q), err, len(page.Events))
+		s.c.failf("%s: List returned %d events and error %v, want ErrInvalidCursor", describe(q), len(page.Events), err)
 	}
 }
 
-// checkCursorAhead has cursors of a store that has more than this one, as a
-// restored one. To accept them would be to pass over events that are still to
-// come.
+// checkCursorAhead uses a cursor of a store with more events, as after a restore. A
+// store that accepts it would skip the next events.
 func checkCursorAhead(c *check) {
-	other := c.openReader()
-	other.stock(acme, crowd()...)
+	other := c.newReader()
+	other.seed(acme, mixedDrafts()...)
 	ahead := other.list(chargeingest.Query{Platform: acme, Order: chargeingest.Ascending}).Position
-	s := c.openReader()
-	for _, drafts := range [][]draft{{}, crowd()[:1]} {
+	s := c.newReader()
+	for _, drafts := range [][]draft{{}, mixedDrafts()[:1]} {
 		if len(drafts) > 0 {
-			s.stock(acme, drafts...)
+			s.seed(acme, drafts...)
 		}
 		for _, q := range queries(acme) {
 			q.After = ahead
-			s.badCursor(q)
+			s.wantInvalidCursor(q)
 		}
 	}
 }

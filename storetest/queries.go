@@ -2,22 +2,16 @@ package storetest
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"example.com/chargeingest"
 )
 
-// The cases check each rule of listings for every query of queries, and each
-// rule of names for every name of names: a store can keep a rule in one
-// combination and break it in another.
-
-// queries are the queries for the shared events of crowd: by each filter, by all and
-// by none, with and without bounds of time, in both orders. Some find nothing.
+// queries returns each filter, all filters and none, with and without time bounds,
+// in both orders. A store may violate a rule in only one of these combinations.
 func queries(platform string) []chargeingest.Query {
-	e := shared().event()
+	e := matchingDraft().newEvent()
 	all := chargeingest.Query{
 		CustomerID:                       e.CustomerID,
 		CustomerReference:                e.CustomerReference,
@@ -34,8 +28,8 @@ func queries(platform string) []chargeingest.Query {
 		{PricingPlanSubscriptionReference: e.PricingPlanSubscriptionReference},
 		{ProductItemID: e.ProductItemID},
 		all,
-		{CustomerID: "nobody"},
-		{ProductItemID: "nothing"},
+		{CustomerID: "unknown"},
+		{ProductItemID: "unknown"},
 	}
 	from, to := &e.Timestamp, new(e.Timestamp.Add(time.Nanosecond))
 	var list []chargeingest.Query
@@ -55,86 +49,23 @@ func orders() []chargeingest.Order {
 	return []chargeingest.Order{chargeingest.Ascending, chargeingest.Descending}
 }
 
-// shared is an event that queries finds.
-func shared() draft {
-	return draft{
-		reference: "a", customerID: "c", customerReference: "cr", subscriptionID: "s", subscriptionReference: "sr",
-		productItemID: "p", timestamp: "2026-01-01T00:00:00Z",
-	}
-}
-
-// crowd is events of which every other one has the values of shared, and one its
-// reference. Of these and of the rest some are before or after its timestamp. They
-// are received in another order than they are stored.
-func crowd() []draft {
-	const before, after = "2020-01-01T00:00:00Z", "2030-01-01T00:00:00Z"
-	drafts := make([]draft, 9)
-	for i := range drafts {
-		d := shared()
-		if i%2 == 1 {
-			d = draft{customerID: "d", customerReference: "c", subscriptionID: "sr", subscriptionReference: "s", productItemID: "q"}
-		}
-		d.layout = layouts()[i%4]
-		d.received = received().Add(time.Duration(-i) * time.Hour)
-		d.timestamp = []string{before, after, shared().timestamp, before, shared().timestamp, shared().timestamp, shared().timestamp, after, after}[i]
-		if i != 4 {
-			d.reference = ""
-		}
-		// Characters and bytes are not the same number.
-		d.extra = quote(strings.Repeat("🧾", 50+i))
-		drafts[i] = d
-	}
-	return drafts
-}
-
-// names are 1 to 256 characters that a store may take for one another: they
-// differ in case, blanks, normalisation, wildcards, escapes, and in the last of
-// many characters or bytes.
-func names() []string {
-	long, wide := strings.Repeat("x", 255), strings.Repeat("🧾", 255)
-	return []string{
-		"ab", "AB", "a", "ab ", " ab", "a b", "a  b", "ab\u00a0", "a\u00adb", "a\u200bb",
-		"a_b", "a-b", "a_", "_b", "a%", "%", "a%20b", "a+b", `a\b`, "'ab'", "ab|cd", "a:b", "0", "00", "1", "１",
-		"null", "äb", "a\u0308b", "Äb", "ÄB", "🧾", "😀", "fi", "ﬁ", "ss", "ß", "i", "ı",
-		long[:64], long[:65], long, long + "a", long + "b", wide[:len(wide)-4], wide, wide + "a", wide + "b",
-	}
-}
-
-// references are those of the names that a reference can be.
-func references() []string {
-	legal := regexp.MustCompile(`^[a-zA-Z0-9_\-]*$`)
-	return slices.DeleteFunc(names(), func(name string) bool { return !legal.MatchString(name) })
-}
-
-// keys are those of the names that an idempotency key can be.
-func keys() []string {
-	legal := regexp.MustCompile(`^[!-~]{1,255}$`)
-	return slices.DeleteFunc(names(), func(name string) bool { return !legal.MatchString(name) })
-}
-
-// joints are characters that a store may put between two names.
-func joints() []string { return strings.Split("_-:#/|.,;+~", "") }
-
-// known is a stored event and the event that was sent, from which the cases compute
-// the result of a query.
-type known struct {
+// seeded is a stored event with the event that was sent.
+type seeded struct {
 	stored chargeingest.StoredEvent
 	sent   chargeingest.NewEvent
 }
 
-// stock stores drafts and returns them in their order.
-func (s *subject) stock(platform string, drafts ...draft) []known {
+func (s *testedStore) seed(platform string, drafts ...draft) []seeded {
 	s.c.Helper()
 	b := batch(platform, drafts...)
-	events := make([]known, len(drafts))
-	for i, o := range s.fresh(b) {
-		events[i] = known{o.StoredEvent, b.Events[i]}
+	events := make([]seeded, len(drafts))
+	for i, o := range s.appendNew(b) {
+		events[i] = seeded{o.StoredEvent, b.Events[i]}
 	}
 	return events
 }
 
-// selected are the events that a query must return, in its order.
-func selected(events []known, q chargeingest.Query) []chargeingest.StoredEvent {
+func selected(events []seeded, q chargeingest.Query) []chargeingest.StoredEvent {
 	var want []chargeingest.StoredEvent
 	for _, e := range events {
 		if matches(&e.sent, q) {
@@ -159,22 +90,19 @@ func matches(e *chargeingest.NewEvent, q chargeingest.Query) bool {
 		(q.To == nil || e.Timestamp.Before(*q.To))
 }
 
-// selects checks the result of a query.
-func (s *subject) selects(events []known, q chargeingest.Query) {
+func (s *testedStore) wantQuery(events []seeded, q chargeingest.Query) {
 	s.c.Helper()
-	s.c.sameEvents("the events of "+describe(q), s.pages(q), selected(events, q))
+	s.c.wantEvents("events of "+describe(q), s.pages(q), selected(events, q))
 }
 
-// sameEvents checks a listing, or a part of one.
-func (c *check) sameEvents(what string, got, want []chargeingest.StoredEvent) {
+func (c *check) wantEvents(name string, got, want []chargeingest.StoredEvent) {
 	c.Helper()
-	equalList(c, "the ids of "+what, ids(got), ids(want))
+	wantList(c, "ids of "+name, ids(got), ids(want))
 	for i, e := range want {
-		c.sameEvent(what, got[i], e)
+		c.wantEvent(name, got[i], e)
 	}
 }
 
-// describe prints a query.
 func describe(q chargeingest.Query) string {
 	text := "a descending listing"
 	if q.Order == chargeingest.Ascending {
@@ -203,5 +131,8 @@ func describe(q chargeingest.Query) string {
 	if q.MaxBytes > 0 {
 		text += fmt.Sprintf(", MaxBytes %d", q.MaxBytes)
 	}
-	return fmt.Sprintf("%s, Limit %d", text, q.Limit)
+	if q.Limit > 0 {
+		text += fmt.Sprintf(", Limit %d", q.Limit)
+	}
+	return text
 }

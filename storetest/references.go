@@ -10,117 +10,116 @@ import (
 
 func referenceCases() []testCase {
 	return []testCase{
-		{"the same event sent again is answered with the original", checkReplay},
-		{"content decides and not the digest or the layout", checkContentDecides},
-		{"a timestamp left out both times is the same", checkTimestampLeftOut},
-		{"a timestamp sent that equals the assigned one is the same", checkTimestampReadBack},
-		{"a timestamp that is the same instant in another spelling is the same", checkTimestampSpelling},
-		{"a timestamp sent that is not the assigned one is a conflict", checkTimestampOther},
-		{"a timestamp sent first and left out then is a conflict", checkTimestampDropped},
-		{"other content is a conflict that names the event stored first and what differs", checkConflict},
-		{"text is the same only as it is spelled", checkSpelling},
-		{"a conflict changes nothing of the event stored first", checkConflictChangesNothing},
-		{"under ReturnOriginal other content is answered with the original", checkAcceptAll},
-		{"references are compared whole and with their case", checkReferenceExact},
+		{"a retry of an event returns the original", checkReplay},
+		{"an event is a replay by its content, not by its digest or JSON layout", checkContentDecides},
+		{"an event without a timestamp is a replay of one without a timestamp", checkTimestampLeftOut},
+		{"an event with the timestamp that was assigned is a replay", checkTimestampAssigned},
+		{"a timestamp of the same instant in another notation is a replay", checkTimestampSpelling},
+		{"a timestamp other than the assigned one is a conflict", checkTimestampOther},
+		{"an event without the timestamp that was sent first is a conflict", checkTimestampOmitted},
+		{"different content is a conflict that names the stored event and the fields that differ", checkConflict},
+		{"decimals compare as text: 1.1 and 1.10 differ", checkDecimalText},
+		{"a conflict leaves the stored event unchanged", checkConflictChangesNothing},
+		{"under ReturnOriginal, different content returns the original", checkReturnOriginal},
+		{"references compare in full and with case", checkReferenceExact},
 	}
 }
 
 func checkReplay(c *check) {
-	s := c.open()
+	s := c.newTestedStore()
 	b := batch(acme, draft{reference: "a", customerID: "c"})
-	original := s.fresh(b)
-	s.fresh(batch(acme, draft{reference: "b", customerID: "c"}))
+	original := s.appendNew(b)
+	s.appendNew(batch(acme, draft{reference: "b", customerID: "c"}))
 	for range 3 {
-		s.replayed(b, original...)
+		s.appendReplays(b, original...)
 	}
 	if s.reader != nil {
-		equal(c, "the number of events stored", len(s.pages(chargeingest.Query{Platform: acme})), 2)
+		wantEqual(c, "number of stored events", len(s.pages(chargeingest.Query{Platform: acme})), 2)
 	}
 }
 
 func checkContentDecides(c *check) {
-	s := c.open()
+	s := c.newTestedStore()
 	var stored []chargeingest.Outcome
 	for _, first := range layouts() {
 		d := draft{reference: fmt.Sprint("a", int(first)), customerID: "c", timestamp: "2026-01-01T00:00:00Z", layout: first}
-		original := s.fresh(batch(acme, d))
+		original := s.appendNew(batch(acme, d))
 		for _, d.layout = range layouts() {
-			s.replayed(batch(acme, d), original...)
+			s.appendReplays(batch(acme, d), original...)
 		}
 		b := batch(acme, d)
 		b.Events[0].Digest[0] ^= 1
-		s.replayed(b, original...)
+		s.appendReplays(b, original...)
 		stored = append(stored, original...)
 	}
-	s.holds(acme, stored...)
+	s.wantStored(acme, stored...)
 }
 
 func checkTimestampLeftOut(c *check) {
-	s := c.open()
+	s := c.newTestedStore()
 	d := draft{reference: "a"}
-	original := s.fresh(batch(acme, d))
+	original := s.appendNew(batch(acme, d))
 	d.received = received().AddDate(10, 0, 0)
 	for _, d.layout = range layouts() {
-		s.replayed(batch(acme, d), original...)
+		s.appendReplays(batch(acme, d), original...)
 	}
-	s.holds(acme, original...)
+	s.wantStored(acme, original...)
 }
 
-func checkTimestampReadBack(c *check) {
-	s := c.open()
+func checkTimestampAssigned(c *check) {
+	s := c.newTestedStore()
 	d := draft{reference: "a"}
-	original := s.fresh(batch(acme, d))
-	d.timestamp = d.assigned()
+	original := s.appendNew(batch(acme, d))
+	d.timestamp = d.assignedTimestamp()
 	d.received = received().Add(time.Hour)
-	s.replayed(batch(acme, d), original...)
-	s.holds(acme, original...)
+	s.appendReplays(batch(acme, d), original...)
+	s.wantStored(acme, original...)
 }
 
 func checkTimestampSpelling(c *check) {
-	s := c.open()
+	s := c.newTestedStore()
 	spellings := []string{"2026-03-01T12:00:00Z", "2026-03-01t12:00:00.000z", "2026-03-01T14:00:00+02:00", "2026-03-01T12:00:00-00:00"}
 	sent := draft{reference: "sent", timestamp: spellings[0]}
 	b := keyed("key", batch(acme, draft{timestamp: spellings[0]}))
-	original := append(s.fresh(batch(acme, draft{reference: "left-out"}, sent)), s.fresh(b)...)
+	original := append(s.appendNew(batch(acme, draft{reference: "left-out"}, sent)), s.appendNew(b)...)
 	for _, timestamp := range spellings {
 		sent.timestamp = timestamp
-		s.replayed(batch(acme, draft{reference: "left-out", timestamp: timestamp}, sent), original[:2]...)
-		s.replayed(keyed("key", batch(acme, draft{timestamp: timestamp})), original[2])
+		s.appendReplays(batch(acme, draft{reference: "left-out", timestamp: timestamp}, sent), original[:2]...)
+		s.appendReplays(keyed("key", batch(acme, draft{timestamp: timestamp})), original[2])
 	}
-	s.holds(acme, original...)
+	s.wantStored(acme, original...)
 }
 
 func checkTimestampOther(c *check) {
-	s := c.open()
+	s := c.newTestedStore()
 	d := draft{reference: "a"}
-	original := s.fresh(batch(acme, d))
+	original := s.appendNew(batch(acme, d))
 	for _, d.timestamp = range []string{"2026-03-01T12:00:01Z", "2026-03-01T12:00:00.001Z"} {
-		conflict := s.conflict(batch(acme, d))
-		equalList(c, "ConflictError.Fields", conflict.Fields, []string{"timestamp"})
-		equal(c, "ConflictError.EventID", conflict.EventID, original[0].ID)
+		conflict := s.appendConflict(batch(acme, d))
+		wantList(c, "ConflictError.Fields", conflict.Fields, []string{"timestamp"})
+		wantEqual(c, "ConflictError.EventID", conflict.EventID, original[0].ID)
 	}
-	s.holds(acme, original...)
+	s.wantStored(acme, original...)
 }
 
-func checkTimestampDropped(c *check) {
-	s := c.open()
-	// Even if the time of receipt happens to be the one that was sent.
+func checkTimestampOmitted(c *check) {
+	s := c.newTestedStore()
+	// The sent timestamp of "b" equals the time of receipt.
 	for _, reference := range []string{"a", "b"} {
 		d := draft{reference: reference, timestamp: "2026-01-01T00:00:00Z"}
 		if reference == "b" {
-			d.timestamp = draft{}.assigned()
+			d.timestamp = draft{}.assignedTimestamp()
 		}
-		original := s.fresh(batch(acme, d))
+		original := s.appendNew(batch(acme, d))
 		d.timestamp = ""
 		d.received = received().Add(time.Hour)
-		conflict := s.conflict(batch(acme, d))
-		equalList(c, "ConflictError.Fields", conflict.Fields, []string{"timestamp"})
-		equal(c, "ConflictError.EventID", conflict.EventID, original[0].ID)
+		conflict := s.appendConflict(batch(acme, d))
+		wantList(c, "ConflictError.Fields", conflict.Fields, []string{"timestamp"})
+		wantEqual(c, "ConflictError.EventID", conflict.EventID, original[0].ID)
 	}
 }
 
-// change makes another content of a draft with the number 1 and the customer c.
-// field is the path that differs then.
+// change modifies the field at a path, in a draft with number 1 and customer c.
 type change struct {
 	field  string
 	change func(*draft)
@@ -141,63 +140,63 @@ func changes() []change {
 }
 
 func checkConflict(c *check) {
-	s := c.open()
-	s.fresh(batch(acme, draft{reference: "before"}))
+	s := c.newTestedStore()
+	s.appendNew(batch(acme, draft{reference: "before"}))
 	first := draft{reference: "a", customerID: "c", number: "1"}
-	original := s.fresh(batch(acme, first))
+	original := s.appendNew(batch(acme, first))
 	for _, change := range changes() {
 		d := first
 		change.change(&d)
-		conflict := s.conflict(batch(acme, d))
-		equal(c, "ConflictError.Key", conflict.IdempotencyKey, false)
-		equal(c, "ConflictError.Index", conflict.Index, 0)
-		equal(c, "ConflictError.EventID", conflict.EventID, original[0].ID)
-		equalList(c, "ConflictError.Fields", conflict.Fields, []string{change.field})
+		conflict := s.appendConflict(batch(acme, d))
+		wantEqual(c, "ConflictError.IdempotencyKey", conflict.IdempotencyKey, false)
+		wantEqual(c, "ConflictError.Index", conflict.Index, 0)
+		wantEqual(c, "ConflictError.EventID", conflict.EventID, original[0].ID)
+		wantList(c, "ConflictError.Fields", conflict.Fields, []string{change.field})
 	}
 }
 
-func checkSpelling(c *check) {
-	s := c.open()
-	original := s.fresh(batch(acme, draft{reference: "a", number: "1.10"}))
+func checkDecimalText(c *check) {
+	s := c.newTestedStore()
+	original := s.appendNew(batch(acme, draft{reference: "a", number: "1.10"}))
 	for _, number := range []string{"1.1", "1.100", "01.10"} {
-		conflict := s.conflict(batch(acme, draft{reference: "a", number: number}))
-		equalList(c, "ConflictError.Fields", conflict.Fields, []string{"value.number"})
+		conflict := s.appendConflict(batch(acme, draft{reference: "a", number: number}))
+		wantList(c, "ConflictError.Fields", conflict.Fields, []string{"value.number"})
 	}
-	s.holds(acme, original...)
+	s.wantStored(acme, original...)
 }
 
 func checkConflictChangesNothing(c *check) {
-	s := c.open()
+	s := c.newTestedStore()
 	first := batch(acme, draft{reference: "a", number: "1"})
-	original := s.fresh(first)
-	conflict := s.conflict(batch(acme, draft{reference: "a", number: "2"}))
-	equal(c, "ConflictError.Key", conflict.IdempotencyKey, false)
-	s.replayed(first, original...)
-	s.holds(acme, original...)
+	original := s.appendNew(first)
+	conflict := s.appendConflict(batch(acme, draft{reference: "a", number: "2"}))
+	wantEqual(c, "ConflictError.IdempotencyKey", conflict.IdempotencyKey, false)
+	s.appendReplays(first, original...)
+	s.wantStored(acme, original...)
 }
 
-func checkAcceptAll(c *check) {
-	s := c.open()
+func checkReturnOriginal(c *check) {
+	s := c.newTestedStore()
 	first := batch(acme, draft{reference: "a", number: "1"})
-	original := s.fresh(first)
+	original := s.appendNew(first)
 	other := batch(acme, draft{reference: "a", number: "2", customerID: "c"})
-	s.replayed(returnOriginal(other), original...)
-	s.replayed(first, original...)
-	equal(c, "ConflictError.EventID without ReturnOriginal", s.conflict(other).EventID, original[0].ID)
-	s.holds(acme, original...)
+	s.appendReplays(returnOriginal(other), original...)
+	s.appendReplays(first, original...)
+	wantEqual(c, "ConflictError.EventID under RejectConflict", s.appendConflict(other).EventID, original[0].ID)
+	s.wantStored(acme, original...)
 }
 
 func checkReferenceExact(c *check) {
-	s := c.open()
+	s := c.newTestedStore()
 	var stored []chargeingest.Outcome
 	var sent []chargeingest.Batch
 	for i, reference := range append(references(), "Ref", "ref", "ref-", "ref_", "-ref", "-0", strings.Repeat("x", 254)) {
 		b := batch(acme, draft{reference: reference, number: fmt.Sprint(i)})
 		sent = append(sent, b)
-		stored = append(stored, s.fresh(b)...)
+		stored = append(stored, s.appendNew(b)...)
 	}
 	for i, b := range sent {
-		s.replayed(b, stored[i])
+		s.appendReplays(b, stored[i])
 	}
-	s.holds(acme, stored...)
+	s.wantStored(acme, stored...)
 }

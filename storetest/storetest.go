@@ -1,27 +1,34 @@
-// Package storetest checks a [chargeingest.EventStore] against its contract.
+// Package storetest is the conformance suite for implementations of
+// [chargeingest.EventStore].
 //
-// The test of a store is one call of [Run]. Each case is named by the rule that
-// it checks, and quotes the rule when it fails. If the store is a
-// [chargeingest.EventReader], the cases read the stored events back. If it has a
-// Close method, they check that a closed store refuses. [Reopen] adds the cases
-// about durability. Cases that do not apply are skipped with a reason.
+//	func TestStore(t *testing.T) {
+//		storetest.Run(t, func(t *testing.T) chargeingest.EventStore {
+//			return mystore.New(t.TempDir())
+//		})
+//	}
 //
-// A rule holds in every combination, and is checked in many:
+// [Run] has one subtest per rule of the contract. The subtest is named after its
+// rule, and a failure quotes the rule. The groups are storing, lifecycle,
+// references, batches, keys, concurrency, platforms, reading, paging, filters,
+// following and durability. To run one group: go test -run TestStore/keys.
 //
-//   - each rule of listings for each filter, with and without time bounds, in
-//     both orders;
-//   - each rule of names for names that differ in case, blanks, Unicode
-//     normalisation, wildcards, escapes, or the last of 256 characters;
-//   - storing for single events, batches, batches with a key, thousands of events
-//     and more than 4 MiB.
+// Some cases need more than Append. Without it, they are skipped with a reason:
 //
-// The batches are like those of a handler: the content is valid, its fields are
-// filled, and digests cover the sent content. References and keys are ASCII.
+//   - reading, paging, filters and following need a [chargeingest.EventReader];
+//     without one, the other groups check only the results of Append;
+//   - the cases for a closed store, Ready and Stats need a method Close() error,
+//     the latter also a [chargeingest.ReadyChecker] or [chargeingest.StatsReporter];
+//   - durability needs the option [Reopen].
 //
-// Nothing is timed, and each run does the same, apart from the interleaving of
-// goroutines. Cases cannot advance the clock of a store. A store that forgets keys
-// or references after a time of its own therefore passes, although the contract
-// does not allow it.
+// The suite checks each rule in many combinations: listings with each filter, with
+// and without time bounds, in both orders; names that differ only in case, white
+// space, Unicode normalization, escapes or the last of 256 characters; batches with
+// and without a key, of up to 6,600 events and several MiB. The batches are valid,
+// as those of a handler are.
+//
+// A store can pass although it violates the contract: the suite cannot advance the
+// clock of a store, so it does not notice a store that deletes references or keys
+// after some time. It does not fill queues or cut the power either.
 package storetest
 
 import (
@@ -34,33 +41,33 @@ import (
 	"example.com/chargeingest"
 )
 
-// Option adds cases to a [Run].
+// Option extends a [Run].
 type Option func(*options)
 
 type options struct {
 	reopen func(*testing.T, chargeingest.EventStore) chargeingest.EventStore
 }
 
-// Reopen adds the cases about durability. The function closes the store that it is
-// given, while calls to it may be under way, and opens the same data again. Without this option those cases are skipped.
+// Reopen adds the durability cases. The function reopen closes s and returns a store
+// with the same data. Calls of Append may be running when it closes s.
 func Reopen(reopen func(t *testing.T, s chargeingest.EventStore) chargeingest.EventStore) Option {
 	return func(o *options) { o.reopen = reopen }
 }
 
-// Run checks a store in subtests of t, one per rule, none of them parallel.
+// Run checks a store in sequential subtests of t, one for each rule.
 //
-// It calls newStore for a fresh and empty store each time, which newStore
-// closes by t.Cleanup if it needs closing. A store that a case has closed is
-// closed a second time then.
+// Each call of newStore must return a new, empty store. If the store needs closing,
+// newStore registers that with t.Cleanup. Some cases close the store themselves, so
+// it can be closed twice.
 func Run(t *testing.T, newStore func(t *testing.T) chargeingest.EventStore, opts ...Option) {
 	t.Helper()
 	var o options
 	for _, opt := range opts {
 		opt(&o)
 	}
-	for _, theme := range themes() {
-		t.Run(theme.name, func(t *testing.T) {
-			for _, tc := range theme.cases {
+	for _, group := range caseGroups() {
+		t.Run(group.name, func(t *testing.T) {
+			for _, tc := range group.cases {
 				t.Run(tc.rule, func(t *testing.T) {
 					c := &check{
 						testingT: t,
@@ -77,16 +84,15 @@ func Run(t *testing.T, newStore func(t *testing.T) chargeingest.EventStore, opts
 	}
 }
 
-// theme is a group of cases that can be run alone, by -run TestX/name.
-type theme struct {
+type caseGroup struct {
 	name  string
 	cases []testCase
 }
 
-func themes() []theme {
-	return []theme{
+func caseGroups() []caseGroup {
+	return []caseGroup{
 		{"storing", storingCases()},
-		{"ending", endingCases()},
+		{"lifecycle", lifecycleCases()},
 		{"references", referenceCases()},
 		{"batches", batchCases()},
 		{"keys", keyCases()},
@@ -96,18 +102,17 @@ func themes() []theme {
 		{"paging", pagingCases()},
 		{"filters", filterCases()},
 		{"following", followingCases()},
-		{"reopening", reopeningCases()},
+		{"durability", durabilityCases()},
 	}
 }
 
-// testCase is one rule of the contract. Its sentence is the name of the test.
 type testCase struct {
 	rule string
 	run  func(c *check)
 }
 
-// testingT is the part of *testing.T that the cases use: the tests of this package
-// put a recorder there, to see a case fail.
+// testingT is implemented by *testing.T, and by a recorder in the tests of this
+// package.
 type testingT interface {
 	Helper()
 	Context() context.Context
@@ -115,37 +120,35 @@ type testingT interface {
 	Skipf(format string, args ...any)
 }
 
-// check is one run of a case.
 type check struct {
 	testingT
 	rule     string
 	newStore func() chargeingest.EventStore
-	reopen   func(chargeingest.EventStore) chargeingest.EventStore // nil: not offered
+	reopen   func(chargeingest.EventStore) chargeingest.EventStore // nil without the option
 }
 
-// failf ends the case. Like Fatalf it is for the goroutine of the case only.
+// failf ends the case. Only the goroutine of the case may call it.
 func (c *check) failf(format string, args ...any) {
 	c.Helper()
-	c.Fatalf("\nrule: %s\nseen: %s", c.rule, fmt.Sprintf(format, args...))
+	c.Fatalf("\nrule: %s\ngot:  %s", c.rule, fmt.Sprintf(format, args...))
 }
 
-// open returns an empty store.
-func (c *check) open() *subject { return c.subject(c.newStore()) }
+func (c *check) newTestedStore() *testedStore { return c.testedStore(c.newStore()) }
 
-// openReader returns an empty store that can be read back, or skips the case.
-func (c *check) openReader() *subject {
+// newReader returns an empty store that implements EventReader, or skips the case.
+func (c *check) newReader() *testedStore {
 	c.Helper()
-	s := c.open()
+	s := c.newTestedStore()
 	if s.reader == nil {
-		c.Skipf("skipped: the store is no chargeingest.EventReader")
+		c.Skipf("skipped: the store does not implement chargeingest.EventReader")
 	}
 	return s
 }
 
-// openCloser returns an empty store and its Close, or skips the case.
-func (c *check) openCloser() (*subject, func() error) {
+// newCloser returns an empty store and its Close method, or skips the case.
+func (c *check) newCloser() (*testedStore, func() error) {
 	c.Helper()
-	s := c.open()
+	s := c.newTestedStore()
 	closer, ok := s.EventStore.(io.Closer)
 	if !ok {
 		c.Skipf("skipped: the store has no method Close() error")
@@ -153,29 +156,26 @@ func (c *check) openCloser() (*subject, func() error) {
 	return s, closer.Close
 }
 
-// needReopen skips the case if stores cannot be opened again.
-func (c *check) needReopen() {
+func (c *check) requireReopen() {
 	c.Helper()
 	if c.reopen == nil {
-		c.Skipf("skipped: the option storetest.Reopen was not given")
+		c.Skipf("skipped: the option storetest.Reopen is not set")
 	}
 }
 
-func (c *check) subject(s chargeingest.EventStore) *subject {
+func (c *check) testedStore(s chargeingest.EventStore) *testedStore {
 	reader, _ := s.(chargeingest.EventReader)
-	return &subject{EventStore: s, reader: reader, c: c}
+	return &testedStore{EventStore: s, reader: reader, c: c}
 }
 
-// equal ends the case if got is not want.
-func equal[V comparable](c *check, what string, got, want V) {
+func wantEqual[V comparable](c *check, name string, got, want V) {
 	c.Helper()
 	if got != want {
-		c.failf("%s is %s, want %s", what, show(got), show(want))
+		c.failf("%s is %s, want %s", name, show(got), show(want))
 	}
 }
 
-// equalList ends the case if got and want differ, order included.
-func equalList[V comparable](c *check, what string, got, want []V) {
+func wantList[V comparable](c *check, name string, got, want []V) {
 	c.Helper()
 	if slices.Equal(got, want) {
 		return
@@ -184,13 +184,13 @@ func equalList[V comparable](c *check, what string, got, want []V) {
 	for i < len(got) && i < len(want) && got[i] == want[i] {
 		i++
 	}
-	c.failf("%s: %d entries, want %d; from entry %d on %s, want %s",
-		what, len(got), len(want), i, show(got[i:]), show(want[i:]))
+	c.failf("%s: %d entries, want %d; from index %d: %s, want %s",
+		name, len(got), len(want), i, show(got[i:]), show(want[i:]))
 }
 
-// show prints a value, cut to a length that a person reads.
+// show formats a value for a failure message and truncates it.
 func show(v any) string {
-	const most = 300
+	const maxLength = 300
 	text := fmt.Sprint(v)
 	switch v := v.(type) {
 	case string:
@@ -198,8 +198,8 @@ func show(v any) string {
 	case chargeingest.Digest:
 		text = fmt.Sprintf("%x", v)
 	}
-	if len(text) > most {
-		return fmt.Sprintf("%s… (%d bytes)", text[:most], len(text))
+	if len(text) > maxLength {
+		return fmt.Sprintf("%s… (%d bytes)", text[:maxLength], len(text))
 	}
 	return text
 }

@@ -1,12 +1,8 @@
-// Package crashtest holds a store to the promise that it keeps what it
-// acknowledged, while processes are killed, power is cut and disks fail.
+// Package crashtest tests that a store keeps acknowledged events when processes are
+// killed, power is lost or disks fail. The tests of each store cause the crashes.
 //
-// A child process serves the store over HTTP ([Start], [Serve]). [Client]s send
-// it random traffic, with retries, duplicates and conflicts, all of it a function
-// of one seed. The [History] knows what was answered, and says what is wrong with
-// what is stored in the end: each event that was acknowledged must be there once,
-// exactly as acknowledged; each of which the outcome is unknown at most once; and
-// nothing else.
-//
-// It knows no store. The tests of a store bring the crashes.
+// A child process serves the store ([Start], [Serve]). A [Client] sends random
+// requests that depend only on a seed. The [History] checks that acknowledged events
+// are stored once and unchanged, events with unknown outcome at most once, and no
+// other events.
 package crashtest

@@ -8,71 +8,65 @@ import (
 	"strings"
 )
 
-// Platforms are the tenants that the traffic is for. The references on all of
-// them are the same, so that a store that mixes them up is found out.
+// Platforms returns the platforms of the requests.
 func Platforms() []string { return []string{"acme", "globex"} }
 
-// place says which event of the traffic one is. What it holds is a function of
-// that and the seed: whoever sends it sends the same.
-type place struct {
+// eventKey determines, with the seed, the content of an event.
+type eventKey struct {
 	platform string
-	line     string // whose events they are; events of the line loose have no reference
+	sequence string // client, "common" or unreferenced
 	number   int
-	variant  int // events that differ in nothing else have the same reference and contradict each other
+	variant  int // same reference, different content
 }
 
-const loose = "loose"
+const unreferenced = "loose"
 
-// event is a charge event of the traffic.
 type event struct {
-	// marker stands in the description and tells the event from all others.
-	marker    string
+	marker    string // unique description
 	reference string
 	json      string
 }
 
-func (p place) event(seed uint64) event {
-	e := event{marker: fmt.Sprintf("%s %s %d v%d", p.platform, p.line, p.number, p.variant)}
+func (p eventKey) event(seed uint64) event {
+	e := event{marker: fmt.Sprintf("%s %s %d v%d", p.platform, p.sequence, p.number, p.variant)}
 	hash := fnv.New64a()
-	_, _ = hash.Write([]byte(e.marker))                 // never fails
-	random := rand.New(rand.NewPCG(seed, hash.Sum64())) //nolint:gosec // events that can be made again, no secrets
+	_, _ = hash.Write([]byte(e.marker))
+	random := rand.New(rand.NewPCG(seed, hash.Sum64())) //nolint:gosec // reproducible, not secret
 
-	members := map[string]any{
+	fields := map[string]any{
 		"product_item_id": "proi_1", "pricing_id": "pric_1", "pricing_item_id": "prii_1", "pricing_item_config_id": "pico_1",
 		"description":        e.marker,
 		"customer_reference": fmt.Sprintf("customer %d", random.IntN(50)),
 		"value":              map[string]any{"number": fmt.Sprintf("%d.%02d", random.IntN(1e6), random.IntN(100))},
 	}
-	if p.line != loose {
-		e.reference = fmt.Sprintf("%s-%d", p.line, p.number)
-		members["reference"] = e.reference
+	if p.sequence != unreferenced {
+		e.reference = fmt.Sprintf("%s-%d", p.sequence, p.number)
+		fields["reference"] = e.reference
 	}
 	if random.IntN(4) > 0 {
-		members["timestamp"] = fmt.Sprintf("2026-%02d-%02dT%02d:00:00Z", 1+random.IntN(12), 1+random.IntN(28), random.IntN(24))
+		fields["timestamp"] = fmt.Sprintf("2026-%02d-%02dT%02d:00:00Z", 1+random.IntN(12), 1+random.IntN(28), random.IntN(24))
 	}
-	if random.IntN(10) == 0 { // larger than a page of a database
+	if random.IntN(10) == 0 {
 		entry := map[string]any{"field": "PRICING_PLAN_REFERENCE", "value": strings.Repeat("x", 200)}
 		var data []any
 		for range 1 + random.IntN(60) {
 			data = append(data, entry)
 		}
-		members["pricing_plan_subscription_selector"] = map[string]any{"data": data}
+		fields["pricing_plan_subscription_selector"] = map[string]any{"data": data}
 	}
-	text, _ := json.Marshal(members) // strings in maps
+	text, _ := json.Marshal(fields) // cannot fail
 	e.json = string(text)
 	return e
 }
 
-// request is one that a client sends, and sends again where that is called for.
 type request struct {
 	platform string
 	batch    bool
-	key      string // the idempotency key, or empty
+	key      string // empty: none
 	events   []event
 }
 
-// repeatable says that sending the request twice stores it once.
-func (r *request) repeatable() bool {
+func (r *request) safeToRetry() bool {
 	if r.key != "" {
 		return true
 	}

@@ -12,74 +12,73 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// told is a history of one request each that was acknowledged, whose answer got
-// lost, and that was refused, and what a good store has of it.
-func told() (h *History, stored []Stored) {
+// newTestHistory returns a history and the events of a correct store.
+func newTestHistory() (h *History, stored []Stored) {
 	h = NewHistory()
-	answer := func(number int, id string) (event, string) {
-		e := place{"acme", "c0", number, 0}.event(1)
+	generate := func(number int, id string) (event, string) {
+		e := eventKey{"acme", "c0", number, 0}.event(1)
 		return e, `{"id":"` + id + `",` + e.json[1:]
 	}
 	request := func(events ...event) *request { return &request{platform: "acme", batch: true, events: events} }
-	one, oneText := answer(1, "chda_1")
-	two, twoText := answer(2, "chda_2")
-	three, threeText := answer(3, "chda_3")
-	four, _ := answer(4, "chda_4")
+	one, oneText := generate(1, "chda_1")
+	two, twoText := generate(2, "chda_2")
+	three, threeText := generate(3, "chda_3")
+	four, _ := generate(4, "chda_4")
 	h.acknowledged(request(one), []json.RawMessage{json.RawMessage(oneText)}, false)
-	h.lost(request(two, three))
-	h.refused(request(four), "conflict")
+	h.outcomeUnknown(request(two, three))
+	h.notStored(request(four), "conflict")
 	return h, []Stored{{"acme", "chda_1", oneText}, {"acme", "chda_2", twoText}, {"acme", "chda_3", threeText}}
 }
 
-func TestAHistoryNamesWhatIsWrong(t *testing.T) {
-	h, stored := told()
+func TestCheck(t *testing.T) {
+	h, stored := newTestHistory()
 	require.NoError(t, h.Check(stored))
-	require.NoError(t, h.Check(stored[:1]), "what is unknown need not be there")
+	require.NoError(t, h.Check(stored[:1]), "events with unknown outcome may be missing")
 
-	refused := place{"acme", "c0", 4, 0}.event(1)
-	foreign := Stored{"acme", "chda_4", `{"id":"chda_4",` + refused.json[1:]}
-	again := stored[0]
-	again.ID = "chda_5"
-	again.Text = strings.Replace(again.Text, "chda_1", "chda_5", 1)
-	altered := stored[0]
-	altered.Text = strings.Replace(altered.Text, `"number":"`, `"number":"9`, 1)
-	crossed := stored[0]
-	crossed.Platform = "globex"
+	rejected := eventKey{"acme", "c0", 4, 0}.event(1)
+	unexpected := Stored{"acme", "chda_4", `{"id":"chda_4",` + rejected.json[1:]}
+	duplicate := stored[0]
+	duplicate.ID = "chda_5"
+	duplicate.Text = strings.Replace(duplicate.Text, "chda_1", "chda_5", 1)
+	changed := stored[0]
+	changed.Text = strings.Replace(changed.Text, `"number":"`, `"number":"9`, 1)
+	misplaced := stored[0]
+	misplaced.Platform = "globex"
 	for name, c := range map[string]struct {
 		stored []Stored
 		want   string
 	}{
-		"an event that was acknowledged is missing": {stored[1:], "LOST: "},
-		"one is there twice":                        {append(stored[:3:3], again), "DOUBLED: acme c0 1"},
-		"a reference is there twice":                {append(stored[:3:3], again), "DOUBLED: reference c0-1"},
-		"one is another than was acknowledged":      {append([]Stored{altered}, stored[1:]...), "ALTERED: "},
-		"one that was refused is there":             {append(stored[:3:3], foreign), "FOREIGN: acme c0 4"},
-		"half of a batch is there":                  {stored[:2], "HALF: "},
-		"one is on another platform":                {append(stored[:3:3], crossed), "CROSSED: acme c0 1"},
-		"the order is not that of the ids":          {[]Stored{stored[1], stored[0], stored[2]}, "chda_1 follows chda_2"},
+		"an acknowledged event is missing":    {stored[1:], "LOST: "},
+		"an event is stored twice":            {append(stored[:3:3], duplicate), "DUPLICATE: acme c0 1"},
+		"a reference is stored twice":         {append(stored[:3:3], duplicate), "DUPLICATE: reference c0-1"},
+		"an acknowledged event is changed":    {append([]Stored{changed}, stored[1:]...), "CHANGED: "},
+		"a rejected event is stored":          {append(stored[:3:3], unexpected), "UNEXPECTED: acme c0 4"},
+		"part of a batch is stored":           {stored[:2], "PARTIAL: "},
+		"an event is on another platform":     {append(stored[:3:3], misplaced), "WRONG PLATFORM: acme c0 1"},
+		"ids do not follow the storage order": {[]Stored{stored[1], stored[0], stored[2]}, "chda_1 follows chda_2"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h, _ := told()
+			h, _ := newTestHistory()
 			require.ErrorContains(t, h.Check(c.stored), c.want)
 		})
 	}
 }
 
-func TestAnswersThatContradictEachOtherAreAProblem(t *testing.T) {
-	e := place{"acme", "c0", 1, 0}.event(1)
-	text := func(id, member string) []json.RawMessage {
-		return []json.RawMessage{json.RawMessage(`{"id":"` + id + `",` + member + e.json[1:])}
+func TestCheckContradictoryResponses(t *testing.T) {
+	e := eventKey{"acme", "c0", 1, 0}.event(1)
+	text := func(id, field string) []json.RawMessage {
+		return []json.RawMessage{json.RawMessage(`{"id":"` + id + `",` + field + e.json[1:])}
 	}
 	r := &request{platform: "acme", key: "k", events: []event{e}}
 	for name, c := range map[string]struct {
 		second []json.RawMessage
 		want   string
 	}{
-		"the same event otherwise":   {text("chda_1", `"x":1,`), "was answered as"},
-		"a key with another event":   {text("chda_2", ""), "key k was answered with"},
-		"more events than were sent": {append(text("chda_1", ""), text("chda_1", "")...), "1 events were sent and 2 answered"},
-		"another event": {[]json.RawMessage{json.RawMessage(strings.Replace(string(text("chda_1", "")[0]),
-			e.marker, "somebody's", 1))}, "description was sent as"},
+		"an event changes":            {text("chda_1", `"x":1,`), "was returned as"},
+		"a key returns another event": {text("chda_2", ""), "key k returned"},
+		"more events than were sent":  {append(text("chda_1", ""), text("chda_1", "")...), "1 events were sent and 2 returned"},
+		"a field changes": {[]json.RawMessage{json.RawMessage(strings.Replace(string(text("chda_1", "")[0]),
+			e.marker, "other", 1))}, "description was sent as"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := NewHistory()
@@ -90,12 +89,12 @@ func TestAnswersThatContradictEachOtherAreAProblem(t *testing.T) {
 	}
 }
 
-func TestAConflictThatNobodyCausedIsAProblem(t *testing.T) {
+func TestCheckConflict(t *testing.T) {
 	with := func(variant int, key string) *request {
-		return &request{platform: "acme", key: key, events: []event{place{"acme", "c0", 1, variant}.event(1)}}
+		return &request{platform: "acme", key: key, events: []event{eventKey{"acme", "c0", 1, variant}.event(1)}}
 	}
 	for name, other := range map[string]*request{
-		"nobody": nil, "another content": with(1, ""), "another request with the key": {platform: "acme", key: "k"},
+		"no other request": nil, "different content": with(1, ""), "another request with the key": {platform: "acme", key: "k"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := NewHistory()
@@ -114,18 +113,17 @@ func TestAConflictThatNobodyCausedIsAProblem(t *testing.T) {
 	}
 }
 
-func TestAFollowerSeesJustWhatIsThere(t *testing.T) {
-	h, stored := told()
+func TestCompareFollowed(t *testing.T) {
+	h, stored := newTestHistory()
 	h.followed = stored
-	require.NoError(t, h.CheckFollower(stored))
-	require.Error(t, h.CheckFollower(stored[:2]), "what it saw is gone")
-	require.Error(t, h.CheckFollower([]Stored{stored[1], stored[0], stored[2]}))
+	require.NoError(t, h.CompareFollowed(stored))
+	require.Error(t, h.CompareFollowed(stored[:2]), "followed events are missing")
+	require.Error(t, h.CompareFollowed([]Stored{stored[1], stored[0], stored[2]}))
 	h.followed = stored[:2]
-	require.Error(t, h.CheckFollower(stored), "it was not told of one")
+	require.Error(t, h.CompareFollowed(stored), "a stored event was not followed")
 }
 
-// TestTrafficHasEverythingInIt runs clients against a store that does not crash.
-func TestTrafficHasEverythingInIt(t *testing.T) {
+func TestTraffic(t *testing.T) {
 	handler, err := NewHandler(memstore.New(), slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	srv := httptest.NewServer(handler)
@@ -147,7 +145,7 @@ func TestTrafficHasEverythingInIt(t *testing.T) {
 	}
 }
 
-func TestEqualSeedsMakeEqualTraffic(t *testing.T) {
+func TestTrafficSeed(t *testing.T) {
 	a, b, other := newTraffic(7, 1), newTraffic(7, 1), newTraffic(8, 1)
 	differ := false
 	for range 200 {

@@ -22,11 +22,9 @@ import (
 	"example.com/chargeingest/internal/tail"
 )
 
-// childVariable tells a process that it is a server, and of which store.
 const childVariable = "CHARGEINGEST_CRASHTEST"
 
-// Child says whether this process is a server that [Start] made, and decodes
-// what it was told into spec.
+// Child reports whether [Start] started this process, and decodes its spec.
 func Child(spec any) (bool, error) {
 	text, ok := os.LookupEnv(childVariable)
 	if !ok {
@@ -35,15 +33,13 @@ func Child(spec any) (bool, error) {
 	return true, json.Unmarshal([]byte(text), spec)
 }
 
-// grace is how long a server that is told to end waits for what it has begun.
-const grace = 20 * time.Second
+const shutdownTimeout = 20 * time.Second
 
-// Serve serves a store that it opens, as the child of [Start], until it is told
-// to end.
+// Serve serves a store until SIGTERM or the end of the parent process.
 func Serve(open func() (chargeingest.EventStore, error)) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	go func() { // when the parent dies, in whatever way
+	go func() { // stdin ends with the parent process
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		stop()
 	}()
@@ -60,7 +56,7 @@ func Serve(open func() (chargeingest.EventStore, error)) error {
 	if err != nil {
 		return err
 	}
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: grace}
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: shutdownTimeout}
 	fmt.Printf("http://%s\n", listener.Addr())
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(listener) }()
@@ -69,16 +65,16 @@ func Serve(open func() (chargeingest.EventStore, error)) error {
 		return err
 	case <-ctx.Done():
 	}
-	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	shutdownCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
-	err = srv.Shutdown(ending)
+	err = srv.Shutdown(shutdownCtx)
 	if closer, ok := store.(io.Closer); ok {
 		err = errors.Join(err, closer.Close())
 	}
 	return err
 }
 
-// NewHandler returns the endpoint that the clients talk to.
+// NewHandler returns a handler that accepts [Secret].
 func NewHandler(store chargeingest.EventStore, logger *slog.Logger) (*chargeingest.Handler, error) {
 	keys, err := chargeingest.NewKeys(chargeingest.Key{
 		Secret: Secret, Subject: "crashtest", Platforms: Platforms(),
@@ -90,25 +86,22 @@ func NewHandler(store chargeingest.EventStore, logger *slog.Logger) (*chargeinge
 	return chargeingest.New(chargeingest.Config{Store: store, Authorizer: keys, Logger: logger})
 }
 
-// Process is a server in a process of its own.
+// Process is a child process.
 type Process struct {
-	// Address is its URL.
-	Address string
-
-	// Ended is closed when the process has ended.
-	Ended chan struct{}
+	Address string        // URL
+	Ended   chan struct{} // closed at the end of the process
 
 	cmd   *exec.Cmd
 	stdin io.Closer
 	log   *tail.Buffer
 }
 
-// ErrEnded says that a server ended before it served.
+// ErrEnded reports that a child process ended before it served.
 var ErrEnded = errors.New("the server ended before it served")
 
-// Start runs this program again as a server that is told spec. The command
-// before it, if any, is what it runs under. It is killed when ctx ends.
-func Start(ctx context.Context, spec any, before ...string) (*Process, error) {
+// Start runs this program, optionally under a wrapper command, as a child process
+// with the given spec. The end of ctx kills it.
+func Start(ctx context.Context, spec any, wrapper ...string) (*Process, error) {
 	text, err := json.Marshal(spec)
 	if err != nil {
 		return nil, err
@@ -117,9 +110,9 @@ func Start(ctx context.Context, spec any, before ...string) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	command := slices.Concat(before, []string{program})
+	command := slices.Concat(wrapper, []string{program})
 	p := &Process{Ended: make(chan struct{}), log: new(tail.Buffer)}
-	p.cmd = exec.CommandContext(ctx, command[0], command[1:]...) //nolint:gosec // it is this program
+	p.cmd = exec.CommandContext(ctx, command[0], command[1:]...) //nolint:gosec // this program
 	p.cmd.Env = append(os.Environ(), childVariable+"="+string(text))
 	p.cmd.Stderr = p.log
 	stdin, err := p.cmd.StdinPipe()
@@ -136,7 +129,7 @@ func Start(ctx context.Context, spec any, before ...string) (*Process, error) {
 	}
 	line, readErr := bufio.NewReader(stdout).ReadString('\n')
 	go func() {
-		_ = p.cmd.Wait() // how it ended is in ProcessState
+		_ = p.cmd.Wait()
 		close(p.Ended)
 	}()
 	if readErr != nil {
@@ -147,14 +140,14 @@ func Start(ctx context.Context, spec any, before ...string) (*Process, error) {
 	return p, nil
 }
 
-// Kill ends the process as kill -9 does, and waits for its end.
+// Kill kills the process.
 func (p *Process) Kill() {
-	_ = p.cmd.Process.Kill() // it may have ended by itself
-	_ = p.stdin.Close()      // ends what ran under it, if it was a tracer
+	_ = p.cmd.Process.Kill() // may have ended already
+	_ = p.stdin.Close()      // ends the child of a wrapper
 	<-p.Ended
 }
 
-// Stop tells the process to end, and waits until it has.
+// Stop shuts the process down.
 func (p *Process) Stop() error {
 	if err := p.stdin.Close(); err != nil {
 		return err
@@ -166,5 +159,5 @@ func (p *Process) Stop() error {
 	return nil
 }
 
-// Log is the end of what the process wrote to standard error.
+// Log returns the last output to standard error.
 func (p *Process) Log() string { return p.log.String() }

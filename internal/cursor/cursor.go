@@ -1,5 +1,4 @@
-// Package cursor writes a place in the order of storing as the text that
-// clients page with.
+// Package cursor encodes a position in storage order as a cursor of listings.
 package cursor
 
 import (
@@ -10,7 +9,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// Encode returns the cursor behind the event with this sequence number: eleven
+// Encode returns the cursor after the event with sequence number seq, as eleven
 // URL-safe characters.
 func Encode(seq int64) string {
 	var raw [8]byte
@@ -18,11 +17,10 @@ func Encode(seq int64) string {
 	return base64.RawURLEncoding.EncodeToString(raw[:])
 }
 
-// Decode returns the sequence number of a cursor. The error is
-// chargeingest.ErrInvalidCursor.
+// Decode returns the sequence number of a cursor, or ErrInvalidCursor.
 func Decode(s string) (int64, error) {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	// The decoder passes over line breaks, so the text is measured too.
+	// The decoder ignores line breaks.
 	if err != nil || len(raw) != 8 || len(s) != base64.RawURLEncoding.EncodedLen(8) {
 		return 0, fmt.Errorf("%w: %q", chargeingest.ErrInvalidCursor, s)
 	}

@@ -10,7 +10,7 @@ import (
 	"example.com/chargeingest/internal/cursor"
 )
 
-func TestCursorsComeBackAsTheyWere(t *testing.T) {
+func TestEncodeDecode(t *testing.T) {
 	for _, seq := range []int64{0, 1, 255, 1 << 40, math.MaxInt64} {
 		got, err := cursor.Decode(cursor.Encode(seq))
 		require.NoError(t, err)
@@ -19,7 +19,7 @@ func TestCursorsComeBackAsTheyWere(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoCursorIsRefused(t *testing.T) {
+func TestDecodeInvalidCursor(t *testing.T) {
 	for _, s := range []string{"", "1", "AAAAAAAAAA", "AAAAAAAAAAAA", "AAAAAAAAAA=", "AAAAAAAAAA+", "AAAAAAAAAAB", "__________8", "AAAAA\nAAAAAA"} {
 		_, err := cursor.Decode(s)
 		require.ErrorIs(t, err, chargeingest.ErrInvalidCursor, "%q", s)

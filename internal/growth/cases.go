@@ -8,26 +8,24 @@ import (
 	"example.com/chargeingest"
 )
 
-// size is that of the smaller run of most cases. The fixed cost of a request is
-// small next to it, and a quadratic larger run still takes only a second.
-const size = 24 << 10
+// caseSize is large compared with the fixed cost of a request.
+const caseSize = 24 << 10
 
-// Paths of the endpoints.
 const (
-	single  = "/v1/ingest/charge-data"
-	batched = "/v1/ingest/charge-datas"
+	singlePath = "/v1/ingest/charge-data"
+	batchPath  = "/v1/ingest/charge-datas"
 )
 
-// Cases returns all cases, in a fixed order.
+// Cases returns all cases.
 func Cases() []Case {
 	return slices.Concat(
-		nameCases(), nestingCases(), valueCases(), besideCases(),
-		batchCases(), repeatCases(), conflictCases(),
+		nameCases(), nestingCases(), valueCases(), siblingCases(),
+		batchCases(), replayCases(), conflictCases(),
 		gzipCases(), headerCases(), pathCases(), queryCases(), listingCases(), ingestCases(),
 	)
 }
 
-// Find returns the case of that name.
+// Find returns a case by name.
 func Find(name string) (Case, bool) {
 	all := append(Cases(), SelfTests()...)
 	i := slices.IndexFunc(all, func(c Case) bool { return c.Name == name })
@@ -40,7 +38,7 @@ func Find(name string) (Case, bool) {
 func keepUnknown(c *chargeingest.Config)    { c.KeepUnknownFields = true }
 func returnOriginal(c *chargeingest.Config) { c.Duplicates = chargeingest.ReturnOriginal }
 
-// post is a call with a body of JSON. headers are names and values in turn.
+// post takes headers as alternating names and values.
 func post(target, body string, status int, headers ...string) call {
 	header := http.Header{"Content-Type": {"application/json"}}
 	for i := 1; i < len(headers); i += 2 {
@@ -55,18 +53,17 @@ func get(target string, status int) call {
 	return c
 }
 
-// event is an event with the required fields and the members given, each with
-// its name.
-func event(members ...string) string {
+// event adds fields to the required ones.
+func event(fields ...string) string {
 	required := `"product_item_id":"p","pricing_id":"p","pricing_item_id":"p","pricing_item_config_id":"p"`
-	return "{" + strings.Join(append([]string{required}, members...), ",") + "}"
+	return "{" + strings.Join(append([]string{required}, fields...), ",") + "}"
 }
 
 func batch(events ...string) string {
 	return `{"charge_datas":[` + strings.Join(events, ",") + "]}"
 }
 
-// fill joins items with commas until there are n bytes.
+// fill joins items with commas to at least n bytes.
 func fill(n int, item func(i int) string) string {
 	var b strings.Builder
 	for i := 0; i == 0 || b.Len() < n; i++ {
@@ -78,8 +75,6 @@ func fill(n int, item func(i int) string) string {
 	return b.String()
 }
 
-// quote is a string of plain characters as JSON.
 func quote(s string) string { return `"` + s + `"` }
 
-// repeat repeats s until there are n bytes.
 func repeat(s string, n int) string { return strings.Repeat(s, max(1, n/len(s))) }

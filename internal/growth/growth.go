@@ -1,6 +1,5 @@
-// Package growth generates adversarial requests of any size and measures how
-// their cost grows. Its test checks the contract: the cost of a request, accepted,
-// refused or in conflict, is at most linear in its size.
+// Package growth measures how the cost of adversarial requests grows with their
+// size. Its test requires that the growth is at most linear.
 package growth
 
 import (
@@ -20,77 +19,75 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// Case is an attack that can be made in any size.
+// Case is an adversarial request of variable size.
 type Case struct {
-	// Name is unique: the attack and its outcome.
+	// Name is unique.
 	Name string
 
-	// Size of the smaller of the two runs that are compared, in bytes. The
-	// larger one has [Factor] times as many.
+	// Size is the bytes of the smaller run. The larger run has [Factor] times as
+	// many.
 	Size int
 
 	attack func(n int) attack
 }
 
-// Factor is how much larger the larger run is.
+// Factor is the ratio of the sizes.
 const Factor = 4
 
-// attack is a case in one size: the calls that are measured, the calls before
-// them, and the configuration.
+// attack is a case of one size. Only the calls are measured.
 type attack struct {
 	configure []func(*chargeingest.Config)
-	before    []call
+	setup     []call
 	calls     []call
 
-	// work replaces the calls in tests of the harness itself.
-	work func()
+	work func() // replaces the calls in [SelfTests]
 }
 
-// call is a request over HTTP, or events for [chargeingest.Handler.Ingest].
+// call is an HTTP request or a call of [chargeingest.Handler.Ingest].
 type call struct {
 	method, target string
 	header         http.Header
 	body           []byte
-	chunked        bool // of a length that is not declared
+	chunked        bool // without Content-Length
 
-	direct *chargeingest.IngestRequest
+	ingest *chargeingest.IngestRequest
 
-	status int // expected, or one of the constants below
+	status int
 }
 
-// Expectations for responses whose status the contract leaves open.
+// Expected statuses that the contract leaves open.
 const (
-	anyError  = -1 // 4xx or 5xx
-	anyStatus = -2
+	anyErrorStatus = -1 // 4xx or 5xx
+	anyStatus      = -2
 )
 
 func (c *call) accepts(status int) bool {
-	return status == c.status || c.status == anyStatus || c.status == anyError && status >= http.StatusBadRequest
+	return status == c.status || c.status == anyStatus || c.status == anyErrorStatus && status >= http.StatusBadRequest
 }
 
-// Sample is the cost of one run.
+// Sample is the cost of one run. Sizes are in bytes.
 type Sample struct {
-	Bytes     int    // sent
-	Allocated uint64 // bytes
-	Steps     uint64 // function calls, rounds of loops and bytes moved or searched; 0 unless counted
-	Response  int    // the largest response that is an error, in bytes
-	LogLine   int    // the longest, in bytes
+	Bytes     int // sent
+	Allocated uint64
+	Steps     uint64 // function calls, loop iterations and bytes moved or searched, if counted
+	Response  int    // of the largest error
+	LogLine   int    // of the longest line
 }
 
-// Result is a sample as printed by the driver.
+// Result is the output of the driver.
 type Result struct {
 	Sample
-	Err string // why there is no sample, or empty
+	Err string
 }
 
-// Run is a case that is ready to be measured.
+// Run is a case with its handler.
 type Run struct {
 	handler *chargeingest.Handler
 	attack  attack
 	log     *lineMeter
 }
 
-// Prepare makes a server for the case and sends the calls that are not measured.
+// Prepare creates the handler and sends the setup.
 func (c Case) Prepare(n int) (*Run, error) {
 	r := &Run{attack: c.attack(n), log: new(lineMeter)}
 	cfg := chargeingest.Config{
@@ -106,21 +103,20 @@ func (c Case) Prepare(n int) (*Run, error) {
 	if r.handler, err = chargeingest.New(cfg); err != nil {
 		return nil, err
 	}
-	for i := range r.attack.before {
-		if _, err := r.send(&r.attack.before[i]); err != nil {
-			return nil, fmt.Errorf("before: %w", err)
+	for i := range r.attack.setup {
+		if _, err := r.send(&r.attack.setup[i]); err != nil {
+			return nil, fmt.Errorf("setup: %w", err)
 		}
 	}
 	return r, nil
 }
 
-// Anyone is an authorizer that lets everyone in.
+// Anyone authorizes every request.
 var Anyone = chargeingest.AuthorizerFunc(func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) {
 	return chargeingest.Principal{Subject: "growth", Platforms: []string{chargeingest.DefaultPlatform}}, nil
 })
 
-// Send sends the calls that are measured. It fails if a response has another
-// status than expected.
+// Send sends the measured calls and checks their statuses.
 func (r *Run) Send() (Sample, error) {
 	var s Sample
 	if r.attack.work != nil {
@@ -139,12 +135,12 @@ func (r *Run) Send() (Sample, error) {
 	return s, nil
 }
 
-// Measure sends the calls and measures the cost. steps reads the step counter.
+// Measure calls Send and measures its cost with the step counter.
 func (r *Run) Measure(steps func() uint64) (Sample, error) {
-	// Two collections empty the pools, so runs do not depend on earlier ones.
+	// Two collections empty the pools that earlier runs filled.
 	runtime.GC()
 	runtime.GC()
-	// Without collections during the run, the run itself keeps its pools.
+	// No collection empties the pools during the run.
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -156,10 +152,10 @@ func (r *Run) Measure(steps func() uint64) (Sample, error) {
 	return s, err
 }
 
-// send returns the size of a response that is an error.
+// send returns the size of an error response.
 func (r *Run) send(c *call) (written int, err error) {
-	if c.direct != nil {
-		return 0, c.checkDirect(r.handler.Ingest(context.Background(), *c.direct))
+	if c.ingest != nil {
+		return 0, c.checkIngest(r.handler.Ingest(context.Background(), *c.ingest))
 	}
 	u, err := url.ParseRequestURI(c.target)
 	if err != nil {
@@ -176,7 +172,7 @@ func (r *Run) send(c *call) (written int, err error) {
 	w := &responseMeter{header: make(http.Header), start: make([]byte, 0, 512)}
 	r.handler.ServeHTTP(w, req)
 	if !c.accepts(w.status) {
-		return 0, fmt.Errorf("%s %.60s got %d, not %d: %s", c.method, c.target, w.status, c.status, w.start)
+		return 0, fmt.Errorf("%s %.60s: status %d, want %d: %s", c.method, c.target, w.status, c.status, w.start)
 	}
 	if w.status < http.StatusBadRequest {
 		return 0, nil
@@ -184,19 +180,18 @@ func (r *Run) send(c *call) (written int, err error) {
 	return w.written, nil
 }
 
-func (c *call) checkDirect(_ chargeingest.IngestResult, err error) error {
+func (c *call) checkIngest(_ chargeingest.IngestResult, err error) error {
 	status := http.StatusCreated
 	var e *chargeingest.Error
 	if errors.As(err, &e) {
 		status = e.Status
 	}
 	if !c.accepts(status) {
-		return fmt.Errorf("ingest got %d, not %d: %w", status, c.status, err)
+		return fmt.Errorf("ingest: status %d, want %d: %w", status, c.status, err)
 	}
 	return nil
 }
 
-// size is about how many bytes a client sends.
 func (c *call) size() int {
 	n := len(c.target) + len(c.body)
 	for name, values := range c.header {
@@ -204,16 +199,15 @@ func (c *call) size() int {
 			n += len(name) + len(value)
 		}
 	}
-	if c.direct != nil {
-		for i := range c.direct.Events {
-			text, _ := c.direct.Events[i].MarshalJSON() // they are well-formed
+	if c.ingest != nil {
+		for i := range c.ingest.Events {
+			text, _ := c.ingest.Events[i].MarshalJSON()
 			n += len(text)
 		}
 	}
 	return n
 }
 
-// responseMeter keeps only the start of a response.
 type responseMeter struct {
 	header  http.Header
 	start   []byte
@@ -230,7 +224,7 @@ func (w *responseMeter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// lineMeter records the longest line of a log. Package slog writes line by line.
+// lineMeter expects one Write per line.
 type lineMeter struct{ longest int }
 
 func (m *lineMeter) Write(p []byte) (int, error) {

@@ -14,18 +14,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Bounds of the larger run: a multiple of the smaller one, plus a constant,
-// because long slices grow by smaller factors than short ones.
+// Limits relative to the smaller run. Short slices grow by larger factors, hence the
+// constants.
 const (
 	maxGrowth = Factor + 1
 	baseBytes = 256 << 10
 	baseSteps = 50_000
 )
 
-// Bounds of a response that is an error, and of a line of the log.
 const maxResponse, maxLine = 16 << 10, 16 << 10
 
-// driverDir is removed after the tests.
 var driverDir string
 
 func TestMain(m *testing.M) {
@@ -39,9 +37,6 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// TestGrowth measures every case in two sizes. To run one:
-//
-//	go test ./internal/growth -run 'TestGrowth/short_names/kept$' -v
 func TestGrowth(t *testing.T) {
 	drivers := startDrivers(t)
 	for _, c := range Cases() {
@@ -61,7 +56,6 @@ func TestGrowth(t *testing.T) {
 	}
 }
 
-// TestMeasure holds the measure to cases of known growth.
 func TestMeasure(t *testing.T) {
 	drivers := startDrivers(t)
 	for _, c := range SelfTests() {
@@ -78,7 +72,6 @@ func TestMeasure(t *testing.T) {
 	}
 }
 
-// TestCaseNames finds duplicate names: only the first one would run.
 func TestCaseNames(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, c := range append(Cases(), SelfTests()...) {
@@ -87,8 +80,7 @@ func TestCaseNames(t *testing.T) {
 	}
 }
 
-// BenchmarkGrowth prints the time per byte in both sizes. A case that TestGrowth
-// fails can take all memory.
+// BenchmarkGrowth can use all memory for a case that fails TestGrowth.
 func BenchmarkGrowth(b *testing.B) {
 	for _, c := range Cases() {
 		for _, n := range []int{c.Size, Factor * c.Size} {
@@ -112,25 +104,24 @@ func BenchmarkGrowth(b *testing.B) {
 
 func logRuns(t *testing.T, small, large Result) {
 	t.Helper()
-	t.Logf("%d bytes, %d allocated, %d steps; %d bytes, %d allocated, %d steps; growth %.1f and %.1f; %d bytes of response, %d of a log line",
+	t.Logf("%d bytes, %d allocated, %d steps; %d bytes, %d allocated, %d steps; growth %.1f and %.1f; response %d bytes, log line %d bytes",
 		small.Bytes, small.Allocated, small.Steps, large.Bytes, large.Allocated, large.Steps,
 		float64(large.Allocated)/float64(max(small.Allocated, 1)), float64(large.Steps)/float64(max(small.Steps, 1)),
 		max(small.Response, large.Response), max(small.LogLine, large.LogLine))
 }
 
-// drivers are processes that measure, as many as the machine runs at once.
-type drivers struct{ idle chan *driver }
+type driverPool struct{ idle chan *driver }
 
-func startDrivers(t *testing.T) drivers {
+func startDrivers(t *testing.T) driverPool {
 	if testing.Short() {
-		t.Skip("the standard library is built with counters")
+		t.Skip("building the standard library takes long")
 	}
 	if raceDetector {
-		t.Skip("what measures is built without the race detector: the result is that of a run without it")
+		t.Skip("the driver does not use the race detector")
 	}
 	program := builtDriver(t)
 	n := runtime.GOMAXPROCS(0)
-	d := drivers{make(chan *driver, n)}
+	d := driverPool{make(chan *driver, n)}
 	for range n {
 		d.idle <- &driver{program: program}
 	}
@@ -142,33 +133,31 @@ func startDrivers(t *testing.T) drivers {
 	return d
 }
 
-func (d drivers) measure(t *testing.T, name string) (small, large Result) {
+func (d driverPool) measure(t *testing.T, name string) (small, large Result) {
 	t.Helper()
-	one := <-d.idle
-	defer func() { d.idle <- one }()
-	return one.measure(t, name)
+	idle := <-d.idle
+	defer func() { d.idle <- idle }()
+	return idle.measure(t, name)
 }
 
-// driver is a process that measures one case at a time. It exits when it gives a
-// case up and is restarted for the next one.
+// driver exits when a case exceeds the limits, and restarts for the next one.
 type driver struct {
 	program string
-	cmd     *exec.Cmd // nil unless it runs
-	in      io.WriteCloser
-	out     *bufio.Reader
+	cmd     *exec.Cmd
+	stdin   io.WriteCloser
+	stdout  *bufio.Reader
 	stderr  strings.Builder
 }
 
-// measure returns the results of both runs of a case.
 func (d *driver) measure(t *testing.T, name string) (small, large Result) {
 	t.Helper()
 	if d.cmd == nil {
 		d.start(t)
 	}
-	_, err := io.WriteString(d.in, name+"\n")
+	_, err := io.WriteString(d.stdin, name+"\n")
 	require.NoError(t, err)
 	for _, r := range []*Result{&small, &large} {
-		line, err := d.out.ReadBytes('\n')
+		line, err := d.stdout.ReadBytes('\n')
 		if err != nil {
 			d.stop()
 			require.FailNow(t, "the driver ended", d.stderr.String())
@@ -186,8 +175,7 @@ func (d *driver) start(t *testing.T) {
 	t.Helper()
 	d.stderr.Reset()
 	cmd := exec.Command(d.program)
-	// Each driver has one CPU. With more, half of the time went to the collector's
-	// workers, which wait for each other.
+	// More CPUs would mostly run idle workers of the garbage collector.
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
 	cmd.Stderr = &d.stderr
 	in, err := cmd.StdinPipe()
@@ -195,14 +183,13 @@ func (d *driver) start(t *testing.T) {
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
-	d.cmd, d.in, d.out = cmd, in, bufio.NewReader(out)
+	d.cmd, d.stdin, d.stdout = cmd, in, bufio.NewReader(out)
 }
 
-// stop closes the input of the process, if it runs, and waits for the exit.
 func (d *driver) stop() {
 	if d.cmd != nil {
-		d.in.Close()
-		_ = d.cmd.Wait() // its status says no more than its output
+		d.stdin.Close()
+		_ = d.cmd.Wait()
 		d.cmd = nil
 	}
 }

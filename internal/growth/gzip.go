@@ -11,12 +11,11 @@ import (
 	"example.com/chargeingest"
 )
 
-// zip compresses parts, with a flush behind each.
-func zip(level int, parts ...string) []byte {
+// compress flushes after each part.
+func compress(level int, parts ...string) []byte {
 	var b bytes.Buffer
-	w, _ := gzip.NewWriterLevel(&b, level) // the levels here are valid
+	w, _ := gzip.NewWriterLevel(&b, level)
 	for i, part := range parts {
-		// Writing to memory does not fail.
 		_, _ = w.Write([]byte(part))
 		if i < len(parts)-1 {
 			_ = w.Flush()
@@ -26,7 +25,7 @@ func zip(level int, parts ...string) []byte {
 	return b.Bytes()
 }
 
-// gzipCases have n bytes before or after compression, whichever is more.
+// gzipCases have n bytes before or after compression, whichever is larger.
 func gzipCases() []Case {
 	noise := func(n int) string {
 		const digits = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_"
@@ -40,14 +39,14 @@ func gzipCases() []Case {
 	variants := func(name string, status int, body func(n int) []byte) []Case {
 		a := func(chunked bool, configure ...func(*chargeingest.Config)) func(n int) attack {
 			return func(n int) attack {
-				c := post(single, "", status, "Content-Encoding", "gzip")
+				c := post(singlePath, "", status, "Content-Encoding", "gzip")
 				c.body, c.chunked = body(n), chunked
 				return attack{configure: append(configure, keepUnknown), calls: []call{c}}
 			}
 		}
 		return []Case{
-			{"gzip: " + name, size, a(false)},
-			{"gzip: " + name + "/of a length that is not declared", size, a(true)},
+			{"gzip: " + name, caseSize, a(false)},
+			{"gzip: " + name + "/without Content-Length", caseSize, a(true)},
 		}
 	}
 	const small = gzip.BestCompression
@@ -55,9 +54,9 @@ func gzipCases() []Case {
 	kept := func(n int) string { return event(`"x":` + quote(noise(n))) }
 	limited := func(c *chargeingest.Config) { c.MaxBodyBytes = 1000 }
 	cases := []Case{
-		{"gzip: more than the limit/refused", size, func(n int) attack {
-			c := post(single, "", http.StatusRequestEntityTooLarge, "Content-Encoding", "gzip")
-			c.body, c.chunked = zip(small, strings.Repeat(" ", 100*n)), true
+		{"gzip: more than the limit/rejected", caseSize, func(n int) attack {
+			c := post(singlePath, "", http.StatusRequestEntityTooLarge, "Content-Encoding", "gzip")
+			c.body, c.chunked = compress(small, strings.Repeat(" ", 100*n)), true
 			return attack{configure: []func(*chargeingest.Config){limited}, calls: []call{c}}
 		}},
 	}
@@ -66,21 +65,21 @@ func gzipCases() []Case {
 		status int
 		body   func(n int) []byte
 	}{
-		{"highly compressible/stored", http.StatusCreated, func(n int) []byte { return zip(small, spaces(n)) }},
-		{"hardly compressible/stored", http.StatusCreated, func(n int) []byte { return zip(small, kept(n)) }},
-		{"not compressed/stored", http.StatusCreated, func(n int) []byte { return zip(gzip.NoCompression, kept(n)) }},
-		{"a flush behind each byte/stored", http.StatusCreated, func(n int) []byte {
-			return zip(small, strings.Split(spaces(n/8), "")...)
+		{"highly compressible/stored", http.StatusCreated, func(n int) []byte { return compress(small, spaces(n)) }},
+		{"hardly compressible/stored", http.StatusCreated, func(n int) []byte { return compress(small, kept(n)) }},
+		{"not compressed/stored", http.StatusCreated, func(n int) []byte { return compress(gzip.NoCompression, kept(n)) }},
+		{"a flush after each byte/stored", http.StatusCreated, func(n int) []byte {
+			return compress(small, strings.Split(spaces(n/8), "")...)
 		}},
 		{"many empty members/stored", http.StatusCreated, func(n int) []byte {
-			return append(bytes.Repeat(zip(small, ""), n/25), zip(small, event())...)
+			return append(bytes.Repeat(compress(small, ""), n/25), compress(small, event())...)
 		}},
-		{"cut off/refused", http.StatusBadRequest, func(n int) []byte {
-			all := zip(small, kept(n))
+		{"truncated/rejected", http.StatusBadRequest, func(n int) []byte {
+			all := compress(small, kept(n))
 			return all[:len(all)-9]
 		}},
-		{"names and dots/refused", http.StatusBadRequest, func(n int) []byte {
-			return zip(small, event(`"reference":"not a reference"`, fill(n, func(i int) string {
+		{"names and dots/rejected", http.StatusBadRequest, func(n int) []byte {
+			return compress(small, event(`"reference":"not a reference"`, fill(n, func(i int) string {
 				return fmt.Sprintf(`"x%d%s":1`, i, strings.Repeat(".", 100))
 			})))
 		}},

@@ -11,11 +11,10 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// headerSize is the size of cases of headers, paths and queries: those of the
-// larger run are within the default bound of net/http.
+// headerSize keeps the larger run below the header limit of net/http.
 const headerSize = 16 << 10
 
-// echo is the error of an authorizer or store that repeats the credentials.
+// echo returns an error that contains the credentials.
 func echo(r *http.Request) error {
 	var b strings.Builder
 	b.WriteString("no credential in")
@@ -35,19 +34,19 @@ func headerCases() []Case {
 		status int
 		chargeingest.Authorizer
 	}{
-		{"no credential", anyError, deny(func(*http.Request) error { return chargeingest.ErrNoCredential })},
-		{"an echo", anyError, deny(echo)},
-		{"an echo that is not verified", anyError, deny(func(r *http.Request) error {
+		{"no credential", anyErrorStatus, deny(func(*http.Request) error { return chargeingest.ErrNoCredential })},
+		{"an echo", anyErrorStatus, deny(echo)},
+		{"an echo with ErrInvalidCredential", anyErrorStatus, deny(func(r *http.Request) error {
 			return fmt.Errorf("%w: %w", chargeingest.ErrInvalidCredential, echo(r))
 		})},
-		{"let in, and a store that fails", anyError, Anyone},
+		{"authorized, failing store", anyErrorStatus, Anyone},
 	}
 	values := []struct {
 		name  string
 		value func(n int) []string
 	}{
 		{"cred;reda;cted", func(n int) []string { return []string{repeat("cred;reda;cted;", n)} }},
-		{"parts that hold each other", func(n int) []string {
+		{"overlapping parts", func(n int) []string {
 			var b strings.Builder
 			for i := 4; b.Len() < n; i++ {
 				b.WriteString("[redacted]"[i%8:] + strings.Repeat("e", i%50) + " ")
@@ -57,7 +56,7 @@ func headerCases() []Case {
 		{"many parts", func(n int) []string {
 			return []string{strings.ReplaceAll(fill(n, func(i int) string { return fmt.Sprintf("part%d", i) }), ",", "; ")}
 		}},
-		{"parts of one letter in all lengths", func(n int) []string {
+		{"parts of one letter in every length", func(n int) []string {
 			var parts []string
 			for i, sum := 4, 0; sum < n; i, sum = i+1, sum+i {
 				parts = append(parts, strings.Repeat("a", i))
@@ -74,14 +73,14 @@ func headerCases() []Case {
 	for i, v := range values {
 		for j, name := range credentialHeaders {
 			if i > 0 && j != i%len(credentialHeaders) {
-				continue // only the first value is tried with every header
+				continue
 			}
 			for _, authorizer := range authorizers {
 				cases = append(cases, Case{name + ", " + v.name + "/" + authorizer.name, headerSize, func(n int) attack {
-					c := post(single, event(), authorizer.status)
+					c := post(singlePath, event(), authorizer.status)
 					c.header[name] = v.value(n)
 					return attack{configure: []func(*chargeingest.Config){func(cfg *chargeingest.Config) {
-						cfg.Authorizer, cfg.Store = authorizer, failing{memstore.New(), echo(&http.Request{Header: c.header})}
+						cfg.Authorizer, cfg.Store = authorizer, failingStore{memstore.New(), echo(&http.Request{Header: c.header})}
 					}}, calls: []call{c}}
 				}})
 			}
@@ -90,30 +89,27 @@ func headerCases() []Case {
 	return append(cases, otherHeaders()...)
 }
 
-// deny is an authorizer that always fails.
 func deny(err func(*http.Request) error) chargeingest.Authorizer {
 	return chargeingest.AuthorizerFunc(func(r *http.Request, _ chargeingest.Permission) (chargeingest.Principal, error) {
 		return chargeingest.Principal{}, err(r)
 	})
 }
 
-// failing is a store that always fails.
-type failing struct {
+type failingStore struct {
 	*memstore.Store
 	err error
 }
 
-func (f failing) Append(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) {
+func (f failingStore) Append(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) {
 	return chargeingest.AppendResult{}, fmt.Errorf("%w: %w", chargeingest.ErrNotStored, f.err)
 }
 
-// otherHeaders are headers without credentials.
 func otherHeaders() []Case {
 	var cases []Case
 	for _, h := range []struct {
 		name   string
 		status int
-		value  string // is repeated
+		value  string
 	}{
 		{"X-Request-Id", http.StatusCreated, "a"},
 		{"X-Platform-Id", http.StatusForbidden, "a"},
@@ -124,12 +120,12 @@ func otherHeaders() []Case {
 	} {
 		cases = append(cases,
 			Case{"a long " + h.name, headerSize, func(n int) attack {
-				c := post(single, event(), h.status)
+				c := post(singlePath, event(), h.status)
 				c.header[h.name] = []string{repeat(h.value, n)}
 				return attack{calls: []call{c}}
 			}},
 			Case{"many " + h.name, headerSize, func(n int) attack {
-				c := post(single, event(), h.status)
+				c := post(singlePath, event(), h.status)
 				for range n / (len(h.name) + len(h.value)) {
 					c.header[h.name] = append(c.header[h.name], h.value)
 				}
@@ -138,7 +134,7 @@ func otherHeaders() []Case {
 		)
 	}
 	return append(cases, Case{"parameters of Content-Type", headerSize, func(n int) attack {
-		c := post(single, event(), http.StatusCreated)
+		c := post(singlePath, event(), http.StatusCreated)
 		c.header["Content-Type"] = []string{"application/json" + repeat("; charset=utf-8", n)}
 		return attack{calls: []call{c}}
 	}})

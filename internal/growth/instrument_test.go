@@ -20,18 +20,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// How steps are counted. Go's coverage counters see slices.Insert or
-// strings.Index as a few statements, however many bytes they move or search, and
-// "go build -cover" does not work with -overlay. So the driver is built from
-// copies of the source with a counter at the start of every function and every
-// loop body. Copy, append and the searches of internal/bytealg count each byte or
-// entry. The counter is a variable of unicode/utf8, which every package can import.
+// The driver is built from copies of the source that count every function call and
+// loop iteration, and each element that copy, append and internal/bytealg process. The
+// counter is in unicode/utf8, which every package can import.
 //
-// Not counted: comparing and hashing long strings, conversions between strings
-// and slices (they allocate), and assembly in other packages.
+// Not counted: comparing and hashing long strings, conversions between strings and
+// slices (they allocate), and assembly in other packages.
 
-// countedStd are the packages of the standard library that get counters: those
-// that handle a client's input.
+// countedStd are the packages of the standard library that process input.
 var countedStd = []string{
 	"bufio", "bytes", "compress/flate", "compress/gzip", "encoding/json", "fmt", "internal/stringslite", "io", "log/slog",
 	"log/slog/internal/buffer", "maps", "math/big", "mime", "net/textproto", "net/url", "regexp", "regexp/syntax", "slices",
@@ -40,8 +36,7 @@ var countedStd = []string{
 
 const driverPackage = "example.com/chargeingest/internal/growth/driver"
 
-// listed is a package as go list describes it.
-type listed struct {
+type listedPackage struct {
 	ImportPath, Dir     string
 	Standard            bool
 	GoFiles, EmbedFiles []string
@@ -51,7 +46,6 @@ type listed struct {
 	}
 }
 
-// builtDriver returns the path of the driver with counters. Tests share it.
 func builtDriver(t testing.TB) string {
 	program := filepath.Join(driverDir, "driver.exe")
 	buildOnce.Do(func() { buildDriver(t, driverDir, program) })
@@ -63,7 +57,7 @@ var buildOnce sync.Once
 
 func buildDriver(t testing.TB, dir, program string) {
 	src := filepath.Join(dir, "src")
-	modules := make(map[string]string) // from a module's path to its copy
+	modules := make(map[string]string) // copies by module path
 	overlay := make(map[string]string)
 	for _, p := range listPackages(t) {
 		switch {
@@ -100,8 +94,8 @@ func init() { steps = func() uint64 { return utf8.GrowthSteps } }
 	goCommand(t, main, "build", "-trimpath", "-mod=mod", "-overlay="+filepath.Join(dir, "overlay.json"), "-o", program, driverPackage)
 }
 
-// goCommand runs the go command outside the workspace, which does not have the
-// copies. Without cgo every test run shares the cached standard library.
+// The workspace does not contain the copies. Without cgo, test runs share the build
+// cache.
 func goCommand(t testing.TB, dir string, args ...string) []byte {
 	cmd := exec.CommandContext(t.Context(), "go", args...)
 	cmd.Dir = dir
@@ -113,12 +107,11 @@ func goCommand(t testing.TB, dir string, args ...string) []byte {
 	return out
 }
 
-// listPackages returns the driver and its dependencies.
-func listPackages(t testing.TB) []listed {
+func listPackages(t testing.TB) []listedPackage {
 	dec := json.NewDecoder(bytes.NewReader(goCommand(t, ".", "list", "-deps", "-json", driverPackage)))
-	var list []listed
+	var list []listedPackage
 	for {
-		var p listed
+		var p listedPackage
 		err := dec.Decode(&p)
 		if err == io.EOF {
 			return list
@@ -128,8 +121,7 @@ func listPackages(t testing.TB) []listed {
 	}
 }
 
-// countPackage copies a package, adds counters and returns the file names.
-func countPackage(t testing.TB, p listed, to string) []string {
+func countPackage(t testing.TB, p listedPackage, to string) []string {
 	var name string
 	for _, file := range p.GoFiles {
 		text, err := os.ReadFile(filepath.Join(p.Dir, file))
@@ -175,11 +167,10 @@ func growthFind(i, n int) int {
 }
 `
 
-// search matches the functions of bytealg that are written in assembly and whose
-// result tells how far they read.
+// search matches assembly functions whose result is the number of bytes read.
 var search = regexp.MustCompile(`^bytealg\.(IndexByte|IndexByteString|Index|IndexString|Count|CountString)$`)
 
-// countFile returns a file with counters, and the name of its package.
+// countFile returns the package name, too.
 func countFile(t testing.TB, name string, text []byte) ([]byte, string) {
 	fset := token.NewFileSet()
 	f, err := parser.ParseFile(fset, name, text, parser.ParseComments|parser.SkipObjectResolution)

@@ -8,37 +8,35 @@ import (
 	"example.com/chargeingest"
 )
 
-var keeping = []func(*chargeingest.Config){keepUnknown}
+var keepOnly = []func(*chargeingest.Config){keepUnknown}
 
-// nested puts a value into that many levels of another.
 func nested(open, inner, closing string, levels int) string {
 	return strings.Repeat(open, levels) + inner + strings.Repeat(closing, levels)
 }
 
-// nestingCases vary the depth.
 func nestingCases() []Case {
 	variants := func(name string, status int, value func(n int) string) []Case {
 		return []Case{
-			{name + "/unknown, refused", size, func(n int) attack {
-				return attack{calls: []call{post(single, event(`"x":`+value(n)), http.StatusBadRequest)}}
+			{name + "/unknown, rejected", caseSize, func(n int) attack {
+				return attack{calls: []call{post(singlePath, event(`"x":`+value(n)), http.StatusBadRequest)}}
 			}},
-			{name + "/unknown, kept", size, func(n int) attack {
-				return attack{configure: keeping, calls: []call{post(single, event(`"x":`+value(n)), status)}}
+			{name + "/unknown, kept", caseSize, func(n int) attack {
+				return attack{configure: keepOnly, calls: []call{post(singlePath, event(`"x":`+value(n)), status)}}
 			}},
-			{name + "/read-only", size, func(n int) attack {
-				return attack{calls: []call{post(single, event(`"id":`+value(n)), status)}}
+			{name + "/read-only", caseSize, func(n int) attack {
+				return attack{calls: []call{post(singlePath, event(`"id":`+value(n)), status)}}
 			}},
-			{name + "/in place of a string", size, func(n int) attack {
-				return attack{calls: []call{post(single, event(`"description":`+value(n)), http.StatusBadRequest)}}
+			{name + "/in place of a string", caseSize, func(n int) attack {
+				return attack{calls: []call{post(singlePath, event(`"description":`+value(n)), http.StatusBadRequest)}}
 			}},
-			{name + "/in place of an object", size, func(n int) attack {
-				return attack{calls: []call{post(single, event(`"value":`+value(n)), http.StatusBadRequest)}}
+			{name + "/in place of an object", caseSize, func(n int) attack {
+				return attack{calls: []call{post(singlePath, event(`"value":`+value(n)), http.StatusBadRequest)}}
 			}},
-			{name + "/in place of the body", size, func(n int) attack {
-				return attack{calls: []call{post(single, value(n), http.StatusBadRequest)}}
+			{name + "/in place of the body", caseSize, func(n int) attack {
+				return attack{calls: []call{post(singlePath, value(n), http.StatusBadRequest)}}
 			}},
-			{name + "/in place of the events", size, func(n int) attack {
-				return attack{calls: []call{post(batched, `{"charge_datas":`+value(n)+"}", http.StatusBadRequest)}}
+			{name + "/in place of the events", caseSize, func(n int) attack {
+				return attack{calls: []call{post(batchPath, `{"charge_datas":`+value(n)+"}", http.StatusBadRequest)}}
 			}},
 		}
 	}
@@ -50,7 +48,7 @@ func nestingCases() []Case {
 	}{
 		{"deep lists", http.StatusBadRequest, func(n int) string { return nested("[", "", "]", n/2) }},
 		{"deep objects", http.StatusBadRequest, func(n int) string { return nested(`{"a":`, "1", "}", n/6) }},
-		{"deep lists that do not end", http.StatusBadRequest, func(n int) string { return strings.Repeat("[", n) }},
+		{"unclosed deep lists", http.StatusBadRequest, func(n int) string { return strings.Repeat("[", n) }},
 		{"many values of 20 levels", http.StatusCreated, func(n int) string {
 			return "[" + fill(n, func(int) string { return nested(`{"a":[`, "1", "]}", 10) }) + "]"
 		}},
@@ -63,15 +61,14 @@ func nestingCases() []Case {
 	return cases
 }
 
-// valueCases have extreme numbers and strings.
 func valueCases() []Case {
-	one := func(name string, status int, members func(n int) string) Case {
-		return Case{name, size, func(n int) attack {
-			return attack{configure: keeping, calls: []call{post(single, event(members(n)), status)}}
+	caseOf := func(name string, status int, fields func(n int) string) Case {
+		return Case{name, caseSize, func(n int) attack {
+			return attack{configure: keepOnly, calls: []call{post(singlePath, event(fields(n)), status)}}
 		}}
 	}
-	wrong := func(name, field string, value func(n int) string) Case {
-		return one(name+"/"+field, http.StatusBadRequest, func(n int) string {
+	wrongValue := func(name, field string, value func(n int) string) Case {
+		return caseOf(name+"/"+field, http.StatusBadRequest, func(n int) string {
 			parent, child, found := strings.Cut(field, ".")
 			if !found {
 				return quote(field) + ":" + value(n)
@@ -81,44 +78,43 @@ func valueCases() []Case {
 	}
 	digits := func(n int) string { return strings.Repeat("7", n) }
 	cases := []Case{
-		one("many numbers/kept", http.StatusCreated, func(n int) string {
+		caseOf("many numbers/kept", http.StatusCreated, func(n int) string {
 			return `"x":[` + fill(n, func(i int) string { return fmt.Sprintf("-%d.5e+12", i) }) + "]"
 		}),
-		one("many strings of escapes/kept", http.StatusCreated, func(n int) string {
+		caseOf("many strings of escapes/kept", http.StatusCreated, func(n int) string {
 			return `"x":[` + fill(n, func(int) string { return `"\u0000\"\\\ud83d\ude00\/"` }) + "]"
 		}),
-		one("escapes in every field/stored", http.StatusCreated, func(n int) string {
+		caseOf("escapes in every field/stored", http.StatusCreated, func(n int) string {
 			id := quote(strings.Repeat(`\u00e9`, 256))
 			return `"customer_id":` + id + `,"customer_reference":` + id + `,"x":` + quote(repeat(`\u0001`, n))
 		}),
-		one("white space/stored", http.StatusCreated, func(n int) string { return strings.Repeat(" \t\r\n", n/4) + `"description":"d"` }),
-		one("entries beyond the list's bound/refused", http.StatusBadRequest, func(n int) string {
+		caseOf("white space/stored", http.StatusCreated, func(n int) string { return strings.Repeat(" \t\r\n", n/4) + `"description":"d"` }),
+		caseOf("more entries than allowed/rejected", http.StatusBadRequest, func(n int) string {
 			return `"pricing_plan_subscription_selector":{"rules":[` + fill(n, func(int) string { return `{"field":"NONE"}` }) + "]}"
 		}),
-		one("entries that are empty/refused", http.StatusBadRequest, func(n int) string {
+		caseOf("empty entries/rejected", http.StatusBadRequest, func(n int) string {
 			return `"pricing_plan_subscription_selector":{"data":[` + fill(n, func(int) string { return `{}` }) + "]}"
 		}),
-		one("a lone surrogate at the end/refused", http.StatusBadRequest, func(n int) string { return `"description":` + quote(repeat(`\ud83d\ude00`, n)+`\ud83d`) }),
-		one("UTF-8 that ends early/refused", http.StatusBadRequest, func(n int) string { return `"description":` + quote(repeat("é", n)+"\xc3") }),
-		one("a body that ends early/refused", http.StatusBadRequest, func(n int) string { return `"description":"` + repeat("d", n) }),
+		caseOf("a lone surrogate at the end/rejected", http.StatusBadRequest, func(n int) string { return `"description":` + quote(repeat(`\ud83d\ude00`, n)+`\ud83d`) }),
+		caseOf("truncated UTF-8/rejected", http.StatusBadRequest, func(n int) string { return `"description":` + quote(repeat("é", n)+"\xc3") }),
+		caseOf("a truncated body/rejected", http.StatusBadRequest, func(n int) string { return `"description":"` + repeat("d", n) }),
 	}
 	for _, field := range []string{"value.number", "period.start_at", "reference", "x.y"} {
 		if field != "x.y" {
 			cases = append(cases,
-				wrong("a long string of digits", field, func(n int) string { return quote(digits(n)) }),
-				wrong("a long string of escapes", field, func(n int) string { return quote(repeat(`\ud83d\ude00`, n)) }))
+				wrongValue("a long string of digits", field, func(n int) string { return quote(digits(n)) }),
+				wrongValue("a long string of escapes", field, func(n int) string { return quote(repeat(`\ud83d\ude00`, n)) }))
 		}
 		cases = append(cases,
-			wrong("a long number", field, digits),
-			wrong("a long exponent", field, func(n int) string { return "1e" + digits(n) }),
-			wrong("a long fraction", field, func(n int) string { return "0." + digits(n) + "E-7" }))
+			wrongValue("a long number", field, digits),
+			wrongValue("a long exponent", field, func(n int) string { return "1e" + digits(n) }),
+			wrongValue("a long fraction", field, func(n int) string { return "0." + digits(n) + "E-7" }))
 	}
 	return cases
 }
 
-// besideCases have members next to charge_datas.
-func besideCases() []Case {
-	good := `"charge_datas":[` + event() + "]"
+func siblingCases() []Case {
+	valid := `"charge_datas":[` + event() + "]"
 	var cases []Case
 	for _, c := range []struct {
 		name    string
@@ -139,26 +135,26 @@ func besideCases() []Case {
 			return fill(n, func(i int) string { return fmt.Sprintf(`"%d%s":1`, i, strings.Repeat(".", 100)) })
 		}},
 		{"one long name", func(n int) string { return quote(strings.Repeat("l", n)) + ":1" }},
-		{"a name that holds many members", func(n int) string {
+		{"a name with many nested fields", func(n int) string {
 			return quote(strings.Repeat("l", n/2)) + ":{" + fill(n/2, func(i int) string { return fmt.Sprintf(`"%d":1`, i) }) + "}"
 		}},
 	} {
 		for _, keep := range []bool{false, true} {
 			a := func(body func(n int) string) func(n int) attack {
 				return func(n int) attack {
-					a := attack{calls: []call{post(batched, body(n), http.StatusBadRequest)}}
+					a := attack{calls: []call{post(batchPath, body(n), http.StatusBadRequest)}}
 					if keep {
-						a.configure = keeping
+						a.configure = keepOnly
 					}
 					return a
 				}
 			}
 			name := "next to charge_datas: " + c.name
-			setting := map[bool]string{false: "/refused", true: "/refused where others are kept"}[keep]
+			setting := map[bool]string{false: "/rejected", true: "/rejected with KeepUnknownFields"}[keep]
 			cases = append(cases,
-				Case{name + setting, size, a(func(n int) string { return "{" + c.members(n) + "," + good + "}" })},
-				Case{name + " behind" + setting, size, a(func(n int) string { return "{" + good + "," + c.members(n) + "}" })},
-				Case{name + " alone" + setting, size, a(func(n int) string { return "{" + c.members(n) + "}" })},
+				Case{name + setting, caseSize, a(func(n int) string { return "{" + c.members(n) + "," + valid + "}" })},
+				Case{name + " after the events" + setting, caseSize, a(func(n int) string { return "{" + valid + "," + c.members(n) + "}" })},
+				Case{name + " without events" + setting, caseSize, a(func(n int) string { return "{" + c.members(n) + "}" })},
 			)
 		}
 	}

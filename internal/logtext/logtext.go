@@ -1,5 +1,5 @@
-// Package logtext prepares text from outside the program for a log line: it
-// bounds the text and hides secrets in it.
+// Package logtext limits the size of untrusted text in log lines and redacts secrets
+// in it.
 package logtext
 
 import (
@@ -7,35 +7,33 @@ import (
 	"unicode/utf8"
 )
 
-// Marker stands in for a secret.
+// Marker replaces a secret.
 const Marker = "[redacted]"
 
 const (
 	ellipsis = "…"
 
-	// maxScanned is how far into a text Hide looks. Only a text that is mostly
-	// hidden reaches it.
+	// maxScanned limits the work of Hide on a text that consists of secrets.
 	maxScanned = 64 << 10
 )
 
-// Hide returns text with each run of secrets replaced by Marker. It ignores the
-// case of ASCII letters. In a text that was cut, and ends in an ellipsis, it also
-// hides the beginning of a secret before the ellipsis.
+// Hide replaces each run of secrets in text by Marker, ignoring ASCII case. If text
+// ends in an ellipsis, Hide also redacts a truncated secret before it.
 //
-// The result takes at most maxBytes in a log line, with the escapes of a text or
-// JSON handler counted. A text that Hide cuts never ends within a secret.
+// The result has at most maxBytes bytes after the escaping of a text or JSON
+// handler. Hide never truncates within a secret.
 func (s *Secrets) Hide(text string, maxBytes int) string {
-	const reserve = len(ellipsis) + 3*utf8.UTFMax // so that a character can be completed
+	const reserve = len(ellipsis) + 3*utf8.UTFMax
 	uncut, cut := strings.CutSuffix(text, ellipsis)
 	w := window{text: text}
 	var b strings.Builder
-	size, hidden := 0, -1 // hidden is the end of the last match
+	size, hiddenEnd := 0, -1
 	for i := range len(text) {
 		n := s.match(&w, i)
-		if cut && i < len(uncut) && s.begins(uncut[i:]) {
+		if cut && i < len(uncut) && s.startsLonger(uncut[i:]) {
 			n = max(n, len(uncut)-i)
 		}
-		if n > 0 && i > hidden || n == 0 && i >= hidden {
+		if n > 0 && i > hiddenEnd || n == 0 && i >= hiddenEnd {
 			next, nextSize := text[i:i+1], escapedSize(text[i])
 			if n > 0 {
 				next, nextSize = Marker, len(Marker)
@@ -52,18 +50,16 @@ func (s *Secrets) Hide(text string, maxBytes int) string {
 			break
 		}
 		if n > 0 {
-			hidden = max(hidden, i+n)
+			hiddenEnd = max(hiddenEnd, i+n)
 		}
 	}
 	return strings.ToValidUTF8(b.String(), "\ufffd")
 }
 
-// Bound returns text cut to at most maxBytes in a log line, with the
-// escapes of a text or JSON handler counted.
+// Bound truncates text to maxBytes bytes after escaping.
 func Bound(text string, maxBytes int) string { return new(Secrets).Hide(text, maxBytes) }
 
-// escapedSize is the most bytes that one byte of a text takes in a log line:
-// \u001b for a control character, \u00e9 for two bytes, \U0010ffff for four.
+// escapedSize returns the maximum size of a byte after escaping.
 func escapedSize(c byte) int {
 	switch {
 	case c >= 0x80:

@@ -7,23 +7,20 @@ import (
 )
 
 const (
-	// MinSecret is the length of the shortest text that is hidden. Shorter ones
-	// are not secrets, and occur in words.
+	// MinSecret is the minimum length of a secret. Shorter texts occur in words.
 	MinSecret = 4
 
-	// maxPattern is the length of the longest pattern. It bounds what is compared
-	// at each position of a text.
+	// maxPattern limits the bytes that are compared at each position of a text.
 	maxPattern = 64
 )
 
-// Secrets are texts that must not appear in a log line. The zero value has none.
+// Secrets is a set of texts to redact. The zero value is empty.
 type Secrets struct {
-	// patterns are sorted, in lower case, and of MinSecret to maxPattern bytes. A
-	// longer secret is several patterns.
+	// patterns are sorted, in lower case, and of MinSecret to maxPattern bytes.
+	// Longer secrets are split.
 	patterns [][]byte
 
-	// prefix has for each pattern the index of the longest other pattern that it
-	// starts with, or -1.
+	// prefix is the index of the longest prefix among the other patterns, or -1.
 	prefix []int32
 
 	starts filter
@@ -45,8 +42,7 @@ func NewSecrets(secrets []string) *Secrets {
 	return s
 }
 
-// add splits a long secret into patterns. They touch or overlap, so that together
-// they hide all of it.
+// add splits a long secret into adjacent or overlapping patterns.
 func (s *Secrets) add(secret []byte) {
 	if len(secret) < MinSecret {
 		return
@@ -58,8 +54,8 @@ func (s *Secrets) add(secret []byte) {
 	s.patterns = append(s.patterns, secret[last:])
 }
 
-// longestPrefix returns the longest pattern that text starts with, or -1. The
-// pattern at index i is the last one, in order, that can be such a prefix.
+// longestPrefix returns the index of the longest pattern that text starts with, up
+// to index i, or -1.
 func (s *Secrets) longestPrefix(text []byte, i int) int {
 	if i < 0 {
 		return -1
@@ -71,7 +67,6 @@ func (s *Secrets) longestPrefix(text []byte, i int) int {
 	return i
 }
 
-// commonPrefix returns how many bytes a and b have in common at their start.
 func commonPrefix(a, b []byte) int {
 	shorter, n := min(len(a), len(b)), 0
 	if bytes.Equal(a[:shorter], b[:shorter]) {
@@ -83,61 +78,57 @@ func commonPrefix(a, b []byte) int {
 	return n
 }
 
-// match returns the length of the longest pattern at position i of the text, or 0.
+// match returns the length of the longest pattern at position i, or 0.
 func (s *Secrets) match(w *window, i int) int {
 	if !s.starts.has(w.text[i:]) {
 		return 0
 	}
-	start := w.from(i)
-	// Every prefix of start sorts before it, and the patterns between the two have
-	// the same prefix.
-	i = s.longestPrefix(start, s.after(start)-1)
+	start := w.at(i)
+	// Prefixes of start sort before it. All patterns in between have the same prefix.
+	i = s.longestPrefix(start, s.firstAfter(start)-1)
 	if i < 0 {
 		return 0
 	}
 	return len(s.patterns[i])
 }
 
-// begins reports whether a longer pattern starts with text.
-func (s *Secrets) begins(text string) bool {
+func (s *Secrets) startsLonger(text string) bool {
 	if len(text) >= maxPattern || !s.starts.has(text) {
 		return false
 	}
 	start := appendLower(nil, text)
-	i := s.after(start)
+	i := s.firstAfter(start)
 	return i < len(s.patterns) && bytes.HasPrefix(s.patterns[i], start)
 }
 
-// after returns the index of the first pattern that sorts after text.
-func (s *Secrets) after(text []byte) int {
+func (s *Secrets) firstAfter(text []byte) int {
 	return sort.Search(len(s.patterns), func(i int) bool { return bytes.Compare(s.patterns[i], text) > 0 })
 }
 
-// window is a part of a text in lower case.
+// window converts a text to lower case in parts.
 type window struct {
 	text  string
 	start int
 	lower []byte
-	room  [16 * maxPattern]byte
+	buf   [16 * maxPattern]byte
 }
 
-// from returns maxPattern bytes of the text from i on, or less at its end.
-func (w *window) from(i int) []byte {
+func (w *window) at(i int) []byte {
 	end := min(len(w.text), i+maxPattern)
 	if i < w.start || end > w.start+len(w.lower) {
 		w.start = i
-		w.lower = appendLower(w.room[:0], w.text[i:min(len(w.text), i+len(w.room))])
+		w.lower = appendLower(w.buf[:0], w.text[i:min(len(w.text), i+len(w.buf))])
 	}
 	return w.lower[i-w.start : end-w.start]
 }
 
-// filter tells quickly that no pattern starts as a text does. It has a bit for
-// each hash of the first MinSecret bytes.
+// filter excludes most texts that no pattern matches, by a hash of their first
+// bytes.
 type filter [1 << (filterBits - 6)]uint64
 
 const filterBits = 15
 
-// hash ignores the case of letters, and confuses some other characters.
+// hash ignores case.
 func hash(s string) uint32 {
 	first := uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | uint32(s[3])<<24
 	return (first | 0x20202020) * 0x9E3779B1 >> (32 - filterBits)
@@ -156,8 +147,7 @@ func (f *filter) has(text string) bool {
 	return f[h/64]>>(h%64)&1 != 0
 }
 
-// appendLower appends s with its ASCII letters in lower case. Unlike
-// strings.ToLower, it keeps the length.
+// appendLower keeps the length, unlike strings.ToLower.
 func appendLower(b []byte, s string) []byte {
 	n := len(b)
 	b = append(b, s...)

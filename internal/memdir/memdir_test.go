@@ -9,7 +9,7 @@ import (
 	"example.com/chargeingest/internal/memdir"
 )
 
-func TestPathTakesFiles(t *testing.T) {
+func TestPath(t *testing.T) {
 	dir, err := os.MkdirTemp(memdir.Path(), "test")
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })

@@ -10,7 +10,6 @@ import (
 	"example.com/chargeingest"
 )
 
-// append sends a batch of n events and compares the receipt.
 func (r *run) append(n int) {
 	b := chargeingest.Batch{Platform: r.platform(), Route: chargeingest.RouteBatch, Duplicates: r.policy}
 	if n == 1 {
@@ -26,60 +25,58 @@ func (r *run) append(n int) {
 		b.Events = append(b.Events, e)
 	}
 	digest.Sum(b.Digest[:0])
-	if r.chance(4) {
-		b.IdempotencyKey = fmt.Sprint("key-", r.pick(6))
+	if r.oneIn(4) {
+		b.IdempotencyKey = fmt.Sprint("key-", r.choose(6))
 	}
-	v := r.model.judge(b)
+	d := r.model.decide(b)
 	r.log("append to %s, key %q, policy %d: %q", b.Platform, b.IdempotencyKey, b.Duplicates, references)
-	r.send(b, v)
+	r.send(b, d)
 }
 
-// send appends a batch and applies what became of it to the model.
-func (r *run) send(b chargeingest.Batch, v verdict) {
-	receipt, err := r.subject.Store.Append(r.t.Context(), b)
+func (r *run) send(b chargeingest.Batch, d decision) {
+	result, err := r.subject.Store.Append(r.t.Context(), b)
 	var conflict *chargeingest.ConflictError
 	switch {
 	case errors.As(err, &conflict):
-		if want := v.conflict; want == nil || want.IdempotencyKey != conflict.IdempotencyKey || want.Index != conflict.Index || want.EventID != conflict.EventID {
+		if want := d.conflict; want == nil || want.IdempotencyKey != conflict.IdempotencyKey || want.Index != conflict.Index || want.EventID != conflict.EventID {
 			r.failf("conflict %+v, want %+v", conflict, want)
 		}
-	case err == nil && v.conflict != nil:
-		r.failf("no error, want conflict %+v", v.conflict)
+	case err == nil && d.conflict != nil:
+		r.failf("no error, want conflict %+v", d.conflict)
 	case err == nil:
-		r.receive(b, v, receipt)
+		r.receive(b, d, result)
 	case r.heal == nil:
 		r.failf("Append: %v", err)
 	case errors.Is(err, chargeingest.ErrNotStored):
 		r.log("not stored: %v", err)
 	default:
-		r.resolve(b, v, err)
+		r.resolve(b, d, err)
 	}
 }
 
-// receive compares a receipt and stores the batch in the model.
-func (r *run) receive(b chargeingest.Batch, v verdict, receipt chargeingest.AppendResult) {
-	if len(receipt.Outcomes) != len(b.Events) {
-		r.failf("%d outcomes for %d events", len(receipt.Outcomes), len(b.Events))
+func (r *run) receive(b chargeingest.Batch, d decision, result chargeingest.AppendResult) {
+	if len(result.Outcomes) != len(b.Events) {
+		r.failf("%d outcomes for %d events", len(result.Outcomes), len(b.Events))
 	}
 	var ids []string
-	for _, i := range v.fresh {
-		ids = append(ids, receipt.Outcomes[i].ID)
+	for _, i := range d.newEvents {
+		ids = append(ids, result.Outcomes[i].ID)
 	}
-	r.checkNew(ids)
-	r.model.store(b, v, ids)
+	r.checkIDs(ids)
+	r.model.store(b, d, ids)
 	fresh := make(map[int]bool)
-	for _, i := range v.fresh {
+	for _, i := range d.newEvents {
 		fresh[i] = true
 	}
-	for i, got := range receipt.Outcomes {
-		if want := (chargeingest.Outcome{StoredEvent: v.outcomes[i].stored(), Replayed: !fresh[i]}); got != want {
+	for i, got := range result.Outcomes {
+		if want := (chargeingest.Outcome{StoredEvent: d.outcomes[i].stored(), Replayed: !fresh[i]}); got != want {
 			r.failf("outcome %d is %+v, want %+v", i, got, want)
 		}
 	}
 }
 
-// checkNew checks that ids are greater than those stored and were never used.
-func (r *run) checkNew(ids []string) {
+// checkIDs requires that ids are greater than stored and pruned ones.
+func (r *run) checkIDs(ids []string) {
 	last := ""
 	if n := len(r.model.events); n > 0 {
 		last = r.model.events[n-1].id
@@ -92,12 +89,12 @@ func (r *run) checkNew(ids []string) {
 	}
 }
 
-// resolve finds out what became of a batch whose outcome is unknown.
-func (r *run) resolve(b chargeingest.Batch, v verdict, cause error) {
+// resolve finds out whether a batch with unknown outcome was stored.
+func (r *run) resolve(b chargeingest.Batch, d decision, cause error) {
 	r.log("unknown: %v", cause)
-	r.recover()
-	if v.conflict != nil {
-		return // nothing can have been stored
+	r.recoverWrites()
+	if d.conflict != nil {
+		return // nothing was stored
 	}
 	page, err := r.subject.Store.List(r.t.Context(), chargeingest.Query{
 		Platform: b.Platform, Order: chargeingest.Ascending, Limit: 100_000,
@@ -108,32 +105,32 @@ func (r *run) resolve(b chargeingest.Batch, v verdict, cause error) {
 	before, _ := r.model.list(chargeingest.Query{Platform: b.Platform, Limit: 100_000}, 0)
 	switch added := len(page.Events) - len(before); {
 	case added == 0:
-		r.send(b, v)
-	case added == len(v.fresh):
+		r.send(b, d)
+	case added == len(d.newEvents):
 		var ids []string
 		for _, e := range page.Events[len(before):] {
 			ids = append(ids, e.ID)
 		}
-		r.checkNew(ids)
-		r.model.store(b, v, ids)
+		r.checkIDs(ids)
+		r.model.store(b, d, ids)
 	default:
-		r.failf("%d of %d events were stored", added, len(v.fresh))
+		r.failf("%d of %d events were stored", added, len(d.newEvents))
 	}
 }
 
-// event returns a new event. Those with a reference of the small alphabet have
-// one of few contents, so that they are repeated, with changes at times.
+// event generates an event. Few references and contents make replays and conflicts
+// likely.
 func (r *run) event() chargeingest.NewEvent {
 	reference, fields := "", 0
-	switch kind := r.pick(8); {
+	switch kind := r.choose(8); {
 	case kind < 3:
-		fields = r.pick(256)
+		fields = r.choose(256)
 	case kind < 6:
-		n, variant := r.pick(8), max(0, r.pick(8)-6)
+		n, variant := r.choose(8), max(0, r.choose(8)-6)
 		reference, fields = fmt.Sprint("r", n), 31*n+101*variant
 	default:
-		r.unique++
-		reference, fields = fmt.Sprint("u", r.unique), r.pick(256)
+		r.uniqueReferences++
+		reference, fields = fmt.Sprint("u", r.uniqueReferences), r.choose(256)
 	}
 	e := chargeingest.NewEvent{
 		Reference:                        reference,
@@ -145,16 +142,16 @@ func (r *run) event() chargeingest.NewEvent {
 		ReceivedAt:                       r.now,
 	}
 	e.Timestamp = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(fields%7) * 10 * time.Hour)
-	// Three spellings of an instant are the same content.
-	spelled := e.Timestamp.In(time.FixedZone("", []int{0, 3600, -12 * 3600}[r.pick(3)])).Format(time.RFC3339)
+	// Different notations of an instant are equal content.
+	timestamp := e.Timestamp.In(time.FixedZone("", []int{0, 3600, -12 * 3600}[r.choose(3)])).Format(time.RFC3339)
 	sent := fmt.Sprintf("%d %s %v", fields, reference, e.Timestamp.Unix())
 	if fields%5 == 0 {
 		e.TimestampAssigned, e.Timestamp = true, r.now.Truncate(time.Second)
-		spelled = e.Timestamp.Format(time.RFC3339)
+		timestamp = e.Timestamp.Format(time.RFC3339)
 		sent = fmt.Sprintf("%d %s", fields, reference)
 	}
 	e.Digest = sha256.Sum256([]byte(sent))
 	e.Content = fmt.Sprintf(`{"reference":%q,"description":"%d %s","timestamp":%q}`,
-		reference, fields, strings.Repeat("x", fields), spelled)
+		reference, fields, strings.Repeat("x", fields), timestamp)
 	return e
 }

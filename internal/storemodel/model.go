@@ -7,15 +7,14 @@ import (
 	"example.com/chargeingest"
 )
 
-// model is everything that a store should hold.
+// model is the expected content of a store.
 type model struct {
 	events   []*event // in storage order
-	requests []*request
-	position int64             // of the last event that was stored, pruned ones included
-	pruned   map[string]string // platform by id
+	keys     []*keyRecord
+	position int64             // of the last event, including pruned ones
+	pruned   map[string]string // platforms by id
 }
 
-// event is a stored event.
 type event struct {
 	position int64
 	platform string
@@ -29,24 +28,24 @@ func (e *event) stored() chargeingest.StoredEvent {
 	}
 }
 
-// request is a request with an idempotency key.
-type request struct {
+// keyRecord is an idempotency record.
+type keyRecord struct {
 	platform, key string
-	digest        chargeingest.Digest // of everything that was sent under the key
-	bound         time.Time           // of its receipt, or of its youngest event's
+	digest        chargeingest.Digest // of the request
+	newest        time.Time           // latest receipt of the request or its events
 	events        []*event
 }
 
-// verdict is what an Append should do.
-type verdict struct {
-	conflict *chargeingest.ConflictError // without Fields
-	outcomes []*event                    // a new one has no id yet
-	fresh    []int                       // indexes of the events to store
-	records  bool                        // the key
+// decision is the expected result of Append.
+type decision struct {
+	conflict   *chargeingest.ConflictError // without Fields
+	outcomes   []*event                    // new events have no id yet
+	newEvents  []int                       // indexes
+	recordsKey bool
 }
 
-func (m *model) request(platform, key string) *request {
-	for _, r := range m.requests {
+func (m *model) byKey(platform, key string) *keyRecord {
+	for _, r := range m.keys {
 		if r.platform == platform && r.key == key {
 			return r
 		}
@@ -63,70 +62,69 @@ func (m *model) byReference(platform, reference string) *event {
 	return nil
 }
 
-// judge decides about a batch. Content is the same if its digest is.
-func (m *model) judge(b chargeingest.Batch) verdict {
+// decide treats events with the same digest as equal.
+func (m *model) decide(b chargeingest.Batch) decision {
 	if b.IdempotencyKey != "" {
-		if r := m.request(b.Platform, b.IdempotencyKey); r != nil {
+		if r := m.byKey(b.Platform, b.IdempotencyKey); r != nil {
 			if r.digest != b.Digest {
-				return verdict{conflict: &chargeingest.ConflictError{IdempotencyKey: true}}
+				return decision{conflict: &chargeingest.ConflictError{IdempotencyKey: true}}
 			}
-			return verdict{outcomes: r.events}
+			return decision{outcomes: r.events}
 		}
 	}
-	v := verdict{records: b.IdempotencyKey != ""}
+	d := decision{recordsKey: b.IdempotencyKey != ""}
 	for i, sent := range b.Events {
 		var first *event
 		if sent.Reference != "" {
 			first = m.byReference(b.Platform, sent.Reference)
-			for _, j := range v.fresh {
+			for _, j := range d.newEvents {
 				if b.Events[j].Reference == sent.Reference {
-					first = v.outcomes[j]
+					first = d.outcomes[j]
 				}
 			}
 		}
 		if first == nil {
 			first = &event{platform: b.Platform, sent: sent}
-			v.fresh = append(v.fresh, i)
+			d.newEvents = append(d.newEvents, i)
 		} else if first.sent.Digest != sent.Digest && b.Duplicates == chargeingest.RejectConflict {
-			return verdict{conflict: &chargeingest.ConflictError{Index: i, EventID: first.id}}
+			return decision{conflict: &chargeingest.ConflictError{Index: i, EventID: first.id}}
 		}
-		v.outcomes = append(v.outcomes, first)
+		d.outcomes = append(d.outcomes, first)
 	}
-	return v
+	return d
 }
 
-// store applies a verdict; ids are those of the new events.
-func (m *model) store(b chargeingest.Batch, v verdict, ids []string) {
-	for n, i := range v.fresh {
-		e := v.outcomes[i]
+// store applies a decision with the ids of the new events.
+func (m *model) store(b chargeingest.Batch, d decision, ids []string) {
+	for n, i := range d.newEvents {
+		e := d.outcomes[i]
 		m.position++
 		e.position, e.id = m.position, ids[n]
 		m.events = append(m.events, e)
 	}
-	if !v.records {
+	if !d.recordsKey {
 		return
 	}
-	r := &request{platform: b.Platform, key: b.IdempotencyKey, digest: b.Digest, bound: b.Events[0].ReceivedAt, events: v.outcomes}
+	r := &keyRecord{platform: b.Platform, key: b.IdempotencyKey, digest: b.Digest, newest: b.Events[0].ReceivedAt, events: d.outcomes}
 	for _, e := range r.events {
-		if e.sent.ReceivedAt.After(r.bound) {
-			r.bound = e.sent.ReceivedAt
+		if e.sent.ReceivedAt.After(r.newest) {
+			r.newest = e.sent.ReceivedAt
 		}
 	}
-	m.requests = append(m.requests, r)
+	m.keys = append(m.keys, r)
 }
 
-// prune deletes and returns how many events it deleted.
 func (m *model) prune(before time.Time) (deleted int64) {
 	old := func(t time.Time) bool { return t.UnixMilli() < before.UnixMilli() }
-	m.requests = slices.DeleteFunc(m.requests, func(r *request) bool { return old(r.bound) })
-	held := make(map[*event]bool)
-	for _, r := range m.requests {
+	m.keys = slices.DeleteFunc(m.keys, func(r *keyRecord) bool { return old(r.newest) })
+	referenced := make(map[*event]bool)
+	for _, r := range m.keys {
 		for _, e := range r.events {
-			held[e] = true
+			referenced[e] = true
 		}
 	}
 	m.events = slices.DeleteFunc(m.events, func(e *event) bool {
-		gone := old(e.sent.ReceivedAt) && !held[e]
+		gone := old(e.sent.ReceivedAt) && !referenced[e]
 		if gone {
 			deleted++
 			if m.pruned == nil {
@@ -139,8 +137,6 @@ func (m *model) prune(before time.Time) (deleted int64) {
 	return deleted
 }
 
-// list returns the events of a page behind a position, if there is one, and
-// whether there are more.
 func (m *model) list(q chargeingest.Query, after int64) (page []*event, more bool) {
 	events := slices.Clone(m.events)
 	if q.Order == chargeingest.Descending {

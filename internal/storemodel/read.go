@@ -8,28 +8,25 @@ import (
 	"example.com/chargeingest"
 )
 
-// cursor is one that a store returned. It is used again after other steps.
+// cursor is used again in later steps.
 type cursor struct {
-	query chargeingest.Query // with the cursor in After
-	at    int64              // its position in the model
+	query    chargeingest.Query // After is the cursor
+	position int64              // in the model
 }
 
-// maxCursors is how many cursors are kept.
 const maxCursors = 16
 
-// keep remembers a cursor, in the place of another one if there are many.
-func (r *run) keep(c cursor) {
+func (r *run) keepCursor(c cursor) {
 	if len(r.cursors) < maxCursors {
 		r.cursors = append(r.cursors, c)
 	} else {
-		r.cursors[r.pick(maxCursors)] = c
+		r.cursors[r.choose(maxCursors)] = c
 	}
 }
 
-// compare lists a page behind a position, if q.After is set, and returns the
-// cursors to go on from: the one of the next page, if there is one, and that of
-// Page.Position, if the order is ascending.
-func (r *run) compare(q chargeingest.Query, after int64) (next, position cursor) {
+// comparePage compares a page after a position, and returns the cursors Next and
+// Position.
+func (r *run) comparePage(q chargeingest.Query, after int64) (next, position cursor) {
 	r.t.Helper()
 	page, err := r.subject.Store.List(r.t.Context(), q)
 	if err != nil {
@@ -56,85 +53,80 @@ func (r *run) compare(q chargeingest.Query, after int64) (next, position cursor)
 	return next, position
 }
 
-// list compares a page of a random query.
 func (r *run) list() {
 	q := r.query(r.platform())
-	q.Order = chargeingest.Order(r.pick(2))
-	r.bound(&q, 0)
+	q.Order = chargeingest.Order(r.choose(2))
+	r.setLimits(&q, 0)
 	r.log("list %s", describe(q))
-	r.keepThose(r.compare(q, 0))
+	r.keepCursors(r.comparePage(q, 0))
 }
 
-func (r *run) keepThose(next, position cursor) {
+func (r *run) keepCursors(next, position cursor) {
 	if next.query.After != "" {
-		r.keep(next)
+		r.keepCursor(next)
 	}
 	if position.query.After != "" {
-		r.keep(position)
+		r.keepCursor(position)
 	}
 }
 
-// resume lists from a cursor of any earlier page. It may change the filters and
-// the bounds of the page, and the cursor follows the events of its platform.
+// resume continues from an earlier cursor, sometimes with other filters and limits.
 func (r *run) resume() {
 	if len(r.cursors) == 0 {
 		return
 	}
-	i := r.pick(len(r.cursors))
+	i := r.choose(len(r.cursors))
 	c := r.cursors[i]
 	q := c.query
-	if r.chance(4) {
+	if r.oneIn(4) {
 		q = r.query(q.Platform)
 		q.Order, q.After = c.query.Order, c.query.After
 	}
-	r.bound(&q, c.at)
-	r.log("resume %s at %d", describe(q), c.at)
-	next, position := r.compare(q, c.at)
+	r.setLimits(&q, c.position)
+	r.log("resume %s at %d", describe(q), c.position)
+	next, position := r.comparePage(q, c.position)
 	if q.Order == chargeingest.Ascending {
 		r.cursors[i] = position
 	} else {
-		r.keepThose(next, position)
+		r.keepCursors(next, position)
 	}
 }
 
-// pageThrough lists everything in small pages.
 func (r *run) pageThrough() {
 	q := r.query(r.platform())
-	q.Order = chargeingest.Order(r.pick(2))
-	r.bound(&q, 0)
+	q.Order = chargeingest.Order(r.choose(2))
+	r.setLimits(&q, 0)
 	r.log("page through %s", describe(q))
 	for c := (cursor{query: q}); ; {
-		c, _ = r.compare(c.query, c.at)
+		c, _ = r.comparePage(c.query, c.position)
 		if c.query.After == "" {
 			return
 		}
 	}
 }
 
-// bound sets the bounds of a page behind a position, sometimes to the exact size
-// of its first events.
-func (r *run) bound(q *chargeingest.Query, after int64) {
-	q.Limit, q.MaxBytes = 1+r.pick(3), 0
-	if !r.chance(4) {
-		q.Limit = 1 + r.pick(5)
+// setLimits sometimes sets MaxBytes to about the size of the first events.
+func (r *run) setLimits(q *chargeingest.Query, after int64) {
+	q.Limit, q.MaxBytes = 1+r.choose(3), 0
+	if !r.oneIn(4) {
+		q.Limit = 1 + r.choose(5)
 		return
 	}
 	page, _ := r.model.list(*q, after)
 	for _, e := range page {
 		q.MaxBytes += len(e.sent.Content)
 	}
-	q.Limit, q.MaxBytes = 5, max(1, q.MaxBytes+r.pick(3)-1)
+	q.Limit, q.MaxBytes = 5, max(1, q.MaxBytes+r.choose(3)-1)
 }
 
-// query returns a query with some filters.
 func (r *run) query(platform string) chargeingest.Query {
 	q := chargeingest.Query{Platform: platform}
 	set := func(field *string, prefix string, n int) {
-		if r.chance(4) {
-			*field = fmt.Sprint(prefix, r.pick(n))
+		if r.oneIn(4) {
+			*field = fmt.Sprint(prefix, r.choose(n))
 		}
 	}
-	if r.chance(6) {
+	if r.oneIn(6) {
 		q.Reference = r.reference()
 	}
 	set(&q.CustomerID, "c", 4)
@@ -146,33 +138,30 @@ func (r *run) query(platform string) chargeingest.Query {
 	return q
 }
 
-// instant returns the end of a range of timestamps, more often none.
+// instant returns a time bound, usually nil.
 func (r *run) instant() *time.Time {
-	if !r.chance(5) {
+	if !r.oneIn(5) {
 		return nil
 	}
-	t := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(r.pick(8)) * 10 * time.Hour)
-	if r.chance(3) {
+	t := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(r.choose(8)) * 10 * time.Hour)
+	if r.oneIn(3) {
 		t = r.now
 	}
 	return &t
 }
 
-// reference returns one that was most likely used.
 func (r *run) reference() string {
-	if r.unique == 0 || r.chance(2) {
-		return fmt.Sprint("r", r.pick(8))
+	if r.uniqueReferences == 0 || r.oneIn(2) {
+		return fmt.Sprint("r", r.choose(8))
 	}
-	return fmt.Sprint("u", 1+r.pick(256)*r.pick(256)%r.unique)
+	return fmt.Sprint("u", 1+r.choose(256)*r.choose(256)%r.uniqueReferences)
 }
 
-// get reads events by their ids: stored ones, pruned ones and those of another
-// platform.
 func (r *run) get() {
 	if len(r.model.events) == 0 {
 		return
 	}
-	e := r.model.events[r.pick(256)*r.pick(256)%len(r.model.events)]
+	e := r.model.events[r.choose(256)*r.choose(256)%len(r.model.events)]
 	platform := r.platform()
 	r.log("get %s of %s", e.id, platform)
 	got, err := r.subject.Store.Get(r.t.Context(), platform, e.id)
@@ -187,27 +176,23 @@ func (r *run) get() {
 	}
 }
 
-// whole is a limit beyond every listing.
-const whole = 100_000
+const noLimit = 100_000
 
-// compareSome compares indexed listings and the newest events of a platform.
 func (r *run) compareSome() {
 	platform := platforms()[len(r.trace)%len(platforms())]
 	order := chargeingest.Order(len(r.trace) / len(platforms()) % 2)
 	for _, q := range []chargeingest.Query{
 		{Limit: 3}, {CustomerID: "c0"}, {CustomerID: "c1"}, {CustomerReference: "c0"}, {CustomerReference: "c1"},
-		{Reference: fmt.Sprint("r", len(r.trace)%8)}, {Reference: fmt.Sprint("u", r.unique)},
+		{Reference: fmt.Sprint("r", len(r.trace)%8)}, {Reference: fmt.Sprint("u", r.uniqueReferences)},
 	} {
 		q.Platform, q.Order = platform, order
 		if q.Limit == 0 {
-			q.Limit = whole
+			q.Limit = noLimit
 		}
-		r.compare(q, 0)
+		r.comparePage(q, 0)
 	}
 }
 
-// compareAll compares every listing by one filter in both orders, and each event
-// by its reference and id.
 func (r *run) compareAll() {
 	for _, platform := range platforms() {
 		for order := range chargeingest.Order(2) {
@@ -216,17 +201,17 @@ func (r *run) compareAll() {
 				{CustomerReference: "c0"}, {CustomerReference: "c1"}, {CustomerReference: "c2"}, {CustomerID: "c0", CustomerReference: "c0"},
 				{PricingPlanSubscriptionID: "s0"}, {PricingPlanSubscriptionReference: "s0"}, {ProductItemID: "i0"}, {ProductItemID: "i2"},
 			} {
-				q.Platform, q.Order, q.Limit = platform, order, whole
-				r.compare(q, 0)
+				q.Platform, q.Order, q.Limit = platform, order, noLimit
+				r.comparePage(q, 0)
 			}
 		}
 		for n := range 8 {
-			r.compare(chargeingest.Query{Platform: platform, Reference: fmt.Sprint("r", n), Limit: 2}, 0)
+			r.comparePage(chargeingest.Query{Platform: platform, Reference: fmt.Sprint("r", n), Limit: 2}, 0)
 		}
 	}
 	for _, e := range r.model.events {
 		if e.sent.Reference != "" {
-			r.compare(chargeingest.Query{Platform: e.platform, Reference: e.sent.Reference, Limit: 2}, 0)
+			r.comparePage(chargeingest.Query{Platform: e.platform, Reference: e.sent.Reference, Limit: 2}, 0)
 		}
 		if got, err := r.subject.Store.Get(r.t.Context(), e.platform, e.id); err != nil || got != e.stored() {
 			r.failf("Get(%s) returned %+v, %v, want %+v", e.id, got, err, e.stored())
@@ -258,7 +243,6 @@ func eventIDs(events []*event) (ids []string) {
 	return ids
 }
 
-// describe prints a query with its instants.
 func describe(q chargeingest.Query) string {
 	text := func(t *time.Time) string {
 		if t == nil {

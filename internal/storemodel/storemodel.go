@@ -1,10 +1,8 @@
-// Package storemodel runs random steps against a store and compares every
-// result with a brute-force model: a slice of events that is searched from its
-// beginning.
+// Package storemodel runs random steps against a store and compares every result
+// with a simple model.
 //
-// A program is a slice of bytes that are read as choices, so that a fuzz target
-// and a seeded random test run the same steps. A store plugs in by filling a
-// [Subject].
+// A program is a slice of bytes that choose the steps, so that fuzz targets and
+// random tests share them.
 package storemodel
 
 import (
@@ -24,14 +22,14 @@ type Store interface {
 	chargeingest.EventReader
 }
 
-// Subject is an empty store and what can be done to it. A nil function leaves
-// its step out. The functions are called one at a time.
+// Subject is an empty store with optional functions. They are not called
+// concurrently.
 type Subject struct {
 	Store Store
 
-	// Prune deletes what was received before a time, to the millisecond, and
-	// returns how many events it deleted. A key goes with its events once the
-	// request and all of them are that old; until then they stay.
+	// Prune deletes events and keys received before a time, to the millisecond, and
+	// returns the number of deleted events. A key and its events stay until all of
+	// them are that old.
 	Prune func(ctx context.Context, before time.Time) (deleted int64, err error)
 
 	// Reopen closes the store and opens it again.
@@ -40,22 +38,21 @@ type Subject struct {
 	// Copy makes a backup, closes the store and opens the backup.
 	Copy func(ctx context.Context) (Store, error)
 
-	// Fail makes one of the next writes fail in a way that depends on n, from 0
-	// to 255. Append and Prune may return errors until heal is called.
+	// Fail makes one of the next writes fail. The number from 0 to 255 selects how.
+	// Append and Prune may return errors until heal is called.
 	Fail func(n int) (heal func())
 
-	// Verify checks what only the store can know, such as its indexes.
+	// Verify checks internal invariants such as indexes.
 	Verify func() error
 }
 
-// Steps is how many steps a random program has.
+// Steps is the length of a random program.
 const Steps = 250
 
-// choicesPerStep is more than a step of average size takes.
 const choicesPerStep = 40
 
-// Test runs random programs of [Steps] steps, each on a new subject. A failing
-// program is repeated with the seed in its name and one round.
+// Test runs random programs on new subjects. To repeat a failing program, use its
+// seed and one round.
 func Test(t *testing.T, rounds int, seed uint64, open func(*testing.T) Subject) {
 	for i := range rounds {
 		seed := seed + uint64(i)
@@ -73,34 +70,34 @@ func Test(t *testing.T, rounds int, seed uint64, open func(*testing.T) Subject) 
 	}
 }
 
-// Run runs a program until its choices are used up, of at most so many steps.
+// Run runs a program until its choices are used up, for at most the given number of
+// steps.
 func Run(t *testing.T, program []byte, steps int, s Subject) {
 	t.Helper()
 	r := &run{t: t, choices: program, subject: s, now: time.Date(2026, 3, 1, 12, 0, 0, 987_654_321, time.UTC)}
 	for ; steps > 0 && len(r.choices) > 0; steps-- {
 		r.step()
 	}
-	r.recover()
+	r.recoverWrites()
 	r.compareAll()
 }
 
-// run is the state of a program.
 type run struct {
-	t       *testing.T
-	choices []byte
-	subject Subject
-	model   model
-	now     time.Time
-	policy  chargeingest.DuplicatePolicy
-	unique  int // references that were made up so far
-	cursors []cursor
-	heal    func() // set while writes may fail
-	copies  int
-	trace   []string
+	t                *testing.T
+	choices          []byte
+	subject          Subject
+	model            model
+	now              time.Time
+	policy           chargeingest.DuplicatePolicy
+	uniqueReferences int
+	cursors          []cursor
+	heal             func() // not nil while writes may fail
+	replacements     int
+	trace            []string
 }
 
-// pick returns a number below n, at most 256.
-func (r *run) pick(n int) int {
+// choose returns a number below n, which is at most 256.
+func (r *run) choose(n int) int {
 	if len(r.choices) == 0 {
 		return 0
 	}
@@ -109,34 +106,30 @@ func (r *run) pick(n int) int {
 	return int(b) % n
 }
 
-// chance reports true once in n times.
-func (r *run) chance(n int) bool { return r.pick(n) == n-1 }
+func (r *run) oneIn(n int) bool { return r.choose(n) == n-1 }
 
-func (r *run) platform() string { return platforms()[r.pick(len(platforms()))] }
+func (r *run) platform() string { return platforms()[r.choose(len(platforms()))] }
 
 func platforms() []string { return []string{"acme", "globex", "p"} }
 
-// log records a step for the failure message.
 func (r *run) log(format string, arguments ...any) {
 	r.trace = append(r.trace, fmt.Sprintf(format, arguments...))
 }
 
-// failf ends the program.
 func (r *run) failf(format string, arguments ...any) {
 	r.t.Helper()
 	last := r.trace[max(0, len(r.trace)-30):]
 	r.t.Fatalf("step %d: %s\nthe last steps:\n%s", len(r.trace), fmt.Sprintf(format, arguments...), strings.Join(last, "\n"))
 }
 
-// maxCopies bounds the steps that take long.
-const maxCopies = 20
+const maxReplacements = 20
 
 func (r *run) step() {
-	switch r.pick(24) {
+	switch r.choose(24) {
 	case 0, 1, 2, 3, 4:
 		r.append(1)
 	case 5, 6, 7, 8:
-		r.append(1 + r.pick(7))
+		r.append(1 + r.choose(7))
 	case 9, 10, 11:
 		r.list()
 	case 12, 13:
@@ -148,18 +141,18 @@ func (r *run) step() {
 	case 16, 17:
 		r.prune()
 	case 18:
-		r.swap("reopen", r.subject.Reopen)
+		r.replaceStore("reopen", r.subject.Reopen)
 	case 19:
-		if r.chance(3) {
-			r.swap("copy", r.subject.Copy)
+		if r.oneIn(3) {
+			r.replaceStore("copy", r.subject.Copy)
 		}
 	case 20:
-		r.now = r.now.Add(time.Duration(r.pick(256)*r.pick(256)-8192) * 7 * time.Millisecond)
+		r.now = r.now.Add(time.Duration(r.choose(256)*r.choose(256)-8192) * 7 * time.Millisecond)
 		r.log("now %s", r.now.Format(time.RFC3339Nano))
 	case 21:
-		if r.chance(3) {
-			years := r.pick(25) - 12
-			r.now = clamp(r.now.AddDate(years, 0, 0))
+		if r.oneIn(3) {
+			years := r.choose(25) - 12
+			r.now = clampClock(r.now.AddDate(years, 0, 0))
 			r.log("now %s", r.now.Format(time.RFC3339Nano))
 		}
 	case 22:
@@ -167,7 +160,7 @@ func (r *run) step() {
 		r.log("policy %d", r.policy)
 	case 23:
 		if r.subject.Fail != nil && r.heal == nil {
-			n := r.pick(256)
+			n := r.choose(256)
 			r.log("fail %d", n)
 			r.heal = r.subject.Fail(n)
 		}
@@ -175,8 +168,8 @@ func (r *run) step() {
 	r.compareSome()
 }
 
-// clamp keeps the clock in the years that every store can keep.
-func clamp(t time.Time) time.Time {
+// clampClock returns a time that every store can represent.
+func clampClock(t time.Time) time.Time {
 	first, last := time.Unix(0, 0).UTC(), time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
 	if t.Before(first) {
 		return first
@@ -187,21 +180,19 @@ func clamp(t time.Time) time.Time {
 	return t
 }
 
-// recover ends the time in which writes may fail.
-func (r *run) recover() {
+func (r *run) recoverWrites() {
 	if r.heal != nil {
 		r.heal()
 		r.heal = nil
 	}
 }
 
-// swap goes on with the store that open returns.
-func (r *run) swap(name string, open func(context.Context) (Store, error)) {
-	if open == nil || r.copies == maxCopies {
+func (r *run) replaceStore(name string, open func(context.Context) (Store, error)) {
+	if open == nil || r.replacements == maxReplacements {
 		return
 	}
-	r.copies++
-	r.recover()
+	r.replacements++
+	r.recoverWrites()
 	r.log("%s", name)
 	store, err := open(r.t.Context())
 	if err != nil {
@@ -212,15 +203,15 @@ func (r *run) swap(name string, open func(context.Context) (Store, error)) {
 }
 
 func (r *run) prune() {
-	if r.subject.Prune == nil || r.chance(2) {
+	if r.subject.Prune == nil || r.oneIn(2) {
 		return
 	}
-	before := r.cutOff()
+	before := r.pruneTime()
 	r.log("prune before %s", before.Format(time.RFC3339Nano))
 	deleted, err := r.subject.Prune(r.t.Context(), before)
 	failed := err != nil && r.heal != nil
 	if failed {
-		r.recover()
+		r.recoverWrites()
 		_, err = r.subject.Prune(r.t.Context(), before)
 	}
 	if err != nil {
@@ -232,22 +223,21 @@ func (r *run) prune() {
 	r.verify()
 }
 
-// cutOff returns a time before which to prune.
-func (r *run) cutOff() time.Time {
-	switch kind := r.pick(8); {
+func (r *run) pruneTime() time.Time {
+	switch kind := r.choose(8); {
 	case kind == 0:
 		return r.now.AddDate(30, 0, 0)
 	case kind == 1:
-		return r.now.AddDate(-r.pick(12), 0, 0)
+		return r.now.AddDate(-r.choose(12), 0, 0)
 	case kind == 2 || len(r.model.events) == 0:
-		return r.now.Add(-time.Duration(r.pick(256)) * time.Second)
+		return r.now.Add(-time.Duration(r.choose(256)) * time.Second)
 	default:
 		n := len(r.model.events)
-		i := r.pick(256) % n
-		if kind > 4 { // near the newest, whose entries stores may not have merged
-			i = max(0, n-1-r.pick(16))
+		i := r.choose(256) % n
+		if kind > 4 { // near the newest events, which stores may keep separately
+			i = max(0, n-1-r.choose(16))
 		}
 		at := r.model.events[i].sent.ReceivedAt
-		return at.Add([]time.Duration{0, 1, time.Millisecond, -time.Millisecond}[r.pick(4)])
+		return at.Add([]time.Duration{0, 1, time.Millisecond, -time.Millisecond}[r.choose(4)])
 	}
 }

@@ -1,4 +1,4 @@
-// Package tail keeps the end of what a process writes.
+// Package tail keeps the end of the output of a process.
 package tail
 
 import (
@@ -6,26 +6,25 @@ import (
 	"sync"
 )
 
-// most is how many bytes are kept.
-const most = 16 << 10
+const maxBytes = 16 << 10
 
-// Buffer is a writer that keeps the last 16 KiB. The zero value is empty and
-// ready. Safe for concurrent use.
+// Buffer is an [io.Writer] that keeps the last 16 KiB. It is safe for concurrent
+// use.
 type Buffer struct {
 	mu   sync.Mutex
 	text []byte
 }
 
-// Write implements [io.Writer]. It never fails.
+// Write never fails.
 func (b *Buffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.text = append(b.text, p...)
-	b.text = b.text[max(0, len(b.text)-most):]
+	b.text = b.text[max(0, len(b.text)-maxBytes):]
 	return len(p), nil
 }
 
-// String returns what is kept, without white space around it.
+// String returns the kept bytes without surrounding white space.
 func (b *Buffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -1,5 +1,4 @@
-// Package userpath checks the file paths that people configure, and explains why
-// they lead nowhere.
+// Package userpath checks configured file paths.
 package userpath
 
 import (
@@ -12,9 +11,8 @@ import (
 	"unicode"
 )
 
-// Check returns an error that quotes path if it has a control character. No one
-// means such a path. Most often it was read from a mounted secret that ends in a
-// line break, and would name a new, empty file.
+// Check returns an error if path contains a control character. Such a path was
+// usually read from a secret file that ends in a line break.
 func Check(path string) error {
 	if strings.ContainsFunc(path, unicode.IsControl) {
 		return fmt.Errorf("must not have control characters such as a line break, but is %q", path)
@@ -22,8 +20,8 @@ func Check(path string) error {
 	return nil
 }
 
-// Explain returns the error of using path. If that is fs.ErrNotExist because of a
-// dangling symbolic link, the result names the link and is fs.ErrNotExist too.
+// Explain returns the error of using path. If a symbolic link in path has no target,
+// the error names the link and wraps fs.ErrNotExist.
 func Explain(path string, err error) error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -44,7 +42,6 @@ func Explain(path string, err error) error {
 	return err
 }
 
-// danglingError reports a symbolic link whose target does not exist.
 type danglingError struct{ link, target string }
 
 func (e *danglingError) Error() string {

@@ -12,7 +12,7 @@ import (
 )
 
 func TestCheck(t *testing.T) {
-	for _, path := range []string{"charges.db", "a folder/é.db", `C:\charges.db`, " ", "\u202e.db"} {
+	for _, path := range []string{"charges.db", "a directory/é.db", `C:\charges.db`, " ", "\u202e.db"} {
 		require.NoError(t, userpath.Check(path))
 	}
 	for path, quoted := range map[string]string{
@@ -29,18 +29,18 @@ func TestCheck(t *testing.T) {
 }
 
 func TestExplain(t *testing.T) {
-	folder, err := filepath.EvalSymlinks(t.TempDir())
+	dir, err := filepath.EvalSymlinks(t.TempDir())
 	require.NoError(t, err)
-	at := func(name string) string { return filepath.Join(folder, name) }
+	at := func(name string) string { return filepath.Join(dir, name) }
 	require.NoError(t, os.Symlink("gone", at("link")))
 	require.NoError(t, os.Symlink("link", at("chain")))
-	require.NoError(t, os.Symlink(folder, at("there")))
+	require.NoError(t, os.Symlink(dir, at("dir")))
 	for _, c := range []struct{ path, want string }{
 		{"link", `"` + at("link") + `" is a symbolic link to "gone", which does not exist`},
 		{"chain", `"` + at("chain") + `" is a symbolic link to "link", which does not exist`},
 		{"link/charges.db", `"` + at("link") + `" is a symbolic link to "gone", which does not exist`},
-		{"there/link", `"` + at("there/link") + `" is a symbolic link to "gone", which does not exist`},
-		{"there/missing", "open " + at("there/missing") + ": no such file or directory"},
+		{"dir/link", `"` + at("dir/link") + `" is a symbolic link to "gone", which does not exist`},
+		{"dir/missing", "open " + at("dir/missing") + ": no such file or directory"},
 		{"missing/charges.db", "open " + at("missing/charges.db") + ": no such file or directory"},
 	} {
 		_, err := os.Open(at(c.path))
@@ -49,9 +49,9 @@ func TestExplain(t *testing.T) {
 		require.ErrorIs(t, err, fs.ErrNotExist)
 	}
 	require.NoError(t, userpath.Explain(at("link"), nil))
-	require.Equal(t, fs.ErrPermission, userpath.Explain(at("link"), fs.ErrPermission), "it is not about the link")
+	require.Equal(t, fs.ErrPermission, userpath.Explain(at("link"), fs.ErrPermission), "an unrelated error")
 
-	t.Chdir(folder)
+	t.Chdir(dir)
 	_, err = os.Open("link")
 	require.ErrorContains(t, userpath.Explain("link", err), `"`+at("link")+`" is a symbolic link to "gone"`)
 }

@@ -1,6 +1,5 @@
-// Command driver measures cases of package growth. It reads the name of a case
-// from each line and prints a line of JSON for each of the two sizes. The test
-// of that package builds it with counters in the handler and its libraries.
+// Command driver measures cases of package growth. Each input line is the name of a
+// case. The output is a JSON line for each size.
 package main
 
 import (
@@ -16,11 +15,10 @@ import (
 	"example.com/chargeingest/internal/growth"
 )
 
-// steps reads the counter. The build with counters sets it.
+// steps reads the counter. The build with counters replaces it.
 var steps = func() uint64 { return 0 }
 
-// Bounds of a run. Linear cases stay below a tenth of them; an exponential one
-// would take the machine down without them.
+// Limits of a run, ten times the cost of a linear case.
 const (
 	maxLive      = 1 << 30
 	maxAllocated = 1 << 30
@@ -35,9 +33,9 @@ func main() {
 	for warm := false; names.Scan(); warm = true {
 		c, ok := growth.Find(names.Text())
 		if !ok {
-			fail("no such case: " + names.Text())
+			fail("unknown case: " + names.Text())
 		}
-		if !warm { // fill the caches of the process
+		if !warm { // caches
 			measure(c, c.Size)
 		}
 		for _, n := range []int{c.Size, growth.Factor * c.Size} {
@@ -61,10 +59,8 @@ func measure(c growth.Case, n int) growth.Result {
 	return growth.Result{Sample: sample}
 }
 
-// usage is the consumption of the process; live is the memory in use.
 type usage struct{ live, allocated, steps uint64 }
 
-// start is the usage at the start of a run.
 var start atomic.Pointer[usage]
 
 func usageNow() usage {
@@ -73,17 +69,17 @@ func usageNow() usage {
 	return usage{samples[0].Value.Uint64(), samples[1].Value.Uint64(), steps()}
 }
 
-// watch ends the process when a run exceeds the bounds.
+// watch exits if a run exceeds the limits.
 func watch(out *json.Encoder) {
 	for {
 		time.Sleep(2 * time.Millisecond)
-		now, then := usageNow(), start.Load()
-		if then == nil {
+		now, atStart := usageNow(), start.Load()
+		if atStart == nil {
 			continue
 		}
-		allocated, steps := now.allocated-then.allocated, now.steps-then.steps
+		allocated, steps := now.allocated-atStart.allocated, now.steps-atStart.steps
 		if now.live > maxLive || allocated > maxAllocated || steps > maxSteps {
-			text := fmt.Sprintf("given up with %d MB in use, %d MB allocated and %d million steps", now.live>>20, allocated>>20, steps/1e6)
+			text := fmt.Sprintf("limit exceeded: %d MB in use, %d MB allocated, %d million steps", now.live>>20, allocated>>20, steps/1e6)
 			_ = out.Encode(growth.Result{Err: text})
 			os.Exit(1)
 		}

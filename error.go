@@ -1,0 +1,168 @@
+package chargeingest
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"example.com/chargeingest/internal/limits"
+	"example.com/chargeingest/internal/schemacheck"
+)
+
+// Code is the machine-readable reason of an error.
+type Code string
+
+// The codes of the contract.
+const (
+	CodeMissingField           Code = "MISSING_FIELD"
+	CodeInvalidField           Code = "INVALID_FIELD"
+	CodeBadRequest             Code = "BAD_REQUEST"
+	CodeMissingVersion         Code = "MISSING_VERSION"
+	CodeUnsupportedVersion     Code = "UNSUPPORTED_VERSION"
+	CodeUnauthorised           Code = "UNAUTHORISED"
+	CodeUserNotAllowed         Code = "USER_NOT_ALLOWED"
+	CodeResourceNotFound       Code = "RESOURCE_NOT_FOUND"
+	CodeInvalidOperation       Code = "INVALID_OPERATION"
+	CodeResourceAlreadyExists  Code = "RESOURCE_ALREADY_EXISTS"
+	CodeIdempotencyCheckFailed Code = "IDEMPOTENCY_CHECK_FAILED"
+	CodeUnsupportedMediaType   Code = "UNSUPPORTED_MEDIA_TYPE"
+	CodeInternalError          Code = "INTERNAL_ERROR"
+)
+
+// status returns the usual HTTP status of a code. BAD_REQUEST can also be 413, and
+// INTERNAL_ERROR 503.
+func (c Code) status() int {
+	switch c {
+	case CodeMissingField, CodeInvalidField, CodeBadRequest, CodeMissingVersion, CodeUnsupportedVersion:
+		return http.StatusBadRequest
+	case CodeUnauthorised:
+		return http.StatusUnauthorized
+	case CodeUserNotAllowed:
+		return http.StatusForbidden
+	case CodeResourceNotFound:
+		return http.StatusNotFound
+	case CodeInvalidOperation:
+		return http.StatusMethodNotAllowed
+	case CodeResourceAlreadyExists, CodeIdempotencyCheckFailed:
+		return http.StatusConflict
+	case CodeUnsupportedMediaType:
+		return http.StatusUnsupportedMediaType
+	}
+	return http.StatusInternalServerError
+}
+
+// resourceType is the resource_type of errors about an event.
+const resourceType = objectType
+
+// Violation is one rule that a request breaks.
+type Violation struct {
+	Code    Code
+	Field   string // dotted path, such as charge_datas.3.period.end_at
+	Message string
+}
+
+// Error is an error response. All fields are sent to the client, but not the cause.
+type Error struct {
+	Status     int // HTTP status
+	Code       Code
+	Message    string
+	Field      string // dotted path; empty if the error is not about a field
+	ResourceID string // id of the event that the error is about, or empty
+
+	// Violations are all rules that the request breaks, in the order of the contract. The
+	// first is the error itself. It is empty unless the error is about a field.
+	Violations []Violation
+
+	// RetryAfter is set if retrying the same request is safe and may succeed.
+	RetryAfter time.Duration
+
+	cause error
+}
+
+// Error returns status, code and message.
+func (e *Error) Error() string {
+	return fmt.Sprintf("%d %s: %s", e.Status, e.Code, e.Message)
+}
+
+// Unwrap returns the cause, or nil. The response does not contain it.
+func (e *Error) Unwrap() error { return e.cause }
+
+func newError(code Code, message string) *Error {
+	return &Error{Status: code.status(), Code: code, Message: message}
+}
+
+func fieldError(code Code, field, message string) *Error {
+	return violationsError([]Violation{{Code: code, Field: field, Message: message}})
+}
+
+// violationsError returns the error for sorted violations.
+func violationsError(violations []Violation) *Error {
+	first := violations[0]
+	return &Error{
+		Status: first.Code.status(), Code: first.Code,
+		Message: first.Message, Field: first.Field, Violations: violations,
+	}
+}
+
+// internalError is the response to a bug, or to an unknown outcome if a retry is not safe.
+func internalError(cause error) *Error {
+	e := newError(CodeInternalError, "internal error; it is unknown whether the events were stored, so check before you send them again")
+	e.cause = cause
+	return e
+}
+
+// unavailableError is the response to a failure after which a retry is safe.
+func unavailableError(message string, cause error) *Error {
+	e := newError(CodeInternalError, message)
+	e.Status = http.StatusServiceUnavailable
+	e.RetryAfter = retryAfter
+	e.cause = cause
+	return e
+}
+
+// retryAfter is the default Retry-After: long enough for a full queue to empty.
+const retryAfter = time.Second
+
+func tooLargeError(limit int64) *Error {
+	e := newError(CodeBadRequest, fmt.Sprintf("the body is larger than %d bytes, decompressed; send fewer events at once", limit))
+	e.Status = http.StatusRequestEntityTooLarge
+	return e
+}
+
+func responseTooLargeError(cause error) *Error {
+	e := newError(CodeBadRequest, fmt.Sprintf("the stored events that this batch repeats are more than %d bytes larger than the sent ones; nothing was stored, send fewer events at once", limits.MaxExcessBytes))
+	e.Status = http.StatusRequestEntityTooLarge
+	e.cause = cause
+	return e
+}
+
+// Limits of an error response.
+const (
+	maxViolations = schemacheck.MaxViolations
+	maxErrorBytes = 16 << 10
+)
+
+// body returns the response body.
+func (e *Error) body() []byte {
+	enc := encoder{text: make([]byte, 1, 512)}
+	enc.text[0] = '{'
+	kind := "INVALID_REQUEST"
+	if e.Status >= http.StatusInternalServerError {
+		kind = "API_ERROR"
+	}
+	enc.field("type", kind)
+	enc.field("code", string(e.Code))
+	enc.field("message", e.Message)
+	if e.Field != "" {
+		enc.field("field", e.Field)
+	}
+	if e.ResourceID != "" {
+		enc.field("resource_id", e.ResourceID)
+		enc.field("resource_type", resourceType)
+	}
+	if len(e.Violations) > 0 {
+		enc.violations(e.Violations)
+	}
+	enc.close()
+	return append(enc.text, '\n')
+}

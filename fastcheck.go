@@ -1,0 +1,199 @@
+package chargeingest
+
+import (
+	"unicode/utf8"
+
+	"example.com/chargeingest/internal/rfc3339"
+	"example.com/chargeingest/internal/schemacheck"
+)
+
+// accepts reports whether an event is certainly valid. A fuzz test proves that the
+// schema accepts every event that accepts accepts. If it returns false, the schema
+// decides.
+func accepts(ev *ChargeEvent) bool {
+	return isIdentifier(ev.ProductItemID) &&
+		isIdentifier(ev.PricingID) &&
+		isIdentifier(ev.PricingItemID) &&
+		isIdentifier(ev.PricingItemConfigID) &&
+		absentOr(ev.CustomerID, isIdentifier) &&
+		absentOr(ev.CustomerReference, isIdentifier) &&
+		absentOr(ev.PricingPlanSubscriptionID, isIdentifier) &&
+		absentOr(ev.PricingPlanSubscriptionReference, isIdentifier) &&
+		(ev.PricingPlanSubscriptionSelector == nil || acceptsSelector(ev.PricingPlanSubscriptionSelector)) &&
+		absentOr(ev.Reference, isReference) &&
+		absentOr(ev.Description, isDescription) &&
+		(ev.Value == nil || acceptsValue(ev.Value)) &&
+		(ev.Period == nil || acceptsPeriod(ev.Period)) &&
+		absentOr(ev.Timestamp, isDateTime)
+}
+
+func acceptsValue(v *Value) bool {
+	return absentOr(v.ID, isIdentifier) &&
+		absentOr(v.Reference, isIdentifier) &&
+		absentOr(v.Number, isDecimal) &&
+		absentOr(v.Count, isCount) &&
+		(v.Amount == nil || isDecimal(v.Amount.Quantity) && isCurrency(v.Amount.Currency))
+}
+
+func acceptsPeriod(p *Period) bool {
+	return absentOr(p.StartAt, isDateTime) && absentOr(p.EndAt, isDateTime) && absentOr(p.Ratio, isDecimal)
+}
+
+// maxSelectorEntries bounds each list of a selector.
+const maxSelectorEntries = 100
+
+func acceptsSelector(s *Selector) bool {
+	for i := range s.Data {
+		if !acceptsEntry(&s.Data[i]) {
+			return false
+		}
+	}
+	for i := range s.Rules {
+		if !acceptsEntry(&s.Rules[i]) || !isSelectorType(s.Rules[i].Type) {
+			return false
+		}
+	}
+	for i := range s.Filters {
+		if !acceptsEntry(&s.Filters[i]) || !isSelectorType(s.Filters[i].Type) {
+			return false
+		}
+	}
+	return s.Fallback == nil || *s.Fallback == "LATEST" || *s.Fallback == "NONE"
+}
+
+func acceptsEntry(e *SelectorEntry) bool {
+	return (e.Field == "BILLING_ENTITY_REGISTERED_ADDRESS_COUNTRY" || e.Field == "PRICING_PLAN_REFERENCE") &&
+		(e.Value == nil || utf8.RuneCountInString(*e.Value) <= maxTextLength)
+}
+
+func isSelectorType(s string) bool {
+	switch s {
+	case "EQUALS", "NOT_EQUALS", "IN", "NOT_IN",
+		"GREATER_THAN", "GREATER_THAN_OR_EQUALS", "LESS_THAN", "LESS_THAN_OR_EQUALS",
+		"EMPTY", "NOT_EMPTY", "CONTAINS", "NOT_CONTAINS":
+		return true
+	}
+	return false
+}
+
+const maxTextLength = schemacheck.MaxTextLength
+
+// absentOr reports whether a field is absent or meets a rule.
+func absentOr(s *string, rule func(string) bool) bool { return s == nil || rule(*s) }
+
+func isIdentifier(s string) bool {
+	for i := range len(s) {
+		if s[i] < 0x20 || s[i] == 0x7f {
+			return false
+		}
+	}
+	return s != "" && (len(s) <= maxTextLength || utf8.RuneCountInString(s) <= maxTextLength)
+}
+
+func isReference(s string) bool {
+	for i := range len(s) {
+		if !isWordByte(s[i]) {
+			return false
+		}
+	}
+	return len(s) <= maxTextLength
+}
+
+func isDescription(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; c {
+		case ' ', '\t', '\n', '\v', '\f', '\r', '+':
+		default:
+			if !isWordByte(c) {
+				return false
+			}
+		}
+	}
+	return len(s) <= maxTextLength
+}
+
+// isWordByte reports whether c matches [a-zA-Z0-9_\-].
+func isWordByte(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || isDigit(c) || c == '_' || c == '-'
+}
+
+// maxDigits bounds the digits of a number, before and after the point together.
+const maxDigits = 38
+
+// isDecimal reports whether s matches -?\d+(\.\d+)? with at most 38 digits.
+func isDecimal(s string) bool {
+	whole, s := countDigits(trimMinus(s))
+	if whole == 0 {
+		return false
+	}
+	if s == "" {
+		return whole <= maxDigits
+	}
+	if s[0] != '.' {
+		return false
+	}
+	fraction, s := countDigits(s[1:])
+	return fraction > 0 && s == "" && whole+fraction <= maxDigits
+}
+
+// isCount reports whether s matches -?\d{1,38}.
+func isCount(s string) bool {
+	n, rest := countDigits(trimMinus(s))
+	return n > 0 && n <= maxDigits && rest == ""
+}
+
+func trimMinus(s string) string {
+	if s != "" && s[0] == '-' {
+		return s[1:]
+	}
+	return s
+}
+
+// countDigits returns the number of digits at the start of s, and the rest.
+func countDigits(s string) (int, string) {
+	n := 0
+	for n < len(s) && isDigit(s[n]) {
+		n++
+	}
+	return n, s[n:]
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+func isCurrency(s string) bool {
+	if len(s) != 3 {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] < 'A' || s[i] > 'Z' {
+			return false
+		}
+	}
+	return true
+}
+
+func isDateTime(s string) bool {
+	_, ok := rfc3339.Parse(s)
+	return ok
+}
+
+func (ev *ChargeEvent) crossFields() schemacheck.CrossFields {
+	f := schemacheck.CrossFields{Reference: ev.Reference, Timestamp: ev.Timestamp}
+	if ev.Period != nil {
+		f.StartAt, f.EndAt = ev.Period.StartAt, ev.Period.EndAt
+	}
+	return f
+}
+
+// isVisibleASCII reports whether s has 1 to most characters from ! to ~.
+func isVisibleASCII(s string, most int) bool {
+	if s == "" || len(s) > most {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}

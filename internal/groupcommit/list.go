@@ -1,0 +1,55 @@
+package groupcommit
+
+// list is a doubly linked list whose nodes are part of their owners, so that an
+// owner is added and removed in constant time and without an allocation.
+type list[T any] struct {
+	head, tail *node[T]
+}
+
+type node[T any] struct {
+	prev, next *node[T]
+	owner      *T
+}
+
+func (l *list[T]) empty() bool { return l.head == nil }
+
+// first returns the owner of the first node. The list must not be empty.
+func (l *list[T]) first() *T { return l.head.owner }
+
+// last returns the owner of the last node. The list must not be empty.
+func (l *list[T]) last() *T { return l.tail.owner }
+
+func (l *list[T]) pushFront(n *node[T], owner *T) {
+	*n = node[T]{next: l.head, owner: owner}
+	if l.head == nil {
+		l.tail = n
+	} else {
+		l.head.prev = n
+	}
+	l.head = n
+}
+
+func (l *list[T]) pushBack(n *node[T], owner *T) {
+	*n = node[T]{prev: l.tail, owner: owner}
+	if l.tail == nil {
+		l.head = n
+	} else {
+		l.tail.next = n
+	}
+	l.tail = n
+}
+
+// remove removes a node that is in the list.
+func (l *list[T]) remove(n *node[T]) {
+	if n.prev == nil {
+		l.head = n.next
+	} else {
+		n.prev.next = n.next
+	}
+	if n.next == nil {
+		l.tail = n.prev
+	} else {
+		n.next.prev = n.prev
+	}
+	*n = node[T]{}
+}

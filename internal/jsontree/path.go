@@ -1,0 +1,51 @@
+package jsontree
+
+import (
+	"cmp"
+	"strings"
+)
+
+// JoinPath returns the dotted path of a field or entry; parent is empty for a field at
+// the top.
+func JoinPath(parent, name string) string {
+	if parent == "" {
+		return name
+	}
+	return parent + "." + name
+}
+
+// ComparePaths orders dotted paths by their parts. List indexes are ordered as numbers
+// and before names.
+func ComparePaths(a, b string) int {
+	for moreA, moreB := true, true; moreA && moreB; {
+		var partA, partB string
+		partA, a, moreA = strings.Cut(a, ".")
+		partB, b, moreB = strings.Cut(b, ".")
+		if c := compareParts(partA, partB); c != 0 {
+			return c
+		}
+		if moreA != moreB {
+			if moreB {
+				return -1
+			}
+			return 1
+		}
+	}
+	return 0
+}
+
+func compareParts(a, b string) int {
+	switch indexA, indexB := isIndex(a), isIndex(b); {
+	case indexA && indexB:
+		return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b))
+	case indexA:
+		return -1
+	case indexB:
+		return 1
+	}
+	return cmp.Compare(a, b)
+}
+
+func isIndex(s string) bool {
+	return s != "" && strings.Trim(s, "0123456789") == "" && (len(s) == 1 || s[0] != '0')
+}

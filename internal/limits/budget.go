@@ -1,0 +1,77 @@
+package limits
+
+import "sync"
+
+// Budget bounds the bytes that requests hold at a time. The last eighth is reserved
+// for platforms that hold little or nothing, so that slow clients of one platform do
+// not lock out the others. It is safe for concurrent use.
+type Budget struct {
+	limit int64
+
+	mu         sync.Mutex
+	used       int64
+	byPlatform map[string]int64 // without zero entries
+}
+
+// NewBudget returns a budget of limit bytes.
+func NewBudget(limit int64) *Budget {
+	return &Budget{limit: limit, byPlatform: make(map[string]int64)}
+}
+
+// Reservation is the share of a budget that one request holds.
+type Reservation struct {
+	Budget   *Budget
+	Platform string // fixed before the first Resize
+
+	bytes    int64 // guarded by Budget.mu, as is released
+	released bool
+}
+
+// Release returns all bytes. After it Resize fails, so that a store that still works
+// for a request that has ended cannot reserve more.
+func (r *Reservation) Release() {
+	r.Budget.mu.Lock()
+	defer r.Budget.mu.Unlock()
+	r.set(0)
+	r.released = true
+}
+
+// Resize changes the reservation to n bytes and reports whether it did. It fails if
+// the budget has no room for more. The only request with a reservation always
+// succeeds: its size has limits of its own.
+func (r *Reservation) Resize(n int64) bool {
+	b := r.Budget
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if n > r.bytes {
+		others := b.used - r.bytes
+		samePlatform := b.byPlatform[r.Platform] - r.bytes
+		switch {
+		case r.released:
+			return false
+		case others == 0:
+		case others+n > b.limit, samePlatform > 0 && samePlatform+n > b.limit-b.limit/8:
+			return false
+		}
+	}
+	r.set(n)
+	return true
+}
+
+// Bytes returns the size of the reservation.
+func (r *Reservation) Bytes() int64 {
+	r.Budget.mu.Lock()
+	defer r.Budget.mu.Unlock()
+	return r.bytes
+}
+
+// set requires b.mu.
+func (r *Reservation) set(n int64) {
+	b := r.Budget
+	more := n - r.bytes
+	r.bytes = n
+	b.used += more
+	if b.byPlatform[r.Platform] += more; b.byPlatform[r.Platform] == 0 {
+		delete(b.byPlatform, r.Platform)
+	}
+}

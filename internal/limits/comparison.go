@@ -1,0 +1,24 @@
+package limits
+
+import "context"
+
+// Comparison limits the work of comparing the events of one request with stored
+// events.
+type Comparison struct {
+	Gate        *Gate        // bounds concurrent comparisons
+	Reservation *Reservation // of the request
+	BodyBytes   int64        // part of the reservation that comparing must not replace
+}
+
+type comparisonKey struct{}
+
+// WithComparison returns a context that carries c to the store.
+func WithComparison(ctx context.Context, c *Comparison) context.Context {
+	return context.WithValue(ctx, comparisonKey{}, c)
+}
+
+// ComparisonOf returns the limits that ctx carries, nil if it carries none.
+func ComparisonOf(ctx context.Context) *Comparison {
+	c, _ := ctx.Value(comparisonKey{}).(*Comparison)
+	return c
+}

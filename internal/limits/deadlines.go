@@ -1,0 +1,52 @@
+package limits
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Deadlines gives requests a deadline. Requests of the same second share a timer,
+// because a timer for each would cost more than the rest of the request. The zero
+// value with a Timeout is ready to use. It is safe for concurrent use.
+type Deadlines struct {
+	// Timeout is the minimum time until the deadline; it can be up to a second longer.
+	Timeout time.Duration
+
+	mu     sync.Mutex
+	newest context.Context
+	until  time.Time // newest is not used for later requests
+}
+
+// Context returns a context with the values of request and the deadline. It does not
+// end with request.
+func (d *Deadlines) Context(request context.Context) context.Context {
+	return deadlineContext{Context: d.shared(time.Now()), values: request}
+}
+
+func (d *Deadlines) shared(now time.Time) context.Context {
+	const period = time.Second
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.newest == nil || now.After(d.until) {
+		ctx, cancel := context.WithDeadline(context.Background(), now.Add(d.Timeout+period))
+		context.AfterFunc(ctx, cancel) // the deadline alone ends it
+		d.newest, d.until = ctx, now.Add(period)
+	}
+	return d.newest
+}
+
+// deadlineContext has the deadline of one context and the values of another.
+type deadlineContext struct {
+	context.Context
+	values context.Context
+}
+
+// Value implements [context.Context]. The values that context packages keep about
+// the end of a context come first.
+func (c deadlineContext) Value(key any) any {
+	if v := c.Context.Value(key); v != nil {
+		return v
+	}
+	return c.values.Value(key)
+}

@@ -1,0 +1,21 @@
+package limits
+
+// MaxEchoedChars bounds a text from a client that a response or a log repeats.
+const MaxEchoedChars = 128
+
+// MaxExcessBytes bounds by how much the stored events that a batch repeats may exceed
+// the events that it has.
+const MaxExcessBytes = 16 << 20
+
+// Shorten cuts a text to MaxEchoedChars characters. It reads no further than that.
+func Shorten(s string) string {
+	n, last := 0, 0
+	for i := range s {
+		if n++; n == MaxEchoedChars {
+			last = i
+		} else if n > MaxEchoedChars {
+			return s[:last] + "…"
+		}
+	}
+	return s
+}

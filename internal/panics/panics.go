@@ -1,0 +1,88 @@
+// Package panics turns panics of host code into errors that name the panicking
+// functions.
+package panics
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime"
+	"strings"
+)
+
+// Limits in bytes. A panic value can be as long as a request.
+const (
+	maxValue = 1 << 10
+	maxStack = 4 << 10
+)
+
+// stack lists the functions that called the caller's caller, innermost first, with
+// their lines. It has no file paths, which would reveal the build machine.
+func stack() string {
+	pcs := make([]uintptr, 32)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)])
+	var b strings.Builder
+	for {
+		f, more := frames.Next()
+		fmt.Fprintf(&b, " < %s:%d", f.Function, f.Line)
+		if !more {
+			return cut(b.String(), maxStack)
+		}
+	}
+}
+
+// Error is a panic that was recovered.
+type Error struct {
+	Value string
+	Where string // the functions, innermost first
+}
+
+// Error implements [error].
+func (e Error) Error() string { return "panic: " + e.Value + e.Where }
+
+// RecoverTo turns a panic into an [Error] if it is deferred. It cuts the value to 1 KiB.
+func RecoverTo(err *error) {
+	if v := recover(); v != nil {
+		*err = Error{cut(text(v), maxValue), stack()}
+	}
+}
+
+// Catch calls f and turns a panic into an [Error], with its whole value. It does not
+// catch http.ErrAbortHandler, which cuts the connection.
+func Catch(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			if abort, ok := v.(error); ok && errors.Is(abort, http.ErrAbortHandler) {
+				panic(v)
+			}
+			err = Error{text(v), stack()}
+		}
+	}()
+	return f()
+}
+
+// Ignore calls f and drops a panic as Catch would catch it.
+func Ignore(f func()) {
+	_ = Catch(func() error {
+		f()
+		return nil
+	})
+}
+
+// text formats a panic value, whose methods can panic too.
+func text(v any) (s string) {
+	defer func() {
+		if recover() != nil {
+			s = fmt.Sprintf("a %T, whose text panics", v)
+		}
+	}()
+	return fmt.Sprint(v)
+}
+
+// cut returns at most the first n bytes of s, and a mark if there were more.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
+}

@@ -1,5 +1,0 @@
-package pgserver
-
-import "syscall"
-
-func tie(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGKILL }

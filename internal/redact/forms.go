@@ -1,0 +1,214 @@
+package redact
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"example.com/chargeingest/internal/logtext"
+)
+
+const (
+	// minCookie is the length of the shortest part of a Cookie that is hidden.
+	// Session IDs are longer. Hiding shorter parts lets a caller choose words of
+	// an error that the log does not show.
+	minCookie = 9
+
+	// minPiece is the length of the shortest piece of a token, between dots or
+	// colons, that is hidden.
+	minPiece = 8
+
+	// maxSecretParts bounds the parts of credential headers that are searched
+	// for. Browsers send at most 180 cookies, which are three parts each.
+	maxSecretParts = 1024
+
+	// maxFormBytes bounds the forms of all secrets together. Each form counts
+	// formOverhead bytes on top of its length.
+	maxFormBytes = 256 << 10
+	formOverhead = 32
+)
+
+// credentials collects the secrets of credential headers in the forms in which
+// an error can quote them. Names, schemes and user names are not secrets.
+type credentials struct {
+	forms    []string
+	complete bool // false after a header that is too long or has too many parts
+	seen     map[string]bool
+	parts    int // left
+	bytes    int // left
+	shortest int // secret of the current header
+}
+
+func newCredentials() *credentials {
+	return &credentials{complete: true, seen: map[string]bool{}, parts: maxSecretParts, bytes: maxFormBytes}
+}
+
+// addHeader adds each value as a whole, without the scheme of an Authorization,
+// and in parts, see addParts; the decoded form and the password of Basic.
+func (c *credentials) addHeader(name string, values []string) {
+	if TooLong(values) {
+		c.complete = false
+		return
+	}
+	c.shortest = logtext.MinSecret
+	if name == "Cookie" {
+		c.shortest = minCookie
+	}
+	for _, value := range values {
+		c.add(value)
+		scheme, rest, ok := strings.Cut(strings.TrimLeft(value, " \t"), " ")
+		if ok && (name == "Authorization" || name == "Proxy-Authorization") {
+			value = rest
+			if strings.EqualFold(scheme, "Basic") {
+				c.addBasic(rest)
+			}
+		}
+		c.addParts(value)
+	}
+}
+
+// secretSeparators are what separates the parts of a header: cookies, parameters
+// and words.
+var secretSeparators = []string{";", ";,", ";, \t"}
+
+// addParts adds the parts of a value between semicolons, as cookies are, commas,
+// as parameters are, and spaces, and of each part what follows its first equals
+// sign.
+func (c *credentials) addParts(value string) {
+	for _, separators := range secretSeparators {
+		for part := range strings.FieldsFuncSeq(value, func(r rune) bool { return strings.ContainsRune(separators, r) }) {
+			if c.parts--; c.parts < 0 {
+				c.complete = false
+				return
+			}
+			c.add(part)
+			part = strings.TrimRight(part, "=") // of base64
+			c.add(part)
+			if _, secret, ok := strings.Cut(part, "="); ok {
+				part = secret
+				c.add(part)
+			}
+			if separators == secretSeparators[len(secretSeparators)-1] {
+				c.addPieces(part)
+			}
+		}
+	}
+}
+
+// addPieces adds what a token consists of, such as the signature of a JWT and the
+// ID in a signed cookie.
+func (c *credentials) addPieces(token string) {
+	if !strings.ContainsAny(token, ".:%") {
+		return
+	}
+	for _, text := range decodings(token) {
+		for piece := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == '.' || r == ':' }) {
+			if len(piece) < minPiece {
+				continue
+			}
+			if c.parts--; c.parts < 0 {
+				c.complete = false
+				return
+			}
+			c.add(piece)
+		}
+	}
+}
+
+// addBasic adds what the token of Basic holds. A user name without a password is
+// the secret itself.
+func (c *credentials) addBasic(token string) {
+	text, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(strings.TrimSpace(token), "="))
+	if err != nil {
+		return
+	}
+	user, password, _ := strings.Cut(string(text), ":")
+	if password == "" {
+		c.add(user)
+		return
+	}
+	c.add(string(text))
+	c.add(password)
+}
+
+// add adds a secret as it is and decoded, and each of these as errors escape it.
+func (c *credentials) add(s string) {
+	s = strings.Trim(s, ` "'`)
+	if len(s) < c.shortest || c.seen[s] || !c.complete {
+		return
+	}
+	for _, text := range decodings(s) {
+		if len(text) < c.shortest || !c.addForm(text) || !strings.ContainsFunc(text, isEscaped) {
+			continue
+		}
+		for _, form := range escapes(text) {
+			c.addForm(form)
+		}
+	}
+}
+
+// addForm reports whether the form is new.
+func (c *credentials) addForm(form string) bool {
+	if c.seen[form] {
+		return false
+	}
+	if c.bytes -= len(form) + formOverhead; c.bytes < 0 {
+		c.complete = false
+		return false
+	}
+	c.seen[form] = true
+	c.forms = append(c.forms, form)
+	return true
+}
+
+// decodings returns s, and s decoded as in the path and in the query of a URL.
+func decodings(s string) []string {
+	texts := []string{s}
+	if strings.ContainsAny(s, "%+") {
+		if decoded, err := url.PathUnescape(s); err == nil && decoded != s {
+			texts = append(texts, decoded)
+		}
+		if strings.Contains(s, "+") {
+			if decoded, err := url.QueryUnescape(s); err == nil {
+				texts = append(texts, decoded)
+			}
+		}
+	}
+	return texts
+}
+
+// escapes returns s as %q quotes it, once and twice, as JSON, and as a URL.
+func escapes(s string) []string {
+	quoted, inJSON := inQuotes(strconv.Quote(s)), jsonText(s)
+	return []string{
+		quoted, inQuotes(strconv.QuoteToASCII(s)), inQuotes(strconv.Quote(quoted)),
+		inJSON, withoutHTMLEscapes.Replace(inJSON),
+		url.QueryEscape(s), url.PathEscape(s),
+	}
+}
+
+func inQuotes(quoted string) string { return quoted[1 : len(quoted)-1] }
+
+// jsonText is s within a JSON string, as encoding/json writes it by default.
+func jsonText(s string) string {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return s
+	}
+	return inQuotes(string(text))
+}
+
+// withoutHTMLEscapes undoes what json.Encoder.SetEscapeHTML(false) leaves out.
+// The first pair skips escaped backslashes.
+var withoutHTMLEscapes = strings.NewReplacer(`\\`, `\\`, `\u003c`, "<", `\u003e`, ">", `\u0026`, "&")
+
+// isEscaped reports whether some way of quoting escapes c.
+func isEscaped(c rune) bool {
+	return c >= 0x80 || !isWordByte(byte(c)) && c != '.' && c != '~'
+}
+
+func isWordByte(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-'
+}

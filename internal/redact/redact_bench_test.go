@@ -1,0 +1,63 @@
+package redact
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// hostileHeaders are 64 KB of credential headers.
+func hostileHeaders(unit string) http.Header {
+	h := http.Header{}
+	for i, name := range credentialHeaders {
+		h[name] = []string{strings.Repeat(unit, MaxHeaderBytes/len(unit)-2) + fmt.Sprint(i)}
+	}
+	return h
+}
+
+var hostileUnits = map[string]string{
+	"letters": "aaaaaaaa", "HTML": "<", "quotes": `"`, "escapes": "%01", "words": "ab<d;", "pieces": "abcdefg%.", "pairs": "a=bcdefgh;",
+}
+
+// TestSecretsAreBounded bounds what is built for 64 KB of headers.
+func TestSecretsAreBounded(t *testing.T) {
+	t.Parallel()
+	for name, unit := range hostileUnits {
+		t.Run(name, func(t *testing.T) {
+			c := newCredentials()
+			h := hostileHeaders(unit)
+			for _, name := range credentialHeaders {
+				c.addHeader(name, h[name])
+			}
+			size := 0
+			for _, form := range c.forms {
+				size += len(form) + formOverhead
+			}
+			require.LessOrEqual(t, size, maxFormBytes)
+			t.Logf("%d forms, %d KB, complete: %t", len(c.forms), size>>10, c.complete)
+		})
+	}
+}
+
+// BenchmarkRedact is the redaction of a text of 64 KB.
+func BenchmarkRedact(b *testing.B) {
+	for name, unit := range hostileUnits {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			h, text := hostileHeaders(unit), strings.Repeat(unit, 64<<10/len(unit))
+			for b.Loop() {
+				New(h).ClientText(text)
+			}
+		})
+	}
+	b.Run("one key", func(b *testing.B) {
+		b.ReportAllocs()
+		h := http.Header{"X-Api-Key": {"0123456789abcdef0123456789abcdef"}}
+		for b.Loop() {
+			New(h).ClientText("no such key")
+		}
+	})
+}

@@ -1,0 +1,220 @@
+package schemacheck
+
+import (
+	"cmp"
+	"errors"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/santhosh-tekuri/jsonschema/v5"
+
+	"example.com/chargeingest/internal/jsontree"
+	"example.com/chargeingest/internal/limits"
+)
+
+// MaxViolations bounds the violations of one response.
+const MaxViolations = 100
+
+// Code is the error code of a violation, as in the contract.
+type Code string
+
+// The codes of violations.
+const (
+	MissingField Code = "MISSING_FIELD"
+	InvalidField Code = "INVALID_FIELD"
+)
+
+// Violation is one rule that a body breaks.
+type Violation struct {
+	Code    Code
+	Field   string // dotted path
+	Message string // starts with the path
+}
+
+// InvalidError reports a body that breaks rules of the contract.
+type InvalidError struct {
+	// Violations are in the contract's order: at least one, at most MaxViolations, one
+	// per path and code.
+	Violations []Violation
+}
+
+func (e *InvalidError) Error() string { return e.Violations[0].Message }
+
+// finding is a violation and its position in the order of the response. There can be
+// more findings than a response has room for, so their messages lack the path.
+type finding struct {
+	Violation
+	index int // of the event in the batch; -1 outside of the events
+	rank  int // of the field in the contract's order; unknown fields come last
+}
+
+func compareFindings(a, b finding) int {
+	return cmp.Or(
+		cmp.Compare(a.index, b.index),
+		cmp.Compare(a.rank, b.rank),
+		jsontree.ComparePaths(a.Field, b.Field),
+		cmp.Compare(a.Code, b.Code),
+	)
+}
+
+// asInvalid sorts findings and removes duplicates. It returns nil for no findings.
+func asInvalid(found []finding) error {
+	if len(found) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(found, compareFindings)
+	found = slices.CompactFunc(found, func(a, b finding) bool { return a.Field == b.Field && a.Code == b.Code })
+	violations := make([]Violation, 0, min(len(found), MaxViolations))
+	for _, f := range found[:min(len(found), MaxViolations)] {
+		f.Field = limits.Shorten(f.Field)
+		f.Message = f.Field + f.Message
+		violations = append(violations, f.Violation)
+	}
+	return &InvalidError{violations}
+}
+
+// findings validates a tree. If index is not negative, the tree is a batch with one
+// event that has this index in the request.
+func (c *Checker) findings(s *jsonschema.Schema, tree any, index int) []finding {
+	err := s.Validate(tree)
+	var invalid *jsonschema.ValidationError
+	if !errors.As(err, &invalid) {
+		return nil
+	}
+	var found []finding
+	for _, leaf := range leaves(nil, invalid) {
+		var at []string
+		if leaf.InstanceLocation != "" {
+			at = strings.Split(leaf.InstanceLocation[1:], "/")
+		}
+		rule, value := locate(s, tree, at)
+		if index >= 0 && len(at) > 1 {
+			at[1] = strconv.Itoa(index)
+		}
+		keyword := leaf.KeywordLocation[strings.LastIndexByte(leaf.KeywordLocation, '/')+1:]
+		for _, v := range c.violations(keyword, strings.Join(at, "."), rule, value) {
+			found = append(found, finding{Violation: v, index: index, rank: c.rankOf(v.Field, s == c.batch)})
+		}
+	}
+	return found
+}
+
+// rankOf returns the rank of the event's field that a path starts with.
+func (c *Checker) rankOf(path string, inBatch bool) int {
+	parts := strings.SplitN(path, ".", 4)
+	if inBatch {
+		parts = parts[min(2, len(parts)):]
+	}
+	if len(parts) == 0 {
+		return -1 // the event itself
+	}
+	if rank, ok := c.rank[parts[0]]; ok {
+		return rank
+	}
+	return len(c.rank)
+}
+
+// leaves appends the errors without causes.
+func leaves(list []*jsonschema.ValidationError, e *jsonschema.ValidationError) []*jsonschema.ValidationError {
+	if len(e.Causes) == 0 {
+		return append(list, e)
+	}
+	for _, cause := range e.Causes {
+		list = leaves(list, cause)
+	}
+	return list
+}
+
+// locate returns the schema and the value at a location in a tree.
+func locate(s *jsonschema.Schema, tree any, at []string) (*jsonschema.Schema, any) {
+	s = resolve(s)
+	for _, part := range at {
+		switch t := tree.(type) {
+		case map[string]any:
+			s, tree = resolve(s.Properties[part]), t[part]
+		case []any:
+			i, _ := strconv.Atoi(part)
+			s, tree = resolve(s.Items2020), t[i]
+		}
+	}
+	return s, tree
+}
+
+// resolve follows references to the definition.
+func resolve(s *jsonschema.Schema) *jsonschema.Schema {
+	for s != nil && s.Ref != nil {
+		s = s.Ref
+	}
+	return s
+}
+
+// violations returns the violations of one keyword of the schema. The description in
+// the schema states the valid form.
+func (c *Checker) violations(keyword, path string, rule *jsonschema.Schema, value any) []Violation {
+	switch keyword {
+	case "required":
+		var list []Violation
+		for _, name := range rule.Required {
+			if _, ok := value.(map[string]any)[name]; !ok {
+				list = append(list, Violation{MissingField, jsontree.JoinPath(path, name),
+					" is missing; it must be " + resolve(rule.Properties[name]).Description})
+			}
+		}
+		return list
+	case "additionalProperties":
+		// Unknown fields of the batch itself belong to no event, so they cannot be kept.
+		if c.KeepUnknownFields && rule != c.batch {
+			return nil
+		}
+		message := " is not a known field; known here are " + strings.Join(slices.Sorted(maps.Keys(rule.Properties)), ", ")
+		var list []Violation
+		for name := range value.(map[string]any) {
+			if rule.Properties[name] == nil {
+				list = append(list, Violation{InvalidField, jsontree.JoinPath(path, name), message})
+			}
+		}
+		return list
+	}
+	message := " must be " + rule.Description
+	if _, ok := value.(numberToken); ok && slices.Contains(rule.Types, "string") {
+		message += "; it was sent as a JSON number: send it as a quoted string"
+	}
+	return []Violation{{InvalidField, path, message}}
+}
+
+// crossFindings applies the rules across fields to the tree of an event.
+func (c *Checker) crossFindings(tree any, index int, now time.Time) []finding {
+	event, ok := tree.(map[string]any)
+	if !ok {
+		return nil
+	}
+	period, _ := event["period"].(map[string]any)
+	reference := stringField(event, "reference")
+	if reference == nil && event["reference"] != nil {
+		reference = new("malformed") // the schema rejects it; it is not missing too
+	}
+	fields := CrossFields{
+		Reference: reference, Timestamp: stringField(event, "timestamp"),
+		StartAt: stringField(period, "start_at"), EndAt: stringField(period, "end_at"),
+	}
+	var found []finding
+	for _, v := range c.Rules.Check(fields, now) {
+		f := finding{Violation: v, index: index, rank: c.rankOf(v.Field, false)}
+		if index >= 0 {
+			f.Field = jsontree.JoinPath(jsontree.JoinPath(BatchField, strconv.Itoa(index)), f.Field)
+		}
+		found = append(found, f)
+	}
+	return found
+}
+
+// stringField returns a string field of a tree, nil if it is absent or not a string.
+func stringField(object map[string]any, name string) *string {
+	if s, ok := object[name].(string); ok {
+		return &s
+	}
+	return nil
+}

@@ -1,0 +1,44 @@
+package schemacheck
+
+import (
+	"time"
+
+	"example.com/chargeingest/internal/rfc3339"
+)
+
+// CrossFields are the fields that [CrossRules] use. A nil field is absent or not a
+// string.
+type CrossFields struct {
+	Reference, Timestamp, StartAt, EndAt *string
+}
+
+// CrossRules are the rules over several fields, or over a field and a setting. A JSON
+// Schema cannot express them.
+type CrossRules struct {
+	MaxFutureSkew    time.Duration // zero for no bound
+	RequireReference bool
+}
+
+// Check returns the violations of an event that was received at now, with messages that
+// lack the path. It ignores malformed fields, which the schema rejects.
+func (rules CrossRules) Check(f CrossFields, now time.Time) []Violation {
+	var found []Violation
+	if rules.RequireReference && (f.Reference == nil || *f.Reference == "") {
+		found = append(found, Violation{MissingField, "reference",
+			" is missing: here every event needs one that is not empty, so that sending it again cannot bill twice"})
+	}
+	if f.StartAt != nil && f.EndAt != nil {
+		start, startOK := rfc3339.Parse(*f.StartAt)
+		end, endOK := rfc3339.Parse(*f.EndAt)
+		if startOK && endOK && end.Before(start) {
+			found = append(found, Violation{InvalidField, "period.end_at", " must not be before period.start_at"})
+		}
+	}
+	if rules.MaxFutureSkew > 0 && f.Timestamp != nil {
+		if t, ok := rfc3339.Parse(*f.Timestamp); ok && t.Sub(now) > rules.MaxFutureSkew {
+			found = append(found, Violation{InvalidField, "timestamp",
+				" must not be more than " + rules.MaxFutureSkew.String() + " ahead of the time of receipt"})
+		}
+	}
+	return found
+}

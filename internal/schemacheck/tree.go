@@ -1,0 +1,268 @@
+package schemacheck
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/santhosh-tekuri/jsonschema/v5"
+
+	"example.com/chargeingest/internal/jsontree"
+	"example.com/chargeingest/internal/limits"
+)
+
+// Bounds of values that no rule of the schema bounds.
+const (
+	maxDepth       = 32   // nesting, including the object of the body
+	abortDepth     = 1000 // even if a rule will reject the value
+	maxNumberBytes = 128
+	maxExponent    = 999
+)
+
+// MaxTextLength bounds the characters of identifiers, references, descriptions and
+// selector values.
+const MaxTextLength = 256
+
+// numberToken replaces every JSON number in a tree, so that the schema never reads the
+// digits of a client. The contract allows no JSON numbers.
+type numberToken = json.Number
+
+const aNumber numberToken = "0"
+
+// treeBuilder builds the tree that the schema validates. It skips values that the
+// schema does not allow and puts a placeholder of the same type in the tree, so that a
+// tree is no larger than a valid one.
+type treeBuilder struct {
+	ctx         context.Context
+	gate        *limits.Gate
+	dec         *jsontext.Decoder
+	keepUnknown bool
+	tokens      int
+}
+
+// token reads a token. It fails if the context has ended and other callers wait for the
+// slot. An ended context alone is not enough: the client may have closed its side of the
+// connection and still read the response.
+func (b *treeBuilder) token() (jsontext.Token, error) {
+	const interval = 4096 // tokens
+	if b.tokens++; b.tokens%interval == 0 && b.ctx.Err() != nil && b.gate.Waiting() {
+		return jsontext.Token{}, fmt.Errorf("%w: %w", ErrGivenUp, b.ctx.Err())
+	}
+	return b.dec.ReadToken()
+}
+
+// MalformedError reports a body that is not a JSON object within the bounds of nesting
+// and numbers.
+type MalformedError struct{ Message string }
+
+func (e *MalformedError) Error() string { return e.Message }
+
+// ErrGivenUp reports that the check ended early because its context had ended and other
+// callers waited.
+var ErrGivenUp = errors.New("validation given up")
+
+// boundsError reports a number or a nesting beyond the bounds. hasRule is set if the
+// contract has a rule for the value at path.
+type boundsError struct {
+	path    string
+	hasRule bool
+	content string
+}
+
+func (e *boundsError) Error() string { return e.content }
+
+// asMalformed turns an error of reading a body into an error of Check.
+func asMalformed(err error) error {
+	if errors.Is(err, ErrGivenUp) {
+		return err
+	}
+	var bounds *boundsError
+	if errors.As(err, &bounds) {
+		path := limits.Shorten(bounds.path)
+		if bounds.hasRule && path != "" {
+			return &InvalidError{[]Violation{{InvalidField, path, path + " holds " + bounds.content}}}
+		}
+		return &MalformedError{strings.TrimSuffix("the body holds "+bounds.content+" at "+path, " at ")}
+	}
+	var syntax *jsontext.SyntacticError
+	if errors.As(err, &syntax) {
+		at := ""
+		if path := limits.Shorten(strings.Join(slices.Collect(syntax.JSONPointer.Tokens()), ".")); path != "" {
+			at = ", in " + path
+		}
+		problem := "is not valid JSON"
+		if errors.Is(err, jsontext.ErrDuplicateName) {
+			problem = "has two fields of the same name"
+		}
+		return &MalformedError{fmt.Sprintf("the body %s, at byte %d%s", problem, syntax.ByteOffset, at)}
+	}
+	return &MalformedError{"the body is not complete JSON"}
+}
+
+func isEnd(err error) bool { return errors.Is(err, io.EOF) }
+
+// build reads the next value, which the schema s describes.
+func (b *treeBuilder) build(s *jsonschema.Schema, path string) (any, error) {
+	s = resolve(s)
+	if s == nil || len(s.Types) == 0 {
+		return true, b.skip(path, false)
+	}
+	switch b.dec.PeekKind() {
+	case '{':
+		if !slices.Contains(s.Types, "object") {
+			return map[string]any{}, b.skip(path, true)
+		}
+		return b.object(s, path)
+	case '[':
+		if !slices.Contains(s.Types, "array") {
+			return []any{}, b.skip(path, true)
+		}
+		entries := []any{}
+		_, err := b.list(func(i int) error {
+			at := jsontree.JoinPath(path, strconv.Itoa(i))
+			if s.MaxItems >= 0 && i > s.MaxItems {
+				return b.skip(at, true)
+			}
+			entry, err := b.build(s.Items2020, at)
+			entries = append(entries, entry)
+			return err
+		})
+		return entries, err
+	}
+	tok, err := b.token()
+	if err != nil {
+		return nil, err
+	}
+	switch tok.Kind() {
+	case '"':
+		return cutText(tok.String()), nil
+	case '0':
+		return aNumber, nil
+	case 't', 'f':
+		return tok.Bool(), nil
+	}
+	return nil, nil
+}
+
+func (b *treeBuilder) object(s *jsonschema.Schema, path string) (map[string]any, error) {
+	if _, err := b.dec.ReadToken(); err != nil {
+		return nil, err
+	}
+	object := make(map[string]any)
+	var unknown firstNames
+	for b.dec.PeekKind() == '"' {
+		tok, err := b.token()
+		if err != nil {
+			return nil, err
+		}
+		name := tok.String()
+		value, err := b.build(s.Properties[name], jsontree.JoinPath(path, name))
+		switch {
+		case err != nil:
+			return nil, err
+		case s.Properties[name] != nil:
+			object[name] = value
+		case !b.keepUnknown:
+			unknown.add(name)
+		}
+	}
+	unknown.addTo(object)
+	_, err := b.dec.ReadToken() // the closing brace
+	return object, err
+}
+
+// cutText cuts a string to one that the schema still rejects as too long.
+func cutText(s string) string {
+	if len(s) <= MaxTextLength {
+		return s
+	}
+	n := 0
+	for i := range s {
+		if n++; n == MaxTextLength+2 {
+			return strings.Clone(s[:i])
+		}
+	}
+	return s
+}
+
+// firstNames keeps the names that come first in a response, at most MaxViolations, in
+// the form that it shows.
+type firstNames struct{ names []string }
+
+// addTo adds the names to an object of a tree.
+func (f *firstNames) addTo(object map[string]any) {
+	for _, name := range f.names {
+		object[name] = true
+	}
+}
+
+func (f *firstNames) add(name string) {
+	name = limits.Shorten(name)
+	i, found := slices.BinarySearchFunc(f.names, name, jsontree.ComparePaths)
+	if found || i == MaxViolations {
+		return
+	}
+	if len(f.names) == MaxViolations {
+		f.names = f.names[:MaxViolations-1]
+	}
+	f.names = slices.Insert(f.names, i, name)
+}
+
+// list calls entry for each entry and returns their number.
+func (b *treeBuilder) list(entry func(i int) error) (int, error) {
+	if _, err := b.dec.ReadToken(); err != nil {
+		return 0, err
+	}
+	for i := 0; ; i++ {
+		switch b.dec.PeekKind() {
+		case ']', 0:
+			_, err := b.dec.ReadToken()
+			return i, err
+		}
+		if err := entry(i); err != nil {
+			return i, err
+		}
+	}
+}
+
+// skip skips a value. If the contract has no rule for it, its numbers and its nesting
+// are bounded. If it has a rule, the rule rejects the value anyway, and only a nesting
+// beyond abortDepth is an error.
+func (b *treeBuilder) skip(path string, hasRule bool) error {
+	bottom := b.dec.StackDepth()
+	for {
+		tok, err := b.token()
+		if err != nil {
+			return err
+		}
+		depth := b.dec.StackDepth()
+		switch {
+		case depth > abortDepth, depth > maxDepth && !hasRule:
+			return &boundsError{path, hasRule, fmt.Sprintf("more than %d levels of nesting", maxDepth)}
+		case tok.Kind() == '0' && !hasRule && isExcessiveNumber(tok.String()):
+			return &boundsError{path, hasRule, fmt.Sprintf("a number of more than %d characters or with an exponent beyond %d", maxNumberBytes, maxExponent)}
+		case depth == bottom:
+			return nil
+		}
+	}
+}
+
+// isExcessiveNumber reports whether a JSON number is so long, or its exponent so large,
+// that programs that read it later can fail.
+func isExcessiveNumber(s string) bool {
+	if len(s) > maxNumberBytes {
+		return true
+	}
+	i := strings.IndexAny(s, "eE")
+	if i < 0 {
+		return false
+	}
+	exponent, err := strconv.Atoi(s[i+1:])
+	return err != nil || exponent > maxExponent || exponent < -maxExponent
+}

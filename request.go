@@ -1,0 +1,371 @@
+package chargeingest
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"log/slog"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"example.com/chargeingest/internal/limits"
+	"example.com/chargeingest/internal/panics"
+	"example.com/chargeingest/internal/redact"
+)
+
+// RequestStats describe a request and its response. The texts are not redacted: RequestID,
+// Field and Violations can contain text from the client.
+type RequestStats struct {
+	RequestID string
+	Subject   string // of the caller, if known, also of a rejected request
+	Platform  string
+	Route     Route // empty for an unknown path or method
+	Method    string
+	Status    int
+	Code      Code // of the error response, or empty
+
+	// Field and Violations are those of the error response: a dotted path, and up to 100
+	// violations of which the first is the error itself. Both are empty unless the error
+	// is about a field. The observer may keep the slice but must not change it.
+	Field      string
+	Violations []Violation
+
+	Events   int   // in the response
+	Replayed int   // events that had been stored before
+	Bytes    int64 // read of the body, after decompression
+
+	// Duration does not include Config.MaxDiscardTime.
+	Duration time.Duration
+}
+
+// request is the state of one request.
+type request struct {
+	w          http.ResponseWriter
+	r          *http.Request
+	requestID  string
+	id         string // of the event, for GetEvent
+	subject    string
+	platform   string
+	route      Route
+	events     int
+	replayed   int
+	bytes      int64
+	status     int
+	sent       int64 // bytes of the response body, if it has events
+	broken     bool  // writing the response failed
+	start      time.Time
+	held       limits.Reservation
+	comparison limits.Comparison // of a POST
+	body       limitedBody
+	unread     bool      // the rest of the body is discarded after the response
+	host       *host     // nil without an http.Server
+	began      time.Time // by the system clock, if host is set
+
+	headerValues [3]string // memory for the headers that every response has
+}
+
+// setHeader sets a header that every response has; i is its index in headerValues.
+func (req *request) setHeader(i int, canonicalName, value string) {
+	req.headerValues[i] = value
+	req.header()[canonicalName] = req.headerValues[i : i+1 : i+1]
+}
+
+func (req *request) header() http.Header { return req.w.Header() }
+
+// serveRequest calls serve. The request gets exactly one response, one log line and one
+// call of the observer, even if host code panics.
+func (h *Handler) serveRequest(w http.ResponseWriter, r *http.Request, serve func(*request) error) {
+	req := &request{w: w, r: r, host: h.hosts.of(r)}
+	if req.host != nil {
+		req.began = time.Now()
+	}
+	req.held.Budget = h.inFlight
+	defer req.held.Release()
+	err := panics.Catch(func() error { return h.begin(req) })
+	if err == nil {
+		err = panics.Catch(func() error { return serve(req) })
+	}
+	var e *Error
+	if err != nil {
+		if !errors.As(err, &e) {
+			e = internalError(err)
+		}
+		req.fail(e)
+	}
+	h.finish(req, e)
+	panics.Ignore(func() { h.complete(req) })
+}
+
+// complete flushes the response and then discards the rest of the body.
+func (h *Handler) complete(req *request) {
+	err := req.flush()
+	req.held.Release()
+	switch {
+	case !req.unread:
+	case err == nil:
+		h.discard(req)
+	default:
+		// net/http sends the response after discarding a part of the body.
+		d := h.cfg.MaxDiscardTime
+		if req.host.isStopping() || !errors.Is(err, http.ErrNotSupported) {
+			d = 0
+		}
+		_ = http.NewResponseController(req.w).SetReadDeadline(time.Now().Add(d))
+	}
+}
+
+// begin sets the start time and the id of the request.
+func (h *Handler) begin(req *request) error {
+	defer func() {
+		if req.requestID == "" { // host code panicked
+			req.requestID = randomRequestID()
+		}
+		req.setHeader(0, "X-Request-Id", req.requestID)
+	}()
+	req.start = h.cfg.Now()
+	req.requestID = h.requestID(req.r)
+	return nil
+}
+
+// finish logs and observes a request. The response may still be in a buffer, so a panic
+// of host code must not close the connection.
+func (h *Handler) finish(req *request, e *Error) {
+	o := RequestStats{
+		RequestID: req.requestID, Subject: req.subject, Platform: req.platform,
+		Route: req.route, Method: req.r.Method, Status: req.status,
+		Events: req.events, Replayed: req.replayed, Bytes: req.bytes,
+	}
+	if e != nil {
+		o.Code, o.Field = e.Code, e.Field
+		n := min(len(e.Violations), maxViolations)
+		o.Violations = e.Violations[:n:n]
+	}
+	panics.Ignore(func() { o.Duration = h.cfg.Now().Sub(req.start) })
+	panics.Ignore(func() { h.log(req, o, e) })
+	if h.cfg.Observer != nil {
+		panics.Ignore(func() { h.observe(req, o) })
+	}
+}
+
+// observe calls the observer. A panic is only logged, because the response is written.
+func (h *Handler) observe(req *request, o RequestStats) {
+	ctx := req.r.Context()
+	if req.unread {
+		ctx = context.WithoutCancel(ctx) // an incomplete body has ended it
+	}
+	err := panics.Catch(func() error {
+		h.cfg.Observer(ctx, o)
+		return nil
+	})
+	if err != nil {
+		text := redact.New(req.r.Header)
+		h.cfg.Logger.ErrorContext(req.r.Context(), "charge ingest observer failed",
+			"request_id", text.RequestID(req.requestID), "error", text.Cause(err))
+	}
+}
+
+// requestID returns the X-Request-Id header if it is valid, or a new id.
+func (h *Handler) requestID(r *http.Request) string {
+	const maxLength = 128
+	if ids := r.Header.Values("X-Request-Id"); len(ids) == 1 && isVisibleASCII(ids[0], maxLength) {
+		return ids[0]
+	}
+	if id := h.cfg.RequestID(); isVisibleASCII(id, maxLength) {
+		return id
+	}
+	return randomRequestID()
+}
+
+func randomRequestID() string { return "reqr_" + rand.Text() }
+
+// respond writes a JSON body.
+func (req *request) respond(status int, body []byte) {
+	req.writeHeader(status, len(body))
+	if req.r.Method != http.MethodHead {
+		_, err := req.w.Write(body)
+		req.broken = err != nil
+	}
+}
+
+// fail writes an error response. A 5xx tells the client whether a retry is safe.
+func (req *request) fail(e *Error) {
+	if req.status != 0 {
+		return // the response has begun
+	}
+	if e.Status >= http.StatusInternalServerError {
+		req.header().Set("Idempotency-Retryable", strconv.FormatBool(e.RetryAfter > 0))
+	}
+	if e.RetryAfter > 0 {
+		seconds := int64(math.Ceil(e.RetryAfter.Seconds()))
+		req.header().Set("Retry-After", strconv.FormatInt(seconds, 10))
+	}
+	req.respond(e.Status, e.body())
+}
+
+// log writes one line of less than 16 KiB, without the body and credentials.
+func (h *Handler) log(req *request, o RequestStats, e *Error) {
+	level := slog.LevelDebug
+	switch {
+	case o.Status >= http.StatusInternalServerError:
+		level = slog.LevelError
+	case o.Status >= http.StatusBadRequest:
+		level = slog.LevelInfo
+	}
+	ctx := req.r.Context()
+	if !h.cfg.Logger.Enabled(ctx, level) {
+		return
+	}
+	ctx = context.WithoutCancel(ctx)
+	text := redact.New(req.r.Header)
+	attrs := []slog.Attr{
+		slog.String("request_id", text.RequestID(req.requestID)),
+		slog.String("client", text.ClientAddress(req.r.RemoteAddr)),
+		slog.String("subject", text.HostText(req.subject)),
+		slog.String("platform", text.HostText(o.Platform)),
+		slog.String("route", string(o.Route)),
+		slog.String("method", text.Method(o.Method)),
+		slog.Int("status", o.Status),
+		slog.Int("events", o.Events),
+		slog.Int("replayed", o.Replayed),
+		slog.Duration("duration", o.Duration),
+	}
+	if o.Route == "" || o.Status == http.StatusNotFound || o.Status == http.StatusMethodNotAllowed {
+		attrs = append(attrs, slog.String("path", text.Path(req.r.URL)))
+	}
+	if e != nil {
+		attrs = append(attrs, slog.String("code", string(e.Code)))
+		if e.Field != "" {
+			attrs = append(attrs, slog.String("field", text.ClientText(limits.Shorten(e.Field))))
+		}
+		if e.cause != nil {
+			cause := errCredentialTooLong.Error() // the redactor would hide it
+			if !errors.Is(e.cause, errCredentialTooLong) {
+				cause = text.Cause(e.cause)
+			}
+			attrs = append(attrs, slog.String("error", cause))
+		}
+	}
+	h.cfg.Logger.LogAttrs(ctx, level, "charge ingest", attrs...)
+}
+
+// responseChunk is the size of one write of a response. Larger events are written without
+// a copy.
+const responseChunk = 32 << 10
+
+// eventsResponse is a response with events. It is written in chunks, so that a slow client
+// holds the events and one chunk, not a copy of all events.
+type eventsResponse struct {
+	head, tail string
+
+	// Either outcomes or events is set.
+	outcomes []Outcome
+	events   []StoredEvent
+}
+
+func (r *eventsResponse) len() int { return len(r.outcomes) + len(r.events) }
+
+func (r *eventsResponse) at(i int) *StoredEvent {
+	if r.outcomes != nil {
+		return &r.outcomes[i].StoredEvent
+	}
+	return &r.events[i]
+}
+
+const (
+	eventHead = `{"object_type":"` + objectType + `","id":"`
+	eventTail = `",` // followed by the content without its brace
+)
+
+// size returns the length of the body.
+func (r *eventsResponse) size() int {
+	n := len(r.head) + len(r.tail) + max(0, r.len()-1) // with the commas
+	for i := range r.len() {
+		e := r.at(i)
+		n += len(eventHead) + len(e.ID) + len(eventTail) + len(e.Content) - 1
+	}
+	return n
+}
+
+// respondEvents writes a response with events. It overwrites buf.
+func (req *request) respondEvents(status int, r eventsResponse, buf *bytes.Buffer) {
+	size := r.size()
+	req.writeHeader(status, size)
+	if req.r.Method == http.MethodHead {
+		return
+	}
+	buf.Reset()
+	buf.Grow(min(size, responseChunk))
+	c := chunks{req: req, buf: buf.AvailableBuffer(), renew: req.host != nil && size > responseChunk}
+	if c.renew {
+		req.host.begin(req, waitWrite)
+		defer req.host.end(req)
+	}
+	c.write(r.head)
+	for i := range r.len() {
+		if i > 0 {
+			c.write(",")
+		}
+		e := r.at(i)
+		c.write(eventHead)
+		c.write(e.ID)
+		c.write(eventTail)
+		c.write(e.Content[1:])
+	}
+	c.write(r.tail)
+	c.flush()
+}
+
+// writeHeader writes the header of a response with a JSON body of length bytes.
+func (req *request) writeHeader(status, length int) {
+	const buffered = 2 << 10 // net/http sends smaller responses only as a whole
+	req.status = status
+	req.leaveBody()
+	if req.host != nil && length > buffered {
+		_ = req.allowWrite(smallWriteTimeout)
+	}
+	req.setHeader(1, "Content-Type", "application/json")
+	req.setHeader(2, "Content-Length", strconv.Itoa(length))
+	req.w.WriteHeader(status)
+}
+
+// chunks joins the parts of a response body into chunks. After an error it writes no more.
+type chunks struct {
+	req   *request
+	buf   []byte
+	renew bool // set a deadline for each chunk
+}
+
+func (c *chunks) write(s string) {
+	if len(c.buf)+len(s) > responseChunk {
+		c.flush()
+	}
+	for ; len(s) > responseChunk; s = s[responseChunk:] {
+		if c.begin() {
+			n, err := io.WriteString(c.req.w, s[:responseChunk])
+			c.req.sent += int64(n)
+			c.req.broken = err != nil
+		}
+	}
+	c.buf = append(c.buf, s...)
+}
+
+func (c *chunks) flush() {
+	if len(c.buf) > 0 && c.begin() {
+		n, err := c.req.w.Write(c.buf)
+		c.req.sent += int64(n)
+		c.req.broken = err != nil
+	}
+	c.buf = c.buf[:0]
+}
+
+// begin reports whether the next chunk can be written.
+func (c *chunks) begin() bool {
+	if c.renew && !c.req.broken {
+		_ = c.req.allowWrite(c.req.chunkTimeout())
+	}
+	return !c.req.broken
+}

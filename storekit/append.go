@@ -1,0 +1,168 @@
+package storekit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"runtime"
+	"slices"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/internal/limits"
+)
+
+// Attempt is one attempt of [Append] to store a batch.
+type Attempt struct {
+	chargeingest.Batch
+
+	deferred      bool // contents are compared outside the transaction
+	grantedExcess int  // reserved bytes
+	equal         map[contents]bool
+}
+
+// contents identifies two contents. The digest of a stored event does not, because it
+// leaves out an assigned timestamp.
+type contents struct {
+	stored            string
+	timestampAssigned bool // of stored
+	sent              chargeingest.Digest
+}
+
+func (p *pair) contents(sent *chargeingest.NewEvent) contents {
+	return contents{p.stored.Content, p.stored.TimestampAssigned, sent.Digest}
+}
+
+// defaultGate bounds the comparisons of callers that are not handlers. It leaves half of
+// the CPUs to the stores.
+var defaultGate = limits.NewGate(max(1, runtime.GOMAXPROCS(0)/2))
+
+// maxExcess returns by how many bytes the stored contents may exceed the sent ones in
+// this attempt.
+func (a *Attempt) maxExcess() int {
+	if !a.deferred {
+		return 0
+	}
+	const unreserved = 4 << 10 // small events need no reservation
+	n := unreserved + a.grantedExcess
+	for i := range a.Events {
+		n += len(a.Events[i].Content)
+	}
+	return n
+}
+
+// undecidedError is the error of Decide if a batch needs another attempt: the contents
+// exceed the reservation, or have to be compared.
+type undecidedError struct {
+	excess int
+	pairs  []pair
+}
+
+func (e *undecidedError) Error() string { return "event contents must be compared first" }
+
+func (e *undecidedError) Unwrap() error { return chargeingest.ErrNotStored }
+
+// Append stores a batch. It calls attempt, which runs one transaction that calls
+// [Attempt.Decide] and returns its error. If contents have to be compared, Append
+// compares them while no transaction is open, and calls attempt again. It returns the
+// result of the last attempt.
+//
+// A store that calls [Decide] instead meets the contract too, but its transaction waits
+// for comparisons.
+func Append(ctx context.Context, b chargeingest.Batch, attempt func(Attempt) (chargeingest.AppendResult, error)) (chargeingest.AppendResult, error) {
+	// A second attempt decides the batch, unless the stored events changed in between.
+	const maxAttempts = 10
+	a := Attempt{Batch: b, deferred: true}
+	for range maxAttempts {
+		result, err := attempt(a)
+		if err == nil {
+			return result, nil
+		}
+		var undecided *undecidedError
+		if !errors.As(err, &undecided) {
+			return result, err
+		}
+		if err := a.prepareNext(ctx, undecided); err != nil {
+			return chargeingest.AppendResult{}, err
+		}
+	}
+	return chargeingest.AppendResult{}, fmt.Errorf("%w: the stored events keep changing", chargeingest.ErrNotStored)
+}
+
+// prepareNext reserves memory or compares contents for the next attempt.
+func (a *Attempt) prepareNext(ctx context.Context, u *undecidedError) error {
+	l := limits.ComparisonOf(ctx)
+	if u.excess > 0 {
+		if l != nil && !l.Reservation.Resize(l.BodyBytes+int64(u.excess)) {
+			return chargeingest.ErrOverloaded
+		}
+		a.grantedExcess = u.excess
+		return nil
+	}
+	gate := defaultGate
+	if l != nil {
+		gate = l.Gate
+	}
+	leave, err := gate.EnterNow(ctx, a.Platform)
+	if err != nil {
+		return fmt.Errorf("%w: %w", chargeingest.ErrNotStored, err)
+	}
+	defer leave()
+	equal, err := compare(ctx, &a.Batch, u.pairs)
+	if a.equal == nil {
+		a.equal = equal
+	}
+	maps.Copy(a.equal, equal)
+	return err
+}
+
+// compare returns the contents of the pairs, or a *chargeingest.ConflictError if a pair
+// is not equal. Any other error is a chargeingest.ErrNotStored.
+func compare(ctx context.Context, b *chargeingest.Batch, pairs []pair) (map[contents]bool, error) {
+	equal := make(map[contents]bool, len(pairs))
+	var keyConflict []string // differing fields of the request with the same key
+	for i := range pairs {
+		p := &pairs[i]
+		sent := &b.Events[p.index]
+		if equal[p.contents(sent)] {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("%w: %w", chargeingest.ErrNotStored, err)
+		}
+		differing, err := p.differences(ctx, sent)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("%w: %w", chargeingest.ErrNotStored, err)
+		case len(differing) == 0:
+			equal[p.contents(sent)] = true
+		case !p.byKey:
+			return nil, &chargeingest.ConflictError{Index: p.index, EventID: p.stored.ID, Fields: differing}
+		}
+		for _, f := range differing {
+			if len(keyConflict) < maxDifferences && !slices.Contains(keyConflict, f) {
+				keyConflict = append(keyConflict, f)
+			}
+		}
+	}
+	if len(keyConflict) > 0 {
+		slices.Sort(keyConflict)
+		return nil, &chargeingest.ConflictError{IdempotencyKey: true, Fields: keyConflict}
+	}
+	return equal, nil
+}
+
+// differences returns the differing fields of a pair. If the first request with the key
+// sent the content that it got back, the sent event can also be the returned event with
+// the timestamp that the service had assigned to it.
+func (p *pair) differences(ctx context.Context, sent *chargeingest.NewEvent) ([]string, error) {
+	differing, err := differences(ctx, p.stored, sent)
+	if err != nil || len(differing) == 0 || p.returned == nil {
+		return differing, err
+	}
+	first := chargeingest.NewEvent{Content: p.stored.Content, TimestampAssigned: p.stored.TimestampAssigned, Digest: p.stored.Digest}
+	if other, err := differences(ctx, *p.returned, &first); err != nil || len(other) > 0 {
+		return differing, err
+	}
+	return differences(ctx, *p.returned, sent)
+}

@@ -1,0 +1,68 @@
+package storekit
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/internal/jsontree"
+	"example.com/chargeingest/internal/rfc3339"
+)
+
+// maxDifferences bounds the fields that an error names.
+const maxDifferences = 100
+
+// Differences returns the dotted paths at which a sent event differs from a stored
+// event: at most 100, each at most 128 characters, and none if the contents are equal.
+//
+// Contents are compared as JSON values. Field order and white space do not matter, a
+// null field equals an absent one, and strings and numbers are equal if they are
+// spelled alike. The timestamps (timestamp, period.start_at, period.end_at) are equal
+// if they are the same instant. An omitted timestamp equals another omitted one, and a
+// sent timestamp can equal the one that the service assigned.
+//
+// Time and memory are proportional to the size of the two contents.
+func Differences(stored chargeingest.StoredEvent, sent *chargeingest.NewEvent) ([]string, error) {
+	return differences(context.Background(), stored, sent)
+}
+
+func differences(ctx context.Context, stored chargeingest.StoredEvent, sent *chargeingest.NewEvent) ([]string, error) {
+	if stored.Digest == sent.Digest {
+		return nil, nil
+	}
+	a, err := jsontree.ParseObject(stored.Content)
+	if err != nil {
+		return nil, fmt.Errorf("stored event %s: %w", stored.ID, err)
+	}
+	b, err := jsontree.ParseObject(sent.Content)
+	if err != nil {
+		return nil, fmt.Errorf("sent event: %w", err)
+	}
+	rules := jsontree.Rules{MaxPaths: maxDifferences, Equal: sameInstant}
+	if sent.TimestampAssigned {
+		rules.IgnoreB = "timestamp"
+		if stored.TimestampAssigned {
+			rules.IgnoreA = "timestamp"
+		}
+	}
+	paths, err := jsontree.Differences(ctx, a, b, rules)
+	if err != nil {
+		return nil, fmt.Errorf("compare with event %s: %w", stored.ID, err)
+	}
+	return paths, nil
+}
+
+// sameInstant reports whether the contract has a timestamp at a location and a and b
+// are the same instant.
+func sameInstant(at jsontree.Location, a, b jsontext.Value) bool {
+	isTimestamp := at.Depth == 1 && at.Path == "timestamp" ||
+		at.Depth == 2 && (at.Path == "period.start_at" || at.Path == "period.end_at")
+	if !isTimestamp || a.Kind() != '"' || b.Kind() != '"' {
+		return false
+	}
+	s, okS := rfc3339.Parse(string(a[1 : len(a)-1]))
+	t, okT := rfc3339.Parse(string(b[1 : len(b)-1]))
+	return okS && okT && s.Equal(t)
+}

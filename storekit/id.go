@@ -1,0 +1,75 @@
+package storekit
+
+import (
+	"crypto/rand"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+)
+
+// IDPrefix is the prefix of the id of every charge event.
+const IDPrefix = "chda_"
+
+// IDGenerator makes the ids of charge events: IDPrefix and a ULID
+// (https://github.com/ulid/spec), whose 26 characters sort by time. It is safe for
+// concurrent use.
+type IDGenerator struct {
+	mu      sync.Mutex
+	entropy *ulid.MonotonicEntropy
+	last    ulid.ULID
+}
+
+// NewIDGenerator returns a generator that reads randomness from entropy, or from
+// crypto/rand.Reader if that is nil. Its ids are greater than last, an id or empty.
+func NewIDGenerator(entropy io.Reader, last string) (*IDGenerator, error) {
+	if entropy == nil {
+		entropy = rand.Reader
+	}
+	g := &IDGenerator{entropy: ulid.Monotonic(entropy, 0)}
+	if last == "" {
+		return g, nil
+	}
+	if len(last) != len(IDPrefix)+ulid.EncodedSize || last[:len(IDPrefix)] != IDPrefix {
+		return nil, fmt.Errorf("not a charge event id: %q", last)
+	}
+	var err error
+	if g.last, err = ulid.ParseStrict(last[len(IDPrefix):]); err != nil {
+		return nil, fmt.Errorf("not a charge event id: %q: %w", last, err)
+	}
+	return g, nil
+}
+
+// Next returns an id for the time t, in milliseconds. It is greater than every id
+// before it: if t is earlier than the time of the last id, Next uses that time.
+func (g *IDGenerator) Next(t time.Time) (string, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	ms := max(milliseconds(t), g.last.Time())
+	id, err := ulid.New(ms, g.entropy)
+	if err != nil || id.Compare(g.last) <= 0 {
+		// The random parts of this millisecond are used up, or an earlier generator
+		// used them. The next millisecond has free ones.
+		if id, err = ulid.New(ms+1, g.entropy); err != nil {
+			return "", fmt.Errorf("make event id: %w", err)
+		}
+	}
+	g.last = id
+	return IDPrefix + id.String(), nil
+}
+
+// FirstID returns the smallest id for the time t, in milliseconds. Ids made before t
+// sort before it.
+func FirstID(t time.Time) string {
+	var id ulid.ULID
+	// SetTime refuses only times after the year 10889.
+	_ = id.SetTime(milliseconds(t))
+	return IDPrefix + id.String()
+}
+
+// milliseconds returns the time part of an id. Times before 1970 count as 1970.
+func milliseconds(t time.Time) uint64 {
+	return uint64(max(t.UnixMilli(), 0))
+}
