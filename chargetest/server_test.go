@@ -21,7 +21,7 @@ import (
 	"example.com/chargeingest/sqlitestore"
 )
 
-func TestItIsReachedInThreeWays(t *testing.T) {
+func TestURLClientAndHandler(t *testing.T) {
 	srv := chargetest.New(t)
 	requireStatus(t, 201)(overSocket(srv).charge(t, "socket"))
 	requireStatus(t, 201)(inMemory(srv).charge(t, "memory"))
@@ -38,13 +38,13 @@ func TestItIsReachedInThreeWays(t *testing.T) {
 	require.Equal(t, first, srv.URL())
 }
 
-func TestItWorksInABubble(t *testing.T) {
+func TestSynctestBubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := chargetest.New(t)
 		srv.FailNext(3, chargetest.Status(503).RetryAfter(time.Minute))
 		sender := inMemory(srv)
 		done := make(chan struct{})
-		go func() { // a client that waits as it is told
+		go func() { // a client that honors Retry-After
 			defer close(done)
 			for {
 				a, err := sender.charge(t, "order-42")
@@ -63,7 +63,7 @@ func TestItWorksInABubble(t *testing.T) {
 	})
 }
 
-func TestEventsAreInTheOrderOfStoringOverAllPlatforms(t *testing.T) {
+func TestEventsInStorageOrderAcrossPlatforms(t *testing.T) {
 	srv := chargetest.New(t)
 	var want []string
 	for i := range 1500 {
@@ -78,7 +78,7 @@ func TestEventsAreInTheOrderOfStoringOverAllPlatforms(t *testing.T) {
 	require.Equal(t, want, got)
 }
 
-func TestIdsAndTimesAreTheSameInEachRun(t *testing.T) {
+func TestReproducibleIDsAndTimes(t *testing.T) {
 	run := func() (string, []chargetest.Event) {
 		srv := chargetest.New(t)
 		requireStatus(t, 201)(inMemory(srv).charge(t, "a"))
@@ -96,22 +96,22 @@ func TestIdsAndTimesAreTheSameInEachRun(t *testing.T) {
 	require.Equal(t, events, same)
 }
 
-func TestARestartCutsConnectionsAndKeepsTheEvents(t *testing.T) {
-	for name, reach := range map[string]func(*chargetest.Server) client{"socket": overSocket, "memory": inMemory} {
+func TestRestartCutsConnectionsAndKeepsEvents(t *testing.T) {
+	for name, connect := range map[string]func(*chargetest.Server) client{"socket": overSocket, "memory": inMemory} {
 		t.Run(name, func(t *testing.T) {
 			srv := chargetest.New(t)
-			first := requireStatus(t, 201)(reach(srv).charge(t, "a"))
+			first := requireStatus(t, 201)(connect(srv).charge(t, "a"))
 			srv.FailNext(1, chargetest.Delay(time.Hour))
 			waiting := make(chan error)
 			go func() {
-				_, err := reach(srv).charge(t, "b")
+				_, err := connect(srv).charge(t, "b")
 				waiting <- err
 			}()
 			srv.WaitRequests(t, 2)
 			srv.Restart()
 			require.Error(t, <-waiting)
 			srv.AssertCount(t, 1)
-			again := requireStatus(t, 201)(reach(srv).charge(t, "a"))
+			again := requireStatus(t, 201)(connect(srv).charge(t, "a"))
 			require.Equal(t, "true", again.Header.Get("Idempotent-Replayed"))
 			require.Equal(t, first.text, again.text)
 			require.Len(t, srv.Requests(), 3)
@@ -119,7 +119,7 @@ func TestARestartCutsConnectionsAndKeepsTheEvents(t *testing.T) {
 	}
 }
 
-func TestAResetIsANewServer(t *testing.T) {
+func TestResetRestoresInitialState(t *testing.T) {
 	srv := chargetest.New(t)
 	sender := overSocket(srv)
 	srv.FailNext(5, chargetest.Status(503), chargetest.Reference("b"))
@@ -132,7 +132,7 @@ func TestAResetIsANewServer(t *testing.T) {
 	requireStatus(t, 201)(sender.charge(t, "b"))
 }
 
-func TestAnotherStoreLiesUnderneath(t *testing.T) {
+func TestOptionsNewStore(t *testing.T) {
 	dir := t.TempDir()
 	made := 0
 	srv := chargetest.NewWith(t, chargetest.Options{NewStore: func() chargetest.Store {
@@ -150,10 +150,10 @@ func TestAnotherStoreLiesUnderneath(t *testing.T) {
 	require.Equal(t, 2, made)
 }
 
-func TestTheHandlerIsConfigured(t *testing.T) {
+func TestOptionsConfigure(t *testing.T) {
 	observed := 0
 	srv := chargetest.NewWith(t, chargetest.Options{
-		Start: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC),
+		StartTime: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC),
 		Configure: func(c *chargeingest.Config) {
 			c.RequireReference = true
 			c.Observer = func(context.Context, chargeingest.RequestStats) { observed++ }
@@ -165,41 +165,41 @@ func TestTheHandlerIsConfigured(t *testing.T) {
 	require.Equal(t, "2030-01-01T00:00:00Z", *srv.Seed(t, chargetest.Sample("a"))[0].Timestamp)
 }
 
-func TestAConfigurationThatIsWrongFailsTheTest(t *testing.T) {
-	told := new(recorder)
-	srv := chargetest.NewWith(told, chargetest.Options{Configure: func(c *chargeingest.Config) { c.MaxBodyBytes = -1 }})
-	require.Contains(t, told.failure(), "MaxBodyBytes")
+func TestInvalidOptionsFailTest(t *testing.T) {
+	tb := new(fakeTB)
+	srv := chargetest.NewWith(tb, chargetest.Options{Configure: func(c *chargeingest.Config) { c.MaxBodyBytes = -1 }})
+	require.Contains(t, tb.failure(), "MaxBodyBytes")
 	requireStatus(t, 500)(overSocket(srv).charge(t, "a"))
 	require.Nil(t, srv.Seed(t, chargetest.Sample("a")))
-	told.end()
+	tb.end()
 
-	told = new(recorder)
-	chargetest.NewWith(told, chargetest.Options{Keys: []chargeingest.Key{{Secret: "x"}}})
-	require.Contains(t, told.failure(), "Options.Keys")
-	told.end()
+	tb = new(fakeTB)
+	chargetest.NewWith(tb, chargetest.Options{Keys: []chargeingest.Key{{Secret: "x"}}})
+	require.Contains(t, tb.failure(), "Options.Keys")
+	tb.end()
 }
 
-func TestNothingIsLeftOfIt(t *testing.T) {
+func TestNoGoroutinesAfterClose(t *testing.T) {
 	before := runtime.NumGoroutine()
 	for range 5 {
-		told := new(recorder)
-		srv := chargetest.New(told)
+		tb := new(fakeTB)
+		srv := chargetest.New(tb)
 		srv.FailNext(2, chargetest.Delay(time.Hour))
-		requireGone := make(chan error, 2)
+		results := make(chan error, 2)
 		for _, sender := range []client{overSocket(srv), inMemory(srv)} {
 			go func() {
 				_, err := sender.charge(t, "a")
-				requireGone <- err
+				results <- err
 			}()
 		}
 		srv.WaitRequests(t, 2)
 		waiting := make(chan chargetest.Event)
-		go func() { waiting <- srv.WaitEvent(told, chargetest.Reference("never")) }()
-		told.end()
-		require.Error(t, <-requireGone)
-		require.Error(t, <-requireGone)
+		go func() { waiting <- srv.WaitEvent(tb, chargetest.Reference("never")) }()
+		tb.end()
+		require.Error(t, <-results)
+		require.Error(t, <-results)
 		require.Zero(t, <-waiting)
-		require.Empty(t, told.failure(), "a test that has ended must not be failed")
+		require.Empty(t, tb.failure(), "an ended test must not fail")
 		require.Nil(t, srv.Events())
 		_, err := inMemory(srv).charge(t, "late")
 		require.Error(t, err)
@@ -211,7 +211,7 @@ func TestNothingIsLeftOfIt(t *testing.T) {
 	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+2 }, 10*time.Second, time.Millisecond)
 }
 
-func TestItMayBeUsedFromManyGoroutines(t *testing.T) {
+func TestConcurrentUse(t *testing.T) {
 	srv := chargetest.New(t)
 	var working sync.WaitGroup
 	for i := range 16 {
@@ -232,7 +232,7 @@ func TestItMayBeUsedFromManyGoroutines(t *testing.T) {
 	require.Len(t, srv.Requests(), 32)
 }
 
-func TestABodyThatIsGzipIsReadForTheJournal(t *testing.T) {
+func TestJournalDecompressesGzip(t *testing.T) {
 	srv := chargetest.New(t)
 	text, err := chargetest.Sample("zipped").MarshalJSON()
 	require.NoError(t, err)
@@ -246,7 +246,7 @@ func TestABodyThatIsGzipIsReadForTheJournal(t *testing.T) {
 	require.Equal(t, "zipped", *srv.Requests()[0].Events[0].Reference)
 }
 
-func TestABodyBeyondTheJournalReachesTheHandlerWhole(t *testing.T) {
+func TestBodyLargerThanJournalLimit(t *testing.T) {
 	srv := chargetest.NewWith(t, chargetest.Options{Configure: func(c *chargeingest.Config) { c.MaxBodyBytes = 32 << 20 }})
 	text, err := chargetest.Sample("large").MarshalJSON()
 	require.NoError(t, err)

@@ -19,7 +19,6 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// post sends an event to the handler of a server.
 func post(srv *Server, ev chargeingest.ChargeEvent) {
 	body, err := ev.MarshalJSON()
 	if err != nil {
@@ -31,8 +30,7 @@ func post(srv *Server, ev chargeingest.ChargeEvent) {
 	srv.Handler().ServeHTTP(httptest.NewRecorder(), r)
 }
 
-// afterRequests are what a test does after each of its requests; i is the number of
-// the last one, and its reference.
+// afterRequests are calls after a request. Its index is also its reference.
 var afterRequests = map[string]func(t TB, srv *Server, i int){
 	"WaitEvent":           func(t TB, srv *Server, i int) { srv.WaitEvent(t, Reference(strconv.Itoa(i))) },
 	"WaitEvent, any":      func(t TB, srv *Server, _ int) { srv.WaitEvent(t) },
@@ -50,14 +48,13 @@ var afterRequests = map[string]func(t TB, srv *Server, i int){
 	"AssertNoRejections": func(t TB, srv *Server, _ int) { srv.AssertNoRejections(t) },
 }
 
-// BenchmarkAfterRequests prints the time of each after so many requests.
 func BenchmarkAfterRequests(b *testing.B) {
 	for _, n := range []int{1_000, 20_000} {
 		srv := New(b)
 		for i := range n {
 			post(srv, Sample(strconv.Itoa(i)))
 		}
-		srv.AssertCount(b, n) // reads the events for the first time
+		srv.AssertCount(b, n)
 		for _, name := range slices.Sorted(maps.Keys(afterRequests)) {
 			do := afterRequests[name]
 			b.Run(fmt.Sprint(name, "/", n), func(b *testing.B) {
@@ -69,61 +66,57 @@ func BenchmarkAfterRequests(b *testing.B) {
 	}
 }
 
-// work is what a call does: how many events it reads of the store and compares with
-// matchers, and how many bytes it allocates.
-type work struct{ listed, compared, allocated int }
+type cost struct{ listed, compared, allocated int }
 
-// counting counts the events that are listed.
-type counting struct {
+type countingStore struct {
 	*memstore.Store
-	work *work
+	cost *cost
 }
 
-func (c counting) List(ctx context.Context, q chargeingest.Query) (chargeingest.Page, error) {
+func (c countingStore) List(ctx context.Context, q chargeingest.Query) (chargeingest.Page, error) {
 	page, err := c.Store.List(ctx, q)
-	c.work.listed += len(page.Events)
+	c.cost.listed += len(page.Events)
 	return page, err
 }
 
-// compared counts the events that a matcher compares.
-type compared struct {
+type countingMatcher struct {
 	EventMatcher
-	work *work
+	cost *cost
 }
 
-func (c compared) matchesEvent(e *Event) bool {
-	c.work.compared++
+func (c countingMatcher) matchesEvent(e *Event) bool {
+	c.cost.compared++
 	return c.EventMatcher.matchesEvent(e)
 }
 
-func (w *work) measure(do func()) work {
+func (c *cost) measure(do func()) cost {
 	runtime.GC()
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	var before, after runtime.MemStats
-	*w = work{}
+	*c = cost{}
 	runtime.ReadMemStats(&before)
 	do()
 	runtime.ReadMemStats(&after)
-	w.allocated = int(after.TotalAlloc - before.TotalAlloc)
-	return *w
+	c.allocated = int(after.TotalAlloc - before.TotalAlloc)
+	return *c
 }
 
-func TestWorkAfterARequestDoesNotGrow(t *testing.T) {
+func TestCostDoesNotGrowWithRequests(t *testing.T) {
 	const few, many = 50, 1_000
-	var counted work
-	srv := NewWith(t, Options{NewStore: func() Store { return counting{memstore.New(), &counted} }})
+	var counted cost
+	srv := NewWith(t, Options{NewStore: func() Store { return countingStore{memstore.New(), &counted} }})
 	sent := 0
 	send := func() {
 		post(srv, Sample(strconv.Itoa(sent)))
 		sent++
 	}
-	measureAfter := func(n int) map[string]work {
+	measureAfter := func(n int) map[string]cost {
 		for sent < n {
 			send()
 		}
-		measured := make(map[string]work)
+		measured := make(map[string]cost)
 		for name, do := range afterRequests {
-			do(t, srv, sent-1) // reads what was stored until now
+			do(t, srv, sent-1)
 			send()
 			measured[name] = counted.measure(func() { do(t, srv, sent-1) })
 		}
@@ -137,36 +130,33 @@ func TestWorkAfterARequestDoesNotGrow(t *testing.T) {
 	}
 }
 
-// A reference or customer is compared only with the events that have it.
-func TestMatchersCompareFewEvents(t *testing.T) {
+func TestMatchersUseIndex(t *testing.T) {
 	const n = 300
-	var counted work
+	var counted cost
 	srv := New(t)
-	all := compared{Customer("customer-sample"), &counted}
+	all := countingMatcher{Customer("customer-sample"), &counted}
 	for i := range n {
 		post(srv, Sample(strconv.Itoa(i)))
-		srv.AssertCount(t, 1, all, compared{Reference(strconv.Itoa(i)), &counted})
-		srv.AssertCount(t, 0, all, compared{Customer("none"), &counted})
+		srv.AssertCount(t, 1, all, countingMatcher{Reference(strconv.Itoa(i)), &counted})
+		srv.AssertCount(t, 0, all, countingMatcher{Customer("none"), &counted})
 	}
 	require.LessOrEqual(t, counted.compared, 2*n)
 }
 
-// However often a wait is woken, it looks at each event once.
-func TestAWaitLooksAtEachEventOnce(t *testing.T) {
+func TestWaitExaminesEventsOnce(t *testing.T) {
 	const n = 300
-	var counted work
+	var counted cost
 	srv := New(t)
 	go func() {
 		for i := range n {
 			post(srv, Sample(strconv.Itoa(i)))
 		}
 	}()
-	srv.WaitEvents(t, n, compared{EventWhere(func(Event) bool { return true }), &counted})
+	srv.WaitEvents(t, n, countingMatcher{EventWhere(func(Event) bool { return true }), &counted})
 	require.Equal(t, n, counted.compared)
 }
 
-// Faults that were met cost later requests nothing.
-func TestSpentRulesAreDropped(t *testing.T) {
+func TestExhaustedRulesAreRemoved(t *testing.T) {
 	srv := New(t)
 	for i := range 10 {
 		srv.FailNext(1, Status(503))
@@ -180,22 +170,20 @@ func TestSpentRulesAreDropped(t *testing.T) {
 	require.Empty(t, srv.rules[0].hits)
 }
 
-// Of two events that were being stored on two platforms, the later one can be read
-// first.
-func TestEventsAreInOrderHoweverTheyAreRead(t *testing.T) {
+func TestEventsReadOutOfOrder(t *testing.T) {
 	text := func(s string) *string { return &s }
 	x := index{byReference: make(map[string][]*Event), byCustomer: make(map[string][]*Event)}
-	l := &ledger{positions: nil, index: x}
-	q := &search{on: []EventMatcher{EventWhere(func(Event) bool { return true })}}
-	all, some := new(search), &search{on: []EventMatcher{Customer("c")}}
+	store := &indexedStore{index: x}
+	q := &search{matchers: []EventMatcher{EventWhere(func(Event) bool { return true })}}
+	all, some := new(search), &search{matchers: []EventMatcher{Customer("c")}}
 	for _, id := range []string{"2", "4", "3", "1", "5"} {
-		l.index.add(&Event{ChargeEvent: chargeingest.ChargeEvent{ID: id, Reference: text("r"), CustomerID: text("c"), CustomerReference: text("c")}})
+		store.index.add(&Event{ChargeEvent: chargeingest.ChargeEvent{ID: id, Reference: text("r"), CustomerID: text("c"), CustomerReference: text("c")}})
 		for _, q := range []*search{q, all, some} {
-			require.NoError(t, q.advance(t.Context(), l))
+			require.NoError(t, q.update(t.Context(), store))
 		}
 	}
-	for _, q := range []*search{q, all, some, {on: []EventMatcher{Reference("r")}}} {
-		require.NoError(t, q.advance(t.Context(), l))
+	for _, q := range []*search{q, all, some, {matchers: []EventMatcher{Reference("r")}}} {
+		require.NoError(t, q.update(t.Context(), store))
 		var ids []string
 		for _, e := range q.found {
 			ids = append(ids, e.ID)

@@ -23,22 +23,22 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-func TestAPredicateThatPanicsFailsTheTestAndNothingElse(t *testing.T) {
-	told := new(recorder)
-	srv := chargetest.New(told)
-	defer told.end()
+func TestPanickingPredicateFailsOnlyTheTest(t *testing.T) {
+	tb := new(fakeTB)
+	srv := chargetest.New(tb)
+	defer tb.end()
 	srv.FailNext(1, chargetest.Status(503), chargetest.EventWhere(func(e chargetest.Event) bool { return e.Value.Amount.Quantity == "1" }))
 	ev := chargetest.Sample("a")
 	ev.Value = nil
 	requireStatus(t, 201)(overSocket(srv).send(t, ev))
-	require.Contains(t, told.failure(), "a predicate of FailNext(1, Status(503)) for event by a predicate panicked")
+	require.Contains(t, tb.failure(), "a predicate of FailNext(1, Status(503)) for event by a predicate panicked")
 	requireStatus(t, 201)(overSocket(srv).charge(t, "b"))
 }
 
-func TestResetRestartAndCloseGoTogetherWithTraffic(t *testing.T) {
+func TestConcurrentResetRestartAndClose(t *testing.T) {
 	for range 20 {
-		told := new(recorder)
-		srv := chargetest.New(told)
+		tb := new(fakeTB)
+		srv := chargetest.New(tb)
 		sender := inMemory(srv)
 		var all sync.WaitGroup
 		for _, do := range []func(){
@@ -52,74 +52,72 @@ func TestResetRestartAndCloseGoTogetherWithTraffic(t *testing.T) {
 		requireStatus(t, 201)(inMemory(srv).charge(t, "c"))
 		_, ok := srv.Event("c")
 		require.True(t, ok)
-		require.Empty(t, told.failure())
+		require.Empty(t, tb.failure())
 		all.Go(srv.Reset)
 		all.Go(srv.Close)
 		all.Wait()
-		told.end()
+		tb.end()
 	}
 }
 
-// closable is a store that says whether it is closed.
-type closable struct {
+type closeRecorder struct {
 	*memstore.Store
 	closed bool
 }
 
-func (c *closable) Close() error {
+func (c *closeRecorder) Close() error {
 	c.closed = true
-	return errors.Join(c.Store.Close(), errors.New("as told"))
+	return errors.Join(c.Store.Close(), errors.New("custom"))
 }
 
-func TestStoresAreClosedWhenTheyAreNotNeededAnyMore(t *testing.T) {
-	var made []*closable
-	told := new(recorder)
-	srv := chargetest.NewWith(told, chargetest.Options{NewStore: func() chargetest.Store {
-		made = append(made, &closable{Store: memstore.New()})
+func TestReplacedStoresAreClosed(t *testing.T) {
+	var made []*closeRecorder
+	tb := new(fakeTB)
+	srv := chargetest.NewWith(tb, chargetest.Options{NewStore: func() chargetest.Store {
+		made = append(made, &closeRecorder{Store: memstore.New()})
 		return made[len(made)-1]
 	}})
 	srv.Restart()
 	require.False(t, made[0].closed)
 	srv.Reset()
 	require.True(t, made[0].closed)
-	require.Contains(t, told.failure(), "close the store: as told")
+	require.Contains(t, tb.failure(), "close the store: custom")
 	require.False(t, made[1].closed)
-	told.end()
+	tb.end()
 	require.True(t, made[1].closed)
-	require.Equal(t, 2, strings.Count(told.failure(), "as told"))
+	require.Equal(t, 2, strings.Count(tb.failure(), "custom"))
 }
 
-func TestAServerThatIsClosedSaysSo(t *testing.T) {
-	told := new(recorder)
-	srv := chargetest.New(told)
+func TestClosedServer(t *testing.T) {
+	tb := new(fakeTB)
+	srv := chargetest.New(tb)
 	srv.Close()
-	require.Zero(t, srv.WaitEvent(told, chargetest.Reference("never")))
-	require.False(t, srv.AssertCount(told, 1))
-	require.Contains(t, told.failure(), "the server is closed")
+	require.Zero(t, srv.WaitEvent(tb, chargetest.Reference("never")))
+	require.False(t, srv.AssertCount(tb, 1))
+	require.Contains(t, tb.failure(), "the server is closed")
 	_ = srv.Dump()
-	told.end()
+	tb.end()
 }
 
-// The test of a wait may be another one than the server's, and end before it.
-func TestATestThatHasEndedIsToldNothing(t *testing.T) {
+func TestNoReportToEndedTest(t *testing.T) {
 	shared := chargetest.New(t)
 	shared.Seed(t, chargetest.Sample("a"))
 	waited := make(chan chargetest.Event, 1)
 	t.Run("a subtest", func(t *testing.T) {
-		looking := make(chan struct{})
-		look := sync.OnceFunc(func() { close(looking) })
+		started := make(chan struct{})
+		start := sync.OnceFunc(func() { close(started) })
 		never := chargetest.EventWhere(func(chargetest.Event) bool {
-			look()
+			start()
 			return false
 		})
 		go func() { waited <- shared.WaitEvent(t, never) }()
-		<-looking
+		<-started
 	})
 	require.Zero(t, <-waited)
 }
 
-func TestSeedFailsTheTestThatSeeds(t *testing.T) {
-	server, subtest := new(recorder), &ending{recorder: new(recorder)}
+func TestSeedFailsCallingTest(t *testing.T) {
+	server, subtest := new(fakeTB), &fatalTB{fakeTB: new(fakeTB)}
 	srv := chargetest.New(server)
 	defer server.end()
 	require.Empty(t, srv.Seed(subtest, chargeingest.ChargeEvent{}))
@@ -127,7 +125,7 @@ func TestSeedFailsTheTestThatSeeds(t *testing.T) {
 	require.Empty(t, server.failure())
 }
 
-func TestARejectionIsSeenThroughAFault(t *testing.T) {
+func TestRejectionRecordedDespiteFault(t *testing.T) {
 	for _, c := range []struct {
 		fault  chargetest.Fault
 		status int
@@ -152,7 +150,7 @@ func TestARejectionIsSeenThroughAFault(t *testing.T) {
 			require.Equal(t, "pricing_id", r.Field)
 		})
 	}
-	t.Run("a conflict that the store found by itself", func(t *testing.T) {
+	t.Run("a conflict found by the store", func(t *testing.T) {
 		srv := chargetest.New(t)
 		srv.Seed(t, chargetest.Sample("a"))
 		srv.FailNext(1, chargetest.StoreError(errors.New("lost")).AfterCommit())
@@ -163,9 +161,7 @@ func TestARejectionIsSeenThroughAFault(t *testing.T) {
 	})
 }
 
-// raw sends bytes and returns all that comes back until the other end closes, or
-// an answer is whole.
-func raw(t *testing.T, address, request string) (answer string, closes bool) {
+func sendRaw(t *testing.T, address, request string) (response string, closes bool) {
 	t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(address, "http://"))
 	require.NoError(t, err)
@@ -183,15 +179,13 @@ func raw(t *testing.T, address, request string) (answer string, closes bool) {
 	return text.String(), res.Close
 }
 
-// Without faults on order, what comes back is what the handler alone gives, byte
-// by byte, the end of the connection included.
-func TestItAnswersAsTheHandlerDoes(t *testing.T) {
+func TestResponseEqualsHandlerResponse(t *testing.T) {
 	const key = "X-API-KEY: chargetest-api-key\r\nX-Request-Id: mine\r\n"
 	post := func(path, headers, body string) string {
 		return "POST " + path + " HTTP/1.1\r\nHost: h\r\n" + headers + body
 	}
 	sized := func(size int, body string) string {
-		head, _ := json.Marshal(size) // as digits
+		head, _ := json.Marshal(size)
 		return "Content-Type: application/json\r\nContent-Length: " + string(head) + "\r\n\r\n" + body
 	}
 	event, err := chargetest.Sample("a").MarshalJSON()
@@ -199,18 +193,18 @@ func TestItAnswersAsTheHandlerDoes(t *testing.T) {
 	whole := sized(len(event), string(event))
 	for name, request := range map[string]string{
 		"an event":                         post(eventPath, key, whole),
-		"a listing":                        "GET " + eventPath + " HTTP/1.1\r\nHost: h\r\n" + key + "\r\n",
+		"a list":                           "GET " + eventPath + " HTTP/1.1\r\nHost: h\r\n" + key + "\r\n",
 		"a HEAD":                           "HEAD " + eventPath + " HTTP/1.1\r\nHost: h\r\n" + key + "\r\n",
 		"HTTP/1.0":                         "GET " + eventPath + " HTTP/1.0\r\n" + key + "\r\n",
 		"no key":                           post(eventPath, "X-Request-Id: mine\r\n", whole),
 		"no key and a large body":          post(eventPath, "X-Request-Id: mine\r\n", sized(5<<20, "")),
-		"no key and an expectation":        post(eventPath, "X-Request-Id: mine\r\nExpect: 100-continue\r\n", sized(len(event), "")),
-		"too large, and not sent":          post(eventPath, key, sized(5<<20, "")),
-		"too large, and expecting":         post(eventPath, key+"Expect: 100-continue\r\n", sized(5<<20, "")),
+		"no key, Expect: 100-continue":     post(eventPath, "X-Request-Id: mine\r\nExpect: 100-continue\r\n", sized(len(event), "")),
+		"too large and not sent":           post(eventPath, key, sized(5<<20, "")),
+		"too large, Expect: 100-continue":  post(eventPath, key+"Expect: 100-continue\r\n", sized(5<<20, "")),
 		"another media type, a large body": post(eventPath, key, "Content-Length: 300000\r\n\r\n"),
-		"a body of chunks":                 post(eventPath, key, "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"),
+		"a chunked body":                   post(eventPath, key, "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"),
 		"an empty body":                    post(eventPath, key, sized(0, "")),
-		"nowhere":                          post("/nowhere", key, whole),
+		"unknown path":                     post("/nowhere", key, whole),
 		"another method":                   "DELETE " + eventPath + " HTTP/1.1\r\nHost: h\r\n" + key + "\r\n",
 		"a broken body":                    post(eventPath, key, sized(1, "{")),
 	} {
@@ -225,24 +219,23 @@ func TestItAnswersAsTheHandlerDoes(t *testing.T) {
 			require.NoError(t, err)
 			plain := httptest.NewServer(h)
 			defer plain.Close()
-			want, wantClose := raw(t, plain.URL, request)
-			got, gotClose := raw(t, srv.URL(), request)
+			want, wantClose := sendRaw(t, plain.URL, request)
+			got, gotClose := sendRaw(t, srv.URL(), request)
 			require.Equal(t, withoutID(want), withoutID(got))
 			require.Equal(t, wantClose, gotClose)
 		})
 	}
 }
 
-// withoutID is an answer without the id of the event, which is random in one.
-func withoutID(answer string) string {
-	before, rest, found := strings.Cut(answer, `"id":"chda_`)
+func withoutID(text string) string {
+	before, rest, found := strings.Cut(text, `"id":"chda_`)
 	if !found {
-		return answer
+		return text
 	}
 	return before + rest[26:]
 }
 
-func TestAnUploadUnderWayIsInTheJournal(t *testing.T) {
+func TestJournalHasUploadInFlight(t *testing.T) {
 	srv := chargetest.New(t)
 	body, writer := io.Pipe()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, srv.URL()+eventPath, body)
@@ -264,7 +257,7 @@ func TestAnUploadUnderWayIsInTheJournal(t *testing.T) {
 	require.Error(t, <-done)
 }
 
-func TestABodyThatBreaksOffStoresNothingUnderAFaultEither(t *testing.T) {
+func TestIncompleteBodyUnderFault(t *testing.T) {
 	srv := chargetest.New(t)
 	srv.FailNext(1, chargetest.SlowBody(time.Millisecond))
 	event, err := chargetest.Sample("a").MarshalJSON()
@@ -282,7 +275,7 @@ type brokenReader struct{}
 
 func (brokenReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
-func TestARequestIDUnderAFaultIsTheOneThatTheHandlerGives(t *testing.T) {
+func TestRequestIDUnderFault(t *testing.T) {
 	srv := chargetest.New(t)
 	for _, id := range []string{"with space", strings.Repeat("x", 129), ""} {
 		srv.FailNext(1, chargetest.Status(503))
@@ -292,13 +285,13 @@ func TestARequestIDUnderAFaultIsTheOneThatTheHandlerGives(t *testing.T) {
 			require.Regexp(t, `^reqr_\d{20}$`, a.Header.Get("X-Request-Id"))
 		}
 	}
-	// An id for each of the six, and none made in vain.
+	// Each of the six requests used one id.
 	require.Equal(t, "reqr_00000000000000000007", requireStatus(t, 201)(overSocket(srv).charge(t, "b")).Header.Get("X-Request-Id"))
 	srv.Reset()
 	require.Equal(t, "reqr_00000000000000000001", requireStatus(t, 201)(overSocket(srv).charge(t, "b")).Header.Get("X-Request-Id"))
 }
 
-func TestAStatusHasTheHeadersOfTheContract(t *testing.T) {
+func TestStatusHeaders(t *testing.T) {
 	srv := chargetest.New(t)
 	sender := overSocket(srv)
 	srv.FailNext(3, chargetest.Status(405))
@@ -309,9 +302,9 @@ func TestAStatusHasTheHeadersOfTheContract(t *testing.T) {
 	require.Equal(t, "application/json", requireStatus(t, 415)(sender.charge(t, "a")).Header.Get("Accept-Post"))
 	srv.FailNext(1, chargetest.Status(400).Code(chargeingest.CodeInvalidField).Field("value.number").Message("a < b"))
 	a := requireStatus(t, 400)(sender.charge(t, "a"))
-	asTheHandlerWouldHaveIt := `{"type":"INVALID_REQUEST","code":"INVALID_FIELD","message":"a < b","field":"value.number",` +
+	want := `{"type":"INVALID_REQUEST","code":"INVALID_FIELD","message":"a < b","field":"value.number",` +
 		`"errors":[{"code":"INVALID_FIELD","field":"value.number","message":"a < b"}]}` + "\n"
-	require.Equal(t, asTheHandlerWouldHaveIt, a.text)
+	require.Equal(t, want, a.text)
 
 	srv.FailNext(1, chargetest.Status(503))
 	w := httptest.NewRecorder()
@@ -320,7 +313,7 @@ func TestAStatusHasTheHeadersOfTheContract(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, w.Code)
 }
 
-func TestARestartEndsWhatWaits(t *testing.T) {
+func TestRestartEndsDelayedRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := chargetest.NewWith(t, chargetest.Options{Configure: func(c *chargeingest.Config) { c.MaxBodyBytes = 64 << 20 }})
 		srv.FailNext(1, chargetest.Delay(time.Hour))
@@ -328,7 +321,7 @@ func TestARestartEndsWhatWaits(t *testing.T) {
 		srv.Advance(time.Minute)
 		done := make(chan error, 1)
 		go func() {
-			// More than is read before the wait: nobody notices that its client goes.
+			// The body is too large for net/http to notice that the client is gone.
 			_, err := inMemory(srv).do(t.Context(), http.MethodPost, eventPath, bytes.Repeat([]byte(" "), 20<<20))
 			done <- err
 		}()
@@ -338,8 +331,8 @@ func TestARestartEndsWhatWaits(t *testing.T) {
 		srv.Restart()
 		require.Zero(t, time.Since(start))
 		require.Error(t, <-done)
-		require.Contains(t, srv.Requests()[0].String(), "no answer")
-		require.Equal(t, srv.Requests()[0].At, srv.Now(), "the clock stays")
+		require.Contains(t, srv.Requests()[0].String(), "no response")
+		require.Equal(t, srv.Requests()[0].ReceivedAt, srv.Now(), "the clock stays")
 		requireStatus(t, 418)(inMemory(srv).charge(t, "a"))
 	})
 }

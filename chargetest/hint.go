@@ -10,41 +10,39 @@ import (
 	"example.com/chargeingest"
 )
 
-// nearMiss guesses what a rejected request may have meant.
-func nearMiss(r *Request, e errorBody) string {
+func hintFor(r *Request, e errorBody) string {
 	switch r.Code {
 	case chargeingest.CodeResourceNotFound:
 		if r.Route == "" {
-			return nearPath(r.Path)
+			return pathHint(r.RequestURI)
 		}
 	case chargeingest.CodeMissingVersion, chargeingest.CodeUnsupportedVersion:
-		return "the paths start with /v1/ingest/"
+		return "paths start with /v1/ingest/"
 	case chargeingest.CodeUnauthorised:
-		return "the keys are Server.APIKey and those of Options.Keys"
+		return "valid keys are Server.APIKey and Options.Keys"
 	}
 	for _, violation := range e.Errors {
-		if near := nearField(violation.Field); near != "" {
-			return near
+		if hint := fieldHint(violation.Field); hint != "" {
+			return hint
 		}
 	}
 	return ""
 }
 
-// nearPath is for a path that leads nowhere.
-func nearPath(target string) string {
-	path, _, _ := strings.Cut(target, "?")
+func pathHint(requestURI string) string {
+	path, _, _ := strings.Cut(requestURI, "?")
 	if decoded, err := url.PathUnescape(path); err == nil {
 		path = decoded
 	}
-	const single, batch, far = "/v1/ingest/charge-data", "/v1/ingest/charge-datas", 7
+	const single, batch, maxDistance = "/v1/ingest/charge-data", "/v1/ingest/charge-datas", 7
 	trimmed := strings.TrimRight(path, "/")
-	nearest, least := "", far
+	nearest, least := "", maxDistance
 	for _, endpoint := range []string{single, batch} {
 		switch prefix, found := strings.CutSuffix(trimmed, endpoint); {
 		case found && prefix == "":
-			return "the path has a slash too many at its end"
+			return "the path has an extra slash at its end"
 		case found:
-			return "the path has a prefix, " + prefix + ", that the server is not mounted under"
+			return "the server is not mounted under the prefix " + prefix
 		case strings.HasSuffix(endpoint, trimmed) && trimmed != "":
 			nearest, least = endpoint, 0
 		case strings.TrimPrefix(trimmed, "/v1") == strings.TrimPrefix(endpoint, "/v1/ingest"):
@@ -59,8 +57,7 @@ func nearPath(target string) string {
 	return "did you mean " + nearest + "?"
 }
 
-// nearField is for a field that may be one that the contract does not name.
-func nearField(path string) string {
+func fieldHint(path string) string {
 	parent, name := "", path
 	if i := strings.LastIndexByte(path, '.'); i >= 0 {
 		parent, name = path[:i+1], path[i+1:]
@@ -77,7 +74,6 @@ func nearField(path string) string {
 	return ""
 }
 
-// fieldNames are those of the contract.
 func fieldNames() []string {
 	empty, list := "", []chargeingest.SelectorEntry{}
 	text, err := chargeingest.ChargeEvent{
@@ -104,37 +100,35 @@ func fieldNames() []string {
 	return names
 }
 
-// nearMisses explains why nothing that a matcher selects is stored.
-func (s *Server) nearMisses(m EventMatcher) []string {
-	var found []string
+func (s *Server) missingHints(m EventMatcher) []string {
+	var hints []string
 	for _, r := range s.Requests() {
 		if r.Method == http.MethodPost && m.matchesRequest(&r) {
-			found = append(found, "it was sent by "+r.String())
+			hints = append(hints, "it was sent in "+r.String())
 		}
 	}
 	stored := new(search)
-	if ref, ok := m.(referenceMatcher); ok && s.update(stored) == nil {
+	if ref, ok := m.(referenceMatcher); ok && s.refresh(stored) == nil {
 		for _, e := range stored.found {
 			if e.Reference != nil && similar(*e.Reference, ref.reference) {
-				found = append(found, "a similar one is stored: "+e.String())
+				hints = append(hints, "a similar reference is stored: "+e.String())
 			}
 		}
 	}
-	return found
+	return hints
 }
 
-// similar says that two texts differ by little: camel case, which is what an
-// untagged field of a struct makes, among it.
+// similar ignores case, underscores and small differences.
 func similar(a, b string) bool {
-	return a != b && strings.EqualFold(strings.ReplaceAll(a, "_", ""), strings.ReplaceAll(b, "_", "")) || a != b && (strings.EqualFold(a, b) || distance(a, b) <= max(1, min(len(a), len(b))/4))
+	joined := func(s string) string { return strings.ReplaceAll(s, "_", "") }
+	return a != b && (strings.EqualFold(joined(a), joined(b)) || distance(a, b) <= max(1, min(len(a), len(b))/4))
 }
 
-// distance is how many bytes must be put in, taken out or changed to make one
-// text the other (Levenshtein). Long texts count as far apart.
+// distance returns the Levenshtein distance, up to maxLength.
 func distance(a, b string) int {
-	const long = 256
-	if len(a) > long || len(b) > long {
-		return long
+	const maxLength = 256
+	if len(a) > maxLength || len(b) > maxLength {
+		return maxLength
 	}
 	row := make([]int, len(b)+1)
 	for j := range row {

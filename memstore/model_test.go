@@ -10,8 +10,8 @@ import (
 )
 
 var (
-	roundsFlag = flag.Int("rounds", 20, "how many random programs the store is compared with a model in")
-	seedFlag   = flag.Uint64("seed", 0, "the seed of the first program; 0 is a new one")
+	roundsFlag = flag.Int("rounds", 20, "number of random programs to compare with the model")
+	seedFlag   = flag.Uint64("seed", 0, "seed of the first program; 0 means random")
 )
 
 func TestModel(t *testing.T) {

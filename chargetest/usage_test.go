@@ -14,17 +14,15 @@ import (
 	"example.com/chargeingest/chargetest"
 )
 
-// vendor is a server for all tests of a package.
+// vendor is shared by all tests of the package.
 var vendor *chargetest.Server
 
-// In a TestMain, a *Main is the test that a server is made with.
 func TestMain(m *testing.M) {
 	main := new(chargetest.Main)
 	vendor = chargetest.New(main)
 	os.Exit(main.Run(m))
 }
 
-// Tests that share a server look for events of their own.
 func TestServerOfTestMain(t *testing.T) {
 	for _, reference := range []string{"shared-1", "shared-2"} {
 		t.Run(reference, func(t *testing.T) {
@@ -36,8 +34,6 @@ func TestServerOfTestMain(t *testing.T) {
 	}
 }
 
-// A fuzz target makes one server, and resets it for each input. The client needs no
-// socket.
 func FuzzClient(f *testing.F) {
 	srv := chargetest.New(f)
 	app := billing{srv.Client(), "https://api.vendor.example", srv.APIKey()}
@@ -57,7 +53,6 @@ func FuzzClient(f *testing.F) {
 	})
 }
 
-// A benchmark makes one server outside of the loop.
 func BenchmarkClient(b *testing.B) {
 	srv := chargetest.New(b)
 	app := billing{srv.Client(), "https://api.vendor.example", srv.APIKey()}
@@ -85,9 +80,7 @@ func BenchmarkClientParallel(b *testing.B) {
 	srv.AssertCount(b, int(sent.Load()))
 }
 
-// In a bubble, the server is made inside and reached by Client. Delays take the
-// bubble's time.
-func TestClientInABubble(t *testing.T) {
+func TestClientInBubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := chargetest.New(t)
 		app := billing{srv.Client(), "https://api.vendor.example", srv.APIKey()}
