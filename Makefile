@@ -1,5 +1,4 @@
-# The commands that people type; `make check` is what .ci/run does, less the
-# installing and the fuzzing.
+# Short names for common commands. `make check` is the quick part of .ci/run.
 
 .PHONY: run test race lint cover fuzz bench check
 
@@ -9,7 +8,7 @@ run:
 test:
 	go test work
 
-# Without it in SQLite and its C library, see .ci/run.
+# SQLite and its C library run without the race detector, see .ci/run.
 race:
 	go test -race $(foreach p,sqlite/lib libc memory,-gcflags=modernc.org/$p=-race=false) work
 

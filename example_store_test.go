@@ -13,13 +13,13 @@ import (
 	"example.com/chargeingest/storetest"
 )
 
-// sliceStore is a store of the host's own: here a slice behind a lock, which
-// makes its one "transaction". storekit.Decide settles what is new.
+// sliceStore is a slice with a lock that serves as its transaction. storekit.Decide
+// decides which events are new.
 type sliceStore struct {
-	mu       sync.Mutex
-	ids      *storekit.IDGenerator
-	events   []storedEvent
-	requests map[[2]string]*storekit.IdempotencyRecord
+	mu      sync.Mutex
+	ids     *storekit.IDGenerator
+	events  []storedEvent
+	records map[[2]string]*storekit.IdempotencyRecord // by platform and key
 }
 
 type storedEvent struct {
@@ -34,7 +34,7 @@ func newSliceStore() *sliceStore {
 	if err != nil {
 		panic(err)
 	}
-	return &sliceStore{ids: ids, requests: make(map[[2]string]*storekit.IdempotencyRecord)}
+	return &sliceStore{ids: ids, records: make(map[[2]string]*storekit.IdempotencyRecord)}
 }
 
 func (s *sliceStore) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
@@ -47,8 +47,8 @@ func (s *sliceStore) Append(ctx context.Context, b chargeingest.Batch) (chargein
 	if err != nil {
 		return chargeingest.AppendResult{}, err
 	}
-	was := len(s.events)
-	receipt, err := decision.Apply(func(i int) (string, error) {
+	stored := len(s.events)
+	result, err := decision.Apply(func(i int) (string, error) {
 		e := &b.Events[i]
 		id, err := s.ids.Next(e.ReceivedAt)
 		s.events = append(s.events, storedEvent{b.Platform, e.Reference, chargeingest.StoredEvent{
@@ -57,18 +57,18 @@ func (s *sliceStore) Append(ctx context.Context, b chargeingest.Batch) (chargein
 		return id, err
 	})
 	if err != nil {
-		s.events = s.events[:was] // all or nothing
+		s.events = s.events[:stored] // all or nothing
 		return chargeingest.AppendResult{}, errors.Join(chargeingest.ErrNotStored, err)
 	}
-	if bound := decision.IdempotencyRecord(receipt); bound != nil {
-		s.requests[[2]string{b.Platform, b.IdempotencyKey}] = bound
+	if record := decision.IdempotencyRecord(result); record != nil {
+		s.records[[2]string{b.Platform, b.IdempotencyKey}] = record
 	}
-	return receipt, nil
+	return result, nil
 }
 
 // IdempotencyRecord implements [storekit.Lookup].
 func (s *sliceStore) IdempotencyRecord(_ context.Context, platform, key string) (*storekit.IdempotencyRecord, error) {
-	return s.requests[[2]string{platform, key}], nil
+	return s.records[[2]string{platform, key}], nil
 }
 
 // EventByReference implements [storekit.Lookup].
@@ -81,7 +81,7 @@ func (s *sliceStore) EventByReference(_ context.Context, platform, reference str
 	return nil, nil
 }
 
-// A store of the host's own. Package storetest checks one against the contract.
+// Your own store. Package storetest checks it against the contract.
 func ExampleEventStore() {
 	store := newSliceStore()
 	h, err := chargeingest.New(chargeingest.Config{Store: store, Authorizer: allowAll})

@@ -1,7 +1,9 @@
 package chargeingest_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,14 +12,15 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"testing"
 	"time"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/chargetest"
 	"example.com/chargeingest/memstore"
 	"example.com/chargeingest/sqlitestore"
 )
 
-// The handler below a prefix of a server that runs already.
 func Example() {
 	dir, err := os.MkdirTemp("", "chargeingest")
 	if err != nil {
@@ -57,8 +60,8 @@ func Example() {
 	// Output: 201 Created
 }
 
-// The four endpoints on paths of the host's own. A {version} in the pattern
-// is checked; without one it is 1.
+// The four endpoints on your own paths. A {version} in the pattern is checked; without
+// one the version is 1.
 func ExampleHandler_IngestEvent() {
 	h := newHandler(allowAll)
 
@@ -80,16 +83,15 @@ func ExampleHandler_IngestEvent() {
 
 type userKey struct{}
 
-// An Authorizer of the host's own, that reads what the host's middleware has
-// found out about the caller.
+// An Authorizer that reads the user from the context, where your middleware puts it.
 func ExampleAuthorizerFunc() {
 	type user struct {
-		name, tenant      string
-		mayBill, mayAudit bool
+		name, tenant string
+		mayBill      bool // in addition to reading
 	}
 	login := func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			u := user{name: "ada", tenant: "acme", mayBill: true} // from a session, say
+			u := user{name: "ada", tenant: "acme"} // usually from a session
 			next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), userKey{}, u)))
 		})
 	}
@@ -99,24 +101,21 @@ func ExampleAuthorizerFunc() {
 			if !ok {
 				return chargeingest.Principal{}, chargeingest.ErrNoCredential // 401
 			}
-			allowed := u.mayBill
-			if perm == chargeingest.PermissionView {
-				allowed = u.mayBill || u.mayAudit
+			p := chargeingest.Principal{Subject: u.name, Platforms: []string{u.tenant}}
+			if perm == chargeingest.PermissionIngest && !u.mayBill {
+				return p, chargeingest.ErrForbidden // 403; the log has the subject
 			}
-			if !allowed {
-				return chargeingest.Principal{Subject: u.name}, chargeingest.ErrForbidden // 403, with the name in the log
-			}
-			return chargeingest.Principal{Subject: u.name, Platforms: []string{u.tenant}}, nil
+			return p, nil
 		})
 
 	srv := httptest.NewServer(login(newHandler(authorizer)))
 	defer srv.Close()
 
 	fmt.Println(post(srv.URL+"/v1/ingest/charge-data", ""))
-	// Output: 201 Created
+	// Output: 403 Forbidden
 }
 
-// Events that are in the process already, by the same rules and without HTTP.
+// Ingest stores events without HTTP, by the same rules.
 func ExampleHandler_Ingest() {
 	h := newHandler(allowAll)
 	result, err := h.Ingest(context.Background(), chargeingest.IngestRequest{
@@ -137,9 +136,9 @@ func ExampleHandler_Ingest() {
 		Platform: chargeingest.DefaultPlatform,
 		Events:   []chargeingest.ChargeEvent{{ProductItemID: "proi_1", PricingID: "pric_1", PricingItemID: "prii_1"}},
 	})
-	var refused *chargeingest.Error
-	if errors.As(err, &refused) {
-		fmt.Println(refused.Status, refused.Code, refused.Field)
+	var rejected *chargeingest.Error
+	if errors.As(err, &rejected) {
+		fmt.Println(rejected.Status, rejected.Code, rejected.Field)
 	}
 	// Output:
 	// 12.50 2026-09-01T12:00:00Z
@@ -183,4 +182,44 @@ func post(url, key string) string {
 		panic(err)
 	}
 	return res.Status
+}
+
+// app is a client that sends each charge up to three times.
+type app struct{ url, key string }
+
+func newApp(url, key string) app { return app{url, key} }
+
+func (a app) Charge(reference string) error {
+	body, err := json.Marshal(chargetest.Sample(reference))
+	if err != nil {
+		return err
+	}
+	for range 3 {
+		req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, a.url+"/v1/ingest/charge-data", bytes.NewReader(body))
+		if err != nil {
+			return err
+		}
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("X-API-KEY", a.key)
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			continue
+		}
+		res.Body.Close()
+		if res.StatusCode == http.StatusCreated {
+			return nil
+		}
+	}
+	return errors.New("not charged")
+}
+
+func TestLostResponse(t *testing.T) {
+	srv := chargetest.New(t)
+	app := newApp(srv.URL(), srv.APIKey())
+
+	srv.FailNext(1, chargetest.Reset().AfterCommit()) // stored, but the response is lost
+	if err := app.Charge("order-42"); err != nil {
+		t.Fatal(err)
+	}
+	srv.AssertCount(t, 1) // a client that sends no reference stores two events
 }

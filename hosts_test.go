@@ -11,10 +11,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// globalServer is in no memory that is collected.
+// globalServer is not on the heap.
 var globalServer http.Server
 
-// TestServersAreNotKept has a handler that outlives its servers.
+// The handler outlives its servers.
 func TestServersAreNotKept(t *testing.T) {
 	f := newFixture(t)
 	serve := func(srv *http.Server) {

@@ -5,45 +5,40 @@ import (
 	"time"
 )
 
-// inBubble reports whether the goroutine is in a bubble of testing/synctest. Only
-// there time.Now has no monotonic reading.
+// inBubble relies on time.Now, which has no monotonic reading in a synctest bubble.
 func inBubble() bool {
 	now := time.Now()
-	return now == now.Round(0) //nolint:staticcheck // Equal does not see the reading
+	return now == now.Round(0) //nolint:staticcheck // Equal ignores the monotonic reading
 }
 
-// limited is a test with a deadline.
-type limited interface {
+type deadliner interface {
 	Deadline() (deadline time.Time, ok bool)
 }
 
-// isOfBubble reports whether a test is that of a bubble. Its Deadline method panics.
-func isOfBubble(t limited) (is bool) {
+// isBubbleTest relies on Deadline, which panics in a bubble's test.
+func isBubbleTest(t deadliner) (is bool) {
 	defer func() { is = recover() != nil }()
 	t.Deadline()
 	return false
 }
 
 var (
-	errOutside = errors.New("the server was made outside of this bubble of testing/synctest: make it inside, with the bubble's *testing.T")
-	errInside  = errors.New("the server was made in a bubble of testing/synctest, and is called from outside")
+	errServerOutside = errors.New("the server was created outside of this synctest bubble: create it inside, with the bubble's *testing.T")
+	errServerInside  = errors.New("the server was created in a synctest bubble and is called from outside")
 )
 
-// checkBubble returns an error if only one of the goroutine and the server is in a
-// bubble. The runtime ends the process if a channel of a bubble is used outside.
+// checkBubble prevents the use of a bubble's channels outside, which is fatal.
 func (s *Server) checkBubble() error {
 	switch in := inBubble(); {
-	case in && !s.bubbled:
-		return errOutside
-	case !in && s.bubbled:
-		return errInside
+	case in && !s.inBubble:
+		return errServerOutside
+	case !in && s.inBubble:
+		return errServerInside
 	}
 	return nil
 }
 
-// strayed reports whether only one of the goroutine and the server is in a bubble,
-// and fails t if so.
-func (s *Server) strayed(t TB) bool {
+func (s *Server) wrongBubble(t TB) bool {
 	t.Helper()
 	err := s.checkBubble()
 	if err != nil {

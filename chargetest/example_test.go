@@ -15,8 +15,7 @@ import (
 	"example.com/chargeingest/chargetest"
 )
 
-// billing is a client such as an application has: it sends a charge again until
-// it is answered with a 201, three times at most.
+// billing is an application's client, which makes up to three attempts per charge.
 type billing struct {
 	client   *http.Client
 	url, key string
@@ -45,9 +44,8 @@ func (b billing) charge(ev chargeingest.ChargeEvent) error {
 	return errors.New("not charged")
 }
 
-// The fault that proves a client: the charge is stored, the answer is lost, and
-// the client sends it again.
-func TestAClientThatSendsNoReferenceBillsTwice(t *testing.T) {
+// The charge is stored, but the response is lost and the client retries.
+func TestClientWithoutReferenceChargesTwice(t *testing.T) {
 	srv := chargetest.New(t)
 	app := billing{http.DefaultClient, srv.URL(), srv.APIKey()}
 
@@ -61,9 +59,9 @@ func TestAClientThatSendsNoReferenceBillsTwice(t *testing.T) {
 	srv.AssertCount(t, 1)
 }
 
-// In a test, t is its *testing.T.
+// In a test, t is the *testing.T.
 func Example() {
-	t := new(printing)
+	t := new(printingTB)
 	defer t.end()
 
 	srv := chargetest.New(t)
@@ -79,21 +77,19 @@ func Example() {
 		fmt.Println(r)
 	}
 	// Output:
-	// chargetest: request 1: POST /v1/ingest/charge-data [order-42]: 503 INTERNAL_ERROR: injected by the test (fault FailNext(2, Status(503)))
-	// chargetest: request 2: POST /v1/ingest/charge-data [order-42]: 503 INTERNAL_ERROR: injected by the test (fault FailNext(2, Status(503)))
 	// 12.50 EUR
 	// request 1: POST /v1/ingest/charge-data [order-42]: 503 INTERNAL_ERROR: injected by the test (fault FailNext(2, Status(503)))
 	// request 2: POST /v1/ingest/charge-data [order-42]: 503 INTERNAL_ERROR: injected by the test (fault FailNext(2, Status(503)))
 	// request 3: POST /v1/ingest/charge-data [order-42]: 201, 1 stored
 }
 
-// An outage ends, and a quota is filled again, by the server's clock.
+// The server's clock ends an outage.
 func ExampleServer_Advance() {
-	t := new(printing)
+	t := new(printingTB)
 	defer t.end()
 
 	srv := chargetest.New(t)
-	app := billing{srv.Client(), "https://api.vendor.example", srv.APIKey()} // without a socket
+	app := billing{srv.Client(), "https://api.vendor.example", srv.APIKey()}
 
 	srv.FailFor(time.Hour, chargetest.Status(503))
 	fmt.Println(app.charge(chargetest.Sample("order-42")))
@@ -101,16 +97,11 @@ func ExampleServer_Advance() {
 	fmt.Println(app.charge(chargetest.Sample("order-42")))
 	fmt.Println(*srv.Events()[0].Timestamp)
 	// Output:
-	// chargetest: request 1: POST /v1/ingest/charge-data [order-42]: 503 INTERNAL_ERROR: injected by the test (fault FailFor(1h0m0s, Status(503)))
-	// chargetest: request 2: POST /v1/ingest/charge-data [order-42]: 503 INTERNAL_ERROR: injected by the test (fault FailFor(1h0m0s, Status(503)))
-	// chargetest: request 3: POST /v1/ingest/charge-data [order-42]: 503 INTERNAL_ERROR: injected by the test (fault FailFor(1h0m0s, Status(503)))
 	// not charged
 	// <nil>
 	// 2026-01-01T01:00:00Z
 }
 
-// printing is a test that prints what it is told.
-type printing struct{ recorder }
+type printingTB struct{ fakeTB }
 
-func (*printing) Logf(format string, args ...any)   { fmt.Printf(format+"\n", args...) }
-func (*printing) Errorf(format string, args ...any) { fmt.Printf("FAIL: "+format+"\n", args...) }
+func (*printingTB) Errorf(format string, args ...any) { fmt.Printf("FAIL: "+format+"\n", args...) }

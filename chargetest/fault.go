@@ -9,27 +9,24 @@ import (
 	"example.com/chargeingest"
 )
 
-// Fault is something that goes wrong with a request. It is made by [Status], [Reset],
-// [Delay], [StoreError], [Truncated], [Malformed] or [SlowBody], refined by its
-// methods, and injected by [Server.FailNext], [Server.FailFor] or
-// [Server.FailSometimes].
+// Fault is a failure to inject into requests. Its methods return modified copies.
 type Fault struct {
-	kind       kind
-	status     int
-	code       string
-	message    string
-	field      string
-	retryAfter time.Duration
-	delay      time.Duration
-	pace       time.Duration
-	committed  bool
-	err        error
+	kind        kind
+	status      int
+	code        string
+	message     string
+	field       string
+	retryAfter  time.Duration
+	delay       time.Duration
+	bodyTime    time.Duration
+	afterCommit bool
+	err         error
 }
 
 type kind int
 
 const (
-	kindNone kind = iota // the request is served; there may be a delay
+	kindNone kind = iota
 	kindStatus
 	kindReset
 	kindStoreError
@@ -38,13 +35,11 @@ const (
 	kindSlowBody
 )
 
-// codeTooManyRequests is for quotas. The contract has no code for them.
+// codeTooManyRequests is not part of the contract.
 const codeTooManyRequests = "TOO_MANY_REQUESTS"
 
-// Status responds with an error of the contract, 400 to 599, without serving the
-// request. The code is the first that the contract has for the status, and
-// TOO_MANY_REQUESTS for 429. A 503 has a Retry-After of one second unless RetryAfter
-// changes it.
+// Status responds with an error of status 400 to 599, without serving the request. The
+// error code depends on the status. Retry-After defaults to one second for 503.
 func Status(status int) Fault {
 	f := Fault{kind: kindStatus, status: status, code: codeOf(status), message: "injected by the test"}
 	if status == http.StatusServiceUnavailable {
@@ -53,39 +48,31 @@ func Status(status int) Fault {
 	return f
 }
 
-// Reset cuts the connection without serving the request. With AfterCommit the request
-// is served and its response is lost: a client that sends the request again is billed
-// twice, unless it has made that safe.
-//
-// If a connection that was used before is cut, a client of net/http repeats GETs, and
-// requests with an Idempotency-Key, by itself. A connection that is not the server's
-// own, see [Server.Handler], is closed, or the handler panics with
-// http.ErrAbortHandler.
+// Reset cuts the connection without serving the request. With AfterCommit, only the
+// response is lost: a client that retries without a reference or an Idempotency-Key is
+// charged twice. On a reused connection, net/http itself retries GET requests and requests
+// with an Idempotency-Key.
 func Reset() Fault { return Fault{kind: kindReset} }
 
-// Delay waits before the request is served, or with AfterCommit before the response
-// is sent. If the client gives up meanwhile, nothing is stored in the first case, and
-// the events are stored in the second.
+// Delay waits before the request is served, or with AfterCommit before the response is
+// sent.
 func Delay(d time.Duration) Fault { return Fault{}.Delay(d) }
 
-// StoreError makes the store fail with err. An error that is
-// chargeingest.ErrNotStored results in a 503, any other in the response to an unknown
-// outcome. With AfterCommit the events are stored all the same; err must not be an
-// ErrNotStored then.
+// StoreError makes the store return err. Any err but chargeingest.ErrNotStored means an
+// unknown outcome. With AfterCommit, the events are stored, and err must not be
+// ErrNotStored.
 func StoreError(err error) Fault { return Fault{kind: kindStoreError, err: err} }
 
-// Truncated serves the request and cuts the connection in the middle of the response.
+// Truncated serves the request and cuts the connection halfway through the response.
 func Truncated() Fault { return Fault{kind: kindTruncated} }
 
-// Malformed serves the request and responds with its status and a body that is not
-// JSON.
+// Malformed serves the request and makes the response's body invalid JSON.
 func Malformed() Fault { return Fault{kind: kindMalformed} }
 
-// SlowBody serves the request and takes d to send the body of the response.
-func SlowBody(d time.Duration) Fault { return Fault{kind: kindSlowBody, pace: d} }
+// SlowBody serves the request and sends the response's body over the duration d.
+func SlowBody(d time.Duration) Fault { return Fault{kind: kindSlowBody, bodyTime: d} }
 
-// RetryAfter sets the Retry-After of a [Status], rounded up to seconds; none
-// for 0.
+// RetryAfter sets the Retry-After of a [Status]. Zero removes it.
 func (f Fault) RetryAfter(d time.Duration) Fault {
 	f.retryAfter = d
 	return f
@@ -109,20 +96,20 @@ func (f Fault) Field(path string) Fault {
 	return f
 }
 
-// Delay puts a delay before the fault.
+// Delay adds a delay before the fault.
 func (f Fault) Delay(d time.Duration) Fault {
 	f.delay = d
 	return f
 }
 
-// AfterCommit serves the request first: what it stores stays stored. It changes
-// [Status], [Reset], [Delay] and [StoreError]; the others come after it anyway.
+// AfterCommit serves the request before a [Status], [Reset], [Delay] or [StoreError]. Other
+// faults always happen after the commit.
 func (f Fault) AfterCommit() Fault {
-	f.committed = true
+	f.afterCommit = true
 	return f
 }
 
-// String names the fault as it is written in a test.
+// String returns the fault as a Go expression.
 func (f Fault) String() string {
 	var s string
 	switch f.kind {
@@ -145,42 +132,40 @@ func (f Fault) String() string {
 	case kindMalformed:
 		s = "Malformed()"
 	case kindSlowBody:
-		s = fmt.Sprintf("SlowBody(%s)", f.pace)
+		s = fmt.Sprintf("SlowBody(%s)", f.bodyTime)
 	}
 	if f.delay > 0 && f.kind != kindNone {
 		s += fmt.Sprintf(".Delay(%s)", f.delay)
 	}
-	if f.committed {
+	if f.afterCommit {
 		s += ".AfterCommit()"
 	}
 	return s
 }
 
-// check says what is wrong with a fault.
 func (f Fault) check() error {
-	answered := f.kind == kindTruncated || f.kind == kindMalformed || f.kind == kindSlowBody
+	afterResponse := f.kind == kindTruncated || f.kind == kindMalformed || f.kind == kindSlowBody
 	switch {
 	case f.kind == kindNone && f.delay <= 0:
-		return errors.New("it is no fault: one is made by Status, Reset, Delay (longer than 0), StoreError, Truncated, Malformed or SlowBody")
+		return errors.New("empty fault: use Status, Reset, Delay (longer than 0), StoreError, Truncated, Malformed or SlowBody")
 	case f.kind != kindStatus && (f.retryAfter != 0 || f.code != "" || f.message != "" || f.field != ""):
-		return errors.New("RetryAfter, Code, Message and Field are for a Status")
-	case answered && f.committed:
-		return errors.New("it comes after the commit in any case")
+		return errors.New("RetryAfter, Code, Message and Field apply to Status only")
+	case afterResponse && f.afterCommit:
+		return errors.New("AfterCommit does not apply: this fault always happens after the commit")
 	case f.kind == kindStatus && (f.status < 400 || f.status > 599):
-		return fmt.Errorf("a status must be from 400 to 599, not %d", f.status)
+		return fmt.Errorf("the status must be from 400 to 599, not %d", f.status)
 	case f.kind == kindStoreError && f.err == nil:
 		return errors.New("the error of StoreError is nil")
-	case f.kind == kindStoreError && f.committed && errors.Is(f.err, chargeingest.ErrNotStored):
-		return errors.New("an ErrNotStored cannot come after the commit")
-	case f.kind == kindSlowBody && f.pace <= 0:
-		return errors.New("the time of a slow body must be longer than 0")
+	case f.kind == kindStoreError && f.afterCommit && errors.Is(f.err, chargeingest.ErrNotStored):
+		return errors.New("StoreError with ErrNotStored cannot happen after the commit")
+	case f.kind == kindSlowBody && f.bodyTime <= 0:
+		return errors.New("the duration of SlowBody must be longer than 0")
 	case f.delay < 0 || f.retryAfter < 0:
-		return errors.New("a time is negative")
+		return errors.New("a duration is negative")
 	}
 	return nil
 }
 
-// codeOf is the contract's code for a status.
 func codeOf(status int) string {
 	code := chargeingest.CodeInternalError
 	switch status {

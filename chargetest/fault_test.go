@@ -19,7 +19,7 @@ import (
 	"example.com/chargeingest/chargetest"
 )
 
-func TestAStatusIsAnsweredInTheShapeOfTheContract(t *testing.T) {
+func TestStatusResponse(t *testing.T) {
 	for _, c := range []struct {
 		fault      chargetest.Fault
 		status     int
@@ -42,11 +42,11 @@ func TestAStatusIsAnsweredInTheShapeOfTheContract(t *testing.T) {
 	} {
 		t.Run(c.fault.String(), func(t *testing.T) {
 			srv := chargetest.New(t)
-			srv.FailNext(1, c.fault.Message("as told"))
+			srv.FailNext(1, c.fault.Message("custom"))
 			a := requireStatus(t, c.status)(overSocket(srv).charge(t, "a", "X-Request-Id: mine"))
 			var body map[string]string
 			require.NoError(t, json.Unmarshal([]byte(a.text), &body))
-			require.Equal(t, map[string]string{"type": c.kind, "code": c.code, "message": "as told"}, body)
+			require.Equal(t, map[string]string{"type": c.kind, "code": c.code, "message": "custom"}, body)
 			require.Equal(t, "application/json", a.Header.Get("Content-Type"))
 			require.Equal(t, "mine", a.Header.Get("X-Request-Id"))
 			for name, value := range c.headers {
@@ -57,7 +57,7 @@ func TestAStatusIsAnsweredInTheShapeOfTheContract(t *testing.T) {
 	}
 }
 
-func TestA5xxAfterCommitSaysWhetherSendingAgainIsSafe(t *testing.T) {
+func TestRetryableHeaderAfterCommit(t *testing.T) {
 	for _, c := range []struct {
 		name, reference string
 		header          string
@@ -78,7 +78,7 @@ func TestA5xxAfterCommitSaysWhetherSendingAgainIsSafe(t *testing.T) {
 	}
 }
 
-func TestAConnectionIsResetBeforeOrAfterTheCommit(t *testing.T) {
+func TestResetBeforeAndAfterCommit(t *testing.T) {
 	for _, c := range []struct {
 		fault  chargetest.Fault
 		stored int
@@ -95,13 +95,13 @@ func TestAConnectionIsResetBeforeOrAfterTheCommit(t *testing.T) {
 			for _, r := range srv.Requests() {
 				require.Zero(t, r.Status)
 				require.Equal(t, c.stored, r.Stored)
-				require.Contains(t, r.String(), "no answer")
+				require.Contains(t, r.String(), "no response")
 			}
 		})
 	}
 }
 
-func TestWithoutAConnectionToTakeOverAResetAborts(t *testing.T) {
+func TestResetAbortsWithoutHijacker(t *testing.T) {
 	srv := chargetest.New(t)
 	srv.FailNext(1, chargetest.Reset())
 	require.PanicsWithValue(t, http.ErrAbortHandler, func() {
@@ -109,26 +109,26 @@ func TestWithoutAConnectionToTakeOverAResetAborts(t *testing.T) {
 	})
 }
 
-func TestAnAnswerIsTruncatedOrMalformedOrSlowBehindTheCommit(t *testing.T) {
-	for _, reach := range []func(*chargetest.Server) client{overSocket, inMemory} {
+func TestResponseFaultsKeepEvents(t *testing.T) {
+	for _, connect := range []func(*chargetest.Server) client{overSocket, inMemory} {
 		srv := chargetest.New(t)
 		srv.FailNext(1, chargetest.Truncated())
-		half, err := reach(srv).charge(t, "truncated")
+		half, err := connect(srv).charge(t, "truncated")
 		require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 		require.Contains(t, half.text, `"product_item_id"`)
 
 		srv.FailNext(1, chargetest.Malformed())
-		a := requireStatus(t, 201)(reach(srv).charge(t, "malformed"))
+		a := requireStatus(t, 201)(connect(srv).charge(t, "malformed"))
 		require.False(t, json.Valid([]byte(a.text)))
 
 		srv.FailNext(1, chargetest.SlowBody(8*time.Millisecond))
-		a = requireStatus(t, 201)(reach(srv).charge(t, "slow"))
+		a = requireStatus(t, 201)(connect(srv).charge(t, "slow"))
 		require.True(t, json.Valid([]byte(a.text)))
 		srv.AssertCount(t, 3)
 	}
 }
 
-func TestASlowBodyTakesItsTime(t *testing.T) {
+func TestSlowBodyDuration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := chargetest.New(t)
 		srv.FailNext(1, chargetest.SlowBody(time.Minute))
@@ -138,7 +138,7 @@ func TestASlowBodyTakesItsTime(t *testing.T) {
 	})
 }
 
-func TestAClientThatGivesUpInADelayHasStoredOnlyBehindTheCommit(t *testing.T) {
+func TestClientTimeoutDuringDelay(t *testing.T) {
 	for _, c := range []struct {
 		fault  chargetest.Fault
 		stored int
@@ -147,9 +147,9 @@ func TestAClientThatGivesUpInADelayHasStoredOnlyBehindTheCommit(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				srv := chargetest.New(t)
 				srv.FailNext(1, c.fault)
-				impatient := inMemory(srv)
-				impatient.http.Timeout = time.Second
-				_, err := impatient.charge(t, "a")
+				sender := inMemory(srv)
+				sender.http.Timeout = time.Second
+				_, err := sender.charge(t, "a")
 				require.ErrorIs(t, err, context.DeadlineExceeded)
 				synctest.Wait()
 				srv.AssertCount(t, c.stored)
@@ -158,7 +158,7 @@ func TestAClientThatGivesUpInADelayHasStoredOnlyBehindTheCommit(t *testing.T) {
 	}
 }
 
-func TestADelayPutsItsTimeBeforeAnotherFault(t *testing.T) {
+func TestDelayBeforeAnotherFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := chargetest.New(t)
 		srv.FailNext(1, chargetest.Status(504).Delay(30*time.Second))
@@ -170,7 +170,7 @@ func TestADelayPutsItsTimeBeforeAnotherFault(t *testing.T) {
 	})
 }
 
-func TestAStoreErrorIsAnsweredAsTheHandlerDoes(t *testing.T) {
+func TestStoreErrorResponse(t *testing.T) {
 	full := fmt.Errorf("disk full: %w", chargeingest.ErrNotStored)
 	for _, c := range []struct {
 		name, reference string
@@ -178,9 +178,9 @@ func TestAStoreErrorIsAnsweredAsTheHandlerDoes(t *testing.T) {
 		status, stored  int
 	}{
 		{"nothing stored", "", chargetest.StoreError(full), 503, 0},
-		{"unknown, with a reference", "a", chargetest.StoreError(errors.New("lost")), 503, 0},
-		{"unknown, without one", "", chargetest.StoreError(errors.New("lost")), 500, 0},
-		{"stored all the same", "", chargetest.StoreError(errors.New("lost")).AfterCommit(), 500, 1},
+		{"unknown outcome with a reference", "a", chargetest.StoreError(errors.New("lost")), 503, 0},
+		{"unknown outcome without a reference", "", chargetest.StoreError(errors.New("lost")), 500, 0},
+		{"stored nevertheless", "", chargetest.StoreError(errors.New("lost")).AfterCommit(), 500, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			srv := chargetest.New(t)
@@ -200,31 +200,31 @@ func TestAStoreErrorIsAnsweredAsTheHandlerDoes(t *testing.T) {
 	})
 }
 
-func TestAFaultThatIsNoneFailsTheTest(t *testing.T) {
-	for name, order := range map[string]func(*chargetest.Server){
-		"from 400 to 599":   func(s *chargetest.Server) { s.FailNext(1, chargetest.Status(201)) },
-		"it is no fault":    func(s *chargetest.Server) { s.FailNext(1, chargetest.Delay(0)) },
-		"are for a Status":  func(s *chargetest.Server) { s.FailNext(1, chargetest.Reset().RetryAfter(time.Second)) },
-		"in any case":       func(s *chargetest.Server) { s.FailNext(1, chargetest.Malformed().AfterCommit()) },
-		"goes forward only": func(s *chargetest.Server) { s.Advance(-time.Second) },
-		"StoreError is nil": func(s *chargetest.Server) { s.FailNext(1, chargetest.StoreError(nil)) },
-		"cannot come after": func(s *chargetest.Server) {
+func TestInvalidFaultFailsTest(t *testing.T) {
+	for name, inject := range map[string]func(*chargetest.Server){
+		"from 400 to 599":                 func(s *chargetest.Server) { s.FailNext(1, chargetest.Status(201)) },
+		"empty fault":                     func(s *chargetest.Server) { s.FailNext(1, chargetest.Delay(0)) },
+		"apply to Status only":            func(s *chargetest.Server) { s.FailNext(1, chargetest.Reset().RetryAfter(time.Second)) },
+		"always happens after the commit": func(s *chargetest.Server) { s.FailNext(1, chargetest.Malformed().AfterCommit()) },
+		"cannot go back":                  func(s *chargetest.Server) { s.Advance(-time.Second) },
+		"StoreError is nil":               func(s *chargetest.Server) { s.FailNext(1, chargetest.StoreError(nil)) },
+		"cannot happen after": func(s *chargetest.Server) {
 			s.FailNext(1, chargetest.StoreError(chargeingest.ErrOverloaded).AfterCommit())
 		},
-		"slow body must be":   func(s *chargetest.Server) { s.FailNext(1, chargetest.SlowBody(0)) },
-		"time is negative":    func(s *chargetest.Server) { s.FailNext(1, chargetest.Status(503).RetryAfter(-1)) },
-		"n must be 1 or more": func(s *chargetest.Server) { s.FailNext(0, chargetest.Reset()) },
-		"d must be longer":    func(s *chargetest.Server) { s.FailFor(0, chargetest.Reset()) },
-		"p must be from 0":    func(s *chargetest.Server) { s.FailSometimes(2, 1, chargetest.Reset()) },
-		"n must be 0 or more": func(s *chargetest.Server) { s.Quota(-1, time.Second) },
+		"SlowBody must be":     func(s *chargetest.Server) { s.FailNext(1, chargetest.SlowBody(0)) },
+		"duration is negative": func(s *chargetest.Server) { s.FailNext(1, chargetest.Status(503).RetryAfter(-1)) },
+		"n must be 1 or more":  func(s *chargetest.Server) { s.FailNext(0, chargetest.Reset()) },
+		"d must be longer":     func(s *chargetest.Server) { s.FailFor(0, chargetest.Reset()) },
+		"p must be from 0":     func(s *chargetest.Server) { s.FailSometimes(2, 1, chargetest.Reset()) },
+		"n must be 0 or more":  func(s *chargetest.Server) { s.Quota(-1, time.Second) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			told := new(recorder)
-			srv := chargetest.New(told)
-			order(srv)
-			require.Contains(t, told.failure(), name)
+			tb := new(fakeTB)
+			srv := chargetest.New(tb)
+			inject(srv)
+			require.Contains(t, tb.failure(), name)
 			requireStatus(t, 201)(overSocket(srv).charge(t, "a"))
-			told.end()
+			tb.end()
 		})
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"example.com/chargeingest/chargetest"
 )
 
-func TestTheJournalHasEveryRequestAndWhatBecameOfIt(t *testing.T) {
+func TestJournal(t *testing.T) {
 	srv := chargetest.New(t)
 	sender := overSocket(srv)
 	requireStatus(t, 201)(sender.charge(t, "a"))
@@ -26,22 +26,22 @@ func TestTheJournalHasEveryRequestAndWhatBecameOfIt(t *testing.T) {
 	list := srv.Requests()
 	require.Len(t, list, 4)
 	for i, want := range []chargetest.Request{
-		{N: 1, Status: 201, Stored: 1, Platform: "default", Route: chargeingest.RouteSingle},
-		{N: 2, Status: 201, Replayed: 1, Platform: "default", Route: chargeingest.RouteSingle},
-		{N: 3, Status: 400, Code: chargeingest.CodeInvalidField, Field: "value.number", Platform: "default", Route: chargeingest.RouteSingle},
-		{N: 4, Status: 401, Code: chargeingest.CodeUnauthorised, Route: chargeingest.RouteSingle},
+		{Number: 1, Status: 201, Stored: 1, Platform: "default", Route: chargeingest.RouteSingle},
+		{Number: 2, Status: 201, Replayed: 1, Platform: "default", Route: chargeingest.RouteSingle},
+		{Number: 3, Status: 400, Code: chargeingest.CodeInvalidField, Field: "value.number", Platform: "default", Route: chargeingest.RouteSingle},
+		{Number: 4, Status: 401, Code: chargeingest.CodeUnauthorised, Route: chargeingest.RouteSingle},
 	} {
 		got := list[i]
 		require.Equal(t, want, chargetest.Request{
-			N: got.N, Status: got.Status, Stored: got.Stored, Replayed: got.Replayed,
+			Number: got.Number, Status: got.Status, Stored: got.Stored, Replayed: got.Replayed,
 			Platform: got.Platform, Route: got.Route, Code: got.Code, Field: got.Field,
 		})
 		require.Equal(t, got.Status >= 400, got.Rejected())
-		require.Equal(t, string(got.Answer) != "", got.Status != 0)
+		require.Equal(t, string(got.ResponseBody) != "", got.Status != 0)
 	}
 	require.Equal(t, "b", *list[2].Events[0].Reference)
-	require.Equal(t, srv.Now(), list[3].At)
-	require.Equal(t, time.Second, list[3].At.Sub(list[0].At))
+	require.Equal(t, srv.Now(), list[3].ReceivedAt)
+	require.Equal(t, time.Second, list[3].ReceivedAt.Sub(list[0].ReceivedAt))
 
 	dump := srv.Dump()
 	for _, part := range []string{"stored: 1", "requests: 4", "2026-01-01T00:00:01Z", "1 replayed", "UNAUTHORISED", "[c]"} {
@@ -52,30 +52,30 @@ func TestTheJournalHasEveryRequestAndWhatBecameOfIt(t *testing.T) {
 	}
 }
 
-func TestARejectionIsInTheTestsLogAndASuccessIsNot(t *testing.T) {
-	told := new(recorder)
-	srv := chargetest.New(told)
-	defer told.end()
+func TestLogHasRejectionsButNoSuccesses(t *testing.T) {
+	tb := new(fakeTB)
+	srv := chargetest.New(tb)
+	defer tb.end()
 	sender := overSocket(srv)
 	requireStatus(t, 201)(sender.charge(t, "a"))
-	require.Empty(t, told.log())
+	require.Empty(t, tb.log())
 	ev := chargetest.Sample("b")
 	ev.Value.Amount.Currency = "euro"
 	requireStatus(t, 400)(sender.send(t, ev))
-	require.Contains(t, told.log(), "request 2: POST /v1/ingest/charge-data [b]: 400 INVALID_FIELD: value.amount.currency")
+	require.Contains(t, tb.log(), "request 2: POST /v1/ingest/charge-data [b]: 400 INVALID_FIELD: value.amount.currency")
 	srv.FailNext(1, chargetest.Reset(), chargetest.Reference("c"))
 	_, err := sender.charge(t, "c")
 	require.Error(t, err)
-	require.Contains(t, told.log(), "request 3: POST /v1/ingest/charge-data [c]: no answer (fault FailNext(1, Reset()))")
-	require.Empty(t, told.failure())
+	require.Contains(t, tb.log(), "request 3: POST /v1/ingest/charge-data [c]: no response (fault FailNext(1, Reset()))")
+	require.Empty(t, tb.failure())
 }
 
-func TestANearMissIsNamed(t *testing.T) {
+func TestHint(t *testing.T) {
 	srv := chargetest.New(t)
 	sender := overSocket(srv)
 	for _, c := range []struct{ path, body, want string }{
 		{"/api/v1/ingest/charge-data", `{}`, "/api"},
-		{"/v1/ingest/charge-data/", `{}`, "slash too many"},
+		{"/v1/ingest/charge-data/", `{}`, "extra slash"},
 		{"/v1/ingest/charge-date", `{}`, "did you mean /v1/ingest/charge-data"},
 		{"/charge-datas", `{}`, "did you mean /v1/ingest/charge-datas"},
 		{"/ingest/charge-data", `{}`, "start with /v1/"},
@@ -93,79 +93,78 @@ func TestANearMissIsNamed(t *testing.T) {
 		last := list[len(list)-1]
 		require.True(t, last.Rejected(), c.path)
 		if c.want == "" {
-			require.Empty(t, last.NearMiss, c.path)
+			require.Empty(t, last.Hint, c.path)
 		}
-		require.Contains(t, last.NearMiss, c.want, c.path)
+		require.Contains(t, last.Hint, c.want, c.path)
 	}
 }
 
-func TestACallerWithAnotherKeyIsToldOfTheRightOne(t *testing.T) {
+func TestHintForUnknownKey(t *testing.T) {
 	srv := chargetest.New(t)
 	sender := overSocket(srv)
 	sender.key = "from-the-environment"
 	requireStatus(t, 401)(sender.charge(t, "a"))
-	require.Contains(t, srv.Requests()[0].NearMiss, "Server.APIKey")
+	require.Contains(t, srv.Requests()[0].Hint, "Server.APIKey")
 }
 
-func TestAWaitThatIsOverTellsWhy(t *testing.T) {
+func TestWaitTimeoutReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		told := new(recorder)
-		srv := chargetest.NewWith(told, chargetest.Options{Wait: 5 * time.Second})
-		defer told.end()
+		tb := new(fakeTB)
+		srv := chargetest.NewWith(tb, chargetest.Options{WaitTimeout: 5 * time.Second})
+		defer tb.end()
 		sender := inMemory(srv)
 		requireStatus(t, 201)(sender.charge(t, "order-24"))
-		refused := chargetest.Sample("order-42")
-		refused.PricingID = ""
-		requireStatus(t, 400)(sender.send(t, refused))
+		rejected := chargetest.Sample("order-42")
+		rejected.PricingID = ""
+		requireStatus(t, 400)(sender.send(t, rejected))
 		start := time.Now()
-		require.Zero(t, srv.WaitEvent(told, chargetest.Reference("order-42")))
+		require.Zero(t, srv.WaitEvent(tb, chargetest.Reference("order-42")))
 		require.Equal(t, 5*time.Second, time.Since(start))
 		for _, part := range []string{
 			`reference "order-42": 0 stored, waited for 1`,
-			"it was sent by request 2", "pricing_id",
-			"a similar one is stored: default", "order-24", "requests: 2",
+			"it was sent in request 2", "pricing_id",
+			"a similar reference is stored: default", "order-24", "requests: 2",
 		} {
-			require.Contains(t, told.failure(), part)
+			require.Contains(t, tb.failure(), part)
 		}
 	})
 }
 
-// dated is a test with a deadline.
-type dated struct {
-	*recorder
+type deadlineTB struct {
+	*fakeTB
 	deadline time.Time
 }
 
-func (d dated) Deadline() (time.Time, bool) { return d.deadline, true }
+func (d deadlineTB) Deadline() (time.Time, bool) { return d.deadline, true }
 
-func TestAWaitEndsBeforeTheTestsDeadline(t *testing.T) {
+func TestWaitEndsBeforeTestDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := chargetest.New(t)
-		told := dated{new(recorder), time.Now().Add(10 * time.Second)}
+		tb := deadlineTB{new(fakeTB), time.Now().Add(10 * time.Second)}
 		start := time.Now()
-		require.Empty(t, srv.WaitEvents(told, 2))
+		require.Empty(t, srv.WaitEvents(tb, 2))
 		require.Equal(t, 9*time.Second, time.Since(start))
-		require.Contains(t, told.failure(), "events: 0 stored, waited for 2")
+		require.Contains(t, tb.failure(), "events: 0 stored, waited for 2")
 
-		told = dated{new(recorder), time.Now().Add(10 * time.Second)}
-		require.Empty(t, srv.WaitRequests(told, 2))
-		require.Contains(t, told.failure(), "0 requests came in, waited for 2")
+		tb = deadlineTB{new(fakeTB), time.Now().Add(10 * time.Second)}
+		require.Empty(t, srv.WaitRequests(tb, 2))
+		require.Contains(t, tb.failure(), "0 requests received, waited for 2")
 	})
 }
 
-func TestAnAssertionThatFailsShowsTheDifference(t *testing.T) {
-	told := new(recorder)
-	srv := chargetest.New(told)
-	defer told.end()
+func TestAssertions(t *testing.T) {
+	tb := new(fakeTB)
+	srv := chargetest.New(tb)
+	defer tb.end()
 	ev := chargetest.Sample("order-42")
 	ev.PricingPlanSubscriptionSelector = &chargeingest.Selector{
 		Data: []chargeingest.SelectorEntry{{Field: "PRICING_PLAN_REFERENCE", Value: new("a")}}, Rules: []chargeingest.SelectorEntry{},
 	}
 	srv.Seed(t, ev)
-	require.True(t, srv.AssertEvent(told, ev))
-	require.True(t, srv.AssertCount(told, 1, chargetest.Reference("order-42"), chargetest.Customer("customer-sample")))
-	require.True(t, srv.AssertNoRejections(told))
-	require.Empty(t, told.failure())
+	require.True(t, srv.AssertEvent(tb, ev))
+	require.True(t, srv.AssertCount(tb, 1, chargetest.Reference("order-42"), chargetest.Customer("customer-sample")))
+	require.True(t, srv.AssertNoRejections(tb))
+	require.Empty(t, tb.failure())
 
 	want := chargetest.Sample("order-42")
 	want.Value.Amount.Quantity = "1250"
@@ -173,39 +172,39 @@ func TestAnAssertionThatFailsShowsTheDifference(t *testing.T) {
 	want.PricingPlanSubscriptionSelector = &chargeingest.Selector{
 		Data: []chargeingest.SelectorEntry{{Field: "PRICING_PLAN_REFERENCE", Value: new("b")}},
 	}
-	require.False(t, srv.AssertEvent(told, want))
+	require.False(t, srv.AssertEvent(tb, want))
 	for _, line := range []string{
 		`  - value.amount.quantity: "1250"`, `  + value.amount.quantity: "12.50"`,
 		`  - description: "twelve fifty"`, `  + pricing_plan_subscription_selector.rules: []`,
 		`  - pricing_plan_subscription_selector.data.0.value: "b"`,
 	} {
-		require.Contains(t, told.failure(), line)
+		require.Contains(t, tb.failure(), line)
 	}
-	require.NotContains(t, told.failure(), "currency", "what is equal is not shown")
+	require.NotContains(t, tb.failure(), "currency", "equal fields are not shown")
 
 	want.Timestamp = new("2020-01-01T00:00:00Z")
-	require.False(t, srv.AssertEvent(told, want))
-	require.Contains(t, told.failure(), `- timestamp: "2020-01-01T00:00:00Z"`)
-	require.False(t, srv.AssertEvent(told, chargetest.Sample("order-43")))
-	require.Contains(t, told.failure(), `reference "order-43": 0 stored, want 1`)
-	require.False(t, srv.AssertEvent(told, chargetest.Sample("")))
-	require.False(t, srv.AssertCount(told, 2))
-	require.Contains(t, told.failure(), "events: 1 stored, want 2")
+	require.False(t, srv.AssertEvent(tb, want))
+	require.Contains(t, tb.failure(), `- timestamp: "2020-01-01T00:00:00Z"`)
+	require.False(t, srv.AssertEvent(tb, chargetest.Sample("order-43")))
+	require.Contains(t, tb.failure(), `reference "order-43": 0 stored, want 1`)
+	require.False(t, srv.AssertEvent(tb, chargetest.Sample("")))
+	require.False(t, srv.AssertCount(tb, 2))
+	require.Contains(t, tb.failure(), "events: 1 stored, want 2")
 	requireStatus(t, 404)(overSocket(srv).do(t.Context(), http.MethodGet, "/", nil))
-	require.False(t, srv.AssertNoRejections(told))
-	require.Contains(t, told.failure(), "1 requests were rejected:\n  request 1: GET /")
+	require.False(t, srv.AssertNoRejections(tb))
+	require.Contains(t, tb.failure(), "rejected requests: 1\n  request 1: GET /")
 }
 
 func TestSeedStoresAllOrNothing(t *testing.T) {
-	told := new(recorder)
-	srv := chargetest.New(told)
-	defer told.end()
+	tb := new(fakeTB)
+	srv := chargetest.New(tb)
+	defer tb.end()
 	seeded := srv.SeedOn(t, "pf_b", chargetest.Sample("a"), chargetest.Sample("b"))
 	require.Equal(t, seeded, srv.Events())
 	require.Equal(t, "pf_b", seeded[0].Platform)
 	require.Empty(t, srv.Seed(t))
-	require.Empty(t, srv.Seed(told, chargetest.Sample("c"), chargeingest.ChargeEvent{}))
-	require.Contains(t, told.failure(), "charge_datas.1.product_item_id")
+	require.Empty(t, srv.Seed(tb, chargetest.Sample("c"), chargeingest.ChargeEvent{}))
+	require.Contains(t, tb.failure(), "charge_datas.1.product_item_id")
 	require.Len(t, srv.Events(), 2)
 
 	ev, ok := srv.Event("b")
@@ -215,39 +214,38 @@ func TestSeedStoresAllOrNothing(t *testing.T) {
 	require.False(t, ok)
 }
 
-// ending is a test that can be ended.
-type ending struct {
-	*recorder
+type fatalTB struct {
+	*fakeTB
 	ended bool
 }
 
-func (e *ending) FailNow() { e.ended = true }
+func (e *fatalTB) FailNow() { e.ended = true }
 
-func TestAWaitEndsTheTestOnItsOwnGoroutineOnly(t *testing.T) {
+func TestWaitEndsTestOnlyOnTestGoroutine(t *testing.T) {
 	for _, wait := range []func(*chargetest.Server, chargetest.TB){
 		func(s *chargetest.Server, t chargetest.TB) { s.WaitEvent(t) },
 		func(s *chargetest.Server, t chargetest.TB) { s.WaitRequests(t, 1) },
 		func(s *chargetest.Server, t chargetest.TB) { s.Seed(t, chargeingest.ChargeEvent{}) },
 	} {
-		told := &ending{recorder: new(recorder)}
-		srv := chargetest.NewWith(told, chargetest.Options{Wait: time.Nanosecond})
+		tb := &fatalTB{fakeTB: new(fakeTB)}
+		srv := chargetest.NewWith(tb, chargetest.Options{WaitTimeout: time.Nanosecond})
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			wait(srv, told)
+			wait(srv, tb)
 		}()
 		<-done
-		require.NotEmpty(t, told.failure())
-		require.False(t, told.ended)
-		wait(srv, told)
-		require.True(t, told.ended)
-		told.end()
+		require.NotEmpty(t, tb.failure())
+		require.False(t, tb.ended)
+		wait(srv, tb)
+		require.True(t, tb.ended)
+		tb.end()
 	}
 }
 
-func TestAClockThatRunsGoesWithTheBubble(t *testing.T) {
+func TestRunningClockInBubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := chargetest.NewWith(t, chargetest.Options{ClockRuns: true})
+		srv := chargetest.NewWith(t, chargetest.Options{RunningClock: true})
 		start := srv.Now()
 		srv.FailFor(90*time.Second, chargetest.Status(503))
 		sender := inMemory(srv)

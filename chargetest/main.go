@@ -6,20 +6,16 @@ import (
 	"sync"
 )
 
-// Main is a [TB] for TestMain, which has no testing.TB. The zero value is ready
-// to use.
-//
-// Failures are written to standard error, with the file and line of the call. Logs
-// are written there if the tests fail, at most 100 lines.
+// Main is a [TB] for TestMain. It writes failures to standard error, and at most 100 lines
+// of logs if the tests fail. The zero value is ready to use.
 type Main struct {
 	mu       sync.Mutex
 	failed   bool
-	logged   notes
+	logged   messages
 	cleanups []func()
 }
 
-// Run runs the tests of a *testing.M, ends the servers, and returns the status to
-// exit with: that of the tests, or 1 if they pass and Main has failed.
+// Run runs the tests of a *testing.M, closes the servers and returns the exit status.
 func (m *Main) Run(tests interface{ Run() int }) int {
 	status := tests.Run()
 	for f := m.popCleanup(); f != nil; f = m.popCleanup() {
@@ -51,7 +47,7 @@ func (m *Main) popCleanup() func() {
 // Helper implements [TB].
 func (*Main) Helper() {}
 
-// Cleanup implements [TB]: Run calls f after the tests.
+// Cleanup implements [TB].
 func (m *Main) Cleanup(f func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -2,6 +2,8 @@ package chargetest
 
 import (
 	"fmt"
+	"net/http"
+	"strings"
 
 	"example.com/chargeingest"
 )
@@ -12,14 +14,13 @@ type Matcher interface {
 	matchesRequest(r *Request) bool
 }
 
-// EventMatcher selects events, and requests that carry such an event.
+// EventMatcher selects events and the requests that contain them.
 type EventMatcher interface {
 	Matcher
 	matchesEvent(e *Event) bool
 
-	// among returns a list that has every event that the matcher selects, and no
-	// other one, if the index has such a list.
-	among(x *index) (list []*Event, ok bool)
+	// indexed returns all selected events, if indexed.
+	indexed(x *index) (list []*Event, ok bool)
 }
 
 type requestMatcher struct {
@@ -33,13 +34,13 @@ func (m requestMatcher) matchesRequest(r *Request) bool { return m.match(r) }
 type eventMatcher struct {
 	name  string
 	match func(*Event) bool
-	list  func(*index) []*Event // nil if the index has none
+	list  func(*index) []*Event
 }
 
 func (m eventMatcher) String() string             { return m.name }
 func (m eventMatcher) matchesEvent(e *Event) bool { return m.match(e) }
 
-func (m eventMatcher) among(x *index) ([]*Event, bool) {
+func (m eventMatcher) indexed(x *index) ([]*Event, bool) {
 	if m.list == nil {
 		return nil, false
 	}
@@ -55,17 +56,16 @@ func (m eventMatcher) matchesRequest(r *Request) bool {
 	return false
 }
 
-// referenceMatcher knows its reference, for the near misses.
 type referenceMatcher struct {
 	eventMatcher
 	reference string
 }
 
-// Reference selects the event with this reference.
+// Reference selects events by their reference.
 func Reference(reference string) EventMatcher {
 	return referenceMatcher{eventMatcher{
 		name:  fmt.Sprintf("reference %q", reference),
-		match: func(e *Event) bool { return is(e.Reference, reference) },
+		match: func(e *Event) bool { return equals(e.Reference, reference) },
 		list:  func(x *index) []*Event { return x.byReference[reference] },
 	}, reference}
 }
@@ -74,14 +74,13 @@ func Reference(reference string) EventMatcher {
 func Customer(customer string) EventMatcher {
 	return eventMatcher{
 		name:  fmt.Sprintf("customer %q", customer),
-		match: func(e *Event) bool { return is(e.CustomerID, customer) || is(e.CustomerReference, customer) },
+		match: func(e *Event) bool { return equals(e.CustomerID, customer) || equals(e.CustomerReference, customer) },
 		list:  func(x *index) []*Event { return x.byCustomer[customer] },
 	}
 }
 
-// EventWhere selects events by a predicate. Events of requests have no platform yet,
-// and if the request is invalid only the fields that can be read. The predicate must
-// not call the server.
+// EventWhere selects events by a predicate, which must not call the server. For requests,
+// the predicate sees Request.Events, without a platform.
 func EventWhere(predicate func(Event) bool) EventMatcher {
 	return eventMatcher{name: "event by a predicate", match: func(e *Event) bool { return predicate(*e) }}
 }
@@ -89,7 +88,7 @@ func EventWhere(predicate func(Event) bool) EventMatcher {
 // Credential selects requests by their API key or Bearer token.
 func Credential(secret string) Matcher {
 	return requestMatcher{"credential", func(r *Request) bool {
-		sent, err := chargeingest.APIKeyOrBearer(r.asHTTP())
+		sent, err := chargeingest.APIKeyOrBearer(&http.Request{Header: r.Header})
 		return err == nil && sent == secret
 	}}
 }
@@ -99,21 +98,34 @@ func Route(route chargeingest.Route) Matcher {
 	return requestMatcher{"route " + string(route), func(r *Request) bool { return r.Route == route }}
 }
 
-// nth is the matcher that looks at what the others of a fault left, and only
-// counts.
 type nth int
 
-// Nth selects the nth request, counted from 1, of those that the other matchers of
-// the fault select, from the call that injects the fault on.
+// Nth selects the nth request, counted from 1, of those that the other matchers select from
+// now on.
 func Nth(n int) Matcher { return nth(n) }
 
 func (n nth) String() string               { return fmt.Sprintf("call %d", int(n)) }
-func (n nth) matchesRequest(*Request) bool { return true }
+func (n nth) matchesRequest(*Request) bool { return true } // [Rule.matches] counts
 
-// RequestWhere selects requests by a predicate, which sees what was sent and no
-// response. It must not call the server.
+// RequestWhere selects requests by a predicate, which sees no response and must not call
+// the server.
 func RequestWhere(predicate func(Request) bool) Matcher {
 	return requestMatcher{"request by a predicate", func(r *Request) bool { return predicate(*r) }}
 }
 
-func is(s *string, want string) bool { return s != nil && *s == want }
+func equals(s *string, want string) bool { return s != nil && *s == want }
+
+func matcherNames(matchers []EventMatcher) string {
+	if len(matchers) == 0 {
+		return "events"
+	}
+	return joinNames(matchers)
+}
+
+func joinNames[M Matcher](matchers []M) string {
+	names := make([]string, len(matchers))
+	for i, m := range matchers {
+		names[i] = m.String()
+	}
+	return strings.Join(names, ", ")
+}

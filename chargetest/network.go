@@ -8,19 +8,18 @@ import (
 	"sync"
 )
 
-// URL is the server's URL on loopback, without a trailing slash. The first call
-// starts to listen. In a bubble of testing/synctest it fails the test, because
-// waiting for a socket would stop the bubble's time: use [Server.Client] there.
+// URL starts a listener on loopback and returns its URL, without a trailing slash. In a
+// synctest bubble it fails the test: use [Server.Client].
 func (s *Server) URL() string {
 	s.t.Helper()
-	if s.bubbled {
-		s.errorf("URL in a bubble of testing/synctest: what waits for a socket would keep its time from moving; use Client")
+	if s.inBubble {
+		s.errorf("URL called in a synctest bubble: waiting for a socket would stop its time; use Client")
 		return ""
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.url == "" && !s.isClosed {
-		if s.strayed(s.t) {
+		if s.wrongBubble(s.t) {
 			return ""
 		}
 		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
@@ -34,19 +33,16 @@ func (s *Server) URL() string {
 	return s.url
 }
 
-// Client is an HTTP client that reaches the server without a socket, whatever host
-// the URL names, by http or https. A cut connection is an unexpected EOF to it; on a
-// socket it is a reset. Each client has connections of its own until the server ends:
-// one client is enough for a loop.
+// Client returns a client that reaches the server in memory, for any http or https URL. A
+// cut connection results in an unexpected EOF. Each client keeps its connections until the
+// server is closed.
 func (s *Server) Client() *http.Client {
 	return &http.Client{Transport: &http.Transport{DialContext: s.dial, DialTLSContext: s.dial}}
 }
 
-// dial is for a transport; every address leads to the server. The first call
-// starts to listen.
 func (s *Server) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	if err := s.checkBubble(); err != nil {
-		s.errorf("Client: %v", err) // its caller may send the request again, and hide this
+		s.errorf("Client: %v", err) // the client may hide the error
 		return nil, err
 	}
 	s.mu.Lock()
@@ -63,50 +59,44 @@ func (s *Server) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	return pipe.dial(ctx)
 }
 
-// network serves on listeners and can cut the connections of all of them. It is
-// made by newNetwork.
 type network struct {
-	serve  http.Handler
-	errors *log.Logger
+	handler  http.Handler
+	errorLog *log.Logger
 
 	mu      sync.Mutex
 	servers []*http.Server
 	serving sync.WaitGroup
 
-	// conns and inFlight are those since the last cut.
-	conns    map[*conn]struct{}
+	conns    map[*conn]struct{} // since the last cut
 	inFlight *sync.WaitGroup
 }
 
-func newNetwork(serve http.HandlerFunc, errors *log.Logger) *network {
-	return &network{serve: serve, errors: errors, conns: make(map[*conn]struct{}), inFlight: new(sync.WaitGroup)}
+func newNetwork(handler http.HandlerFunc, errorLog *log.Logger) *network {
+	return &network{handler: handler, errorLog: errorLog, conns: make(map[*conn]struct{}), inFlight: new(sync.WaitGroup)}
 }
 
-// start serves on l until the network is closed.
 func (n *network) start(l net.Listener) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	srv := &http.Server{ //nolint:gosec // no time-outs: a client under a debugger is slow
+	srv := &http.Server{ //nolint:gosec // no timeouts: a client in a debugger is slow
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			defer n.enter().Done()
-			n.serve.ServeHTTP(w, r)
+			defer n.begin().Done()
+			n.handler.ServeHTTP(w, r)
 		}),
-		ErrorLog: n.errors,
+		ErrorLog: n.errorLog,
 	}
 	n.servers = append(n.servers, srv)
 	n.serving.Go(func() { _ = srv.Serve(trackingListener{l, n}) })
 }
 
-// enter counts a request that is in flight.
-func (n *network) enter() *sync.WaitGroup {
+func (n *network) begin() *sync.WaitGroup {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.inFlight.Add(1)
 	return n.inFlight
 }
 
-// cut cuts every connection and waits until the requests that were in flight
-// have ended.
+// cut waits for the requests in flight.
 func (n *network) cut() {
 	n.mu.Lock()
 	conns, inFlight := n.conns, n.inFlight
@@ -118,7 +108,6 @@ func (n *network) cut() {
 	inFlight.Wait()
 }
 
-// close stops listening, cuts every connection and waits until all has ended.
 func (n *network) close() {
 	n.mu.Lock()
 	servers := n.servers
@@ -130,13 +119,11 @@ func (n *network) close() {
 	n.cut()
 }
 
-// trackingListener tells the network of its connections.
 type trackingListener struct {
 	net.Listener
 	network *network
 }
 
-// Accept implements [net.Listener].
 func (l trackingListener) Accept() (net.Conn, error) {
 	accepted, err := l.Listener.Accept()
 	if err != nil {
@@ -149,13 +136,11 @@ func (l trackingListener) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// conn is a connection of a network.
 type conn struct {
 	net.Conn
 	network *network
 }
 
-// Close implements [net.Conn].
 func (c *conn) Close() error {
 	c.network.mu.Lock()
 	delete(c.network.conns, c)
@@ -163,8 +148,7 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// CloseWrite ends what is sent, as net/http does before it closes a connection
-// whose request it has not read to its end.
+// CloseWrite is called by net/http after an unread request.
 func (c *conn) CloseWrite() error {
 	if l, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return l.CloseWrite()
@@ -172,8 +156,6 @@ func (c *conn) CloseWrite() error {
 	return nil
 }
 
-// reset closes the connection so that its other end sees a reset, where it is
-// one that can.
 func (c *conn) reset() {
 	if l, ok := c.Conn.(interface{ SetLinger(seconds int) error }); ok {
 		_ = l.SetLinger(0)
@@ -181,14 +163,12 @@ func (c *conn) reset() {
 	_ = c.Close()
 }
 
-// pipeListener is a listener in memory.
 type pipeListener struct {
 	conns  chan net.Conn
 	closed chan struct{}
 	once   sync.Once
 }
 
-// Accept implements [net.Listener].
 func (l *pipeListener) Accept() (net.Conn, error) {
 	select {
 	case c := <-l.conns:
@@ -198,13 +178,11 @@ func (l *pipeListener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close implements [net.Listener].
 func (l *pipeListener) Close() error {
 	l.once.Do(func() { close(l.closed) })
 	return nil
 }
 
-// Addr implements [net.Listener].
 func (l *pipeListener) Addr() net.Addr { return pipeAddr{} }
 
 type pipeAddr struct{}
@@ -213,10 +191,10 @@ func (pipeAddr) Network() string { return "pipe" }
 func (pipeAddr) String() string  { return "pipe" }
 
 func (l *pipeListener) dial(ctx context.Context) (net.Conn, error) {
-	ours, theirs := net.Pipe()
+	clientEnd, serverEnd := net.Pipe()
 	select {
-	case l.conns <- theirs:
-		return ours, nil
+	case l.conns <- serverEnd:
+		return clientEnd, nil
 	case <-l.closed:
 		return nil, net.ErrClosed
 	case <-ctx.Done():

@@ -15,12 +15,10 @@ import (
 	"example.com/chargeingest/chargetest"
 )
 
-// scenario names what the tests below do in a process of their own: a test that
-// fails there must end neither the process nor the tests after it.
+// scenario is an environment variable for child processes that run failing tests.
 const scenario = "CHARGETEST_TEST_SCENARIO"
 
-// refused sends a request that the contract refuses.
-func refused(t testing.TB, srv *chargetest.Server) {
+func sendRejected(t testing.TB, srv *chargetest.Server) {
 	t.Helper()
 	client := srv.Client()
 	defer client.CloseIdleConnections()
@@ -29,15 +27,13 @@ func refused(t testing.TB, srv *chargetest.Server) {
 	require.NoError(t, res.Body.Close())
 }
 
-// handle sends a request without a client.
 func handle(srv *chargetest.Server) {
 	srv.Handler().ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, eventPath, strings.NewReader("{}")))
 }
 
-// inFuzzTarget has fuzz functions that use a server of the *testing.F.
 var inFuzzTarget = map[string]func(t *testing.T, srv *chargetest.Server){
-	"": func(t *testing.T, srv *chargetest.Server) { refused(t, srv) },
-	"refused, 200 times": func(t *testing.T, srv *chargetest.Server) {
+	"": func(t *testing.T, srv *chargetest.Server) { sendRejected(t, srv) },
+	"200 rejections": func(t *testing.T, srv *chargetest.Server) {
 		for range 200 {
 			handle(srv)
 		}
@@ -45,7 +41,7 @@ var inFuzzTarget = map[string]func(t *testing.T, srv *chargetest.Server){
 	},
 	"parallel": func(t *testing.T, srv *chargetest.Server) {
 		t.Parallel()
-		refused(t, srv)
+		sendRejected(t, srv)
 		srv.FailNext(0, chargetest.Reset())
 	},
 	"a failure of the server": func(_ *testing.T, srv *chargetest.Server) { srv.FailNext(0, chargetest.Reset()) },
@@ -56,19 +52,19 @@ var inFuzzTarget = map[string]func(t *testing.T, srv *chargetest.Server){
 	},
 	"a predicate": func(t *testing.T, srv *chargetest.Server) {
 		srv.FailNext(1, chargetest.Reset(), chargetest.RequestWhere(func(chargetest.Request) bool { panic("predicate") }))
-		refused(t, srv)
+		sendRejected(t, srv)
 	},
 	"its own server": func(t *testing.T, _ *chargetest.Server) {
 		srv := chargetest.New(t)
-		refused(t, srv)
+		sendRejected(t, srv)
 		srv.FailNext(0, chargetest.Reset())
 	},
 }
 
 func FuzzServers(f *testing.F) {
 	name := os.Getenv(scenario)
-	srv := chargetest.NewWith(f, chargetest.Options{Wait: 1})
-	refused(f, srv)
+	srv := chargetest.NewWith(f, chargetest.Options{WaitTimeout: 1})
+	sendRejected(f, srv)
 	if name == "before the target" {
 		srv.FailNext(0, chargetest.Reset())
 	}
@@ -82,13 +78,12 @@ func FuzzServers(f *testing.F) {
 	})
 }
 
-// run runs this test binary in a scenario.
 func run(t *testing.T, name string, args ...string) (output string, passed bool) {
 	t.Helper()
 	binary, err := os.Executable()
 	require.NoError(t, err)
 	cmd := exec.CommandContext(t.Context(), binary, args...)
-	cmd.Dir = t.TempDir() // of the inputs that fail
+	cmd.Dir = t.TempDir()
 	cmd.Env = append(os.Environ(), scenario+"="+name)
 	out, err := cmd.CombinedOutput()
 	return string(out), err == nil
@@ -104,7 +99,7 @@ func TestFuzzTargets(t *testing.T) {
 		not    string
 	}{
 		{"", true, []string{"request 1: POST /v1/ingest/charge-data"}, ""},
-		{"refused, 200 times", false, []string{"more\n", failure}, "request 150"},
+		{"200 rejections", false, []string{"more\n", failure}, "request 150"},
 		{"parallel", false, []string{location, failure}, ""},
 		{"a failure of the server", false, []string{location, failure, "PASS: FuzzServers/seed#0"}, ""},
 		{"a failure of the test", false, []string{location, "0 stored, want 1", "FAIL: FuzzServers/seed#0"}, ""},
@@ -115,7 +110,7 @@ func TestFuzzTargets(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			out, passed := run(t, c.name, "-test.run=^(FuzzServers|TestClientInABubble)$", "-test.v")
+			out, passed := run(t, c.name, "-test.run=^(FuzzServers|TestClientInBubble)$", "-test.v")
 			require.Equal(t, c.passes, passed, out)
 			for _, want := range c.want {
 				require.Contains(t, out, want)
@@ -135,7 +130,6 @@ func TestFuzzTargets(t *testing.T) {
 	})
 }
 
-// While it fuzzes, a process shows only what fails an input.
 func TestFuzzing(t *testing.T) {
 	for _, c := range []struct{ name, want string }{
 		{"", ""},
@@ -153,7 +147,6 @@ func TestFuzzing(t *testing.T) {
 	}
 }
 
-// inBenchmark has benchmarks by name, and what their output must have if they fail.
 var inBenchmark = map[string]struct {
 	run  func(b *testing.B)
 	want string
@@ -161,29 +154,29 @@ var inBenchmark = map[string]struct {
 	"N": {func(b *testing.B) {
 		srv := chargetest.New(b)
 		for range b.N {
-			refused(b, srv)
+			sendRejected(b, srv)
 		}
 		srv.WaitRequests(b, b.N)
 	}, ""},
-	"a server of the benchmark around it": {func(b *testing.B) {
+	"a server of the outer benchmark": {func(b *testing.B) {
 		srv := chargetest.New(b)
 		b.Run("inner", func(b *testing.B) {
 			for range b.N {
 				srv.Reset()
 				go handle(srv)
-				require.Len(b, srv.WaitRequests(b, 1), 1) // in each round of the same *testing.B
+				require.Len(b, srv.WaitRequests(b, 1), 1) // all rounds have the same *testing.B
 			}
 		})
 	}, ""},
 	"a wait": {func(b *testing.B) {
-		srv := chargetest.NewWith(b, chargetest.Options{Wait: 1})
+		srv := chargetest.NewWith(b, chargetest.Options{WaitTimeout: 1})
 		for b.Loop() {
 			srv.WaitEvent(b)
 			b.Error("after WaitEvent")
 		}
 	}, "0 stored, waited for 1"},
 	"parallel": {func(b *testing.B) {
-		srv := chargetest.NewWith(b, chargetest.Options{Wait: 1})
+		srv := chargetest.NewWith(b, chargetest.Options{WaitTimeout: 1})
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
 				srv.WaitEvent(b)
@@ -196,7 +189,7 @@ var inBenchmark = map[string]struct {
 func BenchmarkServers(b *testing.B) {
 	c, ok := inBenchmark[os.Getenv(scenario)]
 	if !ok {
-		b.Skipf("it runs in a process of TestBenchmarks")
+		b.Skipf("runs in a child process of TestBenchmarks")
 	}
 	c.run(b)
 }
@@ -214,19 +207,17 @@ func TestBenchmarks(t *testing.T) {
 	}
 }
 
-// inTestMain has what a test does with the server of TestMain, and what standard
-// error must have.
 var inTestMain = map[string]struct {
 	run    func(t *testing.T)
 	passes bool
 	want   string
 }{
-	"a refusal":                      {func(t *testing.T) { refused(t, vendor) }, true, ""},
-	"a refusal and a failure":        {func(t *testing.T) { refused(t, vendor); t.Fail() }, false, "chargetest: request 1: POST"},
-	"a failure of the server":        {func(*testing.T) { vendor.FailNext(0, chargetest.Reset()) }, false, "process_test.go"},
-	"a failure of the test":          {func(t *testing.T) { vendor.AssertCount(t, 1) }, false, "0 stored, want 1"},
-	"a fault that no request met":    {func(t *testing.T) { vendor.FailNext(1, chargetest.Reset()); t.Fail() }, false, "was met 0 times"},
-	"a call after the test is ended": {func(t *testing.T) { t.Cleanup(func() { vendor.AssertCount(t, 1) }) }, false, "0 stored, want 1"},
+	"a rejection":               {func(t *testing.T) { sendRejected(t, vendor) }, true, ""},
+	"a rejection and a failure": {func(t *testing.T) { sendRejected(t, vendor); t.Fail() }, false, "chargetest: request 1: POST"},
+	"a failure of the server":   {func(*testing.T) { vendor.FailNext(0, chargetest.Reset()) }, false, "process_test.go"},
+	"a failure of the test":     {func(t *testing.T) { vendor.AssertCount(t, 1) }, false, "0 stored, want 1"},
+	"an unused fault":           {func(t *testing.T) { vendor.FailNext(1, chargetest.Reset()); t.Fail() }, false, "was injected 0 times"},
+	"a call in a cleanup":       {func(t *testing.T) { t.Cleanup(func() { vendor.AssertCount(t, 1) }) }, false, "0 stored, want 1"},
 }
 
 func TestMainScenario(t *testing.T) {
@@ -247,17 +238,16 @@ func TestMainScenario(t *testing.T) {
 	}
 }
 
-func TestAServerNeedsATest(t *testing.T) {
-	require.PanicsWithValue(t, "chargetest: a server needs a test: in TestMain, which has none, a *chargetest.Main", func() {
+func TestNewWithoutTest(t *testing.T) {
+	require.PanicsWithValue(t, "chargetest: New needs a test: pass a *chargetest.Main in TestMain", func() {
 		chargetest.New(nil)
 	})
 }
 
-// acrossBubbles has what must fail the test because the server is not in the bubble.
 var acrossBubbles = map[string]func(t *testing.T, srv *chargetest.Server){
 	"Client": func(t *testing.T, srv *chargetest.Server) {
 		_, err := srv.Client().Get("https://vendor.example")
-		require.ErrorContains(t, err, "bubble of testing/synctest")
+		require.ErrorContains(t, err, "synctest bubble")
 	},
 	"Handler": func(t *testing.T, srv *chargetest.Server) {
 		w := httptest.NewRecorder()
@@ -282,21 +272,21 @@ func TestBubbles(t *testing.T) {
 				t.Run("bubble", func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) { do(t, srv) })
 				})
-				srv.Seed(t, chargetest.Sample("a")) // it goes on outside
-				refused(t, srv)
+				srv.Seed(t, chargetest.Sample("a"))
+				sendRejected(t, srv)
 				srv.WaitRequests(t, 1)
 			})
 			t.Run(name+" of a bubble", func(t *testing.T) {
 				called, done := make(chan *chargetest.Server), make(chan bool)
 				go func() {
+					defer close(done)
 					do(t, <-called)
-					close(done)
 				}()
 				synctest.Test(t, func(t *testing.T) {
 					srv := chargetest.New(t)
 					called <- srv
 					<-done
-					refused(t, srv)
+					sendRejected(t, srv)
 				})
 			})
 		}
@@ -307,21 +297,19 @@ func TestBubbles(t *testing.T) {
 		require.Contains(t, out, "--- FAIL: TestBubbles/"+name+"_from_a_bubble")
 		require.Contains(t, out, "--- FAIL: TestBubbles/"+name+"_of_a_bubble")
 	}
-	require.NotContains(t, out, "Error Trace", "an expectation of this test")
+	require.NotContains(t, out, "Error Trace", "a failed expectation of the child process")
 	for _, end := range []string{"panic: ", "fatal error: "} {
 		require.NotContains(t, out, end)
 	}
 }
 
-// Parallel subtests go on after the function of their test has returned, and
-// goroutines after their test.
 func TestSubtests(t *testing.T) {
 	if os.Getenv(scenario) == "subtests" {
 		srv := chargetest.New(t)
 		for _, name := range []string{"a", "b", "c"} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				refused(t, srv)
+				sendRejected(t, srv)
 				srv.FailNext(0, chargetest.Reset())
 				srv.AssertCount(t, 1)
 			})
@@ -356,12 +344,11 @@ func TestSubtests(t *testing.T) {
 	require.NotContains(t, out, "DATA RACE")
 }
 
-// A server that another test has made ends with that.
-func TestAServerOfATestThatHasEnded(t *testing.T) {
+func TestServerOfEndedTest(t *testing.T) {
 	var srv *chargetest.Server
 	t.Run("ends", func(t *testing.T) { srv = chargetest.New(t) })
-	told := new(recorder)
-	require.False(t, srv.AssertCount(told, 0))
-	require.Contains(t, told.failure(), "the server is closed")
-	told.end()
+	tb := new(fakeTB)
+	require.False(t, srv.AssertCount(tb, 0))
+	require.Contains(t, tb.failure(), "the server is closed")
+	tb.end()
 }

@@ -5,102 +5,92 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 )
 
 // Rule is an injected fault.
 type Rule struct {
-	server *Server
-	name   string
-	on     []Matcher
+	server   *Server
+	name     string
+	matchers []Matcher
 
-	// admit decides about a request that was selected, at a time of the
-	// server's clock.
-	admit func(now time.Time) (f Fault, hit bool)
+	decide func(now time.Time) (f Fault, hit bool)
 
-	// wanted is how often a test counts on it to be met, and how often it is at
-	// most; 0 is as it comes.
-	wanted int
+	limit int       // of hits, if positive
+	end   time.Time // by the server's clock; may be zero
 
-	// until is when it ends by the server's clock; zero is never.
-	until time.Time
-
-	calls int // requests that the matchers other than Nth selected
-	hits  int
+	selected int // requests, by all matchers except Nth
+	hits     int
 }
 
-// FailNext injects a fault into the next n requests that all matchers select. A
-// request meets at most one fault, the first that was injected and selects it.
-func (s *Server) FailNext(n int, f Fault, on ...Matcher) *Rule {
+// FailNext injects a fault into the next n requests that all matchers select. If several
+// faults apply to a request, the first one injected wins.
+func (s *Server) FailNext(n int, f Fault, matchers ...Matcher) *Rule {
 	s.t.Helper()
-	r := &Rule{name: fmt.Sprintf("FailNext(%d, %s)", n, f), on: on, wanted: n, admit: func(time.Time) (Fault, bool) {
+	r := &Rule{name: fmt.Sprintf("FailNext(%d, %s)", n, f), matchers: matchers, limit: n, decide: func(time.Time) (Fault, bool) {
 		return f, true
 	}}
-	return s.order(r, f.check(), n > 0, "n must be 1 or more")
+	return s.addRule(r, f.check(), n > 0, "n must be 1 or more")
 }
 
-// FailFor is an outage: until the server's clock has advanced by d, every request
-// that all matchers select meets the fault. The Retry-After of a [Status] is the time
-// that is left.
-func (s *Server) FailFor(d time.Duration, f Fault, on ...Matcher) *Rule {
+// FailFor injects a fault into all selected requests until the server's clock has advanced
+// by d. The Retry-After of a [Status] is the remaining time.
+func (s *Server) FailFor(d time.Duration, f Fault, matchers ...Matcher) *Rule {
 	s.t.Helper()
-	until := s.Now().Add(d)
-	r := &Rule{name: fmt.Sprintf("FailFor(%s, %s)", d, f), on: on, until: until, admit: func(now time.Time) (Fault, bool) {
+	end := s.Now().Add(d)
+	r := &Rule{name: fmt.Sprintf("FailFor(%s, %s)", d, f), matchers: matchers, end: end, decide: func(now time.Time) (Fault, bool) {
 		if f.retryAfter > 0 {
-			return f.RetryAfter(until.Sub(now)), true
+			return f.RetryAfter(end.Sub(now)), true
 		}
 		return f, true
 	}}
-	return s.order(r, f.check(), d > 0, "d must be longer than 0")
+	return s.addRule(r, f.check(), d > 0, "d must be longer than 0")
 }
 
-// FailSometimes injects a fault with probability p into each request that all
-// matchers select. The same seed makes the same decisions in each run.
-func (s *Server) FailSometimes(p float64, seed uint64, f Fault, on ...Matcher) *Rule {
+// FailSometimes injects a fault into selected requests with probability p, reproducibly for
+// each seed.
+func (s *Server) FailSometimes(p float64, seed uint64, f Fault, matchers ...Matcher) *Rule {
 	s.t.Helper()
-	random := rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // it is to be predictable
-	r := &Rule{name: fmt.Sprintf("FailSometimes(%g, %d, %s)", p, seed, f), on: on, admit: func(time.Time) (Fault, bool) {
+	random := rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // reproducible by design
+	r := &Rule{name: fmt.Sprintf("FailSometimes(%g, %d, %s)", p, seed, f), matchers: matchers, decide: func(time.Time) (Fault, bool) {
 		return f, random.Float64() < p
 	}}
-	return s.order(r, f.check(), p >= 0 && p <= 1, "p must be from 0 to 1")
+	return s.addRule(r, f.check(), p >= 0 && p <= 1, "p must be from 0 to 1")
 }
 
-// Quota accepts n of the requests that all matchers select in each window of the
-// server's clock. The first window starts with the first request. The response to all
-// others is 429, with a Retry-After of the time until the next window.
-func (s *Server) Quota(n int, window time.Duration, on ...Matcher) *Rule {
+// Quota limits selected requests to n per window of the server's clock. The response to
+// others is 429 with a Retry-After. The first window starts with the first request.
+func (s *Server) Quota(n int, window time.Duration, matchers ...Matcher) *Rule {
 	s.t.Helper()
 	var end time.Time
 	var used int
-	refusal := Status(429).Message(fmt.Sprintf("the quota is %d requests in %s", n, window))
-	r := &Rule{name: fmt.Sprintf("Quota(%d, %s)", n, window), on: on, admit: func(now time.Time) (Fault, bool) {
+	exceeded := Status(429).Message(fmt.Sprintf("the quota is %d requests per %s", n, window))
+	r := &Rule{name: fmt.Sprintf("Quota(%d, %s)", n, window), matchers: matchers, decide: func(now time.Time) (Fault, bool) {
 		if end.IsZero() || !now.Before(end) {
 			end, used = now.Add(window), 0
 		}
 		if used < n {
 			used++
-			return refusal, false
+			return exceeded, false
 		}
-		return refusal.RetryAfter(end.Sub(now)), true
+		return exceeded.RetryAfter(end.Sub(now)), true
 	}}
-	return s.order(r, nil, n >= 0 && window > 0, "n must be 0 or more and the window longer than 0")
+	return s.addRule(r, nil, n >= 0 && window > 0, "n must be 0 or more and the window longer than 0")
 }
 
-// order adds a rule, or fails the test where it is wrong.
-func (s *Server) order(r *Rule, err error, fits bool, must string) *Rule {
+func (s *Server) addRule(r *Rule, err error, valid bool, requirement string) *Rule {
 	s.t.Helper()
 	r.server = s
-	for _, m := range r.on {
-		if n, ok := m.(nth); ok && (n < 1 || r.wanted > 1) {
-			fits, must = false, "Nth must be 1 or more, and only one request can be it"
+	for _, m := range r.matchers {
+		if n, ok := m.(nth); ok && (n < 1 || r.limit > 1) {
+			valid, requirement = false, "Nth must be 1 or more, and FailNext with Nth needs n = 1"
 		}
 	}
 	switch {
 	case err != nil:
 		s.errorf("%s: %v", r.name, err)
-	case !fits:
-		s.errorf("%s: %s", r.name, must)
+	case !valid:
+		s.errorf("%s: %s", r.name, requirement)
 	default:
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -109,14 +99,14 @@ func (s *Server) order(r *Rule, err error, fits bool, must string) *Rule {
 	return r
 }
 
-// Hits returns how many requests have met the fault.
+// Hits returns how often the fault was injected.
 func (r *Rule) Hits() int {
 	r.server.mu.Lock()
 	defer r.server.mu.Unlock()
 	return r.hits
 }
 
-// Remove stops the fault from being injected.
+// Remove stops injecting the fault.
 func (r *Rule) Remove() {
 	s := r.server
 	s.mu.Lock()
@@ -124,77 +114,71 @@ func (r *Rule) Remove() {
 	s.rules = slices.DeleteFunc(s.rules, func(other *Rule) bool { return other == r })
 }
 
-// pick returns the fault that a request meets, and its rule, or nil. Called with
-// s.mu held.
-func (s *Server) pick(req *Request) (Fault, *Rule) {
-	var met Fault
-	var by *Rule
-	now := s.clock()
+// faultFor must be called with s.mu held.
+func (s *Server) faultFor(req *Request) (Fault, *Rule) {
+	var fault Fault
+	var rule *Rule
+	now := s.now()
 	for _, r := range s.rules {
-		if r.spent(now) || !s.selects(r, req) || by != nil {
-			continue // those behind the one that is met count all the same
+		// Later rules count the request too, for Nth.
+		if r.exhausted(now) || !s.matches(r, req) || rule != nil {
+			continue
 		}
-		if f, hit := r.admit(now); hit {
+		if f, hit := r.decide(now); hit {
 			r.hits++
-			met, by = f, r
+			fault, rule = f, r
 		}
 	}
-	// What is spent costs later requests nothing.
-	s.rules = slices.DeleteFunc(s.rules, func(r *Rule) bool { return r.spent(now) })
-	return met, by
+	s.rules = slices.DeleteFunc(s.rules, func(r *Rule) bool { return r.exhausted(now) })
+	return fault, rule
 }
 
-// spent reports whether no request can meet the fault any more.
-func (r *Rule) spent(now time.Time) bool {
-	return r.wanted > 0 && r.hits >= r.wanted || !r.until.IsZero() && !now.Before(r.until)
+func (r *Rule) exhausted(now time.Time) bool {
+	return r.limit > 0 && r.hits >= r.limit || !r.end.IsZero() && !now.Before(r.end)
 }
 
-// selects is Rule.selects; a predicate of the test's that panics fails the test
-// and selects nothing.
-func (s *Server) selects(r *Rule, req *Request) (selected bool) {
+// matches fails the test if a predicate panics.
+func (s *Server) matches(r *Rule, req *Request) (matched bool) {
 	defer func() {
 		if v := recover(); v != nil {
 			s.t.Helper()
-			at := panicFrame()
-			s.errorf("a predicate of %s panicked at %s:%d: %v", r, filepath.Base(at.File), at.Line, v)
-			selected = false
+			frame := panicFrame()
+			s.errorf("a predicate of %s panicked at %s:%d: %v", r, filepath.Base(frame.File), frame.Line, v)
+			matched = false
 		}
 	}()
-	return r.selects(req)
+	return r.matches(req)
 }
 
-// selects says that all matchers select a request. Nth counts what the others
-// left.
-func (r *Rule) selects(req *Request) bool {
-	for _, m := range r.on {
+// matches also counts the request for Nth.
+func (r *Rule) matches(req *Request) bool {
+	for _, m := range r.matchers {
 		if !m.matchesRequest(req) {
 			return false
 		}
 	}
-	r.calls++
-	return !slices.ContainsFunc(r.on, func(m Matcher) bool {
+	r.selected++
+	return !slices.ContainsFunc(r.matchers, func(m Matcher) bool {
 		n, counts := m.(nth)
-		return counts && int(n) != r.calls
+		return counts && int(n) != r.selected
 	})
 }
 
-// unmet says that a test ordered more faults than were met. Called when the
-// server has ended.
-func (r *Rule) unmet() string {
-	if r.hits >= r.wanted {
-		return ""
+func (s *Server) unusedRules() (lines []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.rules {
+		if r.hits < r.limit {
+			lines = append(lines, fmt.Sprintf("%s was injected %d times", r, r.hits))
+		}
 	}
-	return fmt.Sprintf("%s was met %d times", r, r.hits)
+	return lines
 }
 
-// String is the call that injected the fault.
+// String returns the call that injected the fault.
 func (r *Rule) String() string {
-	if len(r.on) == 0 {
+	if len(r.matchers) == 0 {
 		return r.name
 	}
-	names := make([]string, len(r.on))
-	for i, m := range r.on {
-		names[i] = m.String()
-	}
-	return r.name + " for " + strings.Join(names, ", ")
+	return r.name + " for " + joinNames(r.matchers)
 }

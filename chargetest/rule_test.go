@@ -14,7 +14,7 @@ import (
 	"example.com/chargeingest/chargetest"
 )
 
-func TestAFaultIsConsumedByTheRequestsThatItIsFor(t *testing.T) {
+func TestMatchers(t *testing.T) {
 	const other = "key-of-another-service"
 	keys := chargetest.Options{Keys: []chargeingest.Key{{
 		Secret: other, Subject: "other", Platforms: []string{"pf_b"},
@@ -23,57 +23,59 @@ func TestAFaultIsConsumedByTheRequestsThatItIsFor(t *testing.T) {
 	ofCustomer := chargetest.Sample("of-acme")
 	ofCustomer.CustomerID = new("acme")
 	for _, c := range []struct {
-		name string
-		on   []chargetest.Matcher
-		hit  func(t *testing.T, c client) (answer, error) // is met
-		miss func(t *testing.T, c client) (answer, error) // is not
+		name     string
+		matchers []chargetest.Matcher
+		hit      func(t *testing.T, c client) (response, error)
+		miss     func(t *testing.T, c client) (response, error)
 	}{
 		{"a reference", []chargetest.Matcher{chargetest.Reference("b")},
-			func(t *testing.T, c client) (answer, error) { return c.charge(t, "b") },
-			func(t *testing.T, c client) (answer, error) { return c.charge(t, "a") }},
+			func(t *testing.T, c client) (response, error) { return c.charge(t, "b") },
+			func(t *testing.T, c client) (response, error) { return c.charge(t, "a") }},
 		{"a reference within a batch", []chargetest.Matcher{chargetest.Reference("b")},
-			func(t *testing.T, c client) (answer, error) {
+			func(t *testing.T, c client) (response, error) {
 				return c.do(t.Context(), http.MethodPost, eventPath+"s", []byte(`{"charge_datas":[{"reference":"x"},{"reference":"b"}]}`))
 			},
-			func(t *testing.T, c client) (answer, error) { return c.charge(t, "x") }},
-		{"a reference in what is not valid", []chargetest.Matcher{chargetest.Reference("b")},
-			func(t *testing.T, c client) (answer, error) {
+			func(t *testing.T, c client) (response, error) { return c.charge(t, "x") }},
+		{"a reference in an invalid event", []chargetest.Matcher{chargetest.Reference("b")},
+			func(t *testing.T, c client) (response, error) {
 				return c.do(t.Context(), http.MethodPost, eventPath, []byte(`{"reference":"b","value":1}`))
 			},
-			func(t *testing.T, c client) (answer, error) { return c.charge(t, "x") }},
+			func(t *testing.T, c client) (response, error) { return c.charge(t, "x") }},
 		{"a customer", []chargetest.Matcher{chargetest.Customer("acme")},
-			func(t *testing.T, c client) (answer, error) { return c.send(t, ofCustomer) },
-			func(t *testing.T, c client) (answer, error) { return c.charge(t, "a") }},
+			func(t *testing.T, c client) (response, error) { return c.send(t, ofCustomer) },
+			func(t *testing.T, c client) (response, error) { return c.charge(t, "a") }},
 		{"a credential", []chargetest.Matcher{chargetest.Credential(other)},
-			func(t *testing.T, c client) (answer, error) {
+			func(t *testing.T, c client) (response, error) {
 				c.key = other
 				return c.charge(t, "a")
 			},
-			func(t *testing.T, c client) (answer, error) { return c.charge(t, "a") }},
+			func(t *testing.T, c client) (response, error) { return c.charge(t, "a") }},
 		{"a route", []chargetest.Matcher{chargetest.Route(chargeingest.RouteList)},
-			func(t *testing.T, c client) (answer, error) { return c.do(t.Context(), http.MethodGet, eventPath, nil) },
-			func(t *testing.T, c client) (answer, error) { return c.charge(t, "a") }},
+			func(t *testing.T, c client) (response, error) {
+				return c.do(t.Context(), http.MethodGet, eventPath, nil)
+			},
+			func(t *testing.T, c client) (response, error) { return c.charge(t, "a") }},
 		{"a predicate on the request", []chargetest.Matcher{chargetest.RequestWhere(func(r chargetest.Request) bool { return r.Header.Get("X-Try") == "2" })},
-			func(t *testing.T, c client) (answer, error) { return c.charge(t, "a", "X-Try: 2") },
-			func(t *testing.T, c client) (answer, error) { return c.charge(t, "a", "X-Try: 1") }},
+			func(t *testing.T, c client) (response, error) { return c.charge(t, "a", "X-Try: 2") },
+			func(t *testing.T, c client) (response, error) { return c.charge(t, "a", "X-Try: 1") }},
 		{"a predicate on the event", []chargetest.Matcher{chargetest.EventWhere(func(e chargetest.Event) bool { return e.Value.Amount.Quantity == "12.50" })},
-			func(t *testing.T, c client) (answer, error) { return c.charge(t, "a") },
-			func(t *testing.T, c client) (answer, error) {
+			func(t *testing.T, c client) (response, error) { return c.charge(t, "a") },
+			func(t *testing.T, c client) (response, error) {
 				ev := chargetest.Sample("b")
 				ev.Value.Amount.Quantity = "1"
 				return c.send(t, ev)
 			}},
-		{"two of them", []chargetest.Matcher{chargetest.Reference("a"), chargetest.Credential(other)},
-			func(t *testing.T, c client) (answer, error) {
+		{"two matchers", []chargetest.Matcher{chargetest.Reference("a"), chargetest.Credential(other)},
+			func(t *testing.T, c client) (response, error) {
 				c.key = other
 				return c.charge(t, "a")
 			},
-			func(t *testing.T, c client) (answer, error) { return c.charge(t, "a") }},
+			func(t *testing.T, c client) (response, error) { return c.charge(t, "a") }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			srv := chargetest.NewWith(t, keys)
 			sender := overSocket(srv)
-			rule := srv.FailNext(1, chargetest.Status(418), c.on...)
+			rule := srv.FailNext(1, chargetest.Status(418), c.matchers...)
 			requireNot(t, 418)(c.miss(t, sender))
 			require.Zero(t, rule.Hits())
 			requireStatus(t, 418)(c.hit(t, sender))
@@ -83,15 +85,15 @@ func TestAFaultIsConsumedByTheRequestsThatItIsFor(t *testing.T) {
 	}
 }
 
-func requireNot(t *testing.T, status int) func(answer, error) {
-	return func(a answer, err error) {
+func requireNot(t *testing.T, status int) func(response, error) {
+	return func(res response, err error) {
 		t.Helper()
 		require.NoError(t, err)
-		require.NotEqual(t, status, a.StatusCode, a.text)
+		require.NotEqual(t, status, res.StatusCode, res.text)
 	}
 }
 
-func TestNthCountsWhatTheOtherMatchersSelect(t *testing.T) {
+func TestNthCountsSelectedRequests(t *testing.T) {
 	srv := chargetest.New(t)
 	sender := overSocket(srv)
 	srv.FailNext(1, chargetest.Status(503), chargetest.Nth(2), chargetest.Route(chargeingest.RouteSingle))
@@ -102,7 +104,7 @@ func TestNthCountsWhatTheOtherMatchersSelect(t *testing.T) {
 	requireStatus(t, 201)(sender.charge(t, "b"))
 }
 
-func TestTheFirstFaultOrderedIsMetFirst(t *testing.T) {
+func TestOldestRuleAppliesFirst(t *testing.T) {
 	srv := chargetest.New(t)
 	srv.FailNext(1, chargetest.Status(500))
 	removed := srv.FailNext(1, chargetest.Status(501))
@@ -114,7 +116,7 @@ func TestTheFirstFaultOrderedIsMetFirst(t *testing.T) {
 	}
 }
 
-func TestEveryRuleCountsTheRequestsThatItIsFor(t *testing.T) {
+func TestEveryRuleCountsForNth(t *testing.T) {
 	srv := chargetest.New(t)
 	srv.FailNext(1, chargetest.Status(500))
 	srv.FailNext(1, chargetest.Status(502), chargetest.Nth(2))
@@ -122,15 +124,15 @@ func TestEveryRuleCountsTheRequestsThatItIsFor(t *testing.T) {
 	for _, status := range []int{500, 502, 201, 201} {
 		requireStatus(t, status)(sender.charge(t, "a"))
 	}
-	told := new(recorder)
-	other := chargetest.New(told)
+	tb := new(fakeTB)
+	other := chargetest.New(tb)
 	other.FailNext(1, chargetest.Reset(), chargetest.Nth(0))
 	other.FailNext(2, chargetest.Reset(), chargetest.Nth(1))
-	require.Equal(t, 2, strings.Count(told.failure(), "Nth must be 1 or more, and only one request can be it"))
-	told.end()
+	require.Equal(t, 2, strings.Count(tb.failure(), "Nth must be 1 or more, and FailNext with Nth needs n = 1"))
+	tb.end()
 }
 
-func TestAnOutageWithoutARetryAfterEndsToo(t *testing.T) {
+func TestFailForWithoutRetryAfter(t *testing.T) {
 	srv := chargetest.New(t)
 	srv.FailFor(time.Minute, chargetest.Status(500))
 	requireStatus(t, 500)(overSocket(srv).charge(t, "a"))
@@ -138,7 +140,7 @@ func TestAnOutageWithoutARetryAfterEndsToo(t *testing.T) {
 	requireStatus(t, 201)(overSocket(srv).charge(t, "a"))
 }
 
-func TestAQuotasFirstWindowStartsWithTheFirstRequest(t *testing.T) {
+func TestQuotaFirstWindow(t *testing.T) {
 	srv := chargetest.New(t)
 	srv.Quota(1, time.Minute)
 	srv.Advance(59 * time.Second)
@@ -149,7 +151,7 @@ func TestAQuotasFirstWindowStartsWithTheFirstRequest(t *testing.T) {
 	requireStatus(t, 201)(overSocket(srv).charge(t, "b"))
 }
 
-func TestACredentialIsABearerTokenToo(t *testing.T) {
+func TestCredentialMatchesBearerToken(t *testing.T) {
 	srv := chargetest.New(t)
 	srv.FailNext(1, chargetest.Status(418), chargetest.Credential(srv.APIKey()))
 	bearer := overSocket(srv)
@@ -162,7 +164,7 @@ func TestACredentialIsABearerTokenToo(t *testing.T) {
 	require.Equal(t, 418, res.StatusCode)
 }
 
-func TestAnOutageEndsByTheServersClock(t *testing.T) {
+func TestFailForFollowsServerClock(t *testing.T) {
 	srv := chargetest.New(t)
 	sender := overSocket(srv)
 	srv.FailFor(time.Minute, chargetest.Status(503))
@@ -173,7 +175,7 @@ func TestAnOutageEndsByTheServersClock(t *testing.T) {
 	requireStatus(t, 201)(sender.charge(t, "a"))
 }
 
-func TestAQuotaIsFilledAnewInEachWindow(t *testing.T) {
+func TestQuotaRefillsEachWindow(t *testing.T) {
 	srv := chargetest.New(t)
 	sender := overSocket(srv)
 	rule := srv.Quota(2, time.Minute, chargetest.Route(chargeingest.RouteSingle))
@@ -191,7 +193,7 @@ func TestAQuotaIsFilledAnewInEachWindow(t *testing.T) {
 	srv.AssertCount(t, 6)
 }
 
-func TestAProbabilityDecidesAlikeForASeed(t *testing.T) {
+func TestFailSometimesIsReproducible(t *testing.T) {
 	run := func(seed uint64) (statuses []int) {
 		srv := chargetest.New(t)
 		srv.FailSometimes(0.5, seed, chargetest.Status(503))
@@ -219,7 +221,7 @@ func TestAProbabilityDecidesAlikeForASeed(t *testing.T) {
 	require.Contains(t, first, 503)
 }
 
-func TestOfManyRequestsAtOnceAsManyFailAsWereOrdered(t *testing.T) {
+func TestFailNextWithConcurrentRequests(t *testing.T) {
 	srv := chargetest.New(t)
 	srv.FailNext(20, chargetest.Status(503))
 	sender := overSocket(srv)
@@ -241,14 +243,14 @@ func TestOfManyRequestsAtOnceAsManyFailAsWereOrdered(t *testing.T) {
 	srv.AssertCount(t, 80)
 }
 
-func TestAFaultThatNobodyMetIsInTheLog(t *testing.T) {
-	told := new(recorder)
-	srv := chargetest.New(told)
+func TestUnusedFaultIsLogged(t *testing.T) {
+	tb := new(fakeTB)
+	srv := chargetest.New(tb)
 	srv.FailNext(2, chargetest.Status(503), chargetest.Reference("order-42"))
 	srv.FailFor(time.Hour, chargetest.Reset(), chargetest.Reference("never"))
 	requireStatus(t, 503)(overSocket(srv).charge(t, "order-42"))
-	told.end()
-	require.Contains(t, told.log(), `FailNext(2, Status(503)) for reference "order-42" was met 1 times`)
-	require.NotContains(t, told.log(), "FailFor")
-	require.Empty(t, told.failure())
+	tb.end()
+	require.Contains(t, tb.log(), `FailNext(2, Status(503)) for reference "order-42" was injected 1 times`)
+	require.NotContains(t, tb.log(), "FailFor")
+	require.Empty(t, tb.failure())
 }

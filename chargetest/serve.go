@@ -3,139 +3,128 @@ package chargetest
 import (
 	"bytes"
 	"context"
-	"io"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"example.com/chargeingest"
 )
 
-// call is a request on its way through the server.
 type call struct {
-	ctx     context.Context
-	request *Request // changed with the server's mutex held
-	fault   Fault
-	restart <-chan struct{} // closed when the server is restarted
+	ctx       context.Context
+	request   *Request // guarded by Server.mu
+	fault     Fault
+	restarted <-chan struct{}
 
 	storeFailed bool // by a fault
 }
 
 type callKey struct{}
 
-// callOf returns the call of a context, or nil: events come in by Seed too.
+// callOf returns nil for events of Seed.
 func callOf(ctx context.Context) *call {
 	c, _ := ctx.Value(callKey{}).(*call)
 	return c
 }
 
-// serve is a request's way: into the journal, past the fault that it meets, to
-// the handler, and the answer out.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	if s.strayed(s.t) {
-		http.Error(w, "chargetest: the server and its caller are not in one bubble of testing/synctest", http.StatusInternalServerError)
+	if s.wrongBubble(s.t) {
+		http.Error(w, "chargetest: the server and its caller are not in the same synctest bubble", http.StatusInternalServerError)
 		return
 	}
 	c := &call{ctx: r.Context(), request: newRequest(r)}
-	handler, faults := s.admit(c)
+	handler, hasRules := s.begin(c)
 	if handler == nil {
-		http.Error(w, "chargetest: the server has ended, or could not be made", http.StatusInternalServerError)
+		http.Error(w, "chargetest: the server is closed or its configuration is invalid", http.StatusInternalServerError)
 		return
 	}
-	defer s.answered(c)
-	body := newReceived(r)
-	if faults {
-		// Who is to meet one can depend on the body.
-		body.readAll()
-		s.keepBody(c, r, body)
-		s.meet(c)
+	defer s.end(c)
+	body := newRecordedBody(r)
+	if hasRules {
+		body.readAll() // matchers can depend on the content
+		s.recordBody(c, r, body)
+		s.assignFault(c)
 	}
-	before := !c.fault.committed
-	if before && (!s.wait(c, c.fault.delay) || c.fault.kind == kindReset) {
+	beforeCommit := !c.fault.afterCommit
+	if beforeCommit && (!s.sleep(c, c.fault.delay) || c.fault.kind == kindReset) {
 		s.cut(c, w)
 		return
 	}
-	if before && c.fault.kind == kindStatus {
-		s.send(c, w, s.refusal(c, ""))
+	if beforeCommit && c.fault.kind == kindStatus {
+		s.send(c, w, s.errorResponse(c, ""))
 		return
 	}
 	r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
 	r.Body = body
-	a := newAnswer()
-	handler.ServeHTTP(a, r)
-	if !faults {
+	res := newResponse()
+	handler.ServeHTTP(res, r)
+	if !hasRules {
 		body.drain(r)
-		s.keepBody(c, r, body)
+		s.recordBody(c, r, body)
 	}
-	a.injected = c.storeFailed
-	s.judged(c, a)
-	if !before && !s.wait(c, c.fault.delay) {
+	res.injected = c.storeFailed
+	s.recordRejection(c, res)
+	if !beforeCommit && !s.sleep(c, c.fault.delay) {
 		s.cut(c, w)
 		return
 	}
-	s.finish(c, w, a)
+	s.respond(c, w, res)
 }
 
-// admit enters a request into the journal, and says whether there are faults
-// that it may meet. No handler says that nobody serves.
-func (s *Server) admit(c *call) (handler *chargeingest.Handler, faults bool) {
+func (s *Server) begin(c *call) (handler *chargeingest.Handler, hasRules bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.isClosed || s.handler == nil {
 		return nil, false
 	}
 	s.journal = append(s.journal, c.request)
-	c.request.N, c.request.At = len(s.journal), s.clock()
-	c.restart = s.restarting
+	c.request.Number, c.request.ReceivedAt = len(s.journal), s.now()
+	c.restarted = s.restarting
 	s.notify()
 	return s.handler, len(s.rules) > 0
 }
 
-// keepBody enters into the journal what was read of a body.
-func (s *Server) keepBody(c *call, r *http.Request, body *received) {
-	text, events := readBody(r, body.text)
+func (s *Server) recordBody(c *call, r *http.Request, body *recordedBody) {
+	text, events := decodeBody(r, body.text)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.request.Body, c.request.Events = text, events
 }
 
-// meet finds the fault that a request meets.
-func (s *Server) meet(c *call) {
+func (s *Server) assignFault(c *call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if fault, rule := s.pick(c.request); rule != nil {
+	if fault, rule := s.faultFor(c.request); rule != nil {
 		c.fault, c.request.Fault = fault, rule.name
 	}
 }
 
-// finish sends an answer of the handler, or what a fault makes of it.
-func (s *Server) finish(c *call, w http.ResponseWriter, a *answer) {
+func (s *Server) respond(c *call, w http.ResponseWriter, res *response) {
 	switch c.fault.kind {
 	case kindStatus:
-		s.send(c, w, s.refusal(c, a.header.Get("X-Request-Id")))
+		s.send(c, w, s.errorResponse(c, res.header.Get("X-Request-Id")))
 	case kindReset:
 		s.cut(c, w)
 	case kindMalformed:
-		a.text = append(a.text[:len(a.text)/2:len(a.text)/2], "…"...)
-		a.header.Set("Content-Length", strconv.Itoa(len(a.text)))
-		s.send(c, w, a)
+		half := len(res.body) / 2
+		res.body = append(res.body[:half:half], "…"...)
+		res.header.Set("Content-Length", strconv.Itoa(len(res.body)))
+		s.send(c, w, res)
 	case kindTruncated:
-		a.writeHead(w)
-		_, _ = w.Write(a.text[:len(a.text)/2])
-		s.answered(c)
+		res.writeHead(w)
+		_, _ = w.Write(res.body[:len(res.body)/2])
+		s.end(c)
 		_ = http.NewResponseController(w).Flush()
-		_ = takeOver(w).Close()
+		_ = hijack(w).Close()
 	case kindSlowBody:
-		s.sendSlowly(c, w, a)
+		s.sendSlowly(c, w, res)
 	default:
-		s.send(c, w, a)
+		s.send(c, w, res)
 	}
 }
 
-// wait waits for d; false says that the client is gone, or the server is
-// restarted or closed.
-func (s *Server) wait(c *call, d time.Duration) bool {
+// sleep returns false if the client or server ends first.
+func (s *Server) sleep(c *call, d time.Duration) bool {
 	if d <= 0 {
 		return true
 	}
@@ -145,84 +134,78 @@ func (s *Server) wait(c *call, d time.Duration) bool {
 	case <-timer.C:
 		return true
 	case <-c.ctx.Done():
-	case <-c.restart:
+	case <-c.restarted:
 	case <-s.closing:
 	}
 	return false
 }
 
-// send sends an answer whole.
-func (s *Server) send(c *call, w http.ResponseWriter, a *answer) {
-	s.sent(c, a)
-	a.writeHead(w)
-	_, _ = w.Write(a.text)
+func (s *Server) send(c *call, w http.ResponseWriter, res *response) {
+	s.recordResponse(c, res)
+	res.writeHead(w)
+	_, _ = w.Write(res.body)
 }
 
-// sendSlowly takes the fault's time to send the body.
-func (s *Server) sendSlowly(c *call, w http.ResponseWriter, a *answer) {
+func (s *Server) sendSlowly(c *call, w http.ResponseWriter, res *response) {
 	const pieces = 8
-	s.sent(c, a)
-	a.writeHead(w)
+	s.recordResponse(c, res)
+	res.writeHead(w)
 	for i := range pieces {
-		if !s.wait(c, c.fault.pace/pieces) {
+		if !s.sleep(c, c.fault.bodyTime/pieces) {
 			s.cut(c, w)
 			return
 		}
-		_, _ = w.Write(a.text[len(a.text)*i/pieces : len(a.text)*(i+1)/pieces])
+		_, _ = w.Write(res.body[len(res.body)*i/pieces : len(res.body)*(i+1)/pieces])
 		_ = http.NewResponseController(w).Flush()
 	}
 }
 
-// cut resets the connection. The journal says so before the client can know.
 func (s *Server) cut(c *call, w http.ResponseWriter) {
-	s.answered(c)
-	takeOver(w).reset()
+	s.end(c)
+	hijack(w).reset()
 }
 
-// takeOver takes the connection of a request over, or panics where it cannot.
-func takeOver(w http.ResponseWriter) *conn {
-	taken, _, err := http.NewResponseController(w).Hijack()
-	if c, ok := taken.(*conn); ok {
+// hijack panics if the connection is not the server's own.
+func hijack(w http.ResponseWriter) *conn {
+	hijacked, _, err := http.NewResponseController(w).Hijack()
+	if c, ok := hijacked.(*conn); ok {
 		return c
 	}
 	if err == nil {
-		_ = taken.Close()
+		_ = hijacked.Close()
 	}
 	panic(http.ErrAbortHandler)
 }
 
-// observed keeps what the handler tells of a request.
-func (s *Server) observed(ctx context.Context, o chargeingest.RequestStats) {
+func (s *Server) recordStats(ctx context.Context, stats chargeingest.RequestStats) {
 	c := callOf(ctx)
 	if c == nil {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c.request.Route, c.request.Platform, c.request.Replayed = o.Route, o.Platform, o.Replayed
+	c.request.Route, c.request.Platform, c.request.Replayed = stats.Route, stats.Platform, stats.Replayed
 }
 
-// judged keeps that the handler rejected a request, whatever a fault makes of
-// its answer.
-func (s *Server) judged(c *call, a *answer) {
-	if a.status < 400 || a.injected {
+func (s *Server) recordRejection(c *call, res *response) {
+	if res.status < 400 || res.injected {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.request.rejected = true
-	if n := c.request.N; n <= len(s.journal) && s.journal[n-1] == c.request {
-		s.rejected = append(s.rejected, c.request) // it came in after the last Reset
+	if n := c.request.Number; n <= len(s.journal) && s.journal[n-1] == c.request { // not before a Reset
+		s.rejected = append(s.rejected, c.request)
 	}
-	c.request.setError(a.text)
+	c.request.setError(res.body)
 }
 
-// sent keeps an answer, before it is sent: who has it finds it in the journal.
-func (s *Server) sent(c *call, a *answer) {
+// recordResponse runs before the client can have the response.
+func (s *Server) recordResponse(c *call, res *response) {
 	s.mu.Lock()
-	c.request.Status, c.request.Answer = a.status, bytes.Clone(a.text)
-	if a.status >= 400 && !c.request.rejected {
-		c.request.setError(a.text)
+	c.request.Status, c.request.ResponseBody = res.status, bytes.Clone(res.body)
+	if res.status >= 400 && !c.request.rejected {
+		c.request.setError(res.body)
 	}
 	line := ""
 	if c.request.Fault != "" || c.request.rejected {
@@ -230,13 +213,11 @@ func (s *Server) sent(c *call, a *answer) {
 	}
 	s.mu.Unlock()
 	if line != "" {
-		s.tell(line)
+		s.logLine(line)
 	}
 }
 
-// answered tells those who wait that a request has ended, and the test of an
-// answer that was not sent.
-func (s *Server) answered(c *call) {
+func (s *Server) end(c *call) {
 	s.mu.Lock()
 	if c.request.ended {
 		s.mu.Unlock()
@@ -250,69 +231,6 @@ func (s *Server) answered(c *call) {
 	s.notify()
 	s.mu.Unlock()
 	if line != "" {
-		s.tell(line)
+		s.logLine(line)
 	}
 }
-
-// notify wakes those who wait. Called with s.mu held.
-func (s *Server) notify() {
-	close(s.changed)
-	s.changed = make(chan struct{})
-}
-
-// received is a body of which what is read is kept.
-type received struct {
-	source io.Reader // with what was read already before it
-	io.Closer
-	text []byte // at most mostReceived, as it was sent
-}
-
-// mostReceived is how much of a body the journal keeps. What is beyond reaches
-// the handler all the same.
-const mostReceived = 16 << 20
-
-func newReceived(r *http.Request) *received {
-	if r.Body == nil {
-		return &received{source: http.NoBody, Closer: http.NoBody}
-	}
-	b := &received{Closer: r.Body}
-	b.source = io.TeeReader(r.Body, keeper{b})
-	return b
-}
-
-// Read implements [io.Reader].
-func (b *received) Read(p []byte) (int, error) { return b.source.Read(p) }
-
-// keeper keeps what is read of a body.
-type keeper struct{ *received }
-
-func (k keeper) Write(p []byte) (int, error) {
-	k.text = append(k.text, p[:min(len(p), mostReceived-len(k.text))]...)
-	return len(p), nil
-}
-
-// readAll reads the body before the handler does, for whom it is there again,
-// and an error in the middle of it, too.
-func (b *received) readAll() {
-	rest := b.source
-	if _, err := io.Copy(io.Discard, io.LimitReader(b.source, mostReceived)); err != nil {
-		rest = failedReader{err}
-	}
-	text := bytes.NewReader(b.text)
-	b.source = io.MultiReader(text, unkept{rest})
-}
-
-// unkept reads on without keeping: the journal has its fill.
-type unkept struct{ io.Reader }
-
-// drain reads what the handler left of a small body, as net/http does behind it.
-func (b *received) drain(r *http.Request) {
-	const small = 256 << 10
-	if r.ContentLength > 0 && r.ContentLength < small && !strings.EqualFold(r.Header.Get("Expect"), "100-continue") {
-		_, _ = io.Copy(io.Discard, b)
-	}
-}
-
-type failedReader struct{ err error }
-
-func (r failedReader) Read([]byte) (int, error) { return 0, r.err }

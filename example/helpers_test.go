@@ -17,115 +17,92 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/cli"
 	"example.com/chargeingest/memstore"
 )
 
-// asProgram makes the test binary the program itself, for tests that need
-// another process. Its value, if it is a duration, is how long a shutdown waits
-// for clients that accept no response, or send no request.
+// asProgram makes the test binary run as the server. Its value can be the timeout
+// for stalled clients.
 const asProgram = "CHARGEINGEST_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
 	if wait := os.Getenv(asProgram); wait != "" {
 		p := newProgram()
 		if d, err := time.ParseDuration(wait); err == nil {
-			p.waits.stalledResponse, p.waits.connections = d, d
+			p.timeouts.stalledResponse, p.timeouts.connections = d, d
 		}
-		os.Exit(p.run(untilSignal(), os.Args[1:]))
+		os.Exit(p.run(cli.UntilSignal(), os.Args[1:]))
 	}
 	os.Exit(m.Run())
 }
 
-// watched is an output that a test can wait for.
-type watched struct {
+type recorder struct {
 	mu      sync.Mutex
 	text    bytes.Buffer
-	changed chan struct{} // closed, and made anew, at each write
+	changed chan struct{}
 }
 
-func newWatched() *watched { return &watched{changed: make(chan struct{})} }
+func newRecorder() *recorder { return &recorder{changed: make(chan struct{})} }
 
-func (w *watched) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	close(w.changed)
-	w.changed = make(chan struct{})
-	return w.text.Write(p)
+func (r *recorder) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	close(r.changed)
+	r.changed = make(chan struct{})
+	return r.text.Write(p)
 }
 
-func (w *watched) String() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.text.String()
+func (r *recorder) String() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.text.String()
 }
 
-// has waits until the output has text; it returns false where done comes first.
-func (w *watched) has(text string, done <-chan struct{}) bool {
+// waitFor returns false if done is closed before the text is written.
+func (r *recorder) waitFor(text string, done <-chan struct{}) bool {
 	for {
-		w.mu.Lock()
-		found, changed := strings.Contains(w.text.String(), text), w.changed
-		w.mu.Unlock()
+		r.mu.Lock()
+		found, changed := strings.Contains(r.text.String(), text), r.changed
+		r.mu.Unlock()
 		if found {
 			return true
 		}
 		select {
 		case <-changed:
 		case <-done:
-			return strings.Contains(w.String(), text)
+			return strings.Contains(r.String(), text)
 		}
 	}
 }
 
-// testProgram is a program with a world of its own: outputs that are kept, an
-// environment that is empty, and a clock that only sleeping moves.
 type testProgram struct {
 	*program
-	out, log *watched
+	out, log *recorder
 	env      map[string]string
-
-	mu     sync.Mutex
-	clock  time.Time
-	pauses []time.Duration
 }
 
 func newTestProgram() *testProgram {
 	tp := &testProgram{
-		program: newProgram(), out: newWatched(), log: newWatched(),
-		env: make(map[string]string), clock: time.Date(2026, 9, 1, 0, 0, 0, 0, time.UTC),
+		program: newProgram(), out: newRecorder(), log: newRecorder(),
+		env: make(map[string]string),
 	}
 	tp.stdout, tp.stderr = tp.out, tp.log
 	tp.lookupEnv = func(name string) (string, bool) {
 		value, ok := tp.env[name]
 		return value, ok
 	}
-	tp.isTerminal = func(io.Writer) bool { return false }
-	tp.notify, tp.ignore = func(chan<- os.Signal, ...os.Signal) {}, func(...os.Signal) {}
-	tp.now = func() time.Time {
-		tp.mu.Lock()
-		defer tp.mu.Unlock()
-		return tp.clock
-	}
-	tp.sleep = func(ctx context.Context, d time.Duration) error {
-		tp.mu.Lock()
-		defer tp.mu.Unlock()
-		tp.clock = tp.clock.Add(d)
-		tp.pauses = append(tp.pauses, d)
-		return ctx.Err()
-	}
+	tp.notifySignals, tp.ignoreSignals = func(chan<- os.Signal, ...os.Signal) {}, func(...os.Signal) {}
 	return tp
 }
 
-// runningServer is a server within the test's process.
 type runningServer struct {
 	*testProgram
 	url, key, curl string
 	stop           context.CancelFunc
 	done           chan struct{}
-	status         int // once done is closed
+	status         int // valid once done is closed
 }
 
-// start runs the server until the test ends, on a free port and, where args say
-// nothing else, in memory.
 func (tp *testProgram) start(t *testing.T, args ...string) *runningServer {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
@@ -138,13 +115,13 @@ func (tp *testProgram) start(t *testing.T, args ...string) *runningServer {
 		stop()
 		<-s.done
 	})
-	require.True(t, tp.out.has("\ncurl ", s.done), "the server did not start: %s", tp.log)
+	require.True(t, tp.out.waitFor("\ncurl ", s.done), "the server did not start: %s", tp.log)
 	for line := range strings.Lines(tp.out.String()) {
 		line = strings.TrimSuffix(line, "\n")
 		if url, ok := strings.CutPrefix(line, "listening on "); ok {
 			s.url = url
 		}
-		if key, ok := strings.CutPrefix(line, "API key, new at each start: "); ok {
+		if key, ok := strings.CutPrefix(line, "API key (generated at each start): "); ok {
 			s.key = key
 		}
 		if strings.HasPrefix(line, "curl ") {
@@ -159,8 +136,7 @@ func startServer(t *testing.T, args ...string) *runningServer {
 	return newTestProgram().start(t, args...)
 }
 
-// send sends a request with the server's key and returns status and body.
-func (s *runningServer) send(t *testing.T, method, path, body string) (int, string) {
+func (s *runningServer) send(t *testing.T, method, path, body string) (status int, response string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, s.url+path, strings.NewReader(body))
 	require.NoError(t, err)
@@ -169,12 +145,11 @@ func (s *runningServer) send(t *testing.T, method, path, body string) (int, stri
 	res, err := http.DefaultClient.Do(req)
 	require.NoError(t, err)
 	defer res.Body.Close()
-	answer, err := io.ReadAll(res.Body)
+	text, err := io.ReadAll(res.Body)
 	require.NoError(t, err)
-	return res.StatusCode, string(answer)
+	return res.StatusCode, string(text)
 }
 
-// events returns what the server has stored, in the order of storing.
 func (s *runningServer) events(t *testing.T) []string {
 	t.Helper()
 	status, body := s.send(t, http.MethodGet, "/v1/ingest/charge-data?order=asc&limit=1000", "")
@@ -184,7 +159,7 @@ func (s *runningServer) events(t *testing.T) []string {
 		Next *string           `json:"next"`
 	}
 	require.NoError(t, json.Unmarshal([]byte(body), &page))
-	require.Nil(t, page.Next, "more events than this helper reads")
+	require.Nil(t, page.Next, "more than one page")
 	var events []string
 	for _, e := range page.Data {
 		events = append(events, string(e))
@@ -192,24 +167,9 @@ func (s *runningServer) events(t *testing.T) []string {
 	return events
 }
 
-// eventLine is an event that tells its number n; every tenth, from the fourth
-// on, has no reference.
 func eventLine(n int) string {
-	reference := fmt.Sprintf(`"ref-%d"`, n)
-	if n%10 == 4 {
-		reference = "null"
-	}
 	return fmt.Sprintf(`{"product_item_id":"proi_%d","pricing_id":"pric_1","pricing_item_id":"prii_1","pricing_item_config_id":"pico_1",`+
-		`"reference":%s,"value":{"number":"%d.50"},"timestamp":"2026-09-01T09:00:29+09:00"}`, n, reference, n)
-}
-
-// eventLines are the events 1 to n.
-func eventLines(n int) []string {
-	lines := make([]string, n)
-	for i := range lines {
-		lines[i] = eventLine(i + 1)
-	}
-	return lines
+		`"reference":"ref-%d","value":{"number":"%d.50"},"timestamp":"2026-09-01T09:00:29+09:00"}`, n, n, n)
 }
 
 func writeFile(t *testing.T, name, text string) string {
@@ -219,13 +179,13 @@ func writeFile(t *testing.T, name, text string) string {
 	return path
 }
 
-// blockingStore holds every Append until it is released.
+// blockingStore blocks Append until release is closed.
 type blockingStore struct {
 	store
 	entered, release chan struct{}
 
-	mu     sync.Mutex
-	events []string // what happened, in order
+	mu    sync.Mutex
+	calls []string
 }
 
 func newBlockingStore() *blockingStore {
@@ -236,10 +196,10 @@ func (s *blockingStore) open(context.Context, string, storeOptions) (store, erro
 	return s, nil
 }
 
-func (s *blockingStore) happened(event string) {
+func (s *blockingStore) record(call string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.events = append(s.events, event)
+	s.calls = append(s.calls, call)
 }
 
 func (s *blockingStore) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
@@ -249,11 +209,15 @@ func (s *blockingStore) Append(ctx context.Context, b chargeingest.Batch) (charg
 	case <-ctx.Done():
 		return chargeingest.AppendResult{}, chargeingest.ErrNotStored
 	}
-	defer s.happened("appended")
+	defer s.record("append")
 	return s.store.Append(ctx, b)
 }
 
 func (s *blockingStore) Close() error {
-	s.happened("closed")
+	s.record("close")
 	return s.store.Close()
 }
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }

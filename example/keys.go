@@ -14,49 +14,45 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/cli"
 	"example.com/chargeingest/internal/userpath"
 )
 
-const keysUsage = `a file with a JSON list of API keys, each
-{"key": "…", "subject": "…", "platforms": ["…"], "permissions": ["METER_DATA.INGEST","METER_DATA.VIEW"]}
-with "key_sha256", 64 hexadecimal digits, in place of "key" where the key itself
-is not to be in the file; the subject names the key's bearer in the log, and the
-first platform is the default`
+const keysUsage = `JSON file with a list of API keys:
+[{"key": "…", "subject": "…", "platforms": ["…"], "permissions": ["METER_DATA.INGEST","METER_DATA.VIEW"]}]
+"key_sha256", 64 hexadecimal digits, can replace "key". The log names the subject. The first
+platform is the default`
 
-// credentials are the keys that were given.
-type credentials struct {
-	apiKey   string             // of -api-key, or empty
-	fromFile []chargeingest.Key // of -keys
-
-	// dispensable says that there is another way in than keys.
-	dispensable bool
+type keyConfig struct {
+	apiKey   string             // from -api-key, or empty
+	fromFile []chargeingest.Key // from -keys
+	optional bool               // without keys, only tokens are accepted
 }
 
-// authorizer returns the authorizer for the keys that were given. Where there
-// are none it makes one and returns that too; it returns nothing where keys are
-// dispensable.
-func (c *credentials) authorizer() (keys *chargeingest.Keys, made string, err error) {
+// authorizer generates a key if none is configured. If keys are optional, it returns
+// nil instead.
+func (c *keyConfig) authorizer() (keys *chargeingest.Keys, generated string, err error) {
 	list := slices.Clone(c.fromFile)
 	if c.apiKey != "" {
 		hash := sha256.Sum256([]byte(c.apiKey))
 		if slices.ContainsFunc(list, func(k chargeingest.Key) bool { return [sha256.Size]byte(k.SHA256) == hash }) {
-			return nil, "", errors.New("-api-key: is in the file of -keys too; it must be in one place")
+			return nil, "", errors.New("-api-key: must not be in the file of -keys too")
 		}
-		list = append(list, everythingKey(c.apiKey, "api-key"))
+		list = append(list, fullAccessKey(c.apiKey, "api-key"))
 	}
 	if len(list) == 0 {
-		if c.dispensable {
+		if c.optional {
 			return nil, "", nil
 		}
-		made = rand.Text()
-		list = append(list, everythingKey(made, "made-at-start"))
+		generated = rand.Text()
+		list = append(list, fullAccessKey(generated, "made-at-start"))
 	}
 	keys, err = chargeingest.NewKeys(list...)
-	return keys, made, err
+	return keys, generated, err
 }
 
-// everythingKey may do everything where there are no tenants.
-func everythingKey(key, subject string) chargeingest.Key {
+// fullAccessKey returns a key with all permissions on the default platform.
+func fullAccessKey(key, subject string) chargeingest.Key {
 	return chargeingest.Key{
 		Secret: key, Subject: subject,
 		Permissions: []chargeingest.Permission{chargeingest.PermissionIngest, chargeingest.PermissionView},
@@ -64,9 +60,9 @@ func everythingKey(key, subject string) chargeingest.Key {
 	}
 }
 
-// readFile takes the path of a file of keys. Its errors name the entry by index,
-// and the member, and hold no value: that could be a key at the wrong place.
-func (c *credentials) readFile(path string) error {
+// readFile returns errors that name the entry and its field, but no value, which
+// could be a misplaced key.
+func (c *keyConfig) readFile(path string) error {
 	if err := userpath.Check(path); err != nil {
 		return err
 	}
@@ -80,15 +76,14 @@ func (c *credentials) readFile(path string) error {
 	return nil
 }
 
-// parseKeys reads a list of keys; all that it returns have their hash alone.
-// Its errors start with the place in the list.
+// parseKeys returns keys with their hashes only. Its error starts with the index.
 func parseKeys(data []byte) ([]chargeingest.Key, error) {
 	var entries []jsontext.Value
 	if json.Unmarshal(data, &entries) != nil {
-		return nil, errors.New(" must be one valid JSON list, in which no object has two members of one name")
+		return nil, errors.New(" must be a valid JSON list without duplicate field names")
 	}
 	if len(entries) == 0 {
-		return nil, errors.New(" has no key; without one nobody could send events")
+		return nil, errors.New(" must have at least one key")
 	}
 	keys := make([]chargeingest.Key, len(entries))
 	seen := make(map[[sha256.Size]byte]int)
@@ -106,14 +101,13 @@ func parseKeys(data []byte) ([]chargeingest.Key, error) {
 	return keys, nil
 }
 
-// parseKey reads an entry of the list.
 func parseKey(entry jsontext.Value) (chargeingest.Key, error) {
 	var k chargeingest.Key
-	var members map[string]jsontext.Value
-	if json.Unmarshal(entry, &members) != nil || members == nil {
+	var fields map[string]jsontext.Value
+	if json.Unmarshal(entry, &fields) != nil || fields == nil {
 		return k, errors.New(" must be an object")
 	}
-	hash, err := parseMembers(members, &k)
+	hash, err := parseFields(fields, &k)
 	if err != nil {
 		return k, err
 	}
@@ -121,14 +115,14 @@ func parseKey(entry jsontext.Value) (chargeingest.Key, error) {
 	switch {
 	case (k.Secret == "") == (hash == ""):
 		return k, errors.New(" must have exactly one of key and key_sha256")
-	case k.Secret != "" && !isVisibleASCII(k.Secret):
+	case k.Secret != "" && !cli.IsVisibleASCII(k.Secret):
 		return k, errors.New(".key must be visible ASCII characters, without spaces")
 	case hash != "" && (err != nil || len(sum) != sha256.Size):
 		return k, fmt.Errorf(".key_sha256 must be %d hexadecimal digits", 2*sha256.Size)
 	case k.Subject == "":
-		return k, errors.New(".subject must be set")
+		return k, errors.New(".subject must not be empty")
 	case len(k.Platforms) == 0 || slices.Contains(k.Platforms, ""):
-		return k, errors.New(".platforms must name at least one platform, none of them empty")
+		return k, errors.New(".platforms must be a list of at least one platform, none of them empty")
 	case len(k.Permissions) == 0:
 		return k, errors.New(".permissions must have at least one permission")
 	}
@@ -145,9 +139,8 @@ func parseKey(entry jsontext.Value) (chargeingest.Key, error) {
 	return k, nil
 }
 
-// parseMembers sets the members of an entry in k, but for the hash, which it
-// returns in its digits.
-func parseMembers(members map[string]jsontext.Value, k *chargeingest.Key) (hash string, err error) {
+// parseFields sets the fields of k except the hash, which it returns as digits.
+func parseFields(fields map[string]jsontext.Value, k *chargeingest.Key) (hash string, err error) {
 	const aString, aList = "must be a string", "must be a list of strings"
 	known := map[string]struct {
 		dst  any
@@ -156,13 +149,13 @@ func parseMembers(members map[string]jsontext.Value, k *chargeingest.Key) (hash 
 		"key": {&k.Secret, aString}, "key_sha256": {&hash, aString}, "subject": {&k.Subject, aString},
 		"platforms": {&k.Platforms, aList}, "permissions": {&k.Permissions, aList},
 	}
-	for _, name := range slices.Sorted(maps.Keys(members)) {
-		member, ok := known[name]
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		field, ok := known[name]
 		if !ok {
-			return "", fmt.Errorf(".%s is not a known member; known are key, key_sha256, subject, platforms, permissions", name)
+			return "", fmt.Errorf(".%s is not a known field; the fields are key, key_sha256, subject, platforms, permissions", name)
 		}
-		if json.Unmarshal(members[name], member.dst) != nil {
-			return "", fmt.Errorf(".%s %s", name, member.must)
+		if json.Unmarshal(fields[name], field.dst) != nil {
+			return "", fmt.Errorf(".%s %s", name, field.must)
 		}
 	}
 	return hash, nil

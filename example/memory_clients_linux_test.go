@@ -17,7 +17,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// attacker is the tenant that attacks, with all its connections.
 type attacker struct {
 	addr string
 
@@ -25,7 +24,6 @@ type attacker struct {
 	statuses map[int]int // 0: no response
 }
 
-// run attacks from all connections and returns when they are closed.
 func (a *attacker) run(ctx context.Context, m memoryAttack) {
 	ctx, cancel := context.WithTimeout(ctx, attackTime)
 	defer cancel()
@@ -43,25 +41,23 @@ func (a *attacker) run(ctx context.Context, m memoryAttack) {
 	all.Wait()
 }
 
-// sendAll sends requests on one connection and reconnects when a response closes
-// it.
 func (a *attacker) sendAll(ctx context.Context, requests [][]byte, first int) {
 	for i := 0; i < attackRequests && ctx.Err() == nil; {
 		conn, err := new(net.Dialer).DialContext(ctx, "tcp", a.addr)
 		if err != nil {
 			return
 		}
-		for more := true; more && i < attackRequests && ctx.Err() == nil; i++ {
-			conn.SetDeadline(time.Now().Add(attackPatience))
+		for reusable := true; reusable && i < attackRequests && ctx.Err() == nil; i++ {
+			conn.SetDeadline(time.Now().Add(responseTimeout))
 			var status int
-			status, more = exchange(conn, requests[(first+i)%len(requests)])
+			status, reusable = roundTrip(conn, requests[(first+i)%len(requests)])
 			a.count(status)
 		}
 		conn.Close()
 	}
 }
 
-// sendDeaf sends requests on one connection and reads nothing until the end.
+// sendDeaf does not read the responses.
 func (a *attacker) sendDeaf(ctx context.Context, request []byte) {
 	small := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
 		var err error
@@ -93,9 +89,8 @@ func (a *attacker) sendDeaf(ctx context.Context, request []byte) {
 	a.count(res.StatusCode)
 }
 
-// exchange sends a request. It returns the status of the response, 0 if none
-// arrives, and whether the connection can be reused.
-func exchange(conn net.Conn, request []byte) (status int, more bool) {
+// roundTrip returns the status, or 0 without a response.
+func roundTrip(conn net.Conn, request []byte) (status int, reusable bool) {
 	sent := make(chan error, 1)
 	go func() {
 		_, err := conn.Write(request)
@@ -122,17 +117,15 @@ func (a *attacker) count(status int) {
 	a.statuses[status]++
 }
 
-// send sends one request and returns the status.
 func (a *attacker) send(t *testing.T, request []byte) int {
 	t.Helper()
 	conn, err := net.Dial("tcp", a.addr)
 	require.NoError(t, err)
 	defer conn.Close()
-	status, _ := exchange(conn, request)
+	status, _ := roundTrip(conn, request)
 	return status
 }
 
-// victim is the other platform. It sends an event, reads it back, and repeats.
 type victim struct {
 	url    string
 	client http.Client
@@ -149,8 +142,6 @@ func (v *victim) run(ctx context.Context) {
 	}
 }
 
-// next reports whether an event was accepted. A failure counts unless ctx has
-// ended.
 func (v *victim) next(ctx context.Context) bool {
 	begin := time.Now()
 	err := v.once(ctx)
@@ -166,7 +157,6 @@ func (v *victim) next(ctx context.Context) bool {
 	return err == nil
 }
 
-// once stores an event and reads it by its reference.
 func (v *victim) once(ctx context.Context) error {
 	n := v.n.Add(1)
 	body := fmt.Sprintf(`{"product_item_id":"p","pricing_id":"p","pricing_item_id":"p","pricing_item_config_id":"p","reference":"v%d"}`, n)

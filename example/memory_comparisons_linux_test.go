@@ -9,10 +9,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestMemoryOfComparisons attacks with contents that have to be compared.
 func TestMemoryOfComparisons(t *testing.T) {
 	if raceDetector || testing.Short() {
-		t.Skip("memory attacks take half a minute, and several times the memory under the race detector")
+		t.Skip("slow, and the race detector needs more memory")
 	}
 	const size = 3_900_000
 	keep := []string{"-unknown-fields", "keep"}
@@ -40,12 +39,10 @@ func TestMemoryOfComparisons(t *testing.T) {
 	}
 }
 
-// TestMemoryOfDecodedBodies attacks with bodies that are refused, and whose
-// events take many times the memory of their text until a slot is free. The
-// settings are the defaults.
+// The decoded events need many times the memory of their text.
 func TestMemoryOfDecodedBodies(t *testing.T) {
 	if raceDetector || testing.Short() {
-		t.Skip("memory attacks take half a minute, and several times the memory under the race detector")
+		t.Skip("slow, and the race detector needs more memory")
 	}
 	list := "[" + strings.Repeat("{},", 65) + "{}]"
 	event := `{"pricing_plan_subscription_selector":{"data":` + list + `,"rules":` + list + `,"filters":` + list + `}}`

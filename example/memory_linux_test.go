@@ -21,22 +21,20 @@ import (
 	"example.com/chargeingest/internal/growth"
 )
 
-// Limits of an attack.
 const (
-	memoryLimit    = 512 << 20
-	attackers      = 64                     // connections
-	attackRequests = 40                     // per connection, at most
-	attackTime     = 300 * time.Millisecond // no request starts later
-	attackPatience = 20 * time.Second       // for a response
-	victimConns    = 4                      // connections of the other platform
-	victimTimeout  = 10 * time.Second       // for a response
+	memoryLimit     = 512 << 20
+	attackers       = 64                     // connections
+	attackRequests  = 40                     // per connection, at most
+	attackTime      = 300 * time.Millisecond // no request starts later
+	responseTimeout = 20 * time.Second
+	victimConns     = 4
+	victimTimeout   = 10 * time.Second
 )
 
-// memoryLimitEnv has the limit that the child process sets for itself.
 const memoryLimitEnv = "CHARGEINGEST_TEST_MEMORY_LIMIT"
 
-// RLIMIT_DATA bounds private writable memory. RLIMIT_AS would also count the
-// address space that Go reserves.
+// RLIMIT_DATA limits private writable memory. RLIMIT_AS would also count the address
+// space that Go reserves.
 func init() {
 	limit, err := strconv.ParseUint(os.Getenv(memoryLimitEnv), 10, 63)
 	if err != nil || os.Getenv(asProgram) == "" {
@@ -47,24 +45,19 @@ func init() {
 	}
 }
 
-// memoryAttack is one attack on a server.
 type memoryAttack struct {
 	name   string
 	args   []string // of the server
 	before func(t *testing.T, a *attacker)
 
-	// requests are sent by each connection in turn.
 	requests func() [][]byte
-
-	// deaf attackers read no response.
-	deaf bool
+	deaf     bool
 }
 
-// fromGrowth is an attack with a case of the growth test, n bytes large.
 func fromGrowth(name string, n int, args ...string) memoryAttack {
 	c, ok := growth.Find(name)
 	if !ok {
-		panic("no such case: " + name)
+		panic("unknown case: " + name)
 	}
 	before, requests := c.Wire(n, "X-Api-Key", attackerKey)
 	return memoryAttack{
@@ -78,7 +71,6 @@ func fromGrowth(name string, n int, args ...string) memoryAttack {
 	}
 }
 
-// withoutKey is the attack without the attacker's key.
 func (m memoryAttack) withoutKey() memoryAttack {
 	var list [][]byte
 	for _, r := range m.requests() {
@@ -102,14 +94,13 @@ func post(path, body string) []byte {
 		path, attackerKey, len(body), body)
 }
 
-// storeMany stores count events, each with an unknown field of that many bytes.
 func storeMany(count, extra int) func(t *testing.T, a *attacker) {
 	return func(t *testing.T, a *attacker) {
 		t.Helper()
-		const most = 3 << 20
+		const maxBatch = 3 << 20
 		for i := 0; i < count; {
 			var b strings.Builder
-			for n := 0; n < 1000 && i < count && b.Len() < most; n, i = n+1, i+1 {
+			for n := 0; n < 1000 && i < count && b.Len() < maxBatch; n, i = n+1, i+1 {
 				fmt.Fprintf(&b, `,{"product_item_id":"p","pricing_id":"p","pricing_item_id":"p","pricing_item_config_id":"p","reference":"m%d"`, i)
 				if extra > 0 {
 					fmt.Fprintf(&b, `,"x":"%s"`, strings.Repeat("x", extra))
@@ -121,7 +112,6 @@ func storeMany(count, extra int) func(t *testing.T, a *attacker) {
 	}
 }
 
-// repeatMany is a small batch that repeats count stored events.
 func repeatMany(count int) []byte {
 	list := make([]string, count)
 	for i := range list {
@@ -157,16 +147,14 @@ func memoryAttacks() []memoryAttack {
 	}
 }
 
-// TestMemoryUnderAttack attacks a server that is limited to 512 MB. The server
-// survives and accepts every event of another platform. To run one attack:
-//
-//	go test ./example -run 'TestMemoryUnderAttack/pages' -v
+// The server has 512 MB. It must survive each attack and accept every event of
+// another tenant.
 func TestMemoryUnderAttack(t *testing.T) {
 	if raceDetector {
-		t.Skip("the race detector takes several times the memory, and address space that counts")
+		t.Skip("the race detector needs more memory")
 	}
 	if testing.Short() {
-		t.Skip("it takes half a minute")
+		t.Skip("slow")
 	}
 	for _, m := range memoryAttacks() {
 		t.Run(m.name, func(t *testing.T) { testMemory(t, m) })
@@ -184,15 +172,15 @@ func testMemory(t *testing.T, m memoryAttack) {
 	defer stop()
 	v := &victim{url: p.url}
 	memory := watchMemory(p)
-	var others sync.WaitGroup
+	var victims sync.WaitGroup
 	for range victimConns {
-		others.Go(func() { v.run(ctx) })
+		victims.Go(func() { v.run(ctx) })
 	}
 	a.run(ctx, m)
-	v.next(t.Context()) // the server must still respond
+	v.next(t.Context())
 	stop()
-	others.Wait()
-	t.Logf("peak memory %d MB; the attackers got %v; the other platform had %d events accepted and read, the slowest in %s",
+	victims.Wait()
+	t.Logf("peak memory %d MB; statuses of the attackers %v; events of the victim %d, the slowest in %s",
 		memory()>>20, a.statuses, v.accepted, v.slowest)
 	select {
 	case <-p.ended:
@@ -200,19 +188,18 @@ func testMemory(t *testing.T, m memoryAttack) {
 	default:
 	}
 	if text := p.log.String(); strings.Contains(text, "fatal error: ") || strings.Contains(text, "panic: ") {
-		requireNoEnd(t, p) // the crash is being written
+		requireNoEnd(t, p) // the crash is still being written
 	}
-	require.Empty(t, v.failed, "failures of the other platform")
-	answered := 0
+	require.Empty(t, v.failed, "failures of the victim")
+	responses := 0
 	for status, n := range a.statuses {
 		if status != 0 {
-			answered += n
+			responses += n
 		}
 	}
-	require.Less(t, a.statuses[0], answered, "requests without a response")
+	require.Less(t, a.statuses[0], responses, "requests without a response")
 }
 
-// requireNoEnd fails with the reason for which the server ends.
 func requireNoEnd(t *testing.T, p *serverProcess) {
 	t.Helper()
 	<-p.ended
@@ -221,8 +208,7 @@ func requireNoEnd(t *testing.T, p *serverProcess) {
 	require.FailNow(t, "the server has ended", "%v: %.200s", p.err, reason)
 }
 
-// watchMemory polls the peak memory of a process, which cannot be read after a
-// crash, and returns a function that ends the polling.
+// watchMemory polls, because the peak cannot be read after a crash.
 func watchMemory(p *serverProcess) (peak func() int) {
 	done, result := make(chan struct{}), make(chan int, 1)
 	read := func(last int) int {
@@ -256,7 +242,6 @@ func watchMemory(p *serverProcess) (peak func() int) {
 	}
 }
 
-// tenantKeys is a file with the keys of two tenants.
 func tenantKeys(t *testing.T) string {
 	t.Helper()
 	type key struct {

@@ -5,5 +5,5 @@ package main
 import "testing"
 
 func TestMemoryUnderAttack(t *testing.T) {
-	t.Skip("only Linux has a limit on the memory that a process writes to: RLIMIT_DATA")
+	t.Skip("needs RLIMIT_DATA of Linux")
 }

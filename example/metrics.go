@@ -11,11 +11,10 @@ import (
 	"example.com/chargeingest/prommetrics"
 )
 
-// metrics are what /metrics shows: those of the endpoint, its store, the process
-// and the runtime.
+// metrics serves /metrics.
 type metrics struct {
 	*prommetrics.Metrics
-	http.Handler // serves /metrics and nothing else
+	http.Handler
 }
 
 func newMetrics() (*metrics, error) {
@@ -25,15 +24,13 @@ func newMetrics() (*metrics, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Anybody may ask, as often as they like: those beyond get 503, and leave the
-	// processors to the events.
+	// Every client can read the metrics. The limit keeps the CPU free for events.
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
 	return &metrics{m, mux}, nil
 }
 
-// watch takes in what a store says of itself, where it does.
-func (m *metrics) watch(s store) error {
+func (m *metrics) registerStore(s store) error {
 	if reporter, ok := s.(chargeingest.StatsReporter); ok {
 		return m.RegisterStore(reporter)
 	}

@@ -12,10 +12,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/cli"
 	"example.com/chargeingest/memstore"
 )
 
-func TestMetricsAddUpWithWhatWasSent(t *testing.T) {
+func TestMetrics(t *testing.T) {
 	s := startServer(t, "-db", filepath.Join(t.TempDir(), "charges.db"))
 	for _, n := range []int{1, 1, 2, 3} {
 		status, _ := s.send(t, http.MethodPost, "/v1/ingest/charge-data", eventLine(n))
@@ -43,13 +44,12 @@ func TestMetricsAddUpWithWhatWasSent(t *testing.T) {
 	require.Equal(t, http.StatusMethodNotAllowed, status)
 }
 
-func TestAStoreInMemoryHasNoMetricsOfItsOwn(t *testing.T) {
+func TestMemoryStoreHasNoMetrics(t *testing.T) {
 	_, text := startServer(t).send(t, http.MethodGet, "/metrics", "")
 	require.Contains(t, text, "chargeingest_commits_total")
 	require.NotContains(t, text, "chargeingest_store_")
 }
 
-// slowStats is a store that says how it is doing only once it is released.
 type slowStats struct {
 	store
 	release chan struct{}
@@ -60,12 +60,12 @@ func (s *slowStats) Stats() chargeingest.StoreStats {
 	return chargeingest.StoreStats{}
 }
 
-func TestMetricsAreGatheredForFourAtATime(t *testing.T) {
+func TestMetricsConcurrencyLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, err := newMetrics()
 		require.NoError(t, err)
 		s := &slowStats{memstore.New(), make(chan struct{})}
-		require.NoError(t, m.watch(s))
+		require.NoError(t, m.registerStore(s))
 		statuses := make(chan int, 6)
 		for range 6 {
 			go func() {
@@ -75,13 +75,13 @@ func TestMetricsAreGatheredForFourAtATime(t *testing.T) {
 			}()
 		}
 		synctest.Wait()
-		refused := len(statuses)
+		rejected := len(statuses)
 		close(s.release)
 		synctest.Wait()
-		require.Equal(t, 2, refused)
+		require.Equal(t, 2, rejected)
 		for i := range 6 {
 			want := http.StatusOK
-			if i < refused {
+			if i < rejected {
 				want = http.StatusServiceUnavailable
 			}
 			require.Equal(t, want, <-statuses)
@@ -89,10 +89,10 @@ func TestMetricsAreGatheredForFourAtATime(t *testing.T) {
 	})
 }
 
-func TestMetricsCanBeSomewhereElse(t *testing.T) {
+func TestMetricsAddr(t *testing.T) {
 	tp := newTestProgram()
 	s := tp.start(t, "-metrics-addr", "127.0.0.1:0")
-	require.True(t, tp.log.has(`msg="listening for /metrics"`, s.done))
+	require.True(t, tp.log.waitFor(`msg="listening for /metrics"`, s.done))
 	_, rest, _ := strings.Cut(tp.log.String(), "listening for /metrics")
 	_, addr, _ := strings.Cut(strings.Fields(rest)[1], "addr=")
 
@@ -114,12 +114,12 @@ func TestMetricsCanBeSomewhereElse(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, status)
 }
 
-func TestAMetricsAddressInUseLeavesNoDatabaseBehind(t *testing.T) {
+func TestMetricsAddrInUseLeavesNoDatabase(t *testing.T) {
 	first := startServer(t)
 	db := filepath.Join(t.TempDir(), "charges.db")
 	tp := newTestProgram()
 	status := tp.run(t.Context(), []string{"-addr", "127.0.0.1:0", "-db", db, "-metrics-addr", strings.TrimPrefix(first.url, "http://")})
-	require.Equal(t, statusFailure, status)
+	require.Equal(t, cli.StatusFailure, status)
 	require.Contains(t, tp.log.String(), "address already in use")
 	require.NoFileExists(t, db)
 }

@@ -9,43 +9,38 @@ import (
 )
 
 const (
-	// outputPatience is how long a writer waits for an output.
-	outputPatience = 250 * time.Millisecond
-
-	// maxQueuedOutput bounds the bytes that are queued for a stuck output.
-	maxQueuedOutput = 256 << 10
+	outputTimeout   = 250 * time.Millisecond
+	maxQueuedOutput = 256 << 10 // bytes
 )
 
-var errOutputStuck = errors.New("nothing reads it")
+var errOutputStuck = errors.New("the output is stuck")
 
-// output writes lines to a file, pipe or terminal that may fail or get stuck. A
-// process that logs to it goes on: what cannot be written is dropped and counted.
-// As long as it works, each Write returns after its line was written.
+// output writes lines to a file, pipe or terminal that may fail or get stuck. It
+// drops and counts lines that cannot be written. While the output works, Write
+// returns after the line is written.
 type output struct {
 	w io.Writer
 
-	// lostLine, if set, returns a line about n lines that were lost. It is
-	// written once the output works again.
-	lostLine func(n int) []byte
+	// lostLines, if set, returns a line that is written once the output works again.
+	lostLines func(n int) []byte
 
-	mu      sync.Mutex
-	queue   *outputChunk // nil if empty
-	writing bool         // flush is running
-	stuck   bool         // a write has taken longer than outputPatience
-	lost    int          // lines, since the last lostLine
-	torn    bool         // the last line was written in part
+	mu       sync.Mutex
+	queue    *outputChunk // nil if empty
+	flushing bool
+	stuck    bool // a write has taken longer than outputTimeout
+	lost     int  // lines lost since the last report
+	partial  bool // the last line was partly written
 }
 
-// outputChunk is some lines that are written at once.
 type outputChunk struct {
 	text []byte
-	done chan struct{} // closed when it was written, or failed
-	err  error         // then
+	done chan struct{}
+	err  error // valid once done is closed
 }
 
 func newOutput(w io.Writer) *output { return &output{w: w} }
 
-// Write implements [io.Writer] for whole lines.
+// Write implements [io.Writer] for complete lines.
 func (o *output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	if o.queue == nil {
@@ -58,8 +53,8 @@ func (o *output) Write(p []byte) (int, error) {
 		return 0, errOutputStuck
 	}
 	c.text = append(c.text, p...)
-	if !o.writing {
-		o.writing = true
+	if !o.flushing {
+		o.flushing = true
 		go o.flush()
 	}
 	stuck := o.stuck
@@ -67,7 +62,7 @@ func (o *output) Write(p []byte) (int, error) {
 	if stuck {
 		return len(p), nil
 	}
-	timer := time.NewTimer(outputPatience)
+	timer := time.NewTimer(outputTimeout)
 	defer timer.Stop()
 	select {
 	case <-c.done:
@@ -78,12 +73,11 @@ func (o *output) Write(p []byte) (int, error) {
 	case <-timer.C:
 		o.mu.Lock()
 		defer o.mu.Unlock()
-		o.stuck = o.writing
+		o.stuck = o.flushing
 		return 0, errOutputStuck
 	}
 }
 
-// flush writes what is queued. It runs while something is.
 func (o *output) flush() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -91,30 +85,30 @@ func (o *output) flush() {
 		c := o.queue
 		o.queue = nil
 		var head []byte
-		if o.torn {
+		if o.partial {
 			head = []byte("\n")
 		}
 		reported := o.lost
-		if reported > 0 && o.lostLine != nil {
-			head = append(head, o.lostLine(reported)...)
+		if reported > 0 && o.lostLines != nil {
+			head = append(head, o.lostLines(reported)...)
 		}
-		text := append(head, c.text...) //nolint:gocritic // head is not used below, but for its length
+		text := append(head, c.text...) //nolint:gocritic // only the length of head is used below
 		o.mu.Unlock()
 		n, err := o.w.Write(text)
 		o.mu.Lock()
 		if n >= len(head) {
-			o.lost -= reported // others may have been lost meanwhile
+			o.lost -= reported // not all: more may have been lost meanwhile
 		}
 		if err != nil {
 			o.lost += countLines(text[max(n, len(head)):])
 			c.err = err
 		}
 		if n > 0 {
-			o.torn = text[n-1] != '\n'
+			o.partial = text[n-1] != '\n'
 		}
 		close(c.done)
 	}
-	o.writing, o.stuck = false, false
+	o.flushing, o.stuck = false, false
 }
 
 func countLines(text []byte) int { return bytes.Count(text, []byte("\n")) }

@@ -12,11 +12,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func lostLine(n int) []byte { return fmt.Appendf(nil, "%d lost\n", n) }
+func testLostLines(n int) []byte { return fmt.Appendf(nil, "%d lost\n", n) }
 
-func TestOutputThatFailsCountsWhatItLoses(t *testing.T) {
+func TestFailingOutputCountsLostLines(t *testing.T) {
 	var text bytes.Buffer
-	room := -1 // bytes; none is no bound
+	room := -1 // bytes; negative for no limit
 	o := newOutput(writerFunc(func(p []byte) (int, error) {
 		if room >= 0 && room < len(p) {
 			n, _ := text.Write(p[:room])
@@ -25,7 +25,7 @@ func TestOutputThatFailsCountsWhatItLoses(t *testing.T) {
 		}
 		return text.Write(p)
 	}))
-	o.lostLine = lostLine
+	o.lostLines = testLostLines
 	write := func(line string) error {
 		_, err := o.Write([]byte(line))
 		return err
@@ -42,7 +42,7 @@ func TestOutputThatFailsCountsWhatItLoses(t *testing.T) {
 	require.Equal(t, "one\nto\n2 lost\ntor\n1 lost\ntwo\nthree\n", text.String())
 }
 
-func TestOutputThatIsStuckDelaysOneLine(t *testing.T) {
+func TestStuckOutputDelaysOneLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var text bytes.Buffer
 		stuck := make(chan struct{})
@@ -50,25 +50,25 @@ func TestOutputThatIsStuckDelaysOneLine(t *testing.T) {
 			<-stuck
 			return text.Write(p)
 		}))
-		o.lostLine = lostLine
+		o.lostLines = testLostLines
 		begin := time.Now()
 		_, err := o.Write([]byte("first\n"))
 		require.ErrorIs(t, err, errOutputStuck)
-		require.Equal(t, outputPatience, time.Since(begin))
+		require.Equal(t, outputTimeout, time.Since(begin))
 
 		line := strings.Repeat("x", 1023) + "\n"
 		const lines = 1000
 		for range lines {
 			_, _ = o.Write([]byte(line))
 		}
-		require.Equal(t, outputPatience, time.Since(begin), "the others wait for nothing")
+		require.Equal(t, outputTimeout, time.Since(begin), "other lines are not delayed")
 
 		close(stuck)
 		synctest.Wait()
 		_, err = o.Write([]byte("last\n"))
 		require.NoError(t, err)
 		queued := maxQueuedOutput / len(line)
-		require.Equal(t, "first\n"+string(lostLine(lines-queued))+strings.Repeat("x\n", queued)+"last\n",
+		require.Equal(t, "first\n"+string(testLostLines(lines-queued))+strings.Repeat("x\n", queued)+"last\n",
 			strings.ReplaceAll(text.String(), line, "x\n"))
 	})
 }

@@ -26,15 +26,13 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// crowd is how many connections come at once.
-const crowd = 1000
+const connections = 1000
 
-// peakMemory is the most memory that a process has had, in bytes.
 func peakMemory(t *testing.T, pid int) int {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
-		t.Skipf("the system does not say how much memory a process has: %v", err)
+		t.Skip(err)
 	}
 	m := regexp.MustCompile(`VmHWM:\s+(\d+) kB`).FindSubmatch(status)
 	require.NotNil(t, m)
@@ -43,24 +41,23 @@ func peakMemory(t *testing.T, pid int) int {
 	return kilobytes << 10
 }
 
-// TestAThousandLargeUploadsAtOnce sends as many bodies of the largest size. The
-// few that fit are accepted, all others are told at once to come again.
-func TestAThousandLargeUploadsAtOnce(t *testing.T) {
+// The server accepts the bodies that fit into its budget, and rejects the others at
+// once.
+func TestManyLargeUploads(t *testing.T) {
 	p := startProcess(t, "-api-key", "k")
 	const fit = 14 // seven eighths of 64 MiB
-	statuses := uploadAtOnce(t, p, crowd)
-	// A buffer grows by doubling, so that several can be refused for the same room.
+	statuses := uploadAtOnce(t, p, connections)
+	// Growing buffers reserve twice their size, so fewer may fit.
 	require.LessOrEqual(t, statuses[http.StatusCreated], fit, statuses)
 	require.Positive(t, statuses[http.StatusCreated], statuses)
 	require.Positive(t, statuses[http.StatusServiceUnavailable], statuses)
 	require.Len(t, statuses, 2)
 	memory := peakMemory(t, p.Process.Pid)
 	t.Logf("peak memory %d MB, responses %v", memory>>20, statuses)
-	if !raceDetector { // which takes several times as much
+	if !raceDetector {
 		require.Less(t, memory, 300<<20)
 	}
 
-	// All of the room can be used again once the requests have ended.
 	for range 20 {
 		if statuses = uploadAtOnce(t, p, fit); statuses[http.StatusCreated] == fit {
 			return
@@ -69,19 +66,17 @@ func TestAThousandLargeUploadsAtOnce(t *testing.T) {
 	require.Equal(t, map[int]int{http.StatusCreated: fit}, statuses)
 }
 
-// uploadAtOnce sends n bodies of the largest size and returns how many got each
-// status. No response is counted for a client that was cut off before it read one.
+// uploadAtOnce sends n bodies of the maximum size and returns the responses by
+// status. Some connections close before the client reads a response.
 func uploadAtOnce(t *testing.T, p *serverProcess, n int) map[int]int {
 	t.Helper()
 	body := strings.Repeat(" ", 4<<20-len(eventLine(1))) + eventLine(1)
 	request := []byte("POST /v1/ingest/charge-data HTTP/1.1\r\nHost: x\r\nX-API-KEY: k\r\nContent-Type: application/json\r\n" +
 		"Content-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body)
-	most, last := request[:len(request)-1], request[len(request)-1:]
+	start, last := request[:len(request)-1], request[len(request)-1:]
 	var sending sync.WaitGroup
 	var mu sync.Mutex
 	statuses := make(map[int]int)
-	// No request ends before all have begun: those that are accepted wait with
-	// their last byte.
 	begun, allBegun := make(chan struct{}, n), make(chan struct{})
 	for range n {
 		sending.Go(func() {
@@ -93,14 +88,13 @@ func uploadAtOnce(t *testing.T, p *serverProcess, n int) map[int]int {
 			}
 			defer conn.Close()
 			go func() {
-				// One that is refused is cut off in the middle.
-				_, _ = conn.Write(most)
+				_, _ = conn.Write(start)
 				begun <- struct{}{}
 				<-allBegun
 				_, _ = conn.Write(last)
 			}()
 			res, err := http.ReadResponse(bufio.NewReader(conn), nil)
-			if err != nil { // the response was lost with what was sent and not read
+			if err != nil {
 				return
 			}
 			defer res.Body.Close()
@@ -122,7 +116,6 @@ func uploadAtOnce(t *testing.T, p *serverProcess, n int) map[int]int {
 	return statuses
 }
 
-// pipes is a network without a system, so that its time can be a bubble's.
 type pipes struct {
 	conns  chan net.Conn
 	closed chan struct{}
@@ -146,24 +139,23 @@ func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
 	return client, nil
 }
 
-// TestConnectionsThatDripAreCutOff lets a thousand clients send a byte a second,
-// of their header or of their body. A healthy one is served all the while.
-func TestConnectionsThatDripAreCutOff(t *testing.T) {
+// While many clients send one byte per second, another client is served.
+func TestSlowConnectionsAreClosed(t *testing.T) {
 	for _, c := range []struct {
 		name, start string
-		most        time.Duration
+		limit       time.Duration
 	}{
-		{"a header", "POST /v1/ingest/charge-data HTTP/1.1\r\nHost: x\r\nX-A: ", 6 * time.Second},
-		{"a body", "POST /v1/ingest/charge-data HTTP/1.1\r\nHost: x\r\nX-API-KEY: k\r\nX-Platform-Id: slow\r\n" +
+		{"header", "POST /v1/ingest/charge-data HTTP/1.1\r\nHost: x\r\nX-A: ", 6 * time.Second},
+		{"body", "POST /v1/ingest/charge-data HTTP/1.1\r\nHost: x\r\nX-API-KEY: k\r\nX-Platform-Id: slow\r\n" +
 			"Content-Type: application/json\r\nContent-Length: 5000\r\n\r\n", 61 * time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { testDripping(t, c.start, c.most) })
+			synctest.Test(t, func(t *testing.T) { testSlowConnections(t, c.start, c.limit) })
 		})
 	}
 }
 
-func testDripping(t *testing.T, start string, most time.Duration) {
+func testSlowConnections(t *testing.T, start string, limit time.Duration) {
 	keys, err := chargeingest.NewKeys(chargeingest.Key{
 		Secret: "k", Subject: "test", Platforms: []string{"healthy", "slow"},
 		Permissions: []chargeingest.Permission{chargeingest.PermissionIngest},
@@ -178,25 +170,25 @@ func testDripping(t *testing.T, start string, most time.Duration) {
 	client := &http.Client{Transport: &http.Transport{DialContext: network.dial}}
 
 	begin := time.Now()
-	var dripping sync.WaitGroup
-	for range crowd {
-		dripping.Go(func() {
+	var slow sync.WaitGroup
+	for range connections {
+		slow.Go(func() {
 			conn, _ := network.dial(t.Context(), "", "")
 			defer conn.Close()
-			go func() { _, _ = io.Copy(io.Discard, conn) }() // the answer, if any
+			go func() { _, _ = io.Copy(io.Discard, conn) }()
 			_, err := io.WriteString(conn, start)
 			for err == nil {
 				time.Sleep(time.Second)
 				_, err = io.WriteString(conn, "a")
 			}
-			if took := time.Since(begin); took > most {
-				t.Errorf("it was cut off after %s", took)
+			if took := time.Since(begin); took > limit {
+				t.Errorf("closed after %s", took)
 			}
 		})
 	}
 	gone := make(chan struct{})
 	go func() {
-		dripping.Wait()
+		slow.Wait()
 		close(gone)
 	}()
 	for n := 0; ; n++ {
@@ -221,19 +213,17 @@ func testDripping(t *testing.T, start string, most time.Duration) {
 	}
 }
 
-// TestSignalUnderLoadStoresEveryEventThatWasAcknowledged ends a server in the
-// middle of the traffic of many clients, and looks at what the next one has.
-func TestSignalUnderLoadStoresEveryEventThatWasAcknowledged(t *testing.T) {
-	folder := t.TempDir()
-	keys := filepath.Join(folder, "keys.json")
+func TestSignalUnderLoadLosesNoEvent(t *testing.T) {
+	dir := t.TempDir()
+	keys := filepath.Join(dir, "keys.json")
 	require.NoError(t, os.WriteFile(keys, []byte(fmt.Sprintf(`[{"key": %q, "subject": "crashtest",
 		"platforms": ["acme", "globex"], "permissions": ["METER_DATA.INGEST", "METER_DATA.VIEW"]}]`, crashtest.Secret)), 0o600))
-	args := []string{"-db", filepath.Join(folder, "charges.db"), "-keys", keys}
+	args := []string{"-db", filepath.Join(dir, "charges.db"), "-keys", keys}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	h := crashtest.NewHistory()
-	answered := make(chan struct{}, 1<<16)
-	clients := crashtest.NewClients(seed, 8, h, func() { answered <- struct{}{} })
+	responses := make(chan struct{}, 1<<16)
+	clients := crashtest.NewClients(seed, 8, h, func() { responses <- struct{}{} })
 	each := func(f func(*crashtest.Client)) (wait func()) {
 		var all sync.WaitGroup
 		for _, c := range clients {
@@ -242,13 +232,13 @@ func TestSignalUnderLoadStoresEveryEventThatWasAcknowledged(t *testing.T) {
 		return all.Wait
 	}
 	for range 3 {
-		for len(answered) > 0 {
-			<-answered // of the last one
+		for len(responses) > 0 {
+			<-responses
 		}
 		p := startProcess(t, args...)
 		wait := each(func(c *crashtest.Client) { c.Run(t.Context(), p.url) })
 		for range 200 {
-			<-answered
+			<-responses
 		}
 		require.NoError(t, p.Process.Signal(syscall.SIGTERM))
 		<-p.ended

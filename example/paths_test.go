@@ -7,29 +7,29 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest/internal/cli"
 )
 
-// pathOptions are the options and the variables that take the path of a file.
 var pathOptions = map[string]string{
 	"-db": "CHARGEINGEST_DB", "-keys": "CHARGEINGEST_KEYS",
 	"-tls-cert": "CHARGEINGEST_TLS_CERT", "-tls-key": "CHARGEINGEST_TLS_KEY",
 }
 
-func TestPathOptionsAreKnown(t *testing.T) {
-	for _, o := range serverCommand(new(serverConfig), new(credentials), new(string)).options {
-		if o.argument == "PATH" || o.argument == "FILE" {
-			require.Equal(t, o.env, pathOptions["-"+o.name], "an option is not tested")
+func TestPathOptionsAreComplete(t *testing.T) {
+	for _, o := range serverCommand(new(serverConfig), new(keyConfig), new(string)).Options {
+		if o.Argument == "PATH" || o.Argument == "FILE" {
+			require.Equal(t, o.Env, pathOptions["-"+o.Name], "an option is not tested")
 		}
 	}
 }
 
-// requireUsage requires that a command line is refused with one line, and that it
-// creates nothing in the working directory.
+// requireUsage requires one line on standard error and no new file.
 func requireUsage(t *testing.T, tp *testProgram, line string, args ...string) {
 	t.Helper()
 	before, err := os.ReadDir(".")
 	require.NoError(t, err)
-	require.Equal(t, statusUsage, tp.run(t.Context(), args))
+	require.Equal(t, cli.StatusUsage, tp.run(t.Context(), args))
 	require.Equal(t, "example: "+line+"\n", tp.log.String())
 	after, err := os.ReadDir(".")
 	require.NoError(t, err)
@@ -47,30 +47,28 @@ func TestPathsWithControlCharacters(t *testing.T) {
 			requireUsage(t, tp, variable+": "+rule+quoted)
 		}
 	}
-	requireUsage(t, newTestProgram(), "load: FILE "+rule+`"events.ndjson\n"`, "load", "events.ndjson\n", "-api-key", "k")
 }
 
-func TestURLsWithControlCharactersAreNotRepeated(t *testing.T) {
+func TestURLsWithControlCharacters(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, value := range []string{"\npostgres://u:secret@h/d", "\tpostgres://u:secret@h/d", "postgres://u:secret@h/d\n"} {
 		requireUsage(t, newTestProgram(), "-db: must not have control characters such as a line break", "-db", value)
 	}
 }
 
-func TestDanglingLinksAreNamed(t *testing.T) {
-	folder, err := filepath.EvalSymlinks(t.TempDir())
+func TestDanglingLinks(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
 	require.NoError(t, err)
-	t.Chdir(folder)
+	t.Chdir(dir)
 	require.NoError(t, os.Symlink("gone", "link"))
 	certFile, keyFile := certificateFor(t, "127.0.0.1")
-	dangling := `"` + filepath.Join(folder, "link") + `" is a symbolic link to "gone", which does not exist`
+	dangling := `"` + filepath.Join(dir, "link") + `" is a symbolic link to "gone", which does not exist`
 	requireUsage(t, newTestProgram(), "-keys: "+dangling, "-keys", "link")
 	requireUsage(t, newTestProgram(), "-tls-cert, -tls-key: "+dangling, "-tls-cert", "link", "-tls-key", keyFile)
 	requireUsage(t, newTestProgram(), "-tls-cert, -tls-key: "+dangling, "-tls-cert", certFile, "-tls-key", "link")
-	requireUsage(t, newTestProgram(), "load: "+dangling, "load", "link", "-api-key", "k")
 
 	tp := newTestProgram()
-	require.Equal(t, statusFailure, tp.run(t.Context(), strings.Fields("-addr 127.0.0.1:0 -db link")))
+	require.Equal(t, cli.StatusFailure, tp.run(t.Context(), strings.Fields("-addr 127.0.0.1:0 -db link")))
 	require.Contains(t, tp.log.String(), dangling)
 	entries, err := os.ReadDir(".")
 	require.NoError(t, err)

@@ -16,8 +16,6 @@ import (
 	"example.com/chargeingest/internal/pgtest"
 )
 
-// postgresDatabase leads to a database of its own, on a server that it starts unless
-// the environment names one.
 func postgresDatabase(t *testing.T) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -26,7 +24,7 @@ func postgresDatabase(t *testing.T) string {
 	if address == "" {
 		srv, err := pgtest.New(ctx)
 		if errors.Is(err, pgtest.ErrNoBinaries) && os.Getenv("CI") != "true" {
-			t.Skipf("skipped: %v; %s can name a server", err, pgtest.Variable)
+			t.Skipf("%v; %s can name a server", err, pgtest.Variable)
 		}
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, srv.Remove()) })
@@ -49,7 +47,7 @@ func postgresDatabase(t *testing.T) string {
 	return fmt.Sprintf("host=%s port=%d user=%s dbname=%s", cfg.Host, cfg.Port, cfg.User, name)
 }
 
-func TestEventsAreInPostgreSQLAndOutliveTheServer(t *testing.T) {
+func TestPostgreSQLEventsSurviveRestart(t *testing.T) {
 	db := postgresDatabase(t)
 	s := startServer(t, "-db", db)
 	status, body := s.send(t, http.MethodPost, "/v1/ingest/charge-data", eventLine(1))
@@ -66,7 +64,7 @@ func TestEventsAreInPostgreSQLAndOutliveTheServer(t *testing.T) {
 	require.Equal(t, []string{strings.TrimSpace(body)}, again.events(t))
 }
 
-func TestAPostgreSQLURLThatIsWrongIsNotRepeated(t *testing.T) {
+func TestInvalidPostgreSQLURLIsNotPrinted(t *testing.T) {
 	for _, db := range []string{"postgres://user:secret@[::1/db", "postgres://user:secret@127.0.0.1:1/db?connect_timeout=1", "password=secret host=127.0.0.1 port=x", " host = 127.0.0.1 password=secret port=1"} {
 		tp := newTestProgram()
 		require.NotZero(t, tp.run(t.Context(), []string{"-addr", "127.0.0.1:0", "-db", db}))

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,7 +16,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// asProcess is the program in a process of its own, in a folder of its own.
 func asProcess(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
@@ -26,30 +24,27 @@ func asProcess(t *testing.T, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// serverProcess is a server in a process of its own.
 type serverProcess struct {
 	*exec.Cmd
 	url   string
-	log   *watched
+	log   *recorder
 	ended chan struct{}
-	err   error // once ended is closed
+	err   error // valid once ended is closed
 }
 
-// startProcess starts a server and waits until it listens.
 func startProcess(t *testing.T, args ...string) *serverProcess {
 	t.Helper()
 	return startProcessWith(t, func(*exec.Cmd) {}, args...)
 }
 
-// startProcessWith starts a server whose process is set up by the test. If that
-// sets standard output, the address is taken from the log.
+// startProcessWith reads the URL from the log if setUp sets standard output.
 func startProcessWith(t *testing.T, setUp func(*exec.Cmd), args ...string) *serverProcess {
 	t.Helper()
 	p := &serverProcess{
 		Cmd: asProcess(t, append([]string{"-addr", "127.0.0.1:0"}, args...)...),
-		log: newWatched(), ended: make(chan struct{}),
+		log: newRecorder(), ended: make(chan struct{}),
 	}
-	out := newWatched()
+	out := newRecorder()
 	setUp(p.Cmd)
 	source, before, after := out, "listening on ", "\ncurl "
 	if p.Stdout != nil {
@@ -69,13 +64,12 @@ func startProcessWith(t *testing.T, setUp func(*exec.Cmd), args ...string) *serv
 		_ = p.Process.Kill()
 		<-p.ended
 	})
-	require.True(t, source.has(before, p.ended) && source.has(after, p.ended), "the server did not start: %s", p.log)
+	require.True(t, source.waitFor(before, p.ended) && source.waitFor(after, p.ended), "the server did not start: %s", p.log)
 	_, rest, _ := strings.Cut(source.String(), before)
 	p.url, _, _ = strings.Cut(rest, "\n")
 	return p
 }
 
-// end sends SIGTERM and requires that the server ends with status 0.
 func (p *serverProcess) end(t *testing.T) {
 	t.Helper()
 	require.NoError(t, p.Process.Signal(syscall.SIGTERM))
@@ -83,7 +77,6 @@ func (p *serverProcess) end(t *testing.T) {
 	require.NoError(t, p.err, p.log)
 }
 
-// status is that of a GET without a credential.
 func (p *serverProcess) status(t *testing.T, path string) int {
 	t.Helper()
 	res, err := http.Get(p.url + path)
@@ -92,7 +85,7 @@ func (p *serverProcess) status(t *testing.T, path string) int {
 	return res.StatusCode
 }
 
-func TestSignalEndsTheServerWithStatusZero(t *testing.T) {
+func TestSignalExitStatus(t *testing.T) {
 	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		t.Run(signal.String(), func(t *testing.T) {
 			p := startProcess(t)
@@ -104,13 +97,13 @@ func TestSignalEndsTheServerWithStatusZero(t *testing.T) {
 	}
 }
 
-func TestMistakeEndsTheProcessWithStatusTwo(t *testing.T) {
+func TestUsageErrorExitStatus(t *testing.T) {
 	var exit *exec.ExitError
-	require.ErrorAs(t, asProcess(t, "-log", "xml").Run(), &exit)
+	require.ErrorAs(t, asProcess(t, "-log-format", "xml").Run(), &exit)
 	require.Equal(t, 2, exit.ExitCode())
 }
 
-func TestDatabaseOfAnotherProcessIsOneLineAndStatusOne(t *testing.T) {
+func TestDatabaseInUseByAnotherProcess(t *testing.T) {
 	p := startProcess(t)
 	tp := newTestProgram()
 	args := []string{"-addr", "127.0.0.1:0", "-db", filepath.Join(p.Dir, "charges.db")}
@@ -120,7 +113,7 @@ func TestDatabaseOfAnotherProcessIsOneLineAndStatusOne(t *testing.T) {
 	require.Empty(t, tp.out.String())
 }
 
-func TestSecondSignalEndsTheServerAtOnce(t *testing.T) {
+func TestSecondSignalEndsTheServer(t *testing.T) {
 	p := startProcessWith(t, func(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, asProgram+"=1h") }, "-db", inMemory, "-api-key", "k")
 	conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
 	require.NoError(t, err)
@@ -128,50 +121,16 @@ func TestSecondSignalEndsTheServerAtOnce(t *testing.T) {
 	_, err = io.WriteString(conn, "POST /v1/ingest/charge-data HTTP/1.1\r\nHost: x\r\nX-API-KEY: k\r\n"+
 		"Content-Type: application/json\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n")
 	require.NoError(t, err)
-	// The server asks for the body once it handles the request. It never comes,
-	// so that one signal would have to wait for it.
+	// The server now waits for a body that never arrives.
 	line, err := bufio.NewReader(conn).ReadString('\n')
 	require.NoError(t, err)
 	require.Equal(t, "HTTP/1.1 100 Continue\r\n", line)
 
 	require.NoError(t, p.Process.Signal(syscall.SIGTERM))
-	require.True(t, p.log.has("msg=stopping", p.ended), p.log)
+	require.True(t, p.log.waitFor("msg=stopping", p.ended), p.log)
 	require.NoError(t, p.Process.Signal(syscall.SIGTERM))
 	<-p.ended
 	var exit *exec.ExitError
 	require.ErrorAs(t, p.err, &exit)
 	require.Equal(t, syscall.SIGTERM, exit.Sys().(syscall.WaitStatus).Signal())
-}
-
-func TestLoadThatIsKilledAndRunAgainStoresOnce(t *testing.T) {
-	s := startServer(t)
-	file := writeFile(t, "events.ndjson", strings.Join(eventLines(45), "\n")+"\n")
-	reached := make(chan struct{})
-	proxy := proxyTo(t, s, func(n int64, forward http.Handler, w http.ResponseWriter, r *http.Request) {
-		if n == 3 {
-			// The batch is stored, and nobody is there for the answer.
-			forward.ServeHTTP(httptest.NewRecorder(), r)
-			close(reached)
-			<-r.Context().Done()
-			panic(http.ErrAbortHandler)
-		}
-		forward.ServeHTTP(w, r)
-	})
-	load := asProcess(t, "load", file, "-url", proxy, "-api-key", s.key, "-batch", "10")
-	require.NoError(t, load.Start())
-	ended := make(chan error, 1)
-	go func() { ended <- load.Wait() }()
-	select {
-	case <-reached:
-	case err := <-ended:
-		require.FailNow(t, "the load ended early", err)
-	}
-	require.NoError(t, load.Process.Kill())
-	require.Error(t, <-ended)
-	require.Len(t, s.events(t), 30)
-
-	again := newTestProgram()
-	require.Equal(t, 0, again.loadFile(t.Context(), s, s.url, file), again.log)
-	require.Equal(t, "45 events: 15 new, 30 already stored, 0 rejected\n", again.out.String())
-	require.Equal(t, numbers(eventLines(45)), numbers(s.events(t)))
 }

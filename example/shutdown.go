@@ -12,77 +12,70 @@ import (
 	"time"
 )
 
-// shutdownWaits is how long a shutdown waits for what.
-type shutdownWaits struct {
-	// handlers bounds the whole. Requests that are handled for longer are cut
-	// off, and the shutdown has failed.
-	handlers time.Duration
+// shutdownTimeouts limits the phases of a shutdown.
+type shutdownTimeouts struct {
+	// total limits the handlers.
+	total time.Duration
 
-	// stalledResponse is for a client to accept the next piece of its response.
+	// stalledResponse is the time for a client to read a piece of the response.
 	stalledResponse time.Duration
 
-	// connections is for connections that are busy without a request in a handler:
-	// the header of their request has not arrived, or the end of their last
-	// response has not been accepted.
+	// connections is the time for open connections after the last handler has
+	// returned.
 	connections time.Duration
 
-	poll time.Duration // how often all this is looked at
+	poll time.Duration
 }
 
-func defaultShutdownWaits() shutdownWaits {
-	return shutdownWaits{
-		handlers:        30 * time.Second,
+func defaultShutdownTimeouts() shutdownTimeouts {
+	return shutdownTimeouts{
+		total:           30 * time.Second,
 		stalledResponse: 2 * time.Second,
 		connections:     2 * time.Second,
 		poll:            25 * time.Millisecond,
 	}
 }
 
-// shutDown ends a server once every request that was received whole has its
-// response. Clients that do not send the rest of a request, or do not accept a
-// response, delay it by a few seconds at most: the endpoint bounds what it reads
-// and writes itself, and what is left is cut off here. The error is that of
-// requests whose handlers did not end.
-func shutDown(ctx context.Context, srv *http.Server, requests *inFlight, waits shutdownWaits, logger *slog.Logger) error {
-	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), waits.handlers)
+// shutDown waits for the responses to all completely received requests, and aborts
+// connections whose clients stall. It returns an error if handlers do not return.
+func shutDown(ctx context.Context, srv *http.Server, requests *inFlight, timeouts shutdownTimeouts, logger *slog.Logger) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeouts.total)
 	defer cancel()
 	drained := make(chan error, 1)
-	go func() { drained <- srv.Shutdown(bounded) }()
+	go func() { drained <- srv.Shutdown(ctx) }()
 
-	ticker := time.NewTicker(waits.poll)
+	ticker := time.NewTicker(timeouts.poll)
 	defer ticker.Stop()
-	busy := time.Now()
+	lastActive := time.Now()
 	for {
 		select {
 		case err := <-drained:
 			if err == nil {
 				return nil
 			}
-			if n := requests.cut(time.Now(), waits); n > 0 {
+			if n := requests.abortStalled(time.Now(), timeouts); n > 0 {
 				_ = srv.Close()
-				return fmt.Errorf("requests were still in flight after %s and were cut off: %d", waits.handlers, n)
+				return fmt.Errorf("requests still in flight after %s were aborted: %d", timeouts.total, n)
 			}
 			return srv.Close()
 		case <-ticker.C:
 		}
 		now := time.Now()
-		if requests.cut(now, waits) > 0 {
-			busy = now
+		if requests.abortStalled(now, timeouts) > 0 {
+			lastActive = now
 		}
-		if now.Sub(busy) > waits.connections {
-			logger.Info("closing connections whose clients neither send a request nor accept a response")
+		if now.Sub(lastActive) > timeouts.connections {
+			logger.Info("closing connections whose clients neither send a request nor read a response")
 			return srv.Close()
 		}
 	}
 }
 
-// inFlight tracks the requests of a server while their handlers run.
 type inFlight struct {
 	mu       sync.Mutex
 	requests map[*trackedRequest]struct{}
 }
 
-// track wraps a handler.
 func (f *inFlight) track(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		t := &trackedRequest{ResponseWriter: w}
@@ -108,33 +101,30 @@ func (f *inFlight) remove(t *trackedRequest) {
 	delete(f.requests, t)
 }
 
-// cut gives up requests whose client does not accept its response. It returns how
-// many others are in flight. It is called again and again during a shutdown.
-func (f *inFlight) cut(now time.Time, waits shutdownWaits) int {
+// abortStalled aborts stalled requests and returns the number of the others.
+func (f *inFlight) abortStalled(now time.Time, timeouts shutdownTimeouts) (active int) {
 	f.mu.Lock()
 	requests := slices.Collect(maps.Keys(f.requests))
 	f.mu.Unlock()
-	n := 0
 	for _, t := range requests {
-		if t.cut(now, waits) {
-			n++
+		if t.abortIfStalled(now, timeouts) {
+			active++
 		}
 	}
-	return n
+	return active
 }
 
-// trackedRequest is the ResponseWriter of a request in a handler. It knows whether
-// the handler is waiting for the client.
+// trackedRequest records whether the handler waits for the client.
 type trackedRequest struct {
 	http.ResponseWriter
 
-	mu        sync.Mutex
-	phase     phase
-	entered   uint64 // how many times a phase was entered
-	abandoned bool   // the client does not accept its response
+	mu      sync.Mutex
+	phase   phase
+	entered uint64 // the number of phases entered
+	aborted bool
 
-	// For cut alone:
-	seen   uint64 // entered, at seenAt
+	// Used by abortIfStalled only.
+	seen   uint64 // entered at seenAt
 	seenAt time.Time
 }
 
@@ -146,7 +136,6 @@ const (
 	ended
 )
 
-// enter is called by the handler's goroutine.
 func (t *trackedRequest) enter(p phase) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -154,42 +143,41 @@ func (t *trackedRequest) enter(p phase) {
 	t.entered++
 }
 
-// cut ends a write that has taken too long. It reports whether the request is still
-// in flight for a client that accepts its response.
-func (t *trackedRequest) cut(now time.Time, waits shutdownWaits) bool {
-	t.mu.Lock() // so that the handler does not return, and the connection has no other request
+// abortIfStalled reports whether the request is in flight and not aborted.
+func (t *trackedRequest) abortIfStalled(now time.Time, timeouts shutdownTimeouts) (active bool) {
+	t.mu.Lock() // so that the handler cannot return, and its connection serve another request
 	defer t.mu.Unlock()
 	if t.seenAt.IsZero() || t.seen != t.entered {
 		t.seen, t.seenAt = t.entered, now
 	}
-	if t.phase == writing && now.Sub(t.seenAt) >= waits.stalledResponse {
-		t.abandoned = true
+	if t.phase == writing && now.Sub(t.seenAt) >= timeouts.stalledResponse {
+		t.aborted = true
 		past := time.Unix(1, 0)
 		control := http.NewResponseController(t.ResponseWriter)
 		_ = control.SetReadDeadline(past) // net/http may read the rest of a body before it writes
 		_ = control.SetWriteDeadline(past)
 	}
-	return t.phase != ended && !t.abandoned
+	return t.phase != ended && !t.aborted
 }
 
-// Write implements [http.ResponseWriter]. A client that accepts a long text slowly
-// makes progress with every piece.
+// Write implements [http.ResponseWriter].
 func (t *trackedRequest) Write(p []byte) (int, error) {
-	return inPieces(t, p, t.ResponseWriter.Write)
+	return writePieces(t, p, t.ResponseWriter.Write)
 }
 
 // WriteString implements [io.StringWriter].
 func (t *trackedRequest) WriteString(s string) (int, error) {
-	return inPieces(t, s, func(piece string) (int, error) { return io.WriteString(t.ResponseWriter, piece) })
+	return writePieces(t, s, func(piece string) (int, error) { return io.WriteString(t.ResponseWriter, piece) })
 }
 
-func inPieces[T string | []byte](t *trackedRequest, p T, write func(T) (int, error)) (int, error) {
-	const most = 64 << 10
+// writePieces enters a phase per piece, so that a slow client makes progress.
+func writePieces[T string | []byte](t *trackedRequest, p T, write func(T) (int, error)) (int, error) {
+	const maxPiece = 64 << 10
 	defer t.enter(working)
 	written := 0
 	for {
 		t.enter(writing)
-		n, err := write(p[written:min(len(p), written+most)])
+		n, err := write(p[written:min(len(p), written+maxPiece)])
 		written += n
 		if err != nil || written == len(p) {
 			return written, err
@@ -197,7 +185,7 @@ func inPieces[T string | []byte](t *trackedRequest, p T, write func(T) (int, err
 	}
 }
 
-// FlushError is what [http.ResponseController.Flush] calls.
+// FlushError is called by [http.ResponseController.Flush].
 func (t *trackedRequest) FlushError() error {
 	t.enter(writing)
 	defer t.enter(working)
@@ -207,5 +195,5 @@ func (t *trackedRequest) FlushError() error {
 // Flush implements [http.Flusher].
 func (t *trackedRequest) Flush() { _ = t.FlushError() }
 
-// Unwrap gives [http.ResponseController] everything else.
+// Unwrap supports [http.ResponseController].
 func (t *trackedRequest) Unwrap() http.ResponseWriter { return t.ResponseWriter }

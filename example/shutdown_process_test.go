@@ -17,15 +17,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// startImpatient starts a server that waits a tenth of a second for clients that
-// accept no response, or send no request.
 func startImpatient(t *testing.T, args ...string) *serverProcess {
 	t.Helper()
 	return startProcessWith(t, func(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, asProgram+"=100ms") },
 		append([]string{"-db", inMemory, "-api-key", "k", "-unknown-fields", "keep"}, args...)...)
 }
 
-// rawConn is a connection to a server, for what no proper client sends.
 type rawConn struct {
 	net.Conn
 	in *bufio.Reader
@@ -56,8 +53,7 @@ func (c *rawConn) response(t *testing.T) (status int, header http.Header, text s
 	return res.StatusCode, res.Header, string(body)
 }
 
-// fillPage stores a page of a listing that is larger than the buffers between a
-// server and a client that does not read.
+// fillPage stores a page larger than the buffers of a connection.
 func (p *serverProcess) fillPage(t *testing.T, client *http.Client) {
 	t.Helper()
 	for n := range 2 {
@@ -73,12 +69,12 @@ func (p *serverProcess) fillPage(t *testing.T, client *http.Client) {
 	}
 }
 
-func TestShutdownWaitsForNoClientThatStalls(t *testing.T) {
+func TestShutdownWithStalledClients(t *testing.T) {
 	t.Parallel()
 	p := startImpatient(t)
 	p.fillPage(t, http.DefaultClient)
 
-	dialRaw(t, p) // nothing at all
+	dialRaw(t, p) // sends nothing
 	for _, text := range []string{
 		"POST /v1/ing",
 		"GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{",
@@ -92,12 +88,12 @@ func TestShutdownWaitsForNoClientThatStalls(t *testing.T) {
 	reused := dialRaw(t, p)
 	reused.send(t, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
 	reused.response(t)
-	reused.send(t, "GET /livez HTTP/1.1\r\nHost") // on a connection that was used before
+	reused.send(t, "GET /livez HTTP/1.1\r\nHost")
 
 	deaf := dialRaw(t, p)
 	require.NoError(t, deaf.Conn.(*net.TCPConn).SetReadBuffer(1))
 	deaf.send(t, "GET /v1/ingest/charge-data HTTP/1.1\r\nHost: x\r\nX-API-KEY: k\r\n\r\n")
-	_, err := deaf.in.Peek(1) // the response has begun
+	_, err := deaf.in.Peek(1)
 	require.NoError(t, err)
 
 	const head = "POST /v1/ingest/charge-data HTTP/1.1\r\nHost: x\r\nX-API-KEY: k\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
@@ -111,7 +107,7 @@ func TestShutdownWaitsForNoClientThatStalls(t *testing.T) {
 		c.send(t, head+rest)
 		line, err := c.in.ReadString('\n')
 		require.NoError(t, err)
-		require.Equal(t, "HTTP/1.1 100 Continue\r\n", line, "the handler reads the body")
+		require.Equal(t, "HTTP/1.1 100 Continue\r\n", line)
 		_, err = c.in.Discard(len("\r\n"))
 		require.NoError(t, err)
 		late = append(late, c)
@@ -134,8 +130,7 @@ func TestShutdownWaitsForNoClientThatStalls(t *testing.T) {
 	require.Less(t, time.Since(begin), 10*time.Second)
 }
 
-// A body that arrives while the server is shutting down is handled.
-func TestShutdownLetsABodyArrive(t *testing.T) {
+func TestShutdownAcceptsALateBody(t *testing.T) {
 	t.Parallel()
 	p := startProcessWith(t, func(cmd *exec.Cmd) { cmd.Env = append(cmd.Env, asProgram+"=1h") }, "-db", inMemory, "-api-key", "k")
 	c := dialRaw(t, p)
@@ -145,7 +140,7 @@ func TestShutdownLetsABodyArrive(t *testing.T) {
 	_, err := c.in.Discard(len("HTTP/1.1 100 Continue\r\n\r\n"))
 	require.NoError(t, err)
 	require.NoError(t, p.Process.Signal(syscall.SIGTERM))
-	require.True(t, p.log.has("msg=stopping", p.ended), p.log)
+	require.True(t, p.log.waitFor("msg=stopping", p.ended), p.log)
 	c.send(t, fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(event), event))
 	status, _, body := c.response(t)
 	require.Equal(t, http.StatusCreated, status, body)
@@ -153,7 +148,6 @@ func TestShutdownLetsABodyArrive(t *testing.T) {
 	require.NoError(t, p.err, p.log)
 }
 
-// Frames of HTTP/2.
 const (
 	frameData     = 0x0
 	frameHeaders  = 0x1
@@ -164,10 +158,8 @@ const (
 	flagEndHeaders = 0x4
 )
 
-// h2Conn is a connection of a client that sends whatever frames it is told to.
 type h2Conn struct{ *rawConn }
 
-// dialH2 begins a connection with a window for responses, in bytes.
 func dialH2(t *testing.T, p *serverProcess, window uint32) *h2Conn {
 	t.Helper()
 	conn, err := tls.Dial("tcp", strings.TrimPrefix(p.url, "https://"), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
@@ -188,14 +180,13 @@ func (c *h2Conn) frame(t *testing.T, kind, flags byte, stream uint32, payload st
 	c.send(t, string(head)+payload)
 }
 
-// request sends the header of a request: names and values, none longer than 126
-// bytes.
+// request requires names and values of at most 126 bytes.
 func (c *h2Conn) request(t *testing.T, flags byte, stream uint32, method, path string, header ...string) {
 	t.Helper()
 	var block strings.Builder
 	header = append([]string{":method", method, ":scheme", "https", ":path", path, ":authority", "x"}, header...)
 	for i := 0; i < len(header); i += 2 {
-		block.WriteByte(0) // a literal that is not indexed, with a new name
+		block.WriteByte(0) // a literal with a new name, not indexed
 		for _, text := range header[i : i+2] {
 			block.WriteByte(byte(len(text)))
 			block.WriteString(text)
@@ -204,8 +195,7 @@ func (c *h2Conn) request(t *testing.T, flags byte, stream uint32, method, path s
 	c.frame(t, frameHeaders, flags|flagEndHeaders, stream, block.String())
 }
 
-// until reads frames until one of a kind comes for a stream.
-func (c *h2Conn) until(t *testing.T, kind byte, stream uint32) (payload string) {
+func (c *h2Conn) readUntil(t *testing.T, kind byte, stream uint32) (payload string) {
 	t.Helper()
 	for {
 		var head [9]byte
@@ -223,7 +213,7 @@ func (c *h2Conn) until(t *testing.T, kind byte, stream uint32) (payload string) 
 	}
 }
 
-func TestShutdownWaitsForNoHTTP2ClientThatStalls(t *testing.T) {
+func TestShutdownWithStalledHTTP2Clients(t *testing.T) {
 	t.Parallel()
 	certFile, keyFile := certificateFor(t, "127.0.0.1")
 	p := startImpatient(t, "-tls-cert", certFile, "-tls-key", keyFile)
@@ -231,25 +221,25 @@ func TestShutdownWaitsForNoHTTP2ClientThatStalls(t *testing.T) {
 	defer transport.CloseIdleConnections()
 	p.fillPage(t, &http.Client{Transport: transport})
 
-	// The responses of both have begun: one waits behind its handler, the other in it.
+	// The handler of the first request has returned, the second is blocked.
 	deaf := dialH2(t, p, 0)
 	deaf.request(t, flagEndStream, 1, http.MethodGet, "/v1/ingest/charge-data")
-	deaf.until(t, frameHeaders, 1)
+	deaf.readUntil(t, frameHeaders, 1)
 	deaf.request(t, flagEndStream, 3, http.MethodGet, "/v1/ingest/charge-data", "x-api-key", "k")
-	deaf.until(t, frameHeaders, 3)
+	deaf.readUntil(t, frameHeaders, 3)
 
 	idle := dialH2(t, p, 1<<20)
-	idle.until(t, frameSettings, 0)
+	idle.readUntil(t, frameSettings, 0)
 
 	late := dialH2(t, p, 1<<20)
 	late.request(t, 0, 1, http.MethodPost, "/v1/ingest/charge-data", "x-api-key", "k", "content-type", "application/json")
 	late.frame(t, frameData, 0, 1, "{")
 	late.request(t, flagEndStream, 3, http.MethodGet, "/livez")
-	late.until(t, frameHeaders, 3) // so that the request before is in its handler, or on the way to it
+	late.readUntil(t, frameHeaders, 3)
 
 	begin := time.Now()
 	require.NoError(t, p.Process.Signal(syscall.SIGTERM))
-	require.Contains(t, late.until(t, frameData, 1), "shutting down")
+	require.Contains(t, late.readUntil(t, frameData, 1), "shutting down")
 	<-p.ended
 	require.NoError(t, p.err, p.log)
 	require.Less(t, time.Since(begin), 10*time.Second)

@@ -13,8 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// stalledWriter is a ResponseWriter whose client accepts nothing. A write ends at a
-// deadline.
+// stalledWriter blocks each write until a deadline.
 type stalledWriter struct {
 	*httptest.ResponseRecorder
 	deadlines chan struct{}
@@ -39,7 +38,6 @@ func (w *stalledWriter) FlushError() error {
 	return err
 }
 
-// begin runs a handler whose response goes to w.
 func (f *inFlight) begin(w http.ResponseWriter, handle http.HandlerFunc) (ended <-chan struct{}) {
 	done := make(chan struct{})
 	go func() {
@@ -50,57 +48,54 @@ func (f *inFlight) begin(w http.ResponseWriter, handle http.HandlerFunc) (ended 
 	return done
 }
 
-// drain cuts requests as a shutdown does, until none is in flight.
-func (f *inFlight) drain(waits shutdownWaits) {
-	for f.cut(time.Now(), waits) > 0 {
-		time.Sleep(waits.poll)
+func (f *inFlight) drain(timeouts shutdownTimeouts) {
+	for f.abortStalled(time.Now(), timeouts) > 0 {
+		time.Sleep(timeouts.poll)
 		synctest.Wait()
 	}
 }
 
-func TestHandlersOfStalledClientsAreCut(t *testing.T) {
-	waits := defaultShutdownWaits()
+func TestStalledResponsesAreAborted(t *testing.T) {
+	timeouts := defaultShutdownTimeouts()
 	for name, c := range map[string]struct {
 		handle http.HandlerFunc
 		took   time.Duration
 	}{
-		"a write":                     {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("text")) }, waits.stalledResponse},
-		"a write of a string":         {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "text") }, waits.stalledResponse},
-		"a flush":                     {func(w http.ResponseWriter, _ *http.Request) { w.(http.Flusher).Flush() }, waits.stalledResponse},
-		"a controller's flush":        {func(w http.ResponseWriter, _ *http.Request) { _ = http.NewResponseController(w).Flush() }, waits.stalledResponse},
-		"a handler that works is not": {func(http.ResponseWriter, *http.Request) { time.Sleep(20 * time.Second) }, 20 * time.Second},
+		"write":                       {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("text")) }, timeouts.stalledResponse},
+		"write of a string":           {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "text") }, timeouts.stalledResponse},
+		"flush":                       {func(w http.ResponseWriter, _ *http.Request) { w.(http.Flusher).Flush() }, timeouts.stalledResponse},
+		"flush by ResponseController": {func(w http.ResponseWriter, _ *http.Request) { _ = http.NewResponseController(w).Flush() }, timeouts.stalledResponse},
+		"handler that does not write": {func(http.ResponseWriter, *http.Request) { time.Sleep(20 * time.Second) }, 20 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var requests inFlight
 				begin := time.Now()
 				ended := requests.begin(newStalledWriter(), c.handle)
-				requests.drain(waits)
+				requests.drain(timeouts)
 				<-ended
-				require.InDelta(t, c.took, time.Since(begin), float64(2*waits.poll))
+				require.InDelta(t, c.took, time.Since(begin), float64(2*timeouts.poll))
 				require.Empty(t, requests.requests)
 			})
 		})
 	}
 }
 
-// A write that no deadline ends, as in HTTP/2 on a connection that takes nothing,
-// is not waited for.
-func TestWriteThatCannotBeCutIsAbandoned(t *testing.T) {
+// A deadline cannot end a write in HTTP/2 on a stalled connection.
+func TestWriteThatIgnoresDeadlines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var requests inFlight
-		waits := defaultShutdownWaits()
+		timeouts := defaultShutdownTimeouts()
 		w := deafWriter{newStalledWriter(), make(chan struct{})}
 		ended := requests.begin(w, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("text")) })
-		require.Equal(t, 1, requests.cut(time.Now(), waits))
-		time.Sleep(waits.stalledResponse)
-		require.Equal(t, 0, requests.cut(time.Now(), waits))
+		require.Equal(t, 1, requests.abortStalled(time.Now(), timeouts))
+		time.Sleep(timeouts.stalledResponse)
+		require.Equal(t, 0, requests.abortStalled(time.Now(), timeouts))
 		close(w.free)
 		<-ended
 	})
 }
 
-// deafWriter writes once it is free, whatever the deadline.
 type deafWriter struct {
 	*stalledWriter
 	free chan struct{}
@@ -111,16 +106,15 @@ func (w deafWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// A client that accepts its response slowly gets all of it.
-func TestSlowResponseMakesProgress(t *testing.T) {
+func TestSlowResponseIsCompleted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var requests inFlight
-		waits := defaultShutdownWaits()
-		w := slowWriter{newStalledWriter(), waits.stalledResponse / 2}
+		timeouts := defaultShutdownTimeouts()
+		w := slowWriter{newStalledWriter(), timeouts.stalledResponse / 2}
 		text := strings.Repeat("x", 1<<20)
 		written := 0
 		ended := requests.begin(w, func(w http.ResponseWriter, _ *http.Request) { written, _ = io.WriteString(w, text) })
-		requests.drain(waits)
+		requests.drain(timeouts)
 		<-ended
 		require.Equal(t, len(text), written)
 		require.Empty(t, w.deadlines)

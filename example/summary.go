@@ -12,18 +12,17 @@ import (
 	"example.com/chargeingest"
 )
 
-// summary counts the requests between two lines of the log.
+// summary counts the requests since its last log line.
 type summary struct {
 	mu               sync.Mutex
 	since            time.Time
 	requests         int
 	stored, replayed int         // events
-	refused          map[int]int // requests, by status
+	failed           map[int]int // requests by error status
 }
 
 func newSummary(now time.Time) *summary { return &summary{since: now} }
 
-// add counts a request.
 func (s *summary) add(o chargeingest.RequestStats) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -33,14 +32,13 @@ func (s *summary) add(o chargeingest.RequestStats) {
 		s.replayed += o.Replayed
 	}
 	if o.Status >= 400 {
-		if s.refused == nil {
-			s.refused = make(map[int]int)
+		if s.failed == nil {
+			s.failed = make(map[int]int)
 		}
-		s.refused[o.Status]++
+		s.failed[o.Status]++
 	}
 }
 
-// logEach logs once per period, until ctx ends.
 func (s *summary) logEach(ctx context.Context, period time.Duration, logger *slog.Logger) {
 	ticker := time.NewTicker(period)
 	defer ticker.Stop()
@@ -54,19 +52,19 @@ func (s *summary) logEach(ctx context.Context, period time.Duration, logger *slo
 	}
 }
 
-// log logs the requests since the last time, if any.
+// log writes and resets the counts, if there were requests.
 func (s *summary) log(logger *slog.Logger) {
 	now := time.Now()
 	s.mu.Lock()
-	period, requests, stored, replayed, refused := now.Sub(s.since), s.requests, s.stored, s.replayed, s.refused
-	s.since, s.requests, s.stored, s.replayed, s.refused = now, 0, 0, 0, nil
+	period, requests, stored, replayed, failed := now.Sub(s.since), s.requests, s.stored, s.replayed, s.failed
+	s.since, s.requests, s.stored, s.replayed, s.failed = now, 0, 0, 0, nil
 	s.mu.Unlock()
 	if requests == 0 {
 		return
 	}
 	var statuses []any
-	for _, status := range slices.Sorted(maps.Keys(refused)) {
-		statuses = append(statuses, slog.Int(strconv.Itoa(status), refused[status]))
+	for _, status := range slices.Sorted(maps.Keys(failed)) {
+		statuses = append(statuses, slog.Int(strconv.Itoa(status), failed[status]))
 	}
 	logger.Info("summary", "period", period.Round(time.Second), "requests", requests,
 		"events_stored", stored, "events_replayed", replayed, slog.Group("refused", statuses...))

@@ -14,7 +14,6 @@ import (
 	"example.com/chargeingest"
 )
 
-// logTo returns a logger without times.
 func logTo(text *bytes.Buffer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(text, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey {
@@ -24,7 +23,7 @@ func logTo(text *bytes.Buffer) *slog.Logger {
 	}}))
 }
 
-func TestSummaryIsLoggedOnceAMinuteWithTraffic(t *testing.T) {
+func TestSummaryPerMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		s := newSummary(time.Now())
@@ -41,23 +40,23 @@ func TestSummaryIsLoggedOnceAMinuteWithTraffic(t *testing.T) {
 
 		s.add(chargeingest.RequestStats{Route: chargeingest.RouteBatch, Status: 201, Events: 500, Replayed: 20})
 		s.add(chargeingest.RequestStats{Route: chargeingest.RouteSingle, Status: 201, Events: 1})
-		s.add(chargeingest.RequestStats{Route: chargeingest.RouteList, Status: 200, Events: 50}) // they are read, not stored
+		s.add(chargeingest.RequestStats{Route: chargeingest.RouteList, Status: 200, Events: 50})
 		for _, status := range []int{503, 401, 401} {
 			s.add(chargeingest.RequestStats{Status: status})
 		}
 		require.Equal(t, "level=INFO msg=summary period=1m0s requests=6 events_stored=481 events_replayed=20 refused.401=2 refused.503=1\n",
 			pass(time.Minute))
-		require.Empty(t, pass(time.Minute), "it was counted")
+		require.Empty(t, pass(time.Minute), "no requests since the last summary")
 
 		s.add(chargeingest.RequestStats{Route: chargeingest.RouteSingle, Status: 201, Events: 1, Replayed: 1})
 		require.Empty(t, pass(10*time.Second))
-		s.log(logger) // as at a shutdown
+		s.log(logger)
 		require.Equal(t, "level=INFO msg=summary period=10s requests=1 events_stored=0 events_replayed=1\n", pass(0))
 		cancel()
 	})
 }
 
-func TestSummaryOfTheLastMinuteIsLoggedAtTheEnd(t *testing.T) {
+func TestSummaryAtShutdown(t *testing.T) {
 	s := startServer(t)
 	for range 2 {
 		status, _ := s.send(t, http.MethodPost, "/v1/ingest/charge-data", eventLine(1))

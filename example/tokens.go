@@ -6,10 +6,11 @@ import (
 	"log/slog"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/cli"
 	"example.com/chargeingest/jwtauth"
 )
 
-// tokenConfig says which tokens are accepted; without jwksURL none are.
+// tokenConfig accepts no tokens if jwksURL is empty.
 type tokenConfig struct {
 	jwksURL          string
 	issuer           string
@@ -20,43 +21,62 @@ type tokenConfig struct {
 	platform         string
 }
 
-func (c *tokenConfig) options() []option {
-	return []option{
-		{"jwks-url", "CHARGEINGEST_JWKS_URL", "URL", "",
-			"accept Bearer tokens that are JWTs, signed by a key of the JWKS there: https, or http on a\nloopback address", text(&c.jwksURL)},
-		{"jwt-issuer", "CHARGEINGEST_JWT_ISSUER", "ISSUER", "",
-			"what the iss of a token must be; any, if not given", text(&c.issuer)},
-		{"jwt-audience", "CHARGEINGEST_JWT_AUDIENCE", "AUDIENCE", "",
-			"what the aud of a token must be or have, required with -jwks-url", text(&c.audience)},
-		{"jwt-type", "CHARGEINGEST_JWT_TYPE", "TYPE", "",
-			"what the typ of a token must be, such as at+jwt (RFC 9068); any, if not given", text(&c.typ)},
-		{"jwt-permissions-claim", "CHARGEINGEST_JWT_PERMISSIONS_CLAIM", "CLAIM", "",
-			"the claim with the permissions of a token, a list or a string with spaces between them;\n" +
-				"permissions, or else scope, if not given", text(&c.permissionsClaim)},
-		{"jwt-platforms-claim", "CHARGEINGEST_JWT_PLATFORMS_CLAIM", "CLAIM", "",
-			"the claim with the platforms of a token, a list with the default first, or a string;\nplatforms, if not given",
-			text(&c.platformsClaim)},
-		{"jwt-platform", "CHARGEINGEST_JWT_PLATFORM", "PLATFORM", "",
-			"the platform of every token, where tokens have no claim for it; that of -api-key is " + chargeingest.DefaultPlatform,
-			text(&c.platform)},
+func (c *tokenConfig) options() []cli.Option {
+	return []cli.Option{
+		{
+			Name: "jwks-url", Env: "CHARGEINGEST_JWKS_URL", Argument: "URL",
+			Usage: "accept JWTs signed by a key of this JWKS as Bearer tokens; https, or http on a loopback address",
+			Set:   cli.Text(&c.jwksURL),
+		},
+		{
+			Name: "jwt-issuer", Env: "CHARGEINGEST_JWT_ISSUER", Argument: "ISSUER",
+			Usage: "required iss of a token; any if not set",
+			Set:   cli.Text(&c.issuer),
+		},
+		{
+			Name: "jwt-audience", Env: "CHARGEINGEST_JWT_AUDIENCE", Argument: "AUDIENCE",
+			Usage: "required aud of a token, or one of its values; mandatory with -jwks-url",
+			Set:   cli.Text(&c.audience),
+		},
+		{
+			Name: "jwt-type", Env: "CHARGEINGEST_JWT_TYPE", Argument: "TYPE",
+			Usage: "required typ of a token, such as at+jwt (RFC 9068); any if not set",
+			Set:   cli.Text(&c.typ),
+		},
+		{
+			Name: "jwt-permissions-claim", Env: "CHARGEINGEST_JWT_PERMISSIONS_CLAIM", Argument: "CLAIM",
+			Usage: "claim with the permissions of a token, a list or a string separated by spaces; if not set,\n" +
+				"permissions or else scope",
+			Set: cli.Text(&c.permissionsClaim),
+		},
+		{
+			Name: "jwt-platforms-claim", Env: "CHARGEINGEST_JWT_PLATFORMS_CLAIM", Argument: "CLAIM",
+			Usage: "claim with the platforms of a token, a list that starts with the default, or a string; if not\n" +
+				"set, platforms",
+			Set: cli.Text(&c.platformsClaim),
+		},
+		{
+			Name: "jwt-platform", Env: "CHARGEINGEST_JWT_PLATFORM", Argument: "PLATFORM",
+			Usage: "platform of every token, if tokens have no platforms claim; -api-key has the platform \"" + chargeingest.DefaultPlatform + "\"",
+			Set:   cli.Text(&c.platform),
+		},
 	}
 }
 
-// check returns an error for options that make no sense together.
 func (c *tokenConfig) check() error {
 	switch {
 	case c.jwksURL == "" && *c != tokenConfig{}:
-		return errors.New("-jwks-url must be given with the options that start with -jwt")
+		return errors.New("options that start with -jwt require -jwks-url")
 	case c.jwksURL != "" && c.audience == "":
-		return errors.New("-jwt-audience must be given with -jwks-url: without it, tokens for other services would be accepted")
+		return errors.New("-jwks-url requires -jwt-audience: without it, tokens for other services would be accepted")
 	case c.platform != "" && c.platformsClaim != "":
 		return errors.New("-jwt-platform and -jwt-platforms-claim must not be given together")
 	}
 	return nil
 }
 
-// start returns the authorizer of tokens, whose keys are refreshed until ctx
-// ends, or nil where none are accepted.
+// start returns nil if no tokens are accepted. The keys are refreshed until ctx is
+// done.
 func (c *tokenConfig) start(ctx context.Context, logger *slog.Logger) (*jwtauth.Authorizer, error) {
 	if c.jwksURL == "" {
 		return nil, nil
@@ -66,26 +86,23 @@ func (c *tokenConfig) start(ctx context.Context, logger *slog.Logger) (*jwtauth.
 		types = []string{c.typ}
 	}
 	tokens, err := jwtauth.New(ctx, jwtauth.Config{
-		JWKSURL: c.jwksURL, Issuer: c.issuer, Audiences: []string{c.audience}, Types: types,
+		JWKSURL: c.jwksURL, Issuer: c.issuer, Audiences: []string{c.audience}, TokenTypes: types,
 		PermissionsClaim: c.permissionsClaim, PlatformsClaim: c.platformsClaim, Platform: c.platform,
 		Logger: logger,
 	})
 	if err != nil {
-		return nil, usagef("-jwks-url, -jwt-platform: %w", err)
+		return nil, cli.Usagef("-jwks-url, -jwt-platform: %w", err)
 	}
 	return tokens, nil
 }
 
-// authorizerOf returns the authorizer for keys and tokens, either of which may
-// be nil.
-func authorizerOf(keys *chargeingest.Keys, tokens *jwtauth.Authorizer) chargeingest.Authorizer {
+func newAuthorizer(keys *chargeingest.Keys, tokens *jwtauth.Authorizer) chargeingest.Authorizer {
 	switch {
 	case tokens == nil:
 		return keys
 	case keys == nil:
 		return tokens
 	}
-	// An API key that is sent as a Bearer token is none of tokens' kind, while
-	// every token would be an unknown key.
+	// Tokens first: keys would reject every token as an unknown key.
 	return chargeingest.FirstOf(tokens, keys)
 }

@@ -17,11 +17,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// loginServer serves a key set on loopback, and signs with its key.
 type loginServer struct {
 	*httptest.Server
 	private ed25519.PrivateKey
-	typ     string // of its tokens
+	typ     string
 }
 
 func startLogin(t *testing.T) *loginServer {
@@ -35,15 +34,14 @@ func startLogin(t *testing.T) *loginServer {
 	return l
 }
 
-// token is one with permissions, for the audience charges. Of more, each is a
-// claim and its value.
-func (l *loginServer) token(t *testing.T, permissions string, more ...string) string {
+// token returns a token. extra has the names and values of further claims.
+func (l *loginServer) token(t *testing.T, permissions string, extra ...string) string {
 	t.Helper()
 	claims := map[string]any{
 		"iss": "login", "aud": "charges", "sub": "checkout", "exp": time.Now().Add(time.Hour).Unix(), "scope": permissions,
 	}
-	for i := 0; i < len(more); i += 2 {
-		claims[more[i]] = more[i+1]
+	for i := 0; i < len(extra); i += 2 {
+		claims[extra[i]] = extra[i+1]
 	}
 	payload, err := json.Marshal(claims)
 	require.NoError(t, err)
@@ -51,7 +49,6 @@ func (l *loginServer) token(t *testing.T, permissions string, more ...string) st
 	return text + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(l.private, []byte(text)))
 }
 
-// sendBearer sends a POST of an event with a Bearer token and returns the status.
 func (s *runningServer) sendBearer(t *testing.T, token string) int {
 	t.Helper()
 	req := ingestRequest(s)
@@ -65,23 +62,23 @@ func (s *runningServer) sendBearer(t *testing.T, token string) int {
 	return res.StatusCode
 }
 
-const everything = "METER_DATA.INGEST METER_DATA.VIEW"
+const allPermissions = "METER_DATA.INGEST METER_DATA.VIEW"
 
-func TestTokensOfALoginServerAreAccepted(t *testing.T) {
+func TestTokens(t *testing.T) {
 	l := startLogin(t)
 	s := startServer(t, "-jwks-url", l.URL, "-jwt-audience", "charges", "-jwt-issuer", "login", "-jwt-platform", "default")
-	good := l.token(t, everything)
+	good := l.token(t, allPermissions)
 	require.Equal(t, http.StatusCreated, s.sendBearer(t, good))
 	for name, c := range map[string]struct {
 		token  string
 		status int
 	}{
-		"a changed token":                {strings.Replace(good, ".", ".A", 1), http.StatusUnauthorized},
-		"a token of somebody else":       {startLogin(t).token(t, everything), http.StatusUnauthorized},
-		"for another audience":           {l.token(t, everything, "aud", "other"), http.StatusUnauthorized},
-		"from another issuer":            {l.token(t, everything, "iss", "other"), http.StatusUnauthorized},
-		"an API key, of which no one is": {"secret", http.StatusUnauthorized},
-		"without the permission":         {l.token(t, "METER_DATA.VIEW"), http.StatusForbidden},
+		"changed token":           {strings.Replace(good, ".", ".A", 1), http.StatusUnauthorized},
+		"token of another server": {startLogin(t).token(t, allPermissions), http.StatusUnauthorized},
+		"other audience":          {l.token(t, allPermissions, "aud", "other"), http.StatusUnauthorized},
+		"other issuer":            {l.token(t, allPermissions, "iss", "other"), http.StatusUnauthorized},
+		"API key":                 {"secret", http.StatusUnauthorized},
+		"missing permission":      {l.token(t, "METER_DATA.VIEW"), http.StatusForbidden},
 	} {
 		t.Run(name, func(t *testing.T) { require.Equal(t, c.status, s.sendBearer(t, c.token)) })
 	}
@@ -94,58 +91,58 @@ func TestTokensOfALoginServerAreAccepted(t *testing.T) {
 func TestTokenType(t *testing.T) {
 	l := startLogin(t)
 	s := startServer(t, "-jwks-url", l.URL, "-jwt-audience", "charges", "-jwt-platform", "default", "-jwt-type", "at+jwt")
-	require.Equal(t, http.StatusUnauthorized, s.sendBearer(t, l.token(t, everything)))
+	require.Equal(t, http.StatusUnauthorized, s.sendBearer(t, l.token(t, allPermissions)))
 	l.typ = "at+jwt"
-	require.Equal(t, http.StatusCreated, s.sendBearer(t, l.token(t, everything)))
+	require.Equal(t, http.StatusCreated, s.sendBearer(t, l.token(t, allPermissions)))
 }
 
-func TestTokensAndKeysAreAcceptedBesideEachOther(t *testing.T) {
+func TestTokensAndKeys(t *testing.T) {
 	l := startLogin(t)
 	s := startServer(t, "-jwks-url", l.URL, "-jwt-audience", "charges", "-jwt-platforms-claim", "tenant",
 		"-jwt-permissions-claim", "roles", "-api-key", "given-key-1")
 	require.Contains(t, s.curl, `"X-API-KEY: $CHARGEINGEST_API_KEY"`)
-	require.Equal(t, http.StatusCreated, s.sendBearer(t, "given-key-1"), "the key as a Bearer token")
-	require.Equal(t, http.StatusCreated, s.sendBearer(t, l.token(t, "", "roles", everything, "tenant", "acme")))
-	require.Equal(t, http.StatusForbidden, s.sendBearer(t, l.token(t, everything, "tenant", "acme")))
-	require.Equal(t, http.StatusForbidden, s.sendBearer(t, l.token(t, "", "roles", everything)), "no token gets a platform by itself")
+	require.Equal(t, http.StatusCreated, s.sendBearer(t, "given-key-1"), "API key as a Bearer token")
+	require.Equal(t, http.StatusCreated, s.sendBearer(t, l.token(t, "", "roles", allPermissions, "tenant", "acme")))
+	require.Equal(t, http.StatusForbidden, s.sendBearer(t, l.token(t, allPermissions, "tenant", "acme")))
+	require.Equal(t, http.StatusForbidden, s.sendBearer(t, l.token(t, "", "roles", allPermissions)), "a token without a platform")
 	s.key = "given-key-1"
-	require.Len(t, s.events(t), 1, "the token's event is on its own platform")
+	require.Len(t, s.events(t), 1, "the event of the token is on another platform")
 }
 
-func TestWithTokensNoKeyIsMadeAndTheCurlLineTakesAToken(t *testing.T) {
+func TestGreetingWithTokens(t *testing.T) {
 	l := startLogin(t)
 	s := startServer(t, "-jwks-url", l.URL, "-jwt-audience", "charges", "-jwt-platform", "default")
 	require.Empty(t, s.key)
-	require.Contains(t, s.out.String(), "send an event, with a token in the exported variable CHARGEINGEST_TOKEN:\ncurl ")
-	require.Regexp(t, statusLine, paste(t, s.curl, "CHARGEINGEST_TOKEN="+l.token(t, everything)))
+	require.Contains(t, s.out.String(), "To send an event, export CHARGEINGEST_TOKEN and run:\ncurl ")
+	require.Regexp(t, created, runCurl(t, s.curl, "CHARGEINGEST_TOKEN="+l.token(t, allPermissions)))
 }
 
-func TestTheServerIsReadyOnceTheKeysOfTokensAreThere(t *testing.T) {
+func TestReadyOnceTokenKeysAreFetched(t *testing.T) {
 	l := startLogin(t)
 	s := startServer(t, "-jwks-url", l.URL, "-jwt-audience", "charges", "-jwt-platform", "default")
-	require.Equal(t, http.StatusCreated, s.sendBearer(t, l.token(t, everything)), "it waits for the first fetch")
+	require.Equal(t, http.StatusCreated, s.sendBearer(t, l.token(t, allPermissions)), "the request waits for the first fetch")
 	status, body := s.send(t, http.MethodGet, "/readyz", "")
 	require.Equal(t, http.StatusOK, status, body)
 
 	l.Close()
 	status, body = s.send(t, http.MethodGet, "/readyz", "")
 	require.Equal(t, http.StatusOK, status, "%s", body)
-	require.Equal(t, http.StatusCreated, s.sendBearer(t, l.token(t, everything)), "the last good keys stay")
+	require.Equal(t, http.StatusCreated, s.sendBearer(t, l.token(t, allPermissions)), "the server keeps the last keys")
 
 	down := startServer(t, "-jwks-url", l.URL, "-jwt-audience", "charges", "-api-key", "k")
 	status, body = down.send(t, http.MethodGet, "/readyz", "")
 	require.Equal(t, http.StatusServiceUnavailable, status)
-	require.Equal(t, "the keys of tokens were not fetched yet\n", body)
-	require.Equal(t, http.StatusServiceUnavailable, down.sendBearer(t, l.token(t, everything)))
-	require.Contains(t, down.log.String(), `msg="the keys of tokens could not be fetched"`)
-	require.Equal(t, http.StatusCreated, down.sendBearer(t, "k"), "keys are not held up")
+	require.Equal(t, "the keys for tokens have not been fetched yet\n", body)
+	require.Equal(t, http.StatusServiceUnavailable, down.sendBearer(t, l.token(t, allPermissions)))
+	require.Contains(t, down.log.String(), `msg="JWKS fetch failed"`)
+	require.Equal(t, http.StatusCreated, down.sendBearer(t, "k"), "API keys still work")
 }
 
-func TestKeysOfTokensAreFetchedStillWhileRequestsAreInFlight(t *testing.T) {
-	asked, release := make(chan struct{}), make(chan struct{})
+func TestTokenKeysAreFetchedDuringShutdown(t *testing.T) {
+	requested, release := make(chan struct{}), make(chan struct{})
 	l := startLogin(t)
 	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		close(asked)
+		close(requested)
 		select {
 		case <-release:
 			l.Config.Handler.ServeHTTP(w, r)
@@ -158,29 +155,29 @@ func TestKeysOfTokensAreFetchedStillWhileRequestsAreInFlight(t *testing.T) {
 	tp.openStore = blocking.open
 	s := tp.start(t, "-jwks-url", slow.URL, "-jwt-audience", "charges", "-api-key", "given-key-1")
 	s.key = "given-key-1"
-	answered := make(chan error, 1)
+	responded := make(chan error, 1)
 	go func() {
 		res, err := http.DefaultClient.Do(ingestRequest(s))
 		if err == nil {
 			res.Body.Close()
 		}
-		answered <- err
+		responded <- err
 	}()
-	<-asked
+	<-requested
 	<-blocking.entered
 	s.stop()
-	require.True(t, s.log.has("msg=stopping", s.done), s.log)
+	require.True(t, s.log.waitFor("msg=stopping", s.done), s.log)
 	close(release)
-	tooLong, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	fetched := s.log.has(`msg="the keys of tokens are new"`, tooLong.Done())
+	fetched := s.log.waitFor(`msg="JWKS changed"`, ctx.Done())
 	close(blocking.release)
-	require.NoError(t, <-answered)
+	require.NoError(t, <-responded)
 	<-s.done
 	require.True(t, fetched, s.log)
 }
 
-func TestAJWKSAddressThatCannotBeTrustedLeavesNothingBehind(t *testing.T) {
+func TestInsecureJWKSURLLeavesNoDatabase(t *testing.T) {
 	t.Chdir(t.TempDir())
 	tp := newTestProgram()
 	require.Equal(t, 2, tp.run(context.Background(), []string{"-jwks-url", "http://login.example", "-jwt-audience", "a"}))

@@ -16,7 +16,7 @@ import (
 	"example.com/chargeingest/jwtauth"
 )
 
-func TestAConfigurationThatMakesNoSenseIsRefusedByTheNameOfItsField(t *testing.T) {
+func TestInvalidConfig(t *testing.T) {
 	t.Parallel()
 	const badURL = "Config.JWKSURL must be an https URL"
 	remote := func(url string) func(*jwtauth.Config) {
@@ -37,59 +37,59 @@ func TestAConfigurationThatMakesNoSenseIsRefusedByTheNameOfItsField(t *testing.T
 		want   string
 	}{
 		{"no keys", func(c *jwtauth.Config) { c.Keys = nil }, "exactly one of Config.JWKSURL and Config.Keys"},
-		{"keys twice", func(c *jwtauth.Config) { c.JWKSURL = jwksURL }, "exactly one of Config.JWKSURL and Config.Keys"},
+		{"keys and a URL", func(c *jwtauth.Config) { c.JWKSURL = jwksURL }, "exactly one of Config.JWKSURL and Config.Keys"},
 		{"no audience", func(c *jwtauth.Config) { c.Audiences = nil }, "Config.Audiences is required"},
-		{"an empty audience", func(c *jwtauth.Config) { c.Audiences = []string{"a", ""} }, "Config.Audiences has an empty one"},
-		{"an empty type", func(c *jwtauth.Config) { c.Types = []string{"at+jwt", ""} }, "Config.Types has an empty one"},
-		{"an audience, and any", func(c *jwtauth.Config) { c.AnyAudience = true }, "Config.Audiences and Config.AnyAudience"},
-		{"a platform, and a claim for it", func(c *jwtauth.Config) { c.Platform, c.PlatformsClaim = "p", "c" }, "Config.Platform and Config.PlatformsClaim"},
-		{"a platform that cannot be", func(c *jwtauth.Config) { c.Platform = "\n" }, "Config.Platform must be"},
-		{"a platform with what stands for no character", func(c *jwtauth.Config) { c.Platform = "a\ufffd" }, "Config.Platform must be"},
-		{"a platform that is no UTF-8", func(c *jwtauth.Config) { c.Platform = "a\xff" }, "Config.Platform must be"},
-		{"a negative leeway", func(c *jwtauth.Config) { c.Leeway = -1 }, "Config.Leeway is negative"},
-		{"a leeway that is none", func(c *jwtauth.Config) { c.Leeway = 10*time.Minute + 1 }, "Config.Leeway is more than 10 minutes"},
-		{"a negative refresh", func(c *jwtauth.Config) { c.RefreshInterval = -1 }, "Config.RefreshInterval is less than a second"},
-		{"a refresh without a pause", func(c *jwtauth.Config) { c.RefreshInterval = time.Second - 1 }, "Config.RefreshInterval is less than a second"},
-		{"a negative pause", func(c *jwtauth.Config) { c.MinFetchInterval = -1 }, "Config.MinFetchInterval is less than a second"},
-		{"hardly a pause", func(c *jwtauth.Config) { c.MinFetchInterval = time.Second - 1 }, "Config.MinFetchInterval is less than a second"},
-		{"a refresh within the pause", func(c *jwtauth.Config) { c.RefreshInterval, c.MinFetchInterval = time.Second, time.Minute }, "Config.RefreshInterval is less than MinFetchInterval"},
-		{"none", func(c *jwtauth.Config) { c.Algorithms = []string{"RS256", "none"} }, `Config.Algorithms has "none"`},
-		{"a shared secret", func(c *jwtauth.Config) { c.Algorithms = []string{"HS256"} }, `Config.Algorithms has "HS256"`},
-		{"no algorithm", func(c *jwtauth.Config) { c.Algorithms = []string{""} }, `Config.Algorithms has ""`},
-		{"two algorithms in one", func(c *jwtauth.Config) { c.Algorithms = []string{"RS256, RS384"} }, `Config.Algorithms has "RS256, RS384"`},
-		{"a key of no algorithm", func(c *jwtauth.Config) { c.Algorithms = []string{"RS256"} }, "Config.Keys[0]: it suits none"},
-		{"a key whose algorithm is not to be had", func(c *jwtauth.Config) { c.Keys[0].Algorithm = "HS256" }, "Config.Keys[0]: it suits none"},
-		{"a key whose algorithm is of another type", func(c *jwtauth.Config) { c.Keys[0].Algorithm = "RS256" }, "Config.Keys[0]: it suits none"},
-		{"a curve of no algorithm", key(ecSigner("k", elliptic.P384()).key().Public), "Config.Keys[1]: it suits none"},
-		{"a long id", func(c *jwtauth.Config) { c.Keys[0].ID = strings.Repeat("k", 257) }, "Config.Keys[0]: its id"},
-		{"a key without a key", key(nil), "Config.Keys[1]: a <nil> is no public key"},
-		{"a shared secret for a key", key([]byte("secret")), "Config.Keys[1]: a []uint8 is no public key"},
-		{"a private key", key(rsaKey()), "Config.Keys[1]: a *rsa.PrivateKey is no public key"},
-		{"a small RSA key", key(small), "Config.Keys[1]: it is no RSA key of 2048 to 8192 bits"},
-		{"a large RSA key", key(large), "Config.Keys[1]: it is no RSA key of 2048 to 8192 bits"},
-		{"an even exponent", key(even), "Config.Keys[1]: it is no RSA key"},
-		{"an exponent with which anybody can sign", key(&rsa.PublicKey{N: rsaKey().N, E: 1}), "Config.Keys[1]: it is no RSA key"},
-		{"an exponent that costs too much", key(&rsa.PublicKey{N: rsaKey().N, E: 1<<24 + 1}), "Config.Keys[1]: it is no RSA key"},
-		{"an exponent that RSA does not take", key(&rsa.PublicKey{N: rsaKey().N, E: math.MaxInt}), "Config.Keys[1]: it is no RSA key"},
-		{"a negative exponent", key(&rsa.PublicKey{N: rsaKey().N, E: -3}), "Config.Keys[1]: it is no RSA key"},
-		{"an RSA key that is nil", key((*rsa.PublicKey)(nil)), "Config.Keys[1]: it is no RSA key"},
-		{"an ECDSA key that is nil", key((*ecdsa.PublicKey)(nil)), "Config.Keys[1]: it is an ECDSA key without a curve"},
-		{"a curve without a point", key(&ecdsa.PublicKey{Curve: elliptic.P256()}), "Config.Keys[1]: it is an ECDSA key without a curve or a point"},
-		{"half a point", key(&ecdsa.PublicKey{Curve: elliptic.P256(), X: p256.X}), "Config.Keys[1]: it is an ECDSA key without a curve or a point"},        //nolint:staticcheck // an unsound key is the point
-		{"a negative coordinate", key(&ecdsa.PublicKey{Curve: elliptic.P256(), X: new(big.Int).Neg(p256.X), Y: p256.Y}), "Config.Keys[1]: it is no point"}, //nolint:staticcheck // an unsound key is the point
-		{"a curve that is not supported", key(onP224()), "Config.Keys[1]: it is no point on P-256"},
-		{"a point of another curve", key(&ecdsa.PublicKey{Curve: elliptic.P384(), X: new(big.Int).SetBytes(point[1:33]), Y: new(big.Int).SetBytes(point[33:])}), "Config.Keys[1]: it is no point"}, //nolint:staticcheck // an unsound key is the point
-		{"a short Ed25519 key", key(ed25519.PublicKey{1, 2, 3}), "Config.Keys[1]: it is no Ed25519 key"},
+		{"an empty audience", func(c *jwtauth.Config) { c.Audiences = []string{"a", ""} }, "Config.Audiences contains an empty string"},
+		{"an empty type", func(c *jwtauth.Config) { c.TokenTypes = []string{"at+jwt", ""} }, "Config.TokenTypes contains an empty string"},
+		{"an audience and any audience", func(c *jwtauth.Config) { c.AnyAudience = true }, "Config.Audiences and Config.AnyAudience"},
+		{"a platform and a claim", func(c *jwtauth.Config) { c.Platform, c.PlatformsClaim = "p", "c" }, "Config.Platform and Config.PlatformsClaim"},
+		{"an invalid platform", func(c *jwtauth.Config) { c.Platform = "\n" }, "Config.Platform must have"},
+		{"a platform with U+FFFD", func(c *jwtauth.Config) { c.Platform = "a\ufffd" }, "Config.Platform must have"},
+		{"a platform that is not UTF-8", func(c *jwtauth.Config) { c.Platform = "a\xff" }, "Config.Platform must have"},
+		{"a negative leeway", func(c *jwtauth.Config) { c.Leeway = -1 }, "Config.Leeway must not be negative"},
+		{"a long leeway", func(c *jwtauth.Config) { c.Leeway = 10*time.Minute + 1 }, "Config.Leeway must be at most 10 minutes"},
+		{"a negative refresh", func(c *jwtauth.Config) { c.RefreshInterval = -1 }, "Config.RefreshInterval must be at least a second"},
+		{"a short refresh", func(c *jwtauth.Config) { c.RefreshInterval = time.Second - 1 }, "Config.RefreshInterval must be at least a second"},
+		{"a negative fetch interval", func(c *jwtauth.Config) { c.MinFetchInterval = -1 }, "Config.MinFetchInterval must be at least a second"},
+		{"a short fetch interval", func(c *jwtauth.Config) { c.MinFetchInterval = time.Second - 1 }, "Config.MinFetchInterval must be at least a second"},
+		{"a refresh below the fetch interval", func(c *jwtauth.Config) { c.RefreshInterval, c.MinFetchInterval = time.Second, time.Minute }, "Config.RefreshInterval must be at least Config.MinFetchInterval"},
+		{"none", func(c *jwtauth.Config) { c.Algorithms = []string{"RS256", "none"} }, `Config.Algorithms contains "none"`},
+		{"a shared secret", func(c *jwtauth.Config) { c.Algorithms = []string{"HS256"} }, `Config.Algorithms contains "HS256"`},
+		{"an empty algorithm", func(c *jwtauth.Config) { c.Algorithms = []string{""} }, `Config.Algorithms contains ""`},
+		{"two algorithms in one", func(c *jwtauth.Config) { c.Algorithms = []string{"RS256, RS384"} }, `Config.Algorithms contains "RS256, RS384"`},
+		{"a key that suits no algorithm", func(c *jwtauth.Config) { c.Algorithms = []string{"RS256"} }, "Config.Keys[0]: the key suits none"},
+		{"a key with an unsupported algorithm", func(c *jwtauth.Config) { c.Keys[0].Algorithm = "HS256" }, "Config.Keys[0]: the key suits none"},
+		{"a key with the algorithm of another type", func(c *jwtauth.Config) { c.Keys[0].Algorithm = "RS256" }, "Config.Keys[0]: the key suits none"},
+		{"a curve without an allowed algorithm", key(ecSigner("k", elliptic.P384()).key().Public), "Config.Keys[1]: the key suits none"},
+		{"a long ID", func(c *jwtauth.Config) { c.Keys[0].ID = strings.Repeat("k", 257) }, "Config.Keys[0]: the ID"},
+		{"a key without a key", key(nil), "Config.Keys[1]: a <nil> is not a supported public key"},
+		{"a shared secret as a key", key([]byte("secret")), "Config.Keys[1]: a []uint8 is not a supported public key"},
+		{"a private key", key(rsaKey()), "Config.Keys[1]: a *rsa.PrivateKey is not a supported public key"},
+		{"a small RSA key", key(small), "Config.Keys[1]: not an RSA key of 2048 to 8192 bits"},
+		{"a large RSA key", key(large), "Config.Keys[1]: not an RSA key of 2048 to 8192 bits"},
+		{"an even exponent", key(even), "Config.Keys[1]: not an RSA key"},
+		{"an exponent of 1", key(&rsa.PublicKey{N: rsaKey().N, E: 1}), "Config.Keys[1]: not an RSA key"},
+		{"a large exponent", key(&rsa.PublicKey{N: rsaKey().N, E: 1<<24 + 1}), "Config.Keys[1]: not an RSA key"},
+		{"the largest exponent", key(&rsa.PublicKey{N: rsaKey().N, E: math.MaxInt}), "Config.Keys[1]: not an RSA key"},
+		{"a negative exponent", key(&rsa.PublicKey{N: rsaKey().N, E: -3}), "Config.Keys[1]: not an RSA key"},
+		{"an RSA key that is nil", key((*rsa.PublicKey)(nil)), "Config.Keys[1]: not an RSA key"},
+		{"an ECDSA key that is nil", key((*ecdsa.PublicKey)(nil)), "Config.Keys[1]: an ECDSA key without a curve"},
+		{"a curve without a point", key(&ecdsa.PublicKey{Curve: elliptic.P256()}), "Config.Keys[1]: an ECDSA key without a curve or a point"},
+		{"half a point", key(&ecdsa.PublicKey{Curve: elliptic.P256(), X: p256.X}), "Config.Keys[1]: an ECDSA key without a curve or a point"},           //nolint:staticcheck // the key must be invalid
+		{"a negative coordinate", key(&ecdsa.PublicKey{Curve: elliptic.P256(), X: new(big.Int).Neg(p256.X), Y: p256.Y}), "Config.Keys[1]: not a point"}, //nolint:staticcheck // the key must be invalid
+		{"an unsupported curve", key(onP224()), "Config.Keys[1]: not a point on P-256"},
+		{"a point of another curve", key(&ecdsa.PublicKey{Curve: elliptic.P384(), X: new(big.Int).SetBytes(point[1:33]), Y: new(big.Int).SetBytes(point[33:])}), "Config.Keys[1]: not a point"}, //nolint:staticcheck // the key must be invalid
+		{"a short Ed25519 key", key(ed25519.PublicKey{1, 2, 3}), "Config.Keys[1]: not an Ed25519 key"},
 		{"http", remote("http://login.test/jwks.json"), badURL},
-		{"http to what starts as loopback does", remote("http://127.0.0.1.evil.test/"), badURL},
-		{"http to the network next to it", remote("http://128.0.0.1/"), badURL},
+		{"http to a host with a loopback prefix", remote("http://127.0.0.1.evil.test/"), badURL},
+		{"http to the next network", remote("http://128.0.0.1/"), badURL},
 		{"a file", remote("file:///etc/jwks.json"), badURL},
 		{"no scheme", remote("login.test/jwks.json"), badURL},
 		{"no host", remote("https:///jwks.json"), badURL},
-		{"a port for a host", remote("https://:443/jwks.json"), badURL},
+		{"a port without a host", remote("https://:443/jwks.json"), badURL},
 		{"a password", remote("https://user:password@login.test/"), badURL},
 		{"a fragment", remote("https://login.test/#keys"), badURL},
-		{"no URL at all", remote("https://login.test/%zz"), badURL},
+		{"not a URL", remote("https://login.test/%zz"), badURL},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := config(edSigner("k"))
@@ -103,22 +103,20 @@ func TestAConfigurationThatMakesNoSenseIsRefusedByTheNameOfItsField(t *testing.T
 	}
 }
 
-func onP224() *ecdsa.PublicKey { return ecSigner("k", elliptic.P224()).key().Public.(*ecdsa.PublicKey) }
-
-func TestAJWKSMayComeOverHTTPFromLoopbackOrWhereItIsAllowed(t *testing.T) {
+func TestAllowedURLs(t *testing.T) {
 	t.Parallel()
 	for url, allow := range map[string]bool{
 		"https://login.test/jwks.json?tenant=1": false, "http://127.0.0.1:1/": false, "http://127.9.9.9/": false,
 		"http://[::1]:80/": false, "http://localhost:8080/realms/x": false, "http://keycloak:8080/": true,
 	} {
 		cfg := config()
-		cfg.JWKSURL, cfg.AllowHTTP, cfg.Transport = url, allow, newLogin(edSigner("k"))
+		cfg.JWKSURL, cfg.AllowHTTP, cfg.Transport = url, allow, newLoginServer(edSigner("k"))
 		_, err := jwtauth.New(t.Context(), cfg)
 		require.NoError(t, err, url)
 	}
 }
 
-func TestOneIntervalGivenMovesTheDefaultOfTheOther(t *testing.T) {
+func TestIntervalDefaults(t *testing.T) {
 	t.Parallel()
 	for _, c := range []jwtauth.Config{{RefreshInterval: time.Second}, {MinFetchInterval: time.Hour}} {
 		cfg := config(edSigner("k"))
@@ -128,7 +126,7 @@ func TestOneIntervalGivenMovesTheDefaultOfTheOther(t *testing.T) {
 	}
 }
 
-func TestAConfigurationIsNotChangedByWhoGaveIt(t *testing.T) {
+func TestConfigIsCopied(t *testing.T) {
 	t.Parallel()
 	s := edSigner("k")
 	cfg := config(s)

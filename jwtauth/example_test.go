@@ -18,10 +18,10 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// Tokens of a login server, beside API keys.
+// Tokens of a login server and API keys.
 func Example() {
 	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel() // ends the refresh of the keys
+	defer cancel()
 
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -57,7 +57,6 @@ func Example() {
 		panic(err)
 	}
 
-	// What the login server hands to its client.
 	t := jwt.NewWithClaims(jwt.SigningMethodEdDSA, jwt.MapClaims{
 		"iss": "https://login.example/", "aud": "https://charges.example", "sub": "checkout",
 		"exp":         time.Now().Add(time.Hour).Unix(),
@@ -85,7 +84,7 @@ func Example() {
 	// 401
 }
 
-// Public keys that the host has itself, and no tenants.
+// Public keys in the configuration, without tenants.
 func ExampleNew() {
 	public, _, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"example.com/chargeingest/jwtauth"
 )
 
-// FuzzAuthorize holds an authorizer to accept no token but those that were
-// signed: of an Ed25519 signature there is but one.
+// FuzzAuthorize checks that only the signed tokens are accepted. Ed25519 signatures
+// are unique.
 func FuzzAuthorize(f *testing.F) {
 	s := signer{"k", ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))}
 	a, err := jwtauth.New(f.Context(), config(s))

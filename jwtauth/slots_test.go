@@ -18,9 +18,8 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// ed25519Token returns an authorizer with a number of keys without an id, a token
-// that the last of them signed, and one that none did.
-func ed25519Token(t *testing.T, keys int) (a *Authorizer, genuine, forged string) {
+// newEd25519Authorizer also returns a token signed by the last key, and a forged one.
+func newEd25519Authorizer(t *testing.T, keys int) (a *Authorizer, genuine, forged string) {
 	t.Helper()
 	cfg := Config{AnyAudience: true, Platform: "p"}
 	var private ed25519.PrivateKey
@@ -35,7 +34,6 @@ func ed25519Token(t *testing.T, keys int) (a *Authorizer, genuine, forged string
 	return a, text + b64(ed25519.Sign(private, []byte(strings.TrimSuffix(text, ".")))), text + b64(make([]byte, 64))
 }
 
-// authorize sends a token through a handler and returns the response.
 func authorize(t *testing.T, a *Authorizer, ctx context.Context, token string) *httptest.ResponseRecorder {
 	t.Helper()
 	h, err := chargeingest.New(chargeingest.Config{
@@ -49,8 +47,7 @@ func authorize(t *testing.T, a *Authorizer, ctx context.Context, token string) *
 	return w
 }
 
-// occupy takes all slots, as verifications that do not end would.
-func (s slots) occupy() {
+func (s slots) occupyAll() {
 	for range cap(s) {
 		s <- struct{}{}
 	}
@@ -58,22 +55,22 @@ func (s slots) occupy() {
 
 func TestTokensWaitForASlot(t *testing.T) {
 	for name, c := range map[string]struct {
-		free   time.Duration // when a slot becomes free
-		cancel time.Duration // when the request ends
-		status int
-		after  time.Duration
+		freeAfter   time.Duration
+		cancelAfter time.Duration
+		status      int
+		after       time.Duration
 	}{
-		"until one is free":      {time.Second, time.Minute, http.StatusOK, time.Second},
+		"until a slot is free":   {time.Second, time.Minute, http.StatusOK, time.Second},
 		"until the request ends": {time.Minute, 2 * time.Second, http.StatusServiceUnavailable, 2 * time.Second},
 		"for 5 seconds":          {time.Minute, time.Minute, http.StatusServiceUnavailable, 5 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				a, genuine, forged := ed25519Token(t, 1)
-				a.slots = make(slots, cap(a.slots)) // of the bubble
-				a.slots.occupy()
-				time.AfterFunc(c.free, a.slots.release)
-				ctx, cancel := context.WithTimeout(t.Context(), c.cancel)
+				a, genuine, forged := newEd25519Authorizer(t, 1)
+				a.slots = make(slots, cap(a.slots))
+				a.slots.occupyAll()
+				time.AfterFunc(c.freeAfter, a.slots.release)
+				ctx, cancel := context.WithTimeout(t.Context(), c.cancelAfter)
 				defer cancel()
 				start := time.Now()
 				w := authorize(t, a, ctx, genuine)
@@ -81,40 +78,40 @@ func TestTokensWaitForASlot(t *testing.T) {
 				require.Equal(t, c.after, time.Since(start))
 				if c.status == http.StatusServiceUnavailable {
 					require.NotEmpty(t, w.Header().Get("Retry-After"))
-					require.Equal(t, c.status, authorize(t, a, ctx, forged).Code, "a token that is not verified is not refused")
+					require.Equal(t, c.status, authorize(t, a, ctx, forged).Code, "an unverified token is not rejected")
 				}
 			})
 		})
 	}
 }
 
-func TestARequestThatEndedIsNotVerified(t *testing.T) {
-	a, genuine, _ := ed25519Token(t, 1)
+func TestEndedRequestIsNotVerified(t *testing.T) {
+	a, genuine, _ := newEd25519Authorizer(t, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.Equal(t, http.StatusServiceUnavailable, authorize(t, a, ctx, genuine).Code)
 }
 
 func TestSlotsAreReleased(t *testing.T) {
-	a, genuine, forged := ed25519Token(t, 8)
+	a, genuine, forged := newEd25519Authorizer(t, 8)
 	require.Equal(t, http.StatusOK, authorize(t, a, t.Context(), genuine).Code)
 	require.Equal(t, http.StatusUnauthorized, authorize(t, a, t.Context(), forged).Code)
 	require.Empty(t, a.slots)
 }
 
 func TestSlotsAreHeldForOneKey(t *testing.T) {
-	a, _, forged := ed25519Token(t, 8)
-	a.slots = make(slots) // which the test grants and takes back
-	refused := make(chan error)
+	a, _, forged := newEd25519Authorizer(t, 8)
+	a.slots = make(slots)
+	result := make(chan error)
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.Header.Set("Authorization", "Bearer "+forged)
 	go func() {
 		_, err := a.Authorize(r, chargeingest.PermissionView)
-		refused <- err
+		result <- err
 	}()
 	for range 8 {
 		<-a.slots
 		a.slots <- struct{}{}
 	}
-	require.ErrorIs(t, <-refused, chargeingest.ErrInvalidCredential)
+	require.ErrorIs(t, <-result, chargeingest.ErrInvalidCredential)
 }

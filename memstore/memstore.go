@@ -1,12 +1,7 @@
-// Package memstore keeps charge events in memory.
+// Package memstore provides an EventStore in memory, for tests and development.
 //
-// It is not durable. When the process ends, however it ends, every event that
-// it acknowledged is gone, and so are the references and idempotency keys that
-// protect against charging twice. It is for tests, demonstrations and
-// development; whoever bills from the events needs another store, such as
-// package sqlitestore.
-//
-// In everything else it does what [chargeingest.EventStore] asks for.
+// It is not durable: when the process ends, all events, references and idempotency keys
+// are lost. For billing, use a durable store such as package sqlitestore.
 package memstore
 
 import (
@@ -29,17 +24,14 @@ var (
 	_ io.Closer                 = (*Store)(nil)
 )
 
-// Options are the settings of a [Store]. The zero value has the defaults.
+// Options configures a [Store]. The zero value selects the defaults.
 type Options struct {
-	// Entropy is where the random part of the ids comes from; nil is
-	// crypto/rand.Reader. A fixed stream, such as a seeded
-	// math/rand/v2.ChaCha8, makes equal ids out of equal events. It must not
-	// yield zeros only: a step of zero between two ids is drawn again.
+	// Entropy is the source of the random part of ids. A seeded source makes ids
+	// reproducible. It must not return only zeros. Default: crypto/rand.Reader.
 	Entropy io.Reader
 }
 
-// Store is a [chargeingest.EventStore] in memory. It grows with every event
-// and forgets none before it is dropped itself. Safe for concurrent use.
+// Store is a [chargeingest.EventStore] in memory. It is safe for concurrent use.
 type Store struct {
 	mu        sync.RWMutex
 	ids       *storekit.IDGenerator
@@ -50,20 +42,17 @@ type Store struct {
 // New returns an empty store.
 func New() *Store { return NewWith(Options{}) }
 
-// NewWith returns an empty store with settings of its own.
+// NewWith returns an empty store with options.
 func NewWith(o Options) *Store {
 	if o.Entropy == nil {
 		o.Entropy = rand.Reader
 	}
-	// Only a malformed last id is an error, and there is none.
-	ids, _ := storekit.NewIDGenerator(o.Entropy, "")
+	ids, _ := storekit.NewIDGenerator(o.Entropy, "") // only a malformed last id is an error
 	return &Store{ids: ids, platforms: make(map[string]*platform)}
 }
 
-// Append implements [chargeingest.EventStore]. The id of an event carries the
-// time of its receipt. It never waits for more than the calls before it, so
-// that a context counts only where it has ended already: then the error is
-// chargeingest.ErrNotStored and the context's.
+// Append implements [chargeingest.EventStore]. Ids contain the receive time. If ctx has
+// ended, Append stores nothing.
 func (s *Store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 	return storekit.Append(ctx, b, func(a storekit.Attempt) (chargeingest.AppendResult, error) {
 		return s.append(ctx, a)
@@ -87,7 +76,7 @@ func (s *Store) append(ctx context.Context, a storekit.Attempt) (chargeingest.Ap
 	if err != nil {
 		return chargeingest.AppendResult{}, notStored(err)
 	}
-	// Nothing is inserted before the last id is made, which can fail.
+	// Creating ids can fail: do not insert before all exist.
 	made := make([]*event, 0, len(a.Events))
 	result, err := decision.Apply(func(i int) (string, error) {
 		id, err := s.ids.Next(a.Events[i].ReceivedAt)
@@ -107,7 +96,6 @@ func (s *Store) append(ctx context.Context, a storekit.Attempt) (chargeingest.Ap
 	return result, nil
 }
 
-// notStored marks the cause of a refusal; a conflict says as much by itself.
 func notStored(cause error) error {
 	var conflict *chargeingest.ConflictError
 	if errors.As(cause, &conflict) {
@@ -130,7 +118,7 @@ func (s *Store) Get(ctx context.Context, platform, id string) (chargeingest.Stor
 	return e.stored(), nil
 }
 
-// List implements [chargeingest.EventReader]. It has no scan limit.
+// List implements [chargeingest.EventReader].
 func (s *Store) List(ctx context.Context, q chargeingest.Query) (chargeingest.Page, error) {
 	p, unlock, err := s.read(ctx, q.Platform)
 	if err != nil {
@@ -139,8 +127,7 @@ func (s *Store) List(ctx context.Context, q chargeingest.Query) (chargeingest.Pa
 	defer unlock()
 	var after int64
 	if q.After != "" {
-		// One beyond the end was never given out for this platform. To accept
-		// it would be to pass over the events that are still to come.
+		// A cursor beyond the end would skip later events.
 		if after, err = cursor.Decode(q.After); err != nil || after > int64(len(p.events)) {
 			return chargeingest.Page{}, chargeingest.ErrInvalidCursor
 		}
@@ -148,8 +135,7 @@ func (s *Store) List(ctx context.Context, q chargeingest.Query) (chargeingest.Pa
 	return p.list(q, after), nil
 }
 
-// Ready implements [chargeingest.ReadyChecker]: a store is ready until it is
-// closed.
+// Ready implements [chargeingest.ReadyChecker].
 func (s *Store) Ready(ctx context.Context) error {
 	_, unlock, err := s.read(ctx, "")
 	if err != nil {
@@ -159,8 +145,7 @@ func (s *Store) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Close makes every later call return chargeingest.ErrClosed. Calls that are
-// under way end first. It returns nil, however often it is called.
+// Close waits for running calls and returns nil. Later calls return chargeingest.ErrClosed.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -169,8 +154,7 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// read returns a platform, empty where nothing was stored for it, locked for
-// reading until unlock is called.
+// read locks a platform for reading until unlock is called.
 func (s *Store) read(ctx context.Context, name string) (p *platform, unlock func(), err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err

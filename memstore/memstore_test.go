@@ -21,7 +21,6 @@ func TestStore(t *testing.T) {
 	storetest.Run(t, func(*testing.T) chargeingest.EventStore { return memstore.New() })
 }
 
-// charges returns a batch of n events with references.
 func charges(n int) chargeingest.Batch {
 	b := chargeingest.Batch{Platform: "acme", Route: chargeingest.RouteBatch}
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -37,12 +36,12 @@ func charges(n int) chargeingest.Batch {
 	return b
 }
 
-func stream() io.Reader { return rand.NewChaCha8([32]byte{1}) }
+func seededEntropy() io.Reader { return rand.NewChaCha8([32]byte{1}) }
 
-func TestEqualEntropyMakesEqualIDs(t *testing.T) {
-	first, err := memstore.NewWith(memstore.Options{Entropy: stream()}).Append(t.Context(), charges(20))
+func TestReproducibleIDs(t *testing.T) {
+	first, err := memstore.NewWith(memstore.Options{Entropy: seededEntropy()}).Append(t.Context(), charges(20))
 	require.NoError(t, err)
-	second, err := memstore.NewWith(memstore.Options{Entropy: stream()}).Append(t.Context(), charges(20))
+	second, err := memstore.NewWith(memstore.Options{Entropy: seededEntropy()}).Append(t.Context(), charges(20))
 	require.NoError(t, err)
 	require.Equal(t, first, second)
 	other, err := memstore.New().Append(t.Context(), charges(20))
@@ -50,16 +49,15 @@ func TestEqualEntropyMakesEqualIDs(t *testing.T) {
 	require.NotEqual(t, first, other)
 }
 
-// rationed yields bytes as long as there are some left, few at a time, so that
-// no buffer holds more.
-type rationed struct {
+// limitedReader returns few bytes at a time.
+type limitedReader struct {
 	io.Reader
 	left int
 }
 
 var errNoEntropy = errors.New("no entropy")
 
-func (r *rationed) Read(p []byte) (int, error) {
+func (r *limitedReader) Read(p []byte) (int, error) {
 	if r.left == 0 {
 		return 0, errNoEntropy
 	}
@@ -68,8 +66,8 @@ func (r *rationed) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func TestABatchIsNotStoredWhereAnIDInTheMiddleOfItFails(t *testing.T) {
-	entropy := &rationed{stream(), 32}
+func TestIDErrorInBatchStoresNothing(t *testing.T) {
+	entropy := &limitedReader{seededEntropy(), 32}
 	s := memstore.NewWith(memstore.Options{Entropy: entropy})
 	b := charges(20)
 	b.IdempotencyKey = "key"
@@ -83,14 +81,14 @@ func TestABatchIsNotStoredWhereAnIDInTheMiddleOfItFails(t *testing.T) {
 	require.Empty(t, page.Events)
 
 	entropy.left = 1 << 20
-	receipt, err := s.Append(t.Context(), b)
+	result, err := s.Append(t.Context(), b)
 	require.NoError(t, err)
-	for i, o := range receipt.Outcomes {
+	for i, o := range result.Outcomes {
 		require.False(t, o.Replayed, "event %d", i)
 	}
 }
 
-func TestAnEndedContextIsNotStoredAndNamed(t *testing.T) {
+func TestEndedContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	s := memstore.New()
@@ -103,7 +101,7 @@ func TestAnEndedContextIsNotStoredAndNamed(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-func TestContentThatCannotBeComparedIsNotStored(t *testing.T) {
+func TestMalformedContentIsNotStored(t *testing.T) {
 	s := memstore.New()
 	_, err := s.Append(t.Context(), charges(1))
 	require.NoError(t, err)
@@ -116,7 +114,7 @@ func TestContentThatCannotBeComparedIsNotStored(t *testing.T) {
 	require.NotErrorAs(t, err, &conflict)
 }
 
-func TestAConflictIsNoErrNotStored(t *testing.T) {
+func TestConflictIsNotErrNotStored(t *testing.T) {
 	s := memstore.New()
 	_, err := s.Append(t.Context(), charges(1))
 	require.NoError(t, err)
@@ -129,9 +127,9 @@ func TestAConflictIsNoErrNotStored(t *testing.T) {
 	require.NotErrorIs(t, err, chargeingest.ErrNotStored)
 }
 
-func TestAClosedStoreDoesNothing(t *testing.T) {
+func TestClosedStore(t *testing.T) {
 	s := memstore.New()
-	receipt, err := s.Append(t.Context(), charges(1))
+	result, err := s.Append(t.Context(), charges(1))
 	require.NoError(t, err)
 	require.NoError(t, s.Ready(t.Context()))
 	require.NoError(t, s.Close())
@@ -139,14 +137,14 @@ func TestAClosedStoreDoesNothing(t *testing.T) {
 
 	_, err = s.Append(t.Context(), charges(1))
 	require.ErrorIs(t, err, chargeingest.ErrClosed)
-	_, err = s.Get(t.Context(), "acme", receipt.Outcomes[0].ID)
+	_, err = s.Get(t.Context(), "acme", result.Outcomes[0].ID)
 	require.ErrorIs(t, err, chargeingest.ErrClosed)
 	_, err = s.List(t.Context(), chargeingest.Query{Platform: "acme", Limit: 1})
 	require.ErrorIs(t, err, chargeingest.ErrClosed)
 	require.ErrorIs(t, s.Ready(t.Context()), chargeingest.ErrClosed)
 }
 
-func TestACursorBeyondTheEndIsBad(t *testing.T) {
+func TestCursorBeyondEnd(t *testing.T) {
 	long, short := memstore.New(), memstore.New()
 	_, err := long.Append(t.Context(), charges(3))
 	require.NoError(t, err)
@@ -156,7 +154,6 @@ func TestACursorBeyondTheEndIsBad(t *testing.T) {
 	page, err := long.List(t.Context(), q)
 	require.NoError(t, err)
 
-	// As after a restart, which forgets everything.
 	q.After = page.Position
 	_, err = short.List(t.Context(), q)
 	require.ErrorIs(t, err, chargeingest.ErrInvalidCursor)
@@ -164,8 +161,6 @@ func TestACursorBeyondTheEndIsBad(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// BenchmarkAppend stores events with references of their own; an event is an
-// operation.
 func BenchmarkAppend(b *testing.B) {
 	s := memstore.New()
 	batch := charges(1)

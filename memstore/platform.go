@@ -11,12 +11,9 @@ import (
 	"example.com/chargeingest/storekit"
 )
 
-// platform is all that is kept of one tenant. Sequences count per platform, so
-// that a cursor tells a tenant nothing about the others.
+// platform has its own sequence, so that cursors reveal nothing about other tenants.
 type platform struct {
-	// events are in the order of storing; an event's sequence is its index
-	// here and one more.
-	events []*event
+	events []*event // in storage order
 
 	byReference         map[string]*event
 	byCustomerID        map[string][]*event
@@ -25,7 +22,6 @@ type platform struct {
 	records map[string]*storekit.IdempotencyRecord // by idempotency key
 }
 
-// event is a stored event with the fields that listings filter by.
 type event struct {
 	id       string
 	sequence int64
@@ -41,12 +37,10 @@ func newPlatform() *platform {
 	}
 }
 
-// IdempotencyRecord implements [storekit.Lookup].
 func (p *platform) IdempotencyRecord(_ context.Context, _, key string) (*storekit.IdempotencyRecord, error) {
 	return p.records[key], nil
 }
 
-// EventByReference implements [storekit.Lookup].
 func (p *platform) EventByReference(_ context.Context, _, reference string) (*chargeingest.StoredEvent, error) {
 	e := p.byReference[reference]
 	if e == nil {
@@ -70,8 +64,7 @@ func (p *platform) insert(e *event) {
 	}
 }
 
-// byID returns the event with an id, nil where there is none. Ids increase in the
-// order of storing.
+// byID relies on ids that increase in storage order.
 func (p *platform) byID(id string) *event {
 	i, found := slices.BinarySearchFunc(p.events, id, func(e *event, id string) int { return strings.Compare(e.id, id) })
 	if !found {
@@ -80,13 +73,12 @@ func (p *platform) byID(id string) *event {
 	return p.events[i]
 }
 
-// list returns the page behind the sequence after, where q.After is one.
 func (p *platform) list(q chargeingest.Query, after int64) chargeingest.Page {
 	candidates := p.candidates(q)
 	if q.Order == chargeingest.Ascending {
-		candidates = candidates[behind(candidates, after):]
+		candidates = candidates[indexAfter(candidates, after):]
 	} else if q.After != "" {
-		candidates = candidates[:behind(candidates, after-1)]
+		candidates = candidates[:indexAfter(candidates, after-1)]
 	}
 	var page chargeingest.Page
 	last, size := after, 0
@@ -108,20 +100,18 @@ func (p *platform) list(q chargeingest.Query, after int64) chargeingest.Page {
 	}
 	if q.Order == chargeingest.Ascending {
 		if page.Next == "" {
-			// All that is stored was looked at: no need to do it again.
-			last = int64(len(p.events))
+			last = int64(len(p.events)) // all were examined
 		}
 		page.Position = cursor.Encode(last)
 	}
 	return page
 }
 
-// behind returns the index of the first event with a greater sequence.
-func behind(events []*event, sequence int64) int {
+func indexAfter(events []*event, sequence int64) int {
 	return sort.Search(len(events), func(i int) bool { return events[i].sequence > sequence })
 }
 
-// candidates returns, in the order of storing, the events that can match.
+// candidates returns possible matches in storage order.
 func (p *platform) candidates(q chargeingest.Query) []*event {
 	switch {
 	case q.Reference != "":

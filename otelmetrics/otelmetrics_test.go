@@ -24,7 +24,6 @@ import (
 	"example.com/chargeingest/sqlitestore"
 )
 
-// endpoint is an endpoint on SQLite whose metrics a test collects by hand.
 type endpoint struct {
 	*chargeingest.Handler
 	reader *sdk.ManualReader
@@ -61,9 +60,7 @@ func event(reference string) string {
 	return `{"product_item_id":"a","pricing_id":"b","pricing_item_id":"c","pricing_item_config_id":"d","reference":"` + reference + `"}`
 }
 
-// collected are the values of all instruments, by name and attributes;
-// histograms have their count and their sum.
-func collected(t *testing.T, reader *sdk.ManualReader) map[string]float64 {
+func collect(t *testing.T, reader *sdk.ManualReader) map[string]float64 {
 	t.Helper()
 	var data metricdata.ResourceMetrics
 	require.NoError(t, reader.Collect(t.Context(), &data))
@@ -97,14 +94,14 @@ func collected(t *testing.T, reader *sdk.ManualReader) map[string]float64 {
 					found[name(".count", p.Attributes)], found[name(".sum", p.Attributes)] = float64(p.Count), float64(p.Sum)
 				}
 			default:
-				require.Fail(t, "an instrument of a kind that is not looked at", m.Name)
+				require.Fail(t, "unexpected instrument", m.Name)
 			}
 		}
 	}
 	return found
 }
 
-func TestTheInstrumentsAddUp(t *testing.T) {
+func TestMixedRequests(t *testing.T) {
 	e := newEndpoint(t)
 	body := 0
 	for i := range 50 {
@@ -123,7 +120,7 @@ func TestTheInstrumentsAddUp(t *testing.T) {
 			body += len(r.body)
 		}
 	}
-	m := collected(t, e.reader)
+	m := collect(t, e.reader)
 	for name, want := range map[string]int{
 		"chargeingest.requests http.response.status_code=201,route=charge-data":                          100,
 		"chargeingest.requests http.response.status_code=201,route=charge-datas":                         50,
@@ -149,22 +146,21 @@ func TestTheInstrumentsAddUp(t *testing.T) {
 	require.Zero(t, m["chargeingest.store.wal.blocked"])
 }
 
-// blocked is a store whose log a reader has kept growing for an hour.
-type blocked struct{}
+type blockedStore struct{}
 
-func (blocked) Stats() chargeingest.StoreStats {
+func (blockedStore) Stats() chargeingest.StoreStats {
 	return chargeingest.StoreStats{WALBlockedSince: time.Now().Add(-time.Hour)}
 }
 
-func TestBlockedLog(t *testing.T) {
+func TestBlockedWAL(t *testing.T) {
 	reader := sdk.NewManualReader()
 	m, err := otelmetrics.New(sdk.NewMeterProvider(sdk.WithReader(reader)))
 	require.NoError(t, err)
-	require.NoError(t, m.RegisterStore(blocked{}))
-	require.InDelta(t, 3600, collected(t, reader)["chargeingest.store.wal.blocked"], 60)
+	require.NoError(t, m.RegisterStore(blockedStore{}))
+	require.InDelta(t, 3600, collect(t, reader)["chargeingest.store.wal.blocked"], 60)
 }
 
-func TestASpanSaysWhatTheRequestDid(t *testing.T) {
+func TestSpanAttributes(t *testing.T) {
 	e := newEndpoint(t)
 	spans := tracetest.NewInMemoryExporter()
 	tracer := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)).Tracer("test")
@@ -182,12 +178,12 @@ func TestASpanSaysWhatTheRequestDid(t *testing.T) {
 	require.Contains(t, got[1].Attributes, attribute.String("chargeingest.error", "MISSING_FIELD"))
 }
 
-func TestAFailedCommitIsTold(t *testing.T) {
+func TestFailedCommit(t *testing.T) {
 	reader := sdk.NewManualReader()
 	m, err := otelmetrics.New(sdk.NewMeterProvider(sdk.WithReader(reader)))
 	require.NoError(t, err)
 	m.ObserveCommit(chargeingest.CommitStats{Requests: 1, Duration: time.Second, Err: errors.New("disk")})
-	got := collected(t, reader)
+	got := collect(t, reader)
 	require.Equal(t, 1, int(got["chargeingest.commit.duration.count error.type=failure"]))
 	require.NotContains(t, got, "chargeingest.commit.events.count")
 }

@@ -41,7 +41,7 @@ COMMIT;`)).ReadAll()
 	})
 }
 
-// old replaces the index of version 2 in SQL of docs/scaling.md with that of version 1.
+// old replaces the index of version 2 in SQL of docs/postgres.md with that of version 1.
 func old(text string) string { return strings.ReplaceAll(text, "events (id)", "events (platform, id)") }
 
 // indexesOf returns the valid indexes of the events and their partitions by definition.

@@ -12,10 +12,10 @@ import (
 	"example.com/chargeingest"
 )
 
-// page returns the SQL of a section of docs/scaling.md, for a schema.
+// page returns the SQL of a section of docs/postgres.md, for a schema.
 func page(t *testing.T, section, schema string) string {
 	t.Helper()
-	return documented(t, "../docs/scaling.md", section, schema)
+	return documented(t, "../docs/postgres.md", section, schema)
 }
 
 // documented returns the SQL of a section of a document, for a schema.
@@ -37,7 +37,7 @@ func at(b chargeingest.Batch, received time.Time) chargeingest.Batch {
 	return b
 }
 
-// What docs/scaling.md says about partitions is what is run here.
+// What docs/postgres.md says about partitions is what is run here.
 func TestEventsMayBePartitionedByTimeAndDropped(t *testing.T) {
 	pool := newPool(t)
 	schema := newSchema(t, pool)
@@ -66,7 +66,7 @@ func TestEventsMayBePartitionedByTimeAndDropped(t *testing.T) {
 	before, err := s.List(t.Context(), chargeingest.Query{Platform: "acme", Order: chargeingest.Ascending, Limit: 1})
 	require.NoError(t, err)
 
-	_, err = pool.Exec(t.Context(), page(t, "Dropping what is old", schema))
+	_, err = pool.Exec(t.Context(), page(t, "Drop a partition", schema))
 	require.NoError(t, err)
 	require.Equal(t, []string{recent[1]}, listed(t, s, "acme"))
 	// A cursor of before goes on, a reference of before is free, and so is the key
@@ -122,7 +122,7 @@ WHERE schemaname = $1 AND tablename = 'events_before'`, schema).Scan(&indexes))
 	require.Equal(t, 4, strings.Count(indexes, "CREATE "), indexes) // its key and three, none twice
 }
 
-// A month by instant, with exact sums, as docs/queries.md says.
+// A month by instant, with exact sums, as in docs/postgres.md.
 func TestDocumentedQueries(t *testing.T) {
 	pool := newPool(t)
 	schema := newSchema(t, pool)
@@ -143,7 +143,7 @@ func TestDocumentedQueries(t *testing.T) {
 	}
 	appended(t, s, b)
 	var row string
-	query := strings.TrimRight(documented(t, "../docs/queries.md", "PostgreSQL", schema), "; \n")
+	query := strings.TrimRight(documented(t, "../docs/postgres.md", "Queries", schema), "; \n")
 	require.NoError(t, pool.QueryRow(t.Context(), "SELECT string_agg(q::text, ' ') FROM ("+query+") AS q").Scan(&row))
 	require.Equal(t, "(customer,EUR,123456789012345678901234567.31,3)", row)
 }

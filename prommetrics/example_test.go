@@ -17,7 +17,7 @@ import (
 	"example.com/chargeingest/sqlitestore"
 )
 
-// The metrics of an endpoint and its store, on a registry of the host's.
+// Metrics of an endpoint and its store on your registry.
 func Example() {
 	dir, err := os.MkdirTemp("", "chargeingest")
 	if err != nil {

@@ -1,41 +1,32 @@
-// Package prommetrics is the metrics of a charge event endpoint and its store,
-// for Prometheus.
+// Package prommetrics provides Prometheus metrics of a charge event endpoint and its
+// store.
 //
-//	m, err := prommetrics.New(registry)
-//	store, err := sqlitestore.OpenWith(ctx, path, sqlitestore.Options{Observer: m.ObserveCommit})
-//	err = m.RegisterStore(store)
-//	h, err := chargeingest.New(chargeingest.Config{Store: store, Authorizer: keys, Observer: m.ObserveRequest})
+// Requests; route is charge-data, charge-datas, charge-data/{id}, charge-data list, or
+// none for another path or method:
 //
-// # The metrics
+//	chargeingest_requests_total{route,code,error}     code is the HTTP status; error is the error code or empty
+//	chargeingest_request_duration_seconds{route}      histogram
+//	chargeingest_request_body_bytes_total{route}      decompressed
+//	chargeingest_events_accepted_total                newly stored
+//	chargeingest_events_replayed_total                stored before
 //
-// Of requests, with the route (charge-data, charge-datas, charge-data/{id},
-// charge-data list, or none where a path leads nowhere or the method is another):
+// Transactions that store events:
 //
-//	chargeingest_requests_total{route,code,error}     code is the HTTP status, error the code of the contract or empty
-//	chargeingest_request_duration_seconds{route}      histogram, until the answer was written
-//	chargeingest_request_body_bytes_total{route}      read and decompressed
-//	chargeingest_events_accepted_total                answered as stored for the first time
-//	chargeingest_events_replayed_total                answered as they had been stored before
+//	chargeingest_commits_total{result}                success or failure
+//	chargeingest_commit_duration_seconds              histogram
+//	chargeingest_commit_events                        histogram
 //
-// Of the store's transactions that stored something, where it tells of them:
+// The store, read at each scrape:
 //
-//	chargeingest_commits_total{result}                result is success or failure
-//	chargeingest_commit_duration_seconds              histogram, until it was durable
-//	chargeingest_commit_events                        histogram of the events stored at once
-//
-// Of the store, asked at each scrape, where it is watched:
-//
-//	chargeingest_store_queued_requests                that wait for a transaction
-//	chargeingest_store_queued_events                  that these have
-//	chargeingest_store_wal_bytes                      of the write-ahead log
+//	chargeingest_store_queued_requests
+//	chargeingest_store_queued_events
+//	chargeingest_store_wal_bytes
 //	chargeingest_store_last_checkpoint_timestamp_seconds
-//	chargeingest_store_wal_blocked_seconds            how long a reader has kept the log growing
+//	chargeingest_store_wal_blocked_seconds            how long a reader has kept the WAL growing
 //
-// An event whose commit was answered as unknown, or that came in by
-// Handler.Ingest, is in commit_events and not in events_accepted_total.
-//
-// No label holds what a client can choose, so that their number is bounded; no
-// label holds a tenant.
+// events_accepted_total does not count events with an unknown outcome or from
+// Handler.Ingest; commit_events does. Labels never hold a platform or values that a
+// client can choose.
 package prommetrics
 
 import (
@@ -50,7 +41,7 @@ import (
 
 const namespace = "chargeingest"
 
-// Metrics are the metrics of one endpoint. Safe for concurrent use.
+// Metrics are the metrics of one endpoint. It is safe for concurrent use.
 type Metrics struct {
 	registerer prometheus.Registerer
 
@@ -65,9 +56,8 @@ type Metrics struct {
 	commitEvents   prometheus.Histogram
 }
 
-// New registers the metrics with r. Where a process has more than one endpoint
-// each has a registerer of its own, made by prometheus.WrapRegistererWith a
-// label. The error is that of r, which most likely has them already.
+// New registers the metrics with r, and returns the error of r. For several endpoints
+// in one process, wrap r with prometheus.WrapRegistererWith.
 func New(r prometheus.Registerer) (*Metrics, error) {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
@@ -75,27 +65,26 @@ func New(r prometheus.Registerer) (*Metrics, error) {
 	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
 		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}, labels)
 	}
-	// A lone event takes about a sync of the disk, a listing at most seconds.
 	seconds := []float64{.00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
 
-	accepted := counter("events_accepted_total", "Events that were stored for the first time.")
-	replayed := counter("events_replayed_total", "Events that were answered as they had been stored before.")
-	commitDuration := histogram("commit_duration_seconds", "Time from the beginning of a transaction until it was durable.", seconds)
-	commitEvents := histogram("commit_events", "Events that a transaction stored.", prometheus.ExponentialBuckets(1, 2, 12))
+	accepted := counter("events_accepted_total", "Events stored for the first time.")
+	replayed := counter("events_replayed_total", "Events that had already been stored before.")
+	commitDuration := histogram("commit_duration_seconds", "Time from the start of a transaction until it was durable.", seconds)
+	commitEvents := histogram("commit_events", "Events stored per transaction.", prometheus.ExponentialBuckets(1, 2, 12))
 	m := &Metrics{
 		registerer: r,
-		requests:   counter("requests_total", "Requests, by endpoint, HTTP status and the error code of the contract.", "route", "code", "error"),
-		duration:   histogram("request_duration_seconds", "Time from the beginning of a request until its answer was written.", seconds, "route"),
-		bytes:      counter("request_body_bytes_total", "Bytes of requests' bodies that were read, decompressed.", "route"),
+		requests:   counter("requests_total", "Requests by route, HTTP status and error code.", "route", "code", "error"),
+		duration:   histogram("request_duration_seconds", "Time from the start of a request until its response was written.", seconds, "route"),
+		bytes:      counter("request_body_bytes_total", "Bytes read from request bodies, decompressed.", "route"),
 		accepted:   accepted.WithLabelValues(),
 		replayed:   replayed.WithLabelValues(),
 
-		commits:        counter("commits_total", "Transactions that stored events, or failed to.", "result"),
+		commits:        counter("commits_total", "Transactions with events, by result.", "result"),
 		commitDuration: commitDuration.WithLabelValues().(prometheus.Histogram),
 		commitEvents:   commitEvents.WithLabelValues().(prometheus.Histogram),
 	}
 	for _, result := range []string{success, failure} {
-		m.commits.WithLabelValues(result) // there from the start, so that a rate sees the first failure
+		m.commits.WithLabelValues(result) // so that rate() sees the first failure
 	}
 	for _, c := range []prometheus.Collector{
 		m.requests, m.duration, m.bytes, accepted, replayed, m.commits, commitDuration, commitEvents,
@@ -107,7 +96,7 @@ func New(r prometheus.Registerer) (*Metrics, error) {
 	return m, nil
 }
 
-// ObserveRequest takes a request in: a chargeingest.Config has it as its Observer.
+// ObserveRequest is the Observer of a chargeingest.Config.
 func (m *Metrics) ObserveRequest(_ context.Context, o chargeingest.RequestStats) {
 	route := string(o.Route)
 	if route == "" {
@@ -122,11 +111,9 @@ func (m *Metrics) ObserveRequest(_ context.Context, o chargeingest.RequestStats)
 	}
 }
 
-// The results of a transaction.
 const success, failure = "success", "failure"
 
-// ObserveCommit takes a transaction of the store in: the options of sqlitestore and of
-// pgstore have it as their Observer.
+// ObserveCommit is the Observer of sqlitestore or pgstore.
 func (m *Metrics) ObserveCommit(c chargeingest.CommitStats) {
 	if c.Err != nil {
 		m.commits.WithLabelValues(failure).Inc()
@@ -137,8 +124,7 @@ func (m *Metrics) ObserveCommit(c chargeingest.CommitStats) {
 	m.commitEvents.Observe(float64(c.Events))
 }
 
-// RegisterStore registers what s says of itself. The error is that of the
-// registerer, which most likely watches another store already.
+// RegisterStore registers the metrics of one store, read from s at each scrape.
 func (m *Metrics) RegisterStore(s chargeingest.StatsReporter) error {
 	if err := m.registerer.Register(storeCollector{s}); err != nil {
 		return fmt.Errorf("prommetrics: %w", err)

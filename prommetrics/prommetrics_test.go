@@ -26,7 +26,6 @@ import (
 	"example.com/chargeingest/sqlitestore"
 )
 
-// endpoint is an endpoint on SQLite with its metrics.
 type endpoint struct {
 	*chargeingest.Handler
 	registry *prometheus.Registry
@@ -57,7 +56,6 @@ func event(reference string) string {
 	return `{"product_item_id":"a","pricing_id":"b","pricing_item_id":"c","pricing_item_config_id":"d","reference":"` + reference + `"}`
 }
 
-// send sends a request and returns its status.
 func (e endpoint) send(method, path, body string) int {
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
 	r.Header.Set("X-API-KEY", "secret")
@@ -67,8 +65,7 @@ func (e endpoint) send(method, path, body string) int {
 	return w.Code
 }
 
-// scraped are the samples of /metrics, by name and labels.
-func (e endpoint) scraped(t *testing.T) map[string]float64 {
+func (e endpoint) scrape(t *testing.T) map[string]float64 {
 	t.Helper()
 	w := httptest.NewRecorder()
 	promhttp.HandlerFor(e.registry, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
@@ -89,7 +86,7 @@ func (e endpoint) scraped(t *testing.T) map[string]float64 {
 	}
 }
 
-func TestTheMetricsOfAThousandMixedRequestsAddUp(t *testing.T) {
+func TestMixedRequests(t *testing.T) {
 	e := newEndpoint(t)
 	var mu sync.Mutex
 	statuses := make(map[int]int)
@@ -101,16 +98,16 @@ func TestTheMetricsOfAThousandMixedRequestsAddUp(t *testing.T) {
 				name := fmt.Sprintf("%d-%d", worker, i)
 				method, path, body := http.MethodPost, "/v1/ingest/charge-data", event(name)
 				switch i % 10 {
-				case 1: // a replay of the one before
+				case 1: // a replay
 					body = event(fmt.Sprintf("%d-%d", worker, i-1))
-				case 2: // three events, one of them a replay
+				case 2: // three events, one replayed
 					path, body = "/v1/ingest/charge-datas", `{"charge_datas":[`+event(name)+","+event(name+"b")+","+event(fmt.Sprintf("%d-%d", worker, i-2))+`]}`
-				case 3: // a refusal
+				case 3: // rejected
 					body = `{"reference":"` + name + `"}`
-				case 4: // a listing
+				case 4: // list
 					method, body = http.MethodGet, ""
 					path += "?limit=1"
-				case 5: // nowhere
+				case 5: // unknown path
 					path = "/elsewhere/" + name
 				}
 				status := e.send(method, path, body)
@@ -126,7 +123,7 @@ func TestTheMetricsOfAThousandMixedRequestsAddUp(t *testing.T) {
 	sending.Wait()
 	require.Equal(t, map[int]int{201: 700, 400: 100, 200: 100, 404: 100}, statuses)
 
-	m := e.scraped(t)
+	m := e.scrape(t)
 	require.Equal(t, map[string]float64{
 		`chargeingest_requests_total{code="201", error="", route="charge-data"}`:              600,
 		`chargeingest_requests_total{code="201", error="", route="charge-datas"}`:             100,
@@ -138,7 +135,7 @@ func TestTheMetricsOfAThousandMixedRequestsAddUp(t *testing.T) {
 	require.Equal(t, 100+100, int(m["chargeingest_events_replayed_total"]))
 	require.Equal(t, 1000, sum(withPrefix(m, "chargeingest_request_duration_seconds_count")))
 	require.Equal(t, bytes, sum(withPrefix(m, "chargeingest_request_body_bytes_total")))
-	require.Equal(t, 700, int(m["chargeingest_commit_events_sum"]), "what was committed is what was accepted")
+	require.Equal(t, 700, int(m["chargeingest_commit_events_sum"]), "committed events are accepted events")
 	require.Positive(t, m["chargeingest_commit_events_count"])
 	commits := int(m["chargeingest_commit_events_count"])
 	require.Equal(t, commits, int(m[`chargeingest_commits_total{result="success"}`]))
@@ -170,7 +167,7 @@ func sum(samples map[string]float64) (total int) {
 	return total
 }
 
-func TestTheNamesFollowTheConventions(t *testing.T) {
+func TestNamingConventions(t *testing.T) {
 	e := newEndpoint(t)
 	e.send(http.MethodPost, "/v1/ingest/charge-data", event("a"))
 	problems, err := testutil.GatherAndLint(e.registry)
@@ -189,64 +186,62 @@ func TestClientsCannotMakeLabels(t *testing.T) {
 		e.send(http.MethodPost, fmt.Sprintf("/v1/%d", i), fmt.Sprintf(`{"f%d":1}`, i))
 		e.send(http.MethodPost, "/v1/ingest/charge-data", fmt.Sprintf(`{"f%d":1}`, i))
 	}
-	require.Less(t, len(e.scraped(t)), 200)
+	require.Less(t, len(e.scrape(t)), 200)
 }
 
-func TestAFailedCommitIsCounted(t *testing.T) {
+func TestFailedCommit(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	m, err := prommetrics.New(registry)
 	require.NoError(t, err)
 	e := endpoint{registry: registry}
-	require.Contains(t, e.scraped(t), `chargeingest_commits_total{result="failure"}`, "it is there before the first")
+	require.Contains(t, e.scrape(t), `chargeingest_commits_total{result="failure"}`, "present before the first failure")
 	m.ObserveCommit(chargeingest.CommitStats{Requests: 3, Duration: time.Second, Err: errors.New("disk")})
-	got := e.scraped(t)
+	got := e.scrape(t)
 	require.Equal(t, 1, int(got[`chargeingest_commits_total{result="failure"}`]))
 	require.Zero(t, got["chargeingest_commit_events_count"])
 }
 
-// blocked is a store whose log a reader has kept growing for an hour.
-type blocked struct{ *memstore.Store }
+type blockedStore struct{ *memstore.Store }
 
-func (blocked) Stats() chargeingest.StoreStats {
+func (blockedStore) Stats() chargeingest.StoreStats {
 	return chargeingest.StoreStats{WALBlockedSince: time.Now().Add(-time.Hour)}
 }
 
-func TestBlockedLog(t *testing.T) {
+func TestBlockedWAL(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	m, err := prommetrics.New(registry)
 	require.NoError(t, err)
-	require.NoError(t, m.RegisterStore(blocked{memstore.New()}))
-	require.InDelta(t, 3600, endpoint{registry: registry}.scraped(t)["chargeingest_store_wal_blocked_seconds"], 60)
+	require.NoError(t, m.RegisterStore(blockedStore{memstore.New()}))
+	require.InDelta(t, 3600, endpoint{registry: registry}.scrape(t)["chargeingest_store_wal_blocked_seconds"], 60)
 }
 
-// silent is a store that knows nothing.
-type silent struct{ *memstore.Store }
+type emptyStatsStore struct{ *memstore.Store }
 
-func (silent) Stats() chargeingest.StoreStats { return chargeingest.StoreStats{} }
+func (emptyStatsStore) Stats() chargeingest.StoreStats { return chargeingest.StoreStats{} }
 
-func TestAnAbsentCheckpointIsNotOneOf1970(t *testing.T) {
+func TestNoCheckpointYet(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	m, err := prommetrics.New(registry)
 	require.NoError(t, err)
-	require.NoError(t, m.RegisterStore(silent{memstore.New()}))
-	require.NotContains(t, endpoint{registry: registry}.scraped(t), "chargeingest_store_last_checkpoint_timestamp_seconds")
+	require.NoError(t, m.RegisterStore(emptyStatsStore{memstore.New()}))
+	require.NotContains(t, endpoint{registry: registry}.scrape(t), "chargeingest_store_last_checkpoint_timestamp_seconds")
 }
 
-func TestARegistryHasOneEndpointUnlessALabelTellsThemApart(t *testing.T) {
+func TestSeveralEndpoints(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	first, err := prommetrics.New(registry)
 	require.NoError(t, err)
 	_, err = prommetrics.New(registry)
 	require.ErrorAs(t, err, new(prometheus.AlreadyRegisteredError))
-	require.NoError(t, first.RegisterStore(silent{memstore.New()}))
-	require.Error(t, first.RegisterStore(silent{memstore.New()}))
+	require.NoError(t, first.RegisterStore(emptyStatsStore{memstore.New()}))
+	require.Error(t, first.RegisterStore(emptyStatsStore{memstore.New()}))
 
 	registry = prometheus.NewRegistry()
 	for _, name := range []string{"a", "b"} {
 		m, err := prommetrics.New(prometheus.WrapRegistererWith(prometheus.Labels{"endpoint": name}, registry))
 		require.NoError(t, err)
-		require.NoError(t, m.RegisterStore(silent{memstore.New()}))
+		require.NoError(t, m.RegisterStore(emptyStatsStore{memstore.New()}))
 		m.ObserveRequest(context.Background(), chargeingest.RequestStats{Route: chargeingest.RouteSingle, Status: 201, Events: 1})
 	}
-	require.Equal(t, 2, sum(withPrefix(endpoint{registry: registry}.scraped(t), "chargeingest_events_accepted_total")))
+	require.Equal(t, 2, sum(withPrefix(endpoint{registry: registry}.scrape(t), "chargeingest_events_accepted_total")))
 }

@@ -8,32 +8,29 @@ import (
 	"example.com/chargeingest"
 )
 
-// storeCollector asks a store at each scrape.
 type storeCollector struct{ store chargeingest.StatsReporter }
 
-// gauge is something that a store is asked for. A value that it has not is left
-// out.
 type gauge struct {
 	desc  *prometheus.Desc
-	value func(chargeingest.StoreStats) (v float64, ok bool)
+	value func(chargeingest.StoreStats) (v float64, known bool)
 }
 
 func gauges() []gauge {
-	of := func(name, help string, value func(chargeingest.StoreStats) (float64, bool)) gauge {
+	newGauge := func(name, help string, value func(chargeingest.StoreStats) (float64, bool)) gauge {
 		return gauge{prometheus.NewDesc(prometheus.BuildFQName(namespace, "store", name), help, nil, nil), value}
 	}
 	return []gauge{
-		of("queued_requests", "Requests that wait for a transaction.",
+		newGauge("queued_requests", "Requests waiting for a transaction.",
 			func(s chargeingest.StoreStats) (float64, bool) { return float64(s.QueuedRequests), true }),
-		of("queued_events", "Events of the requests that wait for a transaction.",
+		newGauge("queued_events", "Events of the requests waiting for a transaction.",
 			func(s chargeingest.StoreStats) (float64, bool) { return float64(s.QueuedEvents), true }),
-		of("wal_bytes", "Size of the write-ahead log's file, which is written over and does not shrink.",
+		newGauge("wal_bytes", "Size of the write-ahead log file, which is reused and does not shrink.",
 			func(s chargeingest.StoreStats) (float64, bool) { return float64(s.WALBytes), true }),
-		of("last_checkpoint_timestamp_seconds", "When all of the log was last moved to its place, since the Unix epoch.",
+		newGauge("last_checkpoint_timestamp_seconds", "Unix time of the last complete checkpoint of the write-ahead log.",
 			func(s chargeingest.StoreStats) (float64, bool) {
 				return float64(s.LastCheckpoint.UnixMilli()) / 1000, !s.LastCheckpoint.IsZero()
 			}),
-		of("wal_blocked_seconds", "How long a transaction that reads has kept the write-ahead log growing, 0 if none does.",
+		newGauge("wal_blocked_seconds", "How long a reader has kept the write-ahead log growing, or 0.",
 			func(s chargeingest.StoreStats) (float64, bool) {
 				if s.WALBlockedSince.IsZero() {
 					return 0, true
@@ -54,7 +51,7 @@ func (c storeCollector) Describe(to chan<- *prometheus.Desc) {
 func (c storeCollector) Collect(to chan<- prometheus.Metric) {
 	stats := c.store.Stats()
 	for _, g := range gauges() {
-		if v, ok := g.value(stats); ok {
+		if v, known := g.value(stats); known {
 			to <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, v)
 		}
 	}

@@ -18,7 +18,6 @@ import (
 
 type object = map[string]any
 
-// document is the OpenAPI document as JSON values, as the schemas are parsed.
 func document(t *testing.T) object {
 	t.Helper()
 	var v any
@@ -28,7 +27,7 @@ func document(t *testing.T) object {
 	return parse(t, string(text)).(object)
 }
 
-// lookup returns the value at a JSON pointer that starts with #.
+// lookup resolves a JSON pointer.
 func lookup(t *testing.T, doc any, pointer string) any {
 	t.Helper()
 	require.True(t, strings.HasPrefix(pointer, "#/"), pointer)
@@ -47,23 +46,22 @@ func lookup(t *testing.T, doc any, pointer string) any {
 	return v
 }
 
-// follow returns what a value refers to, or the value.
-func follow(t *testing.T, doc any, v any) object {
+// resolve follows a $ref, if any.
+func resolve(t *testing.T, doc any, v any) object {
 	t.Helper()
 	node := v.(object)
 	if ref, ok := node["$ref"].(string); ok {
-		return follow(t, doc, lookup(t, doc, ref))
+		return resolve(t, doc, lookup(t, doc, ref))
 	}
 	return node
 }
 
-// walk visits every object of a document with its JSON pointer.
 func walk(v any, pointer string, visit func(pointer string, node object)) {
 	switch v := v.(type) {
 	case object:
 		visit(pointer, v)
-		for name, member := range v {
-			walk(member, pointer+"/"+strings.NewReplacer("~", "~0", "/", "~1").Replace(name), visit)
+		for name, value := range v {
+			walk(value, pointer+"/"+strings.NewReplacer("~", "~0", "/", "~1").Replace(name), visit)
 		}
 	case []any:
 		for i, entry := range v {
@@ -72,9 +70,8 @@ func walk(v any, pointer string, visit func(pointer string, node object)) {
 	}
 }
 
-// closed compiles the schemas of the document, with every object in them closed
-// to members that are not named: answers may grow, examples must not err.
-func closed(t *testing.T, doc object) func(pointer string) *jsonschema.Schema {
+// strictSchemas returns the schemas of the document without additional fields, for examples.
+func strictSchemas(t *testing.T, doc object) func(pointer string) *jsonschema.Schema {
 	t.Helper()
 	const url = "https://example.com/chargeingest/openapi.json"
 	components := lookup(t, doc, "#/components/schemas")
@@ -94,8 +91,7 @@ func closed(t *testing.T, doc object) func(pointer string) *jsonschema.Schema {
 	}
 }
 
-// component is the name under which the document has a schema that a $ref names.
-func component(ref string) string {
+func componentOf(ref string) string {
 	if ref == "charge-event.schema.json" {
 		return "ChargeEvent"
 	}
@@ -103,12 +99,12 @@ func component(ref string) string {
 	return strings.ToUpper(name[:1]) + name[1:]
 }
 
-func TestOpenAPISaysTheSameAsTheJSONSchemas(t *testing.T) {
+func TestOpenAPIEqualsJSONSchemas(t *testing.T) {
 	event := parse(t, schema.ChargeEvent()).(object)
 	batch := parse(t, schema.ChargeEvents()).(object)
 	want := object{"ChargeEvent": event, "ChargeEvents": batch}
 	for name, def := range event["$defs"].(object) {
-		want[component(name)] = def
+		want[componentOf(name)] = def
 	}
 	for _, root := range []object{event, batch} {
 		for _, keyword := range []string{"$schema", "$id", "$defs"} {
@@ -116,9 +112,9 @@ func TestOpenAPISaysTheSameAsTheJSONSchemas(t *testing.T) {
 		}
 	}
 	walk(want, "", func(_ string, node object) {
-		delete(node, "readOnly") // validators refuse requests with such a member
+		delete(node, "readOnly") // validators reject requests with such fields
 		if ref, ok := node["$ref"].(string); ok {
-			node["$ref"] = "#/components/schemas/" + component(ref)
+			node["$ref"] = "#/components/schemas/" + componentOf(ref)
 		}
 	})
 	have := lookup(t, document(t), "#/components/schemas").(object)
@@ -127,18 +123,17 @@ func TestOpenAPISaysTheSameAsTheJSONSchemas(t *testing.T) {
 	}
 }
 
-// Each of these keywords, or their absence, made a generator fail or made a client
-// that refuses or changes what the server sends.
-func TestOpenAPISuitsGenerators(t *testing.T) {
+// Other keywords make generators fail, or clients that reject or change responses.
+func TestOpenAPIAvoidsProblematicKeywords(t *testing.T) {
 	walk(document(t), "#", func(pointer string, node object) {
 		if strings.Contains(pointer, "/example") || strings.HasSuffix(pointer, "/properties") {
 			return
 		}
-		require.NotContains(t, node, "format", "%s: clients parse times and send them in another spelling", pointer)
+		require.NotContains(t, node, "format", "%s: clients parse times and format them differently", pointer)
 		require.NotContains(t, node, "allOf", "%s: generators do not merge two patterns", pointer)
-		require.NotContains(t, node, "readOnly", "%s: validators refuse requests with such a member", pointer)
+		require.NotContains(t, node, "readOnly", "%s: validators reject requests with such fields", pointer)
 		if node["enum"] != nil || node["const"] != nil {
-			require.Contains(t, []any{"string", []any{"string", "null"}}, node["type"], "%s: values without a type are of any type", pointer)
+			require.Contains(t, []any{"string", []any{"string", "null"}}, node["type"], "%s: without a type, values have any type", pointer)
 		}
 	})
 }
@@ -153,22 +148,21 @@ func TestOpenAPITagsAndContact(t *testing.T) {
 	}
 }
 
-func TestOpenAPIStoredEventHasTheMembersOfAnEvent(t *testing.T) {
+func TestOpenAPIStoredEventHasAllFields(t *testing.T) {
 	doc := document(t)
 	event := lookup(t, doc, "#/components/schemas/ChargeEvent/properties").(object)
 	stored := lookup(t, doc, "#/components/schemas/StoredChargeEvent").(object)
 	require.ElementsMatch(t, slices.Collect(maps.Keys(event)), slices.Collect(maps.Keys(stored["properties"].(object))))
 	var always []any
 	for name, property := range event {
-		if follow(t, doc, property)["type"] != "object" {
+		if resolve(t, doc, property)["type"] != "object" {
 			always = append(always, name)
 		}
 	}
-	require.ElementsMatch(t, always, stored["required"], "every scalar is answered")
+	require.ElementsMatch(t, always, stored["required"], "responses have all scalars")
 }
 
-// A server may keep members that it does not know, and a later version may have more.
-func TestOpenAPIResponsesAreOpen(t *testing.T) {
+func TestOpenAPIResponsesAllowUnknownFields(t *testing.T) {
 	doc := document(t)
 	schemas := lookup(t, doc, "#/components/schemas").(object)
 	reached := make(map[string]bool)
@@ -207,7 +201,7 @@ func TestOpenAPIResponsesAreOpen(t *testing.T) {
 	}
 }
 
-func TestOpenAPIReferencesResolveAndAllComponentsAreUsed(t *testing.T) {
+func TestOpenAPIReferences(t *testing.T) {
 	doc := document(t)
 	used := make(map[string]bool)
 	walk(doc, "#", func(pointer string, node object) {
@@ -225,7 +219,7 @@ func TestOpenAPIReferencesResolveAndAllComponentsAreUsed(t *testing.T) {
 
 func TestOpenAPIExamplesAreValid(t *testing.T) {
 	doc := document(t)
-	compiled := closed(t, doc)
+	compiled := strictSchemas(t, doc)
 	bodies, singles := 0, 0
 	walk(doc, "#", func(pointer string, node object) {
 		if content, ok := node["content"].(object); ok && !strings.Contains(pointer, "/schemas/") {
@@ -235,7 +229,7 @@ func TestOpenAPIExamplesAreValid(t *testing.T) {
 			examples := content["application/json"].(object)["examples"].(object)
 			require.NotEmpty(t, examples, pointer)
 			for name, example := range examples {
-				example := follow(t, doc, example)
+				example := resolve(t, doc, example)
 				require.NotEmpty(t, example["summary"], "%s %s", pointer, name)
 				require.NoError(t, s.Validate(example["value"]), "%s %s", pointer, name)
 				bodies++
@@ -250,7 +244,7 @@ func TestOpenAPIExamplesAreValid(t *testing.T) {
 	require.Positive(t, singles)
 }
 
-func TestOpenAPIReadOnlyExamplesCanBeSentAgain(t *testing.T) {
+func TestOpenAPIStoredExampleCanBeSentAgain(t *testing.T) {
 	event := compile(t, schema.ChargeEventID)
 	stored := lookup(t, document(t), "#/components/examples/StoredEvent/value")
 	require.NoError(t, event.Validate(stored))

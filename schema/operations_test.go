@@ -10,23 +10,22 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// operation is what the contract says of a route.
 type operation struct {
 	path, method, id  string
 	permission        string
-	request, response string // the components of the bodies, empty without one
+	request, response string // components of the bodies, if any
 	success           string
 	failures          []string
 	parameters        []string
 }
 
 var (
-	common  = []string{"x-platform-id", "X-REQUEST-ID"}
-	ingest  = append(slices.Clone(common), "Idempotency-Key", "Content-Encoding")
-	refused = []string{"400", "401", "403", "404", "405", "500", "503"}
-	rejects = append(slices.Clone(refused), "409", "413", "415")
-	get     = append(slices.Clone(common), "id")
-	list    = append(slices.Clone(common), "reference", "customer_id", "customer_reference",
+	common         = []string{"x-platform-id", "X-REQUEST-ID"}
+	ingest         = append(slices.Clone(common), "Idempotency-Key", "Content-Encoding")
+	readFailures   = []string{"400", "401", "403", "404", "405", "500", "503"}
+	ingestFailures = append(slices.Clone(readFailures), "409", "413", "415")
+	get            = append(slices.Clone(common), "id")
+	list           = append(slices.Clone(common), "reference", "customer_id", "customer_reference",
 		"pricing_plan_subscription_id", "pricing_plan_subscription_reference", "product_item_id",
 		"from", "to", "limit", "after", "order")
 )
@@ -34,32 +33,31 @@ var (
 var operations = []operation{
 	{
 		path: "/v1/ingest/charge-data", method: "post", id: "ingestChargeEvent", permission: "METER_DATA.INGEST",
-		request: "ChargeEvent", response: "StoredChargeEvent", success: "201", failures: rejects, parameters: ingest,
+		request: "ChargeEvent", response: "StoredChargeEvent", success: "201", failures: ingestFailures, parameters: ingest,
 	},
 	{
 		path: "/v1/ingest/charge-datas", method: "post", id: "ingestChargeEvents", permission: "METER_DATA.INGEST",
-		request: "ChargeEvents", response: "StoredChargeEvents", success: "201", failures: rejects, parameters: ingest,
+		request: "ChargeEvents", response: "StoredChargeEvents", success: "201", failures: ingestFailures, parameters: ingest,
 	},
 	{
 		path: "/v1/ingest/charge-data/{id}", method: "get", id: "getChargeEvent", permission: "METER_DATA.VIEW",
-		response: "StoredChargeEvent", success: "200", failures: refused, parameters: get,
+		response: "StoredChargeEvent", success: "200", failures: readFailures, parameters: get,
 	},
 	{
 		path: "/v1/ingest/charge-data/{id}", method: "head", id: "headChargeEvent", permission: "METER_DATA.VIEW",
-		success: "200", failures: refused, parameters: get,
+		success: "200", failures: readFailures, parameters: get,
 	},
 	{
 		path: "/v1/ingest/charge-data", method: "get", id: "listChargeEvents", permission: "METER_DATA.VIEW",
-		response: "ChargeEventList", success: "200", failures: refused, parameters: list,
+		response: "ChargeEventList", success: "200", failures: readFailures, parameters: list,
 	},
 	{
 		path: "/v1/ingest/charge-data", method: "head", id: "headChargeEvents", permission: "METER_DATA.VIEW",
-		success: "200", failures: refused, parameters: list,
+		success: "200", failures: readFailures, parameters: list,
 	},
 }
 
-// codes are the error codes that the contract gives each status.
-var codes = map[string][]string{
+var codesByStatus = map[string][]string{
 	"400": {"MISSING_FIELD", "INVALID_FIELD", "BAD_REQUEST", "UNSUPPORTED_VERSION", "MISSING_VERSION"},
 	"401": {"UNAUTHORISED"},
 	"403": {"USER_NOT_ALLOWED"},
@@ -72,8 +70,8 @@ var codes = map[string][]string{
 	"503": {"INTERNAL_ERROR"},
 }
 
-// headers are those of an answer beside X-REQUEST-ID.
-var headers = map[string][]string{
+// headersByStatus lists headers in addition to X-REQUEST-ID.
+var headersByStatus = map[string][]string{
 	"201": {"Idempotent-Replayed"},
 	"401": {"WWW-Authenticate"},
 	"405": {"Allow"},
@@ -82,7 +80,7 @@ var headers = map[string][]string{
 	"503": {"Idempotency-Retryable", "Retry-After"},
 }
 
-func TestOpenAPIHasTheOperationsOfTheContract(t *testing.T) {
+func TestOpenAPIOperations(t *testing.T) {
 	doc := document(t)
 	require.Equal(t, "3.1.0", doc["openapi"])
 	var want, have []string
@@ -127,7 +125,7 @@ func TestOpenAPIParameters(t *testing.T) {
 		node := lookup(t, doc, "#/paths").(object)[op.path].(object)[op.method].(object)
 		var names []string
 		for _, v := range node["parameters"].([]any) {
-			parameter := follow(t, doc, v)
+			parameter := resolve(t, doc, v)
 			name := parameter["name"].(string)
 			names = append(names, name)
 			require.NotEmpty(t, parameter["description"], name)
@@ -146,29 +144,29 @@ func TestOpenAPIParameters(t *testing.T) {
 	}
 }
 
-func TestOpenAPIAnswers(t *testing.T) {
+func TestOpenAPIResponses(t *testing.T) {
 	doc := document(t)
-	shown := make(map[string]map[string]bool) // by status, the codes in examples
+	shown := make(map[string]map[string]bool) // codes in examples, by status
 	for _, op := range operations {
-		answers := lookup(t, doc, "#/paths").(object)[op.path].(object)[op.method].(object)["responses"].(object)
-		require.ElementsMatch(t, append([]string{op.success}, op.failures...), slices.Collect(maps.Keys(answers)), op.id)
-		for status, v := range answers {
-			answer := follow(t, doc, v)
+		responses := lookup(t, doc, "#/paths").(object)[op.path].(object)[op.method].(object)["responses"].(object)
+		require.ElementsMatch(t, append([]string{op.success}, op.failures...), slices.Collect(maps.Keys(responses)), op.id)
+		for status, v := range responses {
+			response := resolve(t, doc, v)
 			at := op.id + " " + status
-			require.NotEmpty(t, answer["description"], at)
-			want := append([]string{"X-REQUEST-ID"}, headers[status]...)
+			require.NotEmpty(t, response["description"], at)
+			want := append([]string{"X-REQUEST-ID"}, headersByStatus[status]...)
 			if op.response == "StoredChargeEvents" && status == op.success {
 				want = append(want, "Idempotent-Replayed-Count")
 			}
-			require.ElementsMatch(t, want, slices.Collect(maps.Keys(answer["headers"].(object))), at)
-			for name, header := range answer["headers"].(object) {
-				require.NotEmpty(t, follow(t, doc, header)["description"], name)
+			require.ElementsMatch(t, want, slices.Collect(maps.Keys(response["headers"].(object))), at)
+			for name, header := range response["headers"].(object) {
+				require.NotEmpty(t, resolve(t, doc, header)["description"], name)
 			}
 			if op.response == "" {
-				require.NotContains(t, answer, "content", at)
+				require.NotContains(t, response, "content", at)
 				continue
 			}
-			body := lookup(t, answer, "#/content/application~1json").(object)
+			body := lookup(t, response, "#/content/application~1json").(object)
 			if status == op.success {
 				require.Equal(t, "#/components/schemas/"+op.response, lookup(t, body, "#/schema/$ref"), at)
 				continue
@@ -178,13 +176,13 @@ func TestOpenAPIAnswers(t *testing.T) {
 				shown[status] = make(map[string]bool)
 			}
 			for _, example := range body["examples"].(object) {
-				checkErrorExample(t, status, follow(t, doc, example)["value"].(object))
+				checkErrorExample(t, status, resolve(t, doc, example)["value"].(object))
 				shown[status][lookup(t, example, "#/value/code").(string)] = true
 			}
 		}
 	}
 	every := make(map[string]bool)
-	for status, want := range codes {
+	for status, want := range codesByStatus {
 		require.ElementsMatch(t, want, slices.Collect(maps.Keys(shown[status])), status)
 		for _, code := range want {
 			every[code] = true
@@ -197,7 +195,6 @@ func TestOpenAPIAnswers(t *testing.T) {
 	}
 }
 
-// checkErrorExample holds an example to the rules between status and members.
 func checkErrorExample(t *testing.T, status string, example object) {
 	t.Helper()
 	number, err := strconv.Atoi(status)

@@ -13,7 +13,6 @@ import (
 
 const selectorPath = "pricing_plan_subscription_selector."
 
-// quoted are the JSON texts of strings.
 func quoted(t *testing.T, values ...string) []string {
 	t.Helper()
 	texts := make([]string, len(values))
@@ -25,7 +24,7 @@ func quoted(t *testing.T, values ...string) []string {
 	return texts
 }
 
-// rule is what fields take and refuse, as JSON texts.
+// rule has JSON texts that fields must accept and reject.
 type rule struct {
 	name    string
 	fields  []string
@@ -39,13 +38,13 @@ func TestRules(t *testing.T) {
 		t.Run(r.name, func(t *testing.T) {
 			for _, field := range r.fields {
 				for _, value := range r.accepts {
-					require.Empty(t, faults(t, event, with(t, field, value)), "%s: %s", field, value)
+					require.Empty(t, violations(t, event, withField(t, field, value)), "%s: %s", field, value)
 				}
 				for _, value := range r.rejects {
-					found := faults(t, event, with(t, field, value))
+					found := violations(t, event, withField(t, field, value))
 					require.NotEmpty(t, found, "%s: %s", field, value)
-					for _, fault := range found {
-						require.True(t, strings.HasPrefix(fault, field+" "), "%s: %s: %s", field, value, fault)
+					for _, violation := range found {
+						require.True(t, strings.HasPrefix(violation, field+" "), "%s: %s: %s", field, value, violation)
 					}
 				}
 			}
@@ -62,7 +61,7 @@ func textRules(t *testing.T) []rule {
 	}
 	return []rule{
 		{
-			name:   "an identifier has 1 to 256 characters, none of them a control character",
+			name:   "an identifier has 1 to 256 characters without control characters",
 			fields: slices.Concat(required, nullable),
 			accepts: quoted(t, "x", " ", "acct 7/8 (é, 漢, 😀)", "\u0080\u009f\u2028", strings.Repeat("x", 256),
 				strings.Repeat("😀", 256)),
@@ -106,7 +105,7 @@ func numberRules(t *testing.T) []rule {
 	nullable := []string{"value.number", "period.ratio"}
 	return []rule{
 		{
-			name:   "a decimal is a string of digits with an optional sign and point, at most 38 digits in all",
+			name:   "a decimal is a string of digits with an optional sign and point, at most 38 digits in total",
 			fields: append([]string{"value.amount.quantity"}, nullable...),
 			accepts: quoted(t, "0", "-0", "00", "007.50", "12.50", "-12.50", "0.1", digits, "-"+digits,
 				digits[:37]+".9", "9."+digits[:37], "-9."+digits[:37], digits[:19]+"."+digits[:19]),
@@ -173,7 +172,7 @@ func structureRules(t *testing.T) []rule {
 	data := func(n int) string { return strings.ReplaceAll(entries(n), `, "type": "IN"`, "") }
 	return []rule{
 		{
-			name:    "an object is neither null nor anything else",
+			name:    "an object is not null or another type",
 			fields:  []string{"value", "value.amount", "period", selectorPath[:len(selectorPath)-1]},
 			rejects: []string{`null`, `"x"`, `1`, `[]`, `true`},
 		},
@@ -219,7 +218,7 @@ func structureRules(t *testing.T) []rule {
 			rejects: append(quoted(t, "", "latest", "FIRST"), `false`),
 		},
 		{
-			name:    "a read-only member holds any JSON value",
+			name:    "a read-only field accepts any JSON value",
 			fields:  []string{"id", "object_type"},
 			accepts: []string{`null`, `"x"`, `1`, `1.5`, `true`, `[1, [2]]`, `{"x": {"y": null}}`},
 		},

@@ -1,17 +1,14 @@
-// Package schema holds the documents that say what a charge event is: the JSON
-// Schemas (draft 2020-12) that the handler validates by, and the OpenAPI 3.1
-// description of the HTTP interface.
+// Package schema contains the JSON Schemas (draft 2020-12) with which the handler
+// validates charge events, and the OpenAPI 3.1 document of the endpoint.
 //
-// The schemas use no `format`: their patterns are complete, so that every
-// validator has the same verdict. Three rules are beyond a schema: a period does
-// not end before it starts, no object names a member twice, and a body has at
-// most 32 levels of nesting.
+// The schemas use complete patterns instead of `format`, so that all validators agree.
+// Three rules are not in the schemas: a period does not end before it starts, no object
+// has a field twice, and a body has at most 32 levels of nesting.
 package schema
 
 import _ "embed"
 
-// The identifiers that the two schemas have as their $id. The batch's schema
-// refers to the event's.
+// ChargeEventID and ChargeEventsID are the $id values of the schemas.
 const (
 	ChargeEventID  = "https://example.com/chargeingest/charge-event.schema.json"
 	ChargeEventsID = "https://example.com/chargeingest/charge-events.schema.json"
@@ -29,9 +26,8 @@ var (
 // ChargeEvent returns the JSON Schema of one charge event.
 func ChargeEvent() string { return chargeEvent }
 
-// ChargeEvents returns the JSON Schema of a batch, {"charge_datas": […]}. It
-// refers to the schema of [ChargeEvent] by its id.
+// ChargeEvents returns the JSON Schema of a batch. It refers to [ChargeEventID].
 func ChargeEvents() string { return chargeEvents }
 
-// OpenAPI returns the OpenAPI 3.1 document of the operations, in YAML.
+// OpenAPI returns the OpenAPI 3.1 document in YAML.
 func OpenAPI() string { return openAPI }

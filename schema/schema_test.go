@@ -15,7 +15,6 @@ import (
 	"example.com/chargeingest/schema"
 )
 
-// newCompiler knows both schemas and asserts formats, as any user of them must.
 func newCompiler(t *testing.T) *jsonschema.Compiler {
 	t.Helper()
 	c := jsonschema.NewCompiler()
@@ -40,9 +39,8 @@ func parse(t *testing.T, text string) any {
 	return v
 }
 
-// wholeEvent has every member of the contract, so that a case changes one
-// place and all others are valid.
-const wholeEvent = `{
+// completeEvent is a valid event with all fields.
+const completeEvent = `{
 	"product_item_id": "a", "pricing_id": "b", "pricing_item_id": "c", "pricing_item_config_id": "d",
 	"customer_id": "e", "customer_reference": "f",
 	"pricing_plan_subscription_id": "g", "pricing_plan_subscription_reference": "h",
@@ -59,8 +57,8 @@ const wholeEvent = `{
 	"id": "m", "object_type": "n"
 }`
 
-// at returns the object or list that holds the last part of a path, and that part.
-func at(t *testing.T, tree any, path string) (holder any, last string) {
+// parentOf returns the object or list that contains the last part of a path, and that part.
+func parentOf(t *testing.T, tree any, path string) (parent any, last string) {
 	t.Helper()
 	parts := strings.Split(path, ".")
 	for _, part := range parts[:len(parts)-1] {
@@ -76,40 +74,39 @@ func at(t *testing.T, tree any, path string) (holder any, last string) {
 	return tree, parts[len(parts)-1]
 }
 
-// with is the whole event with one place set to a JSON text.
-func with(t *testing.T, path, value string) any {
+// withField sets one field of completeEvent to a JSON text.
+func withField(t *testing.T, path, value string) any {
 	t.Helper()
-	event := parse(t, wholeEvent)
-	holder, last := at(t, event, path)
-	if list, ok := holder.([]any); ok {
+	event := parse(t, completeEvent)
+	parent, last := parentOf(t, event, path)
+	if list, ok := parent.([]any); ok {
 		i, err := strconv.Atoi(last)
 		require.NoError(t, err)
 		list[i] = parse(t, value)
 		return event
 	}
-	holder.(map[string]any)[last] = parse(t, value)
+	parent.(map[string]any)[last] = parse(t, value)
 	return event
 }
 
-// without is the whole event with one member left out.
-func without(t *testing.T, path string) any {
+func withoutField(t *testing.T, path string) any {
 	t.Helper()
-	event := parse(t, wholeEvent)
-	holder, last := at(t, event, path)
-	require.Contains(t, holder, last)
-	delete(holder.(map[string]any), last)
+	event := parse(t, completeEvent)
+	parent, last := parentOf(t, event, path)
+	require.Contains(t, parent, last)
+	delete(parent.(map[string]any), last)
 	return event
 }
 
-// faults are the dotted paths and keywords of everything that is wrong, once each.
-func faults(t *testing.T, s *jsonschema.Schema, v any) []string {
+// violations returns the dotted path and keyword of each violation.
+func violations(t *testing.T, s *jsonschema.Schema, v any) []string {
 	t.Helper()
 	err := s.Validate(v)
 	if err == nil {
 		return nil
 	}
-	var verdict *jsonschema.ValidationError
-	require.ErrorAs(t, err, &verdict)
+	var invalid *jsonschema.ValidationError
+	require.ErrorAs(t, err, &invalid)
 	var list []string
 	var collect func(*jsonschema.ValidationError)
 	collect = func(e *jsonschema.ValidationError) {
@@ -122,11 +119,11 @@ func faults(t *testing.T, s *jsonschema.Schema, v any) []string {
 			collect(cause)
 		}
 	}
-	collect(verdict)
+	collect(invalid)
 	return list
 }
 
-func TestEveryRealisticEventIsValid(t *testing.T) {
+func TestRealisticEventsAreValid(t *testing.T) {
 	event, batch := compile(t, schema.ChargeEventID), compile(t, schema.ChargeEventsID)
 	text, err := os.ReadFile("testdata/events.ndjson")
 	require.NoError(t, err)
@@ -138,10 +135,10 @@ func TestEveryRealisticEventIsValid(t *testing.T) {
 	}
 	require.NotEmpty(t, all)
 	require.NoError(t, batch.Validate(map[string]any{"charge_datas": all}))
-	require.NoError(t, event.Validate(parse(t, wholeEvent)))
+	require.NoError(t, event.Validate(parse(t, completeEvent)))
 }
 
-func TestExamplesInTheSchemaAreValid(t *testing.T) {
+func TestSchemaExamplesAreValid(t *testing.T) {
 	examples := parse(t, schema.ChargeEvent()).(map[string]any)["examples"].([]any)
 	require.NotEmpty(t, examples)
 	for _, example := range examples {
@@ -149,27 +146,27 @@ func TestExamplesInTheSchemaAreValid(t *testing.T) {
 	}
 }
 
-func TestAnEventIsAnObject(t *testing.T) {
+func TestEventMustBeObject(t *testing.T) {
 	event := compile(t, schema.ChargeEventID)
 	for _, text := range []string{`null`, `[]`, `"x"`, `1`} {
-		require.Equal(t, []string{" type"}, faults(t, event, parse(t, text)), text)
+		require.Equal(t, []string{" type"}, violations(t, event, parse(t, text)), text)
 	}
 }
 
-func TestOnlyTheFourIdentifiersAreRequired(t *testing.T) {
+func TestRequiredFields(t *testing.T) {
 	event := compile(t, schema.ChargeEventID)
 	required := []string{"product_item_id", "pricing_id", "pricing_item_id", "pricing_item_config_id"}
 	for _, name := range required {
-		require.Equal(t, []string{" required"}, faults(t, event, without(t, name)), name)
+		require.Equal(t, []string{" required"}, violations(t, event, withoutField(t, name)), name)
 	}
-	least := make(map[string]any)
+	minimal := make(map[string]any)
 	for _, name := range required {
-		least[name] = "x"
+		minimal[name] = "x"
 	}
-	require.NoError(t, event.Validate(least))
+	require.NoError(t, event.Validate(minimal))
 }
 
-func TestRequiredMembersOfObjects(t *testing.T) {
+func TestRequiredFieldsOfNestedObjects(t *testing.T) {
 	const selector = "pricing_plan_subscription_selector"
 	event := compile(t, schema.ChargeEventID)
 	for _, path := range []string{
@@ -178,8 +175,8 @@ func TestRequiredMembersOfObjects(t *testing.T) {
 		selector + ".rules.0.field", selector + ".rules.0.type",
 		selector + ".filters.0.field", selector + ".filters.0.type",
 	} {
-		holder := path[:strings.LastIndex(path, ".")]
-		require.Equal(t, []string{holder + " required"}, faults(t, event, without(t, path)), path)
+		parent := path[:strings.LastIndex(path, ".")]
+		require.Equal(t, []string{parent + " required"}, violations(t, event, withoutField(t, path)), path)
 	}
 	for _, path := range []string{
 		selector, "value", "period",
@@ -189,42 +186,42 @@ func TestRequiredMembersOfObjects(t *testing.T) {
 		"period.start_at", "period.end_at", "period.ratio",
 		"timestamp", "id", "object_type",
 	} {
-		require.Empty(t, faults(t, event, without(t, path)), path)
+		require.Empty(t, violations(t, event, withoutField(t, path)), path)
 	}
 }
 
-func TestNoObjectTakesAnUnknownMember(t *testing.T) {
+func TestUnknownFields(t *testing.T) {
 	const selector = "pricing_plan_subscription_selector"
 	event := compile(t, schema.ChargeEventID)
 	for _, path := range []string{
 		"Reference", "value.Number", "value.amount.cents", "period.from",
 		selector + ".datas", selector + ".data.0.type", selector + ".rules.0.value", selector + ".filters.0.values",
 	} {
-		holder := path[:max(strings.LastIndex(path, "."), 0)]
-		require.Equal(t, []string{holder + " additionalProperties"}, faults(t, event, with(t, path, `"EQUALS"`)), path)
+		parent := path[:max(strings.LastIndex(path, "."), 0)]
+		require.Equal(t, []string{parent + " additionalProperties"}, violations(t, event, withField(t, path, `"EQUALS"`)), path)
 	}
 }
 
 func TestBatch(t *testing.T) {
 	batch := compile(t, schema.ChargeEventsID)
 	for body, want := range map[string][]string{
-		`{"charge_datas": [` + wholeEvent + `,` + wholeEvent + `]}`: nil,
-		`{"charge_datas": []}`:                      {"charge_datas minItems"},
-		`{"charge_datas": null}`:                    {"charge_datas type"},
-		`{"charge_datas": ` + wholeEvent + `}`:      {"charge_datas type"},
-		`{"charge_datas": ["x"]}`:                   {"charge_datas.0 type"},
-		`{"charge_datas": [` + wholeEvent + `,{}]}`: {"charge_datas.1 required"},
+		`{"charge_datas": [` + completeEvent + `,` + completeEvent + `]}`: nil,
+		`{"charge_datas": []}`:                         {"charge_datas minItems"},
+		`{"charge_datas": null}`:                       {"charge_datas type"},
+		`{"charge_datas": ` + completeEvent + `}`:      {"charge_datas type"},
+		`{"charge_datas": ["x"]}`:                      {"charge_datas.0 type"},
+		`{"charge_datas": [` + completeEvent + `,{}]}`: {"charge_datas.1 required"},
 		`{}`:   {" required"},
 		`null`: {" type"},
 		`[]`:   {" type"},
-		`{"charge_datas": [` + wholeEvent + `], "x": 1}`: {" additionalProperties"},
+		`{"charge_datas": [` + completeEvent + `], "x": 1}`: {" additionalProperties"},
 	} {
-		require.Equal(t, want, faults(t, batch, parse(t, body)), body)
+		require.Equal(t, want, violations(t, batch, parse(t, body)), body)
 	}
 }
 
-// The validator makes its messages of the descriptions: "<field> must be <description>".
-func TestEveryRuleDescribesItselfAndEveryPropertyItsMeaning(t *testing.T) {
+// Error messages have the form "<field> must be <description>".
+func TestTitlesAndDescriptions(t *testing.T) {
 	for _, text := range []string{schema.ChargeEvent(), schema.ChargeEvents()} {
 		root := parse(t, text).(map[string]any)
 		definitions := map[string]any{"": root}
@@ -246,7 +243,7 @@ func TestEveryRuleDescribesItselfAndEveryPropertyItsMeaning(t *testing.T) {
 	}
 }
 
-func TestANullableDefinitionHasTheRulesOfThePlainOne(t *testing.T) {
+func TestNullableDefinitionsEqualPlainOnes(t *testing.T) {
 	defs := parse(t, schema.ChargeEvent()).(map[string]any)["$defs"].(map[string]any)
 	for plain, nullable := range map[string]string{
 		"identifier": "nullableIdentifier", "decimal": "nullableDecimal", "dateTime": "nullableDateTime",

@@ -17,7 +17,7 @@
 // it (its path and ".lock", which stays there). Other programs may read: the sqlite3
 // shell finds a view charge_events_view with a column for every field. Its
 // timestamp_utc compares by instant, which the text of timestamp does not; see
-// docs/queries.md. A transaction that is left open there keeps the write-ahead log
+// docs/operations.md. A transaction that is left open there keeps the write-ahead log
 // from being reused, and from being taken over when the database is opened again.
 //
 // # Files

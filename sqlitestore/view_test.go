@@ -79,11 +79,13 @@ func TestTimestampUTCComparesByInstant(t *testing.T) {
 	require.NoError(t, rows.Err())
 }
 
-// TestDocumentedQueries runs the SQL of docs/queries.md.
+// TestDocumentedQueries runs the SQL of docs/operations.md.
 func TestDocumentedQueries(t *testing.T) {
-	text, err := os.ReadFile("../docs/queries.md")
+	text, err := os.ReadFile("../docs/operations.md")
 	require.NoError(t, err)
-	_, query, _ := strings.Cut(string(text), "```sql\n")
+	const heading = "Queries"
+	_, section, _ := strings.Cut(string(text), "\n## "+heading+"\n")
+	_, query, _ := strings.Cut(section, "```sql\n")
 	query, _, found := strings.Cut(query, "```")
 	require.True(t, found)
 

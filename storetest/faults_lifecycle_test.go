@@ -78,6 +78,18 @@ func lifecycleFaults() []fault {
 				return result, err
 			})
 		}, []string{"if a context ends during Append, ErrNotStored means that nothing was stored"}},
+		{"an unknown outcome is only the error of the context", func(s *store) {
+			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
+				if err := ctx.Err(); err != nil {
+					return next(ctx, b)
+				}
+				result, err := next(context.WithoutCancel(ctx), b)
+				if time.Sleep(time.Microsecond); err == nil && ctx.Err() != nil {
+					return chargeingest.AppendResult{}, ctx.Err()
+				}
+				return result, err
+			})
+		}, []string{"if a context ends during Append, ErrNotStored means that nothing was stored"}},
 		{"contexts are ignored for single events", func(s *store) {
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				if b.Route == chargeingest.RouteSingle {

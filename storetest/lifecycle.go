@@ -108,6 +108,9 @@ func (s *testedStore) wantRetriesResolved(batches []chargeingest.Batch, results 
 		case errors.Is(r.err, chargeingest.ErrNotStored):
 			s.appendNew(batches[i])
 		default:
+			if !errors.Is(r.err, chargeingest.ErrOutcomeUnknown) {
+				s.c.failf("Append returned error %q, want one that is ErrNotStored or ErrOutcomeUnknown", r.err)
+			}
 			outcomes := s.append(batches[i])
 			for j := range outcomes {
 				wantEqual(s.c, "Replayed after an unknown outcome", outcomes[j].Replayed, outcomes[0].Replayed)

@@ -40,7 +40,7 @@ type Error struct {
 // Error implements [error].
 func (e Error) Error() string { return "panic: " + e.Value + e.Where }
 
-// RecoverTo, if deferred, turns a panic into an [Error] whose value is cut to 1 KiB.
+// RecoverTo turns a panic into an [Error] if it is deferred. It cuts the value to 1 KiB.
 func RecoverTo(err *error) {
 	if v := recover(); v != nil {
 		*err = Error{cut(text(v), maxValue), stack()}

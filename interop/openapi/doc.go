@@ -1,10 +1,8 @@
-// Package openapi checks schema/openapi.yaml with third-party tools: two linters,
-// three generators whose clients call the example server, and a validator of the
-// requests and responses of two of these clients.
+// Package openapi checks schema/openapi.yaml with two linters, three client generators and
+// a validator. The generated clients, which are not committed, call the example server.
 //
-// It is a separate module and not in go.work, so that only those who run it download
-// the generators. The clients are generated and not committed. The script run does
-// everything, in CI too.
+// The module is not in go.work, so that only its users download the generators. Use the
+// script run.
 package openapi
 
 //go:generate mkdir -p oapicodegen

@@ -10,7 +10,6 @@ import (
 	"example.com/chargeingest/interop/openapi/ogen"
 )
 
-// credentials are those of a client; an empty one is not sent.
 type credentials struct{ apiKey, token string }
 
 func (c credentials) ApiKey(context.Context, ogen.OperationName) (ogen.ApiKey, error) { //nolint:revive // as ogen names it
@@ -34,7 +33,7 @@ func ogenClient(t *testing.T, url string, c credentials) *ogen.Client {
 	return client
 }
 
-// is returns a response that is of one kind, as the documented type of its status.
+// is requires the documented response type of a status.
 func is[T any](t *testing.T) func(response any, err error) T {
 	t.Helper()
 	return func(response any, err error) T {
@@ -96,12 +95,12 @@ func TestOgenErrors(t *testing.T) {
 	client := ogenClient(t, url, valid)
 	first := is[*ogen.StoredChargeEventHeaders](t)(ingestAs(valid, event))
 
-	refused := is[*ogen.BadRequestHeaders](t)(ingestAs(valid, invalid)).Response
-	require.Equal(t, ogen.ErrorTypeINVALIDREQUEST, refused.Type)
-	require.Equal(t, ogen.ErrorCodeINVALIDFIELD, refused.Code)
-	require.Equal(t, "value.number", refused.Field.Value)
-	require.Len(t, refused.Errors, 2)
-	require.Equal(t, "timestamp", refused.Errors[1].Field)
+	rejected := is[*ogen.BadRequestHeaders](t)(ingestAs(valid, invalid)).Response
+	require.Equal(t, ogen.ErrorTypeINVALIDREQUEST, rejected.Type)
+	require.Equal(t, ogen.ErrorCodeINVALIDFIELD, rejected.Code)
+	require.Equal(t, "value.number", rejected.Field.Value)
+	require.Len(t, rejected.Errors, 2)
+	require.Equal(t, "timestamp", rejected.Errors[1].Field)
 
 	unauthorised := is[*ogen.UnauthorisedHeaders](t)(ingestAs(credentials{apiKey: "wrong"}, event))
 	require.Equal(t, ogen.ErrorCodeUNAUTHORISED, unauthorised.Response.Code)

@@ -21,15 +21,14 @@ import (
 const (
 	apiKey  = "a-key-for-everything-0123456789abcdef"
 	viewKey = "a-key-that-cannot-ingest-0123456789abcdef"
-	maxBody = 64 << 10 // the server's limit of a body
+	maxBody = 64 << 10
 )
 
-// token is one that the server cannot verify, because it gets no keys for it.
+// token cannot be verified, because the JWKS is not available.
 var token = strings.Join([]string{encoded(`{"alg":"RS256","kid":"1","typ":"JWT"}`), encoded(`{"aud":"charges"}`), encoded("signature")}, ".")
 
 func encoded(part string) string { return base64.RawURLEncoding.EncodeToString([]byte(part)) }
 
-// program is the example server, which TestMain has built.
 var program string
 
 func TestMain(m *testing.M) {
@@ -50,8 +49,6 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// startServer starts the example server on loopback, which ends with the test,
-// and returns its URL.
 func startServer(t *testing.T, args ...string) (url string) {
 	t.Helper()
 	noKeys := httptest.NewServer(http.NotFoundHandler())
@@ -78,11 +75,10 @@ func startServer(t *testing.T, args ...string) (url string) {
 			return url
 		}
 	}
-	require.Fail(t, "the example server ended before it listened")
+	require.Fail(t, "the example server ended before listening")
 	return ""
 }
 
-// as reads JSON as a generated type.
 func as[T any](t *testing.T, text string) T {
 	t.Helper()
 	var v T
@@ -90,7 +86,7 @@ func as[T any](t *testing.T, text string) T {
 	return v
 }
 
-// again is a stored event, to be sent as it was read.
+// again converts a stored event to a request.
 func again[T any](t *testing.T, stored any) T {
 	t.Helper()
 	text, err := json.Marshal(stored)
@@ -99,7 +95,7 @@ func again[T any](t *testing.T, stored any) T {
 }
 
 const (
-	// lowerCase is a valid time that RFC 3339 parsers of many languages refuse.
+	// lowerCase is valid, but many RFC 3339 parsers reject it.
 	lowerCase = "2026-09-01t09:00:29.50z"
 
 	ids   = `"product_item_id":"proi_1","pricing_id":"pric_1","pricing_item_id":"prii_1","pricing_item_config_id":"pico_1"`
@@ -112,14 +108,12 @@ const (
 	batch     = `{"charge_datas":[` + event + `,{` + ids + `},{` + ids + `,"reference":"two"}]}`
 	unknownID = "chda_00000000000000000000000000"
 
-	// unknown has fields that the document does not name, at each depth.
 	unknown = `{` + ids + `,"new":1,"value":{"new":[null],"amount":{"quantity":"1","currency":"EUR","new":{}}},"period":{"new":true},
 		"pricing_plan_subscription_selector":{"new":"a","data":[{"field":"PRICING_PLAN_REFERENCE","new":1}],
 		"rules":[{"field":"PRICING_PLAN_REFERENCE","type":"IN","new":1}],"filters":[{"field":"PRICING_PLAN_REFERENCE","type":"IN","new":1}]}}`
 )
 
-// keepingServer starts a server that keeps unknown fields and has such an event,
-// which no generated client can send.
+// keepingServer starts a server with an event that has unknown fields.
 func keepingServer(t *testing.T) (url string) {
 	t.Helper()
 	url = startServer(t, "-unknown-fields", "keep")
@@ -134,5 +128,4 @@ func keepingServer(t *testing.T) (url string) {
 	return url
 }
 
-// tooLarge is an event that is larger than the server's limit.
 var tooLarge = `{` + ids + `,"id":"` + strings.Repeat("x", maxBody) + `"}`

@@ -9,8 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The client of openapi-typescript is tested by typescript/client.test.ts, which
-// the script run has compiled.
+// The script run compiles typescript/client.test.ts first.
 func TestOpenAPITypeScript(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), "node", "--test", "build/client.test.js")
 	cmd.Env = append(os.Environ(), "SERVER="+startServer(t), "API_KEY="+apiKey, "VIEW_KEY="+viewKey, "TOKEN="+token)

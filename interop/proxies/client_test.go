@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// response is what a client gets.
 type response struct {
 	status int
 	header http.Header
@@ -27,7 +26,7 @@ func newClient(t *testing.T) *http.Client {
 	return &http.Client{Transport: transport, Timeout: time.Minute}
 }
 
-// send sends a request; headers are names and values.
+// send takes headers as names and values.
 func send(client *http.Client, method, url, body string, headers ...string) (response, error) {
 	req, err := http.NewRequest(method, url, strings.NewReader(body))
 	if err != nil {
@@ -47,7 +46,6 @@ func send(client *http.Client, method, url, body string, headers ...string) (res
 	return response{res.StatusCode, res.Header, string(text)}, err
 }
 
-// post sends an event, and must get a response.
 func post(t *testing.T, address, event string, headers ...string) response {
 	t.Helper()
 	r, err := send(newClient(t), http.MethodPost, "http://"+address+eventPath, event, headers...)
@@ -55,14 +53,12 @@ func post(t *testing.T, address, event string, headers ...string) response {
 	return r
 }
 
-// stored is an event of the server.
 type stored struct {
 	ID          string
 	Reference   string
 	Description string
 }
 
-// events returns all events of a server.
 func events(t *testing.T, address string) (all []stored) {
 	t.Helper()
 	client := newClient(t)

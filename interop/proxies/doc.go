@@ -1,8 +1,7 @@
 // Package proxies tests the example server behind nginx and haproxy, with the
-// configurations of docs/proxies.md. Its tests need both programs on the PATH. The
-// build tag proxies keeps them out of the README's test command:
+// configurations of docs/proxies.md. Both programs must be on the PATH:
 //
 //	go test -tags proxies ./interop/proxies
 //
-// The flag -server names the binary of another version of the server to test.
+// The flag -server tests another server binary.
 package proxies

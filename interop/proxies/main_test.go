@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// Tested versions. apt offers one patch level at a time, so that no more is fixed.
+// apt offers only one patch level at a time.
 const (
 	nginxVersion   = "1.22."
 	haproxyVersion = "2.6."

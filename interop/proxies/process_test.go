@@ -18,14 +18,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// process is a program that ends with its test.
 type process struct {
 	*exec.Cmd
 	log   *log
 	ended chan struct{}
 }
 
-// start starts a program, in a directory of its own unless it has one.
 func start(t *testing.T, cmd *exec.Cmd) *process {
 	t.Helper()
 	p := &process{Cmd: cmd, log: &log{changed: make(chan struct{})}, ended: make(chan struct{})}
@@ -36,19 +34,19 @@ func start(t *testing.T, cmd *exec.Cmd) *process {
 	p.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	started := make(chan error)
 	go func() {
-		// Pdeathsig is about the thread that starts the program.
+		// Pdeathsig refers to the thread.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := p.Start()
 		started <- err
 		if err == nil {
-			_ = p.Wait() // the test has ended it
+			_ = p.Wait()
 			close(p.ended)
 		}
 	}()
 	require.NoError(t, <-started)
 	t.Cleanup(func() {
-		p.end(syscall.SIGTERM) // so that nginx ends its workers
+		p.end(syscall.SIGTERM)
 		if t.Failed() {
 			t.Logf("the last output of %s:\n%s", filepath.Base(cmd.Path), p.log.tail())
 		}
@@ -56,17 +54,15 @@ func start(t *testing.T, cmd *exec.Cmd) *process {
 	return p
 }
 
-// end sends a signal and waits until the process has ended.
 func (p *process) end(s os.Signal) {
-	_ = p.Process.Signal(s) // which fails if it has ended
+	_ = p.Process.Signal(s)
 	<-p.ended
 }
 
-// log is the output of a program.
 type log struct {
 	mu      sync.Mutex
 	text    bytes.Buffer
-	changed chan struct{} // closed and replaced at each write
+	changed chan struct{}
 }
 
 func (l *log) Write(p []byte) (int, error) {
@@ -77,8 +73,7 @@ func (l *log) Write(p []byte) (int, error) {
 	return l.text.Write(p)
 }
 
-// find waits until the log has a match, whose submatches it returns, or returns nil
-// once done is closed.
+// find waits for a match, or returns nil when done is closed.
 func (l *log) find(pattern string, done <-chan struct{}) []string {
 	for re := regexp.MustCompile(pattern); ; {
 		l.mu.Lock()
@@ -102,14 +97,12 @@ func (l *log) tail() string {
 	return text[max(0, len(text)-4000):]
 }
 
-// Keys of the server.
 const (
 	ingestKey = "key-that-may-do-everything"
 	viewKey   = "key-that-may-only-read"
-	wrongKey  = "key-that-nobody-has"
+	wrongKey  = "key-that-is-unknown"
 )
 
-// server is the example server on SQLite. It can be restarted at its address.
 type server struct {
 	*process
 	address string
@@ -126,7 +119,6 @@ func startServer(t *testing.T) *server {
 	return s
 }
 
-// start starts the server and waits until it listens.
 func (s *server) start(t *testing.T) {
 	t.Helper()
 	cmd := exec.Command(*serverBinary, "-addr", s.address, "-keys", "keys.json")
@@ -137,8 +129,8 @@ func (s *server) start(t *testing.T) {
 	s.address = found[1]
 }
 
-// startProxy starts a proxy with a configuration. The proxy inherits the listener,
-// file descriptor 3: its port is free, and connections wait for it to start.
+// startProxy passes the listener on as file descriptor 3. So connections wait for the
+// proxy.
 func startProxy(t *testing.T, name string, config func(listen string) string) (address string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -163,13 +155,12 @@ func startProxy(t *testing.T, name string, config func(listen string) string) (a
 	cmd.Dir = dir
 	cmd.ExtraFiles = []*os.File{socket}
 	start(t, cmd)
-	// os/exec makes the socket block, which two workers of nginx accept from.
+	// os/exec makes the socket blocking, but nginx workers share it.
 	require.NoError(t, syscall.SetNonblock(int(socket.Fd()), true))
 	return address
 }
 
-// An edit changes the configuration of a document: each old text, which must be
-// there, to the new one.
+// An edit replaces old texts with new texts, in pairs.
 type edit []string
 
 func (e edit) apply(t *testing.T, text string) string {

@@ -11,13 +11,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The addresses in the document's configurations.
 const (
 	documentListens = "127.0.0.1:8000"
 	documentServer  = "127.0.0.1:8080"
 )
 
-// documented returns the document's configuration of a proxy.
+// documented returns the configuration of a proxy in docs/proxies.md.
 func documented(t *testing.T, name string) string {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/proxies.md")
@@ -30,7 +29,6 @@ func documented(t *testing.T, name string) string {
 // A proxy starts a proxy in front of a server.
 type proxy func(t *testing.T, server string) (address string)
 
-// nginx is the nginx of the document, with edits.
 func nginx(edits ...string) proxy {
 	return func(t *testing.T, server string) string {
 		t.Helper()
@@ -38,7 +36,7 @@ func nginx(edits ...string) proxy {
 	}
 }
 
-// plainNginx has only a proxy_pass, and settings for the server block.
+// plainNginx has only a proxy_pass.
 func plainNginx(settings string) proxy {
 	return func(t *testing.T, server string) string {
 		t.Helper()
@@ -52,7 +50,7 @@ func startNginx(t *testing.T, server, config string) string {
 	return startProxy(t, "nginx", func(listen string) string {
 		user := ""
 		if os.Geteuid() == 0 {
-			user = "user root;" // another has no access to the directory of a test
+			user = "user root;" // others cannot read the test directory
 		}
 		return user + `daemon off; worker_processes 2; pid pid; error_log stderr error; events {} http { access_log off;
 			client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
@@ -60,7 +58,6 @@ func startNginx(t *testing.T, server, config string) string {
 	})
 }
 
-// haproxy is the haproxy of the document, with edits.
 func haproxy(edits ...string) proxy {
 	return func(t *testing.T, server string) string {
 		t.Helper()
@@ -71,7 +68,7 @@ func haproxy(edits ...string) proxy {
 	}
 }
 
-// Proxies that repeat POSTs. nginx repeats them only to another server.
+// These proxies repeat POSTs, nginx only to another server.
 var (
 	twoServers     = []string{"server 127.0.0.1:8080;", "server 127.0.0.1:8080 max_fails=0; server 127.0.0.1:8080 max_fails=0;"}
 	repeatingNginx = nginx(append(twoServers, "error timeout;", "error timeout non_idempotent;", "proxy_request_buffering off;", "")...)
@@ -79,7 +76,6 @@ var (
 	repeatingHAProxy = haproxy("retry-on conn-failure", "retry-on all-retryable-errors")
 )
 
-// everyProxy is each kind of proxy that refusals must pass.
 var everyProxy = map[string]proxy{
 	"nginx":                  nginx(),
 	"nginx that buffers":     nginx("proxy_request_buffering off;", ""),

@@ -13,8 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// relay stands between a proxy and a server. It counts connections, records POSTs
-// and can lose their responses.
+// relay stands between a proxy and a server.
 type relay struct {
 	address string
 	server  string
@@ -22,8 +21,8 @@ type relay struct {
 	mu          sync.Mutex
 	connections int
 	requests    []*http.Request
-	lose        bool            // the next response is lost: the connection ends in its place
-	hold        <-chan struct{} // unless it is nil, responses wait until it is closed
+	lose        bool            // the next response
+	hold        <-chan struct{} // if set, responses wait until it is closed
 }
 
 func startRelay(t *testing.T, server string) *relay {
@@ -38,7 +37,7 @@ func startRelay(t *testing.T, server string) *relay {
 		for {
 			conn, err := l.Accept()
 			if err != nil {
-				return // the listener was closed
+				return
 			}
 			r.mu.Lock()
 			r.connections++
@@ -49,7 +48,6 @@ func startRelay(t *testing.T, server string) *relay {
 	return r
 }
 
-// serve passes on requests until either side ends the connection.
 func (r *relay) serve(conn net.Conn) {
 	defer conn.Close()
 	server, err := net.Dial("tcp", r.server)
@@ -63,7 +61,7 @@ func (r *relay) serve(conn net.Conn) {
 		if err != nil {
 			return
 		}
-		check := req.Method != http.MethodPost // of haproxy
+		check := req.Method != http.MethodPost // health check of haproxy
 		r.mu.Lock()
 		if !check {
 			r.requests = append(r.requests, req)
@@ -72,7 +70,7 @@ func (r *relay) serve(conn net.Conn) {
 		written := make(chan struct{})
 		go func() {
 			defer close(written)
-			_ = req.Write(server) // of a body that the server refuses, not all
+			_ = req.Write(server) // incomplete if the server rejects the body
 		}()
 		res, err := http.ReadResponse(out, req)
 		if err != nil {
@@ -96,7 +94,7 @@ func (r *relay) serve(conn net.Conn) {
 		_ = res.Body.Close()
 		<-written
 		if err != nil || res.Close || req.Close {
-			// As the server does, so that the proxy gets the response.
+			// Otherwise the proxy can miss the response.
 			_ = conn.(*net.TCPConn).CloseWrite()
 			_, _ = io.Copy(io.Discard, in)
 			return
@@ -104,14 +102,12 @@ func (r *relay) serve(conn net.Conn) {
 	}
 }
 
-// loseOne loses the next response.
-func (r *relay) loseOne() {
+func (r *relay) loseNext() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.lose = true
 }
 
-// seen returns how many connections there were, and the requests.
 func (r *relay) seen() (connections int, requests []*http.Request) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

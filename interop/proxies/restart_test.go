@@ -14,9 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestRestartsBehindProxies restarts the server during a load. Clients repeat what
-// failed until it is stored, under references and keys: each event is stored once,
-// also behind proxies that repeat POSTs themselves.
+// TestRestartsBehindProxies checks that clients with references or keys store each event
+// once, even behind proxies that repeat POSTs.
 func TestRestartsBehindProxies(t *testing.T) {
 	for name, p := range map[string]proxy{
 		"nginx":                             nginx(),
@@ -32,33 +31,33 @@ func TestRestartsBehindProxies(t *testing.T) {
 func restartDuringLoad(t *testing.T, p proxy) {
 	const (
 		clients  = 8
-		each     = 60 // requests
+		requests = 60 // per client
 		restarts = 4
 	)
 	s := startServer(t)
 	address := p(t, s.address)
-	l := load{address: address, back: make(chan struct{})}
-	close(l.back) // the server is there
+	l := load{address: address, up: make(chan struct{})}
+	close(l.up)
 
 	var running sync.WaitGroup
-	progress := make(chan struct{}, clients*each)
+	progress := make(chan struct{}, clients*requests)
 	for i := range clients {
 		client := newClient(t)
 		running.Go(func() {
-			for n := range each {
+			for n := range requests {
 				l.store(t, client, fmt.Sprintf("c%d-%d", i, n), n%2 == 0)
 				progress <- struct{}{}
 			}
 		})
 	}
 	for i := range restarts {
-		for range clients * each / (restarts + 1) {
+		for range clients * requests / (restarts + 1) {
 			<-progress
 		}
-		l.leave()
+		l.down()
 		s.end([]syscall.Signal{syscall.SIGKILL, syscall.SIGTERM}[i%2])
 		s.start(t)
-		l.comeBack()
+		l.restarted()
 	}
 	running.Wait()
 	t.Logf("%d requests failed, of which %d had stored their events", l.failed.Load(), l.replayed.Load())
@@ -68,7 +67,7 @@ func restartDuringLoad(t *testing.T, p proxy) {
 		stored[e.Description]++
 	}
 	for i := range clients {
-		for n := range each {
+		for n := range requests {
 			for k := range 2 {
 				description := fmt.Sprintf("c%d-%d-%d", i, n, k)
 				require.Equal(t, 1, stored[description], description)
@@ -79,28 +78,27 @@ func restartDuringLoad(t *testing.T, p proxy) {
 	require.Empty(t, stored)
 }
 
-// load is what the clients of a test share.
 type load struct {
 	address          string
 	failed, replayed atomic.Int64
 
-	mu   sync.Mutex
-	back chan struct{} // closed while the server is there
+	mu sync.Mutex
+	up chan struct{} // closed while the server is up
 }
 
-func (l *load) leave() {
+func (l *load) down() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.back = make(chan struct{})
+	l.up = make(chan struct{})
 }
 
-func (l *load) comeBack() {
+func (l *load) restarted() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	close(l.back)
+	close(l.up)
 }
 
-// store sends two events, with references or under a key, until they are stored.
+// store retries two events until they are stored.
 func (l *load) store(t *testing.T, client *http.Client, name string, references bool) {
 	var list []string
 	for k := range 2 {
@@ -116,9 +114,9 @@ func (l *load) store(t *testing.T, client *http.Client, name string, references 
 	}
 	for {
 		l.mu.Lock()
-		back := l.back
+		up := l.up
 		l.mu.Unlock()
-		<-back
+		<-up
 		r, err := send(client, http.MethodPost, "http://"+l.address+"/v1/ingest/charge-datas", `{"charge_datas":[`+strings.Join(list, ",")+`]}`, headers...)
 		switch {
 		case err == nil && r.status == http.StatusCreated:

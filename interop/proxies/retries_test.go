@@ -9,9 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestLostResponses loses the response to an event that was stored. The document's
-// proxies report that with a 502 or 504, and the client decides. Proxies that repeat
-// POSTs double the events that nothing identifies.
+// TestLostResponses loses the response to a stored event. Proxies that repeat POSTs store
+// events without a reference or key twice.
 func TestLostResponses(t *testing.T) {
 	for name, c := range map[string]struct {
 		proxy   proxy
@@ -31,7 +30,7 @@ func TestLostResponses(t *testing.T) {
 			headers     []string
 			identified  bool
 		}{
-			{"an event that nothing identifies", event("null"), nil, false},
+			{"an event without a reference", event("null"), nil, false},
 			{"an event with a reference", event(`"a"`), nil, true},
 			{"a request with a key", event("null"), []string{"Idempotency-Key", "a"}, true},
 		} {
@@ -39,7 +38,7 @@ func TestLostResponses(t *testing.T) {
 				s := startServer(t)
 				r := startRelay(t, s.address)
 				address := c.proxy(t, r.address)
-				r.loseOne()
+				r.loseNext()
 				got := post(t, address, e.event, e.headers...)
 				_, requests := r.seen()
 				switch {
@@ -47,7 +46,6 @@ func TestLostResponses(t *testing.T) {
 					require.Equal(t, http.StatusBadGateway, got.status)
 					require.Len(t, requests, 1)
 					require.Len(t, events(t, s.address), 1)
-					// The client repeats it.
 					got = post(t, address, e.event, e.headers...)
 				case e.identified:
 					require.Len(t, requests, 2)

@@ -17,9 +17,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The tests here are of single settings of the document's configurations: what it
-// says of each, and what happens without it.
-
 func TestConnectionsToTheServer(t *testing.T) {
 	const requests = 20
 	for name, c := range map[string]struct {
@@ -31,7 +28,7 @@ func TestConnectionsToTheServer(t *testing.T) {
 		"nginx without proxy_http_version":   {nginx("proxy_http_version 1.1;", ""), requests},
 		"nginx without keepalive":            {nginx("keepalive 32;", ""), requests},
 		"nginx of one directive":             {plainNginx(""), requests},
-		"haproxy":                            {haproxy(" check\n", "\n"), 1}, // each check has its own
+		"haproxy":                            {haproxy(" check\n", "\n"), 1}, // each health check has a connection
 		"haproxy that closes its connection": {haproxy(" check\n", "\n", "mode http", "mode http\n    option http-server-close"), requests},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -45,7 +42,7 @@ func TestConnectionsToTheServer(t *testing.T) {
 			}
 			connections, _ := r.seen()
 			if c.want == 1 {
-				require.LessOrEqual(t, connections, 2, "each of nginx's workers has its own")
+				require.LessOrEqual(t, connections, 2, "each worker of nginx has a connection")
 			} else {
 				require.Equal(t, c.want, connections)
 			}
@@ -90,8 +87,7 @@ func TestBodySizes(t *testing.T) {
 	}
 }
 
-// TestRequestBuffering has a client that waits in the middle of a body. A proxy that
-// buffers requests shows nothing of it to the server.
+// TestRequestBuffering pauses in the middle of a body.
 func TestRequestBuffering(t *testing.T) {
 	for name, c := range map[string]struct {
 		proxy   proxy
@@ -126,13 +122,12 @@ func TestRequestBuffering(t *testing.T) {
 	}
 }
 
-// TestExpect has a client that sends its body only if it is asked to.
 func TestExpect(t *testing.T) {
 	for name, c := range map[string]struct {
 		proxy proxy
 		first int
 	}{
-		"nginx":   {nginx(), http.StatusContinue}, // its own
+		"nginx":   {nginx(), http.StatusContinue}, // from nginx
 		"haproxy": {haproxy(), http.StatusUnauthorized},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -164,7 +159,7 @@ func TestRequestIDs(t *testing.T) {
 	}{
 		"nginx":                  {nginx(), "^[0-9a-f]{32}$"},
 		"haproxy":                {haproxy(), "^[0-9a-f]{8}-[0-9a-f-]{27}$"},
-		"nginx of one directive": {plainNginx(""), "^reqr_"}, // of the server
+		"nginx of one directive": {plainNginx(""), "^reqr_"}, // from the server
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := startServer(t)
@@ -187,8 +182,7 @@ func TestRequestIDs(t *testing.T) {
 	}
 }
 
-// TestForwardedHeaders has a client that claims to be another. The server believes no
-// header: its log has the address of the proxy.
+// TestForwardedHeaders sends forged headers.
 func TestForwardedHeaders(t *testing.T) {
 	for name, p := range map[string]proxy{"nginx": nginx(), "haproxy": haproxy()} {
 		t.Run(name, func(t *testing.T) {
@@ -202,7 +196,6 @@ func TestForwardedHeaders(t *testing.T) {
 			require.NotNil(t, found)
 			require.Regexp(t, `^127\.0\.0\.1:`, found[1])
 
-			// The address that the proxy saw is the last one.
 			_, requests := r.seen()
 			all := strings.Join(requests[0].Header.Values("X-Forwarded-For"), ", ")
 			require.Equal(t, "192.0.2.1, 127.0.0.1", all)
@@ -213,8 +206,7 @@ func TestForwardedHeaders(t *testing.T) {
 	}
 }
 
-// TestTimeouts has a server whose response is later than a proxy waits. The event is
-// stored: only a client that repeats the request learns that.
+// TestTimeouts delays the response beyond the timeout of the proxy.
 func TestTimeouts(t *testing.T) {
 	for name, p := range map[string]proxy{
 		"nginx":   nginx("proxy_read_timeout 95s;", "proxy_read_timeout 100ms;"),
@@ -224,7 +216,7 @@ func TestTimeouts(t *testing.T) {
 			s := startServer(t)
 			r := startRelay(t, s.address)
 			held := make(chan struct{})
-			r.hold = held // before there is a proxy
+			r.hold = held
 			t.Cleanup(func() { close(held) })
 			got := post(t, p(t, r.address), event(`"a"`))
 			require.Equal(t, http.StatusGatewayTimeout, got.status)

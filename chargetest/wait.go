@@ -1,0 +1,134 @@
+package chargetest
+
+import (
+	"cmp"
+	"time"
+)
+
+// WaitEvent waits until all matchers select a stored event, and returns the first one. It
+// fails and ends the test at the timeout or shortly before the test's deadline.
+func (s *Server) WaitEvent(t TB, matchers ...EventMatcher) Event {
+	t.Helper()
+	if q := s.waitEvents(t, 1, matchers); len(q.found) > 0 {
+		return *q.found[0]
+	}
+	return Event{}
+}
+
+// WaitEvents is [Server.WaitEvent] for n events or more. It returns all of those.
+func (s *Server) WaitEvents(t TB, n int, matchers ...EventMatcher) []Event {
+	t.Helper()
+	return s.waitEvents(t, n, matchers).events()
+}
+
+func (s *Server) waitEvents(t TB, n int, matchers []EventMatcher) *search {
+	t.Helper()
+	q, readable := &search{matchers: matchers}, true
+	stored := func() bool {
+		t.Helper()
+		readable = s.refreshed(t, q)
+		return !readable || len(q.found) >= n
+	}
+	if !s.await(t, stored) {
+		s.reportWithState(t, matchers, "%s: %d stored, waited for %d", matcherNames(matchers), len(q.found), n)
+		failNow(t)
+	}
+	if !readable {
+		failNow(t)
+	}
+	return q
+}
+
+// WaitRequests waits until n requests or more have arrived, and returns the journal. They
+// may still be in flight.
+func (s *Server) WaitRequests(t TB, n int) []Request {
+	t.Helper()
+	s.waitRequests(t, n)
+	return s.Requests()
+}
+
+// WaitRequest waits for the nth request, counted from 1, and returns it.
+func (s *Server) WaitRequest(t TB, n int) Request {
+	t.Helper()
+	if n < 1 {
+		s.report(t, "WaitRequest(%d): the first request is 1", n)
+		failNow(t)
+		return Request{}
+	}
+	s.waitRequests(t, n)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n > len(s.journal) {
+		return Request{}
+	}
+	return *s.journal[n-1]
+}
+
+func (s *Server) waitRequests(t TB, n int) {
+	t.Helper()
+	received := 0
+	if !s.await(t, func() bool { received = s.countRequests(); return received >= n }) {
+		s.reportWithState(t, nil, "%d requests received, waited for %d", received, n)
+		failNow(t)
+	}
+}
+
+// await calls done after every change. If it returns false, the caller fails the test.
+func (s *Server) await(t TB, done func() bool) bool {
+	t.Helper()
+	if s.wrongBubble(t) {
+		failNow(t)
+		return true
+	}
+	ended := s.tests.ending(t)
+	timeout := time.NewTimer(s.waitTimeout(t))
+	defer timeout.Stop()
+	for {
+		s.mu.Lock()
+		changed := s.changed
+		s.mu.Unlock()
+		if done() {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-ended:
+			return true
+		case <-timeout.C:
+			return false
+		case <-s.closing:
+			select {
+			case <-ended:
+				return true
+			default:
+				return false
+			}
+		}
+	}
+}
+
+func (s *Server) waitTimeout(t TB) time.Duration {
+	const reserve = time.Second // to report before the test binary is killed
+	d := time.Minute
+	if s.inBubble {
+		d = time.Hour
+	}
+	d = cmp.Or(s.options.WaitTimeout, d)
+	if deadline, ok := deadlineOf(t); ok {
+		d = min(d, time.Until(deadline)-reserve)
+	}
+	return d
+}
+
+func deadlineOf(t TB) (deadline time.Time, ok bool) {
+	if d, is := t.(deadliner); is && !isBubbleTest(d) {
+		return d.Deadline()
+	}
+	return time.Time{}, false
+}
+
+// notify must be called with s.mu held.
+func (s *Server) notify() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}

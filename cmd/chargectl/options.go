@@ -1,0 +1,57 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"time"
+
+	"example.com/chargeingest/internal/cli"
+)
+
+// clientOptions returns the options of every command that talks to a server.
+func clientOptions(c *client) []cli.Option {
+	return []cli.Option{
+		{
+			Name: "url", Env: "CHARGEINGEST_URL", Argument: "URL", Default: "http://127.0.0.1:8080",
+			Usage: "URL of the server, with the prefix of its endpoints, if any. To trust a private certificate,\n" +
+				"set SSL_CERT_FILE to a file that contains it",
+			Set: baseURL(&c.base),
+		},
+		{
+			Name: "api-key", Env: "CHARGEINGEST_API_KEY", Argument: "KEY",
+			Usage: "API key, required; prefer the environment variable, because other users can read command lines",
+			Set:   cli.Secret(&c.apiKey),
+		},
+	}
+}
+
+// baseURL accepts the URL of a server. Its error does not repeat the value, which
+// may contain a password.
+func baseURL(dst **url.URL) func(string) error {
+	return func(value string) error {
+		u, err := url.Parse(value)
+		if err != nil || !slices.Contains([]string{"http", "https"}, u.Scheme) || u.Host == "" ||
+			u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+			return errors.New("must be an http or https URL without user, query and fragment, such as http://127.0.0.1:8080")
+		}
+		*dst = u
+		return nil
+	}
+}
+
+func positiveDuration(dst *time.Duration) func(string) error {
+	return func(value string) error {
+		d, err := time.ParseDuration(value)
+		if err != nil || d <= 0 {
+			return fmt.Errorf("must be a positive duration such as 500ms or 2s, not %q", value)
+		}
+		*dst = d
+		return nil
+	}
+}
+
+func boolean(dst *bool) func(string) error {
+	return cli.OneOf(dst, cli.Choice[bool]{Name: "true", Value: true}, cli.Choice[bool]{Name: "false", Value: false})
+}

@@ -1,0 +1,41 @@
+//go:build unix
+
+package main
+
+import (
+	"io"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestTailEndsWithItsReader(t *testing.T) {
+	s := startServer(t)
+	s.store(t, 1, 10)
+	for name, signal := range map[string]syscall.Signal{"closed pipe": syscall.SIGPIPE, "hangup": syscall.SIGHUP} {
+		t.Run(name, func(t *testing.T) {
+			r, w, err := os.Pipe()
+			require.NoError(t, err)
+			t.Cleanup(func() {
+				r.Close()
+				w.Close()
+			})
+			tail := asProcess(t, "tail", "-url", s.url, "-api-key", apiKey, "-interval", "1ms")
+			tail.Stdout = w
+			require.NoError(t, tail.Start())
+			_, err = io.ReadFull(r, make([]byte, 10))
+			require.NoError(t, err)
+			if signal == syscall.SIGPIPE {
+				require.NoError(t, r.Close()) // tail has nothing more to write
+			} else {
+				require.NoError(t, tail.Process.Signal(signal))
+			}
+			var exit *exec.ExitError
+			require.ErrorAs(t, tail.Wait(), &exit)
+			require.Equal(t, signal, exit.Sys().(syscall.WaitStatus).Signal())
+		})
+	}
+}

@@ -1,0 +1,8 @@
+//go:build !unix
+
+package main
+
+import "io"
+
+// exitWhenReaderCloses does nothing: the next write fails.
+func exitWhenReaderCloses(io.Writer) {}

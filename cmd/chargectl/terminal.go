@@ -1,0 +1,23 @@
+package main
+
+import (
+	"fmt"
+	"unicode/utf8"
+
+	"example.com/chargeingest/internal/cli"
+)
+
+// escapeForTerminal appends compact JSON to dst. It escapes terminal controls, which
+// keeps the meaning of the JSON.
+func escapeForTerminal(dst, text []byte) []byte {
+	for len(text) > 0 {
+		r, n := utf8.DecodeRune(text)
+		if cli.IsTerminalControl(r) || r == utf8.RuneError && n == 1 {
+			dst = fmt.Appendf(dst, `\u%04x`, r)
+		} else {
+			dst = append(dst, text[:n]...)
+		}
+		text = text[n:]
+	}
+	return dst
+}

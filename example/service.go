@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/jwtauth"
+)
+
+// service adds health and metrics endpoints to the charge event handler. An
+// http.ServeMux would redirect some paths of that handler.
+type service struct {
+	ingest          *chargeingest.Handler
+	tokens          *jwtauth.Authorizer // nil if no tokens are accepted
+	metrics         *metrics
+	separateMetrics bool // /metrics has its own listener
+	summary         *summary
+	logger          *slog.Logger
+	stopping        atomic.Bool
+}
+
+func newService(cfg *serverConfig, tokens *jwtauth.Authorizer, events store, m *metrics, logger *slog.Logger) (*service, error) {
+	if err := m.registerStore(events); err != nil {
+		return nil, err
+	}
+	sum := newSummary(time.Now())
+	ingest, err := chargeingest.New(chargeingest.Config{
+		Store: events, Authorizer: newAuthorizer(cfg.keys, tokens), Logger: logger,
+		MaxBodyBytes: cfg.maxBody, KeepUnknownFields: cfg.keepUnknown, Duplicates: cfg.duplicates,
+		RequireReference: cfg.requireReference,
+		Observer: func(ctx context.Context, o chargeingest.RequestStats) {
+			m.ObserveRequest(ctx, o)
+			sum.add(o)
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &service{
+		ingest: ingest, tokens: tokens, metrics: m, separateMetrics: cfg.metricsAddr != "", summary: sum, logger: logger,
+	}, nil
+}
+
+func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch path := r.URL.Path; {
+	case path == "/livez":
+		serveHealth(w, r, func() (int, string) { return http.StatusOK, "alive" })
+	case path == "/readyz":
+		serveHealth(w, r, func() (int, string) { return s.readiness(r.Context()) })
+	case path == "/metrics" && !s.separateMetrics:
+		s.metrics.ServeHTTP(w, r)
+	default:
+		s.ingest.ServeHTTP(w, r)
+	}
+}
+
+func (s *service) readiness(ctx context.Context) (status int, text string) {
+	if s.stopping.Load() {
+		return http.StatusServiceUnavailable, "stopping"
+	}
+	if err := s.ingest.Ready(ctx); err != nil {
+		if ctx.Err() == nil {
+			s.logger.Warn("not ready", "error", err)
+		}
+		return http.StatusServiceUnavailable, "the store does not accept events"
+	}
+	// Required even with API keys: a rollout then stops at its first instance if the
+	// login server is down. The old instances keep their keys.
+	if s.tokens != nil {
+		if err := s.tokens.Ready(ctx); err != nil {
+			s.logger.Warn("not ready", "error", err)
+			return http.StatusServiceUnavailable, "the keys for tokens have not been fetched yet"
+		}
+	}
+	return http.StatusOK, "ready"
+}
+
+func serveHealth(w http.ResponseWriter, r *http.Request, health func() (int, string)) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+		return
+	}
+	status, text := health()
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, text+"\n")
+}
