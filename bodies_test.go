@@ -51,6 +51,7 @@ func quoted(s string) string {
 	return string(text)
 }
 
+// eventWithField returns an event with a JSON value at a path such as value.amount.
 func eventWithField(path, value string) string {
 	parts := strings.Split(path, ".")
 	text := quoted(parts[len(parts)-1]) + ":" + value
@@ -67,6 +68,8 @@ func eventWithField(path, value string) string {
 	return event(text)
 }
 
+// eventObjects are the objects of fullEvent, with their paths and the text that they
+// start with.
 var eventObjects = []struct{ path, opening string }{
 	{"", `{`},
 	{"value", `"value":{`},

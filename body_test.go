@@ -10,7 +10,6 @@ import (
 	"example.com/chargeingest/internal/limits"
 )
 
-// pieceReader is a body that arrives in pieces.
 type pieceReader struct {
 	left, size int
 	onRead     func(arrived int)

@@ -44,7 +44,6 @@ func BenchmarkSchema(b *testing.B) {
 	}
 }
 
-// BenchmarkEncodeAndDigest measures the stored content and its digest.
 func BenchmarkEncodeAndDigest(b *testing.B) {
 	v, err := newValidator(1000, false, schemacheck.CrossRules{})
 	require.NoError(b, err)

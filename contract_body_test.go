@@ -49,7 +49,7 @@ func TestBodySize(t *testing.T) {
 
 func TestBatchSize(t *testing.T) {
 	t.Parallel()
-	of := func(n int) string { return batch(strings.Split(strings.Repeat(event()+";", n), ";")[:n]...) }
+	batchOf := func(n int) string { return batch(strings.Split(strings.Repeat(event()+";", n), ";")[:n]...) }
 	for _, c := range []struct {
 		name    string
 		setting int
@@ -57,9 +57,9 @@ func TestBatchSize(t *testing.T) {
 	}{{"the default is 1,000", 0, 1000}, {"a lower limit", 2, 2}, {"a higher limit", 1001, 1001}} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFixture(t, func(cfg *chargeingest.Config) { cfg.MaxBatchEvents = c.setting })
-			f.post(t, eventsPath, of(c.max+1)).requireError(t, http.StatusBadRequest, "INVALID_FIELD", "charge_datas")
+			f.post(t, eventsPath, batchOf(c.max+1)).requireError(t, http.StatusBadRequest, "INVALID_FIELD", "charge_datas")
 			f.requireNothingStored(t)
-			require.Len(t, f.post(t, eventsPath, of(c.max)).events(t), c.max)
+			require.Len(t, f.post(t, eventsPath, batchOf(c.max)).events(t), c.max)
 		})
 	}
 	f := newFixture(t)
@@ -184,7 +184,7 @@ func TestExcessiveNumbersAndNesting(t *testing.T) {
 		} {
 			t.Run(name+" is BAD_REQUEST in "+position, func(t *testing.T) {
 				resp := f.post(t, eventPath, body)
-				if position == "the whole body" && strings.HasSuffix(name, "objects") {
+				if position == "the whole body" && strings.HasSuffix(name, "objects") { // its only field is unknown
 					require.Equal(t, http.StatusBadRequest, resp.status)
 				} else {
 					resp.requireError(t, http.StatusBadRequest, "BAD_REQUEST", "")

@@ -21,7 +21,6 @@ type ruleCase struct {
 	name, event, code, field string
 }
 
-// Each event is posted alone and as the second event of a batch.
 func requireRules(t *testing.T, rules []ruleCase, settings ...func(*chargeingest.Config)) {
 	t.Helper()
 	store := memstore.New()

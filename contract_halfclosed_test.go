@@ -16,8 +16,8 @@ import (
 	"example.com/chargeingest"
 )
 
-// Validation of a large body can end early with a 503 after the client has closed its
-// side. One of several attempts must get the final response.
+// After the client has closed its side, validation of a large body can end early with a
+// 503.
 func TestHalfClosedClientWithALargeBody(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -69,7 +69,7 @@ func TestHalfClosedClient(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, conn.(*net.TCPConn).CloseWrite())
 	<-store.entered
-	<-ended // the context of the request, while Append blocks
+	<-ended
 	close(store.free)
 	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	require.NoError(t, err)

@@ -102,7 +102,6 @@ func TestHostileWireRequests(t *testing.T) {
 	}
 }
 
-// These requests are unusual but unambiguous.
 func TestUnusualWireRequests(t *testing.T) {
 	t.Parallel()
 	body := event()

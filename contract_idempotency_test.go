@@ -14,93 +14,6 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// The response can differ from the sent content, to which the key belongs.
-func TestKeyComparesSentContent(t *testing.T) {
-	f := newFixture(t, returnOriginal, keepUnknown)
-	original := event(`"reference":"r"`, `"description":"first"`)
-	f.post(t, eventPath, original).requireStored(t)
-	sent := event(`"reference":"r"`, `"description":"second"`, `"a":1`, `"b":2`)
-	first := f.post(t, eventPath, sent, "Idempotency-Key: k")
-	require.Equal(t, "first", first.body["description"], "the response has the original")
-
-	f.post(t, eventPath, sent, "Idempotency-Key: k").requireReplayOf(t, first)
-	reordered := event(`"reference":"r"`, `"description":"second"`, `"b":2`, `"a":1`)
-	f.post(t, eventPath, reordered, "Idempotency-Key: k").requireReplayOf(t, first)
-	f.post(t, eventPath, original, "Idempotency-Key: k").
-		requireError(t, http.StatusConflict, "IDEMPOTENCY_CHECK_FAILED", "Idempotency-Key")
-	require.Equal(t, http.StatusCreated, f.post(t, eventPath, original, "Idempotency-Key: other").status)
-}
-
-// The client sends the returned event with the same key.
-func TestReturnedEventWithItsKey(t *testing.T) {
-	t.Parallel()
-	for name, retry := range map[string]string{
-		"in the same format": event(`"reference":"r"`, `"period":{"start_at":"2026-01-01T00:00:00Z"}`),
-		"in another format":  event(`"reference":"r"`, `"period":{"start_at":"2026-01-01T00:00:00+00:00"}`),
-	} {
-		t.Run(name, func(t *testing.T) {
-			f := newFixture(t)
-			first := f.post(t, eventPath, event(`"reference":"r"`, `"period":{"start_at":"2026-01-01T00:00:00Z"}`))
-			stored := first.requireStored(t)
-			f.advance(time.Hour)
-			f.post(t, eventPath, retry, "Idempotency-Key: k").requireReplayOf(t, first)
-			f.post(t, eventPath, retry, "Idempotency-Key: k").requireReplayOf(t, first)
-			readBack := f.get(t, eventPath+"/"+stored["id"].(string))
-			require.Equal(t, 200, readBack.status)
-			f.post(t, eventPath, readBack.text, "Idempotency-Key: k").requireReplayOf(t, first)
-		})
-	}
-}
-
-func TestRepeatedIdempotencyKey(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t)
-	for path, body := range map[string]string{eventPath: event(), eventsPath: batch(event())} {
-		for _, second := range []string{"k", "other", ""} {
-			resp := f.post(t, path, body, "Idempotency-Key: k", "Idempotency-Key: "+second)
-			resp.requireError(t, http.StatusBadRequest, "INVALID_FIELD", "Idempotency-Key")
-		}
-	}
-	f.requireNothingStored(t)
-}
-
-func TestNewKeyForStoredReferences(t *testing.T) {
-	t.Parallel()
-	const key = "Idempotency-Key: new"
-	for name, c := range map[string]struct{ path, body, other string }{
-		"one event": {eventPath, event(`"reference":"a"`), event(`"reference":"c"`)},
-		"a batch":   {eventsPath, batch(event(`"reference":"a"`), event(`"reference":"b"`)), batch(event(`"reference":"c"`))},
-		"a batch with some new events": {
-			eventsPath, batch(event(`"reference":"a"`), event(`"reference":"d"`), event()), batch(event(`"reference":"c"`)),
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			f := newFixture(t)
-			f.post(t, eventsPath, batch(event(`"reference":"a"`), event(`"reference":"b"`))).requireStored(t)
-			first := f.post(t, c.path, c.body, key)
-			require.Equal(t, http.StatusCreated, first.status, first.text)
-			stored := f.list(t, "pf_a")
-			f.post(t, c.path, c.body, key).requireReplayOf(t, first)
-			f.post(t, c.path, c.other, key).requireError(t, http.StatusConflict, "IDEMPOTENCY_CHECK_FAILED", "Idempotency-Key")
-			require.Equal(t, stored, f.list(t, "pf_a"))
-		})
-	}
-}
-
-func TestKeyAfter500(t *testing.T) {
-	t.Parallel()
-	store, broken := memstore.New(), true
-	f := newFixture(t, withStore(&readableStore{Store: store, append: func(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
-		if broken {
-			panic("index out of range")
-		}
-		return store.Append(ctx, b)
-	}}))
-	f.post(t, eventPath, event(), "Idempotency-Key: k").requireRetryable(t, false)
-	broken = false
-	f.post(t, eventPath, event(`"description":"other"`), "Idempotency-Key: k").requireStored(t)
-}
-
 func TestIdempotencyKey(t *testing.T) {
 	t.Parallel()
 	const key = "Idempotency-Key: k"
@@ -216,4 +129,91 @@ func TestKeyOfRejectedRequestIsUnused(t *testing.T) {
 		f.post(t, eventsPath, batch(event(), event("-pricing_id")), key).requireError(t, http.StatusBadRequest, "MISSING_FIELD", "charge_datas.1.pricing_id")
 		f.post(t, eventsPath, batch(event()), key).requireStored(t)
 	})
+}
+
+// The response can differ from the sent content, to which the key belongs.
+func TestKeyComparesSentContent(t *testing.T) {
+	f := newFixture(t, returnOriginal, keepUnknown)
+	original := event(`"reference":"r"`, `"description":"first"`)
+	f.post(t, eventPath, original).requireStored(t)
+	sent := event(`"reference":"r"`, `"description":"second"`, `"a":1`, `"b":2`)
+	first := f.post(t, eventPath, sent, "Idempotency-Key: k")
+	require.Equal(t, "first", first.body["description"], "the response has the original")
+
+	f.post(t, eventPath, sent, "Idempotency-Key: k").requireReplayOf(t, first)
+	reordered := event(`"reference":"r"`, `"description":"second"`, `"b":2`, `"a":1`)
+	f.post(t, eventPath, reordered, "Idempotency-Key: k").requireReplayOf(t, first)
+	f.post(t, eventPath, original, "Idempotency-Key: k").
+		requireError(t, http.StatusConflict, "IDEMPOTENCY_CHECK_FAILED", "Idempotency-Key")
+	require.Equal(t, http.StatusCreated, f.post(t, eventPath, original, "Idempotency-Key: other").status)
+}
+
+// The client sends the returned event with the same key.
+func TestReturnedEventWithItsKey(t *testing.T) {
+	t.Parallel()
+	for name, retry := range map[string]string{
+		"in the same format": event(`"reference":"r"`, `"period":{"start_at":"2026-01-01T00:00:00Z"}`),
+		"in another format":  event(`"reference":"r"`, `"period":{"start_at":"2026-01-01T00:00:00+00:00"}`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			first := f.post(t, eventPath, event(`"reference":"r"`, `"period":{"start_at":"2026-01-01T00:00:00Z"}`))
+			stored := first.requireStored(t)
+			f.advance(time.Hour)
+			f.post(t, eventPath, retry, "Idempotency-Key: k").requireReplayOf(t, first)
+			f.post(t, eventPath, retry, "Idempotency-Key: k").requireReplayOf(t, first)
+			readBack := f.get(t, eventPath+"/"+stored["id"].(string))
+			require.Equal(t, 200, readBack.status)
+			f.post(t, eventPath, readBack.text, "Idempotency-Key: k").requireReplayOf(t, first)
+		})
+	}
+}
+
+func TestRepeatedIdempotencyKey(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	for path, body := range map[string]string{eventPath: event(), eventsPath: batch(event())} {
+		for _, second := range []string{"k", "other", ""} {
+			resp := f.post(t, path, body, "Idempotency-Key: k", "Idempotency-Key: "+second)
+			resp.requireError(t, http.StatusBadRequest, "INVALID_FIELD", "Idempotency-Key")
+		}
+	}
+	f.requireNothingStored(t)
+}
+
+func TestNewKeyForStoredReferences(t *testing.T) {
+	t.Parallel()
+	const key = "Idempotency-Key: new"
+	for name, c := range map[string]struct{ path, body, other string }{
+		"one event": {eventPath, event(`"reference":"a"`), event(`"reference":"c"`)},
+		"a batch":   {eventsPath, batch(event(`"reference":"a"`), event(`"reference":"b"`)), batch(event(`"reference":"c"`))},
+		"a batch with some new events": {
+			eventsPath, batch(event(`"reference":"a"`), event(`"reference":"d"`), event()), batch(event(`"reference":"c"`)),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			f.post(t, eventsPath, batch(event(`"reference":"a"`), event(`"reference":"b"`))).requireStored(t)
+			first := f.post(t, c.path, c.body, key)
+			require.Equal(t, http.StatusCreated, first.status, first.text)
+			stored := f.list(t, "pf_a")
+			f.post(t, c.path, c.body, key).requireReplayOf(t, first)
+			f.post(t, c.path, c.other, key).requireError(t, http.StatusConflict, "IDEMPOTENCY_CHECK_FAILED", "Idempotency-Key")
+			require.Equal(t, stored, f.list(t, "pf_a"))
+		})
+	}
+}
+
+func TestKeyAfter500(t *testing.T) {
+	t.Parallel()
+	store, broken := memstore.New(), true
+	f := newFixture(t, withStore(&readableStore{Store: store, append: func(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
+		if broken {
+			panic("index out of range")
+		}
+		return store.Append(ctx, b)
+	}}))
+	f.post(t, eventPath, event(), "Idempotency-Key: k").requireRetryable(t, false)
+	broken = false
+	f.post(t, eventPath, event(`"description":"other"`), "Idempotency-Key: k").requireStored(t)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// headerFilter drops the header Connection, as some proxies do.
 type headerFilter struct {
 	http.ResponseWriter
 	header http.Header
@@ -62,13 +63,13 @@ func TestSmugglingBehindMiddleware(t *testing.T) {
 	}
 }
 
+// plainWriter hides the connection from http.ResponseController.
 type plainWriter struct{ http.ResponseWriter }
 
 type unwrappableWriter struct{ http.ResponseWriter }
 
 func (w unwrappableWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// bufferedWriter sends the response later.
 type bufferedWriter struct {
 	unwrappableWriter
 	recorder *httptest.ResponseRecorder

@@ -18,7 +18,6 @@ import (
 	"example.com/chargeingest"
 )
 
-// earlyResponses do not need the body.
 var earlyResponses = []struct {
 	name     string
 	settings []func(*chargeingest.Config)
@@ -102,7 +101,7 @@ func TestRejectionBeforeBody(t *testing.T) {
 	} {
 		for _, c := range earlyResponses {
 			if c.status == 413 {
-				continue // it needs the body or its length
+				continue
 			}
 			t.Run(c.name+" with a body that never arrives: "+name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {

@@ -164,6 +164,7 @@ func TestSlowReaders(t *testing.T) {
 			f.post(t, eventsPath, body).requireStored(t)
 			conn := f.pipeServer(t).dial(t)
 			writeAsync(conn, requestHead("POST "+eventsPath+" HTTP/1.1")+fmt.Sprintf("Connection: close\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
+			// 2.5 MiB at once, and then 40 kB per second.
 			n, err := io.CopyN(io.Discard, conn, 5<<19)
 			for err == nil {
 				time.Sleep(22 * time.Second)

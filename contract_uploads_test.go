@@ -15,7 +15,6 @@ import (
 	"example.com/chargeingest"
 )
 
-// startUploads sends one half of each body. finish sends the rest.
 func (f *fixture) startUploads(t *testing.T, path string, bodies []string, declared bool, headers ...string) (finish func() []int) {
 	t.Helper()
 	type upload struct {
@@ -210,7 +209,7 @@ func TestChunkedBodyReservation(t *testing.T) {
 			h.ServeHTTP(w, r)
 			status <- w.Code
 		}()
-		<-store.entered
+		<-store.entered // only the received bytes are reserved now
 	}
 	close(store.free)
 	require.Equal(t, http.StatusCreated, <-status)

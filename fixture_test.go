@@ -18,6 +18,8 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
+// The files contract_*_test.go test the wire contract, one section each.
+
 const (
 	eventPath  = "/v1/ingest/charge-data"
 	eventsPath = "/v1/ingest/charge-datas"
@@ -152,7 +154,6 @@ func (f *fixture) get(t *testing.T, path string, headers ...string) response {
 	return responseOf(t, f.handler, request(http.MethodGet, path, nil, headers...))
 }
 
-// send serves a request, such as one of everyRoute. The id replaces {id} in the path.
 func (f *fixture) send(t *testing.T, method, path, body, id string, headers ...string) response {
 	t.Helper()
 	path = strings.ReplaceAll(path, "{id}", id)

@@ -80,14 +80,13 @@ func FuzzRequest(f *testing.F) {
 			require.Empty(t, store.batches)
 		}
 		for _, secret := range []string{fullSecret, ingestSecret, viewSecret, otherSecret} {
-			if id != secret { // the id is echoed
+			if id != secret {
 				require.NotContains(t, w.Body.String()+w.Header().Get("X-Request-Id"), secret)
 			}
 		}
 	})
 }
 
-// ingestPlatforms follows the contract, not the code.
 func ingestPlatforms(r *http.Request) []string {
 	secret := r.Header.Get("X-Api-Key")
 	if len(r.Header.Values("X-Api-Key")) == 0 {

@@ -134,6 +134,7 @@ func FuzzBody(f *testing.F) {
 	})
 }
 
+// fuzzValues returns a unique text of each value in fuzzEvent.
 func fuzzValues(tb testing.TB) []string {
 	tb.Helper()
 	var values []string

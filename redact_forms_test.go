@@ -32,7 +32,6 @@ func TestCookiesDoNotHideTheSubject(t *testing.T) {
 	require.Equal(t, "acme", lines[0]["platform"])
 }
 
-// The id is how an operator finds the line of a response.
 func TestGeneratedRequestIDIsLogged(t *testing.T) {
 	t.Parallel()
 	for name, cookie := range map[string]string{"too long": strings.Repeat("a", 17<<10), "too many parts": strings.Repeat("a;", 400)} {
@@ -91,7 +90,6 @@ func TestFieldCutWithinASecret(t *testing.T) {
 	}
 }
 
-// Authorizers can quote a credential in these forms.
 func TestCredentialsInOtherForms(t *testing.T) {
 	t.Parallel()
 	inJSON := func(s string) string {

@@ -140,7 +140,6 @@ func (resp response) requireError(t *testing.T, status int, code, field string) 
 	}
 }
 
-// requireRetryable requires a 503 if a retry is safe, and a 500 otherwise.
 func (resp response) requireRetryable(t *testing.T, safe bool) {
 	t.Helper()
 	if safe {
