@@ -127,8 +127,8 @@ type Key struct {
 }
 
 // Keys is an Authorizer for API keys, which clients send as "X-API-KEY: <key>" or
-// "Authorization: Bearer <key>". If a request has both headers, X-API-KEY counts. Keys
-// are held as SHA-256 hashes and compared in constant time.
+// "Authorization: Bearer <key>". If a request has both headers, X-API-KEY takes
+// precedence. Keys are held as SHA-256 hashes and compared in constant time.
 type Keys struct {
 	byPrefix atomic.Pointer[map[uint64][]keyEntry]
 }

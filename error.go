@@ -69,8 +69,8 @@ type Error struct {
 	Field      string // dotted path; empty if the error is not about a field
 	ResourceID string // id of the event that the error is about, or empty
 
-	// Violations are all rules that the request breaks, in the order of the contract. The
-	// first is the error itself. It is empty unless the error is about a field.
+	// Violations lists all rules that the request violates, in the order of the contract.
+	// The first is the error itself. It is empty unless the error is about a field.
 	Violations []Violation
 
 	// RetryAfter is set if retrying the same request is safe and may succeed.
