@@ -141,7 +141,7 @@ const ingestTimeout = 30 * time.Second
 //	GET  /v1/ingest/charge-data/{id}
 //
 // below a prefix that you strip with http.StripPrefix. Each endpoint is also available as
-// an http.Handler of its own, for any path.
+// a separate http.Handler, for any path.
 //
 // Set timeouts and MaxHeaderBytes on the http.Server. Within these timeouts, if the
 // ResponseWriter supports [http.ResponseController], the handler also limits how long it

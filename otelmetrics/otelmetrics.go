@@ -35,7 +35,7 @@ import (
 
 const scope = "example.com/chargeingest/otelmetrics"
 
-// Metrics are the instruments of one endpoint. It is safe for concurrent use.
+// Metrics holds the instruments of one endpoint. It is safe for concurrent use.
 type Metrics struct {
 	meter metric.Meter
 

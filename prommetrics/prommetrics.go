@@ -25,7 +25,7 @@
 //	chargeingest_store_wal_blocked_seconds            how long a reader has kept the WAL growing
 //
 // events_accepted_total does not count events with an unknown outcome or from
-// Handler.Ingest; commit_events does. Labels never hold a platform or values that a
+// Handler.Ingest; commit_events does. Labels never contain a platform, or values that a
 // client can choose.
 package prommetrics
 
@@ -41,7 +41,7 @@ import (
 
 const namespace = "chargeingest"
 
-// Metrics are the metrics of one endpoint. It is safe for concurrent use.
+// Metrics holds the metrics of one endpoint. It is safe for concurrent use.
 type Metrics struct {
 	registerer prometheus.Registerer
 

@@ -44,8 +44,8 @@ func (e *RecordedEvent) EncodeSent() *string {
 	return new(string(text))
 }
 
-// DecodeSent sets Sent from a text of EncodeSent. It leaves Sent nil if text is nil or
-// empty.
+// DecodeSent sets Sent from the result of EncodeSent. It leaves Sent nil if text is nil
+// or empty.
 func (e *RecordedEvent) DecodeSent(text *string) error {
 	if text == nil || *text == "" {
 		return nil
