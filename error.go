@@ -130,7 +130,7 @@ func tooLargeError(limit int64) *Error {
 }
 
 func responseTooLargeError(cause error) *Error {
-	e := newError(CodeBadRequest, fmt.Sprintf("the stored events that this batch repeats are more than %d bytes larger than the sent ones; nothing was stored, send fewer events at once", limits.MaxExcessBytes))
+	e := newError(CodeBadRequest, fmt.Sprintf("the stored events that this batch repeats are more than %d bytes larger than the events sent; nothing was stored, send fewer events at once", limits.MaxExcessBytes))
 	e.Status = http.StatusRequestEntityTooLarge
 	e.cause = cause
 	return e

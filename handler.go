@@ -287,7 +287,7 @@ func (h *Handler) serve(req *request, version string, endpoints ...*endpoint) er
 		}
 	}
 	req.header().Set("Allow", strings.Join(allowed, ", "))
-	return newError(CodeInvalidOperation, "method "+limits.Shorten(req.r.Method)+" is not allowed here; use "+strings.Join(allowed, " or "))
+	return newError(CodeInvalidOperation, "method "+limits.Shorten(req.r.Method)+" is not allowed here; allowed: "+strings.Join(allowed, ", "))
 }
 
 // authorize sets the subject and the platform of a request.
@@ -309,7 +309,7 @@ func (h *Handler) authorize(req *request, perm Permission) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, ErrNoCredential):
-		e = newError(CodeUnauthorised, "credentials are missing or of an unsupported kind; send an X-API-KEY header or an Authorization header with a Bearer token, unless this service documents something else")
+		e = newError(CodeUnauthorised, "missing or unsupported credentials; send an X-API-KEY header, or an Authorization header with a Bearer token, unless this service documents something else")
 		req.header().Set("WWW-Authenticate", "Bearer")
 	case errors.Is(err, ErrInvalidCredential):
 		e = newError(CodeUnauthorised, "invalid API key or token")

@@ -303,7 +303,7 @@ func batchBody(events []ChargeEvent) ([]byte, error) {
 		text, err := events[i].MarshalJSON()
 		if err != nil {
 			at := jsontree.JoinPath(batchField, strconv.Itoa(i))
-			problem := "holds a string that is not valid UTF-8"
+			problem := "has a string that is not valid UTF-8"
 			var invalid *extraFieldError
 			if errors.As(err, &invalid) {
 				at, problem = limits.Shorten(jsontree.JoinPath(at, invalid.path)), invalid.problem
