@@ -54,7 +54,7 @@ func (c Code) status() int {
 // resourceType is the resource_type of errors about an event.
 const resourceType = objectType
 
-// Violation is one rule that a request breaks.
+// Violation is one rule that a request violates.
 type Violation struct {
 	Code    Code
 	Field   string // dotted path, such as charge_datas.3.period.end_at

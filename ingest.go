@@ -224,7 +224,7 @@ type IngestRequest struct {
 	// characters, or empty.
 	IdempotencyKey string
 
-	// Events are stored all together or not at all: at least one, at most MaxBatchEvents.
+	// Events are stored together or not at all: at least one, at most MaxBatchEvents.
 	Events []ChargeEvent
 }
 
