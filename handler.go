@@ -296,7 +296,7 @@ func (h *Handler) authorize(req *request, perm Permission) error {
 	err := errCredentialTooLong
 	if !redact.HasLongCredential(req.r.Header) {
 		principal, err = h.cfg.Authorizer.Authorize(req.r, perm)
-		req.subject = principal.Subject // for the log, also of a rejected request
+		req.subject = principal.Subject // for the log, even if the request is rejected
 	}
 	if err == nil {
 		req.platform, err = principal.platform(req.r.Header.Values("X-Platform-Id"))

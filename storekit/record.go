@@ -7,7 +7,8 @@ import (
 	"example.com/chargeingest"
 )
 
-// IdempotencyRecord is what a store keeps of a request with an idempotency key.
+// IdempotencyRecord is the record that a store keeps of a request with an idempotency
+// key.
 type IdempotencyRecord struct {
 	Route  chargeingest.Route
 	Digest chargeingest.Digest
