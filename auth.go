@@ -61,10 +61,10 @@ type Authorizer interface {
 	// before it calls Authorize, with 401.
 	//
 	// Errors are tested with errors.Is. The response to ErrNoCredential and
-	// ErrInvalidCredential is 401, to ErrForbidden 403. Any other error means that the
-	// credential could not be checked, and the response is 503. If that error has a
-	// method RetryAfter() time.Duration, its result is the Retry-After header, in whole
-	// seconds and at least the default of one second.
+	// ErrInvalidCredential is 401, and to ErrForbidden 403. Any other error means that the
+	// credential could not be checked, and the response is 503. If that error has a method
+	// RetryAfter() time.Duration, its result is the Retry-After header, in whole seconds
+	// and at least the default of one second.
 	//
 	// The Subject that is returned with an error appears in the log and in RequestStats.
 	Authorize(r *http.Request, perm Permission) (Principal, error)
@@ -127,8 +127,8 @@ type Key struct {
 }
 
 // Keys is an Authorizer for API keys, which clients send as "X-API-KEY: <key>" or
-// "Authorization: Bearer <key>". If a request has both headers, X-API-KEY counts. Keys
-// are held as SHA-256 hashes and compared in constant time.
+// "Authorization: Bearer <key>". If a request has both headers, X-API-KEY takes
+// precedence. Keys are held as SHA-256 hashes and compared in constant time.
 type Keys struct {
 	byPrefix atomic.Pointer[map[uint64][]keyEntry]
 }

@@ -156,7 +156,7 @@ func (h *Handler) readBody(req *request, gzipped bool) (*bytes.Buffer, error) {
 	}
 	zipped, err := gzip.NewReader(&req.body)
 	if err != nil {
-		return buf, h.readFailure(req, err, "the body is not in gzip format, which Content-Encoding announces")
+		return buf, h.readFailure(req, err, "the body is not in gzip format, although Content-Encoding is gzip")
 	}
 	// The decompressor needs 40 KiB after the gzip header, even if the rest never arrives.
 	// It does not count against a small budget.

@@ -40,7 +40,7 @@ type hosts struct {
 	all  map[weak.Pointer[http.Server]]weak.Pointer[host]
 }
 
-// of returns the host of a request, nil without an http.Server.
+// of returns the host of a request, or nil without an http.Server.
 func (h *hosts) of(r *http.Request) *host {
 	server, _ := r.Context().Value(http.ServerContextKey).(*http.Server)
 	if server == nil {
@@ -70,8 +70,8 @@ func (h *hosts) of(r *http.Request) *host {
 type wait int
 
 const (
-	waitArrival wait = iota // for the body
-	waitDiscard             // for a body that is discarded
+	waitArrival wait = iota // until the body arrives
+	waitDiscard             // until a discarded body arrives
 	waitWrite               // until the client reads the response
 )
 

@@ -54,7 +54,7 @@ func (c Code) status() int {
 // resourceType is the resource_type of errors about an event.
 const resourceType = objectType
 
-// Violation is one rule that a request breaks.
+// Violation is one rule that a request violates.
 type Violation struct {
 	Code    Code
 	Field   string // dotted path, such as charge_datas.3.period.end_at
@@ -69,8 +69,8 @@ type Error struct {
 	Field      string // dotted path; empty if the error is not about a field
 	ResourceID string // id of the event that the error is about, or empty
 
-	// Violations are all rules that the request breaks, in the order of the contract. The
-	// first is the error itself. It is empty unless the error is about a field.
+	// Violations lists all rules that the request violates, in the order of the contract.
+	// The first is the error itself. It is empty unless the error is about a field.
 	Violations []Violation
 
 	// RetryAfter is set if retrying the same request is safe and may succeed.
@@ -130,7 +130,7 @@ func tooLargeError(limit int64) *Error {
 }
 
 func responseTooLargeError(cause error) *Error {
-	e := newError(CodeBadRequest, fmt.Sprintf("the stored events that this batch repeats are more than %d bytes larger than the sent ones; nothing was stored, send fewer events at once", limits.MaxExcessBytes))
+	e := newError(CodeBadRequest, fmt.Sprintf("the stored events that this batch repeats are more than %d bytes larger than the events sent; nothing was stored, send fewer events at once", limits.MaxExcessBytes))
 	e.Status = http.StatusRequestEntityTooLarge
 	e.cause = cause
 	return e

@@ -10,8 +10,8 @@ const objectType = "CHARGE_DATA"
 // A nil pointer or slice is an absent field, or null if the field is nullable. Numbers,
 // amounts and timestamps are strings that keep exactly the text that was sent.
 //
-// The JSON Schema in package schema defines the valid values. An empty required string is
-// sent and rejected.
+// The JSON Schema in package schema defines the valid values. An empty string in a
+// required field is encoded as is, and the endpoint rejects it.
 type ChargeEvent struct {
 	// Required identifiers of the product catalogue, 1–256 characters each.
 	ProductItemID       string

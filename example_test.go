@@ -103,7 +103,7 @@ func ExampleAuthorizerFunc() {
 			}
 			p := chargeingest.Principal{Subject: u.name, Platforms: []string{u.tenant}}
 			if perm == chargeingest.PermissionIngest && !u.mayBill {
-				return p, chargeingest.ErrForbidden // 403; the log has the subject
+				return p, chargeingest.ErrForbidden // 403; the log names the subject
 			}
 			return p, nil
 		})

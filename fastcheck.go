@@ -7,9 +7,9 @@ import (
 	"example.com/chargeingest/internal/schemacheck"
 )
 
-// accepts reports whether an event is certainly valid. A fuzz test proves that the
-// schema accepts every event that accepts accepts. If it returns false, the schema
-// decides.
+// accepts reports whether an event is certainly valid. If it returns false, the schema
+// decides. A fuzz test checks that the schema accepts every event for which it returns
+// true.
 func accepts(ev *ChargeEvent) bool {
 	return isIdentifier(ev.ProductItemID) &&
 		isIdentifier(ev.PricingID) &&
@@ -78,7 +78,7 @@ func isSelectorType(s string) bool {
 
 const maxTextLength = schemacheck.MaxTextLength
 
-// absentOr reports whether a field is absent or meets a rule.
+// absentOr reports whether a field is absent or satisfies a rule.
 func absentOr(s *string, rule func(string) bool) bool { return s == nil || rule(*s) }
 
 func isIdentifier(s string) bool {
@@ -185,9 +185,9 @@ func (ev *ChargeEvent) crossFields() schemacheck.CrossFields {
 	return f
 }
 
-// isVisibleASCII reports whether s has 1 to most characters from ! to ~.
-func isVisibleASCII(s string, most int) bool {
-	if s == "" || len(s) > most {
+// isVisibleASCII reports whether s has 1 to maxLength characters from ! to ~.
+func isVisibleASCII(s string, maxLength int) bool {
+	if s == "" || len(s) > maxLength {
 		return false
 	}
 	for i := range len(s) {

@@ -45,21 +45,21 @@ type Config struct {
 	// MaxInFlightBytes limits the bodies, and the events in the responses, of all requests
 	// in progress. The response to a request beyond the limit is 503. A body counts as it
 	// arrives: at most twice the received bytes, decompressed, plus 72 KiB. One platform
-	// gets at most seven eighths. The only request in progress is never rejected.
+	// gets at most seven eighths. This limit never rejects the only request in progress.
 	// Default: 64 MiB, or MaxBodyBytes if that is larger.
 	MaxInFlightBytes int64
 
 	// MaxDiscardBytes and MaxDiscardTime limit how much of a body is read and discarded
 	// after a response that did not need it, such as 401 or 413, over HTTP/1.1. Within
 	// both limits, clients that read the response only after sending the body still get
-	// it. Then the connection is closed. Middleware sees the request end after this time,
-	// but RequestStats do not include it. Defaults: 16 MiB, 5 s.
+	// it. Then the connection is closed. Middleware sees the request end only after this
+	// time, but RequestStats does not include it. Defaults: 16 MiB, 5 s.
 	MaxDiscardBytes int64
 	MaxDiscardTime  time.Duration
 
 	// KeepUnknownFields stores and returns fields that the contract does not define, as
-	// they were sent. By default they are rejected with 400: a mistyped reference would
-	// otherwise cost its sender the protection against double billing.
+	// they were sent. By default they are rejected with 400: otherwise, a client that
+	// misspells reference would have no protection against double billing.
 	KeepUnknownFields bool
 
 	// Duplicates is the policy for a stored reference with different content.
@@ -140,15 +140,15 @@ const ingestTimeout = 30 * time.Second
 //	GET  /v1/ingest/charge-data
 //	GET  /v1/ingest/charge-data/{id}
 //
-// below a prefix that the host strips with http.StripPrefix. Each endpoint is also
-// available as an http.Handler of its own, for any path.
+// below a prefix that you strip with http.StripPrefix. Each endpoint is also available as
+// a separate http.Handler, for any path.
 //
 // Set timeouts and MaxHeaderBytes on the http.Server. Within these timeouts, if the
 // ResponseWriter supports [http.ResponseController], the handler also limits how long it
 // waits for a client:
 //   - A client has 2 seconds to read a response of up to 32 KiB. For each 32 KiB of a
-//     larger response it has 10 seconds, plus one second for each 32 KiB of up to 4 MiB
-//     before it, which the operating system may have buffered.
+//     larger response it has 10 seconds, plus one second for each 32 KiB already written,
+//     up to 4 MiB, which the operating system may have buffered.
 //   - After [http.Server.Shutdown], a body has one second to arrive; otherwise the
 //     response is 503. The handler uses [http.Server.RegisterOnShutdown].
 //   - After a response that did not need the body, the rest of the body is discarded
@@ -287,7 +287,7 @@ func (h *Handler) serve(req *request, version string, endpoints ...*endpoint) er
 		}
 	}
 	req.header().Set("Allow", strings.Join(allowed, ", "))
-	return newError(CodeInvalidOperation, "method "+limits.Shorten(req.r.Method)+" is not allowed here; use "+strings.Join(allowed, " or "))
+	return newError(CodeInvalidOperation, "method "+limits.Shorten(req.r.Method)+" is not allowed here; allowed: "+strings.Join(allowed, ", "))
 }
 
 // authorize sets the subject and the platform of a request.
@@ -296,7 +296,7 @@ func (h *Handler) authorize(req *request, perm Permission) error {
 	err := errCredentialTooLong
 	if !redact.HasLongCredential(req.r.Header) {
 		principal, err = h.cfg.Authorizer.Authorize(req.r, perm)
-		req.subject = principal.Subject // for the log, also of a rejected request
+		req.subject = principal.Subject // for the log, even if the request is rejected
 	}
 	if err == nil {
 		req.platform, err = principal.platform(req.r.Header.Values("X-Platform-Id"))
@@ -309,7 +309,7 @@ func (h *Handler) authorize(req *request, perm Permission) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, ErrNoCredential):
-		e = newError(CodeUnauthorised, "credentials are missing or of an unsupported kind; send an X-API-KEY header or an Authorization header with a Bearer token, unless this service documents something else")
+		e = newError(CodeUnauthorised, "missing or unsupported credentials; send an X-API-KEY header, or an Authorization header with a Bearer token, unless this service documents something else")
 		req.header().Set("WWW-Authenticate", "Bearer")
 	case errors.Is(err, ErrInvalidCredential):
 		e = newError(CodeUnauthorised, "invalid API key or token")
@@ -338,7 +338,7 @@ func (h *Handler) IngestEvents() http.Handler { return h.single(h.endpoints.inge
 // responds with 404 if the store does not implement EventReader.
 func (h *Handler) ListEvents() http.Handler { return h.single(h.endpoints.listEvents) }
 
-// GetEvent returns the endpoint that returns one event by GET. Its pattern must have an
+// GetEvent returns the endpoint that serves one event by GET. Its pattern must have an
 // {id}. See [Handler.IngestEvent]. It responds with 404 if the store does not implement
 // EventReader.
 func (h *Handler) GetEvent() http.Handler { return h.single(h.endpoints.getEvent) }

@@ -224,7 +224,7 @@ type IngestRequest struct {
 	// characters, or empty.
 	IdempotencyKey string
 
-	// Events are stored as a whole or not at all: at least one, at most MaxBatchEvents.
+	// Events are stored together or not at all: at least one, at most MaxBatchEvents.
 	Events []ChargeEvent
 }
 
@@ -237,9 +237,9 @@ type IngestResult struct {
 	Replayed []bool
 }
 
-// Ingest stores events from within the process. Validation, duplicates, durability and
-// errors are those of a POST of the batch, without HTTP and without the Authorizer. A
-// rejection is an [*Error] with the status, code and fields of the response.
+// Ingest stores events without HTTP and without the Authorizer. Otherwise, validation,
+// duplicates, durability and errors are the same as for a POST of the batch. A rejection
+// is an [*Error] with the status, code and fields of the response.
 //
 // Retrying is safe if the RetryAfter of the error is set. After any other 5xx the error
 // is an ErrOutcomeUnknown.
@@ -303,7 +303,7 @@ func batchBody(events []ChargeEvent) ([]byte, error) {
 		text, err := events[i].MarshalJSON()
 		if err != nil {
 			at := jsontree.JoinPath(batchField, strconv.Itoa(i))
-			problem := "holds a string that is not valid UTF-8"
+			problem := "has a string that is not valid UTF-8"
 			var invalid *extraFieldError
 			if errors.As(err, &invalid) {
 				at, problem = limits.Shorten(jsontree.JoinPath(at, invalid.path)), invalid.problem

@@ -81,7 +81,7 @@ func (h *Handler) respondRead(req *request, events []StoredEvent, head, tail str
 // readError returns the error response for a failed read. Retrying is always safe.
 func readError(err error) *Error {
 	if errors.Is(err, context.Canceled) {
-		return unavailableError("the request was given up", err)
+		return unavailableError("the request was cancelled", err)
 	}
 	return unavailableError("the events cannot be read at the moment", err)
 }

@@ -17,11 +17,11 @@ import (
 	"example.com/chargeingest/internal/redact"
 )
 
-// RequestStats describe a request and its response. The texts are not redacted: RequestID,
-// Field and Violations can contain text from the client.
+// RequestStats describes a request and its response. The texts are not redacted:
+// RequestID, Field and Violations can contain text from the client.
 type RequestStats struct {
 	RequestID string
-	Subject   string // of the caller, if known, also of a rejected request
+	Subject   string // the caller, if known, even if the request was rejected
 	Platform  string
 	Route     Route // empty for an unknown path or method
 	Method    string
@@ -34,9 +34,9 @@ type RequestStats struct {
 	Field      string
 	Violations []Violation
 
-	Events   int   // in the response
+	Events   int   // events in the response
 	Replayed int   // events that had been stored before
-	Bytes    int64 // read of the body, after decompression
+	Bytes    int64 // bytes read from the body, after decompression
 
 	// Duration does not include Config.MaxDiscardTime.
 	Duration time.Duration

@@ -44,12 +44,12 @@ type EventStore interface {
 	// have up to 256 characters of up to four bytes.
 	//
 	// Size: the handler limits batches, by default to 1,000 events and 4 MiB. The store
-	// does not, since the host can raise the limits.
+	// does not limit them, because the host application can raise these limits.
 	//
 	// Errors: after a *ConflictError or an ErrNotStored (tested with errors.Is) nothing of
-	// the batch is or will be stored. If the outcome is unknown, because all of the batch
-	// or nothing can be stored, the error is an ErrOutcomeUnknown. Callers treat any other
-	// error like that.
+	// the batch is or will be stored. If the outcome is unknown, because the batch may or
+	// may not be stored, the error is an ErrOutcomeUnknown. Callers treat any other error
+	// the same way.
 	//
 	// Cancellation: if ctx has ended before the call, nothing is stored. If it ends during
 	// the call, Append stops waiting. The error is then an ErrNotStored only if the events
@@ -66,7 +66,7 @@ type EventStore interface {
 // Both methods are called concurrently and see every event whose Append has returned.
 // The caller may change the slices that they return.
 type EventReader interface {
-	// Get returns the event of a platform with an id, or ErrNotFound.
+	// Get returns the event of the platform with the given id, or ErrNotFound.
 	Get(ctx context.Context, platform, id string) (StoredEvent, error)
 
 	// List returns a page of the events of one platform in storage order.
@@ -77,7 +77,7 @@ type EventReader interface {
 	//
 	// The error is ErrInvalidCursor if the store did not issue the cursor, for example if
 	// it is beyond the last event; ErrScanLimit if the query takes longer than the store
-	// allows; and ErrOverloaded if too many other reads wait.
+	// allows; and ErrOverloaded if too many other reads are waiting.
 	List(ctx context.Context, q Query) (Page, error)
 }
 
@@ -93,19 +93,19 @@ type StatsReporter interface {
 	Stats() StoreStats
 }
 
-// StoreStats are the statistics of a store. A field that does not apply to a store is
+// StoreStats holds the statistics of a store. A field that does not apply to the store is
 // zero.
 type StoreStats struct {
 	QueuedRequests int // waiting for a transaction
-	QueuedEvents   int // of these requests
+	QueuedEvents   int // events of these requests
 
 	// WALBytes is the size of the write-ahead log file. The file is overwritten from the
-	// start and does not shrink. LastCheckpoint is the last time at which all of it had
-	// been moved into the database file.
+	// start and does not shrink. LastCheckpoint is the last time at which all of its
+	// content had been moved into the database file.
 	WALBytes       int64
 	LastCheckpoint time.Time
 
-	// WALBlockedSince is the time since which an open read transaction, of any process,
+	// WALBlockedSince is the time since which an open read transaction, in any process,
 	// has kept the write-ahead log growing. It is zero if there is none.
 	WALBlockedSince time.Time
 
@@ -115,9 +115,9 @@ type StoreStats struct {
 
 // CommitStats describes a transaction that stored events or failed to.
 type CommitStats struct {
-	Requests int           // that shared the transaction
-	Events   int           // that were new
-	Duration time.Duration // until the events were durable
+	Requests int           // requests that shared the transaction
+	Events   int           // new events
+	Duration time.Duration // time until the events were durable
 	Err      error         // nil if the transaction succeeded
 }
 
@@ -189,8 +189,8 @@ type NewEvent struct {
 	// to 10000, exceeds int64 nanoseconds.
 	Timestamp time.Time
 
-	// TimestampAssigned reports that the client sent no timestamp, so that Content has the
-	// time of receipt.
+	// TimestampAssigned reports whether Content has the time of receipt, because the
+	// client sent no timestamp.
 	TimestampAssigned bool
 
 	// ReceivedAt is the time of receipt of the request.
@@ -221,8 +221,8 @@ type AppendResult struct {
 type Outcome struct {
 	StoredEvent
 
-	// Replayed reports that an earlier request, or an earlier event of the same batch,
-	// had stored the event.
+	// Replayed reports whether the event had already been stored, by an earlier request or
+	// by an earlier event of the same batch.
 	Replayed bool
 }
 
@@ -239,7 +239,7 @@ type Query struct {
 	PricingPlanSubscriptionReference string
 	ProductItemID                    string
 
-	// From and To bound the event's timestamp: From ≤ t < To. Nil is no bound. They are
+	// From and To bound the event's timestamp: From ≤ t < To. Nil means no bound. They are
 	// pointers because the zero time is a valid timestamp.
 	From, To *time.Time
 
@@ -251,8 +251,8 @@ type Query struct {
 	// Limit is the maximum number of events of a page, at least 1.
 	Limit int
 
-	// MaxBytes is the maximum size of the contents of a page; 0 is no bound. A page has at
-	// least one event even if that is larger.
+	// MaxBytes is the maximum size of the contents of a page; 0 means no bound. A page has
+	// at least one event even if that is larger.
 	MaxBytes int
 }
 
@@ -278,7 +278,8 @@ type Page struct {
 	Position string
 }
 
-// The results of an Append that failed. Stores wrap them around the cause.
+// The errors of Append. A store returns them together with the cause, such as
+// fmt.Errorf("%w: %w", ErrNotStored, err).
 var (
 	// ErrNotStored is returned if nothing of a batch was stored. Retrying is safe.
 	ErrNotStored = errors.New("nothing was stored")
@@ -293,8 +294,8 @@ var (
 	// ErrClosed is an ErrNotStored: the store is shutting down.
 	ErrClosed = fmt.Errorf("store closed: %w", ErrNotStored)
 
-	// ErrResponseTooLarge is an ErrNotStored: the stored events that a batch repeats
-	// exceed the sent events by more than 16 MiB.
+	// ErrResponseTooLarge is an ErrNotStored: the stored events that a batch replays are
+	// more than 16 MiB larger than the events sent.
 	ErrResponseTooLarge = fmt.Errorf("response too large: %w", ErrNotStored)
 )
 

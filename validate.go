@@ -86,7 +86,7 @@ func (v *validator) check(ctx context.Context, body []byte, route Route, now tim
 }
 
 func givenUpError(cause error) *Error {
-	return unavailableError("the request was given up before it was validated; nothing was stored", cause)
+	return unavailableError("the request was cancelled before it was validated; nothing was stored", cause)
 }
 
 // newEvents returns the events of a body that decode accepts, and overwrites the body.

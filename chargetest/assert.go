@@ -34,7 +34,7 @@ func (s *Server) AssertEvent(t TB, want chargeingest.ChargeEvent) bool {
 		return false
 	}
 	if difference != "" {
-		s.report(t, "%s is stored with other content (- want, + stored):\n%s", q.matchers[0], difference)
+		s.report(t, "%s is stored with different content (- want, + stored):\n%s", q.matchers[0], difference)
 		return false
 	}
 	return true

@@ -30,7 +30,7 @@
 // # Time and ids
 //
 // The server's clock stands still until [Server.Advance], unless Options.RunningClock is
-// set. Receive times, quotas and outages follow it. A [Delay] or [SlowBody] takes real
+// set. Times of receipt, quotas and outages follow it. A [Delay] or [SlowBody] takes real
 // time, or the time of a synctest bubble. Ids are the same in every run whose requests
 // arrive in the same order.
 //
@@ -90,8 +90,8 @@
 //		t.Log(time.Since(start)) // 1m0s
 //	})
 //
-// In a bubble, URL fails the test, and so does a server from outside, because waiting for
-// a socket or for an outside goroutine stops the bubble's time.
+// In a bubble, URL fails the test, and so does a server that was created outside: while
+// the bubble waits for a socket or an outside goroutine, its time stands still.
 //
 // # Concurrency and failures
 //
@@ -104,5 +104,5 @@
 // # Differences from production
 //
 // While there are faults to inject, the server reads a request completely before it
-// serves it, because its content can decide which fault applies.
+// serves it, because which fault applies can depend on its content.
 package chargetest

@@ -58,8 +58,8 @@ func Reset() Fault { return Fault{kind: kindReset} }
 // sent.
 func Delay(d time.Duration) Fault { return Fault{}.Delay(d) }
 
-// StoreError makes the store return err. Any err but chargeingest.ErrNotStored means an
-// unknown outcome. With AfterCommit, the events are stored, and err must not be
+// StoreError makes the store return err. Any err other than chargeingest.ErrNotStored
+// means an unknown outcome. With AfterCommit, the events are stored, and err must not be
 // ErrNotStored.
 func StoreError(err error) Fault { return Fault{kind: kindStoreError, err: err} }
 

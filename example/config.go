@@ -68,18 +68,18 @@ func parseServerConfig(args []string, lookupEnv func(string) (string, bool), out
 	return &c, nil
 }
 
-const serverAbout = `Receives charge events over HTTP and stores them. Standard output has its URL, the
-API key if it generated one, and a curl command to try. It logs to standard error.
+const serverAbout = `Receives charge events over HTTP and stores them. Prints its URL, the API key if it
+generated one, and a curl command to standard output, and logs to standard error.
 
-/livez reports whether the server runs, /readyz whether it accepts events, and
+/livez reports whether the server is running, /readyz whether it accepts events, and
 /metrics serves metrics for Prometheus. None of them requires a credential.
 
 SIGINT or SIGTERM stops the server once every completely received request has its
 response. A second signal stops it at once. SIGHUP is logged and ignored. The server
 keeps running if its log cannot be written.
 
-Without -api-key, -keys and -jwks-url, the server generates an API key at each
-start. If several of them are given, it accepts the credentials of each.
+If none of -api-key, -keys and -jwks-url is set, the server generates an API key at
+each start. If several are set, it accepts the credentials of each.
 
 Exit status: 0 after a signal, 1 after a failure, 2 for an invalid option.`
 

@@ -61,7 +61,7 @@ func logHangups(ctx context.Context, hangups <-chan os.Signal, logger *slog.Logg
 	for {
 		select {
 		case <-hangups:
-			logger.Info("SIGHUP is ignored: keys and certificates are only read at the start")
+			logger.Info("SIGHUP is ignored: keys and certificates are read only at the start")
 		case <-ctx.Done():
 			return
 		}

@@ -43,7 +43,7 @@ func New(ctx context.Context, cfg Config) (*Authorizer, error) {
 	return a, nil
 }
 
-// Ready returns an error until there are keys.
+// Ready returns an error until keys are loaded.
 func (a *Authorizer) Ready(context.Context) error { return a.keys.ready() }
 
 // Authorize implements [chargeingest.Authorizer]. It returns

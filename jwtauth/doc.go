@@ -12,8 +12,8 @@
 //
 //	chargeingest.FirstOf(tokens, keys)
 //
-// Requests with an X-API-KEY, and Bearer tokens that are not JWTs, go on to the
-// keys. An API key that has the shape of a JWT, or more than 8 KiB, works only as
+// Requests with an X-API-KEY, and Bearer tokens that are not JWTs, are passed on to the
+// keys. An API key that looks like a JWT, or is larger than 8 KiB, works only as
 // X-API-KEY.
 //
 // # Valid tokens
@@ -24,7 +24,7 @@
 //   - is signed with an allowed algorithm, by a known key,
 //   - has an exp in the future, and no nbf in the future,
 //   - has the configured issuer and one of the audiences,
-//   - has no duplicate names in its JSON, which parsers interpret differently,
+//   - has no duplicate names in its JSON, because parsers interpret them differently,
 //   - has no crit, b64 or zip in its header.
 //
 // The jku, jwk, x5u and x5c headers are ignored. Set [Config.TokenTypes] if your
@@ -35,22 +35,22 @@
 // Signature checks use at most half of the CPUs. A token that waits 5 seconds for
 // its turn gets 503, because it may be genuine.
 //
-// A token without a kid is checked against every key that suits its algorithm, up
-// to 8 keys and 24,576 bits: 8 RSA keys of 3072 bits, 6 of 4096 or 3 of 8192. P-256
-// and Ed25519 count as 2048 bits, P-384 as 4096, P-521 as 8192. Above that it is
-// rejected.
+// A token without a kid is checked against every key that suits its algorithm, up to 8
+// keys and 24,576 bits: 8 RSA keys of 3072 bits, 6 of 4096 or 3 of 8192. P-256 and
+// Ed25519 count as 2048 bits, P-384 as 4096, P-521 as 8192. If the keys exceed these
+// limits, the token is rejected.
 //
 // # Key rotation
 //
 // The JWKS is fetched in the background, at the start and then at intervals. If a
 // fetch fails, the previous keys stay in use.
 //
-// A token that no known key verifies, and that has an unknown kid or none, starts a
-// fetch and waits for it, unless the last fetch ended less than
-// Config.MinFetchInterval ago. At most 256 requests wait. The token gets 401 only
-// after a fetch that began after it arrived. Otherwise it gets 503, and Retry-After
-// tells when the next fetch may begin. So a rotation loses no request if the login
-// server publishes a key before using it and clients honour Retry-After.
+// A token that no known key verifies, and that has an unknown kid or none, triggers a
+// fetch and waits for it, unless the last fetch ended less than Config.MinFetchInterval
+// ago. At most 256 requests wait. The token gets 401 only after a fetch that began after
+// it arrived. Otherwise it gets 503, and Retry-After is the time until the next fetch may
+// begin. So a rotation loses no request if the login server publishes a key before using
+// it and clients honour Retry-After.
 //
 // A new key that reuses the ID of an old one is found by the next regular fetch.
 package jwtauth

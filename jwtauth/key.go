@@ -19,7 +19,7 @@ const (
 	maxRSAExponent         = 1 << 24 // usually 65537
 )
 
-// Key is a public key that tokens are verified with.
+// Key is a public key for verifying tokens.
 type Key struct {
 	// ID is the kid of the key's tokens. A key without an ID verifies only tokens
 	// without a kid. At most 256 bytes.

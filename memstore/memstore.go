@@ -51,8 +51,8 @@ func NewWith(o Options) *Store {
 	return &Store{ids: ids, platforms: make(map[string]*platform)}
 }
 
-// Append implements [chargeingest.EventStore]. Ids contain the receive time. If ctx has
-// ended, Append stores nothing.
+// Append implements [chargeingest.EventStore]. Ids contain the time of receipt. If ctx
+// has ended, Append stores nothing.
 func (s *Store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 	return storekit.Append(ctx, b, func(a storekit.Attempt) (chargeingest.AppendResult, error) {
 		return s.append(ctx, a)

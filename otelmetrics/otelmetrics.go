@@ -35,7 +35,7 @@ import (
 
 const scope = "example.com/chargeingest/otelmetrics"
 
-// Metrics are the instruments of one endpoint. It is safe for concurrent use.
+// Metrics holds the instruments of one endpoint. It is safe for concurrent use.
 type Metrics struct {
 	meter metric.Meter
 
@@ -59,7 +59,7 @@ func New(p metric.MeterProvider) (*Metrics, error) {
 	m.body, errs[2] = m.meter.Int64Counter("chargeingest.request.body",
 		metric.WithUnit("By"), metric.WithDescription("Bytes read from request bodies, decompressed."))
 	m.events, errs[3] = m.meter.Int64Counter("chargeingest.events",
-		metric.WithUnit("{event}"), metric.WithDescription("Events accepted, stored now or already before."))
+		metric.WithUnit("{event}"), metric.WithDescription("Events accepted, newly stored or already stored."))
 	m.commitDuration, errs[4] = m.meter.Float64Histogram("chargeingest.commit.duration", seconds,
 		metric.WithUnit("s"), metric.WithDescription("Time from the start of a transaction until it was durable or failed."))
 	m.commitEvents, errs[5] = m.meter.Int64Histogram("chargeingest.commit.events",

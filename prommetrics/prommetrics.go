@@ -25,7 +25,7 @@
 //	chargeingest_store_wal_blocked_seconds            how long a reader has kept the WAL growing
 //
 // events_accepted_total does not count events with an unknown outcome or from
-// Handler.Ingest; commit_events does. Labels never hold a platform or values that a
+// Handler.Ingest; commit_events does. Labels never contain a platform, or values that a
 // client can choose.
 package prommetrics
 
@@ -41,7 +41,7 @@ import (
 
 const namespace = "chargeingest"
 
-// Metrics are the metrics of one endpoint. It is safe for concurrent use.
+// Metrics holds the metrics of one endpoint. It is safe for concurrent use.
 type Metrics struct {
 	registerer prometheus.Registerer
 
@@ -68,7 +68,7 @@ func New(r prometheus.Registerer) (*Metrics, error) {
 	seconds := []float64{.00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
 
 	accepted := counter("events_accepted_total", "Events stored for the first time.")
-	replayed := counter("events_replayed_total", "Events that had already been stored before.")
+	replayed := counter("events_replayed_total", "Events that had already been stored.")
 	commitDuration := histogram("commit_duration_seconds", "Time from the start of a transaction until it was durable.", seconds)
 	commitEvents := histogram("commit_events", "Events stored per transaction.", prometheus.ExponentialBuckets(1, 2, 12))
 	m := &Metrics{

@@ -6,8 +6,8 @@
 //   - Strip the mount prefix with [http.StripPrefix].
 //   - The single endpoints, such as [chargeingest.Handler.GetEvent], read the path values
 //     "id" and "version". If a router has its own parameters, call
-//     [http.Request.SetPathValue]. Otherwise no event is found, and every version counts
-//     as 1.
+//     [http.Request.SetPathValue]. Otherwise, no event is found, and every version is
+//     treated as 1.
 //   - Put the user of your login into the request context, for the Authorizer.
 //   - Patterns without a method leave the 405 to the handler.
 //
@@ -30,8 +30,8 @@
 //   - gin redirects between a path with and without a trailing slash.
 //   - An escaped slash in an id matches no single endpoint in gorilla/mux without
 //     UseEncodedPath and gin without UseRawPath.
-//   - Another method than in the pattern: 404 in gin, 405 in the others. Only net/http
-//     and fiber serve HEAD with GET.
+//   - A method that the pattern does not name: 404 in gin, 405 in the others. Only
+//     net/http and fiber serve HEAD for a GET pattern.
 //   - Unknown methods: 405 in chi, 404 in gin, 501 in fiber. In the others the handler
 //     responds.
 //
@@ -57,7 +57,7 @@
 //     http.ErrAbortHandler crashes the process.
 //   - fiber reads the body before the login. Above BodyLimit (default 4 MiB) it responds
 //     413 or resets the connection. It accepts every Expect: 100-continue.
-//   - The last of several Content-Type headers counts.
+//   - The last of several Content-Type headers is used.
 //   - HTTP/1.1 only.
 //   - Locals are values of the request context. To pass on c.SetContext, use
 //     adaptor.HTTPHandlerWithContext and LocalContextFromHTTPRequest.

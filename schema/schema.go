@@ -2,8 +2,8 @@
 // validates charge events, and the OpenAPI 3.1 document of the endpoint.
 //
 // The schemas use complete patterns instead of `format`, so that all validators agree.
-// Three rules are not in the schemas: a period does not end before it starts, no object
-// has a field twice, and a body has at most 32 levels of nesting.
+// Three rules are not in the schemas: a period must not end before it starts, an object
+// must not have a field twice, and a body must not have more than 32 levels of nesting.
 package schema
 
 import _ "embed"

@@ -62,13 +62,13 @@ func (e *undecidedError) Error() string { return "event contents must be compare
 
 func (e *undecidedError) Unwrap() error { return chargeingest.ErrNotStored }
 
-// Append stores a batch. It calls attempt, which runs one transaction that calls
-// [Attempt.Decide] and returns its error. If contents have to be compared, Append
-// compares them while no transaction is open, and calls attempt again. It returns the
-// result of the last attempt.
+// Append stores a batch. It calls attempt, which runs one transaction, calls
+// [Attempt.Decide] in it, and returns the error of Decide, if any. If contents have to be
+// compared, Append compares them while no transaction is open, and calls attempt again.
+// It returns the result of the last attempt.
 //
-// A store that calls [Decide] instead meets the contract too, but its transaction waits
-// for comparisons.
+// A store that calls [Decide] instead also meets the contract, but keeps its transaction
+// open during comparisons.
 func Append(ctx context.Context, b chargeingest.Batch, attempt func(Attempt) (chargeingest.AppendResult, error)) (chargeingest.AppendResult, error) {
 	// A second attempt decides the batch, unless the stored events changed in between.
 	const maxAttempts = 10

@@ -7,8 +7,8 @@ import (
 	"example.com/chargeingest/internal/limits"
 )
 
-// Lookup reads the stored state of one platform inside the transaction that a batch is
-// stored in.
+// Lookup reads the stored state of one platform inside the transaction that stores a
+// batch.
 type Lookup interface {
 	// IdempotencyRecord returns the record of an idempotency key, nil if the key is
 	// unused.
@@ -77,9 +77,9 @@ func Decide(ctx context.Context, b chargeingest.Batch, lookup Lookup) (*Decision
 	return a.Decide(ctx, lookup)
 }
 
-// Decide is [Decide] for a transaction of [Append]. If contents have to be compared, the
-// error is a chargeingest.ErrNotStored that the function returns to Append, which
-// compares them outside the transaction and calls the function again.
+// Decide is [Decide] for a transaction run by [Append]. If contents have to be compared,
+// it returns a chargeingest.ErrNotStored. Return that error to Append, which compares the
+// contents outside the transaction and makes another attempt.
 func (a *Attempt) Decide(ctx context.Context, lookup Lookup) (*Decision, error) {
 	d := &Decision{attempt: *a, maxExcess: a.maxExcess()}
 	if d.events = d.single[:]; len(a.Events) != 1 {

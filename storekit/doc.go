@@ -1,5 +1,5 @@
-// Package storekit has the parts that every [chargeingest.EventStore] needs: the
-// resolution of duplicates and the ids of events.
+// Package storekit provides the parts that every [chargeingest.EventStore] needs:
+// duplicate resolution and event ids.
 //
 // A store calls [Append] with a function that runs one transaction. In it, the function
 // calls [Attempt.Decide], inserts the new events with [Decision.Apply], and stores the

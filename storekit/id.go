@@ -13,7 +13,7 @@ import (
 // IDPrefix is the prefix of the id of every charge event.
 const IDPrefix = "chda_"
 
-// IDGenerator makes the ids of charge events: IDPrefix and a ULID
+// IDGenerator generates the ids of charge events: IDPrefix and a ULID
 // (https://github.com/ulid/spec), whose 26 characters sort by time. It is safe for
 // concurrent use.
 type IDGenerator struct {
@@ -60,7 +60,7 @@ func (g *IDGenerator) Next(t time.Time) (string, error) {
 	return IDPrefix + id.String(), nil
 }
 
-// FirstID returns the smallest id for the time t, in milliseconds. Ids made before t
+// FirstID returns the smallest id for the time t, in milliseconds. Ids generated before t
 // sort before it.
 func FirstID(t time.Time) string {
 	var id ulid.ULID

@@ -7,7 +7,8 @@ import (
 	"example.com/chargeingest"
 )
 
-// IdempotencyRecord is what a store keeps of a request with an idempotency key.
+// IdempotencyRecord is the record that a store keeps of a request with an idempotency
+// key.
 type IdempotencyRecord struct {
 	Route  chargeingest.Route
 	Digest chargeingest.Digest
@@ -44,8 +45,8 @@ func (e *RecordedEvent) EncodeSent() *string {
 	return new(string(text))
 }
 
-// DecodeSent sets Sent from a text of EncodeSent. It leaves Sent nil if text is nil or
-// empty.
+// DecodeSent sets Sent from the result of EncodeSent. It leaves Sent nil if text is nil
+// or empty.
 func (e *RecordedEvent) DecodeSent(text *string) error {
 	if text == nil || *text == "" {
 		return nil

@@ -187,7 +187,7 @@ func referenceFaults() []fault {
 					b.Events[i].Reference = strings.ToLower(b.Events[i].Reference)
 				}
 			})
-		}, []string{"references compare in full and with case"}},
+		}, []string{"references are compared in full and case-sensitively"}},
 	}
 }
 

@@ -22,7 +22,7 @@ func filterFaults() []fault {
 		changed("PricingPlanSubscriptionID is ignored", every, func(q *chargeingest.Query) { q.PricingPlanSubscriptionID = "" }),
 		changed("PricingPlanSubscriptionReference is ignored", every, func(q *chargeingest.Query) { q.PricingPlanSubscriptionReference = "" }),
 		changed("ProductItemID is ignored", every, func(q *chargeingest.Query) { q.ProductItemID = "" }),
-		{"filters ignore case", ignoreCaseOfFilters, []string{"filters compare in full and with case"}},
+		{"filters ignore case", ignoreCaseOfFilters, []string{"filters are compared in full and case-sensitively"}},
 		changed("MaxBytes is ignored", "a page has at most MaxBytes of content, or one event", func(q *chargeingest.Query) { q.MaxBytes = 0 }),
 		{"Limit applies before the filter", limitBeforeFilter, []string{"every page but the last is full, and only the last has an empty Next", every}},
 		changed("From is exclusive", bounds, func(q *chargeingest.Query) { q.From = shifted(q.From, 1) }),

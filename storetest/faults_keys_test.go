@@ -22,7 +22,7 @@ func keyFaults() []fault {
 		}},
 		{"keys ignore case", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) { b.IdempotencyKey = strings.ToLower(b.IdempotencyKey) })
-		}, []string{"keys compare in full and with case"}},
+		}, []string{"keys are compared in full and case-sensitively"}},
 		{"requests with a known key are replays", replayKnownKeys, []string{
 			"a key with different content is a key conflict",
 			"a key with a different number of events is a key conflict",

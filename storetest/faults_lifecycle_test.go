@@ -102,12 +102,12 @@ func lifecycleFaults() []fault {
 			[]string{"a closed store returns ErrClosed for every batch"}},
 		{"Stats count requests that are no longer queued", func(s *store) {
 			s.onBatch(func(*chargeingest.Batch) { s.stats.QueuedRequests++ })
-		}, []string{"Stats report an empty queue if no request waits, and the size of the last commit"}},
+		}, []string{"Stats reports an empty queue if no request is waiting, and the size of the last commit"}},
 		{"Stats count replays", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) {
 				s.stats.Commits++
 				s.stats.LastCommit = chargeingest.CommitStats{Requests: 1, Events: len(b.Events)}
 			})
-		}, []string{"Stats report an empty queue if no request waits, and the size of the last commit"}},
+		}, []string{"Stats reports an empty queue if no request is waiting, and the size of the last commit"}},
 	}
 }

@@ -12,8 +12,8 @@ import (
 
 func nameFaults() []fault {
 	const (
-		names   = "platform names compare in full and with case"
-		filters = "filters compare in full and with case"
+		names   = "platform names are compared in full and case-sensitively"
+		filters = "filters are compared in full and case-sensitively"
 		listed  = "List does not return events of another platform"
 	)
 	platforms := func(change func(string) string) func(*store) {
@@ -82,13 +82,13 @@ func nameFaults() []fault {
 					b.Events[i].Reference = nullable(b.Events[i].Reference)
 				}
 			})
-		}, []string{"references compare in full and with case"}},
+		}, []string{"references are compared in full and case-sensitively"}},
 		{`a key "null" is ignored`, func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) { b.IdempotencyKey = nullable(b.IdempotencyKey) })
-		}, []string{"keys compare in full and with case"}},
+		}, []string{"keys are compared in full and case-sensitively"}},
 		{"keys are URL-unescaped", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) { b.IdempotencyKey = unescaped(b.IdempotencyKey) })
-		}, []string{"keys compare in full and with case"}},
+		}, []string{"keys are compared in full and case-sensitively"}},
 		{"platform and key are concatenated", func(s *store) {
 			owners := make(map[string]string)
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {

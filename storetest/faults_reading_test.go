@@ -29,10 +29,10 @@ func platformFaults() []fault {
 				}
 				b.Platform = "all"
 			})
-		}, []string{"platform names compare in full and with case"}},
+		}, []string{"platform names are compared in full and case-sensitively"}},
 		{"platforms ignore case", func(s *store) {
 			s.onBatch(func(b *chargeingest.Batch) { b.Platform = strings.ToLower(b.Platform) })
-		}, []string{"platform names compare in full and with case"}},
+		}, []string{"platform names are compared in full and case-sensitively"}},
 		{"a cursor includes its platform", func(s *store) {
 			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
 				if platform, cursor, ok := strings.Cut(q.After, "."); ok {

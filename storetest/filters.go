@@ -10,7 +10,7 @@ import (
 func filterCases() []testCase {
 	return []testCase{
 		{"each combination of filters returns the events that match all of them", checkFilters},
-		{"filters compare in full and with case", checkFiltersExact},
+		{"filters are compared in full and case-sensitively", checkFiltersExact},
 		{"From and To limit the instant of the timestamp, From inclusive and To exclusive", checkTimeBounds},
 	}
 }

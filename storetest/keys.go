@@ -25,7 +25,7 @@ func keyCases() []testCase {
 		{"a request with some replays records its key", checkKeyReplaysAndNew},
 		{"a request of replays only records its key", checkKeyAllReplays},
 		{"without a key or references, the same request is stored again", checkNoKey},
-		{"keys compare in full and with case", checkKeyExact},
+		{"keys are compared in full and case-sensitively", checkKeyExact},
 		{"a key stays recorded after 1,000 others", checkKeyAfterMany},
 	}
 }

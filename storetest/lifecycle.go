@@ -16,7 +16,7 @@ func lifecycleCases() []testCase {
 		{"if a context ends during Append, ErrNotStored means that nothing was stored", checkCanceledDuring},
 		{"a closed store returns ErrClosed for every batch", checkClosed},
 		{"an open store is ready and a closed store is not", checkReady},
-		{"Stats report an empty queue if no request waits, and the size of the last commit", checkStats},
+		{"Stats reports an empty queue if no request is waiting, and the size of the last commit", checkStats},
 	}
 }
 

@@ -13,7 +13,7 @@ func platformCases() []testCase {
 	return []testCase{
 		{"platforms do not share references", checkPlatformReferences},
 		{"platforms do not share keys", checkPlatformKeys},
-		{"platform names compare in full and with case", checkPlatformNames},
+		{"platform names are compared in full and case-sensitively", checkPlatformNames},
 		{"Get does not find events of another platform", checkPlatformGet},
 		{"List does not return events of another platform", checkPlatformList},
 		{"a cursor does not expose the events of its platform to another", checkPlatformCursor},

@@ -21,7 +21,7 @@ func referenceCases() []testCase {
 		{"decimals compare as text: 1.1 and 1.10 differ", checkDecimalText},
 		{"a conflict leaves the stored event unchanged", checkConflictChangesNothing},
 		{"under ReturnOriginal, different content returns the original", checkReturnOriginal},
-		{"references compare in full and with case", checkReferenceExact},
+		{"references are compared in full and case-sensitively", checkReferenceExact},
 	}
 }
 

@@ -12,7 +12,8 @@
 // references, batches, keys, concurrency, platforms, reading, paging, filters,
 // following and durability. To run one group: go test -run TestStore/keys.
 //
-// Some cases need more than Append. Without it, they are skipped with a reason:
+// Some cases need more than Append. They are skipped, with a reason, if the store lacks
+// it:
 //
 //   - reading, paging, filters and following need a [chargeingest.EventReader];
 //     without one, the other groups check only the results of Append;
@@ -20,11 +21,11 @@
 //     the latter also a [chargeingest.ReadyChecker] or [chargeingest.StatsReporter];
 //   - durability needs the option [Reopen].
 //
-// The suite checks each rule in many combinations: listings with each filter, with
-// and without time bounds, in both orders; names that differ only in case, white
-// space, Unicode normalization, escapes or the last of 256 characters; batches with
-// and without a key, of up to 6,600 events and several MiB. The batches are valid,
-// as those of a handler are.
+// The suite checks each rule in many combinations: listings with each filter, with and
+// without time bounds, in both orders; names that differ only in case, white space,
+// Unicode normalization, escapes or the last of 256 characters; batches with and without
+// a key, of up to 6,600 events and several MiB. All batches are valid, like those of a
+// handler.
 //
 // A store can pass although it violates the contract: the suite cannot advance the
 // clock of a store, so it does not notice a store that deletes references or keys

@@ -45,19 +45,19 @@ again: no event is stored twice. The server recognizes an event by its reference
 For events without one, each batch has an Idempotency-Key, derived from the number
 and the content of its first event. If the rest of the batch is not the same as
 before, because of another -batch or because later lines were added or changed, the
-load stops before it could store an event without a reference twice. It cannot
-recognize a file in which lines were added or removed at the start, or the first
-line of a batch was changed: it stores its events without a reference again. Put
-new events into a new file.
+load stops before it could store an event without a reference twice. But if lines
+were added or removed at the start of the file, or the first line of a batch was
+changed, the events without a reference are stored again. Put new events into a new
+file.
 
 The last line on standard output, "N events: A new, B already stored, C rejected",
 counts events. If the response to a batch was lost and the batch was sent again, its
-events count as already stored. If the server does not respond or asks to wait, the
-load retries for up to two minutes per batch.
+events count as already stored. If the server does not respond or asks the client to
+wait, the load retries for up to two minutes per batch.
 
 The load stops at a line that is not valid JSON and at an event that the server
-rejects. Standard error has FILE:LINE and the reason for each. Nothing of that batch
-is stored; all earlier batches are. SIGINT or SIGTERM stops the load too.
+rejects. It prints FILE:LINE and the reason for each to standard error. Nothing of that
+batch is stored; all earlier batches are. SIGINT or SIGTERM also stops the load.
 
 Exit status: 0 if all events are stored, 1 if not, 2 for an invalid option or FILE.`
 

@@ -29,7 +29,7 @@ that change the text direction are printed as \u escapes. It retries while the
 server is not available.
 
 At the end it prints "position: …" to standard error. Pass that as -position to
-continue with the next event: each event is then printed once. SIGINT or SIGTERM
+continue with the next event, so that each event is printed once. SIGINT or SIGTERM
 ends it. If its output is closed, it ends without printing the position.
 
 Exit status: 0 after a signal or the last event, 1 after a failure, 2 for an
@@ -51,7 +51,7 @@ func (p *program) tail(ctx context.Context, args []string) error {
 			},
 			cli.Option{
 				Name: "follow", Default: "true",
-				Usage: "-follow=false ends after the last stored event", Set: boolean(&t.follow),
+				Usage: "follow new events; -follow=false ends after the last stored event", Set: boolean(&t.follow),
 			},
 		),
 	}

@@ -169,7 +169,7 @@ func (c *Checker) violations(keyword, path string, rule *jsonschema.Schema, valu
 		if c.KeepUnknownFields && rule != c.batch {
 			return nil
 		}
-		message := " is not a known field; known here are " + strings.Join(slices.Sorted(maps.Keys(rule.Properties)), ", ")
+		message := " is not a known field; the known fields are " + strings.Join(slices.Sorted(maps.Keys(rule.Properties)), ", ")
 		var list []Violation
 		for name := range value.(map[string]any) {
 			if rule.Properties[name] == nil {

@@ -25,7 +25,7 @@ func (rules CrossRules) Check(f CrossFields, now time.Time) []Violation {
 	var found []Violation
 	if rules.RequireReference && (f.Reference == nil || *f.Reference == "") {
 		found = append(found, Violation{MissingField, "reference",
-			" is missing: here every event needs one that is not empty, so that sending it again cannot bill twice"})
+			" is missing: this service requires a reference that is not empty, so that sending an event again cannot bill twice"})
 	}
 	if f.StartAt != nil && f.EndAt != nil {
 		start, startOK := rfc3339.Parse(*f.StartAt)

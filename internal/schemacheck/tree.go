@@ -86,9 +86,9 @@ func asMalformed(err error) error {
 	if errors.As(err, &bounds) {
 		path := limits.Shorten(bounds.path)
 		if bounds.hasRule && path != "" {
-			return &InvalidError{[]Violation{{InvalidField, path, path + " holds " + bounds.content}}}
+			return &InvalidError{[]Violation{{InvalidField, path, path + " has " + bounds.content}}}
 		}
-		return &MalformedError{strings.TrimSuffix("the body holds "+bounds.content+" at "+path, " at ")}
+		return &MalformedError{strings.TrimSuffix("the body has "+bounds.content+" at "+path, " at ")}
 	}
 	var syntax *jsontext.SyntacticError
 	if errors.As(err, &syntax) {
