@@ -7,7 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// checkServer returns an error if the server is not durable or would convert texts.
+// checkServer returns an error if the server is not durable or converts texts.
 func checkServer(ctx context.Context, conn *pgx.Conn, o Options) error {
 	for _, setting := range []string{"server_encoding", "client_encoding"} {
 		var value string
@@ -39,7 +39,6 @@ func checkDurability(ctx context.Context, conn *pgx.Conn, o Options) error {
 	return nil
 }
 
-// checkWritable returns an error if the server is read-only or the role lacks privileges.
 func (s *Store) checkWritable(ctx context.Context, tx pgx.Tx) error {
 	var readOnly bool
 	if err := tx.QueryRow(ctx, s.sql.readOnly).Scan(&readOnly); err != nil {

@@ -12,10 +12,8 @@ import (
 )
 
 // ContainPanics turns panics of the config's hooks and tracer into errors or log entries.
-// Call it after all other changes of the config, before the pool is made. Without it such
-// a panic ends the process if pgxpool calls the hook in a background goroutine: when it
-// connects, checks an idle connection or closes one. The writer's connection does not
-// need it.
+// Without it, a panic in a background goroutine of pgxpool ends the process. The store's
+// own connection does not need it. Call it last, before the pool is made.
 func ContainPanics(cfg *pgxpool.Config, logger *slog.Logger) {
 	report := func(err error) { log(logger, slog.LevelError, "pgstore: a hook of the pool failed", err) }
 	containConnect(cfg)
@@ -46,7 +44,6 @@ func ContainPanics(cfg *pgxpool.Config, logger *slog.Logger) {
 	}
 }
 
-// containConnect wraps the hooks that return errors.
 func containConnect(cfg *pgxpool.Config) {
 	if f := cfg.BeforeConnect; f != nil {
 		cfg.BeforeConnect = func(ctx context.Context, c *pgx.ConnConfig) (err error) {
@@ -85,7 +82,6 @@ func contain(report func(error), f func()) {
 	}
 }
 
-// tracer reports panics of the host's tracer.
 type tracer struct {
 	host   pgx.QueryTracer
 	report func(error)
@@ -101,7 +97,7 @@ var (
 	_ pgxpool.ReleaseTracer = tracer{}
 )
 
-// start returns the context that f returns, or ctx if f fails.
+// start returns ctx if f panics.
 func (t tracer) start(ctx context.Context, f func() context.Context) context.Context {
 	started := ctx
 	contain(t.report, func() { started = f() })

@@ -28,7 +28,7 @@ const (
 	codeNotSupported         = "0A000" // also of a plan whose tables have changed
 )
 
-// codeOf returns the code of a server's error, and "" for other errors.
+// codeOf returns "" unless err is from the server.
 func codeOf(err error) string {
 	var e *pgconn.PgError
 	if errors.As(err, &e) {
@@ -37,12 +37,11 @@ func codeOf(err error) string {
 	return ""
 }
 
-// isRolledBack reports whether the server rejected a statement, so that the transaction
-// is rolled back and the connection can be used again.
+// isRolledBack reports whether the server rejected a statement and rolls back.
 //
-// Some codes leave the outcome open: a lost connection behind a proxy or between the
-// nodes of a cluster (08), CockroachDB's ambiguous result (40003), and system and
-// internal errors (58, XX) in a commit.
+// Some codes leave the outcome open: connections lost by a proxy or within a cluster (08),
+// CockroachDB's ambiguous result (40003), and system and internal errors in a commit
+// (58, XX).
 func isRolledBack(err error, inCommit bool) bool {
 	var e *pgconn.PgError
 	if !errors.As(err, &e) || severity(e) != "ERROR" || strings.HasPrefix(e.Code, "57P") {
@@ -54,7 +53,7 @@ func isRolledBack(err error, inCommit bool) bool {
 	return !inCommit || !strings.HasPrefix(e.Code, "58") && !strings.HasPrefix(e.Code, "XX")
 }
 
-// severity falls back to the translated severity, as CockroachDB before 22 sends no other.
+// CockroachDB before 22 sends only the translated severity.
 func severity(e *pgconn.PgError) string {
 	if e.SeverityUnlocalized != "" {
 		return e.SeverityUnlocalized
@@ -62,10 +61,9 @@ func severity(e *pgconn.PgError) string {
 	return e.Severity
 }
 
-// isSessionEnded reports whether the connection is lost and nothing was stored: nothing
-// was sent, or the server reported the end of the session in response to a statement
-// before the commit. Responses have the order of the statements, so the commit was not
-// executed.
+// isSessionEnded reports whether the connection is lost and nothing was stored: either
+// nothing was sent, or the server ended the session in response to a statement before the
+// commit.
 func isSessionEnded(err error, inCommit bool) bool {
 	if errors.As(err, new(pgx.ErrPreprocessingBatch)) || pgconn.SafeToRetry(err) && !errors.Is(err, pgconn.ErrConnClosed) {
 		return true
@@ -85,28 +83,26 @@ func isSessionEnded(err error, inCommit bool) bool {
 
 func isUniqueViolation(err error) bool { return codeOf(err) == codeUniqueViolation }
 
-// isTransient reports whether the server rolled back in favor of another transaction.
 func isTransient(err error) bool {
 	code := codeOf(err)
 	return code == codeSerializationFailure || code == codeDeadlock
 }
 
-// isUnknown reports whether the transaction may have been committed.
 func isUnknown(err error) bool { return errors.Is(err, chargeingest.ErrOutcomeUnknown) }
 
-// sessionEndedError is the error of a lost connection after which nothing is stored.
+// sessionEndedError reports a lost connection, and that nothing was stored.
 type sessionEndedError struct{ error }
 
 func (e sessionEndedError) Unwrap() error { return e.error }
 
-// undecidedError is the error of a request that could not be decided, for example because
-// stored content is not JSON.
+// undecidedError reports a request that could not be decided, for example because stored
+// content is not JSON.
 type undecidedError struct{ error }
 
 func (e undecidedError) Unwrap() error { return e.error }
 
-// isEventError reports whether a request causes the failure, for example by a character
-// that the database cannot store or a reference whose event was deleted.
+// isEventError reports whether a request is the cause, for example by a character that the
+// database cannot store or a reference whose event was deleted.
 func isEventError(err error) bool {
 	if isServerError(err) {
 		return false
@@ -116,14 +112,13 @@ func isEventError(err error) bool {
 		strings.HasPrefix(code, "22") || strings.HasPrefix(code, "23") || strings.HasPrefix(code, "54")
 }
 
-// isServerError reports whether nothing was stored and another connection may lead to a
-// server that works.
+// isServerError reports whether nothing was stored and another connection may help.
 func isServerError(err error) bool {
 	return codeOf(err) == codeReadOnly || errors.As(err, new(sessionEndedError))
 }
 
-// pause waits before the next try, longer each time and for a random time, so that
-// processes do not collide again. It reports false if ctx ends first.
+// pause waits for a random time, so that processes do not collide again. It returns false
+// if ctx ends first.
 func pause(ctx context.Context, n int) bool {
 	select {
 	case <-time.After(rand.N(time.Millisecond << min(n, 6))): //nolint:gosec // not a secret

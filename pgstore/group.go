@@ -14,11 +14,10 @@ import (
 	"example.com/chargeingest/storekit"
 )
 
-// decidedGroup has the results of requests, which hold once the transaction is committed,
-// and the rows to insert.
+// decidedGroup has the results of requests and the rows to insert.
 type decidedGroup struct {
-	results    []groupcommit.Result // one for each request that was decided
-	duplicates bool                 // a replay or a rejection is among them
+	results    []groupcommit.Result // of the first requests, perhaps all
+	duplicates bool                 // replays or rejections
 	rejections bool
 	events     eventRows
 	records    recordRows
@@ -26,9 +25,8 @@ type decidedGroup struct {
 
 type nextID func(time.Time) (string, error)
 
-// decide decides requests in their order, by stored events and those of earlier requests.
-// Comparing large contents takes time and memory, so beyond maxPrefetchBytes or the
-// deadline the group ends.
+// decide decides requests in their order. Comparing large contents takes time and memory,
+// so the group ends at the deadline or beyond maxPrefetchBytes.
 func decide(ctx context.Context, group []*groupcommit.Request, l *lookup, next nextID, deadline time.Time) (*decidedGroup, error) {
 	g := new(decidedGroup)
 	for i, r := range group {
@@ -38,7 +36,7 @@ func decide(ctx context.Context, group []*groupcommit.Request, l *lookup, next n
 		result, err := g.decideOne(ctx, r.Attempt, l, next)
 		switch {
 		case err != nil && codeOf(err) != "":
-			return nil, err // of a query
+			return nil, err // from a query
 		case err != nil && !groupcommit.IsRejection(err):
 			return nil, undecidedError{err}
 		}
@@ -81,7 +79,6 @@ func (g *decidedGroup) decideOne(ctx context.Context, a storekit.Attempt, l *loo
 	return result, nil
 }
 
-// insert queues the statement that stores the group.
 func (g *decidedGroup) insert(b *pgx.Batch, sql *statements) {
 	names, counts, newestIDs := g.events.platforms()
 	arguments := append([]any{names, counts, newestIDs}, g.events.columns()...)
@@ -94,7 +91,7 @@ type eventRow struct {
 	remaining    int64 // rows of the same platform after this one
 }
 
-// eventRows are the events to insert, in the order of storing within each platform.
+// eventRows are the events to insert, in order within each platform.
 type eventRows struct{ rows []eventRow }
 
 func (r *eventRows) len() int { return len(r.rows) }
@@ -103,7 +100,7 @@ func (r *eventRows) add(platform, id string, e *chargeingest.NewEvent) {
 	r.rows = append(r.rows, eventRow{platform: platform, id: id, event: e})
 }
 
-// sort orders rows by platform, the order of locking.
+// sort sorts by platform, the order of locking.
 func (r *eventRows) sort() {
 	slices.SortStableFunc(r.rows, func(a, b eventRow) int { return cmp.Compare(a.platform, b.platform) })
 	for i := len(r.rows) - 2; i >= 0; i-- {
@@ -113,7 +110,6 @@ func (r *eventRows) sort() {
 	}
 }
 
-// platforms returns the sorted names with the number of events and the newest id of each.
 func (r *eventRows) platforms() (names []string, counts []int64, newestIDs []string) {
 	for i := range r.rows {
 		row := &r.rows[i]
@@ -153,12 +149,11 @@ func (r *eventRows) columns() []any {
 	}
 }
 
-// recordRows are the idempotency records to insert.
 type recordRows struct {
 	platforms, keys, routes []string
 	digests                 [][]byte
 	eventIDs                []string  // JSON arrays
-	sent                    []*string // JSON arrays, or nil if no event has a text
+	sent                    []*string // JSON arrays or nil
 	received                []time.Time
 }
 
@@ -170,7 +165,7 @@ func (r *recordRows) add(b chargeingest.Batch, record *storekit.IdempotencyRecor
 		ids[i], texts[i] = record.Events[i].ID, record.Events[i].EncodeSent()
 		hasText = hasText || texts[i] != nil
 	}
-	eventIDs, _ := json.Marshal(ids) // strings never fail
+	eventIDs, _ := json.Marshal(ids)
 	var sent *string
 	if hasText {
 		encoded, _ := json.Marshal(texts)

@@ -12,7 +12,6 @@ type index struct {
 	columns     string // SQL after the table: columns and condition
 }
 
-// apply skips indexes that are already built or dropped.
 func (c indexChange) apply(ctx context.Context, conn *pgx.Conn, schema string) error {
 	if len(c.build)+len(c.drop) == 0 {
 		return nil
@@ -35,7 +34,7 @@ func (c indexChange) apply(ctx context.Context, conn *pgx.Conn, schema string) e
 	return nil
 }
 
-// indexer builds and drops indexes without blocking writes.
+// indexer does not block writes.
 type indexer struct {
 	conn   *pgx.Conn
 	schema string
@@ -77,8 +76,7 @@ func (i *indexer) relation(ctx context.Context, name string) (relation, error) {
 	return found[0], nil
 }
 
-// build returns the index after building it, if it does not exist or is invalid because
-// an earlier build was interrupted.
+// build returns the index. An invalid one is left of an interrupted build.
 func (i *indexer) build(ctx context.Context, table relation, x index) (relation, error) {
 	found, err := i.relations(ctx, "WHERE i.indrelid = $1 AND c.relname = $2", table.oid, x.name)
 	if err != nil {
@@ -109,9 +107,9 @@ func (i *indexer) build(ctx context.Context, table relation, x index) (relation,
 	return found[0], nil
 }
 
-// buildPartitioned builds the index of a partitioned table, which has no concurrent build:
-// it creates an invalid index, then builds and attaches one for each partition. With the
-// last one the index becomes valid. The server adds it to new partitions.
+// buildPartitioned creates an invalid index, since partitioned tables have no concurrent
+// build, then builds and attaches one for each partition. With the last one the index
+// becomes valid.
 func (i *indexer) buildPartitioned(ctx context.Context, table relation, x index, found []relation) (relation, error) {
 	if len(found) == 0 {
 		err := i.exec(ctx, "CREATE INDEX "+quoted(x.name)+" ON ONLY "+table.quoted()+" "+x.columns)
@@ -142,8 +140,7 @@ JOIN pg_catalog.pg_index ai ON ai.indexrelid = a.inhrelid WHERE a.inhparent = $2
 	return parent, nil
 }
 
-// drop drops an index if it exists. For the index of a partition it drops the index of
-// the partitioned table.
+// drop drops, for the index of a partition, that of the partitioned table.
 func (i *indexer) drop(ctx context.Context, name string) error {
 	found, err := i.relations(ctx, `WHERE c.oid = (WITH RECURSIVE up AS (
 SELECT c.oid, 0 AS level FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

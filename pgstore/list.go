@@ -25,9 +25,8 @@ func (s *Store) List(ctx context.Context, q chargeingest.Query) (page chargeinge
 	return page, err
 }
 
-// isScan reports whether a listing can read many more events than it returns. There are
-// indexes for no filter, a reference, and a customer. The server checks other filters and
-// combinations event by event.
+// isScan reports whether a listing can read many more events than it returns: unless it
+// has no filter, a reference, or only one customer field, it has no index.
 func isScan(q *chargeingest.Query) bool {
 	if q.Reference != "" {
 		return false
@@ -51,16 +50,15 @@ func (s *Store) list(ctx context.Context, tx pgx.Tx, q chargeingest.Query) (page
 			return page, err
 		}
 	}
-	// Read before the events: events that are stored meanwhile come after newest.
+	// Events that are stored after this statement come after newest.
 	var newest int64
 	var newestID, lastID string
 	if err := tx.QueryRow(ctx, s.sql.listBounds, q.Platform, after).Scan(&newest, &newestID, &lastID); err != nil {
 		return page, err
 	}
 	if after > newest || lastID != "" && idSuffix != idSuffixOf(lastID) {
-		// The cursor is from before a failover or a restored backup that lost events.
-		// It would skip the events that now have, or will have, their positions. A
-		// deleted event is no problem, since its position stays empty.
+		// A failover or a restored backup lost events. The cursor would skip events that
+		// get their positions. The position of a deleted event stays empty.
 		return page, fmt.Errorf("%w: %q is after an event that this database does not have", chargeingest.ErrInvalidCursor, q.After)
 	}
 	query, arguments := s.listQuery(q, after, newest)
@@ -93,7 +91,7 @@ func (s *Store) list(ctx context.Context, tx pgx.Tx, q chargeingest.Query) (page
 	}
 	if q.Order == chargeingest.Ascending {
 		if page.Next == "" {
-			last, lastID = newest, newestID // all of these were checked
+			last, lastID = newest, newestID
 		}
 		page.Position = encodeCursor(last, lastID)
 	}
@@ -105,8 +103,8 @@ const idSuffixLength = 10
 
 func idSuffixOf(id string) string { return id[max(0, len(id)-idSuffixLength):] }
 
-// encodeCursor returns the cursor after an event. It identifies the event, because a
-// standby that lacks it can assign its position again.
+// encodeCursor includes a part of the id, because a standby that lacks the event can assign
+// its position again.
 func encodeCursor(seq int64, id string) string { return cursor.Encode(seq) + idSuffixOf(id) }
 
 func decodeCursor(text string) (seq int64, idSuffix string, err error) {
@@ -118,7 +116,7 @@ func decodeCursor(text string) (seq int64, idSuffix string, err error) {
 	return seq, idSuffix, err
 }
 
-// listQuery returns the query for the events of a page and one more.
+// listQuery is for one event more than the page has.
 func (s *Store) listQuery(q chargeingest.Query, after, newest int64) (string, []any) {
 	var arguments []any
 	var conditions []string
@@ -141,7 +139,7 @@ func (s *Store) listQuery(q chargeingest.Query, after, newest int64) (string, []
 		{"product_item_id", q.ProductItemID},
 	} {
 		if filter.value != "" {
-			// The second condition is for the partial indexes.
+			// for the partial indexes
 			and("e."+filter.column+" = ? AND e."+filter.column+" <> ''", filter.value)
 		}
 	}

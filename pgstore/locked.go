@@ -12,13 +12,12 @@ import (
 )
 
 // lockedPlatforms are the platforms whose row another session has locked for longer than
-// the writer waits. Their requests stay queued while others are stored, and are retried
-// now and then. Once a platform has been locked for a statement timeout, its requests
-// fail at each retry.
+// the writer waits. Their requests stay queued between retries. After a statement timeout
+// they fail.
 type lockedPlatforms struct {
 	timeout   time.Duration // Options.StatementTimeout
 	platforms map[string]*lockedPlatform
-	nextWait  time.Time // when the writer may wait for the lock of one of them again
+	nextWait  time.Time // when the writer may wait for one of them again
 }
 
 type lockedPlatform struct {
@@ -31,13 +30,13 @@ type lockedPlatform struct {
 
 // Options.StatementTimeout is divided by these.
 const (
-	lockShare       = 5    // wait for the lock of a platform
+	lockShare       = 5    // wait for a platform
 	lockedLockShare = 100  // the same while any platform is locked
-	probeLockShare  = 2500 // the same while the writer finds out which platforms are locked
+	probeLockShare  = 2500 // the same while searching for locked platforms
 	waitShare       = 20   // between two waits for a locked platform
 	searchShare     = 10   // search for the locked platforms of a group
 
-	forgetFactor = 12 // times the timeout, since a platform was last used
+	forgetFactor = 12 // timeouts after the last use
 )
 
 func (l *lockedPlatforms) lockWait() time.Duration {
@@ -47,13 +46,12 @@ func (l *lockedPlatforms) lockWait() time.Duration {
 	return l.timeout / lockShare
 }
 
-// skips reports whether requests of a platform stay queued.
 func (l *lockedPlatforms) skips(platform string, now time.Time) bool {
 	p := l.platforms[platform]
 	return p != nil && now.Before(p.retryAt)
 }
 
-// add adds a platform or, if it still is locked, increases its pause.
+// add adds a platform or increases its pause.
 func (l *lockedPlatforms) add(platform string, err error) *lockedPlatform {
 	if l.platforms == nil {
 		l.platforms = make(map[string]*lockedPlatform)
@@ -69,7 +67,6 @@ func (l *lockedPlatforms) add(platform string, err error) *lockedPlatform {
 	return p
 }
 
-// remove removes the platforms of requests that were stored.
 func (l *lockedPlatforms) remove(stored []*groupcommit.Request) {
 	if len(l.platforms) == 0 {
 		return
@@ -79,8 +76,7 @@ func (l *lockedPlatforms) remove(stored []*groupcommit.Request) {
 	}
 }
 
-// nextRetry returns a channel that delivers when queued requests are to be retried, or
-// nil if there are none. It also forgets platforms that are no longer used.
+// nextRetry returns a channel for the next retry, or nil. It forgets unused platforms.
 func (l *lockedPlatforms) nextRetry() (retry <-chan time.Time, stop func() bool) {
 	var first *lockedPlatform
 	for platform, p := range l.platforms {
@@ -98,7 +94,7 @@ func (l *lockedPlatforms) nextRetry() (retry <-chan time.Time, stop func() bool)
 	return timer.C, timer.Stop
 }
 
-// markTaken records that the writer has taken all requests that were to be retried.
+// markTaken records that the queue has no more requests to retry.
 func (l *lockedPlatforms) markTaken(now time.Time) {
 	for _, p := range l.platforms {
 		if !now.Before(p.retryAt) {
@@ -121,13 +117,13 @@ func (l *lockedPlatforms) split(group []*groupcommit.Request) (unlocked, locked 
 	return unlocked, locked
 }
 
-// lockSearch stores requests of unlocked platforms in order to find the locked ones.
+// lockSearch finds locked platforms by storing the requests of others.
 type lockSearch struct {
-	lockWait time.Duration // for each platform
-	until    time.Time     // then the remaining platforms count as locked
+	lockWait time.Duration
+	until    time.Time // after this, remaining platforms count as locked
 }
 
-// separateLocked handles a group that failed with err because of a locked platform.
+// separateLocked handles a group that failed because of a locked platform.
 func (w *writer) separateLocked(group []*groupcommit.Request, err error) {
 	platforms := byPlatform(group)
 	switch {
@@ -147,12 +143,12 @@ func (w *writer) separateLocked(group []*groupcommit.Request, err error) {
 
 func (w *writer) retryLocked(group []*groupcommit.Request) {
 	platforms := byPlatform(group)
-	rand.Shuffle(len(platforms), func(i, j int) { platforms[i], platforms[j] = platforms[j], platforms[i] }) //nolint:gosec // only for fairness
+	rand.Shuffle(len(platforms), func(i, j int) { platforms[i], platforms[j] = platforms[j], platforms[i] }) //nolint:gosec // for fairness
 	w.storeUnlocked(platforms, nil, w.options.StatementTimeout/lockedLockShare)
 }
 
-// storeUnlocked stores the requests of unlocked platforms, for about budget, and
-// postpones the others. Platforms that become locked get lockErr.
+// storeUnlocked stores the requests of unlocked platforms, for about the time of budget,
+// and postpones the others.
 func (w *writer) storeUnlocked(platforms [][]*groupcommit.Request, lockErr error, budget time.Duration) {
 	locked := w.findLocked(platforms)
 	var unlocked, waiting []*groupcommit.Request
@@ -160,7 +156,7 @@ func (w *writer) storeUnlocked(platforms [][]*groupcommit.Request, lockErr error
 		platform := requests[0].Platform
 		known := w.locked.platforms[platform]
 		switch {
-		case !locked[platform]: // or it has no row yet, which another session may be inserting
+		case !locked[platform]: // but another session may be inserting it
 			unlocked = append(unlocked, requests...)
 		case known == nil:
 			w.postpone(requests, lockErr)
@@ -186,8 +182,8 @@ func (w *writer) storeWithLockWait(group []*groupcommit.Request, lockWait, budge
 	w.store(group, w.groupDeadline())
 }
 
-// postpone requeues the requests of one platform or, after a statement timeout, fails
-// them and those that are still queued.
+// postpone requeues the requests of a platform. After a statement timeout it fails them
+// and the queued ones.
 func (w *writer) postpone(requests []*groupcommit.Request, err error) {
 	platform := requests[0].Platform
 	if p := w.locked.add(platform, err); time.Since(p.since) < w.options.StatementTimeout {
@@ -201,8 +197,7 @@ func (w *writer) postpone(requests []*groupcommit.Request, err error) {
 	}
 }
 
-// findLocked returns the platforms whose row another session has locked. If the query
-// fails, it returns none.
+// findLocked returns no platforms if the query fails.
 func (w *writer) findLocked(platforms [][]*groupcommit.Request) map[string]bool {
 	names := make([]string, len(platforms))
 	for i, requests := range platforms {

@@ -8,8 +8,8 @@ import (
 	"example.com/chargeingest/internal/panics"
 )
 
-// maxLogText bounds the escaped text of an error, in bytes, so that a log line with the
-// host's attributes stays below 16 KB.
+// maxLogText bounds the escaped text of an error, in bytes: with the host's attributes a
+// line stays below 16 KB.
 const maxLogText = 12 << 10
 
 // log ignores panics of the host's logger.
@@ -23,8 +23,7 @@ func log(logger *slog.Logger, level slog.Level, message string, err error) {
 	logger.LogAttrs(context.Background(), level, message, attributes...)
 }
 
-// shorten truncates a text that would take more than maxLogText bytes. A handler writes at
-// most six bytes for one.
+// shorten counts six bytes, the maximum, for a byte that a handler may escape.
 func shorten(text string) string {
 	size := 0
 	for i, r := range text {

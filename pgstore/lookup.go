@@ -12,15 +12,15 @@ import (
 	"example.com/chargeingest/storekit"
 )
 
-// maxPrefetchBytes bounds the content that a lookup fetches in advance. Further events
-// are fetched one by one, when they are needed.
+// maxPrefetchBytes bounds the content that a lookup fetches in advance. The rest is fetched
+// when needed.
 const maxPrefetchBytes = 16 << 20
 
 // scopedName is a reference or an idempotency key of a platform.
 type scopedName struct{ platform, name string }
 
-// lookup implements [storekit.Lookup] with the stored events of a group and those that
-// the transaction will store. The zero value finds no stored events.
+// lookup implements [storekit.Lookup]. It finds stored events and those that the
+// transaction will store, and its zero value only the latter.
 type lookup struct {
 	conn *pgx.Conn
 	sql  *statements
@@ -28,12 +28,11 @@ type lookup struct {
 	events  map[scopedName]*chargeingest.StoredEvent
 	records map[scopedName]*storekit.IdempotencyRecord
 
-	unfetchedEvents, unfetchedRecords map[scopedName]bool // stored
-	fetchedBytes                      int                 // one by one
+	unfetchedEvents, unfetchedRecords map[scopedName]bool
+	fetchedBytes                      int // not in advance
 }
 
-// queueLookups queues the statements that lock the platforms of a group and find its
-// references and keys.
+// queueLookups also queues the lock of the platforms.
 func (l *lookup) queueLookups(b *pgx.Batch, group []*groupcommit.Request) {
 	var platforms []string
 	var references, keys nameColumns
@@ -58,7 +57,7 @@ func (l *lookup) queueLookups(b *pgx.Batch, group []*groupcommit.Request) {
 	}
 }
 
-// nameColumns are distinct names as arguments of a statement.
+// nameColumns are distinct names, as arguments.
 type nameColumns struct {
 	platforms, names []string
 	seen             map[scopedName]bool
@@ -172,7 +171,7 @@ func (l *lookup) IdempotencyRecord(ctx context.Context, platform, key string) (*
 		}
 	}
 	if err := rows.Err(); err != nil || len(record.Events) == 0 {
-		return nil, err // no events: they were deleted meanwhile
+		return nil, err // the events may have been deleted meanwhile
 	}
 	l.addRecord(n, record)
 	return record, nil

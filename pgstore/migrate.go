@@ -20,10 +20,10 @@ var migrations embed.FS
 // migrationLock is the advisory lock of the process that migrates.
 const migrationLock = 0x63686172676530 // "charge0"
 
-// A migration must leave the tables usable for processes of the previous version, which
-// continue to store while it runs. The file NNNN_name.sql of a version is one transaction,
-// for statements that need the exclusive lock of a table only for a moment, such as
-// ALTER TABLE … ADD COLUMN … NULL. Slower changes belong in indexChanges.
+// Processes of the previous version continue to store during and after a migration. The
+// file NNNN_name.sql of a version is one transaction, for statements that lock a table
+// exclusively only for a moment, such as ADD COLUMN … NULL. Slower changes belong in
+// indexChanges.
 
 // indexChange is applied before the file of its version.
 type indexChange struct {
@@ -32,16 +32,16 @@ type indexChange struct {
 }
 
 var indexChanges = map[int]indexChange{
-	// The planner can use an index that begins with the platform to find an event by
-	// platform and sequence, and then reads all events of the platform.
+	// With an index that begins with the platform, the planner may read all events of a
+	// platform to find one by its sequence.
 	2: {
 		build: []index{{name: "events_by_id", table: "events", columns: "(id)"}},
 		drop:  []string{"events_id", "events_platform_id_idx"},
 	},
 }
 
-// While a session waits for the exclusive lock of a table, later sessions wait for it. The
-// wait is therefore short and repeated.
+// Other sessions queue behind a session that waits for an exclusive lock, so the wait is
+// short and repeated.
 const (
 	tableLockWait     = 100 * time.Millisecond
 	migrationPause    = 300 * time.Millisecond // doubled with each try
@@ -57,7 +57,7 @@ type migrator struct {
 	dial     func(context.Context) (*pgx.Conn, error) // for the migrations
 }
 
-// run migrates the tables. It retries until ctx ends.
+// run retries until ctx ends.
 func (m *migrator) run(ctx context.Context) error {
 	files, err := fs.Glob(migrations, "migrations/*.sql")
 	if err != nil {
@@ -87,14 +87,13 @@ func (m *migrator) run(ctx context.Context) error {
 	}
 }
 
-// isBusy reports whether a migration can be tried again.
 func isBusy(err error) bool {
 	code := codeOf(err)
 	return errors.Is(err, errMigrating) || code == codeLockNotAvailable || isTransient(err)
 }
 
-// try migrates under the advisory lock. It does not wait for the lock: a waiting statement
-// has a snapshot, which CREATE INDEX CONCURRENTLY of the other process would wait for.
+// try does not wait for the advisory lock: a waiting statement has a snapshot, which CREATE
+// INDEX CONCURRENTLY of the other process would wait for.
 func (m *migrator) try(ctx context.Context, files []string) error {
 	version, err := m.version(ctx, m.lockConn)
 	if err != nil || version == len(files) {
@@ -103,7 +102,7 @@ func (m *migrator) try(ctx context.Context, files []string) error {
 	if version > len(files) {
 		return fmt.Errorf("%w: they have version %d, this package has version %d", ErrSchemaTooNew, version, len(files))
 	}
-	// A transaction of this level has no snapshot between its statements.
+	// At this level a transaction has no snapshot between statements.
 	return pgx.BeginTxFunc(ctx, m.lockConn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		var locked bool
 		_, err := tx.Exec(ctx, "SELECT set_config('idle_in_transaction_session_timeout', '0', true)")
@@ -116,9 +115,9 @@ func (m *migrator) try(ctx context.Context, files []string) error {
 		if err != nil {
 			return fmt.Errorf("wait for the migration of another process: %w", err)
 		}
-		version, err := m.version(ctx, m.lockConn) // again, as another process may have migrated meanwhile
+		version, err := m.version(ctx, m.lockConn) // another process may have migrated
 		if err == nil {
-			// Only a simple query ends the portal of the last query, which has a snapshot.
+			// The portal of the last query has a snapshot until a simple query.
 			err = execSimple(ctx, m.lockConn, "SELECT 1")
 		}
 		if err != nil {
@@ -128,7 +127,7 @@ func (m *migrator) try(ctx context.Context, files []string) error {
 	})
 }
 
-// migrateFrom applies the migrations after a version, on another connection.
+// migrateFrom uses another connection, without a transaction.
 func (m *migrator) migrateFrom(ctx context.Context, version int, files []string) (err error) {
 	conn, err := m.dial(ctx)
 	if err != nil {
@@ -156,7 +155,7 @@ func (m *migrator) migrateFrom(ctx context.Context, version int, files []string)
 	return nil
 }
 
-// version returns the version of the tables, or 0 if there are none.
+// version returns 0 if there are no tables.
 func (m *migrator) version(ctx context.Context, conn *pgx.Conn) (version int, err error) {
 	var exists bool
 	err = conn.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -170,8 +169,7 @@ WHERE n.nspname = $1 AND c.relname = 'migrations')`, m.schema).Scan(&exists)
 	return version, nil
 }
 
-// makeSchema does not use IF NOT EXISTS, which needs the privilege to create schemas even
-// if the schema exists.
+// makeSchema avoids IF NOT EXISTS, which always needs the privilege to create schemas.
 func makeSchema(ctx context.Context, tx pgx.Tx, schema string) error {
 	var exists bool
 	err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1)", schema).Scan(&exists)
@@ -184,7 +182,6 @@ func makeSchema(ctx context.Context, tx pgx.Tx, schema string) error {
 	return nil
 }
 
-// apply runs the file of a version and records the version in one transaction.
 func (m *migrator) apply(ctx context.Context, conn *pgx.Conn, version int, text string) error {
 	return withShortLockWait(ctx, conn, func(tx pgx.Tx) error {
 		if version == 1 {
@@ -193,8 +190,7 @@ func (m *migrator) apply(ctx context.Context, conn *pgx.Conn, version int, text 
 				return err
 			}
 		}
-		// The files name no schema, and have several statements, which need the simple
-		// protocol.
+		// The files name no schema. Several statements need the simple protocol.
 		if _, err := tx.Exec(ctx, "SELECT set_config('search_path', $1, true)", quoted(m.schema)); err != nil {
 			return err
 		}
@@ -206,7 +202,6 @@ func (m *migrator) apply(ctx context.Context, conn *pgx.Conn, version int, text 
 	})
 }
 
-// withShortLockWait runs f in a transaction that waits for a table for tableLockWait.
 func withShortLockWait(ctx context.Context, conn *pgx.Conn, f func(pgx.Tx) error) error {
 	return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, "SELECT set_config('lock_timeout', $1, true)", milliseconds(tableLockWait))
@@ -217,8 +212,7 @@ func withShortLockWait(ctx context.Context, conn *pgx.Conn, f func(pgx.Tx) error
 	})
 }
 
-// withoutTimeouts runs a slow statement that blocks no other session and cannot run in a
-// transaction.
+// withoutTimeouts runs a slow statement that cannot be in a transaction.
 func withoutTimeouts(ctx context.Context, conn *pgx.Conn, statement string) (err error) {
 	for _, text := range []string{"SET statement_timeout = 0", "SET lock_timeout = 0", statement} {
 		if err == nil {

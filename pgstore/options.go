@@ -13,42 +13,40 @@ import (
 
 // Options are the settings of a [Store]. The zero value has the defaults.
 type Options struct {
-	// Schema contains the tables. It is created if it does not exist. 1 to 63 lower-case
-	// letters, digits and underscores, not starting with a digit. Default: chargeingest.
+	// Schema contains the tables and is created if needed. 1 to 63 lower-case letters,
+	// digits and underscores, not starting with a digit. Default: chargeingest.
 	Schema string
 
-	// AllowNonDurable accepts a server whose synchronous_commit or fsync is off. For
-	// tests only.
+	// AllowNonDurable, for tests, accepts synchronous_commit = off and fsync = off.
 	AllowNonDurable bool
 
 	// Entropy is the source of the random part of ids. Default: crypto/rand.Reader.
 	Entropy io.Reader
 
-	// StatementTimeout bounds each statement of a transaction that stores, and the time
-	// to retry a transaction that the server rolls back. A fifth of it bounds the wait
-	// for the lock of a platform, three times it a transaction, six times it all tries
-	// together. From 5 ms to an hour. Default: 5 s.
+	// StatementTimeout bounds each statement that stores, and the retries of a transaction
+	// that the server rolls back. A fifth of it bounds the wait for a locked platform,
+	// three times it a transaction, six times it everything. From 5 ms to an hour.
+	// Default: 5 s.
 	StatementTimeout time.Duration
 
-	// AcquireTimeout bounds the wait for a connection, and the wait of a read for its
-	// platform's turn. Default: 2 s.
+	// AcquireTimeout bounds the wait for a connection, and that of a read for its turn.
+	// Default: 2 s.
 	AcquireTimeout time.Duration
 
-	// ScanTimeout bounds one call of Get or List, and the wait of a scan for its turn.
-	// Beyond it they return chargeingest.ErrScanLimit. Default: 2 s.
+	// ScanTimeout bounds Get and List, and the wait of a scan for its turn. The error is
+	// chargeingest.ErrScanLimit. Default: 2 s.
 	ScanTimeout time.Duration
 
-	// MaxQueuedEvents bounds the events that wait to be stored. Beyond it Append returns
+	// MaxQueuedEvents bounds queued events. Beyond it Append returns
 	// chargeingest.ErrOverloaded. Default: 20,000.
 	MaxQueuedEvents int
 
-	// MaxTransactionEvents bounds the events of one transaction. A larger batch has a
-	// transaction for itself. Default: 2,000.
+	// MaxTransactionEvents bounds the events of one transaction, except for a larger
+	// batch. Default: 2,000.
 	MaxTransactionEvents int
 
 	// Observer, if set, is called after each transaction that stored events or failed.
-	// The calls of Append and the next transaction wait for it, so it must not call
-	// Append or Close.
+	// The writer waits for it, so it must not call Append or Close.
 	Observer func(chargeingest.CommitStats)
 
 	// Logger receives failures that callers do not see, such as a lost server.
@@ -56,10 +54,10 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// schemaName includes SQL keywords, so the name is quoted in statements.
+// schemaName includes keywords, so statements quote the name.
 var schemaName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
 
-// withDefaults also validates. Its error names the field.
+// withDefaults also validates the options.
 func (o Options) withDefaults() (Options, error) {
 	switch {
 	case o.Schema != "" && !schemaName.MatchString(o.Schema):

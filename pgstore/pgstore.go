@@ -10,15 +10,12 @@
 //
 // Append returns after the server has committed the events, with the durability that it
 // is configured for: synchronous_commit and, if events must survive the loss of a
-// machine, synchronous_standby_names. [New] refuses a server that acknowledges commits
-// before they are on disk.
+// machine, synchronous_standby_names.
 //
-// One goroutine of a process stores. It commits all queued requests in one transaction
-// and sends new events in one round trip. Platforms take turns in the queue.
-//
-// A transaction locks the rows of its platforms, in the order of their names, until it is
-// committed. Processes therefore store no duplicates and do not deadlock, and the events
-// of a platform become visible in their sequence: a listing skips none.
+// One goroutine of a process commits all queued requests in one transaction, which locks
+// the rows of its platforms in the order of their names. Processes therefore store no
+// duplicates and do not deadlock, and the events of a platform become visible in their
+// sequence: a listing skips none.
 //
 // # Failures
 //
@@ -30,24 +27,20 @@
 //   - another session has locked the platform for longer than Options.StatementTimeout.
 //
 // If the connection is lost otherwise, Append returns chargeingest.ErrOutcomeUnknown. The
-// store reconnects and resets the pool, whose connections lead to the same server. Set
-// connect_timeout for the pool and, with a standby, target_session_attrs=read-write and
-// [WatchStandby].
+// store then reconnects and resets the pool. Set connect_timeout for the pool and, with a
+// standby, target_session_attrs=read-write and [WatchStandby].
 //
-// # Connections and locks
+// # Sharing
 //
-// The writer has a connection besides those of the pool, so that neither reads nor the
-// host block it. Reads leave one connection of the pool free. Scans, which are listings
-// by a filter without an index, use half of them. Platforms take turns.
+// The writer has a connection besides those of the pool. Reads leave one connection of
+// the pool free. Scans, which are listings by a filter without an index, use half of
+// them. Platforms take turns. Listings need the primary: a lagging standby rejects
+// cursors.
 //
 // A platform that another session has locked delays others once, for a fifth of
-// Options.StatementTimeout. Its requests then stay queued while others are stored.
-// Listings need the primary: a lagging standby rejects cursors.
-//
-// A process that is disconnected while it sends new events delays no other, as the lock
-// is taken after all of them have arrived. If some events are duplicates, it has the lock
-// for up to Options.StatementTimeout. Only the commit comes later: tcp_user_timeout and
-// tcp_keepalives_idle of the server bound that.
+// Options.StatementTimeout, and then stays queued while others are stored. A process that
+// is disconnected while it stores can have its platforms locked. If that happens during
+// the commit, only tcp_user_timeout and tcp_keepalives_idle of the server bound it.
 package pgstore
 
 import (
@@ -94,17 +87,16 @@ type Store struct {
 	reads, scans *limits.Gate // of connections
 
 	mu      sync.Mutex
-	closed  bool // no read may begin
+	closed  bool
 	reading sync.WaitGroup
 	once    sync.Once
 }
 
-// New returns a store in the database of pool. It creates or migrates the tables. Several
-// processes may do so at once, while processes of the previous version continue to store.
-// A migration waits for transactions that have read the tables, such as a dump, until ctx
-// ends. The store does not use ctx after New returns.
+// New returns a store in the database of pool. It creates or migrates the tables, while
+// processes of the previous version continue to store. A migration waits for transactions
+// that have read the tables, such as a dump, until ctx ends. The store does not keep ctx.
 //
-// New returns [ErrSchemaTooNew] or [ErrNotDurable] if the database does not fit.
+// Errors include [ErrSchemaTooNew] and [ErrNotDurable].
 func New(ctx context.Context, pool *pgxpool.Pool, o Options) (*Store, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -154,8 +146,8 @@ func (s *Store) open(ctx context.Context) error {
 
 func quoted(schema string) string { return pgx.Identifier{schema}.Sanitize() }
 
-// Append implements [chargeingest.EventStore]. Ids contain the time of receipt. Ids of
-// several processes have the order of storing only as far as their clocks agree.
+// Append implements [chargeingest.EventStore]. Ids of several processes have the order of
+// storing only as far as their clocks agree.
 func (s *Store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 	b.Platform = escapePlatform(b.Platform)
 	return storekit.Append(ctx, b, func(a storekit.Attempt) (chargeingest.AppendResult, error) {
@@ -180,13 +172,13 @@ func escapePlatform(name string) string {
 }
 
 // Ready implements [chargeingest.ReadyChecker]. It checks that the server is writable and
-// the role has the required privileges.
+// that the role has the privileges to store.
 func (s *Store) Ready(ctx context.Context) error {
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
 	defer s.reading.Done()
-	return s.query(ctx, s.checkWritable) // without a gate: reads leave a connection free
+	return s.query(ctx, s.checkWritable) // reads leave a connection free
 }
 
 // Stats implements [chargeingest.StatsReporter].

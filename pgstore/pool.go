@@ -11,16 +11,14 @@ import (
 	"example.com/chargeingest/internal/panics"
 )
 
-// noConnection wraps the text of an error, but not the error: its code must not be taken
-// for that of a statement.
+// noConnection does not wrap err, whose code must not be taken for that of a statement.
 func noConnection(err error) error { return errors.New("no connection: " + err.Error()) }
 
-// acquire returns a connection of the pool. The pool's hooks may panic.
 func acquire(ctx context.Context, pool *pgxpool.Pool, timeout time.Duration) (conn *pgxpool.Conn, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	func() {
-		defer panics.RecoverTo(&err)
+		defer panics.RecoverTo(&err) // of a hook
 		conn, err = pool.Acquire(ctx)
 	}()
 	if err != nil {
@@ -35,11 +33,10 @@ func release(conn *pgxpool.Conn) (err error) {
 	return nil
 }
 
-// resetInterval is the minimum between two resets of a pool, which the host uses, too.
 const resetInterval = 100 * time.Millisecond
 
-// poolResetter returns a function that resets the pool after one of its connections led
-// to a read-only server: the others most likely lead to the same server.
+// poolResetter returns a function to call after a connection led to a server that does not
+// work: the others most likely lead there, too. The host uses the pool, so it limits resets.
 func poolResetter(pool *pgxpool.Pool) func() {
 	var mu sync.Mutex
 	var last time.Time

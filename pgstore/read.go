@@ -17,7 +17,7 @@ import (
 	"example.com/chargeingest/internal/panics"
 )
 
-// begin registers a read for Close.
+// begin makes Close wait for a read.
 func (s *Store) begin(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -31,8 +31,7 @@ func (s *Store) begin(ctx context.Context) error {
 	return nil
 }
 
-// enterGates waits until a read may use a connection, for up to AcquireTimeout, and a
-// scan in addition for up to ScanTimeout.
+// enterGates waits for the platform's turn to use a connection.
 func (s *Store) enterGates(ctx context.Context, platform string, scan bool) (leave func(), err error) {
 	enter := func(g *limits.Gate, timeout time.Duration, timeoutErr error) (func(), error) {
 		limited, cancel := context.WithTimeout(ctx, timeout)
@@ -58,7 +57,6 @@ func (s *Store) enterGates(ctx context.Context, platform string, scan bool) (lea
 	return func() { endRead(); endScan() }, nil
 }
 
-// read runs f in a read-only transaction when it is the platform's turn.
 func (s *Store) read(ctx context.Context, platform string, scan bool, f func(context.Context, pgx.Tx) error) error {
 	if err := s.begin(ctx); err != nil {
 		return err
@@ -72,7 +70,7 @@ func (s *Store) read(ctx context.Context, platform string, scan bool, f func(con
 	return s.query(ctx, f)
 }
 
-// query runs f in a read-only transaction, again if a plan is outdated.
+// query runs f again if a plan is outdated.
 func (s *Store) query(ctx context.Context, f func(context.Context, pgx.Tx) error) error {
 	conn, err := acquire(ctx, s.pool, s.options.AcquireTimeout)
 	if err != nil && ctx.Err() != nil {
@@ -86,7 +84,7 @@ func (s *Store) query(ctx context.Context, f func(context.Context, pgx.Tx) error
 			log(s.options.Logger, slog.LevelError, "pgstore: a connection was not released", err)
 		}
 	}()
-	// The server ends slow statements. A second later the client gives up on the server.
+	// The server ends slow statements; a second later the client gives up.
 	limited, cancel := context.WithTimeout(ctx, s.options.ScanTimeout+time.Second)
 	defer cancel()
 	for n := 0; ; n++ {
@@ -109,7 +107,7 @@ func (s *Store) query(ctx context.Context, f func(context.Context, pgx.Tx) error
 	return fmt.Errorf("pgstore: read: %w", err)
 }
 
-// transact prepares statements within the transaction, so that its timeouts bound that.
+// transact also prepares statements within the transaction's timeouts.
 func (s *Store) transact(ctx context.Context, conn *pgxpool.Conn, f func(context.Context, pgx.Tx) error) (err error) {
 	defer panics.RecoverTo(&err)
 	return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{AccessMode: pgx.ReadOnly, IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {

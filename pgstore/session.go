@@ -12,8 +12,8 @@ import (
 	"example.com/chargeingest/internal/panics"
 )
 
-// session is the writer's connection. It is separate from the pool, which reads or the host
-// may exhaust, and configured like the pool's connections. Not safe for concurrent use.
+// session is the writer's connection, configured like those of the pool, which reads or
+// the host may exhaust. Not safe for concurrent use.
 type session struct {
 	pool   *pgxpool.Pool
 	logger *slog.Logger
@@ -21,8 +21,8 @@ type session struct {
 	conn      *pgx.Conn // nil without a connection
 	connected time.Time
 	used      time.Time
-	lifetime  time.Duration // MaxConnLifetime of the pool
-	idle      time.Duration // MaxConnIdleTime of the pool
+	lifetime  time.Duration // MaxConnLifetime
+	idle      time.Duration // MaxConnIdleTime
 
 	preparing preparing
 	prepared  map[string]bool // statements, by text
@@ -37,13 +37,12 @@ type dialResult struct {
 }
 
 const (
-	dialTimeout  = 2 * time.Minute // if the pool's config has none; pgxpool's default
-	pingAfter    = time.Second     // an idle connection is checked
+	dialTimeout  = 2 * time.Minute // unless configured; pgxpool's default
+	pingAfter    = time.Second     // without use
 	closeTimeout = time.Second
 )
 
-// get returns the connection. Connecting continues after the timeout, because the first
-// of several hosts may take longer to fail.
+// get continues to connect after the timeout: the first of several hosts may take longer.
 func (s *session) get(ctx context.Context, timeout time.Duration) (conn *pgx.Conn, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -117,7 +116,7 @@ func (s *session) connect(ctx context.Context) error {
 	}
 }
 
-// dial connects and calls the hooks of a pool's config.
+// dial also calls the hooks of the config.
 func dial(ctx context.Context, cfg *pgxpool.Config) (conn *pgx.Conn, err error) {
 	defer func() {
 		if err != nil && conn != nil {
@@ -149,7 +148,7 @@ func dial(ctx context.Context, cfg *pgxpool.Config) (conn *pgx.Conn, err error) 
 	return conn, err
 }
 
-// closeConn closes a connection in the background, as the server may not respond.
+// closeConn works in the background, as the server may not respond.
 func closeConn(conn *pgx.Conn) {
 	go func() {
 		var err error
@@ -160,7 +159,6 @@ func closeConn(conn *pgx.Conn) {
 	}()
 }
 
-// drop closes the connection. The server rolls back an open transaction.
 func (s *session) drop() {
 	if s.conn != nil {
 		closeConn(s.conn)
@@ -168,15 +166,15 @@ func (s *session) drop() {
 	}
 }
 
-// dropUnlessNew closes a connection to a read-only server. A new one is kept, since the
-// next would most likely lead to the same server.
+// dropUnlessNew keeps a new connection to a read-only server: the next one would most
+// likely lead there, too.
 func (s *session) dropUnlessNew() {
 	if s.conn != nil && (s.conn.IsClosed() || time.Since(s.connected) >= resetInterval) {
 		s.drop()
 	}
 }
 
-// close closes the connection and waits for that.
+// close waits until the connection is closed.
 func (s *session) close() {
 	if s.dialing != nil {
 		s.cancelDial()
@@ -196,16 +194,16 @@ func (s *session) close() {
 	s.conn = nil
 }
 
-// minCacheCapacity is the smallest statement cache for all statements of the writer.
+// minCacheCapacity is enough for all statements of the writer.
 const minCacheCapacity = 16
 
-// preparing is when a connection prepares statements outside the transaction's timeouts.
+// preparing is when pgx prepares a statement ahead of its execution.
 type preparing int
 
 const (
 	once   preparing = iota // at their first use
 	always                  // at each use
-	never                   // the server parses them within the transaction
+	never
 )
 
 func preparingOf(cfg *pgx.ConnConfig) preparing {
@@ -226,7 +224,7 @@ func preparingOf(cfg *pgx.ConnConfig) preparing {
 	return once
 }
 
-// isPrepared reports whether pgx would send a batch without preparing statements first.
+// isPrepared reports whether pgx needs to prepare nothing for a batch.
 func (s *session) isPrepared(b *pgx.Batch) bool {
 	if s.preparing != once {
 		return s.preparing == never
@@ -239,7 +237,7 @@ func (s *session) isPrepared(b *pgx.Batch) bool {
 	return true
 }
 
-// setPrepared records the statements of a batch. After a failure pgx forgets them.
+// setPrepared records a batch. If it failed, pgx forgets all statements.
 func (s *session) setPrepared(b *pgx.Batch, ok bool) {
 	switch {
 	case !ok:

@@ -9,17 +9,15 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// missedStandby is a key of a connection's custom data, set after a commit that did not
-// wait for a standby.
+// missedStandby is a key of a connection's custom data.
 const missedStandby = "example.com/chargeingest/pgstore: missed standby"
 
 var errNotReplicated = errors.New("the wait for a standby was canceled: the commit is on this server alone")
 
-// WatchStandby makes the connections of a pool report commits whose wait for a
-// synchronous standby was canceled, for example by pg_cancel_backend or the timeout of a
-// proxy. For these, Append then returns chargeingest.ErrOutcomeUnknown. Without it such
-// events are acknowledged, because the server reports success and a warning. Call it
-// before the pool is made.
+// WatchStandby makes Append return chargeingest.ErrOutcomeUnknown if the wait for a
+// synchronous standby was canceled, for example by pg_cancel_backend or a proxy. The
+// server reports that as success with a warning, so without WatchStandby such events are
+// acknowledged. Call it before the pool is made.
 func WatchStandby(cfg *pgxpool.Config) {
 	hostHandler := cfg.ConnConfig.OnNotice
 	cfg.ConnConfig.OnNotice = func(conn *pgconn.PgConn, n *pgconn.Notice) {
@@ -32,7 +30,7 @@ func WatchStandby(cfg *pgxpool.Config) {
 	}
 }
 
-// takeMissedStandby reports and resets missedStandby.
+// takeMissedStandby reports and clears missedStandby.
 func takeMissedStandby(conn *pgx.Conn) bool {
 	data := conn.PgConn().CustomData()
 	_, missed := data[missedStandby]

@@ -28,14 +28,13 @@ func newStatements(schema string) *statements {
 		// The host may have turned it off for the session.
 		forceDurable: "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit', true) = 'off'",
 
-		// A generic plan from the time when there were few events reads all of them, until
-		// the server analyzes the table: a minute, or a million events.
+		// A generic plan made for few events reads all events, until the server analyzes
+		// the table: a minute, or a million events.
 		customPlans: "SELECT set_config('plan_cache_mode', 'force_custom_plan', true) WHERE current_setting('plan_cache_mode', true) IS NOT NULL",
 
-		// One statement, so that the platforms are locked only after all of it has arrived:
-		// a client that stops while it sends does not delay others. Platform names are
-		// sorted, and each platform is locked before its events are inserted. Ids of a
-		// record are JSON, because an array of arrays must be rectangular.
+		// One statement: it locks the platforms after all of it has arrived, so a client
+		// that stops while it sends does not delay others. Platform names are sorted. Event
+		// ids of a record are JSON, because an array of arrays must be rectangular.
 		insert: in(`WITH locked AS (
 INSERT INTO $schema.platforms AS p (name, last, last_id)
 SELECT t.name, t.events, t.id FROM unnest($1::text[], $2::bigint[], $3::text[]) AS t(name, events, id)
@@ -62,17 +61,14 @@ CASE WHEN r.sent IS NOT NULL THEN ARRAY(SELECT jsonb_array_elements_text(r.sent:
 FROM unnest($19::text[], $20::text[], $21::text[], $22::bytea[], $23::text[], $24::text[], $25::timestamptz[]) AS r(platform, key, route, digest, event_ids, sent, received_at)
 LEFT JOIN locked p ON p.name = r.platform`),
 
-		// Rewrites the rows unchanged, so that the commit waits for standbys. After a crash
-		// an event can be visible that no standby has, and its replay must not be
-		// acknowledged before one has it.
+		// It writes to make the commit wait for standbys. After a crash an event can be
+		// visible that no standby has, and its replay must not be acknowledged before.
 		lock: in(`INSERT INTO $schema.platforms AS p (name, last, last_id) SELECT t.name, 0, '' FROM unnest($1::text[]) AS t(name)
 ON CONFLICT (name) DO UPDATE SET last = p.last`),
 		findLocked: in(`WITH free AS (SELECT name FROM $schema.platforms WHERE name = ANY($1::text[]) FOR NO KEY UPDATE SKIP LOCKED)
 SELECT name FROM $schema.platforms WHERE name = ANY($1::text[]) AND name NOT IN (SELECT name FROM free)`),
-		// OFFSET 0 forces the lookup by index. Otherwise the server may read all events of a
-		// platform that has more than the others.
-		//
-		// Content beyond a number of bytes is null.
+		// OFFSET 0 forces a lookup by index. Otherwise the server may read all events of a
+		// large platform. Content beyond a number of bytes is null.
 		findReferences: in(`SELECT r.platform, r.reference, e.id, CASE WHEN sum(octet_length(e.content)) OVER (ORDER BY e.platform, e.seq) <= $3 THEN e.content END, e.timestamp_assigned, e.digest
 FROM unnest($1::text[], $2::text[]) AS w(platform, reference)
 CROSS JOIN LATERAL (SELECT * FROM $schema.event_references r WHERE r.platform = w.platform AND r.reference = w.reference OFFSET 0) r

@@ -21,18 +21,18 @@ type transaction struct {
 	sql          *statements
 	timeout      time.Duration
 	lockWait     time.Duration // for a platform
-	forceDurable bool          // overrides synchronous_commit = off
+	forceDurable bool
 }
 
-// storeOptimistically stores a group of new events in one round trip, commit included. If
-// the group has duplicates after all, the server rejects it with a unique violation.
+// storeOptimistically commits a group in one round trip. If the group has duplicates, the
+// server rejects it with a unique violation.
 func (t *transaction) storeOptimistically(ctx context.Context, group []*groupcommit.Request, next nextID) (*decidedGroup, error) {
 	g, err := decide(ctx, group, &lookup{}, next, t.decisionDeadline())
 	if err != nil {
 		return nil, err
 	}
 	if g.rejections {
-		// A batch conflicts within its group. It may be stored already and then is a replay.
+		// A conflict within the group may be a replay of a stored event.
 		return t.storeAfterLookup(ctx, group, next)
 	}
 	b := t.begin()
@@ -42,8 +42,8 @@ func (t *transaction) storeOptimistically(ctx context.Context, group []*groupcom
 	return g, t.sendAfter(ctx, b, n, true)
 }
 
-// storeAfterLookup locks the platforms of a group, looks up its duplicates, and stores
-// the rest: two round trips.
+// storeAfterLookup locks the platforms, looks up duplicates, and commits the rest: two
+// round trips.
 func (t *transaction) storeAfterLookup(ctx context.Context, group []*groupcommit.Request, next nextID) (g *decidedGroup, err error) {
 	committing := false
 	defer func() {
@@ -74,10 +74,9 @@ func (t *transaction) storeAfterLookup(ctx context.Context, group []*groupcommit
 	return g, t.send(ctx, b, true)
 }
 
-// decisionDeadline bounds the decisions of a group: other processes wait for the lock.
+// decisionDeadline is short, because other processes wait for the lock.
 func (t *transaction) decisionDeadline() time.Time { return time.Now().Add(t.timeout / 5) }
 
-// begin returns a batch that begins the transaction.
 func (t *transaction) begin() *pgx.Batch {
 	b := new(pgx.Batch)
 	b.Queue(t.sql.begin)
@@ -93,12 +92,12 @@ func milliseconds(d time.Duration) string {
 	return strconv.FormatInt(max(1, d.Milliseconds()), 10)
 }
 
-// errRolledBack is the error of a commit that the server answered with ROLLBACK.
+// errRolledBack is for a COMMIT whose command tag is ROLLBACK.
 var errRolledBack = errors.New("the transaction was rolled back before its commit")
 
-// sendAfter sends a batch whose first n statements begin the transaction. Preparing a
-// statement waits for the locks of its tables. So if pgx would prepare any, the first n
-// are sent alone: they set the timeouts.
+// sendAfter sends a batch whose first n statements begin the transaction and set its
+// timeouts. Preparing a statement waits for locks of its tables, so if pgx would prepare
+// any, the first n go ahead.
 func (t *transaction) sendAfter(ctx context.Context, b *pgx.Batch, n int, commits bool) error {
 	if !t.conn.IsClosed() && !t.session.isPrepared(b) {
 		first := &pgx.Batch{QueuedQueries: b.QueuedQueries[:n:n]}
@@ -110,8 +109,8 @@ func (t *transaction) sendAfter(ctx context.Context, b *pgx.Batch, n int, commit
 	return t.send(ctx, b, commits)
 }
 
-// send sends a batch that ends with the commit if commits is true. Then its error is
-// ErrOutcomeUnknown unless nothing was committed.
+// send returns ErrOutcomeUnknown if the batch ends with the commit, as commits reports,
+// and may be committed.
 func (t *transaction) send(ctx context.Context, b *pgx.Batch, commits bool) (failure error) {
 	if t.conn.IsClosed() {
 		return sessionEndedError{pgconn.ErrConnClosed}
@@ -123,7 +122,7 @@ func (t *transaction) send(ctx context.Context, b *pgx.Batch, commits bool) (fai
 	}()
 	defer func() { t.session.setPrepared(b, failure == nil) }()
 	defer panics.RecoverTo(&failure)
-	takeMissedStandby(t.conn) // of an earlier commit, by the host
+	takeMissedStandby(t.conn) // of a commit of the host
 	results := t.conn.SendBatch(ctx, b)
 	var err error
 	inCommit := commits
@@ -161,7 +160,7 @@ func (t *transaction) send(ctx context.Context, b *pgx.Batch, commits bool) (fai
 	return fmt.Errorf("rolled back: %w", err)
 }
 
-// rollback ends the transaction, or closes the connection if it cannot.
+// rollback closes the connection if it fails.
 func (t *transaction) rollback(ctx context.Context) {
 	if t.conn.IsClosed() || t.conn.PgConn().TxStatus() == 'I' {
 		return

@@ -26,10 +26,10 @@ type writer struct {
 
 	session    session
 	locked     lockedPlatforms
-	lockSearch *lockSearch // nil unless the writer finds out which platforms are locked
+	lockSearch *lockSearch // or nil
 
-	lookupFirst bool // the last group had duplicates or conflicts, so the next may have some
-	maxEvents   int  // in a group; below Options.MaxTransactionEvents while the server is slow
+	lookupFirst bool // since the last group had duplicates
+	maxEvents   int  // in a group; reduced while the server is slow
 
 	failureLogged time.Time
 	failing       bool // the server failed, and nothing was stored since
@@ -51,7 +51,7 @@ func newWriter(s *Store, newestID string) (*writer, error) {
 	}, nil
 }
 
-// run stores requests until the queue is closed and empty.
+// run works until the queue is closed and empty.
 func (w *writer) run() {
 	defer close(w.stopped)
 	defer w.session.close()
@@ -70,16 +70,14 @@ func (w *writer) run() {
 	}
 }
 
-// groupTimeoutFactor times Options.StatementTimeout bounds the time for a group, all of
-// its parts included.
+// groupTimeoutFactor is for all parts of a group together.
 const groupTimeoutFactor = 3
 
 func (w *writer) groupDeadline() time.Time {
 	return time.Now().Add(groupTimeoutFactor * w.options.StatementTimeout)
 }
 
-// storeTaken gives each request a result, even after a panic, which would be a bug of
-// this package.
+// storeTaken gives each request a result, even after a panic of this package.
 func (w *writer) storeTaken(group []*groupcommit.Request) {
 	var err error
 	func() {
@@ -105,8 +103,8 @@ func finish(group []*groupcommit.Request, err error) {
 	}
 }
 
-// store stores a group in one transaction. A group that fails before the deadline is
-// split, so that a request does not fail because of another one.
+// store stores a group in one transaction. If it fails before the deadline, store splits
+// it, so that no request fails because of another one.
 func (w *writer) store(group []*groupcommit.Request, deadline time.Time) {
 	start := time.Now()
 	g, err := w.storeWithRetries(group)
@@ -146,14 +144,12 @@ func (w *writer) store(group []*groupcommit.Request, deadline time.Time) {
 	}
 }
 
-// fail finishes requests that were not tried again.
 func (w *writer) fail(group []*groupcommit.Request, err error) {
 	w.queue.Observe(chargeingest.CommitStats{Requests: len(group), Err: err})
 	finish(group, err)
 }
 
-// adaptMaxEvents halves the size of groups after a timeout, and lets it grow again while
-// there is none.
+// adaptMaxEvents halves the size of groups after a timeout and increases it later.
 func (w *writer) adaptMaxEvents(group []*groupcommit.Request, err error) {
 	events := 0
 	for _, r := range group {
@@ -167,7 +163,7 @@ func (w *writer) adaptMaxEvents(group []*groupcommit.Request, err error) {
 	}
 }
 
-// splitFailed returns smaller groups to try, or nil if they would fail, too.
+// splitFailed returns nil if smaller groups would fail, too.
 func splitFailed(group []*groupcommit.Request, err error) [][]*groupcommit.Request {
 	half := len(group) / 2
 	halves := [][]*groupcommit.Request{group[:half], group[half:]}
@@ -178,7 +174,7 @@ func splitFailed(group []*groupcommit.Request, err error) [][]*groupcommit.Reque
 		return halves
 	case isTransient(err): // because of one of the platforms
 		return byPlatform(group)
-	case codeOf(err) == codeQueryCanceled: // too large for the server at present
+	case codeOf(err) == codeQueryCanceled: // too slow
 		return halves
 	}
 	return nil
@@ -199,15 +195,13 @@ func byPlatform(group []*groupcommit.Request) [][]*groupcommit.Request {
 }
 
 const (
-	maxConnections = 5 // to try a transaction on
+	maxConnections = 5 // for a transaction
 
-	// maxReplans bounds the retries of a transaction because of plans whose tables have
-	// changed: pgx forgets the plan of one statement per failure.
+	// maxReplans bounds retries after changes of tables: pgx forgets one plan per failure.
 	maxReplans = 3
 )
 
-// storeWithRetries retries a transaction that the server rolled back in favor of another
-// one, for up to Options.StatementTimeout. Its error is ErrNotStored or ErrOutcomeUnknown.
+// storeWithRetries returns ErrNotStored or ErrOutcomeUnknown if it fails.
 func (w *writer) storeWithRetries(group []*groupcommit.Request) (*decidedGroup, error) {
 	ctx, cancel := context.WithDeadline(context.Background(), w.groupDeadline())
 	defer cancel()
@@ -246,8 +240,7 @@ func (w *writer) logUnknown(err error) {
 	log(w.options.Logger, slog.LevelError, "pgstore: the outcome of a transaction is unknown", err)
 }
 
-// logFailure logs at most one failure per second while the database is away. Failures
-// caused by an event are warnings.
+// logFailure logs one failure per second, and those that an event causes as warnings.
 func (w *writer) logFailure(err error) {
 	const message = "pgstore: a transaction was not stored"
 	if isEventError(err) {
@@ -256,7 +249,7 @@ func (w *writer) logFailure(err error) {
 	}
 	if now := time.Now(); now.Sub(w.failureLogged) >= time.Second {
 		w.failureLogged = now
-		w.failing = w.failing || codeOf(err) == "" || isServerError(err) // not only one platform
+		w.failing = w.failing || codeOf(err) == "" || isServerError(err) // of more than one platform
 		log(w.options.Logger, slog.LevelError, message, err)
 	}
 }
@@ -270,9 +263,8 @@ func (w *writer) storeOnce(ctx context.Context, group []*groupcommit.Request) (*
 	})
 }
 
-// inTransaction calls f with a transaction that has not begun. A panic, for example of
-// Options.Entropy, becomes an error of which nothing is stored: transaction.send handles
-// the others.
+// inTransaction calls f with a transaction that has not begun. After a panic, for example
+// of Options.Entropy, nothing is stored: transaction.send handles others itself.
 func (w *writer) inTransaction(ctx context.Context, f func(*transaction) (*decidedGroup, error)) (g *decidedGroup, err error) {
 	conn, err := w.session.get(ctx, w.options.AcquireTimeout)
 	if err != nil {
