@@ -22,8 +22,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// Without a standby, commits wait. If the wait is canceled, the server reports success with
-// a warning.
+// The server reports success, with a warning.
 func TestCanceledWaitForStandby(t *testing.T) {
 	parallel(t)
 	srv := newOwnServer(t)
@@ -50,7 +49,7 @@ func TestCanceledWaitForStandby(t *testing.T) {
 			}
 		}, 10*time.Second, time.Millisecond)
 		if err == nil {
-			continue // the server has not loaded the setting yet
+			continue
 		}
 		require.ErrorContains(t, err, "on this server alone")
 		require.NotErrorIs(t, err, chargeingest.ErrNotStored)
@@ -101,7 +100,7 @@ func TestEndedIdleConnections(t *testing.T) {
 	}
 }
 
-// cutting closes the connection instead of returning the next response, once.
+// cutting closes the connection at the next response, once.
 type cutting struct {
 	net.Conn
 	armed *atomic.Bool
@@ -116,10 +115,10 @@ func (c cutting) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// stalling stops sending after a number of bytes, once armed.
+// stalling stops sending after armed bytes.
 type stalling struct {
 	net.Conn
-	armed   *atomic.Int64 // bytes still to send; negative for all
+	armed   *atomic.Int64
 	stalled chan net.Conn
 	dead    atomic.Bool
 }
@@ -172,9 +171,9 @@ func TestStalledClientDoesNotDelayOthers(t *testing.T) {
 		conn := <-stalled
 		appended(t, other, charges("acme", fmt.Sprint("meanwhile ", i)))
 		err := <-done
-		_ = conn.Close() // or the pool would wait for the server
+		_ = conn.Close()
 		if lookupFirst {
-			// The server had the lock, so it ended the session and reported that.
+			// The session had the lock, so the server has ended it.
 			require.NoError(t, err)
 		} else {
 			require.ErrorIs(t, err, context.DeadlineExceeded)
@@ -230,7 +229,7 @@ func TestFailingConnectHook(t *testing.T) {
 		c.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 			connections.Add(1)
 			if failing.Load() {
-				_, err := conn.Exec(ctx, "SET ROLE missing") // 22023
+				_, err := conn.Exec(ctx, "SET ROLE missing")
 				return err
 			}
 			return nil
@@ -270,7 +269,7 @@ func TestReadOnlyServerLimits(t *testing.T) {
 		}
 	})
 	schema := newSchema(t, newPool(t))
-	newStore(t, newPool(t), Options{Schema: schema}) // creates the tables
+	newStore(t, newPool(t), Options{Schema: schema})
 	var log bytes.Buffer
 	s := newStore(t, pool, Options{Schema: schema, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	start, before := time.Now(), connections.Load()
@@ -286,7 +285,7 @@ func TestReadOnlyServerLimits(t *testing.T) {
 	writable.Store(true)
 	require.Eventually(t, func() bool { _, err := s.Append(t.Context(), charges("acme", "a")); return err == nil }, 10*time.Second, time.Millisecond)
 	appended(t, s, charges("acme", "b"))
-	require.NoError(t, s.Close()) // ends writes to the log
+	require.NoError(t, s.Close())
 	require.Equal(t, 1, strings.Count(log.String(), "stored again"))
 }
 
@@ -313,13 +312,13 @@ CREATE TRIGGER look BEFORE INSERT ON `+schema+`.events FOR EACH ROW EXECUTE FUNC
 	require.Equal(t, "77s 0", after)
 }
 
-// breaking is a tracer that makes a statement fail before a batch of only a commit.
+// breaking makes a statement fail before the commit.
 type breaking struct{}
 
 func (breaking) TraceBatchStart(ctx context.Context, conn *pgx.Conn, d pgx.TraceBatchStartData) context.Context {
 	if q := d.Batch.QueuedQueries; len(q) == 1 && q[0].SQL == "COMMIT" {
 		_, _ = conn.Exec(ctx, "SELECT 1/0")
-		q[0].SQL = "COMMIT /* traced */" // like tracers that propagate a context
+		q[0].SQL = "COMMIT /* traced */"
 	}
 	return ctx
 }

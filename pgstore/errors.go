@@ -16,7 +16,7 @@ import (
 
 var errReadOnly = errors.New("the server is read-only")
 
-// Error codes of PostgreSQL (documentation, appendix A).
+// See appendix A of the PostgreSQL documentation.
 const (
 	codeUniqueViolation      = "23505"
 	codeSerializationFailure = "40001"
@@ -28,7 +28,6 @@ const (
 	codeNotSupported         = "0A000" // also of a plan whose tables have changed
 )
 
-// codeOf returns "" unless err is from the server.
 func codeOf(err error) string {
 	var e *pgconn.PgError
 	if errors.As(err, &e) {
@@ -39,9 +38,8 @@ func codeOf(err error) string {
 
 // isRolledBack reports whether the server rejected a statement and rolls back.
 //
-// Some codes leave the outcome open: connections lost by a proxy or within a cluster (08),
-// CockroachDB's ambiguous result (40003), and system and internal errors in a commit
-// (58, XX).
+// Some codes leave the outcome open: a connection lost by a proxy (08), CockroachDB's
+// ambiguous result (40003), and system and internal errors in a commit (58, XX).
 func isRolledBack(err error, inCommit bool) bool {
 	var e *pgconn.PgError
 	if !errors.As(err, &e) || severity(e) != "ERROR" || strings.HasPrefix(e.Code, "57P") {
@@ -53,7 +51,7 @@ func isRolledBack(err error, inCommit bool) bool {
 	return !inCommit || !strings.HasPrefix(e.Code, "58") && !strings.HasPrefix(e.Code, "XX")
 }
 
-// CockroachDB before 22 sends only the translated severity.
+// CockroachDB before 22 only translates it.
 func severity(e *pgconn.PgError) string {
 	if e.SeverityUnlocalized != "" {
 		return e.SeverityUnlocalized
@@ -61,9 +59,8 @@ func severity(e *pgconn.PgError) string {
 	return e.Severity
 }
 
-// isSessionEnded reports whether the connection is lost and nothing was stored: either
-// nothing was sent, or the server ended the session in response to a statement before the
-// commit.
+// isSessionEnded reports whether the connection is lost and nothing was stored: nothing was
+// sent, or the server ended the session before the commit.
 func isSessionEnded(err error, inCommit bool) bool {
 	if errors.As(err, new(pgx.ErrPreprocessingBatch)) || pgconn.SafeToRetry(err) && !errors.Is(err, pgconn.ErrConnClosed) {
 		return true
@@ -73,7 +70,7 @@ func isSessionEnded(err error, inCommit bool) bool {
 		return false
 	}
 	switch e.Code {
-	case "25P03", "57P05": // it waited too long for the next statement
+	case "25P03", "57P05": // timeouts between statements
 		return true
 	case "25P04", "57P01", "57P02", "57P03":
 		return !inCommit && e.Routine != "" // a proxy sends no routine
@@ -90,19 +87,17 @@ func isTransient(err error) bool {
 
 func isUnknown(err error) bool { return errors.Is(err, chargeingest.ErrOutcomeUnknown) }
 
-// sessionEndedError reports a lost connection, and that nothing was stored.
+// sessionEndedError means that nothing was stored.
 type sessionEndedError struct{ error }
 
 func (e sessionEndedError) Unwrap() error { return e.error }
 
-// undecidedError reports a request that could not be decided, for example because stored
-// content is not JSON.
+// undecidedError is for broken stored content.
 type undecidedError struct{ error }
 
 func (e undecidedError) Unwrap() error { return e.error }
 
-// isEventError reports whether a request is the cause, for example by a character that the
-// database cannot store or a reference whose event was deleted.
+// isEventError reports whether an event is the cause, such as by an invalid character.
 func isEventError(err error) bool {
 	if isServerError(err) {
 		return false
@@ -117,8 +112,7 @@ func isServerError(err error) bool {
 	return codeOf(err) == codeReadOnly || errors.As(err, new(sessionEndedError))
 }
 
-// pause waits for a random time, so that processes do not collide again. It returns false
-// if ctx ends first.
+// pause waits for a random time, or returns false if ctx ends.
 func pause(ctx context.Context, n int) bool {
 	select {
 	case <-time.After(rand.N(time.Millisecond << min(n, 6))): //nolint:gosec // not a secret

@@ -19,17 +19,17 @@ import (
 )
 
 const (
-	senders  = 8 // at a time
-	handlers = 2 // processes
+	senders  = 8
+	handlers = 2
 )
 
-// traffic sends requests to handlers over one database and records the results.
+// traffic sends requests to several handlers over one database.
 type traffic struct {
 	history   *crashtest.History
 	clients   []*crashtest.Client
 	processes []*crashtest.Process
 	responses atomic.Int64
-	failover  bool // to a standby
+	failover  bool
 }
 
 func newTraffic(t *testing.T) *traffic {
@@ -52,7 +52,6 @@ func (tr *traffic) startHandlers(t *testing.T, spec childSpec) {
 	}
 }
 
-// each calls do for each client, with the address of its handler.
 func (tr *traffic) each(do func(c *crashtest.Client, address string)) {
 	var all sync.WaitGroup
 	for i, c := range tr.clients {
@@ -61,13 +60,12 @@ func (tr *traffic) each(do func(c *crashtest.Client, address string)) {
 	all.Wait()
 }
 
-// run sends requests and follows the events until during returns.
 func (tr *traffic) run(t *testing.T, during func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var busy sync.WaitGroup
 	busy.Go(func() {
 		for ctx.Err() == nil {
-			// It fails without a server, and then continues from its cursor.
+			// After an error it continues from its cursor.
 			_ = tr.history.Follow(ctx, tr.processes[0].Address)
 			runtime.Gosched()
 		}
@@ -78,14 +76,12 @@ func (tr *traffic) run(t *testing.T, during func()) {
 	busy.Wait()
 }
 
-// awaitResponses returns after n more responses, errors included.
 func (tr *traffic) awaitResponses(t *testing.T, n int64) {
 	t.Helper()
 	goal := tr.responses.Load() + n
 	require.Eventually(t, func() bool { return tr.responses.Load() >= goal }, time.Minute, time.Millisecond)
 }
 
-// awaitStored returns after n more requests were stored.
 func (tr *traffic) awaitStored(t *testing.T, n int) {
 	t.Helper()
 	goal := tr.history.Count("stored") + n
@@ -93,16 +89,14 @@ func (tr *traffic) awaitStored(t *testing.T, n int) {
 		"nothing is stored: %s", tr.processes[0].Log())
 }
 
-// check retries requests with an unknown outcome and compares the stored events with the
-// history.
+// check retries unknown outcomes, then compares the stored events with the history.
 func (tr *traffic) check(t *testing.T) {
 	t.Helper()
 	tr.each(func(c *crashtest.Client, address string) { c.Settle(t.Context(), address) })
 	err := tr.history.Follow(t.Context(), tr.processes[0].Address)
 	if tr.failover && err != nil && strings.Contains(err.Error(), `"field":"after"`) {
-		// A killed server cancels commits that wait for a standby. For a moment their
-		// events can be read, though they were not acknowledged. The store then rejects
-		// the cursor, so that the follower skips nothing.
+		// A killed server cancels commits that wait for a standby, and for a moment their
+		// events can be read, unacknowledged.
 		t.Log("a cursor of an event that the standby does not have was rejected")
 		tr.history.FollowAnew()
 		err = tr.history.Follow(t.Context(), tr.processes[0].Address)
@@ -153,7 +147,6 @@ func TestFailover(t *testing.T) {
 	require.Positive(t, tr.history.Count("unknown")+tr.history.Count("failed"), "no kill affected a request")
 }
 
-// replicate starts a standby that each commit waits for.
 func replicate(t *testing.T, primary *pgtest.Server) *pgtest.Server {
 	t.Helper()
 	standby, err := primary.Standby(t.Context(), "standby")
@@ -163,7 +156,7 @@ func replicate(t *testing.T, primary *pgtest.Server) *pgtest.Server {
 	conn, err := pgx.Connect(t.Context(), primary.Address())
 	require.NoError(t, err)
 	defer func() { require.NoError(t, conn.Close(context.Background())) }()
-	// The standby has copied the settings already, so once promoted it waits for no standby.
+	// The standby has its copy of the settings, so once promoted it waits for none.
 	_, err = conn.Exec(t.Context(), "ALTER SYSTEM SET synchronous_standby_names = 'standby'")
 	require.NoError(t, err)
 	_, err = conn.Exec(t.Context(), "SELECT pg_reload_conf()")

@@ -14,7 +14,6 @@ import (
 	"example.com/chargeingest/storekit"
 )
 
-// decidedGroup has the results of requests and the rows to insert.
 type decidedGroup struct {
 	results    []groupcommit.Result // of the first requests, perhaps all
 	duplicates bool                 // replays or rejections
@@ -25,8 +24,7 @@ type decidedGroup struct {
 
 type nextID func(time.Time) (string, error)
 
-// decide decides requests in their order. Comparing large contents takes time and memory,
-// so the group ends at the deadline or beyond maxPrefetchBytes.
+// decide ends the group at the deadline or if it has loaded too much.
 func decide(ctx context.Context, group []*groupcommit.Request, l *lookup, next nextID, deadline time.Time) (*decidedGroup, error) {
 	g := new(decidedGroup)
 	for i, r := range group {
@@ -88,10 +86,10 @@ func (g *decidedGroup) insert(b *pgx.Batch, sql *statements) {
 type eventRow struct {
 	platform, id string
 	event        *chargeingest.NewEvent
-	remaining    int64 // rows of the same platform after this one
+	remaining    int64 // later rows of the platform
 }
 
-// eventRows are the events to insert, in order within each platform.
+// eventRows are ordered within each platform.
 type eventRows struct{ rows []eventRow }
 
 func (r *eventRows) len() int { return len(r.rows) }
@@ -100,7 +98,7 @@ func (r *eventRows) add(platform, id string, e *chargeingest.NewEvent) {
 	r.rows = append(r.rows, eventRow{platform: platform, id: id, event: e})
 }
 
-// sort sorts by platform, the order of locking.
+// sort sorts by platform, which is the order of locking.
 func (r *eventRows) sort() {
 	slices.SortStableFunc(r.rows, func(a, b eventRow) int { return cmp.Compare(a.platform, b.platform) })
 	for i := len(r.rows) - 2; i >= 0; i-- {

@@ -47,7 +47,6 @@ func TestGroupCommit(t *testing.T) {
 	require.EqualValues(t, 2, s.Stats().Commits)
 }
 
-// The store must look up the group after a conflict within it.
 func TestDecisionsWithinAGroup(t *testing.T) {
 	pool := newPool(t)
 	schema := newSchema(t, pool)
@@ -63,7 +62,7 @@ func TestDecisionsWithinAGroup(t *testing.T) {
 			_, err := s.Append(context.Background(), b)
 			done <- err
 		}()
-		if n := len(results) - 1; n > 0 { // in order
+		if n := len(results) - 1; n > 0 {
 			require.Eventually(t, func() bool { return s.Stats().QueuedRequests == n }, 10*time.Second, time.Millisecond)
 		}
 	}
@@ -189,8 +188,7 @@ func TestBrokenReferenceDoesNotAffectItsGroup(t *testing.T) {
 	}
 }
 
-// The group takes a statement timeout, the part of the failing platform another one, and
-// the rest has the third.
+// Of three statement timeouts the group takes one, the failing part the second.
 func TestPermanentTransientErrors(t *testing.T) {
 	parallel(t)
 	pool := newPool(t)

@@ -38,17 +38,16 @@ func newPool(t testing.TB, changes ...func(*pgxpool.Config)) *pgxpool.Pool {
 	return poolOf(t, addressOf(t), changes...)
 }
 
-// databases are the addresses of parallel tests' databases, by test name.
 var databases sync.Map
 
-// parallel runs a test in parallel, in another database: migrations of one database wait
-// for each other and for open transactions.
+// parallel gives the test another database, since migrations of one database wait for each
+// other.
 func parallel(t *testing.T) {
 	t.Helper()
 	t.Parallel()
 	needServer(t)
 	if os.Getenv(pgtest.Variable) != "" {
-		return // the role may not have the privilege to create databases
+		return // the role may not create databases
 	}
 	conn, err := pgx.Connect(t.Context(), address)
 	require.NoError(t, err)
@@ -83,8 +82,8 @@ func poolOf(t testing.TB, address string, changes ...func(*pgxpool.Config)) *pgx
 
 var schemas atomic.Int64
 
-// newSchema returns the name of a schema to create. No name contains another one, so that
-// tests can find their queries. Only on a given server is the schema dropped.
+// newSchema returns a name that contains no other name, so that tests can find their
+// queries.
 func newSchema(t testing.TB, pool *pgxpool.Pool) string {
 	name := fmt.Sprintf("test_%d_%05d", os.Getpid(), schemas.Add(1))
 	if os.Getenv(pgtest.Variable) == "" {
@@ -97,7 +96,6 @@ func newSchema(t testing.TB, pool *pgxpool.Pool) string {
 	return name
 }
 
-// newStore opens a store in a new schema, unless o has one.
 func newStore(t testing.TB, pool *pgxpool.Pool, o Options) *Store {
 	t.Helper()
 	if o.Schema == "" {
@@ -128,7 +126,6 @@ func charges(platform string, references ...string) chargeingest.Batch {
 	return b
 }
 
-// changed has another content than charges with the same reference.
 func changed(platform, reference string) chargeingest.Batch {
 	b := charges(platform, reference)
 	b.Events[0].Content = fmt.Sprintf(`{"product_item_id":"q","reference":%q,"timestamp":"2026-03-01T12:00:00Z"}`, reference)
@@ -136,7 +133,6 @@ func changed(platform, reference string) chargeingest.Batch {
 	return b
 }
 
-// newOwnServer starts a server for one test.
 func newOwnServer(t *testing.T, settings ...string) *pgtest.Server {
 	t.Helper()
 	needServer(t)
@@ -178,7 +174,7 @@ func listed(t *testing.T, s *Store, platform string) (ids []string) {
 	return ids
 }
 
-// lockPlatform locks a platform like a transaction of another process, until end is called.
+// lockPlatform locks a platform like another process.
 func lockPlatform(t *testing.T, pool *pgxpool.Pool, schema, platform string) (end func()) {
 	t.Helper()
 	tx, err := pool.Begin(context.Background())
@@ -190,7 +186,6 @@ func lockPlatform(t *testing.T, pool *pgxpool.Pool, schema, platform string) (en
 	return end
 }
 
-// awaitLockWaits returns once n sessions wait for a lock.
 func awaitLockWaits(t *testing.T, pool *pgxpool.Pool, schema string, n int) {
 	t.Helper()
 	require.Eventually(t, func() bool {

@@ -40,7 +40,7 @@ type indexer struct {
 	schema string
 }
 
-// relation is a table or an index.
+// relation is a table or index.
 type relation struct {
 	oid          uint32
 	schema, name string
@@ -76,7 +76,7 @@ func (i *indexer) relation(ctx context.Context, name string) (relation, error) {
 	return found[0], nil
 }
 
-// build returns the index. An invalid one is left of an interrupted build.
+// build builds an index unless it exists. An interrupted build leaves an invalid index.
 func (i *indexer) build(ctx context.Context, table relation, x index) (relation, error) {
 	found, err := i.relations(ctx, "WHERE i.indrelid = $1 AND c.relname = $2", table.oid, x.name)
 	if err != nil {
@@ -107,9 +107,8 @@ func (i *indexer) build(ctx context.Context, table relation, x index) (relation,
 	return found[0], nil
 }
 
-// buildPartitioned creates an invalid index, since partitioned tables have no concurrent
-// build, then builds and attaches one for each partition. With the last one the index
-// becomes valid.
+// buildPartitioned creates an invalid index, then builds and attaches an index for each
+// partition. The last one makes it valid.
 func (i *indexer) buildPartitioned(ctx context.Context, table relation, x index, found []relation) (relation, error) {
 	if len(found) == 0 {
 		err := i.exec(ctx, "CREATE INDEX "+quoted(x.name)+" ON ONLY "+table.quoted()+" "+x.columns)
@@ -121,7 +120,7 @@ func (i *indexer) buildPartitioned(ctx context.Context, table relation, x index,
 		}
 	}
 	parent := found[0]
-	// Foreign tables ('f') have no indexes.
+	// 'f' is a foreign table.
 	partitions, err := i.relations(ctx, `JOIN pg_catalog.pg_inherits h ON h.inhrelid = c.oid
 WHERE h.inhparent = $1 AND c.relkind <> 'f' AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_inherits a
 JOIN pg_catalog.pg_index ai ON ai.indexrelid = a.inhrelid WHERE a.inhparent = $2 AND ai.indrelid = c.oid) ORDER BY c.oid`, table.oid, parent.oid)
@@ -140,7 +139,7 @@ JOIN pg_catalog.pg_index ai ON ai.indexrelid = a.inhrelid WHERE a.inhparent = $2
 	return parent, nil
 }
 
-// drop drops, for the index of a partition, that of the partitioned table.
+// drop drops an index and those that are attached, also if name is an attached one.
 func (i *indexer) drop(ctx context.Context, name string) error {
 	found, err := i.relations(ctx, `WHERE c.oid = (WITH RECURSIVE up AS (
 SELECT c.oid, 0 AS level FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -156,7 +155,6 @@ SELECT oid FROM up ORDER BY level DESC LIMIT 1)`, i.schema, name)
 	return withoutTimeouts(ctx, i.conn, "DROP INDEX CONCURRENTLY "+found[0].quoted())
 }
 
-// exec runs a statement that locks a table exclusively for a moment.
 func (i *indexer) exec(ctx context.Context, statement string) error {
 	return withShortLockWait(ctx, i.conn, func(tx pgx.Tx) error { return execSimple(ctx, tx.Conn(), statement) })
 }

@@ -25,8 +25,8 @@ func (s *Store) List(ctx context.Context, q chargeingest.Query) (page chargeinge
 	return page, err
 }
 
-// isScan reports whether a listing can read many more events than it returns: unless it
-// has no filter, a reference, or only one customer field, it has no index.
+// isScan reports whether no index matches the filter, so that a listing can read many more
+// events than it returns.
 func isScan(q *chargeingest.Query) bool {
 	if q.Reference != "" {
 		return false
@@ -57,8 +57,8 @@ func (s *Store) list(ctx context.Context, tx pgx.Tx, q chargeingest.Query) (page
 		return page, err
 	}
 	if after > newest || lastID != "" && idSuffix != idSuffixOf(lastID) {
-		// A failover or a restored backup lost events. The cursor would skip events that
-		// get their positions. The position of a deleted event stays empty.
+		// After a failover or restore that lost events, the cursor would skip events that
+		// get their positions.
 		return page, fmt.Errorf("%w: %q is after an event that this database does not have", chargeingest.ErrInvalidCursor, q.After)
 	}
 	query, arguments := s.listQuery(q, after, newest)
@@ -98,13 +98,12 @@ func (s *Store) list(ctx context.Context, tx pgx.Tx, q chargeingest.Query) (page
 	return page, nil
 }
 
-// idSuffixLength is within the random part of an id.
-const idSuffixLength = 10
+const idSuffixLength = 10 // random characters
 
 func idSuffixOf(id string) string { return id[max(0, len(id)-idSuffixLength):] }
 
-// encodeCursor includes a part of the id, because a standby that lacks the event can assign
-// its position again.
+// encodeCursor includes a part of the id, because a standby that lacks the event would
+// reuse its position.
 func encodeCursor(seq int64, id string) string { return cursor.Encode(seq) + idSuffixOf(id) }
 
 func decodeCursor(text string) (seq int64, idSuffix string, err error) {
@@ -116,7 +115,7 @@ func decodeCursor(text string) (seq int64, idSuffix string, err error) {
 	return seq, idSuffix, err
 }
 
-// listQuery is for one event more than the page has.
+// listQuery selects one event more than the limit.
 func (s *Store) listQuery(q chargeingest.Query, after, newest int64) (string, []any) {
 	var arguments []any
 	var conditions []string

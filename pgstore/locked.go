@@ -11,20 +11,19 @@ import (
 	"example.com/chargeingest/internal/groupcommit"
 )
 
-// lockedPlatforms are the platforms whose row another session has locked for longer than
-// the writer waits. Their requests stay queued between retries. After a statement timeout
-// they fail.
+// lockedPlatforms are platforms whose row another session has locked. Their requests stay
+// queued between retries. After a statement timeout they fail.
 type lockedPlatforms struct {
-	timeout   time.Duration // Options.StatementTimeout
+	timeout   time.Duration // of statements
 	platforms map[string]*lockedPlatform
-	nextWait  time.Time // when the writer may wait for one of them again
+	nextWait  time.Time // for one of the locks
 }
 
 type lockedPlatform struct {
 	since   time.Time
 	retryAt time.Time
 	pause   time.Duration
-	queued  bool  // requests may be queued
+	queued  bool
 	err     error // of the last try
 }
 
@@ -32,11 +31,11 @@ type lockedPlatform struct {
 const (
 	lockShare       = 5    // wait for a platform
 	lockedLockShare = 100  // the same while any platform is locked
-	probeLockShare  = 2500 // the same while searching for locked platforms
+	probeLockShare  = 2500 // the same during a search
 	waitShare       = 20   // between two waits for a locked platform
-	searchShare     = 10   // search for the locked platforms of a group
+	searchShare     = 10
 
-	forgetFactor = 12 // timeouts after the last use
+	forgetFactor = 12 // statement timeouts after the last use
 )
 
 func (l *lockedPlatforms) lockWait() time.Duration {
@@ -51,7 +50,7 @@ func (l *lockedPlatforms) skips(platform string, now time.Time) bool {
 	return p != nil && now.Before(p.retryAt)
 }
 
-// add adds a platform or increases its pause.
+// add increases the pause of a platform that it has.
 func (l *lockedPlatforms) add(platform string, err error) *lockedPlatform {
 	if l.platforms == nil {
 		l.platforms = make(map[string]*lockedPlatform)
@@ -76,7 +75,6 @@ func (l *lockedPlatforms) remove(stored []*groupcommit.Request) {
 	}
 }
 
-// nextRetry returns a channel for the next retry, or nil. It forgets unused platforms.
 func (l *lockedPlatforms) nextRetry() (retry <-chan time.Time, stop func() bool) {
 	var first *lockedPlatform
 	for platform, p := range l.platforms {
@@ -94,7 +92,6 @@ func (l *lockedPlatforms) nextRetry() (retry <-chan time.Time, stop func() bool)
 	return timer.C, timer.Stop
 }
 
-// markTaken records that the queue has no more requests to retry.
 func (l *lockedPlatforms) markTaken(now time.Time) {
 	for _, p := range l.platforms {
 		if !now.Before(p.retryAt) {
@@ -117,13 +114,11 @@ func (l *lockedPlatforms) split(group []*groupcommit.Request) (unlocked, locked 
 	return unlocked, locked
 }
 
-// lockSearch finds locked platforms by storing the requests of others.
 type lockSearch struct {
 	lockWait time.Duration
-	until    time.Time // after this, remaining platforms count as locked
+	until    time.Time // then the rest counts as locked
 }
 
-// separateLocked handles a group that failed because of a locked platform.
 func (w *writer) separateLocked(group []*groupcommit.Request, err error) {
 	platforms := byPlatform(group)
 	switch {
@@ -147,8 +142,8 @@ func (w *writer) retryLocked(group []*groupcommit.Request) {
 	w.storeUnlocked(platforms, nil, w.options.StatementTimeout/lockedLockShare)
 }
 
-// storeUnlocked stores the requests of unlocked platforms, for about the time of budget,
-// and postpones the others.
+// storeUnlocked postpones the requests of locked platforms, for which it searches for about
+// the time of budget, and stores the others.
 func (w *writer) storeUnlocked(platforms [][]*groupcommit.Request, lockErr error, budget time.Duration) {
 	locked := w.findLocked(platforms)
 	var unlocked, waiting []*groupcommit.Request
@@ -182,8 +177,7 @@ func (w *writer) storeWithLockWait(group []*groupcommit.Request, lockWait, budge
 	w.store(group, w.groupDeadline())
 }
 
-// postpone requeues the requests of a platform. After a statement timeout it fails them
-// and the queued ones.
+// postpone requeues requests or, after a statement timeout, fails all of the platform.
 func (w *writer) postpone(requests []*groupcommit.Request, err error) {
 	platform := requests[0].Platform
 	if p := w.locked.add(platform, err); time.Since(p.since) < w.options.StatementTimeout {

@@ -13,7 +13,6 @@ import (
 	"example.com/chargeingest"
 )
 
-// lockStored locks a platform that has events.
 func lockStored(t *testing.T, pool *pgxpool.Pool, s *Store, schema, platform string) (end func()) {
 	appended(t, s, charges(platform, "before"))
 	return lockPlatform(t, pool, schema, platform)
@@ -82,7 +81,7 @@ func TestLockedPlatforms(t *testing.T) {
 	parallel(t)
 	for _, c := range []struct {
 		name   string
-		before bool // events exist
+		before bool
 	}{{"with events", true}, {"without events", false}} {
 		for _, n := range []int{1, 20} {
 			t.Run(fmt.Sprint(n, " ", c.name), func(t *testing.T) {
@@ -174,7 +173,7 @@ func TestRequestsOfLockedPlatforms(t *testing.T) {
 		end := lockStored(t, pool, s, schema, "acme")
 		defer end()
 		first := send(t.Context(), s, "stored by Close")
-		queued(s, 1)           // again, after a try
+		queued(s, 1)
 		s.writer.queue.Close() // Store.Close would wait
 		end()
 		require.NoError(t, <-first)

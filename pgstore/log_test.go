@@ -13,7 +13,6 @@ import (
 	"example.com/chargeingest"
 )
 
-// recorder records the longest line.
 type recorder struct {
 	mu      sync.Mutex
 	longest int

@@ -12,15 +12,14 @@ import (
 	"example.com/chargeingest/storekit"
 )
 
-// maxPrefetchBytes bounds the content that a lookup fetches in advance. The rest is fetched
-// when needed.
+// maxPrefetchBytes bounds prefetched content. The rest is fetched when needed.
 const maxPrefetchBytes = 16 << 20
 
-// scopedName is a reference or an idempotency key of a platform.
+// scopedName is a reference or idempotency key of a platform.
 type scopedName struct{ platform, name string }
 
-// lookup implements [storekit.Lookup]. It finds stored events and those that the
-// transaction will store, and its zero value only the latter.
+// lookup implements [storekit.Lookup]. It finds stored events, except if it is a zero value,
+// and those that the transaction will store.
 type lookup struct {
 	conn *pgx.Conn
 	sql  *statements
@@ -29,10 +28,10 @@ type lookup struct {
 	records map[scopedName]*storekit.IdempotencyRecord
 
 	unfetchedEvents, unfetchedRecords map[scopedName]bool
-	fetchedBytes                      int // not in advance
+	fetchedBytes                      int // not prefetched
 }
 
-// queueLookups also queues the lock of the platforms.
+// queueLookups also locks the platforms.
 func (l *lookup) queueLookups(b *pgx.Batch, group []*groupcommit.Request) {
 	var platforms []string
 	var references, keys nameColumns
@@ -57,7 +56,7 @@ func (l *lookup) queueLookups(b *pgx.Batch, group []*groupcommit.Request) {
 	}
 }
 
-// nameColumns are distinct names, as arguments.
+// nameColumns are distinct names.
 type nameColumns struct {
 	platforms, names []string
 	seen             map[scopedName]bool

@@ -105,7 +105,7 @@ func TestContentBeyondPrefetch(t *testing.T) {
 	require.NotEmpty(t, page.Next)
 }
 
-// Statements must use all columns of an index, even without statistics of the tables.
+// Statements use all columns of an index, even without statistics.
 func TestLookupsUseIndexes(t *testing.T) {
 	pool := newPool(t, func(c *pgxpool.Config) { c.MaxConns = 1 })
 	s := newStore(t, pool, Options{})
@@ -136,7 +136,6 @@ func TestLookupsUseIndexes(t *testing.T) {
 	}
 	conn.Release()
 
-	// They are planned each time.
 	keyed := charges("acme", "a")
 	keyed.IdempotencyKey = "key"
 	ids, _ := appended(t, s, keyed)

@@ -37,7 +37,6 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	case !child:
-		// The tests wait more than they compute.
 		if err := flag.Set("test.parallel", "8"); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -49,7 +48,7 @@ func TestMain(m *testing.M) {
 // childSpec is the configuration of a child process, which serves a handler.
 type childSpec struct {
 	Address, Schema string
-	Name            string // application_name
+	Name            string
 	Connections     int32
 }
 
@@ -92,7 +91,6 @@ func runAll(m *testing.M) int {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	// Each parallel test has one or more pools.
 	srv, err := pgtest.NewIn(ctx, memdir.Path(), "max_connections=400", "max_wal_size=256MB")
 	if err == nil {
 		defer func() { _ = srv.Remove() }()

@@ -17,31 +17,30 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// migrationLock is the advisory lock of the process that migrates.
+// migrationLock is an advisory lock.
 const migrationLock = 0x63686172676530 // "charge0"
 
-// Processes of the previous version continue to store during and after a migration. The
-// file NNNN_name.sql of a version is one transaction, for statements that lock a table
-// exclusively only for a moment, such as ADD COLUMN … NULL. Slower changes belong in
-// indexChanges.
+// Processes of the previous version continue to store during and after a migration. Its
+// file may lock a table exclusively only for a moment, like ADD COLUMN … NULL. Slower
+// changes belong in indexChanges.
 
-// indexChange is applied before the file of its version.
+// indexChange is applied before the file.
 type indexChange struct {
 	build []index
 	drop  []string // partitions' indexes included
 }
 
 var indexChanges = map[int]indexChange{
-	// With an index that begins with the platform, the planner may read all events of a
-	// platform to find one by its sequence.
+	// With an index by platform and id, the planner may read all events of a platform to
+	// find one by its sequence.
 	2: {
 		build: []index{{name: "events_by_id", table: "events", columns: "(id)"}},
 		drop:  []string{"events_id", "events_platform_id_idx"},
 	},
 }
 
-// Other sessions queue behind a session that waits for an exclusive lock, so the wait is
-// short and repeated.
+// Other sessions queue behind a session that waits for an exclusive lock: it must not wait
+// for long.
 const (
 	tableLockWait     = 100 * time.Millisecond
 	migrationPause    = 300 * time.Millisecond // doubled with each try
@@ -53,11 +52,10 @@ var errMigrating = errors.New("another process migrates the tables")
 type migrator struct {
 	schema   string
 	logger   *slog.Logger
-	lockConn *pgx.Conn                                // has the advisory lock
+	lockConn *pgx.Conn                                // for the advisory lock
 	dial     func(context.Context) (*pgx.Conn, error) // for the migrations
 }
 
-// run retries until ctx ends.
 func (m *migrator) run(ctx context.Context) error {
 	files, err := fs.Glob(migrations, "migrations/*.sql")
 	if err != nil {
@@ -82,7 +80,7 @@ func (m *migrator) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%w while waiting for another session: %w", ctx.Err(), err)
-		case <-time.After(wait/2 + rand.N(wait/2)): //nolint:gosec // only so that processes do not collide
+		case <-time.After(wait/2 + rand.N(wait/2)): //nolint:gosec // not a secret
 		}
 	}
 }
@@ -92,8 +90,8 @@ func isBusy(err error) bool {
 	return errors.Is(err, errMigrating) || code == codeLockNotAvailable || isTransient(err)
 }
 
-// try does not wait for the advisory lock: a waiting statement has a snapshot, which CREATE
-// INDEX CONCURRENTLY of the other process would wait for.
+// try does not wait for the advisory lock: CREATE INDEX CONCURRENTLY of the process that
+// has it would wait for try's snapshot.
 func (m *migrator) try(ctx context.Context, files []string) error {
 	version, err := m.version(ctx, m.lockConn)
 	if err != nil || version == len(files) {
@@ -127,7 +125,6 @@ func (m *migrator) try(ctx context.Context, files []string) error {
 	})
 }
 
-// migrateFrom uses another connection, without a transaction.
 func (m *migrator) migrateFrom(ctx context.Context, version int, files []string) (err error) {
 	conn, err := m.dial(ctx)
 	if err != nil {
@@ -155,7 +152,6 @@ func (m *migrator) migrateFrom(ctx context.Context, version int, files []string)
 	return nil
 }
 
-// version returns 0 if there are no tables.
 func (m *migrator) version(ctx context.Context, conn *pgx.Conn) (version int, err error) {
 	var exists bool
 	err = conn.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -169,7 +165,7 @@ WHERE n.nspname = $1 AND c.relname = 'migrations')`, m.schema).Scan(&exists)
 	return version, nil
 }
 
-// makeSchema avoids IF NOT EXISTS, which always needs the privilege to create schemas.
+// IF NOT EXISTS needs the privilege to create schemas even if the schema exists.
 func makeSchema(ctx context.Context, tx pgx.Tx, schema string) error {
 	var exists bool
 	err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1)", schema).Scan(&exists)
@@ -190,7 +186,7 @@ func (m *migrator) apply(ctx context.Context, conn *pgx.Conn, version int, text 
 				return err
 			}
 		}
-		// The files name no schema. Several statements need the simple protocol.
+		// The files name no schema. The simple protocol allows several statements.
 		if _, err := tx.Exec(ctx, "SELECT set_config('search_path', $1, true)", quoted(m.schema)); err != nil {
 			return err
 		}

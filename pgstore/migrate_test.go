@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// version1 creates the tables of version 1 with n events. Partition is SQL or empty.
+// version1 creates the tables of version 1 with n events.
 func version1(t *testing.T, pool *pgxpool.Pool, schema string, n int, partition string) {
 	t.Helper()
 	text, err := migrations.ReadFile("migrations/0001_events.sql")
@@ -41,7 +41,6 @@ COMMIT;`)).ReadAll()
 // old replaces the index of version 2 in SQL of docs/scaling.md with that of version 1.
 func old(text string) string { return strings.ReplaceAll(text, "events (id)", "events (platform, id)") }
 
-// indexesOf counts the indexes of events and its partitions.
 func indexesOf(t *testing.T, pool *pgxpool.Pool, schema string) (byID, byPlatformAndID, invalid int) {
 	t.Helper()
 	rows, err := pool.Query(t.Context(), `SELECT pg_get_indexdef(i.indexrelid), i.indisvalid FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
@@ -73,7 +72,7 @@ func versions(t *testing.T, pool *pgxpool.Pool, schema string) (n int) {
 func TestUpgradeFromVersion1(t *testing.T) {
 	for _, c := range []struct {
 		name, section string
-		tables        int // events and its partitions
+		tables        int
 		before        string
 	}{
 		{"plain", "", 1, ""},
@@ -111,7 +110,7 @@ CREATE INDEX events_by_id ON ONLY $schema.events (id);`},
 
 const newest = 3
 
-// reader begins a transaction that has read the events, like pg_dump.
+// reader begins a transaction like that of pg_dump.
 func reader(t *testing.T, pool *pgxpool.Pool, schema string) (end func()) {
 	t.Helper()
 	tx, err := pool.BeginTx(t.Context(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
@@ -122,7 +121,7 @@ func reader(t *testing.T, pool *pgxpool.Pool, schema string) (end func()) {
 	return func() { require.NoError(t, tx.Rollback(context.Background())) }
 }
 
-// A new version starts during a dump, and processes of the old version continue to store.
+// A new version starts during a dump.
 func TestMigrationDoesNotStopIngest(t *testing.T) {
 	for _, section := range []string{"", "Partitions"} {
 		t.Run("section "+section, func(t *testing.T) {
@@ -175,7 +174,6 @@ func TestMigrationDoesNotStopIngest(t *testing.T) {
 	}
 }
 
-// awaitMigration returns once a migration waits for another session.
 func awaitMigration(t *testing.T, pool *pgxpool.Pool, schema string) {
 	t.Helper()
 	require.Eventually(t, func() bool {
@@ -185,10 +183,9 @@ func awaitMigration(t *testing.T, pool *pgxpool.Pool, schema string) {
 	}, 30*time.Second, time.Millisecond)
 }
 
-// newUnmigrated returns a store of the previous version.
 func newUnmigrated(t *testing.T, pool *pgxpool.Pool, schema string) *Store {
 	t.Helper()
-	// The statements of this version need the column of version 3.
+	// The statements need the column of version 3.
 	_, err := pool.Exec(t.Context(), strings.ReplaceAll(`INSERT INTO $schema.migrations (version) VALUES (2), (3);
 ALTER TABLE $schema.requests ADD COLUMN sent text[]`, "$schema", schema))
 	require.NoError(t, err)
@@ -198,8 +195,7 @@ ALTER TABLE $schema.requests ADD COLUMN sent text[]`, "$schema", schema))
 	return s
 }
 
-// Processes of older versions wait for the advisory lock with a snapshot, which building
-// an index waits for.
+// Older versions wait for the advisory lock with a snapshot, which CREATE INDEX waits for.
 func TestMigrationNextToAnOldProcess(t *testing.T) {
 	pool := newPool(t)
 	schema := newSchema(t, pool)
@@ -227,7 +223,7 @@ func TestMigrationNextToAnOldProcess(t *testing.T) {
 	}, 10*time.Second, time.Millisecond)
 	end()
 	if err := <-waits; err != nil {
-		require.Equal(t, codeDeadlock, codeOf(err)) // one of the two sessions
+		require.Equal(t, codeDeadlock, codeOf(err))
 	}
 	require.NoError(t, <-done)
 	require.Equal(t, newest, versions(t, pool, schema))

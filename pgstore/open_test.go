@@ -43,7 +43,6 @@ func TestSchemaTooNew(t *testing.T) {
 	require.ErrorContains(t, err, "version 99")
 }
 
-// asRole returns a pool of a role that may do what the statements let it.
 func asRole(t *testing.T, admin *pgxpool.Pool, schema string, statements ...string) *pgxpool.Pool {
 	t.Helper()
 	role := schema + "_role"
@@ -63,7 +62,7 @@ func TestRoleWithoutCreateTable(t *testing.T) {
 	schema := newSchema(t, admin)
 	newStore(t, admin, Options{Schema: schema})
 	pool := asRole(t, admin, schema, "GRANT USAGE ON SCHEMA $schema TO $role",
-		"GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA $schema TO $role", "GRANT UPDATE (last, last_id) ON $schema.platforms TO $role") // the required privileges
+		"GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA $schema TO $role", "GRANT UPDATE (last, last_id) ON $schema.platforms TO $role")
 	s := newStore(t, pool, Options{Schema: schema})
 	appended(t, s, charges("acme", "a"))
 	appended(t, s, charges("acme", "a"))

@@ -24,9 +24,9 @@ type Options struct {
 	Entropy io.Reader
 
 	// StatementTimeout bounds each statement that stores, and the retries of a transaction
-	// that the server rolls back. A fifth of it bounds the wait for a locked platform,
-	// three times it a transaction, six times it everything. From 5 ms to an hour.
-	// Default: 5 s.
+	// that the server rolls back. A locked platform may delay others for a fifth of it, a
+	// transaction may take three times and Append six times as long. From 5 ms to an
+	// hour. Default: 5 s.
 	StatementTimeout time.Duration
 
 	// AcquireTimeout bounds the wait for a connection, and that of a read for its turn.

@@ -20,8 +20,8 @@ import (
 
 // hooks implements all code of the host that the store calls. The armed one panics.
 type hooks struct {
-	armed  atomic.Value // of string
-	called atomic.Int64 // the armed one
+	armed  atomic.Value
+	called atomic.Int64
 }
 
 func (h *hooks) at(hook string) {
@@ -106,7 +106,7 @@ func (h *hooks) configure(c *pgxpool.Config) {
 	c.ConnConfig.OnNotice = func(*pgconn.PgConn, *pgconn.Notice) { h.at("notice") }
 }
 
-// A panic does not end the writer, each call returns, and ErrNotStored is true.
+// After a panic each call returns, and ErrNotStored is true.
 func TestPanicsOfHooks(t *testing.T) {
 	parallel(t)
 	h := new(hooks)
@@ -128,9 +128,9 @@ CREATE TRIGGER tell BEFORE INSERT ON `+schema+`.events FOR EACH ROW EXECUTE FUNC
 	}
 	for _, c := range []struct {
 		hook      string
-		connect   bool // on a new connection
-		notStored bool // the event
-		unused    bool // by some calls
+		connect   bool
+		notStored bool
+		unused    bool
 	}{
 		{hook: "logger"}, {hook: "log handler"}, {hook: "observer"}, {hook: "notice"},
 		{hook: "entropy", notStored: true},
@@ -162,13 +162,12 @@ CREATE TRIGGER tell BEFORE INSERT ON `+schema+`.events FOR EACH ROW EXECUTE FUNC
 				_, appendErr := s.Append(t.Context(), at(charges("acme", ""), time.Now()))
 				if strings.HasPrefix(c.hook, "log") {
 					bad := charges("acme", "bad")
-					bad.Events[0].CustomerID = "\x00" // is logged
+					bad.Events[0].CustomerID = "\x00"
 					_, err := s.Append(t.Context(), bad)
 					require.ErrorIs(t, err, chargeingest.ErrNotStored)
 				}
 				_, listErr := s.List(t.Context(), chargeingest.Query{Platform: "acme", Limit: 1})
 				if !c.unused {
-					// AfterRelease runs in another goroutine.
 					require.Eventually(t, func() bool { return h.called.Load() > 0 }, 10*time.Second, time.Millisecond)
 				}
 				h.armed.Store("")
@@ -187,7 +186,6 @@ CREATE TRIGGER tell BEFORE INSERT ON `+schema+`.events FOR EACH ROW EXECUTE FUNC
 	}
 }
 
-// On the writer's connection hooks may panic without ContainPanics.
 func TestPanickingTracerWithoutContainPanics(t *testing.T) {
 	h := new(hooks)
 	h.armed.Store("")
@@ -199,7 +197,7 @@ func TestPanickingTracerWithoutContainPanics(t *testing.T) {
 			h.armed.Store(hook)
 			appended(t, s, charges("acme", ""))
 			_, err := s.List(t.Context(), chargeingest.Query{Platform: "acme", Limit: 1})
-			if hook != "after the commit" { // a listing has no such batch
+			if hook != "after the commit" {
 				require.ErrorContains(t, err, "broken "+hook)
 			}
 			h.armed.Store("")

@@ -8,20 +8,19 @@
 //
 // # Durability
 //
-// Append returns after the server has committed the events, with the durability that it
-// is configured for: synchronous_commit and, if events must survive the loss of a
-// machine, synchronous_standby_names.
+// Append returns after the server has committed the events. Its durability depends on
+// synchronous_commit and, if events must survive the loss of a machine,
+// synchronous_standby_names.
 //
-// One goroutine of a process commits all queued requests in one transaction, which locks
-// the rows of its platforms in the order of their names. Processes therefore store no
-// duplicates and do not deadlock, and the events of a platform become visible in their
-// sequence: a listing skips none.
+// One goroutine per process commits queued requests together. The transaction locks the
+// rows of the platforms until it ends. Processes therefore store no duplicates, and the
+// events of a platform become visible in their sequence: a listing skips none.
 //
 // # Failures
 //
 // Append returns chargeingest.ErrNotStored if
 //
-//   - the server is read-only or shuts down, or there is no connection;
+//   - the server is read-only or shuts down, or no connection can be made;
 //   - the connection is lost before the commit was sent, or the server reports that it
 //     ended the session before the commit;
 //   - another session has locked the platform for longer than Options.StatementTimeout.
@@ -30,17 +29,14 @@
 // store then reconnects and resets the pool. Set connect_timeout for the pool and, with a
 // standby, target_session_attrs=read-write and [WatchStandby].
 //
-// # Sharing
+// If a process is disconnected during a commit, tcp_user_timeout and tcp_keepalives_idle
+// of the server bound how long its platforms stay locked.
+//
+// # Connections
 //
 // The writer has a connection besides those of the pool. Reads leave one connection of
 // the pool free. Scans, which are listings by a filter without an index, use half of
-// them. Platforms take turns. Listings need the primary: a lagging standby rejects
-// cursors.
-//
-// A platform that another session has locked delays others once, for a fifth of
-// Options.StatementTimeout, and then stays queued while others are stored. A process that
-// is disconnected while it stores can have its platforms locked. If that happens during
-// the commit, only tcp_user_timeout and tcp_keepalives_idle of the server bound it.
+// them. Platforms take turns. Reads need the primary: a lagging standby rejects cursors.
 package pgstore
 
 import (
@@ -94,9 +90,8 @@ type Store struct {
 
 // New returns a store in the database of pool. It creates or migrates the tables, while
 // processes of the previous version continue to store. A migration waits for transactions
-// that have read the tables, such as a dump, until ctx ends. The store does not keep ctx.
-//
-// Errors include [ErrSchemaTooNew] and [ErrNotDurable].
+// that have read the tables, such as a dump, until ctx ends. Errors include
+// [ErrSchemaTooNew] and [ErrNotDurable].
 func New(ctx context.Context, pool *pgxpool.Pool, o Options) (*Store, error) {
 	o, err := o.withDefaults()
 	if err != nil {

@@ -46,7 +46,7 @@ func TestTablesChange(t *testing.T) {
 			ids, _ := appended(t, s, keyed)
 			use := func() {
 				t.Helper()
-				for range 2 { // with plans and without
+				for range 2 {
 					for _, lookupFirst := range []bool{true, false} {
 						s.writer.lookupFirst = lookupFirst
 						_, replayed := appended(t, s, keyed)

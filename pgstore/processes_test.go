@@ -15,7 +15,6 @@ import (
 	"example.com/chargeingest/internal/crashtest"
 )
 
-// startProcess starts a handler in another process.
 func startProcess(t *testing.T, spec childSpec) *crashtest.Process {
 	t.Helper()
 	if spec.Connections == 0 {
@@ -27,11 +26,10 @@ func startProcess(t *testing.T, spec childSpec) *crashtest.Process {
 	return p
 }
 
-// race has the results of the requests with one reference.
 type race struct {
 	stored, replayed, conflicts int
-	text                        string // the stored event
-	winner                      int    // its variant
+	text                        string
+	winner                      int
 	violations                  []string
 }
 
@@ -39,7 +37,6 @@ func (r *race) violation(format string, args ...any) {
 	r.violations = append(r.violations, fmt.Sprintf(format, args...))
 }
 
-// add records the response to a variant of the content.
 func (r *race) add(variant, status int, replayed bool, text string) {
 	switch {
 	case status == http.StatusConflict:
@@ -62,8 +59,7 @@ func (r *race) add(variant, status int, replayed bool, text string) {
 	}
 }
 
-// Four processes receive the same references with three contents. One content of each
-// reference wins, and all responses agree.
+// Of three contents of a reference one wins, and all responses agree.
 func TestProcessesRaceForReferences(t *testing.T) {
 	parallel(t)
 	const processes, connections, references = 4, 64, 2000
@@ -80,7 +76,7 @@ func TestProcessesRaceForReferences(t *testing.T) {
 		sending.Go(func() {
 			defer close(next)
 			random := rand.New(rand.NewPCG(1, uint64(p)))
-			for range 2 { // mostly duplicates the second time
+			for range 2 {
 				for _, i := range random.Perm(references) {
 					next <- i
 				}

@@ -27,11 +27,11 @@ func TestModel(t *testing.T) {
 	storemodel.Test(t, rounds, seed, func(t *testing.T) storemodel.Subject {
 		o := Options{
 			Schema: newSchema(t, pool), Logger: slog.New(slog.DiscardHandler),
-			StatementTimeout: time.Hour, AcquireTimeout: time.Hour, ScanTimeout: time.Hour, // for slow machines
+			StatementTimeout: time.Hour, AcquireTimeout: time.Hour, ScanTimeout: time.Hour,
 		}
 		s, err := New(t.Context(), pool, o)
 		require.NoError(t, err)
-		t.Cleanup(func() { require.NoError(t, s.Close()) }) // the last one
+		t.Cleanup(func() { require.NoError(t, s.Close()) })
 		return storemodel.Subject{
 			Store: s,
 			Reopen: func(ctx context.Context) (storemodel.Store, error) {

@@ -53,7 +53,6 @@ func TestCursorSkipsNoUncommittedEvents(t *testing.T) {
 		require.Equal(t, 1, times, id)
 	}
 	require.Len(t, listed(t, a, "acme"), 6)
-	// Other platforms do not wait.
 	end := lockPlatform(t, pool, schema, "acme")
 	appended(t, b, charges("globex", "1"))
 	end()
@@ -78,7 +77,7 @@ func TestCursorOfLostEvents(t *testing.T) {
 	}
 	_, err = s.List(t.Context(), q)
 	require.ErrorIs(t, err, chargeingest.ErrInvalidCursor)
-	appended(t, s, charges("acme", "c")) // gets the position of the lost event
+	appended(t, s, charges("acme", "c"))
 	_, err = s.List(t.Context(), q)
 	require.ErrorIs(t, err, chargeingest.ErrInvalidCursor)
 	appended(t, s, charges("acme", "d"))

@@ -12,22 +12,21 @@ import (
 	"example.com/chargeingest/internal/panics"
 )
 
-// session is the writer's connection, configured like those of the pool, which reads or
-// the host may exhaust. Not safe for concurrent use.
+// session is the writer's connection. It is not from the pool, which others may exhaust.
 type session struct {
 	pool   *pgxpool.Pool
 	logger *slog.Logger
 
-	conn      *pgx.Conn // nil without a connection
+	conn      *pgx.Conn // or nil
 	connected time.Time
 	used      time.Time
 	lifetime  time.Duration // MaxConnLifetime
 	idle      time.Duration // MaxConnIdleTime
 
 	preparing preparing
-	prepared  map[string]bool // statements, by text
+	prepared  map[string]bool // statements
 
-	dialing    chan dialResult // nil unless a connection is being made
+	dialing    chan dialResult // or nil
 	cancelDial context.CancelFunc
 }
 
@@ -37,7 +36,7 @@ type dialResult struct {
 }
 
 const (
-	dialTimeout  = 2 * time.Minute // unless configured; pgxpool's default
+	dialTimeout  = 2 * time.Minute // like pgxpool
 	pingAfter    = time.Second     // without use
 	closeTimeout = time.Second
 )
@@ -116,7 +115,7 @@ func (s *session) connect(ctx context.Context) error {
 	}
 }
 
-// dial also calls the hooks of the config.
+// dial calls the hooks of the config.
 func dial(ctx context.Context, cfg *pgxpool.Config) (conn *pgx.Conn, err error) {
 	defer func() {
 		if err != nil && conn != nil {
@@ -166,15 +165,15 @@ func (s *session) drop() {
 	}
 }
 
-// dropUnlessNew keeps a new connection to a read-only server: the next one would most
-// likely lead there, too.
+// dropUnlessNew keeps a new connection: the next one would most likely lead to the same
+// server.
 func (s *session) dropUnlessNew() {
 	if s.conn != nil && (s.conn.IsClosed() || time.Since(s.connected) >= resetInterval) {
 		s.drop()
 	}
 }
 
-// close waits until the connection is closed.
+// close waits for the server.
 func (s *session) close() {
 	if s.dialing != nil {
 		s.cancelDial()
@@ -190,14 +189,14 @@ func (s *session) close() {
 	defer cancel()
 	var err error
 	defer panics.RecoverTo(&err)
-	_ = s.conn.Close(ctx) // nothing is pending
+	_ = s.conn.Close(ctx)
 	s.conn = nil
 }
 
-// minCacheCapacity is enough for all statements of the writer.
+// minCacheCapacity suffices for the writer's statements.
 const minCacheCapacity = 16
 
-// preparing is when pgx prepares a statement ahead of its execution.
+// preparing is when pgx prepares statements.
 type preparing int
 
 const (
@@ -224,7 +223,7 @@ func preparingOf(cfg *pgx.ConnConfig) preparing {
 	return once
 }
 
-// isPrepared reports whether pgx needs to prepare nothing for a batch.
+// isPrepared reports whether pgx prepares no statement of a batch.
 func (s *session) isPrepared(b *pgx.Batch) bool {
 	if s.preparing != once {
 		return s.preparing == never
@@ -237,7 +236,7 @@ func (s *session) isPrepared(b *pgx.Batch) bool {
 	return true
 }
 
-// setPrepared records a batch. If it failed, pgx forgets all statements.
+// After a failed batch pgx forgets all statements.
 func (s *session) setPrepared(b *pgx.Batch, ok bool) {
 	switch {
 	case !ok:

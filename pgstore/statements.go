@@ -2,7 +2,6 @@ package pgstore
 
 import "strings"
 
-// statements are the SQL statements for one schema.
 type statements struct {
 	begin, timeouts, forceDurable, customPlans, commit, rollback string
 
@@ -13,7 +12,6 @@ type statements struct {
 	newestID, readOnly, missingPrivileges, listBounds, get, list, seqOfReference string
 }
 
-// eventColumns are for scanEvent.
 const eventColumns = "e.id, e.content, e.timestamp_assigned, e.digest"
 
 func newStatements(schema string) *statements {
@@ -28,13 +26,12 @@ func newStatements(schema string) *statements {
 		// The host may have turned it off for the session.
 		forceDurable: "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit', true) = 'off'",
 
-		// A generic plan made for few events reads all events, until the server analyzes
-		// the table: a minute, or a million events.
+		// A generic plan made for few events reads all events.
 		customPlans: "SELECT set_config('plan_cache_mode', 'force_custom_plan', true) WHERE current_setting('plan_cache_mode', true) IS NOT NULL",
 
-		// One statement: it locks the platforms after all of it has arrived, so a client
-		// that stops while it sends does not delay others. Platform names are sorted. Event
-		// ids of a record are JSON, because an array of arrays must be rectangular.
+		// A single statement locks the platforms after the whole request has arrived, so a
+		// stalled client does not delay others. Sorted platform names avoid deadlocks. Event
+		// ids are JSON, because an array of arrays must be rectangular.
 		insert: in(`WITH locked AS (
 INSERT INTO $schema.platforms AS p (name, last, last_id)
 SELECT t.name, t.events, t.id FROM unnest($1::text[], $2::bigint[], $3::text[]) AS t(name, events, id)
@@ -61,14 +58,14 @@ CASE WHEN r.sent IS NOT NULL THEN ARRAY(SELECT jsonb_array_elements_text(r.sent:
 FROM unnest($19::text[], $20::text[], $21::text[], $22::bytea[], $23::text[], $24::text[], $25::timestamptz[]) AS r(platform, key, route, digest, event_ids, sent, received_at)
 LEFT JOIN locked p ON p.name = r.platform`),
 
-		// It writes to make the commit wait for standbys. After a crash an event can be
-		// visible that no standby has, and its replay must not be acknowledged before.
+		// After a crash an event can be visible that no standby has. Its replay must not be
+		// acknowledged before one has it, and only a commit that writes waits for that.
 		lock: in(`INSERT INTO $schema.platforms AS p (name, last, last_id) SELECT t.name, 0, '' FROM unnest($1::text[]) AS t(name)
 ON CONFLICT (name) DO UPDATE SET last = p.last`),
 		findLocked: in(`WITH free AS (SELECT name FROM $schema.platforms WHERE name = ANY($1::text[]) FOR NO KEY UPDATE SKIP LOCKED)
 SELECT name FROM $schema.platforms WHERE name = ANY($1::text[]) AND name NOT IN (SELECT name FROM free)`),
-		// OFFSET 0 forces a lookup by index. Otherwise the server may read all events of a
-		// large platform. Content beyond a number of bytes is null.
+		// Without OFFSET 0 the planner may read all events of a large platform. Content beyond
+		// a number of bytes is null.
 		findReferences: in(`SELECT r.platform, r.reference, e.id, CASE WHEN sum(octet_length(e.content)) OVER (ORDER BY e.platform, e.seq) <= $3 THEN e.content END, e.timestamp_assigned, e.digest
 FROM unnest($1::text[], $2::text[]) AS w(platform, reference)
 CROSS JOIN LATERAL (SELECT * FROM $schema.event_references r WHERE r.platform = w.platform AND r.reference = w.reference OFFSET 0) r
@@ -94,13 +91,12 @@ WHERE r.platform = $1 AND r.key = $2 AND e.platform = r.platform ORDER BY o.ordi
 FROM (VALUES ('platforms', 'SELECT'), ('platforms', 'INSERT'), ('platforms', 'UPDATE'), ('events', 'SELECT'), ('events', 'INSERT'),
 ('event_references', 'SELECT'), ('event_references', 'INSERT'), ('requests', 'SELECT'), ('requests', 'INSERT'), ('requests.sent', 'SELECT'), ('requests.sent', 'INSERT')) AS w(name, privilege)
 WHERE NOT CASE w.name WHEN 'requests.sent' THEN has_column_privilege('$schema.requests', 'sent', w.privilege) ELSE has_any_column_privilege('$schema.' || w.name, w.privilege) END`),
-		// The newest event of a platform, and the event of a cursor.
+		// The newest event and that of a cursor.
 		listBounds: in(`SELECT coalesce(p.last, 0), coalesce(n.id, ''), coalesce(a.id, '') FROM (SELECT 1) AS one
 LEFT JOIN $schema.platforms p ON p.name = $1
 LEFT JOIN $schema.events n ON n.platform = $1 AND n.seq = p.last
 LEFT JOIN $schema.events a ON a.platform = $1 AND a.seq = $2`),
 		get: in(`SELECT ` + eventColumns + ` FROM (SELECT * FROM $schema.events e WHERE e.id = $2 OFFSET 0) e WHERE e.platform = $1`),
-		// Content beyond the bytes of a page is null.
 		list: in(`SELECT e.seq, e.id,
 CASE WHEN row_number() OVER page = 1 OR sum(octet_length(e.content)) OVER page <= $maxbytes THEN e.content END, e.timestamp_assigned, e.digest
 FROM (SELECT * FROM $schema.events e WHERE $where ORDER BY e.seq $direction LIMIT $limit) e

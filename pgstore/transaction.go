@@ -14,7 +14,6 @@ import (
 	"example.com/chargeingest/internal/panics"
 )
 
-// transaction stores one group.
 type transaction struct {
 	conn         *pgx.Conn
 	session      *session
@@ -24,15 +23,15 @@ type transaction struct {
 	forceDurable bool
 }
 
-// storeOptimistically commits a group in one round trip. If the group has duplicates, the
-// server rejects it with a unique violation.
+// storeOptimistically commits a group in one round trip. Duplicates cause a unique
+// violation.
 func (t *transaction) storeOptimistically(ctx context.Context, group []*groupcommit.Request, next nextID) (*decidedGroup, error) {
 	g, err := decide(ctx, group, &lookup{}, next, t.decisionDeadline())
 	if err != nil {
 		return nil, err
 	}
 	if g.rejections {
-		// A conflict within the group may be a replay of a stored event.
+		// It may be a replay of a stored event.
 		return t.storeAfterLookup(ctx, group, next)
 	}
 	b := t.begin()
@@ -42,8 +41,7 @@ func (t *transaction) storeOptimistically(ctx context.Context, group []*groupcom
 	return g, t.sendAfter(ctx, b, n, true)
 }
 
-// storeAfterLookup locks the platforms, looks up duplicates, and commits the rest: two
-// round trips.
+// storeAfterLookup looks up duplicates first: two round trips.
 func (t *transaction) storeAfterLookup(ctx context.Context, group []*groupcommit.Request, next nextID) (g *decidedGroup, err error) {
 	committing := false
 	defer func() {
@@ -74,7 +72,7 @@ func (t *transaction) storeAfterLookup(ctx context.Context, group []*groupcommit
 	return g, t.send(ctx, b, true)
 }
 
-// decisionDeadline is short, because other processes wait for the lock.
+// Other processes wait for the lock meanwhile.
 func (t *transaction) decisionDeadline() time.Time { return time.Now().Add(t.timeout / 5) }
 
 func (t *transaction) begin() *pgx.Batch {
@@ -87,17 +85,16 @@ func (t *transaction) begin() *pgx.Batch {
 	return b
 }
 
-// milliseconds formats a timeout for the server, where 0 would be none.
+// milliseconds returns at least 1, since 0 means no timeout.
 func milliseconds(d time.Duration) string {
 	return strconv.FormatInt(max(1, d.Milliseconds()), 10)
 }
 
-// errRolledBack is for a COMMIT whose command tag is ROLLBACK.
+// errRolledBack is for a COMMIT with the command tag ROLLBACK.
 var errRolledBack = errors.New("the transaction was rolled back before its commit")
 
-// sendAfter sends a batch whose first n statements begin the transaction and set its
-// timeouts. Preparing a statement waits for locks of its tables, so if pgx would prepare
-// any, the first n go ahead.
+// sendAfter sends a batch whose first n statements set the timeouts. If pgx would prepare
+// any statement, which waits for locks of tables, it sends the first n alone.
 func (t *transaction) sendAfter(ctx context.Context, b *pgx.Batch, n int, commits bool) error {
 	if !t.conn.IsClosed() && !t.session.isPrepared(b) {
 		first := &pgx.Batch{QueuedQueries: b.QueuedQueries[:n:n]}
@@ -109,8 +106,8 @@ func (t *transaction) sendAfter(ctx context.Context, b *pgx.Batch, n int, commit
 	return t.send(ctx, b, commits)
 }
 
-// send returns ErrOutcomeUnknown if the batch ends with the commit, as commits reports,
-// and may be committed.
+// send sends a batch, which ends with the commit if commits is true. Then it returns
+// ErrOutcomeUnknown unless nothing was committed.
 func (t *transaction) send(ctx context.Context, b *pgx.Batch, commits bool) (failure error) {
 	if t.conn.IsClosed() {
 		return sessionEndedError{pgconn.ErrConnClosed}
@@ -122,7 +119,7 @@ func (t *transaction) send(ctx context.Context, b *pgx.Batch, commits bool) (fai
 	}()
 	defer func() { t.session.setPrepared(b, failure == nil) }()
 	defer panics.RecoverTo(&failure)
-	takeMissedStandby(t.conn) // of a commit of the host
+	takeMissedStandby(t.conn) // of the host
 	results := t.conn.SendBatch(ctx, b)
 	var err error
 	inCommit := commits

@@ -41,7 +41,7 @@ func TestLockedTable(t *testing.T) {
 	appended(t, s, charges("acme", "a"))
 	for _, fresh := range []bool{false, true} {
 		if fresh {
-			pool.Reset() // new connections prepare statements
+			pool.Reset()
 		}
 		tx, err := newPool(t).Begin(t.Context())
 		require.NoError(t, err)
@@ -56,7 +56,7 @@ func TestLockedTable(t *testing.T) {
 			})
 		}
 		all.Wait()
-		require.Less(t, time.Since(start), 20*time.Second) // 50 s if one by one
+		require.Less(t, time.Since(start), 20*time.Second)
 		require.NoError(t, tx.Rollback(t.Context()))
 	}
 }
@@ -123,7 +123,7 @@ func TestConnectionLostBeforeCommit(t *testing.T) {
 func TestReadOnlyServer(t *testing.T) {
 	parallel(t)
 	schema := newSchema(t, newPool(t))
-	newStore(t, newPool(t), Options{Schema: schema}) // creates the tables
+	newStore(t, newPool(t), Options{Schema: schema})
 	for i, use := range []func(*Store) error{
 		func(s *Store) error { _, err := s.Append(t.Context(), charges("acme", "a")); return err },
 		func(s *Store) error {
@@ -160,7 +160,6 @@ func TestReadOnlyServer(t *testing.T) {
 			require.NoError(t, use(s))
 			continue
 		}
-		// The pool still has read-only connections.
 		readOnly = false
 		require.NoError(t, use(s))
 
@@ -176,7 +175,6 @@ func TestReadOnlyServer(t *testing.T) {
 	}
 }
 
-// failing makes the first inserts of events fail with a code.
 func failing(t *testing.T, pool *pgxpool.Pool, schema, code string, times int) {
 	t.Helper()
 	_, err := pool.Exec(t.Context(), `CREATE SEQUENCE IF NOT EXISTS `+schema+`.tries; ALTER SEQUENCE `+schema+`.tries RESTART;
@@ -190,7 +188,7 @@ func TestTransientErrorsAreRetried(t *testing.T) {
 	parallel(t)
 	pool := newPool(t)
 	schema := newSchema(t, pool)
-	const timeout = 3 * time.Second // eleven tries, with pauses of up to 0.4 s
+	const timeout = 3 * time.Second
 	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: timeout})
 	for _, code := range []string{codeSerializationFailure, codeDeadlock} {
 		for _, lookupFirst := range []bool{false, true} {
@@ -207,8 +205,7 @@ func TestTransientErrorsAreRetried(t *testing.T) {
 	require.Len(t, listed(t, s, "acme"), 4)
 }
 
-// A hundred events take a quarter more than the timeout, so that half of them have time to
-// spare on a busy machine.
+// A hundred events take a quarter more than the timeout.
 func TestSlowServerGetsSmallerGroups(t *testing.T) {
 	parallel(t)
 	pool := newPool(t)

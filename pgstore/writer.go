@@ -22,17 +22,17 @@ type writer struct {
 	queue     *groupcommit.Queue
 	stopped   chan struct{} // closed when the goroutine has ended
 
-	// The fields below belong to the goroutine.
+	// For the goroutine only:
 
 	session    session
 	locked     lockedPlatforms
 	lockSearch *lockSearch // or nil
 
 	lookupFirst bool // since the last group had duplicates
-	maxEvents   int  // in a group; reduced while the server is slow
+	maxEvents   int  // reduced while the server is slow
 
 	failureLogged time.Time
-	failing       bool // the server failed, and nothing was stored since
+	failing       bool // since the server failed
 }
 
 func newWriter(s *Store, newestID string) (*writer, error) {
@@ -51,7 +51,7 @@ func newWriter(s *Store, newestID string) (*writer, error) {
 	}, nil
 }
 
-// run works until the queue is closed and empty.
+// run returns when the queue is closed and empty.
 func (w *writer) run() {
 	defer close(w.stopped)
 	defer w.session.close()
@@ -70,14 +70,13 @@ func (w *writer) run() {
 	}
 }
 
-// groupTimeoutFactor is for all parts of a group together.
 const groupTimeoutFactor = 3
 
 func (w *writer) groupDeadline() time.Time {
 	return time.Now().Add(groupTimeoutFactor * w.options.StatementTimeout)
 }
 
-// storeTaken gives each request a result, even after a panic of this package.
+// storeTaken gives each request a result, even after a panic.
 func (w *writer) storeTaken(group []*groupcommit.Request) {
 	var err error
 	func() {
@@ -103,8 +102,8 @@ func finish(group []*groupcommit.Request, err error) {
 	}
 }
 
-// store stores a group in one transaction. If it fails before the deadline, store splits
-// it, so that no request fails because of another one.
+// store stores a group in one transaction. If that fails before the deadline, it splits the
+// group, so that no request fails because of another one.
 func (w *writer) store(group []*groupcommit.Request, deadline time.Time) {
 	start := time.Now()
 	g, err := w.storeWithRetries(group)
@@ -149,7 +148,6 @@ func (w *writer) fail(group []*groupcommit.Request, err error) {
 	finish(group, err)
 }
 
-// adaptMaxEvents halves the size of groups after a timeout and increases it later.
 func (w *writer) adaptMaxEvents(group []*groupcommit.Request, err error) {
 	events := 0
 	for _, r := range group {
@@ -172,7 +170,7 @@ func splitFailed(group []*groupcommit.Request, err error) [][]*groupcommit.Reque
 		return nil
 	case isEventError(err):
 		return halves
-	case isTransient(err): // because of one of the platforms
+	case isTransient(err): // one of the platforms
 		return byPlatform(group)
 	case codeOf(err) == codeQueryCanceled: // too slow
 		return halves
@@ -195,13 +193,13 @@ func byPlatform(group []*groupcommit.Request) [][]*groupcommit.Request {
 }
 
 const (
-	maxConnections = 5 // for a transaction
+	maxConnections = 5
 
-	// maxReplans bounds retries after changes of tables: pgx forgets one plan per failure.
+	// pgx forgets one outdated plan per failure.
 	maxReplans = 3
 )
 
-// storeWithRetries returns ErrNotStored or ErrOutcomeUnknown if it fails.
+// storeWithRetries fails with ErrNotStored or ErrOutcomeUnknown.
 func (w *writer) storeWithRetries(group []*groupcommit.Request) (*decidedGroup, error) {
 	ctx, cancel := context.WithDeadline(context.Background(), w.groupDeadline())
 	defer cancel()
@@ -225,7 +223,7 @@ func (w *writer) storeWithRetries(group []*groupcommit.Request) (*decidedGroup, 
 		case codeOf(err) == codeNotSupported && replans < maxReplans:
 			replans++
 		case isServerError(err) && n < maxConnections && pause(ctx, n):
-			// A new connection may lead to another server.
+			// The next connection may lead to another server.
 		case isTransient(err) && pause(retryCtx, n):
 		default:
 			if codeOf(err) != codeLockNotAvailable {
@@ -240,7 +238,7 @@ func (w *writer) logUnknown(err error) {
 	log(w.options.Logger, slog.LevelError, "pgstore: the outcome of a transaction is unknown", err)
 }
 
-// logFailure logs one failure per second, and those that an event causes as warnings.
+// logFailure logs all failures that an event causes, and one of the others per second.
 func (w *writer) logFailure(err error) {
 	const message = "pgstore: a transaction was not stored"
 	if isEventError(err) {
@@ -249,7 +247,7 @@ func (w *writer) logFailure(err error) {
 	}
 	if now := time.Now(); now.Sub(w.failureLogged) >= time.Second {
 		w.failureLogged = now
-		w.failing = w.failing || codeOf(err) == "" || isServerError(err) // of more than one platform
+		w.failing = w.failing || codeOf(err) == "" || isServerError(err)
 		log(w.options.Logger, slog.LevelError, message, err)
 	}
 }
@@ -263,8 +261,8 @@ func (w *writer) storeOnce(ctx context.Context, group []*groupcommit.Request) (*
 	})
 }
 
-// inTransaction calls f with a transaction that has not begun. After a panic, for example
-// of Options.Entropy, nothing is stored: transaction.send handles others itself.
+// inTransaction calls f with a transaction that has not begun. Panics of f mean that
+// nothing was stored, since transaction.send recovers from its own.
 func (w *writer) inTransaction(ctx context.Context, f func(*transaction) (*decidedGroup, error)) (g *decidedGroup, err error) {
 	conn, err := w.session.get(ctx, w.options.AcquireTimeout)
 	if err != nil {
