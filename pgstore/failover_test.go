@@ -129,7 +129,7 @@ func TestFailover(t *testing.T) {
 	require.NoError(t, primary.Start(t.Context()))
 	for range rounds {
 		standby := replicate(t, primary)
-		hosts := "host=" + primary.Folder + "," + standby.Folder + " port=5432 user=postgres dbname=postgres target_session_attrs=read-write connect_timeout=2"
+		hosts := "host=" + primary.Dir + "," + standby.Dir + " port=5432 user=postgres dbname=postgres target_session_attrs=read-write connect_timeout=2"
 		tr.startHandlers(t, childSpec{Address: hosts, Schema: "chargeingest"})
 		tr.run(t, func() {
 			tr.awaitStored(t, 100+rand.IntN(200))

@@ -89,7 +89,6 @@ func BenchmarkRemove(b *testing.B) {
 	}
 }
 
-// flooded returns a full queue: two requests per platform, and extra ones of flood-1.
 func flooded(platforms, extra int) *Queue {
 	q := New(2*platforms+extra, nil, nil)
 	for i := range platforms {

@@ -21,7 +21,7 @@ func TestComparisons(t *testing.T) {
 	large := waiting("other", 1_000)
 	for _, c := range []struct {
 		name string
-		work int // requests that are added, removed or moved
+		work int // requests
 		do   func()
 	}{
 		{"an overloaded push that looked at 502 requests", 2 * 502, func() {
@@ -65,7 +65,6 @@ func TestRequeueBeyondTheLimit(t *testing.T) {
 
 func sorted(list []string) []string { return slices.Sorted(slices.Values(list)) }
 
-// model holds the expected requests by platform.
 type model map[string][]*Request
 
 func (m model) events() (n int) {
@@ -78,7 +77,7 @@ func (m model) events() (n int) {
 }
 
 func (m model) drop(r *Request) {
-	p := r.Batch.Platform
+	p := r.Platform
 	m[p] = slices.DeleteFunc(m[p], func(other *Request) bool { return other == r })
 }
 
@@ -119,25 +118,25 @@ func TestRandomOperations(t *testing.T) {
 		case 0:
 			group, _ := q.Take(1+random.IntN(20), nil)
 			for _, r := range group {
-				require.Same(t, r, m[r.Batch.Platform][0], "the oldest of its platform")
+				require.Same(t, r, m[r.Platform][0], "the oldest of its platform")
 				m.drop(r)
 			}
 			back := group[random.IntN(len(group)+1):]
 			q.Requeue(back)
 			for _, r := range slices.Backward(back) {
-				m[r.Batch.Platform] = slices.Insert(m[r.Batch.Platform], 0, r)
+				m[r.Platform] = slices.Insert(m[r.Platform], 0, r)
 			}
 		case 1:
 			if len(all) > 0 {
 				r := all[random.IntN(len(all))]
-				require.Equal(t, slices.Contains(m[r.Batch.Platform], r), q.remove(r))
+				require.Equal(t, slices.Contains(m[r.Platform], r), q.remove(r))
 				m.drop(r)
 			}
 		default:
 			r := waiting(fmt.Sprint(random.IntN(6)), random.IntN(12))
 			before := m.events()
 			if q.push(r) != nil {
-				break // every request that it displaced must be back
+				break // displaced requests must be back
 			}
 			for _, other := range all {
 				if len(other.done) > 0 {
@@ -145,7 +144,7 @@ func TestRandomOperations(t *testing.T) {
 					m.drop(other)
 				}
 			}
-			m[r.Batch.Platform] = append(m[r.Batch.Platform], r)
+			m[r.Platform] = append(m[r.Platform], r)
 			require.LessOrEqual(t, m.events(), max(40, before, r.events()))
 			all = append(all, r)
 		}

@@ -97,15 +97,13 @@ func (q *Queue) push(r *Request) error {
 	return nil
 }
 
-// makeRoom reports whether r has room. If needed it drops the newest request of the
-// largest platform, repeatedly, while that platform is larger than r's would become. If
-// that does not suffice, it drops nothing.
-//
-// r displaces at most as many events as it has, even if Requeue has filled the queue
-// beyond maxEvents.
+// makeRoom reports whether r has room. If needed it drops the newest requests of the
+// largest platforms, while these are larger than r's would become, or nothing if that does
+// not suffice. r displaces at most as many events as it has, even if Requeue has filled
+// the queue beyond maxEvents.
 func (q *Queue) makeRoom(r *Request) bool {
 	platformEvents := r.events()
-	if p := q.platforms[r.Batch.Platform]; p != nil {
+	if p := q.platforms[r.Platform]; p != nil {
 		platformEvents += p.events
 	}
 	excess := min(q.events+r.events()-q.maxEvents, r.events())
@@ -133,9 +131,9 @@ func (q *Queue) makeRoom(r *Request) bool {
 }
 
 func (q *Queue) platformOf(r *Request) *platformQueue {
-	p := q.platforms[r.Batch.Platform]
+	p := q.platforms[r.Platform]
 	if p == nil {
-		p = &platformQueue{platform: r.Batch.Platform}
+		p = &platformQueue{platform: r.Platform}
 		q.platforms[p.platform] = p
 		q.rotation.pushBack(&p.node, p)
 		heap.Push(&q.largest, p)
@@ -151,7 +149,6 @@ func (q *Queue) added(r *Request, p *platformQueue) {
 	heap.Fix(&q.largest, p.heapIndex)
 }
 
-// unlink may leave the platform's queue empty: see dropIfEmpty.
 func (q *Queue) unlink(r *Request) {
 	p := r.queue
 	r.queue = nil
@@ -223,8 +220,8 @@ func (q *Queue) Take(maxEvents int, skip func(platform string) bool) (group []*R
 	return group, len(group) > 0 || !q.closed || q.events > 0
 }
 
-// Requeue puts back requests in the order in which Take returned them. They and their
-// platforms come first, so that none is passed over forever.
+// Requeue puts back requests, of which nothing was stored, in the order of Take. They and
+// their platforms come first, so that none is passed over forever.
 func (q *Queue) Requeue(requests []*Request) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -253,7 +250,7 @@ func (q *Queue) remove(r *Request) bool {
 	return true
 }
 
-// Close refuses further requests. Queued ones can still be taken.
+// Close makes Append return ErrClosed. Queued requests can still be taken.
 func (q *Queue) Close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -268,8 +265,8 @@ func (q *Queue) signal() {
 	}
 }
 
-// Observe counts a transaction and passes it to the observer. Since the transaction has
-// ended, a panic of the observer is only logged.
+// Observe counts a transaction and passes it to the observer, whose panic is only logged:
+// the transaction has ended.
 func (q *Queue) Observe(c chargeingest.CommitStats) {
 	q.mu.Lock()
 	if c.Err == nil {
@@ -290,7 +287,7 @@ func (q *Queue) Observe(c chargeingest.CommitStats) {
 	}
 }
 
-// Stats returns the state of the queue and the commits so far.
+// Stats returns the fields of the queue and of commits.
 func (q *Queue) Stats() chargeingest.StoreStats {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -28,7 +28,7 @@ func taken(t *testing.T, q *Queue, maxEvents int) (platforms []string) {
 	group, open := q.Take(maxEvents, nil)
 	require.True(t, open)
 	for _, r := range group {
-		platforms = append(platforms, r.Batch.Platform)
+		platforms = append(platforms, r.Platform)
 	}
 	return platforms
 }

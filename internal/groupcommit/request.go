@@ -11,7 +11,7 @@ import (
 // Request is a batch that a caller of [Queue.Append] waits for.
 type Request struct {
 	storekit.Attempt
-	done chan Result // has room for one, so that Finish never blocks
+	done chan Result // buffered, so that Finish never blocks
 
 	bytes int            // of content
 	queue *platformQueue // nil unless queued
@@ -40,7 +40,7 @@ func (r *Request) Finish(result Result) {
 	}
 }
 
-func (r *Request) events() int { return max(1, len(r.Batch.Events)) } // an empty one counts
+func (r *Request) events() int { return max(1, len(r.Events)) } // an empty one counts
 
 // IsRejection reports whether err rejects a single batch, before anything was written.
 func IsRejection(err error) bool {

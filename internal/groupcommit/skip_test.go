@@ -12,7 +12,7 @@ func takenExcept(t *testing.T, q *Queue, maxEvents int, skipped string) (platfor
 	group, open := q.Take(maxEvents, func(platform string) bool { return platform == skipped })
 	require.True(t, open)
 	for _, r := range group {
-		platforms = append(platforms, r.Batch.Platform)
+		platforms = append(platforms, r.Platform)
 	}
 	return platforms
 }
