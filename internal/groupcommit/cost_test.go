@@ -14,7 +14,6 @@ import (
 
 func TestComparisons(t *testing.T) {
 	const platforms = 10_000
-	// A heap compares twice per level; a request of a new platform moves two queues.
 	perRequest := 4 * bits.Len(platforms)
 	q := flooded(platforms, 2_000)
 	var group []*Request

@@ -1,18 +1,17 @@
 package groupcommit
 
-// platformQueue holds the requests of one platform, the oldest first.
 type platformQueue struct {
 	platform  string
-	requests  list[Request]
+	requests  list[Request] // the oldest first
 	events    int
-	node      node[platformQueue] // in Queue.rotation
-	heapIndex int                 // in Queue.largest
+	node      node[platformQueue]
+	heapIndex int
 }
 
 // largestFirst implements [container/heap.Interface].
 type largestFirst struct {
 	queues      []*platformQueue
-	comparisons int // for a test
+	comparisons int
 }
 
 func (h *largestFirst) Len() int { return len(h.queues) }

@@ -1,5 +1,4 @@
-// Package groupcommit queues batches for the single writer of a store, which commits
-// many of them in one transaction.
+// Package groupcommit queues batches for a store's writer, which commits them in groups.
 package groupcommit
 
 import (
@@ -19,9 +18,8 @@ import (
 const maxGroupBytes = 16 << 20
 
 // Queue holds requests until the writer takes them. Platforms take turns, one request
-// each, so that one tenant's flood does not starve the others. Safe for concurrent use.
-//
-// Each request that an operation adds, removes or moves costs O(log platforms).
+// each, so that no tenant's flood starves the others. Safe for concurrent use. The cost
+// of a request is O(log platforms).
 type Queue struct {
 	maxEvents     int
 	observer      func(chargeingest.CommitStats)
@@ -39,8 +37,7 @@ type Queue struct {
 	lastCommit chargeingest.CommitStats
 }
 
-// New returns an empty queue for at most maxEvents events. The observer may be nil;
-// observerPanic logs its panics.
+// New returns an empty queue. The observer may be nil; observerPanic logs its panics.
 func New(maxEvents int, observer func(chargeingest.CommitStats), observerPanic func(error)) *Queue {
 	return &Queue{
 		maxEvents: maxEvents, observer: observer, observerPanic: observerPanic,
@@ -97,10 +94,9 @@ func (q *Queue) push(r *Request) error {
 	return nil
 }
 
-// makeRoom reports whether r has room. If needed it drops the newest requests of the
-// largest platforms, while these are larger than r's would become, or nothing if that does
-// not suffice. r displaces at most as many events as it has, even if Requeue has filled
-// the queue beyond maxEvents.
+// makeRoom reports whether r has room. It drops the newest requests of platforms that stay
+// larger than r's, if that suffices. r displaces at most as many events as it has, even if
+// Requeue has filled the queue beyond maxEvents.
 func (q *Queue) makeRoom(r *Request) bool {
 	platformEvents := r.events()
 	if p := q.platforms[r.Platform]; p != nil {
@@ -167,8 +163,7 @@ func (q *Queue) dropIfEmpty(p *platformQueue) {
 	}
 }
 
-// yieldToCallers lets other goroutines run while that adds requests: callers that are
-// about to append join this group instead of the next.
+// yieldToCallers lets callers that are about to append join this group.
 func (q *Queue) yieldToCallers(maxEvents int) {
 	for before := -1; ; {
 		q.mu.Lock()
@@ -182,11 +177,11 @@ func (q *Queue) yieldToCallers(maxEvents int) {
 	}
 }
 
-// Take removes requests of up to maxEvents and maxGroupBytes from the queue, but at least
-// one if any is queued. Open is false if the queue is closed and empty.
+// Take removes requests of up to maxEvents and maxGroupBytes, but at least one if any is
+// queued. Open is false if the queue is closed and empty.
 //
-// Platforms that skip, which may be nil, returns true for keep their requests and their
-// turn. Ready has no token for them: the writer must call Take again by itself.
+// Platforms for which skip, if not nil, returns true keep their requests and their turn.
+// Ready has no token for them: the writer must call Take again by itself.
 func (q *Queue) Take(maxEvents int, skip func(platform string) bool) (group []*Request, open bool) {
 	q.yieldToCallers(maxEvents)
 	q.mu.Lock()
@@ -237,7 +232,6 @@ func (q *Queue) Requeue(requests []*Request) {
 	}
 }
 
-// remove reports whether the request was still queued.
 func (q *Queue) remove(r *Request) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -265,8 +259,8 @@ func (q *Queue) signal() {
 	}
 }
 
-// Observe counts a transaction and passes it to the observer, whose panic is only logged:
-// the transaction has ended.
+// Observe counts a transaction and calls the observer. A panic is only logged, since the
+// transaction has ended.
 func (q *Queue) Observe(c chargeingest.CommitStats) {
 	q.mu.Lock()
 	if c.Err == nil {
@@ -287,7 +281,7 @@ func (q *Queue) Observe(c chargeingest.CommitStats) {
 	}
 }
 
-// Stats returns the fields of the queue and of commits.
+// Stats includes the commits so far.
 func (q *Queue) Stats() chargeingest.StoreStats {
 	q.mu.Lock()
 	defer q.mu.Unlock()

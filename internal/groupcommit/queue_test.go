@@ -201,7 +201,7 @@ func TestRequeuedRequestsComeFirst(t *testing.T) {
 	require.Equal(t, requests, group)
 	late := waiting("a", 1)
 	pushed(t, q, waiting("c", 1), late)
-	q.Requeue(group[1:]) // although the queue is full
+	q.Requeue(group[1:]) // beyond the limit
 	require.Equal(t, 5, q.events)
 	q.Close()
 	require.Equal(t, []string{"b", "a", "c", "b", "a"}, taken(t, q, 10))

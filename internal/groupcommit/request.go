@@ -8,17 +8,17 @@ import (
 	"example.com/chargeingest/storekit"
 )
 
-// Request is a batch that a caller of [Queue.Append] waits for.
+// Request is a call of [Queue.Append].
 type Request struct {
 	storekit.Attempt
-	done chan Result // buffered, so that Finish never blocks
+	done chan Result // buffered
 
-	bytes int            // of content
+	bytes int
 	queue *platformQueue // nil unless queued
 	node  node[Request]  // in queue.requests
 }
 
-// Result is the outcome of a request.
+// Result is returned by [Queue.Append].
 type Result struct {
 	chargeingest.AppendResult
 	Err error
@@ -32,7 +32,7 @@ func newRequest(a storekit.Attempt) *Request {
 	return r
 }
 
-// Finish returns a result to the caller. Only the first one counts.
+// Finish ends the call. Only the first result counts.
 func (r *Request) Finish(result Result) {
 	select {
 	case r.done <- result:
@@ -42,7 +42,7 @@ func (r *Request) Finish(result Result) {
 
 func (r *Request) events() int { return max(1, len(r.Events)) } // an empty one counts
 
-// IsRejection reports whether err rejects a single batch, before anything was written.
+// IsRejection reports whether err rejects a batch before anything was written.
 func IsRejection(err error) bool {
 	return errors.As(err, new(*chargeingest.ConflictError)) || errors.Is(err, chargeingest.ErrNotStored)
 }
