@@ -173,7 +173,6 @@ func TestStalledClientDoesNotDelayOthers(t *testing.T) {
 		err := <-done
 		_ = conn.Close()
 		if lookupFirst {
-			// The session had the lock, so the server has ended it.
 			require.NoError(t, err)
 		} else {
 			require.ErrorIs(t, err, context.DeadlineExceeded)
@@ -202,7 +201,6 @@ func TestLostResponseIsNotRetried(t *testing.T) {
 		})
 		s := newStore(t, pool, Options{})
 		appended(t, s, charges("acme", ""))
-		// Before the commit is sent, a retry is safe.
 		s.writer.lookupFirst = true
 		armed.Store(true)
 		appended(t, s, charges("acme", ""))

@@ -25,7 +25,7 @@ const (
 	codeQueryCanceled        = "57014"
 	codeLockNotAvailable     = "55P03"
 	codeCompletionUnknown    = "40003"
-	codeNotSupported         = "0A000" // also of a plan whose tables have changed
+	codeNotSupported         = "0A000" // also an outdated plan
 )
 
 func codeOf(err error) string {
@@ -51,7 +51,7 @@ func isRolledBack(err error, inCommit bool) bool {
 	return !inCommit || !strings.HasPrefix(e.Code, "58") && !strings.HasPrefix(e.Code, "XX")
 }
 
-// CockroachDB before 22 only translates it.
+// CockroachDB before 22 sends no SeverityUnlocalized.
 func severity(e *pgconn.PgError) string {
 	if e.SeverityUnlocalized != "" {
 		return e.SeverityUnlocalized
@@ -92,7 +92,7 @@ type sessionEndedError struct{ error }
 
 func (e sessionEndedError) Unwrap() error { return e.error }
 
-// undecidedError is for broken stored content.
+// undecidedError means that a request could not be decided.
 type undecidedError struct{ error }
 
 func (e undecidedError) Unwrap() error { return e.error }
@@ -115,7 +115,7 @@ func isServerError(err error) bool {
 // pause waits for a random time, or returns false if ctx ends.
 func pause(ctx context.Context, n int) bool {
 	select {
-	case <-time.After(rand.N(time.Millisecond << min(n, 6))): //nolint:gosec // not a secret
+	case <-time.After(rand.N(time.Millisecond << min(n, 6))): //nolint:gosec // no secret
 		return true
 	case <-ctx.Done():
 		return false

@@ -23,7 +23,6 @@ const (
 	handlers = 2
 )
 
-// traffic sends requests to several handlers over one database.
 type traffic struct {
 	history   *crashtest.History
 	clients   []*crashtest.Client
@@ -65,7 +64,6 @@ func (tr *traffic) run(t *testing.T, during func()) {
 	var busy sync.WaitGroup
 	busy.Go(func() {
 		for ctx.Err() == nil {
-			// After an error it continues from its cursor.
 			_ = tr.history.Follow(ctx, tr.processes[0].Address)
 			runtime.Gosched()
 		}

@@ -9,7 +9,7 @@ import (
 
 type index struct {
 	name, table string
-	columns     string // SQL after the table: columns and condition
+	columns     string // SQL, condition included
 }
 
 func (c indexChange) apply(ctx context.Context, conn *pgx.Conn, schema string) error {
@@ -40,7 +40,6 @@ type indexer struct {
 	schema string
 }
 
-// relation is a table or index.
 type relation struct {
 	oid          uint32
 	schema, name string
@@ -76,7 +75,7 @@ func (i *indexer) relation(ctx context.Context, name string) (relation, error) {
 	return found[0], nil
 }
 
-// build builds an index unless it exists. An interrupted build leaves an invalid index.
+// An interrupted build leaves an invalid index.
 func (i *indexer) build(ctx context.Context, table relation, x index) (relation, error) {
 	found, err := i.relations(ctx, "WHERE i.indrelid = $1 AND c.relname = $2", table.oid, x.name)
 	if err != nil {
@@ -120,7 +119,6 @@ func (i *indexer) buildPartitioned(ctx context.Context, table relation, x index,
 		}
 	}
 	parent := found[0]
-	// 'f' is a foreign table.
 	partitions, err := i.relations(ctx, `JOIN pg_catalog.pg_inherits h ON h.inhrelid = c.oid
 WHERE h.inhparent = $1 AND c.relkind <> 'f' AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_inherits a
 JOIN pg_catalog.pg_index ai ON ai.indexrelid = a.inhrelid WHERE a.inhparent = $2 AND ai.indrelid = c.oid) ORDER BY c.oid`, table.oid, parent.oid)

@@ -138,7 +138,7 @@ func (w *writer) separateLocked(group []*groupcommit.Request, err error) {
 
 func (w *writer) retryLocked(group []*groupcommit.Request) {
 	platforms := byPlatform(group)
-	rand.Shuffle(len(platforms), func(i, j int) { platforms[i], platforms[j] = platforms[j], platforms[i] }) //nolint:gosec // for fairness
+	rand.Shuffle(len(platforms), func(i, j int) { platforms[i], platforms[j] = platforms[j], platforms[i] }) //nolint:gosec // no secret
 	w.storeUnlocked(platforms, nil, w.options.StatementTimeout/lockedLockShare)
 }
 
@@ -151,7 +151,7 @@ func (w *writer) storeUnlocked(platforms [][]*groupcommit.Request, lockErr error
 		platform := requests[0].Platform
 		known := w.locked.platforms[platform]
 		switch {
-		case !locked[platform]: // but another session may be inserting it
+		case !locked[platform]: // or about to be inserted
 			unlocked = append(unlocked, requests...)
 		case known == nil:
 			w.postpone(requests, lockErr)

@@ -17,19 +17,18 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// migrationLock is an advisory lock.
-const migrationLock = 0x63686172676530 // "charge0"
+const migrationLock = 0x63686172676530 // advisory lock "charge0"
 
 // Processes of the previous version continue to store during and after a migration. Its
 // file may lock a table exclusively only for a moment, like ADD COLUMN … NULL. Slower
 // changes belong in indexChanges.
 
-// indexChange is applied before the file.
 type indexChange struct {
 	build []index
-	drop  []string // partitions' indexes included
+	drop  []string // with partitions
 }
 
+// An indexChange is applied before the file of its version.
 var indexChanges = map[int]indexChange{
 	// With an index by platform and id, the planner may read all events of a platform to
 	// find one by its sequence.
@@ -43,7 +42,7 @@ var indexChanges = map[int]indexChange{
 // for long.
 const (
 	tableLockWait     = 100 * time.Millisecond
-	migrationPause    = 300 * time.Millisecond // doubled with each try
+	migrationPause    = 300 * time.Millisecond // doubled each time
 	maxMigrationPause = 3 * time.Second
 )
 
@@ -52,8 +51,8 @@ var errMigrating = errors.New("another process migrates the tables")
 type migrator struct {
 	schema   string
 	logger   *slog.Logger
-	lockConn *pgx.Conn                                // for the advisory lock
-	dial     func(context.Context) (*pgx.Conn, error) // for the migrations
+	lockConn *pgx.Conn
+	dial     func(context.Context) (*pgx.Conn, error)
 }
 
 func (m *migrator) run(ctx context.Context) error {
@@ -80,7 +79,7 @@ func (m *migrator) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%w while waiting for another session: %w", ctx.Err(), err)
-		case <-time.After(wait/2 + rand.N(wait/2)): //nolint:gosec // not a secret
+		case <-time.After(wait/2 + rand.N(wait/2)): //nolint:gosec // no secret
 		}
 	}
 }
@@ -215,7 +214,7 @@ func withoutTimeouts(ctx context.Context, conn *pgx.Conn, statement string) (err
 			err = execSimple(ctx, conn, text)
 		}
 	}
-	// A proxy may give the session to other clients.
+	// A proxy may share the session.
 	if !conn.IsClosed() {
 		for _, text := range []string{"RESET lock_timeout", "RESET statement_timeout"} {
 			err = errors.Join(err, execSimple(ctx, conn, text))

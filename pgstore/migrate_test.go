@@ -185,7 +185,6 @@ func awaitMigration(t *testing.T, pool *pgxpool.Pool, schema string) {
 
 func newUnmigrated(t *testing.T, pool *pgxpool.Pool, schema string) *Store {
 	t.Helper()
-	// The statements need the column of version 3.
 	_, err := pool.Exec(t.Context(), strings.ReplaceAll(`INSERT INTO $schema.migrations (version) VALUES (2), (3);
 ALTER TABLE $schema.requests ADD COLUMN sent text[]`, "$schema", schema))
 	require.NoError(t, err)
@@ -195,7 +194,7 @@ ALTER TABLE $schema.requests ADD COLUMN sent text[]`, "$schema", schema))
 	return s
 }
 
-// Older versions wait for the advisory lock with a snapshot, which CREATE INDEX waits for.
+// Older versions wait for the advisory lock with a snapshot.
 func TestMigrationNextToAnOldProcess(t *testing.T) {
 	pool := newPool(t)
 	schema := newSchema(t, pool)

@@ -23,10 +23,9 @@ type Options struct {
 	// Entropy is the source of the random part of ids. Default: crypto/rand.Reader.
 	Entropy io.Reader
 
-	// StatementTimeout bounds each statement that stores, and the retries of a transaction
-	// that the server rolls back. A locked platform may delay others for a fifth of it, a
-	// transaction may take three times and Append six times as long. From 5 ms to an
-	// hour. Default: 5 s.
+	// StatementTimeout bounds each statement that stores, and retries after a rollback. A
+	// locked platform may delay others for a fifth as long. A transaction may take three
+	// times and Append six times as long. From 5 ms to an hour. Default: 5 s.
 	StatementTimeout time.Duration
 
 	// AcquireTimeout bounds the wait for a connection, and that of a read for its turn.
@@ -57,7 +56,7 @@ type Options struct {
 // schemaName includes keywords, so statements quote the name.
 var schemaName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
 
-// withDefaults also validates the options.
+// withDefaults also validates.
 func (o Options) withDefaults() (Options, error) {
 	switch {
 	case o.Schema != "" && !schemaName.MatchString(o.Schema):

@@ -80,7 +80,7 @@ type Store struct {
 	sql          *statements
 	resetPool    func()
 	writer       *writer
-	reads, scans *limits.Gate // of connections
+	reads, scans *limits.Gate
 
 	mu      sync.Mutex
 	closed  bool
@@ -88,10 +88,9 @@ type Store struct {
 	once    sync.Once
 }
 
-// New returns a store in the database of pool. It creates or migrates the tables, while
-// processes of the previous version continue to store. A migration waits for transactions
-// that have read the tables, such as a dump, until ctx ends. Errors include
-// [ErrSchemaTooNew] and [ErrNotDurable].
+// New creates or migrates the tables, while processes of the previous version continue to
+// store. Until ctx ends, a migration waits for transactions that have read the tables,
+// such as a dump. Errors include [ErrSchemaTooNew] and [ErrNotDurable].
 func New(ctx context.Context, pool *pgxpool.Pool, o Options) (*Store, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -173,7 +172,7 @@ func (s *Store) Ready(ctx context.Context) error {
 		return err
 	}
 	defer s.reading.Done()
-	return s.query(ctx, s.checkWritable) // reads leave a connection free
+	return s.query(ctx, s.checkWritable)
 }
 
 // Stats implements [chargeingest.StatsReporter].

@@ -17,16 +17,16 @@ type session struct {
 	pool   *pgxpool.Pool
 	logger *slog.Logger
 
-	conn      *pgx.Conn // or nil
+	conn      *pgx.Conn
 	connected time.Time
 	used      time.Time
 	lifetime  time.Duration // MaxConnLifetime
 	idle      time.Duration // MaxConnIdleTime
 
 	preparing preparing
-	prepared  map[string]bool // statements
+	prepared  map[string]bool
 
-	dialing    chan dialResult // or nil
+	dialing    chan dialResult
 	cancelDial context.CancelFunc
 }
 
@@ -115,7 +115,6 @@ func (s *session) connect(ctx context.Context) error {
 	}
 }
 
-// dial calls the hooks of the config.
 func dial(ctx context.Context, cfg *pgxpool.Config) (conn *pgx.Conn, err error) {
 	defer func() {
 		if err != nil && conn != nil {
@@ -165,15 +164,13 @@ func (s *session) drop() {
 	}
 }
 
-// dropUnlessNew keeps a new connection: the next one would most likely lead to the same
-// server.
+// dropUnlessNew keeps a new connection: another most likely leads to the same server.
 func (s *session) dropUnlessNew() {
 	if s.conn != nil && (s.conn.IsClosed() || time.Since(s.connected) >= resetInterval) {
 		s.drop()
 	}
 }
 
-// close waits for the server.
 func (s *session) close() {
 	if s.dialing != nil {
 		s.cancelDial()
@@ -196,12 +193,11 @@ func (s *session) close() {
 // minCacheCapacity suffices for the writer's statements.
 const minCacheCapacity = 16
 
-// preparing is when pgx prepares statements.
 type preparing int
 
 const (
-	once   preparing = iota // at their first use
-	always                  // at each use
+	once preparing = iota // per statement
+	always
 	never
 )
 

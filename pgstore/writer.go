@@ -13,7 +13,7 @@ import (
 	"example.com/chargeingest/storekit"
 )
 
-// writer stores the events of this process in one goroutine.
+// writer stores the events of this process.
 type writer struct {
 	options   Options
 	sql       *statements
@@ -26,13 +26,13 @@ type writer struct {
 
 	session    session
 	locked     lockedPlatforms
-	lockSearch *lockSearch // or nil
+	lockSearch *lockSearch
 
 	lookupFirst bool // since the last group had duplicates
 	maxEvents   int  // reduced while the server is slow
 
 	failureLogged time.Time
-	failing       bool // since the server failed
+	failing       bool // since an error of the server
 }
 
 func newWriter(s *Store, newestID string) (*writer, error) {
@@ -161,7 +161,7 @@ func (w *writer) adaptMaxEvents(group []*groupcommit.Request, err error) {
 	}
 }
 
-// splitFailed returns nil if smaller groups would fail, too.
+// splitFailed returns nil if the parts would fail, too.
 func splitFailed(group []*groupcommit.Request, err error) [][]*groupcommit.Request {
 	half := len(group) / 2
 	halves := [][]*groupcommit.Request{group[:half], group[half:]}

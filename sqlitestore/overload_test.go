@@ -47,8 +47,6 @@ func post(t *testing.T, srv *httptest.Server, platform, path, body string) (stat
 
 const single = "/v1/ingest/charge-data"
 
-// A full queue rejects further requests at once, and a flood makes room for another
-// platform.
 func TestOverload(t *testing.T) {
 	setup := newSetup(t)
 	setup.options.MaxQueuedEvents = 20
@@ -85,8 +83,7 @@ func TestOverload(t *testing.T) {
 	require.Len(t, listed(t, s, "globex"), 1)
 }
 
-// A batch whose connection is closed before the response is stored as a whole or not at
-// all, and a retry stores it once.
+// Each batch is stored as a whole or not at all, and a retry stores it once.
 func TestClosedClientConnections(t *testing.T) {
 	s := newSetup(t).open(t)
 	srv := endpoint(t, s)
@@ -121,7 +118,7 @@ func TestClosedClientConnections(t *testing.T) {
 		})
 	}
 	sending.Wait()
-	srv.Close() // once every request is over
+	srv.Close() // after all requests
 	stored := listed(t, s, "acme")
 	require.Zero(t, len(stored)%size)
 	require.LessOrEqual(t, len(stored), (batches-batches/4)*size, "truncated batches are not stored")

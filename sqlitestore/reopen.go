@@ -79,7 +79,7 @@ func (w *writer) leave(cause error) {
 // rescueWAL ends a session whose WAL was deleted or replaced by hand, after copying the
 // old file, which is still open, into the database. Readers must be locked out.
 func (w *writer) rescueWAL() error {
-	w.dropReaders() // they have the old file open, too
+	w.dropReaders() // they have it open, too
 	if err := w.session.emptyLog(); err != nil {
 		return fmt.Errorf("the write-ahead log was deleted and cannot be copied into the database: %w", err)
 	}
@@ -125,9 +125,8 @@ func (w *writer) release() error {
 	return err
 }
 
-// abandon closes a session, which may be nil, whose database is not at its path any more,
-// and leaves the file at the path as it is. It returns an error if acknowledged events
-// are only in the WAL.
+// abandon closes a session, or nil, whose database is not at its path any more, and keeps
+// the file at the path. It returns an error if acknowledged events are only in the WAL.
 func (w *writer) abandon(s *session, cause error) error {
 	f := w.file
 	var err error

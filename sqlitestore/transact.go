@@ -10,18 +10,18 @@ import (
 	"example.com/chargeingest/internal/panics"
 )
 
-// requestError is the failure of one request of a transaction.
+// requestError is the failure of one request.
 type requestError struct{ error }
 
 func (e requestError) Unwrap() error { return e.error }
 
-// unknownError is the failure of a transaction that may have been committed.
+// unknownError means that the transaction may be committed.
 type unknownError struct{ error }
 
 func (e unknownError) Unwrap() error { return e.error }
 
-// failedResult is the result of a request whose transaction failed with err. A rejected
-// request stored nothing in any case, but the event that it conflicts with may be gone.
+// failedResult is for a transaction that failed with err. A rejected request stored
+// nothing in any case, but the event that it conflicts with may be gone.
 func failedResult(err, rejection error) groupcommit.Result {
 	if rejection == nil && (errors.As(err, new(unknownError)) || errors.As(err, new(panics.Error))) {
 		return groupcommit.Result{Err: fmt.Errorf("sqlitestore: %w", groupcommit.OutcomeUnknown(err))}

@@ -15,27 +15,27 @@ import (
 	"example.com/chargeingest/storekit"
 )
 
-// writer is the only goroutine that writes, and its connection.
+// writer is the only goroutine that writes.
 type writer struct {
 	logger    *slog.Logger
 	file      *file
-	reading   *sync.RWMutex // the store's
+	reading   *sync.RWMutex
 	ids       *storekit.IDGenerator
-	maxEvents int           // in a transaction
-	groupTime time.Duration // maxGroupTime but in tests
+	maxEvents int // per transaction
+	groupTime time.Duration
 
-	dropReaders func() // closes idle connections of readers
+	dropReaders func() // closes idle connections
 	stats       checkpointStats
 
 	queue   *groupcommit.Queue
 	jobs    chan func()
 	stopped chan struct{} // closed when the goroutine has ended
 
-	// The fields below belong to the goroutine.
+	// For the goroutine only:
 
 	session *session // nil while nothing can be acknowledged
-	recent  *recent  // of the last session; changed with readers locked out
-	lastErr error    // of a transaction or checkpoint; nil after a success
+	recent  *recent  // changed with readers locked out
+	lastErr error    // nil after a success
 
 	stateTimer    <-chan time.Time // set while the state file is behind
 	writeStateNow bool             // the state file may name no event of the WAL
@@ -68,7 +68,7 @@ func newWriter(s *Store, first *session) *writer {
 	return w
 }
 
-// run works until the queue is closed and empty.
+// run returns when the queue is closed and empty.
 func (w *writer) run() {
 	defer close(w.stopped)
 	defer func() {
@@ -98,7 +98,7 @@ func (w *writer) run() {
 	}
 }
 
-// do runs a job on the writer's goroutine and returns its error.
+// do runs a job on the writer's goroutine.
 func (w *writer) do(ctx context.Context, job func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -126,7 +126,7 @@ const (
 	maxLoadedBytes = 16 << 20
 )
 
-// store stores a group in one transaction, except for requests beyond its limits.
+// store stores a group in one transaction.
 func (w *writer) store(group []*groupcommit.Request) {
 	if len(group) == 0 {
 		return
@@ -188,7 +188,7 @@ func (w *writer) store(group []*groupcommit.Request) {
 }
 
 func (w *writer) append(s *session, a storekit.Attempt) (result chargeingest.AppendResult, err error) {
-	defer panics.RecoverTo(&err) // of Options.Entropy, most likely
+	defer panics.RecoverTo(&err) // of Options.Entropy
 	return s.append(a, w.ids.Next)
 }
 

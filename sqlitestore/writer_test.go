@@ -341,7 +341,7 @@ func TestFailingEntropy(t *testing.T) {
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a"))
 	batch := charges("acme", numbered(1000)...)
-	for i := range batch.Events { // each in another millisecond
+	for i := range batch.Events {
 		batch.Events[i].ReceivedAt = received().Add(time.Duration(i+1) * time.Millisecond)
 	}
 	for _, entropy.mode = range []string{"error", "panic"} {
