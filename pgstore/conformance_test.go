@@ -15,7 +15,7 @@ import (
 func TestStore(t *testing.T) {
 	parallel(t)
 	pool := newPool(t)
-	var schemas sync.Map // of each store
+	var schemas sync.Map
 	open := func(t *testing.T, schema string) chargeingest.EventStore {
 		s, err := New(context.Background(), pool, Options{Schema: schema, Logger: slog.New(slog.DiscardHandler)})
 		require.NoError(t, err)

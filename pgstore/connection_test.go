@@ -22,21 +22,20 @@ import (
 	"example.com/chargeingest"
 )
 
-// A standby that is away makes commits wait. Who cancels that wait makes the server
-// report a success, with a warning.
-func TestACommitThatNoStandbyHasIsUnknown(t *testing.T) {
+// The server reports success, with a warning.
+func TestCanceledWaitForStandby(t *testing.T) {
 	parallel(t)
 	srv := newOwnServer(t)
 	pool := poolOf(t, srv.Address(), WatchStandby)
 	s := newStore(t, pool, Options{Schema: "chargeingest"})
 	appended(t, s, charges("acme", "a"))
 	other := poolOf(t, srv.Address())
-	for _, statement := range []string{"ALTER SYSTEM SET synchronous_standby_names = 'nobody'", "SELECT pg_reload_conf()"} {
+	for _, statement := range []string{"ALTER SYSTEM SET synchronous_standby_names = 'missing'", "SELECT pg_reload_conf()"} {
 		_, err := other.Exec(t.Context(), statement)
 		require.NoError(t, err)
 	}
 	for i := 0; i < 2; {
-		s.writer.expectKnown = i == 1
+		s.writer.lookupFirst = i == 1
 		done := make(chan error, 1)
 		go func() { _, err := s.Append(context.Background(), charges("acme", rand.Text())); done <- err }()
 		var err error
@@ -50,7 +49,7 @@ func TestACommitThatNoStandbyHasIsUnknown(t *testing.T) {
 			}
 		}, 10*time.Second, time.Millisecond)
 		if err == nil {
-			continue // the server had not taken its new setting up yet
+			continue
 		}
 		require.ErrorContains(t, err, "on this server alone")
 		require.NotErrorIs(t, err, chargeingest.ErrNotStored)
@@ -58,7 +57,7 @@ func TestACommitThatNoStandbyHasIsUnknown(t *testing.T) {
 	}
 }
 
-func TestASessionThatIsNotDurableIsMadeSo(t *testing.T) {
+func TestNonDurableSession(t *testing.T) {
 	var off atomic.Bool
 	pool := newPool(t, func(c *pgxpool.Config) {
 		c.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
@@ -76,16 +75,16 @@ IF current_setting('synchronous_commit') = 'off' THEN RAISE EXCEPTION 'not durab
 CREATE TRIGGER look AFTER INSERT ON `+schema+`.events FOR EACH ROW EXECUTE FUNCTION `+schema+`.look()`)
 	require.NoError(t, err)
 	off.Store(true)
-	for _, known := range []bool{false, true} {
-		s.writer.expectKnown = known
-		appended(t, s, charges("acme", fmt.Sprint(known)))
+	for _, lookupFirst := range []bool{false, true} {
+		s.writer.lookupFirst = lookupFirst
+		appended(t, s, charges("acme", fmt.Sprint(lookupFirst)))
 	}
 	var after string
 	require.NoError(t, s.writer.session.conn.QueryRow(t.Context(), "SHOW synchronous_commit").Scan(&after))
-	require.Equal(t, "off", after, "the session is the host's")
+	require.Equal(t, "off", after, "the setting is local to the transaction")
 }
 
-func TestIdleConnectionsThatTheServerEndedCostNothing(t *testing.T) {
+func TestEndedIdleConnections(t *testing.T) {
 	pool := newPool(t)
 	schema := newSchema(t, pool)
 	s := newStore(t, newPool(t, func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["application_name"] = schema }), Options{Schema: schema})
@@ -101,25 +100,7 @@ func TestIdleConnectionsThatTheServerEndedCostNothing(t *testing.T) {
 	}
 }
 
-func TestEveryWayOfExecutingQueriesWorks(t *testing.T) {
-	for _, mode := range []pgx.QueryExecMode{
-		pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec, pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol,
-	} {
-		s := newStore(t, newPool(t, func(c *pgxpool.Config) {
-			c.ConnConfig.DefaultQueryExecMode = mode
-			c.ConnConfig.RuntimeParams["bytea_output"] = "escape"
-		}), Options{})
-		keyed := charges("acme", "a", "b")
-		keyed.IdempotencyKey = "key"
-		for _, b := range []chargeingest.Batch{keyed, keyed, charges("acme", "a", "c")} {
-			appended(t, s, b)
-		}
-		require.Len(t, listed(t, s, "acme"), 3, mode)
-		require.NoError(t, s.Ready(t.Context()))
-	}
-}
-
-// cutting is a connection that is cut at the next answer, once.
+// cutting closes the connection at the next response, once.
 type cutting struct {
 	net.Conn
 	armed *atomic.Bool
@@ -134,11 +115,10 @@ func (c cutting) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// stalling is a connection whose client stops while it sends: once armed, the first
-// bytes that are written arrive, and nothing after that.
+// stalling stops sending after armed bytes.
 type stalling struct {
 	net.Conn
-	armed   *atomic.Int64 // bytes that still arrive, on one connection; negative for all
+	armed   *atomic.Int64
 	stalled chan net.Conn
 	dead    atomic.Bool
 }
@@ -161,7 +141,7 @@ func (s *stalling) Write(p []byte) (int, error) {
 	return len(p), err
 }
 
-func TestAClientThatStopsWhileItSendsHoldsUpNobody(t *testing.T) {
+func TestStalledClientDoesNotDelayOthers(t *testing.T) {
 	parallel(t)
 	var armed atomic.Int64
 	armed.Store(-1)
@@ -179,9 +159,9 @@ func TestAClientThatStopsWhileItSendsHoldsUpNobody(t *testing.T) {
 	schema := newSchema(t, newPool(t))
 	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: 500 * time.Millisecond})
 	other := newStore(t, newPool(t), Options{Schema: schema})
-	for i, known := range []bool{false, true} {
+	for i, lookupFirst := range []bool{false, true} {
 		appended(t, s, charges("acme", fmt.Sprint("before ", i)))
-		s.writer.expectKnown = known
+		s.writer.lookupFirst = lookupFirst
 		armed.Store(64 << 10)
 		done := make(chan error, 1)
 		go func() {
@@ -191,9 +171,8 @@ func TestAClientThatStopsWhileItSendsHoldsUpNobody(t *testing.T) {
 		conn := <-stalled
 		appended(t, other, charges("acme", fmt.Sprint("meanwhile ", i)))
 		err := <-done
-		_ = conn.Close() // so that the pool need not wait for the server to do so
-		if known {
-			// The lock was taken before: the server ended the session, and said so.
+		_ = conn.Close()
+		if lookupFirst {
 			require.NoError(t, err)
 		} else {
 			require.ErrorIs(t, err, context.DeadlineExceeded)
@@ -202,9 +181,8 @@ func TestAClientThatStopsWhileItSendsHoldsUpNobody(t *testing.T) {
 	require.Len(t, listed(t, other, "acme"), 1004)
 }
 
-// Nothing tells an event without a reference from the same again: what may have
-// been stored must not be sent a second time.
-func TestAnAnswerThatIsLostIsNeverANewTry(t *testing.T) {
+// A retry of an event without a reference would store it twice.
+func TestLostResponseIsNotRetried(t *testing.T) {
 	parallel(t)
 	for _, mode := range []pgx.QueryExecMode{
 		pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec, pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol,
@@ -223,13 +201,12 @@ func TestAnAnswerThatIsLostIsNeverANewTry(t *testing.T) {
 		})
 		s := newStore(t, pool, Options{})
 		appended(t, s, charges("acme", ""))
-		// What was not to be committed yet can be sent again.
-		s.writer.expectKnown = true
+		s.writer.lookupFirst = true
 		armed.Store(true)
 		appended(t, s, charges("acme", ""))
 		require.Len(t, listed(t, s, "acme"), 2, mode)
 
-		require.False(t, s.writer.expectKnown)
+		require.False(t, s.writer.lookupFirst)
 		armed.Store(true)
 		_, err := s.Append(t.Context(), charges("acme", ""))
 		stored := len(listed(t, s, "acme")) - 2
@@ -243,14 +220,14 @@ func TestAnAnswerThatIsLostIsNeverANewTry(t *testing.T) {
 	}
 }
 
-func TestAConnectionThatCannotBeMadeIsNoEventsFault(t *testing.T) {
+func TestFailingConnectHook(t *testing.T) {
 	var connections atomic.Int64
 	var failing atomic.Bool
 	pool := newPool(t, func(c *pgxpool.Config) {
 		c.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 			connections.Add(1)
 			if failing.Load() {
-				_, err := conn.Exec(ctx, "SET ROLE nobody_of_that_name") // 22023
+				_, err := conn.Exec(ctx, "SET ROLE missing")
 				return err
 			}
 			return nil
@@ -269,13 +246,13 @@ func TestAConnectionThatCannotBeMadeIsNoEventsFault(t *testing.T) {
 		})
 	}
 	all.Wait()
-	require.Less(t, connections.Load()-before, int64(200), "a group was taken apart")
+	require.Less(t, connections.Load()-before, int64(200), "the group was split")
 	failing.Store(false)
 	appended(t, s, charges("acme", "b"))
 	require.Len(t, listed(t, s, "acme"), 2)
 }
 
-func TestAReadOnlyServerIsNotConnectedToNorToldOfAllTheTime(t *testing.T) {
+func TestReadOnlyServerLimits(t *testing.T) {
 	parallel(t)
 	var connections atomic.Int64
 	var writable atomic.Bool
@@ -290,7 +267,7 @@ func TestAReadOnlyServerIsNotConnectedToNorToldOfAllTheTime(t *testing.T) {
 		}
 	})
 	schema := newSchema(t, newPool(t))
-	newStore(t, newPool(t), Options{Schema: schema}) // makes the tables
+	newStore(t, newPool(t), Options{Schema: schema})
 	var log bytes.Buffer
 	s := newStore(t, pool, Options{Schema: schema, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	start, before := time.Now(), connections.Load()
@@ -298,19 +275,19 @@ func TestAReadOnlyServerIsNotConnectedToNorToldOfAllTheTime(t *testing.T) {
 		_, err := s.Append(t.Context(), charges("acme", "a"))
 		require.ErrorIs(t, err, chargeingest.ErrNotStored)
 	}
-	require.LessOrEqual(t, connections.Load()-before, 2+int64(time.Since(start)/resetPause))
-	told := strings.Count(log.String(), "was not stored")
-	require.Positive(t, told)
-	require.LessOrEqual(t, told, 1+int(time.Since(start)/time.Second))
+	require.LessOrEqual(t, connections.Load()-before, 2+int64(time.Since(start)/resetInterval))
+	logged := strings.Count(log.String(), "was not stored")
+	require.Positive(t, logged)
+	require.LessOrEqual(t, logged, 1+int(time.Since(start)/time.Second))
 	require.NotContains(t, log.String(), "stored again")
 	writable.Store(true)
 	require.Eventually(t, func() bool { _, err := s.Append(t.Context(), charges("acme", "a")); return err == nil }, 10*time.Second, time.Millisecond)
 	appended(t, s, charges("acme", "b"))
-	require.NoError(t, s.Close()) // nobody writes to the log any more
+	require.NoError(t, s.Close())
 	require.Equal(t, 1, strings.Count(log.String(), "stored again"))
 }
 
-func TestTimeOutsAreSetForTheTransactionAlone(t *testing.T) {
+func TestTimeoutsAreLocalToTheTransaction(t *testing.T) {
 	pool := newPool(t, func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["statement_timeout"] = "77s" })
 	schema := newSchema(t, pool)
 	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: 3 * time.Second})
@@ -319,9 +296,9 @@ CREATE FUNCTION `+schema+`.look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN I
 current_setting('statement_timeout') || ' ' || current_setting('lock_timeout') || ' ' || current_setting('idle_in_transaction_session_timeout')); RETURN NEW; END $$;
 CREATE TRIGGER look BEFORE INSERT ON `+schema+`.events FOR EACH ROW EXECUTE FUNCTION `+schema+`.look()`)
 	require.NoError(t, err)
-	for _, known := range []bool{false, true} {
-		s.writer.expectKnown = known
-		appended(t, s, charges("acme", fmt.Sprint(known)))
+	for _, lookupFirst := range []bool{false, true} {
+		s.writer.lookupFirst = lookupFirst
+		appended(t, s, charges("acme", fmt.Sprint(lookupFirst)))
 	}
 	rows, err := pool.Query(t.Context(), "SELECT settings FROM "+schema+".seen")
 	require.NoError(t, err)
@@ -333,14 +310,13 @@ CREATE TRIGGER look BEFORE INSERT ON `+schema+`.events FOR EACH ROW EXECUTE FUNC
 	require.Equal(t, "77s 0", after)
 }
 
-// breaking is a tracer of the host's that lets a statement fail before a batch that
-// has a commit and nothing else.
+// breaking makes a statement fail before the commit.
 type breaking struct{}
 
 func (breaking) TraceBatchStart(ctx context.Context, conn *pgx.Conn, d pgx.TraceBatchStartData) context.Context {
 	if q := d.Batch.QueuedQueries; len(q) == 1 && q[0].SQL == "COMMIT" {
 		_, _ = conn.Exec(ctx, "SELECT 1/0")
-		q[0].SQL = "COMMIT /* traced */" // as they do that hand on a context
+		q[0].SQL = "COMMIT /* traced */"
 	}
 	return ctx
 }
@@ -354,7 +330,7 @@ func (breaking) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQue
 
 func (breaking) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
-func TestACommitThatWasARollbackIsNotStored(t *testing.T) {
+func TestCommitThatRollsBack(t *testing.T) {
 	s := newStore(t, newPool(t, func(c *pgxpool.Config) { c.ConnConfig.Tracer = breaking{} }), Options{})
 	appended(t, s, charges("acme", "a"))
 	_, err := s.Append(t.Context(), charges("acme", "a"))

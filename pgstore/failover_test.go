@@ -18,144 +18,133 @@ import (
 	"example.com/chargeingest/internal/pgtest"
 )
 
-// senders is how many clients send at a time, handlers how many processes they
-// send to.
-const senders, handlers = 8, 2
+const (
+	senders  = 8
+	handlers = 2
+)
 
-// field is traffic to some processes over one database, and what is known of it.
-type field struct {
+type traffic struct {
 	history   *crashtest.History
 	clients   []*crashtest.Client
 	processes []*crashtest.Process
-	answers   atomic.Int64
-	failover  bool // to a standby
+	responses atomic.Int64
+	failover  bool
 }
 
-func newField(t *testing.T) *field {
+func newTraffic(t *testing.T) *traffic {
 	seed := *seedFlag
 	if seed == 0 {
 		seed = rand.Uint64()
 	}
 	t.Logf("repeat the traffic with -seed %d", seed)
-	f := &field{history: crashtest.NewHistory()}
-	f.history.SeveralProcesses = true
-	f.clients = crashtest.NewClients(seed, senders, f.history, func() { f.answers.Add(1) })
-	return f
+	tr := &traffic{history: crashtest.NewHistory()}
+	tr.history.SeveralProcesses = true
+	tr.clients = crashtest.NewClients(seed, senders, tr.history, func() { tr.responses.Add(1) })
+	return tr
 }
 
-// start starts the handlers.
-func (f *field) start(t *testing.T, spec childSpec) {
+func (tr *traffic) startHandlers(t *testing.T, spec childSpec) {
 	t.Helper()
-	f.processes = nil
+	tr.processes = nil
 	for range handlers {
-		f.processes = append(f.processes, startProcess(t, spec))
+		tr.processes = append(tr.processes, startProcess(t, spec))
 	}
 }
 
-// each runs f for each client, with the address that it sends to.
-func (f *field) each(do func(c *crashtest.Client, address string)) {
+func (tr *traffic) each(do func(c *crashtest.Client, address string)) {
 	var all sync.WaitGroup
-	for i, c := range f.clients {
-		all.Go(func() { do(c, f.processes[i%handlers].Address) })
+	for i, c := range tr.clients {
+		all.Go(func() { do(c, tr.processes[i%handlers].Address) })
 	}
 	all.Wait()
 }
 
-// traffic sends, while somebody follows, until during is over.
-func (f *field) traffic(t *testing.T, during func()) {
+func (tr *traffic) run(t *testing.T, during func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var busy sync.WaitGroup
 	busy.Go(func() {
 		for ctx.Err() == nil {
-			// It fails while no server is there, and goes on from its cursor.
-			_ = f.history.Follow(ctx, f.processes[0].Address)
+			_ = tr.history.Follow(ctx, tr.processes[0].Address)
 			runtime.Gosched()
 		}
 	})
-	busy.Go(func() { f.each(func(c *crashtest.Client, address string) { c.Run(ctx, address) }) })
+	busy.Go(func() { tr.each(func(c *crashtest.Client, address string) { c.Run(ctx, address) }) })
 	during()
 	cancel()
 	busy.Wait()
 }
 
-// answered returns once n more requests were answered, for good or bad.
-func (f *field) answered(t *testing.T, n int64) {
+func (tr *traffic) awaitResponses(t *testing.T, n int64) {
 	t.Helper()
-	goal := f.answers.Load() + n
-	require.Eventually(t, func() bool { return f.answers.Load() >= goal }, time.Minute, time.Millisecond)
+	goal := tr.responses.Load() + n
+	require.Eventually(t, func() bool { return tr.responses.Load() >= goal }, time.Minute, time.Millisecond)
 }
 
-// stored returns once n more requests were stored.
-func (f *field) stored(t *testing.T, n int) {
+func (tr *traffic) awaitStored(t *testing.T, n int) {
 	t.Helper()
-	goal := f.history.Count("stored") + n
-	require.Eventually(t, func() bool { return f.history.Count("stored") >= goal }, time.Minute, time.Millisecond,
-		"nothing is stored: %s", f.processes[0].Log())
+	goal := tr.history.Count("stored") + n
+	require.Eventually(t, func() bool { return tr.history.Count("stored") >= goal }, time.Minute, time.Millisecond,
+		"nothing is stored: %s", tr.processes[0].Log())
 }
 
-// finish sends what nobody knows the end of again, and holds what is stored to
-// the history.
-func (f *field) finish(t *testing.T) {
+// check retries unknown outcomes, then compares the stored events with the history.
+func (tr *traffic) check(t *testing.T) {
 	t.Helper()
-	f.each(func(c *crashtest.Client, address string) { c.Resolve(t.Context(), address) })
-	err := f.history.Follow(t.Context(), f.processes[0].Address)
-	if f.failover && err != nil && strings.Contains(err.Error(), `"field":"after"`) {
-		// A server that is killed gives its waiting commits up, and what they have
-		// can be read in the moment that it has left. It was not acknowledged, and
-		// who has read it is told, and not led past anything.
-		t.Log("a cursor of an event that the standby does not have was refused")
-		f.history.RestartFollow()
-		err = f.history.Follow(t.Context(), f.processes[0].Address)
+	tr.each(func(c *crashtest.Client, address string) { c.Resolve(t.Context(), address) })
+	err := tr.history.Follow(t.Context(), tr.processes[0].Address)
+	if tr.failover && err != nil && strings.Contains(err.Error(), `"field":"after"`) {
+		// A killed server cancels commits that wait for a standby, and for a moment their
+		// events can be read, unacknowledged.
+		t.Log("a cursor of an event that the standby does not have was rejected")
+		tr.history.RestartFollow()
+		err = tr.history.Follow(t.Context(), tr.processes[0].Address)
 	}
 	require.NoError(t, err)
-	require.NoError(t, f.history.CheckFollowed())
-	stored, err := crashtest.List(t.Context(), f.processes[0].Address)
+	require.NoError(t, tr.history.CheckFollowed())
+	stored, err := crashtest.List(t.Context(), tr.processes[0].Address)
 	require.NoError(t, err)
-	require.NoError(t, f.history.Check(stored))
-	require.NoError(t, f.history.CompareFollowed(stored))
-	t.Logf("%d events, answers: %s", len(stored), f.history.Counts())
+	require.NoError(t, tr.history.Check(stored))
+	require.NoError(t, tr.history.CompareFollowed(stored))
+	t.Logf("%d events, responses: %s", len(stored), tr.history.Counts())
 }
 
-// Two servers with synchronous replication: one is killed under load, the other
-// promoted, and the handlers go on with it by themselves.
-func TestAFailoverLosesNothing(t *testing.T) {
+// The primary is killed under load and its synchronous standby promoted.
+func TestFailover(t *testing.T) {
 	parallel(t)
 	needServer(t)
 	if os.Getenv(pgtest.Variable) != "" {
-		t.Skipf("skipped: %s names a server, which is not to be killed", pgtest.Variable)
+		t.Skipf("skipped: %s names a server, which must not be killed", pgtest.Variable)
 	}
 	rounds := 1
 	if *roundsFlag > 0 {
 		rounds = *roundsFlag
 	}
-	f := newField(t)
-	f.failover = true
+	tr := newTraffic(t)
+	tr.failover = true
 	primary, err := pgtest.New(t.Context())
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, primary.Remove()) })
 	require.NoError(t, primary.Start(t.Context()))
 	for range rounds {
 		standby := replicate(t, primary)
-		hosts := "host=" + primary.Folder + "," + standby.Folder + " port=5432 user=postgres dbname=postgres target_session_attrs=read-write connect_timeout=2"
-		f.start(t, childSpec{Address: hosts, Schema: "chargeingest"})
-		f.traffic(t, func() {
-			f.stored(t, 100+rand.IntN(200))
+		hosts := "host=" + primary.Dir + "," + standby.Dir + " port=5432 user=postgres dbname=postgres target_session_attrs=read-write connect_timeout=2"
+		tr.startHandlers(t, childSpec{Address: hosts, Schema: "chargeingest"})
+		tr.run(t, func() {
+			tr.awaitStored(t, 100+rand.IntN(200))
 			require.NoError(t, primary.Kill())
-			f.answered(t, 1)
+			tr.awaitResponses(t, 1)
 			require.NoError(t, standby.Promote(t.Context()))
-			// It has no standby of its own yet, and is not to wait for one.
-			f.stored(t, 100)
+			tr.awaitStored(t, 100)
 		})
-		f.finish(t)
-		for _, p := range f.processes {
+		tr.check(t)
+		for _, p := range tr.processes {
 			require.NoError(t, p.Stop())
 		}
 		primary = standby
 	}
-	require.Positive(t, f.history.Count("unknown")+f.history.Count("failed"), "no kill hit anybody")
+	require.Positive(t, tr.history.Count("unknown")+tr.history.Count("failed"), "no kill affected a request")
 }
 
-// replicate gives a server a standby that each commit waits for.
 func replicate(t *testing.T, primary *pgtest.Server) *pgtest.Server {
 	t.Helper()
 	standby, err := primary.Standby(t.Context(), "standby")
@@ -165,8 +154,7 @@ func replicate(t *testing.T, primary *pgtest.Server) *pgtest.Server {
 	conn, err := pgx.Connect(t.Context(), primary.Address())
 	require.NoError(t, err)
 	defer func() { require.NoError(t, conn.Close(context.Background())) }()
-	// After the standby took a copy of the settings: when it is promoted it has
-	// no standby of its own to wait for.
+	// The standby has its copy of the settings, so once promoted it waits for none.
 	_, err = conn.Exec(t.Context(), "ALTER SYSTEM SET synchronous_standby_names = 'standby'")
 	require.NoError(t, err)
 	_, err = conn.Exec(t.Context(), "SELECT pg_reload_conf()")
@@ -179,16 +167,15 @@ func replicate(t *testing.T, primary *pgtest.Server) *pgtest.Server {
 	return standby
 }
 
-// Connections are ended at random, in the middle of whatever they do.
-func TestConnectionsThatAreEndedAtRandomLoseNothing(t *testing.T) {
+func TestConnectionsEndedAtRandom(t *testing.T) {
 	parallel(t)
 	pool := newPool(t)
 	schema := newSchema(t, pool)
 	newStore(t, pool, Options{Schema: schema})
-	f := newField(t)
-	f.start(t, childSpec{Address: addressOf(t), Name: schema, Schema: schema})
+	tr := newTraffic(t)
+	tr.startHandlers(t, childSpec{Address: addressOf(t), Name: schema, Schema: schema})
 	ended := 0
-	f.traffic(t, func() {
+	tr.run(t, func() {
 		until := time.After(*chaosFlag)
 		ticks := time.NewTicker(5 * time.Millisecond)
 		defer ticks.Stop()
@@ -205,8 +192,8 @@ func TestConnectionsThatAreEndedAtRandomLoseNothing(t *testing.T) {
 			ended += n
 		}
 	})
-	f.finish(t)
+	tr.check(t)
 	require.Positive(t, ended)
-	require.Positive(t, f.history.Count("stored"))
+	require.Positive(t, tr.history.Count("stored"))
 	t.Logf("%d connections were ended", ended)
 }

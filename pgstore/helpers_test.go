@@ -20,8 +20,7 @@ import (
 	"example.com/chargeingest/internal/pgtest"
 )
 
-// needServer skips a test where there is no server. Where there has to be one
-// that is a failure.
+// needServer skips a test if there is no server, or fails it in CI.
 func needServer(t testing.TB) {
 	t.Helper()
 	if address != "" {
@@ -33,26 +32,22 @@ func needServer(t testing.TB) {
 	t.Skip("skipped: ", reason)
 }
 
-// newPool returns a pool of the tests' server.
 func newPool(t testing.TB, changes ...func(*pgxpool.Config)) *pgxpool.Pool {
 	t.Helper()
 	needServer(t)
 	return poolOf(t, addressOf(t), changes...)
 }
 
-// databases are the addresses of those that tests have to themselves, by name of the
-// test.
 var databases sync.Map
 
-// parallel lets a test run while others do. Its database is its own, so that it waits
-// for none of them: migrations of one database are made one after the other, and wait
-// for the transactions that are open.
+// parallel gives the test another database, since migrations of one database wait for each
+// other.
 func parallel(t *testing.T) {
 	t.Helper()
 	t.Parallel()
 	needServer(t)
 	if os.Getenv(pgtest.Variable) != "" {
-		return // who named the server may not be allowed to make databases
+		return // the role may not create databases
 	}
 	conn, err := pgx.Connect(t.Context(), address)
 	require.NoError(t, err)
@@ -63,7 +58,6 @@ func parallel(t *testing.T) {
 	databases.Store(t.Name(), address+" dbname="+name)
 }
 
-// addressOf returns the address of a test's database.
 func addressOf(t testing.TB) string {
 	for name := t.Name(); name != "."; name = path.Dir(name) {
 		if own, ok := databases.Load(name); ok {
@@ -73,7 +67,6 @@ func addressOf(t testing.TB) string {
 	return address
 }
 
-// poolOf returns a pool of a server.
 func poolOf(t testing.TB, address string, changes ...func(*pgxpool.Config)) *pgxpool.Pool {
 	t.Helper()
 	cfg, err := pgxpool.ParseConfig(address)
@@ -89,9 +82,8 @@ func poolOf(t testing.TB, address string, changes ...func(*pgxpool.Config)) *pgx
 
 var schemas atomic.Int64
 
-// newSchema returns the name of a schema that does not exist yet. No name is part of
-// another one, so that queries with the name are those of one test. On a server that
-// outlives the tests the schema is dropped when the test ends.
+// newSchema returns a name that contains no other name, so that tests can find their
+// queries.
 func newSchema(t testing.TB, pool *pgxpool.Pool) string {
 	name := fmt.Sprintf("test_%d_%05d", os.Getpid(), schemas.Add(1))
 	if os.Getenv(pgtest.Variable) == "" {
@@ -104,7 +96,6 @@ func newSchema(t testing.TB, pool *pgxpool.Pool) string {
 	return name
 }
 
-// newStore returns a store in a schema of its own, unless o names one.
 func newStore(t testing.TB, pool *pgxpool.Pool, o Options) *Store {
 	t.Helper()
 	if o.Schema == "" {
@@ -119,7 +110,6 @@ func newStore(t testing.TB, pool *pgxpool.Pool, o Options) *Store {
 	return s
 }
 
-// charge is an event with a reference.
 func charge(reference string) chargeingest.NewEvent {
 	at := time.Date(2026, 3, 1, 12, 0, 0, 987_654_321, time.UTC)
 	return chargeingest.NewEvent{
@@ -136,7 +126,6 @@ func charges(platform string, references ...string) chargeingest.Batch {
 	return b
 }
 
-// changed is a charge with other content under the same reference.
 func changed(platform, reference string) chargeingest.Batch {
 	b := charges(platform, reference)
 	b.Events[0].Content = fmt.Sprintf(`{"product_item_id":"q","reference":%q,"timestamp":"2026-03-01T12:00:00Z"}`, reference)
@@ -144,7 +133,6 @@ func changed(platform, reference string) chargeingest.Batch {
 	return b
 }
 
-// newOwnServer starts a server for one test, with settings of its own.
 func newOwnServer(t *testing.T, settings ...string) *pgtest.Server {
 	t.Helper()
 	needServer(t)
@@ -158,11 +146,51 @@ func newOwnServer(t *testing.T, settings ...string) *pgtest.Server {
 	return srv
 }
 
-// numbered are n references.
 func numbered(prefix string, n int) []string {
 	list := make([]string, n)
 	for i := range list {
 		list[i] = fmt.Sprint(prefix, "-", i)
 	}
 	return list
+}
+
+func appended(t *testing.T, s *Store, b chargeingest.Batch) (ids []string, replayed []bool) {
+	t.Helper()
+	result, err := s.Append(t.Context(), b)
+	require.NoError(t, err)
+	for _, o := range result.Outcomes {
+		ids, replayed = append(ids, o.ID), append(replayed, o.Replayed)
+	}
+	return ids, replayed
+}
+
+func listed(t *testing.T, s *Store, platform string) (ids []string) {
+	t.Helper()
+	page, err := s.List(t.Context(), chargeingest.Query{Platform: platform, Order: chargeingest.Ascending, Limit: 10_000})
+	require.NoError(t, err)
+	for _, e := range page.Events {
+		ids = append(ids, e.ID)
+	}
+	return ids
+}
+
+// lockPlatform locks a platform like another process.
+func lockPlatform(t *testing.T, pool *pgxpool.Pool, schema, platform string) (end func()) {
+	t.Helper()
+	tx, err := pool.Begin(context.Background())
+	require.NoError(t, err)
+	_, err = tx.Exec(context.Background(), "INSERT INTO "+schema+".platforms AS p (name, last, last_id) VALUES ($1, 0, '') ON CONFLICT (name) DO UPDATE SET last = p.last", platform)
+	require.NoError(t, err)
+	end = sync.OnceFunc(func() { _ = tx.Rollback(context.Background()) })
+	t.Cleanup(end)
+	return end
+}
+
+func awaitLockWaits(t *testing.T, pool *pgxpool.Pool, schema string, n int) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		var found int
+		err := pool.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE $1", "%"+schema+"%").Scan(&found)
+		return err == nil && found >= n
+	}, 10*time.Second, time.Millisecond)
 }

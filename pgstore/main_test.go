@@ -18,13 +18,12 @@ import (
 )
 
 var (
-	roundsFlag = flag.Int("rounds", 0, "how many servers the failover test kills; 0 is the default")
-	seedFlag   = flag.Uint64("seed", 0, "the seed of the failover tests' traffic; 0 is a new one")
-	chaosFlag  = flag.Duration("chaos", time.Second, "how long connections are ended at random")
+	roundsFlag = flag.Int("rounds", 0, "number of servers that the failover test kills, and of model runs; 0 is one")
+	seedFlag   = flag.Uint64("seed", 0, "seed of the failover and model tests; 0 is random")
+	chaosFlag  = flag.Duration("chaos", time.Second, "duration of TestConnectionsEndedAtRandom")
 )
 
-// address leads to the server of the tests; empty where there is none, for the
-// reason.
+// address is that of the server, or empty for the reason.
 var address, reason string
 
 func TestMain(m *testing.M) {
@@ -38,7 +37,6 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	case !child:
-		// Parallel tests here wait rather than compute.
 		if err := flag.Set("test.parallel", "8"); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -47,10 +45,10 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// childSpec is what a child process is told: a handler over a store.
+// childSpec is the configuration of a child process, which serves a handler.
 type childSpec struct {
 	Address, Schema string
-	Name            string // of the application, for the server
+	Name            string
 	Connections     int32
 }
 
@@ -76,7 +74,6 @@ func (c childSpec) open() (chargeingest.EventStore, error) {
 	return closing{store, pool}, nil
 }
 
-// closing is a store that closes its pool.
 type closing struct {
 	*Store
 	pool *pgxpool.Pool
@@ -88,14 +85,12 @@ func (c closing) Close() error {
 	return err
 }
 
-// runAll runs the tests with a server.
 func runAll(m *testing.M) int {
 	if address = os.Getenv(pgtest.Variable); address != "" {
 		return m.Run()
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	// Tests that run at once have a pool or more each.
 	srv, err := pgtest.NewIn(ctx, memdir.Path(), "max_connections=400", "max_wal_size=256MB")
 	if err == nil {
 		defer func() { _ = srv.Remove() }()

@@ -11,12 +11,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
-
-	"example.com/chargeingest"
 )
 
-// version1 makes the tables of version 1 with n events of a platform, and returns their
-// ids. Partition is the SQL that partitions them, or empty.
+// version1 creates the tables of version 1 with n events.
 func version1(t *testing.T, pool *pgxpool.Pool, schema string, n int, partition string) {
 	t.Helper()
 	text, err := migrations.ReadFile("migrations/0001_events.sql")
@@ -44,7 +41,6 @@ COMMIT;`)).ReadAll()
 // old replaces the index of version 2 in SQL of docs/postgres.md with that of version 1.
 func old(text string) string { return strings.ReplaceAll(text, "events (id)", "events (platform, id)") }
 
-// indexesOf returns the valid indexes of the events and their partitions by definition.
 func indexesOf(t *testing.T, pool *pgxpool.Pool, schema string) (byID, byPlatformAndID, invalid int) {
 	t.Helper()
 	rows, err := pool.Query(t.Context(), `SELECT pg_get_indexdef(i.indexrelid), i.indisvalid FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
@@ -76,7 +72,7 @@ func versions(t *testing.T, pool *pgxpool.Pool, schema string) (n int) {
 func TestUpgradeFromVersion1(t *testing.T) {
 	for _, c := range []struct {
 		name, section string
-		tables        int // the events and their partitions
+		tables        int
 		before        string
 	}{
 		{"plain", "", 1, ""},
@@ -112,10 +108,9 @@ CREATE INDEX events_by_id ON ONLY $schema.events (id);`},
 	}
 }
 
-// newest is the version of this package.
 const newest = 3
 
-// reader is a transaction that has read the events, as pg_dump has.
+// reader begins a transaction like that of pg_dump.
 func reader(t *testing.T, pool *pgxpool.Pool, schema string) (end func()) {
 	t.Helper()
 	tx, err := pool.BeginTx(t.Context(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
@@ -126,7 +121,7 @@ func reader(t *testing.T, pool *pgxpool.Pool, schema string) (end func()) {
 	return func() { require.NoError(t, tx.Rollback(context.Background())) }
 }
 
-// While a dump runs a new version starts: the processes of the old one go on storing.
+// A new version starts during a dump.
 func TestMigrationDoesNotStopIngest(t *testing.T) {
 	for _, section := range []string{"", "Partitions"} {
 		t.Run("section "+section, func(t *testing.T) {
@@ -145,7 +140,7 @@ func TestMigrationDoesNotStopIngest(t *testing.T) {
 			failed := make(chan error, 1)
 			others := newPool(t)
 			go func() { _, err := New(limited, others, Options{Schema: schema}); failed <- err }()
-			migrating(t, pool, schema)
+			awaitMigration(t, pool, schema)
 			for i := range 20 {
 				appended(t, before, charges("acme", fmt.Sprint("while it waits ", i)))
 			}
@@ -163,7 +158,7 @@ func TestMigrationDoesNotStopIngest(t *testing.T) {
 				}
 				done <- s
 			}()
-			migrating(t, pool, schema)
+			awaitMigration(t, pool, schema)
 			for i := range 20 {
 				appended(t, before, charges("acme", fmt.Sprint("while it waits again ", i)))
 			}
@@ -179,8 +174,7 @@ func TestMigrationDoesNotStopIngest(t *testing.T) {
 	}
 }
 
-// migrating returns once a migration waits for another session.
-func migrating(t *testing.T, pool *pgxpool.Pool, schema string) {
+func awaitMigration(t *testing.T, pool *pgxpool.Pool, schema string) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		var n int
@@ -189,10 +183,8 @@ func migrating(t *testing.T, pool *pgxpool.Pool, schema string) {
 	}, 30*time.Second, time.Millisecond)
 }
 
-// newUnmigrated is the store of a process of the version before.
 func newUnmigrated(t *testing.T, pool *pgxpool.Pool, schema string) *Store {
 	t.Helper()
-	// The statements of this version need the column of version 3.
 	_, err := pool.Exec(t.Context(), strings.ReplaceAll(`INSERT INTO $schema.migrations (version) VALUES (2), (3);
 ALTER TABLE $schema.requests ADD COLUMN sent text[]`, "$schema", schema))
 	require.NoError(t, err)
@@ -202,8 +194,7 @@ ALTER TABLE $schema.requests ADD COLUMN sent text[]`, "$schema", schema))
 	return s
 }
 
-// A process of an older version waits for the advisory lock with a snapshot, which the
-// building of an index waits for.
+// Older versions wait for the advisory lock with a snapshot.
 func TestMigrationNextToAnOldProcess(t *testing.T) {
 	pool := newPool(t)
 	schema := newSchema(t, pool)
@@ -218,7 +209,7 @@ func TestMigrationNextToAnOldProcess(t *testing.T) {
 		}
 		done <- err
 	}()
-	migrating(t, pool, schema)
+	awaitMigration(t, pool, schema)
 	waits := make(chan error, 1)
 	go func() {
 		_, err := pool.Exec(t.Context(), "SELECT pg_advisory_xact_lock($1)", int64(migrationLock))
@@ -231,14 +222,13 @@ func TestMigrationNextToAnOldProcess(t *testing.T) {
 	}, 10*time.Second, time.Millisecond)
 	end()
 	if err := <-waits; err != nil {
-		require.Equal(t, codeDeadlock, codeOf(err)) // the server picks one of the two
+		require.Equal(t, codeDeadlock, codeOf(err))
 	}
 	require.NoError(t, <-done)
 	require.Equal(t, newest, versions(t, pool, schema))
 }
 
-// A column that is added needs the exclusive lock of a table for a moment.
-func TestBrieflyWaitsBriefly(t *testing.T) {
+func TestShortLockWait(t *testing.T) {
 	pool := newPool(t)
 	schema := newSchema(t, pool)
 	s := newStore(t, pool, Options{Schema: schema})
@@ -247,7 +237,7 @@ func TestBrieflyWaitsBriefly(t *testing.T) {
 	require.NoError(t, err)
 	defer conn.Release()
 	add := func() error {
-		return briefly(t.Context(), conn.Conn(), func(tx pgx.Tx) error {
+		return withShortLockWait(t.Context(), conn.Conn(), func(tx pgx.Tx) error {
 			return execSimple(t.Context(), tx.Conn(), "ALTER TABLE "+schema+".events ADD COLUMN more text NULL")
 		})
 	}
@@ -260,33 +250,4 @@ func TestBrieflyWaitsBriefly(t *testing.T) {
 	appended(t, s, charges("acme", "b"))
 	appended(t, s, charges("acme", "a"))
 	require.Len(t, listed(t, s, "acme"), 2)
-}
-
-// Preparing waits for the locks of tables, too.
-func TestPreparingIsWithinTheTimeouts(t *testing.T) {
-	parallel(t)
-	for _, mode := range []pgx.QueryExecMode{
-		pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec, pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol,
-	} {
-		for _, known := range []bool{false, true} {
-			t.Run(fmt.Sprint(mode, " known ", known), func(t *testing.T) {
-				parallel(t)
-				pool := newPool(t, func(c *pgxpool.Config) { c.ConnConfig.DefaultQueryExecMode = mode })
-				schema := newSchema(t, pool)
-				s := newStore(t, pool, Options{Schema: schema, StatementTimeout: time.Second, ScanTimeout: 500 * time.Millisecond})
-				tx, err := pool.Begin(t.Context())
-				require.NoError(t, err)
-				defer func() { _ = tx.Rollback(context.Background()) }()
-				_, err = tx.Exec(t.Context(), "LOCK TABLE "+schema+".events")
-				require.NoError(t, err)
-				s.writer.expectKnown = known
-				_, err = s.Append(t.Context(), charges("acme", "a"))
-				require.Equal(t, codeLockNotAvailable, codeOf(err), "the server ends the wait, not the client: %v", err)
-				_, err = s.Get(t.Context(), "acme", "chda_1")
-				require.ErrorIs(t, err, chargeingest.ErrScanLimit)
-				require.NoError(t, tx.Rollback(t.Context()))
-				require.Eventually(t, func() bool { _, err := s.Append(t.Context(), charges("acme", "a")); return err == nil }, 10*time.Second, time.Millisecond)
-			})
-		}
-	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestManyProcessesMigrateAtOnce(t *testing.T) {
+func TestConcurrentMigrations(t *testing.T) {
 	schema := newSchema(t, newPool(t))
 	var all sync.WaitGroup
 	for i := range 8 {
@@ -32,7 +32,7 @@ func TestManyProcessesMigrateAtOnce(t *testing.T) {
 	require.Equal(t, newest, versions)
 }
 
-func TestTablesOfANewerVersionAreRefused(t *testing.T) {
+func TestSchemaTooNew(t *testing.T) {
 	pool := newPool(t)
 	schema := newSchema(t, pool)
 	newStore(t, pool, Options{Schema: schema})
@@ -43,7 +43,6 @@ func TestTablesOfANewerVersionAreRefused(t *testing.T) {
 	require.ErrorContains(t, err, "version 99")
 }
 
-// asRole returns a pool of a role that may do what the statements let it.
 func asRole(t *testing.T, admin *pgxpool.Pool, schema string, statements ...string) *pgxpool.Pool {
 	t.Helper()
 	role := schema + "_role"
@@ -58,12 +57,12 @@ func asRole(t *testing.T, admin *pgxpool.Pool, schema string, statements ...stri
 	return newPool(t, func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["role"] = role })
 }
 
-func TestARoleThatMayNotMakeTablesUsesThem(t *testing.T) {
+func TestRoleWithoutCreateTable(t *testing.T) {
 	admin := newPool(t)
 	schema := newSchema(t, admin)
 	newStore(t, admin, Options{Schema: schema})
 	pool := asRole(t, admin, schema, "GRANT USAGE ON SCHEMA $schema TO $role",
-		"GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA $schema TO $role", "GRANT UPDATE (last, last_id) ON $schema.platforms TO $role") // the least that will do
+		"GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA $schema TO $role", "GRANT UPDATE (last, last_id) ON $schema.platforms TO $role")
 	s := newStore(t, pool, Options{Schema: schema})
 	appended(t, s, charges("acme", "a"))
 	appended(t, s, charges("acme", "a"))
@@ -79,7 +78,7 @@ func TestARoleThatMayNotMakeTablesUsesThem(t *testing.T) {
 	require.ErrorContains(t, err, schema+"_role")
 }
 
-func TestARoleThatMayNotMakeSchemasUsesOne(t *testing.T) {
+func TestRoleWithoutCreateSchema(t *testing.T) {
 	admin := newPool(t)
 	schema := newSchema(t, admin)
 	pool := asRole(t, admin, schema, "CREATE SCHEMA $schema AUTHORIZATION $role")
@@ -90,7 +89,7 @@ func TestARoleThatMayNotMakeSchemasUsesOne(t *testing.T) {
 	require.ErrorContains(t, err, "make the schema "+schema+"_other: ERROR: permission denied for database")
 }
 
-func TestARoleThatMayNotSeeTheTablesIsToldSo(t *testing.T) {
+func TestRoleWithoutSelect(t *testing.T) {
 	admin := newPool(t)
 	schema := newSchema(t, admin)
 	newStore(t, admin, Options{Schema: schema})
@@ -98,7 +97,7 @@ func TestARoleThatMayNotSeeTheTablesIsToldSo(t *testing.T) {
 	require.ErrorContains(t, err, "permission denied for table migrations")
 }
 
-func TestAServerThatIsNotDurableIsRefused(t *testing.T) {
+func TestNonDurableServer(t *testing.T) {
 	pool := newPool(t, func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["synchronous_commit"] = "off" })
 	_, err := New(t.Context(), pool, Options{Schema: newSchema(t, pool)})
 	require.ErrorIs(t, err, ErrNotDurable)
@@ -115,7 +114,7 @@ func TestAServerThatIsNotDurableIsRefused(t *testing.T) {
 	require.ErrorContains(t, err, "fsync is off")
 }
 
-func TestOptionsThatAreWrongAreNamed(t *testing.T) {
+func TestInvalidOptions(t *testing.T) {
 	for field, o := range map[string]Options{
 		"Schema": {Schema: "Robert'); DROP TABLE"}, "StatementTimeout": {StatementTimeout: 1}, "AcquireTimeout": {AcquireTimeout: -1},
 		"ScanTimeout": {ScanTimeout: -1}, "MaxQueuedEvents": {MaxQueuedEvents: -1}, "MaxTransactionEvents": {MaxTransactionEvents: -1},
@@ -125,7 +124,7 @@ func TestOptionsThatAreWrongAreNamed(t *testing.T) {
 	}
 }
 
-func TestAServerThatIsNotThereIsAnErrorInTime(t *testing.T) {
+func TestNewWithoutServer(t *testing.T) {
 	cfg, err := pgxpool.ParseConfig("host=" + t.TempDir() + " connect_timeout=1")
 	require.NoError(t, err)
 	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
@@ -137,7 +136,7 @@ func TestAServerThatIsNotThereIsAnErrorInTime(t *testing.T) {
 	require.ErrorContains(t, err, "connect")
 }
 
-func TestASchemaMayBeAWordOfSQL(t *testing.T) {
+func TestSchemaNamedByKeyword(t *testing.T) {
 	pool := newPool(t)
 	t.Cleanup(func() {
 		_, err := pool.Exec(context.Background(), `DROP SCHEMA IF EXISTS "order" CASCADE`)
@@ -152,7 +151,7 @@ func TestASchemaMayBeAWordOfSQL(t *testing.T) {
 	require.NotContains(t, path, "order")
 }
 
-func TestTextsThatAreNotUTF8AreRefusedAtTheStart(t *testing.T) {
+func TestClientEncodingMustBeUTF8(t *testing.T) {
 	pool := newPool(t, func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["client_encoding"] = "LATIN1" })
 	_, err := New(t.Context(), pool, Options{Schema: newSchema(t, newPool(t))})
 	require.ErrorContains(t, err, "client_encoding is LATIN1, and must be UTF8")

@@ -1,13 +1,10 @@
 package pgstore
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
-	"errors"
 	"log/slog"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -21,10 +18,10 @@ import (
 	"example.com/chargeingest/storekit"
 )
 
-// hooks are everything of the host's that the store calls. Each panics if it is armed.
+// hooks implements all code of the host that the store calls. The armed one panics.
 type hooks struct {
-	armed  atomic.Value // of string
-	called atomic.Int64 // how often the armed one was
+	armed  atomic.Value
+	called atomic.Int64
 }
 
 func (h *hooks) at(hook string) {
@@ -109,8 +106,7 @@ func (h *hooks) configure(c *pgxpool.Config) {
 	c.ConnConfig.OnNotice = func(*pgconn.PgConn, *pgconn.Notice) { h.at("notice") }
 }
 
-// A panic of a hook never ends the writer, leaves every call with a response, and what
-// is answered as not stored is not stored.
+// After a panic each call returns, and ErrNotStored is true.
 func TestPanicsOfHooks(t *testing.T) {
 	parallel(t)
 	h := new(hooks)
@@ -132,9 +128,9 @@ CREATE TRIGGER tell BEFORE INSERT ON `+schema+`.events FOR EACH ROW EXECUTE FUNC
 	}
 	for _, c := range []struct {
 		hook      string
-		connect   bool // on a new connection
-		notStored bool // and an event is not stored
-		unused    bool // by a store, or for events alone
+		connect   bool
+		notStored bool
+		unused    bool
 	}{
 		{hook: "logger"}, {hook: "log handler"}, {hook: "observer"}, {hook: "notice"},
 		{hook: "entropy", notStored: true},
@@ -148,15 +144,15 @@ CREATE TRIGGER tell BEFORE INSERT ON `+schema+`.events FOR EACH ROW EXECUTE FUNC
 		{hook: "acquire start"}, {hook: "acquire end"}, {hook: "release"},
 		{hook: "after release"}, {hook: "should ping"}, {hook: "before close", connect: true, unused: true},
 	} {
-		for _, known := range []bool{false, true} {
+		for _, lookupFirst := range []bool{false, true} {
 			t.Run(c.hook, func(t *testing.T) {
 				before := count()
-				s.writer.expectKnown = known
+				s.writer.lookupFirst = lookupFirst
 				if c.connect {
 					require.NoError(t, s.writer.session.conn.Close(t.Context()))
 					pool.Reset()
 				}
-				if c.hook == "entropy" { // without any that it has read before
+				if c.hook == "entropy" { // without buffered entropy
 					ids, err := storekit.NewIDGenerator(h, listed(t, s, "acme")[before-1])
 					require.NoError(t, err)
 					s.writer.ids = ids
@@ -166,13 +162,12 @@ CREATE TRIGGER tell BEFORE INSERT ON `+schema+`.events FOR EACH ROW EXECUTE FUNC
 				_, appendErr := s.Append(t.Context(), at(charges("acme", ""), time.Now()))
 				if strings.HasPrefix(c.hook, "log") {
 					bad := charges("acme", "bad")
-					bad.Events[0].CustomerID = "\x00" // is logged
+					bad.Events[0].CustomerID = "\x00"
 					_, err := s.Append(t.Context(), bad)
 					require.ErrorIs(t, err, chargeingest.ErrNotStored)
 				}
 				_, listErr := s.List(t.Context(), chargeingest.Query{Platform: "acme", Limit: 1})
 				if !c.unused {
-					// AfterRelease has a goroutine of its own.
 					require.Eventually(t, func() bool { return h.called.Load() > 0 }, 10*time.Second, time.Millisecond)
 				}
 				h.armed.Store("")
@@ -191,115 +186,22 @@ CREATE TRIGGER tell BEFORE INSERT ON `+schema+`.events FOR EACH ROW EXECUTE FUNC
 	}
 }
 
-// pgxpool calls some hooks only for its own connections. They are guarded for the
-// writer's connection without ContainPanics.
-func TestPanicsOfTracersWithoutContainPanics(t *testing.T) {
+func TestPanickingTracerWithoutContainPanics(t *testing.T) {
 	h := new(hooks)
 	h.armed.Store("")
 	pool := newPool(t, func(c *pgxpool.Config) { c.ConnConfig.Tracer = h })
 	s := newStore(t, pool, Options{Logger: slog.New(slog.DiscardHandler)})
 	for _, hook := range []string{"batch start", "batch query", "batch end", "after the commit"} {
-		for _, known := range []bool{false, true} {
-			s.writer.expectKnown = known
+		for _, lookupFirst := range []bool{false, true} {
+			s.writer.lookupFirst = lookupFirst
 			h.armed.Store(hook)
 			appended(t, s, charges("acme", ""))
 			_, err := s.List(t.Context(), chargeingest.Query{Platform: "acme", Limit: 1})
-			if hook != "after the commit" { // a listing has no such batch
+			if hook != "after the commit" {
 				require.ErrorContains(t, err, "broken "+hook)
 			}
 			h.armed.Store("")
 		}
 	}
 	require.Len(t, listed(t, s, "acme"), 8)
-}
-
-// recorder keeps the longest line.
-type recorder struct {
-	mu      sync.Mutex
-	longest int
-}
-
-func (r *recorder) Write(p []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for line := range bytes.Lines(p) {
-		r.longest = max(r.longest, len(line))
-	}
-	return len(p), nil
-}
-
-func TestLogLinesAreBounded(t *testing.T) {
-	for _, unit := range []string{"x", "\x00", "\xff", "\"", "<", "é", "\u2028", "😀", "\\", "\x7f", "\n"} {
-		r := new(recorder)
-		for _, handler := range []slog.Handler{slog.NewJSONHandler(r, nil), slog.NewTextHandler(r, nil)} {
-			log(slog.New(handler), slog.LevelError, "pgstore: a transaction was not stored", errors.New(strings.Repeat(unit, 1<<20)))
-		}
-		require.Positive(t, r.longest, "%q", unit)
-		require.LessOrEqual(t, r.longest, 16<<10, "%q", unit)
-	}
-	require.Equal(t, "short", shortened("short"))
-}
-
-func TestLongErrorsOfTheServerAreShortInTheLog(t *testing.T) {
-	pool := newPool(t)
-	schema := newSchema(t, pool)
-	r := new(recorder)
-	s := newStore(t, pool, Options{Schema: schema, Logger: slog.New(slog.NewJSONHandler(r, nil))})
-	_, err := pool.Exec(t.Context(), `CREATE FUNCTION `+schema+`.fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION '%', repeat('"', 1000000); END $$;
-CREATE TRIGGER fail BEFORE INSERT ON `+schema+`.events FOR EACH ROW EXECUTE FUNCTION `+schema+`.fail()`)
-	require.NoError(t, err)
-	_, err = s.Append(t.Context(), charges("acme", "a"))
-	require.ErrorIs(t, err, chargeingest.ErrNotStored)
-	require.NoError(t, s.Close())
-	require.Positive(t, r.longest)
-	require.LessOrEqual(t, r.longest, 16<<10)
-}
-
-// A column of another type, or one more, is no reason to fail: neither for the writer
-// nor for a reader, whatever keeps plans.
-func TestTablesMayChangeUnderTheStore(t *testing.T) {
-	parallel(t)
-	for _, mode := range []pgx.QueryExecMode{
-		pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec, pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol,
-	} {
-		t.Run(mode.String(), func(t *testing.T) {
-			pool := newPool(t, func(c *pgxpool.Config) { c.ConnConfig.DefaultQueryExecMode = mode })
-			schema := newSchema(t, pool)
-			s := newStore(t, pool, Options{Schema: schema, ScanTimeout: 10 * time.Second})
-			keyed := charges("acme", "a", "b")
-			keyed.IdempotencyKey = "key"
-			ids, _ := appended(t, s, keyed)
-			use := func() {
-				t.Helper()
-				for range 2 { // with plans and without
-					for _, known := range []bool{true, false} {
-						s.writer.expectKnown = known
-						_, replayed := appended(t, s, keyed)
-						require.Equal(t, []bool{true, true}, replayed)
-						s.writer.expectKnown = known
-						_, replayed = appended(t, s, charges("acme", "a"))
-						require.Equal(t, []bool{true}, replayed)
-					}
-					s.writer.expectKnown = false
-					appended(t, s, charges("globex", ""))
-					_, err := s.Get(t.Context(), "acme", ids[0])
-					require.NoError(t, err)
-					require.Equal(t, ids, listed(t, s, "acme"))
-					require.NoError(t, s.Ready(t.Context()))
-				}
-			}
-			use()
-			for _, change := range []string{
-				"events ALTER COLUMN content TYPE varchar", "events ALTER COLUMN id TYPE varchar COLLATE \"C\"",
-				"events ALTER COLUMN timestamp_assigned TYPE boolean, ADD COLUMN more text NULL", "requests ALTER COLUMN route TYPE varchar, ADD COLUMN more jsonb NULL",
-				"event_references ALTER COLUMN reference TYPE varchar COLLATE \"C\"", "platforms ALTER COLUMN last_id TYPE varchar COLLATE \"C\"",
-				"events ALTER COLUMN content TYPE text",
-			} {
-				_, err := pool.Exec(t.Context(), "ALTER TABLE "+schema+"."+change)
-				require.NoError(t, err)
-				use()
-			}
-			require.Len(t, listed(t, s, "globex"), 16)
-		})
-	}
 }

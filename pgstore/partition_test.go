@@ -18,7 +18,7 @@ func page(t *testing.T, section, schema string) string {
 	return documented(t, "../docs/postgres.md", section, schema)
 }
 
-// documented returns the SQL of a section of a document, for a schema.
+// documented returns the SQL in a section of a document.
 func documented(t *testing.T, path, section, schema string) string {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -37,8 +37,7 @@ func at(b chargeingest.Batch, received time.Time) chargeingest.Batch {
 	return b
 }
 
-// What docs/postgres.md says about partitions is what is run here.
-func TestEventsMayBePartitionedByTimeAndDropped(t *testing.T) {
+func TestPartitionsByTime(t *testing.T) {
 	pool := newPool(t)
 	schema := newSchema(t, pool)
 	s := newStore(t, pool, Options{Schema: schema})
@@ -66,11 +65,11 @@ func TestEventsMayBePartitionedByTimeAndDropped(t *testing.T) {
 	before, err := s.List(t.Context(), chargeingest.Query{Platform: "acme", Order: chargeingest.Ascending, Limit: 1})
 	require.NoError(t, err)
 
-	_, err = pool.Exec(t.Context(), page(t, "Drop a partition", schema))
+	_, err = pool.Exec(t.Context(), page(t, "Dropping what is old", schema))
 	require.NoError(t, err)
 	require.Equal(t, []string{recent[1]}, listed(t, s, "acme"))
-	// A cursor of before goes on, a reference of before is free, and so is the key
-	// of a request of which an event is gone.
+	// Cursors continue. References of dropped events and keys of incomplete requests are
+	// free.
 	next, err := s.List(t.Context(), chargeingest.Query{Platform: "acme", Order: chargeingest.Ascending, Limit: 10, After: before.Position})
 	require.NoError(t, err)
 	require.Len(t, next.Events, 1)
@@ -80,7 +79,7 @@ func TestEventsMayBePartitionedByTimeAndDropped(t *testing.T) {
 	require.Equal(t, []bool{false, true}, replayed)
 }
 
-func TestAMonthThatTheDefaultPartitionHasBegunGetsItsOwn(t *testing.T) {
+func TestMoveDefaultPartition(t *testing.T) {
 	pool := newPool(t)
 	schema := newSchema(t, pool)
 	s := newStore(t, pool, Options{Schema: schema})
@@ -100,7 +99,7 @@ func TestAMonthThatTheDefaultPartitionHasBegunGetsItsOwn(t *testing.T) {
 	require.Equal(t, []int{1, 2}, []int{rest, own})
 }
 
-func TestATableThatHasEventsBecomesAPartition(t *testing.T) {
+func TestTableBecomesAPartition(t *testing.T) {
 	pool := newPool(t)
 	schema := newSchema(t, pool)
 	s := newStore(t, pool, Options{Schema: schema})
@@ -119,10 +118,10 @@ func TestATableThatHasEventsBecomesAPartition(t *testing.T) {
 	var indexes string
 	require.NoError(t, pool.QueryRow(t.Context(), `SELECT string_agg(indexdef, ';' ORDER BY indexname) FROM pg_indexes
 WHERE schemaname = $1 AND tablename = 'events_before'`, schema).Scan(&indexes))
-	require.Equal(t, 4, strings.Count(indexes, "CREATE "), indexes) // its key and three, none twice
+	require.Equal(t, 4, strings.Count(indexes, "CREATE "), indexes)
 }
 
-// A month by instant, with exact sums, as in docs/postgres.md.
+// A month by instant, with exact sums, as docs/queries.md says.
 func TestDocumentedQueries(t *testing.T) {
 	pool := newPool(t)
 	schema := newSchema(t, pool)
@@ -143,7 +142,7 @@ func TestDocumentedQueries(t *testing.T) {
 	}
 	appended(t, s, b)
 	var row string
-	query := strings.TrimRight(documented(t, "../docs/postgres.md", "Queries", schema), "; \n")
+	query := strings.TrimRight(documented(t, "../docs/queries.md", "PostgreSQL", schema), "; \n")
 	require.NoError(t, pool.QueryRow(t.Context(), "SELECT string_agg(q::text, ' ') FROM ("+query+") AS q").Scan(&row))
 	require.Equal(t, "(customer,EUR,123456789012345678901234567.31,3)", row)
 }

@@ -15,7 +15,6 @@ import (
 	"example.com/chargeingest/internal/crashtest"
 )
 
-// startProcess starts a handler in a process of its own.
 func startProcess(t *testing.T, spec childSpec) *crashtest.Process {
 	t.Helper()
 	if spec.Connections == 0 {
@@ -27,44 +26,41 @@ func startProcess(t *testing.T, spec childSpec) *crashtest.Process {
 	return p
 }
 
-// racing is what became of the sendings of one reference.
-type racing struct {
-	fresh, replayed, refused int
-	text                     string // of the event that is stored
-	winner                   int    // the variant of its content
-	wrong                    []string
+type race struct {
+	stored, replayed, conflicts int
+	text                        string
+	winner                      int
+	violations                  []string
 }
 
-func (r *racing) wrongly(format string, args ...any) {
-	r.wrong = append(r.wrong, fmt.Sprintf(format, args...))
+func (r *race) violation(format string, args ...any) {
+	r.violations = append(r.violations, fmt.Sprintf(format, args...))
 }
 
-// answered takes an answer to a variant of the content.
-func (r *racing) answered(variant, status int, replayed bool, text string) {
+func (r *race) add(variant, status int, replayed bool, text string) {
 	switch {
 	case status == http.StatusConflict:
-		r.refused++
+		r.conflicts++
 		if r.text != "" && r.winner == variant {
-			r.wrongly("the content that is stored was refused: %s", text)
+			r.violation("conflict with the same content: %s", text)
 		}
 	case status != http.StatusCreated:
-		r.wrongly("%d: %s", status, text)
+		r.violation("%d: %s", status, text)
 	default:
 		if replayed {
 			r.replayed++
 		} else {
-			r.fresh++
+			r.stored++
 		}
 		if r.text != "" && r.text != text {
-			r.wrongly("answered as %s and as %s", r.text, text)
+			r.violation("both %s and %s", r.text, text)
 		}
 		r.text, r.winner = text, variant
 	}
 }
 
-// Four processes with 64 connections each send the same references, with
-// contents that race: one content of each wins, and everybody is told the same.
-func TestProcessesThatRaceForAReferenceStoreItOnce(t *testing.T) {
+// Of three contents of a reference one wins, and all responses agree.
+func TestProcessesRaceForReferences(t *testing.T) {
 	parallel(t)
 	const processes, connections, references = 4, 64, 2000
 	pool := newPool(t)
@@ -72,7 +68,7 @@ func TestProcessesThatRaceForAReferenceStoreItOnce(t *testing.T) {
 	reader := newStore(t, pool, Options{Schema: schema})
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections}}
 	var mu sync.Mutex
-	outcomes := make([]racing, references)
+	outcomes := make([]race, references)
 	var sending sync.WaitGroup
 	for p := range processes {
 		server := startProcess(t, childSpec{Address: addressOf(t), Schema: schema})
@@ -80,7 +76,7 @@ func TestProcessesThatRaceForAReferenceStoreItOnce(t *testing.T) {
 		sending.Go(func() {
 			defer close(next)
 			random := rand.New(rand.NewPCG(1, uint64(p)))
-			for range 2 { // the second time most are known
+			for range 2 {
 				for _, i := range random.Perm(references) {
 					next <- i
 				}
@@ -92,7 +88,7 @@ func TestProcessesThatRaceForAReferenceStoreItOnce(t *testing.T) {
 					variant := (p + c) % 3
 					status, replayed, text := sendVariant(t, client, server.Address, i, variant)
 					mu.Lock()
-					outcomes[i].answered(variant, status, replayed, text)
+					outcomes[i].add(variant, status, replayed, text)
 					mu.Unlock()
 				}
 			})
@@ -100,17 +96,17 @@ func TestProcessesThatRaceForAReferenceStoreItOnce(t *testing.T) {
 	}
 	sending.Wait()
 
-	refused := 0
+	conflicts := 0
 	for i := range outcomes {
 		o := &outcomes[i]
-		require.Empty(t, o.wrong, "reference %d", i)
-		require.Equal(t, 1, o.fresh, "reference %d", i)
-		require.Equal(t, 2*processes, o.fresh+o.replayed+o.refused)
-		refused += o.refused
+		require.Empty(t, o.violations, "reference %d", i)
+		require.Equal(t, 1, o.stored, "reference %d", i)
+		require.Equal(t, 2*processes, o.stored+o.replayed+o.conflicts)
+		conflicts += o.conflicts
 	}
-	require.Positive(t, refused)
+	require.Positive(t, conflicts)
 	require.Len(t, listed(t, reader, crashtest.Platforms()[0]), references)
-	t.Logf("%d sendings, %d refused", 2*processes*references, refused)
+	t.Logf("%d requests, %d conflicts", 2*processes*references, conflicts)
 }
 
 func sendVariant(t *testing.T, client *http.Client, address string, reference, variant int) (status int, replayed bool, text string) {
@@ -127,9 +123,9 @@ func sendVariant(t *testing.T, client *http.Client, address string, reference, v
 		return 0, false, err.Error()
 	}
 	defer res.Body.Close()
-	answer, err := io.ReadAll(res.Body)
-	if err != nil || !json.Valid(answer) {
-		return 0, false, fmt.Sprint(err, string(answer))
+	response, err := io.ReadAll(res.Body)
+	if err != nil || !json.Valid(response) {
+		return 0, false, fmt.Sprint(err, string(response))
 	}
-	return res.StatusCode, res.Header.Get("Idempotent-Replayed") == "true", string(answer)
+	return res.StatusCode, res.Header.Get("Idempotent-Replayed") == "true", string(response)
 }

@@ -12,8 +12,8 @@ import (
 	"example.com/chargeingest/internal/storemodel"
 )
 
-// Random steps, with a run of the model for each of -rounds and the seed of -seed.
-func TestRandomStepsAgreeWithTheModel(t *testing.T) {
+// Random steps, compared with the model. See -rounds and -seed.
+func TestModel(t *testing.T) {
 	parallel(t)
 	rounds, seed := 1, *seedFlag
 	if *roundsFlag > 0 {
@@ -27,11 +27,11 @@ func TestRandomStepsAgreeWithTheModel(t *testing.T) {
 	storemodel.Test(t, rounds, seed, func(t *testing.T) storemodel.Subject {
 		o := Options{
 			Schema: newSchema(t, pool), Logger: slog.New(slog.DiscardHandler),
-			StatementTimeout: time.Hour, AcquireTimeout: time.Hour, ScanTimeout: time.Hour, // a slow machine is no failure
+			StatementTimeout: time.Hour, AcquireTimeout: time.Hour, ScanTimeout: time.Hour,
 		}
 		s, err := New(t.Context(), pool, o)
 		require.NoError(t, err)
-		t.Cleanup(func() { require.NoError(t, s.Close()) }) // the one that was opened last
+		t.Cleanup(func() { require.NoError(t, s.Close()) })
 		return storemodel.Subject{
 			Store: s,
 			Reopen: func(ctx context.Context) (storemodel.Store, error) {

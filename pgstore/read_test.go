@@ -11,7 +11,7 @@ import (
 	"example.com/chargeingest"
 )
 
-func TestACursorPassesOverNothingThatIsNotCommittedYet(t *testing.T) {
+func TestCursorSkipsNoUncommittedEvents(t *testing.T) {
 	pool := newPool(t)
 	schema := newSchema(t, pool)
 	a, b := newStore(t, pool, Options{Schema: schema, StatementTimeout: time.Minute}), newStore(t, newPool(t), Options{Schema: schema, StatementTimeout: time.Minute})
@@ -30,18 +30,18 @@ func TestACursorPassesOverNothingThatIsNotCommittedYet(t *testing.T) {
 		}
 	}
 	walk()
-	// Another process's transaction has stored an event and is not committed.
+	// Another process has stored an event and not committed yet.
 	held, err := pool.Begin(t.Context())
 	require.NoError(t, err)
-	g, e, batch := &group{}, charge("held"), new(pgx.Batch)
-	g.rows.add("acme", "chda_00000000000000000000000000", &e)
+	g, e, batch := &decidedGroup{}, charge("held"), new(pgx.Batch)
+	g.events.add("acme", "chda_00000000000000000000000000", &e)
 	g.insert(batch, a.sql)
 	require.NoError(t, held.SendBatch(t.Context(), batch).Close())
 	walk()
 
 	later := make(chan error, 1)
 	go func() { _, err := b.Append(context.Background(), charges("acme", "3", "4")); later <- err }()
-	waiting(t, pool, schema, 1)
+	awaitLockWaits(t, pool, schema, 1)
 	walk()
 	require.Len(t, seen, 2)
 	require.NoError(t, held.Commit(t.Context()))
@@ -53,13 +53,12 @@ func TestACursorPassesOverNothingThatIsNotCommittedYet(t *testing.T) {
 		require.Equal(t, 1, times, id)
 	}
 	require.Len(t, listed(t, a, "acme"), 6)
-	// Another platform waits for nobody.
-	end := locked(t, pool, schema, "acme")
+	end := lockPlatform(t, pool, schema, "acme")
 	appended(t, b, charges("globex", "1"))
 	end()
 }
 
-func TestACursorOfEventsThatAreNotThereAnyMoreIsBad(t *testing.T) {
+func TestCursorOfLostEvents(t *testing.T) {
 	pool := newPool(t)
 	schema := newSchema(t, pool)
 	s := newStore(t, pool, Options{Schema: schema})
@@ -68,7 +67,7 @@ func TestACursorOfEventsThatAreNotThereAnyMoreIsBad(t *testing.T) {
 	page, err := s.List(t.Context(), q)
 	require.NoError(t, err)
 	q.After = page.Position
-	// As after a failover to a standby that had only the first.
+	// Like a failover to a standby that has only the first event.
 	for _, statement := range []string{
 		"DELETE FROM " + schema + ".events WHERE seq = 2", "DELETE FROM " + schema + ".event_references WHERE seq = 2",
 		"UPDATE " + schema + ".platforms SET last = 1",
@@ -78,7 +77,7 @@ func TestACursorOfEventsThatAreNotThereAnyMoreIsBad(t *testing.T) {
 	}
 	_, err = s.List(t.Context(), q)
 	require.ErrorIs(t, err, chargeingest.ErrInvalidCursor)
-	appended(t, s, charges("acme", "c")) // gets the place of the one that is lost
+	appended(t, s, charges("acme", "c"))
 	_, err = s.List(t.Context(), q)
 	require.ErrorIs(t, err, chargeingest.ErrInvalidCursor)
 	appended(t, s, charges("acme", "d"))
@@ -86,8 +85,7 @@ func TestACursorOfEventsThatAreNotThereAnyMoreIsBad(t *testing.T) {
 	require.ErrorIs(t, err, chargeingest.ErrInvalidCursor)
 }
 
-// The listing of one platform does not find what another one has.
-func TestAReferenceIsLookedForOnItsPlatform(t *testing.T) {
+func TestListReferenceOfOtherPlatform(t *testing.T) {
 	s := newStore(t, newPool(t), Options{})
 	appended(t, s, charges("acme", "x", "a"))
 	appended(t, s, charges("globex", "a", "b"))
@@ -98,7 +96,7 @@ func TestAReferenceIsLookedForOnItsPlatform(t *testing.T) {
 	}
 }
 
-func TestAListingThatTakesTooLongIsAScanLimit(t *testing.T) {
+func TestSlowListing(t *testing.T) {
 	pool := newPool(t)
 	schema := newSchema(t, pool)
 	s := newStore(t, pool, Options{Schema: schema, ScanTimeout: 30 * time.Millisecond})

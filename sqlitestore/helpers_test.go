@@ -149,24 +149,21 @@ func listed(t *testing.T, s *Store, platform string) []string {
 }
 
 // sending is a call of Append that is under way.
-type sending chan groupcommit.Answer
+type sending chan groupcommit.Result
 
 // call calls Append from a goroutine.
 func call(ctx context.Context, s *Store, b chargeingest.Batch) sending {
 	done := make(sending, 1)
 	go func() {
 		receipt, err := s.Append(ctx, b)
-		done <- groupcommit.Answer{Receipt: receipt, Err: err}
+		done <- groupcommit.Result{AppendResult: receipt, Err: err}
 	}()
 	return done
 }
 
 // send is call, and returns once the batch waits behind a writer on hold.
 func send(ctx context.Context, s *Store, b chargeingest.Batch) sending {
-	waiting := func() (n int) {
-		_, n = s.writer.queue.Depth()
-		return n
-	}
+	waiting := func() int { return s.writer.queue.Stats().QueuedEvents }
 	before := waiting()
 	done := call(ctx, s, b)
 	for waiting() == before {

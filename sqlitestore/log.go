@@ -166,7 +166,7 @@ func (w *writer) recheckLog() {
 }
 
 func (w *writer) checkpointFailed(err error) {
-	w.trouble = err
+	w.lastErr = err
 	if isHarmful(err) {
 		w.fail(fmt.Errorf("checkpoint: %w", err))
 	} else {

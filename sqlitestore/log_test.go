@@ -236,7 +236,7 @@ func TestACheckpointThatFails(t *testing.T) {
 			session := s.writer.session
 			setup.faults.on("PRAGMA wal_checkpoint(PASSIVE)", fault.code)
 			fresh(t, s, charges("acme", "a"))
-			for s.writer.do(t.Context(), func() error { return s.writer.trouble }) == nil {
+			for s.writer.do(t.Context(), func() error { return s.writer.lastErr }) == nil {
 				runtime.Gosched() // it fails beside the appends
 			}
 			setup.faults.clear()

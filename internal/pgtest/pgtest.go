@@ -1,7 +1,6 @@
 //go:build unix
 
-// Package pgtest starts PostgreSQL servers for tests and benchmarks, from the
-// binaries of this machine, in temporary folders and on Unix sockets.
+// Package pgtest starts PostgreSQL servers for tests and benchmarks.
 package pgtest
 
 import (
@@ -21,73 +20,67 @@ import (
 	"example.com/chargeingest/internal/tail"
 )
 
-// Variable is the environment variable with the address of a server to use in
-// place of one that is started.
+// Variable is an environment variable with the address of a server to use instead.
 const Variable = "CHARGEINGEST_TEST_POSTGRES"
 
-// ErrNoBinaries says that this machine has no PostgreSQL server to start.
-var ErrNoBinaries = errors.New("no PostgreSQL server found: none in the PATH, none where pg_config says, none in /usr/lib/postgresql")
+// ErrNoBinaries reports that PostgreSQL is not installed.
+var ErrNoBinaries = errors.New("no PostgreSQL server found in PATH, pg_config --bindir or /usr/lib/postgresql")
 
-// findBinaries returns the folder of the server's programs.
 func findBinaries() (string, error) {
-	var folders []string
+	var dirs []string
 	if text, err := exec.CommandContext(context.Background(), "pg_config", "--bindir").Output(); err == nil {
-		folders = append(folders, strings.TrimSpace(string(text)))
+		dirs = append(dirs, strings.TrimSpace(string(text)))
 	}
-	installed, _ := filepath.Glob("/usr/lib/postgresql/*/bin") // the pattern is well-formed
+	installed, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
 	slices.Sort(installed)
 	slices.Reverse(installed)
-	folders = append(folders, installed...)
+	dirs = append(dirs, installed...)
 	if path, err := exec.LookPath("postgres"); err == nil {
 		if path, err = filepath.EvalSymlinks(path); err == nil {
-			folders = append(folders, filepath.Dir(path))
+			dirs = append(dirs, filepath.Dir(path))
 		}
 	}
-	for _, folder := range folders {
-		if isThere(folder, "postgres") && isThere(folder, "initdb") && isThere(folder, "pg_basebackup") {
-			return folder, nil
+	for _, dir := range dirs {
+		if exists(dir, "postgres") && exists(dir, "initdb") && exists(dir, "pg_basebackup") {
+			return dir, nil
 		}
 	}
 	return "", ErrNoBinaries
 }
 
-// Available returns an ErrNoBinaries where no server can be made.
+// Available returns ErrNoBinaries if New would.
 func Available() error {
 	_, err := findBinaries()
 	return err
 }
 
-func isThere(folder, program string) bool {
-	_, err := os.Stat(filepath.Join(folder, program))
+func exists(dir, program string) bool {
+	_, err := os.Stat(filepath.Join(dir, program))
 	return err == nil
 }
 
-// Server is a server in a folder of its own.
+// Server is a PostgreSQL cluster.
 type Server struct {
-	// Folder has the data, and the socket.
-	Folder string
+	// Dir contains the data and the socket.
+	Dir string
 
 	binaries string
 	settings []string
 	log      *tail.Buffer
 
 	mu      sync.Mutex
-	process *os.Process   // nil while it does not run
-	ended   chan struct{} // closed when it has ended
+	process *os.Process // nil unless running
+	ended   chan struct{}
 }
 
-// port is part of a socket's name.
 const port = "5432"
 
-// New makes a server that is not running, with settings ("name=value") beside
-// its own. It is a cluster of its own, whose superuser is postgres, without a
-// password.
+// New makes a server, without starting it. Settings have the form name=value.
 func New(ctx context.Context, settings ...string) (*Server, error) {
 	return NewIn(ctx, "", settings...)
 }
 
-// NewIn is New with the folder to make the server's in; empty is the system's for
-// temporary files.
+// NewIn is New with a parent directory, or "" for os.TempDir.
 func NewIn(ctx context.Context, parent string, settings ...string) (*Server, error) {
 	s, err := newServer(parent, settings)
 	if err != nil {
@@ -99,9 +92,9 @@ func NewIn(ctx context.Context, parent string, settings ...string) (*Server, err
 	return s, nil
 }
 
-// Standby makes a server that is not running and follows another one, which is.
+// Standby makes a standby of the running s, without starting it.
 func (s *Server) Standby(ctx context.Context, name string, settings ...string) (*Server, error) {
-	standby, err := newServer(filepath.Dir(s.Folder), settings)
+	standby, err := newServer(filepath.Dir(s.Dir), settings)
 	if err != nil {
 		return nil, err
 	}
@@ -117,14 +110,14 @@ func newServer(parent string, settings []string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	folder, err := os.MkdirTemp(parent, "pg")
+	dir, err := os.MkdirTemp(parent, "pg")
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Folder: folder, binaries: binaries, settings: settings, log: new(tail.Buffer)}
-	who, err := ordinaryUser()
-	if err == nil && who != nil {
-		err = os.Chown(folder, int(who.Uid), int(who.Gid))
+	s := &Server{Dir: dir, binaries: binaries, settings: settings, log: new(tail.Buffer)}
+	user, err := serverUser()
+	if err == nil && user != nil {
+		err = os.Chown(dir, int(user.Uid), int(user.Gid))
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.Remove())
@@ -132,26 +125,25 @@ func newServer(parent string, settings []string) (*Server, error) {
 	return s, nil
 }
 
-func (s *Server) data() string { return filepath.Join(s.Folder, "data") }
+func (s *Server) data() string { return filepath.Join(s.Dir, "data") }
 
-// Address is for a client, as keywords and values.
+// Address is a connection string.
 func (s *Server) Address() string {
-	return "host=" + s.Folder + " port=" + port + " user=postgres dbname=postgres"
+	return "host=" + s.Dir + " port=" + port + " user=postgres dbname=postgres"
 }
 
-// Log is the end of what the server wrote.
+// Log is the end of the log.
 func (s *Server) Log() string { return s.log.String() }
 
-// command is a program of the server's, for its user.
 func (s *Server) command(ctx context.Context, program string, args ...string) (*exec.Cmd, error) {
-	who, err := ordinaryUser()
+	user, err := serverUser()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, filepath.Join(s.binaries, program), args...) //nolint:gosec // a program of the server's
-	cmd.Dir = s.Folder
+	cmd := exec.CommandContext(ctx, filepath.Join(s.binaries, program), args...) //nolint:gosec // a fixed program
+	cmd.Dir = s.Dir
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: who}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: user}
 	return cmd, nil
 }
 
@@ -166,11 +158,11 @@ func (s *Server) run(ctx context.Context, program string, args ...string) error 
 	return nil
 }
 
-// Start starts the server and waits until it takes connections.
+// Start waits until the server accepts connections.
 func (s *Server) Start(ctx context.Context) error {
 	args := []string{
-		"-D", s.data(), "-k", s.Folder, "-p", port, "-c", "listen_addresses=",
-		"-c", "dynamic_shared_memory_type=mmap", // in its folder: a server that is killed leaves nothing in /dev/shm
+		"-D", s.data(), "-k", s.Dir, "-p", port, "-c", "listen_addresses=",
+		"-c", "dynamic_shared_memory_type=mmap", // a killed server leaves nothing in /dev/shm
 	}
 	for _, setting := range s.settings {
 		args = append(args, "-c", setting)
@@ -184,7 +176,7 @@ func (s *Server) Start(ctx context.Context) error {
 		return err
 	}
 	ended := make(chan struct{})
-	if err := startTied(cmd, ended); err != nil {
+	if err := startChild(cmd, ended); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -202,7 +194,6 @@ func (s *Server) Start(ctx context.Context) error {
 	}
 }
 
-// follow reads the server's log, and closes ready when that says so.
 func (s *Server) follow(log io.Reader, ready chan<- struct{}) {
 	lines := bufio.NewScanner(log)
 	for isReady := false; lines.Scan(); {
@@ -212,13 +203,13 @@ func (s *Server) follow(log io.Reader, ready chan<- struct{}) {
 			close(ready)
 		}
 	}
-	_, _ = io.Copy(io.Discard, log) // behind a line that is too long
+	_, _ = io.Copy(io.Discard, log)
 }
 
-// Stop ends the server as it should be ended, with its clients.
+// Stop disconnects clients and shuts the server down.
 func (s *Server) Stop() error { return s.signal(syscall.SIGINT) }
 
-// Kill ends the server as kill -9 does, with all of its processes.
+// Kill ends all processes of the server, as kill -9 does.
 func (s *Server) Kill() error { return s.signal(syscall.SIGKILL) }
 
 func (s *Server) signal(signal syscall.Signal) error {
@@ -231,7 +222,7 @@ func (s *Server) signal(signal syscall.Signal) error {
 	}
 	target := process.Pid
 	if signal == syscall.SIGKILL {
-		target = -target // the whole group
+		target = -target
 	}
 	if err := syscall.Kill(target, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return err
@@ -240,10 +231,10 @@ func (s *Server) signal(signal syscall.Signal) error {
 	return nil
 }
 
-// Promote makes a standby a server that takes writes, and waits for that.
+// Promote waits until a standby accepts writes.
 func (s *Server) Promote(ctx context.Context) error {
 	return s.run(ctx, "pg_ctl", "promote", "-w", "-D", s.data())
 }
 
-// Remove ends the server at once and deletes its folder.
-func (s *Server) Remove() error { return errors.Join(s.Kill(), os.RemoveAll(s.Folder)) }
+// Remove kills the server and deletes its directory.
+func (s *Server) Remove() error { return errors.Join(s.Kill(), os.RemoveAll(s.Dir)) }

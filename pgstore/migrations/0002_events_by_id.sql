@@ -1,1 +1,1 @@
--- Its indexes are built and dropped without a transaction: indexChanges in migrate.go.
+-- Indexes are built and dropped outside a transaction: see indexChanges in migrate.go.

@@ -1,3 +1,3 @@
--- What a request sent for each event, as JSON; null if the stored content has the
--- same digest. Under AcceptAll these can differ.
+-- The content that a request sent for each event, as JSON, or null if it has the same
+-- digest as the stored content. Under ReturnOriginal these can differ.
 ALTER TABLE requests ADD COLUMN IF NOT EXISTS sent text[];

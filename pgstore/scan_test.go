@@ -15,7 +15,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// stopping is a tracer that stops listings while the gate is not nil.
+// stopping is a tracer that blocks scans until gate is closed.
 type stopping struct {
 	gate    chan struct{}
 	stopped atomic.Int64
@@ -32,7 +32,6 @@ func (s *stopping) TraceQueryStart(ctx context.Context, _ *pgx.Conn, d pgx.Trace
 
 func (s *stopping) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
-// scanOf is a listing that no index narrows.
 func scanOf(platform string) chargeingest.Query {
 	return chargeingest.Query{Platform: platform, ProductItemID: "p", Limit: 10}
 }
@@ -57,7 +56,7 @@ func TestScansLeaveConnectionsFree(t *testing.T) {
 	stopped := func(n int64) {
 		require.Eventually(t, func() bool { return tracer.stopped.Load() == n }, 10*time.Second, time.Millisecond)
 	}
-	stopped(1) // a platform does not have both of the two turns
+	stopped(1) // a platform gets only one of two turns
 	scans.Go(func() {
 		_, err := s.List(t.Context(), scanOf("acme"))
 		require.NoError(t, err)
@@ -74,7 +73,7 @@ func TestScansLeaveConnectionsFree(t *testing.T) {
 	scans.Wait()
 }
 
-func TestWaitingForATurnIsBounded(t *testing.T) {
+func TestTurnTimeouts(t *testing.T) {
 	tracer := &stopping{gate: make(chan struct{})}
 	pool := newPool(t, func(c *pgxpool.Config) {
 		c.MaxConns = 2
@@ -97,25 +96,25 @@ func TestWaitingForATurnIsBounded(t *testing.T) {
 	<-first
 }
 
-func TestWhatIsAScan(t *testing.T) {
+func TestIsScan(t *testing.T) {
 	at := time.Now()
 	for name, c := range map[string]struct {
 		q    chargeingest.Query
 		scan bool
 	}{
-		"a page":                         {chargeingest.Query{}, false},
-		"a page after a cursor":          {chargeingest.Query{After: "x", Order: chargeingest.Ascending}, false},
-		"a reference":                    {chargeingest.Query{Reference: "r"}, false},
-		"a reference and more":           {chargeingest.Query{Reference: "r", ProductItemID: "p", From: &at}, false},
-		"a customer":                     {chargeingest.Query{CustomerID: "c"}, false},
-		"a customer's reference":         {chargeingest.Query{CustomerReference: "c"}, false},
-		"a customer and its reference":   {chargeingest.Query{CustomerID: "c", CustomerReference: "c"}, true},
-		"a customer from a time":         {chargeingest.Query{CustomerID: "c", From: &at}, true},
-		"a customer's product":           {chargeingest.Query{CustomerReference: "c", ProductItemID: "p"}, true},
-		"until a time":                   {chargeingest.Query{To: &at}, true},
-		"a subscription":                 {chargeingest.Query{PricingPlanSubscriptionID: "s"}, true},
-		"a subscription's own reference": {chargeingest.Query{PricingPlanSubscriptionReference: "s"}, true},
-		"a product":                      {chargeingest.Query{ProductItemID: "p"}, true},
+		"a page":                   {chargeingest.Query{}, false},
+		"a page after a cursor":    {chargeingest.Query{After: "x", Order: chargeingest.Ascending}, false},
+		"a reference":              {chargeingest.Query{Reference: "r"}, false},
+		"a reference and more":     {chargeingest.Query{Reference: "r", ProductItemID: "p", From: &at}, false},
+		"a customer":               {chargeingest.Query{CustomerID: "c"}, false},
+		"a customer reference":     {chargeingest.Query{CustomerReference: "c"}, false},
+		"both customer fields":     {chargeingest.Query{CustomerID: "c", CustomerReference: "c"}, true},
+		"a customer from a time":   {chargeingest.Query{CustomerID: "c", From: &at}, true},
+		"a customer's product":     {chargeingest.Query{CustomerReference: "c", ProductItemID: "p"}, true},
+		"until a time":             {chargeingest.Query{To: &at}, true},
+		"a subscription":           {chargeingest.Query{PricingPlanSubscriptionID: "s"}, true},
+		"a subscription reference": {chargeingest.Query{PricingPlanSubscriptionReference: "s"}, true},
+		"a product":                {chargeingest.Query{ProductItemID: "p"}, true},
 	} {
 		require.Equal(t, c.scan, isScan(&c.q), name)
 	}

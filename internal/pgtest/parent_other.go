@@ -4,4 +4,4 @@ package pgtest
 
 import "syscall"
 
-func tie(*syscall.SysProcAttr) {}
+func endWithParent(*syscall.SysProcAttr) {}
