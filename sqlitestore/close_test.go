@@ -3,11 +3,16 @@ package sqlitestore
 import (
 	"context"
 	"database/sql"
+	"fmt"
+	"path/filepath"
 	"runtime"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest"
 )
 
 // requireNoneOpen holds a store that was closed to having no file of its
@@ -55,4 +60,62 @@ func TestAReadThatWasGivenUpHasEndedWhenItReturns(t *testing.T) {
 	require.Zero(t, late.Load())
 	require.NoError(t, s.Close())
 	requireNoneOpen(t, s.file.path)
+}
+
+func TestClosingStoresWhatWaitsAndRefusesTheRest(t *testing.T) {
+	setup := newSetup(t)
+	s := setup.open(t)
+	release := hold(s)
+	var calls []sending
+	for i := range 10 {
+		calls = append(calls, send(t.Context(), s, charges("acme", fmt.Sprint(i))))
+	}
+	closed := make(chan error, 2)
+	for range cap(closed) {
+		go func() { closed <- s.Close() }()
+	}
+	<-s.running.Done()
+	require.ErrorIs(t, s.Ready(t.Context()), chargeingest.ErrClosed)
+	release()
+	require.NoError(t, <-closed)
+	require.NoError(t, <-closed)
+	for _, pending := range calls {
+		require.NoError(t, (<-pending).Err)
+	}
+
+	_, err := s.Append(t.Context(), charges("acme", "late"))
+	require.ErrorIs(t, err, chargeingest.ErrClosed)
+	_, err = s.Get(t.Context(), "acme", "any")
+	require.ErrorIs(t, err, chargeingest.ErrClosed)
+	_, err = s.List(t.Context(), chargeingest.Query{Platform: "acme", Limit: 1})
+	require.ErrorIs(t, err, chargeingest.ErrClosed)
+	require.ErrorIs(t, s.Ready(t.Context()), chargeingest.ErrClosed)
+	require.ErrorIs(t, s.Backup(t.Context(), setup.path+".copy"), chargeingest.ErrClosed)
+	_, err = s.Prune(t.Context(), time.Now())
+	require.ErrorIs(t, err, chargeingest.ErrClosed)
+
+	require.Len(t, contents(t, filepath.Dir(setup.path)), 1, "the log is gone")
+	require.Len(t, listed(t, setup.open(t), "acme"), 10)
+}
+
+func TestOpeningThatFailsLeavesNothingOpen(t *testing.T) {
+	for _, statement := range []string{
+		"CONNECT", "PRAGMA busy_timeout", "PRAGMA journal_mode", "PRAGMA synchronous", "PRAGMA application_id = ",
+		"SELECT user_version", "BEGIN", "CREATE TABLE platforms", "PRAGMA user_version = ", "COMMIT", "PRAGMA wal_checkpoint(TRUNCATE)",
+		"SELECT id FROM events", "PRAGMA query_only",
+	} {
+		t.Run(statement, func(t *testing.T) {
+			setup := newSetup(t)
+			setup.faults.on(statement, errIO)
+			require.ErrorIs(t, setup.failure(t), errIO)
+			setup.faults.clear()
+			fresh(t, setup.open(t), charges("acme", "a"))
+		})
+	}
+	setup := newSetup(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := open(ctx, setup.path, setup.options, setup.tuning)
+	require.ErrorIs(t, err, context.Canceled)
+	setup.open(t)
 }

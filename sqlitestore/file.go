@@ -303,27 +303,6 @@ func (f *file) connector(pragmas []pragma, parameters ...string) (driver.Connect
 	return connector{f.wrap(driven), pragmas}, nil
 }
 
-// errNotAtPlace is the error of a database that has no or another name now.
-var errNotAtPlace = errors.New("not at its path")
-
-// checkPlace returns an error if the file is not at its path any more, so
-// that new events would be lost. Clients of a host may see it, so it
-// names no file.
-func (f *file) checkPlace() error {
-	now, err := os.Stat(f.path)
-	if err != nil {
-		var named *fs.PathError
-		if errors.As(err, &named) {
-			err = named.Err
-		}
-		return fmt.Errorf("the database was moved away: %w: %w", errNotAtPlace, err)
-	}
-	if !os.SameFile(f.info, now) {
-		return fmt.Errorf("the database was replaced by another file: %w", errNotAtPlace)
-	}
-	return nil
-}
-
 // syncFolder makes the creation of a file in the folder of path durable.
 func syncFolder(path string) error {
 	if runtime.GOOS == "windows" {

@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
-	"time"
-	"unicode"
 )
 
 // content is the state of the database file in itself, without a write-ahead log.
@@ -31,9 +28,6 @@ type place struct {
 
 // identityVersion is the version of the schema that has the table identity.
 const identityVersion = 6
-
-// errReplaced is the error of a database whose file was written over.
-var errReplaced = errors.New("the content of the database was replaced while it was open; restart the server to go on with the file that is there")
 
 // look reads the file at the path, as identify does.
 func (f *file) look(ctx context.Context) (c content) {
@@ -213,58 +207,6 @@ func (f *file) matches(last *state, c *content, log logContent) bool {
 	return last.has(c.mark.opening)
 }
 
-// foreignLog is the error for a log or journal that does not belong to the database.
-// The state file of an older copy tells of later events, and is to be moved away,
-// too. If it is all that speaks against the log, the user may know better.
-func (f *file) foreignLog(suffix string, isCopy, unsure bool) error {
-	forget := renaming(f.path + ".state")
-	keep := renaming(f.path + suffix)
-	if isCopy {
-		keep += " && " + forget
-	}
-	more := ""
-	if unsure {
-		more = ". If both were put there together: " + forget
-	}
-	return fmt.Errorf("%w: %s does not belong to %s, which was restored or replaced. To keep the database and drop the events of the log: %s. "+
-		"To keep the events of the log, put back the database that it belongs to%s", ErrWALMismatch, quoted(f.path+suffix), quoted(f.path), keep, more)
-}
-
-// missing is the error for a database that has fewer events than were
-// acknowledged.
-func (f *file) missing(newest, found int64) error {
-	return fmt.Errorf("%w: number %d was acknowledged, and %s ends at %d. Most likely %s was deleted or damaged after a crash: put it back. "+
-		"If this is an older copy, or to go on without these events: %s",
-		ErrEventsMissing, newest, quoted(f.path), found, quoted(f.path+"-wal"), renaming(f.path+".state"))
-}
-
-// renaming is the command that gives a file another name.
-func renaming(path string) string { return fmt.Sprintf("mv %s %[1]s.old", quoted(path)) }
-
-// otherName is the error for a database that was not closed under another name.
-func (f *file) otherName() error {
-	path := quoted(f.path)
-	return fmt.Errorf("%w: %s has another name, a hard link, and was not closed there. Its write-ahead log is next to that name: find that with "+
-		"find / -xdev -samefile %[2]s, and open it there. To go on without the events of the log: cp %[2]s %[2]s.copy && mv %[2]s.copy %[2]s", ErrEventsMissing, path)
-}
-
-// quoted is a path as a shell takes it.
-func quoted(path string) string {
-	special := func(r rune) bool {
-		return !strings.ContainsRune("/._-", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r)
-	}
-	if strings.ContainsFunc(path, special) {
-		return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
-	}
-	return path
-}
-
-// gone is the error for a database that is missing or empty, but had events.
-func (f *file) gone(newest int64) error {
-	return fmt.Errorf("%w: %s is missing or empty, and had events up to number %d. Put it back, or start with a new one: %s",
-		ErrEventsMissing, quoted(f.path), newest, renaming(f.path+".state"))
-}
-
 // settle notes the state of the database file. The write-ahead log is empty.
 func (f *file) settle(c conn, newest int64) error {
 	offset, err := f.find(c)
@@ -301,119 +243,4 @@ func (f *file) acknowledged(newest int64) bool {
 	}
 	f.state.state.newest = newest
 	return true
-}
-
-// isOurs reports whether the open file has the store's database, and no copy of it.
-func (f *file) isOurs() bool {
-	p := f.place.Load()
-	m, ok := f.markAt(p.offset)
-	return ok && f.hasOurMark(m) && f.headerOf().schema() == p.schema
-}
-
-// hasName reports whether the open file still has a name.
-func (f *file) hasName() bool {
-	info, err := f.data.Stat()
-	return err != nil || links(info) > 0
-}
-
-// check returns an error if the store's database is not at its path any more. The
-// writer calls it, with its session or nil, before each transaction and each
-// checkpoint: it takes some microseconds.
-func (f *file) check(s *session) error {
-	err := f.checkPlace()
-	if err == nil && !f.isOurs() {
-		err = f.checkContent(s)
-	}
-	return err
-}
-
-// checkContent looks closer. Another program may have changed the schema or moved
-// pages, with VACUUM; a connection that was open before knows of that, and so does
-// the log, and not of a file that was written over.
-func (f *file) checkContent(s *session) error {
-	c := f.look(context.Background())
-	if c.isOther(f.opening) {
-		return errReplaced
-	}
-	old := f.place.Load().schema
-	var known, changed bool
-	if s != nil {
-		schema, err := s.schemaVersion()
-		if err != nil {
-			return err
-		}
-		known, changed = c.schema() == schema, schema != old
-	} else {
-		log, err := f.readLog()
-		if err != nil {
-			return err
-		}
-		known, changed = c.schema() == old || log.hasSchema(c.schema()), log.hasOtherSchema(old)
-	}
-	if c.err != nil || !f.hasOurMark(c.mark) || c.offset == 0 || !known {
-		if changed {
-			return nil // some of the change is still only in the log: a checkpoint is under way, or was cut off
-		}
-		return errReplaced
-	}
-	f.place.Store(&place{c.offset, c.schema()})
-	f.state.state.at = c.offset
-	f.updateState()
-	return nil
-}
-
-// isOther says that the file has another database, whole.
-func (c content) isOther(opening token) bool { return c.err == nil && c.mark.opening != opening }
-
-// checkRead is check for those who read.
-func (f *file) checkRead(ctx context.Context) error {
-	p := f.place.Load()
-	if m, ok := f.markAt(p.offset); ok && m.opening == f.opening {
-		return ctx.Err()
-	}
-	c := f.look(ctx)
-	if ctx.Err() != nil || c.mark.opening == f.opening {
-		return ctx.Err()
-	}
-	if !c.isOther(f.opening) {
-		if log, err := f.readLog(); err != nil || log.hasOtherSchema(p.schema) {
-			return err
-		}
-	}
-	return errReplaced
-}
-
-// openGuard opens the guard.
-func (f *file) openGuard(ctx context.Context) error {
-	connector, err := f.connector(nil, "mode=ro")
-	if err != nil {
-		return err
-	}
-	made, err := connector.Connect(ctx)
-	if err != nil {
-		return err
-	}
-	f.guard = made
-	_, err = conn{made}.query("SELECT count(*) FROM sqlite_schema") // it has the log open from now on
-	return err
-}
-
-func (f *file) closeGuard() error {
-	if f.guard == nil {
-		return nil
-	}
-	guard := f.guard
-	f.guard = nil
-	return guard.Close()
-}
-
-// setAside gives the log at the path another name, so that no database takes it
-// for its own, and returns that.
-func (f *file) setAside() (string, error) {
-	log := f.path + "-wal"
-	aside := log + ".replaced-" + time.Now().UTC().Format("20060102T150405.000000000Z")
-	if err := os.Rename(log, aside); err != nil {
-		return "", err
-	}
-	return aside, syncFolder(f.path)
 }

@@ -106,3 +106,19 @@ func TestADatabaseIsFreeOnceItsStoreIsClosed(t *testing.T) {
 	require.NoError(t, p.Stop())
 	setup.open(t)
 }
+
+func TestOneStoreHasADatabaseAtATime(t *testing.T) {
+	setup := newSetup(t)
+	s := setup.open(t)
+	require.ErrorIs(t, setup.failure(t), ErrLocked)
+	link := filepath.Join(t.TempDir(), "link.db")
+	require.NoError(t, os.Symlink(setup.path, link))
+	linked := setup
+	linked.path = link
+	require.ErrorIs(t, linked.failure(t), ErrLocked)
+	fresh(t, s, charges("acme", "a"))
+
+	require.NoError(t, s.Close())
+	replayed(t, linked.open(t), charges("acme", "a"))
+	require.ErrorIs(t, setup.failure(t), ErrLocked)
+}

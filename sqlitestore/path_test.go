@@ -42,3 +42,56 @@ func TestDanglingLinks(t *testing.T) {
 	require.ErrorIs(t, s.Backup(t.Context(), link), fs.ErrExist)
 	require.Equal(t, before, names(t, link))
 }
+
+func TestEveryFileNameWorks(t *testing.T) {
+	for _, name := range []string{
+		"a b", "a?b=c", "a?mode=memory", "a#b", "a%20b", "100%", "a&b", "a+b", "a;b", "a'b", `a"b`, `a\b`, "ä\u0308", ":memory:", "file:a.db",
+		"-", "charges",
+	} {
+		t.Run(name, func(t *testing.T) {
+			setup := newSetup(t)
+			folder := filepath.Dir(setup.path)
+			setup.path = filepath.Join(folder, name)
+			s := setup.open(t)
+			stored := fresh(t, s, charges("acme", "a"))
+			require.NoError(t, s.Backup(t.Context(), setup.path+".copy"))
+			require.NoError(t, s.Close())
+			files := contents(t, folder)
+			require.Len(t, files, 2)
+			require.Contains(t, files, name)
+			require.Contains(t, files, name+".copy")
+			require.Equal(t, stored, listed(t, setup.open(t), "acme"))
+			setup.path += ".copy"
+			require.Equal(t, stored, listed(t, setup.open(t), "acme"))
+		})
+	}
+}
+
+func TestPathsThatAreNoFile(t *testing.T) {
+	folder := t.TempDir()
+	t.Chdir(folder)
+	for _, path := range []string{"", ":memory:", "file:a.db", "file::memory:?cache=shared", "a\x00b", "missing/a.db"} {
+		setup := newSetup(t)
+		setup.path = path
+		setup.failure(t)
+	}
+	require.Empty(t, contents(t, folder))
+}
+
+func TestRelativePathsAndLinks(t *testing.T) {
+	folder, err := filepath.EvalSymlinks(t.TempDir())
+	require.NoError(t, err)
+	t.Chdir(folder)
+	require.NoError(t, os.Mkdir("data", 0o700))
+	require.NoError(t, os.Symlink("data", "link"))
+	setup := newSetup(t)
+	setup.path = "link/charges.db"
+	s := setup.open(t)
+	require.Equal(t, filepath.Join(folder, "data", "charges.db"), s.file.path)
+	require.FileExists(t, filepath.Join(folder, "data", "charges.db.lock"))
+
+	require.NoError(t, os.Symlink("nowhere.db", "dangling.db"))
+	setup.path = "dangling.db"
+	require.ErrorIs(t, setup.failure(t), fs.ErrNotExist)
+	require.NoFileExists(t, "nowhere.db")
+}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -207,4 +208,32 @@ func TestAnOldLogIsNotReplayedOverACopyWithoutEvents(t *testing.T) {
 	before := contents(t, filepath.Dir(dead.path))
 	require.ErrorIs(t, dead.failure(t), ErrWALMismatch)
 	require.Equal(t, before, contents(t, filepath.Dir(dead.path)))
+}
+
+// TestAnotherProgramMayChangeTheSchema and move all pages while a store is open.
+func TestAnotherProgramMayChangeTheSchema(t *testing.T) {
+	t.Parallel()
+	for _, statement := range []string{"CREATE INDEX mine ON events (product_item_id)", "VACUUM", "DROP VIEW charge_events_view; VACUUM"} {
+		t.Run(statement, func(t *testing.T) {
+			setup := newSetup(t)
+			s := setup.open(t)
+			fresh(t, s, charges("acme", numbered(100)...))
+			_, err := s.Prune(t.Context(), received().Add(time.Second)) // so that there is something to move
+			require.NoError(t, err)
+			fresh(t, s, charges("acme", "a"))
+			shell(t, setup.path, statement)
+			fresh(t, s, charges("acme", "b"))
+			dead := crashed(t, setup)
+			replayed(t, dead.open(t), charges("acme", "a", "b"))
+			shell(t, setup.path, "PRAGMA wal_checkpoint")
+			fresh(t, s, charges("acme", "c"))
+			settled(t, s)
+			fresh(t, s, charges("acme", "d"))
+			dead = crashed(t, setup)
+			replayed(t, dead.open(t), charges("acme", "a", "b", "c", "d"))
+			require.NoError(t, s.Close())
+			require.NoFileExists(t, setup.path+"-wal")
+			replayed(t, setup.open(t), charges("acme", "a", "b", "c", "d"))
+		})
+	}
 }

@@ -1,10 +1,8 @@
 package sqlitestore
 
 import (
-	"context"
 	"database/sql/driver"
 
-	"example.com/chargeingest"
 	"example.com/chargeingest/internal/groupcommit"
 )
 
@@ -65,22 +63,4 @@ func (s *session) askAhead() error {
 		delete(s.ahead.absent, reference{s.ahead.platform, value})
 	}
 	return nil
-}
-
-// EventByReference implements [storekit.Lookup].
-func (s *session) EventByReference(_ context.Context, platform, value string) (*chargeingest.StoredEvent, error) {
-	if seq, ok := s.recent.find(platform, value); ok {
-		if err := s.flush(len(s.waiting)); err != nil { // it may be one of them
-			return nil, err
-		}
-		return s.firstEvent(s.eventAt.query(seq))
-	}
-	if s.ahead.absent[reference{platform, value}] {
-		return nil, nil
-	}
-	number, err := s.platform(platform)
-	if err != nil || number == 0 {
-		return nil, err
-	}
-	return s.firstEvent(s.findReference.query(number, value))
 }

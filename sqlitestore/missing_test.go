@@ -1,0 +1,171 @@
+package sqlitestore
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestADeletedLogIsMissed deletes the log of a store that was killed, or a part.
+func TestADeletedLogIsMissed(t *testing.T) {
+	t.Parallel()
+	for name, harm := range map[string]func(t *testing.T, log string){
+		"deleted": func(t *testing.T, log string) { require.NoError(t, os.Remove(log)) },
+		"emptied": func(t *testing.T, log string) { require.NoError(t, os.Truncate(log, 0)) },
+		"cut off": func(t *testing.T, log string) { require.NoError(t, os.Truncate(log, 5000)) },
+		"damaged": func(t *testing.T, log string) {
+			data, err := os.ReadFile(log)
+			require.NoError(t, err)
+			data[100]++
+			require.NoError(t, os.WriteFile(log, data, 0o600))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			setup := newSetup(t)
+			s := setup.open(t)
+			fresh(t, s, charges("acme", "a", "b"))
+			settled(t, s)
+			fresh(t, s, charges("acme", "c"))
+			_, err := s.Prune(t.Context(), received().Add(time.Second))
+			require.NoError(t, err)
+			require.Empty(t, listed(t, s, "acme"))
+			fresh(t, s, charges("acme", "d"))
+			require.NoError(t, s.Ready(t.Context())) // the state file is written after Append returns
+			dead := crashed(t, setup)
+			log := dead.path + "-wal"
+			copyFile(t, log, log+".saved")
+			harm(t, log)
+			before := contents(t, filepath.Dir(dead.path))
+			for range 2 {
+				err := dead.failure(t)
+				require.ErrorIs(t, err, ErrEventsMissing)
+				require.ErrorContains(t, err, "number 4 was acknowledged")
+				require.ErrorContains(t, err, "mv "+dead.path+".state "+dead.path+".state.old")
+				after := contents(t, filepath.Dir(dead.path))
+				delete(after, "charges.db-shm")
+				require.Equal(t, before, after)
+			}
+
+			repaired, lost := dead, dead
+			lost.path = crash(t, copyOf(t, dead).path)
+			fresh(t, lost.open(t), charges("acme", "d")) // without the state file
+			require.NoError(t, os.Rename(log+".saved", log))
+			replayed(t, repaired.open(t), charges("acme", "d"))
+		})
+	}
+}
+
+// copyOf copies a database alone, next to an empty log.
+func copyOf(t *testing.T, s setup) setup {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), "charges.db")
+	copyFile(t, s.path, to)
+	require.NoError(t, os.WriteFile(to+"-wal", nil, 0o600))
+	s.path = to
+	return s
+}
+
+// TestALogDeletedBeforeTheStateFileIsWrittenIsMissed kills a store before the first
+// event of its log is in the state file.
+func TestALogDeletedBeforeTheStateFileIsWrittenIsMissed(t *testing.T) {
+	for name, first := range map[string]func(t *testing.T, s *Store){
+		"a new database": func(*testing.T, *Store) {},
+		"after a checkpoint": func(t *testing.T, s *Store) {
+			fresh(t, s, charges("acme", "before"))
+			settled(t, s)
+		},
+		"after Prune": func(t *testing.T, s *Store) {
+			fresh(t, s, charges("acme", "before"))
+			settled(t, s)
+			_, err := s.Prune(t.Context(), received().Add(time.Second))
+			require.NoError(t, err)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			setup := newSetup(t)
+			setup.tuning.stateEvery = time.Hour
+			s := setup.open(t)
+			first(t, s)
+			fresh(t, s, charges("acme", "a"))
+			dead := crashed(t, setup)
+			require.NoError(t, os.Remove(dead.path+"-wal"))
+			require.ErrorIs(t, dead.failure(t), ErrEventsMissing)
+		})
+	}
+}
+
+// TestADatabaseThatIsGoneIsMissed: it had events, and is deleted or empty.
+func TestADatabaseThatIsGoneIsMissed(t *testing.T) {
+	for _, gone := range []func(path string) error{os.Remove, func(path string) error { return os.Truncate(path, 0) }} {
+		setup := newSetup(t)
+		s := setup.open(t)
+		require.NoError(t, s.Close())
+		require.NoError(t, gone(setup.path))
+		s = setup.open(t) // it had none
+		fresh(t, s, charges("acme", "a"))
+		require.NoError(t, s.Close())
+		require.NoError(t, gone(setup.path))
+		before := contents(t, filepath.Dir(setup.path))
+		err := setup.failure(t)
+		require.ErrorIs(t, err, ErrEventsMissing)
+		require.ErrorContains(t, err, "had events up to number 1. Put it back, or start with a new one: mv "+setup.path+".state "+setup.path+".state.old")
+		require.Equal(t, before, contents(t, filepath.Dir(setup.path)))
+		require.NoError(t, os.Rename(setup.path+".state", setup.path+".state.old"))
+		require.Empty(t, listed(t, setup.open(t), "acme"))
+	}
+}
+
+// TestALogThatWasMovedIsNotMissed opens a database in the shell after a crash.
+// The last program that closes it moves the log into it, and deletes the log.
+func TestALogThatWasMovedIsNotMissed(t *testing.T) {
+	setup := newSetup(t)
+	s := setup.open(t)
+	fresh(t, s, charges("acme", "a", "b"))
+	dead := crashed(t, setup)
+	require.Equal(t, "2", shell(t, dead.path, "SELECT count(*) FROM events"))
+	require.NoFileExists(t, dead.path+"-wal")
+	again := dead.open(t)
+	replayed(t, again, charges("acme", "a", "b"))
+
+	dead = crashed(t, dead)
+	require.Empty(t, shell(t, dead.path, "DELETE FROM lookup; DELETE FROM events"))
+	require.Empty(t, listed(t, dead.open(t), "acme"))
+
+	dead = crashed(t, setup)
+	require.Empty(t, shell(t, dead.path, "VACUUM"))
+	replayed(t, dead.open(t), charges("acme", "a", "b"))
+}
+
+// TestALogUnderAnotherNameIsMissed opens a database that was killed by a hard
+// link, which has no log.
+func TestALogUnderAnotherNameIsMissed(t *testing.T) {
+	for _, served := range []bool{false, true} {
+		setup := newSetup(t)
+		linked := setup
+		linked.path = filepath.Join(t.TempDir(), "linked.db")
+		s := setup.open(t)
+		require.NoError(t, os.Link(setup.path, linked.path))
+		if served { // and has a state file
+			require.NoError(t, s.Close())
+			require.NoError(t, linked.open(t).Close())
+			s = setup.open(t)
+		}
+		fresh(t, s, charges("acme", "a"))
+		dead := crashed(t, setup)
+		require.NoError(t, os.Remove(linked.path))
+		require.NoError(t, os.Link(dead.path, linked.path))
+		before := contents(t, filepath.Dir(linked.path))
+		err := linked.failure(t)
+		require.ErrorIs(t, err, ErrEventsMissing)
+		require.ErrorContains(t, err, "-samefile "+linked.path)
+		require.Equal(t, before, contents(t, filepath.Dir(linked.path)))
+
+		again := dead.open(t)
+		replayed(t, again, charges("acme", "a"))
+		require.NoError(t, again.Close())
+		replayed(t, linked.open(t), charges("acme", "a"))
+	}
+}
