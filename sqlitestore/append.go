@@ -12,9 +12,9 @@ import (
 
 // insertion is an event that gets its row.
 type insertion struct {
-	seq, platform int64
-	id            string
-	event         *chargeingest.NewEvent
+	seq, platformID int64
+	id              string
+	event           *chargeingest.NewEvent
 }
 
 // append stores a batch in the transaction that is open. Where the error is a
@@ -25,68 +25,68 @@ func (s *session) append(a storekit.Attempt, nextID func(time.Time) (string, err
 	if err != nil {
 		return chargeingest.AppendResult{}, err
 	}
-	platform, err := s.platform(b.Platform)
-	if err == nil && platform == 0 {
-		platform, err = inserted(s.addPlatform.exec(b.Platform))
+	platformID, err := s.platformID(b.Platform)
+	if err == nil && platformID == 0 {
+		platformID, err = lastInsertID(s.addPlatform.exec(b.Platform))
 	}
 	if err != nil {
 		return chargeingest.AppendResult{}, err
 	}
-	s.platforms[b.Platform] = platform
-	receipt, err := decision.Apply(func(i int) (string, error) {
+	s.platforms[b.Platform] = platformID
+	result, err := decision.Apply(func(i int) (string, error) {
 		id, err := nextID(b.Events[i].ReceivedAt)
 		if err != nil {
 			return "", err
 		}
-		seq := s.recent.next()
-		s.recent.add(seq, platform, b.Platform, &b.Events[i])
+		seq := s.recent.nextSeq()
+		s.recent.add(seq, platformID, b.Platform, &b.Events[i])
 		if received := b.Events[i].ReceivedAt; id >= storekit.FirstID(received.Add(backdatedAfter)) {
 			if _, err := s.addBackdated.exec(received.UnixMilli(), seq); err != nil {
 				return "", err
 			}
 		}
-		s.waiting = append(s.waiting, insertion{seq, platform, id, &b.Events[i]})
+		s.pending = append(s.pending, insertion{seq, platformID, id, &b.Events[i]})
 		return id, nil
 	})
 	if err == nil {
-		err = s.flush(len(s.waiting) - len(s.waiting)%rowsAtOnce)
+		err = s.flush(len(s.pending) - len(s.pending)%bulkRows)
 	}
-	if bound := decision.IdempotencyRecord(receipt); err == nil && bound != nil {
-		err = s.bind(platform, b, receipt, bound)
+	if record := decision.IdempotencyRecord(result); err == nil && record != nil {
+		err = s.recordKey(platformID, b, result, record)
 	}
-	return receipt, err
+	return result, err
 }
 
 // flush inserts the first n of the events that are waiting.
 func (s *session) flush(n int) error {
 	err := s.insertEvents.insert(n, func(i int, set func(...driver.Value)) {
-		e := s.waiting[i].event
-		set(s.waiting[i].seq, s.waiting[i].id, s.waiting[i].platform,
-			orNull(e.Reference), orNull(e.CustomerID), orNull(e.CustomerReference),
-			orNull(e.PricingPlanSubscriptionID), orNull(e.PricingPlanSubscriptionReference), e.ProductItemID,
+		e := s.pending[i].event
+		set(s.pending[i].seq, s.pending[i].id, s.pending[i].platformID,
+			nullIfEmpty(e.Reference), nullIfEmpty(e.CustomerID), nullIfEmpty(e.CustomerReference),
+			nullIfEmpty(e.PricingPlanSubscriptionID), nullIfEmpty(e.PricingPlanSubscriptionReference), e.ProductItemID,
 			e.Timestamp.Unix(), int64(e.Timestamp.Nanosecond()), e.TimestampAssigned,
 			e.ReceivedAt.Unix(), int64(e.ReceivedAt.Nanosecond()), e.Digest[:], e.Content)
 	})
-	s.waiting = slices.Delete(s.waiting, 0, n)
+	s.pending = slices.Delete(s.pending, 0, n)
 	return err
 }
 
 // bind keeps what a request with an idempotency key was answered with.
-func (s *session) bind(platform int64, b chargeingest.Batch, receipt chargeingest.AppendResult, request *storekit.IdempotencyRecord) error {
-	if err := s.flush(len(s.waiting)); err != nil {
+func (s *session) recordKey(platformID int64, b chargeingest.Batch, result chargeingest.AppendResult, record *storekit.IdempotencyRecord) error {
+	if err := s.flush(len(s.pending)); err != nil {
 		return err
 	}
-	bound, err := s.bound(b, receipt)
+	recordedAt, err := s.recordTime(b, result)
 	if err != nil {
 		return err
 	}
-	number, err := inserted(s.bindRequest.exec(platform, b.IdempotencyKey, string(request.Route), request.Digest[:], bound))
+	number, err := lastInsertID(s.insertRequest.exec(platformID, b.IdempotencyKey, string(record.Route), record.Digest[:], recordedAt))
 	if err != nil {
 		return err
 	}
-	for i := range request.Events {
-		e := &request.Events[i]
-		if _, err := s.bindEvent.exec(number, int64(i), e.ID, orNil(e.EncodeSent())); err != nil {
+	for i := range record.Events {
+		e := &record.Events[i]
+		if _, err := s.insertRequestEvent.exec(number, int64(i), e.ID, nullIfNil(e.EncodeSent())); err != nil {
 			return err
 		}
 	}
@@ -95,9 +95,9 @@ func (s *session) bind(platform int64, b chargeingest.Batch, receipt chargeinges
 
 // bound returns when a request was received, in milliseconds since 1970, or the
 // last of its events if that is later.
-func (s *session) bound(b chargeingest.Batch, receipt chargeingest.AppendResult) (int64, error) {
-	bound := b.Events[0].ReceivedAt.UnixMilli()
-	for i, o := range receipt.Outcomes {
+func (s *session) recordTime(b chargeingest.Batch, result chargeingest.AppendResult) (int64, error) {
+	latest := b.Events[0].ReceivedAt.UnixMilli()
+	for i, o := range result.Outcomes {
 		received := b.Events[i].ReceivedAt.UnixMilli()
 		if o.Replayed {
 			rows, err := s.receivedAt.query(o.ID)
@@ -108,20 +108,20 @@ func (s *session) bound(b chargeingest.Batch, receipt chargeingest.AppendResult)
 				return 0, err
 			}
 		}
-		bound = max(bound, received)
+		latest = max(latest, received)
 	}
-	return bound, nil
+	return latest, nil
 }
 
 // inserted returns the number of the row that was inserted.
-func inserted(result driver.Result, err error) (int64, error) {
+func lastInsertID(result driver.Result, err error) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
 	return result.LastInsertId()
 }
 
-func orNil(text *string) driver.Value {
+func nullIfNil(text *string) driver.Value {
 	if text == nil {
 		return nil
 	}
@@ -129,7 +129,7 @@ func orNil(text *string) driver.Value {
 }
 
 // orNull returns nil for a text that is not set.
-func orNull(text string) driver.Value {
+func nullIfEmpty(text string) driver.Value {
 	if text == "" {
 		return nil
 	}

@@ -21,13 +21,13 @@ import (
 // Meanwhile the write-ahead log cannot be started over and grows by what is
 // stored. A store that closes ends its backups with chargeingest.ErrClosed.
 func (s *Store) Backup(ctx context.Context, path string) error {
-	s.starting.Lock()
+	s.backupsMu.Lock()
 	if s.running.Err() != nil {
-		s.starting.Unlock()
+		s.backupsMu.Unlock()
 		return chargeingest.ErrClosed
 	}
 	s.backups.Add(1)
-	s.starting.Unlock()
+	s.backupsMu.Unlock()
 	defer s.backups.Done()
 
 	limited, cancel := context.WithCancel(ctx)
@@ -69,16 +69,16 @@ func (s *Store) backup(ctx context.Context, path string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, draft.Close()) }()
-	if err := s.file.checkRead(ctx); err != nil {
+	if err := s.file.checkForRead(ctx); err != nil {
 		return err
 	}
 	if err := s.copyTo(ctx, draft.Name()); err != nil {
 		return err
 	}
-	if err := s.file.renew(draft.Name()); err != nil {
+	if err := s.file.setNewMark(draft.Name()); err != nil {
 		return err
 	}
-	if err := s.file.lend(draft); err != nil {
+	if err := s.file.giveOwner(draft); err != nil {
 		s.options.Logger.Warn("sqlitestore: a backup cannot have the owner and mode of the database", "error", err)
 	}
 	if err := draft.Sync(); err != nil {
@@ -87,7 +87,7 @@ func (s *Store) backup(ctx context.Context, path string) (err error) {
 	if err := os.Rename(draft.Name(), path); err != nil {
 		return err
 	}
-	if err := syncFolder(path); err != nil {
+	if err := syncDir(path); err != nil {
 		return errors.Join(err, os.Remove(path)) // a power cut could take it
 	}
 	return nil
@@ -111,7 +111,7 @@ func (s *Store) copyTo(ctx context.Context, path string) (err error) {
 
 // renew gives the copy at a path a mark of its own, so that no write-ahead log is
 // taken for its log. A sync has to follow.
-func (f *file) renew(path string) error {
+func (f *file) setNewMark(path string) error {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return err

@@ -18,7 +18,7 @@ import (
 
 // shell asks the sqlite3 program, whose version is none of ours, and skips
 // what follows where there is none.
-func shell(t *testing.T, path, query string) string {
+func sqlite3Shell(t *testing.T, path, query string) string {
 	t.Helper()
 	program, err := exec.LookPath("sqlite3")
 	if err != nil {
@@ -33,9 +33,9 @@ func TestTheShellCanReadADatabaseInUse(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a", "b"))
-	require.Equal(t, "2", shell(t, setup.path, "SELECT count(*) FROM charge_events_view"))
-	require.Equal(t, "ok", shell(t, setup.path, "PRAGMA integrity_check"))
-	require.Empty(t, shell(t, setup.path, "PRAGMA foreign_key_check"))
+	require.Equal(t, "2", sqlite3Shell(t, setup.path, "SELECT count(*) FROM charge_events_view"))
+	require.Equal(t, "ok", sqlite3Shell(t, setup.path, "PRAGMA integrity_check"))
+	require.Empty(t, sqlite3Shell(t, setup.path, "PRAGMA foreign_key_check"))
 	fresh(t, s, charges("acme", "c"))
 }
 

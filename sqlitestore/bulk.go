@@ -8,7 +8,7 @@ import (
 
 // rowsAtOnce is how many rows a statement of a bulk has: what a statement costs
 // beside its rows is then little.
-const rowsAtOnce = 8
+const bulkRows = 8
 
 // bulk is an INSERT of rows, prepared for one row and for several.
 type bulk struct {
@@ -24,15 +24,15 @@ func (s *session) prepareBulk(columns int, begin, end string) (b bulk, err error
 	if b.one, err = s.prepared(begin + row + end); err != nil {
 		return b, err
 	}
-	b.many, err = s.prepared(begin + row + strings.Repeat(", "+row, rowsAtOnce-1) + end)
+	b.many, err = s.prepared(begin + row + strings.Repeat(", "+row, bulkRows-1) + end)
 	return b, err
 }
 
 // insert inserts n rows; row sets the values of one.
 func (b *bulk) insert(n int, row func(i int, set func(...driver.Value))) error {
 	for i := 0; i < n; {
-		statement, rows := b.many, rowsAtOnce
-		if n-i < rowsAtOnce {
+		statement, rows := b.many, bulkRows
+		if n-i < bulkRows {
 			statement, rows = b.one, 1
 		}
 		b.arguments = b.arguments[:0]

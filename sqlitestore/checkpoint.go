@@ -12,15 +12,15 @@ import (
 // started over. So no append waits for more than that little.
 
 // logWork is what the writer knows of that. It belongs to its goroutine.
-type logWork struct {
+type checkpointer struct {
 	// underWay says that a checkpoint runs beside the transactions; it is then
 	// sent on done.
-	underWay bool
-	done     chan checkpointed
+	running bool
+	done    chan checkpointResult
 
-	came    int64 // frames that came while the last checkpoint ran; 0 for none yet
-	settled int64 // frames of the log that the last checkpoint had to do with
-	drainAt int64 // frames of the log at which readers pause
+	newFrames  int64 // frames that came while the last checkpoint ran; 0 for none yet
+	doneFrames int64 // frames of the log that the last checkpoint had to do with
+	drainAt    int64 // frames of the log at which readers pause
 
 	// draining says that a goroutine is waiting for the last reader to end. It
 	// sends on drained once it has locked reading; the lock is the writer's then.
@@ -32,30 +32,30 @@ type logWork struct {
 }
 
 // checkpointed is what came of a checkpoint.
-type checkpointed struct {
-	state logState
+type checkpointResult struct {
+	state walState
 	err   error
 }
 
-func newLogWork(drainAt int64) logWork {
-	return logWork{drainAt: drainAt, done: make(chan checkpointed, 1), drained: make(chan struct{}, 1)}
+func newCheckpointer(drainAt int64) checkpointer {
+	return checkpointer{drainAt: drainAt, done: make(chan checkpointResult, 1), drained: make(chan struct{}, 1)}
 }
 
 // settleLog starts a checkpoint where the log has grown enough for one.
-func (w *writer) settleLog() {
-	if w.session == nil || w.log.underWay {
+func (w *writer) checkpointIfDue() {
+	if w.session == nil || w.log.running {
 		return
 	}
-	state, err := w.session.logState()
-	if state.frames < w.log.settled {
-		w.log.settled = 0 // it was started over
+	state, err := w.session.walState()
+	if state.frames < w.log.doneFrames {
+		w.log.doneFrames = 0 // it was started over
 	}
 	switch {
 	case err != nil:
 		w.checkpointFailed(err)
-	case state.frames-w.log.settled >= w.file.checkpointFrames:
+	case state.frames-w.log.doneFrames >= w.file.checkpointFrames:
 		w.startCheckpoint()
-	case state.settled < state.frames:
+	case state.checkpointed < state.frames:
 		w.drainReaders(state.frames)
 	}
 }
@@ -65,30 +65,30 @@ func (w *writer) startCheckpoint() {
 		w.leave(err)
 		return
 	}
-	w.log.underWay = true
-	beside := w.session.beside
+	w.log.running = true
+	conn := w.session.checkpointConn
 	go func() {
-		state, err := beside.checkpoint("PASSIVE")
-		w.log.done <- checkpointed{state, err}
+		state, err := conn.checkpoint("PASSIVE")
+		w.log.done <- checkpointResult{state, err}
 	}()
 }
 
 // awaitCheckpoint waits for a checkpoint that is under way, whatever comes of it.
 func (w *writer) awaitCheckpoint() {
-	if w.log.underWay {
+	if w.log.running {
 		<-w.log.done
-		w.log.underWay = false
+		w.log.running = false
 	}
 }
 
 // checkpointed goes on from a checkpoint that ran beside the transactions.
-func (w *writer) checkpointed(done checkpointed) {
-	w.log.underWay = false
+func (w *writer) checkpointEnded(done checkpointResult) {
+	w.log.running = false
 	if done.err != nil {
 		w.checkpointFailed(done.err)
 		return
 	}
-	state, err := w.session.logState()
+	state, err := w.session.walState()
 	if err != nil {
 		w.checkpointFailed(err)
 		return
@@ -96,25 +96,25 @@ func (w *writer) checkpointed(done checkpointed) {
 	if w.log.again(state.frames-done.state.frames, w.file.checkpointFrames/4) {
 		w.startCheckpoint()
 	} else {
-		w.finishLog()
+		w.finishCheckpoint()
 	}
 }
 
 // again says whether to move what came during a checkpoint beside the
 // transactions, too: it is more than a little, and each time less than half of
 // what came the time before.
-func (l *logWork) again(came, little int64) bool {
-	last := l.came
-	l.came = 0
-	if came <= little || last > 0 && came > last/2 {
+func (l *checkpointer) again(frames, few int64) bool {
+	last := l.newFrames
+	l.newFrames = 0
+	if frames <= few || last > 0 && frames > last/2 {
 		return false
 	}
-	l.came = came
+	l.newFrames = frames
 	return true
 }
 
 // finishLog moves the rest of the log between two transactions.
-func (w *writer) finishLog() {
+func (w *writer) finishCheckpoint() {
 	if err := w.file.check(w.session); err != nil {
 		w.leave(err)
 		return
@@ -128,22 +128,22 @@ func (w *writer) finishLog() {
 		w.log.recheck = time.After(w.file.recheckEvery)
 		return
 	}
-	w.log.settled = state.frames
-	if state.settled < state.frames {
+	w.log.doneFrames = state.frames
+	if state.checkpointed < state.frames {
 		w.drainReaders(state.frames)
-		w.logBlocked(state.frames)
+		w.reportBlocked(state.frames)
 		return
 	}
 	w.log.recheck = nil
 	w.log.drainAt = w.file.drainFrames
-	w.file.checkpointed()
+	w.file.noteCheckpoint()
 	w.stats.checkpointed()
 }
 
 // logBlocked reports readers that keep a part of the log from the database for
 // long, and arranges for the next attempt, which may be the only one if nothing
 // more is stored.
-func (w *writer) logBlocked(frames int64) {
+func (w *writer) reportBlocked(frames int64) {
 	since := w.stats.checkpointBlocked()
 	if w.log.recheck == nil {
 		w.log.recheck = time.After(w.file.recheckEvery)
@@ -158,15 +158,15 @@ func (w *writer) logBlocked(frames int64) {
 }
 
 // recheckLog tries again whether readers block checkpoints.
-func (w *writer) recheckLog() {
+func (w *writer) recheckBlocked() {
 	w.log.recheck = nil
-	if w.session != nil && !w.log.underWay {
+	if w.session != nil && !w.log.running {
 		w.startCheckpoint()
 	}
 }
 
 func (w *writer) checkpointFailed(err error) {
-	w.trouble = err
+	w.lastErr = err
 	if isHarmful(err) {
 		w.fail(fmt.Errorf("checkpoint: %w", err))
 	} else {
@@ -189,11 +189,11 @@ func (w *writer) drainReaders(frames int64) {
 }
 
 // readersEnded uses the moment in which nobody reads.
-func (w *writer) readersEnded() {
+func (w *writer) readersDrained() {
 	w.log.draining = false
 	w.awaitCheckpoint()
 	if w.session != nil {
-		w.finishLog()
+		w.finishCheckpoint()
 	}
 	w.reading.Unlock()
 }

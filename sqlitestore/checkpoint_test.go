@@ -75,7 +75,7 @@ func moveAway(t *testing.T, path string, replace bool) (back func()) {
 // frames returns how many the write-ahead log has.
 func frames(t *testing.T, s *Store) int64 {
 	t.Helper()
-	var state logState
+	var state walState
 	require.NoError(t, s.writer.do(t.Context(), func() (err error) {
 		state, err = s.writer.session.checkpoint("NOOP")
 		return err
@@ -85,11 +85,11 @@ func frames(t *testing.T, s *Store) int64 {
 
 // settle returns when no checkpoint runs beside the appends. Without a disk to wait
 // for, any number of them can come before a checkpoint on a machine that is busy.
-func settle(t *testing.T, s *Store) {
+func awaitCheckpoint(t *testing.T, s *Store) {
 	t.Helper()
 	for busy := true; busy; {
 		require.NoError(t, s.writer.do(t.Context(), func() error {
-			busy = s.writer.log.underWay
+			busy = s.writer.log.running
 			return nil
 		}))
 	}
@@ -104,7 +104,7 @@ func TestTheLogIsStartedOver(t *testing.T) {
 	for i := range 200 {
 		fresh(t, s, charges("acme", fmt.Sprint(i)))
 		most = max(most, frames(t, s))
-		settle(t, s)
+		awaitCheckpoint(t, s)
 	}
 	require.Less(t, most, int64(500), "of some 1,400")
 	require.Greater(t, setup.faults.count("PRAGMA wal_checkpoint(PASSIVE)"), 2)
@@ -236,7 +236,7 @@ func TestACheckpointThatFails(t *testing.T) {
 			session := s.writer.session
 			setup.faults.on("PRAGMA wal_checkpoint(PASSIVE)", fault.code)
 			fresh(t, s, charges("acme", "a"))
-			for s.writer.do(t.Context(), func() error { return s.writer.trouble }) == nil {
+			for s.writer.do(t.Context(), func() error { return s.writer.lastErr }) == nil {
 				runtime.Gosched() // it fails beside the appends
 			}
 			setup.faults.clear()
@@ -248,7 +248,7 @@ func TestACheckpointThatFails(t *testing.T) {
 }
 
 func TestACheckpointIsRepeatedOnlyWhileThereIsLessEachTime(t *testing.T) {
-	l := newLogWork(0)
+	l := newCheckpointer(0)
 	var repeated []bool
 	for _, came := range []int64{
 		1000, 400, 150, 80, // less and less, then little
@@ -280,13 +280,13 @@ func TestACheckpointOfAnotherProgramIsNoReplacedDatabase(t *testing.T) {
 	}))
 	defer disks.Delete(path)
 	var other sync.WaitGroup
-	other.Go(func() { made(t, path, "PRAGMA wal_checkpoint") })
+	other.Go(func() { execSQL(t, path, "PRAGMA wal_checkpoint") })
 	<-reached
-	settled(t, s)
+	checkpointAll(t, s)
 	fresh(t, s, charges("acme", "b"))
 	require.NoError(t, s.Ready(t.Context()))
 	close(release)
 	other.Wait()
-	settled(t, s)
+	checkpointAll(t, s)
 	replayed(t, s, charges("acme", "a", "b"))
 }

@@ -18,7 +18,7 @@ import (
 // requireNoneOpen holds a store that was closed to having no file of its
 // database open. One that SQLite still closes could remove the write-ahead log
 // of whoever has the database by then.
-func requireNoneOpen(t *testing.T, path string) {
+func requireNoOpenFiles(t *testing.T, path string) {
 	t.Helper()
 	opened.Range(func(_, file any) bool {
 		require.NotEqual(t, path, file.(openedFile).database, "its %s is open", file.(openedFile).kind)
@@ -59,7 +59,7 @@ func TestAReadThatWasGivenUpHasEndedWhenItReturns(t *testing.T) {
 	require.EqualValues(t, 20, ended.Load())
 	require.Zero(t, late.Load())
 	require.NoError(t, s.Close())
-	requireNoneOpen(t, s.file.path)
+	requireNoOpenFiles(t, s.file.path)
 }
 
 func TestClosingStoresWhatWaitsAndRefusesTheRest(t *testing.T) {

@@ -17,7 +17,7 @@ func TestStore(t *testing.T) {
 
 func TestStoreThatMergesAllTheTime(t *testing.T) {
 	setup := newSetup(t)
-	setup.tuning.generation = 3
+	setup.tuning.generationSize = 3
 	conforms(t, setup)
 }
 

@@ -16,13 +16,13 @@ import (
 type pragma struct{ name, value string }
 
 // maxLogBytes is what the write-ahead log is cut to when it is used again.
-const maxLogBytes = "67108864"
+const maxWALBytes = "67108864"
 
 // writerPragmas are those of the connection that writes.
 func writerPragmas() []pragma {
 	return append(commonPragmas(),
 		pragma{"wal_autocheckpoint", "0"}, // the writer does it, after it has answered
-		pragma{"journal_size_limit", maxLogBytes},
+		pragma{"journal_size_limit", maxWALBytes},
 		pragma{"cache_size", "-32768"}, // KiB; each reference lands on a page of its own
 	)
 }
@@ -46,16 +46,16 @@ type connector struct {
 
 // Connect implements [driver.Connector].
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
-	made, err := c.Connector.Connect(ctx)
+	opened, err := c.Connector.Connect(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, p := range c.pragmas {
-		if err := p.set(conn{made}); err != nil {
-			return nil, errors.Join(err, made.Close())
+		if err := p.set(conn{opened}); err != nil {
+			return nil, errors.Join(err, opened.Close())
 		}
 	}
-	return made, nil
+	return opened, nil
 }
 
 // set sets the pragma and reads it back: SQLite passes over a name or a value
@@ -84,7 +84,7 @@ func (c conn) exec(query string) error {
 	if err != nil {
 		return err
 	}
-	defer s.done()
+	defer s.closeQuietly()
 	_, err = s.exec()
 	return err
 }
@@ -95,7 +95,7 @@ func (c conn) query(query string) ([][]driver.Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer s.done()
+	defer s.closeQuietly()
 	return s.query()
 }
 
@@ -104,11 +104,11 @@ func (c conn) prepare(query string) (statement, error) {
 	if err != nil {
 		return statement{}, err
 	}
-	able, ok := s.(ableStatement)
+	prepared, ok := s.(contextStatement)
 	if !ok {
 		return statement{}, errors.Join(fmt.Errorf("the driver's %T has no contexts", s), s.Close())
 	}
-	return statement{able}, nil
+	return statement{prepared}, nil
 }
 
 // newestEvent returns the seq of the newest event that was ever stored, 0 if none
@@ -122,46 +122,46 @@ func (c conn) newestEvent() (seq int64, err error) {
 }
 
 // checkpoint moves the write-ahead log into the database, as the mode says.
-func (c conn) checkpoint(mode string) (l logState, err error) {
+func (c conn) checkpoint(mode string) (l walState, err error) {
 	defer panics.RecoverTo(&err)
-	return scanLogState(c.query("PRAGMA wal_checkpoint(" + mode + ")"))
+	return scanWALState(c.query("PRAGMA wal_checkpoint(" + mode + ")"))
 }
 
 // scanLogState reads what a checkpoint answers.
-func scanLogState(rows [][]driver.Value, err error) (l logState, _ error) {
+func scanWALState(rows [][]driver.Value, err error) (l walState, _ error) {
 	if err == nil {
-		err = scan(rows[0], &l.busy, &l.frames, &l.settled)
+		err = scan(rows[0], &l.busy, &l.frames, &l.checkpointed)
 	}
 	return l, err
 }
 
 // logState is what SQLite says of the write-ahead log.
-type logState struct {
-	busy    int64 // 1 where others kept it from doing all that was asked for
-	frames  int64 // in the log
-	settled int64 // of these, those that are in the database and synced
+type walState struct {
+	busy         int64 // 1 where others kept it from doing all that was asked for
+	frames       int64 // in the log
+	checkpointed int64 // of these, those that are in the database and synced
 }
 
 // statement is a prepared statement of a conn.
-type statement struct{ ableStatement }
+type statement struct{ contextStatement }
 
 // ableStatement is what each driver's statements can do these days.
-type ableStatement interface {
+type contextStatement interface {
 	driver.Stmt
 	driver.StmtExecContext
 	driver.StmtQueryContext
 }
 
 // done is Close where its error says nothing new.
-func (s statement) done() { _ = s.Close() }
+func (s statement) closeQuietly() { _ = s.Close() }
 
 func (s statement) exec(arguments ...driver.Value) (driver.Result, error) {
-	return s.ExecContext(context.Background(), named(arguments))
+	return s.ExecContext(context.Background(), namedValues(arguments))
 }
 
 // query returns all rows.
 func (s statement) query(arguments ...driver.Value) ([][]driver.Value, error) {
-	rows, err := s.QueryContext(context.Background(), named(arguments))
+	rows, err := s.QueryContext(context.Background(), namedValues(arguments))
 	if err != nil {
 		return nil, err
 	}
@@ -181,7 +181,7 @@ func (s statement) query(arguments ...driver.Value) ([][]driver.Value, error) {
 }
 
 // named numbers arguments the way that drivers take them.
-func named(arguments []driver.Value) []driver.NamedValue {
+func namedValues(arguments []driver.Value) []driver.NamedValue {
 	list := make([]driver.NamedValue, len(arguments))
 	for i, v := range arguments {
 		list[i] = driver.NamedValue{Ordinal: i + 1, Value: v}

@@ -99,7 +99,7 @@ func TestQueriesOfListingsUseTheirIndex(t *testing.T) {
 	s := newSetup(t).open(t)
 	require.NoError(t, s.read(t.Context(), "acme", false, func(ctx context.Context, tx *sql.Tx) error {
 		for _, q := range queries() {
-			statements := listStatements(q.query, 1, view{newest: 3, found: []int64{2}})
+			statements := listQueries(q.query, 1, view{newest: 3, found: []int64{2}})
 			require.Len(t, statements, len(q.plans))
 			for i, statement := range statements {
 				plan := explained(ctx, t, tx, statement.query, statement.arguments)

@@ -21,17 +21,17 @@ func copyFile(t *testing.T, from, to string) {
 
 // crashed copies all files of a database that is in use, as a killed process
 // leaves them.
-func crashed(t *testing.T, s setup) setup {
+func killedCopy(t *testing.T, s setup) setup {
 	t.Helper()
 	from := s.path
-	s.path = crash(t, from)
+	s.path = killedPair(t, from)
 	copyFile(t, from+".state", s.path+".state")
 	return s
 }
 
 // copies are ways to copy a database with one event, "copied", so that the copy
 // is of use without the write-ahead log.
-func copies() map[string]func(t *testing.T, s *Store, path, to string) *Store {
+func copyMethods() map[string]func(t *testing.T, s *Store, path, to string) *Store {
 	return map[string]func(t *testing.T, s *Store, path, to string) *Store{
 		"Backup": func(t *testing.T, s *Store, _, to string) *Store {
 			require.NoError(t, s.Backup(t.Context(), to))
@@ -43,16 +43,16 @@ func copies() map[string]func(t *testing.T, s *Store, path, to string) *Store {
 			return nil
 		},
 		"cp while it is open": func(t *testing.T, s *Store, path, to string) *Store {
-			settled(t, s)
+			checkpointAll(t, s)
 			copyFile(t, path, to)
 			return s
 		},
 		"VACUUM INTO": func(t *testing.T, s *Store, path, to string) *Store {
-			shell(t, path, "VACUUM INTO '"+to+"'")
+			sqlite3Shell(t, path, "VACUUM INTO '"+to+"'")
 			return s
 		},
 		".backup": func(t *testing.T, s *Store, path, to string) *Store {
-			shell(t, path, ".backup '"+to+"'")
+			sqlite3Shell(t, path, ".backup '"+to+"'")
 			return s
 		},
 		"opened elsewhere": func(t *testing.T, s *Store, path, to string) *Store {
@@ -64,17 +64,17 @@ func copies() map[string]func(t *testing.T, s *Store, path, to string) *Store {
 			return nil
 		},
 		"an earlier version": func(t *testing.T, s *Store, _, to string) *Store {
-			madeVersion4(t, to)
+			makeVersion4(t, to)
 			return s
 		},
 	}
 }
 
 // settled moves the whole log into the database, as the writer does.
-func settled(t *testing.T, s *Store) {
+func checkpointAll(t *testing.T, s *Store) {
 	t.Helper()
 	require.NoError(t, s.writer.do(t.Context(), func() error {
-		s.writer.finishLog()
+		s.writer.finishCheckpoint()
 		return nil
 	}))
 }
@@ -89,7 +89,7 @@ func cp(t *testing.T, from, to string) {
 
 // crash copies a database that is in use, as a killed process leaves it, and
 // returns the path of the copy.
-func crash(t *testing.T, path string) string {
+func killedPair(t *testing.T, path string) string {
 	t.Helper()
 	folder := t.TempDir()
 	for _, suffix := range []string{"", "-wal"} {
@@ -101,16 +101,16 @@ func crash(t *testing.T, path string) string {
 }
 
 // contents returns every file of a folder but the lock and the state file.
-func contents(t *testing.T, folder string) map[string]string {
+func contents(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	files := make(map[string]string)
-	entries, err := os.ReadDir(folder)
+	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	for _, e := range entries {
 		if strings.HasSuffix(e.Name(), ".lock") || strings.HasSuffix(e.Name(), ".state") || e.IsDir() {
 			continue
 		}
-		data, err := os.ReadFile(filepath.Join(folder, e.Name()))
+		data, err := os.ReadFile(filepath.Join(dir, e.Name()))
 		require.NoError(t, err)
 		files[e.Name()] = string(data)
 	}
@@ -118,7 +118,7 @@ func contents(t *testing.T, folder string) map[string]string {
 }
 
 // made runs statements on a database without the store.
-func made(t *testing.T, path string, statements ...string) {
+func execSQL(t *testing.T, path string, statements ...string) {
 	t.Helper()
 	db, err := sql.Open("sqlite", path)
 	require.NoError(t, err)

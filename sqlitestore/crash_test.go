@@ -55,7 +55,7 @@ type life struct {
 // lives are those of servers of one database, one after the other.
 type lives struct {
 	path    string
-	folder  string // of the first path
+	dir     string // of the first path
 	moved   int    // how often the database got another path
 	random  *rand.Rand
 	history *crashtest.History
@@ -69,8 +69,8 @@ type lives struct {
 
 	// toGo is how many answers are left until the end of a round; then there is
 	// a token in due.
-	toGo atomic.Int64
-	due  chan struct{}
+	remaining atomic.Int64
+	roundOver chan struct{}
 }
 
 func newLives(seed uint64, path string) *lives {
@@ -78,12 +78,12 @@ func newLives(seed uint64, path string) *lives {
 		path = filepath.Join(folder, filepath.Base(path)) // the name that SQLite has for it
 	}
 	l := &lives{
-		path: path, folder: filepath.Dir(path), history: crashtest.NewHistory(), due: make(chan struct{}, 1),
+		path: path, dir: filepath.Dir(path), history: crashtest.NewHistory(), roundOver: make(chan struct{}, 1),
 		random: rand.New(rand.NewPCG(seed, 1)),
 	}
 	l.clients = crashtest.NewClients(seed, senders, l.history, func() {
-		if l.toGo.Add(-1) == 0 {
-			l.due <- struct{}{}
+		if l.remaining.Add(-1) == 0 {
+			l.roundOver <- struct{}{}
 		}
 	})
 	return l
@@ -120,7 +120,7 @@ func (l *lives) start(t *testing.T, k kill) {
 }
 
 // each runs f for each client at once.
-func (l *lives) each(f func(*crashtest.Client)) {
+func (l *lives) forEachClient(f func(*crashtest.Client)) {
 	var all sync.WaitGroup
 	for _, c := range l.clients {
 		all.Go(func() { f(c) })
@@ -130,14 +130,14 @@ func (l *lives) each(f func(*crashtest.Client)) {
 
 // settle sends what nobody knows the end of again, over as many lives as that
 // takes, and then holds what is stored to the history.
-func (l *lives) settle(t *testing.T, k kill) {
+func (l *lives) resolve(t *testing.T, k kill) {
 	t.Helper()
 	for n := 0; ; n++ {
 		require.Less(t, n, 20, "it is never served for long: %v", l.served)
 		l.start(t, k)
 		k = kill{} // and the next one is not to die
 		var gone atomic.Bool
-		l.each(func(c *crashtest.Client) {
+		l.forEachClient(func(c *crashtest.Client) {
 			if !c.Settle(t.Context(), l.address) {
 				gone.Store(true)
 			}
@@ -156,10 +156,10 @@ func (l *lives) settle(t *testing.T, k kill) {
 // then, while others are under way, comes the crash. All the time somebody follows.
 func (l *lives) traffic(t *testing.T, answers int, crash func()) {
 	select {
-	case <-l.due: // that of a round that ended otherwise
+	case <-l.roundOver: // that of a round that ended otherwise
 	default:
 	}
-	l.toGo.Store(int64(answers))
+	l.remaining.Store(int64(answers))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var busy sync.WaitGroup
@@ -169,10 +169,10 @@ func (l *lives) traffic(t *testing.T, answers int, crash func()) {
 		}
 	})
 	busy.Go(func() {
-		l.each(func(c *crashtest.Client) { c.Run(ctx, l.address) })
+		l.forEachClient(func(c *crashtest.Client) { c.Run(ctx, l.address) })
 	})
 	select {
-	case <-l.due:
+	case <-l.roundOver:
 	case <-l.ended:
 	}
 	crash()
@@ -183,7 +183,7 @@ func (l *lives) traffic(t *testing.T, answers int, crash func()) {
 // finish holds everything that is there in the end to the history, as the
 // endpoint and the database have it.
 func (l *lives) finish(t *testing.T) {
-	l.settle(t, kill{})
+	l.resolve(t, kill{})
 	stored, err := crashtest.List(t.Context(), l.address)
 	require.NoError(t, err)
 	require.NoError(t, l.history.Check(stored))
@@ -225,7 +225,7 @@ func TestAProcessThatIsKilledLosesNothing(t *testing.T) {
 	for n := rounds(25); n > 0; n -= perDatabase {
 		l := newProcesses(first+uint64(n), filepath.Join(t.TempDir(), "charges.db"))
 		for range min(n, perDatabase) {
-			l.settle(t, l.moment())
+			l.resolve(t, l.moment())
 			l.traffic(t, 1+l.random.IntN(200), l.kill)
 			l.rearrange(t)
 		}

@@ -13,7 +13,7 @@ import (
 
 // lockName locks the lock file of the database at a path. It is an ErrLocked if
 // another store has it.
-func lockName(path string) (*flock.Flock, error) {
+func lockFile(path string) (*flock.Flock, error) {
 	like, err := os.Stat(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err

@@ -14,7 +14,7 @@ import (
 // returns false if another open file has the lock. The lock is one of the open
 // file description: neither SQLite's locks nor closing another descriptor
 // release it. On a file system without such locks the lock file is all there is.
-func lockData(f *os.File) (bool, error) {
+func lockDataFile(f *os.File) (bool, error) {
 	err := setDataLock(f, unix.F_WRLCK)
 	switch {
 	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EACCES):

@@ -13,24 +13,24 @@ import (
 // may be there, sector by sector. What a sync failed for is gone for good,
 // though it can still be read: so it is with Linux and its file systems, see
 // https://wiki.postgresql.org/wiki/Fsync_Errors.
-type model struct {
+type diskModel struct {
 	path   string // of the database
 	random *rand.Rand
-	plan   modelPlan
+	plan   diskPlan
 	onCut  func() // called when the process is dead, before anybody notices
 
-	mu    sync.Mutex
-	files map[string]*modelFile // by kind
-	state []byte                // the state file as it was last synced
-	ops   int
-	came  int           // operations of the kind that fails
-	ended chan struct{} // closed when the process is dead, of a power cut or otherwise
-	dead  bool
-	cut   bool
+	mu      sync.Mutex
+	files   map[string]*diskFile // by kind
+	state   []byte               // the state file as it was last synced
+	ops     int
+	matched int           // operations of the kind that fails
+	ended   chan struct{} // closed when the process is dead, of a power cut or otherwise
+	dead    bool
+	cut     bool
 }
 
 // modelPlan says when a model fails; 0 is never.
-type modelPlan struct {
+type diskPlan struct {
 	cutAt   int    // the power is cut before the nth operation
 	dieAt   int    // the process dies before the nth sync of the log
 	failing string // "sync" or "write"
@@ -39,7 +39,7 @@ type modelPlan struct {
 }
 
 // modelFile is a file as it would be found without power.
-type modelFile struct {
+type diskFile struct {
 	durable []byte
 	pending []operation // since the last sync
 }
@@ -49,25 +49,25 @@ var suffixes = map[string]string{"database": "", "log": "-wal", "journal": "-jou
 
 // newModel returns the disk under a database. Its files are what the last disk
 // has if only a process died; else they are durable.
-func newModel(path string, random *rand.Rand, plan modelPlan, onCut func(), last *model) (*model, error) {
-	m := &model{path: path, random: random, plan: plan, onCut: onCut, ended: make(chan struct{})}
+func newDiskModel(path string, random *rand.Rand, plan diskPlan, onCut func(), last *diskModel) (*diskModel, error) {
+	m := &diskModel{path: path, random: random, plan: plan, onCut: onCut, ended: make(chan struct{})}
 	if last != nil && last.dead && !last.cut {
 		m.files = last.files
 		return m, nil
 	}
-	m.files = make(map[string]*modelFile)
+	m.files = make(map[string]*diskFile)
 	for kind, suffix := range suffixes {
 		durable, err := os.ReadFile(path + suffix)
 		if err != nil && !os.IsNotExist(err) {
 			return nil, err
 		}
-		m.files[kind] = &modelFile{durable: durable}
+		m.files[kind] = &diskFile{durable: durable}
 	}
 	return m, nil
 }
 
 // operate is the [disk].
-func (m *model) operate(op operation) int32 {
+func (m *diskModel) operate(op operation) int32 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.ops++; m.ops == m.plan.cutAt {
@@ -82,24 +82,24 @@ func (m *model) operate(op operation) int32 {
 		return sqlite3.SQLITE_IOERR
 	}
 	f := m.files[op.file]
-	if op.what == m.plan.failing {
-		m.came++
-		if m.came >= m.plan.failAt && m.came < m.plan.failAt+m.plan.failFor {
-			if op.what == "write" {
+	if op.kind == m.plan.failing {
+		m.matched++
+		if m.matched >= m.plan.failAt && m.matched < m.plan.failAt+m.plan.failFor {
+			if op.kind == "write" {
 				return sqlite3.SQLITE_IOERR_WRITE
 			}
 			f.pending = nil
 			return sqlite3.SQLITE_IOERR_FSYNC
 		}
 	}
-	switch op.what {
+	switch op.kind {
 	case "sync":
 		for _, p := range f.pending {
 			f.apply(p, 0, len(p.data))
 		}
 		f.pending = nil
 	case "delete":
-		*f = modelFile{}
+		*f = diskFile{}
 	default:
 		op.data = append([]byte(nil), op.data...)
 		f.pending = append(f.pending, op)
@@ -108,8 +108,8 @@ func (m *model) operate(op operation) int32 {
 }
 
 // apply makes an operation durable, of a write the bytes from begin to end.
-func (f *modelFile) apply(op operation, begin, end int) {
-	if op.what == "truncate" {
+func (f *diskFile) apply(op operation, begin, end int) {
+	if op.kind == "truncate" {
 		f.grow(op.offset)
 		f.durable = f.durable[:op.offset]
 		return
@@ -119,14 +119,14 @@ func (f *modelFile) apply(op operation, begin, end int) {
 }
 
 // grow fills up with zeros.
-func (f *modelFile) grow(size int64) {
+func (f *diskFile) grow(size int64) {
 	if more := size - int64(len(f.durable)); more > 0 {
 		f.durable = append(f.durable, make([]byte, more)...)
 	}
 }
 
 // stop cuts the power now, unless the process was dead before.
-func (m *model) stop() {
+func (m *diskModel) stop() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.dead {
@@ -135,7 +135,7 @@ func (m *model) stop() {
 }
 
 // die ends the process: it can do nothing any more.
-func (m *model) die() {
+func (m *diskModel) die() {
 	if !m.dead {
 		m.dead = true
 		m.onCut()
@@ -143,7 +143,7 @@ func (m *model) die() {
 	}
 }
 
-func (m *model) cutPower() {
+func (m *diskModel) cutPower() {
 	m.die()
 	m.cut = true
 	// All of what is pending, none of it, or about so much.
@@ -151,7 +151,7 @@ func (m *model) cutPower() {
 	part := []float64{0, 1, 0.5, 0.95}[m.random.IntN(4)]
 	for _, f := range m.files {
 		for _, p := range f.pending {
-			if p.what == "truncate" {
+			if p.kind == "truncate" {
 				if m.random.Float64() < part {
 					f.apply(p, 0, 0)
 				}
@@ -167,7 +167,7 @@ func (m *model) cutPower() {
 }
 
 // stateSynced takes the durable content of the state file.
-func (m *model) stateSynced(text []byte) {
+func (m *diskModel) stateSynced(text []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.state = text
@@ -175,7 +175,7 @@ func (m *model) stateSynced(text []byte) {
 
 // restore puts the files in place that are there after the cut. Nobody may have
 // one open. The state file may be newer than its last sync.
-func (m *model) restore() error {
+func (m *diskModel) restore() error {
 	if m.state != nil && m.random.IntN(2) == 0 {
 		if err := os.WriteFile(m.path+".state", m.state, 0o600); err != nil {
 			return err

@@ -305,7 +305,7 @@ func TestADeletedLogLosesNothing(t *testing.T) {
 		replayed(t, s, charges("acme", before))
 		require.Len(t, listed(t, s, "acme"), 2*(i+1))
 	}
-	setup.path = crash(t, setup.path)
+	setup.path = killedPair(t, setup.path)
 	require.Len(t, listed(t, setup.open(t), "acme"), 4)
 }
 
@@ -313,7 +313,7 @@ func TestADeletedLogLosesNothing(t *testing.T) {
 // each transaction.
 func TestALogThatWasDeletedUnnoticedIsRescuedByClosing(t *testing.T) {
 	setup := newSetup(t)
-	setup.tuning.lookEvery = time.Hour
+	setup.tuning.walCheckEvery = time.Hour
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "before"))
 	require.NoError(t, os.Remove(setup.path+"-wal"))
@@ -331,10 +331,10 @@ func TestADeletedLogThatCannotBeRescuedIsToldOf(t *testing.T) {
 	require.NoError(t, err)
 	fresh(t, s, charges("acme", "before"))
 	end := foreignReader(t, setup.path)
-	s.writer.file.lookEvery = time.Hour
+	s.writer.file.walCheckEvery = time.Hour
 	require.NoError(t, os.Remove(setup.path+"-wal"))
 	fresh(t, s, charges("acme", "unnoticed"))
-	s.writer.session.seen = time.Time{}
+	s.writer.session.walSeen = time.Time{}
 	for range 2 {
 		_, err = s.Append(t.Context(), charges("acme", "noticed"))
 		require.ErrorIs(t, err, chargeingest.ErrNotStored)

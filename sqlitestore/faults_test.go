@@ -167,19 +167,19 @@ func (c faultyConn) PrepareContext(ctx context.Context, query string) (driver.St
 	if err != nil {
 		return nil, err
 	}
-	return faultyStmt{s.(ableStatement), query, c.faults}, nil
+	return faultyStmt{s.(contextStatement), query, c.faults}, nil
 }
 
 type faultyStmt struct {
-	ableStatement
+	contextStatement
 	query  string
 	faults *faults
 }
 
 func (s faultyStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	return run(ctx, s.faults, s.query, args, func() (driver.Result, error) { return s.ableStatement.ExecContext(ctx, args) })
+	return run(ctx, s.faults, s.query, args, func() (driver.Result, error) { return s.contextStatement.ExecContext(ctx, args) })
 }
 
 func (s faultyStmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
-	return run(ctx, s.faults, s.query, args, func() (driver.Rows, error) { return s.ableStatement.QueryContext(ctx, args) })
+	return run(ctx, s.faults, s.query, args, func() (driver.Rows, error) { return s.contextStatement.QueryContext(ctx, args) })
 }

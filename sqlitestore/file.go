@@ -59,7 +59,7 @@ type tuning struct {
 	// each transaction: who asks for the times of a file makes its next write
 	// change them, and the sync behind that dearer; a lone event takes a tenth
 	// longer. See https://docs.kernel.org/filesystems/multigrain-ts.html.
-	lookEvery time.Duration
+	walCheckEvery time.Duration
 
 	// turnTimeout is how long a call waits for its turn to read.
 	turnTimeout time.Duration
@@ -67,11 +67,11 @@ type tuning struct {
 	// generation is how many events become old together, see recent. More make
 	// merging cheaper; they take memory, and time to read when the database is
 	// opened.
-	generation int
+	generationSize int
 
 	// mergeAtOnce is the fewest entries of the table lookup that a transaction
 	// inserts, so that a single event does not pay for pages of others.
-	mergeAtOnce int
+	minMergeEntries int
 
 	// stateEvery is how far the state file may be behind the acknowledged events.
 	// A write after each transaction makes the sync of the next one dearer: a lone
@@ -79,12 +79,12 @@ type tuning struct {
 	stateEvery time.Duration
 
 	// stateSynced is called with each state that is written durably.
-	stateSynced func([]byte)
+	onStateSynced func([]byte)
 
 	// pruneAtOnce is how many events a transaction of Prune looks at, so that
 	// appends do not wait long. The events of an idempotency key go together,
 	// however many they are.
-	pruneAtOnce int
+	pruneBatch int
 }
 
 func defaultTuning() tuning {
@@ -96,13 +96,13 @@ func defaultTuning() tuning {
 		recheckEvery:     10 * time.Second,
 		reportEvery:      time.Minute,
 		reopenEvery:      250 * time.Millisecond,
-		lookEvery:        time.Second,
+		walCheckEvery:    time.Second,
 		turnTimeout:      2 * time.Second,
-		generation:       12_000,
-		mergeAtOnce:      256,
+		generationSize:   12_000,
+		minMergeEntries:  256,
 		stateEvery:       10 * time.Millisecond,
-		stateSynced:      func([]byte) {},
-		pruneAtOnce:      200,
+		onStateSynced:    func([]byte) {},
+		pruneBatch:       200,
 	}
 }
 
@@ -114,25 +114,25 @@ type file struct {
 
 	// Set by prepare, and by settle once a session is open.
 
-	info    os.FileInfo // tells the file from another one at its path
-	data    *os.File    // holds the lock on the file; closed after all of SQLite's
-	state   *stateFile  // the writer's
-	opening token       // of the marks that this store makes
-	place   atomic.Pointer[place]
+	info     os.FileInfo // tells the file from another one at its path
+	data     *os.File    // holds the lock on the file; closed after all of SQLite's
+	state    *stateFile  // the writer's
+	opening  token       // of the marks that this store makes
+	position atomic.Pointer[markPosition]
 
-	logged   int64  // newest event of the file when it was opened with a log
-	replaced *state // of another database that was open at the path, until that is logged
+	seqBeforeWAL  int64  // newest event of the file when it was opened with a log
+	replacedState *state // of another database that was open at the path, until that is logged
 
-	mark  mark   // the newest that was committed; the writer's
-	tried uint64 // number of the newest that a transaction set, committed or not
-	moved uint64 // number of one that the file has, or had before a newer one
+	mark       mark   // the newest that was committed; the writer's
+	lastNumber uint64 // number of the newest that a transaction set, committed or not
+	minNumber  uint64 // number of one that the file has, or had before a newer one
 
 	// guard is a connection that does nothing and reads only. SQLite moves the
 	// write-ahead log into the database, and deletes it, when the last connection
 	// closes. It cannot if that is the guard.
 	guard driver.Conn
 
-	log os.FileInfo // the write-ahead log of the last session
+	wal os.FileInfo // the write-ahead log of the last session
 }
 
 // realPath returns the one name of the file that path leads to, which need not
@@ -164,8 +164,8 @@ func (f *file) prepare(ctx context.Context) error {
 		return fmt.Errorf("%s is missing or empty, but its write-ahead log %s-wal is there and may hold events: "+
 			"put the database back, or move the log away", f.path, f.path)
 	case isNew:
-		if newest := newestBefore(f.path); newest > 0 {
-			return f.gone(newest)
+		if newest := lastAcknowledged(f.path); newest > 0 {
+			return f.databaseGone(newest)
 		}
 	case err != nil:
 		return err
@@ -174,14 +174,14 @@ func (f *file) prepare(ctx context.Context) error {
 	case isClaimed(info):
 		return ErrLocked
 	default:
-		if err := f.identify(ctx); err != nil {
+		if err := f.checkHeader(ctx); err != nil {
 			return err
 		}
 	}
-	if err := f.hold(); err != nil {
+	if err := f.openAndLock(); err != nil {
 		return err
 	}
-	if err := f.judge(ctx); err != nil {
+	if err := f.validate(ctx); err != nil {
 		return err
 	}
 	if isNew {
@@ -200,7 +200,7 @@ func fileSize(path string) int64 {
 }
 
 // hold opens the file, and locks it until release.
-func (f *file) hold() error {
+func (f *file) openAndLock() error {
 	data, err := os.OpenFile(f.path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
@@ -216,13 +216,13 @@ func (f *file) hold() error {
 		return ErrLocked
 	}
 	f.data, f.info = data, info
-	switch locked, err := lockData(data); {
+	switch locked, err := lockDataFile(data); {
 	case err != nil:
 		return fmt.Errorf("lock %s: %w", f.path, err)
 	case !locked:
 		return ErrLocked
 	}
-	return f.checkPlace()
+	return f.checkPath()
 }
 
 // release closes the files that prepare opened. SQLite has no file of the database open
@@ -257,7 +257,7 @@ func (f *file) create(ctx context.Context) error {
 // else may be needed: after a checkpoint that was cut off that page may be newer
 // than the rest, and speak of pages that are only in the log. With a schema that
 // is writable SQLite takes no offence at that.
-func (f *file) identify(ctx context.Context) error {
+func (f *file) checkHeader(ctx context.Context) error {
 	db, err := f.open([]pragma{{"writable_schema", "1"}}, "immutable=1", "mode=ro")
 	if err != nil {
 		return err
@@ -304,7 +304,7 @@ func (f *file) connector(pragmas []pragma, parameters ...string) (driver.Connect
 }
 
 // syncFolder makes the creation of a file in the folder of path durable.
-func syncFolder(path string) error {
+func syncDir(path string) error {
 	if runtime.GOOS == "windows" {
 		return nil // it does not sync folders
 	}

@@ -20,10 +20,10 @@ func TestForeignFilesAreRefusedAndLeftAlone(t *testing.T) {
 		return func(t *testing.T, path string) { require.NoError(t, os.WriteFile(path, []byte(s), 0o600)) }
 	}
 	database := func(statements ...string) func(*testing.T, string) {
-		return func(t *testing.T, path string) { made(t, path, statements...) }
+		return func(t *testing.T, path string) { execSQL(t, path, statements...) }
 	}
 	inUse := func(t *testing.T, path string) {
-		made(t, path+".in-use", "PRAGMA application_id = 7", "PRAGMA journal_mode = wal", "CREATE TABLE t (a)")
+		execSQL(t, path+".in-use", "PRAGMA application_id = 7", "PRAGMA journal_mode = wal", "CREATE TABLE t (a)")
 		db, err := sql.Open("sqlite", path+".in-use")
 		require.NoError(t, err)
 		defer db.Close()
@@ -60,12 +60,12 @@ func TestForeignFilesAreRefusedAndLeftAlone(t *testing.T) {
 	})
 	t.Run("our mark on other tables", func(t *testing.T) {
 		setup := newSetup(t)
-		made(t, setup.path, ours, "CREATE TABLE t (a)")
+		execSQL(t, setup.path, ours, "CREATE TABLE t (a)")
 		require.ErrorIs(t, setup.failure(t), ErrNotEventDatabase)
 	})
 	t.Run("our mark alone is a beginning", func(t *testing.T) {
 		setup := newSetup(t)
-		made(t, setup.path, ours)
+		execSQL(t, setup.path, ours)
 		fresh(t, setup.open(t), charges("acme", "a"))
 	})
 }
@@ -73,7 +73,7 @@ func TestForeignFilesAreRefusedAndLeftAlone(t *testing.T) {
 func TestANewerDatabaseIsRefused(t *testing.T) {
 	setup := newSetup(t)
 	require.NoError(t, setup.open(t).Close())
-	made(t, setup.path, "PRAGMA user_version = 99")
+	execSQL(t, setup.path, "PRAGMA user_version = 99")
 	before := contents(t, filepath.Dir(setup.path))
 	require.ErrorIs(t, setup.failure(t), ErrSchemaTooNew)
 	require.Equal(t, before, contents(t, filepath.Dir(setup.path)))
@@ -84,7 +84,7 @@ func TestANewerVersionInTheLogIsSeen(t *testing.T) {
 	s := setup.open(t)
 	require.NoError(t, s.writer.do(t.Context(), func() error { return s.writer.session.exec("PRAGMA user_version = 99") }))
 	crashed := setup
-	crashed.path = crash(t, setup.path)
+	crashed.path = killedPair(t, setup.path)
 	require.ErrorIs(t, crashed.failure(t), ErrSchemaTooNew)
 }
 

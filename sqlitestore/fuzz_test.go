@@ -149,7 +149,7 @@ func newModelled(tb testing.TB) *modelled {
 // begin empties both.
 func (m *modelled) begin(t *testing.T) {
 	m.setup = newSetup(t)
-	m.setup.tuning.generation = 3
+	m.setup.tuning.generationSize = 3
 	m.setup.tuning.checkpointFrames = 20
 	m.now, m.policy, m.reopening = received(), 0, 0
 	m.ids, m.cursors = [2][]string{}, make(map[string][2]string)

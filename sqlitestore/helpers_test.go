@@ -77,7 +77,7 @@ func newSetup(t *testing.T) setup {
 		faults: f,
 	}
 	s.options.Logger = slog.New(slog.DiscardHandler)
-	s.tuning.reopenEvery, s.tuning.lookEvery, s.tuning.stateEvery = 0, 0, 0
+	s.tuning.reopenEvery, s.tuning.walCheckEvery, s.tuning.stateEvery = 0, 0, 0
 	s.tuning.wrap = func(c driver.Connector) driver.Connector { return faultyConnector{c, f} }
 	return s
 }

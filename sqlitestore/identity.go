@@ -21,7 +21,7 @@ type content struct {
 
 // place is where the mark is in the database file, as long as the file has this
 // schema version: another program may move it, with VACUUM.
-type place struct {
+type markPosition struct {
 	offset int64
 	schema uint32
 }
@@ -30,7 +30,7 @@ type place struct {
 const identityVersion = 6
 
 // look reads the file at the path, as identify does.
-func (f *file) look(ctx context.Context) (c content) {
+func (f *file) readContent(ctx context.Context) (c content) {
 	c.seq, c.header = -1, f.headerOf()
 	c.err = func() (err error) {
 		connector, err := f.connector([]pragma{{"writable_schema", "1"}}, "immutable=1", "mode=ro")
@@ -62,7 +62,7 @@ func (f *file) look(ctx context.Context) (c content) {
 		if c.seq, err = (conn{made}).newestEvent(); err != nil {
 			c.seq = -1
 		} else if tables > 0 {
-			c.offset, _ = f.find(conn{made}) // the mark is known without
+			c.offset, _ = f.findMark(conn{made}) // the mark is known without
 		}
 		return nil
 	}()
@@ -91,7 +91,7 @@ func readMark(c conn) (m mark, err error) {
 
 // find returns the offset of the mark in the file, which has all that the
 // connection sees.
-func (f *file) find(c conn) (offset int64, _ error) {
+func (f *file) findMark(c conn) (offset int64, _ error) {
 	rows, err := c.query("SELECT page_size, (SELECT rootpage FROM sqlite_schema WHERE name = 'identity') FROM pragma_page_size")
 	if err != nil {
 		return 0, err
@@ -113,7 +113,7 @@ func (f *file) find(c conn) (offset int64, _ error) {
 
 // judge refuses a database and a write-ahead log that do not belong together, and
 // a database that misses events. It writes the state with which it is opened.
-func (f *file) judge(ctx context.Context) error {
+func (f *file) validate(ctx context.Context) error {
 	var last *state
 	var err error
 	if f.state, last, err = openState(f.path+".state", f.info); err != nil {
@@ -121,63 +121,63 @@ func (f *file) judge(ctx context.Context) error {
 	}
 	c := content{seq: -1} // of an empty file
 	if f.info.Size() > 0 {
-		c = f.look(ctx)
+		c = f.readContent(ctx)
 	}
-	log, err := f.readLog()
+	wal, err := f.readWAL()
 	if err != nil {
 		return err
 	}
-	isLast := last != nil && f.matches(last, &c, log)
-	if err := f.requireLogHere(c, isLast); err != nil {
+	isLast := last != nil && f.matches(last, &c, wal)
+	if err := f.checkWALPresent(c, isLast); err != nil {
 		return err
 	}
-	if !log.continues(c, last != nil && !isLast) {
-		unsure := len(log.marks) == 0 || c.err != nil || c.mark.stamp == (stamp{})
-		return f.foreignLog("-wal", isLast && c.seq < last.newest, unsure)
+	if !wal.continues(c, last != nil && !isLast) {
+		uncertain := len(wal.marks) == 0 || c.err != nil || c.mark.stamp == (stamp{})
+		return f.walMismatch("-wal", isLast && c.seq < last.newest, uncertain)
 	}
-	start := &state{now: c.mark.opening}
+	next := &state{current: c.mark.opening}
 	if c.mark.stamp == (stamp{}) {
-		start.newest = max(0, c.seq) // what else tells it from an older copy?
+		next.newest = max(0, c.seq) // what else tells it from an older copy?
 	}
 	switch {
 	case isLast && fileSize(f.path+"-wal") == 0 && c.seq >= 0 && c.seq < last.newest:
-		return f.missing(last.newest, c.seq)
+		return f.eventsMissing(last.newest, c.seq)
 	case isLast:
-		start.at, start.newest = last.at, max(start.newest, last.newest)
+		next.markOffset, next.newest = last.markOffset, max(next.newest, last.newest)
 	case last != nil && fileSize(f.path+"-journal") > 0:
-		return f.foreignLog("-journal", false, true)
+		return f.walMismatch("-journal", false, true)
 	case last != nil:
-		f.replaced = last
+		f.replacedState = last
 	}
 	if !isLast && c.err != nil {
-		start = nil // nothing is known
+		next = nil // nothing is known
 	}
-	if log.frames > 0 {
-		f.logged = c.seq
+	if wal.frames > 0 {
+		f.seqBeforeWAL = c.seq
 	}
 	f.opening = newToken()
-	if start != nil {
-		start.next = f.opening
+	if next != nil {
+		next.next = f.opening
 	}
-	text, err := f.state.begin(start)
+	text, err := f.state.start(next)
 	if err != nil {
 		return fmt.Errorf("state file: %w", err)
 	}
-	f.stateSynced(text)
+	f.onStateSynced(text)
 	return nil
 }
 
 // requireLogHere notices a database that was not closed, whose log is not next to
 // this name, and of which no state is known.
-func (f *file) requireLogHere(c content, isLast bool) error {
+func (f *file) checkWALPresent(c content, isLast bool) error {
 	if !c.mark.open || isLast {
 		return nil
 	}
 	if _, err := os.Lstat(f.path + "-wal"); err == nil {
 		return nil
 	}
-	if links(f.info) > 1 {
-		return f.otherName()
+	if linkCount(f.info) > 1 {
+		return f.hardLinked()
 	}
 	if c.changes() == 1 {
 		return nil // SQLite made this whole copy in one transaction, with VACUUM INTO or .backup
@@ -189,9 +189,9 @@ func (f *file) requireLogHere(c content, isLast bool) error {
 
 // matches reports whether a state is of this database. At its last offset the mark
 // is found even if the rest cannot be read.
-func (f *file) matches(last *state, c *content, log logContent) bool {
-	if c.err != nil && last.at > 0 {
-		if m, ok := f.markAt(last.at); ok && last.has(m.opening) {
+func (f *file) matches(last *state, c *content, log walContent) bool {
+	if c.err != nil && last.markOffset > 0 {
+		if m, ok := f.markAt(last.markOffset); ok && last.isOf(m.opening) {
 			c.mark, c.err = m, nil
 			return true
 		}
@@ -202,28 +202,28 @@ func (f *file) matches(last *state, c *content, log logContent) bool {
 	if c.err != nil {
 		// A checkpoint was cut off: the one that brings the table, or one after a
 		// VACUUM, which has the whole database in the log.
-		return last.now == token{} || slices.ContainsFunc(log.marks, func(m mark) bool { return last.has(m.opening) })
+		return last.current == token{} || slices.ContainsFunc(log.marks, func(m mark) bool { return last.isOf(m.opening) })
 	}
-	return last.has(c.mark.opening)
+	return last.isOf(c.mark.opening)
 }
 
 // settle notes the state of the database file. The write-ahead log is empty.
-func (f *file) settle(c conn, newest int64) error {
-	offset, err := f.find(c)
+func (f *file) sessionOpened(c conn, newest int64) error {
+	offset, err := f.findMark(c)
 	if err != nil {
 		return err
 	}
 	if f.mark, err = readMark(c); err != nil {
 		return err
 	}
-	f.checkpointed()
-	f.place.Store(&place{offset, f.headerOf().schema()})
-	f.state.state = state{now: f.opening, at: offset, newest: newest}
+	f.noteCheckpoint()
+	f.position.Store(&markPosition{offset, f.headerOf().schema()})
+	f.state.state = state{current: f.opening, markOffset: offset, newest: newest}
 	f.updateState()
-	if f.replaced != nil {
+	if f.replacedState != nil {
 		f.logger.Warn("sqlitestore: the database is not the one that was last open at this path; it was restored, or replaced",
-			"database", f.path, "newest event before", f.replaced.newest, "newest event now", newest)
-		f.replaced = nil
+			"database", f.path, "newest event before", f.replacedState.newest, "newest event now", newest)
+		f.replacedState = nil
 	}
 	return nil
 }

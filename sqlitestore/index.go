@@ -36,9 +36,9 @@ const (
 // inserts them; readers see them after the commit. Everything else changes in
 // commit, and only by what the transaction has recorded in written: memory that
 // is ahead of the table loses events.
-type recent struct {
-	size   int // events of a generation
-	atOnce int // see tuning.mergeAtOnce
+type recentIndex struct {
+	generationSize int // events of a generation
+	minMerge       int // see tuning.mergeAtOnce
 
 	mu     sync.RWMutex // held to change what follows, and by others to read it
 	newest int64        // the last place that was committed
@@ -47,17 +47,17 @@ type recent struct {
 
 	// What follows is the writer's alone.
 
-	aging     bool         // there is an old generation
-	through   int64        // its last place
-	committed int          // of the events of young
-	sorted    chan []entry // yields the entries of old, once; then nil
-	unmerged  []entry      // of old, in the order of their keys
-	owed      int          // entries that are due to be merged
-	written   written      // by the open transaction
+	merging    bool         // there is an old generation
+	oldLast    int64        // its last place
+	committed  int          // of the events of young
+	sorted     chan []entry // yields the entries of old, once; then nil
+	unmerged   []entry      // of old, in the order of their keys
+	entriesDue int          // entries that are due to be merged
+	txWrites   txWrites     // by the open transaction
 }
 
 // written is what a transaction wrote besides its events.
-type written struct {
+type txWrites struct {
 	entries int     // of unmerged, from its beginning
 	merged  bool    // that the old generation is merged
 	deleted []int64 // positions
@@ -65,10 +65,10 @@ type written struct {
 
 // recentEvent is what an event is found by.
 type recentEvent struct {
-	seq      int64
-	number   int64 // of the platform
-	platform string
-	values   [kinds]string // by kind - 1; empty where not set
+	seq        int64
+	platformID int64 // of the platform
+	platform   string
+	values     [kinds]string // by kind - 1; empty where not set
 }
 
 func (e *recentEvent) value(k kind) string { return e.values[k-1] }
@@ -84,34 +84,34 @@ type reference struct{ platform, value string }
 
 // entry is a row of the table lookup.
 type entry struct {
-	kind   kind
-	number int64 // of the platform
-	value  string
-	seq    int64
+	kind       kind
+	platformID int64 // of the platform
+	value      string
+	seq        int64
 }
 
 // Merging keeps ahead of what comes in: an event has three entries at the most,
 // so that four for each event finish a generation before the next is full.
 const mergedPerEvent = 4
 
-func newRecent(t tuning, newest int64) *recent {
-	r := &recent{size: t.generation, atOnce: t.mergeAtOnce, newest: newest}
+func newRecentIndex(t tuning, newest int64) *recentIndex {
+	r := &recentIndex{generationSize: t.generationSize, minMerge: t.minMergeEntries, newest: newest}
 	r.young.references = make(map[reference]int64)
 	return r
 }
 
 // next returns the place of the next event of the open transaction.
-func (r *recent) next() int64 {
+func (r *recentIndex) nextSeq() int64 {
 	return r.newest + int64(len(r.young.events)-r.committed) + 1
 }
 
 // hasAdded reports whether the open transaction has events.
-func (r *recent) hasAdded() bool { return r.next() > r.newest+1 }
+func (r *recentIndex) hasAdded() bool { return r.nextSeq() > r.newest+1 }
 
 // add takes an event of the open transaction in.
-func (r *recent) add(seq, number int64, platform string, e *chargeingest.NewEvent) {
+func (r *recentIndex) add(seq, platformID int64, platform string, e *chargeingest.NewEvent) {
 	// The text of an event is often a part of a large one.
-	added := recentEvent{seq: seq, number: number, platform: platform, values: [kinds]string{
+	added := recentEvent{seq: seq, platformID: platformID, platform: platform, values: [kinds]string{
 		strings.Clone(e.Reference), strings.Clone(e.CustomerID), strings.Clone(e.CustomerReference),
 	}}
 	r.mu.Lock()
@@ -128,7 +128,7 @@ func (g *generation) add(e recentEvent) {
 
 // find returns the place of the event with a reference, the writer's own
 // uncommitted ones included.
-func (r *recent) find(platform, value string) (seq int64, ok bool) {
+func (r *recentIndex) find(platform, value string) (seq int64, ok bool) {
 	key := reference{platform, value}
 	if seq, ok = r.young.references[key]; !ok {
 		seq, ok = r.old.references[key]
@@ -138,7 +138,7 @@ func (r *recent) find(platform, value string) (seq int64, ok bool) {
 
 // due returns the entries that the open transaction is to merge, and whether
 // they are the last of their generation, which is then merged up to through.
-func (r *recent) due() (entries []entry, last bool, through int64) {
+func (r *recentIndex) nextMerge() (entries []entry, last bool, lastSeq int64) {
 	if r.sorted != nil {
 		select {
 		case r.unmerged = <-r.sorted:
@@ -147,19 +147,19 @@ func (r *recent) due() (entries []entry, last bool, through int64) {
 			return nil, false, 0 // it will be owed
 		}
 	}
-	owed := r.owed + mergedPerEvent*(len(r.young.events)-r.committed)
-	if !r.aging || owed < min(r.atOnce, len(r.unmerged)) {
+	due := r.entriesDue + mergedPerEvent*(len(r.young.events)-r.committed)
+	if !r.merging || due < min(r.minMerge, len(r.unmerged)) {
 		return nil, false, 0
 	}
-	entries = r.unmerged[:min(owed, len(r.unmerged))]
-	return entries, len(entries) == len(r.unmerged), r.through
+	entries = r.unmerged[:min(due, len(r.unmerged))]
+	return entries, len(entries) == len(r.unmerged), r.oldLast
 }
 
-func (g *generation) last() int64 { return g.events[len(g.events)-1].seq }
+func (g *generation) lastSeq() int64 { return g.events[len(g.events)-1].seq }
 
 // commit takes over what the open transaction wrote.
-func (r *recent) commit() {
-	if len(r.written.deleted) > 0 && r.sorted != nil {
+func (r *recentIndex) commit() {
+	if len(r.txWrites.deleted) > 0 && r.sorted != nil {
 		r.unmerged, r.sorted = <-r.sorted, nil // readers do not wait for it
 	}
 	r.mu.Lock()
@@ -168,51 +168,51 @@ func (r *recent) commit() {
 	r.committed = len(r.young.events)
 	if added > 0 {
 		// When a database is opened, a newer one may have been pruned.
-		r.newest = max(r.newest, r.young.last())
+		r.newest = max(r.newest, r.young.lastSeq())
 	}
-	if r.aging {
-		r.owed += mergedPerEvent*added - r.written.entries
-		r.unmerged = r.unmerged[r.written.entries:]
-		if r.written.merged {
-			r.old, r.aging = generation{}, false
+	if r.merging {
+		r.entriesDue += mergedPerEvent*added - r.txWrites.entries
+		r.unmerged = r.unmerged[r.txWrites.entries:]
+		if r.txWrites.merged {
+			r.old, r.merging = generation{}, false
 		}
 	}
-	r.forget(r.written.deleted)
-	r.written = written{}
-	if !r.aging && len(r.young.events) >= r.size {
-		r.age()
+	r.forget(r.txWrites.deleted)
+	r.txWrites = txWrites{}
+	if !r.merging && len(r.young.events) >= r.generationSize {
+		r.retireYoung()
 	}
 }
 
 // age makes the young generation the old one.
-func (r *recent) age() {
+func (r *recentIndex) retireYoung() {
 	r.old, r.young = r.young, generation{references: make(map[reference]int64, len(r.young.references))}
-	r.aging, r.through = true, r.old.last()
-	r.committed, r.owed, r.unmerged = 0, 0, nil
+	r.merging, r.oldLast = true, r.old.lastSeq()
+	r.committed, r.entriesDue, r.unmerged = 0, 0, nil
 	sorted, events := make(chan []entry, 1), r.old.events
 	r.sorted = sorted
-	go func() { sorted <- entries(events) }()
+	go func() { sorted <- sortedEntries(events) }()
 }
 
 // entries returns the entries of events in the order of their keys; never nil.
-func entries(events []recentEvent) []entry {
+func sortedEntries(events []recentEvent) []entry {
 	list := make([]entry, 0, 2*len(events))
 	for i := range events {
 		e := &events[i]
 		for k := byReference; int(k) <= kinds; k++ {
 			if value := e.value(k); value != "" {
-				list = append(list, entry{k, e.number, value, e.seq})
+				list = append(list, entry{k, e.platformID, value, e.seq})
 			}
 		}
 	}
 	slices.SortFunc(list, func(a, b entry) int {
-		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.number, b.number), strings.Compare(a.value, b.value), cmp.Compare(a.seq, b.seq))
+		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.platformID, b.platformID), strings.Compare(a.value, b.value), cmp.Compare(a.seq, b.seq))
 	})
 	return list
 }
 
 // rollback forgets the events of the open transaction.
-func (r *recent) rollback() {
+func (r *recentIndex) rollback() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i := r.committed; i < len(r.young.events); i++ {
@@ -220,11 +220,11 @@ func (r *recent) rollback() {
 		delete(r.young.references, reference{e.platform, e.value(byReference)})
 	}
 	r.young.events = slices.Delete(r.young.events, r.committed, len(r.young.events))
-	r.written = written{}
+	r.txWrites = txWrites{}
 }
 
 // forget removes deleted events. The caller holds mu.
-func (r *recent) forget(deleted []int64) {
+func (r *recentIndex) forget(deleted []int64) {
 	first := r.old.events
 	if len(first) == 0 {
 		first = r.young.events
@@ -232,20 +232,20 @@ func (r *recent) forget(deleted []int64) {
 	if len(first) == 0 || len(deleted) == 0 || slices.Max(deleted) < first[0].seq {
 		return
 	}
-	gone := make(map[int64]bool, len(deleted))
+	isDeleted := make(map[int64]bool, len(deleted))
 	for _, seq := range deleted {
-		gone[seq] = true
+		isDeleted[seq] = true
 	}
-	r.old, r.young = r.old.without(gone), r.young.without(gone)
+	r.old, r.young = r.old.except(isDeleted), r.young.except(isDeleted)
 	r.committed = len(r.young.events)
-	r.unmerged = slices.DeleteFunc(r.unmerged, func(e entry) bool { return gone[e.seq] })
+	r.unmerged = slices.DeleteFunc(r.unmerged, func(e entry) bool { return isDeleted[e.seq] })
 }
 
 // without returns the generation without some events.
-func (g *generation) without(gone map[int64]bool) generation {
+func (g *generation) except(isDeleted map[int64]bool) generation {
 	rest := generation{references: make(map[reference]int64)}
 	for _, e := range g.events {
-		if !gone[e.seq] {
+		if !isDeleted[e.seq] {
 			rest.add(e)
 		}
 	}
@@ -261,7 +261,7 @@ type view struct {
 // look returns the recent events that are found by a value; by none where it is
 // empty. A transaction that begins afterwards finds all others that have the
 // value, up to the newest, in the table lookup.
-func (r *recent) look(platform string, k kind, value string) view {
+func (r *recentIndex) viewOf(platform string, k kind, value string) view {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	v := view{newest: r.newest}

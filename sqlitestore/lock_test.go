@@ -15,7 +15,7 @@ import (
 )
 
 // namesOf returns other names of one database file.
-func namesOf() map[string]func(t *testing.T, path string) string {
+func otherNames() map[string]func(t *testing.T, path string) string {
 	return map[string]func(t *testing.T, path string) string{
 		"the same": func(_ *testing.T, path string) string { return path },
 		"a hard link": func(t *testing.T, path string) string {
@@ -62,7 +62,7 @@ func namesOf() map[string]func(t *testing.T, path string) string {
 // process and in another one, also after its lock file was deleted.
 func TestOneStoreHasADatabaseWhateverItsName(t *testing.T) {
 	t.Parallel()
-	for name, named := range namesOf() {
+	for name, named := range otherNames() {
 		t.Run(name, func(t *testing.T) {
 			setup := newSetup(t)
 			s := setup.open(t)
@@ -84,7 +84,7 @@ func TestOneStoreHasADatabaseWhateverItsName(t *testing.T) {
 			}
 			// SQLite's own locks are still there: a program that closes the database
 			// is not the last one, and leaves the log.
-			shell(t, second.path, "PRAGMA user_version")
+			sqlite3Shell(t, second.path, "PRAGMA user_version")
 			if name != "a new name" {
 				require.FileExists(t, setup.path+"-wal")
 				fresh(t, s, charges("acme", "b"))

@@ -100,7 +100,7 @@ func TestHarmfulCheckpointWithAPanickingLogger(t *testing.T) {
 	s := setup.open(t)
 	setup.faults.on("PRAGMA wal_checkpoint(PASSIVE)", resultError(sqlite3.SQLITE_IOERR_WRITE))
 	fresh(t, s, charges("acme", "a"))
-	for s.writer.do(t.Context(), func() error { return s.writer.trouble }) == nil {
+	for s.writer.do(t.Context(), func() error { return s.writer.lastErr }) == nil {
 		runtime.Gosched()
 	}
 	setup.faults.clear()

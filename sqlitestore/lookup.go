@@ -9,7 +9,7 @@ import (
 )
 
 // platform returns the number of a platform, 0 where it has none.
-func (s *session) platform(name string) (int64, error) {
+func (s *session) platformID(name string) (int64, error) {
 	if id, ok := s.platforms[name]; ok {
 		return id, nil
 	}
@@ -27,11 +27,11 @@ func (s *session) platform(name string) (int64, error) {
 
 // IdempotencyRecord implements [storekit.Lookup].
 func (s *session) IdempotencyRecord(_ context.Context, platform, key string) (*storekit.IdempotencyRecord, error) {
-	number, err := s.platform(platform)
-	if err != nil || number == 0 {
+	platformID, err := s.platformID(platform)
+	if err != nil || platformID == 0 {
 		return nil, err
 	}
-	rows, err := s.findRequest.query(number, key)
+	rows, err := s.findRequest.query(platformID, key)
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
@@ -41,15 +41,15 @@ func (s *session) IdempotencyRecord(_ context.Context, platform, key string) (*s
 	if err := scan(rows[0], &id, &route, &digest); err != nil {
 		return nil, err
 	}
-	bound := &storekit.IdempotencyRecord{Route: chargeingest.Route(route)}
-	copy(bound.Digest[:], digest)
+	record := &storekit.IdempotencyRecord{Route: chargeingest.Route(route)}
+	copy(record.Digest[:], digest)
 	rows, err = s.requestEvents.query(id)
 	if err != nil {
 		return nil, err
 	}
-	bound.Events = make([]storekit.RecordedEvent, len(rows))
+	record.Events = make([]storekit.RecordedEvent, len(rows))
 	for i, row := range rows {
-		e := &bound.Events[i]
+		e := &record.Events[i]
 		var text string
 		e.StoredEvent, err = scanEvent(func(d ...any) error { return scan(row, d...) }, &text)
 		s.loaded += len(e.Content) + len(text)
@@ -60,25 +60,25 @@ func (s *session) IdempotencyRecord(_ context.Context, platform, key string) (*s
 			return nil, err
 		}
 	}
-	return bound, nil
+	return record, nil
 }
 
 // EventByReference implements [storekit.Lookup].
 func (s *session) EventByReference(_ context.Context, platform, value string) (*chargeingest.StoredEvent, error) {
 	if seq, ok := s.recent.find(platform, value); ok {
-		if err := s.flush(len(s.waiting)); err != nil { // it may be one of them
+		if err := s.flush(len(s.pending)); err != nil { // it may be one of them
 			return nil, err
 		}
 		return s.firstEvent(s.eventAt.query(seq))
 	}
-	if s.ahead.absent[reference{platform, value}] {
+	if s.prefetched.absent[reference{platform, value}] {
 		return nil, nil
 	}
-	number, err := s.platform(platform)
-	if err != nil || number == 0 {
+	platformID, err := s.platformID(platform)
+	if err != nil || platformID == 0 {
 		return nil, err
 	}
-	return s.firstEvent(s.findReference.query(number, value))
+	return s.firstEvent(s.findReference.query(platformID, value))
 }
 
 // firstEvent reads the first row of eventColumns, nil if there is none.

@@ -67,7 +67,7 @@ type kill struct {
 // cut off, too.
 func busyTuning() tuning {
 	t := defaultTuning()
-	t.generation = 500
+	t.generationSize = 500
 	t.checkpointFrames = 200
 	return t
 }

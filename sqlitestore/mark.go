@@ -137,27 +137,27 @@ func (f *file) markAt(offset int64) (m mark, ok bool) {
 
 // next returns a mark that follows the newest one, in a database whose newest event
 // is at seq.
-func (f *file) next(seq int64) mark {
-	f.tried++
-	return mark{stamp{f.opening, f.tried}, f.mark.stamp, seq, f.headerOf(), true}
+func (f *file) nextMark(seq int64) mark {
+	f.lastNumber++
+	return mark{stamp{f.opening, f.lastNumber}, f.mark.stamp, seq, f.headerOf(), true}
 }
 
 // mayStartOver reports whether the file may have all of the log, so that SQLite may
 // start that over in the transaction that has begun.
-func (f *file) mayStartOver() bool {
-	m, ok := f.markAt(f.place.Load().offset)
+func (f *file) walMayRestart() bool {
+	m, ok := f.markAt(f.position.Load().offset)
 	return !ok || m.stamp == f.mark.stamp
 }
 
 // hasOurMark reports whether the file can have a mark: not an older one than it had
 // before. A transaction that failed may have set the newest.
-func (f *file) hasOurMark(m mark) bool {
-	if m.opening != f.opening || m.number < f.moved || m.number > f.tried {
+func (f *file) acceptMark(m mark) bool {
+	if m.opening != f.opening || m.number < f.minNumber || m.number > f.lastNumber {
 		return false
 	}
-	f.moved = m.number
+	f.minNumber = m.number
 	return true
 }
 
 // checkpointed notes that the file has all of the log.
-func (f *file) checkpointed() { f.moved = f.mark.number }
+func (f *file) noteCheckpoint() { f.minNumber = f.mark.number }

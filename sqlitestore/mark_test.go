@@ -31,8 +31,8 @@ func TestAnOlderCopyIsNoticedWhateverCameAfterIt(t *testing.T) {
 		"a key that binds a stored event": func(t *testing.T, s *Store) { replayed(t, s, keyOnly) },
 	}
 	empty := map[string]func(t *testing.T, s *Store, path string){
-		"the store": func(t *testing.T, s *Store, _ string) { settled(t, s) },
-		"a shell":   func(t *testing.T, _ *Store, path string) { shell(t, path, "PRAGMA wal_checkpoint(TRUNCATE)") },
+		"the store": func(t *testing.T, s *Store, _ string) { checkpointAll(t, s) },
+		"a shell":   func(t *testing.T, _ *Store, path string) { sqlite3Shell(t, path, "PRAGMA wal_checkpoint(TRUNCATE)") },
 	}
 	ends := map[string]func(t *testing.T, s *Store){
 		"an event":   func(t *testing.T, s *Store) { fresh(t, s, charges("acme", "in the log")) },
@@ -51,14 +51,14 @@ func TestAnOlderCopyIsNoticedWhateverCameAfterIt(t *testing.T) {
 						for i := range 20 {
 							fresh(t, s, charges("acme", fmt.Sprint("copied ", i)))
 						}
-						settled(t, s)
+						checkpointAll(t, s)
 						to := filepath.Join(t.TempDir(), "copy.db")
 						copyFile(t, setup.path, to)
 						changed(t, s)
 						emptied(t, s, setup.path)
 						ended(t, s)
 
-						dead := crashed(t, setup)
+						dead := killedCopy(t, setup)
 						require.Positive(t, fileSize(dead.path+"-wal"))
 						copyFile(t, to, dead.path)
 						if stateless {
@@ -83,9 +83,9 @@ func TestACopyThatSQLiteMadeIsNoticedAtOnce(t *testing.T) {
 		s := setup.open(t)
 		fresh(t, s, charges("acme", "copied"))
 		to := filepath.Join(t.TempDir(), "copy.db")
-		copies()[by](t, s, setup.path, to)
+		copyMethods()[by](t, s, setup.path, to)
 		fresh(t, s, charges("acme", "later"))
-		dead := crashed(t, setup)
+		dead := killedCopy(t, setup)
 		copyFile(t, to, dead.path)
 		require.ErrorIs(t, dead.failure(t), ErrWALMismatch, by)
 		require.NoError(t, os.Remove(dead.path+".state"))
@@ -99,7 +99,7 @@ func TestAMarkThatIsHalfWrittenIsNoOtherMark(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a"))
-	first := crashed(t, setup)
+	first := killedCopy(t, setup)
 	before := filesOf(t, first.path)
 	log := before["-wal"]
 	size := int(binary.BigEndian.Uint32(log[8:]))
@@ -159,7 +159,7 @@ func TestABackupHasAMarkOfItsOwn(t *testing.T) {
 		to := fmt.Sprint(setup.path, ".", i)
 		require.NoError(t, s.Backup(t.Context(), to))
 		f := &file{path: to, tuning: setup.tuning, data: s.file.data}
-		c := f.look(context.Background())
+		c := f.readContent(context.Background())
 		require.NoError(t, c.err)
 		require.False(t, c.mark.open)
 		require.NotContains(t, append(seen, token{}, s.file.mark.opening), c.mark.opening)

@@ -71,7 +71,7 @@ func (f *file) migrate(c conn) error {
 	if err != nil {
 		return err
 	}
-	if err := setVersion(c, setMark(f.next(newest)), int64(len(scripts))); err != nil {
+	if err := setVersion(c, setMark(f.nextMark(newest)), int64(len(scripts))); err != nil {
 		return fmt.Errorf("write: %w", err)
 	}
 	return nil

@@ -27,14 +27,14 @@ func TestADeletedLogIsMissed(t *testing.T) {
 			setup := newSetup(t)
 			s := setup.open(t)
 			fresh(t, s, charges("acme", "a", "b"))
-			settled(t, s)
+			checkpointAll(t, s)
 			fresh(t, s, charges("acme", "c"))
 			_, err := s.Prune(t.Context(), received().Add(time.Second))
 			require.NoError(t, err)
 			require.Empty(t, listed(t, s, "acme"))
 			fresh(t, s, charges("acme", "d"))
 			require.NoError(t, s.Ready(t.Context())) // the state file is written after Append returns
-			dead := crashed(t, setup)
+			dead := killedCopy(t, setup)
 			log := dead.path + "-wal"
 			copyFile(t, log, log+".saved")
 			harm(t, log)
@@ -50,7 +50,7 @@ func TestADeletedLogIsMissed(t *testing.T) {
 			}
 
 			repaired, lost := dead, dead
-			lost.path = crash(t, copyOf(t, dead).path)
+			lost.path = killedPair(t, copyOf(t, dead).path)
 			fresh(t, lost.open(t), charges("acme", "d")) // without the state file
 			require.NoError(t, os.Rename(log+".saved", log))
 			replayed(t, repaired.open(t), charges("acme", "d"))
@@ -75,11 +75,11 @@ func TestALogDeletedBeforeTheStateFileIsWrittenIsMissed(t *testing.T) {
 		"a new database": func(*testing.T, *Store) {},
 		"after a checkpoint": func(t *testing.T, s *Store) {
 			fresh(t, s, charges("acme", "before"))
-			settled(t, s)
+			checkpointAll(t, s)
 		},
 		"after Prune": func(t *testing.T, s *Store) {
 			fresh(t, s, charges("acme", "before"))
-			settled(t, s)
+			checkpointAll(t, s)
 			_, err := s.Prune(t.Context(), received().Add(time.Second))
 			require.NoError(t, err)
 		},
@@ -90,7 +90,7 @@ func TestALogDeletedBeforeTheStateFileIsWrittenIsMissed(t *testing.T) {
 			s := setup.open(t)
 			first(t, s)
 			fresh(t, s, charges("acme", "a"))
-			dead := crashed(t, setup)
+			dead := killedCopy(t, setup)
 			require.NoError(t, os.Remove(dead.path+"-wal"))
 			require.ErrorIs(t, dead.failure(t), ErrEventsMissing)
 		})
@@ -124,18 +124,18 @@ func TestALogThatWasMovedIsNotMissed(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a", "b"))
-	dead := crashed(t, setup)
-	require.Equal(t, "2", shell(t, dead.path, "SELECT count(*) FROM events"))
+	dead := killedCopy(t, setup)
+	require.Equal(t, "2", sqlite3Shell(t, dead.path, "SELECT count(*) FROM events"))
 	require.NoFileExists(t, dead.path+"-wal")
 	again := dead.open(t)
 	replayed(t, again, charges("acme", "a", "b"))
 
-	dead = crashed(t, dead)
-	require.Empty(t, shell(t, dead.path, "DELETE FROM lookup; DELETE FROM events"))
+	dead = killedCopy(t, dead)
+	require.Empty(t, sqlite3Shell(t, dead.path, "DELETE FROM lookup; DELETE FROM events"))
 	require.Empty(t, listed(t, dead.open(t), "acme"))
 
-	dead = crashed(t, setup)
-	require.Empty(t, shell(t, dead.path, "VACUUM"))
+	dead = killedCopy(t, setup)
+	require.Empty(t, sqlite3Shell(t, dead.path, "VACUUM"))
 	replayed(t, dead.open(t), charges("acme", "a", "b"))
 }
 
@@ -154,7 +154,7 @@ func TestALogUnderAnotherNameIsMissed(t *testing.T) {
 			s = setup.open(t)
 		}
 		fresh(t, s, charges("acme", "a"))
-		dead := crashed(t, setup)
+		dead := killedCopy(t, setup)
 		require.NoError(t, os.Remove(linked.path))
 		require.NoError(t, os.Link(dead.path, linked.path))
 		before := contents(t, filepath.Dir(linked.path))

@@ -34,8 +34,8 @@ type subject struct {
 
 func newSubject(t *testing.T) *subject {
 	s := &subject{t: t, setup: newSetup(t)}
-	s.setup.tuning.generation = 5
-	s.setup.tuning.mergeAtOnce, s.setup.tuning.pruneAtOnce = 1, 1
+	s.setup.tuning.generationSize = 5
+	s.setup.tuning.minMergeEntries, s.setup.tuning.pruneBatch = 1, 1
 	s.setup.tuning.checkpointFrames = 20
 	s.setup.options.ScanTimeout, s.setup.tuning.turnTimeout = time.Hour, time.Hour // of a slow machine
 	_, err := s.open(t.Context())

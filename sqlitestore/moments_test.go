@@ -23,7 +23,7 @@ type moment struct {
 	path string
 	step string
 	cut  bool       // in the middle of the step
-	log  logContent // of its write-ahead log
+	log  walContent // of its write-ahead log
 
 	whole, alone string // what is stored, with the log and without
 
@@ -52,9 +52,9 @@ func markOf(t *testing.T, path string) string {
 func play(t *testing.T, random *rand.Rand, length int) (moments []moment) {
 	t.Helper()
 	setup := newSetup(t)
-	setup.tuning.generation, setup.tuning.mergeAtOnce = 100, 5
+	setup.tuning.generationSize, setup.tuning.minMergeEntries = 100, 5
 	setup.tuning.checkpointFrames = []int64{20, 1000}[random.IntN(2)]
-	made(t, setup.path, fmt.Sprintf("PRAGMA page_size = %d", []int{512, 4096, 65536}[random.IntN(3)]),
+	execSQL(t, setup.path, fmt.Sprintf("PRAGMA page_size = %d", []int{512, 4096, 65536}[random.IntN(3)]),
 		fmt.Sprintf("PRAGMA auto_vacuum = %d", random.IntN(3)), fmt.Sprintf("PRAGMA application_id = %d", applicationID))
 	s, err := open(t.Context(), setup.path, setup.options, setup.tuning)
 	require.NoError(t, err)
@@ -88,7 +88,7 @@ func play(t *testing.T, random *rand.Rand, length int) (moments []moment) {
 		stored = append(stored, fmt.Sprint("ref-", len(stored)))
 		return stored[len(stored)-1]
 	}
-	other := func(statement string) func() { return func() { shell(t, path, statement) } }
+	other := func(statement string) func() { return func() { sqlite3Shell(t, path, statement) } }
 	var reader *sql.DB
 	endReader := func() {
 		if reader != nil {
@@ -119,7 +119,7 @@ func play(t *testing.T, random *rand.Rand, length int) (moments []moment) {
 			_, err := s.Prune(t.Context(), received().Add(time.Hour))
 			require.NoError(t, err)
 		},
-		"a checkpoint": func() { settled(t, s) },
+		"a checkpoint": func() { checkpointAll(t, s) },
 		"a failure": func() {
 			setup.faults.once("COMMIT", func() error { return errIO })
 			_, err := s.Append(t.Context(), charges("acme", reference()))
@@ -191,7 +191,7 @@ func TestFilesOfRandomMoments(t *testing.T) {
 		for i := range moments {
 			m := &moments[i]
 			var err error
-			m.log, err = (&file{path: m.path}).readLog()
+			m.log, err = (&file{path: m.path}).readWAL()
 			require.NoError(t, err)
 			alone, whole := copied(t, *m, moment{}, ""), copied(t, *m, *m, "")
 			m.alone, m.whole = dump(t, alone), dump(t, whole)

@@ -117,7 +117,7 @@ func TestAReplayAfterACrashComesBehindTheSyncOfWhatItRepeats(t *testing.T) {
 		l.traffic(t, 1000, func() {})
 		before := l.history.Count("replayed")
 		traceOf := traced(t, l)
-		l.settle(t, kill{})
+		l.resolve(t, kill{})
 		require.NoError(t, l.stop())
 		if l.history.Count("replayed") > before { // else the last request was one that is not to be repeated
 			trace = traceOf

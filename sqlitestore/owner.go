@@ -27,24 +27,24 @@ func openSideFile(path string, database fs.FileInfo) (*os.File, error) {
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is not a regular file: move it away", quoted(path)) // reading a pipe may never end
+		err = fmt.Errorf("%s is not a regular file: move it away", shellQuoted(path)) // reading a pipe may never end
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	if database != nil {
-		_ = becomeLike(f, database)
+		_ = matchOwner(f, database)
 	}
 	return f, nil
 }
 
 // becomeLike gives a file that is open the owner and mode of another one.
-func becomeLike(f *os.File, like fs.FileInfo) error {
+func matchOwner(f *os.File, like fs.FileInfo) error {
 	now, err := f.Stat()
 	if err != nil {
 		return err
 	}
-	err = ownLike(f, now, like)
+	err = matchUser(f, now, like)
 	if now.Mode().Perm() != like.Mode().Perm() {
 		err = errors.Join(err, f.Chmod(like.Mode().Perm()))
 	}
@@ -52,17 +52,17 @@ func becomeLike(f *os.File, like fs.FileInfo) error {
 }
 
 // lend gives a file that is open the owner and mode that the database has now.
-func (f *file) lend(other *os.File) error {
+func (f *file) giveOwner(other *os.File) error {
 	info, err := f.data.Stat()
 	if err != nil {
 		return err
 	}
-	return becomeLike(other, info)
+	return matchOwner(other, info)
 }
 
 // explain adds to an error of SQLite which file of a database it has no permission
 // to open.
-func explain(database string, err error) error {
+func explainPermission(database string, err error) error {
 	switch resultCode(err) {
 	case sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY:
 		for _, suffix := range []string{"", "-wal", "-shm"} {

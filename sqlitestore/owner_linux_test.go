@@ -42,7 +42,7 @@ func TestRootDoesNotLockTheOwnerOut(t *testing.T) {
 			require.EqualValues(t, user, info.Sys().(*syscall.Stat_t).Uid, suffix)
 			require.EqualValues(t, group, info.Sys().(*syscall.Stat_t).Gid, suffix)
 		}
-		dead := crashed(t, setup)
+		dead := killedCopy(t, setup)
 		require.NoError(t, s.Close())
 		for _, path := range []string{setup.path, setup.path + ".copy"} {
 			p, err := crashtest.Start(t.Context(), childSpec{Path: path, User: user, Group: group})
@@ -109,7 +109,7 @@ func TestAFileOfAnotherUserIsNamed(t *testing.T) {
 			setup := newSetup(t)
 			s := setup.open(t)
 			fresh(t, s, charges("acme", "a"))
-			dead := crashed(t, setup)
+			dead := killedCopy(t, setup)
 			require.NoError(t, s.Close())
 			folder := filepath.Dir(dead.path)
 			require.NoError(t, os.Chmod(filepath.Dir(folder), 0o755))

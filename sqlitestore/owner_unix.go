@@ -13,7 +13,7 @@ const noFollow = syscall.O_NOFOLLOW
 
 // ownLike gives a file the owner and group of another one. Only root can
 // give a file away; other users can give it to a group of theirs.
-func ownLike(f *os.File, now, like fs.FileInfo) error {
+func matchUser(f *os.File, now, like fs.FileInfo) error {
 	is, ok := now.Sys().(*syscall.Stat_t)
 	want, ok2 := like.Sys().(*syscall.Stat_t)
 	if !ok || !ok2 || is.Uid == want.Uid && is.Gid == want.Gid {
@@ -27,7 +27,7 @@ func ownLike(f *os.File, now, like fs.FileInfo) error {
 }
 
 // links returns how many names a file has.
-func links(info fs.FileInfo) uint64 {
+func linkCount(info fs.FileInfo) uint64 {
 	if s, ok := info.Sys().(*syscall.Stat_t); ok {
 		return uint64(s.Nlink) //nolint:unconvert // its type is another one on other systems
 	}

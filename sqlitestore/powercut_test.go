@@ -20,7 +20,7 @@ func TestAPowerCutLosesNothing(t *testing.T) {
 		require.NoError(t, os.Mkdir(folder, 0o700))
 		l := newProcesses(first+uint64(n), filepath.Join(folder, "charges.db"))
 		for range min(n, perDatabase) {
-			l.settle(t, l.moment())
+			l.resolve(t, l.moment())
 			l.traffic(t, 1+l.random.IntN(200), func() { l.cut(t, d) })
 			l.rearrange(t)
 			d.sync(t) // an operator who cuts the power before that is on their own
@@ -89,7 +89,7 @@ func TestAReplayOfWhatWasNotSyncedOutlivesAPowerCut(t *testing.T) {
 		l.start(t, kill{What: "sync", File: "log", Nth: 60 + l.random.IntN(60), Serving: true})
 		l.traffic(t, 1<<20, l.kill)
 		before := l.history.Count("replayed")
-		l.settle(t, kill{})
+		l.resolve(t, kill{})
 		replayed += l.history.Count("replayed") - before
 		l.cut(t, d)
 		l.finish(t)

@@ -7,11 +7,11 @@ import (
 )
 
 // referencesAtOnce is how many references a statement looks for.
-const referencesAtOnce = 16
+const prefetchSize = 16
 
 // ahead is what was found out about the references of a transaction before they
 // are asked for one by one. Nearly all are new.
-type ahead struct {
+type prefetched struct {
 	absent map[reference]bool // what the table lookup does not have
 
 	platform string // of those that are to be asked for
@@ -19,18 +19,18 @@ type ahead struct {
 }
 
 // lookAhead finds out which references of the batches the table lookup has.
-func (s *session) lookAhead(group []*groupcommit.Request) error {
-	s.ahead.values = s.ahead.values[:0]
+func (s *session) prefetch(group []*groupcommit.Request) error {
+	s.prefetched.values = s.prefetched.values[:0]
 	for _, r := range group {
-		if s.ahead.platform != r.Batch.Platform {
-			s.ahead.platform, s.ahead.values = r.Batch.Platform, s.ahead.values[:0]
+		if s.prefetched.platform != r.Batch.Platform {
+			s.prefetched.platform, s.prefetched.values = r.Batch.Platform, s.prefetched.values[:0]
 		}
 		for i := range r.Batch.Events {
 			if value := r.Batch.Events[i].Reference; value != "" {
-				s.ahead.values = append(s.ahead.values, value)
+				s.prefetched.values = append(s.prefetched.values, value)
 			}
-			if len(s.ahead.values) == referencesAtOnce {
-				if err := s.askAhead(); err != nil {
+			if len(s.prefetched.values) == prefetchSize {
+				if err := s.queryPrefetch(); err != nil {
 					return err
 				}
 			}
@@ -40,17 +40,17 @@ func (s *session) lookAhead(group []*groupcommit.Request) error {
 }
 
 // askAhead asks for the references that were gathered.
-func (s *session) askAhead() error {
-	platform, err := s.platform(s.ahead.platform)
+func (s *session) queryPrefetch() error {
+	platform, err := s.platformID(s.prefetched.platform)
 	if err != nil {
 		return err
 	}
 	arguments := []driver.Value{platform}
-	for _, value := range s.ahead.values {
+	for _, value := range s.prefetched.values {
 		arguments = append(arguments, value)
-		s.ahead.absent[reference{s.ahead.platform, value}] = true
+		s.prefetched.absent[reference{s.prefetched.platform, value}] = true
 	}
-	s.ahead.values = s.ahead.values[:0]
+	s.prefetched.values = s.prefetched.values[:0]
 	rows, err := s.findReferences.query(arguments...)
 	if err != nil {
 		return err
@@ -60,7 +60,7 @@ func (s *session) askAhead() error {
 		if err := scan(row, &value); err != nil {
 			return err
 		}
-		delete(s.ahead.absent, reference{s.ahead.platform, value})
+		delete(s.prefetched.absent, reference{s.prefetched.platform, value})
 	}
 	return nil
 }

@@ -32,7 +32,7 @@ const receivedMilliseconds = "received_s * 1000 + received_ns / 1000000"
 // chargeingest.ErrClosed.
 func (s *Store) Prune(ctx context.Context, before time.Time) (deleted int64, err error) {
 	p := &pruning{
-		before: before.UnixMilli(), beforeID: storekit.FirstID(before.Add(backdatedAfter)), atOnce: s.file.pruneAtOnce,
+		before: before.UnixMilli(), beforeID: storekit.FirstID(before.Add(backdatedAfter)), batch: s.file.pruneBatch,
 		backdated: [2]int64{math.MinInt64, math.MinInt64},
 	}
 	for _, step := range []func(*session) (n int64, more bool, err error){p.requests, p.events, p.backdatedEvents, p.platforms} {
@@ -62,7 +62,7 @@ func (s *Store) Prune(ctx context.Context, before time.Time) (deleted int64, err
 type pruning struct {
 	before   int64  // milliseconds since 1970
 	beforeID string // ids of events that are not in the table backdated
-	atOnce   int
+	batch    int
 
 	// Each step continues behind these.
 
@@ -73,13 +73,13 @@ type pruning struct {
 
 // requests deletes the requests recorded longest ago with their events.
 func (p *pruning) requests(s *session) (n int64, more bool, err error) {
-	for looked := 0; looked < p.atOnce; {
+	for visited := 0; visited < p.batch; {
 		rows, err := s.oldRequest.query(p.before)
 		if err != nil || len(rows) == 0 {
 			return n, false, err
 		}
 		request := rows[0][0]
-		rows, err = s.requestPlaces.query(request)
+		rows, err = s.requestSeqs.query(request)
 		if err != nil {
 			return 0, false, err
 		}
@@ -97,14 +97,14 @@ func (p *pruning) requests(s *session) (n int64, more bool, err error) {
 			}
 			n += deleted
 		}
-		looked += max(1, len(rows))
+		visited += max(1, len(rows))
 	}
 	return n, true, nil
 }
 
 // events deletes events in the order of their ids.
 func (p *pruning) events(s *session) (n int64, more bool, err error) {
-	rows, err := s.oldEvents.query(p.before, p.id, p.beforeID, int64(p.atOnce))
+	rows, err := s.oldEvents.query(p.before, p.id, p.beforeID, int64(p.batch))
 	if err != nil {
 		return 0, false, err
 	}
@@ -128,7 +128,7 @@ func (p *pruning) events(s *session) (n int64, more bool, err error) {
 
 // backdatedEvents deletes those that their ids do not lead to.
 func (p *pruning) backdatedEvents(s *session) (n int64, more bool, err error) {
-	rows, err := s.oldBackdated.query(p.backdated[0], p.backdated[1], p.before, int64(p.atOnce))
+	rows, err := s.oldBackdated.query(p.backdated[0], p.backdated[1], p.before, int64(p.batch))
 	if err != nil {
 		return 0, false, err
 	}
@@ -147,7 +147,7 @@ func (p *pruning) backdatedEvents(s *session) (n int64, more bool, err error) {
 
 // platforms deletes platforms without events and requests.
 func (p *pruning) platforms(s *session) (n int64, more bool, err error) {
-	rows, err := s.somePlatforms.query(p.platform, int64(p.atOnce))
+	rows, err := s.nextPlatforms.query(p.platform, int64(p.batch))
 	if err != nil || len(rows) == 0 {
 		return 0, false, err
 	}
@@ -155,7 +155,7 @@ func (p *pruning) platforms(s *session) (n int64, more bool, err error) {
 	if err := scan(rows[len(rows)-1], &p.platform); err != nil {
 		return 0, false, err
 	}
-	result, err := s.deleteUnused.exec(first, p.platform)
+	result, err := s.deleteUnusedPlatforms.exec(first, p.platform)
 	if err != nil {
 		return 0, false, err
 	}
@@ -168,13 +168,13 @@ func (p *pruning) platforms(s *session) (n int64, more bool, err error) {
 
 // deleteEvent deletes an event that no key holds, and returns how many that are.
 func (s *session) deleteEvent(seq int64) (n int64, err error) {
-	result, err := s.deleteUnheld.exec(seq)
+	result, err := s.deleteIfUnkeyed.exec(seq)
 	if err != nil {
 		return 0, err
 	}
 	n, err = result.RowsAffected()
 	if n > 0 {
-		s.recent.written.deleted = append(s.recent.written.deleted, seq)
+		s.recent.txWrites.deleted = append(s.recent.txWrites.deleted, seq)
 	}
 	return n, err
 }

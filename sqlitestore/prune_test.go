@@ -160,7 +160,7 @@ func TestPruneOfEventsOutOfOrder(t *testing.T) {
 
 func TestPruneOfPlatforms(t *testing.T) {
 	setup := newSetup(t)
-	setup.tuning.pruneAtOnce = 2
+	setup.tuning.pruneBatch = 2
 	s := setup.open(t)
 	for i := range 9 {
 		fresh(t, s, at(i%2*2, charges(fmt.Sprint("p", i), "a")))
@@ -216,7 +216,7 @@ func TestPruneOfAnEarlierVersion(t *testing.T) {
 			fmt.Sprintf("INSERT INTO requests VALUES (%d, 1, 'key-%d', 'r', zeroblob(32), '%s')", i+1, i+1, storekit.FirstID(r.bound)),
 			fmt.Sprintf("INSERT INTO request_events VALUES (%d, 0, %d)", i+1, r.event))
 	}
-	made(t, setup.path, statements...)
+	execSQL(t, setup.path, statements...)
 	s := setup.open(t)
 	state := func() string {
 		return value[string](t, s, "SELECT coalesce((SELECT group_concat(seq, ' ' ORDER BY seq) FROM events), '') || ' | ' || "+
@@ -269,9 +269,9 @@ func TestPruneEndsWithItsContextOrTheStore(t *testing.T) {
 	})
 	n, err := s.Prune(t.Context(), received().Add(time.Hour))
 	require.ErrorIs(t, err, chargeingest.ErrClosed)
-	require.EqualValues(t, setup.tuning.pruneAtOnce, n)
+	require.EqualValues(t, setup.tuning.pruneBatch, n)
 	require.NoError(t, <-closed)
-	require.Len(t, listed(t, setup.open(t), "acme"), 500-setup.tuning.pruneAtOnce)
+	require.Len(t, listed(t, setup.open(t), "acme"), 500-setup.tuning.pruneBatch)
 }
 
 func TestAPruneThatFailsInBetween(t *testing.T) {

@@ -17,9 +17,9 @@ import (
 
 // read runs f in a transaction that sees one state of the database.
 func (s *Store) read(ctx context.Context, platform string, scan bool, f func(context.Context, *sql.Tx) error) error {
-	waiting, cancel := context.WithTimeout(ctx, s.file.turnTimeout)
+	turn, cancel := context.WithTimeout(ctx, s.file.turnTimeout)
 	defer cancel()
-	leave, err := s.gates.enter(waiting, platform, scan)
+	leave, err := s.gates.enter(turn, platform, scan)
 	switch {
 	case ctx.Err() != nil:
 		err = ctx.Err()
@@ -36,7 +36,7 @@ func (s *Store) read(ctx context.Context, platform string, scan bool, f func(con
 	if s.running.Err() != nil {
 		return chargeingest.ErrClosed
 	}
-	if err := s.file.checkRead(ctx); err != nil {
+	if err := s.file.checkForRead(ctx); err != nil {
 		return fmt.Errorf("sqlitestore: read: %w", err)
 	}
 	limited, cancel := context.WithTimeout(ctx, s.options.ScanTimeout)
@@ -64,7 +64,7 @@ func (s *Store) read(ctx context.Context, platform string, scan bool, f func(con
 // Get implements [chargeingest.EventReader].
 func (s *Store) Get(ctx context.Context, platform, id string) (e chargeingest.StoredEvent, err error) {
 	err = s.read(ctx, platform, false, func(ctx context.Context, tx *sql.Tx) error {
-		row := tx.QueryRowContext(ctx, "SELECT "+eventColumns+" FROM events WHERE id = ? AND platform = "+platformOf, id, platform)
+		row := tx.QueryRowContext(ctx, "SELECT "+eventColumns+" FROM events WHERE id = ? AND platform = "+platformByName, id, platform)
 		e, err = scanEvent(row.Scan)
 		if errors.Is(err, sql.ErrNoRows) {
 			return chargeingest.ErrNotFound
@@ -83,11 +83,11 @@ func (s *Store) List(ctx context.Context, q chargeingest.Query) (page chargeinge
 	return page, err
 }
 
-func list(ctx context.Context, tx *sql.Tx, recent *recent, q chargeingest.Query) (chargeingest.Page, error) {
+func list(ctx context.Context, tx *sql.Tx, recent *recentIndex, q chargeingest.Query) (chargeingest.Page, error) {
 	var page chargeingest.Page
 	// Before the transaction begins with its first statement, see look.
-	kind, value := foundBy(q)
-	view := recent.look(q.Platform, kind, value)
+	kind, value := bestFilter(q)
+	view := recent.viewOf(q.Platform, kind, value)
 	var after int64
 	if q.After != "" {
 		var err error
@@ -101,7 +101,7 @@ func list(ctx context.Context, tx *sql.Tx, recent *recent, q chargeingest.Query)
 		}
 	}
 	pager := pager{page: &page, query: q, last: after}
-	for _, statement := range listStatements(q, after, view) {
+	for _, statement := range listQueries(q, after, view) {
 		if err := pager.read(ctx, tx, statement); err != nil {
 			return page, err
 		}
@@ -125,7 +125,7 @@ type pager struct {
 }
 
 // read adds what a statement finds, unless the page is full.
-func (p *pager) read(ctx context.Context, tx *sql.Tx, s statementText) error {
+func (p *pager) read(ctx context.Context, tx *sql.Tx, s listQuery) error {
 	if p.page.Next != "" {
 		return nil
 	}
@@ -153,17 +153,17 @@ func (p *pager) read(ctx context.Context, tx *sql.Tx, s statementText) error {
 }
 
 // platformOf selects the number of a platform.
-const platformOf = "(SELECT platforms.id FROM platforms WHERE name = ?)"
+const platformByName = "(SELECT platforms.id FROM platforms WHERE name = ?)"
 
 // statementText is a statement that is to be prepared, and its arguments.
-type statementText struct {
+type listQuery struct {
 	query     string
 	arguments []any
 }
 
 // foundBy returns the filter that leads to the fewest events, of those that the
 // table lookup has; an empty value where the query has none of them.
-func foundBy(q chargeingest.Query) (kind, string) {
+func bestFilter(q chargeingest.Query) (kind, string) {
 	switch {
 	case q.Reference != "":
 		return byReference, q.Reference
@@ -179,18 +179,18 @@ func foundBy(q chargeingest.Query) (kind, string) {
 //
 // Of two, one looks in the table lookup, as far as it is whole, and the other
 // at the recent events behind that.
-func listStatements(q chargeingest.Query, after int64, v view) []statementText {
-	kind, value := foundBy(q)
+func listQueries(q chargeingest.Query, after int64, v view) []listQuery {
+	kind, value := bestFilter(q)
 	if value == "" {
-		s := listStatement(q, after, v.newest, "events INDEXED BY events_platform", "events.platform = "+platformOf, q.Platform)
-		return []statementText{s}
+		s := narrow(q, after, v.newest, "events INDEXED BY events_platform", "events.platform = "+platformByName, q.Platform)
+		return []listQuery{s}
 	}
-	statements := []statementText{listStatement(q, after, v.newest,
+	statements := []listQuery{narrow(q, after, v.newest,
 		"lookup CROSS JOIN events USING (seq)",
-		"kind = ? AND lookup.platform = "+platformOf+" AND value = ? AND lookup.seq <= (SELECT merged.seq FROM merged)",
+		"kind = ? AND lookup.platform = "+platformByName+" AND value = ? AND lookup.seq <= (SELECT merged.seq FROM merged)",
 		int(kind), q.Platform, value)}
 	if len(v.found) > 0 {
-		statements = append(statements, listStatement(q, after, v.newest, "events",
+		statements = append(statements, narrow(q, after, v.newest, "events",
 			"events.seq > (SELECT merged.seq FROM merged) AND events.seq IN (SELECT value FROM json_each(?))", jsonList(v.found)))
 	}
 	if q.Order == chargeingest.Descending {
@@ -212,7 +212,7 @@ func jsonList(numbers []int64) string {
 }
 
 // listStatement returns a query that narrows what a condition finds.
-func listStatement(q chargeingest.Query, after, newest int64, from, condition string, arguments ...any) statementText {
+func narrow(q chargeingest.Query, after, newest int64, from, condition string, arguments ...any) listQuery {
 	seq := "events.seq"
 	if strings.HasPrefix(from, "lookup") {
 		seq = "lookup.seq"
@@ -249,7 +249,7 @@ func listStatement(q chargeingest.Query, after, newest int64, from, condition st
 	} else if q.After != "" {
 		and(seq+" < ?", after)
 	}
-	return statementText{
+	return listQuery{
 		"SELECT events.seq, " + eventColumns + " FROM " + from + " WHERE " + strings.Join(where, " AND ") +
 			" ORDER BY " + seq + " " + direction + " LIMIT ?",
 		append(arguments, min(int64(q.Limit), math.MaxInt64-1)+1),

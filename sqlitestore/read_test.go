@@ -260,5 +260,5 @@ func TestTheViewHasAColumnPerField(t *testing.T) {
 		require.Equal(t, w.value, fmt.Sprint(values[i]), w.column)
 		line = append(line, strings.ReplaceAll(w.value, "<nil>", ""))
 	}
-	require.Equal(t, strings.Join(line, "\x1f"), shell(t, setup.path, "SELECT * FROM charge_events_view"))
+	require.Equal(t, strings.Join(line, "\x1f"), sqlite3Shell(t, setup.path, "SELECT * FROM charge_events_view"))
 }

@@ -15,7 +15,7 @@ import (
 // Nothing may be lost by that.
 func (l *lives) rearrange(t *testing.T) {
 	t.Helper()
-	steps := []func(*testing.T){l.move, l.copyPair, l.moveDirectory, l.link, l.restoreBackup, l.restoreCopy, l.look}
+	steps := []func(*testing.T){l.move, l.copyPair, l.moveDirectory, l.link, l.restoreBackup, l.restoreCopy, l.otherProgram}
 	seldom := 8
 	if *roundsFlag > 0 {
 		seldom = 3
@@ -32,10 +32,10 @@ func (l *lives) rearrange(t *testing.T) {
 
 // tidy deletes the leftovers of earlier steps at other paths.
 func (l *lives) tidy(t *testing.T) {
-	left, err := filepath.Glob(filepath.Join(l.folder, "moved-*"))
+	left, err := filepath.Glob(filepath.Join(l.dir, "moved-*"))
 	require.NoError(t, err)
-	if filepath.Dir(l.path) != l.folder {
-		first, err := filepath.Glob(filepath.Join(l.folder, "charges.db*"))
+	if filepath.Dir(l.path) != l.dir {
+		first, err := filepath.Glob(filepath.Join(l.dir, "charges.db*"))
 		require.NoError(t, err)
 		left = append(left, first...)
 	}
@@ -55,7 +55,7 @@ func (l *lives) tidy(t *testing.T) {
 func (l *lives) elsewhere(t *testing.T) string {
 	t.Helper()
 	l.moved++
-	folder := filepath.Join(l.folder, fmt.Sprint("moved-", l.moved))
+	folder := filepath.Join(l.dir, fmt.Sprint("moved-", l.moved))
 	require.NoError(t, os.Mkdir(folder, 0o700))
 	return filepath.Join(folder, "charges.db")
 }
@@ -91,7 +91,7 @@ func (l *lives) copyPair(t *testing.T) {
 }
 
 func (l *lives) moveDirectory(t *testing.T) {
-	if filepath.Dir(l.path) == l.folder {
+	if filepath.Dir(l.path) == l.dir {
 		l.move(t)
 		return
 	}
@@ -131,7 +131,7 @@ func (l *lives) restore(t *testing.T, backup func(s *Store, path, to string) err
 	require.NoError(t, err)
 	require.NoError(t, backup(s, whole, whole+".backup"))
 	copyFile(t, whole+".backup", l.path)
-	log, err := (&file{path: l.path}).readLog()
+	log, err := (&file{path: l.path}).readWAL()
 	require.NoError(t, err)
 	if _, err := os.Stat(l.path + ".state"); err != nil && len(log.marks) == 0 {
 		// It was killed before it was open: only its operator knows.
@@ -152,11 +152,11 @@ func (l *lives) restore(t *testing.T, backup func(s *Store, path, to string) err
 
 // look has a program look at the database, which moves the log into it, or change
 // what is not the store's.
-func (l *lives) look(t *testing.T) {
+func (l *lives) otherProgram(t *testing.T) {
 	statements := []string{"SELECT count(*) FROM sqlite_schema", "ANALYZE", "VACUUM", "PRAGMA auto_vacuum = 1; VACUUM",
 		"CREATE INDEX IF NOT EXISTS mine ON events (product_item_id)", "DROP INDEX IF EXISTS mine"}
 	if _, err := os.Stat(l.path + ".state"); err != nil {
 		statements = statements[:1] // there may be no tables yet
 	}
-	made(t, l.path, statements[l.random.IntN(len(statements))])
+	execSQL(t, l.path, statements[l.random.IntN(len(statements))])
 }

@@ -24,10 +24,10 @@ func TestAnOpeningThatWasCutOffIsFinished(t *testing.T) {
 	for name, from := range map[string]func(*testing.T, setup) setup{
 		"after a crash": func(t *testing.T, s setup) setup {
 			fresh(t, s.open(t), charges("acme", "a"))
-			return crashed(t, s)
+			return killedCopy(t, s)
 		},
 		"of an earlier version": func(t *testing.T, s setup) setup {
-			madeVersion4(t, s.path)
+			makeVersion4(t, s.path)
 			return s
 		},
 		"of a new database": func(_ *testing.T, s setup) setup { return s },
@@ -35,7 +35,7 @@ func TestAnOpeningThatWasCutOffIsFinished(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for n := 1; ; n += step {
 				dead := from(t, newSetup(t))
-				cut, more := openedUntil(t, dead, n)
+				cut, more := openUntil(t, dead, n)
 				if !more {
 					require.Greater(t, n, 10)
 					return
@@ -50,13 +50,13 @@ func TestAnOpeningThatWasCutOffIsFinished(t *testing.T) {
 
 // openedUntil opens a database, and returns its files as they are before the nth
 // operation on them, and false if there are fewer.
-func openedUntil(t *testing.T, s setup, n int) (cut files, more bool) {
+func openUntil(t *testing.T, s setup, n int) (cut files, more bool) {
 	t.Helper()
 	path, err := realPath(s.path)
 	require.NoError(t, err)
-	came := 0
+	count := 0
 	disks.Store(path, disk(func(operation) int32 {
-		if came++; came == n {
+		if count++; count == n {
 			cut = filesOf(t, path)
 		}
 		return 0
@@ -65,17 +65,17 @@ func openedUntil(t *testing.T, s setup, n int) (cut files, more bool) {
 	require.NoError(t, err)
 	disks.Delete(path)
 	require.NoError(t, opened.Close())
-	return cut, came >= n
+	return cut, count >= n
 }
 
 // madeVersion4 makes a database of an earlier version, without a token.
-func madeVersion4(t *testing.T, path string) {
+func makeVersion4(t *testing.T, path string) {
 	t.Helper()
 	scripts, err := migrationScripts()
 	require.NoError(t, err)
 	statements := []string{fmt.Sprintf("PRAGMA application_id = %d", applicationID)}
 	statements = append(statements, scripts[:4]...)
-	made(t, path, append(statements, "PRAGMA user_version = 4")...)
+	execSQL(t, path, append(statements, "PRAGMA user_version = 4")...)
 }
 
 // files are the files of a database, by suffix.
@@ -101,7 +101,7 @@ func (f files) write(t *testing.T, path string) {
 
 func TestACreationThatWasCutOffIsBegunAgain(t *testing.T) {
 	setup := newSetup(t)
-	made(t, setup.path, "PRAGMA application_id = 1667785825")
+	execSQL(t, setup.path, "PRAGMA application_id = 1667785825")
 	// A rollback journal that says: the database had no page before, of 4096
 	// bytes, and sectors have 512.
 	journal := make([]byte, 512)
@@ -112,14 +112,14 @@ func TestACreationThatWasCutOffIsBegunAgain(t *testing.T) {
 
 	fresh(t, setup.open(t), charges("acme", "a"))
 	crashed := setup
-	crashed.path = crash(t, setup.path)
+	crashed.path = killedPair(t, setup.path)
 	replayed(t, crashed.open(t), charges("acme", "a"))
 }
 
 func TestEveryOpeningIsSynced(t *testing.T) {
 	setup := newSetup(t)
 	fresh(t, setup.open(t), charges("acme", "a"))
-	setup.path = crash(t, setup.path)
+	setup.path = killedPair(t, setup.path)
 	require.NoError(t, setup.open(t).Close())
 	setup.faults.clear()
 	setup.open(t)
@@ -135,7 +135,7 @@ func TestTheLogOfACrashIsInTheDatabaseBeforeServing(t *testing.T) {
 	s := setup.open(t)
 	stored := fresh(t, s, charges("acme", "a", "b"))
 	crashed := setup
-	crashed.path = crash(t, setup.path)
+	crashed.path = killedPair(t, setup.path)
 	log, err := os.Stat(crashed.path + "-wal")
 	require.NoError(t, err)
 	require.NotZero(t, log.Size(), "there is something to take over")
@@ -164,7 +164,7 @@ func TestACommitThatWasCutOffIsNotThere(t *testing.T) {
 	whole, err := os.Stat(setup.path + "-wal")
 	require.NoError(t, err)
 	fresh(t, s, charges("acme", "b"))
-	setup.path = crash(t, setup.path)
+	setup.path = killedPair(t, setup.path)
 	require.NoError(t, os.Truncate(setup.path+"-wal", whole.Size()+5000))
 	again := setup.open(t)
 	require.Equal(t, stored, listed(t, again, "acme"))
@@ -175,7 +175,7 @@ func TestALogWithoutItsDatabaseIsNotOverwritten(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a"))
-	setup.path = crash(t, setup.path)
+	setup.path = killedPair(t, setup.path)
 	database, err := os.ReadFile(setup.path)
 	require.NoError(t, err)
 	require.NoError(t, os.Remove(setup.path))
@@ -191,7 +191,7 @@ func TestAReaderInTheWayKeepsTheLogFromBeingTakenOver(t *testing.T) {
 	setup.tuning.busyTimeout = "1"
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a"))
-	setup.path = crash(t, setup.path)
+	setup.path = killedPair(t, setup.path)
 	end := foreignReader(t, setup.path)
 	require.ErrorContains(t, setup.failure(t), "transaction open")
 	end()
@@ -224,7 +224,7 @@ func TestACheckpointThatWasCutOffAfterAnyWriteIsFinished(t *testing.T) {
 		require.Equal(t, more, err != nil)
 		disks.Delete(s.file.path)
 
-		setup.path = crash(t, setup.path)
+		setup.path = killedPair(t, setup.path)
 		replayed(t, setup.open(t), charges("acme", numbered(100)...))
 	}
 }

@@ -26,7 +26,7 @@ func TestAFileThatReplacesAnOpenDatabaseIsLeftAlone(t *testing.T) {
 	for name, use := range map[string]func(*testing.T, *Store){
 		"nothing is done": func(*testing.T, *Store) {},
 		"Append":          appending,
-		"a checkpoint":    settled,
+		"a checkpoint":    checkpointAll,
 		"a checkpoint by its side": func(t *testing.T, s *Store) {
 			require.NoError(t, s.writer.do(t.Context(), func() error {
 				s.writer.startCheckpoint()
@@ -37,7 +37,7 @@ func TestAFileThatReplacesAnOpenDatabaseIsLeftAlone(t *testing.T) {
 			_, _ = s.List(t.Context(), chargeingest.Query{Platform: "acme", Limit: 1})
 		},
 	} {
-		for kind, copied := range copies() {
+		for kind, copied := range copyMethods() {
 			for _, inPlace := range []bool{false, true} {
 				if kind != "Backup" && (name != "nothing is done" && name != "Append" || !inPlace) {
 					continue
@@ -58,7 +58,7 @@ func TestAFileThatReplacesAnOpenDatabaseIsLeftAlone(t *testing.T) {
 						s = reopen()
 					}
 					fresh(t, s, charges("acme", "before"))
-					settled(t, s)
+					checkpointAll(t, s)
 					fresh(t, s, charges("acme", "in the log"))
 					want, err := os.ReadFile(to)
 					require.NoError(t, err)
@@ -71,7 +71,7 @@ func TestAFileThatReplacesAnOpenDatabaseIsLeftAlone(t *testing.T) {
 					}
 					use(t, s)
 					require.Equal(t, inPlace, s.Close() != nil)
-					requireNoneOpen(t, s.file.path)
+					requireNoOpenFiles(t, s.file.path)
 					got, err := os.ReadFile(setup.path)
 					require.NoError(t, err)
 					require.True(t, bytes.Equal(want, got), "the file was changed")
@@ -133,7 +133,7 @@ func TestAReplacedDatabaseIsNotRead(t *testing.T) {
 // which the next store would take for its own.
 func TestALogThatWasPutThereIsMovedAway(t *testing.T) {
 	setup := newSetup(t)
-	setup.tuning.lookEvery = time.Hour
+	setup.tuning.walCheckEvery = time.Hour
 	s, err := open(t.Context(), setup.path, setup.options, setup.tuning)
 	require.NoError(t, err)
 	fresh(t, s, charges("acme", "a"))
@@ -155,12 +155,12 @@ func TestAnOlderCopyIsNoticedWhileTheStoreIsOpen(t *testing.T) {
 	s, err := open(t.Context(), setup.path, setup.options, setup.tuning)
 	require.NoError(t, err)
 	fresh(t, s, charges("acme", numbered(20)...))
-	settled(t, s)
+	checkpointAll(t, s)
 	older, err := os.ReadFile(setup.path)
 	require.NoError(t, err)
 	_, err = s.Prune(t.Context(), received().Add(time.Hour))
 	require.NoError(t, err)
-	settled(t, s)
+	checkpointAll(t, s)
 	require.NoError(t, os.WriteFile(setup.path, older, 0o600))
 	_, err = s.Append(t.Context(), charges("acme", "later"))
 	require.ErrorIs(t, err, chargeingest.ErrNotStored)

@@ -16,7 +16,7 @@ import (
 func TestAnOldLogIsNotReplayedOverARestoredDatabase(t *testing.T) {
 	t.Parallel()
 	for _, events := range []int{1, 2000} {
-		for name, copied := range copies() {
+		for name, copied := range copyMethods() {
 			if events > 1 && name != "Backup" {
 				continue
 			}
@@ -30,10 +30,10 @@ func TestAnOldLogIsNotReplayedOverARestoredDatabase(t *testing.T) {
 					s = setup.open(t)
 				}
 				fresh(t, s, charges("acme", "later"))
-				settled(t, s)
+				checkpointAll(t, s)
 				fresh(t, s, charges("acme", "in the log"))
 
-				dead := crashed(t, setup)
+				dead := killedCopy(t, setup)
 				copyFile(t, to, dead.path)
 				before := contents(t, filepath.Dir(dead.path))
 				err := dead.failure(t)
@@ -91,7 +91,7 @@ func TestACompleteCopyIsNotReported(t *testing.T) {
 			s := setup.open(t)
 			fresh(t, s, charges("acme", "copied"))
 			restored := newSetup(t)
-			copies()[name](t, s, setup.path, restored.path)
+			copyMethods()[name](t, s, setup.path, restored.path)
 			var log bytes.Buffer
 			restored.options.Logger = slog.New(slog.NewTextHandler(&log, nil))
 			replayed(t, restored.open(t), charges("acme", "copied"))
@@ -106,7 +106,7 @@ func TestTheRemedyForAnOldLogKeepsTheState(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a"))
-	dead := crashed(t, setup)
+	dead := killedCopy(t, setup)
 	copyFile(t, dead.path+"-wal", dead.path+"-wal.saved")
 	require.NoError(t, dead.open(t).Close())
 	require.NoError(t, os.Rename(dead.path+"-wal.saved", dead.path+"-wal"))
@@ -121,10 +121,10 @@ func TestTheLogOfARestoredDatabaseIsCounted(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a", "b"))
-	dead := crashed(t, setup)
+	dead := killedCopy(t, setup)
 	other := newSetup(t)
 	fresh(t, other.open(t), charges("acme", "x"))
-	other = crashed(t, other)
+	other = killedCopy(t, other)
 	copyFile(t, other.path+".state", dead.path+".state")
 	var log bytes.Buffer
 	dead.options.Logger = slog.New(slog.NewTextHandler(&log, nil))
@@ -162,7 +162,7 @@ func TestFilesThatBelongTogetherAreAccepted(t *testing.T) {
 		}
 	}
 	for name, do := range map[string]func(t *testing.T, path string) string{
-		"the database and its log are copied": crash,
+		"the database and its log are copied": killedPair,
 		"both are moved": func(t *testing.T, path string) string {
 			to := filepath.Join(t.TempDir(), "new.db")
 			move(t, path, to, "", "-wal")
@@ -208,7 +208,7 @@ func TestFilesThatBelongTogetherAreAccepted(t *testing.T) {
 			s, err := open(t.Context(), setup.path, setup.options, setup.tuning)
 			require.NoError(t, err)
 			fresh(t, s, charges("acme", "a"))
-			dead := crashed(t, setup)
+			dead := killedCopy(t, setup)
 			require.NoError(t, s.Close())
 			dead.path = do(t, dead.path)
 			replayed(t, dead.open(t), charges("acme", "a"))

@@ -16,34 +16,34 @@ import (
 // write-ahead log was empty and synced when the session began.
 type session struct {
 	conn
-	beside     conn        // for checkpoints while a transaction is open
-	log        os.FileInfo // tells the log's file from another one at its path
-	seen       time.Time   // when it was last at its place
-	statements []statement // all of those below
+	checkpointConn conn        // for checkpoints while a transaction is open
+	wal            os.FileInfo // tells the log's file from another one at its path
+	walSeen        time.Time   // when it was last at its place
+	statements     []statement // all of those below
 
-	begin, commit, logSize     statement
-	totalChanges, setMark      statement
-	findPlatform, addPlatform  statement
-	findRequest, requestEvents statement
-	findReference, eventAt     statement
-	findReferences, setMerged  statement
-	bindRequest, bindEvent     statement
-	oldRequest, requestPlaces  statement
-	deleteRequest              statement
-	oldEvents, deleteUnheld    statement
-	addBackdated, oldBackdated statement
-	receivedAt                 statement
-	somePlatforms              statement
-	deleteUnused               statement
+	begin, commit, readWALState       statement
+	totalChanges, setMark             statement
+	findPlatform, addPlatform         statement
+	findRequest, requestEvents        statement
+	findReference, eventAt            statement
+	findReferences, setMerged         statement
+	insertRequest, insertRequestEvent statement
+	oldRequest, requestSeqs           statement
+	deleteRequest                     statement
+	oldEvents, deleteIfUnkeyed        statement
+	addBackdated, oldBackdated        statement
+	receivedAt                        statement
+	nextPlatforms                     statement
+	deleteUnusedPlatforms             statement
 
 	// platforms are the numbers of the platforms seen. It is emptied whenever
 	// a transaction is undone, which may have made some of them.
 	platforms map[string]int64
 
 	// recent is what the newest events are found by.
-	recent *recent
+	recent *recentIndex
 
-	insertEvents, mergeEntries bulk
+	insertEvents, insertEntries bulk
 
 	// loaded is how much content the open transaction has read, in bytes.
 	loaded int
@@ -52,9 +52,9 @@ type session struct {
 	added bool
 
 	// waiting are events of the open transaction that are not inserted yet.
-	waiting []insertion
+	pending []insertion
 
-	ahead ahead
+	prefetched prefetched
 }
 
 // openSession connects to the database, migrates it, and moves all of the
@@ -64,16 +64,16 @@ func openSession(ctx context.Context, f *file) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	made, err := connector.Connect(ctx)
+	writing, err := connector.Connect(ctx)
 	if err != nil {
 		return nil, err
 	}
-	beside, err := connector.Connect(ctx)
+	checkpointing, err := connector.Connect(ctx)
 	if err != nil {
-		return nil, errors.Join(err, made.Close())
+		return nil, errors.Join(err, writing.Close())
 	}
-	s := &session{conn: conn{made}, beside: conn{beside}, platforms: make(map[string]int64)}
-	s.ahead.absent = make(map[reference]bool)
+	s := &session{conn: conn{writing}, checkpointConn: conn{checkpointing}, platforms: make(map[string]int64)}
+	s.prefetched.absent = make(map[reference]bool)
 	if f.guard == nil {
 		err = f.openGuard(ctx)
 	}
@@ -87,20 +87,20 @@ func openSession(ctx context.Context, f *file) (*session, error) {
 		err = s.prepareAll()
 	}
 	if err == nil {
-		err = s.readRecent(f)
+		err = s.loadRecent(f)
 	}
 	if err == nil {
-		err = s.emptyLog()
+		err = s.emptyWAL()
 	}
 	if err == nil {
-		err = syncFolder(f.path) // the log's entry in it may be new
+		err = syncDir(f.path) // the log's entry in it may be new
 	}
 	if err == nil {
-		s.log, err = os.Stat(f.path + "-wal")
-		s.seen, f.log = time.Now(), s.log
+		s.wal, err = os.Stat(f.path + "-wal")
+		s.walSeen, f.wal = time.Now(), s.wal
 	}
 	if err == nil {
-		err = f.settle(s.conn, s.recent.newest)
+		err = f.sessionOpened(s.conn, s.recent.newest)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -112,18 +112,18 @@ func openSession(ctx context.Context, f *file) (*session, error) {
 // up to the first damage in it without a word.
 func (s *session) requireAcknowledged(f *file) error {
 	newest := f.state.state.newest
-	if newest == 0 && f.logged <= 0 {
+	if newest == 0 && f.seqBeforeWAL <= 0 {
 		return nil // there may be no table of events
 	}
 	found, err := s.newestEvent()
 	if err != nil {
 		return err
 	}
-	if found < f.logged {
-		return f.foreignLog("-wal", false, false) // it is older than the database
+	if found < f.seqBeforeWAL {
+		return f.walMismatch("-wal", false, false) // it is older than the database
 	}
 	if found < newest {
-		return f.missing(newest, found)
+		return f.eventsMissing(newest, found)
 	}
 	return nil
 }
@@ -140,17 +140,17 @@ func (s *session) schemaVersion() (uint32, error) {
 }
 
 // hasLog says that the log is at its place.
-func (s *session) hasLog(f *file) bool {
+func (s *session) hasWAL(f *file) bool {
 	now, err := os.Stat(f.path + "-wal")
-	if err != nil || !os.SameFile(s.log, now) {
+	if err != nil || !os.SameFile(s.wal, now) {
 		return false
 	}
-	s.seen = time.Now()
+	s.walSeen = time.Now()
 	return true
 }
 
 // emptyLog moves all of the write-ahead log into the database, synced.
-func (s *session) emptyLog() error {
+func (s *session) emptyWAL() error {
 	state, err := s.checkpoint("TRUNCATE")
 	if err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
@@ -164,23 +164,23 @@ func (s *session) emptyLog() error {
 // finish does what a transaction has to do before its commit: insert what is
 // waiting, and merge what is due of the recent events' entries into the table
 // lookup.
-func (s *session) finish() error {
-	if err := s.flush(len(s.waiting)); err != nil {
+func (s *session) beforeCommit() error {
+	if err := s.flush(len(s.pending)); err != nil {
 		return err
 	}
-	if len(s.recent.written.deleted) > 0 {
+	if len(s.recent.txWrites.deleted) > 0 {
 		return nil // some of the due entries may be those of deleted events
 	}
-	entries, last, through := s.recent.due()
-	if err := s.insertEntries(entries); err != nil {
+	entries, last, lastSeq := s.recent.nextMerge()
+	if err := s.mergeEntries(entries); err != nil {
 		return err
 	}
-	s.recent.written.entries = len(entries)
+	s.recent.txWrites.entries = len(entries)
 	if last {
-		if _, err := s.setMerged.exec(through); err != nil {
+		if _, err := s.setMerged.exec(lastSeq); err != nil {
 			return err
 		}
-		s.recent.written.merged = true
+		s.recent.txWrites.merged = true
 	}
 	return nil
 }
@@ -188,14 +188,14 @@ func (s *session) finish() error {
 // committed and undone say what became of the open transaction.
 func (s *session) committed() {
 	s.recent.commit()
-	clear(s.ahead.absent)
+	clear(s.prefetched.absent)
 }
 
-func (s *session) undone() {
+func (s *session) rolledBack() {
 	s.recent.rollback()
-	clear(s.ahead.absent)
+	clear(s.prefetched.absent)
 	clear(s.platforms)
-	s.waiting = s.waiting[:0]
+	s.pending = s.pending[:0]
 }
 
 // Close closes the connection; what was not committed is undone. SQLite keeps
@@ -205,7 +205,7 @@ func (s *session) Close() error {
 	for _, statement := range s.statements {
 		errs = append(errs, statement.Close())
 	}
-	return errors.Join(append(errs, s.beside.Close(), s.conn.Close())...)
+	return errors.Join(append(errs, s.checkpointConn.Close(), s.conn.Close())...)
 }
 
 // idGenerator continues behind the newest event.
@@ -224,9 +224,9 @@ func (s *session) idGenerator(entropy io.Reader) (*storekit.IDGenerator, error) 
 }
 
 // logState returns how the write-ahead log is, without changing it.
-func (s *session) logState() (l logState, err error) {
+func (s *session) walState() (l walState, err error) {
 	defer panics.RecoverTo(&err)
-	return scanLogState(s.logSize.query())
+	return scanWALState(s.readWALState.query())
 }
 
 // changes returns how many rows the connection has changed so far.
@@ -241,7 +241,7 @@ func (s *session) changes() (n int64, err error) {
 // mark sets the next mark if the open transaction has changed rows, which were so
 // many before. It returns the mark that the database has once that is committed.
 func (s *session) mark(f *file, before int64) (mark, error) {
-	next := f.next(s.recent.newest)
+	next := f.nextMark(s.recent.newest)
 	result, err := s.setMark.exec(next.encode(), before)
 	if err != nil {
 		return f.mark, err
@@ -258,7 +258,7 @@ func (s *session) markClosed(f *file) {
 	if _, err := s.begin.exec(); err != nil {
 		return
 	}
-	closed := f.next(s.recent.newest)
+	closed := f.nextMark(s.recent.newest)
 	closed.open = false
 	err := s.exec(setMark(closed))
 	if err == nil {
@@ -270,4 +270,4 @@ func (s *session) markClosed(f *file) {
 }
 
 // touch writes what is there already, to see whether writing works.
-func (s *session) touch() error { return s.exec("UPDATE merged SET seq = seq") }
+func (s *session) probeWrite() error { return s.exec("UPDATE merged SET seq = seq") }

@@ -15,14 +15,14 @@ import (
 
 // operation is something that changes a file, or makes it durable.
 type operation struct {
-	what string // "write", "truncate", "sync" or "delete"
+	kind string // "write", "truncate", "sync" or "delete"
 	file string // "database", "log" (the write-ahead log) or "journal"
 
 	offset int64  // of a write, or the size that a file is truncated to
 	data   []byte // of a write; SQLite's memory
 }
 
-func (op operation) is(what, file string) bool { return op.what == what && op.file == file }
+func (op operation) is(what, file string) bool { return op.kind == what && op.file == file }
 
 // disk decides about the operations on the files of one database: 0 lets one
 // happen, anything else is the result code in its place. Called from the
@@ -113,7 +113,7 @@ func nameOf(path uintptr) (database, kind string) {
 
 func shimDelete(tls *libc.TLS, _, path uintptr, syncFolder int32) int32 {
 	database, kind := nameOf(path)
-	if code := ask(database, operation{what: "delete", file: kind}); code != sqlite3.SQLITE_OK {
+	if code := ask(database, operation{kind: "delete", file: kind}); code != sqlite3.SQLITE_OK {
 		return code
 	}
 	remove := called[func(*libc.TLS, uintptr, uintptr, int32) int32](systemVFS.FxDelete)
@@ -162,7 +162,7 @@ func askOf(file uintptr, op operation) (*sqlite3.Tsqlite3_io_methods, int32) {
 }
 
 func shimWrite(tls *libc.TLS, file, data uintptr, n int32, offset int64) int32 {
-	m, code := askOf(file, operation{what: "write", offset: offset, data: unsafe.Slice(memory[byte](data), n)})
+	m, code := askOf(file, operation{kind: "write", offset: offset, data: unsafe.Slice(memory[byte](data), n)})
 	if code != sqlite3.SQLITE_OK {
 		return code
 	}
@@ -170,7 +170,7 @@ func shimWrite(tls *libc.TLS, file, data uintptr, n int32, offset int64) int32 {
 }
 
 func shimTruncate(tls *libc.TLS, file uintptr, size int64) int32 {
-	m, code := askOf(file, operation{what: "truncate", offset: size})
+	m, code := askOf(file, operation{kind: "truncate", offset: size})
 	if code != sqlite3.SQLITE_OK {
 		return code
 	}
@@ -178,7 +178,7 @@ func shimTruncate(tls *libc.TLS, file uintptr, size int64) int32 {
 }
 
 func shimSync(tls *libc.TLS, file uintptr, flags int32) int32 {
-	m, code := askOf(file, operation{what: "sync"})
+	m, code := askOf(file, operation{kind: "sync"})
 	if code != sqlite3.SQLITE_OK {
 		return code
 	}

@@ -18,8 +18,8 @@ import (
 // simulated are lives on a model of a disk.
 type simulated struct {
 	*lives
-	plan modelPlan // of the next disk; the ones behind it are good
-	disk *model    // the last one
+	plan diskPlan   // of the next disk; the ones behind it are good
+	disk *diskModel // the last one
 }
 
 // newSimulated returns lives in this process, each of which ends with a power cut.
@@ -28,15 +28,15 @@ func newSimulated(t *testing.T, seed uint64) *simulated {
 	s.launch = func(t *testing.T, k kill) (*life, error) {
 		plan := s.plan
 		plan.cutAt = k.Nth
-		s.plan = modelPlan{}
+		s.plan = diskPlan{}
 		return s.serve(t, plan)
 	}
 	return s
 }
 
 // serve serves the database from a disk with a plan.
-func (l *simulated) serve(t *testing.T, plan modelPlan) (*life, error) {
-	m, err := newModel(l.path, rand.New(rand.NewPCG(l.random.Uint64(), 2)), plan, l.history.Darken, l.disk)
+func (l *simulated) serve(t *testing.T, plan diskPlan) (*life, error) {
+	m, err := newDiskModel(l.path, rand.New(rand.NewPCG(l.random.Uint64(), 2)), plan, l.history.Darken, l.disk)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +44,7 @@ func (l *simulated) serve(t *testing.T, plan modelPlan) (*life, error) {
 	disks.Store(l.path, disk(m.operate))
 	quiet := slog.New(slog.DiscardHandler)
 	tuning := busyTuning()
-	tuning.stateSynced = m.stateSynced
+	tuning.onStateSynced = m.stateSynced
 	store, err := open(context.Background(), l.path, Options{Logger: quiet}, tuning)
 	if err != nil { // most likely the disk, and the process ends
 		m.stop()
@@ -68,7 +68,7 @@ func (l *simulated) serve(t *testing.T, plan modelPlan) (*life, error) {
 	kill := sync.OnceFunc(func() {
 		m.stop()
 		_ = end() // nothing can be written any more
-		requireNoneOpen(t, l.path)
+		requireNoOpenFiles(t, l.path)
 		if m.cut {
 			require.NoError(t, m.restore())
 		}
@@ -85,7 +85,7 @@ func TestNoPartOfWhatWasNotSyncedHarmsTheRest(t *testing.T) {
 	for n := rounds(40); n > 0; n -= perDatabase {
 		l := newSimulated(t, first+uint64(n))
 		for range min(n, perDatabase) {
-			l.settle(t, l.moment())
+			l.resolve(t, l.moment())
 			l.traffic(t, 1+l.random.IntN(100), l.kill)
 			require.Positive(t, l.disk.ops)
 			l.rearrange(t)
@@ -109,7 +109,7 @@ func TestAReplayIsSyncedThoughTheEventWasNot(t *testing.T) {
 		l.start(t, kill{})
 		l.traffic(t, 1<<20, l.kill)
 		before := l.history.Count("replayed")
-		l.settle(t, kill{})
+		l.resolve(t, kill{})
 		replayed += l.history.Count("replayed") - before
 		l.kill()
 		l.finish(t)
@@ -138,14 +138,14 @@ func testFailing(t *testing.T, what string, step int) {
 			failAt := 1
 			for ; ; failAt += step {
 				l := newSimulated(t, first+uint64(failAt))
-				l.plan = modelPlan{failing: what, failAt: failAt, failFor: failFor}
+				l.plan = diskPlan{failing: what, failAt: failAt, failFor: failFor}
 				started, err := l.launch(t, kill{})
 				if err == nil {
 					l.life = started
 					l.traffic(t, 30, l.kill)
 				}
-				hit := l.disk.came >= failAt
-				require.True(t, hit || l.disk.came > 0)
+				hit := l.disk.matched >= failAt
+				require.True(t, hit || l.disk.matched > 0)
 				l.finish(t)
 				if !hit {
 					require.NoError(t, err)

@@ -192,8 +192,8 @@ type Store struct {
 	closed  error
 
 	// backups are those under way; starting guards adding one.
-	starting sync.Mutex
-	backups  sync.WaitGroup
+	backupsMu sync.Mutex
+	backups   sync.WaitGroup
 }
 
 // Open opens the database at path with the default [Options], and creates it
@@ -237,8 +237,8 @@ func (s *Store) open(ctx context.Context, path string, t tuning) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = explain(path, err) }()
-	if s.lock, err = lockName(path); err != nil {
+	defer func() { err = explainPermission(path, err) }()
+	if s.lock, err = lockFile(path); err != nil {
 		return err
 	}
 	s.file = &file{path: path, tuning: t, logger: s.options.Logger}
@@ -303,9 +303,9 @@ func (s *Store) Ready(ctx context.Context) error {
 // first one did.
 func (s *Store) Close() error {
 	s.once.Do(func() {
-		s.starting.Lock()
+		s.backupsMu.Lock()
 		s.stop()
-		s.starting.Unlock()
+		s.backupsMu.Unlock()
 		s.writer.queue.Close()
 		<-s.writer.stopped
 		s.backups.Wait()

@@ -18,10 +18,10 @@ import (
 // state is the content of the state file.
 type state struct {
 	// The database has one of these as its opening. Next is set while it is opened.
-	now, next token
+	current, next token
 
 	// at is the offset of the mark in the database file, 0 if unknown.
-	at int64
+	markOffset int64
 
 	// newest is the seq of the newest event that was acknowledged. The file is
 	// written after the commit was synced and is not synced itself, so this is a
@@ -30,25 +30,25 @@ type state struct {
 }
 
 // has reports whether the state is of a database with this opening.
-func (s state) has(t token) bool { return t == s.now || t == s.next && t != token{} }
+func (s state) isOf(t token) bool { return t == s.current || t == s.next && t != token{} }
 
 // A state has the same length always: it is overwritten in place by one write
 // within one sector.
 const stateFormat = "chargeingest state 1\ndatabase %x\nopening  %x\noffset   %020d\nnewest   %020d\n"
 
 func (s state) encode() []byte {
-	text := fmt.Appendf(nil, stateFormat, s.now, s.next, s.at, s.newest)
+	text := fmt.Appendf(nil, stateFormat, s.current, s.next, s.markOffset, s.newest)
 	return fmt.Appendf(text, "check    %08x\n", crc32.ChecksumIEEE(text))
 }
 
 // decodeState returns false if the text is not that of a state.
 func decodeState(text []byte) (s state, ok bool) {
 	var now, next []byte
-	_, err := fmt.Sscanf(string(text), stateFormat, &now, &next, &s.at, &s.newest)
-	if err != nil || len(now) != len(s.now) || len(next) != len(s.next) {
+	_, err := fmt.Sscanf(string(text), stateFormat, &now, &next, &s.markOffset, &s.newest)
+	if err != nil || len(now) != len(s.current) || len(next) != len(s.next) {
 		return state{}, false
 	}
-	s.now, s.next = token(now), token(next)
+	s.current, s.next = token(now), token(next)
 	return s, bytes.Equal(text, s.encode())
 }
 
@@ -80,7 +80,7 @@ func openState(path string, like fs.FileInfo) (_ *stateFile, last *state, _ erro
 
 // newestBefore returns the newest event that the state file next to a database tells
 // of, 0 if there is none.
-func newestBefore(database string) int64 {
+func lastAcknowledged(database string) int64 {
 	path := database + ".state"
 	if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() {
 		return 0
@@ -95,7 +95,7 @@ func newestBefore(database string) int64 {
 
 // begin writes the state with which a database is opened, or none if it is nil,
 // durable before the database can change.
-func (s *stateFile) begin(now *state) (text []byte, err error) {
+func (s *stateFile) start(now *state) (text []byte, err error) {
 	if now != nil {
 		s.state = *now
 		text = now.encode()
@@ -108,7 +108,7 @@ func (s *stateFile) begin(now *state) (text []byte, err error) {
 		err = s.file.Sync()
 	}
 	if err == nil && s.isNew {
-		err = syncFolder(s.file.Name())
+		err = syncDir(s.file.Name())
 	}
 	return text, err
 }

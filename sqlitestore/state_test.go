@@ -10,7 +10,7 @@ import (
 )
 
 func TestDamagedStatesAreNone(t *testing.T) {
-	s := state{now: newToken(), next: newToken(), at: 8000, newest: 1 << 62}
+	s := state{current: newToken(), next: newToken(), markOffset: 8000, newest: 1 << 62}
 	text := s.encode()
 	require.Less(t, len(text), 512, "one sector")
 	require.Len(t, state{}.encode(), len(text))

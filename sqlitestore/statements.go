@@ -16,7 +16,7 @@ func (s *session) prepareAll() error {
 		{&s.commit, "COMMIT"},
 		{&s.totalChanges, "SELECT total_changes()"},
 		{&s.setMark, "UPDATE identity SET mark = ? WHERE total_changes() > ?"},
-		{&s.logSize, "PRAGMA wal_checkpoint(NOOP)"},
+		{&s.readWALState, "PRAGMA wal_checkpoint(NOOP)"},
 		{&s.findPlatform, "SELECT id FROM platforms WHERE name = ?"},
 		{&s.addPlatform, "INSERT INTO platforms (name) VALUES (?)"},
 		{&s.findRequest, "SELECT id, route, digest FROM requests WHERE platform = ? AND key = ?"},
@@ -24,21 +24,21 @@ func (s *session) prepareAll() error {
 		{&s.findReference, "SELECT " + eventColumns + " FROM lookup CROSS JOIN events USING (seq) " +
 			"WHERE kind = " + fmt.Sprint(int(byReference)) + " AND lookup.platform = ? AND value = ? AND reference = value"},
 		{&s.findReferences, "SELECT value FROM lookup WHERE kind = " + fmt.Sprint(int(byReference)) +
-			" AND platform = ? AND value IN (?" + strings.Repeat(", ?", referencesAtOnce-1) + ")"},
+			" AND platform = ? AND value IN (?" + strings.Repeat(", ?", prefetchSize-1) + ")"},
 		{&s.eventAt, "SELECT " + eventColumns + " FROM events WHERE seq = ?"},
 		{&s.setMerged, "UPDATE merged SET seq = ?"},
-		{&s.bindRequest, "INSERT INTO requests (platform, key, route, digest, bound_ms) VALUES (?, ?, ?, ?, ?)"},
-		{&s.bindEvent, "INSERT INTO request_events (request, position, event, sent) VALUES (?, ?, (SELECT seq FROM events WHERE id = ?), ?)"},
+		{&s.insertRequest, "INSERT INTO requests (platform, key, route, digest, bound_ms) VALUES (?, ?, ?, ?, ?)"},
+		{&s.insertRequestEvent, "INSERT INTO request_events (request, position, event, sent) VALUES (?, ?, (SELECT seq FROM events WHERE id = ?), ?)"},
 		{&s.oldRequest, "SELECT id FROM requests WHERE bound_ms < ? ORDER BY bound_ms LIMIT 1"},
-		{&s.requestPlaces, "SELECT DISTINCT event FROM request_events WHERE request = ?"},
+		{&s.requestSeqs, "SELECT DISTINCT event FROM request_events WHERE request = ?"},
 		{&s.deleteRequest, "DELETE FROM requests WHERE id = ?"},
 		{&s.oldEvents, "SELECT seq, id, " + receivedMilliseconds + " < ? FROM events WHERE id > ? AND id < ? ORDER BY id LIMIT ?"},
-		{&s.deleteUnheld, "DELETE FROM events WHERE seq = ? AND NOT EXISTS (SELECT 1 FROM request_events WHERE event = seq)"},
+		{&s.deleteIfUnkeyed, "DELETE FROM events WHERE seq = ? AND NOT EXISTS (SELECT 1 FROM request_events WHERE event = seq)"},
 		{&s.addBackdated, "INSERT INTO backdated (received_ms, seq) VALUES (?, ?)"},
 		{&s.oldBackdated, "SELECT received_ms, seq FROM backdated WHERE (received_ms, seq) > (?, ?) AND received_ms < ? ORDER BY received_ms, seq LIMIT ?"},
 		{&s.receivedAt, "SELECT " + receivedMilliseconds + " FROM events WHERE id = ?"},
-		{&s.somePlatforms, "SELECT id FROM platforms WHERE id > ? ORDER BY id LIMIT ?"},
-		{&s.deleteUnused, "DELETE FROM platforms WHERE id > ? AND id <= ? AND NOT EXISTS (SELECT 1 FROM events WHERE platform = platforms.id) " +
+		{&s.nextPlatforms, "SELECT id FROM platforms WHERE id > ? ORDER BY id LIMIT ?"},
+		{&s.deleteUnusedPlatforms, "DELETE FROM platforms WHERE id > ? AND id <= ? AND NOT EXISTS (SELECT 1 FROM events WHERE platform = platforms.id) " +
 			"AND NOT EXISTS (SELECT 1 FROM requests WHERE platform = platforms.id)"},
 	} {
 		var err error
@@ -53,7 +53,7 @@ func (s *session) prepareAll() error {
 		return err
 	}
 	// After a crash some of a generation are there.
-	s.mergeEntries, err = s.prepareBulk(4, "INSERT INTO lookup (kind, platform, value, seq) VALUES ", " ON CONFLICT DO NOTHING")
+	s.insertEntries, err = s.prepareBulk(4, "INSERT INTO lookup (kind, platform, value, seq) VALUES ", " ON CONFLICT DO NOTHING")
 	return err
 }
 

@@ -103,7 +103,7 @@ func TestDocumentedQueries(t *testing.T) {
 		timed(t, "of another platform", "2026-02-10T00:00:00Z", "1000"),
 	}})
 	require.Equal(t, "another\x1fEUR\x1f7.00\x1f1\ncustomer\x1fEUR\x1f123456789012345678901234567.31\x1f3",
-		shell(t, setup.path, query))
+		sqlite3Shell(t, setup.path, query))
 }
 
 // TestTheViewOfADatabaseOfBefore migrates a database of the version before
@@ -112,7 +112,7 @@ func TestTheViewOfADatabaseOfBefore(t *testing.T) {
 	scripts, err := migrationScripts()
 	require.NoError(t, err)
 	setup := newSetup(t)
-	made(t, setup.path, append(append([]string{fmt.Sprintf("PRAGMA application_id = %d", applicationID)}, scripts[:4]...),
+	execSQL(t, setup.path, append(append([]string{fmt.Sprintf("PRAGMA application_id = %d", applicationID)}, scripts[:4]...),
 		"PRAGMA user_version = 4",
 		"INSERT INTO platforms VALUES (1, 'acme')",
 		`INSERT INTO events VALUES (1, 'chda_00000000000000000000000000', 1, NULL, NULL, NULL, NULL, NULL, 'proi', 1767225600, 5, 0, 1767225600, 0, x'', '{"timestamp":"2026-01-01T01:00:00.000000005+01:00"}')`,

@@ -12,7 +12,7 @@ import (
 )
 
 // logContent is what the store looks for in a write-ahead log.
-type logContent struct {
+type walContent struct {
 	frames  int             // that SQLite may replay
 	marks   []mark          // in any page
 	headers map[header]bool // in the pages that begin the database
@@ -24,8 +24,8 @@ type logContent struct {
 // last commit before a frame that is of no use. When a log was started over, what it
 // had before is still behind, and after a crash there may be a mixture. See
 // https://www.sqlite.org/fileformat2.html#walformat.
-func (f *file) readLog() (logContent, error) {
-	found := logContent{headers: make(map[header]bool)}
+func (f *file) readWAL() (walContent, error) {
+	found := walContent{headers: make(map[header]bool)}
 	log, err := os.Open(f.path + "-wal")
 	if errors.Is(err, fs.ErrNotExist) {
 		return found, nil
@@ -36,26 +36,26 @@ func (f *file) readLog() (logContent, error) {
 	defer log.Close() //nolint:errcheck // it was only read
 	r := bufio.NewReaderSize(log, 1<<16)
 	var begin [32]byte
-	if more, err := readWhole(r, begin[:]); !more {
+	if more, err := readFull(r, begin[:]); !more {
 		return found, err
 	}
 	size := binary.BigEndian.Uint32(begin[8:])
-	var sum logSum
+	var sum walChecksum
 	sum.add(begin[:24])
-	if size < 512 || size > 1<<16 || !sum.is(begin[24:]) {
+	if size < 512 || size > 1<<16 || !sum.equals(begin[24:]) {
 		return found, nil // SQLite takes it for empty
 	}
 	frame := make([]byte, 24+size)
 	open := found // up to this frame of a transaction
 	var headers []header
 	for {
-		if more, err := readWhole(r, frame); !more {
+		if more, err := readFull(r, frame); !more {
 			return found, err
 		}
 		page := frame[24:]
 		sum.add(frame[:8])
 		sum.add(page)
-		if !bytes.Equal(frame[8:16], begin[16:24]) || !sum.is(frame[16:]) {
+		if !bytes.Equal(frame[8:16], begin[16:24]) || !sum.equals(frame[16:]) {
 			return found, nil
 		}
 		open.frames++
@@ -82,14 +82,14 @@ func (f *file) readLog() (logContent, error) {
 }
 
 // logSum is the checksum of a log: that of a frame goes on from the one before.
-type logSum struct {
+type walChecksum struct {
 	order binary.ByteOrder
 	a, b  uint32
 }
 
 // add adds data whose length is a multiple of 8. The first data are the log's header,
 // which says how they are read.
-func (s *logSum) add(data []byte) {
+func (s *walChecksum) add(data []byte) {
 	if s.order == nil {
 		s.order = binary.LittleEndian
 		if data[3]&1 == 1 {
@@ -102,12 +102,12 @@ func (s *logSum) add(data []byte) {
 	}
 }
 
-func (s *logSum) is(data []byte) bool {
+func (s *walChecksum) equals(data []byte) bool {
 	return binary.BigEndian.Uint32(data) == s.a && binary.BigEndian.Uint32(data[4:]) == s.b
 }
 
 // readWhole returns false at the end, which may come within the data.
-func readWhole(r io.Reader, data []byte) (more bool, err error) {
+func readFull(r io.Reader, data []byte) (more bool, err error) {
 	_, err = io.ReadFull(r, data)
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return false, nil
@@ -119,7 +119,7 @@ func readWhole(r io.Reader, data []byte) (more bool, err error) {
 // may: a log that another program began has no mark, nor has a database of an earlier
 // version or one that a checkpoint was cut off in. Then it is decided by whether the
 // database that was last open here was another one.
-func (l logContent) continues(c content, wasOther bool) bool {
+func (l walContent) continues(c content, wasOther bool) bool {
 	isAnother := func(m mark) bool { return m.stamp != c.mark.stamp } // VACUUM writes the same
 	switch {
 	case l.frames == 0:
@@ -140,7 +140,7 @@ func (l logContent) continues(c content, wasOther bool) bool {
 }
 
 // hasSchema reports whether the log has a page with a schema version.
-func (l logContent) hasSchema(version uint32) bool {
+func (l walContent) hasSchema(version uint32) bool {
 	for h := range l.headers {
 		if h.schema() == version {
 			return true
@@ -150,7 +150,7 @@ func (l logContent) hasSchema(version uint32) bool {
 }
 
 // hasOtherSchema reports whether another program changed the schema.
-func (l logContent) hasOtherSchema(version uint32) bool {
+func (l walContent) hasOtherSchema(version uint32) bool {
 	for h := range l.headers {
 		if h.schema() != version {
 			return true

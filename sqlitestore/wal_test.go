@@ -17,7 +17,7 @@ func TestALogWithoutAMarkIsJudgedByTheState(t *testing.T) {
 	setup := newSetup(t)
 	fresh(t, setup.open(t), charges("acme", "a"))
 	old := newSetup(t)
-	madeVersion4(t, old.path)
+	makeVersion4(t, old.path)
 	db, err := sql.Open("sqlite", old.path)
 	require.NoError(t, err)
 	defer db.Close()
@@ -26,7 +26,7 @@ func TestALogWithoutAMarkIsJudgedByTheState(t *testing.T) {
 	pair := filesOf(t, old.path)
 	require.NotEmpty(t, pair["-wal"])
 
-	dead := crashed(t, setup)
+	dead := killedCopy(t, setup)
 	pair.write(t, dead.path)
 	err = dead.failure(t)
 	require.ErrorIs(t, err, ErrWALMismatch)
@@ -48,7 +48,7 @@ func TestAFileAndALogOfOtherMomentsAreRefused(t *testing.T) {
 		_, err = db.Exec("BEGIN; SELECT count(*) FROM events")
 		require.NoError(t, err)
 		more()
-		settled(t, s)
+		checkpointAll(t, s)
 		t.Cleanup(func() { require.NoError(t, db.Close()) })
 		_, err = db.Exec("ROLLBACK")
 		require.NoError(t, err)
@@ -60,14 +60,14 @@ func TestAFileAndALogOfOtherMomentsAreRefused(t *testing.T) {
 			fresh(t, s, charges("acme", "b"))
 			partly(t, s, func() { fresh(t, s, charges("acme", "c")) })
 			cp(t, path, copied)
-			settled(t, s)
+			checkpointAll(t, s)
 			return ""
 		},
 		"the file has a part of the log, a key follows": func(t *testing.T, s *Store, path, copied string) string {
 			fresh(t, s, charges("acme", "b"))
 			partly(t, s, func() { replayed(t, s, keyOnly) })
 			cp(t, path, copied)
-			settled(t, s)
+			checkpointAll(t, s)
 			return ""
 		},
 		"the file has a part of the log, events are pruned": func(t *testing.T, s *Store, path, copied string) string {
@@ -77,47 +77,47 @@ func TestAFileAndALogOfOtherMomentsAreRefused(t *testing.T) {
 				require.NoError(t, err)
 			})
 			cp(t, path, copied)
-			settled(t, s)
+			checkpointAll(t, s)
 			return ""
 		},
 		"the log ends before events of the file": func(t *testing.T, s *Store, path, copied string) string {
 			fresh(t, s, charges("acme", "b"))
 			cp(t, path+"-wal", copied)
 			fresh(t, s, charges("acme", "c"))
-			settled(t, s)
+			checkpointAll(t, s)
 			return "-wal"
 		},
 		"the log ends before a key of the file": func(t *testing.T, s *Store, path, copied string) string {
 			fresh(t, s, charges("acme", "b"))
 			cp(t, path+"-wal", copied)
 			replayed(t, s, keyOnly)
-			settled(t, s)
+			checkpointAll(t, s)
 			return "-wal"
 		},
 		"the log has no events, and ends before some of the file": func(t *testing.T, s *Store, path, copied string) string {
 			_, err := s.Prune(t.Context(), received().Add(time.Hour))
 			require.NoError(t, err)
-			settled(t, s)
-			require.NoError(t, s.writer.do(t.Context(), func() error { return s.writer.transact((*session).touch) }))
+			checkpointAll(t, s)
+			require.NoError(t, s.writer.do(t.Context(), func() error { return s.writer.transact((*session).probeWrite) }))
 			cp(t, path+"-wal", copied)
 			fresh(t, s, charges("acme", "c"))
-			settled(t, s)
+			checkpointAll(t, s)
 			return "-wal"
 		},
 		"another program has deleted events": func(t *testing.T, _ *Store, path, copied string) string {
 			cp(t, path, copied)
-			shell(t, path, "DELETE FROM events WHERE seq < 200; PRAGMA wal_checkpoint(TRUNCATE)")
+			sqlite3Shell(t, path, "DELETE FROM events WHERE seq < 200; PRAGMA wal_checkpoint(TRUNCATE)")
 			return ""
 		},
 		"another program has changed the schema, and begun the log": func(t *testing.T, _ *Store, path, copied string) string {
 			cp(t, path, copied)
-			shell(t, path, "CREATE INDEX mine ON events (product_item_id); PRAGMA wal_checkpoint(TRUNCATE)")
-			shell(t, path, "CREATE VIEW mine2 AS SELECT 1")
+			sqlite3Shell(t, path, "CREATE INDEX mine ON events (product_item_id); PRAGMA wal_checkpoint(TRUNCATE)")
+			sqlite3Shell(t, path, "CREATE VIEW mine2 AS SELECT 1")
 			return ""
 		},
 		"SQLite made the copy before the schema was changed": func(t *testing.T, _ *Store, path, copied string) string {
-			shell(t, path, "VACUUM INTO '"+copied+"'")
-			shell(t, path, "CREATE VIEW mine AS SELECT 1")
+			sqlite3Shell(t, path, "VACUUM INTO '"+copied+"'")
+			sqlite3Shell(t, path, "CREATE VIEW mine AS SELECT 1")
 			return ""
 		},
 	} {
@@ -126,13 +126,13 @@ func TestAFileAndALogOfOtherMomentsAreRefused(t *testing.T) {
 				setup := newSetup(t)
 				s := setup.open(t)
 				fresh(t, s, charges("acme", append(numbered(300), "a")...))
-				settled(t, s)
+				checkpointAll(t, s)
 				copied := filepath.Join(t.TempDir(), "copy")
 				suffix := do(t, s, setup.path, copied)
 				if suffix == "" {
 					fresh(t, s, charges("acme", "in the log"))
 				}
-				dead := crashed(t, setup)
+				dead := killedCopy(t, setup)
 				copyFile(t, copied, dead.path+suffix)
 				if stateless {
 					require.NoError(t, os.Remove(dead.path+".state"))
@@ -156,13 +156,13 @@ func TestABackupOfAnEarlierVersionAfterAnUpdateThatWasCutOff(t *testing.T) {
 		setup := newSetup(t)
 		path, err := realPath(setup.path)
 		require.NoError(t, err)
-		madeVersion4(t, path)
-		made(t, path, "INSERT INTO platforms VALUES (1, 'acme')", "PRAGMA journal_mode = wal")
-		shell(t, path, insert+"(1, 100)")
+		makeVersion4(t, path)
+		execSQL(t, path, "INSERT INTO platforms VALUES (1, 'acme')", "PRAGMA journal_mode = wal")
+		sqlite3Shell(t, path, insert+"(1, 100)")
 		backup, err := os.ReadFile(path)
 		require.NoError(t, err)
-		shell(t, path, insert+"(101, 200)")
-		cut, more := openedUntil(t, setup, n)
+		sqlite3Shell(t, path, insert+"(101, 200)")
+		cut, more := openUntil(t, setup, n)
 		if !more {
 			require.Greater(t, n, 10)
 			return
@@ -190,10 +190,10 @@ func TestAPowerCutTakesWhatAnotherProgramBegan(t *testing.T) {
 		setup := newSetup(t)
 		s := setup.open(t)
 		fresh(t, s, charges("acme", numbered(100)...))
-		settled(t, s)
+		checkpointAll(t, s)
 		to := filepath.Join(t.TempDir(), "copy.db")
 		cp(t, setup.path, to)
-		shell(t, setup.path, statement)
+		sqlite3Shell(t, setup.path, statement)
 		log, err := os.ReadFile(setup.path + "-wal")
 		require.NoError(t, err)
 		for at := 32; at < len(log); at += 24 + 4096 {
@@ -203,10 +203,10 @@ func TestAPowerCutTakesWhatAnotherProgramBegan(t *testing.T) {
 			}
 		}
 		fresh(t, s, charges("acme", "d"))
-		dead := crashed(t, setup)
+		dead := killedCopy(t, setup)
 		for _, stateless := range []bool{false, true} {
 			again := setup
-			again.path = crash(t, dead.path)
+			again.path = killedPair(t, dead.path)
 			copyFile(t, to, again.path)
 			if !stateless {
 				copyFile(t, dead.path+".state", again.path+".state")
@@ -224,13 +224,13 @@ func TestALogThatVacuumBeganIsTheDatabases(t *testing.T) {
 		s := setup.open(t)
 		fresh(t, s, charges("acme", "a"))
 		fresh(t, s, charges("acme", numbered(100)...))
-		settled(t, s)
-		shell(t, setup.path, before+"; PRAGMA wal_checkpoint")
-		shell(t, setup.path, "VACUUM")
-		dead := crashed(t, setup)
+		checkpointAll(t, s)
+		sqlite3Shell(t, setup.path, before+"; PRAGMA wal_checkpoint")
+		sqlite3Shell(t, setup.path, "VACUUM")
+		dead := killedCopy(t, setup)
 		require.Positive(t, fileSize(dead.path+"-wal"))
 		stateless := dead
-		stateless.path = crash(t, dead.path)
+		stateless.path = killedPair(t, dead.path)
 		replayed(t, dead.open(t), charges("acme", append(numbered(100), "a")...))
 		replayed(t, stateless.open(t), charges("acme", append(numbered(100), "a")...))
 	}
@@ -243,14 +243,14 @@ func TestAFrameThatIsHalfWrittenIsNone(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a"))
-	settled(t, s)
+	checkpointAll(t, s)
 	for range 3 {
-		require.NoError(t, s.writer.do(t.Context(), func() error { return s.writer.transact((*session).touch) }))
+		require.NoError(t, s.writer.do(t.Context(), func() error { return s.writer.transact((*session).probeWrite) }))
 	}
-	settled(t, s)
-	before := crashed(t, setup)
+	checkpointAll(t, s)
+	before := killedCopy(t, setup)
 	fresh(t, s, charges("acme", "b"))
-	after := crashed(t, setup)
+	after := killedCopy(t, setup)
 	log, err := os.ReadFile(before.path + "-wal")
 	require.NoError(t, err)
 	written, err := os.ReadFile(after.path + "-wal")
@@ -259,7 +259,7 @@ func TestAFrameThatIsHalfWrittenIsNone(t *testing.T) {
 	for n := 0; 32+n < len(log); n += 24 + 4096 {
 		copy(log, written[:32+n+24])
 		dead := setup
-		dead.path = crash(t, before.path)
+		dead.path = killedPair(t, before.path)
 		require.NoError(t, os.WriteFile(dead.path+"-wal", log, 0o600))
 		replayed(t, dead.open(t), charges("acme", "a"))
 	}

@@ -41,8 +41,8 @@ type writer struct {
 
 	stateDue <-chan time.Time // set while the state file is behind
 	newLog   bool             // the state file may tell of no event that is in the log
-	recent   *recent          // of the last session; changed with readers locked out
-	trouble  error            // of the last transaction
+	recent   *recentIndex     // of the last session; changed with readers locked out
+	lastErr  error            // of the last transaction
 
 	// reopening is how the last attempt at a new session failed, and when.
 	reopening struct {
@@ -50,7 +50,7 @@ type writer struct {
 		err    error
 	}
 
-	log logWork
+	log checkpointer
 }
 
 func newWriter(s *Store, first *session) *writer {
@@ -66,7 +66,7 @@ func newWriter(s *Store, first *session) *writer {
 		stopped:   make(chan struct{}),
 		session:   first,
 		recent:    first.recent,
-		log:       newLogWork(s.file.drainFrames),
+		log:       newCheckpointer(s.file.drainFrames),
 	}
 	w.stats.checkpointed() // by opening
 	return w
@@ -92,15 +92,15 @@ func (w *writer) run() {
 		case job := <-w.jobs:
 			job()
 		case done := <-w.log.done:
-			w.checkpointed(done)
+			w.checkpointEnded(done)
 		case <-w.log.drained:
-			w.readersEnded()
+			w.readersDrained()
 		case <-w.log.recheck:
-			w.recheckLog()
+			w.recheckBlocked()
 		case <-w.stateDue:
 			w.writeState()
 		}
-		w.settleLog()
+		w.checkpointIfDue()
 	}
 }
 
@@ -141,7 +141,7 @@ func (w *writer) store(group []*groupcommit.Request) {
 	var answers []groupcommit.Answer
 	start := time.Now()
 	err := w.transact(func(s *session) error {
-		if err := s.lookAhead(group); err != nil {
+		if err := s.prefetch(group); err != nil {
 			return err
 		}
 		s.loaded = 0
@@ -182,7 +182,7 @@ func (w *writer) store(group []*groupcommit.Request) {
 		}
 	}
 	if done.Events > 0 {
-		w.trouble = nil
+		w.lastErr = nil
 	}
 	if done.Events > 0 || err != nil {
 		w.observe(done)
@@ -269,8 +269,8 @@ func (w *writer) transact(f func(*session) error) (err error) {
 		if err == nil {
 			return
 		}
-		w.trouble = err
-		s.undone()
+		w.lastErr = err
+		s.rolledBack()
 		known := w.undo(s) && (!committing || isUndone(err))
 		if !known || isHarmful(err) {
 			w.fail(err)
@@ -283,7 +283,7 @@ func (w *writer) transact(f func(*session) error) (err error) {
 	if _, err := s.begin.exec(); err != nil {
 		return err
 	}
-	mayStartOver := w.file.mayStartOver()
+	mayStartOver := w.file.walMayRestart()
 	before, err := s.changes()
 	if err != nil {
 		return err
@@ -291,7 +291,7 @@ func (w *writer) transact(f func(*session) error) (err error) {
 	if err := f(s); err != nil {
 		return err
 	}
-	if err := guarded(s.finish); err != nil {
+	if err := guarded(s.beforeCommit); err != nil {
 		return batchError{err}
 	}
 	mark, added := w.file.mark, s.recent.hasAdded()
@@ -361,7 +361,7 @@ func (w *writer) open() (*session, error) {
 		}
 		return nil, err
 	}
-	if s := w.session; s != nil && (time.Since(s.seen) < w.file.lookEvery || s.hasLog(w.file)) {
+	if s := w.session; s != nil && (time.Since(s.walSeen) < w.file.walCheckEvery || s.hasWAL(w.file)) {
 		return s, nil
 	}
 	if time.Since(w.reopening.failed) < w.file.reopenEvery {
@@ -403,7 +403,7 @@ func (w *writer) reopen() error {
 // MaxReaders are locked out.
 func (w *writer) rescueLog() error {
 	w.dropReaders() // they have the old log open, too
-	if err := w.session.emptyLog(); err != nil {
+	if err := w.session.emptyWAL(); err != nil {
 		return fmt.Errorf("the write-ahead log was deleted; what it has cannot be moved: %w", err)
 	}
 	w.fail(errors.New("the write-ahead log was deleted; what it had was moved into the database"))
@@ -413,12 +413,12 @@ func (w *writer) rescueLog() error {
 // ready returns nil where a transaction can be expected to succeed. After one
 // that failed it writes and syncs; else it only starts to.
 func (w *writer) ready() error {
-	if w.trouble == nil {
+	if w.lastErr == nil {
 		return w.transact(func(*session) error { return nil })
 	}
-	err := w.transact((*session).touch)
+	err := w.transact((*session).probeWrite)
 	if err == nil {
-		w.trouble = nil
+		w.lastErr = nil
 	}
 	return err
 }
@@ -437,12 +437,12 @@ func (w *writer) release() error {
 	if s == nil {
 		return nil // the log is there when it is opened
 	}
-	if s.hasLog(f) {
+	if s.hasWAL(f) {
 		s.markClosed(f)
 		_, err := s.checkpoint("PASSIVE") // the rest is there when it is opened
 		return errors.Join(err, f.closeGuard(), s.Close())
 	}
-	err := errors.Join(s.emptyLog(), s.Close(), f.closeGuard())
+	err := errors.Join(s.emptyWAL(), s.Close(), f.closeGuard())
 	if fileSize(f.path+"-wal") > 0 {
 		err = errors.Join(err, w.setAside("a write-ahead log that was put there"))
 	}
@@ -457,7 +457,7 @@ func (w *writer) abandon(s *session, cause error) error {
 	var err error
 	if s != nil {
 		if f.isOurs() && f.hasName() { // it is to be whole under its other name
-			err = s.emptyLog()
+			err = s.emptyWAL()
 		}
 		err = errors.Join(err, s.Close())
 	}
@@ -465,13 +465,13 @@ func (w *writer) abandon(s *session, cause error) error {
 	w.logger.Error("sqlitestore: the database that was open is not at its path; the file that is there stays as it is",
 		"database", f.path, "error", cause)
 	log, statErr := os.Stat(f.path + "-wal")
-	switch ours := statErr == nil && os.SameFile(log, f.log); {
+	switch ours := statErr == nil && os.SameFile(log, f.wal); {
 	case ours && log.Size() > 0:
 		err = errors.Join(err, w.setAside("the write-ahead log of the database that was there before"))
 	case ours:
 		err = errors.Join(err, os.Remove(f.path+"-wal"))
 	}
-	if !errors.Is(cause, errNotAtPlace) {
+	if !errors.Is(cause, errNotAtPath) {
 		err = errors.Join(cause, err)
 	}
 	return err
