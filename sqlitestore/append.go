@@ -10,15 +10,14 @@ import (
 	"example.com/chargeingest/storekit"
 )
 
-// insertion is an event that gets its row.
 type insertion struct {
 	seq, platformID int64
 	id              string
 	event           *chargeingest.NewEvent
 }
 
-// append stores a batch in the transaction that is open. Where the error is a
-// refusal nothing was written.
+// append stores a batch in the open transaction. A conflict or chargeingest.ErrNotStored means
+// that it wrote nothing.
 func (s *session) append(a storekit.Attempt, nextID func(time.Time) (string, error)) (chargeingest.AppendResult, error) {
 	b := a.Batch
 	decision, err := a.Decide(context.Background(), s)
@@ -57,7 +56,6 @@ func (s *session) append(a storekit.Attempt, nextID func(time.Time) (string, err
 	return result, err
 }
 
-// flush inserts the first n of the events that are waiting.
 func (s *session) flush(n int) error {
 	err := s.insertEvents.insert(n, func(i int, set func(...driver.Value)) {
 		e := s.pending[i].event
@@ -71,7 +69,7 @@ func (s *session) flush(n int) error {
 	return err
 }
 
-// bind keeps what a request with an idempotency key was answered with.
+// recordKey stores the idempotency record of a batch.
 func (s *session) recordKey(platformID int64, b chargeingest.Batch, result chargeingest.AppendResult, record *storekit.IdempotencyRecord) error {
 	if err := s.flush(len(s.pending)); err != nil {
 		return err
@@ -93,8 +91,8 @@ func (s *session) recordKey(platformID int64, b chargeingest.Batch, result charg
 	return nil
 }
 
-// bound returns when a request was received, in milliseconds since 1970, or the
-// last of its events if that is later.
+// recordTime returns when the request or the last of its events was received, in milliseconds
+// since 1970.
 func (s *session) recordTime(b chargeingest.Batch, result chargeingest.AppendResult) (int64, error) {
 	latest := b.Events[0].ReceivedAt.UnixMilli()
 	for i, o := range result.Outcomes {
@@ -113,7 +111,6 @@ func (s *session) recordTime(b chargeingest.Batch, result chargeingest.AppendRes
 	return latest, nil
 }
 
-// inserted returns the number of the row that was inserted.
 func lastInsertID(result driver.Result, err error) (int64, error) {
 	if err != nil {
 		return 0, err
@@ -128,7 +125,6 @@ func nullIfNil(text *string) driver.Value {
 	return *text
 }
 
-// orNull returns nil for a text that is not set.
 func nullIfEmpty(text string) driver.Value {
 	if text == "" {
 		return nil

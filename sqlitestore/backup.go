@@ -12,14 +12,13 @@ import (
 	"example.com/chargeingest/internal/userpath"
 )
 
-// Backup copies the database, as it is when Backup begins, to a path that must
-// not exist, while events are taken in. The copy is whole and synced, or not
-// there. It can be opened like the database, and put in its place by a plain cp.
-// It gets the database's owner, if the system permits it, and mode. A Backup that
-// fails leaves no files behind. A path with control characters is refused.
+// Backup copies the database, as of the start of the call, to a path that must not exist. It
+// runs while events are stored. The copy is complete and synced, or does not exist: a Backup
+// that fails leaves no files behind. The copy can be opened like the database, and restored
+// with cp. It gets the mode of the database and, if the system permits it, the owner.
 //
-// Meanwhile the write-ahead log cannot be started over and grows by what is
-// stored. A store that closes ends its backups with chargeingest.ErrClosed.
+// The write-ahead log cannot shrink while Backup runs. Close ends Backup with
+// chargeingest.ErrClosed.
 func (s *Store) Backup(ctx context.Context, path string) error {
 	s.backupsMu.Lock()
 	if s.running.Err() != nil {
@@ -49,16 +48,15 @@ func (s *Store) backup(ctx context.Context, path string) (err error) {
 	if err := userpath.Check(path); err != nil {
 		return fmt.Errorf("path %w", err)
 	}
-	// A journal that lies about from another database would be taken for the
-	// copy's own.
+	// SQLite would treat an old WAL or journal as part of the copy.
 	for _, suffix := range []string{"", "-wal", "-journal"} {
 		if _, err := os.Lstat(path + suffix); !errors.Is(err, fs.ErrNotExist) {
 			_, err := os.Stat(path + suffix) // fails for a dangling symbolic link
 			return errors.Join(fmt.Errorf("%s: %w", path+suffix, fs.ErrExist), userpath.Explain(path+suffix, err))
 		}
 	}
-	// SQLite puts files next to the draft and does not remove all of them if it
-	// fails. The draft's own directory goes with whatever is in it.
+	// If SQLite fails, it can leave files next to the draft, so the draft has its own
+	// directory.
 	folder, err := os.MkdirTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
 		return userpath.Explain(filepath.Dir(path), err)
@@ -88,13 +86,12 @@ func (s *Store) backup(ctx context.Context, path string) (err error) {
 		return err
 	}
 	if err := syncDir(path); err != nil {
-		return errors.Join(err, os.Remove(path)) // a power cut could take it
+		return errors.Join(err, os.Remove(path)) // a power cut could remove it
 	}
 	return nil
 }
 
-// copyTo writes a copy into an empty file, from a connection of its own: it
-// takes as long as it takes, and a reader could not.
+// copyTo uses its own connection because it may take longer than a reader may.
 func (s *Store) copyTo(ctx context.Context, path string) (err error) {
 	path, err = filepath.Abs(path)
 	if err != nil {
@@ -109,8 +106,8 @@ func (s *Store) copyTo(ctx context.Context, path string) (err error) {
 	return err
 }
 
-// renew gives the copy at a path a mark of its own, so that no write-ahead log is
-// taken for its log. A sync has to follow.
+// setNewMark gives a copy a new mark, so that no existing WAL matches it. The caller syncs the
+// file.
 func (f *file) setNewMark(path string) error {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -125,6 +122,6 @@ func (f *file) setNewMark(path string) error {
 	if err != nil {
 		return err
 	}
-	err = conn{made}.exec(setMark(mark{stamp: stamp{opening: newToken()}}))
+	err = conn{made}.exec(setMarkSQL(mark{stamp: stamp{opening: newToken()}}))
 	return errors.Join(err, made.Close())
 }

@@ -6,29 +6,28 @@ import (
 	"strings"
 )
 
-// rowsAtOnce is how many rows a statement of a bulk has: what a statement costs
-// beside its rows is then little.
+// bulkRows is the number of rows per statement. More rows save little.
 const bulkRows = 8
 
-// bulk is an INSERT of rows, prepared for one row and for several.
+// bulk is an INSERT, prepared for one row and for bulkRows rows.
 type bulk struct {
 	columns   int
 	one, many statement
-	arguments []driver.NamedValue // used again
+	arguments []driver.NamedValue
 }
 
-// prepareBulk prepares an INSERT, whose rows go between begin and end.
-func (s *session) prepareBulk(columns int, begin, end string) (b bulk, err error) {
+// prepareBulk prepares an INSERT whose rows go between begin and end.
+func (s *statements) prepareBulk(c conn, columns int, begin, end string) (b bulk, err error) {
 	b.columns = columns
 	row := "(?" + strings.Repeat(", ?", columns-1) + ")"
-	if b.one, err = s.prepared(begin + row + end); err != nil {
+	if b.one, err = s.prepared(c, begin+row+end); err != nil {
 		return b, err
 	}
-	b.many, err = s.prepared(begin + row + strings.Repeat(", "+row, bulkRows-1) + end)
+	b.many, err = s.prepared(c, begin+row+strings.Repeat(", "+row, bulkRows-1)+end)
 	return b, err
 }
 
-// insert inserts n rows; row sets the values of one.
+// insert inserts n rows. The function row sets the values of row i.
 func (b *bulk) insert(n int, row func(i int, set func(...driver.Value))) error {
 	for i := 0; i < n; {
 		statement, rows := b.many, bulkRows
@@ -47,7 +46,6 @@ func (b *bulk) insert(n int, row func(i int, set func(...driver.Value))) error {
 	return nil
 }
 
-// set adds the values of a row.
 func (b *bulk) set(values ...driver.Value) {
 	for _, v := range values {
 		b.arguments = append(b.arguments, driver.NamedValue{Ordinal: len(b.arguments) + 1, Value: v})

@@ -5,33 +5,30 @@ import (
 	"time"
 )
 
-// The write-ahead log is moved into the database, so that it can be started
-// over, in two steps. First, on a connection and a goroutine of its own, beside
-// the transactions, all that is there. Then, between two transactions, the
-// little that has come meanwhile: only a log of which nothing is left is
-// started over. So no append waits for more than that little.
+// A checkpoint moves the WAL into the database in two steps. The first runs on its own
+// connection and goroutine while transactions go on. The second runs between two transactions
+// and moves the few frames that were added meanwhile: SQLite restarts only a WAL that was
+// moved completely. So an append waits only for the second step.
 
-// logWork is what the writer knows of that. It belongs to its goroutine.
+// checkpointer is the state of checkpoints. It belongs to the writer's goroutine.
 type checkpointer struct {
-	// underWay says that a checkpoint runs beside the transactions; it is then
-	// sent on done.
+	// running is set during the first step, whose result is sent on done.
 	running bool
 	done    chan checkpointResult
 
-	newFrames  int64 // frames that came while the last checkpoint ran; 0 for none yet
-	doneFrames int64 // frames of the log that the last checkpoint had to do with
-	drainAt    int64 // frames of the log at which readers pause
+	newFrames  int64 // added during the last first step; 0 if there was none
+	doneFrames int64 // in the WAL after the last second step
+	drainAt    int64 // number of frames at which readers pause
 
-	// draining says that a goroutine is waiting for the last reader to end. It
-	// sends on drained once it has locked reading; the lock is the writer's then.
+	// draining is set while a goroutine waits for the last reader. It locks reading, sends on
+	// drained, and leaves the lock to the writer.
 	draining bool
 	drained  chan struct{}
 
 	recheck  <-chan time.Time // set while readers block checkpoints
-	reported time.Time        // when that was last logged
+	reported time.Time        // last log record about blocking readers
 }
 
-// checkpointed is what came of a checkpoint.
 type checkpointResult struct {
 	state walState
 	err   error
@@ -41,14 +38,14 @@ func newCheckpointer(drainAt int64) checkpointer {
 	return checkpointer{drainAt: drainAt, done: make(chan checkpointResult, 1), drained: make(chan struct{}, 1)}
 }
 
-// settleLog starts a checkpoint where the log has grown enough for one.
+// checkpointIfDue starts a checkpoint if the WAL has grown by checkpointFrames.
 func (w *writer) checkpointIfDue() {
 	if w.session == nil || w.log.running {
 		return
 	}
 	state, err := w.session.walState()
 	if state.frames < w.log.doneFrames {
-		w.log.doneFrames = 0 // it was started over
+		w.log.doneFrames = 0 // SQLite restarted the WAL
 	}
 	switch {
 	case err != nil:
@@ -73,7 +70,6 @@ func (w *writer) startCheckpoint() {
 	}()
 }
 
-// awaitCheckpoint waits for a checkpoint that is under way, whatever comes of it.
 func (w *writer) awaitCheckpoint() {
 	if w.log.running {
 		<-w.log.done
@@ -81,7 +77,7 @@ func (w *writer) awaitCheckpoint() {
 	}
 }
 
-// checkpointed goes on from a checkpoint that ran beside the transactions.
+// checkpointEnded follows the first step.
 func (w *writer) checkpointEnded(done checkpointResult) {
 	w.log.running = false
 	if done.err != nil {
@@ -100,9 +96,8 @@ func (w *writer) checkpointEnded(done checkpointResult) {
 	}
 }
 
-// again says whether to move what came during a checkpoint beside the
-// transactions, too: it is more than a little, and each time less than half of
-// what came the time before.
+// again reports whether to repeat the first step: many frames were added, and fewer than half
+// of those added before.
 func (l *checkpointer) again(frames, few int64) bool {
 	last := l.newFrames
 	l.newFrames = 0
@@ -113,7 +108,7 @@ func (l *checkpointer) again(frames, few int64) bool {
 	return true
 }
 
-// finishLog moves the rest of the log between two transactions.
+// finishCheckpoint is the second step.
 func (w *writer) finishCheckpoint() {
 	if err := w.file.check(w.session); err != nil {
 		w.leave(err)
@@ -124,7 +119,7 @@ func (w *writer) finishCheckpoint() {
 		w.checkpointFailed(err)
 		return
 	}
-	if state.busy != 0 { // with a checkpoint of another program; nothing is known
+	if state.busy != 0 { // another program runs a checkpoint
 		w.log.recheck = time.After(w.file.recheckEvery)
 		return
 	}
@@ -140,9 +135,8 @@ func (w *writer) finishCheckpoint() {
 	w.stats.checkpointed()
 }
 
-// logBlocked reports readers that keep a part of the log from the database for
-// long, and arranges for the next attempt, which may be the only one if nothing
-// more is stored.
+// reportBlocked logs readers that block checkpoints for long, and schedules the next attempt,
+// in case no further event is stored.
 func (w *writer) reportBlocked(frames int64) {
 	since := w.stats.checkpointBlocked()
 	if w.log.recheck == nil {
@@ -157,7 +151,6 @@ func (w *writer) reportBlocked(frames int64) {
 		"pages", frames, "since", since)
 }
 
-// recheckLog tries again whether readers block checkpoints.
 func (w *writer) recheckBlocked() {
 	w.log.recheck = nil
 	if w.session != nil && !w.log.running {
@@ -174,8 +167,8 @@ func (w *writer) checkpointFailed(err error) {
 	}
 }
 
-// drainReaders makes the store's own readers pause where they have kept the log
-// from being started over for long. Nobody waits for them.
+// drainReaders makes the store's own readers pause if they have kept the WAL from restarting.
+// The writer does not wait for them.
 func (w *writer) drainReaders(frames int64) {
 	if frames < w.log.drainAt || w.log.draining {
 		return
@@ -188,7 +181,7 @@ func (w *writer) drainReaders(frames int64) {
 	}()
 }
 
-// readersEnded uses the moment in which nobody reads.
+// readersDrained runs while no reader is active.
 func (w *writer) readersDrained() {
 	w.log.draining = false
 	w.awaitCheckpoint()
@@ -198,7 +191,6 @@ func (w *writer) readersDrained() {
 	w.reading.Unlock()
 }
 
-// lockReaders waits for those who read and keeps others out.
 func (w *writer) lockReaders() {
 	if !w.log.draining {
 		w.reading.Lock()

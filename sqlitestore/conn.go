@@ -12,33 +12,30 @@ import (
 	"example.com/chargeingest/internal/panics"
 )
 
-// pragma is a setting of a connection.
 type pragma struct{ name, value string }
 
-// maxLogBytes is what the write-ahead log is cut to when it is used again.
+// maxWALBytes is the size that SQLite truncates the WAL to when it restarts it.
 const maxWALBytes = "67108864"
 
-// writerPragmas are those of the connection that writes.
 func writerPragmas() []pragma {
 	return append(commonPragmas(),
-		pragma{"wal_autocheckpoint", "0"}, // the writer does it, after it has answered
+		pragma{"wal_autocheckpoint", "0"}, // the writer starts checkpoints after it has responded
 		pragma{"journal_size_limit", maxWALBytes},
-		pragma{"cache_size", "-32768"}, // KiB; each reference lands on a page of its own
+		pragma{"cache_size", "-32768"}, // KiB; random references touch many pages
 	)
 }
 
-// readerPragmas are those of the connections that read.
 func readerPragmas() []pragma { return append(commonPragmas(), pragma{"query_only", "1"}) }
 
 func commonPragmas() []pragma {
 	return []pragma{
 		{"journal_mode", "wal"},
-		{"synchronous", "2"}, // FULL: every commit is synced
+		{"synchronous", "2"}, // FULL: sync every commit
 		{"foreign_keys", "1"},
 	}
 }
 
-// connector sets pragmas on each connection that it makes.
+// connector sets pragmas on each new connection.
 type connector struct {
 	driver.Connector
 	pragmas []pragma
@@ -58,8 +55,8 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	return opened, nil
 }
 
-// set sets the pragma and reads it back: SQLite passes over a name or a value
-// that it does not know without a word.
+// set sets the pragma and reads it back, because SQLite silently ignores unknown names and
+// values.
 func (p pragma) set(c conn) error {
 	if _, err := c.query("PRAGMA " + p.name + " = " + p.value); err != nil {
 		return fmt.Errorf("set %s: %w", p.name, err)
@@ -74,11 +71,10 @@ func (p pragma) set(c conn) error {
 	return nil
 }
 
-// conn is a connection that one goroutine has to itself. What runs on it is
-// nobody's to cancel. Other than database/sql's it can be closed after a panic.
+// conn is a connection of one goroutine. Its statements cannot be canceled. Unlike a
+// connection of database/sql, it can be closed after a panic.
 type conn struct{ driver.Conn }
 
-// exec runs statements without arguments.
 func (c conn) exec(query string) error {
 	s, err := c.prepare(query)
 	if err != nil {
@@ -89,7 +85,6 @@ func (c conn) exec(query string) error {
 	return err
 }
 
-// query returns the rows that a statement without arguments answers.
 func (c conn) query(query string) ([][]driver.Value, error) {
 	s, err := c.prepare(query)
 	if err != nil {
@@ -111,8 +106,7 @@ func (c conn) prepare(query string) (statement, error) {
 	return statement{prepared}, nil
 }
 
-// newestEvent returns the seq of the newest event that was ever stored, 0 if none
-// was.
+// newestEvent returns the highest seq that was ever stored, or 0.
 func (c conn) newestEvent() (seq int64, err error) {
 	rows, err := c.query("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'")
 	if err == nil {
@@ -121,13 +115,12 @@ func (c conn) newestEvent() (seq int64, err error) {
 	return seq, err
 }
 
-// checkpoint moves the write-ahead log into the database, as the mode says.
+// checkpoint runs a checkpoint with a mode of PRAGMA wal_checkpoint.
 func (c conn) checkpoint(mode string) (l walState, err error) {
 	defer panics.RecoverTo(&err)
 	return scanWALState(c.query("PRAGMA wal_checkpoint(" + mode + ")"))
 }
 
-// scanLogState reads what a checkpoint answers.
 func scanWALState(rows [][]driver.Value, err error) (l walState, _ error) {
 	if err == nil {
 		err = scan(rows[0], &l.busy, &l.frames, &l.checkpointed)
@@ -135,37 +128,33 @@ func scanWALState(rows [][]driver.Value, err error) (l walState, _ error) {
 	return l, err
 }
 
-// logState is what SQLite says of the write-ahead log.
+// walState is the result of PRAGMA wal_checkpoint.
 type walState struct {
-	busy         int64 // 1 where others kept it from doing all that was asked for
-	frames       int64 // in the log
-	checkpointed int64 // of these, those that are in the database and synced
+	busy         int64 // 1 if other connections kept the checkpoint from completing
+	frames       int64 // in the WAL
+	checkpointed int64 // frames that are synced in the database
 }
 
-// statement is a prepared statement of a conn.
 type statement struct{ contextStatement }
 
-// ableStatement is what each driver's statements can do these days.
 type contextStatement interface {
 	driver.Stmt
 	driver.StmtExecContext
 	driver.StmtQueryContext
 }
 
-// done is Close where its error says nothing new.
 func (s statement) closeQuietly() { _ = s.Close() }
 
 func (s statement) exec(arguments ...driver.Value) (driver.Result, error) {
 	return s.ExecContext(context.Background(), namedValues(arguments))
 }
 
-// query returns all rows.
 func (s statement) query(arguments ...driver.Value) ([][]driver.Value, error) {
 	rows, err := s.QueryContext(context.Background(), namedValues(arguments))
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = rows.Close() }() // an error of the statement was Next's, too
+	defer func() { _ = rows.Close() }() // rows.Next has already returned an error of the statement
 	var all [][]driver.Value
 	for {
 		row := make([]driver.Value, len(rows.Columns()))
@@ -180,7 +169,6 @@ func (s statement) query(arguments ...driver.Value) ([][]driver.Value, error) {
 	return all, nil
 }
 
-// named numbers arguments the way that drivers take them.
 func namedValues(arguments []driver.Value) []driver.NamedValue {
 	list := make([]driver.NamedValue, len(arguments))
 	for i, v := range arguments {
@@ -189,8 +177,8 @@ func namedValues(arguments []driver.Value) []driver.NamedValue {
 	return list
 }
 
-// scan copies a row. A destination is a pointer to the type that the column
-// has, or to a bool for a number.
+// scan copies a row. Each destination is a pointer to the column's type, or to a bool for an
+// integer column.
 func scan(row []driver.Value, destinations ...any) error {
 	for i, destination := range destinations {
 		ok := false
@@ -218,16 +206,16 @@ func scan(row []driver.Value, destinations ...any) error {
 	return nil
 }
 
-// resultCode returns SQLite's primary result code, 0 where the error has none.
+// resultCode returns SQLite's primary result code, or 0.
 func resultCode(err error) int {
-	var coded interface{ Code() int } // *sqlite.Error, or one that a test made
+	var coded interface{ Code() int } // *sqlite.Error, or an error of a test
 	if !errors.As(err, &coded) {
 		return 0
 	}
 	return coded.Code() & 0xff
 }
 
-// isHarmful says that the connection is not to be trusted after this error.
+// isHarmful reports whether the connection must be closed after this error.
 func isHarmful(err error) bool {
 	switch resultCode(err) {
 	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN,

@@ -4,8 +4,8 @@ package sqlitestore
 
 import "os"
 
-// lockDataFile does nothing: the lock file is all there is. The system has only
-// locks that SQLite, in the same process, would release.
+// lockDataFile does nothing, because SQLite would release the locks of this system. Only the
+// lock file protects the database.
 func lockDataFile(*os.File) (bool, error) { return true, nil }
 
 func unlockData(*os.File) {}

@@ -22,68 +22,62 @@ import (
 	"example.com/chargeingest/internal/userpath"
 )
 
-// applicationID marks the files of this package: "chda" in ASCII.
+// applicationID identifies the files of this package: "chda" in ASCII.
 const applicationID = 0x63686461
 
-// tuning is what only tests change.
+// tuning has the settings that only tests change.
 type tuning struct {
-	// wrap stands between the driver and the store.
+	// wrap wraps the driver.
 	wrap func(driver.Connector) driver.Connector
 
-	// busyTimeout is how long a connection waits for the locks of others, in
-	// milliseconds. The store is in nobody's way; a person with the sqlite3
-	// shell may be in its.
+	// busyTimeout bounds the wait for other programs' locks, in milliseconds.
 	busyTimeout string
 
-	// checkpointFrames is how many pages the write-ahead log grows by before
-	// the next checkpoint. It bounds how long a checkpoint takes.
+	// checkpointFrames is the number of new WAL pages that start a checkpoint. It bounds the
+	// duration of a checkpoint.
 	checkpointFrames int64
 
-	// drainFrames is how many pages it may have before the store's own readers
-	// are made to pause. MaxReaders that follow one another without a gap keep
-	// the log from ever being used again.
+	// drainFrames is the number of WAL pages at which the store's own readers pause.
+	// Overlapping readers would keep the WAL from ever restarting.
 	drainFrames int64
 
-	// recheckEvery is how often a checkpoint that readers blocked is tried again.
+	// recheckEvery is the time between attempts of a blocked checkpoint.
 	recheckEvery time.Duration
 
-	// reportEvery is how long readers block checkpoints until that is logged, and
-	// how often it is logged. A log of drainFrames pages is logged at once.
+	// reportEvery is how long readers may block checkpoints before a log record, and the time
+	// between two records. A WAL of drainFrames pages is logged at once.
 	reportEvery time.Duration
 
-	// reopenEvery is how often opening a database anew that failed is tried, at
-	// most. Nobody can read meanwhile.
+	// reopenEvery is the time between attempts to reopen the database, during which nothing
+	// can be read.
 	reopenEvery time.Duration
 
-	// lookEvery is how often the log is looked for at its place, at most. Not for
-	// each transaction: who asks for the times of a file makes its next write
-	// change them, and the sync behind that dearer; a lone event takes a tenth
-	// longer. See https://docs.kernel.org/filesystems/multigrain-ts.html.
+	// walCheckEvery is the time between checks that the WAL is at its path. Reading the times
+	// of a file makes its next write and sync slower
+	// (https://docs.kernel.org/filesystems/multigrain-ts.html): a check per transaction slows
+	// a single event by a tenth.
 	walCheckEvery time.Duration
 
-	// turnTimeout is how long a call waits for its turn to read.
+	// turnTimeout bounds the wait for a turn to read.
 	turnTimeout time.Duration
 
-	// generation is how many events become old together, see recent. More make
-	// merging cheaper; they take memory, and time to read when the database is
-	// opened.
+	// generationSize is the number of events of a generation, see [recentIndex]. A larger one
+	// makes merging cheaper, takes more memory, and slows opening.
 	generationSize int
 
-	// mergeAtOnce is the fewest entries of the table lookup that a transaction
-	// inserts, so that a single event does not pay for pages of others.
+	// minMergeEntries is the minimum of lookup entries that a transaction merges, so that a
+	// single event does not write pages for others.
 	minMergeEntries int
 
-	// stateEvery is how far the state file may be behind the acknowledged events.
-	// A write after each transaction makes the sync of the next one dearer: a lone
-	// event takes a twentieth longer.
+	// stateEvery bounds the age of the state file. Writing it with each transaction slows a
+	// single event by a twentieth.
 	stateEvery time.Duration
 
-	// stateSynced is called with each state that is written durably.
+	// onStateSynced is called with each state that was synced.
 	onStateSynced func([]byte)
 
-	// pruneAtOnce is how many events a transaction of Prune looks at, so that
-	// appends do not wait long. The events of an idempotency key go together,
-	// however many they are.
+	// pruneBatch is the number of events that a transaction of Prune visits, so that appends
+	// do not wait long. The events of one idempotency key are never split.
 	pruneBatch int
 }
 
@@ -112,31 +106,29 @@ type file struct {
 	tuning
 	logger *slog.Logger
 
-	// Set by prepare, and by settle once a session is open.
+	// Set by prepare and sessionOpened.
 
-	info     os.FileInfo // tells the file from another one at its path
-	data     *os.File    // holds the lock on the file; closed after all of SQLite's
-	state    *stateFile  // the writer's
-	opening  token       // of the marks that this store makes
+	info     os.FileInfo
+	data     *os.File   // holds the file lock; closed after all files of SQLite
+	state    *stateFile // of the writer
+	opening  token      // of all marks that this store sets
 	position atomic.Pointer[markPosition]
 
-	seqBeforeWAL  int64  // newest event of the file when it was opened with a log
-	replacedState *state // of another database that was open at the path, until that is logged
+	seqBeforeWAL  int64  // newest event in the file when it was opened with a WAL
+	replacedState *state // of another database at the path, until that is logged
 
-	mark       mark   // the newest that was committed; the writer's
-	lastNumber uint64 // number of the newest that a transaction set, committed or not
-	minNumber  uint64 // number of one that the file has, or had before a newer one
+	mark       mark   // of the last commit
+	lastNumber uint64 // of the newest mark that a transaction set, committed or not
+	minNumber  uint64 // of the newest mark that was seen in the file
 
-	// guard is a connection that does nothing and reads only. SQLite moves the
-	// write-ahead log into the database, and deletes it, when the last connection
-	// closes. It cannot if that is the guard.
+	// guard is an idle read-only connection. When the last connection closes, SQLite moves the
+	// WAL into the database and deletes it, but not if that connection is the guard.
 	guard driver.Conn
 
-	wal os.FileInfo // the write-ahead log of the last session
+	wal os.FileInfo // of the last session
 }
 
-// realPath returns the one name of the file that path leads to, which need not
-// exist.
+// realPath returns the canonical path of a file that may not exist.
 func realPath(path string) (string, error) {
 	if path == "" || path == ":memory:" || strings.HasPrefix(path, "file:") {
 		return "", errors.New("the path is not that of a file; a store is a file on disk")
@@ -153,9 +145,9 @@ func realPath(path string) (string, error) {
 	return filepath.Join(folder, filepath.Base(path)), userpath.Explain(path, err)
 }
 
-// prepare takes hold of the database, creates it if there is none, and refuses
-// files that do not belong together, without a change to them. The
-// caller has the lock file, and calls release in any case.
+// prepare locks the database, creates it if necessary, and refuses files that do not belong
+// together without changing them. The caller holds the lock file, and calls release in any
+// case.
 func (f *file) prepare(ctx context.Context) error {
 	info, err := os.Stat(f.path)
 	isNew := errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().IsRegular() && info.Size() == 0
@@ -190,7 +182,6 @@ func (f *file) prepare(ctx context.Context) error {
 	return nil
 }
 
-// fileSize is 0 for a file that is not there.
 func fileSize(path string) int64 {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -199,7 +190,7 @@ func fileSize(path string) int64 {
 	return info.Size()
 }
 
-// hold opens the file, and locks it until release.
+// openAndLock opens the file and locks it until release.
 func (f *file) openAndLock() error {
 	data, err := os.OpenFile(f.path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -210,8 +201,8 @@ func (f *file) openAndLock() error {
 		return errors.Join(err, data.Close())
 	}
 	if !claim(info) {
-		// It got this name a moment ago. To close it would release the locks of
-		// the store that has it.
+		// It got this name a moment ago. Closing it would release the locks of the store that
+		// has it.
 		keepOpen(data)
 		return ErrLocked
 	}
@@ -225,8 +216,7 @@ func (f *file) openAndLock() error {
 	return f.checkPath()
 }
 
-// release closes the files that prepare opened. SQLite has no file of the database open
-// any more but the guard's.
+// release closes the files that prepare opened. The guard has the only other open file.
 func (f *file) release() error {
 	err := f.closeGuard()
 	if f.state != nil {
@@ -241,8 +231,8 @@ func (f *file) release() error {
 	return err
 }
 
-// create makes a database with nothing but our mark, which is set before the
-// switch to a write-ahead log so that it is always in the file itself.
+// create makes a database with nothing but the application id. It is set before the switch to
+// WAL mode, so that the file itself always has it.
 func (f *file) create(ctx context.Context) error {
 	db, err := f.open([]pragma{{"synchronous", "2"}, {"application_id", fmt.Sprint(applicationID)}})
 	if err != nil {
@@ -251,12 +241,10 @@ func (f *file) create(ctx context.Context) error {
 	return errors.Join(db.PingContext(ctx), db.Close())
 }
 
-// identify refuses what is not ours. SQLite reads an immutable file without
-// locks, journals or recovery, so that a foreign one stays as it is; our mark
-// and the version of the schema are in the header of its first page. Nothing
-// else may be needed: after a checkpoint that was cut off that page may be newer
-// than the rest, and speak of pages that are only in the log. With a schema that
-// is writable SQLite takes no offence at that.
+// checkHeader refuses files of other programs. SQLite reads an immutable file without locks,
+// journals or recovery, so the file stays as it is. After an interrupted checkpoint the first
+// page may be newer than the rest and refer to pages that are only in the WAL. SQLite
+// tolerates that if the schema is writable.
 func (f *file) checkHeader(ctx context.Context) error {
 	db, err := f.open([]pragma{{"writable_schema", "1"}}, "immutable=1", "mode=ro")
 	if err != nil {
@@ -278,7 +266,6 @@ func (f *file) checkHeader(ctx context.Context) error {
 	return checkVersion(version)
 }
 
-// open returns connections to the file, see connector.
 func (f *file) open(pragmas []pragma, parameters ...string) (*sql.DB, error) {
 	c, err := f.connector(pragmas, parameters...)
 	if err != nil {
@@ -287,8 +274,7 @@ func (f *file) open(pragmas []pragma, parameters ...string) (*sql.DB, error) {
 	return sql.OpenDB(c), nil
 }
 
-// connector makes connections to the file, each with the pragmas set and read
-// back. The parameters are those of SQLite's URIs.
+// connector makes connections with these pragmas. The parameters are those of SQLite's URIs.
 func (f *file) connector(pragmas []pragma, parameters ...string) (driver.Connector, error) {
 	path := filepath.ToSlash(f.path)
 	if !strings.HasPrefix(path, "/") {
@@ -303,10 +289,10 @@ func (f *file) connector(pragmas []pragma, parameters ...string) (driver.Connect
 	return connector{f.wrap(driven), pragmas}, nil
 }
 
-// syncFolder makes the creation of a file in the folder of path durable.
+// syncDir makes the creation of a file durable.
 func syncDir(path string) error {
 	if runtime.GOOS == "windows" {
-		return nil // it does not sync folders
+		return nil // it cannot sync directories
 	}
 	folder, err := os.Open(filepath.Dir(path))
 	if err != nil {

@@ -2,7 +2,6 @@ package sqlitestore
 
 import "context"
 
-// openGuard opens the guard.
 func (f *file) openGuard(ctx context.Context) error {
 	connector, err := f.connector(nil, "mode=ro")
 	if err != nil {
@@ -13,7 +12,7 @@ func (f *file) openGuard(ctx context.Context) error {
 		return err
 	}
 	f.guard = made
-	_, err = conn{made}.query("SELECT count(*) FROM sqlite_schema") // it has the log open from now on
+	_, err = conn{made}.query("SELECT count(*) FROM sqlite_schema") // opens the WAL, too
 	return err
 }
 

@@ -8,28 +8,27 @@ import (
 	"slices"
 )
 
-// content is the state of the database file in itself, without a write-ahead log.
-// After a checkpoint that was cut off some pages are newer than others, and some
-// only in the log. So some of it may be unknown.
+// content describes the database file alone, without a WAL. After an interrupted checkpoint
+// some pages are newer than others, and some are only in the WAL, so a part may be unknown.
 type content struct {
 	mark mark  // zero for a database of an earlier version
 	seq  int64 // of the newest event, 0 if there was none, -1 if unknown
 	header
 	offset int64 // of the mark, 0 if unknown
-	err    error // why the mark is unknown
+	err    error // reason why the mark is unknown
 }
 
-// place is where the mark is in the database file, as long as the file has this
-// schema version: another program may move it, with VACUUM.
+// markPosition is the position of the mark in the file. It holds for one schema version,
+// because VACUUM of another program may move the mark.
 type markPosition struct {
 	offset int64
 	schema uint32
 }
 
-// identityVersion is the version of the schema that has the table identity.
+// identityVersion is the first schema version with the table identity.
 const identityVersion = 6
 
-// look reads the file at the path, as identify does.
+// readContent reads the file like checkHeader.
 func (f *file) readContent(ctx context.Context) (c content) {
 	c.seq, c.header = -1, f.headerOf()
 	c.err = func() (err error) {
@@ -52,17 +51,17 @@ func (f *file) readContent(ctx context.Context) (c content) {
 		}
 		switch {
 		case tables == 0 && version >= identityVersion:
-			return errNoMark // the page of the schema that has it is only in the log
+			return errNoMark // the schema page with the table is only in the WAL
 		case tables > 0:
 			if c.mark, err = readMark(conn{made}); err != nil {
 				return err
 			}
 		}
-		// A page that was torn has no such row.
+		// A torn page has no such row.
 		if c.seq, err = (conn{made}).newestEvent(); err != nil {
 			c.seq = -1
 		} else if tables > 0 {
-			c.offset, _ = f.findMark(conn{made}) // the mark is known without
+			c.offset, _ = f.findMark(conn{made}) // the mark is usable without its offset
 		}
 		return nil
 	}()
@@ -71,8 +70,7 @@ func (f *file) readContent(ctx context.Context) (c content) {
 
 var errNoMark = errors.New("the database has no mark")
 
-// readMark returns the mark that a connection sees, a zero one if the database was
-// migrated and not opened yet.
+// readMark returns a zero mark if the database was migrated but not opened yet.
 func readMark(c conn) (m mark, err error) {
 	rows, err := c.query("SELECT mark FROM identity")
 	if err != nil {
@@ -89,8 +87,7 @@ func readMark(c conn) (m mark, err error) {
 	return m, nil
 }
 
-// find returns the offset of the mark in the file, which has all that the
-// connection sees.
+// findMark returns the offset of the mark in a file whose WAL is empty.
 func (f *file) findMark(c conn) (offset int64, _ error) {
 	rows, err := c.query("SELECT page_size, (SELECT rootpage FROM sqlite_schema WHERE name = 'identity') FROM pragma_page_size")
 	if err != nil {
@@ -111,15 +108,15 @@ func (f *file) findMark(c conn) (offset int64, _ error) {
 	return (root-1)*size + int64(at), nil
 }
 
-// judge refuses a database and a write-ahead log that do not belong together, and
-// a database that misses events. It writes the state with which it is opened.
+// validate refuses a database and a WAL that do not belong together, and a database that
+// misses events. It writes the state for opening the database.
 func (f *file) validate(ctx context.Context) error {
 	var last *state
 	var err error
 	if f.state, last, err = openState(f.path+".state", f.info); err != nil {
 		return err
 	}
-	c := content{seq: -1} // of an empty file
+	c := content{seq: -1} // an empty file
 	if f.info.Size() > 0 {
 		c = f.readContent(ctx)
 	}
@@ -137,7 +134,7 @@ func (f *file) validate(ctx context.Context) error {
 	}
 	next := &state{current: c.mark.opening}
 	if c.mark.stamp == (stamp{}) {
-		next.newest = max(0, c.seq) // what else tells it from an older copy?
+		next.newest = max(0, c.seq) // only this distinguishes it from an older copy
 	}
 	switch {
 	case isLast && fileSize(f.path+"-wal") == 0 && c.seq >= 0 && c.seq < last.newest:
@@ -167,8 +164,8 @@ func (f *file) validate(ctx context.Context) error {
 	return nil
 }
 
-// requireLogHere notices a database that was not closed, whose log is not next to
-// this name, and of which no state is known.
+// checkWALPresent detects a database that was not closed and whose WAL is missing at this
+// path, if the state file does not belong to the database.
 func (f *file) checkWALPresent(c content, isLast bool) error {
 	if !c.mark.open || isLast {
 		return nil
@@ -180,15 +177,15 @@ func (f *file) checkWALPresent(c content, isLast bool) error {
 		return f.hardLinked()
 	}
 	if c.changes() == 1 {
-		return nil // SQLite made this whole copy in one transaction, with VACUUM INTO or .backup
+		return nil // SQLite made the copy in one transaction, with VACUUM INTO or .backup
 	}
 	f.logger.Warn("sqlitestore: the database was not closed, and has no write-ahead log here; if it was moved or copied without, events are missing",
 		"database", f.path)
 	return nil
 }
 
-// matches reports whether a state is of this database. At its last offset the mark
-// is found even if the rest cannot be read.
+// matches reports whether a state belongs to this database. It reads the mark at the last
+// known offset if it cannot read the rest.
 func (f *file) matches(last *state, c *content, log walContent) bool {
 	if c.err != nil && last.markOffset > 0 {
 		if m, ok := f.markAt(last.markOffset); ok && last.isOf(m.opening) {
@@ -200,14 +197,14 @@ func (f *file) matches(last *state, c *content, log walContent) bool {
 		return false // an older copy
 	}
 	if c.err != nil {
-		// A checkpoint was cut off: the one that brings the table, or one after a
-		// VACUUM, which has the whole database in the log.
+		// A checkpoint was interrupted: the one that creates the table, or one after a VACUUM,
+		// when the WAL has the whole database.
 		return last.current == token{} || slices.ContainsFunc(log.marks, func(m mark) bool { return last.isOf(m.opening) })
 	}
 	return last.isOf(c.mark.opening)
 }
 
-// settle notes the state of the database file. The write-ahead log is empty.
+// sessionOpened records the state of the database file, whose WAL is empty.
 func (f *file) sessionOpened(c conn, newest int64) error {
 	offset, err := f.findMark(c)
 	if err != nil {
@@ -228,15 +225,16 @@ func (f *file) sessionOpened(c conn, newest int64) error {
 	return nil
 }
 
-// updateState writes the state file. It is a help: an error is logged, once.
+// updateState writes the state file. The state file is optional, so an error is only logged,
+// once.
 func (f *file) updateState() {
 	if err := f.state.update(); err != nil {
 		f.logger.Warn("sqlitestore: the state file cannot be written", "error", err)
 	}
 }
 
-// acknowledged notes the newest event that is durable, and reports whether the
-// state file is to be written for it.
+// acknowledged records the newest durable event, and reports whether the state file must be
+// written.
 func (f *file) acknowledged(newest int64) bool {
 	if newest <= f.state.state.newest {
 		return false

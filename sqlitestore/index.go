@@ -9,8 +9,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// kind is what an entry of the table lookup finds events by. Its numbers are in
-// databases.
+// kind is the key of a lookup entry. Databases store its number.
 type kind int
 
 const (
@@ -21,77 +20,71 @@ const (
 	kinds = int(byCustomerReference)
 )
 
-// recent is what the newest events are found by: those whose entries are not,
-// or not all, in the table lookup yet.
+// recentIndex finds the newest events: those whose entries are not, or not all, in the table
+// lookup.
 //
-// References come in no order. To write the entry of each at once is to change
-// one more page of four kilobytes for every event, first in the write-ahead log
-// and then in the database. So the entries of a whole generation of events wait
-// here, and are then merged into the table in the order of their keys, where
-// neighbours share a page: a few with each transaction, so that none takes
-// longer than the others. The events themselves are the log that all of this is
-// read from again when the database is opened.
+// References are random. Writing each entry at once would change another page of 4 KiB per
+// event, in the WAL and in the database. So the entries of a generation of events are
+// collected here and then merged in key order, where neighbors share a page. Each transaction
+// merges a few, so that all take equally long. Opening the database rebuilds the index from
+// the table events.
 //
-// The writer alone changes it. It adds the events of a transaction as it
-// inserts them; readers see them after the commit. Everything else changes in
-// commit, and only by what the transaction has recorded in written: memory that
-// is ahead of the table loses events.
+// Only the writer changes the index. It adds events as it inserts them; readers see them after
+// the commit. All other changes happen in commit, from txWrites: an index that is ahead of the
+// table would lose events.
 type recentIndex struct {
-	generationSize int // events of a generation
-	minMerge       int // see tuning.mergeAtOnce
+	generationSize int
+	minMerge       int
 
-	mu     sync.RWMutex // held to change what follows, and by others to read it
-	newest int64        // the last place that was committed
+	mu     sync.RWMutex // held for changes of the fields below, and by readers
+	newest int64        // committed seq
 	young  generation
-	old    generation // whose entries are being merged
+	old    generation // being merged
 
-	// What follows is the writer's alone.
+	// The fields below belong to the writer.
 
-	merging    bool         // there is an old generation
-	oldLast    int64        // its last place
-	committed  int          // of the events of young
-	sorted     chan []entry // yields the entries of old, once; then nil
-	unmerged   []entry      // of old, in the order of their keys
-	entriesDue int          // entries that are due to be merged
-	txWrites   txWrites     // by the open transaction
+	merging    bool
+	oldLast    int64
+	committed  int          // length of young.events at the last commit
+	sorted     chan []entry // receives the entries of old once, then nil
+	unmerged   []entry      // of old, in key order
+	entriesDue int          // to merge with the next transactions
+	txWrites   txWrites
 }
 
-// written is what a transaction wrote besides its events.
+// txWrites are the writes of the open transaction besides its events.
 type txWrites struct {
-	entries int     // of unmerged, from its beginning
-	merged  bool    // that the old generation is merged
-	deleted []int64 // positions
+	entries int     // first entries of unmerged
+	merged  bool    // old is merged completely
+	deleted []int64 // seqs
 }
 
-// recentEvent is what an event is found by.
 type recentEvent struct {
 	seq        int64
-	platformID int64 // of the platform
+	platformID int64
 	platform   string
-	values     [kinds]string // by kind - 1; empty where not set
+	values     [kinds]string // by kind - 1; empty if not set
 }
 
 func (e *recentEvent) value(k kind) string { return e.values[k-1] }
 
-// generation is some events that followed one another.
 type generation struct {
-	events     []recentEvent // in the order of storing
+	events     []recentEvent
 	references map[reference]int64
 }
 
-// reference is the key that is unique.
 type reference struct{ platform, value string }
 
 // entry is a row of the table lookup.
 type entry struct {
 	kind       kind
-	platformID int64 // of the platform
+	platformID int64
 	value      string
 	seq        int64
 }
 
-// Merging keeps ahead of what comes in: an event has three entries at the most,
-// so that four for each event finish a generation before the next is full.
+// An event has at most three entries, so merging four per event finishes a generation before
+// the next is full.
 const mergedPerEvent = 4
 
 func newRecentIndex(t tuning, newest int64) *recentIndex {
@@ -100,7 +93,6 @@ func newRecentIndex(t tuning, newest int64) *recentIndex {
 	return r
 }
 
-// next returns the place of the next event of the open transaction.
 func (r *recentIndex) nextSeq() int64 {
 	return r.newest + int64(len(r.young.events)-r.committed) + 1
 }
@@ -108,9 +100,8 @@ func (r *recentIndex) nextSeq() int64 {
 // hasAdded reports whether the open transaction has events.
 func (r *recentIndex) hasAdded() bool { return r.nextSeq() > r.newest+1 }
 
-// add takes an event of the open transaction in.
 func (r *recentIndex) add(seq, platformID int64, platform string, e *chargeingest.NewEvent) {
-	// The text of an event is often a part of a large one.
+	// Clone: the fields are often substrings of a large request.
 	added := recentEvent{seq: seq, platformID: platformID, platform: platform, values: [kinds]string{
 		strings.Clone(e.Reference), strings.Clone(e.CustomerID), strings.Clone(e.CustomerReference),
 	}}
@@ -126,8 +117,8 @@ func (g *generation) add(e recentEvent) {
 	}
 }
 
-// find returns the place of the event with a reference, the writer's own
-// uncommitted ones included.
+// find returns the seq of the event with a reference, including events of the open
+// transaction.
 func (r *recentIndex) find(platform, value string) (seq int64, ok bool) {
 	key := reference{platform, value}
 	if seq, ok = r.young.references[key]; !ok {
@@ -136,15 +127,15 @@ func (r *recentIndex) find(platform, value string) (seq int64, ok bool) {
 	return seq, ok
 }
 
-// due returns the entries that the open transaction is to merge, and whether
-// they are the last of their generation, which is then merged up to through.
+// nextMerge returns the entries that the open transaction must merge. If they are the last
+// ones of their generation, all events up to lastSeq are then merged.
 func (r *recentIndex) nextMerge() (entries []entry, last bool, lastSeq int64) {
 	if r.sorted != nil {
 		select {
 		case r.unmerged = <-r.sorted:
 			r.sorted = nil
 		default:
-			return nil, false, 0 // it will be owed
+			return nil, false, 0 // a later transaction merges them
 		}
 	}
 	due := r.entriesDue + mergedPerEvent*(len(r.young.events)-r.committed)
@@ -157,17 +148,16 @@ func (r *recentIndex) nextMerge() (entries []entry, last bool, lastSeq int64) {
 
 func (g *generation) lastSeq() int64 { return g.events[len(g.events)-1].seq }
 
-// commit takes over what the open transaction wrote.
 func (r *recentIndex) commit() {
 	if len(r.txWrites.deleted) > 0 && r.sorted != nil {
-		r.unmerged, r.sorted = <-r.sorted, nil // readers do not wait for it
+		r.unmerged, r.sorted = <-r.sorted, nil // before mu is locked, so that readers do not wait
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	added := len(r.young.events) - r.committed
 	r.committed = len(r.young.events)
 	if added > 0 {
-		// When a database is opened, a newer one may have been pruned.
+		// An opened database may have had newer events that were pruned.
 		r.newest = max(r.newest, r.young.lastSeq())
 	}
 	if r.merging {
@@ -184,7 +174,6 @@ func (r *recentIndex) commit() {
 	}
 }
 
-// age makes the young generation the old one.
 func (r *recentIndex) retireYoung() {
 	r.old, r.young = r.young, generation{references: make(map[reference]int64, len(r.young.references))}
 	r.merging, r.oldLast = true, r.old.lastSeq()
@@ -194,7 +183,7 @@ func (r *recentIndex) retireYoung() {
 	go func() { sorted <- sortedEntries(events) }()
 }
 
-// entries returns the entries of events in the order of their keys; never nil.
+// sortedEntries returns the entries in key order, never nil.
 func sortedEntries(events []recentEvent) []entry {
 	list := make([]entry, 0, 2*len(events))
 	for i := range events {
@@ -211,7 +200,6 @@ func sortedEntries(events []recentEvent) []entry {
 	return list
 }
 
-// rollback forgets the events of the open transaction.
 func (r *recentIndex) rollback() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -241,7 +229,6 @@ func (r *recentIndex) forget(deleted []int64) {
 	r.unmerged = slices.DeleteFunc(r.unmerged, func(e entry) bool { return isDeleted[e.seq] })
 }
 
-// without returns the generation without some events.
 func (g *generation) except(isDeleted map[int64]bool) generation {
 	rest := generation{references: make(map[reference]int64)}
 	for _, e := range g.events {
@@ -252,15 +239,14 @@ func (g *generation) except(isDeleted map[int64]bool) generation {
 	return rest
 }
 
-// view is what a listing has to know of the recent events.
+// view is the part of the index that a listing needs.
 type view struct {
-	newest int64   // the last place that was committed
-	found  []int64 // places of the recent events with the value, in order
+	newest int64   // committed seq
+	found  []int64 // seqs of the recent events with the value, ascending
 }
 
-// look returns the recent events that are found by a value; by none where it is
-// empty. A transaction that begins afterwards finds all others that have the
-// value, up to the newest, in the table lookup.
+// viewOf returns the recent events with a value, none if it is empty. A transaction that
+// begins afterwards finds all other events with the value, up to newest, in the table lookup.
 func (r *recentIndex) viewOf(platform string, k kind, value string) view {
 	r.mu.RLock()
 	defer r.mu.RUnlock()

@@ -8,7 +8,7 @@ import (
 	"example.com/chargeingest/storekit"
 )
 
-// platform returns the number of a platform, 0 where it has none.
+// platformID returns 0 for an unknown platform.
 func (s *session) platformID(name string) (int64, error) {
 	if id, ok := s.platforms[name]; ok {
 		return id, nil
@@ -66,7 +66,7 @@ func (s *session) IdempotencyRecord(_ context.Context, platform, key string) (*s
 // EventByReference implements [storekit.Lookup].
 func (s *session) EventByReference(_ context.Context, platform, value string) (*chargeingest.StoredEvent, error) {
 	if seq, ok := s.recent.find(platform, value); ok {
-		if err := s.flush(len(s.pending)); err != nil { // it may be one of them
+		if err := s.flush(len(s.pending)); err != nil { // the event may be pending
 			return nil, err
 		}
 		return s.firstEvent(s.eventAt.query(seq))
@@ -81,7 +81,7 @@ func (s *session) EventByReference(_ context.Context, platform, value string) (*
 	return s.firstEvent(s.findReference.query(platformID, value))
 }
 
-// firstEvent reads the first row of eventColumns, nil if there is none.
+// firstEvent reads eventColumns of the first row, and returns nil if there is none.
 func (s *session) firstEvent(rows [][]driver.Value, err error) (*chargeingest.StoredEvent, error) {
 	if err != nil || len(rows) == 0 {
 		return nil, err

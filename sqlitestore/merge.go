@@ -2,7 +2,7 @@ package sqlitestore
 
 import "database/sql/driver"
 
-// readRecent reads the events that are not all in the table lookup.
+// loadRecent reads the events that are not merged.
 func (s *session) loadRecent(f *file) error {
 	newest, err := s.newestEvent()
 	if err != nil {
@@ -28,9 +28,8 @@ func (s *session) loadRecent(f *file) error {
 	return nil
 }
 
-// mergeAll merges all events that were read. They are more than a store leaves
-// behind that finishes what it begins: it is opened often, perhaps, and takes
-// little in each time, and would have more of them every time.
+// mergeAll merges all events that were read. A store that is often opened and stores few
+// events each time would otherwise never merge, and read more events each time.
 func (s *session) mergeAll(f *file) error {
 	events := s.recent.young.events
 	if _, err := s.begin.exec(); err != nil {
@@ -42,7 +41,7 @@ func (s *session) mergeAll(f *file) error {
 	if _, err := s.setMerged.exec(events[len(events)-1].seq); err != nil {
 		return err
 	}
-	if err := s.exec(setMark(f.nextMark(s.recent.newest))); err != nil {
+	if err := s.exec(setMarkSQL(f.nextMark(s.recent.newest))); err != nil {
 		return err
 	}
 	if _, err := s.commit.exec(); err != nil {

@@ -9,10 +9,10 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// openSideFile opens or creates a file next to a database, with the owner and
-// mode of the database, so that a program that root runs does not lock the
-// owner out. Without a database, which is nil, they are those of a new one. If the
-// file exists and these cannot be changed, it is enough that it can be opened.
+// openSideFile opens or creates a file next to a database. It gives the file the owner and
+// mode of the database, so that a program run by root does not lock the owner out. A nil
+// database means a new one. If it cannot change the owner and mode of an existing file, it
+// returns the file as it is.
 func openSideFile(path string, database fs.FileInfo) (*os.File, error) {
 	mode := fs.FileMode(0o600)
 	if database != nil {
@@ -27,7 +27,7 @@ func openSideFile(path string, database fs.FileInfo) (*os.File, error) {
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is not a regular file: move it away", shellQuoted(path)) // reading a pipe may never end
+		err = fmt.Errorf("%s is not a regular file: move it away", shellQuoted(path)) // reading a pipe may block forever
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -38,7 +38,6 @@ func openSideFile(path string, database fs.FileInfo) (*os.File, error) {
 	return f, nil
 }
 
-// becomeLike gives a file that is open the owner and mode of another one.
 func matchOwner(f *os.File, like fs.FileInfo) error {
 	now, err := f.Stat()
 	if err != nil {
@@ -51,7 +50,7 @@ func matchOwner(f *os.File, like fs.FileInfo) error {
 	return err
 }
 
-// lend gives a file that is open the owner and mode that the database has now.
+// giveOwner gives an open file the current owner and mode of the database.
 func (f *file) giveOwner(other *os.File) error {
 	info, err := f.data.Stat()
 	if err != nil {
@@ -60,8 +59,7 @@ func (f *file) giveOwner(other *os.File) error {
 	return matchOwner(other, info)
 }
 
-// explain adds to an error of SQLite which file of a database it has no permission
-// to open.
+// explainPermission adds the path of the file that SQLite may not open.
 func explainPermission(database string, err error) error {
 	switch resultCode(err) {
 	case sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY:

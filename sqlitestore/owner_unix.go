@@ -11,8 +11,8 @@ import (
 // noFollow makes opening a symbolic link fail.
 const noFollow = syscall.O_NOFOLLOW
 
-// ownLike gives a file the owner and group of another one. Only root can
-// give a file away; other users can give it to a group of theirs.
+// matchUser copies the owner and group. Only root can change the owner; other users can choose
+// among their groups.
 func matchUser(f *os.File, now, like fs.FileInfo) error {
 	is, ok := now.Sys().(*syscall.Stat_t)
 	want, ok2 := like.Sys().(*syscall.Stat_t)
@@ -26,7 +26,6 @@ func matchUser(f *os.File, now, like fs.FileInfo) error {
 	return err
 }
 
-// links returns how many names a file has.
 func linkCount(info fs.FileInfo) uint64 {
 	if s, ok := info.Sys().(*syscall.Stat_t); ok {
 		return uint64(s.Nlink) //nolint:unconvert // its type is another one on other systems
@@ -34,8 +33,8 @@ func linkCount(info fs.FileInfo) uint64 {
 	return 1
 }
 
-// access returns the error of opening a file to read and write it, if that is one.
-// It does not open it: closing it would release the locks that this process has.
+// access checks read and write permission. It does not open the file, because closing it would
+// release SQLite's locks.
 func access(path string) error {
 	const readWrite = 4 | 2
 	if err := syscall.Access(path, readWrite); err != nil {

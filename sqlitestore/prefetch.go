@@ -6,19 +6,17 @@ import (
 	"example.com/chargeingest/internal/groupcommit"
 )
 
-// referencesAtOnce is how many references a statement looks for.
+// prefetchSize is the number of references per query.
 const prefetchSize = 16
 
-// ahead is what was found out about the references of a transaction before they
-// are asked for one by one. Nearly all are new.
+// prefetched has the references that one query for many found to be new, as nearly all are.
 type prefetched struct {
-	absent map[reference]bool // what the table lookup does not have
+	absent map[reference]bool // not in the table lookup
 
-	platform string // of those that are to be asked for
+	platform string // of the references to query
 	values   []string
 }
 
-// lookAhead finds out which references of the batches the table lookup has.
 func (s *session) prefetch(group []*groupcommit.Request) error {
 	s.prefetched.values = s.prefetched.values[:0]
 	for _, r := range group {
@@ -36,10 +34,9 @@ func (s *session) prefetch(group []*groupcommit.Request) error {
 			}
 		}
 	}
-	return nil // the last ones are too few to be worth it
+	return nil // too few references remain for another query
 }
 
-// askAhead asks for the references that were gathered.
 func (s *session) queryPrefetch() error {
 	platform, err := s.platformID(s.prefetched.platform)
 	if err != nil {

@@ -10,26 +10,23 @@ import (
 	"example.com/chargeingest/storekit"
 )
 
-// backdatedAfter is how long after its receipt the time in an event's id is if
-// the event is in the table backdated. Requests that are stored at the same time
-// differ by less.
+// backdatedAfter is the difference from which an event whose id has a later time than its
+// receipt is in the table backdated. Requests that are stored together differ by less.
 const backdatedAfter = 10 * time.Second
 
-// receivedMilliseconds is when an event was received, since 1970.
+// since 1970
 const receivedMilliseconds = "received_s * 1000 + received_ns / 1000000"
 
-// Prune deletes the events that were received before a time, to the
-// millisecond, and returns how many it deleted; with an error, how many that
-// it knows of. Their references can be used again. Platforms without events and
-// idempotency keys are deleted as well.
+// Prune deletes the events that were received before a time, with a precision of one
+// millisecond. It returns the number of deleted events, also with an error. Their references
+// can be used again. It also deletes platforms without events and idempotency keys.
 //
-// An idempotency key that was recorded before that time goes, in one
-// transaction, with the events that its request was answered with. An event that
-// a key recorded later was answered with stays until that key goes.
+// An idempotency key that was recorded before that time is deleted together with the events of
+// its response, in one transaction. If a key that was recorded later also returned an event,
+// the event stays until that key is deleted.
 //
-// Prune works in small transactions between the appends. What it frees is used
-// again; the file does not shrink. A store that closes ends it with
-// chargeingest.ErrClosed.
+// Prune works in small transactions between appends. Freed space is reused; the file does not
+// shrink. Close ends Prune with chargeingest.ErrClosed.
 func (s *Store) Prune(ctx context.Context, before time.Time) (deleted int64, err error) {
 	p := &pruning{
 		before: before.UnixMilli(), beforeID: storekit.FirstID(before.Add(backdatedAfter)), batch: s.file.pruneBatch,
@@ -56,22 +53,20 @@ func (s *Store) Prune(ctx context.Context, before time.Time) (deleted int64, err
 	return deleted, nil
 }
 
-// pruning is a call of Prune. Each of its steps deletes some rows, and returns
-// how many events and whether there may be more. A step that was undone is not
-// repeated.
+// pruning is a call of Prune. Each step deletes some rows, and returns the number of deleted
+// events and whether more rows may follow. A failed step is not repeated.
 type pruning struct {
 	before   int64  // milliseconds since 1970
-	beforeID string // ids of events that are not in the table backdated
+	beforeID string // exceeds the ids of all older events that are not in the table backdated
 	batch    int
 
-	// Each step continues behind these.
+	// Each step continues after these.
 
 	id        string
 	backdated [2]int64
 	platform  int64
 }
 
-// requests deletes the requests recorded longest ago with their events.
 func (p *pruning) requests(s *session) (n int64, more bool, err error) {
 	for visited := 0; visited < p.batch; {
 		rows, err := s.oldRequest.query(p.before)
@@ -102,7 +97,6 @@ func (p *pruning) requests(s *session) (n int64, more bool, err error) {
 	return n, true, nil
 }
 
-// events deletes events in the order of their ids.
 func (p *pruning) events(s *session) (n int64, more bool, err error) {
 	rows, err := s.oldEvents.query(p.before, p.id, p.beforeID, int64(p.batch))
 	if err != nil {
@@ -126,7 +120,7 @@ func (p *pruning) events(s *session) (n int64, more bool, err error) {
 	return n, len(rows) > 0, nil
 }
 
-// backdatedEvents deletes those that their ids do not lead to.
+// backdatedEvents deletes the old events that events cannot find by their ids.
 func (p *pruning) backdatedEvents(s *session) (n int64, more bool, err error) {
 	rows, err := s.oldBackdated.query(p.backdated[0], p.backdated[1], p.before, int64(p.batch))
 	if err != nil {
@@ -145,7 +139,6 @@ func (p *pruning) backdatedEvents(s *session) (n int64, more bool, err error) {
 	return n, len(rows) > 0, nil
 }
 
-// platforms deletes platforms without events and requests.
 func (p *pruning) platforms(s *session) (n int64, more bool, err error) {
 	rows, err := s.nextPlatforms.query(p.platform, int64(p.batch))
 	if err != nil || len(rows) == 0 {
@@ -161,12 +154,12 @@ func (p *pruning) platforms(s *session) (n int64, more bool, err error) {
 	}
 	deleted, err := result.RowsAffected()
 	if deleted > 0 {
-		clear(s.platforms) // another platform may get the number
+		clear(s.platforms) // another platform may get a deleted number
 	}
 	return 0, true, err
 }
 
-// deleteEvent deletes an event that no key holds, and returns how many that are.
+// deleteEvent deletes an event unless an idempotency key refers to it.
 func (s *session) deleteEvent(seq int64) (n int64, err error) {
 	result, err := s.deleteIfUnkeyed.exec(seq)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"example.com/chargeingest/internal/cursor"
 )
 
-// read runs f in a transaction that sees one state of the database.
+// read runs f in a transaction with a consistent view of the database.
 func (s *Store) read(ctx context.Context, platform string, scan bool, f func(context.Context, *sql.Tx) error) error {
 	turn, cancel := context.WithTimeout(ctx, s.file.turnTimeout)
 	defer cancel()
@@ -41,13 +41,13 @@ func (s *Store) read(ctx context.Context, platform string, scan bool, f func(con
 	}
 	limited, cancel := context.WithTimeout(ctx, s.options.ScanTimeout)
 	defer cancel()
-	// database/sql undoes the transaction of a context that ended on a goroutine
-	// of its own, and closes its connection there. Both have to be over when the
-	// call is: a store that was closed has no file open.
+	// If the context of a transaction ends, database/sql rolls back and closes the connection
+	// on another goroutine. Both must be done when read returns, because a closed store has no
+	// open files.
 	tx, err := s.readers.BeginTx(context.WithoutCancel(limited), &sql.TxOptions{ReadOnly: true})
 	if err == nil {
 		err = f(limited, tx)
-		// There is nothing to undo.
+		// nothing was written
 		_ = tx.Rollback()
 	}
 	switch {
@@ -85,7 +85,7 @@ func (s *Store) List(ctx context.Context, q chargeingest.Query) (page chargeinge
 
 func list(ctx context.Context, tx *sql.Tx, recent *recentIndex, q chargeingest.Query) (chargeingest.Page, error) {
 	var page chargeingest.Page
-	// Before the transaction begins with its first statement, see look.
+	// Before the first statement begins the transaction, see viewOf.
 	kind, value := bestFilter(q)
 	view := recent.viewOf(q.Platform, kind, value)
 	var after int64
@@ -94,8 +94,8 @@ func list(ctx context.Context, tx *sql.Tx, recent *recentIndex, q chargeingest.Q
 		if after, err = cursor.Decode(q.After); err != nil {
 			return page, err
 		}
-		// It was given by another database, or by this one before an older
-		// copy took its place. To accept it would be to pass over events.
+		// The cursor comes from another database, or from this one before an older copy was
+		// restored. Accepting it would skip events.
 		if after > view.newest {
 			return page, fmt.Errorf("%w: %q is ahead of the database", chargeingest.ErrInvalidCursor, q.After)
 		}
@@ -108,7 +108,7 @@ func list(ctx context.Context, tx *sql.Tx, recent *recentIndex, q chargeingest.Q
 	}
 	if q.Order == chargeingest.Ascending {
 		if page.Next == "" {
-			// All up to the newest was looked at: no need to do it again.
+			// nothing up to the newest event is left to read
 			pager.last = view.newest
 		}
 		page.Position = cursor.Encode(pager.last)
@@ -116,15 +116,14 @@ func list(ctx context.Context, tx *sql.Tx, recent *recentIndex, q chargeingest.Q
 	return page, nil
 }
 
-// pager fills a page.
 type pager struct {
 	page  *chargeingest.Page
 	query chargeingest.Query
-	last  int64 // place of the last event on the page
+	last  int64 // seq of the last event
 	size  int   // bytes of its events
 }
 
-// read adds what a statement finds, unless the page is full.
+// read adds the events of a query until the page is full.
 func (p *pager) read(ctx context.Context, tx *sql.Tx, s listQuery) error {
 	if p.page.Next != "" {
 		return nil
@@ -133,7 +132,7 @@ func (p *pager) read(ctx context.Context, tx *sql.Tx, s listQuery) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = rows.Close() }() // its error is that of rows.Err
+	defer func() { _ = rows.Close() }() // rows.Err returns its error
 	for rows.Next() {
 		var seq int64
 		e, err := scanEvent(rows.Scan, &seq)
@@ -152,17 +151,14 @@ func (p *pager) read(ctx context.Context, tx *sql.Tx, s listQuery) error {
 	return rows.Err()
 }
 
-// platformOf selects the number of a platform.
 const platformByName = "(SELECT platforms.id FROM platforms WHERE name = ?)"
 
-// statementText is a statement that is to be prepared, and its arguments.
 type listQuery struct {
 	query     string
 	arguments []any
 }
 
-// foundBy returns the filter that leads to the fewest events, of those that the
-// table lookup has; an empty value where the query has none of them.
+// bestFilter returns the most selective filter that the table lookup has, or an empty value.
 func bestFilter(q chargeingest.Query) (kind, string) {
 	switch {
 	case q.Reference != "":
@@ -173,12 +169,9 @@ func bestFilter(q chargeingest.Query) (kind, string) {
 	return byCustomerReference, q.CustomerReference
 }
 
-// listStatements returns the queries for a page and one event more, in the
-// order of the page. The tables are joined as they stand here, so that neither a
-// person's ANALYZE nor another version of SQLite makes another choice.
-//
-// Of two, one looks in the table lookup, as far as it is whole, and the other
-// at the recent events behind that.
+// listQueries returns the queries for a page and one event more, in the order of the page. If
+// there are two, one reads the merged events and one the recent events. CROSS JOIN and INDEXED
+// BY fix the plan, whatever ANALYZE or another version of SQLite would choose.
 func listQueries(q chargeingest.Query, after int64, v view) []listQuery {
 	kind, value := bestFilter(q)
 	if value == "" {
@@ -199,7 +192,6 @@ func listQueries(q chargeingest.Query, after int64, v view) []listQuery {
 	return statements
 }
 
-// jsonList makes a JSON array.
 func jsonList(numbers []int64) string {
 	text := []byte{'['}
 	for i, n := range numbers {
@@ -211,7 +203,7 @@ func jsonList(numbers []int64) string {
 	return string(append(text, ']'))
 }
 
-// listStatement returns a query that narrows what a condition finds.
+// narrow adds the filters of a query to a condition.
 func narrow(q chargeingest.Query, after, newest int64, from, condition string, arguments ...any) listQuery {
 	seq := "events.seq"
 	if strings.HasPrefix(from, "lookup") {

@@ -6,9 +6,9 @@ import (
 	"unicode"
 )
 
-// foreignLog is the error for a log or journal that does not belong to the database.
-// The state file of an older copy tells of later events, and is to be moved away,
-// too. If it is all that speaks against the log, the user may know better.
+// walMismatch is the error for a WAL or journal that does not belong to the database. The
+// state file of an older copy names later events and must be moved away, too. If the mismatch
+// is uncertain, only the state file indicates it, and the operator may know better.
 func (f *file) walMismatch(suffix string, isCopy, uncertain bool) error {
 	moveState := mvCommand(f.path + ".state")
 	moveAway := mvCommand(f.path + suffix)
@@ -23,31 +23,26 @@ func (f *file) walMismatch(suffix string, isCopy, uncertain bool) error {
 		"To keep the events of the log, put back the database that it belongs to%s", ErrWALMismatch, shellQuoted(f.path+suffix), shellQuoted(f.path), moveAway, hint)
 }
 
-// missing is the error for a database that has fewer events than were
-// acknowledged.
 func (f *file) eventsMissing(newest, found int64) error {
 	return fmt.Errorf("%w: number %d was acknowledged, and %s ends at %d. Most likely %s was deleted or damaged after a crash: put it back. "+
 		"If this is an older copy, or to go on without these events: %s",
 		ErrEventsMissing, newest, shellQuoted(f.path), found, shellQuoted(f.path+"-wal"), mvCommand(f.path+".state"))
 }
 
-// gone is the error for a database that is missing or empty, but had events.
 func (f *file) databaseGone(newest int64) error {
 	return fmt.Errorf("%w: %s is missing or empty, and had events up to number %d. Put it back, or start with a new one: %s",
 		ErrEventsMissing, shellQuoted(f.path), newest, mvCommand(f.path+".state"))
 }
 
-// otherName is the error for a database that was not closed under another name.
 func (f *file) hardLinked() error {
 	path := shellQuoted(f.path)
 	return fmt.Errorf("%w: %s has another name, a hard link, and was not closed there. Its write-ahead log is next to that name: find that with "+
 		"find / -xdev -samefile %[2]s, and open it there. To go on without the events of the log: cp %[2]s %[2]s.copy && mv %[2]s.copy %[2]s", ErrEventsMissing, path)
 }
 
-// renaming is the command that gives a file another name.
+// mvCommand is the shell command that renames a file.
 func mvCommand(path string) string { return fmt.Sprintf("mv %s %[1]s.old", shellQuoted(path)) }
 
-// quoted is a path as a shell takes it.
 func shellQuoted(path string) string {
 	special := func(r rune) bool {
 		return !strings.ContainsRune("/._-", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r)

@@ -9,15 +9,14 @@ import (
 	"time"
 )
 
-// errReplaced is the error of a database whose file was written over.
+// errReplaced reports that the database file was overwritten.
 var errReplaced = errors.New("the content of the database was replaced while it was open; restart the server to go on with the file that is there")
 
-// errNotAtPlace is the error of a database that has no or another name now.
+// errNotAtPath reports that the path has no file or another file.
 var errNotAtPath = errors.New("not at its path")
 
-// checkPlace returns an error if the file is not at its path any more, so
-// that new events would be lost. Clients of a host may see it, so it
-// names no file.
+// checkPath returns an error if the open file is not at its path, where new events would be
+// lost. Clients may see the error, so it names no file.
 func (f *file) checkPath() error {
 	now, err := os.Stat(f.path)
 	if err != nil {
@@ -33,9 +32,8 @@ func (f *file) checkPath() error {
 	return nil
 }
 
-// check returns an error if the store's database is not at its path any more. The
-// writer calls it, with its session or nil, before each transaction and each
-// checkpoint: it takes some microseconds.
+// check returns an error if the store's database is not at its path. The writer calls it, with
+// its session or nil, before each transaction and checkpoint. It takes microseconds.
 func (f *file) check(s *session) error {
 	err := f.checkPath()
 	if err == nil && !f.isOurs() {
@@ -44,42 +42,43 @@ func (f *file) check(s *session) error {
 	return err
 }
 
-// checkContent looks closer. Another program may have changed the schema or moved
-// pages, with VACUUM; a connection that was open before knows of that, and so does
-// the log, and not of a file that was written over.
+// checkContent distinguishes a file that was overwritten from one that another program
+// changed: a connection or the WAL knows of a schema change or a VACUUM, but not of an
+// overwritten file.
 func (f *file) checkContent(s *session) error {
 	c := f.readContent(context.Background())
 	if c.hasOtherOpening(f.opening) {
 		return errReplaced
 	}
-	old := f.position.Load().schema
-	var known, changed bool
-	if s != nil {
-		schema, err := s.schemaVersion()
-		if err != nil {
-			return err
-		}
-		known, changed = c.schema() == schema, schema != old
-	} else {
-		log, err := f.readWAL()
-		if err != nil {
-			return err
-		}
-		known, changed = c.schema() == old || log.hasSchema(c.schema()), log.hasOtherSchema(old)
+	known, changed, err := f.schemaChange(s, c.schema())
+	if err != nil {
+		return err
 	}
-	if c.err != nil || !f.acceptMark(c.mark) || c.offset == 0 || !known {
-		if changed {
-			return nil // some of the change is still only in the log: a checkpoint is under way, or was cut off
-		}
-		return errReplaced
+	switch {
+	case c.err == nil && f.acceptMark(c.mark) && c.offset > 0 && known:
+		f.position.Store(&markPosition{c.offset, c.schema()})
+		f.state.state.markOffset = c.offset
+		f.updateState()
+		return nil
+	case changed:
+		return nil // a part of the change is only in the WAL: a checkpoint runs or was interrupted
 	}
-	f.position.Store(&markPosition{c.offset, c.schema()})
-	f.state.state.markOffset = c.offset
-	f.updateState()
-	return nil
+	return errReplaced
 }
 
-// checkRead is check for those who read.
+// schemaChange reports whether the session or, without one, the WAL knows the schema version
+// of the file, and whether another program changed the schema.
+func (f *file) schemaChange(s *session, inFile uint32) (known, changed bool, err error) {
+	before := f.position.Load().schema
+	if s != nil {
+		version, err := s.schemaVersion()
+		return inFile == version, version != before, err
+	}
+	wal, err := f.readWAL()
+	return inFile == before || wal.hasSchema(inFile), wal.hasOtherSchema(before), err
+}
+
+// checkForRead is check for readers, which have no session.
 func (f *file) checkForRead(ctx context.Context) error {
 	p := f.position.Load()
 	if m, ok := f.markAt(p.offset); ok && m.opening == f.opening {
@@ -97,26 +96,23 @@ func (f *file) checkForRead(ctx context.Context) error {
 	return errReplaced
 }
 
-// isOther says that the file has another database, whole.
 func (c content) hasOtherOpening(opening token) bool {
 	return c.err == nil && c.mark.opening != opening
 }
 
-// isOurs reports whether the open file has the store's database, and no copy of it.
+// isOurs reports whether the open file has the store's database and not a copy.
 func (f *file) isOurs() bool {
 	p := f.position.Load()
 	m, ok := f.markAt(p.offset)
 	return ok && f.acceptMark(m) && f.headerOf().schema() == p.schema
 }
 
-// hasName reports whether the open file still has a name.
 func (f *file) hasName() bool {
 	info, err := f.data.Stat()
 	return err != nil || linkCount(info) > 0
 }
 
-// setAside gives the log at the path another name, so that no database takes it
-// for its own, and returns that.
+// setAside renames the WAL, so that no database uses it, and returns the new path.
 func (f *file) setAside() (string, error) {
 	log := f.path + "-wal"
 	aside := log + ".replaced-" + time.Now().UTC().Format("20060102T150405.000000000Z")

@@ -12,53 +12,35 @@ import (
 	"example.com/chargeingest/storekit"
 )
 
-// session is one life of the writer's connection: a checked database whose
-// write-ahead log was empty and synced when the session began.
+// session is the writer's connection to a checked database, whose WAL was empty and synced
+// when the session began.
 type session struct {
 	conn
-	checkpointConn conn        // for checkpoints while a transaction is open
-	wal            os.FileInfo // tells the log's file from another one at its path
-	walSeen        time.Time   // when it was last at its place
-	statements     []statement // all of those below
+	checkpointConn conn        // checkpoints run beside open transactions
+	wal            os.FileInfo // identifies the WAL
+	walSeen        time.Time   // last check that it was at its path
+	statements
 
-	begin, commit, readWALState       statement
-	totalChanges, setMark             statement
-	findPlatform, addPlatform         statement
-	findRequest, requestEvents        statement
-	findReference, eventAt            statement
-	findReferences, setMerged         statement
-	insertRequest, insertRequestEvent statement
-	oldRequest, requestSeqs           statement
-	deleteRequest                     statement
-	oldEvents, deleteIfUnkeyed        statement
-	addBackdated, oldBackdated        statement
-	receivedAt                        statement
-	nextPlatforms                     statement
-	deleteUnusedPlatforms             statement
-
-	// platforms are the numbers of the platforms seen. It is emptied whenever
-	// a transaction is undone, which may have made some of them.
+	// platforms has the numbers of known platforms. A rollback empties it, because the
+	// transaction may have added some.
 	platforms map[string]int64
 
-	// recent is what the newest events are found by.
 	recent *recentIndex
 
-	insertEvents, insertEntries bulk
-
-	// loaded is how much content the open transaction has read, in bytes.
+	// loaded counts the bytes of content that the open transaction has read.
 	loaded int
 
-	// added is set if the last transaction that changed rows stored events.
+	// added reports whether the last transaction that changed rows stored events.
 	added bool
 
-	// waiting are events of the open transaction that are not inserted yet.
+	// pending has the events of the open transaction that are not inserted yet.
 	pending []insertion
 
 	prefetched prefetched
 }
 
-// openSession connects to the database, migrates it, and moves all of the
-// write-ahead log into it. Nobody may be reading.
+// openSession connects to the database, migrates it, and moves the WAL into it. No reader may
+// be active.
 func openSession(ctx context.Context, f *file) (*session, error) {
 	connector, err := f.connector(writerPragmas())
 	if err != nil {
@@ -74,53 +56,57 @@ func openSession(ctx context.Context, f *file) (*session, error) {
 	}
 	s := &session{conn: conn{writing}, checkpointConn: conn{checkpointing}, platforms: make(map[string]int64)}
 	s.prefetched.absent = make(map[reference]bool)
-	if f.guard == nil {
-		err = f.openGuard(ctx)
-	}
-	if err == nil {
-		err = s.requireAcknowledged(f)
-	}
-	if err == nil {
-		err = f.migrate(s.conn)
-	}
-	if err == nil {
-		err = s.prepareAll()
-	}
-	if err == nil {
-		err = s.loadRecent(f)
-	}
-	if err == nil {
-		err = s.emptyWAL()
-	}
-	if err == nil {
-		err = syncDir(f.path) // the log's entry in it may be new
-	}
-	if err == nil {
-		s.wal, err = os.Stat(f.path + "-wal")
-		s.walSeen, f.wal = time.Now(), s.wal
-	}
-	if err == nil {
-		err = f.sessionOpened(s.conn, s.recent.newest)
-	}
-	if err != nil {
+	if err := s.start(ctx, f); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-// requireAcknowledged refuses a database that misses events. SQLite replays a log
-// up to the first damage in it without a word.
+func (s *session) start(ctx context.Context, f *file) error {
+	if f.guard == nil {
+		if err := f.openGuard(ctx); err != nil {
+			return err
+		}
+	}
+	if err := s.requireAcknowledged(f); err != nil {
+		return err
+	}
+	if err := f.migrate(s.conn); err != nil {
+		return err
+	}
+	if err := s.prepareAll(s.conn); err != nil {
+		return err
+	}
+	if err := s.loadRecent(f); err != nil {
+		return err
+	}
+	if err := s.emptyWAL(); err != nil {
+		return err
+	}
+	if err := syncDir(f.path); err != nil { // the WAL's directory entry may be new
+		return err
+	}
+	var err error
+	if s.wal, err = os.Stat(f.path + "-wal"); err != nil {
+		return err
+	}
+	s.walSeen, f.wal = time.Now(), s.wal
+	return f.sessionOpened(s.conn, s.recent.newest)
+}
+
+// requireAcknowledged refuses a database that misses events: SQLite silently ignores a WAL
+// from the first damage on.
 func (s *session) requireAcknowledged(f *file) error {
 	newest := f.state.state.newest
 	if newest == 0 && f.seqBeforeWAL <= 0 {
-		return nil // there may be no table of events
+		return nil // the table of events may not exist
 	}
 	found, err := s.newestEvent()
 	if err != nil {
 		return err
 	}
 	if found < f.seqBeforeWAL {
-		return f.walMismatch("-wal", false, false) // it is older than the database
+		return f.walMismatch("-wal", false, false) // the WAL is older than the database
 	}
 	if found < newest {
 		return f.eventsMissing(newest, found)
@@ -128,7 +114,6 @@ func (s *session) requireAcknowledged(f *file) error {
 	return nil
 }
 
-// schemaVersion returns the one that the connection sees.
 func (s *session) schemaVersion() (uint32, error) {
 	rows, err := s.query("PRAGMA schema_version")
 	if err != nil {
@@ -139,7 +124,6 @@ func (s *session) schemaVersion() (uint32, error) {
 	return uint32(version), err
 }
 
-// hasLog says that the log is at its place.
 func (s *session) hasWAL(f *file) bool {
 	now, err := os.Stat(f.path + "-wal")
 	if err != nil || !os.SameFile(s.wal, now) {
@@ -149,7 +133,7 @@ func (s *session) hasWAL(f *file) bool {
 	return true
 }
 
-// emptyLog moves all of the write-ahead log into the database, synced.
+// emptyWAL moves the whole WAL into the database and syncs it.
 func (s *session) emptyWAL() error {
 	state, err := s.checkpoint("TRUNCATE")
 	if err != nil {
@@ -161,15 +145,13 @@ func (s *session) emptyWAL() error {
 	return nil
 }
 
-// finish does what a transaction has to do before its commit: insert what is
-// waiting, and merge what is due of the recent events' entries into the table
-// lookup.
+// beforeCommit inserts the pending events and merges the next entries of the recent events.
 func (s *session) beforeCommit() error {
 	if err := s.flush(len(s.pending)); err != nil {
 		return err
 	}
 	if len(s.recent.txWrites.deleted) > 0 {
-		return nil // some of the due entries may be those of deleted events
+		return nil // the next entries may belong to deleted events
 	}
 	entries, last, lastSeq := s.recent.nextMerge()
 	if err := s.mergeEntries(entries); err != nil {
@@ -185,7 +167,6 @@ func (s *session) beforeCommit() error {
 	return nil
 }
 
-// committed and undone say what became of the open transaction.
 func (s *session) committed() {
 	s.recent.commit()
 	clear(s.prefetched.absent)
@@ -198,17 +179,13 @@ func (s *session) rolledBack() {
 	s.pending = s.pending[:0]
 }
 
-// Close closes the connection; what was not committed is undone. SQLite keeps
-// a connection, and its transaction, as long as it has statements.
+// Close rolls back and closes the connection. SQLite keeps a connection open until its
+// statements are closed.
 func (s *session) Close() error {
-	var errs []error
-	for _, statement := range s.statements {
-		errs = append(errs, statement.Close())
-	}
-	return errors.Join(append(errs, s.checkpointConn.Close(), s.conn.Close())...)
+	return errors.Join(s.closeAll(), s.checkpointConn.Close(), s.conn.Close())
 }
 
-// idGenerator continues behind the newest event.
+// idGenerator continues after the newest event.
 func (s *session) idGenerator(entropy io.Reader) (*storekit.IDGenerator, error) {
 	rows, err := s.query("SELECT id FROM events ORDER BY seq DESC LIMIT 1")
 	if err != nil {
@@ -223,13 +200,11 @@ func (s *session) idGenerator(entropy io.Reader) (*storekit.IDGenerator, error) 
 	return storekit.NewIDGenerator(entropy, last)
 }
 
-// logState returns how the write-ahead log is, without changing it.
 func (s *session) walState() (l walState, err error) {
 	defer panics.RecoverTo(&err)
 	return scanWALState(s.readWALState.query())
 }
 
-// changes returns how many rows the connection has changed so far.
 func (s *session) changes() (n int64, err error) {
 	rows, err := s.totalChanges.query()
 	if err == nil {
@@ -238,8 +213,8 @@ func (s *session) changes() (n int64, err error) {
 	return n, err
 }
 
-// mark sets the next mark if the open transaction has changed rows, which were so
-// many before. It returns the mark that the database has once that is committed.
+// mark sets the next mark if the transaction has changed rows since total_changes was before.
+// It returns the mark of the database after the commit.
 func (s *session) mark(f *file, before int64) (mark, error) {
 	next := f.nextMark(s.recent.newest)
 	result, err := s.setMark.exec(next.encode(), before)
@@ -252,15 +227,15 @@ func (s *session) mark(f *file, before int64) (mark, error) {
 	return next, nil
 }
 
-// markClosed notes in the database that it was closed, which is a hint: an error is
-// of no consequence.
+// markClosed records that the database was closed. The record is a hint, so errors are
+// ignored.
 func (s *session) markClosed(f *file) {
 	if _, err := s.begin.exec(); err != nil {
 		return
 	}
 	closed := f.nextMark(s.recent.newest)
 	closed.open = false
-	err := s.exec(setMark(closed))
+	err := s.exec(setMarkSQL(closed))
 	if err == nil {
 		_, err = s.commit.exec()
 	}
@@ -269,5 +244,5 @@ func (s *session) markClosed(f *file) {
 	}
 }
 
-// touch writes what is there already, to see whether writing works.
+// probeWrite checks that writing works.
 func (s *session) probeWrite() error { return s.exec("UPDATE merged SET seq = seq") }

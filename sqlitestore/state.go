@@ -10,30 +10,25 @@ import (
 	"os"
 )
 
-// SQLite misses no write-ahead log that was deleted. So the store keeps a state file
-// next to the database. It names the database that the store last had open there, by
-// its opening, and how much of it must exist. The file is a help, not a part of the
-// database: without it no event is missed.
+// SQLite does not notice that a WAL was deleted. So the store keeps a state file next to the
+// database. It identifies the last database that was open there, and its newest acknowledged
+// event. The file is optional: without it, missing events are not detected.
 
-// state is the content of the state file.
 type state struct {
-	// The database has one of these as its opening. Next is set while it is opened.
+	// The opening of the database is current or, if opening it was interrupted, next.
 	current, next token
 
-	// at is the offset of the mark in the database file, 0 if unknown.
+	// markOffset is the offset of the mark in the database file, 0 if unknown.
 	markOffset int64
 
-	// newest is the seq of the newest event that was acknowledged. The file is
-	// written after the commit was synced and is not synced itself, so this is a
-	// lower bound.
+	// newest is the seq of the newest acknowledged event. The file is written after the commit
+	// and not synced, so the value is a lower bound.
 	newest int64
 }
 
-// has reports whether the state is of a database with this opening.
 func (s state) isOf(t token) bool { return t == s.current || t == s.next && t != token{} }
 
-// A state has the same length always: it is overwritten in place by one write
-// within one sector.
+// The length is constant, so that one write within one sector replaces the state.
 const stateFormat = "chargeingest state 1\ndatabase %x\nopening  %x\noffset   %020d\nnewest   %020d\n"
 
 func (s state) encode() []byte {
@@ -41,7 +36,6 @@ func (s state) encode() []byte {
 	return fmt.Appendf(text, "check    %08x\n", crc32.ChecksumIEEE(text))
 }
 
-// decodeState returns false if the text is not that of a state.
 func decodeState(text []byte) (s state, ok bool) {
 	var now, next []byte
 	_, err := fmt.Sscanf(string(text), stateFormat, &now, &next, &s.markOffset, &s.newest)
@@ -52,16 +46,15 @@ func decodeState(text []byte) (s state, ok bool) {
 	return s, bytes.Equal(text, s.encode())
 }
 
-// stateFile is the state file of a store that has its database open.
 type stateFile struct {
 	file   *os.File
 	isNew  bool
 	state  state
-	failed bool // a write did
+	failed bool
 }
 
-// openState opens or creates the file next to a database. The state is nil if
-// there was none, or if it is damaged.
+// openState opens or creates the state file. The returned state is nil if the file is new or
+// damaged.
 func openState(path string, like fs.FileInfo) (_ *stateFile, last *state, _ error) {
 	f, err := openSideFile(path, like)
 	if err != nil {
@@ -78,8 +71,7 @@ func openState(path string, like fs.FileInfo) (_ *stateFile, last *state, _ erro
 	return s, last, nil
 }
 
-// newestBefore returns the newest event that the state file next to a database tells
-// of, 0 if there is none.
+// lastAcknowledged returns the newest event in the state file, or 0.
 func lastAcknowledged(database string) int64 {
 	path := database + ".state"
 	if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() {
@@ -93,8 +85,8 @@ func lastAcknowledged(database string) int64 {
 	return last.newest
 }
 
-// begin writes the state with which a database is opened, or none if it is nil,
-// durable before the database can change.
+// start writes the state for opening the database, or nothing if it is nil, and syncs it
+// before the database can change.
 func (s *stateFile) start(now *state) (text []byte, err error) {
 	if now != nil {
 		s.state = *now
@@ -113,8 +105,8 @@ func (s *stateFile) start(now *state) (text []byte, err error) {
 	return text, err
 }
 
-// update writes the state without a sync. It is true already. The
-// error is the first one alone: the state in the file stays true, and is older.
+// update writes the state without a sync and returns only its first error. If writing fails,
+// the file has an older state, which is a valid lower bound.
 func (s *stateFile) update() error {
 	_, err := s.file.WriteAt(s.state.encode(), 0)
 	if err == nil || s.failed {

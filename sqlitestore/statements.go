@@ -1,13 +1,29 @@
 package sqlitestore
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
 	"example.com/chargeingest"
 )
 
-func (s *session) prepareAll() error {
+type statements struct {
+	all []statement
+
+	begin, commit, totalChanges, readWALState statement
+
+	findPlatform, addPlatform, nextPlatforms, deleteUnusedPlatforms                statement
+	findRequest, requestEvents, requestSeqs, oldRequest                            statement
+	insertRequest, insertRequestEvent, deleteRequest                               statement
+	findReference, findReferences, eventAt, receivedAt, oldEvents, deleteIfUnkeyed statement
+	addBackdated, oldBackdated                                                     statement
+	setMerged, setMark                                                             statement
+
+	insertEvents, insertEntries bulk
+}
+
+func (s *statements) prepareAll(c conn) error {
 	for _, p := range []struct {
 		statement *statement
 		query     string
@@ -42,34 +58,41 @@ func (s *session) prepareAll() error {
 			"AND NOT EXISTS (SELECT 1 FROM requests WHERE platform = platforms.id)"},
 	} {
 		var err error
-		if *p.statement, err = s.prepared(p.query); err != nil {
+		if *p.statement, err = s.prepared(c, p.query); err != nil {
 			return err
 		}
 	}
 	var err error
-	if s.insertEvents, err = s.prepareBulk(16, `INSERT INTO events (seq, id, platform, reference, customer_id, customer_reference,
+	if s.insertEvents, err = s.prepareBulk(c, 16, `INSERT INTO events (seq, id, platform, reference, customer_id, customer_reference,
 		pricing_plan_subscription_id, pricing_plan_subscription_reference, product_item_id, timestamp_s, timestamp_ns,
 		timestamp_assigned, received_s, received_ns, digest, content) VALUES `, ""); err != nil {
 		return err
 	}
-	// After a crash some of a generation are there.
-	s.insertEntries, err = s.prepareBulk(4, "INSERT INTO lookup (kind, platform, value, seq) VALUES ", " ON CONFLICT DO NOTHING")
+	// After a crash a generation can be partly merged.
+	s.insertEntries, err = s.prepareBulk(c, 4, "INSERT INTO lookup (kind, platform, value, seq) VALUES ", " ON CONFLICT DO NOTHING")
 	return err
 }
 
-// prepared prepares a statement that is closed with the session.
-func (s *session) prepared(query string) (statement, error) {
-	p, err := s.prepare(query)
+// prepared prepares a statement that closeAll closes.
+func (s *statements) prepared(c conn, query string) (statement, error) {
+	p, err := c.prepare(query)
 	if err == nil {
-		s.statements = append(s.statements, p)
+		s.all = append(s.all, p)
 	}
 	return p, err
 }
 
-// eventColumns are those that scanEvent reads.
+func (s *statements) closeAll() error {
+	var errs []error
+	for _, p := range s.all {
+		errs = append(errs, p.Close())
+	}
+	return errors.Join(errs...)
+}
+
 const eventColumns = "id, content, timestamp_assigned, digest"
 
-// scanEvent reads eventColumns, and what comes before them into more.
+// scanEvent scans eventColumns, and the columns before them into more.
 func scanEvent(scan func(...any) error, more ...any) (chargeingest.StoredEvent, error) {
 	var e chargeingest.StoredEvent
 	var digest []byte

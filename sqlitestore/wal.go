@@ -11,19 +11,18 @@ import (
 	"slices"
 )
 
-// logContent is what the store looks for in a write-ahead log.
+// walContent is the part of a WAL that identifies its database.
 type walContent struct {
 	frames  int             // that SQLite may replay
 	marks   []mark          // in any page
-	headers map[header]bool // in the pages that begin the database
-	first   header          // in the first transaction, zero if it has none
-	isOurs  bool            // the first transaction is the store's
+	headers map[header]bool // in copies of the first page
+	first   header          // in the first transaction, zero if there is none
+	isOurs  bool            // the store wrote the first transaction
 }
 
-// readLog reads the write-ahead log at the path, as far as SQLite would: up to the
-// last commit before a frame that is of no use. When a log was started over, what it
-// had before is still behind, and after a crash there may be a mixture. See
-// https://www.sqlite.org/fileformat2.html#walformat.
+// readWAL reads the WAL as far as SQLite would: up to the last commit before an invalid frame.
+// A restarted WAL still contains old frames at its end, and after a crash it can contain both.
+// See https://www.sqlite.org/fileformat2.html#walformat.
 func (f *file) readWAL() (walContent, error) {
 	found := walContent{headers: make(map[header]bool)}
 	log, err := os.Open(f.path + "-wal")
@@ -43,10 +42,10 @@ func (f *file) readWAL() (walContent, error) {
 	var sum walChecksum
 	sum.add(begin[:24])
 	if size < 512 || size > 1<<16 || !sum.equals(begin[24:]) {
-		return found, nil // SQLite takes it for empty
+		return found, nil // SQLite treats it as empty
 	}
 	frame := make([]byte, 24+size)
-	open := found // up to this frame of a transaction
+	open := found // found, and the frames of the current transaction
 	var headers []header
 	for {
 		if more, err := readFull(r, frame); !more {
@@ -74,21 +73,21 @@ func (f *file) readWAL() (walContent, error) {
 			if len(headers) > 0 {
 				open.first = headers[0]
 			}
-			// VACUUM writes the mark that was there, at another schema.
+			// VACUUM copies the old mark but changes the schema version.
 			open.isOurs = len(open.marks) > 0 && !open.hasOtherSchema(open.marks[0].header.schema())
 		}
 		found, headers = open, headers[:0]
 	}
 }
 
-// logSum is the checksum of a log: that of a frame goes on from the one before.
+// walChecksum is the cumulative checksum of a WAL.
 type walChecksum struct {
 	order binary.ByteOrder
 	a, b  uint32
 }
 
-// add adds data whose length is a multiple of 8. The first data are the log's header,
-// which says how they are read.
+// add adds data, whose length must be a multiple of 8. The first data must be the WAL header,
+// which determines the byte order.
 func (s *walChecksum) add(data []byte) {
 	if s.order == nil {
 		s.order = binary.LittleEndian
@@ -106,7 +105,7 @@ func (s *walChecksum) equals(data []byte) bool {
 	return binary.BigEndian.Uint32(data) == s.a && binary.BigEndian.Uint32(data[4:]) == s.b
 }
 
-// readWhole returns false at the end, which may come within the data.
+// readFull returns false at the end of the file, even within data.
 func readFull(r io.Reader, data []byte) (more bool, err error) {
 	_, err = io.ReadFull(r, data)
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
@@ -115,12 +114,12 @@ func readFull(r io.Reader, data []byte) (more bool, err error) {
 	return err == nil, err
 }
 
-// continues reports whether the log belongs to a database with this content, or
-// may: a log that another program began has no mark, nor has a database of an earlier
-// version or one that a checkpoint was cut off in. Then it is decided by whether the
-// database that was last open here was another one.
+// continues reports whether the WAL belongs to a database with this content. Some have no
+// mark: a WAL that another program began, a database of an earlier version or after an
+// interrupted checkpoint. Then the result is whether the last database at this path was the
+// same.
 func (l walContent) continues(c content, wasOther bool) bool {
-	isAnother := func(m mark) bool { return m.stamp != c.mark.stamp } // VACUUM writes the same
+	isAnother := func(m mark) bool { return m.stamp != c.mark.stamp } // VACUUM copies the mark
 	switch {
 	case l.frames == 0:
 		return true
@@ -133,13 +132,12 @@ func (l walContent) continues(c content, wasOther bool) bool {
 		return m.stamp == c.mark.stamp || m.before == c.mark.stamp && (c.seq < 0 || c.seq >= m.seq)
 	}
 	hasHeader := func(m mark) bool { return m.header == c.header }
-	// If another program began the log, a power cut may have taken what the file had
-	// of it when the first mark was set.
+	// Another program began the WAL, and a power cut removed the pages it had moved into the
+	// file when the first mark was set.
 	isBefore := !l.isOurs && l.first.changes() == c.changes()+1
 	return slices.ContainsFunc(l.marks, follows) && (l.headers[c.header] || isBefore || slices.ContainsFunc(l.marks, hasHeader))
 }
 
-// hasSchema reports whether the log has a page with a schema version.
 func (l walContent) hasSchema(version uint32) bool {
 	for h := range l.headers {
 		if h.schema() == version {
