@@ -13,8 +13,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// BenchmarkAppend stores events of some 500 bytes with random references; an
-// event is an operation.
+// BenchmarkAppend stores events of some 500 bytes; an event is an operation.
 func BenchmarkAppend(b *testing.B) {
 	for _, bm := range []struct {
 		name            string

@@ -20,8 +20,7 @@ import (
 	"example.com/chargeingest/internal/tail"
 )
 
-// foreignReader opens a transaction from outside the store, as a person with
-// the sqlite3 shell does, and returns the function that ends it.
+// foreignReader opens a read transaction of another program.
 func foreignReader(t *testing.T, path string) (end func()) {
 	t.Helper()
 	db, err := (&file{path: path, tuning: defaultTuning()}).open(nil)
@@ -38,9 +37,8 @@ func foreignReader(t *testing.T, path string) (end func()) {
 	return end
 }
 
-// reading starts a transaction of the store's own that has read, and returns
-// the function that ends it.
-func reading(t *testing.T, s *Store) (end func()) {
+// startReading opens a read transaction of the store.
+func startReading(t *testing.T, s *Store) (end func()) {
 	t.Helper()
 	begun, ending, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	go func() {
@@ -61,8 +59,6 @@ func reading(t *testing.T, s *Store) (end func()) {
 	return end
 }
 
-// moveAway renames the database, puts another one in its place if told so, and
-// returns the function that brings it back.
 func moveAway(t *testing.T, path string, replace bool) (back func()) {
 	t.Helper()
 	require.NoError(t, os.Rename(path, path+".away"))
@@ -72,7 +68,6 @@ func moveAway(t *testing.T, path string, replace bool) (back func()) {
 	return func() { require.NoError(t, os.Rename(path+".away", path)) }
 }
 
-// frames returns how many the write-ahead log has.
 func frames(t *testing.T, s *Store) int64 {
 	t.Helper()
 	var state walState
@@ -83,8 +78,8 @@ func frames(t *testing.T, s *Store) int64 {
 	return state.frames
 }
 
-// settle returns when no checkpoint runs beside the appends. Without a disk to wait
-// for, any number of them can come before a checkpoint on a machine that is busy.
+// awaitCheckpoint waits for the first step of a checkpoint. Without it, any number of appends
+// could come first on a busy machine.
 func awaitCheckpoint(t *testing.T, s *Store) {
 	t.Helper()
 	for busy := true; busy; {
@@ -95,7 +90,7 @@ func awaitCheckpoint(t *testing.T, s *Store) {
 	}
 }
 
-func TestTheLogIsStartedOver(t *testing.T) {
+func TestWALRestarts(t *testing.T) {
 	setup := newSetup(t)
 	setup.tuning.checkpointFrames = 50
 	s := setup.open(t)
@@ -111,8 +106,7 @@ func TestTheLogIsStartedOver(t *testing.T) {
 	require.Less(t, setup.faults.count("PRAGMA wal_checkpoint(PASSIVE)"), 100)
 }
 
-// grown appends until the log has that many frames.
-func grown(t *testing.T, s *Store, most int64) {
+func growWAL(t *testing.T, s *Store, most int64) {
 	t.Helper()
 	for frames(t, s) < most {
 		b := charges("acme", "")
@@ -120,8 +114,7 @@ func grown(t *testing.T, s *Store, most int64) {
 	}
 }
 
-// draining says whether readers are made to pause.
-func draining(t *testing.T, s *Store) (yes bool) {
+func isDraining(t *testing.T, s *Store) (yes bool) {
 	t.Helper()
 	require.NoError(t, s.writer.do(t.Context(), func() error {
 		yes = s.writer.log.draining
@@ -130,17 +123,17 @@ func draining(t *testing.T, s *Store) (yes bool) {
 	return yes
 }
 
-func TestReadersWithoutAGapDoNotKeepTheLogGrowing(t *testing.T) {
+func TestOverlappingReadersPause(t *testing.T) {
 	setup := newSetup(t)
 	setup.options.ScanTimeout = time.Minute
 	setup.tuning.checkpointFrames, setup.tuning.drainFrames = 10, 50
 	s := setup.open(t)
-	end := reading(t, s)
-	grown(t, s, 50)
-	for !draining(t, s) { // a checkpoint beside the appends comes to it
+	end := startReading(t, s)
+	growWAL(t, s, 50)
+	for !isDraining(t, s) {
 		fresh(t, s, charges("acme", ""))
 	}
-	grown(t, s, frames(t, s)+10) // nobody waits for the reader
+	growWAL(t, s, frames(t, s)+10)
 	next := make(chan error)
 	go func() {
 		_, err := s.List(context.Background(), chargeingest.Query{Platform: "acme", Limit: 1})
@@ -148,15 +141,15 @@ func TestReadersWithoutAGapDoNotKeepTheLogGrowing(t *testing.T) {
 	}()
 	end()
 	require.NoError(t, <-next)
-	for draining(t, s) {
+	for isDraining(t, s) {
 		runtime.Gosched()
 	}
-	for frames(t, s) > 20 { // until the log is started over
+	for frames(t, s) > 20 {
 		fresh(t, s, charges("acme", ""))
 	}
 }
 
-func TestAReaderThatStaysIsReported(t *testing.T) {
+func TestLongReaderIsReported(t *testing.T) {
 	for _, c := range []struct {
 		name        string
 		drainFrames int64
@@ -176,21 +169,21 @@ func TestAReaderThatStaysIsReported(t *testing.T) {
 			s := setup.open(t)
 			require.Zero(t, s.Stats().WALBlockedSince)
 			end := foreignReader(t, setup.path)
-			grown(t, s, 120)
+			growWAL(t, s, 120)
 			blocked := func() bool { return !s.Stats().WALBlockedSince.IsZero() }
 			for !blocked() {
 				runtime.Gosched()
 			}
 			since := s.Stats().WALBlockedSince
 			for c.reports(1) != c.reports(2) && !c.reports(strings.Count(log.String(), "only grows")) {
-				runtime.Gosched() // it is tried again without an append
+				runtime.Gosched()
 			}
 			require.True(t, c.reports(strings.Count(log.String(), "only grows")), log.String())
 			require.Equal(t, since, s.Stats().WALBlockedSince)
 			require.NotEmpty(t, listed(t, s, "acme"), "readers go on")
 			end()
 			for blocked() {
-				runtime.Gosched() // it is seen without an append
+				runtime.Gosched()
 			}
 			require.True(t, s.Stats().LastCheckpoint.After(since))
 			for frames(t, s) > 20 {
@@ -200,28 +193,28 @@ func TestAReaderThatStaysIsReported(t *testing.T) {
 	}
 }
 
-func TestClosingWaitsForReaders(t *testing.T) {
+func TestCloseWaitsForReaders(t *testing.T) {
 	for _, frames := range []int64{5, 1000} {
 		setup := newSetup(t)
 		setup.options.ScanTimeout = time.Minute
 		setup.tuning.drainFrames = frames
 		s := setup.open(t)
-		end := reading(t, s)
-		grown(t, s, 10)
-		for frames < 10 && !draining(t, s) {
+		end := startReading(t, s)
+		growWAL(t, s, 10)
+		for frames < 10 && !isDraining(t, s) {
 			fresh(t, s, charges("acme", ""))
 		}
 		closed := make(chan error)
 		go func() { closed <- s.Close() }()
 		<-s.running.Done()
-		locking(s)
+		awaitReadLock(s)
 		end()
 		require.NoError(t, <-closed)
-		require.Len(t, contents(t, filepath.Dir(setup.path)), 1, "the log is gone")
+		require.Len(t, readFiles(t, filepath.Dir(setup.path)), 1, "the log is gone")
 	}
 }
 
-func TestACheckpointThatFails(t *testing.T) {
+func TestFailedCheckpoint(t *testing.T) {
 	for name, fault := range map[string]struct {
 		code resultError
 		anew bool
@@ -237,7 +230,7 @@ func TestACheckpointThatFails(t *testing.T) {
 			setup.faults.on("PRAGMA wal_checkpoint(PASSIVE)", fault.code)
 			fresh(t, s, charges("acme", "a"))
 			for s.writer.do(t.Context(), func() error { return s.writer.lastErr }) == nil {
-				runtime.Gosched() // it fails beside the appends
+				runtime.Gosched()
 			}
 			setup.faults.clear()
 			require.NoError(t, s.Ready(t.Context()))
@@ -247,22 +240,21 @@ func TestACheckpointThatFails(t *testing.T) {
 	}
 }
 
-func TestACheckpointIsRepeatedOnlyWhileThereIsLessEachTime(t *testing.T) {
+func TestCheckpointRepeatsWhileFramesShrink(t *testing.T) {
 	l := newCheckpointer(0)
 	var repeated []bool
 	for _, came := range []int64{
-		1000, 400, 150, 80, // less and less, then little
-		1000, 1000, // never less
-		1000, 501, // not half
-		100, // little at once
+		1000, 400, 150, 80,
+		1000, 1000,
+		1000, 501,
+		100,
 	} {
 		repeated = append(repeated, l.again(came, 100))
 	}
 	require.Equal(t, []bool{true, true, true, false, true, false, true, false, false}, repeated)
 }
 
-// TestACheckpointOfAnotherProgramIsNoReplacedDatabase holds one up in the middle.
-func TestACheckpointOfAnotherProgramIsNoReplacedDatabase(t *testing.T) {
+func TestCheckpointOfAnotherProgram(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a"))

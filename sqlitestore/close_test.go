@@ -15,9 +15,8 @@ import (
 	"example.com/chargeingest"
 )
 
-// requireNoneOpen holds a store that was closed to having no file of its
-// database open. One that SQLite still closes could remove the write-ahead log
-// of whoever has the database by then.
+// requireNoOpenFiles checks a closed store. A file that SQLite still closes could delete the
+// WAL of the next store.
 func requireNoOpenFiles(t *testing.T, path string) {
 	t.Helper()
 	opened.Range(func(_, file any) bool {
@@ -26,7 +25,7 @@ func requireNoOpenFiles(t *testing.T, path string) {
 	})
 }
 
-func TestAReadThatWasGivenUpHasEndedWhenItReturns(t *testing.T) {
+func TestCanceledReadEndsBeforeItReturns(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	var ended, late atomic.Int64
@@ -34,7 +33,7 @@ func TestAReadThatWasGivenUpHasEndedWhenItReturns(t *testing.T) {
 		if st.statement == "ROLLBACK" {
 			ended.Add(1)
 			for range 1000 {
-				if s.reading.TryLock() { // read has returned
+				if s.reading.TryLock() {
 					s.reading.Unlock()
 					late.Add(1)
 					break
@@ -49,7 +48,7 @@ func TestAReadThatWasGivenUpHasEndedWhenItReturns(t *testing.T) {
 		err := s.read(ctx, "acme", false, func(_ context.Context, tx *sql.Tx) error {
 			cancel()
 			var err error
-			for n := 0; err == nil && n < 100; n++ { // until it was noticed, or for a moment
+			for n := 0; err == nil && n < 100; n++ {
 				_, err = tx.ExecContext(context.Background(), "SELECT 1")
 			}
 			return err
@@ -62,7 +61,7 @@ func TestAReadThatWasGivenUpHasEndedWhenItReturns(t *testing.T) {
 	requireNoOpenFiles(t, s.file.path)
 }
 
-func TestClosingStoresWhatWaitsAndRefusesTheRest(t *testing.T) {
+func TestCloseStoresQueuedEvents(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	release := hold(s)
@@ -94,11 +93,11 @@ func TestClosingStoresWhatWaitsAndRefusesTheRest(t *testing.T) {
 	_, err = s.Prune(t.Context(), time.Now())
 	require.ErrorIs(t, err, chargeingest.ErrClosed)
 
-	require.Len(t, contents(t, filepath.Dir(setup.path)), 1, "the log is gone")
+	require.Len(t, readFiles(t, filepath.Dir(setup.path)), 1, "the log is gone")
 	require.Len(t, listed(t, setup.open(t), "acme"), 10)
 }
 
-func TestOpeningThatFailsLeavesNothingOpen(t *testing.T) {
+func TestFailedOpenLeavesNothingOpen(t *testing.T) {
 	for _, statement := range []string{
 		"CONNECT", "PRAGMA busy_timeout", "PRAGMA journal_mode", "PRAGMA synchronous", "PRAGMA application_id = ",
 		"SELECT user_version", "BEGIN", "CREATE TABLE platforms", "PRAGMA user_version = ", "COMMIT", "PRAGMA wal_checkpoint(TRUNCATE)",
@@ -107,7 +106,7 @@ func TestOpeningThatFailsLeavesNothingOpen(t *testing.T) {
 		t.Run(statement, func(t *testing.T) {
 			setup := newSetup(t)
 			setup.faults.on(statement, errIO)
-			require.ErrorIs(t, setup.failure(t), errIO)
+			require.ErrorIs(t, setup.openError(t), errIO)
 			setup.faults.clear()
 			fresh(t, setup.open(t), charges("acme", "a"))
 		})

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// copyFile copies a file over another one, as cp does: into the same inode.
+// copyFile overwrites a file in place, like cp.
 func copyFile(t *testing.T, from, to string) {
 	t.Helper()
 	data, err := os.ReadFile(from)
@@ -19,18 +19,16 @@ func copyFile(t *testing.T, from, to string) {
 	require.NoError(t, os.WriteFile(to, data, 0o600))
 }
 
-// crashed copies all files of a database that is in use, as a killed process
-// leaves them.
-func killedCopy(t *testing.T, s setup) setup {
+// copyKilledWithState copies the files as a killed process leaves them.
+func copyKilledWithState(t *testing.T, s setup) setup {
 	t.Helper()
 	from := s.path
-	s.path = killedPair(t, from)
+	s.path = copyKilled(t, from)
 	copyFile(t, from+".state", s.path+".state")
 	return s
 }
 
-// copies are ways to copy a database with one event, "copied", so that the copy
-// is of use without the write-ahead log.
+// copyMethods copy a database with the event "copied", so that the copy needs no WAL.
 func copyMethods() map[string]func(t *testing.T, s *Store, path, to string) *Store {
 	return map[string]func(t *testing.T, s *Store, path, to string) *Store{
 		"Backup": func(t *testing.T, s *Store, _, to string) *Store {
@@ -70,7 +68,7 @@ func copyMethods() map[string]func(t *testing.T, s *Store, path, to string) *Sto
 	}
 }
 
-// settled moves the whole log into the database, as the writer does.
+// checkpointAll moves the whole WAL into the database.
 func checkpointAll(t *testing.T, s *Store) {
 	t.Helper()
 	require.NoError(t, s.writer.do(t.Context(), func() error {
@@ -79,17 +77,15 @@ func checkpointAll(t *testing.T, s *Store) {
 	}))
 }
 
-// cp copies a file that is in use. To close it in this process would release the
-// locks that SQLite holds.
+// cp copies an open file. Closing it in this process would release SQLite's locks.
 func cp(t *testing.T, from, to string) {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "cp", from, to).CombinedOutput()
 	require.NoError(t, err, string(out))
 }
 
-// crash copies a database that is in use, as a killed process leaves it, and
-// returns the path of the copy.
-func killedPair(t *testing.T, path string) string {
+// copyKilled copies the database and the WAL as a killed process leaves them.
+func copyKilled(t *testing.T, path string) string {
 	t.Helper()
 	folder := t.TempDir()
 	for _, suffix := range []string{"", "-wal"} {
@@ -100,8 +96,8 @@ func killedPair(t *testing.T, path string) string {
 	return filepath.Join(folder, "charges.db")
 }
 
-// contents returns every file of a folder but the lock and the state file.
-func contents(t *testing.T, dir string) map[string]string {
+// readFiles returns all files but the lock and state files.
+func readFiles(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	files := make(map[string]string)
 	entries, err := os.ReadDir(dir)
@@ -117,7 +113,6 @@ func contents(t *testing.T, dir string) map[string]string {
 	return files
 }
 
-// made runs statements on a database without the store.
 func execSQL(t *testing.T, path string, statements ...string) {
 	t.Helper()
 	db, err := sql.Open("sqlite", path)

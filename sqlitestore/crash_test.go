@@ -22,7 +22,6 @@ var (
 	seedFlag   = flag.Uint64("seed", 0, "the seed of the crash tests' traffic and moments, and of TestModel's first program; 0 is a new one")
 )
 
-// rounds is how often a test crashes.
 func rounds(byDefault int) int {
 	if *roundsFlag > 0 {
 		return *roundsFlag
@@ -30,7 +29,6 @@ func rounds(byDefault int) int {
 	return byDefault
 }
 
-// seed returns the seed of a test, which says it where it fails.
 func seed(t *testing.T) uint64 {
 	s := *seedFlag
 	if s == 0 {
@@ -40,44 +38,41 @@ func seed(t *testing.T) uint64 {
 	return s
 }
 
-// senders is how many clients send at a time.
 const senders = 6
 
-// life is that of a server: a process, or what plays one.
-type life struct {
+// server is a process or, in a simulation, a server of this process.
+type server struct {
 	address string
 	ended   <-chan struct{}
-	kill    func()       // ends it at once, and waits for that
-	stop    func() error // ends it well
+	kill    func()
+	stop    func() error
 	log     func() string
 }
 
-// lives are those of servers of one database, one after the other.
-type lives struct {
+// servers serve one database, one after the other.
+type servers struct {
 	path    string
-	dir     string // of the first path
-	moved   int    // how often the database got another path
+	dir     string
+	moves   int
 	random  *rand.Rand
 	history *crashtest.History
 	clients []*crashtest.Client
 
-	// launch starts a server that dies at a moment. Where it dies before it
-	// serves the error is a crashtest.ErrEnded.
-	launch func(*testing.T, kill) (*life, error)
-	*life
-	served error // why the last one could not be followed to the end
+	// launch returns crashtest.ErrEnded if the server dies before it serves.
+	launch func(*testing.T, kill) (*server, error)
+	*server
+	followErr error
 
-	// toGo is how many answers are left until the end of a round; then there is
-	// a token in due.
+	// remaining responses of the round; at 0, roundOver receives a value
 	remaining atomic.Int64
 	roundOver chan struct{}
 }
 
-func newLives(seed uint64, path string) *lives {
+func newServers(seed uint64, path string) *servers {
 	if folder, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
-		path = filepath.Join(folder, filepath.Base(path)) // the name that SQLite has for it
+		path = filepath.Join(folder, filepath.Base(path))
 	}
-	l := &lives{
+	l := &servers{
 		path: path, dir: filepath.Dir(path), history: crashtest.NewHistory(), roundOver: make(chan struct{}, 1),
 		random: rand.New(rand.NewPCG(seed, 1)),
 	}
@@ -89,25 +84,23 @@ func newLives(seed uint64, path string) *lives {
 	return l
 }
 
-// newProcesses returns lives that are processes.
-func newProcesses(seed uint64, path string) *lives {
-	l := newLives(seed, path)
-	l.launch = func(t *testing.T, k kill) (*life, error) { return launchProcess(t, childSpec{Path: l.path, Kill: k}) }
+func newProcesses(seed uint64, path string) *servers {
+	l := newServers(seed, path)
+	l.launch = func(t *testing.T, k kill) (*server, error) { return launchProcess(t, childSpec{Path: l.path, Kill: k}) }
 	return l
 }
 
-func launchProcess(t *testing.T, spec childSpec, before ...string) (*life, error) {
+func launchProcess(t *testing.T, spec childSpec, before ...string) (*server, error) {
 	p, err := crashtest.Start(t.Context(), spec, before...)
 	if err != nil {
 		return nil, err
 	}
 	t.Cleanup(p.Kill)
-	return &life{p.Address, p.Ended, p.Kill, p.Stop, p.Log}, nil
+	return &server{p.Address, p.Ended, p.Kill, p.Stop, p.Log}, nil
 }
 
-// start starts a server that dies at a moment, and another one where it died
-// before it served.
-func (l *lives) start(t *testing.T, k kill) {
+// start launches a server that dies at k, and another one if it dies before it serves.
+func (l *servers) start(t *testing.T, k kill) {
 	t.Helper()
 	l.history.Lighten()
 	started, err := l.launch(t, k)
@@ -116,11 +109,10 @@ func (l *lives) start(t *testing.T, k kill) {
 		return
 	}
 	require.NoError(t, err)
-	l.life = started
+	l.server = started
 }
 
-// each runs f for each client at once.
-func (l *lives) forEachClient(f func(*crashtest.Client)) {
+func (l *servers) forEachClient(f func(*crashtest.Client)) {
 	var all sync.WaitGroup
 	for _, c := range l.clients {
 		all.Go(func() { f(c) })
@@ -128,22 +120,22 @@ func (l *lives) forEachClient(f func(*crashtest.Client)) {
 	all.Wait()
 }
 
-// settle sends what nobody knows the end of again, over as many lives as that
-// takes, and then holds what is stored to the history.
-func (l *lives) resolve(t *testing.T, k kill) {
+// resolve repeats requests without an outcome until all have one, and compares the stored
+// events with the history.
+func (l *servers) resolve(t *testing.T, k kill) {
 	t.Helper()
 	for n := 0; ; n++ {
-		require.Less(t, n, 20, "it is never served for long: %v", l.served)
+		require.Less(t, n, 20, "it is never served for long: %v", l.followErr)
 		l.start(t, k)
-		k = kill{} // and the next one is not to die
+		k = kill{}
 		var gone atomic.Bool
 		l.forEachClient(func(c *crashtest.Client) {
 			if !c.Settle(t.Context(), l.address) {
 				gone.Store(true)
 			}
 		})
-		l.served = l.history.Follow(t.Context(), l.address)
-		if !gone.Load() && l.served == nil {
+		l.followErr = l.history.Follow(t.Context(), l.address)
+		if !gone.Load() && l.followErr == nil {
 			break
 		}
 		l.kill()
@@ -152,11 +144,11 @@ func (l *lives) resolve(t *testing.T, k kill) {
 	requireIntact(t, l.path)
 }
 
-// traffic sends until so many requests were answered, or the process is dead;
-// then, while others are under way, comes the crash. All the time somebody follows.
-func (l *lives) traffic(t *testing.T, answers int, crash func()) {
+// traffic sends until a number of responses or the death of the server, and calls crash while
+// requests are in flight.
+func (l *servers) traffic(t *testing.T, answers int, crash func()) {
 	select {
-	case <-l.roundOver: // that of a round that ended otherwise
+	case <-l.roundOver:
 	default:
 	}
 	l.remaining.Store(int64(answers))
@@ -180,9 +172,7 @@ func (l *lives) traffic(t *testing.T, answers int, crash func()) {
 	busy.Wait()
 }
 
-// finish holds everything that is there in the end to the history, as the
-// endpoint and the database have it.
-func (l *lives) finish(t *testing.T) {
+func (l *servers) finish(t *testing.T) {
 	l.resolve(t, kill{})
 	stored, err := crashtest.List(t.Context(), l.address)
 	require.NoError(t, err)
@@ -193,8 +183,6 @@ func (l *lives) finish(t *testing.T) {
 	t.Logf("%d events, answers: %s", len(stored), l.history.Counts())
 }
 
-// requireIntact holds a database to SQLite's own check of it, and returns how
-// many events it has.
 func requireIntact(t *testing.T, path string) (events int) {
 	t.Helper()
 	db, err := sql.Open("sqlite", "file:"+path+"?mode=ro&_pragma=busy_timeout(5000)")
@@ -207,19 +195,18 @@ func requireIntact(t *testing.T, path string) (events int) {
 	return events
 }
 
-// moment is when a process of a round dies by itself, if it does: early, while
-// it opens the database, as often as late.
-func (l *lives) moment() kill {
+// moment returns when the server dies, if it does: often while it opens the database.
+func (l *servers) moment() kill {
 	if l.random.IntN(2) == 0 {
 		return kill{}
 	}
 	return kill{Nth: 1 + l.random.IntN(1<<(2+l.random.IntN(11)))}
 }
 
-// perDatabase is how many rounds one database lives.
+// perDatabase is the number of rounds per database.
 const perDatabase = 25
 
-func TestAProcessThatIsKilledLosesNothing(t *testing.T) {
+func TestKilledProcessLosesNothing(t *testing.T) {
 	t.Parallel()
 	first := seed(t)
 	for n := rounds(25); n > 0; n -= perDatabase {

@@ -8,47 +8,42 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// model is a disk that keeps what real ones promise to keep, and no more: of each
-// file what was synced. When the power is cut any part of what was written since
-// may be there, sector by sector. What a sync failed for is gone for good,
-// though it can still be read: so it is with Linux and its file systems, see
-// https://wiki.postgresql.org/wiki/Fsync_Errors.
+// diskModel is a disk that keeps only synced data. After a power cut, any sectors of later
+// writes may exist. Data of a failed sync are lost although they can still be read, as on
+// Linux: https://wiki.postgresql.org/wiki/Fsync_Errors.
 type diskModel struct {
-	path   string // of the database
+	path   string
 	random *rand.Rand
 	plan   diskPlan
-	onCut  func() // called when the process is dead, before anybody notices
+	onCut  func() // called when the process is dead, before a caller notices
 
 	mu      sync.Mutex
-	files   map[string]*diskFile // by kind
-	state   []byte               // the state file as it was last synced
+	files   map[string]*diskFile
+	state   []byte
 	ops     int
-	matched int           // operations of the kind that fails
-	ended   chan struct{} // closed when the process is dead, of a power cut or otherwise
+	matched int
+	ended   chan struct{}
 	dead    bool
 	cut     bool
 }
 
-// modelPlan says when a model fails; 0 is never.
+// diskPlan has the failures of a disk; 0 is never.
 type diskPlan struct {
-	cutAt   int    // the power is cut before the nth operation
-	dieAt   int    // the process dies before the nth sync of the log
-	failing string // "sync" or "write"
-	failAt  int    // the nth of these fails
-	failFor int    // and so many from there on
+	cutAt   int // power cut before the nth operation
+	dieAt   int // death before the nth sync of the WAL
+	failing string
+	failAt  int // first failing operation
+	failFor int // number of failures
 }
 
-// modelFile is a file as it would be found without power.
 type diskFile struct {
 	durable []byte
-	pending []operation // since the last sync
+	pending []operation
 }
 
-// suffixes are what the names of files end in, by kind.
 var suffixes = map[string]string{"database": "", "log": "-wal", "journal": "-journal"}
 
-// newModel returns the disk under a database. Its files are what the last disk
-// has if only a process died; else they are durable.
+// newDiskModel continues with the files of the last disk if only the process died.
 func newDiskModel(path string, random *rand.Rand, plan diskPlan, onCut func(), last *diskModel) (*diskModel, error) {
 	m := &diskModel{path: path, random: random, plan: plan, onCut: onCut, ended: make(chan struct{})}
 	if last != nil && last.dead && !last.cut {
@@ -66,7 +61,6 @@ func newDiskModel(path string, random *rand.Rand, plan diskPlan, onCut func(), l
 	return m, nil
 }
 
-// operate is the [disk].
 func (m *diskModel) operate(op operation) int32 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -107,7 +101,6 @@ func (m *diskModel) operate(op operation) int32 {
 	return sqlite3.SQLITE_OK
 }
 
-// apply makes an operation durable, of a write the bytes from begin to end.
 func (f *diskFile) apply(op operation, begin, end int) {
 	if op.kind == "truncate" {
 		f.grow(op.offset)
@@ -118,14 +111,12 @@ func (f *diskFile) apply(op operation, begin, end int) {
 	copy(f.durable[op.offset+int64(begin):], op.data[begin:end])
 }
 
-// grow fills up with zeros.
 func (f *diskFile) grow(size int64) {
 	if more := size - int64(len(f.durable)); more > 0 {
 		f.durable = append(f.durable, make([]byte, more)...)
 	}
 }
 
-// stop cuts the power now, unless the process was dead before.
 func (m *diskModel) stop() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -134,7 +125,6 @@ func (m *diskModel) stop() {
 	}
 }
 
-// die ends the process: it can do nothing any more.
 func (m *diskModel) die() {
 	if !m.dead {
 		m.dead = true
@@ -146,7 +136,7 @@ func (m *diskModel) die() {
 func (m *diskModel) cutPower() {
 	m.die()
 	m.cut = true
-	// All of what is pending, none of it, or about so much.
+	// Keep all pending sectors, none, or a fraction.
 	const sector = 512
 	part := []float64{0, 1, 0.5, 0.95}[m.random.IntN(4)]
 	for _, f := range m.files {
@@ -166,15 +156,14 @@ func (m *diskModel) cutPower() {
 	}
 }
 
-// stateSynced takes the durable content of the state file.
 func (m *diskModel) stateSynced(text []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.state = text
 }
 
-// restore puts the files in place that are there after the cut. Nobody may have
-// one open. The state file may be newer than its last sync.
+// restore writes the files that exist after the cut. The state file may be newer than its last
+// sync.
 func (m *diskModel) restore() error {
 	if m.state != nil && m.random.IntN(2) == 0 {
 		if err := os.WriteFile(m.path+".state", m.state, 0o600); err != nil {

@@ -15,7 +15,7 @@ import (
 	"example.com/chargeingest"
 )
 
-func TestSpaceThatReturnsIsUsed(t *testing.T) {
+func TestFreedSpaceIsUsed(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a"))
@@ -39,7 +39,7 @@ func TestSpaceThatReturnsIsUsed(t *testing.T) {
 	require.Same(t, session, s.writer.session)
 }
 
-func TestAFailedCommitThatWasUndoneStoresNothing(t *testing.T) {
+func TestRolledBackCommitStoresNothing(t *testing.T) {
 	for name, code := range map[string]resultError{"full": sqlite3.SQLITE_FULL, "busy": sqlite3.SQLITE_BUSY} {
 		t.Run(name, func(t *testing.T) {
 			setup := newSetup(t)
@@ -56,7 +56,7 @@ func TestAFailedCommitThatWasUndoneStoresNothing(t *testing.T) {
 	}
 }
 
-func TestAfterAnUnknownCommitTheDatabaseIsOpenedAnew(t *testing.T) {
+func TestUnknownCommitReopensDatabase(t *testing.T) {
 	for name, fault := range map[string]struct {
 		set    func(*faults)
 		stored bool
@@ -78,7 +78,7 @@ func TestAfterAnUnknownCommitTheDatabaseIsOpenedAnew(t *testing.T) {
 			unknown(t, err)
 			require.NotNil(t, session)
 
-			// Nothing is acknowledged before the log was emptied.
+			// Nothing is acknowledged until the WAL is empty.
 			setup.faults.on("PRAGMA wal_checkpoint(TRUNCATE)", errIO)
 			require.ErrorIs(t, s.Ready(t.Context()), errIO)
 			for _, b := range []chargeingest.Batch{charges("acme", "before"), charges("acme", "b"), changed("acme", "before")} {
@@ -98,7 +98,6 @@ func TestAfterAnUnknownCommitTheDatabaseIsOpenedAnew(t *testing.T) {
 	}
 }
 
-// after is a fault of statements that were run.
 func after(prefix string, err error) func(string) error {
 	return func(statement string) error {
 		if strings.HasPrefix(statement, prefix) {
@@ -108,14 +107,13 @@ func after(prefix string, err error) func(string) error {
 	}
 }
 
-// onBoth makes COMMIT and ROLLBACK fail.
 func onBoth(commit, rollback error) func(step) error {
 	return func(st step) error {
 		return map[string]error{"COMMIT": commit, "ROLLBACK": rollback}[st.statement]
 	}
 }
 
-func TestAPanicWhileOpeningAnewDoesNotEndTheWriter(t *testing.T) {
+func TestPanicWhileReopening(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	setup.faults.on("COMMIT", errIO)
@@ -129,7 +127,7 @@ func TestAPanicWhileOpeningAnewDoesNotEndTheWriter(t *testing.T) {
 	require.Len(t, listed(t, s, "acme"), 1)
 }
 
-func TestReadyAloneBringsAFailedStoreBack(t *testing.T) {
+func TestReadyReopensFailedStore(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	setup.faults.on("COMMIT", errIO)
@@ -142,7 +140,7 @@ func TestReadyAloneBringsAFailedStoreBack(t *testing.T) {
 	fresh(t, s, charges("acme", "a"))
 }
 
-func TestReadyAfterAFailureIsProvenByWriting(t *testing.T) {
+func TestReadyAfterFailureWrites(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	setup.faults.clear()
@@ -171,7 +169,7 @@ func TestReadyAfterAFailureIsProvenByWriting(t *testing.T) {
 	require.Zero(t, setup.faults.count("UPDATE merged SET seq = seq"), "the event was proof enough")
 }
 
-func TestReadyTakesItsTurnOrEndsWithItsContext(t *testing.T) {
+func TestReadyWaitsForWriterOrContext(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	release := hold(s)
@@ -191,7 +189,7 @@ func TestReadyTakesItsTurnOrEndsWithItsContext(t *testing.T) {
 	require.Equal(t, 1, setup.faults.count("BEGIN"), "nothing is done for those who have gone")
 }
 
-func TestAnIOErrorInATransactionStoresNothingAndEndsTheSession(t *testing.T) {
+func TestIOErrorInTransaction(t *testing.T) {
 	for _, statement := range []string{"BEGIN", "SELECT id, content", "INSERT INTO events", "INSERT INTO requests", "INSERT INTO request_events"} {
 		t.Run(statement, func(t *testing.T) {
 			setup := newSetup(t)
@@ -212,7 +210,7 @@ func TestAnIOErrorInATransactionStoresNothingAndEndsTheSession(t *testing.T) {
 	}
 }
 
-func TestAConflictInAFailedTransactionIsNoConflict(t *testing.T) {
+func TestConflictInFailedTransaction(t *testing.T) {
 	for _, commit := range []struct {
 		err     error
 		unknown bool
@@ -239,7 +237,7 @@ func TestAConflictInAFailedTransactionIsNoConflict(t *testing.T) {
 	}
 }
 
-func TestAReaderInTheWayKeepsAFailedStoreClosed(t *testing.T) {
+func TestForeignReaderBlocksReopening(t *testing.T) {
 	setup := newSetup(t)
 	setup.tuning.busyTimeout = "1"
 	s := setup.open(t)
@@ -256,22 +254,22 @@ func TestAReaderInTheWayKeepsAFailedStoreClosed(t *testing.T) {
 	fresh(t, s, charges("acme", "b"))
 }
 
-func TestReadersAreWaitedForWhenTheDatabaseIsOpenedAnew(t *testing.T) {
+func TestReopeningWaitsForReaders(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a"))
-	end := reading(t, s)
+	end := startReading(t, s)
 	setup.faults.on("COMMIT", errIO)
 	_, err := s.Append(t.Context(), charges("acme", "b"))
 	unknown(t, err)
 	setup.faults.clear()
 	pending := call(t.Context(), s, charges("acme", "b"))
-	locking(s)
+	awaitReadLock(s)
 	end()
 	require.NoError(t, (<-pending).Err)
 }
 
-func TestADatabaseThatIsNotAtItsPathTakesNothing(t *testing.T) {
+func TestMovedDatabaseStoresNothing(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a"))
@@ -286,9 +284,7 @@ func TestADatabaseThatIsNotAtItsPathTakesNothing(t *testing.T) {
 	fresh(t, s, charges("acme", "b"))
 }
 
-// TestADeletedLogLosesNothing deletes the log of a store that is serving: events
-// that are nowhere else are in a file without a name.
-func TestADeletedLogLosesNothing(t *testing.T) {
+func TestDeletedWALLosesNothing(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	for i, remove := range []func(string) error{
@@ -305,13 +301,11 @@ func TestADeletedLogLosesNothing(t *testing.T) {
 		replayed(t, s, charges("acme", before))
 		require.Len(t, listed(t, s, "acme"), 2*(i+1))
 	}
-	setup.path = killedPair(t, setup.path)
+	setup.path = copyKilled(t, setup.path)
 	require.Len(t, listed(t, setup.open(t), "acme"), 4)
 }
 
-// TestALogThatWasDeletedUnnoticedIsRescuedByClosing: nobody looks for it with
-// each transaction.
-func TestALogThatWasDeletedUnnoticedIsRescuedByClosing(t *testing.T) {
+func TestCloseRescuesDeletedWAL(t *testing.T) {
 	setup := newSetup(t)
 	setup.tuning.walCheckEvery = time.Hour
 	s := setup.open(t)
@@ -323,8 +317,7 @@ func TestALogThatWasDeletedUnnoticedIsRescuedByClosing(t *testing.T) {
 	replayed(t, setup.open(t), charges("acme", "before", "after"))
 }
 
-// TestADeletedLogThatCannotBeRescuedIsToldOf has somebody read from it.
-func TestADeletedLogThatCannotBeRescuedIsToldOf(t *testing.T) {
+func TestDeletedWALThatCannotBeRescued(t *testing.T) {
 	setup := newSetup(t)
 	setup.tuning.busyTimeout = "1"
 	s, err := open(t.Context(), setup.path, setup.options, setup.tuning)
@@ -344,8 +337,7 @@ func TestADeletedLogThatCannotBeRescuedIsToldOf(t *testing.T) {
 	end()
 }
 
-// TestOpeningAnewIsNotTriedAllTheTime: while it is, nobody can read.
-func TestOpeningAnewIsNotTriedAllTheTime(t *testing.T) {
+func TestReopeningIsRateLimited(t *testing.T) {
 	setup := newSetup(t)
 	setup.tuning.reopenEvery = time.Hour
 	s := setup.open(t)

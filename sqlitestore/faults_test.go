@@ -12,24 +12,22 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// resultError is an error with one of SQLite's result codes.
+// resultError has a result code of SQLite.
 type resultError int
 
 func (e resultError) Error() string { return fmt.Sprintf("result code %d", int(e)) }
 
 func (e resultError) Code() int { return int(e) }
 
-// errIO is what a disk that fails gives.
 var errIO = resultError(sqlite3.SQLITE_IOERR_FSYNC)
 
-// step is a statement that is about to be run.
 type step struct {
 	ctx       context.Context
 	statement string
 	arguments []driver.NamedValue
 }
 
-// faults are what goes wrong with the statements of a store.
+// faults are errors before and after the statements of a store.
 type faults struct {
 	mu     sync.Mutex
 	before func(step) error
@@ -37,14 +35,12 @@ type faults struct {
 	seen   []string
 }
 
-// set replaces what goes wrong; nil is nothing.
 func (f *faults) set(before func(step) error, after func(string) error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.before, f.after = before, after
 }
 
-// on makes each statement that starts with prefix fail before it is run.
 func (f *faults) on(prefix string, err error) {
 	f.set(func(st step) error {
 		if strings.HasPrefix(st.statement, prefix) {
@@ -54,12 +50,10 @@ func (f *faults) on(prefix string, err error) {
 	}, nil)
 }
 
-// once is like on, for the first such statement.
 func (f *faults) once(prefix string, fault func() error) {
 	f.onceIn(prefix, func(context.Context) error { return fault() })
 }
 
-// onceIn is once for a fault that wants the statement's context.
 func (f *faults) onceIn(prefix string, fault func(context.Context) error) {
 	var done atomic.Bool
 	f.set(func(st step) error {
@@ -70,7 +64,6 @@ func (f *faults) onceIn(prefix string, fault func(context.Context) error) {
 	}, nil)
 }
 
-// clear makes everything work, and forgets what was seen.
 func (f *faults) clear() {
 	f.set(nil, nil)
 	f.mu.Lock()
@@ -78,14 +71,12 @@ func (f *faults) clear() {
 	f.seen = nil
 }
 
-// count returns how many statements with this prefix were run.
 func (f *faults) count(prefix string) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return len(slices.DeleteFunc(slices.Clone(f.seen), func(s string) bool { return !strings.HasPrefix(s, prefix) }))
 }
 
-// run runs a statement between its faults.
 func run[R any](ctx context.Context, f *faults, statement string, arguments []driver.NamedValue, do func() (R, error)) (result R, err error) {
 	f.mu.Lock()
 	before, after := f.before, f.after
@@ -119,7 +110,6 @@ func (c faultyConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	})
 }
 
-// driverConn is what the driver's connections can do.
 type driverConn interface {
 	driver.Conn
 	driver.ConnBeginTx

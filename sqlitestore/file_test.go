@@ -13,7 +13,7 @@ import (
 	_ "modernc.org/sqlite"
 )
 
-func TestForeignFilesAreRefusedAndLeftAlone(t *testing.T) {
+func TestForeignFilesAreRefused(t *testing.T) {
 	const ours = "PRAGMA application_id = 1667785825"
 	require.Equal(t, "PRAGMA application_id = 1667785825", fmt.Sprintf("PRAGMA application_id = %d", applicationID))
 	text := func(s string) func(*testing.T, string) {
@@ -48,20 +48,20 @@ func TestForeignFilesAreRefusedAndLeftAlone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			setup := newSetup(t)
 			make(t, setup.path)
-			before := contents(t, filepath.Dir(setup.path))
-			require.ErrorIs(t, setup.failure(t), ErrNotEventDatabase)
-			require.Equal(t, before, contents(t, filepath.Dir(setup.path)))
+			before := readFiles(t, filepath.Dir(setup.path))
+			require.ErrorIs(t, setup.openError(t), ErrNotEventDatabase)
+			require.Equal(t, before, readFiles(t, filepath.Dir(setup.path)))
 		})
 	}
 	t.Run("a folder", func(t *testing.T) {
 		setup := newSetup(t)
 		require.NoError(t, os.Mkdir(setup.path, 0o700))
-		require.ErrorIs(t, setup.failure(t), ErrNotEventDatabase)
+		require.ErrorIs(t, setup.openError(t), ErrNotEventDatabase)
 	})
 	t.Run("our mark on other tables", func(t *testing.T) {
 		setup := newSetup(t)
 		execSQL(t, setup.path, ours, "CREATE TABLE t (a)")
-		require.ErrorIs(t, setup.failure(t), ErrNotEventDatabase)
+		require.ErrorIs(t, setup.openError(t), ErrNotEventDatabase)
 	})
 	t.Run("our mark alone is a beginning", func(t *testing.T) {
 		setup := newSetup(t)
@@ -70,25 +70,25 @@ func TestForeignFilesAreRefusedAndLeftAlone(t *testing.T) {
 	})
 }
 
-func TestANewerDatabaseIsRefused(t *testing.T) {
+func TestNewerVersionIsRefused(t *testing.T) {
 	setup := newSetup(t)
 	require.NoError(t, setup.open(t).Close())
 	execSQL(t, setup.path, "PRAGMA user_version = 99")
-	before := contents(t, filepath.Dir(setup.path))
-	require.ErrorIs(t, setup.failure(t), ErrSchemaTooNew)
-	require.Equal(t, before, contents(t, filepath.Dir(setup.path)))
+	before := readFiles(t, filepath.Dir(setup.path))
+	require.ErrorIs(t, setup.openError(t), ErrSchemaTooNew)
+	require.Equal(t, before, readFiles(t, filepath.Dir(setup.path)))
 }
 
-func TestANewerVersionInTheLogIsSeen(t *testing.T) {
+func TestNewerVersionInWAL(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	require.NoError(t, s.writer.do(t.Context(), func() error { return s.writer.session.exec("PRAGMA user_version = 99") }))
 	crashed := setup
-	crashed.path = killedPair(t, setup.path)
-	require.ErrorIs(t, crashed.failure(t), ErrSchemaTooNew)
+	crashed.path = copyKilled(t, setup.path)
+	require.ErrorIs(t, crashed.openError(t), ErrSchemaTooNew)
 }
 
-func TestFilesAreTheOwnersAlone(t *testing.T) {
+func TestFileModes(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a"))
@@ -108,7 +108,7 @@ func TestFilesAreTheOwnersAlone(t *testing.T) {
 	require.Equal(t, fs.FileMode(0o640), info.Mode().Perm(), "one that was there keeps its mode")
 }
 
-func TestOptionsThatAreWrongAreNamed(t *testing.T) {
+func TestInvalidOptions(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "charges.db")
 	for name, o := range map[string]Options{
 		"ScanTimeout":          {ScanTimeout: -1},

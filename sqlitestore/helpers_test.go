@@ -18,10 +18,8 @@ import (
 	"example.com/chargeingest/internal/groupcommit"
 )
 
-// received is when the events of these tests come in.
 func received() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 987_654_321, time.UTC) }
 
-// charge returns an event with a reference, or none where it is empty.
 func charge(reference string) chargeingest.NewEvent {
 	content := fmt.Sprintf(`{"reference":%q,"timestamp":"2026-03-01T12:00:00Z"}`, reference)
 	return chargeingest.NewEvent{
@@ -34,7 +32,6 @@ func charge(reference string) chargeingest.NewEvent {
 	}
 }
 
-// charges returns a batch with an event for each reference.
 func charges(platform string, references ...string) chargeingest.Batch {
 	b := chargeingest.Batch{Platform: platform, Route: chargeingest.RouteBatch}
 	for _, r := range references {
@@ -43,7 +40,7 @@ func charges(platform string, references ...string) chargeingest.Batch {
 	return b
 }
 
-// changed returns a batch that contradicts charges with the same reference.
+// changed conflicts with charges of the same reference.
 func changed(platform, reference string) chargeingest.Batch {
 	b := charges(platform, reference)
 	b.Events[0].Content = `{"reference":"` + reference + `","description":"changed"}`
@@ -51,7 +48,6 @@ func changed(platform, reference string) chargeingest.Batch {
 	return b
 }
 
-// numbered returns n different references.
 func numbered(n int) []string {
 	references := make([]string, n)
 	for i := range references {
@@ -60,9 +56,8 @@ func numbered(n int) []string {
 	return references
 }
 
-// setup is how a test opens a store.
 type setup struct {
-	path    string // default: a new one
+	path    string
 	options Options
 	tuning  tuning
 	faults  *faults
@@ -90,8 +85,7 @@ func (s setup) open(t *testing.T) *Store {
 	return store
 }
 
-// failure is why the store cannot be opened.
-func (s setup) failure(t *testing.T) error {
+func (s setup) openError(t *testing.T) error {
 	t.Helper()
 	store, err := open(t.Context(), s.path, s.options, s.tuning)
 	if err == nil {
@@ -101,7 +95,6 @@ func (s setup) failure(t *testing.T) error {
 	return err
 }
 
-// appended stores a batch and returns its outcomes.
 func appended(t *testing.T, s *Store, b chargeingest.Batch) []chargeingest.Outcome {
 	t.Helper()
 	receipt, err := s.Append(t.Context(), b)
@@ -110,13 +103,13 @@ func appended(t *testing.T, s *Store, b chargeingest.Batch) []chargeingest.Outco
 	return receipt.Outcomes
 }
 
-// fresh stores a batch of which nothing may be there.
+// fresh stores a batch and requires that all its events are new.
 func fresh(t *testing.T, s *Store, b chargeingest.Batch) []string {
 	t.Helper()
 	return ids(t, appended(t, s, b), false)
 }
 
-// replayed sends a batch that must be there.
+// replayed stores a batch and requires that none is new.
 func replayed(t *testing.T, s *Store, b chargeingest.Batch) []string {
 	t.Helper()
 	return ids(t, appended(t, s, b), true)
@@ -132,7 +125,6 @@ func ids(t *testing.T, outcomes []chargeingest.Outcome, replayed bool) []string 
 	return list
 }
 
-// listed returns the ids of a platform in the order of storing.
 func listed(t *testing.T, s *Store, platform string) []string {
 	t.Helper()
 	page, err := s.List(t.Context(), chargeingest.Query{Platform: platform, Order: chargeingest.Ascending, Limit: 10_000})
@@ -144,10 +136,8 @@ func listed(t *testing.T, s *Store, platform string) []string {
 	return list
 }
 
-// sending is a call of Append that is under way.
 type sending chan groupcommit.Answer
 
-// call calls Append from a goroutine.
 func call(ctx context.Context, s *Store, b chargeingest.Batch) sending {
 	done := make(sending, 1)
 	go func() {
@@ -157,7 +147,7 @@ func call(ctx context.Context, s *Store, b chargeingest.Batch) sending {
 	return done
 }
 
-// send is call, and returns once the batch waits behind a writer on hold.
+// send returns when the batch is queued. The writer must be on hold.
 func send(ctx context.Context, s *Store, b chargeingest.Batch) sending {
 	waiting := func() (n int) {
 		_, n = s.writer.queue.Depth()
@@ -171,7 +161,7 @@ func send(ctx context.Context, s *Store, b chargeingest.Batch) sending {
 	return done
 }
 
-// hold keeps the writer busy until release is called.
+// hold blocks the writer until release.
 func hold(s *Store) (release func()) {
 	held, end := make(chan struct{}), make(chan struct{})
 	go s.writer.do(context.Background(), func() error {
@@ -183,15 +173,13 @@ func hold(s *Store) (release func()) {
 	return sync.OnceFunc(func() { close(end) })
 }
 
-// locking returns once somebody waits for the readers of a store to end.
-func locking(s *Store) {
+func awaitReadLock(s *Store) {
 	for s.reading.TryRLock() {
 		s.reading.RUnlock()
 		runtime.Gosched()
 	}
 }
 
-// value reads one value through the writer's connection.
 func value[T any](t *testing.T, s *Store, query string) T {
 	t.Helper()
 	var v T

@@ -12,7 +12,6 @@ import (
 	"example.com/chargeingest"
 )
 
-// smallGenerations is a setup that merges all the time.
 func smallGenerations(t *testing.T) setup {
 	t.Helper()
 	s := newSetup(t)
@@ -20,7 +19,6 @@ func smallGenerations(t *testing.T) setup {
 	return s
 }
 
-// ofCustomer is a batch whose events have a customer by id and by reference.
 func forCustomer(customer string, references ...string) chargeingest.Batch {
 	b := charges("acme", references...)
 	for i := range b.Events {
@@ -29,13 +27,11 @@ func forCustomer(customer string, references ...string) chargeingest.Batch {
 	return b
 }
 
-// entriesOf returns how many rows of the table lookup there are.
 func lookupRows(t *testing.T, s *Store) int64 {
 	t.Helper()
 	return value[int64](t, s, "SELECT count(*) FROM lookup")
 }
 
-// requireFound checks that each event is found by everything that leads to it.
 func requireFound(t *testing.T, s *Store, customer string, ids []string, references []string) {
 	t.Helper()
 	for _, order := range []chargeingest.Order{chargeingest.Ascending, chargeingest.Descending} {
@@ -69,7 +65,7 @@ func requireFound(t *testing.T, s *Store, customer string, ids []string, referen
 	}
 }
 
-func TestEventsAreFoundWhereverTheirEntriesAre(t *testing.T) {
+func TestEventsAreFoundDuringMerges(t *testing.T) {
 	setup := smallGenerations(t)
 	s := setup.open(t)
 	var all []string
@@ -80,8 +76,8 @@ func TestEventsAreFoundWhereverTheirEntriesAre(t *testing.T) {
 		if i%7 == 0 {
 			requireFound(t, s, "c", all, references[:i+1])
 		}
-		if i%20 == 5 { // as after a crash: a generation is merged in part
-			setup.path = killedPair(t, setup.path)
+		if i%20 == 5 { // a generation is partly merged
+			setup.path = copyKilled(t, setup.path)
 			s = setup.open(t)
 			requireFound(t, s, "c", all, references[:i+1])
 		}
@@ -93,7 +89,7 @@ func TestEventsAreFoundWhereverTheirEntriesAre(t *testing.T) {
 	require.Equal(t, value[int64](t, s, "SELECT count(*) FROM events"), int64(len(references)*2))
 }
 
-func TestALoneEventMergesNothing(t *testing.T) {
+func TestSingleEventMergesNothing(t *testing.T) {
 	setup := newSetup(t)
 	setup.tuning.generationSize = 200
 	s := setup.open(t)
@@ -110,7 +106,7 @@ func TestALoneEventMergesNothing(t *testing.T) {
 	require.GreaterOrEqual(t, lookupRows(t, s), int64(setup.tuning.minMergeEntries))
 }
 
-func TestAMergeThatIsUndoneIsDoneAgain(t *testing.T) {
+func TestRolledBackMergeIsRepeated(t *testing.T) {
 	setup := smallGenerations(t)
 	s := setup.open(t)
 	references := numbered(40)
@@ -120,7 +116,7 @@ func TestAMergeThatIsUndoneIsDoneAgain(t *testing.T) {
 		setup.faults.on([]string{"INSERT INTO lookup", "UPDATE merged", "COMMIT"}[i%3], code)
 		receipt, err := s.Append(t.Context(), forCustomer("c", references[i]))
 		setup.faults.clear()
-		if err == nil { // nothing was due
+		if err == nil {
 			all = append(all, receipt.Outcomes[0].ID)
 		} else {
 			all = append(all, ids(t, appended(t, s, forCustomer("c", references[i])), false)...)
@@ -129,7 +125,7 @@ func TestAMergeThatIsUndoneIsDoneAgain(t *testing.T) {
 	}
 }
 
-func TestWhatIsPrunedIsNotFoundWhereverItsEntriesAre(t *testing.T) {
+func TestPrunedEventsAreNotFound(t *testing.T) {
 	for _, size := range []int{3, 10, 1000} {
 		t.Run(fmt.Sprint(size, " events in a generation"), func(t *testing.T) {
 			setup := newSetup(t)
@@ -146,7 +142,7 @@ func TestWhatIsPrunedIsNotFoundWhereverItsEntriesAre(t *testing.T) {
 			require.EqualValues(t, 10, pruned(t, s, 1))
 			requireFound(t, s, "c", kept, references[10:])
 			again := fresh(t, s, at(3, forCustomer("c", references[:10]...)))
-			for range 2 * size { // until all is merged
+			for range 2 * size {
 				if size > 100 {
 					break
 				}
@@ -160,11 +156,11 @@ func TestWhatIsPrunedIsNotFoundWhereverItsEntriesAre(t *testing.T) {
 	}
 }
 
-func TestReferencesOfABatchAreAskedForTogether(t *testing.T) {
+func TestReferencesArePrefetched(t *testing.T) {
 	setup := smallGenerations(t)
 	s := setup.open(t)
 	stored := fresh(t, s, charges("acme", numbered(40)...))
-	for range 20 { // until they are merged
+	for range 20 {
 		fresh(t, s, charges("acme", ""))
 	}
 	fresh(t, s, charges("globex", "a"))
@@ -178,7 +174,7 @@ func TestReferencesOfABatchAreAskedForTogether(t *testing.T) {
 	ids(t, outcomes[40:], false)
 }
 
-func TestADatabaseOfTheFirstVersionIsTakenOver(t *testing.T) {
+func TestMigrateVersion1(t *testing.T) {
 	scripts, err := migrationScripts()
 	require.NoError(t, err)
 	setup := newSetup(t)
@@ -201,7 +197,7 @@ func TestADatabaseOfTheFirstVersionIsTakenOver(t *testing.T) {
 	requireFound(t, s, "c", all, append(numbered(20), "new"))
 }
 
-func TestAPlaceIsNeverUsedTwiceThoughTheNewestEventIsGone(t *testing.T) {
+func TestSeqIsNotReusedAfterPrune(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	fresh(t, s, at(0, charges("acme", "a")))
@@ -209,8 +205,8 @@ func TestAPlaceIsNeverUsedTwiceThoughTheNewestEventIsGone(t *testing.T) {
 	q := chargeingest.Query{Platform: "acme", Order: chargeingest.Ascending, Limit: 10}
 	page, err := s.List(t.Context(), q)
 	require.NoError(t, err)
-	replayed(t, s, at(2, keyed("key", charges("acme", "a")))) // it holds a
-	require.EqualValues(t, 1, pruned(t, s, 1))                // b goes
+	replayed(t, s, at(2, keyed("key", charges("acme", "a"))))
+	require.EqualValues(t, 1, pruned(t, s, 1))
 	require.NoError(t, s.Close())
 
 	s = setup.open(t)
@@ -225,7 +221,7 @@ func TestAPlaceIsNeverUsedTwiceThoughTheNewestEventIsGone(t *testing.T) {
 	require.Equal(t, id, page.Events[0].ID)
 }
 
-func TestAStoreThatIsOpenedOftenMergesInTheEnd(t *testing.T) {
+func TestFrequentReopeningStillMerges(t *testing.T) {
 	setup := newSetup(t)
 	setup.tuning.generationSize = 100
 	var all, references []string
@@ -244,12 +240,12 @@ func TestAStoreThatIsOpenedOftenMergesInTheEnd(t *testing.T) {
 	}
 }
 
-func TestPruningMergesNothingOfWhatItDeletes(t *testing.T) {
+func TestPruneBeforeMerge(t *testing.T) {
 	setup := newSetup(t)
 	setup.tuning.generationSize = 280
 	s := setup.open(t)
 	fresh(t, s, at(0, forCustomer("c", numbered(280)...)))
-	for range setup.tuning.minMergeEntries/mergedPerEvent - 1 { // as much as owes nothing yet
+	for range setup.tuning.minMergeEntries/mergedPerEvent - 1 {
 		fresh(t, s, at(2, charges("acme", "")))
 	}
 	require.EqualValues(t, 280, pruned(t, s, 1))
@@ -259,7 +255,7 @@ func TestPruningMergesNothingOfWhatItDeletes(t *testing.T) {
 	require.Zero(t, value[int64](t, s, "SELECT count(*) FROM lookup WHERE seq NOT IN (SELECT seq FROM events)"))
 }
 
-func TestPruneDuringAMergeLosesNoEntries(t *testing.T) {
+func TestPruneDuringMerge(t *testing.T) {
 	setup := newSetup(t)
 	setup.tuning.generationSize, setup.tuning.minMergeEntries, setup.tuning.pruneBatch = 6, 1, 1
 	s := setup.open(t)
@@ -277,7 +273,7 @@ func TestPruneDuringAMergeLosesNoEntries(t *testing.T) {
 	}
 	fresh(t, s, at(2, charges("acme", "")))
 	require.EqualValues(t, 4, lookupRows(t, s), "those of y and z are due")
-	require.EqualValues(t, 3, pruned(t, s, 1)) // y and z, then 0, each in a transaction
+	require.EqualValues(t, 3, pruned(t, s, 1))
 	for _, reference := range []string{"a", "b", "c"} {
 		page, err := s.List(t.Context(), chargeingest.Query{Platform: "acme", Reference: reference, Limit: 2})
 		require.NoError(t, err)

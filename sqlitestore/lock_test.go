@@ -14,7 +14,6 @@ import (
 	"example.com/chargeingest/internal/crashtest"
 )
 
-// namesOf returns other names of one database file.
 func otherNames() map[string]func(t *testing.T, path string) string {
 	return map[string]func(t *testing.T, path string) string{
 		"the same": func(_ *testing.T, path string) string { return path },
@@ -58,9 +57,9 @@ func otherNames() map[string]func(t *testing.T, path string) string {
 	}
 }
 
-// TestOneStoreHasADatabaseWhateverItsName opens a database that is open, in this
-// process and in another one, also after its lock file was deleted.
-func TestOneStoreHasADatabaseWhateverItsName(t *testing.T) {
+// TestLockUnderAnotherName opens an open database in this and another process, also after its
+// lock file was deleted.
+func TestLockUnderAnotherName(t *testing.T) {
 	t.Parallel()
 	for name, named := range otherNames() {
 		t.Run(name, func(t *testing.T) {
@@ -77,13 +76,13 @@ func TestOneStoreHasADatabaseWhateverItsName(t *testing.T) {
 						}
 					}
 				}
-				require.ErrorIs(t, second.failure(t), ErrLocked)
+				require.ErrorIs(t, second.openError(t), ErrLocked)
 				_, err := crashtest.Start(t.Context(), childSpec{Path: second.path})
 				require.ErrorIs(t, err, crashtest.ErrEnded)
 				require.ErrorContains(t, err, ErrLocked.Error())
 			}
-			// SQLite's own locks are still there: a program that closes the database
-			// is not the last one, and leaves the log.
+			// SQLite's locks still exist: another program that closes the database keeps the
+			// WAL.
 			sqlite3Shell(t, second.path, "PRAGMA user_version")
 			if name != "a new name" {
 				require.FileExists(t, setup.path+"-wal")
@@ -93,32 +92,31 @@ func TestOneStoreHasADatabaseWhateverItsName(t *testing.T) {
 	}
 }
 
-// TestADatabaseIsFreeOnceItsStoreIsClosed also if opening failed.
-func TestADatabaseIsFreeOnceItsStoreIsClosed(t *testing.T) {
+func TestCloseReleasesLock(t *testing.T) {
 	setup := newSetup(t)
 	setup.faults.on("PRAGMA query_only", errIO)
-	require.ErrorIs(t, setup.failure(t), errIO)
+	require.ErrorIs(t, setup.openError(t), errIO)
 	setup.faults.clear()
 	require.NoError(t, setup.open(t).Close())
 	p, err := crashtest.Start(t.Context(), childSpec{Path: setup.path})
 	require.NoError(t, err)
-	require.ErrorIs(t, setup.failure(t), ErrLocked)
+	require.ErrorIs(t, setup.openError(t), ErrLocked)
 	require.NoError(t, p.Stop())
 	setup.open(t)
 }
 
-func TestOneStoreHasADatabaseAtATime(t *testing.T) {
+func TestSecondStoreIsLockedOut(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
-	require.ErrorIs(t, setup.failure(t), ErrLocked)
+	require.ErrorIs(t, setup.openError(t), ErrLocked)
 	link := filepath.Join(t.TempDir(), "link.db")
 	require.NoError(t, os.Symlink(setup.path, link))
 	linked := setup
 	linked.path = link
-	require.ErrorIs(t, linked.failure(t), ErrLocked)
+	require.ErrorIs(t, linked.openError(t), ErrLocked)
 	fresh(t, s, charges("acme", "a"))
 
 	require.NoError(t, s.Close())
 	replayed(t, linked.open(t), charges("acme", "a"))
-	require.ErrorIs(t, setup.failure(t), ErrLocked)
+	require.ErrorIs(t, setup.openError(t), ErrLocked)
 }

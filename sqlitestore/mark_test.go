@@ -14,11 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestAnOlderCopyIsNoticedWhateverCameAfterIt copies the file of a store that is
-// serving, changes the database in one way, has the log started over, kills the
-// store, and puts the copy back. The log belongs to a later state of the file: with
-// it, pages of both would be mixed.
-func TestAnOlderCopyIsNoticedWhateverCameAfterIt(t *testing.T) {
+// TestOlderCopyWithLaterWAL restores a copy of the file after a change and a restart of the
+// WAL. Replaying the WAL would mix pages of both.
+func TestOlderCopyWithLaterWAL(t *testing.T) {
 	t.Parallel()
 	keyOnly := charges("acme", "copied 1")
 	keyOnly.IdempotencyKey = "key"
@@ -42,7 +40,7 @@ func TestAnOlderCopyIsNoticedWhateverCameAfterIt(t *testing.T) {
 		for by, emptied := range empty {
 			for end, ended := range ends {
 				if change != "events" && end == "a key only" {
-					continue // there may be no event for it
+					continue
 				}
 				for _, stateless := range []bool{false, true} {
 					t.Run(fmt.Sprint(change, ", emptied by ", by, ", ", end, ", without the state file ", stateless), func(t *testing.T) {
@@ -58,16 +56,16 @@ func TestAnOlderCopyIsNoticedWhateverCameAfterIt(t *testing.T) {
 						emptied(t, s, setup.path)
 						ended(t, s)
 
-						dead := killedCopy(t, setup)
+						dead := copyKilledWithState(t, setup)
 						require.Positive(t, fileSize(dead.path+"-wal"))
 						copyFile(t, to, dead.path)
 						if stateless {
 							require.NoError(t, os.Remove(dead.path+".state"))
 						}
-						before := contents(t, filepath.Dir(dead.path))
-						err := dead.failure(t)
+						before := readFiles(t, filepath.Dir(dead.path))
+						err := dead.openError(t)
 						require.ErrorIs(t, err, ErrWALMismatch)
-						require.Equal(t, before, contents(t, filepath.Dir(dead.path)))
+						require.Equal(t, before, readFiles(t, filepath.Dir(dead.path)))
 					})
 				}
 			}
@@ -75,9 +73,7 @@ func TestAnOlderCopyIsNoticedWhateverCameAfterIt(t *testing.T) {
 	}
 }
 
-// TestACopyThatSQLiteMadeIsNoticedAtOnce, while the log has been started over by
-// nobody: its pages are not those that the log continues.
-func TestACopyThatSQLiteMadeIsNoticedAtOnce(t *testing.T) {
+func TestCopyMadeBySQLite(t *testing.T) {
 	for _, by := range []string{"VACUUM INTO", ".backup"} {
 		setup := newSetup(t)
 		s := setup.open(t)
@@ -85,26 +81,24 @@ func TestACopyThatSQLiteMadeIsNoticedAtOnce(t *testing.T) {
 		to := filepath.Join(t.TempDir(), "copy.db")
 		copyMethods()[by](t, s, setup.path, to)
 		fresh(t, s, charges("acme", "later"))
-		dead := killedCopy(t, setup)
+		dead := copyKilledWithState(t, setup)
 		copyFile(t, to, dead.path)
-		require.ErrorIs(t, dead.failure(t), ErrWALMismatch, by)
+		require.ErrorIs(t, dead.openError(t), ErrWALMismatch, by)
 		require.NoError(t, os.Remove(dead.path+".state"))
-		require.ErrorIs(t, dead.failure(t), ErrWALMismatch, by)
+		require.ErrorIs(t, dead.openError(t), ErrWALMismatch, by)
 	}
 }
 
-// TestAMarkThatIsHalfWrittenIsNoOtherMark: a checkpoint was cut off within the page,
-// and the log has all of it.
-func TestAMarkThatIsHalfWrittenIsNoOtherMark(t *testing.T) {
+func TestHalfWrittenMark(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a"))
-	first := killedCopy(t, setup)
-	before := filesOf(t, first.path)
+	first := copyKilledWithState(t, setup)
+	before := readPair(t, first.path)
 	log := before["-wal"]
 	size := int(binary.BigEndian.Uint32(log[8:]))
 	at, offset := int64(0), 0
-	var written []byte // the newest page with a mark
+	var written []byte
 	for frame := 32; frame+24+size <= len(log); frame += 24 + size {
 		if marks, found := marksIn(log[frame+24:][:size]); len(marks) > 0 {
 			written, offset = log[frame+24:][:size], found
@@ -132,7 +126,7 @@ func TestAMarkThatIsHalfWrittenIsNoOtherMark(t *testing.T) {
 	}
 }
 
-func TestDamagedMarksAreNone(t *testing.T) {
+func TestDamagedMark(t *testing.T) {
 	require.False(t, utf8.Valid(markMagic), "no text of a client has it")
 	m := mark{stamp{newToken(), 1}, stamp{newToken(), 1 << 40}, 5, header(bytes.Repeat([]byte{7}, 20)), true}
 	data := m.encode()
@@ -151,7 +145,7 @@ func TestDamagedMarksAreNone(t *testing.T) {
 	}
 }
 
-func TestABackupHasAMarkOfItsOwn(t *testing.T) {
+func TestBackupHasNewMark(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	var seen []token

@@ -9,8 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestADeletedLogIsMissed deletes the log of a store that was killed, or a part.
-func TestADeletedLogIsMissed(t *testing.T) {
+func TestDeletedWAL(t *testing.T) {
 	t.Parallel()
 	for name, harm := range map[string]func(t *testing.T, log string){
 		"deleted": func(t *testing.T, log string) { require.NoError(t, os.Remove(log)) },
@@ -33,32 +32,31 @@ func TestADeletedLogIsMissed(t *testing.T) {
 			require.NoError(t, err)
 			require.Empty(t, listed(t, s, "acme"))
 			fresh(t, s, charges("acme", "d"))
-			require.NoError(t, s.Ready(t.Context())) // the state file is written after Append returns
-			dead := killedCopy(t, setup)
+			require.NoError(t, s.Ready(t.Context())) // writes the state file
+			dead := copyKilledWithState(t, setup)
 			log := dead.path + "-wal"
 			copyFile(t, log, log+".saved")
 			harm(t, log)
-			before := contents(t, filepath.Dir(dead.path))
+			before := readFiles(t, filepath.Dir(dead.path))
 			for range 2 {
-				err := dead.failure(t)
+				err := dead.openError(t)
 				require.ErrorIs(t, err, ErrEventsMissing)
 				require.ErrorContains(t, err, "number 4 was acknowledged")
 				require.ErrorContains(t, err, "mv "+dead.path+".state "+dead.path+".state.old")
-				after := contents(t, filepath.Dir(dead.path))
+				after := readFiles(t, filepath.Dir(dead.path))
 				delete(after, "charges.db-shm")
 				require.Equal(t, before, after)
 			}
 
 			repaired, lost := dead, dead
-			lost.path = killedPair(t, copyOf(t, dead).path)
-			fresh(t, lost.open(t), charges("acme", "d")) // without the state file
+			lost.path = copyKilled(t, copyOf(t, dead).path)
+			fresh(t, lost.open(t), charges("acme", "d"))
 			require.NoError(t, os.Rename(log+".saved", log))
 			replayed(t, repaired.open(t), charges("acme", "d"))
 		})
 	}
 }
 
-// copyOf copies a database alone, next to an empty log.
 func copyOf(t *testing.T, s setup) setup {
 	t.Helper()
 	to := filepath.Join(t.TempDir(), "charges.db")
@@ -68,9 +66,7 @@ func copyOf(t *testing.T, s setup) setup {
 	return s
 }
 
-// TestALogDeletedBeforeTheStateFileIsWrittenIsMissed kills a store before the first
-// event of its log is in the state file.
-func TestALogDeletedBeforeTheStateFileIsWrittenIsMissed(t *testing.T) {
+func TestWALDeletedBeforeStateIsWritten(t *testing.T) {
 	for name, first := range map[string]func(t *testing.T, s *Store){
 		"a new database": func(*testing.T, *Store) {},
 		"after a checkpoint": func(t *testing.T, s *Store) {
@@ -90,78 +86,74 @@ func TestALogDeletedBeforeTheStateFileIsWrittenIsMissed(t *testing.T) {
 			s := setup.open(t)
 			first(t, s)
 			fresh(t, s, charges("acme", "a"))
-			dead := killedCopy(t, setup)
+			dead := copyKilledWithState(t, setup)
 			require.NoError(t, os.Remove(dead.path+"-wal"))
-			require.ErrorIs(t, dead.failure(t), ErrEventsMissing)
+			require.ErrorIs(t, dead.openError(t), ErrEventsMissing)
 		})
 	}
 }
 
-// TestADatabaseThatIsGoneIsMissed: it had events, and is deleted or empty.
-func TestADatabaseThatIsGoneIsMissed(t *testing.T) {
+func TestMissingDatabase(t *testing.T) {
 	for _, gone := range []func(path string) error{os.Remove, func(path string) error { return os.Truncate(path, 0) }} {
 		setup := newSetup(t)
 		s := setup.open(t)
 		require.NoError(t, s.Close())
 		require.NoError(t, gone(setup.path))
-		s = setup.open(t) // it had none
+		s = setup.open(t)
 		fresh(t, s, charges("acme", "a"))
 		require.NoError(t, s.Close())
 		require.NoError(t, gone(setup.path))
-		before := contents(t, filepath.Dir(setup.path))
-		err := setup.failure(t)
+		before := readFiles(t, filepath.Dir(setup.path))
+		err := setup.openError(t)
 		require.ErrorIs(t, err, ErrEventsMissing)
 		require.ErrorContains(t, err, "had events up to number 1. Put it back, or start with a new one: mv "+setup.path+".state "+setup.path+".state.old")
-		require.Equal(t, before, contents(t, filepath.Dir(setup.path)))
+		require.Equal(t, before, readFiles(t, filepath.Dir(setup.path)))
 		require.NoError(t, os.Rename(setup.path+".state", setup.path+".state.old"))
 		require.Empty(t, listed(t, setup.open(t), "acme"))
 	}
 }
 
-// TestALogThatWasMovedIsNotMissed opens a database in the shell after a crash.
-// The last program that closes it moves the log into it, and deletes the log.
-func TestALogThatWasMovedIsNotMissed(t *testing.T) {
+// TestWALMovedByShell opens a killed database in the shell, which moves and deletes the WAL.
+func TestWALMovedByShell(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a", "b"))
-	dead := killedCopy(t, setup)
+	dead := copyKilledWithState(t, setup)
 	require.Equal(t, "2", sqlite3Shell(t, dead.path, "SELECT count(*) FROM events"))
 	require.NoFileExists(t, dead.path+"-wal")
 	again := dead.open(t)
 	replayed(t, again, charges("acme", "a", "b"))
 
-	dead = killedCopy(t, dead)
+	dead = copyKilledWithState(t, dead)
 	require.Empty(t, sqlite3Shell(t, dead.path, "DELETE FROM lookup; DELETE FROM events"))
 	require.Empty(t, listed(t, dead.open(t), "acme"))
 
-	dead = killedCopy(t, setup)
+	dead = copyKilledWithState(t, setup)
 	require.Empty(t, sqlite3Shell(t, dead.path, "VACUUM"))
 	replayed(t, dead.open(t), charges("acme", "a", "b"))
 }
 
-// TestALogUnderAnotherNameIsMissed opens a database that was killed by a hard
-// link, which has no log.
-func TestALogUnderAnotherNameIsMissed(t *testing.T) {
+func TestHardLinkWithoutWAL(t *testing.T) {
 	for _, served := range []bool{false, true} {
 		setup := newSetup(t)
 		linked := setup
 		linked.path = filepath.Join(t.TempDir(), "linked.db")
 		s := setup.open(t)
 		require.NoError(t, os.Link(setup.path, linked.path))
-		if served { // and has a state file
+		if served {
 			require.NoError(t, s.Close())
 			require.NoError(t, linked.open(t).Close())
 			s = setup.open(t)
 		}
 		fresh(t, s, charges("acme", "a"))
-		dead := killedCopy(t, setup)
+		dead := copyKilledWithState(t, setup)
 		require.NoError(t, os.Remove(linked.path))
 		require.NoError(t, os.Link(dead.path, linked.path))
-		before := contents(t, filepath.Dir(linked.path))
-		err := linked.failure(t)
+		before := readFiles(t, filepath.Dir(linked.path))
+		err := linked.openError(t)
 		require.ErrorIs(t, err, ErrEventsMissing)
 		require.ErrorContains(t, err, "-samefile "+linked.path)
-		require.Equal(t, before, contents(t, filepath.Dir(linked.path)))
+		require.Equal(t, before, readFiles(t, filepath.Dir(linked.path)))
 
 		again := dead.open(t)
 		replayed(t, again, charges("acme", "a"))

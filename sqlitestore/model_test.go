@@ -16,15 +16,13 @@ import (
 	"example.com/chargeingest/internal/storemodel"
 )
 
-// TestModel compares the store with a brute-force model over random programs.
-// With -rounds it takes longer, with -seed it starts at a program that failed.
+// TestModel compares the store with a brute-force model over random programs. Use -rounds for
+// more programs, and -seed to repeat one.
 func TestModel(t *testing.T) {
 	t.Parallel()
 	storemodel.Test(t, rounds(5), seed(t), func(t *testing.T) storemodel.Subject { return newSubject(t).subject() })
 }
 
-// subject is a store under the model: it merges and checkpoints every few
-// events, and its writes fail when told to.
 type subject struct {
 	t      *testing.T
 	setup  setup
@@ -37,7 +35,7 @@ func newSubject(t *testing.T) *subject {
 	s.setup.tuning.generationSize = 5
 	s.setup.tuning.minMergeEntries, s.setup.tuning.pruneBatch = 1, 1
 	s.setup.tuning.checkpointFrames = 20
-	s.setup.options.ScanTimeout, s.setup.tuning.turnTimeout = time.Hour, time.Hour // of a slow machine
+	s.setup.options.ScanTimeout, s.setup.tuning.turnTimeout = time.Hour, time.Hour
 	_, err := s.open(t.Context())
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.store.Close()) })
@@ -105,8 +103,7 @@ func (s *subject) fail(n int) (heal func()) {
 	}
 }
 
-// verify checks the database, and that the table lookup has the entries of the
-// events that are merged and of no others.
+// verify checks the database, and that lookup has exactly the entries of the merged events.
 func (s *subject) verify() error {
 	for query, want := range map[string]int64{
 		"SELECT count(*) FROM pragma_foreign_key_check":                                      0,
@@ -132,8 +129,6 @@ func (s *subject) verify() error {
 	return errors.Join(err, doErr)
 }
 
-// memory checks that the writer holds every event behind the merged ones, and
-// no deleted one.
 func (s *subject) memory() error {
 	session := s.store.writer.session
 	rows, err := session.query("SELECT seq, seq > (SELECT merged.seq FROM merged) FROM events ORDER BY seq")

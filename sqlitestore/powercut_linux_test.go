@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// powerDisk is a disk whose power can be cut: an ext4 file system of its own.
+// powerDisk is an ext4 file system whose power can be cut.
 type powerDisk struct{ image, folder string }
 
 func newPowerDisk(t *testing.T) *powerDisk {
@@ -37,8 +37,7 @@ func newPowerDisk(t *testing.T) *powerDisk {
 
 func (d *powerDisk) path(name string) string { return filepath.Join(d.folder, name) }
 
-// cut takes the power away: what was not synced is gone, the journal of the
-// file system included, and nothing can be written any more.
+// cut drops all data that was not synced, including the journal of the file system.
 func (d *powerDisk) cut(t *testing.T) {
 	t.Helper()
 	const (
@@ -51,7 +50,6 @@ func (d *powerDisk) cut(t *testing.T) {
 	require.NoError(t, folder.Close())
 }
 
-// sync makes everything that was written durable.
 func (d *powerDisk) sync(t *testing.T) {
 	t.Helper()
 	folder, err := os.Open(d.folder)
@@ -60,7 +58,6 @@ func (d *powerDisk) sync(t *testing.T) {
 	require.NoError(t, folder.Close())
 }
 
-// restore gives the power back. No process may have a file open there.
 func (d *powerDisk) restore(t *testing.T) {
 	t.Helper()
 	command(t, "umount", d.folder)

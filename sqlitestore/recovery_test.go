@@ -13,9 +13,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// TestAnOpeningThatWasCutOffIsFinished leaves the files as a process does that is
-// killed at an operation on them while it opens the database.
-func TestAnOpeningThatWasCutOffIsFinished(t *testing.T) {
+func TestInterruptedOpen(t *testing.T) {
 	t.Parallel()
 	step := 20
 	if *roundsFlag > 0 {
@@ -24,7 +22,7 @@ func TestAnOpeningThatWasCutOffIsFinished(t *testing.T) {
 	for name, from := range map[string]func(*testing.T, setup) setup{
 		"after a crash": func(t *testing.T, s setup) setup {
 			fresh(t, s.open(t), charges("acme", "a"))
-			return killedCopy(t, s)
+			return copyKilledWithState(t, s)
 		},
 		"of an earlier version": func(t *testing.T, s setup) setup {
 			makeVersion4(t, s.path)
@@ -48,8 +46,8 @@ func TestAnOpeningThatWasCutOffIsFinished(t *testing.T) {
 	}
 }
 
-// openedUntil opens a database, and returns its files as they are before the nth
-// operation on them, and false if there are fewer.
+// openUntil returns the files before the nth operation of opening, or false if there are
+// fewer.
 func openUntil(t *testing.T, s setup, n int) (cut files, more bool) {
 	t.Helper()
 	path, err := realPath(s.path)
@@ -57,7 +55,7 @@ func openUntil(t *testing.T, s setup, n int) (cut files, more bool) {
 	count := 0
 	disks.Store(path, disk(func(operation) int32 {
 		if count++; count == n {
-			cut = filesOf(t, path)
+			cut = readPair(t, path)
 		}
 		return 0
 	}))
@@ -68,7 +66,6 @@ func openUntil(t *testing.T, s setup, n int) (cut files, more bool) {
 	return cut, count >= n
 }
 
-// madeVersion4 makes a database of an earlier version, without a token.
 func makeVersion4(t *testing.T, path string) {
 	t.Helper()
 	scripts, err := migrationScripts()
@@ -78,10 +75,9 @@ func makeVersion4(t *testing.T, path string) {
 	execSQL(t, path, append(statements, "PRAGMA user_version = 4")...)
 }
 
-// files are the files of a database, by suffix.
 type files map[string][]byte
 
-func filesOf(t *testing.T, path string) files {
+func readPair(t *testing.T, path string) files {
 	t.Helper()
 	all := make(files)
 	for _, suffix := range []string{"", "-wal", ".state"} {
@@ -99,11 +95,11 @@ func (f files) write(t *testing.T, path string) {
 	}
 }
 
-func TestACreationThatWasCutOffIsBegunAgain(t *testing.T) {
+func TestInterruptedCreation(t *testing.T) {
 	setup := newSetup(t)
 	execSQL(t, setup.path, "PRAGMA application_id = 1667785825")
-	// A rollback journal that says: the database had no page before, of 4096
-	// bytes, and sectors have 512.
+	// An empty rollback journal of a database with no page before, page size 4096, and sector
+	// size 512.
 	journal := make([]byte, 512)
 	copy(journal, "\xd9\xd5\x05\xf9\x20\xa1\x63\xd7")
 	binary.BigEndian.PutUint32(journal[20:], 512)
@@ -112,30 +108,29 @@ func TestACreationThatWasCutOffIsBegunAgain(t *testing.T) {
 
 	fresh(t, setup.open(t), charges("acme", "a"))
 	crashed := setup
-	crashed.path = killedPair(t, setup.path)
+	crashed.path = copyKilled(t, setup.path)
 	replayed(t, crashed.open(t), charges("acme", "a"))
 }
 
-func TestEveryOpeningIsSynced(t *testing.T) {
+func TestEachOpenSyncs(t *testing.T) {
 	setup := newSetup(t)
 	fresh(t, setup.open(t), charges("acme", "a"))
-	setup.path = killedPair(t, setup.path)
+	setup.path = copyKilled(t, setup.path)
 	require.NoError(t, setup.open(t).Close())
 	setup.faults.clear()
 	setup.open(t)
-	// Nothing is to be done, but who knows whether the file was ever synced.
-	// A checkpoint does it where there is something to move.
+	// The file may never have been synced. A checkpoint syncs it if the WAL has a transaction.
 	written := slices.Index(setup.faults.seen, "COMMIT")
 	require.Positive(t, written)
 	require.Greater(t, slices.Index(setup.faults.seen, "PRAGMA wal_checkpoint(TRUNCATE)"), written)
 }
 
-func TestTheLogOfACrashIsInTheDatabaseBeforeServing(t *testing.T) {
+func TestOpenMovesWALIntoDatabase(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	stored := fresh(t, s, charges("acme", "a", "b"))
 	crashed := setup
-	crashed.path = killedPair(t, setup.path)
+	crashed.path = copyKilled(t, setup.path)
 	log, err := os.Stat(crashed.path + "-wal")
 	require.NoError(t, err)
 	require.NotZero(t, log.Size(), "there is something to take over")
@@ -157,51 +152,48 @@ func TestTheLogOfACrashIsInTheDatabaseBeforeServing(t *testing.T) {
 	require.Equal(t, stored, replayed(t, again, charges("acme", "a", "b")))
 }
 
-func TestACommitThatWasCutOffIsNotThere(t *testing.T) {
+func TestInterruptedCommit(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	stored := fresh(t, s, charges("acme", "a"))
 	whole, err := os.Stat(setup.path + "-wal")
 	require.NoError(t, err)
 	fresh(t, s, charges("acme", "b"))
-	setup.path = killedPair(t, setup.path)
+	setup.path = copyKilled(t, setup.path)
 	require.NoError(t, os.Truncate(setup.path+"-wal", whole.Size()+5000))
 	again := setup.open(t)
 	require.Equal(t, stored, listed(t, again, "acme"))
 	fresh(t, again, charges("acme", "b"))
 }
 
-func TestALogWithoutItsDatabaseIsNotOverwritten(t *testing.T) {
+func TestWALWithoutDatabaseIsKept(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a"))
-	setup.path = killedPair(t, setup.path)
+	setup.path = copyKilled(t, setup.path)
 	database, err := os.ReadFile(setup.path)
 	require.NoError(t, err)
 	require.NoError(t, os.Remove(setup.path))
-	before := contents(t, filepath.Dir(setup.path))
-	setup.failure(t)
-	require.Equal(t, before, contents(t, filepath.Dir(setup.path)))
+	before := readFiles(t, filepath.Dir(setup.path))
+	setup.openError(t)
+	require.Equal(t, before, readFiles(t, filepath.Dir(setup.path)))
 	require.NoError(t, os.WriteFile(setup.path, database, 0o600))
 	require.Len(t, listed(t, setup.open(t), "acme"), 1)
 }
 
-func TestAReaderInTheWayKeepsTheLogFromBeingTakenOver(t *testing.T) {
+func TestOpenWithForeignReader(t *testing.T) {
 	setup := newSetup(t)
 	setup.tuning.busyTimeout = "1"
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a"))
-	setup.path = killedPair(t, setup.path)
+	setup.path = copyKilled(t, setup.path)
 	end := foreignReader(t, setup.path)
-	require.ErrorContains(t, setup.failure(t), "transaction open")
+	require.ErrorContains(t, setup.openError(t), "transaction open")
 	end()
 	replayed(t, setup.open(t), charges("acme", "a"))
 }
 
-// TestACheckpointThatWasCutOffAfterAnyWriteIsFinished leaves the database as a
-// process does that is killed while it moves the log: the first pages, which say
-// how many there are, are new, and the last ones are missing.
-func TestACheckpointThatWasCutOffAfterAnyWriteIsFinished(t *testing.T) {
+func TestInterruptedCheckpoint(t *testing.T) {
 	for writes, more := 0, true; more; writes++ {
 		setup := newSetup(t)
 		s := setup.open(t)
@@ -224,7 +216,7 @@ func TestACheckpointThatWasCutOffAfterAnyWriteIsFinished(t *testing.T) {
 		require.Equal(t, more, err != nil)
 		disks.Delete(s.file.path)
 
-		setup.path = killedPair(t, setup.path)
+		setup.path = copyKilled(t, setup.path)
 		replayed(t, setup.open(t), charges("acme", numbered(100)...))
 	}
 }

@@ -14,9 +14,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// TestAFileThatReplacesAnOpenDatabaseIsLeftAlone replaces the database of a store
-// that is serving.
-func TestAFileThatReplacesAnOpenDatabaseIsLeftAlone(t *testing.T) {
+func TestReplacedFileIsNotChanged(t *testing.T) {
 	t.Parallel()
 	appending := func(t *testing.T, s *Store) {
 		_, err := s.Append(t.Context(), charges("acme", "after"))
@@ -92,8 +90,7 @@ func TestAFileThatReplacesAnOpenDatabaseIsLeftAlone(t *testing.T) {
 	}
 }
 
-// TestTheLogOfADeletedDatabaseIsKept: it may be all that is left.
-func TestTheLogOfADeletedDatabaseIsKept(t *testing.T) {
+func TestWALOfDeletedDatabaseIsKept(t *testing.T) {
 	for _, noticed := range []bool{false, true} {
 		setup := newSetup(t)
 		s, err := open(t.Context(), setup.path, setup.options, setup.tuning)
@@ -115,8 +112,7 @@ func TestTheLogOfADeletedDatabaseIsKept(t *testing.T) {
 	}
 }
 
-// TestAReplacedDatabaseIsNotRead: pages of two databases would be mixed.
-func TestAReplacedDatabaseIsNotRead(t *testing.T) {
+func TestReplacedDatabaseIsNotRead(t *testing.T) {
 	setup := newSetup(t)
 	s, err := open(t.Context(), setup.path, setup.options, setup.tuning)
 	require.NoError(t, err)
@@ -129,9 +125,7 @@ func TestAReplacedDatabaseIsNotRead(t *testing.T) {
 	require.Error(t, s.Close())
 }
 
-// TestALogThatWasPutThereIsMovedAway replaces the log of a store by another one,
-// which the next store would take for its own.
-func TestALogThatWasPutThereIsMovedAway(t *testing.T) {
+func TestForeignWALIsMovedAway(t *testing.T) {
 	setup := newSetup(t)
 	setup.tuning.walCheckEvery = time.Hour
 	s, err := open(t.Context(), setup.path, setup.options, setup.tuning)
@@ -149,8 +143,7 @@ func TestALogThatWasPutThereIsMovedAway(t *testing.T) {
 	require.Len(t, listed(t, again, "acme"), 1)
 }
 
-// TestAnOlderCopyIsNoticedWhileTheStoreIsOpen: nothing is written over it.
-func TestAnOlderCopyIsNoticedWhileTheStoreIsOpen(t *testing.T) {
+func TestOlderCopyOverOpenDatabase(t *testing.T) {
 	setup := newSetup(t)
 	s, err := open(t.Context(), setup.path, setup.options, setup.tuning)
 	require.NoError(t, err)

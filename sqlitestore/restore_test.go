@@ -11,9 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestAnOldLogIsNotReplayedOverARestoredDatabase kills a store, and copies an
-// older state of its database over it.
-func TestAnOldLogIsNotReplayedOverARestoredDatabase(t *testing.T) {
+func TestOldWALNextToRestoredDatabase(t *testing.T) {
 	t.Parallel()
 	for _, events := range []int{1, 2000} {
 		for name, copied := range copyMethods() {
@@ -33,13 +31,13 @@ func TestAnOldLogIsNotReplayedOverARestoredDatabase(t *testing.T) {
 				checkpointAll(t, s)
 				fresh(t, s, charges("acme", "in the log"))
 
-				dead := killedCopy(t, setup)
+				dead := copyKilledWithState(t, setup)
 				copyFile(t, to, dead.path)
-				before := contents(t, filepath.Dir(dead.path))
-				err := dead.failure(t)
+				before := readFiles(t, filepath.Dir(dead.path))
+				err := dead.openError(t)
 				require.ErrorIs(t, err, ErrWALMismatch)
 				require.ErrorContains(t, err, "mv "+dead.path+"-wal "+dead.path+"-wal.old")
-				require.Equal(t, before, contents(t, filepath.Dir(dead.path)))
+				require.Equal(t, before, readFiles(t, filepath.Dir(dead.path)))
 
 				// The remedy.
 				isCopy := name == "cp while it is open" || name == "VACUUM INTO" || name == ".backup"
@@ -67,24 +65,21 @@ func TestAnOldLogIsNotReplayedOverARestoredDatabase(t *testing.T) {
 	}
 }
 
-// TestAnOldJournalIsNotRolledBackIntoARestoredDatabase: SQLite does that, too.
-func TestAnOldJournalIsNotRolledBackIntoARestoredDatabase(t *testing.T) {
+func TestJournalNextToRestoredDatabase(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	require.NoError(t, s.Backup(t.Context(), setup.path+".copy"))
 	require.NoError(t, s.Close())
 	copyFile(t, setup.path+".copy", setup.path)
 	require.NoError(t, os.WriteFile(setup.path+"-journal", []byte("journal"), 0o600))
-	err := setup.failure(t)
+	err := setup.openError(t)
 	require.ErrorIs(t, err, ErrWALMismatch)
 	require.ErrorContains(t, err, setup.path+"-journal does not belong")
 	require.NoError(t, os.Rename(setup.path+"-journal", setup.path+"-journal.old"))
 	setup.open(t)
 }
 
-// TestACompleteCopyIsNotReported restores copies that SQLite made, as the README
-// says.
-func TestACompleteCopyIsNotReported(t *testing.T) {
+func TestCompleteCopyWarnsNothing(t *testing.T) {
 	for _, name := range []string{"Backup", "VACUUM INTO", ".backup", "cp after Close"} {
 		t.Run(name, func(t *testing.T) {
 			setup := newSetup(t)
@@ -100,31 +95,27 @@ func TestACompleteCopyIsNotReported(t *testing.T) {
 	}
 }
 
-// TestTheRemedyForAnOldLogKeepsTheState puts a log back that was moved into the
-// database long ago. The database is whole, so its state file is to stay.
-func TestTheRemedyForAnOldLogKeepsTheState(t *testing.T) {
+func TestOldWALRemedyKeepsState(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a"))
-	dead := killedCopy(t, setup)
+	dead := copyKilledWithState(t, setup)
 	copyFile(t, dead.path+"-wal", dead.path+"-wal.saved")
 	require.NoError(t, dead.open(t).Close())
 	require.NoError(t, os.Rename(dead.path+"-wal.saved", dead.path+"-wal"))
-	err := dead.failure(t)
+	err := dead.openError(t)
 	require.ErrorIs(t, err, ErrWALMismatch)
 	require.NotContains(t, err.Error(), ".state")
 }
 
-// TestTheLogOfARestoredDatabaseIsCounted restores a database with its log: the
-// warning must not say that it has no events.
-func TestTheLogOfARestoredDatabaseIsCounted(t *testing.T) {
+func TestRestoredWALIsCounted(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a", "b"))
-	dead := killedCopy(t, setup)
+	dead := copyKilledWithState(t, setup)
 	other := newSetup(t)
 	fresh(t, other.open(t), charges("acme", "x"))
-	other = killedCopy(t, other)
+	other = copyKilledWithState(t, other)
 	copyFile(t, other.path+".state", dead.path+".state")
 	var log bytes.Buffer
 	dead.options.Logger = slog.New(slog.NewTextHandler(&log, nil))
@@ -133,8 +124,7 @@ func TestTheLogOfARestoredDatabaseIsCounted(t *testing.T) {
 	require.Contains(t, log.String(), `"newest event now"=2`)
 }
 
-// TestADatabaseThatWasMovedWithoutItsLogIsReported: no state is known of it.
-func TestADatabaseThatWasMovedWithoutItsLogIsReported(t *testing.T) {
+func TestDatabaseMovedWithoutWAL(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a"))
@@ -152,9 +142,7 @@ func TestADatabaseThatWasMovedWithoutItsLogIsReported(t *testing.T) {
 	require.NotContains(t, log.String(), "was not closed")
 }
 
-// TestFilesThatBelongTogetherAreAccepted moves and copies databases whose store
-// was killed.
-func TestFilesThatBelongTogetherAreAccepted(t *testing.T) {
+func TestMatchingFilesAreAccepted(t *testing.T) {
 	t.Parallel()
 	move := func(t *testing.T, from, to string, suffixes ...string) {
 		for _, suffix := range suffixes {
@@ -162,7 +150,7 @@ func TestFilesThatBelongTogetherAreAccepted(t *testing.T) {
 		}
 	}
 	for name, do := range map[string]func(t *testing.T, path string) string{
-		"the database and its log are copied": killedPair,
+		"the database and its log are copied": copyKilled,
 		"both are moved": func(t *testing.T, path string) string {
 			to := filepath.Join(t.TempDir(), "new.db")
 			move(t, path, to, "", "-wal")
@@ -208,7 +196,7 @@ func TestFilesThatBelongTogetherAreAccepted(t *testing.T) {
 			s, err := open(t.Context(), setup.path, setup.options, setup.tuning)
 			require.NoError(t, err)
 			fresh(t, s, charges("acme", "a"))
-			dead := killedCopy(t, setup)
+			dead := copyKilledWithState(t, setup)
 			require.NoError(t, s.Close())
 			dead.path = do(t, dead.path)
 			replayed(t, dead.open(t), charges("acme", "a"))

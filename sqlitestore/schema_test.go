@@ -13,16 +13,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestAChangeOfTheSchemaIsNoForeignLog has another program change the schema, and
-// move that into the database, which the store does not see. The log is the
-// database's all the same.
-func TestAChangeOfTheSchemaIsNoForeignLog(t *testing.T) {
+// TestWALMatchesAfterSchemaChange has another program change the schema and checkpoint it,
+// which the store does not notice.
+func TestWALMatchesAfterSchemaChange(t *testing.T) {
 	t.Parallel()
 	for _, statement := range []string{"CREATE INDEX mine ON events (product_item_id)", "ANALYZE", "VACUUM"} {
 		for name, more := range map[string]func(t *testing.T, s *Store){
 			"crash": func(*testing.T, *Store) {},
 			"events and a crash": func(t *testing.T, s *Store) {
-				fresh(t, s, charges("acme", "b")) // into a log that is started over
+				fresh(t, s, charges("acme", "b"))
 				require.NoError(t, s.Ready(t.Context()))
 			},
 		} {
@@ -32,7 +31,7 @@ func TestAChangeOfTheSchemaIsNoForeignLog(t *testing.T) {
 				fresh(t, s, charges("acme", "a"))
 				sqlite3Shell(t, setup.path, statement+"; PRAGMA wal_checkpoint")
 				more(t, s)
-				dead := killedCopy(t, setup)
+				dead := copyKilledWithState(t, setup)
 				again := dead.open(t)
 				replayed(t, again, charges("acme", "a"))
 				require.Equal(t, name != "crash", appended(t, again, charges("acme", "b"))[0].Replayed)
@@ -41,9 +40,7 @@ func TestAChangeOfTheSchemaIsNoForeignLog(t *testing.T) {
 	}
 }
 
-// TestAProgramThatStaysMayChangeTheSchema has a program open while the store is
-// closed: the log stays.
-func TestAProgramThatStaysMayChangeTheSchema(t *testing.T) {
+func TestSchemaChangedByProgramThatStaysOpen(t *testing.T) {
 	setup := newSetup(t)
 	s, err := open(t.Context(), setup.path, setup.options, setup.tuning)
 	require.NoError(t, err)
@@ -60,15 +57,15 @@ func TestAProgramThatStaysMayChangeTheSchema(t *testing.T) {
 	require.NoError(t, db.Close())
 }
 
-// vacuumed returns a store whose pages were moved by another program, which is all
-// in the log, and the content of these pages.
+// vacuumed returns a store after a VACUUM by another program, and the new pages, which are
+// only in the WAL.
 func vacuumed(t *testing.T) (setup setup, s *Store, pages map[int64][]byte) {
 	t.Helper()
 	setup = newSetup(t)
 	s = setup.open(t)
 	fresh(t, s, charges("acme", numbered(600)...))
 	checkpointAll(t, s)
-	sqlite3Shell(t, setup.path, "PRAGMA auto_vacuum = 1; VACUUM") // which moves the pages to behind theirs
+	sqlite3Shell(t, setup.path, "PRAGMA auto_vacuum = 1; VACUUM") // appends the pages
 	fresh(t, s, charges("acme", "a"))
 	log, err := os.ReadFile(setup.path + "-wal")
 	require.NoError(t, err)
@@ -81,15 +78,14 @@ func vacuumed(t *testing.T) (setup setup, s *Store, pages map[int64][]byte) {
 	return setup, s, pages
 }
 
-// TestACheckpointOfMovedPagesMayBeCutOff leaves some pages in the file, as a kill
-// does in the middle, or a power cut in any order.
-func TestACheckpointOfMovedPagesMayBeCutOff(t *testing.T) {
+// TestInterruptedCheckpointAfterVacuum writes some of the pages, in any order.
+func TestInterruptedCheckpointAfterVacuum(t *testing.T) {
 	t.Parallel()
 	setup, s, pages := vacuumed(t)
 	numbers := slices.Sorted(maps.Keys(pages))
-	first := killedCopy(t, setup)
+	first := copyKilledWithState(t, setup)
 	require.NoError(t, s.Close())
-	before := filesOf(t, first.path)
+	before := readPair(t, first.path)
 	for range 2 {
 		for n := 1; n < min(len(numbers), 40); n += 3 {
 			dead := newSetup(t)
@@ -110,9 +106,7 @@ func TestACheckpointOfMovedPagesMayBeCutOff(t *testing.T) {
 	}
 }
 
-// TestEventsAreTakenWhilePagesAreMoved has a checkpoint of another program under
-// way while events are stored and read, and a transaction fail.
-func TestEventsAreTakenWhilePagesAreMoved(t *testing.T) {
+func TestAppendDuringForeignCheckpoint(t *testing.T) {
 	t.Parallel()
 	for _, fails := range []bool{false, true} {
 		for _, backwards := range []bool{false, true} {
@@ -139,9 +133,7 @@ func TestEventsAreTakenWhilePagesAreMoved(t *testing.T) {
 	}
 }
 
-// TestAFailureAfterAChangeOfTheSchema is one of those that end the session: the
-// database is opened again, with the schema that another program made.
-func TestAFailureAfterAChangeOfTheSchema(t *testing.T) {
+func TestReopenAfterSchemaChange(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a"))
@@ -156,10 +148,9 @@ func TestAFailureAfterAChangeOfTheSchema(t *testing.T) {
 	replayed(t, setup.open(t), charges("acme", "a", "b"))
 }
 
-// TestAPairThatWasRestoredIsKept restores a database that was not closed together
-// with its log. If it was opened since, another opening is known; if not, the state
-// file tells of later events.
-func TestAPairThatWasRestoredIsKept(t *testing.T) {
+// TestRestoredPairIsAccepted restores an older database with its WAL. If it was opened since,
+// its opening is unknown; if not, the state file names later events.
+func TestRestoredPairIsAccepted(t *testing.T) {
 	for _, reopened := range []bool{false, true} {
 		setup := newSetup(t)
 		s := setup.open(t)
@@ -168,8 +159,8 @@ func TestAPairThatWasRestoredIsKept(t *testing.T) {
 			checkpointAll(t, s)
 			fresh(t, s, charges("acme", "a in the log"))
 		}
-		dead := killedCopy(t, setup)
-		pair := filesOf(t, dead.path)
+		dead := copyKilledWithState(t, setup)
+		pair := readPair(t, dead.path)
 		delete(pair, ".state")
 		if reopened {
 			s = dead.open(t)
@@ -179,11 +170,11 @@ func TestAPairThatWasRestoredIsKept(t *testing.T) {
 		fresh(t, s, charges("acme", "in the log"))
 		path := s.file.path
 		restored := setup
-		restored.path = killedPair(t, path)
+		restored.path = copyKilled(t, path)
 		copyFile(t, path+".state", restored.path+".state")
 		pair.write(t, restored.path)
 		if !reopened {
-			err := restored.failure(t)
+			err := restored.openError(t)
 			require.ErrorIs(t, err, ErrEventsMissing)
 			require.ErrorContains(t, err, "mv "+restored.path+".state "+restored.path+".state.old")
 			require.NoError(t, os.Rename(restored.path+".state", restored.path+".state.old"))
@@ -194,8 +185,7 @@ func TestAPairThatWasRestoredIsKept(t *testing.T) {
 	}
 }
 
-// TestAnOldLogIsNotReplayedOverACopyWithoutEvents of a database that had none yet.
-func TestAnOldLogIsNotReplayedOverACopyWithoutEvents(t *testing.T) {
+func TestOldWALNextToEmptyCopy(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	to := filepath.Join(t.TempDir(), "copy.db")
@@ -203,33 +193,32 @@ func TestAnOldLogIsNotReplayedOverACopyWithoutEvents(t *testing.T) {
 	fresh(t, s, charges("acme", numbered(1000)...))
 	checkpointAll(t, s)
 	fresh(t, s, charges("acme", "in the log"))
-	dead := killedCopy(t, setup)
+	dead := copyKilledWithState(t, setup)
 	copyFile(t, to, dead.path)
-	before := contents(t, filepath.Dir(dead.path))
-	require.ErrorIs(t, dead.failure(t), ErrWALMismatch)
-	require.Equal(t, before, contents(t, filepath.Dir(dead.path)))
+	before := readFiles(t, filepath.Dir(dead.path))
+	require.ErrorIs(t, dead.openError(t), ErrWALMismatch)
+	require.Equal(t, before, readFiles(t, filepath.Dir(dead.path)))
 }
 
-// TestAnotherProgramMayChangeTheSchema and move all pages while a store is open.
-func TestAnotherProgramMayChangeTheSchema(t *testing.T) {
+func TestSchemaChangedByAnotherProgram(t *testing.T) {
 	t.Parallel()
 	for _, statement := range []string{"CREATE INDEX mine ON events (product_item_id)", "VACUUM", "DROP VIEW charge_events_view; VACUUM"} {
 		t.Run(statement, func(t *testing.T) {
 			setup := newSetup(t)
 			s := setup.open(t)
 			fresh(t, s, charges("acme", numbered(100)...))
-			_, err := s.Prune(t.Context(), received().Add(time.Second)) // so that there is something to move
+			_, err := s.Prune(t.Context(), received().Add(time.Second))
 			require.NoError(t, err)
 			fresh(t, s, charges("acme", "a"))
 			sqlite3Shell(t, setup.path, statement)
 			fresh(t, s, charges("acme", "b"))
-			dead := killedCopy(t, setup)
+			dead := copyKilledWithState(t, setup)
 			replayed(t, dead.open(t), charges("acme", "a", "b"))
 			sqlite3Shell(t, setup.path, "PRAGMA wal_checkpoint")
 			fresh(t, s, charges("acme", "c"))
 			checkpointAll(t, s)
 			fresh(t, s, charges("acme", "d"))
-			dead = killedCopy(t, setup)
+			dead = copyKilledWithState(t, setup)
 			replayed(t, dead.open(t), charges("acme", "a", "b", "c", "d"))
 			require.NoError(t, s.Close())
 			require.NoFileExists(t, setup.path+"-wal")

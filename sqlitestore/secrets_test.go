@@ -11,7 +11,7 @@ import (
 	"example.com/chargeingest"
 )
 
-func TestErrorsOfAppendDoNotNameTheFile(t *testing.T) {
+func TestAppendErrorsNameNoFile(t *testing.T) {
 	var log bytes.Buffer
 	setup := newSetup(t)
 	setup.options.Logger = slog.New(slog.NewTextHandler(&log, nil))

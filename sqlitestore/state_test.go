@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestDamagedStatesAreNone(t *testing.T) {
+func TestDamagedState(t *testing.T) {
 	s := state{current: newToken(), next: newToken(), markOffset: 8000, newest: 1 << 62}
 	text := s.encode()
 	require.Less(t, len(text), 512, "one sector")
@@ -29,9 +29,7 @@ func TestDamagedStatesAreNone(t *testing.T) {
 	require.False(t, ok)
 }
 
-// TestTheStateFileFollows the acknowledged events by itself, and at the latest when
-// the store closes.
-func TestTheStateFileFollows(t *testing.T) {
+func TestStateFileIsUpdated(t *testing.T) {
 	newest := func(s *Store) int64 {
 		text, err := os.ReadFile(s.file.path + ".state")
 		require.NoError(t, err)

@@ -12,8 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestALogWithoutAMarkIsJudgedByTheState: another program wrote all of it.
-func TestALogWithoutAMarkIsJudgedByTheState(t *testing.T) {
+func TestWALWithoutMark(t *testing.T) {
 	setup := newSetup(t)
 	fresh(t, setup.open(t), charges("acme", "a"))
 	old := newSetup(t)
@@ -23,24 +22,22 @@ func TestALogWithoutAMarkIsJudgedByTheState(t *testing.T) {
 	defer db.Close()
 	_, err = db.Exec("PRAGMA journal_mode = wal; CREATE VIEW mine AS SELECT 1")
 	require.NoError(t, err)
-	pair := filesOf(t, old.path)
+	pair := readPair(t, old.path)
 	require.NotEmpty(t, pair["-wal"])
 
-	dead := killedCopy(t, setup)
+	dead := copyKilledWithState(t, setup)
 	pair.write(t, dead.path)
-	err = dead.failure(t)
+	err = dead.openError(t)
 	require.ErrorIs(t, err, ErrWALMismatch)
 	require.ErrorContains(t, err, "If both were put there together: mv "+dead.path+".state "+dead.path+".state.old")
 	require.NoError(t, os.Rename(dead.path+".state", dead.path+".state.old"))
 	require.EqualValues(t, 1, value[int64](t, dead.open(t), "SELECT count(*) FROM sqlite_schema WHERE name = 'mine'"))
 }
 
-// TestAFileAndALogOfOtherMomentsAreRefused copies the file or the log of a store that
-// is serving, and later puts it in the place of the one that a killed store left.
-// The marks of the copy alone would let it pass.
-func TestAFileAndALogOfOtherMomentsAreRefused(t *testing.T) {
+// TestFileAndWALOfDifferentMoments combines files whose marks alone match.
+func TestFileAndWALOfDifferentMoments(t *testing.T) {
 	t.Parallel()
-	// partly moves the log into the file up to this moment, while more comes.
+	// partly moves the WAL up to this moment, while more is written.
 	partly := func(t *testing.T, s *Store, more func()) {
 		db, err := sql.Open("sqlite", s.file.path)
 		require.NoError(t, err)
@@ -132,14 +129,14 @@ func TestAFileAndALogOfOtherMomentsAreRefused(t *testing.T) {
 				if suffix == "" {
 					fresh(t, s, charges("acme", "in the log"))
 				}
-				dead := killedCopy(t, setup)
+				dead := copyKilledWithState(t, setup)
 				copyFile(t, copied, dead.path+suffix)
 				if stateless {
 					require.NoError(t, os.Remove(dead.path+".state"))
 				}
-				before := contents(t, filepath.Dir(dead.path))
-				require.ErrorIs(t, dead.failure(t), ErrWALMismatch)
-				after := contents(t, filepath.Dir(dead.path))
+				before := readFiles(t, filepath.Dir(dead.path))
+				require.ErrorIs(t, dead.openError(t), ErrWALMismatch)
+				after := readFiles(t, filepath.Dir(dead.path))
 				delete(after, "charges.db-shm")
 				require.Equal(t, before, after)
 			})
@@ -147,9 +144,7 @@ func TestAFileAndALogOfOtherMomentsAreRefused(t *testing.T) {
 	}
 }
 
-// TestABackupOfAnEarlierVersionAfterAnUpdateThatWasCutOff: neither the database nor
-// most of the log has a mark.
-func TestABackupOfAnEarlierVersionAfterAnUpdateThatWasCutOff(t *testing.T) {
+func TestOldBackupAfterInterruptedMigration(t *testing.T) {
 	t.Parallel()
 	insert := "INSERT INTO events SELECT value, printf('chda_0%025d', value), 1, 'r' || value, NULL, NULL, NULL, NULL, 'p', 0, 0, 0, 0, 0, zeroblob(32), '{}' FROM generate_series"
 	for n := 3; ; n += 5 {
@@ -170,19 +165,18 @@ func TestABackupOfAnEarlierVersionAfterAnUpdateThatWasCutOff(t *testing.T) {
 		dead := newSetup(t)
 		cut.write(t, dead.path)
 		if len(cut["-wal"]) < 24+4096 {
-			continue // there is nothing in it
+			continue
 		}
 		require.NoError(t, os.WriteFile(dead.path, backup, 0o600))
-		require.ErrorIs(t, dead.failure(t), ErrWALMismatch, n)
+		require.ErrorIs(t, dead.openError(t), ErrWALMismatch, n)
 		cut.write(t, dead.path)
 		require.EqualValues(t, 200, value[int64](t, dead.open(t), "SELECT count(*) FROM events"))
 	}
 }
 
-// TestAPowerCutTakesWhatAnotherProgramBegan: another program begins the log, its
-// checkpoint has written a page when the store sets a mark, and the power is cut
-// before that is synced.
-func TestAPowerCutTakesWhatAnotherProgramBegan(t *testing.T) {
+// TestPowerCutAfterForeignWAL has a checkpoint write a page of a WAL that another program
+// began, and cuts the power before it is synced.
+func TestPowerCutAfterForeignWAL(t *testing.T) {
 	for _, statement := range []string{
 		"CREATE INDEX mine ON events (product_item_id)", "VACUUM",
 		"UPDATE events SET product_item_id = hex(zeroblob(2000)) WHERE seq = 60",
@@ -203,10 +197,10 @@ func TestAPowerCutTakesWhatAnotherProgramBegan(t *testing.T) {
 			}
 		}
 		fresh(t, s, charges("acme", "d"))
-		dead := killedCopy(t, setup)
+		dead := copyKilledWithState(t, setup)
 		for _, stateless := range []bool{false, true} {
 			again := setup
-			again.path = killedPair(t, dead.path)
+			again.path = copyKilled(t, dead.path)
 			copyFile(t, to, again.path)
 			if !stateless {
 				copyFile(t, dead.path+".state", again.path+".state")
@@ -216,9 +210,8 @@ func TestAPowerCutTakesWhatAnotherProgramBegan(t *testing.T) {
 	}
 }
 
-// TestALogThatVacuumBeganIsTheDatabases: it has the mark that was there, which tells
-// of an older header.
-func TestALogThatVacuumBeganIsTheDatabases(t *testing.T) {
+// TestWALBegunByVacuum: VACUUM copies the mark, whose header is older.
+func TestWALBegunByVacuum(t *testing.T) {
 	for _, before := range []string{"SELECT 1", "CREATE INDEX mine ON events (product_item_id)"} {
 		setup := newSetup(t)
 		s := setup.open(t)
@@ -227,19 +220,18 @@ func TestALogThatVacuumBeganIsTheDatabases(t *testing.T) {
 		checkpointAll(t, s)
 		sqlite3Shell(t, setup.path, before+"; PRAGMA wal_checkpoint")
 		sqlite3Shell(t, setup.path, "VACUUM")
-		dead := killedCopy(t, setup)
+		dead := copyKilledWithState(t, setup)
 		require.Positive(t, fileSize(dead.path+"-wal"))
 		stateless := dead
-		stateless.path = killedPair(t, dead.path)
+		stateless.path = copyKilled(t, dead.path)
 		replayed(t, dead.open(t), charges("acme", append(numbered(100), "a")...))
 		replayed(t, stateless.open(t), charges("acme", append(numbered(100), "a")...))
 	}
 }
 
-// TestAFrameThatIsHalfWrittenIsNone: a log was started over, and the process was
-// killed between the header of a frame and its page, or the power was cut before both
-// were synced. The page is what was there before, perhaps with a mark.
-func TestAFrameThatIsHalfWrittenIsNone(t *testing.T) {
+// TestHalfWrittenFrame: a process died between the header of a frame and its page in a
+// restarted WAL. The page is an old one.
+func TestHalfWrittenFrame(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a"))
@@ -248,9 +240,9 @@ func TestAFrameThatIsHalfWrittenIsNone(t *testing.T) {
 		require.NoError(t, s.writer.do(t.Context(), func() error { return s.writer.transact((*session).probeWrite) }))
 	}
 	checkpointAll(t, s)
-	before := killedCopy(t, setup)
+	before := copyKilledWithState(t, setup)
 	fresh(t, s, charges("acme", "b"))
-	after := killedCopy(t, setup)
+	after := copyKilledWithState(t, setup)
 	log, err := os.ReadFile(before.path + "-wal")
 	require.NoError(t, err)
 	written, err := os.ReadFile(after.path + "-wal")
@@ -259,7 +251,7 @@ func TestAFrameThatIsHalfWrittenIsNone(t *testing.T) {
 	for n := 0; 32+n < len(log); n += 24 + 4096 {
 		copy(log, written[:32+n+24])
 		dead := setup
-		dead.path = killedPair(t, before.path)
+		dead.path = copyKilled(t, before.path)
 		require.NoError(t, os.WriteFile(dead.path+"-wal", log, 0o600))
 		replayed(t, dead.open(t), charges("acme", "a"))
 	}
