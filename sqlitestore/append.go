@@ -16,8 +16,7 @@ type insertion struct {
 	event           *chargeingest.NewEvent
 }
 
-// append stores a batch in the open transaction. A conflict or chargeingest.ErrNotStored means
-// that it wrote nothing.
+// append stores a batch in the open transaction, or returns a conflict and writes nothing.
 func (s *session) append(a storekit.Attempt, nextID func(time.Time) (string, error)) (chargeingest.AppendResult, error) {
 	b := a.Batch
 	decision, err := a.Decide(context.Background(), s)
@@ -69,7 +68,6 @@ func (s *session) flush(n int) error {
 	return err
 }
 
-// recordKey stores the idempotency record of a batch.
 func (s *session) recordKey(platformID int64, b chargeingest.Batch, result chargeingest.AppendResult, record *storekit.IdempotencyRecord) error {
 	if err := s.flush(len(s.pending)); err != nil {
 		return err
@@ -91,8 +89,8 @@ func (s *session) recordKey(platformID int64, b chargeingest.Batch, result charg
 	return nil
 }
 
-// recordTime returns when the request or the last of its events was received, in milliseconds
-// since 1970.
+// recordTime returns the latest receipt time of the request and its events, in Unix
+// milliseconds.
 func (s *session) recordTime(b chargeingest.Batch, result chargeingest.AppendResult) (int64, error) {
 	latest := b.Events[0].ReceivedAt.UnixMilli()
 	for i, o := range result.Outcomes {

@@ -12,12 +12,12 @@ import (
 	"example.com/chargeingest/internal/userpath"
 )
 
-// Backup copies the database, as of the start of the call, to a path that must not exist. It
-// runs while events are stored. The copy is complete and synced, or does not exist: a Backup
-// that fails leaves no files behind. The copy can be opened like the database, and restored
-// with cp. It gets the mode of the database and, if the system permits it, the owner.
+// Backup copies the database, as of the start of the call, to a path that must not exist.
+// Events can be stored meanwhile. The copy is complete and synced; a Backup that fails leaves
+// no files behind. The copy can be opened like the database, and restored with cp. It gets the
+// mode of the database and, if the system permits it, the owner.
 //
-// The write-ahead log cannot shrink while Backup runs. Close ends Backup with
+// The write-ahead log cannot shrink during a Backup. Close ends Backup with
 // chargeingest.ErrClosed.
 func (s *Store) Backup(ctx context.Context, path string) error {
 	s.backupsMu.Lock()
@@ -48,15 +48,14 @@ func (s *Store) backup(ctx context.Context, path string) (err error) {
 	if err := userpath.Check(path); err != nil {
 		return fmt.Errorf("path %w", err)
 	}
-	// SQLite would treat an old WAL or journal as part of the copy.
+	// SQLite would apply an old WAL or journal to the copy.
 	for _, suffix := range []string{"", "-wal", "-journal"} {
 		if _, err := os.Lstat(path + suffix); !errors.Is(err, fs.ErrNotExist) {
 			_, err := os.Stat(path + suffix) // fails for a dangling symbolic link
 			return errors.Join(fmt.Errorf("%s: %w", path+suffix, fs.ErrExist), userpath.Explain(path+suffix, err))
 		}
 	}
-	// If SQLite fails, it can leave files next to the draft, so the draft has its own
-	// directory.
+	// A directory of its own, because SQLite can leave files next to the draft.
 	folder, err := os.MkdirTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
 		return userpath.Explain(filepath.Dir(path), err)
@@ -91,7 +90,7 @@ func (s *Store) backup(ctx context.Context, path string) (err error) {
 	return nil
 }
 
-// copyTo uses its own connection because it may take longer than a reader may.
+// copyTo has its own connection, because it may exceed ScanTimeout.
 func (s *Store) copyTo(ctx context.Context, path string) (err error) {
 	path, err = filepath.Abs(path)
 	if err != nil {

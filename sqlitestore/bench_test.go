@@ -13,7 +13,6 @@ import (
 	"example.com/chargeingest"
 )
 
-// BenchmarkAppend stores events of some 500 bytes; an event is an operation.
 func BenchmarkAppend(b *testing.B) {
 	for _, bm := range []struct {
 		name            string

@@ -6,7 +6,6 @@ import (
 	"strings"
 )
 
-// bulkRows is the number of rows per statement. More rows save little.
 const bulkRows = 8
 
 // bulk is an INSERT, prepared for one row and for bulkRows rows.
@@ -16,7 +15,6 @@ type bulk struct {
 	arguments []driver.NamedValue
 }
 
-// prepareBulk prepares an INSERT whose rows go between begin and end.
 func (s *statements) prepareBulk(c conn, columns int, begin, end string) (b bulk, err error) {
 	b.columns = columns
 	row := "(?" + strings.Repeat(", ?", columns-1) + ")"
@@ -27,7 +25,7 @@ func (s *statements) prepareBulk(c conn, columns int, begin, end string) (b bulk
 	return b, err
 }
 
-// insert inserts n rows. The function row sets the values of row i.
+// insert inserts n rows; the function row sets the values of row i.
 func (b *bulk) insert(n int, row func(i int, set func(...driver.Value))) error {
 	for i := 0; i < n; {
 		statement, rows := b.many, bulkRows

@@ -5,28 +5,28 @@ import (
 	"time"
 )
 
-// A checkpoint moves the WAL into the database in two steps. The first runs on its own
-// connection and goroutine while transactions go on. The second runs between two transactions
-// and moves the few frames that were added meanwhile: SQLite restarts only a WAL that was
-// moved completely. So an append waits only for the second step.
+// The first step of a checkpoint moves the frames of the WAL into the database during
+// transactions, on its own connection. The second step moves the few new frames between two
+// transactions, because SQLite restarts only a WAL that was moved completely. Only the second
+// step delays appends.
 
-// checkpointer is the state of checkpoints. It belongs to the writer's goroutine.
+// checkpointer belongs to the writer's goroutine.
 type checkpointer struct {
-	// running is set during the first step, whose result is sent on done.
+	// set during the first step, whose result is sent on done
 	running bool
 	done    chan checkpointResult
 
-	newFrames  int64 // added during the last first step; 0 if there was none
-	doneFrames int64 // in the WAL after the last second step
-	drainAt    int64 // number of frames at which readers pause
+	newFrames  int64 // added during the last first step
+	doneFrames int64 // in the WAL at the last second step
+	drainAt    int64 // frames at which readers pause
 
-	// draining is set while a goroutine waits for the last reader. It locks reading, sends on
-	// drained, and leaves the lock to the writer.
+	// draining is set while a goroutine waits for the last reader, to lock reading for the
+	// writer.
 	draining bool
 	drained  chan struct{}
 
 	recheck  <-chan time.Time // set while readers block checkpoints
-	reported time.Time        // last log record about blocking readers
+	reported time.Time        // last log record
 }
 
 type checkpointResult struct {
@@ -38,7 +38,6 @@ func newCheckpointer(drainAt int64) checkpointer {
 	return checkpointer{drainAt: drainAt, done: make(chan checkpointResult, 1), drained: make(chan struct{}, 1)}
 }
 
-// checkpointIfDue starts a checkpoint if the WAL has grown by checkpointFrames.
 func (w *writer) checkpointIfDue() {
 	if w.session == nil || w.log.running {
 		return
@@ -96,8 +95,8 @@ func (w *writer) checkpointEnded(done checkpointResult) {
 	}
 }
 
-// again reports whether to repeat the first step: many frames were added, and fewer than half
-// of those added before.
+// again reports whether to repeat the first step: the new frames are many, but fewer than half
+// of the previous ones.
 func (l *checkpointer) again(frames, few int64) bool {
 	last := l.newFrames
 	l.newFrames = 0
@@ -135,8 +134,7 @@ func (w *writer) finishCheckpoint() {
 	w.stats.checkpointed()
 }
 
-// reportBlocked logs readers that block checkpoints for long, and schedules the next attempt,
-// in case no further event is stored.
+// reportBlocked also schedules the next attempt, in case no event follows.
 func (w *writer) reportBlocked(frames int64) {
 	since := w.stats.checkpointBlocked()
 	if w.log.recheck == nil {
@@ -167,8 +165,7 @@ func (w *writer) checkpointFailed(err error) {
 	}
 }
 
-// drainReaders makes the store's own readers pause if they have kept the WAL from restarting.
-// The writer does not wait for them.
+// drainReaders does not wait for the readers.
 func (w *writer) drainReaders(frames int64) {
 	if frames < w.log.drainAt || w.log.draining {
 		return
@@ -181,7 +178,6 @@ func (w *writer) drainReaders(frames int64) {
 	}()
 }
 
-// readersDrained runs while no reader is active.
 func (w *writer) readersDrained() {
 	w.log.draining = false
 	w.awaitCheckpoint()

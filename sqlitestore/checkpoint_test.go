@@ -37,7 +37,6 @@ func foreignReader(t *testing.T, path string) (end func()) {
 	return end
 }
 
-// startReading opens a read transaction of the store.
 func startReading(t *testing.T, s *Store) (end func()) {
 	t.Helper()
 	begun, ending, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
@@ -78,8 +77,7 @@ func frames(t *testing.T, s *Store) int64 {
 	return state.frames
 }
 
-// awaitCheckpoint waits for the first step of a checkpoint. Without it, any number of appends
-// could come first on a busy machine.
+// awaitCheckpoint keeps the number of appends during a checkpoint small.
 func awaitCheckpoint(t *testing.T, s *Store) {
 	t.Helper()
 	for busy := true; busy; {

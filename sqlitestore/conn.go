@@ -14,12 +14,11 @@ import (
 
 type pragma struct{ name, value string }
 
-// maxWALBytes is the size that SQLite truncates the WAL to when it restarts it.
 const maxWALBytes = "67108864"
 
 func writerPragmas() []pragma {
 	return append(commonPragmas(),
-		pragma{"wal_autocheckpoint", "0"}, // the writer starts checkpoints after it has responded
+		pragma{"wal_autocheckpoint", "0"}, // after the writer has responded
 		pragma{"journal_size_limit", maxWALBytes},
 		pragma{"cache_size", "-32768"}, // KiB; random references touch many pages
 	)
@@ -35,7 +34,6 @@ func commonPragmas() []pragma {
 	}
 }
 
-// connector sets pragmas on each new connection.
 type connector struct {
 	driver.Connector
 	pragmas []pragma
@@ -55,8 +53,7 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	return opened, nil
 }
 
-// set sets the pragma and reads it back, because SQLite silently ignores unknown names and
-// values.
+// set reads the pragma back, because SQLite ignores unknown names and values.
 func (p pragma) set(c conn) error {
 	if _, err := c.query("PRAGMA " + p.name + " = " + p.value); err != nil {
 		return fmt.Errorf("set %s: %w", p.name, err)
@@ -71,8 +68,8 @@ func (p pragma) set(c conn) error {
 	return nil
 }
 
-// conn is a connection of one goroutine. Its statements cannot be canceled. Unlike a
-// connection of database/sql, it can be closed after a panic.
+// conn is a connection of one goroutine. Unlike those of database/sql it can be closed after a
+// panic.
 type conn struct{ driver.Conn }
 
 func (c conn) exec(query string) error {
@@ -106,7 +103,7 @@ func (c conn) prepare(query string) (statement, error) {
 	return statement{prepared}, nil
 }
 
-// newestEvent returns the highest seq that was ever stored, or 0.
+// newestEvent includes pruned events.
 func (c conn) newestEvent() (seq int64, err error) {
 	rows, err := c.query("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'")
 	if err == nil {
@@ -115,7 +112,6 @@ func (c conn) newestEvent() (seq int64, err error) {
 	return seq, err
 }
 
-// checkpoint runs a checkpoint with a mode of PRAGMA wal_checkpoint.
 func (c conn) checkpoint(mode string) (l walState, err error) {
 	defer panics.RecoverTo(&err)
 	return scanWALState(c.query("PRAGMA wal_checkpoint(" + mode + ")"))
@@ -128,9 +124,8 @@ func scanWALState(rows [][]driver.Value, err error) (l walState, _ error) {
 	return l, err
 }
 
-// walState is the result of PRAGMA wal_checkpoint.
 type walState struct {
-	busy         int64 // 1 if other connections kept the checkpoint from completing
+	busy         int64 // 1 if other connections blocked a part
 	frames       int64 // in the WAL
 	checkpointed int64 // frames that are synced in the database
 }
@@ -154,7 +149,7 @@ func (s statement) query(arguments ...driver.Value) ([][]driver.Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = rows.Close() }() // rows.Next has already returned an error of the statement
+	defer func() { _ = rows.Close() }() // rows.Next has returned it
 	var all [][]driver.Value
 	for {
 		row := make([]driver.Value, len(rows.Columns()))
@@ -177,8 +172,7 @@ func namedValues(arguments []driver.Value) []driver.NamedValue {
 	return list
 }
 
-// scan copies a row. Each destination is a pointer to the column's type, or to a bool for an
-// integer column.
+// scan copies a row into pointers of the columns' types, or to bools for integers.
 func scan(row []driver.Value, destinations ...any) error {
 	for i, destination := range destinations {
 		ok := false
@@ -206,16 +200,15 @@ func scan(row []driver.Value, destinations ...any) error {
 	return nil
 }
 
-// resultCode returns SQLite's primary result code, or 0.
 func resultCode(err error) int {
-	var coded interface{ Code() int } // *sqlite.Error, or an error of a test
+	var coded interface{ Code() int } // *sqlite.Error, or a test's
 	if !errors.As(err, &coded) {
 		return 0
 	}
 	return coded.Code() & 0xff
 }
 
-// isHarmful reports whether the connection must be closed after this error.
+// isHarmful reports whether the connection must be closed.
 func isHarmful(err error) bool {
 	switch resultCode(err) {
 	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN,

@@ -19,7 +19,6 @@ func copyFile(t *testing.T, from, to string) {
 	require.NoError(t, os.WriteFile(to, data, 0o600))
 }
 
-// copyKilledWithState copies the files as a killed process leaves them.
 func copyKilledWithState(t *testing.T, s setup) setup {
 	t.Helper()
 	from := s.path
@@ -28,7 +27,7 @@ func copyKilledWithState(t *testing.T, s setup) setup {
 	return s
 }
 
-// copyMethods copy a database with the event "copied", so that the copy needs no WAL.
+// copyMethods copy a database with the event "copied", to be used without the WAL.
 func copyMethods() map[string]func(t *testing.T, s *Store, path, to string) *Store {
 	return map[string]func(t *testing.T, s *Store, path, to string) *Store{
 		"Backup": func(t *testing.T, s *Store, _, to string) *Store {
@@ -68,7 +67,6 @@ func copyMethods() map[string]func(t *testing.T, s *Store, path, to string) *Sto
 	}
 }
 
-// checkpointAll moves the whole WAL into the database.
 func checkpointAll(t *testing.T, s *Store) {
 	t.Helper()
 	require.NoError(t, s.writer.do(t.Context(), func() error {
@@ -84,7 +82,6 @@ func cp(t *testing.T, from, to string) {
 	require.NoError(t, err, string(out))
 }
 
-// copyKilled copies the database and the WAL as a killed process leaves them.
 func copyKilled(t *testing.T, path string) string {
 	t.Helper()
 	folder := t.TempDir()
@@ -96,7 +93,7 @@ func copyKilled(t *testing.T, path string) string {
 	return filepath.Join(folder, "charges.db")
 }
 
-// readFiles returns all files but the lock and state files.
+// readFiles skips the lock and state files.
 func readFiles(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	files := make(map[string]string)

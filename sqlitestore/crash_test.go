@@ -40,7 +40,6 @@ func seed(t *testing.T) uint64 {
 
 const senders = 6
 
-// server is a process or, in a simulation, a server of this process.
 type server struct {
 	address string
 	ended   <-chan struct{}
@@ -63,7 +62,7 @@ type servers struct {
 	*server
 	followErr error
 
-	// remaining responses of the round; at 0, roundOver receives a value
+	// responses of the round; at 0, roundOver receives a value
 	remaining atomic.Int64
 	roundOver chan struct{}
 }
@@ -99,7 +98,7 @@ func launchProcess(t *testing.T, spec childSpec, before ...string) (*server, err
 	return &server{p.Address, p.Ended, p.Kill, p.Stop, p.Log}, nil
 }
 
-// start launches a server that dies at k, and another one if it dies before it serves.
+// start launches another server if the first dies before it serves.
 func (l *servers) start(t *testing.T, k kill) {
 	t.Helper()
 	l.history.Lighten()
@@ -120,8 +119,8 @@ func (l *servers) forEachClient(f func(*crashtest.Client)) {
 	all.Wait()
 }
 
-// resolve repeats requests without an outcome until all have one, and compares the stored
-// events with the history.
+// resolve repeats requests until all have an outcome, and compares the stored events with the
+// history.
 func (l *servers) resolve(t *testing.T, k kill) {
 	t.Helper()
 	for n := 0; ; n++ {
@@ -144,8 +143,7 @@ func (l *servers) resolve(t *testing.T, k kill) {
 	requireIntact(t, l.path)
 }
 
-// traffic sends until a number of responses or the death of the server, and calls crash while
-// requests are in flight.
+// traffic calls crash during requests, after a number of responses or the death of the server.
 func (l *servers) traffic(t *testing.T, answers int, crash func()) {
 	select {
 	case <-l.roundOver:
@@ -195,7 +193,7 @@ func requireIntact(t *testing.T, path string) (events int) {
 	return events
 }
 
-// moment returns when the server dies, if it does: often while it opens the database.
+// moment often returns one while the database is opened.
 func (l *servers) moment() kill {
 	if l.random.IntN(2) == 0 {
 		return kill{}
@@ -203,7 +201,6 @@ func (l *servers) moment() kill {
 	return kill{Nth: 1 + l.random.IntN(1<<(2+l.random.IntN(11)))}
 }
 
-// perDatabase is the number of rounds per database.
 const perDatabase = 25
 
 func TestKilledProcessLosesNothing(t *testing.T) {

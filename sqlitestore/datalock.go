@@ -11,7 +11,6 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// lockFile locks the lock file of a database. It returns ErrLocked if another store has it.
 func lockFile(path string) (*flock.Flock, error) {
 	like, err := os.Stat(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -34,19 +33,18 @@ func lockFile(path string) (*flock.Flock, error) {
 	return lock, nil
 }
 
-// lockOffset is the byte of the database file that a store locks. It lies beyond SQLite's
-// locks and beyond the end of any file.
+// lockOffset is the byte of the database file that a store locks, beyond SQLite's locks and
+// any end of file.
 const lockOffset = 1 << 60
 
-// claimed lists the files that stores of this process have open. Opening and closing one of
-// them again would release SQLite's locks.
+// claimed lists the open files of this process. Opening and closing one again would release
+// SQLite's locks.
 var claimed struct {
 	mu    sync.Mutex
 	files []os.FileInfo
 	kept  []*os.File
 }
 
-// isClaimed reports whether a store of this process has the file open, under any name.
 func isClaimed(file os.FileInfo) bool {
 	claimed.mu.Lock()
 	defer claimed.mu.Unlock()
@@ -70,7 +68,6 @@ func unclaim(file os.FileInfo) {
 	claimed.files = slices.DeleteFunc(claimed.files, func(f os.FileInfo) bool { return os.SameFile(f, file) })
 }
 
-// keepOpen keeps a file open until the process ends.
 func keepOpen(f *os.File) {
 	claimed.mu.Lock()
 	defer claimed.mu.Unlock()

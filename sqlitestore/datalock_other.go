@@ -4,8 +4,7 @@ package sqlitestore
 
 import "os"
 
-// lockDataFile does nothing, because SQLite would release the locks of this system. Only the
-// lock file protects the database.
+// lockDataFile does nothing, because SQLite would release the lock.
 func lockDataFile(*os.File) (bool, error) { return true, nil }
 
 func unlockData(*os.File) {}

@@ -7,8 +7,6 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// lockDataFile locks a file until it is closed, under any name. It returns false if another
-// handle has the lock.
 func lockDataFile(f *os.File) (bool, error) {
 	at := windows.Overlapped{OffsetHigh: lockOffset >> 32}
 	err := windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, &at)

@@ -15,7 +15,7 @@ type diskModel struct {
 	path   string
 	random *rand.Rand
 	plan   diskPlan
-	onCut  func() // called when the process is dead, before a caller notices
+	onCut  func()
 
 	mu      sync.Mutex
 	files   map[string]*diskFile
@@ -27,7 +27,6 @@ type diskModel struct {
 	cut     bool
 }
 
-// diskPlan has the failures of a disk; 0 is never.
 type diskPlan struct {
 	cutAt   int // power cut before the nth operation
 	dieAt   int // death before the nth sync of the WAL
@@ -43,7 +42,6 @@ type diskFile struct {
 
 var suffixes = map[string]string{"database": "", "log": "-wal", "journal": "-journal"}
 
-// newDiskModel continues with the files of the last disk if only the process died.
 func newDiskModel(path string, random *rand.Rand, plan diskPlan, onCut func(), last *diskModel) (*diskModel, error) {
 	m := &diskModel{path: path, random: random, plan: plan, onCut: onCut, ended: make(chan struct{})}
 	if last != nil && last.dead && !last.cut {
@@ -136,7 +134,6 @@ func (m *diskModel) die() {
 func (m *diskModel) cutPower() {
 	m.die()
 	m.cut = true
-	// Keep all pending sectors, none, or a fraction.
 	const sector = 512
 	part := []float64{0, 1, 0.5, 0.95}[m.random.IntN(4)]
 	for _, f := range m.files {
@@ -162,8 +159,7 @@ func (m *diskModel) stateSynced(text []byte) {
 	m.state = text
 }
 
-// restore writes the files that exist after the cut. The state file may be newer than its last
-// sync.
+// restore leaves a state file that may be newer than its last sync.
 func (m *diskModel) restore() error {
 	if m.state != nil && m.random.IntN(2) == 0 {
 		if err := os.WriteFile(m.path+".state", m.state, 0o600); err != nil {

@@ -12,7 +12,6 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// resultError has a result code of SQLite.
 type resultError int
 
 func (e resultError) Error() string { return fmt.Sprintf("result code %d", int(e)) }
@@ -27,7 +26,6 @@ type step struct {
 	arguments []driver.NamedValue
 }
 
-// faults are errors before and after the statements of a store.
 type faults struct {
 	mu     sync.Mutex
 	before func(step) error

@@ -22,62 +22,52 @@ import (
 	"example.com/chargeingest/internal/userpath"
 )
 
-// applicationID identifies the files of this package: "chda" in ASCII.
+// applicationID is "chda" in ASCII.
 const applicationID = 0x63686461
 
-// tuning has the settings that only tests change.
+// tuning can be changed only by tests.
 type tuning struct {
-	// wrap wraps the driver.
 	wrap func(driver.Connector) driver.Connector
 
-	// busyTimeout bounds the wait for other programs' locks, in milliseconds.
+	// milliseconds to wait for locks of other programs
 	busyTimeout string
 
-	// checkpointFrames is the number of new WAL pages that start a checkpoint. It bounds the
-	// duration of a checkpoint.
+	// checkpointFrames of new WAL pages start a checkpoint.
 	checkpointFrames int64
 
-	// drainFrames is the number of WAL pages at which the store's own readers pause.
-	// Overlapping readers would keep the WAL from ever restarting.
+	// At drainFrames the store's readers pause. Overlapping readers would keep the WAL from
+	// ever restarting.
 	drainFrames int64
 
-	// recheckEvery is the time between attempts of a blocked checkpoint.
+	// recheckEvery is for blocked checkpoints.
 	recheckEvery time.Duration
 
-	// reportEvery is how long readers may block checkpoints before a log record, and the time
-	// between two records. A WAL of drainFrames pages is logged at once.
+	// After reportEvery, or at drainFrames, blocked checkpoints are logged.
 	reportEvery time.Duration
 
-	// reopenEvery is the time between attempts to reopen the database, during which nothing
-	// can be read.
+	// reopenEvery limits attempts, which block reads.
 	reopenEvery time.Duration
 
-	// walCheckEvery is the time between checks that the WAL is at its path. Reading the times
-	// of a file makes its next write and sync slower
-	// (https://docs.kernel.org/filesystems/multigrain-ts.html): a check per transaction slows
-	// a single event by a tenth.
+	// walCheckEvery is for checks that the WAL is at its path. One per transaction would slow
+	// a single event by a tenth, see https://docs.kernel.org/filesystems/multigrain-ts.html.
 	walCheckEvery time.Duration
 
-	// turnTimeout bounds the wait for a turn to read.
 	turnTimeout time.Duration
 
-	// generationSize is the number of events of a generation, see [recentIndex]. A larger one
-	// makes merging cheaper, takes more memory, and slows opening.
+	// generationSize is in events. A larger one makes merging cheaper, but takes memory and
+	// slows opening.
 	generationSize int
 
-	// minMergeEntries is the minimum of lookup entries that a transaction merges, so that a
-	// single event does not write pages for others.
+	// minMergeEntries keeps a single event from writing pages for others.
 	minMergeEntries int
 
-	// stateEvery bounds the age of the state file. Writing it with each transaction slows a
-	// single event by a twentieth.
+	// stateEvery limits writes of the state file. One per transaction would slow a single
+	// event by a twentieth.
 	stateEvery time.Duration
 
-	// onStateSynced is called with each state that was synced.
 	onStateSynced func([]byte)
 
-	// pruneBatch is the number of events that a transaction of Prune visits, so that appends
-	// do not wait long. The events of one idempotency key are never split.
+	// pruneBatch is the number of events per transaction. The events of a key are never split.
 	pruneBatch int
 }
 
@@ -100,7 +90,6 @@ func defaultTuning() tuning {
 	}
 }
 
-// file is the database file of a store.
 type file struct {
 	path string // absolute, symbolic links resolved
 	tuning
@@ -114,21 +103,20 @@ type file struct {
 	opening  token      // of all marks that this store sets
 	position atomic.Pointer[markPosition]
 
-	seqBeforeWAL  int64  // newest event in the file when it was opened with a WAL
-	replacedState *state // of another database at the path, until that is logged
+	seqBeforeWAL  int64  // newest event in the file when opened with a WAL
+	replacedState *state // of another database at the path, until logged
 
 	mark       mark   // of the last commit
-	lastNumber uint64 // of the newest mark that a transaction set, committed or not
-	minNumber  uint64 // of the newest mark that was seen in the file
+	lastNumber uint64 // the last one that a transaction set, committed or not
+	minNumber  uint64 // the last one seen in the file
 
-	// guard is an idle read-only connection. When the last connection closes, SQLite moves the
-	// WAL into the database and deletes it, but not if that connection is the guard.
+	// guard is an idle connection that only reads. If it closes last, SQLite does not delete
+	// the WAL.
 	guard driver.Conn
 
 	wal os.FileInfo // of the last session
 }
 
-// realPath returns the canonical path of a file that may not exist.
 func realPath(path string) (string, error) {
 	if path == "" || path == ":memory:" || strings.HasPrefix(path, "file:") {
 		return "", errors.New("the path is not that of a file; a store is a file on disk")
@@ -145,9 +133,8 @@ func realPath(path string) (string, error) {
 	return filepath.Join(folder, filepath.Base(path)), userpath.Explain(path, err)
 }
 
-// prepare locks the database, creates it if necessary, and refuses files that do not belong
-// together without changing them. The caller holds the lock file, and calls release in any
-// case.
+// prepare locks or creates the database. It refuses files that do not belong together, without
+// changing them. The caller calls release in any case.
 func (f *file) prepare(ctx context.Context) error {
 	info, err := os.Stat(f.path)
 	isNew := errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().IsRegular() && info.Size() == 0
@@ -190,7 +177,6 @@ func fileSize(path string) int64 {
 	return info.Size()
 }
 
-// openAndLock opens the file and locks it until release.
 func (f *file) openAndLock() error {
 	data, err := os.OpenFile(f.path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -201,8 +187,8 @@ func (f *file) openAndLock() error {
 		return errors.Join(err, data.Close())
 	}
 	if !claim(info) {
-		// It got this name a moment ago. Closing it would release the locks of the store that
-		// has it.
+		// It got this name just now. Closing it would release the locks of the store that has
+		// it.
 		keepOpen(data)
 		return ErrLocked
 	}
@@ -216,7 +202,6 @@ func (f *file) openAndLock() error {
 	return f.checkPath()
 }
 
-// release closes the files that prepare opened. The guard has the only other open file.
 func (f *file) release() error {
 	err := f.closeGuard()
 	if f.state != nil {
@@ -231,8 +216,7 @@ func (f *file) release() error {
 	return err
 }
 
-// create makes a database with nothing but the application id. It is set before the switch to
-// WAL mode, so that the file itself always has it.
+// create sets the application id before WAL mode, so that it is always in the file itself.
 func (f *file) create(ctx context.Context) error {
 	db, err := f.open([]pragma{{"synchronous", "2"}, {"application_id", fmt.Sprint(applicationID)}})
 	if err != nil {
@@ -241,10 +225,9 @@ func (f *file) create(ctx context.Context) error {
 	return errors.Join(db.PingContext(ctx), db.Close())
 }
 
-// checkHeader refuses files of other programs. SQLite reads an immutable file without locks,
-// journals or recovery, so the file stays as it is. After an interrupted checkpoint the first
-// page may be newer than the rest and refer to pages that are only in the WAL. SQLite
-// tolerates that if the schema is writable.
+// checkHeader refuses files of other programs. SQLite opens an immutable file without locks
+// and recovery, so it stays unchanged. After an interrupted checkpoint its schema may be only
+// in the WAL, which writable_schema tolerates.
 func (f *file) checkHeader(ctx context.Context) error {
 	db, err := f.open([]pragma{{"writable_schema", "1"}}, "immutable=1", "mode=ro")
 	if err != nil {
@@ -274,7 +257,6 @@ func (f *file) open(pragmas []pragma, parameters ...string) (*sql.DB, error) {
 	return sql.OpenDB(c), nil
 }
 
-// connector makes connections with these pragmas. The parameters are those of SQLite's URIs.
 func (f *file) connector(pragmas []pragma, parameters ...string) (driver.Connector, error) {
 	path := filepath.ToSlash(f.path)
 	if !strings.HasPrefix(path, "/") {
@@ -289,7 +271,6 @@ func (f *file) connector(pragmas []pragma, parameters ...string) (driver.Connect
 	return connector{f.wrap(driven), pragmas}, nil
 }
 
-// syncDir makes the creation of a file durable.
 func syncDir(path string) error {
 	if runtime.GOOS == "windows" {
 		return nil // it cannot sync directories

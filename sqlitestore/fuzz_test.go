@@ -39,8 +39,6 @@ func FuzzOperations(f *testing.F) {
 	})
 }
 
-// TestPlatformsAreIndependent compares the responses of the store with those of a memstore per
-// platform.
 func TestPlatformsAreIndependent(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(seed(t), 3))
@@ -104,8 +102,7 @@ func (s *swappableStore[S]) List(ctx context.Context, q chargeingest.Query) (cha
 	return s.store.List(ctx, q)
 }
 
-// endpointPair is a store and its model, behind endpoints that are reused because creating
-// them is slow.
+// endpointPair reuses its endpoints, which are slow to create.
 type endpointPair struct {
 	handlers [2][2]*chargeingest.Handler // by duplicate policy; store and model
 	store    swappableStore[*Store]
@@ -117,7 +114,7 @@ type endpointPair struct {
 	now       time.Time
 	policy    int
 	reopening int
-	ids       [2][]string          // in the order of their first response
+	ids       [2][]string
 	cursors   map[string][2]string // last cursors, by order and platform
 }
 

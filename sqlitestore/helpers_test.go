@@ -103,13 +103,12 @@ func appended(t *testing.T, s *Store, b chargeingest.Batch) []chargeingest.Outco
 	return receipt.Outcomes
 }
 
-// fresh stores a batch and requires that all its events are new.
+// fresh requires that all events are new, replayed that none is.
 func fresh(t *testing.T, s *Store, b chargeingest.Batch) []string {
 	t.Helper()
 	return ids(t, appended(t, s, b), false)
 }
 
-// replayed stores a batch and requires that none is new.
 func replayed(t *testing.T, s *Store, b chargeingest.Batch) []string {
 	t.Helper()
 	return ids(t, appended(t, s, b), true)
@@ -147,7 +146,7 @@ func call(ctx context.Context, s *Store, b chargeingest.Batch) sending {
 	return done
 }
 
-// send returns when the batch is queued. The writer must be on hold.
+// send returns when the batch waits for a writer on hold.
 func send(ctx context.Context, s *Store, b chargeingest.Batch) sending {
 	waiting := func() (n int) {
 		_, n = s.writer.queue.Depth()

@@ -8,27 +8,24 @@ import (
 	"slices"
 )
 
-// content describes the database file alone, without a WAL. After an interrupted checkpoint
-// some pages are newer than others, and some are only in the WAL, so a part may be unknown.
+// content is the state of the database file without its WAL. After an interrupted checkpoint
+// some pages are newer than others or only in the WAL, so parts may be unknown.
 type content struct {
-	mark mark  // zero for a database of an earlier version
-	seq  int64 // of the newest event, 0 if there was none, -1 if unknown
+	mark mark  // zero in an earlier version
+	seq  int64 // 0 if there was none, -1 if unknown
 	header
 	offset int64 // of the mark, 0 if unknown
 	err    error // reason why the mark is unknown
 }
 
-// markPosition is the position of the mark in the file. It holds for one schema version,
-// because VACUUM of another program may move the mark.
+// markPosition holds for one schema version: VACUUM of another program may move the mark.
 type markPosition struct {
 	offset int64
 	schema uint32
 }
 
-// identityVersion is the first schema version with the table identity.
 const identityVersion = 6
 
-// readContent reads the file like checkHeader.
 func (f *file) readContent(ctx context.Context) (c content) {
 	c.seq, c.header = -1, f.headerOf()
 	c.err = func() (err error) {
@@ -61,7 +58,7 @@ func (f *file) readContent(ctx context.Context) (c content) {
 		if c.seq, err = (conn{made}).newestEvent(); err != nil {
 			c.seq = -1
 		} else if tables > 0 {
-			c.offset, _ = f.findMark(conn{made}) // the mark is usable without its offset
+			c.offset, _ = f.findMark(conn{made})
 		}
 		return nil
 	}()
@@ -70,7 +67,7 @@ func (f *file) readContent(ctx context.Context) (c content) {
 
 var errNoMark = errors.New("the database has no mark")
 
-// readMark returns a zero mark if the database was migrated but not opened yet.
+// readMark returns a zero mark before the first opening.
 func readMark(c conn) (m mark, err error) {
 	rows, err := c.query("SELECT mark FROM identity")
 	if err != nil {
@@ -87,7 +84,7 @@ func readMark(c conn) (m mark, err error) {
 	return m, nil
 }
 
-// findMark returns the offset of the mark in a file whose WAL is empty.
+// findMark requires an empty WAL.
 func (f *file) findMark(c conn) (offset int64, _ error) {
 	rows, err := c.query("SELECT page_size, (SELECT rootpage FROM sqlite_schema WHERE name = 'identity') FROM pragma_page_size")
 	if err != nil {
@@ -108,8 +105,8 @@ func (f *file) findMark(c conn) (offset int64, _ error) {
 	return (root-1)*size + int64(at), nil
 }
 
-// validate refuses a database and a WAL that do not belong together, and a database that
-// misses events. It writes the state for opening the database.
+// validate refuses files that do not belong together and a database that misses events, and
+// writes the next state.
 func (f *file) validate(ctx context.Context) error {
 	var last *state
 	var err error
@@ -134,7 +131,7 @@ func (f *file) validate(ctx context.Context) error {
 	}
 	next := &state{current: c.mark.opening}
 	if c.mark.stamp == (stamp{}) {
-		next.newest = max(0, c.seq) // only this distinguishes it from an older copy
+		next.newest = max(0, c.seq) // the only difference from an older copy
 	}
 	switch {
 	case isLast && fileSize(f.path+"-wal") == 0 && c.seq >= 0 && c.seq < last.newest:
@@ -164,8 +161,7 @@ func (f *file) validate(ctx context.Context) error {
 	return nil
 }
 
-// checkWALPresent detects a database that was not closed and whose WAL is missing at this
-// path, if the state file does not belong to the database.
+// checkWALPresent does not need the state file.
 func (f *file) checkWALPresent(c content, isLast bool) error {
 	if !c.mark.open || isLast {
 		return nil
@@ -177,15 +173,15 @@ func (f *file) checkWALPresent(c content, isLast bool) error {
 		return f.hardLinked()
 	}
 	if c.changes() == 1 {
-		return nil // SQLite made the copy in one transaction, with VACUUM INTO or .backup
+		return nil // made by SQLite in one transaction: VACUUM INTO or .backup
 	}
 	f.logger.Warn("sqlitestore: the database was not closed, and has no write-ahead log here; if it was moved or copied without, events are missing",
 		"database", f.path)
 	return nil
 }
 
-// matches reports whether a state belongs to this database. It reads the mark at the last
-// known offset if it cannot read the rest.
+// matches reports whether a state belongs to this database. The mark may be readable when the
+// rest is not.
 func (f *file) matches(last *state, c *content, log walContent) bool {
 	if c.err != nil && last.markOffset > 0 {
 		if m, ok := f.markAt(last.markOffset); ok && last.isOf(m.opening) {
@@ -197,14 +193,14 @@ func (f *file) matches(last *state, c *content, log walContent) bool {
 		return false // an older copy
 	}
 	if c.err != nil {
-		// A checkpoint was interrupted: the one that creates the table, or one after a VACUUM,
-		// when the WAL has the whole database.
+		// An interrupted checkpoint of the first mark, or of a VACUUM, whose WAL has the whole
+		// database.
 		return last.current == token{} || slices.ContainsFunc(log.marks, func(m mark) bool { return last.isOf(m.opening) })
 	}
 	return last.isOf(c.mark.opening)
 }
 
-// sessionOpened records the state of the database file, whose WAL is empty.
+// sessionOpened requires an empty WAL.
 func (f *file) sessionOpened(c conn, newest int64) error {
 	offset, err := f.findMark(c)
 	if err != nil {
@@ -225,16 +221,14 @@ func (f *file) sessionOpened(c conn, newest int64) error {
 	return nil
 }
 
-// updateState writes the state file. The state file is optional, so an error is only logged,
-// once.
+// updateState logs only one error, because the state file is optional.
 func (f *file) updateState() {
 	if err := f.state.update(); err != nil {
 		f.logger.Warn("sqlitestore: the state file cannot be written", "error", err)
 	}
 }
 
-// acknowledged records the newest durable event, and reports whether the state file must be
-// written.
+// acknowledged reports whether the state file must be written.
 func (f *file) acknowledged(newest int64) bool {
 	if newest <= f.state.state.newest {
 		return false

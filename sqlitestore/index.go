@@ -20,23 +20,19 @@ const (
 	kinds = int(byCustomerReference)
 )
 
-// recentIndex finds the newest events: those whose entries are not, or not all, in the table
-// lookup.
+// recentIndex finds the newest events, whose entries are not all in the table lookup.
 //
-// References are random. Writing each entry at once would change another page of 4 KiB per
-// event, in the WAL and in the database. So the entries of a generation of events are
-// collected here and then merged in key order, where neighbors share a page. Each transaction
-// merges a few, so that all take equally long. Opening the database rebuilds the index from
-// the table events.
+// References are random, so writing each entry at once would change another page of 4 KiB per
+// event. Instead, a generation of events is collected and merged in key order, where neighbors
+// share pages, with a few entries per transaction. Opening rebuilds the index from the events.
 //
-// Only the writer changes the index. It adds events as it inserts them; readers see them after
-// the commit. All other changes happen in commit, from txWrites: an index that is ahead of the
-// table would lose events.
+// Only the writer changes the index. Readers see new events after the commit. All else changes
+// in commit, from txWrites: an index ahead of the table would lose events.
 type recentIndex struct {
 	generationSize int
 	minMerge       int
 
-	mu     sync.RWMutex // held for changes of the fields below, and by readers
+	mu     sync.RWMutex // for changes of the fields below, and for readers
 	newest int64        // committed seq
 	young  generation
 	old    generation // being merged
@@ -46,13 +42,12 @@ type recentIndex struct {
 	merging    bool
 	oldLast    int64
 	committed  int          // length of young.events at the last commit
-	sorted     chan []entry // receives the entries of old once, then nil
+	sorted     chan []entry // receives the entries of old, then nil
 	unmerged   []entry      // of old, in key order
-	entriesDue int          // to merge with the next transactions
+	entriesDue int          // to merge in the next transactions
 	txWrites   txWrites
 }
 
-// txWrites are the writes of the open transaction besides its events.
 type txWrites struct {
 	entries int     // first entries of unmerged
 	merged  bool    // old is merged completely
@@ -75,7 +70,6 @@ type generation struct {
 
 type reference struct{ platform, value string }
 
-// entry is a row of the table lookup.
 type entry struct {
 	kind       kind
 	platformID int64
@@ -83,8 +77,7 @@ type entry struct {
 	seq        int64
 }
 
-// An event has at most three entries, so merging four per event finishes a generation before
-// the next is full.
+// An event has at most three entries, so a generation is merged before the next is full.
 const mergedPerEvent = 4
 
 func newRecentIndex(t tuning, newest int64) *recentIndex {
@@ -97,11 +90,10 @@ func (r *recentIndex) nextSeq() int64 {
 	return r.newest + int64(len(r.young.events)-r.committed) + 1
 }
 
-// hasAdded reports whether the open transaction has events.
 func (r *recentIndex) hasAdded() bool { return r.nextSeq() > r.newest+1 }
 
 func (r *recentIndex) add(seq, platformID int64, platform string, e *chargeingest.NewEvent) {
-	// Clone: the fields are often substrings of a large request.
+	// the fields are often substrings of a large request
 	added := recentEvent{seq: seq, platformID: platformID, platform: platform, values: [kinds]string{
 		strings.Clone(e.Reference), strings.Clone(e.CustomerID), strings.Clone(e.CustomerReference),
 	}}
@@ -117,8 +109,7 @@ func (g *generation) add(e recentEvent) {
 	}
 }
 
-// find returns the seq of the event with a reference, including events of the open
-// transaction.
+// find includes events of the open transaction.
 func (r *recentIndex) find(platform, value string) (seq int64, ok bool) {
 	key := reference{platform, value}
 	if seq, ok = r.young.references[key]; !ok {
@@ -127,8 +118,8 @@ func (r *recentIndex) find(platform, value string) (seq int64, ok bool) {
 	return seq, ok
 }
 
-// nextMerge returns the entries that the open transaction must merge. If they are the last
-// ones of their generation, all events up to lastSeq are then merged.
+// nextMerge returns the entries for the open transaction to merge. The last ones complete the
+// merge up to lastSeq.
 func (r *recentIndex) nextMerge() (entries []entry, last bool, lastSeq int64) {
 	if r.sorted != nil {
 		select {
@@ -150,14 +141,14 @@ func (g *generation) lastSeq() int64 { return g.events[len(g.events)-1].seq }
 
 func (r *recentIndex) commit() {
 	if len(r.txWrites.deleted) > 0 && r.sorted != nil {
-		r.unmerged, r.sorted = <-r.sorted, nil // before mu is locked, so that readers do not wait
+		r.unmerged, r.sorted = <-r.sorted, nil // before locking, so that readers do not wait
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	added := len(r.young.events) - r.committed
 	r.committed = len(r.young.events)
 	if added > 0 {
-		// An opened database may have had newer events that were pruned.
+		// Newer events may have been pruned.
 		r.newest = max(r.newest, r.young.lastSeq())
 	}
 	if r.merging {
@@ -183,7 +174,7 @@ func (r *recentIndex) retireYoung() {
 	go func() { sorted <- sortedEntries(events) }()
 }
 
-// sortedEntries returns the entries in key order, never nil.
+// sortedEntries sorts by key and never returns nil.
 func sortedEntries(events []recentEvent) []entry {
 	list := make([]entry, 0, 2*len(events))
 	for i := range events {
@@ -211,7 +202,7 @@ func (r *recentIndex) rollback() {
 	r.txWrites = txWrites{}
 }
 
-// forget removes deleted events. The caller holds mu.
+// forget requires mu.
 func (r *recentIndex) forget(deleted []int64) {
 	first := r.old.events
 	if len(first) == 0 {
@@ -239,14 +230,13 @@ func (g *generation) except(isDeleted map[int64]bool) generation {
 	return rest
 }
 
-// view is the part of the index that a listing needs.
 type view struct {
 	newest int64   // committed seq
-	found  []int64 // seqs of the recent events with the value, ascending
+	found  []int64 // ascending
 }
 
-// viewOf returns the recent events with a value, none if it is empty. A transaction that
-// begins afterwards finds all other events with the value, up to newest, in the table lookup.
+// viewOf returns the recent events with a value. A later transaction finds all others, up to
+// newest, in the table lookup.
 func (r *recentIndex) viewOf(platform string, k kind, value string) view {
 	r.mu.RLock()
 	defer r.mu.RUnlock()

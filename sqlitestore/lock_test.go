@@ -57,8 +57,6 @@ func otherNames() map[string]func(t *testing.T, path string) string {
 	}
 }
 
-// TestLockUnderAnotherName opens an open database in this and another process, also after its
-// lock file was deleted.
 func TestLockUnderAnotherName(t *testing.T) {
 	t.Parallel()
 	for name, named := range otherNames() {

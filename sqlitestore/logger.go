@@ -5,8 +5,7 @@ import (
 	"log/slog"
 )
 
-// safeHandler recovers panics of a handler: the writer logs while it holds locks and callers
-// wait.
+// safeHandler recovers panics, because the writer logs while it holds locks.
 type safeHandler struct{ slog.Handler }
 
 func safeLogger(l *slog.Logger) *slog.Logger { return slog.New(safeHandler{l.Handler()}) }

@@ -81,7 +81,6 @@ func (s *session) EventByReference(_ context.Context, platform, value string) (*
 	return s.firstEvent(s.findReference.query(platformID, value))
 }
 
-// firstEvent reads eventColumns of the first row, and returns nil if there is none.
 func (s *session) firstEvent(rows [][]driver.Value, err error) (*chargeingest.StoredEvent, error) {
 	if err != nil || len(rows) == 0 {
 		return nil, err

@@ -30,8 +30,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// runAll runs the tests in memory. Tests of syncs use the shim, strace or their own file
-// system. Benchmarks and many rounds use the disk.
+// runAll runs the tests in memory, except benchmarks and many rounds. Tests of syncs use the
+// shim, strace or their own file system.
 func runAll(m *testing.M) int {
 	flag.Parse()
 	onDisk := flag.Lookup("test.bench").Value.String() != "" || *roundsFlag > 0
@@ -44,7 +44,6 @@ func runAll(m *testing.M) int {
 	return m.Run()
 }
 
-// childSpec describes a server process of the crash tests.
 type childSpec struct {
 	Path   string
 	Normal bool // synchronous=NORMAL, which does not sync commits
@@ -53,15 +52,14 @@ type childSpec struct {
 	User, Group int
 }
 
-// kill ends a process before its nth operation of a kind, or of any kind if that is empty.
-// With Serving, operations of opening do not count.
+// kill ends a process before its nth operation of a kind, or of any kind. With Serving,
+// operations of opening do not count.
 type kill struct {
 	Kind, File string
 	Nth        int
 	Serving    bool
 }
 
-// busyTuning makes a store merge and checkpoint often.
 func busyTuning() tuning {
 	t := defaultTuning()
 	t.generationSize = 500

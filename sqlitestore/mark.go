@@ -8,14 +8,13 @@ import (
 	"hash/crc32"
 )
 
-// SQLite replays any WAL that has the name of the database, even one that another database
-// wrote, and then mixes the pages of both. So the database has a mark. A transaction replaces
-// it, and names the one before, if it changes rows but stores no event, if it stores the first
-// events after such a transaction, or if it is the first after a checkpoint, when SQLite may
-// restart the WAL. The mark and the newest event together identify the content of a file. A
-// WAL belongs to a file if it has the mark of the file or the one that follows.
+// SQLite replays any WAL with the name of the database, even one of another database, and so
+// mixes the pages of both. Therefore the database has a mark, and each mark names the one
+// before. A transaction sets one if it changes rows but stores no event, if it stores the
+// first events after that, or if SQLite may restart the WAL. The mark and the newest event
+// identify the content of a file. A WAL belongs to it if it has that mark or the next.
 
-// token is a random value, zero in databases of earlier versions.
+// token is random, or zero in databases of earlier versions.
 type token [16]byte
 
 func newToken() (t token) {
@@ -23,37 +22,34 @@ func newToken() (t token) {
 	return t
 }
 
-// stamp identifies the transaction that set a mark.
+// stamp is unique to the transaction that set a mark.
 type stamp struct {
-	opening token  // new for each opening of the database, and for each Backup
-	number  uint64 // increases with each mark
+	opening token // new for each opening and Backup
+	number  uint64
 }
 
-// mark is the content of the table identity.
+// mark is in the table identity.
 type mark struct {
 	stamp
-	before stamp  // of the previous mark
-	seq    int64  // newest event before
-	header header // of the file when the mark was set
-	open   bool   // the store has not closed the database
+	before stamp // of the previous mark
+	seq    int64 // newest event before
+	header header
+	open   bool // the store has not closed the database
 }
 
-// header is a part of the first page of the file, from headerOffset. It includes the number of
-// pages and the schema version. Files with the same mark have different headers if SQLite made
-// one of them (VACUUM INTO, .backup) or another program wrote to one. See
+// header is the part of the first page from headerOffset. Files with the same mark differ in
+// it if SQLite copied one (VACUUM INTO, .backup) or another program wrote to one. See
 // https://www.sqlite.org/fileformat2.html#the_database_header.
 type header [20]byte
 
 const headerOffset = 24
 
-// changes counts, roughly, the transactions that wrote the first page.
+// changes roughly counts the writes of the first page.
 func (h header) changes() uint32 { return binary.BigEndian.Uint32(h[:]) }
 
-// schema is the schema version, 0 if the header is unknown.
 func (h header) schema() uint32 { return binary.BigEndian.Uint32(h[16:]) }
 
-// markMagic begins each mark, so that it can be found in a page. No client can store it: it is
-// not valid UTF-8.
+// markMagic finds marks in a page. It is not valid UTF-8, so no client can store it.
 var markMagic = []byte("\xff\xfechargeingest\xff\xfe")
 
 const markSize = 16 + 2*(16+8) + 8 + 20 + 4 + 4
@@ -101,7 +97,7 @@ func (f *file) headerOf() (h header) {
 	return h
 }
 
-// marksIn returns the marks in a page and the offset of the last one.
+// marksIn returns the last offset.
 func marksIn(page []byte) (marks []mark, offset int) {
 	for at := 0; ; at++ {
 		next := bytes.Index(page[at:], markMagic)
@@ -115,8 +111,7 @@ func marksIn(page []byte) (marks []mark, offset int) {
 	}
 }
 
-// markAt reads the mark at an offset of the file. It retries, because a checkpoint may be
-// writing the page.
+// markAt retries, because a checkpoint may be writing the page.
 func (f *file) markAt(offset int64) (m mark, ok bool) {
 	var data [markSize]byte
 	for range 3 {
@@ -135,15 +130,15 @@ func (f *file) nextMark(seq int64) mark {
 	return mark{stamp{f.opening, f.lastNumber}, f.mark.stamp, seq, f.headerOf(), true}
 }
 
-// walMayRestart reports whether the file may contain all of the WAL, so that SQLite may
-// restart the WAL in the open transaction.
+// walMayRestart reports whether the file may have all of the WAL, so that SQLite may restart
+// it in this transaction.
 func (f *file) walMayRestart() bool {
 	m, ok := f.markAt(f.position.Load().offset)
 	return !ok || m.stamp == f.mark.stamp
 }
 
-// acceptMark reports whether the file can have this mark: it is not older than one seen
-// before. A failed transaction may have set the newest.
+// acceptMark reports whether the file can have this mark: not an older one than before. A
+// failed transaction may have set the newest.
 func (f *file) acceptMark(m mark) bool {
 	if m.opening != f.opening || m.number < f.minNumber || m.number > f.lastNumber {
 		return false

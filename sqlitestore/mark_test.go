@@ -14,8 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestOlderCopyWithLaterWAL restores a copy of the file after a change and a restart of the
-// WAL. Replaying the WAL would mix pages of both.
+// TestOlderCopyWithLaterWAL restores an older file next to a WAL that restarted since.
 func TestOlderCopyWithLaterWAL(t *testing.T) {
 	t.Parallel()
 	keyOnly := charges("acme", "copied 1")

@@ -2,7 +2,6 @@ package sqlitestore
 
 import "database/sql/driver"
 
-// loadRecent reads the events that are not merged.
 func (s *session) loadRecent(f *file) error {
 	newest, err := s.newestEvent()
 	if err != nil {
@@ -28,8 +27,7 @@ func (s *session) loadRecent(f *file) error {
 	return nil
 }
 
-// mergeAll merges all events that were read. A store that is often opened and stores few
-// events each time would otherwise never merge, and read more events each time.
+// mergeAll keeps a store that is often opened and stores little from reading more each time.
 func (s *session) mergeAll(f *file) error {
 	events := s.recent.young.events
 	if _, err := s.begin.exec(); err != nil {

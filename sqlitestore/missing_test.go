@@ -113,7 +113,6 @@ func TestMissingDatabase(t *testing.T) {
 	}
 }
 
-// TestWALMovedByShell opens a killed database in the shell, which moves and deletes the WAL.
 func TestWALMovedByShell(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)

@@ -16,8 +16,7 @@ import (
 	"example.com/chargeingest/internal/storemodel"
 )
 
-// TestModel compares the store with a brute-force model over random programs. Use -rounds for
-// more programs, and -seed to repeat one.
+// TestModel compares the store with a brute-force model over random programs.
 func TestModel(t *testing.T) {
 	t.Parallel()
 	storemodel.Test(t, rounds(5), seed(t), func(t *testing.T) storemodel.Subject { return newSubject(t).subject() })
@@ -76,7 +75,6 @@ func (s *subject) copy(ctx context.Context) (storemodel.Store, error) {
 	return s.reopen(ctx)
 }
 
-// fail makes a statement of a later transaction fail, before or after it ran.
 func (s *subject) fail(n int) (heal func()) {
 	statements := []string{"COMMIT", "INSERT INTO lookup", "UPDATE merged", "INSERT INTO events", "DELETE FROM events", "COMMIT", "INSERT INTO request_events"}
 	codes := []resultError{sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_BUSY}
@@ -103,7 +101,6 @@ func (s *subject) fail(n int) (heal func()) {
 	}
 }
 
-// verify checks the database, and that lookup has exactly the entries of the merged events.
 func (s *subject) verify() error {
 	for query, want := range map[string]int64{
 		"SELECT count(*) FROM pragma_foreign_key_check":                                      0,

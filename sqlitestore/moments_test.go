@@ -44,7 +44,6 @@ func markOf(t *testing.T, path string) string {
 	return string(out)
 }
 
-// recordMoments changes a database at random, with a store and other programs.
 func recordMoments(t *testing.T, random *rand.Rand, length int) (moments []fileMoment) {
 	t.Helper()
 	setup := newSetup(t)
@@ -171,9 +170,9 @@ func recordMoments(t *testing.T, random *rand.Rand, length int) (moments []fileM
 	return moments
 }
 
-// TestFilesOfRandomMoments opens files of one moment with the WAL of each moment. Only the
-// same moment must be accepted. Other pairs may be accepted only if the result is the content
-// of the WAL's moment.
+// TestFilesOfRandomMoments opens files of one moment with the WAL of each. Only the same
+// moment must be accepted; another may be only if the result is the content of the WAL's
+// moment.
 func TestFilesOfRandomMoments(t *testing.T) {
 	t.Parallel()
 	first := seed(t)
@@ -196,9 +195,9 @@ func TestFilesOfRandomMoments(t *testing.T) {
 		for later, data := range moments {
 			for earlier, log := range moments {
 				same := data.path == log.path
-				// A copy made during a checkpoint is damaged. A WAL without the store's
-				// transactions has no mark. A WAL from before changes of other programs has
-				// the mark of the file.
+				// Exceptions: a file copied during a checkpoint is damaged, a WAL without the
+				// store's transactions has no mark, and one from before changes of other
+				// programs has the mark of the file.
 				othersOnly := earlier < later && log.wholeMark == data.aloneMark
 				if !same && (data.cut || len(log.log.marks) == 0 || othersOnly || random.IntN(4) > 0) {
 					continue

@@ -9,10 +9,8 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// openSideFile opens or creates a file next to a database. It gives the file the owner and
-// mode of the database, so that a program run by root does not lock the owner out. A nil
-// database means a new one. If it cannot change the owner and mode of an existing file, it
-// returns the file as it is.
+// openSideFile opens or creates a file next to a database. It copies the owner and mode of the
+// database if it can, so that a program run by root does not lock the owner out.
 func openSideFile(path string, database fs.FileInfo) (*os.File, error) {
 	mode := fs.FileMode(0o600)
 	if database != nil {
@@ -50,7 +48,6 @@ func matchOwner(f *os.File, like fs.FileInfo) error {
 	return err
 }
 
-// giveOwner gives an open file the current owner and mode of the database.
 func (f *file) giveOwner(other *os.File) error {
 	info, err := f.data.Stat()
 	if err != nil {
@@ -59,7 +56,7 @@ func (f *file) giveOwner(other *os.File) error {
 	return matchOwner(other, info)
 }
 
-// explainPermission adds the path of the file that SQLite may not open.
+// explainPermission names the file that SQLite may not open.
 func explainPermission(database string, err error) error {
 	switch resultCode(err) {
 	case sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY:

@@ -8,11 +8,9 @@ import (
 	"syscall"
 )
 
-// noFollow makes opening a symbolic link fail.
 const noFollow = syscall.O_NOFOLLOW
 
-// matchUser copies the owner and group. Only root can change the owner; other users can choose
-// among their groups.
+// matchUser: users other than root can choose only among their groups.
 func matchUser(f *os.File, now, like fs.FileInfo) error {
 	is, ok := now.Sys().(*syscall.Stat_t)
 	want, ok2 := like.Sys().(*syscall.Stat_t)
@@ -33,8 +31,7 @@ func linkCount(info fs.FileInfo) uint64 {
 	return 1
 }
 
-// access checks read and write permission. It does not open the file, because closing it would
-// release SQLite's locks.
+// access checks permissions without opening the file: closing it would release SQLite's locks.
 func access(path string) error {
 	const readWrite = 4 | 2
 	if err := syscall.Access(path, readWrite); err != nil {

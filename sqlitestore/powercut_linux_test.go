@@ -37,7 +37,6 @@ func newPowerDisk(t *testing.T) *powerDisk {
 
 func (d *powerDisk) path(name string) string { return filepath.Join(d.folder, name) }
 
-// cut drops all data that was not synced, including the journal of the file system.
 func (d *powerDisk) cut(t *testing.T) {
 	t.Helper()
 	const (

@@ -68,9 +68,8 @@ func TestPowerCutLosesUnsyncedEvents(t *testing.T) {
 	t.Fatal("a store that syncs no commit lost nothing")
 }
 
-// TestReplayOfUnsyncedEventSurvivesPowerCut kills a process between a write and its sync.
-// After the next process has replied to a retry, the event must survive. No other request
-// causes a sync.
+// TestReplayOfUnsyncedEventSurvivesPowerCut kills a process between a write and its sync. The
+// next process replies to a retry, and no other request causes a sync.
 func TestReplayOfUnsyncedEventSurvivesPowerCut(t *testing.T) {
 	t.Parallel()
 	d := newPowerDisk(t)
@@ -80,8 +79,7 @@ func TestReplayOfUnsyncedEventSurvivesPowerCut(t *testing.T) {
 		require.Less(t, n, uint64(50), "nothing is answered as a replay")
 		l := newProcesses(first+n, d.path(fmt.Sprint(n)))
 		l.clients = l.clients[:1]
-		// By then the WAL has restarted and its blocks are allocated, so no other sync
-		// includes it.
+		// The blocks of a restarted WAL are allocated, so no other sync includes them.
 		l.start(t, kill{Kind: "sync", File: "log", Nth: 60 + l.random.IntN(60), Serving: true})
 		l.traffic(t, 1<<20, l.kill)
 		before := l.history.Count("replayed")

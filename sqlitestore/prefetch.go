@@ -6,14 +6,13 @@ import (
 	"example.com/chargeingest/internal/groupcommit"
 )
 
-// prefetchSize is the number of references per query.
 const prefetchSize = 16
 
-// prefetched has the references that one query for many found to be new, as nearly all are.
+// prefetched has the references that are known to be new, as most are.
 type prefetched struct {
 	absent map[reference]bool // not in the table lookup
 
-	platform string // of the references to query
+	platform string // to query
 	values   []string
 }
 
@@ -34,7 +33,7 @@ func (s *session) prefetch(group []*groupcommit.Request) error {
 			}
 		}
 	}
-	return nil // too few references remain for another query
+	return nil
 }
 
 func (s *session) queryPrefetch() error {

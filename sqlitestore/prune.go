@@ -10,20 +10,19 @@ import (
 	"example.com/chargeingest/storekit"
 )
 
-// backdatedAfter is the difference from which an event whose id has a later time than its
-// receipt is in the table backdated. Requests that are stored together differ by less.
+// An event is in the table backdated if its id is later than its receipt by this, which
+// exceeds the differences within a transaction.
 const backdatedAfter = 10 * time.Second
 
 // since 1970
 const receivedMilliseconds = "received_s * 1000 + received_ns / 1000000"
 
-// Prune deletes the events that were received before a time, with a precision of one
-// millisecond. It returns the number of deleted events, also with an error. Their references
-// can be used again. It also deletes platforms without events and idempotency keys.
+// Prune deletes the events that were received before a time, to the millisecond, and returns
+// their number, also with an error. Their references can be used again. Platforms without
+// events and idempotency keys are deleted, too.
 //
-// An idempotency key that was recorded before that time is deleted together with the events of
-// its response, in one transaction. If a key that was recorded later also returned an event,
-// the event stays until that key is deleted.
+// An idempotency key that was recorded before that time is deleted in one transaction with the
+// events it returned. Events that a later key also returned stay until that key is deleted.
 //
 // Prune works in small transactions between appends. Freed space is reused; the file does not
 // shrink. Close ends Prune with chargeingest.ErrClosed.
@@ -53,11 +52,10 @@ func (s *Store) Prune(ctx context.Context, before time.Time) (deleted int64, err
 	return deleted, nil
 }
 
-// pruning is a call of Prune. Each step deletes some rows, and returns the number of deleted
-// events and whether more rows may follow. A failed step is not repeated.
+// pruning has steps that return the number of deleted events and whether more may follow.
 type pruning struct {
 	before   int64  // milliseconds since 1970
-	beforeID string // exceeds the ids of all older events that are not in the table backdated
+	beforeID string // above the ids of old events that are not backdated
 	batch    int
 
 	// Each step continues after these.
@@ -120,7 +118,6 @@ func (p *pruning) events(s *session) (n int64, more bool, err error) {
 	return n, len(rows) > 0, nil
 }
 
-// backdatedEvents deletes the old events that events cannot find by their ids.
 func (p *pruning) backdatedEvents(s *session) (n int64, more bool, err error) {
 	rows, err := s.oldBackdated.query(p.backdated[0], p.backdated[1], p.before, int64(p.batch))
 	if err != nil {
@@ -159,7 +156,6 @@ func (p *pruning) platforms(s *session) (n int64, more bool, err error) {
 	return 0, true, err
 }
 
-// deleteEvent deletes an event unless an idempotency key refers to it.
 func (s *session) deleteEvent(seq int64) (n int64, err error) {
 	result, err := s.deleteIfUnkeyed.exec(seq)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"example.com/chargeingest/internal/cursor"
 )
 
-// read runs f in a transaction with a consistent view of the database.
+// read runs f in a transaction.
 func (s *Store) read(ctx context.Context, platform string, scan bool, f func(context.Context, *sql.Tx) error) error {
 	turn, cancel := context.WithTimeout(ctx, s.file.turnTimeout)
 	defer cancel()
@@ -41,9 +41,8 @@ func (s *Store) read(ctx context.Context, platform string, scan bool, f func(con
 	}
 	limited, cancel := context.WithTimeout(ctx, s.options.ScanTimeout)
 	defer cancel()
-	// If the context of a transaction ends, database/sql rolls back and closes the connection
-	// on another goroutine. Both must be done when read returns, because a closed store has no
-	// open files.
+	// If its context ends, database/sql rolls back and closes the connection on another
+	// goroutine. Both must be done when read returns: a closed store has no open files.
 	tx, err := s.readers.BeginTx(context.WithoutCancel(limited), &sql.TxOptions{ReadOnly: true})
 	if err == nil {
 		err = f(limited, tx)
@@ -94,8 +93,8 @@ func list(ctx context.Context, tx *sql.Tx, recent *recentIndex, q chargeingest.Q
 		if after, err = cursor.Decode(q.After); err != nil {
 			return page, err
 		}
-		// The cursor comes from another database, or from this one before an older copy was
-		// restored. Accepting it would skip events.
+		// A cursor of another database, or from before an older copy was restored. Accepting
+		// it would skip events.
 		if after > view.newest {
 			return page, fmt.Errorf("%w: %q is ahead of the database", chargeingest.ErrInvalidCursor, q.After)
 		}
@@ -108,7 +107,7 @@ func list(ctx context.Context, tx *sql.Tx, recent *recentIndex, q chargeingest.Q
 	}
 	if q.Order == chargeingest.Ascending {
 		if page.Next == "" {
-			// nothing up to the newest event is left to read
+			// all up to the newest were read
 			pager.last = view.newest
 		}
 		page.Position = cursor.Encode(pager.last)
@@ -123,7 +122,6 @@ type pager struct {
 	size  int   // bytes of its events
 }
 
-// read adds the events of a query until the page is full.
 func (p *pager) read(ctx context.Context, tx *sql.Tx, s listQuery) error {
 	if p.page.Next != "" {
 		return nil
@@ -158,7 +156,7 @@ type listQuery struct {
 	arguments []any
 }
 
-// bestFilter returns the most selective filter that the table lookup has, or an empty value.
+// bestFilter returns an empty value if the table lookup has no filter.
 func bestFilter(q chargeingest.Query) (kind, string) {
 	switch {
 	case q.Reference != "":
@@ -169,9 +167,9 @@ func bestFilter(q chargeingest.Query) (kind, string) {
 	return byCustomerReference, q.CustomerReference
 }
 
-// listQueries returns the queries for a page and one event more, in the order of the page. If
-// there are two, one reads the merged events and one the recent events. CROSS JOIN and INDEXED
-// BY fix the plan, whatever ANALYZE or another version of SQLite would choose.
+// listQueries returns queries of merged and recent events, in the page's order, for one event
+// more than the page. CROSS JOIN and INDEXED BY fix the plan despite ANALYZE or other versions
+// of SQLite.
 func listQueries(q chargeingest.Query, after int64, v view) []listQuery {
 	kind, value := bestFilter(q)
 	if value == "" {
@@ -203,7 +201,6 @@ func jsonList(numbers []int64) string {
 	return string(append(text, ']'))
 }
 
-// narrow adds the filters of a query to a condition.
 func narrow(q chargeingest.Query, after, newest int64, from, condition string, arguments ...any) listQuery {
 	seq := "events.seq"
 	if strings.HasPrefix(from, "lookup") {

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// rearrange sometimes moves or copies the database of a dead server, as an operator may.
+// rearrange sometimes moves or copies the database of a dead server.
 func (l *servers) rearrange(t *testing.T) {
 	t.Helper()
 	steps := []func(*testing.T){l.move, l.copyPair, l.moveDirectory, l.link, l.restoreBackup, l.restoreCopy, l.otherProgram}
@@ -29,7 +29,6 @@ func (l *servers) rearrange(t *testing.T) {
 	steps[l.random.IntN(len(steps))](t)
 }
 
-// tidy deletes old files of earlier steps.
 func (l *servers) tidy(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(l.dir, "moved-*"))
 	require.NoError(t, err)
@@ -104,7 +103,6 @@ func (l *servers) link(t *testing.T) {
 	l.path = to
 }
 
-// restoreBackup copies a current backup over the database, next to the old WAL.
 func (l *servers) restoreBackup(t *testing.T) {
 	l.restore(t, func(s *Store, _, to string) error {
 		return errors.Join(s.Backup(t.Context(), to), s.Close())
@@ -128,8 +126,7 @@ func (l *servers) restore(t *testing.T, backup func(s *Store, path, to string) e
 	log, err := (&file{path: l.path}).readWAL()
 	require.NoError(t, err)
 	if _, err := os.Stat(l.path + ".state"); err != nil && len(log.marks) == 0 {
-		// The process was killed before the database was open, so the store cannot detect the
-		// WAL.
+		// Killed before the database was open: the store cannot detect the WAL.
 		l.files(t, func(suffix string) error { return os.Remove(l.path + suffix) }, "-wal")
 		log.frames = 0
 	}
@@ -145,7 +142,7 @@ func (l *servers) restore(t *testing.T, backup func(s *Store, path, to string) e
 	require.NoError(t, s.Close())
 }
 
-// otherProgram reads or changes the database, and moves the WAL into it.
+// otherProgram also moves the WAL into the database.
 func (l *servers) otherProgram(t *testing.T) {
 	statements := []string{"SELECT count(*) FROM sqlite_schema", "ANALYZE", "VACUUM", "PRAGMA auto_vacuum = 1; VACUUM",
 		"CREATE INDEX IF NOT EXISTS mine ON events (product_item_id)", "DROP INDEX IF EXISTS mine"}

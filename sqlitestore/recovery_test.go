@@ -46,8 +46,7 @@ func TestInterruptedOpen(t *testing.T) {
 	}
 }
 
-// openUntil returns the files before the nth operation of opening, or false if there are
-// fewer.
+// openUntil returns the files before the nth operation of opening.
 func openUntil(t *testing.T, s setup, n int) (cut files, more bool) {
 	t.Helper()
 	path, err := realPath(s.path)
@@ -98,8 +97,7 @@ func (f files) write(t *testing.T, path string) {
 func TestInterruptedCreation(t *testing.T) {
 	setup := newSetup(t)
 	execSQL(t, setup.path, "PRAGMA application_id = 1667785825")
-	// An empty rollback journal of a database with no page before, page size 4096, and sector
-	// size 512.
+	// No page before, page size 4096, sector size 512.
 	journal := make([]byte, 512)
 	copy(journal, "\xd9\xd5\x05\xf9\x20\xa1\x63\xd7")
 	binary.BigEndian.PutUint32(journal[20:], 512)
@@ -119,7 +117,7 @@ func TestEachOpenSyncs(t *testing.T) {
 	require.NoError(t, setup.open(t).Close())
 	setup.faults.clear()
 	setup.open(t)
-	// The file may never have been synced. A checkpoint syncs it if the WAL has a transaction.
+	// A checkpoint syncs the file only if the WAL has a transaction.
 	written := slices.Index(setup.faults.seen, "COMMIT")
 	require.Positive(t, written)
 	require.Greater(t, slices.Index(setup.faults.seen, "PRAGMA wal_checkpoint(TRUNCATE)"), written)

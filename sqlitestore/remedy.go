@@ -6,9 +6,8 @@ import (
 	"unicode"
 )
 
-// walMismatch is the error for a WAL or journal that does not belong to the database. The
-// state file of an older copy names later events and must be moved away, too. If the mismatch
-// is uncertain, only the state file indicates it, and the operator may know better.
+// walMismatch: the state file of an older copy must be moved away, too. If only the state file
+// indicates the mismatch, it is uncertain.
 func (f *file) walMismatch(suffix string, isCopy, uncertain bool) error {
 	moveState := mvCommand(f.path + ".state")
 	moveAway := mvCommand(f.path + suffix)
@@ -40,7 +39,6 @@ func (f *file) hardLinked() error {
 		"find / -xdev -samefile %[2]s, and open it there. To go on without the events of the log: cp %[2]s %[2]s.copy && mv %[2]s.copy %[2]s", ErrEventsMissing, path)
 }
 
-// mvCommand is the shell command that renames a file.
 func mvCommand(path string) string { return fmt.Sprintf("mv %s %[1]s.old", shellQuoted(path)) }
 
 func shellQuoted(path string) string {

@@ -9,14 +9,11 @@ import (
 	"time"
 )
 
-// errReplaced reports that the database file was overwritten.
 var errReplaced = errors.New("the content of the database was replaced while it was open; restart the server to go on with the file that is there")
 
-// errNotAtPath reports that the path has no file or another file.
 var errNotAtPath = errors.New("not at its path")
 
-// checkPath returns an error if the open file is not at its path, where new events would be
-// lost. Clients may see the error, so it names no file.
+// checkPath names no file in its error, because clients may see it.
 func (f *file) checkPath() error {
 	now, err := os.Stat(f.path)
 	if err != nil {
@@ -32,8 +29,8 @@ func (f *file) checkPath() error {
 	return nil
 }
 
-// check returns an error if the store's database is not at its path. The writer calls it, with
-// its session or nil, before each transaction and checkpoint. It takes microseconds.
+// check returns an error if the store's database is not at its path. The writer calls it
+// before each transaction and checkpoint, with its session or nil. It takes microseconds.
 func (f *file) check(s *session) error {
 	err := f.checkPath()
 	if err == nil && !f.isOurs() {
@@ -42,9 +39,8 @@ func (f *file) check(s *session) error {
 	return err
 }
 
-// checkContent distinguishes a file that was overwritten from one that another program
-// changed: a connection or the WAL knows of a schema change or a VACUUM, but not of an
-// overwritten file.
+// checkContent distinguishes an overwritten file from one that another program changed: the
+// session or the WAL knows of a schema change or VACUUM.
 func (f *file) checkContent(s *session) error {
 	c := f.readContent(context.Background())
 	if c.hasOtherOpening(f.opening) {
@@ -78,7 +74,7 @@ func (f *file) schemaChange(s *session, inFile uint32) (known, changed bool, err
 	return inFile == before || wal.hasSchema(inFile), wal.hasOtherSchema(before), err
 }
 
-// checkForRead is check for readers, which have no session.
+// checkForRead has no session.
 func (f *file) checkForRead(ctx context.Context) error {
 	p := f.position.Load()
 	if m, ok := f.markAt(p.offset); ok && m.opening == f.opening {
@@ -100,7 +96,7 @@ func (c content) hasOtherOpening(opening token) bool {
 	return c.err == nil && c.mark.opening != opening
 }
 
-// isOurs reports whether the open file has the store's database and not a copy.
+// isOurs returns false for a copy.
 func (f *file) isOurs() bool {
 	p := f.position.Load()
 	m, ok := f.markAt(p.offset)
@@ -112,7 +108,6 @@ func (f *file) hasName() bool {
 	return err != nil || linkCount(info) > 0
 }
 
-// setAside renames the WAL, so that no database uses it, and returns the new path.
 func (f *file) setAside() (string, error) {
 	log := f.path + "-wal"
 	aside := log + ".replaced-" + time.Now().UTC().Format("20060102T150405.000000000Z")

@@ -13,8 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestWALMatchesAfterSchemaChange has another program change the schema and checkpoint it,
-// which the store does not notice.
+// The store does not notice the checkpoint of a schema change.
 func TestWALMatchesAfterSchemaChange(t *testing.T) {
 	t.Parallel()
 	for _, statement := range []string{"CREATE INDEX mine ON events (product_item_id)", "ANALYZE", "VACUUM"} {
@@ -57,8 +56,7 @@ func TestSchemaChangedByProgramThatStaysOpen(t *testing.T) {
 	require.NoError(t, db.Close())
 }
 
-// vacuumed returns a store after a VACUUM by another program, and the new pages, which are
-// only in the WAL.
+// vacuumed returns a store after a VACUUM by another program, and the new pages in the WAL.
 func vacuumed(t *testing.T) (setup setup, s *Store, pages map[int64][]byte) {
 	t.Helper()
 	setup = newSetup(t)
@@ -78,7 +76,6 @@ func vacuumed(t *testing.T) (setup setup, s *Store, pages map[int64][]byte) {
 	return setup, s, pages
 }
 
-// TestInterruptedCheckpointAfterVacuum writes some of the pages, in any order.
 func TestInterruptedCheckpointAfterVacuum(t *testing.T) {
 	t.Parallel()
 	setup, s, pages := vacuumed(t)
@@ -148,8 +145,8 @@ func TestReopenAfterSchemaChange(t *testing.T) {
 	replayed(t, setup.open(t), charges("acme", "a", "b"))
 }
 
-// TestRestoredPairIsAccepted restores an older database with its WAL. If it was opened since,
-// its opening is unknown; if not, the state file names later events.
+// If the older pair was opened since, its opening is unknown; if not, the state file names
+// later events.
 func TestRestoredPairIsAccepted(t *testing.T) {
 	for _, reopened := range []bool{false, true} {
 		setup := newSetup(t)

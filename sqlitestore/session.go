@@ -12,35 +12,32 @@ import (
 	"example.com/chargeingest/storekit"
 )
 
-// session is the writer's connection to a checked database, whose WAL was empty and synced
-// when the session began.
+// session is the writer's connection to a checked database. Its WAL was empty and synced when
+// it began.
 type session struct {
 	conn
-	checkpointConn conn        // checkpoints run beside open transactions
+	checkpointConn conn        // for checkpoints during transactions
 	wal            os.FileInfo // identifies the WAL
-	walSeen        time.Time   // last check that it was at its path
+	walSeen        time.Time   // last check
 	statements
 
-	// platforms has the numbers of known platforms. A rollback empties it, because the
-	// transaction may have added some.
+	// A rollback empties platforms, because some may be gone.
 	platforms map[string]int64
 
 	recent *recentIndex
 
-	// loaded counts the bytes of content that the open transaction has read.
+	// loaded is the content that the transaction has read, in bytes.
 	loaded int
 
-	// added reports whether the last transaction that changed rows stored events.
+	// added is set if the last transaction that changed rows stored events.
 	added bool
 
-	// pending has the events of the open transaction that are not inserted yet.
 	pending []insertion
 
 	prefetched prefetched
 }
 
-// openSession connects to the database, migrates it, and moves the WAL into it. No reader may
-// be active.
+// openSession requires that no reader is active.
 func openSession(ctx context.Context, f *file) (*session, error) {
 	connector, err := f.connector(writerPragmas())
 	if err != nil {
@@ -94,8 +91,7 @@ func (s *session) start(ctx context.Context, f *file) error {
 	return f.sessionOpened(s.conn, s.recent.newest)
 }
 
-// requireAcknowledged refuses a database that misses events: SQLite silently ignores a WAL
-// from the first damage on.
+// requireAcknowledged detects missing events: SQLite ignores a WAL from the first damage on.
 func (s *session) requireAcknowledged(f *file) error {
 	newest := f.state.state.newest
 	if newest == 0 && f.seqBeforeWAL <= 0 {
@@ -133,7 +129,6 @@ func (s *session) hasWAL(f *file) bool {
 	return true
 }
 
-// emptyWAL moves the whole WAL into the database and syncs it.
 func (s *session) emptyWAL() error {
 	state, err := s.checkpoint("TRUNCATE")
 	if err != nil {
@@ -145,7 +140,6 @@ func (s *session) emptyWAL() error {
 	return nil
 }
 
-// beforeCommit inserts the pending events and merges the next entries of the recent events.
 func (s *session) beforeCommit() error {
 	if err := s.flush(len(s.pending)); err != nil {
 		return err
@@ -179,13 +173,11 @@ func (s *session) rolledBack() {
 	s.pending = s.pending[:0]
 }
 
-// Close rolls back and closes the connection. SQLite keeps a connection open until its
-// statements are closed.
+// Close closes the statements first, because SQLite keeps a connection open for them.
 func (s *session) Close() error {
 	return errors.Join(s.closeAll(), s.checkpointConn.Close(), s.conn.Close())
 }
 
-// idGenerator continues after the newest event.
 func (s *session) idGenerator(entropy io.Reader) (*storekit.IDGenerator, error) {
 	rows, err := s.query("SELECT id FROM events ORDER BY seq DESC LIMIT 1")
 	if err != nil {
@@ -213,8 +205,7 @@ func (s *session) changes() (n int64, err error) {
 	return n, err
 }
 
-// mark sets the next mark if the transaction has changed rows since total_changes was before.
-// It returns the mark of the database after the commit.
+// mark sets the next mark if rows were changed. It returns the mark after the commit.
 func (s *session) mark(f *file, before int64) (mark, error) {
 	next := f.nextMark(s.recent.newest)
 	result, err := s.setMark.exec(next.encode(), before)
@@ -227,8 +218,6 @@ func (s *session) mark(f *file, before int64) (mark, error) {
 	return next, nil
 }
 
-// markClosed records that the database was closed. The record is a hint, so errors are
-// ignored.
 func (s *session) markClosed(f *file) {
 	if _, err := s.begin.exec(); err != nil {
 		return
@@ -244,5 +233,4 @@ func (s *session) markClosed(f *file) {
 	}
 }
 
-// probeWrite checks that writing works.
 func (s *session) probeWrite() error { return s.exec("UPDATE merged SET seq = seq") }

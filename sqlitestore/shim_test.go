@@ -9,27 +9,26 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// The shim is a VFS between SQLite and the system, so that tests can count operations and make
-// them fail. See https://www.sqlite.org/vfs.html.
+// The shim is a VFS that counts operations and makes them fail, see
+// https://www.sqlite.org/vfs.html.
 
 type operation struct {
 	kind string // "write", "truncate", "sync" or "delete"
 	file string // "database", "log" (the WAL) or "journal"
 
-	offset int64  // of a write, or the new size
+	offset int64  // or the new size
 	data   []byte // of a write; SQLite's memory
 }
 
 func (op operation) is(what, file string) bool { return op.kind == what && op.file == file }
 
-// disk returns 0 to permit an operation, or its result code. SQLite calls it on its own
-// goroutines.
+// disk returns 0 or a result code. SQLite calls it on its own goroutines.
 type disk func(operation) int32
 
-// disks has the disks by path of the database.
+// by path of the database
 var disks sync.Map
 
-// opened has SQLite's open files by handle.
+// by SQLite's handle
 var opened sync.Map
 
 type openedFile struct {
@@ -37,10 +36,9 @@ type openedFile struct {
 	methods        *shimMethods
 }
 
-// SQLite keeps the address of shimVFS, so it must be a package variable, which never moves.
+// SQLite keeps the address, and package variables never move.
 var systemVFS, shimVFS sqlite3.Tsqlite3_vfs
 
-// shimMethods are the methods of a kind of file.
 type shimMethods struct {
 	address      uintptr
 	system, shim sqlite3.Tsqlite3_io_methods

@@ -75,7 +75,6 @@ func (l *simulation) serve(t *testing.T, plan diskPlan) (*server, error) {
 	return &server{srv.URL, m.ended, kill, end, func() string { return "" }}, nil
 }
 
-// TestPartialUnsyncedWrites cuts the power at any operation.
 func TestPartialUnsyncedWrites(t *testing.T) {
 	t.Parallel()
 	first := seed(t)
@@ -93,7 +92,7 @@ func TestPartialUnsyncedWrites(t *testing.T) {
 }
 
 // TestReplayOfUnsyncedEventIsSynced ends a process between a write and its sync, and cuts the
-// power after the next one has replied to a retry. No other request causes a sync.
+// power after the next one has replied to a retry.
 func TestReplayOfUnsyncedEventIsSynced(t *testing.T) {
 	t.Parallel()
 	first := seed(t)
@@ -114,7 +113,6 @@ func TestReplayOfUnsyncedEventIsSynced(t *testing.T) {
 
 func TestFailingSyncs(t *testing.T) { testFailing(t, "sync", 1) }
 
-// TestFailingWrites fails every seventh write, and all with -rounds.
 func TestFailingWrites(t *testing.T) {
 	step := 7
 	if *roundsFlag > 0 {

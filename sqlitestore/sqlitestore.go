@@ -1,41 +1,37 @@
 // Package sqlitestore stores charge events in a SQLite file.
 //
-// Append returns after the transaction was committed and synced. The events survive a killed
-// process and, if the disk honors fsync, a power cut.
+// Append returns after the commit was synced. The events survive a killed process and, if the
+// disk honors fsync, a power cut. One goroutine writes: it stores the queued requests of many
+// callers in one transaction, and platforms take turns.
 //
-// One goroutine writes. It stores the queued requests of many callers in one transaction with
-// one sync. Platforms take turns in the queue.
-//
-// Other programs may read the database: the sqlite3 shell has the view charge_events_view with
-// a column for each field. Its timestamp_utc compares by instant, unlike timestamp. See
-// docs/queries.md. A transaction that another program leaves open keeps the write-ahead log
-// (WAL) growing, and prevents the next opening.
+// Other programs may read the database. The view charge_events_view has a column for each
+// field; its timestamp_utc compares by instant, see docs/queries.md. A transaction that
+// another program leaves open keeps the write-ahead log (WAL) growing and prevents the next
+// opening.
 //
 // # Files
 //
-// A store locks the database file, under any name (Linux, macOS, Windows), and a lock file
-// (its path and ".lock") that is never deleted. Only one [Store] can have a database open.
+// Only one [Store] can have a database open. It locks the database file, under any name
+// (Linux, macOS, Windows), and a lock file (its path and ".lock"), which is never deleted.
 //
 // The WAL (its path and "-wal") may hold events that the database file does not have. SQLite
-// would replay any file with that name. So the store marks the database and the WAL, and
-// returns [ErrWALMismatch] if the WAL does not continue the database. The state file
-// (".state") names the last database at the path and its newest acknowledged event; if the
-// database misses events, the error is [ErrEventsMissing]. Both errors name the files and the
-// remedy. Without the state file, missing events are not detected. New files get the mode of
-// the database and, if the system permits it, its owner.
+// would replay any file with that name, so the store returns [ErrWALMismatch] if the WAL does
+// not continue the database. A state file (".state") names the last database at the path and
+// its newest acknowledged event; if that is missing, the error is [ErrEventsMissing]. Both
+// errors name the files and the remedy. Without the state file, missing events are not
+// detected. New files get the mode of the database and, if the system permits it, the owner.
 //
 // To restore a backup, close the store, move away all files whose names begin with the name of
 // the database, and copy the backup to its path. A closed database can be moved and copied
-// together with its WAL. Do not open it by two hard links in turn: the WAL has only one name.
+// together with its WAL. Do not open it by two hard links in turn: the WAL has one name.
 //
-// If the database file is replaced while it is open, the store stores nothing more, does not
-// change the new file, and Close renames the old WAL (to "-wal.replaced-" and the time). If
-// the file was overwritten, Close returns an error.
+// If the database file is replaced while a store has it open, the store accepts no more events
+// and does not change the new file. Close renames the old WAL (to "-wal.replaced-" and the
+// time), and returns an error if the file was overwritten.
 //
-// Closing any descriptor of the database file, such as after copying it within the process,
+// Closing any descriptor of the database, such as after copying it within the process,
 // releases SQLite's locks; see sqlite.OFDLocking of modernc.org/sqlite. Use [Store.Backup] for
-// copies. A program that has its own connections to the database must close them before the
-// store.
+// copies, and close other connections of the program before the store.
 package sqlitestore
 
 import (
@@ -69,17 +65,17 @@ var (
 	// open.
 	ErrLocked = errors.New("database is in use by another store")
 
-	// ErrNotEventDatabase is returned if a file is not a database of this package. The file is
+	// ErrNotEventDatabase is returned if a file is not a database of this package. It is
 	// unchanged.
 	ErrNotEventDatabase = errors.New("not a charge event database")
 
-	// ErrWALMismatch is returned if the write-ahead log next to the database belongs to
-	// another database or to another state of it, for example after a backup was restored.
-	// SQLite would corrupt the database with it. All files are unchanged.
+	// ErrWALMismatch is returned if the write-ahead log belongs to another database or another
+	// state of it, for example after a backup was restored. SQLite would corrupt the database.
+	// All files are unchanged.
 	ErrWALMismatch = errors.New("write-ahead log of another database")
 
-	// ErrEventsMissing is returned if acknowledged events are not in the database, for example
-	// because it or its write-ahead log was deleted after a crash. All files are unchanged.
+	// ErrEventsMissing is returned if the database misses acknowledged events, for example
+	// because its write-ahead log was deleted after a crash. All files are unchanged.
 	ErrEventsMissing = errors.New("acknowledged events are missing")
 
 	// ErrSchemaTooNew is returned if a newer version of this package wrote the database.
@@ -91,30 +87,29 @@ type Options struct {
 	// Entropy is the source of the random part of event ids. Default: crypto/rand.Reader.
 	Entropy io.Reader
 
-	// ScanTimeout bounds a call of Get or List, not counting the wait for its turn. A longer
-	// call returns chargeingest.ErrScanLimit. A call that gets no turn within two seconds
-	// returns chargeingest.ErrOverloaded. Default: 2 s.
+	// ScanTimeout bounds a Get or List once it has its turn. A longer call returns
+	// chargeingest.ErrScanLimit, and one without a turn after two seconds
+	// chargeingest.ErrOverloaded. Default: 2 s.
 	ScanTimeout time.Duration
 
-	// MaxQueuedEvents bounds the events that wait to be stored. Further batches return
-	// chargeingest.ErrOverloaded. A larger batch is accepted if the queue is empty. Default:
-	// 20,000.
+	// MaxQueuedEvents bounds the events that wait to be stored. Batches beyond it return
+	// chargeingest.ErrOverloaded, but an empty queue accepts any batch. Default: 20,000.
 	MaxQueuedEvents int
 
-	// MaxTransactionEvents bounds the events of one transaction, and so its duration. A larger
-	// batch gets its own transaction. Default: 2,000.
+	// MaxTransactionEvents bounds the events of a transaction. A larger batch gets its own.
+	// Default: 2,000.
 	MaxTransactionEvents int
 
-	// MaxReaders bounds the connections that read. Platforms take turns, and one platform
-	// cannot use all connections. Listings that scan use at most half of them. Default: 4.
+	// MaxReaders bounds the connections that read. Platforms take turns, and none can use all
+	// connections. Listings that scan use at most half of them. Default: 4.
 	MaxReaders int
 
-	// Observer, if set, is called after each transaction that stored events or failed. The
-	// requests of the transaction and the next transaction wait for it, so it must not call
-	// Append, Ready, Prune or Close.
+	// Observer, if set, is called after each transaction that stored events or failed. Its
+	// requests and the next transaction wait, so Observer must not call Append, Ready, Prune
+	// or Close.
 	Observer func(chargeingest.CommitStats)
 
-	// Logger receives errors that no caller sees, such as those of a failing disk. Default:
+	// Logger receives errors that no caller sees, such as those of a disk. Default:
 	// slog.Default().
 	Logger *slog.Logger
 }
@@ -161,27 +156,24 @@ type Store struct {
 	readers *sql.DB
 	gates   gates
 
-	// reading is locked for reading by readers, and for writing by the writer to empty the WAL
-	// or to close.
+	// reading is locked by readers, and by the writer to empty the WAL or to close.
 	reading sync.RWMutex
 
-	// running ends when the store closes.
 	running context.Context
 	stop    context.CancelFunc
 	once    sync.Once
 	closed  error
 
-	// backupsMu guards adding to backups.
 	backupsMu sync.Mutex
 	backups   sync.WaitGroup
 }
 
-// Open opens the database at path with the default [Options], or creates it. The path must
-// name a file; URIs and control characters are refused. A new file can be read and written
-// only by its owner; an existing file, even an empty one, keeps its mode.
+// Open opens or creates the database at path with the default [Options]. The path must name a
+// file; URIs and control characters are refused. Only the owner can access a new file; an
+// existing file, even an empty one, keeps its mode.
 //
-// Open moves the events in the write-ahead log into the database and syncs it, so that later
-// replays are durable. The context bounds only the opening.
+// Open moves the events of the write-ahead log into the database and syncs it, so that replays
+// of them are durable. The context bounds only the opening.
 //
 // The error can be [ErrLocked], [ErrNotEventDatabase], [ErrWALMismatch], [ErrEventsMissing] or
 // [ErrSchemaTooNew].
@@ -189,8 +181,7 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	return OpenWith(ctx, path, Options{})
 }
 
-// OpenWith is [Open] with options. It returns an error that names the field if an option is
-// not valid.
+// OpenWith is [Open] with options. Its error names an invalid field.
 func OpenWith(ctx context.Context, path string, o Options) (*Store, error) {
 	return open(ctx, path, o, defaultTuning())
 }
@@ -248,8 +239,7 @@ func (s *Store) open(ctx context.Context, path string, t tuning) (err error) {
 	return nil
 }
 
-// Append implements [chargeingest.EventStore]. The id of an event contains the time of its
-// receipt.
+// Append implements [chargeingest.EventStore]. Event ids contain the time of receipt.
 func (s *Store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 	receipt, err := storekit.Append(ctx, b, func(a storekit.Attempt) (chargeingest.AppendResult, error) {
 		return s.writer.queue.Append(ctx, a)
@@ -264,8 +254,8 @@ func notStored(cause error) error {
 	return fmt.Errorf("sqlitestore: %w: %w", chargeingest.ErrNotStored, cause)
 }
 
-// Ready implements [chargeingest.ReadyChecker]. It waits for its turn among the appends. It
-// retries after a failure, so calling it makes a store ready as soon as possible.
+// Ready implements [chargeingest.ReadyChecker]. It waits for its turn among the appends. After
+// a failure it tries to make the store ready.
 func (s *Store) Ready(ctx context.Context) error {
 	if s.running.Err() != nil {
 		return chargeingest.ErrClosed
@@ -273,9 +263,9 @@ func (s *Store) Ready(ctx context.Context) error {
 	return s.writer.do(ctx, s.writer.ready)
 }
 
-// Close stores the queued events, ends Backup and Prune, and closes the database. Further
-// calls of other methods return chargeingest.ErrClosed. Close returns an error if another
-// database overwrote the file. Further calls of Close return the same error.
+// Close stores the queued events, ends Backup and Prune, and closes the database. Other
+// methods then return chargeingest.ErrClosed. Close returns an error if another database
+// overwrote the file; repeated calls return the same error.
 func (s *Store) Close() error {
 	s.once.Do(func() {
 		s.backupsMu.Lock()
@@ -291,8 +281,7 @@ func (s *Store) Close() error {
 	return s.closed
 }
 
-// release closes everything that is open. The writer's connection is last, because closing the
-// last connection deletes the WAL.
+// The writer's connection is last, because closing the last one deletes the WAL.
 func (s *Store) release() error {
 	s.reading.Lock()
 	defer s.reading.Unlock()

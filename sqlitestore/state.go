@@ -10,25 +10,23 @@ import (
 	"os"
 )
 
-// SQLite does not notice that a WAL was deleted. So the store keeps a state file next to the
-// database. It identifies the last database that was open there, and its newest acknowledged
-// event. The file is optional: without it, missing events are not detected.
+// SQLite does not detect a deleted WAL. So an optional state file identifies the last database
+// at the path and its newest acknowledged event.
 
 type state struct {
-	// The opening of the database is current or, if opening it was interrupted, next.
+	// The opening of the database is current or, after an interrupted opening, next.
 	current, next token
 
-	// markOffset is the offset of the mark in the database file, 0 if unknown.
+	// offset of the mark in the database file, 0 if unknown
 	markOffset int64
 
-	// newest is the seq of the newest acknowledged event. The file is written after the commit
-	// and not synced, so the value is a lower bound.
+	// newest is a lower bound: the file is written after the commit and not synced.
 	newest int64
 }
 
 func (s state) isOf(t token) bool { return t == s.current || t == s.next && t != token{} }
 
-// The length is constant, so that one write within one sector replaces the state.
+// The length is constant, so that one write within a sector replaces the state.
 const stateFormat = "chargeingest state 1\ndatabase %x\nopening  %x\noffset   %020d\nnewest   %020d\n"
 
 func (s state) encode() []byte {
@@ -53,8 +51,7 @@ type stateFile struct {
 	failed bool
 }
 
-// openState opens or creates the state file. The returned state is nil if the file is new or
-// damaged.
+// openState returns no state if the file is new or damaged.
 func openState(path string, like fs.FileInfo) (_ *stateFile, last *state, _ error) {
 	f, err := openSideFile(path, like)
 	if err != nil {
@@ -71,7 +68,6 @@ func openState(path string, like fs.FileInfo) (_ *stateFile, last *state, _ erro
 	return s, last, nil
 }
 
-// lastAcknowledged returns the newest event in the state file, or 0.
 func lastAcknowledged(database string) int64 {
 	path := database + ".state"
 	if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() {
@@ -85,8 +81,7 @@ func lastAcknowledged(database string) int64 {
 	return last.newest
 }
 
-// start writes the state for opening the database, or nothing if it is nil, and syncs it
-// before the database can change.
+// start writes and syncs the state, or nothing if it is nil.
 func (s *stateFile) start(now *state) (text []byte, err error) {
 	if now != nil {
 		s.state = *now
@@ -105,8 +100,7 @@ func (s *stateFile) start(now *state) (text []byte, err error) {
 	return text, err
 }
 
-// update writes the state without a sync and returns only its first error. If writing fails,
-// the file has an older state, which is a valid lower bound.
+// update returns only the first error: an older state stays valid.
 func (s *stateFile) update() error {
 	_, err := s.file.WriteAt(s.state.encode(), 0)
 	if err == nil || s.failed {

@@ -73,7 +73,6 @@ func (s *statements) prepareAll(c conn) error {
 	return err
 }
 
-// prepared prepares a statement that closeAll closes.
 func (s *statements) prepared(c conn, query string) (statement, error) {
 	p, err := c.prepare(query)
 	if err == nil {

@@ -11,18 +11,17 @@ import (
 	"slices"
 )
 
-// walContent is the part of a WAL that identifies its database.
 type walContent struct {
 	frames  int             // that SQLite may replay
 	marks   []mark          // in any page
 	headers map[header]bool // in copies of the first page
-	first   header          // in the first transaction, zero if there is none
+	first   header          // in the first transaction, or zero
 	isOurs  bool            // the store wrote the first transaction
 }
 
-// readWAL reads the WAL as far as SQLite would: up to the last commit before an invalid frame.
-// A restarted WAL still contains old frames at its end, and after a crash it can contain both.
-// See https://www.sqlite.org/fileformat2.html#walformat.
+// readWAL reads as far as SQLite would: up to the last commit before an invalid frame. Old
+// frames follow in a restarted WAL, and can be mixed with new ones after a crash. See
+// https://www.sqlite.org/fileformat2.html#walformat.
 func (f *file) readWAL() (walContent, error) {
 	found := walContent{headers: make(map[header]bool)}
 	log, err := os.Open(f.path + "-wal")
@@ -45,7 +44,7 @@ func (f *file) readWAL() (walContent, error) {
 		return found, nil // SQLite treats it as empty
 	}
 	frame := make([]byte, 24+size)
-	open := found // found, and the frames of the current transaction
+	open := found // and the frames of the current transaction
 	var headers []header
 	for {
 		if more, err := readFull(r, frame); !more {
@@ -80,14 +79,13 @@ func (f *file) readWAL() (walContent, error) {
 	}
 }
 
-// walChecksum is the cumulative checksum of a WAL.
 type walChecksum struct {
 	order binary.ByteOrder
 	a, b  uint32
 }
 
-// add adds data, whose length must be a multiple of 8. The first data must be the WAL header,
-// which determines the byte order.
+// add requires a multiple of 8 bytes. The WAL header comes first and determines the byte
+// order.
 func (s *walChecksum) add(data []byte) {
 	if s.order == nil {
 		s.order = binary.LittleEndian
@@ -105,7 +103,6 @@ func (s *walChecksum) equals(data []byte) bool {
 	return binary.BigEndian.Uint32(data) == s.a && binary.BigEndian.Uint32(data[4:]) == s.b
 }
 
-// readFull returns false at the end of the file, even within data.
 func readFull(r io.Reader, data []byte) (more bool, err error) {
 	_, err = io.ReadFull(r, data)
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
@@ -114,10 +111,9 @@ func readFull(r io.Reader, data []byte) (more bool, err error) {
 	return err == nil, err
 }
 
-// continues reports whether the WAL belongs to a database with this content. Some have no
-// mark: a WAL that another program began, a database of an earlier version or after an
-// interrupted checkpoint. Then the result is whether the last database at this path was the
-// same.
+// continues reports whether the WAL belongs to a database with this content. One of them has
+// no mark if another program began the WAL, in earlier versions, and after an interrupted
+// checkpoint. Then the result is whether this was the last database at the path.
 func (l walContent) continues(c content, wasOther bool) bool {
 	isAnother := func(m mark) bool { return m.stamp != c.mark.stamp } // VACUUM copies the mark
 	switch {
@@ -132,8 +128,8 @@ func (l walContent) continues(c content, wasOther bool) bool {
 		return m.stamp == c.mark.stamp || m.before == c.mark.stamp && (c.seq < 0 || c.seq >= m.seq)
 	}
 	hasHeader := func(m mark) bool { return m.header == c.header }
-	// Another program began the WAL, and a power cut removed the pages it had moved into the
-	// file when the first mark was set.
+	// Another program began the WAL, and a power cut took the pages that it had moved into the
+	// file.
 	isBefore := !l.isOurs && l.first.changes() == c.changes()+1
 	return slices.ContainsFunc(l.marks, follows) && (l.headers[c.header] || isBefore || slices.ContainsFunc(l.marks, hasHeader))
 }
@@ -147,7 +143,6 @@ func (l walContent) hasSchema(version uint32) bool {
 	return false
 }
 
-// hasOtherSchema reports whether another program changed the schema.
 func (l walContent) hasOtherSchema(version uint32) bool {
 	for h := range l.headers {
 		if h.schema() != version {

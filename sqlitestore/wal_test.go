@@ -174,8 +174,8 @@ func TestOldBackupAfterInterruptedMigration(t *testing.T) {
 	}
 }
 
-// TestPowerCutAfterForeignWAL has a checkpoint write a page of a WAL that another program
-// began, and cuts the power before it is synced.
+// A checkpoint writes a page of a WAL that another program began, and the power is cut before
+// the sync.
 func TestPowerCutAfterForeignWAL(t *testing.T) {
 	for _, statement := range []string{
 		"CREATE INDEX mine ON events (product_item_id)", "VACUUM",
@@ -210,7 +210,7 @@ func TestPowerCutAfterForeignWAL(t *testing.T) {
 	}
 }
 
-// TestWALBegunByVacuum: VACUUM copies the mark, whose header is older.
+// VACUUM copies the mark, whose header is older.
 func TestWALBegunByVacuum(t *testing.T) {
 	for _, before := range []string{"SELECT 1", "CREATE INDEX mine ON events (product_item_id)"} {
 		setup := newSetup(t)
@@ -229,8 +229,8 @@ func TestWALBegunByVacuum(t *testing.T) {
 	}
 }
 
-// TestHalfWrittenFrame: a process died between the header of a frame and its page in a
-// restarted WAL. The page is an old one.
+// A process died between the header of a frame and its page in a restarted WAL. The page is an
+// old one.
 func TestHalfWrittenFrame(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
