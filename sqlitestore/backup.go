@@ -56,12 +56,12 @@ func (s *Store) backup(ctx context.Context, path string) (err error) {
 		}
 	}
 	// A directory of its own, because SQLite can leave files next to the draft.
-	folder, err := os.MkdirTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	dir, err := os.MkdirTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
 		return userpath.Explain(filepath.Dir(path), err)
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
-	draft, err := os.OpenFile(filepath.Join(folder, filepath.Base(path)), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600) //nolint:gosec // the caller names the file
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	draft, err := os.OpenFile(filepath.Join(dir, filepath.Base(path)), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600) //nolint:gosec // the caller names the file
 	if err != nil {
 		return err
 	}
@@ -117,10 +117,10 @@ func (f *file) setNewMark(path string) error {
 	if err != nil {
 		return err
 	}
-	made, err := connector.Connect(context.Background())
+	opened, err := connector.Connect(context.Background())
 	if err != nil {
 		return err
 	}
-	err = conn{made}.exec(setMarkSQL(mark{stamp: stamp{opening: newToken()}}))
-	return errors.Join(err, made.Close())
+	err = conn{opened}.exec(setMarkSQL(mark{stamp: stamp{opening: newToken()}}))
+	return errors.Join(err, opened.Close())
 }

@@ -155,7 +155,7 @@ func TestFailedBackupLeavesNothing(t *testing.T) {
 			err := s.Backup(t.Context(), copied)
 			if operations < failing {
 				require.NoError(t, err)
-				require.Greater(t, failing, 10, "each was failed")
+				require.Greater(t, failing, 10, "each operation failed once")
 				break
 			}
 			require.ErrorContains(t, err, "sqlitestore: backup: ", failing)

@@ -18,7 +18,7 @@ func BenchmarkAppend(b *testing.B) {
 		name            string
 		callers, events int
 	}{
-		{"a lone event", 1, 1},
+		{"a single event", 1, 1},
 		{"64 callers with an event each", 64, 1},
 		{"8 callers with 500 events each", 8, 500},
 	} {

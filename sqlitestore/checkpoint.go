@@ -145,7 +145,7 @@ func (w *writer) reportBlocked(frames int64) {
 		return
 	}
 	w.log.reported = time.Now()
-	w.logger.Warn("sqlitestore: the write-ahead log only grows; a transaction is left open, such as in a sqlite3 shell or by a backup",
+	w.logger.Warn("sqlitestore: the write-ahead log keeps growing because a transaction is left open, for example in a sqlite3 shell or by a backup",
 		"pages", frames, "since", since)
 }
 

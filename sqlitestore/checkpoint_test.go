@@ -93,20 +93,20 @@ func TestWALRestarts(t *testing.T) {
 	setup.tuning.checkpointFrames = 50
 	s := setup.open(t)
 	setup.faults.clear()
-	var most int64
+	var maxFrames int64
 	for i := range 200 {
 		fresh(t, s, charges("acme", fmt.Sprint(i)))
-		most = max(most, frames(t, s))
+		maxFrames = max(maxFrames, frames(t, s))
 		awaitCheckpoint(t, s)
 	}
-	require.Less(t, most, int64(500), "of some 1,400")
+	require.Less(t, maxFrames, int64(500), "of about 1,400 frames")
 	require.Greater(t, setup.faults.count("PRAGMA wal_checkpoint(PASSIVE)"), 2)
 	require.Less(t, setup.faults.count("PRAGMA wal_checkpoint(PASSIVE)"), 100)
 }
 
-func growWAL(t *testing.T, s *Store, most int64) {
+func growWAL(t *testing.T, s *Store, minFrames int64) {
 	t.Helper()
-	for frames(t, s) < most {
+	for frames(t, s) < minFrames {
 		b := charges("acme", "")
 		fresh(t, s, b)
 	}
@@ -154,9 +154,9 @@ func TestLongReaderIsReported(t *testing.T) {
 		reportEvery time.Duration
 		reports     func(n int) bool
 	}{
-		{"a large log at once, then once a minute", 50, time.Hour, func(n int) bool { return n == 1 }},
-		{"a small log after a while, time and again", 100_000, 1, func(n int) bool { return n > 1 }},
-		{"a small log not at once", 100_000, time.Hour, func(n int) bool { return n == 0 }},
+		{"a large WAL at once, then once a minute", 50, time.Hour, func(n int) bool { return n == 1 }},
+		{"a small WAL after a while, repeatedly", 100_000, 1, func(n int) bool { return n > 1 }},
+		{"a small WAL not at once", 100_000, time.Hour, func(n int) bool { return n == 0 }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var log tail.Buffer
@@ -173,10 +173,10 @@ func TestLongReaderIsReported(t *testing.T) {
 				runtime.Gosched()
 			}
 			since := s.Stats().WALBlockedSince
-			for c.reports(1) != c.reports(2) && !c.reports(strings.Count(log.String(), "only grows")) {
+			for c.reports(1) != c.reports(2) && !c.reports(strings.Count(log.String(), "keeps growing")) {
 				runtime.Gosched()
 			}
-			require.True(t, c.reports(strings.Count(log.String(), "only grows")), log.String())
+			require.True(t, c.reports(strings.Count(log.String(), "keeps growing")), log.String())
 			require.Equal(t, since, s.Stats().WALBlockedSince)
 			require.NotEmpty(t, listed(t, s, "acme"), "readers go on")
 			end()
@@ -208,14 +208,14 @@ func TestCloseWaitsForReaders(t *testing.T) {
 		awaitReadLock(s)
 		end()
 		require.NoError(t, <-closed)
-		require.Len(t, readFiles(t, filepath.Dir(setup.path)), 1, "the log is gone")
+		require.Len(t, readFiles(t, filepath.Dir(setup.path)), 1, "the WAL is gone")
 	}
 }
 
 func TestFailedCheckpoint(t *testing.T) {
 	for name, fault := range map[string]struct {
-		code resultError
-		anew bool
+		code     resultError
+		reopened bool
 	}{
 		"an I/O error ends the session": {sqlite3.SQLITE_IOERR_WRITE, true},
 		"a full disk does not":          {sqlite3.SQLITE_FULL, false},
@@ -232,7 +232,7 @@ func TestFailedCheckpoint(t *testing.T) {
 			}
 			setup.faults.clear()
 			require.NoError(t, s.Ready(t.Context()))
-			require.Equal(t, fault.anew, session != s.writer.session)
+			require.Equal(t, fault.reopened, session != s.writer.session)
 			replayed(t, s, charges("acme", "a"))
 		})
 	}
@@ -241,13 +241,13 @@ func TestFailedCheckpoint(t *testing.T) {
 func TestCheckpointRepeatsWhileFramesShrink(t *testing.T) {
 	l := newCheckpointer(0)
 	var repeated []bool
-	for _, came := range []int64{
+	for _, frames := range []int64{
 		1000, 400, 150, 80,
 		1000, 1000,
 		1000, 501,
 		100,
 	} {
-		repeated = append(repeated, l.again(came, 100))
+		repeated = append(repeated, l.again(frames, 100))
 	}
 	require.Equal(t, []bool{true, true, true, false, true, false, true, false, false}, repeated)
 }
@@ -258,25 +258,25 @@ func TestCheckpointOfAnotherProgram(t *testing.T) {
 	fresh(t, s, charges("acme", "a"))
 	path := s.file.path
 	reached, release := make(chan struct{}), make(chan struct{})
-	held := sync.OnceFunc(func() {
+	wait := sync.OnceFunc(func() {
 		close(reached)
 		<-release
 	})
 	disks.Store(path, disk(func(op operation) int32 {
 		if op.is("write", "database") {
-			held()
+			wait()
 		}
 		return 0
 	}))
 	defer disks.Delete(path)
-	var other sync.WaitGroup
-	other.Go(func() { execSQL(t, path, "PRAGMA wal_checkpoint") })
+	var program sync.WaitGroup
+	program.Go(func() { execSQL(t, path, "PRAGMA wal_checkpoint") })
 	<-reached
 	checkpointAll(t, s)
 	fresh(t, s, charges("acme", "b"))
 	require.NoError(t, s.Ready(t.Context()))
 	close(release)
-	other.Wait()
+	program.Wait()
 	checkpointAll(t, s)
 	replayed(t, s, charges("acme", "a", "b"))
 }

@@ -93,7 +93,7 @@ func TestCloseStoresQueuedEvents(t *testing.T) {
 	_, err = s.Prune(t.Context(), time.Now())
 	require.ErrorIs(t, err, chargeingest.ErrClosed)
 
-	require.Len(t, readFiles(t, filepath.Dir(setup.path)), 1, "the log is gone")
+	require.Len(t, readFiles(t, filepath.Dir(setup.path)), 1, "the WAL is gone")
 	require.Len(t, listed(t, setup.open(t), "acme"), 10)
 }
 

@@ -98,7 +98,7 @@ func (c conn) prepare(query string) (statement, error) {
 	}
 	prepared, ok := s.(contextStatement)
 	if !ok {
-		return statement{}, errors.Join(fmt.Errorf("the driver's %T has no contexts", s), s.Close())
+		return statement{}, errors.Join(fmt.Errorf("the driver's %T does not support contexts", s), s.Close())
 	}
 	return statement{prepared}, nil
 }
@@ -194,7 +194,7 @@ func scan(row []driver.Value, destinations ...any) error {
 			}
 		}
 		if !ok {
-			return fmt.Errorf("column %d is a %T, not for a %T", i, row[i], destination)
+			return fmt.Errorf("cannot scan column %d, a %T, into a %T", i, row[i], destination)
 		}
 	}
 	return nil

@@ -103,8 +103,8 @@ func TestListQueriesUseIndexes(t *testing.T) {
 			for i, statement := range statements {
 				plan := explainQuery(ctx, t, tx, statement.query, statement.arguments)
 				require.Contains(t, plan, q.plans[i], statement)
-				others := strings.NewReplacer("SCAN json_each", "", "SCAN merged", "").Replace(plan)
-				require.NotContains(t, others, "SCAN", statement)
+				scans := strings.NewReplacer("SCAN json_each", "", "SCAN merged", "").Replace(plan)
+				require.NotContains(t, scans, "SCAN", statement)
 				require.NotContains(t, plan, "TEMP B-TREE", statement)
 			}
 		}

@@ -84,13 +84,13 @@ func cp(t *testing.T, from, to string) {
 
 func copyKilled(t *testing.T, path string) string {
 	t.Helper()
-	folder := t.TempDir()
+	dir := t.TempDir()
 	for _, suffix := range []string{"", "-wal"} {
 		data, err := os.ReadFile(path + suffix)
 		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(filepath.Join(folder, "charges.db"+suffix), data, 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "charges.db"+suffix), data, 0o600))
 	}
-	return filepath.Join(folder, "charges.db")
+	return filepath.Join(dir, "charges.db")
 }
 
 // readFiles skips the lock and state files.

@@ -18,8 +18,8 @@ import (
 )
 
 var (
-	roundsFlag = flag.Int("rounds", 0, "how often the crash tests crash, and how many programs TestModel runs; 0 is the default of each test")
-	seedFlag   = flag.Uint64("seed", 0, "the seed of the crash tests' traffic and moments, and of TestModel's first program; 0 is a new one")
+	roundsFlag = flag.Int("rounds", 0, "number of crashes of the crash tests and of programs of TestModel; 0 selects the default of each test")
+	seedFlag   = flag.Uint64("seed", 0, "seed of the crash tests and of the first program of TestModel; 0 selects a new one")
 )
 
 func rounds(byDefault int) int {
@@ -68,8 +68,8 @@ type servers struct {
 }
 
 func newServers(seed uint64, path string) *servers {
-	if folder, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
-		path = filepath.Join(folder, filepath.Base(path))
+	if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
+		path = filepath.Join(dir, filepath.Base(path))
 	}
 	l := &servers{
 		path: path, dir: filepath.Dir(path), history: crashtest.NewHistory(), roundOver: make(chan struct{}, 1),
@@ -127,14 +127,14 @@ func (l *servers) resolve(t *testing.T, k kill) {
 		require.Less(t, n, 20, "it is never served for long: %v", l.followErr)
 		l.start(t, k)
 		k = kill{}
-		var gone atomic.Bool
+		var died atomic.Bool
 		l.forEachClient(func(c *crashtest.Client) {
 			if !c.Settle(t.Context(), l.address) {
-				gone.Store(true)
+				died.Store(true)
 			}
 		})
 		l.followErr = l.history.Follow(t.Context(), l.address)
-		if !gone.Load() && l.followErr == nil {
+		if !died.Load() && l.followErr == nil {
 			break
 		}
 		l.kill()
@@ -144,12 +144,12 @@ func (l *servers) resolve(t *testing.T, k kill) {
 }
 
 // traffic calls crash during requests, after a number of responses or the death of the server.
-func (l *servers) traffic(t *testing.T, answers int, crash func()) {
+func (l *servers) traffic(t *testing.T, responses int, crash func()) {
 	select {
 	case <-l.roundOver:
 	default:
 	}
-	l.remaining.Store(int64(answers))
+	l.remaining.Store(int64(responses))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var busy sync.WaitGroup
@@ -178,7 +178,7 @@ func (l *servers) finish(t *testing.T) {
 	require.NoError(t, l.history.CheckFollower(stored))
 	require.NoError(t, l.stop())
 	require.Equal(t, len(stored), requireIntact(t, l.path))
-	t.Logf("%d events, answers: %s", len(stored), l.history.Counts())
+	t.Logf("%d events, responses: %s", len(stored), l.history.Counts())
 }
 
 func requireIntact(t *testing.T, path string) (events int) {

@@ -40,7 +40,7 @@ type diskFile struct {
 	pending []operation
 }
 
-var suffixes = map[string]string{"database": "", "log": "-wal", "journal": "-journal"}
+var suffixes = map[string]string{"database": "", "wal": "-wal", "journal": "-journal"}
 
 func newDiskModel(path string, random *rand.Rand, plan diskPlan, onCut func(), last *diskModel) (*diskModel, error) {
 	m := &diskModel{path: path, random: random, plan: plan, onCut: onCut, ended: make(chan struct{})}
@@ -65,7 +65,7 @@ func (m *diskModel) operate(op operation) int32 {
 	if m.ops++; m.ops == m.plan.cutAt {
 		m.cutPower()
 	}
-	if op.is("sync", "log") {
+	if op.is("sync", "wal") {
 		if m.plan.dieAt--; m.plan.dieAt == 0 {
 			m.die()
 		}

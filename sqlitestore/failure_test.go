@@ -1,10 +1,13 @@
 package sqlitestore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -30,7 +33,7 @@ func TestFreedSpaceIsUsed(t *testing.T) {
 		require.ErrorIs(t, err, chargeingest.ErrNotStored)
 		require.Equal(t, sqlite3.SQLITE_FULL, resultCode(err))
 	}
-	require.Equal(t, 1, setup.faults.count("BEGIN"), "there is no use in trying them one by one")
+	require.Equal(t, 1, setup.faults.count("BEGIN"), "a full disk is not retried per batch")
 	require.Len(t, listed(t, s, "acme"), 1)
 
 	value[int64](t, s, "PRAGMA max_page_count = 1000000")
@@ -63,8 +66,8 @@ func TestUnknownCommitReopensDatabase(t *testing.T) {
 	}{
 		"an I/O error before the commit":  {set: func(f *faults) { f.on("COMMIT", errIO) }},
 		"a panic before the commit":       {set: func(f *faults) { f.once("COMMIT", func() error { panic("commit") }) }},
-		"an error that nobody knows":      {set: func(f *faults) { f.on("COMMIT", resultError(sqlite3.SQLITE_ERROR)) }},
-		"an I/O error behind the commit":  {stored: true, set: func(f *faults) { f.set(nil, after("COMMIT", errIO)) }},
+		"an unknown error":                {set: func(f *faults) { f.on("COMMIT", resultError(sqlite3.SQLITE_ERROR)) }},
+		"an I/O error after the commit":   {stored: true, set: func(f *faults) { f.set(nil, after("COMMIT", errIO)) }},
 		"disk full, but nothing to undo":  {set: func(f *faults) { f.set(onBoth(resultError(sqlite3.SQLITE_FULL), errIO), nil) }},
 		"disk full after a broken commit": {set: func(f *faults) { f.set(onBoth(errIO, errIO), nil) }},
 	} {
@@ -145,7 +148,7 @@ func TestReadyAfterFailureWrites(t *testing.T) {
 	s := setup.open(t)
 	setup.faults.clear()
 	require.NoError(t, s.Ready(t.Context()))
-	require.Zero(t, setup.faults.count("UPDATE merged SET seq = seq"), "it writes only where there is doubt")
+	require.Zero(t, setup.faults.count("UPDATE merged SET seq = seq"), "it writes only after a failure")
 
 	setup.faults.on("INSERT INTO events", resultError(sqlite3.SQLITE_FULL))
 	_, err := s.Append(t.Context(), charges("acme", "a"))
@@ -166,7 +169,7 @@ func TestReadyAfterFailureWrites(t *testing.T) {
 	fresh(t, s, charges("acme", "a"))
 	setup.faults.clear()
 	require.NoError(t, s.Ready(t.Context()))
-	require.Zero(t, setup.faults.count("UPDATE merged SET seq = seq"), "the event was proof enough")
+	require.Zero(t, setup.faults.count("UPDATE merged SET seq = seq"), "a stored event needs no probe")
 }
 
 func TestReadyWaitsForWriterOrContext(t *testing.T) {
@@ -186,7 +189,7 @@ func TestReadyWaitsForWriterOrContext(t *testing.T) {
 		require.ErrorIs(t, s.Ready(ctx), context.Canceled)
 	}
 	require.NoError(t, s.Ready(t.Context()))
-	require.Equal(t, 1, setup.faults.count("BEGIN"), "nothing is done for those who have gone")
+	require.Equal(t, 1, setup.faults.count("BEGIN"), "canceled calls do nothing")
 }
 
 func TestIOErrorInTransaction(t *testing.T) {
@@ -229,7 +232,7 @@ func TestConflictInFailedTransaction(t *testing.T) {
 			require.ErrorIs(t, err, chargeingest.ErrNotStored)
 		}
 		err = (<-second).Err
-		require.ErrorIs(t, err, chargeingest.ErrNotStored, "what it conflicts with may be gone")
+		require.ErrorIs(t, err, chargeingest.ErrNotStored, "the conflicting event may not exist")
 		var conflict *chargeingest.ConflictError
 		require.NotErrorAs(t, err, &conflict)
 		setup.faults.clear()
@@ -333,7 +336,7 @@ func TestDeletedWALThatCannotBeRescued(t *testing.T) {
 		require.ErrorIs(t, err, chargeingest.ErrNotStored)
 		require.ErrorContains(t, err, "was deleted")
 	}
-	require.Error(t, s.Close(), "what it has is lost")
+	require.Error(t, s.Close(), "its events are lost")
 	end()
 }
 
@@ -362,4 +365,21 @@ func TestReopeningIsRateLimited(t *testing.T) {
 	s.writer.reopening.failed = time.Time{}
 	setup.faults.clear()
 	fresh(t, s, charges("acme", "a"))
+}
+
+func TestAppendErrorsNameNoFile(t *testing.T) {
+	var log bytes.Buffer
+	setup := newSetup(t)
+	setup.options.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	s := setup.open(t)
+	fresh(t, s, charges("acme", "a"))
+	back := moveAway(t, setup.path, false)
+	_, err := s.Append(t.Context(), charges("acme", "b"))
+	require.ErrorIs(t, err, chargeingest.ErrNotStored)
+	folder := filepath.Dir(setup.path)
+	require.NotContains(t, err.Error(), folder)
+	require.Contains(t, log.String(), "moved away")
+	require.Contains(t, log.String(), setup.path, "the operator's log does")
+	back()
+	fresh(t, s, charges("acme", "b"))
 }

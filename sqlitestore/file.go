@@ -119,7 +119,7 @@ type file struct {
 
 func realPath(path string) (string, error) {
 	if path == "" || path == ":memory:" || strings.HasPrefix(path, "file:") {
-		return "", errors.New("the path is not that of a file; a store is a file on disk")
+		return "", errors.New("the path must name a file on disk")
 	}
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -129,8 +129,8 @@ func realPath(path string) (string, error) {
 		real, err := filepath.EvalSymlinks(path)
 		return real, userpath.Explain(path, err)
 	}
-	folder, err := filepath.EvalSymlinks(filepath.Dir(path))
-	return filepath.Join(folder, filepath.Base(path)), userpath.Explain(path, err)
+	dir, err := filepath.EvalSymlinks(filepath.Dir(path))
+	return filepath.Join(dir, filepath.Base(path)), userpath.Explain(path, err)
 }
 
 // prepare locks or creates the database. It refuses files that do not belong together, without
@@ -140,8 +140,8 @@ func (f *file) prepare(ctx context.Context) error {
 	isNew := errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().IsRegular() && info.Size() == 0
 	switch {
 	case isNew && fileSize(f.path+"-wal") > 0:
-		return fmt.Errorf("%s is missing or empty, but its write-ahead log %s-wal is there and may hold events: "+
-			"put the database back, or move the log away", f.path, f.path)
+		return fmt.Errorf("%s is missing or empty, but its write-ahead log %s-wal exists and may hold events: "+
+			"restore the database, or move the write-ahead log away", f.path, f.path)
 	case isNew:
 		if newest := lastAcknowledged(f.path); newest > 0 {
 			return f.databaseGone(newest)
@@ -275,9 +275,9 @@ func syncDir(path string) error {
 	if runtime.GOOS == "windows" {
 		return nil // it cannot sync directories
 	}
-	folder, err := os.Open(filepath.Dir(path))
+	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return errors.Join(dir.Sync(), dir.Close())
 }

@@ -38,10 +38,10 @@ func TestForeignFilesAreRefused(t *testing.T) {
 	}
 	for name, make := range map[string]func(*testing.T, string){
 		"a byte":                         text("x"),
-		"a text":                         text(strings.Repeat("This is no database. ", 1000)),
+		"a text":                         text(strings.Repeat("Not a database. ", 1000)),
 		"a header and nothing else":      text("SQLite format 3\x00"),
 		"another application":            database("PRAGMA application_id = 7", "CREATE TABLE events (seq INTEGER)"),
-		"another application with a log": inUse,
+		"another application with a WAL": inUse,
 		"a database of no application":   database("CREATE TABLE t (a)"),
 		"a database without tables":      database("PRAGMA user_version = 1"),
 	} {
@@ -53,17 +53,17 @@ func TestForeignFilesAreRefused(t *testing.T) {
 			require.Equal(t, before, readFiles(t, filepath.Dir(setup.path)))
 		})
 	}
-	t.Run("a folder", func(t *testing.T) {
+	t.Run("a directory", func(t *testing.T) {
 		setup := newSetup(t)
 		require.NoError(t, os.Mkdir(setup.path, 0o700))
 		require.ErrorIs(t, setup.openError(t), ErrNotEventDatabase)
 	})
-	t.Run("our mark on other tables", func(t *testing.T) {
+	t.Run("our application id on other tables", func(t *testing.T) {
 		setup := newSetup(t)
 		execSQL(t, setup.path, ours, "CREATE TABLE t (a)")
 		require.ErrorIs(t, setup.openError(t), ErrNotEventDatabase)
 	})
-	t.Run("our mark alone is a beginning", func(t *testing.T) {
+	t.Run("our application id alone is a new database", func(t *testing.T) {
 		setup := newSetup(t)
 		execSQL(t, setup.path, ours)
 		fresh(t, setup.open(t), charges("acme", "a"))
@@ -105,7 +105,7 @@ func TestFileModes(t *testing.T) {
 	fresh(t, shared.open(t), charges("acme", "a"))
 	info, err := os.Stat(shared.path)
 	require.NoError(t, err)
-	require.Equal(t, fs.FileMode(0o640), info.Mode().Perm(), "one that was there keeps its mode")
+	require.Equal(t, fs.FileMode(0o640), info.Mode().Perm(), "an existing file keeps its mode")
 }
 
 func TestInvalidOptions(t *testing.T) {

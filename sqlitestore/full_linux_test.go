@@ -15,11 +15,11 @@ import (
 
 func TestDiskFullAndFreedAgain(t *testing.T) {
 	t.Parallel()
-	folder := smallDisk(t, "24m")
-	l := newProcesses(seed(t), filepath.Join(folder, "charges.db"))
+	dir := smallDisk(t, "24m")
+	l := newProcesses(seed(t), filepath.Join(dir, "charges.db"))
 	l.start(t, kill{})
 	for range 2 {
-		filler := filepath.Join(folder, "filler")
+		filler := filepath.Join(dir, "filler")
 		fill(t, filler)
 		failed := l.history.Count("failed")
 		l.traffic(t, 400, func() {})
@@ -36,12 +36,12 @@ func TestDiskFullAndFreedAgain(t *testing.T) {
 
 func smallDisk(t *testing.T, size string) string {
 	t.Helper()
-	folder := t.TempDir()
-	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size="+size, "tmpfs", folder).CombinedOutput(); err != nil {
+	dir := t.TempDir()
+	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size="+size, "tmpfs", dir).CombinedOutput(); err != nil {
 		t.Skipf("only root can mount a small file system: %v: %s", err, out)
 	}
-	t.Cleanup(func() { command(t, "umount", folder) })
-	return folder
+	t.Cleanup(func() { command(t, "umount", dir) })
+	return dir
 }
 
 func TestBackupToFullDisk(t *testing.T) {

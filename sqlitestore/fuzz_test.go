@@ -236,7 +236,7 @@ func (m *endpointPair) list(t *testing.T, ops *operations) {
 }
 
 func (m *endpointPair) both(t *testing.T, method, path, platform, key, body string, after ...string) (cursors [2]string) {
-	var answers [2]string
+	var responses [2]string
 	for i, h := range m.handlers[m.policy] {
 		target := "/v1/ingest/charge-data" + path
 		var n int
@@ -256,12 +256,12 @@ func (m *endpointPair) both(t *testing.T, method, path, platform, key, body stri
 		h.ServeHTTP(w, r)
 		require.Less(t, w.Code, 500, w.Body.String())
 		text := w.Body.String()
-		var answer struct {
+		var page struct {
 			Next     *string
 			Position *string
 		}
-		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &answer), text)
-		for _, cursor := range []*string{answer.Next, answer.Position} {
+		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &page), text)
+		for _, cursor := range []*string{page.Next, page.Position} {
 			if cursor != nil {
 				cursors[i] = *cursor
 				text = strings.ReplaceAll(text, *cursor, "[cursor]")
@@ -273,8 +273,8 @@ func (m *endpointPair) both(t *testing.T, method, path, platform, key, body stri
 			}
 			return fmt.Sprintf("id-%d", slices.Index(m.ids[i], id))
 		})
-		answers[i] = fmt.Sprintln(w.Code, w.Header(), text)
+		responses[i] = fmt.Sprintln(w.Code, w.Header(), text)
 	}
-	require.Equal(t, answers[1], answers[0], "%s %s", method, path)
+	require.Equal(t, responses[1], responses[0], "%s %s", method, path)
 	return cursors
 }

@@ -7,12 +7,12 @@ func (f *file) openGuard(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	made, err := connector.Connect(ctx)
+	opened, err := connector.Connect(ctx)
 	if err != nil {
 		return err
 	}
-	f.guard = made
-	_, err = conn{made}.query("SELECT count(*) FROM sqlite_schema") // opens the WAL, too
+	f.guard = opened
+	_, err = conn{opened}.query("SELECT count(*) FROM sqlite_schema") // opens the WAL, too
 	return err
 }
 

@@ -97,10 +97,10 @@ func (s setup) openError(t *testing.T) error {
 
 func appended(t *testing.T, s *Store, b chargeingest.Batch) []chargeingest.Outcome {
 	t.Helper()
-	receipt, err := s.Append(t.Context(), b)
+	result, err := s.Append(t.Context(), b)
 	require.NoError(t, err)
-	require.Len(t, receipt.Outcomes, len(b.Events))
-	return receipt.Outcomes
+	require.Len(t, result.Outcomes, len(b.Events))
+	return result.Outcomes
 }
 
 // fresh requires that all events are new, replayed that none is.
@@ -140,8 +140,8 @@ type sending chan groupcommit.Answer
 func call(ctx context.Context, s *Store, b chargeingest.Batch) sending {
 	done := make(sending, 1)
 	go func() {
-		receipt, err := s.Append(ctx, b)
-		done <- groupcommit.Answer{Receipt: receipt, Err: err}
+		result, err := s.Append(ctx, b)
+		done <- groupcommit.Answer{Receipt: result, Err: err}
 	}()
 	return done
 }

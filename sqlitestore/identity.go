@@ -33,12 +33,12 @@ func (f *file) readContent(ctx context.Context) (c content) {
 		if err != nil {
 			return err
 		}
-		made, err := connector.Connect(ctx)
+		opened, err := connector.Connect(ctx)
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, made.Close()) }()
-		rows, err := conn{made}.query("SELECT count(*), (SELECT user_version FROM pragma_user_version) FROM sqlite_schema WHERE name = 'identity'")
+		defer func() { err = errors.Join(err, opened.Close()) }()
+		rows, err := conn{opened}.query("SELECT count(*), (SELECT user_version FROM pragma_user_version) FROM sqlite_schema WHERE name = 'identity'")
 		if err != nil {
 			return err
 		}
@@ -50,15 +50,15 @@ func (f *file) readContent(ctx context.Context) (c content) {
 		case tables == 0 && version >= identityVersion:
 			return errNoMark // the schema page with the table is only in the WAL
 		case tables > 0:
-			if c.mark, err = readMark(conn{made}); err != nil {
+			if c.mark, err = readMark(conn{opened}); err != nil {
 				return err
 			}
 		}
 		// A torn page has no such row.
-		if c.seq, err = (conn{made}).newestEvent(); err != nil {
+		if c.seq, err = (conn{opened}).newestEvent(); err != nil {
 			c.seq = -1
 		} else if tables > 0 {
-			c.offset, _ = f.findMark(conn{made})
+			c.offset, _ = f.findMark(conn{opened})
 		}
 		return nil
 	}()
@@ -175,14 +175,14 @@ func (f *file) checkWALPresent(c content, isLast bool) error {
 	if c.changes() == 1 {
 		return nil // made by SQLite in one transaction: VACUUM INTO or .backup
 	}
-	f.logger.Warn("sqlitestore: the database was not closed, and has no write-ahead log here; if it was moved or copied without, events are missing",
+	f.logger.Warn("sqlitestore: the database was not closed and has no write-ahead log here; if it was moved or copied without its write-ahead log, events are missing",
 		"database", f.path)
 	return nil
 }
 
 // matches reports whether a state belongs to this database. The mark may be readable when the
 // rest is not.
-func (f *file) matches(last *state, c *content, log walContent) bool {
+func (f *file) matches(last *state, c *content, wal walContent) bool {
 	if c.err != nil && last.markOffset > 0 {
 		if m, ok := f.markAt(last.markOffset); ok && last.isOf(m.opening) {
 			c.mark, c.err = m, nil
@@ -195,7 +195,7 @@ func (f *file) matches(last *state, c *content, log walContent) bool {
 	if c.err != nil {
 		// An interrupted checkpoint of the first mark, or of a VACUUM, whose WAL has the whole
 		// database.
-		return last.current == token{} || slices.ContainsFunc(log.marks, func(m mark) bool { return last.isOf(m.opening) })
+		return last.current == token{} || slices.ContainsFunc(wal.marks, func(m mark) bool { return last.isOf(m.opening) })
 	}
 	return last.isOf(c.mark.opening)
 }
@@ -214,7 +214,7 @@ func (f *file) sessionOpened(c conn, newest int64) error {
 	f.state.state = state{current: f.opening, markOffset: offset, newest: newest}
 	f.updateState()
 	if f.replacedState != nil {
-		f.logger.Warn("sqlitestore: the database is not the one that was last open at this path; it was restored, or replaced",
+		f.logger.Warn("sqlitestore: the database is not the one that was last open at this path: it was restored or replaced",
 			"database", f.path, "newest event before", f.replacedState.newest, "newest event now", newest)
 		f.replacedState = nil
 	}

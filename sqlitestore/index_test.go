@@ -82,7 +82,7 @@ func TestEventsAreFoundDuringMerges(t *testing.T) {
 			requireFound(t, s, "c", all, references[:i+1])
 		}
 	}
-	require.Greater(t, lookupRows(t, s), int64(200), "of some 300 most are merged")
+	require.Greater(t, lookupRows(t, s), int64(200), "most of about 300 entries are merged")
 	for i, reference := range references {
 		require.Equal(t, all[i:i+1], replayed(t, s, forCustomer("c", reference)))
 	}
@@ -99,7 +99,7 @@ func TestSingleEventMergesNothing(t *testing.T) {
 	for range setup.tuning.minMergeEntries/mergedPerEvent - 1 {
 		fresh(t, s, charges("acme", ""))
 	}
-	require.Zero(t, merges(), "too little is owed")
+	require.Zero(t, merges(), "too few entries are due")
 	for merges() == 0 {
 		fresh(t, s, charges("acme", ""))
 	}
@@ -114,10 +114,10 @@ func TestRolledBackMergeIsRepeated(t *testing.T) {
 	for i := 20; i < len(references); i++ {
 		code := []resultError{sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}[i%2]
 		setup.faults.on([]string{"INSERT INTO lookup", "UPDATE merged", "COMMIT"}[i%3], code)
-		receipt, err := s.Append(t.Context(), forCustomer("c", references[i]))
+		result, err := s.Append(t.Context(), forCustomer("c", references[i]))
 		setup.faults.clear()
 		if err == nil {
-			all = append(all, receipt.Outcomes[0].ID)
+			all = append(all, result.Outcomes[0].ID)
 		} else {
 			all = append(all, ids(t, appended(t, s, forCustomer("c", references[i])), false)...)
 		}
@@ -272,7 +272,7 @@ func TestPruneDuringMerge(t *testing.T) {
 		runtime.Gosched()
 	}
 	fresh(t, s, at(2, charges("acme", "")))
-	require.EqualValues(t, 4, lookupRows(t, s), "those of y and z are due")
+	require.EqualValues(t, 4, lookupRows(t, s), "the entries of y and z are due")
 	require.EqualValues(t, 3, pruned(t, s, 1))
 	for _, reference := range []string{"a", "b", "c"} {
 		page, err := s.List(t.Context(), chargeingest.Query{Platform: "acme", Reference: reference, Limit: 2})

@@ -59,13 +59,13 @@ func otherNames() map[string]func(t *testing.T, path string) string {
 
 func TestLockUnderAnotherName(t *testing.T) {
 	t.Parallel()
-	for name, named := range otherNames() {
+	for name, rename := range otherNames() {
 		t.Run(name, func(t *testing.T) {
 			setup := newSetup(t)
 			s := setup.open(t)
 			fresh(t, s, charges("acme", "a"))
 			second := setup
-			second.path = named(t, setup.path)
+			second.path = rename(t, setup.path)
 			for _, lockFile := range []bool{true, false} {
 				if !lockFile {
 					for _, path := range []string{setup.path, second.path} {

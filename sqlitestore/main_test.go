@@ -109,8 +109,8 @@ func (k kill) disk() disk {
 type normalConnector struct{ driver.Connector }
 
 func (c normalConnector) Connect(ctx context.Context) (driver.Conn, error) {
-	made, err := c.Connector.Connect(ctx)
-	return normalConn{made}, err
+	opened, err := c.Connector.Connect(ctx)
+	return normalConn{opened}, err
 }
 
 type normalConn struct{ driver.Conn }

@@ -25,14 +25,14 @@ func TestOlderCopyWithLaterWAL(t *testing.T) {
 			_, err := s.Prune(t.Context(), received().Add(time.Hour))
 			require.NoError(t, err)
 		},
-		"a key that binds a stored event": func(t *testing.T, s *Store) { replayed(t, s, keyOnly) },
+		"a key for a stored event": func(t *testing.T, s *Store) { replayed(t, s, keyOnly) },
 	}
 	empty := map[string]func(t *testing.T, s *Store, path string){
 		"the store": func(t *testing.T, s *Store, _ string) { checkpointAll(t, s) },
 		"a shell":   func(t *testing.T, _ *Store, path string) { sqlite3Shell(t, path, "PRAGMA wal_checkpoint(TRUNCATE)") },
 	}
 	ends := map[string]func(t *testing.T, s *Store){
-		"an event":   func(t *testing.T, s *Store) { fresh(t, s, charges("acme", "in the log")) },
+		"an event":   func(t *testing.T, s *Store) { fresh(t, s, charges("acme", "in the WAL")) },
 		"a key only": func(t *testing.T, s *Store) { replayed(t, s, keyOnly) },
 	}
 	for change, changed := range changes {
@@ -126,7 +126,7 @@ func TestHalfWrittenMark(t *testing.T) {
 }
 
 func TestDamagedMark(t *testing.T) {
-	require.False(t, utf8.Valid(markMagic), "no text of a client has it")
+	require.False(t, utf8.Valid(markMagic), "clients cannot store it")
 	m := mark{stamp{newToken(), 1}, stamp{newToken(), 1 << 40}, 5, header(bytes.Repeat([]byte{7}, 20)), true}
 	data := m.encode()
 	require.Len(t, data, markSize)

@@ -11,15 +11,15 @@ import (
 
 func TestDeletedWAL(t *testing.T) {
 	t.Parallel()
-	for name, harm := range map[string]func(t *testing.T, log string){
-		"deleted": func(t *testing.T, log string) { require.NoError(t, os.Remove(log)) },
-		"emptied": func(t *testing.T, log string) { require.NoError(t, os.Truncate(log, 0)) },
-		"cut off": func(t *testing.T, log string) { require.NoError(t, os.Truncate(log, 5000)) },
-		"damaged": func(t *testing.T, log string) {
-			data, err := os.ReadFile(log)
+	for name, damage := range map[string]func(t *testing.T, wal string){
+		"deleted": func(t *testing.T, wal string) { require.NoError(t, os.Remove(wal)) },
+		"emptied": func(t *testing.T, wal string) { require.NoError(t, os.Truncate(wal, 0)) },
+		"cut off": func(t *testing.T, wal string) { require.NoError(t, os.Truncate(wal, 5000)) },
+		"damaged": func(t *testing.T, wal string) {
+			data, err := os.ReadFile(wal)
 			require.NoError(t, err)
 			data[100]++
-			require.NoError(t, os.WriteFile(log, data, 0o600))
+			require.NoError(t, os.WriteFile(wal, data, 0o600))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -34,9 +34,9 @@ func TestDeletedWAL(t *testing.T) {
 			fresh(t, s, charges("acme", "d"))
 			require.NoError(t, s.Ready(t.Context())) // writes the state file
 			dead := copyKilledWithState(t, setup)
-			log := dead.path + "-wal"
-			copyFile(t, log, log+".saved")
-			harm(t, log)
+			wal := dead.path + "-wal"
+			copyFile(t, wal, wal+".saved")
+			damage(t, wal)
 			before := readFiles(t, filepath.Dir(dead.path))
 			for range 2 {
 				err := dead.openError(t)
@@ -51,7 +51,7 @@ func TestDeletedWAL(t *testing.T) {
 			repaired, lost := dead, dead
 			lost.path = copyKilled(t, copyOf(t, dead).path)
 			fresh(t, lost.open(t), charges("acme", "d"))
-			require.NoError(t, os.Rename(log+".saved", log))
+			require.NoError(t, os.Rename(wal+".saved", wal))
 			replayed(t, repaired.open(t), charges("acme", "d"))
 		})
 	}
@@ -106,7 +106,7 @@ func TestMissingDatabase(t *testing.T) {
 		before := readFiles(t, filepath.Dir(setup.path))
 		err := setup.openError(t)
 		require.ErrorIs(t, err, ErrEventsMissing)
-		require.ErrorContains(t, err, "had events up to number 1. Put it back, or start with a new one: mv "+setup.path+".state "+setup.path+".state.old")
+		require.ErrorContains(t, err, "had events up to number 1. Restore it, or start with a new database: mv "+setup.path+".state "+setup.path+".state.old")
 		require.Equal(t, before, readFiles(t, filepath.Dir(setup.path)))
 		require.NoError(t, os.Rename(setup.path+".state", setup.path+".state.old"))
 		require.Empty(t, listed(t, setup.open(t), "acme"))

@@ -25,7 +25,7 @@ func traceServers(t *testing.T, l *servers) (trace string) {
 	return trace
 }
 
-// tracedCalls returns calls such as "write log" and "response 201". A write counts from its
+// tracedCalls returns calls such as "write wal" and "response 201". A write counts from its
 // start, a sync from its end.
 func tracedCalls(t *testing.T, trace string) []string {
 	t.Helper()
@@ -49,14 +49,14 @@ func tracedCalls(t *testing.T, trace string) []string {
 		kind := "database"
 		switch path := m[3]; {
 		case m[4] != "":
-			all = append(all, "answer "+m[4])
+			all = append(all, "response "+m[4])
 			continue
 		case strings.HasSuffix(path, "-wal"):
-			kind = "log"
+			kind = "wal"
 		case strings.HasSuffix(path, "-journal"):
 			kind = "journal"
 		case !strings.HasSuffix(path, ".db"):
-			kind = "folder"
+			kind = "directory"
 		}
 		switch {
 		case m[2] == "pwrite64":
@@ -84,13 +84,13 @@ func TestResponseFollowsSync(t *testing.T) {
 	stored := 0
 	for _, c := range tracedCalls(t, trace) {
 		switch c {
-		case "write log":
+		case "write wal":
 			written, synced = true, false
-		case "sync log":
+		case "sync wal":
 			synced = true
-		case "answer 201":
+		case "response 201":
 			if written {
-				require.True(t, synced, "answer %d", stored)
+				require.True(t, synced, "response %d", stored)
 				stored++
 			}
 			written = false
@@ -104,10 +104,10 @@ func TestReplayAfterCrashFollowsSync(t *testing.T) {
 	var trace string
 	first := seed(t)
 	for n := uint64(0); trace == ""; n++ {
-		require.Less(t, n, uint64(50), "nothing is answered as a replay")
+		require.Less(t, n, uint64(50), "nothing is returned as a replay")
 		l := newProcesses(first+n, filepath.Join(t.TempDir(), "charges.db"))
 		l.clients = l.clients[:1]
-		l.start(t, kill{Kind: "sync", File: "log", Nth: 10, Serving: true})
+		l.start(t, kill{Kind: "sync", File: "wal", Nth: 10, Serving: true})
 		l.traffic(t, 1000, func() {})
 		before := l.history.Count("replayed")
 		traceOf := traceServers(t, l)
@@ -119,15 +119,15 @@ func TestReplayAfterCrashFollowsSync(t *testing.T) {
 	}
 
 	all := tracedCalls(t, trace)
-	require.Contains(t, all, "answer 201")
+	require.Contains(t, all, "response 201")
 	var before []string
 	for _, c := range all {
-		if c == "answer 201" {
+		if c == "response 201" {
 			break
 		}
 		if strings.HasPrefix(c, "sync ") {
 			before = append(before, c)
 		}
 	}
-	require.Subset(t, before, []string{"sync log", "sync database"})
+	require.Subset(t, before, []string{"sync wal", "sync database"})
 }

@@ -18,7 +18,7 @@ func openSideFile(path string, database fs.FileInfo) (*os.File, error) {
 	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|noFollow, mode) //nolint:gosec // the path is the host's
 	if errors.Is(err, fs.ErrPermission) {
-		return nil, fmt.Errorf("%w: if another user made the file, give it the owner and mode of the database, see chown and chmod --reference", err)
+		return nil, fmt.Errorf("%w: if another user created the file, give it the owner and mode of the database (see chown and chmod --reference)", err)
 	}
 	if err != nil {
 		return nil, err

@@ -20,9 +20,9 @@ func TestRootDoesNotLockOwnerOut(t *testing.T) {
 	const user, group = 65534, 65533
 	for _, mode := range []os.FileMode{0o600, 0o640, 0o660} {
 		setup := newSetup(t)
-		folder := filepath.Dir(setup.path)
-		require.NoError(t, os.Chmod(filepath.Dir(folder), 0o755))
-		require.NoError(t, os.Chown(folder, user, group))
+		dir := filepath.Dir(setup.path)
+		require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755))
+		require.NoError(t, os.Chown(dir, user, group))
 		s := setup.open(t)
 		fresh(t, s, charges("acme", "a"))
 		require.NoError(t, s.Close())
@@ -105,9 +105,9 @@ func TestPermissionErrorNamesFile(t *testing.T) {
 			fresh(t, s, charges("acme", "a"))
 			dead := copyKilledWithState(t, setup)
 			require.NoError(t, s.Close())
-			folder := filepath.Dir(dead.path)
-			require.NoError(t, os.Chmod(filepath.Dir(folder), 0o755))
-			require.NoError(t, os.Chown(folder, user, user))
+			dir := filepath.Dir(dead.path)
+			require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755))
+			require.NoError(t, os.Chown(dir, user, user))
 			for _, each := range suffixes {
 				f, err := os.OpenFile(dead.path+each, os.O_CREATE, 0o600)
 				require.NoError(t, err)

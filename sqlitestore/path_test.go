@@ -28,8 +28,8 @@ func TestPathsWithControlCharacters(t *testing.T) {
 func TestDanglingLinks(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
-	folder := filepath.Dir(setup.path)
-	link := filepath.Join(folder, "link")
+	dir := filepath.Dir(setup.path)
+	link := filepath.Join(dir, "link")
 	require.NoError(t, os.Symlink("gone", link))
 	before := fileNames(t, setup.path)
 	for _, path := range []string{link, filepath.Join(link, "charges.db")} {
@@ -50,13 +50,13 @@ func TestUnusualFileNames(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			setup := newSetup(t)
-			folder := filepath.Dir(setup.path)
-			setup.path = filepath.Join(folder, name)
+			dir := filepath.Dir(setup.path)
+			setup.path = filepath.Join(dir, name)
 			s := setup.open(t)
 			stored := fresh(t, s, charges("acme", "a"))
 			require.NoError(t, s.Backup(t.Context(), setup.path+".copy"))
 			require.NoError(t, s.Close())
-			files := readFiles(t, folder)
+			files := readFiles(t, dir)
 			require.Len(t, files, 2)
 			require.Contains(t, files, name)
 			require.Contains(t, files, name+".copy")
@@ -68,27 +68,27 @@ func TestUnusualFileNames(t *testing.T) {
 }
 
 func TestPathsThatNameNoFile(t *testing.T) {
-	folder := t.TempDir()
-	t.Chdir(folder)
+	dir := t.TempDir()
+	t.Chdir(dir)
 	for _, path := range []string{"", ":memory:", "file:a.db", "file::memory:?cache=shared", "a\x00b", "missing/a.db"} {
 		setup := newSetup(t)
 		setup.path = path
 		setup.openError(t)
 	}
-	require.Empty(t, readFiles(t, folder))
+	require.Empty(t, readFiles(t, dir))
 }
 
 func TestRelativePathsAndLinks(t *testing.T) {
-	folder, err := filepath.EvalSymlinks(t.TempDir())
+	dir, err := filepath.EvalSymlinks(t.TempDir())
 	require.NoError(t, err)
-	t.Chdir(folder)
+	t.Chdir(dir)
 	require.NoError(t, os.Mkdir("data", 0o700))
 	require.NoError(t, os.Symlink("data", "link"))
 	setup := newSetup(t)
 	setup.path = "link/charges.db"
 	s := setup.open(t)
-	require.Equal(t, filepath.Join(folder, "data", "charges.db"), s.file.path)
-	require.FileExists(t, filepath.Join(folder, "data", "charges.db.lock"))
+	require.Equal(t, filepath.Join(dir, "data", "charges.db"), s.file.path)
+	require.FileExists(t, filepath.Join(dir, "data", "charges.db.lock"))
 
 	require.NoError(t, os.Symlink("nowhere.db", "dangling.db"))
 	setup.path = "dangling.db"

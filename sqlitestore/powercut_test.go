@@ -16,9 +16,9 @@ func TestPowerCutLosesNothing(t *testing.T) {
 	d := newPowerDisk(t)
 	first := seed(t)
 	for n := rounds(10); n > 0; n -= perDatabase {
-		folder := d.path(fmt.Sprint("rounds-", n))
-		require.NoError(t, os.Mkdir(folder, 0o700))
-		l := newProcesses(first+uint64(n), filepath.Join(folder, "charges.db"))
+		dir := d.path(fmt.Sprint("rounds-", n))
+		require.NoError(t, os.Mkdir(dir, 0o700))
+		l := newProcesses(first+uint64(n), filepath.Join(dir, "charges.db"))
 		for range min(n, perDatabase) {
 			l.resolve(t, l.moment())
 			l.traffic(t, 1+l.random.IntN(200), func() { l.cut(t, d) })
@@ -27,7 +27,7 @@ func TestPowerCutLosesNothing(t *testing.T) {
 		}
 		l.finish(t)
 		require.Positive(t, l.history.Count("stored"))
-		require.NoError(t, os.RemoveAll(folder))
+		require.NoError(t, os.RemoveAll(dir))
 	}
 }
 
@@ -76,11 +76,11 @@ func TestReplayOfUnsyncedEventSurvivesPowerCut(t *testing.T) {
 	first := seed(t)
 	replayed := 0
 	for n := uint64(0); replayed < 3; n++ {
-		require.Less(t, n, uint64(50), "nothing is answered as a replay")
+		require.Less(t, n, uint64(50), "nothing is returned as a replay")
 		l := newProcesses(first+n, d.path(fmt.Sprint(n)))
 		l.clients = l.clients[:1]
 		// The blocks of a restarted WAL are allocated, so no other sync includes them.
-		l.start(t, kill{Kind: "sync", File: "log", Nth: 60 + l.random.IntN(60), Serving: true})
+		l.start(t, kill{Kind: "sync", File: "wal", Nth: 60 + l.random.IntN(60), Serving: true})
 		l.traffic(t, 1<<20, l.kill)
 		before := l.history.Count("replayed")
 		l.resolve(t, kill{})

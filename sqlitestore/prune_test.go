@@ -53,14 +53,14 @@ func TestPrune(t *testing.T) {
 	q.After = page.Next
 	page, err = s.List(t.Context(), q)
 	require.NoError(t, err)
-	require.Len(t, page.Events, 2, "cursors go on")
+	require.Len(t, page.Events, 2, "cursors stay valid")
 
 	require.EqualValues(t, 2, pruned(t, s, 3))
 	later := fresh(t, s, at(3, charges("acme", "kept-0", "ref-0")))
 	q.After = page.Position
 	page, err = s.List(t.Context(), q)
 	require.NoError(t, err)
-	require.Len(t, page.Events, 2, "places are never used again")
+	require.Len(t, page.Events, 2, "seqs are never reused")
 	require.Equal(t, later[0], page.Events[0].ID)
 }
 

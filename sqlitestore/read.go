@@ -96,7 +96,7 @@ func list(ctx context.Context, tx *sql.Tx, recent *recentIndex, q chargeingest.Q
 		// A cursor of another database, or from before an older copy was restored. Accepting
 		// it would skip events.
 		if after > view.newest {
-			return page, fmt.Errorf("%w: %q is ahead of the database", chargeingest.ErrInvalidCursor, q.After)
+			return page, fmt.Errorf("%w: %q is after the newest event of the database", chargeingest.ErrInvalidCursor, q.After)
 		}
 	}
 	pager := pager{page: &page, query: q, last: after}

@@ -131,7 +131,7 @@ func TestOpenMovesWALIntoDatabase(t *testing.T) {
 	crashed.path = copyKilled(t, setup.path)
 	log, err := os.Stat(crashed.path + "-wal")
 	require.NoError(t, err)
-	require.NotZero(t, log.Size(), "there is something to take over")
+	require.NotZero(t, log.Size(), "the WAL has frames")
 
 	again := crashed.open(t)
 	log, err = os.Stat(crashed.path + "-wal")
@@ -146,7 +146,7 @@ func TestOpenMovesWALIntoDatabase(t *testing.T) {
 	require.NoError(t, err)
 	defer db.Close()
 	require.NoError(t, db.QueryRow("SELECT count(*) FROM events").Scan(&n))
-	require.Equal(t, 2, n, "without the log")
+	require.Equal(t, 2, n, "without the WAL")
 	require.Equal(t, stored, replayed(t, again, charges("acme", "a", "b")))
 }
 
@@ -186,7 +186,7 @@ func TestOpenWithForeignReader(t *testing.T) {
 	fresh(t, s, charges("acme", "a"))
 	setup.path = copyKilled(t, setup.path)
 	end := foreignReader(t, setup.path)
-	require.ErrorContains(t, setup.openError(t), "transaction open")
+	require.ErrorContains(t, setup.openError(t), "has a transaction open")
 	end()
 	replayed(t, setup.open(t), charges("acme", "a"))
 }

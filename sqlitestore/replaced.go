@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-var errReplaced = errors.New("the content of the database was replaced while it was open; restart the server to go on with the file that is there")
+var errReplaced = errors.New("the database file was overwritten while it was open; restart the server to use the new file")
 
 var errNotAtPath = errors.New("not at its path")
 
@@ -85,7 +85,7 @@ func (f *file) checkForRead(ctx context.Context) error {
 		return ctx.Err()
 	}
 	if !c.hasOtherOpening(f.opening) {
-		if log, err := f.readWAL(); err != nil || log.hasOtherSchema(p.schema) {
+		if wal, err := f.readWAL(); err != nil || wal.hasOtherSchema(p.schema) {
 			return err
 		}
 	}
@@ -109,9 +109,9 @@ func (f *file) hasName() bool {
 }
 
 func (f *file) setAside() (string, error) {
-	log := f.path + "-wal"
-	aside := log + ".replaced-" + time.Now().UTC().Format("20060102T150405.000000000Z")
-	if err := os.Rename(log, aside); err != nil {
+	from := f.path + "-wal"
+	aside := from + ".replaced-" + time.Now().UTC().Format("20060102T150405.000000000Z")
+	if err := os.Rename(from, aside); err != nil {
 		return "", err
 	}
 	return aside, syncDir(f.path)

@@ -25,7 +25,7 @@ func TestReplacedFileIsNotChanged(t *testing.T) {
 		"nothing is done": func(*testing.T, *Store) {},
 		"Append":          appending,
 		"a checkpoint":    checkpointAll,
-		"a checkpoint by its side": func(t *testing.T, s *Store) {
+		"a checkpoint beside appends": func(t *testing.T, s *Store) {
 			require.NoError(t, s.writer.do(t.Context(), func() error {
 				s.writer.startCheckpoint()
 				return nil
@@ -57,7 +57,7 @@ func TestReplacedFileIsNotChanged(t *testing.T) {
 					}
 					fresh(t, s, charges("acme", "before"))
 					checkpointAll(t, s)
-					fresh(t, s, charges("acme", "in the log"))
+					fresh(t, s, charges("acme", "in the WAL"))
 					want, err := os.ReadFile(to)
 					require.NoError(t, err)
 
@@ -82,7 +82,7 @@ func TestReplacedFileIsNotChanged(t *testing.T) {
 					} else {
 						before := setup
 						before.path += ".before"
-						replayed(t, before.open(t), charges("acme", "in the log"))
+						replayed(t, before.open(t), charges("acme", "in the WAL"))
 					}
 				})
 			}

@@ -29,7 +29,7 @@ func TestOldWALNextToRestoredDatabase(t *testing.T) {
 				}
 				fresh(t, s, charges("acme", "later"))
 				checkpointAll(t, s)
-				fresh(t, s, charges("acme", "in the log"))
+				fresh(t, s, charges("acme", "in the WAL"))
 
 				dead := copyKilledWithState(t, setup)
 				copyFile(t, to, dead.path)
@@ -54,7 +54,7 @@ func TestOldWALNextToRestoredDatabase(t *testing.T) {
 					replayed(t, again, charges("acme", "copied"))
 				}
 				if !isCopy {
-					require.Contains(t, log.String(), "it was restored, or replaced")
+					require.Contains(t, log.String(), "it was restored or replaced")
 				}
 				require.NoError(t, again.Close())
 				log.Reset()
@@ -120,7 +120,7 @@ func TestRestoredWALIsCounted(t *testing.T) {
 	var log bytes.Buffer
 	dead.options.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	replayed(t, dead.open(t), charges("acme", "a", "b"))
-	require.Contains(t, log.String(), "restored, or replaced")
+	require.Contains(t, log.String(), "restored or replaced")
 	require.Contains(t, log.String(), `"newest event now"=2`)
 }
 
@@ -181,7 +181,7 @@ func TestMatchingFilesAreAccepted(t *testing.T) {
 			require.NoError(t, os.WriteFile(path+".state", []byte("chargeingest state 1\n"), 0o600))
 			return path
 		},
-		"the state file is that of a moment before": func(t *testing.T, path string) string {
+		"the state file is older": func(t *testing.T, path string) string {
 			state, err := os.ReadFile(path + ".state")
 			require.NoError(t, err)
 			decoded, ok := decodeState(state)

@@ -154,7 +154,7 @@ func TestRestoredPairIsAccepted(t *testing.T) {
 		fresh(t, s, charges("acme", "a"))
 		if !reopened {
 			checkpointAll(t, s)
-			fresh(t, s, charges("acme", "a in the log"))
+			fresh(t, s, charges("acme", "a in the WAL"))
 		}
 		dead := copyKilledWithState(t, setup)
 		pair := readPair(t, dead.path)
@@ -164,7 +164,7 @@ func TestRestoredPairIsAccepted(t *testing.T) {
 		}
 		fresh(t, s, charges("acme", "later"))
 		checkpointAll(t, s)
-		fresh(t, s, charges("acme", "in the log"))
+		fresh(t, s, charges("acme", "in the WAL"))
 		path := s.file.path
 		restored := setup
 		restored.path = copyKilled(t, path)
@@ -189,7 +189,7 @@ func TestOldWALNextToEmptyCopy(t *testing.T) {
 	copyFile(t, setup.path, to)
 	fresh(t, s, charges("acme", numbered(1000)...))
 	checkpointAll(t, s)
-	fresh(t, s, charges("acme", "in the log"))
+	fresh(t, s, charges("acme", "in the WAL"))
 	dead := copyKilledWithState(t, setup)
 	copyFile(t, to, dead.path)
 	before := readFiles(t, filepath.Dir(dead.path))

@@ -135,7 +135,7 @@ func (s *session) emptyWAL() error {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
 	if state.busy != 0 {
-		return errors.New("checkpoint: the write-ahead log is in use; somebody has a transaction open, such as a sqlite3 shell")
+		return errors.New("checkpoint: another program, such as a sqlite3 shell, has a transaction open in the database: end it and try again")
 	}
 	return nil
 }

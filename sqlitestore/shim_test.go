@@ -14,7 +14,7 @@ import (
 
 type operation struct {
 	kind string // "write", "truncate", "sync" or "delete"
-	file string // "database", "log" (the WAL) or "journal"
+	file string // "database", "wal" (the WAL) or "journal"
 
 	offset int64  // or the new size
 	data   []byte // of a write; SQLite's memory
@@ -91,7 +91,7 @@ func nameOf(path uintptr) (database, kind string) {
 		return "", "temporary"
 	}
 	name := libc.GoString(path)
-	for suffix, kind := range map[string]string{"-wal": "log", "-journal": "journal"} {
+	for suffix, kind := range map[string]string{"-wal": "wal", "-journal": "journal"} {
 		if database, ok := strings.CutSuffix(name, suffix); ok {
 			return database, kind
 		}

@@ -97,7 +97,7 @@ func TestReplayOfUnsyncedEventIsSynced(t *testing.T) {
 	t.Parallel()
 	first := seed(t)
 	for n, replayed := uint64(0), 0; replayed < 10; n++ {
-		require.Less(t, n, uint64(100), "nothing is answered as a replay")
+		require.Less(t, n, uint64(100), "nothing is returned as a replay")
 		l := newSimulation(t, first+n)
 		l.clients = l.clients[:1]
 		l.plan.dieAt = 20 + l.random.IntN(50) // after those of opening
@@ -124,7 +124,7 @@ func TestFailingWrites(t *testing.T) {
 func testFailing(t *testing.T, what string, step int) {
 	t.Parallel()
 	first := seed(t)
-	for name, failFor := range map[string]int{"once": 1, "for good": 1 << 30} {
+	for name, failFor := range map[string]int{"once": 1, "forever": 1 << 30} {
 		t.Run(name, func(t *testing.T) {
 			failAt := 1
 			for ; ; failAt += step {

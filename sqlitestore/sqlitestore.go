@@ -72,14 +72,14 @@ var (
 	// ErrWALMismatch is returned if the write-ahead log belongs to another database or another
 	// state of it, for example after a backup was restored. SQLite would corrupt the database.
 	// All files are unchanged.
-	ErrWALMismatch = errors.New("write-ahead log of another database")
+	ErrWALMismatch = errors.New("write-ahead log does not match the database")
 
 	// ErrEventsMissing is returned if the database misses acknowledged events, for example
 	// because its write-ahead log was deleted after a crash. All files are unchanged.
 	ErrEventsMissing = errors.New("acknowledged events are missing")
 
 	// ErrSchemaTooNew is returned if a newer version of this package wrote the database.
-	ErrSchemaTooNew = errors.New("charge event database of a newer version")
+	ErrSchemaTooNew = errors.New("charge event database was written by a newer version")
 )
 
 // Options are the settings of a [Store]. The zero value selects the defaults.

@@ -48,7 +48,7 @@ func TestStateFileIsUpdated(t *testing.T) {
 	setup.tuning.stateEvery = time.Hour
 	s = setup.open(t)
 	fresh(t, s, charges("acme", "c"))
-	require.EqualValues(t, 3, newest(s), "the first event in the log")
+	require.EqualValues(t, 3, newest(s), "the first event of the WAL is written at once")
 	fresh(t, s, charges("acme", "d"))
 	require.EqualValues(t, 3, newest(s))
 	require.NoError(t, s.Close())

@@ -24,15 +24,15 @@ type walContent struct {
 // https://www.sqlite.org/fileformat2.html#walformat.
 func (f *file) readWAL() (walContent, error) {
 	found := walContent{headers: make(map[header]bool)}
-	log, err := os.Open(f.path + "-wal")
+	walFile, err := os.Open(f.path + "-wal")
 	if errors.Is(err, fs.ErrNotExist) {
 		return found, nil
 	}
 	if err != nil {
 		return found, err
 	}
-	defer log.Close() //nolint:errcheck // it was only read
-	r := bufio.NewReaderSize(log, 1<<16)
+	defer walFile.Close() //nolint:errcheck // it was only read
+	r := bufio.NewReaderSize(walFile, 1<<16)
 	var begin [32]byte
 	if more, err := readFull(r, begin[:]); !more {
 		return found, err

@@ -29,7 +29,7 @@ func TestWALWithoutMark(t *testing.T) {
 	pair.write(t, dead.path)
 	err = dead.openError(t)
 	require.ErrorIs(t, err, ErrWALMismatch)
-	require.ErrorContains(t, err, "If both were put there together: mv "+dead.path+".state "+dead.path+".state.old")
+	require.ErrorContains(t, err, "If both files were put there together: mv "+dead.path+".state "+dead.path+".state.old")
 	require.NoError(t, os.Rename(dead.path+".state", dead.path+".state.old"))
 	require.EqualValues(t, 1, value[int64](t, dead.open(t), "SELECT count(*) FROM sqlite_schema WHERE name = 'mine'"))
 }
@@ -53,21 +53,21 @@ func TestFileAndWALOfDifferentMoments(t *testing.T) {
 	keyOnly := charges("acme", "a")
 	keyOnly.IdempotencyKey = "key"
 	for name, do := range map[string]func(t *testing.T, s *Store, path, copied string) (suffix string){
-		"the file has a part of the log, events follow": func(t *testing.T, s *Store, path, copied string) string {
+		"the file has a part of the WAL, events follow": func(t *testing.T, s *Store, path, copied string) string {
 			fresh(t, s, charges("acme", "b"))
 			partly(t, s, func() { fresh(t, s, charges("acme", "c")) })
 			cp(t, path, copied)
 			checkpointAll(t, s)
 			return ""
 		},
-		"the file has a part of the log, a key follows": func(t *testing.T, s *Store, path, copied string) string {
+		"the file has a part of the WAL, a key follows": func(t *testing.T, s *Store, path, copied string) string {
 			fresh(t, s, charges("acme", "b"))
 			partly(t, s, func() { replayed(t, s, keyOnly) })
 			cp(t, path, copied)
 			checkpointAll(t, s)
 			return ""
 		},
-		"the file has a part of the log, events are pruned": func(t *testing.T, s *Store, path, copied string) string {
+		"the file has a part of the WAL, events are pruned": func(t *testing.T, s *Store, path, copied string) string {
 			fresh(t, s, charges("acme", "b"))
 			partly(t, s, func() {
 				_, err := s.Prune(t.Context(), received().Add(time.Hour))
@@ -77,21 +77,21 @@ func TestFileAndWALOfDifferentMoments(t *testing.T) {
 			checkpointAll(t, s)
 			return ""
 		},
-		"the log ends before events of the file": func(t *testing.T, s *Store, path, copied string) string {
+		"the WAL ends before events of the file": func(t *testing.T, s *Store, path, copied string) string {
 			fresh(t, s, charges("acme", "b"))
 			cp(t, path+"-wal", copied)
 			fresh(t, s, charges("acme", "c"))
 			checkpointAll(t, s)
 			return "-wal"
 		},
-		"the log ends before a key of the file": func(t *testing.T, s *Store, path, copied string) string {
+		"the WAL ends before a key of the file": func(t *testing.T, s *Store, path, copied string) string {
 			fresh(t, s, charges("acme", "b"))
 			cp(t, path+"-wal", copied)
 			replayed(t, s, keyOnly)
 			checkpointAll(t, s)
 			return "-wal"
 		},
-		"the log has no events, and ends before some of the file": func(t *testing.T, s *Store, path, copied string) string {
+		"the WAL has no events, and ends before some of the file": func(t *testing.T, s *Store, path, copied string) string {
 			_, err := s.Prune(t.Context(), received().Add(time.Hour))
 			require.NoError(t, err)
 			checkpointAll(t, s)
@@ -106,7 +106,7 @@ func TestFileAndWALOfDifferentMoments(t *testing.T) {
 			sqlite3Shell(t, path, "DELETE FROM events WHERE seq < 200; PRAGMA wal_checkpoint(TRUNCATE)")
 			return ""
 		},
-		"another program has changed the schema, and begun the log": func(t *testing.T, _ *Store, path, copied string) string {
+		"another program has changed the schema, and begun a WAL": func(t *testing.T, _ *Store, path, copied string) string {
 			cp(t, path, copied)
 			sqlite3Shell(t, path, "CREATE INDEX mine ON events (product_item_id); PRAGMA wal_checkpoint(TRUNCATE)")
 			sqlite3Shell(t, path, "CREATE VIEW mine2 AS SELECT 1")
@@ -127,7 +127,7 @@ func TestFileAndWALOfDifferentMoments(t *testing.T) {
 				copied := filepath.Join(t.TempDir(), "copy")
 				suffix := do(t, s, setup.path, copied)
 				if suffix == "" {
-					fresh(t, s, charges("acme", "in the log"))
+					fresh(t, s, charges("acme", "in the WAL"))
 				}
 				dead := copyKilledWithState(t, setup)
 				copyFile(t, copied, dead.path+suffix)
@@ -247,7 +247,7 @@ func TestHalfWrittenFrame(t *testing.T) {
 	require.NoError(t, err)
 	written, err := os.ReadFile(after.path + "-wal")
 	require.NoError(t, err)
-	require.NotEqual(t, log[:32], written[:32], "the log was started over")
+	require.NotEqual(t, log[:32], written[:32], "the WAL was restarted")
 	for n := 0; 32+n < len(log); n += 24 + 4096 {
 		copy(log, written[:32+n+24])
 		dead := setup
