@@ -19,11 +19,11 @@ type prefetched struct {
 func (s *session) prefetch(group []*groupcommit.Request) error {
 	s.prefetched.values = s.prefetched.values[:0]
 	for _, r := range group {
-		if s.prefetched.platform != r.Batch.Platform {
-			s.prefetched.platform, s.prefetched.values = r.Batch.Platform, s.prefetched.values[:0]
+		if s.prefetched.platform != r.Platform {
+			s.prefetched.platform, s.prefetched.values = r.Platform, s.prefetched.values[:0]
 		}
-		for i := range r.Batch.Events {
-			if value := r.Batch.Events[i].Reference; value != "" {
+		for i := range r.Events {
+			if value := r.Events[i].Reference; value != "" {
 				s.prefetched.values = append(s.prefetched.values, value)
 			}
 			if len(s.prefetched.values) == prefetchSize {

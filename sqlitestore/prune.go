@@ -14,7 +14,7 @@ import (
 // exceeds the differences within a transaction.
 const backdatedAfter = 10 * time.Second
 
-// since 1970
+// Unix time.
 const receivedMilliseconds = "received_s * 1000 + received_ns / 1000000"
 
 // Prune deletes the events that were received before a time, to the millisecond, and returns

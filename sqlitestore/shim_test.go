@@ -25,10 +25,10 @@ func (op operation) is(what, file string) bool { return op.kind == what && op.fi
 // disk returns 0 or a result code. SQLite calls it on its own goroutines.
 type disk func(operation) int32
 
-// by path of the database
+// Keys are paths of databases.
 var disks sync.Map
 
-// by SQLite's handle
+// Keys are SQLite's handles.
 var opened sync.Map
 
 type openedFile struct {
