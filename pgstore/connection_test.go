@@ -36,7 +36,7 @@ func TestACommitThatNoStandbyHasIsUnknown(t *testing.T) {
 		require.NoError(t, err)
 	}
 	for i := 0; i < 2; {
-		s.writer.expectKnown = i == 1
+		s.writer.lookupFirst = i == 1
 		done := make(chan error, 1)
 		go func() { _, err := s.Append(context.Background(), charges("acme", rand.Text())); done <- err }()
 		var err error
@@ -77,7 +77,7 @@ CREATE TRIGGER look AFTER INSERT ON `+schema+`.events FOR EACH ROW EXECUTE FUNCT
 	require.NoError(t, err)
 	off.Store(true)
 	for _, known := range []bool{false, true} {
-		s.writer.expectKnown = known
+		s.writer.lookupFirst = known
 		appended(t, s, charges("acme", fmt.Sprint(known)))
 	}
 	var after string
@@ -181,7 +181,7 @@ func TestAClientThatStopsWhileItSendsHoldsUpNobody(t *testing.T) {
 	other := newStore(t, newPool(t), Options{Schema: schema})
 	for i, known := range []bool{false, true} {
 		appended(t, s, charges("acme", fmt.Sprint("before ", i)))
-		s.writer.expectKnown = known
+		s.writer.lookupFirst = known
 		armed.Store(64 << 10)
 		done := make(chan error, 1)
 		go func() {
@@ -224,12 +224,12 @@ func TestAnAnswerThatIsLostIsNeverANewTry(t *testing.T) {
 		s := newStore(t, pool, Options{})
 		appended(t, s, charges("acme", ""))
 		// What was not to be committed yet can be sent again.
-		s.writer.expectKnown = true
+		s.writer.lookupFirst = true
 		armed.Store(true)
 		appended(t, s, charges("acme", ""))
 		require.Len(t, listed(t, s, "acme"), 2, mode)
 
-		require.False(t, s.writer.expectKnown)
+		require.False(t, s.writer.lookupFirst)
 		armed.Store(true)
 		_, err := s.Append(t.Context(), charges("acme", ""))
 		stored := len(listed(t, s, "acme")) - 2
@@ -298,7 +298,7 @@ func TestAReadOnlyServerIsNotConnectedToNorToldOfAllTheTime(t *testing.T) {
 		_, err := s.Append(t.Context(), charges("acme", "a"))
 		require.ErrorIs(t, err, chargeingest.ErrNotStored)
 	}
-	require.LessOrEqual(t, connections.Load()-before, 2+int64(time.Since(start)/resetPause))
+	require.LessOrEqual(t, connections.Load()-before, 2+int64(time.Since(start)/resetInterval))
 	told := strings.Count(log.String(), "was not stored")
 	require.Positive(t, told)
 	require.LessOrEqual(t, told, 1+int(time.Since(start)/time.Second))
@@ -320,7 +320,7 @@ current_setting('statement_timeout') || ' ' || current_setting('lock_timeout') |
 CREATE TRIGGER look BEFORE INSERT ON `+schema+`.events FOR EACH ROW EXECUTE FUNCTION `+schema+`.look()`)
 	require.NoError(t, err)
 	for _, known := range []bool{false, true} {
-		s.writer.expectKnown = known
+		s.writer.lookupFirst = known
 		appended(t, s, charges("acme", fmt.Sprint(known)))
 	}
 	rows, err := pool.Query(t.Context(), "SELECT settings FROM "+schema+".seen")

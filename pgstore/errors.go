@@ -1,19 +1,22 @@
 package pgstore
 
 import (
+	"context"
 	"errors"
+	"math/rand/v2"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"example.com/chargeingest"
 	"example.com/chargeingest/internal/panics"
 )
 
-// errReadOnly says that the server takes no writes.
 var errReadOnly = errors.New("the server is read-only")
 
-// Codes of the server (PostgreSQL documentation, appendix A).
+// Error codes of PostgreSQL (documentation, appendix A).
 const (
 	codeUniqueViolation      = "23505"
 	codeSerializationFailure = "40001"
@@ -25,7 +28,7 @@ const (
 	codeNotSupported         = "0A000" // also of a plan whose tables have changed
 )
 
-// codeOf is the code of an error of the server, empty where it is another one.
+// codeOf returns the code of a server's error, and "" for other errors.
 func codeOf(err error) string {
 	var e *pgconn.PgError
 	if errors.As(err, &e) {
@@ -34,14 +37,13 @@ func codeOf(err error) string {
 	return ""
 }
 
-// isUndone says that the server refused a statement and goes on: the transaction
-// is undone. After anything else the connection is of no use, and whether a
-// commit that was sent has happened is not known.
+// isRolledBack reports whether the server rejected a statement, so that the transaction
+// is rolled back and the connection can be used again.
 //
-// Not so where the code itself says that it is not known: a connection behind a
-// proxy or between the nodes of a cluster (08), CockroachDB's ambiguous result
-// (40003), and in a commit whatever is broken (58, XX).
-func isUndone(err error, inCommit bool) bool {
+// Some codes leave the outcome open: a lost connection behind a proxy or between the
+// nodes of a cluster (08), CockroachDB's ambiguous result (40003), and system and
+// internal errors (58, XX) in a commit.
+func isRolledBack(err error, inCommit bool) bool {
 	var e *pgconn.PgError
 	if !errors.As(err, &e) || severity(e) != "ERROR" || strings.HasPrefix(e.Code, "57P") {
 		return false
@@ -52,8 +54,7 @@ func isUndone(err error, inCommit bool) bool {
 	return !inCommit || !strings.HasPrefix(e.Code, "58") && !strings.HasPrefix(e.Code, "XX")
 }
 
-// severity is that of an error, also where the server sends none that is not
-// translated, as CockroachDB does before 22.
+// severity falls back to the translated severity, as CockroachDB before 22 sends no other.
 func severity(e *pgconn.PgError) string {
 	if e.SeverityUnlocalized != "" {
 		return e.SeverityUnlocalized
@@ -61,11 +62,11 @@ func severity(e *pgconn.PgError) string {
 	return e.Severity
 }
 
-// isGone says that nothing was stored although the connection is lost: nothing
-// was sent, or the server itself ended the session, and said so in the place of
-// the answer to a statement before the commit. Answers come in the order of the
-// statements, so that the commit was not executed.
-func isGone(err error, inCommit bool) bool {
+// isSessionEnded reports whether the connection is lost and nothing was stored: nothing
+// was sent, or the server reported the end of the session in response to a statement
+// before the commit. Responses have the order of the statements, so the commit was not
+// executed.
+func isSessionEnded(err error, inCommit bool) bool {
 	if errors.As(err, new(pgx.ErrPreprocessingBatch)) || pgconn.SafeToRetry(err) && !errors.Is(err, pgconn.ErrConnClosed) {
 		return true
 	}
@@ -77,36 +78,37 @@ func isGone(err error, inCommit bool) bool {
 	case "25P03", "57P05": // it waited too long for the next statement
 		return true
 	case "25P04", "57P01", "57P02", "57P03":
-		return !inCommit && e.Routine != "" // a proxy names none
+		return !inCommit && e.Routine != "" // a proxy sends no routine
 	}
 	return false
 }
 
-// isDuplicate says that something was inserted that is there already.
-func isDuplicate(err error) bool { return codeOf(err) == codeUniqueViolation }
+func isUniqueViolation(err error) bool { return codeOf(err) == codeUniqueViolation }
 
-// isTransient says that the transaction was undone for the sake of another one.
+// isTransient reports whether the server rolled back in favor of another transaction.
 func isTransient(err error) bool {
 	code := codeOf(err)
 	return code == codeSerializationFailure || code == codeDeadlock
 }
 
-// goneError says that the connection is lost, and nothing was stored.
-type goneError struct{ error }
+// isUnknown reports whether the transaction may have been committed.
+func isUnknown(err error) bool { return errors.Is(err, chargeingest.ErrOutcomeUnknown) }
 
-func (e goneError) Unwrap() error { return e.error }
+// sessionEndedError is the error of a lost connection after which nothing is stored.
+type sessionEndedError struct{ error }
 
-// undecidedError says that a request could not be decided, such as for content in
-// the database that is no JSON any more.
+func (e sessionEndedError) Unwrap() error { return e.error }
+
+// undecidedError is the error of a request that could not be decided, for example because
+// stored content is not JSON.
 type undecidedError struct{ error }
 
 func (e undecidedError) Unwrap() error { return e.error }
 
-// isOfAnEvent says that what was to be stored is to blame, such as a text with a
-// character that the database cannot hold, or a reference that is there without
-// its event.
-func isOfAnEvent(err error) bool {
-	if isOfTheServer(err) {
+// isEventError reports whether a request causes the failure, for example by a character
+// that the database cannot store or a reference whose event was deleted.
+func isEventError(err error) bool {
+	if isServerError(err) {
 		return false
 	}
 	code := codeOf(err)
@@ -114,8 +116,19 @@ func isOfAnEvent(err error) bool {
 		strings.HasPrefix(code, "22") || strings.HasPrefix(code, "23") || strings.HasPrefix(code, "54")
 }
 
-// isOfTheServer says that nothing was stored, and that another connection may lead to
-// a server that works.
-func isOfTheServer(err error) bool {
-	return codeOf(err) == codeReadOnly || errors.As(err, new(goneError))
+// isServerError reports whether nothing was stored and another connection may lead to a
+// server that works.
+func isServerError(err error) bool {
+	return codeOf(err) == codeReadOnly || errors.As(err, new(sessionEndedError))
+}
+
+// pause waits before the next try, longer each time and for a random time, so that
+// processes do not collide again. It reports false if ctx ends first.
+func pause(ctx context.Context, n int) bool {
+	select {
+	case <-time.After(rand.N(time.Millisecond << min(n, 6))): //nolint:gosec // not a secret
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }

@@ -35,10 +35,10 @@ func TestWhatAnErrorMeansDependsOnWhereItComes(t *testing.T) {
 		{"a panic of the server", of("PANIC", "PANIC", "XX000", ""), false, false, false, false},
 		{"no answer", errors.New("unexpected EOF"), false, false, false, false},
 	} {
-		require.Equal(t, c.undone, isUndone(c.err, false), c.name)
-		require.Equal(t, c.undoneAtIt, isUndone(c.err, true), c.name)
-		require.Equal(t, c.gone, isGone(c.err, false), c.name)
-		require.Equal(t, c.goneAtIt, isGone(c.err, true), c.name)
+		require.Equal(t, c.undone, isRolledBack(c.err, false), c.name)
+		require.Equal(t, c.undoneAtIt, isRolledBack(c.err, true), c.name)
+		require.Equal(t, c.gone, isSessionEnded(c.err, false), c.name)
+		require.Equal(t, c.goneAtIt, isSessionEnded(c.err, true), c.name)
 	}
 }
 
@@ -62,7 +62,7 @@ CREATE CONSTRAINT TRIGGER fail AFTER INSERT ON `+schema+`.events DEFERRABLE INIT
 // A server that is lost while something is searched is lost, whatever was searched for.
 func TestALostServerIsNoEventsFault(t *testing.T) {
 	undecided := undecidedError{errors.New("unexpected EOF")}
-	require.True(t, isOfAnEvent(undecided))
-	require.False(t, isOfAnEvent(goneError{undecided}))
-	require.True(t, isOfTheServer(goneError{undecided}))
+	require.True(t, isEventError(undecided))
+	require.False(t, isEventError(sessionEndedError{undecided}))
+	require.True(t, isServerError(sessionEndedError{undecided}))
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"slices"
 	"time"
 
@@ -15,184 +14,174 @@ import (
 	"example.com/chargeingest/storekit"
 )
 
-// group is what becomes of the requests of one transaction, once it is
-// committed.
-type group struct {
-	answers []groupcommit.Answer // one for each request that was decided
-	known   bool                 // something was stored before, or refused
-	refused bool
-	rows    rows
-	keys    keys
+// decidedGroup has the results of requests, which hold once the transaction is committed,
+// and the rows to insert.
+type decidedGroup struct {
+	results    []groupcommit.Result // one for each request that was decided
+	duplicates bool                 // a replay or a rejection is among them
+	rejections bool
+	events     eventRows
+	records    recordRows
 }
 
-// nextID makes an id.
 type nextID func(time.Time) (string, error)
 
-// decide settles requests in their order, each by what is known and by what the
-// ones before it store. To compare large contents takes time and memory: where a
-// group has had its share of these, it ends before the next request.
-func decide(ctx context.Context, requests []*groupcommit.Request, k *known, next nextID, until time.Time) (*group, error) {
-	g := new(group)
-	for i, r := range requests {
-		if i > 0 && (k.fetched > maxFound || time.Now().After(until)) {
+// decide decides requests in their order, by stored events and those of earlier requests.
+// Comparing large contents takes time and memory, so beyond maxPrefetchBytes or the
+// deadline the group ends.
+func decide(ctx context.Context, group []*groupcommit.Request, l *lookup, next nextID, deadline time.Time) (*decidedGroup, error) {
+	g := new(decidedGroup)
+	for i, r := range group {
+		if i > 0 && (l.fetchedBytes > maxPrefetchBytes || time.Now().After(deadline)) {
 			break
 		}
-		receipt, err := g.decideOne(ctx, r.Attempt, k, next)
+		result, err := g.decideOne(ctx, r.Attempt, l, next)
 		switch {
 		case err != nil && codeOf(err) != "":
-			return nil, err // of the search for something that is known
-		case err != nil && !isRefusal(err):
+			return nil, err // of a query
+		case err != nil && !groupcommit.IsRejection(err):
 			return nil, undecidedError{err}
 		}
 		if err != nil {
-			g.known, g.refused = true, true
+			g.duplicates, g.rejections = true, true
 		}
-		g.answers = append(g.answers, groupcommit.Answer{Receipt: receipt, Err: err})
+		g.results = append(g.results, groupcommit.Result{AppendResult: result, Err: err})
 	}
-	g.rows.sort()
+	g.events.sort()
 	return g, nil
 }
 
-func (g *group) decideOne(ctx context.Context, a storekit.Attempt, k *known, next nextID) (chargeingest.AppendResult, error) {
+func (g *decidedGroup) decideOne(ctx context.Context, a storekit.Attempt, l *lookup, next nextID) (chargeingest.AppendResult, error) {
 	b := a.Batch
-	decision, err := a.Decide(ctx, k)
+	decision, err := a.Decide(ctx, l)
 	if err != nil {
 		return chargeingest.AppendResult{}, err
 	}
-	receipt, err := decision.Apply(func(i int) (string, error) {
+	result, err := decision.Apply(func(i int) (string, error) {
 		id, err := next(b.Events[i].ReceivedAt)
 		if err == nil {
-			g.rows.add(b.Platform, id, &b.Events[i])
+			g.events.add(b.Platform, id, &b.Events[i])
 		}
 		return id, err
 	})
 	if err != nil {
 		return chargeingest.AppendResult{}, err
 	}
-	for i := range receipt.Outcomes {
-		o := &receipt.Outcomes[i]
-		g.known = g.known || o.Replayed
+	for i := range result.Outcomes {
+		o := &result.Outcomes[i]
+		g.duplicates = g.duplicates || o.Replayed
 		if reference := b.Events[i].Reference; reference != "" && !o.Replayed {
-			k.store(b.Platform, reference, o.StoredEvent)
+			l.addEvent(scopedName{b.Platform, reference}, o.StoredEvent)
 		}
 	}
-	if bound := decision.IdempotencyRecord(receipt); bound != nil {
-		g.keys.add(b, bound)
-		k.bind(b, bound)
+	if record := decision.IdempotencyRecord(result); record != nil {
+		g.records.add(b, record)
+		l.addRecord(scopedName{b.Platform, b.IdempotencyKey}, record)
 	}
-	return receipt, nil
-}
-
-// isRefusal says that a batch was decided against before anything was written.
-func isRefusal(err error) bool {
-	var conflict *chargeingest.ConflictError
-	return errors.As(err, &conflict) || errors.Is(err, chargeingest.ErrNotStored)
+	return result, nil
 }
 
 // insert queues the statement that stores the group.
-func (g *group) insert(b *pgx.Batch, sql *statements) {
-	names, counts, newest := g.rows.platforms()
-	arguments := append([]any{names, counts, newest}, g.rows.columns()...)
-	b.Queue(sql.insert, append(arguments, g.keys.columns()...)...)
+func (g *decidedGroup) insert(b *pgx.Batch, sql *statements) {
+	names, counts, newestIDs := g.events.platforms()
+	arguments := append([]any{names, counts, newestIDs}, g.events.columns()...)
+	b.Queue(sql.insert, append(arguments, g.records.columns()...)...)
 }
 
-// row is an event that gets one.
-type row struct {
+type eventRow struct {
 	platform, id string
 	event        *chargeingest.NewEvent
-	behind       int64 // how many of its platform come after it
+	remaining    int64 // rows of the same platform after this one
 }
 
-// rows are the events that get one, in the order of storing within each platform.
-type rows struct{ list []row }
+// eventRows are the events to insert, in the order of storing within each platform.
+type eventRows struct{ rows []eventRow }
 
-func (r *rows) len() int { return len(r.list) }
+func (r *eventRows) len() int { return len(r.rows) }
 
-func (r *rows) add(platform, id string, e *chargeingest.NewEvent) {
-	r.list = append(r.list, row{platform: platform, id: id, event: e})
+func (r *eventRows) add(platform, id string, e *chargeingest.NewEvent) {
+	r.rows = append(r.rows, eventRow{platform: platform, id: id, event: e})
 }
 
-// sort brings the platforms together, in the order in which they are locked.
-func (r *rows) sort() {
-	slices.SortStableFunc(r.list, func(a, b row) int { return cmp.Compare(a.platform, b.platform) })
-	for i := len(r.list) - 2; i >= 0; i-- {
-		if r.list[i].platform == r.list[i+1].platform {
-			r.list[i].behind = r.list[i+1].behind + 1
+// sort orders rows by platform, the order of locking.
+func (r *eventRows) sort() {
+	slices.SortStableFunc(r.rows, func(a, b eventRow) int { return cmp.Compare(a.platform, b.platform) })
+	for i := len(r.rows) - 2; i >= 0; i-- {
+		if r.rows[i].platform == r.rows[i+1].platform {
+			r.rows[i].remaining = r.rows[i+1].remaining + 1
 		}
 	}
 }
 
-// platforms are the names, sorted, the numbers of events, and the newest ids.
-func (r *rows) platforms() (names []string, counts []int64, newest []string) {
-	for i := range r.list {
-		e := &r.list[i]
-		if n := len(names); n == 0 || names[n-1] != e.platform {
-			names, counts, newest = append(names, e.platform), append(counts, e.behind+1), append(newest, "")
+// platforms returns the sorted names with the number of events and the newest id of each.
+func (r *eventRows) platforms() (names []string, counts []int64, newestIDs []string) {
+	for i := range r.rows {
+		row := &r.rows[i]
+		if n := len(names); n == 0 || names[n-1] != row.platform {
+			names, counts, newestIDs = append(names, row.platform), append(counts, row.remaining+1), append(newestIDs, "")
 		}
-		newest[len(newest)-1] = e.id // ids increase
+		newestIDs[len(newestIDs)-1] = row.id // ids increase
 	}
-	return names, counts, newest
+	return names, counts, newestIDs
 }
 
-// columns are the arguments of insertEvents.
-func (r *rows) columns() []any {
-	column := func(value func(*row) string) []string {
-		list := make([]string, len(r.list))
-		for i := range r.list {
-			list[i] = value(&r.list[i])
+func (r *eventRows) columns() []any {
+	column := func(value func(*eventRow) string) []string {
+		list := make([]string, len(r.rows))
+		for i := range r.rows {
+			list[i] = value(&r.rows[i])
 		}
 		return list
 	}
-	n := len(r.list)
-	behind, assigned, digests := make([]int64, n), make([]bool, n), make([][]byte, n)
+	n := len(r.rows)
+	remaining, assigned, digests := make([]int64, n), make([]bool, n), make([][]byte, n)
 	received, seconds, nanoseconds := make([]time.Time, n), make([]int64, n), make([]int32, n)
-	for i := range r.list {
-		e := r.list[i].event
-		behind[i], assigned[i], digests[i] = r.list[i].behind, e.TimestampAssigned, e.Digest[:]
+	for i := range r.rows {
+		e := r.rows[i].event
+		remaining[i], assigned[i], digests[i] = r.rows[i].remaining, e.TimestampAssigned, e.Digest[:]
 		received[i], seconds[i], nanoseconds[i] = e.ReceivedAt, e.Timestamp.Unix(), int32(e.Timestamp.Nanosecond())
 	}
 	return []any{
-		column(func(r *row) string { return r.platform }), behind,
-		column(func(r *row) string { return r.id }), column(func(r *row) string { return r.event.Content }),
+		column(func(r *eventRow) string { return r.platform }), remaining,
+		column(func(r *eventRow) string { return r.id }), column(func(r *eventRow) string { return r.event.Content }),
 		assigned, digests, received, seconds, nanoseconds,
-		column(func(r *row) string { return r.event.Reference }),
-		column(func(r *row) string { return r.event.CustomerID }), column(func(r *row) string { return r.event.CustomerReference }),
-		column(func(r *row) string { return r.event.PricingPlanSubscriptionID }),
-		column(func(r *row) string { return r.event.PricingPlanSubscriptionReference }),
-		column(func(r *row) string { return r.event.ProductItemID }),
+		column(func(r *eventRow) string { return r.event.Reference }),
+		column(func(r *eventRow) string { return r.event.CustomerID }), column(func(r *eventRow) string { return r.event.CustomerReference }),
+		column(func(r *eventRow) string { return r.event.PricingPlanSubscriptionID }),
+		column(func(r *eventRow) string { return r.event.PricingPlanSubscriptionReference }),
+		column(func(r *eventRow) string { return r.event.ProductItemID }),
 	}
 }
 
-// keys are the idempotency keys that are bound.
-type keys struct {
+// recordRows are the idempotency records to insert.
+type recordRows struct {
 	platforms, keys, routes []string
 	digests                 [][]byte
-	ids                     []string  // JSON lists
-	sent                    []*string // JSON lists; nil if no event has one
+	eventIDs                []string  // JSON arrays
+	sent                    []*string // JSON arrays, or nil if no event has a text
 	received                []time.Time
 }
 
-func (k *keys) len() int { return len(k.keys) }
+func (r *recordRows) len() int { return len(r.keys) }
 
-func (k *keys) add(b chargeingest.Batch, bound *storekit.IdempotencyRecord) {
-	ids, texts, differ := make([]string, len(bound.Events)), make([]*string, len(bound.Events)), false
-	for i := range bound.Events {
-		ids[i], texts[i] = bound.Events[i].ID, bound.Events[i].EncodeSent()
-		differ = differ || texts[i] != nil
+func (r *recordRows) add(b chargeingest.Batch, record *storekit.IdempotencyRecord) {
+	ids, texts, hasText := make([]string, len(record.Events)), make([]*string, len(record.Events)), false
+	for i := range record.Events {
+		ids[i], texts[i] = record.Events[i].ID, record.Events[i].EncodeSent()
+		hasText = hasText || texts[i] != nil
 	}
-	text, _ := json.Marshal(ids) // a list of strings always is JSON
-	var list *string
-	if differ {
+	eventIDs, _ := json.Marshal(ids) // strings never fail
+	var sent *string
+	if hasText {
 		encoded, _ := json.Marshal(texts)
-		list = new(string(encoded))
+		sent = new(string(encoded))
 	}
-	k.sent = append(k.sent, list)
-	k.platforms, k.keys, k.routes = append(k.platforms, b.Platform), append(k.keys, b.IdempotencyKey), append(k.routes, string(b.Route))
-	k.digests, k.ids = append(k.digests, b.Digest[:]), append(k.ids, string(text))
-	k.received = append(k.received, b.Events[0].ReceivedAt)
+	r.sent = append(r.sent, sent)
+	r.platforms, r.keys, r.routes = append(r.platforms, b.Platform), append(r.keys, b.IdempotencyKey), append(r.routes, string(b.Route))
+	r.digests, r.eventIDs = append(r.digests, b.Digest[:]), append(r.eventIDs, string(eventIDs))
+	r.received = append(r.received, b.Events[0].ReceivedAt)
 }
 
-// columns are the arguments of insertRequests.
-func (k *keys) columns() []any {
-	return []any{k.platforms, k.keys, k.routes, k.digests, k.ids, k.sent, k.received}
+func (r *recordRows) columns() []any {
+	return []any{r.platforms, r.keys, r.routes, r.digests, r.eventIDs, r.sent, r.received}
 }

@@ -83,13 +83,13 @@ CREATE TRIGGER slow BEFORE INSERT ON `+schema+`.events FOR EACH ROW EXECUTE FUNC
 	all.Wait()
 	require.Len(t, listed(t, s, "acme"), 101)
 	require.Less(t, refused.Load(), int64(100))
-	require.Less(t, s.writer.most, 100)
+	require.Less(t, s.writer.maxEvents, 100)
 	_, err = pool.Exec(t.Context(), "DROP TRIGGER slow ON "+schema+".events")
 	require.NoError(t, err)
 	for i := range 30 {
 		appended(t, s, charges("acme", numbered(fmt.Sprint("fast-", i), 200)...))
 	}
-	require.Greater(t, s.writer.most, 100)
+	require.Greater(t, s.writer.maxEvents, 100)
 }
 
 // failing makes the first inserts into events fail with a code.
@@ -111,7 +111,7 @@ func TestATransactionThatIsUndoneForAnotherIsTriedAgainWhileThereIsTime(t *testi
 	for _, code := range []string{codeSerializationFailure, codeDeadlock} {
 		for _, known := range []bool{false, true} {
 			failing(t, pool, schema, code, 10)
-			s.writer.expectKnown = known
+			s.writer.lookupFirst = known
 			appended(t, s, charges("acme", fmt.Sprint(code, known)))
 		}
 		failing(t, pool, schema, code, 1_000_000)
@@ -233,18 +233,18 @@ func TestWhatIsFetchedIsFetchedOnce(t *testing.T) {
 	conn, err := pool.Acquire(t.Context())
 	require.NoError(t, err)
 	defer conn.Release()
-	k := &known{
+	l := &lookup{
 		conn: conn.Conn(), sql: s.sql,
-		unread: map[named]bool{{"acme", "a"}: true}, unreadRequests: map[named]bool{{"acme", "key"}: true},
+		unfetchedEvents: map[scopedName]bool{{"acme", "a"}: true}, unfetchedRecords: map[scopedName]bool{{"acme", "key"}: true},
 	}
 	for range 2 {
-		e, err := k.EventByReference(t.Context(), "acme", "a")
+		e, err := l.EventByReference(t.Context(), "acme", "a")
 		require.NoError(t, err)
 		require.Equal(t, keyed.Events[0].Content, e.Content)
-		r, err := k.IdempotencyRecord(t.Context(), "acme", "key")
+		r, err := l.IdempotencyRecord(t.Context(), "acme", "key")
 		require.NoError(t, err)
 		require.Len(t, r.Events, 2)
-		require.Equal(t, 3*len(e.Content), k.fetched)
+		require.Equal(t, 3*len(e.Content), l.fetchedBytes)
 	}
 }
 
@@ -254,16 +254,16 @@ func TestAGroupEndsWhereItHasHadItsShareOfMemoryOrTime(t *testing.T) {
 	for i := range 3 {
 		requests = append(requests, &groupcommit.Request{Attempt: storekit.Attempt{Batch: charges("acme", fmt.Sprint(i))}})
 	}
-	decided := func(k *known, until time.Time) int {
-		g, err := decide(t.Context(), requests, k, s.writer.ids.Next, until)
+	decided := func(l *lookup, deadline time.Time) int {
+		g, err := decide(t.Context(), requests, l, s.writer.ids.Next, deadline)
 		require.NoError(t, err)
-		require.Equal(t, len(g.answers), g.rows.len())
-		return len(g.answers)
+		require.Equal(t, len(g.results), g.events.len())
+		return len(g.results)
 	}
 	later := time.Now().Add(time.Hour)
-	require.Equal(t, 3, decided(&known{}, later))
-	require.Equal(t, 1, decided(&known{}, time.Now().Add(-1)))
-	require.Equal(t, 1, decided(&known{fetched: maxFound + 1}, later))
+	require.Equal(t, 3, decided(&lookup{}, later))
+	require.Equal(t, 1, decided(&lookup{}, time.Now().Add(-1)))
+	require.Equal(t, 1, decided(&lookup{fetchedBytes: maxPrefetchBytes + 1}, later))
 }
 
 // All that a replay looks for it finds by an index and all of its columns, whatever
@@ -288,7 +288,7 @@ func TestWhatIsLookedUpIsFoundByItsIndex(t *testing.T) {
 	}
 	for statement, arguments := range map[string]string{
 		s.sql.findReferences: "('{a}', '{b}', 1)", s.sql.findReference: "('a', 'b')",
-		s.sql.findRequests: "('{a}', '{b}', 1)", s.sql.findRequest: "('a', 'b')", s.sql.get: "('a', 'b')",
+		s.sql.findRecords: "('{a}', '{b}', 1)", s.sql.findRecord: "('a', 'b')", s.sql.get: "('a', 'b')",
 	} {
 		found := plan(statement, arguments)
 		require.Contains(t, found, "Index Cond")

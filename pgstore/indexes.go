@@ -7,13 +7,12 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// index is an index to build.
 type index struct {
 	name, table string
-	columns     string // and its condition, as they follow the table
+	columns     string // SQL after the table: columns and condition
 }
 
-// apply builds and drops the indexes of a change, all that is not done yet.
+// apply skips indexes that are already built or dropped.
 func (c indexChange) apply(ctx context.Context, conn *pgx.Conn, schema string) error {
 	if len(c.build)+len(c.drop) == 0 {
 		return nil
@@ -36,18 +35,18 @@ func (c indexChange) apply(ctx context.Context, conn *pgx.Conn, schema string) e
 	return nil
 }
 
-// indexer builds and drops indexes while others store.
+// indexer builds and drops indexes without blocking writes.
 type indexer struct {
 	conn   *pgx.Conn
 	schema string
 }
 
-// relation is a table or an index of any schema.
+// relation is a table or an index.
 type relation struct {
 	oid          uint32
 	schema, name string
 	partitioned  bool
-	valid        bool // always true for a table
+	valid        bool // true for tables
 }
 
 func (r relation) quoted() string { return pgx.Identifier{r.schema, r.name}.Sanitize() }
@@ -56,9 +55,8 @@ const relationColumns = `c.oid, n.nspname, c.relname, c.relkind IN ('p', 'I'), c
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid `
 
-// relations returns what a query over relationColumns finds.
-func (i *indexer) relations(ctx context.Context, rest string, arguments ...any) ([]relation, error) {
-	rows, err := i.conn.Query(ctx, "SELECT "+relationColumns+rest, arguments...)
+func (i *indexer) relations(ctx context.Context, condition string, arguments ...any) ([]relation, error) {
+	rows, err := i.conn.Query(ctx, "SELECT "+relationColumns+condition, arguments...)
 	if err != nil {
 		return nil, err
 	}
@@ -79,8 +77,8 @@ func (i *indexer) relation(ctx context.Context, name string) (relation, error) {
 	return found[0], nil
 }
 
-// build builds an index that is not there, or is left of a build that was interrupted,
-// and returns it.
+// build returns the index after building it, if it does not exist or is invalid because
+// an earlier build was interrupted.
 func (i *indexer) build(ctx context.Context, table relation, x index) (relation, error) {
 	found, err := i.relations(ctx, "WHERE i.indrelid = $1 AND c.relname = $2", table.oid, x.name)
 	if err != nil {
@@ -94,11 +92,11 @@ func (i *indexer) build(ctx context.Context, table relation, x index) (relation,
 	case table.partitioned:
 		return i.buildPartitioned(ctx, table, x, found)
 	case len(found) == 1:
-		if err := unbounded(ctx, i.conn, "DROP INDEX CONCURRENTLY "+found[0].quoted()); err != nil {
+		if err := withoutTimeouts(ctx, i.conn, "DROP INDEX CONCURRENTLY "+found[0].quoted()); err != nil {
 			return relation{}, err
 		}
 	}
-	if err := unbounded(ctx, i.conn, "CREATE "+statement); err != nil {
+	if err := withoutTimeouts(ctx, i.conn, "CREATE "+statement); err != nil {
 		return relation{}, err
 	}
 	found, err = i.relations(ctx, "WHERE i.indrelid = $1 AND c.relname = $2", table.oid, x.name)
@@ -111,10 +109,9 @@ func (i *indexer) build(ctx context.Context, table relation, x index) (relation,
 	return found[0], nil
 }
 
-// buildPartitioned builds an index of a partitioned table, which cannot be built
-// concurrently: it begins with an invalid one, gives each partition one of its own, and
-// attaches these. With the last one it is valid. A partition that is made meanwhile
-// gets its index from the server.
+// buildPartitioned builds the index of a partitioned table, which has no concurrent build:
+// it creates an invalid index, then builds and attaches one for each partition. With the
+// last one the index becomes valid. The server adds it to new partitions.
 func (i *indexer) buildPartitioned(ctx context.Context, table relation, x index, found []relation) (relation, error) {
 	if len(found) == 0 {
 		err := i.exec(ctx, "CREATE INDEX "+quoted(x.name)+" ON ONLY "+table.quoted()+" "+x.columns)
@@ -126,7 +123,7 @@ func (i *indexer) buildPartitioned(ctx context.Context, table relation, x index,
 		}
 	}
 	parent := found[0]
-	// Foreign tables have no indexes.
+	// Foreign tables ('f') have no indexes.
 	partitions, err := i.relations(ctx, `JOIN pg_catalog.pg_inherits h ON h.inhrelid = c.oid
 WHERE h.inhparent = $1 AND c.relkind <> 'f' AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_inherits a
 JOIN pg_catalog.pg_index ai ON ai.indexrelid = a.inhrelid WHERE a.inhparent = $2 AND ai.indrelid = c.oid) ORDER BY c.oid`, table.oid, parent.oid)
@@ -139,14 +136,14 @@ JOIN pg_catalog.pg_index ai ON ai.indexrelid = a.inhrelid WHERE a.inhparent = $2
 			err = i.exec(ctx, "ALTER INDEX "+parent.quoted()+" ATTACH PARTITION "+child.quoted())
 		}
 		if err != nil {
-			return relation{}, fmt.Errorf("of the partition %s: %w", partition.name, err)
+			return relation{}, fmt.Errorf("partition %s: %w", partition.name, err)
 		}
 	}
 	return parent, nil
 }
 
-// drop drops an index that is there. One of a partition goes with the index that it
-// belongs to.
+// drop drops an index if it exists. For the index of a partition it drops the index of
+// the partitioned table.
 func (i *indexer) drop(ctx context.Context, name string) error {
 	found, err := i.relations(ctx, `WHERE c.oid = (WITH RECURSIVE up AS (
 SELECT c.oid, 0 AS level FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -159,10 +156,10 @@ SELECT oid FROM up ORDER BY level DESC LIMIT 1)`, i.schema, name)
 	case found[0].partitioned:
 		return i.exec(ctx, "DROP INDEX "+found[0].quoted())
 	}
-	return unbounded(ctx, i.conn, "DROP INDEX CONCURRENTLY "+found[0].quoted())
+	return withoutTimeouts(ctx, i.conn, "DROP INDEX CONCURRENTLY "+found[0].quoted())
 }
 
-// exec runs a statement that takes the exclusive lock of a table for a moment.
+// exec runs a statement that locks a table exclusively for a moment.
 func (i *indexer) exec(ctx context.Context, statement string) error {
-	return briefly(ctx, i.conn, func(tx pgx.Tx) error { return execSimple(ctx, tx.Conn(), statement) })
+	return withShortLockWait(ctx, i.conn, func(tx pgx.Tx) error { return execSimple(ctx, tx.Conn(), statement) })
 }

@@ -8,24 +8,24 @@ import (
 	"example.com/chargeingest/internal/panics"
 )
 
-// maxLogText is how many bytes the text of an error takes in a log line, escaped: a
-// line stays below 16 KB with the attributes of the host's logger.
+// maxLogText bounds the escaped text of an error, in bytes, so that a log line with the
+// host's attributes stays below 16 KB.
 const maxLogText = 12 << 10
 
-// log tells the host's logger, whose panic harms nobody.
+// log ignores panics of the host's logger.
 func log(logger *slog.Logger, level slog.Level, message string, err error) {
-	var failed error
-	defer panics.RecoverTo(&failed)
+	var panicked error
+	defer panics.RecoverTo(&panicked)
 	var attributes []slog.Attr
 	if err != nil {
-		attributes = append(attributes, slog.String("error", shortened(err.Error())))
+		attributes = append(attributes, slog.String("error", shorten(err.Error())))
 	}
 	logger.LogAttrs(context.Background(), level, message, attributes...)
 }
 
-// shortened cuts a text that would take more than maxLogText bytes in a log line. Six
-// bytes is the most that a handler writes for one.
-func shortened(text string) string {
+// shorten truncates a text that would take more than maxLogText bytes. A handler writes at
+// most six bytes for one.
+func shorten(text string) string {
 	size := 0
 	for i, r := range text {
 		switch {

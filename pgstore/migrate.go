@@ -17,75 +17,72 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// migrationLock is the advisory lock under which one process migrates while
-// others wait.
+// migrationLock is the advisory lock of the process that migrates.
 const migrationLock = 0x63686172676530 // "charge0"
 
-// A migration leaves the tables usable by processes of the version before it, which go
-// on storing while it runs. The file NNNN_name.sql of a version is one transaction, for
-// statements that need the exclusive lock of a table for a moment only: such as
-// ALTER TABLE … ADD COLUMN … NULL. What takes longer is in indexChanges.
+// A migration must leave the tables usable for processes of the previous version, which
+// continue to store while it runs. The file NNNN_name.sql of a version is one transaction,
+// for statements that need the exclusive lock of a table only for a moment, such as
+// ALTER TABLE … ADD COLUMN … NULL. Slower changes belong in indexChanges.
 
-// indexChange builds and drops indexes, before the file of its version.
+// indexChange is applied before the file of its version.
 type indexChange struct {
 	build []index
-	drop  []string // also the indexes of partitions that belong to them
+	drop  []string // partitions' indexes included
 }
 
 var indexChanges = map[int]indexChange{
-	// An index that begins with the platform can be taken for a way to everything that is
-	// found by platform and sequence, and then leads past all events of the platform.
+	// The planner can use an index that begins with the platform to find an event by
+	// platform and sequence, and then reads all events of the platform.
 	2: {
 		build: []index{{name: "events_by_id", table: "events", columns: "(id)"}},
 		drop:  []string{"events_id", "events_platform_id_idx"},
 	},
 }
 
-// Waiting for the exclusive lock of a table holds up everybody who comes later, so it
-// is short and tried again.
+// While a session waits for the exclusive lock of a table, later sessions wait for it. The
+// wait is therefore short and repeated.
 const (
-	tableLockWait  = 100 * time.Millisecond
-	migrationPause = 300 * time.Millisecond // doubled with each try
-	longestPause   = 3 * time.Second
+	tableLockWait     = 100 * time.Millisecond
+	migrationPause    = 300 * time.Millisecond // doubled with each try
+	maxMigrationPause = 3 * time.Second
 )
 
-// errBusy says that another process migrates.
-var errBusy = errors.New("another process migrates the tables")
+var errMigrating = errors.New("another process migrates the tables")
 
-// migrator brings the tables up to date.
 type migrator struct {
-	schema string
-	logger *slog.Logger
-	guard  *pgx.Conn                                // holds the advisory lock
-	dial   func(context.Context) (*pgx.Conn, error) // a connection to work on
+	schema   string
+	logger   *slog.Logger
+	lockConn *pgx.Conn                                // has the advisory lock
+	dial     func(context.Context) (*pgx.Conn, error) // for the migrations
 }
 
-// run migrates until the tables are up to date, for as long as the context lasts.
+// run migrates the tables. It retries until ctx ends.
 func (m *migrator) run(ctx context.Context) error {
 	files, err := fs.Glob(migrations, "migrations/*.sql")
 	if err != nil {
 		return err
 	}
-	var told bool
+	var logged bool
 	for n := 0; ; n++ {
 		err := m.try(ctx, files)
 		switch {
 		case err == nil:
 			return nil
 		case ctx.Err() != nil:
-			return fmt.Errorf("not done in time, which a long transaction of another session can be the reason for: %w", err)
+			return fmt.Errorf("not done in time, perhaps because of a long transaction of another session: %w", err)
 		case !isBusy(err):
 			return err
 		}
-		if !told {
-			told = true
+		if !logged {
+			logged = true
 			log(m.logger, slog.LevelWarn, "pgstore: the migration waits for another session, such as a dump", err)
 		}
-		wait := min(migrationPause<<min(n, 10), longestPause)
+		wait := min(migrationPause<<min(n, 10), maxMigrationPause)
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("%w while waiting for another session: %w", ctx.Err(), err)
-		case <-time.After(wait/2 + rand.N(wait/2)): //nolint:gosec // only to be another time than others'
+		case <-time.After(wait/2 + rand.N(wait/2)): //nolint:gosec // only so that processes do not collide
 		}
 	}
 }
@@ -93,36 +90,36 @@ func (m *migrator) run(ctx context.Context) error {
 // isBusy reports whether a migration can be tried again.
 func isBusy(err error) bool {
 	code := codeOf(err)
-	return errors.Is(err, errBusy) || code == codeLockNotAvailable || isTransient(err)
+	return errors.Is(err, errMigrating) || code == codeLockNotAvailable || isTransient(err)
 }
 
-// try migrates under the advisory lock. It does not wait for the lock: that would take
-// a snapshot, which CREATE INDEX CONCURRENTLY of the process that has it waits for.
+// try migrates under the advisory lock. It does not wait for the lock: a waiting statement
+// has a snapshot, which CREATE INDEX CONCURRENTLY of the other process would wait for.
 func (m *migrator) try(ctx context.Context, files []string) error {
-	version, err := m.version(ctx, m.guard)
+	version, err := m.version(ctx, m.lockConn)
 	if err != nil || version == len(files) {
 		return err
 	}
 	if version > len(files) {
-		return fmt.Errorf("%w: they have version %d, this is for %d", ErrSchemaTooNew, version, len(files))
+		return fmt.Errorf("%w: they have version %d, this package has version %d", ErrSchemaTooNew, version, len(files))
 	}
 	// A transaction of this level has no snapshot between its statements.
-	return pgx.BeginTxFunc(ctx, m.guard, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+	return pgx.BeginTxFunc(ctx, m.lockConn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		var locked bool
 		_, err := tx.Exec(ctx, "SELECT set_config('idle_in_transaction_session_timeout', '0', true)")
 		if err == nil {
 			err = tx.QueryRow(ctx, "SELECT pg_try_advisory_xact_lock($1)", int64(migrationLock)).Scan(&locked)
 		}
 		if err == nil && !locked {
-			err = errBusy
+			err = errMigrating
 		}
 		if err != nil {
 			return fmt.Errorf("wait for the migration of another process: %w", err)
 		}
-		version, err := m.version(ctx, m.guard) // it may have ended meanwhile
+		version, err := m.version(ctx, m.lockConn) // again, as another process may have migrated meanwhile
 		if err == nil {
-			// The portal of the last query keeps its snapshot until a simple query.
-			err = execSimple(ctx, m.guard, "SELECT 1")
+			// Only a simple query ends the portal of the last query, which has a snapshot.
+			err = execSimple(ctx, m.lockConn, "SELECT 1")
 		}
 		if err != nil {
 			return err
@@ -131,7 +128,7 @@ func (m *migrator) try(ctx context.Context, files []string) error {
 	})
 }
 
-// migrateFrom applies the migrations after a version, on a connection of their own.
+// migrateFrom applies the migrations after a version, on another connection.
 func (m *migrator) migrateFrom(ctx context.Context, version int, files []string) (err error) {
 	conn, err := m.dial(ctx)
 	if err != nil {
@@ -140,7 +137,7 @@ func (m *migrator) migrateFrom(ctx context.Context, version int, files []string)
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 		defer cancel()
-		_ = conn.Close(ctx) // everything was answered
+		_ = conn.Close(ctx)
 	}()
 	for i := version; i < len(files); i++ {
 		text, err := migrations.ReadFile(files[i])
@@ -159,9 +156,7 @@ func (m *migrator) migrateFrom(ctx context.Context, version int, files []string)
 	return nil
 }
 
-// version is that of the tables, 0 if there are none. It writes nothing if there
-// are some, so that a role without the right to make tables can use what another one
-// has made.
+// version returns the version of the tables, or 0 if there are none.
 func (m *migrator) version(ctx context.Context, conn *pgx.Conn) (version int, err error) {
 	var exists bool
 	err = conn.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -175,12 +170,12 @@ WHERE n.nspname = $1 AND c.relname = 'migrations')`, m.schema).Scan(&exists)
 	return version, nil
 }
 
-// makeSchema makes a schema that is not there: to make one IF NOT EXISTS takes the
-// right to make it also where it is.
+// makeSchema does not use IF NOT EXISTS, which needs the privilege to create schemas even
+// if the schema exists.
 func makeSchema(ctx context.Context, tx pgx.Tx, schema string) error {
-	var there bool
-	err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1)", schema).Scan(&there)
-	if err == nil && !there {
+	var exists bool
+	err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1)", schema).Scan(&exists)
+	if err == nil && !exists {
 		_, err = tx.Exec(ctx, "CREATE SCHEMA "+quoted(schema))
 	}
 	if err != nil {
@@ -189,17 +184,17 @@ func makeSchema(ctx context.Context, tx pgx.Tx, schema string) error {
 	return nil
 }
 
-// apply runs the file of a version and records it, in one transaction.
+// apply runs the file of a version and records the version in one transaction.
 func (m *migrator) apply(ctx context.Context, conn *pgx.Conn, version int, text string) error {
-	return briefly(ctx, conn, func(tx pgx.Tx) error {
+	return withShortLockWait(ctx, conn, func(tx pgx.Tx) error {
 		if version == 1 {
 			text = "CREATE TABLE migrations (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());\n" + text
 			if err := makeSchema(ctx, tx, m.schema); err != nil {
 				return err
 			}
 		}
-		// The files name no schema. Several statements at once need the simple
-		// protocol, which has no parameters.
+		// The files name no schema, and have several statements, which need the simple
+		// protocol.
 		if _, err := tx.Exec(ctx, "SELECT set_config('search_path', $1, true)", quoted(m.schema)); err != nil {
 			return err
 		}
@@ -211,8 +206,8 @@ func (m *migrator) apply(ctx context.Context, conn *pgx.Conn, version int, text 
 	})
 }
 
-// briefly runs f in a transaction that does not wait long for the lock of a table.
-func briefly(ctx context.Context, conn *pgx.Conn, f func(pgx.Tx) error) error {
+// withShortLockWait runs f in a transaction that waits for a table for tableLockWait.
+func withShortLockWait(ctx context.Context, conn *pgx.Conn, f func(pgx.Tx) error) error {
 	return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, "SELECT set_config('lock_timeout', $1, true)", milliseconds(tableLockWait))
 		if err != nil {
@@ -222,15 +217,15 @@ func briefly(ctx context.Context, conn *pgx.Conn, f func(pgx.Tx) error) error {
 	})
 }
 
-// unbounded runs a statement that cannot be in a transaction, without the timeouts of
-// the session: it may take long, and holds up nobody.
-func unbounded(ctx context.Context, conn *pgx.Conn, statement string) (err error) {
+// withoutTimeouts runs a slow statement that blocks no other session and cannot run in a
+// transaction.
+func withoutTimeouts(ctx context.Context, conn *pgx.Conn, statement string) (err error) {
 	for _, text := range []string{"SET statement_timeout = 0", "SET lock_timeout = 0", statement} {
 		if err == nil {
 			err = execSimple(ctx, conn, text)
 		}
 	}
-	// The session may be one of a proxy, which gives it to others.
+	// A proxy may give the session to other clients.
 	if !conn.IsClosed() {
 		for _, text := range []string{"RESET lock_timeout", "RESET statement_timeout"} {
 			err = errors.Join(err, execSimple(ctx, conn, text))

@@ -247,7 +247,7 @@ func TestBrieflyWaitsBriefly(t *testing.T) {
 	require.NoError(t, err)
 	defer conn.Release()
 	add := func() error {
-		return briefly(t.Context(), conn.Conn(), func(tx pgx.Tx) error {
+		return withShortLockWait(t.Context(), conn.Conn(), func(tx pgx.Tx) error {
 			return execSimple(t.Context(), tx.Conn(), "ALTER TABLE "+schema+".events ADD COLUMN more text NULL")
 		})
 	}
@@ -279,7 +279,7 @@ func TestPreparingIsWithinTheTimeouts(t *testing.T) {
 				defer func() { _ = tx.Rollback(context.Background()) }()
 				_, err = tx.Exec(t.Context(), "LOCK TABLE "+schema+".events")
 				require.NoError(t, err)
-				s.writer.expectKnown = known
+				s.writer.lookupFirst = known
 				_, err = s.Append(t.Context(), charges("acme", "a"))
 				require.Equal(t, codeLockNotAvailable, codeOf(err), "the server ends the wait, not the client: %v", err)
 				_, err = s.Get(t.Context(), "acme", "chda_1")

@@ -151,7 +151,7 @@ CREATE TRIGGER tell BEFORE INSERT ON `+schema+`.events FOR EACH ROW EXECUTE FUNC
 		for _, known := range []bool{false, true} {
 			t.Run(c.hook, func(t *testing.T) {
 				before := count()
-				s.writer.expectKnown = known
+				s.writer.lookupFirst = known
 				if c.connect {
 					require.NoError(t, s.writer.session.conn.Close(t.Context()))
 					pool.Reset()
@@ -200,7 +200,7 @@ func TestPanicsOfTracersWithoutContainPanics(t *testing.T) {
 	s := newStore(t, pool, Options{Logger: slog.New(slog.DiscardHandler)})
 	for _, hook := range []string{"batch start", "batch query", "batch end", "after the commit"} {
 		for _, known := range []bool{false, true} {
-			s.writer.expectKnown = known
+			s.writer.lookupFirst = known
 			h.armed.Store(hook)
 			appended(t, s, charges("acme", ""))
 			_, err := s.List(t.Context(), chargeingest.Query{Platform: "acme", Limit: 1})
@@ -237,7 +237,7 @@ func TestLogLinesAreBounded(t *testing.T) {
 		require.Positive(t, r.longest, "%q", unit)
 		require.LessOrEqual(t, r.longest, 16<<10, "%q", unit)
 	}
-	require.Equal(t, "short", shortened("short"))
+	require.Equal(t, "short", shorten("short"))
 }
 
 func TestLongErrorsOfTheServerAreShortInTheLog(t *testing.T) {
@@ -273,14 +273,14 @@ func TestTablesMayChangeUnderTheStore(t *testing.T) {
 				t.Helper()
 				for range 2 { // with plans and without
 					for _, known := range []bool{true, false} {
-						s.writer.expectKnown = known
+						s.writer.lookupFirst = known
 						_, replayed := appended(t, s, keyed)
 						require.Equal(t, []bool{true, true}, replayed)
-						s.writer.expectKnown = known
+						s.writer.lookupFirst = known
 						_, replayed = appended(t, s, charges("acme", "a"))
 						require.Equal(t, []bool{true}, replayed)
 					}
-					s.writer.expectKnown = false
+					s.writer.lookupFirst = false
 					appended(t, s, charges("globex", ""))
 					_, err := s.Get(t.Context(), "acme", ids[0])
 					require.NoError(t, err)

@@ -33,8 +33,8 @@ func TestACursorPassesOverNothingThatIsNotCommittedYet(t *testing.T) {
 	// Another process's transaction has stored an event and is not committed.
 	held, err := pool.Begin(t.Context())
 	require.NoError(t, err)
-	g, e, batch := &group{}, charge("held"), new(pgx.Batch)
-	g.rows.add("acme", "chda_00000000000000000000000000", &e)
+	g, e, batch := &decidedGroup{}, charge("held"), new(pgx.Batch)
+	g.events.add("acme", "chda_00000000000000000000000000", &e)
 	g.insert(batch, a.sql)
 	require.NoError(t, held.SendBatch(t.Context(), batch).Close())
 	walk()

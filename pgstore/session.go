@@ -12,78 +12,69 @@ import (
 	"example.com/chargeingest/internal/panics"
 )
 
-// session is a connection of the writer's own, made as the pool makes its
-// connections. The pool may be exhausted by reads or by the host: that must not keep
-// events from being stored. A session belongs to one goroutine.
+// session is the writer's connection. It is separate from the pool, which reads or the host
+// may exhaust, and configured like the pool's connections. Not safe for concurrent use.
 type session struct {
 	pool   *pgxpool.Pool
 	logger *slog.Logger
 
-	conn       *pgx.Conn // nil without a connection
-	made, used time.Time
-	lifetime   time.Duration
-	idle       time.Duration
+	conn      *pgx.Conn // nil without a connection
+	connected time.Time
+	used      time.Time
+	lifetime  time.Duration // MaxConnLifetime of the pool
+	idle      time.Duration // MaxConnIdleTime of the pool
 
-	planning planning
-	prepared map[string]bool // statements that the connection has prepared
+	preparing preparing
+	prepared  map[string]bool // statements, by text
 
-	dialing chan dialed // nil unless a connection is being made
-	stop    context.CancelFunc
+	dialing    chan dialResult // nil unless a connection is being made
+	cancelDial context.CancelFunc
 }
 
-// dialed is what connecting led to.
-type dialed struct {
+type dialResult struct {
 	conn *pgx.Conn
 	err  error
 }
 
 const (
-	// dialTimeout bounds connecting where the pool's config has no timeout, as pgxpool does.
-	dialTimeout = 2 * time.Minute
-
-	// pingAfter is how long a connection may be idle before it is checked.
-	pingAfter = time.Second
-
-	// closeTimeout bounds closing a connection.
+	dialTimeout  = 2 * time.Minute // if the pool's config has none; pgxpool's default
+	pingAfter    = time.Second     // an idle connection is checked
 	closeTimeout = time.Second
 )
 
-// get returns the connection, within a time. Connecting goes on beyond it: the first
+// get returns the connection. Connecting continues after the timeout, because the first
 // of several hosts may take longer to fail.
-func (s *session) get(ctx context.Context, limit time.Duration) (conn *pgx.Conn, err error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+func (s *session) get(ctx context.Context, timeout time.Duration) (conn *pgx.Conn, err error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if s.conn != nil && !s.alive(ctx) {
 		s.drop()
 	}
 	if s.conn == nil {
 		if err := s.connect(ctx); err != nil {
-			// Why there is no connection is nothing that a statement has caused, so
-			// the error unwraps to nothing.
-			return nil, errors.New("no connection: " + err.Error())
+			return nil, noConnection(err)
 		}
 	}
 	s.used = time.Now()
 	return s.conn, nil
 }
 
-// alive reports whether the connection can be used for another transaction.
 func (s *session) alive(ctx context.Context) bool {
 	now := time.Now()
 	idle := now.Sub(s.used)
 	switch {
 	case s.conn.IsClosed(), s.conn.PgConn().TxStatus() != 'I', s.conn.PgConn().IsBusy():
 		return false
-	case s.lifetime > 0 && now.Sub(s.made) > s.lifetime, s.idle > 0 && idle > s.idle:
+	case s.lifetime > 0 && now.Sub(s.connected) > s.lifetime, s.idle > 0 && idle > s.idle:
 		return false
 	case idle < pingAfter:
 		return true
 	}
-	limit := 2 * time.Second // or a dead connection would leave no time for a new one
+	timeout := 2 * time.Second
 	if deadline, ok := ctx.Deadline(); ok {
-		limit = time.Until(deadline) / 2
+		timeout = time.Until(deadline) / 2 // leaves time to connect
 	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var err error
 	func() {
@@ -104,29 +95,29 @@ func (s *session) connect(ctx context.Context) error {
 			cfg.ConnConfig.ConnectTimeout = timeout
 		}
 		var dialContext context.Context
-		dialContext, s.stop = context.WithCancel(context.WithoutCancel(ctx))
-		s.dialing = make(chan dialed, 1)
-		go func(result chan<- dialed) {
+		dialContext, s.cancelDial = context.WithCancel(context.WithoutCancel(ctx))
+		s.dialing = make(chan dialResult, 1)
+		go func(result chan<- dialResult) {
 			conn, err := dial(dialContext, cfg)
-			result <- dialed{conn, err}
+			result <- dialResult{conn, err}
 		}(s.dialing)
 	}
 	select {
 	case d := <-s.dialing:
-		s.stop()
+		s.cancelDial()
 		s.dialing = nil
 		if d.err != nil {
 			return d.err
 		}
-		s.conn, s.made, s.prepared = d.conn, time.Now(), nil
-		s.planning = planningOf(d.conn.Config())
+		s.conn, s.connected, s.prepared = d.conn, time.Now(), nil
+		s.preparing = preparingOf(d.conn.Config())
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-// dial makes a connection with the hooks of a pool's config.
+// dial connects and calls the hooks of a pool's config.
 func dial(ctx context.Context, cfg *pgxpool.Config) (conn *pgx.Conn, err error) {
 	defer func() {
 		if err != nil && conn != nil {
@@ -158,18 +149,18 @@ func dial(ctx context.Context, cfg *pgxpool.Config) (conn *pgx.Conn, err error) 
 	return conn, err
 }
 
-// closeConn closes a connection in the background: the server may be gone.
+// closeConn closes a connection in the background, as the server may not respond.
 func closeConn(conn *pgx.Conn) {
 	go func() {
 		var err error
 		defer panics.RecoverTo(&err)
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		defer cancel()
-		_ = conn.Close(ctx) // it is of no use whatever the server says
+		_ = conn.Close(ctx)
 	}()
 }
 
-// drop gives the connection up. A transaction that it has open is undone.
+// drop closes the connection. The server rolls back an open transaction.
 func (s *session) drop() {
 	if s.conn != nil {
 		closeConn(s.conn)
@@ -177,18 +168,18 @@ func (s *session) drop() {
 	}
 }
 
-// leave gives up a connection to a server that takes no writes. One that was made a
-// moment ago is kept: another one would most likely lead to the same server.
-func (s *session) leave() {
-	if s.conn != nil && (s.conn.IsClosed() || time.Since(s.made) >= resetPause) {
+// dropUnlessNew closes a connection to a read-only server. A new one is kept, since the
+// next would most likely lead to the same server.
+func (s *session) dropUnlessNew() {
+	if s.conn != nil && (s.conn.IsClosed() || time.Since(s.connected) >= resetInterval) {
 		s.drop()
 	}
 }
 
-// close gives the connection up for good and waits until it is closed.
+// close closes the connection and waits for that.
 func (s *session) close() {
 	if s.dialing != nil {
-		s.stop()
+		s.cancelDial()
 		if d := <-s.dialing; d.err == nil {
 			s.conn = d.conn
 		}
@@ -201,24 +192,24 @@ func (s *session) close() {
 	defer cancel()
 	var err error
 	defer panics.RecoverTo(&err)
-	_ = s.conn.Close(ctx) // everything was answered
+	_ = s.conn.Close(ctx) // nothing is pending
 	s.conn = nil
 }
 
-// minStatements is the smallest statement cache that holds all of the writer's.
-const minStatements = 16
+// minCacheCapacity is the smallest statement cache for all statements of the writer.
+const minCacheCapacity = 16
 
-// planning is when a connection prepares statements.
-type planning int
+// preparing is when a connection prepares statements outside the transaction's timeouts.
+type preparing int
 
 const (
-	once   planning = iota // the first time, outside the transaction's timeouts
-	always                 // each time, outside the transaction's timeouts
-	never                  // they are parsed within the transaction
+	once   preparing = iota // at their first use
+	always                  // at each use
+	never                   // the server parses them within the transaction
 )
 
-func planningOf(cfg *pgx.ConnConfig) planning {
-	capacity := minStatements
+func preparingOf(cfg *pgx.ConnConfig) preparing {
+	capacity := minCacheCapacity
 	switch cfg.DefaultQueryExecMode {
 	case pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol:
 		return never
@@ -229,16 +220,16 @@ func planningOf(cfg *pgx.ConnConfig) planning {
 	case pgx.QueryExecModeCacheDescribe:
 		capacity = cfg.DescriptionCacheCapacity
 	}
-	if capacity < minStatements {
+	if capacity < minCacheCapacity {
 		return always
 	}
 	return once
 }
 
-// isPrepared reports whether a batch can be sent without preparing anything first.
+// isPrepared reports whether pgx would send a batch without preparing statements first.
 func (s *session) isPrepared(b *pgx.Batch) bool {
-	if s.planning != once {
-		return s.planning == never
+	if s.preparing != once {
+		return s.preparing == never
 	}
 	for _, q := range b.QueuedQueries {
 		if !s.prepared[q.SQL] {
@@ -248,8 +239,7 @@ func (s *session) isPrepared(b *pgx.Batch) bool {
 	return true
 }
 
-// setPrepared records what a batch that succeeded has prepared; pgx forgets all
-// statements of one that failed.
+// setPrepared records the statements of a batch. After a failure pgx forgets them.
 func (s *session) setPrepared(b *pgx.Batch, ok bool) {
 	switch {
 	case !ok:

@@ -202,7 +202,7 @@ func TestALockThatIsHeldForLongIsA503(t *testing.T) {
 	appended(t, s, charges("acme", "a"))
 	for _, known := range []bool{false, true} {
 		end := locked(t, pool, schema, "acme")
-		s.writer.expectKnown = known
+		s.writer.lookupFirst = known
 		_, err := s.Append(t.Context(), charges("acme", "b"))
 		require.ErrorIs(t, err, chargeingest.ErrNotStored)
 		require.Regexp(t, "55P03|57014", err.Error())
@@ -243,7 +243,7 @@ IF NEW.reference = 'die' THEN PERFORM pg_terminate_backend(pg_backend_pid()); EN
 CREATE CONSTRAINT TRIGGER die AFTER INSERT ON `+schema+`.events DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION `+schema+`.die()`)
 	require.NoError(t, err)
 	for _, known := range []bool{false, true} {
-		s.writer.expectKnown = known
+		s.writer.lookupFirst = known
 		_, err = s.Append(t.Context(), charges("acme", "die"))
 		require.Error(t, err)
 		require.NotErrorIs(t, err, chargeingest.ErrNotStored)
@@ -260,7 +260,7 @@ func TestAConnectionThatIsLostBeforeTheCommitIsNotStored(t *testing.T) {
 	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: 500 * time.Millisecond})
 	appended(t, s, charges("acme", "a"))
 	end := locked(t, pool, schema, "acme")
-	s.writer.expectKnown = true // the lock is taken before anything is to be committed
+	s.writer.lookupFirst = true // the lock is taken before anything is to be committed
 	done := make(chan error, 1)
 	go func() { _, err := s.Append(context.Background(), charges("acme", "b")); done <- err }()
 	waiting(t, pool, schema, 1)
@@ -278,7 +278,7 @@ func TestAReadOnlyServerIsA503AndLeftBehind(t *testing.T) {
 	for i, ask := range []func(*Store) error{
 		func(s *Store) error { _, err := s.Append(t.Context(), charges("acme", "a")); return err },
 		func(s *Store) error {
-			s.writer.expectKnown = true
+			s.writer.lookupFirst = true
 			_, err := s.Append(t.Context(), charges("acme", "a"))
 			return err
 		},
@@ -371,7 +371,7 @@ func TestContentBeyondTheBudgetIsFetchedWhenItIsNeeded(t *testing.T) {
 	for i := range 4 {
 		appended(t, s, keyedAgain(i))
 	}
-	s.writer.expectKnown = true
+	s.writer.lookupFirst = true
 	var all sync.WaitGroup
 	for i := range 4 {
 		all.Go(func() {

@@ -16,26 +16,24 @@ import (
 
 // transaction stores one group.
 type transaction struct {
-	conn     *pgx.Conn
-	session  *session
-	sql      *statements
-	timeout  time.Duration
-	lockWait time.Duration // for the lock of a platform
-	durable  bool          // whatever the session says
+	conn         *pgx.Conn
+	session      *session
+	sql          *statements
+	timeout      time.Duration
+	lockWait     time.Duration // for a platform
+	forceDurable bool          // overrides synchronous_commit = off
 }
 
-// fast stores a group of which nothing is known: all of it in one round trip,
-// the commit with it. Where something is known after all the server refuses it
-// with a duplicate, and nothing is stored.
-func (t *transaction) fast(ctx context.Context, requests []*groupcommit.Request, nextID nextID) (*group, error) {
-	g, err := decide(ctx, requests, &known{}, nextID, t.decideBy())
+// storeOptimistically stores a group of new events in one round trip, commit included. If
+// the group has duplicates after all, the server rejects it with a unique violation.
+func (t *transaction) storeOptimistically(ctx context.Context, group []*groupcommit.Request, next nextID) (*decidedGroup, error) {
+	g, err := decide(ctx, group, &lookup{}, next, t.decisionDeadline())
 	if err != nil {
 		return nil, err
 	}
-	if g.refused {
-		// A batch contradicts itself, or what a request before it stores. It may
-		// have been stored itself, and then be a replay.
-		return t.careful(ctx, requests, nextID)
+	if g.rejections {
+		// A batch conflicts within its group. It may be stored already and then is a replay.
+		return t.storeAfterLookup(ctx, group, next)
 	}
 	b := t.begin()
 	n := b.Len()
@@ -44,31 +42,31 @@ func (t *transaction) fast(ctx context.Context, requests []*groupcommit.Request,
 	return g, t.sendAfter(ctx, b, n, true)
 }
 
-// careful locks the platforms of a group, looks up what is known, and then
-// stores the rest: two round trips.
-func (t *transaction) careful(ctx context.Context, requests []*groupcommit.Request, nextID nextID) (g *group, err error) {
+// storeAfterLookup locks the platforms of a group, looks up its duplicates, and stores
+// the rest: two round trips.
+func (t *transaction) storeAfterLookup(ctx context.Context, group []*groupcommit.Request, next nextID) (g *decidedGroup, err error) {
 	committing := false
 	defer func() {
 		if err == nil || committing {
 			return
 		}
 		if t.rollback(ctx); t.conn.IsClosed() {
-			err = goneError{err} // without a commit nothing was stored
+			err = sessionEndedError{err} // without a commit nothing was stored
 		}
 	}()
-	k := &known{conn: t.conn, sql: t.sql}
+	l := &lookup{conn: t.conn, sql: t.sql}
 	b := t.begin()
-	b.Queue(t.sql.plans)
+	b.Queue(t.sql.customPlans)
 	n := b.Len()
-	k.lookUp(b, requests)
+	l.queueLookups(b, group)
 	if err := t.sendAfter(ctx, b, n, false); err != nil {
 		return nil, err
 	}
-	if g, err = decide(ctx, requests, k, nextID, t.decideBy()); err != nil {
+	if g, err = decide(ctx, group, l, next, t.decisionDeadline()); err != nil {
 		return nil, err
 	}
 	b = new(pgx.Batch)
-	if g.rows.len() > 0 || g.keys.len() > 0 {
+	if g.events.len() > 0 || g.records.len() > 0 {
 		g.insert(b, t.sql)
 	}
 	b.Queue(t.sql.commit)
@@ -76,31 +74,31 @@ func (t *transaction) careful(ctx context.Context, requests []*groupcommit.Reque
 	return g, t.send(ctx, b, true)
 }
 
-// decideBy is when a group has to be decided, for others wait for the lock meanwhile.
-func (t *transaction) decideBy() time.Time { return time.Now().Add(t.timeout / 5) }
+// decisionDeadline bounds the decisions of a group: other processes wait for the lock.
+func (t *transaction) decisionDeadline() time.Time { return time.Now().Add(t.timeout / 5) }
 
-// begin begins a transaction in a batch.
+// begin returns a batch that begins the transaction.
 func (t *transaction) begin() *pgx.Batch {
 	b := new(pgx.Batch)
 	b.Queue(t.sql.begin)
 	b.Queue(t.sql.timeouts, milliseconds(t.timeout), milliseconds(t.lockWait))
-	if t.durable {
-		b.Queue(t.sql.durable)
+	if t.forceDurable {
+		b.Queue(t.sql.forceDurable)
 	}
 	return b
 }
 
-// milliseconds is a time-out as the server is told it; 0 would be none.
+// milliseconds formats a timeout for the server, where 0 would be none.
 func milliseconds(d time.Duration) string {
 	return strconv.FormatInt(max(1, d.Milliseconds()), 10)
 }
 
-// errRolledBack says that the server answered a commit with a rollback.
-var errRolledBack = errors.New("the transaction was undone before its commit")
+// errRolledBack is the error of a commit that the server answered with ROLLBACK.
+var errRolledBack = errors.New("the transaction was rolled back before its commit")
 
 // sendAfter sends a batch whose first n statements begin the transaction. Preparing a
-// statement waits for the locks of its tables, so if pgx would prepare any, the
-// transaction and with it the timeouts begin first.
+// statement waits for the locks of its tables. So if pgx would prepare any, the first n
+// are sent alone: they set the timeouts.
 func (t *transaction) sendAfter(ctx context.Context, b *pgx.Batch, n int, commits bool) error {
 	if !t.conn.IsClosed() && !t.session.isPrepared(b) {
 		first := &pgx.Batch{QueuedQueries: b.QueuedQueries[:n:n]}
@@ -112,20 +110,20 @@ func (t *transaction) sendAfter(ctx context.Context, b *pgx.Batch, n int, commit
 	return t.send(ctx, b, commits)
 }
 
-// send sends a batch, which ends with the commit or has none. Where it has one,
-// the error is an unknownError unless the server says that it was undone.
+// send sends a batch that ends with the commit if commits is true. Then its error is
+// ErrOutcomeUnknown unless nothing was committed.
 func (t *transaction) send(ctx context.Context, b *pgx.Batch, commits bool) (failure error) {
 	if t.conn.IsClosed() {
-		return goneError{pgconn.ErrConnClosed}
+		return sessionEndedError{pgconn.ErrConnClosed}
 	}
 	defer func() {
 		if commits && errors.As(failure, new(panics.Error)) {
-			failure = unknownError{failure}
+			failure = groupcommit.OutcomeUnknown(failure)
 		}
 	}()
 	defer func() { t.session.setPrepared(b, failure == nil) }()
 	defer panics.RecoverTo(&failure)
-	gaveUpStandby(t.conn) // a commit of the host's does not count
+	takeMissedStandby(t.conn) // of an earlier commit, by the host
 	results := t.conn.SendBatch(ctx, b)
 	var err error
 	inCommit := commits
@@ -143,27 +141,27 @@ func (t *transaction) send(ctx context.Context, b *pgx.Batch, commits bool) (fai
 			break
 		}
 	}
-	closed := results.Close()
+	closeErr := results.Close()
 	if err == nil {
-		err = closed
+		err = closeErr
 	}
-	if replicated := !gaveUpStandby(t.conn); err == nil && commits && !replicated {
+	if missed := takeMissedStandby(t.conn); err == nil && commits && missed {
 		err = errNotReplicated
 	}
 	switch {
 	case err == nil:
 		return nil
-	case isUndone(err, inCommit):
+	case isRolledBack(err, inCommit):
 		t.rollback(ctx)
-	case isGone(err, inCommit):
-		return goneError{err}
+	case isSessionEnded(err, inCommit):
+		return sessionEndedError{err}
 	case commits && !errors.Is(err, errRolledBack):
-		return unknownError{err}
+		return groupcommit.OutcomeUnknown(err)
 	}
-	return fmt.Errorf("undone: %w", err)
+	return fmt.Errorf("rolled back: %w", err)
 }
 
-// rollback leaves the connection as it was. One that cannot be is of no use.
+// rollback ends the transaction, or closes the connection if it cannot.
 func (t *transaction) rollback(ctx context.Context) {
 	if t.conn.IsClosed() || t.conn.PgConn().TxStatus() == 'I' {
 		return

@@ -135,23 +135,20 @@ func listed(t *testing.T, s *Store, platform string) []string {
 	return list
 }
 
-type sending chan groupcommit.Answer
+type sending chan groupcommit.Result
 
 func call(ctx context.Context, s *Store, b chargeingest.Batch) sending {
 	done := make(sending, 1)
 	go func() {
 		result, err := s.Append(ctx, b)
-		done <- groupcommit.Answer{Receipt: result, Err: err}
+		done <- groupcommit.Result{AppendResult: result, Err: err}
 	}()
 	return done
 }
 
 // send returns when the batch waits for a writer on hold.
 func send(ctx context.Context, s *Store, b chargeingest.Batch) sending {
-	waiting := func() (n int) {
-		_, n = s.writer.queue.Depth()
-		return n
-	}
+	waiting := func() int { return s.writer.queue.Stats().QueuedEvents }
 	before := waiting()
 	done := call(ctx, s, b)
 	for waiting() == before {

@@ -17,7 +17,6 @@ import (
 	"example.com/chargeingest/internal/crashtest"
 )
 
-// endpoint serves a store over HTTP.
 func endpoint(t *testing.T, s *Store) *httptest.Server {
 	t.Helper()
 	h, err := crashtest.NewHandler(s, slog.New(slog.DiscardHandler))
@@ -27,12 +26,10 @@ func endpoint(t *testing.T, s *Store) *httptest.Server {
 	return srv
 }
 
-// eventBody is an event with a reference.
 func eventBody(reference string) string {
 	return fmt.Sprintf(`{"product_item_id":"p","pricing_id":"p","pricing_item_id":"p","pricing_item_config_id":"p","reference":%q}`, reference)
 }
 
-// post sends a request and returns what was answered beside the body.
 func post(t *testing.T, srv *httptest.Server, platform, path, body string) (status int, header http.Header) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, srv.URL+path, strings.NewReader(body))
@@ -50,10 +47,9 @@ func post(t *testing.T, srv *httptest.Server, platform, path, body string) (stat
 
 const single = "/v1/ingest/charge-data"
 
-// TestAFullQueueIsAnsweredAtOnceAndEmptiesAsFast fills the queue of a writer that
-// does nothing: what is beyond is told to come again while it still does nothing,
-// the flood of one platform makes room for another, and then all goes on.
-func TestAFullQueueIsAnsweredAtOnceAndEmptiesAsFast(t *testing.T) {
+// A full queue rejects further requests at once, and a flood makes room for another
+// platform.
+func TestOverload(t *testing.T) {
 	setup := newSetup(t)
 	setup.options.MaxQueuedEvents = 20
 	s := setup.open(t)
@@ -68,7 +64,7 @@ func TestAFullQueueIsAnsweredAtOnceAndEmptiesAsFast(t *testing.T) {
 		go send("acme", fmt.Sprint(i))
 	}
 	full := func() bool {
-		_, events := s.writer.queue.Depth()
+		events := s.writer.queue.Stats().QueuedEvents
 		return events == 20
 	}
 	for !full() {
@@ -79,7 +75,7 @@ func TestAFullQueueIsAnsweredAtOnceAndEmptiesAsFast(t *testing.T) {
 	require.NotEmpty(t, header.Get("Retry-After"))
 	require.Equal(t, "true", header.Get("Idempotency-Retryable"))
 	go send("globex", "modest")
-	require.Equal(t, http.StatusServiceUnavailable, <-statuses, "the newest of the flood makes room")
+	require.Equal(t, http.StatusServiceUnavailable, <-statuses, "the newest request of the flood makes room")
 	release()
 	for range 20 {
 		require.Equal(t, http.StatusCreated, <-statuses)
@@ -89,10 +85,9 @@ func TestAFullQueueIsAnsweredAtOnceAndEmptiesAsFast(t *testing.T) {
 	require.Len(t, listed(t, s, "globex"), 1)
 }
 
-// TestAClientThatIsGoneIsDecidedOneWay sends batches and closes the connection
-// somewhere between the last byte and the answer. Each batch is there, or not, as
-// a whole; and whoever sends it again has it once.
-func TestAClientThatIsGoneIsDecidedOneWay(t *testing.T) {
+// A batch whose connection is closed before the response is stored as a whole or not at
+// all, and a retry stores it once.
+func TestClosedClientConnections(t *testing.T) {
 	s := newSetup(t).open(t)
 	srv := endpoint(t, s)
 	const batches, size = 200, 3
@@ -113,7 +108,7 @@ func TestAClientThatIsGoneIsDecidedOneWay(t *testing.T) {
 			}
 			body := batch(i)
 			if i%4 == 0 {
-				body = body[:len(body)-1-i%len(body)/2] // gone before the end
+				body = body[:len(body)-1-i%len(body)/2] // truncated
 			}
 			_, err = fmt.Fprintf(conn, "POST /v1/ingest/charge-datas HTTP/1.1\r\nHost: x\r\nX-Api-Key: %s\r\nX-Platform-Id: acme\r\n"+
 				"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", crashtest.Secret, len(batch(i)), body)
@@ -129,7 +124,7 @@ func TestAClientThatIsGoneIsDecidedOneWay(t *testing.T) {
 	srv.Close() // once every request is over
 	stored := listed(t, s, "acme")
 	require.Zero(t, len(stored)%size)
-	require.LessOrEqual(t, len(stored), (batches-batches/4)*size, "what did not arrive whole is not there")
+	require.LessOrEqual(t, len(stored), (batches-batches/4)*size, "truncated batches are not stored")
 	again := endpoint(t, s)
 	replayed := 0
 	for i := range batches {

@@ -13,10 +13,10 @@ import (
 	"example.com/chargeingest"
 )
 
-func TestAGroupIsOneCommitAndIsToldOf(t *testing.T) {
-	told := make(chan chargeingest.CommitStats, 10)
+func TestStatsOfAGroup(t *testing.T) {
+	commits := make(chan chargeingest.CommitStats, 10)
 	setup := newSetup(t)
-	setup.options.Observer = func(c chargeingest.CommitStats) { told <- c }
+	setup.options.Observer = func(c chargeingest.CommitStats) { commits <- c }
 	s := setup.open(t)
 
 	release := hold(s)
@@ -26,12 +26,12 @@ func TestAGroupIsOneCommitAndIsToldOf(t *testing.T) {
 	require.Equal(t, 2, stats.QueuedRequests)
 	require.Equal(t, 3, stats.QueuedEvents)
 	require.Zero(t, stats.Commits)
-	require.Zero(t, stats.WALBytes, "it was emptied by opening")
+	require.Zero(t, stats.WALBytes, "it was emptied by Open")
 	release()
 	require.NoError(t, (<-first).Err)
 	require.NoError(t, (<-second).Err)
 
-	commit := <-told
+	commit := <-commits
 	require.Equal(t, 2, commit.Requests)
 	require.Equal(t, 3, commit.Events)
 	require.Positive(t, commit.Duration)
@@ -45,26 +45,26 @@ func TestAGroupIsOneCommitAndIsToldOf(t *testing.T) {
 
 	replayed(t, s, charges("globex", "a"))
 	appended(t, s, charges("globex", "a", "c"))
-	require.Equal(t, 1, (<-told).Events, "a replay stores nothing, and is not told of by itself")
+	require.Equal(t, 1, (<-commits).Events, "a replay alone is not observed")
 	require.EqualValues(t, 2, s.Stats().Commits)
 }
 
-func TestACommitThatFailedIsToldOfAndDoesNotCount(t *testing.T) {
-	told := make(chan chargeingest.CommitStats, 10)
+func TestStatsOfAFailedCommit(t *testing.T) {
+	commits := make(chan chargeingest.CommitStats, 10)
 	setup := newSetup(t)
-	setup.options.Observer = func(c chargeingest.CommitStats) { told <- c }
+	setup.options.Observer = func(c chargeingest.CommitStats) { commits <- c }
 	s := setup.open(t)
 	setup.faults.on("COMMIT", resultError(sqlite3.SQLITE_FULL))
 	_, err := s.Append(t.Context(), charges("acme", "a"))
 	require.ErrorIs(t, err, chargeingest.ErrNotStored)
-	commit := <-told
+	commit := <-commits
 	require.Error(t, commit.Err)
 	require.Zero(t, commit.Events)
 	require.Zero(t, s.Stats().Commits)
 	require.Error(t, s.Stats().LastCommit.Err)
 }
 
-func TestTheLastCheckpointIsKnown(t *testing.T) {
+func TestLastCheckpoint(t *testing.T) {
 	setup := newSetup(t)
 	setup.tuning.checkpointFrames = 1
 	s := setup.open(t)
@@ -76,7 +76,7 @@ func TestTheLastCheckpointIsKnown(t *testing.T) {
 	require.True(t, s.Stats().LastCheckpoint.After(opened))
 }
 
-func TestAnObserverThatPanicsTakesNothingBack(t *testing.T) {
+func TestPanickingObserver(t *testing.T) {
 	var log bytes.Buffer
 	setup := newSetup(t)
 	setup.options.Logger = slog.New(slog.NewTextHandler(&log, nil))
@@ -88,7 +88,7 @@ func TestAnObserverThatPanicsTakesNothingBack(t *testing.T) {
 	require.Contains(t, log.String(), "no more metrics")
 }
 
-func TestStatsMayBeAskedAtAnyTime(t *testing.T) {
+func TestConcurrentStats(t *testing.T) {
 	s := newSetup(t).open(t)
 	var asking sync.WaitGroup
 	for range 4 {

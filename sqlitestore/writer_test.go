@@ -16,16 +16,15 @@ import (
 	"example.com/chargeingest"
 )
 
-// unknown checks that an error leaves open whether something was stored.
 func unknown(t *testing.T, err error) {
 	t.Helper()
-	require.Error(t, err)
+	require.ErrorIs(t, err, chargeingest.ErrOutcomeUnknown)
 	require.NotErrorIs(t, err, chargeingest.ErrNotStored)
 	var conflict *chargeingest.ConflictError
 	require.NotErrorAs(t, err, &conflict)
 }
 
-func TestWhatWaitsIsCommittedAtOnce(t *testing.T) {
+func TestGroupCommit(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	release := hold(s)
@@ -44,7 +43,7 @@ func TestWhatWaitsIsCommittedAtOnce(t *testing.T) {
 	require.Equal(t, 2, setup.faults.count("COMMIT"))
 }
 
-func TestATransactionIsBounded(t *testing.T) {
+func TestTransactionEventLimit(t *testing.T) {
 	setup := newSetup(t)
 	setup.options.MaxTransactionEvents = 5
 	s := setup.open(t)
@@ -61,7 +60,7 @@ func TestATransactionIsBounded(t *testing.T) {
 	require.Equal(t, 3, setup.faults.count("COMMIT"))
 }
 
-func TestAFullStoreIsOverloaded(t *testing.T) {
+func TestFullQueue(t *testing.T) {
 	setup := newSetup(t)
 	setup.options.MaxQueuedEvents = 3
 	s := setup.open(t)
@@ -71,7 +70,7 @@ func TestAFullStoreIsOverloaded(t *testing.T) {
 	_, err := s.Append(t.Context(), charges("acme", "d"))
 	require.ErrorIs(t, err, chargeingest.ErrOverloaded)
 	other := send(t.Context(), s, charges("globex", "a"))
-	require.ErrorIs(t, (<-first).Err, chargeingest.ErrOverloaded, "globex has a right to its share")
+	require.ErrorIs(t, (<-first).Err, chargeingest.ErrOverloaded, "globex has its share")
 	release()
 	require.NoError(t, (<-other).Err)
 	require.Empty(t, listed(t, s, "acme"))
@@ -85,8 +84,8 @@ func TestBatchesOfATransactionSeeEachOther(t *testing.T) {
 	again := send(t.Context(), s, charges("acme", "a", "b"))
 	other := send(t.Context(), s, changed("acme", "b"))
 	release()
-	stored := ids(t, (<-first).Receipt.Outcomes, false)
-	outcomes := (<-again).Receipt.Outcomes
+	stored := ids(t, (<-first).Outcomes, false)
+	outcomes := (<-again).Outcomes
 	require.Equal(t, stored[0], outcomes[0].ID)
 	require.True(t, outcomes[0].Replayed)
 	require.False(t, outcomes[1].Replayed)
@@ -96,7 +95,7 @@ func TestBatchesOfATransactionSeeEachOther(t *testing.T) {
 	require.Equal(t, []string{"description", "timestamp"}, conflict.Fields)
 }
 
-func TestABatchThatIsRefusedCostsTheOthersNothing(t *testing.T) {
+func TestRejectedBatchDoesNotAffectItsGroup(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	large := charges("acme", "large")
@@ -108,18 +107,18 @@ func TestABatchThatIsRefusedCostsTheOthersNothing(t *testing.T) {
 	fresh(t, s, larger)
 	release := hold(s)
 	setup.faults.clear()
-	refused := changed("acme", "large")
-	refused.Duplicates = chargeingest.ReturnOriginal
-	refused.Events = append(refused.Events, changed("acme", "larger").Events...)
-	calls := []sending{send(t.Context(), s, charges("acme", "a")), send(t.Context(), s, refused), send(t.Context(), s, charges("acme", "b"))}
+	rejected := changed("acme", "large")
+	rejected.Duplicates = chargeingest.ReturnOriginal
+	rejected.Events = append(rejected.Events, changed("acme", "larger").Events...)
+	calls := []sending{send(t.Context(), s, charges("acme", "a")), send(t.Context(), s, rejected), send(t.Context(), s, charges("acme", "b"))}
 	release()
-	ids(t, (<-calls[0]).Receipt.Outcomes, false)
+	ids(t, (<-calls[0]).Outcomes, false)
 	require.ErrorIs(t, (<-calls[1]).Err, chargeingest.ErrResponseTooLarge)
-	ids(t, (<-calls[2]).Receipt.Outcomes, false)
-	require.Equal(t, 2, setup.faults.count("COMMIT"), "it has loaded the share of its group, and nothing else happens")
+	ids(t, (<-calls[2]).Outcomes, false)
+	require.Equal(t, 2, setup.faults.count("COMMIT"), "its group ends, since it has loaded too much")
 }
 
-func TestACallerWhoGivesUpInTheQueueStoresNothing(t *testing.T) {
+func TestCancelWhileQueued(t *testing.T) {
 	s := newSetup(t).open(t)
 	release := hold(s)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -133,7 +132,7 @@ func TestACallerWhoGivesUpInTheQueueStoresNothing(t *testing.T) {
 	fresh(t, s, charges("acme", "a"))
 }
 
-func TestACallerWhoHasGivenUpTakesNobodysPlace(t *testing.T) {
+func TestCancelledCallIsNotQueued(t *testing.T) {
 	setup := newSetup(t)
 	setup.options.MaxQueuedEvents = 2
 	s := setup.open(t)
@@ -148,7 +147,7 @@ func TestACallerWhoHasGivenUpTakesNobodysPlace(t *testing.T) {
 	require.NoError(t, (<-pending).Err)
 }
 
-func TestACallerWhoGivesUpLaterDoesNotKnow(t *testing.T) {
+func TestCancelDuringCommit(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	committing, end := make(chan struct{}), make(chan struct{})
@@ -168,7 +167,7 @@ func TestACallerWhoGivesUpLaterDoesNotKnow(t *testing.T) {
 	replayed(t, s, charges("acme", "a"))
 }
 
-func TestOneBadBatchDoesNotHarmTheOthers(t *testing.T) {
+func TestFailingBatchDoesNotAffectItsGroup(t *testing.T) {
 	for name, bad := range map[string]struct {
 		fault func() error
 		check func(*testing.T, error)
@@ -205,9 +204,9 @@ func TestOneBadBatchDoesNotHarmTheOthers(t *testing.T) {
 				calls = append(calls, send(t.Context(), s, charges("acme", reference+"-0", reference)))
 			}
 			release()
-			first := ids(t, (<-calls[0]).Receipt.Outcomes, false)
+			first := ids(t, (<-calls[0]).Outcomes, false)
 			bad.check(t, (<-calls[1]).Err)
-			last := ids(t, (<-calls[2]).Receipt.Outcomes, false)
+			last := ids(t, (<-calls[2]).Outcomes, false)
 			require.Equal(t, append(first, last...), listed(t, s, "acme"))
 			require.Same(t, session, s.writer.session)
 
@@ -219,7 +218,7 @@ func TestOneBadBatchDoesNotHarmTheOthers(t *testing.T) {
 	}
 }
 
-func TestAPlatformThatWasUndoneIsMadeAgain(t *testing.T) {
+func TestPlatformAfterRollback(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	setup.faults.on("INSERT INTO events", resultError(sqlite3.SQLITE_CONSTRAINT))
@@ -232,17 +231,16 @@ func TestAPlatformThatWasUndoneIsMadeAgain(t *testing.T) {
 	require.Len(t, listed(t, s, "acme"), 1)
 }
 
-// observed opens a store with what its observer is told.
 func observed(t *testing.T) (*Store, chan chargeingest.CommitStats) {
-	setup, told := newSetup(t), make(chan chargeingest.CommitStats, 1000)
-	setup.options.Observer = func(c chargeingest.CommitStats) { told <- c }
-	return setup.open(t), told
+	setup, commits := newSetup(t), make(chan chargeingest.CommitStats, 1000)
+	setup.options.Observer = func(c chargeingest.CommitStats) { commits <- c }
+	return setup.open(t), commits
 }
 
-func TestAGroupEndsWhenItHasTakenLongEnough(t *testing.T) {
-	s, told := observed(t)
+func TestGroupTimeLimit(t *testing.T) {
+	s, commits := observed(t)
 	fresh(t, s, charges("acme", "a"))
-	<-told
+	<-commits
 	s.writer.groupTime = 0
 	release := hold(s)
 	var sendings []sending
@@ -252,30 +250,30 @@ func TestAGroupEndsWhenItHasTakenLongEnough(t *testing.T) {
 	release()
 	var stored []string
 	for i, done := range sendings {
-		answer := <-done
+		result := <-done
 		if i%2 == 1 {
 			var conflict *chargeingest.ConflictError
-			require.ErrorAs(t, answer.Err, &conflict)
+			require.ErrorAs(t, result.Err, &conflict)
 			continue
 		}
-		require.NoError(t, answer.Err)
-		stored = append(stored, answer.Receipt.Outcomes[0].ID)
+		require.NoError(t, result.Err)
+		stored = append(stored, result.Outcomes[0].ID)
 	}
-	require.IsIncreasing(t, stored, "the order of a platform is that of sending")
+	require.IsIncreasing(t, stored, "the order of sending")
 	require.Len(t, listed(t, s, "acme"), 11)
 	for range 10 {
-		require.Equal(t, 1, (<-told).Requests)
+		require.Equal(t, 1, (<-commits).Requests)
 	}
 }
 
-// Under ReturnOriginal a small request is answered with whatever has its reference.
-func TestTheAnswersOfAGroupDoNotRepeatMoreThanTheirShare(t *testing.T) {
-	s, told := observed(t)
+// Under ReturnOriginal a small request can load a large event.
+func TestGroupByteLimitOfReplays(t *testing.T) {
+	s, commits := observed(t)
 	var sendings []sending
 	large := charges("acme", "large")
 	large.Events[0].Content = strings.TrimSuffix(large.Events[0].Content, "}") + `,"description":"` + strings.Repeat("x", 4<<20) + `"}`
 	fresh(t, s, large)
-	<-told
+	<-commits
 	release := hold(s)
 	for i := range 20 {
 		again := changed("acme", "large")
@@ -285,16 +283,16 @@ func TestTheAnswersOfAGroupDoNotRepeatMoreThanTheirShare(t *testing.T) {
 	}
 	release()
 	for _, done := range sendings {
-		answer := <-done
-		require.NoError(t, answer.Err)
-		require.Len(t, answer.Receipt.Outcomes[0].Content, len(large.Events[0].Content))
+		result := <-done
+		require.NoError(t, result.Err)
+		require.Len(t, result.Outcomes[0].Content, len(large.Events[0].Content))
 	}
 	for range 5 {
-		require.Equal(t, 4, (<-told).Requests)
+		require.Equal(t, 4, (<-commits).Requests)
 	}
 }
 
-func TestAnUnreadableDigestIsAnError(t *testing.T) {
+func TestUnreadableDigest(t *testing.T) {
 	s := newSetup(t).open(t)
 	fresh(t, s, charges("acme", "a"))
 	require.NoError(t, s.writer.do(t.Context(), func() error {
@@ -306,7 +304,7 @@ func TestAnUnreadableDigestIsAnError(t *testing.T) {
 	require.Error(t, err)
 }
 
-func TestIDsIncreaseAcrossLivesWhateverTheClockSays(t *testing.T) {
+func TestIDsIncreaseWhenTheClockGoesBack(t *testing.T) {
 	setup := newSetup(t)
 	var all []string
 	for i := range 4 {
@@ -321,7 +319,6 @@ func TestIDsIncreaseAcrossLivesWhateverTheClockSays(t *testing.T) {
 	require.IsIncreasing(t, all)
 }
 
-// brokenEntropy fails or panics once it is told to.
 type brokenEntropy struct{ mode string }
 
 func (e *brokenEntropy) Read(p []byte) (int, error) {
@@ -337,14 +334,14 @@ func (e *brokenEntropy) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestEntropyThatFailsStoresNothing(t *testing.T) {
+func TestFailingEntropy(t *testing.T) {
 	setup := newSetup(t)
 	entropy := new(brokenEntropy)
 	setup.options.Entropy = entropy
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a"))
 	batch := charges("acme", numbered(1000)...)
-	for i := range batch.Events { // each in a millisecond of its own
+	for i := range batch.Events { // each in another millisecond
 		batch.Events[i].ReceivedAt = received().Add(time.Duration(i+1) * time.Millisecond)
 	}
 	for _, entropy.mode = range []string{"error", "panic"} {

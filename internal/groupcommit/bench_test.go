@@ -9,22 +9,19 @@ import (
 	"example.com/chargeingest/storekit"
 )
 
-// BenchmarkAppend measures a round trip through the queue: 1 and 64 callers, one
-// platform and several, and a writer that answers each group at once.
 func BenchmarkAppend(b *testing.B) {
 	for _, c := range []struct{ callers, platforms int }{{1, 1}, {64, 1}, {64, 8}} {
 		b.Run(fmt.Sprintf("callers=%d/platforms=%d", c.callers, c.platforms), func(b *testing.B) {
-			q := New(10_000)
+			q := New(10_000, nil, nil)
 			written := make(chan struct{})
 			go func() {
 				defer close(written)
 				for open := true; open; {
 					<-q.Ready()
 					var group []*Request
-					q.Gather(1000)
-					group, open = q.Take(1000)
+					group, open = q.Take(1000, nil)
 					for _, r := range group {
-						r.Answer(Answer{})
+						r.Finish(Result{})
 					}
 				}
 			}()
@@ -51,8 +48,6 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
-// BenchmarkDisplace measures how long a push holds the lock when it displaces as
-// many events as it brings from a queue that 10,000 platforms have filled.
 func BenchmarkDisplace(b *testing.B) {
 	for _, events := range []int{1, 100, 1000} {
 		b.Run(fmt.Sprintf("events=%d", events), func(b *testing.B) {
@@ -75,19 +70,17 @@ func BenchmarkDisplace(b *testing.B) {
 	}
 }
 
-// BenchmarkReturn measures the return of a group next to 10,000 other platforms.
-func BenchmarkReturn(b *testing.B) {
+func BenchmarkRequeue(b *testing.B) {
 	q := flooded(10_000, 1)
 	for b.Loop() {
-		group, _ := q.Take(1)
-		q.Return(group)
+		group, _ := q.Take(1, nil)
+		q.Requeue(group)
 	}
 }
 
-// BenchmarkRemove measures how a caller that gives up leaves a line of 10,000.
 func BenchmarkRemove(b *testing.B) {
 	q := flooded(2, 10_000)
-	last := q.lines["flood-1"].requests.last()
+	last := q.platforms["flood-1"].requests.last()
 	for b.Loop() {
 		q.remove(last)
 		if err := q.push(last); err != nil {
@@ -96,10 +89,9 @@ func BenchmarkRemove(b *testing.B) {
 	}
 }
 
-// flooded returns a full queue. Each platform has two requests of one event,
-// and the first one has long requests.
-func flooded(platforms, long int) *Queue {
-	q := New(2*platforms + long)
+// flooded returns a full queue: two requests per platform, and extra ones of flood-1.
+func flooded(platforms, extra int) *Queue {
+	q := New(2*platforms+extra, nil, nil)
 	for i := range platforms {
 		for range 2 {
 			if err := q.push(waiting(fmt.Sprint("flood-", i), 1)); err != nil {
@@ -107,7 +99,7 @@ func flooded(platforms, long int) *Queue {
 			}
 		}
 	}
-	for range long {
+	for range extra {
 		if err := q.push(waiting("flood-1", 1)); err != nil {
 			panic(err)
 		}

@@ -1,7 +1,6 @@
 package groupcommit
 
-// list is a doubly linked list whose nodes are part of their owners, so that an
-// owner is added and removed in constant time and without an allocation.
+// list is doubly linked. Its nodes are embedded in their owners, to avoid allocations.
 type list[T any] struct {
 	head, tail *node[T]
 }
@@ -13,10 +12,8 @@ type node[T any] struct {
 
 func (l *list[T]) empty() bool { return l.head == nil }
 
-// first returns the owner of the first node. The list must not be empty.
 func (l *list[T]) first() *T { return l.head.owner }
 
-// last returns the owner of the last node. The list must not be empty.
 func (l *list[T]) last() *T { return l.tail.owner }
 
 func (l *list[T]) pushFront(n *node[T], owner *T) {
@@ -39,7 +36,6 @@ func (l *list[T]) pushBack(n *node[T], owner *T) {
 	l.tail = n
 }
 
-// remove removes a node that is in the list.
 func (l *list[T]) remove(n *node[T]) {
 	if n.prev == nil {
 		l.head = n.next

@@ -1,5 +1,5 @@
-// Package groupcommit holds the batches that wait for a store's writer, in a line for
-// each platform, so that one tenant's flood does not starve another.
+// Package groupcommit queues batches for the single writer of a store, which commits
+// many of them in one transaction.
 package groupcommit
 
 import (
@@ -11,124 +11,48 @@ import (
 	"sync"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/panics"
 	"example.com/chargeingest/storekit"
 )
 
-// maxGroupBytes bounds the content of a group's events: a store has all of it in
-// memory a second time while it writes.
+// maxGroupBytes bounds the content of a group, which a store copies while it writes.
 const maxGroupBytes = 16 << 20
 
-// Request is a batch on its way to the writer.
-type Request struct {
-	storekit.Attempt
-	done chan Answer // holds one, so that Answer never blocks
-
-	size int           // of the content of its events, in bytes
-	line *line         // nil unless the request is queued
-	node node[Request] // in the line
-}
-
-// Answer is what Append returns.
-type Answer struct {
-	Receipt chargeingest.AppendResult
-	Err     error
-}
-
-func newRequest(a storekit.Attempt) *Request {
-	r := &Request{Attempt: a, done: make(chan Answer, 1)}
-	for i := range a.Events {
-		r.size += len(a.Events[i].Content)
-	}
-	return r
-}
-
-// Answer ends the request. Of several answers the first one counts.
-func (r *Request) Answer(a Answer) {
-	select {
-	case r.done <- a:
-	default:
-	}
-}
-
-// events is what the request counts in the queue; an empty one counts, too.
-func (r *Request) events() int { return max(1, len(r.Batch.Events)) }
-
-// Queue holds the requests that wait for the writer, in a line for each
-// platform. The platforms take turns, a request each.
+// Queue holds requests until the writer takes them. Platforms take turns, one request
+// each, so that one tenant's flood does not starve the others. Safe for concurrent use.
 //
-// The lock is never held for longer than the work takes: an operation looks at
-// the requests that it adds, removes or moves, and for each of them at
-// log(platforms) lines at most.
+// Each request that an operation adds, removes or moves costs O(log platforms).
 type Queue struct {
-	limit int // of events
+	maxEvents     int
+	observer      func(chargeingest.CommitStats)
+	observerPanic func(error)
+	ready         chan struct{}
 
-	// ready holds a token while there is something to take, and once the queue
-	// is closed.
-	ready chan struct{}
-
-	mu       sync.Mutex
-	lines    map[string]*line
-	turns    list[line] // the line whose turn it is first
-	longest  longest
-	requests int
-	events   int
-	closed   bool
+	mu         sync.Mutex
+	platforms  map[string]*platformQueue
+	rotation   list[platformQueue] // the next to be served first
+	largest    largestFirst
+	requests   int
+	events     int
+	closed     bool
+	commits    uint64
+	lastCommit chargeingest.CommitStats
 }
 
-// line holds the requests of one platform. It is in the queue while it has any.
-type line struct {
-	platform string
-	requests list[Request] // the oldest first
-	events   int
-	node     node[line] // in turns
-	index    int        // in longest
+// New returns an empty queue for at most maxEvents events. The observer may be nil;
+// observerPanic logs its panics.
+func New(maxEvents int, observer func(chargeingest.CommitStats), observerPanic func(error)) *Queue {
+	return &Queue{
+		maxEvents: maxEvents, observer: observer, observerPanic: observerPanic,
+		ready: make(chan struct{}, 1), platforms: make(map[string]*platformQueue),
+	}
 }
 
-// longest is a heap of the lines, the one with the most events first.
-type longest struct {
-	lines    []*line
-	compared int // comparisons so far, which a test bounds
-}
-
-// The methods of [heap.Interface].
-func (h *longest) Len() int { return len(h.lines) }
-
-func (h *longest) Less(i, j int) bool {
-	h.compared++
-	return h.lines[i].events > h.lines[j].events
-}
-
-func (h *longest) Swap(i, j int) {
-	h.lines[i], h.lines[j] = h.lines[j], h.lines[i]
-	h.lines[i].index, h.lines[j].index = i, j
-}
-
-func (h *longest) Push(x any) {
-	l := x.(*line)
-	l.index = len(h.lines)
-	h.lines = append(h.lines, l)
-}
-
-func (h *longest) Pop() any {
-	end := len(h.lines) - 1
-	l := h.lines[end]
-	h.lines[end] = nil
-	h.lines = h.lines[:end]
-	return l
-}
-
-// New returns an empty queue of at most limit events.
-func New(limit int) *Queue {
-	return &Queue{limit: limit, ready: make(chan struct{}, 1), lines: make(map[string]*line)}
-}
-
-// Ready has a token while there is something to take, and once the queue is
-// closed.
+// Ready has a token while requests are queued, and once the queue is closed.
 func (q *Queue) Ready() <-chan struct{} { return q.ready }
 
-// Append queues a batch and waits for its answer, as EventStore.Append does. Where
-// ctx ends first the error is ErrNotStored if nobody had taken the batch, and
-// otherwise one that means unknown.
+// Append queues a batch and waits for its result. If ctx ends first, the error is
+// ErrNotStored or, once the writer has taken the batch, ErrOutcomeUnknown.
 func (q *Queue) Append(ctx context.Context, a storekit.Attempt) (chargeingest.AppendResult, error) {
 	if err := ctx.Err(); err != nil {
 		return chargeingest.AppendResult{}, notStored(err)
@@ -138,18 +62,18 @@ func (q *Queue) Append(ctx context.Context, a storekit.Attempt) (chargeingest.Ap
 		return chargeingest.AppendResult{}, err
 	}
 	select {
-	case answer := <-r.done:
-		return answer.Receipt, answer.Err
+	case result := <-r.done:
+		return result.AppendResult, result.Err
 	case <-ctx.Done():
 	}
 	if q.remove(r) {
 		return chargeingest.AppendResult{}, notStored(ctx.Err())
 	}
 	select {
-	case answer := <-r.done:
-		return answer.Receipt, answer.Err
+	case result := <-r.done:
+		return result.AppendResult, result.Err
 	default:
-		return chargeingest.AppendResult{}, fmt.Errorf("%w: the call ended while the events were being stored: %w", chargeingest.ErrOutcomeUnknown, ctx.Err())
+		return chargeingest.AppendResult{}, OutcomeUnknown(fmt.Errorf("the call ended while the events were being stored: %w", ctx.Err()))
 	}
 }
 
@@ -157,8 +81,6 @@ func notStored(cause error) error {
 	return fmt.Errorf("%w: %w", chargeingest.ErrNotStored, cause)
 }
 
-// push queues a request if there is room for it, or if makeRoom makes room.
-// Otherwise the error is chargeingest.ErrOverloaded, or ErrClosed.
 func (q *Queue) push(r *Request) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -168,98 +90,94 @@ func (q *Queue) push(r *Request) error {
 	if !q.makeRoom(r) {
 		return chargeingest.ErrOverloaded
 	}
-	l := q.lineOf(r)
-	l.requests.pushBack(&r.node, r)
-	q.added(r, l)
+	p := q.platformOf(r)
+	p.requests.pushBack(&r.node, r)
+	q.added(r, p)
 	q.signal()
 	return nil
 }
 
-// makeRoom drops requests until r has room, and reports whether it has. The
-// longest line loses its newest request each time, if it is longer than the line
-// of r would become; if it is not, nothing is dropped.
+// makeRoom reports whether r has room. If needed it drops the newest request of the
+// largest platform, repeatedly, while that platform is larger than r's would become. If
+// that does not suffice, it drops nothing.
 //
-// At most as many events as r has make room for it. A queue that Return has
-// filled beyond its limit therefore stays there until the writer has taken some.
+// r displaces at most as many events as it has, even if Requeue has filled the queue
+// beyond maxEvents.
 func (q *Queue) makeRoom(r *Request) bool {
-	mine := r.events()
-	if l := q.lines[r.Batch.Platform]; l != nil {
-		mine += l.events
+	platformEvents := r.events()
+	if p := q.platforms[r.Batch.Platform]; p != nil {
+		platformEvents += p.events
 	}
-	excess := min(q.events+r.events()-q.limit, r.events())
+	excess := min(q.events+r.events()-q.maxEvents, r.events())
 	var dropped []*Request
-	var from []*line
+	var from []*platformQueue
 	for excess > 0 && q.events > 0 {
-		l := q.longest.lines[0]
-		if l.events <= mine {
+		p := q.largest.queues[0]
+		if p.events <= platformEvents {
 			for i := len(dropped) - 1; i >= 0; i-- {
 				from[i].requests.pushBack(&dropped[i].node, dropped[i])
 				q.added(dropped[i], from[i])
 			}
 			return false
 		}
-		victim := l.requests.last()
-		q.unlink(victim)
-		dropped, from = append(dropped, victim), append(from, l)
-		excess -= victim.events()
+		newest := p.requests.last()
+		q.unlink(newest)
+		dropped, from = append(dropped, newest), append(from, p)
+		excess -= newest.events()
 	}
-	for i, victim := range dropped {
+	for i, r := range dropped {
 		q.dropIfEmpty(from[i])
-		victim.Answer(Answer{Err: chargeingest.ErrOverloaded})
+		r.Finish(Result{Err: chargeingest.ErrOverloaded})
 	}
 	return true
 }
 
-// lineOf returns the line that r belongs in, which is new if its platform has none.
-func (q *Queue) lineOf(r *Request) *line {
-	l := q.lines[r.Batch.Platform]
-	if l == nil {
-		l = &line{platform: r.Batch.Platform}
-		q.lines[l.platform] = l
-		q.turns.pushBack(&l.node, l)
-		heap.Push(&q.longest, l)
+func (q *Queue) platformOf(r *Request) *platformQueue {
+	p := q.platforms[r.Batch.Platform]
+	if p == nil {
+		p = &platformQueue{platform: r.Batch.Platform}
+		q.platforms[p.platform] = p
+		q.rotation.pushBack(&p.node, p)
+		heap.Push(&q.largest, p)
 	}
-	return l
+	return p
 }
 
-// added counts a request that was put into a line.
-func (q *Queue) added(r *Request, l *line) {
-	r.line = l
-	l.events += r.events()
+func (q *Queue) added(r *Request, p *platformQueue) {
+	r.queue = p
+	p.events += r.events()
 	q.events += r.events()
 	q.requests++
-	heap.Fix(&q.longest, l.index)
+	heap.Fix(&q.largest, p.heapIndex)
 }
 
-// unlink removes a request from its line, which may be empty then.
+// unlink may leave the platform's queue empty: see dropIfEmpty.
 func (q *Queue) unlink(r *Request) {
-	l := r.line
-	r.line = nil
-	l.requests.remove(&r.node)
-	l.events -= r.events()
+	p := r.queue
+	r.queue = nil
+	p.requests.remove(&r.node)
+	p.events -= r.events()
 	q.events -= r.events()
 	q.requests--
-	heap.Fix(&q.longest, l.index)
+	heap.Fix(&q.largest, p.heapIndex)
 }
 
-// dropIfEmpty removes a line without requests from the queue.
-func (q *Queue) dropIfEmpty(l *line) {
-	if l.requests.empty() && q.lines[l.platform] == l {
-		delete(q.lines, l.platform)
-		q.turns.remove(&l.node)
-		heap.Remove(&q.longest, l.index)
+func (q *Queue) dropIfEmpty(p *platformQueue) {
+	if p.requests.empty() && q.platforms[p.platform] == p {
+		delete(q.platforms, p.platform)
+		q.rotation.remove(&p.node)
+		heap.Remove(&q.largest, p.heapIndex)
 	}
 }
 
-// Gather lets others run for as long as that brings more into the queue: those
-// who are about to push would otherwise have to wait for a sync that they could
-// share. Nobody waits for somebody who is not ready to run.
-func (q *Queue) Gather(enough int) {
+// yieldToCallers lets other goroutines run while that adds requests: callers that are
+// about to append join this group instead of the next.
+func (q *Queue) yieldToCallers(maxEvents int) {
 	for before := -1; ; {
 		q.mu.Lock()
 		now := q.events
 		q.mu.Unlock()
-		if now <= before || now >= enough {
+		if now <= before || now >= maxEvents {
 			return
 		}
 		before = now
@@ -267,39 +185,35 @@ func (q *Queue) Gather(enough int) {
 	}
 }
 
-// Take returns requests in their turns, as many as have max events and
-// maxGroupBytes of content together, but at least one unless the queue is empty.
-// If the queue is closed and empty, open is false.
-func (q *Queue) Take(max int) (group []*Request, open bool) {
-	return q.TakeExcept(max, func(string) bool { return false })
-}
-
-// TakeExcept is Take without the platforms that skip returns true for: their
-// requests keep their position. While nothing else is queued there is no token for
-// the writer, not even if the queue is closed, so the caller must come back on its own.
-func (q *Queue) TakeExcept(max int, skip func(platform string) bool) (group []*Request, open bool) {
+// Take removes requests of up to maxEvents and maxGroupBytes from the queue, but at least
+// one if any is queued. Open is false if the queue is closed and empty.
+//
+// Platforms that skip, which may be nil, returns true for keep their requests and their
+// turn. Ready has no token for them: the writer must call Take again by itself.
+func (q *Queue) Take(maxEvents int, skip func(platform string) bool) (group []*Request, open bool) {
+	q.yieldToCallers(maxEvents)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	events, bytes, more := 0, 0, false
-	for n := q.turns.head; n != nil; {
-		l := n.owner
-		if skip(l.platform) {
+	for n := q.rotation.head; n != nil; {
+		p := n.owner
+		if skip != nil && skip(p.platform) {
 			n = n.next
 			continue
 		}
-		r := l.requests.first()
-		events, bytes = events+r.events(), bytes+r.size
-		if len(group) > 0 && (events > max || bytes > maxGroupBytes) {
+		r := p.requests.first()
+		events, bytes = events+r.events(), bytes+r.bytes
+		if len(group) > 0 && (events > maxEvents || bytes > maxGroupBytes) {
 			more = true
 			break
 		}
 		group = append(group, r)
 		q.unlink(r)
 		next := n.next
-		q.turns.remove(n) // its turn is over
-		q.turns.pushBack(n, l)
-		if q.dropIfEmpty(l); next == nil && !l.requests.empty() {
-			next = n // the only line that is not skipped
+		q.rotation.remove(n)
+		q.rotation.pushBack(n, p)
+		if q.dropIfEmpty(p); next == nil && !p.requests.empty() {
+			next = n // the only platform that is not skipped
 		}
 		n = next
 	}
@@ -309,38 +223,37 @@ func (q *Queue) TakeExcept(max int, skip func(platform string) bool) (group []*R
 	return group, len(group) > 0 || !q.closed || q.events > 0
 }
 
-// Return puts requests back that were taken and of which nothing was stored, in
-// the order in which Take returned them. They are the first of their platforms
-// again and these have the first turns, so that no request is passed over for ever.
-func (q *Queue) Return(requests []*Request) {
+// Requeue puts back requests in the order in which Take returned them. They and their
+// platforms come first, so that none is passed over forever.
+func (q *Queue) Requeue(requests []*Request) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, r := range slices.Backward(requests) {
-		l := q.lineOf(r)
-		l.requests.pushFront(&r.node, r)
-		q.added(r, l)
-		q.turns.remove(&l.node)
-		q.turns.pushFront(&l.node, l)
+		p := q.platformOf(r)
+		p.requests.pushFront(&r.node, r)
+		q.added(r, p)
+		q.rotation.remove(&p.node)
+		q.rotation.pushFront(&p.node, p)
 	}
 	if len(requests) > 0 {
 		q.signal()
 	}
 }
 
-// remove removes a queued request, and reports whether it was queued still.
+// remove reports whether the request was still queued.
 func (q *Queue) remove(r *Request) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	l := r.line
-	if l == nil {
+	p := r.queue
+	if p == nil {
 		return false
 	}
 	q.unlink(r)
-	q.dropIfEmpty(l)
+	q.dropIfEmpty(p)
 	return true
 }
 
-// Close refuses further requests. Those that wait can still be taken.
+// Close refuses further requests. Queued ones can still be taken.
 func (q *Queue) Close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -348,7 +261,6 @@ func (q *Queue) Close() {
 	q.signal()
 }
 
-// signal leaves a token for the writer.
 func (q *Queue) signal() {
 	select {
 	case q.ready <- struct{}{}:
@@ -356,9 +268,33 @@ func (q *Queue) signal() {
 	}
 }
 
-// Depth returns how many requests and events are queued.
-func (q *Queue) Depth() (requests, events int) {
+// Observe counts a transaction and passes it to the observer. Since the transaction has
+// ended, a panic of the observer is only logged.
+func (q *Queue) Observe(c chargeingest.CommitStats) {
+	q.mu.Lock()
+	if c.Err == nil {
+		q.commits++
+	}
+	q.lastCommit = c
+	q.mu.Unlock()
+	if q.observer == nil {
+		return
+	}
+	var err error
+	func() {
+		defer panics.RecoverTo(&err)
+		q.observer(c)
+	}()
+	if err != nil {
+		q.observerPanic(err)
+	}
+}
+
+// Stats returns the state of the queue and the commits so far.
+func (q *Queue) Stats() chargeingest.StoreStats {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.requests, q.events
+	return chargeingest.StoreStats{
+		QueuedRequests: q.requests, QueuedEvents: q.events, Commits: q.commits, LastCommit: q.lastCommit,
+	}
 }

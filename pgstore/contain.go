@@ -11,11 +11,11 @@ import (
 	"example.com/chargeingest/internal/panics"
 )
 
-// ContainPanics makes a panic of the config's hooks and tracer an error or a log
-// entry. Call it last before the pool is made. Without it such a panic ends the
-// process if pgxpool calls the hook on a goroutine of its own, as it does when it
-// connects, checks an idle connection or closes one. The connection that the store
-// writes with is guarded either way.
+// ContainPanics turns panics of the config's hooks and tracer into errors or log entries.
+// Call it after all other changes of the config, before the pool is made. Without it such
+// a panic ends the process if pgxpool calls the hook in a background goroutine: when it
+// connects, checks an idle connection or closes one. The writer's connection does not
+// need it.
 func ContainPanics(cfg *pgxpool.Config, logger *slog.Logger) {
 	report := func(err error) { log(logger, slog.LevelError, "pgstore: a hook of the pool failed", err) }
 	containConnect(cfg)
@@ -46,7 +46,7 @@ func ContainPanics(cfg *pgxpool.Config, logger *slog.Logger) {
 	}
 }
 
-// containConnect guards the hooks whose error keeps a connection from being used.
+// containConnect wraps the hooks that return errors.
 func containConnect(cfg *pgxpool.Config) {
 	if f := cfg.BeforeConnect; f != nil {
 		cfg.BeforeConnect = func(ctx context.Context, c *pgx.ConnConfig) (err error) {
@@ -74,7 +74,6 @@ func containConnect(cfg *pgxpool.Config) {
 	}
 }
 
-// contain calls f and reports its panic.
 func contain(report func(error), f func()) {
 	var err error
 	func() {
@@ -86,7 +85,7 @@ func contain(report func(error), f func()) {
 	}
 }
 
-// tracer is the host's tracer without its panics.
+// tracer reports panics of the host's tracer.
 type tracer struct {
 	host   pgx.QueryTracer
 	report func(error)
@@ -102,7 +101,7 @@ var (
 	_ pgxpool.ReleaseTracer = tracer{}
 )
 
-// start returns the context that f returns, or ctx.
+// start returns the context that f returns, or ctx if f fails.
 func (t tracer) start(ctx context.Context, f func() context.Context) context.Context {
 	started := ctx
 	contain(t.report, func() { started = f() })

@@ -7,8 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// checkServer refuses a server that is not to be relied on, or takes texts for
-// others than they are.
+// checkServer returns an error if the server is not durable or would convert texts.
 func checkServer(ctx context.Context, conn *pgx.Conn, o Options) error {
 	for _, setting := range []string{"server_encoding", "client_encoding"} {
 		var value string
@@ -22,13 +21,10 @@ func checkServer(ctx context.Context, conn *pgx.Conn, o Options) error {
 	return checkDurability(ctx, conn, o)
 }
 
-// checkDurability refuses a server that acknowledges a commit before it is on
-// disk.
 func checkDurability(ctx context.Context, conn *pgx.Conn, o Options) error {
 	for _, setting := range []string{"synchronous_commit", "fsync"} {
 		var value string
-		// Databases that speak PostgreSQL's protocol may not have the setting:
-		// they have no way to turn it off either.
+		// Databases with PostgreSQL's protocol may not have the setting.
 		if err := conn.QueryRow(ctx, "SELECT coalesce(current_setting($1, true), 'on')", setting).Scan(&value); err != nil {
 			return fmt.Errorf("read %s: %w", setting, err)
 		}
@@ -36,15 +32,14 @@ func checkDurability(ctx context.Context, conn *pgx.Conn, o Options) error {
 			continue
 		}
 		if !o.AllowNonDurable {
-			return fmt.Errorf("%w: %s is off; Options.AllowNonDurable takes it all the same", ErrNotDurable, setting)
+			return fmt.Errorf("%w: %s is off; Options.AllowNonDurable accepts it", ErrNotDurable, setting)
 		}
-		o.Logger.WarnContext(ctx, "pgstore: the server is not durable, events that are acknowledged can be lost", "off", setting)
+		o.Logger.WarnContext(ctx, "pgstore: the server is not durable: acknowledged events can be lost", "off", setting)
 	}
 	return nil
 }
 
-// checkWritable returns an error where the server takes no writes, or none of this
-// role.
+// checkWritable returns an error if the server is read-only or the role lacks privileges.
 func (s *Store) checkWritable(ctx context.Context, tx pgx.Tx) error {
 	var readOnly bool
 	if err := tx.QueryRow(ctx, s.sql.readOnly).Scan(&readOnly); err != nil {
@@ -53,15 +48,14 @@ func (s *Store) checkWritable(ctx context.Context, tx pgx.Tx) error {
 	if readOnly {
 		return errReadOnly
 	}
-	return checkRights(tx.QueryRow(ctx, s.sql.rights))
+	return checkPrivileges(tx.QueryRow(ctx, s.sql.missingPrivileges))
 }
 
-// checkRights refuses a role that cannot store events, by what the statement rights
-// says of it.
-func checkRights(row pgx.Row) error {
+// checkPrivileges checks a row of statements.missingPrivileges.
+func checkPrivileges(row pgx.Row) error {
 	var role, missing string
 	if err := row.Scan(&role, &missing); err != nil {
-		return fmt.Errorf("read the rights of the role: %w", err)
+		return fmt.Errorf("read the privileges of the role: %w", err)
 	}
 	if missing != "" {
 		return fmt.Errorf("the role %s needs to be granted %s", role, missing)

@@ -19,14 +19,6 @@ func lockedRow(t *testing.T, pool *pgxpool.Pool, s *Store, schema, platform stri
 	return locked(t, pool, schema, platform)
 }
 
-// names are the platforms that are held.
-func (h *holds) names() (names []string) {
-	for name := range h.platforms {
-		names = append(names, name)
-	}
-	return names
-}
-
 func TestLockedPlatformsAreHeld(t *testing.T) {
 	parallel(t)
 	for _, c := range []struct {
@@ -68,7 +60,7 @@ func TestLockedPlatformsAreHeld(t *testing.T) {
 				}
 				all.Wait()
 				require.NoError(t, s.Close())
-				require.Empty(t, s.writer.holds.names())
+				require.Empty(t, s.writer.locked.platforms)
 			})
 		}
 	}

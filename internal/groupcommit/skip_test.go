@@ -7,10 +7,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// takenExcept returns the platforms of the next group without those of a platform.
-func takenExcept(t *testing.T, q *Queue, most int, skipped string) (platforms []string) {
+func takenExcept(t *testing.T, q *Queue, maxEvents int, skipped string) (platforms []string) {
 	t.Helper()
-	group, open := q.TakeExcept(most, func(platform string) bool { return platform == skipped })
+	group, open := q.Take(maxEvents, func(platform string) bool { return platform == skipped })
 	require.True(t, open)
 	for _, r := range group {
 		platforms = append(platforms, r.Batch.Platform)
@@ -27,8 +26,8 @@ func signalled(q *Queue) bool {
 	}
 }
 
-func TestSkippedPlatformsKeepTheirPosition(t *testing.T) {
-	q := New(100)
+func TestSkippedPlatformsKeepTheirTurn(t *testing.T) {
+	q := New(100, nil, nil)
 	held := waiting("held", 1)
 	pushed(t, q, waiting("a", 1), held, waiting("b", 1), waiting("held", 1), waiting("a", 1))
 	require.True(t, signalled(q))
@@ -43,8 +42,8 @@ func TestSkippedPlatformsKeepTheirPosition(t *testing.T) {
 	require.Equal(t, []string{"held", "c"}, taken(t, q, 5))
 }
 
-func TestAClosedQueueIsOpenWhileItSkips(t *testing.T) {
-	q := New(100)
+func TestClosedQueueWithSkippedPlatforms(t *testing.T) {
+	q := New(100, nil, nil)
 	pushed(t, q, waiting("held", 1))
 	q.Close()
 	require.True(t, signalled(q))
@@ -52,13 +51,13 @@ func TestAClosedQueueIsOpenWhileItSkips(t *testing.T) {
 	require.False(t, signalled(q))
 	require.Equal(t, []string{"held"}, taken(t, q, 5))
 	require.True(t, signalled(q))
-	_, open := q.Take(5)
+	_, open := q.Take(5, nil)
 	require.False(t, open)
 }
 
-func TestOnlyTheFirstAnswerCounts(t *testing.T) {
+func TestSecondResultIsIgnored(t *testing.T) {
 	r, first := waiting("a", 1), errors.New("first")
-	r.Answer(Answer{Err: first})
-	r.Answer(Answer{Err: errors.New("second")})
+	r.Finish(Result{Err: first})
+	r.Finish(Result{Err: errors.New("second")})
 	require.Equal(t, first, (<-r.done).Err)
 }

@@ -1,0 +1,230 @@
+package pgstore
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"example.com/chargeingest/internal/groupcommit"
+)
+
+// lockedPlatforms are the platforms whose row another session has locked for longer than
+// the writer waits. Their requests stay queued while others are stored, and are retried
+// now and then. Once a platform has been locked for a statement timeout, its requests
+// fail at each retry.
+type lockedPlatforms struct {
+	timeout   time.Duration // Options.StatementTimeout
+	platforms map[string]*lockedPlatform
+	nextWait  time.Time // when the writer may wait for the lock of one of them again
+}
+
+type lockedPlatform struct {
+	since   time.Time
+	retryAt time.Time
+	pause   time.Duration
+	queued  bool  // requests may be queued
+	err     error // of the last try
+}
+
+// Options.StatementTimeout is divided by these.
+const (
+	lockShare       = 5    // wait for the lock of a platform
+	lockedLockShare = 100  // the same while any platform is locked
+	probeLockShare  = 2500 // the same while the writer finds out which platforms are locked
+	waitShare       = 20   // between two waits for a locked platform
+	searchShare     = 10   // search for the locked platforms of a group
+
+	forgetFactor = 12 // times the timeout, since a platform was last used
+)
+
+func (l *lockedPlatforms) lockWait() time.Duration {
+	if len(l.platforms) > 0 {
+		return max(l.timeout/lockedLockShare, time.Millisecond)
+	}
+	return l.timeout / lockShare
+}
+
+// skips reports whether requests of a platform stay queued.
+func (l *lockedPlatforms) skips(platform string, now time.Time) bool {
+	p := l.platforms[platform]
+	return p != nil && now.Before(p.retryAt)
+}
+
+// add adds a platform or, if it still is locked, increases its pause.
+func (l *lockedPlatforms) add(platform string, err error) *lockedPlatform {
+	if l.platforms == nil {
+		l.platforms = make(map[string]*lockedPlatform)
+	}
+	now := time.Now()
+	p := l.platforms[platform]
+	if p == nil {
+		p = &lockedPlatform{since: now, pause: l.timeout / lockedLockShare / 2}
+		l.platforms[platform] = p
+	}
+	p.pause = min(2*p.pause, l.timeout/lockShare)
+	p.retryAt, p.err, p.queued = now.Add(p.pause), err, true
+	return p
+}
+
+// remove removes the platforms of requests that were stored.
+func (l *lockedPlatforms) remove(stored []*groupcommit.Request) {
+	if len(l.platforms) == 0 {
+		return
+	}
+	for _, r := range stored {
+		delete(l.platforms, r.Platform)
+	}
+}
+
+// nextRetry returns a channel that delivers when queued requests are to be retried, or
+// nil if there are none. It also forgets platforms that are no longer used.
+func (l *lockedPlatforms) nextRetry() (retry <-chan time.Time, stop func() bool) {
+	var first *lockedPlatform
+	for platform, p := range l.platforms {
+		switch {
+		case p.queued && (first == nil || p.retryAt.Before(first.retryAt)):
+			first = p
+		case !p.queued && time.Since(p.retryAt) > forgetFactor*l.timeout:
+			delete(l.platforms, platform)
+		}
+	}
+	if first == nil {
+		return nil, func() bool { return true }
+	}
+	timer := time.NewTimer(time.Until(first.retryAt))
+	return timer.C, timer.Stop
+}
+
+// markTaken records that the writer has taken all requests that were to be retried.
+func (l *lockedPlatforms) markTaken(now time.Time) {
+	for _, p := range l.platforms {
+		if !now.Before(p.retryAt) {
+			p.queued = false
+		}
+	}
+}
+
+func (l *lockedPlatforms) split(group []*groupcommit.Request) (unlocked, locked []*groupcommit.Request) {
+	if len(l.platforms) == 0 {
+		return group, nil
+	}
+	for _, r := range group {
+		if l.platforms[r.Platform] == nil {
+			unlocked = append(unlocked, r)
+		} else {
+			locked = append(locked, r)
+		}
+	}
+	return unlocked, locked
+}
+
+// lockSearch stores requests of unlocked platforms in order to find the locked ones.
+type lockSearch struct {
+	lockWait time.Duration // for each platform
+	until    time.Time     // then the remaining platforms count as locked
+}
+
+// separateLocked handles a group that failed with err because of a locked platform.
+func (w *writer) separateLocked(group []*groupcommit.Request, err error) {
+	platforms := byPlatform(group)
+	switch {
+	case len(platforms) > 1 && w.lockSearch == nil:
+		w.storeUnlocked(platforms, err, w.options.StatementTimeout/searchShare)
+	case len(platforms) == 1 || time.Now().After(w.lockSearch.until):
+		for _, requests := range platforms {
+			w.postpone(requests, err)
+		}
+	default:
+		deadline := w.groupDeadline()
+		half := len(platforms) / 2
+		w.store(slices.Concat(platforms[:half]...), deadline)
+		w.store(slices.Concat(platforms[half:]...), deadline)
+	}
+}
+
+func (w *writer) retryLocked(group []*groupcommit.Request) {
+	platforms := byPlatform(group)
+	rand.Shuffle(len(platforms), func(i, j int) { platforms[i], platforms[j] = platforms[j], platforms[i] }) //nolint:gosec // only for fairness
+	w.storeUnlocked(platforms, nil, w.options.StatementTimeout/lockedLockShare)
+}
+
+// storeUnlocked stores the requests of unlocked platforms, for about budget, and
+// postpones the others. Platforms that become locked get lockErr.
+func (w *writer) storeUnlocked(platforms [][]*groupcommit.Request, lockErr error, budget time.Duration) {
+	locked := w.findLocked(platforms)
+	var unlocked, waiting []*groupcommit.Request
+	for _, requests := range platforms {
+		platform := requests[0].Platform
+		known := w.locked.platforms[platform]
+		switch {
+		case !locked[platform]: // or it has no row yet, which another session may be inserting
+			unlocked = append(unlocked, requests...)
+		case known == nil:
+			w.postpone(requests, lockErr)
+		case waiting == nil && time.Now().After(w.locked.nextWait):
+			waiting = requests
+		default:
+			w.postpone(requests, known.err)
+		}
+	}
+	if len(unlocked) > 0 {
+		w.storeWithLockWait(unlocked, w.options.StatementTimeout/probeLockShare, budget)
+	}
+	if waiting != nil {
+		// A lock that other processes queue for never looks free.
+		w.locked.nextWait = time.Now().Add(w.options.StatementTimeout / waitShare)
+		w.storeWithLockWait(waiting, w.options.StatementTimeout/lockedLockShare, 0)
+	}
+}
+
+func (w *writer) storeWithLockWait(group []*groupcommit.Request, lockWait, budget time.Duration) {
+	w.lockSearch = &lockSearch{lockWait: max(lockWait, time.Millisecond), until: time.Now().Add(budget)}
+	defer func() { w.lockSearch = nil }()
+	w.store(group, w.groupDeadline())
+}
+
+// postpone requeues the requests of one platform or, after a statement timeout, fails
+// them and those that are still queued.
+func (w *writer) postpone(requests []*groupcommit.Request, err error) {
+	platform := requests[0].Platform
+	if p := w.locked.add(platform, err); time.Since(p.since) < w.options.StatementTimeout {
+		w.queue.Requeue(requests)
+		return
+	}
+	w.logFailure(err)
+	for len(requests) > 0 {
+		w.fail(requests, err)
+		requests, _ = w.queue.Take(w.options.MaxQueuedEvents, func(other string) bool { return other != platform })
+	}
+}
+
+// findLocked returns the platforms whose row another session has locked. If the query
+// fails, it returns none.
+func (w *writer) findLocked(platforms [][]*groupcommit.Request) map[string]bool {
+	names := make([]string, len(platforms))
+	for i, requests := range platforms {
+		names[i] = requests[0].Platform
+	}
+	locked := make(map[string]bool)
+	ctx, cancel := context.WithTimeout(context.Background(), w.options.StatementTimeout)
+	defer cancel()
+	_, err := w.inTransaction(ctx, func(t *transaction) (*decidedGroup, error) {
+		t.lockWait = max(w.options.StatementTimeout/probeLockShare, time.Millisecond)
+		b := t.begin()
+		n := b.Len()
+		b.Queue(w.sql.findLocked, names).Query(func(rows pgx.Rows) error {
+			var name string
+			_, err := pgx.ForEachRow(rows, []any{&name}, func() error { locked[name] = true; return nil })
+			return err
+		})
+		b.Queue(w.sql.rollback)
+		return nil, t.sendAfter(ctx, b, n, false)
+	})
+	if err != nil {
+		return nil
+	}
+	return locked
+}

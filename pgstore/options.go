@@ -1,0 +1,103 @@
+package pgstore
+
+import (
+	"crypto/rand"
+	"errors"
+	"io"
+	"log/slog"
+	"regexp"
+	"time"
+
+	"example.com/chargeingest"
+)
+
+// Options are the settings of a [Store]. The zero value has the defaults.
+type Options struct {
+	// Schema contains the tables. It is created if it does not exist. 1 to 63 lower-case
+	// letters, digits and underscores, not starting with a digit. Default: chargeingest.
+	Schema string
+
+	// AllowNonDurable accepts a server whose synchronous_commit or fsync is off. For
+	// tests only.
+	AllowNonDurable bool
+
+	// Entropy is the source of the random part of ids. Default: crypto/rand.Reader.
+	Entropy io.Reader
+
+	// StatementTimeout bounds each statement of a transaction that stores, and the time
+	// to retry a transaction that the server rolls back. A fifth of it bounds the wait
+	// for the lock of a platform, three times it a transaction, six times it all tries
+	// together. From 5 ms to an hour. Default: 5 s.
+	StatementTimeout time.Duration
+
+	// AcquireTimeout bounds the wait for a connection, and the wait of a read for its
+	// platform's turn. Default: 2 s.
+	AcquireTimeout time.Duration
+
+	// ScanTimeout bounds one call of Get or List, and the wait of a scan for its turn.
+	// Beyond it they return chargeingest.ErrScanLimit. Default: 2 s.
+	ScanTimeout time.Duration
+
+	// MaxQueuedEvents bounds the events that wait to be stored. Beyond it Append returns
+	// chargeingest.ErrOverloaded. Default: 20,000.
+	MaxQueuedEvents int
+
+	// MaxTransactionEvents bounds the events of one transaction. A larger batch has a
+	// transaction for itself. Default: 2,000.
+	MaxTransactionEvents int
+
+	// Observer, if set, is called after each transaction that stored events or failed.
+	// The calls of Append and the next transaction wait for it, so it must not call
+	// Append or Close.
+	Observer func(chargeingest.CommitStats)
+
+	// Logger receives failures that callers do not see, such as a lost server.
+	// Default: slog.Default().
+	Logger *slog.Logger
+}
+
+// schemaName includes SQL keywords, so the name is quoted in statements.
+var schemaName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
+
+// withDefaults also validates. Its error names the field.
+func (o Options) withDefaults() (Options, error) {
+	switch {
+	case o.Schema != "" && !schemaName.MatchString(o.Schema):
+		return o, errors.New("Options.Schema must be 1 to 63 lower-case letters, digits and underscores, not starting with a digit")
+	case o.StatementTimeout < 0 || o.StatementTimeout > 0 && o.StatementTimeout < 5*time.Millisecond || o.StatementTimeout > time.Hour:
+		return o, errors.New("Options.StatementTimeout must be from 5 ms to 1 hour")
+	case o.AcquireTimeout < 0:
+		return o, errors.New("Options.AcquireTimeout is negative")
+	case o.ScanTimeout < 0:
+		return o, errors.New("Options.ScanTimeout is negative")
+	case o.MaxQueuedEvents < 0:
+		return o, errors.New("Options.MaxQueuedEvents is negative")
+	case o.MaxTransactionEvents < 0:
+		return o, errors.New("Options.MaxTransactionEvents is negative")
+	}
+	if o.Schema == "" {
+		o.Schema = "chargeingest"
+	}
+	if o.Entropy == nil {
+		o.Entropy = rand.Reader
+	}
+	if o.StatementTimeout == 0 {
+		o.StatementTimeout = 5 * time.Second
+	}
+	if o.AcquireTimeout == 0 {
+		o.AcquireTimeout = 2 * time.Second
+	}
+	if o.ScanTimeout == 0 {
+		o.ScanTimeout = 2 * time.Second
+	}
+	if o.MaxQueuedEvents == 0 {
+		o.MaxQueuedEvents = 20_000
+	}
+	if o.MaxTransactionEvents == 0 {
+		o.MaxTransactionEvents = 2000
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return o, nil
+}

@@ -1,0 +1,104 @@
+package sqlitestore
+
+import (
+	"errors"
+	"fmt"
+
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"example.com/chargeingest/internal/groupcommit"
+	"example.com/chargeingest/internal/panics"
+)
+
+// requestError is the failure of one request of a transaction.
+type requestError struct{ error }
+
+func (e requestError) Unwrap() error { return e.error }
+
+// unknownError is the failure of a transaction that may have been committed.
+type unknownError struct{ error }
+
+func (e unknownError) Unwrap() error { return e.error }
+
+// failedResult is the result of a request whose transaction failed with err. A rejected
+// request stored nothing in any case, but the event that it conflicts with may be gone.
+func failedResult(err, rejection error) groupcommit.Result {
+	if rejection == nil && (errors.As(err, new(unknownError)) || errors.As(err, new(panics.Error))) {
+		return groupcommit.Result{Err: fmt.Errorf("sqlitestore: %w", groupcommit.OutcomeUnknown(err))}
+	}
+	return groupcommit.Result{Err: notStored(err)}
+}
+
+func guarded(f func() error) (err error) {
+	defer panics.RecoverTo(&err)
+	return f()
+}
+
+// transact runs f in a transaction. Its error is an unknownError unless the transaction
+// was rolled back. An error that casts doubt on the connection ends the session.
+func (w *writer) transact(f func(*session) error) (err error) {
+	defer panics.RecoverTo(&err) // no panic ends the writer
+	s, err := w.currentSession()
+	if err != nil {
+		return err
+	}
+	committing := false
+	defer func() {
+		if err == nil {
+			return
+		}
+		w.lastErr = err
+		s.rolledBack()
+		rolledBack := w.rollBack(s) && (!committing || isRolledBack(err))
+		if !rolledBack || isHarmful(err) {
+			w.fail(err)
+		}
+		if committing && !rolledBack {
+			err = unknownError{err}
+		}
+	}()
+	defer panics.RecoverTo(&err) // before the rollback
+	if _, err := s.begin.exec(); err != nil {
+		return err
+	}
+	mayStartOver := w.file.walMayRestart()
+	before, err := s.changes()
+	if err != nil {
+		return err
+	}
+	if err := f(s); err != nil {
+		return err
+	}
+	if err := guarded(s.beforeCommit); err != nil {
+		return requestError{err}
+	}
+	mark, added := w.file.mark, s.recent.hasAdded()
+	if mayStartOver || !added || !s.added {
+		if mark, err = s.mark(w.file, before); err != nil {
+			return err
+		}
+	}
+	committing = true
+	if _, err := s.commit.exec(); err != nil {
+		return err
+	}
+	if added || mark != w.file.mark {
+		s.added = added
+	}
+	w.file.mark = mark
+	w.writeStateNow = w.writeStateNow || mayStartOver
+	s.committed()
+	return nil
+}
+
+func (w *writer) rollBack(s *session) bool {
+	err := guarded(func() error { return s.exec("ROLLBACK") })
+	// SQLITE_ERROR: the previous error has ended the transaction.
+	return err == nil || resultCode(err) == sqlite3.SQLITE_ERROR
+}
+
+// isRolledBack reports whether a COMMIT with this error committed nothing.
+func isRolledBack(err error) bool {
+	code := resultCode(err)
+	return code == sqlite3.SQLITE_FULL || code == sqlite3.SQLITE_BUSY
+}
