@@ -39,17 +39,17 @@ func newCheckpointer(drainAt int64) checkpointer {
 }
 
 func (w *writer) checkpointIfDue() {
-	if w.session == nil || w.log.running {
+	if w.session == nil || w.checkpoints.running {
 		return
 	}
 	state, err := w.session.walState()
-	if state.frames < w.log.doneFrames {
-		w.log.doneFrames = 0 // SQLite restarted the WAL
+	if state.frames < w.checkpoints.doneFrames {
+		w.checkpoints.doneFrames = 0 // SQLite restarted the WAL
 	}
 	switch {
 	case err != nil:
 		w.checkpointFailed(err)
-	case state.frames-w.log.doneFrames >= w.file.checkpointFrames:
+	case state.frames-w.checkpoints.doneFrames >= w.file.checkpointFrames:
 		w.startCheckpoint()
 	case state.checkpointed < state.frames:
 		w.drainReaders(state.frames)
@@ -61,24 +61,24 @@ func (w *writer) startCheckpoint() {
 		w.leave(err)
 		return
 	}
-	w.log.running = true
+	w.checkpoints.running = true
 	conn := w.session.checkpointConn
 	go func() {
 		state, err := conn.checkpoint("PASSIVE")
-		w.log.done <- checkpointResult{state, err}
+		w.checkpoints.done <- checkpointResult{state, err}
 	}()
 }
 
 func (w *writer) awaitCheckpoint() {
-	if w.log.running {
-		<-w.log.done
-		w.log.running = false
+	if w.checkpoints.running {
+		<-w.checkpoints.done
+		w.checkpoints.running = false
 	}
 }
 
 // checkpointEnded follows the first step.
 func (w *writer) checkpointEnded(done checkpointResult) {
-	w.log.running = false
+	w.checkpoints.running = false
 	if done.err != nil {
 		w.checkpointFailed(done.err)
 		return
@@ -88,7 +88,7 @@ func (w *writer) checkpointEnded(done checkpointResult) {
 		w.checkpointFailed(err)
 		return
 	}
-	if w.log.again(state.frames-done.state.frames, w.file.checkpointFrames/4) {
+	if w.checkpoints.again(state.frames-done.state.frames, w.file.checkpointFrames/4) {
 		w.startCheckpoint()
 	} else {
 		w.finishCheckpoint()
@@ -119,17 +119,17 @@ func (w *writer) finishCheckpoint() {
 		return
 	}
 	if state.busy != 0 { // another program runs a checkpoint
-		w.log.recheck = time.After(w.file.recheckEvery)
+		w.checkpoints.recheck = time.After(w.file.recheckEvery)
 		return
 	}
-	w.log.doneFrames = state.frames
+	w.checkpoints.doneFrames = state.frames
 	if state.checkpointed < state.frames {
 		w.drainReaders(state.frames)
 		w.reportBlocked(state.frames)
 		return
 	}
-	w.log.recheck = nil
-	w.log.drainAt = w.file.drainFrames
+	w.checkpoints.recheck = nil
+	w.checkpoints.drainAt = w.file.drainFrames
 	w.file.noteCheckpoint()
 	w.stats.checkpointed()
 }
@@ -137,21 +137,21 @@ func (w *writer) finishCheckpoint() {
 // reportBlocked also schedules the next attempt, in case no event follows.
 func (w *writer) reportBlocked(frames int64) {
 	since := w.stats.checkpointBlocked()
-	if w.log.recheck == nil {
-		w.log.recheck = time.After(w.file.recheckEvery)
+	if w.checkpoints.recheck == nil {
+		w.checkpoints.recheck = time.After(w.file.recheckEvery)
 	}
 	long := time.Since(since) >= w.file.reportEvery || frames >= w.file.drainFrames
-	if !long || !w.log.reported.IsZero() && time.Since(w.log.reported) < w.file.reportEvery {
+	if !long || !w.checkpoints.reported.IsZero() && time.Since(w.checkpoints.reported) < w.file.reportEvery {
 		return
 	}
-	w.log.reported = time.Now()
+	w.checkpoints.reported = time.Now()
 	w.logger.Warn("sqlitestore: the write-ahead log keeps growing because a transaction is left open, for example in a sqlite3 shell or by a backup",
 		"pages", frames, "since", since)
 }
 
 func (w *writer) recheckBlocked() {
-	w.log.recheck = nil
-	if w.session != nil && !w.log.running {
+	w.checkpoints.recheck = nil
+	if w.session != nil && !w.checkpoints.running {
 		w.startCheckpoint()
 	}
 }
@@ -167,19 +167,19 @@ func (w *writer) checkpointFailed(err error) {
 
 // drainReaders does not wait for the readers.
 func (w *writer) drainReaders(frames int64) {
-	if frames < w.log.drainAt || w.log.draining {
+	if frames < w.checkpoints.drainAt || w.checkpoints.draining {
 		return
 	}
-	w.log.drainAt = frames + w.file.drainFrames
-	w.log.draining = true
+	w.checkpoints.drainAt = frames + w.file.drainFrames
+	w.checkpoints.draining = true
 	go func() {
 		w.reading.Lock()
-		w.log.drained <- struct{}{}
+		w.checkpoints.drained <- struct{}{}
 	}()
 }
 
 func (w *writer) readersDrained() {
-	w.log.draining = false
+	w.checkpoints.draining = false
 	w.awaitCheckpoint()
 	if w.session != nil {
 		w.finishCheckpoint()
@@ -188,10 +188,10 @@ func (w *writer) readersDrained() {
 }
 
 func (w *writer) lockReaders() {
-	if !w.log.draining {
+	if !w.checkpoints.draining {
 		w.reading.Lock()
 		return
 	}
-	<-w.log.drained
-	w.log.draining = false
+	<-w.checkpoints.drained
+	w.checkpoints.draining = false
 }

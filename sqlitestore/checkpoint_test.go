@@ -82,7 +82,7 @@ func awaitCheckpoint(t *testing.T, s *Store) {
 	t.Helper()
 	for busy := true; busy; {
 		require.NoError(t, s.writer.do(t.Context(), func() error {
-			busy = s.writer.log.running
+			busy = s.writer.checkpoints.running
 			return nil
 		}))
 	}
@@ -115,7 +115,7 @@ func growWAL(t *testing.T, s *Store, minFrames int64) {
 func isDraining(t *testing.T, s *Store) (yes bool) {
 	t.Helper()
 	require.NoError(t, s.writer.do(t.Context(), func() error {
-		yes = s.writer.log.draining
+		yes = s.writer.checkpoints.draining
 		return nil
 	}))
 	return yes

@@ -61,7 +61,7 @@ func (w *writer) transact(f func(*session) error) (err error) {
 	if _, err := s.begin.exec(); err != nil {
 		return err
 	}
-	mayStartOver := w.file.walMayRestart()
+	mayRestart := w.file.walMayRestart()
 	before, err := s.changes()
 	if err != nil {
 		return err
@@ -73,7 +73,7 @@ func (w *writer) transact(f func(*session) error) (err error) {
 		return requestError{err}
 	}
 	mark, added := w.file.mark, s.recent.hasAdded()
-	if mayStartOver || !added || !s.added {
+	if mayRestart || !added || !s.added {
 		if mark, err = s.mark(w.file, before); err != nil {
 			return err
 		}
@@ -86,7 +86,7 @@ func (w *writer) transact(f func(*session) error) (err error) {
 		s.added = added
 	}
 	w.file.mark = mark
-	w.writeStateNow = w.writeStateNow || mayStartOver
+	w.writeStateNow = w.writeStateNow || mayRestart
 	s.committed()
 	return nil
 }

@@ -45,21 +45,21 @@ type writer struct {
 		err    error
 	}
 
-	log checkpointer
+	checkpoints checkpointer
 }
 
 func newWriter(s *Store, first *session) *writer {
 	w := &writer{
-		logger:    s.options.Logger,
-		file:      s.file,
-		reading:   &s.reading,
-		maxEvents: s.options.MaxTransactionEvents,
-		groupTime: maxGroupTime,
-		jobs:      make(chan func()),
-		stopped:   make(chan struct{}),
-		session:   first,
-		recent:    first.recent,
-		log:       newCheckpointer(s.file.drainFrames),
+		logger:      s.options.Logger,
+		file:        s.file,
+		reading:     &s.reading,
+		maxEvents:   s.options.MaxTransactionEvents,
+		groupTime:   maxGroupTime,
+		jobs:        make(chan func()),
+		stopped:     make(chan struct{}),
+		session:     first,
+		recent:      first.recent,
+		checkpoints: newCheckpointer(s.file.drainFrames),
 	}
 	w.queue = groupcommit.New(s.options.MaxQueuedEvents, s.options.Observer, func(err error) {
 		w.logger.Error("sqlitestore: the observer failed", "error", err)
@@ -72,7 +72,7 @@ func newWriter(s *Store, first *session) *writer {
 func (w *writer) run() {
 	defer close(w.stopped)
 	defer func() {
-		if w.log.draining {
+		if w.checkpoints.draining {
 			w.lockReaders()
 			w.reading.Unlock()
 		}
@@ -85,11 +85,11 @@ func (w *writer) run() {
 			w.store(group)
 		case job := <-w.jobs:
 			job()
-		case done := <-w.log.done:
+		case done := <-w.checkpoints.done:
 			w.checkpointEnded(done)
-		case <-w.log.drained:
+		case <-w.checkpoints.drained:
 			w.readersDrained()
-		case <-w.log.recheck:
+		case <-w.checkpoints.recheck:
 			w.recheckBlocked()
 		case <-w.stateTimer:
 			w.writeState()
