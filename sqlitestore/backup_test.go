@@ -125,7 +125,6 @@ func TestCanceledBackupLeavesNothing(t *testing.T) {
 	require.NoError(t, s.Backup(t.Context(), copied))
 }
 
-// TestFailedBackupLeavesNothing fails each operation of SQLite on the copy.
 func TestFailedBackupLeavesNothing(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)

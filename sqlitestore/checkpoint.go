@@ -5,28 +5,27 @@ import (
 	"time"
 )
 
-// The first step of a checkpoint moves the frames of the WAL into the database during
-// transactions, on its own connection. The second step moves the few new frames between two
+// A checkpoint has two steps. The first moves frames of the WAL into the database during
+// transactions, on its own connection. The second moves the few new frames between two
 // transactions, because SQLite restarts only a WAL that was moved completely. Only the second
 // step delays appends.
 
 // checkpointer belongs to the writer's goroutine.
 type checkpointer struct {
-	// set during the first step, whose result is sent on done
+	// running is set during the first step.
 	running bool
 	done    chan checkpointResult
 
 	newFrames  int64 // added during the last first step
-	doneFrames int64 // in the WAL at the last second step
+	doneFrames int64
 	drainAt    int64 // frames at which readers pause
 
-	// draining is set while a goroutine waits for the last reader, to lock reading for the
-	// writer.
+	// draining is set while a goroutine waits for the last reader.
 	draining bool
 	drained  chan struct{}
 
 	recheck  <-chan time.Time // set while readers block checkpoints
-	reported time.Time        // last log record
+	reported time.Time
 }
 
 type checkpointResult struct {
@@ -134,7 +133,7 @@ func (w *writer) finishCheckpoint() {
 	w.stats.checkpointed()
 }
 
-// reportBlocked also schedules the next attempt, in case no event follows.
+// reportBlocked also schedules the next attempt.
 func (w *writer) reportBlocked(frames int64) {
 	since := w.stats.checkpointBlocked()
 	if w.checkpoints.recheck == nil {
@@ -165,7 +164,6 @@ func (w *writer) checkpointFailed(err error) {
 	}
 }
 
-// drainReaders does not wait for the readers.
 func (w *writer) drainReaders(frames int64) {
 	if frames < w.checkpoints.drainAt || w.checkpoints.draining {
 		return

@@ -126,7 +126,7 @@ func scanWALState(rows [][]driver.Value, err error) (l walState, _ error) {
 
 type walState struct {
 	busy         int64 // 1 if other connections blocked a part
-	frames       int64 // in the WAL
+	frames       int64
 	checkpointed int64 // frames that are synced in the database
 }
 
@@ -149,7 +149,7 @@ func (s statement) query(arguments ...driver.Value) ([][]driver.Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = rows.Close() }() // rows.Next has returned it
+	defer func() { _ = rows.Close() }()
 	var all [][]driver.Value
 	for {
 		row := make([]driver.Value, len(rows.Columns()))
@@ -201,7 +201,7 @@ func scan(row []driver.Value, destinations ...any) error {
 }
 
 func resultCode(err error) int {
-	var coded interface{ Code() int } // *sqlite.Error, or a test's
+	var coded interface{ Code() int }
 	if !errors.As(err, &coded) {
 		return 0
 	}

@@ -48,7 +48,6 @@ type server struct {
 	log     func() string
 }
 
-// servers serve one database, one after the other.
 type servers struct {
 	path    string
 	dir     string
@@ -98,7 +97,6 @@ func launchProcess(t *testing.T, spec childSpec, before ...string) (*server, err
 	return &server{p.Address, p.Ended, p.Kill, p.Stop, p.Log}, nil
 }
 
-// start launches another server if the first dies before it serves.
 func (l *servers) start(t *testing.T, k kill) {
 	t.Helper()
 	l.history.Lighten()

@@ -8,9 +8,9 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// diskModel is a disk that keeps only synced data. After a power cut, any sectors of later
-// writes may exist. Data of a failed sync are lost although they can still be read, as on
-// Linux: https://wiki.postgresql.org/wiki/Fsync_Errors.
+// diskModel keeps only synced data. After a power cut, any sectors of later writes may exist.
+// Data of a failed sync are lost although they can still be read, as on Linux:
+// https://wiki.postgresql.org/wiki/Fsync_Errors.
 type diskModel struct {
 	path   string
 	random *rand.Rand
@@ -31,8 +31,8 @@ type diskPlan struct {
 	cutAt   int // power cut before the nth operation
 	dieAt   int // death before the nth sync of the WAL
 	failing string
-	failAt  int // first failing operation
-	failFor int // number of failures
+	failAt  int
+	failFor int
 }
 
 type diskFile struct {

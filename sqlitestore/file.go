@@ -32,24 +32,23 @@ type tuning struct {
 	// milliseconds to wait for locks of other programs
 	busyTimeout string
 
-	// checkpointFrames of new WAL pages start a checkpoint.
+	// checkpointFrames is the number of new WAL pages that start a checkpoint.
 	checkpointFrames int64
 
-	// At drainFrames the store's readers pause. Overlapping readers would keep the WAL from
-	// ever restarting.
+	// drainFrames is the number of WAL pages at which the store's readers pause. Overlapping
+	// readers would keep the WAL from ever restarting.
 	drainFrames int64
 
-	// recheckEvery is for blocked checkpoints.
 	recheckEvery time.Duration
 
-	// After reportEvery, or at drainFrames, blocked checkpoints are logged.
+	// Checkpoints that are blocked are logged after reportEvery, or at drainFrames.
 	reportEvery time.Duration
 
-	// reopenEvery limits attempts, which block reads.
+	// between attempts, which block reads
 	reopenEvery time.Duration
 
-	// walCheckEvery is for checks that the WAL is at its path. One per transaction would slow
-	// a single event by a tenth, see https://docs.kernel.org/filesystems/multigrain-ts.html.
+	// One check of the WAL per transaction would slow a single event by a tenth, see
+	// https://docs.kernel.org/filesystems/multigrain-ts.html.
 	walCheckEvery time.Duration
 
 	turnTimeout time.Duration
@@ -61,13 +60,12 @@ type tuning struct {
 	// minMergeEntries keeps a single event from writing pages for others.
 	minMergeEntries int
 
-	// stateEvery limits writes of the state file. One per transaction would slow a single
-	// event by a twentieth.
+	// Writing the state file per transaction would slow a single event by a twentieth.
 	stateEvery time.Duration
 
 	onStateSynced func([]byte)
 
-	// pruneBatch is the number of events per transaction. The events of a key are never split.
+	// pruneBatch is in events. The events of a key are never split.
 	pruneBatch int
 }
 
@@ -91,30 +89,30 @@ func defaultTuning() tuning {
 }
 
 type file struct {
-	path string // absolute, symbolic links resolved
+	path string
 	tuning
 	logger *slog.Logger
 
 	// Set by prepare and sessionOpened.
 
 	info     os.FileInfo
-	data     *os.File   // holds the file lock; closed after all files of SQLite
-	state    *stateFile // of the writer
-	opening  token      // of all marks that this store sets
+	data     *os.File // holds the file lock; closed after all files of SQLite
+	state    *stateFile
+	opening  token
 	position atomic.Pointer[markPosition]
 
 	seqBeforeWAL  int64  // newest event in the file when opened with a WAL
 	replacedState *state // of another database at the path, until logged
 
-	mark       mark   // of the last commit
+	mark       mark
 	lastNumber uint64 // the last one that a transaction set, committed or not
 	minNumber  uint64 // the last one seen in the file
 
-	// guard is an idle connection that only reads. If it closes last, SQLite does not delete
-	// the WAL.
+	// guard is an idle connection. When SQLite closes the last connection it deletes the WAL,
+	// but not if that only reads.
 	guard driver.Conn
 
-	wal os.FileInfo // of the last session
+	wal os.FileInfo
 }
 
 func realPath(path string) (string, error) {
@@ -260,7 +258,7 @@ func (f *file) open(pragmas []pragma, parameters ...string) (*sql.DB, error) {
 func (f *file) connector(pragmas []pragma, parameters ...string) (driver.Connector, error) {
 	path := filepath.ToSlash(f.path)
 	if !strings.HasPrefix(path, "/") {
-		path = "/" + path // a Windows drive
+		path = "/" + path // for Windows drives
 	}
 	uri := url.URL{Scheme: "file", Path: path, RawQuery: strings.Join(parameters, "&")}
 	driven, err := sqlite.NewConnector(uri.String())
@@ -273,7 +271,7 @@ func (f *file) connector(pragmas []pragma, parameters ...string) (driver.Connect
 
 func syncDir(path string) error {
 	if runtime.GOOS == "windows" {
-		return nil // it cannot sync directories
+		return nil
 	}
 	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {

@@ -104,7 +104,7 @@ func (s *swappableStore[S]) List(ctx context.Context, q chargeingest.Query) (cha
 
 // endpointPair reuses its endpoints, which are slow to create.
 type endpointPair struct {
-	handlers [2][2]*chargeingest.Handler // by duplicate policy; store and model
+	handlers [2][2]*chargeingest.Handler
 	store    swappableStore[*Store]
 	model    swappableStore[storePerPlatform]
 

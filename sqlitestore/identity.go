@@ -18,7 +18,7 @@ type content struct {
 	err    error // reason why the mark is unknown
 }
 
-// markPosition holds for one schema version: VACUUM of another program may move the mark.
+// markPosition holds for one schema version, because VACUUM may move the mark.
 type markPosition struct {
 	offset int64
 	schema uint32
@@ -84,7 +84,6 @@ func readMark(c conn) (m mark, err error) {
 	return m, nil
 }
 
-// findMark requires an empty WAL.
 func (f *file) findMark(c conn) (offset int64, _ error) {
 	rows, err := c.query("SELECT page_size, (SELECT rootpage FROM sqlite_schema WHERE name = 'identity') FROM pragma_page_size")
 	if err != nil {
@@ -113,7 +112,7 @@ func (f *file) validate(ctx context.Context) error {
 	if f.state, last, err = openState(f.path+".state", f.info); err != nil {
 		return err
 	}
-	c := content{seq: -1} // an empty file
+	c := content{seq: -1}
 	if f.info.Size() > 0 {
 		c = f.readContent(ctx)
 	}
@@ -144,7 +143,7 @@ func (f *file) validate(ctx context.Context) error {
 		f.replacedState = last
 	}
 	if !isLast && c.err != nil {
-		next = nil // nothing is known
+		next = nil
 	}
 	if wal.frames > 0 {
 		f.seqBeforeWAL = c.seq
@@ -161,7 +160,7 @@ func (f *file) validate(ctx context.Context) error {
 	return nil
 }
 
-// checkWALPresent does not need the state file.
+// checkWALPresent warns of a missing WAL that the state file cannot detect.
 func (f *file) checkWALPresent(c content, isLast bool) error {
 	if !c.mark.open || isLast {
 		return nil
@@ -190,7 +189,7 @@ func (f *file) matches(last *state, c *content, wal walContent) bool {
 		}
 	}
 	if c.err == nil && c.mark.stamp == (stamp{}) && c.seq >= 0 && c.seq < last.newest {
-		return false // an older copy
+		return false
 	}
 	if c.err != nil {
 		// An interrupted checkpoint of the first mark, or of a VACUUM, whose WAL has the whole
@@ -200,7 +199,6 @@ func (f *file) matches(last *state, c *content, wal walContent) bool {
 	return last.isOf(c.mark.opening)
 }
 
-// sessionOpened requires an empty WAL.
 func (f *file) sessionOpened(c conn, newest int64) error {
 	offset, err := f.findMark(c)
 	if err != nil {
@@ -228,7 +226,7 @@ func (f *file) updateState() {
 	}
 }
 
-// acknowledged reports whether the state file must be written.
+// acknowledged reports whether to write the state file.
 func (f *file) acknowledged(newest int64) bool {
 	if newest <= f.state.state.newest {
 		return false

@@ -33,9 +33,9 @@ type recentIndex struct {
 	minMerge       int
 
 	mu     sync.RWMutex // for changes of the fields below, and for readers
-	newest int64        // committed seq
+	newest int64
 	young  generation
-	old    generation // being merged
+	old    generation
 
 	// The fields below belong to the writer.
 
@@ -43,8 +43,8 @@ type recentIndex struct {
 	oldLast    int64
 	committed  int          // length of young.events at the last commit
 	sorted     chan []entry // receives the entries of old, then nil
-	unmerged   []entry      // of old, in key order
-	entriesDue int          // to merge in the next transactions
+	unmerged   []entry
+	entriesDue int
 	txWrites   txWrites
 }
 
@@ -202,7 +202,7 @@ func (r *recentIndex) rollback() {
 	r.txWrites = txWrites{}
 }
 
-// forget requires mu.
+// The caller holds mu.
 func (r *recentIndex) forget(deleted []int64) {
 	first := r.old.events
 	if len(first) == 0 {
@@ -231,7 +231,7 @@ func (g *generation) except(isDeleted map[int64]bool) generation {
 }
 
 type view struct {
-	newest int64   // committed seq
+	newest int64
 	found  []int64 // ascending
 }
 

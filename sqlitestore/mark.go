@@ -18,7 +18,7 @@ import (
 type token [16]byte
 
 func newToken() (t token) {
-	_, _ = rand.Read(t[:]) // never fails
+	_, _ = rand.Read(t[:])
 	return t
 }
 
@@ -31,8 +31,8 @@ type stamp struct {
 // mark is in the table identity.
 type mark struct {
 	stamp
-	before stamp // of the previous mark
-	seq    int64 // newest event before
+	before stamp
+	seq    int64
 	header header
 	open   bool // the store has not closed the database
 }
@@ -97,7 +97,6 @@ func (f *file) headerOf() (h header) {
 	return h
 }
 
-// marksIn returns the last offset.
 func marksIn(page []byte) (marks []mark, offset int) {
 	for at := 0; ; at++ {
 		next := bytes.Index(page[at:], markMagic)
@@ -130,8 +129,8 @@ func (f *file) nextMark(seq int64) mark {
 	return mark{stamp{f.opening, f.lastNumber}, f.mark.stamp, seq, f.headerOf(), true}
 }
 
-// walMayRestart reports whether the file may have all of the WAL, so that SQLite may restart
-// it in this transaction.
+// walMayRestart reports whether SQLite may restart the WAL in this transaction, because the
+// file may have all of it.
 func (f *file) walMayRestart() bool {
 	m, ok := f.markAt(f.position.Load().offset)
 	return !ok || m.stamp == f.mark.stamp

@@ -21,7 +21,7 @@ import (
 type fileMoment struct {
 	path string
 	step string
-	cut  bool // during the step
+	cut  bool
 	log  walContent
 
 	whole, alone string // content with and without the WAL
@@ -58,7 +58,7 @@ func recordMoments(t *testing.T, random *rand.Rand, length int) (moments []fileM
 
 	var step string
 	var mu sync.Mutex
-	cutIn := 0 // operations
+	cutIn := 0
 	take := func(cut bool) {
 		to := filepath.Join(t.TempDir(), "charges.db")
 		for _, suffix := range []string{"", "-wal", ".state"} {
@@ -170,9 +170,8 @@ func recordMoments(t *testing.T, random *rand.Rand, length int) (moments []fileM
 	return moments
 }
 
-// TestFilesOfRandomMoments opens files of one moment with the WAL of each. Only the same
-// moment must be accepted; another may be only if the result is the content of the WAL's
-// moment.
+// TestFilesOfRandomMoments opens files of one moment with the WAL of each. It accepts the same
+// moment. It may accept another only if the result is the content of the WAL's moment.
 func TestFilesOfRandomMoments(t *testing.T) {
 	t.Parallel()
 	first := seed(t)

@@ -43,7 +43,7 @@ func TestPowerCutLosesUnsyncedEvents(t *testing.T) {
 	t.Parallel()
 	d := newPowerDisk(t)
 	first := seed(t)
-	for n := range uint64(5) { // rarely needs more than one
+	for n := range uint64(5) {
 		l := newProcesses(first+n, d.path(fmt.Sprint(n)))
 		l.launch = func(t *testing.T, k kill) (*server, error) {
 			return launchProcess(t, childSpec{Path: l.path, Kill: k, Normal: true})

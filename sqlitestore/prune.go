@@ -14,7 +14,6 @@ import (
 // exceeds the differences within a transaction.
 const backdatedAfter = 10 * time.Second
 
-// Unix time.
 const receivedMilliseconds = "received_s * 1000 + received_ns / 1000000"
 
 // Prune deletes the events that were received before a time, to the millisecond, and returns

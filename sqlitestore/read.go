@@ -15,7 +15,6 @@ import (
 	"example.com/chargeingest/internal/cursor"
 )
 
-// read runs f in a transaction.
 func (s *Store) read(ctx context.Context, platform string, scan bool, f func(context.Context, *sql.Tx) error) error {
 	turn, cancel := context.WithTimeout(ctx, s.file.turnTimeout)
 	defer cancel()
@@ -46,7 +45,6 @@ func (s *Store) read(ctx context.Context, platform string, scan bool, f func(con
 	tx, err := s.readers.BeginTx(context.WithoutCancel(limited), &sql.TxOptions{ReadOnly: true})
 	if err == nil {
 		err = f(limited, tx)
-		// nothing was written
 		_ = tx.Rollback()
 	}
 	switch {
@@ -107,7 +105,6 @@ func list(ctx context.Context, tx *sql.Tx, recent *recentIndex, q chargeingest.Q
 	}
 	if q.Order == chargeingest.Ascending {
 		if page.Next == "" {
-			// all up to the newest were read
 			pager.last = view.newest
 		}
 		page.Position = cursor.Encode(pager.last)
@@ -118,8 +115,8 @@ func list(ctx context.Context, tx *sql.Tx, recent *recentIndex, q chargeingest.Q
 type pager struct {
 	page  *chargeingest.Page
 	query chargeingest.Query
-	last  int64 // seq of the last event
-	size  int   // bytes of its events
+	last  int64
+	size  int // bytes of its events
 }
 
 func (p *pager) read(ctx context.Context, tx *sql.Tx, s listQuery) error {
@@ -130,7 +127,7 @@ func (p *pager) read(ctx context.Context, tx *sql.Tx, s listQuery) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = rows.Close() }() // rows.Err returns its error
+	defer func() { _ = rows.Close() }()
 	for rows.Next() {
 		var seq int64
 		e, err := scanEvent(rows.Scan, &seq)

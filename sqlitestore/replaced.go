@@ -30,7 +30,7 @@ func (f *file) checkPath() error {
 }
 
 // check returns an error if the store's database is not at its path. The writer calls it
-// before each transaction and checkpoint, with its session or nil. It takes microseconds.
+// before each transaction and checkpoint, with its session or nil; it takes microseconds.
 func (f *file) check(s *session) error {
 	err := f.checkPath()
 	if err == nil && !f.isOurs() {
@@ -74,7 +74,7 @@ func (f *file) schemaChange(s *session, inFile uint32) (known, changed bool, err
 	return inFile == before || wal.hasSchema(inFile), wal.hasOtherSchema(before), err
 }
 
-// checkForRead has no session.
+// checkForRead is check for readers.
 func (f *file) checkForRead(ctx context.Context) error {
 	p := f.position.Load()
 	if m, ok := f.markAt(p.offset); ok && m.opening == f.opening {
@@ -96,7 +96,7 @@ func (c content) hasOtherOpening(opening token) bool {
 	return c.err == nil && c.mark.opening != opening
 }
 
-// isOurs returns false for a copy.
+// isOurs is false for a copy.
 func (f *file) isOurs() bool {
 	p := f.position.Load()
 	m, ok := f.markAt(p.offset)

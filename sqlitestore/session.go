@@ -18,7 +18,7 @@ type session struct {
 	conn
 	checkpointConn conn        // for checkpoints during transactions
 	wal            os.FileInfo // identifies the WAL
-	walSeen        time.Time   // last check
+	walSeen        time.Time
 	statements
 
 	// A rollback empties platforms, because some may be gone.
@@ -95,7 +95,7 @@ func (s *session) start(ctx context.Context, f *file) error {
 func (s *session) requireAcknowledged(f *file) error {
 	newest := f.state.state.newest
 	if newest == 0 && f.seqBeforeWAL <= 0 {
-		return nil // the table of events may not exist
+		return nil // there may be no events table
 	}
 	found, err := s.newestEvent()
 	if err != nil {

@@ -14,9 +14,9 @@ import (
 
 type operation struct {
 	kind string // "write", "truncate", "sync" or "delete"
-	file string // "database", "wal" (the WAL) or "journal"
+	file string
 
-	offset int64  // or the new size
+	offset int64
 	data   []byte // of a write; SQLite's memory
 }
 
@@ -25,10 +25,10 @@ func (op operation) is(what, file string) bool { return op.kind == what && op.fi
 // disk returns 0 or a result code. SQLite calls it on its own goroutines.
 type disk func(operation) int32
 
-// Keys are paths of databases.
+// by path of the database.
 var disks sync.Map
 
-// Keys are SQLite's handles.
+// by SQLite's handle.
 var opened sync.Map
 
 type openedFile struct {
@@ -44,7 +44,6 @@ type shimMethods struct {
 	system, shim sqlite3.Tsqlite3_io_methods
 }
 
-// SQLite keeps these addresses, too.
 var fileKinds struct {
 	mu    sync.Mutex
 	known [8]shimMethods

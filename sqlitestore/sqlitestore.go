@@ -2,7 +2,7 @@
 //
 // Append returns after the commit was synced. The events survive a killed process and, if the
 // disk honors fsync, a power cut. One goroutine writes: it stores the queued requests of many
-// callers in one transaction, and platforms take turns.
+// callers in one transaction. Platforms take turns.
 //
 // Other programs may read the database. The view charge_events_view has a column for each
 // field; its timestamp_utc compares by instant, see docs/queries.md. A transaction that
@@ -14,24 +14,24 @@
 // Only one [Store] can have a database open. It locks the database file, under any name
 // (Linux, macOS, Windows), and a lock file (its path and ".lock"), which is never deleted.
 //
-// The WAL (its path and "-wal") may hold events that the database file does not have. SQLite
-// would replay any file with that name, so the store returns [ErrWALMismatch] if the WAL does
-// not continue the database. A state file (".state") names the last database at the path and
-// its newest acknowledged event; if that is missing, the error is [ErrEventsMissing]. Both
-// errors name the files and the remedy. Without the state file, missing events are not
+// The WAL (its path and "-wal") may hold events that the database file does not have.
+// SQLite would replay any file with that name, so Open returns [ErrWALMismatch] if the WAL
+// does not continue the database. A state file (".state") names the last database at the path
+// and its newest acknowledged event; if the event is missing, Open returns [ErrEventsMissing].
+// Both errors name the files and the remedy. Without the state file, missing events are not
 // detected. New files get the mode of the database and, if the system permits it, the owner.
 //
 // To restore a backup, close the store, move away all files whose names begin with the name of
 // the database, and copy the backup to its path. A closed database can be moved and copied
 // together with its WAL. Do not open it by two hard links in turn: the WAL has one name.
 //
-// If the database file is replaced while a store has it open, the store accepts no more events
-// and does not change the new file. Close renames the old WAL (to "-wal.replaced-" and the
-// time), and returns an error if the file was overwritten.
+// If the database file is replaced while it is open, the store accepts no more events and does
+// not change the new file. Close renames the old WAL (to "-wal.replaced-" and the time), and
+// returns an error if the file was overwritten.
 //
-// Closing any descriptor of the database, such as after copying it within the process,
-// releases SQLite's locks; see sqlite.OFDLocking of modernc.org/sqlite. Use [Store.Backup] for
-// copies, and close other connections of the program before the store.
+// Closing any descriptor of the database in the process, such as after copying it, releases
+// SQLite's locks; see sqlite.OFDLocking of modernc.org/sqlite. Use [Store.Backup] for copies,
+// and close other connections before the store.
 package sqlitestore
 
 import (
@@ -70,8 +70,7 @@ var (
 	ErrNotEventDatabase = errors.New("not a charge event database")
 
 	// ErrWALMismatch is returned if the write-ahead log belongs to another database or another
-	// state of it, for example after a backup was restored. SQLite would corrupt the database.
-	// All files are unchanged.
+	// state of it, for example after a backup was restored. All files are unchanged.
 	ErrWALMismatch = errors.New("write-ahead log does not match the database")
 
 	// ErrEventsMissing is returned if the database misses acknowledged events, for example
@@ -87,30 +86,28 @@ type Options struct {
 	// Entropy is the source of the random part of event ids. Default: crypto/rand.Reader.
 	Entropy io.Reader
 
-	// ScanTimeout bounds a Get or List once it has its turn. A longer call returns
-	// chargeingest.ErrScanLimit, and one without a turn after two seconds
+	// ScanTimeout bounds a Get or List, not counting the wait for its turn. A longer call
+	// returns chargeingest.ErrScanLimit, and one without a turn for two seconds
 	// chargeingest.ErrOverloaded. Default: 2 s.
 	ScanTimeout time.Duration
 
-	// MaxQueuedEvents bounds the events that wait to be stored. Batches beyond it return
-	// chargeingest.ErrOverloaded, but an empty queue accepts any batch. Default: 20,000.
+	// MaxQueuedEvents bounds the queue. Batches beyond it return chargeingest.ErrOverloaded,
+	// but an empty queue accepts any batch. Default: 20,000.
 	MaxQueuedEvents int
 
 	// MaxTransactionEvents bounds the events of a transaction. A larger batch gets its own.
 	// Default: 2,000.
 	MaxTransactionEvents int
 
-	// MaxReaders bounds the connections that read. Platforms take turns, and none can use all
-	// connections. Listings that scan use at most half of them. Default: 4.
+	// MaxReaders bounds the connections that read. One platform cannot use all of them, and
+	// listings that scan use at most half. Default: 4.
 	MaxReaders int
 
-	// Observer, if set, is called after each transaction that stored events or failed. Its
-	// requests and the next transaction wait, so Observer must not call Append, Ready, Prune
-	// or Close.
+	// Observer, if set, is called after each transaction that stored events or failed.
+	// Requests wait for it, so it must not call Append, Ready, Prune or Close.
 	Observer func(chargeingest.CommitStats)
 
-	// Logger receives errors that no caller sees, such as those of a disk. Default:
-	// slog.Default().
+	// Logger receives errors that no caller sees. Default: slog.Default().
 	Logger *slog.Logger
 }
 
@@ -156,7 +153,7 @@ type Store struct {
 	readers *sql.DB
 	gates   gates
 
-	// reading is locked by readers, and by the writer to empty the WAL or to close.
+	// locked by readers, and by the writer to empty the WAL or to close
 	reading sync.RWMutex
 
 	running context.Context
@@ -172,8 +169,8 @@ type Store struct {
 // file; URIs and control characters are refused. Only the owner can access a new file; an
 // existing file, even an empty one, keeps its mode.
 //
-// Open moves the events of the write-ahead log into the database and syncs it, so that replays
-// of them are durable. The context bounds only the opening.
+// Open first moves the write-ahead log into the database and syncs it, so that replays of its
+// events are durable. The context bounds only the opening.
 //
 // The error can be [ErrLocked], [ErrNotEventDatabase], [ErrWALMismatch], [ErrEventsMissing] or
 // [ErrSchemaTooNew].
@@ -239,7 +236,7 @@ func (s *Store) open(ctx context.Context, path string, t tuning) (err error) {
 	return nil
 }
 
-// Append implements [chargeingest.EventStore]. Event ids contain the time of receipt.
+// Append implements [chargeingest.EventStore].
 func (s *Store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 	receipt, err := storekit.Append(ctx, b, func(a storekit.Attempt) (chargeingest.AppendResult, error) {
 		return s.writer.queue.Append(ctx, a)
@@ -254,8 +251,8 @@ func notStored(cause error) error {
 	return fmt.Errorf("sqlitestore: %w: %w", chargeingest.ErrNotStored, cause)
 }
 
-// Ready implements [chargeingest.ReadyChecker]. It waits for its turn among the appends. After
-// a failure it tries to make the store ready.
+// Ready implements [chargeingest.ReadyChecker]. It waits for its turn among the appends, and
+// tries to recover a failed store.
 func (s *Store) Ready(ctx context.Context) error {
 	if s.running.Err() != nil {
 		return chargeingest.ErrClosed
@@ -264,8 +261,8 @@ func (s *Store) Ready(ctx context.Context) error {
 }
 
 // Close stores the queued events, ends Backup and Prune, and closes the database. Other
-// methods then return chargeingest.ErrClosed. Close returns an error if another database
-// overwrote the file; repeated calls return the same error.
+// methods then return chargeingest.ErrClosed. Close returns an error, also when repeated, if
+// another database overwrote the file.
 func (s *Store) Close() error {
 	s.once.Do(func() {
 		s.backupsMu.Lock()
@@ -281,7 +278,7 @@ func (s *Store) Close() error {
 	return s.closed
 }
 
-// The writer's connection is last, because closing the last one deletes the WAL.
+// The writer's connection is closed last, which deletes the WAL.
 func (s *Store) release() error {
 	s.reading.Lock()
 	defer s.reading.Unlock()

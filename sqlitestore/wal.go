@@ -115,7 +115,7 @@ func readFull(r io.Reader, data []byte) (more bool, err error) {
 // no mark if another program began the WAL, in earlier versions, and after an interrupted
 // checkpoint. Then the result is whether this was the last database at the path.
 func (l walContent) continues(c content, wasOther bool) bool {
-	isAnother := func(m mark) bool { return m.stamp != c.mark.stamp } // VACUUM copies the mark
+	isAnother := func(m mark) bool { return m.stamp != c.mark.stamp }
 	switch {
 	case l.frames == 0:
 		return true

@@ -34,10 +34,8 @@ func TestWALWithoutMark(t *testing.T) {
 	require.EqualValues(t, 1, value[int64](t, dead.open(t), "SELECT count(*) FROM sqlite_schema WHERE name = 'mine'"))
 }
 
-// TestFileAndWALOfDifferentMoments combines files whose marks alone match.
 func TestFileAndWALOfDifferentMoments(t *testing.T) {
 	t.Parallel()
-	// partly moves the WAL up to this moment, while more is written.
 	partly := func(t *testing.T, s *Store, more func()) {
 		db, err := sql.Open("sqlite", s.file.path)
 		require.NoError(t, err)
