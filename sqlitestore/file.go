@@ -93,13 +93,15 @@ type file struct {
 	tuning
 	logger *slog.Logger
 
-	// Set by prepare and sessionOpened.
-
 	info     os.FileInfo
 	data     *os.File // holds the file lock; closed after all files of SQLite
-	state    *stateFile
 	opening  token
 	position atomic.Pointer[markPosition]
+
+	// The fields below belong to the writer.
+
+	state *stateFile
+	wal   os.FileInfo
 
 	seqBeforeWAL  int64  // newest event in the file when opened with a WAL
 	replacedState *state // of another database at the path, until logged
@@ -111,8 +113,6 @@ type file struct {
 	// guard is an idle connection. When SQLite closes the last connection it deletes the WAL,
 	// but not if that only reads.
 	guard driver.Conn
-
-	wal os.FileInfo
 }
 
 func realPath(path string) (string, error) {
