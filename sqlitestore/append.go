@@ -76,13 +76,13 @@ func (s *session) recordKey(platformID int64, b chargeingest.Batch, result charg
 	if err != nil {
 		return err
 	}
-	number, err := lastInsertID(s.insertRequest.exec(platformID, b.IdempotencyKey, string(record.Route), record.Digest[:], recordedAt))
+	requestID, err := lastInsertID(s.insertRequest.exec(platformID, b.IdempotencyKey, string(record.Route), record.Digest[:], recordedAt))
 	if err != nil {
 		return err
 	}
 	for i := range record.Events {
 		e := &record.Events[i]
-		if _, err := s.insertRequestEvent.exec(number, int64(i), e.ID, nullIfNil(e.EncodeSent())); err != nil {
+		if _, err := s.insertRequestEvent.exec(requestID, int64(i), e.ID, nullIfNil(e.EncodeSent())); err != nil {
 			return err
 		}
 	}

@@ -87,16 +87,16 @@ func (w *writer) checkpointEnded(done checkpointResult) {
 		w.checkpointFailed(err)
 		return
 	}
-	if w.checkpoints.again(state.frames-done.state.frames, w.file.checkpointFrames/4) {
+	if w.checkpoints.shouldRepeat(state.frames-done.state.frames, w.file.checkpointFrames/4) {
 		w.startCheckpoint()
 	} else {
 		w.finishCheckpoint()
 	}
 }
 
-// again reports whether to repeat the first step: the new frames are many, but fewer than half
+// shouldRepeat reports whether to repeat the first step: the new frames are many, but fewer than half
 // of the previous ones.
-func (l *checkpointer) again(frames, few int64) bool {
+func (l *checkpointer) shouldRepeat(frames, few int64) bool {
 	last := l.newFrames
 	l.newFrames = 0
 	if frames <= few || last > 0 && frames > last/2 {

@@ -247,7 +247,7 @@ func TestCheckpointRepeatsWhileFramesShrink(t *testing.T) {
 		1000, 501,
 		100,
 	} {
-		repeated = append(repeated, l.again(frames, 100))
+		repeated = append(repeated, l.shouldRepeat(frames, 100))
 	}
 	require.Equal(t, []bool{true, true, true, false, true, false, true, false, false}, repeated)
 }

@@ -120,29 +120,29 @@ func (f *file) validate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	isLast := last != nil && f.matches(last, &c, wal)
-	if err := f.checkWALPresent(c, isLast); err != nil {
+	stateMatches := last != nil && f.matches(last, &c, wal)
+	if err := f.checkWALPresent(c, stateMatches); err != nil {
 		return err
 	}
-	if !wal.continues(c, last != nil && !isLast) {
+	if !wal.continues(c, last != nil && !stateMatches) {
 		uncertain := len(wal.marks) == 0 || c.err != nil || c.mark.stamp == (stamp{})
-		return f.walMismatch("-wal", isLast && c.seq < last.newest, uncertain)
+		return f.walMismatch("-wal", stateMatches && c.seq < last.newest, uncertain)
 	}
 	next := &state{current: c.mark.opening}
 	if c.mark.stamp == (stamp{}) {
 		next.newest = max(0, c.seq) // the only difference from an older copy
 	}
 	switch {
-	case isLast && fileSize(f.path+"-wal") == 0 && c.seq >= 0 && c.seq < last.newest:
+	case stateMatches && fileSize(f.path+"-wal") == 0 && c.seq >= 0 && c.seq < last.newest:
 		return f.eventsMissing(last.newest, c.seq)
-	case isLast:
+	case stateMatches:
 		next.markOffset, next.newest = last.markOffset, max(next.newest, last.newest)
 	case last != nil && fileSize(f.path+"-journal") > 0:
 		return f.walMismatch("-journal", false, true)
 	case last != nil:
 		f.replacedState = last
 	}
-	if !isLast && c.err != nil {
+	if !stateMatches && c.err != nil {
 		next = nil
 	}
 	if wal.frames > 0 {
@@ -150,7 +150,7 @@ func (f *file) validate(ctx context.Context) error {
 	}
 	f.opening = newToken()
 	if next != nil {
-		next.next = f.opening
+		next.opening = f.opening
 	}
 	text, err := f.state.start(next)
 	if err != nil {
@@ -161,8 +161,8 @@ func (f *file) validate(ctx context.Context) error {
 }
 
 // checkWALPresent warns of a missing WAL that the state file cannot detect.
-func (f *file) checkWALPresent(c content, isLast bool) error {
-	if !c.mark.open || isLast {
+func (f *file) checkWALPresent(c content, stateMatches bool) error {
+	if !c.mark.open || stateMatches {
 		return nil
 	}
 	if _, err := os.Lstat(f.path + "-wal"); err == nil {
@@ -209,7 +209,7 @@ func (f *file) sessionOpened(c conn, newest int64) error {
 	}
 	f.noteCheckpoint()
 	f.position.Store(&markPosition{offset, f.headerOf().schema()})
-	f.state.state = state{current: f.opening, markOffset: offset, newest: newest}
+	f.state.content = state{current: f.opening, markOffset: offset, newest: newest}
 	f.updateState()
 	if f.replacedState != nil {
 		f.logger.Warn("sqlitestore: the database is not the one that was last open at this path: it was restored or replaced",
@@ -228,9 +228,9 @@ func (f *file) updateState() {
 
 // acknowledged reports whether to write the state file.
 func (f *file) acknowledged(newest int64) bool {
-	if newest <= f.state.state.newest {
+	if newest <= f.state.content.newest {
 		return false
 	}
-	f.state.state.newest = newest
+	f.state.content.newest = newest
 	return true
 }

@@ -31,10 +31,10 @@ type stamp struct {
 // mark is in the table identity.
 type mark struct {
 	stamp
-	before stamp
-	seq    int64
-	header header
-	open   bool // the store has not closed the database
+	previous stamp
+	newest   int64 // event before the transaction
+	header   header
+	open     bool // the store has not closed the database
 }
 
 // header is the part of the first page from headerOffset. Files with the same mark differ in
@@ -56,11 +56,11 @@ const markSize = 16 + 2*(16+8) + 8 + 20 + 4 + 4
 
 func (m mark) encode() []byte {
 	data := append(make([]byte, 0, markSize), markMagic...)
-	for _, s := range []stamp{m.stamp, m.before} {
+	for _, s := range []stamp{m.stamp, m.previous} {
 		data = append(data, s.opening[:]...)
 		data = binary.BigEndian.AppendUint64(data, s.number)
 	}
-	data = binary.BigEndian.AppendUint64(data, uint64(m.seq))
+	data = binary.BigEndian.AppendUint64(data, uint64(m.newest))
 	data = append(data, m.header[:]...)
 	open := uint32(0)
 	if m.open {
@@ -76,12 +76,12 @@ func decodeMark(data []byte) (m mark, ok bool) {
 	}
 	data = data[:markSize]
 	fields := data[len(markMagic):]
-	for _, s := range []*stamp{&m.stamp, &m.before} {
+	for _, s := range []*stamp{&m.stamp, &m.previous} {
 		fields = fields[copy(s.opening[:], fields):]
 		s.number = binary.BigEndian.Uint64(fields)
 		fields = fields[8:]
 	}
-	m.seq = int64(binary.BigEndian.Uint64(fields))
+	m.newest = int64(binary.BigEndian.Uint64(fields))
 	fields = fields[8:]
 	fields = fields[copy(m.header[:], fields):]
 	m.open = binary.BigEndian.Uint32(fields) == 1

@@ -37,11 +37,11 @@ func (s *session) prefetch(group []*groupcommit.Request) error {
 }
 
 func (s *session) queryPrefetch() error {
-	platform, err := s.platformID(s.prefetched.platform)
+	platformID, err := s.platformID(s.prefetched.platform)
 	if err != nil {
 		return err
 	}
-	arguments := []driver.Value{platform}
+	arguments := []driver.Value{platformID}
 	for _, value := range s.prefetched.values {
 		arguments = append(arguments, value)
 		s.prefetched.absent[reference{s.prefetched.platform, value}] = true

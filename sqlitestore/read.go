@@ -97,7 +97,7 @@ func list(ctx context.Context, tx *sql.Tx, recent *recentIndex, q chargeingest.Q
 			return page, fmt.Errorf("%w: %q is after the newest event of the database", chargeingest.ErrInvalidCursor, q.After)
 		}
 	}
-	pager := pager{page: &page, query: q, last: after}
+	pager := pager{page: &page, query: q, lastSeq: after}
 	for _, statement := range listQueries(q, after, view) {
 		if err := pager.read(ctx, tx, statement); err != nil {
 			return page, err
@@ -105,18 +105,18 @@ func list(ctx context.Context, tx *sql.Tx, recent *recentIndex, q chargeingest.Q
 	}
 	if q.Order == chargeingest.Ascending {
 		if page.Next == "" {
-			pager.last = view.newest
+			pager.lastSeq = view.newest
 		}
-		page.Position = cursor.Encode(pager.last)
+		page.Position = cursor.Encode(pager.lastSeq)
 	}
 	return page, nil
 }
 
 type pager struct {
-	page  *chargeingest.Page
-	query chargeingest.Query
-	last  int64
-	size  int // bytes of its events
+	page    *chargeingest.Page
+	query   chargeingest.Query
+	lastSeq int64
+	bytes   int
 }
 
 func (p *pager) read(ctx context.Context, tx *sql.Tx, s listQuery) error {
@@ -134,14 +134,14 @@ func (p *pager) read(ctx context.Context, tx *sql.Tx, s listQuery) error {
 		if err != nil {
 			return err
 		}
-		p.size += len(e.Content)
-		tooLarge := p.query.MaxBytes > 0 && p.size > p.query.MaxBytes && len(p.page.Events) > 0
+		p.bytes += len(e.Content)
+		tooLarge := p.query.MaxBytes > 0 && p.bytes > p.query.MaxBytes && len(p.page.Events) > 0
 		if tooLarge || len(p.page.Events) == p.query.Limit {
-			p.page.Next = cursor.Encode(p.last)
+			p.page.Next = cursor.Encode(p.lastSeq)
 			break
 		}
 		p.page.Events = append(p.page.Events, e)
-		p.last = seq
+		p.lastSeq = seq
 	}
 	return rows.Err()
 }

@@ -53,7 +53,7 @@ func (f *file) checkContent(s *session) error {
 	switch {
 	case c.err == nil && f.acceptMark(c.mark) && c.offset > 0 && known:
 		f.position.Store(&markPosition{c.offset, c.schema()})
-		f.state.state.markOffset = c.offset
+		f.state.content.markOffset = c.offset
 		f.updateState()
 		return nil
 	case changed:

@@ -93,7 +93,7 @@ func (s *session) start(ctx context.Context, f *file) error {
 
 // requireAcknowledged detects missing events: SQLite ignores a WAL from the first damage on.
 func (s *session) requireAcknowledged(f *file) error {
-	newest := f.state.state.newest
+	newest := f.state.content.newest
 	if newest == 0 && f.seqBeforeWAL <= 0 {
 		return nil // there may be no events table
 	}

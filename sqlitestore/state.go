@@ -14,8 +14,8 @@ import (
 // at the path and its newest acknowledged event.
 
 type state struct {
-	// The opening of the database is current or, after an interrupted opening, next.
-	current, next token
+	// The database has one of these; opening only after an interrupted opening.
+	current, opening token
 
 	// offset of the mark in the database file, 0 if unknown
 	markOffset int64
@@ -24,31 +24,31 @@ type state struct {
 	newest int64
 }
 
-func (s state) isOf(t token) bool { return t == s.current || t == s.next && t != token{} }
+func (s state) isOf(t token) bool { return t == s.current || t == s.opening && t != token{} }
 
 // The length is constant, so that one write within a sector replaces the state.
 const stateFormat = "chargeingest state 1\ndatabase %x\nopening  %x\noffset   %020d\nnewest   %020d\n"
 
 func (s state) encode() []byte {
-	text := fmt.Appendf(nil, stateFormat, s.current, s.next, s.markOffset, s.newest)
+	text := fmt.Appendf(nil, stateFormat, s.current, s.opening, s.markOffset, s.newest)
 	return fmt.Appendf(text, "check    %08x\n", crc32.ChecksumIEEE(text))
 }
 
 func decodeState(text []byte) (s state, ok bool) {
-	var now, next []byte
-	_, err := fmt.Sscanf(string(text), stateFormat, &now, &next, &s.markOffset, &s.newest)
-	if err != nil || len(now) != len(s.current) || len(next) != len(s.next) {
+	var current, opening []byte
+	_, err := fmt.Sscanf(string(text), stateFormat, &current, &opening, &s.markOffset, &s.newest)
+	if err != nil || len(current) != len(s.current) || len(opening) != len(s.opening) {
 		return state{}, false
 	}
-	s.current, s.next = token(now), token(next)
+	s.current, s.opening = token(current), token(opening)
 	return s, bytes.Equal(text, s.encode())
 }
 
 type stateFile struct {
-	file   *os.File
-	isNew  bool
-	state  state
-	failed bool
+	file    *os.File
+	isNew   bool
+	content state
+	failed  bool
 }
 
 // openState returns no state if the file is new or damaged.
@@ -82,10 +82,10 @@ func lastAcknowledged(database string) int64 {
 }
 
 // start writes and syncs the state, or nothing if it is nil.
-func (s *stateFile) start(now *state) (text []byte, err error) {
-	if now != nil {
-		s.state = *now
-		text = now.encode()
+func (s *stateFile) start(content *state) (text []byte, err error) {
+	if content != nil {
+		s.content = *content
+		text = content.encode()
 	}
 	err = s.file.Truncate(int64(len(text)))
 	if err == nil {
@@ -102,7 +102,7 @@ func (s *stateFile) start(now *state) (text []byte, err error) {
 
 // update returns only the first error: an older state stays valid.
 func (s *stateFile) update() error {
-	_, err := s.file.WriteAt(s.state.encode(), 0)
+	_, err := s.file.WriteAt(s.content.encode(), 0)
 	if err == nil || s.failed {
 		return nil
 	}

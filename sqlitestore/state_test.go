@@ -10,7 +10,7 @@ import (
 )
 
 func TestDamagedState(t *testing.T) {
-	s := state{current: newToken(), next: newToken(), markOffset: 8000, newest: 1 << 62}
+	s := state{current: newToken(), opening: newToken(), markOffset: 8000, newest: 1 << 62}
 	text := s.encode()
 	require.Less(t, len(text), 512, "one sector")
 	require.Len(t, state{}.encode(), len(text))

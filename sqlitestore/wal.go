@@ -31,7 +31,7 @@ func (f *file) readWAL() (walContent, error) {
 	if err != nil {
 		return found, err
 	}
-	defer walFile.Close() //nolint:errcheck // it was only read
+	defer walFile.Close() //nolint:errcheck // read only
 	r := bufio.NewReaderSize(walFile, 1<<16)
 	var begin [32]byte
 	if more, err := readFull(r, begin[:]); !more {
@@ -103,7 +103,7 @@ func (s *walChecksum) equals(data []byte) bool {
 	return binary.BigEndian.Uint32(data) == s.a && binary.BigEndian.Uint32(data[4:]) == s.b
 }
 
-func readFull(r io.Reader, data []byte) (more bool, err error) {
+func readFull(r io.Reader, data []byte) (ok bool, err error) {
 	_, err = io.ReadFull(r, data)
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return false, nil
@@ -125,7 +125,7 @@ func (l walContent) continues(c content, wasOther bool) bool {
 		return false
 	}
 	follows := func(m mark) bool {
-		return m.stamp == c.mark.stamp || m.before == c.mark.stamp && (c.seq < 0 || c.seq >= m.seq)
+		return m.stamp == c.mark.stamp || m.previous == c.mark.stamp && (c.seq < 0 || c.seq >= m.newest)
 	}
 	hasHeader := func(m mark) bool { return m.header == c.header }
 	// Another program began the WAL, and a power cut took the pages that it had moved into the
