@@ -12,10 +12,10 @@ import (
 	"example.com/chargeingest/internal/userpath"
 )
 
-// Backup copies the database, as of the start of the call, to a path that must not exist.
-// Events can be stored meanwhile. The copy is complete and synced; a Backup that fails leaves
-// no files behind. The copy can be opened like the database, and restored with cp. It gets the
-// mode of the database and, if the system permits it, the owner.
+// Backup copies the database, as of the start of the call, to a path that must not exist or
+// have control characters. Events can be stored meanwhile. The copy is complete and synced; a
+// Backup that fails leaves no files behind. The copy can be opened like the database, and
+// restored with cp. It gets the mode of the database and, if the system permits it, the owner.
 //
 // The write-ahead log cannot shrink during a Backup. Close ends Backup with
 // chargeingest.ErrClosed.
@@ -55,7 +55,7 @@ func (s *Store) backup(ctx context.Context, path string) (err error) {
 			return errors.Join(fmt.Errorf("%s: %w", path+suffix, fs.ErrExist), userpath.Explain(path+suffix, err))
 		}
 	}
-	// A directory of its own, because SQLite can leave files next to the draft.
+	// The draft has its own directory, because SQLite can leave files next to it.
 	dir, err := os.MkdirTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
 		return userpath.Explain(filepath.Dir(path), err)

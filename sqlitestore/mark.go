@@ -130,7 +130,7 @@ func (f *file) nextMark(seq int64) mark {
 }
 
 // walMayRestart reports whether SQLite may restart the WAL in this transaction, because the
-// file may have all of it.
+// file may have the whole WAL.
 func (f *file) walMayRestart() bool {
 	m, ok := f.markAt(f.position.Load().offset)
 	return !ok || m.stamp == f.mark.stamp

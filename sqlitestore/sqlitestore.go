@@ -69,8 +69,8 @@ var (
 	// unchanged.
 	ErrNotEventDatabase = errors.New("not a charge event database")
 
-	// ErrWALMismatch is returned if the write-ahead log belongs to another database or another
-	// state of it, for example after a backup was restored. All files are unchanged.
+	// ErrWALMismatch is returned if the write-ahead log belongs to another database or to
+	// another state, for example after a backup was restored. All files are unchanged.
 	ErrWALMismatch = errors.New("write-ahead log does not match the database")
 
 	// ErrEventsMissing is returned if the database misses acknowledged events, for example
@@ -99,8 +99,8 @@ type Options struct {
 	// Default: 2,000.
 	MaxTransactionEvents int
 
-	// MaxReaders bounds the connections that read. One platform cannot use all of them, and
-	// listings that scan use at most half. Default: 4.
+	// MaxReaders bounds the connections that read. One platform cannot use all connections,
+	// and listings that scan use at most half. Default: 4.
 	MaxReaders int
 
 	// Observer, if set, is called after each transaction that stored events or failed.
@@ -169,8 +169,8 @@ type Store struct {
 // file; URIs and control characters are refused. Only the owner can access a new file; an
 // existing file, even an empty one, keeps its mode.
 //
-// Open first moves the write-ahead log into the database and syncs it, so that replays of its
-// events are durable. The context bounds only the opening.
+// Open first moves the events of the write-ahead log into the database and syncs it, so that
+// replays are durable. The context bounds only the opening.
 //
 // The error can be [ErrLocked], [ErrNotEventDatabase], [ErrWALMismatch], [ErrEventsMissing] or
 // [ErrSchemaTooNew].

@@ -111,9 +111,9 @@ func readFull(r io.Reader, data []byte) (ok bool, err error) {
 	return err == nil, err
 }
 
-// continues reports whether the WAL belongs to a database with this content. One of them has
-// no mark if another program began the WAL, in earlier versions, and after an interrupted
-// checkpoint. Then the result is whether this was the last database at the path.
+// continues reports whether the WAL belongs to a database with this content. A mark is missing
+// if another program began the WAL, in earlier versions, and after an interrupted checkpoint.
+// Then the result is whether this was the last database at the path.
 func (l walContent) continues(c content, wasOther bool) bool {
 	isAnother := func(m mark) bool { return m.stamp != c.mark.stamp }
 	switch {
