@@ -25,7 +25,7 @@ import (
 // applicationID is "chda" in ASCII.
 const applicationID = 0x63686461
 
-// tuning can be changed only by tests.
+// tuning is for tests.
 type tuning struct {
 	wrap func(driver.Connector) driver.Connector
 

@@ -21,9 +21,10 @@
 // Both errors name the files and the remedy. Without the state file, missing events are not
 // detected. New files get the mode of the database and, if the system permits it, the owner.
 //
-// To restore a backup, close the store, move away all files whose names begin with the name of
-// the database, and copy the backup to its path. A closed database can be moved and copied
-// together with its WAL. Do not open it by two hard links in turn: the WAL has one name.
+// To restore a backup, close the store, move away all files whose names begin with the name
+// of the database, and copy the backup to its path. A database that is not open can be moved
+// and copied together with its WAL. Do not open it by two hard links in turn: the WAL has one
+// name.
 //
 // If the database file is replaced while it is open, the store accepts no more events and does
 // not change the new file. Close renames the old WAL (to "-wal.replaced-" and the time), and
