@@ -82,7 +82,7 @@ UPDATE pg_index SET indisvalid = false WHERE indexrelid = '$schema.events_by_id'
 		{"partitioned", "Partitions", 4, ""},
 		{"a partitioned build was interrupted", "Partitions", 4, `
 CREATE INDEX events_by_id ON ONLY $schema.events (id);`},
-		{"an old table became a partition", "A table that has events", 3, ""},
+		{"an old table became a partition", "A table that already has events", 3, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			pool := newPool(t)

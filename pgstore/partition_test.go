@@ -65,7 +65,7 @@ func TestPartitionsByTime(t *testing.T) {
 	before, err := s.List(t.Context(), chargeingest.Query{Platform: "acme", Order: chargeingest.Ascending, Limit: 1})
 	require.NoError(t, err)
 
-	_, err = pool.Exec(t.Context(), page(t, "Dropping what is old", schema))
+	_, err = pool.Exec(t.Context(), page(t, "Drop a partition", schema))
 	require.NoError(t, err)
 	require.Equal(t, []string{recent[1]}, listed(t, s, "acme"))
 	// Cursors continue. References of dropped events and keys of incomplete requests are
@@ -89,7 +89,7 @@ func TestMoveDefaultPartition(t *testing.T) {
 	april := at(charges("acme", "c"), time.Date(2027, 4, 15, 0, 0, 0, 0, time.UTC))
 	ids, _ := appended(t, s, march)
 	last, _ := appended(t, s, april)
-	_, err = pool.Exec(t.Context(), page(t, "A month that the default partition has begun", schema))
+	_, err = pool.Exec(t.Context(), page(t, "A month that already has events in the default partition", schema))
 	require.NoError(t, err)
 	require.Equal(t, append(ids, last...), listed(t, s, "acme"))
 	_, replayed := appended(t, s, march)
@@ -108,7 +108,7 @@ func TestTableBecomesAPartition(t *testing.T) {
 	ids, _ := appended(t, s, before)
 	_, err := pool.Exec(t.Context(), page(t, "Partitions", schema))
 	require.ErrorContains(t, err, "there are events already")
-	_, err = pool.Exec(t.Context(), page(t, "A table that has events", schema))
+	_, err = pool.Exec(t.Context(), page(t, "A table that already has events", schema))
 	require.NoError(t, err)
 	after := at(charges("acme", "c"), time.Date(2027, 1, 15, 0, 0, 0, 0, time.UTC))
 	last, _ := appended(t, s, after)
@@ -142,7 +142,7 @@ func TestDocumentedQueries(t *testing.T) {
 	}
 	appended(t, s, b)
 	var row string
-	query := strings.TrimRight(documented(t, "../docs/queries.md", "PostgreSQL", schema), "; \n")
+	query := strings.TrimRight(documented(t, "../docs/postgres.md", "Queries", schema), "; \n")
 	require.NoError(t, pool.QueryRow(t.Context(), "SELECT string_agg(q::text, ' ') FROM ("+query+") AS q").Scan(&row))
 	require.Equal(t, "(customer,EUR,123456789012345678901234567.31,3)", row)
 }

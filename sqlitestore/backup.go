@@ -12,22 +12,21 @@ import (
 	"example.com/chargeingest/internal/userpath"
 )
 
-// Backup copies the database, as it is when Backup begins, to a path that must
-// not exist, while events are taken in. The copy is whole and synced, or not
-// there. It can be opened like the database, and put in its place by a plain cp.
-// It gets the database's owner, if the system permits it, and mode. A Backup that
-// fails leaves no files behind. A path with control characters is refused.
+// Backup copies the database, as of the start of the call, to a path that must not exist or
+// have control characters. Events can be stored meanwhile. The copy is complete and synced; a
+// Backup that fails leaves no files behind. The copy can be opened like the database, and
+// restored with cp. It gets the mode of the database and, if the system permits it, the owner.
 //
-// Meanwhile the write-ahead log cannot be started over and grows by what is
-// stored. A store that closes ends its backups with chargeingest.ErrClosed.
+// The write-ahead log cannot shrink during a Backup. Close ends Backup with
+// chargeingest.ErrClosed.
 func (s *Store) Backup(ctx context.Context, path string) error {
-	s.starting.Lock()
+	s.backupsMu.Lock()
 	if s.running.Err() != nil {
-		s.starting.Unlock()
+		s.backupsMu.Unlock()
 		return chargeingest.ErrClosed
 	}
 	s.backups.Add(1)
-	s.starting.Unlock()
+	s.backupsMu.Unlock()
 	defer s.backups.Done()
 
 	limited, cancel := context.WithCancel(ctx)
@@ -49,36 +48,34 @@ func (s *Store) backup(ctx context.Context, path string) (err error) {
 	if err := userpath.Check(path); err != nil {
 		return fmt.Errorf("path %w", err)
 	}
-	// A journal that lies about from another database would be taken for the
-	// copy's own.
+	// SQLite would apply an old WAL or journal to the copy.
 	for _, suffix := range []string{"", "-wal", "-journal"} {
 		if _, err := os.Lstat(path + suffix); !errors.Is(err, fs.ErrNotExist) {
 			_, err := os.Stat(path + suffix) // fails for a dangling symbolic link
 			return errors.Join(fmt.Errorf("%s: %w", path+suffix, fs.ErrExist), userpath.Explain(path+suffix, err))
 		}
 	}
-	// SQLite puts files next to the draft and does not remove all of them if it
-	// fails. The draft's own directory goes with whatever is in it.
-	folder, err := os.MkdirTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	// The draft has its own directory, because SQLite can leave files next to it.
+	dir, err := os.MkdirTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
 	if err != nil {
 		return userpath.Explain(filepath.Dir(path), err)
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
-	draft, err := os.OpenFile(filepath.Join(folder, filepath.Base(path)), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600) //nolint:gosec // the caller names the file
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	draft, err := os.OpenFile(filepath.Join(dir, filepath.Base(path)), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600) //nolint:gosec // the caller names the file
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, draft.Close()) }()
-	if err := s.file.checkRead(ctx); err != nil {
+	if err := s.file.checkForRead(ctx); err != nil {
 		return err
 	}
 	if err := s.copyTo(ctx, draft.Name()); err != nil {
 		return err
 	}
-	if err := s.file.renew(draft.Name()); err != nil {
+	if err := s.file.setNewMark(draft.Name()); err != nil {
 		return err
 	}
-	if err := s.file.lend(draft); err != nil {
+	if err := s.file.giveOwner(draft); err != nil {
 		s.options.Logger.Warn("sqlitestore: a backup cannot have the owner and mode of the database", "error", err)
 	}
 	if err := draft.Sync(); err != nil {
@@ -87,14 +84,13 @@ func (s *Store) backup(ctx context.Context, path string) (err error) {
 	if err := os.Rename(draft.Name(), path); err != nil {
 		return err
 	}
-	if err := syncFolder(path); err != nil {
-		return errors.Join(err, os.Remove(path)) // a power cut could take it
+	if err := syncDir(path); err != nil {
+		return errors.Join(err, os.Remove(path)) // a power cut could remove it
 	}
 	return nil
 }
 
-// copyTo writes a copy into an empty file, from a connection of its own: it
-// takes as long as it takes, and a reader could not.
+// copyTo has its own connection, because it may exceed ScanTimeout.
 func (s *Store) copyTo(ctx context.Context, path string) (err error) {
 	path, err = filepath.Abs(path)
 	if err != nil {
@@ -109,9 +105,9 @@ func (s *Store) copyTo(ctx context.Context, path string) (err error) {
 	return err
 }
 
-// renew gives the copy at a path a mark of its own, so that no write-ahead log is
-// taken for its log. A sync has to follow.
-func (f *file) renew(path string) error {
+// setNewMark gives a copy a new mark, so that no existing WAL matches it. The caller syncs the
+// file.
+func (f *file) setNewMark(path string) error {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return err
@@ -121,10 +117,10 @@ func (f *file) renew(path string) error {
 	if err != nil {
 		return err
 	}
-	made, err := connector.Connect(context.Background())
+	opened, err := connector.Connect(context.Background())
 	if err != nil {
 		return err
 	}
-	err = conn{made}.exec(setMark(mark{stamp: stamp{opening: newToken()}}))
-	return errors.Join(err, made.Close())
+	err = conn{opened}.exec(setMarkSQL(mark{stamp: stamp{opening: newToken()}}))
+	return errors.Join(err, opened.Close())
 }

@@ -16,9 +16,8 @@ import (
 	"example.com/chargeingest"
 )
 
-// shell asks the sqlite3 program, whose version is none of ours, and skips
-// what follows where there is none.
-func shell(t *testing.T, path, query string) string {
+// sqlite3Shell runs a query in the sqlite3 program, or skips the test without it.
+func sqlite3Shell(t *testing.T, path, query string) string {
 	t.Helper()
 	program, err := exec.LookPath("sqlite3")
 	if err != nil {
@@ -29,23 +28,23 @@ func shell(t *testing.T, path, query string) string {
 	return strings.TrimSuffix(string(out), "\n")
 }
 
-func TestTheShellCanReadADatabaseInUse(t *testing.T) {
+func TestShellReadsOpenDatabase(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a", "b"))
-	require.Equal(t, "2", shell(t, setup.path, "SELECT count(*) FROM charge_events_view"))
-	require.Equal(t, "ok", shell(t, setup.path, "PRAGMA integrity_check"))
-	require.Empty(t, shell(t, setup.path, "PRAGMA foreign_key_check"))
+	require.Equal(t, "2", sqlite3Shell(t, setup.path, "SELECT count(*) FROM charge_events_view"))
+	require.Equal(t, "ok", sqlite3Shell(t, setup.path, "PRAGMA integrity_check"))
+	require.Empty(t, sqlite3Shell(t, setup.path, "PRAGMA foreign_key_check"))
 	fresh(t, s, charges("acme", "c"))
 }
 
-func TestABackupIsTheDatabase(t *testing.T) {
+func TestBackup(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	b := charges("acme", "a", "b", "")
 	b.IdempotencyKey = "key"
 	stored := fresh(t, s, b)
-	end := reading(t, s)
+	end := startReading(t, s)
 	require.NoError(t, s.Backup(t.Context(), setup.path+".copy"))
 	end()
 	fresh(t, s, charges("acme", "later"))
@@ -57,7 +56,7 @@ func TestABackupIsTheDatabase(t *testing.T) {
 	fresh(t, again, charges("acme", "later"))
 }
 
-func TestABackupToARelativePath(t *testing.T) {
+func TestBackupToRelativePath(t *testing.T) {
 	t.Chdir(t.TempDir())
 	s := newSetup(t).open(t)
 	fresh(t, s, charges("acme", "a"))
@@ -67,7 +66,7 @@ func TestABackupToARelativePath(t *testing.T) {
 	replayed(t, copied.open(t), charges("acme", "a"))
 }
 
-func TestABackupDoesNotReplaceAnything(t *testing.T) {
+func TestBackupReplacesNothing(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	for _, name := range []string{"charges.db", "there", "with-wal", "with-journal", "missing/copy.db"} {
@@ -80,20 +79,19 @@ func TestABackupDoesNotReplaceAnything(t *testing.T) {
 			path = strings.TrimSuffix(strings.TrimSuffix(path, "-wal"), "-journal")
 			require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(path), name), []byte("x"), 0o600))
 		}
-		before := names(t, setup.path)
+		before := fileNames(t, setup.path)
 		err := s.Backup(t.Context(), path)
 		if name == "missing/copy.db" {
 			require.ErrorIs(t, err, fs.ErrNotExist)
 		} else {
 			require.ErrorIs(t, err, fs.ErrExist, name)
 		}
-		require.Equal(t, before, names(t, setup.path))
+		require.Equal(t, before, fileNames(t, setup.path))
 	}
 	fresh(t, s, charges("acme", "a"))
 }
 
-// names lists the folder of a file.
-func names(t *testing.T, path string) (list []string) {
+func fileNames(t *testing.T, path string) (list []string) {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Dir(path))
 	require.NoError(t, err)
@@ -103,11 +101,11 @@ func names(t *testing.T, path string) (list []string) {
 	return list
 }
 
-func TestABackupThatEndsEarlyLeavesNothing(t *testing.T) {
+func TestCanceledBackupLeavesNothing(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a"))
-	before := names(t, setup.path)
+	before := fileNames(t, setup.path)
 	copied := setup.path + ".copy"
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -116,26 +114,23 @@ func TestABackupThatEndsEarlyLeavesNothing(t *testing.T) {
 		return nil
 	})
 	require.ErrorIs(t, s.Backup(ctx, copied), context.Canceled)
-	require.Equal(t, before, names(t, setup.path))
+	require.Equal(t, before, fileNames(t, setup.path))
 
 	setup.faults.on("VACUUM", resultError(sqlite3.SQLITE_FULL))
 	require.ErrorIs(t, s.Backup(t.Context(), copied), resultError(sqlite3.SQLITE_FULL))
 	setup.faults.on("PRAGMA synchronous", errIO)
 	require.ErrorIs(t, s.Backup(t.Context(), copied), errIO)
-	require.Equal(t, before, names(t, setup.path))
+	require.Equal(t, before, fileNames(t, setup.path))
 	setup.faults.clear()
 	require.NoError(t, s.Backup(t.Context(), copied))
 }
 
-// TestABackupThatFailsLeavesNothing fails each operation of SQLite on the copy, and
-// the steps before and after them.
-func TestABackupThatFailsLeavesNothing(t *testing.T) {
+func TestFailedBackupLeavesNothing(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	fresh(t, s, charges("acme", numbered(20)...))
 	copied := setup.path + ".copy"
-	before := names(t, setup.path)
-	// draftIs calls do when the draft exists and is still empty.
+	before := fileNames(t, setup.path)
 	draftIs := func(do func(draft string)) {
 		setup.faults.set(func(st step) error {
 			if strings.HasPrefix(st.statement, "VACUUM") {
@@ -159,30 +154,30 @@ func TestABackupThatFailsLeavesNothing(t *testing.T) {
 			err := s.Backup(t.Context(), copied)
 			if operations < failing {
 				require.NoError(t, err)
-				require.Greater(t, failing, 10, "each was failed")
+				require.Greater(t, failing, 10, "each operation failed once")
 				break
 			}
 			require.ErrorContains(t, err, "sqlitestore: backup: ", failing)
-			require.Equal(t, before, names(t, setup.path), failing)
+			require.Equal(t, before, fileNames(t, setup.path), failing)
 		}
 		require.NoError(t, os.Remove(copied))
 	}
 
 	draftIs(func(string) { panic("driver") })
 	require.PanicsWithValue(t, "driver", func() { s.Backup(t.Context(), copied) })
-	require.Equal(t, before, names(t, setup.path))
+	require.Equal(t, before, fileNames(t, setup.path))
 
 	draftIs(func(string) { require.NoError(t, os.MkdirAll(filepath.Join(copied, "not-empty"), 0o700)) })
 	require.Error(t, s.Backup(t.Context(), copied), "it cannot be renamed")
 	require.NoError(t, os.RemoveAll(copied))
-	require.Equal(t, before, names(t, setup.path))
+	require.Equal(t, before, fileNames(t, setup.path))
 
 	setup.faults.clear()
 	require.NoError(t, s.Backup(t.Context(), copied))
-	require.ElementsMatch(t, append(before, filepath.Base(copied)), names(t, setup.path))
+	require.ElementsMatch(t, append(before, filepath.Base(copied)), fileNames(t, setup.path))
 }
 
-func TestClosingEndsABackup(t *testing.T) {
+func TestCloseEndsBackup(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	copying := make(chan struct{})
@@ -191,7 +186,7 @@ func TestClosingEndsABackup(t *testing.T) {
 		<-ctx.Done()
 		<-s.writer.stopped
 		for range 1000 {
-			runtime.Gosched() // closing goes as far as it can without the backup
+			runtime.Gosched()
 		}
 		return nil
 	})
@@ -199,6 +194,6 @@ func TestClosingEndsABackup(t *testing.T) {
 	go func() { ended <- s.Backup(context.Background(), setup.path+".copy") }()
 	<-copying
 	require.NoError(t, s.Close())
-	require.Len(t, contents(t, filepath.Dir(setup.path)), 1)
+	require.Len(t, readFiles(t, filepath.Dir(setup.path)), 1)
 	require.ErrorIs(t, <-ended, chargeingest.ErrClosed)
 }

@@ -13,14 +13,12 @@ import (
 	"example.com/chargeingest"
 )
 
-// BenchmarkAppend stores events of some 500 bytes with random references; an
-// event is an operation.
 func BenchmarkAppend(b *testing.B) {
 	for _, bm := range []struct {
 		name            string
 		callers, events int
 	}{
-		{"a lone event", 1, 1},
+		{"a single event", 1, 1},
 		{"64 callers with an event each", 64, 1},
 		{"8 callers with 500 events each", 8, 500},
 	} {

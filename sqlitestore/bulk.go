@@ -6,33 +6,30 @@ import (
 	"strings"
 )
 
-// rowsAtOnce is how many rows a statement of a bulk has: what a statement costs
-// beside its rows is then little.
-const rowsAtOnce = 8
+const bulkRows = 8
 
-// bulk is an INSERT of rows, prepared for one row and for several.
+// bulk is an INSERT, prepared for one row and for bulkRows rows.
 type bulk struct {
 	columns   int
 	one, many statement
-	arguments []driver.NamedValue // used again
+	arguments []driver.NamedValue
 }
 
-// prepareBulk prepares an INSERT, whose rows go between begin and end.
-func (s *session) prepareBulk(columns int, begin, end string) (b bulk, err error) {
+func (s *statements) prepareBulk(c conn, columns int, begin, end string) (b bulk, err error) {
 	b.columns = columns
 	row := "(?" + strings.Repeat(", ?", columns-1) + ")"
-	if b.one, err = s.prepared(begin + row + end); err != nil {
+	if b.one, err = s.prepared(c, begin+row+end); err != nil {
 		return b, err
 	}
-	b.many, err = s.prepared(begin + row + strings.Repeat(", "+row, rowsAtOnce-1) + end)
+	b.many, err = s.prepared(c, begin+row+strings.Repeat(", "+row, bulkRows-1)+end)
 	return b, err
 }
 
-// insert inserts n rows; row sets the values of one.
+// insert inserts n rows; the function row sets the values of row i.
 func (b *bulk) insert(n int, row func(i int, set func(...driver.Value))) error {
 	for i := 0; i < n; {
-		statement, rows := b.many, rowsAtOnce
-		if n-i < rowsAtOnce {
+		statement, rows := b.many, bulkRows
+		if n-i < bulkRows {
 			statement, rows = b.one, 1
 		}
 		b.arguments = b.arguments[:0]
@@ -47,7 +44,6 @@ func (b *bulk) insert(n int, row func(i int, set func(...driver.Value))) error {
 	return nil
 }
 
-// set adds the values of a row.
 func (b *bulk) set(values ...driver.Value) {
 	for _, v := range values {
 		b.arguments = append(b.arguments, driver.NamedValue{Ordinal: len(b.arguments) + 1, Value: v})

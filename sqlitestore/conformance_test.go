@@ -12,16 +12,16 @@ import (
 )
 
 func TestStore(t *testing.T) {
-	conforms(t, newSetup(t))
+	runConformance(t, newSetup(t))
 }
 
-func TestStoreThatMergesAllTheTime(t *testing.T) {
+func TestStoreWithConstantMerges(t *testing.T) {
 	setup := newSetup(t)
-	setup.tuning.generation = 3
-	conforms(t, setup)
+	setup.tuning.generationSize = 3
+	runConformance(t, setup)
 }
 
-func conforms(t *testing.T, setup setup) {
+func runConformance(t *testing.T, setup setup) {
 	var paths sync.Map // of each store
 	open := func(t *testing.T, path string) chargeingest.EventStore {
 		setup := setup

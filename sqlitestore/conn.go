@@ -12,33 +12,28 @@ import (
 	"example.com/chargeingest/internal/panics"
 )
 
-// pragma is a setting of a connection.
 type pragma struct{ name, value string }
 
-// maxLogBytes is what the write-ahead log is cut to when it is used again.
-const maxLogBytes = "67108864"
+const maxWALBytes = "67108864"
 
-// writerPragmas are those of the connection that writes.
 func writerPragmas() []pragma {
 	return append(commonPragmas(),
-		pragma{"wal_autocheckpoint", "0"}, // the writer does it, after it has answered
-		pragma{"journal_size_limit", maxLogBytes},
-		pragma{"cache_size", "-32768"}, // KiB; each reference lands on a page of its own
+		pragma{"wal_autocheckpoint", "0"}, // after the writer has responded
+		pragma{"journal_size_limit", maxWALBytes},
+		pragma{"cache_size", "-32768"}, // KiB; random references touch many pages
 	)
 }
 
-// readerPragmas are those of the connections that read.
 func readerPragmas() []pragma { return append(commonPragmas(), pragma{"query_only", "1"}) }
 
 func commonPragmas() []pragma {
 	return []pragma{
 		{"journal_mode", "wal"},
-		{"synchronous", "2"}, // FULL: every commit is synced
+		{"synchronous", "2"}, // FULL: sync every commit
 		{"foreign_keys", "1"},
 	}
 }
 
-// connector sets pragmas on each connection that it makes.
 type connector struct {
 	driver.Connector
 	pragmas []pragma
@@ -46,20 +41,19 @@ type connector struct {
 
 // Connect implements [driver.Connector].
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
-	made, err := c.Connector.Connect(ctx)
+	opened, err := c.Connector.Connect(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, p := range c.pragmas {
-		if err := p.set(conn{made}); err != nil {
-			return nil, errors.Join(err, made.Close())
+		if err := p.set(conn{opened}); err != nil {
+			return nil, errors.Join(err, opened.Close())
 		}
 	}
-	return made, nil
+	return opened, nil
 }
 
-// set sets the pragma and reads it back: SQLite passes over a name or a value
-// that it does not know without a word.
+// set reads the pragma back, because SQLite ignores unknown names and values.
 func (p pragma) set(c conn) error {
 	if _, err := c.query("PRAGMA " + p.name + " = " + p.value); err != nil {
 		return fmt.Errorf("set %s: %w", p.name, err)
@@ -74,28 +68,26 @@ func (p pragma) set(c conn) error {
 	return nil
 }
 
-// conn is a connection that one goroutine has to itself. What runs on it is
-// nobody's to cancel. Other than database/sql's it can be closed after a panic.
+// conn is a connection of one goroutine. Unlike those of database/sql it can be closed after a
+// panic.
 type conn struct{ driver.Conn }
 
-// exec runs statements without arguments.
 func (c conn) exec(query string) error {
 	s, err := c.prepare(query)
 	if err != nil {
 		return err
 	}
-	defer s.done()
+	defer s.closeQuietly()
 	_, err = s.exec()
 	return err
 }
 
-// query returns the rows that a statement without arguments answers.
 func (c conn) query(query string) ([][]driver.Value, error) {
 	s, err := c.prepare(query)
 	if err != nil {
 		return nil, err
 	}
-	defer s.done()
+	defer s.closeQuietly()
 	return s.query()
 }
 
@@ -104,15 +96,14 @@ func (c conn) prepare(query string) (statement, error) {
 	if err != nil {
 		return statement{}, err
 	}
-	able, ok := s.(ableStatement)
+	prepared, ok := s.(contextStatement)
 	if !ok {
-		return statement{}, errors.Join(fmt.Errorf("the driver's %T has no contexts", s), s.Close())
+		return statement{}, errors.Join(fmt.Errorf("the driver's %T does not support contexts", s), s.Close())
 	}
-	return statement{able}, nil
+	return statement{prepared}, nil
 }
 
-// newestEvent returns the seq of the newest event that was ever stored, 0 if none
-// was.
+// newestEvent includes pruned events.
 func (c conn) newestEvent() (seq int64, err error) {
 	rows, err := c.query("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'")
 	if err == nil {
@@ -121,51 +112,44 @@ func (c conn) newestEvent() (seq int64, err error) {
 	return seq, err
 }
 
-// checkpoint moves the write-ahead log into the database, as the mode says.
-func (c conn) checkpoint(mode string) (l logState, err error) {
+func (c conn) checkpoint(mode string) (l walState, err error) {
 	defer panics.RecoverTo(&err)
-	return scanLogState(c.query("PRAGMA wal_checkpoint(" + mode + ")"))
+	return scanWALState(c.query("PRAGMA wal_checkpoint(" + mode + ")"))
 }
 
-// scanLogState reads what a checkpoint answers.
-func scanLogState(rows [][]driver.Value, err error) (l logState, _ error) {
+func scanWALState(rows [][]driver.Value, err error) (l walState, _ error) {
 	if err == nil {
-		err = scan(rows[0], &l.busy, &l.frames, &l.settled)
+		err = scan(rows[0], &l.busy, &l.frames, &l.checkpointed)
 	}
 	return l, err
 }
 
-// logState is what SQLite says of the write-ahead log.
-type logState struct {
-	busy    int64 // 1 where others kept it from doing all that was asked for
-	frames  int64 // in the log
-	settled int64 // of these, those that are in the database and synced
+type walState struct {
+	busy         int64 // 1 if other connections blocked a part
+	frames       int64
+	checkpointed int64 // frames that are synced in the database
 }
 
-// statement is a prepared statement of a conn.
-type statement struct{ ableStatement }
+type statement struct{ contextStatement }
 
-// ableStatement is what each driver's statements can do these days.
-type ableStatement interface {
+type contextStatement interface {
 	driver.Stmt
 	driver.StmtExecContext
 	driver.StmtQueryContext
 }
 
-// done is Close where its error says nothing new.
-func (s statement) done() { _ = s.Close() }
+func (s statement) closeQuietly() { _ = s.Close() }
 
 func (s statement) exec(arguments ...driver.Value) (driver.Result, error) {
-	return s.ExecContext(context.Background(), named(arguments))
+	return s.ExecContext(context.Background(), namedValues(arguments))
 }
 
-// query returns all rows.
 func (s statement) query(arguments ...driver.Value) ([][]driver.Value, error) {
-	rows, err := s.QueryContext(context.Background(), named(arguments))
+	rows, err := s.QueryContext(context.Background(), namedValues(arguments))
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = rows.Close() }() // an error of the statement was Next's, too
+	defer func() { _ = rows.Close() }()
 	var all [][]driver.Value
 	for {
 		row := make([]driver.Value, len(rows.Columns()))
@@ -180,8 +164,7 @@ func (s statement) query(arguments ...driver.Value) ([][]driver.Value, error) {
 	return all, nil
 }
 
-// named numbers arguments the way that drivers take them.
-func named(arguments []driver.Value) []driver.NamedValue {
+func namedValues(arguments []driver.Value) []driver.NamedValue {
 	list := make([]driver.NamedValue, len(arguments))
 	for i, v := range arguments {
 		list[i] = driver.NamedValue{Ordinal: i + 1, Value: v}
@@ -189,8 +172,7 @@ func named(arguments []driver.Value) []driver.NamedValue {
 	return list
 }
 
-// scan copies a row. A destination is a pointer to the type that the column
-// has, or to a bool for a number.
+// scan copies a row into pointers of the columns' types, or to bools for integers.
 func scan(row []driver.Value, destinations ...any) error {
 	for i, destination := range destinations {
 		ok := false
@@ -212,22 +194,21 @@ func scan(row []driver.Value, destinations ...any) error {
 			}
 		}
 		if !ok {
-			return fmt.Errorf("column %d is a %T, not for a %T", i, row[i], destination)
+			return fmt.Errorf("cannot scan column %d, a %T, into a %T", i, row[i], destination)
 		}
 	}
 	return nil
 }
 
-// resultCode returns SQLite's primary result code, 0 where the error has none.
 func resultCode(err error) int {
-	var coded interface{ Code() int } // *sqlite.Error, or one that a test made
+	var coded interface{ Code() int }
 	if !errors.As(err, &coded) {
 		return 0
 	}
 	return coded.Code() & 0xff
 }
 
-// isHarmful says that the connection is not to be trusted after this error.
+// isHarmful reports whether the connection must be closed.
 func isHarmful(err error) bool {
 	switch resultCode(err) {
 	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN,

@@ -12,7 +12,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-func TestEachConnectionHasItsSettings(t *testing.T) {
+func TestConnectionPragmas(t *testing.T) {
 	setup := newSetup(t)
 	setup.options.MaxReaders = 3
 	s := setup.open(t)
@@ -25,7 +25,7 @@ func TestEachConnectionHasItsSettings(t *testing.T) {
 	require.Zero(t, value[int64](t, s, "PRAGMA query_only"))
 	require.Zero(t, value[int64](t, s, "PRAGMA wal_autocheckpoint"))
 
-	for range setup.options.MaxReaders { // held, so that each is another one
+	for range setup.options.MaxReaders {
 		reader, err := s.readers.Conn(t.Context())
 		require.NoError(t, err)
 		defer reader.Close()
@@ -44,12 +44,12 @@ func TestEachConnectionHasItsSettings(t *testing.T) {
 	require.Equal(t, 3, s.readers.Stats().OpenConnections)
 }
 
-func TestASettingThatDoesNotTakeIsAnError(t *testing.T) {
+func TestPragmaThatCannotBeSet(t *testing.T) {
 	setup := newSetup(t)
 	require.NoError(t, setup.open(t).Close())
 	for _, p := range []pragma{
-		{"synchronos", "2"},      // no such pragma
-		{"synchronous", "fulll"}, // no such value, which means another one
+		{"synchronos", "2"},
+		{"synchronous", "fulll"}, // SQLite sets another value instead
 		{"journal_mode", "wall"},
 		{"journal_mode", "off; DELETE FROM events"},
 	} {
@@ -60,7 +60,7 @@ func TestASettingThatDoesNotTakeIsAnError(t *testing.T) {
 	}
 }
 
-func TestScanTakesWhatTheColumnIs(t *testing.T) {
+func TestScanTypes(t *testing.T) {
 	row := []driver.Value{int64(1), "text", []byte("blob"), nil}
 	var n int64
 	var yes bool
@@ -80,33 +80,31 @@ func TestScanTakesWhatTheColumnIs(t *testing.T) {
 	}
 }
 
-// bare is a driver's connection without contexts.
-type bare struct{ driver.Conn }
+type bareConn struct{ driver.Conn }
 
-func (bare) Prepare(string) (driver.Stmt, error) { return bareStmt{}, nil }
+func (bareConn) Prepare(string) (driver.Stmt, error) { return bareStmt{}, nil }
 
 type bareStmt struct{ driver.Stmt }
 
 func (bareStmt) Close() error { return nil }
 
-func TestADriverWithoutContextsIsAnError(t *testing.T) {
-	require.Error(t, conn{bare{}}.exec("BEGIN"))
-	_, err := conn{bare{}}.query("SELECT 1")
+func TestDriverWithoutContexts(t *testing.T) {
+	require.Error(t, conn{bareConn{}}.exec("BEGIN"))
+	_, err := conn{bareConn{}}.query("SELECT 1")
 	require.Error(t, err)
 }
 
-func TestQueriesOfListingsUseTheirIndex(t *testing.T) {
+func TestListQueriesUseIndexes(t *testing.T) {
 	s := newSetup(t).open(t)
 	require.NoError(t, s.read(t.Context(), "acme", false, func(ctx context.Context, tx *sql.Tx) error {
 		for _, q := range queries() {
-			statements := listStatements(q.query, 1, view{newest: 3, found: []int64{2}})
+			statements := listQueries(q.query, 1, view{newest: 3, found: []int64{2}})
 			require.Len(t, statements, len(q.plans))
 			for i, statement := range statements {
-				plan := explained(ctx, t, tx, statement.query, statement.arguments)
+				plan := explainQuery(ctx, t, tx, statement.query, statement.arguments)
 				require.Contains(t, plan, q.plans[i], statement)
-				// json_each has the recent events, and merged has one row.
-				others := strings.NewReplacer("SCAN json_each", "", "SCAN merged", "").Replace(plan)
-				require.NotContains(t, others, "SCAN", statement)
+				scans := strings.NewReplacer("SCAN json_each", "", "SCAN merged", "").Replace(plan)
+				require.NotContains(t, scans, "SCAN", statement)
 				require.NotContains(t, plan, "TEMP B-TREE", statement)
 			}
 		}
@@ -114,8 +112,7 @@ func TestQueriesOfListingsUseTheirIndex(t *testing.T) {
 	}))
 }
 
-// explained returns how SQLite goes about a query.
-func explained(ctx context.Context, t *testing.T, tx *sql.Tx, statement string, arguments []any) (plan string) {
+func explainQuery(ctx context.Context, t *testing.T, tx *sql.Tx, statement string, arguments []any) (plan string) {
 	t.Helper()
 	rows, err := tx.QueryContext(ctx, "EXPLAIN QUERY PLAN "+statement, arguments...)
 	require.NoError(t, err)

@@ -18,11 +18,10 @@ import (
 )
 
 var (
-	roundsFlag = flag.Int("rounds", 0, "how often the crash tests crash, and how many programs TestModel runs; 0 is the default of each test")
-	seedFlag   = flag.Uint64("seed", 0, "the seed of the crash tests' traffic and moments, and of TestModel's first program; 0 is a new one")
+	roundsFlag = flag.Int("rounds", 0, "number of crashes of the crash tests and of programs of TestModel; 0 selects the default of each test")
+	seedFlag   = flag.Uint64("seed", 0, "seed of the crash tests and of the first program of TestModel; 0 selects a new one")
 )
 
-// rounds is how often a test crashes.
 func rounds(byDefault int) int {
 	if *roundsFlag > 0 {
 		return *roundsFlag
@@ -30,7 +29,6 @@ func rounds(byDefault int) int {
 	return byDefault
 }
 
-// seed returns the seed of a test, which says it where it fails.
 func seed(t *testing.T) uint64 {
 	s := *seedFlag
 	if s == 0 {
@@ -40,74 +38,66 @@ func seed(t *testing.T) uint64 {
 	return s
 }
 
-// senders is how many clients send at a time.
 const senders = 6
 
-// life is that of a server: a process, or what plays one.
-type life struct {
+type server struct {
 	address string
 	ended   <-chan struct{}
-	kill    func()       // ends it at once, and waits for that
-	stop    func() error // ends it well
+	kill    func()
+	stop    func() error
 	log     func() string
 }
 
-// lives are those of servers of one database, one after the other.
-type lives struct {
+type servers struct {
 	path    string
-	folder  string // of the first path
-	moved   int    // how often the database got another path
+	dir     string
+	moves   int
 	random  *rand.Rand
 	history *crashtest.History
 	clients []*crashtest.Client
 
-	// launch starts a server that dies at a moment. Where it dies before it
-	// serves the error is a crashtest.ErrEnded.
-	launch func(*testing.T, kill) (*life, error)
-	*life
-	served error // why the last one could not be followed to the end
+	// launch returns crashtest.ErrEnded if the server dies before it serves.
+	launch func(*testing.T, kill) (*server, error)
+	*server
+	followErr error
 
-	// toGo is how many answers are left until the end of a round; then there is
-	// a token in due.
-	toGo atomic.Int64
-	due  chan struct{}
+	// responses of the round; at 0, roundOver receives a value
+	remaining atomic.Int64
+	roundOver chan struct{}
 }
 
-func newLives(seed uint64, path string) *lives {
-	if folder, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
-		path = filepath.Join(folder, filepath.Base(path)) // the name that SQLite has for it
+func newServers(seed uint64, path string) *servers {
+	if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
+		path = filepath.Join(dir, filepath.Base(path))
 	}
-	l := &lives{
-		path: path, folder: filepath.Dir(path), history: crashtest.NewHistory(), due: make(chan struct{}, 1),
+	l := &servers{
+		path: path, dir: filepath.Dir(path), history: crashtest.NewHistory(), roundOver: make(chan struct{}, 1),
 		random: rand.New(rand.NewPCG(seed, 1)),
 	}
 	l.clients = crashtest.NewClients(seed, senders, l.history, func() {
-		if l.toGo.Add(-1) == 0 {
-			l.due <- struct{}{}
+		if l.remaining.Add(-1) == 0 {
+			l.roundOver <- struct{}{}
 		}
 	})
 	return l
 }
 
-// newProcesses returns lives that are processes.
-func newProcesses(seed uint64, path string) *lives {
-	l := newLives(seed, path)
-	l.launch = func(t *testing.T, k kill) (*life, error) { return launchProcess(t, childSpec{Path: l.path, Kill: k}) }
+func newProcesses(seed uint64, path string) *servers {
+	l := newServers(seed, path)
+	l.launch = func(t *testing.T, k kill) (*server, error) { return launchProcess(t, childSpec{Path: l.path, Kill: k}) }
 	return l
 }
 
-func launchProcess(t *testing.T, spec childSpec, before ...string) (*life, error) {
+func launchProcess(t *testing.T, spec childSpec, before ...string) (*server, error) {
 	p, err := crashtest.Start(t.Context(), spec, before...)
 	if err != nil {
 		return nil, err
 	}
 	t.Cleanup(p.Kill)
-	return &life{p.Address, p.Ended, p.Kill, p.Stop, p.Log}, nil
+	return &server{p.Address, p.Ended, p.Kill, p.Stop, p.Log}, nil
 }
 
-// start starts a server that dies at a moment, and another one where it died
-// before it served.
-func (l *lives) start(t *testing.T, k kill) {
+func (l *servers) start(t *testing.T, k kill) {
 	t.Helper()
 	l.history.AcceptResponses()
 	started, err := l.launch(t, k)
@@ -116,11 +106,10 @@ func (l *lives) start(t *testing.T, k kill) {
 		return
 	}
 	require.NoError(t, err)
-	l.life = started
+	l.server = started
 }
 
-// each runs f for each client at once.
-func (l *lives) each(f func(*crashtest.Client)) {
+func (l *servers) forEachClient(f func(*crashtest.Client)) {
 	var all sync.WaitGroup
 	for _, c := range l.clients {
 		all.Go(func() { f(c) })
@@ -128,22 +117,22 @@ func (l *lives) each(f func(*crashtest.Client)) {
 	all.Wait()
 }
 
-// settle sends what nobody knows the end of again, over as many lives as that
-// takes, and then holds what is stored to the history.
-func (l *lives) settle(t *testing.T, k kill) {
+// resolve repeats requests until all have an outcome, and compares the stored events with the
+// history.
+func (l *servers) resolve(t *testing.T, k kill) {
 	t.Helper()
 	for n := 0; ; n++ {
-		require.Less(t, n, 20, "it is never served for long: %v", l.served)
+		require.Less(t, n, 20, "it is never served for long: %v", l.followErr)
 		l.start(t, k)
-		k = kill{} // and the next one is not to die
-		var gone atomic.Bool
-		l.each(func(c *crashtest.Client) {
+		k = kill{}
+		var died atomic.Bool
+		l.forEachClient(func(c *crashtest.Client) {
 			if !c.Resolve(t.Context(), l.address) {
-				gone.Store(true)
+				died.Store(true)
 			}
 		})
-		l.served = l.history.Follow(t.Context(), l.address)
-		if !gone.Load() && l.served == nil {
+		l.followErr = l.history.Follow(t.Context(), l.address)
+		if !died.Load() && l.followErr == nil {
 			break
 		}
 		l.kill()
@@ -152,14 +141,13 @@ func (l *lives) settle(t *testing.T, k kill) {
 	requireIntact(t, l.path)
 }
 
-// traffic sends until so many requests were answered, or the process is dead;
-// then, while others are under way, comes the crash. All the time somebody follows.
-func (l *lives) traffic(t *testing.T, answers int, crash func()) {
+// traffic calls crash during requests, after a number of responses or the death of the server.
+func (l *servers) traffic(t *testing.T, responses int, crash func()) {
 	select {
-	case <-l.due: // that of a round that ended otherwise
+	case <-l.roundOver:
 	default:
 	}
-	l.toGo.Store(int64(answers))
+	l.remaining.Store(int64(responses))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var busy sync.WaitGroup
@@ -169,10 +157,10 @@ func (l *lives) traffic(t *testing.T, answers int, crash func()) {
 		}
 	})
 	busy.Go(func() {
-		l.each(func(c *crashtest.Client) { c.Run(ctx, l.address) })
+		l.forEachClient(func(c *crashtest.Client) { c.Run(ctx, l.address) })
 	})
 	select {
-	case <-l.due:
+	case <-l.roundOver:
 	case <-l.ended:
 	}
 	crash()
@@ -180,21 +168,17 @@ func (l *lives) traffic(t *testing.T, answers int, crash func()) {
 	busy.Wait()
 }
 
-// finish holds everything that is there in the end to the history, as the
-// endpoint and the database have it.
-func (l *lives) finish(t *testing.T) {
-	l.settle(t, kill{})
+func (l *servers) finish(t *testing.T) {
+	l.resolve(t, kill{})
 	stored, err := crashtest.List(t.Context(), l.address)
 	require.NoError(t, err)
 	require.NoError(t, l.history.Check(stored))
 	require.NoError(t, l.history.CompareFollowed(stored))
 	require.NoError(t, l.stop())
 	require.Equal(t, len(stored), requireIntact(t, l.path))
-	t.Logf("%d events, answers: %s", len(stored), l.history.Counts())
+	t.Logf("%d events, responses: %s", len(stored), l.history.Counts())
 }
 
-// requireIntact holds a database to SQLite's own check of it, and returns how
-// many events it has.
 func requireIntact(t *testing.T, path string) (events int) {
 	t.Helper()
 	db, err := sql.Open("sqlite", "file:"+path+"?mode=ro&_pragma=busy_timeout(5000)")
@@ -207,25 +191,23 @@ func requireIntact(t *testing.T, path string) (events int) {
 	return events
 }
 
-// moment is when a process of a round dies by itself, if it does: early, while
-// it opens the database, as often as late.
-func (l *lives) moment() kill {
+// moment often returns one while the database is opened.
+func (l *servers) moment() kill {
 	if l.random.IntN(2) == 0 {
 		return kill{}
 	}
 	return kill{Nth: 1 + l.random.IntN(1<<(2+l.random.IntN(11)))}
 }
 
-// perDatabase is how many rounds one database lives.
 const perDatabase = 25
 
-func TestAProcessThatIsKilledLosesNothing(t *testing.T) {
+func TestKilledProcessLosesNothing(t *testing.T) {
 	t.Parallel()
 	first := seed(t)
 	for n := rounds(25); n > 0; n -= perDatabase {
 		l := newProcesses(first+uint64(n), filepath.Join(t.TempDir(), "charges.db"))
 		for range min(n, perDatabase) {
-			l.settle(t, l.moment())
+			l.resolve(t, l.moment())
 			l.traffic(t, 1+l.random.IntN(200), l.kill)
 			l.rearrange(t)
 		}

@@ -11,9 +11,7 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// lockName locks the lock file of the database at a path. It is an ErrLocked if
-// another store has it.
-func lockName(path string) (*flock.Flock, error) {
+func lockFile(path string) (*flock.Flock, error) {
 	like, err := os.Stat(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -35,26 +33,25 @@ func lockName(path string) (*flock.Flock, error) {
 	return lock, nil
 }
 
-// lockOffset is the byte of the database file that is locked while a store has
-// it open: far behind those that SQLite locks, and behind the end of any file.
+// lockOffset is the byte of the database file that a store locks, beyond SQLite's locks and
+// any end of file.
 const lockOffset = 1 << 60
 
-// claimed are the files that stores of this process have open. To open one of
-// these again, and to close that, would release the locks of SQLite.
+// claimed lists the open files of this process. Opening and closing one again would release
+// SQLite's locks.
 var claimed struct {
 	mu    sync.Mutex
 	files []os.FileInfo
 	kept  []*os.File
 }
 
-// isClaimed reports whether a store of this process has the file, under any name.
 func isClaimed(file os.FileInfo) bool {
 	claimed.mu.Lock()
 	defer claimed.mu.Unlock()
 	return slices.ContainsFunc(claimed.files, func(f os.FileInfo) bool { return os.SameFile(f, file) })
 }
 
-// claim returns false if a store of this process has the file.
+// claim returns false if the file is already claimed.
 func claim(file os.FileInfo) bool {
 	claimed.mu.Lock()
 	defer claimed.mu.Unlock()
@@ -71,7 +68,6 @@ func unclaim(file os.FileInfo) {
 	claimed.files = slices.DeleteFunc(claimed.files, func(f os.FileInfo) bool { return os.SameFile(f, file) })
 }
 
-// keepOpen keeps a file open for good.
 func keepOpen(f *os.File) {
 	claimed.mu.Lock()
 	defer claimed.mu.Unlock()

@@ -10,11 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockData locks a file for as long as it is open, whatever its name. It
-// returns false if another open file has the lock. The lock is one of the open
-// file description: neither SQLite's locks nor closing another descriptor
-// release it. On a file system without such locks the lock file is all there is.
-func lockData(f *os.File) (bool, error) {
+// lockDataFile locks a file under any name, or returns false if another open file has the
+// lock. The lock belongs to the open file description: SQLite's locks and other descriptors do
+// not release it. If the file system has no such locks, only the lock file protects the
+// database.
+func lockDataFile(f *os.File) (bool, error) {
 	err := setDataLock(f, unix.F_WRLCK)
 	switch {
 	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EACCES):
@@ -25,8 +25,8 @@ func lockData(f *os.File) (bool, error) {
 	return err == nil, err
 }
 
-// unlockData releases the lock before the file is closed: a process that is being
-// started has the descriptor, too, for a moment.
+// unlockData unlocks explicitly, because a child process that starts briefly shares the
+// descriptor.
 func unlockData(f *os.File) { _ = setDataLock(f, unix.F_UNLCK) }
 
 func setDataLock(f *os.File, kind int16) error {

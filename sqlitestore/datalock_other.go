@@ -4,8 +4,7 @@ package sqlitestore
 
 import "os"
 
-// lockData does nothing: the lock file is all there is. The system has only
-// locks that SQLite, in the same process, would release.
-func lockData(*os.File) (bool, error) { return true, nil }
+// lockDataFile does nothing, because SQLite would release the lock.
+func lockDataFile(*os.File) (bool, error) { return true, nil }
 
 func unlockData(*os.File) {}

@@ -7,9 +7,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// lockData locks a file for as long as it is open, whatever its name. It
-// returns false if another handle has the lock.
-func lockData(f *os.File) (bool, error) {
+func lockDataFile(f *os.File) (bool, error) {
 	at := windows.Overlapped{OffsetHigh: lockOffset >> 32}
 	err := windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, &at)
 	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) || errors.Is(err, windows.ERROR_IO_PENDING) {

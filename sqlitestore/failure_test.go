@@ -1,10 +1,13 @@
 package sqlitestore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +18,7 @@ import (
 	"example.com/chargeingest"
 )
 
-func TestSpaceThatReturnsIsUsed(t *testing.T) {
+func TestFreedSpaceIsUsed(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a"))
@@ -30,7 +33,7 @@ func TestSpaceThatReturnsIsUsed(t *testing.T) {
 		require.ErrorIs(t, err, chargeingest.ErrNotStored)
 		require.Equal(t, sqlite3.SQLITE_FULL, resultCode(err))
 	}
-	require.Equal(t, 1, setup.faults.count("BEGIN"), "there is no use in trying them one by one")
+	require.Equal(t, 1, setup.faults.count("BEGIN"), "a full disk is not retried per batch")
 	require.Len(t, listed(t, s, "acme"), 1)
 
 	value[int64](t, s, "PRAGMA max_page_count = 1000000")
@@ -39,7 +42,7 @@ func TestSpaceThatReturnsIsUsed(t *testing.T) {
 	require.Same(t, session, s.writer.session)
 }
 
-func TestAFailedCommitThatWasUndoneStoresNothing(t *testing.T) {
+func TestRolledBackCommitStoresNothing(t *testing.T) {
 	for name, code := range map[string]resultError{"full": sqlite3.SQLITE_FULL, "busy": sqlite3.SQLITE_BUSY} {
 		t.Run(name, func(t *testing.T) {
 			setup := newSetup(t)
@@ -56,15 +59,15 @@ func TestAFailedCommitThatWasUndoneStoresNothing(t *testing.T) {
 	}
 }
 
-func TestAfterAnUnknownCommitTheDatabaseIsOpenedAnew(t *testing.T) {
+func TestUnknownCommitReopensDatabase(t *testing.T) {
 	for name, fault := range map[string]struct {
 		set    func(*faults)
 		stored bool
 	}{
 		"an I/O error before the commit":  {set: func(f *faults) { f.on("COMMIT", errIO) }},
 		"a panic before the commit":       {set: func(f *faults) { f.once("COMMIT", func() error { panic("commit") }) }},
-		"an error that nobody knows":      {set: func(f *faults) { f.on("COMMIT", resultError(sqlite3.SQLITE_ERROR)) }},
-		"an I/O error behind the commit":  {stored: true, set: func(f *faults) { f.set(nil, after("COMMIT", errIO)) }},
+		"an unknown error":                {set: func(f *faults) { f.on("COMMIT", resultError(sqlite3.SQLITE_ERROR)) }},
+		"an I/O error after the commit":   {stored: true, set: func(f *faults) { f.set(nil, after("COMMIT", errIO)) }},
 		"disk full, but nothing to undo":  {set: func(f *faults) { f.set(onBoth(resultError(sqlite3.SQLITE_FULL), errIO), nil) }},
 		"disk full after a broken commit": {set: func(f *faults) { f.set(onBoth(errIO, errIO), nil) }},
 	} {
@@ -78,7 +81,7 @@ func TestAfterAnUnknownCommitTheDatabaseIsOpenedAnew(t *testing.T) {
 			unknown(t, err)
 			require.NotNil(t, session)
 
-			// Nothing is acknowledged before the log was emptied.
+			// Nothing is acknowledged until the WAL is empty.
 			setup.faults.on("PRAGMA wal_checkpoint(TRUNCATE)", errIO)
 			require.ErrorIs(t, s.Ready(t.Context()), errIO)
 			for _, b := range []chargeingest.Batch{charges("acme", "before"), charges("acme", "b"), changed("acme", "before")} {
@@ -98,7 +101,6 @@ func TestAfterAnUnknownCommitTheDatabaseIsOpenedAnew(t *testing.T) {
 	}
 }
 
-// after is a fault of statements that were run.
 func after(prefix string, err error) func(string) error {
 	return func(statement string) error {
 		if strings.HasPrefix(statement, prefix) {
@@ -108,14 +110,13 @@ func after(prefix string, err error) func(string) error {
 	}
 }
 
-// onBoth makes COMMIT and ROLLBACK fail.
 func onBoth(commit, rollback error) func(step) error {
 	return func(st step) error {
 		return map[string]error{"COMMIT": commit, "ROLLBACK": rollback}[st.statement]
 	}
 }
 
-func TestAPanicWhileOpeningAnewDoesNotEndTheWriter(t *testing.T) {
+func TestPanicWhileReopening(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	setup.faults.on("COMMIT", errIO)
@@ -129,7 +130,7 @@ func TestAPanicWhileOpeningAnewDoesNotEndTheWriter(t *testing.T) {
 	require.Len(t, listed(t, s, "acme"), 1)
 }
 
-func TestReadyAloneBringsAFailedStoreBack(t *testing.T) {
+func TestReadyReopensFailedStore(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	setup.faults.on("COMMIT", errIO)
@@ -142,12 +143,12 @@ func TestReadyAloneBringsAFailedStoreBack(t *testing.T) {
 	fresh(t, s, charges("acme", "a"))
 }
 
-func TestReadyAfterAFailureIsProvenByWriting(t *testing.T) {
+func TestReadyAfterFailureWrites(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	setup.faults.clear()
 	require.NoError(t, s.Ready(t.Context()))
-	require.Zero(t, setup.faults.count("UPDATE merged SET seq = seq"), "it writes only where there is doubt")
+	require.Zero(t, setup.faults.count("UPDATE merged SET seq = seq"), "it writes only after a failure")
 
 	setup.faults.on("INSERT INTO events", resultError(sqlite3.SQLITE_FULL))
 	_, err := s.Append(t.Context(), charges("acme", "a"))
@@ -168,10 +169,10 @@ func TestReadyAfterAFailureIsProvenByWriting(t *testing.T) {
 	fresh(t, s, charges("acme", "a"))
 	setup.faults.clear()
 	require.NoError(t, s.Ready(t.Context()))
-	require.Zero(t, setup.faults.count("UPDATE merged SET seq = seq"), "the event was proof enough")
+	require.Zero(t, setup.faults.count("UPDATE merged SET seq = seq"), "a stored event needs no probe")
 }
 
-func TestReadyTakesItsTurnOrEndsWithItsContext(t *testing.T) {
+func TestReadyWaitsForWriterOrContext(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	release := hold(s)
@@ -188,10 +189,10 @@ func TestReadyTakesItsTurnOrEndsWithItsContext(t *testing.T) {
 		require.ErrorIs(t, s.Ready(ctx), context.Canceled)
 	}
 	require.NoError(t, s.Ready(t.Context()))
-	require.Equal(t, 1, setup.faults.count("BEGIN"), "nothing is done for those who have gone")
+	require.Equal(t, 1, setup.faults.count("BEGIN"), "canceled calls do nothing")
 }
 
-func TestAnIOErrorInATransactionStoresNothingAndEndsTheSession(t *testing.T) {
+func TestIOErrorInTransaction(t *testing.T) {
 	for _, statement := range []string{"BEGIN", "SELECT id, content", "INSERT INTO events", "INSERT INTO requests", "INSERT INTO request_events"} {
 		t.Run(statement, func(t *testing.T) {
 			setup := newSetup(t)
@@ -212,7 +213,7 @@ func TestAnIOErrorInATransactionStoresNothingAndEndsTheSession(t *testing.T) {
 	}
 }
 
-func TestAConflictInAFailedTransactionIsNoConflict(t *testing.T) {
+func TestConflictInFailedTransaction(t *testing.T) {
 	for _, commit := range []struct {
 		err     error
 		unknown bool
@@ -231,7 +232,7 @@ func TestAConflictInAFailedTransactionIsNoConflict(t *testing.T) {
 			require.ErrorIs(t, err, chargeingest.ErrNotStored)
 		}
 		err = (<-second).Err
-		require.ErrorIs(t, err, chargeingest.ErrNotStored, "what it conflicts with may be gone")
+		require.ErrorIs(t, err, chargeingest.ErrNotStored, "the conflicting event may not exist")
 		var conflict *chargeingest.ConflictError
 		require.NotErrorAs(t, err, &conflict)
 		setup.faults.clear()
@@ -239,7 +240,7 @@ func TestAConflictInAFailedTransactionIsNoConflict(t *testing.T) {
 	}
 }
 
-func TestAReaderInTheWayKeepsAFailedStoreClosed(t *testing.T) {
+func TestForeignReaderBlocksReopening(t *testing.T) {
 	setup := newSetup(t)
 	setup.tuning.busyTimeout = "1"
 	s := setup.open(t)
@@ -256,22 +257,22 @@ func TestAReaderInTheWayKeepsAFailedStoreClosed(t *testing.T) {
 	fresh(t, s, charges("acme", "b"))
 }
 
-func TestReadersAreWaitedForWhenTheDatabaseIsOpenedAnew(t *testing.T) {
+func TestReopeningWaitsForReaders(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a"))
-	end := reading(t, s)
+	end := startReading(t, s)
 	setup.faults.on("COMMIT", errIO)
 	_, err := s.Append(t.Context(), charges("acme", "b"))
 	unknown(t, err)
 	setup.faults.clear()
 	pending := call(t.Context(), s, charges("acme", "b"))
-	locking(s)
+	awaitReadLock(s)
 	end()
 	require.NoError(t, (<-pending).Err)
 }
 
-func TestADatabaseThatIsNotAtItsPathTakesNothing(t *testing.T) {
+func TestMovedDatabaseStoresNothing(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a"))
@@ -286,9 +287,7 @@ func TestADatabaseThatIsNotAtItsPathTakesNothing(t *testing.T) {
 	fresh(t, s, charges("acme", "b"))
 }
 
-// TestADeletedLogLosesNothing deletes the log of a store that is serving: events
-// that are nowhere else are in a file without a name.
-func TestADeletedLogLosesNothing(t *testing.T) {
+func TestDeletedWALLosesNothing(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	for i, remove := range []func(string) error{
@@ -305,15 +304,13 @@ func TestADeletedLogLosesNothing(t *testing.T) {
 		replayed(t, s, charges("acme", before))
 		require.Len(t, listed(t, s, "acme"), 2*(i+1))
 	}
-	setup.path = crash(t, setup.path)
+	setup.path = copyKilled(t, setup.path)
 	require.Len(t, listed(t, setup.open(t), "acme"), 4)
 }
 
-// TestALogThatWasDeletedUnnoticedIsRescuedByClosing: nobody looks for it with
-// each transaction.
-func TestALogThatWasDeletedUnnoticedIsRescuedByClosing(t *testing.T) {
+func TestCloseRescuesDeletedWAL(t *testing.T) {
 	setup := newSetup(t)
-	setup.tuning.lookEvery = time.Hour
+	setup.tuning.walCheckEvery = time.Hour
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "before"))
 	require.NoError(t, os.Remove(setup.path+"-wal"))
@@ -323,29 +320,27 @@ func TestALogThatWasDeletedUnnoticedIsRescuedByClosing(t *testing.T) {
 	replayed(t, setup.open(t), charges("acme", "before", "after"))
 }
 
-// TestADeletedLogThatCannotBeRescuedIsToldOf has somebody read from it.
-func TestADeletedLogThatCannotBeRescuedIsToldOf(t *testing.T) {
+func TestDeletedWALThatCannotBeRescued(t *testing.T) {
 	setup := newSetup(t)
 	setup.tuning.busyTimeout = "1"
 	s, err := open(t.Context(), setup.path, setup.options, setup.tuning)
 	require.NoError(t, err)
 	fresh(t, s, charges("acme", "before"))
 	end := foreignReader(t, setup.path)
-	s.writer.file.lookEvery = time.Hour
+	s.writer.file.walCheckEvery = time.Hour
 	require.NoError(t, os.Remove(setup.path+"-wal"))
 	fresh(t, s, charges("acme", "unnoticed"))
-	s.writer.session.seen = time.Time{}
+	s.writer.session.walSeen = time.Time{}
 	for range 2 {
 		_, err = s.Append(t.Context(), charges("acme", "noticed"))
 		require.ErrorIs(t, err, chargeingest.ErrNotStored)
 		require.ErrorContains(t, err, "was deleted")
 	}
-	require.Error(t, s.Close(), "what it has is lost")
+	require.Error(t, s.Close(), "its events are lost")
 	end()
 }
 
-// TestOpeningAnewIsNotTriedAllTheTime: while it is, nobody can read.
-func TestOpeningAnewIsNotTriedAllTheTime(t *testing.T) {
+func TestReopeningIsRateLimited(t *testing.T) {
 	setup := newSetup(t)
 	setup.tuning.reopenEvery = time.Hour
 	s := setup.open(t)
@@ -370,4 +365,21 @@ func TestOpeningAnewIsNotTriedAllTheTime(t *testing.T) {
 	s.writer.reopening.failed = time.Time{}
 	setup.faults.clear()
 	fresh(t, s, charges("acme", "a"))
+}
+
+func TestAppendErrorsNameNoFile(t *testing.T) {
+	var log bytes.Buffer
+	setup := newSetup(t)
+	setup.options.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	s := setup.open(t)
+	fresh(t, s, charges("acme", "a"))
+	back := moveAway(t, setup.path, false)
+	_, err := s.Append(t.Context(), charges("acme", "b"))
+	require.ErrorIs(t, err, chargeingest.ErrNotStored)
+	folder := filepath.Dir(setup.path)
+	require.NotContains(t, err.Error(), folder)
+	require.Contains(t, log.String(), "moved away")
+	require.Contains(t, log.String(), setup.path, "the operator's log does")
+	back()
+	fresh(t, s, charges("acme", "b"))
 }

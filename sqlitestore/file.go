@@ -22,69 +22,51 @@ import (
 	"example.com/chargeingest/internal/userpath"
 )
 
-// applicationID marks the files of this package: "chda" in ASCII.
+// applicationID is "chda" in ASCII.
 const applicationID = 0x63686461
 
-// tuning is what only tests change.
+// tuning is for tests.
 type tuning struct {
-	// wrap stands between the driver and the store.
 	wrap func(driver.Connector) driver.Connector
 
-	// busyTimeout is how long a connection waits for the locks of others, in
-	// milliseconds. The store is in nobody's way; a person with the sqlite3
-	// shell may be in its.
+	// milliseconds to wait for locks of other programs
 	busyTimeout string
 
-	// checkpointFrames is how many pages the write-ahead log grows by before
-	// the next checkpoint. It bounds how long a checkpoint takes.
+	// checkpointFrames is the number of new WAL pages that start a checkpoint.
 	checkpointFrames int64
 
-	// drainFrames is how many pages it may have before the store's own readers
-	// are made to pause. MaxReaders that follow one another without a gap keep
-	// the log from ever being used again.
+	// drainFrames is the number of WAL pages at which the store's readers pause. Overlapping
+	// readers would keep the WAL from ever restarting.
 	drainFrames int64
 
-	// recheckEvery is how often a checkpoint that readers blocked is tried again.
 	recheckEvery time.Duration
 
-	// reportEvery is how long readers block checkpoints until that is logged, and
-	// how often it is logged. A log of drainFrames pages is logged at once.
+	// Checkpoints that are blocked are logged after reportEvery, or at drainFrames.
 	reportEvery time.Duration
 
-	// reopenEvery is how often opening a database anew that failed is tried, at
-	// most. Nobody can read meanwhile.
+	// between attempts, which block reads
 	reopenEvery time.Duration
 
-	// lookEvery is how often the log is looked for at its place, at most. Not for
-	// each transaction: who asks for the times of a file makes its next write
-	// change them, and the sync behind that dearer; a lone event takes a tenth
-	// longer. See https://docs.kernel.org/filesystems/multigrain-ts.html.
-	lookEvery time.Duration
+	// One check of the WAL per transaction would slow a single event by a tenth, see
+	// https://docs.kernel.org/filesystems/multigrain-ts.html.
+	walCheckEvery time.Duration
 
-	// turnTimeout is how long a call waits for its turn to read.
 	turnTimeout time.Duration
 
-	// generation is how many events become old together, see recent. More make
-	// merging cheaper; they take memory, and time to read when the database is
-	// opened.
-	generation int
+	// generationSize is in events. A larger one makes merging cheaper, but takes memory and
+	// slows opening.
+	generationSize int
 
-	// mergeAtOnce is the fewest entries of the table lookup that a transaction
-	// inserts, so that a single event does not pay for pages of others.
-	mergeAtOnce int
+	// minMergeEntries keeps a single event from writing pages for others.
+	minMergeEntries int
 
-	// stateEvery is how far the state file may be behind the acknowledged events.
-	// A write after each transaction makes the sync of the next one dearer: a lone
-	// event takes a twentieth longer.
+	// Writing the state file per transaction would slow a single event by a twentieth.
 	stateEvery time.Duration
 
-	// stateSynced is called with each state that is written durably.
-	stateSynced func([]byte)
+	onStateSynced func([]byte)
 
-	// pruneAtOnce is how many events a transaction of Prune looks at, so that
-	// appends do not wait long. The events of an idempotency key go together,
-	// however many they are.
-	pruneAtOnce int
+	// pruneBatch is in events. The events of a key are never split.
+	pruneBatch int
 }
 
 func defaultTuning() tuning {
@@ -96,50 +78,46 @@ func defaultTuning() tuning {
 		recheckEvery:     10 * time.Second,
 		reportEvery:      time.Minute,
 		reopenEvery:      250 * time.Millisecond,
-		lookEvery:        time.Second,
+		walCheckEvery:    time.Second,
 		turnTimeout:      2 * time.Second,
-		generation:       12_000,
-		mergeAtOnce:      256,
+		generationSize:   12_000,
+		minMergeEntries:  256,
 		stateEvery:       10 * time.Millisecond,
-		stateSynced:      func([]byte) {},
-		pruneAtOnce:      200,
+		onStateSynced:    func([]byte) {},
+		pruneBatch:       200,
 	}
 }
 
-// file is the database file of a store.
 type file struct {
-	path string // absolute, symbolic links resolved
+	path string
 	tuning
 	logger *slog.Logger
 
-	// Set by prepare, and by settle once a session is open.
+	info     os.FileInfo
+	data     *os.File // holds the file lock; closed after all files of SQLite
+	opening  token
+	position atomic.Pointer[markPosition]
 
-	info    os.FileInfo // tells the file from another one at its path
-	data    *os.File    // holds the lock on the file; closed after all of SQLite's
-	state   *stateFile  // the writer's
-	opening token       // of the marks that this store makes
-	place   atomic.Pointer[place]
+	// The fields below belong to the writer.
 
-	logged   int64  // newest event of the file when it was opened with a log
-	replaced *state // of another database that was open at the path, until that is logged
+	state *stateFile
+	wal   os.FileInfo
 
-	mark  mark   // the newest that was committed; the writer's
-	tried uint64 // number of the newest that a transaction set, committed or not
-	moved uint64 // number of one that the file has, or had before a newer one
+	seqBeforeWAL  int64  // newest event in the file when opened with a WAL
+	replacedState *state // of another database at the path, until logged
 
-	// guard is a connection that does nothing and reads only. SQLite moves the
-	// write-ahead log into the database, and deletes it, when the last connection
-	// closes. It cannot if that is the guard.
+	mark       mark
+	lastNumber uint64 // the last one that a transaction set, committed or not
+	minNumber  uint64 // the last one seen in the file
+
+	// guard is an idle connection. When SQLite closes the last connection it deletes the WAL,
+	// but not if that only reads.
 	guard driver.Conn
-
-	log os.FileInfo // the write-ahead log of the last session
 }
 
-// realPath returns the one name of the file that path leads to, which need not
-// exist.
 func realPath(path string) (string, error) {
 	if path == "" || path == ":memory:" || strings.HasPrefix(path, "file:") {
-		return "", errors.New("the path is not that of a file; a store is a file on disk")
+		return "", errors.New("the path must name a file on disk")
 	}
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -149,23 +127,22 @@ func realPath(path string) (string, error) {
 		real, err := filepath.EvalSymlinks(path)
 		return real, userpath.Explain(path, err)
 	}
-	folder, err := filepath.EvalSymlinks(filepath.Dir(path))
-	return filepath.Join(folder, filepath.Base(path)), userpath.Explain(path, err)
+	dir, err := filepath.EvalSymlinks(filepath.Dir(path))
+	return filepath.Join(dir, filepath.Base(path)), userpath.Explain(path, err)
 }
 
-// prepare takes hold of the database, creates it if there is none, and refuses
-// files that do not belong together, without a change to them. The
-// caller has the lock file, and calls release in any case.
+// prepare locks or creates the database. It refuses files that do not belong together, without
+// changing them. The caller calls release in any case.
 func (f *file) prepare(ctx context.Context) error {
 	info, err := os.Stat(f.path)
 	isNew := errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().IsRegular() && info.Size() == 0
 	switch {
 	case isNew && fileSize(f.path+"-wal") > 0:
-		return fmt.Errorf("%s is missing or empty, but its write-ahead log %s-wal is there and may hold events: "+
-			"put the database back, or move the log away", f.path, f.path)
+		return fmt.Errorf("%s is missing or empty, but its write-ahead log %s-wal exists and may hold events: "+
+			"restore the database, or move the write-ahead log away", f.path, f.path)
 	case isNew:
-		if newest := newestBefore(f.path); newest > 0 {
-			return f.gone(newest)
+		if newest := lastAcknowledged(f.path); newest > 0 {
+			return f.databaseGone(newest)
 		}
 	case err != nil:
 		return err
@@ -174,14 +151,14 @@ func (f *file) prepare(ctx context.Context) error {
 	case isClaimed(info):
 		return ErrLocked
 	default:
-		if err := f.identify(ctx); err != nil {
+		if err := f.checkHeader(ctx); err != nil {
 			return err
 		}
 	}
-	if err := f.hold(); err != nil {
+	if err := f.openAndLock(); err != nil {
 		return err
 	}
-	if err := f.judge(ctx); err != nil {
+	if err := f.validate(ctx); err != nil {
 		return err
 	}
 	if isNew {
@@ -190,7 +167,6 @@ func (f *file) prepare(ctx context.Context) error {
 	return nil
 }
 
-// fileSize is 0 for a file that is not there.
 func fileSize(path string) int64 {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -199,8 +175,7 @@ func fileSize(path string) int64 {
 	return info.Size()
 }
 
-// hold opens the file, and locks it until release.
-func (f *file) hold() error {
+func (f *file) openAndLock() error {
 	data, err := os.OpenFile(f.path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
@@ -210,23 +185,21 @@ func (f *file) hold() error {
 		return errors.Join(err, data.Close())
 	}
 	if !claim(info) {
-		// It got this name a moment ago. To close it would release the locks of
-		// the store that has it.
+		// It got this name just now. Closing it would release the locks of the store that has
+		// it.
 		keepOpen(data)
 		return ErrLocked
 	}
 	f.data, f.info = data, info
-	switch locked, err := lockData(data); {
+	switch locked, err := lockDataFile(data); {
 	case err != nil:
 		return fmt.Errorf("lock %s: %w", f.path, err)
 	case !locked:
 		return ErrLocked
 	}
-	return f.checkPlace()
+	return f.checkPath()
 }
 
-// release closes the files that prepare opened. SQLite has no file of the database open
-// any more but the guard's.
 func (f *file) release() error {
 	err := f.closeGuard()
 	if f.state != nil {
@@ -241,8 +214,7 @@ func (f *file) release() error {
 	return err
 }
 
-// create makes a database with nothing but our mark, which is set before the
-// switch to a write-ahead log so that it is always in the file itself.
+// create sets the application id before WAL mode, so that it is always in the file itself.
 func (f *file) create(ctx context.Context) error {
 	db, err := f.open([]pragma{{"synchronous", "2"}, {"application_id", fmt.Sprint(applicationID)}})
 	if err != nil {
@@ -251,13 +223,10 @@ func (f *file) create(ctx context.Context) error {
 	return errors.Join(db.PingContext(ctx), db.Close())
 }
 
-// identify refuses what is not ours. SQLite reads an immutable file without
-// locks, journals or recovery, so that a foreign one stays as it is; our mark
-// and the version of the schema are in the header of its first page. Nothing
-// else may be needed: after a checkpoint that was cut off that page may be newer
-// than the rest, and speak of pages that are only in the log. With a schema that
-// is writable SQLite takes no offence at that.
-func (f *file) identify(ctx context.Context) error {
+// checkHeader refuses files of other programs. SQLite opens an immutable file without locks
+// and recovery, so it stays unchanged. After an interrupted checkpoint its schema may be only
+// in the WAL, which writable_schema tolerates.
+func (f *file) checkHeader(ctx context.Context) error {
 	db, err := f.open([]pragma{{"writable_schema", "1"}}, "immutable=1", "mode=ro")
 	if err != nil {
 		return err
@@ -278,7 +247,6 @@ func (f *file) identify(ctx context.Context) error {
 	return checkVersion(version)
 }
 
-// open returns connections to the file, see connector.
 func (f *file) open(pragmas []pragma, parameters ...string) (*sql.DB, error) {
 	c, err := f.connector(pragmas, parameters...)
 	if err != nil {
@@ -287,12 +255,10 @@ func (f *file) open(pragmas []pragma, parameters ...string) (*sql.DB, error) {
 	return sql.OpenDB(c), nil
 }
 
-// connector makes connections to the file, each with the pragmas set and read
-// back. The parameters are those of SQLite's URIs.
 func (f *file) connector(pragmas []pragma, parameters ...string) (driver.Connector, error) {
 	path := filepath.ToSlash(f.path)
 	if !strings.HasPrefix(path, "/") {
-		path = "/" + path // a Windows drive
+		path = "/" + path // for Windows drives
 	}
 	uri := url.URL{Scheme: "file", Path: path, RawQuery: strings.Join(parameters, "&")}
 	driven, err := sqlite.NewConnector(uri.String())
@@ -303,35 +269,13 @@ func (f *file) connector(pragmas []pragma, parameters ...string) (driver.Connect
 	return connector{f.wrap(driven), pragmas}, nil
 }
 
-// errNotAtPlace is the error of a database that has no or another name now.
-var errNotAtPlace = errors.New("not at its path")
-
-// checkPlace returns an error if the file is not at its path any more, so
-// that new events would be lost. Clients of a host may see it, so it
-// names no file.
-func (f *file) checkPlace() error {
-	now, err := os.Stat(f.path)
-	if err != nil {
-		var named *fs.PathError
-		if errors.As(err, &named) {
-			err = named.Err
-		}
-		return fmt.Errorf("the database was moved away: %w: %w", errNotAtPlace, err)
-	}
-	if !os.SameFile(f.info, now) {
-		return fmt.Errorf("the database was replaced by another file: %w", errNotAtPlace)
-	}
-	return nil
-}
-
-// syncFolder makes the creation of a file in the folder of path durable.
-func syncFolder(path string) error {
+func syncDir(path string) error {
 	if runtime.GOOS == "windows" {
-		return nil // it does not sync folders
+		return nil
 	}
-	folder, err := os.Open(filepath.Dir(path))
+	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return errors.Join(dir.Sync(), dir.Close())
 }

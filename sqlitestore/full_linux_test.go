@@ -13,15 +13,13 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// TestADiskThatIsFullLosesNothingAndIsUsedWhenSpaceReturns fills a small file
-// system up to its last byte, twice.
-func TestADiskThatIsFullLosesNothingAndIsUsedWhenSpaceReturns(t *testing.T) {
+func TestDiskFullAndFreedAgain(t *testing.T) {
 	t.Parallel()
-	folder := smallDisk(t, "24m")
-	l := newProcesses(seed(t), filepath.Join(folder, "charges.db"))
+	dir := smallDisk(t, "24m")
+	l := newProcesses(seed(t), filepath.Join(dir, "charges.db"))
 	l.start(t, kill{})
 	for range 2 {
-		filler := filepath.Join(folder, "filler")
+		filler := filepath.Join(dir, "filler")
 		fill(t, filler)
 		failed := l.history.Count("failed")
 		l.traffic(t, 400, func() {})
@@ -36,21 +34,20 @@ func TestADiskThatIsFullLosesNothingAndIsUsedWhenSpaceReturns(t *testing.T) {
 	l.finish(t)
 }
 
-// smallDisk mounts a file system of a size.
 func smallDisk(t *testing.T, size string) string {
 	t.Helper()
-	folder := t.TempDir()
-	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size="+size, "tmpfs", folder).CombinedOutput(); err != nil {
+	dir := t.TempDir()
+	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size="+size, "tmpfs", dir).CombinedOutput(); err != nil {
 		t.Skipf("only root can mount a small file system: %v: %s", err, out)
 	}
-	t.Cleanup(func() { command(t, "umount", folder) })
-	return folder
+	t.Cleanup(func() { command(t, "umount", dir) })
+	return dir
 }
 
-func TestABackupToADiskThatIsFullLeavesNothing(t *testing.T) {
+func TestBackupToFullDisk(t *testing.T) {
 	t.Parallel()
 	b := charges("acme", numbered(4)...)
-	for i := range b.Events { // more than SQLite caches
+	for i := range b.Events { // exceeds SQLite's cache
 		b.Events[i].Content = `{"description":"` + strings.Repeat("x", 3<<20) + `"}`
 	}
 	for _, size := range []string{"4k", "16k", "1m", "8m"} {
@@ -60,12 +57,11 @@ func TestABackupToADiskThatIsFullLeavesNothing(t *testing.T) {
 		fresh(t, s, b)
 		for range 2 {
 			require.Equal(t, sqlite3.SQLITE_FULL, resultCode(s.Backup(t.Context(), copied)))
-			require.Empty(t, names(t, copied), size)
+			require.Empty(t, fileNames(t, copied), size)
 		}
 	}
 }
 
-// fill writes a file until there is no space left.
 func fill(t *testing.T, path string) {
 	t.Helper()
 	file, err := os.Create(path)

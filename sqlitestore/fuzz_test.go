@@ -23,7 +23,6 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// FuzzOperations compares the store with a brute-force model, see TestModel.
 func FuzzOperations(f *testing.F) {
 	random := rand.New(rand.NewPCG(1, 1))
 	for length := 1; length <= 1024; length *= 4 {
@@ -33,17 +32,14 @@ func FuzzOperations(f *testing.F) {
 		}
 		f.Add(program)
 	}
-	// The fuzzer takes a program for hung after ten seconds, also on a busy machine.
+	// The fuzzer aborts a program after ten seconds.
 	const steps = 60
 	f.Fuzz(func(t *testing.T, program []byte) {
 		storemodel.Run(t, program, steps, newSubject(t).subject())
 	})
 }
 
-// TestPlatformsDoNotKnowOfEachOther sends random requests to an endpoint over
-// the store, and to one over a memstore for each platform. The responses are the
-// same to the byte, except for ids and cursors.
-func TestPlatformsDoNotKnowOfEachOther(t *testing.T) {
+func TestPlatformsAreIndependent(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(seed(t), 3))
 	m := newModelled(t)
@@ -56,32 +52,29 @@ func TestPlatformsDoNotKnowOfEachOther(t *testing.T) {
 	}
 }
 
-// separate is a memstore for each platform.
-type separate map[string]*memstore.Store
+type storePerPlatform map[string]*memstore.Store
 
-func (s separate) of(platform string) *memstore.Store {
+func (s storePerPlatform) of(platform string) *memstore.Store {
 	if s[platform] == nil {
 		s[platform] = memstore.New()
 	}
 	return s[platform]
 }
 
-func (s separate) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
+func (s storePerPlatform) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 	return s.of(b.Platform).Append(ctx, b)
 }
 
-func (s separate) Get(ctx context.Context, platform, id string) (chargeingest.StoredEvent, error) {
+func (s storePerPlatform) Get(ctx context.Context, platform, id string) (chargeingest.StoredEvent, error) {
 	return s.of(platform).Get(ctx, platform, id)
 }
 
-func (s separate) List(ctx context.Context, q chargeingest.Query) (chargeingest.Page, error) {
+func (s storePerPlatform) List(ctx context.Context, q chargeingest.Query) (chargeingest.Page, error) {
 	return s.of(q.Platform).List(ctx, q)
 }
 
-// operations are bytes that are read as choices.
 type operations []byte
 
-// pick returns a number below n.
 func (o *operations) pick(n int) int {
 	if len(*o) == 0 {
 		return 0
@@ -95,40 +88,38 @@ var anID = regexp.MustCompile(`chda_[0-9A-Z]{26}`)
 
 func fuzzPlatforms() []string { return []string{"p0", "p1", "p2"} }
 
-// swapped is a store whose place another one takes.
-type swapped[S chargeingest.EventReader] struct{ store S }
+type swappableStore[S chargeingest.EventReader] struct{ store S }
 
-func (s *swapped[S]) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
+func (s *swappableStore[S]) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 	return any(s.store).(chargeingest.EventStore).Append(ctx, b)
 }
 
-func (s *swapped[S]) Get(ctx context.Context, platform, id string) (chargeingest.StoredEvent, error) {
+func (s *swappableStore[S]) Get(ctx context.Context, platform, id string) (chargeingest.StoredEvent, error) {
 	return s.store.Get(ctx, platform, id)
 }
 
-func (s *swapped[S]) List(ctx context.Context, q chargeingest.Query) (chargeingest.Page, error) {
+func (s *swappableStore[S]) List(ctx context.Context, q chargeingest.Query) (chargeingest.Page, error) {
 	return s.store.List(ctx, q)
 }
 
-// modelled is a store and its model, each behind endpoints that are made once:
-// that takes longer than most programs do.
-type modelled struct {
-	handlers [2][2]*chargeingest.Handler // by the policy for duplicates; the store's and the model's
-	store    swapped[*Store]
-	model    swapped[separate]
+// endpointPair reuses its endpoints, which are slow to create.
+type endpointPair struct {
+	handlers [2][2]*chargeingest.Handler
+	store    swappableStore[*Store]
+	model    swappableStore[storePerPlatform]
 
-	// What follows is new for each program.
+	// Set for each program.
 
 	setup     setup
 	now       time.Time
 	policy    int
-	reopening int                  // how often the store was opened anew
-	ids       [2][]string          // in the order in which they were answered first
-	cursors   map[string][2]string // by order, the last ones that were answered
+	reopening int
+	ids       [2][]string
+	cursors   map[string][2]string // last cursors, by order and platform
 }
 
-func newModelled(tb testing.TB) *modelled {
-	m := new(modelled)
+func newModelled(tb testing.TB) *endpointPair {
+	m := new(endpointPair)
 	anybody := chargeingest.AuthorizerFunc(func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) {
 		return chargeingest.Principal{Subject: "fuzz", Platforms: fuzzPlatforms()}, nil
 	})
@@ -146,30 +137,28 @@ func newModelled(tb testing.TB) *modelled {
 	return m
 }
 
-// begin empties both.
-func (m *modelled) begin(t *testing.T) {
+func (m *endpointPair) begin(t *testing.T) {
 	m.setup = newSetup(t)
-	m.setup.tuning.generation = 3
+	m.setup.tuning.generationSize = 3
 	m.setup.tuning.checkpointFrames = 20
 	m.now, m.policy, m.reopening = received(), 0, 0
 	m.ids, m.cursors = [2][]string{}, make(map[string][2]string)
-	m.model.store = make(separate)
+	m.model.store = make(storePerPlatform)
 	m.open(t)
 	t.Cleanup(func() {
-		if m.store.store != nil { // else it could not be opened again
+		if m.store.store != nil {
 			require.NoError(t, m.store.store.Close())
 		}
 	})
 }
 
-func (m *modelled) open(t *testing.T) {
+func (m *endpointPair) open(t *testing.T) {
 	var err error
 	m.store.store, err = open(t.Context(), m.setup.path, m.setup.options, m.setup.tuning)
 	require.NoError(t, err)
 }
 
-// run does what a program says, and compares all that is stored in the end.
-func (m *modelled) run(t *testing.T, program []byte) {
+func (m *endpointPair) run(t *testing.T, program []byte) {
 	m.begin(t)
 	for ops := operations(program); len(ops) > 0; {
 		m.step(t, &ops)
@@ -179,8 +168,7 @@ func (m *modelled) run(t *testing.T, program []byte) {
 	}
 }
 
-// step does the next operation of a program.
-func (m *modelled) step(t *testing.T, ops *operations) {
+func (m *endpointPair) step(t *testing.T, ops *operations) {
 	switch kind := ops.pick(13); kind {
 	case 0, 1, 2, 3:
 		m.both(t, http.MethodPost, "", m.platform(ops), m.key(ops), fuzzEvent(ops))
@@ -196,7 +184,7 @@ func (m *modelled) step(t *testing.T, ops *operations) {
 	case 8, 9:
 		m.list(t, ops)
 	case 10:
-		if m.reopening++; m.reopening <= 20 { // it takes long
+		if m.reopening++; m.reopening <= 20 {
 			require.NoError(t, m.store.store.Close())
 			m.open(t)
 		}
@@ -207,16 +195,14 @@ func (m *modelled) step(t *testing.T, ops *operations) {
 	}
 }
 
-func (m *modelled) platform(ops *operations) string {
+func (m *endpointPair) platform(ops *operations) string {
 	return fuzzPlatforms()[ops.pick(len(fuzzPlatforms()))]
 }
 
-// key returns an idempotency key, more often none.
-func (m *modelled) key(ops *operations) string {
+func (m *endpointPair) key(ops *operations) string {
 	return [...]string{"", "", "", "k1", "k2"}[ops.pick(5)]
 }
 
-// fuzzEvent returns an event with one of few references and contents.
 func fuzzEvent(ops *operations) string {
 	event := `{"product_item_id":"item","pricing_id":"p","pricing_item_id":"p","pricing_item_config_id":"p"`
 	if n := ops.pick(7); n > 1 {
@@ -229,8 +215,7 @@ func fuzzEvent(ops *operations) string {
 	return event + "}"
 }
 
-// list asks for a page, one that goes on from an earlier one perhaps.
-func (m *modelled) list(t *testing.T, ops *operations) {
+func (m *endpointPair) list(t *testing.T, ops *operations) {
 	q := url.Values{"order": {[...]string{"asc", "desc"}[ops.pick(2)]}, "limit": {strconv.Itoa(1 + ops.pick(4))}}
 	switch ops.pick(6) {
 	case 0:
@@ -250,10 +235,8 @@ func (m *modelled) list(t *testing.T, ops *operations) {
 	m.cursors[q.Get("order")+platform] = m.both(t, http.MethodGet, "?"+q.Encode(), platform, "", "", after[:]...)
 }
 
-// both sends a request to the two endpoints, compares the answers, and returns
-// the cursors in them. The path is what comes behind the one of an event.
-func (m *modelled) both(t *testing.T, method, path, platform, key, body string, after ...string) (cursors [2]string) {
-	var answers [2]string
+func (m *endpointPair) both(t *testing.T, method, path, platform, key, body string, after ...string) (cursors [2]string) {
+	var responses [2]string
 	for i, h := range m.handlers[m.policy] {
 		target := "/v1/ingest/charge-data" + path
 		var n int
@@ -273,12 +256,12 @@ func (m *modelled) both(t *testing.T, method, path, platform, key, body string, 
 		h.ServeHTTP(w, r)
 		require.Less(t, w.Code, 500, w.Body.String())
 		text := w.Body.String()
-		var answer struct {
+		var page struct {
 			Next     *string
 			Position *string
 		}
-		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &answer), text)
-		for _, cursor := range []*string{answer.Next, answer.Position} {
+		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &page), text)
+		for _, cursor := range []*string{page.Next, page.Position} {
 			if cursor != nil {
 				cursors[i] = *cursor
 				text = strings.ReplaceAll(text, *cursor, "[cursor]")
@@ -290,8 +273,8 @@ func (m *modelled) both(t *testing.T, method, path, platform, key, body string, 
 			}
 			return fmt.Sprintf("id-%d", slices.Index(m.ids[i], id))
 		})
-		answers[i] = fmt.Sprintln(w.Code, w.Header(), text)
+		responses[i] = fmt.Sprintln(w.Code, w.Header(), text)
 	}
-	require.Equal(t, answers[1], answers[0], "%s %s", method, path)
+	require.Equal(t, responses[1], responses[0], "%s %s", method, path)
 	return cursors
 }

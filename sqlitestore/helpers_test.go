@@ -8,24 +8,18 @@ import (
 	"log/slog"
 	"path/filepath"
 	"runtime"
-	"slices"
-	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	sqlite3 "modernc.org/sqlite/lib"
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/internal/groupcommit"
 )
 
-// received is when the events of these tests come in.
 func received() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 987_654_321, time.UTC) }
 
-// charge returns an event with a reference, or none where it is empty.
 func charge(reference string) chargeingest.NewEvent {
 	content := fmt.Sprintf(`{"reference":%q,"timestamp":"2026-03-01T12:00:00Z"}`, reference)
 	return chargeingest.NewEvent{
@@ -38,7 +32,6 @@ func charge(reference string) chargeingest.NewEvent {
 	}
 }
 
-// charges returns a batch with an event for each reference.
 func charges(platform string, references ...string) chargeingest.Batch {
 	b := chargeingest.Batch{Platform: platform, Route: chargeingest.RouteBatch}
 	for _, r := range references {
@@ -47,7 +40,7 @@ func charges(platform string, references ...string) chargeingest.Batch {
 	return b
 }
 
-// changed returns a batch that contradicts charges with the same reference.
+// changed conflicts with charges of the same reference.
 func changed(platform, reference string) chargeingest.Batch {
 	b := charges(platform, reference)
 	b.Events[0].Content = `{"reference":"` + reference + `","description":"changed"}`
@@ -55,7 +48,6 @@ func changed(platform, reference string) chargeingest.Batch {
 	return b
 }
 
-// numbered returns n different references.
 func numbered(n int) []string {
 	references := make([]string, n)
 	for i := range references {
@@ -64,9 +56,8 @@ func numbered(n int) []string {
 	return references
 }
 
-// setup is how a test opens a store.
 type setup struct {
-	path    string // default: a new one
+	path    string
 	options Options
 	tuning  tuning
 	faults  *faults
@@ -81,7 +72,7 @@ func newSetup(t *testing.T) setup {
 		faults: f,
 	}
 	s.options.Logger = slog.New(slog.DiscardHandler)
-	s.tuning.reopenEvery, s.tuning.lookEvery, s.tuning.stateEvery = 0, 0, 0
+	s.tuning.reopenEvery, s.tuning.walCheckEvery, s.tuning.stateEvery = 0, 0, 0
 	s.tuning.wrap = func(c driver.Connector) driver.Connector { return faultyConnector{c, f} }
 	return s
 }
@@ -94,8 +85,7 @@ func (s setup) open(t *testing.T) *Store {
 	return store
 }
 
-// failure is why the store cannot be opened.
-func (s setup) failure(t *testing.T) error {
+func (s setup) openError(t *testing.T) error {
 	t.Helper()
 	store, err := open(t.Context(), s.path, s.options, s.tuning)
 	if err == nil {
@@ -105,22 +95,20 @@ func (s setup) failure(t *testing.T) error {
 	return err
 }
 
-// appended stores a batch and returns its outcomes.
 func appended(t *testing.T, s *Store, b chargeingest.Batch) []chargeingest.Outcome {
 	t.Helper()
-	receipt, err := s.Append(t.Context(), b)
+	result, err := s.Append(t.Context(), b)
 	require.NoError(t, err)
-	require.Len(t, receipt.Outcomes, len(b.Events))
-	return receipt.Outcomes
+	require.Len(t, result.Outcomes, len(b.Events))
+	return result.Outcomes
 }
 
-// fresh stores a batch of which nothing may be there.
+// fresh requires that all events are new, replayed that none is.
 func fresh(t *testing.T, s *Store, b chargeingest.Batch) []string {
 	t.Helper()
 	return ids(t, appended(t, s, b), false)
 }
 
-// replayed sends a batch that must be there.
 func replayed(t *testing.T, s *Store, b chargeingest.Batch) []string {
 	t.Helper()
 	return ids(t, appended(t, s, b), true)
@@ -136,7 +124,6 @@ func ids(t *testing.T, outcomes []chargeingest.Outcome, replayed bool) []string 
 	return list
 }
 
-// listed returns the ids of a platform in the order of storing.
 func listed(t *testing.T, s *Store, platform string) []string {
 	t.Helper()
 	page, err := s.List(t.Context(), chargeingest.Query{Platform: platform, Order: chargeingest.Ascending, Limit: 10_000})
@@ -148,20 +135,18 @@ func listed(t *testing.T, s *Store, platform string) []string {
 	return list
 }
 
-// sending is a call of Append that is under way.
 type sending chan groupcommit.Result
 
-// call calls Append from a goroutine.
 func call(ctx context.Context, s *Store, b chargeingest.Batch) sending {
 	done := make(sending, 1)
 	go func() {
-		receipt, err := s.Append(ctx, b)
-		done <- groupcommit.Result{AppendResult: receipt, Err: err}
+		result, err := s.Append(ctx, b)
+		done <- groupcommit.Result{AppendResult: result, Err: err}
 	}()
 	return done
 }
 
-// send is call, and returns once the batch waits behind a writer on hold.
+// send returns when the batch waits for a writer on hold.
 func send(ctx context.Context, s *Store, b chargeingest.Batch) sending {
 	waiting := func() int { return s.writer.queue.Stats().QueuedEvents }
 	before := waiting()
@@ -172,7 +157,7 @@ func send(ctx context.Context, s *Store, b chargeingest.Batch) sending {
 	return done
 }
 
-// hold keeps the writer busy until release is called.
+// hold blocks the writer until release.
 func hold(s *Store) (release func()) {
 	held, end := make(chan struct{}), make(chan struct{})
 	go s.writer.do(context.Background(), func() error {
@@ -184,15 +169,13 @@ func hold(s *Store) (release func()) {
 	return sync.OnceFunc(func() { close(end) })
 }
 
-// locking returns once somebody waits for the readers of a store to end.
-func locking(s *Store) {
+func awaitReadLock(s *Store) {
 	for s.reading.TryRLock() {
 		s.reading.RUnlock()
 		runtime.Gosched()
 	}
 }
 
-// value reads one value through the writer's connection.
 func value[T any](t *testing.T, s *Store, query string) T {
 	t.Helper()
 	var v T
@@ -204,175 +187,4 @@ func value[T any](t *testing.T, s *Store, query string) T {
 		return err
 	}))
 	return v
-}
-
-// resultError is an error with one of SQLite's result codes.
-type resultError int
-
-func (e resultError) Error() string { return fmt.Sprintf("result code %d", int(e)) }
-func (e resultError) Code() int     { return int(e) }
-
-// errIO is what a disk that fails gives.
-var errIO = resultError(sqlite3.SQLITE_IOERR_FSYNC)
-
-// step is a statement that is about to be run.
-type step struct {
-	ctx       context.Context
-	statement string
-	arguments []driver.NamedValue
-}
-
-// faults are what goes wrong with the statements of a store.
-type faults struct {
-	mu     sync.Mutex
-	before func(step) error
-	after  func(statement string) error
-	seen   []string
-}
-
-// set replaces what goes wrong; nil is nothing.
-func (f *faults) set(before func(step) error, after func(string) error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.before, f.after = before, after
-}
-
-// on makes each statement that starts with prefix fail before it is run.
-func (f *faults) on(prefix string, err error) {
-	f.set(func(st step) error {
-		if strings.HasPrefix(st.statement, prefix) {
-			return err
-		}
-		return nil
-	}, nil)
-}
-
-// once is like on, for the first such statement.
-func (f *faults) once(prefix string, fault func() error) {
-	f.onceIn(prefix, func(context.Context) error { return fault() })
-}
-
-// onceIn is once for a fault that wants the statement's context.
-func (f *faults) onceIn(prefix string, fault func(context.Context) error) {
-	var done atomic.Bool
-	f.set(func(st step) error {
-		if strings.HasPrefix(st.statement, prefix) && done.CompareAndSwap(false, true) {
-			return fault(st.ctx)
-		}
-		return nil
-	}, nil)
-}
-
-// clear makes everything work, and forgets what was seen.
-func (f *faults) clear() {
-	f.set(nil, nil)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.seen = nil
-}
-
-// count returns how many statements with this prefix were run.
-func (f *faults) count(prefix string) int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return len(slices.DeleteFunc(slices.Clone(f.seen), func(s string) bool { return !strings.HasPrefix(s, prefix) }))
-}
-
-// run runs a statement between its faults.
-func run[R any](ctx context.Context, f *faults, statement string, arguments []driver.NamedValue, do func() (R, error)) (result R, err error) {
-	f.mu.Lock()
-	before, after := f.before, f.after
-	f.mu.Unlock()
-	if before != nil {
-		if err := before(step{ctx, statement, arguments}); err != nil {
-			return result, err
-		}
-	}
-	f.mu.Lock()
-	f.seen = append(f.seen, statement)
-	f.mu.Unlock()
-	if result, err = do(); err == nil && after != nil {
-		err = after(statement)
-	}
-	return result, err
-}
-
-type faultyConnector struct {
-	driver.Connector
-	faults *faults
-}
-
-func (c faultyConnector) Connect(ctx context.Context) (driver.Conn, error) {
-	return run(ctx, c.faults, "CONNECT", nil, func() (driver.Conn, error) {
-		conn, err := c.Connector.Connect(ctx)
-		if err != nil {
-			return nil, err
-		}
-		return faultyConn{conn.(driverConn), c.faults}, nil
-	})
-}
-
-// driverConn is what the driver's connections can do.
-type driverConn interface {
-	driver.Conn
-	driver.ConnBeginTx
-	driver.ConnPrepareContext
-	driver.ExecerContext
-	driver.QueryerContext
-	driver.SessionResetter
-	driver.Validator
-}
-
-type faultyConn struct {
-	driverConn
-	faults *faults
-}
-
-func (c faultyConn) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx, error) {
-	tx, err := c.driverConn.BeginTx(ctx, o)
-	return faultyTx{tx, c.faults}, err
-}
-
-type faultyTx struct {
-	driver.Tx
-	faults *faults
-}
-
-func (t faultyTx) Rollback() error {
-	_, err := run(context.Background(), t.faults, "ROLLBACK", nil, func() (any, error) { return nil, t.Tx.Rollback() })
-	return err
-}
-
-func (c faultyConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	return run(ctx, c.faults, query, args, func() (driver.Result, error) { return c.driverConn.ExecContext(ctx, query, args) })
-}
-
-func (c faultyConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	return run(ctx, c.faults, query, args, func() (driver.Rows, error) { return c.driverConn.QueryContext(ctx, query, args) })
-}
-
-func (c faultyConn) Prepare(query string) (driver.Stmt, error) {
-	return c.PrepareContext(context.Background(), query)
-}
-
-func (c faultyConn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
-	s, err := c.driverConn.PrepareContext(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	return faultyStmt{s.(ableStatement), query, c.faults}, nil
-}
-
-type faultyStmt struct {
-	ableStatement
-	query  string
-	faults *faults
-}
-
-func (s faultyStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	return run(ctx, s.faults, s.query, args, func() (driver.Result, error) { return s.ableStatement.ExecContext(ctx, args) })
-}
-
-func (s faultyStmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
-	return run(ctx, s.faults, s.query, args, func() (driver.Rows, error) { return s.ableStatement.QueryContext(ctx, args) })
 }

@@ -6,49 +6,39 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
-	"time"
-	"unicode"
 )
 
-// content is the state of the database file in itself, without a write-ahead log.
-// After a checkpoint that was cut off some pages are newer than others, and some
-// only in the log. So some of it may be unknown.
+// content is the state of the database file without its WAL. After an interrupted checkpoint
+// some pages are newer than others or only in the WAL, so parts may be unknown.
 type content struct {
-	mark mark  // zero for a database of an earlier version
-	seq  int64 // of the newest event, 0 if there was none, -1 if unknown
+	mark mark  // zero in an earlier version
+	seq  int64 // 0 if there was none, -1 if unknown
 	header
 	offset int64 // of the mark, 0 if unknown
-	err    error // why the mark is unknown
+	err    error // reason why the mark is unknown
 }
 
-// place is where the mark is in the database file, as long as the file has this
-// schema version: another program may move it, with VACUUM.
-type place struct {
+// markPosition holds for one schema version, because VACUUM may move the mark.
+type markPosition struct {
 	offset int64
 	schema uint32
 }
 
-// identityVersion is the version of the schema that has the table identity.
 const identityVersion = 6
 
-// errReplaced is the error of a database whose file was written over.
-var errReplaced = errors.New("the content of the database was replaced while it was open; restart the server to go on with the file that is there")
-
-// look reads the file at the path, as identify does.
-func (f *file) look(ctx context.Context) (c content) {
+func (f *file) readContent(ctx context.Context) (c content) {
 	c.seq, c.header = -1, f.headerOf()
 	c.err = func() (err error) {
 		connector, err := f.connector([]pragma{{"writable_schema", "1"}}, "immutable=1", "mode=ro")
 		if err != nil {
 			return err
 		}
-		made, err := connector.Connect(ctx)
+		opened, err := connector.Connect(ctx)
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, made.Close()) }()
-		rows, err := conn{made}.query("SELECT count(*), (SELECT user_version FROM pragma_user_version) FROM sqlite_schema WHERE name = 'identity'")
+		defer func() { err = errors.Join(err, opened.Close()) }()
+		rows, err := conn{opened}.query("SELECT count(*), (SELECT user_version FROM pragma_user_version) FROM sqlite_schema WHERE name = 'identity'")
 		if err != nil {
 			return err
 		}
@@ -58,17 +48,17 @@ func (f *file) look(ctx context.Context) (c content) {
 		}
 		switch {
 		case tables == 0 && version >= identityVersion:
-			return errNoMark // the page of the schema that has it is only in the log
+			return errNoMark // the schema page with the table is only in the WAL
 		case tables > 0:
-			if c.mark, err = readMark(conn{made}); err != nil {
+			if c.mark, err = readMark(conn{opened}); err != nil {
 				return err
 			}
 		}
-		// A page that was torn has no such row.
-		if c.seq, err = (conn{made}).newestEvent(); err != nil {
+		// A torn page has no such row.
+		if c.seq, err = (conn{opened}).newestEvent(); err != nil {
 			c.seq = -1
 		} else if tables > 0 {
-			c.offset, _ = f.find(conn{made}) // the mark is known without
+			c.offset, _ = f.findMark(conn{opened})
 		}
 		return nil
 	}()
@@ -77,8 +67,7 @@ func (f *file) look(ctx context.Context) (c content) {
 
 var errNoMark = errors.New("the database has no mark")
 
-// readMark returns the mark that a connection sees, a zero one if the database was
-// migrated and not opened yet.
+// readMark returns a zero mark before the first opening.
 func readMark(c conn) (m mark, err error) {
 	rows, err := c.query("SELECT mark FROM identity")
 	if err != nil {
@@ -95,9 +84,7 @@ func readMark(c conn) (m mark, err error) {
 	return m, nil
 }
 
-// find returns the offset of the mark in the file, which has all that the
-// connection sees.
-func (f *file) find(c conn) (offset int64, _ error) {
+func (f *file) findMark(c conn) (offset int64, _ error) {
 	rows, err := c.query("SELECT page_size, (SELECT rootpage FROM sqlite_schema WHERE name = 'identity') FROM pragma_page_size")
 	if err != nil {
 		return 0, err
@@ -117,303 +104,133 @@ func (f *file) find(c conn) (offset int64, _ error) {
 	return (root-1)*size + int64(at), nil
 }
 
-// judge refuses a database and a write-ahead log that do not belong together, and
-// a database that misses events. It writes the state with which it is opened.
-func (f *file) judge(ctx context.Context) error {
+// validate refuses files that do not belong together and a database that misses events, and
+// writes the next state.
+func (f *file) validate(ctx context.Context) error {
 	var last *state
 	var err error
 	if f.state, last, err = openState(f.path+".state", f.info); err != nil {
 		return err
 	}
-	c := content{seq: -1} // of an empty file
+	c := content{seq: -1}
 	if f.info.Size() > 0 {
-		c = f.look(ctx)
+		c = f.readContent(ctx)
 	}
-	log, err := f.readLog()
+	wal, err := f.readWAL()
 	if err != nil {
 		return err
 	}
-	isLast := last != nil && f.matches(last, &c, log)
-	if err := f.requireLogHere(c, isLast); err != nil {
+	stateMatches := last != nil && f.matches(last, &c, wal)
+	if err := f.checkWALPresent(c, stateMatches); err != nil {
 		return err
 	}
-	if !log.continues(c, last != nil && !isLast) {
-		unsure := len(log.marks) == 0 || c.err != nil || c.mark.stamp == (stamp{})
-		return f.foreignLog("-wal", isLast && c.seq < last.newest, unsure)
+	if !wal.continues(c, last != nil && !stateMatches) {
+		uncertain := len(wal.marks) == 0 || c.err != nil || c.mark.stamp == (stamp{})
+		return f.walMismatch("-wal", stateMatches && c.seq < last.newest, uncertain)
 	}
-	start := &state{now: c.mark.opening}
+	next := &state{current: c.mark.opening}
 	if c.mark.stamp == (stamp{}) {
-		start.newest = max(0, c.seq) // what else tells it from an older copy?
+		next.newest = max(0, c.seq) // the only difference from an older copy
 	}
 	switch {
-	case isLast && fileSize(f.path+"-wal") == 0 && c.seq >= 0 && c.seq < last.newest:
-		return f.missing(last.newest, c.seq)
-	case isLast:
-		start.at, start.newest = last.at, max(start.newest, last.newest)
+	case stateMatches && fileSize(f.path+"-wal") == 0 && c.seq >= 0 && c.seq < last.newest:
+		return f.eventsMissing(last.newest, c.seq)
+	case stateMatches:
+		next.markOffset, next.newest = last.markOffset, max(next.newest, last.newest)
 	case last != nil && fileSize(f.path+"-journal") > 0:
-		return f.foreignLog("-journal", false, true)
+		return f.walMismatch("-journal", false, true)
 	case last != nil:
-		f.replaced = last
+		f.replacedState = last
 	}
-	if !isLast && c.err != nil {
-		start = nil // nothing is known
+	if !stateMatches && c.err != nil {
+		next = nil
 	}
-	if log.frames > 0 {
-		f.logged = c.seq
+	if wal.frames > 0 {
+		f.seqBeforeWAL = c.seq
 	}
 	f.opening = newToken()
-	if start != nil {
-		start.next = f.opening
+	if next != nil {
+		next.opening = f.opening
 	}
-	text, err := f.state.begin(start)
+	text, err := f.state.start(next)
 	if err != nil {
 		return fmt.Errorf("state file: %w", err)
 	}
-	f.stateSynced(text)
+	f.onStateSynced(text)
 	return nil
 }
 
-// requireLogHere notices a database that was not closed, whose log is not next to
-// this name, and of which no state is known.
-func (f *file) requireLogHere(c content, isLast bool) error {
-	if !c.mark.open || isLast {
+// checkWALPresent warns of a missing WAL that the state file cannot detect.
+func (f *file) checkWALPresent(c content, stateMatches bool) error {
+	if !c.mark.open || stateMatches {
 		return nil
 	}
 	if _, err := os.Lstat(f.path + "-wal"); err == nil {
 		return nil
 	}
-	if links(f.info) > 1 {
-		return f.otherName()
+	if linkCount(f.info) > 1 {
+		return f.hardLinked()
 	}
 	if c.changes() == 1 {
-		return nil // SQLite made this whole copy in one transaction, with VACUUM INTO or .backup
+		return nil // made by SQLite in one transaction: VACUUM INTO or .backup
 	}
-	f.logger.Warn("sqlitestore: the database was not closed, and has no write-ahead log here; if it was moved or copied without, events are missing",
+	f.logger.Warn("sqlitestore: the database was not closed and has no write-ahead log here; if it was moved or copied without its write-ahead log, events are missing",
 		"database", f.path)
 	return nil
 }
 
-// matches reports whether a state is of this database. At its last offset the mark
-// is found even if the rest cannot be read.
-func (f *file) matches(last *state, c *content, log logContent) bool {
-	if c.err != nil && last.at > 0 {
-		if m, ok := f.markAt(last.at); ok && last.has(m.opening) {
+// matches reports whether a state belongs to this database. The mark may be readable when the
+// rest is not.
+func (f *file) matches(last *state, c *content, wal walContent) bool {
+	if c.err != nil && last.markOffset > 0 {
+		if m, ok := f.markAt(last.markOffset); ok && last.isOf(m.opening) {
 			c.mark, c.err = m, nil
 			return true
 		}
 	}
 	if c.err == nil && c.mark.stamp == (stamp{}) && c.seq >= 0 && c.seq < last.newest {
-		return false // an older copy
+		return false
 	}
 	if c.err != nil {
-		// A checkpoint was cut off: the one that brings the table, or one after a
-		// VACUUM, which has the whole database in the log.
-		return last.now == token{} || slices.ContainsFunc(log.marks, func(m mark) bool { return last.has(m.opening) })
+		// An interrupted checkpoint of the first mark, or of a VACUUM, whose WAL has the whole
+		// database.
+		return last.current == token{} || slices.ContainsFunc(wal.marks, func(m mark) bool { return last.isOf(m.opening) })
 	}
-	return last.has(c.mark.opening)
+	return last.isOf(c.mark.opening)
 }
 
-// foreignLog is the error for a log or journal that does not belong to the database.
-// The state file of an older copy tells of later events, and is to be moved away,
-// too. If it is all that speaks against the log, the user may know better.
-func (f *file) foreignLog(suffix string, isCopy, unsure bool) error {
-	forget := renaming(f.path + ".state")
-	keep := renaming(f.path + suffix)
-	if isCopy {
-		keep += " && " + forget
-	}
-	more := ""
-	if unsure {
-		more = ". If both were put there together: " + forget
-	}
-	return fmt.Errorf("%w: %s does not belong to %s, which was restored or replaced. To keep the database and drop the events of the log: %s. "+
-		"To keep the events of the log, put back the database that it belongs to%s", ErrWALMismatch, quoted(f.path+suffix), quoted(f.path), keep, more)
-}
-
-// missing is the error for a database that has fewer events than were
-// acknowledged.
-func (f *file) missing(newest, found int64) error {
-	return fmt.Errorf("%w: number %d was acknowledged, and %s ends at %d. Most likely %s was deleted or damaged after a crash: put it back. "+
-		"If this is an older copy, or to go on without these events: %s",
-		ErrEventsMissing, newest, quoted(f.path), found, quoted(f.path+"-wal"), renaming(f.path+".state"))
-}
-
-// renaming is the command that gives a file another name.
-func renaming(path string) string { return fmt.Sprintf("mv %s %[1]s.old", quoted(path)) }
-
-// otherName is the error for a database that was not closed under another name.
-func (f *file) otherName() error {
-	path := quoted(f.path)
-	return fmt.Errorf("%w: %s has another name, a hard link, and was not closed there. Its write-ahead log is next to that name: find that with "+
-		"find / -xdev -samefile %[2]s, and open it there. To go on without the events of the log: cp %[2]s %[2]s.copy && mv %[2]s.copy %[2]s", ErrEventsMissing, path)
-}
-
-// quoted is a path as a shell takes it.
-func quoted(path string) string {
-	special := func(r rune) bool {
-		return !strings.ContainsRune("/._-", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r)
-	}
-	if strings.ContainsFunc(path, special) {
-		return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
-	}
-	return path
-}
-
-// gone is the error for a database that is missing or empty, but had events.
-func (f *file) gone(newest int64) error {
-	return fmt.Errorf("%w: %s is missing or empty, and had events up to number %d. Put it back, or start with a new one: %s",
-		ErrEventsMissing, quoted(f.path), newest, renaming(f.path+".state"))
-}
-
-// settle notes the state of the database file. The write-ahead log is empty.
-func (f *file) settle(c conn, newest int64) error {
-	offset, err := f.find(c)
+func (f *file) sessionOpened(c conn, newest int64) error {
+	offset, err := f.findMark(c)
 	if err != nil {
 		return err
 	}
 	if f.mark, err = readMark(c); err != nil {
 		return err
 	}
-	f.checkpointed()
-	f.place.Store(&place{offset, f.headerOf().schema()})
-	f.state.state = state{now: f.opening, at: offset, newest: newest}
+	f.noteCheckpoint()
+	f.position.Store(&markPosition{offset, f.headerOf().schema()})
+	f.state.content = state{current: f.opening, markOffset: offset, newest: newest}
 	f.updateState()
-	if f.replaced != nil {
-		f.logger.Warn("sqlitestore: the database is not the one that was last open at this path; it was restored, or replaced",
-			"database", f.path, "newest event before", f.replaced.newest, "newest event now", newest)
-		f.replaced = nil
+	if f.replacedState != nil {
+		f.logger.Warn("sqlitestore: the database is not the one that was last open at this path: it was restored or replaced",
+			"database", f.path, "newest event before", f.replacedState.newest, "newest event now", newest)
+		f.replacedState = nil
 	}
 	return nil
 }
 
-// updateState writes the state file. It is a help: an error is logged, once.
+// updateState logs only one error, because the state file is optional.
 func (f *file) updateState() {
 	if err := f.state.update(); err != nil {
 		f.logger.Warn("sqlitestore: the state file cannot be written", "error", err)
 	}
 }
 
-// acknowledged notes the newest event that is durable, and reports whether the
-// state file is to be written for it.
+// acknowledged reports whether to write the state file.
 func (f *file) acknowledged(newest int64) bool {
-	if newest <= f.state.state.newest {
+	if newest <= f.state.content.newest {
 		return false
 	}
-	f.state.state.newest = newest
+	f.state.content.newest = newest
 	return true
-}
-
-// isOurs reports whether the open file has the store's database, and no copy of it.
-func (f *file) isOurs() bool {
-	p := f.place.Load()
-	m, ok := f.markAt(p.offset)
-	return ok && f.hasOurMark(m) && f.headerOf().schema() == p.schema
-}
-
-// hasName reports whether the open file still has a name.
-func (f *file) hasName() bool {
-	info, err := f.data.Stat()
-	return err != nil || links(info) > 0
-}
-
-// check returns an error if the store's database is not at its path any more. The
-// writer calls it, with its session or nil, before each transaction and each
-// checkpoint: it takes some microseconds.
-func (f *file) check(s *session) error {
-	err := f.checkPlace()
-	if err == nil && !f.isOurs() {
-		err = f.checkContent(s)
-	}
-	return err
-}
-
-// checkContent looks closer. Another program may have changed the schema or moved
-// pages, with VACUUM; a connection that was open before knows of that, and so does
-// the log, and not of a file that was written over.
-func (f *file) checkContent(s *session) error {
-	c := f.look(context.Background())
-	if c.isOther(f.opening) {
-		return errReplaced
-	}
-	old := f.place.Load().schema
-	var known, changed bool
-	if s != nil {
-		schema, err := s.schemaVersion()
-		if err != nil {
-			return err
-		}
-		known, changed = c.schema() == schema, schema != old
-	} else {
-		log, err := f.readLog()
-		if err != nil {
-			return err
-		}
-		known, changed = c.schema() == old || log.hasSchema(c.schema()), log.hasOtherSchema(old)
-	}
-	if c.err != nil || !f.hasOurMark(c.mark) || c.offset == 0 || !known {
-		if changed {
-			return nil // some of the change is still only in the log: a checkpoint is under way, or was cut off
-		}
-		return errReplaced
-	}
-	f.place.Store(&place{c.offset, c.schema()})
-	f.state.state.at = c.offset
-	f.updateState()
-	return nil
-}
-
-// isOther says that the file has another database, whole.
-func (c content) isOther(opening token) bool { return c.err == nil && c.mark.opening != opening }
-
-// checkRead is check for those who read.
-func (f *file) checkRead(ctx context.Context) error {
-	p := f.place.Load()
-	if m, ok := f.markAt(p.offset); ok && m.opening == f.opening {
-		return ctx.Err()
-	}
-	c := f.look(ctx)
-	if ctx.Err() != nil || c.mark.opening == f.opening {
-		return ctx.Err()
-	}
-	if !c.isOther(f.opening) {
-		if log, err := f.readLog(); err != nil || log.hasOtherSchema(p.schema) {
-			return err
-		}
-	}
-	return errReplaced
-}
-
-// openGuard opens the guard.
-func (f *file) openGuard(ctx context.Context) error {
-	connector, err := f.connector(nil, "mode=ro")
-	if err != nil {
-		return err
-	}
-	made, err := connector.Connect(ctx)
-	if err != nil {
-		return err
-	}
-	f.guard = made
-	_, err = conn{made}.query("SELECT count(*) FROM sqlite_schema") // it has the log open from now on
-	return err
-}
-
-func (f *file) closeGuard() error {
-	if f.guard == nil {
-		return nil
-	}
-	guard := f.guard
-	f.guard = nil
-	return guard.Close()
-}
-
-// setAside gives the log at the path another name, so that no database takes it
-// for its own, and returns that.
-func (f *file) setAside() (string, error) {
-	log := f.path + "-wal"
-	aside := log + ".replaced-" + time.Now().UTC().Format("20060102T150405.000000000Z")
-	if err := os.Rename(log, aside); err != nil {
-		return "", err
-	}
-	return aside, syncFolder(f.path)
 }

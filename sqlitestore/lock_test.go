@@ -14,8 +14,7 @@ import (
 	"example.com/chargeingest/internal/crashtest"
 )
 
-// namesOf returns other names of one database file.
-func namesOf() map[string]func(t *testing.T, path string) string {
+func otherNames() map[string]func(t *testing.T, path string) string {
 	return map[string]func(t *testing.T, path string) string{
 		"the same": func(_ *testing.T, path string) string { return path },
 		"a hard link": func(t *testing.T, path string) string {
@@ -58,17 +57,15 @@ func namesOf() map[string]func(t *testing.T, path string) string {
 	}
 }
 
-// TestOneStoreHasADatabaseWhateverItsName opens a database that is open, in this
-// process and in another one, also after its lock file was deleted.
-func TestOneStoreHasADatabaseWhateverItsName(t *testing.T) {
+func TestLockUnderAnotherName(t *testing.T) {
 	t.Parallel()
-	for name, named := range namesOf() {
+	for name, rename := range otherNames() {
 		t.Run(name, func(t *testing.T) {
 			setup := newSetup(t)
 			s := setup.open(t)
 			fresh(t, s, charges("acme", "a"))
 			second := setup
-			second.path = named(t, setup.path)
+			second.path = rename(t, setup.path)
 			for _, lockFile := range []bool{true, false} {
 				if !lockFile {
 					for _, path := range []string{setup.path, second.path} {
@@ -77,14 +74,14 @@ func TestOneStoreHasADatabaseWhateverItsName(t *testing.T) {
 						}
 					}
 				}
-				require.ErrorIs(t, second.failure(t), ErrLocked)
+				require.ErrorIs(t, second.openError(t), ErrLocked)
 				_, err := crashtest.Start(t.Context(), childSpec{Path: second.path})
 				require.ErrorIs(t, err, crashtest.ErrEnded)
 				require.ErrorContains(t, err, ErrLocked.Error())
 			}
-			// SQLite's own locks are still there: a program that closes the database
-			// is not the last one, and leaves the log.
-			shell(t, second.path, "PRAGMA user_version")
+			// SQLite's locks still exist: another program that closes the database keeps the
+			// WAL.
+			sqlite3Shell(t, second.path, "PRAGMA user_version")
 			if name != "a new name" {
 				require.FileExists(t, setup.path+"-wal")
 				fresh(t, s, charges("acme", "b"))
@@ -93,16 +90,31 @@ func TestOneStoreHasADatabaseWhateverItsName(t *testing.T) {
 	}
 }
 
-// TestADatabaseIsFreeOnceItsStoreIsClosed also if opening failed.
-func TestADatabaseIsFreeOnceItsStoreIsClosed(t *testing.T) {
+func TestCloseReleasesLock(t *testing.T) {
 	setup := newSetup(t)
 	setup.faults.on("PRAGMA query_only", errIO)
-	require.ErrorIs(t, setup.failure(t), errIO)
+	require.ErrorIs(t, setup.openError(t), errIO)
 	setup.faults.clear()
 	require.NoError(t, setup.open(t).Close())
 	p, err := crashtest.Start(t.Context(), childSpec{Path: setup.path})
 	require.NoError(t, err)
-	require.ErrorIs(t, setup.failure(t), ErrLocked)
+	require.ErrorIs(t, setup.openError(t), ErrLocked)
 	require.NoError(t, p.Stop())
 	setup.open(t)
+}
+
+func TestSecondStoreIsLockedOut(t *testing.T) {
+	setup := newSetup(t)
+	s := setup.open(t)
+	require.ErrorIs(t, setup.openError(t), ErrLocked)
+	link := filepath.Join(t.TempDir(), "link.db")
+	require.NoError(t, os.Symlink(setup.path, link))
+	linked := setup
+	linked.path = link
+	require.ErrorIs(t, linked.openError(t), ErrLocked)
+	fresh(t, s, charges("acme", "a"))
+
+	require.NoError(t, s.Close())
+	replayed(t, linked.open(t), charges("acme", "a"))
+	require.ErrorIs(t, setup.openError(t), ErrLocked)
 }

@@ -5,8 +5,7 @@ import (
 	"log/slog"
 )
 
-// safeHandler is a slog handler whose panics lose a record and nothing else.
-// The writer logs while it holds locks and while callers wait for it.
+// safeHandler recovers panics, because the writer logs while it holds locks.
 type safeHandler struct{ slog.Handler }
 
 func safeLogger(l *slog.Logger) *slog.Logger { return slog.New(safeHandler{l.Handler()}) }

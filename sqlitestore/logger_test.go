@@ -14,36 +14,34 @@ import (
 	"example.com/chargeingest"
 )
 
-// panicking is a slog handler, an observer and a source of entropy that panics
-// in one of its methods.
-type panicking struct {
+type panickingHook struct {
 	in     string
 	panics *atomic.Int32
 }
 
-func (p panicking) call(method string) {
+func (p panickingHook) call(method string) {
 	if method == p.in {
 		p.panics.Add(1)
 		panic(method)
 	}
 }
 
-func (p panicking) Enabled(context.Context, slog.Level) bool {
+func (p panickingHook) Enabled(context.Context, slog.Level) bool {
 	p.call("Enabled")
 	return true
 }
 
-func (p panicking) Handle(context.Context, slog.Record) error {
+func (p panickingHook) Handle(context.Context, slog.Record) error {
 	p.call("Handle")
 	return nil
 }
 
-func (p panicking) WithAttrs([]slog.Attr) slog.Handler { return p }
-func (p panicking) WithGroup(string) slog.Handler      { return p }
+func (p panickingHook) WithAttrs([]slog.Attr) slog.Handler { return p }
+func (p panickingHook) WithGroup(string) slog.Handler      { return p }
 
-func (p panicking) Observe(chargeingest.CommitStats) { p.call("Observe") }
+func (p panickingHook) Observe(chargeingest.CommitStats) { p.call("Observe") }
 
-func (p panicking) Read(b []byte) (int, error) {
+func (p panickingHook) Read(b []byte) (int, error) {
 	p.call("Read")
 	for i := range b {
 		b[i] = 1
@@ -51,11 +49,10 @@ func (p panicking) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// TestPanicsOfHooks makes every line be logged while each hook panics.
 func TestPanicsOfHooks(t *testing.T) {
 	for _, hook := range []string{"Enabled", "Handle", "Observe", "Read"} {
 		t.Run(hook, func(t *testing.T) {
-			p := panicking{hook, new(atomic.Int32)}
+			p := panickingHook{hook, new(atomic.Int32)}
 			setup := newSetup(t)
 			setup.options.Logger, setup.options.Observer, setup.options.Entropy = slog.New(p), p.Observe, p
 			setup.tuning.checkpointFrames, setup.tuning.drainFrames = 10, 50
@@ -67,7 +64,7 @@ func TestPanicsOfHooks(t *testing.T) {
 			}
 			for _, statement := range []string{"COMMIT", "PRAGMA wal_checkpoint(PASSIVE)", "CONNECT"} {
 				setup.faults.on("COMMIT", errIO)
-				require.Error(t, send("a")) // the session ends
+				require.Error(t, send("a"))
 				setup.faults.on(statement, errIO)
 				for range 20 {
 					_ = send("b")
@@ -79,7 +76,7 @@ func TestPanicsOfHooks(t *testing.T) {
 			for range 200 {
 				_ = send("")
 			}
-			if hook != "Read" { // nothing is stored, so nothing is blocked
+			if hook != "Read" {
 				for s.Stats().WALBlockedSince.IsZero() {
 					runtime.Gosched()
 				}
@@ -93,9 +90,9 @@ func TestPanicsOfHooks(t *testing.T) {
 	}
 }
 
-func TestHarmfulCheckpointWithAPanickingLogger(t *testing.T) {
+func TestHarmfulCheckpointWithPanickingLogger(t *testing.T) {
 	setup := newSetup(t)
-	setup.options.Logger = slog.New(panicking{"Handle", new(atomic.Int32)})
+	setup.options.Logger = slog.New(panickingHook{"Handle", new(atomic.Int32)})
 	setup.tuning.checkpointFrames = 1
 	s := setup.open(t)
 	setup.faults.on("PRAGMA wal_checkpoint(PASSIVE)", resultError(sqlite3.SQLITE_IOERR_WRITE))

@@ -30,9 +30,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// runAll runs the tests with their files in memory. What they prove of syncs they
-// prove by the shim, by strace or with a file system of their own. Benchmarks measure
-// the disk, and many rounds need more space.
+// runAll runs the tests in memory, except benchmarks and many rounds. Tests of syncs use the
+// shim, strace or their own file system.
 func runAll(m *testing.M) int {
 	flag.Parse()
 	onDisk := flag.Lookup("test.bench").Value.String() != "" || *roundsFlag > 0
@@ -45,29 +44,25 @@ func runAll(m *testing.M) int {
 	return m.Run()
 }
 
-// childSpec is what a process of the crash tests serves, and what ends it.
 type childSpec struct {
 	Path   string
-	Normal bool // synchronous=NORMAL, which syncs no commit
+	Normal bool // synchronous=NORMAL, which does not sync commits
 	Kill   kill
 
-	User, Group int // that it becomes, if not 0
+	User, Group int
 }
 
-// kill is a moment in the life of a process: before it does an operation on the
-// files of its database for the nth time; never, for 0. Without a name for the
-// operation each one counts. What opening does counts unless it is to come later.
+// kill ends a process before its nth operation of a kind, or of any kind. With Serving,
+// operations of opening do not count.
 type kill struct {
-	What, File string
+	Kind, File string
 	Nth        int
 	Serving    bool
 }
 
-// busyTuning makes a store merge and checkpoint all the time, so that these are
-// cut off, too.
 func busyTuning() tuning {
 	t := defaultTuning()
-	t.generation = 500
+	t.generationSize = 500
 	t.checkpointFrames = 200
 	return t
 }
@@ -97,25 +92,25 @@ func (k kill) disk() disk {
 	return func(op operation) int32 {
 		mu.Lock()
 		defer mu.Unlock()
-		if k.What == "" || op.is(k.What, k.File) {
+		if k.Kind == "" || op.is(k.Kind, k.File) {
 			if k.Nth--; k.Nth == 0 {
 				self, err := os.FindProcess(os.Getpid())
 				if err == nil {
 					err = self.Kill()
 				}
-				panic(err) // it is not reached where there is a SIGKILL
+				panic(err)
 			}
 		}
 		return 0
 	}
 }
 
-// normalConnector makes connections that say that they sync commits and do not.
+// normalConnector pretends to sync commits.
 type normalConnector struct{ driver.Connector }
 
 func (c normalConnector) Connect(ctx context.Context) (driver.Conn, error) {
-	made, err := c.Connector.Connect(ctx)
-	return normalConn{made}, err
+	opened, err := c.Connector.Connect(ctx)
+	return normalConn{opened}, err
 }
 
 type normalConn struct{ driver.Conn }

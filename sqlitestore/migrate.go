@@ -6,13 +6,11 @@ import (
 	"io/fs"
 )
 
-// migrations are applied in the order of their names, which start with the
-// version that they lead to, counted from 1 without gaps.
+// migrations has a script per schema version, named by the version from 1.
 //
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// migrationScripts returns the scripts, the first version's first.
 func migrationScripts() ([]string, error) {
 	names, err := fs.Glob(migrations, "migrations/*.sql")
 	if err != nil {
@@ -29,18 +27,17 @@ func migrationScripts() ([]string, error) {
 	return scripts, nil
 }
 
-// checkVersion refuses the database of a newer package.
 func checkVersion(version int64) error {
 	scripts, err := migrationScripts()
 	if err == nil && version > int64(len(scripts)) {
-		err = fmt.Errorf("%w: it has version %d, this package knows %d", ErrSchemaTooNew, version, len(scripts))
+		err = fmt.Errorf("%w: the schema has version %d, this package supports up to %d", ErrSchemaTooNew, version, len(scripts))
 	}
 	return err
 }
 
-// migrate brings the schema to the newest version, each step in a transaction of its
-// own, and sets the mark of an opening. It writes even if nothing is to be done: the
-// checkpoint that follows then syncs the whole file, whoever wrote it last.
+// migrate runs each missing script in its own transaction, and sets the mark of this
+// opening. It writes even if no script is missing, so that the checkpoint that follows
+// syncs the whole file.
 func (f *file) migrate(c conn) error {
 	rows, err := c.query("SELECT user_version, (SELECT count(*) FROM sqlite_schema) FROM pragma_user_version")
 	if err != nil {
@@ -66,19 +63,19 @@ func (f *file) migrate(c conn) error {
 			return fmt.Errorf("migrate to version %d: %w", version, err)
 		}
 	}
-	f.mark, _ = readMark(c) // one that is damaged is replaced
+	f.mark, _ = readMark(c) // a damaged mark is replaced
 	newest, err := c.newestEvent()
 	if err != nil {
 		return err
 	}
-	if err := setVersion(c, setMark(f.next(newest)), int64(len(scripts))); err != nil {
+	if err := setVersion(c, setMarkSQL(f.nextMark(newest)), int64(len(scripts))); err != nil {
 		return fmt.Errorf("write: %w", err)
 	}
 	return nil
 }
 
-// setVersion runs a script and sets the version in one transaction. After an
-// error the transaction is open still, and the connection to be closed.
+// setVersion runs a script and sets the version in one transaction. After an error the
+// transaction is still open, and the caller closes the connection.
 func setVersion(c conn, script string, version int64) error {
 	for _, step := range []string{
 		"BEGIN IMMEDIATE",

@@ -1,194 +1,156 @@
 package sqlitestore
 
 import (
-	"math/rand/v2"
-	"os"
-	"sync"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
 
+	"github.com/stretchr/testify/require"
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"example.com/chargeingest/internal/storemodel"
 )
 
-// model is a disk that keeps what real ones promise to keep, and no more: of each
-// file what was synced. When the power is cut any part of what was written since
-// may be there, sector by sector. What a sync failed for is gone for good,
-// though it can still be read: so it is with Linux and its file systems, see
-// https://wiki.postgresql.org/wiki/Fsync_Errors.
-type model struct {
-	path   string // of the database
-	random *rand.Rand
-	plan   modelPlan
-	onCut  func() // called when the process is dead, before anybody notices
-
-	mu    sync.Mutex
-	files map[string]*modelFile // by kind
-	state []byte                // the state file as it was last synced
-	ops   int
-	came  int           // operations of the kind that fails
-	ended chan struct{} // closed when the process is dead, of a power cut or otherwise
-	dead  bool
-	cut   bool
+// TestModel compares the store with a brute-force model over random programs.
+func TestModel(t *testing.T) {
+	t.Parallel()
+	storemodel.Test(t, rounds(5), seed(t), func(t *testing.T) storemodel.Subject { return newSubject(t).subject() })
 }
 
-// modelPlan says when a model fails; 0 is never.
-type modelPlan struct {
-	cutAt   int    // the power is cut before the nth operation
-	dieAt   int    // the process dies before the nth sync of the log
-	failing string // "sync" or "write"
-	failAt  int    // the nth of these fails
-	failFor int    // and so many from there on
+type subject struct {
+	t      *testing.T
+	setup  setup
+	store  *Store
+	copies int
 }
 
-// modelFile is a file as it would be found without power.
-type modelFile struct {
-	durable []byte
-	pending []operation // since the last sync
+func newSubject(t *testing.T) *subject {
+	s := &subject{t: t, setup: newSetup(t)}
+	s.setup.tuning.generationSize = 5
+	s.setup.tuning.minMergeEntries, s.setup.tuning.pruneBatch = 1, 1
+	s.setup.tuning.checkpointFrames = 20
+	s.setup.options.ScanTimeout, s.setup.tuning.turnTimeout = time.Hour, time.Hour
+	_, err := s.open(t.Context())
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.store.Close()) })
+	return s
 }
 
-// suffixes are what the names of files end in, by kind.
-var suffixes = map[string]string{"database": "", "log": "-wal", "journal": "-journal"}
-
-// newModel returns the disk under a database. Its files are what the last disk
-// has if only a process died; else they are durable.
-func newModel(path string, random *rand.Rand, plan modelPlan, onCut func(), last *model) (*model, error) {
-	m := &model{path: path, random: random, plan: plan, onCut: onCut, ended: make(chan struct{})}
-	if last != nil && last.dead && !last.cut {
-		m.files = last.files
-		return m, nil
-	}
-	m.files = make(map[string]*modelFile)
-	for kind, suffix := range suffixes {
-		durable, err := os.ReadFile(path + suffix)
-		if err != nil && !os.IsNotExist(err) {
-			return nil, err
-		}
-		m.files[kind] = &modelFile{durable: durable}
-	}
-	return m, nil
-}
-
-// operate is the [disk].
-func (m *model) operate(op operation) int32 {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.ops++; m.ops == m.plan.cutAt {
-		m.cutPower()
-	}
-	if op.is("sync", "log") {
-		if m.plan.dieAt--; m.plan.dieAt == 0 {
-			m.die()
-		}
-	}
-	if m.dead {
-		return sqlite3.SQLITE_IOERR
-	}
-	f := m.files[op.file]
-	if op.what == m.plan.failing {
-		m.came++
-		if m.came >= m.plan.failAt && m.came < m.plan.failAt+m.plan.failFor {
-			if op.what == "write" {
-				return sqlite3.SQLITE_IOERR_WRITE
-			}
-			f.pending = nil
-			return sqlite3.SQLITE_IOERR_FSYNC
-		}
-	}
-	switch op.what {
-	case "sync":
-		for _, p := range f.pending {
-			f.apply(p, 0, len(p.data))
-		}
-		f.pending = nil
-	case "delete":
-		*f = modelFile{}
-	default:
-		op.data = append([]byte(nil), op.data...)
-		f.pending = append(f.pending, op)
-	}
-	return sqlite3.SQLITE_OK
-}
-
-// apply makes an operation durable, of a write the bytes from begin to end.
-func (f *modelFile) apply(op operation, begin, end int) {
-	if op.what == "truncate" {
-		f.grow(op.offset)
-		f.durable = f.durable[:op.offset]
-		return
-	}
-	f.grow(op.offset + int64(end))
-	copy(f.durable[op.offset+int64(begin):], op.data[begin:end])
-}
-
-// grow fills up with zeros.
-func (f *modelFile) grow(size int64) {
-	if more := size - int64(len(f.durable)); more > 0 {
-		f.durable = append(f.durable, make([]byte, more)...)
+func (s *subject) subject() storemodel.Subject {
+	return storemodel.Subject{
+		Store: s.store, Reopen: s.reopen, Copy: s.copy, Fail: s.fail, Verify: s.verify,
+		Prune: s.prune,
 	}
 }
 
-// stop cuts the power now, unless the process was dead before.
-func (m *model) stop() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if !m.dead {
-		m.cutPower()
-	}
+func (s *subject) prune(ctx context.Context, before time.Time) (int64, error) {
+	return s.store.Prune(ctx, before)
 }
 
-// die ends the process: it can do nothing any more.
-func (m *model) die() {
-	if !m.dead {
-		m.dead = true
-		m.onCut()
-		close(m.ended)
-	}
+func (s *subject) open(ctx context.Context) (storemodel.Store, error) {
+	var err error
+	s.store, err = open(ctx, s.setup.path, s.setup.options, s.setup.tuning)
+	return s.store, err
 }
 
-func (m *model) cutPower() {
-	m.die()
-	m.cut = true
-	// All of what is pending, none of it, or about so much.
-	const sector = 512
-	part := []float64{0, 1, 0.5, 0.95}[m.random.IntN(4)]
-	for _, f := range m.files {
-		for _, p := range f.pending {
-			if p.what == "truncate" {
-				if m.random.Float64() < part {
-					f.apply(p, 0, 0)
-				}
-				continue
-			}
-			for begin := 0; begin < len(p.data); begin += sector {
-				if m.random.Float64() < part {
-					f.apply(p, begin, min(begin+sector, len(p.data)))
-				}
+func (s *subject) reopen(ctx context.Context) (storemodel.Store, error) {
+	if err := s.store.Close(); err != nil {
+		return nil, err
+	}
+	return s.open(ctx)
+}
+
+func (s *subject) copy(ctx context.Context) (storemodel.Store, error) {
+	s.copies++
+	path := filepath.Join(filepath.Dir(s.setup.path), fmt.Sprint("copy-", s.copies, ".db"))
+	if err := s.store.Backup(ctx, path); err != nil {
+		return nil, err
+	}
+	s.setup.path = path
+	return s.reopen(ctx)
+}
+
+func (s *subject) fail(n int) (heal func()) {
+	statements := []string{"COMMIT", "INSERT INTO lookup", "UPDATE merged", "INSERT INTO events", "DELETE FROM events", "COMMIT", "INSERT INTO request_events"}
+	codes := []resultError{sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_BUSY}
+	statement, n := statements[n%len(statements)], n/len(statements)
+	code, n := codes[n%len(codes)], n/len(codes)
+	var skip, failed atomic.Int32
+	skip.Store(int32(n / 2 % 3))
+	fault := func(ran string) error {
+		if ran == statement || statement != "COMMIT" && strings.HasPrefix(ran, statement) {
+			if skip.Add(-1) < 0 && failed.Add(1) == 1 {
+				return code
 			}
 		}
+		return nil
+	}
+	if n%2 == 0 {
+		s.setup.faults.set(func(st step) error { return fault(st.statement) }, nil)
+	} else if statement == "COMMIT" && code == sqlite3.SQLITE_IOERR_WRITE {
+		s.setup.faults.set(nil, fault)
+	}
+	return func() {
+		s.setup.faults.clear()
+		require.NoError(s.t, s.store.Ready(s.t.Context()))
 	}
 }
 
-// stateSynced takes the durable content of the state file.
-func (m *model) stateSynced(text []byte) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.state = text
+func (s *subject) verify() error {
+	for query, want := range map[string]int64{
+		"SELECT count(*) FROM pragma_foreign_key_check":                                      0,
+		"SELECT count(*) FROM pragma_integrity_check WHERE integrity_check <> 'ok'":          0,
+		"SELECT count(*) FROM lookup WHERE seq NOT IN (SELECT seq FROM events)":              0,
+		"SELECT count(*) FROM request_events WHERE request NOT IN (SELECT id FROM requests)": 0,
+		"SELECT count(*) FROM requests WHERE id NOT IN (SELECT request FROM request_events)": 0,
+		`SELECT count(*) FROM events, (SELECT 1 AS kind UNION SELECT 2 UNION SELECT 3)
+			WHERE seq <= (SELECT merged.seq FROM merged)
+			AND CASE kind WHEN 1 THEN reference WHEN 2 THEN customer_id ELSE customer_reference END IS NOT NULL
+			AND NOT EXISTS (SELECT 1 FROM lookup WHERE lookup.kind = kind AND lookup.platform = events.platform AND lookup.seq = events.seq
+				AND value = CASE kind WHEN 1 THEN reference WHEN 2 THEN customer_id ELSE customer_reference END)`: 0,
+	} {
+		if got := value[int64](s.t, s.store, query); got != want {
+			return fmt.Errorf("%s returned %d", query, got)
+		}
+	}
+	var err error
+	doErr := s.store.writer.do(s.t.Context(), func() error {
+		err = s.memory()
+		return nil
+	})
+	return errors.Join(err, doErr)
 }
 
-// restore puts the files in place that are there after the cut. Nobody may have
-// one open. The state file may be newer than its last sync.
-func (m *model) restore() error {
-	if m.state != nil && m.random.IntN(2) == 0 {
-		if err := os.WriteFile(m.path+".state", m.state, 0o600); err != nil {
+func (s *subject) memory() error {
+	session := s.store.writer.session
+	rows, err := session.query("SELECT seq, seq > (SELECT merged.seq FROM merged) FROM events ORDER BY seq")
+	if err != nil {
+		return err
+	}
+	held := make(map[int64]bool)
+	for _, g := range []*generation{&session.recent.old, &session.recent.young} {
+		for _, e := range g.events {
+			held[e.seq] = true
+		}
+	}
+	for _, row := range rows {
+		var seq int64
+		var unmerged bool
+		if err := scan(row, &seq, &unmerged); err != nil {
 			return err
 		}
+		if unmerged && !held[seq] {
+			return fmt.Errorf("event %d is neither merged nor in memory", seq)
+		}
+		delete(held, seq)
 	}
-	for kind, suffix := range suffixes {
-		err := os.Remove(m.path + suffix)
-		if f := m.files[kind]; f.durable != nil {
-			err = os.WriteFile(m.path+suffix, f.durable, 0o600)
-		}
-		if err != nil && !os.IsNotExist(err) {
-			return err
-		}
+	if len(held) > 0 {
+		return fmt.Errorf("events in memory that are not stored: %v", held)
 	}
 	return nil
 }

@@ -17,20 +17,18 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// moment is a copy of the files of a database that was in use, as a process leaves
-// them that is killed then.
-type moment struct {
+// fileMoment has copies of the files of an open database.
+type fileMoment struct {
 	path string
 	step string
-	cut  bool       // in the middle of the step
-	log  logContent // of its write-ahead log
+	cut  bool
+	log  walContent
 
-	whole, alone string // what is stored, with the log and without
+	whole, alone string // content with and without the WAL
 
 	wholeMark, aloneMark string
 }
 
-// dump returns all that clients stored, and whether SQLite finds damage.
 func dump(t *testing.T, path string) string {
 	t.Helper()
 	out, _ := exec.CommandContext(t.Context(), "sqlite3", path, `SELECT 'event', seq, id, platform, content, '' FROM events
@@ -40,21 +38,18 @@ func dump(t *testing.T, path string) string {
 	return string(out)
 }
 
-// markOf returns the mark of a database, in hexadecimal.
 func markOf(t *testing.T, path string) string {
 	t.Helper()
 	out, _ := exec.CommandContext(t.Context(), "sqlite3", path, "SELECT hex(mark) FROM identity").CombinedOutput()
 	return string(out)
 }
 
-// play has a store and other programs change a database at random, and returns
-// moments of that.
-func play(t *testing.T, random *rand.Rand, length int) (moments []moment) {
+func recordMoments(t *testing.T, random *rand.Rand, length int) (moments []fileMoment) {
 	t.Helper()
 	setup := newSetup(t)
-	setup.tuning.generation, setup.tuning.mergeAtOnce = 100, 5
+	setup.tuning.generationSize, setup.tuning.minMergeEntries = 100, 5
 	setup.tuning.checkpointFrames = []int64{20, 1000}[random.IntN(2)]
-	made(t, setup.path, fmt.Sprintf("PRAGMA page_size = %d", []int{512, 4096, 65536}[random.IntN(3)]),
+	execSQL(t, setup.path, fmt.Sprintf("PRAGMA page_size = %d", []int{512, 4096, 65536}[random.IntN(3)]),
 		fmt.Sprintf("PRAGMA auto_vacuum = %d", random.IntN(3)), fmt.Sprintf("PRAGMA application_id = %d", applicationID))
 	s, err := open(t.Context(), setup.path, setup.options, setup.tuning)
 	require.NoError(t, err)
@@ -63,7 +58,7 @@ func play(t *testing.T, random *rand.Rand, length int) (moments []moment) {
 
 	var step string
 	var mu sync.Mutex
-	cutIn := 0 // operations
+	cutIn := 0
 	take := func(cut bool) {
 		to := filepath.Join(t.TempDir(), "charges.db")
 		for _, suffix := range []string{"", "-wal", ".state"} {
@@ -71,7 +66,7 @@ func play(t *testing.T, random *rand.Rand, length int) (moments []moment) {
 				cp(t, path+suffix, to+suffix)
 			}
 		}
-		moments = append(moments, moment{path: to, step: step, cut: cut})
+		moments = append(moments, fileMoment{path: to, step: step, cut: cut})
 	}
 	disks.Store(path, disk(func(operation) int32 {
 		mu.Lock()
@@ -88,7 +83,7 @@ func play(t *testing.T, random *rand.Rand, length int) (moments []moment) {
 		stored = append(stored, fmt.Sprint("ref-", len(stored)))
 		return stored[len(stored)-1]
 	}
-	other := func(statement string) func() { return func() { shell(t, path, statement) } }
+	other := func(statement string) func() { return func() { sqlite3Shell(t, path, statement) } }
 	var reader *sql.DB
 	endReader := func() {
 		if reader != nil {
@@ -119,7 +114,7 @@ func play(t *testing.T, random *rand.Rand, length int) (moments []moment) {
 			_, err := s.Prune(t.Context(), received().Add(time.Hour))
 			require.NoError(t, err)
 		},
-		"a checkpoint": func() { settled(t, s) },
+		"a checkpoint": func() { checkpointAll(t, s) },
 		"a failure": func() {
 			setup.faults.once("COMMIT", func() error { return errIO })
 			_, err := s.Append(t.Context(), charges("acme", reference()))
@@ -167,7 +162,7 @@ func play(t *testing.T, random *rand.Rand, length int) (moments []moment) {
 		mu.Lock()
 		cutIn = 0
 		mu.Unlock()
-		require.NoError(t, s.Ready(t.Context()), step) // the state file is written
+		require.NoError(t, s.Ready(t.Context()), step)
 		if random.IntN(3) == 0 {
 			take(false)
 		}
@@ -175,9 +170,8 @@ func play(t *testing.T, random *rand.Rand, length int) (moments []moment) {
 	return moments
 }
 
-// TestFilesOfRandomMoments opens files of one moment with the log of the same and of
-// others. The former are accepted; the latter are refused, unless the result is what
-// the moment of the log had.
+// TestFilesOfRandomMoments opens files of one moment with the WAL of each. It accepts the same
+// moment. It may accept another only if the result is the content of the WAL's moment.
 func TestFilesOfRandomMoments(t *testing.T) {
 	t.Parallel()
 	first := seed(t)
@@ -187,22 +181,22 @@ func TestFilesOfRandomMoments(t *testing.T) {
 	}
 	for n := range rounds(1) {
 		random := rand.New(rand.NewPCG(first+uint64(n), 3))
-		moments := play(t, random, length)
+		moments := recordMoments(t, random, length)
 		for i := range moments {
 			m := &moments[i]
 			var err error
-			m.log, err = (&file{path: m.path}).readLog()
+			m.log, err = (&file{path: m.path}).readWAL()
 			require.NoError(t, err)
-			alone, whole := copied(t, *m, moment{}, ""), copied(t, *m, *m, "")
+			alone, whole := combine(t, *m, fileMoment{}, ""), combine(t, *m, *m, "")
 			m.alone, m.whole = dump(t, alone), dump(t, whole)
 			m.aloneMark, m.wholeMark = markOf(t, alone), markOf(t, whole)
 		}
 		for later, data := range moments {
 			for earlier, log := range moments {
 				same := data.path == log.path
-				// A copy that was made during a checkpoint is damaged by itself. A log
-				// that is another program's alone has no mark. A log from before other
-				// programs alone have changed the file has the mark of the file.
+				// Exceptions: a file copied during a checkpoint is damaged, a WAL without the
+				// store's transactions has no mark, and one from before changes of other
+				// programs has the mark of the file.
 				othersOnly := earlier < later && log.wholeMark == data.aloneMark
 				if !same && (data.cut || len(log.log.marks) == 0 || othersOnly || random.IntN(4) > 0) {
 					continue
@@ -210,7 +204,7 @@ func TestFilesOfRandomMoments(t *testing.T) {
 				state := []string{"", data.path, log.path}[random.IntN(3)]
 				what := fmt.Sprintf("file of step %s, log of step %s, state %s", data.step, log.step, strings.TrimPrefix(state, data.path))
 				opened := newSetup(t)
-				opened.path = copied(t, data, log, state)
+				opened.path = combine(t, data, log, state)
 				s, err := open(t.Context(), opened.path, opened.options, opened.tuning)
 				if err != nil {
 					require.False(t, same, "%s: %v", what, err)
@@ -227,8 +221,7 @@ func TestFilesOfRandomMoments(t *testing.T) {
 	}
 }
 
-// copied puts files of moments together.
-func copied(t *testing.T, data, log moment, state string) (path string) {
+func combine(t *testing.T, data, log fileMoment, state string) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "charges.db")
 	for from, suffix := range map[string]string{data.path: "", log.path + "-wal": "-wal", state + ".state": ".state"} {

@@ -9,10 +9,8 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// openSideFile opens or creates a file next to a database, with the owner and
-// mode of the database, so that a program that root runs does not lock the
-// owner out. Without a database, which is nil, they are those of a new one. If the
-// file exists and these cannot be changed, it is enough that it can be opened.
+// openSideFile opens or creates a file next to a database. It copies the owner and mode of the
+// database if it can, so that a program run by root does not lock the owner out.
 func openSideFile(path string, database fs.FileInfo) (*os.File, error) {
 	mode := fs.FileMode(0o600)
 	if database != nil {
@@ -20,49 +18,46 @@ func openSideFile(path string, database fs.FileInfo) (*os.File, error) {
 	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|noFollow, mode) //nolint:gosec // the path is the host's
 	if errors.Is(err, fs.ErrPermission) {
-		return nil, fmt.Errorf("%w: if another user made the file, give it the owner and mode of the database, see chown and chmod --reference", err)
+		return nil, fmt.Errorf("%w: if another user created the file, give it the owner and mode of the database (see chown and chmod --reference)", err)
 	}
 	if err != nil {
 		return nil, err
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is not a regular file: move it away", quoted(path)) // reading a pipe may never end
+		err = fmt.Errorf("%s is not a regular file: move it away", shellQuoted(path)) // reading a pipe may block forever
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	if database != nil {
-		_ = becomeLike(f, database)
+		_ = matchOwner(f, database)
 	}
 	return f, nil
 }
 
-// becomeLike gives a file that is open the owner and mode of another one.
-func becomeLike(f *os.File, like fs.FileInfo) error {
+func matchOwner(f *os.File, like fs.FileInfo) error {
 	now, err := f.Stat()
 	if err != nil {
 		return err
 	}
-	err = ownLike(f, now, like)
+	err = matchUser(f, now, like)
 	if now.Mode().Perm() != like.Mode().Perm() {
 		err = errors.Join(err, f.Chmod(like.Mode().Perm()))
 	}
 	return err
 }
 
-// lend gives a file that is open the owner and mode that the database has now.
-func (f *file) lend(other *os.File) error {
+func (f *file) giveOwner(other *os.File) error {
 	info, err := f.data.Stat()
 	if err != nil {
 		return err
 	}
-	return becomeLike(other, info)
+	return matchOwner(other, info)
 }
 
-// explain adds to an error of SQLite which file of a database it has no permission
-// to open.
-func explain(database string, err error) error {
+// explainPermission names the file that SQLite may not open.
+func explainPermission(database string, err error) error {
 	switch resultCode(err) {
 	case sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY:
 		for _, suffix := range []string{"", "-wal", "-shm"} {

@@ -12,9 +12,7 @@ import (
 	"example.com/chargeingest/internal/crashtest"
 )
 
-// TestRootDoesNotLockTheOwnerOut opens a database of another user as root does in
-// a shell, and then as that user.
-func TestRootDoesNotLockTheOwnerOut(t *testing.T) {
+func TestRootDoesNotLockOwnerOut(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() != 0 {
 		t.Skip("only root can open a database of another user and stay root")
@@ -22,13 +20,13 @@ func TestRootDoesNotLockTheOwnerOut(t *testing.T) {
 	const user, group = 65534, 65533
 	for _, mode := range []os.FileMode{0o600, 0o640, 0o660} {
 		setup := newSetup(t)
-		folder := filepath.Dir(setup.path)
-		require.NoError(t, os.Chmod(filepath.Dir(folder), 0o755))
-		require.NoError(t, os.Chown(folder, user, group))
+		dir := filepath.Dir(setup.path)
+		require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755))
+		require.NoError(t, os.Chown(dir, user, group))
 		s := setup.open(t)
 		fresh(t, s, charges("acme", "a"))
 		require.NoError(t, s.Close())
-		// The files that an earlier version left belong to root.
+		// as an earlier version left them
 		require.NoError(t, os.Chown(setup.path, user, group))
 		require.NoError(t, os.Chmod(setup.path, mode))
 
@@ -42,7 +40,7 @@ func TestRootDoesNotLockTheOwnerOut(t *testing.T) {
 			require.EqualValues(t, user, info.Sys().(*syscall.Stat_t).Uid, suffix)
 			require.EqualValues(t, group, info.Sys().(*syscall.Stat_t).Gid, suffix)
 		}
-		dead := crashed(t, setup)
+		dead := copyKilledWithState(t, setup)
 		require.NoError(t, s.Close())
 		for _, path := range []string{setup.path, setup.path + ".copy"} {
 			p, err := crashtest.Start(t.Context(), childSpec{Path: path, User: user, Group: group})
@@ -50,7 +48,6 @@ func TestRootDoesNotLockTheOwnerOut(t *testing.T) {
 			require.NoError(t, p.Stop())
 		}
 
-		// A log that root's process left when it was killed.
 		require.NoError(t, os.Chmod(filepath.Dir(filepath.Dir(dead.path)), 0o755))
 		for _, path := range []string{filepath.Dir(dead.path), dead.path} {
 			require.NoError(t, os.Chown(path, user, group))
@@ -64,9 +61,8 @@ func TestRootDoesNotLockTheOwnerOut(t *testing.T) {
 	}
 }
 
-// TestSideFilesAreNotFollowed: a user whose directory it is could have root give
-// away any file.
-func TestSideFilesAreNotFollowed(t *testing.T) {
+// A user could make root give away any file.
+func TestSideFileLinksAreNotFollowed(t *testing.T) {
 	for _, suffix := range []string{".lock", ".state"} {
 		setup := newSetup(t)
 		require.NoError(t, setup.open(t).Close())
@@ -75,7 +71,7 @@ func TestSideFilesAreNotFollowed(t *testing.T) {
 		require.NoError(t, os.Chmod(victim, 0o644))
 		require.NoError(t, os.Remove(setup.path+suffix))
 		require.NoError(t, os.Symlink(victim, setup.path+suffix))
-		require.ErrorIs(t, setup.failure(t), syscall.ELOOP)
+		require.ErrorIs(t, setup.openError(t), syscall.ELOOP)
 		info, err := os.Stat(victim)
 		require.NoError(t, err)
 		require.EqualValues(t, 4, info.Size())
@@ -83,21 +79,19 @@ func TestSideFilesAreNotFollowed(t *testing.T) {
 	}
 }
 
-func TestSideFilesThatAreNoFiles(t *testing.T) {
+func TestSideFilesMustBeRegular(t *testing.T) {
 	for _, suffix := range []string{".lock", ".state"} {
 		setup := newSetup(t)
 		require.NoError(t, setup.open(t).Close())
 		require.NoError(t, os.Remove(setup.path+suffix))
 		require.NoError(t, syscall.Mkfifo(setup.path+suffix, 0o600))
-		require.ErrorContains(t, setup.failure(t), suffix+" is not a regular file: move it away")
+		require.ErrorContains(t, setup.openError(t), suffix+" is not a regular file: move it away")
 		require.NoError(t, os.Remove(setup.path+suffix))
 		setup.open(t)
 	}
 }
 
-// TestAFileOfAnotherUserIsNamed: the error names it, and for a file that only the
-// store uses has the remedy.
-func TestAFileOfAnotherUserIsNamed(t *testing.T) {
+func TestPermissionErrorNamesFile(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can make a file of another user")
 	}
@@ -109,11 +103,11 @@ func TestAFileOfAnotherUserIsNamed(t *testing.T) {
 			setup := newSetup(t)
 			s := setup.open(t)
 			fresh(t, s, charges("acme", "a"))
-			dead := crashed(t, setup)
+			dead := copyKilledWithState(t, setup)
 			require.NoError(t, s.Close())
-			folder := filepath.Dir(dead.path)
-			require.NoError(t, os.Chmod(filepath.Dir(folder), 0o755))
-			require.NoError(t, os.Chown(folder, user, user))
+			dir := filepath.Dir(dead.path)
+			require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755))
+			require.NoError(t, os.Chown(dir, user, user))
 			for _, each := range suffixes {
 				f, err := os.OpenFile(dead.path+each, os.O_CREATE, 0o600)
 				require.NoError(t, err)

@@ -8,12 +8,10 @@ import (
 	"syscall"
 )
 
-// noFollow makes opening a symbolic link fail.
 const noFollow = syscall.O_NOFOLLOW
 
-// ownLike gives a file the owner and group of another one. Only root can
-// give a file away; other users can give it to a group of theirs.
-func ownLike(f *os.File, now, like fs.FileInfo) error {
+// matchUser: users other than root can choose only among their groups.
+func matchUser(f *os.File, now, like fs.FileInfo) error {
 	is, ok := now.Sys().(*syscall.Stat_t)
 	want, ok2 := like.Sys().(*syscall.Stat_t)
 	if !ok || !ok2 || is.Uid == want.Uid && is.Gid == want.Gid {
@@ -26,16 +24,14 @@ func ownLike(f *os.File, now, like fs.FileInfo) error {
 	return err
 }
 
-// links returns how many names a file has.
-func links(info fs.FileInfo) uint64 {
+func linkCount(info fs.FileInfo) uint64 {
 	if s, ok := info.Sys().(*syscall.Stat_t); ok {
 		return uint64(s.Nlink) //nolint:unconvert // its type is another one on other systems
 	}
 	return 1
 }
 
-// access returns the error of opening a file to read and write it, if that is one.
-// It does not open it: closing it would release the locks that this process has.
+// access checks permissions without opening the file: closing it would release SQLite's locks.
 func access(path string) error {
 	const readWrite = 4 | 2
 	if err := syscall.Access(path, readWrite); err != nil {

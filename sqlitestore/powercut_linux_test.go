@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// powerDisk is a disk whose power can be cut: an ext4 file system of its own.
-type powerDisk struct{ image, folder string }
+// powerDisk is an ext4 file system whose power can be cut.
+type powerDisk struct{ image, dir string }
 
 func newPowerDisk(t *testing.T) *powerDisk {
 	t.Helper()
@@ -28,43 +28,39 @@ func newPowerDisk(t *testing.T) *powerDisk {
 	require.NoError(t, os.WriteFile(d.image, nil, 0o600))
 	require.NoError(t, os.Truncate(d.image, 256<<20))
 	command(t, "mkfs.ext4", "-q", "-F", d.image)
-	if out, err := exec.CommandContext(t.Context(), "mount", "-o", "loop", d.image, d.folder).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "mount", "-o", "loop", d.image, d.dir).CombinedOutput(); err != nil {
 		t.Skipf("root may not mount a file system here: %s", out)
 	}
-	t.Cleanup(func() { command(t, "umount", d.folder) })
+	t.Cleanup(func() { command(t, "umount", d.dir) })
 	return d
 }
 
-func (d *powerDisk) path(name string) string { return filepath.Join(d.folder, name) }
+func (d *powerDisk) path(name string) string { return filepath.Join(d.dir, name) }
 
-// cut takes the power away: what was not synced is gone, the journal of the
-// file system included, and nothing can be written any more.
 func (d *powerDisk) cut(t *testing.T) {
 	t.Helper()
 	const (
 		shutdown   = 0x8004587d // EXT4_IOC_SHUTDOWN, fs/ext4/ext4.h of Linux
 		noLogFlush = 2          // EXT4_GOING_FLAGS_NOLOGFLUSH
 	)
-	folder, err := os.Open(d.folder)
+	dir, err := os.Open(d.dir)
 	require.NoError(t, err)
-	require.NoError(t, unix.IoctlSetPointerInt(int(folder.Fd()), shutdown, noLogFlush))
-	require.NoError(t, folder.Close())
+	require.NoError(t, unix.IoctlSetPointerInt(int(dir.Fd()), shutdown, noLogFlush))
+	require.NoError(t, dir.Close())
 }
 
-// sync makes everything that was written durable.
 func (d *powerDisk) sync(t *testing.T) {
 	t.Helper()
-	folder, err := os.Open(d.folder)
+	dir, err := os.Open(d.dir)
 	require.NoError(t, err)
-	require.NoError(t, unix.Syncfs(int(folder.Fd())))
-	require.NoError(t, folder.Close())
+	require.NoError(t, unix.Syncfs(int(dir.Fd())))
+	require.NoError(t, dir.Close())
 }
 
-// restore gives the power back. No process may have a file open there.
 func (d *powerDisk) restore(t *testing.T) {
 	t.Helper()
-	command(t, "umount", d.folder)
-	command(t, "mount", "-o", "loop", d.image, d.folder)
+	command(t, "umount", d.dir)
+	command(t, "mount", "-o", "loop", d.image, d.dir)
 }
 
 func command(t *testing.T, name string, arguments ...string) {

@@ -4,7 +4,6 @@ package sqlitestore
 
 import "testing"
 
-// powerDisk is a disk whose power can be cut.
 type powerDisk struct{}
 
 func newPowerDisk(t *testing.T) *powerDisk {

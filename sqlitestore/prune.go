@@ -10,29 +10,24 @@ import (
 	"example.com/chargeingest/storekit"
 )
 
-// backdatedAfter is how long after its receipt the time in an event's id is if
-// the event is in the table backdated. Requests that are stored at the same time
-// differ by less.
+// An event is in the table backdated if its id is later than its receipt by this, which
+// exceeds the differences within a transaction.
 const backdatedAfter = 10 * time.Second
 
-// receivedMilliseconds is when an event was received, since 1970.
 const receivedMilliseconds = "received_s * 1000 + received_ns / 1000000"
 
-// Prune deletes the events that were received before a time, to the
-// millisecond, and returns how many it deleted; with an error, how many that
-// it knows of. Their references can be used again. Platforms without events and
-// idempotency keys are deleted as well.
+// Prune deletes the events that were received before a time, to the millisecond, and returns
+// their number, also with an error. Their references can be used again. Platforms without
+// events and idempotency keys are deleted, too.
 //
-// An idempotency key that was recorded before that time goes, in one
-// transaction, with the events that its request was answered with. An event that
-// a key recorded later was answered with stays until that key goes.
+// An idempotency key that was recorded before that time is deleted in one transaction with the
+// events it returned. Events that a later key also returned stay until that key is deleted.
 //
-// Prune works in small transactions between the appends. What it frees is used
-// again; the file does not shrink. A store that closes ends it with
-// chargeingest.ErrClosed.
+// Prune works in small transactions between appends. Freed space is reused; the file does not
+// shrink. Close ends Prune with chargeingest.ErrClosed.
 func (s *Store) Prune(ctx context.Context, before time.Time) (deleted int64, err error) {
 	p := &pruning{
-		before: before.UnixMilli(), beforeID: storekit.FirstID(before.Add(backdatedAfter)), atOnce: s.file.pruneAtOnce,
+		before: before.UnixMilli(), beforeID: storekit.FirstID(before.Add(backdatedAfter)), batch: s.file.pruneBatch,
 		backdated: [2]int64{math.MinInt64, math.MinInt64},
 	}
 	for _, step := range []func(*session) (n int64, more bool, err error){p.requests, p.events, p.backdatedEvents, p.platforms} {
@@ -56,30 +51,27 @@ func (s *Store) Prune(ctx context.Context, before time.Time) (deleted int64, err
 	return deleted, nil
 }
 
-// pruning is a call of Prune. Each of its steps deletes some rows, and returns
-// how many events and whether there may be more. A step that was undone is not
-// repeated.
+// pruning has steps that return the number of deleted events and whether more may follow.
 type pruning struct {
 	before   int64  // milliseconds since 1970
-	beforeID string // ids of events that are not in the table backdated
-	atOnce   int
+	beforeID string // above the ids of old events that are not backdated
+	batch    int
 
-	// Each step continues behind these.
+	// Each step continues after these.
 
 	id        string
 	backdated [2]int64
 	platform  int64
 }
 
-// requests deletes the requests recorded longest ago with their events.
 func (p *pruning) requests(s *session) (n int64, more bool, err error) {
-	for looked := 0; looked < p.atOnce; {
+	for visited := 0; visited < p.batch; {
 		rows, err := s.oldRequest.query(p.before)
 		if err != nil || len(rows) == 0 {
 			return n, false, err
 		}
 		request := rows[0][0]
-		rows, err = s.requestPlaces.query(request)
+		rows, err = s.requestSeqs.query(request)
 		if err != nil {
 			return 0, false, err
 		}
@@ -97,14 +89,13 @@ func (p *pruning) requests(s *session) (n int64, more bool, err error) {
 			}
 			n += deleted
 		}
-		looked += max(1, len(rows))
+		visited += max(1, len(rows))
 	}
 	return n, true, nil
 }
 
-// events deletes events in the order of their ids.
 func (p *pruning) events(s *session) (n int64, more bool, err error) {
-	rows, err := s.oldEvents.query(p.before, p.id, p.beforeID, int64(p.atOnce))
+	rows, err := s.oldEvents.query(p.before, p.id, p.beforeID, int64(p.batch))
 	if err != nil {
 		return 0, false, err
 	}
@@ -126,9 +117,8 @@ func (p *pruning) events(s *session) (n int64, more bool, err error) {
 	return n, len(rows) > 0, nil
 }
 
-// backdatedEvents deletes those that their ids do not lead to.
 func (p *pruning) backdatedEvents(s *session) (n int64, more bool, err error) {
-	rows, err := s.oldBackdated.query(p.backdated[0], p.backdated[1], p.before, int64(p.atOnce))
+	rows, err := s.oldBackdated.query(p.backdated[0], p.backdated[1], p.before, int64(p.batch))
 	if err != nil {
 		return 0, false, err
 	}
@@ -145,9 +135,8 @@ func (p *pruning) backdatedEvents(s *session) (n int64, more bool, err error) {
 	return n, len(rows) > 0, nil
 }
 
-// platforms deletes platforms without events and requests.
 func (p *pruning) platforms(s *session) (n int64, more bool, err error) {
-	rows, err := s.somePlatforms.query(p.platform, int64(p.atOnce))
+	rows, err := s.nextPlatforms.query(p.platform, int64(p.batch))
 	if err != nil || len(rows) == 0 {
 		return 0, false, err
 	}
@@ -155,26 +144,25 @@ func (p *pruning) platforms(s *session) (n int64, more bool, err error) {
 	if err := scan(rows[len(rows)-1], &p.platform); err != nil {
 		return 0, false, err
 	}
-	result, err := s.deleteUnused.exec(first, p.platform)
+	result, err := s.deleteUnusedPlatforms.exec(first, p.platform)
 	if err != nil {
 		return 0, false, err
 	}
 	deleted, err := result.RowsAffected()
 	if deleted > 0 {
-		clear(s.platforms) // another platform may get the number
+		clear(s.platforms) // another platform may get a deleted number
 	}
 	return 0, true, err
 }
 
-// deleteEvent deletes an event that no key holds, and returns how many that are.
 func (s *session) deleteEvent(seq int64) (n int64, err error) {
-	result, err := s.deleteUnheld.exec(seq)
+	result, err := s.deleteIfUnkeyed.exec(seq)
 	if err != nil {
 		return 0, err
 	}
 	n, err = result.RowsAffected()
 	if n > 0 {
-		s.recent.written.deleted = append(s.recent.written.deleted, seq)
+		s.recent.txWrites.deleted = append(s.recent.txWrites.deleted, seq)
 	}
 	return n, err
 }

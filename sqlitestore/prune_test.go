@@ -14,7 +14,6 @@ import (
 	"example.com/chargeingest/storekit"
 )
 
-// at is a batch that is received a number of hours after the others.
 func at(hours int, b chargeingest.Batch) chargeingest.Batch {
 	for i := range b.Events {
 		b.Events[i].ReceivedAt = received().Add(time.Duration(hours) * time.Hour)
@@ -22,13 +21,11 @@ func at(hours int, b chargeingest.Batch) chargeingest.Batch {
 	return b
 }
 
-// keyed is a batch with an idempotency key.
 func keyed(key string, b chargeingest.Batch) chargeingest.Batch {
 	b.IdempotencyKey = key
 	return b
 }
 
-// pruned prunes what was received before a number of hours had passed.
 func pruned(t *testing.T, s *Store, hours int) int64 {
 	t.Helper()
 	n, err := s.Prune(t.Context(), received().Add(time.Duration(hours)*time.Hour))
@@ -38,7 +35,7 @@ func pruned(t *testing.T, s *Store, hours int) int64 {
 	return n
 }
 
-func TestPruneDeletesWhatIsOlder(t *testing.T) {
+func TestPrune(t *testing.T) {
 	s := newSetup(t).open(t)
 	old := fresh(t, s, at(0, charges("acme", numbered(450)...)))
 	fresh(t, s, at(0, charges("globex", "a", "")))
@@ -56,18 +53,18 @@ func TestPruneDeletesWhatIsOlder(t *testing.T) {
 	q.After = page.Next
 	page, err = s.List(t.Context(), q)
 	require.NoError(t, err)
-	require.Len(t, page.Events, 2, "cursors go on")
+	require.Len(t, page.Events, 2, "cursors stay valid")
 
 	require.EqualValues(t, 2, pruned(t, s, 3))
 	later := fresh(t, s, at(3, charges("acme", "kept-0", "ref-0")))
 	q.After = page.Position
 	page, err = s.List(t.Context(), q)
 	require.NoError(t, err)
-	require.Len(t, page.Events, 2, "places are never used again")
+	require.Len(t, page.Events, 2, "seqs are never reused")
 	require.Equal(t, later[0], page.Events[0].ID)
 }
 
-func TestPruneIsToTheMillisecond(t *testing.T) {
+func TestPrunePrecision(t *testing.T) {
 	s := newSetup(t).open(t)
 	fresh(t, s, charges("acme", "a"))
 	for _, step := range []struct {
@@ -83,7 +80,7 @@ func TestPruneIsToTheMillisecond(t *testing.T) {
 	require.Zero(t, n)
 }
 
-func TestAKeyGoesWithItsEvents(t *testing.T) {
+func TestPruneDeletesKeysWithTheirEvents(t *testing.T) {
 	s := newSetup(t).open(t)
 	old := at(0, keyed("old", charges("acme", "a", "", "")))
 	fresh(t, s, old)
@@ -92,13 +89,13 @@ func TestAKeyGoesWithItsEvents(t *testing.T) {
 
 	require.EqualValues(t, 3, pruned(t, s, 1))
 	replayed(t, s, young)
-	fresh(t, s, at(3, keyed("old", charges("acme", "", "")))) // other content, so that it must be free
+	fresh(t, s, at(3, keyed("old", charges("acme", "", "")))) // a conflict if the key still existed
 	require.EqualValues(t, 4, pruned(t, s, 4))
 	fresh(t, s, at(5, young))
 	require.EqualValues(t, 1, value[int64](t, s, "SELECT count(*) FROM requests"))
 }
 
-func TestAnEventStaysWithAYoungerKey(t *testing.T) {
+func TestPruneKeepsEventsOfLaterKeys(t *testing.T) {
 	s := newSetup(t).open(t)
 	shared := fresh(t, s, at(0, keyed("first", charges("acme", "shared", "own", ""))))[0]
 	second := at(2, keyed("second", charges("acme", "shared", "shared")))
@@ -115,7 +112,7 @@ func TestAnEventStaysWithAYoungerKey(t *testing.T) {
 	fresh(t, s, keyed("second", charges("acme", "shared")))
 }
 
-func TestPruneAfterTheClockWasAhead(t *testing.T) {
+func TestPruneAfterClockWasAhead(t *testing.T) {
 	const years = 10 * 365 * 24
 	s := newSetup(t).open(t)
 	ahead := fresh(t, s, at(years, charges("acme", "ahead")))
@@ -129,7 +126,7 @@ func TestPruneAfterTheClockWasAhead(t *testing.T) {
 	require.EqualValues(t, 451, pruned(t, s, 1))
 	require.Equal(t, slices.Concat(ahead, kept), listed(t, s, "acme"))
 	replayed(t, s, young)
-	replayed(t, s, holding) // a key lives as long as its events
+	replayed(t, s, holding)
 	require.EqualValues(t, 1, pruned(t, s, 3))
 	require.EqualValues(t, 1, pruned(t, s, years+1))
 	for _, table := range []string{"events", "requests", "request_events", "backdated", "platforms"} {
@@ -160,14 +157,14 @@ func TestPruneOfEventsOutOfOrder(t *testing.T) {
 
 func TestPruneOfPlatforms(t *testing.T) {
 	setup := newSetup(t)
-	setup.tuning.pruneAtOnce = 2
+	setup.tuning.pruneBatch = 2
 	s := setup.open(t)
 	for i := range 9 {
 		fresh(t, s, at(i%2*2, charges(fmt.Sprint("p", i), "a")))
 	}
 	pruned(t, s, 1)
 	require.Equal(t, "p1 p3 p5 p7", value[string](t, s, "SELECT group_concat(name, ' ' ORDER BY id) FROM platforms"))
-	fresh(t, s, at(2, charges("q", "a"))) // it may get the number of p8
+	fresh(t, s, at(2, charges("q", "a")))
 	require.Empty(t, listed(t, s, "p8"))
 	fresh(t, s, at(2, charges("p8", "a")))
 	for _, platform := range []string{"p1", "p8", "q"} {
@@ -176,7 +173,7 @@ func TestPruneOfPlatforms(t *testing.T) {
 	}
 }
 
-func TestAPruneOfPlatformsThatIsUndone(t *testing.T) {
+func TestRolledBackPruneOfPlatforms(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	fresh(t, s, at(0, charges("acme", "a")))
@@ -189,7 +186,6 @@ func TestAPruneOfPlatformsThatIsUndone(t *testing.T) {
 	require.Len(t, listed(t, s, "acme"), 1)
 }
 
-// TestPruneOfAnEarlierVersion migrates events whose ids are ten years ahead.
 func TestPruneOfAnEarlierVersion(t *testing.T) {
 	scripts, err := migrationScripts()
 	require.NoError(t, err)
@@ -216,7 +212,7 @@ func TestPruneOfAnEarlierVersion(t *testing.T) {
 			fmt.Sprintf("INSERT INTO requests VALUES (%d, 1, 'key-%d', 'r', zeroblob(32), '%s')", i+1, i+1, storekit.FirstID(r.bound)),
 			fmt.Sprintf("INSERT INTO request_events VALUES (%d, 0, %d)", i+1, r.event))
 	}
-	made(t, setup.path, statements...)
+	execSQL(t, setup.path, statements...)
 	s := setup.open(t)
 	state := func() string {
 		return value[string](t, s, "SELECT coalesce((SELECT group_concat(seq, ' ' ORDER BY seq) FROM events), '') || ' | ' || "+
@@ -230,7 +226,7 @@ func TestPruneOfAnEarlierVersion(t *testing.T) {
 	require.EqualValues(t, 1, value[int64](t, s, "SELECT count(*) FROM platforms"))
 }
 
-func TestManyKeysArePrunedInSmallTransactions(t *testing.T) {
+func TestPruneUsesSmallTransactions(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	release := hold(s)
@@ -244,14 +240,13 @@ func TestManyKeysArePrunedInSmallTransactions(t *testing.T) {
 	}
 	setup.faults.clear()
 	require.EqualValues(t, 600, pruned(t, s, 1))
-	// Three times a hundred keys, once to see that there are no more, and once
-	// for events without a key.
-	// The others are for what ids do not lead to, and for platforms.
+	// Three for a hundred keys each, one that finds no more, one for events; the others are
+	// for backdated events and platforms.
 	require.Equal(t, 8, setup.faults.count("COMMIT"))
 	require.Zero(t, value[int64](t, s, "SELECT count(*) FROM request_events"))
 }
 
-func TestPruneEndsWithItsContextOrTheStore(t *testing.T) {
+func TestPruneEndsWithContextOrStore(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	fresh(t, s, charges("acme", numbered(500)...))
@@ -269,12 +264,12 @@ func TestPruneEndsWithItsContextOrTheStore(t *testing.T) {
 	})
 	n, err := s.Prune(t.Context(), received().Add(time.Hour))
 	require.ErrorIs(t, err, chargeingest.ErrClosed)
-	require.EqualValues(t, setup.tuning.pruneAtOnce, n)
+	require.EqualValues(t, setup.tuning.pruneBatch, n)
 	require.NoError(t, <-closed)
-	require.Len(t, listed(t, setup.open(t), "acme"), 500-setup.tuning.pruneAtOnce)
+	require.Len(t, listed(t, setup.open(t), "acme"), 500-setup.tuning.pruneBatch)
 }
 
-func TestAPruneThatFailsInBetween(t *testing.T) {
+func TestPruneThatFails(t *testing.T) {
 	for _, statement := range []string{"SELECT id FROM requests", "SELECT DISTINCT event FROM request_events", "DELETE FROM requests", "DELETE FROM events", "SELECT seq, id, received_s"} {
 		setup := newSetup(t)
 		s := setup.open(t)

@@ -15,11 +15,10 @@ import (
 	"example.com/chargeingest/internal/cursor"
 )
 
-// read runs f in a transaction that sees one state of the database.
 func (s *Store) read(ctx context.Context, platform string, scan bool, f func(context.Context, *sql.Tx) error) error {
-	waiting, cancel := context.WithTimeout(ctx, s.file.turnTimeout)
+	turn, cancel := context.WithTimeout(ctx, s.file.turnTimeout)
 	defer cancel()
-	leave, err := s.gates.enter(waiting, platform, scan)
+	leave, err := s.gates.enter(turn, platform, scan)
 	switch {
 	case ctx.Err() != nil:
 		err = ctx.Err()
@@ -36,18 +35,16 @@ func (s *Store) read(ctx context.Context, platform string, scan bool, f func(con
 	if s.running.Err() != nil {
 		return chargeingest.ErrClosed
 	}
-	if err := s.file.checkRead(ctx); err != nil {
+	if err := s.file.checkForRead(ctx); err != nil {
 		return fmt.Errorf("sqlitestore: read: %w", err)
 	}
 	limited, cancel := context.WithTimeout(ctx, s.options.ScanTimeout)
 	defer cancel()
-	// database/sql undoes the transaction of a context that ended on a goroutine
-	// of its own, and closes its connection there. Both have to be over when the
-	// call is: a store that was closed has no file open.
+	// If its context ends, database/sql rolls back and closes the connection on another
+	// goroutine. Both must be done when read returns: a closed store has no open files.
 	tx, err := s.readers.BeginTx(context.WithoutCancel(limited), &sql.TxOptions{ReadOnly: true})
 	if err == nil {
 		err = f(limited, tx)
-		// There is nothing to undo.
 		_ = tx.Rollback()
 	}
 	switch {
@@ -64,7 +61,7 @@ func (s *Store) read(ctx context.Context, platform string, scan bool, f func(con
 // Get implements [chargeingest.EventReader].
 func (s *Store) Get(ctx context.Context, platform, id string) (e chargeingest.StoredEvent, err error) {
 	err = s.read(ctx, platform, false, func(ctx context.Context, tx *sql.Tx) error {
-		row := tx.QueryRowContext(ctx, "SELECT "+eventColumns+" FROM events WHERE id = ? AND platform = "+platformOf, id, platform)
+		row := tx.QueryRowContext(ctx, "SELECT "+eventColumns+" FROM events WHERE id = ? AND platform = "+platformByName, id, platform)
 		e, err = scanEvent(row.Scan)
 		if errors.Is(err, sql.ErrNoRows) {
 			return chargeingest.ErrNotFound
@@ -83,49 +80,46 @@ func (s *Store) List(ctx context.Context, q chargeingest.Query) (page chargeinge
 	return page, err
 }
 
-func list(ctx context.Context, tx *sql.Tx, recent *recent, q chargeingest.Query) (chargeingest.Page, error) {
+func list(ctx context.Context, tx *sql.Tx, recent *recentIndex, q chargeingest.Query) (chargeingest.Page, error) {
 	var page chargeingest.Page
-	// Before the transaction begins with its first statement, see look.
-	kind, value := foundBy(q)
-	view := recent.look(q.Platform, kind, value)
+	// Before the first statement begins the transaction, see viewOf.
+	kind, value := bestFilter(q)
+	view := recent.viewOf(q.Platform, kind, value)
 	var after int64
 	if q.After != "" {
 		var err error
 		if after, err = cursor.Decode(q.After); err != nil {
 			return page, err
 		}
-		// It was given by another database, or by this one before an older
-		// copy took its place. To accept it would be to pass over events.
+		// A cursor of another database, or from before an older copy was restored. Accepting
+		// it would skip events.
 		if after > view.newest {
-			return page, fmt.Errorf("%w: %q is ahead of the database", chargeingest.ErrInvalidCursor, q.After)
+			return page, fmt.Errorf("%w: %q is after the newest event of the database", chargeingest.ErrInvalidCursor, q.After)
 		}
 	}
-	pager := pager{page: &page, query: q, last: after}
-	for _, statement := range listStatements(q, after, view) {
+	pager := pager{page: &page, query: q, lastSeq: after}
+	for _, statement := range listQueries(q, after, view) {
 		if err := pager.read(ctx, tx, statement); err != nil {
 			return page, err
 		}
 	}
 	if q.Order == chargeingest.Ascending {
 		if page.Next == "" {
-			// All up to the newest was looked at: no need to do it again.
-			pager.last = view.newest
+			pager.lastSeq = view.newest
 		}
-		page.Position = cursor.Encode(pager.last)
+		page.Position = cursor.Encode(pager.lastSeq)
 	}
 	return page, nil
 }
 
-// pager fills a page.
 type pager struct {
-	page  *chargeingest.Page
-	query chargeingest.Query
-	last  int64 // place of the last event on the page
-	size  int   // bytes of its events
+	page    *chargeingest.Page
+	query   chargeingest.Query
+	lastSeq int64
+	bytes   int
 }
 
-// read adds what a statement finds, unless the page is full.
-func (p *pager) read(ctx context.Context, tx *sql.Tx, s statementText) error {
+func (p *pager) read(ctx context.Context, tx *sql.Tx, s listQuery) error {
 	if p.page.Next != "" {
 		return nil
 	}
@@ -133,37 +127,34 @@ func (p *pager) read(ctx context.Context, tx *sql.Tx, s statementText) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = rows.Close() }() // its error is that of rows.Err
+	defer func() { _ = rows.Close() }()
 	for rows.Next() {
 		var seq int64
 		e, err := scanEvent(rows.Scan, &seq)
 		if err != nil {
 			return err
 		}
-		p.size += len(e.Content)
-		tooLarge := p.query.MaxBytes > 0 && p.size > p.query.MaxBytes && len(p.page.Events) > 0
+		p.bytes += len(e.Content)
+		tooLarge := p.query.MaxBytes > 0 && p.bytes > p.query.MaxBytes && len(p.page.Events) > 0
 		if tooLarge || len(p.page.Events) == p.query.Limit {
-			p.page.Next = cursor.Encode(p.last)
+			p.page.Next = cursor.Encode(p.lastSeq)
 			break
 		}
 		p.page.Events = append(p.page.Events, e)
-		p.last = seq
+		p.lastSeq = seq
 	}
 	return rows.Err()
 }
 
-// platformOf selects the number of a platform.
-const platformOf = "(SELECT platforms.id FROM platforms WHERE name = ?)"
+const platformByName = "(SELECT platforms.id FROM platforms WHERE name = ?)"
 
-// statementText is a statement that is to be prepared, and its arguments.
-type statementText struct {
+type listQuery struct {
 	query     string
 	arguments []any
 }
 
-// foundBy returns the filter that leads to the fewest events, of those that the
-// table lookup has; an empty value where the query has none of them.
-func foundBy(q chargeingest.Query) (kind, string) {
+// bestFilter returns an empty value if the table lookup has no filter.
+func bestFilter(q chargeingest.Query) (kind, string) {
 	switch {
 	case q.Reference != "":
 		return byReference, q.Reference
@@ -173,24 +164,21 @@ func foundBy(q chargeingest.Query) (kind, string) {
 	return byCustomerReference, q.CustomerReference
 }
 
-// listStatements returns the queries for a page and one event more, in the
-// order of the page. The tables are joined as they stand here, so that neither a
-// person's ANALYZE nor another version of SQLite makes another choice.
-//
-// Of two, one looks in the table lookup, as far as it is whole, and the other
-// at the recent events behind that.
-func listStatements(q chargeingest.Query, after int64, v view) []statementText {
-	kind, value := foundBy(q)
+// listQueries returns queries of merged and recent events, in the page's order, for one event
+// more than the page. CROSS JOIN and INDEXED BY fix the plan despite ANALYZE or other versions
+// of SQLite.
+func listQueries(q chargeingest.Query, after int64, v view) []listQuery {
+	kind, value := bestFilter(q)
 	if value == "" {
-		s := listStatement(q, after, v.newest, "events INDEXED BY events_platform", "events.platform = "+platformOf, q.Platform)
-		return []statementText{s}
+		s := narrow(q, after, v.newest, "events INDEXED BY events_platform", "events.platform = "+platformByName, q.Platform)
+		return []listQuery{s}
 	}
-	statements := []statementText{listStatement(q, after, v.newest,
+	statements := []listQuery{narrow(q, after, v.newest,
 		"lookup CROSS JOIN events USING (seq)",
-		"kind = ? AND lookup.platform = "+platformOf+" AND value = ? AND lookup.seq <= (SELECT merged.seq FROM merged)",
+		"kind = ? AND lookup.platform = "+platformByName+" AND value = ? AND lookup.seq <= (SELECT merged.seq FROM merged)",
 		int(kind), q.Platform, value)}
 	if len(v.found) > 0 {
-		statements = append(statements, listStatement(q, after, v.newest, "events",
+		statements = append(statements, narrow(q, after, v.newest, "events",
 			"events.seq > (SELECT merged.seq FROM merged) AND events.seq IN (SELECT value FROM json_each(?))", jsonList(v.found)))
 	}
 	if q.Order == chargeingest.Descending {
@@ -199,7 +187,6 @@ func listStatements(q chargeingest.Query, after int64, v view) []statementText {
 	return statements
 }
 
-// jsonList makes a JSON array.
 func jsonList(numbers []int64) string {
 	text := []byte{'['}
 	for i, n := range numbers {
@@ -211,8 +198,7 @@ func jsonList(numbers []int64) string {
 	return string(append(text, ']'))
 }
 
-// listStatement returns a query that narrows what a condition finds.
-func listStatement(q chargeingest.Query, after, newest int64, from, condition string, arguments ...any) statementText {
+func narrow(q chargeingest.Query, after, newest int64, from, condition string, arguments ...any) listQuery {
 	seq := "events.seq"
 	if strings.HasPrefix(from, "lookup") {
 		seq = "lookup.seq"
@@ -249,7 +235,7 @@ func listStatement(q chargeingest.Query, after, newest int64, from, condition st
 	} else if q.After != "" {
 		and(seq+" < ?", after)
 	}
-	return statementText{
+	return listQuery{
 		"SELECT events.seq, " + eventColumns + " FROM " + from + " WHERE " + strings.Join(where, " AND ") +
 			" ORDER BY " + seq + " " + direction + " LIMIT ?",
 		append(arguments, min(int64(q.Limit), math.MaxInt64-1)+1),

@@ -16,15 +16,14 @@ import (
 	"example.com/chargeingest/internal/cursor"
 )
 
-// planned is a query and how SQLite has to go about it.
-type planned struct {
+type plannedQuery struct {
 	query chargeingest.Query
-	plans []string // a statement's each
+	plans []string
 }
 
-func queries() []planned {
+func queries() []plannedQuery {
 	from := received()
-	var all []planned
+	var all []plannedQuery
 	for _, order := range []chargeingest.Order{chargeingest.Ascending, chargeingest.Descending} {
 		for _, after := range []string{"", cursor.Encode(1)} {
 			base := chargeingest.Query{Platform: "acme", Order: order, After: after, Limit: 10}
@@ -35,7 +34,7 @@ func queries() []planned {
 			add := func(change func(*chargeingest.Query), plans ...string) {
 				q := base
 				change(&q)
-				all = append(all, planned{q, plans})
+				all = append(all, plannedQuery{q, plans})
 			}
 			whole := "SEARCH events USING INDEX events_platform (platform=? AND " + places + ")"
 			add(func(*chargeingest.Query) {}, whole)
@@ -112,7 +111,7 @@ func TestPagesAreBoundedInBytes(t *testing.T) {
 	}
 }
 
-func TestACursorAheadOfTheDatabaseIsBad(t *testing.T) {
+func TestCursorAheadOfDatabase(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a"))
@@ -125,7 +124,6 @@ func TestACursorAheadOfTheDatabaseIsBad(t *testing.T) {
 	_, err = s.List(t.Context(), q)
 	require.NoError(t, err)
 
-	// As after an older copy took the database's place.
 	setup.path += ".copy"
 	restored := setup.open(t)
 	_, err = restored.List(t.Context(), q)
@@ -153,7 +151,7 @@ func TestPositionPassesWhatDoesNotMatch(t *testing.T) {
 	}
 }
 
-func TestListingsThatTakeTooLong(t *testing.T) {
+func TestListTimeout(t *testing.T) {
 	setup := newSetup(t)
 	setup.options.ScanTimeout = 1
 	s := setup.open(t)
@@ -170,7 +168,7 @@ func TestListingsThatTakeTooLong(t *testing.T) {
 	require.NotErrorIs(t, err, chargeingest.ErrScanLimit)
 }
 
-func TestACallerWhoGivesUpReadingGetsItsOwnError(t *testing.T) {
+func TestCanceledListReturnsContextError(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -185,7 +183,7 @@ func TestACallerWhoGivesUpReadingGetsItsOwnError(t *testing.T) {
 	require.Len(t, listed(t, s, "acme"), 1)
 }
 
-func TestReadingThatFails(t *testing.T) {
+func TestFailedRead(t *testing.T) {
 	for _, statement := range []string{"SELECT events.seq", "SELECT id"} {
 		setup := newSetup(t)
 		s := setup.open(t)
@@ -199,7 +197,7 @@ func TestReadingThatFails(t *testing.T) {
 	}
 }
 
-func TestTheViewHasAColumnPerField(t *testing.T) {
+func TestViewHasColumnPerField(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	e := charge("order-42")
@@ -260,5 +258,5 @@ func TestTheViewHasAColumnPerField(t *testing.T) {
 		require.Equal(t, w.value, fmt.Sprint(values[i]), w.column)
 		line = append(line, strings.ReplaceAll(w.value, "<nil>", ""))
 	}
-	require.Equal(t, strings.Join(line, "\x1f"), shell(t, setup.path, "SELECT * FROM charge_events_view"))
+	require.Equal(t, strings.Join(line, "\x1f"), sqlite3Shell(t, setup.path, "SELECT * FROM charge_events_view"))
 }

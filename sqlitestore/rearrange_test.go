@@ -11,11 +11,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// rearrange plays, once in a while, an operator of a server that is dead: the database goes on at another path, or as a copy.
-// Nothing may be lost by that.
-func (l *lives) rearrange(t *testing.T) {
+// rearrange sometimes moves or copies the database of a dead server.
+func (l *servers) rearrange(t *testing.T) {
 	t.Helper()
-	steps := []func(*testing.T){l.move, l.copyPair, l.moveDirectory, l.link, l.restoreBackup, l.restoreCopy, l.look}
+	steps := []func(*testing.T){l.move, l.copyPair, l.moveDirectory, l.link, l.restoreBackup, l.restoreCopy, l.otherProgram}
 	seldom := 8
 	if *roundsFlag > 0 {
 		seldom = 3
@@ -24,18 +23,17 @@ func (l *lives) rearrange(t *testing.T) {
 		return
 	}
 	if _, err := os.Stat(l.path); err != nil {
-		return // it was not even made
+		return
 	}
 	l.tidy(t)
 	steps[l.random.IntN(len(steps))](t)
 }
 
-// tidy deletes the leftovers of earlier steps at other paths.
-func (l *lives) tidy(t *testing.T) {
-	left, err := filepath.Glob(filepath.Join(l.folder, "moved-*"))
+func (l *servers) tidy(t *testing.T) {
+	left, err := filepath.Glob(filepath.Join(l.dir, "moved-*"))
 	require.NoError(t, err)
-	if filepath.Dir(l.path) != l.folder {
-		first, err := filepath.Glob(filepath.Join(l.folder, "charges.db*"))
+	if filepath.Dir(l.path) != l.dir {
+		first, err := filepath.Glob(filepath.Join(l.dir, "charges.db*"))
 		require.NoError(t, err)
 		left = append(left, first...)
 	}
@@ -51,17 +49,15 @@ func (l *lives) tidy(t *testing.T) {
 	}
 }
 
-// elsewhere returns a path for the database in another directory.
-func (l *lives) elsewhere(t *testing.T) string {
+func (l *servers) elsewhere(t *testing.T) string {
 	t.Helper()
-	l.moved++
-	folder := filepath.Join(l.folder, fmt.Sprint("moved-", l.moved))
+	l.moves++
+	folder := filepath.Join(l.dir, fmt.Sprint("moved-", l.moves))
 	require.NoError(t, os.Mkdir(folder, 0o700))
 	return filepath.Join(folder, "charges.db")
 }
 
-// files calls f for each file of the database that is there.
-func (l *lives) files(t *testing.T, f func(suffix string) error, suffixes ...string) {
+func (l *servers) files(t *testing.T, f func(suffix string) error, suffixes ...string) {
 	t.Helper()
 	for _, suffix := range suffixes {
 		if _, err := os.Stat(l.path + suffix); err == nil {
@@ -70,7 +66,7 @@ func (l *lives) files(t *testing.T, f func(suffix string) error, suffixes ...str
 	}
 }
 
-func (l *lives) move(t *testing.T) {
+func (l *servers) move(t *testing.T) {
 	to := l.elsewhere(t)
 	suffixes := []string{"", "-wal", "-journal"}
 	if l.random.IntN(2) == 0 {
@@ -80,7 +76,7 @@ func (l *lives) move(t *testing.T) {
 	l.path = to
 }
 
-func (l *lives) copyPair(t *testing.T) {
+func (l *servers) copyPair(t *testing.T) {
 	to := l.elsewhere(t)
 	suffixes := []string{"", "-wal", "-journal"}
 	if l.random.IntN(2) == 0 {
@@ -90,8 +86,8 @@ func (l *lives) copyPair(t *testing.T) {
 	l.path = to
 }
 
-func (l *lives) moveDirectory(t *testing.T) {
-	if filepath.Dir(l.path) == l.folder {
+func (l *servers) moveDirectory(t *testing.T) {
+	if filepath.Dir(l.path) == l.dir {
 		l.move(t)
 		return
 	}
@@ -101,29 +97,25 @@ func (l *lives) moveDirectory(t *testing.T) {
 	l.path = filepath.Join(to, "charges.db")
 }
 
-// link gives the database and its log another name, and goes on with that.
-func (l *lives) link(t *testing.T) {
+func (l *servers) link(t *testing.T) {
 	to := l.elsewhere(t)
 	l.files(t, func(suffix string) error { return os.Link(l.path+suffix, to+suffix) }, "", "-wal", "-journal")
 	l.path = to
 }
 
-// restoreBackup copies a backup of all that is there over the database. Its log
-// is in the way, if it has one.
-func (l *lives) restoreBackup(t *testing.T) {
+func (l *servers) restoreBackup(t *testing.T) {
 	l.restore(t, func(s *Store, _, to string) error {
 		return errors.Join(s.Backup(t.Context(), to), s.Close())
 	})
 }
 
-// restoreCopy does that with a plain copy of a database that was closed.
-func (l *lives) restoreCopy(t *testing.T) {
+func (l *servers) restoreCopy(t *testing.T) {
 	l.restore(t, func(s *Store, path, to string) error {
 		return errors.Join(s.Close(), os.Rename(path, to))
 	})
 }
 
-func (l *lives) restore(t *testing.T, backup func(s *Store, path, to string) error) {
+func (l *servers) restore(t *testing.T, backup func(s *Store, path, to string) error) {
 	whole := l.elsewhere(t)
 	l.files(t, func(suffix string) error { copyFile(t, l.path+suffix, whole+suffix); return nil }, "", "-wal", "-journal")
 	quiet := Options{Logger: slog.New(slog.DiscardHandler)}
@@ -131,10 +123,10 @@ func (l *lives) restore(t *testing.T, backup func(s *Store, path, to string) err
 	require.NoError(t, err)
 	require.NoError(t, backup(s, whole, whole+".backup"))
 	copyFile(t, whole+".backup", l.path)
-	log, err := (&file{path: l.path}).readLog()
+	log, err := (&file{path: l.path}).readWAL()
 	require.NoError(t, err)
 	if _, err := os.Stat(l.path + ".state"); err != nil && len(log.marks) == 0 {
-		// It was killed before it was open: only its operator knows.
+		// Killed before the database was open: the store cannot detect the WAL.
 		l.files(t, func(suffix string) error { return os.Remove(l.path + suffix) }, "-wal")
 		log.frames = 0
 	}
@@ -150,13 +142,12 @@ func (l *lives) restore(t *testing.T, backup func(s *Store, path, to string) err
 	require.NoError(t, s.Close())
 }
 
-// look has a program look at the database, which moves the log into it, or change
-// what is not the store's.
-func (l *lives) look(t *testing.T) {
+// otherProgram also moves the WAL into the database.
+func (l *servers) otherProgram(t *testing.T) {
 	statements := []string{"SELECT count(*) FROM sqlite_schema", "ANALYZE", "VACUUM", "PRAGMA auto_vacuum = 1; VACUUM",
 		"CREATE INDEX IF NOT EXISTS mine ON events (product_item_id)", "DROP INDEX IF EXISTS mine"}
 	if _, err := os.Stat(l.path + ".state"); err != nil {
-		statements = statements[:1] // there may be no tables yet
+		statements = statements[:1]
 	}
-	made(t, l.path, statements[l.random.IntN(len(statements))])
+	execSQL(t, l.path, statements[l.random.IntN(len(statements))])
 }

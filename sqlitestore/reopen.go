@@ -15,7 +15,7 @@ func (w *writer) currentSession() (*session, error) {
 		}
 		return nil, err
 	}
-	if s := w.session; s != nil && (time.Since(s.seen) < w.file.lookEvery || s.hasLog(w.file)) {
+	if s := w.session; s != nil && (time.Since(s.walSeen) < w.file.walCheckEvery || s.hasWAL(w.file)) {
 		return s, nil
 	}
 	if time.Since(w.reopening.failed) < w.file.reopenEvery {
@@ -79,8 +79,8 @@ func (w *writer) leave(cause error) {
 // rescueWAL ends a session whose WAL was deleted or replaced by hand, after copying the
 // old file, which is still open, into the database. Readers must be locked out.
 func (w *writer) rescueWAL() error {
-	w.dropReaders() // they have it open, too
-	if err := w.session.emptyLog(); err != nil {
+	w.dropReaders() // they have the old file open, too
+	if err := w.session.emptyWAL(); err != nil {
 		return fmt.Errorf("the write-ahead log was deleted and cannot be copied into the database: %w", err)
 	}
 	w.fail(errors.New("the write-ahead log was deleted; its content is in the database"))
@@ -92,7 +92,7 @@ func (w *writer) ready() error {
 	if w.lastErr == nil {
 		return w.transact(func(*session) error { return nil })
 	}
-	err := w.transact((*session).touch)
+	err := w.transact((*session).probeWrite)
 	if err == nil {
 		w.lastErr = nil
 	}
@@ -113,12 +113,12 @@ func (w *writer) release() error {
 	if s == nil {
 		return nil
 	}
-	if s.hasLog(f) {
+	if s.hasWAL(f) {
 		s.markClosed(f)
 		_, err := s.checkpoint("PASSIVE")
 		return errors.Join(err, f.closeGuard(), s.Close())
 	}
-	err := errors.Join(s.emptyLog(), s.Close(), f.closeGuard())
+	err := errors.Join(s.emptyWAL(), s.Close(), f.closeGuard())
 	if fileSize(f.path+"-wal") > 0 {
 		err = errors.Join(err, w.setAside("a foreign write-ahead log"))
 	}
@@ -132,7 +132,7 @@ func (w *writer) abandon(s *session, cause error) error {
 	var err error
 	if s != nil {
 		if f.isOurs() && f.hasName() { // complete it under its other name
-			err = s.emptyLog()
+			err = s.emptyWAL()
 		}
 		err = errors.Join(err, s.Close())
 	}
@@ -140,13 +140,13 @@ func (w *writer) abandon(s *session, cause error) error {
 	w.logger.Error("sqlitestore: the open database is not at its path; the file at the path is not changed",
 		"database", f.path, "error", cause)
 	wal, statErr := os.Stat(f.path + "-wal")
-	switch ours := statErr == nil && os.SameFile(wal, f.log); {
+	switch ours := statErr == nil && os.SameFile(wal, f.wal); {
 	case ours && wal.Size() > 0:
 		err = errors.Join(err, w.setAside("the write-ahead log of the previous database"))
 	case ours:
 		err = errors.Join(err, os.Remove(f.path+"-wal"))
 	}
-	if !errors.Is(cause, errNotAtPlace) {
+	if !errors.Is(cause, errNotAtPath) {
 		err = errors.Join(cause, err)
 	}
 	return err

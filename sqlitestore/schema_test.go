@@ -8,20 +8,19 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
 
-// TestAChangeOfTheSchemaIsNoForeignLog has another program change the schema, and
-// move that into the database, which the store does not see. The log is the
-// database's all the same.
-func TestAChangeOfTheSchemaIsNoForeignLog(t *testing.T) {
+// The store does not notice the checkpoint of a schema change.
+func TestWALMatchesAfterSchemaChange(t *testing.T) {
 	t.Parallel()
 	for _, statement := range []string{"CREATE INDEX mine ON events (product_item_id)", "ANALYZE", "VACUUM"} {
 		for name, more := range map[string]func(t *testing.T, s *Store){
 			"crash": func(*testing.T, *Store) {},
 			"events and a crash": func(t *testing.T, s *Store) {
-				fresh(t, s, charges("acme", "b")) // into a log that is started over
+				fresh(t, s, charges("acme", "b"))
 				require.NoError(t, s.Ready(t.Context()))
 			},
 		} {
@@ -29,9 +28,9 @@ func TestAChangeOfTheSchemaIsNoForeignLog(t *testing.T) {
 				setup := newSetup(t)
 				s := setup.open(t)
 				fresh(t, s, charges("acme", "a"))
-				shell(t, setup.path, statement+"; PRAGMA wal_checkpoint")
+				sqlite3Shell(t, setup.path, statement+"; PRAGMA wal_checkpoint")
 				more(t, s)
-				dead := crashed(t, setup)
+				dead := copyKilledWithState(t, setup)
 				again := dead.open(t)
 				replayed(t, again, charges("acme", "a"))
 				require.Equal(t, name != "crash", appended(t, again, charges("acme", "b"))[0].Replayed)
@@ -40,9 +39,7 @@ func TestAChangeOfTheSchemaIsNoForeignLog(t *testing.T) {
 	}
 }
 
-// TestAProgramThatStaysMayChangeTheSchema has a program open while the store is
-// closed: the log stays.
-func TestAProgramThatStaysMayChangeTheSchema(t *testing.T) {
+func TestSchemaChangedByProgramThatStaysOpen(t *testing.T) {
 	setup := newSetup(t)
 	s, err := open(t.Context(), setup.path, setup.options, setup.tuning)
 	require.NoError(t, err)
@@ -59,15 +56,14 @@ func TestAProgramThatStaysMayChangeTheSchema(t *testing.T) {
 	require.NoError(t, db.Close())
 }
 
-// vacuumed returns a store whose pages were moved by another program, which is all
-// in the log, and the content of these pages.
+// vacuumed returns a store after a VACUUM by another program, and the new pages in the WAL.
 func vacuumed(t *testing.T) (setup setup, s *Store, pages map[int64][]byte) {
 	t.Helper()
 	setup = newSetup(t)
 	s = setup.open(t)
 	fresh(t, s, charges("acme", numbered(600)...))
-	settled(t, s)
-	shell(t, setup.path, "PRAGMA auto_vacuum = 1; VACUUM") // which moves the pages to behind theirs
+	checkpointAll(t, s)
+	sqlite3Shell(t, setup.path, "PRAGMA auto_vacuum = 1; VACUUM") // appends the pages
 	fresh(t, s, charges("acme", "a"))
 	log, err := os.ReadFile(setup.path + "-wal")
 	require.NoError(t, err)
@@ -80,15 +76,13 @@ func vacuumed(t *testing.T) (setup setup, s *Store, pages map[int64][]byte) {
 	return setup, s, pages
 }
 
-// TestACheckpointOfMovedPagesMayBeCutOff leaves some pages in the file, as a kill
-// does in the middle, or a power cut in any order.
-func TestACheckpointOfMovedPagesMayBeCutOff(t *testing.T) {
+func TestInterruptedCheckpointAfterVacuum(t *testing.T) {
 	t.Parallel()
 	setup, s, pages := vacuumed(t)
 	numbers := slices.Sorted(maps.Keys(pages))
-	first := crashed(t, setup)
+	first := copyKilledWithState(t, setup)
 	require.NoError(t, s.Close())
-	before := filesOf(t, first.path)
+	before := readPair(t, first.path)
 	for range 2 {
 		for n := 1; n < min(len(numbers), 40); n += 3 {
 			dead := newSetup(t)
@@ -109,9 +103,7 @@ func TestACheckpointOfMovedPagesMayBeCutOff(t *testing.T) {
 	}
 }
 
-// TestEventsAreTakenWhilePagesAreMoved has a checkpoint of another program under
-// way while events are stored and read, and a transaction fail.
-func TestEventsAreTakenWhilePagesAreMoved(t *testing.T) {
+func TestAppendDuringForeignCheckpoint(t *testing.T) {
 	t.Parallel()
 	for _, fails := range []bool{false, true} {
 		for _, backwards := range []bool{false, true} {
@@ -138,9 +130,7 @@ func TestEventsAreTakenWhilePagesAreMoved(t *testing.T) {
 	}
 }
 
-// TestAFailureAfterAChangeOfTheSchema is one of those that end the session: the
-// database is opened again, with the schema that another program made.
-func TestAFailureAfterAChangeOfTheSchema(t *testing.T) {
+func TestReopenAfterSchemaChange(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a"))
@@ -149,40 +139,39 @@ func TestAFailureAfterAChangeOfTheSchema(t *testing.T) {
 	})
 	_, err := s.Append(t.Context(), charges("acme", "b"))
 	unknown(t, err)
-	shell(t, setup.path, "ANALYZE; PRAGMA wal_checkpoint")
+	sqlite3Shell(t, setup.path, "ANALYZE; PRAGMA wal_checkpoint")
 	fresh(t, s, charges("acme", "b"))
 	require.NoError(t, s.Close())
 	replayed(t, setup.open(t), charges("acme", "a", "b"))
 }
 
-// TestAPairThatWasRestoredIsKept restores a database that was not closed together
-// with its log. If it was opened since, another opening is known; if not, the state
-// file tells of later events.
-func TestAPairThatWasRestoredIsKept(t *testing.T) {
+// If the older pair was opened since, its opening is unknown; if not, the state file names
+// later events.
+func TestRestoredPairIsAccepted(t *testing.T) {
 	for _, reopened := range []bool{false, true} {
 		setup := newSetup(t)
 		s := setup.open(t)
 		fresh(t, s, charges("acme", "a"))
 		if !reopened {
-			settled(t, s)
-			fresh(t, s, charges("acme", "a in the log"))
+			checkpointAll(t, s)
+			fresh(t, s, charges("acme", "a in the WAL"))
 		}
-		dead := crashed(t, setup)
-		pair := filesOf(t, dead.path)
+		dead := copyKilledWithState(t, setup)
+		pair := readPair(t, dead.path)
 		delete(pair, ".state")
 		if reopened {
 			s = dead.open(t)
 		}
 		fresh(t, s, charges("acme", "later"))
-		settled(t, s)
-		fresh(t, s, charges("acme", "in the log"))
+		checkpointAll(t, s)
+		fresh(t, s, charges("acme", "in the WAL"))
 		path := s.file.path
 		restored := setup
-		restored.path = crash(t, path)
+		restored.path = copyKilled(t, path)
 		copyFile(t, path+".state", restored.path+".state")
 		pair.write(t, restored.path)
 		if !reopened {
-			err := restored.failure(t)
+			err := restored.openError(t)
 			require.ErrorIs(t, err, ErrEventsMissing)
 			require.ErrorContains(t, err, "mv "+restored.path+".state "+restored.path+".state.old")
 			require.NoError(t, os.Rename(restored.path+".state", restored.path+".state.old"))
@@ -193,18 +182,44 @@ func TestAPairThatWasRestoredIsKept(t *testing.T) {
 	}
 }
 
-// TestAnOldLogIsNotReplayedOverACopyWithoutEvents of a database that had none yet.
-func TestAnOldLogIsNotReplayedOverACopyWithoutEvents(t *testing.T) {
+func TestOldWALNextToEmptyCopy(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	to := filepath.Join(t.TempDir(), "copy.db")
 	copyFile(t, setup.path, to)
 	fresh(t, s, charges("acme", numbered(1000)...))
-	settled(t, s)
-	fresh(t, s, charges("acme", "in the log"))
-	dead := crashed(t, setup)
+	checkpointAll(t, s)
+	fresh(t, s, charges("acme", "in the WAL"))
+	dead := copyKilledWithState(t, setup)
 	copyFile(t, to, dead.path)
-	before := contents(t, filepath.Dir(dead.path))
-	require.ErrorIs(t, dead.failure(t), ErrWALMismatch)
-	require.Equal(t, before, contents(t, filepath.Dir(dead.path)))
+	before := readFiles(t, filepath.Dir(dead.path))
+	require.ErrorIs(t, dead.openError(t), ErrWALMismatch)
+	require.Equal(t, before, readFiles(t, filepath.Dir(dead.path)))
+}
+
+func TestSchemaChangedByAnotherProgram(t *testing.T) {
+	t.Parallel()
+	for _, statement := range []string{"CREATE INDEX mine ON events (product_item_id)", "VACUUM", "DROP VIEW charge_events_view; VACUUM"} {
+		t.Run(statement, func(t *testing.T) {
+			setup := newSetup(t)
+			s := setup.open(t)
+			fresh(t, s, charges("acme", numbered(100)...))
+			_, err := s.Prune(t.Context(), received().Add(time.Second))
+			require.NoError(t, err)
+			fresh(t, s, charges("acme", "a"))
+			sqlite3Shell(t, setup.path, statement)
+			fresh(t, s, charges("acme", "b"))
+			dead := copyKilledWithState(t, setup)
+			replayed(t, dead.open(t), charges("acme", "a", "b"))
+			sqlite3Shell(t, setup.path, "PRAGMA wal_checkpoint")
+			fresh(t, s, charges("acme", "c"))
+			checkpointAll(t, s)
+			fresh(t, s, charges("acme", "d"))
+			dead = copyKilledWithState(t, setup)
+			replayed(t, dead.open(t), charges("acme", "a", "b", "c", "d"))
+			require.NoError(t, s.Close())
+			require.NoFileExists(t, setup.path+"-wal")
+			replayed(t, setup.open(t), charges("acme", "a", "b", "c", "d"))
+		})
+	}
 }

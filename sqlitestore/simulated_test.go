@@ -15,28 +15,26 @@ import (
 	"example.com/chargeingest/internal/crashtest"
 )
 
-// simulated are lives on a model of a disk.
-type simulated struct {
-	*lives
-	plan modelPlan // of the next disk; the ones behind it are good
-	disk *model    // the last one
+// simulation runs servers of this process on a disk model. Each ends with a power cut.
+type simulation struct {
+	*servers
+	plan diskPlan // of the next disk only
+	disk *diskModel
 }
 
-// newSimulated returns lives in this process, each of which ends with a power cut.
-func newSimulated(t *testing.T, seed uint64) *simulated {
-	s := &simulated{lives: newLives(seed, filepath.Join(t.TempDir(), "charges.db"))}
-	s.launch = func(t *testing.T, k kill) (*life, error) {
+func newSimulation(t *testing.T, seed uint64) *simulation {
+	s := &simulation{servers: newServers(seed, filepath.Join(t.TempDir(), "charges.db"))}
+	s.launch = func(t *testing.T, k kill) (*server, error) {
 		plan := s.plan
 		plan.cutAt = k.Nth
-		s.plan = modelPlan{}
+		s.plan = diskPlan{}
 		return s.serve(t, plan)
 	}
 	return s
 }
 
-// serve serves the database from a disk with a plan.
-func (l *simulated) serve(t *testing.T, plan modelPlan) (*life, error) {
-	m, err := newModel(l.path, rand.New(rand.NewPCG(l.random.Uint64(), 2)), plan, l.history.IgnoreResponses, l.disk)
+func (l *simulation) serve(t *testing.T, plan diskPlan) (*server, error) {
+	m, err := newDiskModel(l.path, rand.New(rand.NewPCG(l.random.Uint64(), 2)), plan, l.history.IgnoreResponses, l.disk)
 	if err != nil {
 		return nil, err
 	}
@@ -44,9 +42,9 @@ func (l *simulated) serve(t *testing.T, plan modelPlan) (*life, error) {
 	disks.Store(l.path, disk(m.operate))
 	quiet := slog.New(slog.DiscardHandler)
 	tuning := busyTuning()
-	tuning.stateSynced = m.stateSynced
+	tuning.onStateSynced = m.stateSynced
 	store, err := open(context.Background(), l.path, Options{Logger: quiet}, tuning)
-	if err != nil { // most likely the disk, and the process ends
+	if err != nil {
 		m.stop()
 		disks.Delete(l.path)
 		if m.cut {
@@ -67,25 +65,23 @@ func (l *simulated) serve(t *testing.T, plan modelPlan) (*life, error) {
 	})
 	kill := sync.OnceFunc(func() {
 		m.stop()
-		_ = end() // nothing can be written any more
-		requireNoneOpen(t, l.path)
+		_ = end()
+		requireNoOpenFiles(t, l.path)
 		if m.cut {
 			require.NoError(t, m.restore())
 		}
 	})
 	t.Cleanup(func() { _ = end() })
-	return &life{srv.URL, m.ended, kill, end, func() string { return "" }}, nil
+	return &server{srv.URL, m.ended, kill, end, func() string { return "" }}, nil
 }
 
-// TestNoPartOfWhatWasNotSyncedHarmsTheRest cuts the power at any operation, with
-// any part of what was not synced in place.
-func TestNoPartOfWhatWasNotSyncedHarmsTheRest(t *testing.T) {
+func TestPartialUnsyncedWrites(t *testing.T) {
 	t.Parallel()
 	first := seed(t)
 	for n := rounds(40); n > 0; n -= perDatabase {
-		l := newSimulated(t, first+uint64(n))
+		l := newSimulation(t, first+uint64(n))
 		for range min(n, perDatabase) {
-			l.settle(t, l.moment())
+			l.resolve(t, l.moment())
 			l.traffic(t, 1+l.random.IntN(100), l.kill)
 			require.Positive(t, l.disk.ops)
 			l.rearrange(t)
@@ -95,34 +91,29 @@ func TestNoPartOfWhatWasNotSyncedHarmsTheRest(t *testing.T) {
 	}
 }
 
-// TestAReplayIsSyncedThoughTheEventWasNot ends a process between the write of a
-// commit and its sync, and then, once the next one has answered a retry of it,
-// cuts the power. Nothing else is sent, whose sync could be the event's, too.
-func TestAReplayIsSyncedThoughTheEventWasNot(t *testing.T) {
+// TestReplayOfUnsyncedEventIsSynced ends a process between a write and its sync, and cuts the
+// power after the next one has replied to a retry.
+func TestReplayOfUnsyncedEventIsSynced(t *testing.T) {
 	t.Parallel()
 	first := seed(t)
 	for n, replayed := uint64(0), 0; replayed < 10; n++ {
-		require.Less(t, n, uint64(100), "nothing is answered as a replay")
-		l := newSimulated(t, first+n)
+		require.Less(t, n, uint64(100), "nothing is returned as a replay")
+		l := newSimulation(t, first+n)
 		l.clients = l.clients[:1]
-		l.plan.dieAt = 20 + l.random.IntN(50) // behind those of opening
+		l.plan.dieAt = 20 + l.random.IntN(50) // after those of opening
 		l.start(t, kill{})
 		l.traffic(t, 1<<20, l.kill)
 		before := l.history.Count("replayed")
-		l.settle(t, kill{})
+		l.resolve(t, kill{})
 		replayed += l.history.Count("replayed") - before
 		l.kill()
 		l.finish(t)
 	}
 }
 
-// TestASyncThatFailsIsNeverTakenForDone fails each sync of a store's life, from
-// the first one on, once or for good, and cuts the power afterwards.
-func TestASyncThatFailsIsNeverTakenForDone(t *testing.T) { testFailing(t, "sync", 1) }
+func TestFailingSyncs(t *testing.T) { testFailing(t, "sync", 1) }
 
-// TestAWriteThatFailsIsNeverTakenForDone does so with writes, of which there are
-// many more: unless -rounds asks for all, each seventh.
-func TestAWriteThatFailsIsNeverTakenForDone(t *testing.T) {
+func TestFailingWrites(t *testing.T) {
 	step := 7
 	if *roundsFlag > 0 {
 		step = 1
@@ -133,19 +124,19 @@ func TestAWriteThatFailsIsNeverTakenForDone(t *testing.T) {
 func testFailing(t *testing.T, what string, step int) {
 	t.Parallel()
 	first := seed(t)
-	for name, failFor := range map[string]int{"once": 1, "for good": 1 << 30} {
+	for name, failFor := range map[string]int{"once": 1, "forever": 1 << 30} {
 		t.Run(name, func(t *testing.T) {
 			failAt := 1
 			for ; ; failAt += step {
-				l := newSimulated(t, first+uint64(failAt))
-				l.plan = modelPlan{failing: what, failAt: failAt, failFor: failFor}
+				l := newSimulation(t, first+uint64(failAt))
+				l.plan = diskPlan{failing: what, failAt: failAt, failFor: failFor}
 				started, err := l.launch(t, kill{})
 				if err == nil {
-					l.life = started
+					l.server = started
 					l.traffic(t, 30, l.kill)
 				}
-				hit := l.disk.came >= failAt
-				require.True(t, hit || l.disk.came > 0)
+				hit := l.disk.matched >= failAt
+				require.True(t, hit || l.disk.matched > 0)
 				l.finish(t)
 				if !hit {
 					require.NoError(t, err)

@@ -1,52 +1,38 @@
-// Package sqlitestore keeps charge events in a SQLite file.
+// Package sqlitestore stores charge events in a SQLite file.
 //
-// An event that was acknowledged is on disk: the transaction that holds it was
-// committed and synced before. It outlives a killed process and, on a disk
-// that honours fsync, a power cut.
+// Append returns after the commit was synced. The events survive a killed process and, if the
+// disk honors fsync, a power cut. One goroutine writes: it stores the queued requests of many
+// callers in one transaction. Platforms take turns.
 //
-// One goroutine writes. What waits for it goes into one transaction and is
-// synced once, so that many requests at a time cost little more than one.
-// Platforms take turns while they wait.
-//
-// What the newest events are found by, some ten thousand, is kept in memory, some
-// ten megabytes, and written in the order of keys later; opening a database reads
-// it from them.
-//
-// One process, and one [Store] of it, has a database at a time. The lock is on
-// the file, whatever its name (Linux, macOS, Windows), and on a lock file next to
-// it (its path and ".lock", which stays there). Other programs may read: the sqlite3
-// shell finds a view charge_events_view with a column for every field. Its
-// timestamp_utc compares by instant, which the text of timestamp does not; see
-// docs/operations.md. A transaction that is left open there keeps the write-ahead log
-// from being reused, and from being taken over when the database is opened again.
+// Other programs may read the database. The view charge_events_view has a column for each
+// field; its timestamp_utc compares by instant, see docs/operations.md. A transaction that
+// another program leaves open keeps the write-ahead log (WAL) growing and prevents the next
+// opening.
 //
 // # Files
 //
-// Next to a database are its write-ahead log (its path and "-wal"), which may have
-// events that are nowhere else, and a state file (".state"). SQLite replays any log
-// with the name of the database over it. So the database and the log have marks that
-// tell whether the log continues that database, as it is now; one that does not is an
-// [ErrWALMismatch]. The state file says which database was last open there and which
-// event is the newest that was acknowledged; a database that misses some is an
-// [ErrEventsMissing]. Both errors name the files and the remedy. Without a state file
-// no event is missed. Files that the store makes have the owner, if the system
-// permits it, and the mode of the database.
+// Only one [Store] can have a database open. It locks the database file, under any name
+// (Linux, macOS, Windows), and a lock file (its path and ".lock"), which is never deleted.
 //
-// To restore a backup: close the store, move the database and all files whose names
-// begin with its name away, and copy the backup to its path. Together with its log,
-// a database can be moved and copied while no store has it open. It must not be
-// opened by two names in turn, hard links to one file: the log has one name.
+// The WAL (its path and "-wal") may hold events that the database file does not have.
+// SQLite would replay any file with that name, so Open returns [ErrWALMismatch] if the WAL
+// does not continue the database. A state file (".state") names the last database at the path
+// and its newest acknowledged event; if the event is missing, Open returns [ErrEventsMissing].
+// Both errors name the files and the remedy. Without the state file, missing events are not
+// detected. New files get the mode of the database and, if the system permits it, the owner.
 //
-// A database that is replaced while a store has it open takes no events. The store
-// writes nothing to the file that is there, and Close moves the old log away (to
-// "-wal.replaced-" and the time); if the file was written over, Close returns an
-// error.
+// To restore a backup, close the store, move away all files whose names begin with the name
+// of the database, and copy the backup to its path. A database that is not open can be moved
+// and copied together with its WAL. Do not open it by two hard links in turn: the WAL has one
+// name.
 //
-// The store has a descriptor of the database that SQLite does not know of. Closing
-// it, or any other, as copying the file within the process does, releases the locks
-// that SQLite holds for this process; see sqlite.OFDLocking of modernc.org/sqlite.
-// A program that has connections of its own to the database closes them before the
-// store. [Store.Backup] copies without that.
+// If the database file is replaced while it is open, the store accepts no more events and does
+// not change the new file. Close renames the old WAL (to "-wal.replaced-" and the time), and
+// returns an error if the file was overwritten.
+//
+// Closing any descriptor of the database in the process, such as after copying it, releases
+// SQLite's locks; see sqlite.OFDLocking of modernc.org/sqlite. Use [Store.Backup] for copies,
+// and close other connections before the store.
 package sqlitestore
 
 import (
@@ -76,68 +62,56 @@ var (
 )
 
 var (
-	// ErrLocked says that another store, most likely another process, has the
-	// database open.
+	// ErrLocked is returned if another store, usually of another process, has the database
+	// open.
 	ErrLocked = errors.New("database is in use by another store")
 
-	// ErrNotEventDatabase says that a file is not a database of this package. It was
-	// not changed.
+	// ErrNotEventDatabase is returned if a file is not a database of this package. It is
+	// unchanged.
 	ErrNotEventDatabase = errors.New("not a charge event database")
 
-	// ErrWALMismatch says that the write-ahead log next to a database was written
-	// by another one, or by another state of it, most likely the one that was there
-	// before a backup was restored. SQLite would write it over the database. Nothing
-	// was changed.
-	ErrWALMismatch = errors.New("write-ahead log of another database")
+	// ErrWALMismatch is returned if the write-ahead log belongs to another database or to
+	// another state, for example after a backup was restored. All files are unchanged.
+	ErrWALMismatch = errors.New("write-ahead log does not match the database")
 
-	// ErrEventsMissing says that a database has fewer events than were
-	// acknowledged, most likely because its write-ahead log was deleted after a
-	// crash, or the database itself. Nothing was changed.
+	// ErrEventsMissing is returned if the database misses acknowledged events, for example
+	// because its write-ahead log was deleted after a crash. All files are unchanged.
 	ErrEventsMissing = errors.New("acknowledged events are missing")
 
-	// ErrSchemaTooNew says that a database was written by a newer version of this
-	// package, which this one cannot read.
-	ErrSchemaTooNew = errors.New("charge event database of a newer version")
+	// ErrSchemaTooNew is returned if a newer version of this package wrote the database.
+	ErrSchemaTooNew = errors.New("charge event database was written by a newer version")
 )
 
-// Options are the settings of a [Store]. The zero value has the defaults.
+// Options are the settings of a [Store]. The zero value selects the defaults.
 type Options struct {
-	// Entropy is where the random part of the ids comes from.
-	// Default: crypto/rand.Reader.
+	// Entropy is the source of the random part of event ids. Default: crypto/rand.Reader.
 	Entropy io.Reader
 
-	// ScanTimeout bounds one call of Get or List from its turn on; what takes
-	// longer is chargeingest.ErrScanLimit. A call that gets no turn within two
-	// seconds is chargeingest.ErrOverloaded. Default: 2 s.
+	// ScanTimeout bounds a Get or List, not counting the wait for its turn. A longer call
+	// returns chargeingest.ErrScanLimit, and one without a turn for two seconds
+	// chargeingest.ErrOverloaded. Default: 2 s.
 	ScanTimeout time.Duration
 
-	// MaxQueuedEvents bounds the events that wait to be stored; what is beyond is
-	// chargeingest.ErrOverloaded. A batch that is larger by itself is taken
-	// where nothing else waits. Default: 20,000.
+	// MaxQueuedEvents bounds the queue. Batches beyond it return chargeingest.ErrOverloaded,
+	// but an empty queue accepts any batch. Default: 20,000.
 	MaxQueuedEvents int
 
-	// MaxTransactionEvents bounds the events of one transaction, which is how
-	// long a request waits for those stored with it. A batch that is larger by
-	// itself has a transaction of its own. Default: 2,000.
+	// MaxTransactionEvents bounds the events of a transaction. A larger batch gets its own.
+	// Default: 2,000.
 	MaxTransactionEvents int
 
-	// MaxReaders is the most connections that read at a time. Platforms take turns,
-	// and one platform leaves a connection to the others. Listings that scan use
-	// at most half of the connections. Default: 4.
+	// MaxReaders bounds the connections that read. One platform cannot use all connections,
+	// and listings that scan use at most half. Default: 4.
 	MaxReaders int
 
-	// Observer, if set, is called after each transaction that stored events, or
-	// was to. Those whose events it has, and the next transaction, wait for it,
-	// so it must not call what waits for them: Append, Ready, Prune or Close.
+	// Observer, if set, is called after each transaction that stored events or failed.
+	// Requests wait for it, so it must not call Append, Ready, Prune or Close.
 	Observer func(chargeingest.CommitStats)
 
-	// Logger is told what a caller cannot see, such as a disk that failed.
-	// Default: slog.Default().
+	// Logger receives errors that no caller sees. Default: slog.Default().
 	Logger *slog.Logger
 }
 
-// withDefaults returns the options with their defaults in place, or an error
-// that names the field that is wrong.
 func (o Options) withDefaults() (Options, error) {
 	switch {
 	case o.ScanTimeout < 0:
@@ -171,8 +145,7 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
-// Store is a [chargeingest.EventStore] in a SQLite file. Safe for concurrent
-// use.
+// Store is a [chargeingest.EventStore] in a SQLite file. It is safe for concurrent use.
 type Store struct {
 	options Options
 	file    *file
@@ -181,38 +154,32 @@ type Store struct {
 	readers *sql.DB
 	gates   gates
 
-	// reading is held for reading by every call that reads, and for writing
-	// where nobody may be reading: to empty the write-ahead log, and to close.
+	// locked by readers, and by the writer to empty the WAL or to close
 	reading sync.RWMutex
 
-	// running ends when the store closes.
 	running context.Context
 	stop    context.CancelFunc
 	once    sync.Once
 	closed  error
 
-	// backups are those under way; starting guards adding one.
-	starting sync.Mutex
-	backups  sync.WaitGroup
+	backupsMu sync.Mutex
+	backups   sync.WaitGroup
 }
 
-// Open opens the database at path with the default [Options], and creates it
-// where it does not exist. A new file is readable and writable by its owner
-// alone; one that exists, even an empty one, keeps its mode. The path is one of
-// a file, never a URI. One with control characters is refused.
+// Open opens or creates the database at path with the default [Options]. The path must name a
+// file; URIs and control characters are refused. Only the owner can access a new file; an
+// existing file, even an empty one, keeps its mode.
 //
-// What an earlier process left in the write-ahead log is moved into the
-// database and synced before Open returns, so that the answer to a retry of it
-// is durable. The context is for opening alone.
+// Open first moves the events of the write-ahead log into the database and syncs it, so that
+// replays are durable. The context bounds only the opening.
 //
-// The error is an [ErrLocked], [ErrNotEventDatabase], [ErrWALMismatch], [ErrEventsMissing]
-// or [ErrSchemaTooNew] where it applies.
+// The error can be [ErrLocked], [ErrNotEventDatabase], [ErrWALMismatch], [ErrEventsMissing] or
+// [ErrSchemaTooNew].
 func Open(ctx context.Context, path string) (*Store, error) {
 	return OpenWith(ctx, path, Options{})
 }
 
-// OpenWith is [Open] with settings of the caller's own. The error names the
-// field of o that is wrong.
+// OpenWith is [Open] with options. Its error names an invalid field.
 func OpenWith(ctx context.Context, path string, o Options) (*Store, error) {
 	return open(ctx, path, o, defaultTuning())
 }
@@ -237,8 +204,8 @@ func (s *Store) open(ctx context.Context, path string, t tuning) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = explain(path, err) }()
-	if s.lock, err = lockName(path); err != nil {
+	defer func() { err = explainPermission(path, err) }()
+	if s.lock, err = lockFile(path); err != nil {
 		return err
 	}
 	s.file = &file{path: path, tuning: t, logger: s.options.Logger}
@@ -270,8 +237,7 @@ func (s *Store) open(ctx context.Context, path string, t tuning) (err error) {
 	return nil
 }
 
-// Append implements [chargeingest.EventStore]. The id of an event carries the
-// time of its receipt.
+// Append implements [chargeingest.EventStore].
 func (s *Store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 	receipt, err := storekit.Append(ctx, b, func(a storekit.Attempt) (chargeingest.AppendResult, error) {
 		return s.writer.queue.Append(ctx, a)
@@ -282,14 +248,12 @@ func (s *Store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.
 	return receipt, err
 }
 
-// notStored marks an error as one that left nothing behind.
 func notStored(cause error) error {
 	return fmt.Errorf("sqlitestore: %w: %w", chargeingest.ErrNotStored, cause)
 }
 
-// Ready implements [chargeingest.ReadyChecker]. It takes its turn among the
-// appends. A store that failed is tried again, so that asking it makes it
-// ready as soon as it can be.
+// Ready implements [chargeingest.ReadyChecker]. It waits for its turn among the appends, and
+// tries to recover a failed store.
 func (s *Store) Ready(ctx context.Context) error {
 	if s.running.Err() != nil {
 		return chargeingest.ErrClosed
@@ -297,15 +261,14 @@ func (s *Store) Ready(ctx context.Context) error {
 	return s.writer.do(ctx, s.writer.ready)
 }
 
-// Close refuses further calls with chargeingest.ErrClosed, stores what waits
-// to be stored, ends backups and prunings, and closes the database. It is an error
-// if the database was written over by another one. Every call returns what the
-// first one did.
+// Close stores the queued events, ends Backup and Prune, and closes the database. Other
+// methods then return chargeingest.ErrClosed. Close returns an error, also when repeated, if
+// another database overwrote the file.
 func (s *Store) Close() error {
 	s.once.Do(func() {
-		s.starting.Lock()
+		s.backupsMu.Lock()
 		s.stop()
-		s.starting.Unlock()
+		s.backupsMu.Unlock()
 		s.writer.queue.Close()
 		<-s.writer.stopped
 		s.backups.Wait()
@@ -316,8 +279,7 @@ func (s *Store) Close() error {
 	return s.closed
 }
 
-// release gives up whatever is open. The writer's connection is the last, as
-// closing the last one removes the write-ahead log, unless that is not to be.
+// The writer's connection is closed last, which deletes the WAL.
 func (s *Store) release() error {
 	s.reading.Lock()
 	defer s.reading.Unlock()

@@ -10,58 +10,48 @@ import (
 	"os"
 )
 
-// SQLite misses no write-ahead log that was deleted. So the store keeps a state file
-// next to the database. It names the database that the store last had open there, by
-// its opening, and how much of it must exist. The file is a help, not a part of the
-// database: without it no event is missed.
+// SQLite does not detect a deleted WAL. So an optional state file identifies the last database
+// at the path and its newest acknowledged event.
 
-// state is the content of the state file.
 type state struct {
-	// The database has one of these as its opening. Next is set while it is opened.
-	now, next token
+	// The database has one of these; opening only after an interrupted opening.
+	current, opening token
 
-	// at is the offset of the mark in the database file, 0 if unknown.
-	at int64
+	// offset of the mark in the database file, 0 if unknown
+	markOffset int64
 
-	// newest is the seq of the newest event that was acknowledged. The file is
-	// written after the commit was synced and is not synced itself, so this is a
-	// lower bound.
+	// newest is a lower bound: the file is written after the commit and not synced.
 	newest int64
 }
 
-// has reports whether the state is of a database with this opening.
-func (s state) has(t token) bool { return t == s.now || t == s.next && t != token{} }
+func (s state) isOf(t token) bool { return t == s.current || t == s.opening && t != token{} }
 
-// A state has the same length always: it is overwritten in place by one write
-// within one sector.
+// The length is constant, so that one write within a sector replaces the state.
 const stateFormat = "chargeingest state 1\ndatabase %x\nopening  %x\noffset   %020d\nnewest   %020d\n"
 
 func (s state) encode() []byte {
-	text := fmt.Appendf(nil, stateFormat, s.now, s.next, s.at, s.newest)
+	text := fmt.Appendf(nil, stateFormat, s.current, s.opening, s.markOffset, s.newest)
 	return fmt.Appendf(text, "check    %08x\n", crc32.ChecksumIEEE(text))
 }
 
-// decodeState returns false if the text is not that of a state.
 func decodeState(text []byte) (s state, ok bool) {
-	var now, next []byte
-	_, err := fmt.Sscanf(string(text), stateFormat, &now, &next, &s.at, &s.newest)
-	if err != nil || len(now) != len(s.now) || len(next) != len(s.next) {
+	var current, opening []byte
+	_, err := fmt.Sscanf(string(text), stateFormat, &current, &opening, &s.markOffset, &s.newest)
+	if err != nil || len(current) != len(s.current) || len(opening) != len(s.opening) {
 		return state{}, false
 	}
-	s.now, s.next = token(now), token(next)
+	s.current, s.opening = token(current), token(opening)
 	return s, bytes.Equal(text, s.encode())
 }
 
-// stateFile is the state file of a store that has its database open.
 type stateFile struct {
-	file   *os.File
-	isNew  bool
-	state  state
-	failed bool // a write did
+	file    *os.File
+	isNew   bool
+	content state
+	failed  bool
 }
 
-// openState opens or creates the file next to a database. The state is nil if
-// there was none, or if it is damaged.
+// openState returns no state if the file is new or damaged.
 func openState(path string, like fs.FileInfo) (_ *stateFile, last *state, _ error) {
 	f, err := openSideFile(path, like)
 	if err != nil {
@@ -78,9 +68,7 @@ func openState(path string, like fs.FileInfo) (_ *stateFile, last *state, _ erro
 	return s, last, nil
 }
 
-// newestBefore returns the newest event that the state file next to a database tells
-// of, 0 if there is none.
-func newestBefore(database string) int64 {
+func lastAcknowledged(database string) int64 {
 	path := database + ".state"
 	if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() {
 		return 0
@@ -93,12 +81,11 @@ func newestBefore(database string) int64 {
 	return last.newest
 }
 
-// begin writes the state with which a database is opened, or none if it is nil,
-// durable before the database can change.
-func (s *stateFile) begin(now *state) (text []byte, err error) {
-	if now != nil {
-		s.state = *now
-		text = now.encode()
+// start writes and syncs the state, or nothing if it is nil.
+func (s *stateFile) start(content *state) (text []byte, err error) {
+	if content != nil {
+		s.content = *content
+		text = content.encode()
 	}
 	err = s.file.Truncate(int64(len(text)))
 	if err == nil {
@@ -108,15 +95,14 @@ func (s *stateFile) begin(now *state) (text []byte, err error) {
 		err = s.file.Sync()
 	}
 	if err == nil && s.isNew {
-		err = syncFolder(s.file.Name())
+		err = syncDir(s.file.Name())
 	}
 	return text, err
 }
 
-// update writes the state without a sync. It is true already. The
-// error is the first one alone: the state in the file stays true, and is older.
+// update returns only the first error: an older state stays valid.
 func (s *stateFile) update() error {
-	_, err := s.file.WriteAt(s.state.encode(), 0)
+	_, err := s.file.WriteAt(s.content.encode(), 0)
 	if err == nil || s.failed {
 		return nil
 	}

@@ -48,7 +48,7 @@ func (w *writer) transact(f func(*session) error) (err error) {
 			return
 		}
 		w.lastErr = err
-		s.undone()
+		s.rolledBack()
 		rolledBack := w.rollBack(s) && (!committing || isRolledBack(err))
 		if !rolledBack || isHarmful(err) {
 			w.fail(err)
@@ -61,7 +61,7 @@ func (w *writer) transact(f func(*session) error) (err error) {
 	if _, err := s.begin.exec(); err != nil {
 		return err
 	}
-	mayStartOver := w.file.mayStartOver()
+	mayRestart := w.file.walMayRestart()
 	before, err := s.changes()
 	if err != nil {
 		return err
@@ -69,11 +69,11 @@ func (w *writer) transact(f func(*session) error) (err error) {
 	if err := f(s); err != nil {
 		return err
 	}
-	if err := guarded(s.finish); err != nil {
+	if err := guarded(s.beforeCommit); err != nil {
 		return requestError{err}
 	}
 	mark, added := w.file.mark, s.recent.hasAdded()
-	if mayStartOver || !added || !s.added {
+	if mayRestart || !added || !s.added {
 		if mark, err = s.mark(w.file, before); err != nil {
 			return err
 		}
@@ -86,7 +86,7 @@ func (w *writer) transact(f func(*session) error) (err error) {
 		s.added = added
 	}
 	w.file.mark = mark
-	w.writeStateNow = w.writeStateNow || mayStartOver
+	w.writeStateNow = w.writeStateNow || mayRestart
 	s.committed()
 	return nil
 }

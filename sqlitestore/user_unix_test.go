@@ -4,7 +4,6 @@ package sqlitestore
 
 import "syscall"
 
-// becomeUser takes the rights of root from this process.
 func becomeUser(user, group int) error {
 	if err := syscall.Setgroups(nil); err != nil {
 		return err

@@ -14,8 +14,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// timed returns an event with a timestamp and an amount.
-func timed(t *testing.T, reference, timestamp, amount string) chargeingest.NewEvent {
+func timedEvent(t *testing.T, reference, timestamp, amount string) chargeingest.NewEvent {
 	t.Helper()
 	e := charge(reference)
 	var err error
@@ -29,7 +28,7 @@ func timed(t *testing.T, reference, timestamp, amount string) chargeingest.NewEv
 func TestTimestampUTCComparesByInstant(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
-	timestamps := []string{ // in order
+	timestamps := []string{
 		"0001-01-01T00:00:00+14:00",
 		"0001-01-01T00:00:00Z",
 		"0001-01-01T00:00:00.000000001Z",
@@ -51,7 +50,7 @@ func TestTimestampUTCComparesByInstant(t *testing.T) {
 	}
 	b := chargeingest.Batch{Platform: "acme", Route: chargeingest.RouteBatch}
 	for _, ts := range timestamps {
-		b.Events = append(b.Events, timed(t, "", ts, "1"))
+		b.Events = append(b.Events, timedEvent(t, "", ts, "1"))
 	}
 	fresh(t, s, b)
 	slices.SortFunc(b.Events, func(a, b chargeingest.NewEvent) int { return a.Timestamp.Compare(b.Timestamp) })
@@ -79,7 +78,6 @@ func TestTimestampUTCComparesByInstant(t *testing.T) {
 	require.NoError(t, rows.Err())
 }
 
-// TestDocumentedQueries runs the SQL of docs/operations.md.
 func TestDocumentedQueries(t *testing.T) {
 	text, err := os.ReadFile("../docs/operations.md")
 	require.NoError(t, err)
@@ -91,30 +89,28 @@ func TestDocumentedQueries(t *testing.T) {
 
 	setup := newSetup(t)
 	s := setup.open(t)
-	other := timed(t, "other", "2026-02-10T00:00:00Z", "7.00")
+	other := timedEvent(t, "other", "2026-02-10T00:00:00Z", "7.00")
 	other.CustomerReference = "another"
 	fresh(t, s, chargeingest.Batch{Platform: chargeingest.DefaultPlatform, Route: chargeingest.RouteBatch, Events: []chargeingest.NewEvent{
-		timed(t, "begins in January", "2026-01-31T23:30:00-01:00", "0.1"),
-		timed(t, "ends in March", "2026-03-01T00:30:00+02:00", "0.2"),
-		timed(t, "large", "2026-02-10T00:00:00.5Z", "123456789012345678901234567.01"),
-		timed(t, "January", "2026-02-01T00:30:00+01:00", "1000"),
-		timed(t, "March", "2026-02-28T23:30:00-05:00", "1000"),
+		timedEvent(t, "begins in January", "2026-01-31T23:30:00-01:00", "0.1"),
+		timedEvent(t, "ends in March", "2026-03-01T00:30:00+02:00", "0.2"),
+		timedEvent(t, "large", "2026-02-10T00:00:00.5Z", "123456789012345678901234567.01"),
+		timedEvent(t, "January", "2026-02-01T00:30:00+01:00", "1000"),
+		timedEvent(t, "March", "2026-02-28T23:30:00-05:00", "1000"),
 		other,
 	}})
 	fresh(t, s, chargeingest.Batch{Platform: "acme", Route: chargeingest.RouteSingle, Events: []chargeingest.NewEvent{
-		timed(t, "of another platform", "2026-02-10T00:00:00Z", "1000"),
+		timedEvent(t, "of another platform", "2026-02-10T00:00:00Z", "1000"),
 	}})
 	require.Equal(t, "another\x1fEUR\x1f7.00\x1f1\ncustomer\x1fEUR\x1f123456789012345678901234567.31\x1f3",
-		shell(t, setup.path, query))
+		sqlite3Shell(t, setup.path, query))
 }
 
-// TestTheViewOfADatabaseOfBefore migrates a database of the version before
-// timestamp_utc.
-func TestTheViewOfADatabaseOfBefore(t *testing.T) {
+func TestMigrateView(t *testing.T) {
 	scripts, err := migrationScripts()
 	require.NoError(t, err)
 	setup := newSetup(t)
-	made(t, setup.path, append(append([]string{fmt.Sprintf("PRAGMA application_id = %d", applicationID)}, scripts[:4]...),
+	execSQL(t, setup.path, append(append([]string{fmt.Sprintf("PRAGMA application_id = %d", applicationID)}, scripts[:4]...),
 		"PRAGMA user_version = 4",
 		"INSERT INTO platforms VALUES (1, 'acme')",
 		`INSERT INTO events VALUES (1, 'chda_00000000000000000000000000', 1, NULL, NULL, NULL, NULL, NULL, 'proi', 1767225600, 5, 0, 1767225600, 0, x'', '{"timestamp":"2026-01-01T01:00:00.000000005+01:00"}')`,

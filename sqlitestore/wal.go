@@ -11,51 +11,49 @@ import (
 	"slices"
 )
 
-// logContent is what the store looks for in a write-ahead log.
-type logContent struct {
+type walContent struct {
 	frames  int             // that SQLite may replay
 	marks   []mark          // in any page
-	headers map[header]bool // in the pages that begin the database
-	first   header          // in the first transaction, zero if it has none
-	isOurs  bool            // the first transaction is the store's
+	headers map[header]bool // in copies of the first page
+	first   header          // in the first transaction, or zero
+	isOurs  bool            // the store wrote the first transaction
 }
 
-// readLog reads the write-ahead log at the path, as far as SQLite would: up to the
-// last commit before a frame that is of no use. When a log was started over, what it
-// had before is still behind, and after a crash there may be a mixture. See
+// readWAL reads as far as SQLite would: up to the last commit before an invalid frame. Old
+// frames follow in a restarted WAL, and can be mixed with new ones after a crash. See
 // https://www.sqlite.org/fileformat2.html#walformat.
-func (f *file) readLog() (logContent, error) {
-	found := logContent{headers: make(map[header]bool)}
-	log, err := os.Open(f.path + "-wal")
+func (f *file) readWAL() (walContent, error) {
+	found := walContent{headers: make(map[header]bool)}
+	walFile, err := os.Open(f.path + "-wal")
 	if errors.Is(err, fs.ErrNotExist) {
 		return found, nil
 	}
 	if err != nil {
 		return found, err
 	}
-	defer log.Close() //nolint:errcheck // it was only read
-	r := bufio.NewReaderSize(log, 1<<16)
+	defer walFile.Close() //nolint:errcheck // read only
+	r := bufio.NewReaderSize(walFile, 1<<16)
 	var begin [32]byte
-	if more, err := readWhole(r, begin[:]); !more {
+	if more, err := readFull(r, begin[:]); !more {
 		return found, err
 	}
 	size := binary.BigEndian.Uint32(begin[8:])
-	var sum logSum
+	var sum walChecksum
 	sum.add(begin[:24])
-	if size < 512 || size > 1<<16 || !sum.is(begin[24:]) {
-		return found, nil // SQLite takes it for empty
+	if size < 512 || size > 1<<16 || !sum.equals(begin[24:]) {
+		return found, nil // SQLite treats it as empty
 	}
 	frame := make([]byte, 24+size)
-	open := found // up to this frame of a transaction
+	open := found // and the frames of the current transaction
 	var headers []header
 	for {
-		if more, err := readWhole(r, frame); !more {
+		if more, err := readFull(r, frame); !more {
 			return found, err
 		}
 		page := frame[24:]
 		sum.add(frame[:8])
 		sum.add(page)
-		if !bytes.Equal(frame[8:16], begin[16:24]) || !sum.is(frame[16:]) {
+		if !bytes.Equal(frame[8:16], begin[16:24]) || !sum.equals(frame[16:]) {
 			return found, nil
 		}
 		open.frames++
@@ -74,22 +72,21 @@ func (f *file) readLog() (logContent, error) {
 			if len(headers) > 0 {
 				open.first = headers[0]
 			}
-			// VACUUM writes the mark that was there, at another schema.
+			// VACUUM copies the old mark but changes the schema version.
 			open.isOurs = len(open.marks) > 0 && !open.hasOtherSchema(open.marks[0].header.schema())
 		}
 		found, headers = open, headers[:0]
 	}
 }
 
-// logSum is the checksum of a log: that of a frame goes on from the one before.
-type logSum struct {
+type walChecksum struct {
 	order binary.ByteOrder
 	a, b  uint32
 }
 
-// add adds data whose length is a multiple of 8. The first data are the log's header,
-// which says how they are read.
-func (s *logSum) add(data []byte) {
+// add requires a multiple of 8 bytes. The WAL header comes first and determines the byte
+// order.
+func (s *walChecksum) add(data []byte) {
 	if s.order == nil {
 		s.order = binary.LittleEndian
 		if data[3]&1 == 1 {
@@ -102,12 +99,11 @@ func (s *logSum) add(data []byte) {
 	}
 }
 
-func (s *logSum) is(data []byte) bool {
+func (s *walChecksum) equals(data []byte) bool {
 	return binary.BigEndian.Uint32(data) == s.a && binary.BigEndian.Uint32(data[4:]) == s.b
 }
 
-// readWhole returns false at the end, which may come within the data.
-func readWhole(r io.Reader, data []byte) (more bool, err error) {
+func readFull(r io.Reader, data []byte) (ok bool, err error) {
 	_, err = io.ReadFull(r, data)
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return false, nil
@@ -115,12 +111,11 @@ func readWhole(r io.Reader, data []byte) (more bool, err error) {
 	return err == nil, err
 }
 
-// continues reports whether the log belongs to a database with this content, or
-// may: a log that another program began has no mark, nor has a database of an earlier
-// version or one that a checkpoint was cut off in. Then it is decided by whether the
-// database that was last open here was another one.
-func (l logContent) continues(c content, wasOther bool) bool {
-	isAnother := func(m mark) bool { return m.stamp != c.mark.stamp } // VACUUM writes the same
+// continues reports whether the WAL belongs to a database with this content. A mark is missing
+// if another program began the WAL, in earlier versions, and after an interrupted checkpoint.
+// Then the result is whether this was the last database at the path.
+func (l walContent) continues(c content, wasOther bool) bool {
+	isAnother := func(m mark) bool { return m.stamp != c.mark.stamp }
 	switch {
 	case l.frames == 0:
 		return true
@@ -130,17 +125,16 @@ func (l logContent) continues(c content, wasOther bool) bool {
 		return false
 	}
 	follows := func(m mark) bool {
-		return m.stamp == c.mark.stamp || m.before == c.mark.stamp && (c.seq < 0 || c.seq >= m.seq)
+		return m.stamp == c.mark.stamp || m.previous == c.mark.stamp && (c.seq < 0 || c.seq >= m.newest)
 	}
 	hasHeader := func(m mark) bool { return m.header == c.header }
-	// If another program began the log, a power cut may have taken what the file had
-	// of it when the first mark was set.
+	// Another program began the WAL, and a power cut took the pages that it had moved into the
+	// file.
 	isBefore := !l.isOurs && l.first.changes() == c.changes()+1
 	return slices.ContainsFunc(l.marks, follows) && (l.headers[c.header] || isBefore || slices.ContainsFunc(l.marks, hasHeader))
 }
 
-// hasSchema reports whether the log has a page with a schema version.
-func (l logContent) hasSchema(version uint32) bool {
+func (l walContent) hasSchema(version uint32) bool {
 	for h := range l.headers {
 		if h.schema() == version {
 			return true
@@ -149,8 +143,7 @@ func (l logContent) hasSchema(version uint32) bool {
 	return false
 }
 
-// hasOtherSchema reports whether another program changed the schema.
-func (l logContent) hasOtherSchema(version uint32) bool {
+func (l walContent) hasOtherSchema(version uint32) bool {
 	for h := range l.headers {
 		if h.schema() != version {
 			return true

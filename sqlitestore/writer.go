@@ -33,9 +33,9 @@ type writer struct {
 
 	// For the goroutine only:
 
-	session *session // nil while nothing can be acknowledged
-	recent  *recent  // changed with readers locked out
-	lastErr error    // nil after a success
+	session *session     // nil while nothing can be acknowledged
+	recent  *recentIndex // of the last session; changed with readers locked out
+	lastErr error        // of a transaction or checkpoint; nil after a success
 
 	stateTimer    <-chan time.Time // set while the state file is behind
 	writeStateNow bool             // the state file may name no event of the WAL
@@ -45,21 +45,21 @@ type writer struct {
 		err    error
 	}
 
-	log logWork
+	checkpoints checkpointer
 }
 
 func newWriter(s *Store, first *session) *writer {
 	w := &writer{
-		logger:    s.options.Logger,
-		file:      s.file,
-		reading:   &s.reading,
-		maxEvents: s.options.MaxTransactionEvents,
-		groupTime: maxGroupTime,
-		jobs:      make(chan func()),
-		stopped:   make(chan struct{}),
-		session:   first,
-		recent:    first.recent,
-		log:       newLogWork(s.file.drainFrames),
+		logger:      s.options.Logger,
+		file:        s.file,
+		reading:     &s.reading,
+		maxEvents:   s.options.MaxTransactionEvents,
+		groupTime:   maxGroupTime,
+		jobs:        make(chan func()),
+		stopped:     make(chan struct{}),
+		session:     first,
+		recent:      first.recent,
+		checkpoints: newCheckpointer(s.file.drainFrames),
 	}
 	w.queue = groupcommit.New(s.options.MaxQueuedEvents, s.options.Observer, func(err error) {
 		w.logger.Error("sqlitestore: the observer failed", "error", err)
@@ -72,7 +72,7 @@ func newWriter(s *Store, first *session) *writer {
 func (w *writer) run() {
 	defer close(w.stopped)
 	defer func() {
-		if w.log.draining {
+		if w.checkpoints.draining {
 			w.lockReaders()
 			w.reading.Unlock()
 		}
@@ -85,16 +85,16 @@ func (w *writer) run() {
 			w.store(group)
 		case job := <-w.jobs:
 			job()
-		case done := <-w.log.done:
-			w.checkpointed(done)
-		case <-w.log.drained:
-			w.readersEnded()
-		case <-w.log.recheck:
-			w.recheckLog()
+		case done := <-w.checkpoints.done:
+			w.checkpointEnded(done)
+		case <-w.checkpoints.drained:
+			w.readersDrained()
+		case <-w.checkpoints.recheck:
+			w.recheckBlocked()
 		case <-w.stateTimer:
 			w.writeState()
 		}
-		w.settleLog()
+		w.checkpointIfDue()
 	}
 }
 
@@ -134,7 +134,7 @@ func (w *writer) store(group []*groupcommit.Request) {
 	var results []groupcommit.Result
 	start := time.Now()
 	err := w.transact(func(s *session) error {
-		if err := s.lookAhead(group); err != nil {
+		if err := s.prefetch(group); err != nil {
 			return err
 		}
 		s.loaded = 0

@@ -3,14 +3,13 @@ CREATE TABLE platforms (
     name TEXT NOT NULL UNIQUE
 ) STRICT;
 
--- NULL stands for a value that is not set. The text of instants and decimals is
--- in content alone, as it was sent; seconds since 1970 and nanoseconds beside
--- them are for comparing.
+-- NULL means not set. Only content has the text of timestamps and decimals as
+-- sent. Seconds since 1970 and nanoseconds are for comparisons.
 CREATE TABLE events (
-    seq                                 INTEGER PRIMARY KEY AUTOINCREMENT, -- the order of storing; none is used twice
+    seq                                 INTEGER PRIMARY KEY AUTOINCREMENT, -- in storage order, never reused
     id                                  TEXT NOT NULL UNIQUE,
     platform                            INTEGER NOT NULL REFERENCES platforms (id),
-    reference                           TEXT, -- NULL where it is empty, too: only a set one is unique
+    reference                           TEXT, -- also NULL if empty; unique if set
     customer_id                         TEXT,
     customer_reference                  TEXT,
     pricing_plan_subscription_id        TEXT,
@@ -18,33 +17,33 @@ CREATE TABLE events (
     product_item_id                     TEXT NOT NULL,
     timestamp_s                         INTEGER NOT NULL,
     timestamp_ns                        INTEGER NOT NULL,
-    timestamp_assigned                  INTEGER NOT NULL, -- 1 where the client sent none
+    timestamp_assigned                  INTEGER NOT NULL, -- 1 if the client sent none
     received_s                          INTEGER NOT NULL,
     received_ns                         INTEGER NOT NULL,
     digest                              BLOB NOT NULL,
-    content                             TEXT NOT NULL -- last, so that scans need not read past it
+    content                             TEXT NOT NULL -- last, so that scans can skip it
 ) STRICT;
 
--- Each of these ends in seq by itself, which is the order of every listing.
+-- Each of these implicitly ends in seq, the order of all listings.
 CREATE INDEX events_platform ON events (platform);
 CREATE UNIQUE INDEX events_reference ON events (platform, reference) WHERE reference IS NOT NULL;
 CREATE INDEX events_customer_id ON events (platform, customer_id) WHERE customer_id IS NOT NULL;
 CREATE INDEX events_customer_reference ON events (platform, customer_reference) WHERE customer_reference IS NOT NULL;
 
--- A request that carried an idempotency key.
+-- Requests with an idempotency key.
 CREATE TABLE requests (
     id       INTEGER PRIMARY KEY,
     platform INTEGER NOT NULL REFERENCES platforms (id),
     key      TEXT NOT NULL,
     route    TEXT NOT NULL,
     digest   BLOB NOT NULL,
-    bound    TEXT NOT NULL, -- when, as an event id of that time; not less than those of its events
+    bound    TEXT NOT NULL, -- when it was recorded, as an event id of that time; not less than those of its events
     UNIQUE (platform, key)
 ) STRICT;
 
 CREATE INDEX requests_bound ON requests (bound);
 
--- What a request was answered with, in its order; an event may be there twice.
+-- The events of the response, in its order; an event may occur twice.
 CREATE TABLE request_events (
     request  INTEGER NOT NULL REFERENCES requests (id) ON DELETE CASCADE,
     position INTEGER NOT NULL,
@@ -54,7 +53,7 @@ CREATE TABLE request_events (
 
 CREATE INDEX request_events_event ON request_events (event);
 
--- For people: a column per field of the contract.
+-- For other programs: a column per field of the API.
 CREATE VIEW charge_events_view AS
 SELECT
     e.seq,

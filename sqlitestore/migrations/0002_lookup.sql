@@ -1,7 +1,6 @@
--- What events are found by, in place of an index each. An index takes every
--- entry in at once, and each entry of a random key changes a page of its own.
--- This table takes them in later and in order, see recent.go; until then they
--- are in memory, and in events.
+-- A lookup table instead of indexes. An index stores each entry at once, and each
+-- random key changes another page. This table gets its entries later and in key
+-- order, see index.go; until then they are in memory and in events.
 CREATE TABLE lookup (
     kind     INTEGER NOT NULL, -- 1 reference, 2 customer_id, 3 customer_reference
     platform INTEGER NOT NULL,
@@ -10,7 +9,7 @@ CREATE TABLE lookup (
     PRIMARY KEY (kind, platform, value, seq)
 ) STRICT, WITHOUT ROWID;
 
--- One row: all events up to this place are in lookup.
+-- One row: all events up to this seq are merged into lookup.
 CREATE TABLE merged (
     seq INTEGER NOT NULL
 ) STRICT;

@@ -1,13 +1,13 @@
--- Prune goes by when events were received. Ids increase with that time, so they
--- lead to nearly all events. The exceptions are here: events whose id has a time
--- ten seconds or more after their receipt, because the clock was ahead before.
+-- Prune deletes by time of receipt. Ids increase with that time, so Prune finds
+-- nearly all events by id. The exceptions are here: events whose id is ten
+-- seconds or more later than their receipt, because the clock was ahead before.
 CREATE TABLE backdated (
     received_ms INTEGER NOT NULL, -- since 1970
     seq         INTEGER NOT NULL,
     PRIMARY KEY (received_ms, seq)
 ) STRICT, WITHOUT ROWID;
 
--- The first ten digits of an id are its milliseconds since 1970 in base 32.
+-- The first ten digits of an id are milliseconds since 1970 in base 32.
 INSERT INTO backdated
 SELECT received_ms, seq
 FROM (
@@ -38,8 +38,8 @@ END;
 -- When a request was received, or the last of its events if that is later.
 ALTER TABLE requests ADD COLUMN bound_ms INTEGER NOT NULL DEFAULT 0;
 
--- An id in bound that is after those of all events has the time of the request.
--- Any other is an event's, and so may be years after the receipt of both.
+-- If the id in bound is after those of all events, it has the time of the request.
+-- Otherwise it is the id of an event and may be years after the receipt of both.
 UPDATE requests SET bound_ms = coalesce(
     (
         SELECT max(received_s * 1000 + received_ns / 1000000)

@@ -1,3 +1,3 @@
--- What the request sent for the event, as JSON, if the stored content has another
--- digest: under AcceptAll these can differ.
+-- The event that the request sent, as JSON, if the stored content has another
+-- digest, which ReturnOriginal permits.
 ALTER TABLE request_events ADD COLUMN sent TEXT;

@@ -1,8 +1,8 @@
 -- timestamp_utc: the timestamp as text that compares by instant.
 --
--- RFC 3339 has no year 10000, and with an offset a timestamp can be up to a day
--- behind the end of 9999 in UTC. Its hour then goes on from 24, so that it is
--- still the last in a comparison and in no month before.
+-- RFC 3339 has no year 10000, but with an offset a timestamp can be up to a day
+-- after the end of 9999 in UTC. Its hour then continues from 24, so that it
+-- compares as the last one.
 DROP VIEW charge_events_view;
 CREATE VIEW charge_events_view AS
 SELECT

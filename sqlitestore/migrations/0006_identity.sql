@@ -1,4 +1,4 @@
--- Which database this is, and which write-ahead log continues it: see mark.go.
+-- Identifies the database and the write-ahead log that continues it, see mark.go.
 CREATE TABLE identity (
     mark BLOB NOT NULL
 ) STRICT;

@@ -9,15 +9,14 @@ import (
 
 // gates let platforms take turns at reading.
 type gates struct {
-	reads *limits.Gate // as many calls as there are connections
-	scans *limits.Gate // a share of these, entered first
+	reads *limits.Gate // one slot per connection
+	scans *limits.Gate // fewer slots, entered first
 }
 
 func newGates(readers int) gates {
 	return gates{reads: limits.NewGate(readers), scans: limits.NewGate(readers / 2)}
 }
 
-// enter waits for a turn to read.
 func (g *gates) enter(ctx context.Context, platform string, scan bool) (leave func(), err error) {
 	if !scan {
 		return g.reads.Enter(ctx, platform)
@@ -34,11 +33,10 @@ func (g *gates) enter(ctx context.Context, platform string, scan bool) (leave fu
 	return func() { leaveReads(); leaveScans() }, nil
 }
 
-// isScan reports whether a query may read any number of events that it does not
-// return: all of the platform's, or all that an index leads to.
+// isScan reports whether a query may read any number of events that it does not return.
 func isScan(q chargeingest.Query) bool {
 	if q.Reference != "" {
-		return false // which one event has
+		return false // at most one event has it
 	}
 	return q.ProductItemID != "" || q.PricingPlanSubscriptionID != "" || q.PricingPlanSubscriptionReference != "" ||
 		q.From != nil || q.To != nil || q.CustomerID != "" && q.CustomerReference != ""

@@ -20,8 +20,7 @@ import (
 	"example.com/chargeingest/internal/tail"
 )
 
-// foreignReader opens a transaction from outside the store, as a person with
-// the sqlite3 shell does, and returns the function that ends it.
+// foreignReader opens a read transaction of another program.
 func foreignReader(t *testing.T, path string) (end func()) {
 	t.Helper()
 	db, err := (&file{path: path, tuning: defaultTuning()}).open(nil)
@@ -38,9 +37,7 @@ func foreignReader(t *testing.T, path string) (end func()) {
 	return end
 }
 
-// reading starts a transaction of the store's own that has read, and returns
-// the function that ends it.
-func reading(t *testing.T, s *Store) (end func()) {
+func startReading(t *testing.T, s *Store) (end func()) {
 	t.Helper()
 	begun, ending, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	go func() {
@@ -61,8 +58,6 @@ func reading(t *testing.T, s *Store) (end func()) {
 	return end
 }
 
-// moveAway renames the database, puts another one in its place if told so, and
-// returns the function that brings it back.
 func moveAway(t *testing.T, path string, replace bool) (back func()) {
 	t.Helper()
 	require.NoError(t, os.Rename(path, path+".away"))
@@ -72,10 +67,9 @@ func moveAway(t *testing.T, path string, replace bool) (back func()) {
 	return func() { require.NoError(t, os.Rename(path+".away", path)) }
 }
 
-// frames returns how many the write-ahead log has.
 func frames(t *testing.T, s *Store) int64 {
 	t.Helper()
-	var state logState
+	var state walState
 	require.NoError(t, s.writer.do(t.Context(), func() (err error) {
 		state, err = s.writer.session.checkpoint("NOOP")
 		return err
@@ -83,64 +77,61 @@ func frames(t *testing.T, s *Store) int64 {
 	return state.frames
 }
 
-// settle returns when no checkpoint runs beside the appends. Without a disk to wait
-// for, any number of them can come before a checkpoint on a machine that is busy.
-func settle(t *testing.T, s *Store) {
+// awaitCheckpoint keeps the number of appends during a checkpoint small.
+func awaitCheckpoint(t *testing.T, s *Store) {
 	t.Helper()
 	for busy := true; busy; {
 		require.NoError(t, s.writer.do(t.Context(), func() error {
-			busy = s.writer.log.underWay
+			busy = s.writer.checkpoints.running
 			return nil
 		}))
 	}
 }
 
-func TestTheLogIsStartedOver(t *testing.T) {
+func TestWALRestarts(t *testing.T) {
 	setup := newSetup(t)
 	setup.tuning.checkpointFrames = 50
 	s := setup.open(t)
 	setup.faults.clear()
-	var most int64
+	var maxFrames int64
 	for i := range 200 {
 		fresh(t, s, charges("acme", fmt.Sprint(i)))
-		most = max(most, frames(t, s))
-		settle(t, s)
+		maxFrames = max(maxFrames, frames(t, s))
+		awaitCheckpoint(t, s)
 	}
-	require.Less(t, most, int64(500), "of some 1,400")
+	require.Less(t, maxFrames, int64(500), "of about 1,400 frames")
 	require.Greater(t, setup.faults.count("PRAGMA wal_checkpoint(PASSIVE)"), 2)
 	require.Less(t, setup.faults.count("PRAGMA wal_checkpoint(PASSIVE)"), 100)
 }
 
-// grown appends until the log has that many frames.
-func grown(t *testing.T, s *Store, most int64) {
+func growWAL(t *testing.T, s *Store, minFrames int64) {
 	t.Helper()
-	for frames(t, s) < most {
+	for frames(t, s) < minFrames {
 		b := charges("acme", "")
 		fresh(t, s, b)
 	}
 }
 
-// draining says whether readers are made to pause.
-func draining(t *testing.T, s *Store) (yes bool) {
+func isDraining(t *testing.T, s *Store) (yes bool) {
 	t.Helper()
 	require.NoError(t, s.writer.do(t.Context(), func() error {
-		yes = s.writer.log.draining
+		yes = s.writer.checkpoints.draining
 		return nil
 	}))
 	return yes
 }
 
-func TestReadersWithoutAGapDoNotKeepTheLogGrowing(t *testing.T) {
+func TestOverlappingReadersPause(t *testing.T) {
 	setup := newSetup(t)
 	setup.options.ScanTimeout = time.Minute
 	setup.tuning.checkpointFrames, setup.tuning.drainFrames = 10, 50
 	s := setup.open(t)
-	end := reading(t, s)
-	grown(t, s, 50)
-	for !draining(t, s) { // a checkpoint beside the appends comes to it
+	end := startReading(t, s)
+	growWAL(t, s, 50)
+	for !isDraining(t, s) {
 		fresh(t, s, charges("acme", ""))
 	}
-	grown(t, s, frames(t, s)+10) // nobody waits for the reader
+	growWAL(t, s, frames(t, s)+10)
 	next := make(chan error)
 	go func() {
 		_, err := s.List(context.Background(), chargeingest.Query{Platform: "acme", Limit: 1})
@@ -148,24 +139,24 @@ func TestReadersWithoutAGapDoNotKeepTheLogGrowing(t *testing.T) {
 	}()
 	end()
 	require.NoError(t, <-next)
-	for draining(t, s) {
+	for isDraining(t, s) {
 		runtime.Gosched()
 	}
-	for frames(t, s) > 20 { // until the log is started over
+	for frames(t, s) > 20 {
 		fresh(t, s, charges("acme", ""))
 	}
 }
 
-func TestAReaderThatStaysIsReported(t *testing.T) {
+func TestLongReaderIsReported(t *testing.T) {
 	for _, c := range []struct {
 		name        string
 		drainFrames int64
 		reportEvery time.Duration
 		reports     func(n int) bool
 	}{
-		{"a large log at once, then once a minute", 50, time.Hour, func(n int) bool { return n == 1 }},
-		{"a small log after a while, time and again", 100_000, 1, func(n int) bool { return n > 1 }},
-		{"a small log not at once", 100_000, time.Hour, func(n int) bool { return n == 0 }},
+		{"a large WAL at once, then once a minute", 50, time.Hour, func(n int) bool { return n == 1 }},
+		{"a small WAL after a while, repeatedly", 100_000, 1, func(n int) bool { return n > 1 }},
+		{"a small WAL not at once", 100_000, time.Hour, func(n int) bool { return n == 0 }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var log tail.Buffer
@@ -176,21 +167,21 @@ func TestAReaderThatStaysIsReported(t *testing.T) {
 			s := setup.open(t)
 			require.Zero(t, s.Stats().WALBlockedSince)
 			end := foreignReader(t, setup.path)
-			grown(t, s, 120)
+			growWAL(t, s, 120)
 			blocked := func() bool { return !s.Stats().WALBlockedSince.IsZero() }
 			for !blocked() {
 				runtime.Gosched()
 			}
 			since := s.Stats().WALBlockedSince
-			for c.reports(1) != c.reports(2) && !c.reports(strings.Count(log.String(), "only grows")) {
-				runtime.Gosched() // it is tried again without an append
+			for c.reports(1) != c.reports(2) && !c.reports(strings.Count(log.String(), "keeps growing")) {
+				runtime.Gosched()
 			}
-			require.True(t, c.reports(strings.Count(log.String(), "only grows")), log.String())
+			require.True(t, c.reports(strings.Count(log.String(), "keeps growing")), log.String())
 			require.Equal(t, since, s.Stats().WALBlockedSince)
 			require.NotEmpty(t, listed(t, s, "acme"), "readers go on")
 			end()
 			for blocked() {
-				runtime.Gosched() // it is seen without an append
+				runtime.Gosched()
 			}
 			require.True(t, s.Stats().LastCheckpoint.After(since))
 			for frames(t, s) > 20 {
@@ -200,31 +191,31 @@ func TestAReaderThatStaysIsReported(t *testing.T) {
 	}
 }
 
-func TestClosingWaitsForReaders(t *testing.T) {
+func TestCloseWaitsForReaders(t *testing.T) {
 	for _, frames := range []int64{5, 1000} {
 		setup := newSetup(t)
 		setup.options.ScanTimeout = time.Minute
 		setup.tuning.drainFrames = frames
 		s := setup.open(t)
-		end := reading(t, s)
-		grown(t, s, 10)
-		for frames < 10 && !draining(t, s) {
+		end := startReading(t, s)
+		growWAL(t, s, 10)
+		for frames < 10 && !isDraining(t, s) {
 			fresh(t, s, charges("acme", ""))
 		}
 		closed := make(chan error)
 		go func() { closed <- s.Close() }()
 		<-s.running.Done()
-		locking(s)
+		awaitReadLock(s)
 		end()
 		require.NoError(t, <-closed)
-		require.Len(t, contents(t, filepath.Dir(setup.path)), 1, "the log is gone")
+		require.Len(t, readFiles(t, filepath.Dir(setup.path)), 1, "the WAL is gone")
 	}
 }
 
-func TestACheckpointThatFails(t *testing.T) {
+func TestFailedCheckpoint(t *testing.T) {
 	for name, fault := range map[string]struct {
-		code resultError
-		anew bool
+		code     resultError
+		reopened bool
 	}{
 		"an I/O error ends the session": {sqlite3.SQLITE_IOERR_WRITE, true},
 		"a full disk does not":          {sqlite3.SQLITE_FULL, false},
@@ -237,56 +228,55 @@ func TestACheckpointThatFails(t *testing.T) {
 			setup.faults.on("PRAGMA wal_checkpoint(PASSIVE)", fault.code)
 			fresh(t, s, charges("acme", "a"))
 			for s.writer.do(t.Context(), func() error { return s.writer.lastErr }) == nil {
-				runtime.Gosched() // it fails beside the appends
+				runtime.Gosched()
 			}
 			setup.faults.clear()
 			require.NoError(t, s.Ready(t.Context()))
-			require.Equal(t, fault.anew, session != s.writer.session)
+			require.Equal(t, fault.reopened, session != s.writer.session)
 			replayed(t, s, charges("acme", "a"))
 		})
 	}
 }
 
-func TestACheckpointIsRepeatedOnlyWhileThereIsLessEachTime(t *testing.T) {
-	l := newLogWork(0)
+func TestCheckpointRepeatsWhileFramesShrink(t *testing.T) {
+	l := newCheckpointer(0)
 	var repeated []bool
-	for _, came := range []int64{
-		1000, 400, 150, 80, // less and less, then little
-		1000, 1000, // never less
-		1000, 501, // not half
-		100, // little at once
+	for _, frames := range []int64{
+		1000, 400, 150, 80,
+		1000, 1000,
+		1000, 501,
+		100,
 	} {
-		repeated = append(repeated, l.again(came, 100))
+		repeated = append(repeated, l.shouldRepeat(frames, 100))
 	}
 	require.Equal(t, []bool{true, true, true, false, true, false, true, false, false}, repeated)
 }
 
-// TestACheckpointOfAnotherProgramIsNoReplacedDatabase holds one up in the middle.
-func TestACheckpointOfAnotherProgramIsNoReplacedDatabase(t *testing.T) {
+func TestCheckpointOfAnotherProgram(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	fresh(t, s, charges("acme", "a"))
 	path := s.file.path
 	reached, release := make(chan struct{}), make(chan struct{})
-	held := sync.OnceFunc(func() {
+	wait := sync.OnceFunc(func() {
 		close(reached)
 		<-release
 	})
 	disks.Store(path, disk(func(op operation) int32 {
 		if op.is("write", "database") {
-			held()
+			wait()
 		}
 		return 0
 	}))
 	defer disks.Delete(path)
-	var other sync.WaitGroup
-	other.Go(func() { made(t, path, "PRAGMA wal_checkpoint") })
+	var program sync.WaitGroup
+	program.Go(func() { execSQL(t, path, "PRAGMA wal_checkpoint") })
 	<-reached
-	settled(t, s)
+	checkpointAll(t, s)
 	fresh(t, s, charges("acme", "b"))
 	require.NoError(t, s.Ready(t.Context()))
 	close(release)
-	other.Wait()
-	settled(t, s)
+	program.Wait()
+	checkpointAll(t, s)
 	replayed(t, s, charges("acme", "a", "b"))
 }

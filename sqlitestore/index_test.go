@@ -12,16 +12,14 @@ import (
 	"example.com/chargeingest"
 )
 
-// smallGenerations is a setup that merges all the time.
 func smallGenerations(t *testing.T) setup {
 	t.Helper()
 	s := newSetup(t)
-	s.tuning.generation = 4
+	s.tuning.generationSize = 4
 	return s
 }
 
-// ofCustomer is a batch whose events have a customer by id and by reference.
-func ofCustomer(customer string, references ...string) chargeingest.Batch {
+func forCustomer(customer string, references ...string) chargeingest.Batch {
 	b := charges("acme", references...)
 	for i := range b.Events {
 		b.Events[i].CustomerID, b.Events[i].CustomerReference = customer, "ref-of-"+customer
@@ -29,13 +27,11 @@ func ofCustomer(customer string, references ...string) chargeingest.Batch {
 	return b
 }
 
-// entriesOf returns how many rows of the table lookup there are.
-func entriesOf(t *testing.T, s *Store) int64 {
+func lookupRows(t *testing.T, s *Store) int64 {
 	t.Helper()
 	return value[int64](t, s, "SELECT count(*) FROM lookup")
 }
 
-// requireFound checks that each event is found by everything that leads to it.
 func requireFound(t *testing.T, s *Store, customer string, ids []string, references []string) {
 	t.Helper()
 	for _, order := range []chargeingest.Order{chargeingest.Ascending, chargeingest.Descending} {
@@ -69,84 +65,84 @@ func requireFound(t *testing.T, s *Store, customer string, ids []string, referen
 	}
 }
 
-func TestEventsAreFoundWhereverTheirEntriesAre(t *testing.T) {
+func TestEventsAreFoundDuringMerges(t *testing.T) {
 	setup := smallGenerations(t)
 	s := setup.open(t)
 	var all []string
 	references := numbered(60)
 	for i, reference := range references {
-		all = append(all, fresh(t, s, ofCustomer("c", reference))...)
-		fresh(t, s, ofCustomer("other", ""))
+		all = append(all, fresh(t, s, forCustomer("c", reference))...)
+		fresh(t, s, forCustomer("other", ""))
 		if i%7 == 0 {
 			requireFound(t, s, "c", all, references[:i+1])
 		}
-		if i%20 == 5 { // as after a crash: a generation is merged in part
-			setup.path = crash(t, setup.path)
+		if i%20 == 5 { // a generation is partly merged
+			setup.path = copyKilled(t, setup.path)
 			s = setup.open(t)
 			requireFound(t, s, "c", all, references[:i+1])
 		}
 	}
-	require.Greater(t, entriesOf(t, s), int64(200), "of some 300 most are merged")
+	require.Greater(t, lookupRows(t, s), int64(200), "most of about 300 entries are merged")
 	for i, reference := range references {
-		require.Equal(t, all[i:i+1], replayed(t, s, ofCustomer("c", reference)))
+		require.Equal(t, all[i:i+1], replayed(t, s, forCustomer("c", reference)))
 	}
 	require.Equal(t, value[int64](t, s, "SELECT count(*) FROM events"), int64(len(references)*2))
 }
 
-func TestALoneEventMergesNothing(t *testing.T) {
+func TestSingleEventMergesNothing(t *testing.T) {
 	setup := newSetup(t)
-	setup.tuning.generation = 200
+	setup.tuning.generationSize = 200
 	s := setup.open(t)
-	fresh(t, s, ofCustomer("c", numbered(200)...))
+	fresh(t, s, forCustomer("c", numbered(200)...))
 	setup.faults.clear()
 	merges := func() int { return setup.faults.count("INSERT INTO lookup") }
-	for range setup.tuning.mergeAtOnce/mergedPerEvent - 1 {
+	for range setup.tuning.minMergeEntries/mergedPerEvent - 1 {
 		fresh(t, s, charges("acme", ""))
 	}
-	require.Zero(t, merges(), "too little is owed")
+	require.Zero(t, merges(), "too few entries are due")
 	for merges() == 0 {
 		fresh(t, s, charges("acme", ""))
 	}
-	require.GreaterOrEqual(t, entriesOf(t, s), int64(setup.tuning.mergeAtOnce))
+	require.GreaterOrEqual(t, lookupRows(t, s), int64(setup.tuning.minMergeEntries))
 }
 
-func TestAMergeThatIsUndoneIsDoneAgain(t *testing.T) {
+func TestRolledBackMergeIsRepeated(t *testing.T) {
 	setup := smallGenerations(t)
 	s := setup.open(t)
 	references := numbered(40)
-	all := fresh(t, s, ofCustomer("c", references[:20]...))
+	all := fresh(t, s, forCustomer("c", references[:20]...))
 	for i := 20; i < len(references); i++ {
 		code := []resultError{sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}[i%2]
 		setup.faults.on([]string{"INSERT INTO lookup", "UPDATE merged", "COMMIT"}[i%3], code)
-		receipt, err := s.Append(t.Context(), ofCustomer("c", references[i]))
+		result, err := s.Append(t.Context(), forCustomer("c", references[i]))
 		setup.faults.clear()
-		if err == nil { // nothing was due
-			all = append(all, receipt.Outcomes[0].ID)
+		if err == nil {
+			all = append(all, result.Outcomes[0].ID)
 		} else {
-			all = append(all, ids(t, appended(t, s, ofCustomer("c", references[i])), false)...)
+			all = append(all, ids(t, appended(t, s, forCustomer("c", references[i])), false)...)
 		}
 		requireFound(t, s, "c", all, references[:i+1])
 	}
 }
 
-func TestWhatIsPrunedIsNotFoundWhereverItsEntriesAre(t *testing.T) {
+func TestPrunedEventsAreNotFound(t *testing.T) {
 	for _, size := range []int{3, 10, 1000} {
 		t.Run(fmt.Sprint(size, " events in a generation"), func(t *testing.T) {
 			setup := newSetup(t)
-			setup.tuning.generation = size
+			setup.tuning.generationSize = size
 			s := setup.open(t)
 			references := numbered(20)
 			for _, reference := range references[:10] {
-				fresh(t, s, at(0, ofCustomer("c", reference)))
+				fresh(t, s, at(0, forCustomer("c", reference)))
 			}
 			var kept []string
 			for _, reference := range references[10:] {
-				kept = append(kept, fresh(t, s, at(2, ofCustomer("c", reference)))...)
+				kept = append(kept, fresh(t, s, at(2, forCustomer("c", reference)))...)
 			}
 			require.EqualValues(t, 10, pruned(t, s, 1))
 			requireFound(t, s, "c", kept, references[10:])
-			again := fresh(t, s, at(3, ofCustomer("c", references[:10]...)))
-			for range 2 * size { // until all is merged
+			again := fresh(t, s, at(3, forCustomer("c", references[:10]...)))
+			for range 2 * size {
 				if size > 100 {
 					break
 				}
@@ -160,11 +156,11 @@ func TestWhatIsPrunedIsNotFoundWhereverItsEntriesAre(t *testing.T) {
 	}
 }
 
-func TestReferencesOfABatchAreAskedForTogether(t *testing.T) {
+func TestReferencesArePrefetched(t *testing.T) {
 	setup := smallGenerations(t)
 	s := setup.open(t)
 	stored := fresh(t, s, charges("acme", numbered(40)...))
-	for range 20 { // until they are merged
+	for range 20 {
 		fresh(t, s, charges("acme", ""))
 	}
 	fresh(t, s, charges("globex", "a"))
@@ -178,11 +174,11 @@ func TestReferencesOfABatchAreAskedForTogether(t *testing.T) {
 	ids(t, outcomes[40:], false)
 }
 
-func TestADatabaseOfTheFirstVersionIsTakenOver(t *testing.T) {
+func TestMigrateVersion1(t *testing.T) {
 	scripts, err := migrationScripts()
 	require.NoError(t, err)
 	setup := newSetup(t)
-	made(t, setup.path,
+	execSQL(t, setup.path,
 		fmt.Sprintf("PRAGMA application_id = %d", applicationID), scripts[0], "PRAGMA user_version = 1",
 		"INSERT INTO platforms VALUES (1, 'acme')",
 		`WITH RECURSIVE series (value) AS (VALUES (1) UNION ALL SELECT value + 1 FROM series WHERE value < 20)
@@ -196,12 +192,12 @@ func TestADatabaseOfTheFirstVersionIsTakenOver(t *testing.T) {
 		all = append(all, fmt.Sprintf("chda_%026d", i+1))
 	}
 	requireFound(t, s, "c", all, numbered(20))
-	require.EqualValues(t, 60, entriesOf(t, s))
-	all = append(all, fresh(t, s, ofCustomer("c", "new"))...)
+	require.EqualValues(t, 60, lookupRows(t, s))
+	all = append(all, fresh(t, s, forCustomer("c", "new"))...)
 	requireFound(t, s, "c", all, append(numbered(20), "new"))
 }
 
-func TestAPlaceIsNeverUsedTwiceThoughTheNewestEventIsGone(t *testing.T) {
+func TestSeqIsNotReusedAfterPrune(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	fresh(t, s, at(0, charges("acme", "a")))
@@ -209,8 +205,8 @@ func TestAPlaceIsNeverUsedTwiceThoughTheNewestEventIsGone(t *testing.T) {
 	q := chargeingest.Query{Platform: "acme", Order: chargeingest.Ascending, Limit: 10}
 	page, err := s.List(t.Context(), q)
 	require.NoError(t, err)
-	replayed(t, s, at(2, keyed("key", charges("acme", "a")))) // it holds a
-	require.EqualValues(t, 1, pruned(t, s, 1))                // b goes
+	replayed(t, s, at(2, keyed("key", charges("acme", "a"))))
+	require.EqualValues(t, 1, pruned(t, s, 1))
 	require.NoError(t, s.Close())
 
 	s = setup.open(t)
@@ -225,9 +221,9 @@ func TestAPlaceIsNeverUsedTwiceThoughTheNewestEventIsGone(t *testing.T) {
 	require.Equal(t, id, page.Events[0].ID)
 }
 
-func TestAStoreThatIsOpenedOftenMergesInTheEnd(t *testing.T) {
+func TestFrequentReopeningStillMerges(t *testing.T) {
 	setup := newSetup(t)
-	setup.tuning.generation = 100
+	setup.tuning.generationSize = 100
 	var all, references []string
 	for life := range 12 {
 		s := setup.open(t)
@@ -235,33 +231,33 @@ func TestAStoreThatIsOpenedOftenMergesInTheEnd(t *testing.T) {
 		for i := range 60 {
 			references = append(references, fmt.Sprint("r-", life, "-", i))
 		}
-		all = append(all, fresh(t, s, ofCustomer("c", references[60*life:]...))...)
+		all = append(all, fresh(t, s, forCustomer("c", references[60*life:]...))...)
 		page, err := s.List(t.Context(), chargeingest.Query{Platform: "acme", CustomerID: "c", Order: chargeingest.Ascending, Limit: 1000})
 		require.NoError(t, err)
 		require.Len(t, page.Events, len(all))
-		require.Equal(t, all, replayed(t, s, ofCustomer("c", references...)))
+		require.Equal(t, all, replayed(t, s, forCustomer("c", references...)))
 		require.NoError(t, s.Close())
 	}
 }
 
-func TestPruningMergesNothingOfWhatItDeletes(t *testing.T) {
+func TestPruneBeforeMerge(t *testing.T) {
 	setup := newSetup(t)
-	setup.tuning.generation = 280
+	setup.tuning.generationSize = 280
 	s := setup.open(t)
-	fresh(t, s, at(0, ofCustomer("c", numbered(280)...)))
-	for range setup.tuning.mergeAtOnce/mergedPerEvent - 1 { // as much as owes nothing yet
+	fresh(t, s, at(0, forCustomer("c", numbered(280)...)))
+	for range setup.tuning.minMergeEntries/mergedPerEvent - 1 {
 		fresh(t, s, at(2, charges("acme", "")))
 	}
 	require.EqualValues(t, 280, pruned(t, s, 1))
-	for entriesOf(t, s) > 0 {
+	for lookupRows(t, s) > 0 {
 		fresh(t, s, at(2, charges("acme", "")))
 	}
 	require.Zero(t, value[int64](t, s, "SELECT count(*) FROM lookup WHERE seq NOT IN (SELECT seq FROM events)"))
 }
 
-func TestPruneDuringAMergeLosesNoEntries(t *testing.T) {
+func TestPruneDuringMerge(t *testing.T) {
 	setup := newSetup(t)
-	setup.tuning.generation, setup.tuning.mergeAtOnce, setup.tuning.pruneAtOnce = 6, 1, 1
+	setup.tuning.generationSize, setup.tuning.minMergeEntries, setup.tuning.pruneBatch = 6, 1, 1
 	s := setup.open(t)
 	fresh(t, s, at(0, charges("acme", "y", "z", "0")))
 	fresh(t, s, at(2, charges("acme", "a", "b", "c")))
@@ -276,8 +272,8 @@ func TestPruneDuringAMergeLosesNoEntries(t *testing.T) {
 		runtime.Gosched()
 	}
 	fresh(t, s, at(2, charges("acme", "")))
-	require.EqualValues(t, 4, entriesOf(t, s), "those of y and z are due")
-	require.EqualValues(t, 3, pruned(t, s, 1)) // y and z, then 0, each in a transaction
+	require.EqualValues(t, 4, lookupRows(t, s), "the entries of y and z are due")
+	require.EqualValues(t, 3, pruned(t, s, 1))
 	for _, reference := range []string{"a", "b", "c"} {
 		page, err := s.List(t.Context(), chargeingest.Query{Platform: "acme", Reference: reference, Limit: 2})
 		require.NoError(t, err)

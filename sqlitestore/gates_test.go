@@ -35,9 +35,7 @@ func TestIsScan(t *testing.T) {
 	}
 }
 
-// TestScansLeaveReadersToOthers starts 64 scans of one platform, of which none
-// ends before the reads of other platforms have.
-func TestScansLeaveReadersToOthers(t *testing.T) {
+func TestScansLeaveConnectionsToOthers(t *testing.T) {
 	for _, readers := range []int{2, 4} {
 		t.Run(fmt.Sprint(readers, " readers"), func(t *testing.T) {
 			setup := newSetup(t)
@@ -77,11 +75,11 @@ func TestScansLeaveReadersToOthers(t *testing.T) {
 	}
 }
 
-func TestNoTurnToRead(t *testing.T) {
+func TestTurnTimeout(t *testing.T) {
 	setup := newSetup(t)
 	setup.options.MaxReaders, setup.options.ScanTimeout = 1, time.Hour
 	s := setup.open(t)
-	end := reading(t, s)
+	end := startReading(t, s)
 	s.file.turnTimeout = 0
 	for _, q := range []chargeingest.Query{{}, {ProductItemID: "item"}} {
 		q.Platform, q.Limit = "acme", 1

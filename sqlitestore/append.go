@@ -1,0 +1,131 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql/driver"
+	"slices"
+	"time"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/storekit"
+)
+
+type insertion struct {
+	seq, platformID int64
+	id              string
+	event           *chargeingest.NewEvent
+}
+
+// append stores a batch in the open transaction, or returns a conflict and writes nothing.
+func (s *session) append(a storekit.Attempt, nextID func(time.Time) (string, error)) (chargeingest.AppendResult, error) {
+	b := a.Batch
+	decision, err := a.Decide(context.Background(), s)
+	if err != nil {
+		return chargeingest.AppendResult{}, err
+	}
+	platformID, err := s.platformID(b.Platform)
+	if err == nil && platformID == 0 {
+		platformID, err = lastInsertID(s.addPlatform.exec(b.Platform))
+	}
+	if err != nil {
+		return chargeingest.AppendResult{}, err
+	}
+	s.platforms[b.Platform] = platformID
+	result, err := decision.Apply(func(i int) (string, error) {
+		id, err := nextID(b.Events[i].ReceivedAt)
+		if err != nil {
+			return "", err
+		}
+		seq := s.recent.nextSeq()
+		s.recent.add(seq, platformID, b.Platform, &b.Events[i])
+		if received := b.Events[i].ReceivedAt; id >= storekit.FirstID(received.Add(backdatedAfter)) {
+			if _, err := s.addBackdated.exec(received.UnixMilli(), seq); err != nil {
+				return "", err
+			}
+		}
+		s.pending = append(s.pending, insertion{seq, platformID, id, &b.Events[i]})
+		return id, nil
+	})
+	if err == nil {
+		err = s.flush(len(s.pending) - len(s.pending)%bulkRows)
+	}
+	if record := decision.IdempotencyRecord(result); err == nil && record != nil {
+		err = s.recordKey(platformID, b, result, record)
+	}
+	return result, err
+}
+
+func (s *session) flush(n int) error {
+	err := s.insertEvents.insert(n, func(i int, set func(...driver.Value)) {
+		e := s.pending[i].event
+		set(s.pending[i].seq, s.pending[i].id, s.pending[i].platformID,
+			nullIfEmpty(e.Reference), nullIfEmpty(e.CustomerID), nullIfEmpty(e.CustomerReference),
+			nullIfEmpty(e.PricingPlanSubscriptionID), nullIfEmpty(e.PricingPlanSubscriptionReference), e.ProductItemID,
+			e.Timestamp.Unix(), int64(e.Timestamp.Nanosecond()), e.TimestampAssigned,
+			e.ReceivedAt.Unix(), int64(e.ReceivedAt.Nanosecond()), e.Digest[:], e.Content)
+	})
+	s.pending = slices.Delete(s.pending, 0, n)
+	return err
+}
+
+func (s *session) recordKey(platformID int64, b chargeingest.Batch, result chargeingest.AppendResult, record *storekit.IdempotencyRecord) error {
+	if err := s.flush(len(s.pending)); err != nil {
+		return err
+	}
+	recordedAt, err := s.recordTime(b, result)
+	if err != nil {
+		return err
+	}
+	requestID, err := lastInsertID(s.insertRequest.exec(platformID, b.IdempotencyKey, string(record.Route), record.Digest[:], recordedAt))
+	if err != nil {
+		return err
+	}
+	for i := range record.Events {
+		e := &record.Events[i]
+		if _, err := s.insertRequestEvent.exec(requestID, int64(i), e.ID, nullIfNil(e.EncodeSent())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recordTime returns the latest receipt time of the request and its events, in Unix
+// milliseconds.
+func (s *session) recordTime(b chargeingest.Batch, result chargeingest.AppendResult) (int64, error) {
+	latest := b.Events[0].ReceivedAt.UnixMilli()
+	for i, o := range result.Outcomes {
+		received := b.Events[i].ReceivedAt.UnixMilli()
+		if o.Replayed {
+			rows, err := s.receivedAt.query(o.ID)
+			if err != nil {
+				return 0, err
+			}
+			if err := scan(rows[0], &received); err != nil {
+				return 0, err
+			}
+		}
+		latest = max(latest, received)
+	}
+	return latest, nil
+}
+
+func lastInsertID(result driver.Result, err error) (int64, error) {
+	if err != nil {
+		return 0, err
+	}
+	return result.LastInsertId()
+}
+
+func nullIfNil(text *string) driver.Value {
+	if text == nil {
+		return nil
+	}
+	return *text
+}
+
+func nullIfEmpty(text string) driver.Value {
+	if text == "" {
+		return nil
+	}
+	return text
+}

@@ -1,0 +1,123 @@
+package sqlitestore
+
+import (
+	"database/sql"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// copyFile overwrites a file in place, like cp.
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	data, err := os.ReadFile(from)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(to, data, 0o600))
+}
+
+func copyKilledWithState(t *testing.T, s setup) setup {
+	t.Helper()
+	from := s.path
+	s.path = copyKilled(t, from)
+	copyFile(t, from+".state", s.path+".state")
+	return s
+}
+
+// copyMethods copy a database with the event "copied", to be used without the WAL.
+func copyMethods() map[string]func(t *testing.T, s *Store, path, to string) *Store {
+	return map[string]func(t *testing.T, s *Store, path, to string) *Store{
+		"Backup": func(t *testing.T, s *Store, _, to string) *Store {
+			require.NoError(t, s.Backup(t.Context(), to))
+			return s
+		},
+		"cp after Close": func(t *testing.T, s *Store, path, to string) *Store {
+			require.NoError(t, s.Close())
+			copyFile(t, path, to)
+			return nil
+		},
+		"cp while it is open": func(t *testing.T, s *Store, path, to string) *Store {
+			checkpointAll(t, s)
+			copyFile(t, path, to)
+			return s
+		},
+		"VACUUM INTO": func(t *testing.T, s *Store, path, to string) *Store {
+			sqlite3Shell(t, path, "VACUUM INTO '"+to+"'")
+			return s
+		},
+		".backup": func(t *testing.T, s *Store, path, to string) *Store {
+			sqlite3Shell(t, path, ".backup '"+to+"'")
+			return s
+		},
+		"opened elsewhere": func(t *testing.T, s *Store, path, to string) *Store {
+			require.NoError(t, s.Close())
+			elsewhere := newSetup(t)
+			copyFile(t, path, elsewhere.path)
+			require.NoError(t, elsewhere.open(t).Close())
+			copyFile(t, elsewhere.path, to)
+			return nil
+		},
+		"an earlier version": func(t *testing.T, s *Store, _, to string) *Store {
+			makeVersion4(t, to)
+			return s
+		},
+	}
+}
+
+func checkpointAll(t *testing.T, s *Store) {
+	t.Helper()
+	require.NoError(t, s.writer.do(t.Context(), func() error {
+		s.writer.finishCheckpoint()
+		return nil
+	}))
+}
+
+// cp copies an open file. Closing it in this process would release SQLite's locks.
+func cp(t *testing.T, from, to string) {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "cp", from, to).CombinedOutput()
+	require.NoError(t, err, string(out))
+}
+
+func copyKilled(t *testing.T, path string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, suffix := range []string{"", "-wal"} {
+		data, err := os.ReadFile(path + suffix)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "charges.db"+suffix), data, 0o600))
+	}
+	return filepath.Join(dir, "charges.db")
+}
+
+// readFiles skips the lock and state files.
+func readFiles(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files := make(map[string]string)
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".lock") || strings.HasSuffix(e.Name(), ".state") || e.IsDir() {
+			continue
+		}
+		data, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		require.NoError(t, err)
+		files[e.Name()] = string(data)
+	}
+	return files
+}
+
+func execSQL(t *testing.T, path string, statements ...string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
+	require.NoError(t, err)
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	for _, statement := range statements {
+		_, err := db.Exec(statement)
+		require.NoError(t, err, statement)
+	}
+}

@@ -1,0 +1,106 @@
+package sqlitestore
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"example.com/chargeingest"
+)
+
+type statements struct {
+	all []statement
+
+	begin, commit, totalChanges, readWALState statement
+
+	findPlatform, addPlatform, nextPlatforms, deleteUnusedPlatforms                statement
+	findRequest, requestEvents, requestSeqs, oldRequest                            statement
+	insertRequest, insertRequestEvent, deleteRequest                               statement
+	findReference, findReferences, eventAt, receivedAt, oldEvents, deleteIfUnkeyed statement
+	addBackdated, oldBackdated                                                     statement
+	setMerged, setMark                                                             statement
+
+	insertEvents, insertEntries bulk
+}
+
+func (s *statements) prepareAll(c conn) error {
+	for _, p := range []struct {
+		statement *statement
+		query     string
+	}{
+		{&s.begin, "BEGIN IMMEDIATE"},
+		{&s.commit, "COMMIT"},
+		{&s.totalChanges, "SELECT total_changes()"},
+		{&s.setMark, "UPDATE identity SET mark = ? WHERE total_changes() > ?"},
+		{&s.readWALState, "PRAGMA wal_checkpoint(NOOP)"},
+		{&s.findPlatform, "SELECT id FROM platforms WHERE name = ?"},
+		{&s.addPlatform, "INSERT INTO platforms (name) VALUES (?)"},
+		{&s.findRequest, "SELECT id, route, digest FROM requests WHERE platform = ? AND key = ?"},
+		{&s.requestEvents, "SELECT coalesce(sent, ''), " + eventColumns + " FROM request_events JOIN events ON seq = event WHERE request = ? ORDER BY position"},
+		{&s.findReference, "SELECT " + eventColumns + " FROM lookup CROSS JOIN events USING (seq) " +
+			"WHERE kind = " + fmt.Sprint(int(byReference)) + " AND lookup.platform = ? AND value = ? AND reference = value"},
+		{&s.findReferences, "SELECT value FROM lookup WHERE kind = " + fmt.Sprint(int(byReference)) +
+			" AND platform = ? AND value IN (?" + strings.Repeat(", ?", prefetchSize-1) + ")"},
+		{&s.eventAt, "SELECT " + eventColumns + " FROM events WHERE seq = ?"},
+		{&s.setMerged, "UPDATE merged SET seq = ?"},
+		{&s.insertRequest, "INSERT INTO requests (platform, key, route, digest, bound_ms) VALUES (?, ?, ?, ?, ?)"},
+		{&s.insertRequestEvent, "INSERT INTO request_events (request, position, event, sent) VALUES (?, ?, (SELECT seq FROM events WHERE id = ?), ?)"},
+		{&s.oldRequest, "SELECT id FROM requests WHERE bound_ms < ? ORDER BY bound_ms LIMIT 1"},
+		{&s.requestSeqs, "SELECT DISTINCT event FROM request_events WHERE request = ?"},
+		{&s.deleteRequest, "DELETE FROM requests WHERE id = ?"},
+		{&s.oldEvents, "SELECT seq, id, " + receivedMilliseconds + " < ? FROM events WHERE id > ? AND id < ? ORDER BY id LIMIT ?"},
+		{&s.deleteIfUnkeyed, "DELETE FROM events WHERE seq = ? AND NOT EXISTS (SELECT 1 FROM request_events WHERE event = seq)"},
+		{&s.addBackdated, "INSERT INTO backdated (received_ms, seq) VALUES (?, ?)"},
+		{&s.oldBackdated, "SELECT received_ms, seq FROM backdated WHERE (received_ms, seq) > (?, ?) AND received_ms < ? ORDER BY received_ms, seq LIMIT ?"},
+		{&s.receivedAt, "SELECT " + receivedMilliseconds + " FROM events WHERE id = ?"},
+		{&s.nextPlatforms, "SELECT id FROM platforms WHERE id > ? ORDER BY id LIMIT ?"},
+		{&s.deleteUnusedPlatforms, "DELETE FROM platforms WHERE id > ? AND id <= ? AND NOT EXISTS (SELECT 1 FROM events WHERE platform = platforms.id) " +
+			"AND NOT EXISTS (SELECT 1 FROM requests WHERE platform = platforms.id)"},
+	} {
+		var err error
+		if *p.statement, err = s.prepared(c, p.query); err != nil {
+			return err
+		}
+	}
+	var err error
+	if s.insertEvents, err = s.prepareBulk(c, 16, `INSERT INTO events (seq, id, platform, reference, customer_id, customer_reference,
+		pricing_plan_subscription_id, pricing_plan_subscription_reference, product_item_id, timestamp_s, timestamp_ns,
+		timestamp_assigned, received_s, received_ns, digest, content) VALUES `, ""); err != nil {
+		return err
+	}
+	// After a crash a generation can be partly merged.
+	s.insertEntries, err = s.prepareBulk(c, 4, "INSERT INTO lookup (kind, platform, value, seq) VALUES ", " ON CONFLICT DO NOTHING")
+	return err
+}
+
+func (s *statements) prepared(c conn, query string) (statement, error) {
+	p, err := c.prepare(query)
+	if err == nil {
+		s.all = append(s.all, p)
+	}
+	return p, err
+}
+
+func (s *statements) closeAll() error {
+	var errs []error
+	for _, p := range s.all {
+		errs = append(errs, p.Close())
+	}
+	return errors.Join(errs...)
+}
+
+const eventColumns = "id, content, timestamp_assigned, digest"
+
+// scanEvent scans eventColumns, and the columns before them into more.
+func scanEvent(scan func(...any) error, more ...any) (chargeingest.StoredEvent, error) {
+	var e chargeingest.StoredEvent
+	var digest []byte
+	if err := scan(append(more, &e.ID, &e.Content, &e.TimestampAssigned, &digest)...); err != nil {
+		return e, err
+	}
+	if len(digest) != len(e.Digest) {
+		return e, fmt.Errorf("event %s has a digest of %d bytes", e.ID, len(digest))
+	}
+	copy(e.Digest[:], digest)
+	return e, nil
+}
