@@ -23,8 +23,7 @@ const (
 	PermissionView   Permission = "METER_DATA.VIEW"   // the GET routes
 )
 
-// DefaultPlatform is the platform for services without tenants. Their Authorizer returns
-// it for every caller.
+// DefaultPlatform is the platform that authorizers of services without tenants return.
 const DefaultPlatform = "default"
 
 // Principal is the authenticated caller of a request.
@@ -32,13 +31,12 @@ type Principal struct {
 	// Subject names the caller in logs. It must not be a secret.
 	Subject string
 
-	// Platforms are the tenants that the caller may act on, at least one. The first is the
-	// default for requests without an x-platform-id header. The handler does not change
-	// the slice, so an Authorizer can share it between requests.
+	// Platforms are the tenants that the caller may act on, at least one. Requests
+	// without an x-platform-id header act on the first. The handler does not change the
+	// slice.
 	Platforms []string
 }
 
-// platform returns the platform that a request acts on.
 func (p Principal) platform(header []string) (string, error) {
 	if len(p.Platforms) == 0 || slices.Contains(p.Platforms, "") {
 		return "", errors.New("authorizer returned a principal without a platform; without tenants, use DefaultPlatform")
@@ -46,7 +44,7 @@ func (p Principal) platform(header []string) (string, error) {
 	if len(header) == 0 {
 		return p.Platforms[0], nil
 	}
-	// A store would keep the memory of the header's text: see idempotencyKey.
+	// Stores would keep the memory of the header: see idempotencyKey.
 	if i := slices.Index(p.Platforms, header[0]); i >= 0 && len(header) == 1 {
 		return p.Platforms[i], nil
 	}
@@ -56,17 +54,17 @@ func (p Principal) platform(header []string) (string, error) {
 // Authorizer authenticates requests and checks permissions.
 type Authorizer interface {
 	// Authorize returns the caller of r if it has the permission. It is called
-	// concurrently and must not read the body of r. The handler rejects requests with more
-	// than 16 KiB in the X-API-KEY, Authorization, Proxy-Authorization or Cookie headers
-	// before it calls Authorize, with 401.
+	// concurrently and must not read the body of r. If one of the X-API-KEY, Authorization,
+	// Proxy-Authorization or Cookie headers exceeds 16 KiB, the handler responds with 401
+	// without calling it.
 	//
 	// Errors are tested with errors.Is. The response to ErrNoCredential and
-	// ErrInvalidCredential is 401, and to ErrForbidden 403. Any other error means that the
-	// credential could not be checked, and the response is 503. If that error has a method
-	// RetryAfter() time.Duration, its result is the Retry-After header, in whole seconds
-	// and at least the default of one second.
+	// ErrInvalidCredential is 401, and to ErrForbidden 403. Any other error means that
+	// the credential could not be checked, and the response is 503. If that error has a
+	// method RetryAfter() time.Duration, it sets the Retry-After header, in whole seconds
+	// and at least one, the default.
 	//
-	// The Subject that is returned with an error appears in the log and in RequestStats.
+	// The Subject returned with an error appears in the log and in RequestStats.
 	Authorize(r *http.Request, perm Permission) (Principal, error)
 }
 
@@ -198,7 +196,7 @@ func newKeyEntry(key Key) (keyEntry, error) {
 	return e, nil
 }
 
-// hashPrefix selects the entries to compare. Its timing reveals nothing, because a caller
+// hashPrefix selects the entries to compare. Its timing reveals nothing, because callers
 // cannot choose a hash.
 func hashPrefix(hash [sha256.Size]byte) uint64 { return binary.BigEndian.Uint64(hash[:8]) }
 
@@ -241,7 +239,7 @@ func APIKeyOrBearer(r *http.Request) (string, error) {
 	if len(tokens) == 0 {
 		return "", ErrNoCredential
 	}
-	// HTTP allows spaces and tabs around a value; other white space is part of it.
+	// HTTP allows only spaces and tabs around a value.
 	scheme, token, _ := strings.Cut(strings.Trim(tokens[0], " \t"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
 		return "", ErrNoCredential

@@ -12,18 +12,16 @@ import (
 	"sync"
 )
 
-// bodyBuffers are buffers for reuse: a body is the largest allocation of a request.
+// bodyBuffers reuses buffers, the largest allocation of a request.
 type bodyBuffers struct{ small, large sync.Pool }
 
 const (
-	// firstBuffer is the size of the buffer of a request whose body has not arrived.
+	// firstBuffer is the size before any of the body has arrived.
 	firstBuffer = 4 << 10
 
-	// maxPooledBuffer is the size of the largest buffer that is kept.
 	maxPooledBuffer = 256 << 10
 )
 
-// get returns a buffer with room for firstBuffer.
 func (p *bodyBuffers) get() *bytes.Buffer {
 	if b, ok := p.small.Get().(*bytes.Buffer); ok {
 		return b
@@ -31,8 +29,7 @@ func (p *bodyBuffers) get() *bytes.Buffer {
 	return bytes.NewBuffer(make([]byte, 0, firstBuffer))
 }
 
-// grow returns a buffer with the content of b and a capacity of n bytes. The caller must
-// not use b afterwards.
+// grow moves the content of b to a buffer of n bytes and invalidates b.
 func (p *bodyBuffers) grow(b *bytes.Buffer, n int) *bytes.Buffer {
 	if n <= b.Cap() {
 		return b
@@ -49,7 +46,6 @@ func (p *bodyBuffers) grow(b *bytes.Buffer, n int) *bytes.Buffer {
 	return larger
 }
 
-// put makes a buffer available again.
 func (p *bodyBuffers) put(b *bytes.Buffer) {
 	b.Reset()
 	switch size := b.Cap(); {
@@ -61,7 +57,6 @@ func (p *bodyBuffers) put(b *bytes.Buffer) {
 	}
 }
 
-// checkMedia checks Content-Type and Content-Encoding.
 func checkMedia(req *request) (gzipped bool, err error) {
 	types := req.r.Header.Values("Content-Type")
 	if len(types) != 1 || !isJSON(types[0]) {
@@ -86,8 +81,8 @@ func checkMedia(req *request) (gzipped bool, err error) {
 	return false, newError(CodeUnsupportedMediaType, "Content-Encoding must be gzip or absent")
 }
 
-// isJSON reports whether a media type is application/json or application/*+json, with any
-// parameters and in any case.
+// isJSON accepts application/json and application/*+json, with any parameters and in any
+// case.
 func isJSON(contentType string) bool {
 	const maxLength = 256 // RFC 6838 allows 127 characters for each half
 	kind, _, _ := strings.Cut(contentType, ";")
@@ -98,7 +93,6 @@ func isJSON(contentType string) bool {
 	return ok && (subtype == "json" || len(subtype) > len("+json") && strings.HasSuffix(subtype, "+json"))
 }
 
-// limitedBody reads the body of a request up to a limit.
 type limitedBody struct {
 	source io.Reader
 	left   int64 // bytes until the limit
@@ -110,7 +104,6 @@ type limitedBody struct {
 
 var errBodyTooLarge = errors.New("body too large")
 
-// Read implements [io.Reader].
 func (b *limitedBody) Read(p []byte) (int, error) {
 	b.begun = true
 	if b.left < 0 {
@@ -131,14 +124,14 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// readBody reads the whole body. The caller puts the buffer back, also after an error.
+// readBody returns a buffer that the caller puts back, also after an error.
 func (h *Handler) readBody(req *request, gzipped bool) (*bytes.Buffer, error) {
 	buf := h.buffers.get()
 	limit := h.cfg.MaxBodyBytes
 	sent := limit
 	if gzipped {
-		// The limit is for the decompressed body. The compressed one is not held in memory
-		// and is hardly ever larger.
+		// The limit is for the decompressed body. The compressed one is hardly ever
+		// larger.
 		sent += limit/8 + 64<<10
 	}
 	if req.r.ContentLength > sent {
@@ -168,10 +161,9 @@ func (h *Handler) readBody(req *request, gzipped bool) (*bytes.Buffer, error) {
 	return buf, h.readFailure(req, err, "the gzip body is damaged or did not arrive completely")
 }
 
-// fill reads src into buf, which it may replace. It reserves the buffer as the body
-// arrives, at most twice the received bytes, plus extra bytes: a client that announces a
-// body and does not send it holds nothing. declared is the length of the body, negative
-// if it is unknown.
+// fill reads src into buf, which it may replace. Besides extra, it reserves at most twice
+// the received bytes, so that a body that is announced but not sent holds nothing.
+// declared is negative if the length is unknown.
 func (h *Handler) fill(req *request, src io.Reader, buf *bytes.Buffer, extra, declared int64) (*bytes.Buffer, error) {
 	const chunk = 32 << 10
 	limit := h.cfg.MaxBodyBytes
@@ -204,7 +196,6 @@ func (h *Handler) fill(req *request, src io.Reader, buf *bytes.Buffer, extra, de
 	}
 }
 
-// readFailure returns the error response for an error of reading the body.
 func (h *Handler) readFailure(req *request, err error, message string) error {
 	if err == nil {
 		return nil

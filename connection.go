@@ -12,35 +12,35 @@ import (
 )
 
 const (
-	// smallWriteTimeout is the time for a client to read a response of one chunk.
+	// smallWriteTimeout is the time for a client to read one chunk.
 	smallWriteTimeout = 2 * time.Second
 
-	// chunkWriteTimeout is the time for a client to read each chunk of a larger response,
-	// without the chunks that are buffered before it.
+	// chunkWriteTimeout is the time for each chunk of a larger response, without the
+	// chunks that are buffered before it.
 	chunkWriteTimeout = 10 * time.Second
 
-	// The operating system buffers up to socketBuffer bytes of a response. A full buffer
-	// accepts more only after the client has read a third of it. A client has the time to
-	// read all of it at minReadRate bytes per second.
+	// The operating system buffers up to socketBuffer bytes and accepts more only after
+	// the client has read a third. So each write leaves time to read the whole buffer at
+	// minReadRate bytes per second.
 	socketBuffer = 4 << 20
 	minReadRate  = 32 << 10
 
-	// arrivalGrace is the time for bodies to arrive after a shutdown has begun.
+	// arrivalGrace is the time for bodies to arrive after a shutdown has begun,
+	// discardGrace for bodies that are discarded.
 	arrivalGrace = time.Second
 
-	// discardGrace is the same for bodies that are discarded.
 	discardGrace = 250 * time.Millisecond
 )
 
-// hosts are the servers that a handler is mounted in. It keeps only the last in memory,
-// because tests make thousands.
+// hosts are the servers around a handler. Only the last is kept in memory, because tests
+// make thousands.
 type hosts struct {
 	last atomic.Pointer[host] // most handlers have one server
 	mu   sync.Mutex
 	all  map[weak.Pointer[http.Server]]weak.Pointer[host]
 }
 
-// of returns the host of a request, or nil without an http.Server.
+// of returns nil without an http.Server.
 func (h *hosts) of(r *http.Request) *host {
 	server, _ := r.Context().Value(http.ServerContextKey).(*http.Server)
 	if server == nil {
@@ -66,7 +66,6 @@ func (h *hosts) of(r *http.Request) *host {
 	return found
 }
 
-// wait is the reason why a request waits for its client.
 type wait int
 
 const (
@@ -75,8 +74,8 @@ const (
 	waitWrite               // until the client reads the response
 )
 
-// host is an http.Server around the handler. Its Shutdown waits for every request, so
-// waiting requests get a deadline when it begins.
+// host is an http.Server around the handler. Its Shutdown waits for all requests, so
+// requests that wait for a client get a deadline.
 type host struct {
 	server  *http.Server
 	stopped atomic.Bool
@@ -85,7 +84,7 @@ type host struct {
 	waits map[*request]wait
 }
 
-// begin records that a request waits for its client. On a nil host it does nothing.
+// begin records that a request waits for its client.
 func (h *host) begin(req *request, w wait) {
 	if h == nil {
 		return
@@ -98,7 +97,6 @@ func (h *host) begin(req *request, w wait) {
 	}
 }
 
-// end ends the wait that begin recorded.
 func (h *host) end(req *request) {
 	if h == nil {
 		return
@@ -112,8 +110,8 @@ func (h *host) end(req *request) {
 	}
 }
 
-// stop sets the deadline of all waiting requests. A request leaves waits before its
-// handler returns, so no deadline applies to a later request of the connection.
+// stop sets the deadline of all waiting requests. They leave waits before the next
+// request of their connection begins.
 func (h *host) stop() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -123,7 +121,6 @@ func (h *host) stop() {
 	}
 }
 
-// setReadDeadline sets a deadline unless a shutdown has set one.
 func (h *host) setReadDeadline(req *request, deadline time.Time) {
 	if h != nil {
 		h.mu.Lock()
@@ -135,10 +132,8 @@ func (h *host) setReadDeadline(req *request, deadline time.Time) {
 	_ = http.NewResponseController(req.w).SetReadDeadline(deadline)
 }
 
-// isStopping reports whether the server is shutting down.
 func (h *host) isStopping() bool { return h != nil && h.stopped.Load() }
 
-// setShutdownDeadline has no effect if the ResponseWriter does not support deadlines.
 func (req *request) setShutdownDeadline(w wait) {
 	c, now := http.NewResponseController(req.w), time.Now()
 	switch w {
@@ -151,8 +146,7 @@ func (req *request) setShutdownDeadline(w wait) {
 	}
 }
 
-// allowWrite gives the client d to read the next write, but no more than the server's
-// WriteTimeout.
+// allowWrite gives the client d to read the next write, within the server's WriteTimeout.
 func (req *request) allowWrite(d time.Duration) error {
 	if req.host.isStopping() {
 		d = min(d, smallWriteTimeout)
@@ -164,12 +158,11 @@ func (req *request) allowWrite(d time.Duration) error {
 	return http.NewResponseController(req.w).SetWriteDeadline(deadline)
 }
 
-// chunkTimeout is the time for the client to read the next chunk.
 func (req *request) chunkTimeout() time.Duration {
 	return chunkWriteTimeout + time.Duration(min(req.sent, socketBuffer))*time.Second/minReadRate
 }
 
-// writeDeadline is the end of the server's WriteTimeout, zero if it has none.
+// writeDeadline is zero if the server has no WriteTimeout.
 func (req *request) writeDeadline() time.Time {
 	if d := req.host.server.WriteTimeout; d > 0 {
 		return req.began.Add(d)
@@ -177,11 +170,11 @@ func (req *request) writeDeadline() time.Time {
 	return time.Time{}
 }
 
-// flush sends the buffered part of the response. Its deadline does not apply to the work of
+// flush sends the buffered part of the response. Its deadline does not apply to
 // middleware after the handler.
 //
 // Unless a part of the body is unread, flush only uses a writer that implements
-// http.Flusher: one that wraps another writer may buffer the response on purpose.
+// http.Flusher: one that wraps another writer may buffer on purpose.
 func (req *request) flush() error {
 	c := http.NewResponseController(req.w)
 	_, flushes := req.w.(http.Flusher)
@@ -205,32 +198,30 @@ func (req *request) flush() error {
 }
 
 const (
-	// An unneeded body of up to smallBody bytes is read before the response if it arrives
-	// within smallBodyTimeout, so that the connection can be reused. net/http reads as
+	// An unneeded body of up to smallBody bytes that arrives within smallBodyTimeout is
+	// read before the response, so that the connection can be reused. net/http reads as
 	// much, without a time limit.
 	smallBody        = 256 << 10
 	smallBodyTimeout = 10 * time.Millisecond
 
 	// continueTimeout is the maximum pause of a client that got its response instead of a
-	// 100 Continue. Most clients send nothing more, some have already begun.
+	// 100 Continue. Some have already begun to send.
 	continueTimeout = 250 * time.Millisecond
 )
 
-// leavesBody reports whether a part of the body may still arrive. HTTP/2 needs no care,
-// because the stream ends.
+// leavesBody reports whether a part of the body may still arrive. HTTP/2 ends the stream.
 func (req *request) leavesBody() bool {
 	r := req.r
 	return r.ProtoMajor == 1 && r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 && !req.body.ended
 }
 
-// awaitsContinue reports whether the client waits for a 100 Continue, the only expectation
-// that net/http accepts.
+// awaitsContinue relies on net/http, which accepts no other expectation.
 func (req *request) awaitsContinue() bool {
 	return !req.body.begun && req.r.ProtoAtLeast(1, 1) && req.r.Header.Get("Expect") != ""
 }
 
-// leaveBody prepares a response that does not wait for the rest of the body, after which
-// the connection is closed. It does nothing for servers and writers without support.
+// leaveBody prepares a response that does not wait for the rest of the body and then
+// closes the connection.
 func (req *request) leaveBody() {
 	if req.host == nil || !req.leavesBody() {
 		return
@@ -257,7 +248,7 @@ func (req *request) leaveBody() {
 // would reset it, and clients that send the whole body first would miss the response.
 func (h *Handler) discard(req *request) {
 	if req.body.failed && !req.host.isStopping() {
-		// The rest will not arrive, so net/http must not wait for it either.
+		// net/http must not wait for the rest either.
 		_ = http.NewResponseController(req.w).SetReadDeadline(time.Now())
 		return
 	}

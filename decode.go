@@ -11,11 +11,9 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// decoder decodes charge events into structs in one pass. Names are case-sensitive, and
-// the tokenizer rejects invalid UTF-8 and lone surrogates.
-//
-// Its errors only mean that a struct cannot hold the text. The schema finds the
-// violations.
+// decoder decodes charge events into structs in one pass. The tokenizer rejects invalid
+// UTF-8 and lone surrogates. Errors only mean that a struct cannot hold the text. The
+// schema finds the violations.
 type decoder struct {
 	*jsontext.Decoder
 
@@ -24,17 +22,17 @@ type decoder struct {
 
 	input bytes.Buffer // of Decoder
 
-	// Memory for the events of a body, reused for the next.
+	// Reused for the next body.
 	events  []ChargeEvent
 	strings []string
 	values  []Value
 	amounts []Amount
 
-	// keepID decodes id instead of skipping it, for responses.
+	// keepID decodes id, for responses.
 	keepID bool
 
-	// strict makes fields that only the schema can check an error: unknown fields, and
-	// read-only fields with unusual values.
+	// strict rejects fields that only the schema can check: unknown fields, and read-only
+	// fields with unusual values.
 	strict bool
 
 	maxEntries int // of each list of a selector
@@ -43,8 +41,8 @@ type decoder struct {
 var (
 	errNeedsSchema = errors.New("only the schema can check this field")
 
-	// errTypeMismatch is a value that the struct cannot hold: of a wrong type, null though
-	// it is not nullable, duplicate, or one entry too many. The slow path must reject it.
+	// errTypeMismatch is a value that no struct can hold: of a wrong type, null though
+	// not nullable, duplicate, or one entry too many. The schema must reject it.
 	errTypeMismatch = errors.New("a field has a type that the contract does not allow")
 )
 
@@ -55,8 +53,8 @@ func newDecoder(text []byte) *decoder {
 	return d
 }
 
-// reset starts with a new text and overwrites the events of the last one. Decoded strings
-// do not share memory with text.
+// reset overwrites the events of the last text. Decoded strings do not share memory with
+// text.
 func (d *decoder) reset(text []byte, options ...jsontext.Options) {
 	*d = decoder{
 		Decoder: d.Decoder, text: string(text), input: *bytes.NewBuffer(text),
@@ -69,7 +67,6 @@ func (d *decoder) reset(text []byte, options ...jsontext.Options) {
 	}
 }
 
-// str decodes the next value, which is a string.
 func (d *decoder) str() (string, error) {
 	value, err := d.ReadValue()
 	if err != nil {
@@ -91,8 +88,7 @@ func (d *decoder) object(field func(name string) error) error {
 	if _, err := d.ReadToken(); err != nil {
 		return err
 	}
-	// As many names as the contract has for an object. With more, one is a duplicate or
-	// unknown.
+	// No object of the contract has more names.
 	var seen [16]string
 	for n := 0; d.PeekKind() == '"'; n++ {
 		name, err := d.str()
@@ -115,7 +111,7 @@ func (d *decoder) object(field func(name string) error) error {
 	return err
 }
 
-// list calls entry for each entry of a list. Null is an absent list.
+// list calls entry for each entry. Null is an absent list.
 func (d *decoder) list(entry func() error) (present bool, err error) {
 	switch d.PeekKind() {
 	case 'n':
@@ -140,7 +136,6 @@ func (d *decoder) list(entry func() error) (present bool, err error) {
 	}
 }
 
-// required decodes a string that is not nullable.
 func (d *decoder) required(dst *string) (err error) {
 	if d.PeekKind() != '"' {
 		return errTypeMismatch
@@ -149,14 +144,14 @@ func (d *decoder) required(dst *string) (err error) {
 	return err
 }
 
-// optional decodes a string that can be absent but is not nullable.
+// optional decodes a string that can be absent, but not null.
 func (d *decoder) optional(dst **string) error {
 	*dst = alloc(&d.strings)
 	return d.required(*dst)
 }
 
-// alloc returns a pointer to a new zero value in chunk. It replaces a full chunk by a
-// larger one, so that earlier pointers stay valid.
+// alloc returns a pointer to a new zero value in chunk. It replaces a full chunk, so that
+// earlier pointers stay valid.
 func alloc[T any](chunk *[]T) *T {
 	if len(*chunk) == cap(*chunk) {
 		*chunk = make([]T, 0, min(2*cap(*chunk)+1, 64))
@@ -165,7 +160,6 @@ func alloc[T any](chunk *[]T) *T {
 	return &(*chunk)[len(*chunk)-1]
 }
 
-// nullable decodes a string or null.
 func (d *decoder) nullable(dst **string) error {
 	if d.PeekKind() == 'n' {
 		_, err := d.ReadToken()
@@ -174,7 +168,6 @@ func (d *decoder) nullable(dst **string) error {
 	return d.optional(dst)
 }
 
-// extra decodes a field that the contract does not define.
 func (d *decoder) extra(name string, fields *[]ExtraField) error {
 	if d.strict {
 		return errNeedsSchema
@@ -186,7 +179,6 @@ func (d *decoder) extra(name string, fields *[]ExtraField) error {
 	return err
 }
 
-// readOnly skips a field that is ignored in requests.
 func (d *decoder) readOnly() error {
 	if kind := d.PeekKind(); kind != '"' && kind != 'n' && d.strict {
 		return errNeedsSchema // can be an excessive number or nesting
@@ -194,8 +186,8 @@ func (d *decoder) readOnly() error {
 	return d.SkipValue()
 }
 
-// batch decodes {"charge_datas": […]} into d.events, up to maxEvents, until accept returns
-// false. Other fields are an error under every setting, because they belong to no event.
+// batch decodes {"charge_datas": […]} into d.events until accept returns false. Other
+// fields are always an error, because they belong to no event.
 func (d *decoder) batch(maxEvents int, accept func(*ChargeEvent) bool) error {
 	return d.object(func(name string) error {
 		if name != batchField || d.PeekKind() == 'n' {
@@ -331,8 +323,8 @@ func (d *decoder) selector(s *Selector) error {
 	})
 }
 
-// entries decodes a list of a selector. Its entries have the fields field and, depending
-// on hasType and hasValue, type and value.
+// entries decodes a list of a selector. hasType and hasValue select the fields of its
+// entries.
 func (d *decoder) entries(dst *[]SelectorEntry, hasType, hasValue bool) error {
 	list := []SelectorEntry{}
 	present, err := d.list(func() error {
@@ -360,7 +352,6 @@ func (d *decoder) entries(dst *[]SelectorEntry, hasType, hasValue bool) error {
 	return err
 }
 
-// atEnd reports whether only white space is left.
 func (d *decoder) atEnd() bool {
 	_, err := d.ReadToken()
 	return errors.Is(err, io.EOF)

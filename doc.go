@@ -37,7 +37,6 @@
 //
 // # Logs
 //
-// Each request writes one line to [Config.Logger]: failures at Error, rejections at Info,
-// successes at Debug, which [slog.Default] drops. No line contains a credential or a
-// body. [Config.Observer] receives all requests.
+// Each request writes one line to [Config.Logger], without credentials and bodies.
+// [Config.Observer] receives all requests.
 package chargeingest

@@ -18,7 +18,7 @@ import (
 	"example.com/chargeingest/internal/rfc3339"
 )
 
-// encoder appends JSON text. err is the error of the first string that is not valid UTF-8.
+// encoder appends JSON text. err reports the first string with invalid UTF-8.
 type encoder struct {
 	text []byte
 	err  error
@@ -32,8 +32,7 @@ func (e *encoder) quote(s string) {
 	e.text = text
 }
 
-// begin appends a comma if needed, the name of a field, and a colon. The name must need no
-// escapes.
+// begin appends a comma if needed, a name that needs no escapes, and a colon.
 func (e *encoder) begin(name string) {
 	e.comma()
 	e.text = append(e.text, '"')
@@ -52,7 +51,7 @@ func (e *encoder) field(name, value string) {
 	e.quote(value)
 }
 
-// nullable appends a field that is null if it is nil.
+// nullable appends null for nil.
 func (e *encoder) nullable(name string, value *string) {
 	if value == nil {
 		e.begin(name)
@@ -62,7 +61,7 @@ func (e *encoder) nullable(name string, value *string) {
 	e.field(name, *value)
 }
 
-// optional appends a field unless it is nil.
+// optional omits nil.
 func (e *encoder) optional(name string, value *string) {
 	if value != nil {
 		e.field(name, *value)
@@ -85,7 +84,7 @@ func (e *encoder) open(name string) {
 
 func (e *encoder) close() { e.text = append(e.text, '}') }
 
-// head appends the fields before the timestamp, in the contract's order.
+// head appends the fields before the timestamp.
 func (e *encoder) head(ev *ChargeEvent) {
 	e.field("product_item_id", ev.ProductItemID)
 	e.field("pricing_id", ev.PricingID)
@@ -186,10 +185,10 @@ func (e *encoder) violations(list []Violation) {
 	e.text = append(e.text, ']')
 }
 
-// MarshalJSON encodes the event in the contract's order: every scalar field, null if it is
+// MarshalJSON encodes the event in the contract's order: all scalar fields, null if
 // unset; objects that are set, without their unset fields; and the id unless it is empty.
-// It returns an error for invalid UTF-8, and for an extra field whose value is not exactly
-// one JSON value or whose name is already used.
+// It returns an error for invalid UTF-8, and for an extra field whose value is not
+// exactly one JSON value or whose name is already used.
 func (e ChargeEvent) MarshalJSON() ([]byte, error) {
 	hasExtra, bad := false, (*extraFieldError)(nil)
 	e.eachExtra(func(at string, m *ExtraField) {
@@ -221,7 +220,7 @@ func (e ChargeEvent) MarshalJSON() ([]byte, error) {
 	return enc.text, nil
 }
 
-// eachExtra calls visit for each extra field, with the path of its object.
+// eachExtra calls visit for each extra field, with the path of the object.
 func (e *ChargeEvent) eachExtra(visit func(at string, m *ExtraField)) {
 	each := func(at string, fields []ExtraField) {
 		for i := range fields {
@@ -254,7 +253,6 @@ func (e *ChargeEvent) eachExtra(visit func(at string, m *ExtraField)) {
 	each("", e.Extra)
 }
 
-// extraFieldError reports an invalid extra field.
 type extraFieldError struct {
 	path    string // within the event, dotted
 	problem string
@@ -262,8 +260,7 @@ type extraFieldError struct {
 
 func (e *extraFieldError) Error() string { return limits.Shorten(e.path) + " " + e.problem }
 
-// check validates an extra field of the object at a path. An invalid one would change the
-// JSON around it.
+// check rejects an extra field that would change the JSON around it.
 func (m *ExtraField) check(at string) *extraFieldError {
 	path := jsontree.JoinPath(at, strings.ToValidUTF8(m.Name, "\ufffd"))
 	switch {
@@ -275,7 +272,6 @@ func (m *ExtraField) check(at string) *extraFieldError {
 	return nil
 }
 
-// duplicateField returns the error for a duplicate name in a JSON text, or nil.
 func duplicateField(text []byte) *extraFieldError {
 	_, err := jsontext.NewDecoder(bytes.NewBuffer(text)).ReadValue()
 	var found *jsontext.SyntacticError
@@ -285,8 +281,8 @@ func duplicateField(text []byte) *extraFieldError {
 	return &extraFieldError{strings.Join(slices.Collect(found.JSONPointer.Tokens()), "."), "is a duplicate"}
 }
 
-// newEvents returns the events to store for valid events that were received at now. It
-// uses scratch as temporary memory.
+// newEvents converts valid events that were received at now, with scratch as temporary
+// memory.
 func newEvents(events []ChargeEvent, now time.Time, scratch []byte) []NewEvent {
 	list := make([]NewEvent, len(events))
 	enc := encoder{text: scratch}
@@ -296,7 +292,7 @@ func newEvents(events []ChargeEvent, now time.Time, scratch []byte) []NewEvent {
 	return list
 }
 
-// newEvent returns the event to store for ev. It overwrites the text of the encoder.
+// newEvent overwrites the text of the encoder.
 func (e *encoder) newEvent(ev *ChargeEvent, now time.Time) NewEvent {
 	rec := NewEvent{ReceivedAt: now, TimestampAssigned: ev.Timestamp == nil}
 	var stamp string
@@ -317,7 +313,7 @@ func (e *encoder) newEvent(ev *ChargeEvent, now time.Time) NewEvent {
 	e.close()
 	rec.Content = string(e.text)
 
-	// The digest is for the sent event, without an assigned timestamp.
+	// The digest excludes an assigned timestamp.
 	if rec.TimestampAssigned {
 		sum := sha256.New()
 		sum.Write(e.text[:head])
@@ -327,7 +323,7 @@ func (e *encoder) newEvent(ev *ChargeEvent, now time.Time) NewEvent {
 		rec.Digest = sha256.Sum256(e.text)
 	}
 
-	// In the order of their positions in Content.
+	// In the order of Content.
 	rest := rec.Content
 	rec.ProductItemID = substring(&rest, &ev.ProductItemID)
 	rec.CustomerID = substring(&rest, ev.CustomerID)
@@ -338,8 +334,8 @@ func (e *encoder) newEvent(ev *ChargeEvent, now time.Time) NewEvent {
 	return rec
 }
 
-// substring returns value as a part of text, so that it does not keep the memory of the
-// body, and removes text up to its end. An escaped value is copied.
+// substring returns value as a part of text, which does not keep the memory of the body,
+// and cuts text after it. An escaped value is copied.
 func substring(text *string, value *string) string {
 	if value == nil {
 		return ""
@@ -354,7 +350,6 @@ func substring(text *string, value *string) string {
 	return found
 }
 
-// requestDigest returns the fingerprint of a request with an idempotency key.
 func requestDigest(route Route, events []NewEvent) Digest {
 	sum := sha256.New()
 	sum.Write([]byte(route))

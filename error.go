@@ -29,8 +29,8 @@ const (
 	CodeInternalError          Code = "INTERNAL_ERROR"
 )
 
-// status returns the usual HTTP status of a code. BAD_REQUEST can also be 413, and
-// INTERNAL_ERROR 503.
+// status returns the usual HTTP status. BAD_REQUEST can also be 413, and INTERNAL_ERROR
+// 503.
 func (c Code) status() int {
 	switch c {
 	case CodeMissingField, CodeInvalidField, CodeBadRequest, CodeMissingVersion, CodeUnsupportedVersion:
@@ -51,7 +51,6 @@ func (c Code) status() int {
 	return http.StatusInternalServerError
 }
 
-// resourceType is the resource_type of errors about an event.
 const resourceType = objectType
 
 // Violation is one rule that a request violates.
@@ -61,7 +60,8 @@ type Violation struct {
 	Message string
 }
 
-// Error is an error response. All fields are sent to the client, but not the cause.
+// Error is an error response. The client gets all fields. Unwrap returns the cause, which
+// the client does not get.
 type Error struct {
 	Status     int // HTTP status
 	Code       Code
@@ -69,8 +69,8 @@ type Error struct {
 	Field      string // dotted path; empty if the error is not about a field
 	ResourceID string // id of the event that the error is about, or empty
 
-	// Violations lists all rules that the request violates, in the order of the contract.
-	// The first is the error itself. It is empty unless the error is about a field.
+	// Violations lists all violated rules in the order of the contract. The first is the
+	// error itself. It is empty unless the error is about a field.
 	Violations []Violation
 
 	// RetryAfter is set if retrying the same request is safe and may succeed.
@@ -79,12 +79,10 @@ type Error struct {
 	cause error
 }
 
-// Error returns status, code and message.
 func (e *Error) Error() string {
 	return fmt.Sprintf("%d %s: %s", e.Status, e.Code, e.Message)
 }
 
-// Unwrap returns the cause, or nil. The response does not contain it.
 func (e *Error) Unwrap() error { return e.cause }
 
 func newError(code Code, message string) *Error {
@@ -95,7 +93,6 @@ func fieldError(code Code, field, message string) *Error {
 	return violationsError([]Violation{{Code: code, Field: field, Message: message}})
 }
 
-// violationsError returns the error for sorted violations.
 func violationsError(violations []Violation) *Error {
 	first := violations[0]
 	return &Error{
@@ -136,13 +133,11 @@ func responseTooLargeError(cause error) *Error {
 	return e
 }
 
-// Limits of an error response.
 const (
 	maxViolations = schemacheck.MaxViolations
 	maxErrorBytes = 16 << 10
 )
 
-// body returns the response body.
 func (e *Error) body() []byte {
 	enc := encoder{text: make([]byte, 1, 512)}
 	enc.text[0] = '{'

@@ -2,7 +2,6 @@ package chargeingest
 
 import "encoding/json"
 
-// objectType is the object_type of events in responses.
 const objectType = "CHARGE_DATA"
 
 // ChargeEvent is one charge event in requests and responses.

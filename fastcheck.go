@@ -7,9 +7,8 @@ import (
 	"example.com/chargeingest/internal/schemacheck"
 )
 
-// accepts reports whether an event is certainly valid. If it returns false, the schema
-// decides. A fuzz test checks that the schema accepts every event for which it returns
-// true.
+// accepts reports whether an event is certainly valid; otherwise the schema decides. A
+// fuzz test checks that the schema accepts every event that accepts does.
 func accepts(ev *ChargeEvent) bool {
 	return isIdentifier(ev.ProductItemID) &&
 		isIdentifier(ev.PricingID) &&
@@ -39,7 +38,6 @@ func acceptsPeriod(p *Period) bool {
 	return absentOr(p.StartAt, isDateTime) && absentOr(p.EndAt, isDateTime) && absentOr(p.Ratio, isDecimal)
 }
 
-// maxSelectorEntries bounds each list of a selector.
 const maxSelectorEntries = 100
 
 func acceptsSelector(s *Selector) bool {
@@ -78,7 +76,6 @@ func isSelectorType(s string) bool {
 
 const maxTextLength = schemacheck.MaxTextLength
 
-// absentOr reports whether a field is absent or satisfies a rule.
 func absentOr(s *string, rule func(string) bool) bool { return s == nil || rule(*s) }
 
 func isIdentifier(s string) bool {
@@ -112,7 +109,6 @@ func isDescription(s string) bool {
 	return len(s) <= maxTextLength
 }
 
-// isWordByte reports whether c matches [a-zA-Z0-9_\-].
 func isWordByte(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || isDigit(c) || c == '_' || c == '-'
 }
@@ -149,7 +145,6 @@ func trimMinus(s string) string {
 	return s
 }
 
-// countDigits returns the number of digits at the start of s, and the rest.
 func countDigits(s string) (int, string) {
 	n := 0
 	for n < len(s) && isDigit(s[n]) {

@@ -31,9 +31,9 @@ type Config struct {
 	// Now is the clock. Default: time.Now.
 	Now func() time.Time
 
-	// RequestID returns a unique id for a request without a valid X-Request-Id header: 1 to
-	// 128 visible ASCII characters. Default: "reqr_" and 26 random characters, which also
-	// replaces an invalid result.
+	// RequestID returns a unique id, 1 to 128 visible ASCII characters, for a request
+	// without a valid X-Request-Id header. Default: "reqr_" and 26 random characters,
+	// which also replaces an invalid id.
 	RequestID func() string
 
 	// MaxBodyBytes limits one body after decompression. Default: 4 MiB.
@@ -42,31 +42,31 @@ type Config struct {
 	// MaxBatchEvents limits the events of one request. Default: 1,000.
 	MaxBatchEvents int
 
-	// MaxInFlightBytes limits the bodies, and the events in the responses, of all requests
-	// in progress. The response to a request beyond the limit is 503. A body counts as it
-	// arrives: at most twice the received bytes, decompressed, plus 72 KiB. One platform
-	// gets at most seven eighths. This limit never rejects the only request in progress.
-	// Default: 64 MiB, or MaxBodyBytes if that is larger.
+	// MaxInFlightBytes limits the bodies, and the events in the responses, of all
+	// requests in progress. Beyond it, the response is 503. A body counts as it arrives:
+	// at most twice the received bytes, decompressed, plus 72 KiB. One platform gets at
+	// most seven eighths. The only request in progress is never rejected. Default: 64
+	// MiB, or MaxBodyBytes if that is larger.
 	MaxInFlightBytes int64
 
-	// MaxDiscardBytes and MaxDiscardTime limit how much of a body is read and discarded
-	// after a response that did not need it, such as 401 or 413, over HTTP/1.1. Within
-	// both limits, clients that read the response only after sending the body still get
-	// it. Then the connection is closed. Middleware sees the request end only after this
-	// time, but RequestStats does not include it. Defaults: 16 MiB, 5 s.
+	// MaxDiscardBytes and MaxDiscardTime limit how much of a body is discarded after an
+	// HTTP/1.1 response that did not need it, such as 401 or 413. Within both limits,
+	// clients that send the whole body first still get the response. Then the connection
+	// is closed. Middleware sees the request end only after this time, but RequestStats
+	// does not include it. Defaults: 16 MiB, 5 s.
 	MaxDiscardBytes int64
 	MaxDiscardTime  time.Duration
 
 	// KeepUnknownFields stores and returns fields that the contract does not define, as
-	// they were sent. By default they are rejected with 400: otherwise, a client that
-	// misspells reference would have no protection against double billing.
+	// they were sent. By default they are rejected with 400, because a client that
+	// misspells reference could bill twice.
 	KeepUnknownFields bool
 
 	// Duplicates is the policy for a stored reference with different content.
 	// Default: RejectConflict.
 	Duplicates DuplicatePolicy
 
-	// MaxFutureSkew limits how far an event's timestamp may be ahead of its receipt.
+	// MaxFutureSkew limits how far timestamps may be ahead of the time of receipt.
 	// Default: 0, no limit.
 	MaxFutureSkew time.Duration
 
@@ -78,7 +78,6 @@ type Config struct {
 	Observer func(context.Context, RequestStats)
 }
 
-// withDefaults returns c with its defaults. The error names an invalid field.
 func (c Config) withDefaults() (Config, error) {
 	switch {
 	case c.Store == nil:
@@ -143,16 +142,16 @@ const ingestTimeout = 30 * time.Second
 // below a prefix that you strip with http.StripPrefix. Each endpoint is also available as
 // a separate http.Handler, for any path.
 //
-// Set timeouts and MaxHeaderBytes on the http.Server. Within these timeouts, if the
-// ResponseWriter supports [http.ResponseController], the handler also limits how long it
-// waits for a client:
-//   - A client has 2 seconds to read a response of up to 32 KiB. For each 32 KiB of a
-//     larger response it has 10 seconds, plus one second for each 32 KiB already written,
-//     up to 4 MiB, which the operating system may have buffered.
+// Set timeouts and MaxHeaderBytes on the http.Server. Within these timeouts, the handler
+// also limits how long it waits for a client, if the ResponseWriter supports
+// [http.ResponseController]:
+//   - A client has 2 seconds to read a response of up to 32 KiB, and 10 seconds for each
+//     32 KiB of a larger one, plus one second for each 32 KiB already written, up to 4 MiB,
+//     which the operating system may have buffered.
 //   - After [http.Server.Shutdown], a body has one second to arrive; otherwise the
 //     response is 503. The handler uses [http.Server.RegisterOnShutdown].
-//   - After a response that did not need the body, the rest of the body is discarded
-//     within the limits of [Config].
+//   - After a response that did not need the body, its rest is discarded within the limits
+//     of [Config].
 type Handler struct {
 	cfg       Config
 	reader    EventReader // nil if the store does not implement it
@@ -181,7 +180,6 @@ func New(cfg Config) (*Handler, error) {
 	return h, nil
 }
 
-// endpoint is one of the four endpoints.
 type endpoint struct {
 	route      Route
 	method     string
@@ -193,7 +191,7 @@ func (e *endpoint) allows(method string) bool {
 	return method == e.method || e.method == http.MethodGet && method == http.MethodHead
 }
 
-// endpoints are the four endpoints. Those that share a path are also grouped by path.
+// endpoints are the four endpoints, also grouped by path.
 type endpoints struct {
 	ingestEvent, ingestEvents, getEvent, listEvents *endpoint
 
@@ -214,7 +212,6 @@ func newEndpoints(readable bool) endpoints {
 	return e
 }
 
-// ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.serveRequest(w, r, func(req *request) error {
 		version, id, endpoints := h.route(r.URL)
@@ -230,8 +227,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// route parses a path into its version, which can be empty, the event id, and the
-// endpoints of the path, nil if it is unknown.
+// route returns an empty version if the path has none, and nil endpoints if it is
+// unknown.
 func (h *Handler) route(u *url.URL) (version, id string, endpoints []*endpoint) {
 	first, rest := cutSegment(u.EscapedPath())
 	if v, ok := strings.CutPrefix(first, "v"); ok {
@@ -255,8 +252,8 @@ func (h *Handler) route(u *url.URL) (version, id string, endpoints []*endpoint) 
 	return "", "", nil
 }
 
-// cutSegment returns the first segment of an escaped path, unescaped, and the rest, which
-// is empty or starts with a slash.
+// cutSegment cuts the first segment off an escaped path and unescapes it. The rest is
+// empty or starts with a slash.
 func cutSegment(path string) (segment, rest string) {
 	path = strings.TrimPrefix(path, "/")
 	if i := strings.IndexByte(path, '/'); i >= 0 {
@@ -267,7 +264,6 @@ func cutSegment(path string) (segment, rest string) {
 	return segment, rest
 }
 
-// serve checks the version, the method and the authorization, and calls the endpoint.
 func (h *Handler) serve(req *request, version string, endpoints ...*endpoint) error {
 	if version != "1" {
 		return newError(CodeUnsupportedVersion, "version "+limits.Shorten(version)+" is not supported; the only version is 1")
@@ -290,7 +286,6 @@ func (h *Handler) serve(req *request, version string, endpoints ...*endpoint) er
 	return newError(CodeInvalidOperation, "method "+limits.Shorten(req.r.Method)+" is not allowed here; allowed: "+strings.Join(allowed, ", "))
 }
 
-// authorize sets the subject and the platform of a request.
 func (h *Handler) authorize(req *request, perm Permission) error {
 	var principal Principal
 	err := errCredentialTooLong
@@ -334,16 +329,14 @@ func (h *Handler) IngestEvent() http.Handler { return h.single(h.endpoints.inges
 // IngestEvents returns the endpoint that accepts a batch by POST. See [Handler.IngestEvent].
 func (h *Handler) IngestEvents() http.Handler { return h.single(h.endpoints.ingestEvents) }
 
-// ListEvents returns the endpoint that lists events by GET. See [Handler.IngestEvent]. It
-// responds with 404 if the store does not implement EventReader.
+// ListEvents returns the endpoint that lists events by GET. It responds with 404 if the
+// store does not implement EventReader. See [Handler.IngestEvent].
 func (h *Handler) ListEvents() http.Handler { return h.single(h.endpoints.listEvents) }
 
-// GetEvent returns the endpoint that serves one event by GET. Its pattern must have an
-// {id}. See [Handler.IngestEvent]. It responds with 404 if the store does not implement
-// EventReader.
+// GetEvent returns the endpoint that serves one event by GET, on a pattern with an {id}.
+// It responds like [Handler.ListEvents] without an EventReader.
 func (h *Handler) GetEvent() http.Handler { return h.single(h.endpoints.getEvent) }
 
-// single serves one endpoint on a path that the host's router has matched.
 func (h *Handler) single(e *endpoint) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.serveRequest(w, r, func(req *request) error {

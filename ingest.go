@@ -15,10 +15,8 @@ import (
 	"example.com/chargeingest/internal/panics"
 )
 
-// maxKeyLength limits the characters of an idempotency key.
 const maxKeyLength = 255
 
-// serveIngest serves a POST: read, validate, store, respond.
 func (h *Handler) serveIngest(req *request) error {
 	gzipped, err := checkMedia(req)
 	if err != nil {
@@ -68,7 +66,6 @@ func tooManyBytesError() error {
 	return unavailableError("too many requests at once; nothing was stored, send the request again", nil)
 }
 
-// idempotencyKey returns the key of a request, or its violations.
 func idempotencyKey(r *http.Request) (string, []Violation) {
 	keys := r.Header.Values("Idempotency-Key")
 	switch {
@@ -84,7 +81,6 @@ func idempotencyKey(r *http.Request) (string, []Violation) {
 	}}
 }
 
-// ingestion is a body to be validated and stored.
 type ingestion struct {
 	platform   string
 	route      Route
@@ -92,7 +88,7 @@ type ingestion struct {
 	violations []Violation   // of the key
 	body       *bytes.Buffer // overwritten
 
-	// detached is set for a request that was read completely. The end of its context does
+	// detached is set for a request that was read completely. The end of the context does
 	// not stop it: the client may have closed its side of the connection and still read
 	// the response.
 	detached bool
@@ -100,7 +96,6 @@ type ingestion struct {
 	comparison *limits.Comparison
 }
 
-// ingest validates and stores a body.
 func (h *Handler) ingest(ctx context.Context, in ingestion) (AppendResult, error) {
 	now := h.cfg.Now()
 	events, err := h.validator.validate(ctx, in.platform, in.body.Bytes(), in.route, now)
@@ -137,7 +132,6 @@ func (h *Handler) ingest(ctx context.Context, in ingestion) (AppendResult, error
 	return result, nil
 }
 
-// appendError returns the error response for an error of the store.
 func appendError(err error, b *Batch) *Error {
 	var conflict *ConflictError
 	switch {
@@ -193,7 +187,6 @@ func conflictError(c *ConflictError, b *Batch) *Error {
 	return e
 }
 
-// enumerate lists fields, the first ones if there are many.
 func enumerate(fields []string) string {
 	const maxLength = 1000 // bytes; the response has the message twice
 	text := limits.Shorten(fields[0])
@@ -206,7 +199,6 @@ func enumerate(fields []string) string {
 	return text
 }
 
-// ingestResponse returns the body of a 201.
 func ingestResponse(route Route, outcomes []Outcome) eventsResponse {
 	r := eventsResponse{tail: "\n", outcomes: outcomes}
 	if route == RouteBatch {
@@ -293,7 +285,6 @@ func (h *Handler) ingestEvents(ctx context.Context, req IngestRequest) (IngestRe
 	return result, nil
 }
 
-// batchBody returns the body of a batch.
 func batchBody(events []ChargeEvent) ([]byte, error) {
 	body := []byte(`{"` + batchField + `":[`)
 	for i := range events {

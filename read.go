@@ -17,7 +17,6 @@ import (
 	"example.com/chargeingest/internal/rfc3339"
 )
 
-// Limits of a listing.
 const (
 	defaultLimit = 50
 	maxLimit     = 1000
@@ -26,7 +25,6 @@ const (
 	maxQueryBytes = 16 << 10 // of a query string
 )
 
-// serveGet returns one event.
 func (h *Handler) serveGet(req *request) error {
 	ev, err := StoredEvent{}, ErrNotFound
 	if len(req.id) <= maxTextLength { // no id is longer
@@ -43,7 +41,6 @@ func (h *Handler) serveGet(req *request) error {
 	return h.respondRead(req, []StoredEvent{ev}, "", "\n")
 }
 
-// serveList returns a page of events.
 func (h *Handler) serveList(req *request) error {
 	q, err := parseQuery(req.r.URL.RawQuery)
 	if err != nil {
@@ -62,7 +59,7 @@ func (h *Handler) serveList(req *request) error {
 	return h.respondRead(req, page.Events, `{"data":[`, listTail(q, page))
 }
 
-// respondRead writes events, which count as bytes in flight until then.
+// respondRead counts events as bytes in flight until they are written.
 func (h *Handler) respondRead(req *request, events []StoredEvent, head, tail string) error {
 	r := eventsResponse{head: head, tail: tail, events: events}
 	req.held.Platform = req.platform
@@ -78,7 +75,7 @@ func (h *Handler) respondRead(req *request, events []StoredEvent, head, tail str
 	return nil
 }
 
-// readError returns the error response for a failed read. Retrying is always safe.
+// readError is always retryable.
 func readError(err error) *Error {
 	if errors.Is(err, context.Canceled) {
 		return unavailableError("the request was cancelled", err)
@@ -86,7 +83,6 @@ func readError(err error) *Error {
 	return unavailableError("the events cannot be read at the moment", err)
 }
 
-// listTail returns the end of the response after the events.
 func listTail(q Query, page Page) string {
 	enc := encoder{text: []byte(`]`)}
 	enc.begin("limit")
@@ -103,14 +99,12 @@ func listTail(q Query, page Page) string {
 	return string(append(enc.text, '\n'))
 }
 
-// parameter is a query parameter of the listing.
 type parameter struct {
 	name  string
 	valid string // the valid form, for messages
 	parse func(q *Query, value string) bool
 }
 
-// filter parses a parameter into a text field of the query.
 func filter(field func(*Query) *string, rule func(string) bool) func(*Query, string) bool {
 	return func(q *Query, value string) bool {
 		*field(q) = value
@@ -118,7 +112,6 @@ func filter(field func(*Query) *string, rule func(string) bool) func(*Query, str
 	}
 }
 
-// instant parses a parameter into a time field of the query.
 func instant(field func(*Query) **time.Time) func(*Query, string) bool {
 	return func(q *Query, value string) bool {
 		t, ok := rfc3339.Parse(value)
@@ -171,8 +164,8 @@ func parseOrder(q *Query, value string) bool {
 	return true
 }
 
-// parseQuery parses the query string of a listing. Its error names each malformed,
-// repeated or unknown parameter once, unknown ones last.
+// parseQuery returns an error that names each malformed, repeated or unknown parameter
+// once, unknown ones last.
 func parseQuery(raw string) (Query, error) {
 	q := Query{Limit: defaultLimit}
 	if len(raw) > maxQueryBytes {
@@ -213,8 +206,8 @@ func parseQuery(raw string) (Query, error) {
 
 const malformed = " must be percent-encoded UTF-8"
 
-// splitQuery splits a query string. Unlike url.ParseQuery, it returns malformed parameters
-// by name, with nil values. Names are shortened as responses show them.
+// splitQuery returns malformed parameters by name, with nil values, unlike
+// url.ParseQuery. Names are shortened as responses show them.
 func splitQuery(raw string) map[string][]string {
 	given := make(map[string][]string)
 	for pair := range strings.SplitSeq(raw, "&") {

@@ -42,7 +42,6 @@ type RequestStats struct {
 	Duration time.Duration
 }
 
-// request is the state of one request.
 type request struct {
 	w          http.ResponseWriter
 	r          *http.Request
@@ -100,7 +99,6 @@ func (h *Handler) serveRequest(w http.ResponseWriter, r *http.Request, serve fun
 	panics.Ignore(func() { h.complete(req) })
 }
 
-// complete flushes the response and then discards the rest of the body.
 func (h *Handler) complete(req *request) {
 	err := req.flush()
 	req.held.Release()
@@ -118,7 +116,6 @@ func (h *Handler) complete(req *request) {
 	}
 }
 
-// begin sets the start time and the id of the request.
 func (h *Handler) begin(req *request) error {
 	defer func() {
 		if req.requestID == "" { // host code panicked
@@ -151,7 +148,7 @@ func (h *Handler) finish(req *request, e *Error) {
 	}
 }
 
-// observe calls the observer. A panic is only logged, because the response is written.
+// observe only logs a panic, because the response is written.
 func (h *Handler) observe(req *request, o RequestStats) {
 	ctx := req.r.Context()
 	if req.unread {
@@ -168,7 +165,6 @@ func (h *Handler) observe(req *request, o RequestStats) {
 	}
 }
 
-// requestID returns the X-Request-Id header if it is valid, or a new id.
 func (h *Handler) requestID(r *http.Request) string {
 	const maxLength = 128
 	if ids := r.Header.Values("X-Request-Id"); len(ids) == 1 && isVisibleASCII(ids[0], maxLength) {
@@ -182,7 +178,6 @@ func (h *Handler) requestID(r *http.Request) string {
 
 func randomRequestID() string { return "reqr_" + rand.Text() }
 
-// respond writes a JSON body.
 func (req *request) respond(status int, body []byte) {
 	req.writeHeader(status, len(body))
 	if req.r.Method != http.MethodHead {
@@ -191,7 +186,6 @@ func (req *request) respond(status int, body []byte) {
 	}
 }
 
-// fail writes an error response. A 5xx tells the client whether a retry is safe.
 func (req *request) fail(e *Error) {
 	if req.status != 0 {
 		return // the response has begun
@@ -252,12 +246,11 @@ func (h *Handler) log(req *request, o RequestStats, e *Error) {
 	h.cfg.Logger.LogAttrs(ctx, level, "charge ingest", attrs...)
 }
 
-// responseChunk is the size of one write of a response. Larger events are written without
-// a copy.
+// responseChunk is the size of one write. Larger events are written without a copy.
 const responseChunk = 32 << 10
 
-// eventsResponse is a response with events. It is written in chunks, so that a slow client
-// holds the events and one chunk, not a copy of all events.
+// eventsResponse is written in chunks, so that a slow client does not hold a copy of all
+// events.
 type eventsResponse struct {
 	head, tail string
 
@@ -280,7 +273,6 @@ const (
 	eventTail = `",` // followed by the content without its brace
 )
 
-// size returns the length of the body.
 func (r *eventsResponse) size() int {
 	n := len(r.head) + len(r.tail) + max(0, r.len()-1) // with the commas
 	for i := range r.len() {
@@ -290,7 +282,7 @@ func (r *eventsResponse) size() int {
 	return n
 }
 
-// respondEvents writes a response with events. It overwrites buf.
+// respondEvents overwrites buf.
 func (req *request) respondEvents(status int, r eventsResponse, buf *bytes.Buffer) {
 	size := r.size()
 	req.writeHeader(status, size)
@@ -319,7 +311,6 @@ func (req *request) respondEvents(status int, r eventsResponse, buf *bytes.Buffe
 	c.flush()
 }
 
-// writeHeader writes the header of a response with a JSON body of length bytes.
 func (req *request) writeHeader(status, length int) {
 	const buffered = 2 << 10 // net/http sends smaller responses only as a whole
 	req.status = status
@@ -332,7 +323,7 @@ func (req *request) writeHeader(status, length int) {
 	req.w.WriteHeader(status)
 }
 
-// chunks joins the parts of a response body into chunks. After an error it writes no more.
+// chunks joins the parts of a response body. After an error it writes no more.
 type chunks struct {
 	req   *request
 	buf   []byte
@@ -362,7 +353,6 @@ func (c *chunks) flush() {
 	c.buf = c.buf[:0]
 }
 
-// begin reports whether the next chunk can be written.
 func (c *chunks) begin() bool {
 	if c.renew && !c.req.broken {
 		_ = c.req.allowWrite(c.req.chunkTimeout())

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// EventStore stores charge events. A [Handler] needs nothing else to accept events.
-// [EventReader], [ReadyChecker] and [StatsReporter] are optional capabilities.
+// EventStore stores charge events. [EventReader], [ReadyChecker] and [StatsReporter] are
+// optional capabilities.
 //
-// Package storekit has the parts that every store needs. Package storetest checks a
-// store against this contract.
+// Package storekit has the parts that every store needs. Package storetest checks a store
+// against this contract.
 type EventStore interface {
 	// Append stores all new events of the batch in one transaction, or none, and returns
 	// an outcome for each event in the order of b.Events. It is called concurrently.
@@ -26,13 +26,13 @@ type EventStore interface {
 	//
 	// References: an event whose reference is already stored with the same content is a
 	// replay: its outcome is the stored event. If the content differs, Append returns a
-	// [*ConflictError] and stores nothing, unless b.Duplicates is ReturnOriginal: then the
-	// outcome is the stored event. If the stored events are too large to return, the
+	// [*ConflictError] and stores nothing, unless b.Duplicates is ReturnOriginal: then
+	// the outcome is the stored event. If the stored events are too large to return, the
 	// error is ErrResponseTooLarge.
 	//
-	// Idempotency keys: a batch with a key that is already recorded for the same request
-	// is a replay as a whole. If the key is recorded for another request, Append returns
-	// a *ConflictError. The transaction that stores the events also records the key with
+	// Idempotency keys: a batch with a key that is recorded for the same request is a
+	// replay as a whole. If the key is recorded for another request, Append returns a
+	// *ConflictError. The transaction that stores the events also records the key with
 	// the sent and the returned events.
 	//
 	// Order and ids: the store assigns the id and the position of each new event inside
@@ -43,28 +43,27 @@ type EventStore interface {
 	// Names: platforms, references, keys and event fields are compared byte by byte. They
 	// have up to 256 characters of up to four bytes.
 	//
-	// Size: the handler limits batches, by default to 1,000 events and 4 MiB. The store
-	// does not limit them, because the host application can raise these limits.
+	// Size: the store does not limit batches. The handler does, by default to 1,000
+	// events and 4 MiB, but the host application can raise these limits.
 	//
-	// Errors: after a *ConflictError or an ErrNotStored (tested with errors.Is) nothing of
-	// the batch is or will be stored. If the outcome is unknown, because the batch may or
-	// may not be stored, the error is an ErrOutcomeUnknown. Callers treat any other error
-	// the same way.
+	// Errors: after a *ConflictError or an ErrNotStored (tested with errors.Is) nothing
+	// of the batch is or will be stored. If the batch may or may not be stored, the error
+	// is an ErrOutcomeUnknown. Callers treat any other error the same way.
 	//
-	// Cancellation: if ctx has ended before the call, nothing is stored. If it ends during
-	// the call, Append stops waiting. The error is then an ErrNotStored only if the events
-	// will not be stored, and otherwise an ErrOutcomeUnknown.
+	// Cancellation: if ctx has ended before the call, nothing is stored. If it ends
+	// during the call, Append stops waiting. The error is then an ErrNotStored only if
+	// the events will not be stored, and otherwise an ErrOutcomeUnknown.
 	//
-	// Ownership: the store may keep b.Events, which the caller does not change afterwards.
-	// The caller may change the result.
+	// Ownership: the store may keep b.Events, which the caller does not change
+	// afterwards. The caller may change the result.
 	Append(ctx context.Context, b Batch) (AppendResult, error)
 }
 
 // EventReader is implemented by stores that can read events back. Without it the handler
 // serves no GET routes.
 //
-// Both methods are called concurrently and see every event whose Append has returned.
-// The caller may change the slices that they return.
+// Both methods are called concurrently and see every event whose Append has returned. The
+// caller may change the returned slices.
 type EventReader interface {
 	// Get returns the event of the platform with the given id, or ErrNotFound.
 	Get(ctx context.Context, platform, id string) (StoredEvent, error)
@@ -72,12 +71,11 @@ type EventReader interface {
 	// List returns a page of the events of one platform in storage order.
 	//
 	// An ascending cursor never skips an event that is committed later: a reader that
-	// follows Page.Position sees each event exactly once and in order, while other events
-	// are stored.
+	// follows Page.Position sees each event exactly once and in order.
 	//
-	// The error is ErrInvalidCursor if the store did not issue the cursor, for example if
-	// it is beyond the last event; ErrScanLimit if the query takes longer than the store
-	// allows; and ErrOverloaded if too many other reads are waiting.
+	// The error is ErrInvalidCursor for a cursor that the store did not issue, such as
+	// one beyond the last event; ErrScanLimit if the query takes longer than the store
+	// allows; and ErrOverloaded if too many reads are waiting.
 	List(ctx context.Context, q Query) (Page, error)
 }
 
@@ -93,20 +91,20 @@ type StatsReporter interface {
 	Stats() StoreStats
 }
 
-// StoreStats holds the statistics of a store. A field that does not apply to the store is
+// StoreStats holds the statistics of a store. Fields that do not apply to the store are
 // zero.
 type StoreStats struct {
 	QueuedRequests int // waiting for a transaction
 	QueuedEvents   int // events of these requests
 
-	// WALBytes is the size of the write-ahead log file. The file is overwritten from the
-	// start and does not shrink. LastCheckpoint is the last time at which all of its
-	// content had been moved into the database file.
+	// WALBytes is the size of the write-ahead log file, which is overwritten from the
+	// start and does not shrink. LastCheckpoint is the last time at which the database
+	// file had all its content.
 	WALBytes       int64
 	LastCheckpoint time.Time
 
 	// WALBlockedSince is the time since which an open read transaction, in any process,
-	// has kept the write-ahead log growing. It is zero if there is none.
+	// has kept the write-ahead log growing, or zero.
 	WALBlockedSince time.Time
 
 	Commits    uint64 // since the store was opened
@@ -121,12 +119,12 @@ type CommitStats struct {
 	Err      error         // nil if the transaction succeeded
 }
 
-// Batch is the validated events of one request. A store stores all of them or none.
+// Batch is the validated events of one request, stored together or not at all.
 type Batch struct {
-	// Platform is the tenant that owns the events. It is not empty.
+	// Platform owns the events. It is not empty.
 	Platform string
 
-	// Route is the endpoint that received the request. It is part of an idempotency record.
+	// Route is part of an idempotency record.
 	Route Route
 
 	// IdempotencyKey is empty if the request has none.
@@ -135,7 +133,6 @@ type Batch struct {
 	// Digest is the fingerprint of route and events, recorded with the idempotency key.
 	Digest Digest
 
-	// Duplicates is the policy for a stored reference with different content.
 	Duplicates DuplicatePolicy
 
 	// Events are in the order of the request. There is at least one.
@@ -175,9 +172,9 @@ type NewEvent struct {
 	// unchanged.
 	Content string
 
-	// Fields of Content that a store looks up or filters by. An empty field is null, and
-	// an empty Reference is not unique. The strings can share memory with Content: clone
-	// one to keep it without the other.
+	// Fields of Content that a store looks up or filters by, empty if null. An empty
+	// Reference is not unique. The strings can share memory with Content: clone one to
+	// keep it without the other.
 	Reference                        string
 	CustomerID                       string
 	CustomerReference                string
@@ -196,7 +193,6 @@ type NewEvent struct {
 	// ReceivedAt is the time of receipt of the request.
 	ReceivedAt time.Time
 
-	// Digest is the fingerprint of the event as it was sent.
 	Digest Digest
 }
 
@@ -213,7 +209,7 @@ type StoredEvent struct {
 
 // AppendResult is the result of an Append.
 type AppendResult struct {
-	// Outcomes has an entry for each event of the batch, in the same order.
+	// Outcomes has an entry for each event of the batch, in order.
 	Outcomes []Outcome
 }
 
@@ -221,8 +217,8 @@ type AppendResult struct {
 type Outcome struct {
 	StoredEvent
 
-	// Replayed reports whether the event had already been stored, by an earlier request or
-	// by an earlier event of the same batch.
+	// Replayed reports whether the event was already stored, by an earlier request or by
+	// an earlier event of the batch.
 	Replayed bool
 }
 
@@ -239,8 +235,8 @@ type Query struct {
 	PricingPlanSubscriptionReference string
 	ProductItemID                    string
 
-	// From and To bound the event's timestamp: From ≤ t < To. Nil means no bound. They are
-	// pointers because the zero time is a valid timestamp.
+	// From and To bound the event's timestamp: From ≤ t < To. Nil means no bound, because
+	// the zero time is a valid timestamp.
 	From, To *time.Time
 
 	// After is the cursor of an earlier page with the same Order. The page starts after it.
@@ -251,8 +247,8 @@ type Query struct {
 	// Limit is the maximum number of events of a page, at least 1.
 	Limit int
 
-	// MaxBytes is the maximum size of the contents of a page; 0 means no bound. A page has
-	// at least one event even if that is larger.
+	// MaxBytes is the maximum size of the contents of a page with more than one event; 0
+	// means no bound.
 	MaxBytes int
 }
 
@@ -262,7 +258,7 @@ type Order int
 const (
 	// Descending starts with the last stored event. It is the default.
 	Descending Order = iota
-	// Ascending starts with the first stored event. Use it to follow new events.
+	// Ascending starts with the first stored event, to follow new events.
 	Ascending
 )
 
@@ -270,7 +266,7 @@ const (
 type Page struct {
 	Events []StoredEvent
 
-	// Next is the cursor of the next page. It is empty if there are no more events now.
+	// Next is the cursor of the next page, empty if there are no more events now.
 	Next string
 
 	// Position is the cursor for new events. Ascending pages always have it, even without
@@ -312,15 +308,15 @@ var (
 )
 
 // ConflictError reports that a batch conflicts with stored events or within itself.
-// Nothing of it was stored.
+// Nothing was stored.
 type ConflictError struct {
-	// IdempotencyKey is true for a conflict of the idempotency key. Otherwise the reference
+	// IdempotencyKey reports a conflict of the idempotency key. Otherwise the reference
 	// of the event at Index is in conflict.
 	IdempotencyKey bool
 	Index          int
 
-	// EventID is the id of the stored event. It is empty if the conflict is with an earlier
-	// event of the same batch.
+	// EventID is the id of the stored event, or empty if the conflict is with an earlier
+	// event of the batch.
 	EventID string
 
 	// Fields are the paths of the differing fields, such as value.number.

@@ -13,15 +13,14 @@ import (
 	"example.com/chargeingest/internal/schemacheck"
 )
 
-// batchField is the only field of a batch.
 const batchField = schemacheck.BatchField
 
-// validator turns the body of a request into events, or into the error that lists
-// everything that is wrong with it. It does no I/O.
+// validator turns the body of a request into events, or into the error that lists all
+// violations.
 //
-// Most bodies take the fast path: they are decoded into structs, and fastcheck.go
-// accepts them. If it cannot, package schemacheck validates the body. Only schemacheck
-// ever rejects a body.
+// Most bodies take the fast path: they are decoded into structs and accepted by
+// fastcheck.go. Package schemacheck validates the others. Only schemacheck ever rejects a
+// body.
 type validator struct {
 	checker   *schemacheck.Checker
 	maxEvents int
@@ -43,13 +42,13 @@ func newValidator(maxEvents int, keepUnknown bool, rules schemacheck.CrossRules)
 }
 
 // validate returns the events of a body that was received at now, and overwrites the
-// body. An error that is an *Error is the response to the client.
+// body. An *Error is the response to the client.
 func (v *validator) validate(ctx context.Context, platform string, body []byte, route Route, now time.Time) ([]NewEvent, error) {
 	if events, ok := v.newEvents(body, route, now, true); ok {
 		return events, nil
 	}
-	// A decoded body can take many times the memory of its text, so no decoded body is
-	// kept while waiting for a slot.
+	// A decoded body can take many times the memory of the text, so none is kept while
+	// waiting for a slot.
 	leave, err := v.gate.EnterNow(ctx, platform)
 	if err != nil {
 		return nil, givenUpError(err)
@@ -65,7 +64,6 @@ func (v *validator) validate(ctx context.Context, platform string, body []byte, 
 	return events, nil
 }
 
-// check validates a body against the schema.
 func (v *validator) check(ctx context.Context, body []byte, route Route, now time.Time) error {
 	err := v.checker.Check(ctx, body, route == RouteBatch, now)
 	var invalid *schemacheck.InvalidError
@@ -89,7 +87,7 @@ func givenUpError(cause error) *Error {
 	return unavailableError("the request was cancelled before it was validated; nothing was stored", cause)
 }
 
-// newEvents returns the events of a body that decode accepts, and overwrites the body.
+// newEvents overwrites the body.
 func (v *validator) newEvents(body []byte, route Route, now time.Time, strict bool) ([]NewEvent, bool) {
 	d := v.decoder()
 	defer v.release(d)
@@ -107,7 +105,7 @@ func (v *validator) decoder() *decoder {
 	return new(decoder)
 }
 
-// release makes a small decoder available again.
+// release keeps a small decoder for reuse.
 func (v *validator) release(d *decoder) {
 	const maxEvents, maxBytes = 16, 64 << 10
 	if cap(d.events) <= maxEvents && len(d.text) <= maxBytes {
@@ -116,11 +114,11 @@ func (v *validator) release(d *decoder) {
 }
 
 // decode decodes a body. If strict is set, it stops at the first value that the schema
-// might reject, and ok means that all events are valid. Otherwise ok means that the body
-// was read to its end. The events belong to the decoder.
+// might reject, and ok means that all events are valid. Otherwise ok means that the whole
+// body was read. The events belong to the decoder.
 func (v *validator) decode(d *decoder, body []byte, route Route, now time.Time, strict bool) (events []ChargeEvent, ok bool) {
-	// The decoder detects duplicate names among those of the contract. Other names need
-	// the schema, and the tokenizer of its tree rejects duplicates.
+	// The decoder detects duplicates among the names of the contract. Other names need
+	// the schema, whose tokenizer rejects duplicates.
 	d.reset(body, jsontext.AllowDuplicateNames(true))
 	d.strict, d.maxEntries = strict, maxSelectorEntries
 	accept := func(ev *ChargeEvent) bool {
