@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// event returns a valid event with the four required fields and the given ones, each
-// `"name":value`. A given field replaces a required one, and "-name" removes it.
+// event returns a valid event with the given fields, each `"name":value`. "-name" removes
+// a required field.
 func event(fields ...string) string {
 	var b strings.Builder
 	b.WriteByte('{')
@@ -51,7 +51,6 @@ func quoted(s string) string {
 	return string(text)
 }
 
-// eventWithField returns an event with a JSON value at a path such as value.amount.
 func eventWithField(path, value string) string {
 	parts := strings.Split(path, ".")
 	text := quoted(parts[len(parts)-1]) + ":" + value
@@ -68,8 +67,6 @@ func eventWithField(path, value string) string {
 	return event(text)
 }
 
-// eventObjects are the objects of fullEvent, with their paths and the text that they
-// start with.
 var eventObjects = []struct{ path, opening string }{
 	{"", `{`},
 	{"value", `"value":{`},
@@ -104,7 +101,7 @@ func largeEvent(reference string) string {
 	return event(`"reference":"`+reference+`"`, `"x":"`+strings.Repeat("x", 100_000)+`"`)
 }
 
-// nullFields returns a field of n bytes or a little more that counts as absent.
+// nullFields returns about n bytes of a field that counts as absent.
 func nullFields(n int) string {
 	var b strings.Builder
 	for i := 0; b.Len() < n; i++ {
@@ -113,7 +110,7 @@ func nullFields(n int) string {
 	return `"x":{` + b.String()[1:] + `}`
 }
 
-// gzipped compresses. At level 0 the result is larger than the text.
+// gzipped compresses; at level 0 it makes the text larger.
 func gzipped(t *testing.T, text string, level int) string {
 	t.Helper()
 	var b bytes.Buffer

@@ -95,7 +95,7 @@ func isJSON(contentType string) bool {
 
 type limitedBody struct {
 	source io.Reader
-	left   int64 // bytes until the limit
+	left   int64
 
 	begun  bool // the first read sends a 100 Continue
 	ended  bool

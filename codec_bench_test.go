@@ -15,7 +15,6 @@ const benchmarkEvent = `{"product_item_id": "proi_V7EoCpciIAHibhKIxqQI", "pricin
 	`"description": "GPU hours", "value": {"amount": {"quantity": "446.56", "currency": "USD"}}, ` +
 	`"timestamp": "2026-09-01T09:00:29+09:00"}`
 
-// BenchmarkDecodeAndCheck measures the fast path.
 func BenchmarkDecodeAndCheck(b *testing.B) {
 	v, err := newValidator(1000, false, schemacheck.CrossRules{})
 	require.NoError(b, err)
@@ -30,7 +29,7 @@ func BenchmarkDecodeAndCheck(b *testing.B) {
 	}
 }
 
-// BenchmarkSchema measures the slow path with the same event.
+// BenchmarkSchema measures the slow path.
 func BenchmarkSchema(b *testing.B) {
 	v, err := newValidator(1000, false, schemacheck.CrossRules{})
 	require.NoError(b, err)

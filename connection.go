@@ -40,7 +40,6 @@ type hosts struct {
 	all  map[weak.Pointer[http.Server]]weak.Pointer[host]
 }
 
-// of returns nil without an http.Server.
 func (h *hosts) of(r *http.Request) *host {
 	server, _ := r.Context().Value(http.ServerContextKey).(*http.Server)
 	if server == nil {
@@ -84,7 +83,6 @@ type host struct {
 	waits map[*request]wait
 }
 
-// begin records that a request waits for its client.
 func (h *host) begin(req *request, w wait) {
 	if h == nil {
 		return
@@ -162,7 +160,6 @@ func (req *request) chunkTimeout() time.Duration {
 	return chunkWriteTimeout + time.Duration(min(req.sent, socketBuffer))*time.Second/minReadRate
 }
 
-// writeDeadline is zero if the server has no WriteTimeout.
 func (req *request) writeDeadline() time.Time {
 	if d := req.host.server.WriteTimeout; d > 0 {
 		return req.began.Add(d)

@@ -12,8 +12,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// stalledWriter blocks in Write until reads is closed, as for a client that does not
-// read.
+// stalledWriter blocks in Write until reads is closed.
 type stalledWriter struct {
 	*httptest.ResponseRecorder
 	reads chan struct{}
@@ -24,7 +23,7 @@ func (w *stalledWriter) Write(p []byte) (int, error) {
 	return w.ResponseRecorder.Write(p)
 }
 
-// WriteString hides the method of the recorder, which does not block.
+// WriteString of the recorder does not block.
 func (w *stalledWriter) WriteString(s string) (int, error) { return w.Write([]byte(s)) }
 
 func (f *fixture) serveStalled(t *testing.T, n int, newRequest func() *http.Request) (responses []*stalledWriter, read func()) {

@@ -16,7 +16,6 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// ruleCase is a valid event if it has no code.
 type ruleCase struct {
 	name, event, code, field string
 }

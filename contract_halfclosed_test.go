@@ -16,8 +16,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// After the client has closed its side, validation of a large body can end early with a
-// 503.
+// Validation of a large body can end early with a 503.
 func TestHalfClosedClientWithALargeBody(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

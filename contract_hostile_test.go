@@ -11,7 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// hostileTimeout is generous for a slow machine, but short for costly parsing.
 const hostileTimeout = 5 * time.Second
 
 func TestTruncatedBody(t *testing.T) {

@@ -148,7 +148,6 @@ func TestKeyComparesSentContent(t *testing.T) {
 	require.Equal(t, http.StatusCreated, f.post(t, eventPath, original, "Idempotency-Key: other").status)
 }
 
-// The client sends the returned event with the same key.
 func TestReturnedEventWithItsKey(t *testing.T) {
 	t.Parallel()
 	for name, retry := range map[string]string{

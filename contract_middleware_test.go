@@ -14,7 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// headerFilter drops the header Connection, as some proxies do.
 type headerFilter struct {
 	http.ResponseWriter
 	header http.Header
@@ -63,7 +62,6 @@ func TestSmugglingBehindMiddleware(t *testing.T) {
 	}
 }
 
-// plainWriter hides the connection from http.ResponseController.
 type plainWriter struct{ http.ResponseWriter }
 
 type unwrappableWriter struct{ http.ResponseWriter }

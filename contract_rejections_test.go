@@ -35,8 +35,7 @@ var earlyResponses = []struct {
 	{"200 to a GET with a body", nil, requestHead("GET " + eventPath + " HTTP/1.1"), 200},
 }
 
-// The body does not fit into the buffers of the sockets, so the clients are still
-// writing it when they are rejected.
+// The body does not fit into the buffers of the sockets.
 func TestRejectionWhileWriting(t *testing.T) {
 	t.Parallel()
 	body := strings.Repeat(" ", 8<<20)
@@ -121,7 +120,6 @@ func TestRejectionBeforeBody(t *testing.T) {
 	}
 }
 
-// The clients wait for 100 Continue before they send the body.
 func TestUnansweredExpect(t *testing.T) {
 	for _, method := range []string{"POST", "HEAD"} {
 		for _, framing := range []string{

@@ -181,8 +181,7 @@ func TestHEAD(t *testing.T) {
 	})
 }
 
-// The request begins with all errors. Each step fixes one, and the response is about the
-// next.
+// Each step fixes one error, and the response is about the next.
 func TestCheckOrder(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, withStore(&readableStore{

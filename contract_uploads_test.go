@@ -171,7 +171,7 @@ func TestMaxInFlightBytes(t *testing.T) {
 		return u
 	}
 	first, second := arrive(), arrive()
-	f.post(t, eventPath, event()).requireStored(t) // fits into seven eighths
+	f.post(t, eventPath, event()).requireStored(t)
 	f.post(t, eventPath, padded(event(), 300)).requireRetryable(t, true)
 	require.Equal(t, http.StatusOK, f.get(t, eventPath, "X-API-KEY: "+otherSecret).status)
 

@@ -20,7 +20,7 @@ type decoder struct {
 	// text is the whole input. Decoded strings share its memory unless they are escaped.
 	text string
 
-	input bytes.Buffer // of Decoder
+	input bytes.Buffer
 
 	// Reused for the next body.
 	events  []ChargeEvent
@@ -80,7 +80,6 @@ func (d *decoder) str() (string, error) {
 	return d.text[end-len(value)+1 : end-1], nil
 }
 
-// object calls field with the name of each field, to decode its value.
 func (d *decoder) object(field func(name string) error) error {
 	if d.PeekKind() != '{' {
 		return errTypeMismatch
@@ -107,7 +106,7 @@ func (d *decoder) object(field func(name string) error) error {
 			return err
 		}
 	}
-	_, err := d.ReadToken() // the closing brace
+	_, err := d.ReadToken()
 	return err
 }
 

@@ -17,10 +17,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// apiDocument is run block by block, see TestAPIDocument.
 const apiDocument = "docs/api.md"
 
-// repository holds the files of all modules by their slash-separated path.
+// repository holds the files of all modules by path.
 type repository struct {
 	documents map[string]string // Markdown
 	sources   map[string]string // Go
@@ -28,7 +27,6 @@ type repository struct {
 	modules   []string          // directories
 }
 
-// snippet is a fenced block of a document.
 type snippet struct {
 	document, heading string
 	line              int
@@ -44,7 +42,6 @@ var (
 	flagName     = regexp.MustCompile(`^-([a-z][a-z-]*)`)
 )
 
-// readRepository reads the workspace that the package belongs to.
 func readRepository(t *testing.T) repository {
 	t.Helper()
 	if _, err := os.Stat("go.work"); err != nil {
@@ -86,8 +83,7 @@ func readRepository(t *testing.T) repository {
 	return r
 }
 
-// tests returns the test functions of a package pattern of the go command, run at
-// the root.
+// tests returns the test functions of a package pattern.
 func (r repository) tests(pattern string) (names []string) {
 	for file, text := range r.sources {
 		if !strings.HasSuffix(file, "_test.go") {
@@ -106,7 +102,6 @@ func (r repository) tests(pattern string) (names []string) {
 	return names
 }
 
-// snippets returns the fenced blocks of all documents.
 func (r repository) snippets(t *testing.T) (list []snippet) {
 	t.Helper()
 	for document, text := range r.documents {
@@ -135,8 +130,7 @@ func (r repository) snippets(t *testing.T) (list []snippet) {
 	return list
 }
 
-// isExcerpt reports whether a Go file has the lines of the block one after another,
-// apart from indentation, blank lines and comments.
+// isExcerpt ignores indentation, blank lines and comments.
 func (r repository) isExcerpt(block string) bool {
 	wanted := bareCode(block)
 	return slices.ContainsFunc(slices.Collect(maps.Values(r.sources)), func(text string) bool {
@@ -175,9 +169,8 @@ func (r repository) isChecked(s snippet) bool {
 	return named(r.scripts[".ci/smoke"])
 }
 
-// hasCommand reports whether all parts of a command exist: the file or the main
-// package and its flags, or the target of make. Those of go test are checked by
-// TestDocumentedCommands.
+// hasCommand reports whether the file, the main package with its flags, or the target of
+// make exists. TestDocumentedCommands checks go test.
 func (r repository) hasCommand(command string) bool {
 	words := strings.Fields(strings.TrimPrefix(command, "sudo "))
 	switch {
@@ -209,7 +202,6 @@ func (r repository) hasProgram(dir string, arguments []string) bool {
 	return strings.Contains(text, "package main")
 }
 
-// commands returns the commands of a shell block, without comments.
 func commands(block string) (list []string) {
 	for line := range strings.Lines(strings.ReplaceAll(block, "\\\n", " ")) {
 		line, _, _ = strings.Cut(" "+line, " #")
@@ -220,8 +212,7 @@ func commands(block string) (list []string) {
 	return list
 }
 
-// TestSnippets fails for a block of a document that neither compiles nor runs
-// anywhere.
+// TestSnippets fails for a block that neither compiles nor runs anywhere.
 func TestSnippets(t *testing.T) {
 	r := readRepository(t)
 	for _, s := range r.snippets(t) {
@@ -288,8 +279,7 @@ func TestDocumentedTests(t *testing.T) {
 	require.Greater(t, found, 50)
 }
 
-// TestDocumentedCommands looks for the tests that the commands in the
-// documents run: go test succeeds if -run matches nothing.
+// TestDocumentedCommands is needed because go test succeeds if -run matches nothing.
 func TestDocumentedCommands(t *testing.T) {
 	r := readRepository(t)
 	found := 0
@@ -316,7 +306,6 @@ func TestDocumentedCommands(t *testing.T) {
 	require.Greater(t, found, 5)
 }
 
-// parseTestCommand returns the packages and the name patterns of a command.
 func parseTestCommand(command string) (packages, patterns []string) {
 	words := strings.Fields(command)
 	for i, word := range words {
@@ -338,7 +327,6 @@ func parseTestCommand(command string) (packages, patterns []string) {
 	return packages, patterns
 }
 
-// TestDocumentLinks checks relative links and their anchors.
 func TestDocumentLinks(t *testing.T) {
 	r := readRepository(t)
 	for document, text := range r.documents {
@@ -359,7 +347,7 @@ func TestDocumentLinks(t *testing.T) {
 	}
 }
 
-// anchors returns the names that GitHub gives to the headings of a document.
+// anchors returns the names that GitHub gives to headings.
 func anchors(document string) (names []string) {
 	for line := range strings.Lines(document) {
 		if strings.HasPrefix(line, "#") {
@@ -390,7 +378,6 @@ func TestDocumentSizes(t *testing.T) {
 	}
 }
 
-// TestDirectoryMap compares the table of docs/design.md with the packages.
 func TestDirectoryMap(t *testing.T) {
 	r := readRepository(t)
 	_, table, found := strings.Cut(r.documents["docs/design.md"], "\n## Directories\n")

@@ -51,7 +51,6 @@ func (e *encoder) field(name, value string) {
 	e.quote(value)
 }
 
-// nullable appends null for nil.
 func (e *encoder) nullable(name string, value *string) {
 	if value == nil {
 		e.begin(name)
@@ -61,7 +60,6 @@ func (e *encoder) nullable(name string, value *string) {
 	e.field(name, *value)
 }
 
-// optional omits nil.
 func (e *encoder) optional(name string, value *string) {
 	if value != nil {
 		e.field(name, *value)
@@ -301,7 +299,7 @@ func (e *encoder) newEvent(ev *ChargeEvent, now time.Time) NewEvent {
 		stamp = rec.Timestamp.Format(time.RFC3339)
 	} else {
 		stamp = *ev.Timestamp
-		rec.Timestamp, _ = rfc3339.Parse(stamp) // it is valid
+		rec.Timestamp, _ = rfc3339.Parse(stamp)
 	}
 
 	e.text = append(e.text[:0], '{')

@@ -63,7 +63,7 @@ type Violation struct {
 // Error is an error response. The client gets all fields. Unwrap returns the cause, which
 // the client does not get.
 type Error struct {
-	Status     int // HTTP status
+	Status     int
 	Code       Code
 	Message    string
 	Field      string // dotted path; empty if the error is not about a field
@@ -108,7 +108,6 @@ func internalError(cause error) *Error {
 	return e
 }
 
-// unavailableError is the response to a failure after which a retry is safe.
 func unavailableError(message string, cause error) *Error {
 	e := newError(CodeInternalError, message)
 	e.Status = http.StatusServiceUnavailable

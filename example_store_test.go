@@ -13,8 +13,7 @@ import (
 	"example.com/chargeingest/storetest"
 )
 
-// sliceStore is a slice with a lock that serves as its transaction. storekit.Decide
-// decides which events are new.
+// sliceStore is a slice with a lock that serves as its transaction.
 type sliceStore struct {
 	mu      sync.Mutex
 	ids     *storekit.IDGenerator
@@ -66,12 +65,10 @@ func (s *sliceStore) Append(ctx context.Context, b chargeingest.Batch) (chargein
 	return result, nil
 }
 
-// IdempotencyRecord implements [storekit.Lookup].
 func (s *sliceStore) IdempotencyRecord(_ context.Context, platform, key string) (*storekit.IdempotencyRecord, error) {
 	return s.records[[2]string{platform, key}], nil
 }
 
-// EventByReference implements [storekit.Lookup].
 func (s *sliceStore) EventByReference(_ context.Context, platform, reference string) (*chargeingest.StoredEvent, error) {
 	for i := range s.events {
 		if e := &s.events[i]; e.platform == platform && e.reference == reference {

@@ -161,7 +161,6 @@ func newHandler(a chargeingest.Authorizer) *chargeingest.Handler {
 	return h
 }
 
-// post sends one charge event and returns the status.
 func post(url, key string) string {
 	const event = `{"product_item_id":"proi_1","pricing_id":"pric_1","pricing_item_id":"prii_1",
 		"pricing_item_config_id":"pico_1","reference":"order-42","value":{"number":"3"}}`

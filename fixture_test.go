@@ -34,7 +34,7 @@ const (
 	wrongSecret  = "secret-of-an-unknown-key"
 )
 
-// receivedAt is the fixture's first time: with fractional seconds, and not in UTC.
+// receivedAt has fractional seconds and is not in UTC.
 var receivedAt = time.Date(2026, 9, 1, 14, 0, 0, 987654321, time.FixedZone("", 2*60*60))
 
 type fixture struct {
@@ -121,7 +121,7 @@ func (f *fixture) serve(t *testing.T) *httptest.Server {
 }
 
 // request returns a request with the full key. A header "Name: value" replaces the
-// default of that name, and repeated names are all sent. "-Name" removes a default.
+// default of that name, and "-Name" removes it.
 func request(method, target string, body io.Reader, headers ...string) *http.Request {
 	r := httptest.NewRequest(method, target, body)
 	r.Header.Set("X-API-KEY", fullSecret)

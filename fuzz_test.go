@@ -36,8 +36,8 @@ func fuzzValidators(tb testing.TB) map[string]*validator {
 	return made
 }
 
-// requireFastPathAgrees checks that the fast path and the decoder accept only bodies
-// that the schema accepts, and return the same events and errors.
+// requireFastPathAgrees requires that the fast path accepts only bodies that the schema
+// accepts, with the same events and errors.
 func requireFastPathAgrees(t *testing.T, v *validator, body []byte, route Route) {
 	t.Helper()
 	want := v.check(context.Background(), body, route, fuzzNow)
@@ -134,7 +134,6 @@ func FuzzBody(f *testing.F) {
 	})
 }
 
-// fuzzValues returns a unique text of each value in fuzzEvent.
 func fuzzValues(tb testing.TB) []string {
 	tb.Helper()
 	var values []string

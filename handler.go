@@ -252,8 +252,7 @@ func (h *Handler) route(u *url.URL) (version, id string, endpoints []*endpoint) 
 	return "", "", nil
 }
 
-// cutSegment cuts the first segment off an escaped path and unescapes it. The rest is
-// empty or starts with a slash.
+// cutSegment cuts the first segment off an escaped path and unescapes it.
 func cutSegment(path string) (segment, rest string) {
 	path = strings.TrimPrefix(path, "/")
 	if i := strings.IndexByte(path, '/'); i >= 0 {

@@ -140,8 +140,7 @@ func TestLongPathsAre404(t *testing.T) {
 		requireError(t, http.StatusBadRequest, "UNSUPPORTED_VERSION", "")
 }
 
-// Allocations must not grow with the headers. The minimum of several runs excludes other
-// goroutines.
+// The minimum of several runs excludes other goroutines.
 func TestLongHeaderCost(t *testing.T) {
 	const maxAlloc = 32 << 10
 	h, err := chargeingest.New(chargeingest.Config{

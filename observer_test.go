@@ -97,8 +97,7 @@ func authorizeAda(err error) chargeingest.AuthorizerFunc {
 	}
 }
 
-// The capacity is limited too, so that an observer that appends does not overwrite
-// memory.
+// An observer that appends must not overwrite memory.
 func TestObservedViolationsAreBounded(t *testing.T) {
 	var names []string
 	for i := range 200 {

@@ -22,7 +22,7 @@ const (
 	maxLimit     = 1000
 	maxPageBytes = 1 << 20 // of events; a page may end before its limit
 
-	maxQueryBytes = 16 << 10 // of a query string
+	maxQueryBytes = 16 << 10
 )
 
 func (h *Handler) serveGet(req *request) error {

@@ -20,7 +20,6 @@ func withPrincipal(p func(*http.Request) chargeingest.Principal) func(*chargeing
 	}))
 }
 
-// Cookies must not redact the subject and platform of a caller with a valid key.
 func TestCookiesDoNotHideTheSubject(t *testing.T) {
 	t.Parallel()
 	checkout := withPrincipal(func(*http.Request) chargeingest.Principal {
@@ -52,7 +51,6 @@ func TestRequestIDIsRedacted(t *testing.T) {
 	require.Equal(t, "[redacted]", lines[0]["request_id"])
 }
 
-// Cookies must not redact common words of an error.
 func TestCookiesDoNotHideTheCause(t *testing.T) {
 	t.Parallel()
 	storeError := withStore(storeFunc(func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) {

@@ -46,7 +46,7 @@ type request struct {
 	w          http.ResponseWriter
 	r          *http.Request
 	requestID  string
-	id         string // of the event, for GetEvent
+	id         string
 	subject    string
 	platform   string
 	route      Route
@@ -58,7 +58,7 @@ type request struct {
 	broken     bool  // writing the response failed
 	start      time.Time
 	held       limits.Reservation
-	comparison limits.Comparison // of a POST
+	comparison limits.Comparison
 	body       limitedBody
 	unread     bool      // the rest of the body is discarded after the response
 	host       *host     // nil without an http.Server
@@ -67,7 +67,7 @@ type request struct {
 	headerValues [3]string // memory for the headers that every response has
 }
 
-// setHeader sets a header that every response has; i is its index in headerValues.
+// setHeader sets header i of those in headerValues.
 func (req *request) setHeader(i int, canonicalName, value string) {
 	req.headerValues[i] = value
 	req.header()[canonicalName] = req.headerValues[i : i+1 : i+1]
@@ -188,7 +188,7 @@ func (req *request) respond(status int, body []byte) {
 
 func (req *request) fail(e *Error) {
 	if req.status != 0 {
-		return // the response has begun
+		return
 	}
 	if e.Status >= http.StatusInternalServerError {
 		req.header().Set("Idempotency-Retryable", strconv.FormatBool(e.RetryAfter > 0))

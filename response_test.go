@@ -106,7 +106,7 @@ func (resp response) violations(t *testing.T) []violation {
 	return found
 }
 
-// requireError also checks the shape of the error. An empty field must be absent.
+// requireError requires that an empty field is absent.
 func (resp response) requireError(t *testing.T, status int, code, field string) {
 	t.Helper()
 	require.Equal(t, status, resp.status, resp.text)

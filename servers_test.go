@@ -16,7 +16,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// rawServer gets its requests as raw text.
 type rawServer struct{ address string }
 
 func (f *fixture) rawServer(t *testing.T) rawServer {
@@ -128,8 +127,7 @@ func (f *fixture) postRaw(t *testing.T, headers, body string) (status int, conti
 	return res.StatusCode, continued
 }
 
-// pipeListener connects through net.Pipes, which have the clock of a synctest bubble and
-// no buffers.
+// pipeListener has no buffers and uses the clock of a synctest bubble.
 type pipeListener struct {
 	conns  chan net.Conn
 	closed chan struct{}

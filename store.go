@@ -91,8 +91,7 @@ type StatsReporter interface {
 	Stats() StoreStats
 }
 
-// StoreStats holds the statistics of a store. Fields that do not apply to the store are
-// zero.
+// StoreStats holds the statistics of a store. Fields that do not apply are zero.
 type StoreStats struct {
 	QueuedRequests int // waiting for a transaction
 	QueuedEvents   int // events of these requests

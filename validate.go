@@ -26,7 +26,7 @@ type validator struct {
 	maxEvents int
 	rules     schemacheck.CrossRules
 	gate      *limits.Gate // bounds concurrent checks and comparisons
-	decoders  sync.Pool    // of *decoder
+	decoders  sync.Pool
 }
 
 func newValidator(maxEvents int, keepUnknown bool, rules schemacheck.CrossRules) (*validator, error) {

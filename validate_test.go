@@ -101,16 +101,14 @@ func TestUnknownNamesAreBounded(t *testing.T) {
 	}
 }
 
-// Tests and fuzz targets make many handlers.
 func TestSchemasAreCompiledOnce(t *testing.T) {
-	const compileAllocs = 20_000 // about
+	const compileAllocs = 20_000
 	require.Less(t, testing.AllocsPerRun(5, func() {
 		_, err := newValidator(1000, false, schemacheck.CrossRules{})
 		require.NoError(t, err)
 	}), float64(compileAllocs)/100)
 }
 
-// A request that waits for a slot holds little more than its body.
 func TestMemoryWhileWaitingForASlot(t *testing.T) {
 	list := "[" + strings.Repeat("{},", 65) + "{}]"
 	one := `{"pricing_plan_subscription_selector":{"data":` + list + `,"rules":` + list + `,"filters":` + list + `}}`
