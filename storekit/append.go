@@ -21,8 +21,8 @@ type Attempt struct {
 	equal         map[contents]bool
 }
 
-// contents identifies two contents. The digest of a stored event does not, because it
-// leaves out an assigned timestamp.
+// contents identifies two contents. A digest does not, because it leaves out an assigned
+// timestamp.
 type contents struct {
 	stored            string
 	timestampAssigned bool // of stored
@@ -33,12 +33,10 @@ func (p *pair) contents(sent *chargeingest.NewEvent) contents {
 	return contents{p.stored.Content, p.stored.TimestampAssigned, sent.Digest}
 }
 
-// defaultGate bounds the comparisons of callers that are not handlers. It leaves half of
-// the CPUs to the stores.
+// defaultGate is for callers that are not handlers. It leaves half of the CPUs to the
+// stores.
 var defaultGate = limits.NewGate(max(1, runtime.GOMAXPROCS(0)/2))
 
-// maxExcess returns by how many bytes the stored contents may exceed the sent ones in
-// this attempt.
 func (a *Attempt) maxExcess() int {
 	if !a.deferred {
 		return 0
@@ -51,8 +49,8 @@ func (a *Attempt) maxExcess() int {
 	return n
 }
 
-// undecidedError is the error of Decide if a batch needs another attempt: the contents
-// exceed the reservation, or have to be compared.
+// undecidedError reports that a batch needs another attempt, because the contents exceed
+// the reservation or have to be compared.
 type undecidedError struct {
 	excess int
 	pairs  []pair
@@ -67,8 +65,7 @@ func (e *undecidedError) Unwrap() error { return chargeingest.ErrNotStored }
 // compared, Append compares them while no transaction is open, and calls attempt again.
 // It returns the result of the last attempt.
 //
-// A store that calls [Decide] instead also meets the contract, but keeps its transaction
-// open during comparisons.
+// A store may call [Decide] instead, but keeps its transaction open during comparisons.
 func Append(ctx context.Context, b chargeingest.Batch, attempt func(Attempt) (chargeingest.AppendResult, error)) (chargeingest.AppendResult, error) {
 	// A second attempt decides the batch, unless the stored events changed in between.
 	const maxAttempts = 10
@@ -89,7 +86,6 @@ func Append(ctx context.Context, b chargeingest.Batch, attempt func(Attempt) (ch
 	return chargeingest.AppendResult{}, fmt.Errorf("%w: the stored events keep changing", chargeingest.ErrNotStored)
 }
 
-// prepareNext reserves memory or compares contents for the next attempt.
 func (a *Attempt) prepareNext(ctx context.Context, u *undecidedError) error {
 	l := limits.ComparisonOf(ctx)
 	if u.excess > 0 {
@@ -116,8 +112,8 @@ func (a *Attempt) prepareNext(ctx context.Context, u *undecidedError) error {
 	return err
 }
 
-// compare returns the contents of the pairs, or a *chargeingest.ConflictError if a pair
-// is not equal. Any other error is a chargeingest.ErrNotStored.
+// compare returns a *chargeingest.ConflictError if a pair is not equal. Any other error
+// is a chargeingest.ErrNotStored.
 func compare(ctx context.Context, b *chargeingest.Batch, pairs []pair) (map[contents]bool, error) {
 	equal := make(map[contents]bool, len(pairs))
 	var keyConflict []string // differing fields of the request with the same key
@@ -153,8 +149,8 @@ func compare(ctx context.Context, b *chargeingest.Batch, pairs []pair) (map[cont
 }
 
 // differences returns the differing fields of a pair. If the first request with the key
-// sent the content that it got back, the sent event can also be the returned event with
-// the timestamp that the service had assigned to it.
+// sent the content that it got back, the retry may also add the timestamp that the
+// service had assigned to it.
 func (p *pair) differences(ctx context.Context, sent *chargeingest.NewEvent) ([]string, error) {
 	differing, err := differences(ctx, p.stored, sent)
 	if err != nil || len(differing) == 0 || p.returned == nil {

@@ -13,7 +13,6 @@ import (
 	"example.com/chargeingest/internal/limits"
 )
 
-// oneRecord is a Lookup with one idempotency record and no events.
 type oneRecord struct{ record IdempotencyRecord }
 
 func (l *oneRecord) IdempotencyRecord(context.Context, string, string) (*IdempotencyRecord, error) {
@@ -24,8 +23,7 @@ func (l *oneRecord) EventByReference(context.Context, string, string) (*chargein
 	return nil, nil
 }
 
-// limitedContext returns the context of a request of platform p. Other requests hold all
-// but free bytes of its budget.
+// limitedContext returns the context of a request that can reserve free bytes.
 func limitedContext(t *testing.T, free int64) (context.Context, *limits.Reservation) {
 	t.Helper()
 	const size = 64 << 20
@@ -36,7 +34,6 @@ func limitedContext(t *testing.T, free int64) (context.Context, *limits.Reservat
 	return limits.WithComparison(t.Context(), &limits.Comparison{Gate: limits.NewGate(1), Reservation: r}), r
 }
 
-// oneEvent is a Lookup with one event for any reference.
 type oneEvent struct{ chargeingest.StoredEvent }
 
 func (l *oneEvent) EventByReference(context.Context, string, string) (*chargeingest.StoredEvent, error) {
@@ -130,8 +127,7 @@ func TestSentContentsAreReserved(t *testing.T) {
 	require.ErrorIs(t, err, chargeingest.ErrOverloaded)
 }
 
-// Between two attempts the stored event is pruned, and another request stores it again
-// with the same digest.
+// Another request stores the event again with the same digest between two attempts.
 func TestEqualDigestsOfTwoAttempts(t *testing.T) {
 	stored := func(second int) chargeingest.StoredEvent {
 		return chargeingest.StoredEvent{

@@ -23,20 +23,19 @@ type Lookup interface {
 type Decision struct {
 	attempt Attempt
 
-	// events has an entry for each event of the batch; single is its memory for one.
+	// single is the memory of events for one event.
 	events []eventDecision
 	single [1]eventDecision
 
 	keyReplayed bool
 
 	// excess is by how many bytes the stored contents that the batch repeats or is
-	// compared with exceed the sent ones. Beyond maxExcess only a comparison inside the
-	// request's reservation can continue.
+	// compared with exceed the sent ones. Beyond maxExcess another attempt has to reserve
+	// memory.
 	excess, maxExcess int
 
 	tooLarge bool // excess is larger than any batch may have
 
-	// uncompared are the stored and sent events whose digests differ.
 	uncompared []pair
 }
 
@@ -44,8 +43,8 @@ type eventDecision struct {
 	// replay is the stored event that the event repeats, or nil.
 	replay *chargeingest.StoredEvent
 
-	// first is the index of the first event of the batch with the same reference; its
-	// own index if there is no earlier one.
+	// first is the index of the first event of the batch with the same reference,
+	// possibly this one.
 	first int
 }
 
@@ -55,7 +54,7 @@ type pair struct {
 	stored chargeingest.StoredEvent
 	byKey  bool // the idempotency key relates them, not the reference
 
-	// returned is the event that the first request with the key returned, if that is not
+	// returned is the event that the first request with the key returned, if it is not
 	// stored.
 	returned *chargeingest.StoredEvent
 }
@@ -65,12 +64,12 @@ type pair struct {
 // writes anything, and then calls [Decision.Apply].
 //
 // Decide resolves the idempotency key first, then each reference: against the stored
-// events, then against the earlier events of the batch. Equal digests mean equal
-// content. If digests differ, the contents are compared ([Differences]), so that a later
-// change of the digest never turns an honest retry into a conflict.
+// events, then against the earlier events of the batch. Equal digests mean equal content.
+// If digests differ, the contents are compared ([Differences]), so that a later change of
+// the digest never turns a retry into a conflict.
 //
 // The error is a [*chargeingest.ConflictError], chargeingest.ErrResponseTooLarge, or an
-// error of lookup. Large contents are compared inside the transaction; [Append] with
+// error of lookup. Contents are compared inside the transaction; [Append] with
 // [Attempt.Decide] avoids that.
 func Decide(ctx context.Context, b chargeingest.Batch, lookup Lookup) (*Decision, error) {
 	a := Attempt{Batch: b}
@@ -78,8 +77,7 @@ func Decide(ctx context.Context, b chargeingest.Batch, lookup Lookup) (*Decision
 }
 
 // Decide is [Decide] for a transaction run by [Append]. If contents have to be compared,
-// it returns a chargeingest.ErrNotStored. Return that error to Append, which compares the
-// contents outside the transaction and makes another attempt.
+// it returns a chargeingest.ErrNotStored. Return that error to Append.
 func (a *Attempt) Decide(ctx context.Context, lookup Lookup) (*Decision, error) {
 	d := &Decision{attempt: *a, maxExcess: a.maxExcess()}
 	if d.events = d.single[:]; len(a.Events) != 1 {
@@ -100,7 +98,6 @@ func (a *Attempt) Decide(ctx context.Context, lookup Lookup) (*Decision, error) 
 	return d.finish(d.resolveReferences(ctx, lookup))
 }
 
-// resolveKey decides a batch by the record of its idempotency key.
 func (d *Decision) resolveKey(record *IdempotencyRecord) error {
 	if record.Route != d.attempt.Route || len(record.Events) != len(d.attempt.Events) {
 		return &chargeingest.ConflictError{IdempotencyKey: true}
@@ -122,7 +119,6 @@ func (d *Decision) resolveKey(record *IdempotencyRecord) error {
 	return nil
 }
 
-// resolveReferences decides a batch by the references of its events.
 func (d *Decision) resolveReferences(ctx context.Context, lookup Lookup) error {
 	b := &d.attempt.Batch
 	var seen map[string]int
@@ -162,7 +158,6 @@ func (d *Decision) resolveReferences(ctx context.Context, lookup Lookup) error {
 	return nil
 }
 
-// addReplay records that event i has the reference of a stored event.
 func (d *Decision) addReplay(i int, stored chargeingest.StoredEvent) {
 	d.addExcess(i, &stored)
 	d.tooLarge = d.excess > limits.MaxExcessBytes && len(d.attempt.Events) > 1
@@ -175,8 +170,8 @@ func (d *Decision) addExcess(i int, stored *chargeingest.StoredEvent) {
 	d.excess += max(0, len(stored.Content)-len(d.attempt.Events[i].Content))
 }
 
-// requireEqual records a pair that has to be compared. Beyond maxExcess the batch cannot
-// be decided in this attempt, and the pairs are dropped.
+// requireEqual drops all pairs beyond maxExcess, because this attempt cannot decide the
+// batch then.
 func (d *Decision) requireEqual(p pair) {
 	sent := &d.attempt.Events[p.index]
 	switch {
@@ -188,7 +183,6 @@ func (d *Decision) requireEqual(p pair) {
 	}
 }
 
-// finish returns the decision if there is no error and nothing left to compare.
 func (d *Decision) finish(err error) (*Decision, error) {
 	deferred := d.attempt.deferred
 	switch {
@@ -211,14 +205,14 @@ func (d *Decision) finish(err error) (*Decision, error) {
 	return d, nil
 }
 
-// asStored returns the stored event that an event of the batch becomes, without its id.
+// asStored returns the stored event that e becomes, without an id.
 func asStored(e *chargeingest.NewEvent) chargeingest.StoredEvent {
 	return chargeingest.StoredEvent{Content: e.Content, TimestampAssigned: e.TimestampAssigned, Digest: e.Digest}
 }
 
 // Apply calls insert with the index of each new event, in order, and returns the result
-// of the batch with the ids that insert returns. It stops at the first error of insert
-// and returns it.
+// of the batch with the ids that insert returns. It stops at the first error and returns
+// it.
 func (d *Decision) Apply(insert func(i int) (id string, err error)) (chargeingest.AppendResult, error) {
 	outcomes := make([]chargeingest.Outcome, len(d.attempt.Events))
 	for i := range outcomes {
@@ -239,9 +233,9 @@ func (d *Decision) Apply(insert func(i int) (id string, err error)) (chargeinges
 	return chargeingest.AppendResult{Outcomes: outcomes}, nil
 }
 
-// IdempotencyRecord returns the record that the store keeps for the idempotency key of
-// the batch, in the same transaction. It is nil if the batch has no key, or one that
-// already has a record.
+// IdempotencyRecord returns the record to store for the idempotency key of the batch, in
+// the same transaction. It is nil if the batch has no key, or one that already has a
+// record.
 func (d *Decision) IdempotencyRecord(result chargeingest.AppendResult) *IdempotencyRecord {
 	a := &d.attempt
 	if a.IdempotencyKey == "" || d.keyReplayed {

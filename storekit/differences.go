@@ -11,19 +11,18 @@ import (
 	"example.com/chargeingest/internal/rfc3339"
 )
 
-// maxDifferences bounds the fields that an error names.
 const maxDifferences = 100
 
-// Differences returns the dotted paths at which a sent event differs from a stored
-// event: at most 100, each at most 128 characters, and none if the contents are equal.
+// Differences returns the dotted paths at which a sent event differs from a stored event:
+// at most 100, each at most 128 characters, and none if the contents are equal.
 //
-// Contents are compared as JSON values. Field order and white space do not matter, a
-// null field equals an absent one, and strings and numbers are equal if they are
-// spelled alike. The timestamps (timestamp, period.start_at, period.end_at) are equal
-// if they are the same instant. An omitted timestamp equals another omitted one, and a
-// sent timestamp can equal the one that the service assigned.
+// Contents are compared as JSON values. Field order and white space do not matter, a null
+// field equals an absent one, and strings and numbers are equal if they are spelled
+// alike. The timestamps (timestamp, period.start_at, period.end_at) are equal if they are
+// the same instant. An omitted timestamp equals another omitted one, and a sent timestamp
+// can equal an assigned one.
 //
-// Time and memory are proportional to the size of the two contents.
+// Time and memory are proportional to the size of both contents.
 func Differences(stored chargeingest.StoredEvent, sent *chargeingest.NewEvent) ([]string, error) {
 	return differences(context.Background(), stored, sent)
 }
@@ -54,8 +53,7 @@ func differences(ctx context.Context, stored chargeingest.StoredEvent, sent *cha
 	return paths, nil
 }
 
-// sameInstant reports whether the contract has a timestamp at a location and a and b
-// are the same instant.
+// sameInstant requires the location of a timestamp.
 func sameInstant(at jsontree.Location, a, b jsontext.Value) bool {
 	isTimestamp := at.Depth == 1 && at.Path == "timestamp" ||
 		at.Depth == 2 && (at.Path == "period.start_at" || at.Path == "period.end_at")

@@ -128,7 +128,6 @@ func treeOf(t *testing.T, text string) map[string]any {
 	return tree
 }
 
-// sameTree treats null fields as absent.
 func sameTree(a, b any) bool {
 	switch a := a.(type) {
 	case map[string]any:

@@ -42,16 +42,16 @@ func NewIDGenerator(entropy io.Reader, last string) (*IDGenerator, error) {
 	return g, nil
 }
 
-// Next returns an id for the time t, in milliseconds. It is greater than every id
-// before it: if t is earlier than the time of the last id, Next uses that time.
+// Next returns an id for the time t, in milliseconds, that is greater than every id
+// before it. If t is earlier than the time of the last id, Next uses that time.
 func (g *IDGenerator) Next(t time.Time) (string, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	ms := max(milliseconds(t), g.last.Time())
 	id, err := ulid.New(ms, g.entropy)
 	if err != nil || id.Compare(g.last) <= 0 {
-		// The random parts of this millisecond are used up, or an earlier generator
-		// used them. The next millisecond has free ones.
+		// The random parts of this millisecond are used up, perhaps by an earlier
+		// generator.
 		if id, err = ulid.New(ms+1, g.entropy); err != nil {
 			return "", fmt.Errorf("make event id: %w", err)
 		}
@@ -69,7 +69,7 @@ func FirstID(t time.Time) string {
 	return IDPrefix + id.String()
 }
 
-// milliseconds returns the time part of an id. Times before 1970 count as 1970.
+// Times before 1970 count as 1970.
 func milliseconds(t time.Time) uint64 {
 	return uint64(max(t.UnixMilli(), 0))
 }

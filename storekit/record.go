@@ -22,9 +22,9 @@ type RecordedEvent struct {
 	// StoredEvent is the event that the request returned.
 	chargeingest.StoredEvent
 
-	// Sent is the event that the client sent, without an id. It is set only under
-	// chargeingest.ReturnOriginal, if its content may differ from StoredEvent. A retry is
-	// compared with it.
+	// Sent is the event that the client sent, without an id. Retries are compared with
+	// it. It is set only under chargeingest.ReturnOriginal, if its content may differ
+	// from StoredEvent.
 	Sent *chargeingest.StoredEvent
 }
 
@@ -34,8 +34,7 @@ type sentJSON struct {
 	Digest            []byte `json:"digest"`
 }
 
-// EncodeSent returns Sent as JSON text, for stores that keep it in one column. It
-// returns nil if Sent is nil.
+// EncodeSent returns Sent as JSON text, for a database column, or nil if Sent is nil.
 func (e *RecordedEvent) EncodeSent() *string {
 	if e.Sent == nil {
 		return nil

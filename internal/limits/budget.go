@@ -2,9 +2,9 @@ package limits
 
 import "sync"
 
-// Budget bounds the bytes that requests hold at a time. The last eighth is reserved
-// for platforms that hold little or nothing, so that slow clients of one platform do
-// not lock out the others. It is safe for concurrent use.
+// Budget bounds the bytes that requests hold. The last eighth is reserved for platforms
+// that hold little or nothing, so that slow clients of one platform do not lock out the
+// others. It is safe for concurrent use.
 type Budget struct {
 	limit int64
 
@@ -27,8 +27,8 @@ type Reservation struct {
 	released bool
 }
 
-// Release returns all bytes. After it Resize fails, so that a store that still works
-// for a request that has ended cannot reserve more.
+// Release returns all bytes. Afterwards Resize fails, so that a store that still works
+// for the ended request cannot reserve more.
 func (r *Reservation) Release() {
 	r.Budget.mu.Lock()
 	defer r.Budget.mu.Unlock()
@@ -36,9 +36,8 @@ func (r *Reservation) Release() {
 	r.released = true
 }
 
-// Resize changes the reservation to n bytes and reports whether it did. It fails if
-// the budget has no room for more. The only request with a reservation always
-// succeeds: its size has limits of its own.
+// Resize changes the reservation to n bytes and reports whether the budget had room. The
+// only request with a reservation always succeeds, because other limits bound its size.
 func (r *Reservation) Resize(n int64) bool {
 	b := r.Budget
 	b.mu.Lock()
@@ -58,14 +57,13 @@ func (r *Reservation) Resize(n int64) bool {
 	return true
 }
 
-// Bytes returns the size of the reservation.
+// Bytes returns the reserved bytes.
 func (r *Reservation) Bytes() int64 {
 	r.Budget.mu.Lock()
 	defer r.Budget.mu.Unlock()
 	return r.bytes
 }
 
-// set requires b.mu.
 func (r *Reservation) set(n int64) {
 	b := r.Budget
 	more := n - r.bytes

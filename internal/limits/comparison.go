@@ -2,12 +2,11 @@ package limits
 
 import "context"
 
-// Comparison limits the work of comparing the events of one request with stored
-// events.
+// Comparison limits comparing the events of one request with stored events.
 type Comparison struct {
-	Gate        *Gate        // bounds concurrent comparisons
-	Reservation *Reservation // of the request
-	BodyBytes   int64        // part of the reservation that comparing must not replace
+	Gate        *Gate // bounds concurrent comparisons
+	Reservation *Reservation
+	BodyBytes   int64 // part of the reservation that comparing must not replace
 }
 
 type comparisonKey struct{}
@@ -17,7 +16,7 @@ func WithComparison(ctx context.Context, c *Comparison) context.Context {
 	return context.WithValue(ctx, comparisonKey{}, c)
 }
 
-// ComparisonOf returns the limits that ctx carries, nil if it carries none.
+// ComparisonOf returns the limits that ctx carries, or nil.
 func ComparisonOf(ctx context.Context) *Comparison {
 	c, _ := ctx.Value(comparisonKey{}).(*Comparison)
 	return c

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// Deadlines gives requests a deadline. Requests of the same second share a timer,
-// because a timer for each would cost more than the rest of the request. The zero
-// value with a Timeout is ready to use. It is safe for concurrent use.
+// Deadlines gives requests a deadline. Requests of the same second share a timer, because
+// a timer for each would cost more than the rest of the request. It is safe for
+// concurrent use.
 type Deadlines struct {
-	// Timeout is the minimum time until the deadline; it can be up to a second longer.
+	// Timeout is the minimum; the deadline is up to a second later.
 	Timeout time.Duration
 
 	mu     sync.Mutex
@@ -18,8 +18,8 @@ type Deadlines struct {
 	until  time.Time // newest is not used for later requests
 }
 
-// Context returns a context with the values of request and the deadline. It does not
-// end with request.
+// Context returns a context with the values of request and the deadline, independent of
+// the end of request.
 func (d *Deadlines) Context(request context.Context) context.Context {
 	return deadlineContext{Context: d.shared(time.Now()), values: request}
 }
@@ -36,14 +36,12 @@ func (d *Deadlines) shared(now time.Time) context.Context {
 	return d.newest
 }
 
-// deadlineContext has the deadline of one context and the values of another.
 type deadlineContext struct {
 	context.Context
 	values context.Context
 }
 
-// Value implements [context.Context]. The values that context packages keep about
-// the end of a context come first.
+// Value prefers the values that context packages keep about the end of a context.
 func (c deadlineContext) Value(key any) any {
 	if v := c.Context.Value(key); v != nil {
 		return v

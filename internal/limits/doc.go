@@ -1,3 +1,3 @@
-// Package limits bounds the memory, the concurrency and the waiting time of requests
-// and shares them fairly between platforms.
+// Package limits bounds the memory, the concurrency and the waiting time of requests,
+// fairly between platforms.
 package limits

@@ -3,11 +3,11 @@ package limits
 // MaxEchoedChars bounds a text from a client that a response or a log repeats.
 const MaxEchoedChars = 128
 
-// MaxExcessBytes bounds by how much the stored events that a batch repeats may exceed
-// the events that it has.
+// MaxExcessBytes bounds by how much the stored events that a batch repeats may exceed the
+// events sent.
 const MaxExcessBytes = 16 << 20
 
-// Shorten cuts a text to MaxEchoedChars characters. It reads no further than that.
+// Shorten cuts a text to MaxEchoedChars characters, without reading further.
 func Shorten(s string) string {
 	n, last := 0, 0
 	for i := range s {

@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// Gate admits a fixed number of calls at a time. Waiting platforms take turns,
-// one call each. If there is more than one slot, a platform never holds all of
-// them. Its methods are safe for concurrent use.
+// Gate admits a fixed number of calls at a time. Waiting platforms take turns, one call
+// each. If there is more than one slot, a platform never holds all of them. It is safe
+// for concurrent use.
 type Gate struct {
 	slots int
 
@@ -55,7 +55,7 @@ func (g *Gate) Enter(ctx context.Context, name string) (leave func(), err error)
 	}
 }
 
-// TryEnter takes a free slot, if there is one.
+// TryEnter takes a free slot, if any.
 func (g *Gate) TryEnter(name string) (leave func(), ok bool) {
 	p, call, admitted := g.enqueue(name)
 	g.mu.Lock()
@@ -69,7 +69,7 @@ func (g *Gate) TryEnter(name string) (leave func(), ok bool) {
 	}
 }
 
-// EnterNow is Enter, but it takes a free slot even if ctx has ended: a client that has
+// EnterNow is Enter, but takes a free slot even if ctx has ended: a client that has
 // closed its side of the connection may still read the response.
 func (g *Gate) EnterNow(ctx context.Context, name string) (leave func(), err error) {
 	if leave, ok := g.TryEnter(name); ok {
@@ -78,7 +78,7 @@ func (g *Gate) EnterNow(ctx context.Context, name string) (leave func(), err err
 	return g.Enter(ctx, name)
 }
 
-// Waiting reports whether calls are waiting for a slot.
+// Waiting reports whether calls wait for a slot.
 func (g *Gate) Waiting() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -111,8 +111,8 @@ func (g *Gate) leave(p *platform) {
 	g.admit()
 }
 
-// admit gives free slots to waiting calls. Every platform that it passes over
-// holds a slot, so it passes over fewer platforms than there are slots.
+// admit passes over fewer platforms than there are slots, because each of those holds
+// one.
 func (g *Gate) admit() {
 	for turn := g.rotation.Front(); turn != nil && g.free > 0; {
 		p := turn.Value.(*platform)
@@ -130,7 +130,6 @@ func (g *Gate) admit() {
 	}
 }
 
-// dequeue removes a waiting call, and with the last one the platform's turn.
 func (g *Gate) dequeue(p *platform, call *list.Element) {
 	p.waiting.Remove(call)
 	if p.waiting.Len() == 0 {
@@ -140,7 +139,6 @@ func (g *Gate) dequeue(p *platform, call *list.Element) {
 	}
 }
 
-// forget drops a platform that neither holds a slot nor waits for one.
 func (g *Gate) forget(p *platform) {
 	if p.held == 0 && p.turn == nil {
 		delete(g.platforms, p.name)

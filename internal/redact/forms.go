@@ -11,27 +11,25 @@ import (
 )
 
 const (
-	// minCookie is the length of the shortest part of a Cookie that is hidden.
-	// Session IDs are longer. Hiding shorter parts lets a caller choose words of
-	// an error that the log does not show.
+	// minCookie is the minimum length of a hidden part of a Cookie. Session IDs are
+	// longer. Hiding shorter parts would let a caller hide chosen words of an error.
 	minCookie = 9
 
-	// minPiece is the length of the shortest piece of a token, between dots or
-	// colons, that is hidden.
+	// minPiece is the minimum length of a hidden piece of a token, between dots or
+	// colons.
 	minPiece = 8
 
-	// maxSecretParts bounds the parts of credential headers that are searched
-	// for. Browsers send at most 180 cookies, which are three parts each.
+	// maxSecretParts bounds the parts of credential headers. Browsers send at most 180
+	// cookies of three parts each.
 	maxSecretParts = 1024
 
-	// maxFormBytes bounds the forms of all secrets together. Each form counts
-	// formOverhead bytes on top of its length.
+	// maxFormBytes bounds the forms of all secrets together, with formOverhead for each.
 	maxFormBytes = 256 << 10
 	formOverhead = 32
 )
 
-// credentials collects the secrets of credential headers in the forms in which
-// an error can quote them. Names, schemes and user names are not secrets.
+// credentials collects the secrets of credential headers in the forms in which an error
+// can quote them. Names, schemes and user names are not secrets.
 type credentials struct {
 	forms    []string
 	complete bool // false after a header that is too long or has too many parts
@@ -45,8 +43,6 @@ func newCredentials() *credentials {
 	return &credentials{complete: true, seen: map[string]bool{}, parts: maxSecretParts, bytes: maxFormBytes}
 }
 
-// addHeader adds each value as a whole, without the scheme of an Authorization,
-// and in parts, see addParts; the decoded form and the password of Basic.
 func (c *credentials) addHeader(name string, values []string) {
 	if TooLong(values) {
 		c.complete = false
@@ -69,13 +65,9 @@ func (c *credentials) addHeader(name string, values []string) {
 	}
 }
 
-// secretSeparators are what separates the parts of a header: cookies, parameters
-// and words.
+// Cookies end at semicolons, parameters also at commas, and words at spaces.
 var secretSeparators = []string{";", ";,", ";, \t"}
 
-// addParts adds the parts of a value between semicolons, as cookies are, commas,
-// as parameters are, and spaces, and of each part what follows its first equals
-// sign.
 func (c *credentials) addParts(value string) {
 	for _, separators := range secretSeparators {
 		for part := range strings.FieldsFuncSeq(value, func(r rune) bool { return strings.ContainsRune(separators, r) }) {
@@ -97,8 +89,8 @@ func (c *credentials) addParts(value string) {
 	}
 }
 
-// addPieces adds what a token consists of, such as the signature of a JWT and the
-// ID in a signed cookie.
+// addPieces adds parts of a token, such as the signature of a JWT or the ID in a signed
+// cookie.
 func (c *credentials) addPieces(token string) {
 	if !strings.ContainsAny(token, ".:%") {
 		return
@@ -117,8 +109,7 @@ func (c *credentials) addPieces(token string) {
 	}
 }
 
-// addBasic adds what the token of Basic holds. A user name without a password is
-// the secret itself.
+// addBasic treats a user name without a password as the secret.
 func (c *credentials) addBasic(token string) {
 	text, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(strings.TrimSpace(token), "="))
 	if err != nil {
@@ -133,7 +124,7 @@ func (c *credentials) addBasic(token string) {
 	c.add(password)
 }
 
-// add adds a secret as it is and decoded, and each of these as errors escape it.
+// add adds a secret as it is and decoded, each also as errors escape it.
 func (c *credentials) add(s string) {
 	s = strings.Trim(s, ` "'`)
 	if len(s) < c.shortest || c.seen[s] || !c.complete {
@@ -163,7 +154,6 @@ func (c *credentials) addForm(form string) bool {
 	return true
 }
 
-// decodings returns s, and s decoded as in the path and in the query of a URL.
 func decodings(s string) []string {
 	texts := []string{s}
 	if strings.ContainsAny(s, "%+") {
@@ -179,7 +169,7 @@ func decodings(s string) []string {
 	return texts
 }
 
-// escapes returns s as %q quotes it, once and twice, as JSON, and as a URL.
+// escapes returns s as %q quotes it, once and twice, in JSON, and in a URL.
 func escapes(s string) []string {
 	quoted, inJSON := inQuotes(strconv.Quote(s)), jsonText(s)
 	return []string{
@@ -191,7 +181,6 @@ func escapes(s string) []string {
 
 func inQuotes(quoted string) string { return quoted[1 : len(quoted)-1] }
 
-// jsonText is s within a JSON string, as encoding/json writes it by default.
 func jsonText(s string) string {
 	text, err := json.Marshal(s)
 	if err != nil {
@@ -200,11 +189,11 @@ func jsonText(s string) string {
 	return inQuotes(string(text))
 }
 
-// withoutHTMLEscapes undoes what json.Encoder.SetEscapeHTML(false) leaves out.
-// The first pair skips escaped backslashes.
+// withoutHTMLEscapes is for json.Encoder.SetEscapeHTML(false). The first pair skips
+// escaped backslashes.
 var withoutHTMLEscapes = strings.NewReplacer(`\\`, `\\`, `\u003c`, "<", `\u003e`, ">", `\u0026`, "&")
 
-// isEscaped reports whether some way of quoting escapes c.
+// isEscaped reports whether some form of quoting escapes c.
 func isEscaped(c rune) bool {
 	return c >= 0x80 || !isWordByte(byte(c)) && c != '.' && c != '~'
 }

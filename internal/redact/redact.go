@@ -11,8 +11,8 @@ import (
 	"example.com/chargeingest/internal/panics"
 )
 
-// Limits of one attribute of a log line in bytes, including escapes. A line with all
-// attributes stays below 16 KiB.
+// Limits of one attribute in bytes, including escapes. A line with all attributes stays
+// below 16 KiB.
 const (
 	maxLoggedError   = 6 << 10
 	maxLoggedText    = 1536
@@ -23,11 +23,10 @@ const (
 // MaxHeaderBytes bounds the values of each credential header.
 const MaxHeaderBytes = 16 << 10
 
-// credentialHeaders are the headers that carry credentials. The first that a request
-// has authenticates it.
+// The first credential header that a request has authenticates it.
 var credentialHeaders = []string{"X-Api-Key", "Authorization", "Proxy-Authorization", "Cookie"}
 
-// HasLongCredential reports whether a credential header exceeds MaxHeaderBytes.
+// HasLongCredential applies TooLong to all credential headers.
 func HasLongCredential(h http.Header) bool {
 	for _, name := range credentialHeaders {
 		if TooLong(h[name]) {
@@ -37,8 +36,8 @@ func HasLongCredential(h http.Header) bool {
 	return false
 }
 
-// TooLong reports whether the values of a credential header exceed MaxHeaderBytes. It
-// does not read their bytes.
+// TooLong reports whether the values of a credential header exceed MaxHeaderBytes,
+// without reading their bytes.
 func TooLong(values []string) bool {
 	size := 0
 	for _, v := range values {
@@ -49,9 +48,8 @@ func TooLong(values []string) bool {
 	return false
 }
 
-// minOtherSecret is the minimum length of a secret that is hidden in texts of the
-// authorizer although its header does not authenticate the request. Session ids are
-// longer, most names of callers are shorter.
+// minOtherSecret is the minimum length of a secret from other headers that is hidden in
+// texts of the authorizer. Session ids are longer, most names of callers are shorter.
 const minOtherSecret = 16
 
 // Redactor prepares the texts of one request for the log. The zero value hides all
@@ -62,7 +60,7 @@ type Redactor struct {
 	host   *logtext.Secrets // hidden in texts from the authorizer
 }
 
-// New returns the redactor of a request with these headers.
+// New returns the redactor of a request.
 func New(h http.Header) Redactor {
 	r := Redactor{header: h}
 	c := newCredentials()
@@ -99,8 +97,7 @@ func hide(secrets *logtext.Secrets, text string, maxBytes int) string {
 	return secrets.Hide(text, maxBytes)
 }
 
-// RequestID keeps an id that the handler made: it has no secret, and a caller must not
-// be able to hide it.
+// RequestID keeps an id that the handler made, so that a caller cannot hide it.
 func (r Redactor) RequestID(id string) string {
 	if isRandomRequestID(id) && r.header.Get("X-Request-Id") != id {
 		return id
@@ -113,7 +110,7 @@ func isRandomRequestID(id string) bool {
 	return ok && len(random) == len("ABCDEFGHIJKLMNOPQRSTUVWXYZ") && strings.Trim(random, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") == ""
 }
 
-// Method keeps the standard methods.
+// Method keeps standard methods.
 func (r Redactor) Method(m string) string {
 	switch m {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
@@ -123,7 +120,7 @@ func (r Redactor) Method(m string) string {
 	return r.ClientText(m)
 }
 
-// Path returns the escaped path without the query.
+// Path returns the path without the query.
 func (r Redactor) Path(u *url.URL) string { return hide(r.client, u.EscapedPath(), maxLoggedPath) }
 
 // ClientAddress redacts RemoteAddr, which middleware may have set from a header.
@@ -133,11 +130,10 @@ func (r Redactor) ClientAddress(a string) string { return hide(r.client, a, maxL
 func (r Redactor) ClientText(s string) string { return hide(r.client, s, maxLoggedText) }
 
 // HostText redacts a text that the authorizer chose. Headers that do not authenticate the
-// request hide only long secrets, so that a caller cannot hide its name with them.
+// request hide only long secrets, so that a caller cannot hide its name.
 func (r Redactor) HostText(s string) string { return hide(r.host, s, maxLoggedText) }
 
-// Cause redacts the text of an error. The stack of a panic is kept even if the panic
-// value is long.
+// Cause redacts the text of an error, but keeps the stack of a panic with a long value.
 func (r Redactor) Cause(err error) string {
 	text := err.Error()
 	var p panics.Error

@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// hostileHeaders returns 64 KB of credential headers.
 func hostileHeaders(unit string) http.Header {
 	h := http.Header{}
 	for i, name := range credentialHeaders {

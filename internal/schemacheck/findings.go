@@ -43,8 +43,8 @@ type InvalidError struct {
 
 func (e *InvalidError) Error() string { return e.Violations[0].Message }
 
-// finding is a violation and its position in the order of the response. There can be
-// more findings than a response has room for, so their messages lack the path.
+// finding is a violation with its position in the response. Its message lacks the path,
+// because there can be more findings than the response has room for.
 type finding struct {
 	Violation
 	index int // of the event in the batch; -1 outside of the events
@@ -60,7 +60,6 @@ func compareFindings(a, b finding) int {
 	)
 }
 
-// asInvalid sorts findings and removes duplicates. It returns nil for no findings.
 func asInvalid(found []finding) error {
 	if len(found) == 0 {
 		return nil
@@ -76,7 +75,7 @@ func asInvalid(found []finding) error {
 	return &InvalidError{violations}
 }
 
-// findings validates a tree. If index is not negative, the tree is a batch with one
+// findings validates a tree. If index is not negative, the tree is a batch with only the
 // event that has this index in the request.
 func (c *Checker) findings(s *jsonschema.Schema, tree any, index int) []finding {
 	err := s.Validate(tree)
@@ -102,7 +101,6 @@ func (c *Checker) findings(s *jsonschema.Schema, tree any, index int) []finding 
 	return found
 }
 
-// rankOf returns the rank of the event's field that a path starts with.
 func (c *Checker) rankOf(path string, inBatch bool) int {
 	parts := strings.SplitN(path, ".", 4)
 	if inBatch {
@@ -117,7 +115,6 @@ func (c *Checker) rankOf(path string, inBatch bool) int {
 	return len(c.rank)
 }
 
-// leaves appends the errors without causes.
 func leaves(list []*jsonschema.ValidationError, e *jsonschema.ValidationError) []*jsonschema.ValidationError {
 	if len(e.Causes) == 0 {
 		return append(list, e)
@@ -128,7 +125,6 @@ func leaves(list []*jsonschema.ValidationError, e *jsonschema.ValidationError) [
 	return list
 }
 
-// locate returns the schema and the value at a location in a tree.
 func locate(s *jsonschema.Schema, tree any, at []string) (*jsonschema.Schema, any) {
 	s = resolve(s)
 	for _, part := range at {
@@ -143,7 +139,6 @@ func locate(s *jsonschema.Schema, tree any, at []string) (*jsonschema.Schema, an
 	return s, tree
 }
 
-// resolve follows references to the definition.
 func resolve(s *jsonschema.Schema) *jsonschema.Schema {
 	for s != nil && s.Ref != nil {
 		s = s.Ref
@@ -151,8 +146,7 @@ func resolve(s *jsonschema.Schema) *jsonschema.Schema {
 	return s
 }
 
-// violations returns the violations of one keyword of the schema. The description in
-// the schema states the valid form.
+// violations reports one keyword of the schema, whose description states the valid form.
 func (c *Checker) violations(keyword, path string, rule *jsonschema.Schema, value any) []Violation {
 	switch keyword {
 	case "required":
@@ -165,7 +159,7 @@ func (c *Checker) violations(keyword, path string, rule *jsonschema.Schema, valu
 		}
 		return list
 	case "additionalProperties":
-		// Unknown fields of the batch itself belong to no event, so they cannot be kept.
+		// Unknown fields of a batch belong to no event, so they cannot be kept.
 		if c.KeepUnknownFields && rule != c.batch {
 			return nil
 		}
@@ -185,7 +179,6 @@ func (c *Checker) violations(keyword, path string, rule *jsonschema.Schema, valu
 	return []Violation{{InvalidField, path, message}}
 }
 
-// crossFindings applies the rules across fields to the tree of an event.
 func (c *Checker) crossFindings(tree any, index int, now time.Time) []finding {
 	event, ok := tree.(map[string]any)
 	if !ok {
@@ -211,7 +204,6 @@ func (c *Checker) crossFindings(tree any, index int, now time.Time) []finding {
 	return found
 }
 
-// stringField returns a string field of a tree, nil if it is absent or not a string.
 func stringField(object map[string]any, name string) *string {
 	if s, ok := object[name].(string); ok {
 		return &s

@@ -52,7 +52,6 @@ func FuzzCheck(f *testing.F) {
 	})
 }
 
-// requireCheckError checks that an error is one of those that Check documents.
 func requireCheckError(t *testing.T, c *Checker, err error, body []byte, isBatch bool) {
 	t.Helper()
 	var malformed *MalformedError

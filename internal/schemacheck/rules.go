@@ -12,15 +12,15 @@ type CrossFields struct {
 	Reference, Timestamp, StartAt, EndAt *string
 }
 
-// CrossRules are the rules over several fields, or over a field and a setting. A JSON
-// Schema cannot express them.
+// CrossRules are the rules that a JSON Schema cannot express, because they concern
+// several fields or a setting.
 type CrossRules struct {
 	MaxFutureSkew    time.Duration // zero for no bound
 	RequireReference bool
 }
 
-// Check returns the violations of an event that was received at now, with messages that
-// lack the path. It ignores malformed fields, which the schema rejects.
+// Check returns the violations of an event received at now, with messages that lack the
+// path. It ignores malformed fields, which the schema rejects.
 func (rules CrossRules) Check(f CrossFields, now time.Time) []Violation {
 	var found []Violation
 	if rules.RequireReference && (f.Reference == nil || *f.Reference == "") {

@@ -1,6 +1,5 @@
-// Package schemacheck validates request bodies against the JSON Schema and the rules
-// that a schema cannot express. It is the slow path of validation and the only
-// authority that rejects a body.
+// Package schemacheck validates request bodies against the JSON Schema and the rules that
+// a schema cannot express. It is the only authority that rejects a body.
 package schemacheck
 
 import (
@@ -51,13 +50,12 @@ func New(cfg Config) (*Checker, error) {
 	return &Checker{cfg, compiled}, nil
 }
 
-// schemas are the compiled JSON Schemas. They do not change after compilation.
 type schemas struct {
 	event, batch *jsonschema.Schema
 	rank         map[string]int // of the fields of an event, in the contract's order
 }
 
-// compiledSchemas compiles once per process, because tests make many handlers.
+// Compiled once per process, because tests make many handlers.
 var compiledSchemas = sync.OnceValues(compileSchemas)
 
 func compileSchemas() (compiled schemas, err error) {
@@ -81,8 +79,7 @@ func compileSchemas() (compiled schemas, err error) {
 	return compiled, err
 }
 
-// fieldOrder returns the position of each field in the text of the schema. The
-// compiled schema has them in a map.
+// fieldOrder returns the order of the fields, which the compiled schema has in a map.
 func fieldOrder(text string) (map[string]int, error) {
 	rank := make(map[string]int)
 	d := jsontext.NewDecoder(strings.NewReader(text))
@@ -115,8 +112,8 @@ func eachField(d *jsontext.Decoder, visit func(name string) error) error {
 	return err
 }
 
-// Check returns nil if a body that was received at now is valid. Otherwise the error is
-// an [*InvalidError], a [*MalformedError], or an [ErrGivenUp].
+// Check returns nil if a body received at now is valid. Otherwise the error is an
+// [*InvalidError], a [*MalformedError], or an [ErrGivenUp].
 func (c *Checker) Check(ctx context.Context, body []byte, isBatch bool, now time.Time) error {
 	if err := checkText(body); err != nil {
 		return err
@@ -161,8 +158,8 @@ func checkText(body []byte) error {
 	return nil
 }
 
-// checkBatch validates each event in a batch of its own. So only the tree of one event
-// is in memory, and validation stops when the response has room for no more violations.
+// checkBatch validates each event in a separate batch. So only the tree of one event is
+// in memory, and validation stops when the response is full.
 func (c *Checker) checkBatch(b *treeBuilder, now time.Time) ([]finding, error) {
 	if _, err := b.dec.ReadToken(); err != nil {
 		return nil, err
@@ -219,7 +216,7 @@ func (c *Checker) checkBatch(b *treeBuilder, now time.Time) ([]finding, error) {
 	unknown.addTo(wrapper)
 	ofWrapper := c.findings(c.batch, wrapper, -1)
 	if hasEvents {
-		// The wrapper lacks the events only because they were validated one by one.
+		// The events were validated one by one.
 		ofWrapper = slices.DeleteFunc(ofWrapper, func(f finding) bool { return f.Code == MissingField })
 	}
 	return append(found, ofWrapper...), nil

@@ -17,7 +17,7 @@ import (
 	"example.com/chargeingest/internal/limits"
 )
 
-// Bounds of values that no rule of the schema bounds.
+// Bounds of values without a rule in the schema.
 const (
 	maxDepth       = 32   // nesting, including the object of the body
 	abortDepth     = 1000 // even if a rule will reject the value
@@ -29,15 +29,15 @@ const (
 // selector values.
 const MaxTextLength = 256
 
-// numberToken replaces every JSON number in a tree, so that the schema never reads the
-// digits of a client. The contract allows no JSON numbers.
+// numberToken replaces every JSON number, so that the schema never reads the digits of a
+// client. The contract allows no JSON numbers.
 type numberToken = json.Number
 
 const aNumber numberToken = "0"
 
-// treeBuilder builds the tree that the schema validates. It skips values that the
-// schema does not allow and puts a placeholder of the same type in the tree, so that a
-// tree is no larger than a valid one.
+// treeBuilder builds the tree that the schema validates. Placeholders of the same type
+// replace values that the schema does not allow, so that no tree is larger than a valid
+// one.
 type treeBuilder struct {
 	ctx         context.Context
 	gate        *limits.Gate
@@ -46,9 +46,9 @@ type treeBuilder struct {
 	tokens      int
 }
 
-// token reads a token. It fails if the context has ended and other callers wait for the
-// slot. An ended context alone is not enough: the client may have closed its side of the
-// connection and still read the response.
+// token reads a token. An ended context is an error only if other callers wait for the
+// slot, because the client may have closed its side of the connection and still read the
+// response.
 func (b *treeBuilder) token() (jsontext.Token, error) {
 	const interval = 4096 // tokens
 	if b.tokens++; b.tokens%interval == 0 && b.ctx.Err() != nil && b.gate.Waiting() {
@@ -63,12 +63,11 @@ type MalformedError struct{ Message string }
 
 func (e *MalformedError) Error() string { return e.Message }
 
-// ErrGivenUp reports that the check ended early because its context had ended and other
-// callers waited.
+// ErrGivenUp reports that the context had ended and other callers waited.
 var ErrGivenUp = errors.New("validation given up")
 
 // boundsError reports a number or a nesting beyond the bounds. hasRule is set if the
-// contract has a rule for the value at path.
+// schema has a rule for the value.
 type boundsError struct {
 	path    string
 	hasRule bool
@@ -77,7 +76,6 @@ type boundsError struct {
 
 func (e *boundsError) Error() string { return e.content }
 
-// asMalformed turns an error of reading a body into an error of Check.
 func asMalformed(err error) error {
 	if errors.Is(err, ErrGivenUp) {
 		return err
@@ -107,7 +105,6 @@ func asMalformed(err error) error {
 
 func isEnd(err error) bool { return errors.Is(err, io.EOF) }
 
-// build reads the next value, which the schema s describes.
 func (b *treeBuilder) build(s *jsonschema.Schema, path string) (any, error) {
 	s = resolve(s)
 	if s == nil || len(s.Types) == 0 {
@@ -173,7 +170,7 @@ func (b *treeBuilder) object(s *jsonschema.Schema, path string) (map[string]any,
 		}
 	}
 	unknown.addTo(object)
-	_, err := b.dec.ReadToken() // the closing brace
+	_, err := b.dec.ReadToken()
 	return object, err
 }
 
@@ -191,11 +188,9 @@ func cutText(s string) string {
 	return s
 }
 
-// firstNames keeps the names that come first in a response, at most MaxViolations, in
-// the form that it shows.
+// firstNames keeps the names that come first in a response, in the form that it shows.
 type firstNames struct{ names []string }
 
-// addTo adds the names to an object of a tree.
 func (f *firstNames) addTo(object map[string]any) {
 	for _, name := range f.names {
 		object[name] = true
@@ -214,7 +209,6 @@ func (f *firstNames) add(name string) {
 	f.names = slices.Insert(f.names, i, name)
 }
 
-// list calls entry for each entry and returns their number.
 func (b *treeBuilder) list(entry func(i int) error) (int, error) {
 	if _, err := b.dec.ReadToken(); err != nil {
 		return 0, err
@@ -231,9 +225,8 @@ func (b *treeBuilder) list(entry func(i int) error) (int, error) {
 	}
 }
 
-// skip skips a value. If the contract has no rule for it, its numbers and its nesting
-// are bounded. If it has a rule, the rule rejects the value anyway, and only a nesting
-// beyond abortDepth is an error.
+// skip skips a value. Without a rule, numbers and nesting are bounded. A rule rejects the
+// value anyway, so only a nesting beyond abortDepth is an error.
 func (b *treeBuilder) skip(path string, hasRule bool) error {
 	bottom := b.dec.StackDepth()
 	for {
@@ -253,8 +246,7 @@ func (b *treeBuilder) skip(path string, hasRule bool) error {
 	}
 }
 
-// isExcessiveNumber reports whether a JSON number is so long, or its exponent so large,
-// that programs that read it later can fail.
+// isExcessiveNumber reports whether programs that read a number later can fail.
 func isExcessiveNumber(s string) bool {
 	if len(s) > maxNumberBytes {
 		return true
