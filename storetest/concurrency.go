@@ -21,8 +21,8 @@ func concurrencyCases() []testCase {
 	}
 }
 
-// raceRounds repeats each race: a store that checks and inserts in separate
-// transactions can pass a single round by chance.
+// raceRounds repeats each race: a store that checks and inserts in separate transactions
+// can pass one round by chance.
 const raceRounds = 10
 
 func racePlatforms() []string {
@@ -48,7 +48,6 @@ func checkRaceKey(c *check) {
 }
 
 // wantStoredOnce sends 100 batches concurrently, copies of one batch per platform.
-// Each platform must store its batch once.
 func (c *check) wantStoredOnce(s *testedStore, batches ...chargeingest.Batch) {
 	c.Helper()
 	racing := slices.Repeat(batches, 100/len(batches))

@@ -11,8 +11,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// draft is an event as a client sends it. The zero value has only the required
-// fields.
+// draft is an event as a client sends it, by default with only the required fields.
 type draft struct {
 	reference             string
 	customerID            string
@@ -27,7 +26,6 @@ type draft struct {
 	layout                layout
 }
 
-// layout is one of several JSON texts of the same event.
 type layout int
 
 const (
@@ -43,11 +41,10 @@ func (l layout) String() string {
 	return [...]string{"compact", "with white space", "in reversed order", "without nulls"}[l]
 }
 
-// received is the default time of receipt. Assigned timestamps do not include its
-// fraction of a second.
+// received is the default time of receipt. Assigned timestamps omit the fraction of a
+// second.
 func received() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 987_654_321, time.UTC) }
 
-// newEvent returns the event that a handler passes to a store.
 func (d draft) newEvent() chargeingest.NewEvent {
 	if d.received.IsZero() {
 		d.received = received()
@@ -55,7 +52,7 @@ func (d draft) newEvent() chargeingest.NewEvent {
 	if d.productItemID == "" {
 		d.productItemID = "item"
 	}
-	// The digest covers the content as sent, before a timestamp is assigned.
+	// The digest covers the content before a timestamp is assigned.
 	content := d.content()
 	digest := sha256.Sum256([]byte(content))
 	assigned := d.timestamp == ""
@@ -151,7 +148,7 @@ func nullable(s string) string {
 	return quote(s)
 }
 
-// batch uses the route for single events if there is only one event.
+// batch uses the route for single events if there is only one.
 func batch(platform string, drafts ...draft) chargeingest.Batch {
 	b := chargeingest.Batch{Platform: platform, Route: chargeingest.RouteBatch}
 	if len(drafts) == 1 {
@@ -178,7 +175,6 @@ func returnOriginal(b chargeingest.Batch) chargeingest.Batch {
 	return b
 }
 
-// referenced returns n drafts with the references prefix-0, prefix-1, and so on.
 func referenced(prefix string, n int) []draft {
 	drafts := make([]draft, n)
 	for i := range drafts {
@@ -195,9 +191,9 @@ func matchingDraft() draft {
 	}
 }
 
-// mixedDrafts returns nine events. Every other one has the fields of matchingDraft,
-// and one has its reference. Timestamps are before, at and after that of
-// matchingDraft. The order of receipt is not the storage order.
+// mixedDrafts returns nine events. Every other one has the fields of matchingDraft, and
+// one has its reference. Timestamps are before, at and after that of matchingDraft. The
+// order of receipt is not the storage order.
 func mixedDrafts() []draft {
 	const before, after = "2020-01-01T00:00:00Z", "2030-01-01T00:00:00Z"
 	drafts := make([]draft, 9)

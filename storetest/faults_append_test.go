@@ -118,7 +118,6 @@ func storeSecondHalfFirst(s *store) {
 	})
 }
 
-// storeOneByOne stores the events of a batch that precede a conflict.
 func storeOneByOne(s *store) {
 	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 		var all chargeingest.AppendResult

@@ -46,8 +46,6 @@ func concurrencyFaults() []fault {
 	}
 }
 
-// lookBeforeTransaction lets two concurrent batches find no duplicates, and stores
-// both.
 func lookUpBeforeTransaction(s *store) {
 	var mu sync.Mutex
 	looked := 0
@@ -71,7 +69,6 @@ func lookUpBeforeTransaction(s *store) {
 	})
 }
 
-// shareOverPlatforms ignores the platform of concurrent batches.
 func shareAcrossPlatforms(s *store) {
 	var mu sync.Mutex
 	first := make(map[string]chargeingest.Outcome) // by reference

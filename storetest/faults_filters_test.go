@@ -96,7 +96,7 @@ func limitBeforeFilter(s *store) {
 	})
 }
 
-// filtered reports whether a query filters by a field other than the timestamp.
+// filtered ignores filters by timestamp.
 func filtered(q chargeingest.Query) bool {
 	return q.Reference+q.CustomerID+q.CustomerReference+q.PricingPlanSubscriptionID+q.PricingPlanSubscriptionReference+q.ProductItemID != ""
 }

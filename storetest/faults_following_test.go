@@ -47,8 +47,8 @@ func freezePosition(s *store) {
 	})
 }
 
-// commitLate hides the first event until a cursor has skipped it, like a store that
-// assigns sequence numbers before it commits.
+// commitLate hides the first event until a cursor has skipped it, as if sequence numbers
+// were assigned before the commit.
 func commitLate(s *store) {
 	var mu sync.Mutex
 	late := make(map[string]string) // ids by platform
@@ -62,7 +62,6 @@ func commitLate(s *store) {
 	})
 }
 
-// positionReadLater reads Position in a second transaction.
 func positionReadLater(name string, match func(chargeingest.Query) bool) fault {
 	return fault{name, func(s *store) {
 		s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {

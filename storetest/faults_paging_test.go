@@ -212,7 +212,6 @@ func positionAtEnd(s *store) {
 	})
 }
 
-// limitBySize applies MaxBytes to another measure of the content.
 func limitBySize(size func(content string) int) func(*store) {
 	return func(s *store) {
 		s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {

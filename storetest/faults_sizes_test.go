@@ -171,7 +171,6 @@ func sizeFaults() []fault {
 	}
 }
 
-// forgetOld forgets keys or references after 1,000 events.
 func forgetOld(s *store, keys bool) {
 	var mu sync.Mutex
 	stored := 0

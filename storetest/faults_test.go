@@ -8,7 +8,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// fault breaks a store. The cases of the rules in caughtBy must fail.
+// fault breaks a store, so that the cases of the rules in caughtBy must fail.
 type fault struct {
 	name     string
 	inject   func(*store)
@@ -50,7 +50,6 @@ func (s *store) onGet(f func(ctx context.Context, platform, id string, next getF
 	}
 }
 
-// onBatch changes the arguments of Append.
 func (s *store) onBatch(change func(*chargeingest.Batch)) {
 	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 		change(&b)
@@ -58,7 +57,6 @@ func (s *store) onBatch(change func(*chargeingest.Batch)) {
 	})
 }
 
-// onOutcome changes the outcome of event i.
 func (s *store) onOutcome(change func(b chargeingest.Batch, i int, o *chargeingest.Outcome)) {
 	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 		result, err := next(ctx, b)
@@ -84,7 +82,6 @@ func (s *store) onPage(change func(q chargeingest.Query, p *chargeingest.Page)) 
 	})
 }
 
-// onConflict may replace a conflict by another result.
 func (s *store) onConflict(f func(ctx context.Context, b chargeingest.Batch, conflict *chargeingest.ConflictError, next appendFunc) (chargeingest.AppendResult, error)) {
 	s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 		result, err := next(ctx, b)

@@ -99,8 +99,8 @@ func checkFiltersExact(c *check) {
 	}
 }
 
-// instants returns timestamps at the limits of the contract and of common types. In
-// UTC, the first is in year 0 and the last in year 10000.
+// instants returns timestamps at the limits of the contract and of common types. In UTC,
+// they reach from year 0 to year 10000.
 func instants() []string {
 	return []string{
 		"0001-01-01T00:00:00+14:00",

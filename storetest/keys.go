@@ -30,7 +30,6 @@ func keyCases() []testCase {
 	}
 }
 
-// keyedOnly returns events that only a key can protect.
 func keyedOnly() []draft {
 	return []draft{{number: "1"}, {number: "2"}, {number: "1"}}
 }

@@ -26,7 +26,7 @@ func canceled(parent context.Context) context.Context {
 	return ctx
 }
 
-// batchKinds returns batches that may take different code paths in a store.
+// batchKinds returns batches for different code paths of a store.
 func batchKinds(platform string) []chargeingest.Batch {
 	return []chargeingest.Batch{
 		batch(platform, draft{}),
@@ -58,8 +58,8 @@ func checkCanceledBefore(c *check) {
 	s.wantStored(acme, stored...)
 }
 
-// Nothing is stored after ErrNotStored, everything without an error, and everything
-// or nothing after another error.
+// Nothing is stored after ErrNotStored, everything without an error, and everything or
+// nothing after another error.
 func checkCanceledDuring(c *check) {
 	s := c.newTestedStore()
 	batches := mixedRequests("r", 60)
@@ -81,7 +81,6 @@ func checkCanceledDuring(c *check) {
 	s.wantRetriesResolved(batches, results)
 }
 
-// mixedRequests returns n batches that are safe to retry.
 func mixedRequests(prefix string, n int) []chargeingest.Batch {
 	batches := make([]chargeingest.Batch, n)
 	for i := range batches {
@@ -95,8 +94,8 @@ func mixedRequests(prefix string, n int) []chargeingest.Batch {
 	return batches
 }
 
-// wantRetriesResolved retries the batches, compares the outcomes with those of the
-// first attempt, and requires that each batch is stored once.
+// wantRetriesResolved retries the batches, compares the outcomes with the first attempt,
+// and requires that each batch is stored once.
 func (s *testedStore) wantRetriesResolved(batches []chargeingest.Batch, results []appendResult) {
 	s.c.Helper()
 	events := 0
@@ -155,8 +154,8 @@ func checkReady(c *check) {
 	}
 }
 
-// checkStats closes the store first, so that no call is running. Commits is zero if
-// the store does not count commits.
+// checkStats closes the store first, so that no call is running. Commits is zero if not
+// counted.
 func checkStats(c *check) {
 	s, closeStore := c.newCloser()
 	reporter, ok := s.EventStore.(chargeingest.StatsReporter)

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// names returns names of 1 to 256 characters that a store may confuse. They differ
-// in case, white space, normalization, wildcards, escapes, or the last of many
-// characters or bytes.
+// names returns names of 1 to 256 characters that a store may confuse: they differ in
+// case, white space, normalization, wildcards, escapes, or the last of many characters or
+// bytes.
 func names() []string {
 	long, wide := strings.Repeat("x", 255), strings.Repeat("🧾", 255)
 	return []string{

@@ -22,7 +22,6 @@ func pagingCases() []testCase {
 	}
 }
 
-// seedPlatforms returns the events of acme.
 func (s *testedStore) seedPlatforms() []seeded {
 	s.c.Helper()
 	s.seed(globex, mixedDrafts()...)
@@ -46,8 +45,7 @@ func checkPages(c *check) {
 	}
 }
 
-// wantPages follows Next and requires that each page is full, unless MaxBytes limits
-// it.
+// wantPages requires that each page is full, unless MaxBytes limits it.
 func (s *testedStore) wantPages(q chargeingest.Query, want []chargeingest.StoredEvent) {
 	s.c.Helper()
 	for {
@@ -211,8 +209,8 @@ func (s *testedStore) wantInvalidCursor(q chargeingest.Query) {
 	}
 }
 
-// checkCursorAhead uses a cursor of a store with more events, as after a restore. A
-// store that accepts it would skip the next events.
+// checkCursorAhead uses a cursor of a store with more events, as after a restore.
+// Accepting it would skip the next events.
 func checkCursorAhead(c *check) {
 	other := c.newReader()
 	other.seed(acme, mixedDrafts()...)

@@ -126,8 +126,7 @@ func checkPlatformList(c *check) {
 	}
 }
 
-// seedNames stores one event for each name. The platform and all text fields have
-// that name.
+// seedNames stores an event for each name, which the platform and all text fields have.
 func (s *testedStore) seedNames() map[string][]seeded {
 	s.c.Helper()
 	stored := make(map[string][]seeded)

@@ -8,8 +8,8 @@ import (
 	"example.com/chargeingest"
 )
 
-// queries returns each filter, all filters and none, with and without time bounds,
-// in both orders. A store may violate a rule in only one of these combinations.
+// queries returns each filter, all filters and none, with and without time bounds, in
+// both orders. A store may violate a rule in only one combination.
 func queries(platform string) []chargeingest.Query {
 	e := matchingDraft().newEvent()
 	all := chargeingest.Query{
@@ -49,7 +49,6 @@ func orders() []chargeingest.Order {
 	return []chargeingest.Order{chargeingest.Ascending, chargeingest.Descending}
 }
 
-// seeded is a stored event with the event that was sent.
 type seeded struct {
 	stored chargeingest.StoredEvent
 	sent   chargeingest.NewEvent

@@ -119,7 +119,7 @@ func checkTimestampOmitted(c *check) {
 	}
 }
 
-// change modifies the field at a path, in a draft with number 1 and customer c.
+// change modifies the field at a path.
 type change struct {
 	field  string
 	change func(*draft)

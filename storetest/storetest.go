@@ -7,13 +7,12 @@
 //		})
 //	}
 //
-// [Run] has one subtest per rule of the contract. The subtest is named after its
-// rule, and a failure quotes the rule. The groups are storing, lifecycle,
-// references, batches, keys, concurrency, platforms, reading, paging, filters,
-// following and durability. To run one group: go test -run TestStore/keys.
+// [Run] has one subtest per rule of the contract, named after the rule. A failure
+// quotes the rule. The groups are storing, lifecycle, references, batches, keys,
+// concurrency, platforms, reading, paging, filters, following and durability. To run
+// one group: go test -run TestStore/keys.
 //
-// Some cases need more than Append. They are skipped, with a reason, if the store lacks
-// it:
+// Cases that need more than Append are skipped, with a reason, if the store lacks it:
 //
 //   - reading, paging, filters and following need a [chargeingest.EventReader];
 //     without one, the other groups check only the results of Append;
@@ -24,12 +23,11 @@
 // The suite checks each rule in many combinations: listings with each filter, with and
 // without time bounds, in both orders; names that differ only in case, white space,
 // Unicode normalization, escapes or the last of 256 characters; batches with and without
-// a key, of up to 6,600 events and several MiB. All batches are valid, like those of a
-// handler.
+// a key, of up to 6,600 events and several MiB. All batches are valid.
 //
-// A store can pass although it violates the contract: the suite cannot advance the
-// clock of a store, so it does not notice a store that deletes references or keys
-// after some time. It does not fill queues or cut the power either.
+// A store can pass although it violates the contract. The suite cannot advance the
+// clock of a store, so it does not notice that references or keys are deleted after
+// some time. It does not fill queues or cut the power either.
 package storetest
 
 import (

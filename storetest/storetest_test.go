@@ -86,8 +86,7 @@ func (r *recorder) Skipf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// runCase runs a case in a synctest bubble, so that faults can sleep until other
-// calls have run.
+// runCase uses a synctest bubble, so that faults can sleep until other calls have run.
 func runCase(t *testing.T, tc testCase, newStore func() chargeingest.EventStore, reopen func(chargeingest.EventStore) chargeingest.EventStore) *recorder {
 	r := new(recorder)
 	synctest.Test(t, func(t *testing.T) {
@@ -102,7 +101,7 @@ func runCase(t *testing.T, tc testCase, newStore func() chargeingest.EventStore,
 	return r
 }
 
-// store is a memstore with replaceable methods. Its data survives Close.
+// store is a memstore with replaceable methods. The data survives Close.
 type store struct {
 	append            func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error)
 	get               func(ctx context.Context, platform, id string) (chargeingest.StoredEvent, error)

@@ -131,8 +131,8 @@ func checkLargeBatch(c *check) {
 	s.wantStored(acme, stored...)
 }
 
-// checkHugeBatch exceeds the default limits of a handler, 1,000 events and 4 MiB,
-// and the size of one statement in most databases.
+// checkHugeBatch exceeds the default limits of a handler and the size of one statement in
+// most databases.
 func checkHugeBatch(c *check) {
 	s := c.newTestedStore()
 	first := keyed("key", batch(acme, draft{reference: "first", number: "1"}, draft{}))

@@ -7,8 +7,8 @@ import (
 	"example.com/chargeingest"
 )
 
-// testedStore is the store under test. Its methods end the case if the store does
-// not return the expected result.
+// testedStore is the store under test. Its methods end the case if a result is not the
+// expected one.
 type testedStore struct {
 	chargeingest.EventStore
 	reader chargeingest.EventReader // nil if not implemented
@@ -21,7 +21,6 @@ func (s *testedStore) append(b chargeingest.Batch) []chargeingest.Outcome {
 	return s.c.wantSuccess(b, appendResult{result, err})
 }
 
-// appendNew requires that every event is new.
 func (s *testedStore) appendNew(b chargeingest.Batch) []chargeingest.Outcome {
 	s.c.Helper()
 	outcomes := s.append(b)
@@ -31,8 +30,7 @@ func (s *testedStore) appendNew(b chargeingest.Batch) []chargeingest.Outcome {
 	return outcomes
 }
 
-// appendReplays requires that the events are replays of the originals, in this
-// order.
+// appendReplays requires replays of the originals, in this order.
 func (s *testedStore) appendReplays(b chargeingest.Batch, originals ...chargeingest.Outcome) {
 	s.c.Helper()
 	outcomes := s.append(b)
@@ -105,8 +103,8 @@ func (s *testedStore) pages(q chargeingest.Query) []chargeingest.StoredEvent {
 	}
 }
 
-// wantStored requires that exactly these events are stored on a platform, in this
-// order. It does nothing if the store is not an EventReader.
+// wantStored requires that exactly these events are stored on a platform, in this order,
+// if the store is an EventReader.
 func (s *testedStore) wantStored(platform string, want ...chargeingest.Outcome) {
 	s.c.Helper()
 	if s.reader == nil {

@@ -27,8 +27,8 @@ type Client struct {
 	onResponse func()
 }
 
-// NewClients returns n clients that record in h. Equal seeds generate equal
-// requests. The function onResponse may be nil.
+// NewClients returns n clients that record in h. Equal seeds generate equal requests.
+// onResponse may be nil.
 func NewClients(seed uint64, n int, h *History, onResponse func()) []*Client {
 	clients := make([]*Client, n)
 	for i := range clients {
@@ -41,7 +41,7 @@ func newHTTPClient() *http.Client {
 	return &http.Client{Transport: &http.Transport{DisableCompression: true}, Timeout: responseTimeout}
 }
 
-// Resolve retries the pending request. It reports whether the server is reachable.
+// Resolve retries the pending request and reports whether the server is reachable.
 func (c *Client) Resolve(ctx context.Context, address string) bool {
 	for c.pending != nil && ctx.Err() == nil {
 		if r := c.pending; !c.send(ctx, address, r) {
@@ -91,7 +91,7 @@ type response struct {
 }
 
 func post(ctx context.Context, client *http.Client, address string, r *request) (response, error) {
-	// The end of ctx only stops new requests. It does not abort this one.
+	// The end of ctx does not abort this request.
 	req, err := http.NewRequestWithContext(context.WithoutCancel(ctx), http.MethodPost, address+r.path(), strings.NewReader(r.body()))
 	if err != nil {
 		return response{}, err

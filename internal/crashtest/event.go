@@ -11,7 +11,7 @@ import (
 // Platforms returns the platforms of the requests.
 func Platforms() []string { return []string{"acme", "globex"} }
 
-// eventKey determines, with the seed, the content of an event.
+// eventKey and the seed determine an event.
 type eventKey struct {
 	platform string
 	sequence string // client, "common" or unreferenced

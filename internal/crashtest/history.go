@@ -37,7 +37,6 @@ type History struct {
 	counts             map[string]int
 }
 
-// scopedName is an id, reference or key.
 type scopedName struct{ platform, name string }
 
 type requestState struct {
@@ -53,8 +52,7 @@ func NewHistory() *History {
 	}
 }
 
-// Count returns the number of responses of a kind: "stored", "replayed", "conflict",
-// "failed" or "unknown".
+// Count counts "stored", "replayed", "conflict", "failed" or "unknown" responses.
 func (h *History) Count(kind string) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -68,8 +66,8 @@ func (h *History) Counts() string {
 	return fmt.Sprint(h.counts)
 }
 
-// IgnoreResponses discards responses, which a server may still send after a
-// simulated power loss.
+// IgnoreResponses discards responses that a server still sends after a simulated power
+// loss.
 func (h *History) IgnoreResponses() { h.ignoring.Store(true) }
 
 // AcceptResponses ends [History.IgnoreResponses].
@@ -204,7 +202,6 @@ func parse(text []byte) (parsed, error) {
 	return p, nil
 }
 
-// checkResponse requires that the response has all sent fields.
 func checkResponse(text []byte, sent event) error {
 	var want, got map[string]json.RawMessage
 	if err := errors.Join(json.Unmarshal([]byte(sent.json), &want), json.Unmarshal(text, &got)); err != nil {
@@ -218,7 +215,7 @@ func checkResponse(text []byte, sent event) error {
 	return nil
 }
 
-// RestartFollow forgets the cursors, which can be ahead of a server that has lost
+// RestartFollow forgets the cursors, which can be ahead of a server that lost
 // unacknowledged events.
 func (h *History) RestartFollow() {
 	h.mu.Lock()
@@ -243,8 +240,8 @@ func (h *History) CompareFollowed(stored []Stored) error {
 	return nil
 }
 
-// Check lists the differences between the history and the stored events, given in
-// storage order for each platform.
+// Check compares the history with the stored events, given in storage order for each
+// platform.
 func (h *History) Check(stored []Stored) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -317,8 +314,8 @@ func (h *History) Check(stored []Stored) error {
 	return errors.New(text)
 }
 
-// checkAtomic requires that an unacknowledged request is stored completely or not at
-// all. It ignores events of several requests.
+// checkAtomic requires that an unacknowledged request is stored completely or not at all.
+// It ignores events of several requests.
 func (h *History) checkAtomic(markers map[string]bool, found func(string, ...any)) {
 	senders := make(map[string]int)
 	for r := range h.requests {

@@ -12,7 +12,6 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// newTestHistory returns a history and the events of a correct store.
 func newTestHistory() (h *History, stored []Stored) {
 	h = NewHistory()
 	generate := func(number int, id string) (event, string) {

@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 )
 
-// traffic generates the requests of one client.
 type traffic struct {
 	seed          uint64
 	index         int

@@ -106,7 +106,7 @@ func replayCases() []Case {
 		{"one reference in a batch/stored once", caseSize, func(n int) attack {
 			return attack{calls: []call{post(batchPath, batch(again(n)...), http.StatusCreated)}}
 		}},
-		// Both sizes exceed the limit of a response.
+		// Both exceed the limit of a response.
 		{"one reference in a batch, the first event large with nulls/accepted", largeSize, func(n int) attack {
 			return attack{configure: keepOnly, calls: []call{
 				post(batchPath, batch(append([]string{largeOf(n)}, capped(n/2)...)...), anyStatus),

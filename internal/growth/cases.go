@@ -38,7 +38,7 @@ func Find(name string) (Case, bool) {
 func keepUnknown(c *chargeingest.Config)    { c.KeepUnknownFields = true }
 func returnOriginal(c *chargeingest.Config) { c.Duplicates = chargeingest.ReturnOriginal }
 
-// post takes headers as alternating names and values.
+// headers alternates names and values.
 func post(target, body string, status int, headers ...string) call {
 	header := http.Header{"Content-Type": {"application/json"}}
 	for i := 1; i < len(headers); i += 2 {
@@ -53,7 +53,6 @@ func get(target string, status int) call {
 	return c
 }
 
-// event adds fields to the required ones.
 func event(fields ...string) string {
 	required := `"product_item_id":"p","pricing_id":"p","pricing_item_id":"p","pricing_item_config_id":"p"`
 	return "{" + strings.Join(append([]string{required}, fields...), ",") + "}"
@@ -63,7 +62,6 @@ func batch(events ...string) string {
 	return `{"charge_datas":[` + strings.Join(events, ",") + "]}"
 }
 
-// fill joins items with commas to at least n bytes.
 func fill(n int, item func(i int) string) string {
 	var b strings.Builder
 	for i := 0; i == 0 || b.Len() < n; i++ {

@@ -7,11 +7,10 @@ import (
 	"strings"
 )
 
-// fieldGenerator returns n bytes of unknown fields. Variants have the same names and
-// different values.
+// fieldGenerator returns n bytes of unknown fields. Variants differ only in values.
 type fieldGenerator func(n, variant int) string
 
-// fieldCases returns a case for each response. The status is for KeepUnknownFields.
+// fieldCases expects status if KeepUnknownFields is set.
 func fieldCases(name string, status int, allConflicts bool, unknown fieldGenerator) []Case {
 	cases := []Case{
 		{name + "/rejected", caseSize, func(n int) attack {

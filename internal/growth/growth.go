@@ -1,5 +1,5 @@
-// Package growth measures how the cost of adversarial requests grows with their
-// size. Its test requires that the growth is at most linear.
+// Package growth measures the cost of adversarial requests. The test requires at most
+// linear growth with size.
 package growth
 
 import (
@@ -24,8 +24,7 @@ type Case struct {
 	// Name is unique.
 	Name string
 
-	// Size is the bytes of the smaller run. The larger run has [Factor] times as
-	// many.
+	// Size is the bytes of the smaller run. The larger run has [Factor] times as many.
 	Size int
 
 	attack func(n int) attack
@@ -34,7 +33,6 @@ type Case struct {
 // Factor is the ratio of the sizes.
 const Factor = 4
 
-// attack is a case of one size. Only the calls are measured.
 type attack struct {
 	configure []func(*chargeingest.Config)
 	setup     []call
@@ -65,7 +63,7 @@ func (c *call) accepts(status int) bool {
 	return status == c.status || c.status == anyStatus || c.status == anyErrorStatus && status >= http.StatusBadRequest
 }
 
-// Sample is the cost of one run. Sizes are in bytes.
+// Sample is the cost of one run, in bytes.
 type Sample struct {
 	Bytes     int // sent
 	Allocated uint64
@@ -116,7 +114,7 @@ var Anyone = chargeingest.AuthorizerFunc(func(*http.Request, chargeingest.Permis
 	return chargeingest.Principal{Subject: "growth", Platforms: []string{chargeingest.DefaultPlatform}}, nil
 })
 
-// Send sends the measured calls and checks their statuses.
+// Send sends the measured calls and checks the statuses.
 func (r *Run) Send() (Sample, error) {
 	var s Sample
 	if r.attack.work != nil {
@@ -135,7 +133,7 @@ func (r *Run) Send() (Sample, error) {
 	return s, nil
 }
 
-// Measure calls Send and measures its cost with the step counter.
+// Measure measures the cost of Send.
 func (r *Run) Measure(steps func() uint64) (Sample, error) {
 	// Two collections empty the pools that earlier runs filled.
 	runtime.GC()

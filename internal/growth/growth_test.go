@@ -140,7 +140,7 @@ func (d driverPool) measure(t *testing.T, name string) (small, large Result) {
 	return idle.measure(t, name)
 }
 
-// driver exits when a case exceeds the limits, and restarts for the next one.
+// driver restarts after a case that exceeds the limits.
 type driver struct {
 	program string
 	cmd     *exec.Cmd
@@ -175,7 +175,7 @@ func (d *driver) start(t *testing.T) {
 	t.Helper()
 	d.stderr.Reset()
 	cmd := exec.Command(d.program)
-	// More CPUs would mostly run idle workers of the garbage collector.
+	// More CPUs would mostly collect garbage.
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
 	cmd.Stderr = &d.stderr
 	in, err := cmd.StdinPipe()

@@ -11,7 +11,6 @@ import (
 	"example.com/chargeingest"
 )
 
-// compress flushes after each part.
 func compress(level int, parts ...string) []byte {
 	var b bytes.Buffer
 	w, _ := gzip.NewWriterLevel(&b, level)
@@ -25,7 +24,7 @@ func compress(level int, parts ...string) []byte {
 	return b.Bytes()
 }
 
-// gzipCases have n bytes before or after compression, whichever is larger.
+// Case sizes are those before or after compression, whichever is larger.
 func gzipCases() []Case {
 	noise := func(n int) string {
 		const digits = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_"

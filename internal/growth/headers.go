@@ -14,7 +14,6 @@ import (
 // headerSize keeps the larger run below the header limit of net/http.
 const headerSize = 16 << 10
 
-// echo returns an error that contains the credentials.
 func echo(r *http.Request) error {
 	var b strings.Builder
 	b.WriteString("no credential in")

@@ -20,12 +20,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The driver is built from copies of the source that count every function call and
-// loop iteration, and each element that copy, append and internal/bytealg process. The
-// counter is in unicode/utf8, which every package can import.
+// The driver is built from copies of the source that count function calls, loop
+// iterations, and elements that copy, append and internal/bytealg process. The counter is
+// in unicode/utf8, which every package can import.
 //
-// Not counted: comparing and hashing long strings, conversions between strings and
-// slices (they allocate), and assembly in other packages.
+// Not counted: comparing and hashing long strings, conversions between strings and slices
+// (they allocate), and assembly in other packages.
 
 // countedStd are the packages of the standard library that process input.
 var countedStd = []string{
@@ -94,8 +94,7 @@ func init() { steps = func() uint64 { return utf8.GrowthSteps } }
 	goCommand(t, main, "build", "-trimpath", "-mod=mod", "-overlay="+filepath.Join(dir, "overlay.json"), "-o", program, driverPackage)
 }
 
-// The workspace does not contain the copies. Without cgo, test runs share the build
-// cache.
+// The workspace lacks the copies. Without cgo, test runs share the build cache.
 func goCommand(t testing.TB, dir string, args ...string) []byte {
 	cmd := exec.CommandContext(t.Context(), "go", args...)
 	cmd.Dir = dir
@@ -167,10 +166,9 @@ func growthFind(i, n int) int {
 }
 `
 
-// search matches assembly functions whose result is the number of bytes read.
+// search matches assembly functions that return the number of bytes read.
 var search = regexp.MustCompile(`^bytealg\.(IndexByte|IndexByteString|Index|IndexString|Count|CountString)$`)
 
-// countFile returns the package name, too.
 func countFile(t testing.TB, name string, text []byte) ([]byte, string) {
 	fset := token.NewFileSet()
 	f, err := parser.ParseFile(fset, name, text, parser.ParseComments|parser.SkipObjectResolution)

@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// Wire returns the requests in HTTP/1.1 with an additional header. It omits calls of
+// Wire returns the HTTP/1.1 requests with an additional header. It omits calls of
 // Handler.Ingest.
 func (c Case) Wire(n int, name, value string) (setup, requests [][]byte) {
 	a := c.attack(n)

@@ -1,5 +1,5 @@
-// Package jsontree compares JSON objects as values and names the paths at which they
-// differ. Time and memory are proportional to the size of the texts.
+// Package jsontree compares JSON objects as values. Time and memory are proportional to
+// the size of the texts.
 package jsontree
 
 import (
@@ -29,11 +29,11 @@ func ParseObject(text string) (Object, error) {
 	return Object{v}, nil
 }
 
-// Rules adjust a comparison. By default strings and numbers are equal if they are
-// spelled alike, field order and white space do not matter, and a null field equals
-// an absent one.
+// Rules adjust a comparison. By default strings and numbers are equal if they are spelled
+// alike, field order and white space do not matter, and a null field equals an absent
+// one.
 type Rules struct {
-	// MaxPaths bounds the number of paths that are returned.
+	// MaxPaths bounds the returned paths.
 	MaxPaths int
 
 	// Equal, if set, reports whether two values with different texts are equal.
@@ -45,7 +45,7 @@ type Rules struct {
 }
 
 // Differences returns the dotted paths at which a and b differ, sorted, each at most
-// limits.MaxEchoedChars characters. It returns the error of ctx if that ends.
+// limits.MaxEchoedChars characters. The error is that of ctx.
 func Differences(ctx context.Context, a, b Object, rules Rules) ([]string, error) {
 	c := comparison{ctx: ctx, rules: rules}
 	if err := c.values(Location{}, a.text, b.text); err != nil && !errors.Is(err, errEnoughPaths) {
@@ -64,7 +64,7 @@ type comparison struct {
 	cursors []*cursor // for reuse
 }
 
-// checkContext returns the error of the context, once in a while.
+// checkContext checks the context once in a while.
 func (c *comparison) checkContext() error {
 	const interval = 4096
 	if c.reads++; c.reads%interval == 0 {
@@ -88,7 +88,7 @@ func (l Location) child(name string) Location {
 	return Location{limits.Shorten(name), l.Depth + 1}
 }
 
-// values compares two values; nil is an absent value.
+// values treats nil as an absent value.
 func (c *comparison) values(at Location, a, b jsontext.Value) error {
 	kind := a.Kind()
 	switch {
@@ -117,7 +117,7 @@ func (c *comparison) add(at Location) error {
 	return nil
 }
 
-// lists compares entry by entry. Lists of different lengths differ as a whole.
+// lists compares entry by entry, or as a whole if the lengths differ.
 func (c *comparison) lists(at Location, a, b *cursor) error {
 	paths := len(c.paths)
 	for i := 0; ; i++ {
@@ -148,8 +148,8 @@ func (c *comparison) lists(at Location, a, b *cursor) error {
 	}
 }
 
-// objects compares fields one by one while both objects have the same order, as in
-// most retries, and the rest by sorted names.
+// objects compares fields one by one while both objects have the same order, as most
+// retries do, and the rest by sorted names.
 func (c *comparison) objects(at Location, a, b *cursor) error {
 	for {
 		x, moreA, err := a.next()
@@ -211,7 +211,6 @@ func (c *comparison) sorted(at Location, a, b *fieldList) error {
 	return nil
 }
 
-// fields compares the values of one name.
 func (c *comparison) fields(parent Location, quoted []byte, a, b jsontext.Value) error {
 	if parent.Depth == 0 {
 		if isNamed(quoted, c.rules.IgnoreA) {
@@ -244,13 +243,12 @@ type cursor struct {
 	input    bytes.Buffer
 }
 
-// field is a field of an object, or an entry of a list, which has no name.
+// field is a field of an object, or an entry of a list without a name.
 type field struct {
 	name  []byte // quoted
 	value jsontext.Value
 }
 
-// open returns a cursor at the first field or entry.
 func (c *comparison) open(v jsontext.Value) *cursor {
 	var r *cursor
 	if n := len(c.cursors); n > 0 {
@@ -264,7 +262,7 @@ func (c *comparison) open(v jsontext.Value) *cursor {
 	return r
 }
 
-// next returns the next field, whose parts alias the text.
+// next returns parts that alias the text.
 func (r *cursor) next() (m field, more bool, err error) {
 	if err := r.check(); err != nil {
 		return m, false, err
@@ -313,7 +311,7 @@ type fieldList struct {
 	list []position
 }
 
-// position is the offset of a field in the text: its name, a colon, its value.
+// position is the offset of a field: name, colon, value.
 type position struct{ name, value, end uint32 }
 
 func (l *fieldList) name(i int) []byte { return l.nameAt(l.list[i]) }

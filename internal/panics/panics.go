@@ -1,5 +1,4 @@
-// Package panics turns panics of host code into errors that name the panicking
-// functions.
+// Package panics turns panics of host code into errors that name the functions.
 package panics
 
 import (
@@ -16,8 +15,8 @@ const (
 	maxStack = 4 << 10
 )
 
-// stack lists the functions that called the caller's caller, innermost first, with
-// their lines. It has no file paths, which would reveal the build machine.
+// stack lists the functions that called the caller's caller, innermost first, with lines
+// but no file paths, which would reveal the build machine.
 func stack() string {
 	pcs := make([]uintptr, 32)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)])
@@ -40,15 +39,15 @@ type Error struct {
 // Error implements [error].
 func (e Error) Error() string { return "panic: " + e.Value + e.Where }
 
-// RecoverTo turns a panic into an [Error] if it is deferred. It cuts the value to 1 KiB.
+// RecoverTo turns a panic into an [Error] when deferred. It cuts the value to 1 KiB.
 func RecoverTo(err *error) {
 	if v := recover(); v != nil {
 		*err = Error{cut(text(v), maxValue), stack()}
 	}
 }
 
-// Catch calls f and turns a panic into an [Error], with its whole value. It does not
-// catch http.ErrAbortHandler, which cuts the connection.
+// Catch calls f and turns a panic into an [Error] with the whole value. It does not catch
+// http.ErrAbortHandler, which cuts the connection.
 func Catch(f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -61,7 +60,7 @@ func Catch(f func() error) (err error) {
 	return f()
 }
 
-// Ignore calls f and drops a panic as Catch would catch it.
+// Ignore calls f and drops the panics that Catch catches.
 func Ignore(f func()) {
 	_ = Catch(func() error {
 		f()
@@ -79,7 +78,6 @@ func text(v any) (s string) {
 	return fmt.Sprint(v)
 }
 
-// cut returns at most the first n bytes of s, and a mark if there were more.
 func cut(s string, n int) string {
 	if len(s) <= n {
 		return s

@@ -25,7 +25,6 @@ func TestAbortHandlerIsNotCaught(t *testing.T) {
 	})
 }
 
-// recovered returns the error text of a panic with v.
 func recovered(v any) string {
 	var err error
 	func() {
@@ -35,7 +34,7 @@ func recovered(v any) string {
 	return err.Error()
 }
 
-// panickingError panics while it is printed, with a value that does the same.
+// panickingError panics while it is printed, again with a panickingError.
 type panickingError struct{}
 
 func (panickingError) Error() string { panic(panickingError{}) }

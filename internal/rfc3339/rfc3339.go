@@ -3,12 +3,11 @@ package rfc3339
 
 import "time"
 
-// Parse returns the instant of an RFC 3339 date-time in UTC. It accepts the years
-// 0001 to 9999, an upper- or lower-case T and Z, and up to nine fraction digits. It
-// rejects leap seconds and days that do not exist.
+// Parse returns the instant of an RFC 3339 date-time in UTC. It accepts the years 0001 to
+// 9999, T and Z in either case, and up to nine fraction digits. It rejects leap seconds
+// and days that do not exist.
 //
-// [time.Parse] is laxer, since it accepts a comma before the fraction, and stricter,
-// since it accepts no lower case.
+// [time.Parse] also accepts a comma before the fraction, but no lower case.
 func Parse(s string) (time.Time, bool) {
 	const shape = "0000-00-00T00:00:00"
 	if len(s) < len(shape)+1 {
@@ -67,7 +66,6 @@ func parseFraction(s string) (nanos int, rest string, ok bool) {
 	return nanos, s[n:], true
 }
 
-// parseOffset parses Z, z or ±hh:mm.
 func parseOffset(s string) (time.Duration, bool) {
 	if s == "Z" || s == "z" {
 		return 0, true
@@ -89,7 +87,6 @@ func parseOffset(s string) (time.Duration, bool) {
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
-// number returns the value of a string of digits.
 func number(digits string) int {
 	n := 0
 	for i := range len(digits) {

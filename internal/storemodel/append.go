@@ -75,7 +75,6 @@ func (r *run) receive(b chargeingest.Batch, d decision, result chargeingest.Appe
 	}
 }
 
-// checkIDs requires that ids are greater than stored and pruned ones.
 func (r *run) checkIDs(ids []string) {
 	last := ""
 	if n := len(r.model.events); n > 0 {
@@ -89,7 +88,7 @@ func (r *run) checkIDs(ids []string) {
 	}
 }
 
-// resolve finds out whether a batch with unknown outcome was stored.
+// resolve determines whether a batch with unknown outcome was stored.
 func (r *run) resolve(b chargeingest.Batch, d decision, cause error) {
 	r.log("unknown: %v", cause)
 	r.recoverWrites()
@@ -118,8 +117,7 @@ func (r *run) resolve(b chargeingest.Batch, d decision, cause error) {
 	}
 }
 
-// event generates an event. Few references and contents make replays and conflicts
-// likely.
+// event generates few references and contents, so that replays and conflicts are likely.
 func (r *run) event() chargeingest.NewEvent {
 	reference, fields := "", 0
 	switch kind := r.choose(8); {

@@ -28,7 +28,6 @@ func (e *event) stored() chargeingest.StoredEvent {
 	}
 }
 
-// keyRecord is an idempotency record.
 type keyRecord struct {
 	platform, key string
 	digest        chargeingest.Digest // of the request
@@ -62,7 +61,7 @@ func (m *model) byReference(platform, reference string) *event {
 	return nil
 }
 
-// decide treats events with the same digest as equal.
+// decide compares digests only.
 func (m *model) decide(b chargeingest.Batch) decision {
 	if b.IdempotencyKey != "" {
 		if r := m.byKey(b.Platform, b.IdempotencyKey); r != nil {
@@ -94,7 +93,6 @@ func (m *model) decide(b chargeingest.Batch) decision {
 	return d
 }
 
-// store applies a decision with the ids of the new events.
 func (m *model) store(b chargeingest.Batch, d decision, ids []string) {
 	for n, i := range d.newEvents {
 		e := d.outcomes[i]

@@ -24,8 +24,7 @@ func (r *run) keepCursor(c cursor) {
 	}
 }
 
-// comparePage compares a page after a position, and returns the cursors Next and
-// Position.
+// comparePage returns the cursors Next and Position.
 func (r *run) comparePage(q chargeingest.Query, after int64) (next, position cursor) {
 	r.t.Helper()
 	page, err := r.subject.Store.List(r.t.Context(), q)
@@ -138,7 +137,6 @@ func (r *run) query(platform string) chargeingest.Query {
 	return q
 }
 
-// instant returns a time bound, usually nil.
 func (r *run) instant() *time.Time {
 	if !r.oneIn(5) {
 		return nil

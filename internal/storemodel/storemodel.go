@@ -1,8 +1,6 @@
-// Package storemodel runs random steps against a store and compares every result
-// with a simple model.
-//
-// A program is a slice of bytes that choose the steps, so that fuzz targets and
-// random tests share them.
+// Package storemodel runs random steps against a store and compares every result with a
+// simple model. A program is a slice of bytes that choose the steps, for fuzz targets and
+// random tests.
 package storemodel
 
 import (
@@ -27,9 +25,9 @@ type Store interface {
 type Subject struct {
 	Store Store
 
-	// Prune deletes events and keys received before a time, to the millisecond, and
-	// returns the number of deleted events. A key and its events stay until all of
-	// them are that old.
+	// Prune deletes events and keys received before a time, to the millisecond, and returns
+	// the number of deleted events. A key and the events of that key stay until all are
+	// that old.
 	Prune func(ctx context.Context, before time.Time) (deleted int64, err error)
 
 	// Reopen closes the store and opens it again.
@@ -51,8 +49,8 @@ const Steps = 250
 
 const choicesPerStep = 40
 
-// Test runs random programs on new subjects. To repeat a failing program, use its
-// seed and one round.
+// Test runs random programs on new subjects. To repeat a failure, use its seed and one
+// round.
 func Test(t *testing.T, rounds int, seed uint64, open func(*testing.T) Subject) {
 	for i := range rounds {
 		seed := seed + uint64(i)
@@ -70,8 +68,7 @@ func Test(t *testing.T, rounds int, seed uint64, open func(*testing.T) Subject) 
 	}
 }
 
-// Run runs a program until its choices are used up, for at most the given number of
-// steps.
+// Run runs a program for at most the given number of steps.
 func Run(t *testing.T, program []byte, steps int, s Subject) {
 	t.Helper()
 	r := &run{t: t, choices: program, subject: s, now: time.Date(2026, 3, 1, 12, 0, 0, 987_654_321, time.UTC)}
@@ -96,7 +93,6 @@ type run struct {
 	trace            []string
 }
 
-// choose returns a number below n, which is at most 256.
 func (r *run) choose(n int) int {
 	if len(r.choices) == 0 {
 		return 0
