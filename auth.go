@@ -120,7 +120,7 @@ type Key struct {
 	// Permissions of the caller, at least one.
 	Permissions []Permission
 
-	// Platforms that the caller may act on, at least one. The first is the default.
+	// Platforms are those of the Principal, at least one.
 	Platforms []string
 }
 

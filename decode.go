@@ -322,8 +322,8 @@ func (d *decoder) selector(s *Selector) error {
 	})
 }
 
-// entries decodes a list of a selector. hasType and hasValue select the fields of its
-// entries.
+// entries decodes a list of a selector. hasType and hasValue select the fields of an
+// entry.
 func (d *decoder) entries(dst *[]SelectorEntry, hasType, hasValue bool) error {
 	list := []SelectorEntry{}
 	present, err := d.list(func() error {

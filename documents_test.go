@@ -21,10 +21,10 @@ const apiDocument = "docs/api.md"
 
 // repository holds the files of all modules by path.
 type repository struct {
-	documents map[string]string // Markdown
-	sources   map[string]string // Go
-	scripts   map[string]string // CI scripts
-	modules   []string          // directories
+	documents map[string]string
+	sources   map[string]string
+	scripts   map[string]string
+	modules   []string
 }
 
 type snippet struct {
@@ -83,7 +83,6 @@ func readRepository(t *testing.T) repository {
 	return r
 }
 
-// tests returns the test functions of a package pattern.
 func (r repository) tests(pattern string) (names []string) {
 	for file, text := range r.sources {
 		if !strings.HasSuffix(file, "_test.go") {

@@ -9,8 +9,8 @@ const objectType = "CHARGE_DATA"
 // A nil pointer or slice is an absent field, or null if the field is nullable. Numbers,
 // amounts and timestamps are strings that keep exactly the text that was sent.
 //
-// The JSON Schema in package schema defines the valid values. An empty string in a
-// required field is encoded as is, and the endpoint rejects it.
+// The JSON Schema in package schema defines the valid values. The endpoint rejects an
+// empty string in a required field, which is encoded as is.
 type ChargeEvent struct {
 	// Required identifiers of the product catalogue, 1–256 characters each.
 	ProductItemID       string
@@ -26,8 +26,8 @@ type ChargeEvent struct {
 
 	PricingPlanSubscriptionSelector *Selector
 
-	// Reference is the sender's name for the event. Unless it is empty, it is unique within
-	// the platform, which makes retries safe.
+	// Reference is the sender's name for the event, unique within the platform unless
+	// empty. It makes retries safe.
 	Reference   *string
 	Description *string
 

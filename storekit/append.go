@@ -62,8 +62,8 @@ func (e *undecidedError) Unwrap() error { return chargeingest.ErrNotStored }
 
 // Append stores a batch. It calls attempt, which runs one transaction, calls
 // [Attempt.Decide] in it, and returns the error of Decide, if any. If contents have to be
-// compared, Append compares them while no transaction is open, and calls attempt again.
-// It returns the result of the last attempt.
+// compared, Append does so while no transaction is open, and calls attempt again. It
+// returns the result of the last attempt.
 //
 // A store may call [Decide] instead, but keeps its transaction open during comparisons.
 func Append(ctx context.Context, b chargeingest.Batch, attempt func(Attempt) (chargeingest.AppendResult, error)) (chargeingest.AppendResult, error) {

@@ -150,7 +150,6 @@ func TestEqualDigestsOfTwoAttempts(t *testing.T) {
 	require.Equal(t, "chda_2", conflict.EventID)
 }
 
-// lateStore returns from Append before its work ends, as EventStore allows.
 type lateStore struct {
 	lookup Lookup
 	begin  chan struct{}

@@ -40,7 +40,6 @@ type Decision struct {
 }
 
 type eventDecision struct {
-	// replay is the stored event that the event repeats, or nil.
 	replay *chargeingest.StoredEvent
 
 	// first is the index of the first event of the batch with the same reference,
@@ -205,7 +204,6 @@ func (d *Decision) finish(err error) (*Decision, error) {
 	return d, nil
 }
 
-// asStored returns the stored event that e becomes, without an id.
 func asStored(e *chargeingest.NewEvent) chargeingest.StoredEvent {
 	return chargeingest.StoredEvent{Content: e.Content, TimestampAssigned: e.TimestampAssigned, Digest: e.Digest}
 }

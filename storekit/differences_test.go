@@ -94,7 +94,6 @@ func TestDifferencesAreBounded(t *testing.T) {
 	}
 }
 
-// FuzzDifferences uses encoding/json as the reference.
 func FuzzDifferences(f *testing.F) {
 	f.Add(`{"a":[1,{"b":null}],"c":{"d":1.0}}`, `{"c":{"d":1.0,"e":null},"a":[1,{}]}`)
 	f.Add(`{"a":{"b":{"c":1}}}`, `{"a":{"b":{"c":2}},"\ud83d\ude00":1}`)

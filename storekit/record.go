@@ -13,11 +13,11 @@ type IdempotencyRecord struct {
 	Route  chargeingest.Route
 	Digest chargeingest.Digest
 
-	// Events has an entry for each event of the request, in its order.
+	// Events has an entry for each event of the request, in order.
 	Events []RecordedEvent
 }
 
-// RecordedEvent is an event of a request with an idempotency key.
+// RecordedEvent is an event of such a request.
 type RecordedEvent struct {
 	// StoredEvent is the event that the request returned.
 	chargeingest.StoredEvent

@@ -60,7 +60,6 @@ func (c *Client) Run(ctx context.Context, address string) {
 
 const maxAttempts = 3
 
-// send reports whether the server is reachable.
 func (c *Client) send(ctx context.Context, address string, r *request) bool {
 	c.pending = nil
 	c.history.begin(r)
@@ -213,7 +212,7 @@ type page struct {
 func (p page) stored(platform string) []Stored {
 	events := make([]Stored, len(p.Data))
 	for i, text := range p.Data {
-		e, _ := parse(text) // Check reports the error
+		e, _ := parse(text)
 		events[i] = Stored{platform, e.ID, string(text)}
 	}
 	return events

@@ -11,7 +11,6 @@ import (
 // Platforms returns the platforms of the requests.
 func Platforms() []string { return []string{"acme", "globex"} }
 
-// eventKey and the seed determine an event.
 type eventKey struct {
 	platform string
 	sequence string // client, "common" or unreferenced

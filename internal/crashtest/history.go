@@ -29,11 +29,11 @@ type History struct {
 	requests           map[*request]*requestState
 	markersByReference map[scopedName]map[string]bool
 	requestsByKey      map[scopedName]map[*request]bool
-	ackedEvents        map[scopedName]string   // by id
+	ackedEvents        map[scopedName]string
 	keyIDs             map[scopedName][]string // ids returned for a key
 	problems           []string                // found before Check
 	followed           []Stored
-	cursors            map[string]string // by platform
+	cursors            map[string]string
 	counts             map[string]int
 }
 
@@ -249,7 +249,7 @@ func (h *History) Check(stored []Stored) error {
 	found := func(format string, arguments ...any) {
 		problems = append(problems, fmt.Sprintf(format, arguments...))
 	}
-	texts := make(map[scopedName]string) // by id
+	texts := make(map[scopedName]string)
 	markers := make(map[string]bool)
 	references := make(map[scopedName]bool)
 	last := make(map[string]string) // id by platform
@@ -314,8 +314,8 @@ func (h *History) Check(stored []Stored) error {
 	return errors.New(text)
 }
 
-// checkAtomic requires that an unacknowledged request is stored completely or not at all.
-// It ignores events of several requests.
+// checkAtomic requires that an unacknowledged request is stored completely or not at all,
+// except events of several requests.
 func (h *History) checkAtomic(markers map[string]bool, found func(string, ...any)) {
 	senders := make(map[string]int)
 	for r := range h.requests {

@@ -88,7 +88,7 @@ func NewHandler(store chargeingest.EventStore, logger *slog.Logger) (*chargeinge
 
 // Process is a child process.
 type Process struct {
-	Address string        // URL
+	Address string
 	Ended   chan struct{} // closed at the end of the process
 
 	cmd   *exec.Cmd

@@ -38,7 +38,6 @@ func Find(name string) (Case, bool) {
 func keepUnknown(c *chargeingest.Config)    { c.KeepUnknownFields = true }
 func returnOriginal(c *chargeingest.Config) { c.Duplicates = chargeingest.ReturnOriginal }
 
-// headers alternates names and values.
 func post(target, body string, status int, headers ...string) call {
 	header := http.Header{"Content-Type": {"application/json"}}
 	for i := 1; i < len(headers); i += 2 {

@@ -41,7 +41,6 @@ type attack struct {
 	work func() // replaces the calls in [SelfTests]
 }
 
-// call is an HTTP request or a call of [chargeingest.Handler.Ingest].
 type call struct {
 	method, target string
 	header         http.Header

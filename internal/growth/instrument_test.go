@@ -27,7 +27,6 @@ import (
 // Not counted: comparing and hashing long strings, conversions between strings and slices
 // (they allocate), and assembly in other packages.
 
-// countedStd are the packages of the standard library that process input.
 var countedStd = []string{
 	"bufio", "bytes", "compress/flate", "compress/gzip", "encoding/json", "fmt", "internal/stringslite", "io", "log/slog",
 	"log/slog/internal/buffer", "maps", "math/big", "mime", "net/textproto", "net/url", "regexp", "regexp/syntax", "slices",
@@ -166,7 +165,6 @@ func growthFind(i, n int) int {
 }
 `
 
-// search matches assembly functions that return the number of bytes read.
 var search = regexp.MustCompile(`^bytealg\.(IndexByte|IndexByteString|Index|IndexString|Count|CountString)$`)
 
 func countFile(t testing.TB, name string, text []byte) ([]byte, string) {

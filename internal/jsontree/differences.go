@@ -36,11 +36,10 @@ type Rules struct {
 	// MaxPaths bounds the returned paths.
 	MaxPaths int
 
-	// Equal, if set, reports whether two values with different texts are equal.
+	// Equal, if set, reports whether values with different texts are equal.
 	Equal func(at Location, a, b jsontext.Value) bool
 
-	// IgnoreA and IgnoreB, if set, are the names of top-level fields of a and b that
-	// count as absent.
+	// IgnoreA and IgnoreB, if set, name top-level fields of a and b that count as absent.
 	IgnoreA, IgnoreB string
 }
 
@@ -58,13 +57,12 @@ func Differences(ctx context.Context, a, b Object, rules Rules) ([]string, error
 type comparison struct {
 	ctx   context.Context
 	rules Rules
-	reads int // of fields and entries
+	reads int
 
 	paths   []string
 	cursors []*cursor // for reuse
 }
 
-// checkContext checks the context once in a while.
 func (c *comparison) checkContext() error {
 	const interval = 4096
 	if c.reads++; c.reads%interval == 0 {
@@ -234,7 +232,6 @@ func isNamed(quoted []byte, name string) bool {
 	return name != "" && string(quoted[1:len(quoted)-1]) == name
 }
 
-// cursor reads an object or a list in minimal form.
 type cursor struct {
 	check    func() error
 	text     jsontext.Value
@@ -243,7 +240,6 @@ type cursor struct {
 	input    bytes.Buffer
 }
 
-// field is a field of an object, or an entry of a list without a name.
 type field struct {
 	name  []byte // quoted
 	value jsontext.Value
@@ -291,7 +287,6 @@ func (r *cursor) read() (jsontext.Value, error) {
 	return r.text[end-int64(len(text)) : end], err
 }
 
-// rest returns m, if more is set, and all fields after it.
 func (r *cursor) rest(m field, more bool) (list *fieldList, err error) {
 	list = &fieldList{text: r.text}
 	for more {

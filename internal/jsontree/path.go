@@ -5,8 +5,7 @@ import (
 	"strings"
 )
 
-// JoinPath returns the dotted path of a field or entry; parent is empty for a field at
-// the top.
+// JoinPath returns the dotted path of a field or entry; parent is empty at the top.
 func JoinPath(parent, name string) string {
 	if parent == "" {
 		return name
@@ -14,8 +13,7 @@ func JoinPath(parent, name string) string {
 	return parent + "." + name
 }
 
-// ComparePaths orders dotted paths by their parts. List indexes are ordered as numbers
-// and before names.
+// ComparePaths orders dotted paths by parts, list indexes as numbers and before names.
 func ComparePaths(a, b string) int {
 	for moreA, moreB := true, true; moreA && moreB; {
 		var partA, partB string

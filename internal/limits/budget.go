@@ -2,9 +2,9 @@ package limits
 
 import "sync"
 
-// Budget bounds the bytes that requests hold. The last eighth is reserved for platforms
-// that hold little or nothing, so that slow clients of one platform do not lock out the
-// others. It is safe for concurrent use.
+// Budget bounds the bytes that requests hold. The last eighth is for platforms that hold
+// little, so that slow clients of one platform do not lock out the others. It is safe for
+// concurrent use.
 type Budget struct {
 	limit int64
 
@@ -28,7 +28,7 @@ type Reservation struct {
 }
 
 // Release returns all bytes. Afterwards Resize fails, so that a store that still works
-// for the ended request cannot reserve more.
+// for the request cannot reserve more.
 func (r *Reservation) Release() {
 	r.Budget.mu.Lock()
 	defer r.Budget.mu.Unlock()
@@ -37,7 +37,7 @@ func (r *Reservation) Release() {
 }
 
 // Resize changes the reservation to n bytes and reports whether the budget had room. The
-// only request with a reservation always succeeds, because other limits bound its size.
+// only reservation always succeeds, because other limits bound its size.
 func (r *Reservation) Resize(n int64) bool {
 	b := r.Budget
 	b.mu.Lock()

@@ -1,6 +1,6 @@
 package limits
 
-// MaxEchoedChars bounds a text from a client that a response or a log repeats.
+// MaxEchoedChars bounds a client's text in responses and logs.
 const MaxEchoedChars = 128
 
 // MaxExcessBytes bounds by how much the stored events that a batch repeats may exceed the

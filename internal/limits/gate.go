@@ -7,8 +7,8 @@ import (
 )
 
 // Gate admits a fixed number of calls at a time. Waiting platforms take turns, one call
-// each. If there is more than one slot, a platform never holds all of them. It is safe
-// for concurrent use.
+// each. With more than one slot, no platform ever holds all. It is safe for concurrent
+// use.
 type Gate struct {
 	slots int
 
@@ -69,8 +69,8 @@ func (g *Gate) TryEnter(name string) (leave func(), ok bool) {
 	}
 }
 
-// EnterNow is Enter, but takes a free slot even if ctx has ended: a client that has
-// closed its side of the connection may still read the response.
+// EnterNow is Enter, but takes a free slot even if ctx has ended: a half-closed client
+// may still read the response.
 func (g *Gate) EnterNow(ctx context.Context, name string) (leave func(), err error) {
 	if leave, ok := g.TryEnter(name); ok {
 		return leave, nil

@@ -60,7 +60,7 @@ func Catch(f func() error) (err error) {
 	return f()
 }
 
-// Ignore calls f and drops the panics that Catch catches.
+// Ignore drops the panics that Catch catches.
 func Ignore(f func()) {
 	_ = Catch(func() error {
 		f()

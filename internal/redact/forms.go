@@ -124,7 +124,7 @@ func (c *credentials) addBasic(token string) {
 	c.add(password)
 }
 
-// add adds a secret as it is and decoded, each also as errors escape it.
+// add adds a secret as it is and decoded, each also escaped.
 func (c *credentials) add(s string) {
 	s = strings.Trim(s, ` "'`)
 	if len(s) < c.shortest || c.seen[s] || !c.complete {
@@ -193,7 +193,6 @@ func jsonText(s string) string {
 // escaped backslashes.
 var withoutHTMLEscapes = strings.NewReplacer(`\\`, `\\`, `\u003c`, "<", `\u003e`, ">", `\u0026`, "&")
 
-// isEscaped reports whether some form of quoting escapes c.
 func isEscaped(c rune) bool {
 	return c >= 0x80 || !isWordByte(byte(c)) && c != '.' && c != '~'
 }

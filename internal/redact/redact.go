@@ -120,7 +120,7 @@ func (r Redactor) Method(m string) string {
 	return r.ClientText(m)
 }
 
-// Path returns the path without the query.
+// Path returns the escaped path without the query.
 func (r Redactor) Path(u *url.URL) string { return hide(r.client, u.EscapedPath(), maxLoggedPath) }
 
 // ClientAddress redacts RemoteAddr, which middleware may have set from a header.

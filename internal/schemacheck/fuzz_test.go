@@ -84,7 +84,6 @@ func requireCheckError(t *testing.T, c *Checker, err error, body []byte, isBatch
 	require.True(t, ambiguous || slices.IsSortedFunc(findings, compareFindings), "%q", findings)
 }
 
-// findingOf derives the position of a violation from its path.
 func (c *Checker) findingOf(v Violation, isBatch bool) finding {
 	f := finding{Violation: v, index: -1, rank: c.rankOf(v.Field, isBatch)}
 	if rest, ok := strings.CutPrefix(v.Field, BatchField+"."); ok && isBatch {

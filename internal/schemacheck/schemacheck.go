@@ -145,7 +145,6 @@ func (c *Checker) Check(ctx context.Context, body []byte, isBatch bool, now time
 	return asInvalid(found)
 }
 
-// checkText rejects texts that the tokenizer would report less clearly.
 func checkText(body []byte) error {
 	switch {
 	case len(bytes.TrimLeft(body, " \t\r\n")) == 0:

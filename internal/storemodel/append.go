@@ -88,12 +88,11 @@ func (r *run) checkIDs(ids []string) {
 	}
 }
 
-// resolve determines whether a batch with unknown outcome was stored.
 func (r *run) resolve(b chargeingest.Batch, d decision, cause error) {
 	r.log("unknown: %v", cause)
 	r.recoverWrites()
 	if d.conflict != nil {
-		return // nothing was stored
+		return
 	}
 	page, err := r.subject.Store.List(r.t.Context(), chargeingest.Query{
 		Platform: b.Platform, Order: chargeingest.Ascending, Limit: 100_000,

@@ -7,12 +7,11 @@ import (
 	"example.com/chargeingest"
 )
 
-// model is the expected content of a store.
 type model struct {
 	events   []*event // in storage order
 	keys     []*keyRecord
-	position int64             // of the last event, including pruned ones
-	pruned   map[string]string // platforms by id
+	position int64 // of the last event, including pruned ones
+	pruned   map[string]string
 }
 
 type event struct {
@@ -30,8 +29,8 @@ func (e *event) stored() chargeingest.StoredEvent {
 
 type keyRecord struct {
 	platform, key string
-	digest        chargeingest.Digest // of the request
-	newest        time.Time           // latest receipt of the request or its events
+	digest        chargeingest.Digest
+	newest        time.Time // latest receipt of the request or its events
 	events        []*event
 }
 
@@ -39,7 +38,7 @@ type keyRecord struct {
 type decision struct {
 	conflict   *chargeingest.ConflictError // without Fields
 	outcomes   []*event                    // new events have no id yet
-	newEvents  []int                       // indexes
+	newEvents  []int
 	recordsKey bool
 }
 

@@ -24,7 +24,6 @@ func (r *run) keepCursor(c cursor) {
 	}
 }
 
-// comparePage returns the cursors Next and Position.
 func (r *run) comparePage(q chargeingest.Query, after int64) (next, position cursor) {
 	r.t.Helper()
 	page, err := r.subject.Store.List(r.t.Context(), q)
@@ -69,7 +68,6 @@ func (r *run) keepCursors(next, position cursor) {
 	}
 }
 
-// resume continues from an earlier cursor, sometimes with other filters and limits.
 func (r *run) resume() {
 	if len(r.cursors) == 0 {
 		return
@@ -104,7 +102,6 @@ func (r *run) pageThrough() {
 	}
 }
 
-// setLimits sometimes sets MaxBytes to about the size of the first events.
 func (r *run) setLimits(q *chargeingest.Query, after int64) {
 	q.Limit, q.MaxBytes = 1+r.choose(3), 0
 	if !r.oneIn(4) {

@@ -1,6 +1,5 @@
-// Package storemodel runs random steps against a store and compares every result with a
-// simple model. A program is a slice of bytes that choose the steps, for fuzz targets and
-// random tests.
+// Package storemodel compares a store with a simple model in random steps. A program is a
+// slice of bytes that choose the steps, for fuzz targets and random tests.
 package storemodel
 
 import (
@@ -36,8 +35,8 @@ type Subject struct {
 	// Copy makes a backup, closes the store and opens the backup.
 	Copy func(ctx context.Context) (Store, error)
 
-	// Fail makes one of the next writes fail. The number from 0 to 255 selects how.
-	// Append and Prune may return errors until heal is called.
+	// Fail makes one of the next writes fail; n from 0 to 255 selects how. Append and
+	// Prune may return errors until heal is called.
 	Fail func(n int) (heal func())
 
 	// Verify checks internal invariants such as indexes.

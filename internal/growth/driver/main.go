@@ -69,7 +69,6 @@ func usageNow() usage {
 	return usage{samples[0].Value.Uint64(), samples[1].Value.Uint64(), steps()}
 }
 
-// watch exits if a run exceeds the limits.
 func watch(out *json.Encoder) {
 	for {
 		time.Sleep(2 * time.Millisecond)
