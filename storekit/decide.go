@@ -42,8 +42,7 @@ type Decision struct {
 type eventDecision struct {
 	replay *chargeingest.StoredEvent
 
-	// first is the index of the first event of the batch with the same reference,
-	// possibly this one.
+	// first is the index of the first event of the batch with the same reference.
 	first int
 }
 

@@ -134,7 +134,6 @@ func (c *check) failf(format string, args ...any) {
 
 func (c *check) newTestedStore() *testedStore { return c.testedStore(c.newStore()) }
 
-// newReader returns an empty store that implements EventReader, or skips the case.
 func (c *check) newReader() *testedStore {
 	c.Helper()
 	s := c.newTestedStore()
@@ -144,7 +143,6 @@ func (c *check) newReader() *testedStore {
 	return s
 }
 
-// newCloser returns an empty store and its Close method, or skips the case.
 func (c *check) newCloser() (*testedStore, func() error) {
 	c.Helper()
 	s := c.newTestedStore()
@@ -187,7 +185,6 @@ func wantList[V comparable](c *check, name string, got, want []V) {
 		name, len(got), len(want), i, show(got[i:]), show(want[i:]))
 }
 
-// show formats a value for a failure message and truncates it.
 func show(v any) string {
 	const maxLength = 300
 	text := fmt.Sprint(v)

@@ -7,8 +7,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// testedStore is the store under test. Its methods end the case if a result is not the
-// expected one.
+// Methods of testedStore end the case if a result is not the expected one.
 type testedStore struct {
 	chargeingest.EventStore
 	reader chargeingest.EventReader // nil if not implemented
