@@ -72,7 +72,7 @@ func checkPublic(key crypto.PublicKey) error {
 			return errors.New("an Ed25519 key of small order, for which signatures need no private key")
 		}
 	default:
-		return fmt.Errorf("a %T is not a supported public key", key)
+		return fmt.Errorf("type %T is not supported; pass the public key", key)
 	}
 	return nil
 }
