@@ -56,9 +56,9 @@ func (p Principal) platform(header []string) (string, error) {
 // Authorizer authenticates requests and checks permissions.
 type Authorizer interface {
 	// Authorize returns the caller of r if it has the permission. It is called
-	// concurrently and must not read the body of r. The handler rejects requests with more
-	// than 16 KiB in the X-API-KEY, Authorization, Proxy-Authorization or Cookie headers
-	// before it calls Authorize, with 401.
+	// concurrently and must not read the body of r. Before the call, the handler rejects
+	// requests with more than 16 KiB in all values of X-API-KEY, Authorization,
+	// Proxy-Authorization or Cookie, with 401.
 	//
 	// Errors are tested with errors.Is. The response to ErrNoCredential and
 	// ErrInvalidCredential is 401, and to ErrForbidden 403. Any other error means that the

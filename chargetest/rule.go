@@ -24,8 +24,8 @@ type Rule struct {
 }
 
 // FailNext injects a fault into the next n requests that all matchers select. If several
-// faults apply to a request, the first one injected wins. When the server closes, it logs
-// the faults that were used fewer than n times.
+// faults apply to a request, the first one injected wins. Faults used fewer than n times
+// are logged at the end.
 func (s *Server) FailNext(n int, f Fault, matchers ...Matcher) *Rule {
 	s.t.Helper()
 	r := &Rule{name: fmt.Sprintf("FailNext(%d, %s)", n, f), matchers: matchers, limit: n, decide: func(time.Time) (Fault, bool) {

@@ -57,7 +57,6 @@ func authorize(a chargeingest.Authorizer, token string) error {
 	return err
 }
 
-// requireRejected checks that err wraps want and contains nothing secret of the token.
 func requireRejected(t *testing.T, err, want error, token string) {
 	t.Helper()
 	require.ErrorIs(t, err, want)

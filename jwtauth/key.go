@@ -77,8 +77,7 @@ func checkPublic(key crypto.PublicKey) error {
 	return nil
 }
 
-// hasSmallOrder reports whether an Ed25519 key has order 1, 2, 4 or 8. Signatures for
-// these need no private key.
+// hasSmallOrder reports whether an Ed25519 key has order 1, 2, 4 or 8.
 func hasSmallOrder(key ed25519.PublicKey) bool {
 	y := slices.Clone(key)
 	y[len(y)-1] &= 0x7f // without the sign of x
