@@ -50,15 +50,15 @@ func (p Principal) platform(header []string) (string, error) {
 	if i := slices.Index(p.Platforms, header[0]); i >= 0 && len(header) == 1 {
 		return p.Platforms[i], nil
 	}
-	return "", ErrForbidden
+	return "", errPlatformNotAllowed
 }
 
 // Authorizer authenticates requests and checks permissions.
 type Authorizer interface {
 	// Authorize returns the caller of r if it has the permission. It is called
-	// concurrently and must not read the body of r. The handler rejects requests with more
-	// than 16 KiB in the X-API-KEY, Authorization, Proxy-Authorization or Cookie headers
-	// before it calls Authorize, with 401.
+	// concurrently and must not read the body of r. Before the call, the handler rejects
+	// requests with more than 16 KiB in all values of X-API-KEY, Authorization,
+	// Proxy-Authorization or Cookie, with 401.
 	//
 	// Errors are tested with errors.Is. The response to ErrNoCredential and
 	// ErrInvalidCredential is 401, and to ErrForbidden 403. Any other error means that the
@@ -83,7 +83,10 @@ var (
 	ErrForbidden = errors.New("permission denied")
 )
 
-var errCredentialTooLong = fmt.Errorf("a credential header is longer than %d bytes: %w", redact.MaxHeaderBytes, ErrInvalidCredential)
+var (
+	errCredentialTooLong  = fmt.Errorf("a credential header is longer than %d bytes: %w", redact.MaxHeaderBytes, ErrInvalidCredential)
+	errPlatformNotAllowed = errors.New("platform not allowed")
+)
 
 // AuthorizerFunc is a function that implements [Authorizer].
 type AuthorizerFunc func(r *http.Request, perm Permission) (Principal, error)
@@ -154,12 +157,12 @@ func (k *Keys) Replace(keys ...Key) error {
 	for i, key := range keys {
 		entry, err := newKeyEntry(key)
 		if err != nil {
-			return fmt.Errorf("key %d: %w", i, err)
+			return fmt.Errorf("chargeingest: key %d: %w", i, err)
 		}
 		prefix := hashPrefix(entry.hash)
 		for _, other := range byPrefix[prefix] {
 			if other.hash == entry.hash {
-				return fmt.Errorf("key %d: duplicate of an earlier key", i)
+				return fmt.Errorf("chargeingest: key %d: duplicate of an earlier key", i)
 			}
 		}
 		byPrefix[prefix] = append(byPrefix[prefix], entry)
@@ -175,19 +178,19 @@ func newKeyEntry(key Key) (keyEntry, error) {
 	}
 	switch {
 	case (key.Secret == "") == (key.SHA256 == nil):
-		return e, errors.New("set exactly one of the fields Secret and SHA256")
+		return e, errors.New("exactly one of Secret and SHA256 must be set")
 	case redact.TooLong([]string{key.Secret}):
-		return e, fmt.Errorf("field Secret must be shorter than %d bytes, since requests with longer credentials are rejected", redact.MaxHeaderBytes)
+		return e, fmt.Errorf("field Secret must be shorter than %d bytes, because requests with longer credentials are rejected", redact.MaxHeaderBytes)
 	case key.SHA256 != nil && len(key.SHA256) != sha256.Size:
-		return e, fmt.Errorf("field SHA256 must be %d bytes, it has %d", sha256.Size, len(key.SHA256))
+		return e, fmt.Errorf("field SHA256 must have %d bytes, not %d", sha256.Size, len(key.SHA256))
 	case len(key.Platforms) == 0 || slices.Contains(key.Platforms, ""):
-		return e, errors.New("field Platforms must have at least one platform, and no empty one")
+		return e, errors.New("field Platforms must not be empty or contain an empty name")
 	case len(key.Permissions) == 0:
-		return e, errors.New("field Permissions must have at least one permission")
+		return e, errors.New("field Permissions must not be empty")
 	}
 	for _, p := range key.Permissions {
 		if p != PermissionIngest && p != PermissionView {
-			return e, fmt.Errorf("unknown permission %q; valid permissions are %s and %s", p, PermissionIngest, PermissionView)
+			return e, fmt.Errorf("field Permissions contains %q; valid are %s and %s", p, PermissionIngest, PermissionView)
 		}
 	}
 	if key.SHA256 != nil {

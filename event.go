@@ -27,8 +27,9 @@ type ChargeEvent struct {
 
 	PricingPlanSubscriptionSelector *Selector
 
-	// Reference is the sender's name for the event. Unless it is empty, it is unique within
-	// the platform, which makes retries safe.
+	// Reference is the sender's name for the event: up to 256 letters A–Z and a–z, digits,
+	// underscores and hyphens. Unless it is empty, it is unique within the platform, which
+	// makes retries safe.
 	Reference   *string
 	Description *string
 

@@ -33,7 +33,7 @@ func concurrentTB(t TB) TB {
 		return t
 	}
 	if onGoroutineOf("testing.tRunner") {
-		panic("chargetest: a fuzz function must pass its own *testing.T, not the *testing.F")
+		panic("chargetest: the function passed to f.Fuzz must use its own *testing.T, not the *testing.F")
 	}
 	buffered := &fuzzTB{TB: t, f: f}
 	t.Cleanup(buffered.flush)

@@ -61,7 +61,7 @@ var locations = map[string]func(*testing.T, *chargetest.Server){
 		nextLineFails(t)
 		srv.AssertEvent(t, chargetest.Sample(""))
 	},
-	"AssertEvent with other content": func(t *testing.T, srv *chargetest.Server) {
+	"AssertEvent with different content": func(t *testing.T, srv *chargetest.Server) {
 		srv.Seed(t, chargetest.Sample("a"))
 		other := chargetest.Sample("a")
 		other.CustomerReference = nil
@@ -288,7 +288,7 @@ func TestFailureLocations(t *testing.T) {
 		case m[1] != "":
 			want = m[1]
 			failures[want] += 0
-		case strings.HasPrefix(m[3], "request "), strings.Contains(m[3], " was injected "): // not a failure
+		case strings.HasPrefix(m[3], "request "), strings.Contains(m[3], " was never used"): // not a failure
 		default:
 			require.Equal(t, want, m[2], m[3])
 			failures[want]++

@@ -101,10 +101,10 @@ func Route(route chargeingest.Route) Matcher {
 type nth int
 
 // Nth selects the nth request, counted from 1, of those that the other matchers select from
-// now on.
+// now on. FailNext with Nth needs n = 1.
 func Nth(n int) Matcher { return nth(n) }
 
-func (n nth) String() string               { return fmt.Sprintf("call %d", int(n)) }
+func (n nth) String() string               { return fmt.Sprintf("request %d", int(n)) }
 func (n nth) matchesRequest(*Request) bool { return true } // [Rule.matches] counts
 
 // RequestWhere selects requests by a predicate, which sees no response and must not call

@@ -24,7 +24,8 @@ type Rule struct {
 }
 
 // FailNext injects a fault into the next n requests that all matchers select. If several
-// faults apply to a request, the first one injected wins.
+// faults apply to a request, the first one injected wins. Faults used fewer than n times
+// are logged at the end.
 func (s *Server) FailNext(n int, f Fault, matchers ...Matcher) *Rule {
 	s.t.Helper()
 	r := &Rule{name: fmt.Sprintf("FailNext(%d, %s)", n, f), matchers: matchers, limit: n, decide: func(time.Time) (Fault, bool) {
@@ -64,7 +65,7 @@ func (s *Server) Quota(n int, window time.Duration, matchers ...Matcher) *Rule {
 	s.t.Helper()
 	var end time.Time
 	var used int
-	exceeded := Status(429).Message(fmt.Sprintf("the quota is %d requests per %s", n, window))
+	exceeded := Status(429).Message(fmt.Sprintf("the quota is %s per %s", countOf(n, "request"), window))
 	r := &Rule{name: fmt.Sprintf("Quota(%d, %s)", n, window), matchers: matchers, decide: func(now time.Time) (Fault, bool) {
 		if end.IsZero() || !now.Before(end) {
 			end, used = now.Add(window), 0
@@ -168,11 +169,22 @@ func (s *Server) unusedRules() (lines []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range s.rules {
-		if r.hits < r.limit {
-			lines = append(lines, fmt.Sprintf("%s was injected %d times", r, r.hits))
+		switch {
+		case r.hits >= r.limit:
+		case r.hits == 0:
+			lines = append(lines, r.String()+" was never used")
+		default:
+			lines = append(lines, fmt.Sprintf("%s was used %d of %s", r, r.hits, countOf(r.limit, "time")))
 		}
 	}
 	return lines
+}
+
+func countOf(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
 }
 
 // String returns the call that injected the fault.

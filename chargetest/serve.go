@@ -95,7 +95,7 @@ func (s *Server) assignFault(c *call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if fault, rule := s.faultFor(c.request); rule != nil {
-		c.fault, c.request.Fault = fault, rule.name
+		c.fault, c.request.Fault = fault, rule.String()
 	}
 }
 

@@ -86,7 +86,8 @@ type Server struct {
 }
 
 // New starts a server that is closed when the test ends. In TestMain, pass a [Main]. New
-// panics if t is nil, or if a fuzz function passes the *testing.F.
+// panics if t is nil, or if the function passed to f.Fuzz uses the *testing.F instead of
+// its own *testing.T.
 func New(t TB) *Server {
 	t = concurrentTB(t)
 	t.Helper()

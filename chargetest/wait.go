@@ -68,7 +68,7 @@ func (s *Server) waitRequests(t TB, n int) {
 	t.Helper()
 	received := 0
 	if !s.await(t, func() bool { received = s.countRequests(); return received >= n }) {
-		s.reportWithState(t, nil, "%d requests received, waited for %d", received, n)
+		s.reportWithState(t, nil, "%s received, waited for %d", countOf(received, "request"), n)
 		failNow(t)
 	}
 }

@@ -45,7 +45,7 @@ func (c *keyConfig) authorizer() (keys *chargeingest.Keys, generated string, err
 			return nil, "", nil
 		}
 		generated = rand.Text()
-		list = append(list, fullAccessKey(generated, "made-at-start"))
+		list = append(list, fullAccessKey(generated, "generated-key"))
 	}
 	keys, err = chargeingest.NewKeys(list...)
 	return keys, generated, err

@@ -72,13 +72,12 @@ func checkPublic(key crypto.PublicKey) error {
 			return errors.New("an Ed25519 key of small order, for which signatures need no private key")
 		}
 	default:
-		return fmt.Errorf("a %T is not a supported public key", key)
+		return fmt.Errorf("type %T is not supported; pass the public key", key)
 	}
 	return nil
 }
 
-// hasSmallOrder reports whether an Ed25519 key has order 1, 2, 4 or 8. Signatures for
-// these need no private key.
+// hasSmallOrder reports whether an Ed25519 key has order 1, 2, 4 or 8.
 func hasSmallOrder(key ed25519.PublicKey) bool {
 	y := slices.Clone(key)
 	y[len(y)-1] &= 0x7f // without the sign of x

@@ -158,10 +158,23 @@ func (r *batchReader) nextLine() ([]byte, error) {
 func checkLine(line []byte) error {
 	d := jsontext.NewDecoder(bytes.NewReader(line))
 	if _, err := d.ReadValue(); err != nil {
-		return fmt.Errorf("the line is not valid JSON: %w", err)
+		return lineSyntaxError(err)
 	}
 	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
 		return errors.New("the line has more than one JSON value")
 	}
 	return nil
+}
+
+func lineSyntaxError(err error) error {
+	var syntax *jsontext.SyntacticError
+	switch {
+	case !errors.As(err, &syntax):
+		return fmt.Errorf("the line is not valid JSON: %w", err)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("the line ends too early (byte %d)", syntax.ByteOffset)
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		return fmt.Errorf("the line has two fields with the name %q", syntax.JSONPointer.LastToken())
+	}
+	return fmt.Errorf("the line is not valid JSON: %w (byte %d)", syntax.Err, syntax.ByteOffset)
 }

@@ -84,7 +84,9 @@ func (p *program) load(ctx context.Context, args []string) error {
 	switch {
 	case err != nil:
 		return err
-	case len(arguments) != 1:
+	case len(arguments) == 0:
+		return cli.Usagef("load: FILE is missing")
+	case len(arguments) > 1:
 		return cli.Usagef("load: one FILE must be given, not %d", len(arguments))
 	case l.client.apiKey == "":
 		return cli.Usagef("load: -api-key or CHARGEINGEST_API_KEY must be given")
@@ -242,7 +244,7 @@ func (l *loader) sendError(ctx context.Context, b *batch, err error) error {
 	if len(rejected) == 0 {
 		return fmt.Errorf("%s: %w", b.span(l.name), err)
 	}
-	return fmt.Errorf("%s: rejected because of the lines above; nothing of this batch was stored", b.span(l.name))
+	return fmt.Errorf("%s: rejected, see above; nothing of this batch was stored", b.span(l.name))
 }
 
 // eventIndex returns the index of the event with the field, in a batch of n.

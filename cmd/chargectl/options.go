@@ -34,7 +34,7 @@ func baseURL(dst **url.URL) func(string) error {
 		u, err := url.Parse(value)
 		if err != nil || !slices.Contains([]string{"http", "https"}, u.Scheme) || u.Host == "" ||
 			u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-			return errors.New("must be an http or https URL without user, query and fragment, such as http://127.0.0.1:8080")
+			return errors.New("must be an http or https URL without user, query or fragment, such as http://127.0.0.1:8080")
 		}
 		*dst = u
 		return nil
