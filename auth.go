@@ -148,7 +148,10 @@ var _ Authorizer = (*Keys)(nil)
 // secret.
 func NewKeys(keys ...Key) (*Keys, error) {
 	k := new(Keys)
-	return k, k.Replace(keys...)
+	if err := k.Replace(keys...); err != nil {
+		return nil, err
+	}
+	return k, nil
 }
 
 // Replace replaces all keys at once, for rotation. On error the old keys stay in use.
@@ -211,8 +214,12 @@ func (k *Keys) Authorize(r *http.Request, perm Permission) (Principal, error) {
 	if err != nil {
 		return Principal{}, err
 	}
+	entries := k.byPrefix.Load()
+	if entries == nil {
+		return Principal{}, ErrInvalidCredential
+	}
 	hash := sha256.Sum256([]byte(secret))
-	for _, e := range (*k.byPrefix.Load())[hashPrefix(hash)] {
+	for _, e := range (*entries)[hashPrefix(hash)] {
 		if subtle.ConstantTimeCompare(e.hash[:], hash[:]) != 1 {
 			continue
 		}

@@ -62,3 +62,16 @@ func TestReplaceKeys(t *testing.T) {
 	require.NoError(t, authorize(keys, "new"), "a key may be given by its hash")
 	require.ErrorIs(t, authorize(keys, "old"), chargeingest.ErrInvalidCredential)
 }
+
+func TestNoKeys(t *testing.T) {
+	t.Parallel()
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set("X-Api-Key", "secret")
+	var none chargeingest.Keys
+	_, err := none.Authorize(r, chargeingest.PermissionView)
+	require.ErrorIs(t, err, chargeingest.ErrInvalidCredential)
+
+	keys, err := chargeingest.NewKeys(chargeingest.Key{})
+	require.Error(t, err)
+	require.Nil(t, keys)
+}

@@ -64,6 +64,11 @@ func (h *Handler) serveList(req *request) error {
 
 // respondRead writes events, which count as bytes in flight until then.
 func (h *Handler) respondRead(req *request, events []StoredEvent, head, tail string) error {
+	for i := range events {
+		if err := events[i].check(); err != nil {
+			return internalError(err)
+		}
+	}
 	r := eventsResponse{head: head, tail: tail, events: events}
 	req.held.Platform = req.platform
 	if !req.held.Resize(int64(r.size())) {

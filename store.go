@@ -51,7 +51,7 @@ type EventStore interface {
 	// may not be stored, the error is an ErrOutcomeUnknown. Callers treat any other error
 	// the same way.
 	//
-	// Cancellation: if ctx has ended before the call, nothing is stored. If it ends during
+	// Cancellation: if ctx has ended before the call, the error is ErrNotStored. If it ends during
 	// the call, Append stops waiting. The error is then an ErrNotStored only if the events
 	// will not be stored, and otherwise an ErrOutcomeUnknown.
 	//

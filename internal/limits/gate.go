@@ -69,9 +69,9 @@ func (g *Gate) TryEnter(name string) (leave func(), ok bool) {
 	}
 }
 
-// EnterNow is Enter, but it takes a free slot even if ctx has ended: a client that has
+// EnterEvenIfDone is Enter, but it takes a free slot even if ctx has ended: a client that has
 // closed its side of the connection may still read the response.
-func (g *Gate) EnterNow(ctx context.Context, name string) (leave func(), err error) {
+func (g *Gate) EnterEvenIfDone(ctx context.Context, name string) (leave func(), err error) {
 	if leave, ok := g.TryEnter(name); ok {
 		return leave, nil
 	}
