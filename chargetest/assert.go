@@ -12,8 +12,8 @@ import (
 )
 
 // AssertEvent fails the test and returns false unless exactly one stored event has the
-// reference of want, and it has the same content. AssertEvent ignores ids, and a nil
-// Timestamp in want.
+// reference of want, and it has the same content, apart from its id and a nil Timestamp in
+// want.
 func (s *Server) AssertEvent(t TB, want chargeingest.ChargeEvent) bool {
 	t.Helper()
 	if want.Reference == nil || *want.Reference == "" {
@@ -75,7 +75,6 @@ func (s *Server) rejections() []string {
 	return lines
 }
 
-// diff returns the differing fields, with a line for each side.
 func diff(want, stored chargeingest.ChargeEvent) (string, error) {
 	want.ID, stored.ID = "", ""
 	if want.Timestamp == nil {

@@ -32,7 +32,7 @@ func nextLineFails(testing.TB) {
 	fmt.Printf("expect: %s:%d\n", filepath.Base(file), line+1)
 }
 
-// locations has calls that fail. The keys start with the method's name.
+// The keys of locations start with the method's name.
 var locations = map[string]func(*testing.T, *chargetest.Server){
 	"AssertCount": func(t *testing.T, srv *chargetest.Server) {
 		nextLineFails(t)
@@ -253,7 +253,6 @@ func invalidOnSecondUse() chargetest.Options {
 	}}
 }
 
-// Each failure must have the location of the call.
 func TestFailureLocations(t *testing.T) {
 	options := chargetest.Options{WaitTimeout: time.Millisecond}
 	if os.Getenv(withFailures) != "" {

@@ -33,9 +33,9 @@ func (s *Server) URL() string {
 	return s.url
 }
 
-// Client returns a client that reaches the server in memory, for any http or https URL. A
-// cut connection results in an unexpected EOF. Each client keeps its connections until the
-// server is closed.
+// Client returns a client that reaches the server in memory, for any http or https URL. A cut
+// connection results in an unexpected EOF. Each client keeps its connections until the server
+// is closed.
 func (s *Server) Client() *http.Client {
 	return &http.Client{Transport: &http.Transport{DialContext: s.dial, DialTLSContext: s.dial}}
 }

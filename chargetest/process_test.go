@@ -15,7 +15,6 @@ import (
 	"example.com/chargeingest/chargetest"
 )
 
-// scenario is an environment variable for child processes that run failing tests.
 const scenario = "CHARGETEST_TEST_SCENARIO"
 
 func sendRejected(t testing.TB, srv *chargetest.Server) {

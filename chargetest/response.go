@@ -11,7 +11,6 @@ import (
 	"example.com/chargeingest"
 )
 
-// response is an http.ResponseWriter.
 type response struct {
 	header http.Header
 	status int
@@ -52,7 +51,6 @@ type errorEntry struct {
 	Message string `json:"message"`
 }
 
-// errorResponse needs no requestID if the handler was not called.
 func (s *Server) errorResponse(c *call, requestID string) *response {
 	f := c.fault
 	if requestID == "" {

@@ -33,8 +33,8 @@ func (s *Server) FailNext(n int, f Fault, matchers ...Matcher) *Rule {
 	return s.addRule(r, f.check(), n > 0, "n must be 1 or more")
 }
 
-// FailFor injects a fault into all selected requests until the server's clock has advanced
-// by d. The Retry-After of a [Status] is the remaining time.
+// FailFor injects a fault into all selected requests until the server's clock has advanced by
+// d. The Retry-After of a [Status] is the remaining time.
 func (s *Server) FailFor(d time.Duration, f Fault, matchers ...Matcher) *Rule {
 	s.t.Helper()
 	end := s.Now().Add(d)
@@ -51,15 +51,15 @@ func (s *Server) FailFor(d time.Duration, f Fault, matchers ...Matcher) *Rule {
 // each seed.
 func (s *Server) FailSometimes(p float64, seed uint64, f Fault, matchers ...Matcher) *Rule {
 	s.t.Helper()
-	random := rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // reproducible by design
+	random := rand.New(rand.NewPCG(seed, seed))
 	r := &Rule{name: fmt.Sprintf("FailSometimes(%g, %d, %s)", p, seed, f), matchers: matchers, decide: func(time.Time) (Fault, bool) {
 		return f, random.Float64() < p
 	}}
 	return s.addRule(r, f.check(), p >= 0 && p <= 1, "p must be from 0 to 1")
 }
 
-// Quota limits selected requests to n per window of the server's clock. The response to
-// others is 429 with a Retry-After. The first window starts with the first request.
+// Quota limits selected requests to n per window of the server's clock. The response to others
+// is 429 with a Retry-After. The first window starts with the first request.
 func (s *Server) Quota(n int, window time.Duration, matchers ...Matcher) *Rule {
 	s.t.Helper()
 	var end time.Time

@@ -165,7 +165,6 @@ func (s *Server) cut(c *call, w http.ResponseWriter) {
 	hijack(w).reset()
 }
 
-// hijack panics if the connection is not the server's own.
 func hijack(w http.ResponseWriter) *conn {
 	hijacked, _, err := http.NewResponseController(w).Hijack()
 	if c, ok := hijacked.(*conn); ok {

@@ -31,8 +31,8 @@ type Store interface {
 
 // Options configures a [Server]. The zero value selects the defaults.
 type Options struct {
-	// Configure, if set, changes the configuration of each handler that New, Restart and
-	// Reset create. The server overrides Store, Now and RequestID.
+	// Configure, if set, changes the configuration of each handler that New, Restart and Reset
+	// create. The server overrides Store, Now and RequestID.
 	Configure func(*chargeingest.Config)
 
 	// NewStore returns an empty store for New and Reset. The server closes it if it is an
@@ -48,8 +48,7 @@ type Options struct {
 	// RunningClock makes the clock advance with time.Now. Default: it stands still.
 	RunningClock bool
 
-	// WaitTimeout limits the Wait methods. Default: one minute; one hour in a synctest
-	// bubble.
+	// WaitTimeout limits the Wait methods. Default: one minute; one hour in a synctest bubble.
 	WaitTimeout time.Duration
 }
 
@@ -93,8 +92,7 @@ func New(t TB) *Server {
 	return NewWith(t, Options{})
 }
 
-// NewWith is [New] with options. If they are invalid, the test fails, and so do all
-// requests.
+// NewWith is [New] with options. If they are invalid, the test and all requests fail.
 func NewWith(t TB, o Options) *Server {
 	t = concurrentTB(t)
 	t.Helper()
@@ -164,7 +162,7 @@ func (s *Server) makeHandler(store *indexedStore) (*chargeingest.Handler, error)
 // APIKey returns a key with all permissions on chargeingest.DefaultPlatform.
 func (s *Server) APIKey() string { return defaultKey }
 
-// Handler returns the server as an http.Handler. Faults cut connections by a panic with
+// Handler returns the server as an http.Handler. Faults cut connections by panicking with
 // http.ErrAbortHandler.
 func (s *Server) Handler() http.Handler { return s.network.handler }
 
