@@ -107,7 +107,6 @@ func diff(want, stored chargeingest.ChargeEvent) (string, error) {
 	return lines.String(), nil
 }
 
-// leaves returns scalars and empty lists and objects as JSON, by dotted path.
 func leaves(ev chargeingest.ChargeEvent) (map[string]string, error) {
 	text, err := ev.MarshalJSON()
 	if err != nil {

@@ -123,7 +123,6 @@ func similar(a, b string) bool {
 	return a != b && (strings.EqualFold(joined(a), joined(b)) || distance(a, b) <= max(1, min(len(a), len(b))/4))
 }
 
-// distance returns the Levenshtein distance, up to maxLength.
 func distance(a, b string) int {
 	const maxLength = 256
 	if len(a) > maxLength || len(b) > maxLength {

@@ -67,7 +67,7 @@ type network struct {
 	servers []*http.Server
 	serving sync.WaitGroup
 
-	conns    map[*conn]struct{} // since the last cut
+	conns    map[*conn]struct{}
 	inFlight *sync.WaitGroup
 }
 
@@ -96,7 +96,6 @@ func (n *network) begin() *sync.WaitGroup {
 	return n.inFlight
 }
 
-// cut waits for the requests in flight.
 func (n *network) cut() {
 	n.mu.Lock()
 	conns, inFlight := n.conns, n.inFlight

@@ -163,7 +163,7 @@ var inBenchmark = map[string]struct {
 			for range b.N {
 				srv.Reset()
 				go handle(srv)
-				require.Len(b, srv.WaitRequests(b, 1), 1) // all rounds have the same *testing.B
+				require.Len(b, srv.WaitRequests(b, 1), 1)
 			}
 		})
 	}, ""},

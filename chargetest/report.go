@@ -94,9 +94,8 @@ func (s *Server) errorf(format string, args ...any) {
 	s.report(s.t, format, args...)
 }
 
-const maxShown = 50 // lines per list
+const maxShown = 50
 
-// reportWithState appends hints about the matchers, the stored events and the journal.
 func (s *Server) reportWithState(t TB, matchers []EventMatcher, format string, args ...any) {
 	t.Helper()
 	var b strings.Builder

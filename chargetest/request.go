@@ -110,7 +110,6 @@ func decodeEvents(body []byte) []chargeingest.ChargeEvent {
 	return nil
 }
 
-// decodeEvent decodes only the string fields of an invalid event.
 func decodeEvent(text []byte) (ev chargeingest.ChargeEvent, ok bool) {
 	if ev.UnmarshalJSON(text) == nil {
 		return ev, true

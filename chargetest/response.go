@@ -16,7 +16,7 @@ type response struct {
 	status int
 	body   []byte
 
-	injected bool // by a fault
+	injected bool
 }
 
 func newResponse() *response { return &response{header: make(http.Header)} }
@@ -104,7 +104,6 @@ func allowedMethods(route chargeingest.Route) string {
 	return "POST, GET, HEAD"
 }
 
-// requestIDOf returns the id that the handler would use.
 func (s *Server) requestIDOf(r *Request) string {
 	ids := r.Header.Values("X-Request-Id")
 	if len(ids) == 1 && ids[0] != "" && len(ids[0]) <= 128 &&

@@ -16,8 +16,8 @@ type Rule struct {
 
 	decide func(now time.Time) (f Fault, hit bool)
 
-	limit int       // of hits, if positive
-	end   time.Time // by the server's clock; may be zero
+	limit int // of hits, if positive
+	end   time.Time
 
 	selected int // requests, by all matchers except Nth
 	hits     int
@@ -137,7 +137,6 @@ func (r *Rule) exhausted(now time.Time) bool {
 	return r.limit > 0 && r.hits >= r.limit || !r.end.IsZero() && !now.Before(r.end)
 }
 
-// matches fails the test if a predicate panics.
 func (s *Server) matches(r *Rule, req *Request) (matched bool) {
 	defer func() {
 		if v := recover(); v != nil {

@@ -11,7 +11,7 @@ import (
 type index struct {
 	all         []*Event
 	byReference map[string][]*Event
-	byCustomer  map[string][]*Event // by id and reference
+	byCustomer  map[string][]*Event
 
 	inserts int // events not added at the end
 }
@@ -48,7 +48,6 @@ func insertSorted(list []*Event, e *Event) []*Event {
 	return slices.Concat(list[:at], []*Event{e}, list[at:]) // other goroutines read the list
 }
 
-// search examines each event only once.
 type search struct {
 	matchers []EventMatcher
 

@@ -16,12 +16,11 @@ type call struct {
 	fault     Fault
 	restarted <-chan struct{}
 
-	storeFailed bool // by a fault
+	storeFailed bool
 }
 
 type callKey struct{}
 
-// callOf returns nil for events of Seed.
 func callOf(ctx context.Context) *call {
 	c, _ := ctx.Value(callKey{}).(*call)
 	return c
@@ -123,7 +122,6 @@ func (s *Server) respond(c *call, w http.ResponseWriter, res *response) {
 	}
 }
 
-// sleep returns false if the client or server ends first.
 func (s *Server) sleep(c *call, d time.Duration) bool {
 	if d <= 0 {
 		return true

@@ -173,7 +173,7 @@ func (s *Server) newRequestID() string {
 	return fmt.Sprintf("reqr_%020d", s.lastID)
 }
 
-// Restart simulates a crash and restart of the process: it cuts all connections and keeps
+// Restart simulates a crash and restart: it cuts all connections and keeps
 // events, faults, journal and clock. Requests through [Server.Handler] continue. Do not call
 // Restart within a request.
 func (s *Server) Restart() {
@@ -249,7 +249,7 @@ func (s *Server) Close() {
 	s.mu.Unlock()
 	s.network.close()
 	for _, line := range s.unusedRules() {
-		s.t.Logf("chargetest: %s", line) // the test has not ended yet
+		s.t.Logf("chargetest: %s", line)
 	}
 	if err := closeStore(store); err != nil {
 		s.t.Errorf("chargetest: %v", err)

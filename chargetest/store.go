@@ -95,7 +95,6 @@ func (s *indexedStore) updateIndex(ctx context.Context) error {
 	return err
 }
 
-// readPlatform returns new events, also those read before an error.
 func (s *indexedStore) readPlatform(ctx context.Context, platform string) (events []*Event, err error) {
 	for {
 		page, err := s.Store.List(ctx, chargeingest.Query{

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// WaitEvent waits until all matchers select a stored event, and returns the first one. It ends
-// the test at the timeout or shortly before the test's deadline.
+// WaitEvent waits until all matchers select a stored event, and returns the first one. It
+// fails and ends the test at the timeout or shortly before the test's deadline.
 func (s *Server) WaitEvent(t TB, matchers ...EventMatcher) Event {
 	t.Helper()
 	if q := s.waitEvents(t, 1, matchers); len(q.found) > 0 {
