@@ -15,7 +15,7 @@ type checkpointer struct {
 	running bool
 	done    chan checkpointResult
 
-	newFrames  int64 // during the last first step
+	newFrames  int64
 	doneFrames int64
 	drainAt    int64 // frames at which readers pause
 
@@ -41,7 +41,7 @@ func (w *writer) checkpointIfDue() {
 	}
 	state, err := w.session.walState()
 	if state.frames < w.checkpoints.doneFrames {
-		w.checkpoints.doneFrames = 0 // SQLite restarted the WAL
+		w.checkpoints.doneFrames = 0
 	}
 	switch {
 	case err != nil:
@@ -91,8 +91,8 @@ func (w *writer) checkpointEnded(done checkpointResult) {
 	}
 }
 
-// shouldRepeat reports whether the first step left many new frames, but less than half as many
-// as before.
+// shouldRepeat reports whether the first step left many new frames, but fewer than half as
+// many as before.
 func (l *checkpointer) shouldRepeat(frames, few int64) bool {
 	last := l.newFrames
 	l.newFrames = 0

@@ -22,7 +22,7 @@ import (
 	"example.com/chargeingest/internal/userpath"
 )
 
-// "chda" in ASCII
+// applicationID is "chda" in ASCII.
 const applicationID = 0x63686461
 
 // tuning is for tests.
@@ -36,7 +36,7 @@ type tuning struct {
 	checkpointFrames int64
 
 	// drainFrames is the number of WAL pages at which readers pause: overlapping readers would
-	// keep it from ever restarting.
+	// keep the WAL from ever restarting.
 	drainFrames int64
 
 	recheckEvery time.Duration
@@ -185,8 +185,7 @@ func (f *file) openAndLock() error {
 		return errors.Join(err, data.Close())
 	}
 	if !claim(info) {
-		// Closing the file, which got this name just now, would release the locks of its
-		// store.
+		// Closing the file, which got this name just now, would release its store's locks.
 		keepOpen(data)
 		return ErrLocked
 	}

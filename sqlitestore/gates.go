@@ -33,7 +33,7 @@ func (g *gates) enter(ctx context.Context, platform string, scan bool) (leave fu
 	return func() { leaveReads(); leaveScans() }, nil
 }
 
-// isScan reports whether a query may read events without limit that it does not return.
+// isScan reports whether a query may read any number of events that it does not return.
 func isScan(q chargeingest.Query) bool {
 	if q.Reference != "" {
 		return false // at most one event has it

@@ -176,7 +176,7 @@ func (f *file) checkWALPresent(c content, stateMatches bool) error {
 	return nil
 }
 
-// matches may be able to read the mark when the rest is damaged.
+// matches also works if only the mark is readable.
 func (f *file) matches(last *state, c *content, wal walContent) bool {
 	if c.err != nil && last.markOffset > 0 {
 		if m, ok := f.markAt(last.markOffset); ok && last.isOf(m.opening) {

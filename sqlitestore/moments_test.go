@@ -23,7 +23,7 @@ type fileMoment struct {
 	cut  bool
 	log  walContent
 
-	whole, alone string // content with and without the WAL
+	whole, alone string
 
 	wholeMark, aloneMark string
 }

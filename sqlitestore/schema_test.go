@@ -56,7 +56,6 @@ func TestSchemaChangedByProgramThatStaysOpen(t *testing.T) {
 	require.NoError(t, db.Close())
 }
 
-// vacuumed returns a store after a VACUUM by another program, and the new pages in the WAL.
 func vacuumed(t *testing.T) (setup setup, s *Store, pages map[int64][]byte) {
 	t.Helper()
 	setup = newSetup(t)

@@ -1,7 +1,7 @@
 // Package sqlitestore stores charge events in a SQLite file.
 //
 // Append returns after the commit was synced. The events survive a killed process and, if the
-// disk honors fsync, a power cut. One goroutine writes the queued requests of many callers in
+// disk honors fsync, a power cut. One goroutine stores the queued requests of many callers in
 // one transaction. Platforms take turns.
 //
 // Other programs may read the database, for example the view charge_events_view (see
@@ -98,8 +98,8 @@ type Options struct {
 	// Default: 2,000.
 	MaxTransactionEvents int
 
-	// MaxReaders bounds the connections that read. One platform cannot use all of these, and
-	// listings that scan use at most half. Default: 4.
+	// MaxReaders bounds the connections that read. One platform cannot use all connections,
+	// and listings that scan use at most half. Default: 4.
 	MaxReaders int
 
 	// Observer, if set, is called after each transaction that stored events or failed.
@@ -152,7 +152,7 @@ type Store struct {
 	readers *sql.DB
 	gates   gates
 
-	// Readers lock reading, and the writer locks it to empty the WAL or to close.
+	// locked by readers, and by the writer to empty the WAL or to close
 	reading sync.RWMutex
 
 	running context.Context
