@@ -55,7 +55,7 @@ func failInput(message string) {
 	if onGoroutineOf("testing.tRunner") {
 		panic(message)
 	}
-	// Package testing records the input.
+	// Package testing records the input, which then shows the message.
 	os.Exit(2)
 }
 

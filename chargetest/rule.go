@@ -51,7 +51,7 @@ func (s *Server) FailFor(d time.Duration, f Fault, matchers ...Matcher) *Rule {
 // each seed.
 func (s *Server) FailSometimes(p float64, seed uint64, f Fault, matchers ...Matcher) *Rule {
 	s.t.Helper()
-	random := rand.New(rand.NewPCG(seed, seed))
+	random := rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // reproducible by design
 	r := &Rule{name: fmt.Sprintf("FailSometimes(%g, %d, %s)", p, seed, f), matchers: matchers, decide: func(time.Time) (Fault, bool) {
 		return f, random.Float64() < p
 	}}

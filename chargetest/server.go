@@ -78,8 +78,8 @@ type Server struct {
 	journal    []*Request
 	rejected   []*Request
 	lastID     int
-	changed    chan struct{} // replaced by notify
-	restarting chan struct{} // replaced by Restart
+	changed    chan struct{}
+	restarting chan struct{}
 	closing    chan struct{}
 	isClosed   bool
 }
