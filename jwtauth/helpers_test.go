@@ -25,7 +25,6 @@ const (
 	audience = "https://charges.test"
 )
 
-// now is when a synctest bubble starts.
 var now = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func config(keys ...signer) jwtauth.Config {
@@ -57,7 +56,6 @@ func authorize(a chargeingest.Authorizer, token string) error {
 	return err
 }
 
-// requireRejected checks that err wraps want and contains nothing of the token.
 func requireRejected(t *testing.T, err, want error, token string) {
 	t.Helper()
 	require.ErrorIs(t, err, want)

@@ -17,7 +17,6 @@ func TestMaxHeaderValues(t *testing.T) {
 	t.Parallel()
 	s := edSigner("k")
 	a := newAuthorizer(t, config(s))
-	// Four fields of the object count too.
 	list := func(n int) string { return s.token(claims(), "x", make([]int, n)) }
 	require.NoError(t, authorize(a, list(60)))
 	token := list(61)
