@@ -85,7 +85,7 @@ func TestTokenTypes(t *testing.T) {
 	s := edSigner("k")
 	for _, c := range []struct {
 		types []string
-		typ   any // nil for no typ
+		typ   any
 		ok    bool
 	}{
 		{nil, "JWT", true},
