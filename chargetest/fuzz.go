@@ -17,7 +17,6 @@ type fuzzTB struct {
 	logged, failures messages
 }
 
-// fuzzer identifies a *testing.F by Fuzz.
 type fuzzer interface {
 	Fuzz(ff any)
 	Fail()
@@ -56,7 +55,7 @@ func failInput(message string) {
 	if onGoroutineOf("testing.tRunner") {
 		panic(message)
 	}
-	// Package testing records the input, which shows the message when run again.
+	// Package testing records the input, which then shows the message.
 	os.Exit(2)
 }
 

@@ -15,7 +15,6 @@ import (
 	"example.com/chargeingest/chargetest"
 )
 
-// scenario is an environment variable for child processes that run failing tests.
 const scenario = "CHARGETEST_TEST_SCENARIO"
 
 func sendRejected(t testing.TB, srv *chargetest.Server) {
@@ -164,7 +163,7 @@ var inBenchmark = map[string]struct {
 			for range b.N {
 				srv.Reset()
 				go handle(srv)
-				require.Len(b, srv.WaitRequests(b, 1), 1) // all rounds have the same *testing.B
+				require.Len(b, srv.WaitRequests(b, 1), 1)
 			}
 		})
 	}, ""},

@@ -16,8 +16,8 @@ type Rule struct {
 
 	decide func(now time.Time) (f Fault, hit bool)
 
-	limit int       // of hits, if positive
-	end   time.Time // by the server's clock; may be zero
+	limit int // of hits, if positive
+	end   time.Time
 
 	selected int // requests, by all matchers except Nth
 	hits     int
@@ -34,8 +34,8 @@ func (s *Server) FailNext(n int, f Fault, matchers ...Matcher) *Rule {
 	return s.addRule(r, f.check(), n > 0, "n must be 1 or more")
 }
 
-// FailFor injects a fault into all selected requests until the server's clock has advanced
-// by d. The Retry-After of a [Status] is the remaining time.
+// FailFor injects a fault into all selected requests until the server's clock has advanced by
+// d. The Retry-After of a [Status] is the remaining time.
 func (s *Server) FailFor(d time.Duration, f Fault, matchers ...Matcher) *Rule {
 	s.t.Helper()
 	end := s.Now().Add(d)
@@ -59,8 +59,8 @@ func (s *Server) FailSometimes(p float64, seed uint64, f Fault, matchers ...Matc
 	return s.addRule(r, f.check(), p >= 0 && p <= 1, "p must be from 0 to 1")
 }
 
-// Quota limits selected requests to n per window of the server's clock. The response to
-// others is 429 with a Retry-After. The first window starts with the first request.
+// Quota limits selected requests to n per window of the server's clock. The response to others
+// is 429 with a Retry-After. The first window starts with the first request.
 func (s *Server) Quota(n int, window time.Duration, matchers ...Matcher) *Rule {
 	s.t.Helper()
 	var end time.Time
@@ -138,7 +138,6 @@ func (r *Rule) exhausted(now time.Time) bool {
 	return r.limit > 0 && r.hits >= r.limit || !r.end.IsZero() && !now.Before(r.end)
 }
 
-// matches fails the test if a predicate panics.
 func (s *Server) matches(r *Rule, req *Request) (matched bool) {
 	defer func() {
 		if v := recover(); v != nil {

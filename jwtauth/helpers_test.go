@@ -25,7 +25,6 @@ const (
 	audience = "https://charges.test"
 )
 
-// now is when a synctest bubble starts.
 var now = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func config(keys ...signer) jwtauth.Config {

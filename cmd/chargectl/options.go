@@ -10,7 +10,6 @@ import (
 	"example.com/chargeingest/internal/cli"
 )
 
-// clientOptions returns the options of every command that talks to a server.
 func clientOptions(c *client) []cli.Option {
 	return []cli.Option{
 		{
@@ -27,8 +26,7 @@ func clientOptions(c *client) []cli.Option {
 	}
 }
 
-// baseURL accepts the URL of a server. Its error does not repeat the value, which
-// may contain a password.
+// baseURL does not repeat the value in its error, because it may contain a password.
 func baseURL(dst **url.URL) func(string) error {
 	return func(value string) error {
 		u, err := url.Parse(value)
