@@ -159,6 +159,8 @@ func (w *writer) checkpointFailed(err error) {
 	}
 }
 
+// drainReaders waits on a goroutine for the readers to end, without blocking the writer. That
+// goroutine hands its lock to the writer by drained: to either readersDrained or lockReaders.
 func (w *writer) drainReaders(frames int64) {
 	if frames < w.checkpoints.drainAt || w.checkpoints.draining {
 		return

@@ -209,7 +209,7 @@ func (f *file) sessionOpened(c conn, newest int64) error {
 	f.updateState()
 	if f.replacedState != nil {
 		f.logger.Warn("sqlitestore: the database is not the one that was last open at this path: it was restored or replaced",
-			"database", f.path, "newest event before", f.replacedState.newest, "newest event now", newest)
+			"database", f.path, "newest_before", f.replacedState.newest, "newest_now", newest)
 		f.replacedState = nil
 	}
 	return nil

@@ -59,6 +59,8 @@ func openSession(ctx context.Context, f *file) (*session, error) {
 	return s, nil
 }
 
+// start makes the WAL of a crash durable before anything is acknowledged: missing events are
+// detected before the database changes, and emptyWAL syncs all rows that a replay may return.
 func (s *session) start(ctx context.Context, f *file) error {
 	if f.guard == nil {
 		if err := f.openGuard(ctx); err != nil {

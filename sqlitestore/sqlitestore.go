@@ -237,13 +237,13 @@ func (s *Store) open(ctx context.Context, path string, t tuning) (err error) {
 
 // Append implements [chargeingest.EventStore].
 func (s *Store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
-	receipt, err := storekit.Append(ctx, b, func(a storekit.Attempt) (chargeingest.AppendResult, error) {
+	result, err := storekit.Append(ctx, b, func(a storekit.Attempt) (chargeingest.AppendResult, error) {
 		return s.writer.queue.Append(ctx, a)
 	})
 	if err != nil && errors.Is(err, ctx.Err()) {
 		err = fmt.Errorf("sqlitestore: %w", err)
 	}
-	return receipt, err
+	return result, err
 }
 
 func notStored(cause error) error {
@@ -260,8 +260,8 @@ func (s *Store) Ready(ctx context.Context) error {
 }
 
 // Close stores the queued events, ends Backup and Prune, and closes the database. Other
-// methods then return chargeingest.ErrClosed. Close returns an error, also when repeated, if
-// another database overwrote the file.
+// methods then return chargeingest.ErrClosed. Every call returns the same result: an error if
+// closing fails, or if another database overwrote the file.
 func (s *Store) Close() error {
 	s.once.Do(func() {
 		s.backupsMu.Lock()
