@@ -48,15 +48,15 @@ func (p Principal) platform(header []string) (string, error) {
 	if i := slices.Index(p.Platforms, header[0]); i >= 0 && len(header) == 1 {
 		return p.Platforms[i], nil
 	}
-	return "", ErrForbidden
+	return "", errPlatformNotAllowed
 }
 
 // Authorizer authenticates requests and checks permissions.
 type Authorizer interface {
 	// Authorize returns the caller of r if it has the permission. It is called
-	// concurrently and must not read the body of r. If one of the X-API-KEY, Authorization,
-	// Proxy-Authorization or Cookie headers exceeds 16 KiB, the handler responds with 401
-	// without calling it.
+	// concurrently and must not read the body of r. Before the call, the handler rejects
+	// requests with more than 16 KiB in all values of X-API-KEY, Authorization,
+	// Proxy-Authorization or Cookie, with 401.
 	//
 	// Errors are tested with errors.Is. The response to ErrNoCredential and
 	// ErrInvalidCredential is 401, and to ErrForbidden 403. Any other error means that
@@ -81,7 +81,10 @@ var (
 	ErrForbidden = errors.New("permission denied")
 )
 
-var errCredentialTooLong = fmt.Errorf("a credential header is longer than %d bytes: %w", redact.MaxHeaderBytes, ErrInvalidCredential)
+var (
+	errCredentialTooLong  = fmt.Errorf("a credential header is longer than %d bytes: %w", redact.MaxHeaderBytes, ErrInvalidCredential)
+	errPlatformNotAllowed = errors.New("platform not allowed")
+)
 
 // AuthorizerFunc is a function that implements [Authorizer].
 type AuthorizerFunc func(r *http.Request, perm Permission) (Principal, error)
@@ -143,7 +146,10 @@ var _ Authorizer = (*Keys)(nil)
 // secret.
 func NewKeys(keys ...Key) (*Keys, error) {
 	k := new(Keys)
-	return k, k.Replace(keys...)
+	if err := k.Replace(keys...); err != nil {
+		return nil, err
+	}
+	return k, nil
 }
 
 // Replace replaces all keys at once, for rotation. On error the old keys stay in use.
@@ -152,12 +158,12 @@ func (k *Keys) Replace(keys ...Key) error {
 	for i, key := range keys {
 		entry, err := newKeyEntry(key)
 		if err != nil {
-			return fmt.Errorf("key %d: %w", i, err)
+			return fmt.Errorf("chargeingest: key %d: %w", i, err)
 		}
 		prefix := hashPrefix(entry.hash)
 		for _, other := range byPrefix[prefix] {
 			if other.hash == entry.hash {
-				return fmt.Errorf("key %d: duplicate of an earlier key", i)
+				return fmt.Errorf("chargeingest: key %d: duplicate of an earlier key", i)
 			}
 		}
 		byPrefix[prefix] = append(byPrefix[prefix], entry)
@@ -173,19 +179,19 @@ func newKeyEntry(key Key) (keyEntry, error) {
 	}
 	switch {
 	case (key.Secret == "") == (key.SHA256 == nil):
-		return e, errors.New("set exactly one of the fields Secret and SHA256")
+		return e, errors.New("exactly one of Secret and SHA256 must be set")
 	case redact.TooLong([]string{key.Secret}):
-		return e, fmt.Errorf("field Secret must be shorter than %d bytes, since requests with longer credentials are rejected", redact.MaxHeaderBytes)
+		return e, fmt.Errorf("field Secret must be shorter than %d bytes, because requests with longer credentials are rejected", redact.MaxHeaderBytes)
 	case key.SHA256 != nil && len(key.SHA256) != sha256.Size:
-		return e, fmt.Errorf("field SHA256 must be %d bytes, it has %d", sha256.Size, len(key.SHA256))
+		return e, fmt.Errorf("field SHA256 must have %d bytes, not %d", sha256.Size, len(key.SHA256))
 	case len(key.Platforms) == 0 || slices.Contains(key.Platforms, ""):
-		return e, errors.New("field Platforms must have at least one platform, and no empty one")
+		return e, errors.New("field Platforms must not be empty or contain an empty name")
 	case len(key.Permissions) == 0:
-		return e, errors.New("field Permissions must have at least one permission")
+		return e, errors.New("field Permissions must not be empty")
 	}
 	for _, p := range key.Permissions {
 		if p != PermissionIngest && p != PermissionView {
-			return e, fmt.Errorf("unknown permission %q; valid permissions are %s and %s", p, PermissionIngest, PermissionView)
+			return e, fmt.Errorf("field Permissions contains %q; valid are %s and %s", p, PermissionIngest, PermissionView)
 		}
 	}
 	if key.SHA256 != nil {
@@ -206,8 +212,12 @@ func (k *Keys) Authorize(r *http.Request, perm Permission) (Principal, error) {
 	if err != nil {
 		return Principal{}, err
 	}
+	entries := k.byPrefix.Load()
+	if entries == nil {
+		return Principal{}, ErrInvalidCredential
+	}
 	hash := sha256.Sum256([]byte(secret))
-	for _, e := range (*k.byPrefix.Load())[hashPrefix(hash)] {
+	for _, e := range (*entries)[hashPrefix(hash)] {
 		if subtle.ConstantTimeCompare(e.hash[:], hash[:]) != 1 {
 			continue
 		}

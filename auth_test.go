@@ -20,20 +20,20 @@ func validKey(secret string) chargeingest.Key {
 
 func TestInvalidKeys(t *testing.T) {
 	for want, change := range map[string]func(*chargeingest.Key){
-		"exactly one of the fields Secret and SHA256": func(k *chargeingest.Key) { k.SHA256 = make([]byte, 32) },
-		"exactly one":                       func(k *chargeingest.Key) { k.Secret = "" },
-		"SHA256 must be 32 bytes, it has 5": func(k *chargeingest.Key) { k.Secret, k.SHA256 = "", make([]byte, 5) },
-		"Platforms must have at least one":  func(k *chargeingest.Key) { k.Platforms = nil },
-		"no empty one":                      func(k *chargeingest.Key) { k.Platforms = []string{"acme", ""} },
-		"Permissions must have":             func(k *chargeingest.Key) { k.Permissions = nil },
-		`unknown permission "METER"`:        func(k *chargeingest.Key) { k.Permissions = []chargeingest.Permission{"METER"} },
-		"duplicate of an earlier key":       func(k *chargeingest.Key) { k.Secret = "top secret" },
+		"exactly one of Secret and SHA256": func(k *chargeingest.Key) { k.SHA256 = make([]byte, 32) },
+		"exactly one":                      func(k *chargeingest.Key) { k.Secret = "" },
+		"SHA256 must have 32 bytes, not 5": func(k *chargeingest.Key) { k.Secret, k.SHA256 = "", make([]byte, 5) },
+		"Platforms must not be empty":      func(k *chargeingest.Key) { k.Platforms = nil },
+		"contain an empty name":            func(k *chargeingest.Key) { k.Platforms = []string{"acme", ""} },
+		"Permissions must not be empty":    func(k *chargeingest.Key) { k.Permissions = nil },
+		`Permissions contains "METER"`:     func(k *chargeingest.Key) { k.Permissions = []chargeingest.Permission{"METER"} },
+		"duplicate of an earlier key":      func(k *chargeingest.Key) { k.Secret = "top secret" },
 	} {
 		t.Run(want, func(t *testing.T) {
 			k := validKey("secret of the second")
 			change(&k)
 			_, err := chargeingest.NewKeys(validKey("top secret"), k)
-			require.ErrorContains(t, err, "key 1: ")
+			require.ErrorContains(t, err, "chargeingest: key 1: ")
 			require.ErrorContains(t, err, want)
 			require.NotContains(t, err.Error(), "secret of")
 			require.NotContains(t, err.Error(), "top secret")
@@ -61,4 +61,17 @@ func TestReplaceKeys(t *testing.T) {
 	require.NoError(t, keys.Replace(k))
 	require.NoError(t, authorize(keys, "new"), "a key may be given by its hash")
 	require.ErrorIs(t, authorize(keys, "old"), chargeingest.ErrInvalidCredential)
+}
+
+func TestNoKeys(t *testing.T) {
+	t.Parallel()
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set("X-Api-Key", "secret")
+	var none chargeingest.Keys
+	_, err := none.Authorize(r, chargeingest.PermissionView)
+	require.ErrorIs(t, err, chargeingest.ErrInvalidCredential)
+
+	keys, err := chargeingest.NewKeys(chargeingest.Key{})
+	require.Error(t, err)
+	require.Nil(t, keys)
 }

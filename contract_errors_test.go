@@ -1,6 +1,7 @@
 package chargeingest_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/memstore"
 )
 
 var everyError = []struct {
@@ -235,4 +237,45 @@ func TestErrorSize(t *testing.T) {
 func TestErrorText(t *testing.T) {
 	err := &chargeingest.Error{Status: 400, Code: chargeingest.CodeMissingField, Message: "reference is missing"}
 	require.EqualError(t, err, "400 MISSING_FIELD: reference is missing")
+}
+
+func TestStoreWithoutContent(t *testing.T) {
+	t.Parallel()
+	empty := chargeingest.StoredEvent{ID: "chda_1"}
+	f := newFixture(t, withStore(&readableStore{
+		Store: memstore.New(),
+		append: func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error) {
+			return chargeingest.AppendResult{Outcomes: []chargeingest.Outcome{{StoredEvent: empty}}}, nil
+		},
+		get: func(context.Context, string, string) (chargeingest.StoredEvent, error) { return empty, nil },
+		list: func(context.Context, chargeingest.Query) (chargeingest.Page, error) {
+			return chargeingest.Page{Events: []chargeingest.StoredEvent{empty}}, nil
+		},
+	}))
+	for name, c := range map[string]struct {
+		resp response
+		want string
+	}{
+		"append": {f.post(t, eventPath, event()), "it is unknown whether the events were stored"},
+		"get":    {f.get(t, eventPath+"/chda_1"), "internal error; nothing was stored"},
+		"list":   {f.get(t, eventPath), "internal error; nothing was stored"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.resp.requireError(t, http.StatusInternalServerError, "INTERNAL_ERROR", "")
+			require.Contains(t, c.resp.body["message"], c.want)
+			require.Contains(t, f.log.text(), `stored event \"chda_1\" has no JSON object as its content`)
+		})
+	}
+	_, err := empty.Event()
+	require.Error(t, err)
+}
+
+func TestInternalErrorBeforeTheStore(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, withAuthorizer(chargeingest.AuthorizerFunc(func(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) {
+		panic("torn")
+	})))
+	resp := f.post(t, eventPath, event())
+	resp.requireError(t, http.StatusInternalServerError, "INTERNAL_ERROR", "")
+	require.Equal(t, "internal error; nothing was stored", resp.body["message"])
 }

@@ -365,9 +365,20 @@ func appendEvent(dst []byte, ev *StoredEvent) []byte {
 	return append(dst, ev.Content[1:]...)
 }
 
+// check reports content that no response can be made of, a bug of the store.
+func (e *StoredEvent) check() error {
+	if !strings.HasPrefix(e.Content, "{") {
+		return fmt.Errorf("stored event %q has no JSON object as its content", limits.Shorten(e.ID))
+	}
+	return nil
+}
+
 // Event decodes a stored event.
 func (e *StoredEvent) Event() (ChargeEvent, error) {
 	var ev ChargeEvent
+	if err := e.check(); err != nil {
+		return ev, err
+	}
 	err := ev.UnmarshalJSON(appendEvent(nil, e))
 	return ev, err
 }

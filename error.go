@@ -1,6 +1,7 @@
 package chargeingest
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -101,11 +102,25 @@ func violationsError(violations []Violation) *Error {
 	}
 }
 
-// internalError is the response to a bug, or to an unknown outcome if a retry is not safe.
+// internalError is the response to a bug after which nothing was stored.
 func internalError(cause error) *Error {
-	e := newError(CodeInternalError, "internal error; it is unknown whether the events were stored, so check before you send them again")
+	e := newError(CodeInternalError, "internal error; nothing was stored")
 	e.cause = cause
 	return e
+}
+
+// outcomeUnknownError is the response to an unknown outcome if a retry is not safe.
+func outcomeUnknownError(cause error) *Error {
+	e := newError(CodeInternalError, "internal error; it is unknown whether the events were stored, so check before you send them again")
+	e.cause = asOutcomeUnknown(cause)
+	return e
+}
+
+func asOutcomeUnknown(cause error) error {
+	if errors.Is(cause, ErrOutcomeUnknown) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", ErrOutcomeUnknown, cause)
 }
 
 func unavailableError(message string, cause error) *Error {

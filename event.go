@@ -26,8 +26,9 @@ type ChargeEvent struct {
 
 	PricingPlanSubscriptionSelector *Selector
 
-	// Reference is the sender's name for the event, unique within the platform unless
-	// empty. It makes retries safe.
+	// Reference is the sender's name for the event: up to 256 letters A–Z and a–z, digits,
+	// underscores and hyphens. Unless empty, it is unique within the platform, which makes
+	// retries safe.
 	Reference   *string
 	Description *string
 

@@ -10,8 +10,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -183,7 +185,6 @@ func post(url, key string) string {
 	return res.Status
 }
 
-// app is a client that sends each charge up to three times.
 type app struct{ url, key string }
 
 func newApp(url, key string) app { return app{url, key} }
@@ -210,6 +211,42 @@ func (a app) Charge(reference string) error {
 		}
 	}
 	return errors.New("not charged")
+}
+
+func serve(ctx context.Context, srv *http.Server, store io.Closer) error {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	failed := make(chan error, 1)
+	go func() { failed <- srv.ListenAndServe() }()
+	var err error
+	select {
+	case err = <-failed:
+	case <-ctx.Done():
+		stop()
+		timeout, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		err = srv.Shutdown(timeout)
+	}
+	return errors.Join(err, store.Close())
+}
+
+func TestGracefulShutdown(t *testing.T) {
+	store, err := sqlitestore.Open(t.Context(), filepath.Join(t.TempDir(), "charges.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := chargeingest.New(chargeingest.Config{Store: store, Authorizer: allowAll})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := serve(ctx, &http.Server{Addr: "127.0.0.1:0", Handler: h}, store); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Ready(t.Context()); !errors.Is(err, chargeingest.ErrClosed) {
+		t.Fatal(err)
+	}
 }
 
 func TestLostResponse(t *testing.T) {

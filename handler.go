@@ -294,7 +294,7 @@ func (h *Handler) authorize(req *request, perm Permission) error {
 	}
 	if err == nil {
 		req.platform, err = principal.platform(req.r.Header.Values("X-Platform-Id"))
-		if err != nil && !errors.Is(err, ErrForbidden) {
+		if err != nil && !errors.Is(err, errPlatformNotAllowed) {
 			return internalError(err)
 		}
 	}
@@ -303,13 +303,13 @@ func (h *Handler) authorize(req *request, perm Permission) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, ErrNoCredential):
-		e = newError(CodeUnauthorised, "missing or unsupported credentials; send an X-API-KEY header, or an Authorization header with a Bearer token, unless this service documents something else")
+		e = newError(CodeUnauthorised, "no credential that this service accepts; send an X-API-KEY header or a Bearer token, unless this service documents something else")
 		req.header().Set("WWW-Authenticate", "Bearer")
 	case errors.Is(err, ErrInvalidCredential):
 		e = newError(CodeUnauthorised, "invalid API key or token")
 		req.header().Set("WWW-Authenticate", "Bearer")
-	case errors.Is(err, ErrForbidden):
-		e = newError(CodeUserNotAllowed, "the request needs the permission "+string(perm)+" on its platform")
+	case errors.Is(err, ErrForbidden), errors.Is(err, errPlatformNotAllowed):
+		e = newError(CodeUserNotAllowed, "the caller lacks the permission "+string(perm)+", or may not use this platform")
 	default:
 		e = unavailableError("the credentials cannot be checked at the moment; nothing was stored, send the request again", nil)
 		var timed interface{ RetryAfter() time.Duration }

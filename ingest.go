@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -122,12 +121,30 @@ func (h *Handler) ingest(ctx context.Context, in ingestion) (AppendResult, error
 	if in.detached {
 		ctx = h.deadlines.Context(ctx)
 	}
-	result, err := h.cfg.Store.Append(limits.WithComparison(ctx, in.comparison), b)
-	if err != nil {
+	return h.append(limits.WithComparison(ctx, in.comparison), b)
+}
+
+// append stores a batch. Its errors are *Error.
+func (h *Handler) append(ctx context.Context, b Batch) (AppendResult, error) {
+	var result AppendResult
+	returned := false
+	err := panics.Catch(func() (err error) {
+		result, err = h.cfg.Store.Append(ctx, b)
+		returned = true
+		return err
+	})
+	switch {
+	case !returned:
+		return AppendResult{}, outcomeUnknownError(err)
+	case err != nil:
 		return AppendResult{}, appendError(err, &b)
+	case len(result.Outcomes) != len(b.Events):
+		return AppendResult{}, outcomeUnknownError(errors.New("store returned a result with a different number of events"))
 	}
-	if len(result.Outcomes) != len(b.Events) {
-		return AppendResult{}, errors.New("store returned a result with a different number of events")
+	for i := range result.Outcomes {
+		if err := result.Outcomes[i].check(); err != nil {
+			return AppendResult{}, outcomeUnknownError(err)
+		}
 	}
 	return result, nil
 }
@@ -146,13 +163,10 @@ func appendError(err error, b *Batch) *Error {
 	case errors.Is(err, ErrNotStored):
 		return unavailableError("the events could not be stored; nothing was stored, send the request again", err)
 	}
-	if !errors.Is(err, ErrOutcomeUnknown) {
-		err = fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
-	}
 	if isRepeatable(b) {
-		return unavailableError("it is unknown whether the events were stored; sending the same request again is safe", err)
+		return unavailableError("it is unknown whether the events were stored; sending the same request again is safe", asOutcomeUnknown(err))
 	}
-	return internalError(err)
+	return outcomeUnknownError(err)
 }
 
 // isRepeatable reports whether retrying a batch is safe even if it was stored.
@@ -245,7 +259,7 @@ func (h *Handler) Ingest(ctx context.Context, req IngestRequest) (result IngestR
 	})
 	var e *Error
 	if err != nil && !errors.As(err, &e) {
-		err = internalError(fmt.Errorf("%w: %w", ErrOutcomeUnknown, err))
+		err = internalError(err)
 	}
 	if err != nil {
 		return IngestResult{}, err
@@ -279,7 +293,7 @@ func (h *Handler) ingestEvents(ctx context.Context, req IngestRequest) (IngestRe
 		o := &stored.Outcomes[i]
 		result.Replayed[i] = o.Replayed
 		if result.Events[i], err = o.Event(); err != nil {
-			return IngestResult{}, err
+			return IngestResult{}, outcomeUnknownError(err)
 		}
 	}
 	return result, nil

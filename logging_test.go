@@ -57,6 +57,8 @@ func TestLogLine(t *testing.T) {
 			`{"level":"INFO","client":"192.0.2.1:1234","subject":"","platform":"","route":"charge-data list","method":"GET","status":401,"events":0,"replayed":0,"code":"UNAUTHORISED","error":"no credential"}`},
 		{"a caller without the permission, with its subject", request("POST", eventPath, strings.NewReader(event()), "X-API-KEY: "+viewSecret), nil,
 			`{"level":"INFO","client":"192.0.2.1:1234","subject":"test","platform":"","route":"charge-data","method":"POST","status":403,"events":0,"replayed":0,"code":"USER_NOT_ALLOWED","error":"permission denied"}`},
+		{"a platform of another caller", request("POST", eventPath, strings.NewReader(event()), "x-platform-id: pf_c"), nil,
+			`{"level":"INFO","client":"192.0.2.1:1234","subject":"test","platform":"","route":"charge-data","method":"POST","status":403,"events":0,"replayed":0,"code":"USER_NOT_ALLOWED","error":"platform not allowed"}`},
 		{"an invalid credential, with a known subject", request("GET", eventPath, nil), []func(*chargeingest.Config){withAuthorizer(authorizeAda(chargeingest.ErrInvalidCredential))},
 			`{"level":"INFO","client":"192.0.2.1:1234","subject":"ada","platform":"","route":"charge-data list","method":"GET","status":401,"events":0,"replayed":0,"code":"UNAUTHORISED","error":"invalid credential"}`},
 		{"an unknown path", request("POST", "/billing"+eventPath+"?key=confidential", strings.NewReader(event())), nil,

@@ -50,7 +50,7 @@ func (h *Handler) serveList(req *request) error {
 	page, err := h.reader.List(req.r.Context(), q)
 	switch {
 	case errors.Is(err, ErrInvalidCursor):
-		return fieldError(CodeInvalidField, "after", "after must be the next or position of an earlier response")
+		return fieldError(CodeInvalidField, "after", "after is not a cursor of this service, or is beyond its last event")
 	case errors.Is(err, ErrScanLimit):
 		return unavailableError("the listing took too long; filter by reference, customer_id or customer_reference, or continue from a cursor", err)
 	case err != nil:
@@ -61,6 +61,11 @@ func (h *Handler) serveList(req *request) error {
 
 // respondRead counts events as bytes in flight until they are written.
 func (h *Handler) respondRead(req *request, events []StoredEvent, head, tail string) error {
+	for i := range events {
+		if err := events[i].check(); err != nil {
+			return internalError(err)
+		}
+	}
 	r := eventsResponse{head: head, tail: tail, events: events}
 	req.held.Platform = req.platform
 	if !req.held.Resize(int64(r.size())) {
@@ -129,7 +134,7 @@ func parameters() []parameter {
 	isSetReference := func(s string) bool { return s != "" && isReference(s) }
 	isCursor := func(s string) bool { return isVisibleASCII(s, maxTextLength) }
 	return []parameter{
-		{"reference", "1 to 256 letters, digits, underscores and hyphens", filter(func(q *Query) *string { return &q.Reference }, isSetReference)},
+		{"reference", "1 to 256 letters A–Z and a–z, digits, underscores and hyphens", filter(func(q *Query) *string { return &q.Reference }, isSetReference)},
 		{"customer_id", identifier, filter(func(q *Query) *string { return &q.CustomerID }, isIdentifier)},
 		{"customer_reference", identifier, filter(func(q *Query) *string { return &q.CustomerReference }, isIdentifier)},
 		{"pricing_plan_subscription_id", identifier, filter(func(q *Query) *string { return &q.PricingPlanSubscriptionID }, isIdentifier)},

@@ -50,7 +50,7 @@ type EventStore interface {
 	// of the batch is or will be stored. If the batch may or may not be stored, the error
 	// is an ErrOutcomeUnknown. Callers treat any other error the same way.
 	//
-	// Cancellation: if ctx has ended before the call, nothing is stored. If it ends
+	// Cancellation: if ctx has ended before the call, the error is ErrNotStored. If it ends
 	// during the call, Append stops waiting. The error is then an ErrNotStored only if
 	// the events will not be stored, and otherwise an ErrOutcomeUnknown.
 	//

@@ -49,7 +49,7 @@ func (v *validator) validate(ctx context.Context, platform string, body []byte, 
 	}
 	// A decoded body can take many times the memory of the text, so none is kept while
 	// waiting for a slot.
-	leave, err := v.gate.EnterNow(ctx, platform)
+	leave, err := v.gate.EnterEvenIfDone(ctx, platform)
 	if err != nil {
 		return nil, givenUpError(err)
 	}

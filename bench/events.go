@@ -10,8 +10,8 @@ import (
 
 const customers = 5000
 
-// generator generates bodies of charge events. Field frequencies and lengths are
-// those of usage billing. Equal seeds generate equal bodies.
+// generator generates bodies of charge events with the field frequencies and lengths of usage
+// billing. Equal seeds generate equal bodies.
 type generator struct {
 	random    *rand.Rand
 	customer  *rand.Zipf
@@ -206,7 +206,6 @@ type object struct {
 	b      strings.Builder
 }
 
-// text adds a string that needs no escaping.
 func (o *object) text(name, value string) *object { return o.json(name, `"`+value+`"`) }
 
 func (o *object) json(name, value string) *object {

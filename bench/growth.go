@@ -53,7 +53,6 @@ func (w *workshop) growthRow(name, about string, conns int) row {
 	}
 }
 
-// grow fills a database, measures it in turn with an empty one, and verifies it.
 func (w *workshop) grow(ctx context.Context, o options, found *results) (err error) {
 	db, err := w.newDatabase(ctx, backendSQLite)
 	if err != nil {

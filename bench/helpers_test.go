@@ -14,7 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// asProgram makes the test binary a child process.
 const asProgram = "CHARGEINGEST_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
@@ -30,7 +29,6 @@ type testProgram struct {
 	log watched
 }
 
-// newTestProgram returns a program that accepts every file system.
 func newTestProgram(t *testing.T) *testProgram {
 	executable, err := os.Executable()
 	require.NoError(t, err)
@@ -51,7 +49,6 @@ func (tp *testProgram) workshop(t *testing.T) *workshop {
 	return w
 }
 
-// watched calls a function at the first write.
 type watched struct {
 	mu    sync.Mutex
 	text  bytes.Buffer

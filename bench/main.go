@@ -85,7 +85,6 @@ func (p *program) logf(format string, args ...any) {
 	_, _ = fmt.Fprintf(p.stderr, format+"\n", args...)
 }
 
-// usageError is a mistake of the caller, reported with statusUsage.
 type usageError struct{ err error }
 
 func (e *usageError) Error() string { return e.err.Error() }

@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// measurement is the result of a row in one round.
 type measurement struct {
 	outcome
 	CPU  time.Duration // 0 if unknown
@@ -36,7 +35,6 @@ func (m measurement) cpuPer100k() float64 {
 	return m.CPU.Seconds() * 1e5 / float64(m.Acknowledged.Events)
 }
 
-// workshop measures rows in a temporary directory.
 type workshop struct {
 	*program
 	dir      string
@@ -71,7 +69,7 @@ func (w *workshop) workload() workload {
 	}
 }
 
-// measure measures a row with a new database, and verifies the stored events.
+// measure also verifies the stored events.
 func (w *workshop) measure(ctx context.Context, r row) (m measurement, err error) {
 	db, err := w.newDatabase(ctx, r.backend)
 	if err != nil {
@@ -169,7 +167,7 @@ func (w *workshop) load(ctx context.Context, s *server, spec loadSpec) (measurem
 	return m, err
 }
 
-// run runs a load or a writer, and measures the observed process meanwhile, or the new process if observed is nil.
+// run measures the observed process, or the new process if observed is nil.
 func (w *workshop) run(ctx context.Context, role string, spec any, observed *process) (m measurement, err error) {
 	p, err := w.start(ctx, role, spec)
 	if err != nil {

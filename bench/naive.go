@@ -16,8 +16,8 @@ import (
 	"example.com/chargeingest/schema"
 )
 
-// naive is an endpoint written by hand with the same schema and durability, and a unique index against duplicates.
-// It lacks replays, batches, reads and errors that name a field.
+// naive is an endpoint written by hand with the same schema and durability, and a unique index
+// against duplicates. It lacks replays, batches, reads and errors that name a field.
 type naive struct {
 	schema *jsonschema.Schema
 	db     *sql.DB
@@ -51,7 +51,6 @@ func openNaive(ctx context.Context, path string) (*naive, error) {
 
 func (n *naive) Close() error { return errors.Join(n.insert.Close(), n.db.Close()) }
 
-// ServeHTTP implements [http.Handler].
 func (n *naive) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if subtle.ConstantTimeCompare([]byte(r.Header.Get("X-API-KEY")), []byte(apiKey)) != 1 {
 		http.Error(w, "unauthorized", http.StatusUnauthorized)

@@ -81,7 +81,6 @@ func (o *options) flags() *flag.FlagSet {
 	return flags
 }
 
-// parseRowFlags adds the flag -only and parses the command line.
 func (o *options) parseRowFlags(flags *flag.FlagSet, args []string, help string, rows []row, out io.Writer) error {
 	only := flags.String("only", "",
 		"measure these `rows`, in this order, such as c@64,d@8: the letter and, after an @, the connections")

@@ -16,8 +16,8 @@ import (
 	"example.com/chargeingest/internal/tail"
 )
 
-// childCommand runs a role in a child process. Parent and child exchange JSON values over standard input and output.
-// The end of standard input ends the child, even if the parent is killed.
+// Parent and child exchange JSON values over standard input and output. The end of standard
+// input ends the child, even if the parent is killed.
 const childCommand = "child"
 
 const (
@@ -31,7 +31,6 @@ const stopTimeout = time.Minute
 // ready is sent by a prepared worker, and sent back to start it.
 type ready struct{}
 
-// process is a child process, as its parent sees it.
 type process struct {
 	role string
 	cmd  *exec.Cmd
@@ -40,7 +39,7 @@ type process struct {
 	log  tail.Buffer
 }
 
-// start starts a child process. The caller must call stop or kill.
+// The caller of start must call stop or kill.
 func (p *program) start(ctx context.Context, role string, spec any) (*process, error) {
 	c := &process{role: role}
 	c.cmd = exec.CommandContext(ctx, p.executable, childCommand, role) //nolint:gosec // this program
@@ -68,7 +67,7 @@ func (c *process) pid() int { return c.cmd.Process.Pid }
 
 func (c *process) send(v any) error { return json.NewEncoder(c.in).Encode(v) }
 
-// receive decodes the next value of the child. It kills the child if it returns an error.
+// receive kills the child if it returns an error.
 func (c *process) receive(v any) error {
 	if err := c.out.Decode(v); err != nil {
 		return c.failed(err)
@@ -137,14 +136,12 @@ func (p *program) child(ctx context.Context, args []string) error {
 	return usagef("%s is internal to this program", childCommand)
 }
 
-// parent is the process that started this one.
 type parent struct {
 	in     *json.Decoder
 	out    *json.Encoder
 	cancel context.CancelFunc
 }
 
-// awaitEnd cancels the context at the end of standard input.
 func (up *parent) awaitEnd() {
 	defer up.cancel()
 	_ = up.in.Decode(new(ready))
@@ -155,7 +152,7 @@ type worker interface {
 	close()
 }
 
-// runWorker prepares a worker, runs it when the parent is ready too, and sends its outcome.
+// runWorker runs a worker when the parent is ready too, and sends its outcome.
 func runWorker[Spec any, W worker](ctx context.Context, up *parent, open func(context.Context, Spec) (W, error)) error {
 	var spec Spec
 	if err := up.in.Decode(&spec); err != nil {

@@ -11,13 +11,13 @@ import (
 
 const referenceLength = 36
 
-// references generates references. Not safe for concurrent use.
+// references is not safe for concurrent use.
 type references struct {
 	random *rand.ChaCha8
 	uuid   int // version: 4 is random, 7 ordered in time
 }
 
-// newReferences returns a generator. Streams never generate the same reference.
+// Streams never generate the same reference.
 func newReferences(seed, stream uint64, version int) *references {
 	return &references{newRandom(seed, stream, 0x7265666572656e63), version}
 }
@@ -37,7 +37,7 @@ func (r *references) next() (uuid.UUID, error) {
 	return uuid.NewRandomFromReader(r.random)
 }
 
-// fill writes a new reference over the first referenceLength bytes of dst.
+// fill overwrites the first referenceLength bytes of dst.
 func (r *references) fill(dst []byte) (uuid.UUID, error) {
 	reference, err := r.next()
 	if err != nil {
@@ -48,7 +48,8 @@ func (r *references) fill(dst []byte) (uuid.UUID, error) {
 	return reference, err
 }
 
-// tally counts references, with a checksum that detects missing, duplicate and changed ones in any order.
+// tally counts references, with a checksum that detects missing, duplicate and changed ones in
+// any order.
 type tally struct {
 	Events int64
 	Sum    uint64

@@ -132,7 +132,6 @@ func median(values []float64) float64 {
 	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
 }
 
-// orDash formats a figure. 0 means unknown.
 func orDash(x float64, format func(float64) string) string {
 	if x == 0 {
 		return "–"

@@ -7,7 +7,8 @@ import (
 	"sync/atomic"
 )
 
-// Bodies repeat with other references. There are too many for the caches between client and disk.
+// Bodies repeat with other references. There are too many for the caches between client and
+// disk.
 const (
 	eventBodies = 8192
 	batchBodies = 32
@@ -25,7 +26,7 @@ func (r *request) status() int {
 	return http.StatusCreated
 }
 
-// requests is a cycle of requests, safe for concurrent use.
+// requests is a cycle, safe for concurrent use.
 type requests struct {
 	all  []request
 	sent atomic.Uint64

@@ -39,8 +39,8 @@ func singleEvents() row {
 	return row{letter: "c", about: "sqlitestore, single events", backend: backendSQLite}
 }
 
-// compareRows returns rows in the order of measurement. Rows to compare are close, so that the machine is in the same
-// state for both.
+// compareRows returns rows in the order of measurement. Rows to compare are close, so that the
+// machine is in the same state for both.
 func compareRows() []row {
 	empty := row{letter: "a", about: "empty net/http handler", backend: backendEmpty}
 	naive := row{letter: "b", about: "endpoint written by hand, on SQLite", backend: backendNaive}
@@ -78,7 +78,7 @@ func postgresRows() []row {
 	}
 }
 
-// selectRows returns the rows of a list such as "c@64,d", or all rows for an empty list.
+// An empty list selects all rows.
 func selectRows(rows []row, list string) ([]row, error) {
 	if list == "" {
 		return rows, nil

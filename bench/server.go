@@ -88,7 +88,7 @@ func respondCreated(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusCreated)
 }
 
-// serveChild serves until ctx ends. It sends its address first, and the events in its memory last.
+// serveChild sends its address first, and the events in its memory last.
 func serveChild(ctx context.Context, out *json.Encoder, spec serverSpec) error {
 	s, err := openService(ctx, spec)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"example.com/chargeingest/sqlitestore"
 )
 
-// openSQLite opens one connection and checks that commits are synced: the driver ignores unknown parameters.
+// openSQLite checks that commits are synced: the driver ignores unknown parameters.
 func openSQLite(ctx context.Context, path, parameters string) (*sql.DB, error) {
 	const durable = "_pragma=journal_mode(wal)&_pragma=synchronous(full)&_pragma=busy_timeout(5000)"
 	db, err := sql.Open("sqlite", fileURI(path, durable+parameters))
@@ -41,7 +41,7 @@ func fileURI(path, parameters string) string {
 	return uri.String()
 }
 
-// inserter inserts into the tables of sqlitestore. It uses the driver directly: database/sql takes time.
+// inserter uses the driver directly: database/sql takes time.
 type inserter struct {
 	db   *sql.DB
 	conn *sql.Conn

@@ -12,7 +12,7 @@ import (
 // maxIntegrityEvents limits the check of all indexes, which takes minutes for millions of events.
 const maxIntegrityEvents = 500_000
 
-// errMismatch reports that the stored events are not the acknowledged ones. The measurement is void.
+// errMismatch means that the measurement is void.
 var errMismatch = errors.New("VERIFICATION FAILED: the stored events are not the acknowledged events")
 
 func checkStored(stored, acknowledged tally) error {
@@ -22,7 +22,6 @@ func checkStored(stored, acknowledged tally) error {
 	return nil
 }
 
-// verifySQLite verifies a closed database.
 func verifySQLite(ctx context.Context, path string, acknowledged tally) (err error) {
 	db, err := sql.Open("sqlite", fileURI(path, "_pragma=busy_timeout(5000)&_pragma=query_only(1)"))
 	if err != nil {

@@ -63,7 +63,7 @@ func (w workload) newMeter(now time.Time) *meter {
 	return m
 }
 
-// run calls do in concurrent workers. After an error it calls interrupt, which makes pending calls of do return.
+// After an error, run calls interrupt, which makes pending calls of do return.
 func (w workload) run(
 	ctx context.Context, workers int, interrupt func(), do func(ctx context.Context, worker int) (operation, error),
 ) (outcome, error) {

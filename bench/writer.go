@@ -36,7 +36,6 @@ type writer struct {
 	events *eventSource
 }
 
-// sink is the database of a writer.
 type sink interface {
 	write(ctx context.Context, events []newEvent) error
 	close()
@@ -149,16 +148,13 @@ func (s *eventSource) next(n int, stored *tally) ([]newEvent, error) {
 	return events, nil
 }
 
-// capture is a store that keeps new events.
 type capture struct{ events []chargeingest.NewEvent }
 
-// Append implements [chargeingest.EventStore].
 func (c *capture) Append(_ context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 	c.events = append(c.events, b.Events...)
 	return stored(b.Events, storekit.FirstID(time.Now())), nil
 }
 
-// stored returns a result with the same id for all events.
 func stored(events []chargeingest.NewEvent, id string) chargeingest.AppendResult {
 	result := chargeingest.AppendResult{Outcomes: make([]chargeingest.Outcome, len(events))}
 	for i := range events {

@@ -12,8 +12,7 @@ import (
 )
 
 // AssertEvent fails the test and returns false unless exactly one stored event has the
-// reference of want, and it has the same content. AssertEvent ignores ids, and a nil
-// Timestamp in want.
+// reference of want and the same content. Ids and a nil Timestamp in want are ignored.
 func (s *Server) AssertEvent(t TB, want chargeingest.ChargeEvent) bool {
 	t.Helper()
 	if want.Reference == nil || *want.Reference == "" {
@@ -75,7 +74,6 @@ func (s *Server) rejections() []string {
 	return lines
 }
 
-// diff returns the differing fields, with a line for each side.
 func diff(want, stored chargeingest.ChargeEvent) (string, error) {
 	want.ID, stored.ID = "", ""
 	if want.Timestamp == nil {
@@ -108,7 +106,6 @@ func diff(want, stored chargeingest.ChargeEvent) (string, error) {
 	return lines.String(), nil
 }
 
-// leaves returns scalars and empty lists and objects as JSON, by dotted path.
 func leaves(ev chargeingest.ChargeEvent) (map[string]string, error) {
 	text, err := ev.MarshalJSON()
 	if err != nil {

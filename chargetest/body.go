@@ -43,7 +43,6 @@ func (b *recordedBody) readAll() {
 	b.source = io.MultiReader(bytes.NewReader(b.text), rest)
 }
 
-// drain reads the rest of a small body, as net/http does.
 func (b *recordedBody) drain(r *http.Request) {
 	const small = 256 << 10
 	if r.ContentLength > 0 && r.ContentLength < small && !strings.EqualFold(r.Header.Get("Expect"), "100-continue") {

@@ -30,7 +30,6 @@ func post(srv *Server, ev chargeingest.ChargeEvent) {
 	srv.Handler().ServeHTTP(httptest.NewRecorder(), r)
 }
 
-// afterRequests are calls after a request. Its index is also its reference.
 var afterRequests = map[string]func(t TB, srv *Server, i int){
 	"WaitEvent":           func(t TB, srv *Server, i int) { srv.WaitEvent(t, Reference(strconv.Itoa(i))) },
 	"WaitEvent, any":      func(t TB, srv *Server, _ int) { srv.WaitEvent(t) },

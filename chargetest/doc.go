@@ -1,6 +1,6 @@
 // Package chargetest provides a test double of the charge event endpoint, for tests of
-// its clients. It runs the real handler on a real store and adds injected faults, a
-// clock under the test's control, and access to all requests and stored events.
+// clients. It runs the real handler on a real store and adds injected faults, a clock that
+// the test controls, and access to all requests and stored events.
 //
 //	srv := chargetest.New(t)
 //	app := billing.New(http.DefaultClient, srv.URL(), srv.APIKey())
@@ -13,16 +13,15 @@
 //
 // # Faults
 //
-// A [Fault] is one of [Status], [Reset], [Delay], [StoreError], [Truncated], [Malformed]
-// and [SlowBody]. [Server.FailNext], [Server.FailFor] and [Server.FailSometimes] inject
-// it into the requests that their matchers select. [Server.Quota] limits the request
-// rate, and [Server.Restart] simulates a crash of the process.
+// [Server.FailNext], [Server.FailFor] and [Server.FailSometimes] inject a [Fault], such as
+// [Status] or [Reset], into the requests that their matchers select. [Server.Quota] limits
+// the request rate, and [Server.Restart] simulates a crash.
 //
 // # Inspection
 //
-// [Server.Events] returns the stored events, [Server.Requests] returns the journal of all
-// requests, and [Server.Dump] formats both. The test's log shows each request that the
-// endpoint rejected or that met a fault.
+// [Server.Events] returns the stored events, [Server.Requests] the journal of all requests,
+// and [Server.Dump] formats both. The test's log shows each request that was rejected or met
+// a fault.
 //
 // The cost of waiting and asserting does not grow with the number of earlier requests,
 // except for methods that return lists, and for predicates, which see every event.
@@ -31,43 +30,40 @@
 //
 // The server's clock stands still until [Server.Advance], unless Options.RunningClock is
 // set. Times of receipt, quotas and outages follow it. A [Delay] or [SlowBody] takes real
-// time, or the time of a synctest bubble. Ids are the same in every run whose requests
-// arrive in the same order.
+// time, or that of a synctest bubble. Ids are the same in every run whose requests arrive
+// in the same order.
 //
 // # Subtests
 //
 // Parallel subtests can share the server of their parent test, which runs until the last
-// of them has ended. Use [Reference] or [Customer] to tell their events apart, and do
-// not call [Server.Reset].
+// one has ended. Use [Reference] or [Customer] to tell their events apart, and do not call
+// [Server.Reset].
 //
 // # Benchmarks
 //
-// Create the server outside of the loop. Its journal keeps all requests in memory, until
+// Create the server outside the loop. Its journal keeps all requests in memory until
 // [Server.Reset].
 //
 // # Fuzz tests
 //
 // One server and one client serve all inputs:
 //
-//	func FuzzCharge(f *testing.F) {
-//		srv := chargetest.New(f)
-//		app := billing.New(srv.Client(), "https://api.vendor.example", srv.APIKey())
-//		f.Add("12.50")
-//		f.Fuzz(func(t *testing.T, quantity string) {
-//			srv.Reset()
-//			if err := app.Charge(t.Context(), "order-42", quantity); err == nil {
-//				srv.AssertCount(t, 1, chargetest.Reference("order-42"))
-//			}
-//		})
-//	}
+//	srv := chargetest.New(f)
+//	app := billing.New(srv.Client(), "https://api.vendor.example", srv.APIKey())
+//	f.Fuzz(func(t *testing.T, quantity string) {
+//		srv.Reset()
+//		if app.Charge(t.Context(), "order-42", quantity) == nil {
+//			srv.AssertCount(t, 1)
+//		}
+//	})
 //
 // If a method without a test parameter fails, such as FailNext, go test -fuzz fails the
-// current input. Without -fuzz, the fuzz test itself fails when it ends, and only then
-// prints the first 100 lines of the server's log.
+// current input. Without -fuzz, the fuzz test fails when it ends, and only then prints the
+// first 100 lines of the server's log.
 //
 // # TestMain
 //
-// TestMain has no test to pass to New. Pass a [Main] instead:
+// In TestMain, pass a [Main] to New:
 //
 //	var vendor *chargetest.Server
 //
@@ -79,30 +75,26 @@
 //
 // # Package testing/synctest
 //
-// In a bubble, pass the bubble's own *testing.T to New, and use Client:
+// In a bubble, pass the bubble's *testing.T to New, and use Client:
 //
 //	synctest.Test(t, func(t *testing.T) {
 //		srv := chargetest.New(t)
 //		app := billing.New(srv.Client(), "https://api.vendor.example", srv.APIKey())
-//		srv.FailNext(1, chargetest.Status(503).RetryAfter(time.Minute))
-//		start := time.Now()
-//		_ = app.Charge(t.Context(), "order-42", "12.50")
-//		t.Log(time.Since(start)) // 1m0s
+//		…
 //	})
 //
-// In a bubble, URL fails the test, and so does a server that was created outside: while
-// the bubble waits for a socket or an outside goroutine, its time stands still.
+// URL fails the test, and so does a server from outside the bubble: while the bubble waits
+// for a socket or an outside goroutine, its time stands still.
 //
 // # Concurrency and failures
 //
 // All methods are safe for concurrent use. Failures have the file and line of the call.
 // Assert methods mark the test as failed and return. Wait methods and Seed end the test,
-// but only if they run on the goroutine of a test, as FailNow requires; otherwise they
-// return with fewer results than requested. After the server's own test has ended, the
-// server reports nothing to it.
+// but only on a test's goroutine, as FailNow requires; otherwise they return with fewer
+// results than requested. The server reports nothing to its own test after that has ended.
 //
 // # Differences from production
 //
-// While there are faults to inject, the server reads a request completely before it
-// serves it, because which fault applies can depend on its content.
+// While there are faults to inject, the server reads a request completely before serving
+// it, because the fault can depend on the content.
 package chargetest

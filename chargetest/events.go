@@ -57,8 +57,8 @@ func (s *Server) Event(reference string) (ev Event, ok bool) {
 	return *q.found[0], true
 }
 
-// Seed stores events on chargeingest.DefaultPlatform and returns them. If an event is
-// invalid, Seed stores nothing and ends the test.
+// Seed stores events on chargeingest.DefaultPlatform and returns them. If one is invalid, Seed
+// stores nothing and ends the test.
 func (s *Server) Seed(t TB, events ...chargeingest.ChargeEvent) []Event {
 	t.Helper()
 	return s.SeedOn(t, chargeingest.DefaultPlatform, events...)

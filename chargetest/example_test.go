@@ -78,8 +78,8 @@ func Example() {
 	}
 	// Output:
 	// 12.50 EUR
-	// request 1: POST /v1/ingest/charge-data [order-42]: 503 INTERNAL_ERROR: injected by the test (fault FailNext(2, Status(503)))
-	// request 2: POST /v1/ingest/charge-data [order-42]: 503 INTERNAL_ERROR: injected by the test (fault FailNext(2, Status(503)))
+	// request 1: POST /v1/ingest/charge-data [order-42]: 503 INTERNAL_ERROR: injected by the test (fault FailNext(2, Status(503)) for reference "order-42")
+	// request 2: POST /v1/ingest/charge-data [order-42]: 503 INTERNAL_ERROR: injected by the test (fault FailNext(2, Status(503)) for reference "order-42")
 	// request 3: POST /v1/ingest/charge-data [order-42]: 201, 1 stored
 }
 

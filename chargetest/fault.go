@@ -35,11 +35,10 @@ const (
 	kindSlowBody
 )
 
-// codeTooManyRequests is not part of the contract.
 const codeTooManyRequests = "TOO_MANY_REQUESTS"
 
-// Status responds with an error of status 400 to 599, without serving the request. The
-// error code depends on the status. Retry-After defaults to one second for 503.
+// Status responds with an error of status 400 to 599, without serving the request. The code
+// depends on the status. Retry-After defaults to one second for 503.
 func Status(status int) Fault {
 	f := Fault{kind: kindStatus, status: status, code: codeOf(status), message: "injected by the test"}
 	if status == http.StatusServiceUnavailable {
@@ -48,19 +47,17 @@ func Status(status int) Fault {
 	return f
 }
 
-// Reset cuts the connection without serving the request. With AfterCommit, only the
-// response is lost: a client that retries without a reference or an Idempotency-Key is
-// charged twice. On a reused connection, net/http itself retries GET requests and requests
-// with an Idempotency-Key.
+// Reset cuts the connection without serving the request. With AfterCommit, only the response
+// is lost: a client that retries without a reference or an Idempotency-Key is charged twice.
+// On a reused connection, net/http itself retries GET requests and those with an
+// Idempotency-Key.
 func Reset() Fault { return Fault{kind: kindReset} }
 
-// Delay waits before the request is served, or with AfterCommit before the response is
-// sent.
+// Delay waits before the request is served, or with AfterCommit before the response is sent.
 func Delay(d time.Duration) Fault { return Fault{}.Delay(d) }
 
-// StoreError makes the store return err. Any err other than chargeingest.ErrNotStored
-// means an unknown outcome. With AfterCommit, the events are stored, and err must not be
-// ErrNotStored.
+// StoreError makes the store return err. If that is not chargeingest.ErrNotStored, the outcome
+// is unknown. With AfterCommit, the events are stored, and err must not be ErrNotStored.
 func StoreError(err error) Fault { return Fault{kind: kindStoreError, err: err} }
 
 // Truncated serves the request and cuts the connection halfway through the response.

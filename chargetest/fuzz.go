@@ -17,7 +17,6 @@ type fuzzTB struct {
 	logged, failures messages
 }
 
-// fuzzer identifies a *testing.F by Fuzz.
 type fuzzer interface {
 	Fuzz(ff any)
 	Fail()
@@ -33,7 +32,7 @@ func concurrentTB(t TB) TB {
 		return t
 	}
 	if onGoroutineOf("testing.tRunner") {
-		panic("chargetest: a fuzz function must pass its own *testing.T, not the *testing.F")
+		panic("chargetest: the function passed to f.Fuzz must use its own *testing.T, not the *testing.F")
 	}
 	buffered := &fuzzTB{TB: t, f: f}
 	t.Cleanup(buffered.flush)
@@ -56,7 +55,7 @@ func failInput(message string) {
 	if onGoroutineOf("testing.tRunner") {
 		panic(message)
 	}
-	// Package testing records the input, which shows the message when run again.
+	// Package testing records the input, which then shows the message.
 	os.Exit(2)
 }
 

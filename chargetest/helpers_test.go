@@ -17,7 +17,6 @@ import (
 	"example.com/chargeingest/chargetest"
 )
 
-// fakeTB records logs and failures.
 type fakeTB struct {
 	mu       sync.Mutex
 	logs     []string

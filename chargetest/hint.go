@@ -118,13 +118,11 @@ func (s *Server) missingHints(m EventMatcher) []string {
 	return hints
 }
 
-// similar ignores case, underscores and small differences.
 func similar(a, b string) bool {
 	joined := func(s string) string { return strings.ReplaceAll(s, "_", "") }
 	return a != b && (strings.EqualFold(joined(a), joined(b)) || distance(a, b) <= max(1, min(len(a), len(b))/4))
 }
 
-// distance returns the Levenshtein distance, up to maxLength.
 func distance(a, b string) int {
 	const maxLength = 256
 	if len(a) > maxLength || len(b) > maxLength {

@@ -66,7 +66,7 @@ func TestLogHasRejectionsButNoSuccesses(t *testing.T) {
 	srv.FailNext(1, chargetest.Reset(), chargetest.Reference("c"))
 	_, err := sender.charge(t, "c")
 	require.Error(t, err)
-	require.Contains(t, tb.log(), "request 3: POST /v1/ingest/charge-data [c]: no response (fault FailNext(1, Reset()))")
+	require.Contains(t, tb.log(), "request 3: POST /v1/ingest/charge-data [c]: no response (fault FailNext(1, Reset()) for reference \"c\")")
 	require.Empty(t, tb.failure())
 }
 

@@ -32,7 +32,6 @@ func nextLineFails(testing.TB) {
 	fmt.Printf("expect: %s:%d\n", filepath.Base(file), line+1)
 }
 
-// locations has calls that fail. The keys start with the method's name.
 var locations = map[string]func(*testing.T, *chargetest.Server){
 	"AssertCount": func(t *testing.T, srv *chargetest.Server) {
 		nextLineFails(t)
@@ -61,7 +60,7 @@ var locations = map[string]func(*testing.T, *chargetest.Server){
 		nextLineFails(t)
 		srv.AssertEvent(t, chargetest.Sample(""))
 	},
-	"AssertEvent with other content": func(t *testing.T, srv *chargetest.Server) {
+	"AssertEvent with different content": func(t *testing.T, srv *chargetest.Server) {
 		srv.Seed(t, chargetest.Sample("a"))
 		other := chargetest.Sample("a")
 		other.CustomerReference = nil
@@ -253,7 +252,6 @@ func invalidOnSecondUse() chargetest.Options {
 	}}
 }
 
-// Each failure must have the location of the call.
 func TestFailureLocations(t *testing.T) {
 	options := chargetest.Options{WaitTimeout: time.Millisecond}
 	if os.Getenv(withFailures) != "" {
@@ -288,7 +286,7 @@ func TestFailureLocations(t *testing.T) {
 		case m[1] != "":
 			want = m[1]
 			failures[want] += 0
-		case strings.HasPrefix(m[3], "request "), strings.Contains(m[3], " was injected "): // not a failure
+		case strings.HasPrefix(m[3], "request "), strings.Contains(m[3], " was never used"):
 		default:
 			require.Equal(t, want, m[2], m[3])
 			failures[want]++

@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// Main is a [TB] for TestMain. It writes failures to standard error, and at most 100 lines
-// of logs if the tests fail. The zero value is ready to use.
+// Main is a [TB] for TestMain. It writes failures to standard error, and at most 100 lines of
+// logs if the tests fail. The zero value is ready to use.
 type Main struct {
 	mu       sync.Mutex
 	failed   bool

@@ -33,8 +33,8 @@ func (m *messages) flush(w io.Writer) {
 	*m = messages{}
 }
 
-// callSite returns the location of the call into this package. It is empty on the
-// goroutines of net/http.
+// callSite returns the location of the call into this package, or "" on goroutines of
+// net/http.
 func callSite() string {
 	thisPackage := reflect.TypeFor[Server]().PkgPath() + "."
 	callers := make([]uintptr, 64)

@@ -33,9 +33,9 @@ func (s *Server) URL() string {
 	return s.url
 }
 
-// Client returns a client that reaches the server in memory, for any http or https URL. A
-// cut connection results in an unexpected EOF. Each client keeps its connections until the
-// server is closed.
+// Client returns a client that reaches the server in memory, for any http or https URL. A cut
+// connection results in an unexpected EOF. Each client keeps its connections until the server
+// is closed.
 func (s *Server) Client() *http.Client {
 	return &http.Client{Transport: &http.Transport{DialContext: s.dial, DialTLSContext: s.dial}}
 }
@@ -67,7 +67,7 @@ type network struct {
 	servers []*http.Server
 	serving sync.WaitGroup
 
-	conns    map[*conn]struct{} // since the last cut
+	conns    map[*conn]struct{}
 	inFlight *sync.WaitGroup
 }
 
@@ -96,7 +96,6 @@ func (n *network) begin() *sync.WaitGroup {
 	return n.inFlight
 }
 
-// cut waits for the requests in flight.
 func (n *network) cut() {
 	n.mu.Lock()
 	conns, inFlight := n.conns, n.inFlight

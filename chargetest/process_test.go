@@ -15,7 +15,6 @@ import (
 	"example.com/chargeingest/chargetest"
 )
 
-// scenario is an environment variable for child processes that run failing tests.
 const scenario = "CHARGETEST_TEST_SCENARIO"
 
 func sendRejected(t testing.TB, srv *chargetest.Server) {
@@ -126,7 +125,7 @@ func TestFuzzTargets(t *testing.T) {
 		t.Parallel()
 		out, passed := run(t, "New with the *testing.F", "-test.run=^FuzzServers$")
 		require.False(t, passed)
-		require.Contains(t, out, "a fuzz function must pass its own *testing.T")
+		require.Contains(t, out, "the function passed to f.Fuzz must use its own *testing.T")
 	})
 }
 
@@ -164,7 +163,7 @@ var inBenchmark = map[string]struct {
 			for range b.N {
 				srv.Reset()
 				go handle(srv)
-				require.Len(b, srv.WaitRequests(b, 1), 1) // all rounds have the same *testing.B
+				require.Len(b, srv.WaitRequests(b, 1), 1)
 			}
 		})
 	}, ""},
@@ -216,7 +215,7 @@ var inTestMain = map[string]struct {
 	"a rejection and a failure": {func(t *testing.T) { sendRejected(t, vendor); t.Fail() }, false, "chargetest: request 1: POST"},
 	"a failure of the server":   {func(*testing.T) { vendor.FailNext(0, chargetest.Reset()) }, false, "process_test.go"},
 	"a failure of the test":     {func(t *testing.T) { vendor.AssertCount(t, 1) }, false, "0 stored, want 1"},
-	"an unused fault":           {func(t *testing.T) { vendor.FailNext(1, chargetest.Reset()); t.Fail() }, false, "was injected 0 times"},
+	"an unused fault":           {func(t *testing.T) { vendor.FailNext(1, chargetest.Reset()); t.Fail() }, false, "was never used"},
 	"a call in a cleanup":       {func(t *testing.T) { t.Cleanup(func() { vendor.AssertCount(t, 1) }) }, false, "0 stored, want 1"},
 }
 

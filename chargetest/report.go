@@ -9,17 +9,15 @@ import (
 	"sync"
 )
 
-// testTracker records which of the tests that use a server have ended.
 type testTracker struct {
 	mu sync.Mutex
 
 	ended TB // the server's own test
 
-	// endings is for waiting tests. Entries are removed because a *testing.B is reused.
+	// Entries of endings are removed because a *testing.B is reused.
 	endings map[TB]chan struct{}
 }
 
-// ending returns a channel that is closed when the test ends.
 func (r *testTracker) ending(t TB) <-chan struct{} {
 	if !reflect.TypeOf(t).Comparable() {
 		return nil // never ends
@@ -55,7 +53,7 @@ func (r *testTracker) close(t TB) {
 	r.ended = t
 }
 
-// report holds the mutex to keep tracked tests from ending meanwhile.
+// report holds the mutex to keep tracked tests from ending.
 func (r *testTracker) report(t TB, report func(TB)) {
 	t.Helper()
 	r.mu.Lock()
@@ -72,7 +70,6 @@ func (r *testTracker) report(t TB, report func(TB)) {
 	report(t)
 }
 
-// panicFrame returns the origin of a recovered panic.
 func panicFrame() runtime.Frame {
 	callers := make([]uintptr, 16)
 	frames := runtime.CallersFrames(callers[:runtime.Callers(3, callers)])
@@ -97,9 +94,8 @@ func (s *Server) errorf(format string, args ...any) {
 	s.report(s.t, format, args...)
 }
 
-const maxShown = 50 // lines per list
+const maxShown = 50
 
-// reportWithState appends hints about the matchers, the stored events and the journal.
 func (s *Server) reportWithState(t TB, matchers []EventMatcher, format string, args ...any) {
 	t.Helper()
 	var b strings.Builder
@@ -127,8 +123,7 @@ func (w logWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// failNow only ends the goroutine of a test. FailNow on another goroutine would end that
-// one, and the test could wait for it forever.
+// On another goroutine, FailNow would end that one, and the test could wait for it forever.
 func failNow(t TB) {
 	test, ok := t.(interface{ FailNow() })
 	if ok && onGoroutineOf("testing.tRunner", "testing.fRunner", "testing.(*B).runN") {

@@ -22,10 +22,10 @@ type Request struct {
 	RequestURI string // path and query
 	Header     http.Header
 
-	// Body has the bytes that the server has read, at most 16 MiB, decompressed.
+	// Body is the part that the server has read, at most 16 MiB, decompressed.
 	Body []byte
 
-	// Events come from the body. Invalid events have only the fields that can be read.
+	// Events come from the body. Invalid ones have only the fields that can be read.
 	Events []chargeingest.ChargeEvent
 
 	Route    chargeingest.Route // empty if the path is unknown
@@ -74,7 +74,7 @@ func (r *Request) setError(text []byte) {
 	}
 }
 
-// routeOf returns the likely endpoint, for matchers. The handler's result replaces it.
+// routeOf is for matchers, until the handler's result replaces it.
 func routeOf(r *http.Request) chargeingest.Route {
 	_, name, found := strings.Cut(r.URL.Path, "/ingest/")
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
@@ -110,7 +110,6 @@ func decodeEvents(body []byte) []chargeingest.ChargeEvent {
 	return nil
 }
 
-// decodeEvent decodes only the string fields of an invalid event.
 func decodeEvent(text []byte) (ev chargeingest.ChargeEvent, ok bool) {
 	if ev.UnmarshalJSON(text) == nil {
 		return ev, true

@@ -11,13 +11,12 @@ import (
 	"example.com/chargeingest"
 )
 
-// response is an http.ResponseWriter.
 type response struct {
 	header http.Header
 	status int
 	body   []byte
 
-	injected bool // by a fault
+	injected bool
 }
 
 func newResponse() *response { return &response{header: make(http.Header)} }
@@ -52,7 +51,6 @@ type errorEntry struct {
 	Message string `json:"message"`
 }
 
-// errorResponse needs no requestID if the handler was not called.
 func (s *Server) errorResponse(c *call, requestID string) *response {
 	f := c.fault
 	if requestID == "" {
@@ -106,7 +104,6 @@ func allowedMethods(route chargeingest.Route) string {
 	return "POST, GET, HEAD"
 }
 
-// requestIDOf returns the id that the handler would use.
 func (s *Server) requestIDOf(r *Request) string {
 	ids := r.Header.Values("X-Request-Id")
 	if len(ids) == 1 && ids[0] != "" && len(ids[0]) <= 128 &&

@@ -285,7 +285,6 @@ func TestRequestIDUnderFault(t *testing.T) {
 			require.Regexp(t, `^reqr_\d{20}$`, a.Header.Get("X-Request-Id"))
 		}
 	}
-	// Each of the six requests used one id.
 	require.Equal(t, "reqr_00000000000000000007", requireStatus(t, 201)(overSocket(srv).charge(t, "b")).Header.Get("X-Request-Id"))
 	srv.Reset()
 	require.Equal(t, "reqr_00000000000000000001", requireStatus(t, 201)(overSocket(srv).charge(t, "b")).Header.Get("X-Request-Id"))

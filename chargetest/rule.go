@@ -16,15 +16,16 @@ type Rule struct {
 
 	decide func(now time.Time) (f Fault, hit bool)
 
-	limit int       // of hits, if positive
-	end   time.Time // by the server's clock; may be zero
+	limit int // of hits, if positive
+	end   time.Time
 
 	selected int // requests, by all matchers except Nth
 	hits     int
 }
 
 // FailNext injects a fault into the next n requests that all matchers select. If several
-// faults apply to a request, the first one injected wins.
+// faults apply to a request, the first one injected wins. Faults used fewer than n times
+// are logged at the end.
 func (s *Server) FailNext(n int, f Fault, matchers ...Matcher) *Rule {
 	s.t.Helper()
 	r := &Rule{name: fmt.Sprintf("FailNext(%d, %s)", n, f), matchers: matchers, limit: n, decide: func(time.Time) (Fault, bool) {
@@ -33,8 +34,8 @@ func (s *Server) FailNext(n int, f Fault, matchers ...Matcher) *Rule {
 	return s.addRule(r, f.check(), n > 0, "n must be 1 or more")
 }
 
-// FailFor injects a fault into all selected requests until the server's clock has advanced
-// by d. The Retry-After of a [Status] is the remaining time.
+// FailFor injects a fault into all selected requests until the server's clock has advanced by
+// d. The Retry-After of a [Status] is the remaining time.
 func (s *Server) FailFor(d time.Duration, f Fault, matchers ...Matcher) *Rule {
 	s.t.Helper()
 	end := s.Now().Add(d)
@@ -58,13 +59,13 @@ func (s *Server) FailSometimes(p float64, seed uint64, f Fault, matchers ...Matc
 	return s.addRule(r, f.check(), p >= 0 && p <= 1, "p must be from 0 to 1")
 }
 
-// Quota limits selected requests to n per window of the server's clock. The response to
-// others is 429 with a Retry-After. The first window starts with the first request.
+// Quota limits selected requests to n per window of the server's clock. The response to others
+// is 429 with a Retry-After. The first window starts with the first request.
 func (s *Server) Quota(n int, window time.Duration, matchers ...Matcher) *Rule {
 	s.t.Helper()
 	var end time.Time
 	var used int
-	exceeded := Status(429).Message(fmt.Sprintf("the quota is %d requests per %s", n, window))
+	exceeded := Status(429).Message(fmt.Sprintf("the quota is %s per %s", countOf(n, "request"), window))
 	r := &Rule{name: fmt.Sprintf("Quota(%d, %s)", n, window), matchers: matchers, decide: func(now time.Time) (Fault, bool) {
 		if end.IsZero() || !now.Before(end) {
 			end, used = now.Add(window), 0
@@ -137,7 +138,6 @@ func (r *Rule) exhausted(now time.Time) bool {
 	return r.limit > 0 && r.hits >= r.limit || !r.end.IsZero() && !now.Before(r.end)
 }
 
-// matches fails the test if a predicate panics.
 func (s *Server) matches(r *Rule, req *Request) (matched bool) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -168,11 +168,22 @@ func (s *Server) unusedRules() (lines []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range s.rules {
-		if r.hits < r.limit {
-			lines = append(lines, fmt.Sprintf("%s was injected %d times", r, r.hits))
+		switch {
+		case r.hits >= r.limit:
+		case r.hits == 0:
+			lines = append(lines, r.String()+" was never used")
+		default:
+			lines = append(lines, fmt.Sprintf("%s was used %d of %s", r, r.hits, countOf(r.limit, "time")))
 		}
 	}
 	return lines
+}
+
+func countOf(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
 }
 
 // String returns the call that injected the fault.

@@ -250,7 +250,7 @@ func TestUnusedFaultIsLogged(t *testing.T) {
 	srv.FailFor(time.Hour, chargetest.Reset(), chargetest.Reference("never"))
 	requireStatus(t, 503)(overSocket(srv).charge(t, "order-42"))
 	tb.end()
-	require.Contains(t, tb.log(), `FailNext(2, Status(503)) for reference "order-42" was injected 1 times`)
+	require.Contains(t, tb.log(), `FailNext(2, Status(503)) for reference "order-42" was used 1 of 2 times`)
 	require.NotContains(t, tb.log(), "FailFor")
 	require.Empty(t, tb.failure())
 }

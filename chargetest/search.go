@@ -8,16 +8,15 @@ import (
 	"strings"
 )
 
-// index has the stored events in storage order.
 type index struct {
 	all         []*Event
 	byReference map[string][]*Event
-	byCustomer  map[string][]*Event // by id and reference
+	byCustomer  map[string][]*Event
 
 	inserts int // events not added at the end
 }
 
-// compareIDs relies on ids that increase in storage order.
+// Ids increase in storage order.
 func compareIDs(a, b *Event) int { return strings.Compare(a.ID, b.ID) }
 
 func (x *index) add(e *Event) {
@@ -37,7 +36,7 @@ func (x *index) add(e *Event) {
 	}
 }
 
-// insertSorted usually appends. Concurrent events of two platforms can be out of order.
+// insertSorted usually appends, but concurrent events of two platforms can be out of order.
 func insertSorted(list []*Event, e *Event) []*Event {
 	at := len(list)
 	for at > 0 && compareIDs(list[at-1], e) > 0 {
@@ -49,7 +48,6 @@ func insertSorted(list []*Event, e *Event) []*Event {
 	return slices.Concat(list[:at], []*Event{e}, list[at:]) // other goroutines read the list
 }
 
-// search finds the events that all matchers select. Updates examine each event only once.
 type search struct {
 	matchers []EventMatcher
 
@@ -58,7 +56,7 @@ type search struct {
 	store    *indexedStore
 	inserts  int
 	narrow   EventMatcher // with the shortest list, or nil
-	examined int          // candidates
+	examined int
 }
 
 func (q *search) update(ctx context.Context, store *indexedStore) error {

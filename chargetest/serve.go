@@ -16,12 +16,11 @@ type call struct {
 	fault     Fault
 	restarted <-chan struct{}
 
-	storeFailed bool // by a fault
+	storeFailed bool
 }
 
 type callKey struct{}
 
-// callOf returns nil for events of Seed.
 func callOf(ctx context.Context) *call {
 	c, _ := ctx.Value(callKey{}).(*call)
 	return c
@@ -95,7 +94,7 @@ func (s *Server) assignFault(c *call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if fault, rule := s.faultFor(c.request); rule != nil {
-		c.fault, c.request.Fault = fault, rule.name
+		c.fault, c.request.Fault = fault, rule.String()
 	}
 }
 
@@ -123,7 +122,6 @@ func (s *Server) respond(c *call, w http.ResponseWriter, res *response) {
 	}
 }
 
-// sleep returns false if the client or server ends first.
 func (s *Server) sleep(c *call, d time.Duration) bool {
 	if d <= 0 {
 		return true
@@ -165,7 +163,6 @@ func (s *Server) cut(c *call, w http.ResponseWriter) {
 	hijack(w).reset()
 }
 
-// hijack panics if the connection is not the server's own.
 func hijack(w http.ResponseWriter) *conn {
 	hijacked, _, err := http.NewResponseController(w).Hijack()
 	if c, ok := hijacked.(*conn); ok {

@@ -31,8 +31,8 @@ type Store interface {
 
 // Options configures a [Server]. The zero value selects the defaults.
 type Options struct {
-	// Configure, if set, changes the configuration of each handler that New, Restart and
-	// Reset create. The server overrides Store, Now and RequestID.
+	// Configure, if set, changes the configuration of each handler that New, Restart and Reset
+	// create. The server overrides Store, Now and RequestID.
 	Configure func(*chargeingest.Config)
 
 	// NewStore returns an empty store for New and Reset. The server closes it if it is an
@@ -48,8 +48,7 @@ type Options struct {
 	// RunningClock makes the clock advance with time.Now. Default: it stands still.
 	RunningClock bool
 
-	// WaitTimeout limits the Wait methods. Default: one minute; one hour in a synctest
-	// bubble.
+	// WaitTimeout limits the Wait methods. Default: one minute; one hour in a synctest bubble.
 	WaitTimeout time.Duration
 }
 
@@ -79,22 +78,22 @@ type Server struct {
 	journal    []*Request
 	rejected   []*Request
 	lastID     int
-	changed    chan struct{} // replaced by notify
-	restarting chan struct{} // replaced by Restart
+	changed    chan struct{}
+	restarting chan struct{}
 	closing    chan struct{}
 	isClosed   bool
 }
 
 // New starts a server that is closed when the test ends. In TestMain, pass a [Main]. New
-// panics if t is nil, or if a fuzz function passes the *testing.F.
+// panics if t is nil, or if the function passed to f.Fuzz uses the *testing.F instead of
+// its own *testing.T.
 func New(t TB) *Server {
 	t = concurrentTB(t)
 	t.Helper()
 	return NewWith(t, Options{})
 }
 
-// NewWith is [New] with options. If they are invalid, the test fails, and so do all
-// requests.
+// NewWith is [New] with options. If they are invalid, the test and all requests fail.
 func NewWith(t TB, o Options) *Server {
 	t = concurrentTB(t)
 	t.Helper()
@@ -164,7 +163,7 @@ func (s *Server) makeHandler(store *indexedStore) (*chargeingest.Handler, error)
 // APIKey returns a key with all permissions on chargeingest.DefaultPlatform.
 func (s *Server) APIKey() string { return defaultKey }
 
-// Handler returns the server as an http.Handler. Faults cut connections by a panic with
+// Handler returns the server as an http.Handler. Faults cut connections by panicking with
 // http.ErrAbortHandler.
 func (s *Server) Handler() http.Handler { return s.network.handler }
 
@@ -175,7 +174,7 @@ func (s *Server) newRequestID() string {
 	return fmt.Sprintf("reqr_%020d", s.lastID)
 }
 
-// Restart simulates a crash and restart of the process: it cuts all connections and keeps
+// Restart simulates a crash and restart: it cuts all connections and keeps
 // events, faults, journal and clock. Requests through [Server.Handler] continue. Do not call
 // Restart within a request.
 func (s *Server) Restart() {
@@ -251,7 +250,7 @@ func (s *Server) Close() {
 	s.mu.Unlock()
 	s.network.close()
 	for _, line := range s.unusedRules() {
-		s.t.Logf("chargetest: %s", line) // the test has not ended yet
+		s.t.Logf("chargetest: %s", line)
 	}
 	if err := closeStore(store); err != nil {
 		s.t.Errorf("chargetest: %v", err)

@@ -44,7 +44,7 @@ func TestSynctestBubble(t *testing.T) {
 		srv.FailNext(3, chargetest.Status(503).RetryAfter(time.Minute))
 		sender := inMemory(srv)
 		done := make(chan struct{})
-		go func() { // a client that honors Retry-After
+		go func() {
 			defer close(done)
 			for {
 				a, err := sender.charge(t, "order-42")

@@ -8,7 +8,6 @@ import (
 	"example.com/chargeingest"
 )
 
-// indexedStore injects store errors and indexes the stored events.
 type indexedStore struct {
 	Store
 	server *Server
@@ -96,7 +95,6 @@ func (s *indexedStore) updateIndex(ctx context.Context) error {
 	return err
 }
 
-// readPlatform returns the new events, also those read before an error.
 func (s *indexedStore) readPlatform(ctx context.Context, platform string) (events []*Event, err error) {
 	for {
 		page, err := s.Store.List(ctx, chargeingest.Query{

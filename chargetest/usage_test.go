@@ -14,7 +14,6 @@ import (
 	"example.com/chargeingest/chargetest"
 )
 
-// vendor is shared by all tests of the package.
 var vendor *chargetest.Server
 
 func TestMain(m *testing.M) {

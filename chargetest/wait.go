@@ -15,7 +15,7 @@ func (s *Server) WaitEvent(t TB, matchers ...EventMatcher) Event {
 	return Event{}
 }
 
-// WaitEvents is [Server.WaitEvent] for n events or more. It returns all of those.
+// WaitEvents is [Server.WaitEvent] for n events or more, all of which it returns.
 func (s *Server) WaitEvents(t TB, n int, matchers ...EventMatcher) []Event {
 	t.Helper()
 	return s.waitEvents(t, n, matchers).events()
@@ -39,8 +39,8 @@ func (s *Server) waitEvents(t TB, n int, matchers []EventMatcher) *search {
 	return q
 }
 
-// WaitRequests waits until n requests or more have arrived, and returns the journal. They
-// may still be in flight.
+// WaitRequests waits until n requests or more have arrived, even if still in flight, and
+// returns the journal.
 func (s *Server) WaitRequests(t TB, n int) []Request {
 	t.Helper()
 	s.waitRequests(t, n)
@@ -68,7 +68,7 @@ func (s *Server) waitRequests(t TB, n int) {
 	t.Helper()
 	received := 0
 	if !s.await(t, func() bool { received = s.countRequests(); return received >= n }) {
-		s.reportWithState(t, nil, "%d requests received, waited for %d", received, n)
+		s.reportWithState(t, nil, "%s received, waited for %d", countOf(received, "request"), n)
 		failNow(t)
 	}
 }

@@ -12,11 +12,9 @@ import (
 	"example.com/chargeingest/internal/userpath"
 )
 
-// inMemory is the value of -db that selects the store in memory.
 const inMemory = "memory"
 
-// maxBodyLimit is the maximum of -max-body. Each request in flight can need that
-// much memory.
+// maxBodyLimit is the maximum of -max-body. Each request in flight can need that much memory.
 const maxBodyLimit = 1 << 30
 
 type serverConfig struct {
@@ -35,7 +33,7 @@ type serverConfig struct {
 	generatedKey     string
 }
 
-// parseServerConfig returns errors of [cli.Command.Parse]. They never contain a key.
+// parseServerConfig returns errors of [cli.Command.Parse], which never contain a key.
 func parseServerConfig(args []string, lookupEnv func(string) (string, bool), out io.Writer) (*serverConfig, error) {
 	var c serverConfig
 	var keys keyConfig
@@ -159,7 +157,6 @@ func filePath(dst *string) func(string) error {
 	}
 }
 
-// listenAddress accepts a host, which may be empty, and a port number.
 func listenAddress(dst *string) func(string) error {
 	return func(value string) error {
 		_, port, err := net.SplitHostPort(value)

@@ -44,8 +44,8 @@ func greeting(cfg *serverConfig, url string) string {
 	return b.String()
 }
 
-// curlTLS returns the option that makes curl trust the certificate, or skip the
-// verification if the certificate is for another host.
+// curlTLS makes curl trust the certificate, or skip the verification if it is for another
+// host.
 func curlTLS(cfg *serverConfig, url string) string {
 	if cfg.certificate == nil {
 		return ""

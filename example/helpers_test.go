@@ -21,8 +21,8 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// asProgram makes the test binary run as the server. Its value can be the timeout
-// for stalled clients.
+// asProgram makes the test binary run as the server. Its value can be the timeout for stalled
+// clients.
 const asProgram = "CHARGEINGEST_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
@@ -58,7 +58,6 @@ func (r *recorder) String() string {
 	return r.text.String()
 }
 
-// waitFor returns false if done is closed before the text is written.
 func (r *recorder) waitFor(text string, done <-chan struct{}) bool {
 	for {
 		r.mu.Lock()
@@ -179,7 +178,6 @@ func writeFile(t *testing.T, name, text string) string {
 	return path
 }
 
-// blockingStore blocks Append until release is closed.
 type blockingStore struct {
 	store
 	entered, release chan struct{}

@@ -29,8 +29,7 @@ type keyConfig struct {
 	optional bool               // without keys, only tokens are accepted
 }
 
-// authorizer generates a key if none is configured. If keys are optional, it returns
-// nil instead.
+// authorizer generates a key if none is configured, or returns nil if keys are optional.
 func (c *keyConfig) authorizer() (keys *chargeingest.Keys, generated string, err error) {
 	list := slices.Clone(c.fromFile)
 	if c.apiKey != "" {
@@ -45,13 +44,12 @@ func (c *keyConfig) authorizer() (keys *chargeingest.Keys, generated string, err
 			return nil, "", nil
 		}
 		generated = rand.Text()
-		list = append(list, fullAccessKey(generated, "made-at-start"))
+		list = append(list, fullAccessKey(generated, "generated-key"))
 	}
 	keys, err = chargeingest.NewKeys(list...)
 	return keys, generated, err
 }
 
-// fullAccessKey returns a key with all permissions on the default platform.
 func fullAccessKey(key, subject string) chargeingest.Key {
 	return chargeingest.Key{
 		Secret: key, Subject: subject,
@@ -60,8 +58,8 @@ func fullAccessKey(key, subject string) chargeingest.Key {
 	}
 }
 
-// readFile returns errors that name the entry and its field, but no value, which
-// could be a misplaced key.
+// readFile returns errors that name the entry and its field, but no value, which could be a
+// misplaced key.
 func (c *keyConfig) readFile(path string) error {
 	if err := userpath.Check(path); err != nil {
 		return err
@@ -76,7 +74,6 @@ func (c *keyConfig) readFile(path string) error {
 	return nil
 }
 
-// parseKeys returns keys with their hashes only. Its error starts with the index.
 func parseKeys(data []byte) ([]chargeingest.Key, error) {
 	var entries []jsontext.Value
 	if json.Unmarshal(data, &entries) != nil {
@@ -139,7 +136,6 @@ func parseKey(entry jsontext.Value) (chargeingest.Key, error) {
 	return k, nil
 }
 
-// parseFields sets the fields of k except the hash, which it returns as digits.
 func parseFields(fields map[string]jsontext.Value, k *chargeingest.Key) (hash string, err error) {
 	const aString, aList = "must be a string", "must be a list of strings"
 	known := map[string]struct {

@@ -16,15 +16,14 @@ func (c *serverConfig) newLogger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-// lostLines returns a log line that reports n lost lines.
 func (c *serverConfig) lostLines(n int) []byte {
 	var line bytes.Buffer
 	c.newLogger(&line).Warn("log lines were lost because they could not be written", "lines", n)
 	return line.Bytes()
 }
 
-// truncateAttr keeps log lines below 16 KiB: net/http logs stacks of up to 64 KiB,
-// and errors of stores and key servers can have any length.
+// truncateAttr keeps log lines below 16 KiB: net/http logs stacks of up to 64 KiB, and errors
+// of stores and key servers can have any length.
 func truncateAttr(_ []string, a slog.Attr) slog.Attr {
 	const maxBytes = 7 << 10 // a line has at most two long texts
 	switch a.Value.Kind() {

@@ -17,7 +17,6 @@ func main() {
 	os.Exit(newProgram().run(cli.UntilSignal(), os.Args[1:]))
 }
 
-// program holds the process state that tests replace.
 type program struct {
 	stdout, stderr io.Writer
 	lookupEnv      func(name string) (string, bool)

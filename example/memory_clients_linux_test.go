@@ -57,7 +57,6 @@ func (a *attacker) sendAll(ctx context.Context, requests [][]byte, first int) {
 	}
 }
 
-// sendDeaf does not read the responses.
 func (a *attacker) sendDeaf(ctx context.Context, request []byte) {
 	small := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
 		var err error
@@ -89,7 +88,6 @@ func (a *attacker) sendDeaf(ctx context.Context, request []byte) {
 	a.count(res.StatusCode)
 }
 
-// roundTrip returns the status, or 0 without a response.
 func roundTrip(conn net.Conn, request []byte) (status int, reusable bool) {
 	sent := make(chan error, 1)
 	go func() {

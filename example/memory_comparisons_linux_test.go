@@ -39,7 +39,6 @@ func TestMemoryOfComparisons(t *testing.T) {
 	}
 }
 
-// The decoded events need many times the memory of their text.
 func TestMemoryOfDecodedBodies(t *testing.T) {
 	if raceDetector || testing.Short() {
 		t.Skip("slow, and the race detector needs more memory")

@@ -147,8 +147,7 @@ func memoryAttacks() []memoryAttack {
 	}
 }
 
-// The server has 512 MB. It must survive each attack and accept every event of
-// another tenant.
+// The server must survive each attack and accept every event of another tenant.
 func TestMemoryUnderAttack(t *testing.T) {
 	if raceDetector {
 		t.Skip("the race detector needs more memory")

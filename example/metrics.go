@@ -11,7 +11,6 @@ import (
 	"example.com/chargeingest/prommetrics"
 )
 
-// metrics serves /metrics.
 type metrics struct {
 	*prommetrics.Metrics
 	http.Handler

@@ -15,9 +15,9 @@ const (
 
 var errOutputStuck = errors.New("the output is stuck")
 
-// output writes lines to a file, pipe or terminal that may fail or get stuck. It
-// drops and counts lines that cannot be written. While the output works, Write
-// returns after the line is written.
+// output writes lines to a file, pipe or terminal that may fail or get stuck. It drops and
+// counts lines that cannot be written. While the output works, Write returns after the line is
+// written.
 type output struct {
 	w io.Writer
 
@@ -40,7 +40,6 @@ type outputChunk struct {
 
 func newOutput(w io.Writer) *output { return &output{w: w} }
 
-// Write implements [io.Writer] for complete lines.
 func (o *output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	if o.queue == nil {

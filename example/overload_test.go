@@ -41,8 +41,7 @@ func peakMemory(t *testing.T, pid int) int {
 	return kilobytes << 10
 }
 
-// The server accepts the bodies that fit into its budget, and rejects the others at
-// once.
+// The server accepts the bodies that fit into its budget, and rejects the others at once.
 func TestManyLargeUploads(t *testing.T) {
 	p := startProcess(t, "-api-key", "k")
 	const fit = 14 // seven eighths of 64 MiB
@@ -66,8 +65,7 @@ func TestManyLargeUploads(t *testing.T) {
 	require.Equal(t, map[int]int{http.StatusCreated: fit}, statuses)
 }
 
-// uploadAtOnce sends n bodies of the maximum size and returns the responses by
-// status. Some connections close before the client reads a response.
+// Some connections close before the client reads a response.
 func uploadAtOnce(t *testing.T, p *serverProcess, n int) map[int]int {
 	t.Helper()
 	body := strings.Repeat(" ", 4<<20-len(eventLine(1))) + eventLine(1)
@@ -139,7 +137,6 @@ func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
 	return client, nil
 }
 
-// While many clients send one byte per second, another client is served.
 func TestSlowConnectionsAreClosed(t *testing.T) {
 	for _, c := range []struct {
 		name, start string

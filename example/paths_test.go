@@ -24,7 +24,6 @@ func TestPathOptionsAreComplete(t *testing.T) {
 	}
 }
 
-// requireUsage requires one line on standard error and no new file.
 func requireUsage(t *testing.T, tp *testProgram, line string, args ...string) {
 	t.Helper()
 	before, err := os.ReadDir(".")

@@ -13,15 +13,14 @@ import (
 	"example.com/chargeingest/pgstore"
 )
 
-// keywordValue matches the start of a connection string such as host=db dbname=charges.
 var keywordValue = regexp.MustCompile(`^\s*[a-z_]+\s*=`)
 
 func isPostgres(db string) bool {
 	return strings.HasPrefix(db, "postgres://") || strings.HasPrefix(db, "postgresql://") || keywordValue.MatchString(db)
 }
 
-// database does not repeat a connection string in its error, because it may contain
-// a password.
+// database does not repeat a connection string in its error, because it may contain a
+// password.
 func database(dst *string) func(string) error {
 	return func(value string) error {
 		*dst = value

@@ -121,7 +121,6 @@ func TestSecondSignalEndsTheServer(t *testing.T) {
 	_, err = io.WriteString(conn, "POST /v1/ingest/charge-data HTTP/1.1\r\nHost: x\r\nX-API-KEY: k\r\n"+
 		"Content-Type: application/json\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n")
 	require.NoError(t, err)
-	// The server now waits for a body that never arrives.
 	line, err := bufio.NewReader(conn).ReadString('\n')
 	require.NoError(t, err)
 	require.Equal(t, "HTTP/1.1 100 Continue\r\n", line)

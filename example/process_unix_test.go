@@ -23,7 +23,6 @@ func pipe(t *testing.T) (r, w *os.File) {
 	return r, w
 }
 
-// fill fills a pipe, so that the next write blocks.
 func fill(t *testing.T, w *os.File) {
 	t.Helper()
 	conn, err := w.SyscallConn()

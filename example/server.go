@@ -147,8 +147,8 @@ func (p *program) greet(cfg *serverConfig, url string, logger *slog.Logger) {
 	}
 }
 
-// newHTTPServer limits each phase of a connection, so that slow clients cannot hold
-// memory forever.
+// newHTTPServer limits each phase of a connection, so that slow clients cannot hold memory
+// forever.
 func newHTTPServer(h http.Handler, certificate *tls.Certificate, logger *slog.Logger) *http.Server {
 	srv := &http.Server{
 		Handler: h,
@@ -156,14 +156,14 @@ func newHTTPServer(h http.Handler, certificate *tls.Certificate, logger *slog.Lo
 		// Also limits the TLS handshake.
 		ReadHeaderTimeout: 5 * time.Second,
 
-		// Header and body. A body of 4 MiB, the default limit, needs 70 kB/s.
+		// A body of 4 MiB, the default limit, needs 70 kB/s.
 		ReadTimeout: time.Minute,
 
 		// From the end of the header to the end of the response.
 		WriteTimeout: 90 * time.Second,
 
-		// Longer than the keep-alive of common proxies. Otherwise the server could
-		// close a connection just as the proxy sends a request.
+		// Longer than the keep-alive of common proxies. Otherwise the server could close a
+		// connection just as the proxy sends a request.
 		IdleTimeout: 2 * time.Minute,
 
 		// Bearer tokens can have a few thousand bytes; other headers are shorter.

@@ -37,7 +37,6 @@ func certificateFor(t *testing.T, host string) (certFile, keyFile string) {
 	require.NoError(t, err)
 	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
 	require.NoError(t, err)
-	// The quote tests the quoting in the curl command.
 	certFile = writeFile(t, "it's-a-cert.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})))
 	return certFile, writeFile(t, "key.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})))
 }

@@ -12,8 +12,8 @@ import (
 	"example.com/chargeingest/jwtauth"
 )
 
-// service adds health and metrics endpoints to the charge event handler. An
-// http.ServeMux would redirect some paths of that handler.
+// service adds health and metrics endpoints. An http.ServeMux would redirect some paths of the
+// handler.
 type service struct {
 	ingest          *chargeingest.Handler
 	tokens          *jwtauth.Authorizer // nil if no tokens are accepted
@@ -69,8 +69,8 @@ func (s *service) readiness(ctx context.Context) (status int, text string) {
 		}
 		return http.StatusServiceUnavailable, "the store does not accept events"
 	}
-	// Required even with API keys: a rollout then stops at its first instance if the
-	// login server is down. The old instances keep their keys.
+	// Required even with API keys: a rollout stops at its first instance if the login server
+	// is down, and the old instances keep their keys.
 	if s.tokens != nil {
 		if err := s.tokens.Ready(ctx); err != nil {
 			s.logger.Warn("not ready", "error", err)

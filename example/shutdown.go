@@ -12,7 +12,6 @@ import (
 	"time"
 )
 
-// shutdownTimeouts limits the phases of a shutdown.
 type shutdownTimeouts struct {
 	// total limits the handlers.
 	total time.Duration
@@ -36,8 +35,8 @@ func defaultShutdownTimeouts() shutdownTimeouts {
 	}
 }
 
-// shutDown waits for the responses to all completely received requests, and aborts
-// connections whose clients stall. It returns an error if handlers do not return.
+// shutDown waits for the responses to all completely received requests, and aborts connections
+// whose clients stall. It returns an error if handlers do not return.
 func shutDown(ctx context.Context, srv *http.Server, requests *inFlight, timeouts shutdownTimeouts, logger *slog.Logger) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeouts.total)
 	defer cancel()
@@ -101,7 +100,6 @@ func (f *inFlight) remove(t *trackedRequest) {
 	delete(f.requests, t)
 }
 
-// abortStalled aborts stalled requests and returns the number of the others.
 func (f *inFlight) abortStalled(now time.Time, timeouts shutdownTimeouts) (active int) {
 	f.mu.Lock()
 	requests := slices.Collect(maps.Keys(f.requests))
@@ -160,12 +158,10 @@ func (t *trackedRequest) abortIfStalled(now time.Time, timeouts shutdownTimeouts
 	return t.phase != ended && !t.aborted
 }
 
-// Write implements [http.ResponseWriter].
 func (t *trackedRequest) Write(p []byte) (int, error) {
 	return writePieces(t, p, t.ResponseWriter.Write)
 }
 
-// WriteString implements [io.StringWriter].
 func (t *trackedRequest) WriteString(s string) (int, error) {
 	return writePieces(t, s, func(piece string) (int, error) { return io.WriteString(t.ResponseWriter, piece) })
 }
@@ -185,15 +181,12 @@ func writePieces[T string | []byte](t *trackedRequest, p T, write func(T) (int, 
 	}
 }
 
-// FlushError is called by [http.ResponseController.Flush].
 func (t *trackedRequest) FlushError() error {
 	t.enter(writing)
 	defer t.enter(working)
 	return http.NewResponseController(t.ResponseWriter).Flush()
 }
 
-// Flush implements [http.Flusher].
 func (t *trackedRequest) Flush() { _ = t.FlushError() }
 
-// Unwrap supports [http.ResponseController].
 func (t *trackedRequest) Unwrap() http.ResponseWriter { return t.ResponseWriter }

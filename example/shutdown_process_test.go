@@ -53,7 +53,6 @@ func (c *rawConn) response(t *testing.T) (status int, header http.Header, text s
 	return res.StatusCode, res.Header, string(body)
 }
 
-// fillPage stores a page larger than the buffers of a connection.
 func (p *serverProcess) fillPage(t *testing.T, client *http.Client) {
 	t.Helper()
 	for n := range 2 {
@@ -168,7 +167,7 @@ func dialH2(t *testing.T, p *serverProcess, window uint32) *h2Conn {
 	require.NoError(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
 	c := &h2Conn{&rawConn{conn, bufio.NewReader(conn)}}
 	c.send(t, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-	c.frame(t, frameSettings, 0, 0, string(binary.BigEndian.AppendUint32([]byte{0, 4}, window))) // SETTINGS_INITIAL_WINDOW_SIZE
+	c.frame(t, frameSettings, 0, 0, string(binary.BigEndian.AppendUint32([]byte{0, 4}, window)))
 	return c
 }
 
@@ -221,7 +220,6 @@ func TestShutdownWithStalledHTTP2Clients(t *testing.T) {
 	defer transport.CloseIdleConnections()
 	p.fillPage(t, &http.Client{Transport: transport})
 
-	// The handler of the first request has returned, the second is blocked.
 	deaf := dialH2(t, p, 0)
 	deaf.request(t, flagEndStream, 1, http.MethodGet, "/v1/ingest/charge-data")
 	deaf.readUntil(t, frameHeaders, 1)

@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// stalledWriter blocks each write until a deadline.
 type stalledWriter struct {
 	*httptest.ResponseRecorder
 	deadlines chan struct{}

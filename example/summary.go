@@ -12,7 +12,6 @@ import (
 	"example.com/chargeingest"
 )
 
-// summary counts the requests since its last log line.
 type summary struct {
 	mu               sync.Mutex
 	since            time.Time
@@ -52,7 +51,6 @@ func (s *summary) logEach(ctx context.Context, period time.Duration, logger *slo
 	}
 }
 
-// log writes and resets the counts, if there were requests.
 func (s *summary) log(logger *slog.Logger) {
 	now := time.Now()
 	s.mu.Lock()

@@ -75,8 +75,7 @@ func (c *tokenConfig) check() error {
 	return nil
 }
 
-// start returns nil if no tokens are accepted. The keys are refreshed until ctx is
-// done.
+// start returns nil if no tokens are accepted. The keys are refreshed until ctx is done.
 func (c *tokenConfig) start(ctx context.Context, logger *slog.Logger) (*jwtauth.Authorizer, error) {
 	if c.jwksURL == "" {
 		return nil, nil

@@ -34,7 +34,6 @@ func startLogin(t *testing.T) *loginServer {
 	return l
 }
 
-// token returns a token. extra has the names and values of further claims.
 func (l *loginServer) token(t *testing.T, permissions string, extra ...string) string {
 	t.Helper()
 	claims := map[string]any{

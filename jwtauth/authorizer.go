@@ -14,7 +14,7 @@ import (
 // Authorizer authorizes requests by tokens. It is safe for concurrent use.
 type Authorizer struct {
 	cfg       Config
-	validator *jwt.Validator // of the claims
+	validator *jwt.Validator
 	slots     slots
 	keys      keySource
 }
@@ -26,9 +26,9 @@ var (
 
 // New returns an authorizer, or an error that names the invalid field of cfg.
 //
-// New does not wait for the keys, so a service can start while its login server is
-// down. Until the first fetch succeeds, tokens get 503 and [Authorizer.Ready] returns
-// an error. After ctx ends the known keys stay in use without further fetches.
+// New does not wait for the keys, so a service can start while its login server is down. Until
+// the first fetch succeeds, tokens get 503 and [Authorizer.Ready] returns an error. After ctx
+// ends the known keys stay in use without further fetches.
 func New(ctx context.Context, cfg Config) (*Authorizer, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -48,8 +48,8 @@ func (a *Authorizer) Ready(context.Context) error { return a.keys.ready() }
 
 // Authorize implements [chargeingest.Authorizer]. It returns
 //
-//   - chargeingest.ErrNoCredential for a request with an X-API-KEY, without a Bearer
-//     token, or with one that does not have the shape of a JWT,
+//   - chargeingest.ErrNoCredential for a request with an X-API-KEY, or without a Bearer
+//     token in the shape of a JWT,
 //   - chargeingest.ErrInvalidCredential for an invalid token,
 //   - chargeingest.ErrForbidden for a token without the permission or a platform,
 //   - any other error if the token could not be verified. It may have a method
@@ -102,7 +102,7 @@ const (
 	errMalformed rejectedError = "the token is malformed"
 	errSignature rejectedError = "the signature or the algorithm is not accepted"
 
-	// The key of these may be new.
+	// The key may be new.
 	errUnknownKey    rejectedError = "the kid is unknown"
 	errNoKeyVerifies rejectedError = "the token has no kid, and no key verifies it"
 )

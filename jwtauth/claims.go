@@ -71,7 +71,7 @@ func (a *Authorizer) principal(claims jwt.MapClaims, perm chargeingest.Permissio
 	subject, _ := claims["sub"].(string)
 	p := chargeingest.Principal{Subject: loggable(subject)}
 	if !slices.Contains(a.permissions(claims), string(perm)) {
-		return p, fmt.Errorf("%w: the token does not have it", chargeingest.ErrForbidden)
+		return p, fmt.Errorf("%w: the token lacks the permission %s", chargeingest.ErrForbidden, perm)
 	}
 	platforms := []string{a.cfg.Platform}
 	if a.cfg.Platform == "" {

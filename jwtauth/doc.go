@@ -1,5 +1,5 @@
 // Package jwtauth authorizes requests by Bearer tokens that are JWTs, signed by a
-// login server. The public keys come from the configuration or from a JWKS URL.
+// login server. Its public keys are configured or come from a JWKS URL.
 //
 //	tokens, err := jwtauth.New(ctx, jwtauth.Config{
 //		JWKSURL:   "https://login.example/.well-known/jwks.json",
@@ -13,8 +13,7 @@
 //	chargeingest.FirstOf(tokens, keys)
 //
 // Requests with an X-API-KEY, and Bearer tokens that are not JWTs, are passed on to the
-// keys. An API key that looks like a JWT, or is larger than 8 KiB, works only as
-// X-API-KEY.
+// keys. An API key that looks like a JWT, or exceeds 8 KiB, works only as X-API-KEY.
 //
 // # Valid tokens
 //
@@ -36,9 +35,8 @@
 // its turn gets 503, because it may be genuine.
 //
 // A token without a kid is checked against every key that suits its algorithm, up to 8
-// keys and 24,576 bits: 8 RSA keys of 3072 bits, 6 of 4096 or 3 of 8192. P-256 and
-// Ed25519 count as 2048 bits, P-384 as 4096, P-521 as 8192. If the keys exceed these
-// limits, the token is rejected.
+// keys and 24,576 bits. P-256 and Ed25519 count as 2048 bits, P-384 as 4096, P-521 as
+// 8192. If the keys exceed these limits, the token is rejected.
 //
 // # Key rotation
 //
@@ -46,11 +44,10 @@
 // fetch fails, the previous keys stay in use.
 //
 // A token that no known key verifies, and that has an unknown kid or none, triggers a
-// fetch and waits for it, unless the last fetch ended less than Config.MinFetchInterval
+// fetch and waits for it, unless the last one ended less than Config.MinFetchInterval
 // ago. At most 256 requests wait. The token gets 401 only after a fetch that began after
 // it arrived. Otherwise it gets 503, and Retry-After is the time until the next fetch may
 // begin. So a rotation loses no request if the login server publishes a key before using
-// it and clients honour Retry-After.
-//
-// A new key that reuses the ID of an old one is found by the next regular fetch.
+// it and clients honor Retry-After. A new key that reuses an old ID is found by the next
+// regular fetch.
 package jwtauth

@@ -33,7 +33,7 @@ func (k *remoteKeys) downloadWithTimeout() (*keySet, error) {
 		set *keySet
 		err error
 	}
-	results := make(chan result, 1) // buffered, so that a late result does not block
+	results := make(chan result, 1) // a late result must not block
 	go func() {
 		r := result{err: errGoexit}
 		defer func() { results <- r }()
@@ -68,8 +68,8 @@ func (k *remoteKeys) download(ctx context.Context) (*keySet, error) {
 	return set, err
 }
 
-// send does not follow redirects: keys come only from the configured URL. The
-// Transport, the body and their errors may panic.
+// send does not follow redirects: keys come only from the configured URL. The Transport, the
+// body and their errors may panic.
 func (k *remoteKeys) send(req *http.Request) (set *keySet, err error) {
 	defer panics.RecoverTo(&err)
 	res, err := k.transport.RoundTrip(req)
@@ -93,8 +93,8 @@ func (k *remoteKeys) send(req *http.Request) (set *keySet, err error) {
 	return parseKeySet(body, k.algorithms)
 }
 
-// shortError returns the shortened text of err without the query of the URL, which can
-// be secret. It does not wrap err, which would keep the long text.
+// shortError returns the shortened text of err without the query of the URL, which can be
+// secret. It does not wrap err, which would keep the long text.
 func shortError(err error, u *url.URL) error {
 	var in *url.Error
 	for errors.As(err, &in) && in.Err != nil {

@@ -14,8 +14,7 @@ import (
 	"example.com/chargeingest/jwtauth"
 )
 
-// FuzzAuthorize checks that only the signed tokens are accepted. Ed25519 signatures
-// are unique.
+// Ed25519 signatures are unique, so only the signed tokens are valid.
 func FuzzAuthorize(f *testing.F) {
 	s := signer{"k", ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))}
 	a, err := jwtauth.New(f.Context(), config(s))

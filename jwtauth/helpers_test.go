@@ -25,7 +25,6 @@ const (
 	audience = "https://charges.test"
 )
 
-// now is when a synctest bubble starts.
 var now = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func config(keys ...signer) jwtauth.Config {
@@ -57,14 +56,13 @@ func authorize(a chargeingest.Authorizer, token string) error {
 	return err
 }
 
-// requireRejected checks that err wraps want and contains nothing of the token.
 func requireRejected(t *testing.T, err, want error, token string) {
 	t.Helper()
 	require.ErrorIs(t, err, want)
 	for part := range strings.SplitSeq(token, ".") {
 		text, _ := base64.RawURLEncoding.DecodeString(part)
 		for _, word := range append(strings.FieldsFunc(string(text), isJSONSyntax), part) {
-			if len(word) > 8 {
+			if len(word) > 8 && word != string(chargeingest.PermissionIngest) {
 				require.NotContains(t, err.Error(), word)
 			}
 		}

@@ -24,8 +24,7 @@ func hmacToken(header map[string]any, secret []byte) string {
 	return text + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// secretForms are the encodings of a public key that a broken verifier uses as an HMAC
-// secret.
+// secretForms are encodings of a public key that a broken verifier uses as an HMAC secret.
 func secretForms(t *testing.T, key crypto.PublicKey) map[string][]byte {
 	t.Helper()
 	der, err := x509.MarshalPKIXPublicKey(key)

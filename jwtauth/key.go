@@ -21,17 +21,17 @@ const (
 
 // Key is a public key for verifying tokens.
 type Key struct {
-	// ID is the kid of the key's tokens. A key without an ID verifies only tokens
-	// without a kid. At most 256 bytes.
+	// ID is the kid of the key's tokens, at most 256 bytes. A key without an ID verifies only
+	// tokens without a kid.
 	ID string
 
-	// Algorithm restricts the key to one algorithm. Default: all of
-	// Config.Algorithms that suit its type.
+	// Algorithm restricts the key to one algorithm. Default: all of Config.Algorithms that
+	// suit its type.
 	Algorithm string
 
-	// Public is an *rsa.PublicKey of 2048 to 8192 bits with an exponent of at
-	// most 2^24, an *ecdsa.PublicKey on P-256, P-384 or P-521, or an
-	// ed25519.PublicKey. The caller must not change it afterwards.
+	// Public is an *rsa.PublicKey of 2048 to 8192 bits with an exponent of at most 2^24, an
+	// *ecdsa.PublicKey on P-256, P-384 or P-521, or an ed25519.PublicKey. The caller must not
+	// change it afterwards.
 	Public crypto.PublicKey
 }
 
@@ -72,13 +72,13 @@ func checkPublic(key crypto.PublicKey) error {
 			return errors.New("an Ed25519 key of small order, for which signatures need no private key")
 		}
 	default:
-		return fmt.Errorf("a %T is not a supported public key", key)
+		return fmt.Errorf("type %T is not supported; pass the public key", key)
 	}
 	return nil
 }
 
-// hasSmallOrder reports whether an Ed25519 key has order 1, 2, 4 or 8. Signatures for
-// these need no private key.
+// hasSmallOrder reports whether an Ed25519 key has order 1, 2, 4 or 8, so that signatures need
+// no private key.
 func hasSmallOrder(key ed25519.PublicKey) bool {
 	y := slices.Clone(key)
 	y[len(y)-1] &= 0x7f // without the sign of x
@@ -130,5 +130,5 @@ func (k Key) costInBits() int {
 			return 8192
 		}
 	}
-	return 2048 // P-256 and Ed25519
+	return 2048
 }

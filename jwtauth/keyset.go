@@ -19,8 +19,8 @@ const (
 
 	maxIgnoredReasons = 8 // in a log line
 
-	// These bound the signature checks for one token. A rotation has two or three
-	// keys of one algorithm, so three of the largest size are allowed.
+	// These bound the signature checks for one token. A rotation has two or three keys of one
+	// algorithm, so three of the largest size are allowed.
 	maxKeysTried = 8
 	maxBitsTried = 3 * maxRSABits
 )
@@ -29,8 +29,8 @@ type keySource interface {
 	// current may return an empty set.
 	current() *keySet
 
-	// refreshed returns the newest keys and may wait for a fetch. It returns an error
-	// unless a fetch has succeeded that began after the token was first seen.
+	// refreshed may wait for a fetch. It returns an error unless a fetch has succeeded that
+	// began after the token was first seen.
 	refreshed(ctx context.Context, token tokenHash) (*keySet, error)
 
 	ready() error
@@ -39,8 +39,8 @@ type keySource interface {
 // keySet is immutable.
 type keySet struct {
 	keys    []Key
-	digest  [sha256.Size]byte // of the JWKS
-	ignored []string          // reasons why other keys are not used
+	digest  [sha256.Size]byte
+	ignored []string
 }
 
 func (s *keySet) current() *keySet { return s }
@@ -63,7 +63,6 @@ func (s *keySet) withID(id string) []Key {
 	return found
 }
 
-// candidates returns the keys that may have signed a token.
 func (s *keySet) candidates(kid, alg string) ([]crypto.PublicKey, error) {
 	var candidates []crypto.PublicKey
 	bits := 0
@@ -120,8 +119,7 @@ func parseKeySet(data []byte, algorithms []string) (*keySet, error) {
 	return set, nil
 }
 
-// parseKey passes only the numbers of a key to the library, never certificates or
-// their URLs.
+// parseKey passes only the numbers of a key to the library, never certificates or their URLs.
 func parseKey(data []byte) (Key, error) {
 	var m jwkset.JWKMarshal
 	switch {

@@ -9,10 +9,8 @@ import (
 
 const maxPlatformChars = 256
 
-// platformRule is for messages.
 const platformRule = "1 to 256 visible characters, with single spaces between them"
 
-// isPlatformName implements the rule of [Config.PlatformsClaim].
 func isPlatformName(name string) bool {
 	return name != "" && utf8.RuneCountInString(name) <= maxPlatformChars &&
 		!strings.ContainsFunc(name, isInvisible) &&
@@ -22,8 +20,8 @@ func isPlatformName(name string) bool {
 // blanks are invisible characters that Unicode counts as symbols or letters.
 var blanks = []rune{'\u2800', '\U00013441', '\U00013442', '\U00016fe4', '\U0001d159'}
 
-// isInvisible includes U+FFFD: decoders replace invalid bytes with it, which makes
-// different names equal.
+// isInvisible includes U+FFFD: decoders replace invalid bytes with it, which makes different
+// names equal.
 func isInvisible(r rune) bool {
 	return !unicode.IsPrint(r) || r == utf8.RuneError || slices.Contains(blanks, r) ||
 		unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)

@@ -31,7 +31,6 @@ type retryLaterError struct {
 func (e *retryLaterError) Error() string { return e.err.Error() }
 func (e *retryLaterError) Unwrap() error { return e.err }
 
-// RetryAfter is for [chargeingest.Authorizer].
 func (e *retryLaterError) RetryAfter() time.Duration { return e.after }
 
 type unavailableError struct{ err error }
@@ -39,8 +38,8 @@ type unavailableError struct{ err error }
 func (e *unavailableError) Error() string { return "jwtauth: fetch JWKS: " + e.err.Error() }
 func (e *unavailableError) Unwrap() error { return e.err }
 
-// remoteKeys are the keys of a JWKS URL. At most one fetch runs at a time. A request
-// that stops waiting does not end it.
+// remoteKeys are the keys of a JWKS URL. At most one fetch runs at a time, and continues if a
+// request stops waiting.
 type remoteKeys struct {
 	url             string
 	transport       http.RoundTripper // not an http.Client, which follows and quotes redirects
@@ -48,28 +47,27 @@ type remoteKeys struct {
 	refreshInterval time.Duration
 	minInterval     time.Duration
 	logger          *slog.Logger
-	ctx             context.Context // of the fetches
+	ctx             context.Context
 
 	keys atomic.Pointer[keySet] // empty until a fetch has succeeded
 
 	mu      sync.Mutex
 	running *fetch // or nil
 	last    *fetch // the last one that ended, or nil
-	started int    // number of fetches so far
+	started int
 
-	// seen maps the tokens that no key verified since the last fetch began to the value
-	// of started when they were first seen. seenBefore is the previous seen. Because of
-	// it a retry can be decided by the fetch that it waited for.
+	// seen maps the tokens that no key verified since the last fetch began to the value of
+	// started when they were first seen. Because of seenBefore, the previous seen, a retry can
+	// be decided by the fetch that it waited for.
 	seen, seenBefore map[tokenHash]int
 }
 
 type fetch struct {
-	done    chan struct{} // closed at the end
+	done    chan struct{}
 	waiters int
-	number  int // from 1
+	number  int
 	began   time.Time
 
-	// Set at the end.
 	ended time.Time
 	err   error
 }
@@ -86,7 +84,7 @@ func startRemoteKeys(ctx context.Context, cfg Config) *remoteKeys {
 
 func (k *remoteKeys) refreshLoop(ctx context.Context, f *fetch) {
 	for {
-		<-f.done // no later than ctx
+		<-f.done
 		wait := k.refreshInterval
 		if f.err != nil {
 			wait = k.minInterval
@@ -102,7 +100,6 @@ func (k *remoteKeys) refreshLoop(ctx context.Context, f *fetch) {
 	}
 }
 
-// startFetch starts a fetch, or returns the running one.
 func (k *remoteKeys) startFetch() *fetch {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -145,7 +142,6 @@ func (k *remoteKeys) refreshed(ctx context.Context, token tokenHash) (*keySet, e
 	}
 }
 
-// fetchesBefore returns how many fetches had started when a token was first seen.
 func (k *remoteKeys) fetchesBefore(token tokenHash) int {
 	started, ok := k.seen[token]
 	if ok {
@@ -160,8 +156,8 @@ func (k *remoteKeys) fetchesBefore(token tokenHash) int {
 	return started
 }
 
-// inconclusive returns an error unless the ended fetch f decides about a token that was
-// first seen after startedBefore fetches had started.
+// inconclusive returns an error unless the ended fetch f decides about a token that was first
+// seen after startedBefore fetches had started.
 func (k *remoteKeys) inconclusive(f *fetch, startedBefore int) error {
 	wait := k.minInterval - time.Since(f.ended)
 	switch {
@@ -185,8 +181,8 @@ func (k *remoteKeys) ready() error {
 	return &unavailableError{k.last.err}
 }
 
-// run performs the fetch f. Requests and the next fetch wait for f, so it must end
-// even if the Transport or the Logger panics.
+// Requests and the next fetch wait for f, so run must end even if the Transport or the Logger
+// panics.
 func (k *remoteKeys) run(f *fetch) {
 	old := k.current()
 	set, err := k.downloadWithTimeout()
@@ -208,7 +204,6 @@ func (k *remoteKeys) finish(f *fetch, set *keySet, err error) {
 	close(f.done)
 }
 
-// logResult drops a panic of the logger, which cannot be logged.
 func (k *remoteKeys) logResult(old, set *keySet, err error) {
 	defer func() { _ = recover() }()
 	switch {

@@ -27,7 +27,6 @@ func TestReadyWhileFirstFetchEnds(t *testing.T) {
 	require.NoError(t, <-result)
 }
 
-// waitForLock waits until a goroutine blocks on a mutex in function.
 func waitForLock(function string) {
 	stacks := make([]byte, 1<<20)
 	for {

@@ -105,8 +105,6 @@ func sendToken(t *testing.T, h http.Handler, token string) (status int, after ti
 	return w.Code, after
 }
 
-// TestRotation checks that a token of a new key gets 503 with the right Retry-After,
-// never 401.
 func TestRotation(t *testing.T) {
 	const interval = 10 * time.Second
 	for name, c := range map[string]struct {
@@ -221,7 +219,6 @@ func TestWithdrawnKeyIsRejectedOnRetry(t *testing.T) {
 		}
 		require.LessOrEqual(t, l.takeFetches(), 4)
 
-		// Two fetches later they are forgotten.
 		for _, i := range []string{"another", "and one more"} {
 			advance(time.Minute)
 			status, _ := sendToken(t, h, withdrawn.token(viewClaims(), "i", i))

@@ -62,7 +62,7 @@ func (s signer) jwk() map[string]any {
 	case *rsa.PublicKey:
 		m = map[string]any{"kty": "RSA", "n": b64(key.N.Bytes()), "e": b64(big.NewInt(int64(key.E)).Bytes())}
 	case *ecdsa.PublicKey:
-		point, err := key.Bytes() // 0x04, then both coordinates
+		point, err := key.Bytes()
 		if err != nil {
 			panic(err)
 		}
@@ -77,7 +77,7 @@ func (s signer) jwk() map[string]any {
 	return m
 }
 
-// with returns a copy of m with changed fields. A nil value removes the field.
+// A nil value removes the field.
 func with(m map[string]any, changes ...any) map[string]any {
 	m = maps.Clone(m)
 	for i := 0; i < len(changes); i += 2 {
@@ -98,7 +98,6 @@ func jwks(keys ...map[string]any) string {
 	return string(text)
 }
 
-// claims returns valid claims with changes.
 func claims(changes ...any) map[string]any {
 	return with(map[string]any{
 		"iss": issuer, "aud": audience, "sub": "checkout", "exp": now.Add(time.Hour).Unix(),
@@ -116,7 +115,6 @@ func algorithmOf(key crypto.PublicKey) string {
 	return "EdDSA"
 }
 
-// token signs claims with the alg of the changed header.
 func (s signer) token(claims map[string]any, header ...any) string {
 	h := map[string]any{"typ": "JWT", "alg": algorithmOf(s.private.Public())}
 	if s.kid != "" {
@@ -125,7 +123,6 @@ func (s signer) token(claims map[string]any, header ...any) string {
 	return s.sign(with(h, header...), encoded(claims))
 }
 
-// sign signs an encoded payload, even if the alg of the header is not supported.
 func (s signer) sign(header map[string]any, payload string) string {
 	text := encoded(header) + "." + payload
 	alg, _ := header["alg"].(string)
@@ -148,7 +145,6 @@ func encoded(value any) string {
 	return base64.RawURLEncoding.EncodeToString(text)
 }
 
-// longLived returns claims that outlive the bubble of a test.
 func longLived(changes ...any) map[string]any {
 	return claims(append([]any{"exp", now.Add(1000 * time.Hour).Unix()}, changes...)...)
 }

@@ -7,10 +7,9 @@ import (
 	"time"
 )
 
-// maxSlotWait is needed because the context of a request can outlive its client.
+// The context of a request can outlive its client.
 const maxSlotWait = 5 * time.Second
 
-// slots bounds how many signatures are verified at once.
 type slots chan struct{}
 
 func newSlots() slots { return make(slots, max(1, runtime.GOMAXPROCS(0)/2)) }

@@ -18,7 +18,6 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// newEd25519Authorizer also returns a token signed by the last key, and a forged one.
 func newEd25519Authorizer(t *testing.T, keys int) (a *Authorizer, genuine, forged string) {
 	t.Helper()
 	cfg := Config{AnyAudience: true, Platform: "p"}

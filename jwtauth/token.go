@@ -17,16 +17,15 @@ const (
 	maxHeaderValues = 64 // parsed before the signature is verified
 )
 
-// token is a parsed token, not verified yet.
 type token struct {
 	alg, kid  string
 	signed    string // header and claims, encoded
 	claims    []byte
 	signature []byte
-	text      string // the whole token
+	text      string
 }
 
-// decodeHeader returns the decoded header if text has the shape of a JWT, or nil.
+// decodeHeader returns nil unless text has the shape of a JWT.
 func decodeHeader(text string) []byte {
 	if strings.Count(text, ".") != 2 || strings.ContainsFunc(text, isOutsideJWT) {
 		return nil
@@ -43,7 +42,7 @@ func isOutsideJWT(r rune) bool {
 	return r != '.' && r != '-' && r != '_' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
 }
 
-// countValues returns an upper bound for the number of values in a JSON text.
+// countValues returns an upper bound.
 func countValues(text []byte) int {
 	return bytes.Count(text, []byte("{")) + bytes.Count(text, []byte("[")) + bytes.Count(text, []byte(","))
 }
@@ -108,7 +107,6 @@ func mediaType(typ string) string {
 	return typ
 }
 
-// keyID returns the kid, or "" without one.
 func keyID(header map[string]any) (string, error) {
 	value, ok := header["kid"]
 	if !ok {

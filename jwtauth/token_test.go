@@ -17,7 +17,6 @@ func TestMaxHeaderValues(t *testing.T) {
 	t.Parallel()
 	s := edSigner("k")
 	a := newAuthorizer(t, config(s))
-	// Four fields of the object count too.
 	list := func(n int) string { return s.token(claims(), "x", make([]int, n)) }
 	require.NoError(t, authorize(a, list(60)))
 	token := list(61)
@@ -86,7 +85,7 @@ func TestTokenTypes(t *testing.T) {
 	s := edSigner("k")
 	for _, c := range []struct {
 		types []string
-		typ   any // nil for no typ
+		typ   any
 		ok    bool
 	}{
 		{nil, "JWT", true},

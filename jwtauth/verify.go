@@ -10,8 +10,7 @@ import (
 
 type tokenHash [sha256.Size]byte
 
-// verify returns the claims of a valid token. Errors other than rejectedError are
-// inconclusive.
+// Errors of verify other than rejectedError are inconclusive.
 func (a *Authorizer) verify(ctx context.Context, t *token) (jwt.MapClaims, error) {
 	known := a.keys.current()
 	err := a.verifySignature(ctx, t, known)
@@ -30,8 +29,8 @@ func (a *Authorizer) verify(ctx context.Context, t *token) (jwt.MapClaims, error
 	return a.validateClaims(t.claims)
 }
 
-// verifySignature holds a slot for one key at a time, so that a token with many
-// candidates does not delay others.
+// verifySignature holds a slot for one key at a time, so that a token with many candidates
+// does not delay others.
 func (a *Authorizer) verifySignature(ctx context.Context, t *token, keys *keySet) error {
 	candidates, err := keys.candidates(t.kid, t.alg)
 	if err != nil {

@@ -84,7 +84,7 @@ func TestMaxBitsTried(t *testing.T) {
 	rs := rsaSigner("")
 	for _, c := range []struct {
 		name string
-		bits []int // of the other keys
+		bits []int
 		ok   bool
 	}{
 		{"the only key", nil, true},

@@ -98,7 +98,7 @@ func (s *Store) append(ctx context.Context, a storekit.Attempt) (chargeingest.Ap
 
 func notStored(cause error) error {
 	var conflict *chargeingest.ConflictError
-	if errors.As(cause, &conflict) {
+	if errors.As(cause, &conflict) || errors.Is(cause, chargeingest.ErrNotStored) {
 		return cause
 	}
 	return fmt.Errorf("%w: %w", chargeingest.ErrNotStored, cause)

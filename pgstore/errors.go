@@ -92,23 +92,23 @@ type sessionEndedError struct{ error }
 
 func (e sessionEndedError) Unwrap() error { return e.error }
 
-// undecidedError means that a request could not be decided.
-type undecidedError struct{ error }
+// decisionError means that a request could not be decided.
+type decisionError struct{ error }
 
-func (e undecidedError) Unwrap() error { return e.error }
+func (e decisionError) Unwrap() error { return e.error }
 
 // isEventError reports whether an event is the cause, such as by an invalid character.
 func isEventError(err error) bool {
-	if isServerError(err) {
+	if mayReconnect(err) {
 		return false
 	}
 	code := codeOf(err)
-	return errors.As(err, new(panics.Error)) || errors.As(err, new(undecidedError)) ||
+	return errors.As(err, new(panics.Error)) || errors.As(err, new(decisionError)) ||
 		strings.HasPrefix(code, "22") || strings.HasPrefix(code, "23") || strings.HasPrefix(code, "54")
 }
 
-// isServerError reports whether nothing was stored and another connection may help.
-func isServerError(err error) bool {
+// mayReconnect reports whether nothing was stored and another connection may help.
+func mayReconnect(err error) bool {
 	return codeOf(err) == codeReadOnly || errors.As(err, new(sessionEndedError))
 }
 

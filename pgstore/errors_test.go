@@ -60,8 +60,8 @@ CREATE CONSTRAINT TRIGGER fail AFTER INSERT ON `+schema+`.events DEFERRABLE INIT
 }
 
 func TestLostServerIsNotAnEventError(t *testing.T) {
-	undecided := undecidedError{errors.New("unexpected EOF")}
+	undecided := decisionError{errors.New("unexpected EOF")}
 	require.True(t, isEventError(undecided))
 	require.False(t, isEventError(sessionEndedError{undecided}))
-	require.True(t, isServerError(sessionEndedError{undecided}))
+	require.True(t, mayReconnect(sessionEndedError{undecided}))
 }

@@ -36,7 +36,7 @@ func decide(ctx context.Context, group []*groupcommit.Request, l *lookup, next n
 		case err != nil && codeOf(err) != "":
 			return nil, err // from a query
 		case err != nil && !groupcommit.IsRejection(err):
-			return nil, undecidedError{err}
+			return nil, decisionError{err}
 		}
 		if err != nil {
 			g.duplicates, g.rejections = true, true

@@ -186,8 +186,9 @@ func (w *writer) postpone(requests []*groupcommit.Request, err error) {
 	}
 	w.logFailure(err)
 	for len(requests) > 0 {
-		w.fail(requests, err)
-		requests, _ = w.queue.Take(w.options.MaxQueuedEvents, func(other string) bool { return other != platform })
+		queued, _ := w.queue.Take(w.options.MaxQueuedEvents, func(other string) bool { return other != platform })
+		w.fail(requests, err) // after Take: the callers may retry at once
+		requests = queued
 	}
 }
 

@@ -37,7 +37,7 @@ type Options struct {
 	ScanTimeout time.Duration
 
 	// MaxQueuedEvents bounds queued events. Beyond it Append returns
-	// chargeingest.ErrOverloaded. Default: 20,000.
+	// chargeingest.ErrOverloaded. An empty queue accepts any batch. Default: 20,000.
 	MaxQueuedEvents int
 
 	// MaxTransactionEvents bounds the events of one transaction, except for a larger

@@ -121,7 +121,6 @@ WHERE schemaname = $1 AND tablename = 'events_before'`, schema).Scan(&indexes))
 	require.Equal(t, 4, strings.Count(indexes, "CREATE "), indexes)
 }
 
-// A month by instant, with exact sums, as docs/queries.md says.
 func TestDocumentedQueries(t *testing.T) {
 	pool := newPool(t)
 	schema := newSchema(t, pool)

@@ -34,8 +34,8 @@
 //
 // # Connections
 //
-// The writer has a connection besides those of the pool. Reads leave one connection of
-// the pool free. Scans, which are listings by a filter without an index, use half of
+// The writer has a connection besides those of the pool. Unless the pool has only one
+// connection, reads leave one free. Scans, which are listings by a filter without an index, use half of
 // them. Platforms take turns. Reads need the primary: a lagging standby rejects cursors.
 package pgstore
 
@@ -73,7 +73,7 @@ var (
 	ErrNotDurable = errors.New("the server is not durable")
 )
 
-// Store is a [chargeingest.EventStore] in PostgreSQL. Safe for concurrent use.
+// Store is a [chargeingest.EventStore] in PostgreSQL. It is safe for concurrent use.
 type Store struct {
 	options      Options
 	pool         *pgxpool.Pool
@@ -138,7 +138,7 @@ func (s *Store) open(ctx context.Context) error {
 	return nil
 }
 
-func quoted(schema string) string { return pgx.Identifier{schema}.Sanitize() }
+func quoted(name string) string { return pgx.Identifier{name}.Sanitize() }
 
 // Append implements [chargeingest.EventStore]. Ids of several processes have the order of
 // storing only as far as their clocks agree.

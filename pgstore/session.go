@@ -196,33 +196,33 @@ const minCacheCapacity = 16
 type preparing int
 
 const (
-	once preparing = iota // per statement
-	always
-	never
+	prepareOnce preparing = iota // per statement
+	prepareAlways
+	prepareNever
 )
 
 func preparingOf(cfg *pgx.ConnConfig) preparing {
 	capacity := minCacheCapacity
 	switch cfg.DefaultQueryExecMode {
 	case pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol:
-		return never
+		return prepareNever
 	case pgx.QueryExecModeDescribeExec:
-		return always
+		return prepareAlways
 	case pgx.QueryExecModeCacheStatement:
 		capacity = cfg.StatementCacheCapacity
 	case pgx.QueryExecModeCacheDescribe:
 		capacity = cfg.DescriptionCacheCapacity
 	}
 	if capacity < minCacheCapacity {
-		return always
+		return prepareAlways
 	}
-	return once
+	return prepareOnce
 }
 
 // isPrepared reports whether pgx prepares no statement of a batch.
 func (s *session) isPrepared(b *pgx.Batch) bool {
-	if s.preparing != once {
-		return s.preparing == never
+	if s.preparing != prepareOnce {
+		return s.preparing == prepareNever
 	}
 	for _, q := range b.QueuedQueries {
 		if !s.prepared[q.SQL] {

@@ -222,7 +222,7 @@ func (w *writer) storeWithRetries(group []*groupcommit.Request) (*decidedGroup, 
 			w.lookupFirst = true
 		case codeOf(err) == codeNotSupported && replans < maxReplans:
 			replans++
-		case isServerError(err) && n < maxConnections && pause(ctx, n):
+		case mayReconnect(err) && n < maxConnections && pause(ctx, n):
 			// The next connection may lead to another server.
 		case isTransient(err) && pause(retryCtx, n):
 		default:
@@ -247,7 +247,7 @@ func (w *writer) logFailure(err error) {
 	}
 	if now := time.Now(); now.Sub(w.failureLogged) >= time.Second {
 		w.failureLogged = now
-		w.failing = w.failing || codeOf(err) == "" || isServerError(err)
+		w.failing = w.failing || codeOf(err) == "" || mayReconnect(err)
 		log(w.options.Logger, slog.LevelError, message, err)
 	}
 }
@@ -279,10 +279,10 @@ func (w *writer) inTransaction(ctx context.Context, f func(*transaction) (*decid
 		switch {
 		case isUnknown(err), errors.As(err, new(panics.Error)):
 			w.session.drop()
-		case isServerError(err):
+		case mayReconnect(err):
 			w.session.dropUnlessNew()
 		}
-		if isUnknown(err) || isServerError(err) {
+		if isUnknown(err) || mayReconnect(err) {
 			w.resetPool()
 		}
 	}()

@@ -18,9 +18,8 @@ import (
 
 func as(session string) string { return "Cookie: " + sessionCookie + "=" + session }
 
-// request returns a request of the user ada. Headers are "Name: value", or "-Name" to
-// remove a default. A client that is still writing can lose the response, so large bodies
-// wait for 100-continue.
+// Headers are "Name: value", or "-Name" to remove a default. A client that is still writing
+// can lose the response, so large bodies wait for 100-continue.
 func (s server) request(t *testing.T, method, path, body string, headers ...string) *http.Request {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, s.root+path, strings.NewReader(body))
@@ -81,7 +80,6 @@ func (s server) send(t *testing.T, r *http.Request) response {
 	return got
 }
 
-// sendAny accepts responses of the router too.
 func (s server) sendAny(t *testing.T, r *http.Request) response {
 	t.Helper()
 	res, err := s.client.Do(r)
@@ -130,7 +128,6 @@ func zipped(t *testing.T, text string) string {
 	return b.String()
 }
 
-// unfinishedBody returns spaces and then blocks until Close.
 type unfinishedBody struct {
 	io.Reader
 	closed chan struct{}
@@ -155,7 +152,6 @@ func (r untilClosed) Read([]byte) (int, error) {
 	return 0, io.ErrClosedPipe
 }
 
-// plainClient does not follow redirects, and waits for 100 Continue.
 func plainClient(c *http.Client) *http.Client {
 	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	c.Transport.(*http.Transport).ExpectContinueTimeout = time.Minute

@@ -14,7 +14,6 @@ const (
 	eventsPath = prefix + "/v1/ingest/charge-datas"
 )
 
-// requireContract checks the wire contract as far as a router can break it.
 func requireContract(t *testing.T, s server) {
 	t.Helper()
 	t.Run("a repeated event is stored once", s.checkReplays)

@@ -18,7 +18,6 @@ import (
 	"example.com/chargeingest"
 )
 
-// TestHeadersOfCORS compares the Example with the headers in the handler's source.
 func TestHeadersOfCORS(t *testing.T) {
 	t.Parallel()
 	read, written := headersInSource(t, "..")

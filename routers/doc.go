@@ -6,8 +6,7 @@
 //   - Strip the mount prefix with [http.StripPrefix].
 //   - The single endpoints, such as [chargeingest.Handler.GetEvent], read the path values
 //     "id" and "version". If a router has its own parameters, call
-//     [http.Request.SetPathValue]. Otherwise, no event is found, and every version is
-//     treated as 1.
+//     [http.Request.SetPathValue]. Otherwise, no event is found, and every version is 1.
 //   - Put the user of your login into the request context, for the Authorizer.
 //   - Patterns without a method leave the 405 to the handler.
 //
@@ -41,9 +40,9 @@
 // GetPathTemplate, FullPath in gin, c.Path in echo, c.Route().Path in fiber.
 //
 // otelhttp, promhttp and gorilla's logging can wrap the router or the handler. Within
-// StripPrefix, a trace has the path without the prefix. otelhttp reads the route from
-// r.Pattern, which gorilla/mux and gin do not set. In chi, or with a login that copies the
-// request, otelhttp must be the last middleware or wrap the mounted handler.
+// StripPrefix, a trace has no prefix. otelhttp reads the route from r.Pattern, which
+// gorilla/mux and gin do not set. In chi, or with a login that copies the request, otelhttp
+// must be the last middleware or wrap the mounted handler.
 //
 // CORS middleware goes around the router and its login: see docs/proxies.md.
 //
@@ -51,8 +50,8 @@
 //
 // fiber is not based on net/http, and its adaptor converts requests:
 //
-//   - Strings of a request are valid only during the request. An Authorizer or Observer
-//     that keeps them must clone them.
+//   - Strings are valid only during the request. An Authorizer or Observer that keeps
+//     them must clone them.
 //   - Require fasthttp 1.78 or newer. Older versions drop repeated headers, and
 //     http.ErrAbortHandler crashes the process.
 //   - fiber reads the body before the login. Above BodyLimit (default 4 MiB) it responds

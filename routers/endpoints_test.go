@@ -7,7 +7,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// requireEndpoints checks the single endpoints, with and without a version in the pattern.
 func requireEndpoints(t *testing.T, s server) {
 	t.Helper()
 	for _, c := range []struct{ name, base, reference string }{

@@ -21,7 +21,6 @@ func demoAt(root string) {
 	printStatus(http.MethodGet, root+"/api/v2/charges/"+id, "")
 }
 
-// printStatus returns the id of the event.
 func printStatus(method, url, body string) string {
 	req, err := http.NewRequestWithContext(context.Background(), method, url, strings.NewReader(body))
 	if err != nil {

@@ -103,7 +103,7 @@ func otherHandlers() endpoints {
 	return endpoints{h, h, h, h, h}
 }
 
-// serverStarter starts a server with these routes, and calls label with the router's own
+// serverStarter starts a server with these routes, and calls label with the router's
 // label after each request:
 //
 //	/billing/…                         the handler
@@ -117,8 +117,8 @@ func ignoreLabel(string) {}
 
 type server struct {
 	client  *http.Client
-	root    string // URL without the prefix
-	proto   int    // expected major version of HTTP
+	root    string // without the prefix
+	proto   int    // major version of HTTP
 	buffers bool   // the server reads bodies before it calls the handler
 }
 

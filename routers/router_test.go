@@ -9,7 +9,6 @@ import (
 
 type routeLabel struct{ method, path, label string }
 
-// requireLabels checks that labels do not depend on the handler.
 func requireLabels(t *testing.T, start serverStarter, requests ...routeLabel) {
 	t.Helper()
 	for name, e := range map[string]endpoints{"the handler": endpointsOf(newHandler(t)), "another handler": otherHandlers()} {
@@ -30,7 +29,6 @@ type routerResponse struct {
 	location     string // of a redirect
 }
 
-// requireRouterResponses checks responses without the handler.
 func requireRouterResponses(t *testing.T, s server, responses ...routerResponse) {
 	t.Helper()
 	for _, want := range responses {

@@ -20,8 +20,7 @@ func Example_serveMux() {
 	// 400 Bad Request
 }
 
-// serveMuxHost puts the login inside the mux, because the login copies the request and
-// Pattern would be lost.
+// The login is inside the mux, because it copies the request and Pattern would be lost.
 func serveMuxHost(e endpoints, label func(string)) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle(prefix+"/", login(http.StripPrefix(prefix, e.all)))

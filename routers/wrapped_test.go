@@ -18,7 +18,6 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// tracingStore records the span of each Append, and fails for some events.
 type tracingStore struct {
 	*memstore.Store
 	seen chan trace.SpanContext
@@ -107,7 +106,7 @@ type instrumentedServer struct {
 	endpoints endpoints
 	stored    chan trace.SpanContext // of Append
 	observed  chan trace.SpanContext // of the Observer
-	done      chan struct{}          // receives after each request
+	done      chan struct{}
 }
 
 func newInstrumentedServer(t *testing.T) *instrumentedServer {
@@ -125,7 +124,6 @@ func newInstrumentedServer(t *testing.T) *instrumentedServer {
 	return w
 }
 
-// start also checks that the router leaves the request unchanged.
 func (w *instrumentedServer) start(t *testing.T, router http.Handler) {
 	t.Helper()
 	w.server = serve(t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -138,7 +136,6 @@ func (w *instrumentedServer) start(t *testing.T, router http.Handler) {
 	}))
 }
 
-// requireInstrumented checks all instruments, which see seenPrefix of the mount prefix.
 func (w *instrumentedServer) requireInstrumented(t *testing.T, route, seenPrefix string) {
 	t.Helper()
 	const parent = "4bf92f3577b34da6a3ce929d0e0e4736"

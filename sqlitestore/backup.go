@@ -13,9 +13,9 @@ import (
 )
 
 // Backup copies the database, as of the start of the call, to a path that must not exist or
-// have control characters. Events can be stored meanwhile. The copy is complete and synced; a
-// Backup that fails leaves no files behind. The copy can be opened like the database, and
-// restored with cp. It gets the mode of the database and, if the system permits it, the owner.
+// have control characters. Events can be stored meanwhile. The copy is complete and synced,
+// and can be opened or restored with cp. It gets the mode of the database and, if permitted,
+// the owner. A failed Backup leaves no files.
 //
 // The write-ahead log cannot shrink during a Backup. Close ends Backup with
 // chargeingest.ErrClosed.
@@ -105,7 +105,7 @@ func (s *Store) copyTo(ctx context.Context, path string) (err error) {
 	return err
 }
 
-// setNewMark gives a copy a new mark, so that no existing WAL matches it. The caller syncs the
+// setNewMark gives a copy a new mark, so that no existing WAL matches it, without syncing the
 // file.
 func (f *file) setNewMark(path string) error {
 	path, err := filepath.Abs(path)

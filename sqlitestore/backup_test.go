@@ -16,7 +16,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// sqlite3Shell runs a query in the sqlite3 program, or skips the test without it.
+// sqlite3Shell skips the test without the sqlite3 program.
 func sqlite3Shell(t *testing.T, path, query string) string {
 	t.Helper()
 	program, err := exec.LookPath("sqlite3")

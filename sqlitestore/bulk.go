@@ -25,7 +25,6 @@ func (s *statements) prepareBulk(c conn, columns int, begin, end string) (b bulk
 	return b, err
 }
 
-// insert inserts n rows; the function row sets the values of row i.
 func (b *bulk) insert(n int, row func(i int, set func(...driver.Value))) error {
 	for i := 0; i < n; {
 		statement, rows := b.many, bulkRows

@@ -5,22 +5,20 @@ import (
 	"time"
 )
 
-// A checkpoint has two steps. The first moves frames of the WAL into the database during
-// transactions, on its own connection. The second moves the few new frames between two
+// A checkpoint has two steps. The first moves WAL frames into the database on its own
+// connection, while transactions run. The second moves the few new frames between two
 // transactions, because SQLite restarts only a WAL that was moved completely. Only the second
 // step delays appends.
 
 // checkpointer belongs to the writer's goroutine.
 type checkpointer struct {
-	// running is set during the first step.
 	running bool
 	done    chan checkpointResult
 
-	newFrames  int64 // added during the last first step
+	newFrames  int64
 	doneFrames int64
 	drainAt    int64 // frames at which readers pause
 
-	// draining is set while a goroutine waits for the last reader.
 	draining bool
 	drained  chan struct{}
 
@@ -43,7 +41,7 @@ func (w *writer) checkpointIfDue() {
 	}
 	state, err := w.session.walState()
 	if state.frames < w.checkpoints.doneFrames {
-		w.checkpoints.doneFrames = 0 // SQLite restarted the WAL
+		w.checkpoints.doneFrames = 0
 	}
 	switch {
 	case err != nil:
@@ -75,7 +73,6 @@ func (w *writer) awaitCheckpoint() {
 	}
 }
 
-// checkpointEnded follows the first step.
 func (w *writer) checkpointEnded(done checkpointResult) {
 	w.checkpoints.running = false
 	if done.err != nil {
@@ -94,8 +91,8 @@ func (w *writer) checkpointEnded(done checkpointResult) {
 	}
 }
 
-// shouldRepeat reports whether to repeat the first step: the new frames are many, but fewer than half
-// of the previous ones.
+// shouldRepeat reports whether the first step left many new frames, but fewer than half as
+// many as before.
 func (l *checkpointer) shouldRepeat(frames, few int64) bool {
 	last := l.newFrames
 	l.newFrames = 0
@@ -106,7 +103,6 @@ func (l *checkpointer) shouldRepeat(frames, few int64) bool {
 	return true
 }
 
-// finishCheckpoint is the second step.
 func (w *writer) finishCheckpoint() {
 	if err := w.file.check(w.session); err != nil {
 		w.leave(err)
@@ -133,7 +129,6 @@ func (w *writer) finishCheckpoint() {
 	w.stats.checkpointed()
 }
 
-// reportBlocked also schedules the next attempt.
 func (w *writer) reportBlocked(frames int64) {
 	since := w.stats.checkpointBlocked()
 	if w.checkpoints.recheck == nil {
@@ -164,6 +159,8 @@ func (w *writer) checkpointFailed(err error) {
 	}
 }
 
+// drainReaders waits on a goroutine for the readers to end, without blocking the writer. That
+// goroutine hands its lock to the writer by drained: to either readersDrained or lockReaders.
 func (w *writer) drainReaders(frames int64) {
 	if frames < w.checkpoints.drainAt || w.checkpoints.draining {
 		return

@@ -20,7 +20,6 @@ import (
 	"example.com/chargeingest/internal/tail"
 )
 
-// foreignReader opens a read transaction of another program.
 func foreignReader(t *testing.T, path string) (end func()) {
 	t.Helper()
 	db, err := (&file{path: path, tuning: defaultTuning()}).open(nil)
@@ -54,7 +53,7 @@ func startReading(t *testing.T, s *Store) (end func()) {
 		close(ending)
 		require.NoError(t, <-ended)
 	})
-	t.Cleanup(end) // before the store closes, which would wait for it
+	t.Cleanup(end) // before the store closes, which would wait
 	return end
 }
 

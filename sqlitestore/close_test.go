@@ -15,8 +15,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// requireNoOpenFiles checks a closed store. A file that SQLite still closes could delete the
-// WAL of the next store.
+// A file that SQLite still closes could delete the WAL of the next store.
 func requireNoOpenFiles(t *testing.T, path string) {
 	t.Helper()
 	opened.Range(func(_, file any) bool {

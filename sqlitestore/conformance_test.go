@@ -22,7 +22,7 @@ func TestStoreWithConstantMerges(t *testing.T) {
 }
 
 func runConformance(t *testing.T, setup setup) {
-	var paths sync.Map // of each store
+	var paths sync.Map
 	open := func(t *testing.T, path string) chargeingest.EventStore {
 		setup := setup
 		setup.path = path

@@ -39,7 +39,6 @@ type connector struct {
 	pragmas []pragma
 }
 
-// Connect implements [driver.Connector].
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	opened, err := c.Connector.Connect(ctx)
 	if err != nil {
@@ -68,7 +67,7 @@ func (p pragma) set(c conn) error {
 	return nil
 }
 
-// conn is a connection of one goroutine. Unlike those of database/sql it can be closed after a
+// conn is a connection of one goroutine. Unlike one of database/sql, it can be closed after a
 // panic.
 type conn struct{ driver.Conn }
 
@@ -172,7 +171,6 @@ func namedValues(arguments []driver.Value) []driver.NamedValue {
 	return list
 }
 
-// scan copies a row into pointers of the columns' types, or to bools for integers.
 func scan(row []driver.Value, destinations ...any) error {
 	for i, destination := range destinations {
 		ok := false
@@ -208,7 +206,6 @@ func resultCode(err error) int {
 	return coded.Code() & 0xff
 }
 
-// isHarmful reports whether the connection must be closed.
 func isHarmful(err error) bool {
 	switch resultCode(err) {
 	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN,

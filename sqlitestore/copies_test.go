@@ -11,7 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// copyFile overwrites a file in place, like cp.
 func copyFile(t *testing.T, from, to string) {
 	t.Helper()
 	data, err := os.ReadFile(from)
@@ -75,7 +74,7 @@ func checkpointAll(t *testing.T, s *Store) {
 	}))
 }
 
-// cp copies an open file. Closing it in this process would release SQLite's locks.
+// Closing an open file in this process would release SQLite's locks.
 func cp(t *testing.T, from, to string) {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "cp", from, to).CombinedOutput()
@@ -93,7 +92,6 @@ func copyKilled(t *testing.T, path string) string {
 	return filepath.Join(dir, "charges.db")
 }
 
-// readFiles skips the lock and state files.
 func readFiles(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	files := make(map[string]string)

@@ -141,7 +141,7 @@ func (l *servers) resolve(t *testing.T, k kill) {
 	requireIntact(t, l.path)
 }
 
-// traffic calls crash during requests, after a number of responses or the death of the server.
+// traffic calls crash after a number of responses or the death of the server.
 func (l *servers) traffic(t *testing.T, responses int, crash func()) {
 	select {
 	case <-l.roundOver:

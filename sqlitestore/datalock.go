@@ -33,12 +33,10 @@ func lockFile(path string) (*flock.Flock, error) {
 	return lock, nil
 }
 
-// lockOffset is the byte of the database file that a store locks, beyond SQLite's locks and
-// any end of file.
+// lockOffset is the byte that a store locks, beyond SQLite's locks and any end of file.
 const lockOffset = 1 << 60
 
-// claimed lists the open files of this process. Opening and closing one again would release
-// SQLite's locks.
+// claimed lists the open files of this process. Reopening one would release SQLite's locks.
 var claimed struct {
 	mu    sync.Mutex
 	files []os.FileInfo
@@ -51,7 +49,6 @@ func isClaimed(file os.FileInfo) bool {
 	return slices.ContainsFunc(claimed.files, func(f os.FileInfo) bool { return os.SameFile(f, file) })
 }
 
-// claim returns false if the file is already claimed.
 func claim(file os.FileInfo) bool {
 	claimed.mu.Lock()
 	defer claimed.mu.Unlock()

@@ -10,10 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockDataFile locks a file under any name, or returns false if another open file has the
-// lock. The lock belongs to the open file description: SQLite's locks and other descriptors do
-// not release it. If the file system has no such locks, only the lock file protects the
-// database.
+// lockDataFile returns false if another open file has the lock, even under another name. The
+// lock belongs to the open file description, so neither SQLite's locks nor other descriptors
+// release it. On file systems without such locks, only the lock file protects the database.
 func lockDataFile(f *os.File) (bool, error) {
 	err := setDataLock(f, unix.F_WRLCK)
 	switch {
@@ -25,7 +24,7 @@ func lockDataFile(f *os.File) (bool, error) {
 	return err == nil, err
 }
 
-// unlockData unlocks explicitly, because a child process that starts briefly shares the
+// unlockData unlocks explicitly, because a starting child process briefly shares the
 // descriptor.
 func unlockData(f *os.File) { _ = setDataLock(f, unix.F_UNLCK) }
 

@@ -159,7 +159,6 @@ func (m *diskModel) stateSynced(text []byte) {
 	m.state = text
 }
 
-// restore leaves a state file that may be newer than its last sync.
 func (m *diskModel) restore() error {
 	if m.state != nil && m.random.IntN(2) == 0 {
 		if err := os.WriteFile(m.path+".state", m.state, 0o600); err != nil {

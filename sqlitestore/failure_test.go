@@ -81,7 +81,6 @@ func TestUnknownCommitReopensDatabase(t *testing.T) {
 			unknown(t, err)
 			require.NotNil(t, session)
 
-			// Nothing is acknowledged until the WAL is empty.
 			setup.faults.on("PRAGMA wal_checkpoint(TRUNCATE)", errIO)
 			require.ErrorIs(t, s.Ready(t.Context()), errIO)
 			for _, b := range []chargeingest.Batch{charges("acme", "before"), charges("acme", "b"), changed("acme", "before")} {

@@ -29,25 +29,25 @@ const applicationID = 0x63686461
 type tuning struct {
 	wrap func(driver.Connector) driver.Connector
 
-	// milliseconds to wait for locks of other programs
+	// milliseconds
 	busyTimeout string
 
-	// checkpointFrames is the number of new WAL pages that start a checkpoint.
+	// new WAL pages that start a checkpoint
 	checkpointFrames int64
 
-	// drainFrames is the number of WAL pages at which the store's readers pause. Overlapping
-	// readers would keep the WAL from ever restarting.
+	// drainFrames is the number of WAL pages at which readers pause: overlapping readers would
+	// keep the WAL from ever restarting.
 	drainFrames int64
 
 	recheckEvery time.Duration
 
-	// Checkpoints that are blocked are logged after reportEvery, or at drainFrames.
+	// Blocked checkpoints are logged after reportEvery, or at drainFrames.
 	reportEvery time.Duration
 
 	// between attempts, which block reads
 	reopenEvery time.Duration
 
-	// One check of the WAL per transaction would slow a single event by a tenth, see
+	// Checking the WAL for each transaction would slow a single event by a tenth, see
 	// https://docs.kernel.org/filesystems/multigrain-ts.html.
 	walCheckEvery time.Duration
 
@@ -60,7 +60,7 @@ type tuning struct {
 	// minMergeEntries keeps a single event from writing pages for others.
 	minMergeEntries int
 
-	// Writing the state file per transaction would slow a single event by a twentieth.
+	// Writing the state file for each transaction would slow a single event by a twentieth.
 	stateEvery time.Duration
 
 	onStateSynced func([]byte)
@@ -110,7 +110,7 @@ type file struct {
 	lastNumber uint64 // the last one that a transaction set, committed or not
 	minNumber  uint64 // the last one seen in the file
 
-	// guard is an idle connection. When SQLite closes the last connection it deletes the WAL,
+	// guard is an idle connection. SQLite deletes the WAL when it closes the last connection,
 	// but not if that only reads.
 	guard driver.Conn
 }
@@ -131,8 +131,8 @@ func realPath(path string) (string, error) {
 	return filepath.Join(dir, filepath.Base(path)), userpath.Explain(path, err)
 }
 
-// prepare locks or creates the database. It refuses files that do not belong together, without
-// changing them. The caller calls release in any case.
+// prepare refuses files that do not belong together without changing them. The caller always
+// calls release.
 func (f *file) prepare(ctx context.Context) error {
 	info, err := os.Stat(f.path)
 	isNew := errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().IsRegular() && info.Size() == 0
@@ -185,8 +185,7 @@ func (f *file) openAndLock() error {
 		return errors.Join(err, data.Close())
 	}
 	if !claim(info) {
-		// It got this name just now. Closing it would release the locks of the store that has
-		// it.
+		// Closing the file, which got this name just now, would release its store's locks.
 		keepOpen(data)
 		return ErrLocked
 	}
@@ -214,7 +213,7 @@ func (f *file) release() error {
 	return err
 }
 
-// create sets the application id before WAL mode, so that it is always in the file itself.
+// create sets the application id before WAL mode, so that the file itself always has it.
 func (f *file) create(ctx context.Context) error {
 	db, err := f.open([]pragma{{"synchronous", "2"}, {"application_id", fmt.Sprint(applicationID)}})
 	if err != nil {
@@ -223,9 +222,9 @@ func (f *file) create(ctx context.Context) error {
 	return errors.Join(db.PingContext(ctx), db.Close())
 }
 
-// checkHeader refuses files of other programs. SQLite opens an immutable file without locks
-// and recovery, so it stays unchanged. After an interrupted checkpoint its schema may be only
-// in the WAL, which writable_schema tolerates.
+// checkHeader refuses files of other programs without changing them: SQLite opens an immutable
+// file without locks and recovery. writable_schema tolerates a schema that is only in the WAL
+// after an interrupted checkpoint.
 func (f *file) checkHeader(ctx context.Context) error {
 	db, err := f.open([]pragma{{"writable_schema", "1"}}, "immutable=1", "mode=ro")
 	if err != nil {

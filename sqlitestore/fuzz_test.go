@@ -102,7 +102,7 @@ func (s *swappableStore[S]) List(ctx context.Context, q chargeingest.Query) (cha
 	return s.store.List(ctx, q)
 }
 
-// endpointPair reuses its endpoints, which are slow to create.
+// endpointPair is reused, because creating it is slow.
 type endpointPair struct {
 	handlers [2][2]*chargeingest.Handler
 	store    swappableStore[*Store]
@@ -115,7 +115,7 @@ type endpointPair struct {
 	policy    int
 	reopening int
 	ids       [2][]string
-	cursors   map[string][2]string // last cursors, by order and platform
+	cursors   map[string][2]string // by order and platform
 }
 
 func newModelled(tb testing.TB) *endpointPair {

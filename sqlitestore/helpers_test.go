@@ -103,7 +103,6 @@ func appended(t *testing.T, s *Store, b chargeingest.Batch) []chargeingest.Outco
 	return result.Outcomes
 }
 
-// fresh requires that all events are new, replayed that none is.
 func fresh(t *testing.T, s *Store, b chargeingest.Batch) []string {
 	t.Helper()
 	return ids(t, appended(t, s, b), false)
@@ -157,7 +156,6 @@ func send(ctx context.Context, s *Store, b chargeingest.Batch) sending {
 	return done
 }
 
-// hold blocks the writer until release.
 func hold(s *Store) (release func()) {
 	held, end := make(chan struct{}), make(chan struct{})
 	go s.writer.do(context.Background(), func() error {

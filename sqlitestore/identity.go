@@ -15,7 +15,7 @@ type content struct {
 	seq  int64 // 0 if there was none, -1 if unknown
 	header
 	offset int64 // of the mark, 0 if unknown
-	err    error // reason why the mark is unknown
+	err    error
 }
 
 // markPosition holds for one schema version, because VACUUM may move the mark.
@@ -54,7 +54,6 @@ func (f *file) readContent(ctx context.Context) (c content) {
 				return err
 			}
 		}
-		// A torn page has no such row.
 		if c.seq, err = (conn{opened}).newestEvent(); err != nil {
 			c.seq = -1
 		} else if tables > 0 {
@@ -104,8 +103,6 @@ func (f *file) findMark(c conn) (offset int64, _ error) {
 	return (root-1)*size + int64(at), nil
 }
 
-// validate refuses files that do not belong together and a database that misses events, and
-// writes the next state.
 func (f *file) validate(ctx context.Context) error {
 	var last *state
 	var err error
@@ -172,15 +169,14 @@ func (f *file) checkWALPresent(c content, stateMatches bool) error {
 		return f.hardLinked()
 	}
 	if c.changes() == 1 {
-		return nil // made by SQLite in one transaction: VACUUM INTO or .backup
+		return nil // VACUUM INTO or .backup, one transaction
 	}
 	f.logger.Warn("sqlitestore: the database was not closed and has no write-ahead log here; if it was moved or copied without its write-ahead log, events are missing",
 		"database", f.path)
 	return nil
 }
 
-// matches reports whether a state belongs to this database. The mark may be readable when the
-// rest is not.
+// matches also works if only the mark is readable.
 func (f *file) matches(last *state, c *content, wal walContent) bool {
 	if c.err != nil && last.markOffset > 0 {
 		if m, ok := f.markAt(last.markOffset); ok && last.isOf(m.opening) {
@@ -192,7 +188,7 @@ func (f *file) matches(last *state, c *content, wal walContent) bool {
 		return false
 	}
 	if c.err != nil {
-		// An interrupted checkpoint of the first mark, or of a VACUUM, whose WAL has the whole
+		// An interrupted checkpoint of the first mark or of a VACUUM: the WAL has the whole
 		// database.
 		return last.current == token{} || slices.ContainsFunc(wal.marks, func(m mark) bool { return last.isOf(m.opening) })
 	}
@@ -213,7 +209,7 @@ func (f *file) sessionOpened(c conn, newest int64) error {
 	f.updateState()
 	if f.replacedState != nil {
 		f.logger.Warn("sqlitestore: the database is not the one that was last open at this path: it was restored or replaced",
-			"database", f.path, "newest event before", f.replacedState.newest, "newest event now", newest)
+			"database", f.path, "newest_before", f.replacedState.newest, "newest_now", newest)
 		f.replacedState = nil
 	}
 	return nil
@@ -226,7 +222,6 @@ func (f *file) updateState() {
 	}
 }
 
-// acknowledged reports whether to write the state file.
 func (f *file) acknowledged(newest int64) bool {
 	if newest <= f.state.content.newest {
 		return false

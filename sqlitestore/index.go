@@ -22,12 +22,12 @@ const (
 
 // recentIndex finds the newest events, whose entries are not all in the table lookup.
 //
-// References are random, so writing each entry at once would change another page of 4 KiB per
-// event. Instead, a generation of events is collected and merged in key order, where neighbors
-// share pages, with a few entries per transaction. Opening rebuilds the index from the events.
+// References are random, so writing each entry at once would change another 4 KiB page per
+// event. Instead, a generation of events is merged in key order, in which neighbors share
+// pages, with a few entries per transaction. Opening rebuilds the index from the events.
 //
-// Only the writer changes the index. Readers see new events after the commit. All else changes
-// in commit, from txWrites: an index ahead of the table would lose events.
+// Only the writer changes the index. Readers see new events after the commit. Everything else
+// changes in commit, from txWrites: an index ahead of the table would lose events.
 type recentIndex struct {
 	generationSize int
 	minMerge       int
@@ -37,7 +37,7 @@ type recentIndex struct {
 	young  generation
 	old    generation
 
-	// The fields below belong to the writer.
+	// The writer owns the fields below.
 
 	merging    bool
 	oldLast    int64
@@ -93,7 +93,7 @@ func (r *recentIndex) nextSeq() int64 {
 func (r *recentIndex) hasAdded() bool { return r.nextSeq() > r.newest+1 }
 
 func (r *recentIndex) add(seq, platformID int64, platform string, e *chargeingest.NewEvent) {
-	// the fields are often substrings of a large request
+	// The fields are often substrings of a large request.
 	added := recentEvent{seq: seq, platformID: platformID, platform: platform, values: [kinds]string{
 		strings.Clone(e.Reference), strings.Clone(e.CustomerID), strings.Clone(e.CustomerReference),
 	}}
@@ -118,7 +118,7 @@ func (r *recentIndex) find(platform, value string) (seq int64, ok bool) {
 	return seq, ok
 }
 
-// nextMerge returns the entries for the open transaction to merge. The last ones complete the
+// nextMerge returns entries for the open transaction to merge. The last ones complete the
 // merge up to lastSeq.
 func (r *recentIndex) nextMerge() (entries []entry, last bool, lastSeq int64) {
 	if r.sorted != nil {
@@ -126,7 +126,7 @@ func (r *recentIndex) nextMerge() (entries []entry, last bool, lastSeq int64) {
 		case r.unmerged = <-r.sorted:
 			r.sorted = nil
 		default:
-			return nil, false, 0 // a later transaction merges them
+			return nil, false, 0
 		}
 	}
 	due := r.entriesDue + mergedPerEvent*(len(r.young.events)-r.committed)
@@ -148,7 +148,6 @@ func (r *recentIndex) commit() {
 	added := len(r.young.events) - r.committed
 	r.committed = len(r.young.events)
 	if added > 0 {
-		// Newer events may have been pruned.
 		r.newest = max(r.newest, r.young.lastSeq())
 	}
 	if r.merging {
@@ -174,7 +173,7 @@ func (r *recentIndex) retireYoung() {
 	go func() { sorted <- sortedEntries(events) }()
 }
 
-// sortedEntries sorts by key and never returns nil.
+// sortedEntries never returns nil.
 func sortedEntries(events []recentEvent) []entry {
 	list := make([]entry, 0, 2*len(events))
 	for i := range events {
@@ -235,7 +234,7 @@ type view struct {
 	found  []int64 // ascending
 }
 
-// viewOf returns the recent events with a value. A later transaction finds all others, up to
+// viewOf returns the recent events with a value. A later transaction finds the others, up to
 // newest, in the table lookup.
 func (r *recentIndex) viewOf(platform string, k kind, value string) view {
 	r.mu.RLock()

@@ -76,7 +76,7 @@ func TestEventsAreFoundDuringMerges(t *testing.T) {
 		if i%7 == 0 {
 			requireFound(t, s, "c", all, references[:i+1])
 		}
-		if i%20 == 5 { // a generation is partly merged
+		if i%20 == 5 {
 			setup.path = copyKilled(t, setup.path)
 			s = setup.open(t)
 			requireFound(t, s, "c", all, references[:i+1])

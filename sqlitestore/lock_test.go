@@ -79,8 +79,8 @@ func TestLockUnderAnotherName(t *testing.T) {
 				require.ErrorIs(t, err, crashtest.ErrEnded)
 				require.ErrorContains(t, err, ErrLocked.Error())
 			}
-			// SQLite's locks still exist: another program that closes the database keeps the
-			// WAL.
+			// If SQLite's locks still exist, another program that closes the database keeps
+			// the WAL.
 			sqlite3Shell(t, second.path, "PRAGMA user_version")
 			if name != "a new name" {
 				require.FileExists(t, setup.path+"-wal")

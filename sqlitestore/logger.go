@@ -10,13 +10,11 @@ type safeHandler struct{ slog.Handler }
 
 func safeLogger(l *slog.Logger) *slog.Logger { return slog.New(safeHandler{l.Handler()}) }
 
-// Enabled implements [slog.Handler].
 func (h safeHandler) Enabled(ctx context.Context, level slog.Level) (enabled bool) {
 	defer func() { _ = recover() }()
 	return h.Handler.Enabled(ctx, level)
 }
 
-// Handle implements [slog.Handler].
 func (h safeHandler) Handle(ctx context.Context, r slog.Record) error {
 	return guarded(func() error { return h.Handler.Handle(ctx, r) })
 }

@@ -25,7 +25,6 @@ func (s *session) platformID(name string) (int64, error) {
 	return id, nil
 }
 
-// IdempotencyRecord implements [storekit.Lookup].
 func (s *session) IdempotencyRecord(_ context.Context, platform, key string) (*storekit.IdempotencyRecord, error) {
 	platformID, err := s.platformID(platform)
 	if err != nil || platformID == 0 {
@@ -63,7 +62,6 @@ func (s *session) IdempotencyRecord(_ context.Context, platform, key string) (*s
 	return record, nil
 }
 
-// EventByReference implements [storekit.Lookup].
 func (s *session) EventByReference(_ context.Context, platform, value string) (*chargeingest.StoredEvent, error) {
 	if seq, ok := s.recent.find(platform, value); ok {
 		if err := s.flush(len(s.pending)); err != nil { // the event may be pending

@@ -30,8 +30,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// runAll runs the tests in memory, except benchmarks and many rounds. Tests of syncs use the
-// shim, strace or their own file system.
+// runAll runs the tests in memory, except benchmarks and many rounds.
 func runAll(m *testing.M) int {
 	flag.Parse()
 	onDisk := flag.Lookup("test.bench").Value.String() != "" || *roundsFlag > 0
@@ -53,7 +52,7 @@ type childSpec struct {
 }
 
 // kill ends a process before its nth operation of a kind, or of any kind. With Serving,
-// operations of opening do not count.
+// opening does not count.
 type kill struct {
 	Kind, File string
 	Nth        int
@@ -105,7 +104,6 @@ func (k kill) disk() disk {
 	}
 }
 
-// normalConnector pretends to sync commits.
 type normalConnector struct{ driver.Connector }
 
 func (c normalConnector) Connect(ctx context.Context) (driver.Conn, error) {

@@ -12,7 +12,7 @@ import (
 // mixes the pages of both. Therefore the database has a mark, and each mark names the one
 // before. A transaction sets one if it changes rows but stores no event, if it stores the
 // first events after that, or if SQLite may restart the WAL. The mark and the newest event
-// identify the content of a file. A WAL belongs to it if it has that mark or the next.
+// identify a file's content. A WAL belongs to it if it has that mark or the next.
 
 // token is random, or zero in databases of earlier versions.
 type token [16]byte
@@ -28,7 +28,6 @@ type stamp struct {
 	number  uint64
 }
 
-// mark is in the table identity.
 type mark struct {
 	stamp
 	previous stamp
@@ -130,14 +129,14 @@ func (f *file) nextMark(seq int64) mark {
 }
 
 // walMayRestart reports whether SQLite may restart the WAL in this transaction, because the
-// file may have the whole WAL.
+// file may have all frames.
 func (f *file) walMayRestart() bool {
 	m, ok := f.markAt(f.position.Load().offset)
 	return !ok || m.stamp == f.mark.stamp
 }
 
-// acceptMark reports whether the file can have this mark: not an older one than before. A
-// failed transaction may have set the newest.
+// acceptMark reports whether the file can have this mark, which must not be older than before.
+// A failed transaction may have set the newest.
 func (f *file) acceptMark(m mark) bool {
 	if m.opening != f.opening || m.number < f.minNumber || m.number > f.lastNumber {
 		return false

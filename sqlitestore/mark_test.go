@@ -14,7 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestOlderCopyWithLaterWAL restores an older file next to a WAL that restarted since.
 func TestOlderCopyWithLaterWAL(t *testing.T) {
 	t.Parallel()
 	keyOnly := charges("acme", "copied 1")

@@ -27,7 +27,8 @@ func (s *session) loadRecent(f *file) error {
 	return nil
 }
 
-// mergeAll keeps a store that is often opened and stores little from reading more each time.
+// mergeAll keeps the number of events that opening reads from growing in a store that is often
+// opened and stores little.
 func (s *session) mergeAll(f *file) error {
 	events := s.recent.young.events
 	if _, err := s.begin.exec(); err != nil {

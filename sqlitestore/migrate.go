@@ -35,9 +35,8 @@ func checkVersion(version int64) error {
 	return err
 }
 
-// migrate runs each missing script in its own transaction, and sets the mark of this
-// opening. It writes even if no script is missing, so that the checkpoint that follows
-// syncs the whole file.
+// migrate runs each missing script in its own transaction, and always sets the mark of this
+// opening, so that the next checkpoint syncs the whole file.
 func (f *file) migrate(c conn) error {
 	rows, err := c.query("SELECT user_version, (SELECT count(*) FROM sqlite_schema) FROM pragma_user_version")
 	if err != nil {
@@ -74,8 +73,7 @@ func (f *file) migrate(c conn) error {
 	return nil
 }
 
-// setVersion runs a script and sets the version in one transaction. After an error the
-// transaction is still open, and the caller closes the connection.
+// setVersion leaves the transaction open after an error, and the caller closes the connection.
 func setVersion(c conn, script string, version int64) error {
 	for _, step := range []string{
 		"BEGIN IMMEDIATE",

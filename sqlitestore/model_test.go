@@ -16,7 +16,6 @@ import (
 	"example.com/chargeingest/internal/storemodel"
 )
 
-// TestModel compares the store with a brute-force model over random programs.
 func TestModel(t *testing.T) {
 	t.Parallel()
 	storemodel.Test(t, rounds(5), seed(t), func(t *testing.T) storemodel.Subject { return newSubject(t).subject() })

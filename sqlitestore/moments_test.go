@@ -17,14 +17,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fileMoment has copies of the files of an open database.
 type fileMoment struct {
 	path string
 	step string
 	cut  bool
 	log  walContent
 
-	whole, alone string // content with and without the WAL
+	whole, alone string
 
 	wholeMark, aloneMark string
 }
@@ -170,8 +169,8 @@ func recordMoments(t *testing.T, random *rand.Rand, length int) (moments []fileM
 	return moments
 }
 
-// TestFilesOfRandomMoments opens files of one moment with the WAL of each. It accepts the same
-// moment. It may accept another only if the result is the content of the WAL's moment.
+// A file and a WAL of different moments may be accepted only if the result is the content of
+// the WAL's moment.
 func TestFilesOfRandomMoments(t *testing.T) {
 	t.Parallel()
 	first := seed(t)

@@ -83,7 +83,6 @@ func TestOverload(t *testing.T) {
 	require.Len(t, listed(t, s, "globex"), 1)
 }
 
-// Each batch is stored as a whole or not at all, and a retry stores it once.
 func TestClosedClientConnections(t *testing.T) {
 	s := newSetup(t).open(t)
 	srv := endpoint(t, s)
@@ -105,7 +104,7 @@ func TestClosedClientConnections(t *testing.T) {
 			}
 			body := batch(i)
 			if i%4 == 0 {
-				body = body[:len(body)-1-i%len(body)/2] // truncated
+				body = body[:len(body)-1-i%len(body)/2]
 			}
 			_, err = fmt.Fprintf(conn, "POST /v1/ingest/charge-datas HTTP/1.1\r\nHost: x\r\nX-Api-Key: %s\r\nX-Platform-Id: acme\r\n"+
 				"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", crashtest.Secret, len(batch(i)), body)
@@ -118,7 +117,7 @@ func TestClosedClientConnections(t *testing.T) {
 		})
 	}
 	sending.Wait()
-	srv.Close() // after all requests
+	srv.Close()
 	stored := listed(t, s, "acme")
 	require.Zero(t, len(stored)%size)
 	require.LessOrEqual(t, len(stored), (batches-batches/4)*size, "truncated batches are not stored")

@@ -9,8 +9,8 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// openSideFile opens or creates a file next to a database. It copies the owner and mode of the
-// database if it can, so that a program run by root does not lock the owner out.
+// openSideFile copies owner and mode of the database if it can, so that a program run by root
+// does not lock the owner out.
 func openSideFile(path string, database fs.FileInfo) (*os.File, error) {
 	mode := fs.FileMode(0o600)
 	if database != nil {
@@ -56,7 +56,6 @@ func (f *file) giveOwner(other *os.File) error {
 	return matchOwner(other, info)
 }
 
-// explainPermission names the file that SQLite may not open.
 func explainPermission(database string, err error) error {
 	switch resultCode(err) {
 	case sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY:

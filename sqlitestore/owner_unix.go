@@ -31,7 +31,7 @@ func linkCount(info fs.FileInfo) uint64 {
 	return 1
 }
 
-// access checks permissions without opening the file: closing it would release SQLite's locks.
+// access does not open the file: closing it would release SQLite's locks.
 func access(path string) error {
 	const readWrite = 4 | 2
 	if err := syscall.Access(path, readWrite); err != nil {

@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// powerDisk is an ext4 file system whose power can be cut.
 type powerDisk struct{ image, dir string }
 
 func newPowerDisk(t *testing.T) *powerDisk {

@@ -38,7 +38,6 @@ func (l *servers) cut(t *testing.T, d *powerDisk) {
 	d.restore(t)
 }
 
-// TestPowerCutLosesUnsyncedEvents proves that the other tests detect losses.
 func TestPowerCutLosesUnsyncedEvents(t *testing.T) {
 	t.Parallel()
 	d := newPowerDisk(t)
@@ -68,8 +67,8 @@ func TestPowerCutLosesUnsyncedEvents(t *testing.T) {
 	t.Fatal("a store that syncs no commit lost nothing")
 }
 
-// TestReplayOfUnsyncedEventSurvivesPowerCut kills a process between a write and its sync. The
-// next process replies to a retry, and no other request causes a sync.
+// A process ends between a write and its sync. The next one replies to a retry, and no other
+// request causes a sync.
 func TestReplayOfUnsyncedEventSurvivesPowerCut(t *testing.T) {
 	t.Parallel()
 	d := newPowerDisk(t)

@@ -10,8 +10,8 @@ import (
 	"example.com/chargeingest/storekit"
 )
 
-// An event is in the table backdated if its id is later than its receipt by this, which
-// exceeds the differences within a transaction.
+// An event is in the table backdated if its id is later than its receipt by more than a
+// transaction can take.
 const backdatedAfter = 10 * time.Second
 
 const receivedMilliseconds = "received_s * 1000 + received_ns / 1000000"
@@ -20,8 +20,8 @@ const receivedMilliseconds = "received_s * 1000 + received_ns / 1000000"
 // their number, also with an error. Their references can be used again. Platforms without
 // events and idempotency keys are deleted, too.
 //
-// An idempotency key that was recorded before that time is deleted in one transaction with the
-// events it returned. Events that a later key also returned stay until that key is deleted.
+// An idempotency key recorded before that time is deleted in one transaction with the events
+// it returned. Events that a later key also returned stay until that key is deleted.
 //
 // Prune works in small transactions between appends. Freed space is reused; the file does not
 // shrink. Close ends Prune with chargeingest.ErrClosed.
@@ -51,7 +51,7 @@ func (s *Store) Prune(ctx context.Context, before time.Time) (deleted int64, err
 	return deleted, nil
 }
 
-// pruning has steps that return the number of deleted events and whether more may follow.
+// Each step of pruning returns the number of deleted events and whether more may follow.
 type pruning struct {
 	before   int64  // milliseconds since 1970
 	beforeID string // above the ids of old events that are not backdated

@@ -89,7 +89,7 @@ func TestPruneDeletesKeysWithTheirEvents(t *testing.T) {
 
 	require.EqualValues(t, 3, pruned(t, s, 1))
 	replayed(t, s, young)
-	fresh(t, s, at(3, keyed("old", charges("acme", "", "")))) // a conflict if the key still existed
+	fresh(t, s, at(3, keyed("old", charges("acme", "", ""))))
 	require.EqualValues(t, 4, pruned(t, s, 4))
 	fresh(t, s, at(5, young))
 	require.EqualValues(t, 1, value[int64](t, s, "SELECT count(*) FROM requests"))
@@ -240,8 +240,8 @@ func TestPruneUsesSmallTransactions(t *testing.T) {
 	}
 	setup.faults.clear()
 	require.EqualValues(t, 600, pruned(t, s, 1))
-	// Three for a hundred keys each, one that finds no more, one for events; the others are
-	// for backdated events and platforms.
+	// Three for a hundred keys each, one that finds no more, one for events, three for
+	// backdated events and platforms.
 	require.Equal(t, 8, setup.faults.count("COMMIT"))
 	require.Zero(t, value[int64](t, s, "SELECT count(*) FROM request_events"))
 }

@@ -40,7 +40,7 @@ func (s *Store) read(ctx context.Context, platform string, scan bool, f func(con
 	}
 	limited, cancel := context.WithTimeout(ctx, s.options.ScanTimeout)
 	defer cancel()
-	// If its context ends, database/sql rolls back and closes the connection on another
+	// When its context ends, database/sql rolls back and closes the connection on another
 	// goroutine. Both must be done when read returns: a closed store has no open files.
 	tx, err := s.readers.BeginTx(context.WithoutCancel(limited), &sql.TxOptions{ReadOnly: true})
 	if err == nil {
@@ -91,8 +91,7 @@ func list(ctx context.Context, tx *sql.Tx, recent *recentIndex, q chargeingest.Q
 		if after, err = cursor.Decode(q.After); err != nil {
 			return page, err
 		}
-		// A cursor of another database, or from before an older copy was restored. Accepting
-		// it would skip events.
+		// The cursor is of another database or a newer copy. Accepting it would skip events.
 		if after > view.newest {
 			return page, fmt.Errorf("%w: %q is after the newest event of the database", chargeingest.ErrInvalidCursor, q.After)
 		}
@@ -153,7 +152,6 @@ type listQuery struct {
 	arguments []any
 }
 
-// bestFilter returns an empty value if the table lookup has no filter.
 func bestFilter(q chargeingest.Query) (kind, string) {
 	switch {
 	case q.Reference != "":

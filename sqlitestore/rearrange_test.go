@@ -11,7 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// rearrange sometimes moves or copies the database of a dead server.
 func (l *servers) rearrange(t *testing.T) {
 	t.Helper()
 	steps := []func(*testing.T){l.move, l.copyPair, l.moveDirectory, l.link, l.restoreBackup, l.restoreCopy, l.otherProgram}
@@ -142,7 +141,6 @@ func (l *servers) restore(t *testing.T, backup func(s *Store, path, to string) e
 	require.NoError(t, s.Close())
 }
 
-// otherProgram also moves the WAL into the database.
 func (l *servers) otherProgram(t *testing.T) {
 	statements := []string{"SELECT count(*) FROM sqlite_schema", "ANALYZE", "VACUUM", "PRAGMA auto_vacuum = 1; VACUUM",
 		"CREATE INDEX IF NOT EXISTS mine ON events (product_item_id)", "DROP INDEX IF EXISTS mine"}

@@ -46,7 +46,6 @@ func TestInterruptedOpen(t *testing.T) {
 	}
 }
 
-// openUntil returns the files before the nth operation of opening.
 func openUntil(t *testing.T, s setup, n int) (cut files, more bool) {
 	t.Helper()
 	path, err := realPath(s.path)

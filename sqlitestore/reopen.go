@@ -157,6 +157,6 @@ func (w *writer) setAside(wal string) error {
 	if err != nil {
 		return fmt.Errorf("move %s away: %w", wal, err)
 	}
-	w.logger.Error("sqlitestore: "+wal+" was moved away", "database", w.file.path, "moved to", newPath)
+	w.logger.Error("sqlitestore: a write-ahead log was moved away", "wal", wal, "database", w.file.path, "moved_to", newPath)
 	return nil
 }

@@ -30,7 +30,7 @@ func (f *file) checkPath() error {
 }
 
 // check returns an error if the store's database is not at its path. The writer calls it
-// before each transaction and checkpoint, with its session or nil; it takes microseconds.
+// before each transaction and checkpoint, with its session or nil.
 func (f *file) check(s *session) error {
 	err := f.checkPath()
 	if err == nil && !f.isOurs() {
@@ -39,8 +39,8 @@ func (f *file) check(s *session) error {
 	return err
 }
 
-// checkContent distinguishes an overwritten file from one that another program changed: the
-// session or the WAL knows of a schema change or VACUUM.
+// checkContent distinguishes an overwritten file from a schema change or VACUUM by another
+// program, which the session or the WAL knows.
 func (f *file) checkContent(s *session) error {
 	c := f.readContent(context.Background())
 	if c.hasOtherOpening(f.opening) {
@@ -57,13 +57,13 @@ func (f *file) checkContent(s *session) error {
 		f.updateState()
 		return nil
 	case changed:
-		return nil // a part of the change is only in the WAL: a checkpoint runs or was interrupted
+		return nil // a checkpoint has not moved the whole change
 	}
 	return errReplaced
 }
 
-// schemaChange reports whether the session or, without one, the WAL knows the schema version
-// of the file, and whether another program changed the schema.
+// schemaChange reports whether the session or, without one, the WAL knows the file's schema
+// version, and whether another program changed the schema.
 func (f *file) schemaChange(s *session, inFile uint32) (known, changed bool, err error) {
 	before := f.position.Load().schema
 	if s != nil {
@@ -74,7 +74,6 @@ func (f *file) schemaChange(s *session, inFile uint32) (known, changed bool, err
 	return inFile == before || wal.hasSchema(inFile), wal.hasOtherSchema(before), err
 }
 
-// checkForRead is check for readers.
 func (f *file) checkForRead(ctx context.Context) error {
 	p := f.position.Load()
 	if m, ok := f.markAt(p.offset); ok && m.opening == f.opening {
@@ -96,7 +95,6 @@ func (c content) hasOtherOpening(opening token) bool {
 	return c.err == nil && c.mark.opening != opening
 }
 
-// isOurs is false for a copy.
 func (f *file) isOurs() bool {
 	p := f.position.Load()
 	m, ok := f.markAt(p.offset)

@@ -39,7 +39,6 @@ func TestOldWALNextToRestoredDatabase(t *testing.T) {
 				require.ErrorContains(t, err, "mv "+dead.path+"-wal "+dead.path+"-wal.old")
 				require.Equal(t, before, readFiles(t, filepath.Dir(dead.path)))
 
-				// The remedy.
 				isCopy := name == "cp while it is open" || name == "VACUUM INTO" || name == ".backup"
 				require.NoError(t, os.Rename(dead.path+"-wal", dead.path+"-wal.old"))
 				if isCopy {

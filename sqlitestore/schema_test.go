@@ -56,7 +56,6 @@ func TestSchemaChangedByProgramThatStaysOpen(t *testing.T) {
 	require.NoError(t, db.Close())
 }
 
-// vacuumed returns a store after a VACUUM by another program, and the new pages in the WAL.
 func vacuumed(t *testing.T) (setup setup, s *Store, pages map[int64][]byte) {
 	t.Helper()
 	setup = newSetup(t)
@@ -145,8 +144,8 @@ func TestReopenAfterSchemaChange(t *testing.T) {
 	replayed(t, setup.open(t), charges("acme", "a", "b"))
 }
 
-// If the older pair was opened since, its opening is unknown; if not, the state file names
-// later events.
+// The opening of the older pair is unknown if it was opened since; otherwise the state file
+// names later events.
 func TestRestoredPairIsAccepted(t *testing.T) {
 	for _, reopened := range []bool{false, true} {
 		setup := newSetup(t)

@@ -12,8 +12,8 @@ import (
 	"example.com/chargeingest/storekit"
 )
 
-// session is the writer's connection to a checked database. Its WAL was empty and synced when
-// it began.
+// session is the writer's connection to a checked database. It begins with an empty, synced
+// WAL.
 type session struct {
 	conn
 	checkpointConn conn        // for checkpoints during transactions
@@ -26,7 +26,7 @@ type session struct {
 
 	recent *recentIndex
 
-	// loaded is the content that the transaction has read, in bytes.
+	// bytes of content that the transaction has read
 	loaded int
 
 	// added is set if the last transaction that changed rows stored events.
@@ -59,6 +59,8 @@ func openSession(ctx context.Context, f *file) (*session, error) {
 	return s, nil
 }
 
+// start makes the WAL of a crash durable before anything is acknowledged: missing events are
+// detected before the database changes, and emptyWAL syncs all rows that a replay may return.
 func (s *session) start(ctx context.Context, f *file) error {
 	if f.guard == nil {
 		if err := f.openGuard(ctx); err != nil {
@@ -102,7 +104,7 @@ func (s *session) requireAcknowledged(f *file) error {
 		return err
 	}
 	if found < f.seqBeforeWAL {
-		return f.walMismatch("-wal", false, false) // the WAL is older than the database
+		return f.walMismatch("-wal", false, false)
 	}
 	if found < newest {
 		return f.eventsMissing(newest, found)
@@ -205,7 +207,7 @@ func (s *session) changes() (n int64, err error) {
 	return n, err
 }
 
-// mark sets the next mark if rows were changed. It returns the mark after the commit.
+// mark sets the next mark if rows changed, and returns the mark after the commit.
 func (s *session) mark(f *file, before int64) (mark, error) {
 	next := f.nextMark(s.recent.newest)
 	result, err := s.setMark.exec(next.encode(), before)

@@ -22,7 +22,7 @@ type operation struct {
 
 func (op operation) is(what, file string) bool { return op.kind == what && op.file == file }
 
-// disk returns 0 or a result code. SQLite calls it on its own goroutines.
+// disk returns 0 or a result code, on SQLite's goroutines.
 type disk func(operation) int32
 
 // by path of the database.

@@ -15,7 +15,7 @@ import (
 	"example.com/chargeingest/internal/crashtest"
 )
 
-// simulation runs servers of this process on a disk model. Each ends with a power cut.
+// Each server of a simulation ends with a power cut.
 type simulation struct {
 	*servers
 	plan diskPlan // of the next disk only
@@ -91,8 +91,8 @@ func TestPartialUnsyncedWrites(t *testing.T) {
 	}
 }
 
-// TestReplayOfUnsyncedEventIsSynced ends a process between a write and its sync, and cuts the
-// power after the next one has replied to a retry.
+// The process ends between a write and its sync, and the power is cut after the next one has
+// replied to a retry.
 func TestReplayOfUnsyncedEventIsSynced(t *testing.T) {
 	t.Parallel()
 	first := seed(t)

@@ -1,30 +1,28 @@
 // Package sqlitestore stores charge events in a SQLite file.
 //
 // Append returns after the commit was synced. The events survive a killed process and, if the
-// disk honors fsync, a power cut. One goroutine writes: it stores the queued requests of many
-// callers in one transaction. Platforms take turns.
+// disk honors fsync, a power cut. One goroutine stores the queued requests of many callers in
+// one transaction. Platforms take turns.
 //
-// Other programs may read the database. The view charge_events_view has a column for each
-// field; its timestamp_utc compares by instant, see docs/operations.md. A transaction that
-// another program leaves open keeps the write-ahead log (WAL) growing and prevents the next
-// opening.
+// Other programs may read the database, for example the view charge_events_view (see
+// docs/operations.md). A transaction that another program leaves open keeps the write-ahead
+// log (WAL) growing and prevents the next opening.
 //
 // # Files
 //
 // Only one [Store] can have a database open. It locks the database file, under any name
 // (Linux, macOS, Windows), and a lock file (its path and ".lock"), which is never deleted.
 //
-// The WAL (its path and "-wal") may hold events that the database file does not have.
-// SQLite would replay any file with that name, so Open returns [ErrWALMismatch] if the WAL
-// does not continue the database. A state file (".state") names the last database at the path
-// and its newest acknowledged event; if the event is missing, Open returns [ErrEventsMissing].
-// Both errors name the files and the remedy. Without the state file, missing events are not
-// detected. New files get the mode of the database and, if the system permits it, the owner.
+// The WAL (its path and "-wal") may hold events that the database file does not have. SQLite
+// would replay any file with that name, so Open returns [ErrWALMismatch] if the WAL does not
+// continue the database. A state file (".state") names the last database at the path and its
+// newest acknowledged event; if the event is missing, Open returns [ErrEventsMissing]. Both
+// errors name the files and the remedy. Without the state file, missing events are not
+// detected. New files get the mode of the database and, if permitted, the owner.
 //
-// To restore a backup, close the store, move away all files whose names begin with the name
-// of the database, and copy the backup to its path. A database that is not open can be moved
-// and copied together with its WAL. Do not open it by two hard links in turn: the WAL has one
-// name.
+// To restore a backup, close the store, move away all files whose names begin with the name of
+// the database, and copy the backup to its path. A closed database can be moved and copied
+// together with its WAL. Do not open it by two hard links in turn: the WAL has one name.
 //
 // If the database file is replaced while it is open, the store accepts no more events and does
 // not change the new file. Close renames the old WAL (to "-wal.replaced-" and the time), and
@@ -70,8 +68,8 @@ var (
 	// unchanged.
 	ErrNotEventDatabase = errors.New("not a charge event database")
 
-	// ErrWALMismatch is returned if the write-ahead log belongs to another database or to
-	// another state, for example after a backup was restored. All files are unchanged.
+	// ErrWALMismatch is returned if the write-ahead log belongs to another database or state,
+	// for example after a backup was restored. All files are unchanged.
 	ErrWALMismatch = errors.New("write-ahead log does not match the database")
 
 	// ErrEventsMissing is returned if the database misses acknowledged events, for example
@@ -82,13 +80,13 @@ var (
 	ErrSchemaTooNew = errors.New("charge event database was written by a newer version")
 )
 
-// Options are the settings of a [Store]. The zero value selects the defaults.
+// Options configure a [Store]. The zero value selects the defaults.
 type Options struct {
 	// Entropy is the source of the random part of event ids. Default: crypto/rand.Reader.
 	Entropy io.Reader
 
-	// ScanTimeout bounds a Get or List, not counting the wait for its turn. A longer call
-	// returns chargeingest.ErrScanLimit, and one without a turn for two seconds
+	// ScanTimeout bounds a Get or List, without the wait for its turn. A longer call returns
+	// chargeingest.ErrScanLimit, and one without a turn for two seconds
 	// chargeingest.ErrOverloaded. Default: 2 s.
 	ScanTimeout time.Duration
 
@@ -170,8 +168,8 @@ type Store struct {
 // file; URIs and control characters are refused. Only the owner can access a new file; an
 // existing file, even an empty one, keeps its mode.
 //
-// Open first moves the events of the write-ahead log into the database and syncs it, so that
-// replays are durable. The context bounds only the opening.
+// Open first moves the WAL's events into the database and syncs it, so that replays are
+// durable. The context bounds only the opening.
 //
 // The error can be [ErrLocked], [ErrNotEventDatabase], [ErrWALMismatch], [ErrEventsMissing] or
 // [ErrSchemaTooNew].
@@ -239,13 +237,13 @@ func (s *Store) open(ctx context.Context, path string, t tuning) (err error) {
 
 // Append implements [chargeingest.EventStore].
 func (s *Store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
-	receipt, err := storekit.Append(ctx, b, func(a storekit.Attempt) (chargeingest.AppendResult, error) {
+	result, err := storekit.Append(ctx, b, func(a storekit.Attempt) (chargeingest.AppendResult, error) {
 		return s.writer.queue.Append(ctx, a)
 	})
 	if err != nil && errors.Is(err, ctx.Err()) {
 		err = fmt.Errorf("sqlitestore: %w", err)
 	}
-	return receipt, err
+	return result, err
 }
 
 func notStored(cause error) error {
@@ -262,8 +260,8 @@ func (s *Store) Ready(ctx context.Context) error {
 }
 
 // Close stores the queued events, ends Backup and Prune, and closes the database. Other
-// methods then return chargeingest.ErrClosed. Close returns an error, also when repeated, if
-// another database overwrote the file.
+// methods then return chargeingest.ErrClosed. Every call returns the same result: an error if
+// closing fails, or if another database overwrote the file.
 func (s *Store) Close() error {
 	s.once.Do(func() {
 		s.backupsMu.Lock()
@@ -279,7 +277,7 @@ func (s *Store) Close() error {
 	return s.closed
 }
 
-// The writer's connection is closed last, which deletes the WAL.
+// release closes the writer's connection last, which deletes the WAL.
 func (s *Store) release() error {
 	s.reading.Lock()
 	defer s.reading.Unlock()

@@ -14,10 +14,10 @@ import (
 // at the path and its newest acknowledged event.
 
 type state struct {
-	// The database has one of these; opening only after an interrupted opening.
+	// The database has one of the two; opening only after an interrupted opening.
 	current, opening token
 
-	// offset of the mark in the database file, 0 if unknown
+	// in the database file, 0 if unknown
 	markOffset int64
 
 	// newest is a lower bound: the file is written after the commit and not synced.
@@ -81,7 +81,7 @@ func lastAcknowledged(database string) int64 {
 	return last.newest
 }
 
-// start writes and syncs the state, or nothing if it is nil.
+// start writes and syncs the state, unless it is nil.
 func (s *stateFile) start(content *state) (text []byte, err error) {
 	if content != nil {
 		s.content = *content

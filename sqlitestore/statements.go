@@ -91,7 +91,6 @@ func (s *statements) closeAll() error {
 
 const eventColumns = "id, content, timestamp_assigned, digest"
 
-// scanEvent scans eventColumns, and the columns before them into more.
 func scanEvent(scan func(...any) error, more ...any) (chargeingest.StoredEvent, error) {
 	var e chargeingest.StoredEvent
 	var digest []byte

@@ -10,7 +10,6 @@ import (
 	"example.com/chargeingest/internal/panics"
 )
 
-// requestError is the failure of one request.
 type requestError struct{ error }
 
 func (e requestError) Unwrap() error { return e.error }
@@ -20,8 +19,8 @@ type unknownError struct{ error }
 
 func (e unknownError) Unwrap() error { return e.error }
 
-// failedResult is for a transaction that failed with err. A rejected request stored
-// nothing in any case, but the event that it conflicts with may be gone.
+// failedResult is for a transaction that failed with err. A rejected request stored nothing,
+// but the event that it conflicts with may be gone.
 func failedResult(err, rejection error) groupcommit.Result {
 	if rejection == nil && (errors.As(err, new(unknownError)) || errors.As(err, new(panics.Error))) {
 		return groupcommit.Result{Err: fmt.Errorf("sqlitestore: %w", groupcommit.OutcomeUnknown(err))}
@@ -34,8 +33,8 @@ func guarded(f func() error) (err error) {
 	return f()
 }
 
-// transact runs f in a transaction. Its error is an unknownError unless the transaction
-// was rolled back. An error that casts doubt on the connection ends the session.
+// transact runs f in a transaction. Its error is an unknownError unless the transaction was
+// rolled back. An error that casts doubt on the connection ends the session.
 func (w *writer) transact(f func(*session) error) (err error) {
 	defer panics.RecoverTo(&err) // no panic ends the writer
 	s, err := w.currentSession()
@@ -97,7 +96,6 @@ func (w *writer) rollBack(s *session) bool {
 	return err == nil || resultCode(err) == sqlite3.SQLITE_ERROR
 }
 
-// isRolledBack reports whether a COMMIT with this error committed nothing.
 func isRolledBack(err error) bool {
 	code := resultCode(err)
 	return code == sqlite3.SQLITE_FULL || code == sqlite3.SQLITE_BUSY

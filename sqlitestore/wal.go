@@ -84,8 +84,7 @@ type walChecksum struct {
 	a, b  uint32
 }
 
-// add requires a multiple of 8 bytes. The WAL header comes first and determines the byte
-// order.
+// add requires a multiple of 8 bytes. The WAL header comes first and sets the byte order.
 func (s *walChecksum) add(data []byte) {
 	if s.order == nil {
 		s.order = binary.LittleEndian
@@ -111,9 +110,9 @@ func readFull(r io.Reader, data []byte) (ok bool, err error) {
 	return err == nil, err
 }
 
-// continues reports whether the WAL belongs to a database with this content. A mark is missing
-// if another program began the WAL, in earlier versions, and after an interrupted checkpoint.
-// Then the result is whether this was the last database at the path.
+// continues reports whether the WAL belongs to a database with this content. Without a mark
+// (another program began the WAL, an earlier version, an interrupted checkpoint) the result is
+// whether this was the last database at the path.
 func (l walContent) continues(c content, wasOther bool) bool {
 	isAnother := func(m mark) bool { return m.stamp != c.mark.stamp }
 	switch {

@@ -172,8 +172,7 @@ func TestOldBackupAfterInterruptedMigration(t *testing.T) {
 	}
 }
 
-// A checkpoint writes a page of a WAL that another program began, and the power is cut before
-// the sync.
+// A checkpoint writes a page of another program's WAL, and the power is cut before the sync.
 func TestPowerCutAfterForeignWAL(t *testing.T) {
 	for _, statement := range []string{
 		"CREATE INDEX mine ON events (product_item_id)", "VACUUM",

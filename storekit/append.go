@@ -99,7 +99,7 @@ func (a *Attempt) prepareNext(ctx context.Context, u *undecidedError) error {
 	if l != nil {
 		gate = l.Gate
 	}
-	leave, err := gate.EnterNow(ctx, a.Platform)
+	leave, err := gate.EnterEvenIfDone(ctx, a.Platform)
 	if err != nil {
 		return fmt.Errorf("%w: %w", chargeingest.ErrNotStored, err)
 	}

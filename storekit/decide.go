@@ -90,10 +90,10 @@ func (a *Attempt) Decide(ctx context.Context, lookup Lookup) (*Decision, error) 
 			return nil, err
 		}
 		if record != nil {
-			return d.finish(d.resolveKey(record))
+			return d.finish(ctx, d.resolveKey(record))
 		}
 	}
-	return d.finish(d.resolveReferences(ctx, lookup))
+	return d.finish(ctx, d.resolveReferences(ctx, lookup))
 }
 
 func (d *Decision) resolveKey(record *IdempotencyRecord) error {
@@ -181,7 +181,7 @@ func (d *Decision) requireEqual(p pair) {
 	}
 }
 
-func (d *Decision) finish(err error) (*Decision, error) {
+func (d *Decision) finish(ctx context.Context, err error) (*Decision, error) {
 	deferred := d.attempt.deferred
 	switch {
 	case err != nil:
@@ -192,7 +192,7 @@ func (d *Decision) finish(err error) (*Decision, error) {
 	case deferred && len(d.uncompared) > 0:
 		err = &undecidedError{pairs: d.uncompared}
 	case len(d.uncompared) > 0:
-		_, err = compare(context.Background(), &d.attempt.Batch, d.uncompared)
+		_, err = compare(ctx, &d.attempt.Batch, d.uncompared)
 	}
 	switch {
 	case err != nil:

@@ -15,7 +15,7 @@ func lifecycleFaults() []fault {
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				return next(context.WithoutCancel(ctx), b)
 			})
-		}, []string{"Append with an ended context returns an error and stores nothing"}},
+		}, []string{"Append with an ended context returns ErrNotStored and stores nothing"}},
 		{"expired deadlines are ignored", func(s *store) {
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				if errors.Is(ctx.Err(), context.DeadlineExceeded) {
@@ -23,7 +23,7 @@ func lifecycleFaults() []fault {
 				}
 				return next(ctx, b)
 			})
-		}, []string{"Append with an ended context returns an error and stores nothing"}},
+		}, []string{"Append with an ended context returns ErrNotStored and stores nothing"}},
 		{"a failure after the commit returns ErrNotStored", func(s *store) {
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				result, err := next(context.WithoutCancel(ctx), b)
@@ -78,6 +78,14 @@ func lifecycleFaults() []fault {
 				return result, err
 			})
 		}, []string{"if a context ends during Append, ErrNotStored means that nothing was stored"}},
+		{"an ended context is returned as it is", func(s *store) {
+			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
+				if err := ctx.Err(); err != nil {
+					return chargeingest.AppendResult{}, err
+				}
+				return next(ctx, b)
+			})
+		}, []string{"Append with an ended context returns ErrNotStored and stores nothing"}},
 		{"an unknown outcome is only the error of the context", func(s *store) {
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
 				if err := ctx.Err(); err != nil {
@@ -97,7 +105,7 @@ func lifecycleFaults() []fault {
 				}
 				return next(ctx, b)
 			})
-		}, []string{"Append with an ended context returns an error and stores nothing"}},
+		}, []string{"Append with an ended context returns ErrNotStored and stores nothing"}},
 		{"a closed store replays requests with a key", func(s *store) { s.replaysAfterClose = true },
 			[]string{"a closed store returns ErrClosed for every batch"}},
 		{"Stats count requests that are no longer queued", func(s *store) {

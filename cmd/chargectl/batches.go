@@ -47,9 +47,9 @@ type batchReader struct {
 
 	line    int
 	event   int
-	read    int64  // bytes read
+	read    int64
 	counted int64  // bytes of the previous batches
-	pending []byte // the last line read, if it did not fit into its batch
+	pending []byte // the last line read, if it did not fit
 }
 
 func newBatchReader(r io.Reader, maxEvents int, loadID string) *batchReader {
@@ -71,8 +71,8 @@ type lineError struct {
 func (e *lineError) Error() string { return fmt.Sprintf("line %d: %v", e.line, e.err) }
 func (e *lineError) Unwrap() error { return e.err }
 
-// next returns io.EOF after the last batch. A *lineError drops the batch, because
-// its lines could be in different batches once the file is corrected.
+// next returns io.EOF after the last batch. A *lineError drops the batch, because its lines
+// could be in different batches once the file is corrected.
 func (r *batchReader) next() (*batch, error) {
 	b := &batch{body: []byte(`{"` + batchField + `":[`)}
 	for len(b.lines) < r.maxEvents {
@@ -108,10 +108,9 @@ func (r *batchReader) next() (*batch, error) {
 	return b, nil
 }
 
-// idempotencyKey derives the key of a batch from its first event and the number of
-// that event, which tells equal lines apart. If other lines or the batch size change,
-// the key must conflict: otherwise the server would store events without a reference
-// twice.
+// idempotencyKey derives the key of a batch from its first event and the number of that event,
+// which tells equal lines apart. If other lines or the batch size change, the key must
+// conflict: otherwise the server would store events without a reference twice.
 func (r *batchReader) idempotencyKey(line []byte) string {
 	event := jsontext.Value(bytes.Clone(line))
 	_ = event.Canonicalize() // leaves the event unchanged if it fails
@@ -152,16 +151,28 @@ func (r *batchReader) nextLine() ([]byte, error) {
 	return nil, io.EOF
 }
 
-// checkLine requires one JSON value, so that a line is one event of the batch. It
-// rejects duplicate names and invalid UTF-8, because the server's error for them
-// does not name the event.
+// checkLine requires one JSON value, so that a line is one event. It rejects duplicate names
+// and invalid UTF-8, because the server's error for them does not name the event.
 func checkLine(line []byte) error {
 	d := jsontext.NewDecoder(bytes.NewReader(line))
 	if _, err := d.ReadValue(); err != nil {
-		return fmt.Errorf("the line is not valid JSON: %w", err)
+		return lineSyntaxError(err)
 	}
 	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
 		return errors.New("the line has more than one JSON value")
 	}
 	return nil
+}
+
+func lineSyntaxError(err error) error {
+	var syntax *jsontext.SyntacticError
+	switch {
+	case !errors.As(err, &syntax):
+		return fmt.Errorf("the line is not valid JSON: %w", err)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("the line ends too early (byte %d)", syntax.ByteOffset)
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		return fmt.Errorf("the line has two fields with the name %q", syntax.JSONPointer.LastToken())
+	}
+	return fmt.Errorf("the line is not valid JSON: %w (byte %d)", syntax.Err, syntax.ByteOffset)
 }

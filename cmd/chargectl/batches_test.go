@@ -91,8 +91,7 @@ func TestBatchIdempotencyKey(t *testing.T) {
 	require.NotEqual(t, keys[0], other.idempotencyKey)
 }
 
-// A new version must derive the same keys, or a load that it continues stores
-// events twice.
+// A new version must derive the same keys, or a load that it continues stores events twice.
 func TestBatchIdempotencyKeyIsStable(t *testing.T) {
 	b, err := newBatchReader(strings.NewReader(`{"b":1, "a":2}`), 1, "id").next()
 	require.NoError(t, err)

@@ -43,19 +43,17 @@ func (p *program) newClient() *client {
 
 type request struct {
 	method string
-	path   string // below the base URL
+	path   string
 	query  url.Values
 	header map[string]string
 	body   []byte
 }
 
-// response is a response with a 2xx status.
 type response struct {
 	header http.Header
 	body   []byte
 }
 
-// statusError is a response with any other status.
 type statusError struct {
 	status int
 	header http.Header
@@ -79,8 +77,8 @@ func (e *statusError) Error() string {
 	return text
 }
 
-// do retries until timeout has passed since the first failure, or without limit if
-// timeout is 0. The error wraps a *statusError if there was a response.
+// do retries until timeout has passed since the first failure, or without limit if timeout is
+// 0. The error wraps a *statusError if there was a response.
 func (c *client) do(ctx context.Context, r request, timeout time.Duration) (*response, error) {
 	var firstFailure time.Time
 	for pause := minPause; ; pause = min(2*pause, maxPause) {
@@ -160,7 +158,6 @@ func isRetryable(err error) bool {
 	return false
 }
 
-// retryAfter returns the pause that the server asked for, or 0.
 func retryAfter(err error, now time.Time) time.Duration {
 	var e *statusError
 	if !errors.As(err, &e) {

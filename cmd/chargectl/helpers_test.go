@@ -27,7 +27,6 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// asProgram makes the test binary run as chargectl.
 const asProgram = "CHARGEINGEST_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
@@ -151,7 +150,6 @@ func proxyTo(t *testing.T, s *testServer, handle func(n int64, forward http.Hand
 	return proxy.URL
 }
 
-// loseResponse drops the connection after the server has responded.
 func loseResponse(forward http.Handler, r *http.Request) {
 	forward.ServeHTTP(httptest.NewRecorder(), r)
 	panic(http.ErrAbortHandler)

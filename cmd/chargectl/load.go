@@ -84,7 +84,9 @@ func (p *program) load(ctx context.Context, args []string) error {
 	switch {
 	case err != nil:
 		return err
-	case len(arguments) != 1:
+	case len(arguments) == 0:
+		return cli.Usagef("load: FILE is missing")
+	case len(arguments) > 1:
 		return cli.Usagef("load: one FILE must be given, not %d", len(arguments))
 	case l.client.apiKey == "":
 		return cli.Usagef("load: -api-key or CHARGEINGEST_API_KEY must be given")
@@ -175,8 +177,7 @@ func (l *loader) send(ctx context.Context, b *batch) error {
 	return nil
 }
 
-// replayedEvents returns how many of n events were already stored. Some servers only
-// report whether all were.
+// Some servers only report whether all n events were already stored.
 func replayedEvents(header http.Header, n int) int {
 	count, err := strconv.Atoi(header.Get("Idempotent-Replayed-Count"))
 	switch {
@@ -212,7 +213,7 @@ func lineNumbers(lines []int) string {
 	return text
 }
 
-// sendError prints a line for each rejected event and returns the final error.
+// sendError prints a line for each rejected event.
 func (l *loader) sendError(ctx context.Context, b *batch, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("interrupted at %s; run the same command again to send the rest", b.span(l.name))
@@ -242,10 +243,9 @@ func (l *loader) sendError(ctx context.Context, b *batch, err error) error {
 	if len(rejected) == 0 {
 		return fmt.Errorf("%s: %w", b.span(l.name), err)
 	}
-	return fmt.Errorf("%s: rejected because of the lines above; nothing of this batch was stored", b.span(l.name))
+	return fmt.Errorf("%s: rejected, see above; nothing of this batch was stored", b.span(l.name))
 }
 
-// eventIndex returns the index of the event with the field, in a batch of n.
 func eventIndex(field string, n int) (int, bool) {
 	rest, ok := strings.CutPrefix(field, batchField+".")
 	index, _, _ := strings.Cut(rest, ".")

@@ -54,7 +54,7 @@ func TestLoadCountsReplayedEvents(t *testing.T) {
 
 func TestLoadWarnsOfPartlyStoredBatch(t *testing.T) {
 	s := startServer(t)
-	s.store(t, 5, 13) // the first batch without its last event, which has no reference
+	s.store(t, 5, 13) // without the last event of the first batch, which has no reference
 	file := writeEvents(t, eventLines(30)[4:]...)
 	tp := newTestProgram()
 	require.Equal(t, 0, tp.runLoad(t.Context(), s.url, file), tp.log)
@@ -87,9 +87,9 @@ func TestLoadInDifferentBatches(t *testing.T) {
 	for _, c := range []struct {
 		name          string
 		first, second []string
-		batch         string // of the second load
-		stored        int    // events, by both loads
-		stderr        string // of the second load; empty if it succeeds
+		batch         string
+		stored        int
+		stderr        string // empty if it succeeds
 	}{
 		{"smaller batches", all, all, "7", 45, `lines 1 to 7: this file was sent before with another -batch or other lines; this batch was not sent, .*: line 4; .*so far 0 events`},
 		{"larger batches", all, all, "20", 45, `lines 1 to 20: .* stored twice: lines 4, 14; `},

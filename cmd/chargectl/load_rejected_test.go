@@ -22,7 +22,7 @@ func TestLoadPrintsRejectedLines(t *testing.T) {
 	require.Contains(t, printed[0], file+":23: pricing_id is missing")
 	require.Contains(t, printed[1], file+":27: value.number must be ")
 	require.Contains(t, printed[2], file+":29: the event must be ")
-	require.Equal(t, "chargectl: load stopped: "+file+": lines 21 to 30: rejected because of the lines above; nothing of this batch was stored; "+
+	require.Equal(t, "chargectl: load stopped: "+file+": lines 21 to 30: rejected, see above; nothing of this batch was stored; "+
 		"so far 23 events: 20 new, 0 already stored, 3 rejected", printed[3])
 	require.Len(t, s.events(t), 20)
 	require.Empty(t, tp.out.String())

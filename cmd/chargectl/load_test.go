@@ -137,7 +137,7 @@ func TestLoadRetries(t *testing.T) {
 func TestLoadContinuesAfterInterruption(t *testing.T) {
 	for _, c := range []struct {
 		name      string
-		third     func(interrupt func(), forward http.Handler, r *http.Request) // handles the third batch
+		third     func(interrupt func(), forward http.Handler, r *http.Request)
 		stderr    string
 		continued string
 	}{

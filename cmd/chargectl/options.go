@@ -10,7 +10,6 @@ import (
 	"example.com/chargeingest/internal/cli"
 )
 
-// clientOptions returns the options of every command that talks to a server.
 func clientOptions(c *client) []cli.Option {
 	return []cli.Option{
 		{
@@ -27,14 +26,13 @@ func clientOptions(c *client) []cli.Option {
 	}
 }
 
-// baseURL accepts the URL of a server. Its error does not repeat the value, which
-// may contain a password.
+// baseURL does not repeat the value in its error, because it may contain a password.
 func baseURL(dst **url.URL) func(string) error {
 	return func(value string) error {
 		u, err := url.Parse(value)
 		if err != nil || !slices.Contains([]string{"http", "https"}, u.Scheme) || u.Host == "" ||
 			u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-			return errors.New("must be an http or https URL without user, query and fragment, such as http://127.0.0.1:8080")
+			return errors.New("must be an http or https URL without user, query or fragment, such as http://127.0.0.1:8080")
 		}
 		*dst = u
 		return nil

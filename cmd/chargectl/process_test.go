@@ -30,7 +30,6 @@ func TestLoadKilledAndRestartedStoresOnce(t *testing.T) {
 	reached := make(chan struct{})
 	proxy := proxyTo(t, s, func(n int64, forward http.Handler, w http.ResponseWriter, r *http.Request) {
 		if n == 3 {
-			// Store the batch and do not respond.
 			forward.ServeHTTP(httptest.NewRecorder(), r)
 			close(reached)
 			<-r.Context().Done()

@@ -29,7 +29,7 @@ func TestTailEndsWithItsReader(t *testing.T) {
 			_, err = io.ReadFull(r, make([]byte, 10))
 			require.NoError(t, err)
 			if signal == syscall.SIGPIPE {
-				require.NoError(t, r.Close()) // tail has nothing more to write
+				require.NoError(t, r.Close())
 			} else {
 				require.NoError(t, tail.Process.Signal(signal))
 			}

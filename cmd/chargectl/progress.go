@@ -31,7 +31,6 @@ func (p *progress) add(bytes int64) {
 	}
 }
 
-// clear removes the bar from its line.
 func (p *progress) clear() {
 	if p.bar != nil {
 		_ = p.bar.Clear()

@@ -114,8 +114,8 @@ func (t *tailer) printPage(ctx context.Context) (more bool, err error) {
 	var lines bytes.Buffer
 	terminal := t.isTerminal(t.stdout)
 	for _, event := range page.Data {
-		// Stored unknown fields may have line breaks between their tokens. Compact
-		// leaves numbers and strings unchanged.
+		// Unknown fields may have line breaks between their tokens. Compact leaves numbers and
+		// strings unchanged.
 		start := lines.Len()
 		if err := json.Compact(&lines, event); err != nil {
 			return false, errNotEndpoint
@@ -127,7 +127,7 @@ func (t *tailer) printPage(ctx context.Context) (more bool, err error) {
 		}
 		lines.WriteByte('\n')
 	}
-	// A single write, so that readers do not see partial events.
+	// One write, so that readers do not see partial events.
 	if _, err := t.stdout.Write(lines.Bytes()); err != nil {
 		return false, fmt.Errorf("write to standard output: %w", err)
 	}

@@ -138,7 +138,7 @@ func TestTailPermanentErrors(t *testing.T) {
 	})
 	for _, c := range []struct{ name, url, key, position, stderr string }{
 		{"unknown key", s.url, "other", "AAAAAAAAAAA", "position: AAAAAAAAAAA\nchargectl: the server responded with 401 Unauthorized: "},
-		{"invalid position", s.url, apiKey, "x", "position: x\nchargectl: the server responded with 400 Bad Request: after must be "},
+		{"invalid position", s.url, apiKey, "x", "position: x\nchargectl: the server responded with 400 Bad Request: after is not a cursor "},
 		{"not the endpoint", other, apiKey, "x", "position: x\nchargectl: " + errNotEndpoint.Error() + "\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

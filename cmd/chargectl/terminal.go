@@ -7,8 +7,7 @@ import (
 	"example.com/chargeingest/internal/cli"
 )
 
-// escapeForTerminal appends compact JSON to dst. It escapes terminal controls, which
-// keeps the meaning of the JSON.
+// escapeForTerminal escapes terminal controls in compact JSON, which keeps its meaning.
 func escapeForTerminal(dst, text []byte) []byte {
 	for len(text) > 0 {
 		r, n := utf8.DecodeRune(text)

@@ -14,12 +14,12 @@ func TestUsageErrors(t *testing.T) {
 	require.NoError(t, err)
 	t.Chdir(dir)
 	require.NoError(t, os.Symlink("gone", "link"))
-	const urlRule = "must be an http or https URL without user, query and fragment, such as http://127.0.0.1:8080"
+	const urlRule = "must be an http or https URL without user, query or fragment, such as http://127.0.0.1:8080"
 	for _, c := range []struct{ args, env, stderr string }{
 		{args: "", stderr: "no command given; the commands are load and tail; see chargectl -help"},
 		{args: "lode", stderr: `unknown command "lode"; the commands are load and tail; see chargectl -help`},
 		{args: "-api-key k load", stderr: "options come after the command; the commands are load and tail; see chargectl -help"},
-		{args: "load", stderr: "load: one FILE must be given, not 0"},
+		{args: "load", stderr: "load: FILE is missing"},
 		{args: "load a b", stderr: "load: one FILE must be given, not 2"},
 		{args: "load a", stderr: "load: -api-key or CHARGEINGEST_API_KEY must be given"},
 		{args: "load none.ndjson -api-key k", stderr: "load: open none.ndjson: no such file or directory"},

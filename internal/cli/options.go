@@ -1,5 +1,5 @@
-// Package cli parses the command lines of the example server and of chargectl,
-// and reports their errors.
+// Package cli parses the command lines of the example server and chargectl, and reports their
+// errors.
 package cli
 
 import (
@@ -25,14 +25,14 @@ type Option struct {
 	Default  string
 	Usage    string
 
-	// Set receives the value, which is never empty. Its error states the valid
-	// form and must not repeat a secret.
+	// Set receives the value, which is never empty. Its error states the valid form and must
+	// not repeat a secret.
 	Set func(value string) error
 }
 
-// Parse sets the options and returns the other arguments. A flag overrides its
-// environment variable. The error is a [*UsageError], or matches [flag.ErrHelp] once
-// the help is written to out.
+// Parse sets the options and returns the other arguments. A flag overrides its environment
+// variable. The error is a [*UsageError], or matches [flag.ErrHelp] once the help is written
+// to out.
 func (c *Command) Parse(args []string, lookupEnv func(string) (string, bool), out io.Writer) ([]string, error) {
 	flags := make(map[string]string)
 	arguments, err := c.parseFlags(args, flags)

@@ -27,8 +27,7 @@ func Usagef(format string, args ...any) error {
 	return &UsageError{fmt.Errorf(format, args...)}
 }
 
-// Report writes err to w, unless it is nil or [flag.ErrHelp], and returns the exit
-// status.
+// Report writes err to w, unless it is nil or [flag.ErrHelp], and returns the exit status.
 func Report(w io.Writer, program string, err error) int {
 	if err == nil || errors.Is(err, flag.ErrHelp) {
 		return StatusOK
@@ -41,8 +40,8 @@ func Report(w io.Writer, program string, err error) int {
 	return StatusFailure
 }
 
-// PrintLine writes untrusted text as one line without terminal controls. It ignores
-// write errors.
+// PrintLine writes untrusted text as one line without terminal controls, and ignores write
+// errors.
 func PrintLine(w io.Writer, text string) {
 	text = strings.ReplaceAll(strings.TrimSpace(text), "\n", "; ")
 	text = strings.Map(func(r rune) rune {

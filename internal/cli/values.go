@@ -26,8 +26,7 @@ func Secret(dst *string) func(string) error {
 	}
 }
 
-// IsVisibleASCII reports whether s has only visible ASCII characters, and at least
-// one.
+// IsVisibleASCII reports whether s has only visible ASCII characters, and at least one.
 func IsVisibleASCII(s string) bool {
 	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }

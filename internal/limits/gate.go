@@ -69,9 +69,9 @@ func (g *Gate) TryEnter(name string) (leave func(), ok bool) {
 	}
 }
 
-// EnterNow is Enter, but takes a free slot even if ctx has ended: a half-closed client
-// may still read the response.
-func (g *Gate) EnterNow(ctx context.Context, name string) (leave func(), err error) {
+// EnterEvenIfDone is Enter, but takes a free slot even if ctx has ended: a half-closed
+// client may still read the response.
+func (g *Gate) EnterEvenIfDone(ctx context.Context, name string) (leave func(), err error) {
 	if leave, ok := g.TryEnter(name); ok {
 		return leave, nil
 	}

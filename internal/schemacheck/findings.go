@@ -65,11 +65,26 @@ func asInvalid(found []finding) error {
 		return nil
 	}
 	slices.SortStableFunc(found, compareFindings)
-	found = slices.CompactFunc(found, func(a, b finding) bool { return a.Field == b.Field && a.Code == b.Code })
-	violations := make([]Violation, 0, min(len(found), MaxViolations))
-	for _, f := range found[:min(len(found), MaxViolations)] {
-		f.Field = limits.Shorten(f.Field)
-		f.Message = f.Field + f.Message
+	type key struct {
+		field string
+		code  Code
+	}
+	listed := make(map[key]bool)
+	var violations []Violation
+	for _, f := range found {
+		path := limits.Shorten(f.Field)
+		if listed[key{path, f.Code}] {
+			continue
+		}
+		if len(violations) == MaxViolations {
+			break
+		}
+		listed[key{path, f.Code}] = true
+		f.Field = path
+		if path == "" {
+			path = `""` // an empty name
+		}
+		f.Message = path + f.Message
 		violations = append(violations, f.Violation)
 	}
 	return &InvalidError{violations}

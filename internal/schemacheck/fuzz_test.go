@@ -2,6 +2,7 @@ package schemacheck
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"slices"
 	"strconv"
@@ -70,14 +71,12 @@ func requireCheckError(t *testing.T, c *Checker, err error, body []byte, isBatch
 	seen := make(map[key]bool)
 	var findings []finding
 	for _, v := range invalid.Violations {
-		require.True(t, strings.HasPrefix(v.Message, v.Field), "%q: %q", v.Field, v.Message)
+		require.True(t, strings.HasPrefix(v.Message, cmp.Or(v.Field, `""`)), "%q: %q", v.Field, v.Message)
 		require.Contains(t, []Code{MissingField, InvalidField}, v.Code)
-		if strings.HasSuffix(v.Field, "…") {
-			continue // different paths can be equal after the cut
-		}
-		require.False(t, seen[key{v.Code, v.Field}] && !ambiguous, "%s %q twice", v.Code, v.Field)
+		require.False(t, seen[key{v.Code, v.Field}], "%s %q twice", v.Code, v.Field)
 		seen[key{v.Code, v.Field}] = true
-		if v.Field != BatchField { // its rank depends on the rule
+		// The rank of BatchField depends on the rule; a cut path is not the sorted one.
+		if v.Field != BatchField && !strings.HasSuffix(v.Field, "…") {
 			findings = append(findings, c.findingOf(v, isBatch))
 		}
 	}

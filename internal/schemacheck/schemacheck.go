@@ -140,7 +140,7 @@ func (c *Checker) Check(ctx context.Context, body []byte, isBatch bool, now time
 		return asMalformed(err)
 	}
 	if _, err := b.dec.ReadToken(); !isEnd(err) {
-		return &MalformedError{fmt.Sprintf("the body has data after its JSON value, at byte %d", b.dec.InputOffset())}
+		return &MalformedError{fmt.Sprintf("data after the JSON value at byte %d", b.dec.InputOffset())}
 	}
 	return asInvalid(found)
 }

@@ -1,9 +1,14 @@
 package schemacheck
 
 import (
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest/internal/limits"
 )
 
 func TestFieldOrder(t *testing.T) {
@@ -15,4 +20,25 @@ func TestFieldOrder(t *testing.T) {
 		"pricing_plan_subscription_selector": 8, "reference": 9, "description": 10, "value": 11, "period": 12, "timestamp": 13,
 		"id": 14, "object_type": 15,
 	}, c.rank)
+}
+
+func TestUnknownNames(t *testing.T) {
+	c, err := New(Config{MaxEvents: 1})
+	require.NoError(t, err)
+	check := func(body string) []Violation {
+		var invalid *InvalidError
+		require.ErrorAs(t, c.Check(t.Context(), []byte(body), false, time.Now()), &invalid)
+		return invalid.Violations
+	}
+	t.Run("names that are equal after the cut are listed once", func(t *testing.T) {
+		long := strings.Repeat("n", 200)
+		found := check(`{"value":{"` + long + `1":1,"` + long + `2":1}}`)
+		unknown := slices.DeleteFunc(found, func(v Violation) bool { return v.Code == MissingField })
+		require.Len(t, unknown, 1)
+		require.Equal(t, limits.Shorten("value."+long), unknown[0].Field)
+	})
+	t.Run("an empty name is quoted", func(t *testing.T) {
+		found := check(`{"":1}`)
+		require.Contains(t, found[len(found)-1].Message, `"" is not a known field`)
+	})
 }

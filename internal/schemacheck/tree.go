@@ -94,11 +94,11 @@ func asMalformed(err error) error {
 		if path := limits.Shorten(strings.Join(slices.Collect(syntax.JSONPointer.Tokens()), ".")); path != "" {
 			at = ", in " + path
 		}
-		problem := "is not valid JSON"
+		problem := "invalid JSON"
 		if errors.Is(err, jsontext.ErrDuplicateName) {
-			problem = "has two fields of the same name"
+			problem = "two fields of the same name"
 		}
-		return &MalformedError{fmt.Sprintf("the body %s, at byte %d%s", problem, syntax.ByteOffset, at)}
+		return &MalformedError{fmt.Sprintf("%s at byte %d%s", problem, syntax.ByteOffset, at)}
 	}
 	return &MalformedError{"the body is not complete JSON"}
 }

@@ -86,7 +86,6 @@ func as[T any](t *testing.T, text string) T {
 	return v
 }
 
-// again converts a stored event to a request.
 func again[T any](t *testing.T, stored any) T {
 	t.Helper()
 	text, err := json.Marshal(stored)

@@ -129,8 +129,7 @@ func (s *server) start(t *testing.T) {
 	s.address = found[1]
 }
 
-// startProxy passes the listener on as file descriptor 3. So connections wait for the
-// proxy.
+// startProxy passes the listener as file descriptor 3, so connections wait for the proxy.
 func startProxy(t *testing.T, name string, config func(listen string) string) (address string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -26,7 +26,6 @@ func documented(t *testing.T, name string) string {
 	return found[0][1]
 }
 
-// A proxy starts a proxy in front of a server.
 type proxy func(t *testing.T, server string) (address string)
 
 func nginx(edits ...string) proxy {
@@ -36,7 +35,6 @@ func nginx(edits ...string) proxy {
 	}
 }
 
-// plainNginx has only a proxy_pass.
 func plainNginx(settings string) proxy {
 	return func(t *testing.T, server string) string {
 		t.Helper()

@@ -62,7 +62,6 @@ var clients = map[string]func(conn net.Conn, in *bufio.Reader, body string) (*ht
 	},
 }
 
-// outcome returns a status with the code of the server, or an error.
 func outcome(address string, r rejection, framing, client, id string) string {
 	conn, err := net.Dial("tcp", address)
 	if err != nil {

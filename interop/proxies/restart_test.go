@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestRestartsBehindProxies checks that clients with references or keys store each event
-// once, even behind proxies that repeat POSTs.
+// Clients with references or keys store each event once, even behind proxies that repeat
+// POSTs.
 func TestRestartsBehindProxies(t *testing.T) {
 	for name, p := range map[string]proxy{
 		"nginx":                             nginx(),
@@ -98,7 +98,6 @@ func (l *load) restarted() {
 	close(l.up)
 }
 
-// store retries two events until they are stored.
 func (l *load) store(t *testing.T, client *http.Client, name string, references bool) {
 	var list []string
 	for k := range 2 {

@@ -9,8 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestLostResponses loses the response to a stored event. Proxies that repeat POSTs store
-// events without a reference or key twice.
+// Proxies that repeat POSTs store events without a reference or key twice.
 func TestLostResponses(t *testing.T) {
 	for name, c := range map[string]struct {
 		proxy   proxy

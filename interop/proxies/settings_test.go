@@ -87,7 +87,6 @@ func TestBodySizes(t *testing.T) {
 	}
 }
 
-// TestRequestBuffering pauses in the middle of a body.
 func TestRequestBuffering(t *testing.T) {
 	for name, c := range map[string]struct {
 		proxy   proxy
@@ -182,7 +181,6 @@ func TestRequestIDs(t *testing.T) {
 	}
 }
 
-// TestForwardedHeaders sends forged headers.
 func TestForwardedHeaders(t *testing.T) {
 	for name, p := range map[string]proxy{"nginx": nginx(), "haproxy": haproxy()} {
 		t.Run(name, func(t *testing.T) {
@@ -206,7 +204,6 @@ func TestForwardedHeaders(t *testing.T) {
 	}
 }
 
-// TestTimeouts delays the response beyond the timeout of the proxy.
 func TestTimeouts(t *testing.T) {
 	for name, p := range map[string]proxy{
 		"nginx":   nginx("proxy_read_timeout 95s;", "proxy_read_timeout 100ms;"),
