@@ -120,7 +120,7 @@ func TestRestoredWALIsCounted(t *testing.T) {
 	dead.options.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	replayed(t, dead.open(t), charges("acme", "a", "b"))
 	require.Contains(t, log.String(), "restored or replaced")
-	require.Contains(t, log.String(), `"newest event now"=2`)
+	require.Contains(t, log.String(), `newest_now=2`)
 }
 
 func TestDatabaseMovedWithoutWAL(t *testing.T) {
