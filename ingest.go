@@ -203,14 +203,21 @@ func conflictError(c *ConflictError, b *Batch) *Error {
 
 func enumerate(fields []string) string {
 	const maxLength = 1000 // bytes; the response has the message twice
-	text := limits.Shorten(fields[0])
+	text := quoteEmpty(limits.Shorten(fields[0]))
 	for i, f := range fields[1:] {
 		if len(text) > maxLength {
 			return text + " and " + strconv.Itoa(len(fields)-1-i) + " more"
 		}
-		text += ", " + limits.Shorten(f)
+		text += ", " + quoteEmpty(limits.Shorten(f))
 	}
 	return text
+}
+
+func quoteEmpty(name string) string {
+	if name == "" {
+		return `""`
+	}
+	return name
 }
 
 func ingestResponse(route Route, outcomes []Outcome) eventsResponse {

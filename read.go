@@ -83,7 +83,7 @@ func (h *Handler) respondRead(req *request, events []StoredEvent, head, tail str
 // readError is always retryable.
 func readError(err error) *Error {
 	if errors.Is(err, context.Canceled) {
-		return unavailableError("the request was cancelled", err)
+		return unavailableError("the request was canceled", err)
 	}
 	return unavailableError("the events cannot be read at the moment", err)
 }

@@ -84,7 +84,7 @@ func (v *validator) check(ctx context.Context, body []byte, route Route, now tim
 }
 
 func givenUpError(cause error) *Error {
-	return unavailableError("the request was cancelled before it was validated; nothing was stored", cause)
+	return unavailableError("the request was canceled before it was validated; nothing was stored", cause)
 }
 
 // newEvents overwrites the body.

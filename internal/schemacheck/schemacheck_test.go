@@ -1,6 +1,7 @@
 package schemacheck
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -36,6 +37,23 @@ func TestUnknownNames(t *testing.T) {
 		unknown := slices.DeleteFunc(found, func(v Violation) bool { return v.Code == MissingField })
 		require.Len(t, unknown, 1)
 		require.Equal(t, limits.Shorten("value."+long), unknown[0].Field)
+	})
+	t.Run("names that are equal after the cut leave room for other events", func(t *testing.T) {
+		c, err := New(Config{MaxEvents: 3})
+		require.NoError(t, err)
+		var names strings.Builder
+		for i := range 150 {
+			fmt.Fprintf(&names, `"%s%d":1,`, strings.Repeat("‹", 120), i)
+		}
+		event := `{` + names.String() + `"value":{` + names.String() + `"id":null}}`
+		var invalid *InvalidError
+		require.ErrorAs(t, c.Check(t.Context(), []byte(`{"charge_datas":[`+event+`,{},`+event+`]}`), true, time.Now()), &invalid)
+		fields := make(map[string]bool)
+		for _, v := range invalid.Violations {
+			fields[v.Field] = true
+		}
+		require.True(t, fields["charge_datas.1.pricing_id"])
+		require.True(t, fields["charge_datas.2.pricing_id"])
 	})
 	t.Run("an empty name is quoted", func(t *testing.T) {
 		found := check(`{"":1}`)

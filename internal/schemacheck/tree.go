@@ -152,7 +152,7 @@ func (b *treeBuilder) object(s *jsonschema.Schema, path string) (map[string]any,
 		return nil, err
 	}
 	object := make(map[string]any)
-	var unknown firstNames
+	unknown := firstNames{parent: path}
 	for b.dec.PeekKind() == '"' {
 		tok, err := b.token()
 		if err != nil {
@@ -188,8 +188,12 @@ func cutText(s string) string {
 	return s
 }
 
-// firstNames keeps the names that come first in a response, in the form that it shows.
-type firstNames struct{ names []string }
+// firstNames keeps the names that come first in a response. It cuts them so that their paths
+// are those that the response shows.
+type firstNames struct {
+	parent string // path
+	names  []string
+}
 
 func (f *firstNames) addTo(object map[string]any) {
 	for _, name := range f.names {
@@ -199,6 +203,13 @@ func (f *firstNames) addTo(object map[string]any) {
 
 func (f *firstNames) add(name string) {
 	name = limits.Shorten(name)
+	if f.parent != "" {
+		path := limits.Shorten(f.parent + "." + name)
+		var ok bool
+		if name, ok = strings.CutPrefix(path, f.parent+"."); !ok {
+			name = "…" // the cut is in the parent
+		}
+	}
 	i, found := slices.BinarySearchFunc(f.names, name, jsontree.ComparePaths)
 	if found || i == MaxViolations {
 		return
