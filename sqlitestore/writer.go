@@ -15,7 +15,7 @@ import (
 	"example.com/chargeingest/storekit"
 )
 
-// writer is the only goroutine that writes.
+// writer runs the only goroutine that writes.
 type writer struct {
 	logger    *slog.Logger
 	file      *file
@@ -24,7 +24,7 @@ type writer struct {
 	maxEvents int // per transaction
 	groupTime time.Duration
 
-	dropReaders func() // closes idle connections
+	dropReaders func() // closes the readers' idle connections
 	stats       checkpointStats
 
 	queue   *groupcommit.Queue
@@ -38,7 +38,7 @@ type writer struct {
 	lastErr error        // of a transaction or checkpoint; nil after a success
 
 	stateTimer    <-chan time.Time // set while the state file is behind
-	writeStateNow bool             // the state file may name no event of the WAL
+	writeStateNow bool             // the WAL may have restarted since the last write of the state file
 
 	reopening struct { // the last failed attempt
 		failed time.Time
@@ -150,7 +150,7 @@ func (w *writer) store(group []*groupcommit.Request) {
 		}
 		return nil
 	})
-	if len(group) > 1 && errors.As(err, new(requestError)) && !isHarmful(err) && resultCode(err) != sqlite3.SQLITE_FULL {
+	if len(group) > 1 && errors.As(err, new(requestError)) && !endsSession(err) && resultCode(err) != sqlite3.SQLITE_FULL {
 		// One request must not fail the others.
 		for i := range group {
 			w.store(group[i : i+1])
@@ -192,10 +192,10 @@ func (w *writer) append(s *session, a storekit.Attempt) (result chargeingest.App
 	return s.append(a, w.ids.Next)
 }
 
-// noteNewest has the newest event written to the state file: at once if the file names no
-// event of the WAL, or Open would not notice that the WAL was deleted.
+// noteNewest schedules a write of the newest event to the state file. The first event of a
+// restarted WAL is written at once: otherwise Open would not notice that the WAL was deleted.
 func (w *writer) noteNewest() {
-	if !w.file.acknowledged(w.recent.newest) {
+	if !w.file.setNewest(w.recent.newest) {
 		return
 	}
 	if w.writeStateNow || w.file.stateEvery == 0 {
