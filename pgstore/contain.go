@@ -13,7 +13,8 @@ import (
 
 // ContainPanics turns panics of the config's hooks and tracer into errors or log entries.
 // Without it, a panic in a background goroutine of pgxpool ends the process. The store's
-// own connection does not need it. Call it last, before the pool is made.
+// own connection does not need it. Call it after the hooks are set and before the pool is
+// created.
 func ContainPanics(cfg *pgxpool.Config, logger *slog.Logger) {
 	report := func(err error) { log(logger, slog.LevelError, "pgstore: a hook of the pool failed", err) }
 	containConnect(cfg)
@@ -63,7 +64,7 @@ func containConnect(cfg *pgxpool.Config) {
 			defer panics.RecoverTo(&err)
 			return f(ctx, conn)
 		}
-	} else if f := cfg.BeforeAcquire; f != nil { //nolint:staticcheck // deprecated, and still honoured by pgxpool
+	} else if f := cfg.BeforeAcquire; f != nil { //nolint:staticcheck // deprecated, and still honored by pgxpool
 		cfg.PrepareConn = func(ctx context.Context, conn *pgx.Conn) (ok bool, err error) {
 			defer panics.RecoverTo(&err)
 			return f(ctx, conn), nil

@@ -36,7 +36,8 @@ func codeOf(err error) string {
 	return ""
 }
 
-// isRolledBack reports whether the server rejected a statement and rolls back.
+// isRolledBack reports whether the server rejected a statement and rolls back the
+// transaction.
 //
 // Some codes leave the outcome open: a connection lost by a proxy (08), CockroachDB's
 // ambiguous result (40003), and system and internal errors in a commit (58, XX).
@@ -97,7 +98,8 @@ type decisionError struct{ error }
 
 func (e decisionError) Unwrap() error { return e.error }
 
-// isEventError reports whether an event is the cause, such as by an invalid character.
+// isEventError reports whether an event caused the error, for example by an invalid
+// character.
 func isEventError(err error) bool {
 	if mayReconnect(err) {
 		return false
@@ -112,7 +114,7 @@ func mayReconnect(err error) bool {
 	return codeOf(err) == codeReadOnly || errors.As(err, new(sessionEndedError))
 }
 
-// pause waits for a random time, or returns false if ctx ends.
+// pause waits for a random time before attempt n+1. It returns false if ctx ends first.
 func pause(ctx context.Context, n int) bool {
 	select {
 	case <-time.After(rand.N(time.Millisecond << min(n, 6))): //nolint:gosec // no secret

@@ -147,7 +147,7 @@ func TestMigrationDoesNotStopIngest(t *testing.T) {
 			cancel()
 			err := <-failed
 			require.ErrorIs(t, err, context.Canceled)
-			require.ErrorContains(t, err, "migrate the tables: not done in time")
+			require.ErrorContains(t, err, "migrate the tables: not finished in time")
 			require.Equal(t, 1, versions(t, pool, schema))
 
 			done := make(chan *Store, 1)
