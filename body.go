@@ -141,8 +141,8 @@ func (h *Handler) readBody(req *request, gzipped bool) (*bytes.Buffer, error) {
 		return buf, nil
 	}
 	req.body.source, req.body.left = req.r.Body, sent
-	req.host.begin(req, waitArrival)
-	defer req.host.end(req)
+	req.server.startWait(req, waitArrival)
+	defer req.server.endWait(req)
 	if !gzipped {
 		buf, err := h.fill(req, &req.body, buf, 0, req.r.ContentLength)
 		return buf, h.readFailure(req, err, "the body did not arrive completely")
@@ -153,11 +153,11 @@ func (h *Handler) readBody(req *request, gzipped bool) (*bytes.Buffer, error) {
 	}
 	// The decompressor needs 40 KiB after the gzip header, even if the rest never arrives.
 	// It does not count against a small budget.
-	decoder := min(40<<10, h.cfg.MaxInFlightBytes/1024)
-	if !req.held.Resize(decoder) {
+	inflater := min(40<<10, h.cfg.MaxInFlightBytes/1024)
+	if !req.held.Resize(inflater) {
 		return buf, tooManyBytesError()
 	}
-	buf, err = h.fill(req, zipped, buf, decoder, -1)
+	buf, err = h.fill(req, zipped, buf, inflater, -1)
 	return buf, h.readFailure(req, err, "the gzip body is damaged or did not arrive completely")
 }
 
@@ -207,7 +207,7 @@ func (h *Handler) readFailure(req *request, err error, message string) error {
 		return err
 	case errors.Is(err, errBodyTooLarge) || errors.As(err, &tooLarge):
 		return tooLargeError(h.cfg.MaxBodyBytes)
-	case errors.Is(err, os.ErrDeadlineExceeded) && req.host.isStopping():
+	case errors.Is(err, os.ErrDeadlineExceeded) && req.server.isStopping():
 		return unavailableError("the service is shutting down; nothing was stored, send the request again", err)
 	}
 	e := newError(CodeBadRequest, message)

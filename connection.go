@@ -32,36 +32,36 @@ const (
 	discardGrace = 250 * time.Millisecond
 )
 
-// hosts are the servers around a handler. Only the last is kept in memory, because tests
+// servers are the servers around a handler. Only the last is kept in memory, because tests
 // make thousands.
-type hosts struct {
-	last atomic.Pointer[host] // most handlers have one server
+type servers struct {
+	last atomic.Pointer[server] // most handlers have one server
 	mu   sync.Mutex
-	all  map[weak.Pointer[http.Server]]weak.Pointer[host]
+	all  map[weak.Pointer[http.Server]]weak.Pointer[server]
 }
 
-func (h *hosts) of(r *http.Request) *host {
-	server, _ := r.Context().Value(http.ServerContextKey).(*http.Server)
-	if server == nil {
+func (s *servers) of(r *http.Request) *server {
+	key, _ := r.Context().Value(http.ServerContextKey).(*http.Server)
+	if key == nil {
 		return nil
 	}
-	if last := h.last.Load(); last != nil && last.server == server {
+	if last := s.last.Load(); last != nil && last.http == key {
 		return last
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	key := weak.Make(server)
-	found := h.all[key].Value()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	weakKey := weak.Make(key)
+	found := s.all[weakKey].Value()
 	if found == nil {
-		if h.all == nil {
-			h.all = make(map[weak.Pointer[http.Server]]weak.Pointer[host])
+		if s.all == nil {
+			s.all = make(map[weak.Pointer[http.Server]]weak.Pointer[server])
 		}
-		maps.DeleteFunc(h.all, func(_ weak.Pointer[http.Server], known weak.Pointer[host]) bool { return known.Value() == nil })
-		found = &host{server: server, waits: make(map[*request]wait)}
-		h.all[key] = weak.Make(found)
-		server.RegisterOnShutdown(found.stop) // keeps the host as long as its server
+		maps.DeleteFunc(s.all, func(_ weak.Pointer[http.Server], known weak.Pointer[server]) bool { return known.Value() == nil })
+		found = &server{http: key, waits: make(map[*request]wait)}
+		s.all[weakKey] = weak.Make(found)
+		key.RegisterOnShutdown(found.stop) // keeps found as long as its http.Server
 	}
-	h.last.Store(found)
+	s.last.Store(found)
 	return found
 }
 
@@ -73,36 +73,36 @@ const (
 	waitWrite               // until the client reads the response
 )
 
-// host is an http.Server around the handler. Its Shutdown waits for all requests, so
+// server is an http.Server around the handler. Its Shutdown waits for all requests, so
 // requests that wait for a client get a deadline.
-type host struct {
-	server  *http.Server
+type server struct {
+	http    *http.Server
 	stopped atomic.Bool
 
 	mu    sync.Mutex
 	waits map[*request]wait
 }
 
-func (h *host) begin(req *request, w wait) {
-	if h == nil {
+func (s *server) startWait(req *request, w wait) {
+	if s == nil {
 		return
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.waits[req] = w
-	if h.stopped.Load() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waits[req] = w
+	if s.stopped.Load() {
 		req.setShutdownDeadline(w)
 	}
 }
 
-func (h *host) end(req *request) {
-	if h == nil {
+func (s *server) endWait(req *request) {
+	if s == nil {
 		return
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	delete(h.waits, req)
-	if h.stopped.Load() && req.body.ended {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.waits, req)
+	if s.stopped.Load() && req.body.ended {
 		// net/http now reads from the connection to detect its end.
 		_ = http.NewResponseController(req.w).SetReadDeadline(time.Time{})
 	}
@@ -110,27 +110,27 @@ func (h *host) end(req *request) {
 
 // stop sets the deadline of all waiting requests. They leave waits before the next
 // request of their connection begins.
-func (h *host) stop() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.stopped.Store(true)
-	for req, w := range h.waits {
+func (s *server) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped.Store(true)
+	for req, w := range s.waits {
 		req.setShutdownDeadline(w)
 	}
 }
 
-func (h *host) setReadDeadline(req *request, deadline time.Time) {
-	if h != nil {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		if h.stopped.Load() {
+func (s *server) setReadDeadline(req *request, deadline time.Time) {
+	if s != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.stopped.Load() {
 			return
 		}
 	}
 	_ = http.NewResponseController(req.w).SetReadDeadline(deadline)
 }
 
-func (h *host) isStopping() bool { return h != nil && h.stopped.Load() }
+func (s *server) isStopping() bool { return s != nil && s.stopped.Load() }
 
 func (req *request) setShutdownDeadline(w wait) {
 	c, now := http.NewResponseController(req.w), time.Now()
@@ -146,7 +146,7 @@ func (req *request) setShutdownDeadline(w wait) {
 
 // allowWrite gives the client d to read the next write, within the server's WriteTimeout.
 func (req *request) allowWrite(d time.Duration) error {
-	if req.host.isStopping() {
+	if req.server.isStopping() {
 		d = min(d, smallWriteTimeout)
 	}
 	deadline := time.Now().Add(d)
@@ -161,8 +161,8 @@ func (req *request) chunkTimeout() time.Duration {
 }
 
 func (req *request) writeDeadline() time.Time {
-	if d := req.host.server.WriteTimeout; d > 0 {
-		return req.began.Add(d)
+	if d := req.server.http.WriteTimeout; d > 0 {
+		return req.systemStart.Add(d)
 	}
 	return time.Time{}
 }
@@ -176,7 +176,7 @@ func (req *request) flush() error {
 	c := http.NewResponseController(req.w)
 	_, flushes := req.w.(http.Flusher)
 	switch {
-	case req.host == nil:
+	case req.server == nil:
 		return nil
 	case !flushes && !req.unread:
 		_ = req.allowWrite(req.chunkTimeout())
@@ -220,7 +220,7 @@ func (req *request) awaitsContinue() bool {
 // leaveBody prepares a response that does not wait for the rest of the body and then
 // closes the connection.
 func (req *request) leaveBody() {
-	if req.host == nil || !req.leavesBody() {
+	if req.server == nil || !req.leavesBody() {
 		return
 	}
 	c := http.NewResponseController(req.w)
@@ -244,16 +244,16 @@ func (req *request) leaveBody() {
 // discard reads the rest of the body after the response. Closing the connection earlier
 // would reset it, and clients that send the whole body first would miss the response.
 func (h *Handler) discard(req *request) {
-	if req.body.failed && !req.host.isStopping() {
+	if req.body.failed && !req.server.isStopping() {
 		// net/http must not wait for the rest either.
 		_ = http.NewResponseController(req.w).SetReadDeadline(time.Now())
 		return
 	}
-	req.host.begin(req, waitDiscard)
-	defer req.host.end(req)
+	req.server.startWait(req, waitDiscard)
+	defer req.server.endWait(req)
 	end := time.Now().Add(h.cfg.MaxDiscardTime)
 	if !req.awaitsContinue() {
-		req.host.setReadDeadline(req, end)
+		req.server.setReadDeadline(req, end)
 		_, err := io.CopyN(io.Discard, req.r.Body, h.cfg.MaxDiscardBytes)
 		req.body.ended = errors.Is(err, io.EOF)
 		return
@@ -267,7 +267,7 @@ func (h *Handler) discard(req *request) {
 		if next.After(end) {
 			next = end
 		}
-		req.host.setReadDeadline(req, next)
+		req.server.setReadDeadline(req, next)
 		n, err := req.r.Body.Read(piece[:min(left, int64(len(piece)))])
 		if err != nil {
 			req.body.ended = errors.Is(err, io.EOF)

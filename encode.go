@@ -32,8 +32,8 @@ func (e *encoder) quote(s string) {
 	e.text = text
 }
 
-// begin appends a comma if needed, a name that needs no escapes, and a colon.
-func (e *encoder) begin(name string) {
+// name appends a comma if needed, a name that needs no escapes, and a colon.
+func (e *encoder) name(name string) {
 	e.comma()
 	e.text = append(e.text, '"')
 	e.text = append(e.text, name...)
@@ -47,13 +47,13 @@ func (e *encoder) comma() {
 }
 
 func (e *encoder) field(name, value string) {
-	e.begin(name)
+	e.name(name)
 	e.quote(value)
 }
 
 func (e *encoder) nullable(name string, value *string) {
 	if value == nil {
-		e.begin(name)
+		e.name(name)
 		e.text = append(e.text, "null"...)
 		return
 	}
@@ -67,16 +67,16 @@ func (e *encoder) optional(name string, value *string) {
 }
 
 func (e *encoder) extra(fields []ExtraField) {
-	for _, m := range fields {
+	for _, f := range fields {
 		e.comma()
-		e.quote(m.Name)
+		e.quote(f.Name)
 		e.text = append(e.text, ':')
-		e.text = append(e.text, m.Value...)
+		e.text = append(e.text, f.Value...)
 	}
 }
 
 func (e *encoder) open(name string) {
-	e.begin(name)
+	e.name(name)
 	e.text = append(e.text, '{')
 }
 
@@ -141,7 +141,7 @@ func (e *encoder) entries(name string, entries []SelectorEntry, hasType bool) {
 	if entries == nil {
 		return
 	}
-	e.begin(name)
+	e.name(name)
 	e.text = append(e.text, '[')
 	for i := range entries {
 		entry := &entries[i]
@@ -163,7 +163,7 @@ func (e *encoder) entries(name string, entries []SelectorEntry, hasType bool) {
 // violations appends as many violations as fit into maxErrorBytes.
 func (e *encoder) violations(list []Violation) {
 	const ending = len("]}\n")
-	e.begin("errors")
+	e.name("errors")
 	e.text = append(e.text, '[')
 	for i, v := range list[:min(len(list), maxViolations)] {
 		before := len(e.text)
@@ -189,10 +189,10 @@ func (e *encoder) violations(list []Violation) {
 // exactly one JSON value or whose name is already used.
 func (e ChargeEvent) MarshalJSON() ([]byte, error) {
 	hasExtra, bad := false, (*extraFieldError)(nil)
-	e.eachExtra(func(at string, m *ExtraField) {
+	e.eachExtra(func(at string, f *ExtraField) {
 		hasExtra = true
 		if bad == nil {
-			bad = m.check(at)
+			bad = f.check(at)
 		}
 	})
 	if bad != nil {
@@ -219,7 +219,7 @@ func (e ChargeEvent) MarshalJSON() ([]byte, error) {
 }
 
 // eachExtra calls visit for each extra field, with the path of the object.
-func (e *ChargeEvent) eachExtra(visit func(at string, m *ExtraField)) {
+func (e *ChargeEvent) eachExtra(visit func(at string, f *ExtraField)) {
 	each := func(at string, fields []ExtraField) {
 		for i := range fields {
 			visit(at, &fields[i])
@@ -259,12 +259,12 @@ type extraFieldError struct {
 func (e *extraFieldError) Error() string { return limits.Shorten(e.path) + " " + e.problem }
 
 // check rejects an extra field that would change the JSON around it.
-func (m *ExtraField) check(at string) *extraFieldError {
-	path := jsontree.JoinPath(at, strings.ToValidUTF8(m.Name, "\ufffd"))
+func (f *ExtraField) check(at string) *extraFieldError {
+	path := jsontree.JoinPath(at, strings.ToValidUTF8(f.Name, "\ufffd"))
 	switch {
-	case !utf8.ValidString(m.Name):
+	case !utf8.ValidString(f.Name):
 		return &extraFieldError{path, "must have a name that is valid UTF-8"}
-	case !jsontext.Value(m.Value).IsValid():
+	case !jsontext.Value(f.Value).IsValid():
 		return &extraFieldError{path, "must be exactly one JSON value"}
 	}
 	return nil

@@ -172,10 +172,10 @@ func isDateTime(s string) bool {
 	return ok
 }
 
-func (ev *ChargeEvent) crossFields() schemacheck.CrossFields {
-	f := schemacheck.CrossFields{Reference: ev.Reference, Timestamp: ev.Timestamp}
-	if ev.Period != nil {
-		f.StartAt, f.EndAt = ev.Period.StartAt, ev.Period.EndAt
+func (e *ChargeEvent) crossFields() schemacheck.CrossFields {
+	f := schemacheck.CrossFields{Reference: e.Reference, Timestamp: e.Timestamp}
+	if e.Period != nil {
+		f.StartAt, f.EndAt = e.Period.StartAt, e.Period.EndAt
 	}
 	return f
 }

@@ -160,7 +160,7 @@ type Handler struct {
 	inFlight  *limits.Budget
 	buffers   bodyBuffers
 	deadlines limits.Deadlines
-	hosts     hosts
+	servers   servers
 }
 
 // New returns a handler. The error names an invalid field of cfg.

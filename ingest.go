@@ -247,8 +247,11 @@ type IngestResult struct {
 // duplicates, durability and errors are the same as for a POST of the batch. A rejection
 // is an [*Error] with the status, code and fields of the response.
 //
-// Retrying is safe if the RetryAfter of the error is set. After any other 5xx the error
-// is an ErrOutcomeUnknown.
+// MaxBodyBytes does not apply, the events do not count as bytes in flight, and only ctx
+// limits the wait for the store.
+//
+// Retrying is safe if the RetryAfter of the error is set. Without it, a 5xx whose outcome
+// is unknown is an ErrOutcomeUnknown.
 func (h *Handler) Ingest(ctx context.Context, req IngestRequest) (result IngestResult, err error) {
 	if req.Platform == "" {
 		return IngestResult{}, errors.New("chargeingest: IngestRequest.Platform is required")

@@ -90,7 +90,7 @@ func readError(err error) *Error {
 
 func listTail(q Query, page Page) string {
 	enc := encoder{text: []byte(`]`)}
-	enc.begin("limit")
+	enc.name("limit")
 	enc.text = strconv.AppendInt(enc.text, int64(q.Limit), 10)
 	var next *string
 	if page.Next != "" {

@@ -23,7 +23,7 @@ type RequestStats struct {
 	RequestID string
 	Subject   string // the caller, if known, even if the request was rejected
 	Platform  string
-	Route     Route // empty for an unknown path or method
+	Route     Route // empty for an unknown path, method or version
 	Method    string
 	Status    int
 	Code      Code // of the error response, or empty
@@ -43,26 +43,26 @@ type RequestStats struct {
 }
 
 type request struct {
-	w          http.ResponseWriter
-	r          *http.Request
-	requestID  string
-	id         string
-	subject    string
-	platform   string
-	route      Route
-	events     int
-	replayed   int
-	bytes      int64
-	status     int
-	sent       int64 // bytes of the response body, if it has events
-	broken     bool  // writing the response failed
-	start      time.Time
-	held       limits.Reservation
-	comparison limits.Comparison
-	body       limitedBody
-	unread     bool      // the rest of the body is discarded after the response
-	host       *host     // nil without an http.Server
-	began      time.Time // by the system clock, if host is set
+	w           http.ResponseWriter
+	r           *http.Request
+	requestID   string
+	id          string
+	subject     string
+	platform    string
+	route       Route
+	events      int
+	replayed    int
+	bytes       int64
+	status      int
+	sent        int64 // bytes of the response body, if it has events
+	broken      bool  // writing the response failed
+	start       time.Time
+	held        limits.Reservation
+	comparison  limits.Comparison
+	body        limitedBody
+	unread      bool      // the rest of the body is discarded after the response
+	server      *server   // nil without an http.Server
+	systemStart time.Time // by the system clock, if server is set
 
 	headerValues [3]string // memory for the headers that every response has
 }
@@ -76,15 +76,16 @@ func (req *request) setHeader(i int, canonicalName, value string) {
 func (req *request) header() http.Header { return req.w.Header() }
 
 // serveRequest calls serve. The request gets exactly one response, one log line and one
-// call of the observer, even if host code panics.
+// call of the observer, even if host code panics. A panic with http.ErrAbortHandler is
+// passed on without them.
 func (h *Handler) serveRequest(w http.ResponseWriter, r *http.Request, serve func(*request) error) {
-	req := &request{w: w, r: r, host: h.hosts.of(r)}
-	if req.host != nil {
-		req.began = time.Now()
+	req := &request{w: w, r: r, server: h.servers.of(r)}
+	if req.server != nil {
+		req.systemStart = time.Now()
 	}
 	req.held.Budget = h.inFlight
 	defer req.held.Release()
-	err := panics.Catch(func() error { return h.begin(req) })
+	err := panics.Catch(func() error { return h.assignID(req) })
 	if err == nil {
 		err = panics.Catch(func() error { return serve(req) })
 	}
@@ -95,11 +96,11 @@ func (h *Handler) serveRequest(w http.ResponseWriter, r *http.Request, serve fun
 		}
 		req.fail(e)
 	}
-	h.finish(req, e)
-	panics.Ignore(func() { h.complete(req) })
+	h.report(req, e)
+	panics.Ignore(func() { h.flushAndDiscard(req) })
 }
 
-func (h *Handler) complete(req *request) {
+func (h *Handler) flushAndDiscard(req *request) {
 	err := req.flush()
 	req.held.Release()
 	switch {
@@ -109,14 +110,14 @@ func (h *Handler) complete(req *request) {
 	default:
 		// net/http sends the response after discarding a part of the body.
 		d := h.cfg.MaxDiscardTime
-		if req.host.isStopping() || !errors.Is(err, http.ErrNotSupported) {
+		if req.server.isStopping() || !errors.Is(err, http.ErrNotSupported) {
 			d = 0
 		}
 		_ = http.NewResponseController(req.w).SetReadDeadline(time.Now().Add(d))
 	}
 }
 
-func (h *Handler) begin(req *request) error {
+func (h *Handler) assignID(req *request) error {
 	defer func() {
 		if req.requestID == "" { // host code panicked
 			req.requestID = randomRequestID()
@@ -128,34 +129,34 @@ func (h *Handler) begin(req *request) error {
 	return nil
 }
 
-// finish logs and observes a request. The response may still be in a buffer, so a panic
+// report logs and observes a request. The response may still be in a buffer, so a panic
 // of host code must not close the connection.
-func (h *Handler) finish(req *request, e *Error) {
-	o := RequestStats{
+func (h *Handler) report(req *request, e *Error) {
+	stats := RequestStats{
 		RequestID: req.requestID, Subject: req.subject, Platform: req.platform,
 		Route: req.route, Method: req.r.Method, Status: req.status,
 		Events: req.events, Replayed: req.replayed, Bytes: req.bytes,
 	}
 	if e != nil {
-		o.Code, o.Field = e.Code, e.Field
+		stats.Code, stats.Field = e.Code, e.Field
 		n := min(len(e.Violations), maxViolations)
-		o.Violations = e.Violations[:n:n]
+		stats.Violations = e.Violations[:n:n]
 	}
-	panics.Ignore(func() { o.Duration = h.cfg.Now().Sub(req.start) })
-	panics.Ignore(func() { h.log(req, o, e) })
+	panics.Ignore(func() { stats.Duration = h.cfg.Now().Sub(req.start) })
+	panics.Ignore(func() { h.log(req, stats, e) })
 	if h.cfg.Observer != nil {
-		panics.Ignore(func() { h.observe(req, o) })
+		panics.Ignore(func() { h.observe(req, stats) })
 	}
 }
 
 // observe only logs a panic, because the response is written.
-func (h *Handler) observe(req *request, o RequestStats) {
+func (h *Handler) observe(req *request, stats RequestStats) {
 	ctx := req.r.Context()
 	if req.unread {
 		ctx = context.WithoutCancel(ctx) // an incomplete body has ended it
 	}
 	err := panics.Catch(func() error {
-		h.cfg.Observer(ctx, o)
+		h.cfg.Observer(ctx, stats)
 		return nil
 	})
 	if err != nil {
@@ -201,12 +202,12 @@ func (req *request) fail(e *Error) {
 }
 
 // log writes one line of less than 16 KiB, without the body and credentials.
-func (h *Handler) log(req *request, o RequestStats, e *Error) {
+func (h *Handler) log(req *request, stats RequestStats, e *Error) {
 	level := slog.LevelDebug
 	switch {
-	case o.Status >= http.StatusInternalServerError:
+	case stats.Status >= http.StatusInternalServerError:
 		level = slog.LevelError
-	case o.Status >= http.StatusBadRequest:
+	case stats.Status >= http.StatusBadRequest:
 		level = slog.LevelInfo
 	}
 	ctx := req.r.Context()
@@ -219,15 +220,15 @@ func (h *Handler) log(req *request, o RequestStats, e *Error) {
 		slog.String("request_id", text.RequestID(req.requestID)),
 		slog.String("client", text.ClientAddress(req.r.RemoteAddr)),
 		slog.String("subject", text.HostText(req.subject)),
-		slog.String("platform", text.HostText(o.Platform)),
-		slog.String("route", string(o.Route)),
-		slog.String("method", text.Method(o.Method)),
-		slog.Int("status", o.Status),
-		slog.Int("events", o.Events),
-		slog.Int("replayed", o.Replayed),
-		slog.Duration("duration", o.Duration),
+		slog.String("platform", text.HostText(stats.Platform)),
+		slog.String("route", string(stats.Route)),
+		slog.String("method", text.Method(stats.Method)),
+		slog.Int("status", stats.Status),
+		slog.Int("events", stats.Events),
+		slog.Int("replayed", stats.Replayed),
+		slog.Duration("duration", stats.Duration),
 	}
-	if o.Route == "" || o.Status == http.StatusNotFound || o.Status == http.StatusMethodNotAllowed {
+	if stats.Route == "" || stats.Status == http.StatusNotFound || stats.Status == http.StatusMethodNotAllowed {
 		attrs = append(attrs, slog.String("path", text.Path(req.r.URL)))
 	}
 	if e != nil {
@@ -291,10 +292,10 @@ func (req *request) respondEvents(status int, r eventsResponse, buf *bytes.Buffe
 	}
 	buf.Reset()
 	buf.Grow(min(size, responseChunk))
-	c := chunks{req: req, buf: buf.AvailableBuffer(), renew: req.host != nil && size > responseChunk}
+	c := chunks{req: req, buf: buf.AvailableBuffer(), renew: req.server != nil && size > responseChunk}
 	if c.renew {
-		req.host.begin(req, waitWrite)
-		defer req.host.end(req)
+		req.server.startWait(req, waitWrite)
+		defer req.server.endWait(req)
 	}
 	c.write(r.head)
 	for i := range r.len() {
@@ -315,7 +316,7 @@ func (req *request) writeHeader(status, length int) {
 	const buffered = 2 << 10 // net/http sends smaller responses only as a whole
 	req.status = status
 	req.leaveBody()
-	if req.host != nil && length > buffered {
+	if req.server != nil && length > buffered {
 		_ = req.allowWrite(smallWriteTimeout)
 	}
 	req.setHeader(1, "Content-Type", "application/json")
@@ -335,7 +336,7 @@ func (c *chunks) write(s string) {
 		c.flush()
 	}
 	for ; len(s) > responseChunk; s = s[responseChunk:] {
-		if c.begin() {
+		if c.canWrite() {
 			n, err := io.WriteString(c.req.w, s[:responseChunk])
 			c.req.sent += int64(n)
 			c.req.broken = err != nil
@@ -345,7 +346,7 @@ func (c *chunks) write(s string) {
 }
 
 func (c *chunks) flush() {
-	if len(c.buf) > 0 && c.begin() {
+	if len(c.buf) > 0 && c.canWrite() {
 		n, err := c.req.w.Write(c.buf)
 		c.req.sent += int64(n)
 		c.req.broken = err != nil
@@ -353,7 +354,7 @@ func (c *chunks) flush() {
 	c.buf = c.buf[:0]
 }
 
-func (c *chunks) begin() bool {
+func (c *chunks) canWrite() bool {
 	if c.renew && !c.req.broken {
 		_ = c.req.allowWrite(c.req.chunkTimeout())
 	}

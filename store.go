@@ -141,7 +141,7 @@ type Batch struct {
 // Route identifies an endpoint.
 type Route string
 
-// The routes of the contract, named by the last part of their path.
+// The routes of the contract.
 const (
 	RouteSingle Route = "charge-data"
 	RouteBatch  Route = "charge-datas"
@@ -265,7 +265,8 @@ const (
 type Page struct {
 	Events []StoredEvent
 
-	// Next is the cursor of the next page, empty if there are no more events now.
+	// Next is the cursor of the next page, empty if there are no more events now. A cursor
+	// has 1 to 256 characters that need no escaping in a URL.
 	Next string
 
 	// Position is the cursor for new events. Ascending pages always have it, even without

@@ -44,7 +44,7 @@ func newValidator(maxEvents int, keepUnknown bool, rules schemacheck.CrossRules)
 // validate returns the events of a body that was received at now, and overwrites the
 // body. An *Error is the response to the client.
 func (v *validator) validate(ctx context.Context, platform string, body []byte, route Route, now time.Time) ([]NewEvent, error) {
-	if events, ok := v.newEvents(body, route, now, true); ok {
+	if events, ok := v.decodeNew(body, route, now, true); ok {
 		return events, nil
 	}
 	// A decoded body can take many times the memory of the text, so none is kept while
@@ -57,7 +57,7 @@ func (v *validator) validate(ctx context.Context, platform string, body []byte, 
 	if err := v.check(ctx, body, route, now); err != nil {
 		return nil, err
 	}
-	events, ok := v.newEvents(body, route, now, false)
+	events, ok := v.decodeNew(body, route, now, false)
 	if !ok {
 		return nil, errors.New("the schema accepts a body that the decoder cannot read")
 	}
@@ -88,7 +88,7 @@ func givenUpError(cause error) *Error {
 }
 
 // newEvents overwrites the body.
-func (v *validator) newEvents(body []byte, route Route, now time.Time, strict bool) ([]NewEvent, bool) {
+func (v *validator) decodeNew(body []byte, route Route, now time.Time, strict bool) ([]NewEvent, bool) {
 	d := v.decoder()
 	defer v.release(d)
 	events, ok := v.decode(d, body, route, now, strict)

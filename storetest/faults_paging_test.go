@@ -59,7 +59,12 @@ func pagingFaults() []fault {
 		}, []string{again}},
 		{"cursors contain characters that are not URL-safe", func(s *store) {
 			s.onPage(func(_ chargeingest.Query, p *chargeingest.Page) { p.Position += "+/=" })
-		}, []string{"cursors consist of URL-safe characters"}},
+		}, []string{"cursors have 1 to 256 URL-safe characters"}},
+		{"cursors have 300 characters", func(s *store) {
+			s.onPage(func(_ chargeingest.Query, p *chargeingest.Page) {
+				p.Position += strings.Repeat("A", 300-len(p.Position))
+			})
+		}, []string{"cursors have 1 to 256 URL-safe characters"}},
 		{"a malformed cursor means the start", func(s *store) {
 			s.onList(func(ctx context.Context, q chargeingest.Query, next listFunc) (chargeingest.Page, error) {
 				page, err := next(ctx, q)
