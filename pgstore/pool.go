@@ -37,7 +37,7 @@ const resetInterval = 100 * time.Millisecond
 
 // poolResetter returns a function to call if a connection leads to a server that does not
 // work: the other connections of the pool most likely do, too. It resets the pool at most
-// once per resetInterval, because the host uses the pool, too.
+// once per resetInterval, because the application also uses the pool.
 func poolResetter(pool *pgxpool.Pool) func() {
 	var mu sync.Mutex
 	var last time.Time

@@ -19,13 +19,13 @@ var errNotReplicated = errors.New("the wait for a standby was canceled: the comm
 // server reports that as success with a warning, so without WatchStandby such events are
 // acknowledged. Call it before the pool is created.
 func WatchStandby(cfg *pgxpool.Config) {
-	hostHandler := cfg.ConnConfig.OnNotice
+	nextHandler := cfg.ConnConfig.OnNotice
 	cfg.ConnConfig.OnNotice = func(conn *pgconn.PgConn, n *pgconn.Notice) {
 		if n.Routine == "SyncRepWaitForLSN" {
 			conn.CustomData()[missedStandby] = true
 		}
-		if hostHandler != nil {
-			contain(func(err error) { log(slog.Default(), slog.LevelError, "pgstore: the notice handler failed", err) }, func() { hostHandler(conn, n) })
+		if nextHandler != nil {
+			contain(func(err error) { log(slog.Default(), slog.LevelError, "pgstore: the notice handler failed", err) }, func() { nextHandler(conn, n) })
 		}
 	}
 }

@@ -23,7 +23,7 @@ func newStatements(schema string) *statements {
 		rollback: "ROLLBACK",
 		timeouts: "SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true), set_config('idle_in_transaction_session_timeout', $1, true), set_config('bytea_output', 'hex', true), set_config('client_min_messages', 'warning', true)",
 
-		// The host may have turned synchronous_commit off for the session.
+		// The application may have turned synchronous_commit off for the session.
 		forceDurable: "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit', true) = 'off'",
 
 		// A generic plan that was made for few events may read all events later.

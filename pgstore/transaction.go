@@ -120,7 +120,7 @@ func (t *transaction) send(ctx context.Context, b *pgx.Batch, commits bool) (fai
 	}()
 	defer func() { t.session.setPrepared(b, failure == nil) }()
 	defer panics.RecoverTo(&failure)
-	takeMissedStandby(t.conn) // from a hook of the host
+	takeMissedStandby(t.conn) // from a hook
 	results := t.conn.SendBatch(ctx, b)
 	var err error
 	inCommit := commits

@@ -16,7 +16,7 @@ func openSideFile(path string, database fs.FileInfo) (*os.File, error) {
 	if database != nil {
 		mode = database.Mode().Perm()
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|noFollow, mode) //nolint:gosec // the path is the host's
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|noFollow, mode) //nolint:gosec // the caller chose the path
 	if errors.Is(err, fs.ErrPermission) {
 		return nil, fmt.Errorf("%w: if another user created the file, give it the owner and mode of the database (see chown and chmod --reference)", err)
 	}
