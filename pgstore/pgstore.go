@@ -13,8 +13,8 @@
 // synchronous_standby_names.
 //
 // One goroutine per process commits queued requests together. The transaction locks the
-// rows of the platforms until it ends. Therefore processes do not store an event twice, and
-// the events of a platform become visible in their sequence: a listing skips none.
+// rows of the platforms until it ends. Therefore no two processes store the same reference,
+// and the events of a platform become visible in their sequence: a listing skips none.
 //
 // # Failures
 //

@@ -144,6 +144,7 @@ func (s *session) emptyWAL() error {
 	return nil
 }
 
+// beforeCommit inserts the pending events, and merges index entries in the same transaction.
 func (s *session) beforeCommit() error {
 	if err := s.flush(len(s.pending)); err != nil {
 		return err

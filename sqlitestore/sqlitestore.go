@@ -6,7 +6,7 @@
 //
 // Other programs may read the database, for example the view charge_events_view (see
 // docs/operations.md). A transaction that another program leaves open keeps the write-ahead
-// log (WAL) growing and makes the next Open fail.
+// log (WAL) growing and can make the next Open fail.
 //
 // # Files
 //

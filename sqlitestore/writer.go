@@ -193,7 +193,8 @@ func (w *writer) append(s *session, a storekit.Attempt) (result chargeingest.App
 }
 
 // noteNewest schedules a write of the newest event to the state file. The first event of a
-// restarted WAL is written at once: otherwise Open would not notice that the WAL was deleted.
+// restarted WAL is written before it is acknowledged: otherwise Open could not detect that the
+// WAL was deleted.
 func (w *writer) noteNewest() {
 	if !w.file.setNewest(w.recent.newest) {
 		return

@@ -202,7 +202,7 @@ func (c *Checker) checkBatch(b *treeBuilder, now time.Time) ([]finding, error) {
 		if count > c.MaxEvents {
 			found = append(found, finding{index: -1, Violation: Violation{
 				Code: InvalidField, Field: BatchField,
-				Message: fmt.Sprintf(" must have at most %d events, it has %d", c.MaxEvents, count),
+				Message: fmt.Sprintf(" must have at most %d events, but has %d", c.MaxEvents, count),
 			}})
 		}
 		if hasEvents = count > 0; !hasEvents {
