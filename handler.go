@@ -219,7 +219,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return newError(CodeResourceNotFound, "unknown path; the endpoints are "+
 				"/v1/ingest/charge-data, /v1/ingest/charge-data/{id} and /v1/ingest/charge-datas")
 		}
-		req.id = id
+		req.eventID = id
 		if version == "" {
 			return newError(CodeMissingVersion, "the path must start with a version: /v1/")
 		}
@@ -342,7 +342,7 @@ func (h *Handler) single(e *endpoint) http.Handler {
 			if e.method == http.MethodGet && h.reader == nil {
 				return newError(CodeResourceNotFound, "this service does not return stored events")
 			}
-			req.id = r.PathValue("id")
+			req.eventID = r.PathValue("id")
 			version := strings.TrimPrefix(r.PathValue("version"), "v")
 			if r.PathValue("version") == "" {
 				version = "1"

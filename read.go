@@ -27,12 +27,12 @@ const (
 
 func (h *Handler) serveGet(req *request) error {
 	ev, err := StoredEvent{}, ErrNotFound
-	if len(req.id) <= maxTextLength { // no id is longer
-		ev, err = h.reader.Get(req.r.Context(), req.platform, req.id)
+	if len(req.eventID) <= maxTextLength { // no id is longer
+		ev, err = h.reader.Get(req.r.Context(), req.platform, req.eventID)
 	}
 	if errors.Is(err, ErrNotFound) {
 		e := newError(CodeResourceNotFound, "no charge event has this id")
-		e.ResourceID = limits.Shorten(req.id)
+		e.ResourceID = limits.Shorten(req.eventID)
 		return e
 	}
 	if err != nil {

@@ -42,27 +42,31 @@ type RequestStats struct {
 	Duration time.Duration
 }
 
+// request is the state of one request.
 type request struct {
 	w           http.ResponseWriter
 	r           *http.Request
-	requestID   string
-	id          string
-	subject     string
-	platform    string
-	route       Route
-	events      int
-	replayed    int
-	bytes       int64
-	status      int
-	sent        int64 // bytes of the response body, if it has events
-	broken      bool  // writing the response failed
-	start       time.Time
-	held        limits.Reservation
-	comparison  limits.Comparison
-	body        limitedBody
-	unread      bool      // the rest of the body is discarded after the response
 	server      *server   // nil without an http.Server
+	start       time.Time // by Config.Now
 	systemStart time.Time // by the system clock, if server is set
+
+	requestID string
+	subject   string
+	platform  string
+	route     Route
+	eventID   string // for GetEvent
+
+	body       limitedBody
+	unread     bool // the rest of the body is discarded after the response
+	held       limits.Reservation
+	comparison limits.Comparison
+
+	status   int
+	events   int
+	replayed int
+	bytes    int64 // read from the body
+	sent     int64 // bytes of the response body, if it has events
+	broken   bool  // writing the response failed
 
 	headerValues [3]string // memory for the headers that every response has
 }
