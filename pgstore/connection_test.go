@@ -22,7 +22,6 @@ import (
 	"example.com/chargeingest"
 )
 
-// The server reports success, with a warning.
 func TestCanceledWaitForStandby(t *testing.T) {
 	parallel(t)
 	srv := newOwnServer(t)
@@ -100,7 +99,6 @@ func TestEndedIdleConnections(t *testing.T) {
 	}
 }
 
-// cutting closes the connection at the next response, once.
 type cutting struct {
 	net.Conn
 	armed *atomic.Bool
@@ -115,7 +113,6 @@ func (c cutting) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// stalling stops sending after armed bytes.
 type stalling struct {
 	net.Conn
 	armed   *atomic.Int64
@@ -310,7 +307,6 @@ CREATE TRIGGER look BEFORE INSERT ON `+schema+`.events FOR EACH ROW EXECUTE FUNC
 	require.Equal(t, "77s 0", after)
 }
 
-// breaking makes a statement fail before the commit.
 type breaking struct{}
 
 func (breaking) TraceBatchStart(ctx context.Context, conn *pgx.Conn, d pgx.TraceBatchStartData) context.Context {

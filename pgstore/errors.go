@@ -36,8 +36,7 @@ func codeOf(err error) string {
 	return ""
 }
 
-// isRolledBack reports whether the server rejected a statement and rolls back the
-// transaction.
+// isRolledBack reports whether the server rejected a statement and rolls back.
 //
 // Some codes leave the outcome open: a connection lost by a proxy (08), CockroachDB's
 // ambiguous result (40003), and system and internal errors in a commit (58, XX).
@@ -114,7 +113,7 @@ func mayReconnect(err error) bool {
 	return codeOf(err) == codeReadOnly || errors.As(err, new(sessionEndedError))
 }
 
-// pause waits for a random time before attempt n+1. It returns false if ctx ends first.
+// pause waits for a random time. It returns false if ctx ends first.
 func pause(ctx context.Context, n int) bool {
 	select {
 	case <-time.After(rand.N(time.Millisecond << min(n, 6))): //nolint:gosec // no secret

@@ -75,8 +75,7 @@ func (i *indexer) relation(ctx context.Context, name string) (relation, error) {
 	return found[0], nil
 }
 
-// build builds an index unless a valid one exists. An interrupted build leaves an invalid
-// index.
+// build replaces an invalid index, which an interrupted build leaves.
 func (i *indexer) build(ctx context.Context, table relation, x index) (relation, error) {
 	found, err := i.relations(ctx, "WHERE i.indrelid = $1 AND c.relname = $2", table.oid, x.name)
 	if err != nil {
@@ -138,8 +137,7 @@ JOIN pg_catalog.pg_index ai ON ai.indexrelid = a.inhrelid WHERE a.inhparent = $2
 	return parent, nil
 }
 
-// drop drops an index and all indexes attached to it. If name is attached itself, drop
-// drops the topmost index.
+// drop drops an index with all indexes attached to it, or the topmost if name is attached.
 func (i *indexer) drop(ctx context.Context, name string) error {
 	found, err := i.relations(ctx, `WHERE c.oid = (WITH RECURSIVE up AS (
 SELECT c.oid, 0 AS level FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

@@ -35,7 +35,7 @@ const (
 	waitShare       = 20   // pause between two waits for locked platforms
 	searchShare     = 10   // duration of a search
 
-	forgetFactor = 12 // statement timeouts after which an unused platform is forgotten
+	forgetFactor = 12 // statement timeouts after the last use
 )
 
 func (l *lockedPlatforms) lockWait() time.Duration {
@@ -177,8 +177,8 @@ func (w *writer) storeWithLockWait(group []*groupcommit.Request, lockWait, budge
 	w.store(group, w.groupDeadline())
 }
 
-// postpone requeues the requests of a locked platform. If it has been locked for
-// StatementTimeout, postpone fails all its requests instead.
+// postpone requeues the requests of a platform or, if it was locked for StatementTimeout,
+// fails all of them.
 func (w *writer) postpone(requests []*groupcommit.Request, err error) {
 	platform := requests[0].Platform
 	if p := w.locked.add(platform, err); time.Since(p.since) < w.options.StatementTimeout {

@@ -19,9 +19,9 @@ var migrations embed.FS
 
 const migrationLock = 0x63686172676530 // advisory lock "charge0"
 
-// Processes of the previous version continue to store during and after a migration. So a
-// migration file may lock a table exclusively only for a moment, as ADD COLUMN … NULL does.
-// Slower changes belong in indexChanges.
+// Processes of the previous version continue to store during and after a migration. A file
+// may lock a table exclusively only for a moment, like ADD COLUMN … NULL. Slower changes
+// belong in indexChanges.
 
 type indexChange struct {
 	build []index
@@ -38,8 +38,8 @@ var indexChanges = map[int]indexChange{
 	},
 }
 
-// Other sessions queue behind a session that waits for an exclusive lock, so a migration
-// waits only briefly and tries again.
+// Other sessions queue behind a session that waits for an exclusive lock, so the wait is
+// short.
 const (
 	tableLockWait     = 100 * time.Millisecond
 	migrationPause    = 300 * time.Millisecond // doubled each time

@@ -13,9 +13,8 @@ import (
 
 // Options are the settings of a [Store]. The zero value selects the defaults.
 type Options struct {
-	// Schema is the name of the schema with the tables, which is created if needed: 1 to 63
-	// lower-case letters, digits and underscores, not starting with a digit. Default:
-	// chargeingest.
+	// Schema names the schema of the tables, which is created if needed: 1 to 63 lower-case
+	// letters, digits and underscores, not starting with a digit. Default: chargeingest.
 	Schema string
 
 	// AllowNonDurable, for tests, accepts synchronous_commit = off and fsync = off.

@@ -89,10 +89,9 @@ type Store struct {
 	once    sync.Once
 }
 
-// New returns a store that uses pool. It creates or migrates the tables if needed.
-// Processes of the previous version continue to store during a migration. Until ctx ends, a
-// migration waits for transactions that have read the tables, such as a dump. The error may
-// wrap [ErrSchemaTooNew] or [ErrNotDurable].
+// New creates or migrates the tables if needed. Processes of the previous version continue
+// to store meanwhile. Until ctx ends, a migration waits for transactions that have read the
+// tables, such as a dump. The error may wrap [ErrSchemaTooNew] or [ErrNotDurable].
 func New(ctx context.Context, pool *pgxpool.Pool, o Options) (*Store, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -142,8 +141,8 @@ func (s *Store) open(ctx context.Context) error {
 
 func quoted(name string) string { return pgx.Identifier{name}.Sanitize() }
 
-// Append implements [chargeingest.EventStore]. Ids created by several processes are in
-// storage order only as far as the clocks of the processes agree.
+// Append implements [chargeingest.EventStore]. Ids of several processes are in storage
+// order only as far as their clocks agree.
 func (s *Store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 	b.Platform = escapePlatform(b.Platform)
 	return storekit.Append(ctx, b, func(a storekit.Attempt) (chargeingest.AppendResult, error) {

@@ -17,7 +17,7 @@ import (
 	"example.com/chargeingest/internal/panics"
 )
 
-// beginRead makes Close wait until the caller calls reading.Done.
+// beginRead makes Close wait for a read.
 func (s *Store) beginRead(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -70,7 +70,7 @@ func (s *Store) read(ctx context.Context, platform string, scan bool, f func(con
 	return s.query(ctx, f)
 }
 
-// query runs f in a transaction of the pool, and again if a plan is outdated.
+// query runs f in a transaction, and again if a plan is outdated.
 func (s *Store) query(ctx context.Context, f func(context.Context, pgx.Tx) error) error {
 	conn, err := acquire(ctx, s.pool, s.options.AcquireTimeout)
 	if err != nil && ctx.Err() != nil {

@@ -94,8 +94,7 @@ func milliseconds(d time.Duration) string {
 var errRolledBack = errors.New("the transaction was rolled back before its commit")
 
 // sendWithTimeouts sends a batch whose first n statements set the timeouts. If pgx would
-// prepare any statement, which can wait for a locked table, it sends the first n alone, so
-// that the timeouts apply to that wait.
+// prepare any statement, which can wait for a locked table, it sends the first n alone.
 func (t *transaction) sendWithTimeouts(ctx context.Context, b *pgx.Batch, n int, commits bool) error {
 	if !t.conn.IsClosed() && !t.session.isPrepared(b) {
 		first := &pgx.Batch{QueuedQueries: b.QueuedQueries[:n:n]}

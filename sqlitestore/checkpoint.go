@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// A checkpoint has two steps. The first runs on its own connection and moves WAL frames into
-// the database while transactions continue. The second runs between two transactions and moves
-// the few frames added meanwhile, because SQLite restarts only a WAL that was moved completely.
-// Only the second step delays appends.
+// A checkpoint has two steps. The first moves WAL frames into the database on its own
+// connection, while transactions continue. The second moves the few new frames between two
+// transactions, because SQLite restarts only a WAL that was moved completely. Only the second
+// step delays appends.
 
 // checkpointer belongs to the writer's goroutine.
 type checkpointer struct {
@@ -91,8 +91,8 @@ func (w *writer) checkpointEnded(done checkpointResult) {
 	}
 }
 
-// shouldRepeat reports whether the first step should run again: it left many new frames, but at
-// most half as many as the time before.
+// shouldRepeat reports whether the first step left many new frames, but at most half as many as
+// before.
 func (c *checkpointer) shouldRepeat(frames, few int64) bool {
 	last := c.newFrames
 	c.newFrames = 0
@@ -159,9 +159,8 @@ func (w *writer) checkpointFailed(err error) {
 	}
 }
 
-// drainReaders locks readers out on another goroutine, so that the writer does not wait for
-// them to end. A value on drained passes the lock to the writer: either readersDrained or
-// lockReaders receives it.
+// drainReaders locks readers out on another goroutine, so that the writer does not wait. A value
+// on drained passes the lock to the writer: to either readersDrained or lockReaders.
 func (w *writer) drainReaders(frames int64) {
 	if frames < w.checkpoints.drainAt || w.checkpoints.draining {
 		return

@@ -67,8 +67,8 @@ func (p pragma) set(c conn) error {
 	return nil
 }
 
-// conn is a connection used by one goroutine. Unlike a connection of database/sql, it can be
-// closed after a panic.
+// conn is a connection used by one goroutine. Unlike one of database/sql, it can be closed after
+// a panic.
 type conn struct{ driver.Conn }
 
 func (c conn) exec(query string) error {
@@ -102,7 +102,7 @@ func (c conn) prepare(query string) (statement, error) {
 	return statement{prepared}, nil
 }
 
-// newestEvent returns the greatest seq that any event has had, even if it was pruned.
+// newestEvent returns the greatest seq, even if that event was pruned.
 func (c conn) newestEvent() (seq int64, err error) {
 	rows, err := c.query("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'")
 	if err == nil {
@@ -126,7 +126,7 @@ func scanWALState(rows [][]driver.Value, err error) (state walState, _ error) {
 type walState struct {
 	busy         int64 // 1 if another connection blocked the checkpoint
 	frames       int64
-	checkpointed int64 // frames that are in the database and synced
+	checkpointed int64 // frames that are synced in the database
 }
 
 type statement struct{ contextStatement }

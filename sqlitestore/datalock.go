@@ -36,8 +36,8 @@ func lockFile(path string) (*flock.Flock, error) {
 // lockOffset is the byte that a store locks, beyond SQLite's locks and any end of file.
 const lockOffset = 1 << 60
 
-// claimed lists the database files that stores of this process have open. To open and close
-// one again would release SQLite's locks.
+// claimed lists the database files that this process has open. Closing another descriptor of
+// one would release SQLite's locks.
 var claimed struct {
 	mu    sync.Mutex
 	files []os.FileInfo

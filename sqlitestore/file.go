@@ -110,8 +110,8 @@ type file struct {
 	lastNumber uint64 // the last one that a transaction set, committed or not
 	minNumber  uint64 // the last one seen in the file
 
-	// guard is an idle read-only connection. SQLite deletes the WAL when it closes the last
-	// connection, unless that one is read-only: while guard is open, the WAL stays.
+	// guard is an idle read-only connection. SQLite deletes the WAL with the last connection,
+	// unless that is read-only: while guard is open, the WAL stays.
 	guard driver.Conn
 }
 
@@ -131,8 +131,8 @@ func realPath(path string) (string, error) {
 	return filepath.Join(dir, filepath.Base(path)), userpath.Explain(path, err)
 }
 
-// prepare opens, locks and checks the files. It changes none if they do not belong together.
-// The caller must call release even after an error.
+// prepare changes no file if the files do not belong together. The caller must call release
+// even after an error.
 func (f *file) prepare(ctx context.Context) error {
 	info, err := os.Stat(f.path)
 	isNew := errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().IsRegular() && info.Size() == 0
@@ -185,8 +185,7 @@ func (f *file) openAndLock() error {
 		return errors.Join(err, data.Close())
 	}
 	if !claim(info) {
-		// The file got this name just now, and a store here has it open: closing data would
-		// release that store's locks.
+		// The file got this name just now: closing data would release its store's locks.
 		keepOpen(data)
 		return ErrLocked
 	}
@@ -214,8 +213,7 @@ func (f *file) release() error {
 	return err
 }
 
-// create sets the application id before WAL mode is on, so that the database file has it even
-// without its WAL.
+// create sets the application id before WAL mode, so that the file has it without its WAL.
 func (f *file) create(ctx context.Context) error {
 	db, err := f.open([]pragma{{"synchronous", "2"}, {"application_id", fmt.Sprint(applicationID)}})
 	if err != nil {

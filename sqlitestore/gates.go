@@ -10,7 +10,7 @@ import (
 // gates let platforms take turns at reading.
 type gates struct {
 	reads *limits.Gate // one slot per connection
-	scans *limits.Gate // half as many slots; entered first, so that waiting scans hold none of reads
+	scans *limits.Gate // entered first, so that waiting scans hold no connection
 }
 
 func newGates(readers int) gates {

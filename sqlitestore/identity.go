@@ -12,7 +12,7 @@ import (
 // some pages are newer than others or only in the WAL, so parts may be unknown.
 type content struct {
 	mark mark  // zero if an earlier version wrote the file
-	seq  int64 // of the newest event; 0 if there was none, -1 if unknown
+	seq  int64 // 0 if there was no event, -1 if unknown
 	header
 	offset int64 // of the mark, 0 if unknown
 	err    error
@@ -176,8 +176,7 @@ func (f *file) checkWALPresent(c content, stateMatches bool) error {
 	return nil
 }
 
-// matches reports whether the state file describes this database. If only the mark is
-// readable, matches reads it into c.
+// matches also works if only the mark is readable, and then reads it into c.
 func (f *file) matches(last *state, c *content, wal walContent) bool {
 	if c.err != nil && last.markOffset > 0 {
 		if m, ok := f.markAt(last.markOffset); ok && last.isOf(m.opening) {
@@ -223,7 +222,6 @@ func (f *file) updateState() {
 	}
 }
 
-// setNewest sets the newest acknowledged event and reports whether it changed.
 func (f *file) setNewest(newest int64) bool {
 	if newest <= f.state.content.newest {
 		return false

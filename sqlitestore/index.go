@@ -27,8 +27,7 @@ const (
 // pages, with a few entries per transaction. Opening rebuilds the index from the events.
 //
 // Only the writer changes the index. Readers see new events after the commit. All other changes
-// wait in txWrites for the commit: an index that drops entries before the table has them would
-// miss events.
+// wait in txWrites for the commit: an index ahead of the table would miss events.
 type recentIndex struct {
 	generationSize int
 	minMerge       int

@@ -10,15 +10,15 @@ import (
 	"example.com/chargeingest/storekit"
 )
 
-// An event is in the table backdated if its id is later than its receipt by at least this long,
-// which is more than a transaction takes.
+// An event is in the table backdated if its id is later than its receipt by this much, which is
+// more than a transaction takes.
 const backdatedAfter = 10 * time.Second
 
 const receivedMilliseconds = "received_s * 1000 + received_ns / 1000000"
 
 // Prune deletes the events that were received before a time, to the millisecond. It returns
-// their number even if it also returns an error. Their references can be used again. Platforms
-// that are left without events and idempotency keys are deleted, too.
+// their number, even with an error. Their references can be used again. Platforms without
+// events and idempotency keys are deleted, too.
 //
 // An idempotency key recorded before that time is deleted in one transaction with the events
 // it returned. Events that a later key also returned stay until that key is deleted.
@@ -57,7 +57,7 @@ type pruning struct {
 	beforeID string // above the ids of old events that are not backdated
 	batch    int
 
-	// The positions after which the steps continue:
+	// Each step continues after these:
 
 	id        string
 	backdated [2]int64

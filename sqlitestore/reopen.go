@@ -76,8 +76,8 @@ func (w *writer) leave(cause error) {
 	w.fail(cause)
 }
 
-// rescueWAL copies the WAL, which is still open although it was deleted or replaced by hand,
-// into the database, and ends the session. Readers must be locked out.
+// rescueWAL copies a WAL that was deleted or replaced by hand, but is still open, into the
+// database, and ends the session. Readers must be locked out.
 func (w *writer) rescueWAL() error {
 	w.dropReaders() // they have the old file open, too
 	if err := w.session.emptyWAL(); err != nil {
@@ -125,8 +125,8 @@ func (w *writer) release() error {
 	return err
 }
 
-// abandon closes a session whose database is no longer at its path, and leaves the file at the
-// path as it is. s may be nil. It returns an error if acknowledged events are only in the WAL.
+// abandon closes a session, or nil, whose database is no longer at its path, and keeps the file
+// at the path. It returns an error if acknowledged events are only in the WAL.
 func (w *writer) abandon(s *session, cause error) error {
 	f := w.file
 	var err error

@@ -21,12 +21,12 @@ type session struct {
 	walSeen        time.Time
 	statements
 
-	// platforms caches row ids. A rollback clears it, because it may undo an insertion.
+	// A rollback clears platforms, because it may undo an insertion.
 	platforms map[string]int64
 
 	recent *recentIndex
 
-	// loaded is the number of content bytes that the group has read.
+	// bytes of content that the group has read
 	loaded int
 
 	// added is set if the last transaction that changed rows stored events.
@@ -59,9 +59,8 @@ func openSession(ctx context.Context, f *file) (*session, error) {
 	return s, nil
 }
 
-// start makes the WAL left by a crash durable before anything is acknowledged: missing events
-// are detected before the database changes, and emptyWAL syncs all rows that a replay may
-// return.
+// start makes the WAL of a crash durable before anything is acknowledged: missing events are
+// detected before the database changes, and emptyWAL syncs all rows that a replay may return.
 func (s *session) start(ctx context.Context, f *file) error {
 	if f.guard == nil {
 		if err := f.openGuard(ctx); err != nil {
@@ -144,7 +143,7 @@ func (s *session) emptyWAL() error {
 	return nil
 }
 
-// beforeCommit inserts the pending events, and merges index entries in the same transaction.
+// beforeCommit inserts the pending events and merges index entries.
 func (s *session) beforeCommit() error {
 	if err := s.flush(len(s.pending)); err != nil {
 		return err
@@ -210,8 +209,7 @@ func (s *session) changes() (n int64, err error) {
 	return n, err
 }
 
-// advanceMark sets the next mark if rows changed since before. It returns the mark that the
-// database has after the commit.
+// advanceMark sets the next mark if rows changed, and returns the mark after the commit.
 func (s *session) advanceMark(f *file, before int64) (mark, error) {
 	next := f.nextMark(s.recent.newest)
 	result, err := s.setMark.exec(next.encode(), before)

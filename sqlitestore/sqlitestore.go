@@ -86,8 +86,8 @@ type Options struct {
 	// Entropy is the source of the random part of event ids. Default: crypto/rand.Reader.
 	Entropy io.Reader
 
-	// ScanTimeout bounds each Get and List, not counting the wait for its turn. A longer call
-	// returns chargeingest.ErrScanLimit. A call that waits two seconds for its turn returns
+	// ScanTimeout bounds each Get and List, without the wait for its turn. A longer call
+	// returns chargeingest.ErrScanLimit. After two seconds without a turn, a call returns
 	// chargeingest.ErrOverloaded. Default: 2 s.
 	ScanTimeout time.Duration
 
@@ -153,8 +153,7 @@ type Store struct {
 	readers *sql.DB
 	gates   gates
 
-	// reading is held for reading by each read, and for writing to finish a checkpoint that
-	// reads block, to reopen, and to close.
+	// held by reads, and exclusively to finish a blocked checkpoint, to reopen and to close
 	reading sync.RWMutex
 
 	running context.Context
@@ -262,8 +261,8 @@ func (s *Store) Ready(ctx context.Context) error {
 }
 
 // Close stores the queued events, ends Backup and Prune, and closes the database. Other
-// methods then return chargeingest.ErrClosed. Every call of Close returns the same result: an
-// error if closing failed, or if another database overwrote the file.
+// methods then return chargeingest.ErrClosed. Every call returns the same result: an error if
+// closing failed, or if another database overwrote the file.
 func (s *Store) Close() error {
 	s.once.Do(func() {
 		s.backupsMu.Lock()

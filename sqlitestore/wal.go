@@ -110,9 +110,9 @@ func readFull(r io.Reader, data []byte) (ok bool, err error) {
 	return err == nil, err
 }
 
-// continues reports whether the WAL belongs to a database with this content. If marks are
-// missing (another program began the WAL, an earlier version, an interrupted checkpoint), the
-// result is false only if the state file names another database.
+// continues reports whether the WAL belongs to a database with this content. Without a mark
+// (another program began the WAL, an earlier version, an interrupted checkpoint), it does
+// unless the state file names another database.
 func (w walContent) continues(c content, wasOther bool) bool {
 	isAnother := func(m mark) bool { return m.stamp != c.mark.stamp }
 	switch {

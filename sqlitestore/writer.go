@@ -24,7 +24,7 @@ type writer struct {
 	maxEvents int // per transaction
 	groupTime time.Duration
 
-	dropReaders func() // closes the readers' idle connections
+	dropReaders func() // closes idle connections
 	stats       checkpointStats
 
 	queue   *groupcommit.Queue
@@ -38,7 +38,7 @@ type writer struct {
 	lastErr error        // of a transaction or checkpoint; nil after a success
 
 	stateTimer    <-chan time.Time // set while the state file is behind
-	writeStateNow bool             // the WAL may have restarted since the last write of the state file
+	writeStateNow bool             // the state file may name no event of a restarted WAL
 
 	reopening struct { // the last failed attempt
 		failed time.Time
@@ -192,9 +192,8 @@ func (w *writer) append(s *session, a storekit.Attempt) (result chargeingest.App
 	return s.append(a, w.ids.Next)
 }
 
-// noteNewest schedules a write of the newest event to the state file. The first event of a
-// restarted WAL is written before it is acknowledged: otherwise Open could not detect that the
-// WAL was deleted.
+// noteNewest schedules a write of the state file. It writes the first event of a restarted WAL
+// before that is acknowledged: otherwise Open could not detect that the WAL was deleted.
 func (w *writer) noteNewest() {
 	if !w.file.setNewest(w.recent.newest) {
 		return

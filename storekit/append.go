@@ -21,8 +21,8 @@ type Attempt struct {
 	equal         map[contents]bool
 }
 
-// contents identifies a stored and a sent content that were compared. The digest of the
-// stored one does not suffice, because it leaves out an assigned timestamp.
+// contents identifies two contents. The digest of the stored one does not suffice, because
+// it leaves out an assigned timestamp.
 type contents struct {
 	stored            string
 	timestampAssigned bool // of stored

@@ -167,8 +167,8 @@ func (d *Decision) addExcess(i int, stored *chargeingest.StoredEvent) {
 	d.excess += max(0, len(stored.Content)-len(d.attempt.Events[i].Content))
 }
 
-// requireEqual requires a comparison unless the contents are known to be equal. Beyond
-// maxExcess it drops all pairs, because this attempt cannot decide the batch.
+// requireEqual drops all pairs beyond maxExcess, because this attempt cannot decide the
+// batch then.
 func (d *Decision) requireEqual(p pair) {
 	sent := &d.attempt.Events[p.index]
 	switch {

@@ -95,10 +95,9 @@ func (q *Queue) push(r *Request) error {
 	return nil
 }
 
-// makeRoom reports whether the queue has room for r. If that suffices, it drops the newest
-// requests of the largest platforms, as long as these have more events than the platform of
-// r. It drops no more than r needs for itself, even if Requeue has filled the queue beyond
-// maxEvents.
+// makeRoom reports whether r has room. If that suffices, it drops the newest requests of
+// platforms with more events than r's. r displaces at most as many events as it has, even
+// if Requeue has filled the queue beyond maxEvents.
 func (q *Queue) makeRoom(r *Request) bool {
 	platformEvents := r.events()
 	if p := q.platforms[r.Platform]; p != nil {

@@ -2,9 +2,9 @@ package limits
 
 import "sync"
 
-// Budget bounds the bytes that requests hold. Several requests of one platform together
-// get at most seven eighths, so that slow clients of one platform do not lock out the
-// others. It is safe for concurrent use.
+// Budget bounds the bytes that requests hold. Several requests of one platform get at most
+// seven eighths, so that its slow clients do not lock out other platforms. It is safe for
+// concurrent use.
 type Budget struct {
 	limit int64
 

@@ -41,8 +41,7 @@ type deadlineContext struct {
 	values context.Context
 }
 
-// Value asks the shared context first, because package context finds the parent that ends a
-// context by its values.
+// Value asks the shared context first, because package context finds the parent by a value.
 func (c deadlineContext) Value(key any) any {
 	if v := c.Context.Value(key); v != nil {
 		return v

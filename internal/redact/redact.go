@@ -133,8 +133,7 @@ func (r Redactor) ClientText(s string) string { return hide(r.client, s, maxLogg
 // request hide only long secrets, so that a caller cannot hide its name.
 func (r Redactor) HostText(s string) string { return hide(r.host, s, maxLoggedText) }
 
-// Cause redacts the text of an error. Even if the value of a panic is long, its stack is
-// kept.
+// Cause redacts the text of an error, but keeps the stack of a panic with a long value.
 func (r Redactor) Cause(err error) string {
 	text := err.Error()
 	var p panics.Error
