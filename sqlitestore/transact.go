@@ -96,7 +96,7 @@ func (w *writer) rollBack(s *session) bool {
 	return err == nil || resultCode(err) == sqlite3.SQLITE_ERROR
 }
 
-// isRolledBack is for the error of a COMMIT.
+// isRolledBack reports whether a COMMIT that failed with err committed nothing.
 func isRolledBack(err error) bool {
 	code := resultCode(err)
 	return code == sqlite3.SQLITE_FULL || code == sqlite3.SQLITE_BUSY
