@@ -7,7 +7,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// checkServer returns an error if the server is not durable or converts texts.
+// checkServer returns an error if the server is not durable or converts the encoding of
+// texts.
 func checkServer(ctx context.Context, conn *pgx.Conn, o Options) error {
 	for _, setting := range []string{"server_encoding", "client_encoding"} {
 		var value string
@@ -15,7 +16,7 @@ func checkServer(ctx context.Context, conn *pgx.Conn, o Options) error {
 			return fmt.Errorf("read %s: %w", setting, err)
 		}
 		if value != "UTF8" && value != "utf8" {
-			return fmt.Errorf("%s is %s, and must be UTF8", setting, value)
+			return fmt.Errorf("%s is %s, but must be UTF8", setting, value)
 		}
 	}
 	return checkDurability(ctx, conn, o)
@@ -24,7 +25,7 @@ func checkServer(ctx context.Context, conn *pgx.Conn, o Options) error {
 func checkDurability(ctx context.Context, conn *pgx.Conn, o Options) error {
 	for _, setting := range []string{"synchronous_commit", "fsync"} {
 		var value string
-		// Databases with PostgreSQL's protocol may not have the setting.
+		// Other databases with PostgreSQL's protocol may lack the setting.
 		if err := conn.QueryRow(ctx, "SELECT coalesce(current_setting($1, true), 'on')", setting).Scan(&value); err != nil {
 			return fmt.Errorf("read %s: %w", setting, err)
 		}

@@ -13,7 +13,8 @@ import (
 
 // ContainPanics turns panics of the config's hooks and tracer into errors or log entries.
 // Without it, a panic in a background goroutine of pgxpool ends the process. The store's
-// own connection does not need it. Call it last, before the pool is made.
+// own connection does not need it. Call it after the hooks are set and before the pool is
+// created.
 func ContainPanics(cfg *pgxpool.Config, logger *slog.Logger) {
 	report := func(err error) { log(logger, slog.LevelError, "pgstore: a hook of the pool failed", err) }
 	containConnect(cfg)
@@ -63,7 +64,7 @@ func containConnect(cfg *pgxpool.Config) {
 			defer panics.RecoverTo(&err)
 			return f(ctx, conn)
 		}
-	} else if f := cfg.BeforeAcquire; f != nil { //nolint:staticcheck // deprecated, and still honoured by pgxpool
+	} else if f := cfg.BeforeAcquire; f != nil { //nolint:staticcheck // deprecated, and still honored by pgxpool
 		cfg.PrepareConn = func(ctx context.Context, conn *pgx.Conn) (ok bool, err error) {
 			defer panics.RecoverTo(&err)
 			return f(ctx, conn), nil
@@ -83,7 +84,7 @@ func contain(report func(error), f func()) {
 }
 
 type tracer struct {
-	host   pgx.QueryTracer
+	inner  pgx.QueryTracer
 	report func(error)
 }
 
@@ -108,86 +109,86 @@ func (t tracer) start(ctx context.Context, f func() context.Context) context.Con
 }
 
 func (t tracer) TraceQueryStart(ctx context.Context, conn *pgx.Conn, d pgx.TraceQueryStartData) context.Context {
-	return t.start(ctx, func() context.Context { return t.host.TraceQueryStart(ctx, conn, d) })
+	return t.start(ctx, func() context.Context { return t.inner.TraceQueryStart(ctx, conn, d) })
 }
 
 func (t tracer) TraceQueryEnd(ctx context.Context, conn *pgx.Conn, d pgx.TraceQueryEndData) {
-	contain(t.report, func() { t.host.TraceQueryEnd(ctx, conn, d) })
+	contain(t.report, func() { t.inner.TraceQueryEnd(ctx, conn, d) })
 }
 
 func (t tracer) TraceBatchStart(ctx context.Context, conn *pgx.Conn, d pgx.TraceBatchStartData) context.Context {
-	if h, ok := t.host.(pgx.BatchTracer); ok {
+	if h, ok := t.inner.(pgx.BatchTracer); ok {
 		return t.start(ctx, func() context.Context { return h.TraceBatchStart(ctx, conn, d) })
 	}
 	return ctx
 }
 
 func (t tracer) TraceBatchQuery(ctx context.Context, conn *pgx.Conn, d pgx.TraceBatchQueryData) {
-	if h, ok := t.host.(pgx.BatchTracer); ok {
+	if h, ok := t.inner.(pgx.BatchTracer); ok {
 		contain(t.report, func() { h.TraceBatchQuery(ctx, conn, d) })
 	}
 }
 
 func (t tracer) TraceBatchEnd(ctx context.Context, conn *pgx.Conn, d pgx.TraceBatchEndData) {
-	if h, ok := t.host.(pgx.BatchTracer); ok {
+	if h, ok := t.inner.(pgx.BatchTracer); ok {
 		contain(t.report, func() { h.TraceBatchEnd(ctx, conn, d) })
 	}
 }
 
 func (t tracer) TraceCopyFromStart(ctx context.Context, conn *pgx.Conn, d pgx.TraceCopyFromStartData) context.Context {
-	if h, ok := t.host.(pgx.CopyFromTracer); ok {
+	if h, ok := t.inner.(pgx.CopyFromTracer); ok {
 		return t.start(ctx, func() context.Context { return h.TraceCopyFromStart(ctx, conn, d) })
 	}
 	return ctx
 }
 
 func (t tracer) TraceCopyFromEnd(ctx context.Context, conn *pgx.Conn, d pgx.TraceCopyFromEndData) {
-	if h, ok := t.host.(pgx.CopyFromTracer); ok {
+	if h, ok := t.inner.(pgx.CopyFromTracer); ok {
 		contain(t.report, func() { h.TraceCopyFromEnd(ctx, conn, d) })
 	}
 }
 
 func (t tracer) TracePrepareStart(ctx context.Context, conn *pgx.Conn, d pgx.TracePrepareStartData) context.Context {
-	if h, ok := t.host.(pgx.PrepareTracer); ok {
+	if h, ok := t.inner.(pgx.PrepareTracer); ok {
 		return t.start(ctx, func() context.Context { return h.TracePrepareStart(ctx, conn, d) })
 	}
 	return ctx
 }
 
 func (t tracer) TracePrepareEnd(ctx context.Context, conn *pgx.Conn, d pgx.TracePrepareEndData) {
-	if h, ok := t.host.(pgx.PrepareTracer); ok {
+	if h, ok := t.inner.(pgx.PrepareTracer); ok {
 		contain(t.report, func() { h.TracePrepareEnd(ctx, conn, d) })
 	}
 }
 
 func (t tracer) TraceConnectStart(ctx context.Context, d pgx.TraceConnectStartData) context.Context {
-	if h, ok := t.host.(pgx.ConnectTracer); ok {
+	if h, ok := t.inner.(pgx.ConnectTracer); ok {
 		return t.start(ctx, func() context.Context { return h.TraceConnectStart(ctx, d) })
 	}
 	return ctx
 }
 
 func (t tracer) TraceConnectEnd(ctx context.Context, d pgx.TraceConnectEndData) {
-	if h, ok := t.host.(pgx.ConnectTracer); ok {
+	if h, ok := t.inner.(pgx.ConnectTracer); ok {
 		contain(t.report, func() { h.TraceConnectEnd(ctx, d) })
 	}
 }
 
 func (t tracer) TraceAcquireStart(ctx context.Context, pool *pgxpool.Pool, d pgxpool.TraceAcquireStartData) context.Context {
-	if h, ok := t.host.(pgxpool.AcquireTracer); ok {
+	if h, ok := t.inner.(pgxpool.AcquireTracer); ok {
 		return t.start(ctx, func() context.Context { return h.TraceAcquireStart(ctx, pool, d) })
 	}
 	return ctx
 }
 
 func (t tracer) TraceAcquireEnd(ctx context.Context, pool *pgxpool.Pool, d pgxpool.TraceAcquireEndData) {
-	if h, ok := t.host.(pgxpool.AcquireTracer); ok {
+	if h, ok := t.inner.(pgxpool.AcquireTracer); ok {
 		contain(t.report, func() { h.TraceAcquireEnd(ctx, pool, d) })
 	}
 }
 
 func (t tracer) TraceRelease(pool *pgxpool.Pool, d pgxpool.TraceReleaseData) {
-	if h, ok := t.host.(pgxpool.ReleaseTracer); ok {
+	if h, ok := t.inner.(pgxpool.ReleaseTracer); ok {
 		contain(t.report, func() { h.TraceRelease(pool, d) })
 	}
 }

@@ -97,7 +97,8 @@ type decisionError struct{ error }
 
 func (e decisionError) Unwrap() error { return e.error }
 
-// isEventError reports whether an event is the cause, such as by an invalid character.
+// isEventError reports whether an event caused the error, for example by an invalid
+// character.
 func isEventError(err error) bool {
 	if mayReconnect(err) {
 		return false
@@ -112,7 +113,7 @@ func mayReconnect(err error) bool {
 	return codeOf(err) == codeReadOnly || errors.As(err, new(sessionEndedError))
 }
 
-// pause waits for a random time, or returns false if ctx ends.
+// pause waits for a random time. It returns false if ctx ends first.
 func pause(ctx context.Context, n int) bool {
 	select {
 	case <-time.After(rand.N(time.Millisecond << min(n, 6))): //nolint:gosec // no secret

@@ -87,7 +87,6 @@ func (tr *traffic) awaitStored(t *testing.T, n int) {
 		"nothing is stored: %s", tr.processes[0].Log())
 }
 
-// check retries unknown outcomes, then compares the stored events with the history.
 func (tr *traffic) check(t *testing.T) {
 	t.Helper()
 	tr.each(func(c *crashtest.Client, address string) { c.Resolve(t.Context(), address) })
@@ -108,7 +107,6 @@ func (tr *traffic) check(t *testing.T) {
 	t.Logf("%d events, responses: %s", len(stored), tr.history.Counts())
 }
 
-// The primary is killed under load and its synchronous standby promoted.
 func TestFailover(t *testing.T) {
 	parallel(t)
 	needServer(t)

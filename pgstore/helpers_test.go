@@ -174,7 +174,6 @@ func listed(t *testing.T, s *Store, platform string) (ids []string) {
 	return ids
 }
 
-// lockPlatform locks a platform like another process.
 func lockPlatform(t *testing.T, pool *pgxpool.Pool, schema, platform string) (end func()) {
 	t.Helper()
 	tx, err := pool.Begin(context.Background())

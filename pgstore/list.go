@@ -50,15 +50,15 @@ func (s *Store) list(ctx context.Context, tx pgx.Tx, q chargeingest.Query) (page
 			return page, err
 		}
 	}
-	// Events that are stored after this statement come after newest.
+	// Events stored after this statement have positions after newest.
 	var newest int64
 	var newestID, lastID string
 	if err := tx.QueryRow(ctx, s.sql.listBounds, q.Platform, after).Scan(&newest, &newestID, &lastID); err != nil {
 		return page, err
 	}
 	if after > newest || lastID != "" && idSuffix != idSuffixOf(lastID) {
-		// After a failover or restore that lost events, the cursor would skip events that
-		// get their positions.
+		// After a failover or restore lost events, new events get their positions, and the
+		// cursor would skip these.
 		return page, fmt.Errorf("%w: %q is after an event that this database does not have", chargeingest.ErrInvalidCursor, q.After)
 	}
 	query, arguments := s.listQuery(q, after, newest)

@@ -11,8 +11,8 @@ import (
 	"example.com/chargeingest/internal/groupcommit"
 )
 
-// lockedPlatforms are platforms whose row another session has locked. Their requests stay
-// queued between retries. After a statement timeout they fail.
+// lockedPlatforms are the platforms whose rows other sessions have locked. Their requests
+// stay queued between retries, and fail after Options.StatementTimeout.
 type lockedPlatforms struct {
 	timeout   time.Duration // of statements
 	platforms map[string]*lockedPlatform
@@ -30,10 +30,10 @@ type lockedPlatform struct {
 // Options.StatementTimeout is divided by these.
 const (
 	lockShare       = 5    // wait for a platform
-	lockedLockShare = 100  // the same while any platform is locked
-	probeLockShare  = 2500 // the same during a search
-	waitShare       = 20   // between two waits for a locked platform
-	searchShare     = 10
+	lockedLockShare = 100  // wait for a platform while any is locked
+	probeLockShare  = 2500 // wait for a platform during a search
+	waitShare       = 20   // pause between two waits for locked platforms
+	searchShare     = 10   // duration of a search
 
 	forgetFactor = 12 // statement timeouts after the last use
 )
@@ -50,7 +50,7 @@ func (l *lockedPlatforms) skips(platform string, now time.Time) bool {
 	return p != nil && now.Before(p.retryAt)
 }
 
-// add increases the pause of a platform that it has.
+// add doubles the pause of a platform that is already locked.
 func (l *lockedPlatforms) add(platform string, err error) *lockedPlatform {
 	if l.platforms == nil {
 		l.platforms = make(map[string]*lockedPlatform)
@@ -116,7 +116,7 @@ func (l *lockedPlatforms) split(group []*groupcommit.Request) (unlocked, locked 
 
 type lockSearch struct {
 	lockWait time.Duration
-	until    time.Time // then the rest counts as locked
+	until    time.Time // afterwards the rest counts as locked
 }
 
 func (w *writer) separateLocked(group []*groupcommit.Request, err error) {
@@ -142,8 +142,8 @@ func (w *writer) retryLocked(group []*groupcommit.Request) {
 	w.storeUnlocked(platforms, nil, w.options.StatementTimeout/lockedLockShare)
 }
 
-// storeUnlocked postpones the requests of locked platforms, for which it searches for about
-// the time of budget, and stores the others.
+// storeUnlocked stores the requests of unlocked platforms and postpones the others. It
+// searches for the locked platforms for about the time of budget.
 func (w *writer) storeUnlocked(platforms [][]*groupcommit.Request, lockErr error, budget time.Duration) {
 	locked := w.findLocked(platforms)
 	var unlocked, waiting []*groupcommit.Request
@@ -151,7 +151,7 @@ func (w *writer) storeUnlocked(platforms [][]*groupcommit.Request, lockErr error
 		platform := requests[0].Platform
 		known := w.locked.platforms[platform]
 		switch {
-		case !locked[platform]: // or about to be inserted
+		case !locked[platform]: // perhaps another session is inserting its row
 			unlocked = append(unlocked, requests...)
 		case known == nil:
 			w.postpone(requests, lockErr)
@@ -177,7 +177,8 @@ func (w *writer) storeWithLockWait(group []*groupcommit.Request, lockWait, budge
 	w.store(group, w.groupDeadline())
 }
 
-// postpone requeues requests or, after a statement timeout, fails all of the platform.
+// postpone requeues the requests of a platform or, if it was locked for StatementTimeout,
+// fails all of them.
 func (w *writer) postpone(requests []*groupcommit.Request, err error) {
 	platform := requests[0].Platform
 	if p := w.locked.add(platform, err); time.Since(p.since) < w.options.StatementTimeout {
@@ -211,7 +212,7 @@ func (w *writer) findLocked(platforms [][]*groupcommit.Request) map[string]bool 
 			return err
 		})
 		b.Queue(w.sql.rollback)
-		return nil, t.sendAfter(ctx, b, n, false)
+		return nil, t.sendWithTimeouts(ctx, b, n, false)
 	})
 	if err != nil {
 		return nil

@@ -8,11 +8,11 @@ import (
 	"example.com/chargeingest/internal/panics"
 )
 
-// maxLogText bounds the escaped text of an error, in bytes: with the host's attributes a
-// line stays below 16 KB.
+// maxLogText bounds the escaped text of an error, in bytes, so that a line with the logger's
+// attributes stays below 16 KiB.
 const maxLogText = 12 << 10
 
-// log ignores panics of the host's logger.
+// log ignores panics of the logger.
 func log(logger *slog.Logger, level slog.Level, message string, err error) {
 	var panicked error
 	defer panics.RecoverTo(&panicked)

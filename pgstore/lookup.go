@@ -18,8 +18,8 @@ const maxPrefetchBytes = 16 << 20
 // scopedName is a reference or idempotency key of a platform.
 type scopedName struct{ platform, name string }
 
-// lookup implements [storekit.Lookup]. It finds stored events, except if it is a zero value,
-// and those that the transaction will store.
+// lookup implements [storekit.Lookup]. It finds the events that the transaction will store
+// and, after queueLookups, the stored ones.
 type lookup struct {
 	conn *pgx.Conn
 	sql  *statements
@@ -31,7 +31,7 @@ type lookup struct {
 	fetchedBytes                      int // not prefetched
 }
 
-// queueLookups also locks the platforms.
+// queueLookups locks the platforms first, so that the lookups see all earlier commits.
 func (l *lookup) queueLookups(b *pgx.Batch, group []*groupcommit.Request) {
 	var platforms []string
 	var references, keys nameColumns

@@ -19,9 +19,9 @@ var migrations embed.FS
 
 const migrationLock = 0x63686172676530 // advisory lock "charge0"
 
-// Processes of the previous version continue to store during and after a migration. Its
-// file may lock a table exclusively only for a moment, like ADD COLUMN … NULL. Slower
-// changes belong in indexChanges.
+// Processes of the previous version continue to store during and after a migration. A file
+// may lock a table exclusively only for a moment, like ADD COLUMN … NULL. Slower changes
+// belong in indexChanges.
 
 type indexChange struct {
 	build []index
@@ -38,15 +38,15 @@ var indexChanges = map[int]indexChange{
 	},
 }
 
-// Other sessions queue behind a session that waits for an exclusive lock: it must not wait
-// for long.
+// Other sessions queue behind a session that waits for an exclusive lock, so the wait is
+// short.
 const (
 	tableLockWait     = 100 * time.Millisecond
 	migrationPause    = 300 * time.Millisecond // doubled each time
 	maxMigrationPause = 3 * time.Second
 )
 
-var errMigrating = errors.New("another process migrates the tables")
+var errMigrating = errors.New("another process is migrating the tables")
 
 type migrator struct {
 	schema   string
@@ -67,7 +67,7 @@ func (m *migrator) run(ctx context.Context) error {
 		case err == nil:
 			return nil
 		case ctx.Err() != nil:
-			return fmt.Errorf("not done in time, perhaps because of a long transaction of another session: %w", err)
+			return fmt.Errorf("not finished in time, perhaps because another session keeps a transaction open: %w", err)
 		case !isBusy(err):
 			return err
 		}
@@ -97,7 +97,7 @@ func (m *migrator) try(ctx context.Context, files []string) error {
 		return err
 	}
 	if version > len(files) {
-		return fmt.Errorf("%w: they have version %d, this package has version %d", ErrSchemaTooNew, version, len(files))
+		return fmt.Errorf("%w: the schema has version %d, this package supports up to %d", ErrSchemaTooNew, version, len(files))
 	}
 	// At this level a transaction has no snapshot between statements.
 	return pgx.BeginTxFunc(ctx, m.lockConn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
@@ -114,7 +114,7 @@ func (m *migrator) try(ctx context.Context, files []string) error {
 		}
 		version, err := m.version(ctx, m.lockConn) // another process may have migrated
 		if err == nil {
-			// The portal of the last query has a snapshot until a simple query.
+			// The portal of the last query keeps its snapshot until a simple query.
 			err = execSimple(ctx, m.lockConn, "SELECT 1")
 		}
 		if err != nil {
@@ -172,7 +172,7 @@ func makeSchema(ctx context.Context, tx pgx.Tx, schema string) error {
 		_, err = tx.Exec(ctx, "CREATE SCHEMA "+quoted(schema))
 	}
 	if err != nil {
-		return fmt.Errorf("make the schema %s: %w", schema, err)
+		return fmt.Errorf("create the schema %s: %w", schema, err)
 	}
 	return nil
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// version1 creates the tables of version 1 with n events.
 func version1(t *testing.T, pool *pgxpool.Pool, schema string, n int, partition string) {
 	t.Helper()
 	text, err := migrations.ReadFile("migrations/0001_events.sql")
@@ -110,7 +109,6 @@ CREATE INDEX events_by_id ON ONLY $schema.events (id);`},
 
 const newest = 3
 
-// reader begins a transaction like that of pg_dump.
 func reader(t *testing.T, pool *pgxpool.Pool, schema string) (end func()) {
 	t.Helper()
 	tx, err := pool.BeginTx(t.Context(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
@@ -121,7 +119,6 @@ func reader(t *testing.T, pool *pgxpool.Pool, schema string) (end func()) {
 	return func() { require.NoError(t, tx.Rollback(context.Background())) }
 }
 
-// A new version starts during a dump.
 func TestMigrationDoesNotStopIngest(t *testing.T) {
 	for _, section := range []string{"", "Partitions"} {
 		t.Run("section "+section, func(t *testing.T) {
@@ -147,7 +144,7 @@ func TestMigrationDoesNotStopIngest(t *testing.T) {
 			cancel()
 			err := <-failed
 			require.ErrorIs(t, err, context.Canceled)
-			require.ErrorContains(t, err, "migrate the tables: not done in time")
+			require.ErrorContains(t, err, "migrate the tables: not finished in time")
 			require.Equal(t, 1, versions(t, pool, schema))
 
 			done := make(chan *Store, 1)

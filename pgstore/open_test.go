@@ -86,7 +86,7 @@ func TestRoleWithoutCreateSchema(t *testing.T) {
 	appended(t, s, charges("acme", "a"))
 
 	_, err := New(t.Context(), pool, Options{Schema: schema + "_other"})
-	require.ErrorContains(t, err, "make the schema "+schema+"_other: ERROR: permission denied for database")
+	require.ErrorContains(t, err, "create the schema "+schema+"_other: ERROR: permission denied for database")
 }
 
 func TestRoleWithoutSelect(t *testing.T) {
@@ -154,5 +154,5 @@ func TestSchemaNamedByKeyword(t *testing.T) {
 func TestClientEncodingMustBeUTF8(t *testing.T) {
 	pool := newPool(t, func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["client_encoding"] = "LATIN1" })
 	_, err := New(t.Context(), pool, Options{Schema: newSchema(t, newPool(t))})
-	require.ErrorContains(t, err, "client_encoding is LATIN1, and must be UTF8")
+	require.ErrorContains(t, err, "client_encoding is LATIN1, but must be UTF8")
 }

@@ -11,10 +11,10 @@ import (
 	"example.com/chargeingest"
 )
 
-// Options are the settings of a [Store]. The zero value has the defaults.
+// Options are the settings of a [Store]. The zero value selects the defaults.
 type Options struct {
-	// Schema contains the tables and is created if needed. 1 to 63 lower-case letters,
-	// digits and underscores, not starting with a digit. Default: chargeingest.
+	// Schema names the schema of the tables, which is created if needed: 1 to 63 lower-case
+	// letters, digits and underscores, not starting with a digit. Default: chargeingest.
 	Schema string
 
 	// AllowNonDurable, for tests, accepts synchronous_commit = off and fsync = off.
@@ -23,25 +23,25 @@ type Options struct {
 	// Entropy is the source of the random part of ids. Default: crypto/rand.Reader.
 	Entropy io.Reader
 
-	// StatementTimeout bounds each statement that stores, and retries after a rollback. A
-	// locked platform may delay others for a fifth as long. A transaction may take three
-	// times and Append six times as long. From 5 ms to an hour. Default: 5 s.
+	// StatementTimeout bounds each statement that stores, and the time for retries after a
+	// rollback. A locked platform may delay others for a fifth of it. A transaction may take
+	// three times as long, and Append six times. From 5 ms to an hour. Default: 5 s.
 	StatementTimeout time.Duration
 
-	// AcquireTimeout bounds the wait for a connection, and that of a read for its turn.
+	// AcquireTimeout bounds the wait for a connection, and the wait of a read for its turn.
 	// Default: 2 s.
 	AcquireTimeout time.Duration
 
-	// ScanTimeout bounds Get and List, and the wait of a scan for its turn. The error is
-	// chargeingest.ErrScanLimit. Default: 2 s.
+	// ScanTimeout bounds each Get and List, and separately the wait of a scan for its turn.
+	// Beyond it they return chargeingest.ErrScanLimit. Default: 2 s.
 	ScanTimeout time.Duration
 
-	// MaxQueuedEvents bounds queued events. Beyond it Append returns
+	// MaxQueuedEvents bounds the queued events. Beyond it Append returns
 	// chargeingest.ErrOverloaded. An empty queue accepts any batch. Default: 20,000.
 	MaxQueuedEvents int
 
-	// MaxTransactionEvents bounds the events of one transaction, except for a larger
-	// batch. Default: 2,000.
+	// MaxTransactionEvents bounds the events of a transaction. A larger batch gets its own.
+	// Default: 2,000.
 	MaxTransactionEvents int
 
 	// Observer, if set, is called after each transaction that stored events or failed.
@@ -53,7 +53,7 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// schemaName includes keywords, so statements quote the name.
+// schemaName also matches keywords, so statements quote the name.
 var schemaName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
 
 // withDefaults also validates.

@@ -106,7 +106,6 @@ func (h *hooks) configure(c *pgxpool.Config) {
 	c.ConnConfig.OnNotice = func(*pgconn.PgConn, *pgconn.Notice) { h.at("notice") }
 }
 
-// After a panic each call returns, and ErrNotStored is true.
 func TestPanicsOfHooks(t *testing.T) {
 	parallel(t)
 	h := new(hooks)

@@ -12,13 +12,11 @@ import (
 	"example.com/chargeingest"
 )
 
-// page returns the SQL of a section of docs/postgres.md, for a schema.
 func page(t *testing.T, section, schema string) string {
 	t.Helper()
 	return documented(t, "../docs/postgres.md", section, schema)
 }
 
-// documented returns the SQL in a section of a document.
 func documented(t *testing.T, path, section, schema string) string {
 	t.Helper()
 	text, err := os.ReadFile(path)

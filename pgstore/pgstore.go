@@ -8,19 +8,19 @@
 //
 // # Durability
 //
-// Append returns after the server has committed the events. Its durability depends on
-// synchronous_commit and, if events must survive the loss of a machine,
+// Append returns after the server has committed the events. How durable they are depends on
+// synchronous_commit and, if events must survive the loss of a machine, on
 // synchronous_standby_names.
 //
 // One goroutine per process commits queued requests together. The transaction locks the
-// rows of the platforms until it ends. Processes therefore store no duplicates, and the
-// events of a platform become visible in their sequence: a listing skips none.
+// rows of the platforms until it ends. Therefore no two processes store the same reference,
+// and the events of a platform become visible in their sequence: a listing skips none.
 //
 // # Failures
 //
 // Append returns chargeingest.ErrNotStored if
 //
-//   - the server is read-only or shuts down, or no connection can be made;
+//   - the server is read-only or shutting down, or no connection can be made;
 //   - the connection is lost before the commit was sent, or the server reports that it
 //     ended the session before the commit;
 //   - another session has locked the platform for longer than Options.StatementTimeout.
@@ -34,9 +34,10 @@
 //
 // # Connections
 //
-// The writer has a connection besides those of the pool. Unless the pool has only one
-// connection, reads leave one free. Scans, which are listings by a filter without an index, use half of
-// them. Platforms take turns. Reads need the primary: a lagging standby rejects cursors.
+// The writer has its own connection in addition to the pool. Unless the pool has only one
+// connection, reads leave one of them free. Scans, which are listings by a filter without
+// an index, use half of them. Platforms take turns. Reads need the primary: a lagging
+// standby rejects cursors.
 package pgstore
 
 import (
@@ -65,10 +66,10 @@ var (
 )
 
 var (
-	// ErrSchemaTooNew reports that a newer version of this package made the tables.
-	ErrSchemaTooNew = errors.New("charge event tables of a newer version")
+	// ErrSchemaTooNew is returned if a newer version of this package created the tables.
+	ErrSchemaTooNew = errors.New("charge event tables were created by a newer version")
 
-	// ErrNotDurable reports that a crash of the server can lose acknowledged events:
+	// ErrNotDurable is returned if a crash of the server can lose acknowledged events:
 	// synchronous_commit or fsync is off.
 	ErrNotDurable = errors.New("the server is not durable")
 )
@@ -88,9 +89,9 @@ type Store struct {
 	once    sync.Once
 }
 
-// New creates or migrates the tables, while processes of the previous version continue to
-// store. Until ctx ends, a migration waits for transactions that have read the tables,
-// such as a dump. Errors include [ErrSchemaTooNew] and [ErrNotDurable].
+// New creates or migrates the tables if needed. Processes of the previous version continue
+// to store meanwhile. Until ctx ends, a migration waits for transactions that have read the
+// tables, such as a dump. The error may wrap [ErrSchemaTooNew] or [ErrNotDurable].
 func New(ctx context.Context, pool *pgxpool.Pool, o Options) (*Store, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -140,8 +141,8 @@ func (s *Store) open(ctx context.Context) error {
 
 func quoted(name string) string { return pgx.Identifier{name}.Sanitize() }
 
-// Append implements [chargeingest.EventStore]. Ids of several processes have the order of
-// storing only as far as their clocks agree.
+// Append implements [chargeingest.EventStore]. Ids of several processes are in storage
+// order only as far as their clocks agree.
 func (s *Store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 	b.Platform = escapePlatform(b.Platform)
 	return storekit.Append(ctx, b, func(a storekit.Attempt) (chargeingest.AppendResult, error) {
@@ -168,7 +169,7 @@ func escapePlatform(name string) string {
 // Ready implements [chargeingest.ReadyChecker]. It checks that the server is writable and
 // that the role has the privileges to store.
 func (s *Store) Ready(ctx context.Context) error {
-	if err := s.begin(ctx); err != nil {
+	if err := s.beginRead(ctx); err != nil {
 		return err
 	}
 	defer s.reading.Done()

@@ -11,7 +11,7 @@ import (
 	"example.com/chargeingest/internal/panics"
 )
 
-// noConnection does not wrap err, whose code must not be taken for that of a statement.
+// noConnection does not wrap err, whose code must not be mistaken for that of a statement.
 func noConnection(err error) error { return errors.New("no connection: " + err.Error()) }
 
 func acquire(ctx context.Context, pool *pgxpool.Pool, timeout time.Duration) (conn *pgxpool.Conn, err error) {
@@ -35,8 +35,9 @@ func release(conn *pgxpool.Conn) (err error) {
 
 const resetInterval = 100 * time.Millisecond
 
-// poolResetter returns a function to call after a connection led to a server that does not
-// work: the others most likely lead there, too. The host uses the pool, so it limits resets.
+// poolResetter returns a function to call if a connection leads to a server that does not
+// work: the others most likely do, too. The application uses the pool, so resets are
+// limited.
 func poolResetter(pool *pgxpool.Pool) func() {
 	var mu sync.Mutex
 	var last time.Time

@@ -59,7 +59,6 @@ func (r *race) add(variant, status int, replayed bool, text string) {
 	}
 }
 
-// Of three contents of a reference one wins, and all responses agree.
 func TestProcessesRaceForReferences(t *testing.T) {
 	parallel(t)
 	const processes, connections, references = 4, 64, 2000

@@ -12,7 +12,6 @@ import (
 	"example.com/chargeingest/internal/storemodel"
 )
 
-// Random steps, compared with the model. See -rounds and -seed.
 func TestModel(t *testing.T) {
 	parallel(t)
 	rounds, seed := 1, *seedFlag

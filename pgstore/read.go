@@ -17,8 +17,8 @@ import (
 	"example.com/chargeingest/internal/panics"
 )
 
-// begin makes Close wait for a read.
-func (s *Store) begin(ctx context.Context) error {
+// beginRead makes Close wait for a read.
+func (s *Store) beginRead(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func (s *Store) enterGates(ctx context.Context, platform string, scan bool) (lea
 }
 
 func (s *Store) read(ctx context.Context, platform string, scan bool, f func(context.Context, pgx.Tx) error) error {
-	if err := s.begin(ctx); err != nil {
+	if err := s.beginRead(ctx); err != nil {
 		return err
 	}
 	defer s.reading.Done()
@@ -70,7 +70,7 @@ func (s *Store) read(ctx context.Context, platform string, scan bool, f func(con
 	return s.query(ctx, f)
 }
 
-// query runs f again if a plan is outdated.
+// query runs f in a transaction, and again if a plan is outdated.
 func (s *Store) query(ctx context.Context, f func(context.Context, pgx.Tx) error) error {
 	conn, err := acquire(ctx, s.pool, s.options.AcquireTimeout)
 	if err != nil && ctx.Err() != nil {
@@ -107,7 +107,7 @@ func (s *Store) query(ctx context.Context, f func(context.Context, pgx.Tx) error
 	return fmt.Errorf("pgstore: read: %w", err)
 }
 
-// transact also prepares statements within the transaction's timeouts.
+// transact sets the timeouts before f, so that they also bound the preparing of statements.
 func (s *Store) transact(ctx context.Context, conn *pgxpool.Conn, f func(context.Context, pgx.Tx) error) (err error) {
 	defer panics.RecoverTo(&err)
 	return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{AccessMode: pgx.ReadOnly, IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {

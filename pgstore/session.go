@@ -12,7 +12,8 @@ import (
 	"example.com/chargeingest/internal/panics"
 )
 
-// session is the writer's connection. It is not from the pool, which others may exhaust.
+// session is the writer's connection. It is not from the pool, which other users may
+// exhaust.
 type session struct {
 	pool   *pgxpool.Pool
 	logger *slog.Logger
@@ -41,7 +42,8 @@ const (
 	closeTimeout = time.Second
 )
 
-// get continues to connect after the timeout: the first of several hosts may take longer.
+// get stops waiting after the timeout, but keeps connecting for the next call: the first of
+// several hosts may take longer.
 func (s *session) get(ctx context.Context, timeout time.Duration) (conn *pgx.Conn, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -219,7 +221,7 @@ func preparingOf(cfg *pgx.ConnConfig) preparing {
 	return prepareOnce
 }
 
-// isPrepared reports whether pgx prepares no statement of a batch.
+// isPrepared reports whether pgx will send a batch without preparing any statement first.
 func (s *session) isPrepared(b *pgx.Batch) bool {
 	if s.preparing != prepareOnce {
 		return s.preparing == prepareNever

@@ -12,20 +12,20 @@ import (
 // missedStandby is a key of a connection's custom data.
 const missedStandby = "example.com/chargeingest/pgstore: missed standby"
 
-var errNotReplicated = errors.New("the wait for a standby was canceled: the commit is on this server alone")
+var errNotReplicated = errors.New("the wait for a standby was canceled: the commit may be on this server only")
 
 // WatchStandby makes Append return chargeingest.ErrOutcomeUnknown if the wait for a
 // synchronous standby was canceled, for example by pg_cancel_backend or a proxy. The
 // server reports that as success with a warning, so without WatchStandby such events are
-// acknowledged. Call it before the pool is made.
+// acknowledged. Call it before the pool is created.
 func WatchStandby(cfg *pgxpool.Config) {
-	hostHandler := cfg.ConnConfig.OnNotice
+	nextHandler := cfg.ConnConfig.OnNotice
 	cfg.ConnConfig.OnNotice = func(conn *pgconn.PgConn, n *pgconn.Notice) {
 		if n.Routine == "SyncRepWaitForLSN" {
 			conn.CustomData()[missedStandby] = true
 		}
-		if hostHandler != nil {
-			contain(func(err error) { log(slog.Default(), slog.LevelError, "pgstore: the notice handler failed", err) }, func() { hostHandler(conn, n) })
+		if nextHandler != nil {
+			contain(func(err error) { log(slog.Default(), slog.LevelError, "pgstore: the notice handler failed", err) }, func() { nextHandler(conn, n) })
 		}
 	}
 }

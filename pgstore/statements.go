@@ -17,16 +17,16 @@ const eventColumns = "e.id, e.content, e.timestamp_assigned, e.digest"
 func newStatements(schema string) *statements {
 	in := func(text string) string { return strings.ReplaceAll(text, "$schema", schema) }
 	return &statements{
-		// At a higher level a transaction would fail after it waited for a platform.
+		// At a higher isolation level a transaction would fail after it waited for a platform.
 		begin:    "BEGIN ISOLATION LEVEL READ COMMITTED",
 		commit:   "COMMIT",
 		rollback: "ROLLBACK",
 		timeouts: "SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true), set_config('idle_in_transaction_session_timeout', $1, true), set_config('bytea_output', 'hex', true), set_config('client_min_messages', 'warning', true)",
 
-		// The host may have turned it off for the session.
+		// The application may have turned synchronous_commit off for the session.
 		forceDurable: "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit', true) = 'off'",
 
-		// A generic plan made for few events reads all events.
+		// A generic plan that was made for few events may read all events later.
 		customPlans: "SELECT set_config('plan_cache_mode', 'force_custom_plan', true) WHERE current_setting('plan_cache_mode', true) IS NOT NULL",
 
 		// A single statement locks the platforms after the whole request has arrived, so a
@@ -65,7 +65,7 @@ ON CONFLICT (name) DO UPDATE SET last = p.last`),
 		findLocked: in(`WITH free AS (SELECT name FROM $schema.platforms WHERE name = ANY($1::text[]) FOR NO KEY UPDATE SKIP LOCKED)
 SELECT name FROM $schema.platforms WHERE name = ANY($1::text[]) AND name NOT IN (SELECT name FROM free)`),
 		// Without OFFSET 0 the planner may read all events of a large platform. Content beyond
-		// a number of bytes is null.
+		// $3 bytes in total is null.
 		findReferences: in(`SELECT r.platform, r.reference, e.id, CASE WHEN sum(octet_length(e.content)) OVER (ORDER BY e.platform, e.seq) <= $3 THEN e.content END, e.timestamp_assigned, e.digest
 FROM unnest($1::text[], $2::text[]) AS w(platform, reference)
 CROSS JOIN LATERAL (SELECT * FROM $schema.event_references r WHERE r.platform = w.platform AND r.reference = w.reference OFFSET 0) r
@@ -91,7 +91,7 @@ WHERE r.platform = $1 AND r.key = $2 AND e.platform = r.platform ORDER BY o.ordi
 FROM (VALUES ('platforms', 'SELECT'), ('platforms', 'INSERT'), ('platforms', 'UPDATE'), ('events', 'SELECT'), ('events', 'INSERT'),
 ('event_references', 'SELECT'), ('event_references', 'INSERT'), ('requests', 'SELECT'), ('requests', 'INSERT'), ('requests.sent', 'SELECT'), ('requests.sent', 'INSERT')) AS w(name, privilege)
 WHERE NOT CASE w.name WHEN 'requests.sent' THEN has_column_privilege('$schema.requests', 'sent', w.privilege) ELSE has_any_column_privilege('$schema.' || w.name, w.privilege) END`),
-		// The newest event and that of a cursor.
+		// The newest event and the event of a cursor.
 		listBounds: in(`SELECT coalesce(p.last, 0), coalesce(n.id, ''), coalesce(a.id, '') FROM (SELECT 1) AS one
 LEFT JOIN $schema.platforms p ON p.name = $1
 LEFT JOIN $schema.events n ON n.platform = $1 AND n.seq = p.last

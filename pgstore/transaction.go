@@ -23,22 +23,22 @@ type transaction struct {
 	forceDurable bool
 }
 
-// storeOptimistically commits a group in one round trip. Duplicates cause a unique
-// violation.
+// storeOptimistically commits a group in one round trip, without looking up duplicates:
+// they cause a unique violation.
 func (t *transaction) storeOptimistically(ctx context.Context, group []*groupcommit.Request, next nextID) (*decidedGroup, error) {
 	g, err := decide(ctx, group, &lookup{}, next, t.decisionDeadline())
 	if err != nil {
 		return nil, err
 	}
 	if g.rejections {
-		// It may be a replay of a stored event.
+		// A rejected request may be a replay of a stored event.
 		return t.storeAfterLookup(ctx, group, next)
 	}
 	b := t.begin()
 	n := b.Len()
 	g.insert(b, t.sql)
 	b.Queue(t.sql.commit)
-	return g, t.sendAfter(ctx, b, n, true)
+	return g, t.sendWithTimeouts(ctx, b, n, true)
 }
 
 // storeAfterLookup looks up duplicates first: two round trips.
@@ -57,7 +57,7 @@ func (t *transaction) storeAfterLookup(ctx context.Context, group []*groupcommit
 	b.Queue(t.sql.customPlans)
 	n := b.Len()
 	l.queueLookups(b, group)
-	if err := t.sendAfter(ctx, b, n, false); err != nil {
+	if err := t.sendWithTimeouts(ctx, b, n, false); err != nil {
 		return nil, err
 	}
 	if g, err = decide(ctx, group, l, next, t.decisionDeadline()); err != nil {
@@ -72,7 +72,7 @@ func (t *transaction) storeAfterLookup(ctx context.Context, group []*groupcommit
 	return g, t.send(ctx, b, true)
 }
 
-// Other processes wait for the lock meanwhile.
+// decisionDeadline is early, because other processes wait for the locks meanwhile.
 func (t *transaction) decisionDeadline() time.Time { return time.Now().Add(t.timeout / 5) }
 
 func (t *transaction) begin() *pgx.Batch {
@@ -90,12 +90,12 @@ func milliseconds(d time.Duration) string {
 	return strconv.FormatInt(max(1, d.Milliseconds()), 10)
 }
 
-// errRolledBack is for a COMMIT with the command tag ROLLBACK.
+// errRolledBack means that the command tag of COMMIT was ROLLBACK.
 var errRolledBack = errors.New("the transaction was rolled back before its commit")
 
-// sendAfter sends a batch whose first n statements set the timeouts. If pgx would prepare
-// any statement, which waits for locks of tables, it sends the first n alone.
-func (t *transaction) sendAfter(ctx context.Context, b *pgx.Batch, n int, commits bool) error {
+// sendWithTimeouts sends a batch whose first n statements set the timeouts. If pgx would
+// prepare any statement, which can wait for a locked table, it sends the first n alone.
+func (t *transaction) sendWithTimeouts(ctx context.Context, b *pgx.Batch, n int, commits bool) error {
 	if !t.conn.IsClosed() && !t.session.isPrepared(b) {
 		first := &pgx.Batch{QueuedQueries: b.QueuedQueries[:n:n]}
 		if err := t.send(ctx, first, false); err != nil {
@@ -106,8 +106,8 @@ func (t *transaction) sendAfter(ctx context.Context, b *pgx.Batch, n int, commit
 	return t.send(ctx, b, commits)
 }
 
-// send sends a batch, which ends with the commit if commits is true. Then it returns
-// ErrOutcomeUnknown unless nothing was committed.
+// send sends a batch. If commits is set, the batch ends with COMMIT, and the error is an
+// ErrOutcomeUnknown unless it is certain that nothing was committed.
 func (t *transaction) send(ctx context.Context, b *pgx.Batch, commits bool) (failure error) {
 	if t.conn.IsClosed() {
 		return sessionEndedError{pgconn.ErrConnClosed}
@@ -119,7 +119,7 @@ func (t *transaction) send(ctx context.Context, b *pgx.Batch, commits bool) (fai
 	}()
 	defer func() { t.session.setPrepared(b, failure == nil) }()
 	defer panics.RecoverTo(&failure)
-	takeMissedStandby(t.conn) // of the host
+	takeMissedStandby(t.conn) // from a hook
 	results := t.conn.SendBatch(ctx, b)
 	var err error
 	inCommit := commits

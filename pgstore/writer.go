@@ -193,7 +193,7 @@ func byPlatform(group []*groupcommit.Request) [][]*groupcommit.Request {
 }
 
 const (
-	maxConnections = 5
+	maxConnectAttempts = 5
 
 	// pgx forgets one outdated plan per failure.
 	maxReplans = 3
@@ -212,7 +212,7 @@ func (w *writer) storeWithRetries(group []*groupcommit.Request) (*decidedGroup, 
 		case err == nil:
 			if w.failing {
 				w.failing = false
-				log(w.options.Logger, slog.LevelInfo, "pgstore: transactions are stored again", nil)
+				log(w.options.Logger, slog.LevelInfo, "pgstore: transactions succeed again", nil)
 			}
 			return g, nil
 		case isUnknown(err):
@@ -222,7 +222,7 @@ func (w *writer) storeWithRetries(group []*groupcommit.Request) (*decidedGroup, 
 			w.lookupFirst = true
 		case codeOf(err) == codeNotSupported && replans < maxReplans:
 			replans++
-		case mayReconnect(err) && n < maxConnections && pause(ctx, n):
+		case mayReconnect(err) && n < maxConnectAttempts && pause(ctx, n):
 			// The next connection may lead to another server.
 		case isTransient(err) && pause(retryCtx, n):
 		default:
@@ -261,8 +261,8 @@ func (w *writer) storeOnce(ctx context.Context, group []*groupcommit.Request) (*
 	})
 }
 
-// inTransaction calls f with a transaction that has not begun. Panics of f mean that
-// nothing was stored, since transaction.send recovers from its own.
+// inTransaction calls f with a transaction that has not begun. If f panics, nothing was
+// committed: transaction.send recovers panics of a commit itself.
 func (w *writer) inTransaction(ctx context.Context, f func(*transaction) (*decidedGroup, error)) (g *decidedGroup, err error) {
 	conn, err := w.session.get(ctx, w.options.AcquireTimeout)
 	if err != nil {

@@ -89,7 +89,8 @@ func (s *session) recordKey(platformID int64, b chargeingest.Batch, result charg
 	return nil
 }
 
-// recordTime returns the latest receipt time in Unix milliseconds.
+// recordTime returns the latest receipt of the request and its events, in Unix milliseconds:
+// Prune deletes them together.
 func (s *session) recordTime(b chargeingest.Batch, result chargeingest.AppendResult) (int64, error) {
 	latest := b.Events[0].ReceivedAt.UnixMilli()
 	for i, o := range result.Outcomes {

@@ -12,10 +12,10 @@ import (
 	"example.com/chargeingest/internal/userpath"
 )
 
-// Backup copies the database, as of the start of the call, to a path that must not exist or
-// have control characters. Events can be stored meanwhile. The copy is complete and synced,
-// and can be opened or restored with cp. It gets the mode of the database and, if permitted,
-// the owner. A failed Backup leaves no files.
+// Backup copies the database, as of the start of the call, to a path that must not exist and
+// must not contain control characters. Events can be stored meanwhile. The copy is complete
+// and synced, and can be opened or restored with cp. It gets the mode of the database and, if
+// permitted, its owner. A failed Backup leaves no files.
 //
 // The write-ahead log cannot shrink during a Backup. Close ends Backup with
 // chargeingest.ErrClosed.
@@ -76,7 +76,7 @@ func (s *Store) backup(ctx context.Context, path string) (err error) {
 		return err
 	}
 	if err := s.file.giveOwner(draft); err != nil {
-		s.options.Logger.Warn("sqlitestore: a backup cannot have the owner and mode of the database", "error", err)
+		s.options.Logger.Warn("sqlitestore: a backup could not be given the owner and mode of the database", "error", err)
 	}
 	if err := draft.Sync(); err != nil {
 		return err
@@ -90,7 +90,7 @@ func (s *Store) backup(ctx context.Context, path string) (err error) {
 	return nil
 }
 
-// copyTo has its own connection, because it may exceed ScanTimeout.
+// copyTo opens its own connection: a copy can take far longer than a read.
 func (s *Store) copyTo(ctx context.Context, path string) (err error) {
 	path, err = filepath.Abs(path)
 	if err != nil {
@@ -105,7 +105,7 @@ func (s *Store) copyTo(ctx context.Context, path string) (err error) {
 	return err
 }
 
-// setNewMark gives a copy a new mark, so that no existing WAL matches it, without syncing the
+// setNewMark gives a copy a new mark, so that no existing WAL matches it. The caller syncs the
 // file.
 func (f *file) setNewMark(path string) error {
 	path, err := filepath.Abs(path)

@@ -16,7 +16,6 @@ import (
 	"example.com/chargeingest"
 )
 
-// sqlite3Shell skips the test without the sqlite3 program.
 func sqlite3Shell(t *testing.T, path, query string) string {
 	t.Helper()
 	program, err := exec.LookPath("sqlite3")

@@ -6,7 +6,7 @@ import (
 )
 
 // A checkpoint has two steps. The first moves WAL frames into the database on its own
-// connection, while transactions run. The second moves the few new frames between two
+// connection, while transactions continue. The second moves the few new frames between two
 // transactions, because SQLite restarts only a WAL that was moved completely. Only the second
 // step delays appends.
 
@@ -91,15 +91,15 @@ func (w *writer) checkpointEnded(done checkpointResult) {
 	}
 }
 
-// shouldRepeat reports whether the first step left many new frames, but fewer than half as
-// many as before.
-func (l *checkpointer) shouldRepeat(frames, few int64) bool {
-	last := l.newFrames
-	l.newFrames = 0
+// shouldRepeat reports whether the first step left many new frames, but at most half as many as
+// before.
+func (c *checkpointer) shouldRepeat(frames, few int64) bool {
+	last := c.newFrames
+	c.newFrames = 0
 	if frames <= few || last > 0 && frames > last/2 {
 		return false
 	}
-	l.newFrames = frames
+	c.newFrames = frames
 	return true
 }
 
@@ -152,15 +152,15 @@ func (w *writer) recheckBlocked() {
 
 func (w *writer) checkpointFailed(err error) {
 	w.lastErr = err
-	if isHarmful(err) {
+	if endsSession(err) {
 		w.fail(fmt.Errorf("checkpoint: %w", err))
 	} else {
 		w.logger.Warn("sqlitestore: the write-ahead log cannot be moved into the database", "error", err)
 	}
 }
 
-// drainReaders waits on a goroutine for the readers to end, without blocking the writer. That
-// goroutine hands its lock to the writer by drained: to either readersDrained or lockReaders.
+// drainReaders locks readers out on another goroutine, so that the writer does not wait. A value
+// on drained passes the lock to the writer: to either readersDrained or lockReaders.
 func (w *writer) drainReaders(frames int64) {
 	if frames < w.checkpoints.drainAt || w.checkpoints.draining {
 		return

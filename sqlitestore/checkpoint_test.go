@@ -76,7 +76,6 @@ func frames(t *testing.T, s *Store) int64 {
 	return state.frames
 }
 
-// awaitCheckpoint keeps the number of appends during a checkpoint small.
 func awaitCheckpoint(t *testing.T, s *Store) {
 	t.Helper()
 	for busy := true; busy; {

@@ -18,7 +18,7 @@ const maxWALBytes = "67108864"
 
 func writerPragmas() []pragma {
 	return append(commonPragmas(),
-		pragma{"wal_autocheckpoint", "0"}, // after the writer has responded
+		pragma{"wal_autocheckpoint", "0"}, // the writer checkpoints after it has responded
 		pragma{"journal_size_limit", maxWALBytes},
 		pragma{"cache_size", "-32768"}, // KiB; random references touch many pages
 	)
@@ -67,8 +67,8 @@ func (p pragma) set(c conn) error {
 	return nil
 }
 
-// conn is a connection of one goroutine. Unlike one of database/sql, it can be closed after a
-// panic.
+// conn is a connection used by one goroutine. Unlike one of database/sql, it can be closed after
+// a panic.
 type conn struct{ driver.Conn }
 
 func (c conn) exec(query string) error {
@@ -102,7 +102,7 @@ func (c conn) prepare(query string) (statement, error) {
 	return statement{prepared}, nil
 }
 
-// newestEvent includes pruned events.
+// newestEvent returns the greatest seq, even if that event was pruned.
 func (c conn) newestEvent() (seq int64, err error) {
 	rows, err := c.query("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'")
 	if err == nil {
@@ -111,20 +111,20 @@ func (c conn) newestEvent() (seq int64, err error) {
 	return seq, err
 }
 
-func (c conn) checkpoint(mode string) (l walState, err error) {
+func (c conn) checkpoint(mode string) (state walState, err error) {
 	defer panics.RecoverTo(&err)
 	return scanWALState(c.query("PRAGMA wal_checkpoint(" + mode + ")"))
 }
 
-func scanWALState(rows [][]driver.Value, err error) (l walState, _ error) {
+func scanWALState(rows [][]driver.Value, err error) (state walState, _ error) {
 	if err == nil {
-		err = scan(rows[0], &l.busy, &l.frames, &l.checkpointed)
+		err = scan(rows[0], &state.busy, &state.frames, &state.checkpointed)
 	}
-	return l, err
+	return state, err
 }
 
 type walState struct {
-	busy         int64 // 1 if other connections blocked a part
+	busy         int64 // 1 if another connection blocked the checkpoint
 	frames       int64
 	checkpointed int64 // frames that are synced in the database
 }
@@ -206,7 +206,7 @@ func resultCode(err error) int {
 	return coded.Code() & 0xff
 }
 
-func isHarmful(err error) bool {
+func endsSession(err error) bool {
 	switch resultCode(err) {
 	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN,
 		sqlite3.SQLITE_READONLY, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERNAL, sqlite3.SQLITE_MISUSE:

@@ -26,7 +26,6 @@ func copyKilledWithState(t *testing.T, s setup) setup {
 	return s
 }
 
-// copyMethods copy a database with the event "copied", to be used without the WAL.
 func copyMethods() map[string]func(t *testing.T, s *Store, path, to string) *Store {
 	return map[string]func(t *testing.T, s *Store, path, to string) *Store{
 		"Backup": func(t *testing.T, s *Store, _, to string) *Store {

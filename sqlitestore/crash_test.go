@@ -117,8 +117,6 @@ func (l *servers) forEachClient(f func(*crashtest.Client)) {
 	all.Wait()
 }
 
-// resolve repeats requests until all have an outcome, and compares the stored events with the
-// history.
 func (l *servers) resolve(t *testing.T, k kill) {
 	t.Helper()
 	for n := 0; ; n++ {
@@ -141,7 +139,6 @@ func (l *servers) resolve(t *testing.T, k kill) {
 	requireIntact(t, l.path)
 }
 
-// traffic calls crash after a number of responses or the death of the server.
 func (l *servers) traffic(t *testing.T, responses int, crash func()) {
 	select {
 	case <-l.roundOver:

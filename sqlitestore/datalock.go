@@ -36,11 +36,12 @@ func lockFile(path string) (*flock.Flock, error) {
 // lockOffset is the byte that a store locks, beyond SQLite's locks and any end of file.
 const lockOffset = 1 << 60
 
-// claimed lists the open files of this process. Reopening one would release SQLite's locks.
+// claimed lists the database files that this process has open. Closing another descriptor of
+// one would release SQLite's locks.
 var claimed struct {
 	mu    sync.Mutex
 	files []os.FileInfo
-	kept  []*os.File
+	kept  []*os.File // never closed
 }
 
 func isClaimed(file os.FileInfo) bool {

@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockDataFile returns false if another open file has the lock, even under another name. The
-// lock belongs to the open file description, so neither SQLite's locks nor other descriptors
-// release it. On file systems without such locks, only the lock file protects the database.
+// lockDataFile returns false if another store has the lock, even under another name. The lock
+// belongs to the open file description, so closing other descriptors does not release it. On
+// file systems without such locks, only the lock file protects the database.
 func lockDataFile(f *os.File) (bool, error) {
 	err := setDataLock(f, unix.F_WRLCK)
 	switch {

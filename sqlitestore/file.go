@@ -25,7 +25,7 @@ import (
 // applicationID is "chda" in ASCII.
 const applicationID = 0x63686461
 
-// tuning is for tests.
+// tuning has settings that only tests change.
 type tuning struct {
 	wrap func(driver.Connector) driver.Connector
 
@@ -110,8 +110,8 @@ type file struct {
 	lastNumber uint64 // the last one that a transaction set, committed or not
 	minNumber  uint64 // the last one seen in the file
 
-	// guard is an idle connection. SQLite deletes the WAL when it closes the last connection,
-	// but not if that only reads.
+	// guard is an idle read-only connection. SQLite deletes the WAL with the last connection,
+	// unless that is read-only: while guard is open, the WAL stays.
 	guard driver.Conn
 }
 
@@ -131,8 +131,8 @@ func realPath(path string) (string, error) {
 	return filepath.Join(dir, filepath.Base(path)), userpath.Explain(path, err)
 }
 
-// prepare refuses files that do not belong together without changing them. The caller always
-// calls release.
+// prepare changes no file if the files do not belong together. The caller must call release
+// even after an error.
 func (f *file) prepare(ctx context.Context) error {
 	info, err := os.Stat(f.path)
 	isNew := errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().IsRegular() && info.Size() == 0
@@ -185,7 +185,7 @@ func (f *file) openAndLock() error {
 		return errors.Join(err, data.Close())
 	}
 	if !claim(info) {
-		// Closing the file, which got this name just now, would release its store's locks.
+		// The file got this name just now: closing data would release its store's locks.
 		keepOpen(data)
 		return ErrLocked
 	}
@@ -213,7 +213,7 @@ func (f *file) release() error {
 	return err
 }
 
-// create sets the application id before WAL mode, so that the file itself always has it.
+// create sets the application id before WAL mode, so that the file has it without its WAL.
 func (f *file) create(ctx context.Context) error {
 	db, err := f.open([]pragma{{"synchronous", "2"}, {"application_id", fmt.Sprint(applicationID)}})
 	if err != nil {
@@ -222,7 +222,7 @@ func (f *file) create(ctx context.Context) error {
 	return errors.Join(db.PingContext(ctx), db.Close())
 }
 
-// checkHeader refuses files of other programs without changing them: SQLite opens an immutable
+// checkHeader rejects files of other programs without changing them: SQLite opens an immutable
 // file without locks and recovery. writable_schema tolerates a schema that is only in the WAL
 // after an interrupted checkpoint.
 func (f *file) checkHeader(ctx context.Context) error {

@@ -10,7 +10,7 @@ import (
 // gates let platforms take turns at reading.
 type gates struct {
 	reads *limits.Gate // one slot per connection
-	scans *limits.Gate // fewer slots, entered first
+	scans *limits.Gate // entered first, so that waiting scans hold no connection
 }
 
 func newGates(readers int) gates {
@@ -33,7 +33,7 @@ func (g *gates) enter(ctx context.Context, platform string, scan bool) (leave fu
 	return func() { leaveReads(); leaveScans() }, nil
 }
 
-// isScan reports whether a query may read any number of events that it does not return.
+// isScan reports whether a query may read many more events than it returns.
 func isScan(q chargeingest.Query) bool {
 	if q.Reference != "" {
 		return false // at most one event has it

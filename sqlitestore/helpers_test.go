@@ -40,7 +40,6 @@ func charges(platform string, references ...string) chargeingest.Batch {
 	return b
 }
 
-// changed conflicts with charges of the same reference.
 func changed(platform, reference string) chargeingest.Batch {
 	b := charges(platform, reference)
 	b.Events[0].Content = `{"reference":"` + reference + `","description":"changed"}`
@@ -145,7 +144,6 @@ func call(ctx context.Context, s *Store, b chargeingest.Batch) sending {
 	return done
 }
 
-// send returns when the batch waits for a writer on hold.
 func send(ctx context.Context, s *Store, b chargeingest.Batch) sending {
 	waiting := func() int { return s.writer.queue.Stats().QueuedEvents }
 	before := waiting()

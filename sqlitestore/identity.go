@@ -11,14 +11,14 @@ import (
 // content is the state of the database file without its WAL. After an interrupted checkpoint
 // some pages are newer than others or only in the WAL, so parts may be unknown.
 type content struct {
-	mark mark  // zero in an earlier version
-	seq  int64 // 0 if there was none, -1 if unknown
+	mark mark  // zero if an earlier version wrote the file
+	seq  int64 // 0 if there was no event, -1 if unknown
 	header
 	offset int64 // of the mark, 0 if unknown
 	err    error
 }
 
-// markPosition holds for one schema version, because VACUUM may move the mark.
+// markPosition is valid for one schema version, because VACUUM may move the mark.
 type markPosition struct {
 	offset int64
 	schema uint32
@@ -127,7 +127,7 @@ func (f *file) validate(ctx context.Context) error {
 	}
 	next := &state{current: c.mark.opening}
 	if c.mark.stamp == (stamp{}) {
-		next.newest = max(0, c.seq) // the only difference from an older copy
+		next.newest = max(0, c.seq) // without a mark, only this distinguishes an older copy
 	}
 	switch {
 	case stateMatches && fileSize(f.path+"-wal") == 0 && c.seq >= 0 && c.seq < last.newest:
@@ -157,7 +157,7 @@ func (f *file) validate(ctx context.Context) error {
 	return nil
 }
 
-// checkWALPresent warns of a missing WAL that the state file cannot detect.
+// checkWALPresent warns if a WAL may be missing and the state file cannot tell.
 func (f *file) checkWALPresent(c content, stateMatches bool) error {
 	if !c.mark.open || stateMatches {
 		return nil
@@ -176,7 +176,7 @@ func (f *file) checkWALPresent(c content, stateMatches bool) error {
 	return nil
 }
 
-// matches also works if only the mark is readable.
+// matches also works if only the mark is readable, and then reads it into c.
 func (f *file) matches(last *state, c *content, wal walContent) bool {
 	if c.err != nil && last.markOffset > 0 {
 		if m, ok := f.markAt(last.markOffset); ok && last.isOf(m.opening) {
@@ -215,14 +215,14 @@ func (f *file) sessionOpened(c conn, newest int64) error {
 	return nil
 }
 
-// updateState logs only one error, because the state file is optional.
+// updateState logs only the first error, because the state file is optional.
 func (f *file) updateState() {
 	if err := f.state.update(); err != nil {
 		f.logger.Warn("sqlitestore: the state file cannot be written", "error", err)
 	}
 }
 
-func (f *file) acknowledged(newest int64) bool {
+func (f *file) setNewest(newest int64) bool {
 	if newest <= f.state.content.newest {
 		return false
 	}

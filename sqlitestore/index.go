@@ -9,7 +9,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// kind is the key of a lookup entry. Databases store its number.
+// kind is the field that a lookup entry indexes. Databases store its number.
 type kind int
 
 const (
@@ -20,14 +20,14 @@ const (
 	kinds = int(byCustomerReference)
 )
 
-// recentIndex finds the newest events, whose entries are not all in the table lookup.
+// recentIndex finds the newest events, whose entries are not all in the table lookup yet.
 //
 // References are random, so writing each entry at once would change another 4 KiB page per
 // event. Instead, a generation of events is merged in key order, in which neighbors share
 // pages, with a few entries per transaction. Opening rebuilds the index from the events.
 //
-// Only the writer changes the index. Readers see new events after the commit. Everything else
-// changes in commit, from txWrites: an index ahead of the table would lose events.
+// Only the writer changes the index. Readers see new events after the commit. All other changes
+// wait in txWrites for the commit: an index ahead of the table would miss events.
 type recentIndex struct {
 	generationSize int
 	minMerge       int
@@ -41,7 +41,7 @@ type recentIndex struct {
 
 	merging    bool
 	oldLast    int64
-	committed  int          // length of young.events at the last commit
+	committed  int          // number of young.events at the last commit
 	sorted     chan []entry // receives the entries of old, then nil
 	unmerged   []entry
 	entriesDue int
@@ -201,7 +201,7 @@ func (r *recentIndex) rollback() {
 	r.txWrites = txWrites{}
 }
 
-// The caller holds mu.
+// forget removes deleted events. The caller holds mu.
 func (r *recentIndex) forget(deleted []int64) {
 	first := r.old.events
 	if len(first) == 0 {
@@ -234,8 +234,8 @@ type view struct {
 	found  []int64 // ascending
 }
 
-// viewOf returns the recent events with a value. A later transaction finds the others, up to
-// newest, in the table lookup.
+// viewOf returns the recent events with a value. A transaction that begins afterwards finds all
+// others, up to newest, in the table lookup.
 func (r *recentIndex) viewOf(platform string, k kind, value string) view {
 	r.mu.RLock()
 	defer r.mu.RUnlock()

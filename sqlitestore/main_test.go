@@ -30,7 +30,6 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// runAll runs the tests in memory, except benchmarks and many rounds.
 func runAll(m *testing.M) int {
 	flag.Parse()
 	onDisk := flag.Lookup("test.bench").Value.String() != "" || *roundsFlag > 0

@@ -12,7 +12,7 @@ import (
 // mixes the pages of both. Therefore the database has a mark, and each mark names the one
 // before. A transaction sets one if it changes rows but stores no event, if it stores the
 // first events after that, or if SQLite may restart the WAL. The mark and the newest event
-// identify a file's content. A WAL belongs to it if it has that mark or the next.
+// identify a file's content. A WAL belongs to the file if it has that mark or the next one.
 
 // token is random, or zero in databases of earlier versions.
 type token [16]byte
@@ -135,8 +135,8 @@ func (f *file) walMayRestart() bool {
 	return !ok || m.stamp == f.mark.stamp
 }
 
-// acceptMark reports whether the file can have this mark, which must not be older than before.
-// A failed transaction may have set the newest.
+// acceptMark reports whether m is from this opening, and not older than the last mark that it
+// accepted. A failed transaction may have set m.
 func (f *file) acceptMark(m mark) bool {
 	if m.opening != f.opening || m.number < f.minNumber || m.number > f.lastNumber {
 		return false

@@ -68,12 +68,12 @@ func (f *file) migrate(c conn) error {
 		return err
 	}
 	if err := setVersion(c, setMarkSQL(f.nextMark(newest)), int64(len(scripts))); err != nil {
-		return fmt.Errorf("write: %w", err)
+		return fmt.Errorf("set the mark: %w", err)
 	}
 	return nil
 }
 
-// setVersion leaves the transaction open after an error, and the caller closes the connection.
+// setVersion leaves the transaction open after an error: the caller closes the connection.
 func setVersion(c conn, script string, version int64) error {
 	for _, step := range []string{
 		"BEGIN IMMEDIATE",

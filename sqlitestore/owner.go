@@ -9,14 +9,14 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// openSideFile copies owner and mode of the database if it can, so that a program run by root
-// does not lock the owner out.
+// openSideFile gives the file the owner and mode of the database if it can, so that a program
+// run by root does not lock the owner out.
 func openSideFile(path string, database fs.FileInfo) (*os.File, error) {
 	mode := fs.FileMode(0o600)
 	if database != nil {
 		mode = database.Mode().Perm()
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|noFollow, mode) //nolint:gosec // the path is the host's
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|noFollow, mode) //nolint:gosec // the caller chose the path
 	if errors.Is(err, fs.ErrPermission) {
 		return nil, fmt.Errorf("%w: if another user created the file, give it the owner and mode of the database (see chown and chmod --reference)", err)
 	}

@@ -10,7 +10,8 @@ import (
 
 const noFollow = syscall.O_NOFOLLOW
 
-// matchUser: users other than root can choose only among their groups.
+// matchUser sets only the group if the owner cannot be set: users other than root can choose
+// only among their groups.
 func matchUser(f *os.File, now, like fs.FileInfo) error {
 	is, ok := now.Sys().(*syscall.Stat_t)
 	want, ok2 := like.Sys().(*syscall.Stat_t)

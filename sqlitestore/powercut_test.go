@@ -67,8 +67,6 @@ func TestPowerCutLosesUnsyncedEvents(t *testing.T) {
 	t.Fatal("a store that syncs no commit lost nothing")
 }
 
-// A process ends between a write and its sync. The next one replies to a retry, and no other
-// request causes a sync.
 func TestReplayOfUnsyncedEventSurvivesPowerCut(t *testing.T) {
 	t.Parallel()
 	d := newPowerDisk(t)

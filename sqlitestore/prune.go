@@ -10,14 +10,14 @@ import (
 	"example.com/chargeingest/storekit"
 )
 
-// An event is in the table backdated if its id is later than its receipt by more than a
-// transaction can take.
+// An event is in the table backdated if its id is later than its receipt by this much, which is
+// more than a transaction takes.
 const backdatedAfter = 10 * time.Second
 
 const receivedMilliseconds = "received_s * 1000 + received_ns / 1000000"
 
-// Prune deletes the events that were received before a time, to the millisecond, and returns
-// their number, also with an error. Their references can be used again. Platforms without
+// Prune deletes the events that were received before a time, to the millisecond. It returns
+// their number, even with an error. Their references can be used again. Platforms without
 // events and idempotency keys are deleted, too.
 //
 // An idempotency key recorded before that time is deleted in one transaction with the events
@@ -57,7 +57,7 @@ type pruning struct {
 	beforeID string // above the ids of old events that are not backdated
 	batch    int
 
-	// Each step continues after these.
+	// Each step continues after these:
 
 	id        string
 	backdated [2]int64

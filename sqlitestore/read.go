@@ -82,7 +82,7 @@ func (s *Store) List(ctx context.Context, q chargeingest.Query) (page chargeinge
 
 func list(ctx context.Context, tx *sql.Tx, recent *recentIndex, q chargeingest.Query) (chargeingest.Page, error) {
 	var page chargeingest.Page
-	// Before the first statement begins the transaction, see viewOf.
+	// viewOf comes before the first statement, which begins the transaction.
 	kind, value := bestFilter(q)
 	view := recent.viewOf(q.Platform, kind, value)
 	var after int64
@@ -91,7 +91,7 @@ func list(ctx context.Context, tx *sql.Tx, recent *recentIndex, q chargeingest.Q
 		if after, err = cursor.Decode(q.After); err != nil {
 			return page, err
 		}
-		// The cursor is of another database or a newer copy. Accepting it would skip events.
+		// The cursor is from another database or a newer copy. Accepting it would skip events.
 		if after > view.newest {
 			return page, fmt.Errorf("%w: %q is after the newest event of the database", chargeingest.ErrInvalidCursor, q.After)
 		}
@@ -168,15 +168,15 @@ func bestFilter(q chargeingest.Query) (kind, string) {
 func listQueries(q chargeingest.Query, after int64, v view) []listQuery {
 	kind, value := bestFilter(q)
 	if value == "" {
-		s := narrow(q, after, v.newest, "events INDEXED BY events_platform", "events.platform = "+platformByName, q.Platform)
+		s := newListQuery(q, after, v.newest, "events INDEXED BY events_platform", "events.platform = "+platformByName, q.Platform)
 		return []listQuery{s}
 	}
-	statements := []listQuery{narrow(q, after, v.newest,
+	statements := []listQuery{newListQuery(q, after, v.newest,
 		"lookup CROSS JOIN events USING (seq)",
 		"kind = ? AND lookup.platform = "+platformByName+" AND value = ? AND lookup.seq <= (SELECT merged.seq FROM merged)",
 		int(kind), q.Platform, value)}
 	if len(v.found) > 0 {
-		statements = append(statements, narrow(q, after, v.newest, "events",
+		statements = append(statements, newListQuery(q, after, v.newest, "events",
 			"events.seq > (SELECT merged.seq FROM merged) AND events.seq IN (SELECT value FROM json_each(?))", jsonList(v.found)))
 	}
 	if q.Order == chargeingest.Descending {
@@ -196,7 +196,7 @@ func jsonList(numbers []int64) string {
 	return string(append(text, ']'))
 }
 
-func narrow(q chargeingest.Query, after, newest int64, from, condition string, arguments ...any) listQuery {
+func newListQuery(q chargeingest.Query, after, newest int64, from, condition string, arguments ...any) listQuery {
 	seq := "events.seq"
 	if strings.HasPrefix(from, "lookup") {
 		seq = "lookup.seq"

@@ -52,32 +52,32 @@ func (w *writer) reopen() error {
 }
 
 // fail ends the session. A failed commit may leave unreadable frames in the WAL, so nothing
-// is acknowledged until the database was reopened and the WAL checkpointed.
+// is acknowledged until the database has been reopened and the WAL checkpointed.
 func (w *writer) fail(cause error) {
 	w.logger.Error("sqlitestore: writing stops until the database is reopened", "error", cause)
 	w.awaitCheckpoint()
 	s := w.session
 	w.session = nil
 	if err := guarded(s.Close); err != nil {
-		w.logger.Warn("sqlitestore: close after an error", "error", err)
+		w.logger.Warn("sqlitestore: closing the connection after an error failed", "error", err)
 	}
 }
 
-// leave ends a session whose database is not at its path any more. A database that was
-// only renamed is checkpointed first.
+// leave ends a session whose database is no longer at its path. A database that was only
+// renamed is checkpointed first.
 func (w *writer) leave(cause error) {
 	w.awaitCheckpoint()
 	if w.file.isOurs() {
 		if _, err := w.session.checkpoint("PASSIVE"); err != nil {
-			w.logger.Warn("sqlitestore: checkpoint of a database that was moved", "error", err)
+			w.logger.Warn("sqlitestore: the checkpoint of a moved database failed", "error", err)
 		}
 	}
 	w.logger.Error("sqlitestore: the open database is not at its path", "database", w.file.path, "error", cause)
 	w.fail(cause)
 }
 
-// rescueWAL ends a session whose WAL was deleted or replaced by hand, after copying the
-// old file, which is still open, into the database. Readers must be locked out.
+// rescueWAL copies a WAL that was deleted or replaced by hand, but is still open, into the
+// database, and ends the session. Readers must be locked out.
 func (w *writer) rescueWAL() error {
 	w.dropReaders() // they have the old file open, too
 	if err := w.session.emptyWAL(); err != nil {
@@ -99,7 +99,7 @@ func (w *writer) ready() error {
 	return err
 }
 
-// release checkpoints as much as it can and closes the connection. Open does the rest.
+// release checkpoints as much as it can and closes the connection. The next Open does the rest.
 func (w *writer) release() error {
 	w.awaitCheckpoint()
 	f, s := w.file, w.session
@@ -125,8 +125,8 @@ func (w *writer) release() error {
 	return err
 }
 
-// abandon closes a session, or nil, whose database is not at its path any more, and keeps
-// the file at the path. It returns an error if acknowledged events are only in the WAL.
+// abandon closes a session, or nil, whose database is no longer at its path, and keeps the file
+// at the path. It returns an error if acknowledged events are only in the WAL.
 func (w *writer) abandon(s *session, cause error) error {
 	f := w.file
 	var err error

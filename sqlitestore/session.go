@@ -21,12 +21,12 @@ type session struct {
 	walSeen        time.Time
 	statements
 
-	// A rollback empties platforms, because some may be gone.
+	// A rollback clears platforms, because it may undo an insertion.
 	platforms map[string]int64
 
 	recent *recentIndex
 
-	// bytes of content that the transaction has read
+	// bytes of content that the group has read
 	loaded int
 
 	// added is set if the last transaction that changed rows stored events.
@@ -93,7 +93,8 @@ func (s *session) start(ctx context.Context, f *file) error {
 	return f.sessionOpened(s.conn, s.recent.newest)
 }
 
-// requireAcknowledged detects missing events: SQLite ignores a WAL from the first damage on.
+// requireAcknowledged detects missing events: SQLite ignores a WAL from its first damaged frame
+// on.
 func (s *session) requireAcknowledged(f *file) error {
 	newest := f.state.content.newest
 	if newest == 0 && f.seqBeforeWAL <= 0 {
@@ -142,6 +143,7 @@ func (s *session) emptyWAL() error {
 	return nil
 }
 
+// beforeCommit inserts the pending events and merges index entries.
 func (s *session) beforeCommit() error {
 	if err := s.flush(len(s.pending)); err != nil {
 		return err
@@ -194,7 +196,7 @@ func (s *session) idGenerator(entropy io.Reader) (*storekit.IDGenerator, error) 
 	return storekit.NewIDGenerator(entropy, last)
 }
 
-func (s *session) walState() (l walState, err error) {
+func (s *session) walState() (state walState, err error) {
 	defer panics.RecoverTo(&err)
 	return scanWALState(s.readWALState.query())
 }
@@ -207,8 +209,8 @@ func (s *session) changes() (n int64, err error) {
 	return n, err
 }
 
-// mark sets the next mark if rows changed, and returns the mark after the commit.
-func (s *session) mark(f *file, before int64) (mark, error) {
+// advanceMark sets the next mark if rows changed, and returns the mark after the commit.
+func (s *session) advanceMark(f *file, before int64) (mark, error) {
 	next := f.nextMark(s.recent.newest)
 	result, err := s.setMark.exec(next.encode(), before)
 	if err != nil {
@@ -220,6 +222,7 @@ func (s *session) mark(f *file, before int64) (mark, error) {
 	return next, nil
 }
 
+// markClosed may fail: the next Open then only checks more.
 func (s *session) markClosed(f *file) {
 	if _, err := s.begin.exec(); err != nil {
 		return

@@ -15,7 +15,6 @@ import (
 	"example.com/chargeingest/internal/crashtest"
 )
 
-// Each server of a simulation ends with a power cut.
 type simulation struct {
 	*servers
 	plan diskPlan // of the next disk only
@@ -91,8 +90,6 @@ func TestPartialUnsyncedWrites(t *testing.T) {
 	}
 }
 
-// The process ends between a write and its sync, and the power is cut after the next one has
-// replied to a retry.
 func TestReplayOfUnsyncedEventIsSynced(t *testing.T) {
 	t.Parallel()
 	first := seed(t)

@@ -1,36 +1,37 @@
 // Package sqlitestore stores charge events in a SQLite file.
 //
-// Append returns after the commit was synced. The events survive a killed process and, if the
-// disk honors fsync, a power cut. One goroutine stores the queued requests of many callers in
-// one transaction. Platforms take turns.
+// Append returns after its transaction is committed and synced. The events survive a killed
+// process and, if the disk honors fsync, a power cut. One goroutine writes. It stores the
+// queued requests of many callers in one transaction, and platforms take turns.
 //
 // Other programs may read the database, for example the view charge_events_view (see
 // docs/operations.md). A transaction that another program leaves open keeps the write-ahead
-// log (WAL) growing and prevents the next opening.
+// log (WAL) growing and can make the next Open fail.
 //
 // # Files
 //
 // Only one [Store] can have a database open. It locks the database file, under any name
-// (Linux, macOS, Windows), and a lock file (its path and ".lock"), which is never deleted.
+// (Linux, macOS, Windows), and a lock file (the path plus ".lock"), which is never deleted.
 //
-// The WAL (its path and "-wal") may hold events that the database file does not have. SQLite
+// The WAL (the path plus "-wal") may hold events that the database file does not have. SQLite
 // would replay any file with that name, so Open returns [ErrWALMismatch] if the WAL does not
-// continue the database. A state file (".state") names the last database at the path and its
-// newest acknowledged event; if the event is missing, Open returns [ErrEventsMissing]. Both
-// errors name the files and the remedy. Without the state file, missing events are not
-// detected. New files get the mode of the database and, if permitted, the owner.
+// continue the database. A state file (".state") identifies the last database at the path and
+// its newest acknowledged event. If that event is missing, Open returns [ErrEventsMissing].
+// Both errors name the files and the remedy. Without the state file, missing events are not
+// detected. New files get the mode of the database and, if permitted, its owner.
 //
 // To restore a backup, close the store, move away all files whose names begin with the name of
 // the database, and copy the backup to its path. A closed database can be moved and copied
-// together with its WAL. Do not open it by two hard links in turn: the WAL has one name.
+// together with its WAL. Do not open one database under two hard links: the WAL is named after
+// the path.
 //
 // If the database file is replaced while it is open, the store accepts no more events and does
 // not change the new file. Close renames the old WAL (to "-wal.replaced-" and the time), and
 // returns an error if the file was overwritten.
 //
-// Closing any descriptor of the database in the process, such as after copying it, releases
-// SQLite's locks; see sqlite.OFDLocking of modernc.org/sqlite. Use [Store.Backup] for copies,
-// and close other connections before the store.
+// If the process closes any descriptor of the database file, for example after copying it,
+// SQLite loses its locks; see sqlite.OFDLocking of modernc.org/sqlite. Use [Store.Backup] for
+// copies, and close other connections before the store.
 package sqlitestore
 
 import (
@@ -64,15 +65,15 @@ var (
 	// open.
 	ErrLocked = errors.New("database is in use by another store")
 
-	// ErrNotEventDatabase is returned if a file is not a database of this package. It is
-	// unchanged.
+	// ErrNotEventDatabase is returned if the file is not a database of this package. The file
+	// is unchanged.
 	ErrNotEventDatabase = errors.New("not a charge event database")
 
 	// ErrWALMismatch is returned if the write-ahead log belongs to another database or state,
 	// for example after a backup was restored. All files are unchanged.
 	ErrWALMismatch = errors.New("write-ahead log does not match the database")
 
-	// ErrEventsMissing is returned if the database misses acknowledged events, for example
+	// ErrEventsMissing is returned if the database lacks acknowledged events, for example
 	// because its write-ahead log was deleted after a crash. All files are unchanged.
 	ErrEventsMissing = errors.New("acknowledged events are missing")
 
@@ -80,30 +81,30 @@ var (
 	ErrSchemaTooNew = errors.New("charge event database was written by a newer version")
 )
 
-// Options configure a [Store]. The zero value selects the defaults.
+// Options are the settings of a [Store]. The zero value selects the defaults.
 type Options struct {
 	// Entropy is the source of the random part of event ids. Default: crypto/rand.Reader.
 	Entropy io.Reader
 
-	// ScanTimeout bounds a Get or List, without the wait for its turn. A longer call returns
-	// chargeingest.ErrScanLimit, and one without a turn for two seconds
+	// ScanTimeout bounds each Get and List, without the wait for its turn. A longer call
+	// returns chargeingest.ErrScanLimit. After two seconds without a turn, a call returns
 	// chargeingest.ErrOverloaded. Default: 2 s.
 	ScanTimeout time.Duration
 
-	// MaxQueuedEvents bounds the queue. Batches beyond it return chargeingest.ErrOverloaded,
-	// but an empty queue accepts any batch. Default: 20,000.
+	// MaxQueuedEvents bounds the queued events. Beyond it Append returns
+	// chargeingest.ErrOverloaded. An empty queue accepts any batch. Default: 20,000.
 	MaxQueuedEvents int
 
 	// MaxTransactionEvents bounds the events of a transaction. A larger batch gets its own.
 	// Default: 2,000.
 	MaxTransactionEvents int
 
-	// MaxReaders bounds the connections that read. One platform cannot use all connections,
-	// and listings that scan use at most half. Default: 4.
+	// MaxReaders bounds the connections for reading. If there are several, one platform cannot
+	// use all of them. Listings that scan use at most half. Default: 4.
 	MaxReaders int
 
 	// Observer, if set, is called after each transaction that stored events or failed.
-	// Requests wait for it, so it must not call Append, Ready, Prune or Close.
+	// The writer waits for it, so it must not call Append, Ready, Prune or Close.
 	Observer func(chargeingest.CommitStats)
 
 	// Logger receives errors that no caller sees. Default: slog.Default().
@@ -152,7 +153,7 @@ type Store struct {
 	readers *sql.DB
 	gates   gates
 
-	// locked by readers, and by the writer to empty the WAL or to close
+	// held by reads, and exclusively to finish a blocked checkpoint, to reopen and to close
 	reading sync.RWMutex
 
 	running context.Context
@@ -165,19 +166,19 @@ type Store struct {
 }
 
 // Open opens or creates the database at path with the default [Options]. The path must name a
-// file; URIs and control characters are refused. Only the owner can access a new file; an
+// file; URIs and control characters are rejected. Only the owner can access a new file; an
 // existing file, even an empty one, keeps its mode.
 //
-// Open first moves the WAL's events into the database and syncs it, so that replays are
-// durable. The context bounds only the opening.
+// Open first moves the WAL's events into the database and syncs it, so that every event that
+// Append may replay is durable. The context bounds only the opening.
 //
-// The error can be [ErrLocked], [ErrNotEventDatabase], [ErrWALMismatch], [ErrEventsMissing] or
-// [ErrSchemaTooNew].
+// The error may wrap [ErrLocked], [ErrNotEventDatabase], [ErrWALMismatch], [ErrEventsMissing]
+// or [ErrSchemaTooNew].
 func Open(ctx context.Context, path string) (*Store, error) {
 	return OpenWith(ctx, path, Options{})
 }
 
-// OpenWith is [Open] with options. Its error names an invalid field.
+// OpenWith is [Open] with options. If an option is invalid, the error names its field.
 func OpenWith(ctx context.Context, path string, o Options) (*Store, error) {
 	return open(ctx, path, o, defaultTuning())
 }
@@ -261,7 +262,7 @@ func (s *Store) Ready(ctx context.Context) error {
 
 // Close stores the queued events, ends Backup and Prune, and closes the database. Other
 // methods then return chargeingest.ErrClosed. Every call returns the same result: an error if
-// closing fails, or if another database overwrote the file.
+// closing failed, or if another database overwrote the file.
 func (s *Store) Close() error {
 	s.once.Do(func() {
 		s.backupsMu.Lock()
@@ -277,7 +278,8 @@ func (s *Store) Close() error {
 	return s.closed
 }
 
-// release closes the writer's connection last, which deletes the WAL.
+// release closes the readers before the writer, whose last connection deletes the WAL, and
+// unlocks the database last.
 func (s *Store) release() error {
 	s.reading.Lock()
 	defer s.reading.Unlock()

@@ -14,7 +14,7 @@ import (
 // at the path and its newest acknowledged event.
 
 type state struct {
-	// The database has one of the two; opening only after an interrupted opening.
+	// The database has one of the two: current, or opening if an Open was interrupted.
 	current, opening token
 
 	// in the database file, 0 if unknown
@@ -73,7 +73,7 @@ func lastAcknowledged(database string) int64 {
 	if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() {
 		return 0
 	}
-	text, err := os.ReadFile(path) //nolint:gosec // the path is the host's
+	text, err := os.ReadFile(path) //nolint:gosec // the caller chose the path
 	if err != nil {
 		return 0
 	}
@@ -81,7 +81,7 @@ func lastAcknowledged(database string) int64 {
 	return last.newest
 }
 
-// start writes and syncs the state, unless it is nil.
+// start writes the state, or empties the file if content is nil, and syncs the file.
 func (s *stateFile) start(content *state) (text []byte, err error) {
 	if content != nil {
 		s.content = *content
@@ -100,7 +100,7 @@ func (s *stateFile) start(content *state) (text []byte, err error) {
 	return text, err
 }
 
-// update returns only the first error: an older state stays valid.
+// update returns only the first error: an older state is still valid.
 func (s *stateFile) update() error {
 	_, err := s.file.WriteAt(s.content.encode(), 0)
 	if err == nil || s.failed {

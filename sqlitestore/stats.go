@@ -20,7 +20,7 @@ func (s *checkpointStats) checkpointed() {
 	s.complete, s.blockedSince = time.Now(), time.Time{}
 }
 
-// checkpointBlocked returns when the block began.
+// checkpointBlocked records that readers block checkpoints, and returns since when.
 func (s *checkpointStats) checkpointBlocked() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -19,8 +19,8 @@ type unknownError struct{ error }
 
 func (e unknownError) Unwrap() error { return e.error }
 
-// failedResult is for a transaction that failed with err. A rejected request stored nothing,
-// but the event that it conflicts with may be gone.
+// failedResult is for a transaction that failed with err. A rejection becomes ErrNotStored: the
+// event that it conflicts with may be rolled back, too.
 func failedResult(err, rejection error) groupcommit.Result {
 	if rejection == nil && (errors.As(err, new(unknownError)) || errors.As(err, new(panics.Error))) {
 		return groupcommit.Result{Err: fmt.Errorf("sqlitestore: %w", groupcommit.OutcomeUnknown(err))}
@@ -33,8 +33,8 @@ func guarded(f func() error) (err error) {
 	return f()
 }
 
-// transact runs f in a transaction. Its error is an unknownError unless the transaction was
-// rolled back. An error that casts doubt on the connection ends the session.
+// transact runs f in a transaction. The error is an unknownError if a failed commit may be
+// stored. An error that casts doubt on the connection ends the session.
 func (w *writer) transact(f func(*session) error) (err error) {
 	defer panics.RecoverTo(&err) // no panic ends the writer
 	s, err := w.currentSession()
@@ -49,7 +49,7 @@ func (w *writer) transact(f func(*session) error) (err error) {
 		w.lastErr = err
 		s.rolledBack()
 		rolledBack := w.rollBack(s) && (!committing || isRolledBack(err))
-		if !rolledBack || isHarmful(err) {
+		if !rolledBack || endsSession(err) {
 			w.fail(err)
 		}
 		if committing && !rolledBack {
@@ -73,7 +73,7 @@ func (w *writer) transact(f func(*session) error) (err error) {
 	}
 	mark, added := w.file.mark, s.recent.hasAdded()
 	if mayRestart || !added || !s.added {
-		if mark, err = s.mark(w.file, before); err != nil {
+		if mark, err = s.advanceMark(w.file, before); err != nil {
 			return err
 		}
 	}
@@ -96,6 +96,7 @@ func (w *writer) rollBack(s *session) bool {
 	return err == nil || resultCode(err) == sqlite3.SQLITE_ERROR
 }
 
+// isRolledBack reports whether a COMMIT that failed with err committed nothing.
 func isRolledBack(err error) bool {
 	code := resultCode(err)
 	return code == sqlite3.SQLITE_FULL || code == sqlite3.SQLITE_BUSY

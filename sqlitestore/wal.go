@@ -44,7 +44,7 @@ func (f *file) readWAL() (walContent, error) {
 		return found, nil // SQLite treats it as empty
 	}
 	frame := make([]byte, 24+size)
-	open := found // and the frames of the current transaction
+	open := found // and the frames of a transaction without its commit
 	var headers []header
 	for {
 		if more, err := readFull(r, frame); !more {
@@ -111,14 +111,14 @@ func readFull(r io.Reader, data []byte) (ok bool, err error) {
 }
 
 // continues reports whether the WAL belongs to a database with this content. Without a mark
-// (another program began the WAL, an earlier version, an interrupted checkpoint) the result is
-// whether this was the last database at the path.
-func (l walContent) continues(c content, wasOther bool) bool {
+// (another program began the WAL, an earlier version, an interrupted checkpoint), it does
+// unless the state file names another database.
+func (w walContent) continues(c content, wasOther bool) bool {
 	isAnother := func(m mark) bool { return m.stamp != c.mark.stamp }
 	switch {
-	case l.frames == 0:
+	case w.frames == 0:
 		return true
-	case c.err != nil || !l.isOurs && !slices.ContainsFunc(l.marks, isAnother):
+	case c.err != nil || !w.isOurs && !slices.ContainsFunc(w.marks, isAnother):
 		return !wasOther
 	case c.mark.stamp == stamp{} && wasOther:
 		return false
@@ -127,14 +127,13 @@ func (l walContent) continues(c content, wasOther bool) bool {
 		return m.stamp == c.mark.stamp || m.previous == c.mark.stamp && (c.seq < 0 || c.seq >= m.newest)
 	}
 	hasHeader := func(m mark) bool { return m.header == c.header }
-	// Another program began the WAL, and a power cut took the pages that it had moved into the
-	// file.
-	isBefore := !l.isOurs && l.first.changes() == c.changes()+1
-	return slices.ContainsFunc(l.marks, follows) && (l.headers[c.header] || isBefore || slices.ContainsFunc(l.marks, hasHeader))
+	// Another program began the WAL, and a power cut lost the pages that it had checkpointed.
+	isBefore := !w.isOurs && w.first.changes() == c.changes()+1
+	return slices.ContainsFunc(w.marks, follows) && (w.headers[c.header] || isBefore || slices.ContainsFunc(w.marks, hasHeader))
 }
 
-func (l walContent) hasSchema(version uint32) bool {
-	for h := range l.headers {
+func (w walContent) hasSchema(version uint32) bool {
+	for h := range w.headers {
 		if h.schema() == version {
 			return true
 		}
@@ -142,8 +141,8 @@ func (l walContent) hasSchema(version uint32) bool {
 	return false
 }
 
-func (l walContent) hasOtherSchema(version uint32) bool {
-	for h := range l.headers {
+func (w walContent) hasOtherSchema(version uint32) bool {
+	for h := range w.headers {
 		if h.schema() != version {
 			return true
 		}

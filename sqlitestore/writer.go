@@ -15,7 +15,7 @@ import (
 	"example.com/chargeingest/storekit"
 )
 
-// writer is the only goroutine that writes.
+// writer runs the only goroutine that writes.
 type writer struct {
 	logger    *slog.Logger
 	file      *file
@@ -38,7 +38,7 @@ type writer struct {
 	lastErr error        // of a transaction or checkpoint; nil after a success
 
 	stateTimer    <-chan time.Time // set while the state file is behind
-	writeStateNow bool             // the state file may name no event of the WAL
+	writeStateNow bool             // the state file may name no event of a restarted WAL
 
 	reopening struct { // the last failed attempt
 		failed time.Time
@@ -150,7 +150,7 @@ func (w *writer) store(group []*groupcommit.Request) {
 		}
 		return nil
 	})
-	if len(group) > 1 && errors.As(err, new(requestError)) && !isHarmful(err) && resultCode(err) != sqlite3.SQLITE_FULL {
+	if len(group) > 1 && errors.As(err, new(requestError)) && !endsSession(err) && resultCode(err) != sqlite3.SQLITE_FULL {
 		// One request must not fail the others.
 		for i := range group {
 			w.store(group[i : i+1])
@@ -192,10 +192,10 @@ func (w *writer) append(s *session, a storekit.Attempt) (result chargeingest.App
 	return s.append(a, w.ids.Next)
 }
 
-// noteNewest has the newest event written to the state file: at once if the file names no
-// event of the WAL, or Open would not notice that the WAL was deleted.
+// noteNewest schedules a write of the state file. It writes the first event of a restarted WAL
+// before that is acknowledged: otherwise Open could not detect that the WAL was deleted.
 func (w *writer) noteNewest() {
-	if !w.file.acknowledged(w.recent.newest) {
+	if !w.file.setNewest(w.recent.newest) {
 		return
 	}
 	if w.writeStateNow || w.file.stateEvery == 0 {

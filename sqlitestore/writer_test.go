@@ -266,7 +266,6 @@ func TestGroupTimeLimit(t *testing.T) {
 	}
 }
 
-// Under ReturnOriginal a small request can load a large event.
 func TestGroupByteLimitOfReplays(t *testing.T) {
 	s, commits := observed(t)
 	var sendings []sending

@@ -21,8 +21,8 @@ type Attempt struct {
 	equal         map[contents]bool
 }
 
-// contents identifies two contents. A digest does not, because it leaves out an assigned
-// timestamp.
+// contents identifies two contents. The digest of the stored one does not suffice, because
+// it leaves out an assigned timestamp.
 type contents struct {
 	stored            string
 	timestampAssigned bool // of stored
@@ -65,7 +65,7 @@ func (e *undecidedError) Unwrap() error { return chargeingest.ErrNotStored }
 // compared, Append does so while no transaction is open, and calls attempt again. It
 // returns the result of the last attempt.
 //
-// A store may call [Decide] instead, but keeps its transaction open during comparisons.
+// A store may call [Decide] instead. Its transaction then stays open during comparisons.
 func Append(ctx context.Context, b chargeingest.Batch, attempt func(Attempt) (chargeingest.AppendResult, error)) (chargeingest.AppendResult, error) {
 	// A second attempt decides the batch, unless the stored events changed in between.
 	const maxAttempts = 10

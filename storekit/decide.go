@@ -10,12 +10,12 @@ import (
 // Lookup reads the stored state of one platform inside the transaction that stores a
 // batch.
 type Lookup interface {
-	// IdempotencyRecord returns the record of an idempotency key, nil if the key is
+	// IdempotencyRecord returns the record of an idempotency key, or nil if the key is
 	// unused.
 	IdempotencyRecord(ctx context.Context, platform, key string) (*IdempotencyRecord, error)
 
-	// EventByReference returns the event with a reference, nil if there is none. The
-	// reference is not empty.
+	// EventByReference returns the event with a reference, or nil if there is none. The
+	// reference is never empty.
 	EventByReference(ctx context.Context, platform, reference string) (*chargeingest.StoredEvent, error)
 }
 
@@ -23,15 +23,14 @@ type Lookup interface {
 type Decision struct {
 	attempt Attempt
 
-	// single is the memory of events for one event.
 	events []eventDecision
-	single [1]eventDecision
+	single [1]eventDecision // backs events if there is one, to save an allocation
 
 	keyReplayed bool
 
-	// excess is by how many bytes the stored contents that the batch repeats or is
-	// compared with exceed the sent ones. Beyond maxExcess another attempt has to reserve
-	// memory.
+	// excess is the number of bytes by which the stored contents that the batch repeats or
+	// is compared with exceed the sent ones. Beyond maxExcess, another attempt has to reserve
+	// memory first.
 	excess, maxExcess int
 
 	tooLarge bool // excess is larger than any batch may have
@@ -125,7 +124,7 @@ func (d *Decision) resolveReferences(ctx context.Context, lookup Lookup) error {
 	}
 	for i := range b.Events {
 		if d.tooLarge {
-			return nil // an event so far can still be a conflict
+			return nil // finish still reports a conflict of an earlier event
 		}
 		e := &b.Events[i]
 		if e.Reference == "" {

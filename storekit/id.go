@@ -23,7 +23,8 @@ type IDGenerator struct {
 }
 
 // NewIDGenerator returns a generator that reads randomness from entropy, or from
-// crypto/rand.Reader if that is nil. Its ids are greater than last, an id or empty.
+// crypto/rand.Reader if that is nil. If last, the newest existing id, is not empty, all
+// generated ids are greater.
 func NewIDGenerator(entropy io.Reader, last string) (*IDGenerator, error) {
 	if entropy == nil {
 		entropy = rand.Reader
@@ -64,7 +65,7 @@ func (g *IDGenerator) Next(t time.Time) (string, error) {
 // sort before it.
 func FirstID(t time.Time) string {
 	var id ulid.ULID
-	// SetTime refuses only times after the year 10889.
+	// SetTime fails only for times after the year 10889.
 	_ = id.SetTime(milliseconds(t))
 	return IDPrefix + id.String()
 }

@@ -17,7 +17,7 @@ type IdempotencyRecord struct {
 	Events []RecordedEvent
 }
 
-// RecordedEvent is an event of such a request.
+// RecordedEvent is an event of a recorded request.
 type RecordedEvent struct {
 	// StoredEvent is the event that the request returned.
 	chargeingest.StoredEvent

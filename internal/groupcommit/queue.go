@@ -18,8 +18,8 @@ import (
 const maxGroupBytes = 16 << 20
 
 // Queue holds requests until the writer takes them. Platforms take turns, one request
-// each, so that no tenant's flood starves the others. Safe for concurrent use. The cost
-// of a request is O(log platforms).
+// each, so that no platform starves the others. It is safe for concurrent use. The cost of
+// a request is O(log platforms).
 type Queue struct {
 	maxEvents     int
 	observer      func(chargeingest.CommitStats)
@@ -45,7 +45,8 @@ func New(maxEvents int, observer func(chargeingest.CommitStats), observerPanic f
 	}
 }
 
-// Ready has a token while requests are queued, and once the queue is closed.
+// Ready returns a channel that has a token while requests are queued, and once the queue
+// is closed.
 func (q *Queue) Ready() <-chan struct{} { return q.ready }
 
 // Append queues a batch and waits for its result. If ctx ends first, the error is
@@ -94,9 +95,9 @@ func (q *Queue) push(r *Request) error {
 	return nil
 }
 
-// makeRoom reports whether r has room. It drops the newest requests of platforms that stay
-// larger than r's, if that suffices. r displaces at most as many events as it has, even if
-// Requeue has filled the queue beyond maxEvents.
+// makeRoom reports whether r has room. If that suffices, it drops the newest requests of
+// platforms with more events than r's. r displaces at most as many events as it has, even
+// if Requeue has filled the queue beyond maxEvents.
 func (q *Queue) makeRoom(r *Request) bool {
 	platformEvents := r.events()
 	if p := q.platforms[r.Platform]; p != nil {
@@ -215,7 +216,7 @@ func (q *Queue) Take(maxEvents int, skip func(platform string) bool) (group []*R
 	return group, len(group) > 0 || !q.closed || q.events > 0
 }
 
-// Requeue puts back requests, of which nothing was stored, in the order of Take. They and
+// Requeue puts back requests of which nothing was stored, in the order of Take. They and
 // their platforms come first, so that none is passed over forever.
 func (q *Queue) Requeue(requests []*Request) {
 	q.mu.Lock()

@@ -146,8 +146,8 @@ func (c *comparison) lists(at Location, a, b *cursor) error {
 	}
 }
 
-// objects compares fields one by one while both objects have the same order, as most
-// retries do, and the rest by sorted names.
+// objects compares fields one by one while both objects have the same order, as in most
+// retries, and the rest sorted by name.
 func (c *comparison) objects(at Location, a, b *cursor) error {
 	for {
 		x, moreA, err := a.next()
@@ -258,7 +258,7 @@ func (c *comparison) open(v jsontext.Value) *cursor {
 	return r
 }
 
-// next returns parts that alias the text.
+// next returns the next field or entry. Its parts alias the text.
 func (r *cursor) next() (m field, more bool, err error) {
 	if err := r.check(); err != nil {
 		return m, false, err

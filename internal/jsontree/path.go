@@ -13,7 +13,7 @@ func JoinPath(parent, name string) string {
 	return parent + "." + name
 }
 
-// ComparePaths orders dotted paths by parts, list indexes as numbers and before names.
+// ComparePaths orders dotted paths part by part: list indexes as numbers, before names.
 func ComparePaths(a, b string) int {
 	for moreA, moreB := true, true; moreA && moreB; {
 		var partA, partB string

@@ -2,8 +2,8 @@ package limits
 
 import "sync"
 
-// Budget bounds the bytes that requests hold. The last eighth is for platforms that hold
-// little, so that slow clients of one platform do not lock out the others. It is safe for
+// Budget bounds the bytes that requests hold. Several requests of one platform get at most
+// seven eighths, so that its slow clients do not lock out other platforms. It is safe for
 // concurrent use.
 type Budget struct {
 	limit int64
@@ -36,20 +36,20 @@ func (r *Reservation) Release() {
 	r.released = true
 }
 
-// Resize changes the reservation to n bytes and reports whether the budget had room. The
-// only reservation always succeeds, because other limits bound its size.
+// Resize changes the reservation to n bytes and reports whether the budget had room. If no
+// other request holds bytes, it always succeeds, because other limits bound its size.
 func (r *Reservation) Resize(n int64) bool {
 	b := r.Budget
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if n > r.bytes {
-		others := b.used - r.bytes
-		samePlatform := b.byPlatform[r.Platform] - r.bytes
+		otherBytes := b.used - r.bytes
+		platformBytes := b.byPlatform[r.Platform] - r.bytes
 		switch {
 		case r.released:
 			return false
-		case others == 0:
-		case others+n > b.limit, samePlatform > 0 && samePlatform+n > b.limit-b.limit/8:
+		case otherBytes == 0:
+		case otherBytes+n > b.limit, platformBytes > 0 && platformBytes+n > b.limit-b.limit/8:
 			return false
 		}
 	}

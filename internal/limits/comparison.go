@@ -6,7 +6,7 @@ import "context"
 type Comparison struct {
 	Gate        *Gate // bounds concurrent comparisons
 	Reservation *Reservation
-	BodyBytes   int64 // part of the reservation that comparing must not replace
+	BodyBytes   int64 // the part of Reservation that the body still needs
 }
 
 type comparisonKey struct{}

@@ -18,8 +18,8 @@ type Deadlines struct {
 	until  time.Time // newest is not used for later requests
 }
 
-// Context returns a context with the values of request and the deadline, independent of
-// the end of request.
+// Context returns a context with the values of request and the deadline. It does not end
+// with request.
 func (d *Deadlines) Context(request context.Context) context.Context {
 	return deadlineContext{Context: d.shared(time.Now()), values: request}
 }
@@ -41,7 +41,7 @@ type deadlineContext struct {
 	values context.Context
 }
 
-// Value prefers the values that context packages keep about the end of a context.
+// Value asks the shared context first, because package context finds the parent by a value.
 func (c deadlineContext) Value(key any) any {
 	if v := c.Context.Value(key); v != nil {
 		return v

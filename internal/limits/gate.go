@@ -111,8 +111,7 @@ func (g *Gate) leave(p *platform) {
 	g.admit()
 }
 
-// admit passes over fewer platforms than there are slots, because each of those holds
-// one.
+// admit skips a platform that holds all slots but one: the last one is for the others.
 func (g *Gate) admit() {
 	for turn := g.rotation.Front(); turn != nil && g.free > 0; {
 		p := turn.Value.(*platform)

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// minCookie is the minimum length of a hidden part of a Cookie. Session IDs are
-	// longer. Hiding shorter parts would let a caller hide chosen words of an error.
+	// minCookie is the minimum length of a hidden part of a cookie. Session ids are longer.
+	// Hiding shorter parts would let a caller hide chosen words of an error.
 	minCookie = 9
 
 	// minPiece is the minimum length of a hidden piece of a token, between dots or
@@ -89,7 +89,7 @@ func (c *credentials) addParts(value string) {
 	}
 }
 
-// addPieces adds parts of a token, such as the signature of a JWT or the ID in a signed
+// addPieces adds parts of a token, such as the signature of a JWT or the id in a signed
 // cookie.
 func (c *credentials) addPieces(token string) {
 	if !strings.ContainsAny(token, ".:%") {

@@ -26,7 +26,7 @@ const MaxHeaderBytes = 16 << 10
 // The first credential header that a request has authenticates it.
 var credentialHeaders = []string{"X-Api-Key", "Authorization", "Proxy-Authorization", "Cookie"}
 
-// HasLongCredential applies TooLong to all credential headers.
+// HasLongCredential reports whether any credential header is TooLong.
 func HasLongCredential(h http.Header) bool {
 	for _, name := range credentialHeaders {
 		if TooLong(h[name]) {
@@ -64,23 +64,23 @@ type Redactor struct {
 func New(h http.Header) Redactor {
 	r := Redactor{header: h}
 	c := newCredentials()
-	deciding := -1 // number of secrets of the authenticating header
-	complete := false
+	authForms := -1   // number of forms up to the authenticating header; -1 before it
+	complete := false // up to that header
 	for _, name := range credentialHeaders {
 		c.addHeader(name, h[name])
-		if deciding < 0 && len(h[name]) > 0 {
-			deciding, complete = len(c.forms), c.complete
+		if authForms < 0 && len(h[name]) > 0 {
+			authForms, complete = len(c.forms), c.complete
 		}
 	}
 	if c.complete {
 		r.client = logtext.NewSecrets(c.forms)
 	}
 	switch {
-	case deciding < 0, c.complete && deciding == len(c.forms):
+	case authForms < 0, c.complete && authForms == len(c.forms):
 		r.host = r.client
 	case complete:
-		host := c.forms[:deciding:deciding]
-		for _, form := range c.forms[deciding:] {
+		host := c.forms[:authForms:authForms]
+		for _, form := range c.forms[authForms:] {
 			if len(form) >= minOtherSecret {
 				host = append(host, form)
 			}
@@ -97,7 +97,7 @@ func hide(secrets *logtext.Secrets, text string, maxBytes int) string {
 	return secrets.Hide(text, maxBytes)
 }
 
-// RequestID keeps an id that the handler made, so that a caller cannot hide it.
+// RequestID keeps an id that the handler generated, so that a caller cannot hide it.
 func (r Redactor) RequestID(id string) string {
 	if isRandomRequestID(id) && r.header.Get("X-Request-Id") != id {
 		return id

@@ -19,8 +19,8 @@ type CrossRules struct {
 	RequireReference bool
 }
 
-// Check returns the violations of an event received at now, with messages that lack the
-// path. It ignores malformed fields, which the schema rejects.
+// Check returns the violations of an event received at now. Their messages do not start
+// with the path yet. Check ignores malformed fields, which the schema rejects.
 func (rules CrossRules) Check(f CrossFields, now time.Time) []Violation {
 	var found []Violation
 	if rules.RequireReference && (f.Reference == nil || *f.Reference == "") {

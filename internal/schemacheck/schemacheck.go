@@ -1,5 +1,5 @@
 // Package schemacheck validates request bodies against the JSON Schema and the rules that
-// a schema cannot express. It is the only authority that rejects a body.
+// a schema cannot express. No other package decides that a body is invalid.
 package schemacheck
 
 import (
@@ -30,7 +30,7 @@ type Config struct {
 	KeepUnknownFields bool
 	Rules             CrossRules
 
-	// Gate is the gate that callers of Check hold a slot of. A check ends early if its
+	// Gate is the gate of which callers of Check hold a slot. A check ends early if its
 	// context has ended and other callers wait.
 	Gate *limits.Gate
 }
@@ -41,7 +41,7 @@ type Checker struct {
 	schemas
 }
 
-// New returns a checker. Its error is a bug in the embedded schemas.
+// New returns a checker. An error means a bug in the embedded schemas.
 func New(cfg Config) (*Checker, error) {
 	compiled, err := compiledSchemas()
 	if err != nil {
@@ -157,8 +157,8 @@ func checkText(body []byte) error {
 	return nil
 }
 
-// checkBatch validates each event in a separate batch. So only the tree of one event is
-// in memory, and validation stops when the response is full.
+// checkBatch validates each event as a batch of its own, so that only the tree of one event
+// is in memory. It stops validating events when the response is full.
 func (c *Checker) checkBatch(b *treeBuilder, now time.Time) ([]finding, error) {
 	if _, err := b.dec.ReadToken(); err != nil {
 		return nil, err
@@ -202,7 +202,7 @@ func (c *Checker) checkBatch(b *treeBuilder, now time.Time) ([]finding, error) {
 		if count > c.MaxEvents {
 			found = append(found, finding{index: -1, Violation: Violation{
 				Code: InvalidField, Field: BatchField,
-				Message: fmt.Sprintf(" must have at most %d events, it has %d", c.MaxEvents, count),
+				Message: fmt.Sprintf(" must have at most %d events, but has %d", c.MaxEvents, count),
 			}})
 		}
 		if hasEvents = count > 0; !hasEvents {

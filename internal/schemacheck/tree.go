@@ -257,7 +257,7 @@ func (b *treeBuilder) skip(path string, hasRule bool) error {
 	}
 }
 
-// isExcessiveNumber reports whether programs that read a number later can fail.
+// isExcessiveNumber reports whether programs that read the stored number later may fail.
 func isExcessiveNumber(s string) bool {
 	if len(s) > maxNumberBytes {
 		return true

@@ -8,7 +8,7 @@ CREATE TABLE platforms (
 
 CREATE TABLE events (
 	platform           text COLLATE "C" NOT NULL,
-	seq                bigint NOT NULL, -- order of storing, without gaps
+	seq                bigint NOT NULL, -- storage order, assigned without gaps
 	id                 text COLLATE "C" NOT NULL,
 	content            text NOT NULL, -- JSON of the response, without id and object_type
 	timestamp_assigned boolean NOT NULL,

@@ -37,7 +37,7 @@ CREATE TABLE requests (
     key      TEXT NOT NULL,
     route    TEXT NOT NULL,
     digest   BLOB NOT NULL,
-    bound    TEXT NOT NULL, -- when it was recorded, as an event id of that time; not less than those of its events
+    bound    TEXT NOT NULL, -- when it was recorded, as an event id of that time; not less than the ids of its events
     UNIQUE (platform, key)
 ) STRICT;
 

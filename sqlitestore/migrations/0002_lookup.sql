@@ -1,6 +1,6 @@
--- A lookup table instead of indexes. An index stores each entry at once, and each
--- random key changes another page. This table gets its entries later and in key
--- order, see index.go; until then they are in memory and in events.
+-- This table replaces indexes. An index stores each entry at once, and each random
+-- key changes another page. This table gets its entries later and in key order, see
+-- index.go; until then they are in memory and in events.
 CREATE TABLE lookup (
     kind     INTEGER NOT NULL, -- 1 reference, 2 customer_id, 3 customer_reference
     platform INTEGER NOT NULL,

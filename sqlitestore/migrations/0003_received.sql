@@ -1,6 +1,6 @@
 -- Prune deletes by time of receipt. Ids increase with that time, so Prune finds
 -- nearly all events by id. The exceptions are here: events whose id is ten
--- seconds or more later than their receipt, because the clock was ahead before.
+-- seconds or more later than their receipt, because the clock was set back.
 CREATE TABLE backdated (
     received_ms INTEGER NOT NULL, -- since 1970
     seq         INTEGER NOT NULL,
