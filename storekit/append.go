@@ -65,6 +65,9 @@ func (e *undecidedError) Unwrap() error { return chargeingest.ErrNotStored }
 // compared, Append does so while no transaction is open, and calls attempt again. It
 // returns the result of the last attempt.
 //
+// ctx must be the context that EventStore.Append received, or be derived from it: it
+// carries the limits of the request's memory and of concurrent comparisons.
+//
 // A store may call [Decide] instead. Its transaction then stays open during comparisons.
 func Append(ctx context.Context, b chargeingest.Batch, attempt func(Attempt) (chargeingest.AppendResult, error)) (chargeingest.AppendResult, error) {
 	// A second attempt decides the batch, unless the stored events changed in between.
