@@ -86,14 +86,11 @@ func lifecycleFaults() []fault {
 				return next(ctx, b)
 			})
 		}, []string{"Append with an ended context returns ErrNotStored and stores nothing"}},
-		{"an unknown outcome is only the error of the context", func(s *store) {
+		{"an unknown outcome is not ErrOutcomeUnknown", func(s *store) {
 			s.onAppend(func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error) {
-				if err := ctx.Err(); err != nil {
-					return next(ctx, b)
-				}
 				result, err := next(context.WithoutCancel(ctx), b)
-				if time.Sleep(time.Microsecond); err == nil && ctx.Err() != nil {
-					return chargeingest.AppendResult{}, ctx.Err()
+				if err == nil && !result.Outcomes[0].Replayed && strings.HasSuffix(b.IdempotencyKey, "8") {
+					return chargeingest.AppendResult{}, errors.New("connection lost")
 				}
 				return result, err
 			})
