@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"time"
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/internal/cli"
@@ -28,6 +29,7 @@ type serverConfig struct {
 	duplicates       chargeingest.DuplicatePolicy
 	keepUnknown      bool
 	requireReference bool
+	retain           time.Duration // 0 keeps all events
 	tokens           tokenConfig
 	keys             *chargeingest.Keys // nil if only tokens are accepted
 	generatedKey     string
@@ -55,6 +57,9 @@ func parseServerConfig(args []string, lookupEnv func(string) (string, bool), out
 			return nil, cli.Usagef("-tls-cert, -tls-key: %w", err)
 		}
 		c.certificate = &certificate
+	}
+	if c.retain > 0 && c.db == inMemory {
+		return nil, cli.Usagef("-retain needs -db with a file or PostgreSQL, not memory")
 	}
 	if err := c.tokens.check(); err != nil {
 		return nil, cli.Usagef("%w", err)
@@ -102,6 +107,12 @@ func serverCommand(c *serverConfig, keys *keyConfig, certKeyFile *string) *cli.C
 					"host=… user=… dbname=…, with the password in PGPASSWORD or a password file; or memory, which\n" +
 					"keeps events only while the server runs",
 				Set: database(&c.db),
+			},
+			{
+				Name: "retain", Env: "CHARGEINGEST_RETAIN", Argument: "AGE",
+				Usage: "delete events older than this many days (400d) or hours (36h), with their idempotency keys; their\n" +
+					"references can then be used again, so a late retry would be billed twice; the default is to keep all",
+				Set: retainAge(&c.retain),
 			},
 			{
 				Name: "api-key", Env: "CHARGEINGEST_API_KEY", Argument: "KEY",

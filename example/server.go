@@ -52,7 +52,9 @@ func (p *program) serve(ctx context.Context, args []string) error {
 	}
 	svc, err := newService(cfg, tokens, events, metrics, logger)
 	if err == nil {
+		stopRetention := retain(ctx, cfg.retain, events, metrics, logger)
 		err = p.serveService(ctx, cfg, l, svc)
+		stopRetention()
 	}
 	return errors.Join(err, events.Close())
 }
