@@ -60,8 +60,6 @@ func readDashboard(t *testing.T) (panels []panel, variables []template) {
 	return d.Panels, d.Templating.List
 }
 
-// TestQueries runs the queries of the alert rules and of the dashboard on the metrics of a
-// server that has had every kind of request.
 func TestQueries(t *testing.T) {
 	server := startServer(t)
 	rounds := 0
@@ -124,7 +122,7 @@ func TestQueries(t *testing.T) {
 	t.Logf("%d rounds of requests", rounds)
 }
 
-// loadedRules waits until every rule was evaluated.
+// loadedRules waits for the first evaluation.
 func loadedRules(t *testing.T, p prometheus, sendMore func()) (found []rule) {
 	t.Helper()
 	for {

@@ -74,8 +74,7 @@ func (o *output) state() (text string, changed <-chan struct{}) {
 	return o.text.String(), o.changed
 }
 
-// start runs a program until the end of the test, and waits for a line that matches the
-// pattern. It returns the pattern's group.
+// start waits for output that matches the pattern, and returns its group.
 func start(t *testing.T, pattern string, cmd *exec.Cmd) string {
 	t.Helper()
 	out := &output{changed: make(chan struct{})}
@@ -83,8 +82,7 @@ func start(t *testing.T, pattern string, cmd *exec.Cmd) string {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	started, ended := make(chan error), make(chan struct{})
 	go func() {
-		// Pdeathsig refers to the thread.
-		runtime.LockOSThread()
+		runtime.LockOSThread() // for Pdeathsig
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
 		started <- err

@@ -35,7 +35,6 @@ scrape_configs: [{job_name: chargeingest, static_configs: [{targets: [%q]}]}]
 		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address=127.0.0.1:0"))}
 }
 
-// get decodes the data of a response.
 func (p prometheus) get(t *testing.T, path string, data any) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+p.address+"/api/v1/"+path, nil)
@@ -52,7 +51,6 @@ func (p prometheus) get(t *testing.T, path string, data any) {
 	require.NoError(t, json.Unmarshal(body.Data, data))
 }
 
-// hasData reports whether a query returns a number.
 func (p prometheus) hasData(t *testing.T, query string) bool {
 	t.Helper()
 	var data struct {
@@ -67,7 +65,6 @@ func (p prometheus) hasData(t *testing.T, query string) bool {
 	return false
 }
 
-// awaitData sends requests until the query returns a number.
 func (p prometheus) awaitData(t *testing.T, query string, sendMore func()) {
 	t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
@@ -84,8 +81,7 @@ var (
 	identifier = regexp.MustCompile(`\b[a-zA-Z_:][a-zA-Z0-9_:]*(\s*\()?`)
 )
 
-// metricNames returns the metrics of a query: the identifiers that are not labels, functions
-// or operators.
+// metricNames omits labels, functions and operators.
 func metricNames(query string) (names []string) {
 	for _, r := range []*regexp.Regexp{quoted, selectors, groups} {
 		query = r.ReplaceAllString(query, "")

@@ -38,7 +38,6 @@ func send(t *testing.T, method, url, key, body string, want int) {
 	require.Equal(t, want, res.StatusCode, "%s %s", method, url)
 }
 
-// sendEach sends one request of each kind.
 func sendEach(t *testing.T, address string, round int) {
 	t.Helper()
 	event := func(reference, item string) string {
