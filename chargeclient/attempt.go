@@ -83,6 +83,9 @@ func (c *Client) newRequest(ctx context.Context, r *request) (*http.Request, err
 	if err != nil {
 		return nil, err
 	}
+	// Without it, net/http does not repeat the request itself, which would hide that the first
+	// attempt may have stored the events.
+	req.GetBody = nil
 	req.Header = maps.Clone(c.header)
 	req.Header.Set("Content-Type", "application/json")
 	if r.key != "" {

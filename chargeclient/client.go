@@ -125,7 +125,8 @@ func newHTTPClient(callers *http.Client) *http.Client {
 		c = *callers
 	} else if transport, ok := http.DefaultTransport.(*http.Transport); ok {
 		transport = transport.Clone()
-		transport.MaxIdleConnsPerHost = 64 // the default of 2 closes connections of concurrent calls
+		transport.MaxIdleConnsPerHost = 64           // the default of 2 closes connections of concurrent calls
+		transport.IdleConnTimeout = 30 * time.Second // before servers and proxies close them
 		c.Transport = transport
 	}
 	setDefault(&c.Timeout, attemptTimeout)
