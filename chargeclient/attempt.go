@@ -44,8 +44,9 @@ func (c *Client) attempt(ctx context.Context, r *request) *Error {
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
-		nothingSent := connecting.Load() && !connected.Load()
-		return &Error{cause: c.hideIn(err), unknown: r.body != nil && !nothingSent, retryable: !isPermanent(err)}
+		permanent := isPermanent(err)
+		nothingSent := permanent || connecting.Load() && !connected.Load()
+		return &Error{cause: c.hideIn(err), unknown: r.body != nil && !nothingSent, retryable: !permanent}
 	}
 	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode/100 != 2 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -271,10 +272,15 @@ func randomFault(r *rand.Rand) chargetest.Fault {
 	return f[i]
 }
 
+var seedFlag = flag.Uint64("seed", 0, "seed of the random faults; 0 means random")
+
 func TestThousandRandomFaults(t *testing.T) {
 	const wanted = 1000
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed := *seedFlag
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	t.Logf("repeat with -seed %d", seed)
 	synctest.Test(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 0))
 		a := newApplication(t)

@@ -94,7 +94,7 @@ func isRetryable(status int, h http.Header) bool {
 	return false
 }
 
-// isPermanent reports whether a failed connection is a mistake in the configuration.
+// isPermanent reports whether no connection was made because of a wrong configuration.
 func isPermanent(err error) bool {
 	var untrusted *tls.CertificateVerificationError
 	return errors.As(err, &untrusted) || errors.Is(err, http.ErrSchemeMismatch)
