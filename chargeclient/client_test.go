@@ -20,7 +20,6 @@ import (
 	"example.com/chargeingest/chargetest"
 )
 
-// newClient returns a client that retries until its context ends, unless set changes that.
 func newClient(t *testing.T, srv *chargetest.Server, set ...func(*chargeclient.Config)) *chargeclient.Client {
 	t.Helper()
 	cfg := chargeclient.Config{URL: "https://api.vendor.example", APIKey: srv.APIKey(), HTTPClient: srv.Client(), RetryTimeout: -1}
@@ -145,7 +144,6 @@ func TestPermanentConnectionErrors(t *testing.T) {
 	}
 }
 
-// Others may put the credential into a text of theirs.
 func TestCredentialIsHidden(t *testing.T) {
 	const key = "secret-key"
 	echo := `{"code":"` + key + `","message":"` + key + `","field":"charge_datas.0.` + key + `","resource_id":"` + key + `",
@@ -193,7 +191,6 @@ func errorTree(err error) func(yield func(error) bool) {
 	}
 }
 
-// The client adds nothing to the dependencies of a program that uses chargeingest.
 func TestDependencies(t *testing.T) {
 	list := func(format, pkg string) []string {
 		text, err := exec.Command("go", "list", "-deps", "-f", format, pkg).Output()

@@ -27,8 +27,6 @@ import (
 
 var errLost = errors.New("lost")
 
-// faults has a case for each exported function and method of chargetest that injects
-// faults. The server's clock runs.
 var faults = map[string]func(*chargetest.Server){
 	"Status":           failWith(chargetest.Status(503)),
 	"Reset":            failWith(chargetest.Reset()),
@@ -109,7 +107,7 @@ func typeName(e ast.Expr) string {
 	return ""
 }
 
-// application delivers events as the documentation of the client demands.
+// application delivers events as docs/client.md demands.
 type application struct {
 	t      *testing.T
 	server *chargetest.Server
@@ -122,7 +120,6 @@ func newApplication(t *testing.T) *application {
 	return &application{t: t, server: srv, client: newClient(t, srv)}
 }
 
-// form is how events are sent.
 type form struct {
 	name       string
 	send       func(context.Context, *chargeclient.Client, []chargeingest.ChargeEvent) (chargeclient.Result, error)
@@ -167,7 +164,6 @@ func sendJSON(ctx context.Context, c *chargeclient.Client, events []chargeingest
 	return c.SendJSON(ctx, r)
 }
 
-// deliver gives each event its own description.
 func (a *application) deliver(f form) {
 	customer := fmt.Sprintf("customer-%d", a.sent)
 	var events []chargeingest.ChargeEvent
@@ -251,7 +247,7 @@ func TestEachFault(t *testing.T) {
 	}
 }
 
-// randomFault returns no 4xx after the commit, because the endpoint never does that.
+// randomFault returns no 4xx after the commit, which the contract excludes.
 func randomFault(r *rand.Rand) chargetest.Fault {
 	delay := time.Duration(r.Int64N(int64(5 * time.Minute)))
 	f := []chargetest.Fault{

@@ -69,7 +69,7 @@ func TestRetryDecisions(t *testing.T) {
 		name    string
 		first   outcome
 		retried bool
-		unknown bool // if it is the last attempt
+		unknown bool
 	}{
 		{"the server allows it", status(503, yes), true, true},
 		{"with any 5xx", status(500, yes), true, true},
@@ -155,7 +155,6 @@ func TestReadsHaveNoUnknownOutcome(t *testing.T) {
 	})
 }
 
-// On a closed port, no attempt can have stored an event.
 func TestRefusedConnectionStoresNothing(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -178,7 +177,7 @@ func TestRejectionAfterLostResponse(t *testing.T) {
 			t.Run(strconv.Itoa(status)+"/"+f.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					a := newApplication(t)
-					a.deliver(forms[0]) // later requests reuse its connection
+					a.deliver(forms[0]) // opens the connection
 					a.server.FailNext(1, chargetest.Reset().AfterCommit())
 					a.server.FailNext(1, chargetest.Status(status).RetryAfter(0))
 					c := newClient(t, a.server, func(cfg *chargeclient.Config) { cfg.RetryTimeout = time.Nanosecond })
@@ -278,7 +277,7 @@ func TestRetryTimeout(t *testing.T) {
 				attempts := 0
 				client := newClientOf(t, func(r *http.Request) (*http.Response, error) {
 					if attempts++; attempts == 1 {
-						time.Sleep(time.Minute) // before the first failure
+						time.Sleep(time.Minute)
 					}
 					return respond(r, 503, `{"code":"INTERNAL_ERROR","message":"busy"}`, "Retry-After: 50", "X-Request-Id: id-7")
 				}, func(cfg *chargeclient.Config) { cfg.RetryTimeout = timeout })
@@ -336,8 +335,6 @@ func TestCanceledContext(t *testing.T) {
 	})
 }
 
-// An attempt without a response ends after two minutes, or after the Timeout of the caller's
-// client.
 func TestAttemptTimeout(t *testing.T) {
 	for name, timeout := range map[string]time.Duration{"default": 0, "another": time.Second} {
 		t.Run(name, func(t *testing.T) {

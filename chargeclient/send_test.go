@@ -87,7 +87,7 @@ func TestBatchesAreSplit(t *testing.T) {
 		name   string
 		client func(*chargeclient.Config)
 		server func(*chargeingest.Config)
-		want   []int // events of the requests
+		want   []int
 	}{
 		{"by events", func(cfg *chargeclient.Config) { cfg.MaxBatchEvents = 4 }, nil, []int{4, 4, 2}},
 		{"by bytes", func(cfg *chargeclient.Config) { cfg.MaxBatchBytes = brackets + 3*(len(one)+1) }, nil, []int{3, 3, 3, 1}},
