@@ -319,12 +319,15 @@ func TestCanceledContext(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
 				start := time.Now()
-				retries := 0
+				var retries []chargeclient.Retry
 				_, _, err := newClient(t, srv, func(cfg *chargeclient.Config) {
-					cfg.OnRetry = func(chargeclient.Retry) { retries++ }
+					cfg.OnRetry = func(r chargeclient.Retry) { retries = append(retries, r) }
 				}).Send(ctx, chargetest.Sample("a"))
 				require.ErrorIs(t, err, context.DeadlineExceeded)
-				require.Equal(t, c.retries, retries)
+				require.Len(t, retries, c.retries)
+				for _, r := range retries {
+					require.NotErrorIs(t, r.Err, context.DeadlineExceeded)
+				}
 				require.Equal(t, c.unknown, errors.Is(err, chargeingest.ErrOutcomeUnknown))
 				require.Equal(t, time.Minute, time.Since(start))
 			})
