@@ -14,6 +14,7 @@ import (
 type metrics struct {
 	*prommetrics.Metrics
 	http.Handler
+	reloaded func(name string, err error)
 }
 
 func newMetrics() (*metrics, error) {
@@ -26,7 +27,7 @@ func newMetrics() (*metrics, error) {
 	// Every client can read the metrics. The limit keeps the CPU free for events.
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
-	return &metrics{m, mux}, nil
+	return &metrics{m, mux, newReloadMetrics(registry)}, nil
 }
 
 func (m *metrics) registerStore(s store) error {

@@ -51,7 +51,7 @@ func TestHTTPServerTimeouts(t *testing.T) {
 	require.Equal(t, 90*time.Second, srv.WriteTimeout)
 	require.Equal(t, 2*time.Minute, srv.IdleTimeout)
 	require.Equal(t, 16<<10, srv.MaxHeaderBytes)
-	require.Len(t, srv.TLSConfig.Certificates, 1)
+	require.NotNil(t, srv.TLSConfig.GetCertificate)
 	require.Nil(t, newHTTPServer(http.NotFoundHandler(), nil, slog.Default()).TLSConfig)
 }
 

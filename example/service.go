@@ -42,11 +42,14 @@ func newService(cfg *serverConfig, tokens *jwtauth.Authorizer, events store, m *
 		return nil, err
 	}
 	return &service{
-		ingest: ingest, tokens: tokens, metrics: m, separateMetrics: cfg.metricsAddr != "", summary: sum, logger: logger,
+		ingest: ingest, tokens: tokens, metrics: m, summary: sum, logger: logger,
 	}, nil
 }
 
 func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.RemoteAddr == "" || r.RemoteAddr == "@" {
+		r.RemoteAddr = "unix" // a client of a unix socket has no address
+	}
 	switch path := r.URL.Path; {
 	case path == "/livez":
 		serveHealth(w, r, func() (int, string) { return http.StatusOK, "alive" })

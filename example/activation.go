@@ -1,0 +1,78 @@
+package main
+
+import (
+	"net"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/coreos/go-systemd/v22/activation"
+
+	"example.com/chargeingest/internal/cli"
+)
+
+// metricsSocket is the name of the socket for /metrics. Any other socket is for the endpoint.
+const metricsSocket = "metrics"
+
+// passedListeners returns the sockets of systemd's socket activation, if any. The errors are
+// usage errors.
+func passedListeners() (l listeners, err error) {
+	passed, err := passedFiles()
+	if err != nil {
+		return l, err
+	}
+	for _, f := range passed {
+		if addErr := l.add(f); addErr != nil && err == nil {
+			err = addErr
+		}
+	}
+	if err != nil {
+		l.close()
+		return listeners{}, err
+	}
+	return l, nil
+}
+
+func passedFiles() ([]*os.File, error) {
+	pid := os.Getenv("LISTEN_PID")
+	if pid == "" {
+		return nil, nil
+	}
+	switch n, err := strconv.Atoi(pid); {
+	case err != nil:
+		return nil, cli.Usagef("LISTEN_PID: must be a process id, not %q", pid)
+	case n != os.Getpid():
+		return nil, nil // inherited from another process
+	}
+	count := os.Getenv("LISTEN_FDS")
+	n, err := strconv.Atoi(count)
+	if err != nil || n < 1 || n > 2 {
+		return nil, cli.Usagef("LISTEN_FDS: must be 1 or 2, not %q: a socket for the endpoint, and one named %s", count, metricsSocket)
+	}
+	names := os.Getenv("LISTEN_FDNAMES")
+	if names != "" && strings.Count(names, ":")+1 != n {
+		return nil, cli.Usagef("LISTEN_FDNAMES: must be %d names separated by colons, as many as LISTEN_FDS, not %q", n, names)
+	}
+	return activation.Files(true), nil
+}
+
+func (l *listeners) add(f *os.File) error {
+	defer f.Close()
+	listener, err := net.FileListener(f)
+	if err != nil || !isListening(listener) {
+		if err == nil {
+			_ = listener.Close()
+		}
+		return cli.Usagef("LISTEN_FDS: socket %q must be a listening stream socket (ListenStream= and Accept=no)", f.Name())
+	}
+	dst, purpose := &l.main, "not named "+metricsSocket
+	if f.Name() == metricsSocket {
+		dst, purpose = &l.metrics, "named "+metricsSocket
+	}
+	if *dst != nil {
+		_ = listener.Close()
+		return cli.Usagef("LISTEN_FDNAMES: only one socket may be %s (FileDescriptorName=)", purpose)
+	}
+	*dst = listener
+	return nil
+}

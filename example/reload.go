@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"example.com/chargeingest/internal/userpath"
+)
+
+// A changed file is in use after one to two periods.
+const reloadPeriod = 2 * time.Second
+
+type digest [sha256.Size]byte
+
+func digestOf(contents ...[]byte) digest {
+	h := sha256.New()
+	for _, content := range contents {
+		sum := sha256.Sum256(content)
+		_, _ = h.Write(sum[:])
+	}
+	return digest(h.Sum(nil))
+}
+
+// reloader rereads files that belong together. It keeps no content, which may be secret.
+type reloader struct {
+	name    string // in the log and the metrics
+	paths   []string
+	replace func(contents [][]byte) (attrs []any, err error)
+	logger  *slog.Logger
+	observe func(name string, err error)
+
+	applied digest // the content that was last applied or rejected
+	polled  digest // the content that the last poll read
+}
+
+// newReloaders returns one reloader for the keys and one for the certificate, if they are in
+// files.
+func newReloaders(cfg *serverConfig, logger *slog.Logger, observe func(name string, err error)) []*reloader {
+	var all []*reloader
+	if k := cfg.keyFile; k != nil {
+		all = append(all, &reloader{name: "keys", paths: []string{k.path}, replace: k.replace, applied: k.content})
+	}
+	if c := cfg.certificate; c != nil {
+		all = append(all, &reloader{name: "certificate", paths: []string{c.certFile, c.keyFile}, replace: c.replace, applied: c.content})
+	}
+	for _, r := range all {
+		r.logger, r.observe = logger, observe
+		if _, content, err := r.read(); errors.Is(err, errNotRegular) {
+			r.applied = content
+		}
+	}
+	return all
+}
+
+func reloadUntilDone(ctx context.Context, all []*reloader, hangups <-chan os.Signal, ticks <-chan time.Time, manager *serviceManager) {
+	for {
+		select {
+		case <-hangups:
+			manager.reload(func() {
+				for _, r := range all {
+					r.reload()
+				}
+			})
+			if len(all) == 0 {
+				manager.logger.Info("SIGHUP is ignored: there is no file with keys or a certificate to read again")
+			}
+		case <-ticks:
+			for _, r := range all {
+				r.poll()
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// poll applies a new content once two polls have read it, because the first may have read an
+// incomplete file, or a certificate before its key.
+func (r *reloader) poll() {
+	contents, content, err := r.read()
+	stable := content == r.polled
+	r.polled = content
+	if stable && content != r.applied {
+		r.apply(contents, content, err)
+	}
+}
+
+func (r *reloader) reload() { r.apply(r.read()) }
+
+func (r *reloader) apply(contents [][]byte, content digest, err error) {
+	r.applied, r.polled = content, content
+	var attrs []any
+	if err == nil {
+		attrs, err = r.replace(contents)
+	}
+	r.observe(r.name, err)
+	if err != nil {
+		r.logger.Error(r.name+" not reloaded; the previous content stays in use", "error", err)
+		return
+	}
+	r.logger.Info(r.name+" reloaded", attrs...)
+}
+
+// read returns a digest of the error if there is one.
+func (r *reloader) read() (contents [][]byte, content digest, err error) {
+	for _, path := range r.paths {
+		text, err := readRegular(path)
+		if err != nil {
+			return nil, digestOf([]byte(err.Error())), err
+		}
+		contents = append(contents, text)
+	}
+	return contents, digestOf(contents...), nil
+}
+
+var errNotRegular = errors.New("only a regular file can be read again")
+
+// readRegular does not wait for the writer of a pipe.
+func readRegular(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, userpath.Explain(path, err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: %w", path, errNotRegular)
+	}
+	text, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	return text, userpath.Explain(path, err)
+}
