@@ -51,7 +51,7 @@ func passedFiles() ([]*os.File, error) {
 	}
 	names := os.Getenv("LISTEN_FDNAMES")
 	if names != "" && strings.Count(names, ":")+1 != n {
-		return nil, cli.Usagef("LISTEN_FDNAMES: must be %d names separated by colons, as many as LISTEN_FDS, not %q", n, names)
+		return nil, cli.Usagef("LISTEN_FDNAMES: must have a name for each of %d sockets, separated by colons, not %q", n, names)
 	}
 	return activation.Files(true), nil
 }
@@ -65,13 +65,13 @@ func (l *listeners) add(f *os.File) error {
 		}
 		return cli.Usagef("LISTEN_FDS: socket %q must be a listening stream socket (ListenStream= and Accept=no)", f.Name())
 	}
-	dst, purpose := &l.main, "not named "+metricsSocket
+	dst, problem := &l.main, "more than one socket for the endpoint; the one for /metrics must be named "+metricsSocket
 	if f.Name() == metricsSocket {
-		dst, purpose = &l.metrics, "named "+metricsSocket
+		dst, problem = &l.metrics, "more than one socket named "+metricsSocket
 	}
 	if *dst != nil {
 		_ = listener.Close()
-		return cli.Usagef("LISTEN_FDNAMES: only one socket may be %s (FileDescriptorName=)", purpose)
+		return cli.Usagef("LISTEN_FDNAMES: %s (FileDescriptorName=)", problem)
 	}
 	*dst = listener
 	return nil

@@ -36,10 +36,6 @@ type unixListener struct {
 func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 	l, err := listenUnixLocked(ctx, path)
 	if err != nil {
-		var op *net.OpError
-		if errors.As(err, &op) {
-			err = op.Err
-		}
 		return nil, &net.OpError{Op: "listen", Net: "unix", Addr: &net.UnixAddr{Name: path, Net: "unix"}, Err: err}
 	}
 	return l, nil
@@ -63,7 +59,7 @@ func listenUnixLocked(ctx context.Context, path string) (*unixListener, error) {
 	}}
 	listener, err := config.Listen(ctx, "unix", path)
 	if err != nil {
-		return nil, err
+		return nil, errors.Unwrap(err) // without the operation and the path
 	}
 	l := &unixListener{UnixListener: listener.(*net.UnixListener), path: path}
 	l.close = sync.OnceValue(l.removeAndClose)
@@ -94,7 +90,7 @@ func removeStaleSocket(ctx context.Context, path string) error {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return os.Remove(path)
 	}
-	return fmt.Errorf("the socket exists and may be in use: %w", err)
+	return fmt.Errorf("the socket exists and may be in use: %w", errors.Unwrap(err))
 }
 
 func (l *unixListener) Close() error { return l.close() }
