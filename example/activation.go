@@ -57,7 +57,7 @@ func passedFiles() ([]*os.File, error) {
 }
 
 func (l *listeners) add(f *os.File) error {
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	listener, err := net.FileListener(f)
 	if err != nil || !isListening(listener) {
 		if err == nil {

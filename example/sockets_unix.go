@@ -44,7 +44,7 @@ func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 func listenUnixLocked(ctx context.Context, path string) (*unixListener, error) {
 	// Otherwise two servers that start together could remove each other's socket.
 	lock := flock.New(filepath.Dir(path), flock.SetFlag(os.O_RDONLY))
-	defer lock.Close()
+	defer func() { _ = lock.Close() }()
 	timeout, cancel := context.WithTimeout(ctx, directoryLockTimeout)
 	defer cancel()
 	if _, err := lock.TryLockContext(timeout, 10*time.Millisecond); err != nil {
