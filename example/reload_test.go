@@ -168,10 +168,12 @@ func TestHalfWrittenFileIsNotReported(t *testing.T) {
 }
 
 func TestLongSubjectsAreTruncated(t *testing.T) {
-	path := writeFile(t, "keys.json", keyList(keyEntry("old", strings.Repeat("x", 1<<20))))
+	long := strings.Repeat("x", 1<<20)
+	path := writeFile(t, "keys.json", keyList(keyEntry("old", long), keyEntry("kept", "k")))
 	r := newReloading(t, "-keys", path)
-	overwrite(t, path, keyList(keyEntry("new", strings.Repeat("y", 1<<20))))
+	overwrite(t, path, keyList(keyEntry("new", long), keyEntry("kept", long)))
 	r.reload()
+	require.Equal(t, []error{nil}, r.outcomes)
 	require.Less(t, len(r.log.String()), 16<<10)
 }
 

@@ -53,10 +53,7 @@ func listenUnixLocked(ctx context.Context, path string) (*unixListener, error) {
 	if err := removeStaleSocket(ctx, path); err != nil {
 		return nil, err
 	}
-	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
-		// On Linux, the mode applies from the start. Other systems do not support this.
-		return c.Control(func(fd uintptr) { _ = syscall.Fchmod(int(fd), socketMode) })
-	}}
+	config := net.ListenConfig{Control: restrictMode}
 	listener, err := config.Listen(ctx, "unix", path)
 	if err != nil {
 		return nil, errors.Unwrap(err) // without the operation and the path
@@ -71,6 +68,11 @@ func listenUnixLocked(ctx context.Context, path string) (*unixListener, error) {
 	}
 	l.SetUnlinkOnClose(false)
 	return l, nil
+}
+
+// restrictMode makes Linux create the socket with no more than its final mode.
+func restrictMode(_, _ string, c syscall.RawConn) error {
+	return c.Control(func(fd uintptr) { _ = syscall.Fchmod(int(fd), socketMode) })
 }
 
 func removeStaleSocket(ctx context.Context, path string) error {

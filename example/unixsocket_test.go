@@ -79,6 +79,18 @@ func TestUnixSocket(t *testing.T) {
 	}
 }
 
+func TestSocketIsNeverOpenToOthers(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux applies the mode of a socket when it is bound")
+	}
+	defer syscall.Umask(syscall.Umask(0))
+	path := socketPath(t)
+	l, err := (&net.ListenConfig{Control: restrictMode}).Listen(t.Context(), "unix", path)
+	require.NoError(t, err)
+	defer l.Close()
+	onlySocket(t, path)
+}
+
 func underUmask(cmd *exec.Cmd, umask string) {
 	cmd.Args = append([]string{"sh", "-c", `umask ` + umask + `; exec "$0" "$@"`}, cmd.Args...)
 	cmd.Path = "/bin/sh"
