@@ -11,11 +11,9 @@ import (
 	"example.com/chargeingest/internal/cli"
 )
 
-// metricsSocket is the name of the socket for /metrics. Any other socket is for the endpoint.
 const metricsSocket = "metrics"
 
-// passedListeners returns the sockets of systemd's socket activation, if any. The errors are
-// usage errors.
+// passedListeners returns the sockets that systemd passed, if any.
 func passedListeners() (l listeners, err error) {
 	passed, err := passedFiles()
 	if err != nil {
@@ -42,7 +40,7 @@ func passedFiles() ([]*os.File, error) {
 	case err != nil:
 		return nil, cli.Usagef("LISTEN_PID: must be a process id, not %q", pid)
 	case n != os.Getpid():
-		return nil, nil // inherited from another process
+		return nil, nil
 	}
 	count := os.Getenv("LISTEN_FDS")
 	n, err := strconv.Atoi(count)

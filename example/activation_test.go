@@ -14,7 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// passSockets starts the server as systemd does: LISTEN_PID is its process id.
 func passSockets(cmd *exec.Cmd, count, names string, files ...*os.File) {
 	cmd.Args = append([]string{"sh", "-c", `LISTEN_PID=$$ exec "$0" "$@"`}, cmd.Args...)
 	cmd.Path = "/bin/sh"
@@ -48,7 +47,6 @@ func listenOnPath(t *testing.T, path string) *os.File {
 	return f
 }
 
-// startActivated passes no -addr unless args do.
 func startActivated(t *testing.T, names string, files []*os.File, args ...string) *serverProcess {
 	t.Helper()
 	return startProcessWith(t, func(cmd *exec.Cmd) {

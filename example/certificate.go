@@ -9,7 +9,6 @@ import (
 	"example.com/chargeingest/internal/userpath"
 )
 
-// certificate is the TLS certificate in use, which can be replaced.
 type certificate struct {
 	certFile, keyFile string
 	content           digest // at the start

@@ -14,8 +14,8 @@ const inMemory = "memory"
 const maxBodyLimit = 1 << 30
 
 type serverConfig struct {
-	addr             socketAddress // zero if not given
-	metricsAddr      socketAddress // zero if not given
+	addr             socketAddress
+	metricsAddr      socketAddress
 	db               string
 	logJSON          bool
 	maxBody          int64

@@ -32,8 +32,8 @@ type keyConfig struct {
 	path     string // of -keys, or empty
 	content  digest // of the file at the start
 	fromFile []chargeingest.Key
-	optional bool               // without keys, only tokens are accepted
-	keys     *chargeingest.Keys // set by authorizer
+	optional bool // without keys, only tokens are accepted
+	keys     *chargeingest.Keys
 }
 
 // authorizer generates a key if none is configured, or returns nil if keys are optional.
@@ -53,7 +53,6 @@ func (c *keyConfig) authorizer() (keys *chargeingest.Keys, generated string, err
 	return c.keys, generated, err
 }
 
-// with returns the keys of a file and -api-key.
 func (c *keyConfig) with(fromFile []chargeingest.Key) ([]chargeingest.Key, error) {
 	list := slices.Clone(fromFile)
 	if c.apiKey == "" {
@@ -97,7 +96,7 @@ func (c *keyConfig) parse(data []byte) ([]chargeingest.Key, error) {
 	return list, nil
 }
 
-// replace puts the keys of a changed file into use. Its attrs contain subjects, but no key.
+// replace returns attrs for the log, without keys.
 func (c *keyConfig) replace(contents [][]byte) (attrs []any, err error) {
 	fromFile, err := c.parse(contents[0])
 	if err != nil {
@@ -110,8 +109,8 @@ func (c *keyConfig) replace(contents [][]byte) (attrs []any, err error) {
 	if err := c.keys.Replace(list...); err != nil {
 		return nil, err
 	}
-	added, _ := compareKeys(c.fromFile, fromFile)
-	removed, changed := compareKeys(fromFile, c.fromFile)
+	added, changed := compareKeys(c.fromFile, fromFile)
+	removed, _ := compareKeys(fromFile, c.fromFile)
 	c.fromFile = fromFile
 	return []any{"keys", len(fromFile), "added", added, "removed", removed, "changed", changed}, nil
 }

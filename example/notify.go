@@ -7,7 +7,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 )
 
-// serviceManager tells systemd the state of a service with Type=notify or notify-reload.
+// serviceManager notifies systemd, if it asks for it.
 type serviceManager struct {
 	logger *slog.Logger
 
@@ -22,7 +22,7 @@ func (m *serviceManager) started() {
 	m.send(daemon.SdNotifyReady)
 }
 
-// reload calls f. Before the start is complete, and during the shutdown, systemd is not told.
+// reload calls f, and notifies systemd unless the server is starting or stopping.
 func (m *serviceManager) reload(f func()) {
 	m.sendIfReady(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
 	f()

@@ -26,20 +26,18 @@ func digestOf(contents ...[]byte) digest {
 	return digest(h.Sum(nil))
 }
 
-// reloader rereads files that belong together. It keeps no content, which may be secret.
+// reloader keeps no content, which may be secret.
 type reloader struct {
-	name    string // in the log and the metrics
+	name    string
 	paths   []string
 	replace func(contents [][]byte) (attrs []any, err error)
 	logger  *slog.Logger
 	observe func(name string, err error)
 
-	applied digest // the content that was last applied or rejected
-	polled  digest // the content that the last poll read
+	applied digest // last applied or rejected
+	polled  digest // last read by poll
 }
 
-// newReloaders returns one reloader for the keys and one for the certificate, if they are in
-// files.
 func newReloaders(cfg *serverConfig, logger *slog.Logger, observe func(name string, err error)) []*reloader {
 	var all []*reloader
 	if k := cfg.keyFile; k != nil {
@@ -79,8 +77,8 @@ func reloadUntilDone(ctx context.Context, all []*reloader, hangups <-chan os.Sig
 	}
 }
 
-// poll applies a new content once two polls have read it, because the first may have read an
-// incomplete file, or a certificate before its key.
+// poll applies a new content when it reads it twice, because files may be incomplete, or a
+// certificate newer than its key.
 func (r *reloader) poll() {
 	contents, content, err := r.read()
 	stable := content == r.polled
@@ -106,7 +104,6 @@ func (r *reloader) apply(contents [][]byte, content digest, err error) {
 	r.logger.Info(r.name+" reloaded", attrs...)
 }
 
-// read returns a digest of the error if there is one.
 func (r *reloader) read() (contents [][]byte, content digest, err error) {
 	for _, path := range r.paths {
 		text, err := readRegular(path)

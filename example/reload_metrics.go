@@ -2,7 +2,6 @@ package main
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// newReloadMetrics returns the function that counts the outcomes of reloaders.
 func newReloadMetrics(registry prometheus.Registerer) func(name string, err error) {
 	total := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "chargeingest_reloads_total",

@@ -137,7 +137,7 @@ func hangUp(t *testing.T, p *serverProcess) {
 }
 
 func TestHangupDuringTheStart(t *testing.T) {
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // a PostgreSQL server that does not respond
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer silent.Close()
 	cmd := asProcess(t, "-addr", "127.0.0.1:0", "-api-key", "k", "-db", "postgres://u@"+silent.Addr().String()+"/d?connect_timeout=60")
@@ -188,7 +188,6 @@ func TestKeysFromAPipe(t *testing.T) {
 	require.True(t, r.accepts("k"))
 }
 
-// notifySocket receives what systemd would.
 func notifySocket(t *testing.T) (path string, next func() string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "notify")

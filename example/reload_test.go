@@ -24,7 +24,6 @@ func keyEntry(key, subject string) string {
 
 func keyList(entries ...string) string { return "[" + strings.Join(entries, ",\n") + "]" }
 
-// replaceFile renames a complete file to path, as editors do.
 func replaceFile(t *testing.T, path, text string) {
 	t.Helper()
 	require.NoError(t, os.WriteFile(path+".new", []byte(text), 0o600))
@@ -88,7 +87,6 @@ func TestKeysFileChanges(t *testing.T) {
 	}
 }
 
-// Kubernetes replaces the link ..data, through which the file is read.
 func TestKeysOfAKubernetesSecret(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }

@@ -48,7 +48,7 @@ func newService(cfg *serverConfig, tokens *jwtauth.Authorizer, events store, m *
 
 func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.RemoteAddr == "" || r.RemoteAddr == "@" {
-		r.RemoteAddr = "unix" // a client of a unix socket has no address
+		r.RemoteAddr = "unix"
 	}
 	switch path := r.URL.Path; {
 	case path == "/livez":

@@ -24,7 +24,7 @@ const (
 	directoryLockTimeout = 5 * time.Second
 )
 
-// unixListener removes its socket when it is closed, but not another one with its path.
+// unixListener removes its socket, but no other at its path.
 type unixListener struct {
 	*net.UnixListener
 	path  string
@@ -32,7 +32,7 @@ type unixListener struct {
 	close func() error
 }
 
-// listenUnix replaces a socket that a killed server has left.
+// listenUnix replaces the socket of a killed server.
 func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 	l, err := listenUnixLocked(ctx, path)
 	if err != nil {
@@ -42,7 +42,7 @@ func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 }
 
 func listenUnixLocked(ctx context.Context, path string) (*unixListener, error) {
-	// Otherwise two servers that start together could remove each other's socket.
+	// Servers that start together could remove each other's socket.
 	lock := flock.New(filepath.Dir(path), flock.SetFlag(os.O_RDONLY))
 	defer func() { _ = lock.Close() }()
 	timeout, cancel := context.WithTimeout(ctx, directoryLockTimeout)
@@ -56,7 +56,7 @@ func listenUnixLocked(ctx context.Context, path string) (*unixListener, error) {
 	config := net.ListenConfig{Control: restrictMode}
 	listener, err := config.Listen(ctx, "unix", path)
 	if err != nil {
-		return nil, errors.Unwrap(err) // without the operation and the path
+		return nil, withoutOp(err)
 	}
 	l := &unixListener{UnixListener: listener.(*net.UnixListener), path: path}
 	l.close = sync.OnceValue(l.removeAndClose)
@@ -70,7 +70,7 @@ func listenUnixLocked(ctx context.Context, path string) (*unixListener, error) {
 	return l, nil
 }
 
-// restrictMode makes Linux create the socket with no more than its final mode.
+// restrictMode makes Linux create the socket with its mode.
 func restrictMode(_, _ string, c syscall.RawConn) error {
 	return c.Control(func(fd uintptr) { _ = syscall.Fchmod(int(fd), socketMode) })
 }
@@ -92,7 +92,15 @@ func removeStaleSocket(ctx context.Context, path string) error {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return os.Remove(path)
 	}
-	return fmt.Errorf("the socket exists and may be in use: %w", errors.Unwrap(err))
+	return fmt.Errorf("the socket exists and may be in use: %w", withoutOp(err))
+}
+
+func withoutOp(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
 }
 
 func (l *unixListener) Close() error { return l.close() }

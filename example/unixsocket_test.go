@@ -21,10 +21,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// socketPath is short: t.TempDir contains the name of the test.
 func socketPath(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "charges")
+	dir, err := os.MkdirTemp("", "charges") // short, unlike t.TempDir
 	require.NoError(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	return filepath.Join(dir, "it's.sock")
@@ -173,7 +172,6 @@ func TestSocketDirectoryIsMissing(t *testing.T) {
 	require.Equal(t, "example: listen unix "+path+": lock the directory of the socket: open "+filepath.Dir(path)+": no such file or directory\n", tp.log.String())
 }
 
-// Without a lock, two servers that find the socket of a killed one could remove each other's.
 func TestServersThatStartTogether(t *testing.T) {
 	path := socketPath(t)
 	for range 100 {
