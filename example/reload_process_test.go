@@ -66,6 +66,8 @@ func TestKeyRotationUnderLoad(t *testing.T) {
 			}
 		})
 	}
+	defer running.Wait()
+	defer stop.Store(true)
 	everyClient := func(name string) {
 		for i := range using {
 			for u := using[i].Load(); u == nil || *u != name; u = using[i].Load() {
