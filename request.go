@@ -38,6 +38,10 @@ type RequestStats struct {
 	Replayed int   // events that had been stored before
 	Bytes    int64 // bytes read from the body, after decompression
 
+	// Discarded reports whether a part of the body was unread when the response was sent.
+	// It is discarded afterwards.
+	Discarded bool
+
 	// Duration does not include Config.MaxDiscardTime.
 	Duration time.Duration
 }
@@ -139,7 +143,7 @@ func (h *Handler) report(req *request, e *Error) {
 	stats := RequestStats{
 		RequestID: req.requestID, Subject: req.subject, Platform: req.platform,
 		Route: req.route, Method: req.r.Method, Status: req.status,
-		Events: req.events, Replayed: req.replayed, Bytes: req.bytes,
+		Events: req.events, Replayed: req.replayed, Bytes: req.bytes, Discarded: req.unread,
 	}
 	if e != nil {
 		stats.Code, stats.Field = e.Code, e.Field

@@ -102,6 +102,15 @@ type StoreStats struct {
 	WALBytes       int64
 	LastCheckpoint time.Time
 
+	// DatabaseBytes is the size of the database without the write-ahead log, and FreeBytes
+	// the space that is left on its file system. Zero means unknown.
+	DatabaseBytes int64
+	FreeBytes     int64
+
+	// NewestEvent is the time in the greatest id that the store found when it was opened or
+	// has assigned since.
+	NewestEvent time.Time
+
 	// WALBlockedSince is the time since which an open read transaction, in any process,
 	// has kept the write-ahead log growing, or zero.
 	WALBlockedSince time.Time

@@ -6,6 +6,8 @@ import (
 	"os"
 	"sync/atomic"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"example.com/chargeingest/internal/userpath"
 )
 
@@ -43,4 +45,10 @@ func (c *certificate) config() *tls.Config {
 		MinVersion:     tls.VersionTLS12,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.current.Load(), nil },
 	}
+}
+
+func (c *certificate) register(r prometheus.Registerer) {
+	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "chargeingest_certificate_expiry_timestamp_seconds", Help: "When the TLS certificate in use expires.",
+	}, func() float64 { return float64(c.current.Load().Leaf.NotAfter.Unix()) }))
 }

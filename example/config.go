@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"time"
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/internal/cli"
@@ -23,6 +24,7 @@ type serverConfig struct {
 	duplicates       chargeingest.DuplicatePolicy
 	keepUnknown      bool
 	requireReference bool
+	retain           time.Duration // 0 keeps all events
 	tokens           tokenConfig
 	keys             *chargeingest.Keys // nil if only tokens are accepted
 	keyFile          *keyConfig         // nil without -keys
@@ -49,6 +51,9 @@ func parseServerConfig(args []string, lookupEnv func(string) (string, bool), out
 			return nil, cli.Usagef("%w", err)
 		}
 		c.certificate = &pair
+	}
+	if c.retain > 0 && c.db == inMemory {
+		return nil, cli.Usagef("-retain needs -db with a file or PostgreSQL, not memory")
 	}
 	if err := c.tokens.check(); err != nil {
 		return nil, cli.Usagef("%w", err)
@@ -108,6 +113,12 @@ func serverCommand(c *serverConfig, keys *keyConfig, pair *certificate) *cli.Com
 					"host=… user=… dbname=…, with the password in PGPASSWORD or a password file; or memory, which\n" +
 					"keeps events only while the server runs",
 				Set: database(&c.db),
+			},
+			{
+				Name: "retain", Env: "CHARGEINGEST_RETAIN", Argument: "AGE",
+				Usage: "delete events older than this many days (400d) or hours (36h), with their idempotency keys; their\n" +
+					"references can then be used again, so a late retry would be billed twice; the default is to keep all",
+				Set: retainAge(&c.retain),
 			},
 			{
 				Name: "api-key", Env: "CHARGEINGEST_API_KEY", Argument: "KEY",

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"net/http"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -11,10 +13,14 @@ import (
 	"example.com/chargeingest/prommetrics"
 )
 
+// readinessTimeout is below the scrape timeout of Prometheus, 10 s.
+const readinessTimeout = 2 * time.Second
+
 type metrics struct {
 	*prommetrics.Metrics
 	http.Handler
-	reloaded func(name string, err error)
+
+	registry *prometheus.Registry
 }
 
 func newMetrics() (*metrics, error) {
@@ -27,7 +33,21 @@ func newMetrics() (*metrics, error) {
 	// Every client can read the metrics. The limit keeps the CPU free for events.
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
-	return &metrics{m, mux, newReloadMetrics(registry)}, nil
+	return &metrics{m, mux, registry}, nil
+}
+
+// registerReadiness calls ready at each scrape.
+func (m *metrics) registerReadiness(ready func(context.Context) bool) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "chargeingest_ready", Help: "Whether the server accepts events, as /readyz reports.",
+	}, func() float64 {
+		ctx, cancel := context.WithTimeout(context.Background(), readinessTimeout)
+		defer cancel()
+		if ready(ctx) {
+			return 1
+		}
+		return 0
+	}))
 }
 
 func (m *metrics) registerStore(s store) error {

@@ -32,22 +32,23 @@ type reloader struct {
 	paths   []string
 	replace func(contents [][]byte) (attrs []any, err error)
 	logger  *slog.Logger
-	observe func(name string, err error)
+	observe func(err error)
 
 	applied digest // last applied or rejected
 	polled  digest // last read by poll
 }
 
-func newReloaders(cfg *serverConfig, logger *slog.Logger, observe func(name string, err error)) []*reloader {
+func newReloaders(cfg *serverConfig, logger *slog.Logger, observeKeys func(err error)) []*reloader {
 	var all []*reloader
 	if k := cfg.keyFile; k != nil {
-		all = append(all, &reloader{name: "keys", paths: []string{k.path}, replace: k.replace, applied: k.content})
+		all = append(all, &reloader{name: "keys", paths: []string{k.path}, replace: k.replace, applied: k.content, observe: observeKeys})
 	}
 	if c := cfg.certificate; c != nil {
-		all = append(all, &reloader{name: "certificate", paths: []string{c.certFile, c.keyFile}, replace: c.replace, applied: c.content})
+		files := []string{c.certFile, c.keyFile}
+		all = append(all, &reloader{name: "certificate", paths: files, replace: c.replace, applied: c.content, observe: func(error) {}})
 	}
 	for _, r := range all {
-		r.logger, r.observe = logger, observe
+		r.logger = logger
 		if _, content, err := r.read(); errors.Is(err, errNotRegular) {
 			r.applied = content
 		}
@@ -96,7 +97,7 @@ func (r *reloader) apply(contents [][]byte, content digest, err error) {
 	if err == nil {
 		attrs, err = r.replace(contents)
 	}
-	r.observe(r.name, err)
+	r.observe(err)
 	if err != nil {
 		r.logger.Error(r.name+" not reloaded; the previous content stays in use", "error", err)
 		return

@@ -1,14 +1,15 @@
+//go:build unix
+
 package main
 
 import (
 	"crypto/tls"
-	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -48,7 +49,7 @@ func newReloading(t *testing.T, args ...string) *reloading {
 	require.NoError(t, err)
 	r := &reloading{cfg: cfg, log: newRecorder()}
 	logger := slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{ReplaceAttr: truncateAttr}))
-	all := newReloaders(cfg, logger, func(_ string, err error) { r.outcomes = append(r.outcomes, err) })
+	all := newReloaders(cfg, logger, func(err error) { r.outcomes = append(r.outcomes, err) })
 	require.Len(t, all, 1)
 	r.reloader = all[0]
 	return r
@@ -184,26 +185,39 @@ func copyPair(t *testing.T, certFile, keyFile, certTo, keyTo string) {
 	}
 }
 
-func TestCertificateReload(t *testing.T) {
-	certFile, keyFile := certificateFor(t, "old.example")
+// startPolled returns a server whose files are polled when polls is called.
+func startPolled(t *testing.T, args ...string) (s *runningServer, polls func()) {
+	t.Helper()
 	tp := newTestProgram()
 	ticks := make(chan time.Time)
 	tp.tick = func(time.Duration) <-chan time.Time { return ticks }
-	s := tp.start(t, "-tls-cert", certFile, "-tls-key", keyFile)
-	served := func() string {
-		conn, err := tls.Dial("tcp", strings.TrimPrefix(s.url, "https://"), &tls.Config{InsecureSkipVerify: true})
-		require.NoError(t, err)
-		defer conn.Close()
-		return conn.ConnectionState().PeerCertificates[0].DNSNames[0]
-	}
-	polls := func() {
+	return tp.start(t, args...), func() {
 		for range 3 { // the third is received after the second
 			ticks <- time.Time{}
 		}
 	}
+}
+
+func TestCertificateReload(t *testing.T) {
+	certFile, keyFile := certificateFor(t, "old.example")
+	metricsPath := socketPath(t)
+	s, polls := startPolled(t, "-tls-cert", certFile, "-tls-key", keyFile, "-metrics-addr", "unix:"+metricsPath)
+	served := func() string {
+		conn, err := tls.Dial("tcp", strings.TrimPrefix(s.url, "https://"), &tls.Config{InsecureSkipVerify: true})
+		require.NoError(t, err)
+		defer conn.Close()
+		certificate := conn.ConnectionState().PeerCertificates[0]
+		_, text := getUnix(t, metricsPath, "/metrics")
+		_, text, _ = strings.Cut(text, "\nchargeingest_certificate_expiry_timestamp_seconds ")
+		text, _, _ = strings.Cut(text, "\n")
+		expiry, err := strconv.ParseFloat(text, 64)
+		require.NoError(t, err)
+		require.Equal(t, certificate.NotAfter.Unix(), int64(expiry))
+		return certificate.DNSNames[0]
+	}
 	require.Equal(t, "old.example", served())
 
-	newCert, newKey := certificateFor(t, "new.example")
+	newCert, newKey := certificateUntil(t, "new.example", time.Now().Add(2*time.Hour))
 	copyPair(t, newCert, keyFile, certFile, keyFile)
 	polls()
 	require.Equal(t, "old.example", served(), "the key is not of this certificate")
@@ -222,24 +236,16 @@ func TestCertificateReload(t *testing.T) {
 }
 
 func TestReloadMetrics(t *testing.T) {
-	m, err := newMetrics()
-	require.NoError(t, err)
-	metrics := func() string {
-		w := httptest.NewRecorder()
-		m.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
-		text, err := io.ReadAll(w.Body)
-		require.NoError(t, err)
-		return string(text)
-	}
-	for _, c := range []struct {
-		outcome                   error
-		success, failure, failing string
-	}{{errors.New("x"), "0", "1", "1"}, {nil, "1", "1", "0"}, {errors.New("x"), "1", "2", "1"}} {
-		m.reloaded("keys", c.outcome)
-		text := metrics()
-		require.Contains(t, text, "\n"+`chargeingest_reloads_total{file="keys",result="success"} `+c.success+"\n")
-		require.Contains(t, text, "\n"+`chargeingest_reloads_total{file="keys",result="failure"} `+c.failure+"\n")
-		require.Contains(t, text, "\n"+`chargeingest_reload_failing{file="keys"} `+c.failing+"\n")
-		require.Contains(t, text, "\n"+`chargeingest_reloads_total{file="certificate",result="failure"} 0`+"\n")
+	path := writeFile(t, "keys.json", keyList(keyEntry("old", "s")))
+	s, polls := startPolled(t, "-keys", path)
+	for _, c := range []struct{ text, success, failure, last string }{
+		{"[", "0", "1", "0"}, {keyList(keyEntry("new", "s")), "1", "1", "1"}, {"", "1", "2", "0"},
+	} {
+		overwrite(t, path, c.text)
+		polls()
+		_, text := s.send(t, http.MethodGet, "/metrics", "")
+		require.Contains(t, text, "\n"+`chargeingest_key_reloads_total{result="success"} `+c.success+"\n")
+		require.Contains(t, text, "\n"+`chargeingest_key_reloads_total{result="failure"} `+c.failure+"\n")
+		require.Contains(t, text, "\nchargeingest_key_last_reload_successful "+c.last+"\n")
 	}
 }

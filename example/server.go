@@ -33,8 +33,11 @@ func (p *program) serve(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	if cfg.certificate != nil {
+		cfg.certificate.register(metrics.registry)
+	}
 	manager := &serviceManager{logger: logger}
-	reloaders := newReloaders(cfg, logger, metrics.reloaded)
+	reloaders := newReloaders(cfg, logger, metrics.ObserveKeyReload)
 	go reloadUntilDone(background, reloaders, hangups, p.tick(reloadPeriod), manager)
 	tokens, err := cfg.tokens.start(background, logger)
 	if err != nil {
@@ -52,7 +55,9 @@ func (p *program) serve(ctx context.Context, args []string) error {
 	}
 	svc, err := newService(cfg, tokens, events, metrics, logger)
 	if err == nil {
+		stopRetention := retain(ctx, cfg.retain, events, metrics, logger)
 		err = p.serveService(ctx, cfg, l, svc, manager)
+		stopRetention()
 	}
 	return errors.Join(err, events.Close())
 }

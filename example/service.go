@@ -41,9 +41,11 @@ func newService(cfg *serverConfig, tokens *jwtauth.Authorizer, events store, m *
 	if err != nil {
 		return nil, err
 	}
-	return &service{
+	s := &service{
 		ingest: ingest, tokens: tokens, metrics: m, summary: sum, logger: logger,
-	}, nil
+	}
+	m.registerReadiness(func(ctx context.Context) bool { status, _ := s.readiness(ctx); return status == http.StatusOK })
+	return s, nil
 }
 
 func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
