@@ -14,7 +14,7 @@ import (
 const (
 	documentListens = "127.0.0.1:8000"
 	documentServer  = "127.0.0.1:8080"
-	documentSocket  = "unix:/run/charges/charges.sock"
+	documentSocket  = "unix:/run/chargeingest.sock"
 )
 
 var upstream = regexp.MustCompile(`(?s)upstream charges \{.*?\n\}\n`)
