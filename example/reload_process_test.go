@@ -214,7 +214,7 @@ func TestServiceManagerIsNotified(t *testing.T) {
 	require.NoError(t, p.Process.Signal(syscall.SIGHUP))
 	require.Equal(t, "RELOADING=1", next())
 	require.Equal(t, "READY=1", next())
-	require.Contains(t, p.log.String(), "keys reloaded")
+	require.True(t, p.log.waitFor("keys reloaded", p.ended), p.log)
 	require.NoError(t, p.Process.Signal(syscall.SIGTERM))
 	require.Equal(t, "STOPPING=1", next())
 	<-p.ended
