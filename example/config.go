@@ -83,8 +83,9 @@ file, within four seconds. If the new content is not valid, the previous one sta
 use, and the log tells why.
 
 The server accepts up to two sockets from systemd: one named metrics
-(FileDescriptorName=) replaces -metrics-addr, any other one -addr. With Type=notify or
-notify-reload, systemd learns when the server is ready, reloads and stops.
+(FileDescriptorName=) in place of -metrics-addr, and one with any other name in place
+of -addr, which must then not be set. With Type=notify or notify-reload, systemd learns
+when the server is ready, reloads and stops.
 
 If none of -api-key, -keys and -jwks-url is set, the server generates an API key at
 each start. If several are set, it accepts the credentials of each.
