@@ -38,9 +38,7 @@ type RequestStats struct {
 	Replayed int   // events that had been stored before
 	Bytes    int64 // bytes read from the body, after decompression
 
-	// Discarded reports whether a part of the body was unread when the response was sent.
-	// It is discarded afterwards.
-	Discarded bool
+	Discarded bool // the response did not need the rest of the body
 
 	// Duration does not include Config.MaxDiscardTime.
 	Duration time.Duration

@@ -102,13 +102,10 @@ type StoreStats struct {
 	WALBytes       int64
 	LastCheckpoint time.Time
 
-	// DatabaseBytes is the size of the database without the write-ahead log, and FreeBytes
-	// the space that is left on its file system. Zero means unknown.
-	DatabaseBytes int64
-	FreeBytes     int64
+	DatabaseBytes int64 // without the write-ahead log
+	FreeBytes     int64 // on the file system of the database
 
-	// NewestEvent is the time in the greatest id that the store found when it was opened or
-	// has assigned since.
+	// NewestEvent is the time in the greatest id that the store has found or assigned.
 	NewestEvent time.Time
 
 	// WALBlockedSince is the time since which an open read transaction, in any process,

@@ -13,7 +13,6 @@ import (
 	"example.com/chargeingest/prommetrics"
 )
 
-// readinessTimeout is below the scrape timeout of Prometheus, 10 s.
 const readinessTimeout = 2 * time.Second
 
 type metrics struct {
@@ -36,7 +35,6 @@ func newMetrics() (*metrics, error) {
 	return &metrics{m, mux, registry}, nil
 }
 
-// registerReadiness calls ready at each scrape.
 func (m *metrics) registerReadiness(ready func(context.Context) bool) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "chargeingest_ready", Help: "Whether the server accepts events, as /readyz reports.",

@@ -17,7 +17,7 @@ const (
 	minRetain = time.Hour
 	maxRetain = 36500 * 24 * time.Hour
 
-	// maxIdleGap limits how far the clock at the start can be trusted beyond the newest event.
+	// maxIdleGap is how far beyond the newest event the clock is trusted at the start.
 	maxIdleGap = 24 * time.Hour
 )
 
@@ -44,9 +44,9 @@ type prunedStore interface {
 	Prune(ctx context.Context, before time.Time) (deleted int64, err error)
 }
 
-// retention deletes old events. A wrong clock must not make it delete younger ones, so its
-// time begins at most maxIdleGap after the newest event and then advances with the monotonic
-// clock. It is never ahead of the wall clock.
+// retention has its own time, since a wrong clock must not delete young events: it begins at
+// most maxIdleGap after the newest event, advances with the monotonic clock, and is never
+// ahead of the wall clock.
 type retention struct {
 	store   prunedStore
 	keep    time.Duration

@@ -17,7 +17,6 @@ import (
 	"example.com/chargeingest/sqlitestore"
 )
 
-// prunes records the calls of Prune.
 type prunes struct {
 	newest time.Time
 	before []time.Time
@@ -46,7 +45,6 @@ type retentionTest struct {
 	stop     func()
 }
 
-// keepADay starts a retention of a day in a synctest bubble.
 func keepADay(t *testing.T, newest time.Time, prune func(context.Context) (int64, error)) *retentionTest {
 	rt := &retentionTest{prunes: &prunes{newest: newest, prune: prune}, log: newRecorder()}
 	rt.retention = &retention{

@@ -130,15 +130,13 @@ func (m *Metrics) ObserveCommit(c chargeingest.CommitStats) {
 	m.commitEvents.Record(ctx, int64(c.Events))
 }
 
-// ObservePrune records an attempt to delete old events: the results of sqlitestore's or
-// pgstore's Prune.
+// ObservePrune records the results of sqlitestore's or pgstore's Prune.
 func (m *Metrics) ObservePrune(deleted int64, err error) {
 	m.pruned.Add(context.Background(), deleted)
 	m.prunes.Add(context.Background(), 1, resultOf(err))
 }
 
-// ObserveKeyReload records an attempt to reread the API keys. After an error the old keys
-// are still in use.
+// ObserveKeyReload records an attempt to reread the API keys.
 func (m *Metrics) ObserveKeyReload(err error) {
 	m.keyReloads.Add(context.Background(), 1, resultOf(err))
 }

@@ -36,7 +36,7 @@ var indexChanges = map[int]indexChange{
 		build: []index{{name: "events_by_id", table: "events", columns: "(id)"}},
 		drop:  []string{"events_id", "events_platform_id_idx"},
 	},
-	// For Prune. Without a pending list no request waits until the list is merged.
+	// For Prune. With a pending list, some requests would wait for its merging.
 	4: {build: []index{{name: "events_received_at", table: "events", columns: "(received_at)"}}},
 	5: {build: []index{{name: "requests_event_ids", table: "requests", columns: "USING gin (event_ids) WITH (fastupdate = off)"}}},
 }

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// pruneBatch is in events of a transaction. The events of a key are never split.
+	// pruneBatch is in events. The events of a key are never split.
 	pruneBatch = 500
 
 	maxPruneAttempts = 5
@@ -27,10 +27,8 @@ const (
 // An idempotency key recorded before that time is deleted in one transaction with the events
 // it returned. Events that a later key also returned stay until that key is deleted.
 //
-// Prune works in small transactions, each of which locks one platform. Several processes may
-// prune at once. If the connection is lost, Prune ends with an error. Close ends it with
-// chargeingest.ErrClosed. The role needs DELETE on the tables events, event_references and
-// requests.
+// Each small transaction locks one platform. Several processes may prune at once. Close ends
+// Prune with chargeingest.ErrClosed. The role needs DELETE on all tables but platforms.
 func (s *Store) Prune(ctx context.Context, before time.Time) (deleted int64, err error) {
 	if err := s.beginRead(ctx); err != nil {
 		return 0, err
@@ -88,8 +86,6 @@ type pruneGroup struct {
 	ids      []string
 }
 
-// nextGroups finds the next old events, without locks. It returns groups of up to pruneBatch
-// events of a platform.
 func (p *pruning) nextGroups(ctx context.Context) (groups []*pruneGroup, err error) {
 	const maxFound = 10
 	err = p.store.pruneTransaction(ctx, func(tx pgx.Tx) error {
@@ -141,8 +137,6 @@ func (p *pruning) delete(ctx context.Context, g *pruneGroup) (n int64, err error
 	return n, nil
 }
 
-// oldRequests returns the old keys that returned an event of the group, and the ids of the
-// group and of all events of these keys.
 func (p *pruning) oldRequests(ctx context.Context, tx pgx.Tx, g *pruneGroup) (keys, ids []string, err error) {
 	rows, err := tx.Query(ctx, p.store.sql.oldRequests, g.platform, g.ids, p.before)
 	if err != nil {
@@ -158,7 +152,6 @@ func (p *pruning) oldRequests(ctx context.Context, tx pgx.Tx, g *pruneGroup) (ke
 	return keys, ids, err
 }
 
-// pruneTransaction repeats f if the transaction was rolled back because of another one.
 func (s *Store) pruneTransaction(ctx context.Context, f func(pgx.Tx) error) error {
 	for n := 1; ; n++ {
 		err := s.tryPruneTransaction(ctx, f)

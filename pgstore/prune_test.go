@@ -25,7 +25,6 @@ func keyed(key string, b chargeingest.Batch) chargeingest.Batch {
 	return b
 }
 
-// pruned deletes what was received before an hour of the day.
 func pruned(t *testing.T, s *Store, hour int) int64 {
 	t.Helper()
 	n, err := s.Prune(t.Context(), pruneDay(hour))
@@ -145,7 +144,7 @@ func TestPruneDuringAppends(t *testing.T) {
 		})
 	}
 	var deleted [2]int64
-	for i := range deleted { // another process prunes, too
+	for i := range deleted {
 		other := newStore(t, pool, Options{Schema: schema})
 		other.pruneBatch = 3
 		running.Go(func() {
@@ -158,7 +157,6 @@ func TestPruneDuringAppends(t *testing.T) {
 	running.Wait()
 	require.NoError(t, danglingRows(t.Context(), pool, schema))
 	t.Logf("deleted %v of 300 events; the others were returned under a later key", deleted)
-	// Each key returned the old event, or stored the reference again.
 	for i := range old {
 		_, replayed := appended(t, s, keyed(fmt.Sprint("key-", i), at(charges("acme", old[i], ""), pruneDay(3))))
 		require.Equal(t, []bool{true, true}, replayed)

@@ -15,7 +15,6 @@ import (
 	"example.com/chargeingest/internal/storemodel"
 )
 
-// danglingRows returns an error if references or keys remain without their events.
 func danglingRows(ctx context.Context, pool *pgxpool.Pool, schema string) error {
 	var references, keys int
 	err := pool.QueryRow(ctx, strings.ReplaceAll(`SELECT

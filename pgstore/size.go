@@ -10,7 +10,6 @@ import (
 
 const sizeInterval = time.Minute
 
-// tableSize is measured in the background, at most once per sizeInterval.
 type tableSize struct {
 	mu        sync.Mutex
 	bytes     int64
@@ -18,7 +17,7 @@ type tableSize struct {
 	measuring bool
 }
 
-// databaseBytes returns the last measured size, or 0 before the first.
+// databaseBytes measures in the background. At first it returns 0.
 func (s *Store) databaseBytes() int64 {
 	t := &s.size
 	t.mu.Lock()
@@ -30,7 +29,6 @@ func (s *Store) databaseBytes() int64 {
 	return t.bytes
 }
 
-// measureSize keeps the last size if it fails.
 func (s *Store) measureSize() {
 	defer s.reading.Done()
 	var bytes int64

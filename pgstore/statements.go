@@ -87,7 +87,7 @@ CROSS JOIN LATERAL unnest(r.event_ids, r.sent) WITH ORDINALITY AS o(id, sent, or
 CROSS JOIN LATERAL (SELECT * FROM $schema.events e WHERE e.id = o.id OFFSET 0) e
 WHERE r.platform = $1 AND r.key = $2 AND e.platform = r.platform ORDER BY o.ordinal`),
 
-		// Statistics can be old: autovacuum may not have seen the newest events.
+		// Statistics can be old.
 		indexPlans: `SELECT set_config(s.name, s.value, true) FROM (VALUES ('plan_cache_mode', 'force_custom_plan'), ('enable_seqscan', 'off'), ('jit', 'off')) AS s(name, value)
 WHERE current_setting(s.name, true) IS NOT NULL`,
 		lockForPrune: in(`SELECT 1 FROM $schema.platforms WHERE name = $1 FOR NO KEY UPDATE`),

@@ -163,8 +163,7 @@ func (m *Metrics) ObserveCommit(c chargeingest.CommitStats) {
 	m.commitEvents.Observe(float64(c.Events))
 }
 
-// ObservePrune records an attempt to delete old events: the results of sqlitestore's or
-// pgstore's Prune.
+// ObservePrune records the results of sqlitestore's or pgstore's Prune.
 func (m *Metrics) ObservePrune(deleted int64, err error) {
 	m.pruned.Add(float64(deleted))
 	m.prunes.WithLabelValues(resultOf(err)).Inc()
@@ -173,8 +172,7 @@ func (m *Metrics) ObservePrune(deleted int64, err error) {
 	}
 }
 
-// ObserveKeyReload records an attempt to reread the API keys. After an error the old keys
-// are still in use.
+// ObserveKeyReload records an attempt to reread the API keys.
 func (m *Metrics) ObserveKeyReload(err error) {
 	m.keyReloads.WithLabelValues(resultOf(err)).Inc()
 	if err == nil {

@@ -4,7 +4,7 @@ package sqlitestore
 
 import "golang.org/x/sys/unix"
 
-// freeBytes returns the space for users other than root, or 0 if it is unknown.
+// freeBytes returns 0 if it fails.
 func freeBytes(dir string) int64 {
 	var s unix.Statfs_t
 	if err := unix.Statfs(dir, &s); err != nil {

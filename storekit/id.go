@@ -61,7 +61,7 @@ func (g *IDGenerator) Next(t time.Time) (string, error) {
 	return IDPrefix + id.String(), nil
 }
 
-// Newest returns the time of the newest id, or the zero time if there is none.
+// Newest returns the time of the newest id, or zero.
 func (g *IDGenerator) Newest() time.Time {
 	g.mu.Lock()
 	defer g.mu.Unlock()
