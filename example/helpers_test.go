@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 		if d, err := time.ParseDuration(wait); err == nil {
 			p.timeouts.stalledResponse, p.timeouts.connections = d, d
 		}
+		p.tick = func(time.Duration) <-chan time.Time { return time.Tick(10 * time.Millisecond) }
 		os.Exit(p.run(cli.UntilSignal(), os.Args[1:]))
 	}
 	os.Exit(m.Run())

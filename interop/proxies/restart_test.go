@@ -26,17 +26,16 @@ func TestRestartsBehindProxies(t *testing.T) {
 		"haproxy":                           haproxy(),
 		"haproxy with all-retryable-errors": repeatingHAProxy,
 	} {
-		t.Run(name, func(t *testing.T) { restartDuringLoad(t, p) })
+		t.Run(name, func(t *testing.T) { restartDuringLoad(t, startServer(t), p) })
 	}
 }
 
-func restartDuringLoad(t *testing.T, p proxy) {
+func restartDuringLoad(t *testing.T, s *server, p proxy) {
 	const (
 		clients  = 8
 		requests = 60 // per client
 		restarts = 4
 	)
-	s := startServer(t)
 	address := p(t, s.address)
 	var failed, replayed atomic.Int64
 	var running sync.WaitGroup
@@ -67,7 +66,7 @@ func restartDuringLoad(t *testing.T, p proxy) {
 	t.Logf("%d retries, %d replayed events", failed.Load(), replayed.Load())
 
 	stored := make(map[string]int)
-	for _, e := range events(t, s.address) {
+	for _, e := range events(t, address) {
 		stored[*e.Description]++
 	}
 	for i := range clients {
