@@ -24,7 +24,7 @@ const (
 // Result holds sent events.
 type Result struct {
 	Events   []Event // in the order of the request
-	Replayed int     // number of events stored before
+	Replayed int     // number of events stored before, if the server reports it
 }
 
 // Request is a request with a batch of events.
@@ -180,11 +180,20 @@ func decodeResult(h http.Header, body []byte) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	replayed, err := strconv.Atoi(h.Get("Idempotent-Replayed-Count"))
-	if err != nil || replayed < 0 || replayed > len(events) {
-		return Result{}, errNotEndpoint
+	return Result{Events: events, Replayed: replayedEvents(h, len(events))}, nil
+}
+
+// replayedEvents returns the reported number, which must not turn stored events into a failure:
+// the count is not part of the published API.
+func replayedEvents(h http.Header, n int) int {
+	count, err := strconv.Atoi(h.Get("Idempotent-Replayed-Count"))
+	switch {
+	case err == nil && count >= 0 && count <= n:
+		return count
+	case h.Get("Idempotent-Replayed") == "true":
+		return n
 	}
-	return Result{Events: events, Replayed: replayed}, nil
+	return 0
 }
 
 func checkReferences(events []Event, references []string) error {
