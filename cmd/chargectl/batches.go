@@ -28,7 +28,6 @@ type batch struct {
 	unreferenced   []int // the lines whose events have no reference
 	idempotencyKey string
 	body           []byte
-	size           int64 // bytes of the file since the previous batch
 }
 
 func (b *batch) span(file string) string {
@@ -47,19 +46,12 @@ type batchReader struct {
 
 	line    int
 	event   int
-	read    int64
-	counted int64  // bytes of the previous batches
 	pending []byte // the last line read, if it did not fit
 }
 
 func newBatchReader(r io.Reader, maxEvents int, loadID string) *batchReader {
 	b := &batchReader{scanner: bufio.NewScanner(r), maxEvents: maxEvents, loadID: loadID}
 	b.scanner.Buffer(make([]byte, 64<<10), maxLineBytes)
-	b.scanner.Split(func(data []byte, atEOF bool) (int, []byte, error) {
-		n, line, err := bufio.ScanLines(data, atEOF)
-		b.read += int64(n)
-		return n, line, err
-	})
 	return b
 }
 
@@ -104,7 +96,6 @@ func (r *batchReader) next() (*batch, error) {
 		return nil, io.EOF
 	}
 	b.body = append(b.body, "]}"...)
-	b.size, r.counted = r.read-r.counted, r.read
 	return b, nil
 }
 

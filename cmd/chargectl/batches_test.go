@@ -63,16 +63,6 @@ func TestLongestLineIsOneBatch(t *testing.T) {
 	require.Len(t, readBatches(t, "1\n"+line+"\n2\n", 10), 3)
 }
 
-func TestBatchSizesAddUpToTheFile(t *testing.T) {
-	for _, text := range []string{"1\n2\n3\n4\n5\n", "\r\n1\r\n2\n\n\n3", ""} {
-		var total int64
-		for _, b := range readBatches(t, text, 2) {
-			total += b.size
-		}
-		require.EqualValues(t, len(text), total)
-	}
-}
-
 func TestBatchIdempotencyKey(t *testing.T) {
 	keys := idempotencyKeys(readBatches(t, "1\n2\n1\n2\n", 2))
 	require.Len(t, keys, 2)

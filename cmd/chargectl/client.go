@@ -22,17 +22,17 @@ const (
 
 // client retries its requests. Each is a GET or has an idempotency key.
 type client struct {
-	base     *url.URL
-	apiKey   string
+	clientConfig
 	http     *http.Client
 	now      func() time.Time
 	sleep    func(context.Context, time.Duration) error
 	logRetry func(text string)
 }
 
-func (p *program) newClient() *client {
+// newClient returns a client that passes a message about each retry to logRetry.
+func (p *program) newClient(c clientConfig, logRetry func(string)) *client {
 	return &client{
-		now: p.now, sleep: p.sleep, logRetry: p.printError,
+		clientConfig: c, now: p.now, sleep: p.sleep, logRetry: logRetry,
 		http: &http.Client{
 			Timeout: 2 * time.Minute, // longer than the server's own timeouts
 			// A redirect would send the API key to another URL.
@@ -111,13 +111,20 @@ func (c *client) do(ctx context.Context, r request, timeout time.Duration) (*res
 }
 
 func (c *client) attempt(ctx context.Context, r request) (*response, error) {
-	u := c.base.JoinPath(r.path)
+	u := c.url.JoinPath(r.path)
 	u.RawQuery = r.query.Encode()
 	req, err := http.NewRequestWithContext(ctx, r.method, u.String(), bytes.NewReader(r.body))
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("X-Api-Key", c.apiKey)
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	} else {
+		req.Header.Set("X-Api-Key", c.apiKey)
+	}
+	if c.platform != "" {
+		req.Header.Set("X-Platform-Id", c.platform)
+	}
 	for name, value := range r.header {
 		req.Header.Set(name, value)
 	}

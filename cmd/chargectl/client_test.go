@@ -16,12 +16,9 @@ func newTestClient(t *testing.T, tp *testProgram, handle http.HandlerFunc) *clie
 	t.Helper()
 	srv := httptest.NewServer(handle)
 	t.Cleanup(srv.Close)
-	c := tp.newClient()
-	var err error
-	c.base, err = url.Parse(srv.URL)
+	base, err := url.Parse(srv.URL)
 	require.NoError(t, err)
-	c.apiKey = "k"
-	return c
+	return tp.newClient(clientConfig{url: base, apiKey: "k"}, tp.printError)
 }
 
 func respondWith(code int, header ...string) http.HandlerFunc {

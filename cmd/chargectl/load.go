@@ -62,13 +62,14 @@ batch is stored; all earlier batches are. SIGINT or SIGTERM also stops the load.
 Exit status: 0 if all events are stored, 1 if not, 2 for an invalid option or FILE.`
 
 func (p *program) load(ctx context.Context, args []string) error {
-	l := &loader{program: p, client: p.newClient()}
+	l := &loader{program: p}
+	var server clientConfig
 	var maxEvents int64
 	var loadID string
 	cmd := &cli.Command{
 		Synopsis: "chargectl load FILE",
 		About:    loadAbout,
-		Options: append(clientOptions(l.client),
+		Options: append(clientOptions(&server),
 			cli.Option{
 				Name: "batch", Argument: "EVENTS", Default: "500",
 				Usage: "maximum number of events per batch, from 1 to 1000; batches of large events have fewer",
@@ -88,8 +89,9 @@ func (p *program) load(ctx context.Context, args []string) error {
 		return cli.Usagef("load: FILE is missing")
 	case len(arguments) > 1:
 		return cli.Usagef("load: one FILE must be given, not %d", len(arguments))
-	case l.client.apiKey == "":
-		return cli.Usagef("load: -api-key or CHARGEINGEST_API_KEY must be given")
+	}
+	if err := server.check("load"); err != nil {
+		return err
 	}
 	l.name = arguments[0]
 	if err := userpath.Check(l.name); err != nil {
@@ -100,20 +102,19 @@ func (p *program) load(ctx context.Context, args []string) error {
 		return cli.Usagef("load: %w", userpath.Explain(l.name, err))
 	}
 	defer func() { _ = file.Close() }()
-	l.progress = p.newProgress(file)
-	l.client.logRetry = l.printError
+	total, err := countLines(file)
+	if err != nil {
+		return fmt.Errorf("load: %w", err)
+	}
+	l.progress = p.newProgress("loading", total)
+	l.client = p.newClient(server, l.progress.print)
 	err = l.run(ctx, newBatchReader(file, int(maxEvents), loadID))
-	l.progress.clear()
+	l.progress.close()
 	if err != nil {
 		return fmt.Errorf("load stopped: %w; so far %v", err, l.counts)
 	}
 	_, err = fmt.Fprintln(p.stdout, l.counts)
 	return err
-}
-
-func (l *loader) printError(text string) {
-	l.progress.clear()
-	l.program.printError(text)
 }
 
 func (l *loader) run(ctx context.Context, batches *batchReader) error {
@@ -124,7 +125,7 @@ func (l *loader) run(ctx context.Context, batches *batchReader) error {
 		}
 		var bad *lineError
 		if errors.As(err, &bad) {
-			l.printError(fmt.Sprintf("%s:%d: %v", l.name, bad.line, bad.err))
+			l.progress.print(fmt.Sprintf("%s:%d: %v", l.name, bad.line, bad.err))
 			return errors.New("the batch with the line above was not sent")
 		}
 		if err != nil {
@@ -133,7 +134,7 @@ func (l *loader) run(ctx context.Context, batches *batchReader) error {
 		if err := l.send(ctx, b); err != nil {
 			return err
 		}
-		l.progress.add(b.size)
+		l.progress.add(len(b.lines))
 	}
 }
 
@@ -171,7 +172,7 @@ func (l *loader) send(ctx context.Context, b *batch) error {
 	l.counts.stored += len(b.lines) - replayed
 	if replayed > 0 && replayed < len(b.lines) && len(b.unreferenced) > 0 && !l.warned {
 		l.warned = true
-		l.printError(fmt.Sprintf("%s: warning: only some of these events were already stored; "+
+		l.progress.print(fmt.Sprintf("%s: warning: only some of these events were already stored; "+
 			"if the ones without a reference were, they are now stored twice: %s", b.span(l.name), lineNumbers(b.unreferenced)))
 	}
 	return nil
@@ -236,7 +237,7 @@ func (l *loader) sendError(ctx context.Context, b *batch, err error) error {
 			// The line number replaces the path of the event.
 			path := batchField + "." + strconv.Itoa(i)
 			message := strings.NewReplacer(path+".", "", path+" ", "the event ").Replace(v.Message)
-			l.printError(fmt.Sprintf("%s:%d: %s", l.name, b.lines[i], message))
+			l.progress.print(fmt.Sprintf("%s:%d: %s", l.name, b.lines[i], message))
 		}
 	}
 	l.counts.rejected += len(rejected)

@@ -10,20 +10,51 @@ import (
 	"example.com/chargeingest/internal/cli"
 )
 
-func clientOptions(c *client) []cli.Option {
+// clientConfig is set by the options of [clientOptions].
+type clientConfig struct {
+	url      *url.URL
+	apiKey   string
+	token    string
+	platform string
+}
+
+func clientOptions(c *clientConfig) []cli.Option {
 	return []cli.Option{
 		{
 			Name: "url", Env: "CHARGEINGEST_URL", Argument: "URL", Default: "http://127.0.0.1:8080",
 			Usage: "URL of the server, with the prefix of its endpoints, if any. To trust a private certificate,\n" +
 				"set SSL_CERT_FILE to a file that contains it",
-			Set: baseURL(&c.base),
+			Set: baseURL(&c.url),
 		},
 		{
 			Name: "api-key", Env: "CHARGEINGEST_API_KEY", Argument: "KEY",
-			Usage: "API key, required; prefer the environment variable, because other users can read command lines",
-			Set:   cli.Secret(&c.apiKey),
+			Usage: "API key; this or -token is required. Prefer the environment variable, because other users can\n" +
+				"read command lines",
+			Set: cli.Secret(&c.apiKey),
+		},
+		{
+			Name: "token", Env: "CHARGEINGEST_TOKEN", Argument: "TOKEN",
+			Usage: "bearer token, instead of an API key",
+			Set:   cli.Secret(&c.token),
+		},
+		{
+			Name: "platform", Env: "CHARGEINGEST_PLATFORM", Argument: "PLATFORM",
+			Usage: "platform to act on, if it is not the default one of the key or token",
+			Set:   cli.Secret(&c.platform),
 		},
 	}
+}
+
+// check returns a usage error unless there is exactly one credential.
+func (c *clientConfig) check(command string) error {
+	switch {
+	case c.apiKey == "" && c.token == "":
+		return cli.Usagef("%s: -api-key or CHARGEINGEST_API_KEY, or -token or CHARGEINGEST_TOKEN, must be given", command)
+	case c.apiKey != "" && c.token != "":
+		return cli.Usagef("%s: an API key and a token must not both be given (-api-key, CHARGEINGEST_API_KEY, -token, "+
+			"CHARGEINGEST_TOKEN)", command)
+	}
+	return nil
 }
 
 // baseURL does not repeat the value in its error, because it may contain a password.

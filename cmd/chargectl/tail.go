@@ -36,11 +36,12 @@ Exit status: 0 after a signal or the last event, 1 after a failure, 2 for an
 invalid option.`
 
 func (p *program) tail(ctx context.Context, args []string) error {
-	t := &tailer{program: p, client: p.newClient()}
+	t := &tailer{program: p}
+	var server clientConfig
 	cmd := &cli.Command{
 		Synopsis: "chargectl tail",
 		About:    tailAbout,
-		Options: append(clientOptions(t.client),
+		Options: append(clientOptions(&server),
 			cli.Option{
 				Name: "position", Argument: "POSITION",
 				Usage: "continue after this position; without it, tail starts with the first event", Set: cli.Text(&t.position),
@@ -61,9 +62,11 @@ func (p *program) tail(ctx context.Context, args []string) error {
 		return err
 	case len(arguments) > 0:
 		return cli.Usagef("tail: unexpected argument %q", arguments[0])
-	case t.client.apiKey == "":
-		return cli.Usagef("tail: -api-key or CHARGEINGEST_API_KEY must be given")
 	}
+	if err := server.check("tail"); err != nil {
+		return err
+	}
+	t.client = p.newClient(server, p.printError)
 	go exitWhenReaderCloses(p.stdout)
 	err = t.run(ctx)
 	if t.position != "" {
