@@ -1,14 +1,15 @@
-// Package chargeclient is a client of the charge event endpoint. It retries requests when
-// that cannot store an event twice.
+// Package chargeclient is a client of the charge event endpoint. It retries a request
+// exactly when that cannot store an event twice.
+//
+// Give each event a reference: then a call that failed can be made again, too.
 package chargeclient
 
 import (
-	"context"
-	"encoding/json"
+	"errors"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
-
-	"example.com/chargeingest"
 )
 
 // Config configures a [Client]. URL and a credential are required.
@@ -27,109 +28,119 @@ type Config struct {
 	// limits each attempt; 0 means two minutes.
 	HTTPClient *http.Client
 
-	// RetryTimeout limits the time after the first failure of a request in which it is
-	// retried. Default: two minutes. If it is negative, only the context ends the retries.
+	// RetryTimeout is how long a request is retried after its first failure. Default: two
+	// minutes. If it is negative, only the context ends the retries.
 	RetryTimeout time.Duration
 
 	// MaxBatchEvents and MaxBatchBytes limit the requests of SendBatch. Default: 500 events
-	// and 3 MiB.
+	// and 3 MiB. A larger event is sent alone.
 	MaxBatchEvents int
 	MaxBatchBytes  int
 
-	// PollInterval is the pause of Follow when there are no more events. Default: one second.
+	// PollInterval is the pause of Follow after the last event. Default: one second.
 	PollInterval time.Duration
 
-	// OnRetry, if set, is called before the pause after a failed attempt, from the goroutine
-	// of the call.
+	// OnRetry, if set, is called before each pause, by the goroutine of the call.
 	OnRetry func(Retry)
 }
 
-// Retry describes a failed attempt that is going to be repeated.
+// Retry describes a failed attempt that will be repeated.
 type Retry struct {
-	Err     error // an [*Error]
-	Attempt int   // from 1
+	Err     *Error
+	Attempt int // from 1
 	Pause   time.Duration
 }
 
+const (
+	attemptTimeout      = 2 * time.Minute // longer than the server's own timeouts
+	defaultRetryTimeout = 2 * time.Minute
+	defaultBatchEvents  = 500
+	defaultBatchBytes   = 3 << 20
+	defaultPollInterval = time.Second
+)
+
 // Client is safe for concurrent use.
 type Client struct {
-	cfg Config
+	cfg    Config
+	base   *url.URL
+	http   *http.Client
+	header http.Header // of every request
 }
 
-// New returns a client. Errors name the invalid field and contain no credential.
-func New(cfg Config) (*Client, error) { return &Client{cfg}, nil }
-
-// Event is a stored event.
-type Event struct {
-	chargeingest.ChargeEvent
-
-	// JSON is the event as the server sent it, without white space.
-	JSON json.RawMessage
+// New returns a client. Its errors name the invalid field and contain no credential.
+func New(cfg Config) (*Client, error) {
+	base, err := url.Parse(cfg.URL)
+	switch {
+	case err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Hostname() == "" ||
+		base.User != nil || base.RawQuery != "" || base.ForceQuery || base.Fragment != "":
+		// The text of err has the URL, which may contain a password.
+		return nil, errors.New("chargeclient: Config.URL must be an http or https URL with a host, and without user, query and fragment")
+	case (cfg.APIKey == "") == (cfg.Token == ""):
+		return nil, errors.New("chargeclient: exactly one of Config.APIKey and Config.Token must be set")
+	case !isVisibleASCII(cfg.APIKey):
+		return nil, errors.New("chargeclient: Config.APIKey must be visible ASCII characters without spaces")
+	case !isVisibleASCII(cfg.Token):
+		return nil, errors.New("chargeclient: Config.Token must be visible ASCII characters without spaces")
+	case strings.ContainsFunc(cfg.Platform, isControl) || strings.TrimSpace(cfg.Platform) != cfg.Platform:
+		return nil, errors.New("chargeclient: Config.Platform must have no control characters, and no space at its start or end")
+	case cfg.MaxBatchEvents < 0:
+		return nil, errors.New("chargeclient: Config.MaxBatchEvents must not be negative")
+	case cfg.MaxBatchBytes < 0:
+		return nil, errors.New("chargeclient: Config.MaxBatchBytes must not be negative")
+	case cfg.PollInterval < 0:
+		return nil, errors.New("chargeclient: Config.PollInterval must not be negative")
+	}
+	setDefault(&cfg.RetryTimeout, defaultRetryTimeout)
+	setDefault(&cfg.MaxBatchEvents, defaultBatchEvents)
+	setDefault(&cfg.MaxBatchBytes, defaultBatchBytes)
+	setDefault(&cfg.PollInterval, defaultPollInterval)
+	c := &Client{cfg: cfg, base: base, http: newHTTPClient(cfg.HTTPClient), header: make(http.Header)}
+	if cfg.APIKey != "" {
+		c.header.Set("X-Api-Key", cfg.APIKey)
+	} else {
+		c.header.Set("Authorization", "Bearer "+cfg.Token)
+	}
+	if cfg.Platform != "" {
+		c.header.Set("X-Platform-Id", cfg.Platform)
+	}
+	return c, nil
 }
 
-// Result is the result of sending events.
-type Result struct {
-	Events   []Event // in the order of the request
-	Replayed int     // how many of them had been stored before
+// String returns the URL, without the credential that %v would print.
+func (c *Client) String() string { return "chargeclient of " + c.base.String() }
+
+// GoString is the same for %#v.
+func (c *Client) GoString() string { return c.String() }
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
 }
 
-// Send stores an event.
-func (c *Client) Send(ctx context.Context, e chargeingest.ChargeEvent) (stored Event, replayed bool, err error) {
-	return Event{}, false, errSkeleton
+func newHTTPClient(callers *http.Client) *http.Client {
+	var c http.Client
+	if callers != nil {
+		c = *callers
+	} else if transport, ok := http.DefaultTransport.(*http.Transport); ok {
+		transport = transport.Clone()
+		transport.MaxIdleConnsPerHost = 64 // the default of 2 closes connections of concurrent calls
+		c.Transport = transport
+	}
+	setDefault(&c.Timeout, attemptTimeout)
+	// A redirect would send the credential to another URL.
+	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &c
 }
 
-// SendBatch stores events.
-func (c *Client) SendBatch(ctx context.Context, events []chargeingest.ChargeEvent) (Result, error) {
-	return Result{}, errSkeleton
+func isControl(r rune) bool { return r < ' ' || r == 0x7f }
+
+func isVisibleASCII(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
-// Request is one request with a batch of events.
-type Request struct {
-	// Events are sent unchanged. Each must be a JSON value.
-	Events []json.RawMessage
-
-	// IdempotencyKey has 1 to 255 visible ASCII characters. Default: a random one if an event
-	// has no reference, otherwise none.
-	IdempotencyKey string
+// hide removes the credential from a text that others wrote.
+func (c *Client) hide(text string) string {
+	return strings.ReplaceAll(text, c.cfg.APIKey+c.cfg.Token, "[credential]")
 }
-
-// SendJSON stores the events of exactly one request.
-func (c *Client) SendJSON(ctx context.Context, r Request) (Result, error) {
-	return Result{}, errSkeleton
-}
-
-// Get returns a stored event.
-func (c *Client) Get(ctx context.Context, id string) (Event, error) { return Event{}, errSkeleton }
-
-// Query selects events. Empty fields match all events.
-type Query struct {
-	Reference                        string
-	CustomerID                       string
-	CustomerReference                string
-	PricingPlanSubscriptionID        string
-	PricingPlanSubscriptionReference string
-	ProductItemID                    string
-
-	From, To  time.Time // bound the timestamp: From ≤ t < To
-	After     string    // the Next or Position of an earlier page
-	Ascending bool      // in storage order; default: the last stored event first
-	Limit     int       // of the page, from 1 to 1000; default: the server's
-}
-
-// Page is a part of a listing.
-type Page struct {
-	Events   []Event
-	Next     string // Query.After of the next page, or empty
-	Position string // of ascending pages: Query.After for events stored later
-}
-
-// List returns a page of stored events.
-func (c *Client) List(ctx context.Context, q Query) (Page, error) { return Page{}, errSkeleton }
-
-// Follow calls f with each page of events.
-func (c *Client) Follow(ctx context.Context, from string, f func(Page) error) error {
-	return errSkeleton
-}
-
-// Position returns the position after the last stored event.
-func (c *Client) Position(ctx context.Context) (string, error) { return "", errSkeleton }
