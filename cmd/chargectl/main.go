@@ -30,7 +30,6 @@ type program struct {
 	lookupEnv      func(name string) (string, bool)
 	isTerminal     func(io.Writer) bool
 	now            func() time.Time
-	sleep          func(context.Context, time.Duration) error
 	transport      http.RoundTripper
 }
 
@@ -42,18 +41,7 @@ func newProgram() *program {
 			f, ok := w.(*os.File)
 			return ok && term.IsTerminal(int(f.Fd()))
 		},
-		now: time.Now, sleep: sleep, transport: newTransport(),
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+		now: time.Now, transport: newTransport(),
 	}
 }
 
