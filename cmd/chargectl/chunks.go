@@ -13,10 +13,9 @@ import (
 )
 
 const (
-	// maxChunkBytes bounds a chunk, except that its last line can exceed it.
-	maxChunkBytes = 3 << 20
+	maxChunkBytes = 3 << 20 // before the last line
 
-	// maxChunkEvents bounds the events without a reference in a chunk, and its invalid lines.
+	// maxChunkEvents limits the events without a reference, and the invalid lines.
 	maxChunkEvents = 1000
 )
 
@@ -25,7 +24,7 @@ type event struct {
 	idempotencyKey string // empty if the event has a reference
 }
 
-// chunk is a part of a file. Its events with a reference fit into one batch.
+// chunk is a part of a file, with one batch.
 type chunk struct {
 	referenced, unreferenced []event
 	invalid                  []line
@@ -40,7 +39,6 @@ type chunkReader struct {
 	keys     *idempotencyKeys
 }
 
-// next returns io.EOF after the last chunk.
 func (r *chunkReader) next() (*chunk, error) {
 	c := &chunk{}
 	for size := 0; size < maxChunkBytes && len(c.referenced) < r.maxBatch &&
@@ -76,8 +74,7 @@ type chunkResult struct {
 	err   error
 }
 
-// readAhead returns the results of next, up to the first error, until ctx ends. It reads the
-// next chunk while the previous one is sent.
+// readAhead returns the results of next, up to the first error, until ctx ends.
 func (r *chunkReader) readAhead(ctx context.Context) <-chan chunkResult {
 	results := make(chan chunkResult)
 	go func() {
@@ -103,8 +100,7 @@ func hasReference(text []byte) bool {
 	return json.Unmarshal(text, &event) == nil && event.Reference != ""
 }
 
-// idempotencyKeys makes the keys of the events without a reference in one load. A key does not
-// depend on the batch size, nor on the lines before the event, except for equal ones.
+// idempotencyKeys makes keys that do not depend on other lines, except equal ones before.
 type idempotencyKeys struct {
 	loadID string
 	seen   map[[sha256.Size]byte]uint32 // number of equal events
@@ -116,7 +112,7 @@ func newIdempotencyKeys(loadID string) *idempotencyKeys {
 
 func (k *idempotencyKeys) next(text []byte) string {
 	event := jsontext.Value(text).Clone()
-	// Other forms of a number are other content. Odd values stay as they are.
+	// Numbers keep their digits. It leaves the event unchanged if it fails.
 	_ = event.Canonicalize(jsontext.CanonicalizeRawInts(false), jsontext.CanonicalizeRawFloats(false))
 	content := sha256.Sum256(event)
 	n := k.seen[content]

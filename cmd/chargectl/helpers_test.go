@@ -144,7 +144,6 @@ func (s *testServer) events(t *testing.T) []string {
 	}
 }
 
-// intercept passes the number of each request to handle, from 1.
 func (s *testServer) intercept(handle func(n int64, w http.ResponseWriter, r *http.Request)) http.Handler {
 	var n atomic.Int64
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handle(n.Add(1), w, r) })

@@ -11,11 +11,8 @@ import (
 )
 
 const (
-	// maxLineBytes is the server's default limit for a body.
-	maxLineBytes = 4 << 20
-
-	// keptLineBytes of a longer line are kept.
-	keptLineBytes = 1 << 10
+	maxLineBytes  = 4 << 20 // the server's default limit for a body
+	keptLineBytes = 1 << 10 // of a longer line
 )
 
 var errLineTooLong = fmt.Errorf("the line is longer than %d bytes", maxLineBytes)
@@ -26,7 +23,7 @@ type line struct {
 	invalid error  // unless the line is one JSON value
 }
 
-// lineReader reads the lines of a file that are not blank.
+// lineReader skips blank lines.
 type lineReader struct {
 	buf    *bufio.Reader
 	number int
@@ -36,7 +33,6 @@ func newLineReader(r io.Reader) *lineReader {
 	return &lineReader{buf: bufio.NewReaderSize(r, 64<<10)}
 }
 
-// next returns io.EOF after the last line.
 func (r *lineReader) next() (line, error) {
 	for {
 		text, size, err := r.read()
@@ -60,8 +56,6 @@ func (r *lineReader) next() (line, error) {
 	}
 }
 
-// read returns a line with its line break, and its size. The text of a line that is too long
-// is cut.
 func (r *lineReader) read() (text []byte, size int64, err error) {
 	for {
 		part, err := r.buf.ReadSlice('\n')

@@ -116,7 +116,7 @@ func (p *program) load(ctx context.Context, args []string) (err error) {
 	return l.report(err)
 }
 
-// open returns the file and its number of lines, or -1 if that is not known.
+// open also returns the number of lines, or -1.
 func (l *loader) open() (io.ReadCloser, int64, error) {
 	if l.name == standardInput {
 		l.name = "standard input"

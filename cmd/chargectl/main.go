@@ -1,7 +1,6 @@
 // Command chargectl is the operator's tool of a charge event server.
 //
 //	go run ./cmd/chargectl -help
-//	go run ./cmd/chargectl load events.ndjson -api-key KEY
 package main
 
 import (
@@ -107,7 +106,7 @@ func usage() string {
 	b.WriteString("usage: chargectl COMMAND [options]\n\ncommands:\n")
 	table := tabwriter.NewWriter(&b, 0, 0, 3, ' ', 0)
 	for _, c := range commands {
-		fmt.Fprintf(table, "  %s\t%s\n", strings.TrimSpace(c.name+" "+c.arguments), c.summary)
+		_, _ = fmt.Fprintf(table, "  %s\t%s\n", strings.TrimSpace(c.name+" "+c.arguments), c.summary)
 	}
 	_ = table.Flush()
 	b.WriteString("\n\"chargectl COMMAND -help\" describes a command and its options; -version prints the version.\n")

@@ -30,8 +30,7 @@ func TestUsageErrorExitStatus(t *testing.T) {
 	require.Equal(t, 2, exit.ExitCode())
 }
 
-// startProxy calls before with the number of each request, from 1, before it forwards the
-// request, and after it did.
+// startProxy calls before and after with the number of each request, from 1.
 func startProxy(t *testing.T, s *serverProcess, before, after func(n int64)) string {
 	t.Helper()
 	target, err := url.Parse(s.url)
@@ -51,7 +50,6 @@ func startProxy(t *testing.T, s *serverProcess, before, after func(n int64)) str
 
 func ignore(int64) {}
 
-// storedNumbers returns the numbers of the events on the server.
 func storedNumbers(t *testing.T, s *serverProcess) []string {
 	t.Helper()
 	out, err := asProcess(t, "tail", "-follow=false", "-url", s.url, "-api-key", apiKey).Output()
@@ -97,7 +95,6 @@ func TestServerKilledDuringLoadAndTail(t *testing.T) {
 	require.NoError(t, tail.Start())
 
 	file := writeEvents(t, eventLines(300)...)
-	// Requests in flight are cut off, some before and some after they were stored.
 	url := startProxy(t, s, func(n int64) {
 		if n == 30 {
 			s.killAndRestart(t)

@@ -11,7 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// newProgressProgram has a clock that the test advances.
 func newProgressProgram(terminal bool) (tp *testProgram, clock *time.Time) {
 	tp = newTestProgram(nil)
 	clock = new(time.Time)
@@ -67,7 +66,7 @@ func TestProgressOfNothing(t *testing.T) {
 	require.Empty(t, tp.log.String())
 }
 
-// screen returns the lines that a terminal shows, for output with the controls of the bar.
+// screen returns the lines that a terminal shows.
 func screen(text string) []string {
 	lines := []string{""}
 	for _, r := range strings.ReplaceAll(text, "\x1b[2K", "") {

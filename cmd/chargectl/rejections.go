@@ -18,14 +18,14 @@ import (
 
 const batchField = "charge_datas"
 
-// rejection is a line that is not stored, in the format of -rejects.
+// rejection is a line of -rejects.
 type rejection struct {
 	Line       int      `json:"line"`
 	Errors     []reason `json:"errors"`
-	ResourceID string   `json:"resource_id,omitempty"` // the stored event with the same reference
-	Text       string   `json:"text,omitempty"`        // the line
-	Base64     []byte   `json:"base64,omitempty"`      // the line, if it is not UTF-8
-	Truncated  bool     `json:"truncated,omitempty"`   // Text and Base64 are only its start
+	ResourceID string   `json:"resource_id,omitempty"` // the event with the same reference
+	Text       string   `json:"text,omitempty"`
+	Base64     []byte   `json:"base64,omitempty"`    // instead of Text unless UTF-8
+	Truncated  bool     `json:"truncated,omitempty"` // Text or Base64
 }
 
 type reason struct {
@@ -50,8 +50,8 @@ func invalidLine(l line) *rejection {
 	return r
 }
 
-// rejectedEvents returns the rejections by index of the event. There are none if err does not
-// tell which of the events it is about. ok is false if it is not about events at all.
+// rejectedEvents returns the rejections by index: none if err does not tell which events it is
+// about. ok is false if it is not about events.
 func rejectedEvents(err error, events []event) (rejections map[int]*rejection, ok bool) {
 	var e *chargeclient.Error
 	if !errors.As(err, &e) {
@@ -78,7 +78,7 @@ func rejectedEvents(err error, events []event) (rejections map[int]*rejection, o
 	case len(rejections) > 0:
 		return rejections, true
 	case e.Status != http.StatusRequestEntityTooLarge && e.Code != chargeingest.CodeBadRequest &&
-		e.Code != chargeingest.CodeIdempotencyCheckFailed:
+		e.Code != chargeingest.CodeIdempotencyCheckFailed && e.Field != batchField:
 		return nil, false
 	case len(events) == 1:
 		rejections[0] = newRejection(events[0].line, reason{Code: cmp.Or(e.Code, chargeingest.CodeBadRequest), Message: e.Message})
@@ -100,7 +100,7 @@ func eventIndex(field string, n int) (int, bool) {
 	return i, ok && err == nil && i >= 0 && i < n
 }
 
-// eventReason removes the path of the event, because the line number replaces it.
+// eventReason removes the path of the event: the line number replaces it.
 func eventReason(v chargeingest.Violation, i int) reason {
 	path := batchField + "." + strconv.Itoa(i)
 	return reason{
@@ -110,7 +110,6 @@ func eventReason(v chargeingest.Violation, i int) reason {
 	}
 }
 
-// rejectsFile is the output of -rejects.
 type rejectsFile struct {
 	*os.File
 	written int

@@ -16,7 +16,6 @@ import (
 	"example.com/chargeingest"
 )
 
-// invalidEvent lacks a required field.
 func invalidEvent(n int) string {
 	return strings.Replace(eventLine(n), `"pricing_id":"pric_1",`, "", 1)
 }
@@ -66,7 +65,6 @@ func TestLoadStopsAtInvalidLine(t *testing.T) {
 	require.Len(t, s.events(t), 11)
 }
 
-// loadRejects returns the rejections of a load that wrote some.
 func loadRejects(t *testing.T, server http.Handler, out string, lines []string, args ...string) []rejection {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "rejects.ndjson")
@@ -82,7 +80,7 @@ func loadRejects(t *testing.T, server http.Handler, out string, lines []string, 
 		require.NoError(t, d.Decode(&r))
 		list = append(list, r)
 	}
-	require.Equal(t, strings.Count(string(text), "\n"), len(list), "one line each")
+	require.Len(t, list, strings.Count(string(text), "\n"))
 	require.Contains(t, tp.log.String(), fmt.Sprintf("chargectl: load: %d lines were rejected, and written to %s\n", len(list), path))
 	info, err := os.Stat(path)
 	require.NoError(t, err)

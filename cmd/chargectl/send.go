@@ -16,7 +16,6 @@ import (
 	"example.com/chargeingest/chargeclient"
 )
 
-// loader sends the chunks of a file.
 type loader struct {
 	*program
 	client   *chargeclient.Client
@@ -27,7 +26,7 @@ type loader struct {
 	mu sync.Mutex // of what follows
 	counts
 	retried    bool
-	replays    []int        // lines without a reference that had been stored before
+	replays    []int        // lines without a reference
 	rejections []*rejection // of the current chunk
 }
 
@@ -85,8 +84,8 @@ func (l *loader) send(ctx context.Context, c *chunk) error {
 	return l.sendEach(ctx, c.unreferenced)
 }
 
-// sendEach sends each event in a request of its own. After an error it starts no more
-// requests, but completes those that were sent, so that the counts are correct.
+// sendEach sends each event on its own. After an error it completes the requests in flight,
+// so that the counts are correct.
 func (l *loader) sendEach(ctx context.Context, events []event) error {
 	var started atomic.Int64
 	var stopped atomic.Bool
@@ -109,10 +108,9 @@ func (l *loader) sendEach(ctx context.Context, events []event) error {
 	return cmp.Or(errs...)
 }
 
-// sendBatch sends the events in one request. If some are rejected, nothing of the request is
-// stored, and it sends the others in halves: the server does not always list all rejections.
-// Each request stores its events, or has a rejected event, or is split, so there are at most
-// two requests per event.
+// sendBatch sends the events in one request. If some are rejected, nothing was stored, and it
+// sends the others in halves, because the server does not always list all rejections. It
+// sends at most two requests per event.
 func (l *loader) sendBatch(ctx context.Context, events []event) error {
 	r := chargeclient.Request{IdempotencyKey: events[0].idempotencyKey}
 	for _, e := range events {
@@ -168,7 +166,6 @@ func (l *loader) reject(r *rejection) {
 	l.progress.add(1)
 }
 
-// flushRejections writes or prints the rejections of a chunk in the order of the file.
 func (l *loader) flushRejections() error {
 	rejections := l.rejections
 	l.rejections = nil

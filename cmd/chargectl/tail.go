@@ -124,7 +124,7 @@ func (t *tailer) run(ctx context.Context, from string) (err error) {
 	}
 }
 
-// print writes a page at once, so that readers do not see partial events.
+// print writes each page at once, so that readers see whole events.
 func (t *tailer) print(page chargeclient.Page) error {
 	var lines []byte
 	for i := range page.Events {

@@ -8,7 +8,6 @@ import (
 	"example.com/chargeingest/chargeclient"
 )
 
-// appendText appends one line for people, with columns of at least these widths.
 func appendText(dst []byte, e *chargeclient.Event) []byte {
 	customer := e.CustomerReference
 	if customer == nil {
@@ -25,7 +24,6 @@ func cell(s *string) string {
 	return string(escapeForTerminal(nil, []byte(*s)))
 }
 
-// quantities names the kind of each quantity, because a value can have several.
 func quantities(v *chargeingest.Value) *string {
 	if v == nil {
 		return nil
