@@ -195,6 +195,10 @@ func TestTooLargeBatchIsSplit(t *testing.T) {
 	require.Equal(t, 0, tp.runLoad(t.Context(), file), tp.log)
 	require.Equal(t, "25 events: 25 new, 0 already stored, 0 rejected\n", tp.out.String())
 
+	few := newTestProgram(startServer(t, func(cfg *chargeingest.Config) { cfg.MaxBatchEvents = 3 }))
+	require.Equal(t, 0, few.runLoad(t.Context(), file), few.log)
+	require.Equal(t, tp.out.String(), few.out.String())
+
 	lines[6] = strings.Replace(lines[6], "{", "{"+strings.Repeat(" ", limit), 1)
 	rejects := loadRejects(t, s, "25 events: 0 new, 24 already stored, 1 rejected\n", lines)
 	require.Equal(t, 7, rejects[0].Line)
