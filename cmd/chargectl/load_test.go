@@ -18,16 +18,16 @@ import (
 )
 
 func TestLoadTwiceStoresOnce(t *testing.T) {
-	s := newServer(t)
+	s := startServer(t)
 	file := writeEvents(t, eventLines(45)...)
-	first := newOfflineProgram(s)
-	require.Equal(t, 0, first.runLoad(t.Context(), offline, file), first.log)
+	first := newTestProgram()
+	require.Equal(t, 0, first.runLoad(t.Context(), s.url, file), first.log)
 	require.Equal(t, "45 events: 45 new, 0 already stored, 0 rejected\n", first.out.String())
 	require.ElementsMatch(t, eventNumbers(eventLines(45)), eventNumbers(s.events(t)))
 	require.Empty(t, first.log.String())
 
-	second := newOfflineProgram(s)
-	require.Equal(t, 0, second.runLoad(t.Context(), offline, file), second.log)
+	second := newTestProgram()
+	require.Equal(t, 0, second.runLoad(t.Context(), s.url, file), second.log)
 	require.Equal(t, "45 events: 0 new, 45 already stored, 0 rejected\n", second.out.String())
 	require.Len(t, s.events(t), 45)
 }
