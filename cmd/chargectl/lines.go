@@ -21,12 +21,15 @@ type line struct {
 	number  int    // from 1
 	text    []byte // without surrounding white space
 	invalid error  // unless the line is one JSON value
+
+	offset, size int64 // with white space
 }
 
 // lineReader skips blank lines.
 type lineReader struct {
 	buf    *bufio.Reader
 	number int
+	offset int64
 }
 
 func newLineReader(r io.Reader) *lineReader {
@@ -43,7 +46,8 @@ func (r *lineReader) next() (line, error) {
 			return line{}, io.EOF
 		}
 		r.number++
-		l := line{number: r.number, text: bytes.Trim(text, " \t\r\n")}
+		l := line{number: r.number, text: bytes.Trim(text, " \t\r\n"), offset: r.offset, size: size}
+		r.offset += size
 		switch {
 		case size > maxLineBytes:
 			l.invalid = errLineTooLong

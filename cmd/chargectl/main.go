@@ -54,6 +54,8 @@ type command struct {
 var commands = []command{
 	{"load", "FILE", "send a file of charge events to a server", (*program).load},
 	{"tail", "", "print the stored events, and follow new ones", (*program).tail},
+	{"export", "", "write the stored events of a time range as CSV or NDJSON", (*program).export},
+	{"verify", "FILE", "compare a file of charge events with the stored events", (*program).verify},
 }
 
 func (p *program) run(ctx context.Context, args []string) int {

@@ -41,6 +41,10 @@ func TestUsageErrors(t *testing.T) {
 		{args: "tail -follow=maybe -api-key k", stderr: `-follow: must be true or false, not "maybe"`},
 		{args: "tail -from= -api-key k", stderr: "-from: must not be empty"},
 		{args: "tail -format csv -api-key k", stderr: `-format: must be ndjson or text, not "csv"`},
+		{args: "verify -api-key k", stderr: "verify: FILE is missing"},
+		{args: "verify a b -api-key k", stderr: "verify: one FILE must be given, not 2"},
+		{args: "verify a", stderr: "verify: -api-key or CHARGEINGEST_API_KEY, or -token or CHARGEINGEST_TOKEN, must be given"},
+		{args: "verify a -o events -api-key k", stderr: "verify: -o events: the file exists; remove it or choose another name"},
 		{args: "load events -rejects none/out -api-key k", stderr: "load: -rejects: open none/out: no such file or directory"},
 	} {
 		t.Run(c.args+" "+c.env, func(t *testing.T) {
