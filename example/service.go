@@ -42,13 +42,16 @@ func newService(cfg *serverConfig, tokens *jwtauth.Authorizer, events store, m *
 		return nil, err
 	}
 	s := &service{
-		ingest: ingest, tokens: tokens, metrics: m, separateMetrics: cfg.metricsAddr != "", summary: sum, logger: logger,
+		ingest: ingest, tokens: tokens, metrics: m, summary: sum, logger: logger,
 	}
 	m.registerReadiness(func(ctx context.Context) bool { status, _ := s.readiness(ctx); return status == http.StatusOK })
 	return s, nil
 }
 
 func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.RemoteAddr == "" || r.RemoteAddr == "@" {
+		r.RemoteAddr = "unix"
+	}
 	switch path := r.URL.Path; {
 	case path == "/livez":
 		serveHealth(w, r, func() (int, string) { return http.StatusOK, "alive" })

@@ -33,14 +33,29 @@ func NewIDGenerator(entropy io.Reader, last string) (*IDGenerator, error) {
 	if last == "" {
 		return g, nil
 	}
-	if len(last) != len(IDPrefix)+ulid.EncodedSize || last[:len(IDPrefix)] != IDPrefix {
-		return nil, fmt.Errorf("not a charge event id: %q", last)
-	}
 	var err error
-	if g.last, err = ulid.ParseStrict(last[len(IDPrefix):]); err != nil {
-		return nil, fmt.Errorf("not a charge event id: %q: %w", last, err)
+	if g.last, err = parseID(last); err != nil {
+		return nil, err
 	}
 	return g, nil
+}
+
+func parseID(id string) (ulid.ULID, error) {
+	if len(id) != len(IDPrefix)+ulid.EncodedSize || id[:len(IDPrefix)] != IDPrefix {
+		return ulid.ULID{}, fmt.Errorf("not a charge event id: %q", id)
+	}
+	parsed, err := ulid.ParseStrict(id[len(IDPrefix):])
+	if err != nil {
+		return ulid.ULID{}, fmt.Errorf("not a charge event id: %q: %w", id, err)
+	}
+	return parsed, nil
+}
+
+// IDTime returns the time of an id, in UTC and whole milliseconds: when the event was
+// received, or the time of the id before it if that is later.
+func IDTime(id string) (time.Time, error) {
+	parsed, err := parseID(id)
+	return parsed.Timestamp().UTC(), err
 }
 
 // Next returns an id for the time t, in milliseconds, that is greater than every id

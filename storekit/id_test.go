@@ -39,6 +39,17 @@ func TestIDsSortByTime(t *testing.T) {
 	require.Less(t, id, storekit.FirstID(at.Add(time.Millisecond)))
 }
 
+func TestIDTime(t *testing.T) {
+	at := time.Date(2026, 9, 1, 12, 0, 0, 123_987_654, time.UTC)
+	got, err := storekit.IDTime(nextID(t, newIDs(t, ""), at))
+	require.NoError(t, err)
+	require.Equal(t, at.Truncate(time.Millisecond), got)
+	for _, id := range []string{"", "chda_", "chda_0000000000000000000000000", "chda_U0000000000000000000000000", "evnt_00000000000000000000000000"} {
+		_, err := storekit.IDTime(id)
+		require.ErrorContains(t, err, "not a charge event id")
+	}
+}
+
 func TestIDsAfterClockGoesBack(t *testing.T) {
 	at := time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
 	g := newIDs(t, "")

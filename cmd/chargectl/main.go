@@ -1,18 +1,17 @@
-// Command chargectl is a client of a charge event server: load sends a file of
-// events, tail prints the stored events.
+// Command chargectl is the operator's tool of a charge event server.
 //
-//	go run ./cmd/chargectl load events.ndjson -api-key KEY
-//	go run ./cmd/chargectl tail -api-key KEY
+//	go run ./cmd/chargectl -help
 package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"golang.org/x/term"
@@ -25,69 +24,95 @@ func main() {
 }
 
 type program struct {
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	lookupEnv      func(name string) (string, bool)
 	isTerminal     func(io.Writer) bool
 	now            func() time.Time
-	sleep          func(context.Context, time.Duration) error
+	transport      http.RoundTripper
 }
 
 func newProgram() *program {
 	return &program{
-		stdout: os.Stdout, stderr: os.Stderr,
+		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 		lookupEnv: os.LookupEnv,
 		isTerminal: func(w io.Writer) bool {
 			f, ok := w.(*os.File)
 			return ok && term.IsTerminal(int(f.Fd()))
 		},
-		now: time.Now, sleep: sleep,
+		now: time.Now, transport: newTransport(),
 	}
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+type command struct {
+	name      string // one or two words
+	arguments string
+	summary   string
+	run       func(p *program, ctx context.Context, args []string) error
 }
 
-const usage = `usage: chargectl COMMAND [options]
-
-commands:
-  load FILE   send a file of charge events to a server
-  tail        print the stored events, and follow new ones
-
-"chargectl COMMAND -help" describes a command and its options.
-`
+var commands = []command{
+	{"load", "FILE", "send a file of charge events to a server", (*program).load},
+	{"tail", "", "print the stored events, and follow new ones", (*program).tail},
+	{"export", "", "write the stored events of a time range as CSV or NDJSON", (*program).export},
+	{"verify", "FILE", "compare a file of charge events with the stored events", (*program).verify},
+}
 
 func (p *program) run(ctx context.Context, args []string) int {
 	return cli.Report(p.stderr, "chargectl", p.runCommand(ctx, args))
 }
 
 func (p *program) runCommand(ctx context.Context, args []string) error {
-	const commands = "the commands are load and tail; see chargectl -help"
 	if len(args) == 0 {
-		return cli.Usagef("no command given; %s", commands)
+		return cli.Usagef("no command given; %s", listCommands())
 	}
-	switch name := args[0]; {
-	case name == "load":
-		return p.load(ctx, args[1:])
-	case name == "tail":
-		return p.tail(ctx, args[1:])
-	case slices.Contains([]string{"-h", "-help", "--help"}, name):
-		if _, err := io.WriteString(p.stdout, usage); err != nil {
+	for _, c := range commands {
+		words := strings.Fields(c.name)
+		if len(args) >= len(words) && slices.Equal(args[:len(words)], words) {
+			return c.run(p, ctx, args[len(words):])
+		}
+	}
+	isGroup := slices.ContainsFunc(commands, func(c command) bool { return strings.HasPrefix(c.name, args[0]+" ") })
+	option := args[0]
+	if isGroup && len(args) > 1 {
+		option = args[1]
+	}
+	switch {
+	case slices.Contains([]string{"-h", "-help", "--help"}, option):
+		if _, err := io.WriteString(p.stdout, usage()); err != nil {
 			return fmt.Errorf("write to standard output: %w", err)
 		}
-		return flag.ErrHelp
-	case strings.HasPrefix(name, "-"):
-		return cli.Usagef("options come after the command; %s", commands)
+		return nil
+	case slices.Contains([]string{"-version", "--version"}, option):
+		return cli.PrintVersion(p.stdout, "chargectl")
+	case strings.HasPrefix(option, "-"):
+		return cli.Usagef("options come after the command; %s", listCommands())
+	case isGroup:
+		return cli.Usagef("unknown command %q; %s", strings.Join(args[:min(len(args), 2)], " "), listCommands())
 	default:
-		return cli.Usagef("unknown command %q; %s", name, commands)
+		return cli.Usagef("unknown command %q; %s", args[0], listCommands())
 	}
+}
+
+func listCommands() string {
+	var names []string
+	for _, c := range commands {
+		names = append(names, c.name)
+	}
+	last := len(names) - 1
+	return fmt.Sprintf("the commands are %s and %s; see chargectl -help", strings.Join(names[:last], ", "), names[last])
+}
+
+func usage() string {
+	var b strings.Builder
+	b.WriteString("usage: chargectl COMMAND [options]\n\ncommands:\n")
+	table := tabwriter.NewWriter(&b, 0, 0, 3, ' ', 0)
+	for _, c := range commands {
+		_, _ = fmt.Fprintf(table, "  %s\t%s\n", strings.TrimSpace(c.name+" "+c.arguments), c.summary)
+	}
+	_ = table.Flush()
+	b.WriteString("\n\"chargectl COMMAND -help\" describes a command and its options; -version prints the version.\n")
+	return b.String()
 }
 
 func (p *program) printError(text string) { cli.PrintLine(p.stderr, text) }

@@ -1,38 +1,120 @@
 package main
 
 import (
+	"fmt"
+	"io"
 	"os"
+	"sync"
+	"time"
 
 	"github.com/schollz/progressbar/v3"
 )
 
-// progress ignores errors of drawing the bar.
+const progressInterval = 10 * time.Second
+
+// progress is safe for concurrent use.
 type progress struct {
-	bar *progressbar.ProgressBar // nil without a terminal
+	program *program
+	verb    string
+	total   int64
+	bar     *progressbar.ProgressBar // nil without a terminal
+
+	mu            sync.Mutex
+	events        int64
+	started, last time.Time
 }
 
-func (p *program) newProgress(file *os.File) *progress {
-	info, err := file.Stat()
-	if err != nil || !info.Mode().IsRegular() || !p.isTerminal(p.stderr) {
-		return &progress{}
+// newProgress takes the number of events, or -1 if it is not known, and a verb like "loading".
+func (p *program) newProgress(verb string, total int64) *progress {
+	pr := &progress{program: p, verb: verb, total: total, started: p.now()}
+	pr.last = pr.started
+	if total != 0 && p.isTerminal(p.stderr) {
+		pr.bar = progressbar.NewOptions64(max(total, -1),
+			progressbar.OptionSetWriter(p.stderr),
+			progressbar.OptionSetDescription(verb),
+			progressbar.OptionShowCount(),
+			progressbar.OptionShowIts(),
+			progressbar.OptionSetItsString("events"),
+			progressbar.OptionSetPredictTime(true),
+			progressbar.OptionThrottle(100*time.Millisecond),
+			progressbar.OptionSetSpinnerChangeInterval(0), // no goroutine that draws
+			progressbar.OptionSetRenderBlankState(true),
+		)
 	}
-	return &progress{bar: progressbar.NewOptions64(info.Size(),
-		progressbar.OptionSetWriter(p.stderr),
-		progressbar.OptionSetDescription("loading"),
-		progressbar.OptionShowBytes(true),
-		progressbar.OptionSetPredictTime(true),
-		progressbar.OptionSetRenderBlankState(true),
-	)}
+	return pr
 }
 
-func (p *progress) add(bytes int64) {
+func (p *progress) add(events int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.events += int64(events)
 	if p.bar != nil {
-		_ = p.bar.Add64(bytes)
+		_ = p.bar.Add(events)
+		return
 	}
+	if now := p.program.now(); now.Sub(p.last) >= progressInterval {
+		p.last = now
+		p.program.printError(p.line(now.Sub(p.started)))
+	}
+}
+
+func (p *progress) line(elapsed time.Duration) string {
+	rate := float64(p.events) / elapsed.Seconds()
+	if p.total < 0 {
+		return fmt.Sprintf("%s: %d events, %.0f events/s", p.verb, p.events, rate)
+	}
+	text := fmt.Sprintf("%s: %d of %d events, %.0f events/s", p.verb, p.events, p.total, rate)
+	if left := p.total - p.events; left > 0 && rate > 0 {
+		text += fmt.Sprintf(", %s left", time.Duration(float64(left)/rate*float64(time.Second)).Round(time.Second))
+	}
+	return text
+}
+
+func (p *progress) print(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clear()
+	p.program.printError(text)
+}
+
+func (p *progress) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.clear()
 }
 
 func (p *progress) clear() {
 	if p.bar != nil {
 		_ = p.bar.Clear()
 	}
+}
+
+// countLines returns -1 unless file is a regular file. It leaves the file at its start.
+func countLines(file *os.File) (int64, error) {
+	info, err := file.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return -1, err
+	}
+	var lines int64
+	buf := make([]byte, 64<<10)
+	last := byte('\n')
+	for {
+		n, err := file.Read(buf)
+		for _, last = range buf[:n] {
+			if last == '\n' {
+				lines++
+			}
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return -1, err
+		}
+	}
+	if last != '\n' {
+		lines++
+	}
+	_, err = file.Seek(0, io.SeekStart)
+	return lines, err
 }

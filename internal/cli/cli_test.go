@@ -44,6 +44,8 @@ options:
         of p (default 1)
   -y
         the y
+  -help, -version
+        print this help, or the version, and exit
 `, out.String())
 }
 

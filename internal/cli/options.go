@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -12,7 +13,7 @@ import (
 
 // Command is a command line.
 type Command struct {
-	Synopsis string // the command without its options
+	Synopsis string // the command without its options; its first word is the program
 	About    string
 	Options  []Option
 }
@@ -31,13 +32,17 @@ type Option struct {
 }
 
 // Parse sets the options and returns the other arguments. A flag overrides its environment
-// variable. The error is a [*UsageError], or matches [flag.ErrHelp] once the help is written
-// to out.
+// variable. The error is a [*UsageError], or matches [flag.ErrHelp] once -help or -version is
+// written to out.
 func (c *Command) Parse(args []string, lookupEnv func(string) (string, bool), out io.Writer) ([]string, error) {
 	flags := make(map[string]string)
 	arguments, err := c.parseFlags(args, flags)
-	if errors.Is(err, flag.ErrHelp) {
-		return nil, errors.Join(c.writeHelp(out), err)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return nil, cmp.Or(c.writeHelp(out), err)
+	case errors.Is(err, errVersion):
+		program, _, _ := strings.Cut(c.Synopsis, " ")
+		return nil, cmp.Or(PrintVersion(out, program), flag.ErrHelp)
 	}
 	if err != nil {
 		return nil, &UsageError{err}
@@ -67,6 +72,8 @@ func (c *Command) Parse(args []string, lookupEnv func(string) (string, bool), ou
 	return arguments, nil
 }
 
+var errVersion = errors.New("-version was given")
+
 func (c *Command) parseFlags(args []string, values map[string]string) ([]string, error) {
 	flags := flag.NewFlagSet("", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
@@ -82,10 +89,14 @@ func (c *Command) parseFlags(args []string, values map[string]string) ([]string,
 			flags.Func(o.Name, "", set)
 		}
 	}
+	version := flags.Bool("version", false, "")
 	var arguments []string
 	for {
 		if err := flags.Parse(args); err != nil {
 			return nil, err
+		}
+		if *version {
+			return nil, errVersion
 		}
 		rest := flags.Args()
 		if parsed := len(args) - len(rest); parsed > 0 && args[parsed-1] == "--" {
@@ -112,6 +123,9 @@ func (c *Command) writeHelp(out io.Writer) error {
 		}
 		b.WriteByte('\n')
 	}
-	_, err := io.WriteString(out, b.String())
-	return err
+	b.WriteString("  -help, -version\n        print this help, or the version, and exit\n")
+	if _, err := io.WriteString(out, b.String()); err != nil {
+		return fmt.Errorf("write to standard output: %w", err)
+	}
+	return nil
 }
