@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/internal/userpath"
@@ -44,7 +45,93 @@ func (s *Store) Backup(ctx context.Context, path string) error {
 	return fmt.Errorf("sqlitestore: backup: %w", err)
 }
 
-func (s *Store) backup(ctx context.Context, path string) (err error) {
+func (s *Store) backup(ctx context.Context, path string) error {
+	return writeCopy(path, func(d *draft) error {
+		if err := s.file.checkForRead(ctx); err != nil {
+			return err
+		}
+		if err := s.copyTo(ctx, d.Name()); err != nil {
+			return err
+		}
+		if err := s.file.setNewMark(d.Name()); err != nil {
+			return err
+		}
+		if err := s.file.giveOwner(d.File); err != nil {
+			s.options.Logger.Warn("sqlitestore: a backup could not be given the owner and mode of the database", "error", err)
+		}
+		return nil
+	})
+}
+
+// Backup is like [Store.Backup] for a database that another process may have open. It also
+// copies the database of a killed process, with the events in its write-ahead log. The copy has
+// mode 0600 and passed an integrity check. While no store has the database open, Backup keeps
+// stores from opening it.
+//
+// The error may wrap [ErrLocked] (this process has the database open), [ErrNotEventDatabase],
+// [ErrWALMismatch], [ErrEventsMissing], [ErrSchemaTooNew] or [ErrRestoreUnfinished].
+func Backup(ctx context.Context, path, copyPath string) (c Contents, err error) {
+	source, problem, err := openSource(ctx, path)
+	if err != nil {
+		return c, fmt.Errorf("sqlitestore: backup of %s: %w", path, err)
+	}
+	defer func() {
+		if err = errors.Join(err, source.close()); err != nil {
+			err = fmt.Errorf("sqlitestore: backup of %s: %w", path, err)
+		}
+	}()
+	if problem != nil {
+		return c, problem
+	}
+	err = writeCopy(copyPath, func(d *draft) error {
+		c, err = source.copyTo(ctx, d)
+		return err
+	})
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return c, err
+}
+
+func (s *source) copyTo(ctx context.Context, d *draft) (c Contents, err error) {
+	target, err := filepath.Abs(d.Name())
+	if err != nil {
+		return c, err
+	}
+	if s.overlay != nil {
+		target = systemVFSURI(target)
+	}
+	if _, err := s.db.ExecContext(ctx, "VACUUM INTO ?", target); err != nil {
+		return c, err
+	}
+	if err := s.checkUnchanged(); err != nil {
+		return c, err
+	}
+	if c, err = d.check(ctx); err != nil {
+		return c, fmt.Errorf("the copy is damaged: %w", err)
+	}
+	if err := s.checkAcknowledged(c.newest); err != nil {
+		return c, err
+	}
+	if c.SchemaVersion >= identityVersion {
+		err = s.setNewMark(d.Name())
+	}
+	return c, err
+}
+
+// systemVFSURI is for a connection of another VFS.
+func systemVFSURI(path string) string {
+	name := "unix"
+	if runtime.GOOS == "windows" {
+		name = "win32"
+	}
+	uri := fileURI(path)
+	uri.RawQuery = "vfs=" + name
+	return uri.String()
+}
+
+// writeCopy writes a new file at path, or leaves nothing there.
+func writeCopy(path string, write func(*draft) error) (err error) {
 	if err := userpath.Check(path); err != nil {
 		return fmt.Errorf("path %w", err)
 	}
@@ -55,33 +142,18 @@ func (s *Store) backup(ctx context.Context, path string) (err error) {
 			return errors.Join(fmt.Errorf("%s: %w", path+suffix, fs.ErrExist), userpath.Explain(path+suffix, err))
 		}
 	}
-	// The draft has its own directory, because SQLite can leave files next to it.
-	dir, err := os.MkdirTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return userpath.Explain(filepath.Dir(path), err)
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	draft, err := os.OpenFile(filepath.Join(dir, filepath.Base(path)), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600) //nolint:gosec // the caller names the file
+	d, err := newDraft(path)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, draft.Close()) }()
-	if err := s.file.checkForRead(ctx); err != nil {
+	defer func() { err = errors.Join(err, d.remove()) }()
+	if err := write(d); err != nil {
 		return err
 	}
-	if err := s.copyTo(ctx, draft.Name()); err != nil {
+	if err := d.Sync(); err != nil {
 		return err
 	}
-	if err := s.file.setNewMark(draft.Name()); err != nil {
-		return err
-	}
-	if err := s.file.giveOwner(draft); err != nil {
-		s.options.Logger.Warn("sqlitestore: a backup could not be given the owner and mode of the database", "error", err)
-	}
-	if err := draft.Sync(); err != nil {
-		return err
-	}
-	if err := os.Rename(draft.Name(), path); err != nil {
+	if err := renameToNew(d.Name(), path); err != nil {
 		return err
 	}
 	if err := syncDir(path); err != nil {
