@@ -29,8 +29,8 @@ type client struct {
 	logRetry func(text string)
 }
 
-// newClient returns a client that passes a message about each retry to logRetry.
-func (p *program) newClient(c clientConfig, logRetry func(string)) *client {
+// newOldClient returns a client that passes a message about each retry to logRetry.
+func (p *program) newOldClient(c clientConfig, logRetry func(string)) *client {
 	return &client{
 		clientConfig: c, now: p.now, sleep: p.sleep, logRetry: logRetry,
 		http: &http.Client{
@@ -111,19 +111,23 @@ func (c *client) do(ctx context.Context, r request, timeout time.Duration) (*res
 }
 
 func (c *client) attempt(ctx context.Context, r request) (*response, error) {
-	u := c.url.JoinPath(r.path)
+	u, err := url.Parse(c.URL)
+	if err != nil {
+		return nil, err
+	}
+	u = u.JoinPath(r.path)
 	u.RawQuery = r.query.Encode()
 	req, err := http.NewRequestWithContext(ctx, r.method, u.String(), bytes.NewReader(r.body))
 	if err != nil {
 		return nil, err
 	}
-	if c.token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.token)
+	if c.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.Token)
 	} else {
-		req.Header.Set("X-Api-Key", c.apiKey)
+		req.Header.Set("X-Api-Key", c.APIKey)
 	}
-	if c.platform != "" {
-		req.Header.Set("X-Platform-Id", c.platform)
+	if c.Platform != "" {
+		req.Header.Set("X-Platform-Id", c.Platform)
 	}
 	for name, value := range r.header {
 		req.Header.Set(name, value)

@@ -5,20 +5,19 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest/chargeclient"
 )
 
 func newTestClient(t *testing.T, tp *testProgram, handle http.HandlerFunc) *client {
 	t.Helper()
 	srv := httptest.NewServer(handle)
 	t.Cleanup(srv.Close)
-	base, err := url.Parse(srv.URL)
-	require.NoError(t, err)
-	return tp.newClient(clientConfig{url: base, apiKey: "k"}, tp.printError)
+	return tp.newOldClient(clientConfig{chargeclient.Config{URL: srv.URL, APIKey: "k"}}, tp.printError)
 }
 
 func respondWith(code int, header ...string) http.HandlerFunc {

@@ -107,7 +107,7 @@ func (p *program) load(ctx context.Context, args []string) error {
 		return fmt.Errorf("load: %w", err)
 	}
 	l.progress = p.newProgress("loading", total)
-	l.client = p.newClient(server, l.progress.print)
+	l.client = p.newOldClient(server, l.progress.print)
 	err = l.run(ctx, newBatchReader(file, int(maxEvents), loadID))
 	l.progress.close()
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -24,22 +25,24 @@ func main() {
 }
 
 type program struct {
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	lookupEnv      func(name string) (string, bool)
 	isTerminal     func(io.Writer) bool
 	now            func() time.Time
 	sleep          func(context.Context, time.Duration) error
+	transport      http.RoundTripper
 }
 
 func newProgram() *program {
 	return &program{
-		stdout: os.Stdout, stderr: os.Stderr,
+		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 		lookupEnv: os.LookupEnv,
 		isTerminal: func(w io.Writer) bool {
 			f, ok := w.(*os.File)
 			return ok && term.IsTerminal(int(f.Fd()))
 		},
-		now: time.Now, sleep: sleep,
+		now: time.Now, sleep: sleep, transport: newTransport(),
 	}
 }
 

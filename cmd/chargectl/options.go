@@ -3,20 +3,17 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"time"
 
+	"example.com/chargeingest/chargeclient"
 	"example.com/chargeingest/internal/cli"
 )
 
 // clientConfig is set by the options of [clientOptions].
-type clientConfig struct {
-	url      *url.URL
-	apiKey   string
-	token    string
-	platform string
-}
+type clientConfig struct{ chargeclient.Config }
 
 func clientOptions(c *clientConfig) []cli.Option {
 	return []cli.Option{
@@ -24,23 +21,23 @@ func clientOptions(c *clientConfig) []cli.Option {
 			Name: "url", Env: "CHARGEINGEST_URL", Argument: "URL", Default: "http://127.0.0.1:8080",
 			Usage: "URL of the server, with the prefix of its endpoints, if any. To trust a private certificate,\n" +
 				"set SSL_CERT_FILE to a file that contains it",
-			Set: baseURL(&c.url),
+			Set: baseURL(&c.URL),
 		},
 		{
 			Name: "api-key", Env: "CHARGEINGEST_API_KEY", Argument: "KEY",
 			Usage: "API key; this or -token is required. Prefer the environment variable, because other users can\n" +
 				"read command lines",
-			Set: cli.Secret(&c.apiKey),
+			Set: cli.Secret(&c.APIKey),
 		},
 		{
 			Name: "token", Env: "CHARGEINGEST_TOKEN", Argument: "TOKEN",
 			Usage: "bearer token, instead of an API key",
-			Set:   cli.Secret(&c.token),
+			Set:   cli.Secret(&c.Token),
 		},
 		{
 			Name: "platform", Env: "CHARGEINGEST_PLATFORM", Argument: "PLATFORM",
 			Usage: "platform to act on, if it is not the default one of the key or token",
-			Set:   cli.Secret(&c.platform),
+			Set:   cli.Secret(&c.Platform),
 		},
 	}
 }
@@ -48,24 +45,47 @@ func clientOptions(c *clientConfig) []cli.Option {
 // check returns a usage error unless there is exactly one credential.
 func (c *clientConfig) check(command string) error {
 	switch {
-	case c.apiKey == "" && c.token == "":
+	case c.APIKey == "" && c.Token == "":
 		return cli.Usagef("%s: -api-key or CHARGEINGEST_API_KEY, or -token or CHARGEINGEST_TOKEN, must be given", command)
-	case c.apiKey != "" && c.token != "":
+	case c.APIKey != "" && c.Token != "":
 		return cli.Usagef("%s: an API key and a token must not both be given (-api-key, CHARGEINGEST_API_KEY, -token, "+
 			"CHARGEINGEST_TOKEN)", command)
 	}
 	return nil
 }
 
+const (
+	// requestTimeout is longer than the server's own timeouts.
+	requestTimeout = 2 * time.Minute
+
+	// maxConnections is the number of concurrent requests.
+	maxConnections = 16
+)
+
+func newTransport() http.RoundTripper {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.MaxIdleConnsPerHost = maxConnections
+	return t
+}
+
+// newClient returns a client that passes a message about each retry to logRetry.
+func (p *program) newClient(c clientConfig, logRetry func(string)) (*chargeclient.Client, error) {
+	c.HTTPClient = &http.Client{Transport: p.transport, Timeout: requestTimeout}
+	c.OnRetry = func(r chargeclient.Retry) {
+		logRetry(fmt.Sprintf("%v; retrying in %s", r.Err, r.Pause.Round(100*time.Millisecond)))
+	}
+	return chargeclient.New(c.Config)
+}
+
 // baseURL does not repeat the value in its error, because it may contain a password.
-func baseURL(dst **url.URL) func(string) error {
+func baseURL(dst *string) func(string) error {
 	return func(value string) error {
 		u, err := url.Parse(value)
 		if err != nil || !slices.Contains([]string{"http", "https"}, u.Scheme) || u.Host == "" ||
 			u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 			return errors.New("must be an http or https URL without user, query or fragment, such as http://127.0.0.1:8080")
 		}
-		*dst = u
+		*dst = value
 		return nil
 	}
 }

@@ -66,7 +66,7 @@ func (p *program) tail(ctx context.Context, args []string) error {
 	if err := server.check("tail"); err != nil {
 		return err
 	}
-	t.client = p.newClient(server, p.printError)
+	t.client = p.newOldClient(server, p.printError)
 	go exitWhenReaderCloses(p.stdout)
 	err = t.run(ctx)
 	if t.position != "" {

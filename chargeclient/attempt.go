@@ -1,0 +1,127 @@
+package chargeclient
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"mime"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strings"
+	"sync/atomic"
+)
+
+const (
+	maxResponseBytes = 32 << 20 // of a success, in addition to twice the bytes sent
+	maxErrorBytes    = 64 << 10
+)
+
+type request struct {
+	path   string // relative to the base URL, escaped
+	query  url.Values
+	body   []byte // nil for a GET
+	key    string // Idempotency-Key
+	decode func(h http.Header, body []byte) error
+}
+
+var errNotEndpoint = errors.New("this is not a response of the charge event endpoint: check the URL, and proxies in between")
+
+// attempt sends the request once.
+func (c *Client) attempt(ctx context.Context, r *request) *Error {
+	// The methods of the trace can be called after the attempt.
+	var connecting, connected atomic.Bool
+	req, err := c.newRequest(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) { connecting.Store(true) },
+		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+	}), r)
+	if err != nil {
+		return &Error{cause: c.hideIn(err)}
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		nothingSent := connecting.Load() && !connected.Load()
+		return &Error{cause: c.hideIn(err), unknown: r.body != nil && !nothingSent, retryable: !isPermanent(err)}
+	}
+	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode/100 != 2 {
+		// The status decides, even if the body is incomplete.
+		text, _ := io.ReadAll(io.LimitReader(res.Body, maxErrorBytes))
+		e := c.errorOf(res, text)
+		e.unknown = r.body != nil && (e.Status >= http.StatusInternalServerError || e.Status == http.StatusRequestTimeout)
+		if e.Status < http.StatusBadRequest {
+			e.cause = errors.New("the client does not follow redirects: check the URL")
+		}
+		return e
+	}
+	retryable, err := c.readSuccess(r, res)
+	if err == nil {
+		return nil
+	}
+	e := &Error{cause: c.hideIn(err), unknown: r.body != nil, retryable: retryable}
+	if !retryable {
+		e.Status, e.RequestID = res.StatusCode, c.requestID(res)
+	}
+	return e
+}
+
+func (c *Client) newRequest(ctx context.Context, r *request) (*http.Request, error) {
+	u := c.base.JoinPath(r.path)
+	u.RawQuery = r.query.Encode()
+	if r.body == nil {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+		if err == nil {
+			req.Header = maps.Clone(c.header)
+		}
+		return req, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(r.body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header = maps.Clone(c.header)
+	req.Header.Set("Content-Type", "application/json")
+	if r.key != "" {
+		req.Header.Set("Idempotency-Key", r.key)
+	}
+	return req, nil
+}
+
+// readSuccess decodes a 2xx response. An incomplete or damaged one can be retried, one of
+// another service cannot.
+func (c *Client) readSuccess(r *request, res *http.Response) (retryable bool, err error) {
+	limit := int64(maxResponseBytes + 2*len(r.body))
+	text, err := io.ReadAll(io.LimitReader(res.Body, limit+1))
+	mediaType, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type"))
+	wanted := http.StatusOK
+	if r.body != nil {
+		wanted = http.StatusCreated
+	}
+	switch {
+	case res.StatusCode != wanted || mediaType != "application/json":
+		return false, errNotEndpoint
+	case err != nil:
+		return true, fmt.Errorf("incomplete response: %w", err)
+	case int64(len(text)) > limit:
+		return false, fmt.Errorf("the response is larger than %d bytes", limit)
+	case !json.Valid(text):
+		return true, errors.New("the response is not valid JSON")
+	}
+	return false, r.decode(res.Header, text)
+}
+
+// hideIn returns the cause of an error of net/http, without URL and credential.
+func (c *Client) hideIn(err error) error {
+	var withURL *url.Error
+	if errors.As(err, &withURL) {
+		err = withURL.Err
+	}
+	if text := err.Error(); strings.Contains(text, c.cfg.APIKey+c.cfg.Token) {
+		return errors.New(c.hide(text))
+	}
+	return err
+}

@@ -1,0 +1,212 @@
+package chargeclient
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"example.com/chargeingest"
+)
+
+const (
+	eventPath  = "v1/ingest/charge-data"
+	batchPath  = "v1/ingest/charge-datas"
+	batchField = "charge_datas"
+
+	maxKeyLength = 255
+)
+
+// Result is the result of sending events.
+type Result struct {
+	Events   []Event // in the order of the request
+	Replayed int     // how many of them had been stored before
+}
+
+// Request is a request with a batch of events.
+type Request struct {
+	// Events are sent unchanged. Each must be a JSON value, and there is at least one.
+	Events []json.RawMessage
+
+	// IdempotencyKey has 1 to 255 visible ASCII characters. Default: a random one if an event
+	// has no reference, otherwise none.
+	IdempotencyKey string
+}
+
+// Send stores an event and reports whether it had been stored before. If the server does not
+// store it, the error is an [*Error].
+func (c *Client) Send(ctx context.Context, e chargeingest.ChargeEvent) (stored Event, replayed bool, err error) {
+	text, err := e.MarshalJSON()
+	if err != nil {
+		return Event{}, false, fmt.Errorf("chargeclient: %w", err)
+	}
+	references := referencesOf([]json.RawMessage{text})
+	err = c.do(ctx, &request{
+		path: eventPath, body: text, key: keyFor(references),
+		decode: func(h http.Header, body []byte) (err error) {
+			if stored, err = decodeEvent(body); err != nil {
+				return err
+			}
+			replayed = h.Get("Idempotent-Replayed") == "true"
+			return checkReferences([]Event{stored}, references)
+		},
+	}, c.cfg.RetryTimeout)
+	if err != nil {
+		return Event{}, false, err
+	}
+	return stored, replayed, nil
+}
+
+// SendBatch stores events in as many requests as needed. Each request is stored completely or
+// not at all. Fields of an [*Error] have the indexes of events.
+//
+// On error, the result has the events of the requests that were stored before. If all events
+// have references, all can be sent again. Otherwise send the events after those of the
+// result, but if the outcome is unknown, list the stored events first.
+func (c *Client) SendBatch(ctx context.Context, events []chargeingest.ChargeEvent) (Result, error) {
+	texts := make([]json.RawMessage, len(events))
+	for i := range events {
+		text, err := events[i].MarshalJSON()
+		if err != nil {
+			return Result{}, fmt.Errorf("chargeclient: event %d: %w", i, err)
+		}
+		texts[i] = text
+	}
+	var result Result
+	maxEvents := c.cfg.MaxBatchEvents
+	for next := 0; next < len(texts); {
+		part := c.firstBatch(texts[next:], maxEvents)
+		stored, err := c.sendBatch(ctx, part, "")
+		var failed *Error
+		switch {
+		case err == nil:
+			next += len(part)
+			result.Events = append(result.Events, stored.Events...)
+			result.Replayed += stored.Replayed
+		case errors.As(err, &failed) && failed.isTooLarge() && len(part) > 1:
+			maxEvents = (len(part) + 1) / 2
+		default:
+			if failed != nil {
+				failed.shiftIndex(next)
+			}
+			return result, err
+		}
+	}
+	return result, nil
+}
+
+func (c *Client) firstBatch(texts []json.RawMessage, maxEvents int) []json.RawMessage {
+	size := len(batchBody(nil))
+	for i, text := range texts[:min(len(texts), maxEvents)] {
+		if size += len(text) + 1; size > c.cfg.MaxBatchBytes && i > 0 {
+			return texts[:i]
+		}
+	}
+	return texts[:min(len(texts), maxEvents)]
+}
+
+// SendJSON stores the events of exactly one request. Config.MaxBatchEvents and
+// Config.MaxBatchBytes do not apply.
+func (c *Client) SendJSON(ctx context.Context, r Request) (Result, error) {
+	switch {
+	case len(r.Events) == 0:
+		return Result{}, errors.New("chargeclient: Request.Events is empty")
+	case len(r.IdempotencyKey) > maxKeyLength || !isVisibleASCII(r.IdempotencyKey):
+		return Result{}, errors.New("chargeclient: Request.IdempotencyKey must be 1 to 255 visible ASCII characters")
+	}
+	for i, text := range r.Events {
+		if !json.Valid(text) {
+			return Result{}, fmt.Errorf("chargeclient: Request.Events: event %d is not valid JSON", i)
+		}
+	}
+	return c.sendBatch(ctx, r.Events, r.IdempotencyKey)
+}
+
+func (c *Client) sendBatch(ctx context.Context, texts []json.RawMessage, key string) (result Result, err error) {
+	references := referencesOf(texts)
+	if key == "" {
+		key = keyFor(references)
+	}
+	err = c.do(ctx, &request{
+		path: batchPath, body: batchBody(texts), key: key,
+		decode: func(h http.Header, body []byte) (err error) {
+			if result, err = decodeResult(h, body); err != nil {
+				return err
+			}
+			return checkReferences(result.Events, references)
+		},
+	}, c.cfg.RetryTimeout)
+	if err != nil {
+		return Result{}, err
+	}
+	return result, nil
+}
+
+func batchBody(texts []json.RawMessage) []byte {
+	body := []byte(`{"` + batchField + `":[`)
+	for i, text := range texts {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		body = append(body, text...)
+	}
+	return append(body, "]}"...)
+}
+
+// referencesOf returns the reference of each event, or "".
+func referencesOf(texts []json.RawMessage) []string {
+	references := make([]string, len(texts))
+	for i, text := range texts {
+		var fields map[string]json.RawMessage // a struct would match names in any case
+		if json.Unmarshal(text, &fields) != nil || json.Unmarshal(fields["reference"], &references[i]) != nil {
+			references[i] = ""
+		}
+	}
+	return references
+}
+
+// keyFor returns a key for events that are not protected by their references.
+func keyFor(references []string) string {
+	if slices.Contains(references, "") {
+		return rand.Text()
+	}
+	return ""
+}
+
+func decodeResult(h http.Header, body []byte) (Result, error) {
+	var batch struct {
+		Events []json.RawMessage `json:"charge_datas"`
+	}
+	if err := json.Unmarshal(body, &batch); err != nil {
+		return Result{}, errNotEndpoint
+	}
+	events, err := decodeEvents(batch.Events)
+	if err != nil {
+		return Result{}, err
+	}
+	replayed, err := strconv.Atoi(h.Get("Idempotent-Replayed-Count"))
+	if err != nil || replayed < 0 || replayed > len(events) {
+		return Result{}, errNotEndpoint
+	}
+	return Result{Events: events, Replayed: replayed}, nil
+}
+
+func checkReferences(events []Event, references []string) error {
+	if len(events) != len(references) {
+		return fmt.Errorf("the response has %d events, the request had %d", len(events), len(references))
+	}
+	for i, e := range events {
+		stored := ""
+		if e.Reference != nil {
+			stored = *e.Reference
+		}
+		if sent := references[i]; stored != sent {
+			return fmt.Errorf("event %d of the response has the reference %q, not %q", i, stored, sent)
+		}
+	}
+	return nil
+}
