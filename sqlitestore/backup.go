@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime"
 
 	"example.com/chargeingest"
@@ -94,10 +93,7 @@ func Backup(ctx context.Context, path, copyPath string) (c Contents, err error) 
 }
 
 func (s *source) copyTo(ctx context.Context, d *draft) (c Contents, err error) {
-	target, err := filepath.Abs(d.Name())
-	if err != nil {
-		return c, err
-	}
+	target := d.Name()
 	if s.overlay != nil {
 		target = systemVFSURI(target)
 	}
@@ -164,10 +160,6 @@ func writeCopy(path string, write func(*draft) error) (err error) {
 
 // copyTo opens its own connection: a copy can take far longer than a read.
 func (s *Store) copyTo(ctx context.Context, path string) (err error) {
-	path, err = filepath.Abs(path)
-	if err != nil {
-		return err
-	}
 	db, err := s.file.open(commonPragmas())
 	if err != nil {
 		return err
@@ -180,10 +172,6 @@ func (s *Store) copyTo(ctx context.Context, path string) (err error) {
 // setNewMark gives a copy a new mark, so that no existing WAL matches it. The caller syncs the
 // file.
 func (f *file) setNewMark(path string) error {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return err
-	}
 	copied := &file{path: path, tuning: f.tuning}
 	connector, err := copied.connector([]pragma{{"journal_mode", "off"}, {"synchronous", "0"}})
 	if err != nil {

@@ -25,6 +25,10 @@ const draftLock = "in-use"
 
 // newDraft also removes drafts for the same path whose processes were killed.
 func newDraft(path string) (*draft, error) {
+	path, err := filepath.Abs(path) // SQLite requires it
+	if err != nil {
+		return nil, err
+	}
 	parent, base := filepath.Dir(path), filepath.Base(path)
 	old, err := os.ReadDir(parent)
 	if err != nil {

@@ -67,6 +67,11 @@ type command struct {
 var commands = []command{
 	{"load", "FILE", "send a file of charge events to a server", (*program).load},
 	{"tail", "", "print the stored events, and follow new ones", (*program).tail},
+	{"backup", "OUT", "copy the SQLite database of a running or stopped server", (*program).backup},
+	{"restore", "", "replace the SQLite database of a stopped server by a backup", (*program).restore},
+	{"check", "", "check a SQLite database or a backup", (*program).check},
+	{"keys new", "", "generate an API key and its entry for the server", (*program).keysNew},
+	{"keys hash", "", "print the hash of an API key for the server", (*program).keysHash},
 }
 
 func (p *program) run(ctx context.Context, args []string) int {
