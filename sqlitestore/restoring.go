@@ -32,7 +32,9 @@ func readPlan(marker string) (plan restorePlan, err error) {
 		return plan, err
 	}
 	err = json.Unmarshal(text, &plan)
-	isName := func(name string) bool { return name != "" && name == filepath.Base(name) && !strings.HasPrefix(name, "..") }
+	isName := func(name string) bool {
+		return name != "" && name == filepath.Base(name) && !strings.HasPrefix(name, "..")
+	}
 	if err != nil || !isName(plan.Aside) || slices.ContainsFunc(plan.Moved, func(n string) bool { return !isName(n) }) {
 		return plan, fmt.Errorf("%w: %s is damaged. Move the database and all files of its directory whose names begin with its name away, and restore again",
 			ErrRestoreUnfinished, shellQuoted(marker))
