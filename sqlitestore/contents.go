@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // Contents counts what a database holds.
@@ -36,6 +38,13 @@ type EventReceipt struct {
 // checkContents returns what is wrong with the database in problems. Each query is a short
 // read transaction, except the integrity check.
 func checkContents(ctx context.Context, db *sql.DB) (c Contents, problems []error, err error) {
+	if c, problems, err = examineContents(ctx, db); resultCode(err) == sqlite3.SQLITE_CORRUPT {
+		return c, append(problems, err), nil
+	}
+	return c, problems, err
+}
+
+func examineContents(ctx context.Context, db *sql.DB) (c Contents, problems []error, err error) {
 	damaged, err := texts(ctx, db, "PRAGMA integrity_check(10)")
 	if err != nil {
 		return c, nil, fmt.Errorf("integrity check: %w", err)

@@ -44,7 +44,7 @@ func (p *program) backup(ctx context.Context, args []string) error {
 	started := p.now()
 	contents, err := sqlitestore.Backup(ctx, db, out)
 	if err != nil {
-		return err
+		return interruptedOr(ctx, "backup", err)
 	}
 	info, err := os.Stat(out)
 	if err != nil {
@@ -52,6 +52,13 @@ func (p *program) backup(ctx context.Context, args []string) error {
 	}
 	return p.printLines(fmt.Sprintf("%s: %d events, %s, integrity check passed, %s",
 		out, contents.Events, bytesText(info.Size()), p.now().Sub(started).Round(time.Millisecond)))
+}
+
+func interruptedOr(ctx context.Context, command string, err error) error {
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		return fmt.Errorf("%s: interrupted", command)
+	}
+	return err
 }
 
 func databaseOption(dst *string) cli.Option {

@@ -34,7 +34,7 @@ func (p *program) check(ctx context.Context, args []string) error {
 	}
 	report, err := sqlitestore.Check(ctx, db)
 	if err != nil {
-		return err
+		return interruptedOr(ctx, "check", err)
 	}
 	lines := reportLines(&report)
 	for _, problem := range report.Problems {

@@ -33,7 +33,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		os.Exit(newProgram().run(cli.UntilSignal(), os.Args[1:]))
 	}
-	os.Exit(m.Run())
+	status := m.Run()
+	removeServerProgram()
+	os.Exit(status)
 }
 
 // testProgram has a clock that only its pauses advance.

@@ -45,7 +45,7 @@ func (p *program) restore(ctx context.Context, args []string) error {
 	}
 	restored, err := sqlitestore.Restore(ctx, from, db)
 	if err != nil {
-		return err
+		return interruptedOr(ctx, "restore", err)
 	}
 	info, err := os.Stat(db)
 	if err != nil {
