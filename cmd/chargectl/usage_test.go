@@ -18,9 +18,9 @@ func TestUsageErrors(t *testing.T) {
 	require.NoError(t, os.Symlink("gone", "link"))
 	const urlRule = "must be an http or https URL without user, query or fragment, such as http://127.0.0.1:8080"
 	for _, c := range []struct{ args, env, stderr string }{
-		{args: "", stderr: "no command given; the commands are load and tail; see chargectl -help"},
-		{args: "lode", stderr: `unknown command "lode"; the commands are load and tail; see chargectl -help`},
-		{args: "-api-key k load", stderr: "options come after the command; the commands are load and tail; see chargectl -help"},
+		{args: "", stderr: "no command given; " + listCommands()},
+		{args: "lode", stderr: `unknown command "lode"; ` + listCommands()},
+		{args: "-api-key k load", stderr: "options come after the command; " + listCommands()},
 		{args: "load", stderr: "load: FILE is missing"},
 		{args: "load a b", stderr: "load: one FILE must be given, not 2"},
 		{args: "load a", stderr: "load: -api-key or CHARGEINGEST_API_KEY, or -token or CHARGEINGEST_TOKEN, must be given"},
@@ -55,7 +55,7 @@ func TestUsageErrors(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	for args, text := range map[string]string{
-		"-help": "  load FILE   send a file", "-h": "  tail        print the stored events",
+		"-help": "send a file of charge events to a server", "-h": "print the stored events",
 		"load -help": "-api-key KEY  (or CHARGEINGEST_API_KEY)", "tail x --help": "-api-key KEY  (or CHARGEINGEST_API_KEY)",
 		"-version": "chargectl ", "load -version": "chargectl ", "tail x --version": "chargectl ",
 	} {
