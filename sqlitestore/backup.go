@@ -62,13 +62,9 @@ func (s *Store) backup(ctx context.Context, path string) error {
 	})
 }
 
-// Backup is like [Store.Backup] for a database that another process may have open. It also
-// copies the database of a killed process, with the events in its write-ahead log. The copy has
-// mode 0600 and passed an integrity check. While no store has the database open, Backup keeps
-// stores from opening it.
-//
-// The error may wrap [ErrLocked] (this process has the database open), [ErrNotEventDatabase],
-// [ErrWALMismatch], [ErrEventsMissing], [ErrSchemaTooNew] or [ErrRestoreUnfinished].
+// Backup is like [Store.Backup], but of a database that another process, or a killed one, has
+// open. The copy has mode 0600 and passed an integrity check. Stores cannot open the database
+// meanwhile. The errors are those of [Open].
 func Backup(ctx context.Context, path, copyPath string) (c Contents, err error) {
 	source, problem, err := openSource(ctx, path)
 	if err != nil {
@@ -115,7 +111,6 @@ func (s *source) copyTo(ctx context.Context, d *draft) (c Contents, err error) {
 	return c, err
 }
 
-// systemVFSURI is for a connection of another VFS.
 func systemVFSURI(path string) string {
 	name := "unix"
 	if runtime.GOOS == "windows" {
@@ -126,7 +121,6 @@ func systemVFSURI(path string) string {
 	return uri.String()
 }
 
-// writeCopy writes a new file at path, or leaves nothing there.
 func writeCopy(path string, write func(*draft) error) (err error) {
 	if err := userpath.Check(path); err != nil {
 		return fmt.Errorf("path %w", err)

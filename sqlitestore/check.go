@@ -11,31 +11,26 @@ import (
 type Report struct {
 	Contents
 
-	// Problems is empty if the database is intact. With a problem, other fields may be zero.
+	// With a problem, other fields may be zero.
 	Problems []error
 
-	InUse bool // a store has the database open
+	InUse bool
 
 	DatabaseBytes int64
-	FreeBytes     int64 // of unused pages, which new events fill first
+	FreeBytes     int64 // of unused pages
 
 	HasWAL    bool
 	WALBytes  int64
-	WALFrames int64 // pages that the WAL would add to the database file
+	WALFrames int64
 
-	HasState          bool  // a readable state file exists
-	StateMatches      bool  // it describes this database
-	NewestByStateFile int64 // number of the newest acknowledged event, a lower bound
-	Newest            int64 // number of the newest event, even if it was pruned
+	HasState          bool
+	StateMatches      bool
+	NewestByStateFile int64 // acknowledged event, a lower bound
+	Newest            int64 // number of the newest event
 }
 
-// Check examines a database and its files. It changes and creates none, and does not restrict a
-// store that has the database open; however, the write-ahead log cannot shrink during the
-// integrity check. While no store has the database open, Check keeps stores from opening it.
-//
-// The error may wrap [ErrLocked] (this process has the database open), [ErrNotEventDatabase],
-// [ErrSchemaTooNew] or [ErrRestoreUnfinished]. Problems may wrap [ErrWALMismatch] and
-// [ErrEventsMissing].
+// Check examines a database, which another process may have open. It changes and creates no
+// file. Stores cannot open the database meanwhile, and the write-ahead log cannot shrink.
 func Check(ctx context.Context, path string) (r Report, err error) {
 	source, problem, err := openSource(ctx, path)
 	if err != nil {

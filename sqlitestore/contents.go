@@ -15,12 +15,11 @@ type Contents struct {
 	SchemaVersion   int64
 	Events          int64
 	IdempotencyKeys int64
-	Platforms       []PlatformContents // by name
+	Platforms       []PlatformContents
 
-	// in storage order, nil without events
-	First, Last *EventReceipt
+	First, Last *EventReceipt // nil without events
 
-	newest int64 // seq
+	newest int64
 }
 
 // PlatformContents counts what a platform holds.
@@ -29,14 +28,12 @@ type PlatformContents struct {
 	Events, IdempotencyKeys int64
 }
 
-// EventReceipt is the id and the time of receipt of an event.
+// EventReceipt identifies an event.
 type EventReceipt struct {
 	ID         string
 	ReceivedAt time.Time
 }
 
-// checkContents returns what is wrong with the database in problems. Each query is a short
-// read transaction, except the integrity check.
 func checkContents(ctx context.Context, db *sql.DB) (c Contents, problems []error, err error) {
 	if c, problems, err = examineContents(ctx, db); resultCode(err) == sqlite3.SQLITE_CORRUPT {
 		return c, append(problems, err), nil
@@ -75,7 +72,7 @@ func examineContents(ctx context.Context, db *sql.DB) (c Contents, problems []er
 
 const lookupVersion = 2
 
-// Each query of invariants counts violations.
+// Each query counts violations.
 var invariants = []struct {
 	version int64
 	text    string

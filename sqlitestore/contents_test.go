@@ -38,7 +38,6 @@ func TestCheckFindsDamage(t *testing.T) {
 			copied := filepath.Join(t.TempDir(), "copy.db")
 			require.NoError(t, s.Backup(t.Context(), copied))
 			require.NoError(t, s.Close())
-			// merges 290 of 300
 			execSQL(t, copied, "INSERT OR IGNORE INTO lookup SELECT 1, 1, reference, seq FROM events WHERE seq <= 290",
 				"INSERT OR IGNORE INTO lookup SELECT 2, 1, customer_id, seq FROM events WHERE seq <= 290",
 				"UPDATE merged SET seq = 290", c.sql)
@@ -66,20 +65,19 @@ func TestFlippedBytesAreFound(t *testing.T) {
 	s, err := open(t.Context(), setup.path, setup.options, setup.tuning)
 	require.NoError(t, err)
 	fresh(t, s, charges("acme", numbered(300)...))
-	copied := filepath.Join(t.TempDir(), "copy.db") // without unused pages
+	copied := filepath.Join(t.TempDir(), "copy.db")
 	require.NoError(t, s.Backup(t.Context(), copied))
 	require.NoError(t, s.Close())
 	intact, err := os.ReadFile(copied)
 	require.NoError(t, err)
 	for at := 0; at < len(intact); at += 4096 {
-		for _, offset := range []int{0, 4} { // the kind of the page, its number of cells
+		for _, offset := range []int{0, 4} {
 			damaged := append([]byte(nil), intact...)
 			damaged[at+offset] ^= 0x55
 			path := filepath.Join(t.TempDir(), "charges.db")
 			require.NoError(t, os.WriteFile(path, damaged, 0o600))
 			report, err := Check(t.Context(), path)
 			require.Error(t, errors.Join(append(report.Problems, err)...), at+offset)
-			// A copy does not have a page that no row needs.
 			if _, err = Backup(t.Context(), path, path+".copy"); err == nil {
 				require.Equal(t, dump(t, copied), dump(t, path+".copy"), at+offset)
 				require.NoError(t, os.Remove(path+".copy"))

@@ -15,11 +15,9 @@ import (
 // file systems without such locks, only the lock file protects the database.
 func lockDataFile(f *os.File) (bool, error) { return tryDataLock(f, unix.F_WRLCK, lockOffset, 1) }
 
-// shareDataFile keeps stores away, but not other readers.
 func shareDataFile(f *os.File) (bool, error) { return tryDataLock(f, unix.F_RDLCK, lockOffset, 1) }
 
-// excludeSQLite keeps connections of SQLite away, see
-// https://www.sqlite.org/src/file/src/os.h. It returns false if there is one.
+// excludeSQLite locks the bytes in https://www.sqlite.org/src/file/src/os.h.
 func excludeSQLite(f *os.File) (bool, error) { return tryDataLock(f, unix.F_WRLCK, 1<<30, 512) }
 
 func tryDataLock(f *os.File, kind int16, begin, length int64) (bool, error) {

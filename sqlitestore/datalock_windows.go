@@ -11,7 +11,6 @@ func lockDataFile(f *os.File) (bool, error) { return lockByte(f, windows.LOCKFIL
 
 func shareDataFile(f *os.File) (bool, error) { return lockByte(f, 0) }
 
-// excludeSQLite does nothing: open files cannot be renamed.
 func excludeSQLite(*os.File) (bool, error) { return true, nil }
 
 func lockByte(f *os.File, kind uint32) (bool, error) {

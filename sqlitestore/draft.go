@@ -13,8 +13,7 @@ import (
 	"example.com/chargeingest/internal/userpath"
 )
 
-// draft is a new database until it gets its name. It has its own directory, because SQLite can
-// leave files next to it.
+// draft has its own directory, because SQLite can leave files next to it.
 type draft struct {
 	*os.File
 	dir  string
@@ -23,7 +22,7 @@ type draft struct {
 
 const draftLock = "in-use"
 
-// newDraft also removes drafts for the same path whose processes were killed.
+// newDraft also removes drafts of killed processes.
 func newDraft(path string) (*draft, error) {
 	path, err := filepath.Abs(path) // SQLite requires it
 	if err != nil {
@@ -57,7 +56,6 @@ func newDraft(path string) (*draft, error) {
 	return d, nil
 }
 
-// removeAbandoned leaves a directory that it cannot remove.
 func removeAbandoned(dir string) {
 	lock := flock.New(filepath.Join(dir, draftLock), flock.SetFlag(os.O_RDWR))
 	if locked, err := lock.TryLock(); err == nil && locked {
@@ -74,7 +72,6 @@ func (d *draft) remove() error {
 	return errors.Join(append(errs, d.lock.Close(), os.RemoveAll(d.dir))...)
 }
 
-// check requires a complete database without a WAL.
 func (d *draft) check(ctx context.Context) (Contents, error) {
 	copied := &file{path: d.Name(), tuning: defaultTuning()}
 	db, err := copied.open(toolPragmas(), "mode=ro", "immutable=1")
@@ -86,7 +83,6 @@ func (d *draft) check(ctx context.Context) (Contents, error) {
 	return c, errors.Join(append(problems, err, db.Close())...)
 }
 
-// linkToNew is for file systems that cannot rename without overwriting.
 func linkToNew(from, to string) error {
 	if err := os.Link(from, to); err != nil {
 		return err

@@ -147,7 +147,6 @@ func (f *file) validate(ctx context.Context) error {
 
 const mayLackWAL = "the database was not closed and has no write-ahead log here; if it was moved or copied without its write-ahead log, events are missing"
 
-// examination is how the files of a database belong together.
 type examination struct {
 	content      content
 	wal          walContent
@@ -155,7 +154,7 @@ type examination struct {
 	mayLackWAL   bool // the state file cannot tell
 }
 
-// examine returns an error if they do not. It changes no file.
+// examine changes no file.
 func (f *file) examine(ctx context.Context, last *state) (x examination, err error) {
 	c := content{seq: -1}
 	if f.info.Size() > 0 {

@@ -53,13 +53,11 @@ type childSpec struct {
 
 	User, Group int
 
-	// Restore is a backup to restore to Path, instead of serving it. Kill then also cuts the
-	// power of the file system Disk.
+	// Restore is a backup. Kill then also cuts the power of Disk.
 	Restore string
 	Disk    string
 }
 
-// restore kills the process before its nth operation.
 func (c childSpec) restore() error {
 	r := &restorer{before: func(string) {
 		if c.Kill.Nth--; c.Kill.Nth == 0 {

@@ -12,10 +12,9 @@ import (
 	"modernc.org/sqlite/vfs"
 )
 
-// overlay is a database and the committed pages of its WAL as one file. Unlike with SQLite's
-// own WAL mode, reading it creates no files. No store may have the database open.
+// overlay is a database with its WAL as one file. Reading it creates no side files.
 type overlay struct {
-	data, wal *os.File // wal is nil without frames
+	data, wal *os.File
 	content   walContent
 	size      int64
 }
@@ -44,7 +43,7 @@ func (o *overlay) ReadAt(p []byte, at int64) (n int, err error) {
 		read, err = o.readPage(p[n:], at+int64(n))
 		n += read
 	}
-	// The file format versions 18 and 19 would request WAL mode.
+	// Otherwise SQLite would use WAL mode.
 	for i := at; i < min(at+int64(n), 20); i++ {
 		if i >= 18 {
 			p[i-at] = 1
@@ -53,7 +52,6 @@ func (o *overlay) ReadAt(p []byte, at int64) (n int, err error) {
 	return n, err
 }
 
-// readPage reads up to the end of the page.
 func (o *overlay) readPage(p []byte, at int64) (int, error) {
 	if at >= o.size {
 		return 0, io.EOF
@@ -74,7 +72,7 @@ func (o *overlay) reader() *io.SectionReader { return io.NewSectionReader(o, 0, 
 
 const overlayName = "database"
 
-// Open implements [fs.FS] for SQLite.
+// Open implements [fs.FS].
 func (o *overlay) Open(name string) (fs.File, error) {
 	if name != overlayName {
 		return nil, fs.ErrNotExist
@@ -101,7 +99,6 @@ type sizedInfo struct {
 
 func (i sizedInfo) Size() int64 { return i.size }
 
-// openDB returns a function that closes the database.
 func (o *overlay) openDB(ctx context.Context) (*sql.DB, func() error, error) {
 	name, registered, err := vfs.New(o)
 	if err != nil {
@@ -120,7 +117,7 @@ func (o *overlay) openDB(ctx context.Context) (*sql.DB, func() error, error) {
 	return db, closeAll, nil
 }
 
-// toolPragmas keep temporary data in memory: the VFS of an overlay has no temporary files.
+// toolPragmas suit an overlay, whose VFS has no temporary files.
 func toolPragmas() []pragma {
 	return []pragma{{"busy_timeout", "5000"}, {"temp_store", "2"}, {"cache_size", "-32768"}}
 }

@@ -14,30 +14,21 @@ import (
 	"example.com/chargeingest/internal/userpath"
 )
 
-// ErrRestoreUnfinished is returned if a [Restore] was interrupted while it moved files. The
-// error names the files and the remedy. All files are unchanged.
+// ErrRestoreUnfinished is returned if a [Restore] was interrupted. All files are unchanged.
 var ErrRestoreUnfinished = errors.New("a restore was interrupted")
 
 // Restored is the result of a [Restore].
 type Restored struct {
 	Contents
 
-	// MovedTo is the directory of the old files, or empty if there were none.
-	MovedTo string
-	Moved   []string // names of files, sorted
+	MovedTo string // directory of the old files
+	Moved   []string
 }
 
 // Restore replaces the database at path, which no program may have open, by a copy of a backup.
-// The backup may have a write-ahead log next to it. It must be complete and intact, and is
-// unchanged.
-//
-// Restore moves the old database, its write-ahead log and its state file to a new directory
-// next to them. The new database has the owner and the mode of the old one, or mode 0600. While
-// files are moved, a marker (the path plus ".restoring") keeps stores from opening the
-// database. If Restore is interrupted then, call it again.
-//
-// The error may wrap [ErrLocked], [ErrNotEventDatabase], [ErrWALMismatch], [ErrEventsMissing],
-// [ErrSchemaTooNew] or [ErrRestoreUnfinished].
+// It moves the old files to a new directory next to them. The new database gets the owner and
+// mode of the old one. While files are moved, a marker (the path plus ".restoring") keeps stores
+// away; after an interruption, call Restore again. The errors are those of [Open].
 func Restore(ctx context.Context, backup, path string) (Restored, error) {
 	r := &restorer{before: func(string) {}}
 	result, err := r.restore(ctx, backup, path)
@@ -47,7 +38,6 @@ func Restore(ctx context.Context, backup, path string) (Restored, error) {
 	return result, err
 }
 
-// restorer calls before in front of each operation that a restore needs in this order.
 type restorer struct {
 	before func(operation string)
 	file   *file
@@ -55,11 +45,10 @@ type restorer struct {
 	result Restored
 }
 
-// restorePlan is the content of the marker.
 type restorePlan struct {
 	Remark string   `json:"remark"`
-	Aside  string   `json:"moved_to"` // a directory next to the database
-	Moved  []string `json:"moved"`    // names of files
+	Aside  string   `json:"moved_to"`
+	Moved  []string `json:"moved"`
 }
 
 const restoringSuffix = ".restoring"
@@ -112,7 +101,6 @@ func (r *restorer) restore(ctx context.Context, backup, path string) (result Res
 	return r.result, nil
 }
 
-// lockAgainstAll locks a database, if there is one, against stores and other programs.
 func (f *file) lockAgainstAll(ctx context.Context) error {
 	info, err := os.Lstat(f.path)
 	switch {
@@ -140,7 +128,7 @@ func (f *file) lockAgainstAll(ctx context.Context) error {
 	return nil
 }
 
-// checkReplaceable accepts newer and damaged databases, but no files of other programs.
+// checkReplaceable accepts newer and damaged databases.
 func (f *file) checkReplaceable(ctx context.Context, size int64) error {
 	_, err := os.Lstat(f.path + ".state")
 	hasState := err == nil
@@ -151,7 +139,6 @@ func (f *file) checkReplaceable(ctx context.Context, size int64) error {
 	return fmt.Errorf("%w: move %s away if it is to be replaced", ErrNotEventDatabase, shellQuoted(f.path))
 }
 
-// fill writes a checked copy of the backup with a mark that no existing WAL matches.
 func (r *restorer) fill(ctx context.Context, d *draft, backup string) (c Contents, err error) {
 	if info, err := os.Stat(backup); err == nil && r.file.info != nil && os.SameFile(info, r.file.info) {
 		return c, errors.New("the backup is the database itself")
@@ -204,7 +191,6 @@ func (r contextReader) Read(p []byte) (int, error) {
 	return r.Reader.Read(p)
 }
 
-// begin creates the marker if there are files to move.
 func (r *restorer) begin(d *draft) error {
 	path := r.file.path
 	for _, suffix := range databaseSuffixes {
@@ -219,7 +205,7 @@ func (r *restorer) begin(d *draft) error {
 	}
 	r.plan.Aside = filepath.Base(path) + ".before-restore-" + time.Now().UTC().Format("20060102T150405.000000000Z")
 	r.plan.Remark = "A restore moves these files to that directory. It was interrupted: run it again, or move all of them back and delete this file."
-	marker, err := os.OpenFile(filepath.Join(d.dir, "marker"), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) //nolint:gosec // next to the draft
+	marker, err := os.OpenFile(filepath.Join(d.dir, "marker"), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
@@ -242,7 +228,7 @@ func (r *restorer) aside(name string) string {
 	return filepath.Join(filepath.Dir(r.file.path), r.plan.Aside, name)
 }
 
-// exchange continues an interrupted one: each old file is still at its path or already moved.
+// exchange can continue an interrupted one.
 func (r *restorer) exchange(d *draft) error {
 	path := r.file.path
 	if r.plan.Aside != "" {

@@ -24,7 +24,6 @@ func TestRestorePowerCutAtEachStep(t *testing.T) {
 			d.cut(t)
 		}
 		d.restore(t)
-		// This process opens no file of the disk, so that the disk can be unmounted.
 		after := copyDir(t, dir)
 		command(t, "rm", "-r", dir)
 		r.path, r.backup = filepath.Join(after, "charges.db"), filepath.Join(after, "backup.db")

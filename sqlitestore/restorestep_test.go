@@ -12,13 +12,11 @@ import (
 	"example.com/chargeingest/internal/crashtest"
 )
 
-// restoring is a database of a killed process, with an event that is only in its WAL, and a
-// backup of an earlier time.
 type restoring struct {
 	setup
 	backup string
 
-	before, restored []string // references
+	before, restored []string
 }
 
 func newRestoring(t *testing.T, dir string) restoring {
@@ -64,7 +62,6 @@ func copyDir(t *testing.T, from string) (to string) {
 	return to
 }
 
-// requireComplete returns which database a start would use: "old", "new" or "refused".
 func (r restoring) requireComplete(t *testing.T) string {
 	t.Helper()
 	dir := copyDir(t, filepath.Dir(r.path))
@@ -90,7 +87,6 @@ func (r restoring) requireComplete(t *testing.T) string {
 	return "refused"
 }
 
-// requireRestorable restores again, and then puts the old files back by hand.
 func (r restoring) requireRestorable(t *testing.T) {
 	t.Helper()
 	_, err := Restore(t.Context(), r.backup, r.path)

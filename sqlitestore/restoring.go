@@ -11,7 +11,6 @@ import (
 	"strings"
 )
 
-// checkUnrestored returns an error if a restore was interrupted while it moved files.
 func (f *file) checkUnrestored() error {
 	marker := f.path + restoringSuffix
 	if _, err := os.Lstat(marker); errors.Is(err, fs.ErrNotExist) {
@@ -42,8 +41,7 @@ func readPlan(marker string) (plan restorePlan, err error) {
 	return plan, nil
 }
 
-// readMarker reports whether an interrupted restore is to be continued. One that had only its
-// marker left is completed, so that its database is moved like any other.
+// readMarker completes a restore that had only its marker left.
 func (r *restorer) readMarker() (unfinished bool, err error) {
 	path := r.file.path
 	marker := path + restoringSuffix
@@ -66,7 +64,7 @@ func (r *restorer) readMarker() (unfinished bool, err error) {
 		return false, syncDir(path)
 	}
 	if r.file.info == nil {
-		r.file.info = old // for the owner and the mode
+		r.file.info = old // for the owner
 	}
 	return true, nil
 }

@@ -14,12 +14,12 @@ import (
 	"example.com/chargeingest/internal/userpath"
 )
 
-// source is a database that a tool reads. If another process has it open, the tool reads it
-// through SQLite, otherwise through an overlay, and keeps stores away meanwhile.
+// source reads a database through SQLite if a store has it open, otherwise through an overlay,
+// with stores locked out.
 type source struct {
 	*file
 	inUse   bool
-	last    *state // nil if unknown
+	last    *state
 	before  [2]os.FileInfo
 	lock    *flock.Flock
 	overlay *overlay
@@ -27,8 +27,7 @@ type source struct {
 	closers []func() error
 }
 
-// openSource returns a source without a database, and its errors in problem, if the files do
-// not belong together.
+// openSource returns a problem if the files do not belong together.
 func openSource(ctx context.Context, path string) (s *source, problem, err error) {
 	if err := userpath.Check(path); err != nil {
 		return nil, nil, fmt.Errorf("path %w", err)
@@ -74,7 +73,6 @@ func openSource(ctx context.Context, path string) (s *source, problem, err error
 	return s, problem, err
 }
 
-// openShared locks out stores, or finds that one has the database open.
 func (s *source) openShared() error {
 	data, err := os.Open(s.path)
 	if err != nil {
@@ -123,7 +121,6 @@ func (s *source) openThroughSQLite(ctx context.Context) error {
 	return db.PingContext(ctx)
 }
 
-// checkMark returns an error if the file is not the one that the store has open.
 func (s *source) checkMark(ctx context.Context) error {
 	if s.last == nil {
 		return nil
@@ -172,7 +169,6 @@ func (s *source) stats() (infos [2]os.FileInfo) {
 	return infos
 }
 
-// checkUnchanged returns an error if another program wrote to a database without a store.
 func (s *source) checkUnchanged() error {
 	if s.inUse {
 		return nil
@@ -187,8 +183,6 @@ func (s *source) checkUnchanged() error {
 	return nil
 }
 
-// checkAcknowledged compares the newest event that was read with the state file of the time
-// when the source was opened.
 func (s *source) checkAcknowledged(newest int64) error {
 	if s.last == nil || newest >= s.last.newest {
 		return nil
@@ -196,7 +190,7 @@ func (s *source) checkAcknowledged(newest int64) error {
 	return s.eventsMissing(s.last.newest, newest)
 }
 
-// close closes the database file last: closing any descriptor of it releases SQLite's locks.
+// close closes the database file last, which releases SQLite's locks.
 func (s *source) close() error {
 	var errs []error
 	for i := len(s.closers) - 1; i >= 0; i-- {

@@ -76,7 +76,6 @@ func lastAcknowledged(database string) int64 {
 	return last.newest
 }
 
-// readState returns no state if there is no readable one.
 func readState(database string) (*state, error) {
 	path := database + ".state"
 	if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() {

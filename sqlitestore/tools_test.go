@@ -13,7 +13,6 @@ import (
 	"example.com/chargeingest/internal/crashtest"
 )
 
-// allFiles returns every file, also side files.
 func allFiles(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	files := make(map[string]string)
@@ -31,7 +30,6 @@ func allFiles(t *testing.T, dir string) map[string]string {
 	return files
 }
 
-// newKilled returns the files of a killed process, with an event that is only in the WAL.
 func newKilled(t *testing.T) setup {
 	t.Helper()
 	setup := newSetup(t)

@@ -19,7 +19,7 @@ type walContent struct {
 	isOurs  bool            // the store wrote the first transaction
 
 	pageSize int64
-	pages    map[uint32]int64 // offset in the WAL of each page's newest content
+	pages    map[uint32]int64 // newest offset
 	total    int64            // pages of the database
 }
 

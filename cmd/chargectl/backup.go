@@ -46,7 +46,7 @@ func (p *program) backup(ctx context.Context, args []string) error {
 	if err != nil {
 		return interruptedOr(ctx, "backup", err)
 	}
-	info, err := os.Stat(out)
+	info, err := os.Stat(out) //nolint:gosec // the operator names the file
 	if err != nil {
 		return err
 	}
@@ -82,7 +82,6 @@ func errNoDatabase(command string) error {
 	return cli.Usagef("%s: -db or CHARGEINGEST_DB must be given", command)
 }
 
-// printLines replaces terminal controls, which names of files and platforms may have.
 func (p *program) printLines(lines ...string) error {
 	var b strings.Builder
 	for _, line := range lines {

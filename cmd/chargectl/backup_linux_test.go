@@ -12,17 +12,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// injecting sends a signal to chargectl in a system call.
 func injecting(t *testing.T, inject string, args ...string) *exec.Cmd {
 	t.Helper()
 	if out, err := exec.CommandContext(t.Context(), "strace", "-f", "-qq", "-e", "trace=none", "true").CombinedOutput(); err != nil {
 		t.Skipf("strace does not work here: %v: %s", err, out)
 	}
 	cmd := asProcess(t, args...)
-	strace := []string{"strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=" + inject, os.Args[0]}
 	path, err := exec.LookPath("strace")
 	require.NoError(t, err)
-	cmd.Path, cmd.Args = path, append(strace, args...)
+	cmd.Path, cmd.Args = path, append([]string{"strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=" + inject, os.Args[0]}, args...)
 	return cmd
 }
 
@@ -125,7 +123,6 @@ func TestBackupToReadOnlyDirectory(t *testing.T) {
 	require.Contains(t, stderr, "read-only file system")
 }
 
-// TestBackupOfReader backs up as a user that can read the database but not its directory.
 func TestBackupOfReader(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can start a process of another user")

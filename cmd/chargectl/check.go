@@ -55,7 +55,7 @@ func (p *program) check(ctx context.Context, args []string) error {
 func reportLines(r *sqlitestore.Report) []string {
 	var b strings.Builder
 	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	row := func(name, format string, values ...any) { fmt.Fprintf(table, name+"\t"+format+"\n", values...) }
+	row := func(name, format string, values ...any) { _, _ = fmt.Fprintf(table, name+"\t"+format+"\n", values...) }
 	row("server", "%s", map[bool]string{true: "has the database open", false: "does not have the database open"}[r.InUse])
 	row("database file", "%s (%d bytes)", bytesText(r.DatabaseBytes), r.DatabaseBytes)
 	row("write-ahead log", "%s", walText(r))

@@ -26,7 +26,6 @@ its entry for the list in the server's file of -keys to standard output.
 
 Exit status: 0, 1 if the output cannot be written, 2 for an invalid option.`
 
-// keyEntry is an entry of the server's file of -keys.
 type keyEntry struct {
 	KeySHA256   string   `json:"key_sha256"`
 	Subject     string   `json:"subject"`
@@ -68,7 +67,6 @@ func (p *program) keysNew(_ context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	// The secret comes first: an entry without it is of no use.
 	if _, err := fmt.Fprintf(p.stderr, "API key of %s, shown only once: %s\n", terminalText(entry.Subject), secret); err != nil {
 		return fmt.Errorf("write to standard error: %w", err)
 	}
@@ -143,7 +141,6 @@ func (p *program) keysHash(ctx context.Context, args []string) error {
 	return p.printLines(keyHash(secret))
 }
 
-// maxSecretBytes is more than the server accepts.
 const maxSecretBytes = 64 << 10
 
 func (p *program) readSecret(ctx context.Context) (string, error) {
@@ -157,7 +154,6 @@ func (p *program) readSecret(ctx context.Context) (string, error) {
 	return string(text), err
 }
 
-// readHidden turns the echo on again if ctx ends first.
 func (p *program) readHidden(ctx context.Context, terminal int) (string, error) {
 	before, err := term.GetState(terminal)
 	if err != nil {

@@ -15,7 +15,6 @@ import (
 	"golang.org/x/term"
 )
 
-// openTerminal returns both ends of a pseudoterminal.
 func openTerminal(t *testing.T) (outer, inner *os.File) {
 	t.Helper()
 	outer, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
@@ -60,7 +59,6 @@ func TestKeysHashOnTerminal(t *testing.T) {
 	require.NotContains(t, shown, "secret")
 }
 
-// awaitNoEcho returns once the program has turned off the echo.
 func awaitNoEcho(t *testing.T, terminal *os.File) {
 	t.Helper()
 	for {

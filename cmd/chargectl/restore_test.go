@@ -38,7 +38,6 @@ next: start the server, and start every follower again without a position; .*\n$
 	require.Equal(t, []string{"charges.db", "charges.db.lock"}, slices.Sorted(maps.Keys(databaseFiles(t, dir))))
 	require.Equal(t, wholeBatches(5), batchesOf(t, db))
 
-	// by hand
 	for _, suffix := range []string{"", ".state"} {
 		require.NoError(t, os.Remove(db+suffix))
 	}

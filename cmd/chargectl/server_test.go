@@ -25,7 +25,6 @@ var builtServer struct {
 	err    error
 }
 
-// serverProgram builds the example server once.
 func serverProgram(t *testing.T) string {
 	t.Helper()
 	b := &builtServer
@@ -44,7 +43,6 @@ func removeServerProgram() {
 	}
 }
 
-// realServer is a process of the example server.
 type realServer struct {
 	cmd *exec.Cmd
 	url string
@@ -104,7 +102,6 @@ func (s *realServer) request(t *testing.T, method, path, key, body string) (stat
 
 const batchEvents = 5
 
-// storeBatches stores the events N-1 to N-5 of each batch N in [first, last].
 func (s *realServer) storeBatches(t *testing.T, first, last int) {
 	t.Helper()
 	for batch := first; batch <= last; batch++ {
@@ -118,7 +115,6 @@ func (s *realServer) storeBatches(t *testing.T, first, last int) {
 	}
 }
 
-// batches returns the number of events of each stored batch.
 func (s *realServer) batches(t *testing.T) map[string]int {
 	t.Helper()
 	found := make(map[string]int)
@@ -143,7 +139,6 @@ func (s *realServer) batches(t *testing.T) map[string]int {
 	}
 }
 
-// batchesOf returns what a server serves from a database.
 func batchesOf(t *testing.T, db string) map[string]int {
 	t.Helper()
 	s := startRealServer(t, db)
@@ -159,7 +154,6 @@ func wholeBatches(n int) map[string]int {
 	return all
 }
 
-// runTool returns the exit status, standard output and standard error of a command.
 func runTool(t *testing.T, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
 	tp := newTestProgram()
@@ -174,7 +168,6 @@ func requireTool(t *testing.T, args ...string) (stdout string) {
 	return stdout
 }
 
-// databaseFiles returns the files of a directory except -shm, an index that SQLite rebuilds.
 func databaseFiles(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	files := make(map[string]string)
