@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -53,6 +54,29 @@ func TestRestoreToNewPath(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 0o600, info.Mode())
 	require.Equal(t, r.restored, r.references(t, path))
+}
+
+func TestRestoreSetsNewIdentity(t *testing.T) {
+	r := newRestoring(t, t.TempDir())
+	path := filepath.Join(t.TempDir(), "charges.db")
+	_, err := Restore(t.Context(), r.backup, path)
+	require.NoError(t, err)
+	marks := make(map[string]bool)
+	for _, database := range []string{path, r.backup} {
+		db, err := sql.Open("sqlite", "file:"+database+"?mode=ro&immutable=1")
+		require.NoError(t, err)
+		marks[strings.Join(queryTexts(t, db, "SELECT hex(mark) FROM identity"), "")] = true
+		require.NoError(t, db.Close())
+	}
+	require.Len(t, marks, 2)
+}
+
+func queryTexts(t *testing.T, db *sql.DB, query string) []string {
+	t.Helper()
+	list, err := texts(t.Context(), db, query)
+	require.NoError(t, err)
+	require.NotEmpty(t, list)
+	return list
 }
 
 func TestRestoreOfLostDatabase(t *testing.T) {
