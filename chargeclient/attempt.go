@@ -17,23 +17,21 @@ import (
 )
 
 const (
-	maxResponseBytes = 32 << 20 // of a success, in addition to twice the bytes sent
+	maxResponseBytes = 32 << 20 // besides twice the bytes sent
 	maxErrorBytes    = 64 << 10
 )
 
 type request struct {
-	path   string // relative to the base URL, escaped
+	path   string
 	query  url.Values
-	body   []byte // nil for a GET
-	key    string // Idempotency-Key
+	body   []byte
+	key    string
 	decode func(h http.Header, body []byte) error
 }
 
 var errNotEndpoint = errors.New("this is not a response of the charge event endpoint: check the URL, and proxies in between")
 
-// attempt sends the request once.
 func (c *Client) attempt(ctx context.Context, r *request) *Error {
-	// The methods of the trace can be called after the attempt.
 	var connecting, connected atomic.Bool
 	req, err := c.newRequest(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn: func(string) { connecting.Store(true) },
@@ -44,12 +42,12 @@ func (c *Client) attempt(ctx context.Context, r *request) *Error {
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
-		nothingSent := connecting.Load() && !connected.Load()
-		return &Error{cause: c.hideIn(err), unknown: r.body != nil && !nothingSent, retryable: !isPermanent(err)}
+		permanent := isPermanent(err)
+		nothingSent := permanent || connecting.Load() && !connected.Load()
+		return &Error{cause: c.hideIn(err), unknown: r.body != nil && !nothingSent, retryable: !permanent}
 	}
 	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode/100 != 2 {
-		// The status decides, even if the body is incomplete.
 		text, _ := io.ReadAll(io.LimitReader(res.Body, maxErrorBytes))
 		e := c.errorOf(res, text)
 		e.unknown = r.body != nil && (e.Status >= http.StatusInternalServerError || e.Status == http.StatusRequestTimeout)
@@ -83,6 +81,8 @@ func (c *Client) newRequest(ctx context.Context, r *request) (*http.Request, err
 	if err != nil {
 		return nil, err
 	}
+	// With it, net/http would retry by itself and hide a lost response.
+	req.GetBody = nil
 	req.Header = maps.Clone(c.header)
 	req.Header.Set("Content-Type", "application/json")
 	if r.key != "" {
@@ -91,8 +91,7 @@ func (c *Client) newRequest(ctx context.Context, r *request) (*http.Request, err
 	return req, nil
 }
 
-// readSuccess decodes a 2xx response. An incomplete or damaged one can be retried, one of
-// another service cannot.
+// readSuccess decodes a 2xx response. One of another service is not retryable.
 func (c *Client) readSuccess(r *request, res *http.Response) (retryable bool, err error) {
 	limit := int64(maxResponseBytes + 2*len(r.body))
 	text, err := io.ReadAll(io.LimitReader(res.Body, limit+1))
@@ -114,7 +113,6 @@ func (c *Client) readSuccess(r *request, res *http.Response) (retryable bool, er
 	return false, r.decode(res.Header, text)
 }
 
-// hideIn returns the cause of an error of net/http, without URL and credential.
 func (c *Client) hideIn(err error) error {
 	var withURL *url.Error
 	if errors.As(err, &withURL) {

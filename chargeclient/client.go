@@ -1,50 +1,41 @@
-// Package chargeclient is a client of the charge event endpoint. It retries a request
+// Package chargeclient is a client of the charge event endpoint. It retries requests
 // exactly when that cannot store an event twice.
-//
-// Give each event a reference: then a call that failed can be made again, too.
 package chargeclient
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 )
 
-// Config configures a [Client]. URL and a credential are required.
+// Config configures a [Client].
 type Config struct {
-	// URL is the base URL of the endpoint, with the prefix under which it is mounted.
-	URL string
+	URL      string // base URL, with the mount prefix
+	APIKey   string // exactly one of APIKey and Token
+	Token    string // sent as a Bearer token
+	Platform string // sent as x-platform-id unless empty
 
-	// Exactly one of APIKey and Token is required.
-	APIKey string
-	Token  string // sent as a Bearer token
-
-	// Platform is sent as x-platform-id. Default: none, for the credential's own platform.
-	Platform string
-
-	// HTTPClient sends the requests, except that redirects are never followed. Its Timeout
-	// limits each attempt; 0 means two minutes.
+	// HTTPClient does not follow redirects. Its Timeout for each attempt is two minutes by
+	// default.
 	HTTPClient *http.Client
 
-	// RetryTimeout is how long a request is retried after its first failure. Default: two
-	// minutes. If it is negative, only the context ends the retries.
+	// RetryTimeout limits the retries of a request after its first failure. Default: two
+	// minutes. If it is negative, only the context does.
 	RetryTimeout time.Duration
 
-	// MaxBatchEvents and MaxBatchBytes limit the requests of SendBatch. Default: 500 events
-	// and 3 MiB. A larger event is sent alone.
-	MaxBatchEvents int
-	MaxBatchBytes  int
+	MaxBatchEvents int           // per request of SendBatch; default: 500
+	MaxBatchBytes  int           // default: 3 MiB
+	PollInterval   time.Duration // of Follow; default: one second
 
-	// PollInterval is the pause of Follow after the last event. Default: one second.
-	PollInterval time.Duration
-
-	// OnRetry, if set, is called before each pause, by the goroutine of the call.
+	// OnRetry is called before each pause, by the goroutine of the call.
 	OnRetry func(Retry)
 }
 
-// Retry describes a failed attempt that will be repeated.
+// Retry describes a failed attempt before the next one.
 type Retry struct {
 	Err     *Error
 	Attempt int // from 1
@@ -52,7 +43,7 @@ type Retry struct {
 }
 
 const (
-	attemptTimeout      = 2 * time.Minute // longer than the server's own timeouts
+	attemptTimeout      = 2 * time.Minute
 	defaultRetryTimeout = 2 * time.Minute
 	defaultBatchEvents  = 500
 	defaultBatchBytes   = 3 << 20
@@ -64,16 +55,16 @@ type Client struct {
 	cfg    Config
 	base   *url.URL
 	http   *http.Client
-	header http.Header // of every request
+	header http.Header
 }
 
-// New returns a client. Its errors name the invalid field and contain no credential.
+// New returns a client. Errors name the invalid field.
 func New(cfg Config) (*Client, error) {
 	base, err := url.Parse(cfg.URL)
 	switch {
 	case err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Hostname() == "" ||
 		base.User != nil || base.RawQuery != "" || base.ForceQuery || base.Fragment != "":
-		// The text of err has the URL, which may contain a password.
+		// The text of err can contain a password.
 		return nil, errors.New("chargeclient: Config.URL must be an http or https URL with a host, and without user, query and fragment")
 	case (cfg.APIKey == "") == (cfg.Token == ""):
 		return nil, errors.New("chargeclient: exactly one of Config.APIKey and Config.Token must be set")
@@ -106,11 +97,10 @@ func New(cfg Config) (*Client, error) {
 	return c, nil
 }
 
-// String returns the URL, without the credential that %v would print.
-func (c *Client) String() string { return "chargeclient of " + c.base.String() }
-
-// GoString is the same for %#v.
-func (c *Client) GoString() string { return c.String() }
+// Format prints no credential.
+func (c *Client) Format(s fmt.State, _ rune) {
+	_, _ = io.WriteString(s, "chargeclient of "+c.base.String())
+}
 
 func setDefault[T comparable](field *T, value T) {
 	var zero T
@@ -125,11 +115,12 @@ func newHTTPClient(callers *http.Client) *http.Client {
 		c = *callers
 	} else if transport, ok := http.DefaultTransport.(*http.Transport); ok {
 		transport = transport.Clone()
-		transport.MaxIdleConnsPerHost = 64 // the default of 2 closes connections of concurrent calls
+		transport.MaxIdleConnsPerHost = 64
+		transport.IdleConnTimeout = 30 * time.Second
 		c.Transport = transport
 	}
 	setDefault(&c.Timeout, attemptTimeout)
-	// A redirect would send the credential to another URL.
+	// A redirect would leak the credential.
 	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &c
 }
@@ -140,7 +131,6 @@ func isVisibleASCII(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
-// hide removes the credential from a text that others wrote.
 func (c *Client) hide(text string) string {
 	return strings.ReplaceAll(text, c.cfg.APIKey+c.cfg.Token, "[credential]")
 }

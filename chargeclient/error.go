@@ -11,17 +11,17 @@ import (
 	"example.com/chargeingest"
 )
 
-// Error is a failed request. With errors.Is, it is a [chargeingest.ErrOutcomeUnknown] if
-// events of the request may be stored. Otherwise none of them is.
+// Error is a failed request. It is a [chargeingest.ErrOutcomeUnknown] if its events may be
+// stored. Otherwise none is.
 type Error struct {
-	Status     int // of the last response, or 0 if the last attempt had no complete response
+	Status     int // 0 without a complete response
 	Code       chargeingest.Code
 	Message    string
-	Field      string // such as charge_datas.3.value.number, with the caller's index
-	ResourceID string // of the event that the error is about
+	Field      string // with the caller's index, such as charge_datas.3.value.number
+	ResourceID string
 	Violations []chargeingest.Violation
 
-	RequestID string // X-Request-Id of the last response
+	RequestID string
 	Attempts  int
 
 	cause      error
@@ -61,13 +61,12 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Is reports whether target is [chargeingest.ErrOutcomeUnknown] and events may be stored.
+// Is supports [chargeingest.ErrOutcomeUnknown].
 func (e *Error) Is(target error) bool { return e.unknown && target == chargeingest.ErrOutcomeUnknown }
 
-// Unwrap returns the cause if it is not a response, such as the error of the context.
+// Unwrap returns the cause, such as the error of the context.
 func (e *Error) Unwrap() error { return e.cause }
 
-// errorOf describes a response that is not a success.
 func (c *Client) errorOf(res *http.Response, text []byte) *Error {
 	e := &Error{
 		Status: res.StatusCode, RequestID: c.requestID(res),
@@ -81,7 +80,7 @@ func (c *Client) errorOf(res *http.Response, text []byte) *Error {
 		Errors     []chargeingest.Violation `json:"errors"`
 	}
 	if json.Unmarshal(text, &body) != nil {
-		return e // for example the page of a proxy
+		return e
 	}
 	e.Code, e.Message = chargeingest.Code(c.hide(string(body.Code))), c.hide(body.Message)
 	e.Field, e.ResourceID = c.hide(body.Field), c.hide(body.ResourceID)
@@ -101,15 +100,11 @@ func (c *Client) requestID(res *http.Response) string {
 	return c.hide(id)
 }
 
-// isTooLarge reports whether nothing was stored because the request has too many events or
-// bytes.
 func (e *Error) isTooLarge() bool {
 	return !e.unknown && (e.Status == http.StatusRequestEntityTooLarge ||
 		e.Status == http.StatusBadRequest && e.Field == batchField)
 }
 
-// shiftIndex adds offset to the indexes of fields, for a request with a part of the
-// caller's events.
 func (e *Error) shiftIndex(offset int) {
 	shift := func(field, message *string) {
 		rest, found := strings.CutPrefix(*field, batchField+".")

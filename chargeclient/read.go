@@ -18,11 +18,10 @@ import (
 type Event struct {
 	chargeingest.ChargeEvent
 
-	// JSON is the event as the server sent it, without white space.
-	JSON json.RawMessage
+	JSON json.RawMessage // as the server sent it, compact
 }
 
-// Query selects events. Empty fields match all events.
+// Query selects events by its non-empty fields.
 type Query struct {
 	Reference                        string
 	CustomerID                       string
@@ -31,23 +30,22 @@ type Query struct {
 	PricingPlanSubscriptionReference string
 	ProductItemID                    string
 
-	From, To  time.Time // bound the timestamp: From ≤ t < To
+	From, To  time.Time // From ≤ timestamp < To
 	After     string    // Next or Position of an earlier page
-	Ascending bool      // in storage order; default: the last stored event first
-	Limit     int       // of the page, from 1 to 1000; default: 50
+	Ascending bool      // in storage order; default: newest first
+	Limit     int       // 1 to 1000; default: 50
 }
 
 const maxPageEvents = 1000
 
-// Page is a part of a listing.
+// Page is part of a listing.
 type Page struct {
 	Events   []Event
-	Next     string // Query.After of the next page, empty if there are no more events now
-	Position string // Query.After for later events; ascending pages always have it
+	Next     string // Query.After of the next page, or empty
+	Position string // Query.After for later events, if ascending
 }
 
-// Get returns a stored event. If there is none with the id, the error is an [*Error] with
-// status 404.
+// Get returns a stored event, or an [*Error] with status 404.
 func (c *Client) Get(ctx context.Context, id string) (e Event, err error) {
 	if id == "" || id == "." || id == ".." {
 		return Event{}, errors.New("chargeclient: an id must be that of an event")
@@ -118,11 +116,9 @@ func (q *Query) values() url.Values {
 	return v
 }
 
-// Follow calls f with all events after the position from, which is empty for the first
-// event, in storage order and each exactly once. It waits for new events and retries
-// without a limit, until ctx ends, f returns an error, or the server rejects the request,
-// such as a position that it did not issue. To continue later, save the Position of the
-// last page that f has processed.
+// Follow calls f with each event after the position from exactly once, in storage order, and
+// waits for new events. An empty position is the beginning. Follow retries without a limit,
+// until ctx ends, f returns an error, or the server rejects the position.
 func (c *Client) Follow(ctx context.Context, from string, f func(Page) error) error {
 	q := Query{After: from, Ascending: true, Limit: maxPageEvents}
 	for {
@@ -144,9 +140,8 @@ func (c *Client) Follow(ctx context.Context, from string, f func(Page) error) er
 	}
 }
 
-// Position returns the position after the last stored event, for Follow.
+// Position returns the position after the last stored event.
 func (c *Client) Position(ctx context.Context) (string, error) {
-	// An empty page ends after the last event, and the index finds that there is none.
 	page, err := c.List(ctx, Query{Reference: rand.Text(), Ascending: true, Limit: 1})
 	return page.Position, err
 }

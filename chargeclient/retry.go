@@ -12,16 +12,13 @@ import (
 )
 
 const (
-	minBackoff    = 250 * time.Millisecond // bound of the first pause, doubled for each further one
+	minBackoff    = 250 * time.Millisecond // doubled for each attempt
 	maxBackoff    = 30 * time.Second
 	maxRetryAfter = 5 * time.Minute
 )
 
-// do sends a request until it succeeds, fails for good, or was retried for timeout, if that
-// is not negative. The error is an *Error.
-//
-// Every request is a GET, or has a reference in each event or an idempotency key. So it can
-// be repeated unless the server objects.
+// do retries a request until timeout after its first failure. The error is an *Error. Each
+// request is a GET or has references or a key.
 func (c *Client) do(ctx context.Context, r *request, timeout time.Duration) error {
 	var firstFailure time.Time
 	unknown := false
@@ -33,8 +30,7 @@ func (c *Client) do(ctx context.Context, r *request, timeout time.Duration) erro
 		if failed == nil {
 			return nil
 		}
-		// After an attempt that may have stored the events, no other response proves that it
-		// did not.
+		// A later rejection does not prove that nothing was stored.
 		unknown = unknown || failed.unknown
 		failed.unknown, failed.Attempts = unknown, attempt
 		if firstFailure.IsZero() {
@@ -52,7 +48,7 @@ func (c *Client) do(ctx context.Context, r *request, timeout time.Duration) erro
 			c.cfg.OnRetry(Retry{failed, attempt, pause})
 		}
 		if err := sleep(ctx, pause); err != nil {
-			ended := *failed // OnRetry has the other one
+			ended := *failed // OnRetry may keep failed
 			ended.cause = err
 			if failed.cause != nil {
 				ended.cause = fmt.Errorf("%w after %w", err, failed.cause)
@@ -73,10 +69,9 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// pauseAfter returns a random pause, so that clients do not return at the same time.
 func pauseAfter(e *Error) time.Duration {
 	backoff := min(minBackoff<<min(e.Attempts-1, 16), maxBackoff)
-	return min(e.retryAfter, maxRetryAfter) + rand.N(backoff) //nolint:gosec // a pause is no secret
+	return min(e.retryAfter, maxRetryAfter) + rand.N(backoff) //nolint:gosec // no secret
 }
 
 func isRetryable(status int, h http.Header) bool {
@@ -94,13 +89,11 @@ func isRetryable(status int, h http.Header) bool {
 	return false
 }
 
-// isPermanent reports whether a failed connection is a mistake in the configuration.
 func isPermanent(err error) bool {
 	var untrusted *tls.CertificateVerificationError
 	return errors.As(err, &untrusted) || errors.Is(err, http.ErrSchemeMismatch)
 }
 
-// retryAfter returns the pause that a response demands, or 0.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	value := h.Get("Retry-After")
 	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {
@@ -110,7 +103,7 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	if err != nil {
 		return 0
 	}
-	// The server's clock can differ from this one.
+	// Clocks differ.
 	if sent, err := http.ParseTime(h.Get("Date")); err == nil {
 		now = sent
 	}

@@ -21,24 +21,22 @@ const (
 	maxKeyLength = 255
 )
 
-// Result is the result of sending events.
+// Result holds sent events.
 type Result struct {
 	Events   []Event // in the order of the request
-	Replayed int     // how many of them had been stored before
+	Replayed int     // number of events stored before
 }
 
 // Request is a request with a batch of events.
 type Request struct {
-	// Events are sent unchanged. Each must be a JSON value, and there is at least one.
+	// Events are sent unchanged.
 	Events []json.RawMessage
 
-	// IdempotencyKey has 1 to 255 visible ASCII characters. Default: a random one if an event
-	// has no reference, otherwise none.
+	// IdempotencyKey is by default a random one if an event has no reference.
 	IdempotencyKey string
 }
 
-// Send stores an event and reports whether it had been stored before. If the server does not
-// store it, the error is an [*Error].
+// Send stores an event. Errors of the request are [*Error].
 func (c *Client) Send(ctx context.Context, e chargeingest.ChargeEvent) (stored Event, replayed bool, err error) {
 	text, err := e.MarshalJSON()
 	if err != nil {
@@ -61,12 +59,9 @@ func (c *Client) Send(ctx context.Context, e chargeingest.ChargeEvent) (stored E
 	return stored, replayed, nil
 }
 
-// SendBatch stores events in as many requests as needed. Each request is stored completely or
-// not at all. Fields of an [*Error] have the indexes of events.
-//
-// On error, the result has the events of the requests that were stored before. If all events
-// have references, all can be sent again. Otherwise send the events after those of the
-// result, but if the outcome is unknown, list the stored events first.
+// SendBatch stores events in as many requests as needed, each completely or not at all. On
+// error, the result has the events of the requests before the failed one. If all events
+// have references, you can send all again.
 func (c *Client) SendBatch(ctx context.Context, events []chargeingest.ChargeEvent) (Result, error) {
 	texts := make([]json.RawMessage, len(events))
 	for i := range events {
@@ -109,8 +104,7 @@ func (c *Client) firstBatch(texts []json.RawMessage, maxEvents int) []json.RawMe
 	return texts[:min(len(texts), maxEvents)]
 }
 
-// SendJSON stores the events of exactly one request. Config.MaxBatchEvents and
-// Config.MaxBatchBytes do not apply.
+// SendJSON stores the events of exactly one request, of any size.
 func (c *Client) SendJSON(ctx context.Context, r Request) (Result, error) {
 	switch {
 	case len(r.Events) == 0:
@@ -157,11 +151,10 @@ func batchBody(texts []json.RawMessage) []byte {
 	return append(body, "]}"...)
 }
 
-// referencesOf returns the reference of each event, or "".
 func referencesOf(texts []json.RawMessage) []string {
 	references := make([]string, len(texts))
 	for i, text := range texts {
-		var fields map[string]json.RawMessage // a struct would match names in any case
+		var fields map[string]json.RawMessage // a struct ignores the case of names
 		if json.Unmarshal(text, &fields) != nil || json.Unmarshal(fields["reference"], &references[i]) != nil {
 			references[i] = ""
 		}
@@ -169,7 +162,6 @@ func referencesOf(texts []json.RawMessage) []string {
 	return references
 }
 
-// keyFor returns a key for events that are not protected by their references.
 func keyFor(references []string) string {
 	if slices.Contains(references, "") {
 		return rand.Text()

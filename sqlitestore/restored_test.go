@@ -56,19 +56,21 @@ func TestRestoreToNewPath(t *testing.T) {
 	require.Equal(t, r.restored, r.references(t, path))
 }
 
-func TestRestoreSetsNewIdentity(t *testing.T) {
+func TestToolsSetNewIdentity(t *testing.T) {
 	r := newRestoring(t, t.TempDir())
 	path := filepath.Join(t.TempDir(), "charges.db")
 	_, err := Restore(t.Context(), r.backup, path)
 	require.NoError(t, err)
+	_, err = Backup(t.Context(), path, path+".copy")
+	require.NoError(t, err)
 	marks := make(map[string]bool)
-	for _, database := range []string{path, r.backup} {
+	for _, database := range []string{path, r.backup, path + ".copy"} {
 		db, err := sql.Open("sqlite", "file:"+database+"?mode=ro&immutable=1")
 		require.NoError(t, err)
 		marks[strings.Join(queryTexts(t, db, "SELECT hex(mark) FROM identity"), "")] = true
 		require.NoError(t, db.Close())
 	}
-	require.Len(t, marks, 2)
+	require.Len(t, marks, 3)
 }
 
 func queryTexts(t *testing.T, db *sql.DB, query string) []string {

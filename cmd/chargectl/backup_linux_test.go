@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -65,13 +66,23 @@ func TestBackupInterrupted(t *testing.T) {
 	db := filepath.Join(t.TempDir(), "charges.db")
 	s := startRealServer(t, db)
 	s.storeBatches(t, 1, 100)
-	for _, signal := range []string{"INT", "TERM"} {
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		outDir := t.TempDir()
 		var stderr strings.Builder
-		cmd := injecting(t, "pwrite64:signal="+signal+":when=20", "backup", "-db", db, filepath.Join(outDir, "backup.db"))
+		cmd := injecting(t, "pwrite64:delay_enter=100000", "backup", "-db", db, filepath.Join(outDir, "backup.db"))
 		cmd.Stderr = &stderr
+		require.NoError(t, cmd.Start())
+		for len(filesIn(t, outDir)) == 0 {
+			runtime.Gosched()
+		}
+		children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", cmd.Process.Pid))
+		require.NoError(t, err)
+		var child int
+		_, err = fmt.Sscan(string(children), &child)
+		require.NoError(t, err)
+		require.NoError(t, syscall.Kill(child, signal))
 		var exit *exec.ExitError
-		require.ErrorAs(t, cmd.Run(), &exit)
+		require.ErrorAs(t, cmd.Wait(), &exit)
 		require.Equal(t, 1, exit.ExitCode(), stderr.String())
 		require.Equal(t, "chargectl: backup: interrupted\n", stderr.String())
 		require.Empty(t, filesIn(t, outDir))

@@ -6,19 +6,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -34,53 +30,56 @@ func TestMain(m *testing.M) {
 		os.Exit(newProgram().run(cli.UntilSignal(), os.Args[1:]))
 	}
 	status := m.Run()
-	removeServerProgram()
+	removeServer()
 	os.Exit(status)
 }
 
-// testProgram has a clock that only its pauses advance.
+// testProgram sends its requests to a handler, without a network.
 type testProgram struct {
 	*program
 	out, log *bytes.Buffer
 	env      map[string]string
-	clock    time.Time
-	pauses   []time.Duration
 }
 
-func newTestProgram() *testProgram {
-	tp := &testProgram{
-		program: newProgram(), out: new(bytes.Buffer), log: new(bytes.Buffer),
-		env: make(map[string]string), clock: time.Date(2026, 9, 1, 0, 0, 0, 0, time.UTC),
-	}
-	tp.stdout, tp.stderr = tp.out, tp.log
+func newTestProgram(server http.Handler) *testProgram {
+	tp := &testProgram{program: newProgram(), out: new(bytes.Buffer), log: new(bytes.Buffer), env: make(map[string]string)}
+	tp.stdin, tp.stdout, tp.stderr = strings.NewReader(""), tp.out, tp.log
 	tp.lookupEnv = func(name string) (string, bool) {
 		value, ok := tp.env[name]
 		return value, ok
 	}
 	tp.isTerminal = func(io.Writer) bool { return false }
-	tp.now = func() time.Time { return tp.clock }
-	tp.sleep = func(ctx context.Context, d time.Duration) error {
-		tp.clock = tp.clock.Add(d)
-		tp.pauses = append(tp.pauses, d)
-		return ctx.Err()
-	}
+	tp.transport = handlerTransport{server}
 	return tp
 }
 
-func (tp *testProgram) runLoad(ctx context.Context, url, file string, args ...string) int {
-	return tp.run(ctx, slices.Concat([]string{"load", file, "-url", url, "-api-key", apiKey, "-batch", "10"}, args))
+type handlerTransport struct{ http.Handler }
+
+func (h handlerTransport) RoundTrip(r *http.Request) (res *http.Response, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			res, err = nil, fmt.Errorf("connection closed: %v", v)
+		}
+	}()
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	return w.Result(), nil
 }
 
-func (tp *testProgram) runTail(ctx context.Context, url string, args ...string) int {
-	return tp.run(ctx, slices.Concat([]string{"tail", "-url", url, "-api-key", apiKey}, args))
+func (tp *testProgram) runLoad(ctx context.Context, file string, args ...string) int {
+	return tp.run(ctx, slices.Concat([]string{"load", file, "-api-key", apiKey, "-batch", "10"}, args))
+}
+
+func (tp *testProgram) runTail(ctx context.Context, args ...string) int {
+	return tp.run(ctx, slices.Concat([]string{"tail", "-api-key", apiKey}, args))
 }
 
 const apiKey = "test-key"
 
-type testServer struct {
-	url     string
-	handler http.Handler
-}
+type testServer struct{ http.Handler }
 
 func startServer(t *testing.T, settings ...func(*chargeingest.Config)) *testServer {
 	t.Helper()
@@ -95,9 +94,7 @@ func startServer(t *testing.T, settings ...func(*chargeingest.Config)) *testServ
 	}
 	h, err := chargeingest.New(cfg)
 	require.NoError(t, err)
-	srv := httptest.NewServer(h)
-	t.Cleanup(srv.Close)
-	return &testServer{url: srv.URL, handler: h}
+	return &testServer{h}
 }
 
 func keepUnknownFields(cfg *chargeingest.Config) { cfg.KeepUnknownFields = true }
@@ -108,63 +105,66 @@ func (s *testServer) send(t *testing.T, method, path, body string) (status int, 
 	r.Header.Set("X-Api-Key", apiKey)
 	r.Header.Set("Content-Type", "application/json")
 	w := httptest.NewRecorder()
-	s.handler.ServeHTTP(w, r)
+	s.ServeHTTP(w, r)
 	return w.Code, w.Body.String()
 }
 
 func (s *testServer) store(t *testing.T, first, last int) {
 	t.Helper()
-	status, body := s.send(t, http.MethodPost, "/v1/ingest/charge-datas",
-		`{"charge_datas":[`+strings.Join(eventLines(last)[first-1:], ",")+`]}`)
+	for lines := range slices.Chunk(eventLines(last)[first-1:], 1000) {
+		status, body := s.send(t, http.MethodPost, "/v1/ingest/charge-datas", `{"charge_datas":[`+strings.Join(lines, ",")+`]}`)
+		require.Equal(t, http.StatusCreated, status, body)
+	}
+}
+
+func (s *testServer) storeLine(t *testing.T, line string) {
+	t.Helper()
+	status, body := s.send(t, http.MethodPost, "/v1/ingest/charge-data", line)
 	require.Equal(t, http.StatusCreated, status, body)
 }
 
 func (s *testServer) events(t *testing.T) []string {
 	t.Helper()
-	status, body := s.send(t, http.MethodGet, "/v1/ingest/charge-data?order=asc&limit=1000", "")
-	require.Equal(t, http.StatusOK, status, body)
-	var page struct {
-		Data []json.RawMessage `json:"data"`
-		Next *string           `json:"next"`
-	}
-	require.NoError(t, json.Unmarshal([]byte(body), &page))
-	require.Nil(t, page.Next, "more than one page")
 	var events []string
-	for _, e := range page.Data {
-		events = append(events, string(e))
+	for after := ""; ; {
+		status, body := s.send(t, http.MethodGet, "/v1/ingest/charge-data?order=asc&limit=1000"+after, "")
+		require.Equal(t, http.StatusOK, status, body)
+		var page struct {
+			Data []json.RawMessage `json:"data"`
+			Next *string           `json:"next"`
+		}
+		require.NoError(t, json.Unmarshal([]byte(body), &page))
+		for _, e := range page.Data {
+			events = append(events, string(e))
+		}
+		if page.Next == nil {
+			return events
+		}
+		after = "&after=" + *page.Next
 	}
-	return events
 }
 
-var discardLog = log.New(io.Discard, "", 0)
-
-func proxyTo(t *testing.T, s *testServer, handle func(n int64, forward http.Handler, w http.ResponseWriter, r *http.Request)) string {
-	t.Helper()
-	target, err := url.Parse(s.url)
-	require.NoError(t, err)
-	forward := httputil.NewSingleHostReverseProxy(target)
-	forward.ErrorLog = discardLog
+func (s *testServer) intercept(handle func(n int64, w http.ResponseWriter, r *http.Request)) http.Handler {
 	var n atomic.Int64
-	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handle(n.Add(1), forward, w, r)
-	}))
-	t.Cleanup(proxy.Close)
-	return proxy.URL
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handle(n.Add(1), w, r) })
 }
 
-func loseResponse(forward http.Handler, r *http.Request) {
-	forward.ServeHTTP(httptest.NewRecorder(), r)
+func (s *testServer) loseResponse(r *http.Request) {
+	s.ServeHTTP(httptest.NewRecorder(), r)
 	panic(http.ErrAbortHandler)
 }
 
 // eventLine omits the reference of the events 4, 14, 24 and so on.
 func eventLine(n int) string {
-	reference := fmt.Sprintf(`"ref-%d"`, n)
 	if n%10 == 4 {
-		reference = "null"
+		return unreferencedLine(n)
 	}
+	return strings.Replace(unreferencedLine(n), "null", fmt.Sprintf(`"ref-%d"`, n), 1)
+}
+
+func unreferencedLine(n int) string {
 	return fmt.Sprintf(`{"product_item_id":"proi_%d","pricing_id":"pric_1","pricing_item_id":"prii_1","pricing_item_config_id":"pico_1",`+
-		`"reference":%s,"value":{"number":"%d.50"},"timestamp":"2026-09-01T09:00:29+09:00"}`, n, reference, n)
+		`"reference":null,"value":{"number":"%d.50"},"timestamp":"2026-09-01T09:00:29+09:00"}`, n, n)
 }
 
 func eventLines(n int) []string {

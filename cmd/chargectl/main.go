@@ -1,7 +1,6 @@
 // Command chargectl is the operator's tool of a charge event server.
 //
 //	go run ./cmd/chargectl -help
-//	go run ./cmd/chargectl load events.ndjson -api-key KEY
 package main
 
 import (
@@ -30,7 +29,6 @@ type program struct {
 	lookupEnv      func(name string) (string, bool)
 	isTerminal     func(io.Writer) bool
 	now            func() time.Time
-	sleep          func(context.Context, time.Duration) error
 	transport      http.RoundTripper
 }
 
@@ -42,18 +40,7 @@ func newProgram() *program {
 			f, ok := w.(*os.File)
 			return ok && term.IsTerminal(int(f.Fd()))
 		},
-		now: time.Now, sleep: sleep, transport: newTransport(),
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+		now: time.Now, transport: newTransport(),
 	}
 }
 
@@ -124,7 +111,7 @@ func usage() string {
 	b.WriteString("usage: chargectl COMMAND [options]\n\ncommands:\n")
 	table := tabwriter.NewWriter(&b, 0, 0, 3, ' ', 0)
 	for _, c := range commands {
-		fmt.Fprintf(table, "  %s\t%s\n", strings.TrimSpace(c.name+" "+c.arguments), c.summary)
+		_, _ = fmt.Fprintf(table, "  %s\t%s\n", strings.TrimSpace(c.name+" "+c.arguments), c.summary)
 	}
 	_ = table.Flush()
 	b.WriteString("\n\"chargectl COMMAND -help\" describes a command and its options; -version prints the version.\n")

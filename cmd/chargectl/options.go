@@ -12,7 +12,6 @@ import (
 	"example.com/chargeingest/internal/cli"
 )
 
-// clientConfig is set by the options of [clientOptions].
 type clientConfig struct{ chargeclient.Config }
 
 func clientOptions(c *clientConfig) []cli.Option {
@@ -55,10 +54,7 @@ func (c *clientConfig) check(command string) error {
 }
 
 const (
-	// requestTimeout is longer than the server's own timeouts.
-	requestTimeout = 2 * time.Minute
-
-	// maxConnections is the number of concurrent requests.
+	requestTimeout = 2 * time.Minute // longer than the server's own timeouts
 	maxConnections = 16
 )
 
@@ -68,7 +64,6 @@ func newTransport() http.RoundTripper {
 	return t
 }
 
-// newClient returns a client that passes a message about each retry to logRetry.
 func (p *program) newClient(c clientConfig, logRetry func(string)) (*chargeclient.Client, error) {
 	c.HTTPClient = &http.Client{Transport: p.transport, Timeout: requestTimeout}
 	c.OnRetry = func(r chargeclient.Retry) {

@@ -1,10 +1,16 @@
 package main
 
 import (
+	"bufio"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
+	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -24,34 +30,100 @@ func TestUsageErrorExitStatus(t *testing.T) {
 	require.Equal(t, 2, exit.ExitCode())
 }
 
-func TestLoadKilledAndRestartedStoresOnce(t *testing.T) {
-	s := startServer(t)
-	file := writeEvents(t, eventLines(45)...)
-	reached := make(chan struct{})
-	proxy := proxyTo(t, s, func(n int64, forward http.Handler, w http.ResponseWriter, r *http.Request) {
-		if n == 3 {
-			forward.ServeHTTP(httptest.NewRecorder(), r)
-			close(reached)
-			<-r.Context().Done()
-			panic(http.ErrAbortHandler)
-		}
+// startProxy calls before and after with the number of each request, from 1.
+func startProxy(t *testing.T, s *serverProcess, before, after func(n int64)) string {
+	t.Helper()
+	target, err := url.Parse(s.url)
+	require.NoError(t, err)
+	var n atomic.Int64
+	forward := httputil.NewSingleHostReverseProxy(target)
+	forward.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n := n.Add(1)
+		before(n)
 		forward.ServeHTTP(w, r)
-	})
-	load := asProcess(t, "load", file, "-url", proxy, "-api-key", apiKey, "-batch", "10")
-	require.NoError(t, load.Start())
-	ended := make(chan error, 1)
-	go func() { ended <- load.Wait() }()
-	select {
-	case <-reached:
-	case err := <-ended:
-		require.FailNow(t, "the load ended early", err)
-	}
-	require.NoError(t, load.Process.Kill())
-	require.Error(t, <-ended)
-	require.Len(t, s.events(t), 30)
+		after(n)
+	}))
+	t.Cleanup(proxy.Close)
+	return proxy.URL
+}
 
-	again := newTestProgram()
-	require.Equal(t, 0, again.runLoad(t.Context(), s.url, file), again.log)
-	require.Equal(t, "45 events: 15 new, 30 already stored, 0 rejected\n", again.out.String())
-	require.Equal(t, eventNumbers(eventLines(45)), eventNumbers(s.events(t)))
+func ignore(int64) {}
+
+func storedNumbers(t *testing.T, s *serverProcess) []string {
+	t.Helper()
+	out, err := asProcess(t, "tail", "-follow=false", "-url", s.url, "-api-key", apiKey).Output()
+	require.NoError(t, err)
+	return eventNumbers(strings.Split(strings.TrimSpace(string(out)), "\n"))
+}
+
+func TestLoadKilledAndRestartedStoresOnce(t *testing.T) {
+	for _, killedAt := range []int64{1, 4} { // a batch, a single event
+		s := startServerProcess(t)
+		file := writeEvents(t, eventLines(65)...)
+		reached := make(chan struct{})
+		url := startProxy(t, s, ignore, func(n int64) {
+			if n == killedAt {
+				close(reached)
+			}
+			if n >= killedAt {
+				panic(http.ErrAbortHandler)
+			}
+		})
+		args := []string{"load", file, "-api-key", apiKey, "-batch", "10", "-url"}
+		load := asProcess(t, append(args, url)...)
+		require.NoError(t, load.Start())
+		<-reached
+		require.NoError(t, load.Process.Kill())
+		require.Error(t, load.Wait())
+		require.NotEmpty(t, storedNumbers(t, s))
+
+		out, err := asProcess(t, append(args, s.url, "-batch", "25")...).Output()
+		require.NoError(t, err)
+		require.Contains(t, string(out), "65 events: ")
+		require.ElementsMatch(t, eventNumbers(eventLines(65)), storedNumbers(t, s))
+	}
+}
+
+func TestServerKilledDuringLoadAndTail(t *testing.T) {
+	s := startServerProcess(t)
+	tail := asProcess(t, "tail", "-url", s.url, "-api-key", apiKey, "-interval", "10ms")
+	var tailLog strings.Builder
+	tail.Stderr = &tailLog
+	tailed, err := tail.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, tail.Start())
+
+	file := writeEvents(t, eventLines(300)...)
+	url := startProxy(t, s, func(n int64) {
+		if n == 30 {
+			s.killAndRestart(t)
+		}
+	}, func(n int64) {
+		if n == 5 || n == 55 {
+			s.killAndRestart(t)
+			panic(http.ErrAbortHandler) // the response is lost
+		}
+	})
+	load := asProcess(t, "load", file, "-url", url, "-api-key", apiKey, "-batch", "10")
+	var loadLog strings.Builder
+	load.Stderr = &loadLog
+	out, err := load.Output()
+	require.NoError(t, err, loadLog.String())
+	require.Contains(t, loadLog.String(), "retrying in ")
+	require.Contains(t, string(out), "300 events: ")
+	require.ElementsMatch(t, eventNumbers(eventLines(300)), storedNumbers(t, s))
+
+	lines := bufio.NewScanner(tailed)
+	var got []string
+	for len(got) < 300 && lines.Scan() {
+		got = append(got, lines.Text())
+	}
+	require.NoError(t, tail.Process.Signal(os.Interrupt))
+	rest, err := io.ReadAll(tailed)
+	require.NoError(t, err)
+	require.Empty(t, string(rest), "an event was printed twice")
+	require.NoError(t, tail.Wait())
+	require.ElementsMatch(t, eventNumbers(eventLines(300)), eventNumbers(got))
+	require.Regexp(t, `(?s)retrying in .*\nposition: \S+\n$`, tailLog.String())
 }

@@ -13,8 +13,8 @@ import (
 )
 
 func TestTailEndsWithItsReader(t *testing.T) {
-	s := startServer(t)
-	s.store(t, 1, 10)
+	s := startServerProcess(t)
+	require.NoError(t, asProcess(t, "load", writeEvents(t, eventLines(10)...), "-url", s.url, "-api-key", apiKey).Run())
 	for name, signal := range map[string]syscall.Signal{"closed pipe": syscall.SIGPIPE, "hangup": syscall.SIGHUP} {
 		t.Run(name, func(t *testing.T) {
 			r, w, err := os.Pipe()

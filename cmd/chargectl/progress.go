@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -13,8 +12,7 @@ import (
 
 const progressInterval = 10 * time.Second
 
-// progress counts events on standard error: as a bar on a terminal, otherwise as a line every
-// ten seconds. Its methods can be called concurrently.
+// progress is safe for concurrent use.
 type progress struct {
 	program *program
 	verb    string
@@ -26,8 +24,7 @@ type progress struct {
 	started, last time.Time
 }
 
-// newProgress expects total events, or an unknown number if total is negative. The verb is
-// "loading" or the like.
+// newProgress takes the number of events, or -1 if it is not known, and a verb like "loading".
 func (p *program) newProgress(verb string, total int64) *progress {
 	pr := &progress{program: p, verb: verb, total: total, started: p.now()}
 	pr.last = pr.started
@@ -52,7 +49,7 @@ func (p *progress) add(events int) {
 	defer p.mu.Unlock()
 	p.events += int64(events)
 	if p.bar != nil {
-		_ = p.bar.Add(events) // an error of drawing
+		_ = p.bar.Add(events)
 		return
 	}
 	if now := p.program.now(); now.Sub(p.last) >= progressInterval {
@@ -73,7 +70,6 @@ func (p *progress) line(elapsed time.Duration) string {
 	return text
 }
 
-// print writes a line to standard error without garbling the bar.
 func (p *progress) print(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -81,7 +77,6 @@ func (p *progress) print(text string) {
 	p.program.printError(text)
 }
 
-// close removes the bar. Without it, the next output follows the bar on its line.
 func (p *progress) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -94,8 +89,7 @@ func (p *progress) clear() {
 	}
 }
 
-// countLines returns the number of lines of a regular file, or -1 for other files. It leaves
-// the file at its start.
+// countLines returns -1 unless file is a regular file. It leaves the file at its start.
 func countLines(file *os.File) (int64, error) {
 	info, err := file.Stat()
 	if err != nil || !info.Mode().IsRegular() {
@@ -106,9 +100,10 @@ func countLines(file *os.File) (int64, error) {
 	last := byte('\n')
 	for {
 		n, err := file.Read(buf)
-		if n > 0 {
-			lines += int64(bytes.Count(buf[:n], []byte("\n")))
-			last = buf[n-1]
+		for _, last = range buf[:n] {
+			if last == '\n' {
+				lines++
+			}
 		}
 		if err == io.EOF {
 			break

@@ -1,36 +1,39 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"net/http"
-	"net/url"
-	"strconv"
-	"time"
 
+	"example.com/chargeingest/chargeclient"
 	"example.com/chargeingest/internal/cli"
 )
 
-const pageEvents = 200
+const (
+	fromStart = "start"
+	fromNow   = "now"
+
+	pageEvents = 1000
+)
 
 type tailer struct {
 	*program
-	client   *client
+	client   *chargeclient.Client
 	position string // of the last printed event, or empty
-	interval time.Duration
+	format   func(dst []byte, e *chargeclient.Event) []byte
 	follow   bool
 }
 
-const tailAbout = `Prints the stored events in storage order, one JSON object per line as the server
-sends it, and follows new ones. On a terminal, control characters and characters
-that change the text direction are printed as \u escapes. It retries while the
-server is not available.
+const tailAbout = `Prints the stored events in storage order, and follows new ones. While the server is
+not available, it retries for ever and prints a message for each retry.
 
-At the end it prints "position: …" to standard error. Pass that as -position to
-continue with the next event, so that each event is printed once. SIGINT or SIGTERM
-ends it. If its output is closed, it ends without printing the position.
+The format ndjson is one JSON object per line, as the server sends it. On a terminal,
+control characters and characters that change the text direction are printed as
+\u escapes. The format text is one line per event for people: timestamp, id,
+reference, customer and value, with the same escapes everywhere.
+
+At the end it prints "position: …" to standard error. Pass that as -from to continue
+with the next event, so that each event is printed once. SIGINT or SIGTERM ends it. If
+its output is closed, it ends without printing the position.
 
 Exit status: 0 after a signal or the last event, 1 after a failure, 2 for an
 invalid option.`
@@ -38,21 +41,30 @@ invalid option.`
 func (p *program) tail(ctx context.Context, args []string) error {
 	t := &tailer{program: p}
 	var server clientConfig
+	var from string
+	var text bool
 	cmd := &cli.Command{
 		Synopsis: "chargectl tail",
 		About:    tailAbout,
 		Options: append(clientOptions(&server),
 			cli.Option{
-				Name: "position", Argument: "POSITION",
-				Usage: "continue after this position; without it, tail starts with the first event", Set: cli.Text(&t.position),
+				Name: "from", Argument: "POSITION", Default: fromStart,
+				Usage: "start with the first event (start), only events that are stored from now on (now), or the events\n" +
+					"after a position",
+				Set: cli.Text(&from),
+			},
+			cli.Option{
+				Name: "format", Argument: "FORMAT", Default: "ndjson", Usage: "ndjson or text",
+				Set: cli.OneOf(&text, cli.Choice[bool]{Name: "ndjson"}, cli.Choice[bool]{Name: "text", Value: true}),
 			},
 			cli.Option{
 				Name: "interval", Argument: "DURATION", Default: "1s",
-				Usage: "pause before asking for new events", Set: positiveDuration(&t.interval),
+				Usage: "pause before asking for new events", Set: positiveDuration(&server.PollInterval),
 			},
 			cli.Option{
 				Name: "follow", Default: "true",
-				Usage: "follow new events; -follow=false ends after the last stored event", Set: boolean(&t.follow),
+				Usage: "follow new events; -follow=false ends after the last stored event, and gives up after retries for two minutes",
+				Set:   boolean(&t.follow),
 			},
 		),
 	}
@@ -66,74 +78,61 @@ func (p *program) tail(ctx context.Context, args []string) error {
 	if err := server.check("tail"); err != nil {
 		return err
 	}
-	t.client = p.newOldClient(server, p.printError)
+	if t.follow {
+		server.RetryTimeout = -1
+	}
+	if t.client, err = p.newClient(server, p.printError); err != nil {
+		return err
+	}
+	switch {
+	case text:
+		t.format = appendText
+	case p.isTerminal(p.stdout):
+		t.format = func(dst []byte, e *chargeclient.Event) []byte { return escapeForTerminal(dst, e.JSON) }
+	default:
+		t.format = func(dst []byte, e *chargeclient.Event) []byte { return append(dst, e.JSON...) }
+	}
 	go exitWhenReaderCloses(p.stdout)
-	err = t.run(ctx)
+	err = t.run(ctx, from)
 	if t.position != "" {
 		p.printError("position: " + t.position)
 	}
 	return cli.UnlessDone(ctx, err)
 }
 
-func (t *tailer) run(ctx context.Context) error {
+func (t *tailer) run(ctx context.Context, from string) (err error) {
+	switch from {
+	case fromStart:
+	case fromNow:
+		if t.position, err = t.client.Position(ctx); err != nil {
+			return err
+		}
+	default:
+		t.position = from
+	}
+	if t.follow {
+		return t.client.Follow(ctx, t.position, t.print)
+	}
 	for {
-		more, err := t.printPage(ctx)
+		page, err := t.client.List(ctx, chargeclient.Query{After: t.position, Ascending: true, Limit: pageEvents})
 		if err != nil {
 			return err
 		}
-		if more {
-			continue
-		}
-		if !t.follow {
-			return nil
-		}
-		if err := t.sleep(ctx, t.interval); err != nil {
+		if err := t.print(page); err != nil || page.Next == "" {
 			return err
 		}
 	}
 }
 
-func (t *tailer) printPage(ctx context.Context) (more bool, err error) {
-	query := url.Values{"order": {"asc"}, "limit": {strconv.Itoa(pageEvents)}}
-	if t.position != "" {
-		query.Set("after", t.position)
+// print writes each page at once, so that readers see whole events.
+func (t *tailer) print(page chargeclient.Page) error {
+	var lines []byte
+	for i := range page.Events {
+		lines = append(t.format(lines, &page.Events[i]), '\n')
 	}
-	timeout := retryTimeout
-	if t.follow {
-		timeout = 0
-	}
-	res, err := t.client.do(ctx, request{method: http.MethodGet, path: "v1/ingest/charge-data", query: query}, timeout)
-	if err != nil {
-		return false, err
-	}
-	var page struct {
-		Data     []json.RawMessage `json:"data"`
-		Next     *string           `json:"next"`
-		Position string            `json:"position"`
-	}
-	if err := json.Unmarshal(res.body, &page); err != nil || page.Position == "" {
-		return false, errNotEndpoint
-	}
-	var lines bytes.Buffer
-	terminal := t.isTerminal(t.stdout)
-	for _, event := range page.Data {
-		// Unknown fields may have line breaks between their tokens. Compact leaves numbers and
-		// strings unchanged.
-		start := lines.Len()
-		if err := json.Compact(&lines, event); err != nil {
-			return false, errNotEndpoint
-		}
-		if terminal {
-			escaped := escapeForTerminal(nil, lines.Bytes()[start:])
-			lines.Truncate(start)
-			lines.Write(escaped)
-		}
-		lines.WriteByte('\n')
-	}
-	// One write, so that readers do not see partial events.
-	if _, err := t.stdout.Write(lines.Bytes()); err != nil {
-		return false, fmt.Errorf("write to standard output: %w", err)
+	if _, err := t.stdout.Write(lines); err != nil {
+		return fmt.Errorf("write to standard output: %w", err)
 	}
 	t.position = page.Position
-	return page.Next != nil, nil
+	return nil
 }

@@ -6,9 +6,10 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"slices"
+	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -29,8 +30,8 @@ func TestTailPrintsEventsInOrder(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := startServer(t)
 			s.store(t, 1, n)
-			tp := newTestProgram()
-			require.Equal(t, 0, tp.runTail(t.Context(), s.url, "-follow=false"), tp.log)
+			tp := newTestProgram(s)
+			require.Equal(t, 0, tp.runTail(t.Context(), "-follow=false"), tp.log)
 			require.Equal(t, joinLines(s.events(t)), tp.out.String())
 			require.Equal(t, "position: "+tp.lastPosition(t)+"\n", tp.log.String())
 		})
@@ -45,10 +46,10 @@ func TestTailContinuesFromPosition(t *testing.T) {
 		if last > 0 {
 			s.store(t, 1, last)
 		}
-		tp := newTestProgram()
-		require.Equal(t, 0, tp.runTail(t.Context(), s.url, args...), tp.log)
+		tp := newTestProgram(s)
+		require.Equal(t, 0, tp.runTail(t.Context(), args...), tp.log)
 		all += tp.out.String()
-		args = []string{"-follow=false", "-position", tp.lastPosition(t)}
+		args = []string{"-follow=false", "-from", tp.lastPosition(t)}
 	}
 	require.Equal(t, joinLines(s.events(t)), all)
 }
@@ -57,7 +58,7 @@ func TestTailInterruptedWhileWriting(t *testing.T) {
 	s := startServer(t)
 	s.store(t, 1, 3*pageEvents)
 	ctx, interrupt := context.WithCancel(t.Context())
-	first := newTestProgram()
+	first := newTestProgram(s)
 	pages := 0
 	first.stdout = writerFunc(func(p []byte) (int, error) {
 		if pages++; pages == 2 {
@@ -65,86 +66,120 @@ func TestTailInterruptedWhileWriting(t *testing.T) {
 		}
 		return first.out.Write(p)
 	})
-	require.Equal(t, 0, first.runTail(ctx, s.url))
+	require.Equal(t, 0, first.runTail(ctx))
 	require.Equal(t, 2*pageEvents, strings.Count(first.out.String(), "\n"))
 
-	second := newTestProgram()
-	require.Equal(t, 0, second.runTail(t.Context(), s.url, "-follow=false", "-position", first.lastPosition(t)), second.log)
+	second := newTestProgram(s)
+	require.Equal(t, 0, second.runTail(t.Context(), "-follow=false", "-from", first.lastPosition(t)), second.log)
 	require.Equal(t, joinLines(s.events(t)), first.out.String()+second.out.String())
 }
 
 func TestTailFollows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startServer(t)
+		s.store(t, 1, 2)
+		ctx, interrupt := context.WithCancel(t.Context())
+		tp := newTestProgram(s)
+		status := make(chan int)
+		started := time.Now()
+		go func() { status <- tp.runTail(ctx, "-interval", "3s") }()
+		for i, last := range []int{2, 3, 10} {
+			s.store(t, 1, last)
+			time.Sleep(3 * time.Second)
+			synctest.Wait()
+			require.Equal(t, joinLines(s.events(t)), tp.out.String(), i)
+		}
+		interrupt()
+		require.Equal(t, 0, <-status)
+		require.Equal(t, 9*time.Second, time.Since(started))
+		require.Equal(t, "position: "+tp.lastPosition(t)+"\n", tp.log.String())
+	})
+}
+
+func TestTailFromNow(t *testing.T) {
+	for _, stored := range []int{0, 2} {
+		synctest.Test(t, func(t *testing.T) {
+			s := startServer(t)
+			if stored > 0 {
+				s.store(t, 1, stored)
+			}
+			ctx, interrupt := context.WithCancel(t.Context())
+			tp := newTestProgram(s)
+			status := make(chan int)
+			go func() { status <- tp.runTail(ctx, "-from", "now") }()
+			synctest.Wait()
+			s.store(t, 5, 6)
+			time.Sleep(time.Second)
+			synctest.Wait()
+			interrupt()
+			require.Equal(t, 0, <-status)
+			require.Equal(t, []string{"5", "6"}, eventNumbers(strings.Split(strings.TrimSpace(tp.out.String()), "\n")))
+		})
+	}
 	s := startServer(t)
 	s.store(t, 1, 2)
-	ctx, interrupt := context.WithCancel(t.Context())
-	tp := newTestProgram()
-	var pauses []time.Duration
-	tp.sleep = func(ctx context.Context, d time.Duration) error {
-		pauses = append(pauses, d)
-		switch len(pauses) {
-		case 2:
-			s.store(t, 3, 3)
-		case 3:
-			s.store(t, 5, pageEvents+10)
-		case 4:
-			interrupt()
-		}
-		return ctx.Err()
-	}
-	require.Equal(t, 0, tp.runTail(ctx, s.url, "-interval", "3s"))
-	require.Equal(t, joinLines(s.events(t)), tp.out.String())
-	require.Equal(t, slices.Repeat([]time.Duration{3 * time.Second}, 4), pauses, "there is no pause between full pages")
+	tp := newTestProgram(s)
+	require.Equal(t, 0, tp.runTail(t.Context(), "-from", "now", "-follow=false"))
+	require.Empty(t, tp.out.String())
+	again := newTestProgram(s)
+	s.store(t, 5, 5)
+	require.Equal(t, 0, again.runTail(t.Context(), "-from", tp.lastPosition(t), "-follow=false"))
+	require.Equal(t, []string{"5"}, eventNumbers(strings.Split(strings.TrimSpace(again.out.String()), "\n")))
 }
 
 func TestTailRetriesWithoutLimit(t *testing.T) {
-	s := startServer(t)
-	s.store(t, 1, 3*pageEvents)
-	ctx, interrupt := context.WithCancel(t.Context())
-	const outage = 500 // attempts, which take hours; load gives up after minutes
-	proxy := proxyTo(t, s, func(n int64, forward http.Handler, w http.ResponseWriter, r *http.Request) {
-		switch {
-		case n > 1 && n < outage/2:
-			w.WriteHeader(http.StatusServiceUnavailable)
-		case n > 1 && n < outage:
-			panic(http.ErrAbortHandler)
-		case n == outage+2:
-			interrupt()
-			fallthrough
-		default:
-			forward.ServeHTTP(w, r)
-		}
-	})
-	tp := newTestProgram()
-	require.Equal(t, 0, tp.runTail(ctx, proxy))
-	require.True(t, strings.HasPrefix(joinLines(s.events(t)), tp.out.String()))
-	require.GreaterOrEqual(t, strings.Count(tp.out.String(), "\n"), 2*pageEvents)
-	require.Contains(t, tp.log.String(), "503 Service Unavailable; retrying in ")
+	for _, from := range []string{"start", "now"} {
+		synctest.Test(t, func(t *testing.T) {
+			s := startServer(t)
+			ctx, interrupt := context.WithCancel(t.Context())
+			const outage = 500 // attempts, which take hours; load gives up after minutes
+			tp := newTestProgram(s.intercept(func(n int64, w http.ResponseWriter, r *http.Request) {
+				switch {
+				case n < outage/2:
+					w.WriteHeader(http.StatusServiceUnavailable)
+				case n < outage:
+					panic(http.ErrAbortHandler)
+				case n == outage+2:
+					s.store(t, 1, 2)
+				case n == outage+4:
+					interrupt()
+				}
+				s.ServeHTTP(w, r)
+			}))
+			require.Equal(t, 0, tp.runTail(ctx, "-from", from))
+			require.Equal(t, joinLines(s.events(t)), tp.out.String())
+			require.Equal(t, outage, strings.Count(tp.log.String(), "\n"))
+			require.Contains(t, tp.log.String(), "503 Service Unavailable, after 2 attempts; retrying in ")
+		})
+	}
 }
 
 func TestTailWithoutFollowGivesUp(t *testing.T) {
-	s := startServer(t)
-	down := proxyTo(t, s, func(int64, http.Handler, http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
-	tp := newTestProgram()
-	require.Equal(t, 1, tp.runTail(t.Context(), down, "-follow=false"))
-	require.Contains(t, tp.log.String(), "chargectl: gave up after ")
-	require.NotContains(t, tp.log.String(), "position")
+	synctest.Test(t, func(t *testing.T) {
+		tp := newTestProgram(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+		require.Equal(t, 1, tp.runTail(t.Context(), "-follow=false"))
+		require.Contains(t, tp.log.String(), "chargectl: request failed: ")
+		require.NotContains(t, tp.log.String(), "position")
+	})
 }
 
 func TestTailPermanentErrors(t *testing.T) {
 	s := startServer(t)
 	s.store(t, 1, 1)
-	other := proxyTo(t, s, func(_ int64, _ http.Handler, w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, "{}")
-	})
-	for _, c := range []struct{ name, url, key, position, stderr string }{
-		{"unknown key", s.url, "other", "AAAAAAAAAAA", "position: AAAAAAAAAAA\nchargectl: the server responded with 401 Unauthorized: "},
-		{"invalid position", s.url, apiKey, "x", "position: x\nchargectl: the server responded with 400 Bad Request: after is not a cursor "},
-		{"not the endpoint", other, apiKey, "x", "position: x\nchargectl: " + errNotEndpoint.Error() + "\n"},
+	other := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") })
+	for _, c := range []struct {
+		name                string
+		server              http.Handler
+		key, position, text string
+	}{
+		{"unknown key", s, "other", "AAAAAAAAAAA", "position: AAAAAAAAAAA\nchargectl: response 401 Unauthorized: "},
+		{"invalid position", s, apiKey, "x", "position: x\nchargectl: response 400 Bad Request: INVALID_FIELD: after is not a cursor "},
+		{"not the endpoint", other, apiKey, "x", "position: x\nchargectl: response 200 OK: this is not a response of the charge event endpoint"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			tp := newTestProgram()
-			require.Equal(t, 1, tp.run(t.Context(), []string{"tail", "-url", c.url, "-api-key", c.key, "-position", c.position}))
-			require.True(t, strings.HasPrefix(tp.log.String(), c.stderr), tp.log)
+			tp := newTestProgram(c.server)
+			require.Equal(t, 1, tp.run(t.Context(), []string{"tail", "-api-key", c.key, "-from", c.position}))
+			require.True(t, strings.HasPrefix(tp.log.String(), c.text), tp.log)
 			require.Equal(t, 2, strings.Count(tp.log.String(), "\n"))
 			require.Empty(t, tp.out.String())
 		})
@@ -154,7 +189,7 @@ func TestTailPermanentErrors(t *testing.T) {
 func TestTailWriteErrorKeepsPosition(t *testing.T) {
 	s := startServer(t)
 	s.store(t, 1, 2*pageEvents)
-	tp := newTestProgram()
+	tp := newTestProgram(s)
 	pages := 0
 	tp.stdout = writerFunc(func(p []byte) (int, error) {
 		if pages++; pages == 2 {
@@ -162,12 +197,12 @@ func TestTailWriteErrorKeepsPosition(t *testing.T) {
 		}
 		return tp.out.Write(p)
 	})
-	require.Equal(t, 1, tp.runTail(t.Context(), s.url))
+	require.Equal(t, 1, tp.runTail(t.Context()))
 	position, failure, _ := strings.Cut(tp.log.String(), "\n")
 	require.Equal(t, "chargectl: write to standard output: closed\n", failure)
 
-	again := newTestProgram()
-	require.Equal(t, 0, again.runTail(t.Context(), s.url, "-follow=false", "-position", strings.TrimPrefix(position, "position: ")), again.log)
+	again := newTestProgram(s)
+	require.Equal(t, 0, again.runTail(t.Context(), "-follow=false", "-from", strings.TrimPrefix(position, "position: ")), again.log)
 	require.Equal(t, joinLines(s.events(t)), tp.out.String()+again.out.String())
 }
 
@@ -176,31 +211,52 @@ func TestTailPrintsOneUnchangedLinePerEvent(t *testing.T) {
 	odd := "\"exact\":{\"a\": 1.50,\n \"b\":[1E2,\t\"\\u00e9 <&>\"]}"
 	status, body := s.send(t, http.MethodPost, "/v1/ingest/charge-data", strings.Replace(eventLine(1), "{", "{"+odd+",", 1))
 	require.Equal(t, http.StatusCreated, status, body)
-	tp := newTestProgram()
-	require.Equal(t, 0, tp.runTail(t.Context(), s.url, "-follow=false"), tp.log)
+	tp := newTestProgram(s)
+	require.Equal(t, 0, tp.runTail(t.Context(), "-follow=false"), tp.log)
 	require.Equal(t, 1, strings.Count(tp.out.String(), "\n"))
 	require.Contains(t, tp.out.String(), `"exact":{"a":1.50,"b":[1E2,"\u00e9 <&>"]}`)
 }
 
+// controls has terminal controls of each kind that JSON allows; events reject the first.
+const controls = "\u007f\u0080\u009b\u009f\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+
+const escapedControls = `\u007f\u0080\u009b\u009f\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069`
+
 func TestTailEscapesOnATerminal(t *testing.T) {
-	// Terminal controls of each kind that JSON allows in a string.
-	const controls = "\u007f\u0080\u009b\u009f\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 	event := `{"id":"é\u001b` + controls + `€","n":1.50}`
 	page, err := json.Marshal(map[string]any{"data": []json.RawMessage{json.RawMessage(event)}, "next": nil, "position": "p"})
 	require.NoError(t, err)
-	s := startServer(t)
-	url := proxyTo(t, s, func(_ int64, _ http.Handler, w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(page) })
-
-	onTerminal := newTestProgram()
+	s := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(page)
+	})
+	onTerminal := newTestProgram(s)
 	onTerminal.isTerminal = func(w io.Writer) bool { return w == onTerminal.stdout }
-	require.Equal(t, 0, onTerminal.runTail(t.Context(), url, "-follow=false"), onTerminal.log)
-	escaped := `{"id":"é\u001b\u007f\u0080\u009b\u009f\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069€","n":1.50}`
-	require.Equal(t, escaped+"\n", onTerminal.out.String())
+	require.Equal(t, 0, onTerminal.runTail(t.Context(), "-follow=false"), onTerminal.log)
+	require.Contains(t, onTerminal.out.String(), `{"id":"é\u001b`+escapedControls+`€","n":1.50}`)
 	require.JSONEq(t, event, onTerminal.out.String())
 
-	toFile := newTestProgram()
-	require.Equal(t, 0, toFile.runTail(t.Context(), url, "-follow=false"), toFile.log)
+	toFile := newTestProgram(s)
+	require.Equal(t, 0, toFile.runTail(t.Context(), "-follow=false"), toFile.log)
 	require.Equal(t, event+"\n", toFile.out.String())
+}
+
+func TestTailText(t *testing.T) {
+	s := startServer(t)
+	event := strings.Replace(eventLine(1), `"value":{"number":"1.50"}`,
+		`"customer_id":"id","customer_reference":"ACME`+controls[1:]+`","value":{"number":"-1.50","amount":{"quantity":"12.00","currency":"EUR"},"count":"3"}`, 1)
+	for _, line := range []string{event, strings.Replace(unreferencedLine(2), `"value":{"number":"2.50"}`, `"customer_id":"cust_1","value":{}`, 1), eventLine(3)} {
+		s.storeLine(t, line)
+	}
+	tp := newTestProgram(s)
+	require.Equal(t, 0, tp.runTail(t.Context(), "-follow=false", "-format", "text"), tp.log)
+	lines := strings.Split(regexp.MustCompile(`chda_\w{26}`).ReplaceAllString(tp.out.String(), "ID"), "\n")
+	require.Equal(t, []string{
+		`2026-09-01T09:00:29+09:00  ID  ref-1                     ACME` + escapedControls[6:] + `  number -1.50, amount 12.00 EUR, count 3`,
+		`2026-09-01T09:00:29+09:00  ID  -                         cust_1                    -`,
+		`2026-09-01T09:00:29+09:00  ID  ref-3                     -                         number 3.50`,
+		"",
+	}, lines)
 }
 
 func TestInvalidUTF8IsEscaped(t *testing.T) {

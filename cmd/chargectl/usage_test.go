@@ -16,6 +16,7 @@ func TestUsageErrors(t *testing.T) {
 	require.NoError(t, err)
 	t.Chdir(dir)
 	require.NoError(t, os.Symlink("gone", "link"))
+	require.NoError(t, os.WriteFile("events", nil, 0o600))
 	const urlRule = "must be an http or https URL without user, query or fragment, such as http://127.0.0.1:8080"
 	for _, c := range []struct{ args, env, stderr string }{
 		{args: "", stderr: "no command given; " + listCommands()},
@@ -38,10 +39,12 @@ func TestUsageErrors(t *testing.T) {
 		{args: "tail -interval 0s -api-key k", stderr: `-interval: must be a positive duration such as 500ms or 2s, not "0s"`},
 		{args: "tail -interval 1 -api-key k", stderr: `-interval: must be a positive duration such as 500ms or 2s, not "1"`},
 		{args: "tail -follow=maybe -api-key k", stderr: `-follow: must be true or false, not "maybe"`},
-		{args: "tail -position= -api-key k", stderr: "-position: must not be empty"},
+		{args: "tail -from= -api-key k", stderr: "-from: must not be empty"},
+		{args: "tail -format csv -api-key k", stderr: `-format: must be ndjson or text, not "csv"`},
+		{args: "load events -rejects none/out -api-key k", stderr: "load: -rejects: open none/out: no such file or directory"},
 	} {
 		t.Run(c.args+" "+c.env, func(t *testing.T) {
-			tp := newTestProgram()
+			tp := newTestProgram(nil)
 			if name, value, ok := strings.Cut(c.env, "="); ok {
 				tp.env[name] = value
 			}
@@ -60,13 +63,13 @@ func TestHelp(t *testing.T) {
 		"-version": "chargectl ", "load -version": "chargectl ", "tail x --version": "chargectl ",
 	} {
 		t.Run(args, func(t *testing.T) {
-			tp := newTestProgram()
+			tp := newTestProgram(nil)
 			require.Equal(t, 0, tp.run(t.Context(), strings.Fields(args)))
 			require.Empty(t, tp.log.String())
 			require.Contains(t, tp.out.String(), text)
 		})
 	}
-	tp := newTestProgram()
+	tp := newTestProgram(nil)
 	tp.stdout = writerFunc(func([]byte) (int, error) { return 0, errors.New("full") })
 	for _, args := range []string{"-help", "-version", "load -help", "load -version"} {
 		require.Equal(t, 1, tp.run(t.Context(), strings.Fields(args)), args)
@@ -82,14 +85,14 @@ func TestCommandOfTwoWords(t *testing.T) {
 		return nil
 	}
 	commands = []command{{"load", "FILE", "loads", run}, {"pair one", "X", "the first", run}, {"pair two", "", "the second", run}}
-	tp := newTestProgram()
+	tp := newTestProgram(nil)
 	require.Equal(t, 0, tp.run(t.Context(), []string{"pair", "two", "more"}))
 	require.Equal(t, []string{"more"}, got)
 	require.Equal(t, 0, tp.run(t.Context(), []string{"pair", "-help"}))
 	require.Contains(t, tp.out.String(), "  load FILE    loads\n  pair one X   the first\n  pair two     the second\n")
 
 	for args, name := range map[string]string{"pair": "pair", "pair three x": "pair three", "one": "one"} {
-		tp := newTestProgram()
+		tp := newTestProgram(nil)
 		require.Equal(t, 2, tp.run(t.Context(), strings.Fields(args)))
 		require.Equal(t, `chargectl: unknown command "`+name+`"; the commands are load, pair one and pair two; see chargectl -help`+"\n", tp.log.String())
 	}

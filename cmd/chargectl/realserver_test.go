@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -11,37 +12,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
-
-var builtServer struct {
-	once   sync.Once
-	dir    string
-	output []byte
-	err    error
-}
-
-func serverProgram(t *testing.T) string {
-	t.Helper()
-	b := &builtServer
-	b.once.Do(func() {
-		if b.dir, b.err = os.MkdirTemp("", "chargeingest-server-"); b.err == nil {
-			b.output, b.err = exec.Command("go", "build", "-o", b.dir, "../../example").CombinedOutput()
-		}
-	})
-	require.NoError(t, b.err, "%s", b.output)
-	return filepath.Join(b.dir, "example")
-}
-
-func removeServerProgram() {
-	if builtServer.dir != "" {
-		_ = os.RemoveAll(builtServer.dir)
-	}
-}
 
 type realServer struct {
 	cmd *exec.Cmd
@@ -70,7 +45,9 @@ func newRealServer(t *testing.T, db string, args ...string) *realServer {
 		args = []string{"-api-key", apiKey}
 	}
 	s := &realServer{log: new(bytes.Buffer)}
-	s.cmd = exec.CommandContext(t.Context(), serverProgram(t), append([]string{"-addr", "127.0.0.1:0", "-db", db}, args...)...)
+	binary, err := buildServer()
+	require.NoError(t, err)
+	s.cmd = exec.CommandContext(t.Context(), binary, append([]string{"-addr", "127.0.0.1:0", "-db", db}, args...)...)
 	s.cmd.Stderr = s.log
 	return s
 }
@@ -156,7 +133,7 @@ func wholeBatches(n int) map[string]int {
 
 func runTool(t *testing.T, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
-	tp := newTestProgram()
+	tp := newTestProgram(nil)
 	status = tp.run(t.Context(), args)
 	return status, tp.out.String(), tp.log.String()
 }
@@ -170,16 +147,21 @@ func requireTool(t *testing.T, args ...string) (stdout string) {
 
 func databaseFiles(t *testing.T, dir string) map[string]string {
 	t.Helper()
+	return filesWith(t, dir, true)
+}
+
+func filesWith(t *testing.T, dir string, withState bool) map[string]string {
+	t.Helper()
 	files := make(map[string]string)
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	for _, e := range entries {
-		if e.IsDir() || strings.HasSuffix(e.Name(), "-shm") {
+		if e.IsDir() || strings.HasSuffix(e.Name(), "-shm") || !withState && strings.HasSuffix(e.Name(), ".state") {
 			continue
 		}
 		text, err := os.ReadFile(filepath.Join(dir, e.Name()))
 		require.NoError(t, err)
-		files[e.Name()] = string(text)
+		files[e.Name()] = fmt.Sprintf("%d bytes, %x", len(text), sha256.Sum256(text))
 	}
 	return files
 }

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+const (
+	maxLineBytes  = 4 << 20 // the server's default limit for a body
+	keptLineBytes = 1 << 10 // of a longer line
+)
+
+var errLineTooLong = fmt.Errorf("the line is longer than %d bytes", maxLineBytes)
+
+type line struct {
+	number  int    // from 1
+	text    []byte // without surrounding white space
+	invalid error  // unless the line is one JSON value
+}
+
+// lineReader skips blank lines.
+type lineReader struct {
+	buf    *bufio.Reader
+	number int
+}
+
+func newLineReader(r io.Reader) *lineReader {
+	return &lineReader{buf: bufio.NewReaderSize(r, 64<<10)}
+}
+
+func (r *lineReader) next() (line, error) {
+	for {
+		text, size, err := r.read()
+		if err != nil && !errors.Is(err, io.EOF) {
+			return line{}, fmt.Errorf("after line %d: %w", r.number, err)
+		}
+		if size == 0 {
+			return line{}, io.EOF
+		}
+		r.number++
+		l := line{number: r.number, text: bytes.Trim(text, " \t\r\n")}
+		switch {
+		case size > maxLineBytes:
+			l.invalid = errLineTooLong
+		case len(l.text) == 0:
+			continue
+		default:
+			l.invalid = checkLine(l.text)
+		}
+		return l, nil
+	}
+}
+
+func (r *lineReader) read() (text []byte, size int64, err error) {
+	for {
+		part, err := r.buf.ReadSlice('\n')
+		size += int64(len(part))
+		if size <= maxLineBytes {
+			text = append(text, part...)
+		} else {
+			text = text[:min(len(text), keptLineBytes)]
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return text, size, err
+		}
+	}
+}
+
+// checkLine requires one JSON value, so that a line is one event. It rejects duplicate names
+// and invalid UTF-8, because the server's error for them does not name the event.
+func checkLine(line []byte) error {
+	d := jsontext.NewDecoder(bytes.NewReader(line))
+	if _, err := d.ReadValue(); err != nil {
+		return lineSyntaxError(err)
+	}
+	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
+		return errors.New("the line has more than one JSON value")
+	}
+	return nil
+}
+
+func lineSyntaxError(err error) error {
+	var syntax *jsontext.SyntacticError
+	switch {
+	case !errors.As(err, &syntax):
+		return fmt.Errorf("the line is not valid JSON: %w", err)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("the line ends too early (byte %d)", syntax.ByteOffset)
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		return fmt.Errorf("the line has two fields with the name %q", syntax.JSONPointer.LastToken())
+	}
+	return fmt.Errorf("the line is not valid JSON: %w (byte %d)", syntax.Err, syntax.ByteOffset)
+}
