@@ -40,7 +40,7 @@ func TestBackupKilled(t *testing.T) {
 	db := filepath.Join(t.TempDir(), "charges.db")
 	s := startRealServer(t, db)
 	s.storeBatches(t, 1, 100)
-	for _, inject := range []string{"pwrite64:signal=KILL:when=20", "fsync:signal=KILL", "renameat2:signal=KILL"} {
+	for _, inject := range []string{"pwrite64:signal=KILL:when=5", "fsync:signal=KILL", "renameat2:signal=KILL"} {
 		t.Run(inject, func(t *testing.T) {
 			outDir := t.TempDir()
 			out := filepath.Join(outDir, "backup.db")
