@@ -154,7 +154,6 @@ type examination struct {
 	mayLackWAL   bool // the state file cannot tell
 }
 
-// examine changes no file.
 func (f *file) examine(ctx context.Context, last *state) (x examination, err error) {
 	c := content{seq: -1}
 	if f.info.Size() > 0 {

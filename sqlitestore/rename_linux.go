@@ -7,7 +7,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// renameToNew never overwrites.
 func renameToNew(from, to string) error {
 	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
 	switch {

@@ -228,7 +228,6 @@ func (r *restorer) aside(name string) string {
 	return filepath.Join(filepath.Dir(r.file.path), r.plan.Aside, name)
 }
 
-// exchange can continue an interrupted one.
 func (r *restorer) exchange(d *draft) error {
 	path := r.file.path
 	if r.plan.Aside != "" {

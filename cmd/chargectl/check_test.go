@@ -24,7 +24,7 @@ no problems found
 `
 	check := func(path string, running bool, files string) {
 		t.Helper()
-		before := filesWith(t, filepath.Dir(path), !running) // the server writes the state file later
+		before := filesWith(t, filepath.Dir(path), !running)
 		require.Regexp(t, `^`+files+contents+`$`, requireTool(t, "check", "-db", path))
 		require.Equal(t, before, filesWith(t, filepath.Dir(path), !running))
 	}
