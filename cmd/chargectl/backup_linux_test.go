@@ -124,6 +124,29 @@ func TestBackupToFullDisk(t *testing.T) {
 	s.storeBatches(t, 101, 101)
 }
 
+func TestRestoreToFullDisk(t *testing.T) {
+	backup := filepath.Join(t.TempDir(), "backup.db")
+	source := filepath.Join(t.TempDir(), "charges.db")
+	s := startRealServer(t, source)
+	s.storeBatches(t, 1, 100)
+	requireTool(t, "backup", "-db", source, backup)
+	s.stop(t)
+	disk := smallDisk(t, "size=512k")
+	db := filepath.Join(disk, "charges.db")
+	s = startRealServer(t, db)
+	s.storeBatches(t, 1, 1)
+	s.kill()
+	require.NoError(t, os.Remove(db+"-shm"))
+	before := databaseFiles(t, disk)
+	status, stdout, stderr := runTool(t, "restore", "-from", backup, "-db", db)
+	require.Equal(t, 1, status)
+	require.Contains(t, stderr, "no space left on device")
+	require.Empty(t, stdout)
+	require.Equal(t, before, databaseFiles(t, disk))
+	require.Len(t, filesIn(t, disk), len(before))
+	require.Equal(t, wholeBatches(1), batchesOf(t, db))
+}
+
 func TestBackupToReadOnlyDirectory(t *testing.T) {
 	db := filepath.Join(t.TempDir(), "charges.db")
 	s := startRealServer(t, db)
