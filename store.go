@@ -102,6 +102,12 @@ type StoreStats struct {
 	WALBytes       int64
 	LastCheckpoint time.Time
 
+	DatabaseBytes int64 // without the write-ahead log
+	FreeBytes     int64 // on the file system of the database
+
+	// NewestEvent is the time in the greatest id that the store has found or assigned.
+	NewestEvent time.Time
+
 	// WALBlockedSince is the time since which an open read transaction, in any process,
 	// has kept the write-ahead log growing, or zero.
 	WALBlockedSince time.Time

@@ -2,8 +2,10 @@ package chargeclient_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -16,6 +18,8 @@ import (
 	"example.com/chargeingest/chargeclient"
 	"example.com/chargeingest/chargetest"
 )
+
+var errStop = errors.New("stop")
 
 func TestGetUnknownID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -84,7 +88,7 @@ func TestListPages(t *testing.T) {
 
 func TestWrongListResponse(t *testing.T) {
 	for name, body := range map[string]string{
-		"no data": `{}`, "no position": `{"data":[]}`, "not an event": `{"data":[{}],"position":"p"}`, "a list": `[]`,
+		"no data": `{"position":"p"}`, "no position": `{"data":[]}`, "not an event": `{"data":[{}],"position":"p"}`, "a list": `[]`,
 		"the same position after an event": `{"data":[` + storedSample + `],"position":"x"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -163,6 +167,24 @@ func TestFollowWaitsForEvents(t *testing.T) {
 		require.Equal(t, time.Hour+10*time.Second, arrived)
 		require.Equal(t, time.Hour+15*time.Second, time.Since(start))
 		require.Len(t, srv.Requests(), 362)
+	})
+}
+
+func TestFollowReadsPagesWithoutPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := chargetest.New(t)
+		for range 3 {
+			srv.Seed(t, slices.Repeat([]chargeingest.ChargeEvent{chargetest.Sample("")}, 1000)...)
+		}
+		start, got := time.Now(), 0
+		err := newClient(t, srv).Follow(t.Context(), "", func(p chargeclient.Page) error {
+			if got += len(p.Events); got == 3000 {
+				return errStop
+			}
+			return nil
+		})
+		require.ErrorIs(t, err, errStop)
+		require.Zero(t, time.Since(start))
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -243,7 +244,7 @@ func TestBackoff(t *testing.T) {
 		8 * time.Second, 16 * time.Second, 30 * time.Second, 30 * time.Second, 30 * time.Second,
 	}
 	const clients = 300
-	longest := make([]time.Duration, len(bounds))
+	shortest, longest := slices.Clone(bounds), make([]time.Duration, len(bounds))
 	for range clients {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
@@ -254,6 +255,7 @@ func TestBackoff(t *testing.T) {
 				cfg.OnRetry = func(r chargeclient.Retry) {
 					require.GreaterOrEqual(t, r.Pause, time.Duration(0))
 					require.Less(t, r.Pause, bounds[r.Attempt-1])
+					shortest[r.Attempt-1] = min(shortest[r.Attempt-1], r.Pause)
 					longest[r.Attempt-1] = max(longest[r.Attempt-1], r.Pause)
 					if r.Attempt == len(bounds) {
 						cancel()
@@ -264,8 +266,9 @@ func TestBackoff(t *testing.T) {
 			require.ErrorIs(t, err, context.Canceled)
 		})
 	}
-	for i, d := range longest {
-		require.Greater(t, d, bounds[i]/2, "all pauses of attempt %d of %d clients are short", i+1, clients)
+	for i, bound := range bounds {
+		require.Less(t, shortest[i], bound/4, "no pause of %d is short", clients)
+		require.Greater(t, longest[i], bound*3/4, "no pause of %d is long", clients)
 	}
 }
 
@@ -303,10 +306,11 @@ func TestCanceledContext(t *testing.T) {
 		name    string
 		fault   chargetest.Fault
 		unknown bool
+		retries int
 	}{
-		{"during an attempt", chargetest.Delay(time.Hour), true},
-		{"during a pause", chargetest.Status(503).RetryAfter(time.Hour), true},
-		{"during a pause after a rejection", chargetest.Status(429).RetryAfter(time.Hour), false},
+		{"during an attempt", chargetest.Delay(time.Hour), true, 0},
+		{"during a pause", chargetest.Status(503).RetryAfter(time.Hour), true, 1},
+		{"during a pause after a rejection", chargetest.Status(429).RetryAfter(time.Hour), false, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -315,8 +319,15 @@ func TestCanceledContext(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
 				start := time.Now()
-				_, _, err := newClient(t, srv).Send(ctx, chargetest.Sample("a"))
+				var retries []chargeclient.Retry
+				_, _, err := newClient(t, srv, func(cfg *chargeclient.Config) {
+					cfg.OnRetry = func(r chargeclient.Retry) { retries = append(retries, r) }
+				}).Send(ctx, chargetest.Sample("a"))
 				require.ErrorIs(t, err, context.DeadlineExceeded)
+				require.Len(t, retries, c.retries)
+				for _, r := range retries {
+					require.NotErrorIs(t, r.Err, context.DeadlineExceeded)
+				}
 				require.Equal(t, c.unknown, errors.Is(err, chargeingest.ErrOutcomeUnknown))
 				require.Equal(t, time.Minute, time.Since(start))
 			})

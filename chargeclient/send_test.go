@@ -3,7 +3,6 @@ package chargeclient_test
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -346,5 +345,3 @@ func TestConcurrentCalls(t *testing.T) {
 		require.Len(t, slices.Compact(descriptions), 160)
 	})
 }
-
-var errStop = errors.New("stop")

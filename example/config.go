@@ -1,11 +1,8 @@
 package main
 
 import (
-	"crypto/tls"
-	"fmt"
 	"io"
-	"net"
-	"strconv"
+	"time"
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/internal/cli"
@@ -18,18 +15,19 @@ const inMemory = "memory"
 const maxBodyLimit = 1 << 30
 
 type serverConfig struct {
-	addr             string
-	metricsAddr      string // empty if /metrics is served at addr
+	addr             socketAddress
+	metricsAddr      socketAddress
 	db               string
 	logJSON          bool
 	maxBody          int64
-	certFile         string
-	certificate      *tls.Certificate // nil without TLS
+	certificate      *certificate // nil without TLS
 	duplicates       chargeingest.DuplicatePolicy
 	keepUnknown      bool
 	requireReference bool
+	retain           time.Duration // 0 keeps all events
 	tokens           tokenConfig
 	keys             *chargeingest.Keys // nil if only tokens are accepted
+	keyFile          *keyConfig         // nil without -keys
 	generatedKey     string
 }
 
@@ -37,24 +35,25 @@ type serverConfig struct {
 func parseServerConfig(args []string, lookupEnv func(string) (string, bool), out io.Writer) (*serverConfig, error) {
 	var c serverConfig
 	var keys keyConfig
-	var certKeyFile string
-	arguments, err := serverCommand(&c, &keys, &certKeyFile).Parse(args, lookupEnv, out)
+	var pair certificate
+	arguments, err := serverCommand(&c, &keys, &pair).Parse(args, lookupEnv, out)
 	if err != nil {
 		return nil, err
 	}
 	if len(arguments) > 0 {
 		return nil, cli.Usagef("unexpected argument %q; -help lists the options", arguments[0])
 	}
-	if (c.certFile == "") != (certKeyFile == "") {
+	if (pair.certFile == "") != (pair.keyFile == "") {
 		return nil, cli.Usagef("-tls-cert and -tls-key must be given together")
 	}
-	if c.certFile != "" {
-		certificate, err := tls.LoadX509KeyPair(c.certFile, certKeyFile)
-		if err != nil {
-			err = userpath.Explain(certKeyFile, userpath.Explain(c.certFile, err))
-			return nil, cli.Usagef("-tls-cert, -tls-key: %w", err)
+	if pair.certFile != "" {
+		if err := pair.read(); err != nil {
+			return nil, cli.Usagef("%w", err)
 		}
-		c.certificate = &certificate
+		c.certificate = &pair
+	}
+	if c.retain > 0 && c.db == inMemory {
+		return nil, cli.Usagef("-retain needs -db with a file or PostgreSQL, not memory")
 	}
 	if err := c.tokens.check(); err != nil {
 		return nil, cli.Usagef("%w", err)
@@ -62,6 +61,9 @@ func parseServerConfig(args []string, lookupEnv func(string) (string, bool), out
 	keys.optional = c.tokens.jwksURL != ""
 	if c.keys, c.generatedKey, err = keys.authorizer(); err != nil {
 		return nil, cli.Usagef("%w", err)
+	}
+	if keys.path != "" {
+		c.keyFile = &keys
 	}
 	return &c, nil
 }
@@ -73,27 +75,37 @@ generated one, and a curl command to standard output, and logs to standard error
 /metrics serves metrics for Prometheus. None of them requires a credential.
 
 SIGINT or SIGTERM stops the server once every completely received request has its
-response. A second signal stops it at once. SIGHUP is logged and ignored. The server
-keeps running if its log cannot be written.
+response. A second signal stops it at once. The server keeps running if its log cannot
+be written.
+
+SIGHUP reads the files of -keys, -tls-cert and -tls-key again. So does a change of a
+file, within four seconds. If the new content is not valid, the previous one stays in
+use, and the log tells why.
+
+The server accepts up to two sockets from systemd: one named metrics
+(FileDescriptorName=) in place of -metrics-addr, and one with any other name in place
+of -addr, which must then not be set. With Type=notify or notify-reload, systemd learns
+when the server is ready, reloads and stops.
 
 If none of -api-key, -keys and -jwks-url is set, the server generates an API key at
 each start. If several are set, it accepts the credentials of each.
 
 Exit status: 0 after a signal, 1 after a failure, 2 for an invalid option.`
 
-func serverCommand(c *serverConfig, keys *keyConfig, certKeyFile *string) *cli.Command {
+func serverCommand(c *serverConfig, keys *keyConfig, pair *certificate) *cli.Command {
 	return &cli.Command{
 		Synopsis: "example",
 		About:    serverAbout,
 		Options: append([]cli.Option{
 			{
-				Name: "addr", Env: "CHARGEINGEST_ADDR", Argument: "HOST:PORT", Default: "127.0.0.1:8080",
-				Usage: "address to listen on; port 0 selects a free port, an empty host all interfaces",
-				Set:   listenAddress(&c.addr),
+				Name: "addr", Env: "CHARGEINGEST_ADDR", Argument: "ADDRESS",
+				Usage: "HOST:PORT to listen on, where port 0 selects a free port, and an empty host all interfaces; or\n" +
+					"unix:PATH, a unix socket for the server's user and group, which is removed at the end (default " + defaultAddr.address + ")",
+				Set: listenAddress(&c.addr),
 			},
 			{
-				Name: "metrics-addr", Env: "CHARGEINGEST_METRICS_ADDR", Argument: "HOST:PORT",
-				Usage: "serve /metrics at this address, over http, instead of at -addr, where every client can read it",
+				Name: "metrics-addr", Env: "CHARGEINGEST_METRICS_ADDR", Argument: "ADDRESS",
+				Usage: "serve /metrics at this HOST:PORT or unix:PATH, over http, instead of at -addr, where every client can read it",
 				Set:   listenAddress(&c.metricsAddr),
 			},
 			{
@@ -102,6 +114,12 @@ func serverCommand(c *serverConfig, keys *keyConfig, certKeyFile *string) *cli.C
 					"host=… user=… dbname=…, with the password in PGPASSWORD or a password file; or memory, which\n" +
 					"keeps events only while the server runs",
 				Set: database(&c.db),
+			},
+			{
+				Name: "retain", Env: "CHARGEINGEST_RETAIN", Argument: "AGE",
+				Usage: "delete events older than this many days (400d) or hours (36h), with their idempotency keys; their\n" +
+					"references can then be used again, so a late retry would be billed twice; the default is to keep all",
+				Set: retainAge(&c.retain),
 			},
 			{
 				Name: "api-key", Env: "CHARGEINGEST_API_KEY", Argument: "KEY",
@@ -123,12 +141,12 @@ func serverCommand(c *serverConfig, keys *keyConfig, certKeyFile *string) *cli.C
 			{
 				Name: "tls-cert", Env: "CHARGEINGEST_TLS_CERT", Argument: "FILE",
 				Usage: "serve https with this PEM certificate, followed by its chain",
-				Set:   filePath(&c.certFile),
+				Set:   filePath(&pair.certFile),
 			},
 			{
 				Name: "tls-key", Env: "CHARGEINGEST_TLS_KEY", Argument: "FILE",
 				Usage: "PEM private key of -tls-cert",
-				Set:   filePath(certKeyFile),
+				Set:   filePath(&pair.keyFile),
 			},
 			{
 				Name: "duplicates", Env: "CHARGEINGEST_DUPLICATES", Argument: "POLICY", Default: "reject",
@@ -154,19 +172,5 @@ func filePath(dst *string) func(string) error {
 	return func(value string) error {
 		*dst = value
 		return userpath.Check(value)
-	}
-}
-
-func listenAddress(dst *string) func(string) error {
-	return func(value string) error {
-		_, port, err := net.SplitHostPort(value)
-		if err == nil {
-			_, err = strconv.ParseUint(port, 10, 16)
-		}
-		if err != nil {
-			return fmt.Errorf("must be HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:8080, not %q", value)
-		}
-		*dst = value
-		return nil
 	}
 }

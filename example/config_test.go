@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -21,7 +22,7 @@ func TestConfigDefaults(t *testing.T) {
 	require.NotNil(t, c.keys)
 	require.Len(t, c.generatedKey, 26)
 	c.keys, c.generatedKey = nil, ""
-	require.Equal(t, &serverConfig{addr: "127.0.0.1:8080", db: "charges.db", maxBody: 4 << 20}, c)
+	require.Equal(t, &serverConfig{db: "charges.db", maxBody: 4 << 20}, c)
 }
 
 func TestGeneratedKeysDiffer(t *testing.T) {
@@ -35,8 +36,8 @@ func TestGeneratedKeysDiffer(t *testing.T) {
 func serverSettings(t *testing.T) map[string]string {
 	certFile, keyFile := certificateFor(t, "127.0.0.1")
 	return map[string]string{
-		"ADDR": "0.0.0.0:99", "METRICS_ADDR": "127.0.0.1:98", "DB": "other.db", "API_KEY": "given-key", "LOG_FORMAT": "json", "MAX_BODY": "1000",
-		"TLS_CERT": certFile, "TLS_KEY": keyFile, "DUPLICATES": "return-original", "UNKNOWN_FIELDS": "keep", "REFERENCES": "required",
+		"ADDR": "0.0.0.0:99", "METRICS_ADDR": "unix:/run/metrics.sock", "DB": "other.db", "API_KEY": "given-key", "LOG_FORMAT": "json", "MAX_BODY": "1000",
+		"TLS_CERT": certFile, "TLS_KEY": keyFile, "DUPLICATES": "return-original", "UNKNOWN_FIELDS": "keep", "REFERENCES": "required", "RETAIN": "400d",
 		"JWKS_URL": "https://login.example/jwks.json", "JWT_ISSUER": "https://login.example/", "JWT_AUDIENCE": "charges", "JWT_TYPE": "at+jwt",
 		"JWT_PERMISSIONS_CLAIM": "roles", "JWT_PLATFORMS_CLAIM": "tenants",
 		"KEYS": writeFile(t, "keys.json", `[{"key":"k","subject":"s","platforms":["p"],"permissions":["METER_DATA.VIEW"]}]`),
@@ -53,7 +54,7 @@ func TestOptionsAsFlagsAndVariables(t *testing.T) {
 	}
 	var c serverConfig
 	// -jwt-platform excludes -jwt-platforms-claim.
-	require.Len(t, settings, len(serverCommand(&c, new(keyConfig), new(string)).Options)-1, "an option is not tested")
+	require.Len(t, settings, len(serverCommand(&c, new(keyConfig), new(certificate)).Options)-1, "an option is not tested")
 
 	for name, parse := range map[string]func() (*serverConfig, error){
 		"flags":     func() (*serverConfig, error) { return parseForTest(byFlag, args...) },
@@ -64,10 +65,13 @@ func TestOptionsAsFlagsAndVariables(t *testing.T) {
 			require.NoError(t, err)
 			require.NotNil(t, c.certificate)
 			require.NotNil(t, c.keys)
-			c.certificate, c.keys = nil, nil
+			require.Equal(t, settings["TLS_CERT"], c.certificate.certFile)
+			require.Equal(t, settings["TLS_KEY"], c.certificate.keyFile)
+			require.Equal(t, settings["KEYS"], c.keyFile.path)
+			c.certificate, c.keys, c.keyFile = nil, nil, nil
 			require.Equal(t, &serverConfig{
-				addr: "0.0.0.0:99", metricsAddr: "127.0.0.1:98", db: "other.db", logJSON: true, maxBody: 1000, certFile: settings["TLS_CERT"],
-				duplicates: chargeingest.ReturnOriginal, keepUnknown: true, requireReference: true,
+				addr: socketAddress{"tcp", "0.0.0.0:99"}, metricsAddr: socketAddress{"unix", "/run/metrics.sock"}, db: "other.db", logJSON: true, maxBody: 1000,
+				duplicates: chargeingest.ReturnOriginal, keepUnknown: true, requireReference: true, retain: 9600 * time.Hour,
 				tokens: tokenConfig{
 					jwksURL: "https://login.example/jwks.json", issuer: "https://login.example/", audience: "charges", typ: "at+jwt",
 					permissionsClaim: "roles", platformsClaim: "tenants",
@@ -95,10 +99,18 @@ func TestUsageErrors(t *testing.T) {
 		env  string
 		line string
 	}{
-		{args: "-addr localhost", line: `-addr: must be HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:8080, not "localhost"`},
-		{args: "-addr localhost:http", line: `-addr: must be HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:8080, not "localhost:http"`},
-		{args: "-addr :65536", line: `-addr: must be HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:8080, not ":65536"`},
-		{env: "CHARGEINGEST_ADDR=8080", line: `CHARGEINGEST_ADDR: must be HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:8080, not "8080"`},
+		{args: "-addr localhost", line: `-addr: must be HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:8080, or unix:PATH, not "localhost"`},
+		{args: "-addr localhost:http", line: `-addr: must be HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:8080, or unix:PATH, not "localhost:http"`},
+		{args: "-addr :65536", line: `-addr: must be HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:8080, or unix:PATH, not ":65536"`},
+		{env: "CHARGEINGEST_ADDR=8080", line: `CHARGEINGEST_ADDR: must be HOST:PORT with a port from 0 to 65535, such as 127.0.0.1:8080, or unix:PATH, not "8080"`},
+		{args: "-addr unix:charges.sock", line: `-addr: must be unix:PATH with an absolute path of at most 107 bytes, not "unix:charges.sock"`},
+		{args: "-addr unix:", line: `-addr: must be unix:PATH with an absolute path of at most 107 bytes, not "unix:"`},
+		{args: "-addr unix:@charges", line: `-addr: must be unix:PATH with an absolute path of at most 107 bytes, not "unix:@charges"`},
+		{
+			args: "-metrics-addr unix:/" + strings.Repeat("a", 107),
+			line: `-metrics-addr: must be unix:PATH with an absolute path of at most 107 bytes, not "unix:/` + strings.Repeat("a", 107) + `"`,
+		},
+		{env: "CHARGEINGEST_ADDR=unix:/run/charges.sock\n", line: `CHARGEINGEST_ADDR: must not have control characters such as a line break, but is "/run/charges.sock\n"`},
 		{args: "-db=", line: "-db: must not be empty"},
 		{env: "CHARGEINGEST_DB=", line: "CHARGEINGEST_DB: must not be empty"},
 		{args: "-api-key=", line: "-api-key: must not be empty"},
@@ -158,7 +170,7 @@ func TestHelp(t *testing.T) {
 		tp := newTestProgram()
 		require.Equal(t, 0, tp.run(context.Background(), []string{arg}))
 		require.Empty(t, tp.log.String())
-		for _, o := range serverCommand(new(serverConfig), new(keyConfig), new(string)).Options {
+		for _, o := range serverCommand(new(serverConfig), new(keyConfig), new(certificate)).Options {
 			require.Contains(t, tp.out.String(), "  -"+o.Name+" "+o.Argument+"  (or "+o.Env+")\n")
 			require.Equal(t, "CHARGEINGEST_"+strings.ToUpper(strings.ReplaceAll(o.Name, "-", "_")), o.Env)
 		}

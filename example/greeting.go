@@ -15,6 +15,9 @@ func listeningURL(cfg *serverConfig, addr net.Addr) string {
 	if cfg.certificate != nil {
 		scheme = "https"
 	}
+	if addr.Network() == "unix" {
+		return "unix:" + addr.String()
+	}
 	host, port, err := net.SplitHostPort(addr.String())
 	if ip := net.ParseIP(host); err == nil && ip != nil && ip.IsUnspecified() {
 		host = "localhost"
@@ -39,20 +42,33 @@ func greeting(cfg *serverConfig, url string) string {
 		header = `"X-API-KEY: $CHARGEINGEST_API_KEY"`
 		b.WriteString("To send an event, export CHARGEINGEST_API_KEY and run:\n")
 	}
-	b.WriteString("curl -i " + curlTLS(cfg, url) + url + "/v1/ingest/charge-data -H " + header +
+	b.WriteString("curl -i " + curlTarget(cfg, url) + "/v1/ingest/charge-data -H " + header +
 		" -H 'Content-Type: application/json' -d '" + exampleEvent + "'\n")
 	return b.String()
 }
 
-// curlTLS makes curl trust the certificate, or skip the verification if it is for another
+// curlTarget makes curl trust the certificate, or skip the verification if it is for another
 // host.
-func curlTLS(cfg *serverConfig, url string) string {
+func curlTarget(cfg *serverConfig, url string) string {
+	options := ""
+	if path, ok := strings.CutPrefix(url, "unix:"); ok {
+		options = "--unix-socket " + shellQuote(path) + " "
+		url = "http://localhost"
+		if cfg.certificate != nil {
+			url = "https://localhost"
+		}
+	}
 	if cfg.certificate == nil {
-		return ""
+		return options + url
 	}
-	host, _, _ := net.SplitHostPort(strings.TrimPrefix(url, "https://"))
-	if cfg.certificate.Leaf.VerifyHostname(host) != nil {
-		return "-k "
+	host := strings.TrimPrefix(url, "https://")
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
 	}
-	return "--cacert '" + strings.ReplaceAll(cfg.certFile, "'", `'\''`) + "' "
+	if cfg.certificate.current.Load().Leaf.VerifyHostname(host) != nil {
+		return options + "-k " + url
+	}
+	return options + "--cacert " + shellQuote(cfg.certificate.certFile) + " " + url
 }
+
+func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/chargeclient"
 	"example.com/chargeingest/internal/cli"
 	"example.com/chargeingest/memstore"
 )
@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 		if d, err := time.ParseDuration(wait); err == nil {
 			p.timeouts.stalledResponse, p.timeouts.connections = d, d
 		}
+		p.tick = func(time.Duration) <-chan time.Time { return time.Tick(10 * time.Millisecond) }
 		os.Exit(p.run(cli.UntilSignal(), os.Args[1:]))
 	}
 	os.Exit(m.Run())
@@ -151,17 +152,14 @@ func (s *runningServer) send(t *testing.T, method, path, body string) (status in
 
 func (s *runningServer) events(t *testing.T) []string {
 	t.Helper()
-	status, body := s.send(t, http.MethodGet, "/v1/ingest/charge-data?order=asc&limit=1000", "")
-	require.Equal(t, http.StatusOK, status, body)
-	var page struct {
-		Data []json.RawMessage `json:"data"`
-		Next *string           `json:"next"`
-	}
-	require.NoError(t, json.Unmarshal([]byte(body), &page))
-	require.Nil(t, page.Next, "more than one page")
+	client, err := chargeclient.New(chargeclient.Config{URL: s.url, APIKey: s.key})
+	require.NoError(t, err)
+	page, err := client.List(t.Context(), chargeclient.Query{Ascending: true, Limit: 1000})
+	require.NoError(t, err)
+	require.Empty(t, page.Next, "more than one page")
 	var events []string
-	for _, e := range page.Data {
-		events = append(events, string(e))
+	for _, e := range page.Events {
+		events = append(events, string(e.JSON))
 	}
 	return events
 }

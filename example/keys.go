@@ -8,36 +8,39 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/internal/cli"
+	"example.com/chargeingest/internal/logtext"
 	"example.com/chargeingest/internal/userpath"
 )
 
 const keysUsage = `JSON file with a list of API keys:
 [{"key": "…", "subject": "…", "platforms": ["…"], "permissions": ["METER_DATA.INGEST","METER_DATA.VIEW"]}]
 "key_sha256", 64 hexadecimal digits, can replace "key". The log names the subject. The first
-platform is the default`
+platform is the default. The file is read again on SIGHUP and within four seconds of a
+change; if it is not valid, the previous keys stay in use`
 
 type keyConfig struct {
-	apiKey   string             // from -api-key, or empty
-	fromFile []chargeingest.Key // from -keys
-	optional bool               // without keys, only tokens are accepted
+	apiKey   string // from -api-key, or empty
+	path     string // of -keys, or empty
+	content  digest // of the file at the start
+	fromFile []chargeingest.Key
+	optional bool // without keys, only tokens are accepted
+	keys     *chargeingest.Keys
 }
 
 // authorizer generates a key if none is configured, or returns nil if keys are optional.
 func (c *keyConfig) authorizer() (keys *chargeingest.Keys, generated string, err error) {
-	list := slices.Clone(c.fromFile)
-	if c.apiKey != "" {
-		hash := sha256.Sum256([]byte(c.apiKey))
-		if slices.ContainsFunc(list, func(k chargeingest.Key) bool { return [sha256.Size]byte(k.SHA256) == hash }) {
-			return nil, "", errors.New("-api-key: must not be in the file of -keys too")
-		}
-		list = append(list, fullAccessKey(c.apiKey, "api-key"))
+	list, err := c.with(c.fromFile)
+	if err != nil {
+		return nil, "", err
 	}
 	if len(list) == 0 {
 		if c.optional {
@@ -46,8 +49,20 @@ func (c *keyConfig) authorizer() (keys *chargeingest.Keys, generated string, err
 		generated = rand.Text()
 		list = append(list, fullAccessKey(generated, "generated-key"))
 	}
-	keys, err = chargeingest.NewKeys(list...)
-	return keys, generated, err
+	c.keys, err = chargeingest.NewKeys(list...)
+	return c.keys, generated, err
+}
+
+func (c *keyConfig) with(fromFile []chargeingest.Key) ([]chargeingest.Key, error) {
+	list := slices.Clone(fromFile)
+	if c.apiKey == "" {
+		return list, nil
+	}
+	hash := sha256.Sum256([]byte(c.apiKey))
+	if slices.ContainsFunc(list, func(k chargeingest.Key) bool { return [sha256.Size]byte(k.SHA256) == hash }) {
+		return nil, errors.New("-api-key: must not be in the file of -keys too")
+	}
+	return append(list, fullAccessKey(c.apiKey, "api-key")), nil
 }
 
 func fullAccessKey(key, subject string) chargeingest.Key {
@@ -68,10 +83,56 @@ func (c *keyConfig) readFile(path string) error {
 	if err != nil {
 		return userpath.Explain(path, err)
 	}
-	if c.fromFile, err = parseKeys(data); err != nil {
-		return fmt.Errorf("%s%w", path, err)
+	c.path, c.content = path, digestOf(data)
+	c.fromFile, err = c.parse(data)
+	return err
+}
+
+func (c *keyConfig) parse(data []byte) ([]chargeingest.Key, error) {
+	list, err := parseKeys(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s%w", c.path, err)
 	}
-	return nil
+	return list, nil
+}
+
+// replace returns attrs for the log, without keys.
+func (c *keyConfig) replace(contents [][]byte) (attrs []any, err error) {
+	fromFile, err := c.parse(contents[0])
+	if err != nil {
+		return nil, err
+	}
+	list, err := c.with(fromFile)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.keys.Replace(list...); err != nil {
+		return nil, err
+	}
+	added, changed := compareKeys(c.fromFile, fromFile)
+	removed, _ := compareKeys(fromFile, c.fromFile)
+	c.fromFile = fromFile
+	return []any{"keys", len(fromFile), "added", added, "removed", removed, "changed", changed}, nil
+}
+
+// compareKeys returns the subjects of keys that are only in list, and of those that differ.
+func compareKeys(other, list []chargeingest.Key) (missing, different string) {
+	known := make(map[digest]chargeingest.Key)
+	for _, k := range other {
+		known[digest(k.SHA256)] = k
+	}
+	var missingKeys, differentKeys []string
+	for _, k := range list {
+		switch o, ok := known[digest(k.SHA256)]; {
+		case !ok:
+			missingKeys = append(missingKeys, k.Subject)
+		case !reflect.DeepEqual(o, k):
+			differentKeys = append(differentKeys, k.Subject)
+		}
+	}
+	const maxBytes = 3 << 10
+	join := func(subjects []string) string { return logtext.Bound(strings.Join(subjects, ", "), maxBytes) }
+	return join(missingKeys), join(differentKeys)
 }
 
 func parseKeys(data []byte) ([]chargeingest.Key, error) {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"time"
 
 	"example.com/chargeingest/internal/cli"
 )
@@ -24,6 +25,7 @@ type program struct {
 	notifySignals  func(c chan<- os.Signal, signals ...os.Signal)
 	ignoreSignals  func(signals ...os.Signal)
 	timeouts       shutdownTimeouts
+	tick           func(period time.Duration) <-chan time.Time
 }
 
 func newProgram() *program {
@@ -33,6 +35,7 @@ func newProgram() *program {
 		openStore:     openStore,
 		notifySignals: signal.Notify, ignoreSignals: signal.Ignore,
 		timeouts: defaultShutdownTimeouts(),
+		tick:     time.Tick,
 	}
 }
 

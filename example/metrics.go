@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"net/http"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -11,9 +13,13 @@ import (
 	"example.com/chargeingest/prommetrics"
 )
 
+const readinessTimeout = 2 * time.Second
+
 type metrics struct {
 	*prommetrics.Metrics
 	http.Handler
+
+	registry *prometheus.Registry
 }
 
 func newMetrics() (*metrics, error) {
@@ -26,7 +32,20 @@ func newMetrics() (*metrics, error) {
 	// Every client can read the metrics. The limit keeps the CPU free for events.
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
-	return &metrics{m, mux}, nil
+	return &metrics{m, mux, registry}, nil
+}
+
+func (m *metrics) registerReadiness(ready func(context.Context) bool) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "chargeingest_ready", Help: "Whether the server accepts events, as /readyz reports.",
+	}, func() float64 {
+		ctx, cancel := context.WithTimeout(context.Background(), readinessTimeout)
+		defer cancel()
+		if ready(ctx) {
+			return 1
+		}
+		return 0
+	}))
 }
 
 func (m *metrics) registerStore(s store) error {

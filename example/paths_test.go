@@ -17,7 +17,7 @@ var pathOptions = map[string]string{
 }
 
 func TestPathOptionsAreComplete(t *testing.T) {
-	for _, o := range serverCommand(new(serverConfig), new(keyConfig), new(string)).Options {
+	for _, o := range serverCommand(new(serverConfig), new(keyConfig), new(certificate)).Options {
 		if o.Argument == "PATH" || o.Argument == "FILE" {
 			require.Equal(t, o.Env, pathOptions["-"+o.Name], "an option is not tested")
 		}

@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"syscall"
@@ -31,7 +29,16 @@ func (p *program) serve(ctx context.Context, args []string) error {
 	// Requests in flight need the token keys during the shutdown.
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	go logHangups(background, hangups, logger)
+	metrics, err := newMetrics()
+	if err != nil {
+		return err
+	}
+	if cfg.certificate != nil {
+		cfg.certificate.register(metrics.registry)
+	}
+	manager := &serviceManager{logger: logger}
+	reloaders := newReloaders(cfg, logger, metrics.ObserveKeyReload)
+	go reloadUntilDone(background, reloaders, hangups, p.tick(reloadPeriod), manager)
 	tokens, err := cfg.tokens.start(background, logger)
 	if err != nil {
 		return err
@@ -42,60 +49,22 @@ func (p *program) serve(ctx context.Context, args []string) error {
 		return err
 	}
 	defer l.close()
-	metrics, err := newMetrics()
-	if err != nil {
-		return err
-	}
 	events, err := p.openStore(ctx, cfg.db, storeOptions{logger, metrics.ObserveCommit})
 	if err != nil {
 		return cli.UnlessDone(ctx, err)
 	}
 	svc, err := newService(cfg, tokens, events, metrics, logger)
 	if err == nil {
-		err = p.serveService(ctx, cfg, l, svc)
+		stopRetention := retain(ctx, cfg.retain, events, metrics, logger)
+		err = p.serveService(ctx, cfg, l, svc, manager)
+		stopRetention()
 	}
 	return errors.Join(err, events.Close())
 }
 
-func logHangups(ctx context.Context, hangups <-chan os.Signal, logger *slog.Logger) {
-	for {
-		select {
-		case <-hangups:
-			logger.Info("SIGHUP is ignored: keys and certificates are read only at the start")
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-type listeners struct {
-	main    net.Listener
-	metrics net.Listener // nil if /metrics is served by main
-}
-
-// listen ignores cancellation, which the caller handles later.
-func listen(ctx context.Context, cfg *serverConfig) (l listeners, err error) {
-	ctx = context.WithoutCancel(ctx)
-	if l.main, err = new(net.ListenConfig).Listen(ctx, "tcp", cfg.addr); err != nil {
-		return l, err
-	}
-	if cfg.metricsAddr != "" {
-		if l.metrics, err = new(net.ListenConfig).Listen(ctx, "tcp", cfg.metricsAddr); err != nil {
-			l.close()
-		}
-	}
-	return l, err
-}
-
-func (l listeners) close() {
-	_ = l.main.Close()
-	if l.metrics != nil {
-		_ = l.metrics.Close()
-	}
-}
-
-func (p *program) serveService(ctx context.Context, cfg *serverConfig, l listeners, svc *service) error {
+func (p *program) serveService(ctx context.Context, cfg *serverConfig, l listeners, svc *service, manager *serviceManager) error {
 	logger := svc.logger
+	svc.separateMetrics = l.metrics != nil
 	var requests inFlight
 	srv := newHTTPServer(requests.track(svc), cfg.certificate, logger)
 
@@ -116,6 +85,7 @@ func (p *program) serveService(ctx context.Context, cfg *serverConfig, l listene
 		defer func() { _ = metricsServer.Close() }()
 		logger.Info("listening for /metrics", "addr", l.metrics.Addr())
 	}
+	manager.started()
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	go svc.summary.logEach(background, time.Minute, logger)
@@ -126,6 +96,7 @@ func (p *program) serveService(ctx context.Context, cfg *serverConfig, l listene
 	}
 
 	svc.stopping.Store(true)
+	manager.stopping()
 	logger.Info("stopping", "grace", p.timeouts.total)
 	err := shutDown(ctx, srv, &requests, p.timeouts, logger)
 	svc.summary.log(logger)
@@ -149,7 +120,7 @@ func (p *program) greet(cfg *serverConfig, url string, logger *slog.Logger) {
 
 // newHTTPServer limits each phase of a connection, so that slow clients cannot hold memory
 // forever.
-func newHTTPServer(h http.Handler, certificate *tls.Certificate, logger *slog.Logger) *http.Server {
+func newHTTPServer(h http.Handler, certificate *certificate, logger *slog.Logger) *http.Server {
 	srv := &http.Server{
 		Handler: h,
 
@@ -172,7 +143,7 @@ func newHTTPServer(h http.Handler, certificate *tls.Certificate, logger *slog.Lo
 		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
 	if certificate != nil {
-		srv.TLSConfig = &tls.Config{Certificates: []tls.Certificate{*certificate}, MinVersion: tls.VersionTLS12}
+		srv.TLSConfig = certificate.config()
 	}
 	return srv
 }

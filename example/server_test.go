@@ -22,11 +22,16 @@ import (
 
 func certificateFor(t *testing.T, host string) (certFile, keyFile string) {
 	t.Helper()
+	return certificateUntil(t, host, time.Now().Add(time.Hour))
+}
+
+func certificateUntil(t *testing.T, host string, end time.Time) (certFile, keyFile string) {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: end,
 	}
 	if ip := net.ParseIP(host); ip != nil {
 		template.IPAddresses = []net.IP{ip}
@@ -51,7 +56,7 @@ func TestHTTPServerTimeouts(t *testing.T) {
 	require.Equal(t, 90*time.Second, srv.WriteTimeout)
 	require.Equal(t, 2*time.Minute, srv.IdleTimeout)
 	require.Equal(t, 16<<10, srv.MaxHeaderBytes)
-	require.Len(t, srv.TLSConfig.Certificates, 1)
+	require.NotNil(t, srv.TLSConfig.GetCertificate)
 	require.Nil(t, newHTTPServer(http.NotFoundHandler(), nil, slog.Default()).TLSConfig)
 }
 

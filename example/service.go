@@ -41,12 +41,17 @@ func newService(cfg *serverConfig, tokens *jwtauth.Authorizer, events store, m *
 	if err != nil {
 		return nil, err
 	}
-	return &service{
-		ingest: ingest, tokens: tokens, metrics: m, separateMetrics: cfg.metricsAddr != "", summary: sum, logger: logger,
-	}, nil
+	s := &service{
+		ingest: ingest, tokens: tokens, metrics: m, summary: sum, logger: logger,
+	}
+	m.registerReadiness(func(ctx context.Context) bool { status, _ := s.readiness(ctx); return status == http.StatusOK })
+	return s, nil
 }
 
 func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.RemoteAddr == "" || r.RemoteAddr == "@" {
+		r.RemoteAddr = "unix"
+	}
 	switch path := r.URL.Path; {
 	case path == "/livez":
 		serveHealth(w, r, func() (int, string) { return http.StatusOK, "alive" })

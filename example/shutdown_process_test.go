@@ -30,7 +30,11 @@ type rawConn struct {
 
 func dialRaw(t *testing.T, p *serverProcess) *rawConn {
 	t.Helper()
-	conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
+	network, address := "tcp", strings.TrimPrefix(p.url, "http://")
+	if path, ok := strings.CutPrefix(p.url, "unix:"); ok {
+		network, address = "unix", path
+	}
+	conn, err := net.Dial(network, address)
 	require.NoError(t, err)
 	t.Cleanup(func() { conn.Close() })
 	require.NoError(t, conn.SetDeadline(time.Now().Add(20*time.Second)))

@@ -12,10 +12,15 @@
 //	chargeingest.requests            {request}  by route, http.response.status_code, error.type
 //	chargeingest.request.duration    s          by route
 //	chargeingest.request.body        By         by route, decompressed
+//	chargeingest.requests.discarded  {request}  with a body that was not needed and not read
 //	chargeingest.events              {event}    by replayed
 //	chargeingest.commit.duration     s          by error.type: failure, or absent
 //	chargeingest.commit.events       {event}
-//	chargeingest.store.queue.requests, .queue.events, .wal.size (By), .wal.blocked (s), .checkpoint.age (s)
+//	chargeingest.events.pruned       {event}    if the host application reports it
+//	chargeingest.prunes              {prune}    by error.type: failure, or absent
+//	chargeingest.key.reloads         {reload}   by error.type: failure, or absent
+//	chargeingest.store.queue.requests, .queue.events, .database.size (By), .disk.free (By), .wal.size (By),
+//	.wal.blocked (s), .checkpoint.age (s)
 //
 // Spans get chargeingest.route, .platform, .events, .replayed and .error.
 package otelmetrics
@@ -45,13 +50,17 @@ type Metrics struct {
 	events         metric.Int64Counter
 	commitDuration metric.Float64Histogram
 	commitEvents   metric.Int64Histogram
+	discarded      metric.Int64Counter
+	pruned         metric.Int64Counter
+	prunes         metric.Int64Counter
+	keyReloads     metric.Int64Counter
 }
 
 // New creates the instruments on a meter of p.
 func New(p metric.MeterProvider) (*Metrics, error) {
 	m := &Metrics{meter: p.Meter(scope)}
 	seconds := metric.WithExplicitBucketBoundaries(.00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30)
-	var errs [6]error
+	var errs [10]error
 	m.requests, errs[0] = m.meter.Int64Counter("chargeingest.requests",
 		metric.WithUnit("{request}"), metric.WithDescription("Requests by route, HTTP status and error code."))
 	m.duration, errs[1] = m.meter.Float64Histogram("chargeingest.request.duration", seconds,
@@ -65,6 +74,14 @@ func New(p metric.MeterProvider) (*Metrics, error) {
 	m.commitEvents, errs[5] = m.meter.Int64Histogram("chargeingest.commit.events",
 		metric.WithExplicitBucketBoundaries(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048),
 		metric.WithUnit("{event}"), metric.WithDescription("Events stored per transaction."))
+	m.discarded, errs[6] = m.meter.Int64Counter("chargeingest.requests.discarded",
+		metric.WithUnit("{request}"), metric.WithDescription("Requests with a body that was not needed: its unread rest was discarded."))
+	m.pruned, errs[7] = m.meter.Int64Counter("chargeingest.events.pruned",
+		metric.WithUnit("{event}"), metric.WithDescription("Events deleted because of their age."))
+	m.prunes, errs[8] = m.meter.Int64Counter("chargeingest.prunes",
+		metric.WithUnit("{prune}"), metric.WithDescription("Attempts to delete old events."))
+	m.keyReloads, errs[9] = m.meter.Int64Counter("chargeingest.key.reloads",
+		metric.WithUnit("{reload}"), metric.WithDescription("Attempts to reread the API keys."))
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("otelmetrics: %w", err)
 	}
@@ -85,6 +102,9 @@ func (m *Metrics) ObserveRequest(ctx context.Context, o chargeingest.RequestStat
 	m.requests.Add(ctx, 1, metric.WithAttributes(labels...))
 	m.duration.Record(ctx, o.Duration.Seconds(), byRoute)
 	m.body.Add(ctx, o.Bytes, byRoute)
+	if o.Discarded {
+		m.discarded.Add(ctx, 1)
+	}
 	if o.Route == chargeingest.RouteSingle || o.Route == chargeingest.RouteBatch {
 		m.events.Add(ctx, int64(o.Events-o.Replayed), metric.WithAttributes(attribute.Bool("replayed", false)))
 		m.events.Add(ctx, int64(o.Replayed), metric.WithAttributes(attribute.Bool("replayed", true)))
@@ -103,12 +123,29 @@ func (m *Metrics) ObserveRequest(ctx context.Context, o chargeingest.RequestStat
 // ObserveCommit is the Observer of sqlitestore or pgstore.
 func (m *Metrics) ObserveCommit(c chargeingest.CommitStats) {
 	ctx := context.Background()
+	m.commitDuration.Record(ctx, c.Duration.Seconds(), resultOf(c.Err))
 	if c.Err != nil {
-		m.commitDuration.Record(ctx, c.Duration.Seconds(), metric.WithAttributes(attribute.String("error.type", "failure")))
 		return
 	}
-	m.commitDuration.Record(ctx, c.Duration.Seconds())
 	m.commitEvents.Record(ctx, int64(c.Events))
+}
+
+// ObservePrune records the results of sqlitestore's or pgstore's Prune.
+func (m *Metrics) ObservePrune(deleted int64, err error) {
+	m.pruned.Add(context.Background(), deleted)
+	m.prunes.Add(context.Background(), 1, resultOf(err))
+}
+
+// ObserveKeyReload records an attempt to reread the API keys.
+func (m *Metrics) ObserveKeyReload(err error) {
+	m.keyReloads.Add(context.Background(), 1, resultOf(err))
+}
+
+func resultOf(err error) metric.MeasurementOption {
+	if err == nil {
+		return metric.WithAttributes()
+	}
+	return metric.WithAttributes(attribute.String("error.type", "failure"))
 }
 
 // RegisterStore creates the instruments of one store, read from s at each collection.
@@ -123,13 +160,23 @@ func (m *Metrics) RegisterStore(s chargeingest.StatsReporter) error {
 		metric.WithUnit("s"), metric.WithDescription("Time since the last complete checkpoint of the write-ahead log."))
 	blocked, err5 := m.meter.Float64ObservableGauge("chargeingest.store.wal.blocked",
 		metric.WithUnit("s"), metric.WithDescription("How long a reader has kept the write-ahead log growing, or 0."))
-	err := errors.Join(err1, err2, err3, err4, err5)
+	databaseSize, err6 := m.meter.Int64ObservableGauge("chargeingest.store.database.size",
+		metric.WithUnit("By"), metric.WithDescription("Size of the database without the write-ahead log."))
+	free, err7 := m.meter.Int64ObservableGauge("chargeingest.store.disk.free",
+		metric.WithUnit("By"), metric.WithDescription("Free space on the file system of the database."))
+	err := errors.Join(err1, err2, err3, err4, err5, err6, err7)
 	if err == nil {
 		_, err = m.meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 			stats := s.Stats()
 			o.ObserveInt64(requests, int64(stats.QueuedRequests))
 			o.ObserveInt64(events, int64(stats.QueuedEvents))
 			o.ObserveInt64(walSize, stats.WALBytes)
+			if stats.DatabaseBytes > 0 {
+				o.ObserveInt64(databaseSize, stats.DatabaseBytes)
+			}
+			if stats.FreeBytes > 0 {
+				o.ObserveInt64(free, stats.FreeBytes)
+			}
 			if !stats.LastCheckpoint.IsZero() {
 				o.ObserveFloat64(age, time.Since(stats.LastCheckpoint).Seconds())
 			}
@@ -139,7 +186,7 @@ func (m *Metrics) RegisterStore(s chargeingest.StatsReporter) error {
 				o.ObserveFloat64(blocked, time.Since(stats.WALBlockedSince).Seconds())
 			}
 			return nil
-		}, requests, events, walSize, age, blocked)
+		}, requests, events, databaseSize, free, walSize, age, blocked)
 	}
 	if err != nil {
 		return fmt.Errorf("otelmetrics: %w", err)

@@ -141,6 +141,8 @@ func TestMixedRequests(t *testing.T) {
 	}
 	require.Equal(t, body, int(m["chargeingest.request.body route=charge-data"]+m["chargeingest.request.body route=charge-datas"]))
 	require.Positive(t, m["chargeingest.store.wal.size"])
+	require.Positive(t, m["chargeingest.store.database.size"])
+	require.Positive(t, m["chargeingest.store.disk.free"])
 	require.InDelta(t, 0, m["chargeingest.store.checkpoint.age"], 60)
 	require.Contains(t, m, "chargeingest.store.wal.blocked")
 	require.Zero(t, m["chargeingest.store.wal.blocked"])
@@ -186,4 +188,23 @@ func TestFailedCommit(t *testing.T) {
 	got := collect(t, reader)
 	require.Equal(t, 1, int(got["chargeingest.commit.duration.count error.type=failure"]))
 	require.NotContains(t, got, "chargeingest.commit.events.count")
+}
+
+func TestOperations(t *testing.T) {
+	reader := sdk.NewManualReader()
+	m, err := otelmetrics.New(sdk.NewMeterProvider(sdk.WithReader(reader)))
+	require.NoError(t, err)
+	m.ObservePrune(3, nil)
+	m.ObservePrune(2, errors.New("disk"))
+	m.ObserveKeyReload(nil)
+	m.ObserveKeyReload(errors.New("not JSON"))
+	m.ObserveRequest(t.Context(), chargeingest.RequestStats{Status: 401, Discarded: true})
+	got := collect(t, reader)
+	require.EqualValues(t, 5, got["chargeingest.events.pruned"])
+	for _, name := range []string{
+		"chargeingest.prunes", "chargeingest.prunes error.type=failure", "chargeingest.key.reloads",
+		"chargeingest.key.reloads error.type=failure", "chargeingest.requests.discarded",
+	} {
+		require.EqualValues(t, 1, got[name], name)
+	}
 }

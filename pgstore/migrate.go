@@ -36,6 +36,9 @@ var indexChanges = map[int]indexChange{
 		build: []index{{name: "events_by_id", table: "events", columns: "(id)"}},
 		drop:  []string{"events_id", "events_platform_id_idx"},
 	},
+	// For Prune. With a pending list, some requests would wait for its merging.
+	4: {build: []index{{name: "events_received_at", table: "events", columns: "(received_at)"}}},
+	5: {build: []index{{name: "requests_event_ids", table: "requests", columns: "USING gin (event_ids) WITH (fastupdate = off)"}}},
 }
 
 // Other sessions queue behind a session that waits for an exclusive lock, so the wait is
@@ -62,10 +65,12 @@ func (m *migrator) run(ctx context.Context) error {
 	}
 	var logged bool
 	for n := 0; ; n++ {
-		err := m.try(ctx, files)
+		done, err := m.try(ctx, files)
 		switch {
-		case err == nil:
+		case err == nil && done:
 			return nil
+		case err == nil:
+			continue
 		case ctx.Err() != nil:
 			return fmt.Errorf("not finished in time, perhaps because another session keeps a transaction open: %w", err)
 		case !isBusy(err):
@@ -89,18 +94,19 @@ func isBusy(err error) bool {
 	return errors.Is(err, errMigrating) || code == codeLockNotAvailable || isTransient(err)
 }
 
-// try does not wait for the advisory lock: CREATE INDEX CONCURRENTLY of the process that
-// has it would wait for try's snapshot.
-func (m *migrator) try(ctx context.Context, files []string) error {
+// try migrates to the next version. It does not wait for the advisory lock: CREATE INDEX
+// CONCURRENTLY of the process that has it would wait for try's snapshot. Old versions wait, so
+// the lock is held for one index at a time.
+func (m *migrator) try(ctx context.Context, files []string) (done bool, err error) {
 	version, err := m.version(ctx, m.lockConn)
 	if err != nil || version == len(files) {
-		return err
+		return true, err
 	}
 	if version > len(files) {
-		return fmt.Errorf("%w: the schema has version %d, this package supports up to %d", ErrSchemaTooNew, version, len(files))
+		return false, fmt.Errorf("%w: the schema has version %d, this package supports up to %d", ErrSchemaTooNew, version, len(files))
 	}
 	// At this level a transaction has no snapshot between statements.
-	return pgx.BeginTxFunc(ctx, m.lockConn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+	return false, pgx.BeginTxFunc(ctx, m.lockConn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		var locked bool
 		_, err := tx.Exec(ctx, "SELECT set_config('idle_in_transaction_session_timeout', '0', true)")
 		if err == nil {
@@ -117,14 +123,14 @@ func (m *migrator) try(ctx context.Context, files []string) error {
 			// The portal of the last query keeps its snapshot until a simple query.
 			err = execSimple(ctx, m.lockConn, "SELECT 1")
 		}
-		if err != nil {
+		if err != nil || version >= len(files) {
 			return err
 		}
-		return m.migrateFrom(ctx, version, files)
+		return m.migrateTo(ctx, version+1, files[version])
 	})
 }
 
-func (m *migrator) migrateFrom(ctx context.Context, version int, files []string) (err error) {
+func (m *migrator) migrateTo(ctx context.Context, version int, file string) (err error) {
 	conn, err := m.dial(ctx)
 	if err != nil {
 		return fmt.Errorf("connect to migrate: %w", err)
@@ -134,19 +140,17 @@ func (m *migrator) migrateFrom(ctx context.Context, version int, files []string)
 		defer cancel()
 		_ = conn.Close(ctx)
 	}()
-	for i := version; i < len(files); i++ {
-		text, err := migrations.ReadFile(files[i])
-		if err != nil {
-			return err
-		}
-		change := indexChanges[i+1]
-		err = change.apply(ctx, conn, m.schema)
-		if err == nil {
-			err = m.apply(ctx, conn, i+1, string(text))
-		}
-		if err != nil {
-			return fmt.Errorf("migrate to version %d: %w", i+1, err)
-		}
+	text, err := migrations.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	change := indexChanges[version]
+	err = change.apply(ctx, conn, m.schema)
+	if err == nil {
+		err = m.apply(ctx, conn, version, string(text))
+	}
+	if err != nil {
+		return fmt.Errorf("migrate to version %d: %w", version, err)
 	}
 	return nil
 }

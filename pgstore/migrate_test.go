@@ -107,7 +107,7 @@ CREATE INDEX events_by_id ON ONLY $schema.events (id);`},
 	}
 }
 
-const newest = 3
+const newest = 5
 
 func reader(t *testing.T, pool *pgxpool.Pool, schema string) (end func()) {
 	t.Helper()
@@ -182,7 +182,7 @@ func awaitMigration(t *testing.T, pool *pgxpool.Pool, schema string) {
 
 func newUnmigrated(t *testing.T, pool *pgxpool.Pool, schema string) *Store {
 	t.Helper()
-	_, err := pool.Exec(t.Context(), strings.ReplaceAll(`INSERT INTO $schema.migrations (version) VALUES (2), (3);
+	_, err := pool.Exec(t.Context(), strings.ReplaceAll(`INSERT INTO $schema.migrations (version) VALUES (2), (3), (4), (5);
 ALTER TABLE $schema.requests ADD COLUMN sent text[]`, "$schema", schema))
 	require.NoError(t, err)
 	s := newStore(t, pool, Options{Schema: schema})

@@ -116,7 +116,7 @@ func TestTableBecomesAPartition(t *testing.T) {
 	var indexes string
 	require.NoError(t, pool.QueryRow(t.Context(), `SELECT string_agg(indexdef, ';' ORDER BY indexname) FROM pg_indexes
 WHERE schemaname = $1 AND tablename = 'events_before'`, schema).Scan(&indexes))
-	require.Equal(t, 4, strings.Count(indexes, "CREATE "), indexes)
+	require.Equal(t, 5, strings.Count(indexes, "CREATE "), indexes)
 }
 
 func TestDocumentedQueries(t *testing.T) {

@@ -82,6 +82,8 @@ type Store struct {
 	resetPool    func()
 	writer       *writer
 	reads, scans *limits.Gate
+	pruneBatch   int
+	size         tableSize
 
 	mu      sync.Mutex
 	closed  bool
@@ -101,6 +103,7 @@ func New(ctx context.Context, pool *pgxpool.Pool, o Options) (*Store, error) {
 	s := &Store{
 		options: o, pool: pool, sql: newStatements(quoted(o.Schema)), resetPool: poolResetter(pool),
 		reads: limits.NewGate(connections - 1), scans: limits.NewGate(connections / 2),
+		pruneBatch: pruneBatch,
 	}
 	if err := s.open(ctx); err != nil {
 		return nil, fmt.Errorf("pgstore: %w", err)
@@ -177,9 +180,14 @@ func (s *Store) Ready(ctx context.Context) error {
 }
 
 // Stats implements [chargeingest.StatsReporter].
-func (s *Store) Stats() chargeingest.StoreStats { return s.writer.queue.Stats() }
+func (s *Store) Stats() chargeingest.StoreStats {
+	now := s.writer.queue.Stats()
+	now.NewestEvent = s.writer.ids.Newest()
+	now.DatabaseBytes = s.databaseBytes()
+	return now
+}
 
-// Close stores queued events and waits for reads. Later calls return
+// Close stores queued events, ends Prune and waits for reads. Later calls return
 // chargeingest.ErrClosed. Close does not close the pool.
 func (s *Store) Close() error {
 	s.once.Do(func() {

@@ -1,17 +1,19 @@
 package pgstore
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
-	"strings"
+	"strconv"
 	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"example.com/chargeingest"
+	"example.com/chargeingest/chargeclient"
+	"example.com/chargeingest/chargetest"
 	"example.com/chargeingest/internal/crashtest"
 )
 
@@ -65,12 +67,13 @@ func TestProcessesRaceForReferences(t *testing.T) {
 	pool := newPool(t)
 	schema := newSchema(t, pool)
 	reader := newStore(t, pool, Options{Schema: schema})
-	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections}}
 	var mu sync.Mutex
 	outcomes := make([]race, references)
 	var sending sync.WaitGroup
 	for p := range processes {
 		server := startProcess(t, childSpec{Address: addressOf(t), Schema: schema})
+		client, err := chargeclient.New(chargeclient.Config{URL: server.Address, APIKey: crashtest.Secret, Platform: crashtest.Platforms()[0]})
+		require.NoError(t, err)
 		next := make(chan int)
 		sending.Go(func() {
 			defer close(next)
@@ -85,7 +88,7 @@ func TestProcessesRaceForReferences(t *testing.T) {
 			sending.Go(func() {
 				for i := range next {
 					variant := (p + c) % 3
-					status, replayed, text := sendVariant(t, client, server.Address, i, variant)
+					status, replayed, text := sendVariant(t, client, i, variant)
 					mu.Lock()
 					outcomes[i].add(variant, status, replayed, text)
 					mu.Unlock()
@@ -108,23 +111,16 @@ func TestProcessesRaceForReferences(t *testing.T) {
 	t.Logf("%d requests, %d conflicts", 2*processes*references, conflicts)
 }
 
-func sendVariant(t *testing.T, client *http.Client, address string, reference, variant int) (status int, replayed bool, text string) {
-	body := fmt.Sprintf(`{"product_item_id":"a","pricing_id":"b","pricing_item_id":"c","pricing_item_config_id":"d","reference":"r-%d","value":{"number":"%d"}}`, reference, variant)
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address+"/v1/ingest/charge-data", strings.NewReader(body))
-	if err != nil {
-		return 0, false, err.Error()
+func sendVariant(t *testing.T, client *chargeclient.Client, reference, variant int) (status int, replayed bool, text string) {
+	e := chargetest.Sample(fmt.Sprintf("r-%d", reference))
+	e.Value = &chargeingest.Value{Number: new(strconv.Itoa(variant))}
+	stored, replayed, err := client.Send(t.Context(), e)
+	var failed *chargeclient.Error
+	switch {
+	case err == nil:
+		return http.StatusCreated, replayed, string(stored.JSON)
+	case errors.As(err, &failed):
+		return failed.Status, false, err.Error()
 	}
-	r.Header.Set("X-API-KEY", crashtest.Secret)
-	r.Header.Set("X-Platform-Id", crashtest.Platforms()[0])
-	r.Header.Set("Content-Type", "application/json")
-	res, err := client.Do(r)
-	if err != nil {
-		return 0, false, err.Error()
-	}
-	defer res.Body.Close()
-	response, err := io.ReadAll(res.Body)
-	if err != nil || !json.Valid(response) {
-		return 0, false, fmt.Sprint(err, string(response))
-	}
-	return res.StatusCode, res.Header.Get("Idempotent-Replayed") == "true", string(response)
+	return 0, false, err.Error()
 }

@@ -9,6 +9,8 @@ type statements struct {
 
 	lock, findLocked, findReferences, findReference, findRecords, findRecord string
 
+	indexPlans, lockForPrune, oldEvents, oldRequests, deleteRequests, deleteEvents, missingDelete, databaseBytes string
+
 	newestID, readOnly, missingPrivileges, listBounds, get, list, seqOfReference string
 }
 
@@ -84,6 +86,28 @@ WHERE e.platform = r.platform WINDOW page AS (ORDER BY r.platform, r.key, o.ordi
 CROSS JOIN LATERAL unnest(r.event_ids, r.sent) WITH ORDINALITY AS o(id, sent, ordinal)
 CROSS JOIN LATERAL (SELECT * FROM $schema.events e WHERE e.id = o.id OFFSET 0) e
 WHERE r.platform = $1 AND r.key = $2 AND e.platform = r.platform ORDER BY o.ordinal`),
+
+		// Statistics can be old.
+		indexPlans: `SELECT set_config(s.name, s.value, true) FROM (VALUES ('plan_cache_mode', 'force_custom_plan'), ('enable_seqscan', 'off'), ('jit', 'off')) AS s(name, value)
+WHERE current_setting(s.name, true) IS NOT NULL`,
+		lockForPrune: in(`SELECT 1 FROM $schema.platforms WHERE name = $1 FOR NO KEY UPDATE`),
+		oldEvents: in(`SELECT e.platform, e.seq, e.id, e.received_at FROM $schema.events e
+WHERE e.received_at < $1 AND e.received_at >= $2 AND (e.received_at, e.platform, e.seq) > ($2, $3, $4) ORDER BY e.received_at, e.platform, e.seq LIMIT $5`),
+		oldRequests: in(`SELECT r.key, r.event_ids FROM $schema.requests r WHERE r.platform = $1 AND r.event_ids && $2::text[] AND r.received_at < $3
+AND NOT EXISTS (SELECT 1 FROM $schema.events e WHERE e.platform = $1 AND e.id = ANY(r.event_ids) AND e.received_at >= $3)`),
+		deleteRequests: in(`DELETE FROM $schema.requests WHERE platform = $1 AND key = ANY($2::text[])`),
+		deleteEvents: in(`WITH deleted AS (
+DELETE FROM $schema.events e WHERE e.platform = $1 AND e.id = ANY($2::text[]) AND e.received_at < $3
+AND NOT EXISTS (SELECT 1 FROM $schema.requests r WHERE r.platform = $1 AND r.event_ids @> ARRAY[e.id])
+RETURNING e.reference, e.seq
+), of_references AS (
+DELETE FROM $schema.event_references r USING deleted d WHERE r.platform = $1 AND r.reference = d.reference AND r.seq = d.seq
+)
+SELECT count(*) FROM deleted`),
+		missingDelete: in(`SELECT current_user, coalesce(string_agg('DELETE on $schema.' || w.name, ', ' ORDER BY w.name), '')
+FROM (VALUES ('events'), ('event_references'), ('requests')) AS w(name) WHERE NOT has_table_privilege('$schema.' || w.name, 'DELETE')`),
+		databaseBytes: `SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind = 'r'`,
 
 		newestID: in(`SELECT coalesce(max(last_id), '') FROM $schema.platforms`),
 		readOnly: `SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only') = 'on'`,

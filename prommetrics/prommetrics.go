@@ -7,6 +7,7 @@
 //	chargeingest_requests_total{route,code,error}     code is the HTTP status; error is the error code or empty
 //	chargeingest_request_duration_seconds{route}      histogram
 //	chargeingest_request_body_bytes_total{route}      decompressed
+//	chargeingest_requests_discarded_total             with a body that was not needed and not read
 //	chargeingest_events_accepted_total                newly stored
 //	chargeingest_events_replayed_total                stored before
 //
@@ -20,9 +21,19 @@
 //
 //	chargeingest_store_queued_requests
 //	chargeingest_store_queued_events
+//	chargeingest_store_database_bytes                 without the WAL
+//	chargeingest_store_free_bytes                     on the file system of the database
 //	chargeingest_store_wal_bytes
 //	chargeingest_store_last_checkpoint_timestamp_seconds
 //	chargeingest_store_wal_blocked_seconds            how long a reader has kept the WAL growing
+//
+// Pruning and keys, if the host application reports them:
+//
+//	chargeingest_events_pruned_total
+//	chargeingest_prunes_total{result}                 success or failure
+//	chargeingest_last_prune_timestamp_seconds         of the last success
+//	chargeingest_key_reloads_total{result}            success or failure
+//	chargeingest_key_last_reload_successful           0 or 1
 //
 // events_accepted_total does not count events with an unknown outcome or from
 // Handler.Ingest; commit_events does. Labels never contain a platform, or values that a
@@ -45,15 +56,22 @@ const namespace = "chargeingest"
 type Metrics struct {
 	registerer prometheus.Registerer
 
-	requests *prometheus.CounterVec
-	duration *prometheus.HistogramVec
-	bytes    *prometheus.CounterVec
-	accepted prometheus.Counter
-	replayed prometheus.Counter
+	requests  *prometheus.CounterVec
+	duration  *prometheus.HistogramVec
+	bytes     *prometheus.CounterVec
+	discarded prometheus.Counter
+	accepted  prometheus.Counter
+	replayed  prometheus.Counter
 
 	commits        *prometheus.CounterVec
 	commitDuration prometheus.Histogram
 	commitEvents   prometheus.Histogram
+
+	pruned     prometheus.Counter
+	prunes     *prometheus.CounterVec
+	lastPrune  *prometheus.GaugeVec // no sample before the first success
+	keyReloads *prometheus.CounterVec
+	keysLoaded prometheus.Gauge
 }
 
 // New registers the metrics with r, and returns the error of r. For several endpoints
@@ -69,25 +87,44 @@ func New(r prometheus.Registerer) (*Metrics, error) {
 
 	accepted := counter("events_accepted_total", "Events stored for the first time.")
 	replayed := counter("events_replayed_total", "Events that had already been stored.")
+	discarded := counter("requests_discarded_total", "Requests with a body that was not needed: its unread rest was discarded.")
 	commitDuration := histogram("commit_duration_seconds", "Time from the start of a transaction until it was durable.", seconds)
 	commitEvents := histogram("commit_events", "Events stored per transaction.", prometheus.ExponentialBuckets(1, 2, 12))
+	pruned := counter("events_pruned_total", "Events deleted because of their age.")
+	lastPrune := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: namespace, Name: "last_prune_timestamp_seconds", Help: "Unix time of the last successful deletion of old events.",
+	}, nil)
+	keysLoaded := prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: namespace, Name: "key_last_reload_successful", Help: "Whether the last attempt to reread the API keys succeeded.",
+	})
 	m := &Metrics{
 		registerer: r,
 		requests:   counter("requests_total", "Requests by route, HTTP status and error code.", "route", "code", "error"),
 		duration:   histogram("request_duration_seconds", "Time from the start of a request until its response was written.", seconds, "route"),
 		bytes:      counter("request_body_bytes_total", "Bytes read from request bodies, decompressed.", "route"),
+		discarded:  discarded.WithLabelValues(),
 		accepted:   accepted.WithLabelValues(),
 		replayed:   replayed.WithLabelValues(),
 
 		commits:        counter("commits_total", "Transactions with events, by result.", "result"),
 		commitDuration: commitDuration.WithLabelValues().(prometheus.Histogram),
 		commitEvents:   commitEvents.WithLabelValues().(prometheus.Histogram),
+
+		pruned:     pruned.WithLabelValues(),
+		prunes:     counter("prunes_total", "Attempts to delete old events, by result.", "result"),
+		lastPrune:  lastPrune,
+		keyReloads: counter("key_reloads_total", "Attempts to reread the API keys, by result.", "result"),
+		keysLoaded: keysLoaded,
 	}
 	for _, result := range []string{success, failure} {
-		m.commits.WithLabelValues(result) // so that rate() sees the first failure
+		for _, c := range []*prometheus.CounterVec{m.commits, m.prunes, m.keyReloads} {
+			c.WithLabelValues(result) // so that rate() sees the first failure
+		}
 	}
+	keysLoaded.Set(1)
 	for _, c := range []prometheus.Collector{
-		m.requests, m.duration, m.bytes, accepted, replayed, m.commits, commitDuration, commitEvents,
+		m.requests, m.duration, m.bytes, discarded, accepted, replayed, m.commits, commitDuration, commitEvents,
+		pruned, m.prunes, lastPrune, m.keyReloads, keysLoaded,
 	} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("prommetrics: %w", err)
@@ -105,6 +142,9 @@ func (m *Metrics) ObserveRequest(_ context.Context, o chargeingest.RequestStats)
 	m.requests.WithLabelValues(route, strconv.Itoa(o.Status), string(o.Code)).Inc()
 	m.duration.WithLabelValues(route).Observe(o.Duration.Seconds())
 	m.bytes.WithLabelValues(route).Add(float64(o.Bytes))
+	if o.Discarded {
+		m.discarded.Inc()
+	}
 	if o.Route == chargeingest.RouteSingle || o.Route == chargeingest.RouteBatch {
 		m.accepted.Add(float64(o.Events - o.Replayed))
 		m.replayed.Add(float64(o.Replayed))
@@ -115,13 +155,38 @@ const success, failure = "success", "failure"
 
 // ObserveCommit is the Observer of sqlitestore or pgstore.
 func (m *Metrics) ObserveCommit(c chargeingest.CommitStats) {
+	m.commits.WithLabelValues(resultOf(c.Err)).Inc()
 	if c.Err != nil {
-		m.commits.WithLabelValues(failure).Inc()
 		return
 	}
-	m.commits.WithLabelValues(success).Inc()
 	m.commitDuration.Observe(c.Duration.Seconds())
 	m.commitEvents.Observe(float64(c.Events))
+}
+
+// ObservePrune records the results of sqlitestore's or pgstore's Prune.
+func (m *Metrics) ObservePrune(deleted int64, err error) {
+	m.pruned.Add(float64(deleted))
+	m.prunes.WithLabelValues(resultOf(err)).Inc()
+	if err == nil {
+		m.lastPrune.WithLabelValues().SetToCurrentTime()
+	}
+}
+
+// ObserveKeyReload records an attempt to reread the API keys.
+func (m *Metrics) ObserveKeyReload(err error) {
+	m.keyReloads.WithLabelValues(resultOf(err)).Inc()
+	if err == nil {
+		m.keysLoaded.Set(1)
+	} else {
+		m.keysLoaded.Set(0)
+	}
+}
+
+func resultOf(err error) string {
+	if err != nil {
+		return failure
+	}
+	return success
 }
 
 // RegisterStore registers the metrics of one store, read from s at each scrape.

@@ -28,6 +28,7 @@ import (
 
 type endpoint struct {
 	*chargeingest.Handler
+	*prommetrics.Metrics
 	registry *prometheus.Registry
 }
 
@@ -49,7 +50,7 @@ func newEndpoint(t *testing.T) endpoint {
 		Store: store, Authorizer: keys, Observer: m.ObserveRequest, Logger: slog.New(slog.DiscardHandler),
 	})
 	require.NoError(t, err)
-	return endpoint{h, registry}
+	return endpoint{h, m, registry}
 }
 
 func event(reference string) string {
@@ -145,6 +146,10 @@ func TestMixedRequests(t *testing.T) {
 	require.Zero(t, m["chargeingest_store_queued_events"])
 	require.Zero(t, m["chargeingest_store_queued_requests"])
 	require.Positive(t, m["chargeingest_store_wal_bytes"])
+	require.Positive(t, m["chargeingest_store_database_bytes"])
+	require.Positive(t, m["chargeingest_store_free_bytes"])
+	require.Contains(t, m, "chargeingest_requests_discarded_total")
+	require.Zero(t, m["chargeingest_requests_discarded_total"])
 	require.InDelta(t, time.Now().Unix(), m["chargeingest_store_last_checkpoint_timestamp_seconds"], 60)
 	require.Contains(t, m, "chargeingest_store_wal_blocked_seconds")
 	require.Zero(t, m["chargeingest_store_wal_blocked_seconds"])
@@ -170,12 +175,13 @@ func sum(samples map[string]float64) (total int) {
 func TestNamingConventions(t *testing.T) {
 	e := newEndpoint(t)
 	e.send(http.MethodPost, "/v1/ingest/charge-data", event("a"))
+	e.ObservePrune(0, nil)
 	problems, err := testutil.GatherAndLint(e.registry)
 	require.NoError(t, err)
 	require.Empty(t, problems)
 	families, err := e.registry.Gather()
 	require.NoError(t, err)
-	require.Len(t, families, 13, "every metric was looked at")
+	require.Len(t, families, 21, "every metric was looked at")
 }
 
 func TestClientsCannotMakeLabels(t *testing.T) {
@@ -199,6 +205,41 @@ func TestFailedCommit(t *testing.T) {
 	got := e.scrape(t)
 	require.Equal(t, 1, int(got[`chargeingest_commits_total{result="failure"}`]))
 	require.Zero(t, got["chargeingest_commit_events_count"])
+}
+
+func TestPrunesAndKeyReloads(t *testing.T) {
+	e := newEndpoint(t)
+	const lastPrune = "chargeingest_last_prune_timestamp_seconds"
+	before := e.scrape(t)
+	require.NotContains(t, before, lastPrune)
+	for _, name := range []string{`prunes_total{result="failure"}`, `key_reloads_total{result="failure"}`} {
+		require.Contains(t, before, "chargeingest_"+name, "present before the first failure")
+	}
+	require.EqualValues(t, 1, before["chargeingest_key_last_reload_successful"])
+
+	e.ObservePrune(3, errors.New("disk"))
+	e.ObserveKeyReload(errors.New("not JSON"))
+	failed := e.scrape(t)
+	require.NotContains(t, failed, lastPrune)
+	require.EqualValues(t, 3, failed["chargeingest_events_pruned_total"])
+	require.EqualValues(t, 1, failed[`chargeingest_prunes_total{result="failure"}`])
+	require.EqualValues(t, 1, failed[`chargeingest_key_reloads_total{result="failure"}`])
+	require.Zero(t, failed["chargeingest_key_last_reload_successful"])
+
+	e.ObservePrune(4, nil)
+	e.ObserveKeyReload(nil)
+	m := e.scrape(t)
+	require.EqualValues(t, 7, m["chargeingest_events_pruned_total"])
+	require.EqualValues(t, 1, m[`chargeingest_prunes_total{result="success"}`])
+	require.InDelta(t, time.Now().Unix(), m[lastPrune], 60)
+	require.EqualValues(t, 1, m[`chargeingest_key_reloads_total{result="success"}`])
+	require.EqualValues(t, 1, m["chargeingest_key_last_reload_successful"])
+}
+
+func TestDiscardedBody(t *testing.T) {
+	e := newEndpoint(t)
+	e.ObserveRequest(t.Context(), chargeingest.RequestStats{Status: 401, Discarded: true})
+	require.EqualValues(t, 1, e.scrape(t)["chargeingest_requests_discarded_total"])
 }
 
 type blockedStore struct{ *memstore.Store }

@@ -2,6 +2,7 @@ package sqlitestore
 
 import (
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -36,6 +37,11 @@ func (s *Store) Stats() chargeingest.StoreStats {
 	if wal, err := os.Stat(s.file.path + "-wal"); err == nil { // a closed store has none
 		now.WALBytes = wal.Size()
 	}
+	if database, err := os.Stat(s.file.path); err == nil {
+		now.DatabaseBytes = database.Size()
+	}
+	now.FreeBytes = freeBytes(filepath.Dir(s.file.path))
+	now.NewestEvent = s.writer.ids.Newest()
 	checkpoints := &s.writer.stats
 	checkpoints.mu.Lock()
 	defer checkpoints.mu.Unlock()

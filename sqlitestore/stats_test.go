@@ -3,6 +3,7 @@ package sqlitestore
 import (
 	"bytes"
 	"log/slog"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -42,6 +43,11 @@ func TestStatsOfAGroup(t *testing.T) {
 	require.Zero(t, stats.QueuedRequests)
 	require.Zero(t, stats.QueuedEvents)
 	require.Positive(t, stats.WALBytes)
+	require.Positive(t, stats.DatabaseBytes)
+	require.WithinDuration(t, received(), stats.NewestEvent, time.Second)
+	if runtime.GOOS == "linux" {
+		require.Positive(t, stats.FreeBytes)
+	}
 
 	replayed(t, s, charges("globex", "a"))
 	appended(t, s, charges("globex", "a", "c"))

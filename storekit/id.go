@@ -61,6 +61,16 @@ func (g *IDGenerator) Next(t time.Time) (string, error) {
 	return IDPrefix + id.String(), nil
 }
 
+// Newest returns the time of the newest id, or zero.
+func (g *IDGenerator) Newest() time.Time {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.last.IsZero() {
+		return time.Time{}
+	}
+	return g.last.Timestamp()
+}
+
 // FirstID returns the smallest id for the time t, in milliseconds. Ids generated before t
 // sort before it.
 func FirstID(t time.Time) string {

@@ -6,9 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,14 +37,13 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// testProgram sends its requests to a handler, without a network.
 type testProgram struct {
 	*program
 	out, log *bytes.Buffer
 	env      map[string]string
 }
 
-func newTestProgram(server http.Handler) *testProgram {
+func newTestProgram() *testProgram {
 	tp := &testProgram{program: newProgram(), out: new(bytes.Buffer), log: new(bytes.Buffer), env: make(map[string]string)}
 	tp.stdin, tp.stdout, tp.stderr = strings.NewReader(""), tp.out, tp.log
 	tp.lookupEnv = func(name string) (string, bool) {
@@ -49,6 +51,12 @@ func newTestProgram(server http.Handler) *testProgram {
 		return value, ok
 	}
 	tp.isTerminal = func(io.Writer) bool { return false }
+	return tp
+}
+
+// newOfflineProgram returns a program whose requests need no network, for synctest.
+func newOfflineProgram(server http.Handler) *testProgram {
+	tp := newTestProgram()
 	tp.transport = handlerTransport{server}
 	return tp
 }
@@ -69,19 +77,33 @@ func (h handlerTransport) RoundTrip(r *http.Request) (res *http.Response, err er
 	return w.Result(), nil
 }
 
-func (tp *testProgram) runLoad(ctx context.Context, file string, args ...string) int {
-	return tp.run(ctx, slices.Concat([]string{"load", file, "-api-key", apiKey, "-batch", "10"}, args))
+func (tp *testProgram) runLoad(ctx context.Context, url, file string, args ...string) int {
+	return tp.run(ctx, slices.Concat([]string{"load", file, "-url", url, "-api-key", apiKey, "-batch", "10"}, args))
 }
 
-func (tp *testProgram) runTail(ctx context.Context, args ...string) int {
-	return tp.run(ctx, slices.Concat([]string{"tail", "-api-key", apiKey}, args))
+func (tp *testProgram) runTail(ctx context.Context, url string, args ...string) int {
+	return tp.run(ctx, slices.Concat([]string{"tail", "-url", url, "-api-key", apiKey}, args))
 }
+
+const offline = "http://server" // of newOfflineProgram
 
 const apiKey = "test-key"
 
-type testServer struct{ http.Handler }
+type testServer struct {
+	http.Handler
+	url string
+}
 
 func startServer(t *testing.T, settings ...func(*chargeingest.Config)) *testServer {
+	t.Helper()
+	s := newServer(t, settings...)
+	srv := httptest.NewServer(s)
+	t.Cleanup(srv.Close)
+	s.url = srv.URL
+	return s
+}
+
+func newServer(t *testing.T, settings ...func(*chargeingest.Config)) *testServer {
 	t.Helper()
 	keys, err := chargeingest.NewKeys(chargeingest.Key{
 		Secret: apiKey, Subject: "test", Platforms: []string{chargeingest.DefaultPlatform},
@@ -94,7 +116,7 @@ func startServer(t *testing.T, settings ...func(*chargeingest.Config)) *testServ
 	}
 	h, err := chargeingest.New(cfg)
 	require.NoError(t, err)
-	return &testServer{h}
+	return &testServer{Handler: h, url: offline}
 }
 
 func keepUnknownFields(cfg *chargeingest.Config) { cfg.KeepUnknownFields = true }
@@ -142,6 +164,22 @@ func (s *testServer) events(t *testing.T) []string {
 		}
 		after = "&after=" + *page.Next
 	}
+}
+
+var discardLog = log.New(io.Discard, "", 0)
+
+func proxyTo(t *testing.T, s *testServer, handle func(n int64, forward http.Handler, w http.ResponseWriter, r *http.Request)) string {
+	t.Helper()
+	target, err := url.Parse(s.url)
+	require.NoError(t, err)
+	forward := httputil.NewSingleHostReverseProxy(target)
+	forward.ErrorLog = discardLog
+	var n atomic.Int64
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handle(n.Add(1), forward, w, r)
+	}))
+	t.Cleanup(proxy.Close)
+	return proxy.URL
 }
 
 func (s *testServer) intercept(handle func(n int64, w http.ResponseWriter, r *http.Request)) http.Handler {

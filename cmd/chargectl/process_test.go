@@ -4,13 +4,9 @@ import (
 	"bufio"
 	"io"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"os/exec"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -30,26 +26,6 @@ func TestUsageErrorExitStatus(t *testing.T) {
 	require.Equal(t, 2, exit.ExitCode())
 }
 
-// startProxy calls before and after with the number of each request, from 1.
-func startProxy(t *testing.T, s *serverProcess, before, after func(n int64)) string {
-	t.Helper()
-	target, err := url.Parse(s.url)
-	require.NoError(t, err)
-	var n atomic.Int64
-	forward := httputil.NewSingleHostReverseProxy(target)
-	forward.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }
-	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		n := n.Add(1)
-		before(n)
-		forward.ServeHTTP(w, r)
-		after(n)
-	}))
-	t.Cleanup(proxy.Close)
-	return proxy.URL
-}
-
-func ignore(int64) {}
-
 func storedNumbers(t *testing.T, s *serverProcess) []string {
 	t.Helper()
 	out, err := asProcess(t, "tail", "-follow=false", "-url", s.url, "-api-key", apiKey).Output()
@@ -62,7 +38,8 @@ func TestLoadKilledAndRestartedStoresOnce(t *testing.T) {
 		s := startServerProcess(t)
 		file := writeEvents(t, eventLines(65)...)
 		reached := make(chan struct{})
-		url := startProxy(t, s, ignore, func(n int64) {
+		url := proxyTo(t, &testServer{url: s.url}, func(n int64, forward http.Handler, w http.ResponseWriter, r *http.Request) {
+			forward.ServeHTTP(w, r)
 			if n == killedAt {
 				close(reached)
 			}
@@ -95,11 +72,11 @@ func TestServerKilledDuringLoadAndTail(t *testing.T) {
 	require.NoError(t, tail.Start())
 
 	file := writeEvents(t, eventLines(300)...)
-	url := startProxy(t, s, func(n int64) {
+	url := proxyTo(t, &testServer{url: s.url}, func(n int64, forward http.Handler, w http.ResponseWriter, r *http.Request) {
 		if n == 30 {
 			s.killAndRestart(t)
 		}
-	}, func(n int64) {
+		forward.ServeHTTP(w, r)
 		if n == 5 || n == 55 {
 			s.killAndRestart(t)
 			panic(http.ErrAbortHandler) // the response is lost

@@ -12,7 +12,7 @@ import (
 )
 
 func newProgressProgram(terminal bool) (tp *testProgram, clock *time.Time) {
-	tp = newTestProgram(nil)
+	tp = newTestProgram()
 	clock = new(time.Time)
 	*clock = time.Date(2026, 9, 1, 0, 0, 0, 0, time.UTC)
 	tp.now = func() time.Time { return *clock }

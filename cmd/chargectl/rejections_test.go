@@ -21,13 +21,13 @@ func invalidEvent(n int) string {
 }
 
 func TestLoadPrintsRejectedLines(t *testing.T) {
-	s := startServer(t)
+	s := newServer(t)
 	lines := eventLines(45)
 	lines[24] = invalidEvent(25)
 	lines[26] = strings.Replace(lines[26], `"27.50"`, "27.50", 1)
 	file := writeEvents(t, lines...)
-	tp := newTestProgram(s)
-	require.Equal(t, 1, tp.runLoad(t.Context(), file))
+	tp := newOfflineProgram(s)
+	require.Equal(t, 1, tp.runLoad(t.Context(), offline, file))
 	printed := strings.Split(tp.log.String(), "\n")
 	require.Len(t, printed, 4, tp.log)
 	require.Contains(t, printed[0], file+":25: pricing_id is missing")
@@ -38,15 +38,15 @@ func TestLoadPrintsRejectedLines(t *testing.T) {
 }
 
 func TestLoadStopsAtUnreferencedRejection(t *testing.T) {
-	s := startServer(t)
+	s := newServer(t)
 	lines := []string{eventLine(1)}
 	for n := 2; n <= 200; n++ {
 		lines = append(lines, unreferencedLine(n))
 	}
 	lines[5] = "[]"
 	file := writeEvents(t, lines...)
-	tp := newTestProgram(s)
-	require.Equal(t, 1, tp.runLoad(t.Context(), file))
+	tp := newOfflineProgram(s)
+	require.Equal(t, 1, tp.runLoad(t.Context(), offline, file))
 	require.Contains(t, tp.log.String(), file+":6: the event must be ")
 	stored := len(s.events(t))
 	require.Contains(t, tp.log.String(), fmt.Sprintf("so far %d events: %d new, 0 already stored, 1 rejected", stored+1, stored))
@@ -54,12 +54,12 @@ func TestLoadStopsAtUnreferencedRejection(t *testing.T) {
 }
 
 func TestLoadStopsAtInvalidLine(t *testing.T) {
-	s := startServer(t)
+	s := newServer(t)
 	lines := eventLines(25)
 	lines[12] = "hello"
 	file := writeEvents(t, lines...)
-	tp := newTestProgram(s)
-	require.Equal(t, 1, tp.runLoad(t.Context(), file))
+	tp := newOfflineProgram(s)
+	require.Equal(t, 1, tp.runLoad(t.Context(), offline, file))
 	require.Regexp(t, "^"+file+":13: the line is not valid JSON.*\nchargectl: load stopped: lines were rejected, see above; "+file+
 		": lines 12 to 23 not sent; so far 12 events: 11 new, 0 already stored, 1 rejected\n$", tp.log.String())
 	require.Len(t, s.events(t), 11)
@@ -68,8 +68,8 @@ func TestLoadStopsAtInvalidLine(t *testing.T) {
 func loadRejects(t *testing.T, server http.Handler, out string, lines []string, args ...string) []rejection {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "rejects.ndjson")
-	tp := newTestProgram(server)
-	require.Equal(t, 1, tp.runLoad(t.Context(), writeEvents(t, lines...), append(args, "-rejects", path)...), tp.log)
+	tp := newOfflineProgram(server)
+	require.Equal(t, 1, tp.runLoad(t.Context(), offline, writeEvents(t, lines...), append(args, "-rejects", path)...), tp.log)
 	require.Equal(t, out, tp.out.String())
 	text, err := os.ReadFile(path)
 	require.NoError(t, err)
@@ -89,7 +89,7 @@ func loadRejects(t *testing.T, server http.Handler, out string, lines []string, 
 }
 
 func TestRejectsFile(t *testing.T) {
-	s := startServer(t)
+	s := newServer(t)
 	status, body := s.send(t, http.MethodPost, "/v1/ingest/charge-data", strings.Replace(eventLine(7), `"7.50"`, `"4"`, 1))
 	require.Equal(t, http.StatusCreated, status, body)
 	lines := eventLines(25)
@@ -146,7 +146,7 @@ func TestManyRejections(t *testing.T) {
 	} {
 		for _, kind := range []string{"invalid", "conflicting"} {
 			t.Run(kind+" "+name, func(t *testing.T) {
-				s := startServer(t)
+				s := newServer(t)
 				var lines []string
 				rejected, stored := make([]int, 0), make([]string, 0)
 				for n := 1; n <= 1000; n++ {
@@ -172,8 +172,8 @@ func TestManyRejections(t *testing.T) {
 				}
 				require.Equal(t, rejected, got)
 				require.LessOrEqual(t, requests.Load(), int64(2*1000))
-				tp := newTestProgram(s)
-				require.Equal(t, 0, tp.runTail(t.Context(), "-follow=false"), tp.log)
+				tp := newOfflineProgram(s)
+				require.Equal(t, 0, tp.runTail(t.Context(), offline, "-follow=false"), tp.log)
 				var numbers []string
 				for _, n := range eventNumbers(strings.Split(strings.TrimSpace(tp.out.String()), "\n")) {
 					if n != "" && !strings.HasPrefix(n, "other") {
@@ -188,15 +188,15 @@ func TestManyRejections(t *testing.T) {
 
 func TestTooLargeBatchIsSplit(t *testing.T) {
 	const limit = 1000
-	s := startServer(t, func(cfg *chargeingest.Config) { cfg.MaxBodyBytes = limit })
+	s := newServer(t, func(cfg *chargeingest.Config) { cfg.MaxBodyBytes = limit })
 	lines := eventLines(25)
 	file := writeEvents(t, lines...)
-	tp := newTestProgram(s)
-	require.Equal(t, 0, tp.runLoad(t.Context(), file), tp.log)
+	tp := newOfflineProgram(s)
+	require.Equal(t, 0, tp.runLoad(t.Context(), offline, file), tp.log)
 	require.Equal(t, "25 events: 25 new, 0 already stored, 0 rejected\n", tp.out.String())
 
-	few := newTestProgram(startServer(t, func(cfg *chargeingest.Config) { cfg.MaxBatchEvents = 3 }))
-	require.Equal(t, 0, few.runLoad(t.Context(), file), few.log)
+	few := newOfflineProgram(newServer(t, func(cfg *chargeingest.Config) { cfg.MaxBatchEvents = 3 }))
+	require.Equal(t, 0, few.runLoad(t.Context(), offline, file), few.log)
 	require.Equal(t, tp.out.String(), few.out.String())
 
 	lines[6] = strings.Replace(lines[6], "{", "{"+strings.Repeat(" ", limit), 1)
@@ -216,7 +216,7 @@ func TestTooLargeBatchIsSplit(t *testing.T) {
 }
 
 func TestRejectionWithoutIndex(t *testing.T) {
-	s := startServer(t)
+	s := newServer(t)
 	lines := eventLines(25)
 	lines[16] = strings.Replace(lines[16], "{", `{"id":`+strings.Repeat("[", 40)+strings.Repeat("]", 40)+",", 1)
 	rejects := loadRejects(t, s, "25 events: 24 new, 0 already stored, 1 rejected\n", lines)
@@ -225,12 +225,12 @@ func TestRejectionWithoutIndex(t *testing.T) {
 }
 
 func TestConflictingKeyIsARejection(t *testing.T) {
-	s := startServer(t)
+	s := newServer(t)
 	other := s.intercept(func(n int64, w http.ResponseWriter, r *http.Request) {
 		r.Body = io.NopCloser(strings.NewReader(`{"charge_datas":[` + unreferencedLine(2) + `]}`))
 		s.ServeHTTP(w, r)
 	})
-	require.Equal(t, 0, newTestProgram(other).runLoad(t.Context(), writeEvents(t, unreferencedLine(1))))
+	require.Equal(t, 0, newOfflineProgram(other).runLoad(t.Context(), offline, writeEvents(t, unreferencedLine(1))))
 	rejects := loadRejects(t, s, "2 events: 1 new, 0 already stored, 1 rejected\n", []string{unreferencedLine(3), unreferencedLine(1)})
 	require.Equal(t, 2, rejects[0].Line)
 	require.Equal(t, chargeingest.CodeIdempotencyCheckFailed, rejects[0].Errors[0].Code)
@@ -238,8 +238,8 @@ func TestConflictingKeyIsARejection(t *testing.T) {
 
 func TestRejectsFileIsNotOverwritten(t *testing.T) {
 	path := writeEvents(t, "precious")
-	tp := newTestProgram(nil)
-	require.Equal(t, 2, tp.runLoad(t.Context(), writeEvents(t, eventLine(1)), "-rejects", path))
+	tp := newTestProgram()
+	require.Equal(t, 2, tp.runLoad(t.Context(), offline, writeEvents(t, eventLine(1)), "-rejects", path))
 	require.Equal(t, "chargectl: load: -rejects: open "+path+": file exists\n", tp.log.String())
 	text, err := os.ReadFile(path)
 	require.NoError(t, err)
@@ -247,11 +247,11 @@ func TestRejectsFileIsNotOverwritten(t *testing.T) {
 }
 
 func TestNoRejectsFileWithoutRejections(t *testing.T) {
-	s := startServer(t)
+	s := newServer(t)
 	path := filepath.Join(t.TempDir(), "rejects")
 	for range 2 {
-		tp := newTestProgram(s)
-		require.Equal(t, 0, tp.runLoad(t.Context(), writeEvents(t, eventLines(5)...), "-rejects", path), tp.log)
+		tp := newOfflineProgram(s)
+		require.Equal(t, 0, tp.runLoad(t.Context(), offline, writeEvents(t, eventLines(5)...), "-rejects", path), tp.log)
 		require.NoFileExists(t, path)
 	}
 }

@@ -31,11 +31,11 @@ func TestLoadInDifferentBatches(t *testing.T) {
 		{"the order of the lines was changed", all, reversed(all), "10", 45},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := startServer(t)
-			tp := newTestProgram(s)
-			require.Equal(t, 0, tp.runLoad(t.Context(), writeEvents(t, c.first...)), tp.log)
-			again := newTestProgram(s)
-			require.Equal(t, 0, again.runLoad(t.Context(), writeEvents(t, c.second...), "-batch", c.batch), again.log)
+			s := newServer(t)
+			tp := newOfflineProgram(s)
+			require.Equal(t, 0, tp.runLoad(t.Context(), offline, writeEvents(t, c.first...)), tp.log)
+			again := newOfflineProgram(s)
+			require.Equal(t, 0, again.runLoad(t.Context(), offline, writeEvents(t, c.second...), "-batch", c.batch), again.log)
 			n := len(c.second)
 			require.Equal(t, fmt.Sprintf("%d events: %d new, %d already stored, 0 rejected\n", n, n-c.replayed, c.replayed), again.out.String())
 			require.ElementsMatch(t, eventNumbers(all), eventNumbers(s.events(t)))
@@ -56,16 +56,16 @@ func TestLoadReformattedFileStoresOnce(t *testing.T) {
 		first, rest, _ := strings.Cut(line, ",")
 		edited = append(edited, "", "{ "+strings.TrimSuffix(rest, "}")+" , "+strings.TrimPrefix(first, "{")+"}\r")
 	}
-	s := startServer(t)
+	s := newServer(t)
 	for _, lines := range [][]string{lines, edited} {
-		tp := newTestProgram(s)
-		require.Equal(t, 0, tp.runLoad(t.Context(), writeEvents(t, lines...)), tp.log)
+		tp := newOfflineProgram(s)
+		require.Equal(t, 0, tp.runLoad(t.Context(), offline, writeEvents(t, lines...)), tp.log)
 	}
 	require.ElementsMatch(t, eventNumbers(lines), eventNumbers(s.events(t)))
 }
 
 func TestLoadStoresEqualUnreferencedLines(t *testing.T) {
-	s := startServer(t)
+	s := newServer(t)
 	lines := []string{unreferencedLine(1), unreferencedLine(2), unreferencedLine(1), unreferencedLine(1), eventLine(5), eventLine(5)}
 	for i, c := range []struct {
 		lines []string
@@ -76,15 +76,15 @@ func TestLoadStoresEqualUnreferencedLines(t *testing.T) {
 		{lines, nil, "6 events: 2 new, 4 already stored, 0 rejected\n"},
 		{lines, []string{"-batch", "1"}, "6 events: 0 new, 6 already stored, 0 rejected\n"},
 	} {
-		tp := newTestProgram(s)
-		require.Equal(t, 0, tp.runLoad(t.Context(), writeEvents(t, c.lines...), c.args...), tp.log)
+		tp := newOfflineProgram(s)
+		require.Equal(t, 0, tp.runLoad(t.Context(), offline, writeEvents(t, c.lines...), c.args...), tp.log)
 		require.Equal(t, c.out, tp.out.String(), i)
 	}
 	require.ElementsMatch(t, []string{"1", "2", "1", "1", "5"}, eventNumbers(s.events(t)))
 }
 
 func TestLoadID(t *testing.T) {
-	s := startServer(t)
+	s := newServer(t)
 	dir := t.TempDir()
 	for _, c := range []struct {
 		file     string
@@ -102,8 +102,8 @@ func TestLoadID(t *testing.T) {
 		file := filepath.Join(dir, c.file)
 		require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o700))
 		require.NoError(t, os.WriteFile(file, []byte(eventLine(1)+"\n"+strings.Repeat(unreferencedLine(2)+"\n\n", 11)), 0o600))
-		tp := newTestProgram(s)
-		require.Equal(t, 0, tp.runLoad(t.Context(), file, c.args...), tp.log)
+		tp := newOfflineProgram(s)
+		require.Equal(t, 0, tp.runLoad(t.Context(), offline, file, c.args...), tp.log)
 		if c.replayed {
 			require.Equal(t, "12 events: 0 new, 12 already stored, 0 rejected\n", tp.out.String())
 			require.Equal(t, file+": warning: 11 events without a reference had already been stored, by an earlier load with the same -load-id, and were "+
@@ -120,14 +120,14 @@ func TestLoadID(t *testing.T) {
 func TestLoadWarningAfterRetry(t *testing.T) {
 	file := writeEvents(t, unreferencedLine(1))
 	synctest.Test(t, func(t *testing.T) {
-		s := startServer(t)
-		tp := newTestProgram(s.intercept(func(n int64, w http.ResponseWriter, r *http.Request) {
+		s := newServer(t)
+		tp := newOfflineProgram(s.intercept(func(n int64, w http.ResponseWriter, r *http.Request) {
 			if n == 1 {
 				s.loseResponse(r)
 			}
 			s.ServeHTTP(w, r)
 		}))
-		require.Equal(t, 0, tp.runLoad(t.Context(), file), tp.log)
+		require.Equal(t, 0, tp.runLoad(t.Context(), offline, file), tp.log)
 		require.Contains(t, tp.log.String(), "already been stored, by an earlier load with the same -load-id, or by a request of this load that was sent again, and")
 		require.Len(t, s.events(t), 1)
 	})

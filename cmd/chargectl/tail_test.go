@@ -28,10 +28,10 @@ func joinLines(events []string) string { return strings.Join(events, "\n") + "\n
 func TestTailPrintsEventsInOrder(t *testing.T) {
 	for name, n := range map[string]int{"last page not full": 2*pageEvents + 1, "last page full": pageEvents} {
 		t.Run(name, func(t *testing.T) {
-			s := startServer(t)
+			s := newServer(t)
 			s.store(t, 1, n)
-			tp := newTestProgram(s)
-			require.Equal(t, 0, tp.runTail(t.Context(), "-follow=false"), tp.log)
+			tp := newOfflineProgram(s)
+			require.Equal(t, 0, tp.runTail(t.Context(), offline, "-follow=false"), tp.log)
 			require.Equal(t, joinLines(s.events(t)), tp.out.String())
 			require.Equal(t, "position: "+tp.lastPosition(t)+"\n", tp.log.String())
 		})
@@ -39,15 +39,15 @@ func TestTailPrintsEventsInOrder(t *testing.T) {
 }
 
 func TestTailContinuesFromPosition(t *testing.T) {
-	s := startServer(t)
+	s := newServer(t)
 	all := ""
 	args := []string{"-follow=false"}
 	for _, last := range []int{0, 3, 3, 7} {
 		if last > 0 {
 			s.store(t, 1, last)
 		}
-		tp := newTestProgram(s)
-		require.Equal(t, 0, tp.runTail(t.Context(), args...), tp.log)
+		tp := newOfflineProgram(s)
+		require.Equal(t, 0, tp.runTail(t.Context(), offline, args...), tp.log)
 		all += tp.out.String()
 		args = []string{"-follow=false", "-from", tp.lastPosition(t)}
 	}
@@ -55,10 +55,10 @@ func TestTailContinuesFromPosition(t *testing.T) {
 }
 
 func TestTailInterruptedWhileWriting(t *testing.T) {
-	s := startServer(t)
+	s := newServer(t)
 	s.store(t, 1, 3*pageEvents)
 	ctx, interrupt := context.WithCancel(t.Context())
-	first := newTestProgram(s)
+	first := newOfflineProgram(s)
 	pages := 0
 	first.stdout = writerFunc(func(p []byte) (int, error) {
 		if pages++; pages == 2 {
@@ -66,23 +66,23 @@ func TestTailInterruptedWhileWriting(t *testing.T) {
 		}
 		return first.out.Write(p)
 	})
-	require.Equal(t, 0, first.runTail(ctx))
+	require.Equal(t, 0, first.runTail(ctx, offline))
 	require.Equal(t, 2*pageEvents, strings.Count(first.out.String(), "\n"))
 
-	second := newTestProgram(s)
-	require.Equal(t, 0, second.runTail(t.Context(), "-follow=false", "-from", first.lastPosition(t)), second.log)
+	second := newOfflineProgram(s)
+	require.Equal(t, 0, second.runTail(t.Context(), offline, "-follow=false", "-from", first.lastPosition(t)), second.log)
 	require.Equal(t, joinLines(s.events(t)), first.out.String()+second.out.String())
 }
 
 func TestTailFollows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := startServer(t)
+		s := newServer(t)
 		s.store(t, 1, 2)
 		ctx, interrupt := context.WithCancel(t.Context())
-		tp := newTestProgram(s)
+		tp := newOfflineProgram(s)
 		status := make(chan int)
 		started := time.Now()
-		go func() { status <- tp.runTail(ctx, "-interval", "3s") }()
+		go func() { status <- tp.runTail(ctx, offline, "-interval", "3s") }()
 		for i, last := range []int{2, 3, 10} {
 			s.store(t, 1, last)
 			time.Sleep(3 * time.Second)
@@ -99,14 +99,14 @@ func TestTailFollows(t *testing.T) {
 func TestTailFromNow(t *testing.T) {
 	for _, stored := range []int{0, 2} {
 		synctest.Test(t, func(t *testing.T) {
-			s := startServer(t)
+			s := newServer(t)
 			if stored > 0 {
 				s.store(t, 1, stored)
 			}
 			ctx, interrupt := context.WithCancel(t.Context())
-			tp := newTestProgram(s)
+			tp := newOfflineProgram(s)
 			status := make(chan int)
-			go func() { status <- tp.runTail(ctx, "-from", "now") }()
+			go func() { status <- tp.runTail(ctx, offline, "-from", "now") }()
 			synctest.Wait()
 			s.store(t, 5, 6)
 			time.Sleep(time.Second)
@@ -116,24 +116,24 @@ func TestTailFromNow(t *testing.T) {
 			require.Equal(t, []string{"5", "6"}, eventNumbers(strings.Split(strings.TrimSpace(tp.out.String()), "\n")))
 		})
 	}
-	s := startServer(t)
+	s := newServer(t)
 	s.store(t, 1, 2)
-	tp := newTestProgram(s)
-	require.Equal(t, 0, tp.runTail(t.Context(), "-from", "now", "-follow=false"))
+	tp := newOfflineProgram(s)
+	require.Equal(t, 0, tp.runTail(t.Context(), offline, "-from", "now", "-follow=false"))
 	require.Empty(t, tp.out.String())
-	again := newTestProgram(s)
+	again := newOfflineProgram(s)
 	s.store(t, 5, 5)
-	require.Equal(t, 0, again.runTail(t.Context(), "-from", tp.lastPosition(t), "-follow=false"))
+	require.Equal(t, 0, again.runTail(t.Context(), offline, "-from", tp.lastPosition(t), "-follow=false"))
 	require.Equal(t, []string{"5"}, eventNumbers(strings.Split(strings.TrimSpace(again.out.String()), "\n")))
 }
 
 func TestTailRetriesWithoutLimit(t *testing.T) {
 	for _, from := range []string{"start", "now"} {
 		synctest.Test(t, func(t *testing.T) {
-			s := startServer(t)
+			s := newServer(t)
 			ctx, interrupt := context.WithCancel(t.Context())
 			const outage = 500 // attempts, which take hours; load gives up after minutes
-			tp := newTestProgram(s.intercept(func(n int64, w http.ResponseWriter, r *http.Request) {
+			tp := newOfflineProgram(s.intercept(func(n int64, w http.ResponseWriter, r *http.Request) {
 				switch {
 				case n < outage/2:
 					w.WriteHeader(http.StatusServiceUnavailable)
@@ -146,7 +146,7 @@ func TestTailRetriesWithoutLimit(t *testing.T) {
 				}
 				s.ServeHTTP(w, r)
 			}))
-			require.Equal(t, 0, tp.runTail(ctx, "-from", from))
+			require.Equal(t, 0, tp.runTail(ctx, offline, "-from", from))
 			require.Equal(t, joinLines(s.events(t)), tp.out.String())
 			require.Equal(t, outage, strings.Count(tp.log.String(), "\n"))
 			require.Contains(t, tp.log.String(), "503 Service Unavailable, after 2 attempts; retrying in ")
@@ -156,15 +156,15 @@ func TestTailRetriesWithoutLimit(t *testing.T) {
 
 func TestTailWithoutFollowGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tp := newTestProgram(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
-		require.Equal(t, 1, tp.runTail(t.Context(), "-follow=false"))
+		tp := newOfflineProgram(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
+		require.Equal(t, 1, tp.runTail(t.Context(), offline, "-follow=false"))
 		require.Contains(t, tp.log.String(), "chargectl: request failed: ")
 		require.NotContains(t, tp.log.String(), "position")
 	})
 }
 
 func TestTailPermanentErrors(t *testing.T) {
-	s := startServer(t)
+	s := newServer(t)
 	s.store(t, 1, 1)
 	other := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") })
 	for _, c := range []struct {
@@ -177,7 +177,7 @@ func TestTailPermanentErrors(t *testing.T) {
 		{"not the endpoint", other, apiKey, "x", "position: x\nchargectl: response 200 OK: this is not a response of the charge event endpoint"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			tp := newTestProgram(c.server)
+			tp := newOfflineProgram(c.server)
 			require.Equal(t, 1, tp.run(t.Context(), []string{"tail", "-api-key", c.key, "-from", c.position}))
 			require.True(t, strings.HasPrefix(tp.log.String(), c.text), tp.log)
 			require.Equal(t, 2, strings.Count(tp.log.String(), "\n"))
@@ -187,9 +187,9 @@ func TestTailPermanentErrors(t *testing.T) {
 }
 
 func TestTailWriteErrorKeepsPosition(t *testing.T) {
-	s := startServer(t)
+	s := newServer(t)
 	s.store(t, 1, 2*pageEvents)
-	tp := newTestProgram(s)
+	tp := newOfflineProgram(s)
 	pages := 0
 	tp.stdout = writerFunc(func(p []byte) (int, error) {
 		if pages++; pages == 2 {
@@ -197,22 +197,22 @@ func TestTailWriteErrorKeepsPosition(t *testing.T) {
 		}
 		return tp.out.Write(p)
 	})
-	require.Equal(t, 1, tp.runTail(t.Context()))
+	require.Equal(t, 1, tp.runTail(t.Context(), offline))
 	position, failure, _ := strings.Cut(tp.log.String(), "\n")
 	require.Equal(t, "chargectl: write to standard output: closed\n", failure)
 
-	again := newTestProgram(s)
-	require.Equal(t, 0, again.runTail(t.Context(), "-follow=false", "-from", strings.TrimPrefix(position, "position: ")), again.log)
+	again := newOfflineProgram(s)
+	require.Equal(t, 0, again.runTail(t.Context(), offline, "-follow=false", "-from", strings.TrimPrefix(position, "position: ")), again.log)
 	require.Equal(t, joinLines(s.events(t)), tp.out.String()+again.out.String())
 }
 
 func TestTailPrintsOneUnchangedLinePerEvent(t *testing.T) {
-	s := startServer(t, keepUnknownFields)
+	s := newServer(t, keepUnknownFields)
 	odd := "\"exact\":{\"a\": 1.50,\n \"b\":[1E2,\t\"\\u00e9 <&>\"]}"
 	status, body := s.send(t, http.MethodPost, "/v1/ingest/charge-data", strings.Replace(eventLine(1), "{", "{"+odd+",", 1))
 	require.Equal(t, http.StatusCreated, status, body)
-	tp := newTestProgram(s)
-	require.Equal(t, 0, tp.runTail(t.Context(), "-follow=false"), tp.log)
+	tp := newOfflineProgram(s)
+	require.Equal(t, 0, tp.runTail(t.Context(), offline, "-follow=false"), tp.log)
 	require.Equal(t, 1, strings.Count(tp.out.String(), "\n"))
 	require.Contains(t, tp.out.String(), `"exact":{"a":1.50,"b":[1E2,"\u00e9 <&>"]}`)
 }
@@ -230,26 +230,26 @@ func TestTailEscapesOnATerminal(t *testing.T) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(page)
 	})
-	onTerminal := newTestProgram(s)
+	onTerminal := newOfflineProgram(s)
 	onTerminal.isTerminal = func(w io.Writer) bool { return w == onTerminal.stdout }
-	require.Equal(t, 0, onTerminal.runTail(t.Context(), "-follow=false"), onTerminal.log)
+	require.Equal(t, 0, onTerminal.runTail(t.Context(), offline, "-follow=false"), onTerminal.log)
 	require.Contains(t, onTerminal.out.String(), `{"id":"é\u001b`+escapedControls+`€","n":1.50}`)
 	require.JSONEq(t, event, onTerminal.out.String())
 
-	toFile := newTestProgram(s)
-	require.Equal(t, 0, toFile.runTail(t.Context(), "-follow=false"), toFile.log)
+	toFile := newOfflineProgram(s)
+	require.Equal(t, 0, toFile.runTail(t.Context(), offline, "-follow=false"), toFile.log)
 	require.Equal(t, event+"\n", toFile.out.String())
 }
 
 func TestTailText(t *testing.T) {
-	s := startServer(t)
+	s := newServer(t)
 	event := strings.Replace(eventLine(1), `"value":{"number":"1.50"}`,
 		`"customer_id":"id","customer_reference":"ACME`+controls[1:]+`","value":{"number":"-1.50","amount":{"quantity":"12.00","currency":"EUR"},"count":"3"}`, 1)
 	for _, line := range []string{event, strings.Replace(unreferencedLine(2), `"value":{"number":"2.50"}`, `"customer_id":"cust_1","value":{}`, 1), eventLine(3)} {
 		s.storeLine(t, line)
 	}
-	tp := newTestProgram(s)
-	require.Equal(t, 0, tp.runTail(t.Context(), "-follow=false", "-format", "text"), tp.log)
+	tp := newOfflineProgram(s)
+	require.Equal(t, 0, tp.runTail(t.Context(), offline, "-follow=false", "-format", "text"), tp.log)
 	lines := strings.Split(regexp.MustCompile(`chda_\w{26}`).ReplaceAllString(tp.out.String(), "ID"), "\n")
 	require.Equal(t, []string{
 		`2026-09-01T09:00:29+09:00  ID  ref-1                     ACME` + escapedControls[6:] + `  number -1.50, amount 12.00 EUR, count 3`,

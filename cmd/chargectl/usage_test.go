@@ -44,7 +44,7 @@ func TestUsageErrors(t *testing.T) {
 		{args: "load events -rejects none/out -api-key k", stderr: "load: -rejects: open none/out: no such file or directory"},
 	} {
 		t.Run(c.args+" "+c.env, func(t *testing.T) {
-			tp := newTestProgram(nil)
+			tp := newTestProgram()
 			if name, value, ok := strings.Cut(c.env, "="); ok {
 				tp.env[name] = value
 			}
@@ -63,13 +63,13 @@ func TestHelp(t *testing.T) {
 		"-version": "chargectl ", "load -version": "chargectl ", "tail x --version": "chargectl ",
 	} {
 		t.Run(args, func(t *testing.T) {
-			tp := newTestProgram(nil)
+			tp := newTestProgram()
 			require.Equal(t, 0, tp.run(t.Context(), strings.Fields(args)))
 			require.Empty(t, tp.log.String())
 			require.Contains(t, tp.out.String(), text)
 		})
 	}
-	tp := newTestProgram(nil)
+	tp := newTestProgram()
 	tp.stdout = writerFunc(func([]byte) (int, error) { return 0, errors.New("full") })
 	for _, args := range []string{"-help", "-version", "load -help", "load -version"} {
 		require.Equal(t, 1, tp.run(t.Context(), strings.Fields(args)), args)
@@ -85,14 +85,14 @@ func TestCommandOfTwoWords(t *testing.T) {
 		return nil
 	}
 	commands = []command{{"load", "FILE", "loads", run}, {"pair one", "X", "the first", run}, {"pair two", "", "the second", run}}
-	tp := newTestProgram(nil)
+	tp := newTestProgram()
 	require.Equal(t, 0, tp.run(t.Context(), []string{"pair", "two", "more"}))
 	require.Equal(t, []string{"more"}, got)
 	require.Equal(t, 0, tp.run(t.Context(), []string{"pair", "-help"}))
 	require.Contains(t, tp.out.String(), "  load FILE    loads\n  pair one X   the first\n  pair two     the second\n")
 
 	for args, name := range map[string]string{"pair": "pair", "pair three x": "pair three", "one": "one"} {
-		tp := newTestProgram(nil)
+		tp := newTestProgram()
 		require.Equal(t, 2, tp.run(t.Context(), strings.Fields(args)))
 		require.Equal(t, `chargectl: unknown command "`+name+`"; the commands are load, pair one and pair two; see chargectl -help`+"\n", tp.log.String())
 	}

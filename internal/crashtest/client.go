@@ -5,12 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
+
+	"example.com/chargeingest/chargeclient"
 )
 
 // Secret is the API key of the clients.
@@ -95,20 +95,12 @@ func post(ctx context.Context, client *http.Client, address string, r *request) 
 	if err != nil {
 		return response{}, err
 	}
-	setHeaders(req, r.platform)
+	req.Header.Set("X-Api-Key", Secret)
+	req.Header.Set("X-Platform-Id", r.platform)
 	req.Header.Set("Content-Type", "application/json")
 	if r.key != "" {
 		req.Header.Set("Idempotency-Key", r.key)
 	}
-	return do(client, req)
-}
-
-func setHeaders(req *http.Request, platform string) {
-	req.Header.Set("X-Api-Key", Secret)
-	req.Header.Set("X-Platform-Id", platform)
-}
-
-func do(client *http.Client, req *http.Request) (response, error) {
 	resp, err := client.Do(req)
 	if err != nil {
 		return response{}, err
@@ -167,23 +159,38 @@ func (h *History) Follow(ctx context.Context, address string) error {
 	client := newHTTPClient()
 	defer client.CloseIdleConnections()
 	for _, platform := range Platforms() {
-		h.mu.Lock()
-		cursor := h.cursors[platform]
-		h.mu.Unlock()
-		for more := true; more; {
-			page, err := list(ctx, client, address, platform, cursor)
-			if err != nil {
-				return err
-			}
-			if h.ignoring.Load() {
-				return errors.New("responses are ignored")
-			}
-			cursor, more = page.Position, page.Next != nil
-			h.mu.Lock()
-			h.followed = append(h.followed, page.stored(platform)...)
-			h.cursors[platform] = cursor
-			h.mu.Unlock()
+		if err := h.followPlatform(ctx, client, address, platform); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func (h *History) followPlatform(ctx context.Context, client *http.Client, address, platform string) error {
+	reader, err := chargeclient.New(chargeclient.Config{
+		URL: address, APIKey: Secret, Platform: platform, HTTPClient: client, RetryTimeout: time.Nanosecond,
+	})
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	cursor := h.cursors[platform]
+	h.mu.Unlock()
+	for more := true; more; {
+		page, err := reader.List(ctx, chargeclient.Query{Ascending: true, Limit: 1000, After: cursor})
+		if err != nil {
+			return err
+		}
+		if h.ignoring.Load() {
+			return errors.New("responses are ignored")
+		}
+		cursor, more = page.Position, page.Next != ""
+		h.mu.Lock()
+		for _, e := range page.Events {
+			h.followed = append(h.followed, Stored{platform, e.ID, string(e.JSON)})
+		}
+		h.cursors[platform] = cursor
+		h.mu.Unlock()
 	}
 	return nil
 }
@@ -201,40 +208,4 @@ func List(ctx context.Context, address string) ([]Stored, error) {
 	h := NewHistory()
 	err := h.Follow(ctx, address)
 	return h.followed, err
-}
-
-type page struct {
-	Data     []json.RawMessage `json:"data"`
-	Next     *string           `json:"next"`
-	Position string            `json:"position"`
-}
-
-func (p page) stored(platform string) []Stored {
-	events := make([]Stored, len(p.Data))
-	for i, text := range p.Data {
-		e, _ := parse(text)
-		events[i] = Stored{platform, e.ID, string(text)}
-	}
-	return events
-}
-
-func list(ctx context.Context, client *http.Client, address, platform, cursor string) (page, error) {
-	query := url.Values{"order": {"asc"}, "limit": {"1000"}}
-	if cursor != "" {
-		query.Set("after", cursor)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address+"/v1/ingest/charge-data?"+query.Encode(), nil)
-	if err != nil {
-		return page{}, err
-	}
-	setHeaders(req, platform)
-	resp, err := do(client, req)
-	if err != nil {
-		return page{}, err
-	}
-	if resp.status != http.StatusOK {
-		return page{}, fmt.Errorf("list: %d: %s", resp.status, resp.body)
-	}
-	var p page
-	return p, json.Unmarshal(resp.body, &p)
 }

@@ -3,7 +3,6 @@
 package proxies_test
 
 import (
-	"encoding/json"
 	"io"
 	"net/http"
 	"strings"
@@ -11,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest/chargeclient"
 )
 
 type response struct {
@@ -52,28 +53,24 @@ func post(t *testing.T, address, event string, headers ...string) response {
 	return r
 }
 
-type stored struct {
-	ID          string
-	Reference   string
-	Description string
+func newChargeClient(t *testing.T, address string, set func(*chargeclient.Config)) *chargeclient.Client {
+	t.Helper()
+	cfg := chargeclient.Config{URL: "http://" + address, APIKey: ingestKey, HTTPClient: newClient(t)}
+	set(&cfg)
+	c, err := chargeclient.New(cfg)
+	require.NoError(t, err)
+	return c
 }
 
-func events(t *testing.T, address string) (all []stored) {
+func events(t *testing.T, address string) (all []chargeclient.Event) {
 	t.Helper()
-	client := newClient(t)
-	for after := ""; ; {
-		r, err := send(client, http.MethodGet, "http://"+address+eventPath+"?order=asc&limit=1000"+after, "")
+	client := newChargeClient(t, address, func(*chargeclient.Config) {})
+	for q := (chargeclient.Query{Ascending: true, Limit: 1000}); ; {
+		page, err := client.List(t.Context(), q)
 		require.NoError(t, err)
-		require.Equal(t, http.StatusOK, r.status, r.body)
-		var page struct {
-			Data []stored
-			Next *string
-		}
-		require.NoError(t, json.Unmarshal([]byte(r.body), &page))
-		all = append(all, page.Data...)
-		if page.Next == nil {
+		all = append(all, page.Events...)
+		if q.After = page.Next; q.After == "" {
 			return all
 		}
-		after = "&after=" + *page.Next
 	}
 }

@@ -111,7 +111,12 @@ type server struct {
 
 func startServer(t *testing.T) *server {
 	t.Helper()
-	s := &server{address: "127.0.0.1:0", dir: t.TempDir()}
+	return startServerAt(t, "127.0.0.1:0")
+}
+
+func startServerAt(t *testing.T, address string) *server {
+	t.Helper()
+	s := &server{address: address, dir: t.TempDir()}
 	keys := `[{"key": "` + ingestKey + `", "subject": "a", "platforms": ["p"], "permissions": ["METER_DATA.INGEST", "METER_DATA.VIEW"]},
 	          {"key": "` + viewKey + `", "subject": "b", "platforms": ["p"], "permissions": ["METER_DATA.VIEW"]}]`
 	require.NoError(t, os.WriteFile(filepath.Join(s.dir, "keys.json"), []byte(keys), 0o600))
@@ -124,7 +129,7 @@ func (s *server) start(t *testing.T) {
 	cmd := exec.Command(*serverBinary, "-addr", s.address, "-keys", "keys.json")
 	cmd.Dir = s.dir
 	s.process = start(t, cmd)
-	found := s.log.find(`msg=listening url=http://(\S+)`, s.ended)
+	found := s.log.find(`msg=listening url=(?:http://)?(\S+)`, s.ended)
 	require.NotNil(t, found, "the server did not start: %s", s.log.tail())
 	s.address = found[1]
 }

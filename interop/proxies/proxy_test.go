@@ -14,16 +14,23 @@ import (
 const (
 	documentListens = "127.0.0.1:8000"
 	documentServer  = "127.0.0.1:8080"
+	documentSocket  = "unix:/run/chargeingest.sock"
 )
 
-// documented returns the configuration of a proxy in docs/proxies.md.
-func documented(t *testing.T, name string) string {
+var upstream = regexp.MustCompile(`(?s)upstream charges \{.*?\n\}\n`)
+
+// documented returns the n configurations of a proxy in docs/proxies.md.
+func documented(t *testing.T, name string, n int) []string {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/proxies.md")
 	require.NoError(t, err)
 	found := regexp.MustCompile("(?s)```"+name+"\n(.*?)```").FindAllStringSubmatch(string(text), -1)
-	require.Len(t, found, 1, "configurations of %s", name)
-	return found[0][1]
+	require.Len(t, found, n, "configurations of %s", name)
+	var configs []string
+	for _, f := range found {
+		configs = append(configs, f[1])
+	}
+	return configs
 }
 
 type proxy func(t *testing.T, server string) (address string)
@@ -31,19 +38,26 @@ type proxy func(t *testing.T, server string) (address string)
 func nginx(edits ...string) proxy {
 	return func(t *testing.T, server string) string {
 		t.Helper()
-		return startNginx(t, server, edit(edits).apply(t, documented(t, "nginx")))
+		config := edit(edits).apply(t, documented(t, "nginx", 2)[0])
+		return startNginx(t, edit{documentServer, server}.apply(t, config))
 	}
+}
+
+func nginxOverUnix(t *testing.T, server string) string {
+	t.Helper()
+	configs := documented(t, "nginx", 2)
+	config := edit{upstream.FindString(configs[0]), configs[1], documentSocket, server}.apply(t, configs[0])
+	return startNginx(t, config)
 }
 
 func plainNginx(settings string) proxy {
 	return func(t *testing.T, server string) string {
 		t.Helper()
-		return startNginx(t, server,
-			"server { listen "+documentListens+"; "+settings+" location / { proxy_pass http://"+documentServer+"; } }")
+		return startNginx(t, "server { listen "+documentListens+"; "+settings+" location / { proxy_pass http://"+server+"; } }")
 	}
 }
 
-func startNginx(t *testing.T, server, config string) string {
+func startNginx(t *testing.T, config string) string {
 	t.Helper()
 	return startProxy(t, "nginx", func(listen string) string {
 		user := ""
@@ -52,14 +66,14 @@ func startNginx(t *testing.T, server, config string) string {
 		}
 		return user + `daemon off; worker_processes 2; pid pid; error_log stderr error; events {} http { access_log off;
 			client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
-			` + edit{documentListens, listen, documentServer, server}.apply(t, config) + "}\n"
+			` + edit{documentListens, listen}.apply(t, config) + "}\n"
 	})
 }
 
 func haproxy(edits ...string) proxy {
 	return func(t *testing.T, server string) string {
 		t.Helper()
-		config := edit(edits).apply(t, documented(t, "haproxy"))
+		config := edit(edits).apply(t, documented(t, "haproxy", 1)[0])
 		return startProxy(t, "haproxy", func(string) string {
 			return edit{documentListens, "fd@3", documentServer, server}.apply(t, config)
 		})

@@ -121,29 +121,33 @@ func TestRejectionsArrive(t *testing.T) {
 	total, wrong := 0, 0
 	for _, name := range slices.Sorted(maps.Keys(everyProxy)) {
 		t.Run(name, func(t *testing.T) {
-			address := everyProxy[name](t, startServer(t).address)
-			found := make(map[string]int)
-			n, bad := 0, 0
-			for range *rounds {
-				for _, kind := range slices.Sorted(maps.Keys(rejections)) {
-					for _, framing := range framings {
-						for client := range clients {
-							r := rejections[kind]
-							got := outcome(address, r, framing, client, fmt.Sprintf("request-%d", n))
-							if n++; got != fmt.Sprintf("%d %s", r.status, r.code) {
-								bad++
-								found[fmt.Sprintf("%s, %s, %s: %s", kind, framing, client, got)]++
-							}
-						}
-					}
-				}
-			}
-			t.Logf("%d rejections, %d of which did not arrive", n, bad)
+			n, bad := rejectAll(t, everyProxy[name](t, startServer(t).address))
 			total, wrong = total+n, wrong+bad
-			for _, text := range slices.Sorted(maps.Keys(found)) {
-				t.Errorf("%s: %d times", text, found[text])
-			}
 		})
 	}
 	t.Logf("%d rejections, %d of which did not arrive", total, wrong)
+}
+
+func rejectAll(t *testing.T, address string) (n, bad int) {
+	t.Helper()
+	found := make(map[string]int)
+	for range *rounds {
+		for _, kind := range slices.Sorted(maps.Keys(rejections)) {
+			for _, framing := range framings {
+				for client := range clients {
+					r := rejections[kind]
+					got := outcome(address, r, framing, client, fmt.Sprintf("request-%d", n))
+					if n++; got != fmt.Sprintf("%d %s", r.status, r.code) {
+						bad++
+						found[fmt.Sprintf("%s, %s, %s: %s", kind, framing, client, got)]++
+					}
+				}
+			}
+		}
+	}
+	t.Logf("%d rejections, %d of which did not arrive", n, bad)
+	for _, text := range slices.Sorted(maps.Keys(found)) {
+		t.Errorf("%s: %d times", text, found[text])
+	}
+	return n, bad
 }

@@ -29,6 +29,11 @@ func startRelay(t *testing.T, server string) *relay {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
+	return startRelayOn(t, l, server)
+}
+
+func startRelayOn(t *testing.T, l net.Listener, server string) *relay {
+	t.Helper()
 	r := &relay{address: l.Addr().String(), server: server}
 	var conns sync.WaitGroup
 	t.Cleanup(conns.Wait)

@@ -4,14 +4,16 @@ package proxies_test
 
 import (
 	"fmt"
-	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/chargeclient"
+	"example.com/chargeingest/chargetest"
 )
 
 // Clients with references or keys store each event once, even behind proxies that repeat
@@ -24,28 +26,31 @@ func TestRestartsBehindProxies(t *testing.T) {
 		"haproxy":                           haproxy(),
 		"haproxy with all-retryable-errors": repeatingHAProxy,
 	} {
-		t.Run(name, func(t *testing.T) { restartDuringLoad(t, p) })
+		t.Run(name, func(t *testing.T) { restartDuringLoad(t, startServer(t), p) })
 	}
 }
 
-func restartDuringLoad(t *testing.T, p proxy) {
+func restartDuringLoad(t *testing.T, s *server, p proxy) {
 	const (
 		clients  = 8
 		requests = 60 // per client
 		restarts = 4
 	)
-	s := startServer(t)
 	address := p(t, s.address)
-	l := load{address: address, up: make(chan struct{})}
-	close(l.up)
-
+	var failed, replayed atomic.Int64
 	var running sync.WaitGroup
 	progress := make(chan struct{}, clients*requests)
 	for i := range clients {
-		client := newClient(t)
+		client := newChargeClient(t, address, func(cfg *chargeclient.Config) {
+			cfg.OnRetry = func(chargeclient.Retry) { failed.Add(1) }
+		})
 		running.Go(func() {
 			for n := range requests {
-				l.store(t, client, fmt.Sprintf("c%d-%d", i, n), n%2 == 0)
+				result, err := client.SendBatch(t.Context(), sample(fmt.Sprintf("c%d-%d", i, n), n%2 == 0))
+				if err != nil {
+					t.Error(err)
+				}
+				replayed.Add(int64(result.Replayed))
 				progress <- struct{}{}
 			}
 		})
@@ -54,17 +59,15 @@ func restartDuringLoad(t *testing.T, p proxy) {
 		for range clients * requests / (restarts + 1) {
 			<-progress
 		}
-		l.down()
 		s.end([]syscall.Signal{syscall.SIGKILL, syscall.SIGTERM}[i%2])
 		s.start(t)
-		l.restarted()
 	}
 	running.Wait()
-	t.Logf("%d requests failed, of which %d had stored their events", l.failed.Load(), l.replayed.Load())
+	t.Logf("%d retries, %d replayed events", failed.Load(), replayed.Load())
 
 	stored := make(map[string]int)
-	for _, e := range events(t, s.address) {
-		stored[e.Description]++
+	for _, e := range events(t, address) {
+		stored[*e.Description]++
 	}
 	for i := range clients {
 		for n := range requests {
@@ -78,55 +81,15 @@ func restartDuringLoad(t *testing.T, p proxy) {
 	require.Empty(t, stored)
 }
 
-type load struct {
-	address          string
-	failed, replayed atomic.Int64
-
-	mu sync.Mutex
-	up chan struct{} // closed while the server is up
-}
-
-func (l *load) down() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.up = make(chan struct{})
-}
-
-func (l *load) restarted() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	close(l.up)
-}
-
-func (l *load) store(t *testing.T, client *http.Client, name string, references bool) {
-	var list []string
-	for k := range 2 {
-		e := event("null")
+// sample returns two events.
+func sample(name string, references bool) []chargeingest.ChargeEvent {
+	events := make([]chargeingest.ChargeEvent, 2)
+	for k := range events {
+		events[k] = chargetest.Sample("")
+		events[k].Description = new(fmt.Sprintf("%s-%d", name, k))
 		if references {
-			e = event(fmt.Sprintf(`"%s-%d"`, name, k))
+			events[k].Reference = events[k].Description
 		}
-		list = append(list, strings.Replace(e, "{", fmt.Sprintf(`{"description":"%s-%d",`, name, k), 1))
 	}
-	var headers []string
-	if !references {
-		headers = []string{"Idempotency-Key", name}
-	}
-	for {
-		l.mu.Lock()
-		up := l.up
-		l.mu.Unlock()
-		<-up
-		r, err := send(client, http.MethodPost, "http://"+l.address+"/v1/ingest/charge-datas", `{"charge_datas":[`+strings.Join(list, ",")+`]}`, headers...)
-		switch {
-		case err == nil && r.status == http.StatusCreated:
-			if r.header.Get("Idempotent-Replayed") != "" {
-				l.replayed.Add(1)
-			}
-			return
-		case err == nil && r.status < http.StatusInternalServerError:
-			t.Errorf("%s: %d %s", name, r.status, r.body)
-			return
-		}
-		l.failed.Add(1)
-	}
+	return events
 }

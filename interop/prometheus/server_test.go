@@ -1,0 +1,63 @@
+//go:build prometheus && linux
+
+package prometheus_test
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const key = "key-of-the-test"
+
+func startServer(t *testing.T) (address string) {
+	t.Helper()
+	dir := t.TempDir()
+	keys := `[{"key": "` + key + `", "subject": "a", "platforms": ["p"], "permissions": ["METER_DATA.INGEST", "METER_DATA.VIEW"]}]`
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "keys.json"), []byte(keys), 0o600))
+	cmd := exec.Command(*serverBinary, "-addr", "127.0.0.1:0", "-keys", "keys.json", "-retain", "400d")
+	cmd.Dir = dir
+	return start(t, `msg=listening url=http://(\S+)`, cmd)
+}
+
+func send(t *testing.T, method, url, key, body string, want int) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	require.NoError(t, err)
+	r.Header.Set("X-API-KEY", key)
+	r.Header.Set("Content-Type", "application/json")
+	res, err := http.DefaultClient.Do(r)
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	require.Equal(t, want, res.StatusCode, "%s %s", method, url)
+}
+
+func sendEach(t *testing.T, address string, round int) {
+	t.Helper()
+	event := func(reference, item string) string {
+		return fmt.Sprintf(`{"product_item_id":%q,"pricing_id":"b","pricing_item_id":"c","pricing_item_config_id":"d","reference":"%s-%d"}`, item, reference, round)
+	}
+	single := "http://" + address + "/v1/ingest/charge-data"
+	for _, r := range []struct {
+		method, url, key, body string
+		status                 int
+	}{
+		{"POST", single, key, event("a", "p"), 201},
+		{"POST", single, key, event("a", "p"), 201}, // replayed
+		{"POST", single, key, event("a", "q"), 409},
+		{"POST", single, key, `{}`, 400},
+		{"POST", single + "s", key, `{"charge_datas":[` + event("b", "p") + "," + event("c", "p") + `]}`, 201},
+		{"POST", single, "unknown", strings.Repeat(" ", 1<<20), 401}, // discarded
+		{"GET", single + "?limit=2", key, "", 200},
+		{"GET", single + "/chda_unknown", key, "", 404},
+		{"GET", "http://" + address + "/elsewhere", key, "", 404},
+	} {
+		send(t, r.method, r.url, r.key, r.body, r.status)
+	}
+}

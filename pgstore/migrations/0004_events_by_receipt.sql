@@ -1,0 +1,1 @@
+-- Indexes are built and dropped outside a transaction: see indexChanges in migrate.go.

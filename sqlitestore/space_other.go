@@ -1,0 +1,5 @@
+//go:build !linux && !darwin && !freebsd
+
+package sqlitestore
+
+func freeBytes(string) int64 { return 0 }
