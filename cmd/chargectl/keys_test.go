@@ -65,7 +65,7 @@ func TestKeysNewEntry(t *testing.T) {
 
 func hashKey(t *testing.T, input string) (status int, stdout, stderr string) {
 	t.Helper()
-	tp := newTestProgram(nil)
+	tp := newTestProgram()
 	tp.stdin = strings.NewReader(input)
 	status = tp.run(t.Context(), []string{"keys", "hash"})
 	return status, tp.out.String(), tp.log.String()
@@ -116,7 +116,7 @@ func TestKeysNewToFullDisk(t *testing.T) {
 		"standard output": func(tp *testProgram) { tp.stdout = failing },
 		"standard error":  func(tp *testProgram) { tp.stderr = failing },
 	} {
-		tp := newTestProgram(nil)
+		tp := newTestProgram()
 		set(tp)
 		require.Equal(t, 1, tp.run(t.Context(), []string{"keys", "new", "-subject", "s"}), name)
 		if name == "standard error" {

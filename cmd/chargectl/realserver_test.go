@@ -133,7 +133,7 @@ func wholeBatches(n int) map[string]int {
 
 func runTool(t *testing.T, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
-	tp := newTestProgram(nil)
+	tp := newTestProgram()
 	status = tp.run(t.Context(), args)
 	return status, tp.out.String(), tp.log.String()
 }
