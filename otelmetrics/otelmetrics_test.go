@@ -200,11 +200,11 @@ func TestOperations(t *testing.T) {
 	m.ObserveKeyReload(errors.New("not JSON"))
 	m.ObserveRequest(t.Context(), chargeingest.RequestStats{Status: 401, Discarded: true})
 	got := collect(t, reader)
-	require.EqualValues(t, 5, got["chargeingest.events.pruned"])
+	require.Equal(t, 5, int(got["chargeingest.events.pruned"]))
 	for _, name := range []string{
 		"chargeingest.prunes", "chargeingest.prunes error.type=failure", "chargeingest.key.reloads",
 		"chargeingest.key.reloads error.type=failure", "chargeingest.requests.discarded",
 	} {
-		require.EqualValues(t, 1, got[name], name)
+		require.Equal(t, 1, int(got[name]), name)
 	}
 }

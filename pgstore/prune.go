@@ -16,7 +16,7 @@ import (
 
 const (
 	// pruneBatch is in events. The events of a key are never split.
-	pruneBatch = 500
+	pruneBatch = 200
 
 	maxPruneAttempts = 5
 )

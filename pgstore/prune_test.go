@@ -2,8 +2,8 @@ package pgstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -220,16 +220,19 @@ func TestPruneLosesItsConnection(t *testing.T) {
 	appended(t, s, at(charges("acme", "a"), pruneDay(0)))
 	appended(t, s, at(charges("globex", "a"), pruneDay(0).Add(time.Second)))
 	end := lockPlatform(t, pool, s.options.Schema, "globex")
+	var n int64
+	result := make(chan error, 1)
 	go func() {
-		awaitLockWaits(t, pool, s.options.Schema, 1)
-		_, err := pool.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE $1", "%"+s.options.Schema+"%")
-		if err != nil {
-			t.Error(err)
-		}
+		var err error
+		n, err = s.Prune(t.Context(), pruneDay(1))
+		result <- err
 	}()
-	n, err := s.Prune(t.Context(), pruneDay(1))
+	awaitLockWaits(t, pool, s.options.Schema, 1)
+	_, err := pool.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE $1", "%"+s.options.Schema+"%")
+	require.NoError(t, err)
+	err = <-result
 	require.Error(t, err)
-	require.False(t, errors.Is(err, chargeingest.ErrClosed))
+	require.NotErrorIs(t, err, chargeingest.ErrClosed)
 	require.EqualValues(t, 1, n)
 	end()
 	require.EqualValues(t, 1, pruned(t, s, 1))
@@ -289,22 +292,29 @@ func TestPrunePlans(t *testing.T) {
 	for _, c := range []struct {
 		statement string
 		arguments []any
+		indexes   []string
 	}{
-		{s.sql.oldEvents, []any{pruneDay(1), pruneDay(0), "", 0, 100}},
-		{s.sql.oldRequests, []any{"acme", ids, pruneDay(1)}},
-		{s.sql.deleteRequests, []any{"acme", []string{"k0"}}},
-		{s.sql.deleteEvents, []any{"acme", ids, pruneDay(1)}},
+		{s.sql.oldEvents, []any{pruneDay(1), pruneDay(0), "", 0, 100}, []string{"events_received_at"}},
+		{s.sql.oldRequests, []any{"acme", ids, pruneDay(1)}, []string{"requests_event_ids", "events_by_id"}},
+		{s.sql.deleteRequests, []any{"acme", []string{"k0"}}, []string{"requests_pkey"}},
+		{s.sql.deleteEvents, []any{"acme", ids, pruneDay(1)}, []string{"requests_event_ids", "events_by_id", "events_pkey", "event_references_pkey"}},
 	} {
 		var plan []string
 		err := s.pruneTransaction(t.Context(), func(tx pgx.Tx) error {
-			rows, err := tx.Query(t.Context(), "EXPLAIN "+c.statement, c.arguments...)
+			rows, err := tx.Query(t.Context(), "EXPLAIN (COSTS off) "+c.statement, c.arguments...)
 			if err == nil {
 				plan, err = pgx.CollectRows(rows, pgx.RowTo[string])
 			}
 			return err
 		})
 		require.NoError(t, err)
-		require.NotContains(t, strings.Join(plan, "\n"), "Seq Scan", c.statement)
+		used := regexp.MustCompile(`(?m)Scan (?:using|on) (\w+_(?:pkey|by_id|at|event_ids))`).FindAllStringSubmatch(strings.Join(plan, "\n"), -1)
+		var indexes []string
+		for _, found := range used {
+			indexes = append(indexes, found[1])
+		}
+		require.ElementsMatch(t, c.indexes, indexes)
+		require.NotContains(t, strings.Join(plan, "\n"), "Seq Scan")
 	}
 }
 

@@ -88,17 +88,24 @@ CROSS JOIN LATERAL (SELECT * FROM $schema.events e WHERE e.id = o.id OFFSET 0) e
 WHERE r.platform = $1 AND r.key = $2 AND e.platform = r.platform ORDER BY o.ordinal`),
 
 		// Statistics can be old.
-		indexPlans: `SELECT set_config(s.name, s.value, true) FROM (VALUES ('plan_cache_mode', 'force_custom_plan'), ('enable_seqscan', 'off'), ('jit', 'off')) AS s(name, value)
+		indexPlans: `SELECT set_config(s.name, s.value, true) FROM (VALUES ('plan_cache_mode', 'force_custom_plan'), ('enable_seqscan', 'off'), ('enable_hashjoin', 'off'), ('enable_mergejoin', 'off'), ('jit', 'off')) AS s(name, value)
 WHERE current_setting(s.name, true) IS NOT NULL`,
 		lockForPrune: in(`SELECT 1 FROM $schema.platforms WHERE name = $1 FOR NO KEY UPDATE`),
 		oldEvents: in(`SELECT e.platform, e.seq, e.id, e.received_at FROM $schema.events e
 WHERE e.received_at < $1 AND e.received_at >= $2 AND (e.received_at, e.platform, e.seq) > ($2, $3, $4) ORDER BY e.received_at, e.platform, e.seq LIMIT $5`),
-		oldRequests: in(`SELECT r.key, r.event_ids FROM $schema.requests r WHERE r.platform = $1 AND r.event_ids && $2::text[] AND r.received_at < $3
-AND NOT EXISTS (SELECT 1 FROM $schema.events e WHERE e.platform = $1 AND e.id = ANY(r.event_ids) AND e.received_at >= $3)`),
+		// Without OFFSET 0 the planner may compare each event with each key of the platform.
+		oldRequests: in(`SELECT r.key, r.event_ids FROM (SELECT * FROM $schema.requests r WHERE r.event_ids && $2::text[] OFFSET 0) r
+WHERE r.platform = $1 AND r.received_at < $3
+AND NOT EXISTS (SELECT 1 FROM (SELECT * FROM $schema.events e WHERE e.id = ANY(r.event_ids) OFFSET 0) e WHERE e.platform = $1 AND e.received_at >= $3)`),
 		deleteRequests: in(`DELETE FROM $schema.requests WHERE platform = $1 AND key = ANY($2::text[])`),
-		deleteEvents: in(`WITH deleted AS (
-DELETE FROM $schema.events e WHERE e.platform = $1 AND e.id = ANY($2::text[]) AND e.received_at < $3
-AND NOT EXISTS (SELECT 1 FROM $schema.requests r WHERE r.platform = $1 AND r.event_ids @> ARRAY[e.id])
+		deleteEvents: in(`WITH kept AS MATERIALIZED (
+SELECT o.id FROM (SELECT * FROM $schema.requests r WHERE r.event_ids && $2::text[] OFFSET 0) r CROSS JOIN LATERAL unnest(r.event_ids) AS o(id)
+WHERE r.platform = $1
+), old AS MATERIALIZED (
+SELECT e.seq, e.received_at FROM unnest($2::text[]) AS w(id) CROSS JOIN LATERAL (SELECT * FROM $schema.events e WHERE e.id = w.id OFFSET 0) e
+WHERE e.platform = $1 AND e.received_at < $3 AND NOT EXISTS (SELECT 1 FROM kept WHERE kept.id = e.id)
+), deleted AS (
+DELETE FROM $schema.events e USING old WHERE e.platform = $1 AND e.seq = old.seq AND e.received_at = old.received_at
 RETURNING e.reference, e.seq
 ), of_references AS (
 DELETE FROM $schema.event_references r USING deleted d WHERE r.platform = $1 AND r.reference = d.reference AND r.seq = d.seq

@@ -215,31 +215,31 @@ func TestPrunesAndKeyReloads(t *testing.T) {
 	for _, name := range []string{`prunes_total{result="failure"}`, `key_reloads_total{result="failure"}`} {
 		require.Contains(t, before, "chargeingest_"+name, "present before the first failure")
 	}
-	require.EqualValues(t, 1, before["chargeingest_key_last_reload_successful"])
+	require.Equal(t, 1, int(before["chargeingest_key_last_reload_successful"]))
 
 	e.ObservePrune(3, errors.New("disk"))
 	e.ObserveKeyReload(errors.New("not JSON"))
 	failed := e.scrape(t)
 	require.NotContains(t, failed, lastPrune)
-	require.EqualValues(t, 3, failed["chargeingest_events_pruned_total"])
-	require.EqualValues(t, 1, failed[`chargeingest_prunes_total{result="failure"}`])
-	require.EqualValues(t, 1, failed[`chargeingest_key_reloads_total{result="failure"}`])
+	require.Equal(t, 3, int(failed["chargeingest_events_pruned_total"]))
+	require.Equal(t, 1, int(failed[`chargeingest_prunes_total{result="failure"}`]))
+	require.Equal(t, 1, int(failed[`chargeingest_key_reloads_total{result="failure"}`]))
 	require.Zero(t, failed["chargeingest_key_last_reload_successful"])
 
 	e.ObservePrune(4, nil)
 	e.ObserveKeyReload(nil)
 	m := e.scrape(t)
-	require.EqualValues(t, 7, m["chargeingest_events_pruned_total"])
-	require.EqualValues(t, 1, m[`chargeingest_prunes_total{result="success"}`])
+	require.Equal(t, 7, int(m["chargeingest_events_pruned_total"]))
+	require.Equal(t, 1, int(m[`chargeingest_prunes_total{result="success"}`]))
 	require.InDelta(t, time.Now().Unix(), m[lastPrune], 60)
-	require.EqualValues(t, 1, m[`chargeingest_key_reloads_total{result="success"}`])
-	require.EqualValues(t, 1, m["chargeingest_key_last_reload_successful"])
+	require.Equal(t, 1, int(m[`chargeingest_key_reloads_total{result="success"}`]))
+	require.Equal(t, 1, int(m["chargeingest_key_last_reload_successful"]))
 }
 
 func TestDiscardedBody(t *testing.T) {
 	e := newEndpoint(t)
 	e.ObserveRequest(t.Context(), chargeingest.RequestStats{Status: 401, Discarded: true})
-	require.EqualValues(t, 1, e.scrape(t)["chargeingest_requests_discarded_total"])
+	require.Equal(t, 1, int(e.scrape(t)["chargeingest_requests_discarded_total"]))
 }
 
 type blockedStore struct{ *memstore.Store }

@@ -10,5 +10,5 @@ func freeBytes(dir string) int64 {
 	if err := unix.Statfs(dir, &s); err != nil {
 		return 0
 	}
-	return int64(s.Bavail) * int64(s.Bsize) //nolint:unconvert,gosec // types of other systems; a size
+	return int64(s.Bavail) * int64(s.Bsize) //nolint:unconvert // types of other systems
 }
