@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
+	"runtime"
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/internal/userpath"
@@ -44,7 +44,84 @@ func (s *Store) Backup(ctx context.Context, path string) error {
 	return fmt.Errorf("sqlitestore: backup: %w", err)
 }
 
-func (s *Store) backup(ctx context.Context, path string) (err error) {
+func (s *Store) backup(ctx context.Context, path string) error {
+	return writeCopy(path, func(d *draft) error {
+		if err := s.file.checkForRead(ctx); err != nil {
+			return err
+		}
+		if err := s.copyTo(ctx, d.Name()); err != nil {
+			return err
+		}
+		if err := s.file.setNewMark(d.Name()); err != nil {
+			return err
+		}
+		if err := s.file.giveOwner(d.File); err != nil {
+			s.options.Logger.Warn("sqlitestore: a backup could not be given the owner and mode of the database", "error", err)
+		}
+		return nil
+	})
+}
+
+// Backup is like [Store.Backup], but of a database that another process, or a killed one, has
+// open. The copy has mode 0600 and passed an integrity check. Stores cannot open the database
+// meanwhile. The errors are those of [Open].
+func Backup(ctx context.Context, path, copyPath string) (c Contents, err error) {
+	source, problem, err := openSource(ctx, path)
+	if err != nil {
+		return c, fmt.Errorf("sqlitestore: backup of %s: %w", path, err)
+	}
+	defer func() {
+		if err = errors.Join(err, source.close()); err != nil {
+			err = fmt.Errorf("sqlitestore: backup of %s: %w", path, err)
+		}
+	}()
+	if problem != nil {
+		return c, problem
+	}
+	err = writeCopy(copyPath, func(d *draft) error {
+		c, err = source.copyTo(ctx, d)
+		return err
+	})
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return c, err
+}
+
+func (s *source) copyTo(ctx context.Context, d *draft) (c Contents, err error) {
+	target := d.Name()
+	if s.overlay != nil {
+		target = systemVFSURI(target)
+	}
+	if _, err := s.db.ExecContext(ctx, "VACUUM INTO ?", target); err != nil {
+		return c, err
+	}
+	if err := s.checkUnchanged(); err != nil {
+		return c, err
+	}
+	if c, err = d.check(ctx); err != nil {
+		return c, fmt.Errorf("the copy is damaged: %w", err)
+	}
+	if err := s.checkAcknowledged(c.newest); err != nil {
+		return c, err
+	}
+	if c.SchemaVersion >= identityVersion {
+		err = s.setNewMark(d.Name())
+	}
+	return c, err
+}
+
+func systemVFSURI(path string) string {
+	name := "unix"
+	if runtime.GOOS == "windows" {
+		name = "win32"
+	}
+	uri := fileURI(path)
+	uri.RawQuery = "vfs=" + name
+	return uri.String()
+}
+
+func writeCopy(path string, write func(*draft) error) (err error) {
 	if err := userpath.Check(path); err != nil {
 		return fmt.Errorf("path %w", err)
 	}
@@ -55,33 +132,18 @@ func (s *Store) backup(ctx context.Context, path string) (err error) {
 			return errors.Join(fmt.Errorf("%s: %w", path+suffix, fs.ErrExist), userpath.Explain(path+suffix, err))
 		}
 	}
-	// The draft has its own directory, because SQLite can leave files next to it.
-	dir, err := os.MkdirTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return userpath.Explain(filepath.Dir(path), err)
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	draft, err := os.OpenFile(filepath.Join(dir, filepath.Base(path)), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600) //nolint:gosec // the caller names the file
+	d, err := newDraft(path)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, draft.Close()) }()
-	if err := s.file.checkForRead(ctx); err != nil {
+	defer func() { err = errors.Join(err, d.remove()) }()
+	if err := write(d); err != nil {
 		return err
 	}
-	if err := s.copyTo(ctx, draft.Name()); err != nil {
+	if err := d.Sync(); err != nil {
 		return err
 	}
-	if err := s.file.setNewMark(draft.Name()); err != nil {
-		return err
-	}
-	if err := s.file.giveOwner(draft); err != nil {
-		s.options.Logger.Warn("sqlitestore: a backup could not be given the owner and mode of the database", "error", err)
-	}
-	if err := draft.Sync(); err != nil {
-		return err
-	}
-	if err := os.Rename(draft.Name(), path); err != nil {
+	if err := renameToNew(d.Name(), path); err != nil {
 		return err
 	}
 	if err := syncDir(path); err != nil {
@@ -92,10 +154,6 @@ func (s *Store) backup(ctx context.Context, path string) (err error) {
 
 // copyTo opens its own connection: a copy can take far longer than a read.
 func (s *Store) copyTo(ctx context.Context, path string) (err error) {
-	path, err = filepath.Abs(path)
-	if err != nil {
-		return err
-	}
 	db, err := s.file.open(commonPragmas())
 	if err != nil {
 		return err
@@ -108,10 +166,6 @@ func (s *Store) copyTo(ctx context.Context, path string) (err error) {
 // setNewMark gives a copy a new mark, so that no existing WAL matches it. The caller syncs the
 // file.
 func (f *file) setNewMark(path string) error {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return err
-	}
 	copied := &file{path: path, tuning: f.tuning}
 	connector, err := copied.connector([]pragma{{"journal_mode", "off"}, {"synchronous", "0"}})
 	if err != nil {

@@ -13,8 +13,15 @@ import (
 // lockDataFile returns false if another store has the lock, even under another name. The lock
 // belongs to the open file description, so closing other descriptors does not release it. On
 // file systems without such locks, only the lock file protects the database.
-func lockDataFile(f *os.File) (bool, error) {
-	err := setDataLock(f, unix.F_WRLCK)
+func lockDataFile(f *os.File) (bool, error) { return tryDataLock(f, unix.F_WRLCK, lockOffset, 1) }
+
+func shareDataFile(f *os.File) (bool, error) { return tryDataLock(f, unix.F_RDLCK, lockOffset, 1) }
+
+// excludeSQLite locks the bytes in https://www.sqlite.org/src/file/src/os.h.
+func excludeSQLite(f *os.File) (bool, error) { return tryDataLock(f, unix.F_WRLCK, 1<<30, 512) }
+
+func tryDataLock(f *os.File, kind int16, begin, length int64) (bool, error) {
+	err := setDataLock(f, kind, begin, length)
 	switch {
 	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EACCES):
 		return false, nil
@@ -26,8 +33,8 @@ func lockDataFile(f *os.File) (bool, error) {
 
 // unlockData unlocks explicitly, because a starting child process briefly shares the
 // descriptor.
-func unlockData(f *os.File) { _ = setDataLock(f, unix.F_UNLCK) }
+func unlockData(f *os.File) { _ = setDataLock(f, unix.F_UNLCK, 0, 0) }
 
-func setDataLock(f *os.File, kind int16) error {
-	return unix.FcntlFlock(f.Fd(), setLock, &unix.Flock_t{Type: kind, Whence: io.SeekStart, Start: lockOffset, Len: 1})
+func setDataLock(f *os.File, kind int16, begin, length int64) error {
+	return unix.FcntlFlock(f.Fd(), setLock, &unix.Flock_t{Type: kind, Whence: io.SeekStart, Start: begin, Len: length})
 }

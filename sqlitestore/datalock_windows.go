@@ -7,9 +7,15 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-func lockDataFile(f *os.File) (bool, error) {
+func lockDataFile(f *os.File) (bool, error) { return lockByte(f, windows.LOCKFILE_EXCLUSIVE_LOCK) }
+
+func shareDataFile(f *os.File) (bool, error) { return lockByte(f, 0) }
+
+func excludeSQLite(*os.File) (bool, error) { return true, nil }
+
+func lockByte(f *os.File, kind uint32) (bool, error) {
 	at := windows.Overlapped{OffsetHigh: lockOffset >> 32}
-	err := windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, &at)
+	err := windows.LockFileEx(windows.Handle(f.Fd()), kind|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, &at)
 	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) || errors.Is(err, windows.ERROR_IO_PENDING) {
 		return false, nil
 	}

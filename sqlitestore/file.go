@@ -134,6 +134,9 @@ func realPath(path string) (string, error) {
 // prepare changes no file if the files do not belong together. The caller must call release
 // even after an error.
 func (f *file) prepare(ctx context.Context) error {
+	if err := f.checkUnrestored(); err != nil {
+		return err
+	}
 	info, err := os.Stat(f.path)
 	isNew := errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().IsRegular() && info.Size() == 0
 	switch {
@@ -255,17 +258,22 @@ func (f *file) open(pragmas []pragma, parameters ...string) (*sql.DB, error) {
 }
 
 func (f *file) connector(pragmas []pragma, parameters ...string) (driver.Connector, error) {
-	path := filepath.ToSlash(f.path)
-	if !strings.HasPrefix(path, "/") {
-		path = "/" + path // for Windows drives
-	}
-	uri := url.URL{Scheme: "file", Path: path, RawQuery: strings.Join(parameters, "&")}
+	uri := fileURI(f.path)
+	uri.RawQuery = strings.Join(parameters, "&")
 	driven, err := sqlite.NewConnector(uri.String())
 	if err != nil {
 		return nil, err
 	}
 	pragmas = append([]pragma{{"busy_timeout", f.busyTimeout}}, pragmas...)
 	return connector{f.wrap(driven), pragmas}, nil
+}
+
+func fileURI(path string) *url.URL {
+	path = filepath.ToSlash(path)
+	if !strings.HasPrefix(path, "/") {
+		path = "/" + path // for Windows drives
+	}
+	return &url.URL{Scheme: "file", Path: path}
 }
 
 func syncDir(path string) error {

@@ -184,3 +184,7 @@ func value[T any](t *testing.T, s *Store, query string) T {
 	}))
 	return v
 }
+
+func byReferenceQuery(reference string) chargeingest.Query {
+	return chargeingest.Query{Platform: "acme", Reference: reference, Order: chargeingest.Ascending, Limit: 10}
+}

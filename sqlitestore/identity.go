@@ -109,40 +109,28 @@ func (f *file) validate(ctx context.Context) error {
 	if f.state, last, err = openState(f.path+".state", f.info); err != nil {
 		return err
 	}
-	c := content{seq: -1}
-	if f.info.Size() > 0 {
-		c = f.readContent(ctx)
-	}
-	wal, err := f.readWAL()
+	x, err := f.examine(ctx, last)
 	if err != nil {
 		return err
 	}
-	stateMatches := last != nil && f.matches(last, &c, wal)
-	if err := f.checkWALPresent(c, stateMatches); err != nil {
-		return err
+	if x.mayLackWAL {
+		f.logger.Warn("sqlitestore: "+mayLackWAL, "database", f.path)
 	}
-	if !wal.continues(c, last != nil && !stateMatches) {
-		uncertain := len(wal.marks) == 0 || c.err != nil || c.mark.stamp == (stamp{})
-		return f.walMismatch("-wal", stateMatches && c.seq < last.newest, uncertain)
-	}
+	c := x.content
 	next := &state{current: c.mark.opening}
 	if c.mark.stamp == (stamp{}) {
 		next.newest = max(0, c.seq) // without a mark, only this distinguishes an older copy
 	}
 	switch {
-	case stateMatches && fileSize(f.path+"-wal") == 0 && c.seq >= 0 && c.seq < last.newest:
-		return f.eventsMissing(last.newest, c.seq)
-	case stateMatches:
+	case x.stateMatches:
 		next.markOffset, next.newest = last.markOffset, max(next.newest, last.newest)
-	case last != nil && fileSize(f.path+"-journal") > 0:
-		return f.walMismatch("-journal", false, true)
 	case last != nil:
 		f.replacedState = last
 	}
-	if !stateMatches && c.err != nil {
+	if !x.stateMatches && c.err != nil {
 		next = nil
 	}
-	if wal.frames > 0 {
+	if x.wal.frames > 0 {
 		f.seqBeforeWAL = c.seq
 	}
 	f.opening = newToken()
@@ -157,23 +145,53 @@ func (f *file) validate(ctx context.Context) error {
 	return nil
 }
 
-// checkWALPresent warns if a WAL may be missing and the state file cannot tell.
-func (f *file) checkWALPresent(c content, stateMatches bool) error {
+const mayLackWAL = "the database was not closed and has no write-ahead log here; if it was moved or copied without its write-ahead log, events are missing"
+
+type examination struct {
+	content      content
+	wal          walContent
+	stateMatches bool
+	mayLackWAL   bool // the state file cannot tell
+}
+
+func (f *file) examine(ctx context.Context, last *state) (x examination, err error) {
+	c := content{seq: -1}
+	if f.info.Size() > 0 {
+		c = f.readContent(ctx)
+	}
+	wal, err := f.readWAL()
+	if err != nil {
+		return x, err
+	}
+	x.wal, x.stateMatches = wal, last != nil && f.matches(last, &c, wal)
+	x.content = c
+	if x.mayLackWAL, err = f.checkWALPresent(c, x.stateMatches); err != nil {
+		return x, err
+	}
+	if !wal.continues(c, last != nil && !x.stateMatches) {
+		uncertain := len(wal.marks) == 0 || c.err != nil || c.mark.stamp == (stamp{})
+		return x, f.walMismatch("-wal", x.stateMatches && c.seq < last.newest, uncertain)
+	}
+	switch {
+	case x.stateMatches && fileSize(f.path+"-wal") == 0 && c.seq >= 0 && c.seq < last.newest:
+		return x, f.eventsMissing(last.newest, c.seq)
+	case last != nil && !x.stateMatches && fileSize(f.path+"-journal") > 0:
+		return x, f.walMismatch("-journal", false, true)
+	}
+	return x, nil
+}
+
+func (f *file) checkWALPresent(c content, stateMatches bool) (mayLackWAL bool, _ error) {
 	if !c.mark.open || stateMatches {
-		return nil
+		return false, nil
 	}
 	if _, err := os.Lstat(f.path + "-wal"); err == nil {
-		return nil
+		return false, nil
 	}
 	if linkCount(f.info) > 1 {
-		return f.hardLinked()
+		return false, f.hardLinked()
 	}
-	if c.changes() == 1 {
-		return nil // VACUUM INTO or .backup, one transaction
-	}
-	f.logger.Warn("sqlitestore: the database was not closed and has no write-ahead log here; if it was moved or copied without its write-ahead log, events are missing",
-		"database", f.path)
-	return nil
+	return c.changes() != 1, nil // 1: VACUUM INTO or .backup, one transaction
 }
 
 // matches also works if only the mark is readable, and then reads it into c.

@@ -21,7 +21,11 @@ func TestMain(m *testing.M) {
 	if !child {
 		os.Exit(runAll(m))
 	}
-	if err == nil {
+	switch {
+	case err != nil:
+	case spec.Restore != "":
+		err = spec.restore()
+	default:
 		err = crashtest.Serve(spec.open)
 	}
 	if err != nil {
@@ -48,6 +52,33 @@ type childSpec struct {
 	Kill   kill
 
 	User, Group int
+
+	// Restore is a backup. Kill then also cuts the power of Disk.
+	Restore string
+	Disk    string
+}
+
+func (c childSpec) restore() error {
+	r := &restorer{before: func(string) {
+		if c.Kill.Nth--; c.Kill.Nth == 0 {
+			if c.Disk != "" {
+				if err := cutPower(c.Disk); err != nil {
+					panic(err)
+				}
+			}
+			killSelf()
+		}
+	}}
+	_, err := r.restore(context.Background(), c.Restore, c.Path)
+	return err
+}
+
+func killSelf() {
+	self, err := os.FindProcess(os.Getpid())
+	if err == nil {
+		err = self.Kill()
+	}
+	panic(err)
 }
 
 // kill ends a process before its nth operation of a kind, or of any kind. With Serving,
@@ -92,11 +123,7 @@ func (k kill) disk() disk {
 		defer mu.Unlock()
 		if k.Kind == "" || op.is(k.Kind, k.File) {
 			if k.Nth--; k.Nth == 0 {
-				self, err := os.FindProcess(os.Getpid())
-				if err == nil {
-					err = self.Kill()
-				}
-				panic(err)
+				killSelf()
 			}
 		}
 		return 0

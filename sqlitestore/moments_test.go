@@ -190,6 +190,12 @@ func TestFilesOfRandomMoments(t *testing.T) {
 			m.alone, m.whole = dump(t, alone), dump(t, whole)
 			m.aloneMark, m.wholeMark = markOf(t, alone), markOf(t, whole)
 		}
+		for _, m := range moments {
+			out := filepath.Join(t.TempDir(), "backup.db")
+			_, err := Backup(t.Context(), combine(t, m, m, m.path), out)
+			require.NoError(t, err, m.step)
+			require.Equal(t, m.whole, dump(t, out), m.step)
+		}
 		for later, data := range moments {
 			for earlier, log := range moments {
 				same := data.path == log.path

@@ -2,6 +2,7 @@ package sqlitestore
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,14 +39,19 @@ func (d *powerDisk) path(name string) string { return filepath.Join(d.dir, name)
 
 func (d *powerDisk) cut(t *testing.T) {
 	t.Helper()
+	require.NoError(t, cutPower(d.dir))
+}
+
+func cutPower(path string) error {
 	const (
 		shutdown   = 0x8004587d // EXT4_IOC_SHUTDOWN, fs/ext4/ext4.h of Linux
 		noLogFlush = 2          // EXT4_GOING_FLAGS_NOLOGFLUSH
 	)
-	dir, err := os.Open(d.dir)
-	require.NoError(t, err)
-	require.NoError(t, unix.IoctlSetPointerInt(int(dir.Fd()), shutdown, noLogFlush))
-	require.NoError(t, dir.Close())
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.IoctlSetPointerInt(int(dir.Fd()), shutdown, noLogFlush), dir.Close())
 }
 
 func (d *powerDisk) sync(t *testing.T) {

@@ -2,7 +2,10 @@
 
 package sqlitestore
 
-import "testing"
+import (
+	"errors"
+	"testing"
+)
 
 type powerDisk struct{}
 
@@ -16,3 +19,5 @@ func (*powerDisk) path(string) string { return "" }
 func (*powerDisk) cut(*testing.T)     {}
 func (*powerDisk) sync(*testing.T)    {}
 func (*powerDisk) restore(*testing.T) {}
+
+func cutPower(string) error { return errors.ErrUnsupported }

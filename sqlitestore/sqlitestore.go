@@ -20,10 +20,9 @@
 // Both errors name the files and the remedy. Without the state file, missing events are not
 // detected. New files get the mode of the database and, if permitted, its owner.
 //
-// To restore a backup, close the store, move away all files whose names begin with the name of
-// the database, and copy the backup to its path. A closed database can be moved and copied
-// together with its WAL. Do not open one database under two hard links: the WAL is named after
-// the path.
+// To restore a backup, close the store and call [Restore]. A closed database can be moved and
+// copied together with its WAL. Do not open one database under two hard links: the WAL is named
+// after the path.
 //
 // If the database file is replaced while it is open, the store accepts no more events and does
 // not change the new file. Close renames the old WAL (to "-wal.replaced-" and the time), and
@@ -172,8 +171,8 @@ type Store struct {
 // Open first moves the WAL's events into the database and syncs it, so that every event that
 // Append may replay is durable. The context bounds only the opening.
 //
-// The error may wrap [ErrLocked], [ErrNotEventDatabase], [ErrWALMismatch], [ErrEventsMissing]
-// or [ErrSchemaTooNew].
+// The error may wrap [ErrLocked], [ErrNotEventDatabase], [ErrWALMismatch], [ErrEventsMissing],
+// [ErrSchemaTooNew] or [ErrRestoreUnfinished].
 func Open(ctx context.Context, path string) (*Store, error) {
 	return OpenWith(ctx, path, Options{})
 }

@@ -69,16 +69,26 @@ func openState(path string, like fs.FileInfo) (_ *stateFile, last *state, _ erro
 }
 
 func lastAcknowledged(database string) int64 {
+	last, err := readState(database)
+	if err != nil || last == nil {
+		return 0
+	}
+	return last.newest
+}
+
+func readState(database string) (*state, error) {
 	path := database + ".state"
 	if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() {
-		return 0
+		return nil, nil //nolint:nilerr // the state file is optional
 	}
 	text, err := os.ReadFile(path) //nolint:gosec // the caller chose the path
 	if err != nil {
-		return 0
+		return nil, err
 	}
-	last, _ := decodeState(text)
-	return last.newest
+	if last, ok := decodeState(text); ok {
+		return &last, nil
+	}
+	return nil, nil // damaged
 }
 
 // start writes the state, or empties the file if content is nil, and syncs the file.

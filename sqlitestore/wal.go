@@ -17,13 +17,17 @@ type walContent struct {
 	headers map[header]bool // in copies of the first page
 	first   header          // in the first transaction, or zero
 	isOurs  bool            // the store wrote the first transaction
+
+	pageSize int64
+	pages    map[uint32]int64 // newest offset
+	total    int64            // pages of the database
 }
 
 // readWAL reads as far as SQLite would: up to the last commit before an invalid frame. Old
 // frames follow in a restarted WAL, and can be mixed with new ones after a crash. See
 // https://www.sqlite.org/fileformat2.html#walformat.
 func (f *file) readWAL() (walContent, error) {
-	found := walContent{headers: make(map[header]bool)}
+	found := walContent{headers: make(map[header]bool), pages: make(map[uint32]int64)}
 	walFile, err := os.Open(f.path + "-wal")
 	if errors.Is(err, fs.ErrNotExist) {
 		return found, nil
@@ -44,8 +48,10 @@ func (f *file) readWAL() (walContent, error) {
 		return found, nil // SQLite treats it as empty
 	}
 	frame := make([]byte, 24+size)
+	found.pageSize = int64(size)
 	open := found // and the frames of a transaction without its commit
 	var headers []header
+	var numbers []uint32
 	for {
 		if more, err := readFull(r, frame); !more {
 			return found, err
@@ -60,6 +66,7 @@ func (f *file) readWAL() (walContent, error) {
 		if binary.BigEndian.Uint32(frame) == 1 {
 			headers = append(headers, header(page[headerOffset:]))
 		}
+		numbers = append(numbers, binary.BigEndian.Uint32(frame))
 		marks, _ := marksIn(page)
 		open.marks = append(open.marks, marks...)
 		if binary.BigEndian.Uint32(frame[4:]) == 0 {
@@ -68,6 +75,11 @@ func (f *file) readWAL() (walContent, error) {
 		for _, h := range headers {
 			open.headers[h] = true
 		}
+		for i, n := range numbers {
+			frames := int64(open.frames - len(numbers) + i)
+			open.pages[n] = int64(len(begin)) + frames*int64(len(frame)) + 24
+		}
+		open.total = int64(binary.BigEndian.Uint32(frame[4:]))
 		if found.frames == 0 {
 			if len(headers) > 0 {
 				open.first = headers[0]
@@ -75,7 +87,7 @@ func (f *file) readWAL() (walContent, error) {
 			// VACUUM copies the old mark but changes the schema version.
 			open.isOurs = len(open.marks) > 0 && !open.hasOtherSchema(open.marks[0].header.schema())
 		}
-		found, headers = open, headers[:0]
+		found, headers, numbers = open, headers[:0], numbers[:0]
 	}
 }
 

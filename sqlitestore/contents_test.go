@@ -1,0 +1,126 @@
+package sqlitestore
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestCheckFindsDamage(t *testing.T) {
+	events := charges("acme", numbered(300)...)
+	for i := range events.Events {
+		events.Events[i].CustomerID = "customer"
+	}
+	events.IdempotencyKey = "key"
+	for name, c := range map[string]struct{ sql, problem string }{
+		"none":                    {"SELECT 1", ""},
+		"a missing lookup entry":  {"DELETE FROM lookup WHERE kind = 2 AND seq = 7", "table lookup: 1"},
+		"an added lookup entry":   {"INSERT INTO lookup VALUES (3, 1, 'x', 7)", "table lookup: 1"},
+		"a reference twice":       {"UPDATE events SET reference = 'ref-1' WHERE seq = 260; INSERT INTO lookup VALUES (1, 1, 'ref-1', 260)", "references stored twice: 1"},
+		"a merged one again":      {"UPDATE events SET reference = 'ref-1' WHERE seq = 299", "references stored twice: 1"},
+		"an unmerged one again":   {"UPDATE events SET reference = 'ref-298' WHERE seq = 300", "references stored twice: 1"},
+		"a missing event":         {"PRAGMA foreign_keys = 0; DROP TRIGGER events_deleted; DELETE FROM events WHERE seq = 8", "rows that refer to missing rows: 1"},
+		"a missing platform":      {"PRAGMA foreign_keys = 0; DELETE FROM platforms", "rows that refer to missing rows: 301"},
+		"an event beyond the end": {"UPDATE sqlite_sequence SET seq = 299", "events beyond the last number: 1"},
+		"no merged row":           {"DELETE FROM merged", "table merged: 1"},
+		"no identity":             {"DELETE FROM identity", "table identity: 1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			setup := newSetup(t)
+			setup.tuning.generationSize, setup.tuning.minMergeEntries = 250, 1
+			s, err := open(t.Context(), setup.path, setup.options, setup.tuning)
+			require.NoError(t, err)
+			fresh(t, s, events)
+			copied := filepath.Join(t.TempDir(), "copy.db")
+			require.NoError(t, s.Backup(t.Context(), copied))
+			require.NoError(t, s.Close())
+			execSQL(t, copied, "INSERT OR IGNORE INTO lookup SELECT 1, 1, reference, seq FROM events WHERE seq <= 290",
+				"INSERT OR IGNORE INTO lookup SELECT 2, 1, customer_id, seq FROM events WHERE seq <= 290",
+				"UPDATE merged SET seq = 290", c.sql)
+			report, err := Check(t.Context(), copied)
+			require.NoError(t, err)
+			_, backupErr := Backup(t.Context(), copied, copied+".again")
+			_, restoreErr := Restore(t.Context(), copied, copied+".new")
+			if c.problem == "" {
+				require.Empty(t, report.Problems)
+				require.NoError(t, errors.Join(backupErr, restoreErr))
+				return
+			}
+			require.NotEmpty(t, report.Problems)
+			require.ErrorContains(t, errors.Join(report.Problems...), c.problem)
+			require.ErrorContains(t, backupErr, c.problem)
+			require.ErrorContains(t, restoreErr, c.problem)
+			require.NoFileExists(t, copied+".again")
+			require.NoFileExists(t, copied+".new")
+		})
+	}
+}
+
+func TestFlippedBytesAreFound(t *testing.T) {
+	setup := newSetup(t)
+	s, err := open(t.Context(), setup.path, setup.options, setup.tuning)
+	require.NoError(t, err)
+	fresh(t, s, charges("acme", numbered(300)...))
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	require.NoError(t, s.Backup(t.Context(), copied))
+	require.NoError(t, s.Close())
+	intact, err := os.ReadFile(copied)
+	require.NoError(t, err)
+	for at := 0; at < len(intact); at += 4096 {
+		for _, offset := range []int{0, 4} {
+			damaged := append([]byte(nil), intact...)
+			damaged[at+offset] ^= 0x55
+			path := filepath.Join(t.TempDir(), "charges.db")
+			require.NoError(t, os.WriteFile(path, damaged, 0o600))
+			report, err := Check(t.Context(), path)
+			require.Error(t, errors.Join(append(report.Problems, err)...), at+offset)
+			if _, err = Backup(t.Context(), path, path+".copy"); err == nil {
+				require.Equal(t, dump(t, copied), dump(t, path+".copy"), at+offset)
+				require.NoError(t, os.Remove(path+".copy"))
+			}
+			_, err = Restore(t.Context(), path, path+".new")
+			require.Error(t, err, at+offset)
+			require.Subset(t, []string{"charges.db", "charges.db.lock", "charges.db.new.lock"}, fileNames(t, path))
+		}
+	}
+}
+
+func TestToolsOfEarlierVersion(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "charges.db")
+	makeVersion4(t, path)
+	copied := newSetup(t)
+	contents, err := Backup(t.Context(), path, copied.path)
+	require.NoError(t, err)
+	require.EqualValues(t, 4, contents.SchemaVersion)
+	require.NoError(t, copied.open(t).Close())
+	restored := newSetup(t)
+	_, err = Restore(t.Context(), path, restored.path)
+	require.NoError(t, err)
+	require.NoError(t, restored.open(t).Close())
+	report, err := Check(t.Context(), path)
+	require.NoError(t, err)
+	require.Empty(t, report.Problems)
+}
+
+func TestOverlayReadsAnyRange(t *testing.T) {
+	killed := newKilled(t)
+	source, problem, err := openSource(context.Background(), killed.path)
+	require.NoError(t, errors.Join(problem, err))
+	defer source.close()
+	whole := make([]byte, source.overlay.size)
+	_, err = source.overlay.ReadAt(whole, 0)
+	require.NoError(t, err)
+	require.Equal(t, []byte{1, 1}, whole[18:20])
+	for at := range int64(10_000) {
+		part := make([]byte, 1+at%5000)
+		n, err := source.overlay.ReadAt(part, at*7%source.overlay.size)
+		if n < len(part) {
+			require.Error(t, err)
+		}
+		require.Equal(t, whole[at*7%source.overlay.size:][:n], part[:n], at)
+	}
+}
