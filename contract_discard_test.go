@@ -39,7 +39,7 @@ func TestDiscardIsBounded(t *testing.T) {
 			require.GreaterOrEqual(t, time.Since(start), 5*time.Second)
 			require.Len(t, got, 1)
 			require.Zero(t, got[0].Duration)
-			require.True(t, got[0].Discarded)
+			require.True(t, got[0].BodyDiscarded)
 		})
 	})
 	t.Run("MaxDiscardBytes", func(t *testing.T) {

@@ -38,7 +38,7 @@ type RequestStats struct {
 	Replayed int   // events that had been stored before
 	Bytes    int64 // bytes read from the body, after decompression
 
-	Discarded bool // the response did not need the rest of the body
+	BodyDiscarded bool // the response did not need the rest of the body
 
 	// Duration does not include Config.MaxDiscardTime.
 	Duration time.Duration
@@ -141,7 +141,7 @@ func (h *Handler) report(req *request, e *Error) {
 	stats := RequestStats{
 		RequestID: req.requestID, Subject: req.subject, Platform: req.platform,
 		Route: req.route, Method: req.r.Method, Status: req.status,
-		Events: req.events, Replayed: req.replayed, Bytes: req.bytes, Discarded: req.unread,
+		Events: req.events, Replayed: req.replayed, Bytes: req.bytes, BodyDiscarded: req.unread,
 	}
 	if e != nil {
 		stats.Code, stats.Field = e.Code, e.Field

@@ -103,7 +103,7 @@ type StoreStats struct {
 	LastCheckpoint time.Time
 
 	DatabaseBytes int64 // without the write-ahead log
-	FreeBytes     int64 // on the file system of the database
+	DiskFreeBytes int64 // on the file system of the database
 
 	// NewestEvent is the time in the greatest id that the store has found or assigned.
 	NewestEvent time.Time

@@ -244,8 +244,8 @@ func TestReloadMetrics(t *testing.T) {
 		overwrite(t, path, c.text)
 		polls()
 		_, text := s.send(t, http.MethodGet, "/metrics", "")
-		require.Contains(t, text, "\n"+`chargeingest_key_reloads_total{result="success"} `+c.success+"\n")
-		require.Contains(t, text, "\n"+`chargeingest_key_reloads_total{result="failure"} `+c.failure+"\n")
-		require.Contains(t, text, "\nchargeingest_key_last_reload_successful "+c.last+"\n")
+		require.Contains(t, text, "\n"+`chargeingest_api_keys_reloads_total{result="success"} `+c.success+"\n")
+		require.Contains(t, text, "\n"+`chargeingest_api_keys_reloads_total{result="failure"} `+c.failure+"\n")
+		require.Contains(t, text, "\nchargeingest_api_keys_last_reload_successful "+c.last+"\n")
 	}
 }

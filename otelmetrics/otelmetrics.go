@@ -9,16 +9,16 @@
 //
 // The metrics:
 //
-//	chargeingest.requests            {request}  by route, http.response.status_code, error.type
-//	chargeingest.request.duration    s          by route
-//	chargeingest.request.body        By         by route, decompressed
-//	chargeingest.requests.discarded  {request}  with a body that was not needed and not read
-//	chargeingest.events              {event}    by replayed
-//	chargeingest.commit.duration     s          by error.type: failure, or absent
-//	chargeingest.commit.events       {event}
-//	chargeingest.events.pruned       {event}    if the host application reports it
-//	chargeingest.prunes              {prune}    by error.type: failure, or absent
-//	chargeingest.key.reloads         {reload}   by error.type: failure, or absent
+//	chargeingest.requests                  {request}  by route, http.response.status_code, error.type
+//	chargeingest.request.duration          s          by route
+//	chargeingest.request.body              By         by route, decompressed
+//	chargeingest.request.bodies.discarded  {request}  with an unread rest of the body
+//	chargeingest.events                    {event}    by replayed
+//	chargeingest.commit.duration           s          by error.type: failure, or absent
+//	chargeingest.commit.events             {event}
+//	chargeingest.events.pruned             {event}    if the host application reports it
+//	chargeingest.prune.runs                {run}      by error.type: failure, or absent
+//	chargeingest.api_keys.reloads          {reload}   by error.type: failure, or absent
 //	chargeingest.store.queue.requests, .queue.events, .database.size (By), .disk.free (By), .wal.size (By),
 //	.wal.blocked (s), .checkpoint.age (s)
 //
@@ -74,14 +74,14 @@ func New(p metric.MeterProvider) (*Metrics, error) {
 	m.commitEvents, errs[5] = m.meter.Int64Histogram("chargeingest.commit.events",
 		metric.WithExplicitBucketBoundaries(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048),
 		metric.WithUnit("{event}"), metric.WithDescription("Events stored per transaction."))
-	m.discarded, errs[6] = m.meter.Int64Counter("chargeingest.requests.discarded",
-		metric.WithUnit("{request}"), metric.WithDescription("Requests with a body that was not needed: its unread rest was discarded."))
+	m.discarded, errs[6] = m.meter.Int64Counter("chargeingest.request.bodies.discarded",
+		metric.WithUnit("{request}"), metric.WithDescription("Requests whose response did not need the rest of the body, which was discarded."))
 	m.pruned, errs[7] = m.meter.Int64Counter("chargeingest.events.pruned",
 		metric.WithUnit("{event}"), metric.WithDescription("Events deleted because of their age."))
-	m.prunes, errs[8] = m.meter.Int64Counter("chargeingest.prunes",
-		metric.WithUnit("{prune}"), metric.WithDescription("Attempts to delete old events."))
-	m.keyReloads, errs[9] = m.meter.Int64Counter("chargeingest.key.reloads",
-		metric.WithUnit("{reload}"), metric.WithDescription("Attempts to reread the API keys."))
+	m.prunes, errs[8] = m.meter.Int64Counter("chargeingest.prune.runs",
+		metric.WithUnit("{run}"), metric.WithDescription("Runs that delete old events."))
+	m.keyReloads, errs[9] = m.meter.Int64Counter("chargeingest.api_keys.reloads",
+		metric.WithUnit("{reload}"), metric.WithDescription("Reloads of the API keys."))
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("otelmetrics: %w", err)
 	}
@@ -102,7 +102,7 @@ func (m *Metrics) ObserveRequest(ctx context.Context, o chargeingest.RequestStat
 	m.requests.Add(ctx, 1, metric.WithAttributes(labels...))
 	m.duration.Record(ctx, o.Duration.Seconds(), byRoute)
 	m.body.Add(ctx, o.Bytes, byRoute)
-	if o.Discarded {
+	if o.BodyDiscarded {
 		m.discarded.Add(ctx, 1)
 	}
 	if o.Route == chargeingest.RouteSingle || o.Route == chargeingest.RouteBatch {
@@ -136,7 +136,7 @@ func (m *Metrics) ObservePrune(deleted int64, err error) {
 	m.prunes.Add(context.Background(), 1, resultOf(err))
 }
 
-// ObserveKeyReload records an attempt to reread the API keys.
+// ObserveKeyReload records the result of a reload of the API keys.
 func (m *Metrics) ObserveKeyReload(err error) {
 	m.keyReloads.Add(context.Background(), 1, resultOf(err))
 }
@@ -174,8 +174,8 @@ func (m *Metrics) RegisterStore(s chargeingest.StatsReporter) error {
 			if stats.DatabaseBytes > 0 {
 				o.ObserveInt64(databaseSize, stats.DatabaseBytes)
 			}
-			if stats.FreeBytes > 0 {
-				o.ObserveInt64(free, stats.FreeBytes)
+			if stats.DiskFreeBytes > 0 {
+				o.ObserveInt64(free, stats.DiskFreeBytes)
 			}
 			if !stats.LastCheckpoint.IsZero() {
 				o.ObserveFloat64(age, time.Since(stats.LastCheckpoint).Seconds())

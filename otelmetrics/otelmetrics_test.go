@@ -198,12 +198,12 @@ func TestOperations(t *testing.T) {
 	m.ObservePrune(2, errors.New("disk"))
 	m.ObserveKeyReload(nil)
 	m.ObserveKeyReload(errors.New("not JSON"))
-	m.ObserveRequest(t.Context(), chargeingest.RequestStats{Status: 401, Discarded: true})
+	m.ObserveRequest(t.Context(), chargeingest.RequestStats{Status: 401, BodyDiscarded: true})
 	got := collect(t, reader)
 	require.Equal(t, 5, int(got["chargeingest.events.pruned"]))
 	for _, name := range []string{
-		"chargeingest.prunes", "chargeingest.prunes error.type=failure", "chargeingest.key.reloads",
-		"chargeingest.key.reloads error.type=failure", "chargeingest.requests.discarded",
+		"chargeingest.prune.runs", "chargeingest.prune.runs error.type=failure", "chargeingest.api_keys.reloads",
+		"chargeingest.api_keys.reloads error.type=failure", "chargeingest.request.bodies.discarded",
 	} {
 		require.Equal(t, 1, int(got[name]), name)
 	}

@@ -182,7 +182,7 @@ func (s *Store) Ready(ctx context.Context) error {
 // Stats implements [chargeingest.StatsReporter].
 func (s *Store) Stats() chargeingest.StoreStats {
 	now := s.writer.queue.Stats()
-	now.NewestEvent = s.writer.ids.Newest()
+	now.NewestEvent = s.writer.ids.LastTime()
 	now.DatabaseBytes = s.databaseBytes()
 	return now
 }

@@ -4,36 +4,36 @@
 // Requests; route is charge-data, charge-datas, charge-data/{id}, charge-data list, or
 // none for another path or method:
 //
-//	chargeingest_requests_total{route,code,error}     code is the HTTP status; error is the error code or empty
-//	chargeingest_request_duration_seconds{route}      histogram
-//	chargeingest_request_body_bytes_total{route}      decompressed
-//	chargeingest_requests_discarded_total             with a body that was not needed and not read
-//	chargeingest_events_accepted_total                newly stored
-//	chargeingest_events_replayed_total                stored before
+//	chargeingest_requests_total{route,code,error}       code is the HTTP status; error is the error code or empty
+//	chargeingest_request_duration_seconds{route}        histogram
+//	chargeingest_request_body_bytes_total{route}        decompressed
+//	chargeingest_request_bodies_discarded_total         rest of a body that the response did not need
+//	chargeingest_events_accepted_total                  newly stored
+//	chargeingest_events_replayed_total                  stored before
 //
 // Transactions that store events:
 //
-//	chargeingest_commits_total{result}                success or failure
-//	chargeingest_commit_duration_seconds              histogram
-//	chargeingest_commit_events                        histogram
+//	chargeingest_commits_total{result}                  success or failure
+//	chargeingest_commit_duration_seconds                histogram
+//	chargeingest_commit_events                          histogram
 //
 // The store, read at each scrape:
 //
 //	chargeingest_store_queued_requests
 //	chargeingest_store_queued_events
-//	chargeingest_store_database_bytes                 without the WAL
-//	chargeingest_store_free_bytes                     on the file system of the database
+//	chargeingest_store_database_bytes                   without the WAL
+//	chargeingest_store_disk_free_bytes                  on the file system of the database
 //	chargeingest_store_wal_bytes
 //	chargeingest_store_last_checkpoint_timestamp_seconds
-//	chargeingest_store_wal_blocked_seconds            how long a reader has kept the WAL growing
+//	chargeingest_store_wal_blocked_seconds              how long a reader has kept the WAL growing
 //
-// Pruning and keys, if the host application reports them:
+// Pruning and reloads of API keys, if the host application reports them:
 //
 //	chargeingest_events_pruned_total
-//	chargeingest_prunes_total{result}                 success or failure
-//	chargeingest_last_prune_timestamp_seconds         of the last success
-//	chargeingest_key_reloads_total{result}            success or failure
-//	chargeingest_key_last_reload_successful           0 or 1
+//	chargeingest_prune_runs_total{result}               success or failure
+//	chargeingest_prune_last_success_timestamp_seconds
+//	chargeingest_api_keys_reloads_total{result}         success or failure
+//	chargeingest_api_keys_last_reload_successful        0 or 1
 //
 // events_accepted_total does not count events with an unknown outcome or from
 // Handler.Ingest; commit_events does. Labels never contain a platform, or values that a
@@ -67,11 +67,11 @@ type Metrics struct {
 	commitDuration prometheus.Histogram
 	commitEvents   prometheus.Histogram
 
-	pruned     prometheus.Counter
-	prunes     *prometheus.CounterVec
-	lastPrune  *prometheus.GaugeVec // no sample before the first success
-	keyReloads *prometheus.CounterVec
-	keysLoaded prometheus.Gauge
+	pruned       prometheus.Counter
+	prunes       *prometheus.CounterVec
+	lastPrune    *prometheus.GaugeVec // no sample before the first success
+	keyReloads   *prometheus.CounterVec
+	keysReloaded prometheus.Gauge
 }
 
 // New registers the metrics with r, and returns the error of r. For several endpoints
@@ -87,15 +87,15 @@ func New(r prometheus.Registerer) (*Metrics, error) {
 
 	accepted := counter("events_accepted_total", "Events stored for the first time.")
 	replayed := counter("events_replayed_total", "Events that had already been stored.")
-	discarded := counter("requests_discarded_total", "Requests with a body that was not needed: its unread rest was discarded.")
+	discarded := counter("request_bodies_discarded_total", "Requests whose response did not need the rest of the body, which was discarded.")
 	commitDuration := histogram("commit_duration_seconds", "Time from the start of a transaction until it was durable.", seconds)
 	commitEvents := histogram("commit_events", "Events stored per transaction.", prometheus.ExponentialBuckets(1, 2, 12))
 	pruned := counter("events_pruned_total", "Events deleted because of their age.")
 	lastPrune := prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Namespace: namespace, Name: "last_prune_timestamp_seconds", Help: "Unix time of the last successful deletion of old events.",
+		Namespace: namespace, Name: "prune_last_success_timestamp_seconds", Help: "Unix time of the last successful run that deletes old events.",
 	}, nil)
-	keysLoaded := prometheus.NewGauge(prometheus.GaugeOpts{
-		Namespace: namespace, Name: "key_last_reload_successful", Help: "Whether the last attempt to reread the API keys succeeded.",
+	keysReloaded := prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: namespace, Name: "api_keys_last_reload_successful", Help: "Whether the last reload of the API keys succeeded.",
 	})
 	m := &Metrics{
 		registerer: r,
@@ -110,21 +110,21 @@ func New(r prometheus.Registerer) (*Metrics, error) {
 		commitDuration: commitDuration.WithLabelValues().(prometheus.Histogram),
 		commitEvents:   commitEvents.WithLabelValues().(prometheus.Histogram),
 
-		pruned:     pruned.WithLabelValues(),
-		prunes:     counter("prunes_total", "Attempts to delete old events, by result.", "result"),
-		lastPrune:  lastPrune,
-		keyReloads: counter("key_reloads_total", "Attempts to reread the API keys, by result.", "result"),
-		keysLoaded: keysLoaded,
+		pruned:       pruned.WithLabelValues(),
+		prunes:       counter("prune_runs_total", "Runs that delete old events, by result.", "result"),
+		lastPrune:    lastPrune,
+		keyReloads:   counter("api_keys_reloads_total", "Reloads of the API keys, by result.", "result"),
+		keysReloaded: keysReloaded,
 	}
 	for _, result := range []string{success, failure} {
 		for _, c := range []*prometheus.CounterVec{m.commits, m.prunes, m.keyReloads} {
 			c.WithLabelValues(result) // so that rate() sees the first failure
 		}
 	}
-	keysLoaded.Set(1)
+	keysReloaded.Set(1)
 	for _, c := range []prometheus.Collector{
 		m.requests, m.duration, m.bytes, discarded, accepted, replayed, m.commits, commitDuration, commitEvents,
-		pruned, m.prunes, lastPrune, m.keyReloads, keysLoaded,
+		pruned, m.prunes, lastPrune, m.keyReloads, keysReloaded,
 	} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("prommetrics: %w", err)
@@ -142,7 +142,7 @@ func (m *Metrics) ObserveRequest(_ context.Context, o chargeingest.RequestStats)
 	m.requests.WithLabelValues(route, strconv.Itoa(o.Status), string(o.Code)).Inc()
 	m.duration.WithLabelValues(route).Observe(o.Duration.Seconds())
 	m.bytes.WithLabelValues(route).Add(float64(o.Bytes))
-	if o.Discarded {
+	if o.BodyDiscarded {
 		m.discarded.Inc()
 	}
 	if o.Route == chargeingest.RouteSingle || o.Route == chargeingest.RouteBatch {
@@ -172,13 +172,13 @@ func (m *Metrics) ObservePrune(deleted int64, err error) {
 	}
 }
 
-// ObserveKeyReload records an attempt to reread the API keys.
+// ObserveKeyReload records the result of a reload of the API keys.
 func (m *Metrics) ObserveKeyReload(err error) {
 	m.keyReloads.WithLabelValues(resultOf(err)).Inc()
 	if err == nil {
-		m.keysLoaded.Set(1)
+		m.keysReloaded.Set(1)
 	} else {
-		m.keysLoaded.Set(0)
+		m.keysReloaded.Set(0)
 	}
 }
 

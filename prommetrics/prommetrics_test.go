@@ -147,9 +147,9 @@ func TestMixedRequests(t *testing.T) {
 	require.Zero(t, m["chargeingest_store_queued_requests"])
 	require.Positive(t, m["chargeingest_store_wal_bytes"])
 	require.Positive(t, m["chargeingest_store_database_bytes"])
-	require.Positive(t, m["chargeingest_store_free_bytes"])
-	require.Contains(t, m, "chargeingest_requests_discarded_total")
-	require.Zero(t, m["chargeingest_requests_discarded_total"])
+	require.Positive(t, m["chargeingest_store_disk_free_bytes"])
+	require.Contains(t, m, "chargeingest_request_bodies_discarded_total")
+	require.Zero(t, m["chargeingest_request_bodies_discarded_total"])
 	require.InDelta(t, time.Now().Unix(), m["chargeingest_store_last_checkpoint_timestamp_seconds"], 60)
 	require.Contains(t, m, "chargeingest_store_wal_blocked_seconds")
 	require.Zero(t, m["chargeingest_store_wal_blocked_seconds"])
@@ -209,37 +209,37 @@ func TestFailedCommit(t *testing.T) {
 
 func TestPrunesAndKeyReloads(t *testing.T) {
 	e := newEndpoint(t)
-	const lastPrune = "chargeingest_last_prune_timestamp_seconds"
+	const lastPrune = "chargeingest_prune_last_success_timestamp_seconds"
 	before := e.scrape(t)
 	require.NotContains(t, before, lastPrune)
-	for _, name := range []string{`prunes_total{result="failure"}`, `key_reloads_total{result="failure"}`} {
+	for _, name := range []string{`prune_runs_total{result="failure"}`, `api_keys_reloads_total{result="failure"}`} {
 		require.Contains(t, before, "chargeingest_"+name, "present before the first failure")
 	}
-	require.Equal(t, 1, int(before["chargeingest_key_last_reload_successful"]))
+	require.Equal(t, 1, int(before["chargeingest_api_keys_last_reload_successful"]))
 
 	e.ObservePrune(3, errors.New("disk"))
 	e.ObserveKeyReload(errors.New("not JSON"))
 	failed := e.scrape(t)
 	require.NotContains(t, failed, lastPrune)
 	require.Equal(t, 3, int(failed["chargeingest_events_pruned_total"]))
-	require.Equal(t, 1, int(failed[`chargeingest_prunes_total{result="failure"}`]))
-	require.Equal(t, 1, int(failed[`chargeingest_key_reloads_total{result="failure"}`]))
-	require.Zero(t, failed["chargeingest_key_last_reload_successful"])
+	require.Equal(t, 1, int(failed[`chargeingest_prune_runs_total{result="failure"}`]))
+	require.Equal(t, 1, int(failed[`chargeingest_api_keys_reloads_total{result="failure"}`]))
+	require.Zero(t, failed["chargeingest_api_keys_last_reload_successful"])
 
 	e.ObservePrune(4, nil)
 	e.ObserveKeyReload(nil)
 	m := e.scrape(t)
 	require.Equal(t, 7, int(m["chargeingest_events_pruned_total"]))
-	require.Equal(t, 1, int(m[`chargeingest_prunes_total{result="success"}`]))
+	require.Equal(t, 1, int(m[`chargeingest_prune_runs_total{result="success"}`]))
 	require.InDelta(t, time.Now().Unix(), m[lastPrune], 60)
-	require.Equal(t, 1, int(m[`chargeingest_key_reloads_total{result="success"}`]))
-	require.Equal(t, 1, int(m["chargeingest_key_last_reload_successful"]))
+	require.Equal(t, 1, int(m[`chargeingest_api_keys_reloads_total{result="success"}`]))
+	require.Equal(t, 1, int(m["chargeingest_api_keys_last_reload_successful"]))
 }
 
 func TestDiscardedBody(t *testing.T) {
 	e := newEndpoint(t)
-	e.ObserveRequest(t.Context(), chargeingest.RequestStats{Status: 401, Discarded: true})
-	require.Equal(t, 1, int(e.scrape(t)["chargeingest_requests_discarded_total"]))
+	e.ObserveRequest(t.Context(), chargeingest.RequestStats{Status: 401, BodyDiscarded: true})
+	require.Equal(t, 1, int(e.scrape(t)["chargeingest_request_bodies_discarded_total"]))
 }
 
 type blockedStore struct{ *memstore.Store }

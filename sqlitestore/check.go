@@ -17,16 +17,16 @@ type Report struct {
 	InUse bool
 
 	DatabaseBytes int64
-	FreeBytes     int64 // of unused pages
+	UnusedBytes   int64 // of pages for new events
 
 	HasWAL    bool
 	WALBytes  int64
 	WALFrames int64
 
-	HasState          bool
-	StateMatches      bool
-	NewestByStateFile int64 // acknowledged event, a lower bound
-	Newest            int64 // number of the newest event
+	HasState           bool
+	StateMatches       bool
+	AcknowledgedNumber int64 // of the newest acknowledged event, a lower bound
+	NewestNumber       int64 // of the newest event
 }
 
 // Check examines a database, which another process may have open. It changes and creates no
@@ -54,14 +54,14 @@ func Check(ctx context.Context, path string) (r Report, err error) {
 	if err != nil {
 		return r, err
 	}
-	r.Contents, r.Newest = contents, contents.newest
+	r.Contents, r.NewestNumber = contents, contents.newest
 	r.Problems = append(r.Problems, problems...)
 	if len(problems) == 0 {
 		if err := source.checkAcknowledged(contents.newest); err != nil {
 			r.Problems = append(r.Problems, err)
 		}
 	}
-	if err := source.db.QueryRowContext(ctx, "SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size").Scan(&r.FreeBytes); err != nil {
+	if err := source.db.QueryRowContext(ctx, "SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size").Scan(&r.UnusedBytes); err != nil {
 		return r, err
 	}
 	return r, source.checkUnchanged()
@@ -82,7 +82,7 @@ func (r *Report) measureFiles(s *source) error {
 	}
 	r.WALFrames = int64(wal.frames)
 	if state, err := readState(s.path); err == nil && state != nil {
-		r.HasState, r.StateMatches, r.NewestByStateFile = true, s.last != nil, state.newest
+		r.HasState, r.StateMatches, r.AcknowledgedNumber = true, s.last != nil, state.newest
 	}
 	return nil
 }

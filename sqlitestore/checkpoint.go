@@ -159,7 +159,7 @@ func (w *writer) checkpointFailed(err error) {
 	}
 	w.checkpoints.recheck = time.After(w.file.recheckEvery)
 	w.checkpoints.retryAt = time.Now().Add(w.file.recheckEvery)
-	w.logger.Warn("sqlitestore: the write-ahead log cannot be moved into the database", "error", err, "retry in", w.file.recheckEvery)
+	w.logger.Warn("sqlitestore: the write-ahead log cannot be moved into the database", "error", err, "retry_in", w.file.recheckEvery)
 }
 
 // drainReaders locks readers out on another goroutine, so that the writer does not wait. A value

@@ -17,7 +17,7 @@ type Contents struct {
 	IdempotencyKeys int64
 	Platforms       []PlatformContents
 
-	First, Last *EventReceipt // nil without events
+	First, Last *EventInfo // nil without events
 
 	newest int64
 }
@@ -28,8 +28,8 @@ type PlatformContents struct {
 	Events, IdempotencyKeys int64
 }
 
-// EventReceipt identifies an event.
-type EventReceipt struct {
+// EventInfo identifies a stored event.
+type EventInfo struct {
 	ID         string
 	ReceivedAt time.Time
 }
@@ -121,17 +121,17 @@ func (c *Contents) count(ctx context.Context, db *sql.DB) error {
 	if err := rows.Err(); err != nil {
 		return err
 	}
-	if c.First, err = receipt(ctx, db, "SELECT id, received_s, received_ns FROM events ORDER BY seq LIMIT 1"); err != nil {
+	if c.First, err = eventInfo(ctx, db, "SELECT id, received_s, received_ns FROM events ORDER BY seq LIMIT 1"); err != nil {
 		return err
 	}
-	if c.Last, err = receipt(ctx, db, "SELECT id, received_s, received_ns FROM events ORDER BY seq DESC LIMIT 1"); err != nil {
+	if c.Last, err = eventInfo(ctx, db, "SELECT id, received_s, received_ns FROM events ORDER BY seq DESC LIMIT 1"); err != nil {
 		return err
 	}
 	return db.QueryRowContext(ctx, "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'").Scan(&c.newest)
 }
 
-func receipt(ctx context.Context, db *sql.DB, query string) (*EventReceipt, error) {
-	var e EventReceipt
+func eventInfo(ctx context.Context, db *sql.DB, query string) (*EventInfo, error) {
+	var e EventInfo
 	var seconds, nanoseconds int64
 	switch err := db.QueryRowContext(ctx, query).Scan(&e.ID, &seconds, &nanoseconds); {
 	case errors.Is(err, sql.ErrNoRows):

@@ -17,8 +17,8 @@ import (
 // ErrRestoreUnfinished is returned if a [Restore] was interrupted. All files are unchanged.
 var ErrRestoreUnfinished = errors.New("a restore was interrupted")
 
-// Restored is the result of a [Restore].
-type Restored struct {
+// RestoreResult is the result of a [Restore].
+type RestoreResult struct {
 	Contents
 
 	MovedTo string // directory of the old files
@@ -29,7 +29,7 @@ type Restored struct {
 // It moves the old files to a new directory next to them. The new database gets the owner and
 // mode of the old one. While files are moved, a marker (the path plus ".restoring") keeps stores
 // away; after an interruption, call Restore again. The errors are those of [Open].
-func Restore(ctx context.Context, backup, path string) (Restored, error) {
+func Restore(ctx context.Context, backup, path string) (RestoreResult, error) {
 	r := &restorer{before: func(string) {}}
 	result, err := r.restore(ctx, backup, path)
 	if err != nil {
@@ -42,7 +42,7 @@ type restorer struct {
 	before func(operation string)
 	file   *file
 	plan   restorePlan
-	result Restored
+	result RestoreResult
 }
 
 type restorePlan struct {
@@ -55,7 +55,7 @@ const restoringSuffix = ".restoring"
 
 var databaseSuffixes = []string{"", "-journal", "-shm", "-wal", ".state"}
 
-func (r *restorer) restore(ctx context.Context, backup, path string) (result Restored, err error) {
+func (r *restorer) restore(ctx context.Context, backup, path string) (result RestoreResult, err error) {
 	for _, p := range []string{backup, path} {
 		if err := userpath.Check(p); err != nil {
 			return result, fmt.Errorf("path %w", err)

@@ -40,8 +40,8 @@ func (s *Store) Stats() chargeingest.StoreStats {
 	if database, err := os.Stat(s.file.path); err == nil {
 		now.DatabaseBytes = database.Size()
 	}
-	now.FreeBytes = freeBytes(filepath.Dir(s.file.path))
-	now.NewestEvent = s.writer.ids.Newest()
+	now.DiskFreeBytes = freeBytes(filepath.Dir(s.file.path))
+	now.NewestEvent = s.writer.ids.LastTime()
 	checkpoints := &s.writer.stats
 	checkpoints.mu.Lock()
 	defer checkpoints.mu.Unlock()

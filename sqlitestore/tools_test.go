@@ -65,7 +65,7 @@ func TestToolsAfterCrash(t *testing.T) {
 	require.Less(t, report.First.ID, report.Last.ID)
 	require.Equal(t, received(), report.First.ReceivedAt)
 	require.True(t, report.HasWAL && report.WALFrames > 0 && report.HasState && report.StateMatches && !report.InUse)
-	require.EqualValues(t, 3, report.NewestByStateFile)
+	require.EqualValues(t, 3, report.AcknowledgedNumber)
 
 	require.Equal(t, before, allFiles(t, filepath.Dir(killed.path)))
 	replayed(t, killed.open(t), charges("other", "c"))

@@ -76,8 +76,8 @@ func (g *IDGenerator) Next(t time.Time) (string, error) {
 	return IDPrefix + id.String(), nil
 }
 
-// Newest returns the time of the newest id, or zero.
-func (g *IDGenerator) Newest() time.Time {
+// LastTime returns the time of the last id, or zero.
+func (g *IDGenerator) LastTime() time.Time {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.last.IsZero() {

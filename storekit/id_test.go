@@ -31,9 +31,9 @@ func nextID(t *testing.T, g *storekit.IDGenerator, at time.Time) string {
 func TestIDsSortByTime(t *testing.T) {
 	at := time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
 	g := newIDs(t, "")
-	require.Zero(t, g.Newest())
+	require.Zero(t, g.LastTime())
 	id := nextID(t, g, at)
-	require.True(t, at.Equal(g.Newest()))
+	require.True(t, at.Equal(g.LastTime()))
 	require.Regexp(t, `^chda_[0-9A-HJKMNP-TV-Z]{26}$`, id)
 	require.Greater(t, id, storekit.FirstID(at))
 	require.Less(t, id, storekit.FirstID(at.Add(time.Millisecond)))

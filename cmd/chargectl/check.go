@@ -61,19 +61,19 @@ func reportLines(r *sqlitestore.Report) []string {
 	row("write-ahead log", "%s", walText(r))
 	row("state file", "%s", stateText(r))
 	if r.SchemaVersion > 0 {
-		row("unused pages", "%s", bytesText(r.FreeBytes))
+		row("unused pages", "%s", bytesText(r.UnusedBytes))
 		row("schema version", "%d", r.SchemaVersion)
-		row("events", "%d, the newest has number %d", r.Events, r.Newest)
+		row("events", "%d, the newest has number %d", r.Events, r.NewestNumber)
 		row("idempotency keys", "%d", r.IdempotencyKeys)
 		for _, c := range r.Platforms {
 			row("platform", "%s: %d events, %d idempotency keys", c.Name, c.Events, c.IdempotencyKeys)
 		}
 		for _, e := range []struct {
-			name    string
-			receipt *sqlitestore.EventReceipt
+			name string
+			info *sqlitestore.EventInfo
 		}{{"first event", r.First}, {"last event", r.Last}} {
-			if e.receipt != nil {
-				row(e.name, "%s, received at %s", e.receipt.ID, e.receipt.ReceivedAt.Format(time.RFC3339Nano))
+			if e.info != nil {
+				row(e.name, "%s, received at %s", e.info.ID, e.info.ReceivedAt.Format(time.RFC3339Nano))
 			}
 		}
 	}
@@ -95,5 +95,5 @@ func stateText(r *sqlitestore.Report) string {
 	case !r.StateMatches:
 		return "of another database, which was last open at this path"
 	}
-	return fmt.Sprintf("matches; an event with number %d or later was acknowledged", r.NewestByStateFile)
+	return fmt.Sprintf("matches; an event with number %d or later was acknowledged", r.AcknowledgedNumber)
 }

@@ -69,7 +69,7 @@ func TestQueries(t *testing.T) {
 	}
 	sendMore()
 	p := startPrometheus(t, server)
-	p.awaitData(t, `chargeingest_last_prune_timestamp_seconds`, sendMore)
+	p.awaitData(t, `chargeingest_prune_last_success_timestamp_seconds`, sendMore)
 
 	var exposed []string
 	p.get(t, "label/__name__/values", &exposed)
