@@ -68,8 +68,8 @@ func parseServerConfig(args []string, lookupEnv func(string) (string, bool), out
 	return &c, nil
 }
 
-const serverAbout = `Receives charge events over HTTP and stores them. Prints its URL, the API key if it
-generated one, and a curl command to standard output, and logs to standard error.
+const serverAbout = `Receives charge events over HTTP and stores them. Prints its URL, a generated API key
+and a curl command that sends an event to standard output, and logs to standard error.
 
 /livez reports whether the server is running, /readyz whether it accepts events, and
 /metrics serves metrics for Prometheus. None of them requires a credential.
@@ -80,7 +80,7 @@ be written.
 
 SIGHUP reads the files of -keys, -tls-cert and -tls-key again. So does a change of a
 file, within four seconds. If the new content is not valid, the previous one stays in
-use, and the log tells why.
+use, and the reason is logged.
 
 The server accepts up to two sockets from systemd: one named metrics
 (FileDescriptorName=) in place of -metrics-addr, and one with any other name in place
@@ -94,13 +94,13 @@ Exit status: 0 after a signal, 1 after a failure, 2 for an invalid option.`
 
 func serverCommand(c *serverConfig, keys *keyConfig, pair *certificate) *cli.Command {
 	return &cli.Command{
-		Synopsis: "example",
+		Synopsis: programName,
 		About:    serverAbout,
 		Options: append([]cli.Option{
 			{
 				Name: "addr", Env: "CHARGEINGEST_ADDR", Argument: "ADDRESS",
-				Usage: "HOST:PORT to listen on, where port 0 selects a free port, and an empty host all interfaces; or\n" +
-					"unix:PATH, a unix socket for the server's user and group, which is removed at the end (default " + defaultAddr.address + ")",
+				Usage: "HOST:PORT to listen on (without HOST: all interfaces; port 0: any free port), or unix:PATH for a unix\n" +
+					"socket that the server's user and group can use (default " + defaultAddr.address + ")",
 				Set: listenAddress(&c.addr),
 			},
 			{
@@ -117,8 +117,9 @@ func serverCommand(c *serverConfig, keys *keyConfig, pair *certificate) *cli.Com
 			},
 			{
 				Name: "retain", Env: "CHARGEINGEST_RETAIN", Argument: "AGE",
-				Usage: "delete events older than this many days (400d) or hours (36h), with their idempotency keys; their\n" +
-					"references can then be used again, so a late retry would be billed twice; the default is to keep all",
+				Usage: "delete events that were received more than this many days (400d) or hours (36h) ago, with their\n" +
+					"idempotency keys; their references can then be used again, so a late retry would be billed twice;\n" +
+					"by default all events are kept",
 				Set: retainAge(&c.retain),
 			},
 			{

@@ -60,7 +60,7 @@ func (c *keyConfig) with(fromFile []chargeingest.Key) ([]chargeingest.Key, error
 	}
 	hash := sha256.Sum256([]byte(c.apiKey))
 	if slices.ContainsFunc(list, func(k chargeingest.Key) bool { return [sha256.Size]byte(k.SHA256) == hash }) {
-		return nil, errors.New("-api-key: must not be in the file of -keys too")
+		return nil, errors.New("-api-key: must not also be in the file of -keys")
 	}
 	return append(list, fullAccessKey(c.apiKey, "api-key")), nil
 }

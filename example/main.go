@@ -14,6 +14,9 @@ import (
 	"example.com/chargeingest/internal/cli"
 )
 
+// programName is the name that the documentation installs.
+const programName = "chargeingest"
+
 func main() {
 	os.Exit(newProgram().run(cli.UntilSignal(), os.Args[1:]))
 }
@@ -42,5 +45,5 @@ func newProgram() *program {
 func (p *program) run(ctx context.Context, args []string) int {
 	server := *p
 	server.stdout, server.stderr = newOutput(p.stdout), newOutput(p.stderr)
-	return cli.Report(server.stderr, "example", server.serve(ctx, args))
+	return cli.Report(server.stderr, programName, server.serve(ctx, args))
 }

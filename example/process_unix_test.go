@@ -100,7 +100,7 @@ func TestHangupIsIgnored(t *testing.T) {
 	for range 2 {
 		require.NoError(t, p.Process.Signal(syscall.SIGHUP))
 	}
-	require.True(t, p.log.waitFor("SIGHUP is ignored", p.ended), p.log)
+	require.True(t, p.log.waitFor("SIGHUP ignored", p.ended), p.log)
 	require.Equal(t, http.StatusOK, p.status(t, "/readyz"))
 	p.end(t)
 }

@@ -66,7 +66,7 @@ func reloadUntilDone(ctx context.Context, all []*reloader, hangups <-chan os.Sig
 				}
 			})
 			if len(all) == 0 {
-				manager.logger.Info("SIGHUP is ignored: there is no file with keys or a certificate to read again")
+				manager.logger.Info("SIGHUP ignored: neither -keys nor -tls-cert is set")
 			}
 		case <-ticks:
 			for _, r := range all {
@@ -78,7 +78,7 @@ func reloadUntilDone(ctx context.Context, all []*reloader, hangups <-chan os.Sig
 	}
 }
 
-// poll applies a new content when it reads it twice, because files may be incomplete, or a
+// poll applies a change only after reading it twice, because a file may be incomplete, or a
 // certificate newer than its key.
 func (r *reloader) poll() {
 	contents, content, err := r.read()

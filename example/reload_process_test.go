@@ -156,7 +156,7 @@ func TestHangupDuringTheStart(t *testing.T) {
 	require.NoError(t, acceptErr)
 	defer conn.Close()
 	hangUp(t, &serverProcess{Cmd: cmd})
-	require.True(t, log.waitFor("SIGHUP is ignored", ended), log)
+	require.True(t, log.waitFor("SIGHUP ignored", ended), log)
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	<-ended
 	require.NoError(t, err, log)

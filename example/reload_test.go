@@ -116,7 +116,7 @@ func TestInvalidFileKeepsTheKeys(t *testing.T) {
 		"empty":           {func(t *testing.T, path string) { overwrite(t, path, "") }, "% must be a valid JSON list without duplicate field names"},
 		"no keys":         {func(t *testing.T, path string) { overwrite(t, path, "[]") }, "% must have at least one key"},
 		"invalid field":   {func(t *testing.T, path string) { overwrite(t, path, keyList(keyEntry("secret 1", "s"))) }, "%[0].key must be visible ASCII characters, without spaces"},
-		"key of -api-key": {func(t *testing.T, path string) { overwrite(t, path, keyList(keyEntry("fixed", "s"))) }, "-api-key: must not be in the file of -keys too"},
+		"key of -api-key": {func(t *testing.T, path string) { overwrite(t, path, keyList(keyEntry("fixed", "s"))) }, "-api-key: must not also be in the file of -keys"},
 		"deleted":         {func(t *testing.T, path string) { require.NoError(t, os.Remove(path)) }, "stat %: no such file or directory"},
 		"now a directory": {func(t *testing.T, path string) {
 			require.NoError(t, os.Remove(path))

@@ -17,7 +17,7 @@ const (
 	minRetain = time.Hour
 	maxRetain = 36500 * 24 * time.Hour
 
-	// maxIdleGap is how far beyond the newest event the clock is trusted at the start.
+	// maxIdleGap is how far ahead of the newest event the clock may be at the start.
 	maxIdleGap = 24 * time.Hour
 )
 
@@ -44,9 +44,9 @@ type prunedStore interface {
 	Prune(ctx context.Context, before time.Time) (deleted int64, err error)
 }
 
-// retention has its own time, since a wrong clock must not delete young events: it begins at
-// most maxIdleGap after the newest event, advances with the monotonic clock, and is never
-// ahead of the wall clock.
+// retention assumes its own time, so that a wrong clock does not delete recent events: at the
+// start at most maxIdleGap after the newest event, then by the monotonic clock, and never ahead
+// of the wall clock.
 type retention struct {
 	store   prunedStore
 	keep    time.Duration
@@ -54,7 +54,7 @@ type retention struct {
 	logger  *slog.Logger
 	wall    func() time.Time
 
-	started, base time.Time // base is the retention's time at started
+	started, base time.Time // base is the assumed time at started
 	lagging       bool
 }
 
@@ -97,8 +97,8 @@ func (r *retention) now() time.Time {
 	}
 	lagging := wall.Sub(now) > time.Hour
 	if lagging && !r.lagging {
-		r.logger.Warn("-retain does not trust the clock, which is ahead of the newest event or was set forward; "+
-			"until a restart, events are kept longer", "clock", wall, "time of -retain", now)
+		r.logger.Warn("the clock may be wrong: it is far ahead of the newest event, or was set forward; "+
+			"-retain keeps events longer until a restart", "clock", wall, "assumed_time", now)
 	}
 	r.lagging = lagging
 	return now
@@ -112,9 +112,9 @@ func (r *retention) prune(ctx context.Context) {
 	}
 	r.observe(deleted, err)
 	if deleted > 0 {
-		r.logger.Info("old events were deleted", "events", deleted, "received before", before, "duration", time.Since(start))
+		r.logger.Info("old events deleted", "events", deleted, "received_before", before, "duration", time.Since(start))
 	}
 	if err != nil {
-		r.logger.Error("old events could not be deleted; the next attempt follows", "in", pruneInterval, "error", err)
+		r.logger.Error("old events not deleted", "error", err, "retry_in", pruneInterval)
 	}
 }
