@@ -16,12 +16,12 @@ import (
 
 const backupAbout = `Copies the database to the new file OUT, while a server runs or not, and after a crash
 with the events that are only in the write-ahead log. Every event that was acknowledged
-before the start is in the copy. OUT must not exist. It has mode 0600, is checked and
-synced before it gets its name, and can be restored with chargectl restore.
+before the start is in the copy. OUT must not exist. It gets mode 0600, appears only when
+it is checked and synced, and can be restored with chargectl restore.
 
 The write-ahead log grows while a backup runs, and a server cannot start. A failed or
-interrupted backup leaves nothing; the next backup to OUT removes what a killed one
-left: .OUT-draft-* next to OUT.
+interrupted backup leaves nothing. A killed one leaves .OUT-draft-* next to OUT, which
+the next backup to OUT removes.
 
 Exit status: 0 if OUT is complete, 1 if not, 2 for an invalid option.`
 

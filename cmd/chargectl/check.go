@@ -93,7 +93,7 @@ func stateText(r *sqlitestore.Report) string {
 	case !r.HasState:
 		return "none"
 	case !r.StateMatches:
-		return "of another database, which was last open at this path"
+		return "belongs to another database, which was last open at this path"
 	}
 	return fmt.Sprintf("matches; an event with number %d or later was acknowledged", r.AcknowledgedNumber)
 }

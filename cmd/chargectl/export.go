@@ -26,14 +26,14 @@ reads all events of the platform and selects them by -from and -to; without thes
 it exports all events.
 
 At the end it prints to standard error: the number of events; the exact sums of
-value.amount per currency, of value.number and of value.count; "up to ID", the last
+value.amount per currency, of value.number and of value.count; "until: ID", the last
 event that was read; and the SHA-256 of the export, as sha256sum -c reads it. Run
-it again with -until ID to get the same bytes although new events were stored.
+it again with -until ID to get the same bytes even if new events were stored.
 
-CSV follows RFC 4180, with a header. An absent field is an empty cell, an empty
+CSV follows RFC 4180, with a header. An absent field is an empty cell; an empty
 string is "". Unknown fields are JSON in the last column. A cell that begins with
 = + - @ ' or with a tab or line break has an apostrophe in front, unless the whole
-cell is a decimal number: remove one leading apostrophe to get the field. NDJSON
+cell is a decimal number. To get the field back, remove one leading apostrophe. NDJSON
 has each event as the server sends it.
 
 With -o, the file appears only once it is complete. An existing file is never
@@ -71,12 +71,12 @@ func (p *program) export(ctx context.Context, args []string) error {
 		Options: append(clientOptions(&server),
 			cli.Option{
 				Name: "from", Argument: "TIME",
-				Usage: "first instant: a date such as 2026-09-01 (midnight UTC) or an RFC 3339 date and time", Set: instant(&x.from),
+				Usage: "start, included: a date such as 2026-09-01 (midnight UTC), or an RFC 3339 date and time", Set: instant(&x.from),
 			},
-			cli.Option{Name: "to", Argument: "TIME", Usage: "end, which is not exported itself", Set: instant(&x.to)},
+			cli.Option{Name: "to", Argument: "TIME", Usage: "end, excluded", Set: instant(&x.to)},
 			cli.Option{
 				Name: "by", Argument: "TIME", Default: "timestamp",
-				Usage: "what -from and -to select: the event's timestamp, or received, the time of receipt in its id",
+				Usage: "time that -from and -to refer to: timestamp (of the event), or received (when the server received it)",
 				Set: cli.OneOf(&x.by, cli.Choice[timeOf]{Name: "timestamp", Value: eventTime},
 					cli.Choice[timeOf]{Name: "received", Value: receiptTime}),
 			},
@@ -236,7 +236,7 @@ func (x *exporter) printSummary() {
 		x.printError(s.name + ": " + s.sum.String())
 	}
 	if x.lastID != "" {
-		x.printError("up to " + x.lastID)
+		x.printError("until: " + x.lastID)
 	}
 	x.printError(checksumLine(x.sha256.Sum(nil), x.path))
 }

@@ -64,7 +64,7 @@ func TestExportNDJSON(t *testing.T) {
 	require.Equal(t, tail.out.String(), text)
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	require.Equal(t, []string{
-		"2005 events", "number: 2012017.50", "count: 0", "up to " + idOf(t, lines[len(lines)-1]), sha256Of(text) + "  -",
+		"2005 events", "number: 2012017.50", "count: 0", "until: " + idOf(t, lines[len(lines)-1]), sha256Of(text) + "  -",
 	}, summary)
 }
 
@@ -109,7 +109,7 @@ func TestExportCSV(t *testing.T) {
 	}
 	require.Equal(t, []string{
 		"4 events", "amount EUR: 0.0000000000000000000000000000000000001", "number: -12345678901234567890123456789012345678", "count: 0",
-		"up to " + idOf(t, events[3]), sha256Of(text) + "  -",
+		"until: " + idOf(t, events[3]), sha256Of(text) + "  -",
 	}, summary)
 }
 
@@ -149,7 +149,7 @@ func TestExportSelectsByTime(t *testing.T) {
 			}
 			require.Equal(t, c.want, counts)
 			require.Equal(t, fmt.Sprintf("%d events", len(c.want)), summary[0])
-			require.Equal(t, "up to "+idOf(t, s.events(t)[3]), summary[len(summary)-2])
+			require.Equal(t, "until: "+idOf(t, s.events(t)[3]), summary[len(summary)-2])
 		})
 	}
 }
@@ -164,7 +164,7 @@ func TestExportUntilIsRepeatable(t *testing.T) {
 	s := startServer(t)
 	s.storeJSON(t, eventLines(maxPageEvents+5)...)
 	first, summary := export(t, s.url)
-	id := strings.TrimPrefix(summary[len(summary)-2], "up to ")
+	id := strings.TrimPrefix(summary[len(summary)-2], "until: ")
 	stored := maxPageEvents + 5
 	proxy := proxyTo(t, s, func(_ int64, forward http.Handler, w http.ResponseWriter, r *http.Request) {
 		s.storeJSON(t, eventLines(stored + 7)[stored:]...)
@@ -184,7 +184,7 @@ func TestExportUntilIsRepeatable(t *testing.T) {
 	middle := idOf(t, strings.Split(events, "\n")[41])
 	text, summary := export(t, s.url, "-until", middle)
 	require.Equal(t, 43, strings.Count(text, "\r\n"))
-	require.Contains(t, summary, "up to "+middle)
+	require.Contains(t, summary, "until: "+middle)
 
 	tp := newTestProgram()
 	path := filepath.Join(t.TempDir(), "charges.csv")
@@ -299,7 +299,7 @@ func TestExportFailures(t *testing.T) {
 			tp := newTestProgram()
 			require.Equal(t, 1, tp.runExport(c.ctx, c.url, "-o", filepath.Join(dir, "charges.csv")))
 			require.Contains(t, tp.log.String(), c.want)
-			require.NotContains(t, tp.log.String(), "up to")
+			require.NotContains(t, tp.log.String(), "until: ")
 			require.Empty(t, dirNames(t, dir))
 		})
 	}

@@ -21,8 +21,8 @@ import (
 	"example.com/chargeingest/internal/cli"
 )
 
-const keysNewAbout = `Generates an API key. Prints the secret to standard error, once; nothing stores it. Prints
-its entry for the list in the server's file of -keys to standard output.
+const keysNewAbout = `Generates an API key. Prints the key to standard error, once: it is not stored anywhere.
+Prints its entry for the server's -keys file, with its hash, to standard output.
 
 Exit status: 0, 1 if the output cannot be written, 2 for an invalid option.`
 
@@ -36,7 +36,7 @@ type keyEntry struct {
 func (p *program) keysNew(_ context.Context, args []string) error {
 	var entry keyEntry
 	cmd := &cli.Command{Synopsis: "chargectl keys new", About: keysNewAbout, Options: []cli.Option{
-		{Name: "subject", Argument: "NAME", Usage: "name of the key's holder in the log, required; not a secret", Set: func(value string) error {
+		{Name: "subject", Argument: "NAME", Usage: "name of the key in the log, required; not a secret", Set: func(value string) error {
 			entry.Subject = value
 			if !utf8.ValidString(value) {
 				return errors.New("must be valid UTF-8")
@@ -45,7 +45,7 @@ func (p *program) keysNew(_ context.Context, args []string) error {
 		}},
 		{
 			Name: "platforms", Argument: "LIST", Default: chargeingest.DefaultPlatform,
-			Usage: "platforms, separated by commas; the first is the default of requests", Set: platformList(&entry.Platforms),
+			Usage: "platforms (tenants) that the key may use, separated by commas; the first is the default", Set: platformList(&entry.Platforms),
 		},
 		{
 			Name: "permissions", Argument: "LIST", Default: string(chargeingest.PermissionIngest + "," + chargeingest.PermissionView),
@@ -109,9 +109,8 @@ func permissionList(dst *[]string) func(string) error {
 	}
 }
 
-const keysHashAbout = `Reads an API key from standard input, without its echo if that is a terminal, and prints
-its key_sha256 for the server's file of -keys. One line break at the end is not part of
-the key.
+const keysHashAbout = `Reads an API key from standard input, without echo on a terminal, and prints its
+key_sha256 for the server's -keys file. One line break at the end is not part of the key.
 
 Exit status: 0, 1 if the key is invalid or the output cannot be written, 2 for an invalid
 option.`

@@ -24,12 +24,12 @@ each of which is stored completely or not at all.
 An event without a reference is sent on its own with an Idempotency-Key, which is
 derived from -load-id, the content of the event, and the number of equal events before
 it in the file. So equal lines of one file are stored as separate events, but an event
-that is equal to one of another file with the same -load-id is not stored. The load
-warns at the end if such events were already stored. It needs about 100 bytes of memory
-for each different event without a reference.
+that is equal to one of another file with the same -load-id is not stored again. At the
+end, the load warns if it had such events. It needs about 100 bytes of memory for each
+different event without a reference.
 
 The last line on standard output, "N events: A new, B already stored, C rejected",
-counts events. If the response to a request was lost and the request was sent again,
+counts events. If the response to a request was lost and the request was retried,
 its events count as already stored. If the server does not respond or asks the client
 to wait, the load retries each request for up to two minutes. Events are not stored in
 the order of the file.
@@ -66,8 +66,8 @@ func loadCommand(o *loadOptions) *cli.Command {
 			},
 			cli.Option{
 				Name: "load-id", Argument: "ID",
-				Usage: "tells apart equal events without a reference in different files; by default the name of FILE without\n" +
-					"its directory; required for such events on standard input",
+				Usage: "distinguishes equal events without a reference in different files; by default the name of FILE\n" +
+					"without its directory; required for such events on standard input",
 				Set: cli.Text(&o.loadID),
 			},
 			cli.Option{

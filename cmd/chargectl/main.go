@@ -57,8 +57,8 @@ var commands = []command{
 	{"export", "", "write the stored events of a time range as CSV or NDJSON", (*program).export},
 	{"verify", "FILE", "compare a file of charge events with the stored events", (*program).verify},
 	{"backup", "OUT", "copy the SQLite database of a running or stopped server", (*program).backup},
-	{"restore", "", "replace the SQLite database of a stopped server by a backup", (*program).restore},
-	{"check", "", "check a SQLite database or a backup", (*program).check},
+	{"restore", "", "replace the SQLite database of a stopped server with a backup", (*program).restore},
+	{"check", "", "check a SQLite database or a backup for damage", (*program).check},
 	{"keys new", "", "generate an API key and its entry for the server", (*program).keysNew},
 	{"keys hash", "", "print the hash of an API key for the server", (*program).keysHash},
 }

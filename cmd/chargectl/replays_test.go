@@ -106,8 +106,8 @@ func TestLoadID(t *testing.T) {
 		require.Equal(t, 0, tp.runLoad(t.Context(), offline, file, c.args...), tp.log)
 		if c.replayed {
 			require.Equal(t, "12 events: 0 new, 12 already stored, 0 rejected\n", tp.out.String())
-			require.Equal(t, file+": warning: 11 events without a reference had already been stored, by an earlier load with the same -load-id, and were "+
-				"not stored again: lines 2, 4, 6, 8, 10, 12, 14, 16, 18, 20 and 1 more. If this is a different file, load it with another -load-id\n",
+			require.Equal(t, file+": warning: events without a reference that had already been stored, by an earlier load with the same -load-id: 11 "+
+				"(lines 2, 4, 6, 8, 10, 12, 14, 16, 18, 20 and 1 more). They were not stored again. If this is a different file, load it with another -load-id\n",
 				tp.log.String())
 		} else {
 			require.Contains(t, tp.out.String(), "12 events: 1")
@@ -128,7 +128,7 @@ func TestLoadWarningAfterRetry(t *testing.T) {
 			s.ServeHTTP(w, r)
 		}))
 		require.Equal(t, 0, tp.runLoad(t.Context(), offline, file), tp.log)
-		require.Contains(t, tp.log.String(), "already been stored, by an earlier load with the same -load-id, or by a request of this load that was sent again, and")
+		require.Contains(t, tp.log.String(), "already been stored, by an earlier load with the same -load-id, or by a request of this load that was retried: 1 (line 1)")
 		require.Len(t, s.events(t), 1)
 	})
 }

@@ -11,7 +11,7 @@ import (
 	"example.com/chargeingest/sqlitestore"
 )
 
-const restoreAbout = `Replaces the database by a copy of BACKUP. Stop the server first. Restore checks the
+const restoreAbout = `Replaces the database with a copy of BACKUP. Stop the server first. Restore checks the
 backup before it changes anything, and refuses an incomplete one, such as a plain copy of
 a running server's file. The write-ahead log next to a backup, if any, is used.
 
@@ -57,6 +57,6 @@ func (p *program) restore(ctx context.Context, args []string) error {
 	}
 	return p.printLines(append(lines,
 		fmt.Sprintf("%s: restored from %s: %d events, %s, integrity check passed", db, from, restored.Events, bytesText(info.Size())),
-		"next: start the server, and start every follower again without a position; positions from before the restore can skip events",
+		"next: start the server, and start every follower again without a position; with a position from before the restore, it can miss events",
 	)...)
 }

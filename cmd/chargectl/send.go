@@ -214,10 +214,10 @@ func (l *loader) warnOfReplays() {
 	slices.Sort(l.replays)
 	cause := ""
 	if l.retried {
-		cause = ", or by a request of this load that was sent again"
+		cause = ", or by a request of this load that was retried"
 	}
-	l.progress.print(fmt.Sprintf("%s: warning: %d events without a reference had already been stored, by an earlier load with the same -load-id%s, "+
-		"and were not stored again: %s. If this is a different file, load it with another -load-id", l.name, n, cause, lineNumbers(l.replays)))
+	l.progress.print(fmt.Sprintf("%s: warning: events without a reference that had already been stored, by an earlier load with the same -load-id%s: "+
+		"%d (%s). They were not stored again. If this is a different file, load it with another -load-id", l.name, cause, n, lineNumbers(l.replays)))
 }
 
 func lineNumbers(lines []int) string {

@@ -24,11 +24,11 @@ type tailer struct {
 }
 
 const tailAbout = `Prints the stored events in storage order, and follows new ones. While the server is
-not available, it retries for ever and prints a message for each retry.
+not available, it retries without a limit and prints a message for each retry.
 
 The format ndjson is one JSON object per line, as the server sends it. On a terminal,
 control characters and characters that change the text direction are printed as
-\u escapes. The format text is one line per event for people: timestamp, id,
+\u escapes. The format text, for people, is one line per event: timestamp, id,
 reference, customer and value, with the same escapes everywhere.
 
 At the end it prints "position: …" to standard error. Pass that as -from to continue
@@ -49,8 +49,8 @@ func (p *program) tail(ctx context.Context, args []string) error {
 		Options: append(clientOptions(&server),
 			cli.Option{
 				Name: "from", Argument: "POSITION", Default: fromStart,
-				Usage: "start with the first event (start), only events that are stored from now on (now), or the events\n" +
-					"after a position",
+				Usage: "start (all events), now (only events that are stored from now on), or a position, to continue with\n" +
+					"the event after it",
 				Set: cli.Text(&from),
 			},
 			cli.Option{
@@ -63,7 +63,7 @@ func (p *program) tail(ctx context.Context, args []string) error {
 			},
 			cli.Option{
 				Name: "follow", Default: "true",
-				Usage: "follow new events; -follow=false ends after the last stored event, and gives up after retries for two minutes",
+				Usage: "follow new events; -follow=false ends after the last stored event, and retries for only two minutes",
 				Set:   boolean(&t.follow),
 			},
 		),

@@ -11,24 +11,24 @@ import (
 )
 
 const verifyAbout = `Compares every event of a file, one JSON object per line, with the stored events of
-one platform. An event with a reference is compared with the stored event of that
-reference. An event without one is stored if a stored event without a reference
-has the same content, and each stored event counts for one line.
+one platform. An event with a reference is compared with the stored event that has
+this reference. An event without one counts as stored if a stored event without a
+reference has the same content. Each stored event counts for one line only.
 
-Content is the same as for duplicates: the order of fields does not matter, null
-equals an absent field, id and object_type are ignored, and timestamps compare as
-instants. An event without a timestamp has the content of a stored one with any.
+Contents are compared as for duplicates: the order of fields does not matter, null
+equals an absent field, id and object_type are ignored, and timestamps are compared
+as instants. An event without a timestamp matches a stored event with any timestamp.
 
 It prints how many events are stored, missing, different and invalid (no server
-accepts the line), and the exact sums of the file and of the stored events found
-for it. Lines that repeat the reference and content of an earlier line are one
-event in the sums. The first differences are printed to standard error; -o writes
-all of them as CSV: line, reference, id of the stored event, status, and the
-fields that differ or the reasons.
+accepts the line), and the exact sums of the file and of the stored events that it
+matches. Lines that repeat the reference and content of an earlier line count once
+in the sums. The first problems are printed to standard error; -o writes all of them
+as CSV: line, reference, id of the stored event, status, and the fields that differ
+or the reasons why the line is invalid.
 
-It reads the stored events from the last one back while that finds events of the
-file, and then looks up the other references one by one. For an event without a
-reference, it has to read on until it is found.
+It reads the stored events, newest first, as long as they match events of the file,
+and then looks up the remaining references one by one. For a missing event without
+a reference, it reads all stored events.
 
 Exit status: 0 if all events are stored, 1 if not or after a failure, 2 for an
 invalid option.`
@@ -50,7 +50,7 @@ func (p *program) verify(ctx context.Context, args []string) error {
 		Synopsis: "chargectl verify FILE",
 		About:    verifyAbout,
 		Options: append(clientOptions(&server),
-			cli.Option{Name: "o", Argument: "FILE", Usage: "write all differences to this new file, as CSV", Set: cli.Text(&v.path)},
+			cli.Option{Name: "o", Argument: "FILE", Usage: "write all problems to this new file, as CSV", Set: cli.Text(&v.path)},
 		),
 	}
 	arguments, err := cmd.Parse(args, p.lookupEnv, p.stdout)
