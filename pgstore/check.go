@@ -7,8 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// checkServer returns an error if the server is not durable or converts the encoding of
-// texts.
+// checkServer rejects a server that is not durable or converts the encoding of texts.
 func checkServer(ctx context.Context, conn *pgx.Conn, o Options) error {
 	for _, setting := range []string{"server_encoding", "client_encoding"} {
 		var value string

@@ -12,9 +12,8 @@ import (
 )
 
 // ContainPanics turns panics of the config's hooks and tracer into errors or log entries.
-// Without it, a panic in a background goroutine of pgxpool ends the process. The store's
-// own connection does not need it. Call it after the hooks are set and before the pool is
-// created.
+// Without it, a panic in a goroutine of pgxpool ends the process. The store's own connection
+// does not need it. Call it after setting the hooks, before creating the pool.
 func ContainPanics(cfg *pgxpool.Config, logger *slog.Logger) {
 	report := func(err error) { log(logger, slog.LevelError, "pgstore: a hook of the pool failed", err) }
 	containConnect(cfg)

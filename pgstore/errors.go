@@ -59,8 +59,8 @@ func severity(e *pgconn.PgError) string {
 	return e.Severity
 }
 
-// isSessionEnded reports whether the connection is lost and nothing was stored: nothing was
-// sent, or the server ended the session before the commit.
+// isSessionEnded reports whether nothing was stored because nothing was sent, or the server
+// ended the session before the commit.
 func isSessionEnded(err error, inCommit bool) bool {
 	if errors.As(err, new(pgx.ErrPreprocessingBatch)) || pgconn.SafeToRetry(err) && !errors.Is(err, pgconn.ErrConnClosed) {
 		return true
@@ -97,8 +97,7 @@ type decisionError struct{ error }
 
 func (e decisionError) Unwrap() error { return e.error }
 
-// isEventError reports whether an event caused the error, for example by an invalid
-// character.
+// isEventError reports whether an event caused the error, such as an invalid character.
 func isEventError(err error) bool {
 	if mayReconnect(err) {
 		return false

@@ -9,7 +9,7 @@ import (
 
 type index struct {
 	name, table string
-	columns     string // SQL, condition included
+	columns     string // SQL with the condition
 }
 
 func (c indexChange) apply(ctx context.Context, conn *pgx.Conn, schema string) error {
@@ -106,8 +106,8 @@ func (i *indexer) build(ctx context.Context, table relation, x index) (relation,
 	return found[0], nil
 }
 
-// buildPartitioned creates an invalid index on the table, then builds and attaches an index
-// for each partition. Attaching the last one makes it valid.
+// buildPartitioned creates an invalid index on the table, and attaches an index of each
+// partition. The last one makes it valid.
 func (i *indexer) buildPartitioned(ctx context.Context, table relation, x index, found []relation) (relation, error) {
 	if len(found) == 0 {
 		err := i.exec(ctx, "CREATE INDEX "+quoted(x.name)+" ON ONLY "+table.quoted()+" "+x.columns)

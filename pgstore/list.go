@@ -25,8 +25,7 @@ func (s *Store) List(ctx context.Context, q chargeingest.Query) (page chargeinge
 	return page, err
 }
 
-// isScan reports whether no index matches the filter, so that a listing can read many more
-// events than it returns.
+// isScan reports whether no index matches the filter, so that a listing can read many events.
 func isScan(q *chargeingest.Query) bool {
 	if q.Reference != "" {
 		return false
@@ -57,8 +56,8 @@ func (s *Store) list(ctx context.Context, tx pgx.Tx, q chargeingest.Query) (page
 		return page, err
 	}
 	if after > newest || lastID != "" && idSuffix != idSuffixOf(lastID) {
-		// After a failover or restore lost events, new events get their positions, and the
-		// cursor would skip these.
+		// Otherwise, after a failover or restore that lost events, the cursor would skip new
+		// ones.
 		return page, fmt.Errorf("%w: %q is after an event that this database does not have", chargeingest.ErrInvalidCursor, q.After)
 	}
 	query, arguments := s.listQuery(q, after, newest)

@@ -11,8 +11,8 @@ import (
 	"example.com/chargeingest/internal/groupcommit"
 )
 
-// lockedPlatforms are the platforms whose rows other sessions have locked. Their requests
-// stay queued between retries, and fail after Options.StatementTimeout.
+// lockedPlatforms are platforms whose rows other sessions have locked. Their requests stay
+// queued between retries, and fail after Options.StatementTimeout.
 type lockedPlatforms struct {
 	timeout   time.Duration // of statements
 	platforms map[string]*lockedPlatform
@@ -143,7 +143,7 @@ func (w *writer) retryLocked(group []*groupcommit.Request) {
 }
 
 // storeUnlocked stores the requests of unlocked platforms and postpones the others. It
-// searches for the locked platforms for about the time of budget.
+// searches for locked platforms for about the budget.
 func (w *writer) storeUnlocked(platforms [][]*groupcommit.Request, lockErr error, budget time.Duration) {
 	locked := w.findLocked(platforms)
 	var unlocked, waiting []*groupcommit.Request

@@ -18,8 +18,8 @@ const maxPrefetchBytes = 16 << 20
 // scopedName is a reference or idempotency key of a platform.
 type scopedName struct{ platform, name string }
 
-// lookup implements [storekit.Lookup]. It finds the events that the transaction will store
-// and, after queueLookups, the stored ones.
+// lookup finds the events that the transaction will store and, after queueLookups, the stored
+// ones.
 type lookup struct {
 	conn *pgx.Conn
 	sql  *statements

@@ -19,9 +19,8 @@ var migrations embed.FS
 
 const migrationLock = 0x63686172676530 // advisory lock "charge0"
 
-// Processes of the previous version continue to store during and after a migration. A file
-// may lock a table exclusively only for a moment, like ADD COLUMN … NULL. Slower changes
-// belong in indexChanges.
+// Processes of the previous version store during and after a migration. A file may lock a
+// table only for a moment, like ADD COLUMN … NULL. Slower changes belong in indexChanges.
 
 type indexChange struct {
 	build []index
@@ -36,13 +35,12 @@ var indexChanges = map[int]indexChange{
 		build: []index{{name: "events_by_id", table: "events", columns: "(id)"}},
 		drop:  []string{"events_id", "events_platform_id_idx"},
 	},
-	// For Prune. With a pending list, some requests would wait for its merging.
+	// For Prune. Otherwise some requests would wait while a pending list is merged.
 	4: {build: []index{{name: "events_received_at", table: "events", columns: "(received_at)"}}},
 	5: {build: []index{{name: "requests_event_ids", table: "requests", columns: "USING gin (event_ids) WITH (fastupdate = off)"}}},
 }
 
-// Other sessions queue behind a session that waits for an exclusive lock, so the wait is
-// short.
+// Other sessions queue behind one that waits for an exclusive lock, so the wait is short.
 const (
 	tableLockWait     = 100 * time.Millisecond
 	migrationPause    = 300 * time.Millisecond // doubled each time
@@ -95,8 +93,8 @@ func isBusy(err error) bool {
 }
 
 // try migrates to the next version. It does not wait for the advisory lock: CREATE INDEX
-// CONCURRENTLY of the process that has it would wait for try's snapshot. Old versions wait, so
-// the lock is held for one index at a time.
+// CONCURRENTLY of its holder would wait for try's snapshot. Old versions wait, so the lock is
+// held for one index at a time.
 func (m *migrator) try(ctx context.Context, files []string) (done bool, err error) {
 	version, err := m.version(ctx, m.lockConn)
 	if err != nil || version == len(files) {

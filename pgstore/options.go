@@ -13,8 +13,8 @@ import (
 
 // Options are the settings of a [Store]. The zero value selects the defaults.
 type Options struct {
-	// Schema names the schema of the tables, which is created if needed: 1 to 63 lower-case
-	// letters, digits and underscores, not starting with a digit. Default: chargeingest.
+	// Schema is the schema of the tables, created if needed: 1 to 63 lower-case letters,
+	// digits and underscores, not starting with a digit. Default: chargeingest.
 	Schema string
 
 	// AllowNonDurable, for tests, accepts synchronous_commit = off and fsync = off.
@@ -23,17 +23,17 @@ type Options struct {
 	// Entropy is the source of the random part of ids. Default: crypto/rand.Reader.
 	Entropy io.Reader
 
-	// StatementTimeout bounds each statement that stores, and the time for retries after a
-	// rollback. A locked platform may delay others for a fifth of it. A transaction may take
-	// three times as long, and Append six times. From 5 ms to an hour. Default: 5 s.
+	// StatementTimeout bounds each statement that stores, and retries after a rollback. A
+	// locked platform may delay others for a fifth of it. A transaction may take three times
+	// as long, Append six times. From 5 ms to an hour. Default: 5 s.
 	StatementTimeout time.Duration
 
 	// AcquireTimeout bounds the wait for a connection, and the wait of a read for its turn.
 	// Default: 2 s.
 	AcquireTimeout time.Duration
 
-	// ScanTimeout bounds each Get and List, and separately the wait of a scan for its turn.
-	// Beyond it they return chargeingest.ErrScanLimit. Default: 2 s.
+	// ScanTimeout bounds each Get and List, and a scan's wait for its turn. Beyond it they
+	// return chargeingest.ErrScanLimit. Default: 2 s.
 	ScanTimeout time.Duration
 
 	// MaxQueuedEvents bounds the queued events. Beyond it Append returns

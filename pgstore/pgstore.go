@@ -91,9 +91,9 @@ type Store struct {
 	once    sync.Once
 }
 
-// New creates or migrates the tables if needed. Processes of the previous version continue
-// to store meanwhile. Until ctx ends, a migration waits for transactions that have read the
-// tables, such as a dump. The error may wrap [ErrSchemaTooNew] or [ErrNotDurable].
+// New creates or migrates the tables if needed. Processes of the previous version continue to
+// store. A migration waits, until ctx ends, for transactions that have read the tables, such
+// as a dump. The error may wrap [ErrSchemaTooNew] or [ErrNotDurable].
 func New(ctx context.Context, pool *pgxpool.Pool, o Options) (*Store, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -153,7 +153,7 @@ func (s *Store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.
 	})
 }
 
-// escapePlatform returns a text that the database can store: UTF-8 without zero bytes.
+// escapePlatform returns UTF-8 without zero bytes, as the database requires.
 func escapePlatform(name string) string {
 	if utf8.ValidString(name) && !strings.ContainsAny(name, "\x00\\") {
 		return name
@@ -169,8 +169,8 @@ func escapePlatform(name string) string {
 	return b.String()
 }
 
-// Ready implements [chargeingest.ReadyChecker]. It checks that the server is writable and
-// that the role has the privileges to store.
+// Ready implements [chargeingest.ReadyChecker]: the server must be writable, and the role must
+// have the privileges to store.
 func (s *Store) Ready(ctx context.Context) error {
 	if err := s.beginRead(ctx); err != nil {
 		return err

@@ -35,9 +35,8 @@ func release(conn *pgxpool.Conn) (err error) {
 
 const resetInterval = 100 * time.Millisecond
 
-// poolResetter returns a function to call if a connection leads to a server that does not
-// work: the others most likely do, too. The application uses the pool, so resets are
-// limited.
+// poolResetter returns a function to call if a connection leads to a broken server: the others
+// most likely do, too. The application uses the pool, so resets are limited.
 func poolResetter(pool *pgxpool.Pool) func() {
 	var mu sync.Mutex
 	var last time.Time

@@ -12,8 +12,7 @@ import (
 	"example.com/chargeingest/internal/panics"
 )
 
-// session is the writer's connection. It is not from the pool, which other users may
-// exhaust.
+// session is the writer's connection, not from the pool, which other users may exhaust.
 type session struct {
 	pool   *pgxpool.Pool
 	logger *slog.Logger
@@ -42,8 +41,8 @@ const (
 	closeTimeout = time.Second
 )
 
-// get stops waiting after the timeout, but keeps connecting for the next call: the first of
-// several hosts may take longer.
+// get returns after the timeout, but keeps connecting for the next call: one of several hosts
+// may take longer.
 func (s *session) get(ctx context.Context, timeout time.Duration) (conn *pgx.Conn, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

@@ -17,7 +17,7 @@ type tableSize struct {
 	measuring bool
 }
 
-// databaseBytes measures in the background. At first it returns 0.
+// databaseBytes measures in the background, and first returns 0.
 func (s *Store) databaseBytes() int64 {
 	t := &s.size
 	t.mu.Lock()

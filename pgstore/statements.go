@@ -19,7 +19,7 @@ const eventColumns = "e.id, e.content, e.timestamp_assigned, e.digest"
 func newStatements(schema string) *statements {
 	in := func(text string) string { return strings.ReplaceAll(text, "$schema", schema) }
 	return &statements{
-		// At a higher isolation level a transaction would fail after it waited for a platform.
+		// At a higher level, a transaction would fail after waiting for a platform.
 		begin:    "BEGIN ISOLATION LEVEL READ COMMITTED",
 		commit:   "COMMIT",
 		rollback: "ROLLBACK",
@@ -31,9 +31,9 @@ func newStatements(schema string) *statements {
 		// A generic plan that was made for few events may read all events later.
 		customPlans: "SELECT set_config('plan_cache_mode', 'force_custom_plan', true) WHERE current_setting('plan_cache_mode', true) IS NOT NULL",
 
-		// A single statement locks the platforms after the whole request has arrived, so a
-		// stalled client does not delay others. Sorted platform names avoid deadlocks. Event
-		// ids are JSON, because an array of arrays must be rectangular.
+		// One statement locks the platforms once the whole request has arrived, so a stalled
+		// client does not delay others. Sorted names avoid deadlocks. Event ids are JSON,
+		// because an array of arrays must be rectangular.
 		insert: in(`WITH locked AS (
 INSERT INTO $schema.platforms AS p (name, last, last_id)
 SELECT t.name, t.events, t.id FROM unnest($1::text[], $2::bigint[], $3::text[]) AS t(name, events, id)
@@ -60,8 +60,8 @@ CASE WHEN r.sent IS NOT NULL THEN ARRAY(SELECT jsonb_array_elements_text(r.sent:
 FROM unnest($19::text[], $20::text[], $21::text[], $22::bytea[], $23::text[], $24::text[], $25::timestamptz[]) AS r(platform, key, route, digest, event_ids, sent, received_at)
 LEFT JOIN locked p ON p.name = r.platform`),
 
-		// After a crash an event can be visible that no standby has. Its replay must not be
-		// acknowledged before one has it, and only a commit that writes waits for that.
+		// After a crash, an event can be visible that no standby has. Its replay must be
+		// acknowledged only after one has it, and only a commit that writes waits for that.
 		lock: in(`INSERT INTO $schema.platforms AS p (name, last, last_id) SELECT t.name, 0, '' FROM unnest($1::text[]) AS t(name)
 ON CONFLICT (name) DO UPDATE SET last = p.last`),
 		findLocked: in(`WITH free AS (SELECT name FROM $schema.platforms WHERE name = ANY($1::text[]) FOR NO KEY UPDATE SKIP LOCKED)

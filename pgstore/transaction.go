@@ -23,8 +23,7 @@ type transaction struct {
 	forceDurable bool
 }
 
-// storeOptimistically commits a group in one round trip, without looking up duplicates:
-// they cause a unique violation.
+// storeOptimistically commits a group in one round trip: duplicates cause a unique violation.
 func (t *transaction) storeOptimistically(ctx context.Context, group []*groupcommit.Request, next nextID) (*decidedGroup, error) {
 	g, err := decide(ctx, group, &lookup{}, next, t.decisionDeadline())
 	if err != nil {
@@ -93,8 +92,8 @@ func milliseconds(d time.Duration) string {
 // errRolledBack means that the command tag of COMMIT was ROLLBACK.
 var errRolledBack = errors.New("the transaction was rolled back before its commit")
 
-// sendWithTimeouts sends a batch whose first n statements set the timeouts. If pgx would
-// prepare any statement, which can wait for a locked table, it sends the first n alone.
+// sendWithTimeouts sends a batch whose first n statements set the timeouts. It sends them
+// alone if pgx would prepare any statement, which can wait for a locked table.
 func (t *transaction) sendWithTimeouts(ctx context.Context, b *pgx.Batch, n int, commits bool) error {
 	if !t.conn.IsClosed() && !t.session.isPrepared(b) {
 		first := &pgx.Batch{QueuedQueries: b.QueuedQueries[:n:n]}
@@ -107,7 +106,7 @@ func (t *transaction) sendWithTimeouts(ctx context.Context, b *pgx.Batch, n int,
 }
 
 // send sends a batch. If commits is set, the batch ends with COMMIT, and the error is an
-// ErrOutcomeUnknown unless it is certain that nothing was committed.
+// ErrOutcomeUnknown unless certainly nothing was committed.
 func (t *transaction) send(ctx context.Context, b *pgx.Batch, commits bool) (failure error) {
 	if t.conn.IsClosed() {
 		return sessionEndedError{pgconn.ErrConnClosed}

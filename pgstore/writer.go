@@ -103,7 +103,7 @@ func finish(group []*groupcommit.Request, err error) {
 }
 
 // store stores a group in one transaction. If that fails before the deadline, it splits the
-// group, so that no request fails because of another one.
+// group, so that no request fails because of another.
 func (w *writer) store(group []*groupcommit.Request, deadline time.Time) {
 	start := time.Now()
 	g, err := w.storeWithRetries(group)
@@ -262,7 +262,7 @@ func (w *writer) storeOnce(ctx context.Context, group []*groupcommit.Request) (*
 }
 
 // inTransaction calls f with a transaction that has not begun. If f panics, nothing was
-// committed: transaction.send recovers panics of a commit itself.
+// committed: transaction.send recovers from panics of a commit.
 func (w *writer) inTransaction(ctx context.Context, f func(*transaction) (*decidedGroup, error)) (g *decidedGroup, err error) {
 	conn, err := w.session.get(ctx, w.options.AcquireTimeout)
 	if err != nil {
