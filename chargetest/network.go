@@ -34,8 +34,8 @@ func (s *Server) URL() string {
 }
 
 // Client returns a client that reaches the server in memory, for any http or https URL. A cut
-// connection results in an unexpected EOF. Each client keeps its connections until the server
-// is closed.
+// connection is an unexpected EOF. Each client keeps its connections until the server is
+// closed.
 func (s *Server) Client() *http.Client {
 	return &http.Client{Transport: &http.Transport{DialContext: s.dial, DialTLSContext: s.dial}}
 }

@@ -11,7 +11,7 @@ import (
 
 const inMemory = "memory"
 
-// maxBodyLimit is the maximum of -max-body. Each request in flight can need that much memory.
+// maxBodyLimit bounds -max-body, the memory that each request in flight can need.
 const maxBodyLimit = 1 << 30
 
 type serverConfig struct {

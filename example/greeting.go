@@ -47,8 +47,7 @@ func greeting(cfg *serverConfig, url string) string {
 	return b.String()
 }
 
-// curlTarget makes curl trust the certificate, or skip the verification if it is for another
-// host.
+// curlTarget makes curl trust the certificate, or skip verification if it is for another host.
 func curlTarget(cfg *serverConfig, url string) string {
 	options := ""
 	if path, ok := strings.CutPrefix(url, "unix:"); ok {

@@ -36,7 +36,7 @@ type keyConfig struct {
 	keys     *chargeingest.Keys
 }
 
-// authorizer generates a key if none is configured, or returns nil if keys are optional.
+// authorizer generates a key if none is configured, unless keys are optional.
 func (c *keyConfig) authorizer() (keys *chargeingest.Keys, generated string, err error) {
 	list, err := c.with(c.fromFile)
 	if err != nil {
@@ -73,8 +73,8 @@ func fullAccessKey(key, subject string) chargeingest.Key {
 	}
 }
 
-// readFile returns errors that name the entry and its field, but no value, which could be a
-// misplaced key.
+// readFile returns errors that name the entry and field, but no value: it could be a misplaced
+// key.
 func (c *keyConfig) readFile(path string) error {
 	if err := userpath.Check(path); err != nil {
 		return err
@@ -115,7 +115,7 @@ func (c *keyConfig) replace(contents [][]byte) (attrs []any, err error) {
 	return []any{"keys", len(fromFile), "added", added, "removed", removed, "changed", changed}, nil
 }
 
-// compareKeys returns the subjects of keys that are only in list, and of those that differ.
+// compareKeys returns the subjects of keys missing in other, and of those that differ.
 func compareKeys(other, list []chargeingest.Key) (missing, different string) {
 	known := make(map[digest]chargeingest.Key)
 	for _, k := range other {

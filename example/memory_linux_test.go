@@ -33,8 +33,7 @@ const (
 
 const memoryLimitEnv = "CHARGEINGEST_TEST_MEMORY_LIMIT"
 
-// RLIMIT_DATA limits private writable memory. RLIMIT_AS would also count the address
-// space that Go reserves.
+// RLIMIT_AS would also count the address space that Go reserves.
 func init() {
 	limit, err := strconv.ParseUint(os.Getenv(memoryLimitEnv), 10, 63)
 	if err != nil || os.Getenv(asProgram) == "" {

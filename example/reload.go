@@ -78,7 +78,7 @@ func reloadUntilDone(ctx context.Context, all []*reloader, hangups <-chan os.Sig
 	}
 }
 
-// poll applies a change only after reading it twice, because a file may be incomplete, or a
+// poll applies a change only after reading it twice: a file may be incomplete, or a
 // certificate newer than its key.
 func (r *reloader) poll() {
 	contents, content, err := r.read()

@@ -118,8 +118,7 @@ func (p *program) greet(cfg *serverConfig, url string, logger *slog.Logger) {
 	}
 }
 
-// newHTTPServer limits each phase of a connection, so that slow clients cannot hold memory
-// forever.
+// newHTTPServer limits each phase of a connection, so that slow clients cannot hold memory.
 func newHTTPServer(h http.Handler, certificate *certificate, logger *slog.Logger) *http.Server {
 	srv := &http.Server{
 		Handler: h,
@@ -133,8 +132,8 @@ func newHTTPServer(h http.Handler, certificate *certificate, logger *slog.Logger
 		// From the end of the header to the end of the response.
 		WriteTimeout: 90 * time.Second,
 
-		// Longer than the keep-alive of common proxies. Otherwise the server could close a
-		// connection just as the proxy sends a request.
+		// Longer than the keep-alive of common proxies: the server must not close a connection
+		// while the proxy sends a request.
 		IdleTimeout: 2 * time.Minute,
 
 		// Bearer tokens can have a few thousand bytes; other headers are shorter.

@@ -74,8 +74,8 @@ func (s *service) readiness(ctx context.Context) (status int, text string) {
 		}
 		return http.StatusServiceUnavailable, "the store does not accept events"
 	}
-	// Required even with API keys: a rollout stops at its first instance if the login server
-	// is down, and the old instances keep their keys.
+	// Even with API keys: if the login server is down, a rollout stops at its first instance,
+	// and the old ones keep their keys.
 	if s.tokens != nil {
 		if err := s.tokens.Ready(ctx); err != nil {
 			s.logger.Warn("not ready", "error", err)

@@ -19,8 +19,7 @@ type shutdownTimeouts struct {
 	// stalledResponse is the time for a client to read a piece of the response.
 	stalledResponse time.Duration
 
-	// connections is the time for open connections after the last handler has
-	// returned.
+	// connections is the time for open connections after the last handler.
 	connections time.Duration
 
 	poll time.Duration
@@ -35,8 +34,8 @@ func defaultShutdownTimeouts() shutdownTimeouts {
 	}
 }
 
-// shutDown waits for the responses to all completely received requests, and aborts connections
-// whose clients stall. It returns an error if handlers do not return.
+// shutDown waits for the responses to completely received requests, and aborts stalled
+// connections. It fails if handlers do not return.
 func shutDown(ctx context.Context, srv *http.Server, requests *inFlight, timeouts shutdownTimeouts, logger *slog.Logger) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeouts.total)
 	defer cancel()

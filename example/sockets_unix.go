@@ -24,7 +24,7 @@ const (
 	directoryLockTimeout = 5 * time.Second
 )
 
-// unixListener removes its socket, but no other at its path.
+// unixListener removes only its own socket.
 type unixListener struct {
 	*net.UnixListener
 	path  string

@@ -94,8 +94,8 @@ func mixedRequests(prefix string, n int) []chargeingest.Batch {
 	return batches
 }
 
-// wantRetriesResolved retries the batches, compares the outcomes with the first attempt,
-// and requires that each batch is stored once.
+// wantRetriesResolved retries the batches, and requires consistent outcomes and that each
+// batch is stored once.
 func (s *testedStore) wantRetriesResolved(batches []chargeingest.Batch, results []appendResult) {
 	s.c.Helper()
 	events := 0

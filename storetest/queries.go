@@ -8,8 +8,8 @@ import (
 	"example.com/chargeingest"
 )
 
-// queries returns each filter, all filters and none, with and without time bounds, in
-// both orders. A store may violate a rule in only one combination.
+// queries returns each filter, all and none, with and without time bounds, in both orders: a
+// store may violate a rule in one combination.
 func queries(platform string) []chargeingest.Query {
 	e := matchingDraft().newEvent()
 	all := chargeingest.Query{

@@ -31,9 +31,9 @@ type Option struct {
 	Set func(value string) error
 }
 
-// Parse sets the options and returns the other arguments. A flag overrides its environment
-// variable. The error is a [*UsageError], or matches [flag.ErrHelp] once -help or -version is
-// written to out.
+// Parse sets the options and returns the other arguments. A flag overrides its variable. The
+// error is a [*UsageError], or matches [flag.ErrHelp] once -help or -version is written to
+// out.
 func (c *Command) Parse(args []string, lookupEnv func(string) (string, bool), out io.Writer) ([]string, error) {
 	flags := make(map[string]string)
 	arguments, err := c.parseFlags(args, flags)

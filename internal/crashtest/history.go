@@ -215,8 +215,7 @@ func checkResponse(text []byte, sent event) error {
 	return nil
 }
 
-// RestartFollow forgets the cursors, which can be ahead of a server that lost
-// unacknowledged events.
+// RestartFollow forgets the cursors, which can be ahead of a server that lost events.
 func (h *History) RestartFollow() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -240,8 +239,7 @@ func (h *History) CompareFollowed(stored []Stored) error {
 	return nil
 }
 
-// Check compares the history with the stored events, given in storage order for each
-// platform.
+// Check compares the history with the stored events, in storage order for each platform.
 func (h *History) Check(stored []Stored) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()

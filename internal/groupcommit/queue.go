@@ -17,9 +17,8 @@ import (
 // maxGroupBytes bounds the content of a group, which a store copies while it writes.
 const maxGroupBytes = 16 << 20
 
-// Queue holds requests until the writer takes them. Platforms take turns, one request
-// each, so that no platform starves the others. It is safe for concurrent use. The cost of
-// a request is O(log platforms).
+// Queue holds requests until the writer takes them. Platforms take turns, one request each. It
+// is safe for concurrent use. The cost of a request is O(log platforms).
 type Queue struct {
 	maxEvents     int
 	observer      func(chargeingest.CommitStats)
@@ -260,8 +259,7 @@ func (q *Queue) signal() {
 	}
 }
 
-// Observe counts a transaction and calls the observer. A panic is only logged, since the
-// transaction has ended.
+// Observe counts a transaction and calls the observer. A panic is only logged.
 func (q *Queue) Observe(c chargeingest.CommitStats) {
 	q.mu.Lock()
 	if c.Err == nil {

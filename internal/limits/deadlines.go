@@ -6,9 +6,8 @@ import (
 	"time"
 )
 
-// Deadlines gives requests a deadline. Requests of the same second share a timer, because
-// a timer for each would cost more than the rest of the request. It is safe for
-// concurrent use.
+// Deadlines gives requests a deadline. Requests of the same second share a timer: one for each
+// would cost more than the rest of the request. It is safe for concurrent use.
 type Deadlines struct {
 	// Timeout is the minimum; the deadline is up to a second later.
 	Timeout time.Duration

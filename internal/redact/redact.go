@@ -48,8 +48,8 @@ func TooLong(values []string) bool {
 	return false
 }
 
-// minOtherSecret is the minimum length of a secret from other headers that is hidden in
-// texts of the authorizer. Session ids are longer, most names of callers are shorter.
+// minOtherSecret is the minimum length of a secret from other headers that is hidden in texts
+// of the authorizer. Session ids are longer, most names shorter.
 const minOtherSecret = 16
 
 // Redactor prepares the texts of one request for the log. The zero value hides all

@@ -44,7 +44,7 @@ type InvalidError struct {
 func (e *InvalidError) Error() string { return e.Violations[0].Message }
 
 // finding is a violation with its position in the response. Its message lacks the path,
-// because there can be more findings than the response has room for.
+// because the response may not have room for all findings.
 type finding struct {
 	Violation
 	index int // of the event in the batch; -1 outside of the events

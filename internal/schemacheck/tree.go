@@ -46,9 +46,8 @@ type treeBuilder struct {
 	tokens      int
 }
 
-// token reads a token. An ended context is an error only if other callers wait for the
-// slot, because the client may have closed its side of the connection and still read the
-// response.
+// token reads a token. An ended context is an error only if other callers wait for the slot: a
+// half-closed client may still read the response.
 func (b *treeBuilder) token() (jsontext.Token, error) {
 	const interval = 4096 // tokens
 	if b.tokens++; b.tokens%interval == 0 && b.ctx.Err() != nil && b.gate.Waiting() {

@@ -1,3 +1,3 @@
-// Package prometheus tests contrib with a Prometheus that scrapes the example server. The
-// script run starts the tests.
+// Package prometheus tests contrib with a Prometheus that scrapes the example server. Use the
+// script run.
 package prometheus

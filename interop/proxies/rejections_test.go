@@ -116,7 +116,7 @@ func describe(res *http.Response, id string) string {
 	return fmt.Sprintf("%d %s", res.StatusCode, e.Code)
 }
 
-// Clients must get the responses of the server, never a 502.
+// Clients must never get a 502.
 func TestRejectionsArrive(t *testing.T) {
 	total, wrong := 0, 0
 	for _, name := range slices.Sorted(maps.Keys(everyProxy)) {

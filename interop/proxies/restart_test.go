@@ -16,8 +16,7 @@ import (
 	"example.com/chargeingest/chargetest"
 )
 
-// Clients with references or keys store each event once, even behind proxies that repeat
-// POSTs.
+// Clients with references or keys store each event once behind proxies that repeat POSTs.
 func TestRestartsBehindProxies(t *testing.T) {
 	for name, p := range map[string]proxy{
 		"nginx":                             nginx(),
@@ -81,7 +80,6 @@ func restartDuringLoad(t *testing.T, s *server, p proxy) {
 	require.Empty(t, stored)
 }
 
-// sample returns two events.
 func sample(name string, references bool) []chargeingest.ChargeEvent {
 	events := make([]chargeingest.ChargeEvent, 2)
 	for k := range events {
