@@ -35,6 +35,23 @@ func (p *prunes) Prune(ctx context.Context, before time.Time) (int64, error) {
 	return p.prune(ctx)
 }
 
+type prunesStore struct {
+	store
+	*prunes
+}
+
+func TestRetentionBeforeFirstEvent(t *testing.T) {
+	p := &prunes{newest: time.Now().Add(-10 * 365 * 24 * time.Hour)}
+	metrics, err := newMetrics()
+	require.NoError(t, err)
+	stop := retain(t.Context(), 24*time.Hour, prunesStore{prunes: p}, metrics, slog.New(slog.DiscardHandler))
+	p.newest = time.Now() // an event that is accepted with a wrong clock
+	stop()
+	for _, before := range p.before {
+		require.True(t, before.Before(p.newest.Add(-365*24*time.Hour)), "%s", before)
+	}
+}
+
 type retentionTest struct {
 	*retention
 	*prunes
@@ -52,6 +69,7 @@ func keepADay(t *testing.T, newest time.Time, prune func(context.Context) (int64
 		observe: func(deleted int64, err error) { rt.deleted += deleted; rt.observed = append(rt.observed, err) },
 		wall:    func() time.Time { return time.Now().Round(0).Add(rt.ahead) },
 	}
+	rt.start()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
