@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -58,7 +59,7 @@ type retentionTest struct {
 	log      *recorder
 	observed []error
 	deleted  int64
-	ahead    time.Duration // of the wall clock
+	ahead    atomic.Int64 // nanoseconds, of the wall clock
 	stop     func()
 }
 
@@ -67,7 +68,7 @@ func keepADay(t *testing.T, newest time.Time, prune func(context.Context) (int64
 	rt.retention = &retention{
 		store: rt.prunes, keep: 24 * time.Hour, logger: slog.New(slog.NewTextHandler(rt.log, nil)),
 		observe: func(deleted int64, err error) { rt.deleted += deleted; rt.observed = append(rt.observed, err) },
-		wall:    func() time.Time { return time.Now().Round(0).Add(rt.ahead) },
+		wall:    func() time.Time { return time.Now().Round(0).Add(time.Duration(rt.ahead.Load())) },
 	}
 	rt.start()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -81,7 +82,10 @@ func keepADay(t *testing.T, newest time.Time, prune func(context.Context) (int64
 	return rt
 }
 
-func (rt *retentionTest) last() time.Time { return rt.before[len(rt.before)-1] }
+func (rt *retentionTest) last() time.Time {
+	synctest.Wait()
+	return rt.before[len(rt.before)-1]
+}
 
 func TestRetention(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -123,7 +127,7 @@ func TestRetentionClock(t *testing.T) {
 		rt := keepADay(t, time.Now(), nil)
 		start := time.Now().Round(0)
 		synctest.Wait()
-		rt.ahead = years
+		rt.ahead.Store(int64(years))
 		time.Sleep(48*time.Hour + time.Second)
 		require.Equal(t, start.Add(24*time.Hour), rt.last(), "only the elapsed time counts")
 		rt.stop()
@@ -132,7 +136,7 @@ func TestRetentionClock(t *testing.T) {
 	run("set back", func(t *testing.T) {
 		rt := keepADay(t, time.Now(), nil)
 		synctest.Wait()
-		rt.ahead = -years
+		rt.ahead.Store(-int64(years))
 		time.Sleep(10*time.Minute + time.Second)
 		require.Equal(t, time.Now().Round(0).Add(-time.Second-years-24*time.Hour), rt.last())
 	})

@@ -119,18 +119,16 @@ func (s *source) openThroughSQLite(ctx context.Context) error {
 	}
 	s.db, s.closers = db, append(s.closers, db.Close)
 	db.SetMaxOpenConns(1)
-	if err := db.PingContext(ctx); err != nil {
-		if resultCode(err) == sqlite3.SQLITE_BUSY {
-			err = tryAgain(err)
-		}
-		return err
-	}
+	err = db.PingContext(ctx)
 	// While SQLite waited for its lock, a restore may have moved the database away: the WAL
 	// would be another one's. With the lock, none can begin.
-	if err := s.checkPath(); err != nil {
+	if pathErr := s.checkPath(); pathErr != nil {
+		return tryAgain(pathErr)
+	}
+	if resultCode(err) == sqlite3.SQLITE_BUSY {
 		return tryAgain(err)
 	}
-	return nil
+	return err
 }
 
 func tryAgain(err error) error {
