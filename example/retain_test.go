@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -20,6 +21,7 @@ import (
 
 type prunes struct {
 	newest time.Time
+	mu     sync.Mutex
 	before []time.Time
 	prune  func(context.Context) (int64, error)
 }
@@ -29,7 +31,9 @@ func (p *prunes) Stats() chargeingest.StoreStats {
 }
 
 func (p *prunes) Prune(ctx context.Context, before time.Time) (int64, error) {
+	p.mu.Lock()
 	p.before = append(p.before, before)
+	p.mu.Unlock()
 	if p.prune == nil {
 		return 0, nil
 	}
@@ -83,7 +87,8 @@ func keepADay(t *testing.T, newest time.Time, prune func(context.Context) (int64
 }
 
 func (rt *retentionTest) last() time.Time {
-	synctest.Wait()
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
 	return rt.before[len(rt.before)-1]
 }
 
