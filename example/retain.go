@@ -65,6 +65,7 @@ func retain(ctx context.Context, keep time.Duration, s store, m *metrics, logger
 		return func() {}
 	}
 	r := &retention{store: events, keep: keep, observe: m.ObservePrune, logger: logger, wall: func() time.Time { return time.Now().Round(0) }}
+	r.start() // before the server accepts an event, whose time may be wrong
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
@@ -74,11 +75,14 @@ func retain(ctx context.Context, keep time.Duration, s store, m *metrics, logger
 	return func() { cancel(); <-done }
 }
 
-func (r *retention) run(ctx context.Context) {
+func (r *retention) start() {
 	r.started, r.base = time.Now(), r.wall()
 	if newest := r.store.Stats().NewestEvent; !newest.IsZero() && r.base.Sub(newest) > maxIdleGap {
 		r.base = newest.Add(maxIdleGap)
 	}
+}
+
+func (r *retention) run(ctx context.Context) {
 	ticker := time.NewTicker(pruneInterval)
 	defer ticker.Stop()
 	for ctx.Err() == nil {

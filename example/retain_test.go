@@ -40,13 +40,30 @@ func (p *prunes) Prune(ctx context.Context, before time.Time) (int64, error) {
 	return p.prune(ctx)
 }
 
+type prunesStore struct {
+	store
+	*prunes
+}
+
+func TestRetentionBeforeFirstEvent(t *testing.T) {
+	p := &prunes{newest: time.Now().Add(-10 * 365 * 24 * time.Hour)}
+	metrics, err := newMetrics()
+	require.NoError(t, err)
+	stop := retain(t.Context(), 24*time.Hour, prunesStore{prunes: p}, metrics, slog.New(slog.DiscardHandler))
+	p.newest = time.Now() // an event that is accepted with a wrong clock
+	stop()
+	for _, before := range p.before {
+		require.True(t, before.Before(p.newest.Add(-365*24*time.Hour)), "%s", before)
+	}
+}
+
 type retentionTest struct {
 	*retention
 	*prunes
 	log      *recorder
 	observed []error
 	deleted  int64
-	ahead    atomic.Int64 // of the wall clock, in nanoseconds
+	ahead    atomic.Int64 // nanoseconds, of the wall clock
 	stop     func()
 }
 
@@ -57,6 +74,7 @@ func keepADay(t *testing.T, newest time.Time, prune func(context.Context) (int64
 		observe: func(deleted int64, err error) { rt.deleted += deleted; rt.observed = append(rt.observed, err) },
 		wall:    func() time.Time { return time.Now().Round(0).Add(time.Duration(rt.ahead.Load())) },
 	}
+	rt.start()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
@@ -190,7 +208,7 @@ func testRetainOption(t *testing.T, db string, s store) {
 	require.True(t, server.log.waitFor(`msg="old events deleted" events=1 `, server.done))
 	require.Len(t, server.events(t), 1)
 	_, text := server.send(t, http.MethodGet, "/metrics", "")
-	for _, line := range []string{"events_pruned_total 1", `prune_runs_total{result="success"} 1`, "ready 1"} {
+	for _, line := range []string{"events_pruned_total 1", `prunes_total{result="success"} 1`, "ready 1"} {
 		require.Contains(t, text, "\nchargeingest_"+line+"\n")
 	}
 	require.Contains(t, text, "\nchargeingest_prune_last_success_timestamp_seconds ")
