@@ -24,7 +24,7 @@ func (c *Client) do(ctx context.Context, r *request, timeout time.Duration) erro
 	unknown := false
 	for attempt := 1; ; attempt++ {
 		if err := ctx.Err(); err != nil {
-			return &Error{Attempts: attempt - 1, cause: err}
+			return &Error{Attempts: attempt - 1, cause: err, unknown: unknown}
 		}
 		failed := c.attempt(ctx, r)
 		if failed == nil {
@@ -75,11 +75,12 @@ func pauseAfter(e *Error) time.Duration {
 }
 
 func isRetryable(status int, h http.Header) bool {
-	switch h.Get("Idempotency-Retryable") {
-	case "false":
+	header := h.Get("Idempotency-Retryable")
+	switch {
+	case header == "false":
 		return false
-	case "true":
-		return status >= http.StatusInternalServerError
+	case header == "true" && status >= http.StatusInternalServerError:
+		return true
 	}
 	switch status {
 	case http.StatusRequestTimeout, http.StatusTooManyRequests,
