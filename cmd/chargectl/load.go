@@ -129,6 +129,10 @@ func (l *loader) open() (io.ReadCloser, int64, error) {
 	if err != nil {
 		return nil, 0, cli.Usagef("load: %w", userpath.Explain(l.name, err))
 	}
+	if info, err := file.Stat(); err == nil && info.IsDir() {
+		_ = file.Close()
+		return nil, 0, cli.Usagef("load: FILE %s is a directory", l.name)
+	}
 	total, err := countLines(file)
 	if err != nil {
 		_ = file.Close()
@@ -146,7 +150,7 @@ func (l *loader) report(err error) error {
 		return fmt.Errorf("write to standard output: %w", err)
 	}
 	if l.rejected > 0 {
-		return fmt.Errorf("load: %d lines were rejected, and written to %s", l.rejected, l.rejects.Name())
+		return fmt.Errorf("load: the rejected lines (%d) are in %s", l.rejected, l.rejects.Name())
 	}
 	return nil
 }

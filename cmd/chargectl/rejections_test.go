@@ -81,7 +81,7 @@ func loadRejects(t *testing.T, server http.Handler, out string, lines []string, 
 		list = append(list, r)
 	}
 	require.Len(t, list, strings.Count(string(text), "\n"))
-	require.Contains(t, tp.log.String(), fmt.Sprintf("chargectl: load: %d lines were rejected, and written to %s\n", len(list), path))
+	require.Contains(t, tp.log.String(), fmt.Sprintf("chargectl: load: the rejected lines (%d) are in %s\n", len(list), path))
 	info, err := os.Stat(path)
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), info.Mode())

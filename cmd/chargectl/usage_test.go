@@ -28,6 +28,7 @@ func TestUsageErrors(t *testing.T) {
 		{args: "load none.ndjson -api-key k", stderr: "load: open none.ndjson: no such file or directory"},
 		{args: "load events.ndjson\n -api-key k", stderr: `load: FILE must not have control characters such as a line break, but is "events.ndjson\n"`},
 		{args: "load link -api-key k", stderr: `load: "` + dir + `/link" is a symbolic link to "gone", which does not exist`},
+		{args: "load . -api-key k", stderr: "load: FILE . is a directory"},
 		{args: "load a -batch 0 -api-key k", stderr: `-batch: must be a whole number from 1 to 1000, not "0"`},
 		{args: "load a -batch 1001 -api-key k", stderr: `-batch: must be a whole number from 1 to 1000, not "1001"`},
 		{args: "load a -url ftp://u:secret@h", stderr: "-url: " + urlRule},
