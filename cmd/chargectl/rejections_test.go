@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -38,19 +41,25 @@ func TestLoadPrintsRejectedLines(t *testing.T) {
 }
 
 func TestLoadStopsAtUnreferencedRejection(t *testing.T) {
-	s := newServer(t)
 	lines := []string{eventLine(1)}
 	for n := 2; n <= 200; n++ {
 		lines = append(lines, unreferencedLine(n))
 	}
 	lines[5] = "[]"
 	file := writeEvents(t, lines...)
-	tp := newOfflineProgram(s)
-	require.Equal(t, 1, tp.runLoad(t.Context(), offline, file))
-	require.Contains(t, tp.log.String(), file+":6: the event must be ")
-	stored := len(s.events(t))
-	require.Contains(t, tp.log.String(), fmt.Sprintf("so far %d events: %d new, 0 already stored, 1 rejected", stored+1, stored))
-	require.LessOrEqual(t, stored, 6+2*maxConnections)
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		tp := newOfflineProgram(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if s.ServeHTTP(w, r); w.(*httptest.ResponseRecorder).Code == http.StatusCreated {
+				time.Sleep(time.Second) // the rejection comes first
+			}
+		}))
+		require.Equal(t, 1, tp.runLoad(t.Context(), offline, file))
+		require.Contains(t, tp.log.String(), file+":6: the event must be ")
+		stored := len(s.events(t))
+		require.Contains(t, tp.log.String(), fmt.Sprintf("so far %d events: %d new, 0 already stored, 1 rejected", stored+1, stored))
+		require.LessOrEqual(t, stored, maxConnections)
+	})
 }
 
 func TestLoadStopsAtInvalidLine(t *testing.T) {
