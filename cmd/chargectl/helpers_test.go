@@ -133,16 +133,15 @@ func (s *testServer) send(t *testing.T, method, path, body string) (status int, 
 
 func (s *testServer) store(t *testing.T, first, last int) {
 	t.Helper()
-	for lines := range slices.Chunk(eventLines(last)[first-1:], 1000) {
-		status, body := s.send(t, http.MethodPost, "/v1/ingest/charge-datas", `{"charge_datas":[`+strings.Join(lines, ",")+`]}`)
-		require.Equal(t, http.StatusCreated, status, body)
-	}
+	s.storeJSON(t, eventLines(last)[first-1:]...)
 }
 
-func (s *testServer) storeLine(t *testing.T, line string) {
+func (s *testServer) storeJSON(t *testing.T, events ...string) {
 	t.Helper()
-	status, body := s.send(t, http.MethodPost, "/v1/ingest/charge-data", line)
-	require.Equal(t, http.StatusCreated, status, body)
+	for batch := range slices.Chunk(events, 1000) {
+		status, body := s.send(t, http.MethodPost, "/v1/ingest/charge-datas", `{"charge_datas":[`+strings.Join(batch, ",")+`]}`)
+		require.Equal(t, http.StatusCreated, status, body)
+	}
 }
 
 func (s *testServer) events(t *testing.T) []string {

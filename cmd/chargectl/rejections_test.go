@@ -165,7 +165,7 @@ func TestManyRejections(t *testing.T) {
 					} else if rejected = append(rejected, n); kind == "invalid" {
 						line = strings.Replace(line, "pric_1", "", 1)
 					} else {
-						s.storeLine(t, strings.Replace(line, `"proi_`, `"proi_other`, 1))
+						s.storeJSON(t, strings.Replace(line, `"proi_`, `"proi_other`, 1))
 					}
 					lines = append(lines, line)
 				}
