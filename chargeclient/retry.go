@@ -17,8 +17,7 @@ const (
 	maxRetryAfter = 5 * time.Minute
 )
 
-// do retries a request until timeout after its first failure. The error is an *Error. Each
-// request is a GET or has references or a key.
+// do returns an *Error. Each request is a GET or has references or a key.
 func (c *Client) do(ctx context.Context, r *request, timeout time.Duration) error {
 	var firstFailure time.Time
 	unknown := false

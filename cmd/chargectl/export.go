@@ -146,8 +146,7 @@ func (x *exporter) run(ctx context.Context, server clientConfig) error {
 	return nil
 }
 
-// copyEvents selects in the client, because the server's from and to are a scan with a time
-// limit.
+// copyEvents does not use the server's from and to, a scan with a time limit.
 func (x *exporter) copyEvents(ctx context.Context, client *chargeclient.Client) error {
 	if err := x.write(x.record([]byte(x.header))); err != nil {
 		return err

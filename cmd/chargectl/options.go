@@ -41,7 +41,6 @@ func clientOptions(c *clientConfig) []cli.Option {
 	}
 }
 
-// check returns a usage error unless there is exactly one credential.
 func (c *clientConfig) check(command string) error {
 	switch {
 	case c.APIKey == "" && c.Token == "":

@@ -30,7 +30,7 @@ func newMatches(f *eventFile) *matches {
 
 func (m *matches) pending() int { return m.references + m.unreferenced }
 
-// add must be called once for each stored event.
+// add is called once for each stored event.
 func (m *matches) add(e *chargeclient.Event) error {
 	reference := *orZero(e.Reference)
 	if reference == "" {
