@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,6 +21,7 @@ import (
 
 type prunes struct {
 	newest time.Time
+	mu     sync.Mutex
 	before []time.Time
 	prune  func(context.Context) (int64, error)
 }
@@ -28,7 +31,9 @@ func (p *prunes) Stats() chargeingest.StoreStats {
 }
 
 func (p *prunes) Prune(ctx context.Context, before time.Time) (int64, error) {
+	p.mu.Lock()
 	p.before = append(p.before, before)
+	p.mu.Unlock()
 	if p.prune == nil {
 		return 0, nil
 	}
@@ -41,7 +46,7 @@ type retentionTest struct {
 	log      *recorder
 	observed []error
 	deleted  int64
-	ahead    time.Duration // of the wall clock
+	ahead    atomic.Int64 // of the wall clock, in nanoseconds
 	stop     func()
 }
 
@@ -50,7 +55,7 @@ func keepADay(t *testing.T, newest time.Time, prune func(context.Context) (int64
 	rt.retention = &retention{
 		store: rt.prunes, keep: 24 * time.Hour, logger: slog.New(slog.NewTextHandler(rt.log, nil)),
 		observe: func(deleted int64, err error) { rt.deleted += deleted; rt.observed = append(rt.observed, err) },
-		wall:    func() time.Time { return time.Now().Round(0).Add(rt.ahead) },
+		wall:    func() time.Time { return time.Now().Round(0).Add(time.Duration(rt.ahead.Load())) },
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
@@ -63,7 +68,11 @@ func keepADay(t *testing.T, newest time.Time, prune func(context.Context) (int64
 	return rt
 }
 
-func (rt *retentionTest) last() time.Time { return rt.before[len(rt.before)-1] }
+func (rt *retentionTest) last() time.Time {
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	return rt.before[len(rt.before)-1]
+}
 
 func TestRetention(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -105,7 +114,7 @@ func TestRetentionClock(t *testing.T) {
 		rt := keepADay(t, time.Now(), nil)
 		start := time.Now().Round(0)
 		synctest.Wait()
-		rt.ahead = years
+		rt.ahead.Store(int64(years))
 		time.Sleep(48*time.Hour + time.Second)
 		require.Equal(t, start.Add(24*time.Hour), rt.last(), "only the elapsed time counts")
 		rt.stop()
@@ -114,7 +123,7 @@ func TestRetentionClock(t *testing.T) {
 	run("set back", func(t *testing.T) {
 		rt := keepADay(t, time.Now(), nil)
 		synctest.Wait()
-		rt.ahead = -years
+		rt.ahead.Store(-int64(years))
 		time.Sleep(10*time.Minute + time.Second)
 		require.Equal(t, time.Now().Round(0).Add(-time.Second-years-24*time.Hour), rt.last())
 	})
