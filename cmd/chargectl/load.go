@@ -80,26 +80,18 @@ func loadCommand(o *loadOptions) *cli.Command {
 
 func (p *program) load(ctx context.Context, args []string) (err error) {
 	var o loadOptions
-	arguments, err := loadCommand(&o).Parse(args, p.lookupEnv, p.stdout)
-	switch {
-	case err != nil:
-		return err
-	case len(arguments) == 0:
-		return cli.Usagef("load: FILE is missing")
-	case len(arguments) > 1:
-		return cli.Usagef("load: one FILE must be given, not %d", len(arguments))
-	}
-	if err := o.server.check("load"); err != nil {
+	name, err := p.parse(loadCommand(&o), &o.server, args)
+	if err != nil {
 		return err
 	}
-	l := &loader{program: p, name: arguments[0]}
+	l := &loader{program: p, name: name}
 	input, total, err := l.open()
 	if err != nil {
 		return err
 	}
 	defer func() { _ = input.Close() }()
-	if o.loadID == "" && arguments[0] != standardInput {
-		o.loadID = filepath.Base(arguments[0])
+	if o.loadID == "" && name != standardInput {
+		o.loadID = filepath.Base(name)
 	}
 	if o.rejects != "" {
 		if err := checkName(o.rejects); err != nil {

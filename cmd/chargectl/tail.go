@@ -66,14 +66,8 @@ func (p *program) tail(ctx context.Context, args []string) error {
 			},
 		),
 	}
-	arguments, err := cmd.Parse(args, p.lookupEnv, p.stdout)
-	switch {
-	case err != nil:
-		return err
-	case len(arguments) > 0:
-		return cli.Usagef("tail: unexpected argument %q", arguments[0])
-	}
-	if err := server.check("tail"); err != nil {
+	_, err := p.parse(cmd, &server, args)
+	if err != nil {
 		return err
 	}
 	if t.follow {
