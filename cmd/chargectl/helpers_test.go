@@ -54,7 +54,7 @@ func newTestProgram() *testProgram {
 	return tp
 }
 
-// newOfflineProgram returns a program whose requests need no network, for synctest.
+// newOfflineProgram needs no network, for synctest.
 func newOfflineProgram(server http.Handler) *testProgram {
 	tp := newTestProgram()
 	tp.transport = handlerTransport{server}
@@ -85,7 +85,7 @@ func (tp *testProgram) runTail(ctx context.Context, url string, args ...string) 
 	return tp.run(ctx, slices.Concat([]string{"tail", "-url", url, "-api-key", apiKey}, args))
 }
 
-const offline = "http://server" // of newOfflineProgram
+const offline = "http://server"
 
 const apiKey = "test-key"
 
@@ -191,7 +191,7 @@ func (s *testServer) loseResponse(r *http.Request) {
 	panic(http.ErrAbortHandler)
 }
 
-// eventLine omits the reference of the events 4, 14, 24 and so on.
+// eventLine omits the reference of 4, 14, 24 and so on.
 func eventLine(n int) string {
 	if n%10 == 4 {
 		return unreferencedLine(n)
