@@ -7,8 +7,7 @@ import (
 	"runtime/debug"
 )
 
-// PrintVersion writes one line: module version, VCS revision and Go version, if recorded by
-// the build.
+// PrintVersion writes the version of the running program as one line.
 func PrintVersion(w io.Writer, program string) error {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
