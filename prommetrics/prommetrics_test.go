@@ -265,7 +265,24 @@ func TestNoCheckpointYet(t *testing.T) {
 	m, err := prommetrics.New(registry)
 	require.NoError(t, err)
 	require.NoError(t, m.RegisterStore(emptyStatsStore{memstore.New()}))
-	require.NotContains(t, endpoint{registry: registry}.scrape(t), "chargeingest_store_last_checkpoint_timestamp_seconds")
+	metrics := endpoint{registry: registry}.scrape(t)
+	require.NotContains(t, metrics, "chargeingest_store_last_checkpoint_timestamp_seconds")
+	require.NotContains(t, metrics, "chargeingest_store_free_bytes")
+}
+
+type fullStore struct{ *memstore.Store }
+
+func (fullStore) Stats() chargeingest.StoreStats {
+	return chargeingest.StoreStats{FreeBytes: new(int64)}
+}
+
+// Without the metric, the alert would end when the disk is full.
+func TestNoFreeBytes(t *testing.T) {
+	registry := prometheus.NewPedanticRegistry()
+	m, err := prommetrics.New(registry)
+	require.NoError(t, err)
+	require.NoError(t, m.RegisterStore(fullStore{memstore.New()}))
+	require.Contains(t, endpoint{registry: registry}.scrape(t), "chargeingest_store_free_bytes")
 }
 
 func TestSeveralEndpoints(t *testing.T) {
