@@ -325,4 +325,10 @@ func TestStatsOfTheDatabase(t *testing.T) {
 	appended(t, s, at(charges("acme", "a"), pruneDay(0)))
 	require.WithinDuration(t, pruneDay(0), s.Stats().NewestEvent, time.Millisecond)
 	require.Eventually(t, func() bool { return s.Stats().DatabaseBytes > 100_000 }, 10*time.Second, time.Millisecond)
+
+	pool.Close()
+	s.size.mu.Lock()
+	s.size.measured = time.Time{}
+	s.size.mu.Unlock()
+	require.Eventually(t, func() bool { return s.Stats().DatabaseBytes == 0 }, 10*time.Second, time.Millisecond, "no old size after a failure")
 }
