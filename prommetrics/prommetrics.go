@@ -116,10 +116,14 @@ func New(r prometheus.Registerer) (*Metrics, error) {
 		keyReloads: counter("key_reloads_total", "Attempts to reread the API keys, by result.", "result"),
 		keysLoaded: keysLoaded,
 	}
+	// So that increase() sees the first failure.
 	for _, result := range []string{success, failure} {
 		for _, c := range []*prometheus.CounterVec{m.commits, m.prunes, m.keyReloads} {
-			c.WithLabelValues(result) // so that rate() sees the first failure
+			c.WithLabelValues(result)
 		}
+	}
+	for _, route := range []chargeingest.Route{chargeingest.RouteSingle, chargeingest.RouteBatch} {
+		m.requests.WithLabelValues(string(route), "500", string(chargeingest.CodeInternalError))
 	}
 	keysLoaded.Set(1)
 	for _, c := range []prometheus.Collector{
