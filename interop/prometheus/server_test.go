@@ -20,8 +20,7 @@ import (
 
 const key = "key-of-the-test"
 
-// startServer returns the addresses of the endpoint, with TLS, and of the metrics.
-func startServer(t *testing.T) (address, metrics string) {
+func startServer(t *testing.T) (endpoint, metrics string) {
 	t.Helper()
 	dir := t.TempDir()
 	keys := `[{"key": "` + key + `", "subject": "a", "platforms": ["p"], "permissions": ["METER_DATA.INGEST", "METER_DATA.VIEW"]}]`
