@@ -208,7 +208,7 @@ func testRetainOption(t *testing.T, db string, s store) {
 	require.True(t, server.log.waitFor(`msg="old events deleted" events=1 `, server.done))
 	require.Len(t, server.events(t), 1)
 	_, text := server.send(t, http.MethodGet, "/metrics", "")
-	for _, line := range []string{"events_pruned_total 1", `prunes_total{result="success"} 1`, "ready 1"} {
+	for _, line := range []string{"events_pruned_total 1", `prune_runs_total{result="success"} 1`, "ready 1"} {
 		require.Contains(t, text, "\nchargeingest_"+line+"\n")
 	}
 	require.Contains(t, text, "\nchargeingest_prune_last_success_timestamp_seconds ")
