@@ -158,7 +158,7 @@ func TestUnusablePassedSockets(t *testing.T) {
 			cmd.Stderr = &text
 			var exit *exec.ExitError
 			require.ErrorAs(t, cmd.Run(), &exit)
-			require.Equal(t, "example: "+c.line+"\n", text.String())
+			require.Equal(t, "chargeingest: "+c.line+"\n", text.String())
 			require.Equal(t, 2, exit.ExitCode())
 			entries, err := os.ReadDir(cmd.Dir)
 			require.NoError(t, err)

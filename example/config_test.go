@@ -150,7 +150,7 @@ func TestUsageErrors(t *testing.T) {
 				tp.env[name] = in.Replace(value)
 			}
 			status := tp.run(context.Background(), strings.Fields(in.Replace(c.args)))
-			require.Equal(t, "example: "+in.Replace(c.line)+"\n", tp.log.String())
+			require.Equal(t, "chargeingest: "+in.Replace(c.line)+"\n", tp.log.String())
 			require.Equal(t, 2, status)
 			require.Empty(t, tp.out.String())
 		})

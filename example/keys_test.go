@@ -54,7 +54,7 @@ func TestKeysFile(t *testing.T) {
 			tp := newTestProgram()
 			path := writeFile(t, "keys.json", c.text)
 			require.Equal(t, 2, tp.run(context.Background(), []string{"-keys", path}))
-			require.Equal(t, "example: -keys: "+path+c.line+"\n", tp.log.String())
+			require.Equal(t, "chargeingest: -keys: "+path+c.line+"\n", tp.log.String())
 			require.NotContains(t, tp.log.String(), "secret-1")
 			require.NotContains(t, tp.log.String(), "1234567")
 		})
@@ -65,7 +65,7 @@ func TestAPIKeyAlsoInFile(t *testing.T) {
 	tp := newTestProgram()
 	path := writeFile(t, "keys.json", `[{"key":"secret-1","subject":"s","platforms":["p"],"permissions":["METER_DATA.VIEW"]}]`)
 	require.Equal(t, 2, tp.run(context.Background(), []string{"-keys", path, "-api-key", "secret-1"}))
-	require.Equal(t, "example: -api-key: must not be in the file of -keys too\n", tp.log.String())
+	require.Equal(t, "chargeingest: -api-key: must not be in the file of -keys too\n", tp.log.String())
 }
 
 func TestKeysFilePlatformsAndPermissions(t *testing.T) {

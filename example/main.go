@@ -42,5 +42,5 @@ func newProgram() *program {
 func (p *program) run(ctx context.Context, args []string) int {
 	server := *p
 	server.stdout, server.stderr = newOutput(p.stdout), newOutput(p.stderr)
-	return cli.Report(server.stderr, "example", server.serve(ctx, args))
+	return cli.Report(server.stderr, programName, server.serve(ctx, args))
 }

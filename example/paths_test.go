@@ -29,7 +29,7 @@ func requireUsage(t *testing.T, tp *testProgram, line string, args ...string) {
 	before, err := os.ReadDir(".")
 	require.NoError(t, err)
 	require.Equal(t, cli.StatusUsage, tp.run(t.Context(), args))
-	require.Equal(t, "example: "+line+"\n", tp.log.String())
+	require.Equal(t, "chargeingest: "+line+"\n", tp.log.String())
 	after, err := os.ReadDir(".")
 	require.NoError(t, err)
 	require.Equal(t, before, after)

@@ -108,7 +108,7 @@ func TestDatabaseInUseByAnotherProcess(t *testing.T) {
 	tp := newTestProgram()
 	args := []string{"-addr", "127.0.0.1:0", "-db", filepath.Join(p.Dir, "charges.db")}
 	require.Equal(t, 1, tp.run(context.Background(), args))
-	require.Regexp(t, `^example: .*charges\.db.* in use by another .*\n$`, tp.log.String())
+	require.Regexp(t, `^chargeingest: .*charges\.db.* in use by another .*\n$`, tp.log.String())
 	require.Equal(t, 1, strings.Count(tp.log.String(), "\n"))
 	require.Empty(t, tp.out.String())
 }

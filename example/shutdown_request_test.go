@@ -57,7 +57,7 @@ func TestShutdownAbortsAfterTimeout(t *testing.T) {
 	s.stop()
 	<-s.done
 	require.Equal(t, 1, s.status)
-	require.Contains(t, s.log.String(), "example: requests still in flight after 1ms were aborted: 1\n")
+	require.Contains(t, s.log.String(), "chargeingest: requests still in flight after 1ms were aborted: 1\n")
 	require.Error(t, <-responded)
 	require.Equal(t, []string{"close"}, blocking.calls)
 }

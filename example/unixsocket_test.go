@@ -150,7 +150,7 @@ func TestSocketPathInUse(t *testing.T) {
 			tp := newTestProgram()
 			db := filepath.Join(t.TempDir(), "charges.db")
 			require.Equal(t, 1, tp.run(context.Background(), []string{"-db", db, "-addr", "unix:" + path}))
-			require.Equal(t, "example: listen unix "+path+": "+c.cause+"\n", tp.log.String())
+			require.Equal(t, "chargeingest: listen unix "+path+": "+c.cause+"\n", tp.log.String())
 			require.NoFileExists(t, db)
 			after, err := os.Lstat(path)
 			require.NoError(t, err)
@@ -169,7 +169,7 @@ func TestSocketDirectoryIsMissing(t *testing.T) {
 	path := filepath.Join(socketPath(t), "charges.sock")
 	tp := newTestProgram()
 	require.Equal(t, 1, tp.run(context.Background(), []string{"-addr", "unix:" + path}))
-	require.Equal(t, "example: listen unix "+path+": lock the directory of the socket: open "+filepath.Dir(path)+": no such file or directory\n", tp.log.String())
+	require.Equal(t, "chargeingest: listen unix "+path+": lock the directory of the socket: open "+filepath.Dir(path)+": no such file or directory\n", tp.log.String())
 }
 
 func TestServersThatStartTogether(t *testing.T) {

@@ -102,6 +102,9 @@ func (p *program) load(ctx context.Context, args []string) (err error) {
 		o.loadID = filepath.Base(arguments[0])
 	}
 	if o.rejects != "" {
+		if err := checkNew(o.rejects); err != nil {
+			return cli.Usagef("load: -rejects %w", err)
+		}
 		if l.rejects, err = createRejectsFile(o.rejects); err != nil {
 			return cli.Usagef("load: -rejects: %w", userpath.Explain(o.rejects, err))
 		}
