@@ -92,7 +92,6 @@ each start. If several are set, it accepts the credentials of each.
 
 Exit status: 0 after a signal, 1 after a failure, 2 for an invalid option.`
 
-// programName is the name of the installed program.
 const programName = "chargeingest"
 
 func serverCommand(c *serverConfig, keys *keyConfig, pair *certificate) *cli.Command {
