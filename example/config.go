@@ -92,6 +92,8 @@ each start. If several are set, it accepts the credentials of each.
 
 Exit status: 0 after a signal, 1 after a failure, 2 for an invalid option.`
 
+const programName = "chargeingest"
+
 func serverCommand(c *serverConfig, keys *keyConfig, pair *certificate) *cli.Command {
 	return &cli.Command{
 		Synopsis: programName,

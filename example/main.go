@@ -14,9 +14,6 @@ import (
 	"example.com/chargeingest/internal/cli"
 )
 
-// programName is the name that the documentation installs.
-const programName = "chargeingest"
-
 func main() {
 	os.Exit(newProgram().run(cli.UntilSignal(), os.Args[1:]))
 }

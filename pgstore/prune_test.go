@@ -253,7 +253,7 @@ func TestPrunePrivileges(t *testing.T) {
 		_, err := pool.Exec(context.Background(), "DROP OWNED BY "+role+"; DROP ROLE "+role)
 		require.NoError(t, err)
 	})
-	ingest, prune, found := strings.Cut(strings.NewReplacer("charges;", role+";", " chargeingest ", " "+schema+" ").Replace(grants), "-- only for Prune and -retain\n")
+	ingest, prune, found := strings.Cut(strings.NewReplacer("charges;", role+";", " chargeingest ", " "+schema+" ").Replace(grants), "-- only for -retain and Prune\n")
 	require.True(t, found)
 	_, err = pool.Exec(t.Context(), ingest)
 	require.NoError(t, err)

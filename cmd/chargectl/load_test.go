@@ -146,7 +146,7 @@ func TestLoadRetries(t *testing.T) {
 		require.Equal(t, 0, tp.runLoad(t.Context(), offline, file), tp.log)
 		require.Equal(t, "6 events: 0 new, 6 already stored, 0 rejected\n", tp.out.String(), "a batch whose response was lost counts as replayed")
 		require.Len(t, s.events(t), 6)
-		require.Regexp(t, `503 Service Unavailable.*; retrying in 7(\.\d)?s\n`, tp.log.String())
+		require.Regexp(t, `503 Service Unavailable, after 2 attempts; retrying in 7(\.\d)?s\n`, tp.log.String())
 	})
 }
 
@@ -161,7 +161,7 @@ func TestLoadContinuesAfterInterruption(t *testing.T) {
 		{
 			name:      "the server fails before it stores the batch",
 			third:     func(func(), *testServer, *http.Request) { panic(http.ErrAbortHandler) },
-			stderr:    `lines 12 to 22: .*; outcome unknown: the events may be stored; it is safe to run the same command again; so far 11 events: 11 new, 0 already stored, 0 rejected\n$`,
+			stderr:    `lines 12 to 22: .*; the events may be stored \(outcome unknown\); it is safe to run the same command again; so far 11 events: 11 new, 0 already stored, 0 rejected\n$`,
 			continued: "45 events: 34 new, 11 already stored, 0 rejected\n",
 		},
 		{
@@ -253,7 +253,7 @@ func TestLoadPermanentErrors(t *testing.T) {
 		{"other content", respond(http.StatusOK, "Content-Type", "text/html", "<html>"), apiKey, "not a response of the charge event endpoint"},
 		{"fewer events than sent", json(http.StatusCreated, `{"charge_datas":[]}`), apiKey, "response"},
 		{"internal error", respond(http.StatusInternalServerError, "Idempotency-Retryable", "false", "oops"), apiKey,
-			"outcome unknown: the events may be stored; it is safe to run the same command again; so far"},
+			"; the events may be stored (outcome unknown); it is safe to run the same command again; so far"},
 	} {
 		for _, args := range [][]string{nil, {"-rejects", "rejects"}} {
 			t.Run(c.name, func(t *testing.T) {

@@ -88,7 +88,8 @@ func newTransport() http.RoundTripper {
 func (p *program) newClient(c clientConfig, logRetry func(string)) (*chargeclient.Client, error) {
 	c.HTTPClient = &http.Client{Transport: p.transport, Timeout: requestTimeout}
 	c.OnRetry = func(r chargeclient.Retry) {
-		logRetry(fmt.Sprintf("%v; retrying in %s", r.Err, r.Pause.Round(100*time.Millisecond)))
+		cause := strings.TrimSuffix(r.Err.Error(), "; the events may be stored") // contradicts some responses
+		logRetry(fmt.Sprintf("%s; retrying in %s", cause, r.Pause.Round(100*time.Millisecond)))
 	}
 	return chargeclient.New(c.Config)
 }

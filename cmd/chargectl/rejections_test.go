@@ -249,7 +249,7 @@ func TestRejectsFileIsNotOverwritten(t *testing.T) {
 	path := writeEvents(t, "precious")
 	tp := newTestProgram()
 	require.Equal(t, 2, tp.runLoad(t.Context(), offline, writeEvents(t, eventLine(1)), "-rejects", path))
-	require.Equal(t, "chargectl: load: -rejects: open "+path+": file exists\n", tp.log.String())
+	require.Equal(t, "chargectl: load: -rejects "+path+": the file exists; remove it or choose another name\n", tp.log.String())
 	text, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, "precious", string(text))

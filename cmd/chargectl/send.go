@@ -185,7 +185,7 @@ func (l *loader) stopError(ctx context.Context, events []event, err error) error
 	case ctx.Err() != nil:
 		return fmt.Errorf("interrupted at %s; run the same command again to send the rest", span)
 	case errors.Is(err, chargeingest.ErrOutcomeUnknown):
-		return fmt.Errorf("%s: %w; outcome unknown: the events may be stored; it is safe to run the same command again", span, err)
+		return fmt.Errorf("%s: %w (outcome unknown); it is safe to run the same command again", span, err)
 	}
 	return fmt.Errorf("%s: %w", span, err)
 }
