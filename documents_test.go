@@ -149,8 +149,8 @@ func bareCode(text string) string {
 	return b.String()
 }
 
-// isChecked reports whether a test or .ci/smoke names the block: its document, and its
-// heading or its language.
+// isChecked reports whether a test or a script names the block: its document, and its heading
+// or its language.
 func (r repository) isChecked(s snippet) bool {
 	names := []string{`"` + s.heading + `"`}
 	if s.language != "go" && s.language != "sh" {
@@ -165,7 +165,7 @@ func (r repository) isChecked(s snippet) bool {
 			return true
 		}
 	}
-	return named(r.scripts[".ci/smoke"])
+	return slices.ContainsFunc(slices.Collect(maps.Values(r.scripts)), named)
 }
 
 // hasCommand reports whether the file, the main package with its flags, or the target of
@@ -232,7 +232,7 @@ func TestSnippets(t *testing.T) {
 		for _, span := range codeSpan.FindAllString(text, -1) {
 			if span = strings.Trim(span, "`"); strings.HasPrefix(span, "go run ./") || strings.HasPrefix(span, "make ") {
 				assert.True(t, r.hasCommand(span), "%s: %s", document, span)
-			} else if document == "docs/operations.md" && flagName.MatchString(span) && span != "-help" {
+			} else if slices.Contains([]string{"docs/operations.md", "docs/data.md"}, document) && flagName.MatchString(span) && span != "-help" {
 				assert.True(t, r.hasProgram("example", []string{span}) || r.hasProgram("cmd/chargectl", []string{span}), "%s: %s", document, span)
 			}
 		}

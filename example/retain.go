@@ -65,7 +65,7 @@ func retain(ctx context.Context, keep time.Duration, s store, m *metrics, logger
 		return func() {}
 	}
 	r := &retention{store: events, keep: keep, observe: m.ObservePrune, logger: logger, wall: func() time.Time { return time.Now().Round(0) }}
-	r.start() // before the server accepts an event, whose time may be wrong
+	r.start() // before the first request
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {

@@ -22,7 +22,8 @@ type checkpointer struct {
 	draining bool
 	drained  chan struct{}
 
-	recheck  <-chan time.Time // set while readers block checkpoints
+	recheck  <-chan time.Time // set while readers block checkpoints, and after a failure
+	retryAt  time.Time        // after a failure
 	reported time.Time
 }
 
@@ -36,7 +37,7 @@ func newCheckpointer(drainAt int64) checkpointer {
 }
 
 func (w *writer) checkpointIfDue() {
-	if w.session == nil || w.checkpoints.running {
+	if w.session == nil || w.checkpoints.running || !w.checkpoints.retryAt.IsZero() && time.Now().Before(w.checkpoints.retryAt) {
 		return
 	}
 	state, err := w.session.walState()
@@ -123,7 +124,7 @@ func (w *writer) finishCheckpoint() {
 		w.reportBlocked(state.frames)
 		return
 	}
-	w.checkpoints.recheck = nil
+	w.checkpoints.recheck, w.checkpoints.retryAt = nil, time.Time{}
 	w.checkpoints.drainAt = w.file.drainFrames
 	w.file.noteCheckpoint()
 	w.stats.checkpointed()
@@ -154,9 +155,11 @@ func (w *writer) checkpointFailed(err error) {
 	w.lastErr = err
 	if endsSession(err) {
 		w.fail(fmt.Errorf("checkpoint: %w", err))
-	} else {
-		w.logger.Warn("sqlitestore: the write-ahead log cannot be moved into the database", "error", err)
+		return
 	}
+	w.checkpoints.recheck = time.After(w.file.recheckEvery)
+	w.checkpoints.retryAt = time.Now().Add(w.file.recheckEvery)
+	w.logger.Warn("sqlitestore: the write-ahead log cannot be moved into the database", "error", err, "retry in", w.file.recheckEvery)
 }
 
 // drainReaders locks readers out on another goroutine, so that the writer does not wait. A value

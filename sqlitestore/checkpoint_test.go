@@ -236,6 +236,35 @@ func TestFailedCheckpoint(t *testing.T) {
 	}
 }
 
+func TestFailedCheckpointIsRetriedLater(t *testing.T) {
+	const message = "cannot be moved into the database"
+	for name, pause := range map[string]time.Duration{"not at once": time.Hour, "after a pause": time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			var log tail.Buffer
+			setup := newSetup(t)
+			setup.options.Logger = slog.New(slog.NewTextHandler(&log, nil))
+			setup.tuning.checkpointFrames, setup.tuning.recheckEvery = 1, pause
+			s := setup.open(t)
+			opened := s.Stats().LastCheckpoint
+			setup.faults.on("PRAGMA wal_checkpoint(PASSIVE)", resultError(sqlite3.SQLITE_FULL))
+			for strings.Count(log.String(), message) == 0 {
+				fresh(t, s, charges("acme", ""))
+			}
+			for range 100 {
+				fresh(t, s, charges("acme", ""))
+			}
+			setup.faults.clear()
+			if pause == time.Hour {
+				require.Equal(t, 1, strings.Count(log.String(), message))
+				return
+			}
+			for !s.Stats().LastCheckpoint.After(opened) {
+				runtime.Gosched()
+			}
+		})
+	}
+}
+
 func TestCheckpointRepeatsWhileFramesShrink(t *testing.T) {
 	l := newCheckpointer(0)
 	var repeated []bool

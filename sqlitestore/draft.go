@@ -63,7 +63,7 @@ func removeAbandoned(dir string) {
 	case err == nil && locked:
 		_ = os.RemoveAll(dir)
 	case errors.Is(err, fs.ErrNotExist):
-		_ = os.Remove(dir) // fails unless empty
+		_ = os.Remove(dir) // if empty
 	}
 	_ = lock.Close()
 }

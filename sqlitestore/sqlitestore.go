@@ -5,7 +5,7 @@
 // queued requests of many callers in one transaction, and platforms take turns.
 //
 // Other programs may read the database, for example the view charge_events_view (see
-// docs/operations.md). A transaction that another program leaves open keeps the write-ahead
+// docs/data.md). A transaction that another program leaves open keeps the write-ahead
 // log (WAL) growing and can make the next Open fail.
 //
 // # Files

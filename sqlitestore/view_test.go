@@ -79,7 +79,7 @@ func TestTimestampUTCComparesByInstant(t *testing.T) {
 }
 
 func TestDocumentedQueries(t *testing.T) {
-	text, err := os.ReadFile("../docs/operations.md")
+	text, err := os.ReadFile("../docs/data.md")
 	require.NoError(t, err)
 	const heading = "Queries"
 	_, section, _ := strings.Cut(string(text), "\n## "+heading+"\n")
