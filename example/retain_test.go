@@ -159,6 +159,8 @@ func TestRetentionClock(t *testing.T) {
 		rt := keepADay(t, start.Add(years), nil)
 		synctest.Wait()
 		require.Equal(t, start.Add(-24*time.Hour), rt.last())
+		rt.stop()
+		require.Contains(t, rt.log.String(), "the clock is behind the newest event")
 	})
 	run("no event", func(t *testing.T) {
 		start := time.Now().Round(0)
