@@ -231,10 +231,3 @@ func TestRetainOptionWithSQLite(t *testing.T) {
 	require.NoError(t, err)
 	testRetainOption(t, db, s)
 }
-
-func TestRetainOptionWithPostgreSQL(t *testing.T) {
-	db := postgresDatabase(t)
-	s, err := openPostgres(t.Context(), db, storeOptions{logger: slog.New(slog.DiscardHandler)})
-	require.NoError(t, err)
-	testRetainOption(t, db, s)
-}
