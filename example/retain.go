@@ -65,7 +65,7 @@ func retain(ctx context.Context, keep time.Duration, s store, m *metrics, logger
 		return func() {}
 	}
 	r := &retention{store: events, keep: keep, observe: m.ObservePrune, logger: logger, wall: func() time.Time { return time.Now().Round(0) }}
-	r.start() // before the server accepts an event, whose time may be wrong
+	r.start() // before the first request
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
@@ -77,8 +77,14 @@ func retain(ctx context.Context, keep time.Duration, s store, m *metrics, logger
 
 func (r *retention) start() {
 	r.started, r.base = time.Now(), r.wall()
-	if newest := r.store.Stats().NewestEvent; !newest.IsZero() && r.base.Sub(newest) > maxIdleGap {
+	newest := r.store.Stats().NewestEvent
+	switch gap := r.base.Sub(newest); {
+	case newest.IsZero():
+	case gap > maxIdleGap:
 		r.base = newest.Add(maxIdleGap)
+	case gap < -time.Hour:
+		r.logger.Warn("the clock is behind the newest event; -retain deletes events by their time of receipt, "+
+			"so events that were received with a wrong clock can be deleted too early", "clock", r.base, "newest_event", newest)
 	}
 }
 

@@ -50,7 +50,7 @@ func TestRetentionBeforeFirstEvent(t *testing.T) {
 	metrics, err := newMetrics()
 	require.NoError(t, err)
 	stop := retain(t.Context(), 24*time.Hour, prunesStore{prunes: p}, metrics, slog.New(slog.DiscardHandler))
-	p.newest = time.Now() // an event that is accepted with a wrong clock
+	p.newest = time.Now()
 	stop()
 	for _, before := range p.before {
 		require.True(t, before.Before(p.newest.Add(-365*24*time.Hour)), "%s", before)
@@ -63,7 +63,7 @@ type retentionTest struct {
 	log      *recorder
 	observed []error
 	deleted  int64
-	ahead    atomic.Int64 // nanoseconds, of the wall clock
+	ahead    atomic.Int64 // of the wall clock, in nanoseconds
 	stop     func()
 }
 
@@ -159,6 +159,8 @@ func TestRetentionClock(t *testing.T) {
 		rt := keepADay(t, start.Add(years), nil)
 		synctest.Wait()
 		require.Equal(t, start.Add(-24*time.Hour), rt.last())
+		rt.stop()
+		require.Contains(t, rt.log.String(), "the clock is behind the newest event")
 	})
 	run("no event", func(t *testing.T) {
 		start := time.Now().Round(0)

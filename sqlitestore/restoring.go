@@ -75,7 +75,7 @@ func (r *restorer) cancel() error {
 		return nil
 	}
 	if err := os.Remove(r.aside("")); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil //nolint:nilerr // not empty
+		return nil // not empty
 	}
 	return errors.Join(os.Remove(r.file.path+restoringSuffix), syncDir(r.file.path))
 }

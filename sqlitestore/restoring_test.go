@@ -43,3 +43,15 @@ func TestRestoreWhileToolWaitsForLock(t *testing.T) {
 	require.ErrorContains(t, err, "it is starting, stopping or restoring: try again")
 	require.NoError(t, tool.close())
 }
+
+func TestDraftsOfKilledProcesses(t *testing.T) {
+	r := newRestoring(t, t.TempDir())
+	draft := filepath.Join(filepath.Dir(r.path), ".charges.db-draft-")
+	require.NoError(t, os.Mkdir(draft+"1", 0o700))
+	require.NoError(t, os.Mkdir(draft+"2", 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(draft+"2", draftLock), nil, 0o600))
+	_, err := Restore(t.Context(), r.backup, r.path)
+	require.NoError(t, err)
+	require.NoDirExists(t, draft+"1", "killed before it had a lock")
+	require.NoDirExists(t, draft+"2")
+}

@@ -120,8 +120,7 @@ func (s *source) openThroughSQLite(ctx context.Context) error {
 	s.db, s.closers = db, append(s.closers, db.Close)
 	db.SetMaxOpenConns(1)
 	err = db.PingContext(ctx)
-	// While SQLite waited for its lock, a restore may have moved the database away: the WAL
-	// would be another one's. With the lock, none can begin.
+	// A restore may have moved the database while SQLite waited: the WAL is another's.
 	if pathErr := s.checkPath(); pathErr != nil {
 		return tryAgain(pathErr)
 	}
