@@ -1,5 +1,5 @@
-// Package chargeclient is a client of the charge event endpoint. It retries requests
-// exactly when that cannot store an event twice.
+// Package chargeclient is a client of the charge event endpoint. It retries a request only
+// if that cannot store an event twice.
 package chargeclient
 
 import (
@@ -16,22 +16,21 @@ import (
 type Config struct {
 	URL      string // base URL, with the mount prefix
 	APIKey   string // exactly one of APIKey and Token
-	Token    string // sent as a Bearer token
-	Platform string // sent as x-platform-id unless empty
+	Token    string
+	Platform string // sent unless empty
 
-	// HTTPClient does not follow redirects. Its Timeout for each attempt is two minutes by
-	// default.
+	// HTTPClient follows no redirects. Its default Timeout, per attempt, is two minutes.
 	HTTPClient *http.Client
 
-	// RetryTimeout limits the retries of a request after its first failure. Default: two
-	// minutes. If it is negative, only the context does.
+	// RetryTimeout counts from the first failure of a request. Default: two minutes;
+	// negative: no limit.
 	RetryTimeout time.Duration
 
 	MaxBatchEvents int           // per request of SendBatch; default: 500
 	MaxBatchBytes  int           // default: 3 MiB
 	PollInterval   time.Duration // of Follow; default: one second
 
-	// OnRetry is called before each pause, by the goroutine of the call.
+	// OnRetry is called before each pause.
 	OnRetry func(Retry)
 }
 
@@ -97,7 +96,7 @@ func New(cfg Config) (*Client, error) {
 	return c, nil
 }
 
-// Format prints no credential.
+// Format hides the credential.
 func (c *Client) Format(s fmt.State, _ rune) {
 	_, _ = io.WriteString(s, "chargeclient of "+c.base.String())
 }

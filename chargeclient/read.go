@@ -74,11 +74,14 @@ func (c *Client) list(ctx context.Context, q Query, timeout time.Duration) (page
 	err = c.do(ctx, &request{
 		path: eventPath, query: q.values(),
 		decode: func(_ http.Header, body []byte) (err error) {
-			if page, err = decodePage(body); err == nil && q.Ascending &&
-				(page.Position == "" || len(page.Events) > 0 && page.Position == q.After) {
-				err = errNotEndpoint
+			if page, err = decodePage(body); err != nil {
+				return err
 			}
-			return err
+			isRepeated := page.Next != "" && page.Next == q.After
+			if isRepeated || q.Ascending && (page.Position == "" || len(page.Events) > 0 && page.Position == q.After) {
+				return errNotEndpoint
+			}
+			return nil
 		},
 	}, timeout)
 	if err != nil {
@@ -117,8 +120,8 @@ func (q *Query) values() url.Values {
 }
 
 // Follow calls f with each event after the position from exactly once, in storage order, and
-// waits for new events. An empty position is the beginning. Follow retries without a limit,
-// until ctx ends, f returns an error, or the server rejects the position.
+// waits for new events. An empty position is the beginning. Follow ends if ctx ends, f
+// returns an error, or a request fails that is not retryable.
 func (c *Client) Follow(ctx context.Context, from string, f func(Page) error) error {
 	q := Query{After: from, Ascending: true, Limit: maxPageEvents}
 	for {

@@ -90,6 +90,7 @@ func TestWrongListResponse(t *testing.T) {
 	for name, body := range map[string]string{
 		"no data": `{"position":"p"}`, "no position": `{"data":[]}`, "not an event": `{"data":[{}],"position":"p"}`, "a list": `[]`,
 		"the same position after an event": `{"data":[` + storedSample + `],"position":"x"}`,
+		"the same page again":              `{"data":[],"position":"x","next":"x"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newClientOf(t, func(r *http.Request) (*http.Response, error) { return respond(r, 200, body) })

@@ -17,14 +17,13 @@ const (
 	maxRetryAfter = 5 * time.Minute
 )
 
-// do retries a request until timeout after its first failure. The error is an *Error. Each
-// request is a GET or has references or a key.
+// do returns an *Error. Each request is a GET or has references or a key.
 func (c *Client) do(ctx context.Context, r *request, timeout time.Duration) error {
 	var firstFailure time.Time
 	unknown := false
 	for attempt := 1; ; attempt++ {
 		if err := ctx.Err(); err != nil {
-			return &Error{Attempts: attempt - 1, cause: err}
+			return &Error{Attempts: attempt - 1, cause: err, unknown: unknown}
 		}
 		failed := c.attempt(ctx, r)
 		if failed == nil {
@@ -75,11 +74,12 @@ func pauseAfter(e *Error) time.Duration {
 }
 
 func isRetryable(status int, h http.Header) bool {
-	switch h.Get("Idempotency-Retryable") {
-	case "false":
+	header := h.Get("Idempotency-Retryable")
+	switch {
+	case header == "false":
 		return false
-	case "true":
-		return status >= http.StatusInternalServerError
+	case header == "true" && status >= http.StatusInternalServerError:
+		return true
 	}
 	switch status {
 	case http.StatusRequestTimeout, http.StatusTooManyRequests,

@@ -78,6 +78,7 @@ func TestRetryDecisions(t *testing.T) {
 		{"the server forbids it", status(500, no), false, true},
 		{"even with Retry-After", status(503, no, "Retry-After: 1"), false, true},
 		{"even after too many requests", status(429, no), false, false},
+		{"too many requests, and the server allows it", status(429, yes), true, false},
 		{"a proxy limits requests", status(429, html), true, false},
 		{"a proxy has no response", status(502, html), true, true},
 		{"a proxy has no server", status(503, html), true, true},
@@ -333,6 +334,16 @@ func TestCanceledContext(t *testing.T) {
 			})
 		})
 	}
+	t.Run("at the end of a pause", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			ctx := &lateContext{Context: t.Context()}
+			client := newClientOf(t, func(*http.Request) (*http.Response, error) { return nil, io.ErrUnexpectedEOF },
+				func(cfg *chargeclient.Config) { cfg.OnRetry = func(chargeclient.Retry) { ctx.err = context.Canceled } })
+			_, _, err := client.Send(ctx, chargetest.Sample("a"))
+			require.ErrorIs(t, err, context.Canceled)
+			require.ErrorIs(t, err, chargeingest.ErrOutcomeUnknown)
+		})
+	})
 	t.Run("before the first attempt", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			srv := chargetest.New(t)
@@ -345,6 +356,14 @@ func TestCanceledContext(t *testing.T) {
 		})
 	})
 }
+
+// lateContext ends without waking those who wait for it.
+type lateContext struct {
+	context.Context
+	err error
+}
+
+func (c *lateContext) Err() error { return c.err }
 
 func TestAttemptTimeout(t *testing.T) {
 	for name, timeout := range map[string]time.Duration{"default": 0, "another": time.Second} {

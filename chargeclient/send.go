@@ -24,7 +24,7 @@ const (
 // Result holds sent events.
 type Result struct {
 	Events   []Event // in the order of the request
-	Replayed int     // number of events stored before, if the server reports it
+	Replayed int     // had been stored before, if the server reports it
 }
 
 // Request is a request with a batch of events.
@@ -60,8 +60,7 @@ func (c *Client) Send(ctx context.Context, e chargeingest.ChargeEvent) (stored E
 }
 
 // SendBatch stores events in as many requests as needed, each completely or not at all. On
-// error, the result has the events of the requests before the failed one. If all events
-// have references, you can send all again.
+// error, the result has the events stored before. Events with references can be sent again.
 func (c *Client) SendBatch(ctx context.Context, events []chargeingest.ChargeEvent) (Result, error) {
 	texts := make([]json.RawMessage, len(events))
 	for i := range events {
@@ -183,8 +182,7 @@ func decodeResult(h http.Header, body []byte) (Result, error) {
 	return Result{Events: events, Replayed: replayedEvents(h, len(events))}, nil
 }
 
-// replayedEvents returns the reported number, which must not turn stored events into a failure:
-// the count is not part of the published API.
+// replayedEvents accepts a missing count, which is not part of the published API.
 func replayedEvents(h http.Header, n int) int {
 	count, err := strconv.Atoi(h.Get("Idempotent-Replayed-Count"))
 	switch {

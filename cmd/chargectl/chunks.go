@@ -74,7 +74,6 @@ type chunkResult struct {
 	err   error
 }
 
-// readAhead returns the results of next, up to the first error, until ctx ends.
 func (r *chunkReader) readAhead(ctx context.Context) <-chan chunkResult {
 	results := make(chan chunkResult)
 	go func() {
@@ -103,7 +102,7 @@ func hasReference(text []byte) bool {
 // idempotencyKeys makes keys that do not depend on other lines, except equal ones before.
 type idempotencyKeys struct {
 	loadID string
-	seen   map[[sha256.Size]byte]uint32 // number of equal events
+	seen   map[[sha256.Size]byte]uint32
 }
 
 func newIdempotencyKeys(loadID string) *idempotencyKeys {
@@ -112,7 +111,7 @@ func newIdempotencyKeys(loadID string) *idempotencyKeys {
 
 func (k *idempotencyKeys) next(text []byte) string {
 	event := jsontext.Value(text).Clone()
-	// Numbers keep their digits. It leaves the event unchanged if it fails.
+	// Numbers keep their digits.
 	_ = event.Canonicalize(jsontext.CanonicalizeRawInts(false), jsontext.CanonicalizeRawFloats(false))
 	content := sha256.Sum256(event)
 	n := k.seen[content]

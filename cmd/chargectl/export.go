@@ -88,17 +88,11 @@ func (p *program) export(ctx context.Context, args []string) error {
 			cli.Option{Name: "o", Argument: "FILE", Usage: "write to this new file instead of standard output", Set: cli.Text(&x.path)},
 		),
 	}
-	arguments, err := cmd.Parse(args, p.lookupEnv, p.stdout)
-	switch {
-	case err != nil:
+	if _, err := p.parse(cmd, &server, args); err != nil {
 		return err
-	case len(arguments) > 0:
-		return cli.Usagef("export: unexpected argument %q", arguments[0])
-	case x.from != nil && x.to != nil && !x.from.Before(*x.to):
-		return cli.Usagef("export: -to must be after -from")
 	}
-	if err := server.check("export"); err != nil {
-		return err
+	if x.from != nil && x.to != nil && !x.from.Before(*x.to) {
+		return cli.Usagef("export: -to must be after -from")
 	}
 	x.encode = appendJSON
 	if csv {
@@ -146,8 +140,7 @@ func (x *exporter) run(ctx context.Context, server clientConfig) error {
 	return nil
 }
 
-// copyEvents selects in the client, because the server's from and to are a scan with a time
-// limit.
+// copyEvents does not use the server's from and to, a scan with a time limit.
 func (x *exporter) copyEvents(ctx context.Context, client *chargeclient.Client) error {
 	if err := x.write(x.record([]byte(x.header))); err != nil {
 		return err

@@ -59,7 +59,7 @@ func TestExportKilledAndRunAgain(t *testing.T) {
 }
 
 func TestExportWhileServerIsKilled(t *testing.T) {
-	s := startServerProcess(t)
+	s := startRealServer(t, filepath.Join(t.TempDir(), "charges.db"))
 	file := writeEvents(t, eventLines(2*maxPageEvents+500)...)
 	runProcess(t, "load", file, "-url", s.url, "-api-key", apiKey)
 	want, wantLog := runProcess(t, "export", "-url", s.url, "-api-key", apiKey)

@@ -31,14 +31,6 @@ func export(t *testing.T, url string, args ...string) (text string, summary []st
 	return tp.out.String(), strings.Split(strings.TrimSpace(tp.log.String()), "\n")
 }
 
-func (s *testServer) storeJSON(t *testing.T, events ...string) {
-	t.Helper()
-	for batch := range slices.Chunk(events, 1000) {
-		status, body := s.send(t, http.MethodPost, "/v1/ingest/charge-datas", `{"charge_datas":[`+strings.Join(batch, ",")+`]}`)
-		require.Equal(t, http.StatusCreated, status, body)
-	}
-}
-
 func charge(fields string) string {
 	return `{"product_item_id":"proi","pricing_id":"pric","pricing_item_id":"prii","pricing_item_config_id":"pico",` + fields + `}`
 }

@@ -54,7 +54,7 @@ func newTestProgram() *testProgram {
 	return tp
 }
 
-// newOfflineProgram returns a program whose requests need no network, for synctest.
+// newOfflineProgram needs no network, for synctest.
 func newOfflineProgram(server http.Handler) *testProgram {
 	tp := newTestProgram()
 	tp.transport = handlerTransport{server}
@@ -85,7 +85,7 @@ func (tp *testProgram) runTail(ctx context.Context, url string, args ...string) 
 	return tp.run(ctx, slices.Concat([]string{"tail", "-url", url, "-api-key", apiKey}, args))
 }
 
-const offline = "http://server" // of newOfflineProgram
+const offline = "http://server"
 
 const apiKey = "test-key"
 
@@ -133,16 +133,15 @@ func (s *testServer) send(t *testing.T, method, path, body string) (status int, 
 
 func (s *testServer) store(t *testing.T, first, last int) {
 	t.Helper()
-	for lines := range slices.Chunk(eventLines(last)[first-1:], 1000) {
-		status, body := s.send(t, http.MethodPost, "/v1/ingest/charge-datas", `{"charge_datas":[`+strings.Join(lines, ",")+`]}`)
-		require.Equal(t, http.StatusCreated, status, body)
-	}
+	s.storeJSON(t, eventLines(last)[first-1:]...)
 }
 
-func (s *testServer) storeLine(t *testing.T, line string) {
+func (s *testServer) storeJSON(t *testing.T, events ...string) {
 	t.Helper()
-	status, body := s.send(t, http.MethodPost, "/v1/ingest/charge-data", line)
-	require.Equal(t, http.StatusCreated, status, body)
+	for batch := range slices.Chunk(events, 1000) {
+		status, body := s.send(t, http.MethodPost, "/v1/ingest/charge-datas", `{"charge_datas":[`+strings.Join(batch, ",")+`]}`)
+		require.Equal(t, http.StatusCreated, status, body)
+	}
 }
 
 func (s *testServer) events(t *testing.T) []string {
@@ -192,7 +191,7 @@ func (s *testServer) loseResponse(r *http.Request) {
 	panic(http.ErrAbortHandler)
 }
 
-// eventLine omits the reference of the events 4, 14, 24 and so on.
+// eventLine omits the reference of 4, 14, 24 and so on.
 func eventLine(n int) string {
 	if n%10 == 4 {
 		return unreferencedLine(n)

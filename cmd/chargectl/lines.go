@@ -75,9 +75,14 @@ func (r *lineReader) read() (text []byte, size int64, err error) {
 	}
 }
 
-// checkLine requires one JSON value, so that a line is one event. It rejects duplicate names
-// and invalid UTF-8, because the server's error for them does not name the event.
+// checkLine rejects what the server would reject without naming the event.
 func checkLine(line []byte) error {
+	switch {
+	case bytes.HasPrefix(line, []byte("\x1f\x8b")):
+		return errors.New("the line begins like a gzip file: decompress the file first")
+	case bytes.HasPrefix(line, []byte("\ufeff")):
+		return errors.New("the line begins with a byte-order mark: remove it")
+	}
 	d := jsontext.NewDecoder(bytes.NewReader(line))
 	if _, err := d.ReadValue(); err != nil {
 		return lineSyntaxError(err)

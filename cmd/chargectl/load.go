@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -80,29 +81,21 @@ func loadCommand(o *loadOptions) *cli.Command {
 
 func (p *program) load(ctx context.Context, args []string) (err error) {
 	var o loadOptions
-	arguments, err := loadCommand(&o).Parse(args, p.lookupEnv, p.stdout)
-	switch {
-	case err != nil:
-		return err
-	case len(arguments) == 0:
-		return cli.Usagef("load: FILE is missing")
-	case len(arguments) > 1:
-		return cli.Usagef("load: one FILE must be given, not %d", len(arguments))
-	}
-	if err := o.server.check("load"); err != nil {
+	name, err := p.parse(loadCommand(&o), &o.server, args)
+	if err != nil {
 		return err
 	}
-	l := &loader{program: p, name: arguments[0]}
+	l := &loader{program: p, name: name}
 	input, total, err := l.open()
 	if err != nil {
 		return err
 	}
 	defer func() { _ = input.Close() }()
-	if o.loadID == "" && arguments[0] != standardInput {
-		o.loadID = filepath.Base(arguments[0])
+	if o.loadID == "" && name != standardInput {
+		o.loadID = filepath.Base(name)
 	}
 	if o.rejects != "" {
-		if err := checkNew(o.rejects); err != nil {
+		if err := cmp.Or(checkName(o.rejects), checkNew(o.rejects)); err != nil {
 			return cli.Usagef("load: -rejects %w", err)
 		}
 		if l.rejects, err = createRejectsFile(o.rejects); err != nil {
@@ -132,6 +125,10 @@ func (l *loader) open() (io.ReadCloser, int64, error) {
 	if err != nil {
 		return nil, 0, cli.Usagef("load: %w", userpath.Explain(l.name, err))
 	}
+	if info, err := file.Stat(); err == nil && info.IsDir() {
+		_ = file.Close()
+		return nil, 0, cli.Usagef("load: FILE %s is a directory", l.name)
+	}
 	total, err := countLines(file)
 	if err != nil {
 		_ = file.Close()
@@ -149,7 +146,7 @@ func (l *loader) report(err error) error {
 		return fmt.Errorf("write to standard output: %w", err)
 	}
 	if l.rejected > 0 {
-		return fmt.Errorf("load: %d lines were rejected, and written to %s", l.rejected, l.rejects.Name())
+		return fmt.Errorf("load: the rejected lines (%d) are in %s", l.rejected, l.rejects.Name())
 	}
 	return nil
 }

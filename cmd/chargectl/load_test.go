@@ -93,14 +93,8 @@ func TestLoadEmptyFile(t *testing.T) {
 }
 
 func TestLoadUnreadableFile(t *testing.T) {
-	tp := newTestProgram()
-	dir := t.TempDir()
-	require.Equal(t, 1, tp.run(t.Context(), []string{"load", dir, "-api-key", "k"}))
-	require.Equal(t, "chargectl: load stopped: "+dir+": after line 0: read "+dir+
-		": is a directory; so far 0 events: 0 new, 0 already stored, 0 rejected\n", tp.log.String())
-
 	s := newServer(t)
-	tp = newOfflineProgram(s)
+	tp := newOfflineProgram(s)
 	tp.stdin = io.MultiReader(strings.NewReader(eventLine(1)+"\n"), brokenReader{})
 	require.Equal(t, 1, tp.runLoad(t.Context(), offline, "-"))
 	require.Contains(t, tp.log.String(), "load stopped: standard input: after line 1: broken; so far 0 events")

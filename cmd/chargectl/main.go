@@ -1,6 +1,4 @@
 // Command chargectl is the operator's tool of a charge event server.
-//
-//	go run ./cmd/chargectl -help
 package main
 
 import (
@@ -45,7 +43,7 @@ func newProgram() *program {
 }
 
 type command struct {
-	name      string // one or two words
+	name      string
 	arguments string
 	summary   string
 	run       func(p *program, ctx context.Context, args []string) error

@@ -42,7 +42,27 @@ func clientOptions(c *clientConfig) []cli.Option {
 	}
 }
 
-// check returns a usage error unless there is exactly one credential.
+// parse returns the argument that the synopsis names, if any.
+func (p *program) parse(cmd *cli.Command, server *clientConfig, args []string) (argument string, err error) {
+	arguments, err := cmd.Parse(args, p.lookupEnv, p.stdout)
+	if err != nil {
+		return "", err
+	}
+	words := strings.Fields(cmd.Synopsis)
+	name, operands := words[1], words[2:]
+	switch {
+	case len(operands) == 0 && len(arguments) > 0:
+		return "", cli.Usagef("%s: unexpected argument %q", name, arguments[0])
+	case len(arguments) < len(operands):
+		return "", cli.Usagef("%s: %s is missing", name, operands[0])
+	case len(arguments) > len(operands):
+		return "", cli.Usagef("%s: one %s must be given, not %d", name, operands[0], len(arguments))
+	case len(operands) > 0:
+		argument = arguments[0]
+	}
+	return argument, server.check(name)
+}
+
 func (c *clientConfig) check(command string) error {
 	switch {
 	case c.APIKey == "" && c.Token == "":

@@ -18,7 +18,7 @@ type outputFile struct {
 }
 
 func createOutput(path string) (*outputFile, error) {
-	if err := userpath.Check(path); err != nil {
+	if err := checkName(path); err != nil {
 		return nil, cli.Usagef("-o %w", err)
 	}
 	if err := checkNew(path); err != nil {
@@ -29,6 +29,13 @@ func createOutput(path string) (*outputFile, error) {
 		return nil, cli.Usagef("-o: %w", userpath.Explain(filepath.Dir(path), err))
 	}
 	return &outputFile{draft, path}, nil
+}
+
+func checkName(path string) error {
+	if path == "-" {
+		return errors.New(`must name a file, not "-"`)
+	}
+	return userpath.Check(path)
 }
 
 func checkNew(path string) error {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -26,16 +27,9 @@ func TestUsageErrorExitStatus(t *testing.T) {
 	require.Equal(t, 2, exit.ExitCode())
 }
 
-func storedNumbers(t *testing.T, s *serverProcess) []string {
-	t.Helper()
-	out, err := asProcess(t, "tail", "-follow=false", "-url", s.url, "-api-key", apiKey).Output()
-	require.NoError(t, err)
-	return eventNumbers(strings.Split(strings.TrimSpace(string(out)), "\n"))
-}
-
 func TestLoadKilledAndRestartedStoresOnce(t *testing.T) {
 	for _, killedAt := range []int64{1, 4} { // a batch, a single event
-		s := startServerProcess(t)
+		s := startRealServer(t, filepath.Join(t.TempDir(), "charges.db"))
 		file := writeEvents(t, eventLines(65)...)
 		reached := make(chan struct{})
 		url := proxyTo(t, &testServer{url: s.url}, func(n int64, forward http.Handler, w http.ResponseWriter, r *http.Request) {
@@ -53,17 +47,17 @@ func TestLoadKilledAndRestartedStoresOnce(t *testing.T) {
 		<-reached
 		require.NoError(t, load.Process.Kill())
 		require.Error(t, load.Wait())
-		require.NotEmpty(t, storedNumbers(t, s))
+		require.NotEmpty(t, eventNumbers(s.events(t)))
 
 		out, err := asProcess(t, append(args, s.url, "-batch", "25")...).Output()
 		require.NoError(t, err)
 		require.Contains(t, string(out), "65 events: ")
-		require.ElementsMatch(t, eventNumbers(eventLines(65)), storedNumbers(t, s))
+		require.ElementsMatch(t, eventNumbers(eventLines(65)), eventNumbers(s.events(t)))
 	}
 }
 
 func TestServerKilledDuringLoadAndTail(t *testing.T) {
-	s := startServerProcess(t)
+	s := startRealServer(t, filepath.Join(t.TempDir(), "charges.db"))
 	tail := asProcess(t, "tail", "-url", s.url, "-api-key", apiKey, "-interval", "10ms")
 	var tailLog strings.Builder
 	tail.Stderr = &tailLog
@@ -89,7 +83,7 @@ func TestServerKilledDuringLoadAndTail(t *testing.T) {
 	require.NoError(t, err, loadLog.String())
 	require.Contains(t, loadLog.String(), "retrying in ")
 	require.Contains(t, string(out), "300 events: ")
-	require.ElementsMatch(t, eventNumbers(eventLines(300)), storedNumbers(t, s))
+	require.ElementsMatch(t, eventNumbers(eventLines(300)), eventNumbers(s.events(t)))
 
 	lines := bufio.NewScanner(tailed)
 	var got []string

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 	"testing"
 
@@ -13,7 +14,7 @@ import (
 )
 
 func TestTailEndsWithItsReader(t *testing.T) {
-	s := startServerProcess(t)
+	s := startRealServer(t, filepath.Join(t.TempDir(), "charges.db"))
 	require.NoError(t, asProcess(t, "load", writeEvents(t, eventLines(10)...), "-url", s.url, "-api-key", apiKey).Run())
 	for name, signal := range map[string]syscall.Signal{"closed pipe": syscall.SIGPIPE, "hangup": syscall.SIGHUP} {
 		t.Run(name, func(t *testing.T) {

@@ -24,7 +24,7 @@ type progress struct {
 	started, last time.Time
 }
 
-// newProgress takes the number of events, or -1 if it is not known, and a verb like "loading".
+// newProgress takes a total of -1 if it is not known.
 func (p *program) newProgress(verb string, total int64) *progress {
 	pr := &progress{program: p, verb: verb, total: total, started: p.now()}
 	pr.last = pr.started

@@ -10,8 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// exitWhenReaderCloses ends the process with SIGPIPE once the reader of the pipe w is gone.
-// Otherwise a command with nothing to write would run on.
+// exitWhenReaderCloses ends a process that has nothing to write to the closed pipe w.
 func exitWhenReaderCloses(w io.Writer) {
 	f, ok := w.(*os.File)
 	if !ok {

@@ -11,17 +11,41 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
 
+var serverDir string // empty until buildServer
+
+func removeServer() {
+	if serverDir != "" {
+		_ = os.RemoveAll(serverDir)
+	}
+}
+
+var buildServer = sync.OnceValues(func() (binary string, err error) {
+	if serverDir, err = os.MkdirTemp("", "chargectl-test-"); err != nil {
+		return "", err
+	}
+	binary = filepath.Join(serverDir, "server")
+	cmd := exec.Command("go", "build", "-o", binary, ".")
+	cmd.Dir = filepath.Join("..", "..", "example")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", &os.PathError{Op: "go build: " + string(out), Path: cmd.Dir, Err: err}
+	}
+	return binary, nil
+})
+
+// realServer is a process of the example server with a SQLite database.
 type realServer struct {
-	cmd *exec.Cmd
-	url string
-	log *bytes.Buffer
+	cmd     *exec.Cmd
+	url, db string
+	log     *bytes.Buffer
 }
 
 func startRealServer(t *testing.T, db string, args ...string) *realServer {
@@ -44,7 +68,7 @@ func newRealServer(t *testing.T, db string, args ...string) *realServer {
 	if len(args) == 0 {
 		args = []string{"-api-key", apiKey}
 	}
-	s := &realServer{log: new(bytes.Buffer)}
+	s := &realServer{db: db, log: new(bytes.Buffer)}
 	binary, err := buildServer()
 	require.NoError(t, err)
 	s.cmd = exec.CommandContext(t.Context(), binary, append([]string{"-addr", "127.0.0.1:0", "-db", db}, args...)...)
@@ -55,6 +79,13 @@ func newRealServer(t *testing.T, db string, args ...string) *realServer {
 func (s *realServer) kill() {
 	_ = s.cmd.Process.Kill()
 	_ = s.cmd.Wait()
+}
+
+// killAndRestart keeps the address.
+func (s *realServer) killAndRestart(t *testing.T) {
+	t.Helper()
+	s.kill()
+	*s = *startRealServer(t, s.db, "-api-key", apiKey, "-addr", strings.TrimPrefix(s.url, "http://"))
 }
 
 func (s *realServer) stop(t *testing.T) {
@@ -95,25 +126,21 @@ func (s *realServer) storeBatches(t *testing.T, first, last int) {
 func (s *realServer) batches(t *testing.T) map[string]int {
 	t.Helper()
 	found := make(map[string]int)
-	for after := ""; ; {
-		status, body := s.request(t, http.MethodGet, "/v1/ingest/charge-data?order=asc&limit=1000"+after, apiKey, "")
-		require.Equal(t, http.StatusOK, status, "%s", body)
-		var page struct {
-			Data []struct {
-				Reference string `json:"reference"`
-			} `json:"data"`
-			Next *string `json:"next"`
+	for _, text := range s.events(t) {
+		var e struct {
+			Reference string `json:"reference"`
 		}
-		require.NoError(t, json.Unmarshal(body, &page))
-		for _, e := range page.Data {
-			batch, _, _ := strings.Cut(e.Reference, "-")
-			found[batch]++
-		}
-		if page.Next == nil {
-			return found
-		}
-		after = "&after=" + *page.Next
+		require.NoError(t, json.Unmarshal([]byte(text), &e))
+		batch, _, _ := strings.Cut(e.Reference, "-")
+		found[batch]++
 	}
+	return found
+}
+
+func (s *realServer) events(t *testing.T) []string {
+	t.Helper()
+	out := requireTool(t, "tail", "-follow=false", "-url", s.url, "-api-key", apiKey)
+	return slices.Collect(strings.Lines(out))
 }
 
 func batchesOf(t *testing.T, db string) map[string]int {

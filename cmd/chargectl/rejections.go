@@ -50,8 +50,8 @@ func invalidLine(l line) *rejection {
 	return r
 }
 
-// rejectedEvents returns the rejections by index: none if err does not tell which events it is
-// about. ok is false if it is not about events.
+// rejectedEvents returns the rejections by index, or none if err does not tell which events
+// it is about. If it is not about events, ok is false.
 func rejectedEvents(err error, events []event) (rejections map[int]*rejection, ok bool) {
 	var e *chargeclient.Error
 	if !errors.As(err, &e) {
@@ -100,7 +100,6 @@ func eventIndex(field string, n int) (int, bool) {
 	return i, ok && err == nil && i >= 0 && i < n
 }
 
-// eventReason removes the path of the event: the line number replaces it.
 func eventReason(v chargeingest.Violation, i int) reason {
 	path := batchField + "." + strconv.Itoa(i)
 	return reason{

@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -38,19 +41,25 @@ func TestLoadPrintsRejectedLines(t *testing.T) {
 }
 
 func TestLoadStopsAtUnreferencedRejection(t *testing.T) {
-	s := newServer(t)
 	lines := []string{eventLine(1)}
 	for n := 2; n <= 200; n++ {
 		lines = append(lines, unreferencedLine(n))
 	}
 	lines[5] = "[]"
 	file := writeEvents(t, lines...)
-	tp := newOfflineProgram(s)
-	require.Equal(t, 1, tp.runLoad(t.Context(), offline, file))
-	require.Contains(t, tp.log.String(), file+":6: the event must be ")
-	stored := len(s.events(t))
-	require.Contains(t, tp.log.String(), fmt.Sprintf("so far %d events: %d new, 0 already stored, 1 rejected", stored+1, stored))
-	require.LessOrEqual(t, stored, 6+2*maxConnections)
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		tp := newOfflineProgram(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if s.ServeHTTP(w, r); w.(*httptest.ResponseRecorder).Code == http.StatusCreated {
+				time.Sleep(time.Second) // the rejection comes first
+			}
+		}))
+		require.Equal(t, 1, tp.runLoad(t.Context(), offline, file))
+		require.Contains(t, tp.log.String(), file+":6: the event must be ")
+		stored := len(s.events(t))
+		require.Contains(t, tp.log.String(), fmt.Sprintf("so far %d events: %d new, 0 already stored, 1 rejected", stored+1, stored))
+		require.LessOrEqual(t, stored, maxConnections)
+	})
 }
 
 func TestLoadStopsAtInvalidLine(t *testing.T) {
@@ -81,7 +90,7 @@ func loadRejects(t *testing.T, server http.Handler, out string, lines []string, 
 		list = append(list, r)
 	}
 	require.Len(t, list, strings.Count(string(text), "\n"))
-	require.Contains(t, tp.log.String(), fmt.Sprintf("chargectl: load: %d lines were rejected, and written to %s\n", len(list), path))
+	require.Contains(t, tp.log.String(), fmt.Sprintf("chargectl: load: the rejected lines (%d) are in %s\n", len(list), path))
 	info, err := os.Stat(path)
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), info.Mode())
@@ -156,7 +165,7 @@ func TestManyRejections(t *testing.T) {
 					} else if rejected = append(rejected, n); kind == "invalid" {
 						line = strings.Replace(line, "pric_1", "", 1)
 					} else {
-						s.storeLine(t, strings.Replace(line, `"proi_`, `"proi_other`, 1))
+						s.storeJSON(t, strings.Replace(line, `"proi_`, `"proi_other`, 1))
 					}
 					lines = append(lines, line)
 				}

@@ -84,8 +84,7 @@ func (l *loader) send(ctx context.Context, c *chunk) error {
 	return l.sendEach(ctx, c.unreferenced)
 }
 
-// sendEach sends each event on its own. After an error it completes the requests in flight,
-// so that the counts are correct.
+// sendEach completes the requests in flight after an error, so that the counts are correct.
 func (l *loader) sendEach(ctx context.Context, events []event) error {
 	var started atomic.Int64
 	var stopped atomic.Bool
@@ -108,9 +107,8 @@ func (l *loader) sendEach(ctx context.Context, events []event) error {
 	return cmp.Or(errs...)
 }
 
-// sendBatch sends the events in one request. If some are rejected, nothing was stored, and it
-// sends the others in halves, because the server does not always list all rejections. It
-// sends at most two requests per event.
+// sendBatch sends the events without the rejected ones again in halves, because the server
+// does not always list all rejections: at most two requests per event.
 func (l *loader) sendBatch(ctx context.Context, events []event) error {
 	r := chargeclient.Request{IdempotencyKey: events[0].idempotencyKey}
 	for _, e := range events {

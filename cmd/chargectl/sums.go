@@ -108,7 +108,8 @@ func checkDecimal(field string, text *string) error {
 	if text == nil {
 		return nil
 	}
-	if digits := strings.NewReplacer("-", "", ".", "").Replace(*text); len(digits) > maxDecimalDigits || !isDecimal(*text) {
+	digits := len(*text) - strings.Count(*text, ".") - strings.Count(*text, "-")
+	if digits > maxDecimalDigits || !isDecimal(*text) {
 		return fmt.Errorf("%s must be a decimal number of at most %d digits", field, maxDecimalDigits)
 	}
 	return nil

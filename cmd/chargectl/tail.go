@@ -11,8 +11,6 @@ import (
 const (
 	fromStart = "start"
 	fromNow   = "now"
-
-	pageEvents = 1000
 )
 
 type tailer struct {
@@ -68,14 +66,8 @@ func (p *program) tail(ctx context.Context, args []string) error {
 			},
 		),
 	}
-	arguments, err := cmd.Parse(args, p.lookupEnv, p.stdout)
-	switch {
-	case err != nil:
-		return err
-	case len(arguments) > 0:
-		return cli.Usagef("tail: unexpected argument %q", arguments[0])
-	}
-	if err := server.check("tail"); err != nil {
+	_, err := p.parse(cmd, &server, args)
+	if err != nil {
 		return err
 	}
 	if t.follow {
@@ -84,20 +76,24 @@ func (p *program) tail(ctx context.Context, args []string) error {
 	if t.client, err = p.newClient(server, p.printError); err != nil {
 		return err
 	}
-	switch {
-	case text:
-		t.format = appendText
-	case p.isTerminal(p.stdout):
-		t.format = func(dst []byte, e *chargeclient.Event) []byte { return escapeForTerminal(dst, e.JSON) }
-	default:
-		t.format = func(dst []byte, e *chargeclient.Event) []byte { return append(dst, e.JSON...) }
-	}
+	t.format = p.eventFormat(text)
 	go exitWhenReaderCloses(p.stdout)
 	err = t.run(ctx, from)
 	if t.position != "" {
 		p.printError("position: " + t.position)
 	}
 	return cli.UnlessDone(ctx, err)
+}
+
+func (p *program) eventFormat(text bool) func(dst []byte, e *chargeclient.Event) []byte {
+	switch {
+	case text:
+		return appendText
+	case p.isTerminal(p.stdout):
+		return func(dst []byte, e *chargeclient.Event) []byte { return escapeForTerminal(dst, e.JSON) }
+	default:
+		return func(dst []byte, e *chargeclient.Event) []byte { return append(dst, e.JSON...) }
+	}
 }
 
 func (t *tailer) run(ctx context.Context, from string) (err error) {
@@ -114,7 +110,7 @@ func (t *tailer) run(ctx context.Context, from string) (err error) {
 		return t.client.Follow(ctx, t.position, t.print)
 	}
 	for {
-		page, err := t.client.List(ctx, chargeclient.Query{After: t.position, Ascending: true, Limit: pageEvents})
+		page, err := t.client.List(ctx, chargeclient.Query{After: t.position, Ascending: true, Limit: maxPageEvents})
 		if err != nil {
 			return err
 		}

@@ -26,7 +26,7 @@ func (tp *testProgram) lastPosition(t *testing.T) string {
 func joinLines(events []string) string { return strings.Join(events, "\n") + "\n" }
 
 func TestTailPrintsEventsInOrder(t *testing.T) {
-	for name, n := range map[string]int{"last page not full": 2*pageEvents + 1, "last page full": pageEvents} {
+	for name, n := range map[string]int{"last page not full": 2*maxPageEvents + 1, "last page full": maxPageEvents} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t)
 			s.store(t, 1, n)
@@ -56,7 +56,7 @@ func TestTailContinuesFromPosition(t *testing.T) {
 
 func TestTailInterruptedWhileWriting(t *testing.T) {
 	s := newServer(t)
-	s.store(t, 1, 3*pageEvents)
+	s.store(t, 1, 3*maxPageEvents)
 	ctx, interrupt := context.WithCancel(t.Context())
 	first := newOfflineProgram(s)
 	pages := 0
@@ -67,7 +67,7 @@ func TestTailInterruptedWhileWriting(t *testing.T) {
 		return first.out.Write(p)
 	})
 	require.Equal(t, 0, first.runTail(ctx, offline))
-	require.Equal(t, 2*pageEvents, strings.Count(first.out.String(), "\n"))
+	require.Equal(t, 2*maxPageEvents, strings.Count(first.out.String(), "\n"))
 
 	second := newOfflineProgram(s)
 	require.Equal(t, 0, second.runTail(t.Context(), offline, "-follow=false", "-from", first.lastPosition(t)), second.log)
@@ -188,7 +188,7 @@ func TestTailPermanentErrors(t *testing.T) {
 
 func TestTailWriteErrorKeepsPosition(t *testing.T) {
 	s := newServer(t)
-	s.store(t, 1, 2*pageEvents)
+	s.store(t, 1, 2*maxPageEvents)
 	tp := newOfflineProgram(s)
 	pages := 0
 	tp.stdout = writerFunc(func(p []byte) (int, error) {
@@ -246,7 +246,7 @@ func TestTailText(t *testing.T) {
 	event := strings.Replace(eventLine(1), `"value":{"number":"1.50"}`,
 		`"customer_id":"id","customer_reference":"ACME`+controls[1:]+`","value":{"number":"-1.50","amount":{"quantity":"12.00","currency":"EUR"},"count":"3"}`, 1)
 	for _, line := range []string{event, strings.Replace(unreferencedLine(2), `"value":{"number":"2.50"}`, `"customer_id":"cust_1","value":{}`, 1), eventLine(3)} {
-		s.storeLine(t, line)
+		s.storeJSON(t, line)
 	}
 	tp := newOfflineProgram(s)
 	require.Equal(t, 0, tp.runTail(t.Context(), offline, "-follow=false", "-format", "text"), tp.log)

@@ -28,6 +28,7 @@ func TestUsageErrors(t *testing.T) {
 		{args: "load none.ndjson -api-key k", stderr: "load: open none.ndjson: no such file or directory"},
 		{args: "load events.ndjson\n -api-key k", stderr: `load: FILE must not have control characters such as a line break, but is "events.ndjson\n"`},
 		{args: "load link -api-key k", stderr: `load: "` + dir + `/link" is a symbolic link to "gone", which does not exist`},
+		{args: "load . -api-key k", stderr: "load: FILE . is a directory"},
 		{args: "load a -batch 0 -api-key k", stderr: `-batch: must be a whole number from 1 to 1000, not "0"`},
 		{args: "load a -batch 1001 -api-key k", stderr: `-batch: must be a whole number from 1 to 1000, not "1001"`},
 		{args: "load a -url ftp://u:secret@h", stderr: "-url: " + urlRule},
@@ -45,6 +46,9 @@ func TestUsageErrors(t *testing.T) {
 		{args: "verify a b -api-key k", stderr: "verify: one FILE must be given, not 2"},
 		{args: "verify a", stderr: "verify: -api-key or CHARGEINGEST_API_KEY, or -token or CHARGEINGEST_TOKEN, must be given"},
 		{args: "verify a -o events -api-key k", stderr: "verify: -o events: the file exists; remove it or choose another name"},
+		{args: "verify a -o - -api-key k", stderr: `verify: -o must name a file, not "-"`},
+		{args: "load events -rejects - -api-key k", stderr: `load: -rejects must name a file, not "-"`},
+		{args: "load events -rejects out\n -api-key k", stderr: `load: -rejects must not have control characters such as a line break, but is "out\n"`},
 		{args: "load events -rejects none/out -api-key k", stderr: "load: -rejects: open none/out: no such file or directory"},
 	} {
 		t.Run(c.args+" "+c.env, func(t *testing.T) {

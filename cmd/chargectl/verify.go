@@ -53,19 +53,10 @@ func (p *program) verify(ctx context.Context, args []string) error {
 			cli.Option{Name: "o", Argument: "FILE", Usage: "write all differences to this new file, as CSV", Set: cli.Text(&v.path)},
 		),
 	}
-	arguments, err := cmd.Parse(args, p.lookupEnv, p.stdout)
-	switch {
-	case err != nil:
-		return err
-	case len(arguments) == 0:
-		return cli.Usagef("verify: FILE is missing")
-	case len(arguments) > 1:
-		return cli.Usagef("verify: one FILE must be given, not %d", len(arguments))
-	}
-	if err := server.check("verify"); err != nil {
+	var err error
+	if v.name, err = p.parse(cmd, &server, args); err != nil {
 		return err
 	}
-	v.name = arguments[0]
 	if err := v.run(ctx, server); err != nil {
 		if ctx.Err() != nil {
 			err = errors.New("interrupted")

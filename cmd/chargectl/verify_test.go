@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -193,6 +194,26 @@ func TestVerifyOldEvents(t *testing.T) {
 
 	output, _ = verify(t, 0, s.url, append(first, eventLine(4)))
 	require.Equal(t, counted(n+1, n+1, 0, 0, 0), output[0])
+}
+
+func TestVerifyBehindNewerEvents(t *testing.T) {
+	s := startServer(t)
+	var file []string
+	for i := range 2 * maxPageEvents {
+		file = append(file, charge(fmt.Sprintf(`"reference":"old-%d"`, i)))
+	}
+	s.storeJSON(t, file...)
+	s.store(t, 1, 4*maxPageEvents)
+	var lookups atomic.Int64
+	proxy := proxyTo(t, s, func(_ int64, forward http.Handler, w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Has("reference") {
+			lookups.Add(1)
+		}
+		forward.ServeHTTP(w, r)
+	})
+	output, _ := verify(t, 0, proxy, file)
+	require.Equal(t, counted(len(file), len(file), 0, 0, 0), output[0])
+	require.Zero(t, lookups.Load(), "six pages cost less")
 }
 
 func TestVerifyLookupFails(t *testing.T) {

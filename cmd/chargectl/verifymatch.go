@@ -30,7 +30,7 @@ func newMatches(f *eventFile) *matches {
 
 func (m *matches) pending() int { return m.references + m.unreferenced }
 
-// add must be called once for each stored event.
+// add is called once for each stored event.
 func (m *matches) add(e *chargeclient.Event) error {
 	reference := *orZero(e.Reference)
 	if reference == "" {
@@ -128,7 +128,7 @@ func (v *verifier) matchListing(ctx context.Context, client *chargeclient.Client
 	total, read := v.matches.pending(), 0
 	for v.matches.pending() > 0 {
 		matched := total - v.matches.pending()
-		if v.matches.unreferenced == 0 && read >= max(total, 4*maxPageEvents)+eventsPerLookup*matched {
+		if v.matches.unreferenced == 0 && read >= max(3*total, 4*maxPageEvents)+eventsPerLookup*matched {
 			return false, nil
 		}
 		page, err := client.List(ctx, q)

@@ -66,8 +66,6 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// hostile has terminal controls of each kind: C0, DEL, C1, direction marks, embeddings,
-// overrides and isolates.
 const hostile = "\u0000\u001b\u007f\u0080\u009b\u009f\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 func TestPrintLineIsSafeOnATerminal(t *testing.T) {

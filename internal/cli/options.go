@@ -1,5 +1,4 @@
-// Package cli parses the command lines of the example server and chargectl, and reports their
-// errors.
+// Package cli parses command lines and reports their errors.
 package cli
 
 import (
@@ -26,14 +25,12 @@ type Option struct {
 	Default  string
 	Usage    string
 
-	// Set receives the value, which is never empty. Its error states the valid form and must
-	// not repeat a secret.
+	// Set receives the value, which is not empty. Its error states the valid form and no secret.
 	Set func(value string) error
 }
 
-// Parse sets the options and returns the other arguments. A flag overrides its environment
-// variable. The error is a [*UsageError], or matches [flag.ErrHelp] once -help or -version is
-// written to out.
+// Parse sets the options, from flags before environment variables, and returns the other
+// arguments. The error is a [*UsageError], or [flag.ErrHelp] after -help and -version.
 func (c *Command) Parse(args []string, lookupEnv func(string) (string, bool), out io.Writer) ([]string, error) {
 	flags := make(map[string]string)
 	arguments, err := c.parseFlags(args, flags)

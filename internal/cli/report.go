@@ -13,7 +13,7 @@ import (
 const (
 	StatusOK      = 0
 	StatusFailure = 1
-	StatusUsage   = 2 // the command line or the environment is invalid; nothing was done
+	StatusUsage   = 2 // nothing was done
 )
 
 // UsageError reports an invalid command line or environment.
@@ -40,8 +40,7 @@ func Report(w io.Writer, program string, err error) int {
 	return StatusFailure
 }
 
-// PrintLine writes untrusted text as one line without terminal controls, and ignores write
-// errors.
+// PrintLine writes untrusted text as one line without terminal controls.
 func PrintLine(w io.Writer, text string) {
 	text = strings.ReplaceAll(strings.TrimSpace(text), "\n", "; ")
 	text = strings.Map(func(r rune) rune {

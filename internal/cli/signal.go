@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// UntilSignal returns a context that SIGINT or SIGTERM cancels. Unlike with
-// [signal.NotifyContext], a second signal then ends the process.
+// UntilSignal returns a context that SIGINT or SIGTERM cancels. A second signal ends the
+// process.
 func UntilSignal() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 1)

@@ -26,12 +26,12 @@ func Secret(dst *string) func(string) error {
 	}
 }
 
-// IsVisibleASCII reports whether s has only visible ASCII characters, and at least one.
+// IsVisibleASCII is false for an empty text.
 func IsVisibleASCII(s string) bool {
 	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
-// Int accepts a decimal number from low to high. Neither may be negative.
+// Int accepts a number from low to high, which are not negative.
 func Int(dst *int64, low, high int64) func(string) error {
 	return func(value string) error {
 		n, err := strconv.ParseUint(value, 10, 63)

@@ -7,8 +7,7 @@ import (
 	"runtime/debug"
 )
 
-// PrintVersion writes the version of the running program as one line: module version, VCS
-// revision and Go version, as far as the build recorded them.
+// PrintVersion writes the version of the running program as one line.
 func PrintVersion(w io.Writer, program string) error {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
