@@ -102,8 +102,8 @@ type StoreStats struct {
 	WALBytes       int64
 	LastCheckpoint time.Time
 
-	DatabaseBytes int64 // without the write-ahead log
-	FreeBytes     int64 // on the file system of the database
+	DatabaseBytes int64  // without the write-ahead log
+	FreeBytes     *int64 // on the file system of the database; 0 if it is full, nil if unknown
 
 	// NewestEvent is the time in the greatest id that the store has found or assigned.
 	NewestEvent time.Time

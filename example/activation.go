@@ -13,7 +13,6 @@ import (
 
 const metricsSocket = "metrics"
 
-// passedListeners returns the sockets that systemd passed, if any.
 func passedListeners() (l listeners, err error) {
 	passed, err := passedFiles()
 	if err != nil {

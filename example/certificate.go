@@ -3,12 +3,9 @@ package main
 import (
 	"crypto/tls"
 	"fmt"
-	"os"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"example.com/chargeingest/internal/userpath"
 )
 
 type certificate struct {
@@ -20,9 +17,9 @@ type certificate struct {
 func (c *certificate) read() error {
 	var contents [][]byte
 	for _, path := range []string{c.certFile, c.keyFile} {
-		content, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+		content, err := readLimited(path)
 		if err != nil {
-			return fmt.Errorf("-tls-cert, -tls-key: %w", userpath.Explain(path, err))
+			return fmt.Errorf("-tls-cert, -tls-key: %w", err)
 		}
 		contents = append(contents, content)
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -79,9 +78,9 @@ func (c *keyConfig) readFile(path string) error {
 	if err := userpath.Check(path); err != nil {
 		return err
 	}
-	data, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	data, err := readLimited(path)
 	if err != nil {
-		return userpath.Explain(path, err)
+		return err
 	}
 	c.path, c.content = path, digestOf(data)
 	c.fromFile, err = c.parse(data)

@@ -7,7 +7,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 )
 
-// serviceManager notifies systemd, if it asks for it.
+// serviceManager notifies systemd.
 type serviceManager struct {
 	logger *slog.Logger
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"strings"
@@ -16,21 +17,27 @@ import (
 	"example.com/chargeingest/internal/pgtest"
 )
 
-func postgresDatabase(t *testing.T) string {
+func postgresServer(t *testing.T) (address string) {
+	t.Helper()
+	if address = os.Getenv(pgtest.Variable); address != "" {
+		return address
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	srv, err := pgtest.New(ctx)
+	if errors.Is(err, pgtest.ErrNoBinaries) && os.Getenv("CI") != "true" {
+		t.Skipf("%v; %s can name a server", err, pgtest.Variable)
+	}
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, srv.Remove()) })
+	require.NoError(t, srv.Start(ctx))
+	return srv.Address()
+}
+
+func postgresDatabase(t *testing.T, address string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	address := os.Getenv(pgtest.Variable)
-	if address == "" {
-		srv, err := pgtest.New(ctx)
-		if errors.Is(err, pgtest.ErrNoBinaries) && os.Getenv("CI") != "true" {
-			t.Skipf("%v; %s can name a server", err, pgtest.Variable)
-		}
-		require.NoError(t, err)
-		t.Cleanup(func() { require.NoError(t, srv.Remove()) })
-		require.NoError(t, srv.Start(ctx))
-		address = srv.Address()
-	}
 	cfg, err := pgx.ParseConfig(address)
 	require.NoError(t, err)
 	conn, err := pgx.ConnectConfig(ctx, cfg)
@@ -47,8 +54,19 @@ func postgresDatabase(t *testing.T) string {
 	return fmt.Sprintf("host=%s port=%d user=%s dbname=%s", cfg.Host, cfg.Port, cfg.User, name)
 }
 
-func TestPostgreSQLEventsSurviveRestart(t *testing.T) {
-	db := postgresDatabase(t)
+func TestPostgreSQL(t *testing.T) {
+	address := postgresServer(t)
+	t.Run("events survive a restart", func(t *testing.T) { testRestart(t, postgresDatabase(t, address)) })
+	t.Run("retain option", func(t *testing.T) {
+		db := postgresDatabase(t, address)
+		s, err := openPostgres(t.Context(), db, storeOptions{logger: slog.New(slog.DiscardHandler)})
+		require.NoError(t, err)
+		testRetainOption(t, db, s)
+	})
+}
+
+func testRestart(t *testing.T, db string) {
+	t.Helper()
 	s := startServer(t, "-db", db)
 	status, body := s.send(t, http.MethodPost, "/v1/ingest/charge-data", eventLine(1))
 	require.Equal(t, http.StatusCreated, status, body)

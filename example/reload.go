@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"time"
@@ -14,6 +15,8 @@ import (
 
 // A changed file is in use after one to two periods.
 const reloadPeriod = 2 * time.Second
+
+const maxFileBytes = 16 << 20
 
 type digest [sha256.Size]byte
 
@@ -127,6 +130,19 @@ func readRegular(path string) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s: %w", path, errNotRegular)
 	}
-	text, err := os.ReadFile(path) //nolint:gosec // the operator names the file
-	return text, userpath.Explain(path, err)
+	return readLimited(path)
+}
+
+// readLimited bounds the memory for a file that was replaced by mistake.
+func readLimited(path string) ([]byte, error) {
+	f, err := os.Open(path) //nolint:gosec // the operator names the file
+	if err != nil {
+		return nil, userpath.Explain(path, err)
+	}
+	defer func() { _ = f.Close() }()
+	text, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
+	if len(text) > maxFileBytes {
+		return nil, fmt.Errorf("%s: must have at most %d bytes", path, maxFileBytes)
+	}
+	return text, err
 }

@@ -126,6 +126,7 @@ func TestInvalidFileKeepsTheKeys(t *testing.T) {
 			require.NoError(t, os.Remove(path))
 			require.NoError(t, os.Symlink("gone", path))
 		}, `is a symbolic link to \"gone\", which does not exist`},
+		"too large":        {func(t *testing.T, path string) { require.NoError(t, os.Truncate(path, maxFileBytes+1)) }, "%: must have at most 16777216 bytes"},
 		"duplicate of key": {func(t *testing.T, path string) { overwrite(t, path, keyList(keyEntry("a", "s"), keyEntry("a", "s"))) }, "%[1] has the same key as [0]"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -65,6 +65,7 @@ func retain(ctx context.Context, keep time.Duration, s store, m *metrics, logger
 		return func() {}
 	}
 	r := &retention{store: events, keep: keep, observe: m.ObservePrune, logger: logger, wall: func() time.Time { return time.Now().Round(0) }}
+	r.start() // before the first request
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
@@ -74,11 +75,20 @@ func retain(ctx context.Context, keep time.Duration, s store, m *metrics, logger
 	return func() { cancel(); <-done }
 }
 
-func (r *retention) run(ctx context.Context) {
+func (r *retention) start() {
 	r.started, r.base = time.Now(), r.wall()
-	if newest := r.store.Stats().NewestEvent; !newest.IsZero() && r.base.Sub(newest) > maxIdleGap {
+	newest := r.store.Stats().NewestEvent
+	switch gap := r.base.Sub(newest); {
+	case newest.IsZero():
+	case gap > maxIdleGap:
 		r.base = newest.Add(maxIdleGap)
+	case gap < -time.Hour:
+		r.logger.Warn("the clock is behind the newest event; -retain deletes events by their time of receipt, "+
+			"so events that are stored with a wrong clock can be deleted too early", "clock", r.base, "newest event", newest)
 	}
+}
+
+func (r *retention) run(ctx context.Context) {
 	ticker := time.NewTicker(pruneInterval)
 	defer ticker.Stop()
 	for ctx.Err() == nil {

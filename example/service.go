@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -69,7 +70,7 @@ func (s *service) readiness(ctx context.Context) (status int, text string) {
 		return http.StatusServiceUnavailable, "stopping"
 	}
 	if err := s.ingest.Ready(ctx); err != nil {
-		if ctx.Err() == nil {
+		if !errors.Is(ctx.Err(), context.Canceled) {
 			s.logger.Warn("not ready", "error", err)
 		}
 		return http.StatusServiceUnavailable, "the store does not accept events"

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -66,4 +67,40 @@ func TestHealth(t *testing.T) {
 	require.Equal(t, "Service Unavailable: the store does not accept events\n", ask(http.MethodGet, "/readyz"))
 	require.Contains(t, logs.String(), "not ready")
 	require.Equal(t, "OK: alive\n", ask(http.MethodGet, "/livez"))
+}
+
+type hangingStore struct{ *memstore.Store }
+
+func (hangingStore) Ready(ctx context.Context) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestTimeoutOfReadinessIsLogged(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		end    func(context.Context) (context.Context, context.CancelFunc)
+		logged bool
+	}{
+		{"timeout", func(ctx context.Context) (context.Context, context.CancelFunc) { return context.WithTimeout(ctx, 0) }, true},
+		{"client is gone", func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(ctx)
+			cancel()
+			return ctx, cancel
+		}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			logs := newRecorder()
+			logger := slog.New(slog.NewTextHandler(logs, nil))
+			keys, _, err := new(keyConfig).authorizer()
+			require.NoError(t, err)
+			ingest, err := chargeingest.New(chargeingest.Config{Store: hangingStore{memstore.New()}, Authorizer: keys, Logger: logger})
+			require.NoError(t, err)
+			ctx, cancel := c.end(t.Context())
+			defer cancel()
+			status, _ := (&service{ingest: ingest, logger: logger}).readiness(ctx)
+			require.Equal(t, http.StatusServiceUnavailable, status)
+			require.Equal(t, c.logged, strings.Contains(logs.String(), "not ready"))
+		})
+	}
 }

@@ -174,8 +174,8 @@ func (m *Metrics) RegisterStore(s chargeingest.StatsReporter) error {
 			if stats.DatabaseBytes > 0 {
 				o.ObserveInt64(databaseSize, stats.DatabaseBytes)
 			}
-			if stats.FreeBytes > 0 {
-				o.ObserveInt64(free, stats.FreeBytes)
+			if stats.FreeBytes != nil {
+				o.ObserveInt64(free, *stats.FreeBytes)
 			}
 			if !stats.LastCheckpoint.IsZero() {
 				o.ObserveFloat64(age, time.Since(stats.LastCheckpoint).Seconds())

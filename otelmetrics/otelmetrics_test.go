@@ -151,15 +151,17 @@ func TestMixedRequests(t *testing.T) {
 type blockedStore struct{}
 
 func (blockedStore) Stats() chargeingest.StoreStats {
-	return chargeingest.StoreStats{WALBlockedSince: time.Now().Add(-time.Hour)}
+	return chargeingest.StoreStats{WALBlockedSince: time.Now().Add(-time.Hour), FreeBytes: new(int64)}
 }
 
-func TestBlockedWAL(t *testing.T) {
+func TestBlockedWALAndFullDisk(t *testing.T) {
 	reader := sdk.NewManualReader()
 	m, err := otelmetrics.New(sdk.NewMeterProvider(sdk.WithReader(reader)))
 	require.NoError(t, err)
 	require.NoError(t, m.RegisterStore(blockedStore{}))
-	require.InDelta(t, 3600, collect(t, reader)["chargeingest.store.wal.blocked"], 60)
+	metrics := collect(t, reader)
+	require.InDelta(t, 3600, metrics["chargeingest.store.wal.blocked"], 60)
+	require.Contains(t, metrics, "chargeingest.store.disk.free", "0 if the disk is full")
 }
 
 func TestSpanAttributes(t *testing.T) {

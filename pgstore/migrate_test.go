@@ -102,7 +102,13 @@ CREATE INDEX events_by_id ON ONLY $schema.events (id);`},
 			appended(t, s, charges("acme", "new"))
 			require.Len(t, listed(t, s, "acme"), 1001)
 			require.NoError(t, s.Close())
+
+			_, err = pool.Exec(t.Context(), "DELETE FROM "+schema+".migrations WHERE version > 3") // the downgrade of docs/postgres.md
+			require.NoError(t, err)
 			newStore(t, pool, Options{Schema: schema})
+			require.Equal(t, newest, versions(t, pool, schema))
+			_, _, invalid = indexesOf(t, pool, schema)
+			require.Zero(t, invalid)
 		})
 	}
 }

@@ -17,7 +17,7 @@ type tableSize struct {
 	measuring bool
 }
 
-// databaseBytes measures in the background. At first it returns 0.
+// databaseBytes measures in the background. Before and after a failure, it returns 0.
 func (s *Store) databaseBytes() int64 {
 	t := &s.size
 	t.mu.Lock()
@@ -32,14 +32,12 @@ func (s *Store) databaseBytes() int64 {
 func (s *Store) measureSize() {
 	defer s.reading.Done()
 	var bytes int64
-	err := s.query(context.Background(), func(ctx context.Context, tx pgx.Tx) error {
+	_ = s.query(context.Background(), func(ctx context.Context, tx pgx.Tx) error {
 		return tx.QueryRow(ctx, s.sql.databaseBytes, s.options.Schema).Scan(&bytes)
 	})
 	t := &s.size
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.measuring, t.measured = false, time.Now()
-	if err == nil {
-		t.bytes = bytes
-	}
+	t.bytes = bytes
 }

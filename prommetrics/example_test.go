@@ -66,4 +66,6 @@ func Example() {
 	// Output:
 	// chargeingest_events_accepted_total 1
 	// chargeingest_requests_total{code="201",error="",route="charge-data"} 1
+	// chargeingest_requests_total{code="500",error="INTERNAL_ERROR",route="charge-data"} 0
+	// chargeingest_requests_total{code="500",error="INTERNAL_ERROR",route="charge-datas"} 0
 }

@@ -5,34 +5,34 @@
 // none for another path or method:
 //
 //	chargeingest_requests_total{route,code,error}     code is the HTTP status; error is the error code or empty
-//	chargeingest_request_duration_seconds{route}      histogram
-//	chargeingest_request_body_bytes_total{route}      decompressed
+//	chargeingest_request_duration_seconds{route}
+//	chargeingest_request_body_bytes_total{route}
 //	chargeingest_requests_discarded_total             with a body that was not needed and not read
-//	chargeingest_events_accepted_total                newly stored
-//	chargeingest_events_replayed_total                stored before
+//	chargeingest_events_accepted_total
+//	chargeingest_events_replayed_total
 //
 // Transactions that store events:
 //
 //	chargeingest_commits_total{result}                success or failure
-//	chargeingest_commit_duration_seconds              histogram
-//	chargeingest_commit_events                        histogram
+//	chargeingest_commit_duration_seconds
+//	chargeingest_commit_events
 //
 // The store, read at each scrape:
 //
 //	chargeingest_store_queued_requests
 //	chargeingest_store_queued_events
-//	chargeingest_store_database_bytes                 without the WAL
-//	chargeingest_store_free_bytes                     on the file system of the database
+//	chargeingest_store_database_bytes
+//	chargeingest_store_free_bytes
 //	chargeingest_store_wal_bytes
 //	chargeingest_store_last_checkpoint_timestamp_seconds
-//	chargeingest_store_wal_blocked_seconds            how long a reader has kept the WAL growing
+//	chargeingest_store_wal_blocked_seconds
 //
 // Pruning and keys, if the host application reports them:
 //
 //	chargeingest_events_pruned_total
-//	chargeingest_prunes_total{result}                 success or failure
-//	chargeingest_last_prune_timestamp_seconds         of the last success
-//	chargeingest_key_reloads_total{result}            success or failure
+//	chargeingest_prunes_total{result}
+//	chargeingest_last_prune_timestamp_seconds
+//	chargeingest_key_reloads_total{result}
 //	chargeingest_key_last_reload_successful           0 or 1
 //
 // events_accepted_total does not count events with an unknown outcome or from
@@ -116,10 +116,14 @@ func New(r prometheus.Registerer) (*Metrics, error) {
 		keyReloads: counter("key_reloads_total", "Attempts to reread the API keys, by result.", "result"),
 		keysLoaded: keysLoaded,
 	}
+	// So that increase() sees the first failure.
 	for _, result := range []string{success, failure} {
 		for _, c := range []*prometheus.CounterVec{m.commits, m.prunes, m.keyReloads} {
-			c.WithLabelValues(result) // so that rate() sees the first failure
+			c.WithLabelValues(result)
 		}
+	}
+	for _, route := range []chargeingest.Route{chargeingest.RouteSingle, chargeingest.RouteBatch} {
+		m.requests.WithLabelValues(string(route), "500", string(chargeingest.CodeInternalError))
 	}
 	keysLoaded.Set(1)
 	for _, c := range []prometheus.Collector{

@@ -126,11 +126,13 @@ func TestMixedRequests(t *testing.T) {
 
 	m := e.scrape(t)
 	require.Equal(t, map[string]float64{
-		`chargeingest_requests_total{code="201", error="", route="charge-data"}`:              600,
-		`chargeingest_requests_total{code="201", error="", route="charge-datas"}`:             100,
-		`chargeingest_requests_total{code="400", error="MISSING_FIELD", route="charge-data"}`: 100,
-		`chargeingest_requests_total{code="200", error="", route="charge-data list"}`:         100,
-		`chargeingest_requests_total{code="404", error="RESOURCE_NOT_FOUND", route="none"}`:   100,
+		`chargeingest_requests_total{code="201", error="", route="charge-data"}`:                600,
+		`chargeingest_requests_total{code="201", error="", route="charge-datas"}`:               100,
+		`chargeingest_requests_total{code="400", error="MISSING_FIELD", route="charge-data"}`:   100,
+		`chargeingest_requests_total{code="200", error="", route="charge-data list"}`:           100,
+		`chargeingest_requests_total{code="404", error="RESOURCE_NOT_FOUND", route="none"}`:     100,
+		`chargeingest_requests_total{code="500", error="INTERNAL_ERROR", route="charge-data"}`:  0,
+		`chargeingest_requests_total{code="500", error="INTERNAL_ERROR", route="charge-datas"}`: 0,
 	}, withPrefix(m, "chargeingest_requests_total"))
 	require.Equal(t, 500+200, int(m["chargeingest_events_accepted_total"]))
 	require.Equal(t, 100+100, int(m["chargeingest_events_replayed_total"]))
@@ -265,7 +267,24 @@ func TestNoCheckpointYet(t *testing.T) {
 	m, err := prommetrics.New(registry)
 	require.NoError(t, err)
 	require.NoError(t, m.RegisterStore(emptyStatsStore{memstore.New()}))
-	require.NotContains(t, endpoint{registry: registry}.scrape(t), "chargeingest_store_last_checkpoint_timestamp_seconds")
+	metrics := endpoint{registry: registry}.scrape(t)
+	require.NotContains(t, metrics, "chargeingest_store_last_checkpoint_timestamp_seconds")
+	require.NotContains(t, metrics, "chargeingest_store_free_bytes")
+}
+
+type fullStore struct{ *memstore.Store }
+
+func (fullStore) Stats() chargeingest.StoreStats {
+	return chargeingest.StoreStats{FreeBytes: new(int64)}
+}
+
+// Without the metric, the alert would end when the disk is full.
+func TestNoFreeBytes(t *testing.T) {
+	registry := prometheus.NewPedanticRegistry()
+	m, err := prommetrics.New(registry)
+	require.NoError(t, err)
+	require.NoError(t, m.RegisterStore(fullStore{memstore.New()}))
+	require.Contains(t, endpoint{registry: registry}.scrape(t), "chargeingest_store_free_bytes")
 }
 
 func TestSeveralEndpoints(t *testing.T) {

@@ -27,7 +27,12 @@ func gauges() []gauge {
 		newGauge("database_bytes", "Size of the database without the write-ahead log.",
 			func(s chargeingest.StoreStats) (float64, bool) { return float64(s.DatabaseBytes), s.DatabaseBytes > 0 }),
 		newGauge("free_bytes", "Free space on the file system of the database.",
-			func(s chargeingest.StoreStats) (float64, bool) { return float64(s.FreeBytes), s.FreeBytes > 0 }),
+			func(s chargeingest.StoreStats) (v float64, known bool) {
+				if s.FreeBytes != nil {
+					v, known = float64(*s.FreeBytes), true
+				}
+				return v, known
+			}),
 		newGauge("wal_bytes", "Size of the write-ahead log file, which is reused and does not shrink.",
 			func(s chargeingest.StoreStats) (float64, bool) { return float64(s.WALBytes), true }),
 		newGauge("last_checkpoint_timestamp_seconds", "Unix time of the last complete checkpoint of the write-ahead log.",

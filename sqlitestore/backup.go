@@ -152,7 +152,6 @@ func writeCopy(path string, write func(*draft) error) (err error) {
 	return nil
 }
 
-// copyTo opens its own connection: a copy can take far longer than a read.
 func (s *Store) copyTo(ctx context.Context, path string) (err error) {
 	db, err := s.file.open(commonPragmas())
 	if err != nil {
@@ -163,8 +162,7 @@ func (s *Store) copyTo(ctx context.Context, path string) (err error) {
 	return err
 }
 
-// setNewMark gives a copy a new mark, so that no existing WAL matches it. The caller syncs the
-// file.
+// setNewMark changes a copy, so that no existing WAL matches it.
 func (f *file) setNewMark(path string) error {
 	copied := &file{path: path, tuning: f.tuning}
 	connector, err := copied.connector([]pragma{{"journal_mode", "off"}, {"synchronous", "0"}})

@@ -29,8 +29,8 @@ type Report struct {
 	Newest            int64 // number of the newest event
 }
 
-// Check examines a database, which another process may have open. It changes and creates no
-// file. Stores cannot open the database meanwhile, and the write-ahead log cannot shrink.
+// Check examines a database, which another process may have open. It changes no file. Stores
+// cannot open the database meanwhile, and the WAL cannot shrink.
 func Check(ctx context.Context, path string) (r Report, err error) {
 	source, problem, err := openSource(ctx, path)
 	if err != nil {

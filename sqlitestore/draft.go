@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -58,8 +59,11 @@ func newDraft(path string) (*draft, error) {
 
 func removeAbandoned(dir string) {
 	lock := flock.New(filepath.Join(dir, draftLock), flock.SetFlag(os.O_RDWR))
-	if locked, err := lock.TryLock(); err == nil && locked {
+	switch locked, err := lock.TryLock(); {
+	case err == nil && locked:
 		_ = os.RemoveAll(dir)
+	case errors.Is(err, fs.ErrNotExist):
+		_ = os.Remove(dir) // if empty
 	}
 	_ = lock.Close()
 }

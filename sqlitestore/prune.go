@@ -51,13 +51,13 @@ func (s *Store) Prune(ctx context.Context, before time.Time) (deleted int64, err
 	return deleted, nil
 }
 
-// Each step of pruning returns the number of deleted events and whether more may follow.
+// Steps return the number of deleted events.
 type pruning struct {
 	before   int64  // milliseconds since 1970
 	beforeID string // above the ids of old events that are not backdated
 	batch    int
 
-	// Each step continues after these:
+	// of the last visited rows
 
 	id        string
 	backdated [2]int64

@@ -96,7 +96,7 @@ func (r *restorer) restore(ctx context.Context, backup, path string) (result Res
 		}
 	}
 	if err := r.exchange(d); err != nil {
-		return result, errors.Join(err, r.file.checkUnrestored())
+		return result, errors.Join(err, r.cancel(), r.file.checkUnrestored())
 	}
 	return r.result, nil
 }

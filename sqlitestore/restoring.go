@@ -68,3 +68,14 @@ func (r *restorer) readMarker() (unfinished bool, err error) {
 	}
 	return true, nil
 }
+
+// cancel removes the marker if no file was moved.
+func (r *restorer) cancel() error {
+	if r.plan.Aside == "" {
+		return nil
+	}
+	if err := os.Remove(r.aside("")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil // not empty
+	}
+	return errors.Join(os.Remove(r.file.path+restoringSuffix), syncDir(r.file.path))
+}

@@ -10,6 +10,7 @@ import (
 	"os"
 
 	"github.com/gofrs/flock"
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"example.com/chargeingest/internal/userpath"
 )
@@ -106,7 +107,7 @@ func (s *source) openShared() error {
 func (s *source) openThroughSQLite(ctx context.Context) error {
 	for _, suffix := range []string{"-wal", "-shm"} {
 		if _, err := os.Stat(s.path + suffix); err != nil {
-			return fmt.Errorf("%w: it is starting, stopping or restoring: try again (%w)", ErrLocked, err)
+			return tryAgain(err)
 		}
 	}
 	if err := s.checkMark(ctx); err != nil {
@@ -118,7 +119,19 @@ func (s *source) openThroughSQLite(ctx context.Context) error {
 	}
 	s.db, s.closers = db, append(s.closers, db.Close)
 	db.SetMaxOpenConns(1)
-	return db.PingContext(ctx)
+	err = db.PingContext(ctx)
+	// A restore may have moved the database while SQLite waited: the WAL is another's.
+	if pathErr := s.checkPath(); pathErr != nil {
+		return tryAgain(pathErr)
+	}
+	if resultCode(err) == sqlite3.SQLITE_BUSY {
+		return tryAgain(err)
+	}
+	return err
+}
+
+func tryAgain(err error) error {
+	return fmt.Errorf("%w: it is starting, stopping or restoring: try again (%w)", ErrLocked, err)
 }
 
 func (s *source) checkMark(ctx context.Context) error {

@@ -2,4 +2,4 @@
 
 package sqlitestore
 
-func freeBytes(string) int64 { return 0 }
+func freeBytes(string) *int64 { return nil }

@@ -4,11 +4,10 @@ package sqlitestore
 
 import "golang.org/x/sys/unix"
 
-// freeBytes returns 0 if it fails.
-func freeBytes(dir string) int64 {
+func freeBytes(dir string) *int64 {
 	var s unix.Statfs_t
 	if err := unix.Statfs(dir, &s); err != nil {
-		return 0
+		return nil
 	}
-	return int64(s.Bavail) * int64(s.Bsize) //nolint:unconvert // types of other systems
+	return new(int64(s.Bavail) * int64(s.Bsize)) //nolint:unconvert // types of other systems
 }

@@ -61,14 +61,14 @@ func readDashboard(t *testing.T) (panels []panel, variables []template) {
 }
 
 func TestQueries(t *testing.T) {
-	server := startServer(t)
+	server, metrics := startServer(t)
 	rounds := 0
 	sendMore := func() {
 		rounds++
 		sendEach(t, server, rounds)
 	}
 	sendMore()
-	p := startPrometheus(t, server)
+	p := startPrometheus(t, metrics)
 	p.awaitData(t, `chargeingest_last_prune_timestamp_seconds`, sendMore)
 
 	var exposed []string
@@ -85,7 +85,7 @@ func TestQueries(t *testing.T) {
 		found := loadedRules(t, p, sendMore)
 		tests, err := os.ReadFile(ruleTests)
 		require.NoError(t, err)
-		require.GreaterOrEqual(t, len(found), 17)
+		require.GreaterOrEqual(t, len(found), 18)
 		for _, r := range found {
 			require.Equal(t, "ok", r.Health, "%s: %s", r.Name, r.LastError)
 			requireExposed(t, r.Query)

@@ -74,8 +74,8 @@ func (o *output) state() (text string, changed <-chan struct{}) {
 	return o.text.String(), o.changed
 }
 
-// start waits for output that matches the pattern, and returns its group.
-func start(t *testing.T, pattern string, cmd *exec.Cmd) string {
+// start waits for output that matches the pattern, and returns its groups from 1.
+func start(t *testing.T, pattern string, cmd *exec.Cmd) []string {
 	t.Helper()
 	out := &output{changed: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = out, out
@@ -103,7 +103,7 @@ func start(t *testing.T, pattern string, cmd *exec.Cmd) string {
 	for re := regexp.MustCompile(pattern); ; {
 		text, changed := out.state()
 		if found := re.FindStringSubmatch(text); found != nil {
-			return found[1]
+			return found
 		}
 		select {
 		case <-changed:

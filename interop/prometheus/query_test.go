@@ -32,7 +32,7 @@ rule_files: [%s]
 scrape_configs: [{job_name: chargeingest, static_configs: [{targets: [%q]}]}]
 `, path, server), 0o600))
 	return prometheus{start(t, `(?s)msg="Listening on" address=(\S+).*Server is ready`, exec.Command("prometheus", "--config.file="+config,
-		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address=127.0.0.1:0"))}
+		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address=127.0.0.1:0"))[1]}
 }
 
 func (p prometheus) get(t *testing.T, path string, data any) {
