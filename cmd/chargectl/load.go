@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -94,7 +95,7 @@ func (p *program) load(ctx context.Context, args []string) (err error) {
 		o.loadID = filepath.Base(name)
 	}
 	if o.rejects != "" {
-		if err := checkName(o.rejects); err != nil {
+		if err := cmp.Or(checkName(o.rejects), checkNew(o.rejects)); err != nil {
 			return cli.Usagef("load: -rejects %w", err)
 		}
 		if l.rejects, err = createRejectsFile(o.rejects); err != nil {

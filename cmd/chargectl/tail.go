@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"example.com/chargeingest/chargeclient"
@@ -79,6 +80,10 @@ func (p *program) tail(ctx context.Context, args []string) error {
 	t.format = p.eventFormat(text)
 	go exitWhenReaderCloses(p.stdout)
 	err = t.run(ctx, from)
+	var rejection *chargeclient.Error
+	if errors.As(err, &rejection) && rejection.Field == "after" {
+		return fmt.Errorf("tail: -from: the server has no such position, for example after a restore; use -from start: %w", err)
+	}
 	if t.position != "" {
 		p.printError("position: " + t.position)
 	}
