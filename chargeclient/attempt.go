@@ -29,7 +29,7 @@ type request struct {
 	decode func(h http.Header, body []byte) error
 }
 
-var errNotEndpoint = errors.New("this is not a response of the charge event endpoint: check the URL, and proxies in between")
+var errNotEndpoint = errors.New("this is not a response of the charge event endpoint: check the URL and the proxies in between")
 
 func (c *Client) attempt(ctx context.Context, r *request) *Error {
 	var connecting, connected atomic.Bool

@@ -11,7 +11,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// Error is a failed request. It is a [chargeingest.ErrOutcomeUnknown] if its events may be
+// Error is a failed request. It matches [chargeingest.ErrOutcomeUnknown] if its events may be
 // stored. Otherwise none is.
 type Error struct {
 	Status     int // 0 without a complete response

@@ -48,7 +48,7 @@ type Page struct {
 // Get returns a stored event, or an [*Error] with status 404.
 func (c *Client) Get(ctx context.Context, id string) (e Event, err error) {
 	if id == "" || id == "." || id == ".." {
-		return Event{}, errors.New("chargeclient: an id must be that of an event")
+		return Event{}, errors.New("chargeclient: the id is not that of an event")
 	}
 	err = c.do(ctx, &request{
 		path: eventPath + "/" + url.PathEscape(id),

@@ -34,7 +34,7 @@ func TestGetUnknownID(t *testing.T) {
 		}
 		for _, id := range []string{"", ".", ".."} {
 			_, err := c.Get(t.Context(), id)
-			require.EqualError(t, err, "chargeclient: an id must be that of an event")
+			require.EqualError(t, err, "chargeclient: the id is not that of an event")
 		}
 		require.Len(t, srv.Requests(), 5)
 	})

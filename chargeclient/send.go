@@ -21,7 +21,7 @@ const (
 	maxKeyLength = 255
 )
 
-// Result holds sent events.
+// Result holds the stored events.
 type Result struct {
 	Events   []Event // in the order of the request
 	Replayed int     // had been stored before, if the server reports it

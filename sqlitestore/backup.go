@@ -62,8 +62,8 @@ func (s *Store) backup(ctx context.Context, path string) error {
 	})
 }
 
-// Backup is like [Store.Backup], but of a database that another process, or a killed one, has
-// open. The copy has mode 0600 and passed an integrity check. Stores cannot open the database
+// Backup is like [Store.Backup] for a database that another process has open, or did not close.
+// The copy has mode 0600 and passed an integrity check. Stores cannot open the database
 // meanwhile. The errors are those of [Open].
 func Backup(ctx context.Context, path, copyPath string) (c Contents, err error) {
 	source, problem, err := openSource(ctx, path)

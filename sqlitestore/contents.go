@@ -10,7 +10,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// Contents counts what a database holds.
+// Contents describes a database.
 type Contents struct {
 	SchemaVersion   int64
 	Events          int64
@@ -22,7 +22,7 @@ type Contents struct {
 	newest int64
 }
 
-// PlatformContents counts what a platform holds.
+// PlatformContents describes a platform.
 type PlatformContents struct {
 	Name                    string
 	Events, IdempotencyKeys int64

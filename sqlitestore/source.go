@@ -149,7 +149,7 @@ func (s *source) checkMark(ctx context.Context) error {
 
 func (s *source) openAtRest(ctx context.Context) (problem, err error) {
 	if fileSize(s.path+"-journal") > 0 {
-		return fmt.Errorf("%s is left of an interrupted transaction of another program: start the server, which rolls it back",
+		return fmt.Errorf("%s was left by an interrupted transaction of another program: start the server, which rolls it back",
 			shellQuoted(s.path+"-journal")), nil
 	}
 	s.before = s.stats()
@@ -158,7 +158,7 @@ func (s *source) openAtRest(ctx context.Context) (problem, err error) {
 	case problem != nil:
 		return problem, nil
 	case x.mayLackWAL:
-		problem = fmt.Errorf("%w or not known: %s. To use the database nevertheless, start the server with it", ErrEventsMissing, mayLackWAL)
+		problem = fmt.Errorf("%w, or may be: %s. To use the database nevertheless, start the server with it", ErrEventsMissing, mayLackWAL)
 	}
 	if !x.stateMatches {
 		s.last = nil
