@@ -38,7 +38,7 @@ func newProgram() *program {
 			f, ok := w.(*os.File)
 			return ok && term.IsTerminal(int(f.Fd()))
 		},
-		now: time.Now, transport: newTransport(),
+		now: time.Now, transport: newTransport(""),
 	}
 }
 

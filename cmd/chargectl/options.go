@@ -1,27 +1,34 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"example.com/chargeingest/chargeclient"
 	"example.com/chargeingest/internal/cli"
 )
 
-type clientConfig struct{ chargeclient.Config }
+type clientConfig struct {
+	chargeclient.Config
+	socket string // path, or empty
+}
 
 func clientOptions(c *clientConfig) []cli.Option {
 	return []cli.Option{
 		{
 			Name: "url", Env: "CHARGEINGEST_URL", Argument: "URL", Default: "http://127.0.0.1:8080",
-			Usage: "URL of the server, with the prefix of its endpoints, if any. To trust a private certificate,\n" +
-				"set SSL_CERT_FILE to a file that contains it",
-			Set: baseURL(&c.URL),
+			Usage: "URL of the server, with the prefix of its endpoints, if any; or unix:/PATH for a server without TLS\n" +
+				"on a unix socket. To trust a private certificate, set SSL_CERT_FILE to a file that contains it",
+			Set: c.setURL,
 		},
 		{
 			Name: "api-key", Env: "CHARGEINGEST_API_KEY", Argument: "KEY",
@@ -37,7 +44,7 @@ func clientOptions(c *clientConfig) []cli.Option {
 		{
 			Name: "platform", Env: "CHARGEINGEST_PLATFORM", Argument: "PLATFORM",
 			Usage: "platform to act on, if it is not the default one of the key or token",
-			Set:   cli.Secret(&c.Platform),
+			Set:   c.setPlatform,
 		},
 	}
 }
@@ -79,14 +86,24 @@ const (
 	maxConnections = 16
 )
 
-func newTransport() http.RoundTripper {
+func newTransport(socket string) http.RoundTripper {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxIdleConnsPerHost = maxConnections
+	if socket != "" {
+		t.Proxy = nil
+		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		}
+	}
 	return t
 }
 
 func (p *program) newClient(c clientConfig, logRetry func(string)) (*chargeclient.Client, error) {
-	c.HTTPClient = &http.Client{Transport: p.transport, Timeout: requestTimeout}
+	transport := p.transport
+	if c.socket != "" {
+		transport = newTransport(c.socket)
+	}
+	c.HTTPClient = &http.Client{Transport: transport, Timeout: requestTimeout}
 	c.OnRetry = func(r chargeclient.Retry) {
 		cause := strings.TrimSuffix(r.Err.Error(), "; the events may be stored") // contradicts some responses
 		logRetry(fmt.Sprintf("%s; retrying in %s", cause, r.Pause.Round(100*time.Millisecond)))
@@ -94,17 +111,27 @@ func (p *program) newClient(c clientConfig, logRetry func(string)) (*chargeclien
 	return chargeclient.New(c.Config)
 }
 
-// baseURL does not repeat the value in its error, because it may contain a password.
-func baseURL(dst *string) func(string) error {
-	return func(value string) error {
-		u, err := url.Parse(value)
-		if err != nil || !slices.Contains([]string{"http", "https"}, u.Scheme) || u.Host == "" ||
-			u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-			return errors.New("must be an http or https URL without user, query or fragment, such as http://127.0.0.1:8080")
-		}
-		*dst = value
+// setURL does not repeat the value in its error, because it may contain a password.
+func (c *clientConfig) setURL(value string) error {
+	if path, isSocket := strings.CutPrefix(value, "unix:"); isSocket && filepath.IsAbs(path) {
+		c.socket, c.URL = path, "http://localhost"
 		return nil
 	}
+	u, err := url.Parse(value)
+	if err != nil || !slices.Contains([]string{"http", "https"}, u.Scheme) || u.Host == "" ||
+		u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return errors.New("must be an http or https URL without user, query or fragment, such as http://127.0.0.1:8080, or unix:/PATH")
+	}
+	c.URL = value
+	return nil
+}
+
+func (c *clientConfig) setPlatform(value string) error {
+	if strings.ContainsFunc(value, unicode.IsControl) || strings.TrimSpace(value) != value {
+		return fmt.Errorf("must have no control characters, and no space at its start or end, but is %q", value)
+	}
+	c.Platform = value
+	return nil
 }
 
 func positiveDuration(dst *time.Duration) func(string) error {

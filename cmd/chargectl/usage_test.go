@@ -17,7 +17,7 @@ func TestUsageErrors(t *testing.T) {
 	t.Chdir(dir)
 	require.NoError(t, os.Symlink("gone", "link"))
 	require.NoError(t, os.WriteFile("events", nil, 0o600))
-	const urlRule = "must be an http or https URL without user, query or fragment, such as http://127.0.0.1:8080"
+	const urlRule = "must be an http or https URL without user, query or fragment, such as http://127.0.0.1:8080, or unix:/PATH"
 	for _, c := range []struct{ args, env, stderr string }{
 		{args: "", stderr: "no command given; " + listCommands()},
 		{args: "lode", stderr: `unknown command "lode"; ` + listCommands()},
@@ -33,6 +33,8 @@ func TestUsageErrors(t *testing.T) {
 		{args: "load a -batch 1001 -api-key k", stderr: `-batch: must be a whole number from 1 to 1000, not "1001"`},
 		{args: "load a -url ftp://u:secret@h", stderr: "-url: " + urlRule},
 		{args: "tail", env: "CHARGEINGEST_URL=127.0.0.1:8080", stderr: "CHARGEINGEST_URL: " + urlRule},
+		{args: "tail -url unix:socket", stderr: "-url: " + urlRule},
+		{args: "tail -platform p\n -api-key k", stderr: `-platform: must have no control characters, and no space at its start or end, but is "p\n"`},
 		{args: "tail more", stderr: `tail: unexpected argument "more"`},
 		{args: "tail", stderr: "tail: -api-key or CHARGEINGEST_API_KEY, or -token or CHARGEINGEST_TOKEN, must be given"},
 		{args: "tail -api-key k -token t", stderr: "tail: an API key and a token must not both be given " +
