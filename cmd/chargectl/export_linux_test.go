@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,11 +12,7 @@ func TestFullDisk(t *testing.T) {
 	s, empty := startServer(t), startServer(t)
 	s.storeJSON(t, eventLines(2*maxPageEvents)...)
 	for _, size := range []string{"4k", "64k"} {
-		dir := t.TempDir()
-		if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size="+size, "tmpfs", dir).CombinedOutput(); err != nil {
-			t.Skipf("only root can mount a small file system: %v: %s", err, out)
-		}
-		t.Cleanup(func() { require.NoError(t, exec.Command("umount", dir).Run()) })
+		dir := smallDisk(t, "size="+size)
 		path := filepath.Join(dir, "out")
 		for command, run := range map[string]func(*testProgram) int{
 			"export": func(tp *testProgram) int { return tp.runExport(t.Context(), s.url, "-format", "ndjson", "-o", path) },

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -10,11 +9,7 @@ import (
 )
 
 func TestFullDiskStopsLoad(t *testing.T) {
-	dir := t.TempDir()
-	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", dir).CombinedOutput(); err != nil {
-		t.Skipf("only root can mount a small file system: %v: %s", err, out)
-	}
-	t.Cleanup(func() { require.NoError(t, exec.Command("umount", dir).Run()) })
+	dir := smallDisk(t, "size=4k")
 	s := newServer(t)
 	lines := slices.Concat(slices.Repeat([]string{"{}"}, 2000), eventLines(1))
 	tp := newOfflineProgram(s)
