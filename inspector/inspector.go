@@ -1,0 +1,57 @@
+// Package inspector serves a web page that shows the requests that a charge event endpoint
+// received, why it rejected some of them, and the events that it stored.
+package inspector
+
+import (
+	"net/http"
+	"time"
+
+	"example.com/chargeingest"
+)
+
+// Config configures an [Inspector]. Reader and Authorizer are required. The zero value of
+// any other field means its default.
+type Config struct {
+	// Reader reads the stored events.
+	Reader chargeingest.EventReader
+
+	// Authorizer authenticates the viewers of the page, who need PermissionView. A viewer
+	// sees one platform at a time, chosen like for any other request.
+	Authorizer chargeingest.Authorizer
+
+	// Stats, if set, shows the state of the store to viewers of all platforms.
+	Stats chargeingest.StatsReporter
+
+	// MaxRequests and MaxBytes limit the recorded requests in memory; the oldest ones of
+	// the platform with most bytes are dropped first. Defaults: 10,000 and 32 MiB.
+	MaxRequests int
+	MaxBytes    int64
+
+	// MaxBodyBytes limits the recorded part of one body, as it was sent, and of one
+	// response. Default: 256 KiB.
+	MaxBodyBytes int
+
+	// MaxStreams limits the open pages with live updates. Other pages ask for updates
+	// every few seconds. Default: 64.
+	MaxStreams int
+
+	// ShowUnauthenticated shows requests without an identified caller to every viewer.
+	ShowUnauthenticated bool
+
+	// Sandbox, if set, is the control API of a test server, which the page shows on a tab.
+	Sandbox http.Handler
+
+	// Now is the clock. Default: time.Now.
+	Now func() time.Time
+}
+
+// Inspector records requests and serves the page.
+type Inspector struct {
+	cfg      Config
+	requests *requestLog
+}
+
+// New returns an inspector. The error names an invalid field of cfg.
+func New(cfg Config) (*Inspector, error) {
+	return &Inspector{cfg: cfg, requests: new(requestLog)}, nil
+}
