@@ -12,10 +12,10 @@ import (
 const (
 	activeMinutes = 60
 
-	// maxRefusals limits the kinds of refusals of one platform, maxAllRefusals those of
+	// maxRefusalKinds limits the kinds of refusals of one platform, maxAllRefusalKinds those of
 	// all. The field of any others is otherField.
-	maxRefusals    = 200
-	maxAllRefusals = 10_000
+	maxRefusalKinds    = 200
+	maxAllRefusalKinds = 10_000
 	otherField     = "…other"
 )
 
@@ -106,7 +106,7 @@ func (s slot) isWithin(now int64) bool {
 
 func (c *counters) addRefusal(a *activity, i int, key refusal) {
 	counts := a.refusals[key]
-	if counts == nil && (len(a.refusals) >= maxRefusals || c.refusals >= maxAllRefusals) {
+	if counts == nil && (len(a.refusals) >= maxRefusalKinds || c.refusals >= maxAllRefusalKinds) {
 		key.field = otherField
 		counts = a.refusals[key]
 	}
