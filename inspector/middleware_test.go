@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -149,10 +150,12 @@ func TestRecordedStatus(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			i, ended := newInspector(t), make(chan any, 1)
-			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				defer func() { ended <- recover() }()
 				i.Middleware(c.serve).ServeHTTP(w, r)
 			}))
+			srv.Config.ErrorLog = log.New(io.Discard, "", 0) // a second status
+			srv.Start()
 			defer srv.Close()
 			res, err := http.Get(srv.URL)
 			if err == nil {
