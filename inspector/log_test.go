@@ -28,7 +28,7 @@ func TestRecordIDs(t *testing.T) {
 	const maxSafe = 1<<53 - 1
 	last := int64(0)
 	for _, at := range []time.Time{
-		testTime, testTime, testTime.Add(-time.Hour), testTime.Add(time.Second), time.Time{}, time.Unix(0, 0),
+		testTime, testTime, testTime.Add(-time.Hour), testTime.Add(time.Second), {}, time.Unix(0, 0),
 		time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC), time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC), testTime.Add(time.Minute),
 	} {
 		for _, platform := range []string{"pf_a", "", "pf_b"} {
@@ -113,7 +113,7 @@ func TestLogModel(t *testing.T) {
 		}
 		require.Equal(t, []int64{int64(count), bytes}, []int64{int64(l.count), l.bytes})
 		require.True(t, count <= 50 && bytes <= 20_000)
-		require.Equal(t, len(l.platforms), len(l.queue))
+		require.Len(t, l.queue, len(l.platforms))
 
 		s := scope{platforms[random.IntN(len(platforms))], random.IntN(2) == 0}
 		first, last := added[random.IntN(len(added))].id, added[random.IntN(len(added))].id
