@@ -261,7 +261,6 @@ func TestRecordedBody(t *testing.T) {
 	})
 }
 
-// Bodies in progress share the limit of the log, whoever sends them.
 func TestBodiesInProgressAreBounded(t *testing.T) {
 	i := newInspector(t, func(c *Config) { c.MaxBytes = 1 << 20 })
 	body := strings.Repeat("x", 300<<10)
