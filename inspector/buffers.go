@@ -25,8 +25,6 @@ const (
 	maxSecrets = 64
 )
 
-// buffers hold what a record will be made of. The texts are joined, so that a record needs
-// few allocations.
 type buffers struct {
 	joined  []byte
 	lengths []int // of the texts in joined; masked for a secret

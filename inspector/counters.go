@@ -39,7 +39,6 @@ type counters struct {
 	refusals  int // of all platforms
 }
 
-// activity has slots for the minutes since 1970, modulo 60.
 type activity struct {
 	slots    [activeMinutes]slot
 	refusals map[refusal]*[activeMinutes]uint32 // the keys have no count
@@ -97,7 +96,6 @@ func (c *counters) sweep(now int64) {
 	}
 }
 
-// isWithin also reports minutes after now as within, because the clock can go back a little.
 func (s slot) isWithin(now int64) bool {
 	return s.minute > now-activeMinutes && s.minute < now+activeMinutes && s != (slot{})
 }

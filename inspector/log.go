@@ -172,7 +172,7 @@ func searchID(records []*record, id int64) int {
 	return i
 }
 
-// get returns a copy with sorted headers, or nil if there is no such record.
+// get returns a copy, or nil.
 func (l *requestLog) get(s scope, id int64) *record {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -337,7 +337,6 @@ func TestNote(t *testing.T) {
 	require.Equal(t, "one; two", i.only(t).note)
 }
 
-// A handler can go on after middleware such as http.TimeoutHandler has responded.
 func TestLateHandler(t *testing.T) {
 	i := newInspector(t)
 	var late sync.WaitGroup
