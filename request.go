@@ -151,18 +151,37 @@ func (h *Handler) report(req *request, e *Error) {
 	panics.Ignore(func() { stats.Duration = h.cfg.Now().Sub(req.start) })
 	panics.Ignore(func() { h.log(req, stats, e) })
 	if h.cfg.Observer != nil {
-		panics.Ignore(func() { h.observe(req, stats) })
+		panics.Ignore(func() { h.observe(req, stats, h.cfg.Observer) })
+	}
+	if observe, ok := req.r.Context().Value(observerKey{}).(func(context.Context, RequestStats)); ok {
+		panics.Ignore(func() { h.observe(req, stats, observe) })
 	}
 }
 
+type observerKey struct{}
+
+// WithObserver returns a context for a request that middleware passes to a [Handler].
+// observe is called like [Config.Observer], and after it. Observers of several middlewares
+// are called from the inside out.
+func WithObserver(ctx context.Context, observe func(context.Context, RequestStats)) context.Context {
+	if outer, ok := ctx.Value(observerKey{}).(func(context.Context, RequestStats)); ok {
+		inner := observe
+		observe = func(ctx context.Context, stats RequestStats) {
+			defer outer(ctx, stats) // even if inner panics
+			inner(ctx, stats)
+		}
+	}
+	return context.WithValue(ctx, observerKey{}, observe)
+}
+
 // observe only logs a panic, because the response is written.
-func (h *Handler) observe(req *request, stats RequestStats) {
+func (h *Handler) observe(req *request, stats RequestStats, observer func(context.Context, RequestStats)) {
 	ctx := req.r.Context()
 	if req.unread {
 		ctx = context.WithoutCancel(ctx) // an incomplete body has ended it
 	}
 	err := panics.Catch(func() error {
-		h.cfg.Observer(ctx, stats)
+		observer(ctx, stats)
 		return nil
 	})
 	if err != nil {

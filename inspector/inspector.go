@@ -1,0 +1,104 @@
+// Package inspector serves a web page that shows the requests that a charge event endpoint
+// received, why it rejected some of them, and the events that it stored.
+package inspector
+
+import (
+	"errors"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/internal/panics"
+)
+
+// Config configures an [Inspector]. Reader and Authorizer are required. The zero value of
+// any other field means its default.
+type Config struct {
+	// Reader reads the stored events.
+	Reader chargeingest.EventReader
+
+	// Authorizer authenticates the viewers of the page, who need PermissionView. A viewer
+	// sees one platform at a time, chosen like for any other request.
+	Authorizer chargeingest.Authorizer
+
+	// Stats, if set, shows the state of the store to viewers of all platforms.
+	Stats chargeingest.StatsReporter
+
+	// MaxRequests and MaxBytes limit the recorded requests in memory; the oldest ones of
+	// the platform with most of them are dropped first. Defaults: 10,000 and 32 MiB.
+	MaxRequests int
+	MaxBytes    int64
+
+	// MaxBodyBytes limits the recorded part of one body, as it was sent, and of one
+	// response. Default: 256 KiB.
+	MaxBodyBytes int
+
+	// MaxStreams limits the open pages with live updates. Other pages ask for updates
+	// every few seconds. Default: 64.
+	MaxStreams int
+
+	// ShowUnauthenticated shows requests without an identified caller to every viewer.
+	ShowUnauthenticated bool
+
+	// Sandbox, if set, is the control API of a test server, which the page shows on a tab.
+	Sandbox http.Handler
+
+	// Now is the clock. Default: time.Now.
+	Now func() time.Time
+}
+
+func (c Config) withDefaults() (Config, error) {
+	switch {
+	case c.Reader == nil:
+		return c, errors.New("inspector: Config.Reader is required")
+	case c.Authorizer == nil:
+		return c, errors.New("inspector: Config.Authorizer is required")
+	case c.MaxRequests < 0:
+		return c, errors.New("inspector: Config.MaxRequests is negative")
+	case c.MaxBytes < 0:
+		return c, errors.New("inspector: Config.MaxBytes is negative")
+	case c.MaxBodyBytes < 0:
+		return c, errors.New("inspector: Config.MaxBodyBytes is negative")
+	case c.MaxStreams < 0:
+		return c, errors.New("inspector: Config.MaxStreams is negative")
+	}
+	if c.MaxRequests == 0 {
+		c.MaxRequests = 10_000
+	}
+	if c.MaxBytes == 0 {
+		c.MaxBytes = 32 << 20
+	}
+	if c.MaxBodyBytes == 0 {
+		c.MaxBodyBytes = 256 << 10
+	}
+	if c.MaxStreams == 0 {
+		c.MaxStreams = 64
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c, nil
+}
+
+// Inspector records requests and serves the page.
+type Inspector struct {
+	cfg      Config
+	requests *requestLog
+	pool     bufferPool
+	held     atomic.Int64 // bytes of bodies and responses in progress
+}
+
+// New returns an inspector. The error names an invalid field of cfg.
+func New(cfg Config) (*Inspector, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	return &Inspector{cfg: cfg, requests: &requestLog{maxRequests: cfg.MaxRequests, maxBytes: cfg.MaxBytes}}, nil
+}
+
+func (i *Inspector) now() (t time.Time) {
+	panics.Ignore(func() { t = i.cfg.Now() })
+	return t
+}
