@@ -18,11 +18,9 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-var testTime = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
-
-// newTestInspector has viewers with the keys ada (platforms a and b), bob (platform b) and
+// newViewed has viewers with the keys ada (platforms a and b), bob (platform b) and
 // ingest (without the permission).
-func newTestInspector(t *testing.T, change func(*Config)) *Inspector {
+func newViewed(t *testing.T, change func(*Config)) *Inspector {
 	t.Helper()
 	view := []chargeingest.Permission{chargeingest.PermissionView}
 	keys, err := chargeingest.NewKeys(
@@ -32,8 +30,7 @@ func newTestInspector(t *testing.T, change func(*Config)) *Inspector {
 	)
 	require.NoError(t, err)
 	cfg := Config{
-		Reader: memstore.New(), Authorizer: keys, MaxRequests: 10_000, MaxBytes: 32 << 20,
-		MaxBodyBytes: 256 << 10, MaxStreams: 64, Now: func() time.Time { return testTime },
+		Reader: memstore.New(), Authorizer: keys, Now: func() time.Time { return testTime },
 	}
 	if change != nil {
 		change(&cfg)
@@ -143,7 +140,7 @@ func TestViewerAuthorization(t *testing.T) {
 		{"a failing authorizer with a time", "slow failure", call{}, 503, "INTERNAL_ERROR", "8"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			i := newTestInspector(t, func(cfg *Config) {
+			i := newViewed(t, func(cfg *Config) {
 				if f := authorizers[c.authorizer]; f != nil {
 					cfg.Authorizer = f
 				}
@@ -168,7 +165,7 @@ func (timedError) RetryAfter() time.Duration { return 7500 * time.Millisecond }
 
 func TestPlatformIsolation(t *testing.T) {
 	for _, shown := range []bool{false, true} {
-		i := newTestInspector(t, func(cfg *Config) { cfg.ShowUnauthenticated = shown })
+		i := newViewed(t, func(cfg *Config) { cfg.ShowUnauthenticated = shown })
 		own := addRecord(i, nil)
 		other := addRecord(i, func(r *record) { r.stats.Platform = "b" })
 		unknown := addRecord(i, func(r *record) { r.stats = chargeingest.RequestStats{}; r.status = 401 })
@@ -205,15 +202,19 @@ func TestPlatformIsolation(t *testing.T) {
 	}
 }
 
+type statsFunc func() chargeingest.StoreStats
+
+func (f statsFunc) Stats() chargeingest.StoreStats { return f() }
+
 func TestSession(t *testing.T) {
-	i := newTestInspector(t, func(cfg *Config) { cfg.ShowUnauthenticated = true; cfg.Stats = memstore.New() })
+	i := newViewed(t, func(cfg *Config) { cfg.ShowUnauthenticated = true; cfg.Stats = statsFunc(nil) })
 	w := call{key: "ada", platform: "b"}.do(i, "api/session")
 	require.JSONEq(t, `{"subject":"Ada","platform":"b","platforms":["a","b"],"show_unauthenticated":true,"stats":true,
-		"sandbox":false,"now":"2026-05-01T12:00:00Z","max_requests":10000}`, w.Body.String())
+		"sandbox":false,"now":"2026-09-01T12:00:00Z","max_requests":10000}`, w.Body.String())
 }
 
 func TestMethodsAndPaths(t *testing.T) {
-	i := newTestInspector(t, nil)
+	i := newViewed(t, nil)
 	id := addRecord(i, nil)
 	for _, path := range []string{
 		"", "app.css", "icon.svg", "js/main.js", "api/session", "api/requests", requestPath(id),
@@ -243,7 +244,7 @@ func TestMethodsAndPaths(t *testing.T) {
 }
 
 func TestSecurityHeaders(t *testing.T) {
-	i := newTestInspector(t, func(cfg *Config) {
+	i := newViewed(t, func(cfg *Config) {
 		cfg.Sandbox = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.URL.Path) })
 	})
 	for _, key := range []string{"", "ada"} {
@@ -270,7 +271,7 @@ func TestSecurityHeaders(t *testing.T) {
 }
 
 func TestMounting(t *testing.T) {
-	i := newTestInspector(t, nil)
+	i := newViewed(t, nil)
 	for _, c := range []struct {
 		name, prefix, target string
 		location             string
