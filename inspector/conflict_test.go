@@ -55,7 +55,7 @@ func TestConflict(t *testing.T) {
 				require.Equal(t, http.StatusCreated, send(c.stored))
 			}
 			require.Equal(t, http.StatusConflict, send(c.sent))
-			newest := get[requestList](t, i, testKey, "api/requests").Requests[0]
+			newest := get[shownList](t, i, testKey, "api/requests").Requests[0]
 			got := get[detail](t, i, testKey, requestPath(newest.ID)).Conflict
 			require.NotNil(t, got)
 			require.Equal(t, c.fields, got.Fields)
