@@ -54,7 +54,7 @@ func newAPI(cfg Config, requests *requestLog) (*api, error) {
 	return a, nil
 }
 
-// readOnlyStore stores nothing. Append copies the event to the context's sentEvent.
+// readOnlyStore stores nothing. Append copies the first event to the event in ctx.
 type readOnlyStore struct{ chargeingest.EventReader }
 
 type normalizedKey struct{}

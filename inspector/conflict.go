@@ -21,8 +21,15 @@ type conflictingEvent struct {
 	StoredLines []int    `json:"stored_lines"`
 }
 
-// conflict returns nil unless both events are available.
-func (a *api) conflict(ctx context.Context, r *record, body []byte) *conflictingEvent {
+// storedConflict is the stored event that a response names.
+type storedConflict struct {
+	id    string // empty if the conflict is within the batch
+	event chargeingest.StoredEvent
+}
+
+// storedConflict returns nil unless r is a conflict of a reference whose other event is
+// available. The store may be slow.
+func (a *api) storedConflict(ctx context.Context, r *record) *storedConflict {
 	if r.status != http.StatusConflict || r.stats.Code != chargeingest.CodeResourceAlreadyExists {
 		return nil
 	}
@@ -32,44 +39,46 @@ func (a *api) conflict(ctx context.Context, r *record, body []byte) *conflicting
 	if json.Unmarshal(r.response, &response) != nil {
 		return nil
 	}
-	sent, earlier := conflictingEvents(body, r.stats.Field)
-	if sent == nil {
+	stored := storedConflict{id: response.ResourceID}
+	if stored.id != "" {
+		var err error
+		if stored.event, err = a.cfg.Reader.Get(ctx, r.stats.Platform, stored.id); err != nil {
+			return nil
+		}
+	}
+	return &stored
+}
+
+// compare returns nil unless the body has the events.
+func (a *api) compare(ctx context.Context, r *record, body []byte, stored *storedConflict) *conflictingEvent {
+	if stored == nil {
 		return nil
 	}
+	sent, earlier := conflictingEvents(body, r.stats.Field)
 	normalized, ok := a.normalize(ctx, r, sent)
 	if !ok {
 		return nil
 	}
-	c := conflictingEvent{StoredID: response.ResourceID, Sent: pretty(sent, nil)}
-	var stored chargeingest.StoredEvent
-	var storedText []byte
-	switch {
-	case c.StoredID != "":
-		var err error
-		if stored, err = a.cfg.Reader.Get(ctx, r.stats.Platform, c.StoredID); err != nil {
-			return nil
-		}
-		storedText = storedJSON(stored)
-	case earlier != nil:
+	other, otherText := stored.event, earlier
+	if stored.id != "" {
+		otherText = storedJSON(other)
+	} else {
 		first, ok := a.normalize(ctx, r, earlier)
 		if !ok {
 			return nil
 		}
-		stored = chargeingest.StoredEvent{Content: first.Content, TimestampAssigned: first.TimestampAssigned, Digest: first.Digest}
-		storedText = earlier
-	default:
-		return nil
+		other = chargeingest.StoredEvent{Content: first.Content, TimestampAssigned: first.TimestampAssigned, Digest: first.Digest}
 	}
-	fields, err := storekit.Differences(stored, &normalized)
+	fields, err := storekit.Differences(other, &normalized)
 	if err != nil {
 		return nil
 	}
-	c.Fields = append([]string{}, fields...)
+	c := conflictingEvent{Fields: append([]string{}, fields...), StoredID: stored.id}
 	lines := wantedLines(fields)
 	c.Sent = pretty(sent, lines)
 	c.SentLines = lines.existing(fields)
 	lines = wantedLines(fields)
-	c.Stored = pretty(storedText, lines)
+	c.Stored = pretty(otherText, lines)
 	c.StoredLines = lines.existing(fields)
 	return &c
 }
@@ -97,7 +106,7 @@ func conflictingEvents(body []byte, field string) (sent, earlier []byte) {
 	return sent, earlier
 }
 
-// normalize returns the event as stores get it.
+// normalize returns the event as stores get it, if the text is an event.
 func (a *api) normalize(ctx context.Context, r *record, text []byte) (e chargeingest.NewEvent, ok bool) {
 	var event chargeingest.ChargeEvent
 	if event.UnmarshalJSON(text) != nil {

@@ -131,10 +131,13 @@ func (c *summaryCache) encode(r *record, maxDecoded int) (text []byte, examined 
 	if entry.id == r.id {
 		return entry.text, 0
 	}
+	const maxCachedBytes = 4 << 10
 	body := decodedBody(r, maxDecoded).text
-	entry.id = r.id
-	entry.text, _ = json.Marshal(summarize(r, body)) // no value of it fails
-	return entry.text, len(body)
+	text, _ = json.Marshal(summarize(r, body)) // no value of it fails
+	if len(text) <= maxCachedBytes {
+		entry.id, entry.text = r.id, text
+	}
+	return text, len(body)
 }
 
 func summarize(r *record, body []byte) summary {
