@@ -11,24 +11,20 @@ import (
 	"example.com/chargeingest/storekit"
 )
 
-// conflictingEvent compares a sent event with the event that has its reference.
 type conflictingEvent struct {
 	Fields      []string `json:"fields"`
 	Sent        string   `json:"sent"`
 	Stored      string   `json:"stored"`
-	StoredID    string   `json:"stored_id"` // empty if it is an earlier event of the batch
+	StoredID    string   `json:"stored_id"` // empty for an earlier event of the batch
 	SentLines   []int    `json:"sent_lines"`
 	StoredLines []int    `json:"stored_lines"`
 }
 
-// storedConflict is the stored event that a response names.
 type storedConflict struct {
-	id    string // empty if the conflict is within the batch
+	id    string
 	event chargeingest.StoredEvent
 }
 
-// storedConflict returns nil unless r is a conflict of a reference whose other event is
-// available. The store may be slow.
 func (a *api) storedConflict(ctx context.Context, r *record) *storedConflict {
 	if r.status != http.StatusConflict || r.stats.Code != chargeingest.CodeResourceAlreadyExists {
 		return nil
@@ -49,7 +45,6 @@ func (a *api) storedConflict(ctx context.Context, r *record) *storedConflict {
 	return &stored
 }
 
-// compare returns nil unless the body has the events.
 func (a *api) compare(ctx context.Context, r *record, body []byte, stored *storedConflict) *conflictingEvent {
 	if stored == nil {
 		return nil
@@ -83,8 +78,6 @@ func (a *api) compare(ctx context.Context, r *record, body []byte, stored *store
 	return &c
 }
 
-// conflictingEvents returns the event whose reference the response names, and the first
-// event of the batch with the same reference.
 func conflictingEvents(body []byte, field string) (sent, earlier []byte) {
 	index := 0
 	if path, ok := strings.CutPrefix(field, "charge_datas."); ok {
@@ -106,7 +99,6 @@ func conflictingEvents(body []byte, field string) (sent, earlier []byte) {
 	return sent, earlier
 }
 
-// normalize returns the event as stores get it, if the text is an event.
 func (a *api) normalize(ctx context.Context, r *record, text []byte) (e chargeingest.NewEvent, ok bool) {
 	var event chargeingest.ChargeEvent
 	if event.UnmarshalJSON(text) != nil {
@@ -117,7 +109,6 @@ func (a *api) normalize(ctx context.Context, r *record, text []byte) (e chargein
 	return e, e.Content != ""
 }
 
-// storedJSON returns the event like a response.
 func storedJSON(e chargeingest.StoredEvent) []byte {
 	event, err := e.Event()
 	if err != nil {

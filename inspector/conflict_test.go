@@ -24,7 +24,7 @@ func TestConflict(t *testing.T) {
 	for _, c := range []struct {
 		name, stored, sent string
 		fields             []string
-		sentLine           string // the first that differs
+		sentLine           string
 		storedLine         string
 	}{
 		{"a value", event(amount), event(strings.Replace(amount, `"10"`, `"11"`, 1)), []string{"value.amount.quantity"}, `"quantity": "11",`, `"quantity": "10",`},

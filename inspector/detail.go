@@ -78,9 +78,8 @@ func (a *api) request(v viewer, r *http.Request, id string) (any, error) {
 }
 
 const (
-	idempotencyKey = "Idempotency-Key" // the only header with violations
+	idempotencyKey = "Idempotency-Key"
 
-	// maxDecodedBytes bounds a decompressed body.
 	maxDecodedBytes = 1 << 20
 )
 

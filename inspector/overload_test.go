@@ -13,7 +13,6 @@ import (
 	"example.com/chargeingest/internal/limits"
 )
 
-// slowReader waits until the context ends.
 type slowReader struct{ failingReader }
 
 func (slowReader) Get(ctx context.Context, _, _ string) (chargeingest.StoredEvent, error) {
