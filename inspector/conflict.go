@@ -84,15 +84,13 @@ func conflictingEvents(body []byte, field string) (sent, earlier []byte) {
 		number, _, _ := strings.Cut(path, ".")
 		index, _ = strconv.Atoi(number)
 	}
-	first := make(map[string][]byte)
+	texts := make(map[string][]byte)
 	n := 0
 	eachEvent(body, func(e sentEvent) bool {
-		if n == index && e.complete {
-			sent, earlier = e.text, first[e.reference]
+		if n == index {
+			sent, earlier = e.text, texts[e.reference]
 		}
-		if first[e.reference] == nil {
-			first[e.reference] = e.text
-		}
+		texts[e.reference] = e.text
 		n++
 		return n <= index
 	})

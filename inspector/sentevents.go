@@ -3,7 +3,6 @@ package inspector
 type sentEvent struct {
 	text                                     []byte
 	reference, customerID, customerReference string
-	complete                                 bool
 }
 
 func (e *sentEvent) set(name, value string) {
@@ -44,7 +43,7 @@ func eachEvent(body []byte, visit func(sentEvent) bool) {
 		case t.kind == '{' && depth == eventDepth:
 			open, start, event = true, t.start, sentEvent{}
 		case t.kind == '}' && depth == eventDepth-1 && open:
-			open, event.text, event.complete = false, body[start:t.end], true
+			open, event.text = false, body[start:t.end]
 			if !visit(event) || !isBatch {
 				return
 			}
