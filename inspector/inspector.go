@@ -49,9 +49,16 @@ type Config struct {
 type Inspector struct {
 	cfg      Config
 	requests *requestLog
+	api      *api
 }
 
 // New returns an inspector. The error names an invalid field of cfg.
 func New(cfg Config) (*Inspector, error) {
-	return &Inspector{cfg: cfg, requests: new(requestLog)}, nil
+	i := &Inspector{cfg: cfg, requests: new(requestLog)}
+	var err error
+	i.api, err = newAPI(cfg, i.requests)
+	if err != nil {
+		return nil, err
+	}
+	return i, nil
 }
