@@ -1,0 +1,199 @@
+package inspector
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	// maxSearchBytes ends a search early.
+	maxSearchBytes = 64 << 20
+
+	maxSummaryText = 1024
+	maxReference   = 256
+	maxReferences  = 3
+)
+
+type requestList struct {
+	requests       [][]byte
+	newest, oldest int64
+	more           bool
+}
+
+func (l requestList) encode() []byte {
+	size := 128
+	for _, r := range l.requests {
+		size += len(r) + 1
+	}
+	text := append(make([]byte, 0, size), `{"requests":[`...)
+	for i, r := range l.requests {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = append(text, r...)
+	}
+	return fmt.Appendf(text, `],"newest":%d,"oldest":%d,"more":%t}`, l.newest, l.oldest, l.more)
+}
+
+type summary struct {
+	ID         int64     `json:"id"`
+	Time       time.Time `json:"time"`
+	Method     string    `json:"method"`
+	Path       string    `json:"path"`
+	Route      string    `json:"route"`
+	Status     int       `json:"status"`
+	Platform   string    `json:"platform"`
+	Subject    string    `json:"subject"`
+	Identified bool      `json:"identified"`
+	Events     int       `json:"events"`
+	Replayed   int       `json:"replayed"`
+	DurationMS float64   `json:"duration_ms"`
+	Code       string    `json:"code"`
+	Field      string    `json:"field"`
+	RequestID  string    `json:"request_id"`
+	Client     string    `json:"client"`
+	References []string  `json:"references"`
+	EventCount int       `json:"event_count"`
+	Note       string    `json:"note"`
+}
+
+func (a *api) listRequests(v viewer, r *http.Request) (any, error) {
+	q, err := parseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, err
+	}
+	leave, err := a.searches.Enter(r.Context(), v.platform)
+	if err != nil {
+		return nil, errCanceled
+	}
+	defer leave()
+	list, err := a.find(r.Context(), a.scope(v), q)
+	return encodedJSON(list.encode()), err
+}
+
+func (a *api) find(ctx context.Context, s scope, q query) (requestList, error) {
+	newest, _ := a.requests.newest(s)
+	records := a.requests.list(s, q.after, q.before)
+	list := requestList{newest: newest, oldest: q.after}
+	if len(records) > 0 {
+		list.newest = max(newest, records[0].id)
+	}
+	if q.before > 0 {
+		list.newest = min(list.newest, q.before-1)
+	}
+	search := search{query: q, maxDecoded: a.cfg.MaxBodyBytes}
+	for n, r := range records {
+		if ctx.Err() != nil {
+			return list, errCanceled
+		}
+		if search.matches(r) {
+			if list.more = len(list.requests) == q.limit; list.more {
+				return list, nil
+			}
+			text, examined := a.summaries.encode(r, a.cfg.MaxBodyBytes)
+			search.examined += examined
+			list.requests = append(list.requests, text)
+			list.oldest = r.id
+		}
+		if search.examined > maxSearchBytes && n < len(records)-1 {
+			list.more, list.oldest = true, r.id
+			return list, nil
+		}
+	}
+	list.oldest = q.after
+	return list, nil
+}
+
+type summaryCache struct {
+	mu      sync.Mutex
+	entries [1 << summaryBits]struct {
+		id   int64
+		text []byte
+	}
+}
+
+const summaryBits = 10
+
+func (c *summaryCache) encode(r *record, maxDecoded int) (text []byte, examined int) {
+	const multiplier = 0x9e3779b97f4a7c15 // spreads ids of regular times
+	entry := &c.entries[uint64(r.id)*multiplier>>(64-summaryBits)]
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if entry.id == r.id {
+		return entry.text, 0
+	}
+	const maxCachedBytes = 4 << 10
+	body := decodedBody(r, maxDecoded).text
+	text, _ = json.Marshal(summarize(r, body))
+	if len(text) <= maxCachedBytes {
+		entry.id, entry.text = r.id, text
+	}
+	return text, len(body)
+}
+
+func summarize(r *record, body []byte) summary {
+	rejection := rejectionOf(r)
+	s := summary{
+		ID: r.id, Time: r.time.UTC(), Method: r.method, Path: cut(r.uri, maxSummaryText),
+		Route: string(r.stats.Route), Status: r.status,
+		Platform: r.stats.Platform, Subject: r.stats.Subject, Identified: r.stats.Platform != "",
+		Events: r.stats.Events, Replayed: r.stats.Replayed,
+		DurationMS: milliseconds(r.duration), Code: rejection.code, Field: rejection.field,
+		RequestID: r.stats.RequestID, Client: r.client, References: []string{}, Note: r.note,
+	}
+	if s.RequestID == "" {
+		s.RequestID = headerValue(r.responseHeader, "X-Request-Id")
+	}
+	eachEvent(body, func(e sentEvent) bool {
+		s.EventCount++
+		if e.reference != "" && len(s.References) < maxReferences {
+			s.References = append(s.References, cut(e.reference, maxReference))
+		}
+		return true
+	})
+	return s
+}
+
+type rejection struct{ code, field string }
+
+// rejectionOf also reads errors of middleware.
+func rejectionOf(r *record) rejection {
+	const maxBytes = 16 << 10
+	if r.stats.Code != "" || r.status < http.StatusBadRequest || len(r.response) > maxBytes {
+		return rejection{string(r.stats.Code), r.stats.Field}
+	}
+	var e struct{ Code, Field string }
+	_ = json.Unmarshal(r.response, &e)
+	return rejection{cut(e.Code, maxReference), cut(e.Field, maxReference)}
+}
+
+func headerValue(header []headerField, name string) string {
+	for _, h := range header {
+		if strings.EqualFold(h.name, name) {
+			return h.value
+		}
+	}
+	return ""
+}
+
+func milliseconds(d time.Duration) float64 {
+	return math.Round(d.Seconds()*1e6) / 1e3
+}
+
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for i := range s {
+		if n--; n < 0 {
+			return s[:i] + "…"
+		}
+	}
+	return s
+}
