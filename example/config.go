@@ -25,6 +25,7 @@ type serverConfig struct {
 	keepUnknown      bool
 	requireReference bool
 	retain           time.Duration // 0 keeps all events
+	inspector        inspectorMode
 	tokens           tokenConfig
 	keys             *chargeingest.Keys // nil if only tokens are accepted
 	keyFile          *keyConfig         // nil without -keys
@@ -131,6 +132,13 @@ func serverCommand(c *serverConfig, keys *keyConfig, pair *certificate) *cli.Com
 				Set: cli.Secret(&keys.apiKey),
 			},
 			{Name: "keys", Env: "CHARGEINGEST_KEYS", Argument: "FILE", Usage: keysUsage, Set: keys.readFile},
+			{
+				Name: "inspector", Env: "CHARGEINGEST_INSPECTOR", Argument: "MODE",
+				Usage: "on or off: the page /inspector/, which shows stored events and the latest requests with their bodies\n" +
+					"to callers with METER_DATA.VIEW; by default it is on if -addr is a loopback address and there are API keys",
+				Set: cli.OneOf(&c.inspector, cli.Choice[inspectorMode]{Name: "on", Value: inspectorOn},
+					cli.Choice[inspectorMode]{Name: "off", Value: inspectorOff}),
+			},
 			{
 				Name: "log-format", Env: "CHARGEINGEST_LOG_FORMAT", Argument: "FORMAT", Default: "text",
 				Usage: "text or json",

@@ -37,7 +37,7 @@ func serverSettings(t *testing.T) map[string]string {
 	certFile, keyFile := certificateFor(t, "127.0.0.1")
 	return map[string]string{
 		"ADDR": "0.0.0.0:99", "METRICS_ADDR": "unix:/run/metrics.sock", "DB": "other.db", "API_KEY": "given-key", "LOG_FORMAT": "json", "MAX_BODY": "1000",
-		"TLS_CERT": certFile, "TLS_KEY": keyFile, "DUPLICATES": "return-original", "UNKNOWN_FIELDS": "keep", "REFERENCES": "required", "RETAIN": "400d",
+		"TLS_CERT": certFile, "TLS_KEY": keyFile, "DUPLICATES": "return-original", "UNKNOWN_FIELDS": "keep", "REFERENCES": "required", "RETAIN": "400d", "INSPECTOR": "off",
 		"JWKS_URL": "https://login.example/jwks.json", "JWT_ISSUER": "https://login.example/", "JWT_AUDIENCE": "charges", "JWT_TYPE": "at+jwt",
 		"JWT_PERMISSIONS_CLAIM": "roles", "JWT_PLATFORMS_CLAIM": "tenants",
 		"KEYS": writeFile(t, "keys.json", `[{"key":"k","subject":"s","platforms":["p"],"permissions":["METER_DATA.VIEW"]}]`),
@@ -71,7 +71,7 @@ func TestOptionsAsFlagsAndVariables(t *testing.T) {
 			c.certificate, c.keys, c.keyFile = nil, nil, nil
 			require.Equal(t, &serverConfig{
 				addr: socketAddress{"tcp", "0.0.0.0:99"}, metricsAddr: socketAddress{"unix", "/run/metrics.sock"}, db: "other.db", logJSON: true, maxBody: 1000,
-				duplicates: chargeingest.ReturnOriginal, keepUnknown: true, requireReference: true, retain: 9600 * time.Hour,
+				duplicates: chargeingest.ReturnOriginal, keepUnknown: true, requireReference: true, retain: 9600 * time.Hour, inspector: inspectorOff,
 				tokens: tokenConfig{
 					jwksURL: "https://login.example/jwks.json", issuer: "https://login.example/", audience: "charges", typ: "at+jwt",
 					permissionsClaim: "roles", platformsClaim: "tenants",
@@ -132,6 +132,7 @@ func TestUsageErrors(t *testing.T) {
 		{args: "-tls-cert " + certFile + " -tls-key " + otherKey, line: "-tls-cert, -tls-key: tls: private key does not match public key"},
 		{args: "-duplicates yes", line: `-duplicates: must be reject or return-original, not "yes"`},
 		{args: "-unknown-fields drop", line: `-unknown-fields: must be reject or keep, not "drop"`},
+		{args: "-inspector yes", line: `-inspector: must be on or off, not "yes"`},
 		{args: "-jwks-url=", line: "-jwks-url: must not be empty"},
 		{args: "-jwks-url https://h", line: "-jwks-url requires -jwt-audience: without it, tokens for other services would be accepted"},
 		{args: "-jwt-issuer i", line: "options that start with -jwt require -jwks-url"},

@@ -29,6 +29,9 @@ func listeningURL(cfg *serverConfig, addr net.Addr) string {
 func greeting(cfg *serverConfig, url string) string {
 	var b strings.Builder
 	b.WriteString("listening on " + url + "\n")
+	if page := inspectorURL(cfg, url); page != "" {
+		b.WriteString("Inspector: " + page + "\n")
+	}
 	var header string
 	switch {
 	case cfg.generatedKey != "":

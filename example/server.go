@@ -49,6 +49,7 @@ func (p *program) serve(ctx context.Context, args []string) error {
 		return err
 	}
 	defer l.close()
+	cfg.inspector = cfg.inspector.resolve(l, cfg.keys)
 	events, err := p.openStore(ctx, cfg.db, storeOptions{logger, metrics.ObserveCommit})
 	if err != nil {
 		return cli.UnlessDone(ctx, err)
