@@ -56,22 +56,25 @@ func (s *Server) AssertCount(t TB, n int, matchers ...EventMatcher) bool {
 // AssertNoRejections fails the test and returns false if the endpoint rejected a request.
 func (s *Server) AssertNoRejections(t TB) bool {
 	t.Helper()
-	rejected := s.rejections()
-	if len(rejected) > 0 {
-		s.report(t, "rejected requests: %d\n%s", len(rejected), strings.Join(rejected, "\n"))
+	n, rejected := s.rejections()
+	if n > 0 {
+		s.report(t, "rejected requests: %d\n%s", n, strings.Join(rejected, "\n"))
 	}
-	return len(rejected) == 0
+	return n == 0
 }
 
-func (s *Server) rejections() []string {
+func (s *Server) rejections() (n int, lines []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	slices.SortFunc(s.rejected, func(a, b *Request) int { return cmp.Compare(a.Number, b.Number) })
-	lines := make([]string, len(s.rejected))
-	for i, r := range s.rejected {
-		lines[i] = "  " + r.String()
+	j := s.journal
+	slices.SortFunc(j.rejected, func(a, b *Request) int { return cmp.Compare(a.Number, b.Number) })
+	if j.rejectedDropped > 0 {
+		lines = append(lines, fmt.Sprintf("  … %d dropped", j.rejectedDropped))
 	}
-	return lines
+	for _, r := range j.rejected {
+		lines = append(lines, "  "+r.String())
+	}
+	return j.rejectedCount(), lines
 }
 
 func diff(want, stored chargeingest.ChargeEvent) (string, error) {
