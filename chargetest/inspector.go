@@ -33,6 +33,7 @@ func (s *Server) newRoutes() http.Handler {
 	current := currentStore{s}
 	s.inspector, err = inspector.New(inspector.Config{
 		Reader: current, Authorizer: current, MaxRequests: max(0, s.options.MaxRequests), ShowUnauthenticated: true, Now: s.Now,
+		Sandbox: s.Control(),
 	})
 	if err != nil {
 		s.errorf("create the inspector: %v", err)

@@ -96,6 +96,8 @@ type Server struct {
 	store      *indexedStore
 	authorizer chargeingest.Authorizer
 	rules      []*Rule
+	lastRule   int
+	samples    int // of the control API
 	journal    *journal
 	quirks     quirkState
 	lastID     int
@@ -275,7 +277,7 @@ func (s *Server) reset() error {
 	store := newIndexedStore(s, s.options.NewStore())
 	handler, authorizer := s.newHandler(store)
 	s.mu.Lock()
-	s.store, s.handler, s.authorizer, s.lastID = store, handler, authorizer, 0
+	s.store, s.handler, s.authorizer, s.lastID, s.samples = store, handler, authorizer, 0, 0
 	s.clockStart, s.advanced = time.Now(), 0
 	s.rules, s.journal, s.quirks = nil, s.newJournal(), s.initialQuirks()
 	s.mu.Unlock()
