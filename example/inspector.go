@@ -9,7 +9,12 @@ import (
 	"example.com/chargeingest/inspector"
 )
 
-const inspectorPath = "/inspector/"
+const (
+	inspectorPath = "/inspector/"
+
+	// inspectorBytes also limits the bodies of requests in progress that will be recorded.
+	inspectorBytes = 16 << 20
+)
 
 type inspectorMode int
 
@@ -40,7 +45,7 @@ func isLoopback(a net.Addr) bool {
 func newInspector(cfg *serverConfig, a chargeingest.Authorizer, events store) (*inspector.Inspector, error) {
 	stats, _ := events.(chargeingest.StatsReporter)
 	return inspector.New(inspector.Config{
-		Reader: events, Authorizer: a, Stats: stats,
+		Reader: events, Authorizer: a, Stats: stats, MaxBytes: inspectorBytes,
 		ShowUnauthenticated: cfg.keyFile == nil && cfg.tokens.jwksURL == "",
 	})
 }

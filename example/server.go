@@ -26,6 +26,9 @@ func (p *program) serve(ctx context.Context, args []string) error {
 	if o, ok := p.stderr.(*output); ok {
 		o.lostLines = cfg.lostLines
 	}
+	if cfg.sandbox.enabled {
+		return p.serveSandbox(ctx, cfg, logger)
+	}
 	// Requests in flight need the token keys during the shutdown.
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()

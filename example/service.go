@@ -61,9 +61,7 @@ func newService(cfg *serverConfig, tokens *jwtauth.Authorizer, events store, m *
 }
 
 func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.RemoteAddr == "" || r.RemoteAddr == "@" {
-		r.RemoteAddr = "unix"
-	}
+	nameUnixClient(r)
 	switch path := r.URL.Path; {
 	case path == "/livez":
 		serveHealth(w, r, func() (int, string) { return http.StatusOK, "alive" })
@@ -77,6 +75,12 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.inspector.ServeHTTP(w, r)
 	default:
 		s.endpoint.ServeHTTP(w, r)
+	}
+}
+
+func nameUnixClient(r *http.Request) {
+	if r.RemoteAddr == "" || r.RemoteAddr == "@" {
+		r.RemoteAddr = "unix"
 	}
 }
 
