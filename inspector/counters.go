@@ -16,7 +16,7 @@ const (
 	// all. The field of any others is otherField.
 	maxRefusalKinds    = 200
 	maxAllRefusalKinds = 10_000
-	otherField     = "…other"
+	otherField         = "…other"
 )
 
 // minute counts the requests that ended in one minute.
