@@ -142,7 +142,7 @@ func TestControlClock(t *testing.T) {
 	srv := chargetest.New(t)
 	require.Equal(t, object{"now": "2026-01-01T01:30:00Z"}, mustCall(t, srv, http.MethodPost, "/clock", `{"advance":"1h30m"}`))
 	require.Equal(t, object{"now": "2026-02-01T00:00:00.5Z"}, mustCall(t, srv, http.MethodPost, "/clock", `{"set":"2026-02-01T01:00:00.5+01:00"}`))
-	require.Equal(t, srv.Now(), time.Date(2026, 2, 1, 0, 0, 0, 5e8, time.UTC))
+	require.Equal(t, time.Date(2026, 2, 1, 0, 0, 0, 5e8, time.UTC), srv.Now())
 	mustCall(t, srv, http.MethodPost, "/reset", "")
 	require.Equal(t, object{"now": "2026-01-01T00:00:00Z"}, mustCall(t, srv, http.MethodGet, "/clock", ""))
 }
@@ -157,7 +157,7 @@ func TestControlWait(t *testing.T) {
 			}()
 			result := mustCall(t, srv, http.MethodGet, "/wait?reference=a", "")
 			require.Equal(t, "a", result["events"].([]any)[0].(object)["reference"])
-			require.Equal(t, srv.Now(), time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), "the clock stands still")
+			require.Equal(t, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), srv.Now(), "the clock stands still")
 		})
 	})
 	t.Run("until the timeout", func(t *testing.T) {
@@ -332,12 +332,13 @@ func TestControlProfile(t *testing.T) {
 
 func TestControlRestartReachesCaller(t *testing.T) {
 	srv := chargetest.New(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	mux := http.NewServeMux()
 	mux.Handle("/", srv.Handler())
 	mux.Handle("/sandbox/", http.StripPrefix("/sandbox", srv.Control()))
-	require.NoError(t, srv.ServeOn(l, mux))
+	err = srv.ServeOn(listener, mux)
+	require.NoError(t, err)
 	srv.FailNext(1, chargetest.Delay(time.Hour))
 	failed := make(chan error)
 	go func() {
