@@ -18,11 +18,7 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-var testTime = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
-
-// newTestInspector has viewers with the keys ada (platforms a and b), bob (platform b) and
-// ingest (without the permission).
-func newTestInspector(t *testing.T, change func(*Config)) *Inspector {
+func newViewed(t *testing.T, change func(*Config)) *Inspector {
 	t.Helper()
 	view := []chargeingest.Permission{chargeingest.PermissionView}
 	keys, err := chargeingest.NewKeys(
@@ -32,8 +28,7 @@ func newTestInspector(t *testing.T, change func(*Config)) *Inspector {
 	)
 	require.NoError(t, err)
 	cfg := Config{
-		Reader: memstore.New(), Authorizer: keys, MaxRequests: 10_000, MaxBytes: 32 << 20,
-		MaxBodyBytes: 256 << 10, MaxStreams: 64, Now: func() time.Time { return testTime },
+		Reader: memstore.New(), Authorizer: keys, Now: func() time.Time { return testTime },
 	}
 	if change != nil {
 		change(&cfg)
@@ -67,7 +62,6 @@ func (c call) do(h http.Handler, path string) *httptest.ResponseRecorder {
 	return w
 }
 
-// get decodes the response to a viewer.
 func get[T any](t *testing.T, h http.Handler, key, path string) T {
 	t.Helper()
 	w := call{key: key}.do(h, path)
@@ -77,7 +71,6 @@ func get[T any](t *testing.T, h http.Handler, key, path string) T {
 	return value
 }
 
-// sampleRecord is a request of platform a, unless change says otherwise.
 func sampleRecord(change func(*record)) *record {
 	r := &record{
 		time: testTime, duration: 1234 * time.Microsecond, method: "POST", scheme: "http", host: "example.org",
@@ -143,7 +136,7 @@ func TestViewerAuthorization(t *testing.T) {
 		{"a failing authorizer with a time", "slow failure", call{}, 503, "INTERNAL_ERROR", "8"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			i := newTestInspector(t, func(cfg *Config) {
+			i := newViewed(t, func(cfg *Config) {
 				if f := authorizers[c.authorizer]; f != nil {
 					cfg.Authorizer = f
 				}
@@ -168,7 +161,7 @@ func (timedError) RetryAfter() time.Duration { return 7500 * time.Millisecond }
 
 func TestPlatformIsolation(t *testing.T) {
 	for _, shown := range []bool{false, true} {
-		i := newTestInspector(t, func(cfg *Config) { cfg.ShowUnauthenticated = shown })
+		i := newViewed(t, func(cfg *Config) { cfg.ShowUnauthenticated = shown })
 		own := addRecord(i, nil)
 		other := addRecord(i, func(r *record) { r.stats.Platform = "b" })
 		unknown := addRecord(i, func(r *record) { r.stats = chargeingest.RequestStats{}; r.status = 401 })
@@ -185,7 +178,7 @@ func TestPlatformIsolation(t *testing.T) {
 				if shown {
 					c.visible = append([]int64{unknown}, c.visible...)
 				}
-				var list requestList
+				var list shownList
 				require.NoError(t, json.Unmarshal(c.call.do(i, "api/requests").Body.Bytes(), &list))
 				ids := []int64{}
 				for _, r := range list.Requests {
@@ -205,15 +198,19 @@ func TestPlatformIsolation(t *testing.T) {
 	}
 }
 
+type statsFunc func() chargeingest.StoreStats
+
+func (f statsFunc) Stats() chargeingest.StoreStats { return f() }
+
 func TestSession(t *testing.T) {
-	i := newTestInspector(t, func(cfg *Config) { cfg.ShowUnauthenticated = true; cfg.Stats = memstore.New() })
+	i := newViewed(t, func(cfg *Config) { cfg.ShowUnauthenticated = true; cfg.Stats = statsFunc(nil) })
 	w := call{key: "ada", platform: "b"}.do(i, "api/session")
 	require.JSONEq(t, `{"subject":"Ada","platform":"b","platforms":["a","b"],"show_unauthenticated":true,"stats":true,
-		"sandbox":false,"now":"2026-05-01T12:00:00Z","max_requests":10000}`, w.Body.String())
+		"sandbox":false,"now":"2026-09-01T12:00:00Z","max_requests":10000}`, w.Body.String())
 }
 
 func TestMethodsAndPaths(t *testing.T) {
-	i := newTestInspector(t, nil)
+	i := newViewed(t, nil)
 	id := addRecord(i, nil)
 	for _, path := range []string{
 		"", "app.css", "icon.svg", "js/main.js", "api/session", "api/requests", requestPath(id),
@@ -243,7 +240,7 @@ func TestMethodsAndPaths(t *testing.T) {
 }
 
 func TestSecurityHeaders(t *testing.T) {
-	i := newTestInspector(t, func(cfg *Config) {
+	i := newViewed(t, func(cfg *Config) {
 		cfg.Sandbox = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.URL.Path) })
 	})
 	for _, key := range []string{"", "ada"} {
@@ -270,7 +267,7 @@ func TestSecurityHeaders(t *testing.T) {
 }
 
 func TestMounting(t *testing.T) {
-	i := newTestInspector(t, nil)
+	i := newViewed(t, nil)
 	for _, c := range []struct {
 		name, prefix, target string
 		location             string
@@ -287,7 +284,7 @@ func TestMounting(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r := httptest.NewRequest(http.MethodGet, c.target, nil)
 			w := httptest.NewRecorder()
-			r.URL.Path = strings.TrimPrefix(r.URL.Path, c.prefix) // like http.StripPrefix and routers
+			r.URL.Path = strings.TrimPrefix(r.URL.Path, c.prefix)
 			i.ServeHTTP(w, r)
 			require.Equal(t, c.location, w.Header().Get("Location"))
 			if c.location == "" {
