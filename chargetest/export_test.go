@@ -1,0 +1,15 @@
+package chargetest
+
+import (
+	"maps"
+	"slices"
+)
+
+// ControlOperations returns methods by path.
+func ControlOperations(s *Server) map[string][]string {
+	operations := make(map[string][]string)
+	for path, methods := range s.Control().(controlAPI).operations {
+		operations[path] = slices.Sorted(maps.Keys(methods))
+	}
+	return operations
+}
