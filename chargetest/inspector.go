@@ -23,7 +23,7 @@ func (s *Server) InspectorURL() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.inspectorOpen = true
-	return base + inspectorPath + "#key=" + url.QueryEscape(s.options.APIKey)
+	return base + inspectorPath + "#key=" + url.PathEscape(s.options.APIKey)
 }
 
 const inspectorPath = "/inspector/"

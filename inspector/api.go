@@ -20,15 +20,19 @@ import (
 	"example.com/chargeingest/internal/servers"
 )
 
-// api serves the data of the page.
 type api struct {
-	cfg      Config
-	requests *requestLog
-	events   *chargeingest.Handler // lists events, and normalizes sent ones
-	searches *limits.Gate
-	streams  streams
-	servers  servers.Map[shutdown]
+	cfg       Config
+	requests  *requestLog
+	summaries summaryCache
+	events    *chargeingest.Handler
+	searches  *limits.Gate
+	responses *limits.Budget
+	streams   streams
+	servers   servers.Map[shutdown]
 }
+
+// maxResponseBytes bounds the responses that clients have not read yet.
+const maxResponseBytes = 64 << 20
 
 func newAPI(cfg Config, requests *requestLog) (*api, error) {
 	const maxBodyBytes = 4 << 20
@@ -41,14 +45,14 @@ func newAPI(cfg Config, requests *requestLog) (*api, error) {
 	}
 	a := &api{
 		cfg: cfg, requests: requests, events: events,
-		searches: limits.NewGate(runtime.GOMAXPROCS(0) / 2),
-		streams:  streams{limit: cfg.MaxStreams},
+		searches:  limits.NewGate(runtime.GOMAXPROCS(0) / 2),
+		responses: limits.NewBudget(maxResponseBytes),
+		streams:   streams{limit: cfg.MaxStreams},
 	}
 	a.servers.New = newShutdown
 	return a, nil
 }
 
-// readOnlyStore stores nothing. Append copies the event to the context's sentEvent.
 type readOnlyStore struct{ chargeingest.EventReader }
 
 type normalizedKey struct{}
@@ -90,16 +94,24 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, path string) {
 		if err != nil {
 			return err
 		}
-		body, err := json.Marshal(value)
-		if err != nil {
-			return err
+		body, encoded := value.(encodedJSON)
+		if !encoded {
+			if body, err = json.Marshal(value); err != nil {
+				return err
+			}
+		}
+		held := limits.Reservation{Budget: a.responses, Platform: v.platform}
+		defer held.Release()
+		if !held.Resize(int64(len(body))) {
+			return unavailable("too many requests at once", time.Second)
 		}
 		respond(w, r, http.StatusOK, "application/json", append(body, '\n'))
 		return nil
 	})
 }
 
-// authorized calls serve for a GET of a viewer. An error of serve is the response.
+type encodedJSON []byte
+
 func (a *api) authorized(w http.ResponseWriter, r *http.Request, serve func(viewer, http.ResponseWriter, *http.Request) error) {
 	if !allows(w, r, http.MethodGet) {
 		return
@@ -118,12 +130,12 @@ func (a *api) authorized(w http.ResponseWriter, r *http.Request, serve func(view
 
 func (a *api) serveEvents(w http.ResponseWriter, r *http.Request, h http.Handler, id string) {
 	r = r.Clone(r.Context())
-	r.SetPathValue("version", "") // a pattern around the page may have one
+	r.SetPathValue("version", "")
 	r.SetPathValue("id", id)
 	h.ServeHTTP(w, r)
 }
 
-// serveSandbox requires a viewer in addition to what the sandbox requires.
+// serveSandbox requires a viewer, too.
 func (a *api) serveSandbox(w http.ResponseWriter, r *http.Request, path string) {
 	err := panics.Catch(func() error {
 		_, err := a.authorize(w.Header(), r)
@@ -185,7 +197,6 @@ type errorBody struct {
 	Field   string            `json:"field,omitempty"`
 }
 
-// fail responds with err, or with a 500 without details if it is not a *chargeingest.Error.
 func fail(w http.ResponseWriter, r *http.Request, err error) {
 	var e *chargeingest.Error
 	if !errors.As(err, &e) {
@@ -198,6 +209,6 @@ func fail(w http.ResponseWriter, r *http.Request, err error) {
 	if e.RetryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.FormatInt(int64(math.Ceil(e.RetryAfter.Seconds())), 10))
 	}
-	text, _ := json.Marshal(body) // texts only
+	text, _ := json.Marshal(body)
 	respond(w, r, e.Status, "application/json", append(text, '\n'))
 }

@@ -97,7 +97,8 @@ func New(cfg Config) (*Inspector, error) {
 		return nil, err
 	}
 	i := &Inspector{cfg: cfg, requests: &requestLog{maxRequests: cfg.MaxRequests, maxBytes: cfg.MaxBytes}}
-	if i.api, err = newAPI(cfg, i.requests); err != nil {
+	i.api, err = newAPI(cfg, i.requests)
+	if err != nil {
 		return nil, err
 	}
 	return i, nil

@@ -31,7 +31,7 @@ type refusalCount struct {
 
 type requestsSize struct {
 	Count int   `json:"count"`
-	Bytes int64 `json:"bytes"` // of bodies and responses
+	Bytes int64 `json:"bytes"`
 }
 
 type storeState struct {
@@ -66,7 +66,7 @@ func (a *api) overview(v viewer, _ *http.Request) (any, error) {
 	}
 	for _, r := range a.requests.list(s, 0, 0) {
 		o.Requests.Count++
-		o.Requests.Bytes += int64(len(r.body) + len(r.response))
+		o.Requests.Bytes += r.size
 	}
 	if a.cfg.Stats != nil {
 		o.Store = newStoreState(a.cfg.Stats.Stats())
@@ -83,7 +83,6 @@ func newStoreState(s chargeingest.StoreStats) *storeState {
 	}
 }
 
-// known returns nil for the zero time.
 func known(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-//go:embed web/index.html web/app.css web/icon.svg web/js/*.js
+//go:embed web/index.html web/*.css web/icon.svg web/js/*.js
 var webFiles embed.FS
 
 var contentTypes = map[string]string{
@@ -50,11 +50,11 @@ func (i *Inspector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// withSlash returns the relative URL of the page, or nothing if r already has it. The page
-// loads its files relative to its own URL, and only RequestURI still has the whole path.
+// withSlash returns a relative URL, or nothing if r ends with a slash. Only RequestURI has
+// the whole path.
 func withSlash(r *http.Request) string {
 	u, err := url.ParseRequestURI(r.RequestURI)
-	if r.URL.Path != "" || err != nil {
+	if err != nil {
 		return ""
 	}
 	segment := path.Base("/" + u.EscapedPath())
@@ -84,7 +84,6 @@ func serveFile(w http.ResponseWriter, r *http.Request, name string) {
 	}
 }
 
-// allows responds with 405 to other methods than the given one. HEAD works like GET.
 func allows(w http.ResponseWriter, r *http.Request, method string) bool {
 	if r.Method == method || r.Method == http.MethodHead && method == http.MethodGet {
 		return true
@@ -99,6 +98,6 @@ func respond(w http.ResponseWriter, r *http.Request, status int, contentType str
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(body)
+		_, _ = w.Write(body) //nolint:gosec // JSON, or a file of this package
 	}
 }

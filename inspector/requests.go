@@ -3,26 +3,42 @@ package inspector
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"math"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 )
 
 const (
-	// maxSearchBytes bounds the work of one search, which then ends early.
+	// maxSearchBytes ends a search early.
 	maxSearchBytes = 64 << 20
 
-	maxSummaryText = 1024 // characters of a URI
-	maxReference   = 256  // characters
+	maxSummaryText = 1024
+	maxReference   = 256
 	maxReferences  = 3
 )
 
 type requestList struct {
-	Requests []summary `json:"requests"`
-	Newest   int64     `json:"newest"` // the log was searched between Oldest and Newest
-	Oldest   int64     `json:"oldest"`
-	More     bool      `json:"more"`
+	requests       [][]byte
+	newest, oldest int64
+	more           bool
+}
+
+func (l requestList) encode() []byte {
+	size := 128
+	for _, r := range l.requests {
+		size += len(r) + 1
+	}
+	text := append(make([]byte, 0, size), `{"requests":[`...)
+	for i, r := range l.requests {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = append(text, r...)
+	}
+	return fmt.Appendf(text, `],"newest":%d,"oldest":%d,"more":%t}`, l.newest, l.oldest, l.more)
 }
 
 type summary struct {
@@ -57,42 +73,68 @@ func (a *api) listRequests(v viewer, r *http.Request) (any, error) {
 		return nil, errCanceled
 	}
 	defer leave()
-	return a.find(r.Context(), a.scope(v), q)
+	list, err := a.find(r.Context(), a.scope(v), q)
+	return encodedJSON(list.encode()), err
 }
 
 func (a *api) find(ctx context.Context, s scope, q query) (requestList, error) {
 	newest, _ := a.requests.newest(s)
 	records := a.requests.list(s, q.after, q.before)
-	list := requestList{Requests: []summary{}, Newest: newest, Oldest: q.after}
+	list := requestList{newest: newest, oldest: q.after}
 	if len(records) > 0 {
-		list.Newest = max(newest, records[0].id)
+		list.newest = max(newest, records[0].id)
 	}
 	if q.before > 0 {
-		list.Newest = min(list.Newest, q.before-1)
+		list.newest = min(list.newest, q.before-1)
 	}
 	search := search{query: q, maxDecoded: a.cfg.MaxBodyBytes}
-	for _, r := range records {
+	for n, r := range records {
 		if ctx.Err() != nil {
 			return list, errCanceled
 		}
-		if list.More = len(list.Requests) == q.limit && search.matches(r); list.More {
-			break
+		if search.matches(r) {
+			if list.more = len(list.requests) == q.limit; list.more {
+				return list, nil
+			}
+			text, examined := a.summaries.encode(r, a.cfg.MaxBodyBytes)
+			search.examined += examined
+			list.requests = append(list.requests, text)
+			list.oldest = r.id
 		}
-		if len(list.Requests) < q.limit && search.matches(r) {
-			body := decodedBody(r, a.cfg.MaxBodyBytes).text
-			search.examined += len(body)
-			list.Requests = append(list.Requests, summarize(r, body))
-			list.Oldest = r.id
-		}
-		if search.examined > maxSearchBytes && r != records[len(records)-1] {
-			list.More, list.Oldest = true, r.id
-			break
+		if search.examined > maxSearchBytes && n < len(records)-1 {
+			list.more, list.oldest = true, r.id
+			return list, nil
 		}
 	}
-	if !list.More {
-		list.Oldest = q.after
-	}
+	list.oldest = q.after
 	return list, nil
+}
+
+type summaryCache struct {
+	mu      sync.Mutex
+	entries [1 << summaryBits]struct {
+		id   int64
+		text []byte
+	}
+}
+
+const summaryBits = 10
+
+func (c *summaryCache) encode(r *record, maxDecoded int) (text []byte, examined int) {
+	const multiplier = 0x9e3779b97f4a7c15 // spreads ids of regular times
+	entry := &c.entries[uint64(r.id)*multiplier>>(64-summaryBits)]
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if entry.id == r.id {
+		return entry.text, 0
+	}
+	const maxCachedBytes = 4 << 10
+	body := decodedBody(r, maxDecoded).text
+	text, _ = json.Marshal(summarize(r, body))
+	if len(text) <= maxCachedBytes {
+		entry.id, entry.text = r.id, text
+	}
+	return text, len(body)
 }
 
 func summarize(r *record, body []byte) summary {
@@ -120,14 +162,14 @@ func summarize(r *record, body []byte) summary {
 
 type rejection struct{ code, field string }
 
-// rejectionOf also reads the errors of middleware that have the contract's shape.
+// rejectionOf also reads errors of middleware.
 func rejectionOf(r *record) rejection {
-	const maxBytes = 16 << 10 // of an error
+	const maxBytes = 16 << 10
 	if r.stats.Code != "" || r.status < http.StatusBadRequest || len(r.response) > maxBytes {
 		return rejection{string(r.stats.Code), r.stats.Field}
 	}
 	var e struct{ Code, Field string }
-	_ = json.Unmarshal(r.response, &e) // another shape has no code
+	_ = json.Unmarshal(r.response, &e)
 	return rejection{cut(e.Code, maxReference), cut(e.Field, maxReference)}
 }
 
@@ -144,7 +186,6 @@ func milliseconds(d time.Duration) float64 {
 	return math.Round(d.Seconds()*1e6) / 1e3
 }
 
-// cut shortens s to n characters.
 func cut(s string, n int) string {
 	if len(s) <= n {
 		return s

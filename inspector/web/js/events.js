@@ -1,0 +1,197 @@
+// The stored events: search, pages, sums of what is shown, and one event in full.
+
+import { sum } from './decimal.js';
+import { copyButton, dateTime, empty, h, notice, plural } from './dom.js';
+import { ZONE, button, facts, input, isIgnored, showError, toLocal, withOffset } from './widgets.js';
+
+export const title = 'Events';
+
+const TIMES = ['from', 'to'];
+const FILTERS = ['reference', 'customer_reference', 'customer_id', ...TIMES];
+const OBJECTS = ['value', 'period', 'pricing_plan_subscription_selector'];
+const COLUMNS = ['Time', 'Id', 'Reference', 'Customer', 'Value', 'Product item'];
+const EXAMPLE = `{"reference":"order-1","value":{"amount":{"quantity":"9.90","currency":"EUR"}},
+      "product_item_id":"test","pricing_id":"test","pricing_item_id":"test","pricing_item_config_id":"test"}`;
+
+const faint = (text) => h('span', { class: 'muted' }, text);
+
+function timestamp(text) {
+  const iso = text?.toUpperCase();
+  return Number.isNaN(Date.parse(iso)) ? text ?? faint('–') : dateTime(iso);
+}
+
+// measures lists what an event charges, as [unit, decimal].
+const measures = ({ value: { amount, number, count } = {} }) =>
+  [[amount?.currency, amount?.quantity], ['number', number], ['count', count]].filter(([, text]) => text);
+
+function sums(events) {
+  const groups = {};
+  for (const [unit, text] of events.flatMap(measures)) (groups[unit] ??= []).push(text);
+  return facts('data-sum', Object.keys(groups).sort().map((unit) => [unit, unit, sum(groups[unit])]));
+}
+
+// leaves lists the fields of a value as [path, path below heading, text].
+function leaves(value, path, heading) {
+  const entries = value !== null && typeof value === 'object' ? Object.entries(value) : [];
+  if (entries.length) return entries.flatMap(([name, part]) => leaves(part, `${path}.${name}`, heading));
+  const text = value === undefined || value === null ? faint('–') : value === '' ? faint('empty') :
+    typeof value === 'object' ? faint(Array.isArray(value) ? 'empty list' : 'empty object') : String(value);
+  return [[path, path.startsWith(`${heading}.`) ? path.slice(heading.length + 1) : path, text]];
+}
+
+function fields(event) {
+  const section = (heading, names) => h('section', { class: 'card stack' }, h('h2', {}, heading),
+    h('dl', { class: 'kv' }, facts('data-field', names.flatMap((name) => leaves(event[name], name, heading)))));
+  const names = [...new Set([...OBJECTS, ...Object.keys(event)])];
+  const isObject = (name) => OBJECTS.includes(name) || event[name] !== null && typeof event[name] === 'object';
+  return h('div', { class: 'columns' }, section('Event', names.filter((name) => !isObject(name))),
+    h('div', { class: 'stack' }, names.filter(isObject).map((name) => section(name, [name]))));
+}
+
+// exact keeps JSON.parse from rounding the numbers in unknown fields.
+const exact = (_, value, token) => (typeof value === 'number' ? token?.source ?? value : value);
+
+function help(params, page) {
+  if (page > 1) return empty('No further events', h('p', {}, 'The page before this one was the last one.'));
+  if (FILTERS.some((name) => params[name])) {
+    return empty('No event matches', h('p', {}, 'Texts must match as a whole, in the same upper and lower case.'));
+  }
+  const curl = `curl ${location.origin}/v1/ingest/charge-data \\\n  -H 'X-API-KEY: <your key>' \\\n` +
+    `  -H 'Content-Type: application/json' \\\n  -d '${EXAMPLE}'`;
+  return empty('No events yet', h('p', {}, 'Send one to your endpoint, such as this one. It appears here at once.'),
+    h('pre', { class: 'code', tabindex: 0 }, curl), copyButton('Copy command', () => curl));
+}
+
+export function mount(container, ctx) {
+  let params = {};
+  let loaded = null; // the search that is shown, as JSON
+  let cursors = []; // of the pages after the first one, up to the one shown
+  let abort = new AbortController();
+  let newest;
+
+  const box = (name, label, props) => input('events', name, label, props);
+  const form = h('form', { id: 'events-form', class: 'bar', role: 'search', 'aria-label': 'Events', onsubmit: search },
+    box('reference', 'Reference'), box('customer_reference', 'Customer reference'), box('customer_id', 'Customer id'),
+    TIMES.map((name, i) => box(name, `${['From', 'Before'][i]} (${ZONE})`, { type: 'datetime-local', step: 1 })),
+    box('id', 'Event id', { placeholder: 'chda_…' }),
+    box('order', 'Order', { options: [['', 'Newest first'], ['asc', 'Oldest first']] }),
+    box('limit', 'Per page', { options: [['', '50'], ['200', '200'], ['1000', '1,000']] }),
+    h('div', { class: 'group' }, button('Search', null, { id: 'events-search', class: 'primary' }),
+      button('Clear', () => { form.reset(); form.requestSubmit(); }, { id: 'events-clear', class: 'ghost' }),
+      button('More fields', () => form.toggleAttribute('data-open'), { id: 'events-more' })));
+  const totals = h('dl', { id: 'events-sums', class: 'sums', 'aria-label': 'Sums of the events shown' });
+  const status = h('p', { id: 'events-status', class: 'muted', role: 'status' });
+  const fresh = button('New requests: reload', () => turn([]), { id: 'events-new', class: 'link' });
+  const rows = h('tbody');
+  const table = h('table', { id: 'events-table', class: 'table', 'aria-label': 'Stored events', hidden: true },
+    h('thead', {}, h('tr', {}, COLUMNS.map((name) => h('th', { scope: 'col', 'data-col': name }, name)))), rows);
+  const nothing = h('div', { id: 'events-empty', hidden: true });
+  const first = button('First page', () => turn([]), { id: 'events-first' });
+  const previous = button('Previous', () => turn(cursors.slice(0, -1)), { id: 'events-previous' });
+  const next = button('Next', () => turn([...cursors, next.dataset.after]), { id: 'events-next' });
+  const found = h('div', { class: 'spread found' }, totals, h('div', { class: 'group' }, fresh, status));
+  const list = h('div', {}, form, found, table, nothing,
+    h('div', { class: 'group pages' }, first, previous, next));
+  const detail = h('article', { id: 'event-detail', class: 'stack', hidden: true });
+  container.append(list, detail);
+
+  function search(event) {
+    event.preventDefault();
+    const wanted = {};
+    for (const [name, text] of new FormData(form)) {
+      if (text.trim()) wanted[name] = TIMES.includes(name) ? withOffset(text) : text.trim();
+    }
+    loaded = null;
+    ctx.setParams(wanted);
+    if (loaded === null && !wanted.id) update(wanted);
+  }
+
+  function turn(to) {
+    cursors = to;
+    load().then(() => container.scrollTo(0, 0));
+  }
+
+  async function load() {
+    abort.abort();
+    abort = new AbortController();
+    status.textContent = 'Loading…';
+    fresh.style.visibility = 'hidden';
+    try {
+      const page = await ctx.api.get('api/events', { ...params, after: cursors.at(-1) }, abort.signal);
+      showError(form);
+      show(page);
+    } catch (error) {
+      if (isIgnored(error)) return;
+      loaded = null;
+      show({ data: [], next: null }, showError(form, error) ? notice('warn', 'Correct the marked field.') :
+        notice('error', error.message, ' ', button('Try again', load, { class: 'link' })));
+    }
+  }
+
+  function show({ data, next: after }, failure) {
+    rows.replaceChildren(...data.map(row));
+    totals.replaceChildren(...sums(data));
+    status.textContent = failure ? '' : `Page ${cursors.length + 1}: ${plural(data.length, 'event')}`;
+    table.hidden = data.length === 0;
+    nothing.hidden = data.length > 0;
+    nothing.replaceChildren(failure ?? help(params, cursors.length + 1));
+    first.disabled = previous.disabled = cursors.length === 0;
+    next.disabled = !after;
+    next.dataset.after = after;
+  }
+
+  function row(event) {
+    const link = h('a', { class: 'mono', href: ctx.href('events', { ...params, id: event.id }) }, event.id);
+    const values = measures(event).map(([unit, text]) => h('div', {}, text, ' ', faint(unit)));
+    const cells = [timestamp(event.timestamp), link, event.reference || faint('–'),
+      event.customer_reference ?? event.customer_id ?? faint('–'), values, event.product_item_id];
+    const follow = (click) => click.target.closest('a') || String(getSelection()) || link.click();
+    return h('tr', { 'data-id': event.id, onclick: follow },
+      cells.map((cell, i) => h('td', { 'data-col': COLUMNS[i] }, cell)));
+  }
+
+  async function showEvent(id) {
+    const back = h('a', { id: 'event-back', href: ctx.href('events', { ...params, id: '' }) }, '‹ All events');
+    detail.replaceChildren(back, faint('Loading…'));
+    try {
+      const text = await (await ctx.api.open('GET', `api/events/${encodeURIComponent(id)}`)).text();
+      if (detail.dataset.id !== id) return;
+      const event = JSON.parse(text, exact);
+      const requests = ctx.href('requests', { reference: event.reference });
+      detail.replaceChildren(back, h('div', { class: 'spread' }, h('h2', { class: 'mono', tabindex: -1 }, id),
+        h('div', { class: 'group' }, event.reference && h('a', { id: 'event-requests', class: 'btn', href: requests },
+          'Requests with this reference'), copyButton('Copy as JSON', () => text, { id: 'event-copy' }))),
+      fields(event));
+      detail.querySelector('h2').focus({ preventScroll: true });
+    } catch (error) {
+      if (detail.dataset.id !== id || isIgnored(error)) return;
+      detail.replaceChildren(back, error.status === 404 ? empty('No such event', h('p', { class: 'mono' }, id)) :
+        notice('error', error.message));
+    }
+  }
+
+  function update({ id = '', ...wanted }) {
+    params = wanted;
+    detail.dataset.id = id;
+    list.hidden = !!id;
+    detail.hidden = !id;
+    if (id) return showEvent(id);
+    const key = JSON.stringify(wanted);
+    if (key === loaded) return;
+    loaded = key;
+    cursors = [];
+    for (const { name } of [...form.elements].filter((control) => control.name)) {
+      form.elements[name].value = TIMES.includes(name) ? toLocal(wanted[name]) : wanted[name] ?? '';
+    }
+    form.toggleAttribute('data-open', Object.keys(wanted).some((name) => !FILTERS.slice(0, 2).includes(name)));
+    load();
+  }
+
+  const unsubscribe = ctx.feed.subscribe((id) => {
+    if (id === newest && id !== null || list.hidden || cursors.length || loaded === null) return;
+    newest = id;
+    if (nothing.hidden) fresh.style.visibility = '';
+    else load();
+  });
+  return { update, unmount() { abort.abort(); unsubscribe(); } };
+}

@@ -1,0 +1,88 @@
+// Forms that show the server's errors next to the field they name, lists of facts, local times, polling.
+
+import { field, h, notice, select, visible } from './dom.js';
+
+// input is a labelled control. name is the field's name in the API; other props belong to the control.
+export function input(form, name, label, { options, tag = 'input', ...props } = {}) {
+  const id = `${form}-${name.replaceAll('.', '-')}`;
+  const all = { id, name, 'aria-describedby': `${id}-error`, autocomplete: 'off', spellcheck: 'false', ...props };
+  const box = field(label, options ? select(all, options) : h(tag, all), { 'data-type': props.type });
+  box.append(h('p', { id: `${id}-error`, class: 'field-error', 'data-error': name }));
+  return box;
+}
+
+export const button = (label, onclick, props) =>
+  h('button', { type: onclick ? 'button' : 'submit', onclick, ...props, class: `btn ${props?.class ?? ''}` }, label);
+
+// showError marks the field that error names and reports whether there is one. Without an error it removes the marks.
+export function showError(form, error) {
+  let found;
+  for (const place of form.querySelectorAll('[data-error]')) {
+    const control = form.elements[place.dataset.error];
+    const isNamed = error?.field === place.dataset.error;
+    if (isNamed) found = control;
+    place.textContent = isNamed ? visible(error.message) : '';
+    control.setAttribute('aria-invalid', isNamed);
+  }
+  if (found) form.dataset.open = '';
+  found?.focus();
+  return !!found;
+}
+
+// facts is a list of [key, name, value]. The attribute holds the key.
+export const facts = (attribute, list) => list.map(([key, name, value]) =>
+  h('div', {}, h('dt', {}, name), h('dd', { [attribute]: key }, value)));
+
+const shown = new WeakMap();
+
+// refill fills el with build(value) unless it shows that value; the focus stays on the element with its id.
+export function refill(el, value, build) {
+  const key = JSON.stringify(value) ?? '';
+  if (shown.get(el) === key) return;
+  shown.set(el, key);
+  const focused = el.contains(document.activeElement) && document.activeElement.id;
+  el.replaceChildren(...[build(value)].flat());
+  if (focused) document.getElementById(focused)?.focus();
+}
+
+// ZONE is the viewer's time zone, in which datetime-local controls are read.
+export const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
+
+// withOffset turns a local time such as 2026-11-30T14:05 into RFC 3339 with the zone's offset at that time.
+export function withOffset(local) {
+  const minutes = -new Date(local).getTimezoneOffset();
+  const offset = new Date(Math.abs(minutes) * 60000).toISOString().slice(11, 16);
+  return `${local}${local.length === 16 ? ':00' : ''}${minutes < 0 ? '-' : '+'}${offset}`;
+}
+
+// toLocal is the opposite, or '' if text is not a time.
+export function toLocal(text) {
+  const at = new Date(text);
+  return Number.isNaN(at.valueOf()) ? '' : new Date(at - at.getTimezoneOffset() * 60000).toISOString().slice(0, 19);
+}
+
+// isIgnored reports whether the shell shows the error, or nobody has to see it.
+export const isIgnored = (error) => error?.name === 'AbortError' || error?.status === 401;
+
+// polling calls load(signal) every few seconds while the page is visible, and shows errors at the top of container.
+export function polling(container, milliseconds, load) {
+  let timer;
+  let abort = new AbortController();
+  const failure = h('div', { class: 'failure' });
+  container.prepend(failure);
+  function stop() {
+    clearTimeout(timer);
+    abort.abort();
+  }
+  async function update() {
+    stop();
+    if (document.hidden) return;
+    const { signal } = abort = new AbortController();
+    const error = await load(signal).catch((thrown) => thrown);
+    if (signal.aborted || isIgnored(error)) return;
+    refill(failure, error?.message, (text) => (text ? notice('error', text) : []));
+    timer = setTimeout(update, milliseconds);
+  }
+  document.addEventListener('visibilitychange', update);
+  return { update, unmount() { stop(); document.removeEventListener('visibilitychange', update); } };
+}
