@@ -102,7 +102,6 @@ func ExampleServer_Advance() {
 	// 2026-01-01T01:00:00Z
 }
 
-// The catalogue knows the customer and the product of Sample.
 func ExampleVendorQuirks() {
 	t := new(printingTB)
 	defer t.end()

@@ -45,6 +45,9 @@ func (s *Server) pause(t TB) error {
 	}
 	defer term.close()
 	link := s.InspectorURL()
+	if f, ok := t.(*fuzzTB); ok {
+		t = f.TB
+	}
 	name, limit, timeout := "TestMain", "", (<-chan time.Time)(nil)
 	if named, ok := t.(interface{ Name() string }); ok {
 		name = named.Name()
@@ -98,7 +101,7 @@ type terminal struct {
 	close func()
 }
 
-// openTerminal prefers the controlling terminal, because go test redirects the standard streams.
+// openTerminal does not prefer the standard streams, which go test redirects.
 func openTerminal() (*terminal, error) {
 	inName, outName := "/dev/tty", "/dev/tty"
 	if runtime.GOOS == "windows" {
