@@ -1,14 +1,13 @@
 // The last hour as a chart, why requests were rejected, and the state of the store.
 
 import { bytes, duration, h, number, plural, svg, time } from './dom.js';
-import { facts, polling, refill } from './widgets.js';
+import { facts, polling, refill, stamp } from './widgets.js';
 
 export const title = 'Overview';
 
-const REFRESH = 5000; // milliseconds
 const HEIGHT = 160; // of the plot, in pixels; widths are percentages
 const KINDS = [['accepted', 'Events accepted'], ['replayed', 'Events replayed'], ['rejected', 'Requests rejected']];
-const MOVES = { ArrowLeft: (i) => i - 1, ArrowRight: (i) => i + 1, Home: () => 0, End: () => 59 };
+const MOVES = { ArrowLeft: -1, ArrowRight: 1, Home: -60, End: 60 };
 const HINT = 'Point at a minute, or use the arrow keys in the chart.';
 const clock = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit' });
 
@@ -16,7 +15,6 @@ const at = (minute) => clock.format(new Date(minute.time));
 const total = (minute) => minute.accepted + minute.replayed + minute.rejected;
 const spoken = (counts) => KINDS.map(([kind, name]) => `${name.toLowerCase()} ${number(counts[kind])}`).join(', ');
 const row = (cells) => h('tr', {}, cells.map((cell, i) => h('td', { class: i ? 'num' : null }, cell)));
-const heads = (names) => h('thead', {}, h('tr', {}, names.map((name) => h('th', { scope: 'col' }, name))));
 
 // ceiling is the top of the axis, whose half is a whole number: 2, 4, 6, 8, 10, 20, 40, …
 function ceiling(max) {
@@ -36,62 +34,43 @@ function bars(minutes, top) {
 }
 
 function axes(minutes, top) {
-  const lines = [0, top / 2, top].map((value) => [value, HEIGHT - value / top * HEIGHT]);
-  return [
-    ...lines.map(([, y]) => svg('line', { class: 'line', x1: 0, x2: '100%', y1: y, y2: y })),
-    ...lines.map(([value, y]) => svg('text', { class: 'end', x: -8, y: y + 4 }, number(value))),
-    ...minutes.map((minute, i) => new Date(minute.time).getMinutes() % 15 === 0 &&
-      svg('text', { x: `${(i + .5) / .6}%`, y: HEIGHT + 18 }, at(minute))).filter(Boolean),
-  ];
+  const lines = [0, .5, 1].map((part) => svg('g', { transform: `translate(0 ${HEIGHT - part * HEIGHT})` },
+    svg('line', { class: 'line', x2: '100%' }), svg('text', { class: 'end', x: -8, y: 4 }, number(part * top))));
+  return [...lines, ...minutes.map((minute, i) => at(minute).match(/:(00|15|30|45)$/) &&
+    svg('text', { x: `${(i + .5) / .6}%`, y: HEIGHT + 18 }, at(minute))).filter(Boolean)];
 }
 
 function storeFacts(store) {
   const { last_commit: commit, wal_blocked_since: blocked } = store;
   const when = (iso) => (iso ? time(iso) : '–');
   const badge = (tone, ...text) => h('span', { class: 'badge', 'data-tone': tone }, text);
-  const lastCommit = [`${plural(commit.requests, 'request')}, ${plural(commit.events, 'event')} in `,
-    `${duration(commit.duration_ms)} `, commit.error && badge('error', 'failed')];
+  const amount = ({ requests, events }) => `${plural(requests, 'request')}, ${plural(events, 'event')}`;
+  const last = [`${amount(commit)} in ${duration(commit.duration_ms)} `, commit.error && badge('error', 'failed')];
   return facts('data-store', [
-    ['queued', 'Queue', `${plural(store.queued_requests, 'request')}, ${plural(store.queued_events, 'event')}`],
+    ['queued', 'Queue', amount({ requests: store.queued_requests, events: store.queued_events })],
     ['commits', 'Commits', number(store.commits)],
-    ['last_commit', 'Last commit', store.commits || commit.error ? lastCommit : '–'],
+    ['last_commit', 'Last commit', store.commits || commit.error ? last : '–'],
     ['wal', 'Write-ahead log', bytes(store.wal_bytes)],
     ['wal_blocked', 'WAL blocked', blocked ? badge('warn', 'since ', time(blocked)) : 'no'],
     ['last_checkpoint', 'Last checkpoint', when(store.last_checkpoint)],
     ['database', 'Database', bytes(store.database_bytes)],
     ['disk_free', 'Free disk', store.disk_free_bytes === null ? '–' : bytes(store.disk_free_bytes)],
-    ['newest_event', 'Newest event', when(store.newest_event)],
-  ]);
+    ['newest_event', 'Newest event', when(store.newest_event)]]);
 }
 
 export function mount(container, ctx) {
   let minutes = [];
   let selected = -1;
 
-  const leave = () => select(-1);
-  const chart = svg('svg', { id: 'overview-chart', role: 'img', tabindex: 0, height: HEIGHT + 24, 'aria-label': 'Chart',
-    onpointermove: point, onpointerdown: point, onpointerleave: leave, onkeydown: move, onblur: leave });
+  const $ = stamp(container, 'overview');
+  const [chart, readout, totals, store] = ['chart', 'readout', 'totals', 'store'].map((name) => $(`overview-${name}`));
   const band = svg('rect', { class: 'band', height: HEIGHT, width: `${1 / .6}%` });
-  const readout = h('p', { id: 'overview-readout', class: 'muted', 'aria-live': 'polite' });
-  const legend = h('ul', { class: 'legend' }, KINDS.map(([kind, name]) => h('li', { class: kind }, name)));
-  const data = h('tbody');
-  const names = ['Minute', ...KINDS.map(([, name]) => name)];
-  const table = h('table', { class: 'table', 'aria-label': 'Numbers of each minute' }, heads(names), data);
-  const totals = h('dl', { id: 'overview-totals', class: 'tiles' });
-  const refusals = h('tbody');
-  const store = h('dl', { id: 'overview-store', class: 'kv' });
-  container.append(h('div', { class: 'stack' }, totals, h('section', { class: 'card stack' },
-    h('div', { class: 'spread' }, h('h2', {}, 'The last 60 minutes'), legend), chart, readout,
-    h('details', { id: 'overview-data' }, h('summary', {}, 'Numbers of each minute'),
-      h('div', { class: 'scroll', tabindex: 0 }, table))),
-  h('div', { class: 'columns' }, h('section', { class: 'card stack' }, h('h2', {}, 'Rejections by code and field'),
-    h('table', { id: 'overview-refusals', class: 'table', 'aria-label': 'Rejections' },
-      heads(['Code and field', 'Requests']), refusals)),
-  h('section', { class: 'card stack' }, h('h2', {}, 'Store'), store))));
+  for (const type of ['pointermove', 'pointerdown', 'pointerleave', 'blur']) chart.addEventListener(type, point);
+  chart.addEventListener('keydown', move);
 
   function select(i) {
     selected = i;
-    band.toggleAttribute('hidden', i < 0);
+    band.toggleAttribute('hidden', !minutes[i]);
     band.setAttribute('x', `${i / .6}%`);
     const text = minutes[i] ? `${at(minutes[i])}: ${spoken(minutes[i])}` : HINT;
     if (readout.textContent !== text) readout.textContent = text;
@@ -99,29 +78,31 @@ export function mount(container, ctx) {
 
   function point(event) {
     const { left, width } = chart.getBoundingClientRect();
-    select(Math.min(59, Math.max(0, Math.floor((event.clientX - left) / width * 60))));
+    select(/leave|blur/.test(event.type) ? -1 : Math.floor((event.clientX - left) / width * 60));
   }
 
   function move(event) {
-    const to = MOVES[event.key];
-    if (!to) return;
+    if (!MOVES[event.key]) return;
     event.preventDefault();
-    select(Math.min(59, Math.max(0, to(selected < 0 ? 60 : selected))));
+    select(Math.min(59, Math.max(0, (selected < 0 ? 60 : selected) + MOVES[event.key])));
   }
 
   function show(found) {
     minutes = found.minutes;
     const busiest = minutes.reduce((a, b) => (total(b) > total(a) ? b : a));
+    const top = ceiling(total(busiest));
     const sums = Object.fromEntries(KINDS.map(([kind]) => [kind, minutes.reduce((n, minute) => n + minute[kind], 0)]));
     const most = total(busiest) ? `. Most at ${at(busiest)}: ${spoken(busiest)}` : '';
     chart.setAttribute('aria-label', `The last 60 minutes: ${spoken(sums)}${most}`);
-    chart.replaceChildren(band, ...axes(minutes, ceiling(total(busiest))), ...bars(minutes, ceiling(total(busiest))));
+    chart.replaceChildren(band, ...axes(minutes, top), ...bars(minutes, top));
     select(selected);
-    refill(data, minutes, () => minutes.map((m) => row([at(m), ...KINDS.map(([kind]) => number(m[kind]))])));
+    const cells = (minute) => [at(minute), ...KINDS.map(([kind]) => number(minute[kind]))];
+    refill($('overview-minutes'), minutes, () => minutes.map((minute) => row(cells(minute))));
+    const { count, bytes: size } = found.requests;
     totals.replaceChildren(...facts('data-total', [...KINDS.map(([kind, name]) => [kind, name, number(sums[kind])]),
-      ['recorded', 'Requests kept', number(found.requests.count)],
-      ['bytes', 'Size of their bodies', bytes(found.requests.bytes)]]));
-    refill(refusals, found.refusals, (list) => (list.length ? list.map(refusal) : row(['None', '0'])));
+      ['recorded', 'Requests kept', number(count)], ['bytes', 'Size of their bodies', bytes(size)]]));
+    const refusals = (list) => (list.length ? list.map(refusal) : row(['None', '0']));
+    refill($('overview-refusals').tBodies[0], found.refusals, refusals);
     refill(store, found.store, (state) => (state ? storeFacts(state) : h('div', {}, h('dt', {}, 'Not reported'))));
   }
 
@@ -132,5 +113,5 @@ export function mount(container, ctx) {
     return tr;
   }
 
-  return polling(container, REFRESH, async (signal) => show(await ctx.api.get('api/overview', {}, signal)));
+  return polling(container, async (signal) => show(await ctx.api.get('api/overview', {}, signal)));
 }

@@ -8,8 +8,6 @@ import { Detail } from './request.js';
 export const title = 'Requests';
 export const mount = (container, ctx) => new Requests(container, ctx);
 
-const COLUMNS = { time: 'Time', status: 'Status', route: 'Request', references: 'Reference', events: 'Events',
-  code: 'Code and field', platform: 'Platform', subject: 'Subject', duration: 'Duration' };
 const KEYS = [['j ↓', 'Next request'], ['k ↑', 'Previous request'], ['Enter', 'Open the request'],
   ['Esc', 'Close the request'], ['Home', 'Newest request'], ['/', 'Filter by text'], ['p', 'Pause or resume']];
 const FIRST = 200; // requests at first
@@ -33,14 +31,16 @@ class Requests {
       clear: el('clear-filters'), panels: el('panels'), fresh: el('new-requests'), message: el('list-message') });
     this.#ctx = ctx;
     this.controls = [...this.form.querySelectorAll('[name]')];
-    this.list = new List({ label: 'Requests, newest first', columns: COLUMNS, make: (r) => this.#cells(r),
-      onEnd: () => this.#run('older', () => this.#loadOlder()) });
-    this.fresh.before(this.list.el);
-    this.form.addEventListener('change', ({ target }) => this.#apply(target.matches('input')));
-    this.form.addEventListener('input', ({ target }) => target.matches('input') && this.#later(250, () => this.#apply(true)));
+    this.list = new List(el('list'), (r) => this.#cells(r), () => this.#run('older', () => this.#loadOlder()));
+    const typed = ({ target }) => target.matches('input');
+    this.form.addEventListener('change', (event) => this.#apply(typed(event)));
+    this.form.addEventListener('input', (event) => typed(event) && this.#soon(250, () => this.#apply(true)));
     this.form.addEventListener('keydown', ({ key }) => key === 'Escape' && this.list.el.focus());
     this.toggle.onclick = () => { this.toggle.ariaExpanded = this.form.toggleAttribute('data-open'); };
-    this.clear.onclick = () => this.#clear();
+    this.clear.onclick = () => {
+      ctx.setParams({ id: this.#detail?.id });
+      this.text.focus();
+    };
     this.pause.onclick = () => this.#pause(!ctx.feed.paused);
     this.fresh.onclick = () => this.#top();
     const left = (event) => event.relatedTarget !== this.fresh && this.#release();
@@ -66,7 +66,7 @@ class Requests {
       if (control.value !== value) control.value = value;
       if (control.value !== value) control.add?.(new Option(value, value, true, true)); // another status
     }
-    this.#filters = Object.fromEntries(this.controls.map(({ name }) => [name, params[name]]).filter(([, value]) => value));
+    this.#filters = Object.fromEntries(this.controls.map(({ name }) => [name, params[name]]).filter((f) => f[1]));
     const used = Object.keys(this.#filters).length;
     this.clear.disabled = used === 0;
     this.toggle.textContent = used ? `Filters (${used})` : 'Filters';
@@ -74,7 +74,7 @@ class Requests {
     this.#show(id);
   }
 
-  #later(ms, f) {
+  #soon(ms, f) {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(f, ms);
   }
@@ -82,11 +82,6 @@ class Requests {
   #apply(replace) {
     const values = Object.fromEntries(this.controls.map(({ name, value }) => [name, value]));
     this.#ctx.setParams({ id: this.#detail?.id, ...values }, { replace });
-  }
-
-  #clear() {
-    this.#ctx.setParams({ id: this.#detail?.id });
-    this.text.focus();
   }
 
   #pause(paused) {
@@ -111,7 +106,8 @@ class Requests {
     const queued = this.#queued;
     if (queued.has(name)) return;
     queued.add(name);
-    this.#jobs = this.#jobs.then(() => queued.delete(name) && !signal.aborted && job()).catch((error) => this.#fail(error));
+    const start = () => queued.delete(name) && !signal.aborted && job();
+    this.#jobs = this.#jobs.then(start).catch((error) => this.#fail(error));
   }
 
   async #get(params) {
@@ -163,7 +159,7 @@ class Requests {
     if (error.name === 'AbortError' || error.status === 401) return;
     const gone = error.status === 0;
     this.#failed = true;
-    if (gone || error.status >= 500) this.#later(RETRY * 1000, () => this.#reload());
+    if (gone || error.status >= 500) this.#soon(RETRY * 1000, () => this.#reload());
     if (gone && this.#ctx.feed.state === 'polling') this.#ctx.feed.start();
     if (gone && this.list.items.length) return; // the header shows it
     this.list.set([]);
@@ -175,7 +171,7 @@ class Requests {
     this.fresh.textContent = `${number(this.#held.length)} new`;
     this.list.set(items);
     const none = Object.keys(this.#filters).length
-      ? empty('No request matches the filters', button('Clear the filters', () => this.#clear()))
+      ? empty('No request matches the filters', button('Clear the filters', () => this.clear.click()))
       : empty('No requests yet', h('p', {}, 'Send a request to the endpoint. It appears here within a second.'));
     none.id = 'list-empty';
     this.message.replaceChildren(...(items.length ? [] : [none]));

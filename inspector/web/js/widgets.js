@@ -1,52 +1,50 @@
-// Forms that show the server's errors next to the field they name, lists of facts, local times, polling.
+// Templates, forms that show the server's errors next to the field they name, lists of facts, local times, polling.
 
-import { field, h, notice, select, visible } from './dom.js';
+import { h, notice, visible } from './dom.js';
 
-// input is a labelled control. name is the field's name in the API; other props belong to the control.
-export function input(form, name, label, { options, tag = 'input', ...props } = {}) {
-  const id = `${form}-${name.replaceAll('.', '-')}`;
-  const all = { id, name, 'aria-describedby': `${id}-error`, autocomplete: 'off', spellcheck: 'false', ...props };
-  const box = field(label, options ? select(all, options) : h(tag, all), { 'data-type': props.type });
-  box.append(h('p', { id: `${id}-error`, class: 'field-error', 'data-error': name }));
-  return box;
+// ZONE is the viewer's time zone, in which datetime-local controls are read.
+const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
+
+// stamp fills container with a template, with a place for errors after each control, and returns the finder by id.
+export function stamp(container, name) {
+  container.append(document.getElementById(`${name}-template`).content.cloneNode(true));
+  for (const place of container.querySelectorAll('.zone')) place.textContent = ZONE;
+  for (const control of container.querySelectorAll('[name]')) {
+    const id = `${control.form.getAttribute('id')}-${control.name}-error`;
+    const place = h('p', { id, class: 'field-error', 'data-error': control.name });
+    control.setAttribute('aria-describedby', id);
+    control.closest('.field, .quirk').append(place);
+  }
+  return (id) => container.querySelector(`#${id}`);
 }
-
-export const button = (label, onclick, props) =>
-  h('button', { type: onclick ? 'button' : 'submit', onclick, ...props, class: `btn ${props?.class ?? ''}` }, label);
 
 // showError marks the field that error names and reports whether there is one. Without an error it removes the marks.
 export function showError(form, error) {
-  let found;
-  for (const place of form.querySelectorAll('[data-error]')) {
-    const control = form.elements[place.dataset.error];
+  const places = [...form.querySelectorAll('[data-error]')];
+  for (const place of places) {
     const isNamed = error?.field === place.dataset.error;
-    if (isNamed) found = control;
     place.textContent = isNamed ? visible(error.message) : '';
-    control.setAttribute('aria-invalid', isNamed);
+    form.elements[place.dataset.error].setAttribute('aria-invalid', isNamed);
   }
-  if (found) form.dataset.open = '';
-  found?.focus();
-  return !!found;
+  if (!places.some((place) => place.textContent)) return false;
+  form.dataset.open = '';
+  form.querySelector('[aria-invalid=true]').focus();
+  return true;
 }
 
 // facts is a list of [key, name, value]. The attribute holds the key.
 export const facts = (attribute, list) => list.map(([key, name, value]) =>
   h('div', {}, h('dt', {}, name), h('dd', { [attribute]: key }, value)));
 
-const shown = new WeakMap();
-
 // refill fills el with build(value) unless it shows that value; the focus stays on the element with its id.
 export function refill(el, value, build) {
-  const key = JSON.stringify(value) ?? '';
-  if (shown.get(el) === key) return;
-  shown.set(el, key);
+  const key = JSON.stringify(value) ?? 'none';
+  if (el.shown === key) return;
+  el.shown = key;
   const focused = el.contains(document.activeElement) && document.activeElement.id;
   el.replaceChildren(...[build(value)].flat());
   if (focused) document.getElementById(focused)?.focus();
 }
-
-// ZONE is the viewer's time zone, in which datetime-local controls are read.
-export const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
 // withOffset turns a local time such as 2026-11-30T14:05 into RFC 3339 with the zone's offset at that time.
 export function withOffset(local) {
@@ -64,16 +62,13 @@ export function toLocal(text) {
 // isIgnored reports whether the shell shows the error, or nobody has to see it.
 export const isIgnored = (error) => error?.name === 'AbortError' || error?.status === 401;
 
-// polling calls load(signal) every few seconds while the page is visible, and shows errors at the top of container.
-export function polling(container, milliseconds, load) {
+// polling calls load(signal) every 4 seconds while the page is visible, and shows errors at the top of container.
+export function polling(container, load) {
   let timer;
   let abort = new AbortController();
   const failure = h('div', { class: 'failure' });
   container.prepend(failure);
-  function stop() {
-    clearTimeout(timer);
-    abort.abort();
-  }
+  const stop = () => { clearTimeout(timer); abort.abort(); };
   async function update() {
     stop();
     if (document.hidden) return;
@@ -81,7 +76,7 @@ export function polling(container, milliseconds, load) {
     const error = await load(signal).catch((thrown) => thrown);
     if (signal.aborted || isIgnored(error)) return;
     refill(failure, error?.message, (text) => (text ? notice('error', text) : []));
-    timer = setTimeout(update, milliseconds);
+    timer = setTimeout(update, 4000);
   }
   document.addEventListener('visibilitychange', update);
   return { update, unmount() { stop(); document.removeEventListener('visibilitychange', update); } };
