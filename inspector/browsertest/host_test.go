@@ -22,7 +22,7 @@ import (
 const (
 	adaKey   = "key-of-ada-0123456789" // platforms default and acme
 	bobKey   = "key-of-bob-0123456789" // platform acme
-	writeKey = "key-of-job-0123456789" // may only ingest
+	jobKey   = "key-of-job-0123456789" // may only ingest
 	prefix   = "/tools/charges/"       // of the page
 	endpoint = "/billing/v1/ingest/charge-data"
 )
@@ -30,7 +30,7 @@ const (
 var testKeys = []chargeingest.Key{
 	{Secret: adaKey, Subject: "ada", Platforms: []string{"default", "acme"}, Permissions: []chargeingest.Permission{chargeingest.PermissionIngest, chargeingest.PermissionView}},
 	{Secret: bobKey, Subject: "bob", Platforms: []string{"acme"}, Permissions: []chargeingest.Permission{chargeingest.PermissionIngest, chargeingest.PermissionView}},
-	{Secret: writeKey, Subject: "job", Platforms: []string{"default"}, Permissions: []chargeingest.Permission{chargeingest.PermissionIngest}},
+	{Secret: jobKey, Subject: "job", Platforms: []string{"default"}, Permissions: []chargeingest.Permission{chargeingest.PermissionIngest}},
 }
 
 // host is a server with the endpoint below /billing and the inspector below prefix.
@@ -45,9 +45,14 @@ type host struct {
 
 func startHost(t *testing.T, change ...func(*inspector.Config)) *host {
 	t.Helper()
+	return startHostWith(t, memstore.New(), change...)
+}
+
+func startHostWith(t *testing.T, store *memstore.Store, change ...func(*inspector.Config)) *host {
+	t.Helper()
 	keys, err := chargeingest.NewKeys(testKeys...)
 	require.NoError(t, err)
-	h := &host{t: t, keys: keys, store: memstore.New()}
+	h := &host{t: t, keys: keys, store: store}
 	h.serve("127.0.0.1:0", change...)
 	t.Cleanup(func() { _ = h.server.Close() })
 	return h
@@ -126,6 +131,10 @@ func amount(quantity, currency string) string {
 }
 
 func batch(events ...string) string { return `{"charge_datas":[` + strings.Join(events, ",") + `]}` }
+
+func anyone(*http.Request, chargeingest.Permission) (chargeingest.Principal, error) {
+	return chargeingest.Principal{Subject: "host user", Platforms: []string{"default"}}, nil
+}
 
 // shutdown ends open streams, and fails if they do not end.
 func (h *host) shutdown() {

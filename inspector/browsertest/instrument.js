@@ -19,6 +19,15 @@
   });
   observe('longtask', (e) => t.longTasks.push(Math.round(e.duration)));
 
+  // Tests run in parallel and share the clipboard, so keep what this page copied.
+  if (navigator.clipboard) {
+    const write = navigator.clipboard.writeText.bind(navigator.clipboard);
+    navigator.clipboard.writeText = async (text) => {
+      await write(text);
+      t.copied = text;
+    };
+  }
+
   t.visible = (el) => el.checkVisibility({ opacityProperty: true, visibilityProperty: true }) &&
     el.getClientRects().length > 0;
   const clean = (s) => s.replace(/\s+/g, ' ').trim();

@@ -209,3 +209,5 @@ func (p *page) press(keys string) {
 }
 
 func (p *page) location() string { return evaluate[string](p, `location.href`) }
+
+var reload = chromedp.Reload()

@@ -1,0 +1,86 @@
+package browsertest
+
+import (
+	"fmt"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/require"
+)
+
+// TestTenThousandRequests scrolls through a full log while requests arrive.
+func TestTenThousandRequests(t *testing.T) {
+	t.Parallel()
+	inViews(t, func(t *testing.T, v view) {
+		const requests = 10_000
+		h := startHost(t)
+		var senders sync.WaitGroup
+		for s := range 8 {
+			senders.Go(func() {
+				for i := range requests / 8 {
+					body := event(fmt.Sprintf("order-%d-%d", s, i), "cust_1")
+					if i%10 == 0 {
+						body = event(fmt.Sprintf("order-%d-%d", s, i), "cust_1", `"value":{"number":1}`)
+					}
+					h.post(body)
+				}
+			})
+		}
+		senders.Wait()
+		p := open(t, v, h.link(adaKey))
+		p.see(".row", "order-")
+		p.wait(live)
+		p.away()
+		evaluate[bool](p, `(__t.longTasks.length = 0, true)`)
+		// Scroll with the wheel to the oldest request.
+		steps := evaluate[struct{ Rows, Frames, Elements int }](p, `(async () => {
+			const list = document.querySelector('#list');
+			let frames = 0, elements = 0, still = 0, last = -1, rows = new Set();
+			while (still < 150) {
+				list.scrollTop += list.clientHeight * 0.8;
+				window.scrollBy(0, 1);
+				await new Promise(requestAnimationFrame);
+				frames++;
+				still = list.scrollTop === last ? still + 1 : 0;
+				last = list.scrollTop;
+				elements = Math.max(elements, document.querySelectorAll('*').length);
+				for (const row of document.querySelectorAll('#list .row')) rows.add(row.dataset.id);
+			}
+			return { Rows: rows.size, Frames: frames, Elements: elements };
+		})()`)
+		t.Logf("%d requests seen in %d frames, at most %d elements, long tasks %v ms", steps.Rows, steps.Frames, steps.Elements, evaluate[[]int](p, `__t.longTasks`))
+		require.GreaterOrEqual(t, steps.Rows, requests*95/100)
+		require.Less(t, steps.Elements, 3000)
+
+		evaluate[bool](p, `(document.querySelector('#list').scrollTop = 0, __t.longTasks.length = 0, __t.cls = 0, __t.shifts.length = 0, true)`)
+		for i := range 200 {
+			h.ingest(201, event(fmt.Sprintf("late-%d", i), "cust_1"))
+		}
+		p.see(".row", "late-199")
+		t.Logf("200 more: long tasks %v ms, layout shift %v", evaluate[[]int](p, `__t.longTasks`), evaluate[float64](p, `__t.cls`))
+		require.Less(t, evaluate[float64](p, `__t.cls`), 0.01, "%v", evaluate[[]string](p, `__t.shifts`))
+		require.Less(t, evaluate[int](p, `document.querySelectorAll('*').length`), 3000)
+
+		p.filter("status", "4xx")
+		p.see(".row[data-status='400']", "")
+		p.seeNot(".row[data-status='201']", "")
+		require.Less(t, evaluate[int](p, `document.querySelectorAll('*').length`), 3000)
+		p.do(chromedp.Reload())
+		p.see(".row[data-status='400']", "")
+	})
+}
+
+// post sends an event without a connection of its own.
+func (h *host) post(body string) {
+	r := httptest.NewRequest("POST", endpoint, strings.NewReader(body))
+	r.Header.Set("X-Api-Key", adaKey)
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	h.server.Handler.ServeHTTP(w, r)
+	if w.Code != 201 && w.Code != 400 {
+		h.t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
