@@ -3,6 +3,7 @@ package chargetest
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -15,52 +16,71 @@ import (
 // reference of want and the same content. Ids and a nil Timestamp in want are ignored.
 func (s *Server) AssertEvent(t TB, want chargeingest.ChargeEvent) bool {
 	t.Helper()
-	if want.Reference == nil || *want.Reference == "" {
-		s.report(t, "AssertEvent needs an event with a reference")
-		return false
-	}
-	q := &search{matchers: []EventMatcher{Reference(*want.Reference)}}
-	if !s.refreshed(t, q) {
-		return false
-	}
-	if len(q.found) != 1 {
-		s.reportWithState(t, q.matchers, "%s: %d stored, want 1", q.matchers[0], len(q.found))
-		return false
-	}
-	difference, err := diff(want, q.found[0].ChargeEvent)
-	if err != nil {
-		s.report(t, "AssertEvent: %v", err)
-		return false
-	}
-	if difference != "" {
-		s.report(t, "%s is stored with different content (- want, + stored):\n%s", q.matchers[0], difference)
-		return false
-	}
-	return true
+	return s.reportProblem(t, func() (string, error) { return s.checkEvent(want) })
 }
 
 // AssertCount fails the test and returns false unless all matchers select n stored events.
 func (s *Server) AssertCount(t TB, n int, matchers ...EventMatcher) bool {
 	t.Helper()
-	q := &search{matchers: matchers}
-	if !s.refreshed(t, q) {
-		return false
-	}
-	if len(q.found) != n {
-		s.reportWithState(t, matchers, "%s: %d stored, want %d", matcherNames(matchers), len(q.found), n)
-		return false
-	}
-	return true
+	return s.reportProblem(t, func() (string, error) { return s.checkCount(n, matchers) })
 }
 
 // AssertNoRejections fails the test and returns false if the endpoint rejected a request.
 func (s *Server) AssertNoRejections(t TB) bool {
 	t.Helper()
+	return s.reportProblem(t, s.checkNoRejections)
+}
+
+func (s *Server) reportProblem(t TB, check func() (problem string, err error)) bool {
+	t.Helper()
+	problem, err := check()
+	if err != nil {
+		problem = err.Error()
+	}
+	if problem != "" {
+		s.report(t, "%s", problem)
+	}
+	return problem == ""
+}
+
+func (s *Server) checkEvent(want chargeingest.ChargeEvent) (problem string, err error) {
+	if want.Reference == nil || *want.Reference == "" {
+		return "", errors.New("AssertEvent needs an event with a reference")
+	}
+	q := &search{matchers: []EventMatcher{Reference(*want.Reference)}}
+	if err := s.refresh(q); err != nil {
+		return "", err
+	}
+	if len(q.found) != 1 {
+		return s.withState(q.matchers, "%s: %d stored, want 1", q.matchers[0], len(q.found)), nil
+	}
+	difference, err := diff(want, q.found[0].ChargeEvent)
+	if err != nil {
+		return "", fmt.Errorf("AssertEvent: %w", err)
+	}
+	if difference != "" {
+		return fmt.Sprintf("%s is stored with different content (- want, + stored):\n%s", q.matchers[0], difference), nil
+	}
+	return "", nil
+}
+
+func (s *Server) checkCount(n int, matchers []EventMatcher) (problem string, err error) {
+	q := &search{matchers: matchers}
+	if err := s.refresh(q); err != nil {
+		return "", err
+	}
+	if len(q.found) != n {
+		return s.withState(matchers, "%s: %d stored, want %d", matcherNames(matchers), len(q.found), n), nil
+	}
+	return "", nil
+}
+
+func (s *Server) checkNoRejections() (problem string, err error) {
 	rejected := s.rejections()
 	if len(rejected) > 0 {
-		s.report(t, "rejected requests: %d\n%s", len(rejected), strings.Join(rejected, "\n"))
+		problem = fmt.Sprintf("rejected requests: %d\n%s", len(rejected), strings.Join(rejected, "\n"))
 	}
-	return len(rejected) == 0
+	return problem, nil
 }
 
 func (s *Server) rejections() []string {

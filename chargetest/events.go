@@ -74,23 +74,30 @@ func (s *Server) SeedOn(t TB, platform string, events ...chargeingest.ChargeEven
 		failNow(t)
 		return nil
 	}
+	stored, err := s.seed(platform, events)
+	if err != nil {
+		s.report(t, "Seed: %v", err)
+		failNow(t)
+	}
+	return stored
+}
+
+func (s *Server) seed(platform string, events []chargeingest.ChargeEvent) ([]Event, error) {
 	s.mu.Lock()
 	handler := s.handler
 	s.mu.Unlock()
 	if handler == nil {
-		return nil // the test has failed already
+		return nil, nil // the test has failed already
 	}
 	result, err := handler.Ingest(context.Background(), chargeingest.IngestRequest{Platform: platform, Events: events})
 	if err != nil {
-		s.report(t, "Seed: %v", err)
-		failNow(t)
-		return nil
+		return nil, err
 	}
 	stored := make([]Event, len(result.Events))
 	for i := range result.Events {
 		stored[i] = Event{ChargeEvent: result.Events[i], Platform: platform}
 	}
-	return stored
+	return stored, nil
 }
 
 // Sample returns a valid event. An empty reference means none.

@@ -98,6 +98,10 @@ const maxShown = 50
 
 func (s *Server) reportWithState(t TB, matchers []EventMatcher, format string, args ...any) {
 	t.Helper()
+	s.report(t, "%s", s.withState(matchers, format, args...))
+}
+
+func (s *Server) withState(matchers []EventMatcher, format string, args ...any) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, format+"\n", args...)
 	for _, m := range matchers {
@@ -105,7 +109,7 @@ func (s *Server) reportWithState(t TB, matchers []EventMatcher, format string, a
 	}
 	stored := new(search)
 	err := s.refresh(stored)
-	s.report(t, "%s%s", &b, s.dump(stored, err, maxShown))
+	return b.String() + s.dump(stored, err, maxShown)
 }
 
 func (s *Server) logLine(line string) {

@@ -1,6 +1,7 @@
 package chargetest
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -11,6 +12,8 @@ import (
 // Rule is an injected fault.
 type Rule struct {
 	server   *Server
+	id       int
+	form     map[string]any // of a rule of the control API
 	name     string
 	matchers []Matcher
 
@@ -28,41 +31,57 @@ type Rule struct {
 // are logged at the end.
 func (s *Server) FailNext(n int, f Fault, matchers ...Matcher) *Rule {
 	s.t.Helper()
+	return s.inject(failNext(n, f, matchers))
+}
+
+func failNext(n int, f Fault, matchers []Matcher) (*Rule, error) {
 	r := &Rule{name: fmt.Sprintf("FailNext(%d, %s)", n, f), matchers: matchers, limit: n, decide: func(time.Time) (Fault, bool) {
 		return f, true
 	}}
-	return s.addRule(r, f.check(), n > 0, "n must be 1 or more")
+	return r, r.check(f.check(), n > 0, "n must be 1 or more")
 }
 
 // FailFor injects a fault into all selected requests until the server's clock has advanced by
 // d. The Retry-After of a [Status] is the remaining time.
 func (s *Server) FailFor(d time.Duration, f Fault, matchers ...Matcher) *Rule {
 	s.t.Helper()
-	end := s.Now().Add(d)
+	return s.inject(failUntil(s.Now(), d, f, matchers))
+}
+
+func failUntil(now time.Time, d time.Duration, f Fault, matchers []Matcher) (*Rule, error) {
+	end := now.Add(d)
 	r := &Rule{name: fmt.Sprintf("FailFor(%s, %s)", d, f), matchers: matchers, end: end, decide: func(now time.Time) (Fault, bool) {
 		if f.retryAfter > 0 {
 			return f.RetryAfter(end.Sub(now)), true
 		}
 		return f, true
 	}}
-	return s.addRule(r, f.check(), d > 0, "d must be longer than 0")
+	return r, r.check(f.check(), d > 0, "d must be longer than 0")
 }
 
 // FailSometimes injects a fault into selected requests with probability p, reproducibly for
 // each seed.
 func (s *Server) FailSometimes(p float64, seed uint64, f Fault, matchers ...Matcher) *Rule {
 	s.t.Helper()
+	return s.inject(failSometimes(p, seed, f, matchers))
+}
+
+func failSometimes(p float64, seed uint64, f Fault, matchers []Matcher) (*Rule, error) {
 	random := rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // reproducible by design
 	r := &Rule{name: fmt.Sprintf("FailSometimes(%g, %d, %s)", p, seed, f), matchers: matchers, decide: func(time.Time) (Fault, bool) {
 		return f, random.Float64() < p
 	}}
-	return s.addRule(r, f.check(), p >= 0 && p <= 1, "p must be from 0 to 1")
+	return r, r.check(f.check(), p >= 0 && p <= 1, "p must be from 0 to 1")
 }
 
 // Quota limits selected requests to n per window of the server's clock. The response to others
 // is 429 with a Retry-After. The first window starts with the first request.
 func (s *Server) Quota(n int, window time.Duration, matchers ...Matcher) *Rule {
 	s.t.Helper()
+	return s.inject(quota(n, window, matchers))
+}
+
+func quota(n int, window time.Duration, matchers []Matcher) (*Rule, error) {
 	var end time.Time
 	var used int
 	exceeded := Status(429).Message(fmt.Sprintf("the quota is %s per %s", countOf(n, "request"), window))
@@ -76,28 +95,38 @@ func (s *Server) Quota(n int, window time.Duration, matchers ...Matcher) *Rule {
 		}
 		return exceeded.RetryAfter(end.Sub(now)), true
 	}}
-	return s.addRule(r, nil, n >= 0 && window > 0, "n must be 0 or more and the window longer than 0")
+	return r, r.check(nil, n >= 0 && window > 0, "n must be 0 or more and the window longer than 0")
 }
 
-func (s *Server) addRule(r *Rule, err error, valid bool, requirement string) *Rule {
-	s.t.Helper()
-	r.server = s
+func (r *Rule) check(err error, valid bool, requirement string) error {
 	for _, m := range r.matchers {
 		if n, ok := m.(nth); ok && (n < 1 || r.limit > 1) {
 			valid, requirement = false, "Nth must be 1 or more, and FailNext with Nth needs n = 1"
 		}
 	}
-	switch {
-	case err != nil:
-		s.errorf("%s: %v", r.name, err)
-	case !valid:
-		s.errorf("%s: %s", r.name, requirement)
-	default:
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.rules = append(s.rules, r)
+	if err == nil && !valid {
+		err = errors.New(requirement)
 	}
+	return err
+}
+
+func (s *Server) inject(r *Rule, err error) *Rule {
+	s.t.Helper()
+	r.server = s
+	if err != nil {
+		s.errorf("%s: %v", r.name, err)
+		return r
+	}
+	s.addRule(r)
 	return r
+}
+
+func (s *Server) addRule(r *Rule) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lastRule++
+	r.server, r.id = s, s.lastRule
+	s.rules = append(s.rules, r)
 }
 
 // Hits returns how often the fault was injected.

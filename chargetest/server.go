@@ -73,8 +73,11 @@ type Server struct {
 	clockStart time.Time // time of New or Reset
 	advanced   time.Duration
 	handler    *chargeingest.Handler
+	authorizer chargeingest.Authorizer
 	store      *indexedStore
 	rules      []*Rule
+	lastRule   int
+	samples    int
 	journal    []*Request
 	rejected   []*Request
 	lastID     int
@@ -147,6 +150,9 @@ func (s *Server) makeHandler(store *indexedStore) (*chargeingest.Handler, error)
 		s.options.Configure(&cfg)
 	}
 	cfg.Store, cfg.Now, cfg.RequestID = store, s.Now, s.newRequestID
+	s.mu.Lock()
+	s.authorizer = cfg.Authorizer
+	s.mu.Unlock()
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.NewTextHandler(logWriter{s}, &slog.HandlerOptions{Level: slog.LevelError}))
 	}

@@ -2,6 +2,7 @@ package chargetest
 
 import (
 	"cmp"
+	"errors"
 	"time"
 )
 
@@ -23,17 +24,14 @@ func (s *Server) WaitEvents(t TB, n int, matchers ...EventMatcher) []Event {
 
 func (s *Server) waitEvents(t TB, n int, matchers []EventMatcher) *search {
 	t.Helper()
-	q, readable := &search{matchers: matchers}, true
-	stored := func() bool {
-		t.Helper()
-		readable = s.refreshed(t, q)
-		return !readable || len(q.found) >= n
-	}
-	if !s.await(t, stored) {
+	q := &search{matchers: matchers}
+	var err error
+	if !s.await(t, func() bool { err = s.refresh(q); return err != nil || len(q.found) >= n }) {
 		s.reportWithState(t, matchers, "%s: %d stored, waited for %d", matcherNames(matchers), len(q.found), n)
 		failNow(t)
 	}
-	if !readable {
+	if err != nil {
+		s.report(t, "%v", err)
 		failNow(t)
 	}
 	return q
@@ -73,35 +71,45 @@ func (s *Server) waitRequests(t TB, n int) {
 	}
 }
 
-// await calls done after every change. If it returns false, the caller fails the test.
+// await returns false if the caller must fail the test.
 func (s *Server) await(t TB, done func() bool) bool {
 	t.Helper()
 	if s.wrongBubble(t) {
 		failNow(t)
 		return true
 	}
-	ended := s.tests.ending(t)
-	timeout := time.NewTimer(s.waitTimeout(t))
+	err := s.awaitChange(s.tests.ending(t), s.waitTimeout(t), done)
+	return err == nil || errors.Is(err, errWaitEnded)
+}
+
+var (
+	errWaitEnded   = errors.New("the caller has ended")
+	errWaitTimeout = errors.New("timeout")
+)
+
+// awaitChange calls done after every change until it returns true.
+func (s *Server) awaitChange(ended <-chan struct{}, d time.Duration, done func() bool) error {
+	timeout := time.NewTimer(d)
 	defer timeout.Stop()
 	for {
 		s.mu.Lock()
 		changed := s.changed
 		s.mu.Unlock()
 		if done() {
-			return true
+			return nil
 		}
 		select {
 		case <-changed:
 		case <-ended:
-			return true
+			return errWaitEnded
 		case <-timeout.C:
-			return false
+			return errWaitTimeout
 		case <-s.closing:
 			select {
 			case <-ended:
-				return true
+				return errWaitEnded
 			default:
-				return false
+				return errClosed
 			}
 		}
 	}

@@ -3,10 +3,13 @@
 package inspector
 
 import (
+	"errors"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/panics"
 )
 
 // Config configures an [Inspector]. Reader and Authorizer are required. The zero value of
@@ -23,7 +26,7 @@ type Config struct {
 	Stats chargeingest.StatsReporter
 
 	// MaxRequests and MaxBytes limit the recorded requests in memory; the oldest ones of
-	// the platform with most bytes are dropped first. Defaults: 10,000 and 32 MiB.
+	// the platform with most of them are dropped first. Defaults: 10,000 and 32 MiB.
 	MaxRequests int
 	MaxBytes    int64
 
@@ -45,13 +48,57 @@ type Config struct {
 	Now func() time.Time
 }
 
+func (c Config) withDefaults() (Config, error) {
+	switch {
+	case c.Reader == nil:
+		return c, errors.New("inspector: Config.Reader is required")
+	case c.Authorizer == nil:
+		return c, errors.New("inspector: Config.Authorizer is required")
+	case c.MaxRequests < 0:
+		return c, errors.New("inspector: Config.MaxRequests is negative")
+	case c.MaxBytes < 0:
+		return c, errors.New("inspector: Config.MaxBytes is negative")
+	case c.MaxBodyBytes < 0:
+		return c, errors.New("inspector: Config.MaxBodyBytes is negative")
+	case c.MaxStreams < 0:
+		return c, errors.New("inspector: Config.MaxStreams is negative")
+	}
+	if c.MaxRequests == 0 {
+		c.MaxRequests = 10_000
+	}
+	if c.MaxBytes == 0 {
+		c.MaxBytes = 32 << 20
+	}
+	if c.MaxBodyBytes == 0 {
+		c.MaxBodyBytes = 256 << 10
+	}
+	if c.MaxStreams == 0 {
+		c.MaxStreams = 64
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c, nil
+}
+
 // Inspector records requests and serves the page.
 type Inspector struct {
 	cfg      Config
 	requests *requestLog
+	pool     bufferPool
+	held     atomic.Int64 // bytes of bodies and responses in progress
 }
 
 // New returns an inspector. The error names an invalid field of cfg.
 func New(cfg Config) (*Inspector, error) {
-	return &Inspector{cfg: cfg, requests: new(requestLog)}, nil
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	return &Inspector{cfg: cfg, requests: &requestLog{maxRequests: cfg.MaxRequests, maxBytes: cfg.MaxBytes}}, nil
+}
+
+func (i *Inspector) now() (t time.Time) {
+	panics.Ignore(func() { t = i.cfg.Now() })
+	return t
 }

@@ -1,54 +1,190 @@
 package inspector
 
 import (
+	"cmp"
+	"container/heap"
 	"slices"
 	"sync"
 	"time"
 )
 
-// requestLog keeps the latest records of all platforms within the limits of Config.
+// requestLog keeps the latest records of all platforms within limits. A limit of 0 does not
+// apply.
 type requestLog struct {
-	mu      sync.Mutex
-	records []*record // in order of arrival
-	changed chan struct{}
+	maxRequests int
+	maxBytes    int64
+
+	mu        sync.Mutex
+	lastID    int64
+	count     int
+	bytes     int64
+	platforms map[string]*platformLog
+	queue     dropQueue // the platforms with records
+	waiting   map[scope]chan struct{}
+	counters  counters
+}
+
+// platformLog has the records of one platform, in order of their ids.
+type platformLog struct {
+	name    string
+	records []*record
+	weight  int64
+	index   int // in the dropQueue
 }
 
 // add assigns the id.
 func (l *requestLog) add(r *record) {
+	ended := r.time.Add(r.duration)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	r.id = r.time.UnixMicro()
-	if n := len(l.records); n > 0 {
-		r.id = max(r.id, l.records[n-1].id+1)
+	l.lastID = nextID(l.lastID, r.time)
+	r.id = l.lastID
+	l.counters.add(r, ended)
+	if l.maxBytes == 0 || r.size <= l.maxBytes {
+		l.append(r)
 	}
-	l.records = append(l.records, r)
-	if l.changed != nil {
-		close(l.changed)
-		l.changed = nil
+	for l.maxRequests > 0 && l.count > l.maxRequests || l.maxBytes > 0 && l.bytes > l.maxBytes {
+		l.dropOne()
 	}
+	l.notify(r.stats.Platform)
+}
+
+// nextID does not depend on the clock alone, which can stand still, go back, or be set to a
+// year whose microseconds a JavaScript number does not hold.
+func nextID(last int64, t time.Time) int64 {
+	const maxTime = 1 << 52
+	if id := t.UnixMicro(); id > last && id < maxTime {
+		return id
+	}
+	return last + 1
+}
+
+func (l *requestLog) append(r *record) {
+	p := l.platforms[r.stats.Platform]
+	if p == nil {
+		if l.platforms == nil {
+			l.platforms = make(map[string]*platformLog)
+		}
+		p = &platformLog{name: r.stats.Platform}
+		l.platforms[p.name] = p
+	}
+	r.stats.Platform = p.name // one copy for all records
+	p.records = append(p.records, r)
+	p.weight += l.weight(r)
+	l.count++
+	l.bytes += r.size
+	if len(p.records) == 1 {
+		heap.Push(&l.queue, p)
+	} else {
+		heap.Fix(&l.queue, p.index)
+	}
+}
+
+// weight adds up the shares of both limits.
+func (l *requestLog) weight(r *record) int64 {
+	return r.size + l.maxBytes/int64(max(1, l.maxRequests))
+}
+
+func (l *requestLog) dropOne() {
+	p := l.queue[0]
+	r := p.records[0]
+	p.records[0] = nil
+	p.records = p.records[1:]
+	p.weight -= l.weight(r)
+	l.count--
+	l.bytes -= r.size
+	if len(p.records) == 0 {
+		heap.Pop(&l.queue)
+		delete(l.platforms, p.name)
+	} else {
+		heap.Fix(&l.queue, 0)
+	}
+}
+
+// dropQueue is a heap. Its first platform loses the next record: the one with the greatest
+// weight, or, if all have one record, the one whose record is oldest.
+type dropQueue []*platformLog
+
+func (q dropQueue) Len() int { return len(q) }
+
+func (q dropQueue) Less(i, j int) bool {
+	a, b := q[i], q[j]
+	last := len(a.records) == 1
+	if last != (len(b.records) == 1) {
+		return !last
+	}
+	if !last && a.weight != b.weight {
+		return a.weight > b.weight
+	}
+	return a.records[0].id < b.records[0].id
+}
+
+func (q dropQueue) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].index, q[j].index = i, j
+}
+
+func (q *dropQueue) Push(x any) {
+	p := x.(*platformLog)
+	p.index = len(*q)
+	*q = append(*q, p)
+}
+
+func (q *dropQueue) Pop() any {
+	last := len(*q) - 1
+	p := (*q)[last]
+	(*q)[last] = nil
+	*q = (*q)[:last]
+	return p
 }
 
 // list returns records with after < id < before, newest first. A bound of 0 does not apply.
 func (l *requestLog) list(s scope, after, before int64) []*record {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var found []*record
-	for _, r := range slices.Backward(l.records) {
-		if r.id > after && (before == 0 || r.id < before) && s.includes(r) {
-			found = append(found, r)
+	own, other := l.between(s.platform, after, before), []*record(nil)
+	if s.unidentified && s.platform != "" {
+		other = l.between("", after, before)
+	}
+	found := make([]*record, 0, len(own)+len(other))
+	for len(own)+len(other) > 0 {
+		from := &own
+		if len(own) == 0 || len(other) > 0 && other[len(other)-1].id > own[len(own)-1].id {
+			from = &other
 		}
+		last := len(*from) - 1
+		found = append(found, (*from)[last])
+		*from = (*from)[:last]
 	}
 	return found
 }
 
-func (s scope) includes(r *record) bool {
-	return r.stats.Platform == s.platform || s.unidentified && r.stats.Platform == ""
+func (l *requestLog) between(platform string, after, before int64) []*record {
+	p := l.platforms[platform]
+	if p == nil {
+		return nil
+	}
+	records := p.records[searchID(p.records, after+1):]
+	if before > 0 {
+		records = records[:searchID(records, before)]
+	}
+	return records
+}
+
+// searchID returns the index of the first record with the id or a greater one.
+func searchID(records []*record, id int64) int {
+	i, _ := slices.BinarySearchFunc(records, id, func(r *record, id int64) int { return cmp.Compare(r.id, id) })
+	return i
 }
 
 // get returns nil if there is no such record.
 func (l *requestLog) get(s scope, id int64) *record {
-	for _, r := range l.list(s, id-1, id+1) {
-		return r
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, platform := range s.platforms() {
+		if found := l.between(platform, id-1, 0); len(found) > 0 && found[0].id == id {
+			return found[0]
+		}
 	}
 	return nil
 }
@@ -56,33 +192,50 @@ func (l *requestLog) get(s scope, id int64) *record {
 // newest returns the id of the newest record in the scope, or 0, and a channel that is
 // closed when the scope gets another one.
 func (l *requestLog) newest(s scope) (id int64, changed <-chan struct{}) {
-	if list := l.list(s, 0, 0); len(list) > 0 {
-		id = list[0].id
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.changed == nil {
-		l.changed = make(chan struct{})
+	for _, platform := range s.platforms() {
+		if p := l.platforms[platform]; p != nil {
+			id = max(id, p.records[len(p.records)-1].id)
+		}
 	}
-	return id, l.changed
+	wait, ok := l.waiting[s]
+	if !ok {
+		if l.waiting == nil {
+			l.waiting = make(map[scope]chan struct{})
+		}
+		wait = make(chan struct{})
+		l.waiting[s] = wait
+	}
+	return id, wait
 }
 
-// minute counts the requests that ended in one minute.
-type minute struct {
-	start    time.Time
-	accepted int // new events
-	replayed int // events
-	rejected int // requests
+func (l *requestLog) notify(platform string) {
+	for s, changed := range l.waiting {
+		if slices.Contains(s.platforms(), platform) {
+			close(changed)
+			delete(l.waiting, s)
+		}
+	}
 }
 
-// refusal counts responses with an error.
-type refusal struct {
-	code, field string // without the index of a batch: charge_datas.*.value.number
-	count       int
+// scope selects the records that a viewer may see.
+type scope struct {
+	platform     string
+	unidentified bool // in addition
+}
+
+func (s scope) platforms() []string {
+	if s.unidentified && s.platform != "" {
+		return []string{s.platform, ""}
+	}
+	return []string{s.platform}
 }
 
 // activity returns the last 60 minutes up to now, oldest first, and the refusals within
 // them, most frequent first.
 func (l *requestLog) activity(s scope, now time.Time) ([]minute, []refusal) {
-	return nil, nil
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.counters.activity(s, now)
 }

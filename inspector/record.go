@@ -9,6 +9,7 @@ import (
 // record is a request with its response. It does not change once it is in the log.
 type record struct {
 	id       int64 // Unix time in microseconds, raised so that ids strictly increase
+	size     int64 // in memory
 	time     time.Time
 	duration time.Duration
 
@@ -33,8 +34,20 @@ type record struct {
 
 type headerField struct{ name, value string }
 
-// scope selects the records that a viewer may see.
-type scope struct {
-	platform     string
-	unidentified bool // in addition
+// keepBodies copies body and response from buffers.
+func (r *record) keepBodies() {
+	if len(r.body)+len(r.response) == 0 {
+		r.body, r.response = nil, nil
+		return
+	}
+	n := len(r.body)
+	text := append(append(make([]byte, 0, n+len(r.response)), r.body...), r.response...)
+	r.body, r.response = text[:n:n], text[n:]
+}
+
+// memory is without the texts.
+func (r *record) memory() int64 {
+	const structBytes, fieldBytes, violationBytes = 512 + 64, 32, 48
+	return structBytes + int64(len(r.body)+len(r.response)) +
+		int64(len(r.header)+len(r.responseHeader))*fieldBytes + int64(len(r.stats.Violations))*violationBytes
 }

@@ -1,0 +1,254 @@
+package chargetest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+
+	"example.com/chargeingest"
+)
+
+const (
+	defaultPage = 100
+	maxPage     = 1000
+)
+
+type eventsPage struct {
+	Events []json.RawMessage `json:"events"`
+	Count  int               `json:"count"` // of all selected events
+	More   bool              `json:"more"`
+}
+
+func (s *Server) listEvents(c *controlCall) (any, error) {
+	q := &search{matchers: c.eventMatchers()}
+	after, _ := c.text("after")
+	limit := c.limit()
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	if err := s.refresh(q); err != nil {
+		return nil, err
+	}
+	first := sort.Search(len(q.found), func(i int) bool { return q.found[i].ID > after })
+	return newEventsPage(q.found[first:], len(q.found), limit)
+}
+
+func (f *fields) limit() int {
+	if n, ok := f.whole("limit", 1, maxPage); ok {
+		return n
+	}
+	return defaultPage
+}
+
+func newEventsPage(events []*Event, count, limit int) (eventsPage, error) {
+	page, err := encodePage(events, limit, encodeEvent)
+	return eventsPage{Events: page, Count: count, More: len(page) < len(events)}, err
+}
+
+func encodeEvent(e *Event) ([]byte, error) {
+	text, err := e.MarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	platform, err := json.Marshal(e.Platform)
+	return slices.Concat([]byte(`{"platform":`), platform, []byte(","), text[1:]), err
+}
+
+// encodePage returns at least one entry, at most limit, and about 8 MiB.
+func encodePage[T any](list []T, limit int, encode func(T) ([]byte, error)) ([]json.RawMessage, error) {
+	const maxBytes = 8 << 20
+	page, size := []json.RawMessage{}, 0
+	for _, entry := range list[:min(limit, len(list))] {
+		text, err := encode(entry)
+		if err != nil {
+			return nil, err
+		}
+		if size += len(text); size > maxBytes && len(page) > 0 {
+			break
+		}
+		page = append(page, text)
+	}
+	return page, nil
+}
+
+func (s *Server) seedEvents(c *controlCall) (any, error) {
+	platform, ok := c.text("platform")
+	if !ok {
+		platform = chargeingest.DefaultPlatform
+	} else if platform == "" {
+		c.reject("platform", "must not be empty")
+	}
+	events := c.chargeEvents("charge_datas")
+	samples, _ := c.whole("samples", 1, maxPage)
+	switch {
+	case c.has("charge_datas") && c.has("samples"):
+		c.reject("samples", "does not apply together with charge_datas")
+	case !c.has("charge_datas") && !c.has("samples"):
+		c.add(chargeingest.CodeMissingField, "charge_datas", "is required, or samples")
+	}
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	if c.has("samples") {
+		events = s.sampleEvents(samples)
+	}
+	stored, err := s.seed(platform, events)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]chargeingest.ChargeEvent, len(stored))
+	for i := range stored {
+		list[i] = stored[i].ChargeEvent
+	}
+	return map[string]any{"charge_datas": list}, nil
+}
+
+func (f *fields) chargeEvents(name string) []chargeingest.ChargeEvent {
+	text, ok := f.get(name)
+	if !ok {
+		return nil
+	}
+	var list []json.RawMessage
+	if json.Unmarshal([]byte(text), &list) != nil || len(list) == 0 || len(list) > maxPage {
+		f.reject(name, fmt.Sprintf("must be a list of 1 to %d events", maxPage))
+		return nil
+	}
+	events := make([]chargeingest.ChargeEvent, len(list))
+	for i, text := range list {
+		events[i] = f.decodeEvent(fmt.Sprintf("%s.%d", name, i), text)
+	}
+	return events
+}
+
+func (f *fields) chargeEvent(name string) (ev chargeingest.ChargeEvent) {
+	if text, ok := f.get(name); ok {
+		ev = f.decodeEvent(name, []byte(text))
+	}
+	return ev
+}
+
+func (f *fields) decodeEvent(path string, text []byte) (ev chargeingest.ChargeEvent) {
+	if err := ev.UnmarshalJSON(text); err != nil {
+		f.reject(path, "is not a charge event: "+strings.TrimPrefix(err.Error(), "charge event: "))
+	}
+	return ev
+}
+
+// sampleEvents have references that no earlier sample has, also in a database of an earlier
+// run.
+func (s *Server) sampleEvents(n int) []chargeingest.ChargeEvent {
+	events := make([]chargeingest.ChargeEvent, n)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range events {
+		s.samples++
+		events[i] = Sample(fmt.Sprintf("sample-%d-%d", s.now().Unix(), s.samples))
+	}
+	return events
+}
+
+const (
+	defaultWait = 10 * time.Second
+	maxWait     = 10 * time.Minute
+)
+
+func (s *Server) controlWait(c *controlCall) (any, error) {
+	q := &search{matchers: c.eventMatchers()}
+	count, hasCount := c.whole("count", 1, maxWhole)
+	if !hasCount {
+		count = 1
+	}
+	requests, _ := c.whole("requests", 1, maxWhole)
+	timeout, ok := c.duration("timeout", 0, maxWait)
+	if !ok {
+		timeout = defaultWait
+	}
+	if c.has("requests") && (c.has("count") || len(q.matchers) > 0) {
+		c.reject("requests", "does not apply together with count, reference, customer or platform")
+	}
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	stored := func() (bool, error) { err := s.refresh(q); return len(q.found) >= count, err }
+	received := func() (bool, error) { return s.countRequests() >= requests, nil }
+	var err error
+	if c.has("requests") {
+		err = s.waitFor(c.request, timeout, received, func() string {
+			return s.withState(nil, "%s received, waited for %d", countOf(s.countRequests(), "request"), requests)
+		})
+	} else {
+		err = s.waitFor(c.request, timeout, stored, func() string {
+			return s.withState(q.matchers, "%s: %d stored, waited for %d", matcherNames(q.matchers), len(q.found), count)
+		})
+	}
+	if err != nil {
+		return nil, err
+	}
+	page, err := newEventsPage(q.found, len(q.found), maxPage)
+	return waitResult{page, s.countRequests()}, err
+}
+
+type waitResult struct {
+	eventsPage
+	Requests int `json:"requests"` // received
+}
+
+func (s *Server) waitFor(r *http.Request, timeout time.Duration, met func() (bool, error), problem func() string) error {
+	var failed error
+	err := s.awaitChange(r.Context().Done(), timeout, func() (ok bool) {
+		ok, failed = met()
+		return ok || failed != nil
+	})
+	switch {
+	case errors.Is(err, errWaitTimeout):
+		return failedAssertion(problem())
+	case err != nil:
+		return err
+	}
+	return failed
+}
+
+func (s *Server) controlAssert(c *controlCall) (any, error) {
+	count, _ := c.whole("count", 0, maxWhole)
+	matchers := c.eventMatchers()
+	want := c.chargeEvent("event")
+	if noRejections, ok := c.flag("no_rejections"); ok && !noRejections {
+		c.reject("no_rejections", "must be true")
+	}
+	given := c.given("count", "event", "no_rejections")
+	if len(given) != 1 {
+		c.add(chargeingest.CodeMissingField, "count", "is required, or event or no_rejections, one at a time")
+	} else if given[0] != "count" && len(matchers) > 0 {
+		c.reject(given[0], "does not apply together with reference, customer or platform")
+	}
+	if c.has("event") && (want.Reference == nil || *want.Reference == "") {
+		c.add(chargeingest.CodeMissingField, "event.reference", "is required")
+	}
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	var problem string
+	var err error
+	switch given[0] {
+	case "count":
+		problem, err = s.checkCount(count, matchers)
+	case "event":
+		problem, err = s.checkEvent(want)
+	default:
+		problem, err = s.checkNoRejections()
+	}
+	if problem != "" {
+		err = failedAssertion(problem)
+	}
+	return nil, err
+}
+
+// failedAssertion is the error of an assertion or a wait that does not hold.
+func failedAssertion(problem string) error {
+	return controlError(http.StatusUnprocessableEntity, codeAssertionFailed, problem)
+}

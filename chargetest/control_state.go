@@ -1,0 +1,148 @@
+package chargetest
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"time"
+
+	"example.com/chargeingest"
+)
+
+type controlState struct {
+	Now      time.Time `json:"now"`
+	URL      string    `json:"url"`
+	Events   int       `json:"events"`
+	Requests int       `json:"requests"`
+	Rejected int       `json:"rejected"`
+	Faults   int       `json:"faults"`
+}
+
+func (s *Server) controlState(c *controlCall) (any, error) {
+	stored := new(search)
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	if err := s.refresh(stored); err != nil {
+		return nil, err
+	}
+	state := controlState{Now: s.Now().UTC(), URL: s.baseURL(c.request), Events: len(stored.found), Faults: len(s.activeRules())}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	state.Requests, state.Rejected = len(s.journal), len(s.rejected)
+	return state, nil
+}
+
+// baseURL assumes the server of r if the endpoint has no listener of its own.
+func (s *Server) baseURL(r *http.Request) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.url != "":
+		return s.url
+	case r.TLS != nil:
+		return "https://" + r.Host
+	}
+	return "http://" + r.Host
+}
+
+func (s *Server) listFaults(c *controlCall) (any, error) {
+	rules := []map[string]any{}
+	for _, r := range s.activeRules() {
+		rules = append(rules, s.controlRule(r))
+	}
+	return map[string]any{"faults": rules}, c.check()
+}
+
+func (s *Server) addFault(c *controlCall) (any, error) {
+	rule, invalid := c.rule(s.Now())
+	if err := c.err(); err != nil {
+		return nil, err
+	}
+	if invalid != nil {
+		return nil, badRequest(invalid.Error())
+	}
+	if err := json.Unmarshal(c.body, &rule.form); err != nil {
+		return nil, err
+	}
+	hideCredential(rule.form)
+	s.addRule(rule)
+	return s.controlRule(rule), nil
+}
+
+func (s *Server) removeFaults(c *controlCall) (any, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	for _, r := range s.activeRules() {
+		r.Remove()
+	}
+	return nil, nil
+}
+
+func (s *Server) removeFault(c *controlCall) (any, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	for _, r := range s.activeRules() {
+		if strconv.Itoa(r.id) == c.id {
+			r.Remove()
+			return nil, nil
+		}
+	}
+	return nil, controlError(http.StatusNotFound, chargeingest.CodeResourceNotFound, "there is no such fault; those that are used up are not listed")
+}
+
+func (s *Server) readClock(c *controlCall) (any, error) { return s.clockResult(), c.check() }
+
+func (s *Server) clockResult() any { return map[string]any{"now": s.Now().UTC()} }
+
+func (s *Server) changeClock(c *controlCall) (any, error) {
+	d, advances := c.duration("advance", 0, maxDuration)
+	to, _ := c.time("set")
+	given := c.given("advance", "set")
+	if len(given) != 1 {
+		c.add(chargeingest.CodeMissingField, "advance", "is required, or set, one at a time")
+	}
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	err := s.setClock(func(now time.Time) time.Time {
+		if advances {
+			return now.Add(d)
+		}
+		return to
+	})
+	if err != nil {
+		c.reject(given[0], "is invalid: "+err.Error())
+	}
+	return s.clockResult(), c.err()
+}
+
+func (f *fields) time(name string) (t time.Time, ok bool) {
+	text, ok := f.text(name)
+	if !ok {
+		return t, false
+	}
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		f.reject(name, `must be a time such as "2026-01-01T00:00:00Z"`)
+	}
+	return t, err == nil
+}
+
+func (s *Server) controlReset(c *controlCall) (any, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	s.Reset()
+	return nil, nil
+}
+
+func (s *Server) controlRestart(c *controlCall) (any, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	s.Restart()
+	return nil, nil
+}

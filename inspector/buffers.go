@@ -1,0 +1,201 @@
+package inspector
+
+import (
+	"bytes"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	"example.com/chargeingest"
+)
+
+const (
+	// pooledBytes limits each buffer that is kept for later requests.
+	pooledBytes = 64 << 10
+
+	maxText       = 8 << 10  // bytes of one text
+	maxHeaderText = 64 << 10 // bytes of all header fields
+	maxFields     = 256
+
+	mask = "•••"
+
+	// minSecret is the minimum length of a secret that is hidden everywhere. Shorter ones
+	// occur in words.
+	minSecret  = 9
+	maxSecrets = 64
+)
+
+// buffers hold what a record will be made of. The texts are joined, so that a record needs
+// few allocations.
+type buffers struct {
+	joined  []byte
+	lengths []int // of the texts in joined; masked for a secret
+
+	body, response []byte
+
+	secrets []string
+	names   []string
+}
+
+const masked = -1
+
+type bufferPool struct{ sync.Pool }
+
+func (p *bufferPool) get() *buffers {
+	if b, ok := p.Get().(*buffers); ok {
+		return b
+	}
+	return &buffers{joined: make([]byte, 0, 2<<10), body: make([]byte, 0, 4<<10), response: make([]byte, 0, 4<<10)}
+}
+
+func (p *bufferPool) put(b *buffers) {
+	clear(b.secrets[:cap(b.secrets)])
+	clear(b.names[:cap(b.names)])
+	b.secrets, b.names, b.lengths = b.secrets[:0], b.names[:0], b.lengths[:0]
+	for _, buf := range []*[]byte{&b.joined, &b.body, &b.response} {
+		if cap(*buf) > pooledBytes {
+			*buf = nil
+		}
+		*buf = (*buf)[:0]
+	}
+	p.Put(b)
+}
+
+func (b *buffers) add(text string) {
+	before := len(b.joined)
+	if len(text) > maxText {
+		b.joined = append(append(b.joined, text[:maxText]...), "…"...)
+	} else {
+		b.joined = append(b.joined, text...)
+	}
+	b.lengths = append(b.lengths, len(b.joined)-before)
+}
+
+// addHeader adds names and values, sorted by name, and returns their number.
+func (b *buffers) addHeader(h http.Header) (fields int) {
+	b.names = b.names[:0]
+	for name := range h {
+		b.names = append(b.names, name)
+	}
+	slices.Sort(b.names)
+	start := len(b.joined)
+	for _, name := range b.names {
+		isSecret := isSecretHeader(name)
+		for _, value := range h[name] {
+			if isSecret {
+				b.addSecrets(value)
+			}
+			if fields > maxFields || len(b.joined)-start > maxHeaderText {
+				continue // a secret is hidden even if it is not shown
+			}
+			b.add(name)
+			if isSecret {
+				b.lengths = append(b.lengths, masked)
+			} else {
+				b.add(maskURL(value))
+			}
+			fields++
+		}
+	}
+	return fields
+}
+
+// addSecrets adds the token after a scheme, the values of cookies, or the whole value.
+func (b *buffers) addSecrets(value string) {
+	for value != "" && len(b.secrets) <= maxSecrets {
+		var part string
+		part, value, _ = strings.Cut(value, ";")
+		part = strings.TrimSpace(part)
+		if scheme, token, ok := strings.Cut(part, " "); ok && len(scheme) < minSecret {
+			part = strings.TrimSpace(token)
+		} else if name, text, ok := strings.Cut(part, "="); ok && strings.Trim(text, "=") != "" && name != "" {
+			part = text
+		}
+		if part = strings.Trim(part, `"`); len(part) >= minSecret {
+			b.secrets = append(b.secrets, part)
+		}
+	}
+}
+
+// hideSecrets hides secrets that occur outside of the headers that are masked anyway.
+func (b *buffers) hideSecrets() {
+	if len(b.secrets) > maxSecrets {
+		b.body, b.response = b.body[:0], b.response[:0]
+		b.secrets = b.secrets[:maxSecrets]
+	}
+	slices.SortFunc(b.secrets, func(x, y string) int { return len(y) - len(x) })
+	for _, secret := range b.secrets {
+		s := []byte(secret)
+		if bytes.Contains(b.joined, s) {
+			b.hideInTexts(secret)
+		}
+		for _, text := range []*[]byte{&b.body, &b.response} {
+			if bytes.Contains(*text, s) {
+				*text = bytes.ReplaceAll(*text, s, []byte(mask))
+			}
+		}
+	}
+}
+
+func (b *buffers) hideInTexts(secret string) {
+	texts := cutter{string(b.joined), b.lengths}
+	b.joined, b.lengths = b.joined[:0], nil
+	for len(texts.lengths) > 0 {
+		if texts.lengths[0] == masked {
+			texts.next()
+			b.lengths = append(b.lengths, masked)
+			continue
+		}
+		b.add(strings.ReplaceAll(texts.next(), secret, mask))
+	}
+}
+
+// addViolations returns the number of those that fit.
+func (b *buffers) addViolations(violations []chargeingest.Violation) int {
+	const maxBytes = 32 << 10
+	start := len(b.joined)
+	for i, v := range violations {
+		if len(b.joined)-start > maxBytes {
+			return i
+		}
+		b.add(v.Field)
+		b.add(v.Message)
+	}
+	return len(violations)
+}
+
+// cutter cuts the texts off again.
+type cutter struct {
+	joined  string
+	lengths []int
+}
+
+func (c *cutter) next() (text string) {
+	n := c.lengths[0]
+	c.lengths = c.lengths[1:]
+	if n == masked {
+		return mask
+	}
+	text, c.joined = c.joined[:n], c.joined[n:]
+	return text
+}
+
+func (c *cutter) header(fields, responseFields int) (request, response []headerField) {
+	all := make([]headerField, fields+responseFields)
+	for i := range all {
+		all[i] = headerField{c.next(), c.next()}
+	}
+	return all[:fields:fields], all[fields:]
+}
+
+func (c *cutter) violations(violations []chargeingest.Violation) []chargeingest.Violation {
+	if len(violations) == 0 {
+		return nil
+	}
+	kept := make([]chargeingest.Violation, len(violations))
+	for i, v := range violations {
+		kept[i] = chargeingest.Violation{Code: v.Code, Field: c.next(), Message: c.next()}
+	}
+	return kept
+}

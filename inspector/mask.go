@@ -1,0 +1,87 @@
+package inspector
+
+import (
+	"net/http"
+	"strings"
+)
+
+// isSecretHeader first knows the headers of most requests, for speed.
+func isSecretHeader(name string) bool {
+	switch name {
+	case "Accept", "Accept-Encoding", "Connection", "Content-Encoding", "Content-Length", "Content-Type", "User-Agent",
+		"X-Forwarded-For", "X-Forwarded-Proto", "X-Platform-Id", "X-Request-Id", "Traceparent",
+		"Idempotency-Key", "Idempotent-Replayed", "Idempotent-Replayed-Count", "Www-Authenticate":
+		return false
+	}
+	name = strings.ToLower(name)
+	for _, word := range [...]string{"token", "secret", "auth", "password", "session", "signature", "credential", "key", "cookie"} {
+		if strings.Contains(name, word) {
+			return true
+		}
+	}
+	return false
+}
+
+// requestURI returns path and query as they were sent, without the authority of a proxy
+// request.
+func requestURI(r *http.Request) string {
+	uri := r.RequestURI
+	if !strings.HasPrefix(uri, "/") {
+		uri = r.URL.EscapedPath()
+		if r.URL.RawQuery != "" {
+			uri += "?" + r.URL.RawQuery
+		}
+	}
+	return maskQuery(uri)
+}
+
+// maskURL hides user names, passwords and parameters of URLs in a header.
+func maskURL(value string) string {
+	scheme, rest, ok := strings.Cut(value, "://")
+	if ok {
+		if i := strings.LastIndexByte(rest, '@'); i >= 0 {
+			value = scheme + "://" + mask + rest[i:]
+		}
+	}
+	if ok || strings.HasPrefix(value, "/") {
+		return maskQuery(value)
+	}
+	return value
+}
+
+// maskQuery keeps the values of the parameters of the listing.
+func maskQuery(uri string) string {
+	path, query, ok := strings.Cut(uri, "?")
+	if !ok {
+		return uri
+	}
+	query = query[:min(len(query), maxText)]
+	var b strings.Builder
+	b.WriteString(path)
+	separator := "?"
+	for pair := range strings.SplitSeq(query, "&") {
+		b.WriteString(separator)
+		separator = "&"
+		name, value, ok := strings.Cut(pair, "=")
+		switch {
+		case ok && isListingParameter(name):
+			b.WriteString(pair)
+		case ok && value != "":
+			b.WriteString(name + "=" + mask)
+		case ok:
+			b.WriteString(pair)
+		case pair != "":
+			b.WriteString(mask)
+		}
+	}
+	return b.String()
+}
+
+func isListingParameter(name string) bool {
+	switch name {
+	case "reference", "customer_id", "customer_reference", "pricing_plan_subscription_id", "pricing_plan_subscription_reference",
+		"product_item_id", "from", "to", "limit", "after", "order":
+		return true
+	}
+	return false
+}

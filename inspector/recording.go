@@ -1,0 +1,204 @@
+package inspector
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"example.com/chargeingest"
+)
+
+// recording collects the record of a request while next serves it, possibly on several
+// goroutines, some of which can outlive the request.
+type recording struct {
+	context.Context
+	inspector *Inspector
+	request   *http.Request
+	response  http.ResponseWriter
+	start     time.Time
+
+	mu       sync.Mutex
+	buffers  *buffers // nil after the end
+	reserved int64    // of Inspector.held
+	stats    chargeingest.RequestStats
+	note     string
+
+	fields, responseFields int // of headers
+
+	received, sent         int64 // bytes of the body and of the response
+	bodyEnded              bool
+	bodyFull, responseFull bool // keep no more
+	status                 int
+	flushed, hijacked      bool
+}
+
+func (i *Inspector) begin(w http.ResponseWriter, r *http.Request) *recording {
+	rec := &recording{Context: r.Context(), inspector: i, request: r, response: w, start: i.now(), buffers: i.pool.get()}
+	b := rec.buffers
+	for _, text := range []string{r.Method, r.Host, requestURI(r), r.RemoteAddr} {
+		b.add(text)
+	}
+	rec.fields = b.addHeader(r.Header)
+	return rec
+}
+
+func (rec *recording) observe(_ context.Context, stats chargeingest.RequestStats) {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	if rec.buffers != nil {
+		rec.stats = stats
+	}
+}
+
+func (rec *recording) addNote(text string) {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	if rec.note != "" {
+		text = rec.note + "; " + text
+	}
+	rec.note = text[:min(len(text), maxText)]
+}
+
+func (rec *recording) addBody(p []byte, err error) {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	rec.received += int64(len(p))
+	rec.bodyEnded = rec.bodyEnded || err == io.EOF //nolint:errorlint // io.Reader
+	if rec.buffers != nil && !rec.bodyFull {
+		rec.buffers.body, rec.bodyFull = appendKept(rec, rec.buffers.body, p)
+	}
+}
+
+func addResponse[T string | []byte](rec *recording, p T) {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	rec.sent += int64(len(p))
+	if rec.buffers != nil && !rec.responseFull && rec.request.Method != http.MethodHead {
+		rec.buffers.response, rec.responseFull = appendKept(rec, rec.buffers.response, p)
+	}
+}
+
+// appendKept reports whether a part of p did not fit.
+func appendKept[T string | []byte](rec *recording, kept []byte, p T) ([]byte, bool) {
+	limit := rec.inspector.cfg.MaxBodyBytes
+	fits := min(len(p), limit-len(kept))
+	if needed := len(kept) + fits; needed > cap(kept) {
+		size := min(max(needed, 2*cap(kept)), max(limit, needed))
+		if !rec.reserve(int64(size)) {
+			return kept, true
+		}
+		kept = append(make([]byte, 0, size), kept...)
+	}
+	return append(kept, p[:fits]...), fits < len(p)
+}
+
+// reserve limits the memory of all requests in progress as that of the log.
+func (rec *recording) reserve(n int64) bool {
+	if n <= pooledBytes {
+		return true
+	}
+	held := &rec.inspector.held
+	if held.Add(n) > rec.inspector.cfg.MaxBytes {
+		held.Add(-n)
+		return false
+	}
+	rec.reserved += n
+	return true
+}
+
+func (rec *recording) addStatus(status int) {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	rec.setStatus(status)
+}
+
+func (rec *recording) setStatus(status int) {
+	informational := status < http.StatusOK && status != http.StatusSwitchingProtocols
+	if rec.status == 0 && rec.buffers != nil && !informational {
+		rec.status = status
+		rec.responseFields = rec.buffers.addHeader(rec.response.Header())
+	}
+}
+
+func (rec *recording) setFlushed() {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	rec.flushed = true
+}
+
+func (rec *recording) setHijacked() {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	rec.hijacked = true
+}
+
+// responded reports whether the client can have got a part of the response. Until a panic,
+// net/http buffers small ones.
+func (rec *recording) responded(returned bool) bool {
+	const buffered = 6 << 10
+	return rec.status != 0 && (returned || rec.flushed || rec.hijacked || rec.sent > buffered)
+}
+
+// end is called once, after next has returned or panicked.
+func (rec *recording) end(returned bool) *record {
+	now := rec.inspector.now()
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	if returned && !rec.hijacked {
+		rec.setStatus(http.StatusOK)
+	}
+	b := rec.buffers
+	rec.buffers = nil
+	defer func() {
+		rec.inspector.held.Add(-rec.reserved)
+		rec.inspector.pool.put(b)
+	}()
+	for _, text := range []string{rec.note, rec.stats.RequestID, rec.stats.Subject, rec.stats.Field} {
+		b.add(text)
+	}
+	violations := b.addViolations(rec.stats.Violations)
+	b.hideSecrets()
+
+	texts := cutter{string(b.joined), b.lengths}
+	r := &record{
+		time: rec.start, duration: now.Sub(rec.start), scheme: scheme(rec.request), stats: rec.stats,
+		method: texts.next(), host: texts.next(), uri: texts.next(), client: texts.next(),
+	}
+	r.header, r.responseHeader = texts.header(rec.fields, rec.responseFields)
+	r.note, r.stats.RequestID, r.stats.Subject, r.stats.Field = texts.next(), texts.next(), texts.next(), texts.next()
+	r.stats.Method, r.stats.Violations = r.method, texts.violations(rec.stats.Violations[:violations])
+	if r.stats.BodyDiscarded {
+		r.duration = r.stats.Duration
+	}
+	r.body, r.bodyTruncated = b.body, rec.bodyTruncated()
+	if rec.responded(returned) {
+		r.status, r.response, r.responseTruncated = rec.status, b.response, rec.responseFull
+	} else {
+		r.responseHeader = nil
+	}
+	r.keepBodies()
+	r.size = r.memory() + int64(len(b.joined))
+	return r
+}
+
+func (rec *recording) bodyTruncated() bool {
+	switch length := rec.request.ContentLength; {
+	case rec.request.Body == nil || rec.request.Body == http.NoBody:
+		return false
+	case length >= 0:
+		return rec.bodyFull || rec.received < length
+	default:
+		return rec.bodyFull || !rec.bodyEnded
+	}
+}
+
+// scheme trusts the proxy's header, because it is only displayed.
+func scheme(r *http.Request) string {
+	if r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https") {
+		return "https"
+	}
+	return "http"
+}
