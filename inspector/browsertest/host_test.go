@@ -123,7 +123,7 @@ func event(reference, customer string, more ...string) string {
 	}
 	return fmt.Sprintf(`{"product_item_id":"proi_V7EoCpciIAHibhKIxqQI","pricing_id":"pric_as4YcnSsQnxgTWPpjKXS",`+
 		`"pricing_item_id":"prii_SYroX7TSzQ0pk7LUoxPL","pricing_item_config_id":"pico_DhqWU4RYZAGYPdMEePqp",`+
-		`"customer_id":%q,"reference":%q,%s}`, customer, reference, strings.Join(more, ","))
+		`"customer_id":%s,"reference":%s,%s}`, quoteJSON(customer), quoteJSON(reference), strings.Join(more, ","))
 }
 
 func amount(quantity, currency string) string {

@@ -75,7 +75,7 @@ func open(t *testing.T, v view, url string) *page {
 	require.NoError(t, chromedp.Listen(ctx, p.listen))
 	options := []chromedp.EmulateViewportOption{}
 	if v.mobile {
-		options = append(options, chromedp.EmulateMobile, chromedp.EmulatePortrait)
+		options = append(options, chromedp.EmulateMobile, chromedp.EmulatePortrait, chromedp.EmulateTouch)
 	}
 	require.NoError(t, chromedp.Do(ctx, chromedp.EmulateViewport(v.width, v.height, options...)))
 	scheme := "light"
@@ -164,6 +164,13 @@ func (p *page) seeNot(selector, text string) {
 func (p *page) texts(selector string) []string {
 	p.t.Helper()
 	return evaluate[[]string](p, fmt.Sprintf(`__t.text(%q)`, selector))
+}
+
+// text returns that of the first visible element.
+func (p *page) text(selector string) string {
+	p.t.Helper()
+	p.see(selector, "")
+	return p.texts(selector)[0]
 }
 
 // click clicks with the mouse and fails if something covers the element.

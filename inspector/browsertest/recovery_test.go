@@ -27,14 +27,14 @@ func TestRestart(t *testing.T) {
 		address := strings.TrimPrefix(h.base, "http://")
 		h.shutdown() // ends although the page has a stream
 		p.wait(`document.querySelector('#connection').dataset.state === 'disconnected'`)
-		p.see(".row", "before-2")
+		p.see(".row[data-id]", "before-2")
 		p.accessible("disconnected")
 		h.serve(address)
 		p.wait(live)
-		p.seeNot(".row", "before-1")
+		p.seeNot(".row[data-id]", "before-1")
 		h.ingest(201, event("after-1", "cust_1"))
 		p.away()
-		p.see(".row", "after-1")
+		p.see(".row[data-id]", "after-1")
 		p.rowCount(1)
 		require.True(t, evaluate[bool](p, `window.sameDocument`))
 		p.press("2")
@@ -53,8 +53,8 @@ func TestStreamLimit(t *testing.T) {
 	second.wait(`document.querySelector('#connection').dataset.state === 'polling'`)
 	second.accessible("polling")
 	h.ingest(201, event("order-1", "cust_1"))
-	first.see(".row", "order-1")
-	second.see(".row", "order-1") // within its five seconds
+	first.see(".row[data-id]", "order-1")
+	second.see(".row[data-id]", "order-1") // within its five seconds
 }
 
 // TestServerAway opens the page's files when its data is not there.

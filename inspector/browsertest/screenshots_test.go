@@ -150,7 +150,7 @@ func TestScreenshots(t *testing.T) {
 		{"overview", wide, func(p *page) { p.press("3"); p.see("#overview-chart", "") }},
 	} {
 		p := open(t, c.view, s.link(adaKey))
-		p.see(".row", "")
+		p.see(".row[data-id]", "")
 		c.show(p)
 		p.saveScreenshot(c.name)
 	}
