@@ -3,12 +3,10 @@ package chargeingest
 import (
 	"errors"
 	"io"
-	"maps"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
-	"weak"
 )
 
 const (
@@ -32,39 +30,6 @@ const (
 	discardGrace = 250 * time.Millisecond
 )
 
-// servers are the servers around a handler. Only the last is kept in memory, because tests
-// make thousands.
-type servers struct {
-	last atomic.Pointer[server] // most handlers have one server
-	mu   sync.Mutex
-	all  map[weak.Pointer[http.Server]]weak.Pointer[server]
-}
-
-func (s *servers) of(r *http.Request) *server {
-	key, _ := r.Context().Value(http.ServerContextKey).(*http.Server)
-	if key == nil {
-		return nil
-	}
-	if last := s.last.Load(); last != nil && last.http == key {
-		return last
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	weakKey := weak.Make(key)
-	found := s.all[weakKey].Value()
-	if found == nil {
-		if s.all == nil {
-			s.all = make(map[weak.Pointer[http.Server]]weak.Pointer[server])
-		}
-		maps.DeleteFunc(s.all, func(_ weak.Pointer[http.Server], known weak.Pointer[server]) bool { return known.Value() == nil })
-		found = &server{http: key, waits: make(map[*request]wait)}
-		s.all[weakKey] = weak.Make(found)
-		key.RegisterOnShutdown(found.stop) // keeps found as long as its http.Server
-	}
-	s.last.Store(found)
-	return found
-}
-
 type wait int
 
 const (
@@ -81,6 +46,11 @@ type server struct {
 
 	mu    sync.Mutex
 	waits map[*request]wait
+}
+
+func newServer(s *http.Server) (*server, func()) {
+	added := &server{http: s, waits: make(map[*request]wait)}
+	return added, added.stop
 }
 
 func (s *server) startWait(req *request, w wait) {

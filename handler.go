@@ -13,6 +13,7 @@ import (
 	"example.com/chargeingest/internal/limits"
 	"example.com/chargeingest/internal/redact"
 	"example.com/chargeingest/internal/schemacheck"
+	"example.com/chargeingest/internal/servers"
 )
 
 // Config configures a [Handler]. Store and Authorizer are required. The zero value of any
@@ -160,7 +161,7 @@ type Handler struct {
 	inFlight  *limits.Budget
 	buffers   bodyBuffers
 	deadlines limits.Deadlines
-	servers   servers
+	servers   servers.Map[server]
 }
 
 // New returns a handler. The error names an invalid field of cfg.
@@ -175,6 +176,7 @@ func New(cfg Config) (*Handler, error) {
 		return nil, fmt.Errorf("chargeingest: %w", err)
 	}
 	h := &Handler{cfg: cfg, validator: v, inFlight: limits.NewBudget(cfg.MaxInFlightBytes), deadlines: limits.Deadlines{Timeout: ingestTimeout}}
+	h.servers.New = newServer
 	h.reader, _ = cfg.Store.(EventReader)
 	h.endpoints = newEndpoints(h.reader != nil)
 	return h, nil

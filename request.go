@@ -85,7 +85,7 @@ func (req *request) header() http.Header { return req.w.Header() }
 // call of the observer, even if host code panics. A panic with http.ErrAbortHandler is
 // passed on without them.
 func (h *Handler) serveRequest(w http.ResponseWriter, r *http.Request, serve func(*request) error) {
-	req := &request{w: w, r: r, server: h.servers.of(r)}
+	req := &request{w: w, r: r, server: h.servers.Of(r)}
 	if req.server != nil {
 		req.systemStart = time.Now()
 	}

@@ -85,6 +85,7 @@ func (c Config) withDefaults() (Config, error) {
 type Inspector struct {
 	cfg      Config
 	requests *requestLog
+	api      *api
 	pool     bufferPool
 	held     atomic.Int64 // bytes of bodies and responses in progress
 }
@@ -95,7 +96,12 @@ func New(cfg Config) (*Inspector, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Inspector{cfg: cfg, requests: &requestLog{maxRequests: cfg.MaxRequests, maxBytes: cfg.MaxBytes}}, nil
+	i := &Inspector{cfg: cfg, requests: &requestLog{maxRequests: cfg.MaxRequests, maxBytes: cfg.MaxBytes}}
+	i.api, err = newAPI(cfg, i.requests)
+	if err != nil {
+		return nil, err
+	}
+	return i, nil
 }
 
 func (i *Inspector) now() (t time.Time) {

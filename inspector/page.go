@@ -1,7 +1,104 @@
 package inspector
 
-import "net/http"
+import (
+	"embed"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"path"
+	"strconv"
+	"strings"
+)
+
+//go:embed web/index.html web/app.css web/icon.svg web/js/*.js
+var webFiles embed.FS
+
+var contentTypes = map[string]string{
+	".html": "text/html; charset=utf-8",
+	".css":  "text/css; charset=utf-8",
+	".js":   "text/javascript; charset=utf-8",
+	".svg":  "image/svg+xml",
+}
+
+const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
 // ServeHTTP serves the page and its data. Mount it below any path that ends with a slash,
 // and strip the path.
-func (i *Inspector) ServeHTTP(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) }
+func (i *Inspector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Content-Security-Policy", contentSecurityPolicy)
+
+	name := strings.TrimPrefix(r.URL.Path, "/")
+	switch first, rest, _ := strings.Cut(name, "/"); {
+	case name == "":
+		if target := withSlash(r); target != "" {
+			redirect(w, r, target)
+			return
+		}
+		serveFile(w, r, "index.html")
+	case first == "api":
+		i.api.serve(w, r, rest)
+	case first == "sandbox" && i.cfg.Sandbox != nil:
+		i.api.serveSandbox(w, r, rest)
+	default:
+		serveFile(w, r, name)
+	}
+}
+
+// withSlash returns the relative URL of the page, or nothing if r already has it. The page
+// loads its files relative to its own URL, and only RequestURI still has the whole path.
+func withSlash(r *http.Request) string {
+	u, err := url.ParseRequestURI(r.RequestURI)
+	if r.URL.Path != "" || err != nil {
+		return ""
+	}
+	segment := path.Base("/" + u.EscapedPath())
+	if segment == "/" || strings.HasSuffix(u.EscapedPath(), "/") {
+		return ""
+	}
+	target := url.URL{RawQuery: u.RawQuery}
+	return "./" + segment + "/" + target.String()
+}
+
+func redirect(w http.ResponseWriter, r *http.Request, target string) {
+	if !allows(w, r, http.MethodGet) {
+		return
+	}
+	w.Header().Set("Location", target)
+	w.WriteHeader(http.StatusTemporaryRedirect)
+}
+
+func serveFile(w http.ResponseWriter, r *http.Request, name string) {
+	text, err := fs.ReadFile(webFiles, "web/"+name)
+	if err != nil {
+		fail(w, r, notFound("unknown path"))
+		return
+	}
+	if allows(w, r, http.MethodGet) {
+		respond(w, r, http.StatusOK, contentTypes[path.Ext(name)], text)
+	}
+}
+
+// allows responds with 405 to other methods than the given one. HEAD works like GET.
+func allows(w http.ResponseWriter, r *http.Request, method string) bool {
+	if r.Method == method || r.Method == http.MethodHead && method == http.MethodGet {
+		return true
+	}
+	w.Header().Set("Allow", "GET, HEAD")
+	fail(w, r, methodNotAllowed(r.Method))
+	return false
+}
+
+func respond(w http.ResponseWriter, r *http.Request, status int, contentType string, body []byte) {
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(body)
+	}
+}

@@ -1,0 +1,203 @@
+package inspector
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net/http"
+	"net/url"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/internal/limits"
+	"example.com/chargeingest/internal/panics"
+	"example.com/chargeingest/internal/servers"
+)
+
+// api serves the data of the page.
+type api struct {
+	cfg      Config
+	requests *requestLog
+	events   *chargeingest.Handler // lists events, and normalizes sent ones
+	searches *limits.Gate
+	streams  streams
+	servers  servers.Map[shutdown]
+}
+
+func newAPI(cfg Config, requests *requestLog) (*api, error) {
+	const maxBodyBytes = 4 << 20
+	events, err := chargeingest.New(chargeingest.Config{
+		Store: readOnlyStore{cfg.Reader}, Authorizer: cfg.Authorizer, Now: cfg.Now,
+		Logger: slog.New(slog.DiscardHandler), MaxBodyBytes: maxBodyBytes, KeepUnknownFields: true,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("inspector: %w", err)
+	}
+	a := &api{
+		cfg: cfg, requests: requests, events: events,
+		searches: limits.NewGate(runtime.GOMAXPROCS(0) / 2),
+		streams:  streams{limit: cfg.MaxStreams},
+	}
+	a.servers.New = newShutdown
+	return a, nil
+}
+
+// readOnlyStore stores nothing. Append copies the event to the context's sentEvent.
+type readOnlyStore struct{ chargeingest.EventReader }
+
+type normalizedKey struct{}
+
+func (readOnlyStore) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
+	if e, ok := ctx.Value(normalizedKey{}).(*chargeingest.NewEvent); ok {
+		*e = b.Events[0]
+	}
+	return chargeingest.AppendResult{}, chargeingest.ErrNotStored
+}
+
+func (a *api) serve(w http.ResponseWriter, r *http.Request, path string) {
+	collection, id, hasID := strings.Cut(path, "/")
+	var get func(viewer, *http.Request) (any, error)
+	switch {
+	case path == "session":
+		get = a.session
+	case path == "requests":
+		get = a.listRequests
+	case path == "overview":
+		get = a.overview
+	case path == "stream":
+		a.authorized(w, r, a.stream)
+		return
+	case path == "events":
+		a.serveEvents(w, r, a.events.ListEvents(), "")
+		return
+	case collection == "events" && hasID && id != "":
+		a.serveEvents(w, r, a.events.GetEvent(), id)
+		return
+	case collection == "requests" && hasID && id != "":
+		get = func(v viewer, r *http.Request) (any, error) { return a.request(v, r, id) }
+	default:
+		fail(w, r, notFound("unknown path"))
+		return
+	}
+	a.authorized(w, r, func(v viewer, w http.ResponseWriter, r *http.Request) error {
+		value, err := get(v, r)
+		if err != nil {
+			return err
+		}
+		body, err := json.Marshal(value)
+		if err != nil {
+			return err
+		}
+		respond(w, r, http.StatusOK, "application/json", append(body, '\n'))
+		return nil
+	})
+}
+
+// authorized calls serve for a GET of a viewer. An error of serve is the response.
+func (a *api) authorized(w http.ResponseWriter, r *http.Request, serve func(viewer, http.ResponseWriter, *http.Request) error) {
+	if !allows(w, r, http.MethodGet) {
+		return
+	}
+	err := panics.Catch(func() error {
+		v, err := a.authorize(w.Header(), r)
+		if err != nil {
+			return err
+		}
+		return serve(v, w, r)
+	})
+	if err != nil {
+		fail(w, r, err)
+	}
+}
+
+func (a *api) serveEvents(w http.ResponseWriter, r *http.Request, h http.Handler, id string) {
+	r = r.Clone(r.Context())
+	r.SetPathValue("version", "") // a pattern around the page may have one
+	r.SetPathValue("id", id)
+	h.ServeHTTP(w, r)
+}
+
+// serveSandbox requires a viewer in addition to what the sandbox requires.
+func (a *api) serveSandbox(w http.ResponseWriter, r *http.Request, path string) {
+	err := panics.Catch(func() error {
+		_, err := a.authorize(w.Header(), r)
+		return err
+	})
+	if err != nil {
+		fail(w, r, err)
+		return
+	}
+	r = r.Clone(r.Context())
+	r.URL = &url.URL{Path: "/" + path, RawQuery: r.URL.RawQuery}
+	a.cfg.Sandbox.ServeHTTP(w, r)
+}
+
+type session struct {
+	Subject             string    `json:"subject"`
+	Platform            string    `json:"platform"`
+	Platforms           []string  `json:"platforms"`
+	ShowUnauthenticated bool      `json:"show_unauthenticated"`
+	Stats               bool      `json:"stats"`
+	Sandbox             bool      `json:"sandbox"`
+	Now                 time.Time `json:"now"`
+	MaxRequests         int       `json:"max_requests"`
+}
+
+func (a *api) session(v viewer, _ *http.Request) (any, error) {
+	return session{
+		Subject: v.principal.Subject, Platform: v.platform, Platforms: v.principal.Platforms,
+		ShowUnauthenticated: a.cfg.ShowUnauthenticated, Stats: a.cfg.Stats != nil, Sandbox: a.cfg.Sandbox != nil,
+		Now: a.cfg.Now().UTC(), MaxRequests: a.cfg.MaxRequests,
+	}, nil
+}
+
+func newError(status int, code chargeingest.Code, message string) *chargeingest.Error {
+	return &chargeingest.Error{Status: status, Code: code, Message: message}
+}
+
+func notFound(message string) error {
+	return newError(http.StatusNotFound, chargeingest.CodeResourceNotFound, message)
+}
+
+func methodNotAllowed(method string) error {
+	return newError(http.StatusMethodNotAllowed, chargeingest.CodeInvalidOperation,
+		"method "+limits.Shorten(method)+" is not allowed here; allowed: GET, HEAD")
+}
+
+func unavailable(message string, retryAfter time.Duration) *chargeingest.Error {
+	e := newError(http.StatusServiceUnavailable, chargeingest.CodeInternalError, message)
+	e.RetryAfter = retryAfter
+	return e
+}
+
+var errCanceled = unavailable("the request was canceled", time.Second)
+
+type errorBody struct {
+	Type    string            `json:"type"`
+	Code    chargeingest.Code `json:"code"`
+	Message string            `json:"message"`
+	Field   string            `json:"field,omitempty"`
+}
+
+// fail responds with err, or with a 500 without details if it is not a *chargeingest.Error.
+func fail(w http.ResponseWriter, r *http.Request, err error) {
+	var e *chargeingest.Error
+	if !errors.As(err, &e) {
+		e = newError(http.StatusInternalServerError, chargeingest.CodeInternalError, "internal error")
+	}
+	body := errorBody{Type: "INVALID_REQUEST", Code: e.Code, Message: e.Message, Field: e.Field}
+	if e.Status >= http.StatusInternalServerError {
+		body.Type = "API_ERROR"
+	}
+	if e.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.FormatInt(int64(math.Ceil(e.RetryAfter.Seconds())), 10))
+	}
+	text, _ := json.Marshal(body) // texts only
+	respond(w, r, e.Status, "application/json", append(text, '\n'))
+}

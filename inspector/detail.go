@@ -1,0 +1,92 @@
+package inspector
+
+import (
+	"net/http"
+	"strconv"
+
+	"example.com/chargeingest"
+)
+
+type detail struct {
+	summary
+	Host       string            `json:"host"`
+	Scheme     string            `json:"scheme"`
+	Header     [][2]string       `json:"header"`
+	Body       bodyText          `json:"body"`
+	Response   responseText      `json:"response"`
+	Violations []violation       `json:"violations"`
+	Conflict   *conflictingEvent `json:"conflict"`
+}
+
+type responseText struct {
+	Header [][2]string `json:"header"`
+	bodyText
+}
+
+type violation struct {
+	Code    chargeingest.Code `json:"code"`
+	Field   string            `json:"field"`
+	Message string            `json:"message"`
+	Line    int               `json:"line"` // of the pretty body, or 0
+}
+
+func (a *api) request(v viewer, r *http.Request, id string) (any, error) {
+	n, err := strconv.ParseInt(id, 10, 64)
+	var rec *record
+	if err == nil {
+		rec = a.requests.get(a.scope(v), n)
+	}
+	if rec == nil {
+		return nil, notFound("no request has this id, or it was dropped")
+	}
+	leave, err := a.searches.Enter(r.Context(), v.platform)
+	if err != nil {
+		return nil, errCanceled
+	}
+	defer leave()
+	body := decodedBody(rec, maxDecodedBytes)
+	d := detail{
+		summary: summarize(rec, body.text), Host: rec.host, Scheme: rec.scheme,
+		Header:     pairs(rec.header),
+		Response:   responseText{pairs(rec.responseHeader), newBodyText(rec.response, rec.responseTruncated, nil)},
+		Violations: []violation{},
+	}
+	d.Path = rec.uri
+	fields := make([]string, len(rec.stats.Violations))
+	for i, violated := range rec.stats.Violations {
+		fields[i] = violated.Field
+	}
+	lines := wantedLines(fields)
+	d.Body = newBodyText(body.text, body.truncated, lines)
+	d.Body.Bytes = int64(len(rec.body))
+	if rec.bodyTruncated {
+		d.Body.Bytes = max(d.Body.Bytes, rec.stats.Bytes)
+	}
+	if body.gzipped && d.Body.Encoding == "" {
+		d.Body.Encoding = "gzip"
+	}
+	for _, violated := range rec.stats.Violations {
+		line := lines.nearest(violated.Field)
+		if violated.Field == idempotencyKey {
+			line = lines[idempotencyKey]
+		}
+		d.Violations = append(d.Violations, violation{violated.Code, violated.Field, violated.Message, line})
+	}
+	d.Conflict = a.conflict(r.Context(), rec, body.text)
+	return d, nil
+}
+
+const (
+	idempotencyKey = "Idempotency-Key" // the only header with violations
+
+	// maxDecodedBytes bounds a decompressed body.
+	maxDecodedBytes = 1 << 20
+)
+
+func pairs(header []headerField) [][2]string {
+	list := make([][2]string, len(header))
+	for i, h := range header {
+		list[i] = [2]string{h.name, h.value}
+	}
+	return list
+}

@@ -1,0 +1,211 @@
+package inspector
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/internal/limits"
+)
+
+const (
+	none         = "none"
+	maxListed    = 1000
+	maxTextBytes = 1024
+)
+
+// query selects records. The zero value of a filter selects all.
+type query struct {
+	after, before int64
+	limit         int
+
+	minStatus, maxStatus int
+	noResponse           bool
+	route                string
+	code                 string
+	reference, customer  string
+	text                 []byte // lower case
+}
+
+type parameter struct {
+	name  string
+	valid string // the valid form, for messages
+	parse func(q *query, value string) bool
+}
+
+func parameters() []parameter {
+	const (
+		id   = "the id of a request"
+		text = "1 to 1024 bytes without control characters"
+	)
+	return []parameter{
+		{"after", id, func(q *query, v string) bool { return parseID(&q.after, v) }},
+		{"before", id, func(q *query, v string) bool { return parseID(&q.before, v) }},
+		{"limit", "a whole number from 1 to 1000", func(q *query, v string) bool {
+			n, err := strconv.Atoi(v)
+			q.limit = n
+			return err == nil && n >= 1 && n <= maxListed
+		}},
+		{"status", "2xx, 4xx, 5xx, a number such as 409, or none", parseStatus},
+		{"code", text, func(q *query, v string) bool { q.code = v; return isFilterText(v) }},
+		{"reference", text, func(q *query, v string) bool { q.reference = v; return isFilterText(v) }},
+		{"customer", text, func(q *query, v string) bool { q.customer = v; return isFilterText(v) }},
+		{"route", "charge-data, charge-datas, charge-data/{id}, charge-data list, or none", func(q *query, v string) bool {
+			q.route = v
+			routes := []chargeingest.Route{chargeingest.RouteSingle, chargeingest.RouteBatch, chargeingest.RouteGet, chargeingest.RouteList, none}
+			return slices.Contains(routes, chargeingest.Route(v))
+		}},
+		{"text", text, func(q *query, v string) bool { q.text = lowerASCII([]byte(v)); return isFilterText(v) }},
+	}
+}
+
+func parseID(id *int64, value string) bool {
+	n, err := strconv.ParseInt(value, 10, 64)
+	*id = n
+	return err == nil && n >= 0
+}
+
+func parseStatus(q *query, value string) bool {
+	q.noResponse = value == none
+	switch value {
+	case none:
+		return true
+	case "2xx", "4xx", "5xx":
+		q.minStatus = int(value[0]-'0') * 100
+		q.maxStatus = q.minStatus + 99
+		return true
+	}
+	n, err := strconv.Atoi(value)
+	q.minStatus, q.maxStatus = n, n
+	return err == nil && n >= 100 && n <= 999
+}
+
+func isFilterText(s string) bool {
+	return len(s) <= maxTextBytes && strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) < 0
+}
+
+// parseQuery treats an empty parameter like an absent one. The error names the first
+// parameter that is malformed, repeated or unknown.
+func parseQuery(raw string) (query, error) {
+	q := query{limit: 200}
+	known := parameters()
+	seen := make(map[string]bool)
+	for pair := range strings.SplitSeq(raw, "&") {
+		if pair == "" {
+			continue
+		}
+		name, value, _ := strings.Cut(pair, "=")
+		decodedName, errName := url.QueryUnescape(name)
+		value, errValue := url.QueryUnescape(value)
+		if errName == nil {
+			name = decodedName
+		}
+		name = limits.Shorten(strings.ToValidUTF8(name, "\ufffd"))
+		i := slices.IndexFunc(known, func(p parameter) bool { return p.name == name })
+		switch {
+		case errName != nil || errValue != nil || !utf8.ValidString(decodedName) || !utf8.ValidString(value):
+			return q, invalidParameter(name, "must be percent-encoded UTF-8")
+		case i < 0:
+			return q, invalidParameter(name, "is not a parameter of this list")
+		case seen[name]:
+			return q, invalidParameter(name, "must be given once")
+		case value != "" && !known[i].parse(&q, value):
+			return q, invalidParameter(name, "must be "+known[i].valid)
+		}
+		seen[name] = true
+	}
+	return q, nil
+}
+
+func invalidParameter(name, problem string) error {
+	e := newError(http.StatusBadRequest, chargeingest.CodeInvalidField, fmt.Sprintf("%s %s", name, problem))
+	e.Field = name
+	return e
+}
+
+// search matches records one after the other. Its buffers are reused, and examined counts
+// the bytes that it read.
+type search struct {
+	query
+	maxDecoded int // bytes of a decompressed body
+	examined   int
+	window     []byte
+}
+
+func (s *search) matches(r *record) bool {
+	switch {
+	case s.noResponse && r.status != 0:
+		return false
+	case s.minStatus > 0 && (r.status < s.minStatus || r.status > s.maxStatus):
+		return false
+	case s.route == none && r.stats.Route != "":
+		return false
+	case s.route != "" && s.route != none && s.route != string(r.stats.Route):
+		return false
+	case s.code != "" && s.code != rejectionOf(r).code:
+		return false
+	case s.reference == "" && s.customer == "" && len(s.text) == 0:
+		return true
+	}
+	body := decodedBody(r, s.maxDecoded).text
+	s.examined += len(body)
+	return s.hasEvent(body) && s.hasText(r, body)
+}
+
+// hasEvent reports whether one event has both the reference and the customer.
+func (s *search) hasEvent(body []byte) bool {
+	if s.reference == "" && s.customer == "" {
+		return true
+	}
+	if bytes.IndexByte(body, '\\') < 0 && !(bytes.Contains(body, []byte(s.reference)) && bytes.Contains(body, []byte(s.customer))) {
+		return false
+	}
+	found := false
+	eachEvent(body, func(e sentEvent) bool {
+		found = (s.reference == "" || e.reference == s.reference) && (s.customer == "" || e.hasCustomer(s.customer))
+		return !found
+	})
+	return found
+}
+
+func (s *search) hasText(r *record, body []byte) bool {
+	return len(s.text) == 0 ||
+		containsFold(s, r.uri) || containsFold(s, r.note) || s.inHeader(r.header) || s.inHeader(r.responseHeader) ||
+		containsFold(s, body) || containsFold(s, r.response)
+}
+
+func (s *search) inHeader(header []headerField) bool {
+	return slices.ContainsFunc(header, func(h headerField) bool { return containsFold(s, h.value) })
+}
+
+// containsFold reports whether text contains s.text in any case of the letters A to Z.
+func containsFold[T string | []byte](s *search, text T) bool {
+	const step = 16 << 10
+	s.examined += len(text)
+	if s.window == nil {
+		s.window = make([]byte, step+maxTextBytes)
+	}
+	for start := 0; len(text)-start >= len(s.text); start += step {
+		n := copy(s.window[:step+len(s.text)-1], text[start:])
+		if bytes.Contains(lowerASCII(s.window[:n]), s.text) {
+			return true
+		}
+	}
+	return false
+}
+
+// lowerASCII changes text in place.
+func lowerASCII(text []byte) []byte {
+	for i, c := range text {
+		if 'A' <= c && c <= 'Z' {
+			text[i] = c + 'a' - 'A'
+		}
+	}
+	return text
+}

@@ -1,0 +1,152 @@
+package inspector
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+)
+
+const (
+	streamInterval   = 500 * time.Millisecond // between notifications
+	heartbeat        = 15 * time.Second
+	reauthorization  = time.Minute
+	streamTimeout    = 5 * time.Second // of one write
+	streamRetryAfter = time.Minute
+)
+
+// streams bounds the open streams, and those of one platform to three quarters.
+type streams struct {
+	limit int
+
+	mu         sync.Mutex
+	open       int
+	byPlatform map[string]int // without zero entries
+}
+
+func (s *streams) acquire(platform string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open >= s.limit || s.byPlatform[platform] >= max(1, s.limit*3/4) {
+		return false
+	}
+	if s.byPlatform == nil {
+		s.byPlatform = make(map[string]int)
+	}
+	s.open++
+	s.byPlatform[platform]++
+	return true
+}
+
+func (s *streams) release(platform string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open--
+	if s.byPlatform[platform]--; s.byPlatform[platform] == 0 {
+		delete(s.byPlatform, platform)
+	}
+}
+
+// stream writes a line for new requests until the client leaves, its permission ends or
+// the server shuts down.
+func (a *api) stream(v viewer, w http.ResponseWriter, r *http.Request) error {
+	h := w.Header()
+	if r.Method == http.MethodHead {
+		h.Set("Content-Type", "application/x-ndjson")
+		w.WriteHeader(http.StatusOK)
+		return nil
+	}
+	if !a.streams.acquire(v.platform) {
+		return unavailable("too many live pages are open; this page asks for updates instead", streamRetryAfter)
+	}
+	defer a.streams.release(v.platform)
+	c := http.NewResponseController(w)
+	_ = c.SetReadDeadline(time.Time{}) // else the server's ReadTimeout ends the request
+	h.Set("Content-Type", "application/x-ndjson")
+	h.Set("X-Accel-Buffering", "no")
+	if r.ProtoMajor == 1 {
+		h.Set("Connection", "close") // a next request would inherit the deadlines
+	}
+	_ = c.SetWriteDeadline(time.Now().Add(streamTimeout))
+	if err := c.Flush(); errors.Is(err, http.ErrNotSupported) {
+		h.Del("Connection")
+		return unavailable("the service around this page does not support live updates", streamRetryAfter)
+	}
+	s := stream{api: a, viewer: v, w: w, r: r, control: c, stopping: a.stopping(r)}
+	s.run()
+	return nil
+}
+
+type shutdown struct{ begun chan struct{} }
+
+func newShutdown(*http.Server) (*shutdown, func()) {
+	s := &shutdown{make(chan struct{})}
+	return s, sync.OnceFunc(func() { close(s.begun) })
+}
+
+// stopping returns a channel that is closed when the server of r shuts down.
+func (a *api) stopping(r *http.Request) <-chan struct{} {
+	if s := a.servers.Of(r); s != nil {
+		return s.begun
+	}
+	return nil
+}
+
+type stream struct {
+	*api
+	viewer   viewer
+	w        http.ResponseWriter
+	r        *http.Request
+	control  *http.ResponseController
+	stopping <-chan struct{}
+}
+
+func (s *stream) run() {
+	beat, check, pause := time.NewTicker(heartbeat), time.NewTicker(reauthorization), time.NewTimer(0)
+	defer beat.Stop()
+	defer check.Stop()
+	defer pause.Stop()
+	<-pause.C
+	sent, paused := int64(-1), false
+	for {
+		newest, changed := s.requests.newest(s.scope(s.viewer))
+		if !paused && newest != sent {
+			if !s.write(`{"newest":` + strconv.FormatInt(newest, 10) + "}\n") {
+				return
+			}
+			sent, paused = newest, true
+			pause.Reset(streamInterval)
+			beat.Reset(heartbeat)
+		}
+		if paused {
+			changed = nil
+		}
+		select {
+		case <-changed:
+		case <-pause.C:
+			paused = false
+		case <-beat.C:
+			if !s.write("\n") {
+				return
+			}
+		case <-check.C:
+			v, err := s.authorize(http.Header{}, s.r)
+			if err != nil || v.platform != s.viewer.platform {
+				return
+			}
+		case <-s.stopping:
+			return
+		case <-s.r.Context().Done():
+			return
+		}
+	}
+}
+
+func (s *stream) write(text string) bool {
+	_ = s.control.SetWriteDeadline(time.Now().Add(streamTimeout))
+	if _, err := s.w.Write([]byte(text)); err != nil {
+		return false
+	}
+	return s.control.Flush() == nil
+}
