@@ -80,10 +80,18 @@ var everyError = []struct {
 	{"the outcome is unknown", 500, "INTERNAL_ERROR", "", []func(*chargeingest.Config){withAppendError(errors.New("lost"))}, func(t *testing.T, f *fixture, headers ...string) response {
 		return f.post(t, eventPath, event(), headers...)
 	}},
+	{"the store rejects the event", 404, "RESOURCES_NOT_FOUND", "customer_id", []func(*chargeingest.Config){withAppendError(errStoreRejection)}, func(t *testing.T, f *fixture, headers ...string) response {
+		return f.post(t, eventPath, event(), headers...)
+	}},
 	{"the store is overloaded", 503, "INTERNAL_ERROR", "", []func(*chargeingest.Config){withAppendError(chargeingest.ErrOverloaded)}, func(t *testing.T, f *fixture, headers ...string) response {
 		return f.post(t, eventPath, event(), headers...)
 	}},
 }
+
+var errStoreRejection = fmt.Errorf("%w: %w", chargeingest.ErrNotStored, &chargeingest.Error{
+	Status: http.StatusNotFound, Code: "RESOURCES_NOT_FOUND", Field: "customer_id", Message: "unknown customer",
+	Violations: []chargeingest.Violation{{Code: "RESOURCES_NOT_FOUND", Field: "customer_id", Message: "unknown customer"}},
+})
 
 func TestErrorShape(t *testing.T) {
 	t.Parallel()

@@ -151,7 +151,10 @@ func (h *Handler) append(ctx context.Context, b Batch) (AppendResult, error) {
 
 func appendError(err error, b *Batch) *Error {
 	var conflict *ConflictError
+	var rejection *Error
 	switch {
+	case errors.Is(err, ErrNotStored) && errors.As(err, &rejection) && rejection.Status < http.StatusInternalServerError:
+		return rejection
 	case errors.As(err, &conflict):
 		return conflictError(conflict, b)
 	case errors.Is(err, ErrResponseTooLarge):

@@ -47,7 +47,8 @@ type EventStore interface {
 	// events and 4 MiB, but the host application can raise these limits.
 	//
 	// Errors: after a *ConflictError or an ErrNotStored (tested with errors.Is) nothing
-	// of the batch is or will be stored. If the batch may or may not be stored, the error
+	// of the batch is or will be stored. An ErrNotStored with an [*Error] of status 4xx is
+	// a rejection with that response. If the batch may or may not be stored, the error
 	// is an ErrOutcomeUnknown. Callers treat any other error the same way.
 	//
 	// Cancellation: if ctx has ended before the call, the error is ErrNotStored. If it ends

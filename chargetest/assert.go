@@ -76,22 +76,25 @@ func (s *Server) checkCount(n int, matchers []EventMatcher) (problem string, err
 }
 
 func (s *Server) checkNoRejections() (problem string, err error) {
-	rejected := s.rejections()
-	if len(rejected) > 0 {
-		problem = fmt.Sprintf("rejected requests: %d\n%s", len(rejected), strings.Join(rejected, "\n"))
+	n, rejected := s.rejections()
+	if n > 0 {
+		problem = fmt.Sprintf("rejected requests: %d\n%s", n, strings.Join(rejected, "\n"))
 	}
 	return problem, nil
 }
 
-func (s *Server) rejections() []string {
+func (s *Server) rejections() (n int, lines []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	slices.SortFunc(s.rejected, func(a, b *Request) int { return cmp.Compare(a.Number, b.Number) })
-	lines := make([]string, len(s.rejected))
-	for i, r := range s.rejected {
-		lines[i] = "  " + r.String()
+	j := s.journal
+	slices.SortFunc(j.rejected, func(a, b *Request) int { return cmp.Compare(a.Number, b.Number) })
+	if j.rejectedDropped > 0 {
+		lines = append(lines, fmt.Sprintf("  … %d dropped", j.rejectedDropped))
 	}
-	return lines
+	for _, r := range j.rejected {
+		lines = append(lines, "  "+r.String())
+	}
+	return j.rejectedCount(), lines
 }
 
 func diff(want, stored chargeingest.ChargeEvent) (string, error) {

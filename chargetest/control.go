@@ -40,6 +40,8 @@ func (s *Server) Control() http.Handler {
 		"requests":    {http.MethodGet: {200, s.listRequests}},
 		"wait":        {http.MethodGet: {200, s.controlWait}},
 		"assert":      {http.MethodPost: {204, s.controlAssert}},
+		"profile":     {http.MethodGet: {200, s.readProfile}, http.MethodPatch: {200, s.changeProfile}},
+		"catalogue":   {http.MethodGet: {200, s.readCatalogue}, http.MethodPut: {200, s.changeCatalogue}},
 	}}
 }
 
@@ -58,6 +60,7 @@ type operation struct {
 type controlCall struct {
 	*fields
 	request *http.Request
+	header  http.Header // of the response
 	body    []byte
 	id      string // in the path
 }
@@ -92,7 +95,7 @@ func (a controlAPI) serve(w http.ResponseWriter, r *http.Request, path string) (
 	if err = a.server.authorizeControl(r); err != nil {
 		return 0, nil, err
 	}
-	c := &controlCall{request: r, id: id, fields: queryFields(r.URL.RawQuery)}
+	c := &controlCall{request: r, header: w.Header(), id: id, fields: queryFields(r.URL.RawQuery)}
 	if !isRead(r) && r.Method != http.MethodDelete {
 		if err = c.check(); err != nil {
 			return 0, nil, err

@@ -61,12 +61,7 @@ func (f *fields) quota() (requests int, window time.Duration) {
 	if !ok {
 		return 0, 0
 	}
-	requests, _ = q.whole("requests", 0, maxWhole)
-	q.require("requests")
-	window, _ = q.duration("window", 1, maxDuration)
-	q.require("window")
-	q.rejectUnknown()
-	return requests, window
+	return q.requestsPer(0)
 }
 
 // faultTypes lists the fields of each type in addition to type and delay.

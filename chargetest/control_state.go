@@ -16,6 +16,7 @@ type controlState struct {
 	Requests int       `json:"requests"`
 	Rejected int       `json:"rejected"`
 	Faults   int       `json:"faults"`
+	Profile  profile   `json:"profile"`
 }
 
 func (s *Server) controlState(c *controlCall) (any, error) {
@@ -26,10 +27,13 @@ func (s *Server) controlState(c *controlCall) (any, error) {
 	if err := s.refresh(stored); err != nil {
 		return nil, err
 	}
-	state := controlState{Now: s.Now().UTC(), URL: s.baseURL(c.request), Events: len(stored.found), Faults: len(s.activeRules())}
+	state := controlState{
+		Now: s.Now().UTC(), URL: s.baseURL(c.request), Events: len(stored.found),
+		Faults: len(s.activeRules()), Profile: s.profile(),
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	state.Requests, state.Rejected = len(s.journal), len(s.rejected)
+	state.Requests, state.Rejected = s.journal.received, s.journal.rejectedCount()
 	return state, nil
 }
 
@@ -135,14 +139,17 @@ func (s *Server) controlReset(c *controlCall) (any, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	s.Reset()
-	return nil, nil
+	if s.options.KeepEvents {
+		return nil, controlError(http.StatusConflict, chargeingest.CodeInvalidOperation, "the server has a database whose events stay: without one, reset is possible")
+	}
+	return nil, s.reset()
 }
 
 func (s *Server) controlRestart(c *controlCall) (any, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	s.Restart()
+	s.restart(c.request.Context())
+	c.header.Set("Connection", "close")
 	return nil, nil
 }

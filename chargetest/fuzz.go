@@ -20,6 +20,7 @@ type fuzzTB struct {
 type fuzzer interface {
 	Fuzz(ff any)
 	Fail()
+	Failed() bool
 	Output() io.Writer
 }
 
@@ -66,6 +67,13 @@ func (t *fuzzTB) add(list *messages, format string, args ...any) {
 	if onGoroutineOf("testing.fRunner") {
 		t.flush()
 	}
+}
+
+// Failed is for the pause. The embedded TB hides that of the *testing.F.
+func (t *fuzzTB) Failed() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.failures.lines) > 0 || t.f.Failed()
 }
 
 // flush runs on the goroutine of the *testing.F.

@@ -5,16 +5,64 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"time"
 )
 
-// Requests returns all requests since New or Reset, in order of arrival.
+// journal is guarded by Server.mu. Reset replaces it.
+type journal struct {
+	limit    int        // 0 means none
+	list     []*Request // the latest ones, in order of arrival
+	received int
+
+	rejected        []*Request // of list, in any order
+	rejectedDropped int        // no longer in list
+}
+
+func (j *journal) add(r *Request) {
+	j.received++
+	r.Number = j.received
+	j.list = append(j.list, r)
+	if j.limit == 0 || len(j.list) <= j.limit {
+		return
+	}
+	dropped := j.list[0]
+	j.list[0] = nil
+	j.list = j.list[1:]
+	if i := slices.Index(j.rejected, dropped); i >= 0 {
+		j.rejected = slices.Delete(j.rejected, i, i+1)
+		j.rejectedDropped++
+	}
+}
+
+// get returns nil if request n was not received or was dropped.
+func (j *journal) get(n int) *Request {
+	if i := n - 1 - j.dropped(); i >= 0 && i < len(j.list) {
+		return j.list[i]
+	}
+	return nil
+}
+
+func (j *journal) dropped() int { return j.received - len(j.list) }
+
+func (j *journal) addRejected(r *Request) {
+	if j.get(r.Number) == r {
+		j.rejected = append(j.rejected, r)
+	} else {
+		j.rejectedDropped++
+	}
+}
+
+func (j *journal) rejectedCount() int { return len(j.rejected) + j.rejectedDropped }
+
+// Requests returns all requests since New or Reset, in order of arrival, but only the latest
+// ones with Options.MaxRequests.
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	list := make([]Request, len(s.journal))
-	for i, r := range s.journal {
+	list := make([]Request, len(s.journal.list))
+	for i, r := range s.journal.list {
 		list[i] = *r
 	}
 	return list
@@ -23,7 +71,7 @@ func (s *Server) Requests() []Request {
 func (s *Server) countRequests() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.journal)
+	return s.journal.received
 }
 
 // Dump returns all stored events and requests as text.
@@ -48,8 +96,11 @@ func (s *Server) dump(stored *search, err error, maxLines int) string {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fmt.Fprintf(&b, "requests: %d\n", len(s.journal))
-	writeLast(&b, s.journal, maxLines)
+	fmt.Fprintf(&b, "requests: %d\n", s.journal.received)
+	if n := s.journal.dropped(); n > 0 {
+		fmt.Fprintf(&b, "  … %d dropped\n", n)
+	}
+	writeLast(&b, s.journal.list, maxLines)
 	return b.String()
 }
 

@@ -208,6 +208,32 @@ var locations = map[string]func(*testing.T, *chargetest.Server){
 			srv.URL()
 		})
 	},
+	"InspectorURL": func(t *testing.T, _ *chargetest.Server) {
+		synctest.Test(t, func(t *testing.T) {
+			srv := chargetest.New(t)
+			nextLineFails(t)
+			srv.InspectorURL()
+		})
+	},
+	"Reset with KeepEvents": func(t *testing.T, _ *chargetest.Server) {
+		srv := chargetest.NewWith(t, chargetest.Options{KeepEvents: true})
+		nextLineFails(t)
+		srv.Reset()
+	},
+	"New with invalid quirks": func(t *testing.T, _ *chargetest.Server) {
+		o := chargetest.Options{Quirks: chargetest.Quirks{MaxBatchEvents: -1}}
+		nextLineFails(t)
+		chargetest.NewWith(t, o)
+	},
+	"WaitRequest of a dropped request": func(t *testing.T, _ *chargetest.Server) {
+		srv := chargetest.NewWith(t, chargetest.Options{MaxRequests: 1})
+		for range 2 {
+			r := httptest.NewRequest(http.MethodPost, "/v1/ingest/charge-data", nil)
+			srv.Handler().ServeHTTP(httptest.NewRecorder(), r)
+		}
+		nextLineFails(t)
+		srv.WaitRequest(t, 1)
+	},
 	"WaitEvent in a bubble": func(t *testing.T, _ *chargetest.Server) {
 		synctest.Test(t, func(t *testing.T) {
 			srv := chargetest.New(t)
@@ -300,7 +326,9 @@ func TestFailureLocations(t *testing.T) {
 }
 
 func TestEveryMethodHasLocationTest(t *testing.T) {
-	cannotFail := []string{"APIKey", "Client", "Handler", "Now", "Requests"}
+	cannotFail := []string{
+		"AddToCatalogue", "APIKey", "Catalogue", "Client", "Control", "Handler", "Now", "Quirks", "Requests", "ServeOn", "SetCatalogue", "SetQuirks",
+	}
 	typ := reflect.TypeFor[*chargetest.Server]()
 	for i := range typ.NumMethod() {
 		name := typ.Method(i).Name

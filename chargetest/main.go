@@ -18,6 +18,9 @@ type Main struct {
 // Run runs the tests of a *testing.M, closes the servers and returns the exit status.
 func (m *Main) Run(tests interface{ Run() int }) int {
 	status := tests.Run()
+	m.mu.Lock()
+	m.failed = m.failed || status != 0
+	m.mu.Unlock()
 	for f := m.popCleanup(); f != nil; f = m.popCleanup() {
 		f()
 	}
@@ -30,6 +33,12 @@ func (m *Main) Run(tests interface{ Run() int }) int {
 		m.logged.flush(os.Stderr)
 	}
 	return status
+}
+
+func (m *Main) hasFailed() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.failed
 }
 
 func (m *Main) popCleanup() func() {

@@ -2,6 +2,8 @@ package chargetest
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log"
 	"net"
 	"net/http"
@@ -27,8 +29,8 @@ func (s *Server) URL() string {
 			s.errorf("listen on loopback: %v", err)
 			return ""
 		}
-		s.url = "http://" + l.Addr().String()
-		s.network.start(l)
+		s.url = urlOf(l)
+		s.network.start(l, s.Handler())
 	}
 	return s.url
 }
@@ -51,12 +53,38 @@ func (s *Server) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 		if s.isClosed {
 			_ = s.pipe.Close()
 		} else {
-			s.network.start(s.pipe)
+			s.network.start(s.pipe, s.Handler())
 		}
 	}
 	pipe := s.pipe
 	s.mu.Unlock()
 	return pipe.dial(ctx)
+}
+
+// ServeOn serves h, which is a handler around [Server.Handler] or nil for that itself, on l
+// until the server is closed. If the server has no URL yet, l determines it.
+func (s *Server) ServeOn(l net.Listener, h http.Handler) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.isClosed || s.inBubble {
+		return errors.New("chargetest: ServeOn: the server is closed or in a synctest bubble")
+	}
+	if h == nil {
+		h = s.Handler()
+	}
+	if s.url == "" {
+		s.url = urlOf(l)
+	}
+	s.network.start(l, h)
+	return nil
+}
+
+func urlOf(l net.Listener) string {
+	addr, ok := l.Addr().(*net.TCPAddr)
+	if ok && addr.IP.IsUnspecified() {
+		return fmt.Sprintf("http://localhost:%d", addr.Port)
+	}
+	return "http://" + l.Addr().String()
 }
 
 type network struct {
@@ -71,22 +99,37 @@ type network struct {
 	inFlight *sync.WaitGroup
 }
 
-func newNetwork(handler http.HandlerFunc, errorLog *log.Logger) *network {
+func newNetwork(handler http.Handler, errorLog *log.Logger) *network {
 	return &network{handler: handler, errorLog: errorLog, conns: make(map[*conn]struct{}), inFlight: new(sync.WaitGroup)}
 }
 
-func (n *network) start(l net.Listener) {
+func (n *network) start(l net.Listener, h http.Handler) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	srv := &http.Server{ //nolint:gosec // no timeouts: a client in a debugger is slow
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			defer n.begin().Done()
-			n.handler.ServeHTTP(w, r)
-		}),
-		ErrorLog: n.errorLog,
+		Handler: h, ErrorLog: n.errorLog,
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
 	}
 	n.servers = append(n.servers, srv)
 	n.serving.Go(func() { _ = srv.Serve(trackingListener{l, n}) })
+}
+
+type connKey struct{}
+
+// connOf returns nil for a request through [Server.Handler] on another server.
+func connOf(ctx context.Context) *conn {
+	c, _ := ctx.Value(connKey{}).(*conn)
+	return c
+}
+
+// counted makes cut wait for the requests to h that came through the network.
+func (n *network) counted(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if connOf(r.Context()) != nil {
+			defer n.begin().Done()
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 func (n *network) begin() *sync.WaitGroup {
@@ -96,10 +139,14 @@ func (n *network) begin() *sync.WaitGroup {
 	return n.inFlight
 }
 
-func (n *network) cut() {
+func (n *network) cut(except *conn) {
 	n.mu.Lock()
 	conns, inFlight := n.conns, n.inFlight
 	n.conns, n.inFlight = make(map[*conn]struct{}), new(sync.WaitGroup)
+	if _, open := conns[except]; open {
+		delete(conns, except)
+		n.conns[except] = struct{}{}
+	}
 	n.mu.Unlock()
 	for c := range conns {
 		c.reset()
@@ -115,7 +162,7 @@ func (n *network) close() {
 		_ = srv.Close()
 	}
 	n.serving.Wait()
-	n.cut()
+	n.cut(nil)
 }
 
 type trackingListener struct {

@@ -51,8 +51,7 @@ type errorEntry struct {
 	Message string `json:"message"`
 }
 
-func (s *Server) errorResponse(c *call, requestID string) *response {
-	f := c.fault
+func (s *Server) errorResponse(c *call, f Fault, requestID string) *response {
 	if requestID == "" {
 		requestID = s.requestIDOf(c.request)
 	}

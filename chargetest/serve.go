@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/inspector"
 )
 
 type call struct {
@@ -15,8 +16,11 @@ type call struct {
 	request   *Request // guarded by Server.mu
 	fault     Fault
 	restarted <-chan struct{}
+	journal   *journal
+	quirks    quirkState
 
 	storeFailed bool
+	quirk       string // that rejected the request, or empty
 }
 
 type callKey struct{}
@@ -43,6 +47,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		body.readAll() // matchers can depend on the content
 		s.recordBody(c, r, body)
 		s.assignFault(c)
+		if c.request.Fault != "" {
+			inspector.Note(c.ctx, "fault "+c.request.Fault)
+		}
 	}
 	beforeCommit := !c.fault.afterCommit
 	if beforeCommit && (!s.sleep(c, c.fault.delay) || c.fault.kind == kindReset) {
@@ -50,19 +57,25 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if beforeCommit && c.fault.kind == kindStatus {
-		s.send(c, w, s.errorResponse(c, ""))
+		s.send(c, w, s.errorResponse(c, c.fault, ""))
 		return
 	}
 	r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
 	r.Body = body
-	res := newResponse()
-	handler.ServeHTTP(res, r)
+	res := s.rateLimited(c)
+	if res == nil {
+		res = newResponse()
+		handler.ServeHTTP(res, r)
+		res.injected = c.storeFailed
+	}
 	if !hasRules {
 		body.drain(r)
 		s.recordBody(c, r, body)
 	}
-	res.injected = c.storeFailed
 	s.recordRejection(c, res)
+	if c.request.Hint != "" {
+		inspector.Note(c.ctx, c.request.Hint)
+	}
 	if !beforeCommit && !s.sleep(c, c.fault.delay) {
 		s.cut(c, w)
 		return
@@ -76,9 +89,9 @@ func (s *Server) begin(c *call) (handler *chargeingest.Handler, hasRules bool) {
 	if s.isClosed || s.handler == nil {
 		return nil, false
 	}
-	s.journal = append(s.journal, c.request)
-	c.request.Number, c.request.ReceivedAt = len(s.journal), s.now()
-	c.restarted = s.restarting
+	s.journal.add(c.request)
+	c.request.ReceivedAt = s.now()
+	c.journal, c.restarted, c.quirks = s.journal, s.restarting, s.quirks
 	s.notify()
 	return s.handler, len(s.rules) > 0
 }
@@ -101,7 +114,7 @@ func (s *Server) assignFault(c *call) {
 func (s *Server) respond(c *call, w http.ResponseWriter, res *response) {
 	switch c.fault.kind {
 	case kindStatus:
-		s.send(c, w, s.errorResponse(c, res.header.Get("X-Request-Id")))
+		s.send(c, w, s.errorResponse(c, c.fault, res.header.Get("X-Request-Id")))
 	case kindReset:
 		s.cut(c, w)
 	case kindMalformed:
@@ -191,10 +204,11 @@ func (s *Server) recordRejection(c *call, res *response) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.request.rejected = true
-	if n := c.request.Number; n <= len(s.journal) && s.journal[n-1] == c.request { // not before a Reset
-		s.rejected = append(s.rejected, c.request)
-	}
+	c.journal.addRejected(c.request)
 	c.request.setError(res.body)
+	if c.quirk != "" {
+		c.request.Hint = quirkHint(c.quirk)
+	}
 }
 
 // recordResponse runs before the client can have the response.

@@ -2,6 +2,7 @@ package chargetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/inspector"
 	"example.com/chargeingest/memstore"
 )
 
@@ -39,8 +41,22 @@ type Options struct {
 	// io.Closer. Default: a memstore with reproducible ids.
 	NewStore func() Store
 
+	// KeepEvents is for a store with events that must stay: Reset fails and does nothing.
+	KeepEvents bool
+
+	// APIKey is the key of [Server.APIKey]. Default: a constant.
+	APIKey string
+
 	// Keys are valid in addition to [Server.APIKey].
 	Keys []chargeingest.Key
+
+	// Quirks and Catalogue apply initially and after Reset.
+	Quirks    Quirks
+	Catalogue Catalogue
+
+	// MaxRequests limits the requests that the server keeps: it drops the oldest ones.
+	// Default: 0, no limit, but the inspector keeps 10,000.
+	MaxRequests int
 
 	// StartTime is the initial time of the clock. Default: 2026-01-01T00:00:00Z.
 	StartTime time.Time
@@ -64,6 +80,10 @@ type Server struct {
 	url     string
 
 	inBubble bool
+	created  time.Time
+
+	inspector    *inspector.Inspector
+	openTerminal func() (*terminal, error)
 
 	tests testTracker
 
@@ -73,18 +93,20 @@ type Server struct {
 	clockStart time.Time // time of New or Reset
 	advanced   time.Duration
 	handler    *chargeingest.Handler
-	authorizer chargeingest.Authorizer
 	store      *indexedStore
+	authorizer chargeingest.Authorizer
 	rules      []*Rule
 	lastRule   int
-	samples    int
-	journal    []*Request
-	rejected   []*Request
+	samples    int // of the control API
+	journal    *journal
+	quirks     quirkState
 	lastID     int
 	changed    chan struct{}
 	restarting chan struct{}
 	closing    chan struct{}
 	isClosed   bool
+
+	inspectorOpen bool
 }
 
 // New starts a server that is closed when the test ends. In TestMain, pass a [Main]. New
@@ -106,53 +128,72 @@ func NewWith(t TB, o Options) *Server {
 	if o.StartTime.IsZero() {
 		o.StartTime = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	}
-	s := &Server{
-		t: t, options: o, clockStart: time.Now(), inBubble: inBubble(),
-		changed: make(chan struct{}), restarting: make(chan struct{}), closing: make(chan struct{}),
+	if o.APIKey == "" {
+		o.APIKey = defaultKey
 	}
-	s.network = newNetwork(s.serve, log.New(logWriter{s}, "", 0))
+	s := &Server{
+		t: t, options: o, clockStart: time.Now(), created: time.Now(), inBubble: inBubble(),
+		changed: make(chan struct{}), restarting: make(chan struct{}), closing: make(chan struct{}),
+		openTerminal: openTerminal,
+	}
+	s.journal, s.quirks = s.newJournal(), s.initialQuirks()
+	s.network = newNetwork(s.newRoutes(), log.New(logWriter{s}, "", 0))
 	if outer, ok := t.(deadliner); s.inBubble && ok && !isBubbleTest(outer) {
 		s.errorf("the server was created in a synctest bubble with the test outside: pass the bubble's *testing.T")
 		s.isClosed = true // too late to close it with the outer test
 		return s
 	}
 	s.store = newIndexedStore(s, o.NewStore())
-	s.handler = s.newHandler(s.store)
+	s.handler, s.authorizer = s.newHandler(s.store)
 	t.Cleanup(func() {
 		t.Helper()
+		s.pauseIfFailed(t)
 		s.tests.close(t)
 		s.Close()
 	})
 	return s
 }
 
-func (s *Server) newHandler(store *indexedStore) *chargeingest.Handler {
-	s.t.Helper()
-	h, err := s.makeHandler(store)
-	if err != nil {
-		s.errorf("create the handler: %v", err)
-		return nil
-	}
-	return h
+func (s *Server) newJournal() *journal { return &journal{limit: s.options.MaxRequests} }
+
+func (s *Server) initialQuirks() quirkState {
+	return quirkState{Quirks: s.options.Quirks, catalogue: Catalogue{}.with(s.options.Catalogue)}
 }
 
-func (s *Server) makeHandler(store *indexedStore) (*chargeingest.Handler, error) {
-	const ingest, view = chargeingest.PermissionIngest, chargeingest.PermissionView
-	keys, err := chargeingest.NewKeys(append([]chargeingest.Key{{
-		Secret: defaultKey, Subject: "chargetest",
-		Permissions: []chargeingest.Permission{ingest, view}, Platforms: []string{chargeingest.DefaultPlatform},
-	}}, s.options.Keys...)...)
+func (s *Server) newHandler(store *indexedStore) (*chargeingest.Handler, chargeingest.Authorizer) {
+	s.t.Helper()
+	h, authorizer, err := s.makeHandler(store)
 	if err != nil {
-		return nil, fmt.Errorf("Options.Keys: %w", err)
+		s.errorf("create the handler: %v", err)
+		return nil, nil
+	}
+	return h, authorizer
+}
+
+func (s *Server) keys() []chargeingest.Key {
+	const ingest, view = chargeingest.PermissionIngest, chargeingest.PermissionView
+	return append([]chargeingest.Key{{
+		Secret: s.options.APIKey, Subject: "chargetest",
+		Permissions: []chargeingest.Permission{ingest, view}, Platforms: []string{chargeingest.DefaultPlatform},
+	}}, s.options.Keys...)
+}
+
+func (s *Server) makeHandler(store *indexedStore) (*chargeingest.Handler, chargeingest.Authorizer, error) {
+	if s.options.MaxRequests < 0 {
+		return nil, nil, fmt.Errorf("Options.MaxRequests must be 0 (no limit) or more, not %d", s.options.MaxRequests)
+	}
+	if err := s.options.Quirks.check(); err != nil {
+		return nil, nil, fmt.Errorf("Options.%w", err)
+	}
+	keys, err := chargeingest.NewKeys(s.keys()...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("Options.APIKey or Options.Keys: %w", err)
 	}
 	cfg := chargeingest.Config{Authorizer: keys}
 	if s.options.Configure != nil {
 		s.options.Configure(&cfg)
 	}
 	cfg.Store, cfg.Now, cfg.RequestID = store, s.Now, s.newRequestID
-	s.mu.Lock()
-	s.authorizer = cfg.Authorizer
-	s.mu.Unlock()
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.NewTextHandler(logWriter{s}, &slog.HandlerOptions{Level: slog.LevelError}))
 	}
@@ -163,11 +204,12 @@ func (s *Server) makeHandler(store *indexedStore) (*chargeingest.Handler, error)
 			observe(ctx, stats)
 		}
 	}
-	return chargeingest.New(cfg)
+	h, err := chargeingest.New(cfg)
+	return h, cfg.Authorizer, err
 }
 
 // APIKey returns a key with all permissions on chargeingest.DefaultPlatform.
-func (s *Server) APIKey() string { return defaultKey }
+func (s *Server) APIKey() string { return s.options.APIKey }
 
 // Handler returns the server as an http.Handler. Faults cut connections by panicking with
 // http.ErrAbortHandler.
@@ -185,6 +227,12 @@ func (s *Server) newRequestID() string {
 // Restart within a request.
 func (s *Server) Restart() {
 	s.t.Helper()
+	s.restart(context.Background())
+}
+
+// restart spares the connection of the request with ctx, if there is one.
+func (s *Server) restart(ctx context.Context) {
+	s.t.Helper()
 	if s.wrongBubble(s.t) {
 		return
 	}
@@ -195,18 +243,28 @@ func (s *Server) Restart() {
 	s.restarting = make(chan struct{})
 	store := s.store
 	s.mu.Unlock()
-	s.network.cut()
-	handler := s.newHandler(store)
+	s.network.cut(connOf(ctx))
+	handler, authorizer := s.newHandler(store)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.handler = handler
+	s.handler, s.authorizer = handler, authorizer
 }
 
 // Reset restores the server's initial state. Connections stay open.
 func (s *Server) Reset() {
 	s.t.Helper()
-	if s.wrongBubble(s.t) {
-		return
+	if err := s.reset(); err != nil {
+		s.errorf("%v", err)
+	}
+}
+
+func (s *Server) reset() error {
+	s.t.Helper()
+	if s.options.KeepEvents {
+		return errors.New("Reset: the store keeps its events (Options.KeepEvents)")
+	}
+	if err := s.checkBubble(); err != nil {
+		return err
 	}
 	s.lifecycle.Lock()
 	defer s.lifecycle.Unlock()
@@ -214,18 +272,16 @@ func (s *Server) Reset() {
 	old, closed := s.store, s.isClosed
 	s.mu.Unlock()
 	if closed {
-		return
+		return nil
 	}
 	store := newIndexedStore(s, s.options.NewStore())
-	handler := s.newHandler(store)
+	handler, authorizer := s.newHandler(store)
 	s.mu.Lock()
-	s.store, s.handler, s.lastID = store, handler, 0
+	s.store, s.handler, s.authorizer, s.lastID, s.samples = store, handler, authorizer, 0, 0
 	s.clockStart, s.advanced = time.Now(), 0
-	s.rules, s.journal, s.rejected = nil, nil, nil
+	s.rules, s.journal, s.quirks = nil, s.newJournal(), s.initialQuirks()
 	s.mu.Unlock()
-	if err := closeStore(old); err != nil {
-		s.errorf("%v", err)
-	}
+	return closeStore(old)
 }
 
 func closeStore(store *indexedStore) error {

@@ -18,10 +18,16 @@ type indexedStore struct {
 }
 
 func newIndexedStore(server *Server, store Store) *indexedStore {
-	return &indexedStore{
+	s := &indexedStore{
 		Store: store, server: server, positions: make(map[string]string),
 		index: index{byReference: make(map[string][]*Event), byCustomer: make(map[string][]*Event)},
 	}
+	for _, key := range server.keys() {
+		for _, platform := range key.Platforms {
+			s.positions[platform] = "" // the store may have events already
+		}
+	}
+	return s
 }
 
 func (c *call) storeError() error {
@@ -33,6 +39,14 @@ func (c *call) storeError() error {
 
 func (s *indexedStore) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 	c := callOf(ctx)
+	if c != nil {
+		if err := c.quirks.reject(c, &b); err != nil {
+			return chargeingest.AppendResult{}, err
+		}
+		if c.quirks.ReturnOriginal {
+			b.Duplicates = chargeingest.ReturnOriginal
+		}
+	}
 	if err := c.storeError(); err != nil && !c.fault.afterCommit {
 		c.storeFailed = true
 		return chargeingest.AppendResult{}, err

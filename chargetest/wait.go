@@ -54,12 +54,21 @@ func (s *Server) WaitRequest(t TB, n int) Request {
 		return Request{}
 	}
 	s.waitRequests(t, n)
+	r, dropped := s.request(n)
+	if dropped {
+		s.report(t, "WaitRequest(%d): the request was dropped, because Options.MaxRequests is %d", n, s.options.MaxRequests)
+		failNow(t)
+	}
+	return r
+}
+
+func (s *Server) request(n int) (r Request, dropped bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n > len(s.journal) {
-		return Request{}
+	if kept := s.journal.get(n); kept != nil {
+		return *kept, false
 	}
-	return *s.journal[n-1]
+	return r, n <= s.journal.received
 }
 
 func (s *Server) waitRequests(t TB, n int) {

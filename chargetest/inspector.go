@@ -1,0 +1,84 @@
+package chargetest
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/inspector"
+)
+
+// InspectorURL starts a listener like [Server.URL], and returns a link to a page that shows
+// all requests since New, and the stored events. The link contains the API key. Until the
+// first call, the server has no such page.
+func (s *Server) InspectorURL() string {
+	s.t.Helper()
+	base := s.URL()
+	if base == "" {
+		return ""
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.inspectorOpen = true
+	return base + inspectorPath + "#key=" + url.PathEscape(s.options.APIKey)
+}
+
+const inspectorPath = "/inspector/"
+
+func (s *Server) newRoutes() http.Handler {
+	var err error
+	current := currentStore{s}
+	s.inspector, err = inspector.New(inspector.Config{
+		Reader: current, Authorizer: current, MaxRequests: max(0, s.options.MaxRequests), ShowUnauthenticated: true, Now: s.Now,
+		Sandbox: s.Control(),
+	})
+	if err != nil {
+		s.errorf("create the inspector: %v", err)
+		return http.NotFoundHandler()
+	}
+	endpoint := s.inspector.Middleware(http.HandlerFunc(s.serve))
+	page := http.StripPrefix(strings.TrimSuffix(inspectorPath, "/"), s.inspector)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, inspectorPath) && s.hasInspector() {
+			page.ServeHTTP(w, r)
+			return
+		}
+		s.network.counted(endpoint).ServeHTTP(w, r)
+	})
+}
+
+func (s *Server) hasInspector() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.inspectorOpen
+}
+
+// currentStore is the store and the authorizer since the last Reset or Restart.
+type currentStore struct{ server *Server }
+
+func (c currentStore) get() (*indexedStore, chargeingest.Authorizer) {
+	c.server.mu.Lock()
+	defer c.server.mu.Unlock()
+	return c.server.store, c.server.authorizer
+}
+
+func (c currentStore) Authorize(r *http.Request, p chargeingest.Permission) (chargeingest.Principal, error) {
+	_, authorizer := c.get()
+	if authorizer == nil {
+		return chargeingest.Principal{}, errors.New("chargetest: the configuration is invalid")
+	}
+	return authorizer.Authorize(r, p)
+}
+
+func (c currentStore) Get(ctx context.Context, platform, id string) (chargeingest.StoredEvent, error) {
+	store, _ := c.get()
+	return store.Get(ctx, platform, id)
+}
+
+func (c currentStore) List(ctx context.Context, q chargeingest.Query) (chargeingest.Page, error) {
+	store, _ := c.get()
+	return store.List(ctx, q)
+}
