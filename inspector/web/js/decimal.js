@@ -4,10 +4,10 @@ const form = /^(-?)(\d+)(?:\.(\d+))?$/;
 
 // parse returns {units, scale} with value = units / 10^scale, or null if text is not a decimal.
 export function parse(text) {
-  const m = typeof text === "string" ? form.exec(text) : null;
+  const m = typeof text === 'string' ? form.exec(text) : null;
   if (!m) return null;
-  const units = BigInt(m[2] + (m[3] ?? ""));
-  return { units: m[1] ? -units : units, scale: (m[3] ?? "").length };
+  const units = BigInt(m[2] + (m[3] ?? ''));
+  return { units: m[1] ? -units : units, scale: (m[3] ?? '').length };
 }
 
 // sum adds decimal strings and keeps the largest scale; anything that is not a decimal is left out. null: none was.
@@ -28,7 +28,7 @@ function rescaled({ units, scale }, to) {
 }
 
 function format({ units, scale }) {
-  const digits = (units < 0n ? -units : units).toString().padStart(scale + 1, "0");
-  const sign = units < 0n ? "-" : "";
+  const digits = (units < 0n ? -units : units).toString().padStart(scale + 1, '0');
+  const sign = units < 0n ? '-' : '';
   return sign + (scale ? `${digits.slice(0, -scale)}.${digits.slice(-scale)}` : digits);
 }
