@@ -26,8 +26,7 @@ func (p *page) accessible(state string) {
 // inlineCode finds what the Content-Security-Policy would have to allow.
 func (p *page) inlineCode() []string {
 	return evaluate[[]string](p, `[...document.querySelectorAll('*')].flatMap((el) => {
-		const bad = [...el.attributes].filter((a) => /^on/i.test(a.name) || /^\s*javascript:/i.test(a.value) ||
-			['src', 'href', 'action', 'formaction'].includes(a.name) && /^(data|blob):/i.test(a.value) && el.tagName !== 'A');
+		const bad = [...el.attributes].filter((a) => /^on/i.test(a.name) || ['src', 'srcdoc', 'href', 'action', 'formaction', 'data', 'style'].includes(a.name) && /^\s*(javascript|data|blob):/i.test(a.value));
 		if ((el.tagName === 'SCRIPT' || el.tagName === 'STYLE') && el.textContent.trim()) bad.push({ name: el.tagName });
 		return bad.map((a) => el.tagName + ' ' + a.name);
 	})`)

@@ -173,19 +173,19 @@ func (p *page) text(selector string) string {
 	return p.texts(selector)[0]
 }
 
-// click clicks with the mouse and fails if something covers the element.
+// click moves the pointer to an element and clicks. It fails if something covers the element.
 func (p *page) click(selector, text string) {
 	p.t.Helper()
-	var target struct {
-		X, Y    float64
-		Problem string
+	type target struct{ X, Y float64 }
+	find := func() target {
+		p.t.Helper()
+		p.wait(fmt.Sprintf(`(__t.last = __t.target(%q, %q)) && !__t.last.problem || (() => { throw __t.last.problem; })()`, selector, text))
+		return evaluate[target](p, `__t.last`)
 	}
-	p.wait(fmt.Sprintf(`(window.__target = __t.target(%q, %q)) && !__target.problem`, selector, text))
-	target = evaluate[struct {
-		X, Y    float64
-		Problem string
-	}](p, `__target`)
-	p.do(chromedp.MouseClickXY(target.X, target.Y))
+	at := find()
+	p.do(chromedp.MouseEvent("mouseMoved", at.X, at.Y))
+	at = find() // the list moves only while the pointer is elsewhere
+	p.do(chromedp.MouseClickXY(at.X, at.Y))
 }
 
 // enter replaces the text of a field.
