@@ -22,13 +22,18 @@ import (
 
 // api serves the data of the page.
 type api struct {
-	cfg      Config
-	requests *requestLog
-	events   *chargeingest.Handler // lists events, and normalizes sent ones
-	searches *limits.Gate
-	streams  streams
-	servers  servers.Map[shutdown]
+	cfg       Config
+	requests  *requestLog
+	summaries summaryCache
+	events    *chargeingest.Handler // lists events, and normalizes sent ones
+	searches  *limits.Gate
+	responses *limits.Budget
+	streams   streams
+	servers   servers.Map[shutdown]
 }
+
+// maxResponseBytes bounds the responses that clients have not read yet.
+const maxResponseBytes = 64 << 20
 
 func newAPI(cfg Config, requests *requestLog) (*api, error) {
 	const maxBodyBytes = 4 << 20
@@ -41,8 +46,9 @@ func newAPI(cfg Config, requests *requestLog) (*api, error) {
 	}
 	a := &api{
 		cfg: cfg, requests: requests, events: events,
-		searches: limits.NewGate(runtime.GOMAXPROCS(0) / 2),
-		streams:  streams{limit: cfg.MaxStreams},
+		searches:  limits.NewGate(runtime.GOMAXPROCS(0) / 2),
+		responses: limits.NewBudget(maxResponseBytes),
+		streams:   streams{limit: cfg.MaxStreams},
 	}
 	a.servers.New = newShutdown
 	return a, nil
@@ -90,14 +96,23 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, path string) {
 		if err != nil {
 			return err
 		}
-		body, err := json.Marshal(value)
-		if err != nil {
-			return err
+		body, encoded := value.(encodedJSON)
+		if !encoded {
+			if body, err = json.Marshal(value); err != nil {
+				return err
+			}
+		}
+		held := limits.Reservation{Budget: a.responses, Platform: v.platform}
+		defer held.Release()
+		if !held.Resize(int64(len(body))) {
+			return unavailable("too many requests at once", time.Second)
 		}
 		respond(w, r, http.StatusOK, "application/json", append(body, '\n'))
 		return nil
 	})
 }
+
+type encodedJSON []byte
 
 // authorized calls serve for a GET of a viewer. An error of serve is the response.
 func (a *api) authorized(w http.ResponseWriter, r *http.Request, serve func(viewer, http.ResponseWriter, *http.Request) error) {

@@ -182,7 +182,7 @@ func TestPlatformIsolation(t *testing.T) {
 				if shown {
 					c.visible = append([]int64{unknown}, c.visible...)
 				}
-				var list requestList
+				var list shownList
 				require.NoError(t, json.Unmarshal(c.call.do(i, "api/requests").Body.Bytes(), &list))
 				ids := []int64{}
 				for _, r := range list.Requests {

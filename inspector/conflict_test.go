@@ -2,6 +2,7 @@ package inspector
 
 import (
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -39,7 +40,7 @@ func TestConflict(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			store := memstore.New()
 			i := newInspector(t, func(cfg *Config) { cfg.Reader = store })
-			h, err := chargeingest.New(chargeingest.Config{Store: store, Authorizer: newKeys(t), KeepUnknownFields: true})
+			h, err := chargeingest.New(chargeingest.Config{Store: store, Authorizer: newKeys(t), KeepUnknownFields: true, Logger: slog.New(slog.DiscardHandler)})
 			require.NoError(t, err)
 			send := func(body string) int {
 				path := eventPath
@@ -54,7 +55,7 @@ func TestConflict(t *testing.T) {
 				require.Equal(t, http.StatusCreated, send(c.stored))
 			}
 			require.Equal(t, http.StatusConflict, send(c.sent))
-			newest := get[requestList](t, i, testKey, "api/requests").Requests[0]
+			newest := get[shownList](t, i, testKey, "api/requests").Requests[0]
 			got := get[detail](t, i, testKey, requestPath(newest.ID)).Conflict
 			require.NotNil(t, got)
 			require.Equal(t, c.fields, got.Fields)

@@ -1,11 +1,14 @@
 package inspector
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"math"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -18,11 +21,16 @@ const (
 	maxReferences  = 3
 )
 
+// requestList is the part of the log between newest and oldest.
 type requestList struct {
-	Requests []summary `json:"requests"`
-	Newest   int64     `json:"newest"` // the log was searched between Oldest and Newest
-	Oldest   int64     `json:"oldest"`
-	More     bool      `json:"more"`
+	requests       [][]byte // encoded summaries
+	newest, oldest int64
+	more           bool
+}
+
+func (l requestList) encode() []byte {
+	text := append([]byte(`{"requests":[`), bytes.Join(l.requests, []byte(","))...)
+	return fmt.Appendf(text, `],"newest":%d,"oldest":%d,"more":%t}`, l.newest, l.oldest, l.more)
 }
 
 type summary struct {
@@ -57,42 +65,64 @@ func (a *api) listRequests(v viewer, r *http.Request) (any, error) {
 		return nil, errCanceled
 	}
 	defer leave()
-	return a.find(r.Context(), a.scope(v), q)
+	list, err := a.find(r.Context(), a.scope(v), q)
+	return encodedJSON(list.encode()), err
 }
 
 func (a *api) find(ctx context.Context, s scope, q query) (requestList, error) {
 	newest, _ := a.requests.newest(s)
 	records := a.requests.list(s, q.after, q.before)
-	list := requestList{Requests: []summary{}, Newest: newest, Oldest: q.after}
+	list := requestList{newest: newest, oldest: q.after}
 	if len(records) > 0 {
-		list.Newest = max(newest, records[0].id)
+		list.newest = max(newest, records[0].id)
 	}
 	if q.before > 0 {
-		list.Newest = min(list.Newest, q.before-1)
+		list.newest = min(list.newest, q.before-1)
 	}
 	search := search{query: q, maxDecoded: a.cfg.MaxBodyBytes}
-	for _, r := range records {
+	for n, r := range records {
 		if ctx.Err() != nil {
 			return list, errCanceled
 		}
-		if list.More = len(list.Requests) == q.limit && search.matches(r); list.More {
-			break
+		if search.matches(r) {
+			if list.more = len(list.requests) == q.limit; list.more {
+				return list, nil
+			}
+			text, examined := a.summaries.encode(r, a.cfg.MaxBodyBytes)
+			search.examined += examined
+			list.requests = append(list.requests, text)
+			list.oldest = r.id
 		}
-		if len(list.Requests) < q.limit && search.matches(r) {
-			body := decodedBody(r, a.cfg.MaxBodyBytes).text
-			search.examined += len(body)
-			list.Requests = append(list.Requests, summarize(r, body))
-			list.Oldest = r.id
-		}
-		if search.examined > maxSearchBytes && r != records[len(records)-1] {
-			list.More, list.Oldest = true, r.id
-			break
+		if search.examined > maxSearchBytes && n < len(records)-1 {
+			list.more, list.oldest = true, r.id
+			return list, nil
 		}
 	}
-	if !list.More {
-		list.Oldest = q.after
-	}
+	list.oldest = q.after
 	return list, nil
+}
+
+// summaryCache has the encoded summaries of the latest records, which many pages show.
+type summaryCache struct {
+	mu      sync.Mutex
+	entries [1024]struct {
+		id   int64
+		text []byte
+	}
+}
+
+// encode also returns the bytes of the body that it read.
+func (c *summaryCache) encode(r *record, maxDecoded int) (text []byte, examined int) {
+	entry := &c.entries[uint64(r.id)%uint64(len(c.entries))]
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if entry.id == r.id {
+		return entry.text, 0
+	}
+	body := decodedBody(r, maxDecoded).text
+	entry.id = r.id
+	entry.text, _ = json.Marshal(summarize(r, body)) // no value of it fails
+	return entry.text, len(body)
 }
 
 func summarize(r *record, body []byte) summary {

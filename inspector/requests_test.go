@@ -27,6 +27,12 @@ func gzipped(t *testing.T, text string) []byte {
 	return b.Bytes()
 }
 
+type shownList struct {
+	Requests       []summary
+	Newest, Oldest int64
+	More           bool
+}
+
 func asGzip(t *testing.T, r *record, text string) {
 	r.body = gzipped(t, text)
 	r.header = append(r.header, headerField{"Content-Encoding", "gzip"})
@@ -112,7 +118,7 @@ func TestRequestFilters(t *testing.T) {
 				return
 			}
 			require.Equal(t, http.StatusOK, w.Code, w.Body)
-			var list requestList
+			var list shownList
 			require.NoError(t, json.Unmarshal(w.Body.Bytes(), &list))
 			names := make([]string, 0, len(list.Requests))
 			for _, r := range list.Requests {
@@ -128,8 +134,8 @@ func TestTextAtWindowEdges(t *testing.T) {
 	for _, at := range []int{0, 1, 16<<10 - 3, 16<<10 - 1, 16 << 10, 40_000} {
 		i := newViewed(t, nil)
 		addRecord(i, func(r *record) { r.body = []byte(strings.Repeat("x", at) + "NeedLE") })
-		require.Len(t, get[requestList](t, i, "ada", "api/requests?text=needle").Requests, 1, at)
-		require.Empty(t, get[requestList](t, i, "ada", "api/requests?text=needles").Requests, at)
+		require.Len(t, get[shownList](t, i, "ada", "api/requests?text=needle").Requests, 1, at)
+		require.Empty(t, get[shownList](t, i, "ada", "api/requests?text=needles").Requests, at)
 	}
 }
 
@@ -140,33 +146,33 @@ func TestRequestPages(t *testing.T) {
 	for k := range n {
 		ids = append(ids, addRecord(i, func(r *record) { r.note = fmt.Sprint("group ", k%2) }))
 	}
-	newestFirst := func(list requestList) (found []int64) {
+	newestFirst := func(list shownList) (found []int64) {
 		for _, r := range list.Requests {
 			found = append(found, r.ID)
 		}
 		return found
 	}
-	list := get[requestList](t, i, "ada", "api/requests")
+	list := get[shownList](t, i, "ada", "api/requests")
 	require.Len(t, list.Requests, 200)
 	require.Equal(t, []any{true, ids[n-1], ids[n-200]}, []any{list.More, list.Newest, list.Oldest})
 
-	list = get[requestList](t, i, "ada", fmt.Sprintf("api/requests?before=%d", list.Oldest))
+	list = get[shownList](t, i, "ada", fmt.Sprintf("api/requests?before=%d", list.Oldest))
 	require.Len(t, list.Requests, 50)
 	require.Equal(t, []any{false, int64(0)}, []any{list.More, list.Oldest})
 	require.Less(t, list.Newest, ids[n-200])
 
-	list = get[requestList](t, i, "ada", fmt.Sprintf("api/requests?after=%d", ids[n-3]))
+	list = get[shownList](t, i, "ada", fmt.Sprintf("api/requests?after=%d", ids[n-3]))
 	require.Equal(t, []int64{ids[n-1], ids[n-2]}, newestFirst(list))
 
-	list = get[requestList](t, i, "ada", fmt.Sprintf("api/requests?after=%d", ids[n-1]))
-	require.Equal(t, requestList{Requests: []summary{}, Newest: ids[n-1], Oldest: ids[n-1]}, list)
+	list = get[shownList](t, i, "ada", fmt.Sprintf("api/requests?after=%d", ids[n-1]))
+	require.Equal(t, shownList{Requests: []summary{}, Newest: ids[n-1], Oldest: ids[n-1]}, list)
 
-	list = get[requestList](t, i, "ada", fmt.Sprintf("api/requests?after=%d", ids[n-1]+1e9))
+	list = get[shownList](t, i, "ada", fmt.Sprintf("api/requests?after=%d", ids[n-1]+1e9))
 	require.Equal(t, ids[n-1], list.Newest, "the page had the list of an earlier process")
 
 	var found []int64
 	for before := int64(1) << 52; ; {
-		list = get[requestList](t, i, "ada", fmt.Sprintf("api/requests?text=group+1&limit=40&before=%d", before))
+		list = get[shownList](t, i, "ada", fmt.Sprintf("api/requests?text=group+1&limit=40&before=%d", before))
 		found = append(found, newestFirst(list)...)
 		if before = list.Oldest; !list.More {
 			break
@@ -186,7 +192,7 @@ func TestSearchIsBounded(t *testing.T) {
 	}
 	calls, found := 0, 0
 	for before := int64(1) << 52; ; calls++ {
-		list := get[requestList](t, i, "ada", fmt.Sprintf("api/requests?text=needle&before=%d", before))
+		list := get[shownList](t, i, "ada", fmt.Sprintf("api/requests?text=needle&before=%d", before))
 		found += len(list.Requests)
 		if !list.More {
 			break

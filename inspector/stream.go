@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	streamInterval   = 500 * time.Millisecond // between notifications
+	streamInterval   = 500 * time.Millisecond // between two lines, at least
 	heartbeat        = 15 * time.Second
 	reauthorization  = time.Minute
 	streamTimeout    = 5 * time.Second // of one write
@@ -37,6 +37,13 @@ func (s *streams) acquire(platform string) bool {
 	s.open++
 	s.byPlatform[platform]++
 	return true
+}
+
+// interval grows with the open streams, whose pages ask for requests after each line.
+func (s *streams) interval() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return streamInterval * time.Duration(1+s.open/16)
 }
 
 func (s *streams) release(platform string) {
@@ -116,7 +123,7 @@ func (s *stream) run() {
 				return
 			}
 			sent, paused = newest, true
-			pause.Reset(streamInterval)
+			pause.Reset(s.streams.interval())
 			beat.Reset(heartbeat)
 		}
 		if paused {

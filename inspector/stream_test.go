@@ -226,6 +226,7 @@ func TestStreamOnServers(t *testing.T) {
 		{"close with HTTP/2", true, (*http.Server).Close},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			i := newViewed(t, nil)
 			mux := http.NewServeMux()
 			mux.Handle("/{version}/inspector/", http.StripPrefix("/v7/inspector", i))
