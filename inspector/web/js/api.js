@@ -1,10 +1,10 @@
 // Calls to the server of the page. Paths are relative to the page.
 
+// ApiError has the status, or 0 if there was no response, and code, field and retryAfter (seconds) of the response.
 export class ApiError extends Error {
-  // status is 0 if there was no response.
-  constructor(status, code, message, field = '') {
+  constructor(status, message, more) {
     super(message);
-    Object.assign(this, { status, code, field });
+    Object.assign(this, { status, code: '', field: '', ...more });
   }
 }
 
@@ -21,41 +21,27 @@ export const api = {
   },
 
   // open sends a request and returns the response, if its status is 2xx. body is sent as JSON.
-  async open(method, path, { params, body, signal } = {}) {
+  async open(method, path, { params = {}, body, signal } = {}) {
     const headers = {};
     if (api.key) headers['X-API-KEY'] = api.key;
     if (api.platform) headers['x-platform-id'] = api.platform;
     if (body !== undefined) headers['Content-Type'] = 'application/json';
-    const query = new URLSearchParams(Object.entries(params ?? {}).filter(([, v]) => v !== '' && v != null));
-    let response;
-    try {
-      response = await fetch(query.size ? `${path}?${query}` : path,
-        { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) });
-    } catch (error) {
-      if (error.name === 'AbortError') throw error;
-      throw new ApiError(0, 'NO_RESPONSE', 'The server cannot be reached.');
-    }
+    const query = new URLSearchParams(Object.entries(params).filter(([, v]) => v !== '' && v != null));
+    const response = await fetch(query.size ? `${path}?${query}` : path, { method, headers, signal,
+      body: JSON.stringify(body) }).catch(lost('The server cannot be reached.'));
     if (response.ok) return response;
-    const shown = await response.json().catch(() => ({}));
-    const error = new ApiError(response.status, shown?.code ?? '',
-      shown?.message || `The server responded with status ${response.status}.`, shown?.field);
-    error.retryAfter = Number(response.headers.get('Retry-After')) || 0;
+    const shown = await response.json().catch(() => null);
+    const error = new ApiError(response.status, shown?.message || `The server responded with ${response.status}.`,
+      { code: shown?.code, field: shown?.field, retryAfter: Number(response.headers.get('Retry-After')) || 0 });
     if (response.status === 401) api.onUnauthorized(error);
     throw error;
   },
 
   // get and send return the decoded JSON, or null for 204.
-  get(path, params, signal) { return decode(api.open('GET', path, { params, signal })); },
-  send(method, path, body) { return decode(api.open(method, path, { body })); },
+  get: async (path, params, signal) => decode(await api.open('GET', path, { params, signal })),
+  send: async (method, path, body) => decode(await api.open(method, path, { body })),
 };
 
-async function decode(pending) {
-  const response = await pending;
-  if (response.status === 204) return null;
-  try {
-    return await response.json();
-  } catch (error) {
-    if (error.name === 'AbortError') throw error;
-    throw new ApiError(0, 'NO_RESPONSE', 'The response was cut off.');
-  }
-}
+const lost = (message) => (error) => { throw error.name === 'AbortError' ? error : new ApiError(0, message); };
+const decode = (response) => (response.status === 204 ? null
+  : response.json().catch(lost('The response was cut off.')));

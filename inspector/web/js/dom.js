@@ -8,14 +8,11 @@ const HIDDEN = new RegExp('[\\0-\\x08\\x0b-\\x1f\\x7f-\\x9f\\xad\\u061c\\u180e\\
   '\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb\\u{e0000}-\\u{e007f}]', 'gu');
 
 // visible replaces invisible characters: U+0000 becomes ␀, U+202E becomes ⟨U+202E⟩.
-export function visible(text) {
-  return String(text).replace(HIDDEN, (c) => {
-    const code = c.codePointAt(0);
-    if (code < 0x20) return String.fromCharCode(0x2400 + code);
-    if (code === 0x7f) return '\u2421';
-    return `⟨U+${code.toString(16).toUpperCase().padStart(4, '0')}⟩`;
-  });
-}
+export const visible = (text) => String(text).replace(HIDDEN, (c) => {
+  const code = c.codePointAt(0);
+  if (code < 0x20) return String.fromCharCode(0x2400 + code);
+  return code === 0x7f ? '\u2421' : `⟨U+${code.toString(16).toUpperCase().padStart(4, '0')}⟩`;
+});
 
 function build(el, props, children) {
   for (const [name, value] of Object.entries(props ?? {})) {
@@ -24,17 +21,11 @@ function build(el, props, children) {
     else if (name === 'value') el.value = value;
     else el.setAttribute(name, value === true ? '' : visible(value));
   }
-  append(el, children);
-  return el;
-}
-
-function append(el, children) {
-  for (const child of children) {
-    if (Array.isArray(child)) append(el, child);
-    else if (child !== null && child !== undefined && child !== false) {
-      el.append(child instanceof Node ? child : visible(child));
-    }
+  for (const child of children.flat(Infinity)) {
+    if (child === null || child === undefined || child === false) continue;
+    el.append(child instanceof Node ? child : visible(child));
   }
+  return el;
 }
 
 // h makes an element: h('button', {class: 'btn', onclick: f, disabled: false}, 'text', node, [more]).
@@ -43,37 +34,34 @@ export const h = (tag, props, ...children) => build(document.createElement(tag),
 export const svg = (tag, props, ...children) => build(document.createElementNS(SVG, tag), props, children);
 
 const clock = new Intl.DateTimeFormat('en-GB', { timeStyle: 'medium' });
-const day = new Intl.DateTimeFormat('en', { month: 'short', day: 'numeric' });
+const day = new Intl.DateTimeFormat('en-GB', { month: 'short', day: 'numeric' });
 const full = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'medium' });
 const decimal = new Intl.NumberFormat('en', { maximumFractionDigits: 2 });
 
 export const number = (n) => decimal.format(n);
-export const plural = (n, one, many = `${one}s`) => `${number(n)} ${n === 1 ? one : many}`;
+export const plural = (n, one) => `${number(n)} ${one}${n === 1 ? '' : 's'}`;
 
 export function bytes(n) {
-  if (n < 1024) return `${n} B`;
-  const unit = Math.min(3, Math.floor(Math.log2(n) / 10));
-  return `${(n / 1024 ** unit).toFixed(1)} ${['', 'KiB', 'MiB', 'GiB'][unit]}`;
+  const unit = n < 1024 ? 0 : Math.min(3, Math.floor(Math.log2(n) / 10));
+  return `${(n / 1024 ** unit).toFixed(unit && 1)} ${['B', 'KiB', 'MiB', 'GiB'][unit]}`;
 }
 
 export function duration(ms) {
   if (ms < 1) return `${Math.round(ms * 1000)} µs`;
-  if (ms < 1000) return `${ms.toFixed(ms < 10 ? 1 : 0)} ms`;
-  return `${(ms / 1000).toFixed(1)} s`;
+  return ms < 1000 ? `${ms.toFixed(ms < 10 ? 1 : 0)} ms` : `${(ms / 1000).toFixed(1)} s`;
 }
 
-// time is a <time> element: the local clock with milliseconds, and the day unless it is today.
+// time is the local clock with milliseconds, or with the day unless that is today.
 export function time(iso) {
   const at = new Date(iso);
-  if (Number.isNaN(at.valueOf())) return h('span', {}, iso);
   const today = at.toDateString() === new Date().toDateString();
-  const ms = String(at.getMilliseconds()).padStart(3, '0');
-  return h('time', { datetime: iso, title: iso }, today ? '' : `${day.format(at)} `, `${clock.format(at)}.${ms}`);
+  return h('time', { datetime: iso, title: iso }, today
+    ? `${clock.format(at)}.${String(at.getMilliseconds()).padStart(3, '0')}` : `${day.format(at)} ${clock.format(at)}`);
 }
 
 export const dateTime = (iso) => h('time', { datetime: iso, title: iso }, full.format(new Date(iso)));
 
-// statusBadge shows 2xx, 409, 4xx, 5xx or no response, by words and by colour.
+// statusBadge shows a status by its number and by colour.
 export function statusBadge(status) {
   const tone = status === 409 ? 'conflict' : { 2: 'ok', 4: 'warn', 5: 'error' }[Math.floor(status / 100)] ?? 'none';
   return h('span', { class: 'badge', 'data-tone': tone, title: status ? null : 'No response' }, status || 'none');
@@ -89,33 +77,27 @@ async function copy(text) {
   if (!done) throw new Error('no clipboard');
 }
 
-// copyButton copies text() and tells so on the button.
+// copyButton copies text() and reports that on the button.
 export function copyButton(label, text, props) {
-  const button = h('button', { class: 'btn', type: 'button', ...props, onclick: click }, label);
-  async function click() {
+  const button = h('button', { class: 'btn', type: 'button', ...props, onclick: async () => {
     button.style.minWidth = `${button.offsetWidth}px`;
-    try {
-      await copy(text());
-      button.textContent = 'Copied';
-    } catch {
-      button.textContent = 'Not copied';
-    }
+    button.textContent = await copy(text()).then(() => 'Copied', () => 'Not copied');
+    button.focus();
     setTimeout(() => { button.textContent = label; }, 1500);
-  }
+  } }, label);
   return button;
 }
 
 // field is a labelled form control; control has an id.
-export const field = (label, control) =>
-  h('div', { class: 'field' }, h('label', { for: control.id }, label), control);
+export const field = (label, control, props) =>
+  h('div', { class: 'field', ...props }, h('label', { for: control.id }, label), control);
 
 // select takes options as [value, text].
 export const select = (props, options, value = '') =>
   h('select', props, options.map(([v, text]) => h('option', { value: v, selected: v === value }, text)));
 
 // kv is a list of names and values; pairs without a value are left out.
-export const kv = (pairs) => h('dl', { class: 'kv' }, pairs
-  .filter(([, value]) => value !== '' && value !== null && value !== undefined && value !== false)
+export const kv = (pairs) => h('dl', { class: 'kv' }, pairs.filter(([, value]) => value || value === 0)
   .map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))));
 
 // notice is a message with a tone: info, ok, warn or error.

@@ -1,44 +1,36 @@
-// The stream of "there are new requests" and its state: connecting, live, polling, disconnected, paused or hidden.
+// The stream of "there are new requests".
 
 const BACKOFF = [1, 2, 5, 10];
-const POLL = 5;
-const STREAM_AGAIN = 60; // seconds after the server had no stream left
+const POLL = 5; // seconds between questions if the server has no stream left
+const POLLS = 12; // questions before the stream is tried again
 const SILENCE = 40; // seconds without a heartbeat
 
 export class Feed {
-  #api; #listeners = new Set(); #abort; #timer; #failures = 0; #onState; #run = 0;
-  state = 'connecting';
+  #api; #onState; #listeners = new Set(); #abort = new AbortController();
+  state = '';
   paused = false;
 
+  // onState gets connecting, live, polling, disconnected or paused.
   constructor(api, onState) {
     this.#api = api;
     this.#onState = onState;
-    document.addEventListener('visibilitychange', () => this.start());
   }
 
-  // subscribe calls listener(newest, reconnected) when there may be new requests: newest is the id of the newest one,
-  // or null if unknown. It returns the function that ends this.
+  // subscribe calls listener(newest, first) when there may be new requests: newest is the id of the newest one, or null
+  // if unknown; first means that the page was not connected before. It returns the function that ends this.
   subscribe(listener) {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
-  pause(paused) {
-    this.paused = paused;
-    this.start();
-  }
+  stop() { this.#abort.abort(); }
 
-  stop() {
-    this.#run++;
-    this.#abort?.abort();
-    clearTimeout(this.#timer);
-  }
-
-  start() {
+  start(paused = this.paused) {
     this.stop();
-    if (this.paused) this.#set('paused');
-    else if (document.hidden) this.#set('hidden');
-    else this.#connect(this.#run);
+    this.paused = paused;
+    this.#abort = new AbortController();
+    if (paused || document.hidden) this.#set('paused');
+    else this.#run(this.#abort.signal);
   }
 
   #set(state) {
@@ -46,67 +38,47 @@ export class Feed {
     this.#onState(state);
   }
 
-  #later(seconds, run) {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => { if (run === this.#run) this.#connect(run); }, seconds * 1000);
-  }
+  #tell(newest, first) { this.#listeners.forEach((listener) => listener(newest, first)); }
 
-  #tell(newest, reconnected) {
-    for (const listener of this.#listeners) listener(newest, reconnected);
-  }
-
-  async #connect(run) {
-    const abort = this.#abort = new AbortController();
-    try {
-      const response = await this.#api.open('GET', 'api/stream', { signal: abort.signal });
-      let first = true;
-      for await (const line of lines(response.body, () => abort.abort())) {
-        if (run !== this.#run) return;
-        if (line === '') continue;
-        const { newest } = JSON.parse(line);
-        this.#failures = 0;
-        if (first) this.#set('live');
-        this.#tell(newest, first);
-        first = false;
+  async #run(signal) {
+    this.#set('connecting');
+    for (let failures = 0; !signal.aborted;) {
+      let full = false;
+      try {
+        const response = await this.#api.open('GET', 'api/stream', { signal });
+        for await (const line of lines(response.body, signal)) {
+          if (signal.aborted || line === '') continue;
+          const first = this.state !== 'live';
+          if (first) this.#set('live');
+          failures = 0;
+          this.#tell(JSON.parse(line).newest, first);
+        }
+      } catch (error) {
+        if (error.status === 401) return;
+        full = error.status === 503;
       }
-    } catch (error) {
-      if (run !== this.#run || error.status === 401) return;
-      if (error.status === 503) return this.#poll(run, Date.now() + STREAM_AGAIN * 1000);
+      if (signal.aborted) return;
+      this.#set(full ? 'polling' : 'disconnected');
+      for (let i = 0; full && i < POLLS && !signal.aborted; i++) {
+        this.#tell(null, false);
+        await pause(POLL);
+      }
+      if (!full) await pause(BACKOFF[Math.min(failures++, BACKOFF.length - 1)]);
     }
-    if (run !== this.#run) return;
-    this.#set('disconnected');
-    this.#later(BACKOFF[Math.min(this.#failures++, BACKOFF.length - 1)], run);
-  }
-
-  #poll(run, until) {
-    this.#set('polling');
-    this.#tell(null, false);
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
-      if (run !== this.#run) return;
-      if (Date.now() >= until) this.#connect(run);
-      else this.#poll(run, until);
-    }, POLL * 1000);
   }
 }
 
-// lines yields the lines of a stream and calls onSilence if none arrives for a while.
-async function* lines(stream, onSilence) {
+const pause = (seconds) => new Promise((resolve) => { setTimeout(resolve, seconds * 1000); });
+
+// lines yields the lines of a stream until it ends or is silent for too long.
+async function* lines(stream, signal) {
   const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = '';
-  let timer;
-  try {
-    for (;;) {
-      timer = setTimeout(onSilence, SILENCE * 1000);
-      const { value, done } = await reader.read();
-      clearTimeout(timer);
-      if (done) return;
-      const parts = (rest + value).split('\n');
-      rest = parts.pop();
-      yield* parts;
-    }
-  } finally {
-    clearTimeout(timer);
-    reader.cancel().catch(() => {});
+  for (let rest = ''; !signal.aborted;) {
+    const timer = setTimeout(() => reader.cancel(), SILENCE * 1000);
+    const { value, done } = await reader.read().finally(() => clearTimeout(timer));
+    if (done) return;
+    const parts = (rest + value).split('\n');
+    rest = parts.pop();
+    yield* parts;
   }
 }

@@ -1,225 +1,208 @@
 // The requests that the endpoint received, newest first.
 
-import { empty, h, duration, field, notice, number, plural, select, statusBadge, time } from './dom.js';
-import { List } from './list.js';
-import { detail } from './request.js';
+import { duration, empty, field, h, notice, number, plural, select, statusBadge, time } from './dom.js';
 import { cut } from './code.js';
+import { List } from './list.js';
+import { Detail } from './request.js';
 
 export const title = 'Requests';
 
 const COLUMNS = [['time', 'Time'], ['status', 'Status'], ['route', 'Request'], ['references', 'Reference'],
   ['events', 'Events'], ['code', 'Code and field'], ['platform', 'Platform'], ['subject', 'Subject'],
   ['duration', 'Duration']];
-const FILTERS = {
+const ROUTES = ['charge-data', 'charge-datas', 'charge-data/{id}', 'charge-data list'];
+const FILTERS = { // label and options
   status: ['Status', [['', 'All'], ['2xx', '2xx accepted'], ['4xx', '4xx rejected'], ['409', '409 conflict'],
     ['5xx', '5xx failed'], ['none', 'No response']]],
-  route: ['Route', [['', 'All'], ...['charge-data', 'charge-datas', 'charge-data/{id}', 'charge-data list']
-    .map((r) => [r, r]), ['none', 'No route']]],
+  route: ['Route', [['', 'All'], ...ROUTES.map((r) => [r, r]), ['none', 'No route']]],
   code: ['Code'], reference: ['Reference'], customer: ['Customer'], text: ['Text'],
 };
-const PAGE = 200;
+const KEYS = [['j ↓', 'Next request'], ['k ↑', 'Previous request'], ['Enter', 'Open the request'],
+  ['Esc', 'Close the request'], ['Home', 'Newest request'], ['/', 'Filter by text'], ['p', 'Pause or resume']];
+const FIRST = 200; // requests at first
+const MORE = 1000; // requests per call after that
+const RETRY = 5; // seconds
+const ANNOUNCE = 5; // seconds between announcements
 
-const eventsText = (r) => (r.events === 0 ? (r.event_count ? `0 of ${number(r.event_count)}` : '–')
-  : number(r.events) + (r.replayed ? ` (${plural(r.replayed, 'replay')})` : ''));
+export const mount = (container, ctx) => new Requests(container, ctx);
 
-export function mount(container, ctx) {
-  return new Requests(container, ctx);
+function eventsText(r) {
+  if (r.events === 0) return r.event_count ? `0 of ${number(r.event_count)}` : '–';
+  return r.replayed ? `${number(r.events)} (${plural(r.replayed, 'replay')})` : number(r.events);
 }
 
 class Requests {
-  #ctx; #filters = null; #id = null; #held = []; #newest = 0; #more = false; #load = new AbortController();
-  #busy = null; #again = false; #failed = false; #timers = {}; #arrived = 0; #panel = null;
+  #ctx; #filters = null; #held = []; #newest = 0; #more = false; #failed = false;
+  #load = new AbortController(); #jobs = Promise.resolve(); #queued = new Set(); #timers = {}; #arrived = 0; #detail = null;
 
   constructor(container, ctx) {
     this.#ctx = ctx;
-    this.list = new List({
-      label: 'Requests, newest first', columns: COLUMNS, make: (r) => this.#cells(r),
-      onScroll: (below) => { if (below <= 0) this.#loadOlder(); }, onLeave: () => this.#release(),
-    });
-    this.list.el.addEventListener('scroll', () => { if (this.list.el.scrollTop === 0) this.#release(); });
-    this.controls = Object.fromEntries(Object.entries(FILTERS).map(([name, [, options]]) => {
-      const id = `filter-${name}`;
-      return [name, options ? select({ id, onchange: () => this.#apply(false) }, options)
-        : h('input', { id, type: 'search', autocomplete: 'off', spellcheck: 'false', oninput: () => {
-          clearTimeout(this.#timers.filter);
-          this.#timers.filter = setTimeout(() => this.#apply(true), 250);
-        } })];
-    }));
-    this.controls.text.setAttribute('aria-keyshortcuts', '/');
-    this.clear = h('button', { id: 'clear-filters', class: 'btn ghost', type: 'button', onclick: () => this.#clear() },
-      'Clear');
-    this.pause = h('button', { id: 'pause', class: 'btn', type: 'button', 'aria-keyshortcuts': 'p',
-      onclick: () => this.#pause(!ctx.feed.paused) }, 'Pause');
-    this.toggle = h('button', { id: 'toggle-filters', class: 'btn', type: 'button', 'aria-expanded': 'false',
-      'aria-controls': 'filters', onclick: () => {
-        const open = this.form.toggleAttribute('data-open');
-        this.toggle.setAttribute('aria-expanded', open);
-      } }, 'Filters');
+    this.list = new List({ label: 'Requests, newest first', columns: COLUMNS, make: (r) => this.#cells(r),
+      onEnd: () => this.#run('older', () => this.#loadOlder()), onLeave: () => this.#release() });
+    this.list.el.addEventListener('scroll', () => this.list.el.scrollTop === 0 && this.#release());
+    this.controls = Object.fromEntries(Object.entries(FILTERS).map(([name, [, options]]) => [name, options
+      ? select({ id: `filter-${name}`, onchange: () => this.#apply(false) }, options)
+      : h('input', { id: `filter-${name}`, type: 'search', autocomplete: 'off', spellcheck: 'false', oninput: () => {
+        clearTimeout(this.#timers.filter);
+        this.#timers.filter = setTimeout(() => this.#apply(true), 250);
+      } })]));
+    const button = (id, label, onclick, props) =>
+      h('button', { id, class: 'btn', type: 'button', onclick, ...props }, label);
+    this.clear = button('clear-filters', 'Clear', () => this.#clear());
+    this.pause = button('pause', '', () => this.#pause(!ctx.feed.paused), { 'aria-keyshortcuts': 'p' });
+    this.toggle = button('toggle-filters', 'Filters', () =>
+      this.toggle.setAttribute('aria-expanded', this.form.toggleAttribute('data-open')), { 'aria-expanded': 'false' });
+    this.fresh = button('new-requests', '', () => this.#top(), { class: 'btn primary', hidden: true });
     this.form = h('form', { id: 'filters', class: 'toolbar filters', role: 'search', 'aria-label': 'Filter requests',
-      onsubmit: (e) => { e.preventDefault(); this.#apply(true); },
-      onkeydown: (e) => { if (e.key === 'Escape') this.list.el.focus(); } },
-    Object.entries(FILTERS).map(([name, [label]]) => {
-      const el = field(label, this.controls[name]);
-      el.dataset.filter = name;
-      return el;
-    }), h('div', { class: 'group' }, this.toggle, this.clear, this.pause));
-    this.fresh = h('button', { id: 'new-requests', class: 'btn primary', type: 'button', hidden: true,
-      onclick: () => this.#top() });
+      onsubmit: (event) => { event.preventDefault(); this.#apply(true); },
+      onkeydown: (event) => event.key === 'Escape' && this.list.el.focus() },
+    Object.entries(FILTERS).map(([name, [label]]) => field(label, this.controls[name], { 'data-filter': name })),
+    h('div', { class: 'group' }, this.toggle, this.clear, this.pause));
     this.message = h('div', { class: 'list-message' });
     this.count = h('p', { id: 'count', class: 'visually-hidden' });
-    this.place = h('div', { class: 'list-box' }, this.count, this.list.el, this.fresh, this.message);
-    this.panels = h('div', { class: 'panels' }, this.place);
+    this.panels = h('div', { class: 'panels' },
+      h('div', { class: 'list-box' }, this.count, this.list.el, this.fresh, this.message));
     container.append(this.form, this.panels);
-    ctx.shortcuts([['j ↓', 'Next request'], ['k ↑', 'Previous request'], ['Enter', 'Open the request'],
-      ['Esc', 'Close the request'], ['Home', 'Newest request'], ['/', 'Filter by text'], ['p', 'Pause or resume']]);
-    this.#pause(ctx.feed.paused);
-    this.unsubscribe = ctx.feed.subscribe((newest, first) => this.#news(newest, first));
+    ctx.shortcuts(KEYS);
+    this.#showPaused();
+    this.unsubscribe = ctx.feed.subscribe((newest, first) => this.#run('newer', () => this.#loadNewer(newest, first)));
   }
 
   unmount() {
     this.unsubscribe();
     this.list.observer.disconnect();
     this.#load.abort();
-    this.#panel?.unmount();
+    this.#detail?.remove();
     Object.values(this.#timers).forEach(clearTimeout);
   }
 
   update({ id = null, ...params }) {
     const filters = Object.fromEntries(Object.keys(FILTERS).filter((f) => params[f]).map((f) => [f, params[f]]));
-    const used = Object.keys(filters).length;
     for (const [name, control] of Object.entries(this.controls)) {
       if (control.value !== (filters[name] ?? '')) control.value = filters[name] ?? '';
     }
+    const used = Object.keys(filters).length;
     this.clear.disabled = used === 0;
     this.toggle.textContent = used ? `Filters (${used})` : 'Filters';
     const changed = JSON.stringify(filters) !== JSON.stringify(this.#filters);
     this.#filters = filters;
     if (changed) this.#reload();
-    if (id !== this.#id) this.#show(id);
+    this.#show(id);
   }
 
   #apply(replace) {
     clearTimeout(this.#timers.filter);
     const values = Object.entries(this.controls).map(([name, control]) => [name, control.value]);
-    this.#ctx.setParams({ id: this.#id, ...Object.fromEntries(values) }, { replace });
+    this.#ctx.setParams({ id: this.#detail?.id, ...Object.fromEntries(values) }, { replace });
   }
 
   #clear() {
-    this.#ctx.setParams({ id: this.#id });
+    this.#ctx.setParams({ id: this.#detail?.id });
     this.controls.text.focus();
   }
 
   #pause(paused) {
-    if (paused !== this.#ctx.feed.paused) this.#ctx.feed.pause(paused);
-    this.pause.textContent = paused ? 'Resume' : 'Pause';
-    this.pause.setAttribute('aria-pressed', paused);
+    this.#ctx.feed.start(paused);
+    this.#showPaused();
+  }
+
+  #showPaused() {
+    this.pause.textContent = this.#ctx.feed.paused ? 'Resume' : 'Pause';
+    this.pause.setAttribute('aria-pressed', this.#ctx.feed.paused);
   }
 
   #cells(r) {
-    const more = r.event_count > 1 ? ` +${number(r.event_count - 1)}` : '';
-    return [
-      h('a', { href: this.#ctx.href('requests', { ...this.#filters, id: r.id }), tabindex: -1, class: 'row-link' }, time(r.time)),
-      statusBadge(r.status), h('span', {}, h('b', {}, r.method), ` ${r.route || cut(r.path, 120)}`),
-      r.references.length ? cut(r.references[0], 120) + more : (r.note ? cut(r.note, 120) : '–'), eventsText(r),
-      h('span', {}, r.code && h('b', {}, r.code), r.field && ` ${cut(r.field, 120)}`), r.platform || '–', r.subject || '–',
-      duration(r.duration_ms),
-    ];
+    const others = r.event_count > 1 && ` +${number(r.event_count - 1)}`;
+    const href = this.#ctx.href('requests', { ...this.#filters, id: r.id });
+    return [h('a', { href, tabindex: -1, class: 'row-link' }, time(r.time)), statusBadge(r.status),
+      [h('b', {}, r.method), ` ${r.route || cut(r.path, 120)}`],
+      r.references.length ? [cut(r.references[0], 120), others] : cut(r.note, 120) || '–', eventsText(r),
+      [r.code && h('b', {}, r.code), r.field && ` ${cut(r.field, 120)}`],
+      r.platform || '–', r.subject || '–', duration(r.duration_ms)];
   }
 
-  async #reload() {
-    this.#load.abort();
-    const load = this.#load = new AbortController();
-    clearTimeout(this.#timers.retry);
-    this.#busy = load;
-    this.list.el.setAttribute('aria-busy', true);
-    try {
-      const found = await this.#get({ limit: PAGE });
-      this.#held = [];
-      this.#newest = found.newest;
-      this.#more = found.more;
-      this.#failed = false;
-      this.list.el.scrollTop = 0;
-      this.#set(found.requests);
-      if (Object.keys(this.#filters).length) this.#ctx.announce(`${plural(found.requests.length, 'request')} found`);
-    } catch (error) {
-      this.#fail(error);
-    } finally {
-      if (this.#load === load) this.#done();
-    }
+  // run calls job after the jobs before it, unless one with the name waits already. Other filters cancel jobs.
+  #run(name, job) {
+    const { signal } = this.#load;
+    const queued = this.#queued;
+    if (queued.has(name)) return;
+    queued.add(name);
+    this.#jobs = this.#jobs.then(() => {
+      queued.delete(name);
+      return signal.aborted ? null : job();
+    }).catch((error) => this.#fail(error));
   }
 
   #get(params) { return this.#ctx.api.get('api/requests', { ...this.#filters, ...params }, this.#load.signal); }
 
-  #done() {
-    this.#busy = null;
-    this.list.el.removeAttribute('aria-busy');
-    if (!this.#again || this.#failed) return;
-    this.#again = false;
-    this.#loadNewer();
+  #reload() {
+    clearTimeout(this.#timers.retry);
+    this.#load.abort();
+    this.#load = new AbortController();
+    this.#queued = new Set();
+    this.#run('all', () => this.#loadAll());
+  }
+
+  async #loadAll() {
+    const found = await this.#get({ limit: FIRST });
+    this.#failed = false;
+    this.#held = [];
+    this.#newest = found.newest;
+    this.#more = found.more;
+    this.list.el.scrollTop = 0;
+    this.#set(found.requests);
+    if (Object.keys(this.#filters).length) this.#ctx.announce(`${plural(found.requests.length, 'request')} found`);
+  }
+
+  async #loadNewer(newest, first) {
+    const top = this.#held[0] ?? this.list.items[0];
+    const restarted = async () => (newest !== null && newest < this.#newest) || (first && top &&
+      (await this.#get({ after: top.id - 1, before: top.id + 1, limit: 1 })).requests.length === 0);
+    if (this.#failed || await restarted()) return this.#loadAll();
+    if (newest === this.#newest) return;
+    const after = this.#newest;
+    let found = await this.#get({ after, limit: MORE });
+    const items = found.requests;
+    this.#newest = found.newest;
+    while (found.more && items.length < this.#ctx.session.max_requests) {
+      found = await this.#get({ after, before: items.at(-1).id, limit: MORE });
+      items.push(...found.requests);
+    }
+    this.#add(items);
+  }
+
+  async #loadOlder() {
+    if (!this.#more || !this.list.atEnd || this.list.items.length === 0) return;
+    const found = await this.#get({ before: this.list.items.at(-1).id, limit: MORE });
+    this.#more = found.more;
+    this.#set([...this.list.items, ...found.requests]);
   }
 
   #fail(error) {
     if (error.name === 'AbortError' || error.status === 401) return;
     this.#failed = true;
     if (error.status !== 400 && error.status !== 403) {
-      this.#timers.retry = setTimeout(() => this.#reload(), 1000 * (error.retryAfter || 5));
+      this.#timers.retry = setTimeout(() => this.#reload(), 1000 * (error.retryAfter || RETRY));
     }
-    if (this.list.items.length && error.status === 0) return; // the connection's state shows it
+    if (error.status === 0 && this.#ctx.feed.state === 'polling') this.#ctx.feed.start(); // which shows that it is gone
+    if (error.status === 0 && this.list.items.length) return; // the header shows it
     this.list.set([]);
-    this.#message(h('div', { id: 'list-error', class: 'empty' }, notice('error', error.message)));
+    this.message.replaceChildren(h('div', { id: 'list-error', class: 'empty' }, notice('error', error.message)));
   }
-
-  #message(el) { this.message.replaceChildren(...(el ? [el] : [])); }
 
   #set(items) {
-    this.list.set(items);
-    this.count.textContent = `${plural(items.length, 'request')}${this.#more ? ', more when you scroll' : ''}`;
+    this.count.textContent = `${plural(items.length, 'request')}${this.#more ? ', more at the end of the list' : ''}`;
     this.fresh.hidden = this.#held.length === 0;
     this.fresh.textContent = `${number(this.#held.length)} new`;
-    if (items.length) return this.#message(null);
-    this.#message(Object.keys(this.#filters).length
-      ? h('div', { id: 'list-empty', class: 'empty' }, h('h2', {}, 'No request matches the filters'),
-        h('button', { class: 'btn', type: 'button', onclick: () => this.#clear() }, 'Clear the filters'))
-      : h('div', { id: 'list-empty', class: 'empty' }, h('h2', {}, 'No requests yet'),
-        h('p', {}, 'Send a request to the endpoint. It appears here within a second.')));
-  }
-
-  async #news(newest, first) {
-    if (this.#busy) {
-      this.#again = true;
-      return;
-    }
-    if (this.#failed || (newest !== null && newest < this.#newest)) return this.#reload();
-    const top = this.#held[0] ?? this.list.items[0];
-    if (first && top) { // a server that restarted has another log
-      try {
-        const same = await this.#get({ after: top.id - 1, before: top.id + 1, limit: 1 });
-        if (same.requests.length === 0) return this.#reload();
-      } catch (error) {
-        return this.#fail(error);
-      }
-    }
-    if (newest === null || newest > this.#newest) this.#loadNewer();
-  }
-
-  async #loadNewer() {
-    const load = this.#busy = this.#load;
-    const after = this.#newest;
-    try {
-      let found = await this.#get({ after, limit: 1000 });
-      const { newest } = found;
-      const items = found.requests;
-      while (found.more && found.requests.length && items.length < this.#ctx.session.max_requests) {
-        found = await this.#get({ after, before: items.at(-1).id, limit: 1000 });
-        items.push(...found.requests);
-      }
-      this.#newest = newest;
-      this.#add(items);
-    } catch (error) {
-      this.#fail(error);
-    } finally {
-      if (this.#load === load) this.#done();
-    }
+    this.message.replaceChildren();
+    this.list.set(items);
+    if (items.length) return;
+    const none = Object.keys(this.#filters).length
+      ? empty('No request matches the filters', h('button', { class: 'btn', type: 'button', onclick: () => this.#clear() },
+        'Clear the filters'))
+      : empty('No requests yet', h('p', {}, 'Send a request to the endpoint. It appears here within a second.'));
+    none.id = 'list-empty';
+    this.message.append(none);
   }
 
   #add(items) {
@@ -229,69 +212,53 @@ class Requests {
       this.#ctx.announce(plural(this.#arrived, 'new request'));
       this.#arrived = 0;
       this.#timers.announce = undefined;
-    }, 5000);
+    }, ANNOUNCE * 1000);
     this.#held = [...items, ...this.#held];
-    if (this.list.holds && this.list.items.length) this.#set(this.list.items);
-    else this.#release(true);
+    this.#release(this.list.items.length === 0);
+    this.#set(this.list.items);
   }
 
   // release shows the rows that were held back.
-  #release(now = false) {
-    if (this.#held.length === 0 || (!now && this.list.holds)) return;
-    const items = [...this.#held, ...this.list.items];
+  #release(always = false) {
+    if (this.#held.length === 0 || (!always && this.list.holds)) return;
+    const items = [...this.#held, ...this.list.items].slice(0, this.#ctx.session.max_requests);
     this.#held = [];
-    if (items.length > this.#ctx.session.max_requests) items.length = this.#ctx.session.max_requests;
     this.#set(items);
   }
 
   #top() {
     this.#release(true);
     this.list.el.scrollTop = 0;
-    if (this.list.items.length) this.list.reveal(this.list.items[0].id);
     this.list.el.focus();
-  }
-
-  async #loadOlder() {
-    if (this.#busy || !this.#more || this.list.items.length === 0) return;
-    const load = this.#busy = this.#load;
-    try {
-      const found = await this.#get({ before: this.list.items.at(-1).id, limit: 1000 });
-      this.#more = found.more;
-      this.#set([...this.list.items, ...found.requests]);
-    } catch (error) {
-      if (error.name !== 'AbortError' && error.status !== 401) this.#timers.older = setTimeout(() => this.#loadOlder(), 5000);
-    } finally {
-      if (this.#load === load) this.#done();
-    }
+    this.list.reveal(null);
   }
 
   #show(id) {
-    const closed = this.#id;
-    this.#id = id;
-    this.#panel?.unmount();
-    this.#panel = null;
+    if (id === (this.#detail?.id ?? null)) return;
     this.panels.toggleAttribute('data-open', id !== null);
     if (id === null) {
+      this.#detail.remove();
+      this.#detail = null;
       this.list.el.focus();
-      this.list.reveal(Number(closed));
       return;
     }
-    this.list.point(Number(id));
-    this.#panel = detail(this.panels, this.#ctx, id, () => this.#ctx.setParams(this.#filters));
+    this.list.reveal(Number(id));
+    this.#detail ??= new Detail(this.panels, this.#ctx, () => this.#ctx.setParams(this.#filters));
+    this.#detail.show(id);
   }
 
   key(event) {
-    const inList = document.activeElement === this.list.el || document.activeElement === document.body;
+    const inList = document.activeElement === document.body || this.list.el.contains(document.activeElement);
     const by = { j: 1, k: -1 }[event.key] ?? (inList && { ArrowDown: 1, ArrowUp: -1, PageDown: this.list.page,
-      PageUp: -this.list.page, End: Infinity }[event.key]);
+      PageUp: -this.list.page, Home: -Infinity, End: Infinity }[event.key]);
+    if (event.key === 'Home' && inList) this.#top();
     if (by) {
-      const item = this.list.move(by === Infinity ? this.list.items.length : by);
-      if (this.#id !== null && item) this.#ctx.setParams({ ...this.#filters, id: item.id }, { replace: true });
-      else this.list.el.focus();
-    } else if (event.key === 'Home' && inList) this.#top();
-    else if (event.key === 'Enter' && inList && this.list.cursor !== null) {
+      const id = this.list.move(by);
+      if (!this.#detail) this.list.el.focus();
+      else if (id !== null) this.#ctx.setParams({ ...this.#filters, id }, { replace: true });
+    } else if (event.key === 'Enter' && inList && this.list.cursor !== null) {
       this.#ctx.setParams({ ...this.#filters, id: this.list.cursor });
-    } else if (event.key === 'Escape' && this.#id !== null) this.#ctx.setParams(this.#filters);
+    } else if (event.key === 'Escape' && this.#detail) this.#ctx.setParams(this.#filters);
     else if (event.key === '/') this.controls.text.focus();
     else if (event.key === 'p') this.#pause(!this.#ctx.feed.paused);
     else return;
