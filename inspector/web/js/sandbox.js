@@ -1,70 +1,82 @@
 // The switches of the test server: faults, clock, data, and the vendor's quirks.
 
-import { h, notice, number, plural, time } from './dom.js';
-import { button, facts, input, refill, showError, values } from './widgets.js';
+import { dateTime, h, number, plural, time, visible } from './dom.js';
+import { ZONE, button, facts, input, isIgnored, polling, refill, showError, withOffset } from './widgets.js';
 
 export const title = 'Sandbox';
 
 const REFRESH = 3000; // milliseconds
-const HOW = [['next', 'The next requests'], ['for', 'For a time'], ['probability', 'At random'], ['quota', 'Above a quota']];
-const TYPES = [['status', 'Error status'], ['reset', 'Cut the connection'], ['delay', 'Delay'], ['slow_body', 'Slow response'],
-  ['truncated', 'Response cut off'], ['malformed', 'Response is not JSON'], ['store_error', 'Error of the store']];
+const HOW = [['next', 'The next'], ['for', 'For a time'], ['probability', 'At random'], ['quota', 'Above a quota']];
+const TYPES = [['status', 'Error status'], ['reset', 'Cut the connection'], ['delay', 'Delay'],
+  ['slow_body', 'Slow response'], ['truncated', 'Response cut off'], ['malformed', 'Response is not JSON'],
+  ['store_error', 'Error of the store']];
 const ERRORS = ['not_stored', 'outcome_unknown', 'overloaded', 'closed'].map((name) => [name, name.replace('_', ' ')]);
-const ROUTES = [['', 'Any'], ...['charge-data', 'charge-datas', 'charge-data/{id}', 'charge-data list'].map((r) => [r, r])];
+const ROUTES = ['', 'charge-data', 'charge-datas', 'charge-data/{id}', 'charge-data list'].map((r) => [r, r || 'any']);
 
-const how = (...names) => (v) => names.includes(v.how);
-const fault = (...types) => (v) => v.how !== 'quota' && types.includes(v['fault.type']);
-const anyFault = (v) => v.how !== 'quota';
+const whole = (value) => ({ inputmode: 'numeric', value });
+const how = (name) => (form) => form.how.value === name;
+const fault = (...types) => (form) => form.how.value !== 'quota' && types.includes(form['fault.type'].value);
+const anyFault = (form) => form.how.value !== 'quota';
 
-// FAULT is the form as sections of [name, label, control, when]; names are those of the API's body but for "how".
-const FAULT = [
-  ['How often', [
-    ['how', 'Requests', { options: HOW }],
-    ['next', 'How many', { value: '1', inputmode: 'numeric' }, how('next')],
-    ['for', 'Duration', { value: '30s' }, how('for')],
-    ['probability', 'Probability', { value: '0.5', inputmode: 'decimal' }, how('probability')],
-    ['seed', 'Seed', { value: '1', inputmode: 'numeric' }, how('probability')],
-    ['quota.requests', 'Requests allowed', { value: '10', inputmode: 'numeric' }, how('quota')],
-    ['quota.window', 'In each', { value: '1s' }, how('quota')]]],
-  ['What happens', [
-    ['fault.type', 'Fault', { options: TYPES }, anyFault],
-    ['fault.status', 'Status', { value: '503', inputmode: 'numeric' }, fault('status')],
-    ['fault.retry_after', 'Retry-After', { placeholder: '2s' }, fault('status')],
-    ['fault.code', 'Code', { placeholder: 'of the status' }, fault('status')],
-    ['fault.message', 'Message', {}, fault('status')],
-    ['fault.field', 'Field', { placeholder: 'value.number' }, fault('status')],
-    ['fault.duration', 'Duration', { value: '2s' }, fault('slow_body')],
-    ['fault.error', 'Error', { options: ERRORS }, fault('store_error')],
-    ['fault.delay', 'Delay before', { placeholder: '150ms' }, anyFault],
-    ['fault.after_commit', 'After the commit: only the response is lost', { type: 'checkbox', value: 'true' },
-      fault('status', 'reset', 'delay', 'store_error')]]],
-  ['Only requests with', [
-    ['match.reference', 'Reference'], ['match.customer', 'Customer id or reference'],
-    ['match.route', 'Route', { options: ROUTES }], ['match.nth', 'Nth match', { inputmode: 'numeric', placeholder: '1' }],
-    ['match.credential', 'Credential', { type: 'password', autocomplete: 'new-password' }],
-    ['match.method', 'Method', { placeholder: 'POST' }], ['match.path', 'Path'], ['match.body', 'Text in the body']]],
-];
+// The form for a fault: sections of [name in the API, label, control, when it applies].
+const FAULT = [['Which requests', [
+  ['how', 'Requests', { options: HOW }], ['next', 'How many', whole('1'), how('next')],
+  ['for', 'Duration', { value: '30s' }, how('for')], ['probability', 'Probability', whole('0.5'), how('probability')],
+  ['seed', 'Seed', whole('1'), how('probability')], ['quota.requests', 'Requests allowed', whole('10'), how('quota')],
+  ['quota.window', 'In each', { value: '1s' }, how('quota')]]],
+['What happens to them', [
+  ['fault.type', 'Fault', { options: TYPES }, anyFault], ['fault.status', 'Status', whole('503'), fault('status')],
+  ['fault.retry_after', 'Retry-After', { placeholder: '2s' }, fault('status')],
+  ['fault.code', 'Code', {}, fault('status')], ['fault.message', 'Message', {}, fault('status')],
+  ['fault.field', 'Field', { placeholder: 'value.number' }, fault('status')],
+  ['fault.duration', 'Duration', { value: '2s' }, fault('slow_body')],
+  ['fault.error', 'Error', { options: ERRORS }, fault('store_error')],
+  ['fault.delay', 'Delay', { placeholder: '150ms' }, anyFault],
+  ['fault.after_commit', 'After the commit: events are stored', { type: 'checkbox' },
+    fault('status', 'reset', 'delay', 'store_error')]]],
+['Only requests with', [
+  ['match.reference', 'Reference'], ['match.customer', 'Customer'], ['match.route', 'Route', { options: ROUTES }],
+  ['match.nth', 'Nth match', whole('')],
+  ['match.credential', 'Credential', { type: 'password', autocomplete: 'new-password' }],
+  ['match.method', 'Method', { placeholder: 'POST' }], ['match.path', 'Path'], ['match.body', 'Text in the body']]]];
 
-// QUIRKS are the switches of the profile: [name, label, first values by field], those without a value are flags.
+// The switches of the profile: [name, label, first values by field]; those without a value are flags.
 const QUIRKS = [
-  ['min_reference_length', 'References have at least so many characters', { min_reference_length: '10' }],
-  ['max_future_skew', 'Timestamps are ahead by at most', { max_future_skew: '30m' }],
-  ['whole_seconds', 'Timestamps are in whole seconds', {}],
-  ['max_batch_events', 'A batch has at most so many events', { max_batch_events: '50' }],
-  ['return_original', 'A repeated reference gets the original event', {}],
-  ['catalogue', 'What is not in the catalogue gets a 404', {}],
-  ['rate_limit', 'Requests allowed in each period, then 429', { 'rate_limit.requests': '100', 'rate_limit.window': '1s' }],
-];
+  ['min_reference_length', 'Minimum length of references', { min_reference_length: '10' }],
+  ['max_future_skew', 'Timestamps at most this far ahead', { max_future_skew: '30m' }],
+  ['whole_seconds', 'Timestamps in whole seconds only', {}],
+  ['max_batch_events', 'Maximum number of events in a batch', { max_batch_events: '50' }],
+  ['return_original', 'A repeated reference returns the original event', {}],
+  ['catalogue', 'Customers, subscriptions and products of the catalogue only', {}],
+  ['rate_limit', 'Rate limit: requests in each period', { 'rate_limit.requests': '100', 'rate_limit.window': '1s' }]];
 const LISTS = ['customers', 'subscriptions', 'products'];
 
-const typed = (text) => (text === 'true' || /^-?\d+(\.\d+)?$/.test(text) ? JSON.parse(text) : text);
+// CALLS are the calls of the forms: method, path, the result as text.
+const clockText = (clock) => `The clock shows ${clock.now}.`;
+const CALLS = {
+  'fault-form': ['POST', 'faults', (added) => `Added: ${added.description}`],
+  'advance-form': ['POST', 'clock', clockText],
+  'set-form': ['POST', 'clock', clockText],
+  'seed-form': ['POST', 'events', (stored) => `Stored: ${plural(stored.charge_datas.length, 'event')}.`],
+  'catalogue-form': ['PUT', 'catalogue', () => 'The catalogue is saved.'],
+};
 
-// nested turns [['match.nth', '1']] into {match: {nth: 1}}. Texts that the server compares stay texts.
-function nested(pairs) {
+// read returns the API's value of a control, undefined if there is none. The server rejects a text for a number.
+function read({ value, type, checked, inputMode }) {
+  const text = value.trim();
+  if (type === 'checkbox') return checked || undefined;
+  if (type === 'textarea') return text.split(/\s*\n\s*/).filter(Boolean);
+  if (type === 'datetime-local' && text) return withOffset(text);
+  return inputMode === 'numeric' && text && !Number.isNaN(Number(text)) ? Number(text) : text || undefined;
+}
+
+// nested makes the body of a call: match.nth becomes {match: {nth: 1}}.
+function nested(controls) {
   const body = {};
-  for (const [name, text] of pairs) {
-    const [outer, inner] = name.split('.');
-    const value = name.startsWith('match.') && inner !== 'nth' || ['fault.code', 'fault.message'].includes(name) ? text : typed(text);
+  for (const control of controls) {
+    const value = control.name && control.name !== 'how' && !control.disabled ? read(control) : undefined;
+    const [outer, inner] = control.name.split('.');
+    if (value === undefined) continue;
     if (inner) (body[outer] ??= {})[inner] = value;
     else body[outer] = value;
   }
@@ -73,203 +85,148 @@ function nested(pairs) {
 
 // confirming is a button that asks in place.
 function confirming(id, label, question, action) {
-  const ask = button(label, () => { box.replaceChildren(h('span', {}, question), yes, no); no.focus(); }, { id, class: 'danger' });
-  const back = () => { box.replaceChildren(ask); ask.focus(); };
+  const box = h('div', { class: 'group', onkeydown: (event) => event.key === 'Escape' && back() });
+  const ask = button(label, () => { box.replaceChildren(question, yes, no); no.focus(); }, { id, class: 'danger' });
   const yes = button(label, () => { back(); action(); }, { id: `${id}-yes`, class: 'danger' });
   const no = button('Cancel', back, { id: `${id}-no` });
-  const box = h('span', { class: 'group', onkeydown: (event) => event.key === 'Escape' && back() }, ask);
+  function back() {
+    box.replaceChildren(ask);
+    ask.focus();
+  }
+  box.append(ask);
   return box;
 }
 
-function faultForm(submit) {
-  const boxes = new Map();
-  const form = h('form', { id: 'fault-form', class: 'stack', onsubmit: submit }, FAULT.map(([legend, fields]) =>
-    h('fieldset', {}, h('legend', {}, legend), h('div', { class: 'form' }, fields.map(([name, label, control, when]) => {
-      const box = input('fault', name, label, control);
-      if (when) boxes.set(box, when);
-      return box;
-    })))), h('div', { class: 'group' }, button('Add fault', null, { class: 'primary', id: 'fault-add' })));
-  const choose = () => {
-    const now = { how: form.elements.how.value, 'fault.type': form.elements['fault.type'].value };
-    for (const [box, when] of boxes) {
-      box.hidden = !when(now);
-      box.querySelector('[name]').disabled = box.hidden;
+function faultForm() {
+  const form = h('form', { id: 'fault-form', class: 'stack', onchange: choose }, FAULT.map(([legend, list]) =>
+    h('fieldset', {}, h('legend', {}, legend), h('div', { class: 'form' }, list.map((one) => input('fault', ...one))))),
+  h('div', {}, button('Add fault', null, { id: 'fault-add', class: 'primary' })));
+  function choose() {
+    for (const [name, , , when] of FAULT.flatMap(([, list]) => list)) {
+      const control = form.elements[name];
+      control.disabled = !!when && !when(form.elements);
+      control.closest('.field').hidden = control.disabled;
     }
-  };
-  form.addEventListener('change', choose);
+  }
   choose();
   return form;
 }
 
-function quirk([name, label, fields]) {
-  const names = Object.keys(fields);
-  return h('div', { class: 'quirk' },
-    h('label', { class: 'check' }, h('input', { type: 'checkbox', 'data-quirk': name, name: names.length ? null : name }),
-      h('span', {}, label, h('code', { class: 'mono muted' }, name))),
-    names.map((field) => h('input', { name: field, value: fields[field], 'aria-label': field, size: 6, autocomplete: 'off' })),
-    (names.length ? names : [name]).map((field) => h('p', { class: 'field-error', 'data-error': field })));
+function quirk([name, label, first]) {
+  const fields = Object.entries(first);
+  const flag = h('input', { type: 'checkbox', 'data-quirk': name, name: fields.length ? null : name });
+  return h('div', { class: 'quirk' }, h('label', { class: 'check' }, flag, h('span', {}, label, h('code', {}, name))),
+    fields.map(([field, value]) => h('input', { name: field, value, 'aria-label': field, autocomplete: 'off',
+      inputmode: Number(value) ? 'numeric' : 'text' })),
+    (fields.length ? fields : [[name]]).map(([field]) => h('p', { class: 'field-error', 'data-error': field })));
 }
 
 export function mount(container, ctx) {
-  let timer;
-  const send = (method, path, body) => ctx.api.send(method, `sandbox/${path}`, body);
-  const result = h('p', { id: 'sandbox-result', class: 'result', role: 'status' });
+  const card = (...children) => h('section', { class: 'card stack' }, ...children);
+  const h2 = (text) => h('h2', {}, text);
+  const small = (id, control, verb) => h('form', { id: `${id}-form`, class: 'small' }, control, button(verb));
   const state = h('dl', { id: 'sandbox-state', class: 'tiles' });
   const faults = h('ul', { id: 'fault-list', class: 'faults' });
-  const form = faultForm(addFault);
-  const advance = h('form', { id: 'advance-form', class: 'open', onsubmit: (event) => setClock(event, advance) },
-    input('advance', 'advance', 'Advance by', { value: '1h' }), button('Advance'));
-  const set = h('form', { id: 'set-form', class: 'open', onsubmit: (event) => setClock(event, set) },
-    input('set', 'set', `Set to (${ZONE})`, { type: 'datetime-local', step: 1, required: true }), button('Set'));
-  const seed = h('form', { id: 'seed-form', class: 'open', onsubmit: addSamples },
-    input('seed', 'samples', 'Sample events', { value: '3', inputmode: 'numeric' }), button('Store'));
-  const profile = h('form', { id: 'profile-form', onchange: switchQuirk, onsubmit: (event) => event.preventDefault() },
-    QUIRKS.map(quirk));
-  const catalogue = h('form', { id: 'catalogue-form', class: 'stack', onsubmit: saveCatalogue },
-    LISTS.map((name) => input('catalogue', name, `${name[0].toUpperCase()}${name.slice(1)}`, { tag: 'textarea', rows: 3 })),
-    h('div', {}, button('Save catalogue', null, { id: 'catalogue-save' })));
-  const clear = button('Remove all', () => act(null, async () => {
-    await send('DELETE', 'faults');
-    return 'All faults are removed.';
-  }), { id: 'fault-clear' });
-  const card = (heading, ...children) => h('section', { class: 'card stack' }, h('h2', {}, heading), ...children);
+  const clear = button('Remove all', () => act(null, 'DELETE', 'faults', () => 'All faults are removed.'),
+    { id: 'fault-clear' });
+  const form = faultForm();
+  const advance = small('advance', input('advance', 'advance', 'Advance the clock by', { value: '1h' }), 'Advance');
+  const local = { type: 'datetime-local', step: 1 };
+  const set = small('set', input('set', 'set', `Set the clock to (${ZONE})`, local), 'Set');
+  const seed = small('seed', input('seed', 'samples', 'Sample events', whole('3')), 'Store');
+  const restart = confirming('sandbox-restart', 'Restart', 'Really cut all connections?', () =>
+    act(null, 'POST', 'restart', () => 'The server restarted.', {}));
+  const reset = confirming('sandbox-reset', 'Reset', 'Really delete all events and faults?', () =>
+    act(null, 'POST', 'reset', () => 'The server is as new.', {}).then(loadCatalogue));
+  const profile = h('form', { id: 'profile-form', onchange: switchQuirk }, QUIRKS.map(quirk));
+  const save = button('Save catalogue', null, { id: 'catalogue-save' });
+  const catalogue = h('form', { id: 'catalogue-form', class: 'stack' },
+    h('div', { class: 'form' }, LISTS.map((name) => input('catalogue', name, name, { tag: 'textarea', rows: 4 }))),
+    h('div', {}, save));
+  const result = h('p', { id: 'sandbox-result', class: 'result', role: 'status' });
+  container.addEventListener('submit', (event) => {
+    event.preventDefault();
+    const { id, elements } = event.target;
+    if (CALLS[id]) act(event.target, ...CALLS[id], nested(elements));
+  });
   container.append(h('div', { class: 'stack' }, state, h('div', { class: 'columns' },
-    h('section', { class: 'card stack' }, h('div', { class: 'spread' }, h('h2', {}, 'Faults'), clear), faults, form),
-    h('div', { class: 'stack' }, card('Clock and data', advance, set, seed, h('div', { class: 'group' },
-      confirming('sandbox-restart', 'Restart', 'Really cut all connections?', () => act(null, async () => {
-        await send('POST', 'restart', {});
-        return 'The server restarted.';
-      })),
-      confirming('sandbox-reset', 'Reset', 'Really delete all events, faults and requests?', () => act(null, async () => {
-        await send('POST', 'reset', {});
-        await loadCatalogue();
-        return 'The server is as new.';
-      })))),
-    card('Vendor profile', h('p', { class: 'muted' }, 'Each switch takes effect at once.'), profile),
-    card('Catalogue', h('p', { class: 'muted' }, 'Ids or references, one in a line.'), catalogue))), result));
+    card(h('div', { class: 'spread' }, h2('Faults'), clear), faults, form), h('div', { class: 'stack' },
+      card(h2('Clock and data'), advance, set, seed, h('div', { class: 'group' }, restart, reset)),
+      card(h2('Vendor profile'), profile))), card(h2('Catalogue'), catalogue)), result);
+
+  // act makes a call and shows its result, or its error next to the field of a form that it names.
+  async function act(of, method, path, text, body) {
+    if (of) showError(of);
+    try {
+      const done = text(await ctx.api.send(method, `sandbox/${path}`, body));
+      tell('ok', done);
+    } catch (error) {
+      if (isIgnored(error)) return;
+      tell('error', `Not done: ${of && showError(of, error) ? 'see the marked field.' : error.message}`);
+    }
+    live.update();
+  }
 
   function tell(tone, text) {
     result.dataset.tone = tone;
     result.textContent = visible(text);
   }
 
-  // act runs an action and shows what came of it, an error next to the field of form that it names.
-  async function act(form, action) {
-    if (form) showError(form);
-    try {
-      tell('ok', await action());
-    } catch (error) {
-      if (error.status === 401) return;
-      if (form && showError(form, error)) tell('error', 'Not done: correct the marked field.');
-      else tell('error', `Not done: ${error.message}`);
-    }
-    refresh();
-  }
-
-  function addFault(event) {
-    event.preventDefault();
-    const pairs = Object.entries(values(form)).filter(([name]) => name !== 'how');
-    act(form, async () => `Added: ${(await send('POST', 'faults', nested(pairs))).description}`);
-  }
-
-  function setClock(event, from) {
-    event.preventDefault();
-    const body = values(from);
-    if (body.set) body.set = withOffset(body.set);
-    act(from, async () => `The clock shows ${(await send('POST', 'clock', body)).now}.`);
-  }
-
-  function addSamples(event) {
-    event.preventDefault();
-    act(seed, async () => {
-      const stored = await send('POST', 'events', nested(Object.entries(values(seed))));
-      return `Stored ${plural(stored.charge_datas.length, 'event')}.`;
-    });
-  }
-
-  function switchQuirk(event) {
-    const row = event.target.closest('.quirk');
-    const { quirk: name } = row.querySelector('[data-quirk]').dataset;
-    const on = row.querySelector('[data-quirk]').checked;
-    if (!on && !event.target.dataset.quirk) return;
-    const fields = [...row.querySelectorAll('input[name]:not([type=checkbox])')].map((field) => [field.name, field.value.trim()]);
-    const body = on && fields.length ? nested(fields) : { [name]: fields.length ? null : on };
-    act(profile, async () => {
-      await send('PATCH', 'profile', body);
-      return `${name} is ${on ? 'on' : 'off'}.`;
-    });
-  }
-
-  function saveCatalogue(event) {
-    event.preventDefault();
-    const lists = LISTS.map((name) => [name, catalogue.elements[name].value.split('\n').map((l) => l.trim()).filter(Boolean)]);
-    act(catalogue, async () => {
-      await send('PUT', 'catalogue', Object.fromEntries(lists));
-      return 'The catalogue is saved.';
-    });
+  function switchQuirk({ target }) {
+    const row = target.closest('.quirk');
+    const flag = row.querySelector('[data-quirk]');
+    if (target !== flag && !flag.checked) return;
+    const { quirk: name } = flag.dataset;
+    const inputs = row.querySelectorAll('input:not([type=checkbox])');
+    const body = flag.checked && inputs.length ? nested(inputs) : { [name]: inputs.length ? null : flag.checked };
+    act(profile, 'PATCH', 'profile', (now) => `${name} is ${now[name] ? 'on' : 'off'}.`, body);
   }
 
   async function loadCatalogue() {
-    const found = await ctx.api.get('sandbox/catalogue');
-    for (const name of LISTS) catalogue.elements[name].value = found[name].join('\n');
+    save.disabled = true;
+    try {
+      const found = await ctx.api.get('sandbox/catalogue');
+      for (const name of LISTS) catalogue.elements[name].value = found[name].join('\n');
+      save.disabled = false;
+    } catch (error) {
+      if (!isIgnored(error)) tell('error', error.message);
+    }
   }
 
   function showProfile(found) {
     for (const [name, , fields] of QUIRKS) {
-      const flag = profile.querySelector(`[data-quirk=${name}]`);
-      flag.checked = !!found[name];
-      for (const field of flag.checked ? Object.keys(fields) : []) {
-        const control = profile.elements[field];
-        const value = String(found[name][field.split('.')[1]] ?? found[name]);
-        if (control !== document.activeElement) control.value = value;
+      profile.querySelector(`[data-quirk=${name}]`).checked = !!found[name];
+      for (const control of found[name] ? Object.keys(fields).map((field) => profile.elements[field]) : []) {
+        if (control !== document.activeElement) control.value = found[name][control.name.split('.')[1]] ?? found[name];
       }
     }
   }
 
   function showFault({ id, description, hits, left, until }) {
-    const remove = () => act(null, async () => {
-      await send('DELETE', `faults/${id}`);
-      return `Removed: ${description}`;
-    });
+    const remove = () => act(null, 'DELETE', `faults/${id}`, () => `Removed: ${description}`);
     return h('li', { 'data-fault': id }, h('code', { class: 'mono' }, description),
-      h('span', { class: 'muted' }, h('span', { 'data-hits': hits }, plural(hits, 'hit')), left ? `, ${number(left)} left` : '',
-        until ? [', until ', time(until)] : ''),
+      h('span', { class: 'muted', 'data-hits': hits }, plural(hits, 'hit'), left > 0 && ` · ${number(left)} left`,
+        until && [' · until ', time(until)]),
       button('Remove', remove, { id: `fault-remove-${id}`, 'data-remove': id, 'aria-label': `Remove ${description}` }));
   }
 
   function show(found, active) {
     const link = (params, n) => h('a', { href: ctx.href('requests', params) }, number(n));
-    state.replaceChildren(...[['now', 'Clock', dateTime(found.now)], ['events', 'Events', number(found.events)],
-      ['requests', 'Requests', link({}, found.requests)], ['rejected', 'Rejected', link({ status: '4xx' }, found.rejected)],
-      ['faults', 'Active faults', number(found.faults)], ['url', 'URL', h('span', { class: 'mono' }, found.url)]]
-      .map(([key, name, value]) => h('div', { class: 'tile' }, h('dt', {}, name), h('dd', { 'data-state': key }, value))));
+    state.replaceChildren(...facts('data-state', [['now', 'Clock', dateTime(found.now)],
+      ['events', 'Events', number(found.events)], ['requests', 'Requests', link({}, found.requests)],
+      ['rejected', 'Rejected', link({ status: '4xx' }, found.rejected)],
+      ['faults', 'Active faults', number(found.faults)], ['url', 'URL', found.url]]));
     refill(faults, active, (list) => (list.length ? list.map(showFault) :
-      h('li', { class: 'muted' }, 'None: requests are served as usual.')));
+      h('li', { class: 'muted' }, 'No faults: requests are served as usual.')));
     clear.disabled = active.length === 0;
     showProfile(found.profile);
   }
 
-  async function refresh() {
-    clearTimeout(timer);
-    timer = undefined;
-    if (document.hidden) return;
-    const mine = timer = setTimeout(refresh, REFRESH);
-    try {
-      const [found, active] = await Promise.all([ctx.api.get('sandbox/state'), ctx.api.get('sandbox/faults')]);
-      if (timer === mine) show(found, active.faults);
-    } catch (error) {
-      if (timer === mine && error.status !== 401) tell('error', error.message);
-    }
-  }
-
-  document.addEventListener('visibilitychange', refresh);
-  loadCatalogue().catch((error) => error.status !== 401 && tell('error', error.message));
-  return {
-    update: refresh,
-    unmount() {
-      clearTimeout(timer);
-      timer = null;
-      document.removeEventListener('visibilitychange', refresh);
-    },
-  };
+  const live = polling(container, REFRESH, async (signal) => {
+    const get = (path) => ctx.api.get(`sandbox/${path}`, {}, signal);
+    const [found, { faults: active }] = await Promise.all([get('state'), get('faults')]);
+    show(found, active);
+  });
+  loadCatalogue();
+  return live;
 }

@@ -1,54 +1,96 @@
-// Forms that show the server's errors next to the field they name, and lists of facts.
+// Forms that show the server's errors next to the field they name, lists of facts, local times.
 
-import { field, h, select } from './dom.js';
+import { field, h, notice, select, visible } from './dom.js';
 
 // input is a labelled control. name is the field's name in the API; other props belong to the control.
-export function input(form, name, label, { options, hint, tag = 'input', ...props } = {}) {
+export function input(form, name, label, { options, tag = 'input', ...props } = {}) {
   const id = `${form}-${name.replaceAll('.', '-')}`;
-  const all = { id, name, 'aria-describedby': `${id}-hint ${id}-error`, autocomplete: 'off', spellcheck: 'false', ...props };
-  const control = options ? select(all, options) : h(tag, all);
-  const box = field(label, control);
-  if (props.type === 'checkbox') box.classList.add('check');
-  box.append(h('p', { id: `${id}-hint`, class: 'field-hint' }, hint),
-    h('p', { id: `${id}-error`, class: 'field-error', 'data-error': name }));
+  const all = { id, name, 'aria-describedby': `${id}-error`, autocomplete: 'off', spellcheck: 'false', ...props };
+  const box = field(label, options ? select(all, options) : h(tag, all));
+  box.dataset.type = props.type ?? tag;
+  box.append(h('p', { id: `${id}-error`, class: 'field-error', 'data-error': name }));
   return box;
 }
 
-export const button = (label, onclick, { class: extra = '', ...props } = {}) =>
-  h('button', { class: `btn ${extra}`, type: onclick ? 'button' : 'submit', onclick, ...props }, label);
+export const button = (label, onclick, props) =>
+  h('button', { type: onclick ? 'button' : 'submit', onclick, ...props, class: `btn ${props?.class ?? ''}` }, label);
 
 // values returns the names and trimmed texts of the fields that are filled in and enabled.
 export const values = (form) => Object.fromEntries([...new FormData(form)]
   .map(([name, text]) => [name, text.trim()]).filter(([, text]) => text !== ''));
 
-// showError marks the field that error names and reports whether there is one. No error: it clears the marks.
+// showError marks the field that error names and reports whether there is one. Without an error it removes the marks.
 export function showError(form, error) {
-  let found = false;
+  let found = null;
   for (const place of form.querySelectorAll('[data-error]')) {
-    const named = !!error?.field && !found && place.dataset.error === error.field;
     const control = form.elements[place.dataset.error];
-    place.textContent = named ? error.message : '';
-    control.toggleAttribute('aria-invalid', false);
-    if (!named) continue;
-    found = true;
-    control.setAttribute('aria-invalid', 'true');
-    control.focus();
+    const named = error?.field === place.dataset.error;
+    if (named) found = control;
+    place.textContent = named ? visible(error.message) : '';
+    control.setAttribute('aria-invalid', named);
   }
-  return found;
+  found?.focus();
+  return found !== null;
 }
 
-// facts is a list of [key, name, value]; tests and styles find the value by attribute=key.
-export const facts = (attribute, list) => h('dl', { class: 'kv' }, list.map(([key, name, value]) =>
-  h('div', {}, h('dt', {}, name), h('dd', { [attribute]: key }, value))));
+// facts is a list of [key, name, value]. The attribute holds the key.
+export const facts = (attribute, list) => list.map(([key, name, value]) =>
+  h('div', {}, h('dt', {}, name), h('dd', { [attribute]: key }, value)));
 
-const filled = new WeakMap();
+const shown = new WeakMap();
 
-// refill fills el with build(value) unless it shows that value already; the focus stays on the element with its id.
+// refill fills el with build(value) unless it shows that value; the focus stays on the element with its id.
 export function refill(el, value, build) {
-  const key = JSON.stringify(value);
-  if (filled.get(el) === key) return;
-  filled.set(el, key);
+  const key = JSON.stringify(value) ?? '';
+  if (shown.get(el) === key) return;
+  shown.set(el, key);
   const focused = el.contains(document.activeElement) && document.activeElement.id;
-  el.replaceChildren(...[build(value)].flat(Infinity).filter(Boolean));
+  el.replaceChildren(...[build(value)].flat());
   if (focused) document.getElementById(focused)?.focus();
+}
+
+// ZONE is the viewer's time zone, in which datetime-local controls are read.
+export const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
+const two = (n) => String(n).padStart(2, '0');
+
+// withOffset turns a local time such as 2026-11-30T14:05 into RFC 3339 with the zone's offset at that time.
+export function withOffset(local) {
+  const minutes = -new Date(local).getTimezoneOffset();
+  const [hours, rest] = [Math.floor(Math.abs(minutes) / 60), Math.abs(minutes) % 60];
+  return `${local}${local.length === 16 ? ':00' : ''}${minutes < 0 ? '-' : '+'}${two(hours)}:${two(rest)}`;
+}
+
+// toLocal is the opposite, or '' if text is not a time.
+export function toLocal(text) {
+  const at = new Date(text);
+  return Number.isNaN(at.valueOf()) ? '' : new Date(at - at.getTimezoneOffset() * 60000).toISOString().slice(0, 19);
+}
+
+// isIgnored reports whether the shell shows the error, or nobody has to see it.
+export const isIgnored = (error) => error?.name === 'AbortError' || error?.status === 401;
+
+// polling calls load(signal) every few seconds while the page is visible, and shows errors at the top of container.
+export function polling(container, milliseconds, load) {
+  let timer;
+  let abort = new AbortController();
+  const failure = h('div', { class: 'failure' });
+  container.prepend(failure);
+  async function update() {
+    clearTimeout(timer);
+    abort.abort();
+    if (document.hidden) return;
+    abort = new AbortController();
+    const { signal } = abort;
+    const error = await load(signal).catch((thrown) => thrown);
+    if (signal.aborted || isIgnored(error)) return;
+    refill(failure, error?.message, (text) => (text ? notice('error', text) : []));
+    timer = setTimeout(update, milliseconds);
+  }
+  function unmount() {
+    clearTimeout(timer);
+    abort.abort();
+    document.removeEventListener('visibilitychange', update);
+  }
+  document.addEventListener('visibilitychange', update);
+  return { update, unmount };
 }
