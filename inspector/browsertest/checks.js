@@ -171,8 +171,8 @@
   for (const el of shown('svg rect, svg path, svg line, svg circle, svg polyline')) {
     if (el.closest('defs, clipPath, [data-decorative]') || !el.closest('[role=img]')) continue;
     const style = getComputedStyle(el);
-    const paint = style.fill !== 'none' ? style.fill : style.stroke;
-    if (paint === 'none' || el.classList.contains('grid') || el.classList.contains('axis')) continue;
+    const paint = style.fill !== 'none' && !el.matches('line, polyline') ? style.fill : style.stroke;
+    if (paint === 'none' || el.matches('.grid, .axis, .line, [aria-hidden=true], [aria-hidden=true] *')) continue;
     contrast(el, rgba(paint), background(el.closest('svg')), 3, 'graphics');
   }
   window.__contrast = { background, rgba, over, ratio };

@@ -26,12 +26,20 @@ func (p *page) search(fields map[string]string) {
 		case evaluate[string](p, fmt.Sprintf(`document.querySelector(%q).tagName`, selector)) == "SELECT":
 			p.choose(selector, value)
 		case name == "from" || name == "to":
-			evaluate[bool](p, fmt.Sprintf(`(() => { const e = document.querySelector(%q); e.value = %q; e.dispatchEvent(new Event('input', { bubbles: true })); return true; })()`, selector, value))
+			p.setTime(selector, value)
 		default:
 			p.enter(selector, value)
 		}
 	}
 	p.click("#events-search", "")
+}
+
+// setTime fills a datetime-local control, whose editor depends on the browser's language.
+func (p *page) setTime(selector, value string) {
+	p.t.Helper()
+	evaluate[bool](p, fmt.Sprintf(`(() => { const e = document.querySelector(%q); e.value = %q;
+		for (const type of ['input', 'change']) e.dispatchEvent(new Event(type, { bubbles: true }));
+		return true; })()`, selector, value))
 }
 
 func TestEvents(t *testing.T) {
