@@ -36,6 +36,7 @@ type buffers struct {
 
 	secrets []string
 	names   []string
+	secret  []byte
 }
 
 const masked = -1
@@ -52,8 +53,9 @@ func (p *bufferPool) get() *buffers {
 func (p *bufferPool) put(b *buffers) {
 	clear(b.secrets[:cap(b.secrets)])
 	clear(b.names[:cap(b.names)])
+	clear(b.secret)
 	b.secrets, b.names, b.lengths = b.secrets[:0], b.names[:0], b.lengths[:0]
-	for _, buf := range []*[]byte{&b.joined, &b.body, &b.response} {
+	for _, buf := range []*[]byte{&b.joined, &b.body, &b.response, &b.secret} {
 		if cap(*buf) > pooledBytes {
 			*buf = nil
 		}
@@ -126,13 +128,13 @@ func (b *buffers) hideSecrets() {
 	}
 	slices.SortFunc(b.secrets, func(x, y string) int { return len(y) - len(x) })
 	for _, secret := range b.secrets {
-		s := []byte(secret)
-		if bytes.Contains(b.joined, s) {
+		b.secret = append(b.secret[:0], secret...)
+		if bytes.Contains(b.joined, b.secret) {
 			b.hideInTexts(secret)
 		}
 		for _, text := range []*[]byte{&b.body, &b.response} {
-			if bytes.Contains(*text, s) {
-				*text = bytes.ReplaceAll(*text, s, []byte(mask))
+			if bytes.Contains(*text, b.secret) {
+				*text = bytes.ReplaceAll(*text, b.secret, []byte(mask))
 			}
 		}
 	}

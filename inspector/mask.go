@@ -12,6 +12,8 @@ func isSecretHeader(name string) bool {
 		"X-Forwarded-For", "X-Forwarded-Proto", "X-Platform-Id", "X-Request-Id", "Traceparent",
 		"Idempotency-Key", "Idempotent-Replayed", "Idempotent-Replayed-Count", "Www-Authenticate":
 		return false
+	case "X-Api-Key", "Authorization", "Cookie":
+		return true
 	}
 	name = strings.ToLower(name)
 	for _, word := range [...]string{"token", "secret", "auth", "password", "session", "signature", "credential", "key", "cookie"} {

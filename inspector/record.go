@@ -47,7 +47,7 @@ func (r *record) keepBodies() {
 
 // memory is without the texts.
 func (r *record) memory() int64 {
-	const structBytes, fieldBytes, violationBytes = 512 + 64, 32, 48
+	const structBytes, fieldBytes, violationBytes = 512, 32, 48
 	return structBytes + int64(len(r.body)+len(r.response)) +
 		int64(len(r.header)+len(r.responseHeader))*fieldBytes + int64(len(r.stats.Violations))*violationBytes
 }

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"time"
 
 	"example.com/chargeingest"
 )
@@ -18,13 +17,11 @@ type recording struct {
 	inspector *Inspector
 	request   *http.Request
 	response  http.ResponseWriter
-	start     time.Time
 
 	mu       sync.Mutex
+	record   *record
 	buffers  *buffers // nil after the end
 	reserved int64    // of Inspector.held
-	stats    chargeingest.RequestStats
-	note     string
 
 	fields, responseFields int // of headers
 
@@ -36,8 +33,8 @@ type recording struct {
 }
 
 func (i *Inspector) begin(w http.ResponseWriter, r *http.Request) *recording {
-	rec := &recording{Context: r.Context(), inspector: i, request: r, response: w, start: i.now(), buffers: i.pool.get()}
-	b := rec.buffers
+	b := i.pool.get()
+	rec := &recording{Context: r.Context(), inspector: i, request: r, response: w, record: &record{time: i.now()}, buffers: b}
 	for _, text := range []string{r.Method, r.Host, requestURI(r), r.RemoteAddr} {
 		b.add(text)
 	}
@@ -49,17 +46,20 @@ func (rec *recording) observe(_ context.Context, stats chargeingest.RequestStats
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
 	if rec.buffers != nil {
-		rec.stats = stats
+		rec.record.stats = stats
 	}
 }
 
 func (rec *recording) addNote(text string) {
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
-	if rec.note != "" {
-		text = rec.note + "; " + text
+	if rec.buffers == nil {
+		return
 	}
-	rec.note = text[:min(len(text), maxText)]
+	if rec.record.note != "" {
+		text = rec.record.note + "; " + text
+	}
+	rec.record.note = text[:min(len(text), maxText)]
 }
 
 func (rec *recording) addBody(p []byte, err error) {
@@ -156,20 +156,19 @@ func (rec *recording) end(returned bool) *record {
 		rec.inspector.held.Add(-rec.reserved)
 		rec.inspector.pool.put(b)
 	}()
-	for _, text := range []string{rec.note, rec.stats.RequestID, rec.stats.Subject, rec.stats.Field} {
+	r := rec.record
+	for _, text := range []string{r.note, r.stats.RequestID, r.stats.Subject, r.stats.Field} {
 		b.add(text)
 	}
-	violations := b.addViolations(rec.stats.Violations)
+	violations := b.addViolations(r.stats.Violations)
 	b.hideSecrets()
 
 	texts := cutter{string(b.joined), b.lengths}
-	r := &record{
-		time: rec.start, duration: now.Sub(rec.start), scheme: scheme(rec.request), stats: rec.stats,
-		method: texts.next(), host: texts.next(), uri: texts.next(), client: texts.next(),
-	}
+	r.method, r.host, r.uri, r.client = texts.next(), texts.next(), texts.next(), texts.next()
 	r.header, r.responseHeader = texts.header(rec.fields, rec.responseFields)
 	r.note, r.stats.RequestID, r.stats.Subject, r.stats.Field = texts.next(), texts.next(), texts.next(), texts.next()
-	r.stats.Method, r.stats.Violations = r.method, texts.violations(rec.stats.Violations[:violations])
+	r.stats.Method, r.stats.Violations = r.method, texts.violations(r.stats.Violations[:violations])
+	r.duration, r.scheme = now.Sub(r.time), scheme(rec.request)
 	if r.stats.BodyDiscarded {
 		r.duration = r.stats.Duration
 	}
