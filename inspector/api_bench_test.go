@@ -1,10 +1,16 @@
 package inspector
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/memstore"
 )
 
 // BenchmarkPages measures what open pages cost.
@@ -34,6 +40,86 @@ func BenchmarkPages(b *testing.B) {
 					b.Fatal(w.Body)
 				}
 			}
+		})
+	}
+}
+
+// pageWriter is the client of a page: it signals writes and drops the text.
+type pageWriter struct {
+	header http.Header
+	status int
+	writes chan struct{}
+}
+
+func (w *pageWriter) Header() http.Header { return w.header }
+
+func (w *pageWriter) WriteHeader(status int) { w.status = status }
+
+func (w *pageWriter) Flush() {}
+
+func (w *pageWriter) Write(p []byte) (int, error) {
+	select {
+	case w.writes <- struct{}{}:
+	default:
+	}
+	return len(p), nil
+}
+
+// openPage behaves like a page in a browser, without the network, until ctx ends.
+func openPage(ctx context.Context, h http.Handler, delay time.Duration) {
+	fetch := func(path string) *pageWriter {
+		r := httptest.NewRequest(http.MethodGet, path, nil).WithContext(ctx)
+		r.Header.Set("X-Api-Key", testKey)
+		w := &pageWriter{header: make(http.Header), writes: make(chan struct{}, 1)}
+		go func() {
+			h.ServeHTTP(w, r)
+			close(w.writes)
+		}()
+		return w
+	}
+	stream := fetch("/api/stream")
+	for after := 0; ; after++ {
+		if _, open := <-stream.writes; stream.status != http.StatusServiceUnavailable {
+			if !open {
+				return
+			}
+			<-stream.writes
+		} else {
+			select {
+			case <-time.After(delay):
+			case <-ctx.Done():
+				return
+			}
+			delay = 5 * time.Second
+		}
+		for range fetch(fmt.Sprintf("/api/requests?after=%d", after)).writes {
+		}
+	}
+}
+
+// BenchmarkIngestWithPages measures recorded requests while pages are open.
+func BenchmarkIngestWithPages(b *testing.B) {
+	for _, pages := range []int{0, 1000} {
+		b.Run(fmt.Sprintf("pages=%d", pages), func(b *testing.B) {
+			i := newInspector(b, func(cfg *Config) { cfg.Now = time.Now })
+			h, err := chargeingest.New(chargeingest.Config{
+				Store: memstore.New(), Authorizer: newKeys(b), Logger: slog.New(slog.DiscardHandler),
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+			recorded := i.Middleware(h)
+			ctx, cancel := context.WithCancel(b.Context())
+			defer cancel()
+			for n := range pages {
+				go openPage(ctx, i, time.Duration(n%5000)*5*time.Millisecond)
+			}
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					w := httptest.NewRecorder()
+					recorded.ServeHTTP(w, post(eventPath, testEvent))
+				}
+			})
 		})
 	}
 }

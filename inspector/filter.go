@@ -163,10 +163,11 @@ func (s *search) hasEvent(body []byte) bool {
 	if s.reference == "" && s.customer == "" {
 		return true
 	}
-	if bytes.IndexByte(body, '\\') < 0 && !(bytes.Contains(body, []byte(s.reference)) && bytes.Contains(body, []byte(s.customer))) {
-		return false
+	found := bytes.IndexByte(body, '\\') >= 0 || bytes.Contains(body, []byte(s.reference)) && bytes.Contains(body, []byte(s.customer))
+	if !found {
+		return false // without escapes, the names are there as they are
 	}
-	found := false
+	found = false
 	eachEvent(body, func(e sentEvent) bool {
 		found = (s.reference == "" || e.reference == s.reference) && (s.customer == "" || e.hasCustomer(s.customer))
 		return !found

@@ -1,7 +1,6 @@
 package inspector
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -29,7 +28,17 @@ type requestList struct {
 }
 
 func (l requestList) encode() []byte {
-	text := append([]byte(`{"requests":[`), bytes.Join(l.requests, []byte(","))...)
+	size := 128
+	for _, r := range l.requests {
+		size += len(r) + 1
+	}
+	text := append(make([]byte, 0, size), `{"requests":[`...)
+	for i, r := range l.requests {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = append(text, r...)
+	}
 	return fmt.Appendf(text, `],"newest":%d,"oldest":%d,"more":%t}`, l.newest, l.oldest, l.more)
 }
 
@@ -105,15 +114,18 @@ func (a *api) find(ctx context.Context, s scope, q query) (requestList, error) {
 // summaryCache has the encoded summaries of the latest records, which many pages show.
 type summaryCache struct {
 	mu      sync.Mutex
-	entries [1024]struct {
+	entries [1 << summaryBits]struct {
 		id   int64
 		text []byte
 	}
 }
 
+const summaryBits = 10
+
 // encode also returns the bytes of the body that it read.
 func (c *summaryCache) encode(r *record, maxDecoded int) (text []byte, examined int) {
-	entry := &c.entries[uint64(r.id)%uint64(len(c.entries))]
+	const multiplier = 0x9e3779b97f4a7c15 // spreads ids of regular times
+	entry := &c.entries[uint64(r.id)*multiplier>>(64-summaryBits)]
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if entry.id == r.id {
