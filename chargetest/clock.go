@@ -14,6 +14,9 @@ func (s *Server) Now() time.Time {
 
 // now must be called with s.mu held.
 func (s *Server) now() time.Time {
+	if s.options.RealTime {
+		return time.Now().UTC().Add(s.advanced)
+	}
 	now := s.options.StartTime.Add(s.advanced)
 	if s.options.RunningClock {
 		now = now.Add(time.Since(s.clockStart))

@@ -243,6 +243,18 @@ func TestWaitEndsTestOnlyOnTestGoroutine(t *testing.T) {
 	}
 }
 
+func TestRealTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := chargetest.NewWith(t, chargetest.Options{RealTime: true, StartTime: time.Unix(0, 0)})
+		require.Equal(t, time.Now().UTC(), srv.Now())
+		srv.Advance(time.Hour)
+		time.Sleep(time.Minute)
+		require.Equal(t, time.Now().Add(time.Hour).UTC(), srv.Now())
+		srv.Reset()
+		require.Equal(t, time.Now().UTC(), srv.Now())
+	})
+}
+
 func TestRunningClockInBubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := chargetest.NewWith(t, chargetest.Options{RunningClock: true})

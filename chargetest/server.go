@@ -64,6 +64,10 @@ type Options struct {
 	// RunningClock makes the clock advance with time.Now. Default: it stands still.
 	RunningClock bool
 
+	// RealTime makes the clock show time.Now, also after Reset, plus what Advance added.
+	// StartTime and RunningClock have no effect.
+	RealTime bool
+
 	// WaitTimeout limits the Wait methods. Default: one minute; one hour in a synctest bubble.
 	WaitTimeout time.Duration
 }

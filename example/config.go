@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"io"
 	"time"
 
@@ -9,7 +10,10 @@ import (
 	"example.com/chargeingest/internal/userpath"
 )
 
-const inMemory = "memory"
+const (
+	inMemory  = "memory"
+	defaultDB = "charges.db"
+)
 
 // maxBodyLimit bounds -max-body, the memory that each request in flight can need.
 const maxBodyLimit = 1 << 30
@@ -25,6 +29,8 @@ type serverConfig struct {
 	keepUnknown      bool
 	requireReference bool
 	retain           time.Duration // 0 keeps all events
+	inspector        inspectorMode
+	sandbox          sandboxConfig
 	tokens           tokenConfig
 	keys             *chargeingest.Keys // nil if only tokens are accepted
 	keyFile          *keyConfig         // nil without -keys
@@ -52,6 +58,15 @@ func parseServerConfig(args []string, lookupEnv func(string) (string, bool), out
 		}
 		c.certificate = &pair
 	}
+	if err := c.checkSandbox(&keys, &pair); err != nil {
+		return nil, cli.Usagef("%w", err)
+	}
+	switch {
+	case c.db == "" && c.sandbox.enabled:
+		c.db = inMemory
+	case c.db == "":
+		c.db = defaultDB
+	}
 	if c.retain > 0 && c.db == inMemory {
 		return nil, cli.Usagef("-retain needs -db with a file or PostgreSQL, not memory")
 	}
@@ -61,6 +76,9 @@ func parseServerConfig(args []string, lookupEnv func(string) (string, bool), out
 	keys.optional = c.tokens.jwksURL != ""
 	if c.keys, c.generatedKey, err = keys.authorizer(); err != nil {
 		return nil, cli.Usagef("%w", err)
+	}
+	if c.sandbox.enabled {
+		c.sandbox.key = cmp.Or(keys.apiKey, c.generatedKey)
 	}
 	if keys.path != "" {
 		c.keyFile = &keys
@@ -87,6 +105,9 @@ The server accepts up to two sockets from systemd: one named metrics
 of -addr, which must then not be set. With Type=notify or notify-reload, systemd learns
 when the server is ready, reloads and stops.
 
+With -sandbox the program is a test double of the service instead: its greeting shows how
+to make it fail. Such a server must not receive real events.
+
 If none of -api-key, -keys and -jwks-url is set, the server generates an API key at
 each start. If several are set, it accepts the credentials of each.
 
@@ -111,10 +132,10 @@ func serverCommand(c *serverConfig, keys *keyConfig, pair *certificate) *cli.Com
 				Set:   listenAddress(&c.metricsAddr),
 			},
 			{
-				Name: "db", Env: "CHARGEINGEST_DB", Argument: "PATH", Default: "charges.db",
+				Name: "db", Env: "CHARGEINGEST_DB", Argument: "PATH",
 				Usage: "SQLite file, created if it does not exist; or a PostgreSQL database: postgres://user@host/name or\n" +
 					"host=… user=… dbname=…, with the password in PGPASSWORD or a password file; or memory, which\n" +
-					"keeps events only while the server runs",
+					"keeps events only while the server runs (default " + defaultDB + ", or memory with -sandbox)",
 				Set: database(&c.db),
 			},
 			{
@@ -131,6 +152,13 @@ func serverCommand(c *serverConfig, keys *keyConfig, pair *certificate) *cli.Com
 				Set: cli.Secret(&keys.apiKey),
 			},
 			{Name: "keys", Env: "CHARGEINGEST_KEYS", Argument: "FILE", Usage: keysUsage, Set: keys.readFile},
+			{
+				Name: "inspector", Env: "CHARGEINGEST_INSPECTOR", Argument: "MODE",
+				Usage: "on or off: the page /inspector/, which shows stored events and the latest requests with their bodies\n" +
+					"to callers with METER_DATA.VIEW; by default it is on if -addr is a loopback address and there are API keys",
+				Set: cli.OneOf(&c.inspector, cli.Choice[inspectorMode]{Name: "on", Value: inspectorOn},
+					cli.Choice[inspectorMode]{Name: "off", Value: inspectorOff}),
+			},
 			{
 				Name: "log-format", Env: "CHARGEINGEST_LOG_FORMAT", Argument: "FORMAT", Default: "text",
 				Usage: "text or json",
@@ -167,7 +195,7 @@ func serverCommand(c *serverConfig, keys *keyConfig, pair *certificate) *cli.Com
 				Usage: "references of events: optional, or required, because an event without one could be billed twice",
 				Set:   cli.OneOf(&c.requireReference, cli.Choice[bool]{Name: "optional"}, cli.Choice[bool]{Name: "required", Value: true}),
 			},
-		}, c.tokens.options()...),
+		}, append(c.tokens.options(), c.sandbox.options()...)...),
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/cli"
 )
 
 func parseForTest(tp *testProgram, args ...string) (*serverConfig, error) {
@@ -37,7 +39,7 @@ func serverSettings(t *testing.T) map[string]string {
 	certFile, keyFile := certificateFor(t, "127.0.0.1")
 	return map[string]string{
 		"ADDR": "0.0.0.0:99", "METRICS_ADDR": "unix:/run/metrics.sock", "DB": "other.db", "API_KEY": "given-key", "LOG_FORMAT": "json", "MAX_BODY": "1000",
-		"TLS_CERT": certFile, "TLS_KEY": keyFile, "DUPLICATES": "return-original", "UNKNOWN_FIELDS": "keep", "REFERENCES": "required", "RETAIN": "400d",
+		"TLS_CERT": certFile, "TLS_KEY": keyFile, "DUPLICATES": "return-original", "UNKNOWN_FIELDS": "keep", "REFERENCES": "required", "RETAIN": "400d", "INSPECTOR": "off",
 		"JWKS_URL": "https://login.example/jwks.json", "JWT_ISSUER": "https://login.example/", "JWT_AUDIENCE": "charges", "JWT_TYPE": "at+jwt",
 		"JWT_PERMISSIONS_CLAIM": "roles", "JWT_PLATFORMS_CLAIM": "tenants",
 		"KEYS": writeFile(t, "keys.json", `[{"key":"k","subject":"s","platforms":["p"],"permissions":["METER_DATA.VIEW"]}]`),
@@ -54,7 +56,8 @@ func TestOptionsAsFlagsAndVariables(t *testing.T) {
 	}
 	var c serverConfig
 	// -jwt-platform excludes -jwt-platforms-claim.
-	require.Len(t, settings, len(serverCommand(&c, new(keyConfig), new(certificate)).Options)-1, "an option is not tested")
+	options := slices.DeleteFunc(serverCommand(&c, new(keyConfig), new(certificate)).Options, func(o cli.Option) bool { return o.Env == "" })
+	require.Len(t, settings, len(options)-1, "an option is not tested")
 
 	for name, parse := range map[string]func() (*serverConfig, error){
 		"flags":     func() (*serverConfig, error) { return parseForTest(byFlag, args...) },
@@ -71,7 +74,7 @@ func TestOptionsAsFlagsAndVariables(t *testing.T) {
 			c.certificate, c.keys, c.keyFile = nil, nil, nil
 			require.Equal(t, &serverConfig{
 				addr: socketAddress{"tcp", "0.0.0.0:99"}, metricsAddr: socketAddress{"unix", "/run/metrics.sock"}, db: "other.db", logJSON: true, maxBody: 1000,
-				duplicates: chargeingest.ReturnOriginal, keepUnknown: true, requireReference: true, retain: 9600 * time.Hour,
+				duplicates: chargeingest.ReturnOriginal, keepUnknown: true, requireReference: true, retain: 9600 * time.Hour, inspector: inspectorOff,
 				tokens: tokenConfig{
 					jwksURL: "https://login.example/jwks.json", issuer: "https://login.example/", audience: "charges", typ: "at+jwt",
 					permissionsClaim: "roles", platformsClaim: "tenants",
@@ -93,6 +96,7 @@ func TestUsageErrors(t *testing.T) {
 	dir := t.TempDir()
 	certFile, keyFile := certificateFor(t, "127.0.0.1")
 	_, otherKey := certificateFor(t, "127.0.0.1")
+	keys := tenantKeyFile(t)
 	// % stands for dir.
 	for _, c := range []struct {
 		args string
@@ -132,6 +136,15 @@ func TestUsageErrors(t *testing.T) {
 		{args: "-tls-cert " + certFile + " -tls-key " + otherKey, line: "-tls-cert, -tls-key: tls: private key does not match public key"},
 		{args: "-duplicates yes", line: `-duplicates: must be reject or return-original, not "yes"`},
 		{args: "-unknown-fields drop", line: `-unknown-fields: must be reject or keep, not "drop"`},
+		{args: "-sandbox -retain 400d", line: "-retain cannot be used with -sandbox"},
+		{args: "-sandbox -metrics-addr :0", line: "-metrics-addr cannot be used with -sandbox"},
+		{args: "-sandbox -tls-key " + keyFile + " -tls-cert " + certFile, line: "-tls-cert and -tls-key cannot be used with -sandbox"},
+		{args: "-sandbox -keys " + keys, line: "-keys cannot be used with -sandbox"},
+		{args: "-sandbox", env: "CHARGEINGEST_JWKS_URL=https://h", line: "-jwks-url and -jwt-… cannot be used with -sandbox"},
+		{args: "-sandbox -profile none", line: `-profile: must be contract or vendor, not "none"`},
+		{args: "-profile vendor", line: "-sandbox-remote and -profile require -sandbox"},
+		{args: "-sandbox-remote", line: "-sandbox-remote and -profile require -sandbox"},
+		{args: "-inspector yes", line: `-inspector: must be on or off, not "yes"`},
 		{args: "-jwks-url=", line: "-jwks-url: must not be empty"},
 		{args: "-jwks-url https://h", line: "-jwks-url requires -jwt-audience: without it, tokens for other services would be accepted"},
 		{args: "-jwt-issuer i", line: "options that start with -jwt require -jwks-url"},
@@ -171,6 +184,10 @@ func TestHelp(t *testing.T) {
 		require.Equal(t, 0, tp.run(context.Background(), []string{arg}))
 		require.Empty(t, tp.log.String())
 		for _, o := range serverCommand(new(serverConfig), new(keyConfig), new(certificate)).Options {
+			if o.Env == "" {
+				require.Contains(t, tp.out.String(), "  "+strings.TrimSpace("-"+o.Name+" "+o.Argument)+"\n")
+				continue
+			}
 			require.Contains(t, tp.out.String(), "  -"+o.Name+" "+o.Argument+"  (or "+o.Env+")\n")
 			require.Equal(t, "CHARGEINGEST_"+strings.ToUpper(strings.ReplaceAll(o.Name, "-", "_")), o.Env)
 		}

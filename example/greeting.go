@@ -28,22 +28,33 @@ func listeningURL(cfg *serverConfig, addr net.Addr) string {
 // greeting includes a generated API key, but never a configured one.
 func greeting(cfg *serverConfig, url string) string {
 	var b strings.Builder
+	if cfg.sandbox.enabled {
+		b.WriteString(sandboxWarning)
+	}
 	b.WriteString("listening on " + url + "\n")
-	var header string
+	if page := inspectorURL(cfg, url); page != "" {
+		b.WriteString("Inspector: " + page + "\n")
+	}
+	var header, export string
 	switch {
 	case cfg.generatedKey != "":
 		header = "'X-API-KEY: " + cfg.generatedKey + "'"
 		b.WriteString("API key (generated at each start): " + cfg.generatedKey + "\n")
-		b.WriteString("To send an event, run:\n")
 	case cfg.keys == nil:
 		header = `"Authorization: Bearer $CHARGEINGEST_TOKEN"`
-		b.WriteString("To send an event, export CHARGEINGEST_TOKEN and run:\n")
+		export = "export CHARGEINGEST_TOKEN and "
 	default:
 		header = `"X-API-KEY: $CHARGEINGEST_API_KEY"`
-		b.WriteString("To send an event, export CHARGEINGEST_API_KEY and run:\n")
+		export = "export CHARGEINGEST_API_KEY and "
 	}
-	b.WriteString("curl -i " + curlTarget(cfg, url) + "/v1/ingest/charge-data -H " + header +
-		" -H 'Content-Type: application/json' -d '" + exampleEvent + "'\n")
+	curl := func(purpose, path, body string) {
+		b.WriteString(purpose + ", " + export + "run:\ncurl -i " + curlTarget(cfg, url) + path + " -H " + header +
+			" -H 'Content-Type: application/json' -d '" + body + "'\n")
+	}
+	if cfg.sandbox.enabled {
+		greetSandbox(cfg, curl)
+	}
+	curl("To send an event", "/v1/ingest/charge-data", exampleEvent)
 	return b.String()
 }
 

@@ -33,7 +33,7 @@ var created = regexp.MustCompile(`^HTTP/\S+ 201`)
 
 func TestGreeting(t *testing.T) {
 	s := startServer(t)
-	require.Regexp(t, `^listening on http://127\.0\.0\.1:[1-9][0-9]*\n`+
+	require.Regexp(t, `^listening on http://127\.0\.0\.1:[1-9][0-9]*\nInspector: http://.*\n`+
 		`API key \(generated at each start\): [A-Z2-7]{26}\nTo send an event, run:\ncurl .*\n$`, s.out.String())
 	require.NotContains(t, s.log.String(), s.key)
 

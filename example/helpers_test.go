@@ -105,11 +105,16 @@ type runningServer struct {
 
 func (tp *testProgram) start(t *testing.T, args ...string) *runningServer {
 	t.Helper()
+	return tp.startOnly(t, append([]string{"-db", inMemory}, args...)...)
+}
+
+func (tp *testProgram) startOnly(t *testing.T, args ...string) *runningServer {
+	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	s := &runningServer{testProgram: tp, stop: stop, done: make(chan struct{})}
 	go func() {
 		defer close(s.done)
-		s.status = tp.run(ctx, append([]string{"-addr", "127.0.0.1:0", "-db", inMemory}, args...))
+		s.status = tp.run(ctx, append([]string{"-addr", "127.0.0.1:0"}, args...))
 	}()
 	t.Cleanup(func() {
 		stop()

@@ -40,6 +40,7 @@ func listenAddress(dst *socketAddress) func(string) error {
 
 type listeners struct {
 	main    net.Listener
+	passed  bool         // main is a socket of systemd
 	metrics net.Listener // nil if /metrics is served by main
 }
 
@@ -50,6 +51,7 @@ func listen(ctx context.Context, cfg *serverConfig) (listeners, error) {
 	if err != nil {
 		return l, err
 	}
+	l.passed = l.main != nil
 	addr := cfg.addr
 	if addr == (socketAddress{}) && l.main == nil {
 		addr = defaultAddr

@@ -26,6 +26,9 @@ func (p *program) serve(ctx context.Context, args []string) error {
 	if o, ok := p.stderr.(*output); ok {
 		o.lostLines = cfg.lostLines
 	}
+	if cfg.sandbox.enabled {
+		return p.serveSandbox(ctx, cfg, logger)
+	}
 	// Requests in flight need the token keys during the shutdown.
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -49,6 +52,7 @@ func (p *program) serve(ctx context.Context, args []string) error {
 		return err
 	}
 	defer l.close()
+	cfg.inspector = cfg.inspector.resolve(l, cfg.keys)
 	events, err := p.openStore(ctx, cfg.db, storeOptions{logger, metrics.ObserveCommit})
 	if err != nil {
 		return cli.UnlessDone(ctx, err)

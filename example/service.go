@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -17,6 +18,8 @@ import (
 // handler.
 type service struct {
 	ingest          *chargeingest.Handler
+	endpoint        http.Handler        // ingest with the middleware of the inspector
+	inspector       http.Handler        // nil if it is off
 	tokens          *jwtauth.Authorizer // nil if no tokens are accepted
 	metrics         *metrics
 	separateMetrics bool // /metrics has its own listener
@@ -30,8 +33,9 @@ func newService(cfg *serverConfig, tokens *jwtauth.Authorizer, events store, m *
 		return nil, err
 	}
 	sum := newSummary(time.Now())
+	authorizer := newAuthorizer(cfg.keys, tokens)
 	ingest, err := chargeingest.New(chargeingest.Config{
-		Store: events, Authorizer: newAuthorizer(cfg.keys, tokens), Logger: logger,
+		Store: events, Authorizer: authorizer, Logger: logger,
 		MaxBodyBytes: cfg.maxBody, KeepUnknownFields: cfg.keepUnknown, Duplicates: cfg.duplicates,
 		RequireReference: cfg.requireReference,
 		Observer: func(ctx context.Context, o chargeingest.RequestStats) {
@@ -43,16 +47,21 @@ func newService(cfg *serverConfig, tokens *jwtauth.Authorizer, events store, m *
 		return nil, err
 	}
 	s := &service{
-		ingest: ingest, tokens: tokens, metrics: m, summary: sum, logger: logger,
+		ingest: ingest, endpoint: ingest, tokens: tokens, metrics: m, summary: sum, logger: logger,
+	}
+	if cfg.inspector == inspectorOn {
+		page, err := newInspector(cfg, authorizer, events)
+		if err != nil {
+			return nil, err
+		}
+		s.endpoint, s.inspector = page.Middleware(ingest), http.StripPrefix("/inspector", page)
 	}
 	m.registerReadiness(func(ctx context.Context) bool { status, _ := s.readiness(ctx); return status == http.StatusOK })
 	return s, nil
 }
 
 func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.RemoteAddr == "" || r.RemoteAddr == "@" {
-		r.RemoteAddr = "unix"
-	}
+	nameUnixClient(r)
 	switch path := r.URL.Path; {
 	case path == "/livez":
 		serveHealth(w, r, func() (int, string) { return http.StatusOK, "alive" })
@@ -60,8 +69,18 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		serveHealth(w, r, func() (int, string) { return s.readiness(r.Context()) })
 	case path == "/metrics" && !s.separateMetrics:
 		s.metrics.ServeHTTP(w, r)
+	case path+"/" == inspectorPath && s.inspector != nil:
+		redirectToInspector(w)
+	case strings.HasPrefix(path, inspectorPath) && s.inspector != nil:
+		s.inspector.ServeHTTP(w, r)
 	default:
-		s.ingest.ServeHTTP(w, r)
+		s.endpoint.ServeHTTP(w, r)
+	}
+}
+
+func nameUnixClient(r *http.Request) {
+	if r.RemoteAddr == "" || r.RemoteAddr == "@" {
+		r.RemoteAddr = "unix"
 	}
 }
 

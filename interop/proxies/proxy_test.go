@@ -38,14 +38,14 @@ type proxy func(t *testing.T, server string) (address string)
 func nginx(edits ...string) proxy {
 	return func(t *testing.T, server string) string {
 		t.Helper()
-		config := edit(edits).apply(t, documented(t, "nginx", 2)[0])
+		config := edit(edits).apply(t, documented(t, "nginx", 3)[0])
 		return startNginx(t, edit{documentServer, server}.apply(t, config))
 	}
 }
 
 func nginxOverUnix(t *testing.T, server string) string {
 	t.Helper()
-	configs := documented(t, "nginx", 2)
+	configs := documented(t, "nginx", 3)
 	config := edit{upstream.FindString(configs[0]), configs[1], documentSocket, server}.apply(t, configs[0])
 	return startNginx(t, config)
 }

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"net"
+	"net/http"
+	"strings"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/inspector"
+)
+
+const (
+	inspectorPath = "/inspector/"
+
+	// inspectorBytes also limits the bodies of requests in progress that will be recorded.
+	inspectorBytes = 16 << 20
+)
+
+type inspectorMode int
+
+const (
+	inspectorAuto inspectorMode = iota
+	inspectorOn
+	inspectorOff
+)
+
+// resolve replaces inspectorAuto. Without keys the page has no login, and the address of a
+// passed socket does not tell who can reach it.
+func (m inspectorMode) resolve(l listeners, keys *chargeingest.Keys) inspectorMode {
+	switch {
+	case m != inspectorAuto:
+		return m
+	case !l.passed && keys != nil && isLoopback(l.main.Addr()):
+		return inspectorOn
+	}
+	return inspectorOff
+}
+
+func isLoopback(a net.Addr) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}
+
+// newInspector shows requests without an identified caller only if all callers are one tenant.
+func newInspector(cfg *serverConfig, a chargeingest.Authorizer, events store) (*inspector.Inspector, error) {
+	stats, _ := events.(chargeingest.StatsReporter)
+	return inspector.New(inspector.Config{
+		Reader: events, Authorizer: a, Stats: stats, MaxBytes: inspectorBytes,
+		ShowUnauthenticated: cfg.keyFile == nil && cfg.tokens.jwksURL == "",
+	})
+}
+
+// inspectorURL returns an empty text if a browser cannot open the page.
+func inspectorURL(cfg *serverConfig, url string) string {
+	if cfg.inspector != inspectorOn || strings.HasPrefix(url, "unix:") {
+		return ""
+	}
+	url += inspectorPath
+	if cfg.generatedKey != "" {
+		url += "#key=" + cfg.generatedKey
+	}
+	return url
+}
+
+// redirectToInspector is relative, because a proxy can add a prefix.
+func redirectToInspector(w http.ResponseWriter) {
+	w.Header().Set("Location", "inspector/")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusTemporaryRedirect)
+}
