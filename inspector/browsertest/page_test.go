@@ -29,14 +29,15 @@ var instrument string
 type view struct {
 	name          string
 	width, height int64
+	scale         float64
 	mobile, dark  bool
 }
 
 var (
-	wide       = view{"wide", 1280, 900, false, false}
-	wideDark   = view{"wide-dark", 1280, 900, false, true}
-	narrow     = view{"narrow", 390, 844, true, false}
-	narrowDark = view{"narrow-dark", 390, 844, true, true}
+	wide       = view{"wide", 1280, 900, 1, false, false}
+	wideDark   = view{"wide-dark", 1280, 900, 1, false, true}
+	narrow     = view{"narrow", 390, 844, 1, true, false}
+	narrowDark = view{"narrow-dark", 390, 844, 1, true, true}
 	allViews   = []view{wide, wideDark, narrow, narrowDark}
 )
 
@@ -56,8 +57,9 @@ func inViews(t *testing.T, test func(t *testing.T, v view), views ...view) {
 // page is a tab in a browser context of its own. At the end of the test it fails for errors
 // on the console and failed requests that the test did not expect.
 type page struct {
-	t   *testing.T
-	ctx context.Context
+	t    *testing.T
+	ctx  context.Context
+	view view
 
 	mu       sync.Mutex
 	problems []string
@@ -68,12 +70,12 @@ type page struct {
 func open(t *testing.T, v view, url string) *page {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(browser, chromedp.WithNewBrowserContext())
-	p := &page{t: t, ctx: ctx, requests: make(map[network.RequestID]string)}
+	p := &page{t: t, ctx: ctx, view: v, requests: make(map[network.RequestID]string)}
 	require.NoError(t, chromedp.Do(ctx))
 	t.Cleanup(cancel)
 	t.Cleanup(p.finish)
 	require.NoError(t, chromedp.Listen(ctx, p.listen))
-	options := []chromedp.EmulateViewportOption{}
+	options := []chromedp.EmulateViewportOption{chromedp.EmulateScale(v.scale)}
 	if v.mobile {
 		options = append(options, chromedp.EmulateMobile, chromedp.EmulatePortrait, chromedp.EmulateTouch)
 	}

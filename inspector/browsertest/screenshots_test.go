@@ -1,12 +1,20 @@
 package browsertest
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
+	"image"
+	"image/color"
+	"image/draw"
+	"image/png"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +23,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
+	"example.com/chargeingest/chargetest"
 	"example.com/chargeingest/inspector"
 	"example.com/chargeingest/memstore"
 )
@@ -56,8 +65,10 @@ func newScene(t *testing.T, change ...func(*inspector.Config)) *scene {
 		c.Stats = exampleStats()
 	})...)
 	for minute := -58; minute <= -1; minute++ {
-		for range 3 + s.random.IntN(6) + 4*max(0, 20-abs(minute+25))/20 {
-			s.clock.set(screenshotTime.Add(time.Duration(minute)*time.Minute + time.Duration(s.random.IntN(59_000))*time.Millisecond))
+		requests := 3 + s.random.IntN(6) + 6*max(0, 20-abs(minute+25))/20
+		for i := range requests {
+			at := time.Duration(60_000*i/requests+s.random.IntN(3000)) * time.Millisecond
+			s.clock.set(screenshotTime.Add(time.Duration(minute)*time.Minute + at))
 			s.request(s.random.IntN(24))
 		}
 	}
@@ -133,9 +144,9 @@ func TestScreenshots(t *testing.T) {
 	require.NoError(t, os.MkdirAll(*screenshots, 0o755))
 	s := newScene(t)
 	refused := func(p *page) {
-		p.filter("status", "4xx")
-		p.openRow(400, "order-")
+		p.openRow(400, "value.count")
 		p.see("#detail-body .violation", "")
+		p.center("#detail-body .violation", p.view.mobile)
 	}
 	for _, c := range []struct {
 		name string
@@ -144,8 +155,13 @@ func TestScreenshots(t *testing.T) {
 	}{
 		{"requests", wide, refused},
 		{"requests-dark", wideDark, refused},
-		{"requests-narrow", narrow, refused},
-		{"conflict", wide, func(p *page) { p.filter("status", "409"); p.openRow(409, ""); p.see("#conflict", "") }},
+		{"requests-narrow", view{"narrow", 390, 844, 2, true, false}, refused},
+		{"conflict", wide, func(p *page) {
+			p.filter("status", "409")
+			p.openRow(409, "")
+			p.see("#conflict", "")
+			p.center("#conflict .line[data-differs]", true)
+		}},
 		{"events", wide, func(p *page) { p.press("2"); p.see("#events-table tbody tr", "") }},
 		{"overview", wide, func(p *page) { p.press("3"); p.see("#overview-chart", "") }},
 	} {
@@ -154,15 +170,61 @@ func TestScreenshots(t *testing.T) {
 		c.show(p)
 		p.saveScreenshot(c.name)
 	}
+	sandboxScreenshot(t)
+}
+
+// reduceColours keeps the most frequent colours, which is invisible in a page of text.
+func reduceColours(t *testing.T, data []byte) []byte {
+	t.Helper()
+	full, err := png.Decode(bytes.NewReader(data))
+	require.NoError(t, err)
+	counts := make(map[color.Color]int)
+	bounds := full.Bounds()
+	for y := range bounds.Dy() {
+		for x := range bounds.Dx() {
+			counts[color.RGBAModel.Convert(full.At(x, y))]++
+		}
+	}
+	colours := slices.SortedFunc(maps.Keys(counts), func(a, b color.Color) int {
+		return cmp.Or(counts[b]-counts[a], strings.Compare(fmt.Sprint(a), fmt.Sprint(b)))
+	})
+	reduced := image.NewPaletted(bounds, colours[:min(256, len(colours))])
+	draw.Draw(reduced, bounds, full, bounds.Min, draw.Src)
+	var b bytes.Buffer
+	require.NoError(t, (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&b, reduced))
+	return b.Bytes()
+}
+
+func sandboxScreenshot(t *testing.T) {
+	srv := chargetest.NewWith(t, chargetest.Options{StartTime: screenshotTime, Quirks: chargetest.Quirks{MinReferenceLength: 10, MaxBatchEvents: 50}})
+	srv.FailNext(3, chargetest.Status(http.StatusServiceUnavailable).RetryAfter(2*time.Second))
+	srv.FailNext(1, chargetest.Reset().AfterCommit(), chargetest.Reference("order-48110"))
+	for i := range 2 {
+		charge(srv, event(fmt.Sprintf("order-%d", 48200+i), "cust_1"))
+	}
+	p := open(t, wide, srv.InspectorURL())
+	p.see(".row[data-id]", "")
+	p.press("4")
+	p.see("#fault-list [data-hits='2']", "")
+	evaluate[string](p, `document.querySelector('[data-state=url]').textContent = 'http://127.0.0.1:8080'`)
+	p.saveScreenshot("sandbox")
+}
+
+func (p *page) center(selector string, scroll bool) {
+	p.t.Helper()
+	if scroll {
+		evaluate[bool](p, fmt.Sprintf(`(document.querySelector(%q).scrollIntoView({ block: 'center' }), true)`, selector))
+	}
 }
 
 func (p *page) saveScreenshot(name string) {
 	p.away()
 	evaluate[bool](p, `(document.activeElement?.blur(), document.fonts.ready.then(() => true))`)
-	png, err := chromedp.Run(p.ctx, chromedp.CaptureScreenshot())
+	data, err := chromedp.Run(p.ctx, chromedp.CaptureScreenshot())
 	require.NoError(p.t, err)
-	require.Less(p.t, len(png), 200_000, name)
+	data = reduceColours(p.t, data)
+	require.Less(p.t, len(data), 200_000, name)
 	file := filepath.Join(*screenshots, "inspector-"+name+".png")
-	require.NoError(p.t, os.WriteFile(file, png, 0o644))
-	p.t.Logf("%s: %d kB", file, len(png)/1000)
+	require.NoError(p.t, os.WriteFile(file, data, 0o644))
+	p.t.Logf("%s: %d kB", file, len(data)/1000)
 }
