@@ -14,7 +14,7 @@ import (
 func TestMountedEndpointVersion(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	mux := mountEndpoints(f.handler)
+	mux := mountEndpoints(f.handler.Handler)
 	stored := responseOf(t, mux, request(http.MethodPost, "/api/v1/charge", strings.NewReader(event()))).requireStored(t)
 	require.Len(t, responseOf(t, mux, request(http.MethodPost, "/api/v1/charges", strings.NewReader(batch(event())))).events(t), 1)
 	require.Equal(t, http.StatusOK, responseOf(t, mux, request(http.MethodGet, "/api/v1/look", nil)).status)
@@ -69,7 +69,7 @@ func TestMountedEndpoints(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)
-			mux := mountEndpoints(f.handler)
+			mux := mountEndpoints(f.handler.Handler)
 			stored := responseOf(t, mux, request(http.MethodPost, base+"/charge", strings.NewReader(event()))).requireStored(t)
 			events := responseOf(t, mux, request(http.MethodPost, base+"/charges", strings.NewReader(batch(event())))).events(t)
 			listed := responseOf(t, mux, request(http.MethodGet, base+"/look?order=asc", nil))
@@ -80,7 +80,7 @@ func TestMountedEndpoints(t *testing.T) {
 		})
 	}
 	f := newFixture(t)
-	mux := mountEndpoints(f.handler)
+	mux := mountEndpoints(f.handler.Handler)
 	for _, path := range []string{"/charge", "/charges", "/look", "/look/x"} {
 		method := http.MethodGet
 		if strings.HasPrefix(path, "/charge") {
@@ -118,7 +118,7 @@ func TestStoreWithoutReader(t *testing.T) {
 		f.get(t, eventPath+"/x").requireError(t, http.StatusNotFound, "RESOURCE_NOT_FOUND", "")
 	})
 	t.Run("mounted endpoints are 404", func(t *testing.T) {
-		mux := mountEndpoints(f.handler)
+		mux := mountEndpoints(f.handler.Handler)
 		for _, path := range []string{"/shop/look", "/shop/look/x"} {
 			responseOf(t, mux, request(http.MethodGet, path, nil)).requireError(t, http.StatusNotFound, "RESOURCE_NOT_FOUND", "")
 		}

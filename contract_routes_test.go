@@ -228,7 +228,7 @@ func TestCheckOrder(t *testing.T) {
 func TestHEADRejections(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	mux := mountEndpoints(f.handler)
+	mux := mountEndpoints(f.handler.Handler)
 	id := f.post(t, eventPath, event()).requireStored(t)["id"].(string)
 	for _, path := range []string{eventPath, eventPath + "/" + id} {
 		for header, status := range map[string]int{

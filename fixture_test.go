@@ -3,6 +3,7 @@ package chargeingest_test
 import (
 	"bytes"
 	"context"
+	"flag"
 	"io"
 	"log/slog"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/inspector"
 	"example.com/chargeingest/memstore"
 )
 
@@ -37,8 +39,10 @@ const (
 // receivedAt has fractional seconds and is not in UTC.
 var receivedAt = time.Date(2026, 9, 1, 14, 0, 0, 987654321, time.FixedZone("", 2*60*60))
 
+var inspected = flag.Bool("inspected", false, "test the contract behind the middleware of package inspector")
+
 type fixture struct {
-	handler *chargeingest.Handler
+	handler servedHandler
 	store   chargeingest.EventStore
 	log     *logBuffer
 
@@ -57,12 +61,24 @@ func newFixture(t *testing.T, settings ...func(*chargeingest.Config)) *fixture {
 		set(&cfg)
 	}
 	f.store = cfg.Store
-	var err error
-	f.handler, err = chargeingest.New(cfg)
+	h, err := chargeingest.New(cfg)
 	require.NoError(t, err)
+	f.handler = servedHandler{h, h}
+	if *inspected {
+		i, err := inspector.New(inspector.Config{Reader: memstore.New(), Authorizer: cfg.Authorizer})
+		require.NoError(t, err)
+		f.handler.served = i.Middleware(h)
+	}
 	t.Cleanup(func() { requireNoSecret(t, f.log.text()) })
 	return f
 }
+
+type servedHandler struct {
+	*chargeingest.Handler
+	served http.Handler // Handler, or middleware around it
+}
+
+func (h servedHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.served.ServeHTTP(w, r) }
 
 func newKeySet(tb testing.TB) *chargeingest.Keys {
 	tb.Helper()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -128,4 +129,80 @@ func TestObserverPanic(t *testing.T) {
 	}, http.MethodPost, "/v1/ingest/charge-data", observedEvent)
 	require.Equal(t, http.StatusCreated, w.Code)
 	require.Contains(t, log.String(), "no more metrics")
+}
+
+func TestWithObserver(t *testing.T) {
+	type key struct{}
+	var calls []string
+	var stats []chargeingest.RequestStats
+	observer := func(name string) func(context.Context, chargeingest.RequestStats) {
+		return func(ctx context.Context, s chargeingest.RequestStats) {
+			calls = append(calls, fmt.Sprint(name, " ", ctx.Value(key{})))
+			stats = append(stats, s)
+			if strings.HasPrefix(name, "panicking") {
+				panic("no more metrics")
+			}
+		}
+	}
+	for _, c := range []struct {
+		name             string
+		config           string
+		outermost, inner string // added to the context in this order
+		want             []string
+	}{
+		{"one", "", "outer", "", []string{"outer value"}},
+		{"after Config.Observer", "config", "outer", "", []string{"config value", "outer value"}},
+		{"after a Config.Observer that panics", "panicking config", "outer", "", []string{"panicking config value", "outer value"}},
+		{"nested", "config", "outer", "inner", []string{"config value", "inner value", "outer value"}},
+		{"nested, the inner one panics", "", "outer", "panicking inner", []string{"panicking inner value", "outer value"}},
+		{"none", "config", "", "", []string{"config value"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			calls, stats = nil, nil
+			var log bytes.Buffer
+			cfg := chargeingest.Config{Store: memstore.New(), Authorizer: authorizeAda(nil), Logger: slog.New(slog.NewTextHandler(&log, nil))}
+			if c.config != "" {
+				cfg.Observer = observer(c.config)
+			}
+			h, err := chargeingest.New(cfg)
+			require.NoError(t, err)
+			ctx := context.WithValue(t.Context(), key{}, "value")
+			for _, name := range []string{c.outermost, c.inner} {
+				if name != "" {
+					ctx = chargeingest.WithObserver(ctx, observer(name))
+				}
+			}
+			r := httptest.NewRequest(http.MethodPost, "/v1/ingest/charge-data", strings.NewReader(observedEvent)).WithContext(ctx)
+			r.Header.Set("Content-Type", "application/json")
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			require.Equal(t, http.StatusCreated, w.Code)
+			require.Equal(t, c.want, calls)
+			for _, s := range stats {
+				require.Equal(t, stats[0], s)
+				require.Equal(t, http.StatusCreated, s.Status)
+			}
+			require.Equal(t, strings.Contains(strings.Join(c.want, " "), "panicking"), strings.Contains(log.String(), "no more metrics"))
+		})
+	}
+}
+
+// The context of the client has ended, but an observer may use its own to send metrics.
+func TestWithObserverOfUnreadBody(t *testing.T) {
+	var observed error
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h, _ := chargeingest.New(chargeingest.Config{Store: memstore.New(), Authorizer: authorizeAda(chargeingest.ErrInvalidCredential)})
+		ctx, cancel := context.WithCancel(r.Context())
+		ctx = chargeingest.WithObserver(ctx, func(ctx context.Context, _ chargeingest.RequestStats) {
+			cancel()
+			observed = ctx.Err()
+		})
+		h.ServeHTTP(w, r.WithContext(ctx))
+	}))
+	defer srv.Close()
+	res, err := http.Post(srv.URL+"/v1/ingest/charge-data", "application/json", io.MultiReader(strings.NewReader(observedEvent)))
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	srv.Close()
+	require.NoError(t, observed)
 }

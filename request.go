@@ -161,8 +161,16 @@ func (h *Handler) report(req *request, e *Error) {
 type observerKey struct{}
 
 // WithObserver returns a context for a request that middleware passes to a [Handler].
-// observe is called like [Config.Observer], and after it.
+// observe is called like [Config.Observer], and after it. Observers of several middlewares
+// are called from the inside out.
 func WithObserver(ctx context.Context, observe func(context.Context, RequestStats)) context.Context {
+	if outer, ok := ctx.Value(observerKey{}).(func(context.Context, RequestStats)); ok {
+		inner := observe
+		observe = func(ctx context.Context, stats RequestStats) {
+			defer outer(ctx, stats) // even if inner panics
+			inner(ctx, stats)
+		}
+	}
 	return context.WithValue(ctx, observerKey{}, observe)
 }
 

@@ -45,6 +45,7 @@ func compareTargets(found *results) []comparison {
 		found.ratio("batches to the INSERT loop, all tables", "d@8", "g", 0.9),
 		found.ratio("batches to the INSERT loop, events table only", "d@8", "e", 0.9),
 		found.ratio("memstore to the empty handler", "f@64", "a@64", 0.75),
+		found.ratio("single events behind the inspector to those without", "n@64", "c@64", 0.95),
 		{
 			about:  "c@1 / sync: p50 of a single client to one write and fsync",
 			values: found.ratios("c@1", "sync", p50), target: 1.6, atMost: true,

@@ -150,7 +150,7 @@ type server struct {
 func (w *workshop) startServer(ctx context.Context, r row, database string) (*server, error) {
 	// Each connection has at most one request in the queue.
 	queue := max(20_000, r.conns*r.batch)
-	p, err := w.start(ctx, roleServer, serverSpec{Backend: r.backend, Database: database, MaxQueuedEvents: queue})
+	p, err := w.start(ctx, roleServer, serverSpec{Backend: r.backend, Database: database, MaxQueuedEvents: queue, Inspected: r.inspected})
 	if err != nil {
 		return nil, err
 	}

@@ -33,6 +33,8 @@ all rows alike:
   e  a loop of INSERTs into the events table of sqlitestore, without HTTP
   f  the charge event handler on memstore, single events
   g  e, with the entries of each event in the lookup table of sqlitestore
+  n  c, behind the middleware of package inspector
+  o  f, behind the middleware of package inspector
 ` + commonHelp
 
 const postgresHelp = `usage: bench postgres [flags]

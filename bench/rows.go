@@ -21,6 +21,7 @@ type row struct {
 	processes int // that share the connections; 0 means 1
 	batch     int // events per request, or per transaction without HTTP; 0 means 1
 	callers   int // concurrent, without HTTP; 0 means 1
+	inspected bool
 }
 
 func (r row) name() string {
@@ -32,6 +33,12 @@ func (r row) name() string {
 
 func (r row) over(conns int) row {
 	r.conns = conns
+	return r
+}
+
+// behindInspector measures the same with package inspector.
+func (r row) behindInspector(letter string) row {
+	r.letter, r.about, r.inspected = letter, r.about+", behind the inspector", true
 	return r
 }
 
@@ -51,7 +58,8 @@ func compareRows() []row {
 	memory := row{letter: "f", about: "memstore, single events", backend: backendMemory}
 	loop := fmt.Sprintf("INSERT loop, %d per transaction", transactionEvents)
 	return []row{
-		singleEvents().over(1), memory.over(64), empty.over(64), singleEvents().over(64), naive.over(64),
+		singleEvents().over(1), memory.behindInspector("o").over(64), memory.over(64), empty.over(64),
+		singleEvents().behindInspector("n").over(64), singleEvents().over(64), naive.over(64),
 		singleEvents().over(256), batches.over(8),
 		{letter: "e", about: loop + ", events table only", backend: backendInsertEvents, batch: transactionEvents},
 		{letter: "g", about: loop + ", all tables", backend: backendInsertAll, batch: transactionEvents},

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/inspector"
 	"example.com/chargeingest/memstore"
 	"example.com/chargeingest/sqlitestore"
 )
@@ -32,6 +33,7 @@ type serverSpec struct {
 	Backend         string
 	Database        string
 	MaxQueuedEvents int // of sqlitestore
+	Inspected       bool
 }
 
 type service struct {
@@ -41,6 +43,10 @@ type service struct {
 }
 
 func openService(ctx context.Context, spec serverSpec) (*service, error) {
+	open := func(store readableStore) (http.Handler, error) { return newHandler(store) }
+	if spec.Inspected {
+		open = newInspectedHandler
+	}
 	switch spec.Backend {
 	case backendEmpty:
 		return &service{Handler: http.HandlerFunc(respondCreated), close: func() error { return nil }}, nil
@@ -55,11 +61,11 @@ func openService(ctx context.Context, spec serverSpec) (*service, error) {
 		if err != nil {
 			return nil, err
 		}
-		h, err := newHandler(store)
+		h, err := open(store)
 		return &service{Handler: h, close: store.Close}, err
 	case backendMemory:
 		store := memstore.New()
-		h, err := newHandler(store)
+		h, err := open(store)
 		return &service{Handler: h, memory: store, close: store.Close}, err
 	case backendPostgres, backendPostgresNaive:
 		return openPostgres(ctx, spec)
@@ -68,16 +74,41 @@ func openService(ctx context.Context, spec serverSpec) (*service, error) {
 }
 
 func newHandler(store chargeingest.EventStore) (*chargeingest.Handler, error) {
-	keys, err := chargeingest.NewKeys(chargeingest.Key{
+	keys, err := newKeys()
+	if err != nil {
+		return nil, err
+	}
+	return chargeingest.New(chargeingest.Config{Store: store, Authorizer: keys})
+}
+
+type readableStore interface {
+	chargeingest.EventStore
+	chargeingest.EventReader
+}
+
+func newInspectedHandler(store readableStore) (http.Handler, error) {
+	h, err := newHandler(store)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := newKeys()
+	if err != nil {
+		return nil, err
+	}
+	i, err := inspector.New(inspector.Config{Reader: store, Authorizer: keys})
+	if err != nil {
+		return nil, err
+	}
+	return i.Middleware(h), nil
+}
+
+func newKeys() (*chargeingest.Keys, error) {
+	return chargeingest.NewKeys(chargeingest.Key{
 		Secret:      apiKey,
 		Subject:     "bench",
 		Platforms:   []string{chargeingest.DefaultPlatform},
 		Permissions: []chargeingest.Permission{chargeingest.PermissionIngest, chargeingest.PermissionView},
 	})
-	if err != nil {
-		return nil, err
-	}
-	return chargeingest.New(chargeingest.Config{Store: store, Authorizer: keys})
 }
 
 func respondCreated(w http.ResponseWriter, r *http.Request) {

@@ -183,14 +183,6 @@ func (c *cutter) next() (text string) {
 	return text
 }
 
-func (c *cutter) header(fields, responseFields int) (request, response []headerField) {
-	all := make([]headerField, fields+responseFields)
-	for i := range all {
-		all[i] = headerField{c.next(), c.next()}
-	}
-	return all[:fields:fields], all[fields:]
-}
-
 func (c *cutter) violations(violations []chargeingest.Violation) []chargeingest.Violation {
 	if len(violations) == 0 {
 		return nil

@@ -1,7 +1,9 @@
 package inspector
 
 import (
+	"slices"
 	"time"
+	"unsafe"
 
 	"example.com/chargeingest"
 )
@@ -30,24 +32,35 @@ type record struct {
 	stats chargeingest.RequestStats
 
 	note string // of Note
+
+	fields [10]headerField // memory for the headers of most requests
 }
 
 type headerField struct{ name, value string }
 
-// keepBodies copies body and response from buffers.
-func (r *record) keepBodies() {
-	if len(r.body)+len(r.response) == 0 {
-		r.body, r.response = nil, nil
-		return
+// keep copies the content of b, with the given numbers of header fields, into memory that the
+// record shares with nothing else.
+func (r *record) keep(b *buffers, fields, responseFields, violations int) {
+	all := slices.Concat(b.joined, b.body, b.response)
+	n, bodyEnd := len(b.joined), len(b.joined)+len(b.body)
+	text := unsafe.String(unsafe.SliceData(all), n) //nolint:gosec // these bytes do not change
+	c := cutter{text, b.lengths}
+	r.method, r.host, r.uri, r.client = c.next(), c.next(), c.next(), c.next()
+	header := r.fields[:]
+	if fields+responseFields > len(header) {
+		header = make([]headerField, fields+responseFields)
 	}
-	n := len(r.body)
-	text := append(append(make([]byte, 0, n+len(r.response)), r.body...), r.response...)
-	r.body, r.response = text[:n:n], text[n:]
-}
+	for i := range fields + responseFields {
+		header[i] = headerField{c.next(), c.next()}
+	}
+	r.header, r.responseHeader = header[:fields:fields], header[fields:fields+responseFields]
+	r.note, r.stats.RequestID, r.stats.Subject, r.stats.Field = c.next(), c.next(), c.next(), c.next()
+	r.stats.Method, r.stats.Violations = r.method, c.violations(r.stats.Violations[:violations])
+	r.body, r.response = all[n:bodyEnd:bodyEnd], all[bodyEnd:]
 
-// memory is without the texts.
-func (r *record) memory() int64 {
-	const structBytes, fieldBytes, violationBytes = 512, 32, 48
-	return structBytes + int64(len(r.body)+len(r.response)) +
-		int64(len(r.header)+len(r.responseHeader))*fieldBytes + int64(len(r.stats.Violations))*violationBytes
+	const recordBytes, fieldBytes, violationBytes = 768, 32, 48
+	r.size = recordBytes + int64(cap(all)) + int64(len(r.stats.Violations))*violationBytes
+	if len(header) > len(r.fields) {
+		r.size += int64(len(header)) * fieldBytes
+	}
 }

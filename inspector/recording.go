@@ -163,23 +163,17 @@ func (rec *recording) end(returned bool) *record {
 	violations := b.addViolations(r.stats.Violations)
 	b.hideSecrets()
 
-	texts := cutter{string(b.joined), b.lengths}
-	r.method, r.host, r.uri, r.client = texts.next(), texts.next(), texts.next(), texts.next()
-	r.header, r.responseHeader = texts.header(rec.fields, rec.responseFields)
-	r.note, r.stats.RequestID, r.stats.Subject, r.stats.Field = texts.next(), texts.next(), texts.next(), texts.next()
-	r.stats.Method, r.stats.Violations = r.method, texts.violations(r.stats.Violations[:violations])
+	r.keep(b, rec.fields, rec.responseFields, violations)
 	r.duration, r.scheme = now.Sub(r.time), scheme(rec.request)
 	if r.stats.BodyDiscarded {
 		r.duration = r.stats.Duration
 	}
-	r.body, r.bodyTruncated = b.body, rec.bodyTruncated()
+	r.bodyTruncated = rec.bodyTruncated()
 	if rec.responded(returned) {
-		r.status, r.response, r.responseTruncated = rec.status, b.response, rec.responseFull
+		r.status, r.responseTruncated = rec.status, rec.responseFull
 	} else {
-		r.responseHeader = nil
+		r.responseHeader, r.response = nil, nil
 	}
-	r.keepBodies()
-	r.size = r.memory() + int64(len(b.joined))
 	return r
 }
 
