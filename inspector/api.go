@@ -20,12 +20,11 @@ import (
 	"example.com/chargeingest/internal/servers"
 )
 
-// api serves the data of the page.
 type api struct {
 	cfg       Config
 	requests  *requestLog
 	summaries summaryCache
-	events    *chargeingest.Handler // lists events, and normalizes sent ones
+	events    *chargeingest.Handler
 	searches  *limits.Gate
 	responses *limits.Budget
 	streams   streams
@@ -54,7 +53,6 @@ func newAPI(cfg Config, requests *requestLog) (*api, error) {
 	return a, nil
 }
 
-// readOnlyStore stores nothing. Append copies the event to the context's sentEvent.
 type readOnlyStore struct{ chargeingest.EventReader }
 
 type normalizedKey struct{}
@@ -114,7 +112,6 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, path string) {
 
 type encodedJSON []byte
 
-// authorized calls serve for a GET of a viewer. An error of serve is the response.
 func (a *api) authorized(w http.ResponseWriter, r *http.Request, serve func(viewer, http.ResponseWriter, *http.Request) error) {
 	if !allows(w, r, http.MethodGet) {
 		return
@@ -133,12 +130,12 @@ func (a *api) authorized(w http.ResponseWriter, r *http.Request, serve func(view
 
 func (a *api) serveEvents(w http.ResponseWriter, r *http.Request, h http.Handler, id string) {
 	r = r.Clone(r.Context())
-	r.SetPathValue("version", "") // a pattern around the page may have one
+	r.SetPathValue("version", "")
 	r.SetPathValue("id", id)
 	h.ServeHTTP(w, r)
 }
 
-// serveSandbox requires a viewer in addition to what the sandbox requires.
+// serveSandbox requires a viewer, too.
 func (a *api) serveSandbox(w http.ResponseWriter, r *http.Request, path string) {
 	err := panics.Catch(func() error {
 		_, err := a.authorize(w.Header(), r)
@@ -200,7 +197,6 @@ type errorBody struct {
 	Field   string            `json:"field,omitempty"`
 }
 
-// fail responds with err, or with a 500 without details if it is not a *chargeingest.Error.
 func fail(w http.ResponseWriter, r *http.Request, err error) {
 	var e *chargeingest.Error
 	if !errors.As(err, &e) {
@@ -213,6 +209,6 @@ func fail(w http.ResponseWriter, r *http.Request, err error) {
 	if e.RetryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.FormatInt(int64(math.Ceil(e.RetryAfter.Seconds())), 10))
 	}
-	text, _ := json.Marshal(body) // texts only
+	text, _ := json.Marshal(body)
 	respond(w, r, e.Status, "application/json", append(text, '\n'))
 }

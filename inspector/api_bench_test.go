@@ -13,7 +13,6 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// BenchmarkPages measures what open pages cost.
 func BenchmarkPages(b *testing.B) {
 	i := newInspector(b)
 	const n = 10_000
@@ -44,7 +43,6 @@ func BenchmarkPages(b *testing.B) {
 	}
 }
 
-// pageWriter is the client of a page: it signals writes and drops the text.
 type pageWriter struct {
 	header http.Header
 	status int
@@ -65,7 +63,6 @@ func (w *pageWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// openPage behaves like a page in a browser, without the network, until ctx ends.
 func openPage(ctx context.Context, h http.Handler, delay time.Duration) {
 	fetch := func(path string) *pageWriter {
 		r := httptest.NewRequest(http.MethodGet, path, nil).WithContext(ctx)
@@ -97,7 +94,6 @@ func openPage(ctx context.Context, h http.Handler, delay time.Duration) {
 	}
 }
 
-// BenchmarkIngestWithPages measures recorded requests while pages are open.
 func BenchmarkIngestWithPages(b *testing.B) {
 	for _, pages := range []int{0, 1000} {
 		b.Run(fmt.Sprintf("pages=%d", pages), func(b *testing.B) {

@@ -18,8 +18,6 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// newViewed has viewers with the keys ada (platforms a and b), bob (platform b) and
-// ingest (without the permission).
 func newViewed(t *testing.T, change func(*Config)) *Inspector {
 	t.Helper()
 	view := []chargeingest.Permission{chargeingest.PermissionView}
@@ -64,7 +62,6 @@ func (c call) do(h http.Handler, path string) *httptest.ResponseRecorder {
 	return w
 }
 
-// get decodes the response to a viewer.
 func get[T any](t *testing.T, h http.Handler, key, path string) T {
 	t.Helper()
 	w := call{key: key}.do(h, path)
@@ -74,7 +71,6 @@ func get[T any](t *testing.T, h http.Handler, key, path string) T {
 	return value
 }
 
-// sampleRecord is a request of platform a, unless change says otherwise.
 func sampleRecord(change func(*record)) *record {
 	r := &record{
 		time: testTime, duration: 1234 * time.Microsecond, method: "POST", scheme: "http", host: "example.org",
@@ -288,7 +284,7 @@ func TestMounting(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r := httptest.NewRequest(http.MethodGet, c.target, nil)
 			w := httptest.NewRecorder()
-			r.URL.Path = strings.TrimPrefix(r.URL.Path, c.prefix) // like http.StripPrefix and routers
+			r.URL.Path = strings.TrimPrefix(r.URL.Path, c.prefix)
 			i.ServeHTTP(w, r)
 			require.Equal(t, c.location, w.Header().Get("Location"))
 			if c.location == "" {

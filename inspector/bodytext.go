@@ -9,13 +9,12 @@ import (
 	"unicode/utf8"
 )
 
-// bodyText is a body as the page shows it.
 type bodyText struct {
 	Text      string `json:"text"`
 	Pretty    string `json:"pretty"`
 	Bytes     int64  `json:"bytes"`
 	Truncated bool   `json:"truncated"`
-	Encoding  string `json:"encoding"` // gzip, or base64 if the text is not UTF-8
+	Encoding  string `json:"encoding"`
 }
 
 func newBodyText(body []byte, truncated bool, lines fieldLines) bodyText {
@@ -41,14 +40,12 @@ func trimPartialRune(text []byte) []byte {
 	return text
 }
 
-// sentBody is the body of a request without its content encoding.
 type sentBody struct {
 	text      []byte
 	truncated bool
 	gzipped   bool
 }
 
-// decodedBody decompresses at most limit bytes. A body that is not gzip stays as it is.
 func decodedBody(r *record, limit int) sentBody {
 	plain := sentBody{text: r.body, truncated: r.bodyTruncated}
 	if !isGzip(r) || len(r.body) == 0 {

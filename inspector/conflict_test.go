@@ -1,6 +1,7 @@
 package inspector
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -24,7 +25,7 @@ func TestConflict(t *testing.T) {
 	for _, c := range []struct {
 		name, stored, sent string
 		fields             []string
-		sentLine           string // the first that differs
+		sentLine           string
 		storedLine         string
 	}{
 		{"a value", event(amount), event(strings.Replace(amount, `"10"`, `"11"`, 1)), []string{"value.amount.quantity"}, `"quantity": "11",`, `"quantity": "10",`},
@@ -73,9 +74,19 @@ func TestConflict(t *testing.T) {
 	}
 }
 
+type oneEvent struct{ failingReader }
+
+func (oneEvent) Get(_ context.Context, _, id string) (chargeingest.StoredEvent, error) {
+	if id != "chda_y" {
+		return chargeingest.StoredEvent{}, chargeingest.ErrNotFound
+	}
+	return chargeingest.StoredEvent{ID: id, Content: `{"description":"x"}`}, nil
+}
+
 func TestConflictWithoutEvents(t *testing.T) {
 	event := []byte(`{"product_item_id":"a","pricing_id":"b","pricing_item_id":"c","pricing_item_config_id":"d","reference":"r"}`)
 	for name, change := range map[string]func(*record){
+		"":                   func(*record) {},
 		"another code":       func(r *record) { r.stats.Code = chargeingest.CodeIdempotencyCheckFailed },
 		"an unknown id":      func(r *record) { r.response = []byte(`{"resource_id":"chda_x"}`) },
 		"no id":              func(r *record) { r.response = []byte(`{}`) },
@@ -85,13 +96,13 @@ func TestConflictWithoutEvents(t *testing.T) {
 		"no response":        func(r *record) { r.response = nil },
 	} {
 		t.Run(name, func(t *testing.T) {
-			i := newViewed(t, nil)
+			i := newViewed(t, func(cfg *Config) { cfg.Reader = oneEvent{} })
 			id := addRecord(i, func(r *record) {
 				r.status, r.stats.Code, r.stats.Field = 409, chargeingest.CodeResourceAlreadyExists, "reference"
 				r.body, r.response = event, []byte(fmt.Sprintf(`{"resource_id":%q}`, "chda_y"))
 				change(r)
 			})
-			require.Nil(t, get[detail](t, i, "ada", requestPath(id)).Conflict)
+			require.Equal(t, name != "", get[detail](t, i, "ada", requestPath(id)).Conflict == nil)
 		})
 	}
 }

@@ -39,6 +39,7 @@ func (a *api) request(v viewer, r *http.Request, id string) (any, error) {
 	if rec == nil {
 		return nil, notFound("no request has this id, or it was dropped")
 	}
+	stored := a.storedConflict(r.Context(), rec)
 	leave, err := a.searches.Enter(r.Context(), v.platform)
 	if err != nil {
 		return nil, errCanceled
@@ -72,14 +73,13 @@ func (a *api) request(v viewer, r *http.Request, id string) (any, error) {
 		}
 		d.Violations = append(d.Violations, violation{violated.Code, violated.Field, violated.Message, line})
 	}
-	d.Conflict = a.conflict(r.Context(), rec, body.text)
+	d.Conflict = a.compare(r.Context(), rec, body.text, stored)
 	return d, nil
 }
 
 const (
-	idempotencyKey = "Idempotency-Key" // the only header with violations
+	idempotencyKey = "Idempotency-Key"
 
-	// maxDecodedBytes bounds a decompressed body.
 	maxDecodedBytes = 1 << 20
 )
 

@@ -20,7 +20,6 @@ const (
 	maxTextBytes = 1024
 )
 
-// query selects records. The zero value of a filter selects all.
 type query struct {
 	after, before int64
 	limit         int
@@ -35,7 +34,7 @@ type query struct {
 
 type parameter struct {
 	name  string
-	valid string // the valid form, for messages
+	valid string
 	parse func(q *query, value string) bool
 }
 
@@ -90,8 +89,7 @@ func isFilterText(s string) bool {
 	return len(s) <= maxTextBytes && strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) < 0
 }
 
-// parseQuery treats an empty parameter like an absent one. The error names the first
-// parameter that is malformed, repeated or unknown.
+// parseQuery ignores empty parameters.
 func parseQuery(raw string) (query, error) {
 	q := query{limit: 200}
 	known := parameters()
@@ -129,11 +127,9 @@ func invalidParameter(name, problem string) error {
 	return e
 }
 
-// search matches records one after the other. Its buffers are reused, and examined counts
-// the bytes that it read.
 type search struct {
 	query
-	maxDecoded int // bytes of a decompressed body
+	maxDecoded int
 	examined   int
 	window     []byte
 }
@@ -158,14 +154,13 @@ func (s *search) matches(r *record) bool {
 	return s.hasEvent(body) && s.hasText(r, body)
 }
 
-// hasEvent reports whether one event has both the reference and the customer.
 func (s *search) hasEvent(body []byte) bool {
 	if s.reference == "" && s.customer == "" {
 		return true
 	}
 	found := bytes.IndexByte(body, '\\') >= 0 || bytes.Contains(body, []byte(s.reference)) && bytes.Contains(body, []byte(s.customer))
 	if !found {
-		return false // without escapes, the names are there as they are
+		return false // without escapes, bodies have names as they are
 	}
 	found = false
 	eachEvent(body, func(e sentEvent) bool {
@@ -185,7 +180,6 @@ func (s *search) inHeader(header []headerField) bool {
 	return slices.ContainsFunc(header, func(h headerField) bool { return containsFold(s, h.value) })
 }
 
-// containsFold reports whether text contains s.text in any case of the letters A to Z.
 func containsFold[T string | []byte](s *search, text T) bool {
 	const step = 16 << 10
 	s.examined += len(text)
@@ -201,7 +195,6 @@ func containsFold[T string | []byte](s *search, text T) bool {
 	return false
 }
 
-// lowerASCII changes text in place.
 func lowerASCII(text []byte) []byte {
 	for i, c := range text {
 		if 'A' <= c && c <= 'Z' {

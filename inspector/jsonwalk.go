@@ -5,27 +5,24 @@ import (
 	"encoding/json"
 )
 
-// Kinds of items. Brackets, commas and colons are their own kinds.
 const (
 	itemName  = 'n'
 	itemValue = 'v' // a string, a literal, or text that is not JSON
 )
 
-// item is a token of a JSON text.
 type item struct {
 	kind       byte
 	start, end int
-	name       []byte // quoted, of a value in an object
+	name       []byte
 }
 
 func (i item) startsValue() bool { return i.kind == '{' || i.kind == '[' || i.kind == itemValue }
 
-// walker splits a text into the tokens of JSON, in linear time. It accepts any text,
-// because the page also shows malformed and incomplete bodies.
+// walker splits any text into tokens of JSON, because bodies can be malformed or cut.
 type walker struct {
 	text       []byte
 	pos        int
-	objects    []bool // for each open container, the innermost last: whether it is an object
+	objects    []bool // whether each open container is one
 	expectName bool
 	name       []byte
 }
@@ -66,7 +63,6 @@ func (w *walker) next() (item, bool) {
 	return t, true
 }
 
-// peek returns the next character after white space, or 0.
 func (w *walker) peek() byte {
 	for _, c := range w.text[w.pos:] {
 		if !isSpace(c) {
@@ -96,7 +92,6 @@ func tokenEnd(text []byte, start int) int {
 	return len(text)
 }
 
-// unquote returns the text itself if it is not a complete JSON string.
 func unquote(quoted []byte) string {
 	if n := len(quoted); n >= 2 && quoted[0] == '"' && quoted[n-1] == '"' && bytes.IndexByte(quoted, '\\') < 0 {
 		return string(quoted[1 : n-1])

@@ -31,7 +31,7 @@ type refusalCount struct {
 
 type requestsSize struct {
 	Count int   `json:"count"`
-	Bytes int64 `json:"bytes"` // in memory
+	Bytes int64 `json:"bytes"`
 }
 
 type storeState struct {
@@ -83,7 +83,6 @@ func newStoreState(s chargeingest.StoreStats) *storeState {
 	}
 }
 
-// known returns nil for the zero time.
 func known(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil

@@ -50,8 +50,8 @@ func (i *Inspector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// withSlash returns the relative URL of the page, or nothing if r already has it. The page
-// loads its files relative to its own URL, and only RequestURI still has the whole path.
+// withSlash returns a relative URL, or nothing if r ends with a slash. Only RequestURI has
+// the whole path.
 func withSlash(r *http.Request) string {
 	u, err := url.ParseRequestURI(r.RequestURI)
 	if err != nil {
@@ -84,7 +84,6 @@ func serveFile(w http.ResponseWriter, r *http.Request, name string) {
 	}
 }
 
-// allows responds with 405 to other methods than the given one. HEAD works like GET.
 func allows(w http.ResponseWriter, r *http.Request, method string) bool {
 	if r.Method == method || r.Method == http.MethodHead && method == http.MethodGet {
 		return true

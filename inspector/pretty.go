@@ -10,17 +10,14 @@ import (
 )
 
 const (
-	maxIndent = 32 // levels
-	// maxPrettyFactor bounds the size of the indented text. The rest stays as it was sent.
+	maxIndent       = 32
 	maxPrettyFactor = 4
 	minPrettyBytes  = 64 << 10
 )
 
-// fieldLines are the 1-based lines of fields by dotted path, cut like those of responses.
-// The value 0 means that the text does not have the field.
+// fieldLines are 1-based lines by dotted path, or 0.
 type fieldLines map[string]int
 
-// wantedLines has an entry for each path and its parents.
 func wantedLines(paths []string) fieldLines {
 	lines := make(fieldLines)
 	for _, path := range paths {
@@ -35,7 +32,6 @@ func wantedLines(paths []string) fieldLines {
 	return lines
 }
 
-// nearest returns the line of the field, or of its nearest parent in the text.
 func (l fieldLines) nearest(path string) int {
 	for {
 		if line := l[path]; line > 0 {
@@ -49,9 +45,7 @@ func (l fieldLines) nearest(path string) int {
 	}
 }
 
-// pretty indents a JSON text without changing its tokens, as far as the text is JSON. It
-// returns nothing if the text is not an object or a list. It sets the lines of fields that
-// have an entry in lines.
+// pretty indents an object or list without changing its tokens, and sets lines.
 func pretty(text []byte, lines fieldLines) string {
 	p := prettyPrinter{walker: walker{text: text}, lines: lines, line: 1}
 	if first := p.peek(); first != '{' && first != '[' {
@@ -77,10 +71,9 @@ type prettyPrinter struct {
 	walker
 	out   []byte
 	line  int
-	last  byte // kind of the last item
+	last  byte
 	lines fieldLines
 
-	// positions are those of the open containers whose fields may be in lines.
 	positions []position
 }
 
@@ -116,7 +109,6 @@ func (p *prettyPrinter) add(t item) {
 	}
 }
 
-// depthOf returns the number of containers around t, which was just read.
 func (p *prettyPrinter) depthOf(t item) int {
 	if t.kind == '{' || t.kind == '[' {
 		return p.depth() - 1
@@ -139,7 +131,6 @@ func (p *prettyPrinter) write(token []byte) {
 	}
 }
 
-// enter notes the line of the value, and its position if it is a container.
 func (p *prettyPrinter) enter(t item) {
 	depth, path := p.depthOf(t), ""
 	if depth > 0 {
@@ -168,7 +159,6 @@ func (p *prettyPrinter) enter(t item) {
 	}
 }
 
-// existing returns the lines of the paths that the text has.
 func (l fieldLines) existing(paths []string) []int {
 	found := []int{}
 	for _, path := range paths {

@@ -12,17 +12,16 @@ import (
 )
 
 const (
-	// maxSearchBytes bounds the work of one search, which then ends early.
+	// maxSearchBytes ends a search early.
 	maxSearchBytes = 64 << 20
 
-	maxSummaryText = 1024 // characters of a URI
-	maxReference   = 256  // characters
+	maxSummaryText = 1024
+	maxReference   = 256
 	maxReferences  = 3
 )
 
-// requestList is the part of the log between newest and oldest.
 type requestList struct {
-	requests       [][]byte // encoded summaries
+	requests       [][]byte
 	newest, oldest int64
 	more           bool
 }
@@ -111,7 +110,6 @@ func (a *api) find(ctx context.Context, s scope, q query) (requestList, error) {
 	return list, nil
 }
 
-// summaryCache has the encoded summaries of the latest records, which many pages show.
 type summaryCache struct {
 	mu      sync.Mutex
 	entries [1 << summaryBits]struct {
@@ -122,7 +120,6 @@ type summaryCache struct {
 
 const summaryBits = 10
 
-// encode also returns the bytes of the body that it read.
 func (c *summaryCache) encode(r *record, maxDecoded int) (text []byte, examined int) {
 	const multiplier = 0x9e3779b97f4a7c15 // spreads ids of regular times
 	entry := &c.entries[uint64(r.id)*multiplier>>(64-summaryBits)]
@@ -131,10 +128,13 @@ func (c *summaryCache) encode(r *record, maxDecoded int) (text []byte, examined 
 	if entry.id == r.id {
 		return entry.text, 0
 	}
+	const maxCachedBytes = 4 << 10
 	body := decodedBody(r, maxDecoded).text
-	entry.id = r.id
-	entry.text, _ = json.Marshal(summarize(r, body)) // no value of it fails
-	return entry.text, len(body)
+	text, _ = json.Marshal(summarize(r, body))
+	if len(text) <= maxCachedBytes {
+		entry.id, entry.text = r.id, text
+	}
+	return text, len(body)
 }
 
 func summarize(r *record, body []byte) summary {
@@ -162,14 +162,14 @@ func summarize(r *record, body []byte) summary {
 
 type rejection struct{ code, field string }
 
-// rejectionOf also reads the errors of middleware that have the contract's shape.
+// rejectionOf also reads errors of middleware.
 func rejectionOf(r *record) rejection {
-	const maxBytes = 16 << 10 // of an error
+	const maxBytes = 16 << 10
 	if r.stats.Code != "" || r.status < http.StatusBadRequest || len(r.response) > maxBytes {
 		return rejection{string(r.stats.Code), r.stats.Field}
 	}
 	var e struct{ Code, Field string }
-	_ = json.Unmarshal(r.response, &e) // another shape has no code
+	_ = json.Unmarshal(r.response, &e)
 	return rejection{cut(e.Code, maxReference), cut(e.Field, maxReference)}
 }
 
@@ -186,7 +186,6 @@ func milliseconds(d time.Duration) float64 {
 	return math.Round(d.Seconds()*1e6) / 1e3
 }
 
-// cut shortens s to n characters.
 func cut(s string, n int) string {
 	if len(s) <= n {
 		return s

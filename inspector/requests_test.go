@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -179,6 +180,31 @@ func TestRequestPages(t *testing.T) {
 		}
 	}
 	require.Len(t, found, n/2)
+}
+
+func TestSummariesOfManyRequests(t *testing.T) {
+	i := newViewed(t, nil)
+	for k := range 3000 {
+		addRecord(i, func(r *record) { r.note = fmt.Sprint(k) })
+	}
+	for range 2 {
+		list := get[shownList](t, i, "ada", "api/requests?limit=1000")
+		for k, r := range list.Requests {
+			require.Equal(t, fmt.Sprint(2999-k), r.Note)
+		}
+		require.Len(t, get[shownList](t, i, "ada", "api/requests?text=1234").Requests, 1)
+	}
+}
+
+func TestDecompressionIsBounded(t *testing.T) {
+	r := sampleRecord(func(r *record) { asGzip(t, r, strings.Repeat("x", 64<<20)) })
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	body := decodedBody(r, 1<<10)
+	runtime.ReadMemStats(&after)
+	require.Len(t, body.text, 1<<10)
+	require.True(t, body.truncated)
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(1<<20))
 }
 
 func TestSearchIsBounded(t *testing.T) {

@@ -1,10 +1,8 @@
 package inspector
 
-// sentEvent is an event in the body of a request. An absent or null field is empty.
 type sentEvent struct {
 	text                                     []byte
 	reference, customerID, customerReference string
-	complete                                 bool // the text is not cut
 }
 
 func (e *sentEvent) set(name, value string) {
@@ -22,8 +20,8 @@ func (e *sentEvent) hasCustomer(name string) bool {
 	return e.customerID == name || e.customerReference == name
 }
 
-// eachEvent calls visit for the events of a body until it returns false. The body itself is
-// an event unless it has a list charge_datas.
+// eachEvent calls visit until it returns false. Without a list charge_datas, the body is
+// the event.
 func eachEvent(body []byte, visit func(sentEvent) bool) {
 	w := walker{text: body}
 	eventDepth, isBatch, open := 1, false, false
@@ -45,7 +43,7 @@ func eachEvent(body []byte, visit func(sentEvent) bool) {
 		case t.kind == '{' && depth == eventDepth:
 			open, start, event = true, t.start, sentEvent{}
 		case t.kind == '}' && depth == eventDepth-1 && open:
-			open, event.text, event.complete = false, body[start:t.end], true
+			open, event.text = false, body[start:t.end]
 			if !visit(event) || !isBatch {
 				return
 			}

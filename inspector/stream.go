@@ -9,20 +9,20 @@ import (
 )
 
 const (
-	streamInterval   = 500 * time.Millisecond // between two lines, at least
+	streamInterval   = 500 * time.Millisecond
 	heartbeat        = 15 * time.Second
 	reauthorization  = time.Minute
-	streamTimeout    = 5 * time.Second // of one write
+	streamTimeout    = 5 * time.Second
 	streamRetryAfter = time.Minute
 )
 
-// streams bounds the open streams, and those of one platform to three quarters.
+// streams bounds open streams. One platform gets three quarters.
 type streams struct {
 	limit int
 
 	mu         sync.Mutex
 	open       int
-	byPlatform map[string]int // without zero entries
+	byPlatform map[string]int
 }
 
 func (s *streams) acquire(platform string) bool {
@@ -39,7 +39,7 @@ func (s *streams) acquire(platform string) bool {
 	return true
 }
 
-// interval grows with the open streams, whose pages ask for requests after each line.
+// interval limits how often all pages ask for requests.
 func (s *streams) interval() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,8 +55,6 @@ func (s *streams) release(platform string) {
 	}
 }
 
-// stream writes a line for new requests until the client leaves, its permission ends or
-// the server shuts down.
 func (a *api) stream(v viewer, w http.ResponseWriter, r *http.Request) error {
 	h := w.Header()
 	if r.Method == http.MethodHead {
@@ -69,7 +67,7 @@ func (a *api) stream(v viewer, w http.ResponseWriter, r *http.Request) error {
 	}
 	defer a.streams.release(v.platform)
 	c := http.NewResponseController(w)
-	_ = c.SetReadDeadline(time.Time{}) // else the server's ReadTimeout ends the request
+	_ = c.SetReadDeadline(time.Time{}) // ReadTimeout would end the request
 	h.Set("Content-Type", "application/x-ndjson")
 	h.Set("X-Accel-Buffering", "no")
 	if r.ProtoMajor == 1 {
@@ -92,7 +90,6 @@ func newShutdown(*http.Server) (*shutdown, func()) {
 	return s, sync.OnceFunc(func() { close(s.begun) })
 }
 
-// stopping returns a channel that is closed when the server of r shuts down.
 func (a *api) stopping(r *http.Request) <-chan struct{} {
 	if s := a.servers.Of(r); s != nil {
 		return s.begun

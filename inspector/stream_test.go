@@ -18,7 +18,6 @@ import (
 	"example.com/chargeingest"
 )
 
-// streamWriter records the time of each line.
 type streamWriter struct {
 	*httptest.ResponseRecorder
 	start time.Time
@@ -54,7 +53,6 @@ func (w *streamWriter) take() []string {
 	return lines
 }
 
-// openStream serves a stream in a goroutine of a synctest bubble.
 func openStream(t *testing.T, i *Inspector, key string) (w *streamWriter, cancel func(), ended <-chan struct{}) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -10,7 +10,6 @@ import (
 	"example.com/chargeingest/internal/redact"
 )
 
-// viewer is an authorized caller of the page.
 type viewer struct {
 	principal chargeingest.Principal
 	platform  string
@@ -20,7 +19,7 @@ func (a *api) scope(v viewer) scope {
 	return scope{platform: v.platform, unidentified: a.cfg.ShowUnauthenticated}
 }
 
-// authorize decides like [chargeingest.Handler], with the same responses.
+// authorize decides like [chargeingest.Handler].
 func (a *api) authorize(h http.Header, r *http.Request) (viewer, error) {
 	const retryAfter = time.Second
 	var p chargeingest.Principal
