@@ -22,12 +22,10 @@ import (
 //go:embed control.yaml
 var controlDocument []byte
 
-// codeAssertionFailed is the code of a failed assertion or wait, whose status is 422.
 const codeAssertionFailed chargeingest.Code = "ASSERTION_FAILED"
 
-// Control returns the control API of the server, for tests in other languages: its document
-// is openapi.yaml below the path at which the handler is mounted. Callers need a key with
-// PermissionIngest, and see all platforms.
+// Control returns an API that tests in other languages can use, with the document openapi.yaml.
+// Callers need PermissionIngest, and see all platforms.
 func (s *Server) Control() http.Handler {
 	return controlAPI{s, map[string]map[string]operation{
 		"state":       {http.MethodGet: {200, s.controlState}},
@@ -55,14 +53,13 @@ type operation struct {
 	run    func(c *controlCall) (result any, err error)
 }
 
-// controlCall is a call of the control API. Its fields are those of the query, or of the
-// body if the method has one.
+// controlCall has the fields of the query, or of the body if the method has one.
 type controlCall struct {
 	*fields
 	request *http.Request
 	header  http.Header // of the response
 	body    []byte
-	id      string // in the path
+	id      string
 }
 
 func (a controlAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -138,7 +135,7 @@ func (s *Server) authorizeControl(r *http.Request) error {
 	if closed || authorizer == nil {
 		return errControlClosed
 	}
-	var err error = chargeingest.ErrInvalidCredential
+	err := chargeingest.ErrInvalidCredential
 	if !redact.HasLongCredential(r.Header) {
 		_, err = authorizer.Authorize(r, chargeingest.PermissionIngest)
 	}
@@ -230,5 +227,5 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
 	w.WriteHeader(status)
-	_, _ = w.Write(text)
+	_, _ = w.Write(text) //nolint:gosec // not HTML
 }

@@ -17,7 +17,6 @@ import (
 	"example.com/chargeingest/chargetest"
 )
 
-// controlDocument is the document as the API serves it.
 type controlDocument struct {
 	root    object
 	schemas *jsonschema.Compiler
@@ -57,7 +56,6 @@ func closeObjects(v any) {
 	}
 }
 
-// at follows names and references.
 func (d controlDocument) at(v any, path ...string) object {
 	for _, name := range path {
 		node, _ := v.(object)
@@ -127,7 +125,6 @@ func TestControlDocumentFields(t *testing.T) {
 	}
 }
 
-// requireFields compares the properties of a request with the valid fields, at any depth.
 func (d controlDocument) requireFields(t *testing.T, schema object, valid func(nest func(string) string) []string) {
 	t.Helper()
 	properties := d.at(schema, "properties")
@@ -217,7 +214,6 @@ func TestControlDocumentResponses(t *testing.T) {
 	require.Equal(t, slices.Compact(fields), slices.Sorted(maps.Keys(seen)))
 }
 
-// fields returns the names of all properties, at any depth.
 func (d controlDocument) fields(schema object) (names []string) {
 	properties := d.at(schema, "properties")
 	for name := range properties {
@@ -226,7 +222,6 @@ func (d controlDocument) fields(schema object) (names []string) {
 	return names
 }
 
-// collect adds the names of all fields.
 func collect(names map[string]bool, v object) {
 	for name, value := range v {
 		names[name] = true

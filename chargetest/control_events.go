@@ -1,13 +1,15 @@
 package chargetest
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"sort"
-	"strings"
 	"time"
 
 	"example.com/chargeingest"
@@ -20,7 +22,7 @@ const (
 
 type eventsPage struct {
 	Events []json.RawMessage `json:"events"`
-	Count  int               `json:"count"` // of all selected events
+	Count  int               `json:"count"` // on all pages
 	More   bool              `json:"more"`
 }
 
@@ -83,7 +85,7 @@ func (s *Server) seedEvents(c *controlCall) (any, error) {
 	} else if platform == "" {
 		c.reject("platform", "must not be empty")
 	}
-	events := c.chargeEvents("charge_datas")
+	events := s.chargeEvents(c, "charge_datas")
 	samples, _ := c.whole("samples", 1, maxPage)
 	switch {
 	case c.has("charge_datas") && c.has("samples"):
@@ -108,39 +110,57 @@ func (s *Server) seedEvents(c *controlCall) (any, error) {
 	return map[string]any{"charge_datas": list}, nil
 }
 
-func (f *fields) chargeEvents(name string) []chargeingest.ChargeEvent {
-	text, ok := f.get(name)
+func (s *Server) chargeEvents(c *controlCall, name string) []chargeingest.ChargeEvent {
+	text, ok := c.get(name)
 	if !ok {
 		return nil
 	}
 	var list []json.RawMessage
 	if json.Unmarshal([]byte(text), &list) != nil || len(list) == 0 || len(list) > maxPage {
-		f.reject(name, fmt.Sprintf("must be a list of 1 to %d events", maxPage))
+		c.reject(name, fmt.Sprintf("must be a list of 1 to %d events", maxPage))
 		return nil
 	}
 	events := make([]chargeingest.ChargeEvent, len(list))
 	for i, text := range list {
-		events[i] = f.decodeEvent(fmt.Sprintf("%s.%d", name, i), text)
+		if events[i].UnmarshalJSON(text) != nil {
+			s.rejectEvents(c, fmt.Sprintf("%s.%d", name, i), text)
+		}
 	}
 	return events
 }
 
-func (f *fields) chargeEvent(name string) (ev chargeingest.ChargeEvent) {
-	if text, ok := f.get(name); ok {
-		ev = f.decodeEvent(name, []byte(text))
+func (s *Server) chargeEvent(c *controlCall, name string) (ev chargeingest.ChargeEvent) {
+	if text, ok := c.get(name); ok && ev.UnmarshalJSON([]byte(text)) != nil {
+		s.rejectEvents(c, name, []byte(text))
 	}
 	return ev
 }
 
-func (f *fields) decodeEvent(path string, text []byte) (ev chargeingest.ChargeEvent) {
-	if err := ev.UnmarshalJSON(text); err != nil {
-		f.reject(path, "is not a charge event: "+strings.TrimPrefix(err.Error(), "charge event: "))
+// rejectEvents adds the violations that the endpoint finds in an event with wrong types.
+func (s *Server) rejectEvents(c *controlCall, path string, event []byte) {
+	s.mu.Lock()
+	handler := s.handler
+	s.mu.Unlock()
+	r := c.request.Clone(c.request.Context())
+	r.Method, r.URL = http.MethodPost, &url.URL{Path: "/v1/ingest/charge-data"}
+	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(event)), int64(len(event))
+	for _, name := range []string{"Content-Encoding", "X-Platform-Id", "Idempotency-Key", "Expect"} {
+		r.Header.Del(name)
 	}
-	return ev
+	res := newResponse()
+	handler.ServeHTTP(res, r)
+	var e errorBody
+	if json.Unmarshal(res.body, &e) != nil || len(e.Errors) == 0 {
+		c.reject(path, "must be a charge event")
+	}
+	for _, v := range e.Errors {
+		*c.violations = append(*c.violations, chargeingest.Violation{
+			Code: chargeingest.Code(v.Code), Field: path + "." + v.Field, Message: path + "." + v.Message,
+		})
+	}
 }
 
-// sampleEvents have references that no earlier sample has, also in a database of an earlier
-// run.
+// sampleEvents have new references, also in the database of an earlier run.
 func (s *Server) sampleEvents(n int) []chargeingest.ChargeEvent {
 	events := make([]chargeingest.ChargeEvent, n)
 	s.mu.Lock()
@@ -195,7 +215,7 @@ func (s *Server) controlWait(c *controlCall) (any, error) {
 
 type waitResult struct {
 	eventsPage
-	Requests int `json:"requests"` // received
+	Requests int `json:"requests"`
 }
 
 func (s *Server) waitFor(r *http.Request, timeout time.Duration, met func() (bool, error), problem func() string) error {
@@ -216,7 +236,7 @@ func (s *Server) waitFor(r *http.Request, timeout time.Duration, met func() (boo
 func (s *Server) controlAssert(c *controlCall) (any, error) {
 	count, _ := c.whole("count", 0, maxWhole)
 	matchers := c.eventMatchers()
-	want := c.chargeEvent("event")
+	want := s.chargeEvent(c, "event")
 	if noRejections, ok := c.flag("no_rejections"); ok && !noRejections {
 		c.reject("no_rejections", "must be true")
 	}
@@ -248,7 +268,6 @@ func (s *Server) controlAssert(c *controlCall) (any, error) {
 	return nil, err
 }
 
-// failedAssertion is the error of an assertion or a wait that does not hold.
 func failedAssertion(problem string) error {
 	return controlError(http.StatusUnprocessableEntity, codeAssertionFailed, problem)
 }

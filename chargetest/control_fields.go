@@ -14,10 +14,10 @@ import (
 	"unicode/utf8"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/limits"
 )
 
-// fields reads the fields of a JSON object, or the parameters of a query, and collects
-// violations.
+// fields reads a JSON object or a query, and collects violations.
 type fields struct {
 	path       string // ends with a dot unless empty
 	values     map[string]string
@@ -72,7 +72,7 @@ func texts(object map[string]json.RawMessage) map[string]string {
 	return values
 }
 
-// findDuplicate reads a value of valid JSON.
+// findDuplicate needs valid JSON.
 func findDuplicate(d *json.Decoder) error {
 	token, err := d.Token()
 	delimiter, nested := token.(json.Delim)
@@ -104,7 +104,7 @@ func (f *fields) reject(name, requirement string) {
 }
 
 func (f *fields) add(code chargeingest.Code, name, problem string) {
-	path := f.path + name
+	path := limits.Shorten(f.path + name)
 	*f.violations = append(*f.violations, chargeingest.Violation{Code: code, Field: path, Message: path + " " + problem})
 }
 
@@ -143,7 +143,7 @@ func (f *fields) rejectUnknown() {
 	}
 }
 
-// check is called after all fields were read.
+// check must follow the reading of all fields.
 func (f *fields) check() error {
 	f.rejectUnknown()
 	return f.err()
@@ -151,6 +151,7 @@ func (f *fields) check() error {
 
 func (f *fields) err() error {
 	list := *f.violations
+	list = list[:min(len(list), maxViolations)]
 	if len(list) == 0 {
 		return nil
 	}

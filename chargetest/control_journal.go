@@ -13,7 +13,7 @@ import (
 
 type requestsPage struct {
 	Requests []json.RawMessage `json:"requests"`
-	Count    int               `json:"count"` // of all selected requests
+	Count    int               `json:"count"` // on all pages
 	More     bool              `json:"more"`
 }
 
@@ -97,7 +97,6 @@ func hideCredentials(header http.Header) http.Header {
 	return shown
 }
 
-// shorten cuts a text between characters.
 func shorten[T string | []byte](text T) (short string, cut bool) {
 	const maxBytes = 64 << 10
 	if len(text) <= maxBytes {

@@ -33,7 +33,7 @@ func (s *Server) profile() profile {
 	return p
 }
 
-// durationText is 30m, not 30m0s.
+// durationText returns 30m, not 30m0s.
 func durationText(d time.Duration) string {
 	text := d.String()
 	if strings.HasSuffix(text, "m0s") {
@@ -93,7 +93,6 @@ func (s *Server) changeProfile(c *controlCall) (any, error) {
 	return s.profile(), nil
 }
 
-// requestsPer reads a number of requests, at least a minimum, in a window.
 func (f *fields) requestsPer(least int) (requests int, window time.Duration) {
 	requests, _ = f.whole("requests", least, maxWhole)
 	f.require("requests")

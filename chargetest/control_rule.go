@@ -12,7 +12,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// rule reads a rule, which is usable only if there are no violations.
+// rule is unusable after a violation.
 func (f *fields) rule(now time.Time) (*Rule, error) {
 	n, hasNext := f.whole("next", 1, maxWhole)
 	d, hasFor := f.duration("for", 1, maxDuration)
@@ -202,7 +202,6 @@ func bodyContains(text string) Matcher {
 	return requestMatcher{fmt.Sprintf("body with %q", text), func(r *Request) bool { return bytes.Contains(r.Body, []byte(text)) }}
 }
 
-// eventMatchers reads the parameters reference, customer and platform.
 func (f *fields) eventMatchers() (matchers []EventMatcher) {
 	if reference, ok := f.text("reference"); ok {
 		matchers = append(matchers, Reference(reference))
@@ -219,7 +218,6 @@ func (f *fields) eventMatchers() (matchers []EventMatcher) {
 	return matchers
 }
 
-// controlRule is a rule without secrets.
 func (s *Server) controlRule(r *Rule) map[string]any {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -23,7 +23,6 @@ import (
 
 type object = map[string]any
 
-// call sends a call of the control API and returns its status and response.
 func call(t *testing.T, srv *chargetest.Server, method, path, body string, headers ...string) (int, object) {
 	t.Helper()
 	w := serveControl(t, srv, method, path, body, headers...)
@@ -136,7 +135,6 @@ func TestControlFaultsEqualGo(t *testing.T) {
 	}
 }
 
-// outcomes describes the results of the same requests to any server.
 func outcomes(t *testing.T, srv *chargetest.Server) (list []string) {
 	sender := inMemory(srv)
 	start := time.Now()

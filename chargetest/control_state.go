@@ -37,7 +37,7 @@ func (s *Server) controlState(c *controlCall) (any, error) {
 	return state, nil
 }
 
-// baseURL assumes the server of r if the endpoint has no listener of its own.
+// baseURL is that of r if the endpoint has no listener.
 func (s *Server) baseURL(r *http.Request) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -107,13 +107,15 @@ func TestControlRejectsCall(t *testing.T) {
 		{"POST", "/assert", `{"no_rejections":false}`, 400, "no_rejections must be true"},
 		{"POST", "/assert", `{"no_rejections":true,"customer":"c"}`, 400, "does not apply together with"},
 		{"POST", "/assert", `{"event":{}}`, 400, "event.reference is required"},
-		{"POST", "/assert", `{"event":[]}`, 400, "event is not a charge event"},
+		{"POST", "/assert", `{"event":[]}`, 400, "event must be a charge event"},
+		{"POST", "/assert", `{"event":{"value":{"number":1}}}`, 400, "event.product_item_id is missing; it must be"},
 		{"POST", "/events", `{"samples":1001}`, 400, "samples must be a whole number from 1 to 1000"},
 		{"POST", "/events", `{}`, 400, "charge_datas is required, or samples"},
 		{"POST", "/events", `{"samples":1,"charge_datas":[{}]}`, 400, "samples does not apply together"},
 		{"POST", "/events", `{"charge_datas":[]}`, 400, "charge_datas must be a list of 1 to 1000 events"},
 		{"POST", "/events", `{"samples":1,"platform":""}`, 400, "platform must not be empty"},
-		{"POST", "/events", `{"charge_datas":[{"product_item_id":"p"}]}`, 400, "charge_datas.0.pricing_id"},
+		{"POST", "/events", `{"charge_datas":[{"product_item_id":"p"}]}`, 400, "charge_datas.0.pricing_id must be a string"},
+		{"POST", "/events", `{"charge_datas":[{"product_item_id":1}]}`, 400, "charge_datas.0.product_item_id must be a string"},
 		{"PATCH", "/profile", `{"max_batch_events":-1}`, 400, "max_batch_events must be a whole number of 0 or more"},
 		{"PATCH", "/profile", `{"min_reference_length":257}`, 400, "min_reference_length must be a whole number from 0 to 256"},
 		{"PATCH", "/profile", `{"rate_limit":{"requests":0,"window":"1s"}}`, 400, "rate_limit.requests must be a whole number of 1 or more"},
@@ -129,6 +131,8 @@ func TestControlRejectsCall(t *testing.T) {
 		require.Contains(t, response["message"], c.message, name)
 		require.Equal(t, before, mustCall(t, srv, http.MethodGet, "/state", ""), name)
 	}
+	many := `{"charge_datas":[` + strings.Repeat(`{"`+strings.Repeat("x", 1000)+`":1},`, 500) + `{}]}`
+	require.Less(t, serveControl(t, srv, http.MethodPost, "/events", many).Body.Len(), 64<<10)
 	w := serveControl(t, srv, http.MethodPatch, "/faults", "{}")
 	require.Equal(t, "DELETE, GET, POST", w.Header().Get("Allow"))
 	for _, media := range []string{"", "text/plain", "application/x-www-form-urlencoded"} {
@@ -142,7 +146,7 @@ func TestControlClock(t *testing.T) {
 	srv := chargetest.New(t)
 	require.Equal(t, object{"now": "2026-01-01T01:30:00Z"}, mustCall(t, srv, http.MethodPost, "/clock", `{"advance":"1h30m"}`))
 	require.Equal(t, object{"now": "2026-02-01T00:00:00.5Z"}, mustCall(t, srv, http.MethodPost, "/clock", `{"set":"2026-02-01T01:00:00.5+01:00"}`))
-	require.Equal(t, srv.Now(), time.Date(2026, 2, 1, 0, 0, 0, 5e8, time.UTC))
+	require.Equal(t, time.Date(2026, 2, 1, 0, 0, 0, 5e8, time.UTC), srv.Now())
 	mustCall(t, srv, http.MethodPost, "/reset", "")
 	require.Equal(t, object{"now": "2026-01-01T00:00:00Z"}, mustCall(t, srv, http.MethodGet, "/clock", ""))
 }
@@ -157,7 +161,7 @@ func TestControlWait(t *testing.T) {
 			}()
 			result := mustCall(t, srv, http.MethodGet, "/wait?reference=a", "")
 			require.Equal(t, "a", result["events"].([]any)[0].(object)["reference"])
-			require.Equal(t, srv.Now(), time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), "the clock stands still")
+			require.Equal(t, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), srv.Now(), "the clock stands still")
 		})
 	})
 	t.Run("until the timeout", func(t *testing.T) {
@@ -332,12 +336,13 @@ func TestControlProfile(t *testing.T) {
 
 func TestControlRestartReachesCaller(t *testing.T) {
 	srv := chargetest.New(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	mux := http.NewServeMux()
 	mux.Handle("/", srv.Handler())
 	mux.Handle("/sandbox/", http.StripPrefix("/sandbox", srv.Control()))
-	require.NoError(t, srv.ServeOn(l, mux))
+	err = srv.ServeOn(listener, mux)
+	require.NoError(t, err)
 	srv.FailNext(1, chargetest.Delay(time.Hour))
 	failed := make(chan error)
 	go func() {

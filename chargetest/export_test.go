@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// ControlOperations returns the methods of each path of the control API.
+// ControlOperations returns methods by path.
 func ControlOperations(s *Server) map[string][]string {
 	operations := make(map[string][]string)
 	for path, methods := range s.Control().(controlAPI).operations {
