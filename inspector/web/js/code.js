@@ -1,11 +1,11 @@
 // Payloads: lines with numbers, marks and notes. Long texts are rendered in slices.
 
-import { h, number } from './dom.js';
+import { button, h, number } from './dom.js';
 
 const CLIP = 2000; // characters of a line
 const SLICE = 16000; // characters of a line that are added at once
 const CHUNK = 200; // lines that are added at once
-const EAGER = 5; // chunks that are not delayed until they are near
+const EAGER = 2; // chunks that are not delayed until they are near
 const LINE_HEIGHT = 19;
 
 // end is where a slice of at most max characters ends that does not split a surrogate pair.
@@ -21,8 +21,9 @@ export function long(text, max = CLIP, draw = (shown) => shown) {
     box.append(h('span', { class: 'slice' }, text.slice(from, to)));
     if (to < text.length) setTimeout(add, 0, to);
   };
-  const box = h('span', {}, draw(cut(text, max)), ' ', h('button', { class: 'btn link show-all', type: 'button',
-    onclick: () => { box.replaceChildren(); add(0); } }, `Show all ${number(text.length)} characters`));
+  const all = () => { box.replaceChildren(); add(0); };
+  const box = h('span', {}, draw(cut(text, max)), ' ',
+    button(`Show all ${number(text.length)} characters`, all, { class: 'btn link show-all' }));
   return box;
 }
 

@@ -79,14 +79,16 @@ async function copy(text) {
 
 // copyButton copies text() and reports that on the button.
 export function copyButton(label, text, props) {
-  const button = h('button', { class: 'btn', type: 'button', ...props, onclick: async () => {
-    button.style.minWidth = `${button.offsetWidth}px`;
-    button.textContent = await copy(text()).then(() => 'Copied', () => 'Not copied');
-    button.focus();
-    setTimeout(() => { button.textContent = label; }, 1500);
-  } }, label);
-  return button;
+  const el = button(label, async () => {
+    el.style.minWidth = `${el.offsetWidth}px`;
+    el.textContent = await copy(text()).then(() => 'Copied', () => 'Not copied');
+    el.focus();
+    setTimeout(() => { el.textContent = label; }, 1500);
+  }, props);
+  return el;
 }
+
+export const button = (label, onclick, props) => h('button', { class: 'btn', type: 'button', onclick, ...props }, label);
 
 // field is a labelled form control; control has an id.
 export const field = (label, control, props) =>

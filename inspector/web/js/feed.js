@@ -16,8 +16,8 @@ export class Feed {
     this.#onState = onState;
   }
 
-  // subscribe calls listener(newest, first) when there may be new requests: newest is the id of the newest one, or null
-  // if unknown; first means that the page was not connected before. It returns the function that ends this.
+  // subscribe calls listener(newest) when there may be new requests: newest is the id of the newest one, or null if
+  // unknown. It returns the function that ends this.
   subscribe(listener) {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -38,8 +38,6 @@ export class Feed {
     this.#onState(state);
   }
 
-  #tell(newest, first) { this.#listeners.forEach((listener) => listener(newest, first)); }
-
   async #run(signal) {
     this.#set('connecting');
     for (let failures = 0; !signal.aborted;) {
@@ -48,10 +46,10 @@ export class Feed {
         const response = await this.#api.open('GET', 'api/stream', { signal });
         for await (const line of lines(response.body, signal)) {
           if (signal.aborted || line === '') continue;
-          const first = this.state !== 'live';
-          if (first) this.#set('live');
           failures = 0;
-          this.#tell(JSON.parse(line).newest, first);
+          if (this.state !== 'live') this.#set('live');
+          const { newest } = JSON.parse(line);
+          this.#listeners.forEach((listener) => listener(newest));
         }
       } catch (error) {
         if (error.status === 401) return;
@@ -60,7 +58,7 @@ export class Feed {
       if (signal.aborted) return;
       this.#set(full ? 'polling' : 'disconnected');
       for (let i = 0; full && i < POLLS && !signal.aborted; i++) {
-        this.#tell(null, false);
+        this.#listeners.forEach((listener) => listener(null));
         await pause(POLL);
       }
       if (!full) await pause(BACKOFF[Math.min(failures++, BACKOFF.length - 1)]);

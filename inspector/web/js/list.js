@@ -8,15 +8,15 @@ const NARROW = 720; // pixels below which a row has two lines
 export class List {
   #columns; #make; #onEnd; #elements = new Map(); #height = 0; #rowHeight = 0; #frame = 0;
   items = [];
-  atEnd = true; // the last row is in view or nearly
   cursor = null; // id of the row that keys act on
+  atEnd = true; // the last row is in view or nearly
 
-  // columns are [name, label]; make(item) returns the contents of a row's cells; onEnd is called near the last row.
-  constructor({ label, columns, make, onEnd, onLeave }) {
+  // columns are [name, label]; make(item) returns the contents of a row's cells; onEnd is called at the last rows.
+  constructor({ label, columns, make, onEnd }) {
     this.#columns = columns;
     this.#make = make;
     this.#onEnd = onEnd;
-    this.rows = h('div', { class: 'rows', role: 'rowgroup', onpointerleave: onLeave });
+    this.rows = h('div', { class: 'rows', role: 'rowgroup' });
     this.el = h('div', { id: 'list', class: 'list', role: 'grid', 'aria-label': label, tabindex: 0,
       onscroll: () => { this.#frame ||= requestAnimationFrame(() => this.#draw()); } },
     h('div', { role: 'rowgroup' }, h('div', { class: 'row head', role: 'row', 'aria-rowindex': 1 },
@@ -26,16 +26,15 @@ export class List {
   }
 
   #measure() {
-    this.el.dataset.layout = this.el.clientWidth < NARROW ? 'narrow' : 'wide';
     const before = this.#rowHeight;
-    const top = before && this.el.scrollTop / before;
-    const shown = this.#position(this.cursor) - top; // as rows below the top
+    const top = this.el.scrollTop / before;
+    this.el.dataset.layout = this.el.clientWidth < NARROW ? 'narrow' : 'wide';
     this.#rowHeight = Number.parseInt(getComputedStyle(this.el).getPropertyValue('--row'), 10);
-    const wasVisible = shown >= 0 && shown * before < this.#height;
     this.#height = this.el.clientHeight;
     this.set(this.items);
-    if (before && before !== this.#rowHeight) this.el.scrollTop = top * this.#rowHeight;
-    if (wasVisible) this.reveal(this.cursor);
+    if (before === this.#rowHeight) return;
+    this.el.scrollTop = top * this.#rowHeight || 0;
+    this.reveal(this.cursor);
   }
 
   #position(id) { return this.items.findIndex((item) => item.id === id); }
@@ -46,8 +45,6 @@ export class List {
       (matchMedia('(hover: hover)').matches && this.rows.matches(':hover'));
   }
 
-  get page() { return Math.max(1, Math.floor(this.#height / this.#rowHeight) - 2); }
-
   set(items) {
     this.items = items;
     this.rows.style.height = `${items.length * this.#rowHeight}px`;
@@ -55,11 +52,11 @@ export class List {
     this.#draw();
   }
 
-  // move changes the cursor by some rows and returns its id.
+  // move changes the cursor by one row, from the first one in view if there is none, and returns its id.
   move(by) {
     const at = this.#position(this.cursor);
-    const start = at < 0 ? Math.floor(this.el.scrollTop / this.#rowHeight) - Math.sign(by) : at;
-    const item = this.items[Math.max(0, Math.min(this.items.length - 1, start + by))];
+    const to = at < 0 ? Math.floor(this.el.scrollTop / this.#rowHeight) : at + by;
+    const item = this.items[Math.max(0, Math.min(this.items.length - 1, to))];
     if (item) this.reveal(item.id);
     return item?.id ?? null;
   }
@@ -68,10 +65,8 @@ export class List {
   reveal(id) {
     this.cursor = id;
     const at = this.#position(id);
-    if (at >= 0) {
-      const highest = (at + 1) * this.#rowHeight + this.rows.offsetTop - this.#height;
-      this.el.scrollTop = Math.max(Math.min(this.el.scrollTop, at * this.#rowHeight), highest);
-    }
+    const lowest = (at + 1) * this.#rowHeight + this.rows.offsetTop - this.#height;
+    if (at >= 0) this.el.scrollTop = Math.max(Math.min(this.el.scrollTop, at * this.#rowHeight), lowest);
     this.#draw();
   }
 
@@ -81,15 +76,11 @@ export class List {
     if (!this.#rowHeight) return;
     const from = Math.max(0, Math.floor(this.el.scrollTop / this.#rowHeight) - SPARE);
     const shown = this.items.slice(from, from + Math.ceil(this.#height / this.#rowHeight) + 2 * SPARE);
-    const kept = new Set(shown);
-    for (const [item, el] of this.#elements) {
-      if (kept.has(item)) continue;
-      el.remove();
-      this.#elements.delete(item);
-    }
+    const before = this.#elements;
+    this.#elements = new Map(shown.map((item) => [item, before.get(item) ?? this.#row(item)]));
+    for (const [item, el] of before) if (!this.#elements.has(item)) el.remove();
     this.el.removeAttribute('aria-activedescendant');
-    shown.forEach((item, i) => {
-      const el = this.#elements.get(item) ?? this.#row(item);
+    [...this.#elements].forEach(([item, el], i) => {
       el.style.transform = `translateY(${(from + i) * this.#rowHeight}px)`;
       el.setAttribute('aria-rowindex', from + i + 2);
       el.setAttribute('aria-selected', item.id === this.cursor);
@@ -101,9 +92,7 @@ export class List {
   }
 
   #row(item) {
-    const el = h('div', { id: `row-${item.id}`, class: 'row', role: 'row', 'data-id': item.id, 'data-status': item.status },
+    return h('div', { id: `row-${item.id}`, class: 'row', role: 'row', 'data-id': item.id, 'data-status': item.status },
       this.#make(item).map((cell, i) => h('div', { role: 'gridcell', 'data-col': this.#columns[i][0] }, cell)));
-    this.#elements.set(item, el);
-    return el;
   }
 }

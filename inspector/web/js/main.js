@@ -1,23 +1,17 @@
 // The shell: sign-in, platform, tabs, routes, the connection.
 //
-// A tab is a module that exports
-//   title                   text of the tab
-//   mount(container, ctx)   fills the container and returns {update(params), unmount(), key(event)}
-// update is called after mount and whenever the hash changes within the tab. params holds the hash's parameters as
-// strings; #/requests/7?status=4xx is {id: '7', status: '4xx'}. unmount ends timers, listeners and requests; the
-// container is emptied by the shell. key, optional, gets keys that were not typed into a field.
-// ctx:
-//   api                     get(path, params, signal), send(method, path, body), open(…); they throw ApiError
-//   session                 the response of api/session
-//   feed                    subscribe(listener), start(paused), see feed.js
-//   href(tab, params)       the hash of a tab; params.id becomes part of the path
-//   setParams(params, {replace})   changes the hash of this tab (all parameters), which leads to update
-//   announce(text)          tells screen readers
-//   shortcuts(list)         tells the help dialog the tab's keys, as [key, text]
-// A 401 is handled by the shell (sign-in form); tabs ignore errors with status 401.
+// A tab is a module that exports its title and mount(container, ctx), which fills the container and returns
+//   update(params)   called after mount and when the hash changes; #/requests/7?status=4xx is {id: '7', status: '4xx'}
+//   unmount()        ends timers, listeners and requests
+//   key(event)       optional; gets keys that were not typed into a field
+// ctx has
+//   api, session     see api.js (a 401 leads to the sign-in form; tabs ignore it); the response of api/session
+//   feed             subscribe(listener), start(paused), see feed.js
+//   href(tab, params), setParams(params, {replace})   the hash of a tab; changes the hash of this tab
+//   announce(text), shortcuts(list)   for screen readers; the tab's keys for the help, as [key, text]
 
 import { api } from './api.js';
-import { field, h, kv, notice, select } from './dom.js';
+import { button, field, h, kv, notice, select } from './dom.js';
 import { Feed } from './feed.js';
 import * as requests from './requests.js';
 import * as events from './events.js';
@@ -26,7 +20,6 @@ import * as sandbox from './sandbox.js';
 
 const modules = { requests, events, overview, sandbox };
 const byId = (id) => document.getElementById(id);
-const main = byId('main');
 const VALID_KEY = /^[\x21-\x7e]+$/;
 const RETRY = 3; // seconds
 
@@ -45,6 +38,9 @@ function href(tab, { id, ...params } = {}) {
   return `#/${tab}${id ? `/${encodeURIComponent(id)}` : ''}${query && `?${query}`}`;
 }
 
+// decode never throws, unlike decodeURIComponent.
+const decode = (text) => new URLSearchParams(`text=${text.replace(/[+&]/g, encodeURIComponent)}`).get('text');
+
 function parse(hash) {
   const [path, query = ''] = hash.replace(/^#\/?/, '').split(/\?(.*)/s);
   const [name, id] = path.split('/');
@@ -52,14 +48,6 @@ function parse(hash) {
   if (id) params.id = decode(id);
   const known = Object.hasOwn(modules, name) && (name !== 'sandbox' || session.sandbox);
   return { name: known ? name : 'requests', params };
-}
-
-function decode(text) {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
 }
 
 // takeKey moves a key from the hash to the session's storage.
@@ -74,27 +62,30 @@ function takeKey() {
 function route() {
   if (takeKey()) return start();
   if (!session) return;
-  const { name, params } = parse(location.hash);
-  const { platform, ...rest } = params;
-  choosePlatform(session.platforms.includes(platform) ? platform : session.platform);
+  const { name, params: { platform, ...params } } = parse(location.hash);
+  const wanted = session.platforms.includes(platform) && platform !== session.platform ? platform : '';
+  if (wanted !== api.platform) {
+    api.platform = wanted;
+    unmount();
+    feed.start();
+  }
+  if (byId('platform')) byId('platform').value = wanted || session.platform;
   if (current?.name !== name) mount(name);
   for (const link of byId('tabs').children) {
     link.href = href(link.dataset.tab);
-    if (link.dataset.tab === name) link.setAttribute('aria-current', 'page');
-    else link.removeAttribute('aria-current');
+    link.ariaCurrent = link.dataset.tab === name ? 'page' : null;
   }
-  current.tab.update(rest);
+  current.tab.update(params);
 }
 
 function mount(name) {
   const { title } = modules[name];
   const container = h('div', { class: 'tab', id: `tab-${name}` }, h('h1', { class: 'visually-hidden' }, title));
   unmount();
-  main.replaceChildren(container);
+  byId('main').replaceChildren(container);
   document.title = `${title} · Charge Inspector`;
   current = { name, keys: [] };
-  current.tab = modules[name].mount(container, {
-    api, session, feed, href,
+  current.tab = modules[name].mount(container, { api, session, feed, href,
     announce(text) { byId('live').textContent = text; },
     shortcuts(list) { current.keys = list; },
     setParams(params, { replace = false } = {}) {
@@ -102,23 +93,12 @@ function mount(name) {
       if (hash === location.hash) return;
       history[replace ? 'replaceState' : 'pushState'](null, '', hash);
       route();
-    },
-  });
+    } });
 }
 
 function unmount() {
   current?.tab.unmount();
   current = null;
-}
-
-// choosePlatform unmounts the tab if it shows another platform.
-function choosePlatform(wanted) {
-  if (byId('platform')) byId('platform').value = wanted;
-  const platform = wanted === session.platform ? '' : wanted;
-  if (platform === api.platform) return;
-  api.platform = platform;
-  unmount();
-  feed.start();
 }
 
 function showHeader() {
@@ -133,7 +113,7 @@ function showHeader() {
 }
 
 // leave ends the session and shows why, or a form for a key.
-function leave(title, ...shown) {
+function leave(title, shown) {
   clearTimeout(retry);
   unmount();
   feed.stop();
@@ -142,7 +122,7 @@ function leave(title, ...shown) {
   for (const id of ['help', 'sign-out', 'connection']) byId(id).hidden = true;
   byId('shortcuts')?.close();
   document.title = `${title} · Charge Inspector`;
-  main.replaceChildren(...shown);
+  byId('main').replaceChildren(shown);
 }
 
 function signOut(message = '') {
@@ -153,16 +133,14 @@ function signOut(message = '') {
   const submit = (event) => {
     event.preventDefault();
     const key = input.value.trim();
-    if (!VALID_KEY.test(key)) {
-      error.textContent = 'An API key has only letters, digits and punctuation, without spaces.';
-      return;
-    }
+    error.textContent = VALID_KEY.test(key) ? '' : 'A key has letters, digits and punctuation, but no spaces.';
+    if (error.textContent) return;
     api.key = key;
     start();
   };
   leave('Sign in', h('form', { id: 'sign-in', class: 'card sign-in', onsubmit: submit }, h('h1', {}, 'Sign in'),
     h('p', { class: 'muted' }, 'Use an API key with the permission METER_DATA.VIEW. This tab keeps it until you close it.'),
-    field('API key', input), error, h('button', { class: 'btn primary', type: 'submit' }, 'Sign in')));
+    field('API key', input), error, button('Sign in', null, { class: 'btn primary', type: 'submit' })));
   input.focus();
 }
 
@@ -180,9 +158,9 @@ async function start() {
   } catch (error) {
     if (error.status === 401) return;
     leave('Not available', h('div', { id: 'unavailable', class: 'empty' },
-      h('h1', {}, 'The inspector is not available'), notice('error', error.message), h('div', { class: 'group' },
-        h('button', { class: 'btn primary', type: 'button', onclick: start }, 'Try again'),
-        api.key && h('button', { class: 'btn', type: 'button', onclick: () => signOut() }, 'Use another key'))));
+      h('h1', {}, 'The inspector is not available'), notice('error', error.message),
+      h('div', { class: 'group' }, button('Try again', start, { class: 'btn primary' }),
+        api.key && button('Use another key', () => signOut()))));
     if (error.status === 0 || error.status >= 500) retry = setTimeout(start, RETRY * 1000);
   }
 }
@@ -191,15 +169,15 @@ function showHelp() {
   const keys = [['1 … 4', 'Go to a tab'], ...current.keys, ['?', 'Show this list']];
   const dialog = h('dialog', { id: 'shortcuts', 'aria-labelledby': 'shortcuts-title', onclose: () => dialog.remove() },
     h('h2', { id: 'shortcuts-title' }, 'Keyboard shortcuts'),
-    kv(keys.map(([key, text]) => [h('span', {}, key.split(' ').map((k) => h('kbd', {}, k))), text])),
-    h('form', { method: 'dialog' }, h('button', { class: 'btn primary' }, 'Close')));
+    kv(keys.map(([key, text]) => [key.split(' ').map((k) => h('kbd', {}, k)), text])),
+    button('Close', () => dialog.close(), { class: 'btn primary' }));
   document.body.append(dialog);
   dialog.showModal();
 }
 
 document.addEventListener('keydown', (event) => {
   if (!session || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-  if (byId('shortcuts') || event.target.closest('input, select, textarea')) return;
+  if (byId('shortcuts')?.open || event.target.closest('input, select, textarea')) return;
   const tab = byId('tabs').children[Number(event.key) - 1];
   if (event.key === '?') showHelp();
   else if (tab) tab.click();
@@ -211,7 +189,7 @@ byId('help').addEventListener('click', showHelp);
 byId('sign-out').addEventListener('click', () => signOut());
 byId('skip').addEventListener('click', (event) => {
   event.preventDefault(); // the hash is the route
-  main.focus();
+  byId('main').focus();
 });
 
 takeKey();

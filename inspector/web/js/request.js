@@ -1,6 +1,6 @@
 // One request in full: the panel next to the list, or the whole page if that is narrow.
 
-import { bytes, copyButton, dateTime, duration, h, kv, notice, number, plural, statusBadge } from './dom.js';
+import { bytes, button, copyButton, dateTime, duration, h, kv, notice, number, plural, statusBadge } from './dom.js';
 import { cut, lines, long } from './code.js';
 import { curl } from './curl.js';
 
@@ -19,8 +19,7 @@ export class Detail {
 
   constructor(parent, ctx, close) {
     this.#ctx = ctx;
-    const closer = h('button', { id: 'close-detail', class: 'btn', type: 'button', 'aria-keyshortcuts': 'Escape',
-      onclick: close }, 'Close');
+    const closer = button('Close', close, { id: 'close-detail', 'aria-keyshortcuts': 'Escape' });
     this.panel = h('section', { id: 'detail', class: 'detail', 'aria-labelledby': 'detail-title' },
       h('div', { class: 'detail-head spread' }, this.#title, h('div', { class: 'group' }, this.#actions, closer)),
       this.#content);
@@ -44,7 +43,7 @@ export class Detail {
       this.#title.replaceChildren('Request');
       this.#actions.replaceChildren();
       this.#content.replaceChildren(error.status === 404 ? notice('warn', GONE) : notice('error', error.message),
-        h('div', {}, h('button', { class: 'btn', type: 'button', onclick: () => this.show(id) }, 'Try again')));
+        h('div', {}, button('Try again', () => this.show(id))));
     }
     this.panel.dataset.id = id;
     this.panel.scrollTop = 0;
@@ -112,7 +111,7 @@ function violationNotes(violations) {
 
 function violationList(violations, body) {
   const item = (v) => h('li', {}, violation(v), ' ', v.line > 0 &&
-    h('button', { class: 'btn link', type: 'button', onclick: () => body.jump(v.line) }, `line ${number(v.line)}`));
+    button(`line ${number(v.line)}`, () => body.jump(v.line), { class: 'btn link' }));
   return h('div', { id: 'violations', class: 'notice', 'data-tone': 'error' },
     h('h3', {}, plural(violations.length, 'problem')), h('ul', {}, violations.map(item)));
 }
@@ -127,8 +126,7 @@ function payload(id, title, body, notes) {
     box.replaceChildren(lines({ label: `${title}, ${kind}`, text: pretty ? body.pretty : body.text, json: pretty,
       notes: pretty ? notes : undefined }));
   };
-  const buttons = kinds.map((kind) => h('button', { class: 'btn', type: 'button', 'data-view': kind,
-    onclick: () => show(kind) }, kind === 'pretty' ? 'Pretty' : 'Raw'));
+  const buttons = kinds.map((kind) => button(kind === 'pretty' ? 'Pretty' : 'Raw', () => show(kind), { 'data-view': kind }));
   const about = { '': '', gzip: ', sent with gzip', base64: ', not valid UTF-8: shown as base64' }[body.encoding];
   const el = section(id, [title, ' ', h('span', { class: 'muted' }, bytes(body.bytes), about)],
     body.text && h('div', { class: 'seg' }, copyButton('Copy', () => body.text), kinds.length > 1 && buttons),

@@ -1,6 +1,6 @@
 // The requests that the endpoint received, newest first.
 
-import { duration, empty, field, h, notice, number, plural, select, statusBadge, time } from './dom.js';
+import { button, duration, empty, field, h, notice, number, plural, select, statusBadge, time } from './dom.js';
 import { cut } from './code.js';
 import { List } from './list.js';
 import { Detail } from './request.js';
@@ -10,11 +10,11 @@ export const title = 'Requests';
 const COLUMNS = [['time', 'Time'], ['status', 'Status'], ['route', 'Request'], ['references', 'Reference'],
   ['events', 'Events'], ['code', 'Code and field'], ['platform', 'Platform'], ['subject', 'Subject'],
   ['duration', 'Duration']];
-const ROUTES = ['charge-data', 'charge-datas', 'charge-data/{id}', 'charge-data list'];
+const ROUTES = ['charge-data', 'charge-datas', 'charge-data/{id}', 'charge-data list'].map((route) => [route, route]);
 const FILTERS = { // label and options
   status: ['Status', [['', 'All'], ['2xx', '2xx accepted'], ['4xx', '4xx rejected'], ['409', '409 conflict'],
     ['5xx', '5xx failed'], ['none', 'No response']]],
-  route: ['Route', [['', 'All'], ...ROUTES.map((r) => [r, r]), ['none', 'No route']]],
+  route: ['Route', [['', 'All'], ...ROUTES, ['none', 'No route']]],
   code: ['Code'], reference: ['Reference'], customer: ['Customer'], text: ['Text'],
 };
 const KEYS = [['j ↓', 'Next request'], ['k ↑', 'Previous request'], ['Enter', 'Open the request'],
@@ -32,40 +32,43 @@ function eventsText(r) {
 }
 
 class Requests {
-  #ctx; #filters = null; #held = []; #newest = 0; #more = false; #failed = false;
-  #load = new AbortController(); #jobs = Promise.resolve(); #queued = new Set(); #timers = {}; #arrived = 0; #detail = null;
+  #ctx; #filters = null; #held = []; #newest = 0; #more = false; #failed = false; #arrived = 0; #timers = {};
+  #load = new AbortController(); #jobs = Promise.resolve(); #queued = new Set(); #detail = null;
 
   constructor(container, ctx) {
     this.#ctx = ctx;
     this.list = new List({ label: 'Requests, newest first', columns: COLUMNS, make: (r) => this.#cells(r),
-      onEnd: () => this.#run('older', () => this.#loadOlder()), onLeave: () => this.#release() });
+      onEnd: () => this.#run('older', () => this.#loadOlder()) });
     this.list.el.addEventListener('scroll', () => this.list.el.scrollTop === 0 && this.#release());
-    this.controls = Object.fromEntries(Object.entries(FILTERS).map(([name, [, options]]) => [name, options
-      ? select({ id: `filter-${name}`, onchange: () => this.#apply(false) }, options)
-      : h('input', { id: `filter-${name}`, type: 'search', autocomplete: 'off', spellcheck: 'false', oninput: () => {
-        clearTimeout(this.#timers.filter);
-        this.#timers.filter = setTimeout(() => this.#apply(true), 250);
-      } })]));
-    const button = (id, label, onclick, props) =>
-      h('button', { id, class: 'btn', type: 'button', onclick, ...props }, label);
-    this.clear = button('clear-filters', 'Clear', () => this.#clear());
-    this.pause = button('pause', '', () => this.#pause(!ctx.feed.paused), { 'aria-keyshortcuts': 'p' });
-    this.toggle = button('toggle-filters', 'Filters', () =>
-      this.toggle.setAttribute('aria-expanded', this.form.toggleAttribute('data-open')), { 'aria-expanded': 'false' });
-    this.fresh = button('new-requests', '', () => this.#top(), { class: 'btn primary', hidden: true });
+    this.controls = Object.fromEntries(Object.keys(FILTERS).map((name) => [name, this.#control(name)]));
+    this.clear = button('Clear', () => this.#clear(), { id: 'clear-filters' });
+    this.pause = button('Pause', () => this.#pause(!ctx.feed.paused), { id: 'pause', 'aria-keyshortcuts': 'p' });
+    this.toggle = button('Filters', () => { this.toggle.ariaExpanded = this.form.toggleAttribute('data-open'); },
+      { id: 'toggle-filters', 'aria-expanded': 'false' });
+    this.fresh = button('', () => this.#top(), { id: 'new-requests', class: 'btn primary', hidden: true });
     this.form = h('form', { id: 'filters', class: 'toolbar filters', role: 'search', 'aria-label': 'Filter requests',
-      onsubmit: (event) => { event.preventDefault(); this.#apply(true); },
-      onkeydown: (event) => event.key === 'Escape' && this.list.el.focus() },
+      onkeydown: (event) => this.#typed(event) },
     Object.entries(FILTERS).map(([name, [label]]) => field(label, this.controls[name], { 'data-filter': name })),
     h('div', { class: 'group' }, this.toggle, this.clear, this.pause));
     this.message = h('div', { class: 'list-message' });
     this.count = h('p', { id: 'count', class: 'visually-hidden' });
+    const left = (event) => event.relatedTarget !== this.fresh && this.#release();
+    for (const el of [this.list.rows, this.fresh]) el.addEventListener('pointerleave', left);
     this.panels = h('div', { class: 'panels' },
       h('div', { class: 'list-box' }, this.count, this.list.el, this.fresh, this.message));
     container.append(this.form, this.panels);
     ctx.shortcuts(KEYS);
-    this.#showPaused();
-    this.unsubscribe = ctx.feed.subscribe((newest, first) => this.#run('newer', () => this.#loadNewer(newest, first)));
+    this.#pause(ctx.feed.paused);
+    this.unsubscribe = ctx.feed.subscribe((newest) => this.#run('newer', () => this.#loadNewer(newest)));
+  }
+
+  #control(name) {
+    const [, options] = FILTERS[name];
+    if (options) return select({ id: `filter-${name}`, onchange: () => this.#apply(false) }, options);
+    return h('input', { id: `filter-${name}`, type: 'search', autocomplete: 'off', spellcheck: 'false', oninput: () => {
+      clearTimeout(this.#timers.filter);
+      this.#timers.filter = setTimeout(() => this.#apply(true), 250);
+    } });
   }
 
   unmount() {
@@ -101,14 +104,15 @@ class Requests {
     this.controls.text.focus();
   }
 
-  #pause(paused) {
-    this.#ctx.feed.start(paused);
-    this.#showPaused();
+  #typed(event) {
+    if (event.key === 'Enter' && event.target.matches('input')) this.#apply(true);
+    if (event.key === 'Escape') this.list.el.focus();
   }
 
-  #showPaused() {
-    this.pause.textContent = this.#ctx.feed.paused ? 'Resume' : 'Pause';
-    this.pause.setAttribute('aria-pressed', this.#ctx.feed.paused);
+  #pause(paused) {
+    if (paused !== this.#ctx.feed.paused) this.#ctx.feed.start(paused);
+    this.pause.textContent = paused ? 'Resume' : 'Pause';
+    this.pause.setAttribute('aria-pressed', paused);
   }
 
   #cells(r) {
@@ -154,20 +158,18 @@ class Requests {
     if (Object.keys(this.#filters).length) this.#ctx.announce(`${plural(found.requests.length, 'request')} found`);
   }
 
-  async #loadNewer(newest, first) {
-    const top = this.#held[0] ?? this.list.items[0];
-    const restarted = async () => (newest !== null && newest < this.#newest) || (first && top &&
-      (await this.#get({ after: top.id - 1, before: top.id + 1, limit: 1 })).requests.length === 0);
-    if (this.#failed || await restarted()) return this.#loadAll();
+  // loadNewer asks for the newest known request too: a server that restarted does not have it.
+  async #loadNewer(newest) {
+    if (this.#failed || (newest !== null && newest < this.#newest)) return this.#loadAll();
     if (newest === this.#newest) return;
-    const after = this.#newest;
-    let found = await this.#get({ after, limit: MORE });
-    const items = found.requests;
-    this.#newest = found.newest;
-    while (found.more && items.length < this.#ctx.session.max_requests) {
-      found = await this.#get({ after, before: items.at(-1).id, limit: MORE });
+    const known = this.#held[0] ?? this.list.items[0];
+    const items = [];
+    for (let found = { more: true }; found.more && items.length <= this.#ctx.session.max_requests;) {
+      found = await this.#get({ after: known ? known.id - 1 : this.#newest, before: items.at(-1)?.id, limit: MORE });
+      if (items.length === 0) this.#newest = found.newest;
       items.push(...found.requests);
     }
+    if (known && items.pop()?.id !== known.id) return this.#loadAll();
     this.#add(items);
   }
 
@@ -180,12 +182,11 @@ class Requests {
 
   #fail(error) {
     if (error.name === 'AbortError' || error.status === 401) return;
+    const gone = error.status === 0;
     this.#failed = true;
-    if (error.status !== 400 && error.status !== 403) {
-      this.#timers.retry = setTimeout(() => this.#reload(), 1000 * (error.retryAfter || RETRY));
-    }
-    if (error.status === 0 && this.#ctx.feed.state === 'polling') this.#ctx.feed.start(); // which shows that it is gone
-    if (error.status === 0 && this.list.items.length) return; // the header shows it
+    if (gone || error.status >= 500) this.#timers.retry = setTimeout(() => this.#reload(), RETRY * 1000);
+    if (gone && this.#ctx.feed.state === 'polling') this.#ctx.feed.start();
+    if (gone && this.list.items.length) return; // the header shows it
     this.list.set([]);
     this.message.replaceChildren(h('div', { id: 'list-error', class: 'empty' }, notice('error', error.message)));
   }
@@ -194,12 +195,11 @@ class Requests {
     this.count.textContent = `${plural(items.length, 'request')}${this.#more ? ', more at the end of the list' : ''}`;
     this.fresh.hidden = this.#held.length === 0;
     this.fresh.textContent = `${number(this.#held.length)} new`;
-    this.message.replaceChildren();
     this.list.set(items);
+    this.message.replaceChildren();
     if (items.length) return;
     const none = Object.keys(this.#filters).length
-      ? empty('No request matches the filters', h('button', { class: 'btn', type: 'button', onclick: () => this.#clear() },
-        'Clear the filters'))
+      ? empty('No request matches the filters', button('Clear the filters', () => this.#clear()))
       : empty('No requests yet', h('p', {}, 'Send a request to the endpoint. It appears here within a second.'));
     none.id = 'list-empty';
     this.message.append(none);
@@ -220,7 +220,7 @@ class Requests {
 
   // release shows the rows that were held back.
   #release(always = false) {
-    if (this.#held.length === 0 || (!always && this.list.holds)) return;
+    if (this.#held.length === 0 || (!always && (this.list.holds || this.fresh.matches(':hover')))) return;
     const items = [...this.#held, ...this.list.items].slice(0, this.#ctx.session.max_requests);
     this.#held = [];
     this.#set(items);
@@ -249,16 +249,15 @@ class Requests {
 
   key(event) {
     const inList = document.activeElement === document.body || this.list.el.contains(document.activeElement);
-    const by = { j: 1, k: -1 }[event.key] ?? (inList && { ArrowDown: 1, ArrowUp: -1, PageDown: this.list.page,
-      PageUp: -this.list.page, Home: -Infinity, End: Infinity }[event.key]);
-    if (event.key === 'Home' && inList) this.#top();
-    if (by) {
-      const id = this.list.move(by);
-      if (!this.#detail) this.list.el.focus();
-      else if (id !== null) this.#ctx.setParams({ ...this.#filters, id }, { replace: true });
-    } else if (event.key === 'Enter' && inList && this.list.cursor !== null) {
-      this.#ctx.setParams({ ...this.#filters, id: this.list.cursor });
-    } else if (event.key === 'Escape' && this.#detail) this.#ctx.setParams(this.#filters);
+    const by = { j: 1, k: -1 }[event.key] ?? (inList && { ArrowDown: 1, ArrowUp: -1 }[event.key]);
+    const go = (id, options) => id !== null && this.#ctx.setParams({ ...this.#filters, id }, options);
+    if (by && this.#detail) go(this.list.move(by), { replace: true });
+    else if (by) {
+      this.list.el.focus();
+      this.list.move(by);
+    } else if (event.key === 'Home' && inList) this.#top();
+    else if (event.key === 'Enter' && inList) go(this.list.cursor);
+    else if (event.key === 'Escape' && this.#detail) this.#ctx.setParams(this.#filters);
     else if (event.key === '/') this.controls.text.focus();
     else if (event.key === 'p') this.#pause(!this.#ctx.feed.paused);
     else return;
