@@ -172,7 +172,7 @@
     if (el.closest('defs, clipPath, [data-decorative]') || !el.closest('[role=img]')) continue;
     const style = getComputedStyle(el);
     const paint = style.fill !== 'none' && !el.matches('line, polyline') ? style.fill : style.stroke;
-    if (paint === 'none' || el.matches('.grid, .axis, .line, [aria-hidden=true], [aria-hidden=true] *')) continue;
+    if (paint === 'none' || el.matches('.grid, .axis, .line, .band, [aria-hidden=true], [aria-hidden=true] *')) continue;
     contrast(el, rgba(paint), background(el.closest('svg')), 3, 'graphics');
   }
   window.__contrast = { background, rgba, over, ratio };
