@@ -1,14 +1,11 @@
-// Calls to the server of the page. Paths are relative to the page.
-
-// ApiError has the status, or 0 if there was no response, and code, field and retryAfter (seconds) of the response.
-export class ApiError extends Error {
-  constructor(status, message, more) {
-    super(message);
-    Object.assign(this, { status, code: '', field: '', ...more });
-  }
-}
+// Calls to the server of the page. Paths are relative to the page. An error has the response's status, 0 without a
+// response, and its message, code and field.
 
 const KEY = 'inspector.key';
+const failure = (status, message, code = '', field = '') => Object.assign(new Error(message), { status, code, field });
+const lost = (message) => (error) => { throw error.name === 'AbortError' ? error : failure(0, message); };
+const decode = (response) => (response.status === 204 ? null
+  : response.json().catch(lost('The response was cut off.')));
 
 export const api = {
   platform: '', // '' is the viewer's default
@@ -31,8 +28,8 @@ export const api = {
       body: JSON.stringify(body) }).catch(lost('The server cannot be reached.'));
     if (response.ok) return response;
     const shown = await response.json().catch(() => null);
-    const error = new ApiError(response.status, shown?.message || `The server responded with ${response.status}.`,
-      { code: shown?.code, field: shown?.field, retryAfter: Number(response.headers.get('Retry-After')) || 0 });
+    const error = failure(response.status, shown?.message || `The server responded with ${response.status}.`,
+      shown?.code, shown?.field);
     if (response.status === 401) api.onUnauthorized(error);
     throw error;
   },
@@ -41,7 +38,3 @@ export const api = {
   get: async (path, params, signal) => decode(await api.open('GET', path, { params, signal })),
   send: async (method, path, body) => decode(await api.open(method, path, { body })),
 };
-
-const lost = (message) => (error) => { throw error.name === 'AbortError' ? error : new ApiError(0, message); };
-const decode = (response) => (response.status === 204 ? null
-  : response.json().catch(lost('The response was cut off.')));

@@ -4,8 +4,7 @@ import { button, h, number } from './dom.js';
 
 const CLIP = 2000; // characters of a line
 const SLICE = 16000; // characters of a line that are added at once
-const CHUNK = 200; // lines that are added at once
-const EAGER = 2; // chunks that are not delayed until they are near
+const CHUNK = 200; // lines that are added at once, when they are near
 const LINE_HEIGHT = 19;
 
 // end is where a slice of at most max characters ends that does not split a surrogate pair.
@@ -22,8 +21,8 @@ export function long(text, max = CLIP, draw = (shown) => shown) {
     if (to < text.length) setTimeout(add, 0, to);
   };
   const all = () => { box.replaceChildren(); add(0); };
-  const box = h('span', {}, draw(cut(text, max)), ' ',
-    button(`Show all ${number(text.length)} characters`, all, { class: 'btn link show-all' }));
+  const label = `Show all ${number(text.length)} characters`;
+  const box = h('span', {}, draw(cut(text, max)), ' ', button(label, all, { class: 'btn link show-all' }));
   return box;
 }
 
@@ -55,9 +54,9 @@ export function lines({ id, label, text, json = false, notes = new Map(), marked
   for (let i = 0; i * CHUNK < all.length; i++) {
     const chunk = h('div', { 'data-chunk': i });
     box.append(chunk);
-    if (i < EAGER) fill(chunk);
+    chunk.style.minHeight = `${Math.min(CHUNK, all.length - i * CHUNK) * LINE_HEIGHT}px`;
+    if (i === 0) fill(chunk);
     else near.observe(chunk);
-    if (i >= EAGER) chunk.style.minHeight = `${Math.min(CHUNK, all.length - i * CHUNK) * LINE_HEIGHT}px`;
   }
   box.jump = (n) => {
     fill(box.children[Math.floor((n - 1) / CHUNK)]);

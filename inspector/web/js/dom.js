@@ -28,8 +28,8 @@ function build(el, props, children) {
   return el;
 }
 
-// h makes an element: h('button', {class: 'btn', onclick: f, disabled: false}, 'text', node, [more]).
-// Functions become listeners; null and false omit an attribute or a child; texts are made visible.
+// h('button', {class: 'btn', onclick: f, disabled: false}, 'text', node, [more]) makes an element. Functions become
+// listeners; null and false omit an attribute or a child; texts are made visible.
 export const h = (tag, props, ...children) => build(document.createElement(tag), props, children);
 export const svg = (tag, props, ...children) => build(document.createElementNS(SVG, tag), props, children);
 
@@ -37,6 +37,7 @@ const clock = new Intl.DateTimeFormat('en-GB', { timeStyle: 'medium' });
 const day = new Intl.DateTimeFormat('en-GB', { month: 'short', day: 'numeric' });
 const full = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'medium' });
 const decimal = new Intl.NumberFormat('en', { maximumFractionDigits: 2 });
+const shown = (iso, text) => h('time', { datetime: iso, title: iso }, text);
 
 export const number = (n) => decimal.format(n);
 export const plural = (n, one) => `${number(n)} ${one}${n === 1 ? '' : 's'}`;
@@ -54,12 +55,11 @@ export function duration(ms) {
 // time is the local clock with milliseconds, or with the day unless that is today.
 export function time(iso) {
   const at = new Date(iso);
-  const today = at.toDateString() === new Date().toDateString();
-  return h('time', { datetime: iso, title: iso }, today
-    ? `${clock.format(at)}.${String(at.getMilliseconds()).padStart(3, '0')}` : `${day.format(at)} ${clock.format(at)}`);
+  if (at.toDateString() !== new Date().toDateString()) return shown(iso, `${day.format(at)} ${clock.format(at)}`);
+  return shown(iso, `${clock.format(at)}.${String(at.getMilliseconds()).padStart(3, '0')}`);
 }
 
-export const dateTime = (iso) => h('time', { datetime: iso, title: iso }, full.format(new Date(iso)));
+export const dateTime = (iso) => shown(iso, full.format(new Date(iso)));
 
 // statusBadge shows a status by its number and by colour.
 export function statusBadge(status) {
@@ -68,20 +68,20 @@ export function statusBadge(status) {
 }
 
 async function copy(text) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  if (navigator.clipboard) return navigator.clipboard.writeText(text).then(() => true, () => false);
   const area = h('textarea', { class: 'visually-hidden', value: text }); // plain HTTP has no clipboard object
   document.body.append(area);
   area.select();
   const done = document.execCommand('copy');
   area.remove();
-  if (!done) throw new Error('no clipboard');
+  return done;
 }
 
 // copyButton copies text() and reports that on the button.
 export function copyButton(label, text, props) {
   const el = button(label, async () => {
     el.style.minWidth = `${el.offsetWidth}px`;
-    el.textContent = await copy(text()).then(() => 'Copied', () => 'Not copied');
+    el.textContent = await copy(text()) ? 'Copied' : 'Not copied';
     el.focus();
     setTimeout(() => { el.textContent = label; }, 1500);
   }, props);

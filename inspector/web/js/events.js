@@ -1,8 +1,8 @@
 // The stored events: search, pages, sums of what is shown, and one event in full.
 
 import { sum } from './decimal.js';
-import { copyButton, empty, h, notice, plural } from './dom.js';
-import { ZONE, button, facts, input, isIgnored, showError, toLocal, values, withOffset } from './widgets.js';
+import { copyButton, dateTime, empty, h, notice, plural } from './dom.js';
+import { ZONE, button, facts, input, isIgnored, showError, toLocal, withOffset } from './widgets.js';
 
 export const title = 'Events';
 
@@ -10,31 +10,24 @@ const TIMES = ['from', 'to'];
 const FILTERS = ['reference', 'customer_reference', 'customer_id', ...TIMES];
 const OBJECTS = ['value', 'period', 'pricing_plan_subscription_selector'];
 const COLUMNS = ['Time', 'Id', 'Reference', 'Customer', 'Value', 'Product item'];
-const REQUIRED = ['product_item_id', 'pricing_id', 'pricing_item_id', 'pricing_item_config_id'];
-const clock = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'medium' });
+const EXAMPLE = `{"reference":"order-1","value":{"amount":{"quantity":"9.90","currency":"EUR"}},
+      "product_item_id":"test","pricing_id":"test","pricing_item_id":"test","pricing_item_config_id":"test"}`;
 
 const faint = (text) => h('span', { class: 'muted' }, text);
 
 function timestamp(text) {
-  const at = new Date(text?.toUpperCase() ?? NaN);
-  return Number.isNaN(at.valueOf()) ? text ?? faint('–') : h('time', { title: text }, clock.format(at));
+  const iso = text?.toUpperCase();
+  return Number.isNaN(Date.parse(iso)) ? text ?? faint('–') : dateTime(iso);
 }
+
+// measures lists what an event charges, as [unit, decimal].
+const measures = ({ value: { amount, number, count } = {} }) =>
+  [[amount?.currency, amount?.quantity], ['number', number], ['count', count]].filter(([, text]) => text);
 
 function sums(events) {
-  const groups = new Map();
-  const add = (key, text) => text && groups.set(key, [...groups.get(key) ?? [], text]);
-  for (const { value } of events) {
-    add('number', value?.number);
-    add('count', value?.count);
-    add(value?.amount?.currency, value?.amount?.quantity);
-  }
-  return facts('data-sum', [...groups].sort().map(([key, texts]) => [key, key, sum(texts)]));
-}
-
-function measures({ value }) {
-  const { amount, number, count } = value ?? {};
-  const lines = [[amount?.quantity, amount?.currency], [number, 'number'], [count, 'count']].filter(([text]) => text);
-  return lines.length ? lines.map(([text, unit]) => h('div', {}, text, ' ', faint(unit))) : faint('–');
+  const groups = {};
+  for (const [unit, text] of events.flatMap(measures)) (groups[unit] ??= []).push(text);
+  return facts('data-sum', Object.keys(groups).sort().map((unit) => [unit, unit, sum(groups[unit])]));
 }
 
 // leaves lists the fields of a value as [path, path below heading, text].
@@ -46,25 +39,25 @@ function leaves(value, path, heading) {
   return [[path, path.startsWith(`${heading}.`) ? path.slice(heading.length + 1) : path, text]];
 }
 
-const section = (heading, list) =>
-  h('section', { class: 'card stack' }, h('h2', {}, heading), h('dl', { class: 'kv' }, facts('data-field', list)));
+function fields(event) {
+  const section = (heading, names) => h('section', { class: 'card stack' }, h('h2', {}, heading),
+    h('dl', { class: 'kv' }, facts('data-field', names.flatMap((name) => leaves(event[name], name, heading)))));
+  const names = [...new Set([...OBJECTS, ...Object.keys(event)])];
+  const isObject = (name) => OBJECTS.includes(name) || event[name] !== null && typeof event[name] === 'object';
+  return h('div', { class: 'columns' }, section('Event', names.filter((name) => !isObject(name))),
+    h('div', { class: 'stack' }, names.filter(isObject).map((name) => section(name, [name]))));
+}
 
 // exact keeps JSON.parse from rounding the numbers in unknown fields.
 const exact = (_, value, token) => (typeof value === 'number' ? token?.source ?? value : value);
 
-function fields(event) {
-  const names = [...new Set([...OBJECTS, ...Object.keys(event)])];
-  const isObject = (name) => OBJECTS.includes(name) || event[name] !== null && typeof event[name] === 'object';
-  return h('div', { class: 'columns' },
-    section('Event', names.filter((name) => !isObject(name)).flatMap((name) => leaves(event[name], name, ''))),
-    h('div', { class: 'stack' }, names.filter(isObject).map((name) => section(name, leaves(event[name], name, name)))));
-}
-
-function firstSteps() {
-  const body = { reference: 'order-1', value: { amount: { quantity: '9.90', currency: 'EUR' } } };
-  for (const name of REQUIRED) body[name] = 'test';
+function help(params, page) {
+  if (page > 1) return empty('No further events', h('p', {}, 'The page before this one was the last one.'));
+  if (FILTERS.some((name) => params[name])) {
+    return empty('No event matches', h('p', {}, 'Texts must match as a whole, in the same upper and lower case.'));
+  }
   const curl = `curl ${location.origin}/v1/ingest/charge-data \\\n  -H 'X-API-KEY: <your key>' \\\n` +
-    `  -H 'Content-Type: application/json' \\\n  -d '${JSON.stringify(body)}'`;
+    `  -H 'Content-Type: application/json' \\\n  -d '${EXAMPLE}'`;
   return empty('No events yet', h('p', {}, 'Send one to your endpoint, such as this one. It appears here at once.'),
     h('pre', { class: 'code', tabindex: 0 }, curl), copyButton('Copy command', () => curl));
 }
@@ -77,7 +70,6 @@ export function mount(container, ctx) {
   let newest;
 
   const box = (name, label, props) => input('events', name, label, props);
-  const more = button('More fields', () => form.toggleAttribute('data-open'), { id: 'events-more' });
   const form = h('form', { id: 'events-form', class: 'bar', role: 'search', 'aria-label': 'Events', onsubmit: search },
     box('reference', 'Reference'), box('customer_reference', 'Customer reference'), box('customer_id', 'Customer id'),
     TIMES.map((name, i) => box(name, `${['From', 'Before'][i]} (${ZONE})`, { type: 'datetime-local', step: 1 })),
@@ -85,7 +77,8 @@ export function mount(container, ctx) {
     box('order', 'Order', { options: [['', 'Newest first'], ['asc', 'Oldest first']] }),
     box('limit', 'Per page', { options: [['', '50'], ['200', '200'], ['1000', '1,000']] }),
     h('div', { class: 'group' }, button('Search', null, { id: 'events-search', class: 'primary' }),
-      button('Clear', clear, { id: 'events-clear', class: 'ghost' }), more));
+      button('Clear', () => { form.reset(); form.requestSubmit(); }, { id: 'events-clear', class: 'ghost' }),
+      button('More fields', () => form.toggleAttribute('data-open'), { id: 'events-more' })));
   const totals = h('dl', { id: 'events-sums', class: 'sums', 'aria-label': 'Sums of the events shown' });
   const status = h('p', { id: 'events-status', class: 'muted', role: 'status' });
   const fresh = button('New requests: reload', () => turn([]), { id: 'events-new', class: 'link' });
@@ -96,23 +89,21 @@ export function mount(container, ctx) {
   const first = button('First page', () => turn([]), { id: 'events-first' });
   const previous = button('Previous', () => turn(cursors.slice(0, -1)), { id: 'events-previous' });
   const next = button('Next', () => turn([...cursors, next.dataset.after]), { id: 'events-next' });
-  const list = h('div', {}, form, h('div', { class: 'spread found' }, totals, h('div', { class: 'group' }, fresh, status)),
-    table, nothing, h('div', { class: 'group pages' }, first, previous, next));
+  const found = h('div', { class: 'spread found' }, totals, h('div', { class: 'group' }, fresh, status));
+  const list = h('div', {}, form, found, table, nothing,
+    h('div', { class: 'group pages' }, first, previous, next));
   const detail = h('article', { id: 'event-detail', class: 'stack', hidden: true });
   container.append(list, detail);
 
   function search(event) {
     event.preventDefault();
-    const wanted = values(form);
-    for (const name of TIMES) if (wanted[name]) wanted[name] = withOffset(wanted[name]);
+    const wanted = {};
+    for (const [name, text] of new FormData(form)) {
+      if (text.trim()) wanted[name] = TIMES.includes(name) ? withOffset(text) : text.trim();
+    }
     loaded = null;
     ctx.setParams(wanted);
     if (loaded === null && !wanted.id) update(wanted);
-  }
-
-  function clear() {
-    form.reset();
-    form.requestSubmit();
   }
 
   function turn(to) {
@@ -123,11 +114,10 @@ export function mount(container, ctx) {
   async function load() {
     abort.abort();
     abort = new AbortController();
-    const { signal } = abort;
     status.textContent = 'Loading…';
     fresh.style.visibility = 'hidden';
     try {
-      const page = await ctx.api.get('api/events', { ...params, after: cursors.at(-1) }, signal);
+      const page = await ctx.api.get('api/events', { ...params, after: cursors.at(-1) }, abort.signal);
       showError(form);
       show(page);
     } catch (error) {
@@ -144,22 +134,17 @@ export function mount(container, ctx) {
     status.textContent = failure ? '' : `Page ${cursors.length + 1}: ${plural(data.length, 'event')}`;
     table.hidden = data.length === 0;
     nothing.hidden = data.length > 0;
-    nothing.replaceChildren(failure ?? help());
+    nothing.replaceChildren(failure ?? help(params, cursors.length + 1));
     first.disabled = previous.disabled = cursors.length === 0;
     next.disabled = !after;
-    next.dataset.after = after ?? '';
-  }
-
-  function help() {
-    if (cursors.length) return empty('No further events', h('p', {}, 'The page before this one was the last one.'));
-    if (!FILTERS.some((name) => params[name])) return firstSteps();
-    return empty('No event matches', h('p', {}, 'Texts must match as a whole, in the same upper and lower case.'));
+    next.dataset.after = after;
   }
 
   function row(event) {
     const link = h('a', { class: 'mono', href: ctx.href('events', { ...params, id: event.id }) }, event.id);
+    const values = measures(event).map(([unit, text]) => h('div', {}, text, ' ', faint(unit)));
     const cells = [timestamp(event.timestamp), link, event.reference || faint('–'),
-      event.customer_reference ?? event.customer_id ?? faint('–'), measures(event), event.product_item_id];
+      event.customer_reference ?? event.customer_id ?? faint('–'), values, event.product_item_id];
     const follow = (click) => click.target.closest('a') || String(getSelection()) || link.click();
     return h('tr', { 'data-id': event.id, onclick: follow },
       cells.map((cell, i) => h('td', { 'data-col': COLUMNS[i] }, cell)));
@@ -167,52 +152,46 @@ export function mount(container, ctx) {
 
   async function showEvent(id) {
     const back = h('a', { id: 'event-back', href: ctx.href('events', { ...params, id: '' }) }, '‹ All events');
-    detail.dataset.id = id;
     detail.replaceChildren(back, faint('Loading…'));
     try {
       const text = await (await ctx.api.open('GET', `api/events/${encodeURIComponent(id)}`)).text();
       if (detail.dataset.id !== id) return;
       const event = JSON.parse(text, exact);
-      detail.replaceChildren(back, h('div', { class: 'spread' }, h('h1', { class: 'mono', tabindex: -1 }, event.id),
-        h('div', { class: 'group' }, event.reference && h('a', { id: 'event-requests', class: 'btn',
-          href: ctx.href('requests', { reference: event.reference }) }, 'Requests with this reference'),
-        copyButton('Copy as JSON', () => text, { id: 'event-copy' }))), fields(event));
-      detail.querySelector('h1').focus({ preventScroll: true });
+      const requests = ctx.href('requests', { reference: event.reference });
+      detail.replaceChildren(back, h('div', { class: 'spread' }, h('h2', { class: 'mono', tabindex: -1 }, id),
+        h('div', { class: 'group' }, event.reference && h('a', { id: 'event-requests', class: 'btn', href: requests },
+          'Requests with this reference'), copyButton('Copy as JSON', () => text, { id: 'event-copy' }))),
+      fields(event));
+      detail.querySelector('h2').focus({ preventScroll: true });
     } catch (error) {
-      if (detail.dataset.id !== id || error.status === 401) return;
+      if (detail.dataset.id !== id || isIgnored(error)) return;
       detail.replaceChildren(back, error.status === 404 ? empty('No such event', h('p', { class: 'mono' }, id)) :
         notice('error', error.message));
     }
   }
 
-  function update({ id, ...wanted }) {
+  function update({ id = '', ...wanted }) {
     params = wanted;
+    detail.dataset.id = id;
     list.hidden = !!id;
     detail.hidden = !id;
     if (id) return showEvent(id);
-    detail.dataset.id = '';
     const key = JSON.stringify(wanted);
     if (key === loaded) return;
     loaded = key;
     cursors = [];
-    for (const { name } of form.elements) {
-      if (name) form.elements[name].value = TIMES.includes(name) ? toLocal(wanted[name]) : wanted[name] ?? '';
+    for (const { name } of [...form.elements].filter((control) => control.name)) {
+      form.elements[name].value = TIMES.includes(name) ? toLocal(wanted[name]) : wanted[name] ?? '';
     }
+    form.toggleAttribute('data-open', Object.keys(wanted).some((name) => !FILTERS.slice(0, 2).includes(name)));
     load();
   }
 
   const unsubscribe = ctx.feed.subscribe((id) => {
-    if (id === newest && id !== null) return;
+    if (id === newest && id !== null || list.hidden || cursors.length || loaded === null) return;
     newest = id;
-    if (list.hidden || cursors.length || loaded === null) return;
     if (nothing.hidden) fresh.style.visibility = '';
     else load();
   });
-  return {
-    update,
-    unmount() {
-      abort.abort();
-      unsubscribe();
-    },
-  };
+  return { update, unmount() { abort.abort(); unsubscribe(); } };
 }

@@ -1,6 +1,6 @@
 // The stream of "there are new requests".
 
-const BACKOFF = [1, 2, 5, 10];
+const BACKOFF = [1, 2, 5, 10]; // seconds
 const POLL = 5; // seconds between questions if the server has no stream left
 const POLLS = 12; // questions before the stream is tried again
 const SILENCE = 40; // seconds without a heartbeat
@@ -41,21 +41,9 @@ export class Feed {
   async #run(signal) {
     this.#set('connecting');
     for (let failures = 0; !signal.aborted;) {
-      let full = false;
-      try {
-        const response = await this.#api.open('GET', 'api/stream', { signal });
-        for await (const line of lines(response.body, signal)) {
-          if (signal.aborted || line === '') continue;
-          failures = 0;
-          if (this.state !== 'live') this.#set('live');
-          const { newest } = JSON.parse(line);
-          this.#listeners.forEach((listener) => listener(newest));
-        }
-      } catch (error) {
-        if (error.status === 401) return;
-        full = error.status === 503;
-      }
-      if (signal.aborted) return;
+      const error = await this.#read(signal, () => { failures = 0; }).catch((e) => e);
+      if (signal.aborted || error?.status === 401) return;
+      const full = error?.status === 503;
       this.#set(full ? 'polling' : 'disconnected');
       for (let i = 0; full && i < POLLS && !signal.aborted; i++) {
         this.#listeners.forEach((listener) => listener(null));
@@ -64,19 +52,21 @@ export class Feed {
       if (!full) await pause(BACKOFF[Math.min(failures++, BACKOFF.length - 1)]);
     }
   }
+
+  async #read(signal, onLine) {
+    const response = await this.#api.open('GET', 'api/stream', { signal });
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    for (let rest = ''; ;) {
+      const timer = setTimeout(() => reader.cancel(), SILENCE * 1000);
+      const { value, done } = await reader.read().finally(() => clearTimeout(timer));
+      if (done || signal.aborted) return;
+      const lines = (rest + value).split('\n');
+      rest = lines.pop();
+      onLine();
+      if (this.state !== 'live') this.#set('live');
+      for (const line of lines.filter(Boolean)) this.#listeners.forEach((listener) => listener(JSON.parse(line).newest));
+    }
+  }
 }
 
 const pause = (seconds) => new Promise((resolve) => { setTimeout(resolve, seconds * 1000); });
-
-// lines yields the lines of a stream until it ends or is silent for too long.
-async function* lines(stream, signal) {
-  const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
-  for (let rest = ''; !signal.aborted;) {
-    const timer = setTimeout(() => reader.cancel(), SILENCE * 1000);
-    const { value, done } = await reader.read().finally(() => clearTimeout(timer));
-    if (done) return;
-    const parts = (rest + value).split('\n');
-    rest = parts.pop();
-    yield* parts;
-  }
-}

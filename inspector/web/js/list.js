@@ -6,21 +6,22 @@ const SPARE = 10; // rows above and below the visible ones
 const NARROW = 720; // pixels below which a row has two lines
 
 export class List {
-  #columns; #make; #onEnd; #elements = new Map(); #height = 0; #rowHeight = 0; #frame = 0;
+  #row; #onEnd; #elements = new Map(); #height = 0; #rowHeight = 0; #frame = 0;
   items = [];
   cursor = null; // id of the row that keys act on
   atEnd = true; // the last row is in view or nearly
 
-  // columns are [name, label]; make(item) returns the contents of a row's cells; onEnd is called at the last rows.
+  // columns maps names to labels; make(item) returns the contents of a row's cells; onEnd is called at the last rows.
   constructor({ label, columns, make, onEnd }) {
-    this.#columns = columns;
-    this.#make = make;
+    this.#row = (item) => h('div', { id: `row-${item.id}`, class: 'row', role: 'row', 'data-id': item.id,
+      'data-status': item.status }, make(item).map((cell, i) =>
+      h('div', { role: 'gridcell', 'data-col': Object.keys(columns)[i] }, cell)));
     this.#onEnd = onEnd;
     this.rows = h('div', { class: 'rows', role: 'rowgroup' });
     this.el = h('div', { id: 'list', class: 'list', role: 'grid', 'aria-label': label, tabindex: 0,
       onscroll: () => { this.#frame ||= requestAnimationFrame(() => this.#draw()); } },
     h('div', { role: 'rowgroup' }, h('div', { class: 'row head', role: 'row', 'aria-rowindex': 1 },
-      columns.map(([name, text]) => h('div', { role: 'columnheader', 'data-col': name }, text)))), this.rows);
+      Object.entries(columns).map(([name, text]) => h('div', { role: 'columnheader', 'data-col': name }, text)))), this.rows);
     this.observer = new ResizeObserver(() => this.#measure());
     this.observer.observe(this.el);
   }
@@ -89,10 +90,5 @@ export class List {
     });
     this.atEnd = from + shown.length === this.items.length;
     if (this.atEnd) this.#onEnd();
-  }
-
-  #row(item) {
-    return h('div', { id: `row-${item.id}`, class: 'row', role: 'row', 'data-id': item.id, 'data-status': item.status },
-      this.#make(item).map((cell, i) => h('div', { role: 'gridcell', 'data-col': this.#columns[i][0] }, cell)));
   }
 }

@@ -11,7 +11,7 @@
 //   announce(text), shortcuts(list)   for screen readers; the tab's keys for the help, as [key, text]
 
 import { api } from './api.js';
-import { button, field, h, kv, notice, select } from './dom.js';
+import { button, h, kv, notice, select } from './dom.js';
 import { Feed } from './feed.js';
 import * as requests from './requests.js';
 import * as events from './events.js';
@@ -120,28 +120,27 @@ function leave(title, shown) {
   session = null;
   for (const id of ['tabs', 'platform-box']) byId(id).replaceChildren();
   for (const id of ['help', 'sign-out', 'connection']) byId(id).hidden = true;
-  byId('shortcuts')?.close();
+  byId('shortcuts').close();
   document.title = `${title} · Charge Inspector`;
   byId('main').replaceChildren(shown);
 }
 
 function signOut(message = '') {
   api.key = '';
-  const input = h('input', { id: 'key', type: 'password', required: true, autocomplete: 'off', spellcheck: 'false',
-    'aria-describedby': 'sign-in-error' });
-  const error = h('p', { id: 'sign-in-error', class: 'field-error', role: 'alert' }, message);
-  const submit = (event) => {
-    event.preventDefault();
-    const key = input.value.trim();
-    error.textContent = VALID_KEY.test(key) ? '' : 'A key has letters, digits and punctuation, but no spaces.';
-    if (error.textContent) return;
-    api.key = key;
-    start();
-  };
-  leave('Sign in', h('form', { id: 'sign-in', class: 'card sign-in', onsubmit: submit }, h('h1', {}, 'Sign in'),
-    h('p', { class: 'muted' }, 'Use an API key with the permission METER_DATA.VIEW. This tab keeps it until you close it.'),
-    field('API key', input), error, button('Sign in', null, { class: 'btn primary', type: 'submit' })));
-  input.focus();
+  leave('Sign in', byId('sign-in-template').content.cloneNode(true));
+  byId('sign-in').addEventListener('submit', signIn);
+  byId('sign-in-error').textContent = message;
+  byId('key').focus();
+}
+
+function signIn(event) {
+  event.preventDefault();
+  const key = byId('key').value.trim();
+  const valid = VALID_KEY.test(key);
+  byId('sign-in-error').textContent = valid ? '' : 'A key has letters, digits and punctuation, but no spaces.';
+  if (!valid) return;
+  api.key = key;
+  start();
 }
 
 api.onUnauthorized = (error) => signOut(api.key || session ? error.message : '');
@@ -167,17 +166,13 @@ async function start() {
 
 function showHelp() {
   const keys = [['1 … 4', 'Go to a tab'], ...current.keys, ['?', 'Show this list']];
-  const dialog = h('dialog', { id: 'shortcuts', 'aria-labelledby': 'shortcuts-title', onclose: () => dialog.remove() },
-    h('h2', { id: 'shortcuts-title' }, 'Keyboard shortcuts'),
-    kv(keys.map(([key, text]) => [key.split(' ').map((k) => h('kbd', {}, k)), text])),
-    button('Close', () => dialog.close(), { class: 'btn primary' }));
-  document.body.append(dialog);
-  dialog.showModal();
+  byId('shortcut-list').replaceChildren(kv(keys.map(([key, text]) => [key.split(' ').map((k) => h('kbd', {}, k)), text])));
+  byId('shortcuts').showModal();
 }
 
 document.addEventListener('keydown', (event) => {
   if (!session || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-  if (byId('shortcuts')?.open || event.target.closest('input, select, textarea')) return;
+  if (byId('shortcuts').open || event.target.closest('input, select, textarea')) return;
   const tab = byId('tabs').children[Number(event.key) - 1];
   if (event.key === '?') showHelp();
   else if (tab) tab.click();
@@ -186,6 +181,7 @@ document.addEventListener('keydown', (event) => {
 document.addEventListener('visibilitychange', () => session && feed.start());
 window.addEventListener('hashchange', route);
 byId('help').addEventListener('click', showHelp);
+byId('close-shortcuts').addEventListener('click', () => byId('shortcuts').close());
 byId('sign-out').addEventListener('click', () => signOut());
 byId('skip').addEventListener('click', (event) => {
   event.preventDefault(); // the hash is the route

@@ -14,6 +14,7 @@ const clock = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-dig
 
 const at = (minute) => clock.format(new Date(minute.time));
 const total = (minute) => minute.accepted + minute.replayed + minute.rejected;
+const spoken = (counts) => KINDS.map(([kind, name]) => `${name.toLowerCase()} ${number(counts[kind])}`).join(', ');
 const row = (cells) => h('tr', {}, cells.map((cell, i) => h('td', { class: i ? 'num' : null }, cell)));
 const heads = (names) => h('thead', {}, h('tr', {}, names.map((name) => h('th', { scope: 'col' }, name))));
 
@@ -28,8 +29,8 @@ function bars(minutes, top) {
     return KINDS.filter(([kind]) => minute[kind] > 0).map(([kind]) => {
       const height = minute[kind] / top * HEIGHT;
       y -= height;
-      return svg('rect', { class: kind, 'data-kind': kind, 'data-minute': i,
-        x: `${(i + .12) / .6}%`, width: `${.76 / .6}%`, y, height: Math.max(height - .5, .5) });
+      return svg('rect', { class: kind, 'data-kind': kind, 'data-minute': i, x: `${(i + .12) / .6}%`,
+        width: `${.76 / .6}%`, y, height });
     });
   });
 }
@@ -74,59 +75,54 @@ export function mount(container, ctx) {
   const readout = h('p', { id: 'overview-readout', class: 'muted', 'aria-live': 'polite' });
   const legend = h('ul', { class: 'legend' }, KINDS.map(([kind, name]) => h('li', { class: kind }, name)));
   const data = h('tbody');
-  const table = h('table', { class: 'table' }, heads(['Minute', ...KINDS.map(([, name]) => name)]), data);
+  const names = ['Minute', ...KINDS.map(([, name]) => name)];
+  const table = h('table', { class: 'table', 'aria-label': 'Numbers of each minute' }, heads(names), data);
   const totals = h('dl', { id: 'overview-totals', class: 'tiles' });
   const refusals = h('tbody');
   const store = h('dl', { id: 'overview-store', class: 'kv' });
-  const unknown = h('p', { class: 'muted', hidden: true }, 'The store does not report its state.');
   container.append(h('div', { class: 'stack' }, totals, h('section', { class: 'card stack' },
     h('div', { class: 'spread' }, h('h2', {}, 'The last 60 minutes'), legend), chart, readout,
     h('details', { id: 'overview-data' }, h('summary', {}, 'Numbers of each minute'),
-      h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Numbers of each minute' }, table))),
+      h('div', { class: 'scroll', tabindex: 0 }, table))),
   h('div', { class: 'columns' }, h('section', { class: 'card stack' }, h('h2', {}, 'Rejections by code and field'),
-    h('table', { id: 'overview-refusals', class: 'table' }, heads(['Code and field', 'Requests']), refusals)),
-  h('section', { class: 'card stack' }, h('h2', {}, 'Store'), store, unknown))));
+    h('table', { id: 'overview-refusals', class: 'table', 'aria-label': 'Rejections' },
+      heads(['Code and field', 'Requests']), refusals)),
+  h('section', { class: 'card stack' }, h('h2', {}, 'Store'), store))));
 
   function select(i) {
     selected = i;
-    const minute = minutes[i];
-    band.toggleAttribute('hidden', !minute);
-    if (minute) band.setAttribute('x', `${i / .6}%`);
-    const numbers = minute && KINDS.map(([kind, name]) => `${name.toLowerCase()} ${number(minute[kind])}`).join(' · ');
-    readout.textContent = minute ? `${at(minute)} · ${numbers}` : HINT;
+    band.toggleAttribute('hidden', i < 0);
+    band.setAttribute('x', `${i / .6}%`);
+    const text = minutes[i] ? `${at(minutes[i])}: ${spoken(minutes[i])}` : HINT;
+    if (readout.textContent !== text) readout.textContent = text;
   }
-
-  const limited = (i) => Math.min(minutes.length - 1, Math.max(0, i));
 
   function point(event) {
     const { left, width } = chart.getBoundingClientRect();
-    select(limited(Math.floor((event.clientX - left) / width * 60)));
+    select(Math.min(59, Math.max(0, Math.floor((event.clientX - left) / width * 60))));
   }
 
   function move(event) {
     const to = MOVES[event.key];
     if (!to) return;
     event.preventDefault();
-    select(limited(to(selected < 0 ? 60 : selected)));
+    select(Math.min(59, Math.max(0, to(selected < 0 ? 60 : selected))));
   }
 
   function show(found) {
     minutes = found.minutes;
     const busiest = minutes.reduce((a, b) => (total(b) > total(a) ? b : a));
-    const top = ceiling(total(busiest));
-    const sums = KINDS.map(([kind, name]) => [kind, name, number(minutes.reduce((n, minute) => n + minute[kind], 0))]);
-    chart.replaceChildren(band, ...axes(minutes, top), ...bars(minutes, top));
-    const spoken = sums.map(([, name, n]) => `${name.toLowerCase()} ${n}`).join(', ');
-    const most = total(busiest) ? `. Most at ${at(busiest)}: ${number(total(busiest))}` : '';
-    chart.setAttribute('aria-label', `The last 60 minutes: ${spoken}${most}`);
+    const sums = Object.fromEntries(KINDS.map(([kind]) => [kind, minutes.reduce((n, minute) => n + minute[kind], 0)]));
+    const most = total(busiest) ? `. Most at ${at(busiest)}: ${spoken(busiest)}` : '';
+    chart.setAttribute('aria-label', `The last 60 minutes: ${spoken(sums)}${most}`);
+    chart.replaceChildren(band, ...axes(minutes, ceiling(total(busiest))), ...bars(minutes, ceiling(total(busiest))));
     select(selected);
     refill(data, minutes, () => minutes.map((m) => row([at(m), ...KINDS.map(([kind]) => number(m[kind]))])));
-    totals.replaceChildren(...facts('data-total', [...sums, ['recorded', 'Requests kept', number(found.requests.count)],
+    totals.replaceChildren(...facts('data-total', [...KINDS.map(([kind, name]) => [kind, name, number(sums[kind])]),
+      ['recorded', 'Requests kept', number(found.requests.count)],
       ['bytes', 'Size of their bodies', bytes(found.requests.bytes)]]));
     refill(refusals, found.refusals, (list) => (list.length ? list.map(refusal) : row(['None', '0'])));
-    store.hidden = !found.store;
-    unknown.hidden = !store.hidden;
-    if (found.store) refill(store, found.store, storeFacts);
+    refill(store, found.store, (state) => (state ? storeFacts(state) : h('div', {}, h('dt', {}, 'Not reported'))));
   }
 
   function refusal({ code, field, count }) {

@@ -53,16 +53,11 @@ export class Detail {
     this.#title.replaceChildren(statusBadge(r.status), h('span', {}, `${r.method} ${r.route || cut(r.path, 200)}`));
     this.#actions.replaceChildren(copyButton('Copy as curl', () => curl(r), { id: 'copy-curl' }),
       copyButton('Copy as JSON', () => JSON.stringify(r, null, 2), { id: 'copy-json' }));
-    const body = payload('detail-body', 'Request body', r.body, violationNotes(r.violations));
-    this.#content.replaceChildren(...[
-      summary(r, this.#ctx),
-      r.violations.length > 0 && violationList(r.violations, body),
-      r.conflict && conflict(r.conflict, this.#ctx),
-      body,
-      payload('detail-response', 'Response', r.response),
+    const body = payload('detail-body', 'Request body', r.body, r.violations);
+    this.#content.replaceChildren(...[summary(r, this.#ctx), r.violations.length > 0 && violationList(r.violations, body),
+      r.conflict && conflict(r.conflict, this.#ctx), body, payload('detail-response', 'Response', r.response),
       headers('request-headers', 'Request headers', r.header),
-      headers('response-headers', 'Response headers', r.response.header),
-    ].filter(Boolean));
+      headers('response-headers', 'Response headers', r.response.header)].filter(Boolean));
   }
 }
 
@@ -76,14 +71,12 @@ function summary(r, ctx) {
     ['Path', mono(long(r.path, 500))],
     ['Error', r.code && [h('b', {}, r.code), ' ', mono(long(r.field, 500))]],
     ['Note', long(r.note, 500)],
-    ['Platform', r.platform],
-    ['Subject', r.subject || (r.identified ? '' : 'not identified')],
+    ['Platform', r.platform], ['Subject', r.subject || (r.identified ? '' : 'not identified')],
     ['Events', r.event_count > 0 && [`${number(r.event_count)} sent`, r.replayed > 0 && `, ${plural(r.replayed, 'replay')}`]],
     ['Stored', stored.length > 0 && [stored.slice(0, SHOWN_EVENTS).map(link),
       stored.length > SHOWN_EVENTS && `and ${number(stored.length - SHOWN_EVENTS)} more`]],
     ['Reference', r.references.length > 0 && r.references.map(reference)],
-    ['Client', r.client],
-    ['Request ID', r.request_id && mono(r.request_id)],
+    ['Client', r.client], ['Request ID', r.request_id && mono(r.request_id)],
   ]));
 }
 
@@ -99,15 +92,7 @@ function storedEvents(r) {
 }
 
 const violation = (v) => [h('b', {}, v.code), ' ', v.field && [mono(cut(v.field, 500)), ': '], cut(v.message, 2000)];
-
-function violationNotes(violations) {
-  const notes = new Map();
-  for (const v of violations) {
-    const note = h('div', { class: 'violation', 'data-field': cut(v.field, 500) }, violation(v));
-    if (v.line > 0) notes.set(v.line, [...(notes.get(v.line) ?? []), note]);
-  }
-  return notes;
-}
+const note = (v) => h('div', { class: 'violation', 'data-field': cut(v.field, 500) }, violation(v));
 
 function violationList(violations, body) {
   const item = (v) => h('li', {}, violation(v), ' ', v.line > 0 &&
@@ -117,14 +102,15 @@ function violationList(violations, body) {
 }
 
 // payload shows a body, pretty or raw.
-function payload(id, title, body, notes) {
+function payload(id, title, body, violations = []) {
   const box = h('div', {}, !body.text && h('p', { class: 'muted' }, 'Empty'));
   const kinds = body.pretty ? ['pretty', 'raw'] : ['raw'];
   const show = (kind) => {
     const pretty = kind === 'pretty';
+    const notes = new Map();
+    for (const v of pretty ? violations : []) notes.set(v.line, [...(notes.get(v.line) ?? []), note(v)]);
     buttons.forEach((b) => b.setAttribute('aria-pressed', b.dataset.view === kind));
-    box.replaceChildren(lines({ label: `${title}, ${kind}`, text: pretty ? body.pretty : body.text, json: pretty,
-      notes: pretty ? notes : undefined }));
+    box.replaceChildren(lines({ label: `${title}, ${kind}`, text: pretty ? body.pretty : body.text, json: pretty, notes }));
   };
   const buttons = kinds.map((kind) => button(kind === 'pretty' ? 'Pretty' : 'Raw', () => show(kind), { 'data-view': kind }));
   const about = { '': '', gzip: ', sent with gzip', base64: ', not valid UTF-8: shown as base64' }[body.encoding];

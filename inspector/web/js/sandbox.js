@@ -12,33 +12,41 @@ const TYPES = [['status', 'Error status'], ['reset', 'Cut the connection'], ['de
   ['store_error', 'Error of the store']];
 const ERRORS = ['not_stored', 'outcome_unknown', 'overloaded', 'closed'].map((name) => [name, name.replace('_', ' ')]);
 const ROUTES = ['', 'charge-data', 'charge-datas', 'charge-data/{id}', 'charge-data list'].map((r) => [r, r || 'any']);
-
+const LISTS = ['customers', 'subscriptions', 'products'];
 const whole = (value) => ({ inputmode: 'numeric', value });
-const how = (name) => (form) => form.how.value === name;
-const fault = (...types) => (form) => form.how.value !== 'quota' && types.includes(form['fault.type'].value);
-const anyFault = (form) => form.how.value !== 'quota';
+const local = { type: 'datetime-local', step: 1, required: true };
 
-// The form for a fault: sections of [name in the API, label, control, when it applies].
+// The form for a fault: sections of [name in the API, label, control].
 const FAULT = [['Which requests', [
-  ['how', 'Requests', { options: HOW }], ['next', 'How many', whole('1'), how('next')],
-  ['for', 'Duration', { value: '30s' }, how('for')], ['probability', 'Probability', whole('0.5'), how('probability')],
-  ['seed', 'Seed', whole('1'), how('probability')], ['quota.requests', 'Requests allowed', whole('10'), how('quota')],
-  ['quota.window', 'In each', { value: '1s' }, how('quota')]]],
+  ['how', 'Requests', { options: HOW }], ['next', 'How many', whole('1')], ['for', 'Duration', { value: '30s' }],
+  ['probability', 'Probability', whole('0.5')], ['seed', 'Seed', whole('1')],
+  ['quota.requests', 'Requests allowed', whole('10')], ['quota.window', 'In each', { value: '1s' }]]],
 ['What happens to them', [
-  ['fault.type', 'Fault', { options: TYPES }, anyFault], ['fault.status', 'Status', whole('503'), fault('status')],
-  ['fault.retry_after', 'Retry-After', { placeholder: '2s' }, fault('status')],
-  ['fault.code', 'Code', {}, fault('status')], ['fault.message', 'Message', {}, fault('status')],
-  ['fault.field', 'Field', { placeholder: 'value.number' }, fault('status')],
-  ['fault.duration', 'Duration', { value: '2s' }, fault('slow_body')],
-  ['fault.error', 'Error', { options: ERRORS }, fault('store_error')],
-  ['fault.delay', 'Delay', { placeholder: '150ms' }, anyFault],
-  ['fault.after_commit', 'After the commit: events are stored', { type: 'checkbox' },
-    fault('status', 'reset', 'delay', 'store_error')]]],
+  ['fault.type', 'Fault', { options: TYPES }], ['fault.status', 'Status', whole('503')],
+  ['fault.retry_after', 'Retry-After', { placeholder: '2s' }], ['fault.code', 'Code'], ['fault.message', 'Message'],
+  ['fault.field', 'Field', { placeholder: 'value.number' }], ['fault.duration', 'Duration', { value: '2s' }],
+  ['fault.error', 'Error', { options: ERRORS }], ['fault.delay', 'Delay', { placeholder: '150ms' }],
+  ['fault.after_commit', 'After the commit: events are stored', { type: 'checkbox' }]]],
 ['Only requests with', [
   ['match.reference', 'Reference'], ['match.customer', 'Customer'], ['match.route', 'Route', { options: ROUTES }],
-  ['match.nth', 'Nth match', whole('')],
+  ['match.nth', 'Nth match', whole('')], ['match.method', 'Method', { placeholder: 'POST' }], ['match.path', 'Path'],
   ['match.credential', 'Credential', { type: 'password', autocomplete: 'new-password' }],
-  ['match.method', 'Method', { placeholder: 'POST' }], ['match.path', 'Path'], ['match.body', 'Text in the body']]]];
+  ['match.body', 'Text in the body']]]];
+
+// APPLIES lists the fields that depend on the choices in the fields how and fault.type.
+const APPLIES = {
+  next: ['next'], for: ['for'], probability: ['probability', 'seed'], quota: ['quota.requests', 'quota.window'],
+  status: ['status', 'retry_after', 'code', 'message', 'field', 'after_commit'], reset: ['after_commit'],
+  delay: ['after_commit'], slow_body: ['duration'], store_error: ['error', 'after_commit'],
+  truncated: [], malformed: [],
+};
+
+function applies(name, form) {
+  if (name === 'how' || name.startsWith('match.')) return true;
+  if (!name.startsWith('fault.')) return APPLIES[form.how.value].includes(name);
+  const ofType = ['type', 'delay', ...APPLIES[form['fault.type'].value]];
+  return form.how.value !== 'quota' && ofType.includes(name.slice('fault.'.length));
+}
 
 // The switches of the profile: [name, label, first values by field]; those without a value are flags.
 const QUIRKS = [
@@ -49,14 +57,13 @@ const QUIRKS = [
   ['return_original', 'A repeated reference returns the original event', {}],
   ['catalogue', 'Customers, subscriptions and products of the catalogue only', {}],
   ['rate_limit', 'Rate limit: requests in each period', { 'rate_limit.requests': '100', 'rate_limit.window': '1s' }]];
-const LISTS = ['customers', 'subscriptions', 'products'];
+const isOn = (value) => !!value && value !== '0s';
 
 // CALLS are the calls of the forms: method, path, the result as text.
 const clockText = (clock) => `The clock shows ${clock.now}.`;
 const CALLS = {
   'fault-form': ['POST', 'faults', (added) => `Added: ${added.description}`],
-  'advance-form': ['POST', 'clock', clockText],
-  'set-form': ['POST', 'clock', clockText],
+  'advance-form': ['POST', 'clock', clockText], 'set-form': ['POST', 'clock', clockText],
   'seed-form': ['POST', 'events', (stored) => `Stored: ${plural(stored.charge_datas.length, 'event')}.`],
   'catalogue-form': ['PUT', 'catalogue', () => 'The catalogue is saved.'],
 };
@@ -73,27 +80,22 @@ function read({ value, type, checked, inputMode }) {
 // nested makes the body of a call: match.nth becomes {match: {nth: 1}}.
 function nested(controls) {
   const body = {};
-  for (const control of controls) {
-    const value = control.name && control.name !== 'how' && !control.disabled ? read(control) : undefined;
+  for (const control of [...controls].filter(({ name, disabled }) => name && name !== 'how' && !disabled)) {
     const [outer, inner] = control.name.split('.');
-    if (value === undefined) continue;
-    if (inner) (body[outer] ??= {})[inner] = value;
-    else body[outer] = value;
+    const value = read(control);
+    if (inner && value !== undefined) (body[outer] ??= {})[inner] = value;
+    else if (value !== undefined) body[outer] = value;
   }
   return body;
 }
 
 // confirming is a button that asks in place.
 function confirming(id, label, question, action) {
-  const box = h('div', { class: 'group', onkeydown: (event) => event.key === 'Escape' && back() });
+  const back = () => { box.replaceChildren(ask); ask.focus(); };
   const ask = button(label, () => { box.replaceChildren(question, yes, no); no.focus(); }, { id, class: 'danger' });
   const yes = button(label, () => { back(); action(); }, { id: `${id}-yes`, class: 'danger' });
   const no = button('Cancel', back, { id: `${id}-no` });
-  function back() {
-    box.replaceChildren(ask);
-    ask.focus();
-  }
-  box.append(ask);
+  const box = h('div', { class: 'group', onkeydown: (event) => event.key === 'Escape' && back() }, ask);
   return box;
 }
 
@@ -102,10 +104,9 @@ function faultForm() {
     h('fieldset', {}, h('legend', {}, legend), h('div', { class: 'form' }, list.map((one) => input('fault', ...one))))),
   h('div', {}, button('Add fault', null, { id: 'fault-add', class: 'primary' })));
   function choose() {
-    for (const [name, , , when] of FAULT.flatMap(([, list]) => list)) {
+    for (const [name] of FAULT.flatMap(([, list]) => list)) {
       const control = form.elements[name];
-      control.disabled = !!when && !when(form.elements);
-      control.closest('.field').hidden = control.disabled;
+      control.disabled = control.closest('.field').hidden = !applies(name, form.elements);
     }
   }
   choose();
@@ -117,59 +118,49 @@ function quirk([name, label, first]) {
   const flag = h('input', { type: 'checkbox', 'data-quirk': name, name: fields.length ? null : name });
   return h('div', { class: 'quirk' }, h('label', { class: 'check' }, flag, h('span', {}, label, h('code', {}, name))),
     fields.map(([field, value]) => h('input', { name: field, value, 'aria-label': field, autocomplete: 'off',
-      inputmode: Number(value) ? 'numeric' : 'text' })),
+      inputmode: Number(value) ? 'numeric' : null })),
     (fields.length ? fields : [[name]]).map(([field]) => h('p', { class: 'field-error', 'data-error': field })));
 }
 
 export function mount(container, ctx) {
-  const card = (...children) => h('section', { class: 'card stack' }, ...children);
-  const h2 = (text) => h('h2', {}, text);
-  const small = (id, control, verb) => h('form', { id: `${id}-form`, class: 'small' }, control, button(verb));
+  const card = (heading, ...children) => h('section', { class: 'card stack' }, h('h2', {}, heading), ...children);
+  const small = (id, verb, ...of) => h('form', { id: `${id}-form`, class: 'small' }, input(id, ...of), button(verb));
   const state = h('dl', { id: 'sandbox-state', class: 'tiles' });
   const faults = h('ul', { id: 'fault-list', class: 'faults' });
   const clear = button('Remove all', () => act(null, 'DELETE', 'faults', () => 'All faults are removed.'),
     { id: 'fault-clear' });
-  const form = faultForm();
-  const advance = small('advance', input('advance', 'advance', 'Advance the clock by', { value: '1h' }), 'Advance');
-  const local = { type: 'datetime-local', step: 1 };
-  const set = small('set', input('set', 'set', `Set the clock to (${ZONE})`, local), 'Set');
-  const seed = small('seed', input('seed', 'samples', 'Sample events', whole('3')), 'Store');
-  const restart = confirming('sandbox-restart', 'Restart', 'Really cut all connections?', () =>
-    act(null, 'POST', 'restart', () => 'The server restarted.', {}));
-  const reset = confirming('sandbox-reset', 'Reset', 'Really delete all events and faults?', () =>
-    act(null, 'POST', 'reset', () => 'The server is as new.', {}).then(loadCatalogue));
   const profile = h('form', { id: 'profile-form', onchange: switchQuirk }, QUIRKS.map(quirk));
-  const save = button('Save catalogue', null, { id: 'catalogue-save' });
-  const catalogue = h('form', { id: 'catalogue-form', class: 'stack' },
-    h('div', { class: 'form' }, LISTS.map((name) => input('catalogue', name, name, { tag: 'textarea', rows: 4 }))),
-    h('div', {}, save));
+  const save = button('Save catalogue', null, { id: 'catalogue-save', disabled: true });
+  const catalogue = h('form', { id: 'catalogue-form', class: 'stack' }, h('div', { class: 'form' }, LISTS.map((name) =>
+    input('catalogue', name, name, { tag: 'textarea', rows: 4 }))), h('div', {}, save));
+  const tell = (tone, text) => { result.dataset.tone = tone; result.textContent = visible(text); };
   const result = h('p', { id: 'sandbox-result', class: 'result', role: 'status' });
+  container.append(h('div', { class: 'stack' }, state, h('div', { class: 'columns' },
+    card('Faults', faults, h('div', {}, clear), faultForm()), h('div', { class: 'stack' }, card('Clock and data',
+      small('advance', 'Advance', 'advance', 'Advance the clock by', { value: '1h' }),
+      small('set', 'Set', 'set', `Set the clock to (${ZONE})`, local),
+      small('seed', 'Store', 'samples', 'Sample events', whole('3')), h('div', { class: 'group' },
+        confirming('sandbox-restart', 'Restart', 'Really cut all connections?', () =>
+          act(null, 'POST', 'restart', () => 'The server restarted.', {})),
+        confirming('sandbox-reset', 'Reset', 'Really delete all events and faults?', () =>
+          act(null, 'POST', 'reset', () => 'The server is as new.', {})))),
+    card('Vendor profile', profile))), card('Catalogue', catalogue)), result);
   container.addEventListener('submit', (event) => {
     event.preventDefault();
-    const { id, elements } = event.target;
-    if (CALLS[id]) act(event.target, ...CALLS[id], nested(elements));
+    const form = event.target;
+    if (CALLS[form.id]) act(form, ...CALLS[form.id], nested(form.elements));
   });
-  container.append(h('div', { class: 'stack' }, state, h('div', { class: 'columns' },
-    card(h('div', { class: 'spread' }, h2('Faults'), clear), faults, form), h('div', { class: 'stack' },
-      card(h2('Clock and data'), advance, set, seed, h('div', { class: 'group' }, restart, reset)),
-      card(h2('Vendor profile'), profile))), card(h2('Catalogue'), catalogue)), result);
 
   // act makes a call and shows its result, or its error next to the field of a form that it names.
-  async function act(of, method, path, text, body) {
-    if (of) showError(of);
+  async function act(form, method, path, text, body) {
+    if (form) showError(form);
     try {
-      const done = text(await ctx.api.send(method, `sandbox/${path}`, body));
-      tell('ok', done);
+      tell('ok', text(await ctx.api.send(method, `sandbox/${path}`, body)));
     } catch (error) {
       if (isIgnored(error)) return;
-      tell('error', `Not done: ${of && showError(of, error) ? 'see the marked field.' : error.message}`);
+      tell('error', `Not done: ${form && showError(form, error) ? 'see the marked field.' : error.message}`);
     }
     live.update();
-  }
-
-  function tell(tone, text) {
-    result.dataset.tone = tone;
-    result.textContent = visible(text);
   }
 
   function switchQuirk({ target }) {
@@ -179,24 +170,13 @@ export function mount(container, ctx) {
     const { quirk: name } = flag.dataset;
     const inputs = row.querySelectorAll('input:not([type=checkbox])');
     const body = flag.checked && inputs.length ? nested(inputs) : { [name]: inputs.length ? null : flag.checked };
-    act(profile, 'PATCH', 'profile', (now) => `${name} is ${now[name] ? 'on' : 'off'}.`, body);
-  }
-
-  async function loadCatalogue() {
-    save.disabled = true;
-    try {
-      const found = await ctx.api.get('sandbox/catalogue');
-      for (const name of LISTS) catalogue.elements[name].value = found[name].join('\n');
-      save.disabled = false;
-    } catch (error) {
-      if (!isIgnored(error)) tell('error', error.message);
-    }
+    act(profile, 'PATCH', 'profile', (now) => `${name} is ${isOn(now[name]) ? 'on' : 'off'}.`, body);
   }
 
   function showProfile(found) {
     for (const [name, , fields] of QUIRKS) {
-      profile.querySelector(`[data-quirk=${name}]`).checked = !!found[name];
-      for (const control of found[name] ? Object.keys(fields).map((field) => profile.elements[field]) : []) {
+      const on = profile.querySelector(`[data-quirk=${name}]`).checked = isOn(found[name]);
+      for (const control of on ? Object.keys(fields).map((field) => profile.elements[field]) : []) {
         if (control !== document.activeElement) control.value = found[name][control.name.split('.')[1]] ?? found[name];
       }
     }
@@ -210,23 +190,23 @@ export function mount(container, ctx) {
       button('Remove', remove, { id: `fault-remove-${id}`, 'data-remove': id, 'aria-label': `Remove ${description}` }));
   }
 
-  function show(found, active) {
-    const link = (params, n) => h('a', { href: ctx.href('requests', params) }, number(n));
-    state.replaceChildren(...facts('data-state', [['now', 'Clock', dateTime(found.now)],
-      ['events', 'Events', number(found.events)], ['requests', 'Requests', link({}, found.requests)],
-      ['rejected', 'Rejected', link({ status: '4xx' }, found.rejected)],
+  const link = (id, n, params) => h('a', { id, href: ctx.href('requests', params) }, number(n));
+  const live = polling(container, REFRESH, async (signal) => {
+    const get = (path) => ctx.api.get(`sandbox/${path}`, {}, signal);
+    const [found, { faults: active }, lists] = await Promise.all(['state', 'faults', 'catalogue'].map(get));
+    refill(state, found, () => facts('data-state', [['now', 'Clock', dateTime(found.now)],
+      ['events', 'Events', number(found.events)], ['requests', 'Requests', link('sandbox-all', found.requests)],
+      ['rejected', 'Rejected', link('sandbox-4xx', found.rejected, { status: '4xx' })],
       ['faults', 'Active faults', number(found.faults)], ['url', 'URL', found.url]]));
     refill(faults, active, (list) => (list.length ? list.map(showFault) :
       h('li', { class: 'muted' }, 'No faults: requests are served as usual.')));
     clear.disabled = active.length === 0;
     showProfile(found.profile);
-  }
-
-  const live = polling(container, REFRESH, async (signal) => {
-    const get = (path) => ctx.api.get(`sandbox/${path}`, {}, signal);
-    const [found, { faults: active }] = await Promise.all([get('state'), get('faults')]);
-    show(found, active);
+    for (const name of JSON.stringify(lists) === catalogue.dataset.shown ? [] : LISTS) {
+      catalogue.elements[name].value = lists[name].join('\n');
+    }
+    catalogue.dataset.shown = JSON.stringify(lists); // what is typed stays until the server has other lists
+    save.disabled = false;
   });
-  loadCatalogue();
   return live;
 }

@@ -1,4 +1,4 @@
-// Forms that show the server's errors next to the field they name, lists of facts, local times.
+// Forms that show the server's errors next to the field they name, lists of facts, local times, polling.
 
 import { field, h, notice, select, visible } from './dom.js';
 
@@ -6,8 +6,7 @@ import { field, h, notice, select, visible } from './dom.js';
 export function input(form, name, label, { options, tag = 'input', ...props } = {}) {
   const id = `${form}-${name.replaceAll('.', '-')}`;
   const all = { id, name, 'aria-describedby': `${id}-error`, autocomplete: 'off', spellcheck: 'false', ...props };
-  const box = field(label, options ? select(all, options) : h(tag, all));
-  box.dataset.type = props.type ?? tag;
+  const box = field(label, options ? select(all, options) : h(tag, all), { 'data-type': props.type });
   box.append(h('p', { id: `${id}-error`, class: 'field-error', 'data-error': name }));
   return box;
 }
@@ -15,22 +14,19 @@ export function input(form, name, label, { options, tag = 'input', ...props } = 
 export const button = (label, onclick, props) =>
   h('button', { type: onclick ? 'button' : 'submit', onclick, ...props, class: `btn ${props?.class ?? ''}` }, label);
 
-// values returns the names and trimmed texts of the fields that are filled in and enabled.
-export const values = (form) => Object.fromEntries([...new FormData(form)]
-  .map(([name, text]) => [name, text.trim()]).filter(([, text]) => text !== ''));
-
 // showError marks the field that error names and reports whether there is one. Without an error it removes the marks.
 export function showError(form, error) {
-  let found = null;
+  let found;
   for (const place of form.querySelectorAll('[data-error]')) {
     const control = form.elements[place.dataset.error];
-    const named = error?.field === place.dataset.error;
-    if (named) found = control;
-    place.textContent = named ? visible(error.message) : '';
-    control.setAttribute('aria-invalid', named);
+    const isNamed = error?.field === place.dataset.error;
+    if (isNamed) found = control;
+    place.textContent = isNamed ? visible(error.message) : '';
+    control.setAttribute('aria-invalid', isNamed);
   }
+  if (found) form.dataset.open = '';
   found?.focus();
-  return found !== null;
+  return !!found;
 }
 
 // facts is a list of [key, name, value]. The attribute holds the key.
@@ -51,13 +47,12 @@ export function refill(el, value, build) {
 
 // ZONE is the viewer's time zone, in which datetime-local controls are read.
 export const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
-const two = (n) => String(n).padStart(2, '0');
 
 // withOffset turns a local time such as 2026-11-30T14:05 into RFC 3339 with the zone's offset at that time.
 export function withOffset(local) {
   const minutes = -new Date(local).getTimezoneOffset();
-  const [hours, rest] = [Math.floor(Math.abs(minutes) / 60), Math.abs(minutes) % 60];
-  return `${local}${local.length === 16 ? ':00' : ''}${minutes < 0 ? '-' : '+'}${two(hours)}:${two(rest)}`;
+  const offset = new Date(Math.abs(minutes) * 60000).toISOString().slice(11, 16);
+  return `${local}${local.length === 16 ? ':00' : ''}${minutes < 0 ? '-' : '+'}${offset}`;
 }
 
 // toLocal is the opposite, or '' if text is not a time.
@@ -75,22 +70,19 @@ export function polling(container, milliseconds, load) {
   let abort = new AbortController();
   const failure = h('div', { class: 'failure' });
   container.prepend(failure);
-  async function update() {
+  function stop() {
     clearTimeout(timer);
     abort.abort();
+  }
+  async function update() {
+    stop();
     if (document.hidden) return;
-    abort = new AbortController();
-    const { signal } = abort;
+    const { signal } = abort = new AbortController();
     const error = await load(signal).catch((thrown) => thrown);
     if (signal.aborted || isIgnored(error)) return;
     refill(failure, error?.message, (text) => (text ? notice('error', text) : []));
     timer = setTimeout(update, milliseconds);
   }
-  function unmount() {
-    clearTimeout(timer);
-    abort.abort();
-    document.removeEventListener('visibilitychange', update);
-  }
   document.addEventListener('visibilitychange', update);
-  return { update, unmount };
+  return { update, unmount() { stop(); document.removeEventListener('visibilitychange', update); } };
 }
