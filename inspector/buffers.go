@@ -120,11 +120,12 @@ func (b *buffers) addSecrets(value string) {
 	}
 }
 
-// hideSecrets hides secrets that occur outside of the headers that are masked anyway.
-func (b *buffers) hideSecrets() {
-	if len(b.secrets) > maxSecrets {
+// hideSecrets hides secrets outside of the headers that are masked anyway. If there are too
+// many to look for, it drops body and response and returns false.
+func (b *buffers) hideSecrets() bool {
+	found := len(b.secrets) <= maxSecrets
+	if !found {
 		b.body, b.response = b.body[:0], b.response[:0]
-		b.secrets = b.secrets[:maxSecrets]
 	}
 	slices.SortFunc(b.secrets, func(x, y string) int { return len(y) - len(x) })
 	for _, secret := range b.secrets {
@@ -138,6 +139,7 @@ func (b *buffers) hideSecrets() {
 			}
 		}
 	}
+	return found
 }
 
 func (b *buffers) hideInTexts(secret string) {

@@ -36,6 +36,9 @@ type record struct {
 	fields [10]headerField // memory for the headers of most requests
 }
 
+// recordBytes is the size of a record as it is allocated.
+const recordBytes = 768
+
 type headerField struct{ name, value string }
 
 // keep copies the content of b, with the given numbers of header fields, into memory that the
@@ -58,7 +61,7 @@ func (r *record) keep(b *buffers, fields, responseFields, violations int) {
 	r.stats.Method, r.stats.Violations = r.method, c.violations(r.stats.Violations[:violations])
 	r.body, r.response = all[n:bodyEnd:bodyEnd], all[bodyEnd:]
 
-	const recordBytes, fieldBytes, violationBytes = 768, 32, 48
+	const fieldBytes, violationBytes = 32, 48
 	r.size = recordBytes + int64(cap(all)) + int64(len(r.stats.Violations))*violationBytes
 	if len(header) > len(r.fields) {
 		r.size += int64(len(header)) * fieldBytes

@@ -161,8 +161,9 @@ func (rec *recording) end(returned bool) *record {
 		b.add(text)
 	}
 	violations := b.addViolations(r.stats.Violations)
-	b.hideSecrets()
-
+	if !b.hideSecrets() {
+		rec.bodyFull, rec.responseFull = true, true
+	}
 	r.keep(b, rec.fields, rec.responseFields, violations)
 	r.duration, r.scheme = now.Sub(r.time), scheme(rec.request)
 	if r.stats.BodyDiscarded {
