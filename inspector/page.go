@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-//go:embed web/index.html web/*.css web/icon.svg web/js/*.js
+//go:embed web/*.html web/*.css web/*.svg web/js/*.js
 var webFiles embed.FS
 
 var contentTypes = map[string]string{
