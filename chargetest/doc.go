@@ -16,11 +16,14 @@
 // [Server.FailNext], [Server.FailFor] and [Server.FailSometimes] inject a [Fault], such as
 // [Status] or [Reset], into the requests that their matchers select. [Server.Quota] limits
 // the request rate, and [Server.Restart] simulates a crash.
+// [Quirks] are rejections that the vendor's API may have in addition to the contract.
 //
 // # Inspection
 //
 // [Server.Events] returns the stored events, [Server.Requests] the journal of all requests,
-// and [Server.Dump] formats both. The test's log shows each request that was rejected or met
+// and [Server.Dump] formats both. [Server.InspectorURL] shows both on a web page. With the
+// environment variable CHARGETEST_PAUSE=1, a failed test prints its link and waits for Enter
+// before the server closes. The test's log shows each request that was rejected or met
 // a fault.
 //
 // The cost of waiting and asserting does not grow with the number of earlier requests,
@@ -42,7 +45,7 @@
 // # Benchmarks
 //
 // Create the server outside the loop. Its journal keeps all requests in memory until
-// [Server.Reset].
+// [Server.Reset], unless Options.MaxRequests is set.
 //
 // # Fuzz tests
 //

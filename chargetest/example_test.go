@@ -102,6 +102,25 @@ func ExampleServer_Advance() {
 	// 2026-01-01T01:00:00Z
 }
 
+func ExampleVendorQuirks() {
+	t := new(printingTB)
+	defer t.end()
+
+	srv := chargetest.NewWith(t, chargetest.Options{
+		Quirks:    chargetest.VendorQuirks(),
+		Catalogue: chargetest.Catalogue{Customers: []string{"customer-sample"}, Products: []string{"proi_sample"}},
+	})
+	app := billing{srv.Client(), "https://api.vendor.example", srv.APIKey()}
+
+	fmt.Println(app.charge(chargetest.Sample("order-42")))
+	fmt.Println(srv.Requests()[0].Message)
+	fmt.Println(app.charge(chargetest.Sample("order-0042")))
+	// Output:
+	// not charged
+	// reference must have at least 10 characters, but has 8
+	// <nil>
+}
+
 type printingTB struct{ fakeTB }
 
 func (*printingTB) Errorf(format string, args ...any) { fmt.Printf("FAIL: "+format+"\n", args...) }

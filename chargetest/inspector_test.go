@@ -2,6 +2,7 @@ package chargetest_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"net"
 	"net/http"
@@ -111,6 +112,30 @@ func TestServeOn(t *testing.T) {
 	_, err = c.charge(t, "c")
 	require.Error(t, err)
 	require.Error(t, srv.ServeOn(l, mux))
+}
+
+type blockingStore struct {
+	chargetest.Store
+	entered, release chan struct{}
+}
+
+func (s blockingStore) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
+	close(s.entered)
+	<-s.release
+	return s.Store.Append(ctx, b)
+}
+
+func TestRestartWaitsForRequests(t *testing.T) {
+	store := blockingStore{memstore.New(), make(chan struct{}), make(chan struct{})}
+	srv := chargetest.NewWith(t, chargetest.Options{NewStore: func() chargetest.Store { return store }})
+	c := overSocket(srv)
+	go func() {
+		_, _ = c.charge(t, "a") // until Restart cuts the connection
+		close(store.release)
+	}()
+	<-store.entered
+	srv.Restart()
+	require.Equal(t, 1, srv.Requests()[0].Stored)
 }
 
 func TestKeepEvents(t *testing.T) {

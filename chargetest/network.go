@@ -116,7 +116,6 @@ func (n *network) start(l net.Listener, h http.Handler) {
 
 type connKey struct{}
 
-// connOf returns nil for a request through [Server.Handler] on another server.
 func connOf(ctx context.Context) *conn {
 	c, _ := ctx.Value(connKey{}).(*conn)
 	return c

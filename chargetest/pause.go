@@ -98,7 +98,7 @@ type terminal struct {
 	close func()
 }
 
-// openTerminal prefers the controlling terminal, because go test redirects the standard streams.
+// openTerminal does not prefer the standard streams, which go test redirects.
 func openTerminal() (*terminal, error) {
 	inName, outName := "/dev/tty", "/dev/tty"
 	if runtime.GOOS == "windows" {

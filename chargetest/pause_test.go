@@ -41,7 +41,6 @@ func (f *finishedTB) end() {
 	}
 }
 
-// fakeTerminal counts how often it is open.
 type fakeTerminal struct {
 	keys   *io.PipeWriter
 	screen *bufio.Reader
@@ -102,12 +101,12 @@ func TestPauseOfFailedTest(t *testing.T) {
 	require.Regexp(t, `Press Enter to continue, or wait until \d\d:\d\d:\d\d, shortly before the test's timeout\.`, shown)
 	link := regexp.MustCompile(`http://127\.0\.0\.1:\d+/inspector/#key=chargetest-api-key`).FindString(shown)
 	require.NotEmpty(t, link, shown)
-	res, err := http.Get(link) //nolint:noctx // of the test's own server
+	res, err := http.Get(link)
 	require.NoError(t, err)
 	require.NoError(t, res.Body.Close())
 	screen.pressEnter(t)
 	ended.Wait()
-	_, err = http.Get(link) //nolint:noctx,bodyclose // the server is closed
+	_, err = http.Get(link) //nolint:bodyclose // the server is closed
 	require.Error(t, err)
 }
 
@@ -193,7 +192,6 @@ func TestNoPause(t *testing.T) {
 	})
 }
 
-// bubbleTB has no Deadline.
 type bubbleTB struct{ tb *finishedTB }
 
 func (bubbleTB) Helper()                             {}

@@ -24,7 +24,6 @@ type Quirks struct {
 	// WholeSeconds rejects timestamps and periods with fractions of a second.
 	WholeSeconds bool
 
-	// MaxBatchEvents limits the events of a batch.
 	MaxBatchEvents int
 
 	// ReturnOriginal responds to a stored reference with 201 and the stored event, even if
@@ -148,7 +147,6 @@ type window struct {
 	used int
 }
 
-// rateLimited returns nil if the request is within the limit.
 func (s *Server) rateLimited(c *call) *response {
 	s.mu.Lock()
 	now, w, limit := s.now(), &s.quirks.window, c.quirks.RateLimit
@@ -232,7 +230,7 @@ func pathPrefix(b *chargeingest.Batch, i int) string {
 func fractional(e *chargeingest.NewEvent) (paths []string) {
 	ev, err := (&chargeingest.StoredEvent{Content: e.Content}).Event()
 	if err != nil {
-		return nil // the content is that of a validated event
+		return nil // never: the event is valid
 	}
 	has := func(path string, text *string) {
 		if text != nil && strings.Contains(*text, ".") {
