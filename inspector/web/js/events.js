@@ -1,8 +1,8 @@
 // The stored events: search, pages, sums of what is shown, and one event in full.
 
 import { sum } from './decimal.js';
-import { copyButton, dateTime, empty, h, notice, plural } from './dom.js';
-import { ZONE, button, facts, input, isIgnored, showError, toLocal, withOffset } from './widgets.js';
+import { button, copyButton, dateTime, empty, h, notice, plural } from './dom.js';
+import { ZONE, facts, input, isIgnored, showError, toLocal, withOffset } from './widgets.js';
 
 export const title = 'Events';
 
@@ -15,10 +15,8 @@ const EXAMPLE = `{"reference":"order-1","value":{"amount":{"quantity":"9.90","cu
 
 const faint = (text) => h('span', { class: 'muted' }, text);
 
-function timestamp(text) {
-  const iso = text?.toUpperCase();
-  return Number.isNaN(Date.parse(iso)) ? text ?? faint('–') : dateTime(iso);
-}
+const timestamp = (text) => (Number.isNaN(Date.parse(text?.toUpperCase())) ? faint(text ?? '–') :
+  dateTime(text.toUpperCase()));
 
 // measures lists what an event charges, as [unit, decimal].
 const measures = ({ value: { amount, number, count } = {} }) =>
@@ -52,10 +50,9 @@ function fields(event) {
 const exact = (_, value, token) => (typeof value === 'number' ? token?.source ?? value : value);
 
 function help(params, page) {
-  if (page > 1) return empty('No further events', h('p', {}, 'The page before this one was the last one.'));
-  if (FILTERS.some((name) => params[name])) {
-    return empty('No event matches', h('p', {}, 'Texts must match as a whole, in the same upper and lower case.'));
-  }
+  if (page > 1) return empty('No further events');
+  const hint = 'Texts must match as a whole, in the same upper and lower case.';
+  if (FILTERS.some((name) => params[name])) return empty('No event matches', h('p', {}, hint));
   const curl = `curl ${location.origin}/v1/ingest/charge-data \\\n  -H 'X-API-KEY: <your key>' \\\n` +
     `  -H 'Content-Type: application/json' \\\n  -d '${EXAMPLE}'`;
   return empty('No events yet', h('p', {}, 'Send one to your endpoint, such as this one. It appears here at once.'),
@@ -69,6 +66,7 @@ export function mount(container, ctx) {
   let abort = new AbortController();
   let newest;
 
+  const turn = (to) => { cursors = to; load().then(() => container.scrollTo(0, 0)); };
   const box = (name, label, props) => input('events', name, label, props);
   const form = h('form', { id: 'events-form', class: 'bar', role: 'search', 'aria-label': 'Events', onsubmit: search },
     box('reference', 'Reference'), box('customer_reference', 'Customer reference'), box('customer_id', 'Customer id'),
@@ -76,12 +74,12 @@ export function mount(container, ctx) {
     box('id', 'Event id', { placeholder: 'chda_…' }),
     box('order', 'Order', { options: [['', 'Newest first'], ['asc', 'Oldest first']] }),
     box('limit', 'Per page', { options: [['', '50'], ['200', '200'], ['1000', '1,000']] }),
-    h('div', { class: 'group' }, button('Search', null, { id: 'events-search', class: 'primary' }),
-      button('Clear', () => { form.reset(); form.requestSubmit(); }, { id: 'events-clear', class: 'ghost' }),
+    h('div', { class: 'group' }, button('Search', null, { id: 'events-search', class: 'btn primary', type: 'submit' }),
+      button('Clear', () => { form.reset(); form.requestSubmit(); }, { id: 'events-clear', class: 'btn ghost' }),
       button('More fields', () => form.toggleAttribute('data-open'), { id: 'events-more' })));
   const totals = h('dl', { id: 'events-sums', class: 'sums', 'aria-label': 'Sums of the events shown' });
   const status = h('p', { id: 'events-status', class: 'muted', role: 'status' });
-  const fresh = button('New requests: reload', () => turn([]), { id: 'events-new', class: 'link' });
+  const fresh = button('New requests: reload', () => turn([]), { id: 'events-new', class: 'btn link' });
   const rows = h('tbody');
   const table = h('table', { id: 'events-table', class: 'table', 'aria-label': 'Stored events', hidden: true },
     h('thead', {}, h('tr', {}, COLUMNS.map((name) => h('th', { scope: 'col', 'data-col': name }, name)))), rows);
@@ -90,8 +88,7 @@ export function mount(container, ctx) {
   const previous = button('Previous', () => turn(cursors.slice(0, -1)), { id: 'events-previous' });
   const next = button('Next', () => turn([...cursors, next.dataset.after]), { id: 'events-next' });
   const found = h('div', { class: 'spread found' }, totals, h('div', { class: 'group' }, fresh, status));
-  const list = h('div', {}, form, found, table, nothing,
-    h('div', { class: 'group pages' }, first, previous, next));
+  const list = h('div', {}, form, found, table, nothing, h('div', { class: 'group pages' }, first, previous, next));
   const detail = h('article', { id: 'event-detail', class: 'stack', hidden: true });
   container.append(list, detail);
 
@@ -106,25 +103,19 @@ export function mount(container, ctx) {
     if (loaded === null && !wanted.id) update(wanted);
   }
 
-  function turn(to) {
-    cursors = to;
-    load().then(() => container.scrollTo(0, 0));
-  }
-
   async function load() {
     abort.abort();
     abort = new AbortController();
     status.textContent = 'Loading…';
     fresh.style.visibility = 'hidden';
     try {
-      const page = await ctx.api.get('api/events', { ...params, after: cursors.at(-1) }, abort.signal);
+      show(await ctx.api.get('api/events', { ...params, after: cursors.at(-1) }, abort.signal));
       showError(form);
-      show(page);
     } catch (error) {
       if (isIgnored(error)) return;
       loaded = null;
       show({ data: [], next: null }, showError(form, error) ? notice('warn', 'Correct the marked field.') :
-        notice('error', error.message, ' ', button('Try again', load, { class: 'link' })));
+        notice('error', error.message, ' ', button('Try again', load, { class: 'btn link' })));
     }
   }
 
@@ -132,8 +123,7 @@ export function mount(container, ctx) {
     rows.replaceChildren(...data.map(row));
     totals.replaceChildren(...sums(data));
     status.textContent = failure ? '' : `Page ${cursors.length + 1}: ${plural(data.length, 'event')}`;
-    table.hidden = data.length === 0;
-    nothing.hidden = data.length > 0;
+    nothing.hidden = !(table.hidden = data.length === 0);
     nothing.replaceChildren(failure ?? help(params, cursors.length + 1));
     first.disabled = previous.disabled = cursors.length === 0;
     next.disabled = !after;
@@ -165,8 +155,7 @@ export function mount(container, ctx) {
       detail.querySelector('h2').focus({ preventScroll: true });
     } catch (error) {
       if (detail.dataset.id !== id || isIgnored(error)) return;
-      detail.replaceChildren(back, error.status === 404 ? empty('No such event', h('p', { class: 'mono' }, id)) :
-        notice('error', error.message));
+      detail.replaceChildren(back, notice('error', error.status === 404 ? `No event has the id ${id}` : error.message));
     }
   }
 

@@ -5,11 +5,11 @@ import { facts, polling, refill } from './widgets.js';
 
 export const title = 'Overview';
 
-const REFRESH = 5000; // milliseconds
 const HEIGHT = 160; // of the plot, in pixels; widths are percentages
 const KINDS = [['accepted', 'Events accepted'], ['replayed', 'Events replayed'], ['rejected', 'Requests rejected']];
 const MOVES = { ArrowLeft: (i) => i - 1, ArrowRight: (i) => i + 1, Home: () => 0, End: () => 59 };
 const HINT = 'Point at a minute, or use the arrow keys in the chart.';
+const limited = (i) => Math.min(59, Math.max(0, i));
 const clock = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit' });
 
 const at = (minute) => clock.format(new Date(minute.time));
@@ -36,47 +36,42 @@ function bars(minutes, top) {
 }
 
 function axes(minutes, top) {
-  const lines = [0, top / 2, top].map((value) => [value, HEIGHT - value / top * HEIGHT]);
-  return [
-    ...lines.map(([, y]) => svg('line', { class: 'line', x1: 0, x2: '100%', y1: y, y2: y })),
-    ...lines.map(([value, y]) => svg('text', { class: 'end', x: -8, y: y + 4 }, number(value))),
-    ...minutes.map((minute, i) => new Date(minute.time).getMinutes() % 15 === 0 &&
-      svg('text', { x: `${(i + .5) / .6}%`, y: HEIGHT + 18 }, at(minute))).filter(Boolean),
-  ];
+  const lines = [0, .5, 1].map((part) => svg('g', { transform: `translate(0 ${HEIGHT - part * HEIGHT})` },
+    svg('line', { class: 'line', x2: '100%' }), svg('text', { class: 'end', x: -8, y: 4 }, number(part * top))));
+  return [...lines, ...minutes.map((minute, i) => at(minute).match(/:(00|15|30|45)$/) &&
+    svg('text', { x: `${(i + .5) / .6}%`, y: HEIGHT + 18 }, at(minute))).filter(Boolean)];
 }
 
 function storeFacts(store) {
   const { last_commit: commit, wal_blocked_since: blocked } = store;
   const when = (iso) => (iso ? time(iso) : '–');
   const badge = (tone, ...text) => h('span', { class: 'badge', 'data-tone': tone }, text);
-  const lastCommit = [`${plural(commit.requests, 'request')}, ${plural(commit.events, 'event')} in `,
-    `${duration(commit.duration_ms)} `, commit.error && badge('error', 'failed')];
+  const amount = ({ requests, events }) => `${plural(requests, 'request')}, ${plural(events, 'event')}`;
+  const last = [`${amount(commit)} in ${duration(commit.duration_ms)} `, commit.error && badge('error', 'failed')];
   return facts('data-store', [
-    ['queued', 'Queue', `${plural(store.queued_requests, 'request')}, ${plural(store.queued_events, 'event')}`],
+    ['queued', 'Queue', amount({ requests: store.queued_requests, events: store.queued_events })],
     ['commits', 'Commits', number(store.commits)],
-    ['last_commit', 'Last commit', store.commits || commit.error ? lastCommit : '–'],
+    ['last_commit', 'Last commit', store.commits || commit.error ? last : '–'],
     ['wal', 'Write-ahead log', bytes(store.wal_bytes)],
     ['wal_blocked', 'WAL blocked', blocked ? badge('warn', 'since ', time(blocked)) : 'no'],
     ['last_checkpoint', 'Last checkpoint', when(store.last_checkpoint)],
     ['database', 'Database', bytes(store.database_bytes)],
     ['disk_free', 'Free disk', store.disk_free_bytes === null ? '–' : bytes(store.disk_free_bytes)],
-    ['newest_event', 'Newest event', when(store.newest_event)],
-  ]);
+    ['newest_event', 'Newest event', when(store.newest_event)]]);
 }
 
 export function mount(container, ctx) {
   let minutes = [];
   let selected = -1;
 
-  const leave = () => select(-1);
   const chart = svg('svg', { id: 'overview-chart', role: 'img', tabindex: 0, height: HEIGHT + 24, 'aria-label': 'Chart',
-    onpointermove: point, onpointerdown: point, onpointerleave: leave, onkeydown: move, onblur: leave });
+    onpointermove: point, onpointerdown: point, onpointerleave: point, onkeydown: move, onblur: point });
   const band = svg('rect', { class: 'band', height: HEIGHT, width: `${1 / .6}%` });
   const readout = h('p', { id: 'overview-readout', class: 'muted', 'aria-live': 'polite' });
   const legend = h('ul', { class: 'legend' }, KINDS.map(([kind, name]) => h('li', { class: kind }, name)));
   const data = h('tbody');
-  const names = ['Minute', ...KINDS.map(([, name]) => name)];
-  const table = h('table', { class: 'table', 'aria-label': 'Numbers of each minute' }, heads(names), data);
+  const table = h('table', { class: 'table', 'aria-label': 'Numbers of each minute' },
+    heads(['Minute', ...KINDS.map(([, name]) => name)]), data);
   const totals = h('dl', { id: 'overview-totals', class: 'tiles' });
   const refusals = h('tbody');
   const store = h('dl', { id: 'overview-store', class: 'kv' });
@@ -99,28 +94,27 @@ export function mount(container, ctx) {
 
   function point(event) {
     const { left, width } = chart.getBoundingClientRect();
-    select(Math.min(59, Math.max(0, Math.floor((event.clientX - left) / width * 60))));
+    select(/leave|blur/.test(event.type) ? -1 : limited(Math.floor((event.clientX - left) / width * 60)));
   }
 
   function move(event) {
-    const to = MOVES[event.key];
-    if (!to) return;
+    if (!MOVES[event.key]) return;
     event.preventDefault();
-    select(Math.min(59, Math.max(0, to(selected < 0 ? 60 : selected))));
+    select(limited(MOVES[event.key](selected < 0 ? 60 : selected)));
   }
 
   function show(found) {
     minutes = found.minutes;
     const busiest = minutes.reduce((a, b) => (total(b) > total(a) ? b : a));
+    const top = ceiling(total(busiest));
     const sums = Object.fromEntries(KINDS.map(([kind]) => [kind, minutes.reduce((n, minute) => n + minute[kind], 0)]));
     const most = total(busiest) ? `. Most at ${at(busiest)}: ${spoken(busiest)}` : '';
     chart.setAttribute('aria-label', `The last 60 minutes: ${spoken(sums)}${most}`);
-    chart.replaceChildren(band, ...axes(minutes, ceiling(total(busiest))), ...bars(minutes, ceiling(total(busiest))));
+    chart.replaceChildren(band, ...axes(minutes, top), ...bars(minutes, top));
     select(selected);
     refill(data, minutes, () => minutes.map((m) => row([at(m), ...KINDS.map(([kind]) => number(m[kind]))])));
     totals.replaceChildren(...facts('data-total', [...KINDS.map(([kind, name]) => [kind, name, number(sums[kind])]),
-      ['recorded', 'Requests kept', number(found.requests.count)],
-      ['bytes', 'Size of their bodies', bytes(found.requests.bytes)]]));
+      ['recorded', 'Requests kept', number(found.requests.count)], ['bytes', 'Size', bytes(found.requests.bytes)]]));
     refill(refusals, found.refusals, (list) => (list.length ? list.map(refusal) : row(['None', '0'])));
     refill(store, found.store, (state) => (state ? storeFacts(state) : h('div', {}, h('dt', {}, 'Not reported'))));
   }
@@ -132,5 +126,5 @@ export function mount(container, ctx) {
     return tr;
   }
 
-  return polling(container, REFRESH, async (signal) => show(await ctx.api.get('api/overview', {}, signal)));
+  return polling(container, async (signal) => show(await ctx.api.get('api/overview', {}, signal)));
 }

@@ -1,52 +1,38 @@
 // The switches of the test server: faults, clock, data, and the vendor's quirks.
 
-import { dateTime, h, number, plural, time, visible } from './dom.js';
-import { ZONE, button, facts, input, isIgnored, polling, refill, showError, withOffset } from './widgets.js';
+import { button, dateTime, h, number, plural, time, visible } from './dom.js';
+import { ZONE, facts, input, isIgnored, polling, refill, showError, withOffset } from './widgets.js';
 
 export const title = 'Sandbox';
 
-const REFRESH = 3000; // milliseconds
 const HOW = [['next', 'The next'], ['for', 'For a time'], ['probability', 'At random'], ['quota', 'Above a quota']];
-const TYPES = [['status', 'Error status'], ['reset', 'Cut the connection'], ['delay', 'Delay'],
-  ['slow_body', 'Slow response'], ['truncated', 'Response cut off'], ['malformed', 'Response is not JSON'],
-  ['store_error', 'Error of the store']];
+const TYPES = [['status', 'Error status'], ['reset', 'Connection cut'], ['delay', 'Delay'],
+  ['slow_body', 'Slow response'], ['truncated', 'Response cut off'], ['malformed', 'Response not JSON'],
+  ['store_error', 'Store error']];
 const ERRORS = ['not_stored', 'outcome_unknown', 'overloaded', 'closed'].map((name) => [name, name.replace('_', ' ')]);
 const ROUTES = ['', 'charge-data', 'charge-datas', 'charge-data/{id}', 'charge-data list'].map((r) => [r, r || 'any']);
 const LISTS = ['customers', 'subscriptions', 'products'];
 const whole = (value) => ({ inputmode: 'numeric', value });
-const local = { type: 'datetime-local', step: 1, required: true };
 
-// The form for a fault: sections of [name in the API, label, control].
+// The form for a fault: sections of [name in the API, label, control, choices of "how" or "fault.type" it applies to].
 const FAULT = [['Which requests', [
-  ['how', 'Requests', { options: HOW }], ['next', 'How many', whole('1')], ['for', 'Duration', { value: '30s' }],
-  ['probability', 'Probability', whole('0.5')], ['seed', 'Seed', whole('1')],
-  ['quota.requests', 'Requests allowed', whole('10')], ['quota.window', 'In each', { value: '1s' }]]],
+  ['how', 'Requests', { options: HOW }], ['next', 'How many', whole('1'), 'next'],
+  ['for', 'Duration', { value: '30s' }, 'for'], ['probability', 'Probability', whole('0.5'), 'probability'],
+  ['seed', 'Seed', whole('1'), 'probability'], ['quota.requests', 'Requests allowed', whole('10'), 'quota'],
+  ['quota.window', 'In each', { value: '1s' }, 'quota']]],
 ['What happens to them', [
-  ['fault.type', 'Fault', { options: TYPES }], ['fault.status', 'Status', whole('503')],
-  ['fault.retry_after', 'Retry-After', { placeholder: '2s' }], ['fault.code', 'Code'], ['fault.message', 'Message'],
-  ['fault.field', 'Field', { placeholder: 'value.number' }], ['fault.duration', 'Duration', { value: '2s' }],
-  ['fault.error', 'Error', { options: ERRORS }], ['fault.delay', 'Delay', { placeholder: '150ms' }],
-  ['fault.after_commit', 'After the commit: events are stored', { type: 'checkbox' }]]],
+  ['fault.type', 'Fault', { options: TYPES }], ['fault.status', 'Status', whole('503'), 'status'],
+  ['fault.retry_after', 'Retry-After', { placeholder: '2s' }, 'status'], ['fault.code', 'Code', {}, 'status'],
+  ['fault.message', 'Message', {}, 'status'], ['fault.field', 'Field', { placeholder: 'value.number' }, 'status'],
+  ['fault.duration', 'Duration', { value: '2s' }, 'slow_body'],
+  ['fault.error', 'Error', { options: ERRORS }, 'store_error'], ['fault.delay', 'Delay', { placeholder: '150ms' }],
+  ['fault.after_commit', 'After the commit: events are stored', { type: 'checkbox' },
+    'status reset delay store_error']]],
 ['Only requests with', [
   ['match.reference', 'Reference'], ['match.customer', 'Customer'], ['match.route', 'Route', { options: ROUTES }],
   ['match.nth', 'Nth match', whole('')], ['match.method', 'Method', { placeholder: 'POST' }], ['match.path', 'Path'],
   ['match.credential', 'Credential', { type: 'password', autocomplete: 'new-password' }],
   ['match.body', 'Text in the body']]]];
-
-// APPLIES lists the fields that depend on the choices in the fields how and fault.type.
-const APPLIES = {
-  next: ['next'], for: ['for'], probability: ['probability', 'seed'], quota: ['quota.requests', 'quota.window'],
-  status: ['status', 'retry_after', 'code', 'message', 'field', 'after_commit'], reset: ['after_commit'],
-  delay: ['after_commit'], slow_body: ['duration'], store_error: ['error', 'after_commit'],
-  truncated: [], malformed: [],
-};
-
-function applies(name, form) {
-  if (name === 'how' || name.startsWith('match.')) return true;
-  if (!name.startsWith('fault.')) return APPLIES[form.how.value].includes(name);
-  const ofType = ['type', 'delay', ...APPLIES[form['fault.type'].value]];
-  return form.how.value !== 'quota' && ofType.includes(name.slice('fault.'.length));
-}
 
 // The switches of the profile: [name, label, first values by field]; those without a value are flags.
 const QUIRKS = [
@@ -58,15 +44,6 @@ const QUIRKS = [
   ['catalogue', 'Customers, subscriptions and products of the catalogue only', {}],
   ['rate_limit', 'Rate limit: requests in each period', { 'rate_limit.requests': '100', 'rate_limit.window': '1s' }]];
 const isOn = (value) => !!value && value !== '0s';
-
-// CALLS are the calls of the forms: method, path, the result as text.
-const clockText = (clock) => `The clock shows ${clock.now}.`;
-const CALLS = {
-  'fault-form': ['POST', 'faults', (added) => `Added: ${added.description}`],
-  'advance-form': ['POST', 'clock', clockText], 'set-form': ['POST', 'clock', clockText],
-  'seed-form': ['POST', 'events', (stored) => `Stored: ${plural(stored.charge_datas.length, 'event')}.`],
-  'catalogue-form': ['PUT', 'catalogue', () => 'The catalogue is saved.'],
-};
 
 // read returns the API's value of a control, undefined if there is none. The server rejects a text for a number.
 function read({ value, type, checked, inputMode }) {
@@ -92,8 +69,9 @@ function nested(controls) {
 // confirming is a button that asks in place.
 function confirming(id, label, question, action) {
   const back = () => { box.replaceChildren(ask); ask.focus(); };
-  const ask = button(label, () => { box.replaceChildren(question, yes, no); no.focus(); }, { id, class: 'danger' });
-  const yes = button(label, () => { back(); action(); }, { id: `${id}-yes`, class: 'danger' });
+  const danger = { class: 'btn danger' };
+  const ask = button(label, () => { box.replaceChildren(question, yes, no); no.focus(); }, { ...danger, id });
+  const yes = button(label, () => { back(); action(); }, { ...danger, id: `${id}-yes` });
   const no = button('Cancel', back, { id: `${id}-no` });
   const box = h('div', { class: 'group', onkeydown: (event) => event.key === 'Escape' && back() }, ask);
   return box;
@@ -102,11 +80,13 @@ function confirming(id, label, question, action) {
 function faultForm() {
   const form = h('form', { id: 'fault-form', class: 'stack', onchange: choose }, FAULT.map(([legend, list]) =>
     h('fieldset', {}, h('legend', {}, legend), h('div', { class: 'form' }, list.map((one) => input('fault', ...one))))),
-  h('div', {}, button('Add fault', null, { id: 'fault-add', class: 'primary' })));
+  h('div', {}, button('Add fault', null, { id: 'fault-add', class: 'btn primary', type: 'submit' })));
   function choose() {
-    for (const [name] of FAULT.flatMap(([, list]) => list)) {
-      const control = form.elements[name];
-      control.disabled = control.closest('.field').hidden = !applies(name, form.elements);
+    const { how: { value: how }, 'fault.type': { value: type } } = form.elements;
+    for (const [name, , , choices] of FAULT.flatMap(([, list]) => list)) {
+      const isFault = name.startsWith('fault.');
+      const applies = (!choices || choices.split(' ').includes(isFault ? type : how)) && !(isFault && how === 'quota');
+      form.elements[name].disabled = form.elements[name].closest('.field').hidden = !applies;
     }
   }
   choose();
@@ -117,60 +97,75 @@ function quirk([name, label, first]) {
   const fields = Object.entries(first);
   const flag = h('input', { type: 'checkbox', 'data-quirk': name, name: fields.length ? null : name });
   return h('div', { class: 'quirk' }, h('label', { class: 'check' }, flag, h('span', {}, label, h('code', {}, name))),
-    fields.map(([field, value]) => h('input', { name: field, value, 'aria-label': field, autocomplete: 'off',
-      inputmode: Number(value) ? 'numeric' : null })),
+    fields.map(([field, value]) => h('input', { ...(Number(value) ? whole(value) : { value }), name: field,
+      'aria-label': field, autocomplete: 'off' })),
     (fields.length ? fields : [[name]]).map(([field]) => h('p', { class: 'field-error', 'data-error': field })));
 }
 
 export function mount(container, ctx) {
   const card = (heading, ...children) => h('section', { class: 'card stack' }, h('h2', {}, heading), ...children);
-  const small = (id, verb, ...of) => h('form', { id: `${id}-form`, class: 'small' }, input(id, ...of), button(verb));
+  const small = (id, label, ...of) => h('form', { id: `${id}-form`, class: 'small' }, input(id, ...of),
+    button(label, null, { type: 'submit' }));
   const state = h('dl', { id: 'sandbox-state', class: 'tiles' });
   const faults = h('ul', { id: 'fault-list', class: 'faults' });
-  const clear = button('Remove all', () => act(null, 'DELETE', 'faults', () => 'All faults are removed.'),
-    { id: 'fault-clear' });
+  const removeAll = () => act(null, 'DELETE', 'faults', () => 'All faults are removed.');
+  const clear = button('Remove all', removeAll, { id: 'fault-clear' });
   const profile = h('form', { id: 'profile-form', onchange: switchQuirk }, QUIRKS.map(quirk));
-  const save = button('Save catalogue', null, { id: 'catalogue-save', disabled: true });
-  const catalogue = h('form', { id: 'catalogue-form', class: 'stack' }, h('div', { class: 'form' }, LISTS.map((name) =>
-    input('catalogue', name, name, { tag: 'textarea', rows: 4 }))), h('div', {}, save));
-  const tell = (tone, text) => { result.dataset.tone = tone; result.textContent = visible(text); };
+  const save = button('Save catalogue', null, { id: 'catalogue-save', type: 'submit' });
+  const catalogue = h('form', { id: 'catalogue-form', class: 'stack', inert: true }, h('div', { class: 'form' },
+    LISTS.map((name) => input('catalogue', name, name, { tag: 'textarea', rows: 4 }))),
+  h('div', {}, save));
+  const restart = () => act(null, 'POST', 'restart', () => 'The server restarted.', {});
+  const reset = () => act(null, 'POST', 'reset', () => 'The server is as new.', {});
   const result = h('p', { id: 'sandbox-result', class: 'result', role: 'status' });
   container.append(h('div', { class: 'stack' }, state, h('div', { class: 'columns' },
     card('Faults', faults, h('div', {}, clear), faultForm()), h('div', { class: 'stack' }, card('Clock and data',
       small('advance', 'Advance', 'advance', 'Advance the clock by', { value: '1h' }),
-      small('set', 'Set', 'set', `Set the clock to (${ZONE})`, local),
+      small('set', 'Set', 'set', `Set the clock to (${ZONE})`, { type: 'datetime-local', step: 1, required: true }),
       small('seed', 'Store', 'samples', 'Sample events', whole('3')), h('div', { class: 'group' },
-        confirming('sandbox-restart', 'Restart', 'Really cut all connections?', () =>
-          act(null, 'POST', 'restart', () => 'The server restarted.', {})),
-        confirming('sandbox-reset', 'Reset', 'Really delete all events and faults?', () =>
-          act(null, 'POST', 'reset', () => 'The server is as new.', {})))),
+        confirming('sandbox-restart', 'Restart', 'Really cut all connections?', restart),
+        confirming('sandbox-reset', 'Reset', 'Really delete all events and faults?', reset))),
     card('Vendor profile', profile))), card('Catalogue', catalogue)), result);
+
+  const clock = ['POST', 'clock', ({ now }) => `The clock shows ${now}.`];
+  const calls = { 'advance-form': clock, 'set-form': clock,
+    'fault-form': ['POST', 'faults', ({ description }) => `Added: ${description}`],
+    'seed-form': ['POST', 'events', (stored) => `Stored: ${plural(stored.charge_datas.length, 'event')}.`],
+    'catalogue-form': ['PUT', 'catalogue', () => 'The catalogue is saved.'] };
   container.addEventListener('submit', (event) => {
     event.preventDefault();
-    const form = event.target;
-    if (CALLS[form.id]) act(form, ...CALLS[form.id], nested(form.elements));
+    const { id, elements } = event.target;
+    if (calls[id]) act(event.target, ...calls[id], nested(elements));
   });
 
   // act makes a call and shows its result, or its error next to the field of a form that it names.
-  async function act(form, method, path, text, body) {
-    if (form) showError(form);
+  async function act(of, method, path, text, body) {
+    const tell = (tone, shown) => { result.dataset.tone = tone; result.textContent = visible(shown); };
+    if (of) showError(of);
     try {
       tell('ok', text(await ctx.api.send(method, `sandbox/${path}`, body)));
     } catch (error) {
       if (isIgnored(error)) return;
-      tell('error', `Not done: ${form && showError(form, error) ? 'see the marked field.' : error.message}`);
+      tell('error', `Not done: ${of && showError(of, error) ? 'see the marked field.' : error.message}`);
     }
     live.update();
   }
 
   function switchQuirk({ target }) {
     const row = target.closest('.quirk');
-    const flag = row.querySelector('[data-quirk]');
-    if (target !== flag && !flag.checked) return;
-    const { quirk: name } = flag.dataset;
+    const { checked, dataset: { quirk: name } } = row.querySelector('[data-quirk]');
+    if (target.type !== 'checkbox' && !checked) return;
     const inputs = row.querySelectorAll('input:not([type=checkbox])');
-    const body = flag.checked && inputs.length ? nested(inputs) : { [name]: inputs.length ? null : flag.checked };
+    const body = checked && inputs.length ? nested(inputs) : { [name]: inputs.length ? null : checked };
     act(profile, 'PATCH', 'profile', (now) => `${name} is ${isOn(now[name]) ? 'on' : 'off'}.`, body);
+  }
+
+  function showFault({ id, description, hits, left, until }) {
+    const remove = () => act(null, 'DELETE', `faults/${id}`, () => `Removed: ${description}`);
+    return h('li', { 'data-fault': id }, h('code', { class: 'mono' }, description),
+      h('span', { class: 'muted', 'data-hits': hits }, plural(hits, 'hit'), left > 0 && ` · ${number(left)} left`,
+        until && [' · until ', time(until)]),
+      button('Remove', remove, { id: `fault-remove-${id}`, 'data-remove': id, 'aria-label': `Remove ${description}` }));
   }
 
   function showProfile(found) {
@@ -182,16 +177,8 @@ export function mount(container, ctx) {
     }
   }
 
-  function showFault({ id, description, hits, left, until }) {
-    const remove = () => act(null, 'DELETE', `faults/${id}`, () => `Removed: ${description}`);
-    return h('li', { 'data-fault': id }, h('code', { class: 'mono' }, description),
-      h('span', { class: 'muted', 'data-hits': hits }, plural(hits, 'hit'), left > 0 && ` · ${number(left)} left`,
-        until && [' · until ', time(until)]),
-      button('Remove', remove, { id: `fault-remove-${id}`, 'data-remove': id, 'aria-label': `Remove ${description}` }));
-  }
-
   const link = (id, n, params) => h('a', { id, href: ctx.href('requests', params) }, number(n));
-  const live = polling(container, REFRESH, async (signal) => {
+  const live = polling(container, async (signal) => {
     const get = (path) => ctx.api.get(`sandbox/${path}`, {}, signal);
     const [found, { faults: active }, lists] = await Promise.all(['state', 'faults', 'catalogue'].map(get));
     refill(state, found, () => facts('data-state', [['now', 'Clock', dateTime(found.now)],
@@ -202,11 +189,11 @@ export function mount(container, ctx) {
       h('li', { class: 'muted' }, 'No faults: requests are served as usual.')));
     clear.disabled = active.length === 0;
     showProfile(found.profile);
-    for (const name of JSON.stringify(lists) === catalogue.dataset.shown ? [] : LISTS) {
-      catalogue.elements[name].value = lists[name].join('\n');
-    }
-    catalogue.dataset.shown = JSON.stringify(lists); // what is typed stays until the server has other lists
-    save.disabled = false;
+    refill(catalogue.lastChild, lists, () => { // what is typed stays until the server has other lists
+      for (const name of LISTS) catalogue.elements[name].value = lists[name].join('\n');
+      catalogue.inert = false;
+      return save;
+    });
   });
   return live;
 }

@@ -11,22 +11,18 @@ export function input(form, name, label, { options, tag = 'input', ...props } = 
   return box;
 }
 
-export const button = (label, onclick, props) =>
-  h('button', { type: onclick ? 'button' : 'submit', onclick, ...props, class: `btn ${props?.class ?? ''}` }, label);
-
 // showError marks the field that error names and reports whether there is one. Without an error it removes the marks.
 export function showError(form, error) {
-  let found;
-  for (const place of form.querySelectorAll('[data-error]')) {
-    const control = form.elements[place.dataset.error];
+  const places = [...form.querySelectorAll('[data-error]')];
+  for (const place of places) {
     const isNamed = error?.field === place.dataset.error;
-    if (isNamed) found = control;
     place.textContent = isNamed ? visible(error.message) : '';
-    control.setAttribute('aria-invalid', isNamed);
+    form.elements[place.dataset.error].setAttribute('aria-invalid', isNamed);
   }
-  if (found) form.dataset.open = '';
-  found?.focus();
-  return !!found;
+  if (!places.some((place) => place.textContent)) return false;
+  form.dataset.open = '';
+  form.querySelector('[aria-invalid=true]').focus();
+  return true;
 }
 
 // facts is a list of [key, name, value]. The attribute holds the key.
@@ -64,16 +60,13 @@ export function toLocal(text) {
 // isIgnored reports whether the shell shows the error, or nobody has to see it.
 export const isIgnored = (error) => error?.name === 'AbortError' || error?.status === 401;
 
-// polling calls load(signal) every few seconds while the page is visible, and shows errors at the top of container.
-export function polling(container, milliseconds, load) {
+// polling calls load(signal) every 4 seconds while the page is visible, and shows errors at the top of container.
+export function polling(container, load) {
   let timer;
   let abort = new AbortController();
   const failure = h('div', { class: 'failure' });
   container.prepend(failure);
-  function stop() {
-    clearTimeout(timer);
-    abort.abort();
-  }
+  const stop = () => { clearTimeout(timer); abort.abort(); };
   async function update() {
     stop();
     if (document.hidden) return;
@@ -81,7 +74,7 @@ export function polling(container, milliseconds, load) {
     const error = await load(signal).catch((thrown) => thrown);
     if (signal.aborted || isIgnored(error)) return;
     refill(failure, error?.message, (text) => (text ? notice('error', text) : []));
-    timer = setTimeout(update, milliseconds);
+    timer = setTimeout(update, 4000);
   }
   document.addEventListener('visibilitychange', update);
   return { update, unmount() { stop(); document.removeEventListener('visibilitychange', update); } };
