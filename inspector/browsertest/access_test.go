@@ -15,7 +15,6 @@ import (
 //go:embed checks.js
 var checks string
 
-// accessible checks what the page shows now.
 func (p *page) accessible(state string) {
 	p.t.Helper()
 	assert.Empty(p.t, evaluate[[]string](p, checks), state)
@@ -23,7 +22,6 @@ func (p *page) accessible(state string) {
 	assert.Empty(p.t, p.inlineCode(), state)
 }
 
-// inlineCode finds what the Content-Security-Policy would have to allow.
 func (p *page) inlineCode() []string {
 	return evaluate[[]string](p, `[...document.querySelectorAll('*')].flatMap((el) => {
 		const bad = [...el.attributes].filter((a) => /^on/i.test(a.name) || ['src', 'srcdoc', 'href', 'action', 'formaction', 'data', 'style'].includes(a.name) && /^\s*(javascript|data|blob):/i.test(a.value));
@@ -32,7 +30,6 @@ func (p *page) inlineCode() []string {
 	})`)
 }
 
-// unnamed asks the browser for its tree of accessible nodes.
 func (p *page) unnamed() (found []string) {
 	p.t.Helper()
 	needName := []string{"button", "link", "textbox", "searchbox", "combobox", "checkbox", "radio", "switch", "tab", "tabpanel",
@@ -53,7 +50,6 @@ func (p *page) unnamed() (found []string) {
 	return found
 }
 
-// tabStops walks through the page with the Tab key and checks that each stop shows its focus.
 func (p *page) tabStops(state string) (stops []string) {
 	p.t.Helper()
 	evaluate[bool](p, `(document.activeElement?.blur(), window.scrollTo(0, 0), true)`)

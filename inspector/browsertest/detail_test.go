@@ -16,14 +16,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// openRow opens the detail of the request with the status and, if not empty, the reference.
 func (p *page) openRow(status int, reference string) {
 	p.t.Helper()
 	p.click(fmt.Sprintf(".row[data-status='%d']", status), reference)
 	p.see("#detail #detail-title", "")
 }
 
-// annotated returns the violations of the body: the line before each, and its text.
 func (p *page) annotated() (lines [][2]string) {
 	p.t.Helper()
 	p.see("#detail-body .violation", "")
@@ -79,7 +77,6 @@ func TestDetail(t *testing.T) {
 	})
 }
 
-// reveal opens the details element that contains the selector.
 func (p *page) reveal(selector string) {
 	p.t.Helper()
 	evaluate[bool](p, fmt.Sprintf(`(() => { const d = document.querySelector(%q); const c = d.matches('details') ? d : d.closest('details') ?? d.querySelector('details');
@@ -93,7 +90,7 @@ func TestViolations(t *testing.T) {
 		h := startHost(t)
 		cases := []struct {
 			name, path, body string
-			want             [][2]string // text of the line, field
+			want             [][2]string
 		}{
 			{"wrong-type", endpoint, event("wrong-type", "cust_1", `"value":{"number":12.5}`), [][2]string{{`"number": 12.5`, "value.number"}}},
 			{"several", endpoint, event("several", "cust_1", `"value":{"number":1,"amount":{"quantity":2,"currency":"eur"}},"timestamp":"yesterday"`), [][2]string{
@@ -153,7 +150,6 @@ func TestConflict(t *testing.T) {
 	})
 }
 
-// clipboard returns the text that the page copied.
 func (p *page) clipboard(button string) string {
 	p.t.Helper()
 	evaluate[bool](p, `(__t.copied = '', true)`)
@@ -208,19 +204,17 @@ func TestCopyAsCurl(t *testing.T) {
 		cancel()
 		require.NoError(t, err, curl)
 		got, status := string(output[:len(output)-3]), string(output[len(output)-3:])
-		got = got[strings.Index(got, "{"):] // after the headers, if -i is given
+		got = got[strings.Index(got, "{"):]
 		want := s.status
 		require.Equal(t, fmt.Sprint(want), status, "%s\n%s", curl, got)
 		require.Equal(t, comparable(t, responses[i]), comparable(t, got), curl)
 	}
-	// Repeating them stored nothing new.
 	_, listed := h.send("GET", endpoint+"?limit=1000", "")
 	require.Equal(t, 4, strings.Count(listed, `"id":"chda_`))
 }
 
 var requestID = regexp.MustCompile(`reqr_\w+`)
 
-// comparable parses a response without what differs between two equal requests.
 func comparable(t *testing.T, response string) (value any) {
 	t.Helper()
 	require.NoError(t, json.Unmarshal([]byte(requestID.ReplaceAllString(response, "")), &value), response)

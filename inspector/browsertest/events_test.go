@@ -10,7 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// eventRows waits for n rows and returns the references in them.
 func (p *page) eventRows(n int) []string {
 	p.t.Helper()
 	p.wait(fmt.Sprintf(`document.querySelectorAll('#events-table tbody tr').length === %d`, n))
@@ -36,7 +35,6 @@ func (p *page) search(fields map[string]string) {
 	p.click("#events-search", "")
 }
 
-// setTime fills a datetime-local control, whose editor depends on the browser's language.
 func (p *page) setTime(selector, value string) {
 	p.t.Helper()
 	evaluate[bool](p, fmt.Sprintf(`(() => { const e = document.querySelector(%q); e.value = %q;

@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestTenThousandRequests scrolls through a full log while requests arrive.
 func TestTenThousandRequests(t *testing.T) {
 	t.Parallel()
 	inViews(t, func(t *testing.T, v view) {
@@ -36,7 +35,6 @@ func TestTenThousandRequests(t *testing.T) {
 		p.wait(live)
 		p.away()
 		evaluate[bool](p, `(__t.longTasks.length = 0, true)`)
-		// Scroll with the wheel to the oldest request.
 		var total struct {
 			Rows, Frames, Elements int
 			End                    bool
@@ -69,7 +67,6 @@ func TestTenThousandRequests(t *testing.T) {
 	})
 }
 
-// post sends an event without a connection of its own.
 func (h *host) post(body string) {
 	r := httptest.NewRequest("POST", endpoint, strings.NewReader(body))
 	r.Header.Set("X-Api-Key", adaKey)

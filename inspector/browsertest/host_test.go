@@ -23,7 +23,7 @@ const (
 	adaKey   = "key-of-ada-0123456789" // platforms default and acme
 	bobKey   = "key-of-bob-0123456789" // platform acme
 	jobKey   = "key-of-job-0123456789" // may only ingest
-	prefix   = "/tools/charges/"       // of the page
+	prefix   = "/tools/charges/"
 	endpoint = "/billing/v1/ingest/charge-data"
 )
 
@@ -33,14 +33,13 @@ var testKeys = []chargeingest.Key{
 	{Secret: jobKey, Subject: "job", Platforms: []string{"default"}, Permissions: []chargeingest.Permission{chargeingest.PermissionIngest}},
 }
 
-// host is a server with the endpoint below /billing and the inspector below prefix.
 type host struct {
 	t      *testing.T
 	keys   *chargeingest.Keys
 	store  *memstore.Store
 	server *http.Server
-	base   string // http://127.0.0.1:port
-	page   string // URL of the inspector
+	base   string
+	page   string
 }
 
 func startHost(t *testing.T, change ...func(*inspector.Config)) *host {
@@ -58,7 +57,6 @@ func startHostWith(t *testing.T, store *memstore.Store, change ...func(*inspecto
 	return h
 }
 
-// serve starts a server with an empty log of requests.
 func (h *host) serve(address string, change ...func(*inspector.Config)) {
 	h.t.Helper()
 	cfg := inspector.Config{Reader: h.store, Authorizer: h.keys}
@@ -81,10 +79,8 @@ func (h *host) serve(address string, change ...func(*inspector.Config)) {
 	go func(s *http.Server) { _ = s.Serve(listener) }(h.server)
 }
 
-// link opens the page signed in.
 func (h *host) link(key string) string { return h.page + "#key=" + key }
 
-// send sends a request with ada's key, unless the headers, as name and value, have another.
 func (h *host) send(method, path, body string, header ...string) (int, string) {
 	h.t.Helper()
 	r, err := http.NewRequestWithContext(context.Background(), method, h.base+path, strings.NewReader(body))
@@ -108,7 +104,6 @@ func (h *host) send(method, path, body string, header ...string) (int, string) {
 	return resp.StatusCode, response.String()
 }
 
-// ingest sends one event and checks the status.
 func (h *host) ingest(status int, body string, header ...string) string {
 	h.t.Helper()
 	got, response := h.send("POST", endpoint, body, header...)
@@ -116,7 +111,6 @@ func (h *host) ingest(status int, body string, header ...string) string {
 	return response
 }
 
-// event is a valid event with more fields, as JSON members, at its end.
 func event(reference, customer string, more ...string) string {
 	if len(more) == 0 {
 		more = []string{`"value":{"number":"752.41"},"timestamp":"2026-09-01T09:00:29+09:00"`}
@@ -136,7 +130,6 @@ func anyone(*http.Request, chargeingest.Permission) (chargeingest.Principal, err
 	return chargeingest.Principal{Subject: "host user", Platforms: []string{"default"}}, nil
 }
 
-// shutdown ends open streams, and fails if they do not end.
 func (h *host) shutdown() {
 	h.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)

@@ -17,7 +17,6 @@ import (
 	"example.com/chargeingest/inspector"
 )
 
-// hostileTexts would set the sentinel if any of them ran.
 var hostileTexts = []string{
 	`<script>window.__xss = 1</script>`,
 	`</script><script>window.__xss = 2</script>`,
@@ -71,7 +70,6 @@ func TestHostileContent(t *testing.T) {
 			status, _ := h.send("GET", endpoint+"?"+encode(text)+"="+encode(text)+"&reference="+encode(text), "", "X-Custom", header, "User-Agent", header)
 			require.Equal(t, 400, status)
 		}
-		// An identifier may be anything but empty and without control characters.
 		h.ingest(201, event("stored-1", hostileTexts[2], fmt.Sprintf(`"customer_reference":%s`, quoteJSON(hostileTexts[4]))))
 		p := open(t, v, h.link(adaKey))
 		p.see(".row[data-id]", "stored-1")
@@ -123,7 +121,6 @@ func encode(text string) string {
 	return b.String()
 }
 
-// TestHostileAddress opens the page with texts in its own address.
 func TestHostileAddress(t *testing.T) {
 	t.Parallel()
 	h := startHost(t)
@@ -233,7 +230,6 @@ func TestContentSecurityPolicy(t *testing.T) {
 	p.see("#list-empty", "")
 	p.inert("before")
 	p.expect(`(?i)csp|security|Trusted|EvalError`)
-	// What an attacker would plant does not run.
 	evaluate[bool](p, `(() => {
 		const script = document.createElement('script');
 		try { script.textContent = 'window.__planted = 1'; document.body.append(script); } catch {}

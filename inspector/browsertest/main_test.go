@@ -17,7 +17,6 @@ var (
 	screenshots = flag.String("screenshots", "", "directory for the screenshots of the documents; empty for none")
 )
 
-// browser is the context of the one browser of all tests.
 var browser context.Context
 
 func TestMain(m *testing.M) {

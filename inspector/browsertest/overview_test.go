@@ -55,7 +55,6 @@ func TestOverview(t *testing.T) {
 		require.Len(t, p.texts("#overview-data tbody tr"), 60)
 		p.accessible("the chart as a table")
 
-		// It counts what arrives while it is open.
 		h.ingest(201, event("order-3", "cust_1"))
 		p.wait(`document.querySelector('#overview-totals [data-total=accepted]').innerText.trim() === '2'`)
 

@@ -19,13 +19,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// timeout bounds each wait for a condition.
 const timeout = 15 * time.Second
 
 //go:embed instrument.js
 var instrument string
 
-// view is what the browser pretends to be.
 type view struct {
 	name          string
 	width, height int64
@@ -41,7 +39,6 @@ var (
 	allViews   = []view{wide, wideDark, narrow, narrowDark}
 )
 
-// inViews runs test in both widths and both colour schemes.
 func inViews(t *testing.T, test func(t *testing.T, v view), views ...view) {
 	if len(views) == 0 {
 		views = []view{wide, narrowDark}
@@ -114,7 +111,6 @@ func (p *page) navigate(url string) {
 	p.do(chromedp.Navigate(url))
 }
 
-// evaluate returns the value of a JavaScript expression or promise.
 func evaluate[T any](p *page, expression string) T {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, 2*timeout)
@@ -124,7 +120,6 @@ func evaluate[T any](p *page, expression string) T {
 	return value
 }
 
-// wait waits until a JavaScript expression is true, also across navigations.
 func (p *page) wait(condition string) {
 	p.t.Helper()
 	script := fmt.Sprintf(`(async () => {
@@ -151,7 +146,6 @@ func (p *page) wait(condition string) {
 
 var navigated = regexp.MustCompile(`context was destroyed|Cannot find context|navigated or closed|promise was collected`)
 
-// see waits until a visible element matches the selector and contains the text, if any.
 func (p *page) see(selector, text string) {
 	p.t.Helper()
 	p.wait(fmt.Sprintf(`__t.find(%q, %q)`, selector, text))
@@ -162,20 +156,17 @@ func (p *page) seeNot(selector, text string) {
 	p.wait(fmt.Sprintf(`!__t.find(%q, %q)`, selector, text))
 }
 
-// texts returns those of all visible elements.
 func (p *page) texts(selector string) []string {
 	p.t.Helper()
 	return evaluate[[]string](p, fmt.Sprintf(`__t.text(%q)`, selector))
 }
 
-// text returns that of the first visible element.
 func (p *page) text(selector string) string {
 	p.t.Helper()
 	p.see(selector, "")
 	return p.texts(selector)[0]
 }
 
-// click moves the pointer to an element and clicks. It fails if something covers the element.
 func (p *page) click(selector, text string) {
 	p.t.Helper()
 	type target struct{ X, Y float64 }
@@ -190,7 +181,6 @@ func (p *page) click(selector, text string) {
 	p.do(chromedp.MouseClickXY(at.X, at.Y))
 }
 
-// enter replaces the text of a field.
 func (p *page) enter(selector, text string) {
 	p.t.Helper()
 	p.click(selector, "")
@@ -198,7 +188,6 @@ func (p *page) enter(selector, text string) {
 	p.do(chromedp.KeyEvent(text))
 }
 
-// choose selects the option of a select element with the keyboard.
 func (p *page) choose(selector, value string) {
 	p.t.Helper()
 	p.wait(fmt.Sprintf(`[...__t.find(%[1]q).options].some((o) => o.value === %[2]q)`, selector, value))

@@ -14,7 +14,6 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// listen collects what a test must not cause.
 func (p *page) listen(ev any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -52,7 +51,6 @@ func (p *page) listen(ev any) {
 	}
 }
 
-// expect allows problems that match the pattern.
 func (p *page) expect(pattern string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -67,7 +65,6 @@ func (p *page) unexpected() []string {
 	})
 }
 
-// finish checks the page once more and saves what it shows if the test failed.
 func (p *page) finish() {
 	if csp, err := chromedp.Run(p.ctx, chromedp.Evaluate[[]string](`window.__t ? __t.csp : []`)); err == nil {
 		p.mu.Lock()

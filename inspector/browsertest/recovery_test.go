@@ -12,7 +12,6 @@ import (
 	"example.com/chargeingest/inspector"
 )
 
-// TestRestart restarts the server, whose log is then empty, under an open page.
 func TestRestart(t *testing.T) {
 	t.Parallel()
 	inViews(t, func(t *testing.T, v view) {
@@ -25,7 +24,7 @@ func TestRestart(t *testing.T) {
 		p.expect(`ERR_CONNECTION_(REFUSED|RESET)|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE_CHUNKED|ERR_SOCKET`)
 		evaluate[bool](p, `(window.sameDocument = true)`)
 		address := strings.TrimPrefix(h.base, "http://")
-		h.shutdown() // ends although the page has a stream
+		h.shutdown()
 		p.wait(`document.querySelector('#connection').dataset.state === 'disconnected'`)
 		p.see(".row[data-id]", "before-2")
 		p.accessible("disconnected")
@@ -42,7 +41,6 @@ func TestRestart(t *testing.T) {
 	})
 }
 
-// TestStreamLimit opens one page more than the server has streams.
 func TestStreamLimit(t *testing.T) {
 	t.Parallel()
 	h := startHost(t, func(c *inspector.Config) { c.MaxStreams = 1 })
@@ -54,10 +52,9 @@ func TestStreamLimit(t *testing.T) {
 	second.accessible("polling")
 	h.ingest(201, event("order-1", "cust_1"))
 	first.see(".row[data-id]", "order-1")
-	second.see(".row[data-id]", "order-1") // within its five seconds
+	second.see(".row[data-id]", "order-1")
 }
 
-// TestServerAway opens the page's files when its data is not there.
 func TestServerAway(t *testing.T) {
 	t.Parallel()
 	h := startHost(t)

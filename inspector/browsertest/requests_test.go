@@ -18,7 +18,6 @@ func (p *page) rowCount(n int) {
 	p.wait(fmt.Sprintf(`document.querySelectorAll('#list .row[data-id]').length === %d`, n))
 }
 
-// references returns those of the list, from the top.
 func (p *page) references() []string {
 	p.t.Helper()
 	return evaluate[[]string](p, `[...document.querySelectorAll('#list .row[data-id]')]
@@ -42,7 +41,7 @@ func TestLiveList(t *testing.T) {
 		evaluate[bool](p, `(window.sameDocument = true)`)
 		h.ingest(201, event("order-1", "cust_1"))
 		p.see(".row[data-status='201']", "order-1")
-		h.ingest(201, event("order-1", "cust_1")) // a replay
+		h.ingest(201, event("order-1", "cust_1"))
 		h.ingest(400, event("order-2", "cust_1", `"value":{"number":12.5}`))
 		p.see(".row[data-status='400']", "order-2")
 		p.rowCount(3)
@@ -75,7 +74,6 @@ func TestLiveList(t *testing.T) {
 	})
 }
 
-// TestHeldBack does not move rows while the pointer is on one of them.
 func TestHeldBack(t *testing.T) {
 	t.Parallel()
 	h := startHost(t)
@@ -160,7 +158,6 @@ func TestFilters(t *testing.T) {
 	})
 }
 
-// filter uses the field of a filter as a user does.
 func (p *page) filter(field, value string) {
 	p.t.Helper()
 	if open := `#toggle-filters`; evaluate[bool](p, fmt.Sprintf(`!__t.find('#filter-%s') && !!__t.find(%q)`, field, open)) {

@@ -12,7 +12,6 @@ import (
 	"example.com/chargeingest/chargetest"
 )
 
-// charge sends an event to a test server and returns the status, or 0 without a response.
 func charge(srv *chargetest.Server, body string) int {
 	r, err := http.NewRequest("POST", srv.URL()+"/v1/ingest/charge-data", strings.NewReader(body))
 	if err != nil {
@@ -28,7 +27,6 @@ func charge(srv *chargetest.Server, body string) int {
 	return resp.StatusCode
 }
 
-// set fills a control of a form.
 func (p *page) set(form, name, value string) {
 	p.t.Helper()
 	selector := fmt.Sprintf(`%s [name="%s"]`, form, name)
@@ -60,7 +58,6 @@ func TestSandbox(t *testing.T) {
 		p.accessible("sandbox")
 		p.tabStops("sandbox")
 
-		// A response is lost after the event was stored, so a client without references bills twice.
 		p.choose(`#fault-form [name="how"]`, "next")
 		p.set("#fault-form", "next", "2")
 		p.choose(`#fault-form [name="fault.type"]`, "reset")
@@ -110,7 +107,7 @@ func TestSandbox(t *testing.T) {
 		p.click("#advance-form button", "")
 		p.result("clock shows")
 		require.Equal(t, "1h30m0s", srv.Now().Sub(before).String())
-		require.Equal(t, 201, charge(srv, event("order-11", "cust_1"))) // a new window
+		require.Equal(t, 201, charge(srv, event("order-11", "cust_1")))
 		p.set("#set-form", "set", "2030-02-03T04:05:06")
 		p.click("#set-form button", "")
 		p.see("#sandbox-state [data-state=now]", "2030")
@@ -122,7 +119,7 @@ func TestSandbox(t *testing.T) {
 		p.result("4 events")
 		require.Len(t, srv.Events(), events+4)
 
-		p.expect(`ERR_CONNECTION_(RESET|CLOSED)|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE_CHUNKED`) // the stream is cut, too
+		p.expect(`ERR_CONNECTION_(RESET|CLOSED)|ERR_EMPTY_RESPONSE|ERR_INCOMPLETE_CHUNKED`)
 		p.click("#sandbox-restart", "")
 		p.click("#sandbox-restart-yes", "")
 		p.result("restarted")

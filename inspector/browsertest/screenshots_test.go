@@ -30,7 +30,6 @@ import (
 
 var screenshotTime = time.Date(2026, 9, 1, 14, 32, 0, 0, time.UTC)
 
-// tickingClock moves by the same step at each reading, so that durations are reproducible.
 type tickingClock struct {
 	mu   sync.Mutex
 	time time.Time
@@ -49,7 +48,6 @@ func (c *tickingClock) set(t time.Time) {
 	c.time = t
 }
 
-// scene is an hour of traffic.
 type scene struct {
 	*host
 	clock  *tickingClock
@@ -82,7 +80,6 @@ func newScene(t *testing.T, change ...func(*inspector.Config)) *scene {
 
 func abs(n int) int { return max(n, -n) }
 
-// request sends one request of a kind; most kinds are accepted.
 func (s *scene) request(kind int) {
 	s.count++
 	pick := func(list ...string) string { return list[s.random.IntN(len(list))] }
@@ -101,14 +98,14 @@ func (s *scene) request(kind int) {
 	switch kind {
 	case 1:
 		path, body = endpoint+"s", batch(one(reference, money), one(reference+"-b", number), one(reference+"-c", money))
-	case 2: // a replay
+	case 2:
 		body = one(reference, money)
 		s.post("checkout", path, body)
 	case 3:
 		body = one(reference, `"value":{"number":12.5}`, `"refrence":"x"`)
 	case 4:
 		body = strings.Replace(one(reference, money), `"pricing_id":"pric_m9oE1mqH4nMwi1yXnoKw",`, "", 1)
-	case 5: // a conflict
+	case 5:
 		s.post("checkout", path, one(reference, amount("10.00", "EUR")))
 		body = one(reference, amount("10.50", "EUR"))
 	case 6:
@@ -123,7 +120,6 @@ func (s *scene) request(kind int) {
 	s.post(pick("checkout", "metering-job"), path, body)
 }
 
-// post sends a request whose headers and address are the same in each run.
 func (s *scene) post(subject, path, body string) {
 	r := httptest.NewRequest("POST", path, strings.NewReader(body))
 	r.Host = "billing.example.com"

@@ -74,7 +74,6 @@ func TestSignInWithoutPermission(t *testing.T) {
 	p.see("#tab-requests", "")
 }
 
-// TestHostLogin uses the login of the host: the page has no key.
 func TestHostLogin(t *testing.T) {
 	t.Parallel()
 	h := startHost(t, func(c *inspector.Config) {
