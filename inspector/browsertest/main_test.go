@@ -17,7 +17,10 @@ var (
 	screenshots = flag.String("screenshots", "", "directory for the screenshots of the documents; empty for none")
 )
 
-var browser context.Context
+var (
+	browser context.Context
+	missing error
+)
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -26,12 +29,12 @@ func TestMain(m *testing.M) {
 
 func run(m *testing.M) int {
 	path, err := findChromium()
-	if err != nil {
-		fmt.Println("SKIP:", err)
-		if os.Getenv("CI") == "true" {
-			return 1
-		}
-		return 0
+	if err != nil && os.Getenv("CI") == "true" {
+		fmt.Println(err)
+		return 1
+	} else if err != nil {
+		missing = err
+		return m.Run()
 	}
 	profile, err := os.MkdirTemp("", "browsertest")
 	if err != nil {

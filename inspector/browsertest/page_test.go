@@ -66,6 +66,9 @@ type page struct {
 
 func open(t *testing.T, v view, url string) *page {
 	t.Helper()
+	if missing != nil {
+		t.Skip(missing)
+	}
 	ctx, cancel := chromedp.NewContext(browser, chromedp.WithNewBrowserContext())
 	p := &page{t: t, ctx: ctx, view: v, requests: make(map[network.RequestID]string)}
 	require.NoError(t, chromedp.Do(ctx))
