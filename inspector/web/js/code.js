@@ -9,7 +9,6 @@ const LINE_HEIGHT = 19;
 
 // end is where a slice of at most max characters ends that does not split a surrogate pair.
 const end = (text, from, max) => from + max - (text.charCodeAt(from + max - 1) >> 10 === 0x36 ? 1 : 0);
-
 export const cut = (text, max) => (text.length <= max ? text : `${text.slice(0, end(text, 0, max))}…`);
 
 // long shows the beginning of a text, with a button for the rest.
@@ -31,7 +30,7 @@ function colored(line) {
   const [, space, name, rest] = /^(\s*)("(?:[^"\\]|\\.)*"(?=: ))?(.*)$/s.exec(line);
   const [, colon, value] = /^((?:: )?)(.*)$/s.exec(rest);
   const kind = value.startsWith('"') ? 'json-string' : /^[-\dtfn]/.test(value) ? 'json-other' : null;
-  return [space, name && h('span', { class: 'json-key' }, name), colon, kind ? h('span', { class: kind }, value) : value];
+  return [space, name && h('span', { class: 'json-key' }, name), colon, h('span', { class: kind }, value)];
 }
 
 // lines shows text. notes maps the number of a line to the nodes below it; marked has the numbers of differing lines.

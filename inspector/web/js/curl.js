@@ -1,7 +1,7 @@
 // A recorded request as a curl command.
 
-const NOT_SENT = new RegExp('^(connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|expect|host|cookie|' +
-  'content-length|content-encoding|user-agent|accept-encoding|x-api-key|authorization)$', 'i');
+const NOT_SENT = new RegExp('^(connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|expect|host|' +
+  'cookie|content-length|content-encoding|user-agent|accept-encoding|x-api-key|authorization)$', 'i');
 
 const hex = (c, digits) => c.charCodeAt(0).toString(16).padStart(digits, '0');
 

@@ -88,11 +88,10 @@ export function copyButton(label, text, props) {
   return el;
 }
 
-export const button = (label, onclick, props) => h('button', { class: 'btn', type: 'button', onclick, ...props }, label);
+export const button = (label, onclick, more) => h('button', { class: 'btn', type: 'button', onclick, ...more }, label);
 
 // field is a labelled form control; control has an id.
-export const field = (label, control, props) =>
-  h('div', { class: 'field', ...props }, h('label', { for: control.id }, label), control);
+export const field = (label, control) => h('div', { class: 'field' }, h('label', { for: control.id }, label), control);
 
 // select takes options as [value, text].
 export const select = (props, options, value = '') =>

@@ -15,16 +15,13 @@ export class Feed {
     this.#api = api;
     this.#onState = onState;
   }
-
   // subscribe calls listener(newest) when there may be new requests: newest is the id of the newest one, or null if
   // unknown. It returns the function that ends this.
   subscribe(listener) {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
-
   stop() { this.#abort.abort(); }
-
   start(paused = this.paused) {
     this.stop();
     this.paused = paused;
@@ -32,12 +29,11 @@ export class Feed {
     if (paused || document.hidden) this.#set('paused');
     else this.#run(this.#abort.signal);
   }
-
   #set(state) {
     this.state = state;
     this.#onState(state);
   }
-
+  #tell(newest) { this.#listeners.forEach((listener) => listener(newest)); }
   async #run(signal) {
     this.#set('connecting');
     for (let failures = 0; !signal.aborted;) {
@@ -46,13 +42,12 @@ export class Feed {
       const full = error?.status === 503;
       this.#set(full ? 'polling' : 'disconnected');
       for (let i = 0; full && i < POLLS && !signal.aborted; i++) {
-        this.#listeners.forEach((listener) => listener(null));
+        this.#tell(null);
         await pause(POLL);
       }
       if (!full) await pause(BACKOFF[Math.min(failures++, BACKOFF.length - 1)]);
     }
   }
-
   async #read(signal, onLine) {
     const response = await this.#api.open('GET', 'api/stream', { signal });
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -64,7 +59,7 @@ export class Feed {
       rest = lines.pop();
       onLine();
       if (this.state !== 'live') this.#set('live');
-      for (const line of lines.filter(Boolean)) this.#listeners.forEach((listener) => listener(JSON.parse(line).newest));
+      for (const line of lines.filter(Boolean)) this.#tell(JSON.parse(line).newest);
     }
   }
 }

@@ -2,7 +2,7 @@
 
 import { h } from './dom.js';
 
-const SPARE = 10; // rows above and below the visible ones
+const SPARE = 6; // rows above and below the visible ones
 const NARROW = 720; // pixels below which a row has two lines
 
 export class List {
@@ -11,21 +11,20 @@ export class List {
   cursor = null; // id of the row that keys act on
   atEnd = true; // the last row is in view or nearly
 
-  // columns maps names to labels; make(item) returns the contents of a row's cells; onEnd is called at the last rows.
-  constructor({ label, columns, make, onEnd }) {
+  // el has a head with the names of the columns; make(item) returns the contents of a row's cells; onEnd is called
+  // at the last rows.
+  constructor(el, make, onEnd) {
+    const columns = [...el.querySelectorAll('[role=columnheader]')].map(({ dataset }) => dataset.col);
+    const cell = (content, i) => h('div', { role: 'gridcell', 'data-col': columns[i] }, content);
     this.#row = (item) => h('div', { id: `row-${item.id}`, class: 'row', role: 'row', 'data-id': item.id,
-      'data-status': item.status }, make(item).map((cell, i) =>
-      h('div', { role: 'gridcell', 'data-col': Object.keys(columns)[i] }, cell)));
+      'data-status': item.status }, make(item).map(cell));
     this.#onEnd = onEnd;
-    this.rows = h('div', { class: 'rows', role: 'rowgroup' });
-    this.el = h('div', { id: 'list', class: 'list', role: 'grid', 'aria-label': label, tabindex: 0,
-      onscroll: () => { this.#frame ||= requestAnimationFrame(() => this.#draw()); } },
-    h('div', { role: 'rowgroup' }, h('div', { class: 'row head', role: 'row', 'aria-rowindex': 1 },
-      Object.entries(columns).map(([name, text]) => h('div', { role: 'columnheader', 'data-col': name }, text)))), this.rows);
+    this.el = el;
+    this.rows = el.lastElementChild;
+    el.addEventListener('scroll', () => { this.#frame ||= requestAnimationFrame(() => this.#draw()); });
     this.observer = new ResizeObserver(() => this.#measure());
-    this.observer.observe(this.el);
+    this.observer.observe(el);
   }
-
   #measure() {
     const before = this.#rowHeight;
     const top = this.el.scrollTop / before;
@@ -37,22 +36,18 @@ export class List {
     this.el.scrollTop = top * this.#rowHeight || 0;
     this.reveal(this.cursor);
   }
-
   #position(id) { return this.items.findIndex((item) => item.id === id); }
-
   // holds reports whether new rows on top would move what the user looks at.
   get holds() {
     return this.el.scrollTop > 0 || (this.cursor !== null && this.el.matches(':focus-visible')) ||
       (matchMedia('(hover: hover)').matches && this.rows.matches(':hover'));
   }
-
   set(items) {
     this.items = items;
     this.rows.style.height = `${items.length * this.#rowHeight}px`;
     this.el.setAttribute('aria-rowcount', items.length + 1);
     this.#draw();
   }
-
   // move changes the cursor by one row, from the first one in view if there is none, and returns its id.
   move(by) {
     const at = this.#position(this.cursor);
@@ -61,7 +56,6 @@ export class List {
     if (item) this.reveal(item.id);
     return item?.id ?? null;
   }
-
   // reveal moves the cursor to a row and scrolls to it.
   reveal(id) {
     this.cursor = id;
@@ -70,7 +64,6 @@ export class List {
     if (at >= 0) this.el.scrollTop = Math.max(Math.min(this.el.scrollTop, at * this.#rowHeight), lowest);
     this.#draw();
   }
-
   #draw() {
     cancelAnimationFrame(this.#frame);
     this.#frame = 0;

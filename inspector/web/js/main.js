@@ -4,11 +4,9 @@
 //   update(params)   called after mount and when the hash changes; #/requests/7?status=4xx is {id: '7', status: '4xx'}
 //   unmount()        ends timers, listeners and requests
 //   key(event)       optional; gets keys that were not typed into a field
-// ctx has
-//   api, session     see api.js (a 401 leads to the sign-in form; tabs ignore it); the response of api/session
-//   feed             subscribe(listener), start(paused), see feed.js
-//   href(tab, params), setParams(params, {replace})   the hash of a tab; changes the hash of this tab
-//   announce(text), shortcuts(list)   for screen readers; the tab's keys for the help, as [key, text]
+// ctx has api (a 401 leads to the sign-in form; tabs ignore it), session (the response of api/session), feed,
+//   href(tab, params), setParams(params, {replace}): the hash of a tab; changes the hash of this tab
+//   announce(text), shortcuts(list): for screen readers; the tab's keys for the help, as [key, text]
 
 import { api } from './api.js';
 import { button, h, kv, notice, select } from './dom.js';
@@ -38,6 +36,8 @@ function href(tab, { id, ...params } = {}) {
   return `#/${tab}${id ? `/${encodeURIComponent(id)}` : ''}${query && `?${query}`}`;
 }
 
+const shown = () => Object.keys(modules).filter((name) => name !== 'sandbox' || session.sandbox);
+
 // decode never throws, unlike decodeURIComponent.
 const decode = (text) => new URLSearchParams(`text=${text.replace(/[+&]/g, encodeURIComponent)}`).get('text');
 
@@ -46,8 +46,7 @@ function parse(hash) {
   const [name, id] = path.split('/');
   const params = Object.fromEntries(new URLSearchParams(query));
   if (id) params.id = decode(id);
-  const known = Object.hasOwn(modules, name) && (name !== 'sandbox' || session.sandbox);
-  return { name: known ? name : 'requests', params };
+  return { name: shown().includes(name) ? name : 'requests', params };
 }
 
 // takeKey moves a key from the hash to the session's storage.
@@ -106,14 +105,13 @@ function showHeader() {
   byId('platform-box').replaceChildren(session.platforms.length > 1
     ? select({ id: 'platform', 'aria-label': 'Platform', onchange: goTo }, session.platforms.map((p) => [p, p]))
     : h('span', { class: 'muted', title: 'Platform' }, session.platform));
-  byId('tabs').replaceChildren(...Object.entries(modules).filter(([name]) => name !== 'sandbox' || session.sandbox)
-    .map(([name, { title }]) => h('a', { href: href(name), 'data-tab': name }, title)));
+  byId('tabs').replaceChildren(...shown().map((name) => h('a', { 'data-tab': name }, modules[name].title)));
   byId('help').hidden = byId('connection').hidden = false;
   byId('sign-out').hidden = api.key === '';
 }
 
 // leave ends the session and shows why, or a form for a key.
-function leave(title, shown) {
+function leave(title, content) {
   clearTimeout(retry);
   unmount();
   feed.stop();
@@ -122,7 +120,7 @@ function leave(title, shown) {
   for (const id of ['help', 'sign-out', 'connection']) byId(id).hidden = true;
   byId('shortcuts').close();
   document.title = `${title} · Charge Inspector`;
-  byId('main').replaceChildren(shown);
+  byId('main').replaceChildren(content);
 }
 
 function signOut(message = '') {
@@ -158,15 +156,15 @@ async function start() {
     if (error.status === 401) return;
     leave('Not available', h('div', { id: 'unavailable', class: 'empty' },
       h('h1', {}, 'The inspector is not available'), notice('error', error.message),
-      h('div', { class: 'group' }, button('Try again', start, { class: 'btn primary' }),
-        api.key && button('Use another key', () => signOut()))));
+      button('Try again', start, { class: 'btn primary' }), api.key && button('Use another key', () => signOut())));
     if (error.status === 0 || error.status >= 500) retry = setTimeout(start, RETRY * 1000);
   }
 }
 
 function showHelp() {
   const keys = [['1 … 4', 'Go to a tab'], ...current.keys, ['?', 'Show this list']];
-  byId('shortcut-list').replaceChildren(kv(keys.map(([key, text]) => [key.split(' ').map((k) => h('kbd', {}, k)), text])));
+  const caps = (key) => key.split(' ').map((k) => h('kbd', {}, k));
+  byId('shortcut-list').replaceChildren(kv(keys.map(([key, text]) => [caps(key), text])));
   byId('shortcuts').showModal();
 }
 

@@ -5,6 +5,7 @@ import { cut, lines, long } from './code.js';
 import { curl } from './curl.js';
 
 const SHOWN_EVENTS = 20;
+const NAMES = { pretty: 'Pretty', raw: 'Raw' };
 const GONE = 'This request is not in the log. It was dropped, or is of another platform, or the server was restarted.';
 
 const mono = (...children) => h('span', { class: 'mono' }, ...children);
@@ -13,25 +14,20 @@ const section = (id, title, ...children) =>
 
 export class Detail {
   #ctx; #abort = new AbortController();
-  #title = h('h2', { id: 'detail-title', tabindex: -1 }, 'Request');
-  #actions = h('div', { class: 'group' });
-  #content = h('div', { class: 'stack' });
 
   constructor(parent, ctx, close) {
     this.#ctx = ctx;
-    const closer = button('Close', close, { id: 'close-detail', 'aria-keyshortcuts': 'Escape' });
-    this.panel = h('section', { id: 'detail', class: 'detail', 'aria-labelledby': 'detail-title' },
-      h('div', { class: 'detail-head spread' }, this.#title, h('div', { class: 'group' }, this.#actions, closer)),
-      this.#content);
-    parent.append(this.panel);
-    this.#title.focus();
+    parent.append(document.getElementById('detail-template').content.cloneNode(true));
+    this.panel = parent.lastElementChild;
+    [this.title, this.actions, this.content] = ['title', 'actions', 'content'].map((id) =>
+      this.panel.querySelector(`#detail-${id}`));
+    this.panel.querySelector('#close-detail').onclick = close;
+    this.title.focus();
   }
-
   remove() {
     this.#abort.abort();
     this.panel.remove();
   }
-
   async show(id) {
     this.id = id;
     this.#abort.abort();
@@ -40,22 +36,22 @@ export class Detail {
       this.#fill(await this.#ctx.api.get(`api/requests/${encodeURIComponent(id)}`, {}, signal));
     } catch (error) {
       if (error.name === 'AbortError' || error.status === 401) return;
-      this.#title.replaceChildren('Request');
-      this.#actions.replaceChildren();
-      this.#content.replaceChildren(error.status === 404 ? notice('warn', GONE) : notice('error', error.message),
+      this.title.replaceChildren('Request');
+      this.actions.replaceChildren();
+      this.content.replaceChildren(error.status === 404 ? notice('warn', GONE) : notice('error', error.message),
         h('div', {}, button('Try again', () => this.show(id))));
     }
     this.panel.dataset.id = id;
     this.panel.scrollTop = 0;
   }
-
   #fill(r) {
-    this.#title.replaceChildren(statusBadge(r.status), h('span', {}, `${r.method} ${r.route || cut(r.path, 200)}`));
-    this.#actions.replaceChildren(copyButton('Copy as curl', () => curl(r), { id: 'copy-curl' }),
+    this.title.replaceChildren(statusBadge(r.status), h('span', {}, `${r.method} ${r.route || cut(r.path, 200)}`));
+    this.actions.replaceChildren(copyButton('Copy as curl', () => curl(r), { id: 'copy-curl' }),
       copyButton('Copy as JSON', () => JSON.stringify(r, null, 2), { id: 'copy-json' }));
     const body = payload('detail-body', 'Request body', r.body, r.violations);
-    this.#content.replaceChildren(...[summary(r, this.#ctx), r.violations.length > 0 && violationList(r.violations, body),
-      r.conflict && conflict(r.conflict, this.#ctx), body, payload('detail-response', 'Response', r.response),
+    this.content.replaceChildren(...[summary(r, this.#ctx),
+      r.violations.length > 0 && violationList(r.violations, body), r.conflict && conflict(r.conflict, this.#ctx), body,
+      payload('detail-response', 'Response', r.response),
       headers('request-headers', 'Request headers', r.header),
       headers('response-headers', 'Response headers', r.response.header)].filter(Boolean));
   }
@@ -72,7 +68,7 @@ function summary(r, ctx) {
     ['Error', r.code && [h('b', {}, r.code), ' ', mono(long(r.field, 500))]],
     ['Note', long(r.note, 500)],
     ['Platform', r.platform], ['Subject', r.subject || (r.identified ? '' : 'not identified')],
-    ['Events', r.event_count > 0 && [`${number(r.event_count)} sent`, r.replayed > 0 && `, ${plural(r.replayed, 'replay')}`]],
+    ['Events', r.event_count > 0 && `${number(r.event_count)} sent, ${plural(r.replayed, 'replay')}`],
     ['Stored', stored.length > 0 && [stored.slice(0, SHOWN_EVENTS).map(link),
       stored.length > SHOWN_EVENTS && `and ${number(stored.length - SHOWN_EVENTS)} more`]],
     ['Reference', r.references.length > 0 && r.references.map(reference)],
@@ -110,9 +106,10 @@ function payload(id, title, body, violations = []) {
     const notes = new Map();
     for (const v of pretty ? violations : []) notes.set(v.line, [...(notes.get(v.line) ?? []), note(v)]);
     buttons.forEach((b) => b.setAttribute('aria-pressed', b.dataset.view === kind));
-    box.replaceChildren(lines({ label: `${title}, ${kind}`, text: pretty ? body.pretty : body.text, json: pretty, notes }));
+    const text = pretty ? body.pretty : body.text;
+    box.replaceChildren(lines({ label: `${title}, ${kind}`, text, json: pretty, notes }));
   };
-  const buttons = kinds.map((kind) => button(kind === 'pretty' ? 'Pretty' : 'Raw', () => show(kind), { 'data-view': kind }));
+  const buttons = kinds.map((kind) => button(NAMES[kind], () => show(kind), { 'data-view': kind }));
   const about = { '': '', gzip: ', sent with gzip', base64: ', not valid UTF-8: shown as base64' }[body.encoding];
   const el = section(id, [title, ' ', h('span', { class: 'muted' }, bytes(body.bytes), about)],
     body.text && h('div', { class: 'seg' }, copyButton('Copy', () => body.text), kinds.length > 1 && buttons),
@@ -126,7 +123,8 @@ function payload(id, title, body, violations = []) {
 }
 
 function conflict(c, ctx) {
-  const side = (id, label, text, marked) => h('div', {}, h('h4', {}, label), lines({ id, label, text, json: true, marked }));
+  const side = (id, label, text, marked) =>
+    h('div', {}, h('h4', {}, label), lines({ id, label, text, json: true, marked }));
   return section('conflict', 'Conflict with a stored event', h('p', {}, 'Different: ',
     c.fields.map((f, i) => [i > 0 && ', ', mono(cut(f, 500))]), '. ',
     h('a', { href: ctx.href('events', { id: c.stored_id }) }, 'Open the stored event')),

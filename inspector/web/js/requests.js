@@ -8,8 +8,6 @@ import { Detail } from './request.js';
 export const title = 'Requests';
 export const mount = (container, ctx) => new Requests(container, ctx);
 
-const COLUMNS = { time: 'Time', status: 'Status', route: 'Request', references: 'Reference', events: 'Events',
-  code: 'Code and field', platform: 'Platform', subject: 'Subject', duration: 'Duration' };
 const KEYS = [['j ↓', 'Next request'], ['k ↑', 'Previous request'], ['Enter', 'Open the request'],
   ['Esc', 'Close the request'], ['Home', 'Newest request'], ['/', 'Filter by text'], ['p', 'Pause or resume']];
 const FIRST = 200; // requests at first
@@ -33,14 +31,16 @@ class Requests {
       clear: el('clear-filters'), panels: el('panels'), fresh: el('new-requests'), message: el('list-message') });
     this.#ctx = ctx;
     this.controls = [...this.form.querySelectorAll('[name]')];
-    this.list = new List({ label: 'Requests, newest first', columns: COLUMNS, make: (r) => this.#cells(r),
-      onEnd: () => this.#run('older', () => this.#loadOlder()) });
-    this.fresh.before(this.list.el);
-    this.form.addEventListener('change', ({ target }) => this.#apply(target.matches('input')));
-    this.form.addEventListener('input', ({ target }) => target.matches('input') && this.#later(250, () => this.#apply(true)));
+    this.list = new List(el('list'), (r) => this.#cells(r), () => this.#run('older', () => this.#loadOlder()));
+    const typed = ({ target }) => target.matches('input');
+    this.form.addEventListener('change', (event) => this.#apply(typed(event)));
+    this.form.addEventListener('input', (event) => typed(event) && this.#soon(250, () => this.#apply(true)));
     this.form.addEventListener('keydown', ({ key }) => key === 'Escape' && this.list.el.focus());
     this.toggle.onclick = () => { this.toggle.ariaExpanded = this.form.toggleAttribute('data-open'); };
-    this.clear.onclick = () => this.#clear();
+    this.clear.onclick = () => {
+      ctx.setParams({ id: this.#detail?.id });
+      this.text.focus();
+    };
     this.pause.onclick = () => this.#pause(!ctx.feed.paused);
     this.fresh.onclick = () => this.#top();
     const left = (event) => event.relatedTarget !== this.fresh && this.#release();
@@ -50,7 +50,6 @@ class Requests {
     this.#pause(ctx.feed.paused);
     this.unsubscribe = ctx.feed.subscribe((newest) => this.#run('newer', () => this.#loadNewer(newest)));
   }
-
   unmount() {
     this.unsubscribe();
     this.list.observer.disconnect();
@@ -58,7 +57,6 @@ class Requests {
     this.#detail?.remove();
     clearTimeout(this.#timer);
   }
-
   update({ id = null, ...params }) {
     const before = JSON.stringify(this.#filters);
     for (const control of this.controls) {
@@ -66,35 +64,26 @@ class Requests {
       if (control.value !== value) control.value = value;
       if (control.value !== value) control.add?.(new Option(value, value, true, true)); // another status
     }
-    this.#filters = Object.fromEntries(this.controls.map(({ name }) => [name, params[name]]).filter(([, value]) => value));
+    this.#filters = Object.fromEntries(this.controls.map(({ name }) => [name, params[name]]).filter((f) => f[1]));
     const used = Object.keys(this.#filters).length;
     this.clear.disabled = used === 0;
     this.toggle.textContent = used ? `Filters (${used})` : 'Filters';
     if (JSON.stringify(this.#filters) !== before) this.#reload();
     this.#show(id);
   }
-
-  #later(ms, f) {
+  #soon(ms, f) {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(f, ms);
   }
-
   #apply(replace) {
     const values = Object.fromEntries(this.controls.map(({ name, value }) => [name, value]));
     this.#ctx.setParams({ id: this.#detail?.id, ...values }, { replace });
   }
-
-  #clear() {
-    this.#ctx.setParams({ id: this.#detail?.id });
-    this.text.focus();
-  }
-
   #pause(paused) {
     if (paused !== this.#ctx.feed.paused) this.#ctx.feed.start(paused);
     this.pause.textContent = paused ? 'Resume' : 'Pause';
     this.pause.ariaPressed = paused;
   }
-
   #cells(r) {
     const others = r.event_count > 1 && ` +${number(r.event_count - 1)}`;
     const href = this.#ctx.href('requests', { ...this.#filters, id: r.id });
@@ -104,25 +93,22 @@ class Requests {
       [r.code && h('b', {}, r.code), r.field && ` ${cut(r.field, 120)}`],
       r.platform || '–', r.subject || '–', duration(r.duration_ms)];
   }
-
   // run calls job after the jobs before it, unless one with the name waits already. Other filters cancel jobs.
   #run(name, job) {
     const { signal } = this.#load;
     const queued = this.#queued;
     if (queued.has(name)) return;
     queued.add(name);
-    this.#jobs = this.#jobs.then(() => queued.delete(name) && !signal.aborted && job()).catch((error) => this.#fail(error));
+    const start = () => queued.delete(name) && !signal.aborted && job();
+    this.#jobs = this.#jobs.then(start).catch((error) => this.#fail(error));
   }
-
   #get(params) { return this.#ctx.api.get('api/requests', { ...this.#filters, ...params }, this.#load.signal); }
-
   #reload() {
     this.#load.abort();
     this.#load = new AbortController();
     this.#queued = new Set();
     this.#run('all', () => this.#loadAll());
   }
-
   async #loadAll() {
     const found = await this.#get({ limit: FIRST });
     this.#failed = false;
@@ -133,7 +119,6 @@ class Requests {
     this.#set(found.requests);
     if (Object.keys(this.#filters).length) this.#ctx.announce(`${plural(found.requests.length, 'request')} found`);
   }
-
   // loadNewer asks for the newest known request too: a server that restarted does not have it.
   async #loadNewer(newest) {
     if (this.#failed || (newest !== null && newest < this.#newest)) return this.#loadAll();
@@ -144,36 +129,32 @@ class Requests {
     this.#newest = found.newest;
     this.#add(found.requests);
   }
-
   async #loadOlder() {
     if (!this.#more || !this.list.atEnd || this.list.items.length === 0) return;
     const found = await this.#get({ before: this.list.items.at(-1).id, limit: MORE });
     this.#more = found.more;
     this.#set([...this.list.items, ...found.requests]);
   }
-
   #fail(error) {
     if (error.name === 'AbortError' || error.status === 401) return;
     const gone = error.status === 0;
     this.#failed = true;
-    if (gone || error.status >= 500) this.#later(RETRY * 1000, () => this.#reload());
+    if (gone || error.status >= 500) this.#soon(RETRY * 1000, () => this.#reload());
     if (gone && this.#ctx.feed.state === 'polling') this.#ctx.feed.start();
     if (gone && this.list.items.length) return; // the header shows it
     this.list.set([]);
     this.message.replaceChildren(h('div', { id: 'list-error', class: 'empty' }, notice('error', error.message)));
   }
-
   #set(items) {
     this.fresh.hidden = this.#held.length === 0;
     this.fresh.textContent = `${number(this.#held.length)} new`;
     this.list.set(items);
     const none = Object.keys(this.#filters).length
-      ? empty('No request matches the filters', button('Clear the filters', () => this.#clear()))
+      ? empty('No request matches the filters', button('Clear the filters', () => this.clear.click()))
       : empty('No requests yet', h('p', {}, 'Send a request to the endpoint. It appears here within a second.'));
     none.id = 'list-empty';
     this.message.replaceChildren(...(items.length ? [] : [none]));
   }
-
   #add(items) {
     this.#arrived += items.length;
     this.#held = [...items, ...this.#held];
@@ -184,7 +165,6 @@ class Requests {
     this.#announced = Date.now();
     this.#arrived = 0;
   }
-
   // release shows the rows that were held back.
   #release(always = false) {
     if (this.#held.length === 0 || (!always && (this.list.holds || this.fresh.matches(':hover')))) return;
@@ -192,14 +172,12 @@ class Requests {
     this.#held = [];
     this.#set(items);
   }
-
   #top() {
     this.#release(true);
     this.list.el.scrollTop = 0;
     this.list.el.focus();
     this.list.reveal(null);
   }
-
   #show(id) {
     if (id === (this.#detail?.id ?? null)) return;
     this.panels.toggleAttribute('data-open', id !== null);
@@ -213,7 +191,6 @@ class Requests {
       this.list.el.focus();
     }
   }
-
   key(event) {
     const inList = document.activeElement === document.body || this.list.el.contains(document.activeElement);
     const by = { j: 1, k: -1 }[event.key] ?? (inList && { ArrowDown: 1, ArrowUp: -1 }[event.key]);
