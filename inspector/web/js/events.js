@@ -2,7 +2,7 @@
 
 import { sum } from './decimal.js';
 import { button, copyButton, dateTime, empty, h, notice, plural } from './dom.js';
-import { ZONE, facts, input, isIgnored, showError, toLocal, withOffset } from './widgets.js';
+import { facts, isIgnored, showError, stamp, toLocal, withOffset } from './widgets.js';
 
 export const title = 'Events';
 
@@ -66,31 +66,19 @@ export function mount(container, ctx) {
   let abort = new AbortController();
   let newest;
 
+  const $ = stamp(container, 'events');
+  const [list, form, totals, status, fresh, table] = ['list', 'form', 'sums', 'status', 'new', 'table']
+    .map((name) => $(`events-${name}`));
+  const [nothing, first, previous, next] = ['empty', 'first', 'previous', 'next'].map((name) => $(`events-${name}`));
+  const detail = $('event-detail');
   const turn = (to) => { cursors = to; load().then(() => container.scrollTo(0, 0)); };
-  const box = (name, label, props) => input('events', name, label, props);
-  const form = h('form', { id: 'events-form', class: 'bar', role: 'search', 'aria-label': 'Events', onsubmit: search },
-    box('reference', 'Reference'), box('customer_reference', 'Customer reference'), box('customer_id', 'Customer id'),
-    TIMES.map((name, i) => box(name, `${['From', 'Before'][i]} (${ZONE})`, { type: 'datetime-local', step: 1 })),
-    box('id', 'Event id', { placeholder: 'chda_…' }),
-    box('order', 'Order', { options: [['', 'Newest first'], ['asc', 'Oldest first']] }),
-    box('limit', 'Per page', { options: [['', '50'], ['200', '200'], ['1000', '1,000']] }),
-    h('div', { class: 'group' }, button('Search', null, { id: 'events-search', class: 'btn primary', type: 'submit' }),
-      button('Clear', () => { form.reset(); form.requestSubmit(); }, { id: 'events-clear', class: 'btn ghost' }),
-      button('More fields', () => form.toggleAttribute('data-open'), { id: 'events-more' })));
-  const totals = h('dl', { id: 'events-sums', class: 'sums', 'aria-label': 'Sums of the events shown' });
-  const status = h('p', { id: 'events-status', class: 'muted', role: 'status' });
-  const fresh = button('New requests: reload', () => turn([]), { id: 'events-new', class: 'btn link' });
-  const rows = h('tbody');
-  const table = h('table', { id: 'events-table', class: 'table', 'aria-label': 'Stored events', hidden: true },
-    h('thead', {}, h('tr', {}, COLUMNS.map((name) => h('th', { scope: 'col', 'data-col': name }, name)))), rows);
-  const nothing = h('div', { id: 'events-empty', hidden: true });
-  const first = button('First page', () => turn([]), { id: 'events-first' });
-  const previous = button('Previous', () => turn(cursors.slice(0, -1)), { id: 'events-previous' });
-  const next = button('Next', () => turn([...cursors, next.dataset.after]), { id: 'events-next' });
-  const found = h('div', { class: 'spread found' }, totals, h('div', { class: 'group' }, fresh, status));
-  const list = h('div', {}, form, found, table, nothing, h('div', { class: 'group pages' }, first, previous, next));
-  const detail = h('article', { id: 'event-detail', class: 'stack', hidden: true });
-  container.append(list, detail);
+  table.tHead.rows[0].append(...COLUMNS.map((name) => h('th', { scope: 'col', 'data-col': name }, name)));
+  form.addEventListener('submit', search);
+  $('events-clear').addEventListener('click', () => { form.reset(); form.requestSubmit(); });
+  $('events-more').addEventListener('click', () => form.toggleAttribute('data-open'));
+  for (const el of [first, fresh]) el.addEventListener('click', () => turn([]));
+  previous.addEventListener('click', () => turn(cursors.slice(0, -1)));
+  next.addEventListener('click', () => turn([...cursors, next.dataset.after]));
 
   function search(event) {
     event.preventDefault();
@@ -120,7 +108,7 @@ export function mount(container, ctx) {
   }
 
   function show({ data, next: after }, failure) {
-    rows.replaceChildren(...data.map(row));
+    table.tBodies[0].replaceChildren(...data.map(row));
     totals.replaceChildren(...sums(data));
     status.textContent = failure ? '' : `Page ${cursors.length + 1}: ${plural(data.length, 'event')}`;
     nothing.hidden = !(table.hidden = data.length === 0);
@@ -155,7 +143,8 @@ export function mount(container, ctx) {
       detail.querySelector('h2').focus({ preventScroll: true });
     } catch (error) {
       if (detail.dataset.id !== id || isIgnored(error)) return;
-      detail.replaceChildren(back, notice('error', error.status === 404 ? `No event has the id ${id}` : error.message));
+      const text = error.status === 404 ? `No event has the id ${id}.` : error.message;
+      detail.replaceChildren(back, notice('error', text));
     }
   }
 

@@ -1,7 +1,7 @@
 // The last hour as a chart, why requests were rejected, and the state of the store.
 
 import { bytes, duration, h, number, plural, svg, time } from './dom.js';
-import { facts, polling, refill } from './widgets.js';
+import { facts, polling, refill, stamp } from './widgets.js';
 
 export const title = 'Overview';
 
@@ -16,7 +16,6 @@ const at = (minute) => clock.format(new Date(minute.time));
 const total = (minute) => minute.accepted + minute.replayed + minute.rejected;
 const spoken = (counts) => KINDS.map(([kind, name]) => `${name.toLowerCase()} ${number(counts[kind])}`).join(', ');
 const row = (cells) => h('tr', {}, cells.map((cell, i) => h('td', { class: i ? 'num' : null }, cell)));
-const heads = (names) => h('thead', {}, h('tr', {}, names.map((name) => h('th', { scope: 'col' }, name))));
 
 // ceiling is the top of the axis, whose half is a whole number: 2, 4, 6, 8, 10, 20, 40, …
 function ceiling(max) {
@@ -64,25 +63,11 @@ export function mount(container, ctx) {
   let minutes = [];
   let selected = -1;
 
-  const chart = svg('svg', { id: 'overview-chart', role: 'img', tabindex: 0, height: HEIGHT + 24, 'aria-label': 'Chart',
-    onpointermove: point, onpointerdown: point, onpointerleave: point, onkeydown: move, onblur: point });
+  const $ = stamp(container, 'overview');
+  const [chart, readout, totals, store] = ['chart', 'readout', 'totals', 'store'].map((name) => $(`overview-${name}`));
   const band = svg('rect', { class: 'band', height: HEIGHT, width: `${1 / .6}%` });
-  const readout = h('p', { id: 'overview-readout', class: 'muted', 'aria-live': 'polite' });
-  const legend = h('ul', { class: 'legend' }, KINDS.map(([kind, name]) => h('li', { class: kind }, name)));
-  const data = h('tbody');
-  const table = h('table', { class: 'table', 'aria-label': 'Numbers of each minute' },
-    heads(['Minute', ...KINDS.map(([, name]) => name)]), data);
-  const totals = h('dl', { id: 'overview-totals', class: 'tiles' });
-  const refusals = h('tbody');
-  const store = h('dl', { id: 'overview-store', class: 'kv' });
-  container.append(h('div', { class: 'stack' }, totals, h('section', { class: 'card stack' },
-    h('div', { class: 'spread' }, h('h2', {}, 'The last 60 minutes'), legend), chart, readout,
-    h('details', { id: 'overview-data' }, h('summary', {}, 'Numbers of each minute'),
-      h('div', { class: 'scroll', tabindex: 0 }, table))),
-  h('div', { class: 'columns' }, h('section', { class: 'card stack' }, h('h2', {}, 'Rejections by code and field'),
-    h('table', { id: 'overview-refusals', class: 'table', 'aria-label': 'Rejections' },
-      heads(['Code and field', 'Requests']), refusals)),
-  h('section', { class: 'card stack' }, h('h2', {}, 'Store'), store))));
+  for (const type of ['pointermove', 'pointerdown', 'pointerleave', 'blur']) chart.addEventListener(type, point);
+  chart.addEventListener('keydown', move);
 
   function select(i) {
     selected = i;
@@ -112,10 +97,12 @@ export function mount(container, ctx) {
     chart.setAttribute('aria-label', `The last 60 minutes: ${spoken(sums)}${most}`);
     chart.replaceChildren(band, ...axes(minutes, top), ...bars(minutes, top));
     select(selected);
-    refill(data, minutes, () => minutes.map((m) => row([at(m), ...KINDS.map(([kind]) => number(m[kind]))])));
+    const cells = (minute) => [at(minute), ...KINDS.map(([kind]) => number(minute[kind]))];
+    refill($('overview-minutes'), minutes, () => minutes.map((minute) => row(cells(minute))));
     totals.replaceChildren(...facts('data-total', [...KINDS.map(([kind, name]) => [kind, name, number(sums[kind])]),
       ['recorded', 'Requests kept', number(found.requests.count)], ['bytes', 'Size', bytes(found.requests.bytes)]]));
-    refill(refusals, found.refusals, (list) => (list.length ? list.map(refusal) : row(['None', '0'])));
+    const refusals = (list) => (list.length ? list.map(refusal) : row(['None', '0']));
+    refill($('overview-refusals').tBodies[0], found.refusals, refusals);
     refill(store, found.store, (state) => (state ? storeFacts(state) : h('div', {}, h('dt', {}, 'Not reported'))));
   }
 

@@ -1,14 +1,21 @@
-// Forms that show the server's errors next to the field they name, lists of facts, local times, polling.
+// Templates, forms that show the server's errors next to the field they name, lists of facts, local times, polling.
 
-import { field, h, notice, select, visible } from './dom.js';
+import { h, notice, visible } from './dom.js';
 
-// input is a labelled control. name is the field's name in the API; other props belong to the control.
-export function input(form, name, label, { options, tag = 'input', ...props } = {}) {
-  const id = `${form}-${name.replaceAll('.', '-')}`;
-  const all = { id, name, 'aria-describedby': `${id}-error`, autocomplete: 'off', spellcheck: 'false', ...props };
-  const box = field(label, options ? select(all, options) : h(tag, all), { 'data-type': props.type });
-  box.append(h('p', { id: `${id}-error`, class: 'field-error', 'data-error': name }));
-  return box;
+// ZONE is the viewer's time zone, in which datetime-local controls are read.
+const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
+
+// stamp fills container with a template, with a place for errors after each control, and returns the finder by id.
+export function stamp(container, name) {
+  container.append(document.getElementById(`${name}-template`).content.cloneNode(true));
+  for (const place of container.querySelectorAll('.zone')) place.textContent = ZONE;
+  for (const control of container.querySelectorAll('[name]')) {
+    const id = `${control.form.id}-${control.name}-error`;
+    const place = h('p', { id, class: 'field-error', 'data-error': control.name });
+    control.setAttribute('aria-describedby', id);
+    control.closest('.field, .quirk').append(place);
+  }
+  return (id) => container.querySelector(`#${id}`);
 }
 
 // showError marks the field that error names and reports whether there is one. Without an error it removes the marks.
@@ -40,9 +47,6 @@ export function refill(el, value, build) {
   el.replaceChildren(...[build(value)].flat());
   if (focused) document.getElementById(focused)?.focus();
 }
-
-// ZONE is the viewer's time zone, in which datetime-local controls are read.
-export const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
 // withOffset turns a local time such as 2026-11-30T14:05 into RFC 3339 with the zone's offset at that time.
 export function withOffset(local) {
