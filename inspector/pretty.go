@@ -141,7 +141,7 @@ func (p *prettyPrinter) enter(t item) {
 		parent := p.positions[n-1]
 		name := strconv.Itoa(parent.index)
 		if t.name != nil {
-			name = limits.Shorten(unquote(t.name))
+			name = unquote(t.name)
 		}
 		path = limits.Shorten(jsontree.JoinPath(parent.path, name))
 		line, wanted := p.lines[path]

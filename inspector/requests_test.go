@@ -246,6 +246,16 @@ func TestSummary(t *testing.T) {
 		"references":["a","b","c"],"event_count":5,"note":"fault"}]}`, id, id, testTime.Format(time.RFC3339Nano)), w.Body.String())
 }
 
+func TestSummaryOfMiddlewareResponses(t *testing.T) {
+	i := newViewed(t, func(cfg *Config) { cfg.ShowUnauthenticated = true })
+	addRecord(i, func(r *record) {
+		r.status, r.stats = 503, chargeingest.RequestStats{}
+		r.response, r.responseHeader = []byte(`{"code":"FAULT","field":"x"}`), []headerField{{"X-Request-Id", "q"}}
+	})
+	s := get[shownList](t, i, "ada", "api/requests").Requests[0]
+	require.Equal(t, []any{"FAULT", "x", "q", false, "", ""}, []any{s.Code, s.Field, s.RequestID, s.Identified, s.Platform, s.Route})
+}
+
 func TestDetail(t *testing.T) {
 	body := `{"reference":"r","value":{"number":1,"x":1e1000001}}`
 	i := newViewed(t, nil)

@@ -66,7 +66,6 @@ func (p *page) tabStops(state string) (stops []string) {
 			window.__firstStop ??= el;
 			const s = getComputedStyle(el), box = el.getBoundingClientRect();
 			let Problem = '';
-			if (!el.matches(':focus-visible')) Problem = 'focus not visible';
 			const outlined = s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) >= 1;
 			if (!outlined && s.boxShadow === 'none') Problem = 'no outline';
 			if (outlined && window.__contrast && s.outlineStyle !== 'auto') {

@@ -77,6 +77,8 @@ func TestHostileContent(t *testing.T) {
 		p.accessible("list")
 		for i, text := range hostileTexts {
 			p.filter("text", fmt.Sprintf("body-%02d", i))
+			p.see(".row[data-id]", fmt.Sprintf("body-%02d", i))
+			p.wait(`!document.querySelector('#list[aria-busy]')`)
 			p.rowCount(1)
 			p.click(".row[data-id]", fmt.Sprintf("body-%02d", i))
 			p.see("#detail-body", fmt.Sprintf("body-%02d", i))

@@ -187,7 +187,7 @@ func TestKeyboard(t *testing.T) {
 		p.see("#shortcuts", "")
 		p.accessible("shortcuts")
 		p.press(kb.Escape)
-		p.wait(`!document.querySelector("#shortcuts")`)
+		p.wait(`!document.querySelector("#shortcuts")?.open`)
 		evaluate[bool](p, `(document.querySelector('#list').focus(), true)`)
 		if evaluate[bool](p, `document.activeElement !== document.querySelector('#list')`) {
 			evaluate[bool](p, `(document.querySelector('#list [tabindex="0"]').focus(), true)`)

@@ -102,7 +102,14 @@ class Requests {
     const start = () => queued.delete(name) && !signal.aborted && job();
     this.#jobs = this.#jobs.then(start).catch((error) => this.#fail(error));
   }
-  #get(params) { return this.#ctx.api.get('api/requests', { ...this.#filters, ...params }, this.#load.signal); }
+  async #get(params) {
+    const get = (rest) => this.#ctx.api.get('api/requests', { ...this.#filters, ...params, ...rest }, this.#load.signal);
+    const found = await get();
+    while (found.more && !found.requests.length) { // a long search ends early
+      Object.assign(found, await get({ before: found.oldest }), { newest: found.newest });
+    }
+    return found;
+  }
   #reload() {
     this.#load.abort();
     this.#load = new AbortController();
