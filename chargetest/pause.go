@@ -45,6 +45,9 @@ func (s *Server) pause(t TB) error {
 	}
 	defer term.close()
 	link := s.InspectorURL()
+	if f, ok := t.(*fuzzTB); ok {
+		t = f.TB
+	}
 	name, limit, timeout := "TestMain", "", (<-chan time.Time)(nil)
 	if named, ok := t.(interface{ Name() string }); ok {
 		name = named.Name()
