@@ -15,8 +15,8 @@ import (
 	"example.com/chargeingest/internal/cli"
 )
 
-// maxSandboxRequests bounds the journal of a sandbox.
-const maxSandboxRequests = 10_000
+// maxSandboxRequests bounds the journal, which keeps whole bodies.
+const maxSandboxRequests = 1000
 
 type sandboxConfig struct {
 	enabled bool

@@ -135,6 +135,15 @@ func TestSandboxAddress(t *testing.T) {
 	require.Contains(t, s.out.String(), "\nlistening on http://localhost:")
 }
 
+func TestSandboxJournalLimit(t *testing.T) {
+	s := startServer(t, "-sandbox")
+	for range maxSandboxRequests + 1 {
+		s.send(t, http.MethodGet, "/v1/ingest/charge-data/x", "")
+	}
+	_, journal := s.send(t, http.MethodGet, "/sandbox/requests?limit=1", "")
+	require.Contains(t, journal, `"number":2,`, "the first request was dropped")
+}
+
 func TestSandboxWithoutPage(t *testing.T) {
 	s := startServer(t, "-sandbox", "-inspector", "off")
 	require.NotContains(t, s.out.String(), "Inspector: ")
