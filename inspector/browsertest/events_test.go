@@ -112,7 +112,7 @@ func TestEvents(t *testing.T) {
 		p.eventRows(5)
 		p.expect(`404`)
 		p.search(map[string]string{"id": "chda_none"})
-		p.see("#tab-events", "No such event")
+		p.see("#tab-events", "No event has the id")
 		p.accessible("no such event")
 	})
 }

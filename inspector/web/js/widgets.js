@@ -10,7 +10,7 @@ export function stamp(container, name) {
   container.append(document.getElementById(`${name}-template`).content.cloneNode(true));
   for (const place of container.querySelectorAll('.zone')) place.textContent = ZONE;
   for (const control of container.querySelectorAll('[name]')) {
-    const id = `${control.form.id}-${control.name}-error`;
+    const id = `${control.form.getAttribute('id')}-${control.name}-error`;
     const place = h('p', { id, class: 'field-error', 'data-error': control.name });
     control.setAttribute('aria-describedby', id);
     control.closest('.field, .quirk').append(place);
