@@ -7,12 +7,9 @@ const SVG = 'http://www.w3.org/2000/svg';
 const HIDDEN = new RegExp('[\\0-\\x08\\x0b-\\x1f\\x7f-\\x9f\\xad\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e' +
   '\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb\\u{e0000}-\\u{e007f}]', 'gu');
 
-// visible replaces invisible characters: U+0000 becomes ␀, U+202E becomes ⟨U+202E⟩.
-export const visible = (text) => String(text).replace(HIDDEN, (c) => {
-  const code = c.codePointAt(0);
-  if (code < 0x20) return String.fromCharCode(0x2400 + code);
-  return code === 0x7f ? '\u2421' : `⟨U+${code.toString(16).toUpperCase().padStart(4, '0')}⟩`;
-});
+// visible replaces invisible characters: U+202E becomes ⟨U+202E⟩.
+export const visible = (text) => String(text).replace(HIDDEN, (c) =>
+  `⟨U+${c.codePointAt(0).toString(16).toUpperCase().padStart(4, '0')}⟩`);
 
 function build(el, props, children) {
   for (const [name, value] of Object.entries(props ?? {})) {

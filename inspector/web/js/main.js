@@ -118,7 +118,7 @@ function leave(title, content) {
   session = null;
   for (const id of ['tabs', 'platform-box']) byId(id).replaceChildren();
   for (const id of ['help', 'sign-out', 'connection']) byId(id).hidden = true;
-  byId('shortcuts').close();
+  byId('shortcuts')?.close();
   document.title = `${title} · Charge Inspector`;
   byId('main').replaceChildren(content);
 }
@@ -163,14 +163,18 @@ async function start() {
 
 function showHelp() {
   const keys = [['1 … 4', 'Go to a tab'], ...current.keys, ['?', 'Show this list']];
+  document.body.append(byId('shortcuts-template').content.cloneNode(true));
+  const dialog = byId('shortcuts');
   const caps = (key) => key.split(' ').map((k) => h('kbd', {}, k));
   byId('shortcut-list').replaceChildren(kv(keys.map(([key, text]) => [caps(key), text])));
-  byId('shortcuts').showModal();
+  byId('close-shortcuts').onclick = () => dialog.close();
+  dialog.onclose = () => dialog.remove();
+  dialog.showModal();
 }
 
 document.addEventListener('keydown', (event) => {
   if (!session || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-  if (byId('shortcuts').open || event.target.closest('input, select, textarea')) return;
+  if (byId('shortcuts')?.open || event.target.closest('input, select, textarea')) return;
   const tab = byId('tabs').children[Number(event.key) - 1];
   if (event.key === '?') showHelp();
   else if (tab) tab.click();
@@ -179,7 +183,6 @@ document.addEventListener('keydown', (event) => {
 document.addEventListener('visibilitychange', () => session && feed.start());
 window.addEventListener('hashchange', route);
 byId('help').addEventListener('click', showHelp);
-byId('close-shortcuts').addEventListener('click', () => byId('shortcuts').close());
 byId('sign-out').addEventListener('click', () => signOut());
 byId('skip').addEventListener('click', (event) => {
   event.preventDefault(); // the hash is the route

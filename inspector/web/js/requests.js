@@ -50,6 +50,7 @@ class Requests {
     this.#pause(ctx.feed.paused);
     this.unsubscribe = ctx.feed.subscribe((newest) => this.#run('newer', () => this.#loadNewer(newest)));
   }
+
   unmount() {
     this.unsubscribe();
     this.list.observer.disconnect();
@@ -57,6 +58,7 @@ class Requests {
     this.#detail?.remove();
     clearTimeout(this.#timer);
   }
+
   update({ id = null, ...params }) {
     const before = JSON.stringify(this.#filters);
     for (const control of this.controls) {
@@ -71,19 +73,23 @@ class Requests {
     if (JSON.stringify(this.#filters) !== before) this.#reload();
     this.#show(id);
   }
+
   #soon(ms, f) {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(f, ms);
   }
+
   #apply(replace) {
     const values = Object.fromEntries(this.controls.map(({ name, value }) => [name, value]));
     this.#ctx.setParams({ id: this.#detail?.id, ...values }, { replace });
   }
+
   #pause(paused) {
     if (paused !== this.#ctx.feed.paused) this.#ctx.feed.start(paused);
     this.pause.textContent = paused ? 'Resume' : 'Pause';
     this.pause.ariaPressed = paused;
   }
+
   #cells(r) {
     const others = r.event_count > 1 && ` +${number(r.event_count - 1)}`;
     const href = this.#ctx.href('requests', { ...this.#filters, id: r.id });
@@ -93,6 +99,7 @@ class Requests {
       [r.code && h('b', {}, r.code), r.field && ` ${cut(r.field, 120)}`],
       r.platform || '–', r.subject || '–', duration(r.duration_ms)];
   }
+
   // run calls job after the jobs before it, unless one with the name waits already. Other filters cancel jobs.
   #run(name, job) {
     const { signal } = this.#load;
@@ -102,6 +109,7 @@ class Requests {
     const start = () => queued.delete(name) && !signal.aborted && job();
     this.#jobs = this.#jobs.then(start).catch((error) => this.#fail(error));
   }
+
   async #get(params) {
     const get = (rest) => this.#ctx.api.get('api/requests', { ...this.#filters, ...params, ...rest }, this.#load.signal);
     const found = await get();
@@ -110,12 +118,14 @@ class Requests {
     }
     return found;
   }
+
   #reload() {
     this.#load.abort();
     this.#load = new AbortController();
     this.#queued = new Set();
     this.#run('all', () => this.#loadAll());
   }
+
   async #loadAll() {
     const found = await this.#get({ limit: FIRST });
     this.#failed = false;
@@ -126,6 +136,7 @@ class Requests {
     this.#set(found.requests);
     if (Object.keys(this.#filters).length) this.#ctx.announce(`${plural(found.requests.length, 'request')} found`);
   }
+
   // loadNewer asks for the newest known request too: a server that restarted does not have it.
   async #loadNewer(newest) {
     if (this.#failed || (newest !== null && newest < this.#newest)) return this.#loadAll();
@@ -136,12 +147,14 @@ class Requests {
     this.#newest = found.newest;
     this.#add(found.requests);
   }
+
   async #loadOlder() {
     if (!this.#more || !this.list.atEnd || this.list.items.length === 0) return;
     const found = await this.#get({ before: this.list.items.at(-1).id, limit: MORE });
     this.#more = found.more;
     this.#set([...this.list.items, ...found.requests]);
   }
+
   #fail(error) {
     if (error.name === 'AbortError' || error.status === 401) return;
     const gone = error.status === 0;
@@ -152,6 +165,7 @@ class Requests {
     this.list.set([]);
     this.message.replaceChildren(h('div', { id: 'list-error', class: 'empty' }, notice('error', error.message)));
   }
+
   #set(items) {
     this.fresh.hidden = this.#held.length === 0;
     this.fresh.textContent = `${number(this.#held.length)} new`;
@@ -162,6 +176,7 @@ class Requests {
     none.id = 'list-empty';
     this.message.replaceChildren(...(items.length ? [] : [none]));
   }
+
   #add(items) {
     this.#arrived += items.length;
     this.#held = [...items, ...this.#held];
@@ -172,6 +187,7 @@ class Requests {
     this.#announced = Date.now();
     this.#arrived = 0;
   }
+
   // release shows the rows that were held back.
   #release(always = false) {
     if (this.#held.length === 0 || (!always && (this.list.holds || this.fresh.matches(':hover')))) return;
@@ -179,12 +195,14 @@ class Requests {
     this.#held = [];
     this.#set(items);
   }
+
   #top() {
     this.#release(true);
     this.list.el.scrollTop = 0;
     this.list.el.focus();
     this.list.reveal(null);
   }
+
   #show(id) {
     if (id === (this.#detail?.id ?? null)) return;
     this.panels.toggleAttribute('data-open', id !== null);
@@ -198,6 +216,7 @@ class Requests {
       this.list.el.focus();
     }
   }
+
   key(event) {
     const inList = document.activeElement === document.body || this.list.el.contains(document.activeElement);
     const by = { j: 1, k: -1 }[event.key] ?? (inList && { ArrowDown: 1, ArrowUp: -1 }[event.key]);
