@@ -71,8 +71,7 @@ export function mount(container, ctx) {
     .map((name) => $(`events-${name}`));
   const [nothing, first, previous, next] = ['empty', 'first', 'previous', 'next'].map((name) => $(`events-${name}`));
   const detail = $('event-detail');
-  const turn = (to) => { cursors = to; load().then(() => container.scrollTo(0, 0)); };
-  table.tHead.rows[0].append(...COLUMNS.map((name) => h('th', { scope: 'col', 'data-col': name }, name)));
+  const turn = (to) => { cursors = to; load().then(() => list.scrollTo(0, 0)); };
   form.addEventListener('submit', search);
   $('events-clear').addEventListener('click', () => { form.reset(); form.requestSubmit(); });
   $('events-more').addEventListener('click', () => form.toggleAttribute('data-open'));

@@ -7,9 +7,8 @@ export const title = 'Overview';
 
 const HEIGHT = 160; // of the plot, in pixels; widths are percentages
 const KINDS = [['accepted', 'Events accepted'], ['replayed', 'Events replayed'], ['rejected', 'Requests rejected']];
-const MOVES = { ArrowLeft: (i) => i - 1, ArrowRight: (i) => i + 1, Home: () => 0, End: () => 59 };
+const MOVES = { ArrowLeft: -1, ArrowRight: 1, Home: -60, End: 60 };
 const HINT = 'Point at a minute, or use the arrow keys in the chart.';
-const limited = (i) => Math.min(59, Math.max(0, i));
 const clock = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit' });
 
 const at = (minute) => clock.format(new Date(minute.time));
@@ -71,7 +70,7 @@ export function mount(container, ctx) {
 
   function select(i) {
     selected = i;
-    band.toggleAttribute('hidden', i < 0);
+    band.toggleAttribute('hidden', !minutes[i]);
     band.setAttribute('x', `${i / .6}%`);
     const text = minutes[i] ? `${at(minutes[i])}: ${spoken(minutes[i])}` : HINT;
     if (readout.textContent !== text) readout.textContent = text;
@@ -79,13 +78,13 @@ export function mount(container, ctx) {
 
   function point(event) {
     const { left, width } = chart.getBoundingClientRect();
-    select(/leave|blur/.test(event.type) ? -1 : limited(Math.floor((event.clientX - left) / width * 60)));
+    select(/leave|blur/.test(event.type) ? -1 : Math.floor((event.clientX - left) / width * 60));
   }
 
   function move(event) {
     if (!MOVES[event.key]) return;
     event.preventDefault();
-    select(limited(MOVES[event.key](selected < 0 ? 60 : selected)));
+    select(Math.min(59, Math.max(0, (selected < 0 ? 60 : selected) + MOVES[event.key])));
   }
 
   function show(found) {
@@ -99,8 +98,9 @@ export function mount(container, ctx) {
     select(selected);
     const cells = (minute) => [at(minute), ...KINDS.map(([kind]) => number(minute[kind]))];
     refill($('overview-minutes'), minutes, () => minutes.map((minute) => row(cells(minute))));
+    const { count, bytes: size } = found.requests;
     totals.replaceChildren(...facts('data-total', [...KINDS.map(([kind, name]) => [kind, name, number(sums[kind])]),
-      ['recorded', 'Requests kept', number(found.requests.count)], ['bytes', 'Size', bytes(found.requests.bytes)]]));
+      ['recorded', 'Requests kept', number(count)], ['bytes', 'Size of their bodies', bytes(size)]]));
     const refusals = (list) => (list.length ? list.map(refusal) : row(['None', '0']));
     refill($('overview-refusals').tBodies[0], found.refusals, refusals);
     refill(store, found.store, (state) => (state ? storeFacts(state) : h('div', {}, h('dt', {}, 'Not reported'))));

@@ -5,7 +5,6 @@ import { facts, isIgnored, polling, refill, showError, stamp, withOffset } from 
 
 export const title = 'Sandbox';
 
-const LISTS = ['customers', 'subscriptions', 'products'];
 const isOn = (value) => !!value && value !== '0s';
 
 // read returns the API's value of a control, undefined if there is none. The server rejects a text for a number.
@@ -32,8 +31,7 @@ function nested(controls) {
 // confirm makes a button ask in place.
 function confirm(ask, question, yes, no, action) {
   const show = (asking, focused) => {
-    ask.hidden = asking;
-    question.hidden = yes.hidden = no.hidden = !asking;
+    ask.hidden = !(question.hidden = yes.hidden = no.hidden = !asking);
     focused.focus();
   };
   ask.addEventListener('click', () => show(true, no));
@@ -129,7 +127,7 @@ export function mount(container, ctx) {
     $('fault-clear').disabled = active.length === 0;
     showProfile(found.profile);
     const isNew = catalogue.dataset.shown !== JSON.stringify(lists); // what is typed stays until the server has others
-    for (const name of isNew ? LISTS : []) catalogue.elements[name].value = lists[name].join('\n');
+    for (const area of isNew ? catalogue.querySelectorAll('textarea') : []) area.value = lists[area.name].join('\n');
     catalogue.dataset.shown = JSON.stringify(lists);
     catalogue.inert = false;
   });

@@ -36,13 +36,11 @@ export function showError(form, error) {
 export const facts = (attribute, list) => list.map(([key, name, value]) =>
   h('div', {}, h('dt', {}, name), h('dd', { [attribute]: key }, value)));
 
-const shown = new WeakMap();
-
 // refill fills el with build(value) unless it shows that value; the focus stays on the element with its id.
 export function refill(el, value, build) {
-  const key = JSON.stringify(value) ?? '';
-  if (shown.get(el) === key) return;
-  shown.set(el, key);
+  const key = JSON.stringify(value) ?? 'none';
+  if (el.shown === key) return;
+  el.shown = key;
   const focused = el.contains(document.activeElement) && document.activeElement.id;
   el.replaceChildren(...[build(value)].flat());
   if (focused) document.getElementById(focused)?.focus();
