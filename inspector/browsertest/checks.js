@@ -175,6 +175,6 @@
     if (paint === 'none' || el.matches('.grid, .axis, .line, .band, [aria-hidden=true], [aria-hidden=true] *')) continue;
     contrast(el, rgba(paint), background(el.closest('svg')), 3, 'graphics');
   }
-  window.__contrast = { background, rgba, over, ratio };
+  window.__contrast = { background, rgba, over, ratio, luminance };
   return [...new Set(found)];
 })()

@@ -204,7 +204,8 @@ func TestCopyAsCurl(t *testing.T) {
 		cancel()
 		require.NoError(t, err, curl)
 		got, status := string(output[:len(output)-3]), string(output[len(output)-3:])
-		got = got[strings.Index(got, "{"):]
+		_, got, _ = strings.Cut(got, "{")
+		got = "{" + got
 		want := s.status
 		require.Equal(t, fmt.Sprint(want), status, "%s\n%s", curl, got)
 		require.Equal(t, comparable(t, responses[i]), comparable(t, got), curl)

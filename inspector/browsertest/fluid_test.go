@@ -2,6 +2,7 @@ package browsertest
 
 import (
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
@@ -68,7 +69,7 @@ func TestTenThousandRequests(t *testing.T) {
 }
 
 func (h *host) post(body string) {
-	r := httptest.NewRequest("POST", endpoint, strings.NewReader(body))
+	r := httptest.NewRequest(http.MethodPost, endpoint, strings.NewReader(body))
 	r.Header.Set("X-Api-Key", adaKey)
 	r.Header.Set("Content-Type", "application/json")
 	w := httptest.NewRecorder()

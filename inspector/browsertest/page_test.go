@@ -36,7 +36,6 @@ var (
 	wideDark   = view{"wide-dark", 1280, 900, 1, false, true}
 	narrow     = view{"narrow", 390, 844, 1, true, false}
 	narrowDark = view{"narrow-dark", 390, 844, 1, true, true}
-	allViews   = []view{wide, wideDark, narrow, narrowDark}
 )
 
 func inViews(t *testing.T, test func(t *testing.T, v view), views ...view) {

@@ -13,7 +13,7 @@ import (
 )
 
 func charge(srv *chargetest.Server, body string) int {
-	r, err := http.NewRequest("POST", srv.URL()+"/v1/ingest/charge-data", strings.NewReader(body))
+	r, err := http.NewRequest(http.MethodPost, srv.URL()+"/v1/ingest/charge-data", strings.NewReader(body))
 	if err != nil {
 		return -1
 	}

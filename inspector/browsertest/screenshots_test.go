@@ -102,7 +102,7 @@ func (s *scene) request(kind int) {
 		body = one(reference, money)
 		s.post("checkout", path, body)
 	case 3:
-		body = one(reference, `"value":{"number":12.5}`, `"refrence":"x"`)
+		body = one(reference, `"value":{"number":12.5}`, `"quantity":"x"`)
 	case 4:
 		body = strings.Replace(one(reference, money), `"pricing_id":"pric_m9oE1mqH4nMwi1yXnoKw",`, "", 1)
 	case 5:
@@ -121,7 +121,7 @@ func (s *scene) request(kind int) {
 }
 
 func (s *scene) post(subject, path, body string) {
-	r := httptest.NewRequest("POST", path, strings.NewReader(body))
+	r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
 	r.Host = "billing.example.com"
 	r.RemoteAddr = "192.0.2.17:50112"
 	r.Header.Set("X-Api-Key", map[string]string{"checkout": adaKey, "metering-job": jobKey}[subject])
