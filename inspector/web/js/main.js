@@ -162,7 +162,7 @@ async function start() {
 }
 
 function showHelp() {
-  const keys = [['1 … 4', 'Go to a tab'], ...current.keys, ['?', 'Show this list']];
+  const keys = [['1 2 3 4', 'Go to a tab'], ...current.keys, ['?', 'Show this list']];
   document.body.append(byId('shortcuts-template').content.cloneNode(true));
   const dialog = byId('shortcuts');
   const caps = (key) => key.split(' ').map((k) => h('kbd', {}, k));
