@@ -71,7 +71,7 @@ func TestHelp(t *testing.T) {
 
 func TestSelectRows(t *testing.T) {
 	for list, want := range map[string]string{
-		"":                  "c@1 f@64 a@64 c@64 b@64 c@256 d@8 e g",
+		"":                  "c@1 o@64 f@64 a@64 n@64 c@64 b@64 c@256 d@8 e g",
 		"c@64,d@8,f@64":     "c@64 d@8 f@64",
 		"g,e,a@64,c@3,a,c@": "",
 		"g,e,a@64,c@3,a":    "g e a@64 c@3",

@@ -35,7 +35,6 @@ type buffers struct {
 	body, response []byte
 
 	secrets []string
-	names   []string
 	secret  []byte
 }
 
@@ -52,9 +51,8 @@ func (p *bufferPool) get() *buffers {
 
 func (p *bufferPool) put(b *buffers) {
 	clear(b.secrets[:cap(b.secrets)])
-	clear(b.names[:cap(b.names)])
 	clear(b.secret)
-	b.secrets, b.names, b.lengths = b.secrets[:0], b.names[:0], b.lengths[:0]
+	b.secrets, b.lengths = b.secrets[:0], b.lengths[:0]
 	for _, buf := range []*[]byte{&b.joined, &b.body, &b.response, &b.secret} {
 		if cap(*buf) > pooledBytes {
 			*buf = nil
@@ -74,17 +72,12 @@ func (b *buffers) add(text string) {
 	b.lengths = append(b.lengths, len(b.joined)-before)
 }
 
-// addHeader adds names and values, sorted by name, and returns their number.
+// addHeader adds names and values and returns their number.
 func (b *buffers) addHeader(h http.Header) (fields int) {
-	b.names = b.names[:0]
-	for name := range h {
-		b.names = append(b.names, name)
-	}
-	slices.Sort(b.names)
 	start := len(b.joined)
-	for _, name := range b.names {
+	for name, values := range h {
 		isSecret := isSecretHeader(name)
-		for _, value := range h[name] {
+		for _, value := range values {
 			if isSecret {
 				b.addSecrets(value)
 			}

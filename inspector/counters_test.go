@@ -131,9 +131,10 @@ func TestRefusalsAreBounded(t *testing.T) {
 	_, refusals = l.activity(scope{platform: "platform 99"}, testTime)
 	require.Equal(t, []refusal{{"INVALID_FIELD", otherField, 150}}, refusals)
 
+	l.add(rejected("a", "field1", testTime.Add(30*time.Minute)))
 	l.add(rejected("a", "later", testTime.Add(time.Hour)))
 	require.Len(t, l.counters.platforms, 1, "idle platforms are dropped")
 	require.Equal(t, len(l.counters.platforms["a"].refusals), l.counters.refusals)
 	_, refusals = l.activity(scope{platform: "a"}, testTime.Add(time.Hour))
-	require.Equal(t, []refusal{{"INVALID_FIELD", "later", 1}}, refusals)
+	require.Equal(t, []refusal{{"INVALID_FIELD", "field1", 1}, {"INVALID_FIELD", "later", 1}}, refusals)
 }
