@@ -187,7 +187,6 @@ func TestWithObserver(t *testing.T) {
 	}
 }
 
-// The context of the client has ended, but an observer may use its own to send metrics.
 func TestWithObserverOfUnreadBody(t *testing.T) {
 	var observed error
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

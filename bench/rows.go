@@ -36,7 +36,6 @@ func (r row) over(conns int) row {
 	return r
 }
 
-// behindInspector measures the same with package inspector.
 func (r row) behindInspector(letter string) row {
 	r.letter, r.about, r.inspected = letter, r.about+", behind the inspector", true
 	return r

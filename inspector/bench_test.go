@@ -37,7 +37,6 @@ type benchBody struct{ bytes.Reader }
 
 func (*benchBody) Close() error { return nil }
 
-// One request is one operation, with a new event or a batch of replays.
 func BenchmarkMiddleware(b *testing.B) {
 	for _, events := range []int{1, 500} {
 		for _, inspected := range []bool{false, true} {

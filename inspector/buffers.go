@@ -11,7 +11,6 @@ import (
 )
 
 const (
-	// pooledBytes limits each buffer that is kept for later requests.
 	pooledBytes = 64 << 10
 
 	maxText       = 8 << 10  // bytes of one text
@@ -26,8 +25,6 @@ const (
 	maxSecrets = 64
 )
 
-// buffers hold what a record will be made of. The texts are joined, so that a record needs
-// few allocations.
 type buffers struct {
 	joined  []byte
 	lengths []int // of the texts in joined; masked for a secret
@@ -72,7 +69,6 @@ func (b *buffers) add(text string) {
 	b.lengths = append(b.lengths, len(b.joined)-before)
 }
 
-// addHeader adds names and values and returns their number.
 func (b *buffers) addHeader(h http.Header) (fields int) {
 	start := len(b.joined)
 	for name, values := range h {
@@ -96,7 +92,6 @@ func (b *buffers) addHeader(h http.Header) (fields int) {
 	return fields
 }
 
-// addSecrets adds the token after a scheme, the values of cookies, or the whole value.
 func (b *buffers) addSecrets(value string) {
 	for value != "" && len(b.secrets) <= maxSecrets {
 		var part string
@@ -148,7 +143,6 @@ func (b *buffers) hideInTexts(secret string) {
 	}
 }
 
-// addViolations returns the number of those that fit.
 func (b *buffers) addViolations(violations []chargeingest.Violation) int {
 	const maxBytes = 32 << 10
 	start := len(b.joined)
@@ -162,7 +156,6 @@ func (b *buffers) addViolations(violations []chargeingest.Violation) int {
 	return len(violations)
 }
 
-// cutter cuts the texts off again.
 type cutter struct {
 	joined  string
 	lengths []int

@@ -33,14 +33,12 @@ type refusal struct {
 	count       int
 }
 
-// counters count for the last 60 minutes.
 type counters struct {
 	swept     int64 // minute
 	platforms map[string]*activity
 	refusals  int // of all platforms
 }
 
-// activity has slots for the minutes since 1970, modulo 60.
 type activity struct {
 	slots    [activeMinutes]slot
 	refusals map[refusal]*[activeMinutes]uint32 // the keys have no count
@@ -85,7 +83,6 @@ func (c *counters) add(r *record, ended time.Time) {
 	}
 }
 
-// sweep drops the state of idle platforms, once a minute.
 func (c *counters) sweep(now int64) {
 	if now <= c.swept && now > c.swept-activeMinutes {
 		return
@@ -99,7 +96,6 @@ func (c *counters) sweep(now int64) {
 	}
 }
 
-// isWithin also reports minutes after now as within, because the clock can go back a little.
 func (s slot) isWithin(now int64) bool {
 	return s.minute > now-activeMinutes && s.minute < now+activeMinutes && s != (slot{})
 }
@@ -122,7 +118,6 @@ func (c *counters) addRefusal(a *activity, i int, key refusal) {
 	counts[i]++
 }
 
-// clear returns the number of refusals that did not happen in any other slot.
 func (a *activity) clear(i int) (dropped int) {
 	for key, counts := range a.refusals {
 		if counts[i] = 0; *counts == [activeMinutes]uint32{} {
@@ -176,14 +171,12 @@ func sorted(totals map[refusal]int) []refusal {
 	return refusals
 }
 
-// minuteOf rounds down, also before 1970.
 func minuteOf(t time.Time) int64 { return (t.Unix() - modulo(t.Unix(), 60)) / 60 }
 
 func indexOf(minute int64) int { return int(modulo(minute, activeMinutes)) }
 
 func modulo(x, n int64) int64 { return (x%n + n) % n }
 
-// withoutIndexes replaces the numbers in a path by asterisks.
 func withoutIndexes(field string) string {
 	if !strings.ContainsAny(field, "0123456789") {
 		return field

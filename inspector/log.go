@@ -24,7 +24,6 @@ type requestLog struct {
 	counters  counters
 }
 
-// platformLog has the records of one platform, in order of their ids.
 type platformLog struct {
 	name    string
 	records []*record
@@ -49,8 +48,6 @@ func (l *requestLog) add(r *record) {
 	l.notify(r.stats.Platform)
 }
 
-// nextID does not depend on the clock alone, which can stand still, go back, or be set to a
-// year whose microseconds a JavaScript number does not hold.
 func nextID(last int64, t time.Time) int64 {
 	const maxTime = 1 << 52
 	if id := t.UnixMicro(); id > last && id < maxTime {
@@ -80,7 +77,6 @@ func (l *requestLog) append(r *record) {
 	}
 }
 
-// weight adds up the shares of both limits.
 func (l *requestLog) weight(r *record) int64 {
 	return r.size + l.maxBytes/int64(max(1, l.maxRequests))
 }
@@ -171,13 +167,12 @@ func (l *requestLog) between(platform string, after, before int64) []*record {
 	return records
 }
 
-// searchID returns the index of the first record with the id or a greater one.
 func searchID(records []*record, id int64) int {
 	i, _ := slices.BinarySearchFunc(records, id, func(r *record, id int64) int { return cmp.Compare(r.id, id) })
 	return i
 }
 
-// get returns a copy with sorted headers, or nil if there is no such record.
+// get returns a copy, or nil.
 func (l *requestLog) get(s scope, id int64) *record {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -5,7 +5,6 @@ import (
 	"strings"
 )
 
-// isSecretHeader first knows the headers of most requests, for speed.
 func isSecretHeader(name string) bool {
 	switch name {
 	case "Accept", "Accept-Encoding", "Connection", "Content-Encoding", "Content-Length", "Content-Type", "User-Agent",
@@ -24,8 +23,6 @@ func isSecretHeader(name string) bool {
 	return false
 }
 
-// requestURI returns path and query as they were sent, without the authority of a proxy
-// request.
 func requestURI(r *http.Request) string {
 	uri := r.RequestURI
 	if !strings.HasPrefix(uri, "/") {
@@ -37,7 +34,6 @@ func requestURI(r *http.Request) string {
 	return maskQuery(uri)
 }
 
-// maskURL hides user names, passwords and parameters of URLs in a header.
 func maskURL(value string) string {
 	scheme, rest, ok := strings.Cut(value, "://")
 	if ok {
@@ -51,7 +47,6 @@ func maskURL(value string) string {
 	return value
 }
 
-// maskQuery keeps the values of the parameters of the listing.
 func maskQuery(uri string) string {
 	path, query, ok := strings.Cut(uri, "?")
 	if !ok {

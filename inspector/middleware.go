@@ -39,7 +39,6 @@ func Note(ctx context.Context, text string) {
 
 type recordingKey struct{}
 
-// Value makes a recording the context of its request.
 func (rec *recording) Value(key any) any {
 	if key == (recordingKey{}) {
 		return rec

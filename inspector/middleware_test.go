@@ -261,7 +261,6 @@ func TestRecordedBody(t *testing.T) {
 	})
 }
 
-// Bodies in progress share the limit of the log, whoever sends them.
 func TestBodiesInProgressAreBounded(t *testing.T) {
 	i := newInspector(t, func(c *Config) { c.MaxBytes = 1 << 20 })
 	body := strings.Repeat("x", 300<<10)
@@ -338,7 +337,6 @@ func TestNote(t *testing.T) {
 	require.Equal(t, "one; two", i.only(t).note)
 }
 
-// A handler can go on after middleware such as http.TimeoutHandler has responded.
 func TestLateHandler(t *testing.T) {
 	i := newInspector(t)
 	var late sync.WaitGroup

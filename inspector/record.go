@@ -36,8 +36,7 @@ type record struct {
 	fields [10]headerField // memory for the headers of most requests
 }
 
-// recordBytes is the size of a record as it is allocated.
-const recordBytes = 768
+const recordBytes = 768 // as allocated
 
 type headerField struct{ name, value string }
 

@@ -81,7 +81,6 @@ func addResponse[T string | []byte](rec *recording, p T) {
 	}
 }
 
-// appendKept reports whether a part of p did not fit.
 func appendKept[T string | []byte](rec *recording, kept []byte, p T) ([]byte, bool) {
 	limit := rec.inspector.cfg.MaxBodyBytes
 	fits := min(len(p), limit-len(kept))
@@ -95,7 +94,6 @@ func appendKept[T string | []byte](rec *recording, kept []byte, p T) ([]byte, bo
 	return append(kept, p[:fits]...), fits < len(p)
 }
 
-// reserve limits the memory of all requests in progress as that of the log.
 func (rec *recording) reserve(n int64) bool {
 	if n <= pooledBytes {
 		return true
@@ -142,7 +140,6 @@ func (rec *recording) responded(returned bool) bool {
 	return rec.status != 0 && (returned || rec.flushed || rec.hijacked || rec.sent > buffered)
 }
 
-// end is called once, after next has returned or panicked.
 func (rec *recording) end(returned bool) *record {
 	now := rec.inspector.now()
 	rec.mu.Lock()
@@ -189,7 +186,6 @@ func (rec *recording) bodyTruncated() bool {
 	}
 }
 
-// scheme trusts the proxy's header, because it is only displayed.
 func scheme(r *http.Request) string {
 	if r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https") {
 		return "https"
