@@ -18,6 +18,7 @@ func (p *page) eventRows(n int) []string {
 
 func (p *page) search(fields map[string]string) {
 	p.t.Helper()
+	p.see("#events-form", "")
 	for name, value := range fields {
 		selector := fmt.Sprintf("#events-form [name=%s]", name)
 		if evaluate[bool](p, fmt.Sprintf(`!__t.find(%q)`, selector)) {
