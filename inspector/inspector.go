@@ -97,8 +97,7 @@ func New(cfg Config) (*Inspector, error) {
 		return nil, err
 	}
 	i := &Inspector{cfg: cfg, requests: &requestLog{maxRequests: cfg.MaxRequests, maxBytes: cfg.MaxBytes}}
-	i.api, err = newAPI(cfg, i.requests)
-	if err != nil {
+	if i.api, err = newAPI(cfg, i.requests); err != nil {
 		return nil, err
 	}
 	return i, nil

@@ -1,0 +1,2 @@
+// Package browsertest tests the inspector's page in Chromium.
+package browsertest
