@@ -153,7 +153,7 @@ func appendError(err error, b *Batch) *Error {
 	var conflict *ConflictError
 	var rejection *Error
 	switch {
-	case errors.Is(err, ErrNotStored) && errors.As(err, &rejection) && rejection.Status < http.StatusInternalServerError:
+	case errors.Is(err, ErrNotStored) && errors.As(err, &rejection) && rejection.Status/100 == 4:
 		return rejection
 	case errors.As(err, &conflict):
 		return conflictError(conflict, b)
