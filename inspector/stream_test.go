@@ -68,15 +68,6 @@ func openStream(t *testing.T, i *Inspector, key string) (w *streamWriter, cancel
 	return w, cancel, done
 }
 
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}
-
 func TestStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := newViewed(t, nil)
