@@ -71,11 +71,18 @@ func get[T any](t *testing.T, h http.Handler, key, path string) T {
 	return value
 }
 
+func headerOf(name, value string) texts {
+	var b buffers
+	b.add(name)
+	b.add(value)
+	return texts(b.texts)
+}
+
 func sampleRecord(change func(*record)) *record {
 	r := &record{
 		time: testTime, duration: 1234 * time.Microsecond, method: "POST", scheme: "http", host: "example.org",
 		uri: "/v1/ingest/charge-data", client: "192.0.2.1:5000", status: 201,
-		header: []headerField{{"Content-Type", "application/json"}},
+		header: headerOf("Content-Type", "application/json"),
 		body:   []byte(`{"reference":"order-1","customer_id":"c-1"}`),
 		stats: chargeingest.RequestStats{
 			RequestID: "reqr_1", Subject: "Cy", Platform: "a", Route: chargeingest.RouteSingle, Method: "POST", Status: 201, Events: 1,

@@ -61,10 +61,5 @@ func decodedBody(r *record, limit int) sentBody {
 }
 
 func isGzip(r *record) bool {
-	for _, h := range r.header {
-		if strings.EqualFold(h.name, "Content-Encoding") {
-			return strings.EqualFold(strings.TrimSpace(h.value), "gzip")
-		}
-	}
-	return false
+	return strings.EqualFold(strings.TrimSpace(r.header.value("Content-Encoding")), "gzip")
 }

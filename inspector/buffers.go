@@ -2,6 +2,7 @@ package inspector
 
 import (
 	"bytes"
+	"encoding/binary"
 	"net/http"
 	"slices"
 	"strings"
@@ -26,8 +27,7 @@ const (
 )
 
 type buffers struct {
-	joined  []byte
-	lengths []int // of the texts in joined; masked for a secret
+	texts []byte // see the type texts
 
 	body, response []byte
 
@@ -35,22 +35,20 @@ type buffers struct {
 	secret  []byte
 }
 
-const masked = -1
-
 type bufferPool struct{ sync.Pool }
 
 func (p *bufferPool) get() *buffers {
 	if b, ok := p.Get().(*buffers); ok {
 		return b
 	}
-	return &buffers{joined: make([]byte, 0, 2<<10), body: make([]byte, 0, 4<<10), response: make([]byte, 0, 4<<10)}
+	return &buffers{texts: make([]byte, 0, 2<<10), body: make([]byte, 0, 4<<10), response: make([]byte, 0, 4<<10)}
 }
 
 func (p *bufferPool) put(b *buffers) {
 	clear(b.secrets[:cap(b.secrets)])
 	clear(b.secret)
-	b.secrets, b.lengths = b.secrets[:0], b.lengths[:0]
-	for _, buf := range []*[]byte{&b.joined, &b.body, &b.response, &b.secret} {
+	b.secrets = b.secrets[:0]
+	for _, buf := range []*[]byte{&b.texts, &b.body, &b.response, &b.secret} {
 		if cap(*buf) > pooledBytes {
 			*buf = nil
 		}
@@ -60,29 +58,30 @@ func (p *bufferPool) put(b *buffers) {
 }
 
 func (b *buffers) add(text string) {
-	before := len(b.joined)
+	cut := ""
 	if len(text) > maxText {
-		b.joined = append(append(b.joined, text[:maxText]...), "…"...)
-	} else {
-		b.joined = append(b.joined, text...)
+		text, cut = text[:maxText], "…"
 	}
-	b.lengths = append(b.lengths, len(b.joined)-before)
+	b.texts = binary.LittleEndian.AppendUint16(b.texts, uint16(len(text)+len(cut)))
+	b.texts = append(append(b.texts, text...), cut...)
 }
 
+func (b *buffers) addMask() { b.texts = binary.LittleEndian.AppendUint16(b.texts, masked) }
+
 func (b *buffers) addHeader(h http.Header) (fields int) {
-	start := len(b.joined)
+	start := len(b.texts)
 	for name, values := range h {
 		isSecret := isSecretHeader(name)
 		for _, value := range values {
 			if isSecret {
 				b.addSecrets(value)
 			}
-			if fields > maxFields || len(b.joined)-start > maxHeaderText {
+			if fields > maxFields || len(b.texts)-start > maxHeaderText {
 				continue // a secret is hidden even if it is not shown
 			}
 			b.add(name)
 			if isSecret {
-				b.lengths = append(b.lengths, masked)
+				b.addMask()
 			} else {
 				b.add(maskURL(value))
 			}
@@ -118,7 +117,7 @@ func (b *buffers) hideSecrets() bool {
 	slices.SortFunc(b.secrets, func(x, y string) int { return len(y) - len(x) })
 	for _, secret := range b.secrets {
 		b.secret = append(b.secret[:0], secret...)
-		if bytes.Contains(b.joined, b.secret) {
+		if bytes.Contains(b.texts, b.secret) {
 			b.hideInTexts(secret)
 		}
 		for _, text := range []*[]byte{&b.body, &b.response} {
@@ -131,53 +130,22 @@ func (b *buffers) hideSecrets() bool {
 }
 
 func (b *buffers) hideInTexts(secret string) {
-	texts := cutter{string(b.joined), b.lengths}
-	b.joined, b.lengths = b.joined[:0], nil
-	for len(texts.lengths) > 0 {
-		if texts.lengths[0] == masked {
-			texts.next()
-			b.lengths = append(b.lengths, masked)
-			continue
-		}
-		b.add(strings.ReplaceAll(texts.next(), secret, mask))
+	all := texts(b.texts)
+	b.texts = b.texts[:0]
+	for all != "" {
+		b.add(strings.ReplaceAll(all.next(), secret, mask))
 	}
 }
 
 func (b *buffers) addViolations(violations []chargeingest.Violation) int {
 	const maxBytes = 32 << 10
-	start := len(b.joined)
+	start := len(b.texts)
 	for i, v := range violations {
-		if len(b.joined)-start > maxBytes {
+		if len(b.texts)-start > maxBytes {
 			return i
 		}
 		b.add(v.Field)
 		b.add(v.Message)
 	}
 	return len(violations)
-}
-
-type cutter struct {
-	joined  string
-	lengths []int
-}
-
-func (c *cutter) next() (text string) {
-	n := c.lengths[0]
-	c.lengths = c.lengths[1:]
-	if n == masked {
-		return mask
-	}
-	text, c.joined = c.joined[:n], c.joined[n:]
-	return text
-}
-
-func (c *cutter) violations(violations []chargeingest.Violation) []chargeingest.Violation {
-	if len(violations) == 0 {
-		return nil
-	}
-	kept := make([]chargeingest.Violation, len(violations))
-	for i, v := range violations {
-		kept[i] = chargeingest.Violation{Code: v.Code, Field: c.next(), Message: c.next()}
-	}
-	return kept
 }

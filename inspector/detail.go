@@ -48,8 +48,8 @@ func (a *api) request(v viewer, r *http.Request, id string) (any, error) {
 	body := decodedBody(rec, maxDecodedBytes)
 	d := detail{
 		summary: summarize(rec, body.text), Host: rec.host, Scheme: rec.scheme,
-		Header:     pairs(rec.header),
-		Response:   responseText{pairs(rec.responseHeader), newBodyText(rec.response, rec.responseTruncated, nil)},
+		Header:     rec.header.sorted(),
+		Response:   responseText{rec.responseHeader.sorted(), newBodyText(rec.response, rec.responseTruncated, nil)},
 		Violations: []violation{},
 	}
 	d.Path = rec.uri
@@ -82,11 +82,3 @@ const (
 
 	maxDecodedBytes = 1 << 20
 )
-
-func pairs(header []headerField) [][2]string {
-	list := make([][2]string, len(header))
-	for i, h := range header {
-		list[i] = [2]string{h.name, h.value}
-	}
-	return list
-}

@@ -176,8 +176,13 @@ func (s *search) hasText(r *record, body []byte) bool {
 		containsFold(s, body) || containsFold(s, r.response)
 }
 
-func (s *search) inHeader(header []headerField) bool {
-	return slices.ContainsFunc(header, func(h headerField) bool { return containsFold(s, h.value) })
+func (s *search) inHeader(header texts) bool {
+	for _, value := range header.pairs() {
+		if containsFold(s, value) {
+			return true
+		}
+	}
+	return false
 }
 
 func containsFold[T string | []byte](s *search, text T) bool {

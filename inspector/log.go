@@ -172,24 +172,16 @@ func searchID(records []*record, id int64) int {
 	return i
 }
 
-// get returns a copy, or nil.
+// get returns nil if the scope has no such record.
 func (l *requestLog) get(s scope, id int64) *record {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, platform := range s.platforms() {
 		if found := l.between(platform, id-1, 0); len(found) > 0 && found[0].id == id {
-			r := *found[0]
-			r.header, r.responseHeader = sortedHeader(r.header), sortedHeader(r.responseHeader)
-			return &r
+			return found[0]
 		}
 	}
 	return nil
-}
-
-func sortedHeader(fields []headerField) []headerField {
-	fields = slices.Clone(fields)
-	slices.SortStableFunc(fields, func(a, b headerField) int { return cmp.Compare(a.name, b.name) })
-	return fields
 }
 
 // newest returns the id of the newest record in the scope, or 0, and a channel that is

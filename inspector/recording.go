@@ -170,7 +170,7 @@ func (rec *recording) end(returned bool) *record {
 	if rec.responded(returned) {
 		r.status, r.responseTruncated = rec.status, rec.responseFull
 	} else {
-		r.responseHeader, r.response = nil, nil
+		r.responseHeader, r.response = "", nil
 	}
 	return r
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 )
@@ -148,7 +147,7 @@ func summarize(r *record, body []byte) summary {
 		RequestID: r.stats.RequestID, Client: r.client, References: []string{}, Note: r.note,
 	}
 	if s.RequestID == "" {
-		s.RequestID = headerValue(r.responseHeader, "X-Request-Id")
+		s.RequestID = r.responseHeader.value("X-Request-Id")
 	}
 	eachEvent(body, func(e sentEvent) bool {
 		s.EventCount++
@@ -171,15 +170,6 @@ func rejectionOf(r *record) rejection {
 	var e struct{ Code, Field string }
 	_ = json.Unmarshal(r.response, &e)
 	return rejection{cut(e.Code, maxReference), cut(e.Field, maxReference)}
-}
-
-func headerValue(header []headerField, name string) string {
-	for _, h := range header {
-		if strings.EqualFold(h.name, name) {
-			return h.value
-		}
-	}
-	return ""
 }
 
 func milliseconds(d time.Duration) float64 {

@@ -36,7 +36,7 @@ type shownList struct {
 
 func asGzip(t *testing.T, r *record, text string) {
 	r.body = gzipped(t, text)
-	r.header = append(r.header, headerField{"Content-Encoding", "gzip"})
+	r.header += headerOf("Content-Encoding", "gzip")
 }
 
 func TestRequestFilters(t *testing.T) {
@@ -213,7 +213,7 @@ func TestSearchIsBounded(t *testing.T) {
 	addRecord(i, func(r *record) { r.note = "needle" })
 	for range 300 {
 		addRecord(i, func(r *record) {
-			r.body, r.header = bomb, []headerField{{"Content-Encoding", "gzip"}}
+			r.body, r.header = bomb, headerOf("Content-Encoding", "gzip")
 		})
 	}
 	calls, found := 0, 0
@@ -250,7 +250,7 @@ func TestSummaryOfMiddlewareResponses(t *testing.T) {
 	i := newViewed(t, func(cfg *Config) { cfg.ShowUnauthenticated = true })
 	addRecord(i, func(r *record) {
 		r.status, r.stats = 503, chargeingest.RequestStats{}
-		r.response, r.responseHeader = []byte(`{"code":"FAULT","field":"x"}`), []headerField{{"X-Request-Id", "q"}}
+		r.response, r.responseHeader = []byte(`{"code":"FAULT","field":"x"}`), headerOf("X-Request-Id", "q")
 	})
 	s := get[shownList](t, i, "ada", "api/requests").Requests[0]
 	require.Equal(t, []any{"FAULT", "x", "q", false, "", ""}, []any{s.Code, s.Field, s.RequestID, s.Identified, s.Platform, s.Route})
@@ -266,7 +266,7 @@ func TestDetail(t *testing.T) {
 			{Code: "MISSING_FIELD", Field: "value.amount.currency", Message: "m2"},
 			{Code: "INVALID_FIELD", Field: "Idempotency-Key", Message: "m3"},
 		}
-		r.response, r.responseHeader = []byte(`{"code":"X"}`), []headerField{{"X-Request-Id", "q"}}
+		r.response, r.responseHeader = []byte(`{"code":"X"}`), headerOf("X-Request-Id", "q")
 	})
 	d := get[detail](t, i, "ada", requestPath(id))
 	require.Equal(t, bodyText{Text: body, Bytes: int64(len(body)),
