@@ -54,7 +54,7 @@ func TestManyLargeUploads(t *testing.T) {
 	memory := peakMemory(t, p.Process.Pid)
 	t.Logf("peak memory %d MB, responses %v", memory>>20, statuses)
 	if !raceDetector {
-		require.Less(t, memory, 400<<20)
+		require.Less(t, memory, 300<<20)
 	}
 
 	for range 20 {

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	pooledBytes = 64 << 10
+	pooledBytes = 8 << 10
 
 	maxText       = 8 << 10  // bytes of one text
 	maxHeaderText = 64 << 10 // bytes of all header fields
@@ -112,7 +112,7 @@ func (b *buffers) addSecrets(value string) {
 func (b *buffers) hideSecrets() bool {
 	found := len(b.secrets) <= maxSecrets
 	if !found {
-		b.body, b.response = b.body[:0], b.response[:0]
+		b.body, b.response = nil, nil
 	}
 	slices.SortFunc(b.secrets, func(x, y string) int { return len(y) - len(x) })
 	for _, secret := range b.secrets {

@@ -36,9 +36,10 @@ type record struct {
 
 const recordBytes = 480 // as allocated
 
-// keep copies the content of b, with the given numbers of header fields, into memory that the
+// keep moves the content of b, with the given numbers of header fields, into memory that the
 // record shares with nothing else.
 func (r *record) keep(b *buffers, fields, responseFields, violations int) {
+	r.body, r.response = takeLarge(&b.body), takeLarge(&b.response)
 	all := slices.Concat(b.texts, b.body, b.response)
 	n, bodyEnd := len(b.texts), len(b.texts)+len(b.body)
 	t := texts(unsafe.String(unsafe.SliceData(all), n)) //nolint:gosec // these bytes do not change
@@ -46,8 +47,23 @@ func (r *record) keep(b *buffers, fields, responseFields, violations int) {
 	r.header, r.responseHeader = t.cut(fields), t.cut(responseFields)
 	r.note, r.stats.RequestID, r.stats.Subject, r.stats.Field = t.next(), t.next(), t.next(), t.next()
 	r.stats.Method, r.stats.Violations = r.method, t.violations(r.stats.Violations[:violations])
-	r.body, r.response = all[n:bodyEnd:bodyEnd], all[bodyEnd:]
 
 	const violationBytes = 48
-	r.size = recordBytes + int64(cap(all)) + int64(len(r.stats.Violations))*violationBytes
+	r.size = recordBytes + int64(cap(all)+cap(r.body)+cap(r.response)) + int64(len(r.stats.Violations))*violationBytes
+	if r.body == nil {
+		r.body = all[n:bodyEnd:bodyEnd]
+	}
+	if r.response == nil {
+		r.response = all[bodyEnd:]
+	}
+}
+
+// takeLarge returns nil for a buffer that goes back to the pool.
+func takeLarge(buffer *[]byte) []byte {
+	if cap(*buffer) <= pooledBytes {
+		return nil
+	}
+	large := *buffer
+	*buffer = nil
+	return large
 }

@@ -68,7 +68,7 @@ func (rec *recording) addBody(p []byte, err error) {
 	rec.received += int64(len(p))
 	rec.bodyEnded = rec.bodyEnded || err == io.EOF //nolint:errorlint // io.Reader
 	if rec.buffers != nil && !rec.bodyFull {
-		rec.buffers.body, rec.bodyFull = appendKept(rec, rec.buffers.body, p)
+		rec.buffers.body, rec.bodyFull = appendKept(rec, rec.buffers.body, p, rec.request.ContentLength)
 	}
 }
 
@@ -77,15 +77,19 @@ func addResponse[T string | []byte](rec *recording, p T) {
 	defer rec.mu.Unlock()
 	rec.sent += int64(len(p))
 	if rec.buffers != nil && !rec.responseFull && rec.request.Method != http.MethodHead {
-		rec.buffers.response, rec.responseFull = appendKept(rec, rec.buffers.response, p)
+		rec.buffers.response, rec.responseFull = appendKept(rec, rec.buffers.response, p, 0)
 	}
 }
 
-func appendKept[T string | []byte](rec *recording, kept []byte, p T) ([]byte, bool) {
+func appendKept[T string | []byte](rec *recording, kept []byte, p T, expected int64) ([]byte, bool) {
 	limit := rec.inspector.cfg.MaxBodyBytes
 	fits := min(len(p), limit-len(kept))
 	if needed := len(kept) + fits; needed > cap(kept) {
-		size := min(max(needed, 2*cap(kept)), max(limit, needed))
+		size := 2 * cap(kept)
+		if expected > 0 {
+			size = int(min(expected, 8*int64(needed))) // the client can lie
+		}
+		size = min(max(needed, size), limit)
 		if !rec.reserve(int64(size)) {
 			return kept, true
 		}
