@@ -24,6 +24,7 @@ type api struct {
 	cfg       Config
 	requests  *requestLog
 	summaries summaryCache
+	recent    recentList
 	events    *chargeingest.Handler
 	searches  *limits.Gate
 	responses *limits.Budget
@@ -99,18 +100,19 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, path string) {
 			if body, err = json.Marshal(value); err != nil {
 				return err
 			}
+			body = append(body, '\n')
 		}
 		held := limits.Reservation{Budget: a.responses, Platform: v.platform}
 		defer held.Release()
 		if !held.Resize(int64(len(body))) {
 			return unavailable("too many requests at once", time.Second)
 		}
-		respond(w, r, http.StatusOK, "application/json", append(body, '\n'))
+		respond(w, r, http.StatusOK, "application/json", body)
 		return nil
 	})
 }
 
-type encodedJSON []byte
+type encodedJSON []byte // with a newline
 
 func (a *api) authorized(w http.ResponseWriter, r *http.Request, serve func(viewer, http.ResponseWriter, *http.Request) error) {
 	if !allows(w, r, http.MethodGet) {

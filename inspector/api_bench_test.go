@@ -24,7 +24,7 @@ func BenchmarkPages(b *testing.B) {
 			r.response = []byte(testEvent)
 		}))
 	}
-	last := i.requests.list(scope{platform: "pf_a"}, 0, 0)[0].id
+	last := i.requests.list(scope{platform: "pf_a"}, 0, 0, 0)[0].id
 	for _, c := range []struct{ name, path string }{
 		{"poll without new requests", fmt.Sprintf("api/requests?after=%d", last)},
 		{"poll with 200 new requests", "api/requests"},

@@ -29,7 +29,7 @@ type query struct {
 	route                string
 	code                 string
 	reference, customer  string
-	text                 []byte // lower case
+	text                 string // lower case
 }
 
 type parameter struct {
@@ -60,7 +60,7 @@ func parameters() []parameter {
 			routes := []chargeingest.Route{chargeingest.RouteSingle, chargeingest.RouteBatch, chargeingest.RouteGet, chargeingest.RouteList, none}
 			return slices.Contains(routes, chargeingest.Route(v))
 		}},
-		{"text", text, func(q *query, v string) bool { q.text = lowerASCII([]byte(v)); return isFilterText(v) }},
+		{"text", text, func(q *query, v string) bool { q.text = string(lowerASCII([]byte(v))); return isFilterText(v) }},
 	}
 }
 
@@ -129,6 +129,7 @@ func invalidParameter(name, problem string) error {
 
 type search struct {
 	query
+	needle     []byte // text
 	maxDecoded int
 	examined   int
 	window     []byte
@@ -146,7 +147,7 @@ func (s *search) matches(r *record) bool {
 		return false
 	case s.code != "" && s.code != rejectionOf(r).code:
 		return false
-	case s.reference == "" && s.customer == "" && len(s.text) == 0:
+	case s.reference == "" && s.customer == "" && s.text == "":
 		return true
 	}
 	body := decodedBody(r, s.maxDecoded).text
@@ -171,7 +172,7 @@ func (s *search) hasEvent(body []byte) bool {
 }
 
 func (s *search) hasText(r *record, body []byte) bool {
-	return len(s.text) == 0 ||
+	return s.text == "" ||
 		containsFold(s, r.uri) || containsFold(s, r.note) || s.inHeader(r.header) || s.inHeader(r.responseHeader) ||
 		containsFold(s, body) || containsFold(s, r.response)
 }
@@ -193,7 +194,7 @@ func containsFold[T string | []byte](s *search, text T) bool {
 	}
 	for start := 0; len(text)-start >= len(s.text); start += step {
 		n := copy(s.window[:step+len(s.text)-1], text[start:])
-		if bytes.Contains(lowerASCII(s.window[:n]), s.text) {
+		if bytes.Contains(lowerASCII(s.window[:n]), s.needle) {
 			return true
 		}
 	}

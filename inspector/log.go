@@ -134,16 +134,20 @@ func (q *dropQueue) Pop() any {
 	return p
 }
 
-// list returns records with after < id < before, newest first. A bound of 0 does not apply.
-func (l *requestLog) list(s scope, after, before int64) []*record {
+// list returns up to limit records with after < id < before, newest first. A bound of 0 does
+// not apply.
+func (l *requestLog) list(s scope, after, before int64, limit int) []*record {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	own, other := l.between(s.platform, after, before), []*record(nil)
 	if s.unidentified && s.platform != "" {
 		other = l.between("", after, before)
 	}
-	found := make([]*record, 0, len(own)+len(other))
-	for len(own)+len(other) > 0 {
+	if limit = min(limit, len(own)+len(other)); limit == 0 {
+		limit = len(own) + len(other)
+	}
+	found := make([]*record, 0, limit)
+	for len(found) < limit {
 		from := &own
 		if len(own) == 0 || len(other) > 0 && other[len(other)-1].id > own[len(own)-1].id {
 			from = &other

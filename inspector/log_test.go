@@ -17,7 +17,7 @@ func recordOf(platform string, size int64) *record {
 }
 
 func (l *requestLog) sizes(platform string) (sizes []int64) {
-	for _, r := range l.list(scope{platform: platform}, 0, 0) {
+	for _, r := range l.list(scope{platform: platform}, 0, 0, 0) {
 		sizes = append(sizes, r.size)
 	}
 	return sizes
@@ -101,7 +101,7 @@ func TestLogModel(t *testing.T) {
 		added = append(added, r)
 		kept, count, bytes := map[int64]bool{}, 0, int64(0)
 		for _, platform := range platforms {
-			list := l.list(scope{platform: platform}, 0, 0)
+			list := l.list(scope{platform: platform}, 0, 0, 0)
 			same := []*record{}
 			for _, r := range slices.Backward(added) {
 				if r.stats.Platform == platform && len(same) < len(list) {
@@ -129,8 +129,8 @@ func TestLogModel(t *testing.T) {
 				require.Failf(t, "get", "record %d: %v", r.id, found)
 			}
 		}
-		require.ElementsMatch(t, want, l.list(s, first, last))
-		require.True(t, slices.IsSortedFunc(l.list(s, first, last), func(a, b *record) int { return int(b.id - a.id) }))
+		require.ElementsMatch(t, want, l.list(s, first, last, 0))
+		require.True(t, slices.IsSortedFunc(l.list(s, first, last, 0), func(a, b *record) int { return int(b.id - a.id) }))
 	}
 }
 
@@ -165,5 +165,5 @@ func TestNewest(t *testing.T) {
 	id, _ = l.newest(both)
 	require.Equal(t, unidentified.id, id)
 	require.Nil(t, l.get(own, unidentified.id))
-	require.Equal(t, []*record{r}, l.list(own, 0, 0))
+	require.Equal(t, []*record{r}, l.list(own, 0, 0, 0))
 }

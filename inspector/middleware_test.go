@@ -71,7 +71,7 @@ func post(path, body string, headers ...string) *http.Request {
 
 func (i *Inspector) only(t *testing.T) *record {
 	t.Helper()
-	list := i.requests.list(scope{platform: "pf_a", unidentified: true}, 0, 0)
+	list := i.requests.list(scope{platform: "pf_a", unidentified: true}, 0, 0, 0)
 	require.Len(t, list, 1)
 	return i.requests.get(scope{platform: list[0].stats.Platform}, list[0].id)
 }
@@ -273,7 +273,7 @@ func TestBodiesInProgressAreBounded(t *testing.T) {
 	nest(10).ServeHTTP(httptest.NewRecorder(), post("/", body))
 	require.Zero(t, i.held.Load())
 	i.Middleware(respondWith(200, "")).ServeHTTP(httptest.NewRecorder(), post("/", body))
-	list := i.requests.list(scope{}, 0, 0)
+	list := i.requests.list(scope{}, 0, 0, 0)
 	require.Len(t, list[0].body, 256<<10, "memory is released")
 }
 

@@ -64,7 +64,7 @@ func (a *api) overview(v viewer, _ *http.Request) (any, error) {
 	for _, r := range refusals[:min(len(refusals), maxRefusals)] {
 		o.Refusals = append(o.Refusals, refusalCount{r.code, r.field, r.count})
 	}
-	for _, r := range a.requests.list(s, 0, 0) {
+	for _, r := range a.requests.list(s, 0, 0, 0) {
 		o.Requests.Count++
 		o.Requests.Bytes += r.size
 	}

@@ -37,7 +37,7 @@ func (l requestList) encode() []byte {
 		}
 		text = append(text, r...)
 	}
-	return fmt.Appendf(text, `],"newest":%d,"oldest":%d,"more":%t}`, l.newest, l.oldest, l.more)
+	return fmt.Appendf(text, "],\"newest\":%d,\"oldest\":%d,\"more\":%t}\n", l.newest, l.oldest, l.more)
 }
 
 type summary struct {
@@ -72,13 +72,59 @@ func (a *api) listRequests(v viewer, r *http.Request) (any, error) {
 		return nil, errCanceled
 	}
 	defer leave()
-	list, err := a.find(r.Context(), a.scope(v), q)
-	return encodedJSON(list.encode()), err
+	s := a.scope(v)
+	if text := a.recent.get(s, q); text != nil {
+		return text, nil
+	}
+	list, err := a.find(r.Context(), s, q)
+	if err != nil {
+		return nil, err
+	}
+	text := encodedJSON(list.encode())
+	a.recent.put(s, q, list, text)
+	return text, nil
+}
+
+// recentList is the response to pages that ask for more requests than it has. Many of them
+// would otherwise make a summary of every request under load.
+type recentList struct {
+	mu     sync.Mutex
+	scope  scope
+	query  query // without after
+	oldest int64
+	text   encodedJSON
+	ends   time.Time
+}
+
+const (
+	maxListAge   = 500 * time.Millisecond
+	maxListBytes = 1 << 20
+)
+
+func (l *recentList) get(s scope, q query) encodedJSON {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	known := q.after > 0 && q.after < l.oldest
+	if q.after = 0; !known || s != l.scope || q != l.query || !time.Now().Before(l.ends) {
+		return nil
+	}
+	return l.text
+}
+
+func (l *recentList) put(s scope, q query, list requestList, text encodedJSON) {
+	if q.after == 0 || q.before > 0 || !list.more || len(text) > maxListBytes {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	q.after = 0
+	l.scope, l.query, l.oldest, l.text, l.ends = s, q, list.oldest, text, time.Now().Add(maxListAge)
 }
 
 func (a *api) find(ctx context.Context, s scope, q query) (requestList, error) {
+	const step = 1024
 	newest, _ := a.requests.newest(s)
-	records := a.requests.list(s, q.after, q.before)
+	records := a.requests.list(s, q.after, q.before, step)
 	list := requestList{newest: newest, oldest: q.after}
 	if len(records) > 0 {
 		list.newest = max(newest, records[0].id)
@@ -86,24 +132,27 @@ func (a *api) find(ctx context.Context, s scope, q query) (requestList, error) {
 	if q.before > 0 {
 		list.newest = min(list.newest, q.before-1)
 	}
-	search := search{query: q, maxDecoded: a.cfg.MaxBodyBytes}
-	for n, r := range records {
-		if ctx.Err() != nil {
-			return list, errCanceled
-		}
-		if search.matches(r) {
-			if list.more = len(list.requests) == q.limit; list.more {
+	search := search{query: q, needle: []byte(q.text), maxDecoded: a.cfg.MaxBodyBytes}
+	for len(records) > 0 {
+		for _, r := range records {
+			if ctx.Err() != nil {
+				return list, errCanceled
+			}
+			if search.matches(r) {
+				if list.more = len(list.requests) == q.limit; list.more {
+					return list, nil
+				}
+				text, examined := a.summaries.encode(r, a.cfg.MaxBodyBytes)
+				search.examined += examined
+				list.requests = append(list.requests, text)
+				list.oldest = r.id
+			}
+			if search.examined > maxSearchBytes {
+				list.more, list.oldest = true, r.id
 				return list, nil
 			}
-			text, examined := a.summaries.encode(r, a.cfg.MaxBodyBytes)
-			search.examined += examined
-			list.requests = append(list.requests, text)
-			list.oldest = r.id
 		}
-		if search.examined > maxSearchBytes && n < len(records)-1 {
-			list.more, list.oldest = true, r.id
-			return list, nil
-		}
+		records = a.requests.list(s, q.after, records[len(records)-1].id, step)
 	}
 	list.oldest = q.after
 	return list, nil

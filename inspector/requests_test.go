@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -207,6 +208,52 @@ func TestDecompressionIsBounded(t *testing.T) {
 	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(1<<20))
 }
 
+func TestRecentList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := newViewed(t, nil)
+		var ids []int64
+		add := func() {
+			for _, platform := range []string{"a", "b"} {
+				ids = append(ids, addRecord(i, func(r *record) { r.stats.Platform = platform }))
+			}
+		}
+		newest := func(key, query string) int64 { return get[shownList](t, i, key, "api/requests?limit=2&"+query).Newest }
+		for range 4 {
+			add()
+		}
+		behind, near := fmt.Sprintf("after=%d", ids[0]), fmt.Sprintf("after=%d", ids[4])
+		require.Equal(t, ids[6], newest("ada", behind))
+		add()
+		require.Equal(t, ids[6], newest("ada", behind))
+		require.Equal(t, ids[6], newest("ada", fmt.Sprintf("after=%d", ids[2])))
+		for _, query := range []string{near, "", "status=201&" + behind} {
+			require.Equal(t, ids[8], newest("ada", query), query)
+		}
+		require.Equal(t, ids[9], newest("bob", behind))
+		require.Equal(t, ids[8], newest("ada", behind), "another list took its place")
+		add()
+		require.Equal(t, ids[8], newest("ada", behind))
+		time.Sleep(maxListAge)
+		require.Equal(t, ids[10], newest("ada", behind))
+	})
+}
+
+func TestSearchOfAllRequests(t *testing.T) {
+	i := newViewed(t, nil)
+	var want []int64
+	for n := range 2500 {
+		id := addRecord(i, func(r *record) { r.status = 200 + n%1100 })
+		if n%1100 == 7 {
+			want = append([]int64{id}, want...)
+		}
+	}
+	var found []int64
+	for _, r := range get[shownList](t, i, "ada", "api/requests?status=207").Requests {
+		found = append(found, r.ID)
+	}
+	require.Equal(t, want, found)
+}
+
 func TestSearchIsBounded(t *testing.T) {
 	i := newViewed(t, nil)
 	bomb := gzipped(t, strings.Repeat(" ", 8<<20))
@@ -239,7 +286,7 @@ func TestSummary(t *testing.T) {
 		r.note = "fault"
 	})
 	w := call{key: "ada"}.do(i, "api/requests")
-	id := i.requests.list(scope{platform: "a"}, 0, 0)[0].id
+	id := i.requests.list(scope{platform: "a"}, 0, 0, 0)[0].id
 	require.JSONEq(t, fmt.Sprintf(`{"newest":%d,"oldest":0,"more":false,"requests":[{"id":%d,"time":%q,"method":"POST","path":"/v1/ingest/charge-data",
 		"route":"charge-datas","status":400,"platform":"a","subject":"Cy","identified":true,"events":0,"replayed":0,"duration_ms":1.234,
 		"code":"INVALID_FIELD","field":"charge_datas.0.value.number","request_id":"reqr_1","client":"192.0.2.1:5000",

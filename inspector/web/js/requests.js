@@ -127,7 +127,10 @@ class Requests {
   }
 
   async #loadAll() {
-    const found = await this.#get({ limit: FIRST });
+    this.#replace(await this.#get({ limit: FIRST }));
+  }
+
+  #replace(found) {
     this.#failed = false;
     this.#held = [];
     this.#newest = found.newest;
@@ -143,7 +146,10 @@ class Requests {
     if (newest === this.#newest) return;
     const known = this.#held[0] ?? this.list.items[0];
     const found = await this.#get({ after: known ? known.id - 1 : this.#newest, limit: MORE });
-    if (found.more || (known && found.requests.pop()?.id !== known.id)) return this.#loadAll();
+    // Under load the response can be half a second old.
+    if (newest > found.newest) setTimeout(() => this.#run('newer', () => this.#loadNewer(null)), 1000);
+    if (found.more) return this.#replace(found);
+    if (known && found.requests.pop()?.id !== known.id) return this.#loadAll();
     this.#newest = found.newest;
     this.#add(found.requests);
   }
