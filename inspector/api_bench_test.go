@@ -87,7 +87,7 @@ func openPage(ctx context.Context, h http.Handler, delay time.Duration) {
 			case <-ctx.Done():
 				return
 			}
-			delay = 5 * time.Second
+			delay = 10 * time.Second
 		}
 		for range fetch(fmt.Sprintf("/api/requests?after=%d", after)).writes {
 		}
@@ -108,7 +108,7 @@ func BenchmarkIngestWithPages(b *testing.B) {
 			ctx, cancel := context.WithCancel(b.Context())
 			defer cancel()
 			for n := range pages {
-				go openPage(ctx, i, time.Duration(n%5000)*5*time.Millisecond)
+				go openPage(ctx, i, time.Duration(n%1000)*10*time.Millisecond)
 			}
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {

@@ -145,7 +145,7 @@ class Requests {
     if (this.#failed || (newest !== null && newest < this.#newest)) return this.#loadAll();
     if (newest === this.#newest) return;
     const known = this.#held[0] ?? this.list.items[0];
-    const found = await this.#get({ after: known ? known.id - 1 : this.#newest, limit: MORE });
+    const found = await this.#get({ after: known ? known.id - 1 : this.#newest, limit: newest === null ? FIRST : MORE });
     // Under load the response can be half a second old.
     if (newest > found.newest) setTimeout(() => this.#run('newer', () => this.#loadNewer(null)), 1000);
     if (found.more) return this.#replace(found);
