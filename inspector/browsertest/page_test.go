@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const timeout = 15 * time.Second
+const timeout = 25 * time.Second
 
 //go:embed instrument.js
 var instrument string
