@@ -22,11 +22,11 @@ type Config struct {
 	// sees one platform at a time, chosen like for any other request.
 	Authorizer chargeingest.Authorizer
 
-	// Stats, if set, shows the state of the store to every viewer.
+	// Stats, if set, shows the state of the store to viewers of all platforms.
 	Stats chargeingest.StatsReporter
 
 	// MaxRequests and MaxBytes limit the recorded requests in memory; the oldest ones of
-	// the largest platform are dropped first. Defaults: 10,000 and 32 MiB.
+	// the platform with most of them are dropped first. Defaults: 10,000 and 32 MiB.
 	MaxRequests int
 	MaxBytes    int64
 
