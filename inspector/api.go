@@ -112,7 +112,7 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, path string) {
 	})
 }
 
-type encodedJSON []byte // with a newline
+type encodedJSON []byte
 
 func (a *api) authorized(w http.ResponseWriter, r *http.Request, serve func(viewer, http.ResponseWriter, *http.Request) error) {
 	if !allows(w, r, http.MethodGet) {

@@ -27,7 +27,7 @@ const (
 )
 
 type buffers struct {
-	texts []byte // see the type texts
+	texts []byte
 
 	body, response []byte
 

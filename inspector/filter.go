@@ -129,7 +129,7 @@ func invalidParameter(name, problem string) error {
 
 type search struct {
 	query
-	needle     []byte // text
+	needle     []byte
 	maxDecoded int
 	examined   int
 	window     []byte

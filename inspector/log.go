@@ -134,8 +134,7 @@ func (q *dropQueue) Pop() any {
 	return p
 }
 
-// list returns up to limit records with after < id < before, newest first. A bound of 0 does
-// not apply.
+// list returns records with after < id < before, newest first. A bound of 0 does not apply.
 func (l *requestLog) list(s scope, after, before int64, limit int) []*record {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -176,7 +175,6 @@ func searchID(records []*record, id int64) int {
 	return i
 }
 
-// get returns nil if the scope has no such record.
 func (l *requestLog) get(s scope, id int64) *record {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -17,7 +17,7 @@ type record struct {
 
 	method, scheme, host, uri string // uri with masked values of unknown parameters
 	client                    string // remote address
-	header                    texts  // names and values
+	header                    texts
 
 	body          []byte // as it was sent, at most Config.MaxBodyBytes
 	bodyTruncated bool
@@ -58,7 +58,6 @@ func (r *record) keep(b *buffers, fields, responseFields, violations int) {
 	}
 }
 
-// takeLarge returns nil for a buffer that goes back to the pool.
 func takeLarge(buffer *[]byte) []byte {
 	if cap(*buffer) <= pooledBytes {
 		return nil

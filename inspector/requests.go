@@ -85,8 +85,7 @@ func (a *api) listRequests(v viewer, r *http.Request) (any, error) {
 	return text, nil
 }
 
-// recentList is the response to pages that ask for more requests than it has. Many of them
-// would otherwise make a summary of every request under load.
+// recentList saves work under load, when many pages ask for more requests than it has.
 type recentList struct {
 	mu     sync.Mutex
 	scope  scope

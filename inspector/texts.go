@@ -9,8 +9,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// texts is a list of texts, each after its length in two bytes, or masked for a secret. It has
-// one pointer for the garbage collector.
+// texts is a list of texts, each after its length in two bytes, or masked.
 type texts string
 
 const masked = 1<<16 - 1
@@ -46,7 +45,6 @@ func (t *texts) violations(violations []chargeingest.Violation) []chargeingest.V
 	return kept
 }
 
-// pairs returns names and values of a header.
 func (t texts) pairs() iter.Seq2[string, string] {
 	return func(yield func(name, value string) bool) {
 		for rest := t; rest != ""; {
@@ -57,7 +55,6 @@ func (t texts) pairs() iter.Seq2[string, string] {
 	}
 }
 
-// value returns the first value of the header field, or nothing.
 func (t texts) value(name string) string {
 	for n, value := range t.pairs() {
 		if strings.EqualFold(n, name) {
