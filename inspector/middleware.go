@@ -104,8 +104,7 @@ func (w flushingWriter) FlushError() error {
 	return err
 }
 
-// Hijack is implemented, besides Unwrap, because a request whose connection the handler took
-// over has no response.
+// Hijack is implemented because a hijacked request has no response.
 func (w *recordedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(w.response).Hijack()
 	if err == nil {

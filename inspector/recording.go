@@ -10,8 +10,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// recording collects the record of a request while next serves it, possibly on several
-// goroutines, some of which can outlive the request.
+// recording collects a record. Goroutines that use it can outlive the request.
 type recording struct {
 	context.Context
 	inspector *Inspector
