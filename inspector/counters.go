@@ -140,6 +140,7 @@ func (c *counters) activity(s scope, now time.Time) ([]minute, []refusal) {
 		if a == nil {
 			continue
 		}
+		var recent [activeMinutes]bool
 		for i, counted := range a.slots {
 			position := counted.minute - first
 			if position < 0 || position >= activeMinutes {
@@ -149,9 +150,16 @@ func (c *counters) activity(s scope, now time.Time) ([]minute, []refusal) {
 			m.accepted += counted.accepted
 			m.replayed += counted.replayed
 			m.rejected += counted.rejected
-			for key, counts := range a.refusals {
-				totals[key] += int(counts[i])
+			recent[i] = true
+		}
+		for key, counts := range a.refusals {
+			total := totals[key]
+			for i, count := range counts {
+				if recent[i] {
+					total += int(count)
+				}
 			}
+			totals[key] = total
 		}
 	}
 	return minutes, sorted(totals)

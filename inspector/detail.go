@@ -52,7 +52,7 @@ func (a *api) request(v viewer, r *http.Request, id string) (any, error) {
 		Response:   responseText{pairs(rec.responseHeader), newBodyText(rec.response, rec.responseTruncated, nil)},
 		Violations: []violation{},
 	}
-	d.Path = rec.uri
+	d.Method, d.Path, d.Note = rec.method, rec.uri, rec.note
 	fields := make([]string, len(rec.stats.Violations))
 	for i, violated := range rec.stats.Violations {
 		fields[i] = violated.Field

@@ -20,7 +20,7 @@ type requestLog struct {
 	bytes     int64
 	platforms map[string]*platformLog
 	queue     dropQueue // the platforms with records
-	waiting   map[scope]chan struct{}
+	waiting   map[string]chan struct{}
 	counters  counters
 }
 
@@ -192,9 +192,8 @@ func sortedHeader(fields []headerField) []headerField {
 	return fields
 }
 
-// newest returns the id of the newest record in the scope, or 0, and a channel that is
-// closed when the scope gets another one.
-func (l *requestLog) newest(s scope) (id int64, changed <-chan struct{}) {
+// newest returns the id of the newest record in the scope, or 0.
+func (l *requestLog) newest(s scope) (id int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, platform := range s.platforms() {
@@ -202,23 +201,28 @@ func (l *requestLog) newest(s scope) (id int64, changed <-chan struct{}) {
 			id = max(id, p.records[len(p.records)-1].id)
 		}
 	}
-	wait, ok := l.waiting[s]
+	return id
+}
+
+// changed returns a channel that is closed when the platform gets another record.
+func (l *requestLog) changed(platform string) <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	wait, ok := l.waiting[platform]
 	if !ok {
 		if l.waiting == nil {
-			l.waiting = make(map[scope]chan struct{})
+			l.waiting = make(map[string]chan struct{})
 		}
 		wait = make(chan struct{})
-		l.waiting[s] = wait
+		l.waiting[platform] = wait
 	}
-	return id, wait
+	return wait
 }
 
 func (l *requestLog) notify(platform string) {
-	for s, changed := range l.waiting {
-		if slices.Contains(s.platforms(), platform) {
-			close(changed)
-			delete(l.waiting, s)
-		}
+	if changed, ok := l.waiting[platform]; ok {
+		close(changed)
+		delete(l.waiting, platform)
 	}
 }
 

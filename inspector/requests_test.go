@@ -230,6 +230,30 @@ func TestSearchIsBounded(t *testing.T) {
 	require.Greater(t, calls, 1, "one call decompresses everything")
 }
 
+func TestListIsBounded(t *testing.T) {
+	const requests = 300
+	i := newViewed(t, nil)
+	for range requests {
+		addRecord(i, func(r *record) {
+			text := strings.Repeat("&", maxText) // six bytes each in JSON
+			r.method, r.note, r.stats.Subject, r.stats.RequestID = text, text, text, text
+		})
+	}
+	found := 0
+	for before := int64(1) << 52; ; {
+		w := call{key: "ada"}.do(i, fmt.Sprintf("api/requests?limit=1000&before=%d", before))
+		require.Less(t, w.Body.Len(), 5<<20)
+		var list shownList
+		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &list))
+		if found += len(list.Requests); !list.More {
+			break
+		}
+		require.Less(t, list.Oldest, before)
+		before = list.Oldest
+	}
+	require.Equal(t, requests, found)
+}
+
 func TestSummary(t *testing.T) {
 	i := newViewed(t, nil)
 	addRecord(i, func(r *record) {
