@@ -15,7 +15,9 @@ func isSecretHeader(name string) bool {
 		return true
 	}
 	name = strings.ToLower(name)
-	for _, word := range [...]string{"token", "secret", "auth", "password", "session", "signature", "credential", "key", "cookie"} {
+	for _, word := range [...]string{
+		"token", "secret", "auth", "pass", "pwd", "session", "sign", "credential", "key", "cookie", "jwt", "assertion", "oidc", "hmac", "otp", "login",
+	} {
 		if strings.Contains(name, word) {
 			return true
 		}
