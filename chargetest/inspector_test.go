@@ -212,3 +212,18 @@ func TestRecordedEventsAreBounded(t *testing.T) {
 	requireStatus(t, 401)(client{c.http, c.base, "wrong"}.do(t.Context(), http.MethodPost, eventPath+"s", body))
 	require.Len(t, srv.WaitRequest(t, 1).Events, 10_000)
 }
+
+// The host name of a web site can resolve to this machine.
+func TestInspectorForeignHost(t *testing.T) {
+	srv := chargetest.New(t)
+	page := inspectorOf(t, srv)
+	for host, status := range map[string]int{"evil.example": 421, "evil.example:80": 421, "LocalHost:1": 200, "[::1]:1": 200, "127.0.0.1": 200} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, page.base, nil)
+		require.NoError(t, err)
+		req.Host = host
+		res, err := page.http.Do(req)
+		require.NoError(t, err)
+		require.NoError(t, res.Body.Close())
+		require.Equal(t, status, res.StatusCode, host)
+	}
+}
