@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/redact"
 )
 
 const (
@@ -73,7 +74,7 @@ func (b *buffers) add(text string) {
 func (b *buffers) addHeader(h http.Header) (fields int) {
 	start := len(b.joined)
 	for name, values := range h {
-		isSecret := isSecretHeader(name)
+		isSecret := redact.IsSecretHeader(name)
 		for _, value := range values {
 			if isSecret {
 				b.addSecrets(value)
