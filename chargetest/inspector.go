@@ -54,8 +54,7 @@ func (s *Server) newRoutes() http.Handler {
 	})
 }
 
-// hasForeignHost reports whether a web site could have sent r, whose host name resolves to
-// this machine.
+// hasForeignHost is true for a web site whose host name resolves to this machine.
 func hasForeignHost(r *http.Request) bool {
 	local, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
 	host := (&url.URL{Host: r.Host}).Hostname()

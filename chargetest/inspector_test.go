@@ -204,7 +204,7 @@ func TestMaxRequestsBoundsBytes(t *testing.T) {
 	require.Equal(t, requests, kept[len(kept)-1].Number)
 }
 
-// Each {} becomes a struct of hundreds of bytes, also for an unknown key.
+// Each {} becomes a large struct, also for an unknown key.
 func TestRecordedEventsAreBounded(t *testing.T) {
 	srv := chargetest.New(t)
 	c := inMemory(srv)
@@ -213,7 +213,6 @@ func TestRecordedEventsAreBounded(t *testing.T) {
 	require.Len(t, srv.WaitRequest(t, 1).Events, 10_000)
 }
 
-// The host name of a web site can resolve to this machine.
 func TestInspectorForeignHost(t *testing.T) {
 	srv := chargetest.New(t)
 	page := inspectorOf(t, srv)

@@ -48,7 +48,7 @@ type Request struct {
 
 	rejected bool // by the handler
 	ended    bool
-	size     int // in the journal
+	size     int
 }
 
 const maxEvents = 10_000

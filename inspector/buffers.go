@@ -119,8 +119,8 @@ func (b *buffers) addSecret(text string) {
 	}
 }
 
-// hideSecrets hides secrets outside of the headers that are masked anyway. If that would take
-// too long, it drops body and response and returns false.
+// hideSecrets hides secrets outside of their headers. If that would take too long, it drops
+// body and response and returns false.
 func (b *buffers) hideSecrets() bool {
 	const maxSearched = 2 << 20
 	found := len(b.secrets) <= maxSecrets && len(b.secrets)*(len(b.body)+len(b.response)) <= maxSearched

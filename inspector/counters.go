@@ -19,7 +19,6 @@ const (
 	otherField         = "…other"
 )
 
-// minute counts the requests that ended in one minute.
 type minute struct {
 	start    time.Time
 	accepted int // new events
@@ -27,7 +26,6 @@ type minute struct {
 	rejected int // requests
 }
 
-// refusal counts responses with an error.
 type refusal struct {
 	code, field string // without the index of a batch: charge_datas.*.value.number
 	count       int
@@ -36,12 +34,12 @@ type refusal struct {
 type counters struct {
 	swept     int64 // minute
 	platforms map[string]*activity
-	refusals  int // of all platforms
+	refusals  int // of all
 }
 
 type activity struct {
 	slots    [activeMinutes]slot
-	refusals map[refusal]*[activeMinutes]uint32 // the keys have no count
+	refusals map[refusal]*[activeMinutes]uint32
 }
 
 type slot struct {

@@ -19,7 +19,7 @@ type requestLog struct {
 	count     int
 	bytes     int64
 	platforms map[string]*platformLog
-	queue     dropQueue // the platforms with records
+	queue     dropQueue
 	waiting   map[string]chan struct{}
 	counters  counters
 }
@@ -28,7 +28,7 @@ type platformLog struct {
 	name    string
 	records []*record
 	weight  int64
-	index   int // in the dropQueue
+	index   int
 }
 
 // add assigns the id.
@@ -192,7 +192,6 @@ func sortedHeader(fields []headerField) []headerField {
 	return fields
 }
 
-// newest returns the id of the newest record in the scope, or 0.
 func (l *requestLog) newest(s scope) (id int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -204,7 +203,7 @@ func (l *requestLog) newest(s scope) (id int64) {
 	return id
 }
 
-// changed returns a channel that is closed when the platform gets another record.
+// changed is closed by the next record of the platform.
 func (l *requestLog) changed(platform string) <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -226,7 +225,6 @@ func (l *requestLog) notify(platform string) {
 	}
 }
 
-// scope selects the records that a viewer may see.
 type scope struct {
 	platform     string
 	unidentified bool // in addition
@@ -239,8 +237,7 @@ func (s scope) platforms() []string {
 	return []string{s.platform}
 }
 
-// activity returns the last 60 minutes up to now, oldest first, and the refusals within
-// them, most frequent first.
+// activity returns the last 60 minutes, oldest first, and their refusals, most frequent first.
 func (l *requestLog) activity(s scope, now time.Time) ([]minute, []refusal) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -166,7 +166,6 @@ func TestNewest(t *testing.T) {
 	require.Equal(t, []*record{r}, l.list(own, 0, 0))
 }
 
-// Many platforms with open pages must not slow the requests of another.
 func TestAddIgnoresOtherPlatforms(t *testing.T) {
 	l := &requestLog{maxRequests: 1}
 	allocations := func() float64 {

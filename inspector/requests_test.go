@@ -235,7 +235,7 @@ func TestListIsBounded(t *testing.T) {
 	i := newViewed(t, nil)
 	for range requests {
 		addRecord(i, func(r *record) {
-			text := strings.Repeat("&", maxText) // six bytes each in JSON
+			text := strings.Repeat("&", maxText)
 			r.method, r.note, r.stats.Subject, r.stats.RequestID = text, text, text, text
 		})
 	}

@@ -2,7 +2,7 @@ package redact
 
 import "strings"
 
-// IsSecretHeader decides by the name, which is canonical or not.
+// IsSecretHeader decides by the name.
 func IsSecretHeader(name string) bool {
 	switch name {
 	case "Accept", "Accept-Encoding", "Connection", "Content-Encoding", "Content-Length", "Content-Type", "User-Agent",
