@@ -61,7 +61,7 @@ export function mount(container, ctx) {
   profile.addEventListener('change', switchQuirk);
   $('fault-clear').addEventListener('click', () => act(null, 'DELETE', 'faults', () => 'All faults are removed.'));
   confirm(...$('restart-box').children, () => act(null, 'POST', 'restart', () => 'The server restarted.', {}));
-  confirm(...$('reset-box').children, () => act(null, 'POST', 'reset', () => 'The server is as new.', {}));
+  confirm(...$('reset-box').children, () => act(null, 'POST', 'reset', () => 'The server was reset.', {}));
 
   const clock = ['POST', 'clock', ({ now }) => `The clock shows ${now}.`];
   const calls = { 'advance-form': clock, 'set-form': clock,
