@@ -140,7 +140,7 @@ func (s *Server) controlReset(c *controlCall) (any, error) {
 		return nil, err
 	}
 	if s.options.KeepEvents {
-		return nil, controlError(http.StatusConflict, chargeingest.CodeInvalidOperation, "the server has a database whose events stay: without one, reset is possible")
+		return nil, controlError(http.StatusConflict, chargeingest.CodeInvalidOperation, "this server cannot be reset, because it keeps its events in a database: start a sandbox without -db instead")
 	}
 	return nil, s.reset()
 }
