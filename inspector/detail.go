@@ -91,8 +91,10 @@ func responseError(rec *record, body []byte) []violation {
 	}
 	at := 0
 	_, position, _ := strings.Cut(sent.Message, " at byte ")
-	if n, _ := fmt.Sscanf(position, "%d", &at); n == 1 && at >= 0 && at < len(body) {
-		sent.Line = 1 + strings.Count(pretty(body[:at+1], nil), "\n")
+	if n, _ := fmt.Sscanf(position, "%d", &at); n == 1 && at >= 0 && at <= len(body) {
+		if upTo := pretty(body[:min(at+1, len(body))], nil); upTo != "" {
+			sent.Line = 1 + strings.Count(upTo, "\n")
+		}
 	}
 	return []violation{sent}
 }

@@ -289,7 +289,9 @@ func TestErrorOfTheWholeRequest(t *testing.T) {
 		{"{\"a\":1,\n b:2}", "invalid JSON at byte 9, in a", 3},
 		{`{"a":1,"a":2}`, "two fields of the same name at byte 7, in a", 3},
 		{`{"a":1}`, "invalid JSON at byte 99999999999999999999", 0},
-		{`{"a":1}`, "invalid JSON at byte 7", 0},
+		{`{"a":1`, "invalid JSON at byte 6", 2},
+		{`{"a":1`, "invalid JSON at byte 7", 0},
+		{`a=1`, "invalid JSON at byte 0", 0},
 		{`{"a":1}`, "Content-Type must be application/json", 0},
 	} {
 		i := newViewed(t, nil)
