@@ -83,7 +83,7 @@ func (a *api) request(v viewer, r *http.Request, id string) (any, error) {
 	return d, nil
 }
 
-// responseError is about the whole request, or about the line that is not JSON.
+// responseError is an error without violations.
 func responseError(rec *record, body []byte) []violation {
 	var sent violation
 	if rec.status < 400 || json.Unmarshal(rec.response, &sent) != nil || sent.Message == "" {
