@@ -140,7 +140,7 @@ func (s *Server) controlReset(c *controlCall) (any, error) {
 		return nil, err
 	}
 	if s.options.KeepEvents {
-		return nil, controlError(http.StatusConflict, chargeingest.CodeInvalidOperation, "this server cannot be reset, because it keeps its events in a database: start a sandbox without -db instead")
+		return nil, controlError(http.StatusConflict, chargeingest.CodeInvalidOperation, "the server keeps the events of its database; only a server without one can be reset")
 	}
 	return nil, s.reset()
 }
