@@ -304,6 +304,28 @@ func TestDetail(t *testing.T) {
 	require.Nil(t, d.Conflict)
 }
 
+func TestErrorOfTheWholeRequest(t *testing.T) {
+	for _, c := range []struct {
+		body, message string
+		line          int
+	}{
+		{`{"a":{"b":1},}`, "invalid JSON at byte 12", 4},
+		{"{\"a\":1,\n b:2}", "invalid JSON at byte 9, in a", 3},
+		{`{"a":1,"a":2}`, "two fields of the same name at byte 7, in a", 3},
+		{`{"a":1}`, "invalid JSON at byte 99999999999999999999", 0},
+		{`{"a":1`, "invalid JSON at byte 6", 2},
+		{`{"a":1`, "invalid JSON at byte 7", 0},
+		{`a=1`, "invalid JSON at byte 0", 0},
+		{`{"a":1}`, "Content-Type must be application/json", 0},
+	} {
+		i := newViewed(t, nil)
+		id := addRecord(i, func(r *record) {
+			r.status, r.body, r.response = 400, []byte(c.body), fmt.Appendf(nil, `{"code":"X","message":%q}`, c.message)
+		})
+		require.Equal(t, []violation{{"X", "", c.message, c.line}}, get[detail](t, i, "ada", requestPath(id)).Violations, c.body)
+	}
+}
+
 func TestHostileBodies(t *testing.T) {
 	for _, c := range []struct {
 		name      string

@@ -109,7 +109,8 @@ export function mount(container, ctx) {
   function show({ data, next: after }, failure) {
     table.tBodies[0].replaceChildren(...data.map(row));
     totals.replaceChildren(...sums(data));
-    status.textContent = failure ? '' : `Page ${cursors.length + 1}: ${plural(data.length, 'event')}`;
+    const part = cursors.length || after ? '; the sums are of this page' : '';
+    status.textContent = failure ? '' : `Page ${cursors.length + 1}: ${plural(data.length, 'event')}${part}`;
     nothing.hidden = !(table.hidden = data.length === 0);
     nothing.replaceChildren(failure ?? help(params, cursors.length + 1));
     first.disabled = previous.disabled = cursors.length === 0;
