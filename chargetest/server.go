@@ -113,9 +113,7 @@ type Server struct {
 	inspectorOpen bool
 }
 
-// New starts a server that is closed when the test ends. In TestMain, pass a [Main]. New
-// panics if t is nil, or if the function passed to f.Fuzz uses the *testing.F instead of
-// its own *testing.T.
+// New starts a server that is closed when the test ends. In TestMain, pass a [Main].
 func New(t TB) *Server {
 	t = concurrentTB(t)
 	t.Helper()
@@ -226,9 +224,8 @@ func (s *Server) newRequestID() string {
 	return fmt.Sprintf("reqr_%020d", s.lastID)
 }
 
-// Restart simulates a crash and restart: it cuts all connections and keeps
-// events, faults, journal and clock. Requests through [Server.Handler] continue. Do not call
-// Restart within a request.
+// Restart simulates a crash: it cuts all connections, except those of [Server.Handler], and
+// keeps events, faults, journal and clock. Do not call it within a request.
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.restart(context.Background())

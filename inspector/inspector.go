@@ -12,10 +12,8 @@ import (
 	"example.com/chargeingest/internal/panics"
 )
 
-// Config configures an [Inspector]. Reader and Authorizer are required. The zero value of
-// any other field means its default.
+// Config configures an [Inspector]. Reader and Authorizer are required.
 type Config struct {
-	// Reader reads the stored events.
 	Reader chargeingest.EventReader
 
 	// Authorizer authenticates the viewers of the page, who need PermissionView. A viewer
