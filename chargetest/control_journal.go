@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/redact"
 )
 
 type requestsPage struct {
@@ -89,7 +90,7 @@ func references(events []chargeingest.ChargeEvent) []string {
 
 func hideCredentials(header http.Header) http.Header {
 	shown := header.Clone()
-	for _, name := range []string{"X-Api-Key", "Authorization", "Proxy-Authorization", "Cookie"} {
+	for _, name := range redact.CredentialHeaders {
 		for i := range shown[name] {
 			shown[name][i] = hidden
 		}

@@ -20,7 +20,7 @@ type Config struct {
 	// sees one platform at a time, chosen like for any other request.
 	Authorizer chargeingest.Authorizer
 
-	// Stats, if set, shows the state of the store to viewers of all platforms.
+	// Stats, if set, shows the state of the store to every viewer.
 	Stats chargeingest.StatsReporter
 
 	// MaxRequests and MaxBytes limit the recorded requests in memory; the oldest ones of

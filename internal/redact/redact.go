@@ -22,12 +22,12 @@ const (
 // MaxHeaderBytes bounds the values of each credential header.
 const MaxHeaderBytes = 16 << 10
 
-// The first credential header that a request has authenticates it.
-var credentialHeaders = []string{"X-Api-Key", "Authorization", "Proxy-Authorization", "Cookie"}
+// CredentialHeaders: the first one that a request has authenticates it.
+var CredentialHeaders = []string{"X-Api-Key", "Authorization", "Proxy-Authorization", "Cookie"}
 
 // HasLongCredential reports whether any credential header is TooLong.
 func HasLongCredential(h http.Header) bool {
-	for _, name := range credentialHeaders {
+	for _, name := range CredentialHeaders {
 		if TooLong(h[name]) {
 			return true
 		}
@@ -64,7 +64,7 @@ func New(h http.Header) Redactor {
 	c := newCredentials()
 	authForms := -1   // number of forms up to the authenticating header; -1 before it
 	complete := false // up to that header
-	for _, name := range credentialHeaders {
+	for _, name := range CredentialHeaders {
 		c.addHeader(name, h[name])
 		if authForms < 0 && len(h[name]) > 0 {
 			authForms, complete = len(c.forms), c.complete
