@@ -22,7 +22,7 @@ const (
 // MaxHeaderBytes bounds the values of each credential header.
 const MaxHeaderBytes = 16 << 10
 
-// CredentialHeaders: the first one that a request has authenticates it.
+// CredentialHeaders are in order: the first that a request has authenticates it.
 var CredentialHeaders = []string{"X-Api-Key", "Authorization", "Proxy-Authorization", "Cookie"}
 
 // HasLongCredential reports whether any credential header is TooLong.
