@@ -24,7 +24,8 @@ type Config struct {
 	Stats chargeingest.StatsReporter
 
 	// MaxRequests and MaxBytes limit the recorded requests in memory; the oldest ones of
-	// the platform with most of them are dropped first. Defaults: 10,000 and 32 MiB.
+	// the platform with most of them are dropped first. Bodies and responses in progress
+	// have another MaxBytes. Defaults: 10,000 and 32 MiB.
 	MaxRequests int
 	MaxBytes    int64
 
@@ -32,8 +33,8 @@ type Config struct {
 	// response. Default: 256 KiB.
 	MaxBodyBytes int
 
-	// MaxStreams limits the open pages with live updates. Other pages ask for updates
-	// every few seconds. Default: 64.
+	// MaxStreams limits the open pages with live updates, of which one platform gets three
+	// quarters. Other pages ask every few seconds. Default: 64.
 	MaxStreams int
 
 	// ShowUnauthenticated shows requests without an identified caller to every viewer.
