@@ -32,7 +32,7 @@ type Options struct {
 	// io.Closer. Default: a memstore with reproducible ids.
 	NewStore func() Store
 
-	// KeepEvents is for a store with events that must stay: Reset fails and does nothing.
+	// KeepEvents makes Reset fail and do nothing.
 	KeepEvents bool
 
 	// APIKey is the key of [Server.APIKey]. Default: a constant.
