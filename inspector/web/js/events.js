@@ -51,7 +51,7 @@ const exact = (_, value, token) => (typeof value === 'number' ? token?.source ??
 
 function help(params, page) {
   if (page > 1) return empty('No further events');
-  const hint = 'Texts must match as a whole, in the same upper and lower case.';
+  const hint = 'Values must match exactly, including upper and lower case.';
   if (FILTERS.some((name) => params[name])) return empty('No event matches', h('p', {}, hint));
   const curl = `curl ${location.origin}/v1/ingest/charge-data \\\n  -H 'X-API-KEY: <your key>' \\\n` +
     `  -H 'Content-Type: application/json' \\\n  -d '${EXAMPLE}'`;
