@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"example.com/chargeingest/internal/limits"
-	"example.com/chargeingest/internal/query"
+	"example.com/chargeingest/internal/params"
 	"example.com/chargeingest/internal/rfc3339"
 )
 
@@ -116,25 +116,25 @@ func instant(field func(*Query) **time.Time) func(*Query, string) bool {
 }
 
 // parameters returns the parameters of the listing, in the order of errors.
-func parameters() []query.Parameter[Query] {
+func parameters() []params.Parameter[Query] {
 	const (
 		identifier = "1 to 256 characters without control characters"
 		date       = "an RFC 3339 date and time, with a plus sign of the offset written as %2B"
 	)
 	isSetReference := func(s string) bool { return s != "" && isReference(s) }
 	isCursor := func(s string) bool { return isVisibleASCII(s, maxTextLength) }
-	return []query.Parameter[Query]{
-		query.New("reference", "1 to 256 letters A–Z and a–z, digits, underscores and hyphens", filter(func(q *Query) *string { return &q.Reference }, isSetReference)),
-		query.New("customer_id", identifier, filter(func(q *Query) *string { return &q.CustomerID }, isIdentifier)),
-		query.New("customer_reference", identifier, filter(func(q *Query) *string { return &q.CustomerReference }, isIdentifier)),
-		query.New("pricing_plan_subscription_id", identifier, filter(func(q *Query) *string { return &q.PricingPlanSubscriptionID }, isIdentifier)),
-		query.New("pricing_plan_subscription_reference", identifier, filter(func(q *Query) *string { return &q.PricingPlanSubscriptionReference }, isIdentifier)),
-		query.New("product_item_id", identifier, filter(func(q *Query) *string { return &q.ProductItemID }, isIdentifier)),
-		query.New("from", date, instant(func(q *Query) **time.Time { return &q.From })),
-		query.New("to", date, instant(func(q *Query) **time.Time { return &q.To })),
-		query.New("limit", "a whole number from 1 to 1000", parseLimit),
-		query.New("after", "the next or position of an earlier response", filter(func(q *Query) *string { return &q.After }, isCursor)),
-		query.New("order", "desc or asc", parseOrder),
+	return []params.Parameter[Query]{
+		params.New("reference", "1 to 256 letters A–Z and a–z, digits, underscores and hyphens", filter(func(q *Query) *string { return &q.Reference }, isSetReference)),
+		params.New("customer_id", identifier, filter(func(q *Query) *string { return &q.CustomerID }, isIdentifier)),
+		params.New("customer_reference", identifier, filter(func(q *Query) *string { return &q.CustomerReference }, isIdentifier)),
+		params.New("pricing_plan_subscription_id", identifier, filter(func(q *Query) *string { return &q.PricingPlanSubscriptionID }, isIdentifier)),
+		params.New("pricing_plan_subscription_reference", identifier, filter(func(q *Query) *string { return &q.PricingPlanSubscriptionReference }, isIdentifier)),
+		params.New("product_item_id", identifier, filter(func(q *Query) *string { return &q.ProductItemID }, isIdentifier)),
+		params.New("from", date, instant(func(q *Query) **time.Time { return &q.From })),
+		params.New("to", date, instant(func(q *Query) **time.Time { return &q.To })),
+		params.New("limit", "a whole number from 1 to 1000", parseLimit),
+		params.New("after", "the next or position of an earlier response", filter(func(q *Query) *string { return &q.After }, isCursor)),
+		params.New("order", "desc or asc", parseOrder),
 	}
 }
 
@@ -164,7 +164,7 @@ func parseQuery(raw string) (Query, error) {
 	if len(raw) > maxQueryBytes {
 		return q, newError(CodeBadRequest, fmt.Sprintf("the query string is longer than %d bytes", maxQueryBytes))
 	}
-	problems := query.Parse(raw, &q, parameters())
+	problems := params.Parse(raw, &q, parameters())
 	if len(problems) == 0 {
 		return q, nil
 	}

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"example.com/chargeingest"
-	"example.com/chargeingest/internal/query"
+	"example.com/chargeingest/internal/params"
 )
 
 const (
@@ -17,7 +17,7 @@ const (
 	maxTextBytes = 1024
 )
 
-type filters struct {
+type query struct {
 	after, before int64
 	limit         int
 
@@ -29,29 +29,29 @@ type filters struct {
 	text                 []byte // lower case
 }
 
-func parameters() []query.Parameter[filters] {
+func parameters() []params.Parameter[query] {
 	const (
 		id   = "the id of a request"
 		text = "1 to 1024 bytes without control characters"
 	)
-	return []query.Parameter[filters]{
-		query.New("after", id, func(q *filters, v string) bool { return parseID(&q.after, v) }),
-		query.New("before", id, func(q *filters, v string) bool { return parseID(&q.before, v) }),
-		query.New("limit", "a whole number from 1 to 1000", func(q *filters, v string) bool {
+	return []params.Parameter[query]{
+		params.New("after", id, func(q *query, v string) bool { return parseID(&q.after, v) }),
+		params.New("before", id, func(q *query, v string) bool { return parseID(&q.before, v) }),
+		params.New("limit", "a whole number from 1 to 1000", func(q *query, v string) bool {
 			n, err := strconv.Atoi(v)
 			q.limit = n
 			return err == nil && n >= 1 && n <= maxListed
 		}),
-		query.New("status", "2xx, 4xx, 5xx, a number such as 409, or none", parseStatus),
-		query.New("code", text, func(q *filters, v string) bool { q.code = v; return isFilterText(v) }),
-		query.New("reference", text, func(q *filters, v string) bool { q.reference = v; return isFilterText(v) }),
-		query.New("customer", text, func(q *filters, v string) bool { q.customer = v; return isFilterText(v) }),
-		query.New("route", "charge-data, charge-datas, charge-data/{id}, charge-data list, or none", func(q *filters, v string) bool {
+		params.New("status", "2xx, 4xx, 5xx, a number such as 409, or none", parseStatus),
+		params.New("code", text, func(q *query, v string) bool { q.code = v; return isFilterText(v) }),
+		params.New("reference", text, func(q *query, v string) bool { q.reference = v; return isFilterText(v) }),
+		params.New("customer", text, func(q *query, v string) bool { q.customer = v; return isFilterText(v) }),
+		params.New("route", "charge-data, charge-datas, charge-data/{id}, charge-data list, or none", func(q *query, v string) bool {
 			q.route = v
 			routes := []chargeingest.Route{chargeingest.RouteSingle, chargeingest.RouteBatch, chargeingest.RouteGet, chargeingest.RouteList, none}
 			return slices.Contains(routes, chargeingest.Route(v))
 		}),
-		query.New("text", text, func(q *filters, v string) bool { q.text = lowerASCII([]byte(v)); return isFilterText(v) }),
+		params.New("text", text, func(q *query, v string) bool { q.text = lowerASCII([]byte(v)); return isFilterText(v) }),
 	}
 }
 
@@ -61,7 +61,7 @@ func parseID(id *int64, value string) bool {
 	return err == nil && n >= 0
 }
 
-func parseStatus(q *filters, value string) bool {
+func parseStatus(q *query, value string) bool {
 	q.noResponse = value == none
 	switch value {
 	case none:
@@ -80,14 +80,14 @@ func isFilterText(s string) bool {
 	return len(s) <= maxTextBytes && strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) < 0
 }
 
-// parseFilters ignores empty parameters.
-func parseFilters(raw string) (filters, error) {
-	q := filters{limit: 200}
+// parseQuery ignores empty parameters.
+func parseQuery(raw string) (query, error) {
+	q := query{limit: 200}
 	known := parameters()
 	for i, p := range known {
-		known[i].Parse = func(q *filters, value string) bool { return value == "" || p.Parse(q, value) }
+		known[i].Parse = func(q *query, value string) bool { return value == "" || p.Parse(q, value) }
 	}
-	problems := query.Parse(raw, &q, known)
+	problems := params.Parse(raw, &q, known)
 	if len(problems) == 0 {
 		return q, nil
 	}
@@ -98,7 +98,7 @@ func parseFilters(raw string) (filters, error) {
 }
 
 type search struct {
-	filters
+	query
 	maxDecoded int
 	examined   int
 	window     []byte

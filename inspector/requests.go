@@ -64,7 +64,7 @@ type summary struct {
 }
 
 func (a *api) listRequests(v viewer, r *http.Request) (any, error) {
-	q, err := parseFilters(r.URL.RawQuery)
+	q, err := parseQuery(r.URL.RawQuery)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func (a *api) listRequests(v viewer, r *http.Request) (any, error) {
 	return encodedJSON(list.encode()), err
 }
 
-func (a *api) find(ctx context.Context, s scope, q filters) (requestList, error) {
+func (a *api) find(ctx context.Context, s scope, q query) (requestList, error) {
 	newest, _ := a.requests.newest(s)
 	records := a.requests.list(s, q.after, q.before)
 	list := requestList{newest: newest, oldest: q.after}
@@ -87,7 +87,7 @@ func (a *api) find(ctx context.Context, s scope, q filters) (requestList, error)
 	if q.before > 0 {
 		list.newest = min(list.newest, q.before-1)
 	}
-	search := search{filters: q, maxDecoded: a.cfg.MaxBodyBytes}
+	search := search{query: q, maxDecoded: a.cfg.MaxBodyBytes}
 	for n, r := range records {
 		if ctx.Err() != nil {
 			return list, errCanceled

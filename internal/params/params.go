@@ -1,5 +1,5 @@
-// Package query parses the parameters of listings.
-package query
+// Package params parses the parameters of listings.
+package params
 
 import (
 	"maps"
