@@ -24,7 +24,7 @@ type Config struct {
 	Stats chargeingest.StatsReporter
 
 	// MaxRequests and MaxBytes limit the recorded requests in memory; the oldest ones of
-	// the platform with most of them are dropped first. Bodies and responses in progress
+	// the platform with most memory are dropped first. Bodies and responses in progress
 	// have another MaxBytes. Defaults: 10,000 and 32 MiB.
 	MaxRequests int
 	MaxBytes    int64

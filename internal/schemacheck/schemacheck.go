@@ -156,7 +156,7 @@ func checkText(body []byte) error {
 	return nil
 }
 
-// checkBatch validates each event as a batch of its own, so that only the tree of one event
+// checkBatch validates each event as a separate batch, so that only the tree of one event
 // is in memory. It stops validating events when the response is full.
 func (c *Checker) checkBatch(b *treeBuilder, now time.Time) ([]finding, error) {
 	if _, err := b.dec.ReadToken(); err != nil {
