@@ -12,9 +12,8 @@ import (
 	"example.com/chargeingest/inspector"
 )
 
-// InspectorURL starts a listener like [Server.URL], and returns a link to a page that shows
-// all requests since New, and the stored events. The link contains the API key. Until the
-// first call, the server has no such page.
+// InspectorURL is like [Server.URL] for a page with all requests since New and the stored
+// events. The URL contains the API key. Until the first call, there is no such page.
 func (s *Server) InspectorURL() string {
 	s.t.Helper()
 	base := s.URL()

@@ -164,7 +164,7 @@ func (r *Request) isIdempotent() bool {
 		!slices.ContainsFunc(r.Events, func(e chargeingest.ChargeEvent) bool { return e.Reference == nil || *e.Reference == "" })
 }
 
-// String returns a summary on one line, without credentials.
+// String does not show credentials.
 func (r Request) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "request %d: %s %s", r.Number, r.Method, r.RequestURI)

@@ -113,7 +113,7 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, path string) {
 type encodedJSON []byte
 
 func (a *api) authorized(w http.ResponseWriter, r *http.Request, serve func(viewer, http.ResponseWriter, *http.Request) error) {
-	if !allows(w, r, http.MethodGet) {
+	if !allows(w, r) {
 		return
 	}
 	err := panics.Catch(func() error {
@@ -174,11 +174,6 @@ func newError(status int, code chargeingest.Code, message string) *chargeingest.
 
 func notFound(message string) error {
 	return newError(http.StatusNotFound, chargeingest.CodeResourceNotFound, message)
-}
-
-func methodNotAllowed(method string) error {
-	return newError(http.StatusMethodNotAllowed, chargeingest.CodeInvalidOperation,
-		"method "+limits.Shorten(method)+" is not allowed here; allowed: GET, HEAD")
 }
 
 func unavailable(message string, retryAfter time.Duration) *chargeingest.Error {
