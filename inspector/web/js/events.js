@@ -64,7 +64,7 @@ export function mount(container, ctx) {
   let loaded = null; // the search that is shown, as JSON
   let cursors = []; // of the pages after the first one, up to the one shown
   let abort = new AbortController();
-  let newest;
+  let newest = ctx.feed.newest;
 
   const $ = stamp(container, 'events');
   const [list, form, totals, status, fresh, table] = ['list', 'form', 'sums', 'status', 'new', 'table']
@@ -148,13 +148,14 @@ export function mount(container, ctx) {
   }
 
   function update({ id = '', ...wanted }) {
+    const before = detail.dataset.id;
     params = wanted;
     detail.dataset.id = id;
     list.hidden = !!id;
     detail.hidden = !id;
     if (id) return showEvent(id);
     const key = JSON.stringify(wanted);
-    if (key === loaded) return;
+    if (key === loaded) return table.querySelector(`[data-id="${CSS.escape(before)}"] a`)?.focus();
     loaded = key;
     cursors = [];
     for (const { name } of [...form.elements].filter((control) => control.name)) {
@@ -165,10 +166,11 @@ export function mount(container, ctx) {
   }
 
   const unsubscribe = ctx.feed.subscribe((id) => {
-    if (id === newest && id !== null || list.hidden || cursors.length || loaded === null) return;
+    const isNew = newest !== null && id !== newest || id === null;
     newest = id;
-    if (nothing.hidden) fresh.style.visibility = '';
-    else load();
+    if (!isNew || cursors.length || loaded === null) return;
+    if (!nothing.hidden) load();
+    else if (id !== null) fresh.style.visibility = '';
   });
   return { update, unmount() { abort.abort(); unsubscribe(); } };
 }

@@ -100,7 +100,7 @@ export function mount(container, ctx) {
     refill($('overview-minutes'), minutes, () => minutes.map((minute) => row(cells(minute))));
     const { count, bytes: size } = found.requests;
     totals.replaceChildren(...facts('data-total', [...KINDS.map(([kind, name]) => [kind, name, number(sums[kind])]),
-      ['recorded', 'Requests kept', number(count)], ['bytes', 'Size of their bodies', bytes(size)]]));
+      ['recorded', 'Kept requests', number(count)], ['bytes', 'Memory for requests', bytes(size)]]));
     const refusals = (list) => (list.length ? list.map(refusal) : row(['None', '0']));
     refill($('overview-refusals').tBodies[0], found.refusals, refusals);
     refill(store, found.store, (state) => (state ? storeFacts(state) : h('div', {}, h('dt', {}, 'Not reported'))));

@@ -16,7 +16,9 @@ const RETRY = 5; // seconds
 const ANNOUNCE = 5; // seconds between announcements
 
 function eventsText(r) {
-  if (r.events === 0) return r.event_count ? `0 of ${number(r.event_count)}` : '–';
+  if (!r.events && !r.event_count) return '–';
+  const sent = number(r.event_count); // without a response the outcome is unknown
+  if (!r.events) return r.status >= 400 && r.status < 500 ? `0 of ${sent}` : `${sent} sent`;
   return r.replayed ? `${number(r.events)} (${plural(r.replayed, 'replay')})` : number(r.events);
 }
 
@@ -48,7 +50,7 @@ class Requests {
     this.list.el.addEventListener('scroll', left);
     ctx.shortcuts(KEYS);
     this.#pause(ctx.feed.paused);
-    this.unsubscribe = ctx.feed.subscribe((newest) => this.#run('newer', () => this.#loadNewer(newest)));
+    this.unsubscribe = ctx.feed.subscribe(() => this.#run('newer', () => this.#loadNewer()));
   }
 
   unmount() {
@@ -138,7 +140,8 @@ class Requests {
   }
 
   // loadNewer asks for the newest known request too: a server that restarted does not have it.
-  async #loadNewer(newest) {
+  async #loadNewer() {
+    const { newest } = this.#ctx.feed;
     if (this.#failed || (newest !== null && newest < this.#newest)) return this.#loadAll();
     if (newest === this.#newest) return;
     const known = this.#held[0] ?? this.list.items[0];
@@ -179,7 +182,7 @@ class Requests {
 
   #add(items) {
     this.#arrived += items.length;
-    this.#held = [...items, ...this.#held];
+    this.#held = [...items, ...this.#held].slice(0, this.#ctx.session.max_requests);
     this.#release(this.list.items.length === 0);
     this.#set(this.list.items);
     if (this.#arrived === 0 || Date.now() < this.#announced + ANNOUNCE * 1000) return;
