@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/heapprofiler"
+	"github.com/chromedp/cdproto/performance"
 	"github.com/stretchr/testify/require"
 
 	"example.com/chargeingest/chargetest"
@@ -121,4 +124,39 @@ func TestNewEvents(t *testing.T) {
 	id := p.text("#event-detail h2")
 	p.click("#event-back", "")
 	p.wait(fmt.Sprintf(`document.activeElement.closest('tr')?.dataset.id === %q`, id))
+}
+
+// TestLeftTabs looks for what a tab leaves behind.
+func TestLeftTabs(t *testing.T) {
+	t.Parallel()
+	srv := chargetest.New(t)
+	charge(srv, event("order-1", "cust_1"))
+	p := open(t, wide, srv.InspectorURL())
+	p.see(".row[data-id]", "")
+	command(p, performance.Enable, performance.EnableParams{})
+	var counts []map[string]float64
+	for range 2 {
+		for range 5 {
+			for i, shown := range []string{"#events-table tr", "#overview-totals dd", "#sandbox-state dd", ".row[data-id]"} {
+				p.press(fmt.Sprint((i+1)%4 + 1))
+				p.see(shown, "")
+			}
+			p.press("j\r")
+			p.see("#detail-body", "")
+			p.press("\x1b")
+		}
+		for range 4 {
+			command(p, heapprofiler.CollectGarbage, cdp.Empty{})
+			p.wait(`document.readyState === 'complete'`)
+		}
+		count := make(map[string]float64)
+		for _, m := range command(p, performance.GetMetrics, cdp.Empty{}).Metrics {
+			count[m.Name] = m.Value
+		}
+		counts = append(counts, count)
+	}
+	for _, name := range []string{"Nodes", "JSEventListeners"} {
+		require.Positive(t, counts[0][name], name)
+		require.Less(t, counts[1][name], 1.3*counts[0][name], name)
+	}
 }

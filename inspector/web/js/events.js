@@ -11,7 +11,7 @@ const FILTERS = ['reference', 'customer_reference', 'customer_id', ...TIMES];
 const OBJECTS = ['value', 'period', 'pricing_plan_subscription_selector'];
 const COLUMNS = ['Time', 'Id', 'Reference', 'Customer', 'Value', 'Product item'];
 const EXAMPLE = `{"reference":"order-1","value":{"amount":{"quantity":"9.90","currency":"EUR"}},
-      "product_item_id":"test","pricing_id":"test","pricing_item_id":"test","pricing_item_config_id":"test"}`;
+      "product_item_id":"test","pricing_id":"test",\n      "pricing_item_id":"test","pricing_item_config_id":"test"}`;
 
 const faint = (text) => h('span', { class: 'muted' }, text);
 

@@ -65,8 +65,8 @@ function summary(r, ctx) {
   return h('div', { class: 'card' }, kv([
     ['Time', [dateTime(r.time), `, took ${duration(r.duration_ms)}`]],
     ['Path', mono(long(r.path, 500))],
-    ['Error', r.code && [h('b', {}, r.code), ' ', mono(long(r.field, 500)),
-      r.violations.length === 0 && [' ', cut(String(response.message ?? ''), 2000)]]],
+    ['Error', r.violations.length === 0 && r.code && [h('b', {}, r.code), ' ', mono(long(r.field, 500)), ' ',
+      cut(String(response.message ?? ''), 2000)]],
     ['Note', long(r.note, 500)],
     ['Platform', r.platform], ['Subject', r.subject || (r.identified ? '' : 'not identified')],
     ['Events', r.event_count > 0 && `${number(r.event_count)} sent${r.replayed ? `, ${plural(r.replayed, 'replay')}` : ''}`],
