@@ -63,13 +63,12 @@ function summary(r, ctx) {
   const reference = (text) => h('div', {}, mono(long(text, 300)), ' ',
     h('a', { href: ctx.href('requests', { reference: text }) }, 'Requests with this reference'));
   return h('div', { class: 'card' }, kv([
-    ['Time', [dateTime(r.time), `, took ${duration(r.duration_ms)}`]],
-    ['Path', mono(long(r.path, 500))],
+    ['Time', [dateTime(r.time), `, took ${duration(r.duration_ms)}`]], ['Path', mono(long(r.path, 500))],
     ['Error', r.violations.length === 0 && r.code && [h('b', {}, r.code), ' ', mono(long(r.field, 500)), ' ',
       cut(String(response.message ?? ''), 2000)]],
     ['Note', long(r.note, 500)],
     ['Platform', r.platform], ['Subject', r.subject || (r.identified ? '' : 'not identified')],
-    ['Events', r.event_count > 0 && `${number(r.event_count)} sent${r.replayed ? `, ${plural(r.replayed, 'replay')}` : ''}`],
+    ['Events', r.event_count > 0 && `${number(r.event_count)} sent`], ['Replays', r.replayed > 0 && number(r.replayed)],
     ['Stored', stored.length > 0 && [stored.slice(0, SHOWN_EVENTS).map(link),
       stored.length > SHOWN_EVENTS && `and ${number(stored.length - SHOWN_EVENTS)} more`]],
     ['Reference', r.references.length > 0 && r.references.map(reference)],
@@ -115,7 +114,8 @@ function payload(id, title, body, violations = []) {
   const buttons = kinds.map((kind) => button(NAMES[kind], () => show(kind), { 'data-view': kind }));
   const about = { '': '', gzip: ', sent with gzip', base64: ', not valid UTF-8: shown as base64' }[body.encoding];
   const el = section(id, [title, ' ', h('span', { class: 'muted' }, bytes(body.bytes), about)],
-    body.text && h('div', { class: 'seg' }, copyButton('Copy', () => body.text), kinds.length > 1 && buttons),
+    body.text && h('div', { class: 'seg', role: 'group', 'aria-label': title },
+      copyButton('Copy', () => body.text), kinds.length > 1 && buttons),
     body.truncated && notice('warn', 'Only the beginning was recorded.'), box);
   if (body.text) show(kinds[0]);
   el.jump = (line) => {
