@@ -65,6 +65,25 @@ func TestMessageWhileLoading(t *testing.T) {
 	p.see(".row[data-id]", "order-3")
 }
 
+func TestPlatformWhileLoading(t *testing.T) {
+	t.Parallel()
+	h := startHost(t)
+	h.ingest(201, event("of-default", "cust_1"))
+	h.ingest(201, event("of-acme", "cust_1"), "X-Platform-Id", "acme")
+	p := open(t, wide, h.link(adaKey))
+	p.rowCount(1)
+	p.hold("status=2xx")
+	p.filter("status", "2xx")
+	p.held("request")
+	p.release()
+	p.held("response")
+	p.choose("#platform", "acme")
+	p.see(".row[data-id]", "of-acme")
+	p.release()
+	evaluate[bool](p, `new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve, 0, true)))`)
+	require.Equal(t, []string{"of-acme"}, p.references())
+}
+
 func TestActionOutlivesTab(t *testing.T) {
 	t.Parallel()
 	srv := chargetest.New(t)
