@@ -65,6 +65,24 @@ func TestMessageWhileLoading(t *testing.T) {
 	p.see(".row[data-id]", "order-3")
 }
 
+func TestRowOpenedWhileLoading(t *testing.T) {
+	t.Parallel()
+	h := startHost(t)
+	h.ingest(201, event("order-1", "cust_1"))
+	p := open(t, wide, h.link(adaKey))
+	p.rowCount(1)
+	p.hold("status=2xx")
+	p.filter("status", "2xx")
+	p.held("request")
+	p.click(".row[data-id]", "")
+	p.see("#detail #detail-body", "")
+	require.Contains(t, p.location(), "status=2xx")
+	p.release()
+	p.held("response")
+	p.release()
+	p.rowCount(1)
+}
+
 func TestPlatformWhileLoading(t *testing.T) {
 	t.Parallel()
 	h := startHost(t)

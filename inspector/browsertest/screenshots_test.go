@@ -156,6 +156,7 @@ func TestScreenshots(t *testing.T) {
 		{"requests-narrow", view{"narrow", 390, 844, 2, true, false}, refused},
 		{"conflict", wide, func(p *page) {
 			p.filter("status", "409")
+			p.seeNot(".row[data-status='201']", "")
 			p.openRow(409, "")
 			p.see("#conflict", "")
 		}},

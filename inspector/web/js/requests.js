@@ -92,10 +92,10 @@ class Requests {
     this.pause.ariaPressed = paused;
   }
 
+  #href(id) { return this.#ctx.href('requests', { ...this.#filters, id }); }
   #cells(r) {
     const others = r.event_count > 1 && ` +${number(r.event_count - 1)}`;
-    const href = this.#ctx.href('requests', { ...this.#filters, id: r.id });
-    return [h('a', { href, tabindex: -1, class: 'row-link' }, time(r.time)), statusBadge(r.status),
+    return [h('a', { href: this.#href(r.id), tabindex: -1, class: 'row-link' }, time(r.time)), statusBadge(r.status),
       [h('b', {}, r.method), ` ${r.route || cut(r.path, 120)}`],
       r.references.length ? [cut(r.references[0], 120), others] : cut(r.note, 120) || '–', eventsText(r),
       [r.code && h('b', {}, r.code), r.field && ` ${cut(r.field, 120)}`],
@@ -125,6 +125,7 @@ class Requests {
     this.#load.abort();
     this.#load = new AbortController();
     this.#queued = new Set();
+    for (const row of this.list.rows.children) row.querySelector('a').href = this.#href(row.dataset.id);
     this.#run('all', () => this.#loadAll());
   }
 
@@ -191,7 +192,6 @@ class Requests {
     this.#arrived = 0;
   }
 
-  // release shows the rows that were held back.
   #release(always = false) {
     if (this.#held.length === 0 || (!always && (this.list.holds || this.fresh.matches(':hover')))) return;
     const items = [...this.#held, ...this.list.items].slice(0, this.#ctx.session.max_requests);
