@@ -101,7 +101,6 @@ func largeEvent(reference string) string {
 	return event(`"reference":"`+reference+`"`, `"x":"`+strings.Repeat("x", 100_000)+`"`)
 }
 
-// nullFields returns about n bytes of a field that counts as absent.
 func nullFields(n int) string {
 	var b strings.Builder
 	for i := 0; b.Len() < n; i++ {

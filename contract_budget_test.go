@@ -12,7 +12,6 @@ import (
 	"example.com/chargeingest"
 )
 
-// stalledWriter blocks in Write until reads is closed.
 type stalledWriter struct {
 	*httptest.ResponseRecorder
 	reads chan struct{}

@@ -64,7 +64,6 @@ func requireResponse(t *testing.T, block snippet, output string) {
 	require.Equal(t, wantBody, selected(wantBody, gotBody), "%s:%d: %s", block.document, block.line, output)
 }
 
-// selected returns the part of a JSON value whose fields are in want.
 func selected(want, got any) any {
 	switch w := want.(type) {
 	case map[string]any:

@@ -19,7 +19,6 @@ import (
 
 const apiDocument = "docs/api.md"
 
-// repository holds the files of all modules by path.
 type repository struct {
 	documents map[string]string
 	sources   map[string]string
@@ -211,7 +210,6 @@ func commands(block string) (list []string) {
 	return list
 }
 
-// TestSnippets fails for a block that neither compiles nor runs anywhere.
 func TestSnippets(t *testing.T) {
 	r := readRepository(t)
 	for _, s := range r.snippets(t) {
@@ -346,7 +344,6 @@ func TestDocumentLinks(t *testing.T) {
 	}
 }
 
-// anchors returns the names that GitHub gives to headings.
 func anchors(document string) (names []string) {
 	for line := range strings.Lines(document) {
 		if strings.HasPrefix(line, "#") {

@@ -82,7 +82,6 @@ func (e *encoder) open(name string) {
 
 func (e *encoder) close() { e.text = append(e.text, '}') }
 
-// head appends the fields before the timestamp.
 func (e *encoder) head(ev *ChargeEvent) {
 	e.field("product_item_id", ev.ProductItemID)
 	e.field("pricing_id", ev.PricingID)

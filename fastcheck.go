@@ -132,7 +132,6 @@ func isDecimal(s string) bool {
 	return fraction > 0 && s == "" && whole+fraction <= maxDigits
 }
 
-// isCount reports whether s matches -?\d{1,38}.
 func isCount(s string) bool {
 	n, rest := countDigits(trimMinus(s))
 	return n > 0 && n <= maxDigits && rest == ""
@@ -180,7 +179,6 @@ func (e *ChargeEvent) crossFields() schemacheck.CrossFields {
 	return f
 }
 
-// isVisibleASCII reports whether s has 1 to maxLength characters from ! to ~.
 func isVisibleASCII(s string, maxLength int) bool {
 	if s == "" || len(s) > maxLength {
 		return false

@@ -36,7 +36,6 @@ const (
 	wrongSecret  = "secret-of-an-unknown-key"
 )
 
-// receivedAt has fractional seconds and is not in UTC.
 var receivedAt = time.Date(2026, 9, 1, 14, 0, 0, 987654321, time.FixedZone("", 2*60*60))
 
 var inspected = flag.Bool("inspected", false, "test the contract behind the middleware of package inspector")

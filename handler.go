@@ -51,10 +51,9 @@ type Config struct {
 	MaxInFlightBytes int64
 
 	// MaxDiscardBytes and MaxDiscardTime limit how much of a body is discarded after an
-	// HTTP/1.1 response that did not need it, such as 401 or 413. Within both limits,
-	// clients that send the whole body first still get the response. Then the connection
-	// is closed. Middleware sees the request end only after this time, but RequestStats
-	// does not include it. Defaults: 16 MiB, 5 s.
+	// HTTP/1.1 response that did not need it, such as 401 or 413, so that clients that send
+	// the whole body first still get the response. Middleware sees the request end only
+	// after this time, but RequestStats does not include it. Defaults: 16 MiB, 5 s.
 	MaxDiscardBytes int64
 	MaxDiscardTime  time.Duration
 
@@ -145,14 +144,7 @@ const ingestTimeout = 30 * time.Second
 //
 // Set timeouts and MaxHeaderBytes on the http.Server. Within these timeouts, the handler
 // also limits how long it waits for a client, if the ResponseWriter supports
-// [http.ResponseController]:
-//   - A client has 2 seconds to read a response of up to 32 KiB, and 10 seconds for each
-//     32 KiB of a larger one, plus one second for each 32 KiB already written, up to 4 MiB,
-//     which the operating system may have buffered.
-//   - After [http.Server.Shutdown], a body has one second to arrive; otherwise the
-//     response is 503. The handler uses [http.Server.RegisterOnShutdown].
-//   - After a response that did not need the body, its rest is discarded within the limits
-//     of [Config].
+// [http.ResponseController]: see docs/mounting.md. It uses [http.Server.RegisterOnShutdown].
 type Handler struct {
 	cfg       Config
 	reader    EventReader // nil if the store does not implement it

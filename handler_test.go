@@ -43,7 +43,6 @@ var errUnready = errors.New("disk is read-only")
 
 func (unreadyStore) Ready(context.Context) error { return errUnready }
 
-// plainStore hides the optional interfaces of a store.
 type plainStore struct{ chargeingest.EventStore }
 
 func TestReady(t *testing.T) {

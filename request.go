@@ -44,7 +44,6 @@ type RequestStats struct {
 	Duration time.Duration
 }
 
-// request is the state of one request.
 type request struct {
 	w           http.ResponseWriter
 	r           *http.Request
@@ -73,7 +72,6 @@ type request struct {
 	headerValues [3]string // memory for the headers that every response has
 }
 
-// setHeader sets header i of those in headerValues.
 func (req *request) setHeader(i int, canonicalName, value string) {
 	req.headerValues[i] = value
 	req.header()[canonicalName] = req.headerValues[i : i+1 : i+1]

@@ -106,7 +106,6 @@ func (resp response) violations(t *testing.T) []violation {
 	return found
 }
 
-// requireError requires that an empty field is absent.
 func (resp response) requireError(t *testing.T, status int, code, field string) {
 	t.Helper()
 	require.Equal(t, status, resp.status, resp.text)

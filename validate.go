@@ -87,7 +87,7 @@ func givenUpError(cause error) *Error {
 	return unavailableError("the request was canceled before it was validated; nothing was stored", cause)
 }
 
-// newEvents overwrites the body.
+// decodeNew overwrites the body.
 func (v *validator) decodeNew(body []byte, route Route, now time.Time, strict bool) ([]NewEvent, bool) {
 	d := v.decoder()
 	defer v.release(d)
@@ -105,7 +105,6 @@ func (v *validator) decoder() *decoder {
 	return new(decoder)
 }
 
-// release keeps a small decoder for reuse.
 func (v *validator) release(d *decoder) {
 	const maxEvents, maxBytes = 16, 64 << 10
 	if cap(d.events) <= maxEvents && len(d.text) <= maxBytes {

@@ -7,7 +7,6 @@ import (
 func (r *results) chart() ([]byte, error) {
 	var labels []string
 	var values []float64
-	// The axis starts at the bottom.
 	for _, bar := range [][2]string{
 		{"e", "INSERT loop, events table only"},
 		{"g", "INSERT loop, all tables"},

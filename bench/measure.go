@@ -69,7 +69,6 @@ func (w *workshop) workload() workload {
 	}
 }
 
-// measure also verifies the stored events.
 func (w *workshop) measure(ctx context.Context, r row) (m measurement, err error) {
 	db, err := w.newDatabase(ctx, r.backend)
 	if err != nil {

@@ -37,7 +37,6 @@ func (r *references) next() (uuid.UUID, error) {
 	return uuid.NewRandomFromReader(r.random)
 }
 
-// fill overwrites the first referenceLength bytes of dst.
 func (r *references) fill(dst []byte) (uuid.UUID, error) {
 	reference, err := r.next()
 	if err != nil {

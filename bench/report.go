@@ -9,7 +9,6 @@ import (
 	"time"
 )
 
-// results holds one measurement of each row per round.
 type results struct {
 	machine  string
 	rows     []row

@@ -65,7 +65,6 @@ func batchRequests(seed uint64, size int) *requests {
 	return r
 }
 
-// listRequests lists the customers of the first events of batchRequests.
 func listRequests(seed uint64, events int64) *requests {
 	g := newGenerator(seed)
 	r := new(requests)

@@ -85,7 +85,6 @@ func postgresRows() []row {
 	}
 }
 
-// An empty list selects all rows.
 func selectRows(rows []row, list string) ([]row, error) {
 	if list == "" {
 		return rows, nil

@@ -140,7 +140,7 @@ func (s *Server) controlReset(c *controlCall) (any, error) {
 		return nil, err
 	}
 	if s.options.KeepEvents {
-		return nil, controlError(http.StatusConflict, chargeingest.CodeInvalidOperation, "the server has a database whose events stay: without one, reset is possible")
+		return nil, controlError(http.StatusConflict, chargeingest.CodeInvalidOperation, "the server keeps the events of its database; only a server without one can be reset")
 	}
 	return nil, s.reset()
 }

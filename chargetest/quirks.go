@@ -273,7 +273,7 @@ func (q *quirkState) unknown(b *chargeingest.Batch) []quirkViolation {
 func quirkHint(quirk string) string {
 	hint := "by the quirk " + quirk
 	if quirk == "Catalogue" {
-		hint += ", see Server.AddToCatalogue"
+		hint += ": add what is known with Server.AddToCatalogue or PUT /sandbox/catalogue"
 	}
 	return hint
 }

@@ -54,8 +54,8 @@ type Options struct {
 	Quirks    Quirks
 	Catalogue Catalogue
 
-	// MaxRequests limits the requests that the server keeps: it drops the oldest ones.
-	// Default: 0, no limit, but the inspector keeps 10,000.
+	// MaxRequests limits the requests that the server keeps, also to about 64 MiB: it drops the
+	// oldest ones. Default: 0, no limit, but the inspector keeps 10,000.
 	MaxRequests int
 
 	// StartTime is the initial time of the clock. Default: 2026-01-01T00:00:00Z.

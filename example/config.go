@@ -86,8 +86,9 @@ func parseServerConfig(args []string, lookupEnv func(string) (string, bool), out
 	return &c, nil
 }
 
-const serverAbout = `Receives charge events over HTTP and stores them. Prints its URL, a generated API key
-and a curl command that sends an event to standard output, and logs to standard error.
+const serverAbout = `Receives charge events over HTTP and stores them. Prints its URL, a link to the
+inspector, a generated API key and a curl command that sends an event to standard
+output, and logs to standard error.
 
 /livez reports whether the server is running, /readyz whether it accepts events, and
 /metrics serves metrics for Prometheus. None of them requires a credential.
@@ -105,8 +106,8 @@ The server accepts up to two sockets from systemd: one named metrics
 of -addr, which must then not be set. With Type=notify or notify-reload, systemd learns
 when the server is ready, reloads and stops.
 
-With -sandbox the program is a test double of the service instead: its greeting shows how
-to make it fail. Such a server must not receive real events.
+With -sandbox the program is a server for tests, which loses responses and events on
+demand. It must not receive real events.
 
 If none of -api-key, -keys and -jwks-url is set, the server generates an API key at
 each start. If several are set, it accepts the credentials of each.

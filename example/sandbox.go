@@ -37,14 +37,13 @@ func (c *sandboxConfig) options() []cli.Option {
 	return []cli.Option{
 		{
 			Name: "sandbox",
-			Usage: "for tests of clients in any language, never for production: the server orders faults, moves its clock and\n" +
-				"deletes its events on demand, at /sandbox/; -db is memory by default; only on a loopback address or a unix\n" +
-				"socket",
+			Usage: "for tests of clients in any language, never for production: requests to /sandbox/ inject faults, change\n" +
+				"the clock and delete the events; -db is memory by default; only on a loopback address or a unix socket",
 			Set: set(&c.enabled),
 		},
 		{
 			Name:  "sandbox-remote",
-			Usage: "allow -sandbox on any address: everyone with the key can then control it",
+			Usage: "allow -sandbox on any address; everyone who has the key can then control it",
 			Set:   set(&c.remote),
 		},
 		{
@@ -186,6 +185,6 @@ func greetSandbox(cfg *serverConfig, curl func(purpose, path, body string)) {
 		curl("To add a customer and a product to the catalogue", "/sandbox/catalogue -X PUT",
 			`{"customers":["customer-1"],"subscriptions":[],"products":["proi_example"]}`)
 	}
-	curl("To lose the next response although its event is stored", "/sandbox/faults",
+	curl("To store the next event but lose the response", "/sandbox/faults",
 		`{"next":1,"fault":{"type":"reset","after_commit":true}}`)
 }

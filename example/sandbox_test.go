@@ -21,7 +21,7 @@ func TestSandboxGreeting(t *testing.T) {
 	s := startServer(t, "-sandbox")
 	require.Regexp(t, `^WARNING: .*not for production.*\nlistening on http://127\.0\.0\.1:[1-9][0-9]*\n`+
 		`Inspector: http://127\.0\.0\.1:[0-9]+/inspector/#key=[A-Z2-7]{26}\nAPI key \(generated at each start\): [A-Z2-7]{26}\n`+
-		`To lose .*, run:\ncurl .*\nTo send an event, run:\ncurl .*\n$`, s.out.String())
+		`To store .*, run:\ncurl .*\nTo send an event, run:\ncurl .*\n$`, s.out.String())
 	require.NotContains(t, s.log.String(), s.key)
 
 	_, rest, _ := strings.Cut(s.out.String(), "\ncurl ")

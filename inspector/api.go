@@ -135,7 +135,6 @@ func (a *api) serveEvents(w http.ResponseWriter, r *http.Request, h http.Handler
 	h.ServeHTTP(w, r)
 }
 
-// serveSandbox requires a viewer, too.
 func (a *api) serveSandbox(w http.ResponseWriter, r *http.Request, path string) {
 	err := panics.Catch(func() error {
 		_, err := a.authorize(w.Header(), r)

@@ -35,7 +35,7 @@ func Example() {
 	mux.Handle("/inspector/", http.StripPrefix("/inspector", page))
 
 	response := httptest.NewRecorder()
-	mux.ServeHTTP(response, httptest.NewRequest("GET", "/inspector/", nil))
+	mux.ServeHTTP(response, httptest.NewRequest(http.MethodGet, "/inspector/", nil))
 	fmt.Println(response.Code, response.Header().Get("Content-Type"))
 	// Output: 200 text/html; charset=utf-8
 }

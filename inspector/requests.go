@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	// maxSearchBytes ends a search early.
+	// These end a search early.
 	maxSearchBytes = 64 << 20
+	maxListBytes   = 4 << 20
 
 	maxSummaryText = 1024
 	maxReference   = 256
@@ -22,16 +23,13 @@ const (
 
 type requestList struct {
 	requests       [][]byte
+	bytes          int
 	newest, oldest int64
 	more           bool
 }
 
 func (l requestList) encode() []byte {
-	size := 128
-	for _, r := range l.requests {
-		size += len(r) + 1
-	}
-	text := append(make([]byte, 0, size), `{"requests":[`...)
+	text := append(make([]byte, 0, l.bytes+len(l.requests)+128), `{"requests":[`...)
 	for i, r := range l.requests {
 		if i > 0 {
 			text = append(text, ',')
@@ -78,7 +76,7 @@ func (a *api) listRequests(v viewer, r *http.Request) (any, error) {
 }
 
 func (a *api) find(ctx context.Context, s scope, q query) (requestList, error) {
-	newest, _ := a.requests.newest(s)
+	newest := a.requests.newest(s)
 	records := a.requests.list(s, q.after, q.before)
 	list := requestList{newest: newest, oldest: q.after}
 	if len(records) > 0 {
@@ -100,8 +98,9 @@ func (a *api) find(ctx context.Context, s scope, q query) (requestList, error) {
 			search.examined += examined
 			list.requests = append(list.requests, text)
 			list.oldest = r.id
+			list.bytes += len(text)
 		}
-		if search.examined > maxSearchBytes && n < len(records)-1 {
+		if (search.examined > maxSearchBytes || list.bytes > maxListBytes) && n < len(records)-1 {
 			list.more, list.oldest = true, r.id
 			return list, nil
 		}
@@ -140,15 +139,15 @@ func (c *summaryCache) encode(r *record, maxDecoded int) (text []byte, examined 
 func summarize(r *record, body []byte) summary {
 	rejection := rejectionOf(r)
 	s := summary{
-		ID: r.id, Time: r.time.UTC(), Method: r.method, Path: cut(r.uri, maxSummaryText),
+		ID: r.id, Time: r.time.UTC(), Method: cut(r.method, maxSummaryText), Path: cut(r.uri, maxSummaryText),
 		Route: string(r.stats.Route), Status: r.status,
-		Platform: r.stats.Platform, Subject: r.stats.Subject, Identified: r.stats.Platform != "",
+		Platform: r.stats.Platform, Subject: cut(r.stats.Subject, maxSummaryText), Identified: r.stats.Platform != "",
 		Events: r.stats.Events, Replayed: r.stats.Replayed,
 		DurationMS: milliseconds(r.duration), Code: rejection.code, Field: rejection.field,
-		RequestID: r.stats.RequestID, Client: r.client, References: []string{}, Note: r.note,
+		RequestID: cut(r.stats.RequestID, maxSummaryText), Client: r.client, References: []string{}, Note: cut(r.note, maxSummaryText),
 	}
 	if s.RequestID == "" {
-		s.RequestID = headerValue(r.responseHeader, "X-Request-Id")
+		s.RequestID = cut(headerValue(r.responseHeader, "X-Request-Id"), maxSummaryText)
 	}
 	eachEvent(body, func(e sentEvent) bool {
 		s.EventCount++

@@ -50,7 +50,6 @@ func (s *Store) checkWritable(ctx context.Context, tx pgx.Tx) error {
 	return checkPrivileges(tx.QueryRow(ctx, s.sql.missingPrivileges))
 }
 
-// checkPrivileges checks a row of statements.missingPrivileges.
 func checkPrivileges(row pgx.Row) error {
 	var role, missing string
 	if err := row.Scan(&role, &missing); err != nil {

@@ -94,7 +94,6 @@ func TestDecisionsWithinAGroup(t *testing.T) {
 			require.Equal(t, []string{"product_item_id"}, conflict.Fields)
 		}
 	}
-	// a, b, c, d, k1 and k2, but not e.
 	require.Len(t, listed(t, s, "acme"), 6)
 }
 

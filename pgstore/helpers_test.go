@@ -20,7 +20,6 @@ import (
 	"example.com/chargeingest/internal/pgtest"
 )
 
-// needServer skips a test if there is no server, or fails it in CI.
 func needServer(t testing.TB) {
 	t.Helper()
 	if address != "" {

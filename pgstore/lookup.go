@@ -56,7 +56,6 @@ func (l *lookup) queueLookups(b *pgx.Batch, group []*groupcommit.Request) {
 	}
 }
 
-// nameColumns are distinct names.
 type nameColumns struct {
 	platforms, names []string
 	seen             map[scopedName]bool

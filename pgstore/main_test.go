@@ -23,7 +23,6 @@ var (
 	chaosFlag  = flag.Duration("chaos", time.Second, "duration of TestConnectionsEndedAtRandom")
 )
 
-// address is that of the server, or empty for the reason.
 var address, reason string
 
 func TestMain(m *testing.M) {
@@ -45,7 +44,6 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// childSpec is the configuration of a child process, which serves a handler.
 type childSpec struct {
 	Address, Schema string
 	Name            string

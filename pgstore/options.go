@@ -56,7 +56,6 @@ type Options struct {
 // schemaName also matches keywords, so statements quote the name.
 var schemaName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
 
-// withDefaults also validates.
 func (o Options) withDefaults() (Options, error) {
 	switch {
 	case o.Schema != "" && !schemaName.MatchString(o.Schema):

@@ -18,7 +18,6 @@ import (
 	"example.com/chargeingest/storekit"
 )
 
-// hooks implements all code of the host that the store calls. The armed one panics.
 type hooks struct {
 	armed  atomic.Value
 	called atomic.Int64

@@ -12,10 +12,6 @@
 // synchronous_commit and, if events must survive the loss of a machine, on
 // synchronous_standby_names.
 //
-// One goroutine per process commits queued requests together. The transaction locks the
-// rows of the platforms until it ends. Therefore no two processes store the same reference,
-// and the events of a platform become visible in their sequence: a listing skips none.
-//
 // # Failures
 //
 // Append returns chargeingest.ErrNotStored if
@@ -26,18 +22,13 @@
 //   - another session has locked the platform for longer than Options.StatementTimeout.
 //
 // If the connection is lost otherwise, Append returns chargeingest.ErrOutcomeUnknown. The
-// store then reconnects and resets the pool. Set connect_timeout for the pool and, with a
-// standby, target_session_attrs=read-write and [WatchStandby].
-//
-// If a process is disconnected during a commit, tcp_user_timeout and tcp_keepalives_idle
-// of the server bound how long its platforms stay locked.
+// store then reconnects and resets the pool.
 //
 // # Connections
 //
-// The writer has its own connection in addition to the pool. Unless the pool has only one
-// connection, reads leave one of them free. Scans, which are listings by a filter without
-// an index, use half of them. Platforms take turns. Reads need the primary: a lagging
-// standby rejects cursors.
+// The writer has its own connection in addition to the pool. Reads need the primary: a
+// lagging standby rejects cursors. docs/postgres.md describes the settings of the pool and of
+// the server.
 package pgstore
 
 import (

@@ -191,7 +191,6 @@ func (s *session) close() {
 	s.conn = nil
 }
 
-// minCacheCapacity suffices for the writer's statements.
 const minCacheCapacity = 16
 
 type preparing int

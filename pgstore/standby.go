@@ -30,7 +30,6 @@ func WatchStandby(cfg *pgxpool.Config) {
 	}
 }
 
-// takeMissedStandby reports and clears missedStandby.
 func takeMissedStandby(conn *pgx.Conn) bool {
 	data := conn.PgConn().CustomData()
 	_, missed := data[missedStandby]

@@ -13,7 +13,6 @@ import (
 	"example.com/chargeingest/storekit"
 )
 
-// writer stores the events of this process.
 type writer struct {
 	options   Options
 	sql       *statements

@@ -56,7 +56,6 @@ func authorizeUser(r *http.Request, perm chargeingest.Permission) (chargeingest.
 	return chargeingest.Principal{Subject: u.name, Platforms: u.platforms}, nil
 }
 
-// login passes on requests without a user, which the Authorizer rejects.
 func login(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c, err := r.Cookie(sessionCookie); err == nil {

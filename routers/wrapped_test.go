@@ -59,7 +59,6 @@ var wrappedRequests = []struct {
 	},
 }
 
-// routeAround and routeWithin are the values of r.Pattern that the wrappers see.
 func TestWrapped(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

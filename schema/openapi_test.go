@@ -27,7 +27,6 @@ func document(t *testing.T) object {
 	return parse(t, string(text)).(object)
 }
 
-// lookup resolves a JSON pointer.
 func lookup(t *testing.T, doc any, pointer string) any {
 	t.Helper()
 	require.True(t, strings.HasPrefix(pointer, "#/"), pointer)
@@ -46,7 +45,6 @@ func lookup(t *testing.T, doc any, pointer string) any {
 	return v
 }
 
-// resolve follows a $ref, if any.
 func resolve(t *testing.T, doc any, v any) object {
 	t.Helper()
 	node := v.(object)

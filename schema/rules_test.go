@@ -24,7 +24,6 @@ func quoted(t *testing.T, values ...string) []string {
 	return texts
 }
 
-// rule has JSON texts that fields must accept and reject.
 type rule struct {
 	name    string
 	fields  []string

@@ -39,7 +39,6 @@ func parse(t *testing.T, text string) any {
 	return v
 }
 
-// completeEvent is a valid event with all fields.
 const completeEvent = `{
 	"product_item_id": "a", "pricing_id": "b", "pricing_item_id": "c", "pricing_item_config_id": "d",
 	"customer_id": "e", "customer_reference": "f",
@@ -57,7 +56,6 @@ const completeEvent = `{
 	"id": "m", "object_type": "n"
 }`
 
-// parentOf returns the object or list that contains the last part of a path, and that part.
 func parentOf(t *testing.T, tree any, path string) (parent any, last string) {
 	t.Helper()
 	parts := strings.Split(path, ".")
@@ -74,7 +72,6 @@ func parentOf(t *testing.T, tree any, path string) (parent any, last string) {
 	return tree, parts[len(parts)-1]
 }
 
-// withField sets one field of completeEvent to a JSON text.
 func withField(t *testing.T, path, value string) any {
 	t.Helper()
 	event := parse(t, completeEvent)
@@ -98,7 +95,6 @@ func withoutField(t *testing.T, path string) any {
 	return event
 }
 
-// violations returns the dotted path and keyword of each violation.
 func violations(t *testing.T, s *jsonschema.Schema, v any) []string {
 	t.Helper()
 	err := s.Validate(v)

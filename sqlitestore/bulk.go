@@ -8,7 +8,6 @@ import (
 
 const bulkRows = 8
 
-// bulk is an INSERT, prepared for one row and for bulkRows rows.
 type bulk struct {
 	columns   int
 	one, many statement

@@ -72,7 +72,6 @@ func examineContents(ctx context.Context, db *sql.DB) (c Contents, problems []er
 
 const lookupVersion = 2
 
-// Each query counts violations.
 var invariants = []struct {
 	version int64
 	text    string

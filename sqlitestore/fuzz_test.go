@@ -102,13 +102,10 @@ func (s *swappableStore[S]) List(ctx context.Context, q chargeingest.Query) (cha
 	return s.store.List(ctx, q)
 }
 
-// endpointPair is reused, because creating it is slow.
 type endpointPair struct {
 	handlers [2][2]*chargeingest.Handler
 	store    swappableStore[*Store]
 	model    swappableStore[storePerPlatform]
-
-	// Set for each program.
 
 	setup     setup
 	now       time.Time

@@ -8,7 +8,6 @@ import (
 
 const prefetchSize = 16
 
-// prefetched has the references that are known to be new.
 type prefetched struct {
 	absent map[reference]bool // not in the table lookup
 

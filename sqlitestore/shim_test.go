@@ -25,10 +25,8 @@ func (op operation) is(what, file string) bool { return op.kind == what && op.fi
 // disk returns 0 or a result code, on SQLite's goroutines.
 type disk func(operation) int32
 
-// by path of the database.
 var disks sync.Map
 
-// by SQLite's handle.
 var opened sync.Map
 
 type openedFile struct {

@@ -4,33 +4,25 @@
 // process and, if the disk honors fsync, a power cut. One goroutine writes. It stores the
 // queued requests of many callers in one transaction, and platforms take turns.
 //
-// Other programs may read the database, for example the view charge_events_view (see
-// docs/data.md). A transaction that another program leaves open keeps the write-ahead
-// log (WAL) growing and can make the next Open fail.
+// Other programs may read the database, for example the view charge_events_view. A
+// transaction that another program leaves open keeps the write-ahead log (WAL) growing and
+// can make the next Open fail.
 //
 // # Files
 //
-// Only one [Store] can have a database open. It locks the database file, under any name
-// (Linux, macOS, Windows), and a lock file (the path plus ".lock"), which is never deleted.
+// Only one [Store] can have a database open. The WAL (the path plus "-wal") may hold events
+// that the database file does not have: never delete it. docs/data.md describes all files.
 //
-// The WAL (the path plus "-wal") may hold events that the database file does not have. SQLite
-// would replay any file with that name, so Open returns [ErrWALMismatch] if the WAL does not
-// continue the database. A state file (".state") identifies the last database at the path and
-// its newest acknowledged event. If that event is missing, Open returns [ErrEventsMissing].
-// Both errors name the files and the remedy. Without the state file, missing events are not
-// detected. New files get the mode of the database and, if permitted, its owner.
-//
-// To restore a backup, close the store and call [Restore]. A closed database can be moved and
-// copied together with its WAL. Do not open one database under two hard links: the WAL is named
-// after the path.
+// To restore a backup, close the store and call [Restore]. Do not open one database under two
+// hard links: the WAL is named after the path.
 //
 // If the database file is replaced while it is open, the store accepts no more events and does
 // not change the new file. Close renames the old WAL (to "-wal.replaced-" and the time), and
 // returns an error if the file was overwritten.
 //
 // If the process closes any descriptor of the database file, for example after copying it,
-// SQLite loses its locks; see sqlite.OFDLocking of modernc.org/sqlite. Use [Store.Backup] for
-// copies, and close other connections before the store.
+// SQLite loses its locks. Use [Store.Backup] for copies, and close other connections before
+// the store.
 package sqlitestore
 
 import (

@@ -15,7 +15,6 @@ import (
 	"example.com/chargeingest/storekit"
 )
 
-// writer runs the only goroutine that writes.
 type writer struct {
 	logger    *slog.Logger
 	file      *file
@@ -126,7 +125,6 @@ const (
 	maxLoadedBytes = 16 << 20
 )
 
-// store stores a group in one transaction.
 func (w *writer) store(group []*groupcommit.Request) {
 	if len(group) == 0 {
 		return

@@ -23,7 +23,6 @@ func (l *oneRecord) EventByReference(context.Context, string, string) (*chargein
 	return nil, nil
 }
 
-// limitedContext returns the context of a request that can reserve free bytes.
 func limitedContext(t *testing.T, free int64) (context.Context, *limits.Reservation) {
 	t.Helper()
 	const size = 64 << 20

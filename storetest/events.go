@@ -148,7 +148,6 @@ func nullable(s string) string {
 	return quote(s)
 }
 
-// batch uses the route for single events if there is only one.
 func batch(platform string, drafts ...draft) chargeingest.Batch {
 	b := chargeingest.Batch{Platform: platform, Route: chargeingest.RouteBatch}
 	if len(drafts) == 1 {
@@ -183,7 +182,6 @@ func referenced(prefix string, n int) []draft {
 	return drafts
 }
 
-// matchingDraft matches the filters of queries.
 func matchingDraft() draft {
 	return draft{
 		reference: "a", customerID: "c", customerReference: "cr", subscriptionID: "s", subscriptionReference: "sr",

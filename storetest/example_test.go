@@ -35,7 +35,6 @@ func ExampleReopen() {
 	_ = testStore
 }
 
-// myStore stands for the store under test.
 type myStore struct {
 	*memstore.Store
 	path string

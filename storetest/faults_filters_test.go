@@ -96,7 +96,6 @@ func limitBeforeFilter(s *store) {
 	})
 }
 
-// filtered ignores filters by timestamp.
 func filtered(q chargeingest.Query) bool {
 	return q.Reference+q.CustomerID+q.CustomerReference+q.PricingPlanSubscriptionID+q.PricingPlanSubscriptionReference+q.ProductItemID != ""
 }

@@ -29,7 +29,6 @@ type (
 	listFunc   func(context.Context, chargeingest.Query) (chargeingest.Page, error)
 )
 
-// onAppend replaces Append by f, which may call the previous Append.
 func (s *store) onAppend(f func(ctx context.Context, b chargeingest.Batch, next appendFunc) (chargeingest.AppendResult, error)) {
 	next := s.append
 	s.append = func(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {

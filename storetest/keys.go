@@ -144,7 +144,6 @@ func checkKeyComparesRequest(c *check) {
 	}
 	s.appendKeyConflict(returnOriginal(keyed("key", batch(acme, draft{reference: "a", number: "1"}))))
 
-	// A request with new events, two with the same reference.
 	var first []chargeingest.Outcome
 	for _, layout := range layouts() {
 		drafts := []draft{{}, {reference: "b", number: "1"}, {reference: "b", number: "2"}, {reference: "a", number: "3"}}

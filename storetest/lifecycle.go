@@ -26,7 +26,6 @@ func canceled(parent context.Context) context.Context {
 	return ctx
 }
 
-// batchKinds returns batches for different code paths of a store.
 func batchKinds(platform string) []chargeingest.Batch {
 	return []chargeingest.Batch{
 		batch(platform, draft{}),

@@ -119,7 +119,6 @@ func checkTimestampOmitted(c *check) {
 	}
 }
 
-// change modifies the field at a path.
 type change struct {
 	field  string
 	change func(*draft)

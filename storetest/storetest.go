@@ -20,14 +20,7 @@
 //     the latter also a [chargeingest.ReadyChecker] or [chargeingest.StatsReporter];
 //   - durability needs the option [Reopen].
 //
-// The suite checks each rule in many combinations: listings with each filter, with and
-// without time bounds, in both orders; names that differ only in case, white space,
-// Unicode normalization, escapes or the last of 256 characters; batches with and without
-// a key, of up to 6,600 events and several MiB. All batches are valid.
-//
-// A store can pass although it violates the contract. The suite cannot advance the
-// clock of a store, so it does not notice that references or keys are deleted after
-// some time. It does not fill queues or cut the power either.
+// A store can pass although it violates the contract: see docs/stores.md.
 package storetest
 
 import (

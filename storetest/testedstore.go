@@ -29,7 +29,6 @@ func (s *testedStore) appendNew(b chargeingest.Batch) []chargeingest.Outcome {
 	return outcomes
 }
 
-// appendReplays requires replays of the originals, in this order.
 func (s *testedStore) appendReplays(b chargeingest.Batch, originals ...chargeingest.Outcome) {
 	s.c.Helper()
 	outcomes := s.append(b)

@@ -25,7 +25,6 @@ type line struct {
 	offset, size int64 // with white space
 }
 
-// lineReader skips blank lines.
 type lineReader struct {
 	buf    *bufio.Reader
 	number int

@@ -18,7 +18,6 @@ import (
 
 const batchField = "charge_datas"
 
-// rejection is a line of -rejects.
 type rejection struct {
 	Line       int      `json:"line"`
 	Errors     []reason `json:"errors"`

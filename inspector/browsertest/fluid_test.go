@@ -62,6 +62,7 @@ func TestTenThousandRequests(t *testing.T) {
 		p.filter("status", "4xx")
 		p.see(".row[data-status='400']", "")
 		p.seeNot(".row[data-status='201']", "")
+		p.wait(`document.querySelector('#live').textContent === '200 requests found, and more'`)
 		require.Less(t, evaluate[int](p, `document.querySelectorAll('*').length`), 3000)
 		p.do(chromedp.Reload())
 		p.see(".row[data-status='400']", "")

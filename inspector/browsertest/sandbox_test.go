@@ -129,7 +129,7 @@ func TestSandbox(t *testing.T) {
 		p.click("#sandbox-reset", "")
 		p.accessible("a question")
 		p.click("#sandbox-reset-yes", "")
-		p.result("as new")
+		p.result("restored")
 		p.see("#sandbox-state [data-state=events]", "0")
 		require.Empty(t, srv.Events())
 	})

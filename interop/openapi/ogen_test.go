@@ -33,7 +33,6 @@ func ogenClient(t *testing.T, url string, c credentials) *ogen.Client {
 	return client
 }
 
-// is requires the documented response type of a status.
 func is[T any](t *testing.T) func(response any, err error) T {
 	t.Helper()
 	return func(response any, err error) T {

@@ -15,7 +15,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// validated returns a client that fails if the validator and the server disagree.
 func validated(t *testing.T) *http.Client {
 	t.Helper()
 	doc, err := openapi3.NewLoader().LoadFromFile("../../schema/openapi.yaml")

@@ -81,7 +81,6 @@ var (
 	identifier = regexp.MustCompile(`\b[a-zA-Z_:][a-zA-Z0-9_:]*(\s*\()?`)
 )
 
-// metricNames omits labels, functions and operators.
 func metricNames(query string) (names []string) {
 	for _, r := range []*regexp.Regexp{quoted, selectors, groups} {
 		query = r.ReplaceAllString(query, "")

@@ -44,7 +44,6 @@ func TestInspectorBehindProxies(t *testing.T) {
 
 const stripPrefix = "option forwardfor\n    http-request replace-path /billing/(.*) /\\1"
 
-// prefixNginx has the location of the documented configuration with a prefix.
 func prefixNginx(edits ...string) proxy {
 	return func(t *testing.T, server string) string {
 		t.Helper()

@@ -73,7 +73,6 @@ func (l *log) Write(p []byte) (int, error) {
 	return l.text.Write(p)
 }
 
-// find waits for a match, or returns nil when done is closed.
 func (l *log) find(pattern string, done <-chan struct{}) []string {
 	for re := regexp.MustCompile(pattern); ; {
 		l.mu.Lock()

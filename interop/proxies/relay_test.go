@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// relay stands between a proxy and a server.
 type relay struct {
 	address string
 	server  string

@@ -51,7 +51,7 @@ const exact = (_, value, token) => (typeof value === 'number' ? token?.source ??
 
 function help(params, page) {
   if (page > 1) return empty('No further events');
-  const hint = 'Texts must match as a whole, in the same upper and lower case.';
+  const hint = 'Values must match exactly, including upper and lower case.';
   if (FILTERS.some((name) => params[name])) return empty('No event matches', h('p', {}, hint));
   const curl = `curl ${location.origin}/v1/ingest/charge-data \\\n  -H 'X-API-KEY: <your key>' \\\n` +
     `  -H 'Content-Type: application/json' \\\n  -d '${EXAMPLE}'`;
@@ -109,7 +109,8 @@ export function mount(container, ctx) {
   function show({ data, next: after }, failure) {
     table.tBodies[0].replaceChildren(...data.map(row));
     totals.replaceChildren(...sums(data));
-    status.textContent = failure ? '' : `Page ${cursors.length + 1}: ${plural(data.length, 'event')}`;
+    const part = cursors.length || after ? '; the sums are of this page' : '';
+    status.textContent = failure ? '' : `Page ${cursors.length + 1}: ${plural(data.length, 'event')}${part}`;
     nothing.hidden = !(table.hidden = data.length === 0);
     nothing.replaceChildren(failure ?? help(params, cursors.length + 1));
     first.disabled = previous.disabled = cursors.length === 0;

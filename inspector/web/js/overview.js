@@ -1,4 +1,4 @@
-// The last hour as a chart, why requests were rejected, and the state of the store.
+// The last hour as a chart, errors by code and field, and the state of the store.
 
 import { bytes, duration, h, number, plural, svg, time } from './dom.js';
 import { facts, polling, refill, stamp } from './widgets.js';
@@ -6,7 +6,7 @@ import { facts, polling, refill, stamp } from './widgets.js';
 export const title = 'Overview';
 
 const HEIGHT = 160; // of the plot, in pixels; widths are percentages
-const KINDS = [['accepted', 'Events accepted'], ['replayed', 'Events replayed'], ['rejected', 'Requests rejected']];
+const KINDS = [['accepted', 'Events accepted'], ['replayed', 'Events replayed'], ['rejected', 'Requests with an error']];
 const MOVES = { ArrowLeft: -1, ArrowRight: 1, Home: -60, End: 60 };
 const HINT = 'Point at a minute, or use the arrow keys in the chart.';
 const clock = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit' });
@@ -92,7 +92,7 @@ export function mount(container, ctx) {
     const busiest = minutes.reduce((a, b) => (total(b) > total(a) ? b : a));
     const top = ceiling(total(busiest));
     const sums = Object.fromEntries(KINDS.map(([kind]) => [kind, minutes.reduce((n, minute) => n + minute[kind], 0)]));
-    const most = total(busiest) ? `. Most at ${at(busiest)}: ${spoken(busiest)}` : '';
+    const most = total(busiest) ? `. Busiest minute, ${at(busiest)}: ${spoken(busiest)}` : '';
     chart.setAttribute('aria-label', `The last 60 minutes: ${spoken(sums)}${most}`);
     chart.replaceChildren(band, ...axes(minutes, top), ...bars(minutes, top));
     select(selected);

@@ -6,7 +6,7 @@ import { curl } from './curl.js';
 
 const SHOWN_EVENTS = 20;
 const NAMES = { pretty: 'Pretty', raw: 'Raw' };
-const GONE = 'This request is not in the log. It was dropped, or is of another platform, or the server was restarted.';
+const GONE = 'This request is not recorded: it was dropped, it belongs to another platform, or the server was restarted.';
 
 const mono = (...children) => h('span', { class: 'mono' }, ...children);
 const section = (id, title, ...children) =>

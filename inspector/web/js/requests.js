@@ -137,7 +137,8 @@ class Requests {
     this.#more = found.more;
     this.list.el.scrollTop = 0;
     this.#set(found.requests);
-    if (Object.keys(this.#filters).length) this.#ctx.announce(`${plural(found.requests.length, 'request')} found`);
+    if (Object.keys(this.#filters).length) this.#ctx.announce(
+      `${plural(found.requests.length, 'request')} found${found.more ? ', and more' : ''}`);
   }
 
   // loadNewer asks for the newest known request too: a server that restarted does not have it.

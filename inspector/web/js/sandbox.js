@@ -61,7 +61,7 @@ export function mount(container, ctx) {
   profile.addEventListener('change', switchQuirk);
   $('fault-clear').addEventListener('click', () => act(null, 'DELETE', 'faults', () => 'All faults are removed.'));
   confirm(...$('restart-box').children, () => act(null, 'POST', 'restart', () => 'The server restarted.', {}));
-  confirm(...$('reset-box').children, () => act(null, 'POST', 'reset', () => 'The server is as new.', {}));
+  confirm(...$('reset-box').children, () => act(null, 'POST', 'reset', () => 'The initial state is restored.', {}));
 
   const clock = ['POST', 'clock', ({ now }) => `The clock shows ${now}.`];
   const calls = { 'advance-form': clock, 'set-form': clock,
@@ -82,7 +82,7 @@ export function mount(container, ctx) {
       tell('ok', text(await ctx.api.send(method, `sandbox/${path}`, body)));
     } catch (error) {
       if (isIgnored(error)) return;
-      tell('error', `Not done: ${of && showError(of, error) ? 'see the marked field.' : error.message}`);
+      tell('error', `Failed: ${of && showError(of, error) ? 'see the marked field.' : error.message}`);
     }
     live.update();
   }
