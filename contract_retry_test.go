@@ -112,3 +112,14 @@ func TestRetryHeaders(t *testing.T) {
 		})
 	})
 }
+
+func TestStoreRejectionStatus(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[int]int{0: 503, 200: 503, 399: 503, 400: 400, 404: 404, 499: 499, 500: 503, 999: 503} {
+		rejection := &chargeingest.Error{Status: status, Code: "X", Message: "rejected"}
+		f := newFixture(t, withAppendError(fmt.Errorf("%w: %w", chargeingest.ErrNotStored, rejection)))
+		require.Equal(t, want, f.post(t, eventPath, event()).status, "status %d", status)
+		f = newFixture(t, withAppendError(rejection))
+		require.Equal(t, 500, f.post(t, eventPath, event()).status, "status %d without ErrNotStored", status)
+	}
+}

@@ -4,16 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
-	"net/url"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"example.com/chargeingest/internal/limits"
+	"example.com/chargeingest/internal/params"
 	"example.com/chargeingest/internal/rfc3339"
 )
 
@@ -104,12 +100,6 @@ func listTail(q Query, page Page) string {
 	return string(append(enc.text, '\n'))
 }
 
-type parameter struct {
-	name  string
-	valid string // the valid form, for messages
-	parse func(q *Query, value string) bool
-}
-
 func filter(field func(*Query) *string, rule func(string) bool) func(*Query, string) bool {
 	return func(q *Query, value string) bool {
 		*field(q) = value
@@ -126,25 +116,25 @@ func instant(field func(*Query) **time.Time) func(*Query, string) bool {
 }
 
 // parameters returns the parameters of the listing, in the order of errors.
-func parameters() []parameter {
+func parameters() []params.Parameter[Query] {
 	const (
 		identifier = "1 to 256 characters without control characters"
 		date       = "an RFC 3339 date and time, with a plus sign of the offset written as %2B"
 	)
 	isSetReference := func(s string) bool { return s != "" && isReference(s) }
 	isCursor := func(s string) bool { return isVisibleASCII(s, maxTextLength) }
-	return []parameter{
-		{"reference", "1 to 256 letters A–Z and a–z, digits, underscores and hyphens", filter(func(q *Query) *string { return &q.Reference }, isSetReference)},
-		{"customer_id", identifier, filter(func(q *Query) *string { return &q.CustomerID }, isIdentifier)},
-		{"customer_reference", identifier, filter(func(q *Query) *string { return &q.CustomerReference }, isIdentifier)},
-		{"pricing_plan_subscription_id", identifier, filter(func(q *Query) *string { return &q.PricingPlanSubscriptionID }, isIdentifier)},
-		{"pricing_plan_subscription_reference", identifier, filter(func(q *Query) *string { return &q.PricingPlanSubscriptionReference }, isIdentifier)},
-		{"product_item_id", identifier, filter(func(q *Query) *string { return &q.ProductItemID }, isIdentifier)},
-		{"from", date, instant(func(q *Query) **time.Time { return &q.From })},
-		{"to", date, instant(func(q *Query) **time.Time { return &q.To })},
-		{"limit", "a whole number from 1 to 1000", parseLimit},
-		{"after", "the next or position of an earlier response", filter(func(q *Query) *string { return &q.After }, isCursor)},
-		{"order", "desc or asc", parseOrder},
+	return []params.Parameter[Query]{
+		params.New("reference", "1 to 256 letters A–Z and a–z, digits, underscores and hyphens", filter(func(q *Query) *string { return &q.Reference }, isSetReference)),
+		params.New("customer_id", identifier, filter(func(q *Query) *string { return &q.CustomerID }, isIdentifier)),
+		params.New("customer_reference", identifier, filter(func(q *Query) *string { return &q.CustomerReference }, isIdentifier)),
+		params.New("pricing_plan_subscription_id", identifier, filter(func(q *Query) *string { return &q.PricingPlanSubscriptionID }, isIdentifier)),
+		params.New("pricing_plan_subscription_reference", identifier, filter(func(q *Query) *string { return &q.PricingPlanSubscriptionReference }, isIdentifier)),
+		params.New("product_item_id", identifier, filter(func(q *Query) *string { return &q.ProductItemID }, isIdentifier)),
+		params.New("from", date, instant(func(q *Query) **time.Time { return &q.From })),
+		params.New("to", date, instant(func(q *Query) **time.Time { return &q.To })),
+		params.New("limit", "a whole number from 1 to 1000", parseLimit),
+		params.New("after", "the next or position of an earlier response", filter(func(q *Query) *string { return &q.After }, isCursor)),
+		params.New("order", "desc or asc", parseOrder),
 	}
 }
 
@@ -169,71 +159,18 @@ func parseOrder(q *Query, value string) bool {
 	return true
 }
 
-// parseQuery returns an error that names each malformed, repeated or unknown parameter
-// once, unknown ones last.
 func parseQuery(raw string) (Query, error) {
 	q := Query{Limit: defaultLimit}
 	if len(raw) > maxQueryBytes {
 		return q, newError(CodeBadRequest, fmt.Sprintf("the query string is longer than %d bytes", maxQueryBytes))
 	}
-	given := splitQuery(raw)
+	problems := params.Parse(raw, &q, parameters())
+	if len(problems) == 0 {
+		return q, nil
+	}
 	var violations []Violation
-	reject := func(name, problem string) {
-		violations = append(violations, Violation{Code: CodeInvalidField, Field: name, Message: name + problem})
+	for _, p := range problems[:min(len(problems), maxViolations)] {
+		violations = append(violations, Violation{Code: CodeInvalidField, Field: p.Name, Message: p.Name + p.Problem})
 	}
-	for _, p := range parameters() {
-		switch values, ok := given[p.name]; {
-		case !ok:
-		case values == nil:
-			reject(p.name, malformed)
-		case len(values) > 1:
-			reject(p.name, " must be given once")
-		case !p.parse(&q, values[0]):
-			reject(p.name, " must be "+p.valid)
-		}
-		delete(given, p.name)
-	}
-	for _, name := range slices.Sorted(maps.Keys(given)) {
-		if len(violations) == maxViolations {
-			break
-		}
-		if given[name] == nil {
-			reject(name, malformed)
-		} else {
-			reject(name, " is not a parameter of the listing")
-		}
-	}
-	if len(violations) > 0 {
-		return q, violationsError(violations)
-	}
-	return q, nil
-}
-
-const malformed = " must be percent-encoded UTF-8"
-
-// splitQuery returns malformed parameters by name, with nil values, unlike
-// url.ParseQuery. Names are shortened as responses show them.
-func splitQuery(raw string) map[string][]string {
-	given := make(map[string][]string)
-	for pair := range strings.SplitSeq(raw, "&") {
-		if pair == "" {
-			continue
-		}
-		name, value, _ := strings.Cut(pair, "=")
-		decodedName, errName := url.QueryUnescape(name)
-		decodedValue, errValue := url.QueryUnescape(value)
-		if errName == nil {
-			name = decodedName
-		}
-		valid := errName == nil && errValue == nil && utf8.ValidString(name) && utf8.ValidString(decodedValue)
-		name = limits.Shorten(strings.ToValidUTF8(name, "\ufffd"))
-		earlier, again := given[name]
-		switch {
-		case !valid:
-			given[name] = nil
-		case !again || earlier != nil:
-			given[name] = append(earlier, decodedValue)
-		}
-	}
-	return given
+	return q, violationsError(violations)
 }

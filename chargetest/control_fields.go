@@ -56,7 +56,9 @@ func bodyFields(body []byte) (*fields, error) {
 		err = errors.New("invalid UTF-8")
 	}
 	if err == nil {
-		err = findDuplicate(json.NewDecoder(bytes.NewReader(body)))
+		d := json.NewDecoder(bytes.NewReader(body))
+		d.UseNumber() // not all fit in a float64
+		err = findDuplicate(d)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("the body must be one JSON object: %w", err)
@@ -104,6 +106,9 @@ func (f *fields) reject(name, requirement string) {
 }
 
 func (f *fields) add(code chargeingest.Code, name, problem string) {
+	if len(*f.violations) == maxViolations {
+		return
+	}
 	path := limits.Shorten(f.path + name)
 	*f.violations = append(*f.violations, chargeingest.Violation{Code: code, Field: path, Message: path + " " + problem})
 }

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/redact"
 )
 
 type requestsPage struct {
@@ -89,9 +90,11 @@ func references(events []chargeingest.ChargeEvent) []string {
 
 func hideCredentials(header http.Header) http.Header {
 	shown := header.Clone()
-	for _, name := range []string{"X-Api-Key", "Authorization", "Proxy-Authorization", "Cookie"} {
-		for i := range shown[name] {
-			shown[name][i] = hidden
+	for name, values := range shown {
+		for i := range values {
+			if redact.IsSecretHeader(name) {
+				values[i] = hidden
+			}
 		}
 	}
 	return shown

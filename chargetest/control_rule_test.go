@@ -155,7 +155,6 @@ func outcomes(t *testing.T, srv *chargetest.Server) (list []string) {
 	return append(list, fmt.Sprint(srv.Events()))
 }
 
-// TestControlFaultsAreComplete fails if an exported fault or matcher has no order above.
 func TestControlFaultsAreComplete(t *testing.T) {
 	files, err := filepath.Glob("*.go")
 	require.NoError(t, err)

@@ -276,7 +276,7 @@ func TestControlRequests(t *testing.T) {
 	srv := chargetest.New(t)
 	sender := inMemory(srv)
 	srv.FailNext(1, chargetest.Status(503), chargetest.Reference("a"))
-	requireStatus(t, 503)(sender.charge(t, "a", "Authorization: Bearer s3cret", "Cookie: session=s3cret"))
+	requireStatus(t, 503)(sender.charge(t, "a", "Authorization: Bearer s3cret", "Cookie: session=s3cret", "X-My-Token: s3cret"))
 	requireStatus(t, 404)(sender.do(t.Context(), http.MethodPost, "/v1/charge-data", []byte(strings.Repeat("ä", 50<<10)), "Proxy-Authorization: s3cret"))
 	requireStatus(t, 201)(sender.charge(t, "b"))
 	w := serveControl(t, srv, http.MethodGet, "/requests", "")

@@ -14,7 +14,6 @@ type Event struct {
 	Platform string
 }
 
-// String returns a summary on one line.
 func (e Event) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s %s", e.Platform, e.ID, bracketedReference(&e.ChargeEvent))

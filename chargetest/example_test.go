@@ -44,7 +44,6 @@ func (b billing) charge(ev chargeingest.ChargeEvent) error {
 	return errors.New("not charged")
 }
 
-// The charge is stored, but the response is lost and the client retries.
 func TestClientWithoutReferenceChargesTwice(t *testing.T) {
 	srv := chargetest.New(t)
 	app := billing{http.DefaultClient, srv.URL(), srv.APIKey()}

@@ -5,7 +5,6 @@ import (
 	"slices"
 )
 
-// ControlOperations returns methods by path.
 func ControlOperations(s *Server) map[string][]string {
 	operations := make(map[string][]string)
 	for path, methods := range s.Control().(controlAPI).operations {

@@ -48,8 +48,7 @@ func Status(status int) Fault {
 }
 
 // Reset cuts the connection without serving the request. With AfterCommit, only the response
-// is lost: a client that retries without a reference or an Idempotency-Key is charged twice.
-// On a reused connection, net/http itself retries GET requests and those with an
+// is lost. On a reused connection, net/http itself retries GET requests and those with an
 // Idempotency-Key.
 func Reset() Fault { return Fault{kind: kindReset} }
 
@@ -106,7 +105,6 @@ func (f Fault) AfterCommit() Fault {
 	return f
 }
 
-// String returns the fault as a Go expression.
 func (f Fault) String() string {
 	var s string
 	switch f.kind {

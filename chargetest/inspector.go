@@ -3,6 +3,7 @@ package chargetest
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -11,9 +12,8 @@ import (
 	"example.com/chargeingest/inspector"
 )
 
-// InspectorURL starts a listener like [Server.URL], and returns a link to a page that shows
-// all requests since New, and the stored events. The link contains the API key. Until the
-// first call, the server has no such page.
+// InspectorURL is like [Server.URL] for a page with all requests since New and the stored
+// events. The URL contains the API key. Until the first call, there is no such page.
 func (s *Server) InspectorURL() string {
 	s.t.Helper()
 	base := s.URL()
@@ -42,12 +42,22 @@ func (s *Server) newRoutes() http.Handler {
 	endpoint := s.inspector.Middleware(http.HandlerFunc(s.serve))
 	page := http.StripPrefix(strings.TrimSuffix(inspectorPath, "/"), s.inspector)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, inspectorPath) && s.hasInspector() {
+		switch isPage := strings.HasPrefix(r.URL.Path, inspectorPath) && s.hasInspector(); {
+		case !isPage:
+			s.network.counted(endpoint).ServeHTTP(w, r)
+		case s.options.APIKey == defaultKey && hasForeignHost(r):
+			http.Error(w, "chargetest: the page is open to this machine only, because its key is public", http.StatusMisdirectedRequest)
+		default:
 			page.ServeHTTP(w, r)
-			return
 		}
-		s.network.counted(endpoint).ServeHTTP(w, r)
 	})
+}
+
+// hasForeignHost is true for a web site whose host name resolves to this machine.
+func hasForeignHost(r *http.Request) bool {
+	local, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	host := (&url.URL{Host: r.Host}).Hostname()
+	return ok && local.IP.IsLoopback() && net.ParseIP(host) == nil && !strings.EqualFold(host, "localhost")
 }
 
 func (s *Server) hasInspector() bool {

@@ -2,6 +2,7 @@ package chargetest_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"net"
@@ -189,4 +190,39 @@ func TestMaxRequestsWithConcurrentRequests(t *testing.T) {
 	require.False(t, srv.AssertNoRejections(tb))
 	require.Contains(t, tb.failure(), "rejected requests: 40\n  … 37 dropped\n")
 	require.Len(t, srv.Requests(), 3)
+}
+
+func TestMaxRequestsBoundsBytes(t *testing.T) {
+	const requests = 15
+	srv := chargetest.NewWith(t, chargetest.Options{MaxRequests: 100})
+	c := inMemory(srv)
+	for range requests {
+		requireStatus(t, 400)(c.do(t.Context(), http.MethodPost, eventPath, bytes.Repeat([]byte(" "), 3<<20)))
+	}
+	kept := srv.WaitRequests(t, requests)
+	require.Less(t, len(kept), 12)
+	require.Equal(t, requests, kept[len(kept)-1].Number)
+}
+
+// Each {} becomes a large struct, also for an unknown key.
+func TestRecordedEventsAreBounded(t *testing.T) {
+	srv := chargetest.New(t)
+	c := inMemory(srv)
+	body := []byte(`{"charge_datas":[` + strings.Repeat("{},", 40_000) + `{}]}`)
+	requireStatus(t, 401)(client{c.http, c.base, "wrong"}.do(t.Context(), http.MethodPost, eventPath+"s", body))
+	require.Len(t, srv.WaitRequest(t, 1).Events, 10_000)
+}
+
+func TestInspectorForeignHost(t *testing.T) {
+	srv := chargetest.New(t)
+	page := inspectorOf(t, srv)
+	for host, status := range map[string]int{"evil.example": 421, "evil.example:80": 421, "LocalHost:1": 200, "[::1]:1": 200, "127.0.0.1": 200} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, page.base, nil)
+		require.NoError(t, err)
+		req.Host = host
+		res, err := page.http.Do(req)
+		require.NoError(t, err)
+		require.NoError(t, res.Body.Close())
+		require.Equal(t, status, res.StatusCode, host)
+	}
 }

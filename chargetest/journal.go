@@ -8,13 +8,17 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unsafe"
+
+	"example.com/chargeingest"
 )
 
 // journal is guarded by Server.mu. Reset replaces it.
 type journal struct {
-	limit    int        // 0 means none
+	limit    int        // 0 means none, also for the bytes
 	list     []*Request // the latest ones, in order of arrival
 	received int
+	bytes    int
 
 	rejected        []*Request // of list, in any order
 	rejectedDropped int        // no longer in list
@@ -24,10 +28,33 @@ func (j *journal) add(r *Request) {
 	j.received++
 	r.Number = j.received
 	j.list = append(j.list, r)
-	if j.limit == 0 || len(j.list) <= j.limit {
+	j.resize(r)
+}
+
+const maxJournalBytes = 64 << 20
+
+// resize must follow a change of r.
+func (j *journal) resize(r *Request) {
+	if j.get(r.Number) != r {
 		return
 	}
+	const fieldBytes = 64
+	before := r.size
+	r.size = 2*len(r.Body) + len(r.ResponseBody) + len(r.Events)*int(unsafe.Sizeof(chargeingest.ChargeEvent{}))
+	for name, values := range r.Header {
+		for _, value := range values {
+			r.size += len(name) + len(value) + fieldBytes
+		}
+	}
+	j.bytes += r.size - before
+	for j.limit > 0 && len(j.list) > 1 && (len(j.list) > j.limit || j.bytes > maxJournalBytes) {
+		j.dropOldest()
+	}
+}
+
+func (j *journal) dropOldest() {
 	dropped := j.list[0]
+	j.bytes -= dropped.size
 	j.list[0] = nil
 	j.list = j.list[1:]
 	if i := slices.Index(j.rejected, dropped); i >= 0 {

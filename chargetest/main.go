@@ -7,7 +7,7 @@ import (
 )
 
 // Main is a [TB] for TestMain. It writes failures to standard error, and at most 100 lines of
-// logs if the tests fail. The zero value is ready to use.
+// logs if the tests fail.
 type Main struct {
 	mu       sync.Mutex
 	failed   bool

@@ -121,7 +121,7 @@ func connOf(ctx context.Context) *conn {
 	return c
 }
 
-// counted makes cut wait for the requests to h that came through the network.
+// counted makes cut wait for requests through the network.
 func (n *network) counted(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if connOf(r.Context()) != nil {

@@ -45,8 +45,7 @@ type RateLimit struct {
 	Window   time.Duration
 }
 
-// VendorQuirks returns all quirks, as far as they are known. The rate limit of 100 requests
-// per second is assumed.
+// VendorQuirks returns all known quirks. The rate limit of 100 requests per second is assumed.
 func VendorQuirks() Quirks {
 	return Quirks{
 		MinReferenceLength: 10, MaxFutureSkew: 30 * time.Minute, WholeSeconds: true, MaxBatchEvents: 50,
@@ -82,8 +81,7 @@ func (s *Server) Quirks() Quirks {
 	return s.quirks.Quirks
 }
 
-// SetQuirks applies to requests that arrive from now on. The error names an invalid field,
-// and then nothing changes.
+// SetQuirks applies to requests that arrive from now on. The error names an invalid field.
 func (s *Server) SetQuirks(q Quirks) error {
 	if err := q.check(); err != nil {
 		return err
@@ -273,7 +271,7 @@ func (q *quirkState) unknown(b *chargeingest.Batch) []quirkViolation {
 func quirkHint(quirk string) string {
 	hint := "by the quirk " + quirk
 	if quirk == "Catalogue" {
-		hint += ", see Server.AddToCatalogue"
+		hint += ": add what is known with Server.AddToCatalogue or PUT /sandbox/catalogue"
 	}
 	return hint
 }

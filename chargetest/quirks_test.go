@@ -96,7 +96,7 @@ func TestQuirks(t *testing.T) {
 		},
 		"an unknown subscription": {
 			chargetest.Quirks{Catalogue: true}, []chargeingest.ChargeEvent{chargetest.Sample("a"), subscribed},
-			404, []string{"charge_datas.1.pricing_plan_subscription_reference"}, "Catalogue, see Server.AddToCatalogue",
+			404, []string{"charge_datas.1.pricing_plan_subscription_reference"}, "Catalogue: add what is known with Server.AddToCatalogue or PUT /sandbox/catalogue",
 		},
 	}
 	for name, test := range tests {

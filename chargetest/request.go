@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -25,7 +26,7 @@ type Request struct {
 	// Body is the part that the server has read, at most 16 MiB, decompressed.
 	Body []byte
 
-	// Events come from the body. Invalid ones have only the fields that can be read.
+	// Events are at most 10,000 of the body. Invalid ones have only the fields that can be read.
 	Events []chargeingest.ChargeEvent
 
 	Route    chargeingest.Route // empty if the path is unknown
@@ -47,7 +48,10 @@ type Request struct {
 
 	rejected bool // by the handler
 	ended    bool
+	size     int
 }
+
+const maxEvents = 10_000
 
 func newRequest(r *http.Request) *Request {
 	return &Request{Method: r.Method, RequestURI: r.URL.RequestURI(), Header: r.Header.Clone(), Route: routeOf(r)}
@@ -95,17 +99,32 @@ func routeOf(r *http.Request) chargeingest.Route {
 
 func decodeEvents(body []byte) []chargeingest.ChargeEvent {
 	var batch struct {
-		Events []json.RawMessage `json:"charge_datas"`
+		Events eventList `json:"charge_datas"`
 	}
 	if json.Unmarshal(body, &batch) == nil && batch.Events != nil {
-		events := make([]chargeingest.ChargeEvent, len(batch.Events))
-		for i, text := range batch.Events {
-			events[i], _ = decodeEvent(text)
-		}
-		return events
+		return batch.Events
 	}
 	if ev, ok := decodeEvent(body); ok {
 		return []chargeingest.ChargeEvent{ev}
+	}
+	return nil
+}
+
+type eventList []chargeingest.ChargeEvent
+
+func (l *eventList) UnmarshalJSON(text []byte) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	if start, err := d.Token(); err != nil || start != json.Delim('[') {
+		return errors.New("not a list")
+	}
+	*l = eventList{}
+	for d.More() && len(*l) < maxEvents {
+		var text json.RawMessage
+		if err := d.Decode(&text); err != nil {
+			return err
+		}
+		ev, _ := decodeEvent(text)
+		*l = append(*l, ev)
 	}
 	return nil
 }
@@ -114,7 +133,7 @@ func decodeEvent(text []byte) (ev chargeingest.ChargeEvent, ok bool) {
 	if ev.UnmarshalJSON(text) == nil {
 		return ev, true
 	}
-	var fields map[string]any
+	var fields map[string]json.RawMessage
 	if json.Unmarshal(text, &fields) != nil {
 		return ev, false
 	}
@@ -122,7 +141,7 @@ func decodeEvent(text []byte) (ev chargeingest.ChargeEvent, ok bool) {
 		"product_item_id": &ev.ProductItemID, "pricing_id": &ev.PricingID,
 		"pricing_item_id": &ev.PricingItemID, "pricing_item_config_id": &ev.PricingItemConfigID,
 	} {
-		*dst, _ = fields[name].(string)
+		_ = json.Unmarshal(fields[name], dst)
 	}
 	for name, dst := range map[string]**string{
 		"customer_id": &ev.CustomerID, "customer_reference": &ev.CustomerReference,
@@ -130,7 +149,7 @@ func decodeEvent(text []byte) (ev chargeingest.ChargeEvent, ok bool) {
 		"pricing_plan_subscription_reference": &ev.PricingPlanSubscriptionReference,
 		"reference":                           &ev.Reference, "description": &ev.Description, "timestamp": &ev.Timestamp,
 	} {
-		if s, is := fields[name].(string); is {
+		if s := ""; bytes.HasPrefix(fields[name], []byte(`"`)) && json.Unmarshal(fields[name], &s) == nil {
 			*dst = &s
 		}
 	}
@@ -145,7 +164,7 @@ func (r *Request) isIdempotent() bool {
 		!slices.ContainsFunc(r.Events, func(e chargeingest.ChargeEvent) bool { return e.Reference == nil || *e.Reference == "" })
 }
 
-// String returns a summary on one line, without credentials.
+// String does not show credentials.
 func (r Request) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "request %d: %s %s", r.Number, r.Method, r.RequestURI)

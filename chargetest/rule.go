@@ -26,9 +26,8 @@ type Rule struct {
 	hits     int
 }
 
-// FailNext injects a fault into the next n requests that all matchers select. If several
-// faults apply to a request, the first one injected wins. Faults used fewer than n times
-// are logged at the end.
+// FailNext injects a fault into the next n requests that all matchers select. The first of
+// several faults wins. Faults used fewer than n times are logged at the end.
 func (s *Server) FailNext(n int, f Fault, matchers ...Matcher) *Rule {
 	s.t.Helper()
 	return s.inject(failNext(n, f, matchers))
@@ -215,7 +214,6 @@ func countOf(n int, noun string) string {
 	return fmt.Sprintf("%d %s", n, noun)
 }
 
-// String returns the call that injected the fault.
 func (r *Rule) String() string {
 	if len(r.matchers) == 0 {
 		return r.name

@@ -101,6 +101,7 @@ func (s *Server) recordBody(c *call, r *http.Request, body *recordedBody) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.request.Body, c.request.Events = text, events
+	c.journal.resize(c.request)
 }
 
 func (s *Server) assignFault(c *call) {
@@ -215,6 +216,7 @@ func (s *Server) recordRejection(c *call, res *response) {
 func (s *Server) recordResponse(c *call, res *response) {
 	s.mu.Lock()
 	c.request.Status, c.request.ResponseBody = res.status, bytes.Clone(res.body)
+	c.journal.resize(c.request)
 	if res.status >= 400 && !c.request.rejected {
 		c.request.setError(res.body)
 	}

@@ -7,72 +7,13 @@ import (
 	"io"
 	"log"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"sync"
 	"time"
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/inspector"
-	"example.com/chargeingest/memstore"
 )
-
-// TB is the part of testing.TB that a [Server] uses.
-type TB interface {
-	Helper()
-	Cleanup(func())
-	Logf(format string, args ...any)
-	Errorf(format string, args ...any)
-}
-
-// Store holds the events of a [Server].
-type Store interface {
-	chargeingest.EventStore
-	chargeingest.EventReader
-}
-
-// Options configures a [Server]. The zero value selects the defaults.
-type Options struct {
-	// Configure, if set, changes the configuration of each handler that New, Restart and Reset
-	// create. The server overrides Store, Now and RequestID.
-	Configure func(*chargeingest.Config)
-
-	// NewStore returns an empty store for New and Reset. The server closes it if it is an
-	// io.Closer. Default: a memstore with reproducible ids.
-	NewStore func() Store
-
-	// KeepEvents is for a store with events that must stay: Reset fails and does nothing.
-	KeepEvents bool
-
-	// APIKey is the key of [Server.APIKey]. Default: a constant.
-	APIKey string
-
-	// Keys are valid in addition to [Server.APIKey].
-	Keys []chargeingest.Key
-
-	// Quirks and Catalogue apply initially and after Reset.
-	Quirks    Quirks
-	Catalogue Catalogue
-
-	// MaxRequests limits the requests that the server keeps: it drops the oldest ones.
-	// Default: 0, no limit, but the inspector keeps 10,000.
-	MaxRequests int
-
-	// StartTime is the initial time of the clock. Default: 2026-01-01T00:00:00Z.
-	StartTime time.Time
-
-	// RunningClock makes the clock advance with time.Now. Default: it stands still.
-	RunningClock bool
-
-	// RealTime makes the clock show time.Now, also after Reset, plus what Advance added.
-	// StartTime and RunningClock have no effect.
-	RealTime bool
-
-	// WaitTimeout limits the Wait methods. Default: one minute; one hour in a synctest bubble.
-	WaitTimeout time.Duration
-}
-
-const defaultKey = "chargetest-api-key"
 
 // Server is a test double of the charge event endpoint.
 type Server struct {
@@ -113,9 +54,7 @@ type Server struct {
 	inspectorOpen bool
 }
 
-// New starts a server that is closed when the test ends. In TestMain, pass a [Main]. New
-// panics if t is nil, or if the function passed to f.Fuzz uses the *testing.F instead of
-// its own *testing.T.
+// New starts a server that is closed when the test ends. In TestMain, pass a [Main].
 func New(t TB) *Server {
 	t = concurrentTB(t)
 	t.Helper()
@@ -126,15 +65,7 @@ func New(t TB) *Server {
 func NewWith(t TB, o Options) *Server {
 	t = concurrentTB(t)
 	t.Helper()
-	if o.NewStore == nil {
-		o.NewStore = func() Store { return memstore.NewWith(memstore.Options{Entropy: rand.NewChaCha8([32]byte{1})}) }
-	}
-	if o.StartTime.IsZero() {
-		o.StartTime = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	}
-	if o.APIKey == "" {
-		o.APIKey = defaultKey
-	}
+	o = o.withDefaults()
 	s := &Server{
 		t: t, options: o, clockStart: time.Now(), created: time.Now(), inBubble: inBubble(),
 		changed: make(chan struct{}), restarting: make(chan struct{}), closing: make(chan struct{}),
@@ -226,9 +157,8 @@ func (s *Server) newRequestID() string {
 	return fmt.Sprintf("reqr_%020d", s.lastID)
 }
 
-// Restart simulates a crash and restart: it cuts all connections and keeps
-// events, faults, journal and clock. Requests through [Server.Handler] continue. Do not call
-// Restart within a request.
+// Restart simulates a crash: it cuts all connections, except those of [Server.Handler], and
+// keeps events, faults, journal and clock. Do not call it within a request.
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.restart(context.Background())

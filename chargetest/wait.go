@@ -37,8 +37,7 @@ func (s *Server) waitEvents(t TB, n int, matchers []EventMatcher) *search {
 	return q
 }
 
-// WaitRequests waits until n requests or more have arrived, even if still in flight, and
-// returns the journal.
+// WaitRequests waits until n requests have arrived, and returns the journal.
 func (s *Server) WaitRequests(t TB, n int) []Request {
 	t.Helper()
 	s.waitRequests(t, n)

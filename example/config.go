@@ -15,7 +15,7 @@ const (
 	defaultDB = "charges.db"
 )
 
-// maxBodyLimit bounds -max-body, the memory that each request in flight can need.
+// maxBodyLimit bounds -max-body.
 const maxBodyLimit = 1 << 30
 
 type serverConfig struct {

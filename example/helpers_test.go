@@ -21,8 +21,7 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// asProgram makes the test binary run as the server. Its value can be the timeout for stalled
-// clients.
+// asProgram makes the test binary run as the server.
 const asProgram = "CHARGEINGEST_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {

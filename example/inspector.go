@@ -50,7 +50,7 @@ func newInspector(cfg *serverConfig, a chargeingest.Authorizer, events store) (*
 	})
 }
 
-// inspectorURL returns an empty text if a browser cannot open the page.
+// inspectorURL is empty if no browser can open the page.
 func inspectorURL(cfg *serverConfig, url string) string {
 	if cfg.inspector != inspectorOn || strings.HasPrefix(url, "unix:") {
 		return ""

@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"example.com/chargeingest/internal/cli"
 	"example.com/chargeingest/internal/userpath"
@@ -74,6 +76,9 @@ func (a socketAddress) listen(ctx context.Context, option string, dst *net.Liste
 		*dst, err = listenUnix(ctx, a.address)
 	default:
 		*dst, err = new(net.ListenConfig).Listen(ctx, a.network, a.address)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			err = fmt.Errorf("%w; choose another port with -%s, or end the program that uses this one", err, option)
+		}
 	}
 	return err
 }

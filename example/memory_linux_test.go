@@ -146,7 +146,6 @@ func memoryAttacks() []memoryAttack {
 	}
 }
 
-// The server must survive each attack and accept every event of another tenant.
 func TestMemoryUnderAttack(t *testing.T) {
 	if raceDetector {
 		t.Skip("the race detector needs more memory")

@@ -15,8 +15,8 @@ const (
 
 var errOutputStuck = errors.New("the output is stuck")
 
-// output writes lines to a file, pipe or terminal, and drops and counts lines if that fails or
-// gets stuck. Otherwise Write returns after the line is written.
+// output drops and counts lines if its writer fails or gets stuck. Otherwise Write returns
+// after the line is written.
 type output struct {
 	w io.Writer
 

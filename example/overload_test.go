@@ -41,7 +41,6 @@ func peakMemory(t *testing.T, pid int) int {
 	return kilobytes << 10
 }
 
-// The server accepts the bodies that fit into its budget, and rejects the others at once.
 func TestManyLargeUploads(t *testing.T) {
 	p := startProcess(t, "-api-key", "k")
 	const fit = 14 // seven eighths of 64 MiB

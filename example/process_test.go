@@ -37,7 +37,6 @@ func startProcess(t *testing.T, args ...string) *serverProcess {
 	return startProcessWith(t, func(*exec.Cmd) {}, args...)
 }
 
-// startProcessWith reads the URL from the log if setUp sets standard output.
 func startProcessWith(t *testing.T, setUp func(*exec.Cmd), args ...string) *serverProcess {
 	t.Helper()
 	p := &serverProcess{

@@ -133,7 +133,6 @@ func readRegular(path string) ([]byte, error) {
 	return readLimited(path)
 }
 
-// readLimited bounds the memory for a file that was replaced by mistake.
 func readLimited(path string) ([]byte, error) {
 	f, err := os.Open(path) //nolint:gosec // the operator names the file
 	if err != nil {

@@ -186,7 +186,6 @@ func copyPair(t *testing.T, certFile, keyFile, certTo, keyTo string) {
 	}
 }
 
-// startPolled returns a server whose files are polled when polls is called.
 func startPolled(t *testing.T, args ...string) (s *runningServer, polls func()) {
 	t.Helper()
 	tp := newTestProgram()

@@ -70,7 +70,7 @@ func TestPortInUse(t *testing.T) {
 	for range 2 {
 		require.Equal(t, 1, tp.run(context.Background(), args))
 	}
-	line := "chargeingest: listen tcp " + used.Addr().String() + ": bind: address already in use\n"
+	line := "chargeingest: listen tcp " + used.Addr().String() + ": bind: address already in use; choose another port with -addr, or end the program that uses this one\n"
 	require.Equal(t, line+line, tp.log.String())
 	require.Empty(t, tp.out.String())
 }

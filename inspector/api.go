@@ -115,7 +115,7 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, path string) {
 type encodedJSON []byte
 
 func (a *api) authorized(w http.ResponseWriter, r *http.Request, serve func(viewer, http.ResponseWriter, *http.Request) error) {
-	if !allows(w, r, http.MethodGet) {
+	if !allows(w, r) {
 		return
 	}
 	err := panics.Catch(func() error {
@@ -137,7 +137,6 @@ func (a *api) serveEvents(w http.ResponseWriter, r *http.Request, h http.Handler
 	h.ServeHTTP(w, r)
 }
 
-// serveSandbox requires a viewer, too.
 func (a *api) serveSandbox(w http.ResponseWriter, r *http.Request, path string) {
 	err := panics.Catch(func() error {
 		_, err := a.authorize(w.Header(), r)
@@ -177,11 +176,6 @@ func newError(status int, code chargeingest.Code, message string) *chargeingest.
 
 func notFound(message string) error {
 	return newError(http.StatusNotFound, chargeingest.CodeResourceNotFound, message)
-}
-
-func methodNotAllowed(method string) error {
-	return newError(http.StatusMethodNotAllowed, chargeingest.CodeInvalidOperation,
-		"method "+limits.Shorten(method)+" is not allowed here; allowed: GET, HEAD")
 }
 
 func unavailable(message string, retryAfter time.Duration) *chargeingest.Error {

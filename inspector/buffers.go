@@ -2,6 +2,7 @@ package inspector
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/binary"
 	"net/http"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"sync"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/redact"
 )
 
 const (
@@ -71,7 +73,7 @@ func (b *buffers) addMask() { b.texts = binary.LittleEndian.AppendUint16(b.texts
 func (b *buffers) addHeader(h http.Header) (fields int) {
 	start := len(b.texts)
 	for name, values := range h {
-		isSecret := isSecretHeader(name)
+		isSecret := redact.IsSecretHeader(name)
 		for _, value := range values {
 			if isSecret {
 				b.addSecrets(value)
@@ -98,19 +100,29 @@ func (b *buffers) addSecrets(value string) {
 		part = strings.TrimSpace(part)
 		if scheme, token, ok := strings.Cut(part, " "); ok && len(scheme) < minSecret {
 			part = strings.TrimSpace(token)
-		} else if name, text, ok := strings.Cut(part, "="); ok && strings.Trim(text, "=") != "" && name != "" {
+			if strings.EqualFold(scheme, "Basic") {
+				login, _ := base64.StdEncoding.DecodeString(part)
+				_, password, _ := strings.Cut(string(login), ":")
+				b.addSecret(password)
+			}
+		} else if name, text, ok := strings.Cut(part, "="); ok && len(strings.TrimRight(text, `="`)) >= minSecret && name != "" {
 			part = text
 		}
-		if part = strings.Trim(part, `"`); len(part) >= minSecret {
-			b.secrets = append(b.secrets, part)
-		}
+		b.addSecret(strings.Trim(part, `"`))
 	}
 }
 
-// hideSecrets hides secrets outside of the headers that are masked anyway. If there are too
-// many to look for, it drops body and response and returns false.
+func (b *buffers) addSecret(text string) {
+	if len(text) >= minSecret {
+		b.secrets = append(b.secrets, text)
+	}
+}
+
+// hideSecrets hides secrets outside of their headers. If that would take too long, it drops
+// body and response and returns false.
 func (b *buffers) hideSecrets() bool {
-	found := len(b.secrets) <= maxSecrets
+	const maxSearched = 2 << 20
+	found := len(b.secrets) <= maxSecrets && len(b.secrets)*(len(b.body)+len(b.response)) <= maxSearched
 	if !found {
 		b.body, b.response = nil, nil
 	}
@@ -124,9 +136,21 @@ func (b *buffers) hideSecrets() bool {
 			if bytes.Contains(*text, b.secret) {
 				*text = bytes.ReplaceAll(*text, b.secret, []byte(mask))
 			}
+			*text = hidePrefix(*text, b.secret)
 		}
 	}
 	return found
+}
+
+// hidePrefix hides the beginning of a secret that was cut off with the text.
+func hidePrefix(text, secret []byte) []byte {
+	const maxPrefix = 2 << 10
+	for n := min(len(secret)-1, len(text), maxPrefix); n >= minSecret-1; n-- {
+		if bytes.HasSuffix(text, secret[:n]) {
+			return append(text[:len(text)-n], mask...)
+		}
+	}
+	return text
 }
 
 func (b *buffers) hideInTexts(secret string) {

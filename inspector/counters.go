@@ -19,7 +19,6 @@ const (
 	otherField         = "…other"
 )
 
-// minute counts the requests that ended in one minute.
 type minute struct {
 	start    time.Time
 	accepted int // new events
@@ -27,7 +26,6 @@ type minute struct {
 	rejected int // requests
 }
 
-// refusal counts responses with an error.
 type refusal struct {
 	code, field string // without the index of a batch: charge_datas.*.value.number
 	count       int
@@ -36,12 +34,12 @@ type refusal struct {
 type counters struct {
 	swept     int64 // minute
 	platforms map[string]*activity
-	refusals  int // of all platforms
+	refusals  int // of all
 }
 
 type activity struct {
 	slots    [activeMinutes]slot
-	refusals map[refusal]*[activeMinutes]uint32 // the keys have no count
+	refusals map[refusal]*[activeMinutes]uint32
 }
 
 type slot struct {
@@ -140,6 +138,7 @@ func (c *counters) activity(s scope, now time.Time) ([]minute, []refusal) {
 		if a == nil {
 			continue
 		}
+		var recent [activeMinutes]bool
 		for i, counted := range a.slots {
 			position := counted.minute - first
 			if position < 0 || position >= activeMinutes {
@@ -149,9 +148,16 @@ func (c *counters) activity(s scope, now time.Time) ([]minute, []refusal) {
 			m.accepted += counted.accepted
 			m.replayed += counted.replayed
 			m.rejected += counted.rejected
-			for key, counts := range a.refusals {
-				totals[key] += int(counts[i])
+			recent[i] = true
+		}
+		for key, counts := range a.refusals {
+			total := totals[key]
+			for i, count := range counts {
+				if recent[i] {
+					total += int(count)
+				}
 			}
+			totals[key] = total
 		}
 	}
 	return minutes, sorted(totals)

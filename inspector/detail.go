@@ -1,8 +1,11 @@
 package inspector
 
 import (
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"example.com/chargeingest"
 )
@@ -52,7 +55,7 @@ func (a *api) request(v viewer, r *http.Request, id string) (any, error) {
 		Response:   responseText{rec.responseHeader.sorted(), newBodyText(rec.response, rec.responseTruncated, nil)},
 		Violations: []violation{},
 	}
-	d.Path = rec.uri
+	d.Method, d.Path, d.Note = rec.method, rec.uri, rec.note
 	fields := make([]string, len(rec.stats.Violations))
 	for i, violated := range rec.stats.Violations {
 		fields[i] = violated.Field
@@ -73,8 +76,27 @@ func (a *api) request(v viewer, r *http.Request, id string) (any, error) {
 		}
 		d.Violations = append(d.Violations, violation{violated.Code, violated.Field, violated.Message, line})
 	}
+	if len(d.Violations) == 0 {
+		d.Violations = responseError(rec, body.text)
+	}
 	d.Conflict = a.compare(r.Context(), rec, body.text, stored)
 	return d, nil
+}
+
+// responseError is an error without violations.
+func responseError(rec *record, body []byte) []violation {
+	var sent violation
+	if rec.status < 400 || json.Unmarshal(rec.response, &sent) != nil || sent.Message == "" {
+		return []violation{}
+	}
+	at := 0
+	_, position, _ := strings.Cut(sent.Message, " at byte ")
+	if n, _ := fmt.Sscanf(position, "%d", &at); n == 1 && at >= 0 && at <= len(body) {
+		if upTo := pretty(body[:min(at+1, len(body))], nil); upTo != "" {
+			sent.Line = 1 + strings.Count(upTo, "\n")
+		}
+	}
+	return []violation{sent}
 }
 
 const (

@@ -2,16 +2,13 @@ package inspector
 
 import (
 	"bytes"
-	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"example.com/chargeingest"
-	"example.com/chargeingest/internal/limits"
+	"example.com/chargeingest/internal/params"
 )
 
 const (
@@ -32,35 +29,29 @@ type query struct {
 	text                 string // lower case
 }
 
-type parameter struct {
-	name  string
-	valid string
-	parse func(q *query, value string) bool
-}
-
-func parameters() []parameter {
+func parameters() []params.Parameter[query] {
 	const (
 		id   = "the id of a request"
 		text = "1 to 1024 bytes without control characters"
 	)
-	return []parameter{
-		{"after", id, func(q *query, v string) bool { return parseID(&q.after, v) }},
-		{"before", id, func(q *query, v string) bool { return parseID(&q.before, v) }},
-		{"limit", "a whole number from 1 to 1000", func(q *query, v string) bool {
+	return []params.Parameter[query]{
+		params.New("after", id, func(q *query, v string) bool { return parseID(&q.after, v) }),
+		params.New("before", id, func(q *query, v string) bool { return parseID(&q.before, v) }),
+		params.New("limit", "a whole number from 1 to 1000", func(q *query, v string) bool {
 			n, err := strconv.Atoi(v)
 			q.limit = n
 			return err == nil && n >= 1 && n <= maxListed
-		}},
-		{"status", "2xx, 4xx, 5xx, a number such as 409, or none", parseStatus},
-		{"code", text, func(q *query, v string) bool { q.code = v; return isFilterText(v) }},
-		{"reference", text, func(q *query, v string) bool { q.reference = v; return isFilterText(v) }},
-		{"customer", text, func(q *query, v string) bool { q.customer = v; return isFilterText(v) }},
-		{"route", "charge-data, charge-datas, charge-data/{id}, charge-data list, or none", func(q *query, v string) bool {
+		}),
+		params.New("status", "2xx, 4xx, 5xx, a number such as 409, or none", parseStatus),
+		params.New("code", text, func(q *query, v string) bool { q.code = v; return isFilterText(v) }),
+		params.New("reference", text, func(q *query, v string) bool { q.reference = v; return isFilterText(v) }),
+		params.New("customer", text, func(q *query, v string) bool { q.customer = v; return isFilterText(v) }),
+		params.New("route", "charge-data, charge-datas, charge-data/{id}, charge-data list, or none", func(q *query, v string) bool {
 			q.route = v
 			routes := []chargeingest.Route{chargeingest.RouteSingle, chargeingest.RouteBatch, chargeingest.RouteGet, chargeingest.RouteList, none}
 			return slices.Contains(routes, chargeingest.Route(v))
-		}},
-		{"text", text, func(q *query, v string) bool { q.text = string(lowerASCII([]byte(v))); return isFilterText(v) }},
+		}),
+		params.New("text", text, func(q *query, v string) bool { q.text = string(lowerASCII([]byte(v))); return isFilterText(v) }),
 	}
 }
 
@@ -93,38 +84,17 @@ func isFilterText(s string) bool {
 func parseQuery(raw string) (query, error) {
 	q := query{limit: 200}
 	known := parameters()
-	seen := make(map[string]bool)
-	for pair := range strings.SplitSeq(raw, "&") {
-		if pair == "" {
-			continue
-		}
-		name, value, _ := strings.Cut(pair, "=")
-		decodedName, errName := url.QueryUnescape(name)
-		value, errValue := url.QueryUnescape(value)
-		if errName == nil {
-			name = decodedName
-		}
-		name = limits.Shorten(strings.ToValidUTF8(name, "\ufffd"))
-		i := slices.IndexFunc(known, func(p parameter) bool { return p.name == name })
-		switch {
-		case errName != nil || errValue != nil || !utf8.ValidString(decodedName) || !utf8.ValidString(value):
-			return q, invalidParameter(name, "must be percent-encoded UTF-8")
-		case i < 0:
-			return q, invalidParameter(name, "is not a parameter of this list")
-		case seen[name]:
-			return q, invalidParameter(name, "must be given once")
-		case value != "" && !known[i].parse(&q, value):
-			return q, invalidParameter(name, "must be "+known[i].valid)
-		}
-		seen[name] = true
+	for i, p := range known {
+		known[i].Parse = func(q *query, value string) bool { return value == "" || p.Parse(q, value) }
 	}
-	return q, nil
-}
-
-func invalidParameter(name, problem string) error {
-	e := newError(http.StatusBadRequest, chargeingest.CodeInvalidField, fmt.Sprintf("%s %s", name, problem))
-	e.Field = name
-	return e
+	problems := params.Parse(raw, &q, known)
+	if len(problems) == 0 {
+		return q, nil
+	}
+	first := problems[0]
+	e := newError(http.StatusBadRequest, chargeingest.CodeInvalidField, first.Name+first.Problem)
+	e.Field = first.Name
+	return q, e
 }
 
 type search struct {

@@ -12,21 +12,20 @@ import (
 	"example.com/chargeingest/internal/panics"
 )
 
-// Config configures an [Inspector]. Reader and Authorizer are required. The zero value of
-// any other field means its default.
+// Config configures an [Inspector]. Reader and Authorizer are required.
 type Config struct {
-	// Reader reads the stored events.
 	Reader chargeingest.EventReader
 
 	// Authorizer authenticates the viewers of the page, who need PermissionView. A viewer
 	// sees one platform at a time, chosen like for any other request.
 	Authorizer chargeingest.Authorizer
 
-	// Stats, if set, shows the state of the store to viewers of all platforms.
+	// Stats, if set, shows the state of the store to every viewer.
 	Stats chargeingest.StatsReporter
 
 	// MaxRequests and MaxBytes limit the recorded requests in memory; the oldest ones of
-	// the platform with most of them are dropped first. Defaults: 10,000 and 32 MiB.
+	// the platform with most memory are dropped first. Bodies and responses in progress
+	// have another MaxBytes. Defaults: 10,000 and 32 MiB.
 	MaxRequests int
 	MaxBytes    int64
 
@@ -34,8 +33,8 @@ type Config struct {
 	// response. Default: 256 KiB.
 	MaxBodyBytes int
 
-	// MaxStreams limits the open pages with live updates. Other pages ask for updates
-	// every few seconds. Default: 64.
+	// MaxStreams limits the open pages with live updates, of which one platform gets three
+	// quarters. Other pages ask every few seconds. Default: 64.
 	MaxStreams int
 
 	// ShowUnauthenticated shows requests without an identified caller to every viewer.

@@ -18,7 +18,7 @@ type item struct {
 
 func (i item) startsValue() bool { return i.kind == '{' || i.kind == '[' || i.kind == itemValue }
 
-// walker splits any text into tokens of JSON, because bodies can be malformed or cut.
+// walker finds JSON tokens in any text: bodies can be malformed or cut.
 type walker struct {
 	text       []byte
 	pos        int

@@ -19,8 +19,8 @@ type requestLog struct {
 	count     int
 	bytes     int64
 	platforms map[string]*platformLog
-	queue     dropQueue // the platforms with records
-	waiting   map[scope]chan struct{}
+	queue     dropQueue
+	waiting   map[string]chan struct{}
 	counters  counters
 }
 
@@ -28,7 +28,7 @@ type platformLog struct {
 	name    string
 	records []*record
 	weight  int64
-	index   int // in the dropQueue
+	index   int
 }
 
 // add assigns the id.
@@ -186,9 +186,7 @@ func (l *requestLog) get(s scope, id int64) *record {
 	return nil
 }
 
-// newest returns the id of the newest record in the scope, or 0, and a channel that is
-// closed when the scope gets another one.
-func (l *requestLog) newest(s scope) (id int64, changed <-chan struct{}) {
+func (l *requestLog) newest(s scope) (id int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, platform := range s.platforms() {
@@ -196,27 +194,31 @@ func (l *requestLog) newest(s scope) (id int64, changed <-chan struct{}) {
 			id = max(id, p.records[len(p.records)-1].id)
 		}
 	}
-	wait, ok := l.waiting[s]
+	return id
+}
+
+// changed is closed by the next record of the platform.
+func (l *requestLog) changed(platform string) <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	wait, ok := l.waiting[platform]
 	if !ok {
 		if l.waiting == nil {
-			l.waiting = make(map[scope]chan struct{})
+			l.waiting = make(map[string]chan struct{})
 		}
 		wait = make(chan struct{})
-		l.waiting[s] = wait
+		l.waiting[platform] = wait
 	}
-	return id, wait
+	return wait
 }
 
 func (l *requestLog) notify(platform string) {
-	for s, changed := range l.waiting {
-		if slices.Contains(s.platforms(), platform) {
-			close(changed)
-			delete(l.waiting, s)
-		}
+	if changed, ok := l.waiting[platform]; ok {
+		close(changed)
+		delete(l.waiting, platform)
 	}
 }
 
-// scope selects the records that a viewer may see.
 type scope struct {
 	platform     string
 	unidentified bool // in addition
@@ -229,8 +231,7 @@ func (s scope) platforms() []string {
 	return []string{s.platform}
 }
 
-// activity returns the last 60 minutes up to now, oldest first, and the refusals within
-// them, most frequent first.
+// activity returns the last 60 minutes, oldest first, and their refusals, most frequent first.
 func (l *requestLog) activity(s scope, now time.Time) ([]minute, []refusal) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -146,24 +147,33 @@ func isClosed(c <-chan struct{}) bool {
 func TestNewest(t *testing.T) {
 	l := new(requestLog)
 	own, both := scope{platform: "pf_a"}, scope{platform: "pf_a", unidentified: true}
-	id, changed := l.newest(own)
-	_, bothChanged := l.newest(both)
-	require.Zero(t, id)
+	changed, unidentifiedChanged := l.changed("pf_a"), l.changed("")
+	require.Zero(t, l.newest(own))
 	l.add(recordOf("pf_b", 1))
-	require.False(t, isClosed(changed) || isClosed(bothChanged))
+	require.False(t, isClosed(changed) || isClosed(unidentifiedChanged))
 	l.add(recordOf("", 1))
 	require.False(t, isClosed(changed))
-	require.True(t, isClosed(bothChanged))
+	require.True(t, isClosed(unidentifiedChanged))
 	r := recordOf("pf_a", 1)
 	l.add(r)
 	require.True(t, isClosed(changed))
-	id, changed = l.newest(own)
-	require.Equal(t, r.id, id)
-	require.False(t, isClosed(changed))
+	require.Equal(t, r.id, l.newest(own))
+	require.False(t, isClosed(l.changed("pf_a")))
 	unidentified := recordOf("", 1)
 	l.add(unidentified)
-	id, _ = l.newest(both)
-	require.Equal(t, unidentified.id, id)
+	require.Equal(t, unidentified.id, l.newest(both))
 	require.Nil(t, l.get(own, unidentified.id))
 	require.Equal(t, []*record{r}, l.list(own, 0, 0, 0))
+}
+
+func TestAddIgnoresOtherPlatforms(t *testing.T) {
+	l := &requestLog{maxRequests: 1}
+	allocations := func() float64 {
+		return testing.AllocsPerRun(10, func() { l.add(recordOf("pf_a", 1)) })
+	}
+	before := allocations()
+	for n := range 1000 {
+		l.changed("pf_" + strconv.Itoa(n))
+	}
+	require.InDelta(t, before, allocations(), 5)
 }

@@ -5,24 +5,6 @@ import (
 	"strings"
 )
 
-func isSecretHeader(name string) bool {
-	switch name {
-	case "Accept", "Accept-Encoding", "Connection", "Content-Encoding", "Content-Length", "Content-Type", "User-Agent",
-		"X-Forwarded-For", "X-Forwarded-Proto", "X-Platform-Id", "X-Request-Id", "Traceparent",
-		"Idempotency-Key", "Idempotent-Replayed", "Idempotent-Replayed-Count", "Www-Authenticate":
-		return false
-	case "X-Api-Key", "Authorization", "Cookie":
-		return true
-	}
-	name = strings.ToLower(name)
-	for _, word := range [...]string{"token", "secret", "auth", "password", "session", "signature", "credential", "key", "cookie"} {
-		if strings.Contains(name, word) {
-			return true
-		}
-	}
-	return false
-}
-
 func requestURI(r *http.Request) string {
 	uri := r.RequestURI
 	if !strings.HasPrefix(uri, "/") {

@@ -1,6 +1,7 @@
 package inspector
 
 import (
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net/http"
@@ -29,6 +30,7 @@ func TestSecretHeaders(t *testing.T) {
 	for _, name := range []string{
 		"X-Api-Key", "Authorization", "Proxy-Authorization", "Cookie", "X-Auth-Request-User", "X-Amz-Security-Token",
 		"X-Client-Secret", "X-Password", "X-Session-Id", "X-Hub-Signature-256", "X-Credentials", "X-Goog-Iam-Authority-Selector",
+		"Cf-Access-Jwt-Assertion", "X-Amzn-Oidc-Data", "X-Login", "X-Passwd", "X-Otp",
 	} {
 		for _, spelled := range []string{name, strings.ToLower(name)} {
 			i := newInspector(t)
@@ -102,6 +104,7 @@ func TestSecretsElsewhere(t *testing.T) {
 	}
 	for _, header := range []string{
 		"Authorization: Bearer " + secret, "Proxy-Authorization: " + secret, "Cookie: a=b; session=" + secret + "; c=d", "X-My-Token: " + secret,
+		"Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("ada:"+secret)),
 	} {
 		t.Run(header, func(t *testing.T) {
 			i, r := everywhere(header)
@@ -125,6 +128,24 @@ func TestSecretsElsewhere(t *testing.T) {
 		i := newInspector(t)
 		i.Middleware(respondWith(200, "")).ServeHTTP(httptest.NewRecorder(), post("/", "a reference", "Cookie: x=referenc"))
 		require.Equal(t, "a reference", string(i.only(t).body))
+	})
+	t.Run("a value with an equals sign near its end", func(t *testing.T) {
+		i := newInspector(t)
+		i.Middleware(respondWith(200, "")).ServeHTTP(httptest.NewRecorder(), post("/", secret+"=1", "X-Api-Key: "+secret+"=1"))
+		require.Equal(t, "•••", string(i.only(t).body))
+	})
+	t.Run("cut off", func(t *testing.T) {
+		i := newInspector(t)
+		i.cfg.MaxBodyBytes = len(secret)
+		i.Middleware(respondWith(200, "")).ServeHTTP(httptest.NewRecorder(), post("/", "ab"+secret, "X-Api-Key: "+secret))
+		require.Equal(t, "ab•••", string(i.only(t).body))
+	})
+	t.Run("too long to look for", func(t *testing.T) {
+		i := newInspector(t)
+		cookies := strings.Repeat("a="+strings.Repeat("x", 100)+"y; ", maxSecrets-1)
+		i.Middleware(respondWith(200, "")).ServeHTTP(httptest.NewRecorder(), post("/", strings.Repeat("x", 100_000), "Cookie: "+cookies))
+		require.Empty(t, i.only(t).body)
+		require.True(t, i.only(t).bodyTruncated)
 	})
 	t.Run("too many to look for", func(t *testing.T) {
 		i := newInspector(t)

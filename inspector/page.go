@@ -8,6 +8,9 @@ import (
 	"path"
 	"strconv"
 	"strings"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/internal/limits"
 )
 
 //go:embed web/*.html web/*.css web/*.svg web/js/*.js
@@ -66,7 +69,7 @@ func withSlash(r *http.Request) string {
 }
 
 func redirect(w http.ResponseWriter, r *http.Request, target string) {
-	if !allows(w, r, http.MethodGet) {
+	if !allows(w, r) {
 		return
 	}
 	w.Header().Set("Location", target)
@@ -79,17 +82,18 @@ func serveFile(w http.ResponseWriter, r *http.Request, name string) {
 		fail(w, r, notFound("unknown path"))
 		return
 	}
-	if allows(w, r, http.MethodGet) {
+	if allows(w, r) {
 		respond(w, r, http.StatusOK, contentTypes[path.Ext(name)], text)
 	}
 }
 
-func allows(w http.ResponseWriter, r *http.Request, method string) bool {
-	if r.Method == method || r.Method == http.MethodHead && method == http.MethodGet {
+func allows(w http.ResponseWriter, r *http.Request) bool {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		return true
 	}
 	w.Header().Set("Allow", "GET, HEAD")
-	fail(w, r, methodNotAllowed(r.Method))
+	fail(w, r, newError(http.StatusMethodNotAllowed, chargeingest.CodeInvalidOperation,
+		"method "+limits.Shorten(r.Method)+" is not allowed here; allowed: GET, HEAD"))
 	return false
 }
 

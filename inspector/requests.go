@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	// maxSearchBytes ends a search early.
+	// These end a search early.
 	maxSearchBytes = 64 << 20
+	maxListBytes   = 4 << 20
 
 	maxSummaryText = 1024
 	maxReference   = 256
@@ -21,16 +22,13 @@ const (
 
 type requestList struct {
 	requests       [][]byte
+	bytes          int
 	newest, oldest int64
 	more           bool
 }
 
 func (l requestList) encode() []byte {
-	size := 128
-	for _, r := range l.requests {
-		size += len(r) + 1
-	}
-	text := append(make([]byte, 0, size), `{"requests":[`...)
+	text := append(make([]byte, 0, l.bytes+len(l.requests)+128), `{"requests":[`...)
 	for i, r := range l.requests {
 		if i > 0 {
 			text = append(text, ',')
@@ -96,8 +94,8 @@ type recentList struct {
 }
 
 const (
-	maxListAge   = 500 * time.Millisecond
-	maxListBytes = 1 << 20
+	maxListAge     = 500 * time.Millisecond
+	maxRecentBytes = 1 << 20
 )
 
 func (l *recentList) get(s scope, q query) encodedJSON {
@@ -111,7 +109,7 @@ func (l *recentList) get(s scope, q query) encodedJSON {
 }
 
 func (l *recentList) put(s scope, q query, list requestList, text encodedJSON) {
-	if q.after == 0 || q.before > 0 || !list.more || len(text) > maxListBytes {
+	if q.after == 0 || q.before > 0 || !list.more || len(text) > maxRecentBytes {
 		return
 	}
 	l.mu.Lock()
@@ -122,7 +120,7 @@ func (l *recentList) put(s scope, q query, list requestList, text encodedJSON) {
 
 func (a *api) find(ctx context.Context, s scope, q query) (requestList, error) {
 	const step = 1024
-	newest, _ := a.requests.newest(s)
+	newest := a.requests.newest(s)
 	records := a.requests.list(s, q.after, q.before, step)
 	list := requestList{newest: newest, oldest: q.after}
 	if len(records) > 0 {
@@ -145,8 +143,9 @@ func (a *api) find(ctx context.Context, s scope, q query) (requestList, error) {
 				search.examined += examined
 				list.requests = append(list.requests, text)
 				list.oldest = r.id
+				list.bytes += len(text)
 			}
-			if search.examined > maxSearchBytes {
+			if search.examined > maxSearchBytes || list.bytes > maxListBytes {
 				list.more, list.oldest = true, r.id
 				return list, nil
 			}
@@ -187,15 +186,15 @@ func (c *summaryCache) encode(r *record, maxDecoded int) (text []byte, examined 
 func summarize(r *record, body []byte) summary {
 	rejection := rejectionOf(r)
 	s := summary{
-		ID: r.id, Time: r.time.UTC(), Method: r.method, Path: cut(r.uri, maxSummaryText),
+		ID: r.id, Time: r.time.UTC(), Method: cut(r.method, maxSummaryText), Path: cut(r.uri, maxSummaryText),
 		Route: string(r.stats.Route), Status: r.status,
-		Platform: r.stats.Platform, Subject: r.stats.Subject, Identified: r.stats.Platform != "",
+		Platform: r.stats.Platform, Subject: cut(r.stats.Subject, maxSummaryText), Identified: r.stats.Platform != "",
 		Events: r.stats.Events, Replayed: r.stats.Replayed,
 		DurationMS: milliseconds(r.duration), Code: rejection.code, Field: rejection.field,
-		RequestID: r.stats.RequestID, Client: r.client, References: []string{}, Note: r.note,
+		RequestID: cut(r.stats.RequestID, maxSummaryText), Client: r.client, References: []string{}, Note: cut(r.note, maxSummaryText),
 	}
 	if s.RequestID == "" {
-		s.RequestID = r.responseHeader.value("X-Request-Id")
+		s.RequestID = cut(r.responseHeader.value("X-Request-Id"), maxSummaryText)
 	}
 	eachEvent(body, func(e sentEvent) bool {
 		s.EventCount++

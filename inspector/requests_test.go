@@ -277,6 +277,30 @@ func TestSearchIsBounded(t *testing.T) {
 	require.Greater(t, calls, 1, "one call decompresses everything")
 }
 
+func TestListIsBounded(t *testing.T) {
+	const requests = 300
+	i := newViewed(t, nil)
+	for range requests {
+		addRecord(i, func(r *record) {
+			text := strings.Repeat("&", maxText)
+			r.method, r.note, r.stats.Subject, r.stats.RequestID = text, text, text, text
+		})
+	}
+	found := 0
+	for before := int64(1) << 52; ; {
+		w := call{key: "ada"}.do(i, fmt.Sprintf("api/requests?limit=1000&before=%d", before))
+		require.Less(t, w.Body.Len(), 5<<20)
+		var list shownList
+		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &list))
+		if found += len(list.Requests); !list.More {
+			break
+		}
+		require.Less(t, list.Oldest, before)
+		before = list.Oldest
+	}
+	require.Equal(t, requests, found)
+}
+
 func TestSummary(t *testing.T) {
 	i := newViewed(t, nil)
 	addRecord(i, func(r *record) {
@@ -325,6 +349,28 @@ func TestDetail(t *testing.T) {
 	require.Equal(t, [][2]string{{"Content-Type", "application/json"}}, d.Header)
 	require.Equal(t, []any{"example.org", "http", "/v1/ingest/charge-data", "reqr_1"}, []any{d.Host, d.Scheme, d.Path, d.RequestID})
 	require.Nil(t, d.Conflict)
+}
+
+func TestErrorOfTheWholeRequest(t *testing.T) {
+	for _, c := range []struct {
+		body, message string
+		line          int
+	}{
+		{`{"a":{"b":1},}`, "invalid JSON at byte 12", 4},
+		{"{\"a\":1,\n b:2}", "invalid JSON at byte 9, in a", 3},
+		{`{"a":1,"a":2}`, "two fields of the same name at byte 7, in a", 3},
+		{`{"a":1}`, "invalid JSON at byte 99999999999999999999", 0},
+		{`{"a":1`, "invalid JSON at byte 6", 2},
+		{`{"a":1`, "invalid JSON at byte 7", 0},
+		{`a=1`, "invalid JSON at byte 0", 0},
+		{`{"a":1}`, "Content-Type must be application/json", 0},
+	} {
+		i := newViewed(t, nil)
+		id := addRecord(i, func(r *record) {
+			r.status, r.body, r.response = 400, []byte(c.body), fmt.Appendf(nil, `{"code":"X","message":%q}`, c.message)
+		})
+		require.Equal(t, []violation{{"X", "", c.message, c.line}}, get[detail](t, i, "ada", requestPath(id)).Violations, c.body)
+	}
 }
 
 func TestHostileBodies(t *testing.T) {

@@ -20,8 +20,7 @@ func (e *sentEvent) hasCustomer(name string) bool {
 	return e.customerID == name || e.customerReference == name
 }
 
-// eachEvent calls visit until it returns false. Without a list charge_datas, the body is
-// the event.
+// eachEvent takes a body without a list charge_datas for an event.
 func eachEvent(body []byte, visit func(sentEvent) bool) {
 	w := walker{text: body}
 	eventDepth, isBatch, open := 1, false, false

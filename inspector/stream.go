@@ -113,8 +113,13 @@ func (s *stream) run() {
 	defer pause.Stop()
 	<-pause.C
 	sent, paused := int64(-1), false
+	shown := s.scope(s.viewer)
 	for {
-		newest, changed := s.requests.newest(s.scope(s.viewer))
+		changed, unidentified := s.requests.changed(shown.platform), (<-chan struct{})(nil)
+		if shown.unidentified {
+			unidentified = s.requests.changed("")
+		}
+		newest := s.requests.newest(shown)
 		if !paused && newest != sent {
 			if !s.write(`{"newest":` + strconv.FormatInt(newest, 10) + "}\n") {
 				return
@@ -124,10 +129,11 @@ func (s *stream) run() {
 			beat.Reset(heartbeat)
 		}
 		if paused {
-			changed = nil
+			changed, unidentified = nil, nil
 		}
 		select {
 		case <-changed:
+		case <-unidentified:
 		case <-pause.C:
 			paused = false
 		case <-beat.C:

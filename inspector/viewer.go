@@ -53,13 +53,15 @@ var errForbidden = newError(http.StatusForbidden, chargeingest.CodeUserNotAllowe
 	"the caller lacks the permission "+string(chargeingest.PermissionView)+", or may not use this platform")
 
 func choosePlatform(p chargeingest.Principal, header []string) (viewer, error) {
-	switch {
-	case len(p.Platforms) == 0 || slices.Contains(p.Platforms, ""):
+	if len(p.Platforms) == 0 || slices.Contains(p.Platforms, "") {
 		return viewer{}, errors.New("authorizer returned a principal without a platform")
-	case len(header) == 0:
+	}
+	if len(header) == 0 {
 		return viewer{p, p.Platforms[0]}, nil
-	case len(header) == 1 && slices.Contains(p.Platforms, header[0]):
-		return viewer{p, header[0]}, nil
+	}
+	// The log keeps the name; header strings of fiber end with the request.
+	if i := slices.Index(p.Platforms, header[0]); i >= 0 && len(header) == 1 {
+		return viewer{p, p.Platforms[i]}, nil
 	}
 	return viewer{}, errForbidden
 }

@@ -42,6 +42,8 @@
     level = n;
   }
 
+  for (const el of shown('.tiles')) if (el.scrollHeight > el.clientHeight + 1) report('overlaps what follows', el);
+
   const interactive = 'a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex], [role=button], [role=tab], [role=link], [role=option], [role=checkbox], [role=switch]';
   const controls = shown(interactive).filter((el) => !el.disabled);
   for (const el of all('[tabindex]')) if (el.tabIndex > 0) report('tabindex above 0', el);

@@ -104,6 +104,7 @@ func TestViolations(t *testing.T) {
 			{"batch-0", endpoint + "s", batch(event("batch-0", "cust_1"), event("batch-1", "cust_1", `"valeu":{}`), event("batch-2", "cust_1", `"value":{"number":"1e3"}`)), [][2]string{
 				{`"valeu": {}`, "charge_datas.1.valeu"}, {`"number": "1e3"`, "charge_datas.2.value.number"},
 			}},
+			{"no-json", endpoint, `{"reference":"no-json","value":{},}`, [][2]string{{`"value": {},`, ""}}},
 		}
 		for _, c := range cases {
 			status, response := h.send("POST", c.path, c.body)

@@ -60,6 +60,7 @@ func TestEvents(t *testing.T) {
 		for sum, want := range map[string]string{"EUR": "0.3", "USD": "12345678901234567890.100000000", "number": "752.41", "count": "3"} {
 			assert.Equal(t, []string{want}, p.texts(fmt.Sprintf(`#events-sums [data-sum="%s"]`, sum)), sum)
 		}
+		require.NotContains(t, p.text("#events-status"), "sums")
 		p.accessible("events")
 		p.tabStops("events")
 
@@ -136,6 +137,7 @@ func TestEventPages(t *testing.T) {
 			rows := p.eventRows(n)
 			seen = append(seen, rows...)
 			require.Equal(t, []string{map[int]string{10: "1.0", 5: "0.5"}[n]}, p.texts(`#events-sums [data-sum="EUR"]`))
+			require.Contains(t, p.text("#events-status"), "the sums are of this page")
 			if n == 10 {
 				first := evaluate[string](p, `document.querySelector('#events-table tbody tr').dataset.id`)
 				p.click("#events-next", "")

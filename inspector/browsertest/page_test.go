@@ -50,7 +50,7 @@ func inViews(t *testing.T, test func(t *testing.T, v view), views ...view) {
 	}
 }
 
-// page is a tab in a browser context of its own. At the end of the test it fails for errors
+// page is a tab in a separate browser context. At the end of the test it fails for errors
 // on the console and failed requests that the test did not expect.
 type page struct {
 	t    *testing.T

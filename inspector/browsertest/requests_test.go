@@ -76,6 +76,12 @@ func TestLiveList(t *testing.T) {
 	})
 }
 
+func (p *page) hover(selector string) {
+	p.t.Helper()
+	at := evaluate[struct{ X, Y float64 }](p, fmt.Sprintf(`__t.target(%q)`, selector))
+	p.do(chromedp.MouseEvent("mouseMoved", at.X, at.Y))
+}
+
 func TestHeldBack(t *testing.T) {
 	t.Parallel()
 	h := startHost(t)
@@ -83,8 +89,7 @@ func TestHeldBack(t *testing.T) {
 	p := open(t, wide, h.link(adaKey))
 	p.see(".row[data-id]", "order-1")
 	p.wait(live)
-	box := evaluate[[]float64](p, `(() => { const r = __t.find('.row[data-id]').getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()`)
-	p.do(chromedp.MouseEvent("mouseMoved", box[0], box[1]))
+	p.hover(".row[data-id]")
 	h.ingest(201, event("order-2", "cust_1"))
 	p.see("#new-requests", "1")
 	require.Equal(t, []string{"order-1"}, p.references())

@@ -89,8 +89,10 @@ func (c *Command) parseFlags(args []string, values map[string]string) ([]string,
 	version := flags.Bool("version", false, "")
 	var arguments []string
 	for {
-		if err := flags.Parse(args); err != nil {
+		if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 			return nil, err
+		} else if err != nil {
+			return nil, fmt.Errorf("%w; -help lists the options", err)
 		}
 		if *version {
 			return nil, errVersion

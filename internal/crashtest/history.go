@@ -18,7 +18,7 @@ type Stored struct {
 	Text         string
 }
 
-// History records requests and their responses. It is safe for concurrent use.
+// History records requests and their responses.
 type History struct {
 	ignoring atomic.Bool
 

@@ -99,8 +99,7 @@ type Process struct {
 // ErrEnded reports that a child process ended before it served.
 var ErrEnded = errors.New("the server ended before it served")
 
-// Start runs this program as a child process with spec, optionally under a wrapper
-// command. The end of ctx kills it.
+// Start runs this program as a child process until ctx ends.
 func Start(ctx context.Context, spec any, wrapper ...string) (*Process, error) {
 	text, err := json.Marshal(spec)
 	if err != nil {

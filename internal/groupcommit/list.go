@@ -1,6 +1,6 @@
 package groupcommit
 
-// list is doubly linked. Its nodes are embedded in their owners, to avoid allocations.
+// list has its nodes in their owners, to avoid allocations.
 type list[T any] struct {
 	head, tail *node[T]
 }

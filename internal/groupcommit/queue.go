@@ -17,8 +17,8 @@ import (
 // maxGroupBytes bounds the content of a group, which a store copies while it writes.
 const maxGroupBytes = 16 << 20
 
-// Queue holds requests until the writer takes them. Platforms take turns, one request each. It
-// is safe for concurrent use. The cost of a request is O(log platforms).
+// Queue holds requests until the writer takes them. Platforms take turns, one request each.
+// It is safe for concurrent use. The cost of a request is O(log platforms).
 type Queue struct {
 	maxEvents     int
 	observer      func(chargeingest.CommitStats)
@@ -280,7 +280,7 @@ func (q *Queue) Observe(c chargeingest.CommitStats) {
 	}
 }
 
-// Stats includes the commits so far.
+// Stats includes commits.
 func (q *Queue) Stats() chargeingest.StoreStats {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -22,7 +22,6 @@ func pushed(t *testing.T, q *Queue, requests ...*Request) {
 	}
 }
 
-// taken returns the platforms of the next group.
 func taken(t *testing.T, q *Queue, maxEvents int) (platforms []string) {
 	t.Helper()
 	group, open := q.Take(maxEvents, nil)

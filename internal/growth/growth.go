@@ -1,5 +1,4 @@
-// Package growth measures the cost of adversarial requests. The test requires at most
-// linear growth with size.
+// Package growth measures that the cost of adversarial requests grows linearly.
 package growth
 
 import (
@@ -21,7 +20,6 @@ import (
 
 // Case is an adversarial request of variable size.
 type Case struct {
-	// Name is unique.
 	Name string
 
 	// Size is the bytes of the smaller run. The larger run has [Factor] times as many.
@@ -149,7 +147,6 @@ func (r *Run) Measure(steps func() uint64) (Sample, error) {
 	return s, err
 }
 
-// send returns the size of an error response.
 func (r *Run) send(c *call) (written int, err error) {
 	if c.ingest != nil {
 		return 0, c.checkIngest(r.handler.Ingest(context.Background(), *c.ingest))

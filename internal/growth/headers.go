@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/redact"
 	"example.com/chargeingest/memstore"
 )
 
@@ -17,15 +18,13 @@ const headerSize = 16 << 10
 func echo(r *http.Request) error {
 	var b strings.Builder
 	b.WriteString("no credential in")
-	for _, name := range credentialHeaders {
+	for _, name := range redact.CredentialHeaders {
 		for _, value := range r.Header.Values(name) {
 			b.WriteString(" " + name + ": " + value)
 		}
 	}
 	return errors.New(b.String())
 }
-
-var credentialHeaders = []string{"X-Api-Key", "Authorization", "Proxy-Authorization", "Cookie"}
 
 func headerCases() []Case {
 	authorizers := []struct {
@@ -70,8 +69,8 @@ func headerCases() []Case {
 	}
 	var cases []Case
 	for i, v := range values {
-		for j, name := range credentialHeaders {
-			if i > 0 && j != i%len(credentialHeaders) {
+		for j, name := range redact.CredentialHeaders {
+			if i > 0 && j != i%len(redact.CredentialHeaders) {
 				continue
 			}
 			for _, authorizer := range authorizers {

@@ -1,5 +1,4 @@
-// Package jsontree compares JSON objects as values. Time and memory are proportional to
-// the size of the texts.
+// Package jsontree compares JSON objects as values, in linear time and memory.
 package jsontree
 
 import (
@@ -43,8 +42,8 @@ type Rules struct {
 	IgnoreA, IgnoreB string
 }
 
-// Differences returns the dotted paths at which a and b differ, sorted, each at most
-// limits.MaxEchoedChars characters. The error is that of ctx.
+// Differences returns the sorted dotted paths at which a and b differ, cut like
+// [Location.Path]. The error is that of ctx.
 func Differences(ctx context.Context, a, b Object, rules Rules) ([]string, error) {
 	c := comparison{ctx: ctx, rules: rules}
 	if err := c.values(Location{}, a.text, b.text); err != nil && !errors.Is(err, errEnoughPaths) {
@@ -300,7 +299,7 @@ func (r *cursor) rest(m field, more bool) (list *fieldList, err error) {
 	return list, nil
 }
 
-// fieldList is compact because an object can have hundreds of thousands of fields.
+// fieldList is compact: an object can have many fields.
 type fieldList struct {
 	text jsontext.Value
 	list []position

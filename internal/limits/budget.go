@@ -36,8 +36,8 @@ func (r *Reservation) Release() {
 	r.released = true
 }
 
-// Resize changes the reservation to n bytes and reports whether the budget had room. If no
-// other request holds bytes, it always succeeds, because other limits bound its size.
+// Resize changes the reservation to n bytes if the budget has room, or if no other request
+// holds bytes, and reports whether it did.
 func (r *Reservation) Resize(n int64) bool {
 	b := r.Budget
 	b.mu.Lock()

@@ -7,7 +7,7 @@ import (
 )
 
 // Deadlines gives requests a deadline. Requests of the same second share a timer: one for each
-// would cost more than the rest of the request. It is safe for concurrent use.
+// would cost more than the rest of the request.
 type Deadlines struct {
 	// Timeout is the minimum; the deadline is up to a second later.
 	Timeout time.Duration

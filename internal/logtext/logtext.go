@@ -1,5 +1,4 @@
-// Package logtext limits the size of untrusted text in log lines and redacts secrets
-// in it.
+// Package logtext shortens and redacts untrusted text for log lines.
 package logtext
 
 import (
@@ -59,7 +58,7 @@ func (s *Secrets) Hide(text string, maxBytes int) string {
 // Bound truncates text to maxBytes bytes after escaping.
 func Bound(text string, maxBytes int) string { return new(Secrets).Hide(text, maxBytes) }
 
-// escapedSize returns the maximum size of a byte after escaping.
+// escapedSize is a maximum.
 func escapedSize(c byte) int {
 	switch {
 	case c >= 0x80:

@@ -122,8 +122,7 @@ func (w *window) at(i int) []byte {
 	return w.lower[i-w.start : end-w.start]
 }
 
-// filter excludes most texts that no pattern matches, by a hash of their first
-// bytes.
+// filter excludes most texts that no pattern matches.
 type filter [1 << (filterBits - 6)]uint64
 
 const filterBits = 15

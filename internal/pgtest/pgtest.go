@@ -75,7 +75,7 @@ type Server struct {
 
 const port = "5432"
 
-// New makes a server, without starting it. Settings have the form name=value.
+// New makes a server without starting it. Settings are NAME=VALUE.
 func New(ctx context.Context, settings ...string) (*Server, error) {
 	return NewIn(ctx, "", settings...)
 }
@@ -92,7 +92,7 @@ func NewIn(ctx context.Context, parent string, settings ...string) (*Server, err
 	return s, nil
 }
 
-// Standby makes a standby of the running s, without starting it.
+// Standby makes a standby of the running s.
 func (s *Server) Standby(ctx context.Context, name string, settings ...string) (*Server, error) {
 	standby, err := newServer(filepath.Dir(s.Dir), settings)
 	if err != nil {

@@ -15,8 +15,7 @@ const (
 	// Hiding shorter parts would let a caller hide chosen words of an error.
 	minCookie = 9
 
-	// minPiece is the minimum length of a hidden piece of a token, between dots or
-	// colons.
+	// minPiece is the minimum length of a hidden piece of a token.
 	minPiece = 8
 
 	// maxSecretParts bounds the parts of credential headers. Browsers send at most 180
@@ -124,7 +123,6 @@ func (c *credentials) addBasic(token string) {
 	c.add(password)
 }
 
-// add adds a secret as it is and decoded, each also escaped.
 func (c *credentials) add(s string) {
 	s = strings.Trim(s, ` "'`)
 	if len(s) < c.shortest || c.seen[s] || !c.complete {
@@ -169,7 +167,6 @@ func decodings(s string) []string {
 	return texts
 }
 
-// escapes returns s as %q quotes it, once and twice, in JSON, and in a URL.
 func escapes(s string) []string {
 	quoted, inJSON := inQuotes(strconv.Quote(s)), jsonText(s)
 	return []string{

@@ -11,8 +11,7 @@ import (
 	"example.com/chargeingest/internal/panics"
 )
 
-// Limits of one attribute in bytes, including escapes. A line with all attributes stays
-// below 16 KiB.
+// Limits of one attribute in bytes, including escapes. A line stays below 16 KiB.
 const (
 	maxLoggedError   = 6 << 10
 	maxLoggedText    = 1536
@@ -23,12 +22,12 @@ const (
 // MaxHeaderBytes bounds the values of each credential header.
 const MaxHeaderBytes = 16 << 10
 
-// The first credential header that a request has authenticates it.
-var credentialHeaders = []string{"X-Api-Key", "Authorization", "Proxy-Authorization", "Cookie"}
+// CredentialHeaders are in order: the first that a request has authenticates it.
+var CredentialHeaders = []string{"X-Api-Key", "Authorization", "Proxy-Authorization", "Cookie"}
 
 // HasLongCredential reports whether any credential header is TooLong.
 func HasLongCredential(h http.Header) bool {
-	for _, name := range credentialHeaders {
+	for _, name := range CredentialHeaders {
 		if TooLong(h[name]) {
 			return true
 		}
@@ -36,8 +35,7 @@ func HasLongCredential(h http.Header) bool {
 	return false
 }
 
-// TooLong reports whether the values of a credential header exceed MaxHeaderBytes,
-// without reading their bytes.
+// TooLong reports whether the values of a credential header exceed MaxHeaderBytes.
 func TooLong(values []string) bool {
 	size := 0
 	for _, v := range values {
@@ -48,8 +46,8 @@ func TooLong(values []string) bool {
 	return false
 }
 
-// minOtherSecret is the minimum length of a secret from other headers that is hidden in texts
-// of the authorizer. Session ids are longer, most names shorter.
+// minOtherSecret is for secrets of other headers in texts of the authorizer. Session ids are
+// longer, most names shorter.
 const minOtherSecret = 16
 
 // Redactor prepares the texts of one request for the log. The zero value hides all
@@ -66,7 +64,7 @@ func New(h http.Header) Redactor {
 	c := newCredentials()
 	authForms := -1   // number of forms up to the authenticating header; -1 before it
 	complete := false // up to that header
-	for _, name := range credentialHeaders {
+	for _, name := range CredentialHeaders {
 		c.addHeader(name, h[name])
 		if authForms < 0 && len(h[name]) > 0 {
 			authForms, complete = len(c.forms), c.complete

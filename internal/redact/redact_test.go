@@ -11,7 +11,7 @@ import (
 
 func hostileHeaders(unit string) http.Header {
 	h := http.Header{}
-	for i, name := range credentialHeaders {
+	for i, name := range CredentialHeaders {
 		h[name] = []string{strings.Repeat(unit, MaxHeaderBytes/len(unit)-2) + fmt.Sprint(i)}
 	}
 	return h
@@ -27,7 +27,7 @@ func TestSecretsAreBounded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newCredentials()
 			h := hostileHeaders(unit)
-			for _, name := range credentialHeaders {
+			for _, name := range CredentialHeaders {
 				c.addHeader(name, h[name])
 			}
 			size := 0

@@ -6,21 +6,19 @@ import (
 	"example.com/chargeingest/internal/rfc3339"
 )
 
-// CrossFields are the fields that [CrossRules] use. A nil field is absent or not a
-// string.
+// CrossFields are for [CrossRules]. A nil field is absent or not a string.
 type CrossFields struct {
 	Reference, Timestamp, StartAt, EndAt *string
 }
 
-// CrossRules are the rules that a JSON Schema cannot express, because they concern
-// several fields or a setting.
+// CrossRules are the rules that a JSON Schema cannot express.
 type CrossRules struct {
 	MaxFutureSkew    time.Duration // zero for no bound
 	RequireReference bool
 }
 
-// Check returns the violations of an event received at now. Their messages do not start
-// with the path yet. Check ignores malformed fields, which the schema rejects.
+// Check returns the violations of an event received at now, without the path in their
+// messages. It ignores malformed fields, which the schema rejects.
 func (rules CrossRules) Check(f CrossFields, now time.Time) []Violation {
 	var found []Violation
 	if rules.RequireReference && (f.Reference == nil || *f.Reference == "") {

@@ -1,5 +1,5 @@
 // Package schemacheck validates request bodies against the JSON Schema and the rules that
-// a schema cannot express. No other package decides that a body is invalid.
+// a schema cannot express.
 package schemacheck
 
 import (
@@ -79,7 +79,6 @@ func compileSchemas() (compiled schemas, err error) {
 	return compiled, err
 }
 
-// fieldOrder returns the order of the fields, which the compiled schema has in a map.
 func fieldOrder(text string) (map[string]int, error) {
 	rank := make(map[string]int)
 	d := jsontext.NewDecoder(strings.NewReader(text))
@@ -157,7 +156,7 @@ func checkText(body []byte) error {
 	return nil
 }
 
-// checkBatch validates each event as a batch of its own, so that only the tree of one event
+// checkBatch validates each event as a separate batch, so that only the tree of one event
 // is in memory. It stops validating events when the response is full.
 func (c *Checker) checkBatch(b *treeBuilder, now time.Time) ([]finding, error) {
 	if _, err := b.dec.ReadToken(); err != nil {
@@ -215,7 +214,6 @@ func (c *Checker) checkBatch(b *treeBuilder, now time.Time) ([]finding, error) {
 	unknown.addTo(wrapper)
 	ofWrapper := c.findings(c.batch, wrapper, -1)
 	if hasEvents {
-		// The events were validated one by one.
 		ofWrapper = slices.DeleteFunc(ofWrapper, func(f finding) bool { return f.Code == MissingField })
 	}
 	return append(found, ofWrapper...), nil

@@ -25,12 +25,10 @@ const (
 	maxExponent    = 999
 )
 
-// MaxTextLength bounds the characters of identifiers, references, descriptions and
-// selector values.
+// MaxTextLength bounds the characters of most strings.
 const MaxTextLength = 256
 
-// numberToken replaces every JSON number, so that the schema never reads the digits of a
-// client. The contract allows no JSON numbers.
+// numberToken replaces every JSON number: the contract allows none.
 type numberToken = json.Number
 
 const aNumber numberToken = "0"
@@ -65,8 +63,7 @@ func (e *MalformedError) Error() string { return e.Message }
 // ErrGivenUp reports that the context had ended and other callers waited.
 var ErrGivenUp = errors.New("validation given up")
 
-// boundsError reports a number or a nesting beyond the bounds. hasRule is set if the
-// schema has a rule for the value.
+// boundsError has hasRule set if the schema has a rule for the value.
 type boundsError struct {
 	path    string
 	hasRule bool
@@ -187,8 +184,7 @@ func cutText(s string) string {
 	return s
 }
 
-// firstNames keeps the names that come first in a response. It cuts them so that their paths
-// are those that the response shows.
+// firstNames keeps the names that come first in a response, cut as it shows them.
 type firstNames struct {
 	parent string // path
 	names  []string
@@ -235,8 +231,8 @@ func (b *treeBuilder) list(entry func(i int) error) (int, error) {
 	}
 }
 
-// skip skips a value. Without a rule, numbers and nesting are bounded. A rule rejects the
-// value anyway, so only a nesting beyond abortDepth is an error.
+// skip bounds numbers and nesting of a value without a rule. A rule rejects the value
+// anyway, so only a nesting beyond abortDepth is an error.
 func (b *treeBuilder) skip(path string, hasRule bool) error {
 	bottom := b.dec.StackDepth()
 	for {

@@ -9,8 +9,7 @@ import (
 	"weak"
 )
 
-// Map holds the values. Only the last is kept in memory, because tests make thousands of
-// servers.
+// Map keeps only the last value in memory, because tests make thousands of servers.
 type Map[T any] struct {
 	// New returns the value for a server, and a function that its Shutdown calls.
 	New func(*http.Server) (value *T, stop func())

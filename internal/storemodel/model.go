@@ -60,7 +60,6 @@ func (m *model) byReference(platform, reference string) *event {
 	return nil
 }
 
-// decide compares digests only.
 func (m *model) decide(b chargeingest.Batch) decision {
 	if b.IdempotencyKey != "" {
 		if r := m.byKey(b.Platform, b.IdempotencyKey); r != nil {

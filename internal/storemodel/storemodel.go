@@ -19,8 +19,7 @@ type Store interface {
 	chargeingest.EventReader
 }
 
-// Subject is an empty store with optional functions. They are not called
-// concurrently.
+// Subject is an empty store with optional functions.
 type Subject struct {
 	Store Store
 
@@ -39,7 +38,7 @@ type Subject struct {
 	// Prune may return errors until heal is called.
 	Fail func(n int) (heal func())
 
-	// Verify checks internal invariants such as indexes.
+	// Verify checks internal invariants.
 	Verify func() error
 }
 
@@ -48,8 +47,7 @@ const Steps = 250
 
 const choicesPerStep = 40
 
-// Test runs random programs on new subjects. To repeat a failure, use its seed and one
-// round.
+// Test runs random programs. To repeat a failure, use its seed and one round.
 func Test(t *testing.T, rounds int, seed uint64, open func(*testing.T) Subject) {
 	for i := range rounds {
 		seed := seed + uint64(i)

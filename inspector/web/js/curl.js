@@ -1,4 +1,6 @@
-// A recorded request as a curl command.
+// A recorded request as a curl command. Without -g, curl would send one with braces in its URL several times.
+
+import { visible } from './dom.js';
 
 const NOT_SENT = new RegExp('^(connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|expect|host|' +
   'cookie|content-length|content-encoding|user-agent|accept-encoding|x-api-key|authorization)$', 'i');
@@ -15,7 +17,8 @@ function quote(text) {
 
 export function curl({ method, scheme, host, path, header, body }) {
   const notes = path.includes('•••') ? ['# Values of the query are masked.'] : [];
-  const parts = [`curl -X ${quote(method)} ${quote(`${scheme || 'http'}://${host}${path}`)}`,
+  if (host !== location.host) notes.push(`# The host is not that of this page: ${visible(host)}`);
+  const parts = [`curl -g -X ${quote(method)} ${quote(`${scheme || 'http'}://${host}${path}`)}`,
     "-H 'X-API-KEY: <your key>'"];
   for (const [name, value] of header) {
     if (!NOT_SENT.test(name) && !value.includes('•••')) parts.push(`-H ${quote(`${name}: ${value}`)}`);

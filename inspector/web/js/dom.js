@@ -41,12 +41,12 @@ export const plural = (n, one) => `${number(n)} ${one}${n === 1 ? '' : 's'}`;
 
 export function bytes(n) {
   const unit = n < 1024 ? 0 : Math.min(3, Math.floor(Math.log2(n) / 10));
-  return `${(n / 1024 ** unit).toFixed(unit && 1)} ${['B', 'KiB', 'MiB', 'GiB'][unit]}`;
+  return `${(n / 1024 ** unit).toFixed(unit && 1)}\xa0${['B', 'KiB', 'MiB', 'GiB'][unit]}`;
 }
 
 export function duration(ms) {
-  if (ms < 1) return `${Math.round(ms * 1000)} µs`;
-  return ms < 1000 ? `${ms.toFixed(ms < 10 ? 1 : 0)} ms` : `${(ms / 1000).toFixed(1)} s`;
+  if (ms < 1) return `${Math.round(ms * 1000)}\xa0µs`;
+  return ms < 1000 ? `${ms.toFixed(ms < 10 ? 1 : 0)}\xa0ms` : `${(ms / 1000).toFixed(1)}\xa0s`;
 }
 
 // time is the local clock with milliseconds, or with the day unless that is today.
@@ -58,7 +58,6 @@ export function time(iso) {
 
 export const dateTime = (iso) => shown(iso, full.format(new Date(iso)));
 
-// statusBadge shows a status by its number and by colour.
 export function statusBadge(status) {
   const tone = status === 409 ? 'conflict' : { 2: 'ok', 4: 'warn', 5: 'error' }[Math.floor(status / 100)] ?? 'none';
   return h('span', { class: 'badge', 'data-tone': tone, title: status ? null : 'No response' }, status || 'none');
@@ -74,7 +73,6 @@ async function copy(text) {
   return done;
 }
 
-// copyButton copies text() and reports that on the button.
 export function copyButton(label, text, props) {
   const el = button(label, async () => {
     el.style.minWidth = `${el.offsetWidth}px`;

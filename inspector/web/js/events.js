@@ -11,7 +11,7 @@ const FILTERS = ['reference', 'customer_reference', 'customer_id', ...TIMES];
 const OBJECTS = ['value', 'period', 'pricing_plan_subscription_selector'];
 const COLUMNS = ['Time', 'Id', 'Reference', 'Customer', 'Value', 'Product item'];
 const EXAMPLE = `{"reference":"order-1","value":{"amount":{"quantity":"9.90","currency":"EUR"}},
-      "product_item_id":"test","pricing_id":"test","pricing_item_id":"test","pricing_item_config_id":"test"}`;
+      "product_item_id":"test","pricing_id":"test",\n      "pricing_item_id":"test","pricing_item_config_id":"test"}`;
 
 const faint = (text) => h('span', { class: 'muted' }, text);
 
@@ -64,7 +64,7 @@ export function mount(container, ctx) {
   let loaded = null; // the search that is shown, as JSON
   let cursors = []; // of the pages after the first one, up to the one shown
   let abort = new AbortController();
-  let newest;
+  let newest = ctx.feed.newest;
 
   const $ = stamp(container, 'events');
   const [list, form, totals, status, fresh, table] = ['list', 'form', 'sums', 'status', 'new', 'table']
@@ -109,7 +109,8 @@ export function mount(container, ctx) {
   function show({ data, next: after }, failure) {
     table.tBodies[0].replaceChildren(...data.map(row));
     totals.replaceChildren(...sums(data));
-    status.textContent = failure ? '' : `Page ${cursors.length + 1}: ${plural(data.length, 'event')}`;
+    const part = cursors.length || after ? '; the sums are of this page' : '';
+    status.textContent = failure ? '' : `Page ${cursors.length + 1}: ${plural(data.length, 'event')}${part}`;
     nothing.hidden = !(table.hidden = data.length === 0);
     nothing.replaceChildren(failure ?? help(params, cursors.length + 1));
     first.disabled = previous.disabled = cursors.length === 0;
@@ -148,13 +149,14 @@ export function mount(container, ctx) {
   }
 
   function update({ id = '', ...wanted }) {
+    const before = detail.dataset.id;
     params = wanted;
     detail.dataset.id = id;
     list.hidden = !!id;
     detail.hidden = !id;
     if (id) return showEvent(id);
     const key = JSON.stringify(wanted);
-    if (key === loaded) return;
+    if (key === loaded) return table.querySelector(`[data-id="${CSS.escape(before)}"] a`)?.focus();
     loaded = key;
     cursors = [];
     for (const { name } of [...form.elements].filter((control) => control.name)) {
@@ -165,10 +167,11 @@ export function mount(container, ctx) {
   }
 
   const unsubscribe = ctx.feed.subscribe((id) => {
-    if (id === newest && id !== null || list.hidden || cursors.length || loaded === null) return;
+    const isNew = newest !== null && id !== newest || id === null;
     newest = id;
-    if (nothing.hidden) fresh.style.visibility = '';
-    else load();
+    if (!isNew || cursors.length || loaded === null) return;
+    if (!nothing.hidden) load();
+    else if (id !== null) fresh.style.visibility = '';
   });
   return { update, unmount() { abort.abort(); unsubscribe(); } };
 }

@@ -9,6 +9,7 @@ export class Feed {
   #api; #onState; #listeners = new Set(); #abort = new AbortController();
   state = '';
   paused = false;
+  newest = null; // what listeners were told last
 
   // onState gets connecting, live, polling, disconnected or paused.
   constructor(api, onState) {
@@ -25,6 +26,7 @@ export class Feed {
   start(paused = this.paused) {
     this.stop();
     this.paused = paused;
+    this.newest = null;
     this.#abort = new AbortController();
     if (paused || document.hidden) this.#set('paused');
     else this.#run(this.#abort.signal);
@@ -33,7 +35,10 @@ export class Feed {
     this.state = state;
     this.#onState(state);
   }
-  #tell(newest) { this.#listeners.forEach((listener) => listener(newest)); }
+  #tell(newest) {
+    this.newest = newest;
+    this.#listeners.forEach((listener) => listener(newest));
+  }
   async #run(signal) {
     this.#set('connecting');
     for (let failures = 0; !signal.aborted;) {

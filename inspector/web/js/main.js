@@ -1,5 +1,4 @@
 // The shell: sign-in, platform, tabs, routes, the connection.
-//
 // A tab is a module that exports its title and mount(container, ctx), which fills the container and returns
 //   update(params)   called after mount and when the hash changes; #/requests/7?status=4xx is {id: '7', status: '4xx'}
 //   unmount()        ends timers, listeners and requests
@@ -24,6 +23,7 @@ const RETRY = 3; // seconds
 let session = null;
 let current = null; // {name, tab, keys}
 let retry;
+let starting = new AbortController();
 
 const feed = new Feed(api, (state) => {
   byId('connection').dataset.state = state;
@@ -85,8 +85,7 @@ function mount(name) {
   document.title = `${title} · Charge Inspector`;
   current = { name, keys: [] };
   current.tab = modules[name].mount(container, { api, session, feed, href,
-    announce(text) { byId('live').textContent = text; },
-    shortcuts(list) { current.keys = list; },
+    announce(text) { byId('live').textContent = text; }, shortcuts(list) { current.keys = list; },
     setParams(params, { replace = false } = {}) {
       const hash = href(name, params);
       if (hash === location.hash) return;
@@ -101,7 +100,7 @@ function unmount() {
 }
 
 function showHeader() {
-  const goTo = (event) => { location.hash = `#/${current.name}?platform=${encodeURIComponent(event.target.value)}`; };
+  const goTo = (event) => { location.hash = `#/${current?.name}?platform=${encodeURIComponent(event.target.value)}`; };
   byId('platform-box').replaceChildren(session.platforms.length > 1
     ? select({ id: 'platform', 'aria-label': 'Platform', onchange: goTo }, session.platforms.map((p) => [p, p]))
     : h('span', { class: 'muted', title: 'Platform' }, session.platform));
@@ -110,12 +109,19 @@ function showHeader() {
   byId('sign-out').hidden = api.key === '';
 }
 
-// leave ends the session and shows why, or a form for a key.
-function leave(title, content) {
+// reset ends the session, and a start in progress.
+function reset() {
   clearTimeout(retry);
+  starting.abort();
   unmount();
   feed.stop();
   session = null;
+  api.platform = '';
+}
+
+// leave ends the session and shows why, or a form for a key.
+function leave(title, content) {
+  reset();
   for (const id of ['tabs', 'platform-box']) byId(id).replaceChildren();
   for (const id of ['help', 'sign-out', 'connection']) byId(id).hidden = true;
   byId('shortcuts')?.close();
@@ -144,16 +150,15 @@ function signIn(event) {
 api.onUnauthorized = (error) => signOut(api.key || session ? error.message : '');
 
 async function start() {
-  clearTimeout(retry);
+  reset();
+  const { signal } = starting = new AbortController();
   try {
-    api.platform = '';
-    session = await api.get('api/session');
-    unmount();
+    session = await api.get('api/session', {}, signal);
     showHeader();
     feed.start();
     route();
   } catch (error) {
-    if (error.status === 401) return;
+    if (signal.aborted) return;
     leave('Not available', h('div', { id: 'unavailable', class: 'empty' },
       h('h1', {}, 'The inspector is not available'), notice('error', error.message),
       button('Try again', start, { class: 'btn primary' }), api.key && button('Use another key', () => signOut())));

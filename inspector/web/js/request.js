@@ -49,26 +49,26 @@ export class Detail {
     this.actions.replaceChildren(copyButton('Copy as curl', () => curl(r), { id: 'copy-curl' }),
       copyButton('Copy as JSON', () => JSON.stringify(r, null, 2), { id: 'copy-json' }));
     const body = payload('detail-body', 'Request body', r.body, r.violations);
-    this.content.replaceChildren(...[summary(r, this.#ctx),
-      r.violations.length > 0 && violationList(r.violations, body), r.conflict && conflict(r.conflict, this.#ctx), body,
-      payload('detail-response', 'Response', r.response),
-      headers('request-headers', 'Request headers', r.header),
+    this.content.replaceChildren(...[r.violations.length > 0 && violationList(r.violations, body),
+      r.conflict && conflict(r.conflict, this.#ctx), summary(r, this.#ctx), body,
+      payload('detail-response', 'Response', r.response), headers('request-headers', 'Request headers', r.header),
       headers('response-headers', 'Response headers', r.response.header)].filter(Boolean));
   }
 }
 
 function summary(r, ctx) {
-  const stored = storedEvents(r);
+  const response = parsed(r.response.text);
+  const stored = r.status === 201 ? (response.charge_datas ?? [response]).map((event) => event.id).filter(Boolean) : [];
   const link = (id) => [h('a', { href: ctx.href('events', { id }), class: 'mono' }, id), ' '];
   const reference = (text) => h('div', {}, mono(long(text, 300)), ' ',
     h('a', { href: ctx.href('requests', { reference: text }) }, 'Requests with this reference'));
   return h('div', { class: 'card' }, kv([
-    ['Time', [dateTime(r.time), `, took ${duration(r.duration_ms)}`]],
-    ['Path', mono(long(r.path, 500))],
-    ['Error', r.code && [h('b', {}, r.code), ' ', mono(long(r.field, 500))]],
+    ['Time', [dateTime(r.time), `, took ${duration(r.duration_ms)}`]], ['Path', mono(long(r.path, 500))],
+    ['Error', r.violations.length === 0 && r.code && [h('b', {}, r.code), ' ', mono(long(r.field, 500)), ' ',
+      cut(String(response.message ?? ''), 2000)]],
     ['Note', long(r.note, 500)],
     ['Platform', r.platform], ['Subject', r.subject || (r.identified ? '' : 'not identified')],
-    ['Events', r.event_count > 0 && `${number(r.event_count)} sent, ${plural(r.replayed, 'replay')}`],
+    ['Events', r.event_count > 0 && `${number(r.event_count)} sent`], ['Replays', r.replayed > 0 && number(r.replayed)],
     ['Stored', stored.length > 0 && [stored.slice(0, SHOWN_EVENTS).map(link),
       stored.length > SHOWN_EVENTS && `and ${number(stored.length - SHOWN_EVENTS)} more`]],
     ['Reference', r.references.length > 0 && r.references.map(reference)],
@@ -76,18 +76,20 @@ function summary(r, ctx) {
   ]));
 }
 
-// storedEvents returns the ids of the events in the response to an upload.
-function storedEvents(r) {
-  if (r.status !== 201) return [];
+// parsed returns the object that text has, or none if it was cut off.
+function parsed(text) {
   try {
-    const found = JSON.parse(r.response.text);
-    return (found.charge_datas ?? [found]).map((event) => event.id);
+    return JSON.parse(text) ?? {};
   } catch {
-    return []; // it was cut off
+    return {};
   }
 }
 
-const violation = (v) => [h('b', {}, v.code), ' ', v.field && [mono(cut(v.field, 500)), ': '], cut(v.message, 2000)];
+// violation shows the field once: most messages begin with it.
+function violation({ code, field, message }) {
+  const rest = message.startsWith(`${field} `) ? message.slice(field.length) : `${field && ': '}${message}`;
+  return [h('b', {}, code), ' ', mono(cut(field, 500)), cut(rest, 2000)];
+}
 const note = (v) => h('div', { class: 'violation', 'data-field': cut(v.field, 500) }, violation(v));
 
 function violationList(violations, body) {
@@ -112,7 +114,8 @@ function payload(id, title, body, violations = []) {
   const buttons = kinds.map((kind) => button(NAMES[kind], () => show(kind), { 'data-view': kind }));
   const about = { '': '', gzip: ', sent with gzip', base64: ', not valid UTF-8: shown as base64' }[body.encoding];
   const el = section(id, [title, ' ', h('span', { class: 'muted' }, bytes(body.bytes), about)],
-    body.text && h('div', { class: 'seg' }, copyButton('Copy', () => body.text), kinds.length > 1 && buttons),
+    body.text && h('div', { class: 'seg', role: 'group', 'aria-label': title },
+      copyButton('Copy', () => body.text), kinds.length > 1 && buttons),
     body.truncated && notice('warn', 'Only the beginning was recorded.'), box);
   if (body.text) show(kinds[0]);
   el.jump = (line) => {

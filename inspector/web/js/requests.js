@@ -16,7 +16,9 @@ const RETRY = 5; // seconds
 const ANNOUNCE = 5; // seconds between announcements
 
 function eventsText(r) {
-  if (r.events === 0) return r.event_count ? `0 of ${number(r.event_count)}` : '–';
+  if (!r.events && !r.event_count) return '–';
+  const sent = number(r.event_count); // without a response the outcome is unknown
+  if (!r.events) return r.status >= 400 && r.status < 500 ? `0 of ${sent}` : `${sent} sent`;
   return r.replayed ? `${number(r.events)} (${plural(r.replayed, 'replay')})` : number(r.events);
 }
 
@@ -48,7 +50,7 @@ class Requests {
     this.list.el.addEventListener('scroll', left);
     ctx.shortcuts(KEYS);
     this.#pause(ctx.feed.paused);
-    this.unsubscribe = ctx.feed.subscribe((newest) => this.#run('newer', () => this.#loadNewer(newest)));
+    this.unsubscribe = ctx.feed.subscribe(() => this.#run('newer', () => this.#loadNewer()));
   }
 
   unmount() {
@@ -90,10 +92,10 @@ class Requests {
     this.pause.ariaPressed = paused;
   }
 
+  #href(id) { return this.#ctx.href('requests', { ...this.#filters, id }); }
   #cells(r) {
     const others = r.event_count > 1 && ` +${number(r.event_count - 1)}`;
-    const href = this.#ctx.href('requests', { ...this.#filters, id: r.id });
-    return [h('a', { href, tabindex: -1, class: 'row-link' }, time(r.time)), statusBadge(r.status),
+    return [h('a', { href: this.#href(r.id), tabindex: -1, class: 'row-link' }, time(r.time)), statusBadge(r.status),
       [h('b', {}, r.method), ` ${r.route || cut(r.path, 120)}`],
       r.references.length ? [cut(r.references[0], 120), others] : cut(r.note, 120) || '–', eventsText(r),
       [r.code && h('b', {}, r.code), r.field && ` ${cut(r.field, 120)}`],
@@ -123,6 +125,7 @@ class Requests {
     this.#load.abort();
     this.#load = new AbortController();
     this.#queued = new Set();
+    for (const row of this.list.rows.children) row.querySelector('a').href = this.#href(row.dataset.id);
     this.#run('all', () => this.#loadAll());
   }
 
@@ -137,11 +140,13 @@ class Requests {
     this.#more = found.more;
     this.list.el.scrollTop = 0;
     this.#set(found.requests);
-    if (Object.keys(this.#filters).length) this.#ctx.announce(`${plural(found.requests.length, 'request')} found`);
+    if (Object.keys(this.#filters).length) this.#ctx.announce(
+      `${plural(found.requests.length, 'request')} found${found.more ? ', and more' : ''}`);
   }
 
   // loadNewer asks for the newest known request too: a server that restarted does not have it.
-  async #loadNewer(newest) {
+  async #loadNewer() {
+    const { newest } = this.#ctx.feed;
     if (this.#failed || (newest !== null && newest < this.#newest)) return this.#loadAll();
     if (newest === this.#newest) return;
     const known = this.#held[0] ?? this.list.items[0];
@@ -185,7 +190,7 @@ class Requests {
 
   #add(items) {
     this.#arrived += items.length;
-    this.#held = [...items, ...this.#held];
+    this.#held = [...items, ...this.#held].slice(0, this.#ctx.session.max_requests);
     this.#release(this.list.items.length === 0);
     this.#set(this.list.items);
     if (this.#arrived === 0 || Date.now() < this.#announced + ANNOUNCE * 1000) return;
@@ -194,7 +199,6 @@ class Requests {
     this.#arrived = 0;
   }
 
-  // release shows the rows that were held back.
   #release(always = false) {
     if (this.#held.length === 0 || (!always && (this.list.holds || this.fresh.matches(':hover')))) return;
     const items = [...this.#held, ...this.list.items].slice(0, this.#ctx.session.max_requests);

@@ -71,7 +71,7 @@ export function polling(container, load) {
   const stop = () => { clearTimeout(timer); abort.abort(); };
   async function update() {
     stop();
-    if (document.hidden) return;
+    if (document.hidden || !container.isConnected) return;
     const { signal } = abort = new AbortController();
     const error = await load(signal).catch((thrown) => thrown);
     if (signal.aborted || isIgnored(error)) return;
