@@ -8,8 +8,7 @@ const decode = (response) => (response.status === 204 ? null
   : response.json().catch(lost('The response was cut off.')));
 
 export const api = {
-  platform: '', // '' is the viewer's default
-  onUnauthorized: () => {},
+  platform: '', onUnauthorized: () => {}, // '' is the viewer's default platform
 
   get key() { return sessionStorage.getItem(KEY) ?? ''; },
   set key(value) {

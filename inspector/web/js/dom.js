@@ -96,7 +96,6 @@ export const select = (props, options, value = '') =>
 export const kv = (pairs) => h('dl', { class: 'kv' }, pairs.filter(([, value]) => value || value === 0)
   .map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))));
 
-// notice is a message with a tone: info, ok, warn or error.
 export const notice = (tone, ...children) =>
   h('div', { class: 'notice', 'data-tone': tone, role: tone === 'error' ? 'alert' : null }, ...children);
 

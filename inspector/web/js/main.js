@@ -49,7 +49,6 @@ function parse(hash) {
   return { name: shown().includes(name) ? name : 'requests', params };
 }
 
-// takeKey moves a key from the hash to the session's storage.
 function takeKey() {
   if (!location.hash.startsWith('#key=')) return false;
   const key = decode(location.hash.slice('#key='.length));
@@ -109,7 +108,6 @@ function showHeader() {
   byId('sign-out').hidden = api.key === '';
 }
 
-// reset ends the session, and a start in progress.
 function reset() {
   clearTimeout(retry);
   starting.abort();

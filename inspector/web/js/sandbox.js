@@ -28,7 +28,6 @@ function nested(controls) {
   return body;
 }
 
-// confirm makes a button ask in place.
 function confirm(ask, question, yes, no, action) {
   const show = (asking, focused) => {
     ask.hidden = !(question.hidden = yes.hidden = no.hidden = !asking);
