@@ -1,8 +1,7 @@
 // The stream of "there are new requests".
 
 const BACKOFF = [1, 2, 5, 10]; // seconds
-const POLL = 10; // seconds between questions if the server has no stream left
-const POLLS = 6; // questions before the stream is tried again
+const POLL = 10, POLLS = 6; // seconds between questions without a stream; questions before it is tried again
 const SILENCE = 40; // seconds without a heartbeat
 
 export class Feed {

@@ -129,11 +129,8 @@ class Requests {
     this.#run('all', () => this.#loadAll());
   }
 
-  async #loadAll() {
-    this.#replace(await this.#get({ limit: FIRST }));
-  }
-
-  #replace(found) {
+  async #loadAll(list) {
+    const found = list ?? await this.#get({ limit: FIRST });
     this.#failed = false;
     this.#held = [];
     this.#newest = found.newest;
@@ -151,10 +148,8 @@ class Requests {
     if (newest === this.#newest) return;
     const known = this.#held[0] ?? this.list.items[0];
     const found = await this.#get({ after: known ? known.id - 1 : this.#newest, limit: newest === null ? FIRST : MORE });
-    // Under load the response can be half a second old.
     if (newest > found.newest) setTimeout(() => this.#run('newer', () => this.#loadNewer(null)), 1000);
-    if (found.more) return this.#replace(found);
-    if (known && found.requests.pop()?.id !== known.id) return this.#loadAll();
+    if (found.more || (known && found.requests.pop()?.id !== known.id)) return this.#loadAll(found.more ? found : null);
     this.#newest = found.newest;
     this.#add(found.requests);
   }
