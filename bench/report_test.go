@@ -47,9 +47,9 @@ func TestTargets(t *testing.T) {
 	}{
 		"at a lower bound":   {map[string]float64{"c@64": 6, "b@64": 1}, 1, true},
 		"below it":           {map[string]float64{"c@64": 5.99, "b@64": 1}, 1, false},
-		"at an upper bound":  {map[string]float64{"c@1": 1.6, "sync": 1}, 5, true},
-		"above it":           {map[string]float64{"c@1": 1.61, "sync": 1}, 5, false},
-		"not measured":       {map[string]float64{"c@1": 1}, 5, true},
+		"at an upper bound":  {map[string]float64{"c@1": 1.6, "sync": 1}, 6, true},
+		"above it":           {map[string]float64{"c@1": 1.61, "sync": 1}, 6, false},
+		"not measured":       {map[string]float64{"c@1": 1}, 6, true},
 		"of rows without @":  {map[string]float64{"d@8": 9, "g": 10}, 2, true},
 		"of the other table": {map[string]float64{"d@8": 8, "e": 10}, 3, false},
 	} {
