@@ -12,8 +12,8 @@ import (
 	"example.com/chargeingest/inspector"
 )
 
-// InspectorURL is like [Server.URL] for a page with all requests since New and the stored
-// events. The URL contains the API key. Until the first call, there is no such page.
+// InspectorURL returns the URL of a web page with the latest requests and the stored events. It
+// contains the API key. The page is served from the first call on; see also [Server.URL].
 func (s *Server) InspectorURL() string {
 	s.t.Helper()
 	base := s.URL()

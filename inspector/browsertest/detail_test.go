@@ -162,7 +162,7 @@ func (p *page) clipboard(button string) string {
 func TestCopyAsCurl(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("curl"); err != nil {
-		t.Skip(err)
+		t.Skip("no curl: ", err)
 	}
 	h := startHost(t)
 	quote := strings.Replace(event("order-'1'", "cust_'$HOME`id`\\\\\\\"!", `"value":{"number":"1"}`), "order-'1'", "order-1", 1)
