@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -14,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"example.com/chargeingest/chargeclient"
 	"example.com/chargeingest/internal/crashtest"
 	"example.com/chargeingest/internal/pgtest"
 )
@@ -91,7 +93,8 @@ func (tr *traffic) check(t *testing.T) {
 	t.Helper()
 	tr.each(func(c *crashtest.Client, address string) { c.Resolve(t.Context(), address) })
 	err := tr.history.Follow(t.Context(), tr.processes[0].Address)
-	if tr.failover && err != nil && strings.Contains(err.Error(), `"field":"after"`) {
+	var rejected *chargeclient.Error
+	if tr.failover && errors.As(err, &rejected) && rejected.Field == "after" {
 		// A killed server cancels commits that wait for a standby, and for a moment their
 		// events can be read, unacknowledged.
 		t.Log("a cursor of an event that the standby does not have was rejected")
