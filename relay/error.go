@@ -1,0 +1,27 @@
+package relay
+
+import (
+	"fmt"
+	"strings"
+)
+
+func (e *BatchError) Error() string {
+	return "the batch was rejected: " + e.Reason.String()
+}
+
+// Unwrap returns the cause.
+func (e *BatchError) Unwrap() error { return e.Err }
+
+// String returns the non-empty fields.
+func (r Reason) String() string {
+	var parts []string
+	if r.Status != 0 {
+		parts = append(parts, fmt.Sprint("status ", r.Status))
+	}
+	for _, text := range []string{r.Code, r.Field, r.Message} {
+		if text != "" {
+			parts = append(parts, text)
+		}
+	}
+	return strings.Join(parts, ": ")
+}
