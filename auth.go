@@ -53,16 +53,15 @@ func (p Principal) platform(header []string) (string, error) {
 
 // Authorizer authenticates requests and checks permissions.
 type Authorizer interface {
-	// Authorize returns the caller of r if it has the permission. It is called
-	// concurrently and must not read the body of r. Before the call, the handler rejects
-	// requests with more than 16 KiB in all values of X-API-KEY, Authorization,
-	// Proxy-Authorization or Cookie, with 401.
+	// Authorize returns the caller of r if it has the permission. It is called concurrently
+	// and must not read the body of r. The handler itself rejects requests with more than
+	// 16 KiB in all values of a credential header, with 401.
 	//
-	// Errors are tested with errors.Is. The response to ErrNoCredential and
-	// ErrInvalidCredential is 401, and to ErrForbidden 403. Any other error means that
-	// the credential could not be checked, and the response is 503. If that error has a
-	// method RetryAfter() time.Duration, it sets the Retry-After header, in whole seconds
-	// and at least one, the default.
+	// Errors are tested with errors.Is: the response to ErrNoCredential and
+	// ErrInvalidCredential is 401, and to ErrForbidden 403. Any other error means that the
+	// credential could not be checked: the response is 503, and a method RetryAfter()
+	// time.Duration of the error sets its Retry-After, in whole seconds and at least one,
+	// the default.
 	//
 	// The Subject returned with an error appears in the log and in RequestStats.
 	Authorize(r *http.Request, perm Permission) (Principal, error)
@@ -70,14 +69,11 @@ type Authorizer interface {
 
 // The errors of an Authorizer.
 var (
-	// ErrNoCredential is returned if the request has no credential of the kind that the
-	// authorizer reads. [FirstOf] continues with the next authorizer.
+	// ErrNoCredential means no credential of the authorizer's kind. [FirstOf] continues.
 	ErrNoCredential = errors.New("no credential")
 
-	// ErrInvalidCredential is returned if the credential is invalid.
 	ErrInvalidCredential = errors.New("invalid credential")
 
-	// ErrForbidden is returned if the caller lacks the permission.
 	ErrForbidden = errors.New("permission denied")
 )
 
@@ -94,8 +90,8 @@ func (f AuthorizerFunc) Authorize(r *http.Request, perm Permission) (Principal, 
 	return f(r, perm)
 }
 
-// FirstOf returns an authorizer that calls the given ones in order. It continues with the
-// next only after ErrNoCredential, so no other authorizer can accept an invalid credential.
+// FirstOf calls authorizers in order, the next only after ErrNoCredential, so that no other
+// authorizer can accept an invalid credential.
 func FirstOf(authorizers ...Authorizer) Authorizer {
 	list := slices.Clone(authorizers)
 	return AuthorizerFunc(func(r *http.Request, perm Permission) (Principal, error) {
@@ -111,25 +107,22 @@ func FirstOf(authorizers ...Authorizer) Authorizer {
 
 // Key is an API key with its permissions.
 type Key struct {
-	// Secret is the key. Only its hash is kept.
+	// Set either Secret, of which only the hash is kept, or SHA256, the hash.
 	Secret string
 
-	// SHA256 is the hash of the key. Set either Secret or SHA256.
 	SHA256 []byte
 
-	// Subject names the caller in logs.
 	Subject string
 
-	// Permissions of the caller, at least one.
 	Permissions []Permission
 
-	// Platforms are those of the Principal, at least one.
+	// Permissions and Platforms have at least one entry.
 	Platforms []string
 }
 
-// Keys is an Authorizer for API keys, which clients send as "X-API-KEY: <key>" or
-// "Authorization: Bearer <key>". If a request has both headers, X-API-KEY takes
-// precedence. Keys are held as SHA-256 hashes and compared in constant time.
+// Keys is an Authorizer for API keys in the header X-API-KEY or, without it,
+// "Authorization: Bearer <key>". Keys are held as SHA-256 hashes and compared in constant
+// time.
 type Keys struct {
 	byPrefix atomic.Pointer[map[uint64][]keyEntry]
 }
@@ -152,7 +145,7 @@ func NewKeys(keys ...Key) (*Keys, error) {
 	return k, nil
 }
 
-// Replace replaces all keys at once, for rotation. On error the old keys stay in use.
+// Replace replaces all keys at once. On error the old keys stay in use.
 func (k *Keys) Replace(keys ...Key) error {
 	byPrefix := make(map[uint64][]keyEntry, len(keys))
 	for i, key := range keys {

@@ -109,7 +109,6 @@ func nullFields(n int) string {
 	return `"x":{` + b.String()[1:] + `}`
 }
 
-// gzipped compresses; at level 0 it makes the text larger.
 func gzipped(t *testing.T, text string, level int) string {
 	t.Helper()
 	var b bytes.Buffer

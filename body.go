@@ -16,7 +16,6 @@ import (
 type bodyBuffers struct{ small, large sync.Pool }
 
 const (
-	// firstBuffer is the size before any of the body has arrived.
 	firstBuffer = 4 << 10
 
 	maxPooledBuffer = 256 << 10
@@ -81,8 +80,6 @@ func checkMedia(req *request) (gzipped bool, err error) {
 	return false, newError(CodeUnsupportedMediaType, "Content-Encoding must be gzip or absent")
 }
 
-// isJSON accepts application/json and application/*+json, with any parameters and in any
-// case.
 func isJSON(contentType string) bool {
 	const maxLength = 256 // RFC 6838 allows 127 characters for each half
 	kind, _, _ := strings.Cut(contentType, ";")
@@ -152,7 +149,6 @@ func (h *Handler) readBody(req *request, gzipped bool) (*bytes.Buffer, error) {
 		return buf, h.readFailure(req, err, "the body is not in gzip format, although Content-Encoding is gzip")
 	}
 	// The decompressor needs 40 KiB after the gzip header, even if the rest never arrives.
-	// It does not count against a small budget.
 	inflater := min(40<<10, h.cfg.MaxInFlightBytes/1024)
 	if !req.held.Resize(inflater) {
 		return buf, tooManyBytesError()
@@ -161,9 +157,9 @@ func (h *Handler) readBody(req *request, gzipped bool) (*bytes.Buffer, error) {
 	return buf, h.readFailure(req, err, "the gzip body is damaged or did not arrive completely")
 }
 
-// fill reads src into buf, which it may replace. Besides extra, it reserves at most twice
-// the received bytes, so that a body that is announced but not sent holds nothing.
-// declared is negative if the length is unknown.
+// fill reads src into buf, which it may replace. It reserves extra and at most twice the
+// received bytes, so that an announced body that is not sent holds nothing. declared is
+// negative if the length is unknown.
 func (h *Handler) fill(req *request, src io.Reader, buf *bytes.Buffer, extra, declared int64) (*bytes.Buffer, error) {
 	const chunk = 32 << 10
 	limit := h.cfg.MaxBodyBytes

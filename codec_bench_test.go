@@ -29,7 +29,6 @@ func BenchmarkDecodeAndCheck(b *testing.B) {
 	}
 }
 
-// BenchmarkSchema measures the slow path.
 func BenchmarkSchema(b *testing.B) {
 	v, err := newValidator(1000, false, schemacheck.CrossRules{})
 	require.NoError(b, err)

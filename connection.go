@@ -13,18 +13,16 @@ const (
 	// smallWriteTimeout is the time for a client to read one chunk.
 	smallWriteTimeout = 2 * time.Second
 
-	// chunkWriteTimeout is the time for each chunk of a larger response, without the
-	// chunks that are buffered before it.
+	// chunkWriteTimeout is the time for each unbuffered chunk of a larger response.
 	chunkWriteTimeout = 10 * time.Second
 
 	// The operating system buffers up to socketBuffer bytes and accepts more only after
-	// the client has read a third. So each write leaves time to read the whole buffer at
-	// minReadRate bytes per second.
+	// the client has read a third, so each write leaves time to read all at minReadRate
+	// bytes per second.
 	socketBuffer = 4 << 20
 	minReadRate  = 32 << 10
 
-	// arrivalGrace is the time for bodies to arrive after a shutdown has begun,
-	// discardGrace for bodies that are discarded.
+	// arrivalGrace is the time for bodies to arrive after a shutdown has begun.
 	arrivalGrace = time.Second
 
 	discardGrace = 250 * time.Millisecond
@@ -39,7 +37,7 @@ const (
 )
 
 // server is an http.Server around the handler. Its Shutdown waits for all requests, so
-// requests that wait for a client get a deadline.
+// those that wait for a client get a deadline.
 type server struct {
 	http    *http.Server
 	stopped atomic.Bool
@@ -78,8 +76,8 @@ func (s *server) endWait(req *request) {
 	}
 }
 
-// stop sets the deadline of all waiting requests. They leave waits before the next
-// request of their connection begins.
+// stop sets the deadline of all waiting requests, which leave waits before the next one
+// of their connection begins.
 func (s *server) stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -138,10 +136,8 @@ func (req *request) writeDeadline() time.Time {
 }
 
 // flush sends the buffered part of the response. Its deadline does not apply to
-// middleware after the handler.
-//
-// Unless a part of the body is unread, flush only uses a writer that implements
-// http.Flusher: one that wraps another writer may buffer on purpose.
+// middleware after the handler. Unless a part of the body is unread, flush needs an
+// http.Flusher: a writer that wraps another may buffer on purpose.
 func (req *request) flush() error {
 	c := http.NewResponseController(req.w)
 	_, flushes := req.w.(http.Flusher)
@@ -166,13 +162,12 @@ func (req *request) flush() error {
 
 const (
 	// An unneeded body of up to smallBody bytes that arrives within smallBodyTimeout is
-	// read before the response, so that the connection can be reused. net/http reads as
-	// much, without a time limit.
+	// read before the response, so that the connection can be reused.
 	smallBody        = 256 << 10
 	smallBodyTimeout = 10 * time.Millisecond
 
 	// continueTimeout is the maximum pause of a client that got its response instead of a
-	// 100 Continue. Some have already begun to send.
+	// 100 Continue.
 	continueTimeout = 250 * time.Millisecond
 )
 
@@ -187,8 +182,7 @@ func (req *request) awaitsContinue() bool {
 	return !req.body.begun && req.r.ProtoAtLeast(1, 1) && req.r.Header.Get("Expect") != ""
 }
 
-// leaveBody prepares a response that does not wait for the rest of the body and then
-// closes the connection.
+// leaveBody prepares a response that closes the connection without the rest of the body.
 func (req *request) leaveBody() {
 	if req.server == nil || !req.leavesBody() {
 		return
@@ -201,9 +195,8 @@ func (req *request) leaveBody() {
 			return
 		}
 	}
-	// If middleware drops the header, net/http reads the rest of the body before it
-	// responds, or closes the connection at the deadline. With EnableFullDuplex it would
-	// parse the rest as the next request.
+	// If middleware drops the header, net/http reads the rest of the body first. With
+	// EnableFullDuplex it would parse the rest as the next request.
 	if c.SetReadDeadline(time.Now().Add(smallBodyTimeout)) != nil {
 		return
 	}
@@ -211,7 +204,7 @@ func (req *request) leaveBody() {
 	req.unread = true
 }
 
-// discard reads the rest of the body after the response. Closing the connection earlier
+// discard reads the rest of the body after the response: closing the connection earlier
 // would reset it, and clients that send the whole body first would miss the response.
 func (h *Handler) discard(req *request) {
 	if req.body.failed && !req.server.isStopping() {

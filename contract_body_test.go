@@ -201,7 +201,6 @@ func TestNestingHas32Levels(t *testing.T) {
 	lists := func(depth int) string { return `"id":` + strings.Repeat("[", depth) + strings.Repeat("]", depth) }
 	f.post(t, eventPath, event(lists(31))).requireStored(t)
 	f.post(t, eventPath, event(lists(32))).requireError(t, http.StatusBadRequest, "BAD_REQUEST", "")
-	// The batch and its list are two levels.
 	f.post(t, eventsPath, batch(event(lists(29)))).requireStored(t)
 	f.post(t, eventsPath, batch(event(lists(30)))).requireError(t, http.StatusBadRequest, "BAD_REQUEST", "")
 }

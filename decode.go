@@ -11,13 +11,13 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// decoder decodes charge events into structs in one pass. The tokenizer rejects invalid
-// UTF-8 and lone surrogates. Errors only mean that a struct cannot hold the text. The
-// schema finds the violations.
+// decoder decodes charge events in one pass. The tokenizer rejects invalid UTF-8 and lone
+// surrogates. Errors only mean that a struct cannot hold the text; the schema finds the
+// violations.
 type decoder struct {
 	*jsontext.Decoder
 
-	// text is the whole input. Decoded strings share its memory unless they are escaped.
+	// Unescaped decoded strings share the memory of text.
 	text string
 
 	input bytes.Buffer
@@ -28,11 +28,9 @@ type decoder struct {
 	values  []Value
 	amounts []Amount
 
-	// keepID decodes id, for responses.
 	keepID bool
 
-	// strict rejects fields that only the schema can check: unknown fields, and read-only
-	// fields with unusual values.
+	// strict rejects fields that only the schema can check.
 	strict bool
 
 	maxEntries int // of each list of a selector
@@ -41,12 +39,10 @@ type decoder struct {
 var (
 	errNeedsSchema = errors.New("only the schema can check this field")
 
-	// errTypeMismatch is a value that no struct can hold: of a wrong type, null though
-	// not nullable, duplicate, or one entry too many. The schema must reject it.
+	// errTypeMismatch is a value that no struct can hold. The schema must reject it.
 	errTypeMismatch = errors.New("a field has a type that the contract does not allow")
 )
 
-// newDecoder returns a decoder whose tokenizer rejects duplicate names.
 func newDecoder(text []byte) *decoder {
 	d := new(decoder)
 	d.reset(text)
@@ -110,7 +106,6 @@ func (d *decoder) object(field func(name string) error) error {
 	return err
 }
 
-// list calls entry for each entry. Null is an absent list.
 func (d *decoder) list(entry func() error) (present bool, err error) {
 	switch d.PeekKind() {
 	case 'n':
@@ -149,8 +144,8 @@ func (d *decoder) optional(dst **string) error {
 	return d.required(*dst)
 }
 
-// alloc returns a pointer to a new zero value in chunk. It replaces a full chunk, so that
-// earlier pointers stay valid.
+// alloc returns a pointer into chunk, which it replaces when full, so that earlier
+// pointers stay valid.
 func alloc[T any](chunk *[]T) *T {
 	if len(*chunk) == cap(*chunk) {
 		*chunk = make([]T, 0, min(2*cap(*chunk)+1, 64))
@@ -185,8 +180,7 @@ func (d *decoder) readOnly() error {
 	return d.SkipValue()
 }
 
-// batch decodes {"charge_datas": […]} into d.events until accept returns false. Other
-// fields are always an error, because they belong to no event.
+// batch decodes {"charge_datas": […]} into d.events until accept returns false.
 func (d *decoder) batch(maxEvents int, accept func(*ChargeEvent) bool) error {
 	return d.object(func(name string) error {
 		if name != batchField || d.PeekKind() == 'n' {
@@ -322,8 +316,7 @@ func (d *decoder) selector(s *Selector) error {
 	})
 }
 
-// entries decodes a list of a selector. hasType and hasValue select the fields of an
-// entry.
+// entries decodes a list of a selector whose entries have the given fields.
 func (d *decoder) entries(dst *[]SelectorEntry, hasType, hasValue bool) error {
 	list := []SelectorEntry{}
 	present, err := d.list(func() error {
@@ -356,8 +349,7 @@ func (d *decoder) atEnd() bool {
 	return errors.Is(err, io.EOF)
 }
 
-// UnmarshalJSON decodes an event of a request or a response, including unknown fields. It
-// checks types only.
+// UnmarshalJSON decodes an event, including unknown fields. It checks types only.
 func (e *ChargeEvent) UnmarshalJSON(text []byte) error {
 	d := newDecoder(text)
 	d.keepID, d.maxEntries = true, math.MaxInt

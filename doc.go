@@ -8,26 +8,25 @@
 //	mux.Handle("/billing/", http.StripPrefix("/billing", h))
 //
 // It authorizes the caller, validates the events against the JSON Schema in package
-// schema, stores all events of a request or none, and responds with 201 when the
-// store's durability guarantee holds.
+// schema, stores all events of a request or none, and responds with 201 when the store's
+// durability guarantee holds.
 //
 // # Parts
 //
-// An [Authorizer] authenticates callers and checks their permissions: [Keys] for API
-// keys, [AuthorizerFunc] for your own login, [FirstOf] for several, or package jwtauth.
+// An [Authorizer] authenticates callers: [Keys] for API keys, [AuthorizerFunc] for your
+// own login, [FirstOf] for several, or package jwtauth.
 //
 // An [EventStore] stores the events: packages sqlitestore, pgstore and memstore, or your
 // own, built with package storekit and checked by package storetest.
 //
-// [Handler.Ingest] stores events without HTTP. Package chargetest runs the endpoint
-// in tests of clients.
+// Package relay delivers stored events to other systems. Package chargetest runs the
+// endpoint in tests of clients.
 //
 // # Duplicates
 //
-// An event whose reference is already stored is not stored again. If the content is the
-// same, the response has the stored event; if it differs, the response is a 409. An
-// Idempotency-Key does the same for a request whose events have no references. Both are
-// checked in the transaction that stores the events.
+// An event whose reference is already stored is not stored again: the response has the
+// stored event, or is a 409 if the content differs. An Idempotency-Key does the same for
+// a request whose events have no references.
 //
 // # Errors
 //
@@ -38,5 +37,4 @@
 // # Logs
 //
 // Each request writes one line to [Config.Logger], without credentials and bodies.
-// [Config.Observer] receives all requests.
 package chargeingest

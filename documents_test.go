@@ -167,8 +167,6 @@ func (r repository) isChecked(s snippet) bool {
 	return slices.ContainsFunc(slices.Collect(maps.Values(r.scripts)), named)
 }
 
-// hasCommand reports whether the file, the main package with its flags, or the target of
-// make exists. TestDocumentedCommands checks go test.
 func (r repository) hasCommand(command string) bool {
 	words := strings.Fields(strings.TrimPrefix(command, "sudo "))
 	switch {

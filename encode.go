@@ -18,7 +18,7 @@ import (
 	"example.com/chargeingest/internal/rfc3339"
 )
 
-// encoder appends JSON text. err reports the first string with invalid UTF-8.
+// err is the first string with invalid UTF-8.
 type encoder struct {
 	text []byte
 	err  error
@@ -32,7 +32,7 @@ func (e *encoder) quote(s string) {
 	e.text = text
 }
 
-// name appends a comma if needed, a name that needs no escapes, and a colon.
+// name expects a name that needs no escapes.
 func (e *encoder) name(name string) {
 	e.comma()
 	e.text = append(e.text, '"')
@@ -184,8 +184,8 @@ func (e *encoder) violations(list []Violation) {
 
 // MarshalJSON encodes the event in the contract's order: all scalar fields, null if
 // unset; objects that are set, without their unset fields; and the id unless it is empty.
-// It returns an error for invalid UTF-8, and for an extra field whose value is not
-// exactly one JSON value or whose name is already used.
+// It returns an error for invalid UTF-8, and for an extra field whose value is not one
+// JSON value or whose name is already used.
 func (e ChargeEvent) MarshalJSON() ([]byte, error) {
 	hasExtra, bad := false, (*extraFieldError)(nil)
 	e.eachExtra(func(at string, f *ExtraField) {
@@ -217,7 +217,7 @@ func (e ChargeEvent) MarshalJSON() ([]byte, error) {
 	return enc.text, nil
 }
 
-// eachExtra calls visit for each extra field, with the path of the object.
+// eachExtra also passes the path of the object.
 func (e *ChargeEvent) eachExtra(visit func(at string, f *ExtraField)) {
 	each := func(at string, fields []ExtraField) {
 		for i := range fields {
@@ -278,8 +278,7 @@ func duplicateField(text []byte) *extraFieldError {
 	return &extraFieldError{strings.Join(slices.Collect(found.JSONPointer.Tokens()), "."), "is a duplicate"}
 }
 
-// newEvents converts valid events that were received at now, with scratch as temporary
-// memory.
+// newEvents overwrites scratch.
 func newEvents(events []ChargeEvent, now time.Time, scratch []byte) []NewEvent {
 	list := make([]NewEvent, len(events))
 	enc := encoder{text: scratch}
@@ -331,8 +330,8 @@ func (e *encoder) newEvent(ev *ChargeEvent, now time.Time) NewEvent {
 	return rec
 }
 
-// substring returns value as a part of text, which does not keep the memory of the body,
-// and cuts text after it. An escaped value is copied.
+// substring returns value as a part of text and cuts text after it, so that the event
+// does not keep the memory of the body. An escaped value is copied.
 func substring(text *string, value *string) string {
 	if value == nil {
 		return ""
@@ -356,7 +355,6 @@ func requestDigest(route Route, events []NewEvent) Digest {
 	return Digest(sum.Sum(nil))
 }
 
-// appendEvent appends a stored event as responses return it.
 func appendEvent(dst []byte, ev *StoredEvent) []byte {
 	dst = append(dst, eventHead...)
 	dst = append(dst, ev.ID...)

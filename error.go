@@ -30,8 +30,7 @@ const (
 	CodeInternalError          Code = "INTERNAL_ERROR"
 )
 
-// status returns the usual HTTP status. BAD_REQUEST can also be 413, and INTERNAL_ERROR
-// 503.
+// status returns the usual HTTP status: BAD_REQUEST can also be 413, INTERNAL_ERROR 503.
 func (c Code) status() int {
 	switch c {
 	case CodeMissingField, CodeInvalidField, CodeBadRequest, CodeMissingVersion, CodeUnsupportedVersion:
@@ -61,8 +60,8 @@ type Violation struct {
 	Message string
 }
 
-// Error is an error response. The client gets all fields. Unwrap returns the cause, which
-// the client does not get.
+// Error is an error response. The client gets all fields, but not the cause that Unwrap
+// returns.
 type Error struct {
 	Status     int
 	Code       Code
@@ -70,8 +69,8 @@ type Error struct {
 	Field      string // dotted path; empty if the error is not about a field
 	ResourceID string // id of the event that the error is about, or empty
 
-	// Violations lists all violated rules in the order of the contract. The first is the
-	// error itself. It is empty unless the error is about a field.
+	// Violations lists all violated rules in the order of the contract, the first of
+	// which is the error itself. It is empty unless the error is about a field.
 	Violations []Violation
 
 	// RetryAfter is set if retrying the same request is safe and may succeed.

@@ -9,8 +9,7 @@ const objectType = "CHARGE_DATA"
 // A nil pointer or slice is an absent field, or null if the field is nullable. Numbers,
 // amounts and timestamps are strings that keep exactly the text that was sent.
 //
-// The JSON Schema in package schema defines the valid values. The endpoint rejects an
-// empty string in a required field, which is encoded as is.
+// The JSON Schema in package schema defines the valid values.
 type ChargeEvent struct {
 	// Required identifiers of the product catalogue, 1–256 characters each.
 	ProductItemID       string
@@ -27,8 +26,7 @@ type ChargeEvent struct {
 	PricingPlanSubscriptionSelector *Selector
 
 	// Reference is the sender's name for the event: up to 256 letters A–Z and a–z, digits,
-	// underscores and hyphens. Unless empty, it is unique within the platform, which makes
-	// retries safe.
+	// underscores and hyphens, unique within the platform, which makes retries safe.
 	Reference   *string
 	Description *string
 
@@ -41,8 +39,8 @@ type ChargeEvent struct {
 	// ID is assigned by the store and ignored in requests.
 	ID string
 
-	// Extra holds fields that the contract does not define, as they were sent. Only a
-	// handler with Config.KeepUnknownFields accepts them.
+	// Extra holds fields that the contract does not define, for a handler with
+	// Config.KeepUnknownFields.
 	Extra []ExtraField
 }
 
@@ -77,8 +75,8 @@ type Period struct {
 	Extra   []ExtraField
 }
 
-// Selector selects the charged pricing plan subscription. A nil list is absent, an empty
-// list is kept. Each list has at most 100 entries.
+// Selector selects the charged pricing plan subscription. Each list has at most 100
+// entries.
 type Selector struct {
 	Data     []SelectorEntry // field and value
 	Rules    []SelectorEntry // field and type

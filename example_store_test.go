@@ -78,7 +78,7 @@ func (s *sliceStore) EventByReference(_ context.Context, platform, reference str
 	return nil, nil
 }
 
-// Your own store. Package storetest checks it against the contract.
+// Your own store.
 func ExampleEventStore() {
 	store := newSliceStore()
 	h, err := chargeingest.New(chargeingest.Config{Store: store, Authorizer: allowAll})

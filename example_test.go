@@ -62,8 +62,7 @@ func Example() {
 	// Output: 201 Created
 }
 
-// The four endpoints on your own paths. A {version} in the pattern is checked; without
-// one the version is 1.
+// The four endpoints on your own paths, optionally with a {version}.
 func ExampleHandler_IngestEvent() {
 	h := newHandler(allowAll)
 
@@ -85,7 +84,7 @@ func ExampleHandler_IngestEvent() {
 
 type userKey struct{}
 
-// An Authorizer that reads the user from the context, where your middleware puts it.
+// A user from the context, where your middleware puts it.
 func ExampleAuthorizerFunc() {
 	type user struct {
 		name, tenant string
@@ -117,7 +116,6 @@ func ExampleAuthorizerFunc() {
 	// Output: 403 Forbidden
 }
 
-// Ingest stores events without HTTP, by the same rules.
 func ExampleHandler_Ingest() {
 	h := newHandler(allowAll)
 	result, err := h.Ingest(context.Background(), chargeingest.IngestRequest{

@@ -20,8 +20,6 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// The files contract_*_test.go test the wire contract, one section each.
-
 const (
 	eventPath  = "/v1/ingest/charge-data"
 	eventsPath = "/v1/ingest/charge-datas"
@@ -135,8 +133,8 @@ func (f *fixture) serve(t *testing.T) *httptest.Server {
 	return srv
 }
 
-// request returns a request with the full key. A header "Name: value" replaces the
-// default of that name, and "-Name" removes it.
+// request has the full key. A header "Name: value" replaces a default, and "-Name"
+// removes it.
 func request(method, target string, body io.Reader, headers ...string) *http.Request {
 	r := httptest.NewRequest(method, target, body)
 	r.Header.Set("X-API-KEY", fullSecret)

@@ -27,8 +27,7 @@ func (s *countingStore) Append(ctx context.Context, b chargeingest.Batch) (charg
 	return memstore.New().Append(ctx, b)
 }
 
-// FuzzRequest varies everything except the body. Only the owner of a key can store
-// events, on a platform of that key.
+// Only the owner of a key can store events, on a platform of that key.
 func FuzzRequest(f *testing.F) {
 	type seed struct{ method, target, key, authorization, platform, media, encoding, idempotency, id string }
 	for _, s := range []seed{

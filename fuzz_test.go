@@ -36,8 +36,8 @@ func fuzzValidators(tb testing.TB) map[string]*validator {
 	return made
 }
 
-// requireFastPathAgrees requires that the fast path accepts only bodies that the schema
-// accepts, with the same events and errors.
+// The fast path accepts only bodies that the schema accepts, with the same events and
+// errors.
 func requireFastPathAgrees(t *testing.T, v *validator, body []byte, route Route) {
 	t.Helper()
 	want := v.check(context.Background(), body, route, fuzzNow)

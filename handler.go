@@ -16,13 +16,11 @@ import (
 	"example.com/chargeingest/internal/servers"
 )
 
-// Config configures a [Handler]. Store and Authorizer are required. The zero value of any
-// other field means its default.
+// Config configures a [Handler]. Store and Authorizer are required.
 type Config struct {
-	// Store stores the events. The GET routes are served if it implements EventReader.
+	// The GET routes are served if Store implements EventReader.
 	Store EventStore
 
-	// Authorizer authenticates requests.
 	Authorizer Authorizer
 
 	// Logger gets one line per request: failures at Error, rejections at Info, successes at
@@ -33,48 +31,47 @@ type Config struct {
 	Now func() time.Time
 
 	// RequestID returns a unique id, 1 to 128 visible ASCII characters, for a request
-	// without a valid X-Request-Id header. Default: "reqr_" and 26 random characters,
-	// which also replaces an invalid id.
+	// without a valid X-Request-Id. Default, also for an invalid id: "reqr_" and 26 random
+	// characters.
 	RequestID func() string
 
-	// MaxBodyBytes limits one body after decompression. Default: 4 MiB.
+	// MaxBodyBytes limits a body after decompression. Default: 4 MiB.
 	MaxBodyBytes int64
 
 	// MaxBatchEvents limits the events of one request. Default: 1,000.
 	MaxBatchEvents int
 
-	// MaxInFlightBytes limits the bodies, and the events in the responses, of all
-	// requests in progress. Beyond it, the response is 503. A body counts as it arrives:
-	// at most twice the received bytes, decompressed, plus 72 KiB. One platform gets at
-	// most seven eighths. The only request in progress is never rejected. Default: 64
-	// MiB, or MaxBodyBytes if that is larger.
+	// MaxInFlightBytes limits the bodies and returned events of all requests in progress.
+	// Beyond it, the response is 503. A body counts as it arrives: at most twice the
+	// received bytes, decompressed, plus 72 KiB. One platform gets at most seven eighths.
+	// The only request in progress is never rejected. Default: 64 MiB, or MaxBodyBytes if
+	// that is larger.
 	MaxInFlightBytes int64
 
-	// MaxDiscardBytes and MaxDiscardTime limit how much of a body is discarded after an
-	// HTTP/1.1 response that did not need it, such as 401 or 413, so that clients that send
-	// the whole body first still get the response. Middleware sees the request end only
-	// after this time, but RequestStats does not include it. Defaults: 16 MiB, 5 s.
+	// MaxDiscardBytes and MaxDiscardTime limit how much of an unneeded body is discarded
+	// after an HTTP/1.1 response, such as 401 or 413, so that clients that send the whole
+	// body first still get it. Middleware sees the request end only after this time.
+	// Defaults: 16 MiB, 5 s.
 	MaxDiscardBytes int64
 	MaxDiscardTime  time.Duration
 
-	// KeepUnknownFields stores and returns fields that the contract does not define, as
-	// they were sent. By default they are rejected with 400, because a client that
-	// misspells reference could bill twice.
+	// KeepUnknownFields stores and returns fields that the contract does not define. By
+	// default they are rejected with 400, because a client that misspells reference could
+	// bill twice.
 	KeepUnknownFields bool
 
-	// Duplicates is the policy for a stored reference with different content.
-	// Default: RejectConflict.
+	// Duplicates is the policy for a stored reference with different content. Default:
+	// RejectConflict.
 	Duplicates DuplicatePolicy
 
-	// MaxFutureSkew limits how far timestamps may be ahead of the time of receipt.
-	// Default: 0, no limit.
+	// MaxFutureSkew limits how far timestamps may be ahead of the time of receipt. Default:
+	// no limit.
 	MaxFutureSkew time.Duration
 
 	// RequireReference rejects events without a reference, so that no retry can bill twice.
-	// Default: false.
 	RequireReference bool
 
-	// Observer, if set, is called once after each request, on the request's goroutine.
+	// Observer, if set, is called after each request, on its goroutine.
 	Observer func(context.Context, RequestStats)
 }
 
@@ -129,7 +126,7 @@ func (c Config) withDefaults() (Config, error) {
 	return c, nil
 }
 
-// ingestTimeout limits how long a request waits to be stored after it was read.
+// ingestTimeout limits how long a request that was read waits to be stored.
 const ingestTimeout = 30 * time.Second
 
 // Handler is the HTTP endpoint. It serves
@@ -139,8 +136,7 @@ const ingestTimeout = 30 * time.Second
 //	GET  /v1/ingest/charge-data
 //	GET  /v1/ingest/charge-data/{id}
 //
-// below a prefix that you strip with http.StripPrefix. Each endpoint is also available as
-// a separate http.Handler, for any path.
+// below a prefix that you strip with http.StripPrefix.
 //
 // Set timeouts and MaxHeaderBytes on the http.Server. Within these timeouts, the handler
 // also limits how long it waits for a client, if the ResponseWriter supports
@@ -185,7 +181,6 @@ func (e *endpoint) allows(method string) bool {
 	return method == e.method || e.method == http.MethodGet && method == http.MethodHead
 }
 
-// endpoints are the four endpoints, also grouped by path.
 type endpoints struct {
 	ingestEvent, ingestEvents, getEvent, listEvents *endpoint
 
@@ -246,7 +241,6 @@ func (h *Handler) route(u *url.URL) (version, id string, endpoints []*endpoint) 
 	return "", "", nil
 }
 
-// cutSegment cuts the first segment off an escaped path and unescapes it.
 func cutSegment(path string) (segment, rest string) {
 	path = strings.TrimPrefix(path, "/")
 	if i := strings.IndexByte(path, '/'); i >= 0 {
@@ -319,15 +313,14 @@ func (h *Handler) authorize(req *request, perm Permission) error {
 // path. If the pattern has a {version}, its value must be 1 or v1.
 func (h *Handler) IngestEvent() http.Handler { return h.single(h.endpoints.ingestEvent) }
 
-// IngestEvents returns the endpoint that accepts a batch by POST. See [Handler.IngestEvent].
+// IngestEvents is [Handler.IngestEvent] for a batch.
 func (h *Handler) IngestEvents() http.Handler { return h.single(h.endpoints.ingestEvents) }
 
-// ListEvents returns the endpoint that lists events by GET. It responds with 404 if the
+// ListEvents returns the endpoint that lists events by GET, or responds with 404 if the
 // store does not implement EventReader. See [Handler.IngestEvent].
 func (h *Handler) ListEvents() http.Handler { return h.single(h.endpoints.listEvents) }
 
-// GetEvent returns the endpoint that serves one event by GET, on a pattern with an {id}.
-// It responds like [Handler.ListEvents] without an EventReader.
+// GetEvent is [Handler.ListEvents] for one event, on a pattern with an {id}.
 func (h *Handler) GetEvent() http.Handler { return h.single(h.endpoints.getEvent) }
 
 func (h *Handler) single(e *endpoint) http.Handler {
@@ -346,8 +339,7 @@ func (h *Handler) single(e *endpoint) http.Handler {
 	})
 }
 
-// Ready returns nil if the store is expected to accept events. A store that does not
-// implement [ReadyChecker] is always ready.
+// Ready returns nil if the store is expected to accept events, or has no [ReadyChecker].
 func (h *Handler) Ready(ctx context.Context) error {
 	if store, ok := h.cfg.Store.(ReadyChecker); ok {
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)

@@ -37,7 +37,6 @@ type reusableBody struct{ bytes.Reader }
 
 func (*reusableBody) Close() error { return nil }
 
-// One event is one operation.
 func BenchmarkHandler(b *testing.B) {
 	for _, bm := range []struct {
 		name   string

@@ -87,9 +87,8 @@ type ingestion struct {
 	violations []Violation   // of the key
 	body       *bytes.Buffer // overwritten
 
-	// detached is set for a request that was read completely. The end of the context does
-	// not stop it: the client may have closed its side of the connection and still read
-	// the response.
+	// detached requests were read completely. The end of the context does not stop them:
+	// the client may have closed its side of the connection and still read the response.
 	detached bool
 
 	comparison *limits.Comparison
@@ -172,7 +171,6 @@ func appendError(err error, b *Batch) *Error {
 	return outcomeUnknownError(err)
 }
 
-// isRepeatable reports whether retrying a batch is safe even if it was stored.
 func isRepeatable(b *Batch) bool {
 	return b.IdempotencyKey != "" ||
 		!slices.ContainsFunc(b.Events, func(e NewEvent) bool { return e.Reference == "" })
@@ -236,17 +234,17 @@ type IngestRequest struct {
 	// Platform is the tenant that owns the events. It is required.
 	Platform string
 
-	// IdempotencyKey makes retries safe for events without references: 1–255 visible ASCII
-	// characters, or empty.
+	// IdempotencyKey, which may be empty, makes retries safe for events without
+	// references: up to 255 visible ASCII characters.
 	IdempotencyKey string
 
-	// Events are stored together or not at all: at least one, at most MaxBatchEvents.
+	// Events are stored together or not at all: one to MaxBatchEvents.
 	Events []ChargeEvent
 }
 
 // IngestResult is the result of [Handler.Ingest].
 type IngestResult struct {
-	// Events are the stored events, in the order of the request.
+	// Events are stored, in the order of the request.
 	Events []ChargeEvent
 
 	// Replayed reports for each event whether it had been stored before.
@@ -254,11 +252,11 @@ type IngestResult struct {
 }
 
 // Ingest stores events without HTTP and without the Authorizer. Otherwise, validation,
-// duplicates, durability and errors are the same as for a POST of the batch. A rejection
+// duplicates, durability and errors are the same as for a POST of the batch: a rejection
 // is an [*Error] with the status, code and fields of the response.
 //
-// MaxBodyBytes does not apply, the events do not count as bytes in flight, and only ctx
-// limits the wait for the store.
+// MaxBodyBytes and MaxInFlightBytes do not apply, and only ctx limits the wait for the
+// store.
 //
 // Retrying is safe if the RetryAfter of the error is set. Without it, a 5xx whose outcome
 // is unknown is an ErrOutcomeUnknown.

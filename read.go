@@ -55,7 +55,6 @@ func (h *Handler) serveList(req *request) error {
 	return h.respondRead(req, page.Events, `{"data":[`, listTail(q, page))
 }
 
-// respondRead counts events as bytes in flight until they are written.
 func (h *Handler) respondRead(req *request, events []StoredEvent, head, tail string) error {
 	for i := range events {
 		if err := events[i].check(); err != nil {
@@ -115,7 +114,7 @@ func instant(field func(*Query) **time.Time) func(*Query, string) bool {
 	}
 }
 
-// parameters returns the parameters of the listing, in the order of errors.
+// parameters are in the order of errors.
 func parameters() []params.Parameter[Query] {
 	const (
 		identifier = "1 to 256 characters without control characters"

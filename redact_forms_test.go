@@ -75,7 +75,6 @@ func TestSessionWithOtherHeader(t *testing.T) {
 	}
 }
 
-// The field is cut before secrets are replaced.
 func TestFieldCutWithinASecret(t *testing.T) {
 	t.Parallel()
 	const secret = "0123456789abcdef0123456789abcdef"

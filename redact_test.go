@@ -80,7 +80,6 @@ func TestCredentialsInErrors(t *testing.T) {
 	}
 }
 
-// A few of these pairs show whether the cost grows with each pair.
 func TestRedactionCost(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"Cookie", "X-Api-Key", "Authorization", "Proxy-Authorization"} {

@@ -17,8 +17,8 @@ import (
 	"example.com/chargeingest/internal/redact"
 )
 
-// RequestStats describes a request and its response. The texts are not redacted:
-// RequestID, Field and Violations can contain text from the client.
+// RequestStats describes a request and its response. Texts can come from the client and
+// are not redacted.
 type RequestStats struct {
 	RequestID string
 	Subject   string // the caller, if known, even if the request was rejected
@@ -28,9 +28,8 @@ type RequestStats struct {
 	Status    int
 	Code      Code // of the error response, or empty
 
-	// Field and Violations are those of the error response: a dotted path, and up to 100
-	// violations of which the first is the error itself. Both are empty unless the error
-	// is about a field. The observer may keep the slice but must not change it.
+	// Field is a dotted path. Violations has up to 100 entries, the first of which is the
+	// error itself. The observer may keep the slice but must not change it.
 	Field      string
 	Violations []Violation
 
@@ -79,9 +78,9 @@ func (req *request) setHeader(i int, canonicalName, value string) {
 
 func (req *request) header() http.Header { return req.w.Header() }
 
-// serveRequest calls serve. The request gets exactly one response, one log line and one
-// call of the observer, even if host code panics. A panic with http.ErrAbortHandler is
-// passed on without them.
+// serveRequest calls serve. Even if host code panics, the request gets exactly one
+// response, log line and call of the observer; not after a panic with
+// http.ErrAbortHandler.
 func (h *Handler) serveRequest(w http.ResponseWriter, r *http.Request, serve func(*request) error) {
 	req := &request{w: w, r: r, server: h.servers.Of(r)}
 	if req.server != nil {
@@ -133,8 +132,8 @@ func (h *Handler) assignID(req *request) error {
 	return nil
 }
 
-// report logs and observes a request. The response may still be in a buffer, so a panic
-// of host code must not close the connection.
+// The response may still be in a buffer, so a panic of host code must not close the
+// connection.
 func (h *Handler) report(req *request, e *Error) {
 	stats := RequestStats{
 		RequestID: req.requestID, Subject: req.subject, Platform: req.platform,
@@ -159,8 +158,7 @@ func (h *Handler) report(req *request, e *Error) {
 type observerKey struct{}
 
 // WithObserver returns a context for a request that middleware passes to a [Handler].
-// observe is called like [Config.Observer], and after it. Observers of several middlewares
-// are called from the inside out.
+// observe is called after Config.Observer; observers of inner middleware come first.
 func WithObserver(ctx context.Context, observe func(context.Context, RequestStats)) context.Context {
 	if outer, ok := ctx.Value(observerKey{}).(func(context.Context, RequestStats)); ok {
 		inner := observe
@@ -172,7 +170,6 @@ func WithObserver(ctx context.Context, observe func(context.Context, RequestStat
 	return context.WithValue(ctx, observerKey{}, observe)
 }
 
-// observe only logs a panic, because the response is written.
 func (h *Handler) observe(req *request, stats RequestStats, observer func(context.Context, RequestStats)) {
 	ctx := req.r.Context()
 	if req.unread {
@@ -270,11 +267,9 @@ func (h *Handler) log(req *request, stats RequestStats, e *Error) {
 	h.cfg.Logger.LogAttrs(ctx, level, "charge ingest", attrs...)
 }
 
-// responseChunk is the size of one write. Larger events are written without a copy.
 const responseChunk = 32 << 10
 
-// eventsResponse is written in chunks, so that a slow client does not hold a copy of all
-// events.
+// eventsResponse is written in chunks, so that a slow client holds no copy of all events.
 type eventsResponse struct {
 	head, tail string
 
@@ -347,7 +342,6 @@ func (req *request) writeHeader(status, length int) {
 	req.w.WriteHeader(status)
 }
 
-// chunks joins the parts of a response body. After an error it writes no more.
 type chunks struct {
 	req   *request
 	buf   []byte

@@ -11,10 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// globalServer is not on the heap.
 var globalServer http.Server
 
-// The handler outlives its servers.
 func TestServersAreNotKept(t *testing.T) {
 	f := newFixture(t)
 	serve := func(srv *http.Server) {

@@ -9,13 +9,11 @@ import (
 )
 
 // EventStore stores charge events. [EventReader], [ReadyChecker] and [StatsReporter] are
-// optional capabilities.
-//
-// Package storekit has the parts that every store needs. Package storetest checks a store
-// against this contract.
+// optional. Package storekit has the parts that every store needs; package storetest checks
+// a store.
 type EventStore interface {
-	// Append stores all new events of the batch in one transaction, or none, and returns
-	// an outcome for each event in the order of b.Events. It is called concurrently.
+	// Append stores all new events of the batch in one transaction, or none, and returns an
+	// outcome for each event in the order of b.Events. It is called concurrently.
 	//
 	// Durability: Append returns without an error only when the store's durability
 	// guarantee holds for all events of the result, including replayed ones.
@@ -24,44 +22,43 @@ type EventStore interface {
 	// calls with the same reference or idempotency key, one stores its events and the
 	// others see them.
 	//
-	// References: an event whose reference is already stored with the same content is a
-	// replay: its outcome is the stored event. If the content differs, Append returns a
-	// [*ConflictError] and stores nothing, unless b.Duplicates is ReturnOriginal: then
-	// the outcome is the stored event. If the stored events are too large to return, the
-	// error is ErrResponseTooLarge.
+	// References: an event whose reference is stored with the same content is a replay: its
+	// outcome is the stored event. If the content differs, Append returns a
+	// [*ConflictError] and stores nothing, or with ReturnOriginal treats the event as a
+	// replay. If the stored events are too large to return, the error is
+	// ErrResponseTooLarge.
 	//
 	// Idempotency keys: a batch with a key that is recorded for the same request is a
 	// replay as a whole. If the key is recorded for another request, Append returns a
-	// *ConflictError. The transaction that stores the events also records the key with
-	// the sent and the returned events.
+	// *ConflictError. The transaction that stores the events also records the key with the
+	// sent and the returned events.
 	//
-	// Order and ids: the store assigns the id and the position of each new event inside
-	// the transaction. Within one process, ids strictly increase in storage order.
+	// Order and ids: the store assigns the id and the position of each new event inside the
+	// transaction. Within one process, ids strictly increase in storage order.
 	//
 	// Isolation: references, keys and ids of one platform are invisible to others.
 	//
 	// Names: platforms, references, keys and event fields are compared byte by byte. They
 	// have up to 256 characters of up to four bytes.
 	//
-	// Size: the store does not limit batches. The handler does, by default to 1,000
-	// events and 4 MiB, but the host application can raise these limits.
+	// Size: the store does not limit batches. Handlers do, by default to 1,000 events and 4
+	// MiB.
 	//
-	// Errors: after a *ConflictError or an ErrNotStored (tested with errors.Is) nothing
-	// of the batch is or will be stored. An ErrNotStored with an [*Error] of status 4xx is
-	// a rejection with that response. If the batch may or may not be stored, the error
-	// is an ErrOutcomeUnknown. Callers treat any other error the same way.
+	// Errors: after a *ConflictError or an ErrNotStored (tested with errors.Is) nothing of
+	// the batch is or will be stored. An ErrNotStored with an [*Error] of status 4xx is a
+	// rejection with that response. If the batch may or may not be stored, the error is an
+	// ErrOutcomeUnknown. Callers treat any other error the same way.
 	//
 	// Cancellation: if ctx has ended before the call, the error is ErrNotStored. If it ends
-	// during the call, Append stops waiting. The error is then an ErrNotStored only if
-	// the events will not be stored, and otherwise an ErrOutcomeUnknown.
+	// during the call, Append stops waiting, with an ErrNotStored only if the events will
+	// not be stored, and otherwise an ErrOutcomeUnknown.
 	//
-	// Ownership: the store may keep b.Events, which the caller does not change
-	// afterwards. The caller may change the result.
+	// Ownership: the store may keep b.Events, which the caller does not change afterwards.
+	// The caller may change the result.
 	Append(ctx context.Context, b Batch) (AppendResult, error)
 }
 
-// EventReader is implemented by stores that can read events back. Without it the handler
-// serves no GET routes.
+// EventReader is implemented by stores that can read events back, for the GET routes.
 //
 // Both methods are called concurrently and see every event whose Append has returned. The
 // caller may change the returned slices.
@@ -74,9 +71,9 @@ type EventReader interface {
 	// An ascending cursor never skips an event that is committed later: a reader that
 	// follows Page.Position sees each event exactly once and in order.
 	//
-	// The error is ErrInvalidCursor for a cursor that the store did not issue, such as
-	// one beyond the last event; ErrScanLimit if the query takes longer than the store
-	// allows; and ErrOverloaded if too many reads are waiting.
+	// The error is ErrInvalidCursor for a cursor that the store did not issue, such as one
+	// beyond the last event; ErrScanLimit if the query takes longer than the store allows;
+	// and ErrOverloaded if too many reads are queued.
 	List(ctx context.Context, q Query) (Page, error)
 }
 
@@ -97,9 +94,8 @@ type StoreStats struct {
 	QueuedRequests int // waiting for a transaction
 	QueuedEvents   int // events of these requests
 
-	// WALBytes is the size of the write-ahead log file, which is overwritten from the
-	// start and does not shrink. LastCheckpoint is the last time at which the database
-	// file had all its content.
+	// WALBytes is the size of the write-ahead log file, which does not shrink.
+	// LastCheckpoint is when the database file last had all its content.
 	WALBytes       int64
 	LastCheckpoint time.Time
 
@@ -109,8 +105,8 @@ type StoreStats struct {
 	// NewestEvent is the time in the greatest id that the store has found or assigned.
 	NewestEvent time.Time
 
-	// WALBlockedSince is the time since which an open read transaction, in any process,
-	// has kept the write-ahead log growing, or zero.
+	// WALBlockedSince is the time since which an open read transaction, in any
+	// process, has kept the write-ahead log growing, or zero.
 	WALBlockedSince time.Time
 
 	Commits    uint64 // since the store was opened
@@ -127,21 +123,21 @@ type CommitStats struct {
 
 // Batch is the validated events of one request, stored together or not at all.
 type Batch struct {
-	// Platform owns the events. It is not empty.
+	// Platform is not empty.
 	Platform string
 
 	// Route is part of an idempotency record.
 	Route Route
 
-	// IdempotencyKey is empty if the request has none.
+	// IdempotencyKey is optional.
 	IdempotencyKey string
 
-	// Digest is the fingerprint of route and events, recorded with the idempotency key.
+	// Digest is of route and events, recorded with the idempotency key.
 	Digest Digest
 
 	Duplicates DuplicatePolicy
 
-	// Events are in the order of the request. There is at least one.
+	// Events are in the order of the request, at least one.
 	Events []NewEvent
 }
 
@@ -156,8 +152,7 @@ const (
 	RouteList   Route = "charge-data list"
 )
 
-// DuplicatePolicy is the response to a reference that is already stored with different
-// content.
+// DuplicatePolicy is the response to a stored reference with different content.
 type DuplicatePolicy int
 
 const (
@@ -179,8 +174,8 @@ type NewEvent struct {
 	Content string
 
 	// Fields of Content that a store looks up or filters by, empty if null. An empty
-	// Reference is not unique. The strings can share memory with Content: clone one to
-	// keep it without the other.
+	// Reference is not unique. The strings can share memory with Content: clone one to keep
+	// it alone.
 	Reference                        string
 	CustomerID                       string
 	CustomerReference                string
@@ -188,15 +183,14 @@ type NewEvent struct {
 	PricingPlanSubscriptionReference string
 	ProductItemID                    string
 
-	// Timestamp is the instant of the timestamp in Content, in UTC. Its range, the years 0
-	// to 10000, exceeds int64 nanoseconds.
+	// Timestamp is in UTC. Its range, the years 0 to 10000, exceeds int64 nanoseconds.
 	Timestamp time.Time
 
-	// TimestampAssigned reports whether Content has the time of receipt, because the
-	// client sent no timestamp.
+	// TimestampAssigned reports whether the timestamp is the time of receipt, because the
+	// client sent none.
 	TimestampAssigned bool
 
-	// ReceivedAt is the time of receipt of the request.
+	// ReceivedAt is the time of receipt.
 	ReceivedAt time.Time
 
 	Digest Digest
@@ -223,8 +217,8 @@ type AppendResult struct {
 type Outcome struct {
 	StoredEvent
 
-	// Replayed reports whether the event was already stored, by an earlier request or by
-	// an earlier event of the batch.
+	// Replayed reports whether an earlier request, or an earlier event of the batch, had
+	// stored it.
 	Replayed bool
 }
 
@@ -241,20 +235,19 @@ type Query struct {
 	PricingPlanSubscriptionReference string
 	ProductItemID                    string
 
-	// From and To bound the event's timestamp: From ≤ t < To. Nil means no bound, because
-	// the zero time is a valid timestamp.
+	// From and To bound the event's timestamp: From ≤ t < To. The zero time is a valid
+	// bound.
 	From, To *time.Time
 
-	// After is the cursor of an earlier page with the same Order. The page starts after it.
+	// After is the cursor of an earlier page with the same Order.
 	After string
 
 	Order Order
 
-	// Limit is the maximum number of events of a page, at least 1.
+	// Limit is the maximum number of events, at least 1.
 	Limit int
 
-	// MaxBytes is the maximum size of the contents of a page with more than one event; 0
-	// means no bound.
+	// MaxBytes limits the contents of a page with more than one event; 0 means no bound.
 	MaxBytes int
 }
 
@@ -262,9 +255,9 @@ type Query struct {
 type Order int
 
 const (
-	// Descending starts with the last stored event. It is the default.
+	// Descending starts with the last stored event.
 	Descending Order = iota
-	// Ascending starts with the first stored event, to follow new events.
+	// Ascending starts with the first stored event.
 	Ascending
 )
 
@@ -281,30 +274,27 @@ type Page struct {
 	Position string
 }
 
-// The errors of Append. A store returns them together with the cause, such as
-// fmt.Errorf("%w: %w", ErrNotStored, err).
+// The errors of Append. A store wraps them together with the cause.
 var (
-	// ErrNotStored is returned if nothing of a batch was stored. Retrying is safe.
+	// ErrNotStored means that nothing of a batch was stored. Retrying is safe.
 	ErrNotStored = errors.New("nothing was stored")
 
-	// ErrOutcomeUnknown is returned if it is unknown whether the batch was stored.
-	// Retrying is safe only with references or an idempotency key.
+	// ErrOutcomeUnknown means that the batch may be stored. Retrying is safe only with
+	// references or an idempotency key.
 	ErrOutcomeUnknown = errors.New("outcome unknown")
 
-	// ErrOverloaded is an ErrNotStored: too many requests or events are queued.
+	// ErrOverloaded: too many requests or events are queued.
 	ErrOverloaded = fmt.Errorf("store overloaded: %w", ErrNotStored)
 
-	// ErrClosed is an ErrNotStored: the store is shutting down.
 	ErrClosed = fmt.Errorf("store closed: %w", ErrNotStored)
 
-	// ErrResponseTooLarge is an ErrNotStored: the stored events that a batch replays are
-	// more than 16 MiB larger than the events sent.
+	// ErrResponseTooLarge: the stored events that a batch replays are more than 16 MiB
+	// larger than the events sent.
 	ErrResponseTooLarge = fmt.Errorf("response too large: %w", ErrNotStored)
 )
 
 // The errors of reading.
 var (
-	// ErrNotFound is returned if the platform has no event with the id.
 	ErrNotFound = errors.New("event not found")
 
 	// ErrInvalidCursor is returned for a cursor that the store did not issue.
@@ -314,19 +304,19 @@ var (
 	ErrScanLimit = errors.New("listing took too long")
 )
 
-// ConflictError reports that a batch conflicts with stored events or within itself.
-// Nothing was stored.
+// ConflictError reports that a batch conflicts with stored events or within itself. Nothing
+// was stored.
 type ConflictError struct {
-	// IdempotencyKey reports a conflict of the idempotency key. Otherwise the reference
-	// of the event at Index is in conflict.
+	// IdempotencyKey reports a conflict of the key, not of the reference of the event at
+	// Index.
 	IdempotencyKey bool
 	Index          int
 
-	// EventID is the id of the stored event, or empty if the conflict is with an earlier
-	// event of the batch.
+	// EventID is the stored event, or empty if the conflict is with an earlier event of the
+	// batch.
 	EventID string
 
-	// Fields are the paths of the differing fields, such as value.number.
+	// Fields are the paths that differ, such as value.number.
 	Fields []string
 }
 

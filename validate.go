@@ -16,11 +16,8 @@ import (
 const batchField = schemacheck.BatchField
 
 // validator turns the body of a request into events, or into the error that lists all
-// violations.
-//
-// Most bodies take the fast path: they are decoded into structs and accepted by
-// fastcheck.go. Package schemacheck validates the others. Only schemacheck ever rejects a
-// body.
+// violations. Most bodies take the fast path: they are decoded into structs and accepted
+// by fastcheck.go. Only package schemacheck ever rejects a body.
 type validator struct {
 	checker   *schemacheck.Checker
 	maxEvents int
@@ -41,14 +38,13 @@ func newValidator(maxEvents int, keepUnknown bool, rules schemacheck.CrossRules)
 	return &validator{checker: checker, maxEvents: maxEvents, rules: rules, gate: gate}, nil
 }
 
-// validate returns the events of a body that was received at now, and overwrites the
-// body. An *Error is the response to the client.
+// validate overwrites the body. An *Error is the response to the client.
 func (v *validator) validate(ctx context.Context, platform string, body []byte, route Route, now time.Time) ([]NewEvent, error) {
 	if events, ok := v.decodeNew(body, route, now, true); ok {
 		return events, nil
 	}
-	// A decoded body can take many times the memory of the text, so none is kept while
-	// waiting for a slot.
+	// A decoded body can take many times the memory of the text, so none waits for a
+	// slot.
 	leave, err := v.gate.EnterEvenIfDone(ctx, platform)
 	if err != nil {
 		return nil, givenUpError(err)
@@ -112,12 +108,12 @@ func (v *validator) release(d *decoder) {
 	}
 }
 
-// decode decodes a body. If strict is set, it stops at the first value that the schema
-// might reject, and ok means that all events are valid. Otherwise ok means that the whole
-// body was read. The events belong to the decoder.
+// If strict is set, decode stops at the first value that the schema might reject, and ok
+// means that all events are valid. Otherwise ok means that the whole body was read. The
+// events belong to the decoder.
 func (v *validator) decode(d *decoder, body []byte, route Route, now time.Time, strict bool) (events []ChargeEvent, ok bool) {
-	// The decoder detects duplicates among the names of the contract. Other names need
-	// the schema, whose tokenizer rejects duplicates.
+	// The decoder detects duplicates among the names of the contract, the schema among
+	// others.
 	d.reset(body, jsontext.AllowDuplicateNames(true))
 	d.strict, d.maxEntries = strict, maxSelectorEntries
 	accept := func(ev *ChargeEvent) bool {
