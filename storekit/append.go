@@ -21,8 +21,8 @@ type Attempt struct {
 	equal         map[contents]bool
 }
 
-// contents identifies two contents. The digest of the stored one does not suffice, because
-// it leaves out an assigned timestamp.
+// contents identifies two contents. The digest of the stored one leaves out an assigned
+// timestamp.
 type contents struct {
 	stored            string
 	timestampAssigned bool // of stored
@@ -33,8 +33,7 @@ func (p *pair) contents(sent *chargeingest.NewEvent) contents {
 	return contents{p.stored.Content, p.stored.TimestampAssigned, sent.Digest}
 }
 
-// defaultGate is for callers that are not handlers. It leaves half of the CPUs to the
-// stores.
+// defaultGate is for callers that are not handlers.
 var defaultGate = limits.NewGate(max(1, runtime.GOMAXPROCS(0)/2))
 
 func (a *Attempt) maxExcess() int {
@@ -49,8 +48,7 @@ func (a *Attempt) maxExcess() int {
 	return n
 }
 
-// undecidedError reports that a batch needs another attempt, because the contents exceed
-// the reservation or have to be compared.
+// undecidedError means that the contents exceed the reservation or have to be compared.
 type undecidedError struct {
 	excess int
 	pairs  []pair
@@ -65,10 +63,8 @@ func (e *undecidedError) Unwrap() error { return chargeingest.ErrNotStored }
 // compared, Append does so while no transaction is open, and calls attempt again. It
 // returns the result of the last attempt.
 //
-// ctx must be the context that EventStore.Append received, or be derived from it: it
-// carries the limits of the request's memory and of concurrent comparisons.
-//
-// A store may call [Decide] instead. Its transaction then stays open during comparisons.
+// ctx must be derived from the context that EventStore.Append received, which carries the
+// limits of the request's memory and of concurrent comparisons.
 func Append(ctx context.Context, b chargeingest.Batch, attempt func(Attempt) (chargeingest.AppendResult, error)) (chargeingest.AppendResult, error) {
 	// A second attempt decides the batch, unless the stored events changed in between.
 	const maxAttempts = 10
@@ -115,8 +111,8 @@ func (a *Attempt) prepareNext(ctx context.Context, u *undecidedError) error {
 	return err
 }
 
-// compare returns a *chargeingest.ConflictError if a pair is not equal. Any other error
-// is a chargeingest.ErrNotStored.
+// compare returns a *chargeingest.ConflictError if a pair is not equal, or else a
+// chargeingest.ErrNotStored.
 func compare(ctx context.Context, b *chargeingest.Batch, pairs []pair) (map[contents]bool, error) {
 	equal := make(map[contents]bool, len(pairs))
 	var keyConflict []string // differing fields of the request with the same key
@@ -151,9 +147,8 @@ func compare(ctx context.Context, b *chargeingest.Batch, pairs []pair) (map[cont
 	return equal, nil
 }
 
-// differences returns the differing fields of a pair. If the first request with the key
-// sent the content that it got back, the retry may also add the timestamp that the
-// service had assigned to it.
+// differences allows for a retry that sends the content that the first request got back,
+// with the timestamp that the service had assigned to it.
 func (p *pair) differences(ctx context.Context, sent *chargeingest.NewEvent) ([]string, error) {
 	differing, err := differences(ctx, p.stored, sent)
 	if err != nil || len(differing) == 0 || p.returned == nil {

@@ -126,7 +126,6 @@ func TestSentContentsAreReserved(t *testing.T) {
 	require.ErrorIs(t, err, chargeingest.ErrOverloaded)
 }
 
-// Another request stores the event again with the same digest between two attempts.
 func TestEqualDigestsOfTwoAttempts(t *testing.T) {
 	stored := func(second int) chargeingest.StoredEvent {
 		return chargeingest.StoredEvent{
@@ -182,7 +181,6 @@ func TestReservationEndsWithItsRequest(t *testing.T) {
 	require.Zero(t, held.Bytes(), "the request has ended")
 }
 
-// Each entry of a list takes 48 bytes, even if its text has two.
 func TestComparisonMemory(t *testing.T) {
 	const n = 500_000
 	for name, c := range map[string]struct{ open, last, end string }{

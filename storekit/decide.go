@@ -7,15 +7,12 @@ import (
 	"example.com/chargeingest/internal/limits"
 )
 
-// Lookup reads the stored state of one platform inside the transaction that stores a
-// batch.
+// Lookup reads the state of one platform inside the transaction that stores a batch.
 type Lookup interface {
-	// IdempotencyRecord returns the record of an idempotency key, or nil if the key is
-	// unused.
+	// IdempotencyRecord returns the record of a key, or nil if the key is unused.
 	IdempotencyRecord(ctx context.Context, platform, key string) (*IdempotencyRecord, error)
 
-	// EventByReference returns the event with a reference, or nil if there is none. The
-	// reference is never empty.
+	// EventByReference returns the event with a reference, which is not empty, or nil.
 	EventByReference(ctx context.Context, platform, reference string) (*chargeingest.StoredEvent, error)
 }
 
@@ -28,9 +25,9 @@ type Decision struct {
 
 	keyReplayed bool
 
-	// excess is the number of bytes by which the stored contents that the batch repeats or
-	// is compared with exceed the sent ones. Beyond maxExcess, another attempt has to reserve
-	// memory first.
+	// excess is by how many bytes the stored contents that the batch repeats or is compared
+	// with exceed the sent ones. Beyond maxExcess, another attempt has to reserve memory
+	// first.
 	excess, maxExcess int
 
 	tooLarge bool // excess is larger than any batch may have
@@ -51,23 +48,21 @@ type pair struct {
 	stored chargeingest.StoredEvent
 	byKey  bool // the idempotency key relates them, not the reference
 
-	// returned is the event that the first request with the key returned, if it is not
-	// stored.
+	// returned is what the first request with the key returned, if that is not stored.
 	returned *chargeingest.StoredEvent
 }
 
-// Decide determines which events of a batch are new, which are replays, and whether the
-// batch is a conflict. A store calls it inside the transaction that inserts, before it
-// writes anything, and then calls [Decision.Apply].
+// Decide determines which events of a batch are new, which are replays, and whether the batch
+// is a conflict. A store calls it inside the transaction that inserts, before it writes
+// anything, and then calls [Decision.Apply].
 //
-// Decide resolves the idempotency key first, then each reference: against the stored
-// events, then against the earlier events of the batch. Equal digests mean equal content.
-// If digests differ, the contents are compared ([Differences]), so that a later change of
-// the digest never turns a retry into a conflict.
+// Decide resolves the idempotency key first, then each reference: against the stored events,
+// then against the earlier events of the batch. If digests differ, the contents are compared
+// ([Differences]), so that a later change of the digest never turns a retry into a conflict.
 //
-// The error is a [*chargeingest.ConflictError], chargeingest.ErrResponseTooLarge, or an
-// error of lookup. Contents are compared inside the transaction; [Append] with
-// [Attempt.Decide] avoids that.
+// The error is a [*chargeingest.ConflictError], chargeingest.ErrResponseTooLarge, or an error
+// of lookup. Contents are compared inside the transaction; [Append] with [Attempt.Decide]
+// avoids that.
 func Decide(ctx context.Context, b chargeingest.Batch, lookup Lookup) (*Decision, error) {
 	a := Attempt{Batch: b}
 	return a.Decide(ctx, lookup)
@@ -167,8 +162,7 @@ func (d *Decision) addExcess(i int, stored *chargeingest.StoredEvent) {
 	d.excess += max(0, len(stored.Content)-len(d.attempt.Events[i].Content))
 }
 
-// requireEqual drops all pairs beyond maxExcess, because this attempt cannot decide the
-// batch then.
+// requireEqual drops all pairs beyond maxExcess, which need another attempt.
 func (d *Decision) requireEqual(p pair) {
 	sent := &d.attempt.Events[p.index]
 	switch {
@@ -206,9 +200,8 @@ func asStored(e *chargeingest.NewEvent) chargeingest.StoredEvent {
 	return chargeingest.StoredEvent{Content: e.Content, TimestampAssigned: e.TimestampAssigned, Digest: e.Digest}
 }
 
-// Apply calls insert with the index of each new event, in order, and returns the result
-// of the batch with the ids that insert returns. It stops at the first error and returns
-// it.
+// Apply calls insert with the index of each new event, in order, and returns the result of
+// the batch with the ids that insert returns. It stops at the first error.
 func (d *Decision) Apply(insert func(i int) (id string, err error)) (chargeingest.AppendResult, error) {
 	outcomes := make([]chargeingest.Outcome, len(d.attempt.Events))
 	for i := range outcomes {
@@ -229,9 +222,8 @@ func (d *Decision) Apply(insert func(i int) (id string, err error)) (chargeinges
 	return chargeingest.AppendResult{Outcomes: outcomes}, nil
 }
 
-// IdempotencyRecord returns the record to store for the idempotency key of the batch, in
-// the same transaction. It is nil if the batch has no key, or one that already has a
-// record.
+// IdempotencyRecord returns the record to store in the same transaction, or nil if the batch
+// has no key or the key has a record.
 func (d *Decision) IdempotencyRecord(result chargeingest.AppendResult) *IdempotencyRecord {
 	a := &d.attempt
 	if a.IdempotencyKey == "" || d.keyReplayed {

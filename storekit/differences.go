@@ -18,11 +18,9 @@ const maxDifferences = 100
 //
 // Contents are compared as JSON values. Field order and white space do not matter, a null
 // field equals an absent one, and strings and numbers are equal if they are spelled
-// alike. The timestamps (timestamp, period.start_at, period.end_at) are equal if they are
-// the same instant. An omitted timestamp equals another omitted one, and a sent timestamp
-// can equal an assigned one.
-//
-// Time and memory are proportional to the size of both contents.
+// alike. The timestamps (timestamp, period.start_at, period.end_at) are compared as
+// instants. An omitted timestamp equals another omitted one, and a sent timestamp can
+// equal an assigned one.
 func Differences(stored chargeingest.StoredEvent, sent *chargeingest.NewEvent) ([]string, error) {
 	return differences(context.Background(), stored, sent)
 }
@@ -53,7 +51,6 @@ func differences(ctx context.Context, stored chargeingest.StoredEvent, sent *cha
 	return paths, nil
 }
 
-// sameInstant requires the location of a timestamp.
 func sameInstant(at jsontree.Location, a, b jsontext.Value) bool {
 	isTimestamp := at.Depth == 1 && at.Path == "timestamp" ||
 		at.Depth == 2 && (at.Path == "period.start_at" || at.Path == "period.end_at")

@@ -10,21 +10,20 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// IDPrefix is the prefix of the id of every charge event.
+// IDPrefix begins every id.
 const IDPrefix = "chda_"
 
 // IDGenerator generates the ids of charge events: IDPrefix and a ULID
-// (https://github.com/ulid/spec), whose 26 characters sort by time. It is safe for
-// concurrent use.
+// (https://github.com/ulid/spec), which sorts by time. It is safe for concurrent use.
 type IDGenerator struct {
 	mu      sync.Mutex
 	entropy *ulid.MonotonicEntropy
 	last    ulid.ULID
 }
 
-// NewIDGenerator returns a generator that reads randomness from entropy, or from
-// crypto/rand.Reader if that is nil. If last, the newest existing id, is not empty, all
-// generated ids are greater.
+// NewIDGenerator returns a generator that reads from entropy, or crypto/rand.Reader if
+// that is nil. If last, the newest existing id, is not empty, all generated ids are
+// greater.
 func NewIDGenerator(entropy io.Reader, last string) (*IDGenerator, error) {
 	if entropy == nil {
 		entropy = rand.Reader
@@ -59,15 +58,14 @@ func IDTime(id string) (time.Time, error) {
 }
 
 // Next returns an id for the time t, in milliseconds, that is greater than every id
-// before it. If t is earlier than the time of the last id, Next uses that time.
+// before it. If t is earlier than the last id, Next uses the time of that.
 func (g *IDGenerator) Next(t time.Time) (string, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	ms := max(milliseconds(t), g.last.Time())
 	id, err := ulid.New(ms, g.entropy)
 	if err != nil || id.Compare(g.last) <= 0 {
-		// The random parts of this millisecond are used up, perhaps by an earlier
-		// generator.
+		// The random parts of this millisecond are used up.
 		if id, err = ulid.New(ms+1, g.entropy); err != nil {
 			return "", fmt.Errorf("make event id: %w", err)
 		}
@@ -86,8 +84,7 @@ func (g *IDGenerator) LastTime() time.Time {
 	return g.last.Timestamp()
 }
 
-// FirstID returns the smallest id for the time t, in milliseconds. Ids generated before t
-// sort before it.
+// FirstID returns the smallest id for the time t, in milliseconds.
 func FirstID(t time.Time) string {
 	var id ulid.ULID
 	// SetTime fails only for times after the year 10889.

@@ -7,24 +7,23 @@ import (
 	"example.com/chargeingest"
 )
 
-// IdempotencyRecord is the record that a store keeps of a request with an idempotency
-// key.
+// IdempotencyRecord is what a store keeps of a request with an idempotency key.
 type IdempotencyRecord struct {
 	Route  chargeingest.Route
 	Digest chargeingest.Digest
 
-	// Events has an entry for each event of the request, in order.
+	// Events are in the order of the request.
 	Events []RecordedEvent
 }
 
 // RecordedEvent is an event of a recorded request.
 type RecordedEvent struct {
-	// StoredEvent is the event that the request returned.
+	// StoredEvent is what the request returned.
 	chargeingest.StoredEvent
 
-	// Sent is the event that the client sent, without an id. Retries are compared with
-	// it. It is set only under chargeingest.ReturnOriginal, if its content may differ
-	// from StoredEvent.
+	// Sent is the event that the client sent, without an id, with which retries are
+	// compared. It is set only under chargeingest.ReturnOriginal, if its content may
+	// differ.
 	Sent *chargeingest.StoredEvent
 }
 
@@ -34,7 +33,7 @@ type sentJSON struct {
 	Digest            []byte `json:"digest"`
 }
 
-// EncodeSent returns Sent as JSON text, for a database column, or nil if Sent is nil.
+// EncodeSent returns Sent as JSON for a database column, or nil.
 func (e *RecordedEvent) EncodeSent() *string {
 	if e.Sent == nil {
 		return nil
@@ -44,8 +43,8 @@ func (e *RecordedEvent) EncodeSent() *string {
 	return new(string(text))
 }
 
-// DecodeSent sets Sent from the result of EncodeSent. It leaves Sent nil if text is nil
-// or empty.
+// DecodeSent sets Sent from the result of EncodeSent, or to nil if text is nil or
+// empty.
 func (e *RecordedEvent) DecodeSent(text *string) error {
 	if text == nil || *text == "" {
 		return nil
