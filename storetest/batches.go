@@ -113,8 +113,7 @@ func checkConflictFreesReferences(c *check) {
 	s.wantStored(acme, append([]chargeingest.Outcome{stored[0]}, s.appendNew(batch(acme, others...))...)...)
 }
 
-// checkResponseTooLarge repeats a large stored event in small requests, whose events omit
-// white space, or differ under ReturnOriginal.
+// checkResponseTooLarge repeats a large stored event in small requests.
 func checkResponseTooLarge(c *check) {
 	const copies = 1000
 	s := c.newTestedStore()

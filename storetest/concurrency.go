@@ -21,8 +21,7 @@ func concurrencyCases() []testCase {
 	}
 }
 
-// raceRounds repeats each race: a store that checks and inserts in separate transactions
-// can pass one round by chance.
+// raceRounds repeats each race, which a store can pass once by chance.
 const raceRounds = 10
 
 func racePlatforms() []string {
@@ -47,7 +46,6 @@ func checkRaceKey(c *check) {
 	}
 }
 
-// wantStoredOnce sends 100 batches concurrently, copies of one batch per platform.
 func (c *check) wantStoredOnce(s *testedStore, batches ...chargeingest.Batch) {
 	c.Helper()
 	racing := slices.Repeat(batches, 100/len(batches))

@@ -105,7 +105,6 @@ func checkReopenIDs(c *check) {
 	s := c.newTestedStore()
 	var stored []chargeingest.Outcome
 	for i := range 5 {
-		// The time of receipt steps back while the store is closed.
 		d := draft{received: received().AddDate(0, 0, -i)}
 		stored = append(stored, s.appendNew(batch(acme, d, d))...)
 		stored = append(stored, s.appendNew(batch(globex, d))...)

@@ -11,7 +11,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// draft is an event as a client sends it, by default with only the required fields.
+// draft is an event as a client sends it.
 type draft struct {
 	reference             string
 	customerID            string
@@ -41,8 +41,7 @@ func (l layout) String() string {
 	return [...]string{"compact", "with white space", "in reversed order", "without nulls"}[l]
 }
 
-// received is the default time of receipt. Assigned timestamps omit the fraction of a
-// second.
+// received is the default time of receipt.
 func received() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 987_654_321, time.UTC) }
 
 func (d draft) newEvent() chargeingest.NewEvent {
@@ -190,7 +189,7 @@ func matchingDraft() draft {
 }
 
 // mixedDrafts returns nine events. Every other one has the fields of matchingDraft, and
-// one has its reference. Timestamps are before, at and after that of matchingDraft. The
+// one its reference. Timestamps are before, at and after that of matchingDraft. The
 // order of receipt is not the storage order.
 func mixedDrafts() []draft {
 	const before, after = "2020-01-01T00:00:00Z", "2030-01-01T00:00:00Z"

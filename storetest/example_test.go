@@ -9,8 +9,7 @@ import (
 	"example.com/chargeingest/storetest"
 )
 
-// The function testStore stands for the TestStore of a store that keeps its events
-// in memory.
+// testStore stands for TestStore.
 func ExampleRun() {
 	testStore := func(t *testing.T) {
 		storetest.Run(t, func(*testing.T) chargeingest.EventStore { return memstore.New() })
@@ -18,7 +17,7 @@ func ExampleRun() {
 	_ = testStore
 }
 
-// A store on disk or on a server passes Reopen to check durability, too.
+// A store on disk or on a server passes Reopen to check durability.
 func ExampleReopen() {
 	testStore := func(t *testing.T) {
 		reopen := func(t *testing.T, s chargeingest.EventStore) chargeingest.EventStore {

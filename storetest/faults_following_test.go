@@ -47,8 +47,7 @@ func freezePosition(s *store) {
 	})
 }
 
-// commitLate hides the first event until a cursor has skipped it, as if sequence numbers
-// were assigned before the commit.
+// commitLate hides the first event until a cursor has skipped it.
 func commitLate(s *store) {
 	var mu sync.Mutex
 	late := make(map[string]string) // ids by platform

@@ -99,8 +99,7 @@ func checkFiltersExact(c *check) {
 	}
 }
 
-// instants returns timestamps at the limits of the contract and of common types. In UTC,
-// they reach from year 0 to year 10000.
+// instants returns timestamps at the limits of the contract and of common types.
 func instants() []string {
 	return []string{
 		"0001-01-01T00:00:00+14:00",

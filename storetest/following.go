@@ -73,7 +73,6 @@ func (ws *writers) done() bool {
 
 func (ws *writers) wait() { <-ws.finished }
 
-// stored waits for the writers and returns the events of a platform in storage order.
 func (ws *writers) stored(c *check, platform string) []seeded {
 	c.Helper()
 	ws.wait()
@@ -92,8 +91,8 @@ func (ws *writers) stored(c *check, platform string) []seeded {
 	return stored
 }
 
-// wantFollowers follows each query in a goroutine until the writers are done, and checks
-// the events. next returns the cursor to continue from.
+// wantFollowers follows each query until the writers are done. next returns the cursor
+// to continue from.
 func (s *testedStore) wantFollowers(ws *writers, next func(chargeingest.Page) string, queries ...chargeingest.Query) {
 	s.c.Helper()
 	ctx := s.c.Context()

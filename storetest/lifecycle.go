@@ -57,8 +57,6 @@ func checkCanceledBefore(c *check) {
 	s.wantStored(acme, stored...)
 }
 
-// Nothing is stored after ErrNotStored, everything without an error, and everything or
-// nothing after another error.
 func checkCanceledDuring(c *check) {
 	s := c.newTestedStore()
 	batches := mixedRequests("r", 60)
@@ -93,8 +91,7 @@ func mixedRequests(prefix string, n int) []chargeingest.Batch {
 	return batches
 }
 
-// wantRetriesResolved retries the batches, and requires consistent outcomes and that each
-// batch is stored once.
+// wantRetriesResolved requires that each batch is stored once.
 func (s *testedStore) wantRetriesResolved(batches []chargeingest.Batch, results []appendResult) {
 	s.c.Helper()
 	events := 0
@@ -153,8 +150,7 @@ func checkReady(c *check) {
 	}
 }
 
-// checkStats closes the store first, so that no call is running. Commits is zero if not
-// counted.
+// The store is closed first, so that no call is running.
 func checkStats(c *check) {
 	s, closeStore := c.newCloser()
 	reporter, ok := s.EventStore.(chargeingest.StatsReporter)

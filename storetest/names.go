@@ -6,9 +6,7 @@ import (
 	"strings"
 )
 
-// names returns names of 1 to 256 characters that a store may confuse: they differ in
-// case, white space, normalization, wildcards, escapes, or the last of many characters or
-// bytes.
+// names returns names that a store may confuse.
 func names() []string {
 	long, wide := strings.Repeat("x", 255), strings.Repeat("🧾", 255)
 	return []string{
@@ -29,5 +27,5 @@ func keys() []string {
 	return slices.DeleteFunc(names(), func(name string) bool { return !legal.MatchString(name) })
 }
 
-// separators returns characters that a store may use to join two names.
+// separators are characters with which a store may join two names.
 func separators() []string { return strings.Split("_-:#/|.,;+~", "") }

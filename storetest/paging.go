@@ -209,8 +209,8 @@ func (s *testedStore) wantInvalidCursor(q chargeingest.Query) {
 	}
 }
 
-// checkCursorAhead uses a cursor of a store with more events, as after a restore.
-// Accepting it would skip the next events.
+// A cursor of a store with more events, as after a restore: accepting it would
+// skip the next events.
 func checkCursorAhead(c *check) {
 	other := c.newReader()
 	other.seed(acme, mixedDrafts()...)

@@ -46,8 +46,7 @@ func checkPlatformKeys(c *check) {
 	}
 }
 
-// checkPlatformNames uses the same reference and key on every platform, and pairs of
-// platform and reference that are equal when concatenated.
+// checkPlatformNames includes names that are equal when concatenated.
 func checkPlatformNames(c *check) {
 	s := c.newTestedStore()
 	pairs := [][2]string{{"a", "b_c"}, {"a_b", "c"}, {"a-", "b"}, {"a", "-b"}, {"A", "b_c"}, {"a_", "b_c"}, {"ab", "c"}, {"a", "bc"}, {"a:b", "c"}, {"a\x00b", "c"}}
@@ -126,7 +125,6 @@ func checkPlatformList(c *check) {
 	}
 }
 
-// seedNames stores an event for each name, which the platform and all text fields have.
 func (s *testedStore) seedNames() map[string][]seeded {
 	s.c.Helper()
 	stored := make(map[string][]seeded)

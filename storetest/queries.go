@@ -8,8 +8,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// queries returns each filter, all and none, with and without time bounds, in both orders: a
-// store may violate a rule in one combination.
+// queries returns combinations: a store may violate a rule in one of them.
 func queries(platform string) []chargeingest.Query {
 	e := matchingDraft().newEvent()
 	all := chargeingest.Query{

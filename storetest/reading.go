@@ -42,7 +42,6 @@ func checkGetUnknown(c *check) {
 func checkListOrder(c *check) {
 	s := c.newReader()
 	wantEqual(c, "number of events of an empty store", len(s.pages(chargeingest.Query{Platform: acme})), 0)
-	// Neither times of receipt nor timestamps affect the order.
 	var want []string
 	for i := range 5 {
 		back := received().AddDate(0, 0, -i)

@@ -104,7 +104,6 @@ func checkTimestampOther(c *check) {
 
 func checkTimestampOmitted(c *check) {
 	s := c.newTestedStore()
-	// The sent timestamp of "b" equals the time of receipt.
 	for _, reference := range []string{"a", "b"} {
 		d := draft{reference: reference, timestamp: "2026-01-01T00:00:00Z"}
 		if reference == "b" {

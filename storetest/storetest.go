@@ -7,10 +7,9 @@
 //		})
 //	}
 //
-// [Run] has one subtest per rule of the contract, named after the rule. A failure
-// quotes the rule. The groups are storing, lifecycle, references, batches, keys,
-// concurrency, platforms, reading, paging, filters, following and durability. To run
-// one group: go test -run TestStore/keys.
+// [Run] has one subtest per rule of the contract, which a failure quotes. The groups
+// are storing, lifecycle, references, batches, keys, concurrency, platforms, reading,
+// paging, filters, following and durability: go test -run TestStore/keys.
 //
 // Cases that need more than Append are skipped, with a reason, if the store lacks it:
 //
@@ -40,17 +39,17 @@ type options struct {
 	reopen func(*testing.T, chargeingest.EventStore) chargeingest.EventStore
 }
 
-// Reopen adds the durability cases. The function reopen closes s and returns a store
-// with the same data. Calls of Append may be running when it closes s.
+// Reopen adds the durability cases. The function reopen closes s, perhaps during
+// calls of Append, and returns a store with the same data.
 func Reopen(reopen func(t *testing.T, s chargeingest.EventStore) chargeingest.EventStore) Option {
 	return func(o *options) { o.reopen = reopen }
 }
 
-// Run checks a store in sequential subtests of t, one for each rule.
+// Run checks a store in sequential subtests of t.
 //
-// Each call of newStore must return a new, empty store. If the store needs closing,
-// newStore registers that with t.Cleanup. Some cases close the store themselves, so
-// it can be closed twice.
+// Each call of newStore must return a new, empty store, which it closes with
+// t.Cleanup if necessary. Some cases close the store themselves, so it can be closed
+// twice.
 func Run(t *testing.T, newStore func(t *testing.T) chargeingest.EventStore, opts ...Option) {
 	t.Helper()
 	var o options
@@ -103,8 +102,6 @@ type testCase struct {
 	run  func(c *check)
 }
 
-// testingT is implemented by *testing.T, and by a recorder in the tests of this
-// package.
 type testingT interface {
 	Helper()
 	Context() context.Context
@@ -119,7 +116,7 @@ type check struct {
 	reopen   func(chargeingest.EventStore) chargeingest.EventStore // nil without the option
 }
 
-// failf ends the case. Only the goroutine of the case may call it.
+// Only the goroutine of the case may call failf.
 func (c *check) failf(format string, args ...any) {
 	c.Helper()
 	c.Fatalf("\nrule: %s\ngot:  %s", c.rule, fmt.Sprintf(format, args...))

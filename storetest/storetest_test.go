@@ -86,7 +86,7 @@ func (r *recorder) Skipf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// runCase uses a synctest bubble, so that faults can sleep until other calls have run.
+// In a synctest bubble, faults can sleep until other calls have run.
 func runCase(t *testing.T, tc testCase, newStore func() chargeingest.EventStore, reopen func(chargeingest.EventStore) chargeingest.EventStore) *recorder {
 	r := new(recorder)
 	synctest.Test(t, func(t *testing.T) {

@@ -131,8 +131,7 @@ func checkLargeBatch(c *check) {
 	s.wantStored(acme, stored...)
 }
 
-// checkHugeBatch exceeds the default limits of a handler and the size of one statement in
-// most databases.
+// checkHugeBatch exceeds the size of one statement in most databases.
 func checkHugeBatch(c *check) {
 	s := c.newTestedStore()
 	first := keyed("key", batch(acme, draft{reference: "first", number: "1"}, draft{}))
@@ -190,7 +189,6 @@ func checkHugeBatch(c *check) {
 		q.Platform, q.Order, q.Limit = acme, orders()[(i+1)%2], 1000
 		s.wantQuery(events, q)
 	}
-	// Thousands of events are between the two that match.
 	to := few.newEvent().Timestamp.Add(time.Second)
 	for _, q := range []chargeingest.Query{
 		{CustomerID: few.customerID},

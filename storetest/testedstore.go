@@ -7,7 +7,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// Methods of testedStore end the case if a result is not the expected one.
+// Methods of testedStore end the case after an unexpected result.
 type testedStore struct {
 	chargeingest.EventStore
 	reader chargeingest.EventReader // nil if not implemented
@@ -58,7 +58,6 @@ func (s *testedStore) get(platform, id string) chargeingest.StoredEvent {
 	return e
 }
 
-// list reads one page. Limit 0 means all events.
 func (s *testedStore) list(q chargeingest.Query) chargeingest.Page {
 	s.c.Helper()
 	if q.Limit == 0 {
@@ -74,7 +73,6 @@ func (s *testedStore) list(q chargeingest.Query) chargeingest.Page {
 	return page
 }
 
-// pages follows Next from q.After to the end of a listing.
 func (s *testedStore) pages(q chargeingest.Query) []chargeingest.StoredEvent {
 	s.c.Helper()
 	var events []chargeingest.StoredEvent
@@ -101,8 +99,8 @@ func (s *testedStore) pages(q chargeingest.Query) []chargeingest.StoredEvent {
 	}
 }
 
-// wantStored requires that exactly these events are stored on a platform, in this order,
-// if the store is an EventReader.
+// wantStored requires exactly these events, in this order, if the store is an
+// EventReader.
 func (s *testedStore) wantStored(platform string, want ...chargeingest.Outcome) {
 	s.c.Helper()
 	if s.reader == nil {
