@@ -25,12 +25,12 @@ type Option struct {
 	Default  string
 	Usage    string
 
-	// Set receives the value, which is not empty. Its error states the valid form and no secret.
+	// Set receives a value that is not empty. Its error states the valid form and no secret.
 	Set func(value string) error
 }
 
-// Parse sets the options, from flags before environment variables, and returns the other
-// arguments. The error is a [*UsageError], or [flag.ErrHelp] after -help and -version.
+// Parse sets the options, from flags before environment variables, and returns the arguments.
+// The error is a [*UsageError], or [flag.ErrHelp] after -help and -version.
 func (c *Command) Parse(args []string, lookupEnv func(string) (string, bool), out io.Writer) ([]string, error) {
 	flags := make(map[string]string)
 	arguments, err := c.parseFlags(args, flags)

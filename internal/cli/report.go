@@ -52,7 +52,7 @@ func PrintLine(w io.Writer, text string) {
 	_, _ = fmt.Fprintln(w, text)
 }
 
-// IsTerminalControl reports whether a terminal may obey r instead of showing it.
+// IsTerminalControl reports whether a terminal may obey r.
 func IsTerminalControl(r rune) bool {
 	return unicode.Is(unicode.Bidi_Control, r) || unicode.IsControl(r)
 }

@@ -27,8 +27,8 @@ type Client struct {
 	onResponse func()
 }
 
-// NewClients returns n clients that record in h. Equal seeds generate equal requests.
-// onResponse may be nil.
+// NewClients returns n clients. Equal seeds generate equal requests. onResponse may
+// be nil.
 func NewClients(seed uint64, n int, h *History, onResponse func()) []*Client {
 	clients := make([]*Client, n)
 	for i := range clients {
@@ -90,7 +90,6 @@ type response struct {
 }
 
 func post(ctx context.Context, client *http.Client, address string, r *request) (response, error) {
-	// The end of ctx does not abort this request.
 	req, err := http.NewRequestWithContext(context.WithoutCancel(ctx), http.MethodPost, address+r.path(), strings.NewReader(r.body()))
 	if err != nil {
 		return response{}, err

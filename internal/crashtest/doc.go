@@ -2,6 +2,6 @@
 // killed, power is lost or disks fail.
 //
 // A child process serves the store ([Start], [Serve]). A [Client] sends random requests
-// that depend only on a seed. The [History] checks that acknowledged events are stored
-// once and unchanged, events with unknown outcome at most once, and no other events.
+// from a seed. The [History] checks that acknowledged events are stored once and
+// unchanged, events with unknown outcome at most once, and no other events.
 package crashtest

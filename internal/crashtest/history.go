@@ -66,8 +66,7 @@ func (h *History) Counts() string {
 	return fmt.Sprint(h.counts)
 }
 
-// IgnoreResponses discards responses that a server still sends after a simulated power
-// loss.
+// IgnoreResponses is for a server that responds after a simulated power loss.
 func (h *History) IgnoreResponses() { h.ignoring.Store(true) }
 
 // AcceptResponses ends [History.IgnoreResponses].
@@ -312,8 +311,7 @@ func (h *History) Check(stored []Stored) error {
 	return errors.New(text)
 }
 
-// checkAtomic requires that an unacknowledged request is stored completely or not at all,
-// except events of several requests.
+// checkAtomic requires that an unacknowledged request is stored as a whole or not at all.
 func (h *History) checkAtomic(markers map[string]bool, found func(string, ...any)) {
 	senders := make(map[string]int)
 	for r := range h.requests {

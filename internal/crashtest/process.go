@@ -96,7 +96,7 @@ type Process struct {
 	log   *tail.Buffer
 }
 
-// ErrEnded reports that a child process ended before it served.
+// ErrEnded means that a child process ended before it served.
 var ErrEnded = errors.New("the server ended before it served")
 
 // Start runs this program as a child process until ctx ends.

@@ -9,8 +9,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// Encode returns the cursor after the event with sequence number seq, as eleven
-// URL-safe characters.
+// Encode returns eleven URL-safe characters.
 func Encode(seq int64) string {
 	var raw [8]byte
 	binary.BigEndian.PutUint64(raw[:], uint64(seq))

@@ -14,11 +14,11 @@ import (
 	"example.com/chargeingest/storekit"
 )
 
-// maxGroupBytes bounds the content of a group, which a store copies while it writes.
+// maxGroupBytes bounds the content of a group.
 const maxGroupBytes = 16 << 20
 
 // Queue holds requests until the writer takes them. Platforms take turns, one request each.
-// It is safe for concurrent use. The cost of a request is O(log platforms).
+// It is safe for concurrent use and costs O(log platforms).
 type Queue struct {
 	maxEvents     int
 	observer      func(chargeingest.CommitStats)
@@ -48,8 +48,8 @@ func New(maxEvents int, observer func(chargeingest.CommitStats), observerPanic f
 // is closed.
 func (q *Queue) Ready() <-chan struct{} { return q.ready }
 
-// Append queues a batch and waits for its result. If ctx ends first, the error is
-// ErrNotStored or, once the writer has taken the batch, ErrOutcomeUnknown.
+// Append waits for the result of a batch. If ctx ends first, the error is ErrNotStored or,
+// once the writer has taken the batch, ErrOutcomeUnknown.
 func (q *Queue) Append(ctx context.Context, a storekit.Attempt) (chargeingest.AppendResult, error) {
 	if err := ctx.Err(); err != nil {
 		return chargeingest.AppendResult{}, notStored(err)
@@ -95,8 +95,8 @@ func (q *Queue) push(r *Request) error {
 }
 
 // makeRoom reports whether r has room. If that suffices, it drops the newest requests of
-// platforms with more events than r's. r displaces at most as many events as it has, even
-// if Requeue has filled the queue beyond maxEvents.
+// platforms with more events, at most as many events as r has: Requeue can exceed
+// maxEvents.
 func (q *Queue) makeRoom(r *Request) bool {
 	platformEvents := r.events()
 	if p := q.platforms[r.Platform]; p != nil {
@@ -177,11 +177,11 @@ func (q *Queue) yieldToCallers(maxEvents int) {
 	}
 }
 
-// Take removes requests of up to maxEvents and maxGroupBytes, but at least one if any is
-// queued. Open is false if the queue is closed and empty.
+// Take removes requests of up to maxEvents and maxGroupBytes, but at least one. Open is
+// false if the queue is closed and empty.
 //
-// Platforms for which skip, if not nil, returns true keep their requests and their turn.
-// Ready has no token for them: the writer must call Take again by itself.
+// Platforms that skip, if not nil, returns true for keep their requests and their turn, for
+// which Ready has no token: the writer must call Take again by itself.
 func (q *Queue) Take(maxEvents int, skip func(platform string) bool) (group []*Request, open bool) {
 	q.yieldToCallers(maxEvents)
 	q.mu.Lock()
@@ -215,8 +215,8 @@ func (q *Queue) Take(maxEvents int, skip func(platform string) bool) (group []*R
 	return group, len(group) > 0 || !q.closed || q.events > 0
 }
 
-// Requeue puts back requests of which nothing was stored, in the order of Take. They and
-// their platforms come first, so that none is passed over forever.
+// Requeue puts back requests of which nothing was stored, in the order of Take, and first,
+// so that none is passed over forever.
 func (q *Queue) Requeue(requests []*Request) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -219,7 +219,6 @@ func TestRequeuedRequestsComeFirst(t *testing.T) {
 	require.True(t, q.rotation.empty())
 }
 
-// The store requeues each group after its first request.
 func TestRequeuedPlatformsGetTheirTurn(t *testing.T) {
 	q := New(100, nil, nil)
 	for range 20 {

@@ -79,7 +79,6 @@ func replayCases() []Case {
 		return strings.Join(list, ",")
 	}
 	again := func(n int) []string { return events(n, func(int) string { return `"reference":"r"` }) }
-	// A batch has at most 1,000 events.
 	capped := func(n int) []string { return again(min(n, 900*smallEventSize)) }
 	twice := func(target string, configure []func(*chargeingest.Config), first, second func(n int) string, headers ...string) func(n int) attack {
 		return func(n int) attack {
@@ -106,7 +105,6 @@ func replayCases() []Case {
 		{"one reference in a batch/stored once", caseSize, func(n int) attack {
 			return attack{calls: []call{post(batchPath, batch(again(n)...), http.StatusCreated)}}
 		}},
-		// Both exceed the limit of a response.
 		{"one reference in a batch, the first event large with nulls/accepted", largeSize, func(n int) attack {
 			return attack{configure: keepOnly, calls: []call{
 				post(batchPath, batch(append([]string{largeOf(n)}, capped(n/2)...)...), anyStatus),

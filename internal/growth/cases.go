@@ -8,7 +8,6 @@ import (
 	"example.com/chargeingest"
 )
 
-// caseSize is large compared with the fixed cost of a request.
 const caseSize = 24 << 10
 
 const (
@@ -25,7 +24,7 @@ func Cases() []Case {
 	)
 }
 
-// Find returns a case by name.
+// Find finds a case by name.
 func Find(name string) (Case, bool) {
 	all := append(Cases(), SelfTests()...)
 	i := slices.IndexFunc(all, func(c Case) bool { return c.Name == name })

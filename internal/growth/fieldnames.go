@@ -10,7 +10,6 @@ import (
 // fieldGenerator returns n bytes of unknown fields. Variants differ only in values.
 type fieldGenerator func(n, variant int) string
 
-// fieldCases expects status if KeepUnknownFields is set.
 func fieldCases(name string, status int, allConflicts bool, unknown fieldGenerator) []Case {
 	cases := []Case{
 		{name + "/rejected", caseSize, func(n int) attack {

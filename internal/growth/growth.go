@@ -22,7 +22,7 @@ import (
 type Case struct {
 	Name string
 
-	// Size is the bytes of the smaller run. The larger run has [Factor] times as many.
+	// Size is the bytes of the smaller run.
 	Size int
 
 	attack func(n int) attack
@@ -82,7 +82,7 @@ type Run struct {
 	log     *lineMeter
 }
 
-// Prepare creates the handler and sends the setup.
+// Prepare also sends the setup.
 func (c Case) Prepare(n int) (*Run, error) {
 	r := &Run{attack: c.attack(n), log: new(lineMeter)}
 	cfg := chargeingest.Config{
@@ -130,9 +130,8 @@ func (r *Run) Send() (Sample, error) {
 	return s, nil
 }
 
-// Measure measures the cost of Send.
+// Measure calls Send.
 func (r *Run) Measure(steps func() uint64) (Sample, error) {
-	// Two collections empty the pools that earlier runs filled.
 	runtime.GC()
 	runtime.GC()
 	// No collection empties the pools during the run.
@@ -218,7 +217,6 @@ func (w *responseMeter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// lineMeter expects one Write per line.
 type lineMeter struct{ longest int }
 
 func (m *lineMeter) Write(p []byte) (int, error) {

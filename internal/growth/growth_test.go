@@ -80,7 +80,6 @@ func TestCaseNames(t *testing.T) {
 	}
 }
 
-// BenchmarkGrowth can use all memory for a case that fails TestGrowth.
 func BenchmarkGrowth(b *testing.B) {
 	for _, c := range Cases() {
 		for _, n := range []int{c.Size, Factor * c.Size} {
@@ -140,7 +139,6 @@ func (d driverPool) measure(t *testing.T, name string) (small, large Result) {
 	return idle.measure(t, name)
 }
 
-// driver restarts after a case that exceeds the limits.
 type driver struct {
 	program string
 	cmd     *exec.Cmd
@@ -175,7 +173,6 @@ func (d *driver) start(t *testing.T) {
 	t.Helper()
 	d.stderr.Reset()
 	cmd := exec.Command(d.program)
-	// More CPUs would mostly collect garbage.
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
 	cmd.Stderr = &d.stderr
 	in, err := cmd.StdinPipe()

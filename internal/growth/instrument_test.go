@@ -22,10 +22,8 @@ import (
 
 // The driver is built from copies of the source that count function calls, loop
 // iterations, and elements that copy, append and internal/bytealg process. The counter is
-// in unicode/utf8, which every package can import.
-//
-// Not counted: comparing and hashing long strings, conversions between strings and slices
-// (they allocate), and assembly in other packages.
+// in unicode/utf8, which every package can import. Long comparisons, hashing and other
+// assembly do not count.
 
 var countedStd = []string{
 	"bufio", "bytes", "compress/flate", "compress/gzip", "encoding/json", "fmt", "internal/stringslite", "io", "log/slog",
@@ -93,7 +91,6 @@ func init() { steps = func() uint64 { return utf8.GrowthSteps } }
 	goCommand(t, main, "build", "-trimpath", "-mod=mod", "-overlay="+filepath.Join(dir, "overlay.json"), "-o", program, driverPackage)
 }
 
-// The workspace lacks the copies. Without cgo, test runs share the build cache.
 func goCommand(t testing.TB, dir string, args ...string) []byte {
 	cmd := exec.CommandContext(t.Context(), "go", args...)
 	cmd.Dir = dir

@@ -8,8 +8,7 @@ import (
 	"strings"
 )
 
-// SelfTests returns cases of known growth. Names end in "/steps" or "/bytes" if these
-// grow faster than linear, otherwise in "/linear".
+// SelfTests returns cases of known growth, which the end of the name states.
 func SelfTests() []Case {
 	newCase := func(name string, work func(n int)) Case {
 		return Case{name, 4 << 10, func(n int) attack { return attack{work: func() { work(n) }} }}

@@ -5,8 +5,7 @@ import (
 	"fmt"
 )
 
-// Wire returns the HTTP/1.1 requests with an additional header. It omits calls of
-// Handler.Ingest.
+// Wire returns HTTP/1.1 requests with an additional header.
 func (c Case) Wire(n int, name, value string) (setup, requests [][]byte) {
 	a := c.attack(n)
 	return wire(a.setup, name, value), wire(a.calls, name, value)

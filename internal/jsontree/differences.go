@@ -29,8 +29,7 @@ func ParseObject(text string) (Object, error) {
 }
 
 // Rules adjust a comparison. By default strings and numbers are equal if they are spelled
-// alike, field order and white space do not matter, and a null field equals an absent
-// one.
+// alike, order and white space do not matter, and a null field equals an absent one.
 type Rules struct {
 	// MaxPaths bounds the returned paths.
 	MaxPaths int
@@ -42,8 +41,8 @@ type Rules struct {
 	IgnoreA, IgnoreB string
 }
 
-// Differences returns the sorted dotted paths at which a and b differ, cut like
-// [Location.Path]. The error is that of ctx.
+// Differences returns the sorted dotted paths at which a and b differ. The error is that
+// of ctx.
 func Differences(ctx context.Context, a, b Object, rules Rules) ([]string, error) {
 	c := comparison{ctx: ctx, rules: rules}
 	if err := c.values(Location{}, a.text, b.text); err != nil && !errors.Is(err, errEnoughPaths) {
@@ -72,7 +71,7 @@ func (c *comparison) checkContext() error {
 
 var errEnoughPaths = errors.New("enough paths")
 
-// Location is the position of a value in an object; the zero value is the object.
+// Location is the position of a value; the zero value is the object.
 type Location struct {
 	Path  string // dotted, cut as responses show it
 	Depth int
@@ -114,7 +113,6 @@ func (c *comparison) add(at Location) error {
 	return nil
 }
 
-// lists compares entry by entry, or as a whole if the lengths differ.
 func (c *comparison) lists(at Location, a, b *cursor) error {
 	paths := len(c.paths)
 	for i := 0; ; i++ {
@@ -146,7 +144,7 @@ func (c *comparison) lists(at Location, a, b *cursor) error {
 }
 
 // objects compares fields one by one while both objects have the same order, as in most
-// retries, and the rest sorted by name.
+// retries, and the rest sorted.
 func (c *comparison) objects(at Location, a, b *cursor) error {
 	for {
 		x, moreA, err := a.next()
@@ -257,7 +255,7 @@ func (c *comparison) open(v jsontext.Value) *cursor {
 	return r
 }
 
-// next returns the next field or entry. Its parts alias the text.
+// next returns parts that alias the text.
 func (r *cursor) next() (m field, more bool, err error) {
 	if err := r.check(); err != nil {
 		return m, false, err
@@ -299,13 +297,11 @@ func (r *cursor) rest(m field, more bool) (list *fieldList, err error) {
 	return list, nil
 }
 
-// fieldList is compact: an object can have many fields.
 type fieldList struct {
 	text jsontext.Value
 	list []position
 }
 
-// position is the offset of a field: name, colon, value.
 type position struct{ name, value, end uint32 }
 
 func (l *fieldList) name(i int) []byte { return l.nameAt(l.list[i]) }

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// JoinPath returns the dotted path of a field or entry; parent is empty at the top.
+// JoinPath returns a dotted path; parent is empty at the top.
 func JoinPath(parent, name string) string {
 	if parent == "" {
 		return name
@@ -13,7 +13,7 @@ func JoinPath(parent, name string) string {
 	return parent + "." + name
 }
 
-// ComparePaths orders dotted paths part by part: list indexes as numbers, before names.
+// ComparePaths orders list indexes as numbers, before names.
 func ComparePaths(a, b string) int {
 	for moreA, moreB := true, true; moreA && moreB; {
 		var partA, partB string

@@ -3,8 +3,8 @@ package limits
 import "sync"
 
 // Budget bounds the bytes that requests hold. Several requests of one platform get at most
-// seven eighths, so that its slow clients do not lock out other platforms. It is safe for
-// concurrent use.
+// seven eighths, so that its slow clients leave room to others. It is safe for concurrent
+// use.
 type Budget struct {
 	limit int64
 
@@ -18,7 +18,7 @@ func NewBudget(limit int64) *Budget {
 	return &Budget{limit: limit, byPlatform: make(map[string]int64)}
 }
 
-// Reservation is the share of a budget that one request holds.
+// Reservation is what one request holds.
 type Reservation struct {
 	Budget   *Budget
 	Platform string // fixed before the first Resize
@@ -27,8 +27,8 @@ type Reservation struct {
 	released bool
 }
 
-// Release returns all bytes. Afterwards Resize fails, so that a store that still works
-// for the request cannot reserve more.
+// Release returns all bytes. Afterwards Resize fails, so that a store that still works for
+// the request cannot reserve more.
 func (r *Reservation) Release() {
 	r.Budget.mu.Lock()
 	defer r.Budget.mu.Unlock()
@@ -36,8 +36,8 @@ func (r *Reservation) Release() {
 	r.released = true
 }
 
-// Resize changes the reservation to n bytes if the budget has room, or if no other request
-// holds bytes, and reports whether it did.
+// Resize reserves n bytes if the budget has room, or if no other request holds bytes, and
+// reports whether it did.
 func (r *Reservation) Resize(n int64) bool {
 	b := r.Budget
 	b.mu.Lock()

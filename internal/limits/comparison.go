@@ -2,7 +2,7 @@ package limits
 
 import "context"
 
-// Comparison limits comparing the events of one request with stored events.
+// Comparison limits comparing the events of one request.
 type Comparison struct {
 	Gate        *Gate // bounds concurrent comparisons
 	Reservation *Reservation
@@ -11,12 +11,12 @@ type Comparison struct {
 
 type comparisonKey struct{}
 
-// WithComparison returns a context that carries c to the store.
+// WithComparison carries c to the store.
 func WithComparison(ctx context.Context, c *Comparison) context.Context {
 	return context.WithValue(ctx, comparisonKey{}, c)
 }
 
-// ComparisonOf returns the limits that ctx carries, or nil.
+// ComparisonOf may return nil.
 func ComparisonOf(ctx context.Context) *Comparison {
 	c, _ := ctx.Value(comparisonKey{}).(*Comparison)
 	return c

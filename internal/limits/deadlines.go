@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Deadlines gives requests a deadline. Requests of the same second share a timer: one for each
-// would cost more than the rest of the request.
+// Deadlines gives requests a deadline. Requests of the same second share a timer: one for
+// each would cost more than the rest of the request.
 type Deadlines struct {
 	// Timeout is the minimum; the deadline is up to a second later.
 	Timeout time.Duration
@@ -17,8 +17,7 @@ type Deadlines struct {
 	until  time.Time // newest is not used for later requests
 }
 
-// Context returns a context with the values of request and the deadline. It does not end
-// with request.
+// Context has the values of request and the deadline, but does not end with request.
 func (d *Deadlines) Context(request context.Context) context.Context {
 	return deadlineContext{Context: d.shared(time.Now()), values: request}
 }
@@ -40,7 +39,6 @@ type deadlineContext struct {
 	values context.Context
 }
 
-// Value asks the shared context first, because package context finds the parent by a value.
 func (c deadlineContext) Value(key any) any {
 	if v := c.Context.Value(key); v != nil {
 		return v

@@ -3,8 +3,8 @@ package limits
 // MaxEchoedChars bounds a client's text in responses and logs.
 const MaxEchoedChars = 128
 
-// MaxExcessBytes bounds by how many bytes the stored events that a batch repeats may exceed
-// the events sent.
+// MaxExcessBytes bounds by how much the stored events that a batch repeats exceed the sent
+// ones.
 const MaxExcessBytes = 16 << 20
 
 // Shorten cuts a text to MaxEchoedChars characters, without reading further.

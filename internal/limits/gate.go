@@ -7,8 +7,7 @@ import (
 )
 
 // Gate admits a fixed number of calls at a time. Waiting platforms take turns, one call
-// each. With more than one slot, no platform ever holds all. It is safe for concurrent
-// use.
+// each. With more than one slot, no platform holds all. It is safe for concurrent use.
 type Gate struct {
 	slots int
 
@@ -32,7 +31,7 @@ func NewGate(n int) *Gate {
 }
 
 // Enter waits for a slot. If err is nil the caller must call leave exactly once;
-// otherwise err is the error of ctx.
+// otherwise err is that of ctx.
 func (g *Gate) Enter(ctx context.Context, name string) (leave func(), err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -55,7 +54,7 @@ func (g *Gate) Enter(ctx context.Context, name string) (leave func(), err error)
 	}
 }
 
-// TryEnter takes a free slot, if any.
+// TryEnter does not wait.
 func (g *Gate) TryEnter(name string) (leave func(), ok bool) {
 	p, call, admitted := g.enqueue(name)
 	g.mu.Lock()
@@ -69,8 +68,8 @@ func (g *Gate) TryEnter(name string) (leave func(), ok bool) {
 	}
 }
 
-// EnterEvenIfDone is Enter, but takes a free slot even if ctx has ended: a half-closed
-// client may still read the response.
+// EnterEvenIfDone takes a free slot even if ctx has ended: a half-closed client may
+// still read the response.
 func (g *Gate) EnterEvenIfDone(ctx context.Context, name string) (leave func(), err error) {
 	if leave, ok := g.TryEnter(name); ok {
 		return leave, nil
@@ -78,7 +77,7 @@ func (g *Gate) EnterEvenIfDone(ctx context.Context, name string) (leave func(), 
 	return g.Enter(ctx, name)
 }
 
-// Waiting reports whether calls wait for a slot.
+// Waiting reports whether calls wait.
 func (g *Gate) Waiting() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -34,7 +34,6 @@ func TestPatternLength(t *testing.T) {
 	}
 }
 
-// hostileSecrets nearly match a text of the letter a at each position.
 func hostileSecrets() map[string][]string {
 	long, nested := []string{"aaaa"}, []string(nil)
 	for k := range 4 {

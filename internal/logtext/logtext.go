@@ -12,15 +12,12 @@ const Marker = "[redacted]"
 const (
 	ellipsis = "…"
 
-	// maxScanned limits the work of Hide on a text that consists of secrets.
 	maxScanned = 64 << 10
 )
 
-// Hide replaces each run of secrets in text by Marker, ignoring ASCII case. If text
-// ends in an ellipsis, Hide also redacts a truncated secret before it.
-//
-// The result has at most maxBytes bytes after the escaping of a text or JSON
-// handler. Hide never truncates within a secret.
+// Hide replaces each run of secrets in text by Marker, ignoring ASCII case, also a
+// truncated one before a final ellipsis. The result has at most maxBytes bytes
+// after the escaping of a text or JSON handler, and no part of a secret.
 func (s *Secrets) Hide(text string, maxBytes int) string {
 	const reserve = len(ellipsis) + 3*utf8.UTFMax
 	uncut, cut := strings.CutSuffix(text, ellipsis)

@@ -10,23 +10,21 @@ const (
 	// MinSecret is the minimum length of a secret. Shorter texts occur in words.
 	MinSecret = 4
 
-	// maxPattern limits the bytes that are compared at each position of a text.
 	maxPattern = 64
 )
 
 // Secrets is a set of texts to redact. The zero value is empty.
 type Secrets struct {
 	// patterns are sorted, in lower case, and of MinSecret to maxPattern bytes.
-	// Longer secrets are split.
 	patterns [][]byte
 
-	// prefix is the index of the longest prefix among the other patterns, or -1.
+	// prefix is the index of the longest prefix among the patterns, or -1.
 	prefix []int32
 
 	starts filter
 }
 
-// NewSecrets returns a set of secrets. It ignores those shorter than MinSecret.
+// NewSecrets ignores secrets shorter than MinSecret.
 func NewSecrets(secrets []string) *Secrets {
 	s := new(Secrets)
 	for _, secret := range secrets {
@@ -54,8 +52,8 @@ func (s *Secrets) add(secret []byte) {
 	s.patterns = append(s.patterns, secret[last:])
 }
 
-// longestPrefix returns the index of the longest pattern that text starts with, up
-// to index i, or -1.
+// longestPrefix returns the index, up to i, of the longest pattern that text starts
+// with, or -1.
 func (s *Secrets) longestPrefix(text []byte, i int) int {
 	if i < 0 {
 		return -1
@@ -78,7 +76,6 @@ func commonPrefix(a, b []byte) int {
 	return n
 }
 
-// match returns the length of the longest pattern at position i, or 0.
 func (s *Secrets) match(w *window, i int) int {
 	if !s.starts.has(w.text[i:]) {
 		return 0
@@ -105,7 +102,6 @@ func (s *Secrets) firstAfter(text []byte) int {
 	return sort.Search(len(s.patterns), func(i int) bool { return bytes.Compare(s.patterns[i], text) > 0 })
 }
 
-// window converts a text to lower case in parts.
 type window struct {
 	text  string
 	start int
@@ -146,7 +142,6 @@ func (f *filter) has(text string) bool {
 	return f[h/64]>>(h%64)&1 != 0
 }
 
-// appendLower keeps the length, unlike strings.ToLower.
 func appendLower(b []byte, s string) []byte {
 	n := len(b)
 	b = append(b, s...)

@@ -9,14 +9,13 @@ import (
 	"strings"
 )
 
-// Limits in bytes. A panic value can be as long as a request.
 const (
 	maxValue = 1 << 10
 	maxStack = 4 << 10
 )
 
-// stack lists the functions that called the caller's caller, innermost first, with lines
-// but no file paths, which would reveal the build machine.
+// stack lists the functions that called the caller's caller, innermost first, without
+// file paths, which would reveal the build machine.
 func stack() string {
 	pcs := make([]uintptr, 32)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)])
@@ -46,8 +45,7 @@ func RecoverTo(err *error) {
 	}
 }
 
-// Catch calls f and turns a panic into an [Error] with the whole value. It does not catch
-// http.ErrAbortHandler, which cuts the connection.
+// Catch calls f and turns a panic into an [Error], except http.ErrAbortHandler.
 func Catch(f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {

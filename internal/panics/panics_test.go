@@ -34,7 +34,6 @@ func recovered(v any) string {
 	return err.Error()
 }
 
-// panickingError panics while it is printed, again with a panickingError.
 type panickingError struct{}
 
 func (panickingError) Error() string { panic(panickingError{}) }

@@ -54,8 +54,8 @@ func Parse[Q any](raw string, q *Q, known []Parameter[Q]) []Problem {
 	return problems
 }
 
-// split returns malformed parameters by name, with nil values, unlike url.ParseQuery. Names
-// are shortened as responses show them.
+// split returns malformed parameters with nil values, unlike url.ParseQuery, under the
+// names that responses show.
 func split(raw string) map[string][]string {
 	given := make(map[string][]string)
 	for pair := range strings.SplitSeq(raw, "&") {

@@ -20,10 +20,10 @@ import (
 	"example.com/chargeingest/internal/tail"
 )
 
-// Variable is an environment variable with the address of a server to use instead.
+// Variable has the address of a server to use instead.
 const Variable = "CHARGEINGEST_TEST_POSTGRES"
 
-// ErrNoBinaries reports that PostgreSQL is not installed.
+// ErrNoBinaries means that PostgreSQL is not installed.
 var ErrNoBinaries = errors.New("no PostgreSQL server found in PATH, pg_config --bindir or /usr/lib/postgresql")
 
 func findBinaries() (string, error) {
@@ -75,7 +75,7 @@ type Server struct {
 
 const port = "5432"
 
-// New makes a server without starting it. Settings are NAME=VALUE.
+// New makes a server. Settings are NAME=VALUE.
 func New(ctx context.Context, settings ...string) (*Server, error) {
 	return NewIn(ctx, "", settings...)
 }
@@ -206,10 +206,10 @@ func (s *Server) follow(log io.Reader, ready chan<- struct{}) {
 	_, _ = io.Copy(io.Discard, log)
 }
 
-// Stop disconnects clients and shuts the server down.
+// Stop disconnects clients.
 func (s *Server) Stop() error { return s.signal(syscall.SIGINT) }
 
-// Kill ends all processes of the server, as kill -9 does.
+// Kill ends all processes.
 func (s *Server) Kill() error { return s.signal(syscall.SIGKILL) }
 
 func (s *Server) signal(signal syscall.Signal) error {
@@ -236,5 +236,5 @@ func (s *Server) Promote(ctx context.Context) error {
 	return s.run(ctx, "pg_ctl", "promote", "-w", "-D", s.data())
 }
 
-// Remove kills the server and deletes its directory.
+// Remove also kills the server.
 func (s *Server) Remove() error { return errors.Join(s.Kill(), os.RemoveAll(s.Dir)) }

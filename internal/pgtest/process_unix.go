@@ -12,7 +12,7 @@ import (
 	"syscall"
 )
 
-// serverUser returns nil unless this process runs as root, which the server refuses.
+// serverUser is for a process that runs as root, which the server refuses.
 func serverUser() (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
@@ -31,7 +31,6 @@ func serverUser() (*syscall.Credential, error) {
 	return nil, errors.New("PostgreSQL does not run as root, and there is neither a user postgres nor nobody")
 }
 
-// startChild starts a command in a process group and closes ended when it has ended.
 func startChild(cmd *exec.Cmd, ended chan<- struct{}) error {
 	cmd.SysProcAttr.Setpgid = true
 	endWithParent(cmd.SysProcAttr)

@@ -11,24 +11,22 @@ import (
 )
 
 const (
-	// minCookie is the minimum length of a hidden part of a cookie. Session ids are longer.
-	// Hiding shorter parts would let a caller hide chosen words of an error.
+	// minCookie is the minimum length of a hidden part of a cookie. Session ids are longer,
+	// and hiding shorter parts would let a caller hide chosen words of an error.
 	minCookie = 9
 
-	// minPiece is the minimum length of a hidden piece of a token.
 	minPiece = 8
 
-	// maxSecretParts bounds the parts of credential headers. Browsers send at most 180
-	// cookies of three parts each.
+	// maxSecretParts bounds the parts of credential headers. Browsers send at most 540.
 	maxSecretParts = 1024
 
-	// maxFormBytes bounds the forms of all secrets together, with formOverhead for each.
+	// maxFormBytes bounds the forms of all secrets together.
 	maxFormBytes = 256 << 10
 	formOverhead = 32
 )
 
-// credentials collects the secrets of credential headers in the forms in which an error
-// can quote them. Names, schemes and user names are not secrets.
+// credentials collects the secrets of credential headers in the forms in which an error can
+// quote them. Names, schemes and user names are not secrets.
 type credentials struct {
 	forms    []string
 	complete bool // false after a header that is too long or has too many parts
@@ -88,8 +86,7 @@ func (c *credentials) addParts(value string) {
 	}
 }
 
-// addPieces adds parts of a token, such as the signature of a JWT or the id in a signed
-// cookie.
+// addPieces adds parts such as the signature of a JWT.
 func (c *credentials) addPieces(token string) {
 	if !strings.ContainsAny(token, ".:%") {
 		return
@@ -186,8 +183,7 @@ func jsonText(s string) string {
 	return inQuotes(string(text))
 }
 
-// withoutHTMLEscapes is for json.Encoder.SetEscapeHTML(false). The first pair skips
-// escaped backslashes.
+// withoutHTMLEscapes is for json.Encoder.SetEscapeHTML(false).
 var withoutHTMLEscapes = strings.NewReplacer(`\\`, `\\`, `\u003c`, "<", `\u003e`, ">", `\u0026`, "&")
 
 func isEscaped(c rune) bool {

@@ -11,7 +11,7 @@ import (
 	"example.com/chargeingest/internal/panics"
 )
 
-// Limits of one attribute in bytes, including escapes. A line stays below 16 KiB.
+// Limits of one attribute in bytes, including escapes.
 const (
 	maxLoggedError   = 6 << 10
 	maxLoggedText    = 1536
@@ -25,7 +25,7 @@ const MaxHeaderBytes = 16 << 10
 // CredentialHeaders are in order: the first that a request has authenticates it.
 var CredentialHeaders = []string{"X-Api-Key", "Authorization", "Proxy-Authorization", "Cookie"}
 
-// HasLongCredential reports whether any credential header is TooLong.
+// HasLongCredential reports whether a credential header is TooLong.
 func HasLongCredential(h http.Header) bool {
 	for _, name := range CredentialHeaders {
 		if TooLong(h[name]) {
@@ -46,19 +46,18 @@ func TooLong(values []string) bool {
 	return false
 }
 
-// minOtherSecret is for secrets of other headers in texts of the authorizer. Session ids are
-// longer, most names shorter.
+// minOtherSecret is for secrets of other headers. Session ids are longer, most names
+// shorter.
 const minOtherSecret = 16
 
-// Redactor prepares the texts of one request for the log. The zero value hides all
-// texts.
+// Redactor prepares the texts of one request for the log. The zero value hides all.
 type Redactor struct {
 	header http.Header
 	client *logtext.Secrets // hidden in texts from the client and in errors
 	host   *logtext.Secrets // hidden in texts from the authorizer
 }
 
-// New returns the redactor of a request.
+// New reads the credentials of h.
 func New(h http.Header) Redactor {
 	r := Redactor{header: h}
 	c := newCredentials()
@@ -95,7 +94,7 @@ func hide(secrets *logtext.Secrets, text string, maxBytes int) string {
 	return secrets.Hide(text, maxBytes)
 }
 
-// RequestID keeps an id that the handler generated, so that a caller cannot hide it.
+// RequestID keeps an id that the handler generated, which a caller must not hide.
 func (r Redactor) RequestID(id string) string {
 	if isRandomRequestID(id) && r.header.Get("X-Request-Id") != id {
 		return id
@@ -118,20 +117,20 @@ func (r Redactor) Method(m string) string {
 	return r.ClientText(m)
 }
 
-// Path returns the escaped path without the query.
+// Path omits the query.
 func (r Redactor) Path(u *url.URL) string { return hide(r.client, u.EscapedPath(), maxLoggedPath) }
 
-// ClientAddress redacts RemoteAddr, which middleware may have set from a header.
+// ClientAddress redacts RemoteAddr, which middleware may have set.
 func (r Redactor) ClientAddress(a string) string { return hide(r.client, a, maxLoggedAddress) }
 
-// ClientText redacts a text that the client chose.
+// ClientText redacts a text of the client.
 func (r Redactor) ClientText(s string) string { return hide(r.client, s, maxLoggedText) }
 
-// HostText redacts a text that the authorizer chose. Headers that do not authenticate the
-// request hide only long secrets, so that a caller cannot hide its name.
+// HostText redacts a text of the authorizer. Headers that do not authenticate the request
+// hide only long secrets, so that a caller cannot hide its name.
 func (r Redactor) HostText(s string) string { return hide(r.host, s, maxLoggedText) }
 
-// Cause redacts the text of an error, but keeps the stack of a panic with a long value.
+// Cause keeps the stack of a panic with a long value.
 func (r Redactor) Cause(err error) string {
 	text := err.Error()
 	var p panics.Error

@@ -4,10 +4,8 @@ package rfc3339
 import "time"
 
 // Parse returns the instant of an RFC 3339 date-time in UTC. It accepts the years 0001 to
-// 9999, T and Z in either case, and up to nine fraction digits. It rejects leap seconds
-// and days that do not exist.
-//
-// [time.Parse] also accepts a comma before the fraction, but no lower case.
+// 9999, T and Z in either case, and up to nine fraction digits, but no leap seconds,
+// no days that do not exist, and unlike [time.Parse] no comma.
 func Parse(s string) (time.Time, bool) {
 	const shape = "0000-00-00T00:00:00"
 	if len(s) < len(shape)+1 {

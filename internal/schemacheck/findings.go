@@ -18,7 +18,7 @@ import (
 // MaxViolations bounds the violations of one response.
 const MaxViolations = 100
 
-// Code is the error code of a violation, as in the contract.
+// Code is an error code of the contract.
 type Code string
 
 // The codes of violations.
@@ -36,15 +36,13 @@ type Violation struct {
 
 // InvalidError reports a body that breaks rules of the contract.
 type InvalidError struct {
-	// Violations are in the contract's order: at least one, at most MaxViolations, one
-	// per path and code.
+	// Violations are in the contract's order, 1 to MaxViolations, one per path and code.
 	Violations []Violation
 }
 
 func (e *InvalidError) Error() string { return e.Violations[0].Message }
 
-// finding is a violation with its position in the response. Its message lacks the path,
-// because the response may not have room for all findings.
+// finding is a violation with its position in the response. Its message lacks the path.
 type finding struct {
 	Violation
 	index int // of the event in the batch; -1 outside of the events
@@ -90,8 +88,8 @@ func asInvalid(found []finding) error {
 	return &InvalidError{violations}
 }
 
-// findings validates a tree. If index is not negative, the tree is a batch with only the
-// event that has this index in the request.
+// If index is not negative, tree is a batch with only the event of that index in the
+// request.
 func (c *Checker) findings(s *jsonschema.Schema, tree any, index int) []finding {
 	err := s.Validate(tree)
 	var invalid *jsonschema.ValidationError
@@ -174,7 +172,6 @@ func (c *Checker) violations(keyword, path string, rule *jsonschema.Schema, valu
 		}
 		return list
 	case "additionalProperties":
-		// Unknown fields of a batch belong to no event, so they cannot be kept.
 		if c.KeepUnknownFields && rule != c.batch {
 			return nil
 		}

@@ -92,7 +92,6 @@ func (c *Checker) findingOf(v Violation, isBatch bool) finding {
 	return f
 }
 
-// hasDottedName reports whether a body has names that make paths ambiguous.
 func hasDottedName(body []byte) bool {
 	d := jsontext.NewDecoder(bytes.NewReader(body))
 	for {

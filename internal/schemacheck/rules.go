@@ -6,7 +6,7 @@ import (
 	"example.com/chargeingest/internal/rfc3339"
 )
 
-// CrossFields are for [CrossRules]. A nil field is absent or not a string.
+// CrossFields has nil for an absent field, or one that is not a string.
 type CrossFields struct {
 	Reference, Timestamp, StartAt, EndAt *string
 }
@@ -18,7 +18,7 @@ type CrossRules struct {
 }
 
 // Check returns the violations of an event received at now, without the path in their
-// messages. It ignores malformed fields, which the schema rejects.
+// messages. It ignores malformed fields.
 func (rules CrossRules) Check(f CrossFields, now time.Time) []Violation {
 	var found []Violation
 	if rules.RequireReference && (f.Reference == nil || *f.Reference == "") {

@@ -30,8 +30,8 @@ type Config struct {
 	KeepUnknownFields bool
 	Rules             CrossRules
 
-	// Gate is the gate of which callers of Check hold a slot. A check ends early if its
-	// context has ended and other callers wait.
+	// Gate is held by callers of Check. A check ends early if its context has ended and
+	// other callers wait.
 	Gate *limits.Gate
 }
 
@@ -55,7 +55,6 @@ type schemas struct {
 	rank         map[string]int // of the fields of an event, in the contract's order
 }
 
-// Compiled once per process, because tests make many handlers.
 var compiledSchemas = sync.OnceValues(compileSchemas)
 
 func compileSchemas() (compiled schemas, err error) {
@@ -111,8 +110,8 @@ func eachField(d *jsontext.Decoder, visit func(name string) error) error {
 	return err
 }
 
-// Check returns nil if a body received at now is valid. Otherwise the error is an
-// [*InvalidError], a [*MalformedError], or an [ErrGivenUp].
+// Check returns nil for a valid body, an [*InvalidError], a [*MalformedError], or an
+// [ErrGivenUp].
 func (c *Checker) Check(ctx context.Context, body []byte, isBatch bool, now time.Time) error {
 	if err := checkText(body); err != nil {
 		return err
@@ -156,8 +155,8 @@ func checkText(body []byte) error {
 	return nil
 }
 
-// checkBatch validates each event as a separate batch, so that only the tree of one event
-// is in memory. It stops validating events when the response is full.
+// checkBatch has only the tree of one event in memory. It stops when the response is
+// full.
 func (c *Checker) checkBatch(b *treeBuilder, now time.Time) ([]finding, error) {
 	if _, err := b.dec.ReadToken(); err != nil {
 		return nil, err

@@ -17,7 +17,6 @@ import (
 	"example.com/chargeingest/internal/limits"
 )
 
-// Bounds of values without a rule in the schema.
 const (
 	maxDepth       = 32   // nesting, including the object of the body
 	abortDepth     = 1000 // even if a rule will reject the value
@@ -25,17 +24,15 @@ const (
 	maxExponent    = 999
 )
 
-// MaxTextLength bounds the characters of most strings.
+// MaxTextLength is in characters.
 const MaxTextLength = 256
 
-// numberToken replaces every JSON number: the contract allows none.
 type numberToken = json.Number
 
 const aNumber numberToken = "0"
 
-// treeBuilder builds the tree that the schema validates. Placeholders of the same type
-// replace values that the schema does not allow, so that no tree is larger than a valid
-// one.
+// treeBuilder builds the tree that the schema validates. Placeholders of the same type replace
+// values that the schema does not allow, so that no tree is larger than a valid one.
 type treeBuilder struct {
 	ctx         context.Context
 	gate        *limits.Gate
@@ -44,8 +41,8 @@ type treeBuilder struct {
 	tokens      int
 }
 
-// token reads a token. An ended context is an error only if other callers wait for the slot: a
-// half-closed client may still read the response.
+// An ended context is an error only if other callers wait for the slot: a half-closed client
+// may still read the response.
 func (b *treeBuilder) token() (jsontext.Token, error) {
 	const interval = 4096 // tokens
 	if b.tokens++; b.tokens%interval == 0 && b.ctx.Err() != nil && b.gate.Waiting() {
@@ -54,13 +51,13 @@ func (b *treeBuilder) token() (jsontext.Token, error) {
 	return b.dec.ReadToken()
 }
 
-// MalformedError reports a body that is not a JSON object within the bounds of nesting
-// and numbers.
+// MalformedError reports a body that is not a JSON object within the bounds of nesting and
+// numbers.
 type MalformedError struct{ Message string }
 
 func (e *MalformedError) Error() string { return e.Message }
 
-// ErrGivenUp reports that the context had ended and other callers waited.
+// ErrGivenUp means that the context had ended and other callers waited.
 var ErrGivenUp = errors.New("validation given up")
 
 // boundsError has hasRule set if the schema has a rule for the value.
@@ -184,7 +181,7 @@ func cutText(s string) string {
 	return s
 }
 
-// firstNames keeps the names that come first in a response, cut as it shows them.
+// firstNames keeps the names that come first in a response.
 type firstNames struct {
 	parent string // path
 	names  []string
@@ -231,8 +228,8 @@ func (b *treeBuilder) list(entry func(i int) error) (int, error) {
 	}
 }
 
-// skip bounds numbers and nesting of a value without a rule. A rule rejects the value
-// anyway, so only a nesting beyond abortDepth is an error.
+// skip bounds numbers and nesting. A rule rejects the value anyway, so that only a nesting
+// beyond abortDepth is an error.
 func (b *treeBuilder) skip(path string, hasRule bool) error {
 	bottom := b.dec.StackDepth()
 	for {
@@ -252,7 +249,7 @@ func (b *treeBuilder) skip(path string, hasRule bool) error {
 	}
 }
 
-// isExcessiveNumber reports whether programs that read the stored number later may fail.
+// isExcessiveNumber reports whether programs that read the number later may fail.
 func isExcessiveNumber(s string) bool {
 	if len(s) > maxNumberBytes {
 		return true

@@ -9,9 +9,9 @@ import (
 	"weak"
 )
 
-// Map keeps only the last value in memory, because tests make thousands of servers.
+// Map keeps only the last value, because tests make thousands of servers.
 type Map[T any] struct {
-	// New returns the value for a server, and a function that its Shutdown calls.
+	// New returns the value for a server, and a function for its Shutdown.
 	New func(*http.Server) (value *T, stop func())
 
 	last atomic.Pointer[entry[T]] // most handlers have one server
@@ -27,7 +27,7 @@ type entry[T any] struct {
 
 func (e *entry[T]) onShutdown() { e.stop() }
 
-// Of returns the value for the server of r, or nil if r has none.
+// Of returns nil if r has no server.
 func (m *Map[T]) Of(r *http.Request) *T {
 	key, _ := r.Context().Value(http.ServerContextKey).(*http.Server)
 	if key == nil {

@@ -116,7 +116,6 @@ func (r *run) resolve(b chargeingest.Batch, d decision, cause error) {
 	}
 }
 
-// event generates few references and contents, so that replays and conflicts are likely.
 func (r *run) event() chargeingest.NewEvent {
 	reference, fields := "", 0
 	switch kind := r.choose(8); {
@@ -139,7 +138,6 @@ func (r *run) event() chargeingest.NewEvent {
 		ReceivedAt:                       r.now,
 	}
 	e.Timestamp = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(fields%7) * 10 * time.Hour)
-	// Different notations of an instant are equal content.
 	timestamp := e.Timestamp.In(time.FixedZone("", []int{0, 3600, -12 * 3600}[r.choose(3)])).Format(time.RFC3339)
 	sent := fmt.Sprintf("%d %s %v", fields, reference, e.Timestamp.Unix())
 	if fields%5 == 0 {

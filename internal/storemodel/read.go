@@ -8,7 +8,6 @@ import (
 	"example.com/chargeingest"
 )
 
-// cursor is used again in later steps.
 type cursor struct {
 	query    chargeingest.Query // After is the cursor
 	position int64              // in the model

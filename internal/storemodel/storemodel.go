@@ -1,5 +1,5 @@
-// Package storemodel compares a store with a simple model in random steps. A program is a
-// slice of bytes that choose the steps, for fuzz targets and random tests.
+// Package storemodel compares a store with a simple model in random steps, chosen by the
+// bytes of a program.
 package storemodel
 
 import (
@@ -24,18 +24,16 @@ type Subject struct {
 	Store Store
 
 	// Prune deletes events and keys received before a time, to the millisecond, and returns
-	// the number of deleted events. A key and the events of that key stay until all are
-	// that old.
+	// the number of deleted events. A key and its events stay until all are that old.
 	Prune func(ctx context.Context, before time.Time) (deleted int64, err error)
 
-	// Reopen closes the store and opens it again.
 	Reopen func(ctx context.Context) (Store, error)
 
 	// Copy makes a backup, closes the store and opens the backup.
 	Copy func(ctx context.Context) (Store, error)
 
-	// Fail makes one of the next writes fail; n from 0 to 255 selects how. Append and
-	// Prune may return errors until heal is called.
+	// Fail makes one of the next writes fail; n from 0 to 255 selects how. Append and Prune
+	// may return errors until heal is called.
 	Fail func(n int) (heal func())
 
 	// Verify checks internal invariants.
@@ -47,7 +45,7 @@ const Steps = 250
 
 const choicesPerStep = 40
 
-// Test runs random programs. To repeat a failure, use its seed and one round.
+// Test runs random programs. Repeat a failure with its seed and one round.
 func Test(t *testing.T, rounds int, seed uint64, open func(*testing.T) Subject) {
 	for i := range rounds {
 		seed := seed + uint64(i)
@@ -65,7 +63,7 @@ func Test(t *testing.T, rounds int, seed uint64, open func(*testing.T) Subject) 
 	}
 }
 
-// Run runs a program for at most the given number of steps.
+// Run runs at most steps steps.
 func Run(t *testing.T, program []byte, steps int, s Subject) {
 	t.Helper()
 	r := &run{t: t, choices: program, subject: s, now: time.Date(2026, 3, 1, 12, 0, 0, 987_654_321, time.UTC)}
@@ -161,7 +159,6 @@ func (r *run) step() {
 	r.compareSome()
 }
 
-// clampClock returns a time that every store can represent.
 func clampClock(t time.Time) time.Time {
 	first, last := time.Unix(0, 0).UTC(), time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
 	if t.Before(first) {

@@ -8,8 +8,7 @@ import (
 
 const maxBytes = 16 << 10
 
-// Buffer is an [io.Writer] that keeps the last 16 KiB. It is safe for concurrent
-// use.
+// Buffer keeps the last 16 KiB. It is safe for concurrent use.
 type Buffer struct {
 	mu   sync.Mutex
 	text []byte
@@ -24,7 +23,7 @@ func (b *Buffer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// String returns the kept bytes without surrounding white space.
+// String omits surrounding white space.
 func (b *Buffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

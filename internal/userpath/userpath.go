@@ -11,8 +11,8 @@ import (
 	"unicode"
 )
 
-// Check returns an error if path contains a control character. Such a path was
-// usually read from a secret file that ends in a line break.
+// Check rejects a path with a control character, such as the line break of a secret
+// file.
 func Check(path string) error {
 	if strings.ContainsFunc(path, unicode.IsControl) {
 		return fmt.Errorf("must not have control characters such as a line break, but is %q", path)
@@ -20,8 +20,8 @@ func Check(path string) error {
 	return nil
 }
 
-// Explain returns the error of using path. If a symbolic link in path has no target,
-// the error names the link and wraps fs.ErrNotExist.
+// Explain returns the error of using path. If a symbolic link has no target, it
+// names the link and wraps fs.ErrNotExist.
 func Explain(path string, err error) error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err

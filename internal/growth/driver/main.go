@@ -1,5 +1,5 @@
-// Command driver measures cases of package growth. Each input line is the name of a
-// case. The output is a JSON line for each size.
+// Command driver measures cases of package growth by the names in its input. Its
+// output is a JSON line for each size.
 package main
 
 import (
@@ -15,10 +15,9 @@ import (
 	"example.com/chargeingest/internal/growth"
 )
 
-// steps reads the counter. The build with counters replaces it.
+// steps is replaced in the build with counters.
 var steps = func() uint64 { return 0 }
 
-// Limits of a run, ten times the cost of a linear case.
 const (
 	maxLive      = 1 << 30
 	maxAllocated = 1 << 30
