@@ -26,9 +26,8 @@ var (
 
 // New returns an authorizer, or an error that names the invalid field of cfg.
 //
-// New does not wait for the keys, so a service can start while its login server is down. Until
-// the first fetch succeeds, tokens get 503 and [Authorizer.Ready] returns an error. After ctx
-// ends the known keys stay in use without further fetches.
+// New does not wait for the keys. Until the first fetch succeeds, tokens get 503 and
+// [Authorizer.Ready] returns an error. After ctx ends the known keys stay in use.
 func New(ctx context.Context, cfg Config) (*Authorizer, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -93,7 +92,7 @@ func invalidCredential(reason rejectedError) error {
 	return fmt.Errorf("%w: %w", chargeingest.ErrInvalidCredential, reason)
 }
 
-// rejectedError is a fixed text, because errors of libraries can quote the token.
+// rejectedError is a fixed text: errors of libraries can quote the token.
 type rejectedError string
 
 func (e rejectedError) Error() string { return string(e) }

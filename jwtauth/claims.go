@@ -98,7 +98,6 @@ func (a *Authorizer) permissions(claims jwt.MapClaims) []string {
 	return stringList(claim)
 }
 
-// stringList returns nil for a claim that is not a string or a list of strings.
 func stringList(claim any) []string {
 	if one, ok := claim.(string); ok {
 		return []string{one}

@@ -25,26 +25,24 @@ type Config struct {
 	// address. Redirects are not followed.
 	JWKSURL string
 
-	// AllowHTTP allows http for any host. Use it only in a trusted network.
+	// AllowHTTP allows http for any host, for trusted networks.
 	AllowHTTP bool
 
 	// Keys are the public keys if there is no JWKSURL.
 	Keys []Key
 
 	// Algorithms are the allowed signature algorithms: RS256, RS384, RS512, PS256, PS384,
-	// PS512, ES256, ES384, ES512, EdDSA. Shared secrets and none are not supported. Default:
-	// RS256, PS256, ES256, EdDSA.
+	// PS512, ES256, ES384, ES512, EdDSA. Default: RS256, PS256, ES256, EdDSA.
 	Algorithms []string
 
 	// Issuer is the required iss. Default: any. Set it if the login server signs for several
 	// issuers with the same keys.
 	Issuer string
 
-	// Audiences are the names of this service, one of which a token's aud must have.
+	// Audiences are names of this service, one of which a token's aud must have.
 	Audiences []string
 
-	// AnyAudience accepts tokens with any aud or none, including those for other services. It
-	// replaces Audiences.
+	// AnyAudience replaces Audiences and accepts tokens of other services.
 	AnyAudience bool
 
 	// TokenTypes are the allowed values of typ, such as at+jwt for access tokens. Case and
@@ -52,25 +50,23 @@ type Config struct {
 	TokenTypes []string
 
 	// PermissionsClaim is the claim with the permissions, such as METER_DATA.INGEST: a list of
-	// strings, or a string separated by spaces. Default: permissions, or scope if a token has
-	// no permissions.
+	// strings, or a string separated by spaces. Default: permissions, or else scope.
 	PermissionsClaim string
 
-	// PlatformsClaim is the claim with the platforms that the token may act on: a list of
-	// strings, the default platform first, or a single string. A token without platforms gets
-	// 403. Default: platforms.
+	// PlatformsClaim is the claim with the platforms that the token may act on: a string, or a
+	// list with the default platform first. A token without platforms gets 403. Default:
+	// platforms.
 	//
 	// A platform name has 1 to 256 visible characters, with single spaces between them. A
 	// token with any other name gets 403, so that different names never look the same. Names
-	// are compared byte by byte, without normalization.
+	// are compared byte by byte.
 	PlatformsClaim string
 
-	// Platform is the platform of all tokens, for login servers that send no claim for it. It
-	// replaces PlatformsClaim. Services without tenants use chargeingest.DefaultPlatform.
+	// Platform replaces PlatformsClaim, for login servers that send no claim for it. Services
+	// without tenants use chargeingest.DefaultPlatform.
 	Platform string
 
-	// Leeway is the allowed clock difference to the login server, at most 10 minutes. Default:
-	// 30 seconds.
+	// Leeway is the allowed clock difference, at most 10 minutes. Default: 30 seconds.
 	Leeway time.Duration
 
 	// Now is the clock for exp and nbf. Default: time.Now.
@@ -83,12 +79,11 @@ type Config struct {
 	// stays in use that long. Default: 15 minutes.
 	RefreshInterval time.Duration
 
-	// MinFetchInterval is the minimum time between two fetches, at least a second. Tokens of a
-	// new key can get 503 that long. Default: 10 seconds.
+	// MinFetchInterval is the minimum time between two fetches, at least a second, for which
+	// tokens of a new key can get 503. Default: 10 seconds.
 	MinFetchInterval time.Duration
 
-	// Transport sends the fetches. A fetch fails after 5 seconds, even if the Transport
-	// ignores its context, or if the response has more than 1 MiB. Default:
+	// Transport sends the fetches, which fail after 5 seconds or more than 1 MiB. Default:
 	// http.DefaultTransport.
 	Transport http.RoundTripper
 }
@@ -172,7 +167,7 @@ func (c Config) applyDefaults() Config {
 	return c
 }
 
-// checkURL returns an error without the URL, which may contain a password.
+// The error omits the URL, which may contain a password.
 func (c Config) checkURL() error {
 	u, err := url.Parse(c.JWKSURL)
 	if err == nil && u.User == nil && u.Fragment == "" && u.Hostname() != "" {

@@ -1,5 +1,5 @@
-// Package jwtauth authorizes requests by Bearer tokens that are JWTs, signed by a
-// login server. Its public keys are configured or come from a JWKS URL.
+// Package jwtauth authorizes requests by Bearer tokens that are JWTs, signed by a login
+// server. Its public keys are configured or come from a JWKS URL.
 //
 //	tokens, err := jwtauth.New(ctx, jwtauth.Config{
 //		JWKSURL:   "https://login.example/.well-known/jwks.json",
@@ -8,8 +8,7 @@
 //	})
 //	h, err := chargeingest.New(chargeingest.Config{Store: store, Authorizer: tokens})
 //
-// Put the tokens before API keys: chargeingest.FirstOf(tokens, keys). Requests with an
-// X-API-KEY, and Bearer tokens that are not JWTs, are passed on to the keys.
+// Put the tokens before API keys: chargeingest.FirstOf(tokens, keys).
 //
 // A valid token
 //

@@ -25,7 +25,7 @@ var (
 	errShutdown     = errors.New("the context passed to New has ended")
 )
 
-// downloadWithTimeout returns in time even if the Transport ignores its context.
+// The Transport may ignore its context.
 func (k *remoteKeys) downloadWithTimeout() (*keySet, error) {
 	ctx, cancel := context.WithTimeout(k.ctx, fetchTimeout)
 	defer cancel()
@@ -68,8 +68,7 @@ func (k *remoteKeys) download(ctx context.Context) (*keySet, error) {
 	return set, err
 }
 
-// send does not follow redirects: keys come only from the configured URL. The Transport, the
-// body and their errors may panic.
+// send does not follow redirects. The Transport, the body and their errors may panic.
 func (k *remoteKeys) send(req *http.Request) (set *keySet, err error) {
 	defer panics.RecoverTo(&err)
 	res, err := k.transport.RoundTrip(req)
@@ -93,8 +92,8 @@ func (k *remoteKeys) send(req *http.Request) (set *keySet, err error) {
 	return parseKeySet(body, k.algorithms)
 }
 
-// shortError returns the shortened text of err without the query of the URL, which can be
-// secret. It does not wrap err, which would keep the long text.
+// shortError omits the query of the URL, which can be secret, and does not keep the long
+// text.
 func shortError(err error, u *url.URL) error {
 	var in *url.Error
 	for errors.As(err, &in) && in.Err != nil {

@@ -21,17 +21,14 @@ const (
 
 // Key is a public key for verifying tokens.
 type Key struct {
-	// ID is the kid of the key's tokens, at most 256 bytes. A key without an ID verifies only
-	// tokens without a kid.
+	// ID is the kid of the key's tokens, at most 256 bytes, or empty if they have none.
 	ID string
 
-	// Algorithm restricts the key to one algorithm. Default: all of Config.Algorithms that
-	// suit its type.
+	// Algorithm restricts the key. Default: all of Config.Algorithms that suit its type.
 	Algorithm string
 
 	// Public is an *rsa.PublicKey of 2048 to 8192 bits with an exponent of at most 2^24, an
-	// *ecdsa.PublicKey on P-256, P-384 or P-521, or an ed25519.PublicKey. The caller must not
-	// change it afterwards.
+	// *ecdsa.PublicKey on P-256, P-384 or P-521, or an ed25519.PublicKey.
 	Public crypto.PublicKey
 }
 
@@ -77,8 +74,7 @@ func checkPublic(key crypto.PublicKey) error {
 	return nil
 }
 
-// hasSmallOrder reports whether an Ed25519 key has order 1, 2, 4 or 8, so that signatures need
-// no private key.
+// hasSmallOrder finds keys of order 1, 2, 4 or 8, whose signatures need no private key.
 func hasSmallOrder(key ed25519.PublicKey) bool {
 	y := slices.Clone(key)
 	y[len(y)-1] &= 0x7f // without the sign of x

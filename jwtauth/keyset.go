@@ -20,7 +20,7 @@ const (
 	maxIgnoredReasons = 8 // in a log line
 
 	// These bound the signature checks for one token. A rotation has two or three keys of one
-	// algorithm, so three of the largest size are allowed.
+	// algorithm.
 	maxKeysTried = 8
 	maxBitsTried = 3 * maxRSABits
 )
@@ -49,7 +49,6 @@ func (s *keySet) refreshed(context.Context, tokenHash) (*keySet, error) { return
 
 func (s *keySet) ready() error { return nil }
 
-// withID returns all keys if id is empty. Keys of different types may share an ID.
 func (s *keySet) withID(id string) []Key {
 	if id == "" {
 		return s.keys
@@ -119,7 +118,7 @@ func parseKeySet(data []byte, algorithms []string) (*keySet, error) {
 	return set, nil
 }
 
-// parseKey passes only the numbers of a key to the library, never certificates or their URLs.
+// parseKey ignores certificates and their URLs.
 func parseKey(data []byte) (Key, error) {
 	var m jwkset.JWKMarshal
 	switch {

@@ -20,8 +20,7 @@ func isPlatformName(name string) bool {
 // blanks are invisible characters that Unicode counts as symbols or letters.
 var blanks = []rune{'\u2800', '\U00013441', '\U00013442', '\U00016fe4', '\U0001d159'}
 
-// isInvisible includes U+FFFD: decoders replace invalid bytes with it, which makes different
-// names equal.
+// isInvisible includes U+FFFD, with which decoders replace different invalid bytes.
 func isInvisible(r rune) bool {
 	return !unicode.IsPrint(r) || r == utf8.RuneError || slices.Contains(blanks, r) ||
 		unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)

@@ -38,8 +38,7 @@ type unavailableError struct{ err error }
 func (e *unavailableError) Error() string { return "jwtauth: fetch JWKS: " + e.err.Error() }
 func (e *unavailableError) Unwrap() error { return e.err }
 
-// remoteKeys are the keys of a JWKS URL. At most one fetch runs at a time, and continues if a
-// request stops waiting.
+// remoteKeys are the keys of a JWKS URL. A fetch continues if a request stops waiting.
 type remoteKeys struct {
 	url             string
 	transport       http.RoundTripper // not an http.Client, which follows and quotes redirects
@@ -157,7 +156,7 @@ func (k *remoteKeys) fetchesBefore(token tokenHash) int {
 }
 
 // inconclusive returns an error unless the ended fetch f decides about a token that was first
-// seen after startedBefore fetches had started.
+// seen after startedBefore fetches.
 func (k *remoteKeys) inconclusive(f *fetch, startedBefore int) error {
 	wait := k.minInterval - time.Since(f.ended)
 	switch {

@@ -51,7 +51,7 @@ func isJSONObject(text []byte) bool {
 	return bytes.HasPrefix(bytes.TrimLeft(text, " \t\r\n"), []byte("{")) && json.Valid(text)
 }
 
-// parse does not parse the claims, which can cost more than verifying the signature.
+// parse leaves out the claims, which can cost more than verifying the signature.
 func (a *Authorizer) parse(text string, header []byte) (*token, error) {
 	if !jsontext.Value(header).IsValid() {
 		return nil, rejectedError("the header has a duplicate name or is not valid UTF-8")

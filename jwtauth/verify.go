@@ -29,8 +29,8 @@ func (a *Authorizer) verify(ctx context.Context, t *token) (jwt.MapClaims, error
 	return a.validateClaims(t.claims)
 }
 
-// verifySignature holds a slot for one key at a time, so that a token with many candidates
-// does not delay others.
+// verifySignature holds a slot for one key at a time, so that many candidates delay no
+// others.
 func (a *Authorizer) verifySignature(ctx context.Context, t *token, keys *keySet) error {
 	candidates, err := keys.candidates(t.kid, t.alg)
 	if err != nil {
