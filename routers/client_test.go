@@ -18,8 +18,8 @@ import (
 
 func as(session string) string { return "Cookie: " + sessionCookie + "=" + session }
 
-// Headers are "Name: value", or "-Name" to remove a default. A client that is still writing
-// can lose the response, so large bodies wait for 100-continue.
+// Headers are "Name: value", or "-Name" to remove a default. Large bodies wait for
+// 100-continue, because a client that is still writing can lose the response.
 func (s server) request(t *testing.T, method, path, body string, headers ...string) *http.Request {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, s.root+path, strings.NewReader(body))

@@ -38,7 +38,6 @@ func Example_fiber() {
 	// 400 Bad Request
 }
 
-// fiberLogin uses Locals, which become values of the request context.
 func fiberLogin(c fiber.Ctx) error {
 	if u, ok := userOf(c.Cookies(sessionCookie)); ok {
 		c.Locals(userKey{}, u)

@@ -102,8 +102,8 @@ func otherHandlers() endpoints {
 	return endpoints{h, h, h, h, h}
 }
 
-// serverStarter starts a server with these routes, and calls label with the router's
-// label after each request:
+// serverStarter starts a server, and calls label with the router's label after each
+// request:
 //
 //	/billing/…                         the handler
 //	/api/{version}/charges             POST one event, GET the list

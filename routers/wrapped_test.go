@@ -88,7 +88,6 @@ func TestWrapped(t *testing.T) {
 	}
 }
 
-// chi sets Pattern on the request that its last middleware passes on.
 func TestWrappedInsideChi(t *testing.T) {
 	t.Parallel()
 	w := newInstrumentedServer(t)
@@ -147,7 +146,7 @@ func (w *instrumentedServer) requireInstrumented(t *testing.T, route, seenPrefix
 		span := w.takeSpan(t)
 		require.Equal(t, strings.TrimSpace(r.method+" "+route), span.Name, r.name)
 		if seenPrefix == "" {
-			// Around a router otelhttp learns the route after it has set the attributes.
+			// otelhttp learns the route after it has set the attributes.
 			require.Equal(t, route, valueOf(span.Attributes, "http.route").AsString(), r.name)
 		}
 		require.EqualValues(t, r.status, valueOf(span.Attributes, "http.response.status_code").AsInt64(), r.name)
