@@ -13,19 +13,19 @@ import (
 )
 
 // AssertEvent fails the test and returns false unless exactly one stored event has the
-// reference of want and the same content. Ids and a nil Timestamp in want are ignored.
+// reference and the content of want. Ids and a nil Timestamp in want are ignored.
 func (s *Server) AssertEvent(t TB, want chargeingest.ChargeEvent) bool {
 	t.Helper()
 	return s.reportProblem(t, func() (string, error) { return s.checkEvent(want) })
 }
 
-// AssertCount fails the test and returns false unless all matchers select n stored events.
+// AssertCount is like AssertEvent unless all matchers select n stored events.
 func (s *Server) AssertCount(t TB, n int, matchers ...EventMatcher) bool {
 	t.Helper()
 	return s.reportProblem(t, func() (string, error) { return s.checkCount(n, matchers) })
 }
 
-// AssertNoRejections fails the test and returns false if the endpoint rejected a request.
+// AssertNoRejections is like AssertEvent if the endpoint rejected a request.
 func (s *Server) AssertNoRejections(t TB) bool {
 	t.Helper()
 	return s.reportProblem(t, s.checkNoRejections)

@@ -5,7 +5,6 @@ import (
 	"time"
 )
 
-// inBubble relies on time.Now, which has no monotonic reading in a synctest bubble.
 func inBubble() bool {
 	now := time.Now()
 	return now == now.Round(0) //nolint:staticcheck // Equal ignores the monotonic reading
@@ -15,7 +14,6 @@ type deadliner interface {
 	Deadline() (deadline time.Time, ok bool)
 }
 
-// isBubbleTest relies on Deadline, which panics in a bubble's test.
 func isBubbleTest(t deadliner) (is bool) {
 	defer func() { is = recover() != nil }()
 	t.Deadline()
@@ -27,7 +25,7 @@ var (
 	errServerInside  = errors.New("the server was created in a synctest bubble and is called from outside")
 )
 
-// checkBubble prevents the use of a bubble's channels outside, which is fatal.
+// A bubble's channels are fatal outside.
 func (s *Server) checkBubble() error {
 	switch in := inBubble(); {
 	case in && !s.inBubble:

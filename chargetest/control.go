@@ -24,8 +24,8 @@ var controlDocument []byte
 
 const codeAssertionFailed chargeingest.Code = "ASSERTION_FAILED"
 
-// Control returns an API that tests in other languages can use, with the document openapi.yaml.
-// Callers need PermissionIngest, and see all platforms.
+// Control returns an API for tests in other languages, with the document openapi.yaml. Callers
+// need PermissionIngest, and see all platforms.
 func (s *Server) Control() http.Handler {
 	return controlAPI{s, map[string]map[string]operation{
 		"state":       {http.MethodGet: {200, s.controlState}},

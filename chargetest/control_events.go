@@ -61,7 +61,6 @@ func encodeEvent(e *Event) ([]byte, error) {
 	return slices.Concat([]byte(`{"platform":`), platform, []byte(","), text[1:]), err
 }
 
-// encodePage returns at least one entry, at most limit, and about 8 MiB.
 func encodePage[T any](list []T, limit int, encode func(T) ([]byte, error)) ([]json.RawMessage, error) {
 	const maxBytes = 8 << 20
 	page, size := []json.RawMessage{}, 0
@@ -136,7 +135,7 @@ func (s *Server) chargeEvent(c *controlCall, name string) (ev chargeingest.Charg
 	return ev
 }
 
-// rejectEvents adds the violations that the endpoint finds in an event with wrong types.
+// rejectEvents adds the violations of an event with wrong types.
 func (s *Server) rejectEvents(c *controlCall, path string, event []byte) {
 	s.mu.Lock()
 	handler := s.handler

@@ -17,7 +17,6 @@ import (
 	"example.com/chargeingest/internal/limits"
 )
 
-// fields reads a JSON object or a query, and collects violations.
 type fields struct {
 	path       string // ends with a dot unless empty
 	values     map[string]string

@@ -64,7 +64,7 @@ func (f *fields) quota() (requests int, window time.Duration) {
 	return q.requestsPer(0)
 }
 
-// faultTypes lists the fields of each type in addition to type and delay.
+// faultTypes lists the fields of each type besides type and delay.
 var faultTypes = map[string][]string{
 	"status":      {"status", "retry_after", "code", "message", "field", "after_commit"},
 	"reset":       {"after_commit"},

@@ -9,11 +9,11 @@
 //
 // The server's clock stands still until [Server.Advance], but a [Delay] or [SlowBody] takes
 // real time, or that of a synctest bubble. The test's log shows each request that was
-// rejected or met a fault. docs/testing.md describes subtests, fuzz tests, benchmarks,
+// rejected or met a fault. See docs/testing.md for subtests, fuzz tests, benchmarks,
 // TestMain, package testing/synctest, and CHARGETEST_PAUSE.
 //
-// All methods are safe for concurrent use. Failures have the file and line of the call.
-// Assert methods mark the test as failed and return. Wait methods and Seed end the test, but
-// only on a test's goroutine, as FailNow requires; otherwise they return with fewer results
-// than requested. The server reports nothing to its own test after that has ended.
+// All methods are safe for concurrent use. Assert methods mark the test as failed and
+// return. Wait methods and Seed end the test, but only on a test's goroutine, as FailNow
+// requires; otherwise they return with fewer results. The server reports nothing to its own
+// test after that has ended.
 package chargetest

@@ -35,8 +35,8 @@ func (e Event) String() string {
 	return b.String()
 }
 
-// Events returns the stored events in storage order, of each platform to which events were
-// sent. The caller must not modify them.
+// Events returns the stored events in storage order by platform. The caller must not modify
+// them.
 func (s *Server) Events() []Event {
 	s.t.Helper()
 	q := new(search)
@@ -56,8 +56,8 @@ func (s *Server) Event(reference string) (ev Event, ok bool) {
 	return *q.found[0], true
 }
 
-// Seed stores events on chargeingest.DefaultPlatform and returns them. If one is invalid, Seed
-// stores nothing and ends the test.
+// Seed stores events on chargeingest.DefaultPlatform. If one is invalid, it stores nothing and
+// ends the test.
 func (s *Server) Seed(t TB, events ...chargeingest.ChargeEvent) []Event {
 	t.Helper()
 	return s.SeedOn(t, chargeingest.DefaultPlatform, events...)
@@ -99,7 +99,7 @@ func (s *Server) seed(platform string, events []chargeingest.ChargeEvent) ([]Eve
 	return stored, nil
 }
 
-// Sample returns a valid event. An empty reference means none.
+// Sample returns a valid event, without a reference if that is empty.
 func Sample(reference string) chargeingest.ChargeEvent {
 	ev := chargeingest.ChargeEvent{
 		ProductItemID: "proi_sample", PricingID: "pric_sample",

@@ -15,7 +15,7 @@ import (
 	"example.com/chargeingest/chargetest"
 )
 
-// billing is an application's client, which makes up to three attempts per charge.
+// billing is an application's client.
 type billing struct {
 	client   *http.Client
 	url, key string

@@ -9,7 +9,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// Fault is a failure to inject into requests. Its methods return modified copies.
+// Fault is a failure to inject. Its methods return modified copies.
 type Fault struct {
 	kind        kind
 	status      int
@@ -37,8 +37,8 @@ const (
 
 const codeTooManyRequests = "TOO_MANY_REQUESTS"
 
-// Status responds with an error of status 400 to 599, without serving the request. The code
-// depends on the status. Retry-After defaults to one second for 503.
+// Status responds with an error of status 400 to 599, without serving the request. Retry-After
+// defaults to one second for 503.
 func Status(status int) Fault {
 	f := Fault{kind: kindStatus, status: status, code: codeOf(status), message: "injected by the test"}
 	if status == http.StatusServiceUnavailable {
@@ -56,16 +56,16 @@ func Reset() Fault { return Fault{kind: kindReset} }
 func Delay(d time.Duration) Fault { return Fault{}.Delay(d) }
 
 // StoreError makes the store return err. If that is not chargeingest.ErrNotStored, the outcome
-// is unknown. With AfterCommit, the events are stored, and err must not be ErrNotStored.
+// is unknown. With AfterCommit, the events are stored.
 func StoreError(err error) Fault { return Fault{kind: kindStoreError, err: err} }
 
-// Truncated serves the request and cuts the connection halfway through the response.
+// Truncated cuts the connection halfway through the response.
 func Truncated() Fault { return Fault{kind: kindTruncated} }
 
-// Malformed serves the request and makes the response's body invalid JSON.
+// Malformed makes the response's body invalid JSON.
 func Malformed() Fault { return Fault{kind: kindMalformed} }
 
-// SlowBody serves the request and sends the response's body over the duration d.
+// SlowBody sends the response's body over the duration d.
 func SlowBody(d time.Duration) Fault { return Fault{kind: kindSlowBody, bodyTime: d} }
 
 // RetryAfter sets the Retry-After of a [Status]. Zero removes it.
@@ -74,19 +74,19 @@ func (f Fault) RetryAfter(d time.Duration) Fault {
 	return f
 }
 
-// Code sets the code of a [Status].
+// Code is for a [Status].
 func (f Fault) Code(code chargeingest.Code) Fault {
 	f.code = string(code)
 	return f
 }
 
-// Message sets the message of a [Status].
+// Message is for a [Status].
 func (f Fault) Message(message string) Fault {
 	f.message = message
 	return f
 }
 
-// Field sets the field of a [Status], such as value.number.
+// Field sets the dotted path of a [Status].
 func (f Fault) Field(path string) Fault {
 	f.field = path
 	return f
@@ -98,8 +98,8 @@ func (f Fault) Delay(d time.Duration) Fault {
 	return f
 }
 
-// AfterCommit serves the request before a [Status], [Reset], [Delay] or [StoreError]. Other
-// faults always happen after the commit.
+// AfterCommit serves the request before a [Status], [Reset], [Delay] or [StoreError], like all
+// other faults.
 func (f Fault) AfterCommit() Fault {
 	f.afterCommit = true
 	return f

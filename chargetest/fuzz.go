@@ -8,7 +8,6 @@ import (
 	"sync"
 )
 
-// fuzzTB buffers messages, because a *testing.F panics while the fuzz function runs.
 type fuzzTB struct {
 	TB
 	f fuzzer
@@ -51,7 +50,7 @@ func (t *fuzzTB) Errorf(format string, args ...any) {
 	t.add(&t.failures, format, args...)
 }
 
-// failInput does not buffer, because the output of fuzz workers is discarded.
+// The output of fuzz workers is discarded.
 func failInput(message string) {
 	if onGoroutineOf("testing.tRunner") {
 		panic(message)
@@ -69,7 +68,6 @@ func (t *fuzzTB) add(list *messages, format string, args ...any) {
 	}
 }
 
-// Failed is for the pause. The embedded TB hides that of the *testing.F.
 func (t *fuzzTB) Failed() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()

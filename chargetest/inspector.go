@@ -13,7 +13,7 @@ import (
 )
 
 // InspectorURL returns the URL of a web page with the latest requests and the stored events. It
-// contains the API key. The page is served from the first call on; see also [Server.URL].
+// contains the API key. The page is served from the first call on.
 func (s *Server) InspectorURL() string {
 	s.t.Helper()
 	base := s.URL()

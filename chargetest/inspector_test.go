@@ -204,7 +204,6 @@ func TestMaxRequestsBoundsBytes(t *testing.T) {
 	require.Equal(t, requests, kept[len(kept)-1].Number)
 }
 
-// Each {} becomes a large struct, also for an unknown key.
 func TestRecordedEventsAreBounded(t *testing.T) {
 	srv := chargetest.New(t)
 	c := inMemory(srv)

@@ -13,7 +13,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// journal is guarded by Server.mu. Reset replaces it.
+// journal is guarded by Server.mu.
 type journal struct {
 	limit    int        // 0 means none, also for the bytes
 	list     []*Request // the latest ones, in order of arrival
@@ -63,7 +63,7 @@ func (j *journal) dropOldest() {
 	}
 }
 
-// get returns nil if request n was not received or was dropped.
+// get returns nil if request n was dropped.
 func (j *journal) get(n int) *Request {
 	if i := n - 1 - j.dropped(); i >= 0 && i < len(j.list) {
 		return j.list[i]
@@ -83,8 +83,7 @@ func (j *journal) addRejected(r *Request) {
 
 func (j *journal) rejectedCount() int { return len(j.rejected) + j.rejectedDropped }
 
-// Requests returns all requests since New or Reset, in order of arrival, but only the latest
-// ones with Options.MaxRequests.
+// Requests returns all requests since New or Reset, in order of arrival.
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()

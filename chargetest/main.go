@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// Main is a [TB] for TestMain. It writes failures to standard error, and at most 100 lines of
-// logs if the tests fail.
+// Main is a [TB] for TestMain. It writes to standard error, at most 100 lines of logs and
+// only if the tests fail.
 type Main struct {
 	mu       sync.Mutex
 	failed   bool
@@ -15,7 +15,7 @@ type Main struct {
 	cleanups []func()
 }
 
-// Run runs the tests of a *testing.M, closes the servers and returns the exit status.
+// Run runs the tests of a *testing.M and returns the exit status.
 func (m *Main) Run(tests interface{ Run() int }) int {
 	status := tests.Run()
 	m.mu.Lock()

@@ -78,8 +78,8 @@ func Customer(customer string) EventMatcher {
 	}
 }
 
-// EventWhere selects events by a predicate, which must not call the server. For requests, it
-// sees Request.Events, without a platform.
+// EventWhere has a predicate, which must not call the server. For requests, it sees
+// Request.Events, without a platform.
 func EventWhere(predicate func(Event) bool) EventMatcher {
 	return eventMatcher{name: "event by a predicate", match: func(e *Event) bool { return predicate(*e) }}
 }
@@ -99,15 +99,14 @@ func Route(route chargeingest.Route) Matcher {
 
 type nth int
 
-// Nth selects the nth request, counted from 1, of those that the other matchers select from
-// now on. FailNext with Nth needs n = 1.
+// Nth selects the nth request from now on, counted from 1, of those that the other matchers
+// select. FailNext with Nth needs n = 1.
 func Nth(n int) Matcher { return nth(n) }
 
 func (n nth) String() string               { return fmt.Sprintf("request %d", int(n)) }
 func (n nth) matchesRequest(*Request) bool { return true } // [Rule.matches] counts
 
-// RequestWhere selects requests by a predicate, which sees no response and must not call the
-// server.
+// RequestWhere has a predicate, which sees no response and must not call the server.
 func RequestWhere(predicate func(Request) bool) Matcher {
 	return requestMatcher{"request by a predicate", func(r *Request) bool { return predicate(*r) }}
 }

@@ -10,8 +10,8 @@ import (
 	"sync"
 )
 
-// URL starts a listener on loopback and returns its URL, without a trailing slash. In a
-// synctest bubble it fails the test: use [Server.Client].
+// URL starts a listener on loopback and returns its URL, without a trailing slash. It fails
+// in a synctest bubble: use [Server.Client].
 func (s *Server) URL() string {
 	s.t.Helper()
 	if s.inBubble {
@@ -36,8 +36,7 @@ func (s *Server) URL() string {
 }
 
 // Client returns a client that reaches the server in memory, for any http or https URL. A cut
-// connection is an unexpected EOF. Each client keeps its connections until the server is
-// closed.
+// connection is an unexpected EOF.
 func (s *Server) Client() *http.Client {
 	return &http.Client{Transport: &http.Transport{DialContext: s.dial, DialTLSContext: s.dial}}
 }
@@ -61,8 +60,8 @@ func (s *Server) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	return pipe.dial(ctx)
 }
 
-// ServeOn serves h, which is a handler around [Server.Handler] or nil for that itself, on l
-// until the server is closed. If the server has no URL yet, l determines it.
+// ServeOn serves h, or [Server.Handler] if that is nil, on l until the server is closed. If
+// the server has no URL yet, l determines it.
 func (s *Server) ServeOn(l net.Listener, h http.Handler) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -121,7 +120,6 @@ func connOf(ctx context.Context) *conn {
 	return c
 }
 
-// counted makes cut wait for requests through the network.
 func (n *network) counted(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if connOf(r.Context()) != nil {
@@ -193,7 +191,6 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// CloseWrite is called by net/http after an unread request.
 func (c *conn) CloseWrite() error {
 	if l, ok := c.Conn.(interface{ CloseWrite() error }); ok {
 		return l.CloseWrite()

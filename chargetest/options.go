@@ -24,18 +24,18 @@ type Store interface {
 
 // Options configures a [Server]. The zero value selects the defaults.
 type Options struct {
-	// Configure, if set, changes the configuration of each handler that New, Restart and Reset
-	// create. The server overrides Store, Now and RequestID.
+	// Configure, if set, changes the configuration of each new handler. The server overrides
+	// Store, Now and RequestID.
 	Configure func(*chargeingest.Config)
 
-	// NewStore returns an empty store for New and Reset. The server closes it if it is an
+	// NewStore returns an empty store for New and Reset, which the server closes if it is an
 	// io.Closer. Default: a memstore with reproducible ids.
 	NewStore func() Store
 
 	// KeepEvents makes Reset fail and do nothing.
 	KeepEvents bool
 
-	// APIKey is the key of [Server.APIKey]. Default: a constant.
+	// APIKey defaults to a constant.
 	APIKey string
 
 	// Keys are valid in addition to [Server.APIKey].
@@ -45,18 +45,18 @@ type Options struct {
 	Quirks    Quirks
 	Catalogue Catalogue
 
-	// MaxRequests limits the requests that the server keeps, also to about 64 MiB: it drops the
-	// oldest ones. Default: 0, no limit, but the inspector keeps 10,000.
+	// MaxRequests limits the requests that the server keeps, also to about 64 MiB. Default: no
+	// limit, but the inspector keeps 10,000.
 	MaxRequests int
 
-	// StartTime is the initial time of the clock. Default: 2026-01-01T00:00:00Z.
+	// StartTime is that of the clock. Default: 2026-01-01T00:00:00Z.
 	StartTime time.Time
 
-	// RunningClock makes the clock advance with time.Now. Default: it stands still.
+	// RunningClock makes the clock advance with time.Now.
 	RunningClock bool
 
-	// RealTime makes the clock show time.Now, also after Reset, plus what Advance added.
-	// StartTime and RunningClock have no effect.
+	// RealTime makes the clock show time.Now plus what Advance added, without StartTime and
+	// RunningClock.
 	RealTime bool
 
 	// WaitTimeout limits the Wait methods. Default: one minute; one hour in a synctest bubble.

@@ -14,7 +14,7 @@ import (
 
 const pauseVariable = "CHARGETEST_PAUSE"
 
-// terminalTurn is held during a pause, because a process has one terminal.
+// terminalTurn is held during a pause: a process has one terminal.
 var terminalTurn sync.Mutex
 
 func (s *Server) pauseIfFailed(t TB) {
@@ -83,7 +83,6 @@ func hasFailed(t TB) bool {
 	return false
 }
 
-// pauseEnd returns the end of the process for a TB without a deadline.
 func (s *Server) pauseEnd(t TB) (time.Time, bool) {
 	if end, ok := deadlineOf(t); ok {
 		return end, true
@@ -101,7 +100,7 @@ type terminal struct {
 	close func()
 }
 
-// openTerminal does not prefer the standard streams, which go test redirects.
+// go test redirects the standard streams.
 func openTerminal() (*terminal, error) {
 	inName, outName := "/dev/tty", "/dev/tty"
 	if runtime.GOOS == "windows" {

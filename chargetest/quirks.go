@@ -12,8 +12,8 @@ import (
 	"example.com/chargeingest/internal/limits"
 )
 
-// Quirks are rules beyond the contract, with the sources in docs/fidelity.md. Each is off
-// in the zero value. They apply to requests, not to Seed.
+// Quirks are rules beyond the contract, with the sources in docs/fidelity.md. They apply to
+// requests, not to Seed.
 type Quirks struct {
 	// MinReferenceLength is in characters. Empty references stay valid.
 	MinReferenceLength int
@@ -26,8 +26,8 @@ type Quirks struct {
 
 	MaxBatchEvents int
 
-	// ReturnOriginal responds to a stored reference with 201 and the stored event, even if
-	// the content differs.
+	// ReturnOriginal responds to a stored reference with the stored event, even if the content
+	// differs.
 	ReturnOriginal bool
 
 	// Catalogue rejects customers, subscriptions and products that are not in
@@ -38,8 +38,7 @@ type Quirks struct {
 	RateLimit RateLimit
 }
 
-// RateLimit is a number of requests per window of the server's clock. The first window
-// starts with the first request.
+// RateLimit is a number of requests per window of the server's clock, from the first request.
 type RateLimit struct {
 	Requests int
 	Window   time.Duration
@@ -81,7 +80,7 @@ func (s *Server) Quirks() Quirks {
 	return s.quirks.Quirks
 }
 
-// SetQuirks applies to requests that arrive from now on. The error names an invalid field.
+// SetQuirks returns an error that names an invalid field.
 func (s *Server) SetQuirks(q Quirks) error {
 	if err := q.check(); err != nil {
 		return err
@@ -95,7 +94,7 @@ func (s *Server) SetQuirks(q Quirks) error {
 	return nil
 }
 
-// Catalogue lists known customers, subscriptions and products (of product_item_id) by id or
+// Catalogue lists customers, subscriptions and products (of product_item_id) by id or
 // reference.
 type Catalogue struct {
 	Customers, Subscriptions, Products []string
@@ -133,7 +132,6 @@ func (c Catalogue) with(added Catalogue) Catalogue {
 	}
 }
 
-// quirkState does not change its catalogue's slices.
 type quirkState struct {
 	Quirks
 	catalogue Catalogue
@@ -173,7 +171,6 @@ type quirkViolation struct {
 	chargeingest.Violation
 }
 
-// reject returns an error for the handler if the batch violates a quirk.
 func (q *quirkState) reject(c *call, b *chargeingest.Batch) error {
 	found := q.violations(b)
 	status := http.StatusBadRequest

@@ -14,7 +14,7 @@ type testTracker struct {
 
 	ended TB // the server's own test
 
-	// Entries of endings are removed because a *testing.B is reused.
+	// A *testing.B is reused.
 	endings map[TB]chan struct{}
 }
 
@@ -53,7 +53,7 @@ func (r *testTracker) close(t TB) {
 	r.ended = t
 }
 
-// report holds the mutex to keep tracked tests from ending.
+// report keeps tracked tests from ending.
 func (r *testTracker) report(t TB, report func(TB)) {
 	t.Helper()
 	r.mu.Lock()
@@ -127,7 +127,7 @@ func (w logWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// On another goroutine, FailNow would end that one, and the test could wait for it forever.
+// On another goroutine, FailNow would end that one, and the test could wait forever.
 func failNow(t TB) {
 	test, ok := t.(interface{ FailNow() })
 	if ok && onGoroutineOf("testing.tRunner", "testing.fRunner", "testing.(*B).runN") {

@@ -15,7 +15,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// Request is a request with its outcome. The caller must not modify its header and slices.
+// Request is a request with its outcome. The caller must not modify it.
 type Request struct {
 	Number     int       // from 1
 	ReceivedAt time.Time // by the server's clock
@@ -23,10 +23,11 @@ type Request struct {
 	RequestURI string // path and query
 	Header     http.Header
 
-	// Body is the part that the server has read, at most 16 MiB, decompressed.
+	// Body is what the server has read, at most 16 MiB, decompressed.
 	Body []byte
 
-	// Events are at most 10,000 of the body. Invalid ones have only the fields that can be read.
+	// Events are at most 10,000 of the body. Invalid ones have only the fields that can be
+	// read.
 	Events []chargeingest.ChargeEvent
 
 	Route    chargeingest.Route // empty if the path is unknown
@@ -78,7 +79,6 @@ func (r *Request) setError(text []byte) {
 	}
 }
 
-// routeOf is for matchers, until the handler's result replaces it.
 func routeOf(r *http.Request) chargeingest.Route {
 	_, name, found := strings.Cut(r.URL.Path, "/ingest/")
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead

@@ -40,8 +40,8 @@ func failNext(n int, f Fault, matchers []Matcher) (*Rule, error) {
 	return r, r.check(f.check(), n > 0, "n must be 1 or more")
 }
 
-// FailFor injects a fault into all selected requests until the server's clock has advanced by
-// d. The Retry-After of a [Status] is the remaining time.
+// FailFor injects a fault for d of the server's clock. The Retry-After of a [Status] is the
+// remaining time.
 func (s *Server) FailFor(d time.Duration, f Fault, matchers ...Matcher) *Rule {
 	s.t.Helper()
 	return s.inject(failUntil(s.Now(), d, f, matchers))
@@ -58,8 +58,7 @@ func failUntil(now time.Time, d time.Duration, f Fault, matchers []Matcher) (*Ru
 	return r, r.check(f.check(), d > 0, "d must be longer than 0")
 }
 
-// FailSometimes injects a fault into selected requests with probability p, reproducibly for
-// each seed.
+// FailSometimes injects a fault with probability p, reproducibly for each seed.
 func (s *Server) FailSometimes(p float64, seed uint64, f Fault, matchers ...Matcher) *Rule {
 	s.t.Helper()
 	return s.inject(failSometimes(p, seed, f, matchers))
@@ -73,8 +72,8 @@ func failSometimes(p float64, seed uint64, f Fault, matchers []Matcher) (*Rule, 
 	return r, r.check(f.check(), p >= 0 && p <= 1, "p must be from 0 to 1")
 }
 
-// Quota limits selected requests to n per window of the server's clock. The response to others
-// is 429 with a Retry-After. The first window starts with the first request.
+// Quota limits selected requests to n per window of the server's clock, with 429 and a
+// Retry-After. The first window starts with the first request.
 func (s *Server) Quota(n int, window time.Duration, matchers ...Matcher) *Rule {
 	s.t.Helper()
 	return s.inject(quota(n, window, matchers))

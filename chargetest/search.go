@@ -36,7 +36,7 @@ func (x *index) add(e *Event) {
 	}
 }
 
-// insertSorted usually appends, but concurrent events of two platforms can be out of order.
+// insertSorted usually appends.
 func insertSorted(list []*Event, e *Event) []*Event {
 	at := len(list)
 	for at > 0 && compareIDs(list[at-1], e) > 0 {
@@ -81,7 +81,7 @@ func (q *search) selects(e *Event) bool {
 	return !slices.ContainsFunc(q.matchers, func(m EventMatcher) bool { return !m.matchesEvent(e) })
 }
 
-// candidates restarts the search unless the list of the last call has only grown.
+// candidates restarts the search unless the list has only grown.
 func (q *search) candidates(ctx context.Context, store *indexedStore) ([]*Event, error) {
 	store.mu.Lock()
 	defer store.mu.Unlock()

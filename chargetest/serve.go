@@ -212,7 +212,6 @@ func (s *Server) recordRejection(c *call, res *response) {
 	}
 }
 
-// recordResponse runs before the client can have the response.
 func (s *Server) recordResponse(c *call, res *response) {
 	s.mu.Lock()
 	c.request.Status, c.request.ResponseBody = res.status, bytes.Clone(res.body)

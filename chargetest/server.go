@@ -54,7 +54,7 @@ type Server struct {
 	inspectorOpen bool
 }
 
-// New starts a server that is closed when the test ends. In TestMain, pass a [Main].
+// New starts a server for the time of a test, or of a [Main].
 func New(t TB) *Server {
 	t = concurrentTB(t)
 	t.Helper()
@@ -158,13 +158,13 @@ func (s *Server) newRequestID() string {
 }
 
 // Restart simulates a crash: it cuts all connections, except those of [Server.Handler], and
-// keeps events, faults, journal and clock. Do not call it within a request.
+// keeps the rest. Do not call it within a request.
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.restart(context.Background())
 }
 
-// restart spares the connection of the request with ctx, if there is one.
+// restart spares the connection of the request with ctx.
 func (s *Server) restart(ctx context.Context) {
 	s.t.Helper()
 	if s.wrongBubble(s.t) {
@@ -184,7 +184,7 @@ func (s *Server) restart(ctx context.Context) {
 	s.handler, s.authorizer = handler, authorizer
 }
 
-// Reset restores the server's initial state. Connections stay open.
+// Reset restores the server's initial state, but keeps connections open.
 func (s *Server) Reset() {
 	s.t.Helper()
 	if err := s.reset(); err != nil {
@@ -227,7 +227,7 @@ func closeStore(store *indexedStore) error {
 	return nil
 }
 
-// Close closes the server before its test ends. Do not call it within a request.
+// Close is for before the end of the test. Do not call it within a request.
 func (s *Server) Close() {
 	s.t.Helper()
 	if s.wrongBubble(s.t) {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// WaitEvent waits until all matchers select a stored event, and returns the first one. It
-// fails and ends the test at the timeout or shortly before the test's deadline.
+// WaitEvent waits until all matchers select a stored event, and returns the first. It
+// ends the test at the timeout or shortly before the test's deadline.
 func (s *Server) WaitEvent(t TB, matchers ...EventMatcher) Event {
 	t.Helper()
 	if q := s.waitEvents(t, 1, matchers); len(q.found) > 0 {
@@ -79,7 +79,6 @@ func (s *Server) waitRequests(t TB, n int) {
 	}
 }
 
-// await returns false if the caller must fail the test.
 func (s *Server) await(t TB, done func() bool) bool {
 	t.Helper()
 	if s.wrongBubble(t) {
@@ -95,7 +94,6 @@ var (
 	errWaitTimeout = errors.New("timeout")
 )
 
-// awaitChange calls done after every change until it returns true.
 func (s *Server) awaitChange(ended <-chan struct{}, d time.Duration, done func() bool) error {
 	timeout := time.NewTimer(d)
 	defer timeout.Stop()
