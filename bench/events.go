@@ -10,8 +10,8 @@ import (
 
 const customers = 5000
 
-// generator generates bodies of charge events with the field frequencies and lengths of usage
-// billing. Equal seeds generate equal bodies.
+// generator generates bodies with the field frequencies and lengths of usage billing. Equal
+// seeds generate equal bodies.
 type generator struct {
 	random    *rand.Rand
 	customer  *rand.Zipf
@@ -72,7 +72,6 @@ func (g *generator) name(prefix string) string {
 
 func (g *generator) chance(permille int) bool { return g.random.IntN(1000) < permille }
 
-// event is a charge event with a placeholder for its reference.
 type event struct {
 	body              []byte
 	reference         int // position of the placeholder

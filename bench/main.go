@@ -1,11 +1,5 @@
-// Command bench measures the charge event handler and its stores, and compares them with an empty handler, an endpoint
-// written by hand, and INSERT statements without HTTP.
-//
-//	go run ./bench
-//	go run ./bench growth
-//	go run ./bench postgres
-//
-// The flag -help explains each command.
+// Command bench measures the charge event handler and its stores, and compares them with an empty handler, an
+// endpoint written by hand, and INSERT statements without HTTP. The flag -help explains each command.
 package main
 
 import (

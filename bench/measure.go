@@ -126,7 +126,7 @@ type database struct {
 	remove  func() error
 }
 
-// newDatabase reserves an address. The servers or the writer create the database.
+// newDatabase only reserves an address.
 func (w *workshop) newDatabase(ctx context.Context, backend string) (*database, error) {
 	switch backend {
 	case backendPostgres, backendPostgresNaive, backendPostgresCalls, backendPostgresInsert:
@@ -147,7 +147,6 @@ type server struct {
 }
 
 func (w *workshop) startServer(ctx context.Context, r row, database string) (*server, error) {
-	// Each connection has at most one request in the queue.
 	queue := max(20_000, r.conns*r.batch)
 	p, err := w.start(ctx, roleServer, serverSpec{Backend: r.backend, Database: database, MaxQueuedEvents: queue, Inspected: r.inspected})
 	if err != nil {

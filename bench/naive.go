@@ -17,7 +17,7 @@ import (
 )
 
 // naive is an endpoint written by hand with the same schema and durability, and a unique index
-// against duplicates. It lacks replays, batches, reads and errors that name a field.
+// against duplicates.
 type naive struct {
 	schema *jsonschema.Schema
 	db     *sql.DB

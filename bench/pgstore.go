@@ -24,8 +24,7 @@ const (
 	postgresCallers = 64
 )
 
-// newPostgresDatabase runs a checkpoint, so that the server does not write earlier data during
-// the measurement.
+// newPostgresDatabase runs a checkpoint, so that no earlier data is written meanwhile.
 func newPostgresDatabase(ctx context.Context, address string) (*database, error) {
 	db, err := sql.Open("pgx", address)
 	if err != nil {
@@ -93,8 +92,8 @@ func openPostgres(ctx context.Context, spec serverSpec) (*service, error) {
 	return &service{Handler: h, close: db.closeAll}, err
 }
 
-// naivePostgres stores one event per request and transaction in the tables of pgstore.
-// References must be new.
+// naivePostgres stores one event per transaction in the tables of pgstore. References must be
+// new.
 type naivePostgres struct {
 	pool *pgxpool.Pool
 	ids  *storekit.IDGenerator
@@ -162,7 +161,7 @@ func openPostgresInserter(ctx context.Context, address string) (sink, error) {
 	return &pgInserter{conn, insert}, err
 }
 
-// pgstoreInsert traces the INSERT statement of pgstore, so that both always run the same one.
+// pgstoreInsert traces the INSERT of pgstore, so that both always run the same one.
 func pgstoreInsert(ctx context.Context, address string) (string, error) {
 	var inserts []string
 	trace := func(_ context.Context, _ tracelog.LogLevel, _ string, data map[string]any) {

@@ -16,8 +16,8 @@ import (
 	"example.com/chargeingest/internal/tail"
 )
 
-// Parent and child exchange JSON values over standard input and output. The end of standard
-// input ends the child, even if the parent is killed.
+// Parent and child exchange JSON values over standard input and output, whose end ends the
+// child.
 const childCommand = "child"
 
 const (
@@ -28,7 +28,6 @@ const (
 
 const stopTimeout = time.Minute
 
-// ready is sent by a prepared worker, and sent back to start it.
 type ready struct{}
 
 type process struct {
@@ -75,7 +74,7 @@ func (c *process) receive(v any) error {
 	return nil
 }
 
-// failed kills the child and returns its standard error, or err if that is empty.
+// failed kills the child and returns its standard error, or err.
 func (c *process) failed(err error) error {
 	c.kill()
 	if text := c.log.String(); text != "" {
@@ -152,7 +151,6 @@ type worker interface {
 	close()
 }
 
-// runWorker runs a worker when the parent is ready too, and sends its outcome.
 func runWorker[Spec any, W worker](ctx context.Context, up *parent, open func(context.Context, Spec) (W, error)) error {
 	var spec Spec
 	if err := up.in.Decode(&spec); err != nil {

@@ -11,7 +11,6 @@ import (
 
 const referenceLength = 36
 
-// references is not safe for concurrent use.
 type references struct {
 	random *rand.ChaCha8
 	uuid   int // version: 4 is random, 7 ordered in time
@@ -47,8 +46,7 @@ func (r *references) fill(dst []byte) (uuid.UUID, error) {
 	return reference, err
 }
 
-// tally counts references, with a checksum that detects missing, duplicate and changed ones in
-// any order.
+// tally has a checksum that detects missing, duplicate and changed references in any order.
 type tally struct {
 	Events int64
 	Sum    uint64

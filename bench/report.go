@@ -38,7 +38,7 @@ func (r *results) values(name string, figure func(measurement) float64) []float6
 	return values
 }
 
-// ratios divides within rounds, in which both rows saw the same machine, and not medians.
+// ratios divides within rounds, in which both rows saw the same machine.
 func (r *results) ratios(dividend, divisor string, figure func(measurement) float64) []float64 {
 	var ratios []float64
 	dividends, divisors := r.values(dividend, figure), r.values(divisor, figure)
@@ -50,7 +50,6 @@ func (r *results) ratios(dividend, divisor string, figure func(measurement) floa
 	return ratios
 }
 
-// comparison is a figure with a target, with one value per round.
 type comparison struct {
 	about  string
 	values []float64

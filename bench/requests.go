@@ -7,8 +7,7 @@ import (
 	"sync/atomic"
 )
 
-// Bodies repeat with other references. There are too many for the caches between client and
-// disk.
+// Bodies repeat with other references. There are too many for the caches.
 const (
 	eventBodies = 8192
 	batchBodies = 32
@@ -26,7 +25,6 @@ func (r *request) status() int {
 	return http.StatusCreated
 }
 
-// requests is a cycle, safe for concurrent use.
 type requests struct {
 	all  []request
 	sent atomic.Uint64

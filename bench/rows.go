@@ -45,8 +45,7 @@ func singleEvents() row {
 	return row{letter: "c", about: "sqlitestore, single events", backend: backendSQLite}
 }
 
-// compareRows returns rows in the order of measurement. Rows to compare are close, so that the
-// machine is in the same state for both.
+// Rows to compare are close, so that the machine is in the same state for both.
 func compareRows() []row {
 	empty := row{letter: "a", about: "empty net/http handler", backend: backendEmpty}
 	naive := row{letter: "b", about: "endpoint written by hand, on SQLite", backend: backendNaive}

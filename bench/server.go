@@ -119,7 +119,6 @@ func respondCreated(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusCreated)
 }
 
-// serveChild sends its address first, and the events in its memory last.
 func serveChild(ctx context.Context, out *json.Encoder, spec serverSpec) error {
 	s, err := openService(ctx, spec)
 	if err != nil {

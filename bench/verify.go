@@ -9,10 +9,9 @@ import (
 	"github.com/google/uuid"
 )
 
-// maxIntegrityEvents limits the check of all indexes, which takes minutes for millions of events.
+// maxIntegrityEvents limits the check of all indexes, which takes minutes.
 const maxIntegrityEvents = 500_000
 
-// errMismatch means that the measurement is void.
 var errMismatch = errors.New("VERIFICATION FAILED: the stored events are not the acknowledged events")
 
 func checkStored(stored, acknowledged tally) error {

@@ -41,7 +41,6 @@ type operation struct {
 	count   int64 // events, or lists
 }
 
-// meter counts operations and their latency within Time.
 type meter struct {
 	workload
 	begin, end time.Time // of counting; end is zero if Requests is set

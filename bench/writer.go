@@ -78,7 +78,7 @@ func (w *writer) run(ctx context.Context) (outcome, error) {
 	})
 }
 
-// eventSource repeats the events that a store gets from the handler, with new references.
+// eventSource repeats events with new references.
 type eventSource struct {
 	events     []chargeingest.NewEvent
 	sent       int
