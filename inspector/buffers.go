@@ -118,7 +118,7 @@ func (b *buffers) addSecret(text string) {
 	}
 }
 
-// hideSecrets hides secrets outside of their headers. If that would take too long, it drops
+// hideSecrets hides secrets outside of their headers, or if that would take too long, drops
 // body and response and returns false.
 func (b *buffers) hideSecrets() bool {
 	const maxSearched = 2 << 20
@@ -142,7 +142,7 @@ func (b *buffers) hideSecrets() bool {
 	return found
 }
 
-// hidePrefix hides the beginning of a secret that was cut off with the text.
+// hidePrefix hides the beginning of a secret that was cut off.
 func hidePrefix(text, secret []byte) []byte {
 	const maxPrefix = 2 << 10
 	for n := min(len(secret)-1, len(text), maxPrefix); n >= minSecret-1; n-- {

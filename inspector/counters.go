@@ -12,8 +12,8 @@ import (
 const (
 	activeMinutes = 60
 
-	// maxRefusalKinds limits the kinds of refusals of one platform, maxAllRefusalKinds those of
-	// all. The field of any others is otherField.
+	// maxRefusalKinds limits the kinds of refusals of one platform. The field of any others is
+	// otherField.
 	maxRefusalKinds    = 200
 	maxAllRefusalKinds = 10_000
 	otherField         = "…other"

@@ -16,31 +16,31 @@ import (
 type Config struct {
 	Reader chargeingest.EventReader
 
-	// Authorizer authenticates the viewers of the page, who need PermissionView. A viewer
-	// sees one platform at a time, chosen like for any other request.
+	// Authorizer authenticates the viewers, who need PermissionView and see one platform
+	// at a time.
 	Authorizer chargeingest.Authorizer
 
 	// Stats, if set, shows the state of the store to every viewer.
 	Stats chargeingest.StatsReporter
 
-	// MaxRequests and MaxBytes limit the recorded requests in memory; the oldest ones of
-	// the platform with most memory are dropped first. Bodies and responses in progress
-	// have another MaxBytes. Defaults: 10,000 and 32 MiB.
+	// MaxRequests and MaxBytes limit the recorded requests; the oldest ones of the
+	// platform with most memory are dropped first. Requests in progress have another
+	// MaxBytes. Defaults: 10,000 and 32 MiB.
 	MaxRequests int
 	MaxBytes    int64
 
-	// MaxBodyBytes limits the recorded part of one body, as it was sent, and of one
-	// response. Default: 256 KiB.
+	// MaxBodyBytes limits the recorded part of one body and of one response. Default: 256
+	// KiB.
 	MaxBodyBytes int
 
 	// MaxStreams limits the open pages with live updates, of which one platform gets three
-	// quarters. Other pages ask every few seconds. Default: 64.
+	// quarters. Others poll. Default: 64.
 	MaxStreams int
 
 	// ShowUnauthenticated shows requests without an identified caller to every viewer.
 	ShowUnauthenticated bool
 
-	// Sandbox, if set, is the control API of a test server, which the page shows on a tab.
+	// Sandbox, if set, is the control API of a test server, shown on a tab.
 	Sandbox http.Handler
 
 	// Now is the clock. Default: time.Now.

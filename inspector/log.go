@@ -8,8 +8,7 @@ import (
 	"time"
 )
 
-// requestLog keeps the latest records of all platforms within limits. A limit of 0 does not
-// apply.
+// requestLog keeps the latest records of all platforms within limits, where 0 means none.
 type requestLog struct {
 	maxRequests int
 	maxBytes    int64
@@ -98,7 +97,7 @@ func (l *requestLog) dropOne() {
 }
 
 // dropQueue is a heap. Its first platform loses the next record: the one with the greatest
-// weight, or, if all have one record, the one whose record is oldest.
+// weight, or, if all have one record, the oldest.
 type dropQueue []*platformLog
 
 func (q dropQueue) Len() int { return len(q) }
@@ -197,7 +196,6 @@ func (l *requestLog) newest(s scope) (id int64) {
 	return id
 }
 
-// changed is closed by the next record of the platform.
 func (l *requestLog) changed(platform string) <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -12,8 +12,8 @@ import (
 )
 
 // Middleware records the requests to next, which is the endpoint or middleware around it.
-// Requests that do not reach the endpoint are recorded without an identified caller, so next
-// must not serve other routes.
+// Requests that do not reach the endpoint have no identified caller, so next must not serve
+// other routes.
 func (i *Inspector) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rec := i.begin(w, r)
@@ -56,8 +56,8 @@ func (b *recordedBody) Read(p []byte) (int, error) {
 
 func (b *recordedBody) Close() error { return b.request.Body.Close() }
 
-// writer implements http.Flusher only if the original does, because the endpoint does not
-// flush writers that buffer on purpose.
+// writer implements http.Flusher only if the original does: the endpoint does not flush
+// writers that buffer on purpose.
 func (rec *recording) writer() http.ResponseWriter {
 	w := (*recordedWriter)(rec)
 	if _, ok := rec.response.(http.Flusher); ok {

@@ -26,8 +26,8 @@ var contentTypes = map[string]string{
 const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
-// ServeHTTP serves the page and its data. Mount it below any path that ends with a slash,
-// and strip the path.
+// ServeHTTP serves the page and its data below any path that ends with a slash and is
+// stripped.
 func (i *Inspector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
@@ -53,8 +53,7 @@ func (i *Inspector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// withSlash returns a relative URL, or nothing if r ends with a slash. Only RequestURI has
-// the whole path.
+// Only RequestURI has the whole path.
 func withSlash(r *http.Request) string {
 	u, err := url.ParseRequestURI(r.RequestURI)
 	if err != nil {

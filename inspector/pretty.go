@@ -45,7 +45,6 @@ func (l fieldLines) nearest(path string) int {
 	}
 }
 
-// pretty indents an object or list without changing its tokens, and sets lines.
 func pretty(text []byte, lines fieldLines) string {
 	p := prettyPrinter{walker: walker{text: text}, lines: lines, line: 1}
 	if first := p.peek(); first != '{' && first != '[' {

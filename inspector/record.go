@@ -8,7 +8,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// record is a request with its response. It does not change once it is in the log.
+// record does not change once it is in the log.
 type record struct {
 	id       int64 // Unix time in microseconds, raised so that ids strictly increase
 	size     int64 // in memory
@@ -27,8 +27,8 @@ type record struct {
 	response          []byte // at most Config.MaxBodyBytes
 	responseTruncated bool
 
-	// stats is the zero value if the request did not reach the handler. A request whose
-	// Platform is empty is unidentified.
+	// stats is the zero value if the request did not reach the handler. An empty Platform is
+	// unidentified.
 	stats chargeingest.RequestStats
 
 	note string // of Note
@@ -37,7 +37,7 @@ type record struct {
 const recordBytes = 480 // as allocated
 
 // keep moves the content of b, with the given numbers of header fields, into memory that the
-// record shares with nothing else.
+// record does not share.
 func (r *record) keep(b *buffers, fields, responseFields, violations int) {
 	r.body, r.response = takeLarge(&b.body), takeLarge(&b.response)
 	all := slices.Concat(b.texts, b.body, b.response)

@@ -10,7 +10,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// recording collects a record. Goroutines that use it can outlive the request.
+// Goroutines that use a recording can outlive the request.
 type recording struct {
 	context.Context
 	inspector *Inspector
@@ -136,8 +136,8 @@ func (rec *recording) setHijacked() {
 	rec.hijacked = true
 }
 
-// responded reports whether the client can have got a part of the response. Until a panic,
-// net/http buffers small ones.
+// responded reports whether the client can have got a part of the response, which net/http
+// may buffer until a panic.
 func (rec *recording) responded(returned bool) bool {
 	const buffered = 6 << 10
 	return rec.status != 0 && (returned || rec.flushed || rec.hijacked || rec.sent > buffered)

@@ -83,7 +83,7 @@ func (a *api) listRequests(v viewer, r *http.Request) (any, error) {
 	return text, nil
 }
 
-// recentList saves work under load, when many pages ask for more requests than it has.
+// recentList saves work when many pages ask.
 type recentList struct {
 	mu     sync.Mutex
 	scope  scope

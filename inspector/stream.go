@@ -16,7 +16,6 @@ const (
 	streamRetryAfter = time.Minute
 )
 
-// streams bounds open streams. One platform gets three quarters.
 type streams struct {
 	limit int
 
@@ -39,7 +38,6 @@ func (s *streams) acquire(platform string) bool {
 	return true
 }
 
-// interval limits how often all pages ask for requests.
 func (s *streams) interval() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -50,8 +50,8 @@ func inViews(t *testing.T, test func(t *testing.T, v view), views ...view) {
 	}
 }
 
-// page is a tab in a separate browser context. At the end of the test it fails for errors
-// on the console and failed requests that the test did not expect.
+// page is a tab in a separate browser context. At the end of the test it fails for
+// unexpected errors on the console and failed requests.
 type page struct {
 	t    *testing.T
 	ctx  context.Context
