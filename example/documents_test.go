@@ -10,7 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestOptionsAreDocumented also checks the rule that derives a variable from its flag.
 func TestOptionsAreDocumented(t *testing.T) {
 	document, err := os.ReadFile("../docs/operations.md")
 	require.NoError(t, err)

@@ -188,7 +188,6 @@ func (s *runningServer) stream(t *testing.T) *bufio.Reader {
 	return bufio.NewReader(res.Body)
 }
 
-// The timeouts would end the streams much later.
 func TestStreamsEndAtShutdown(t *testing.T) {
 	certFile, keyFile := certificateFor(t, "127.0.0.1")
 	for name, args := range map[string][]string{"http": nil, "https": {"-tls-cert", certFile, "-tls-key", keyFile}} {
@@ -210,7 +209,6 @@ func TestStreamsEndAtShutdown(t *testing.T) {
 	}
 }
 
-// The timeouts of the server limit requests, not streams.
 func TestStreamOutlivesTimeouts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg, err := parseForTest(newTestProgram(), "-api-key", "k", "-inspector", "on")

@@ -205,7 +205,6 @@ func requireNoEnd(t *testing.T, p *serverProcess) {
 	require.FailNow(t, "the server has ended", "%v: %.200s", p.err, reason)
 }
 
-// watchMemory polls, because the peak cannot be read after a crash.
 func watchMemory(p *serverProcess) (peak func() int) {
 	done, result := make(chan struct{}), make(chan int, 1)
 	read := func(last int) int {

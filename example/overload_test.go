@@ -45,7 +45,6 @@ func TestManyLargeUploads(t *testing.T) {
 	p := startProcess(t, "-api-key", "k")
 	const fit = 14 // seven eighths of 64 MiB
 	statuses := uploadAtOnce(t, p, connections)
-	// Growing buffers reserve twice their size, so fewer may fit.
 	require.LessOrEqual(t, statuses[http.StatusCreated], fit, statuses)
 	require.Positive(t, statuses[http.StatusCreated], statuses)
 	require.Positive(t, statuses[http.StatusServiceUnavailable], statuses)
@@ -64,7 +63,6 @@ func TestManyLargeUploads(t *testing.T) {
 	require.Equal(t, map[int]int{http.StatusCreated: fit}, statuses)
 }
 
-// Some connections close before the client reads a response.
 func uploadAtOnce(t *testing.T, p *serverProcess, n int) map[int]int {
 	t.Helper()
 	body := strings.Repeat(" ", 4<<20-len(eventLine(1))) + eventLine(1)

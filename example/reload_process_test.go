@@ -101,7 +101,6 @@ func TestKeyRotationUnderLoad(t *testing.T) {
 	p.end(t)
 }
 
-// sendHead returns once the server reads the body.
 func sendHead(t *testing.T, p *serverProcess, key string, size int) *rawConn {
 	t.Helper()
 	c := dialRaw(t, p)

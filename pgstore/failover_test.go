@@ -95,8 +95,8 @@ func (tr *traffic) check(t *testing.T) {
 	err := tr.history.Follow(t.Context(), tr.processes[0].Address)
 	var rejected *chargeclient.Error
 	if tr.failover && errors.As(err, &rejected) && rejected.Field == "after" {
-		// A killed server cancels commits that wait for a standby, and for a moment their
-		// events can be read, unacknowledged.
+		// A killed server cancels commits that wait for a standby: their events can be
+		// read for a moment.
 		t.Log("a cursor of an event that the standby does not have was rejected")
 		tr.history.RestartFollow()
 		err = tr.history.Follow(t.Context(), tr.processes[0].Address)
@@ -155,7 +155,6 @@ func replicate(t *testing.T, primary *pgtest.Server) *pgtest.Server {
 	conn, err := pgx.Connect(t.Context(), primary.Address())
 	require.NoError(t, err)
 	defer func() { require.NoError(t, conn.Close(context.Background())) }()
-	// The standby has its copy of the settings, so once promoted it waits for none.
 	_, err = conn.Exec(t.Context(), "ALTER SYSTEM SET synchronous_standby_names = 'standby'")
 	require.NoError(t, err)
 	_, err = conn.Exec(t.Context(), "SELECT pg_reload_conf()")

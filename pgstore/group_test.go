@@ -187,7 +187,6 @@ func TestBrokenReferenceDoesNotAffectItsGroup(t *testing.T) {
 	}
 }
 
-// Of three statement timeouts the group takes one, the failing part the second.
 func TestPermanentTransientErrors(t *testing.T) {
 	parallel(t)
 	pool := newPool(t)
@@ -213,7 +212,6 @@ CREATE TRIGGER fail BEFORE INSERT ON `+schema+`.events FOR EACH ROW EXECUTE FUNC
 	all.Wait()
 }
 
-// Each small request compares a large stored event.
 func TestSlowConflicts(t *testing.T) {
 	pool := newPool(t)
 	schema := newSchema(t, pool)

@@ -39,8 +39,7 @@ func newPool(t testing.TB, changes ...func(*pgxpool.Config)) *pgxpool.Pool {
 
 var databases sync.Map
 
-// parallel gives the test another database, since migrations of one database wait for each
-// other.
+// Migrations of one database wait for each other.
 func parallel(t *testing.T) {
 	t.Helper()
 	t.Parallel()
@@ -81,8 +80,7 @@ func poolOf(t testing.TB, address string, changes ...func(*pgxpool.Config)) *pgx
 
 var schemas atomic.Int64
 
-// newSchema returns a name that contains no other name, so that tests can find their
-// queries.
+// newSchema returns a name that contains no other, for tests that find their queries.
 func newSchema(t testing.TB, pool *pgxpool.Pool) string {
 	name := fmt.Sprintf("test_%d_%05d", os.Getpid(), schemas.Add(1))
 	if os.Getenv(pgtest.Variable) == "" {

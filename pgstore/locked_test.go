@@ -18,7 +18,6 @@ func lockStored(t *testing.T, pool *pgxpool.Pool, s *Store, schema, platform str
 	return lockPlatform(t, pool, schema, platform)
 }
 
-// Without an order two processes could deadlock.
 func TestLockOrder(t *testing.T) {
 	pool := newPool(t)
 	schema := newSchema(t, pool)

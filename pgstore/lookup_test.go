@@ -105,7 +105,6 @@ func TestContentBeyondPrefetch(t *testing.T) {
 	require.NotEmpty(t, page.Next)
 }
 
-// Statements use all columns of an index, even without statistics.
 func TestLookupsUseIndexes(t *testing.T) {
 	pool := newPool(t, func(c *pgxpool.Config) { c.MaxConns = 1 })
 	s := newStore(t, pool, Options{})

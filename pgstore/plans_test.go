@@ -31,7 +31,6 @@ func TestQueryExecModes(t *testing.T) {
 	}
 }
 
-// Changed tables must not fail cached plans of the writer or of reads.
 func TestTablesChange(t *testing.T) {
 	parallel(t)
 	for _, mode := range []pgx.QueryExecMode{
@@ -79,7 +78,6 @@ func TestTablesChange(t *testing.T) {
 	}
 }
 
-// Preparing also waits for locks of tables.
 func TestTimeoutsWhilePreparing(t *testing.T) {
 	parallel(t)
 	for _, mode := range []pgx.QueryExecMode{

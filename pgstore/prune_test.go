@@ -282,7 +282,6 @@ func TestPruneOfPartitions(t *testing.T) {
 	require.NoError(t, danglingRows(t.Context(), pool, schema))
 }
 
-// Statistics are missing after a load.
 func TestPrunePlans(t *testing.T) {
 	pool := newPool(t)
 	s := newStore(t, pool, Options{})

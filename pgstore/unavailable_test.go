@@ -188,7 +188,6 @@ func TestTransientErrorsAreRetried(t *testing.T) {
 	parallel(t)
 	pool := newPool(t)
 	schema := newSchema(t, pool)
-	// Ten retries on a busy machine can take seconds.
 	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: time.Minute})
 	const timeout = 200 * time.Millisecond
 	impatient := newStore(t, pool, Options{Schema: schema, StatementTimeout: timeout})
@@ -207,13 +206,11 @@ func TestTransientErrorsAreRetried(t *testing.T) {
 	require.Len(t, listed(t, s, "acme"), 4)
 }
 
-// A hundred events take a quarter more than the timeout.
 func TestSlowServerGetsSmallerGroups(t *testing.T) {
 	parallel(t)
 	pool := newPool(t)
 	schema := newSchema(t, pool)
 	var refused atomic.Int64
-	// The observer blocks the writer until the group is queued.
 	begun, queued := make(chan struct{}), make(chan struct{})
 	begin, release := sync.OnceFunc(func() { close(begun) }), sync.OnceFunc(func() { close(queued) })
 	s := newStore(t, pool, Options{Schema: schema, StatementTimeout: 2 * time.Second, Observer: func(chargeingest.CommitStats) {

@@ -3,7 +3,7 @@
 //
 // The schemas use complete patterns instead of `format`, so that all validators agree.
 // Three rules are not in the schemas: a period must not end before it starts, an object
-// must not have a field twice, and a body must not have more than 32 levels of nesting.
+// must not have a field twice, and a body has at most 32 levels of nesting.
 package schema
 
 import _ "embed"

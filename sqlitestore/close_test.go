@@ -15,7 +15,6 @@ import (
 	"example.com/chargeingest"
 )
 
-// A file that SQLite still closes could delete the WAL of the next store.
 func requireNoOpenFiles(t *testing.T, path string) {
 	t.Helper()
 	opened.Range(func(_, file any) bool {

@@ -188,7 +188,6 @@ func requireIntact(t *testing.T, path string) (events int) {
 	return events
 }
 
-// moment often returns one while the database is opened.
 func (l *servers) moment() kill {
 	if l.random.IntN(2) == 0 {
 		return kill{}

@@ -9,8 +9,7 @@ import (
 )
 
 // diskModel keeps only synced data. After a power cut, any sectors of later writes may exist.
-// Data of a failed sync are lost although they can still be read, as on Linux:
-// https://wiki.postgresql.org/wiki/Fsync_Errors.
+// Data of a failed sync are lost although they can still be read, as on Linux.
 type diskModel struct {
 	path   string
 	random *rand.Rand

@@ -81,8 +81,8 @@ func killSelf() {
 	panic(err)
 }
 
-// kill ends a process before its nth operation of a kind, or of any kind. With Serving,
-// opening does not count.
+// kill ends a process before its nth operation of a kind, or of any kind, perhaps not
+// counting the opening.
 type kill struct {
 	Kind, File string
 	Nth        int

@@ -200,8 +200,8 @@ func TestFilesOfRandomMoments(t *testing.T) {
 			for earlier, log := range moments {
 				same := data.path == log.path
 				// Exceptions: a file copied during a checkpoint is damaged, a WAL without the
-				// store's transactions has no mark, and one from before changes of other
-				// programs has the mark of the file.
+				// store's transactions has no mark, and one from before other programs'
+				// changes has that of the file.
 				othersOnly := earlier < later && log.wholeMark == data.aloneMark
 				if !same && (data.cut || len(log.log.marks) == 0 || othersOnly || random.IntN(4) > 0) {
 					continue

@@ -240,8 +240,6 @@ func TestPruneUsesSmallTransactions(t *testing.T) {
 	}
 	setup.faults.clear()
 	require.EqualValues(t, 600, pruned(t, s, 1))
-	// Three for a hundred keys each, one that finds no more, one for events, three for
-	// backdated events and platforms.
 	require.Equal(t, 8, setup.faults.count("COMMIT"))
 	require.Zero(t, value[int64](t, s, "SELECT count(*) FROM request_events"))
 }

@@ -144,8 +144,7 @@ func TestReopenAfterSchemaChange(t *testing.T) {
 	replayed(t, setup.open(t), charges("acme", "a", "b"))
 }
 
-// The opening of the older pair is unknown if it was opened since; otherwise the state file
-// names later events.
+// The opening of the older pair is unknown if it was opened since.
 func TestRestoredPairIsAccepted(t *testing.T) {
 	for _, reopened := range []bool{false, true} {
 		setup := newSetup(t)

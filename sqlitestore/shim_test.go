@@ -9,7 +9,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// The shim is a VFS that counts operations and makes them fail, see
+// The shim is a VFS that counts operations and makes them fail:
 // https://www.sqlite.org/vfs.html.
 
 type operation struct {

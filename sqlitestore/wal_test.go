@@ -172,7 +172,7 @@ func TestOldBackupAfterInterruptedMigration(t *testing.T) {
 	}
 }
 
-// A checkpoint writes a page of another program's WAL, and the power is cut before the sync.
+// A checkpoint writes a page of another program's WAL before the power is cut.
 func TestPowerCutAfterForeignWAL(t *testing.T) {
 	for _, statement := range []string{
 		"CREATE INDEX mine ON events (product_item_id)", "VACUUM",
@@ -226,8 +226,7 @@ func TestWALBegunByVacuum(t *testing.T) {
 	}
 }
 
-// A process died between the header of a frame and its page in a restarted WAL. The page is an
-// old one.
+// A process died between the header of a frame and its page in a restarted WAL.
 func TestHalfWrittenFrame(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)

@@ -1,5 +1,5 @@
-// Package openapi checks schema/openapi.yaml with two linters, three client generators and
-// a validator. The generated clients, which are not committed, call the example server.
+// Package openapi checks schema/openapi.yaml with linters, client generators and a
+// validator. The generated clients, which are not committed, call the example server.
 //
 // The module is not in go.work, so that only its users download the generators. Use the
 // script run.

@@ -1,7 +1,5 @@
-// Package proxies tests the example server behind nginx and haproxy, with the
-// configurations of docs/proxies.md. Both programs must be on the PATH:
+// Package proxies tests the example server behind nginx and haproxy, which must
+// be on the PATH, with the configurations of docs/proxies.md:
 //
 //	go test -tags proxies ./interop/proxies
-//
-// The flag -server tests another server binary.
 package proxies
