@@ -8,7 +8,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// queries returns combinations: a store may violate a rule in one of them.
+// queries returns combinations: a store may violate a rule in one.
 func queries(platform string) []chargeingest.Query {
 	e := matchingDraft().newEvent()
 	all := chargeingest.Query{
