@@ -35,6 +35,9 @@ func (t *turn) read(after string) (chargeingest.Page, error) {
 		Limit:    max(t.cfg.BatchSize, min(pageBatches*t.cfg.BatchSize, maxPage)),
 		MaxBytes: max(t.cfg.BatchBytes, pageBytes),
 	}
+	if t.s.probing {
+		q.Limit = max(q.Limit, maxPage)
+	}
 	for {
 		page, err := t.cfg.Source.List(t.ctx, q)
 		if errors.Is(err, chargeingest.ErrInvalidCursor) {
