@@ -1,0 +1,198 @@
+package relay
+
+import "errors"
+
+const (
+	maxProbes  = 3 // of a destination that was up
+	maxSuspect = 3 // single events in a row, before another one is probed
+)
+
+// suspect is an event that was rejected for now on its own. It is parked once the destination
+// has accepted another one, and otherwise the destination is down.
+type suspect struct {
+	index int
+	err   *BatchError
+}
+
+// run sends all events.
+func (d *delivery) run() error {
+	if d.s.probing && d.entries == nil {
+		if err := d.probe(1); err != nil {
+			return err
+		}
+	}
+	for first := 0; first < len(d.events); {
+		batch := []int{first}
+		bytes := len(d.events[first].Content)
+		for i := first + 1; i < len(d.events) && len(batch) < d.cfg.BatchSize; i++ {
+			if bytes += len(d.events[i].Content); bytes > d.cfg.BatchBytes {
+				break
+			}
+			batch = append(batch, i)
+		}
+		if first > 0 && len(d.suspects) == 0 {
+			d.mark = d.successes
+		}
+		first += len(batch)
+		if err := d.group(batch, true); err != nil {
+			return err
+		}
+	}
+	if n := len(d.suspects); n > 0 {
+		if d.successes == d.mark {
+			return d.isDown(d.suspects[n-1].err)
+		}
+		d.park()
+	}
+	d.s.tries = 0
+	return nil
+}
+
+// group sends events together, and if they are rejected, in halves. A whole batch that is
+// rejected for now is halved only if the destination accepts a single event.
+func (d *delivery) group(events []int, whole bool) error {
+	for {
+		if events = d.open(events); len(events) == 0 {
+			return nil
+		}
+		err := d.send(events)
+		if err == nil {
+			continue
+		}
+		var rejected *BatchError
+		if !errors.As(err, &rejected) {
+			return err
+		}
+		if len(events) == 1 {
+			return d.single(events[0], rejected)
+		}
+		if whole && !rejected.Permanent && d.entries == nil {
+			if err := d.probe(maxProbes); err != nil {
+				return err
+			}
+			n := len(events)
+			whole = false
+			if events = d.open(events); len(events) < n-1 {
+				continue // the probe has found a suspect
+			}
+		}
+		half := (len(events) + 1) / 2
+		if err := d.group(events[:half], false); err != nil {
+			return err
+		}
+		events, whole = events[half:], false
+	}
+}
+
+// single decides on an event that was rejected on its own.
+func (d *delivery) single(i int, rejected *BatchError) error {
+	switch {
+	case rejected.Permanent:
+		d.settle(i, Rejected, rejected)
+		d.succeeded()
+	case d.entries != nil:
+		d.settle(i, Deferred, rejected)
+	default:
+		d.suspects = append(d.suspects, suspect{i, rejected})
+		d.suspected[i] = true
+		if d.streak++; d.streak >= maxSuspect {
+			return d.probe(maxProbes)
+		}
+	}
+	return nil
+}
+
+// probe sends up to n single events, a different one each time, until the destination accepts
+// one. If it accepts none, but has accepted one since it rejected the batch, that one is
+// repeated. Otherwise the destination is down.
+func (d *delivery) probe(n int) error {
+	var last *BatchError
+	for range n {
+		i, ok := d.pick()
+		if !ok {
+			break
+		}
+		d.s.tries++
+		err := d.send([]int{i})
+		if err == nil {
+			return nil
+		}
+		if !errors.As(err, &last) {
+			return err
+		}
+		if last.Permanent {
+			d.settle(i, Rejected, last)
+			d.succeeded()
+			return nil
+		}
+		d.suspects = append(d.suspects, suspect{i, last})
+		d.suspected[i] = true
+	}
+	switch {
+	case d.successes > d.mark && d.accepted >= 0:
+		err := d.send([]int{d.accepted})
+		if errors.As(err, &last) {
+			return d.isDown(last)
+		}
+		return err
+	case last == nil:
+		return nil // run decides
+	}
+	return d.isDown(last)
+}
+
+// pick returns the next event to probe, from both ends by turns.
+func (d *delivery) pick() (int, bool) {
+	first, n := d.prefix(), len(d.events)
+	try, step := d.s.tries%(n-first), 1
+	start := first + try/2
+	if try%2 == 1 {
+		start, step = n-1-try/2, -1
+	}
+	for range n - first {
+		if !d.settled[start] && !d.suspected[start] {
+			return start, true
+		}
+		if start += step; start == n {
+			start = first
+		} else if start < first {
+			start = n - 1
+		}
+	}
+	return 0, false
+}
+
+// open returns those of the events that are neither settled nor suspects.
+func (d *delivery) open(events []int) []int {
+	open := make([]int, 0, len(events))
+	for _, i := range events {
+		if !d.settled[i] && !d.suspected[i] {
+			open = append(open, i)
+		}
+	}
+	return open
+}
+
+func (d *delivery) settle(i int, outcome Outcome, e *BatchError) {
+	d.results[i] = Result{Outcome: outcome, Reason: e.Reason, RetryAfter: e.RetryAfter}
+	d.settled[i] = true
+}
+
+// succeeded notes that the destination is up.
+func (d *delivery) succeeded() {
+	d.successes++
+	d.s.probing = false
+	d.park()
+}
+
+func (d *delivery) park() {
+	for _, s := range d.suspects {
+		d.settle(s.index, Deferred, s.err)
+	}
+	d.suspects, d.streak = nil, 0
+}
+
+func (d *delivery) isDown(e *BatchError) error {
+	d.s.probing = true
+	return &downError{error: e, retryAfter: e.RetryAfter}
+}
