@@ -66,7 +66,6 @@ func checkSave(c *journalCheck) {
 	c.wantSaved(p)
 }
 
-// wantRefused requires that Save with an earlier token changes nothing.
 func (c *journalCheck) wantRefused(saved relay.Progress, token int64) {
 	c.Helper()
 	fine := ""
