@@ -93,7 +93,7 @@ func TestRelayProcesses(t *testing.T) {
 	pool := newPool(t)
 	rt := &relayTest{
 		T: t, store: newStore(t, pool, Options{Schema: newSchema(t, pool)}), destination: newDestination(t),
-		random: rand.New(rand.NewPCG(seed, 0)), processes: make(map[string]*crashtest.Process), //nolint:gosec // no secret
+		random: rand.New(rand.NewPCG(seed, 0)), processes: make(map[string]*crashtest.Process),
 	}
 	schema := rt.store.options.Schema
 	_, err := pool.Exec(t.Context(), strings.NewReplacer("$.", schema+".").Replace(audit))

@@ -78,7 +78,7 @@ func TestPruneKeepsKeysOfUndeliveredEvents(t *testing.T) {
 	ids, _ := appended(t, s, first)
 	more, _ := appended(t, s, second)
 	last, _ := appended(t, s, third)
-	p := positionAfter(t, s, "acme", 6) // the first event of the third key
+	p := positionAfter(t, s, "acme", 7) // the last event of the third key
 	p.Token = leased(t, j, acme, "a").Token
 	p.Entries = []relay.EntryChange{{EventID: ids[1], State: relay.Dead, Attempt: relay.Attempt{At: pruneDay(1)}}}
 	require.NoError(t, j.Save(t.Context(), acme, p))
@@ -93,4 +93,34 @@ func TestPruneKeepsKeysOfUndeliveredEvents(t *testing.T) {
 	again, replayed = appended(t, s, second)
 	require.NotEqual(t, more, again)
 	require.Equal(t, []bool{false, false}, replayed)
+}
+
+func TestPruneSeesStreamsCreatedMeanwhile(t *testing.T) {
+	s := newStore(t, newPool(t), Options{})
+	ids, _ := appended(t, s, at(charges("acme", "a", "b"), pruneDay(0)))
+	p := pruning{store: s, before: pruneDay(1)}
+	require.NoError(t, p.start(t.Context()))
+	_, groups, err := p.nextGroups(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, ids, groups[0].ids)
+	leased(t, s.Journal(), acme, "a")
+	n, err := p.delete(t.Context(), groups[0])
+	require.NoError(t, err)
+	require.Zero(t, n)
+	require.Equal(t, ids, listed(t, s, "acme"))
+}
+
+// Between these, Prune would delete events that the first pages of the new stream have.
+func TestNewStreamWaitsForPrune(t *testing.T) {
+	parallel(t)
+	s := newStore(t, newPool(t), Options{})
+	end := lockPlatform(t, s.pool, s.options.Schema, "acme")
+	created := make(chan error)
+	go func() {
+		_, err := s.Journal().Lease(t.Context(), acme, relay.LeaseRequest{Holder: "a", TTL: time.Minute})
+		created <- err
+	}()
+	awaitLockWaits(t, s.pool, s.options.Schema, 1)
+	end()
+	require.NoError(t, <-created)
 }
