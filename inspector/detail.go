@@ -20,6 +20,7 @@ type detail struct {
 	Response   responseText      `json:"response"`
 	Violations []violation       `json:"violations"`
 	Conflict   *conflictingEvent `json:"conflict"`
+	Curl       string            `json:"curl"`
 }
 
 type responseText struct {
@@ -81,6 +82,7 @@ func (a *api) request(v viewer, r *http.Request, id string) (any, error) {
 		d.Violations = responseError(rec, body.text)
 	}
 	d.Conflict = a.compare(r.Context(), rec, body.text, stored)
+	d.Curl = d.curl()
 	return d, nil
 }
 
