@@ -3,21 +3,20 @@ package inspector
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"net/http"
 	"net/url"
 	"runtime"
-	"strconv"
 	"strings"
 	"time"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/httpapi"
 	"example.com/chargeingest/internal/limits"
 	"example.com/chargeingest/internal/panics"
 	"example.com/chargeingest/internal/servers"
+	"example.com/chargeingest/relay"
 )
 
 type api struct {
@@ -26,6 +25,7 @@ type api struct {
 	summaries summaryCache
 	recent    recentList
 	events    *chargeingest.Handler
+	relay     http.Handler // or nil
 	searches  *limits.Gate
 	responses *limits.Budget
 	streams   streams
@@ -49,6 +49,11 @@ func newAPI(cfg Config, requests *requestLog) (*api, error) {
 		searches:  limits.NewGate(runtime.GOMAXPROCS(0) / 2),
 		responses: limits.NewBudget(maxResponseBytes),
 		streams:   streams{limit: cfg.MaxStreams},
+	}
+	if cfg.Relay != nil {
+		if a.relay, err = relay.NewAPI(relay.APIConfig{Ledger: cfg.Relay, Authorizer: cfg.Authorizer, Now: cfg.Now}); err != nil {
+			return nil, fmt.Errorf("inspector: %w", err)
+		}
 	}
 	a.servers.New = newShutdown
 	return a, nil
@@ -87,7 +92,7 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, path string) {
 	case collection == "requests" && hasID && id != "":
 		get = func(v viewer, r *http.Request) (any, error) { return a.request(v, r, id) }
 	default:
-		fail(w, r, notFound("unknown path"))
+		httpapi.Fail(w, r, httpapi.NotFound("unknown path"))
 		return
 	}
 	a.authorized(w, r, func(v viewer, w http.ResponseWriter, r *http.Request) error {
@@ -105,9 +110,9 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, path string) {
 		held := limits.Reservation{Budget: a.responses, Platform: v.platform}
 		defer held.Release()
 		if !held.Resize(int64(len(body))) {
-			return unavailable("too many requests at once", time.Second)
+			return httpapi.Unavailable("too many requests at once", 0)
 		}
-		respond(w, r, http.StatusOK, "application/json", body)
+		httpapi.Respond(w, r, http.StatusOK, "application/json", body)
 		return nil
 	})
 }
@@ -119,14 +124,14 @@ func (a *api) authorized(w http.ResponseWriter, r *http.Request, serve func(view
 		return
 	}
 	err := panics.Catch(func() error {
-		v, err := a.authorize(w.Header(), r)
+		v, err := a.authorize(r)
 		if err != nil {
 			return err
 		}
 		return serve(v, w, r)
 	})
 	if err != nil {
-		fail(w, r, err)
+		httpapi.Fail(w, r, err)
 	}
 }
 
@@ -139,16 +144,20 @@ func (a *api) serveEvents(w http.ResponseWriter, r *http.Request, h http.Handler
 
 func (a *api) serveSandbox(w http.ResponseWriter, r *http.Request, path string) {
 	err := panics.Catch(func() error {
-		_, err := a.authorize(w.Header(), r)
+		_, err := a.authorize(r)
 		return err
 	})
 	if err != nil {
-		fail(w, r, err)
+		httpapi.Fail(w, r, err)
 		return
 	}
+	serveBelow(w, r, a.cfg.Sandbox, path)
+}
+
+func serveBelow(w http.ResponseWriter, r *http.Request, h http.Handler, path string) {
 	r = r.Clone(r.Context())
 	r.URL = &url.URL{Path: "/" + path, RawQuery: r.URL.RawQuery}
-	a.cfg.Sandbox.ServeHTTP(w, r)
+	h.ServeHTTP(w, r)
 }
 
 type session struct {
@@ -158,53 +167,24 @@ type session struct {
 	ShowUnauthenticated bool      `json:"show_unauthenticated"`
 	Stats               bool      `json:"stats"`
 	Sandbox             bool      `json:"sandbox"`
+	Relay               bool      `json:"relay"`
+	MayResolve          bool      `json:"may_resolve"` // entries of the relay
 	Now                 time.Time `json:"now"`
 	MaxRequests         int       `json:"max_requests"`
 }
 
-func (a *api) session(v viewer, _ *http.Request) (any, error) {
+func (a *api) session(v viewer, r *http.Request) (any, error) {
+	mayResolve := false
+	if a.relay != nil {
+		_, err := httpapi.Authorize(r, a.cfg.Authorizer, chargeingest.PermissionIngest)
+		mayResolve = err == nil
+	}
 	return session{
 		Subject: v.principal.Subject, Platform: v.platform, Platforms: v.principal.Platforms,
 		ShowUnauthenticated: a.cfg.ShowUnauthenticated, Stats: a.cfg.Stats != nil, Sandbox: a.cfg.Sandbox != nil,
+		Relay: a.relay != nil, MayResolve: mayResolve,
 		Now: a.cfg.Now().UTC(), MaxRequests: a.cfg.MaxRequests,
 	}, nil
 }
 
-func newError(status int, code chargeingest.Code, message string) *chargeingest.Error {
-	return &chargeingest.Error{Status: status, Code: code, Message: message}
-}
-
-func notFound(message string) error {
-	return newError(http.StatusNotFound, chargeingest.CodeResourceNotFound, message)
-}
-
-func unavailable(message string, retryAfter time.Duration) *chargeingest.Error {
-	e := newError(http.StatusServiceUnavailable, chargeingest.CodeInternalError, message)
-	e.RetryAfter = retryAfter
-	return e
-}
-
-var errCanceled = unavailable("the request was canceled", time.Second)
-
-type errorBody struct {
-	Type    string            `json:"type"`
-	Code    chargeingest.Code `json:"code"`
-	Message string            `json:"message"`
-	Field   string            `json:"field,omitempty"`
-}
-
-func fail(w http.ResponseWriter, r *http.Request, err error) {
-	var e *chargeingest.Error
-	if !errors.As(err, &e) {
-		e = newError(http.StatusInternalServerError, chargeingest.CodeInternalError, "internal error")
-	}
-	body := errorBody{Type: "INVALID_REQUEST", Code: e.Code, Message: e.Message, Field: e.Field}
-	if e.Status >= http.StatusInternalServerError {
-		body.Type = "API_ERROR"
-	}
-	if e.RetryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.FormatInt(int64(math.Ceil(e.RetryAfter.Seconds())), 10))
-	}
-	text, _ := json.Marshal(body)
-	respond(w, r, e.Status, "application/json", append(text, '\n'))
-}
+var errCanceled = httpapi.Unavailable("the request was canceled", 0)

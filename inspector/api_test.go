@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unsafe"
 
 	"github.com/stretchr/testify/require"
 
@@ -214,7 +213,7 @@ func TestSession(t *testing.T) {
 	i := newViewed(t, func(cfg *Config) { cfg.ShowUnauthenticated = true; cfg.Stats = statsFunc(nil) })
 	w := call{key: "ada", platform: "b"}.do(i, "api/session")
 	require.JSONEq(t, `{"subject":"Ada","platform":"b","platforms":["a","b"],"show_unauthenticated":true,"stats":true,
-		"sandbox":false,"now":"2026-09-01T12:00:00Z","max_requests":10000}`, w.Body.String())
+		"sandbox":false,"relay":false,"may_resolve":false,"now":"2026-09-01T12:00:00Z","max_requests":10000}`, w.Body.String())
 }
 
 func TestMethodsAndPaths(t *testing.T) {
@@ -303,13 +302,4 @@ func TestMounting(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestPlatformOfViewerIsNotOfHeader(t *testing.T) {
-	p := chargeingest.Principal{Platforms: []string{"a", "b"}}
-	header := []string{strings.Clone("b")}
-	v, err := choosePlatform(p, header)
-	require.NoError(t, err)
-	require.Equal(t, "b", v.platform)
-	require.Same(t, unsafe.StringData(p.Platforms[1]), unsafe.StringData(v.platform))
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/httpapi"
 )
 
 type detail struct {
@@ -19,6 +20,7 @@ type detail struct {
 	Response   responseText      `json:"response"`
 	Violations []violation       `json:"violations"`
 	Conflict   *conflictingEvent `json:"conflict"`
+	Curl       string            `json:"curl"`
 }
 
 type responseText struct {
@@ -40,7 +42,7 @@ func (a *api) request(v viewer, r *http.Request, id string) (any, error) {
 		rec = a.requests.get(a.scope(v), n)
 	}
 	if rec == nil {
-		return nil, notFound("no request has this id, or it was dropped")
+		return nil, httpapi.NotFound("no request has this id, or it was dropped")
 	}
 	stored := a.storedConflict(r.Context(), rec)
 	leave, err := a.searches.Enter(r.Context(), v.platform)
@@ -80,6 +82,7 @@ func (a *api) request(v viewer, r *http.Request, id string) (any, error) {
 		d.Violations = responseError(rec, body.text)
 	}
 	d.Conflict = a.compare(r.Context(), rec, body.text, stored)
+	d.Curl = d.curl()
 	return d, nil
 }
 

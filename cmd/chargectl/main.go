@@ -58,6 +58,11 @@ var commands = []command{
 	{"restore", "", "replace the SQLite database of a stopped server with a backup", (*program).restore},
 	{"check", "", "check a SQLite database or a backup for damage", (*program).check},
 	{"keys new", "", "generate an API key and its entry for the server", (*program).keysNew},
+	{"relay status", "[ID]", "print how far events are delivered to each destination", (*program).relayStatus},
+	{"relay dead", "[ID]", "print dead letters with reasons, or the attempts of one event", (*program).relayDead},
+	{"relay retry", "[ID…]", "send rejected events again", (*program).relayRetry},
+	{"relay skip", "[ID…]", "give up rejected events", (*program).relaySkip},
+	{"relay retire", "", "end the delivery to a destination", (*program).relayRetire},
 	{"keys hash", "", "print the hash of an API key for the server", (*program).keysHash},
 }
 

@@ -1,5 +1,4 @@
-// Calls to the server of the page. Paths are relative to the page. An error has the response's status, 0 without a
-// response, and its message, code and field.
+// Calls to the server of the page. Errors have the response's status, or 0 without one, message, code and field.
 
 const KEY = 'inspector.key';
 const failure = (status, message, code = '', field = '') => Object.assign(new Error(message), { status, code, field });
@@ -9,13 +8,11 @@ const decode = (response) => (response.status === 204 ? null
 
 export const api = {
   platform: '', onUnauthorized: () => {}, // '' is the viewer's default platform
-
   get key() { return sessionStorage.getItem(KEY) ?? ''; },
   set key(value) {
     if (value) sessionStorage.setItem(KEY, value);
     else sessionStorage.removeItem(KEY);
   },
-
   // open sends a request and returns the response, if its status is 2xx. body is sent as JSON.
   async open(method, path, { params = {}, body, signal } = {}) {
     const headers = {};
@@ -32,7 +29,6 @@ export const api = {
     if (response.status === 401) api.onUnauthorized(error);
     throw error;
   },
-
   // get and send return the decoded JSON, or null for 204.
   get: async (path, params, signal) => decode(await api.open('GET', path, { params, signal })),
   send: async (method, path, body) => decode(await api.open(method, path, { body })),

@@ -1,12 +1,10 @@
 // Payloads: lines with numbers, marks and notes. Long texts are rendered in slices.
-
 import { button, h, number } from './dom.js';
 
 const CLIP = 2000; // characters of a line
 const SLICE = 16000; // characters of a line that are added at once
 const CHUNK = 200; // lines that are added at once, when they are near
 const LINE_HEIGHT = 19;
-
 // end is where a slice of at most max characters ends that does not split a surrogate pair.
 const end = (text, from, max) => from + max - (text.charCodeAt(from + max - 1) >> 10 === 0x36 ? 1 : 0);
 export const cut = (text, max) => (text.length <= max ? text : `${text.slice(0, end(text, 0, max))}…`);

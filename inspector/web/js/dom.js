@@ -1,9 +1,6 @@
 // Elements, formats and the clipboard. Text reaches the page only as text nodes and attributes.
 
-const SVG = 'http://www.w3.org/2000/svg';
-
-// Characters that are invisible or reorder text: C0 and C1 controls but tab and newline, zero-width and bidi controls,
-// line separators, tags.
+// Invisible or reordering: C0 and C1 controls but tab and newline, zero-width and bidi controls, separators, tags.
 const HIDDEN = new RegExp('[\\0-\\x08\\x0b-\\x1f\\x7f-\\x9f\\xad\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e' +
   '\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb\\u{e0000}-\\u{e007f}]', 'gu');
 
@@ -28,14 +25,12 @@ function build(el, props, children) {
 // h('button', {class: 'btn', onclick: f, disabled: false}, 'text', node, [more]) makes an element. Functions become
 // listeners; null and false omit an attribute or a child; texts are made visible.
 export const h = (tag, props, ...children) => build(document.createElement(tag), props, children);
-export const svg = (tag, props, ...children) => build(document.createElementNS(SVG, tag), props, children);
-
+export const svg = (tag, props, ...children) => build(document.createElementNS('http://www.w3.org/2000/svg', tag), props, children);
 const clock = new Intl.DateTimeFormat('en-GB', { timeStyle: 'medium' });
 const day = new Intl.DateTimeFormat('en-GB', { month: 'short', day: 'numeric' });
 const full = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'medium' });
 const decimal = new Intl.NumberFormat('en', { maximumFractionDigits: 2 });
 const shown = (iso, text) => h('time', { datetime: iso, title: iso }, text);
-
 export const number = (n) => decimal.format(n);
 export const plural = (n, one) => `${number(n)} ${one}${n === 1 ? '' : 's'}`;
 
@@ -57,10 +52,13 @@ export function time(iso) {
 }
 
 export const dateTime = (iso) => shown(iso, full.format(new Date(iso)));
+export const badge = (tone, ...text) => h('span', { class: 'badge', 'data-tone': tone }, text);
+export const mono = (...children) => h('span', { class: 'mono' }, children);
+export const faint = (...children) => h('span', { class: 'muted' }, children);
 
 export function statusBadge(status) {
   const tone = status === 409 ? 'conflict' : { 2: 'ok', 4: 'warn', 5: 'error' }[Math.floor(status / 100)] ?? 'none';
-  return h('span', { class: 'badge', 'data-tone': tone, title: status ? null : 'No response' }, status || 'none');
+  return badge(tone, status || h('span', { title: 'No response' }, 'none'));
 }
 
 async function copy(text) {
@@ -85,17 +83,10 @@ export function copyButton(label, text, props) {
 
 export const button = (label, onclick, more) => h('button', { class: 'btn', type: 'button', onclick, ...more }, label);
 
-// field is a labelled form control; control has an id.
-export const field = (label, control) => h('div', { class: 'field' }, h('label', { for: control.id }, label), control);
-
-// select takes options as [value, text].
-export const select = (props, options, value = '') =>
-  h('select', props, options.map(([v, text]) => h('option', { value: v, selected: v === value }, text)));
 
 // kv is a list of names and values; pairs without a value are left out.
 export const kv = (pairs) => h('dl', { class: 'kv' }, pairs.filter(([, value]) => value || value === 0)
   .map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))));
-
 export const notice = (tone, ...children) =>
   h('div', { class: 'notice', 'data-tone': tone, role: tone === 'error' ? 'alert' : null }, ...children);
 

@@ -1,19 +1,11 @@
 // The stored events: search, pages, sums of what is shown, and one event in full.
-
 import { sum } from './decimal.js';
-import { button, copyButton, dateTime, empty, h, notice, plural } from './dom.js';
-import { facts, isIgnored, showError, stamp, toLocal, withOffset } from './widgets.js';
-
-export const title = 'Events';
+import { button, copyButton, dateTime, faint, h, notice, plural } from './dom.js';
+import { facts, isIgnored, pager, showError, stamp, toLocal, tr, toUTC } from './widgets.js';
 
 const TIMES = ['from', 'to'];
 const FILTERS = ['reference', 'customer_reference', 'customer_id', ...TIMES];
 const OBJECTS = ['value', 'period', 'pricing_plan_subscription_selector'];
-const COLUMNS = ['Time', 'Id', 'Reference', 'Customer', 'Value', 'Product item'];
-const EXAMPLE = `{"reference":"order-1","value":{"amount":{"quantity":"9.90","currency":"EUR"}},
-      "product_item_id":"test","pricing_id":"test",\n      "pricing_item_id":"test","pricing_item_config_id":"test"}`;
-
-const faint = (text) => h('span', { class: 'muted' }, text);
 
 const timestamp = (text) => (Number.isNaN(Date.parse(text?.toUpperCase())) ? faint(text ?? '–') :
   dateTime(text.toUpperCase()));
@@ -49,54 +41,39 @@ function fields(event) {
 // exact keeps JSON.parse from rounding the numbers in unknown fields.
 const exact = (_, value, token) => (typeof value === 'number' ? token?.source ?? value : value);
 
-function help(params, page) {
-  if (page > 1) return empty('No further events');
-  const hint = 'Values must match exactly, including upper and lower case.';
-  if (FILTERS.some((name) => params[name])) return empty('No event matches', h('p', {}, hint));
-  const curl = `curl ${location.origin}/v1/ingest/charge-data \\\n  -H 'X-API-KEY: <your key>' \\\n` +
-    `  -H 'Content-Type: application/json' \\\n  -d '${EXAMPLE}'`;
-  return empty('No events yet', h('p', {}, 'Send one to your endpoint, such as this one. It appears here at once.'),
-    h('pre', { class: 'code', tabindex: 0 }, curl), copyButton('Copy command', () => curl));
-}
-
 export function mount(container, ctx) {
   let params = {};
   let loaded = null; // the search that is shown, as JSON
-  let cursors = []; // of the pages after the first one, up to the one shown
   let abort = new AbortController();
   let newest = ctx.feed.newest;
-
   const $ = stamp(container, 'events');
   const [list, form, totals, status, fresh, table] = ['list', 'form', 'sums', 'status', 'new', 'table']
     .map((name) => $(`events-${name}`));
-  const [nothing, first, previous, next] = ['empty', 'first', 'previous', 'next'].map((name) => $(`events-${name}`));
-  const detail = $('event-detail');
-  const turn = (to) => { cursors = to; load().then(() => list.scrollTo(0, 0)); };
+  const [nothing, curl, detail] = ['events-empty', 'events-curl', 'event-detail'].map($);
+  const pages = pager($, 'events', () => load().then(() => list.scrollTo(0, 0)));
+  curl.prepend(`curl ${location.origin}`);
+  curl.after(copyButton('Copy command', () => curl.textContent));
   form.addEventListener('submit', search);
   $('events-clear').addEventListener('click', () => { form.reset(); form.requestSubmit(); });
   $('events-more').addEventListener('click', () => form.toggleAttribute('data-open'));
-  for (const el of [first, fresh]) el.addEventListener('click', () => turn([]));
-  previous.addEventListener('click', () => turn(cursors.slice(0, -1)));
-  next.addEventListener('click', () => turn([...cursors, next.dataset.after]));
-
+  fresh.addEventListener('click', () => pages.turn());
   function search(event) {
     event.preventDefault();
     const wanted = {};
     for (const [name, text] of new FormData(form)) {
-      if (text.trim()) wanted[name] = TIMES.includes(name) ? withOffset(text) : text.trim();
+      if (text.trim()) wanted[name] = TIMES.includes(name) ? toUTC(text) : text.trim();
     }
     loaded = null;
     ctx.setParams(wanted);
     if (loaded === null && !wanted.id) update(wanted);
   }
-
   async function load() {
     abort.abort();
     abort = new AbortController();
     status.textContent = 'Loading…';
     fresh.style.visibility = 'hidden';
     try {
-      show(await ctx.api.get('api/events', { ...params, after: cursors.at(-1) }, abort.signal));
+      show(await ctx.api.get('api/events', { ...params, after: pages.after }, abort.signal));
       showError(form);
     } catch (error) {
       if (isIgnored(error)) return;
@@ -105,29 +82,25 @@ export function mount(container, ctx) {
         notice('error', error.message, ' ', button('Try again', load, { class: 'btn link' })));
     }
   }
-
   function show({ data, next: after }, failure) {
     table.tBodies[0].replaceChildren(...data.map(row));
     totals.replaceChildren(...sums(data));
-    const part = cursors.length || after ? '; the sums are of this page' : '';
-    status.textContent = failure ? '' : `Page ${cursors.length + 1}: ${plural(data.length, 'event')}${part}`;
+    const part = pages.after || after ? '; the sums are of this page' : '';
+    status.textContent = failure ? '' : `Page ${pages.cursors.length + 1}: ${plural(data.length, 'event')}${part}`;
     nothing.hidden = !(table.hidden = data.length === 0);
-    nothing.replaceChildren(failure ?? help(params, cursors.length + 1));
-    first.disabled = previous.disabled = cursors.length === 0;
-    next.disabled = !after;
-    next.dataset.after = after;
+    const why = failure ? 'failure' : pages.after ? 'end' : FILTERS.some((name) => params[name]) ? 'filters' : 'start';
+    for (const el of nothing.children) el.hidden = el.dataset.why !== why;
+    nothing.firstElementChild.replaceChildren(failure ?? '');
+    pages.show(after);
   }
-
   function row(event) {
     const link = h('a', { class: 'mono', href: ctx.href('events', { ...params, id: event.id }) }, event.id);
     const values = measures(event).map(([unit, text]) => h('div', {}, text, ' ', faint(unit)));
     const cells = [timestamp(event.timestamp), link, event.reference || faint('–'),
       event.customer_reference ?? event.customer_id ?? faint('–'), values, event.product_item_id];
     const follow = (click) => click.target.closest('a') || String(getSelection()) || link.click();
-    return h('tr', { 'data-id': event.id, onclick: follow },
-      cells.map((cell, i) => h('td', { 'data-col': COLUMNS[i] }, cell)));
+    return tr(table, { 'data-id': event.id, onclick: follow }, cells);
   }
-
   async function showEvent(id) {
     const back = h('a', { id: 'event-back', href: ctx.href('events', { ...params, id: '' }) }, '‹ All events');
     detail.replaceChildren(back, faint('Loading…'));
@@ -138,7 +111,8 @@ export function mount(container, ctx) {
       const requests = ctx.href('requests', { reference: event.reference });
       detail.replaceChildren(back, h('div', { class: 'spread' }, h('h2', { class: 'mono', tabindex: -1 }, id),
         h('div', { class: 'group' }, event.reference && h('a', { id: 'event-requests', class: 'btn', href: requests },
-          'Requests with this reference'), copyButton('Copy as JSON', () => text, { id: 'event-copy' }))),
+          'Requests with this reference'), ctx.session.relay && h('a', { id: 'event-relay', class: 'btn',
+          href: ctx.href('relay', { id }) }, 'Delivery'), copyButton('Copy as JSON', () => text, { id: 'event-copy' }))),
       fields(event));
       detail.querySelector('h2').focus({ preventScroll: true });
     } catch (error) {
@@ -147,7 +121,6 @@ export function mount(container, ctx) {
       detail.replaceChildren(back, notice('error', text));
     }
   }
-
   function update({ id = '', ...wanted }) {
     const before = detail.dataset.id;
     params = wanted;
@@ -158,18 +131,17 @@ export function mount(container, ctx) {
     const key = JSON.stringify(wanted);
     if (key === loaded) return table.querySelector(`[data-id="${CSS.escape(before)}"] a`)?.focus();
     loaded = key;
-    cursors = [];
+    pages.cursors = [];
     for (const { name } of [...form.elements].filter((control) => control.name)) {
       form.elements[name].value = TIMES.includes(name) ? toLocal(wanted[name]) : wanted[name] ?? '';
     }
     form.toggleAttribute('data-open', Object.keys(wanted).some((name) => !FILTERS.slice(0, 2).includes(name)));
     load();
   }
-
   const unsubscribe = ctx.feed.subscribe((id) => {
     const isNew = newest !== null && id !== newest || id === null;
     newest = id;
-    if (!isNew || cursors.length || loaded === null) return;
+    if (!isNew || pages.after || loaded === null) return;
     if (!nothing.hidden) load();
     else if (id !== null) fresh.style.visibility = '';
   });

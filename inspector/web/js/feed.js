@@ -15,8 +15,7 @@ export class Feed {
     this.#api = api;
     this.#onState = onState;
   }
-  // subscribe calls listener(newest) when there may be new requests: newest is the id of the newest one, or null if
-  // unknown. It returns the function that ends this.
+  // subscribe calls listener(id of the newest request, or null) when there may be new ones, and returns how to end this.
   subscribe(listener) {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);

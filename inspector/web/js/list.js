@@ -1,5 +1,4 @@
 // A grid of rows of one height. Only the rows in view exist, so that it stays fluid with 10,000 of them.
-
 import { h } from './dom.js';
 
 const SPARE = 6; // rows above and below the visible ones
@@ -11,8 +10,7 @@ export class List {
   cursor = null; // id of the row that keys act on
   atEnd = true; // the last row is in view or nearly
 
-  // el has a head with the names of the columns; make(item) returns the contents of a row's cells; onEnd is called
-  // at the last rows.
+  // el has a head with the columns; make(item) returns the contents of a row's cells; onEnd is called at the last rows.
   constructor(el, make, onEnd) {
     const columns = [...el.querySelectorAll('[role=columnheader]')].map(({ dataset }) => dataset.col);
     const cell = (content, i) => h('div', { role: 'gridcell', 'data-col': columns[i] }, content);

@@ -1,27 +1,26 @@
 // The shell: sign-in, platform, tabs, routes, the connection.
-// A tab is a module that exports its title and mount(container, ctx), which fills the container and returns
+// A tab is a module that exports mount(container, ctx), which fills the container and returns
 //   update(params)   called after mount and when the hash changes; #/requests/7?status=4xx is {id: '7', status: '4xx'}
 //   unmount()        ends timers, listeners and requests
 //   key(event)       optional; gets keys that were not typed into a field
 // ctx has api (a 401 leads to the sign-in form; tabs ignore it), session (the response of api/session), feed,
-//   href(tab, params), setParams(params, {replace}): the hash of a tab; changes the hash of this tab
-//   announce(text), shortcuts(list): for screen readers; the tab's keys for the help, as [key, text]
-
+//   href(tab, params) and setParams(params, {replace}) for hashes, announce(text) for screen readers
 import { api } from './api.js';
-import { button, h, kv, notice, select } from './dom.js';
+import { button, h, notice } from './dom.js';
 import { Feed } from './feed.js';
 import * as requests from './requests.js';
 import * as events from './events.js';
 import * as overview from './overview.js';
+import * as relay from './relay.js';
 import * as sandbox from './sandbox.js';
 
-const modules = { requests, events, overview, sandbox };
+const modules = { requests, events, overview, relay, sandbox };
+const titleOf = (name) => name[0].toUpperCase() + name.slice(1);
 const byId = (id) => document.getElementById(id);
 const VALID_KEY = /^[\x21-\x7e]+$/;
-const RETRY = 3; // seconds
 
 let session = null;
-let current = null; // {name, tab, keys}
+let current = null; // {name, tab}
 let retry;
 let starting = new AbortController();
 
@@ -36,8 +35,7 @@ function href(tab, { id, ...params } = {}) {
   return `#/${tab}${id ? `/${encodeURIComponent(id)}` : ''}${query && `?${query}`}`;
 }
 
-const shown = () => Object.keys(modules).filter((name) => name !== 'sandbox' || session.sandbox);
-
+const shown = () => Object.keys(modules).filter((name) => session[name] !== false);
 // decode never throws, unlike decodeURIComponent.
 const decode = (text) => new URLSearchParams(`text=${text.replace(/[+&]/g, encodeURIComponent)}`).get('text');
 
@@ -77,14 +75,14 @@ function route() {
 }
 
 function mount(name) {
-  const { title } = modules[name];
+  const title = titleOf(name);
   const container = h('div', { class: 'tab', id: `tab-${name}` }, h('h1', { class: 'visually-hidden' }, title));
   unmount();
   byId('main').replaceChildren(container);
   document.title = `${title} · Charge Inspector`;
-  current = { name, keys: [] };
+  current = { name };
   current.tab = modules[name].mount(container, { api, session, feed, href,
-    announce(text) { byId('live').textContent = text; }, shortcuts(list) { current.keys = list; },
+    announce(text) { byId('live').textContent = text; },
     setParams(params, { replace = false } = {}) {
       const hash = href(name, params);
       if (hash === location.hash) return;
@@ -101,9 +99,10 @@ function unmount() {
 function showHeader() {
   const goTo = (event) => { location.hash = `#/${current?.name}?platform=${encodeURIComponent(event.target.value)}`; };
   byId('platform-box').replaceChildren(session.platforms.length > 1
-    ? select({ id: 'platform', 'aria-label': 'Platform', onchange: goTo }, session.platforms.map((p) => [p, p]))
+    ? h('select', { id: 'platform', 'aria-label': 'Platform', onchange: goTo },
+      session.platforms.map((name) => h('option', {}, name)))
     : h('span', { class: 'muted', title: 'Platform' }, session.platform));
-  byId('tabs').replaceChildren(...shown().map((name) => h('a', { 'data-tab': name }, modules[name].title)));
+  byId('tabs').replaceChildren(...shown().map((name) => h('a', { 'data-tab': name }, titleOf(name))));
   byId('help').hidden = byId('connection').hidden = false;
   byId('sign-out').hidden = api.key === '';
 }
@@ -122,7 +121,7 @@ function leave(title, content) {
   reset();
   for (const id of ['tabs', 'platform-box']) byId(id).replaceChildren();
   for (const id of ['help', 'sign-out', 'connection']) byId(id).hidden = true;
-  byId('shortcuts')?.close();
+  byId('shortcuts').close();
   document.title = `${title} · Charge Inspector`;
   byId('main').replaceChildren(content);
 }
@@ -160,24 +159,19 @@ async function start() {
     leave('Not available', h('div', { id: 'unavailable', class: 'empty' },
       h('h1', {}, 'The inspector is not available'), notice('error', error.message),
       button('Try again', start, { class: 'btn primary' }), api.key && button('Use another key', () => signOut())));
-    if (error.status === 0 || error.status >= 500) retry = setTimeout(start, RETRY * 1000);
+    if (error.status === 0 || error.status >= 500) retry = setTimeout(start, 3000);
   }
 }
 
 function showHelp() {
-  const keys = [['1 2 3 4', 'Go to a tab'], ...current.keys, ['?', 'Show this list']];
-  document.body.append(byId('shortcuts-template').content.cloneNode(true));
   const dialog = byId('shortcuts');
-  const caps = (key) => key.split(' ').map((k) => h('kbd', {}, k));
-  byId('shortcut-list').replaceChildren(kv(keys.map(([key, text]) => [caps(key), text])));
-  byId('close-shortcuts').onclick = () => dialog.close();
-  dialog.onclose = () => dialog.remove();
+  for (const row of dialog.querySelectorAll('[data-for]')) row.hidden = row.dataset.for !== current.name;
   dialog.showModal();
 }
 
 document.addEventListener('keydown', (event) => {
   if (!session || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-  if (byId('shortcuts')?.open || event.target.closest('input, select, textarea')) return;
+  if (byId('shortcuts').open || event.target.closest('input, select, textarea')) return;
   const tab = byId('tabs').children[Number(event.key) - 1];
   if (event.key === '?') showHelp();
   else if (tab) tab.click();

@@ -1,20 +1,17 @@
 // One request in full: the panel next to the list, or the whole page if that is narrow.
-
-import { bytes, button, copyButton, dateTime, duration, h, kv, notice, number, plural, statusBadge } from './dom.js';
+import { bytes, button, copyButton, dateTime, duration, faint, h, kv, mono, notice, number, plural,
+  statusBadge, visible } from './dom.js';
 import { cut, lines, long } from './code.js';
-import { curl } from './curl.js';
 
 const SHOWN_EVENTS = 20;
 const NAMES = { pretty: 'Pretty', raw: 'Raw' };
 const GONE = 'This request is not recorded: it was dropped, it belongs to another platform, or the server was restarted.';
 
-const mono = (...children) => h('span', { class: 'mono' }, ...children);
 const section = (id, title, ...children) =>
   h('section', { id, 'aria-labelledby': `${id}-title` }, h('h3', { id: `${id}-title` }, title), ...children);
 
 export class Detail {
   #ctx; #abort = new AbortController();
-
   constructor(parent, ctx, close) {
     this.#ctx = ctx;
     parent.append(document.getElementById('detail-template').content.cloneNode(true));
@@ -46,8 +43,10 @@ export class Detail {
   }
   #fill(r) {
     this.title.replaceChildren(statusBadge(r.status), h('span', {}, `${r.method} ${r.route || cut(r.path, 200)}`));
-    this.actions.replaceChildren(copyButton('Copy as curl', () => curl(r), { id: 'copy-curl' }),
-      copyButton('Copy as JSON', () => JSON.stringify(r, null, 2), { id: 'copy-json' }));
+    const { curl, ...shown } = r;
+    const warning = r.host === location.host ? '' : `# The host is not that of this page: ${visible(r.host)}\n`;
+    this.actions.replaceChildren(copyButton('Copy as curl', () => warning + curl, { id: 'copy-curl' }),
+      copyButton('Copy as JSON', () => JSON.stringify(shown, null, 2), { id: 'copy-json' }));
     const body = payload('detail-body', 'Request body', r.body, r.violations);
     this.content.replaceChildren(...[r.violations.length > 0 && violationList(r.violations, body),
       r.conflict && conflict(r.conflict, this.#ctx), summary(r, this.#ctx), body,
@@ -113,7 +112,7 @@ function payload(id, title, body, violations = []) {
   };
   const buttons = kinds.map((kind) => button(NAMES[kind], () => show(kind), { 'data-view': kind }));
   const about = { '': '', gzip: ', sent with gzip', base64: ', not valid UTF-8: shown as base64' }[body.encoding];
-  const el = section(id, [title, ' ', h('span', { class: 'muted' }, bytes(body.bytes), about)],
+  const el = section(id, [title, ' ', faint(bytes(body.bytes), about)],
     body.text && h('div', { class: 'seg', role: 'group', 'aria-label': title },
       copyButton('Copy', () => body.text), kinds.length > 1 && buttons),
     body.truncated && notice('warn', 'Only the beginning was recorded.'), box);

@@ -1,15 +1,11 @@
 // The requests that the endpoint received, newest first.
-
 import { button, duration, empty, h, notice, number, plural, statusBadge, time } from './dom.js';
 import { cut } from './code.js';
 import { List } from './list.js';
 import { Detail } from './request.js';
 
-export const title = 'Requests';
 export const mount = (container, ctx) => new Requests(container, ctx);
 
-const KEYS = [['j ↓', 'Next request'], ['k ↑', 'Previous request'], ['Enter', 'Open the request'],
-  ['Esc', 'Close the request'], ['Home', 'Newest request'], ['/', 'Filter by text'], ['p', 'Pause or resume']];
 const FIRST = 200; // requests at first
 const MORE = 1000; // requests per call after that
 const RETRY = 5; // seconds
@@ -25,7 +21,6 @@ function eventsText(r) {
 class Requests {
   #ctx; #filters = null; #held = []; #newest = 0; #more = false; #failed = false; #arrived = 0; #announced = 0;
   #timer; #load = new AbortController(); #jobs = Promise.resolve(); #queued = new Set(); #detail = null;
-
   constructor(container, ctx) {
     const el = (id) => container.querySelector(`#${id}`);
     container.append(document.getElementById('requests-template').content.cloneNode(true));
@@ -48,11 +43,9 @@ class Requests {
     const left = (event) => event.relatedTarget !== this.fresh && this.#release();
     for (const place of [this.list.rows, this.fresh]) place.addEventListener('pointerleave', left);
     this.list.el.addEventListener('scroll', left);
-    ctx.shortcuts(KEYS);
     this.#pause(ctx.feed.paused);
     this.unsubscribe = ctx.feed.subscribe(() => this.#run('newer', () => this.#loadNewer()));
   }
-
   unmount() {
     this.unsubscribe();
     this.list.observer.disconnect();
@@ -60,7 +53,6 @@ class Requests {
     this.#detail?.remove();
     clearTimeout(this.#timer);
   }
-
   update({ id = null, ...params }) {
     const before = JSON.stringify(this.#filters);
     for (const control of this.controls) {
@@ -75,23 +67,19 @@ class Requests {
     if (JSON.stringify(this.#filters) !== before) this.#reload();
     this.#show(id);
   }
-
   #soon(ms, f) {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(f, ms);
   }
-
   #apply(replace) {
     const values = Object.fromEntries(this.controls.map(({ name, value }) => [name, value]));
     this.#ctx.setParams({ id: this.#detail?.id, ...values }, { replace });
   }
-
   #pause(paused) {
     if (paused !== this.#ctx.feed.paused) this.#ctx.feed.start(paused);
     this.pause.textContent = paused ? 'Resume' : 'Pause';
     this.pause.ariaPressed = paused;
   }
-
   #href(id) { return this.#ctx.href('requests', { ...this.#filters, id }); }
   #cells(r) {
     const others = r.event_count > 1 && ` +${number(r.event_count - 1)}`;
@@ -101,7 +89,6 @@ class Requests {
       [r.code && h('b', {}, r.code), r.field && ` ${cut(r.field, 120)}`],
       r.platform || '–', r.subject || '–', duration(r.duration_ms)];
   }
-
   // run calls job after the jobs before it, unless one with the name waits already. Other filters cancel jobs.
   #run(name, job) {
     const { signal } = this.#load;
@@ -111,7 +98,6 @@ class Requests {
     const start = () => queued.delete(name) && !signal.aborted && job();
     this.#jobs = this.#jobs.then(start).catch((error) => this.#fail(error));
   }
-
   async #get(params) {
     const get = (rest) => this.#ctx.api.get('api/requests', { ...this.#filters, ...params, ...rest }, this.#load.signal);
     const found = await get();
@@ -120,7 +106,6 @@ class Requests {
     }
     return found;
   }
-
   #reload() {
     this.#load.abort();
     this.#load = new AbortController();
@@ -128,7 +113,6 @@ class Requests {
     for (const row of this.list.rows.children) row.querySelector('a').href = this.#href(row.dataset.id);
     this.#run('all', () => this.#loadAll());
   }
-
   async #loadAll(list) {
     const found = list ?? await this.#get({ limit: FIRST });
     this.#failed = false;
@@ -140,7 +124,6 @@ class Requests {
     if (Object.keys(this.#filters).length) this.#ctx.announce(
       `${plural(found.requests.length, 'request')} found${found.more ? ', and more' : ''}`);
   }
-
   // loadNewer asks for the newest known request too: a server that restarted does not have it.
   async #loadNewer() {
     const { newest } = this.#ctx.feed;
@@ -153,14 +136,12 @@ class Requests {
     this.#newest = found.newest;
     this.#add(found.requests);
   }
-
   async #loadOlder() {
     if (!this.#more || !this.list.atEnd || this.list.items.length === 0) return;
     const found = await this.#get({ before: this.list.items.at(-1).id, limit: MORE });
     this.#more = found.more;
     this.#set([...this.list.items, ...found.requests]);
   }
-
   #fail(error) {
     if (error.name === 'AbortError' || error.status === 401) return;
     const gone = error.status === 0;
@@ -171,7 +152,6 @@ class Requests {
     this.list.set([]);
     this.message.replaceChildren(h('div', { id: 'list-error', class: 'empty' }, notice('error', error.message)));
   }
-
   #set(items) {
     this.fresh.hidden = this.#held.length === 0;
     this.fresh.textContent = `${number(this.#held.length)} new`;
@@ -182,7 +162,6 @@ class Requests {
     none.id = 'list-empty';
     this.message.replaceChildren(...(items.length ? [] : [none]));
   }
-
   #add(items) {
     this.#arrived += items.length;
     this.#held = [...items, ...this.#held].slice(0, this.#ctx.session.max_requests);
@@ -193,21 +172,18 @@ class Requests {
     this.#announced = Date.now();
     this.#arrived = 0;
   }
-
   #release(always = false) {
     if (this.#held.length === 0 || (!always && (this.list.holds || this.fresh.matches(':hover')))) return;
     const items = [...this.#held, ...this.list.items].slice(0, this.#ctx.session.max_requests);
     this.#held = [];
     this.#set(items);
   }
-
   #top() {
     this.#release(true);
     this.list.el.scrollTop = 0;
     this.list.el.focus();
     this.list.reveal(null);
   }
-
   #show(id) {
     if (id === (this.#detail?.id ?? null)) return;
     this.panels.toggleAttribute('data-open', id !== null);
@@ -221,7 +197,6 @@ class Requests {
       this.list.el.focus();
     }
   }
-
   key(event) {
     const inList = document.activeElement === document.body || this.list.el.contains(document.activeElement);
     const by = { j: 1, k: -1 }[event.key] ?? (inList && { ArrowDown: 1, ArrowUp: -1 }[event.key]);

@@ -1,9 +1,6 @@
 // The switches of the test server: faults, clock, data, and the vendor's quirks.
-
-import { button, dateTime, h, number, plural, time, visible } from './dom.js';
-import { facts, isIgnored, polling, refill, showError, stamp, withOffset } from './widgets.js';
-
-export const title = 'Sandbox';
+import { button, dateTime, faint, h, number, plural, time } from './dom.js';
+import { confirm, facts, isIgnored, polling, refill, showError, stamp, tell, toUTC } from './widgets.js';
 
 const isOn = (value) => !!value && value !== '0s';
 
@@ -12,7 +9,7 @@ function read({ value, type, checked, inputMode }) {
   const text = value.trim();
   if (type === 'checkbox') return checked || undefined;
   if (type === 'textarea') return text.split(/\s*\n\s*/).filter(Boolean);
-  if (type === 'datetime-local' && text) return withOffset(text);
+  if (type === 'datetime-local' && text) return toUTC(text);
   return inputMode === 'numeric' && text && !Number.isNaN(Number(text)) ? Number(text) : text || undefined;
 }
 
@@ -26,17 +23,6 @@ function nested(controls) {
     else if (value !== undefined) body[outer] = value;
   }
   return body;
-}
-
-function confirm(ask, question, yes, no, action) {
-  const show = (asking, focused) => {
-    ask.hidden = !(question.hidden = yes.hidden = no.hidden = !asking);
-    focused.focus();
-  };
-  ask.addEventListener('click', () => show(true, no));
-  no.addEventListener('click', () => show(false, ask));
-  yes.addEventListener('click', () => { show(false, ask); action(); });
-  ask.parentElement.addEventListener('keydown', (event) => { if (event.key === 'Escape') show(false, ask); });
 }
 
 // choose shows the fields of the form for a fault that apply: data-for lists choices of "how" or "fault.type".
@@ -59,9 +45,8 @@ export function mount(container, ctx) {
   form.addEventListener('change', () => choose(form));
   profile.addEventListener('change', switchQuirk);
   $('fault-clear').addEventListener('click', () => act(null, 'DELETE', 'faults', () => 'All faults are removed.'));
-  confirm(...$('restart-box').children, () => act(null, 'POST', 'restart', () => 'The server restarted.', {}));
-  confirm(...$('reset-box').children, () => act(null, 'POST', 'reset', () => 'The initial state is restored.', {}));
-
+  confirm($('restart-box'), () => act(null, 'POST', 'restart', () => 'The server restarted.', {}));
+  confirm($('reset-box'), () => act(null, 'POST', 'reset', () => 'The initial state is restored.', {}));
   const clock = ['POST', 'clock', ({ now }) => `The clock shows ${now}.`];
   const calls = { 'advance-form': clock, 'set-form': clock,
     'fault-form': ['POST', 'faults', ({ description }) => `Added: ${description}`],
@@ -72,20 +57,17 @@ export function mount(container, ctx) {
     const { id, elements } = event.target;
     if (calls[id]) act(event.target, ...calls[id], nested(elements));
   });
-
   // act makes a call and shows its result, or its error next to the field of a form that it names.
   async function act(of, method, path, text, body) {
-    const tell = (tone, shown) => { result.dataset.tone = tone; result.textContent = visible(shown); };
     if (of) showError(of);
     try {
-      tell('ok', text(await ctx.api.send(method, `sandbox/${path}`, body)));
+      tell(result, 'ok', text(await ctx.api.send(method, `sandbox/${path}`, body)));
     } catch (error) {
       if (isIgnored(error)) return;
-      tell('error', `Failed: ${of && showError(of, error) ? 'see the marked field.' : error.message}`);
+      tell(result, 'error', `Failed: ${of && showError(of, error) ? 'see the marked field.' : error.message}`);
     }
     live.update();
   }
-
   function switchQuirk({ target }) {
     const row = target.closest('.quirk');
     const { checked, dataset: { quirk: name } } = row.querySelector('[data-quirk]');
@@ -94,7 +76,6 @@ export function mount(container, ctx) {
     const body = checked && fields.length ? nested(fields) : { [name]: fields.length ? null : checked };
     act(profile, 'PATCH', 'profile', (now) => `${name} is ${isOn(now[name]) ? 'on' : 'off'}.`, body);
   }
-
   function showFault({ id, description, hits, left, until }) {
     const remove = () => act(null, 'DELETE', `faults/${id}`, () => `Removed: ${description}`);
     return h('li', { 'data-fault': id }, h('code', { class: 'mono' }, description),
@@ -102,7 +83,6 @@ export function mount(container, ctx) {
         until && [' · until ', time(until)]),
       button('Remove', remove, { id: `fault-remove-${id}`, 'data-remove': id, 'aria-label': `Remove ${description}` }));
   }
-
   function showProfile(found) {
     for (const flag of profile.querySelectorAll('[data-quirk]')) {
       const value = found[flag.dataset.quirk];
@@ -112,7 +92,6 @@ export function mount(container, ctx) {
       }
     }
   }
-
   const link = (id, n, params) => h('a', { id, href: ctx.href('requests', params) }, number(n));
   const live = polling(container, async (signal) => {
     const get = (path) => ctx.api.get(`sandbox/${path}`, {}, signal);

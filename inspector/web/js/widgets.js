@@ -1,5 +1,4 @@
 // Templates, forms that show the server's errors next to the field they name, lists of facts, local times, polling.
-
 import { h, notice, visible } from './dom.js';
 
 // ZONE is the viewer's time zone, in which datetime-local controls are read.
@@ -36,6 +35,49 @@ export function showError(form, error) {
 export const facts = (attribute, list) => list.map(([key, name, value]) =>
   h('div', {}, h('dt', {}, name), h('dd', { [attribute]: key }, value)));
 
+// fill sets the values of a list of facts in a template.
+export const fill = (el, attribute, values) => Object.entries(values).forEach(([key, value]) =>
+  el.querySelector(`[${attribute}="${key}"]`).replaceChildren(h('span', {}, value)));
+
+// tr is a row of table, whose head has the names of the columns.
+export const tr = (table, props, cells) => h('tr', props, cells.map((cell, i) =>
+  h('td', { 'data-col': table.tHead.rows[0].cells[i].dataset.col }, cell)));
+
+// tell shows the result of an action.
+export function tell(el, tone, text) {
+  el.dataset.tone = tone;
+  el.textContent = visible(text);
+}
+
+// confirm asks before action; box has the button, the question, yes and no.
+export function confirm(box, action) {
+  const [ask, question, yes, no] = box.children;
+  const show = (asking, focused) => {
+    ask.hidden = !(question.hidden = yes.hidden = no.hidden = !asking);
+    focused.focus();
+  };
+  ask.addEventListener('click', () => show(true, no));
+  no.addEventListener('click', () => show(false, ask));
+  yes.addEventListener('click', () => { show(false, ask); action(); });
+  box.addEventListener('keydown', (event) => { if (event.key === 'Escape') show(false, ask); });
+}
+
+// pager handles the buttons NAME-first, NAME-previous and NAME-next. load shows the page after pages.after.
+export function pager($, name, load) {
+  const [first, previous, next] = ['first', 'previous', 'next'].map((button) => $(`${name}-${button}`));
+  const pages = { cursors: [], get after() { return pages.cursors.at(-1); },
+    turn(...cursors) { pages.cursors = cursors; return load(); },
+    show(after) {
+      first.disabled = previous.disabled = pages.cursors.length === 0;
+      next.disabled = !after;
+      next.dataset.after = after;
+    } };
+  first.onclick = () => pages.turn();
+  previous.onclick = () => pages.turn(...pages.cursors.slice(0, -1));
+  next.onclick = () => pages.turn(...pages.cursors, next.dataset.after);
+  return pages;
+}
+
 // refill fills el with build(value) unless it shows that value; the focus stays on the element with its id.
 export function refill(el, value, build) {
   const key = JSON.stringify(value) ?? 'none';
@@ -46,12 +88,8 @@ export function refill(el, value, build) {
   if (focused) document.getElementById(focused)?.focus();
 }
 
-// withOffset turns a local time such as 2026-11-30T14:05 into RFC 3339 with the zone's offset at that time.
-export function withOffset(local) {
-  const minutes = -new Date(local).getTimezoneOffset();
-  const offset = new Date(Math.abs(minutes) * 60000).toISOString().slice(11, 16);
-  return `${local}${local.length === 16 ? ':00' : ''}${minutes < 0 ? '-' : '+'}${offset}`;
-}
+// toUTC turns a local time such as 2026-11-30T14:05 into RFC 3339.
+export const toUTC = (local) => new Date(local).toISOString().replace('.000', '');
 
 // toLocal is the opposite, or '' if text is not a time.
 export function toLocal(text) {
