@@ -11,10 +11,14 @@ import (
 func (p *program) compare(ctx context.Context, args []string) (err error) {
 	var o options
 	flags := o.flags()
+	flags.Int64Var(&o.events, "events", 100_000, "number of events of the rows q and r")
 	flags.StringVar(&o.chart, "chart", "", "also write a bar chart, in SVG, to this `file`")
-	help := fmt.Sprintf(compareHelp, batchEvents)
+	help := fmt.Sprintf(compareHelp, batchEvents, relayBatch)
 	if err := o.parseRowFlags(flags, args, help, compareRows(), p.stdout); err != nil {
 		return err
+	}
+	if o.events < 1 {
+		return usagef("-events: must be positive, but is %d", o.events)
 	}
 	w, err := p.openWorkshop(o)
 	if err != nil {
@@ -50,6 +54,12 @@ func compareTargets(found *results) []comparison {
 			about:  "c@1 / sync: p50 of a single client to one write and fsync",
 			values: found.ratios("c@1", "sync", p50), target: 1.6, atMost: true,
 		},
+		found.ratio("single events with the relay running to those without", "p@64", "c@64", 0.85),
+		{
+			about:  "p@64 / c@64: p99 with the relay running to that without",
+			values: found.ratios("p@64", "c@64", p99), target: 2, atMost: true,
+		},
+		found.ratio("relay that catches up to its sink alone", "q", "r", 0.8),
 	}
 }
 

@@ -59,7 +59,7 @@ func (w *workshop) grow(ctx context.Context, o options, found *results) (err err
 		return err
 	}
 	defer func() { err = errors.Join(err, db.remove()) }()
-	s, err := w.startServer(ctx, singleEvents(), db.address)
+	s, err := w.startServer(ctx, singleEvents(), db.address, "")
 	if err != nil {
 		return err
 	}

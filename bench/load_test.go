@@ -110,7 +110,7 @@ func TestNaiveEndpoint(t *testing.T) {
 
 func TestServerEndsWithItsParent(t *testing.T) {
 	w := newTestProgram(t).workshop(t)
-	s, err := w.startServer(t.Context(), row{backend: backendEmpty}, "")
+	s, err := w.startServer(t.Context(), row{backend: backendEmpty}, "", "")
 	require.NoError(t, err)
 	defer s.kill()
 	require.NoError(t, s.in.Close())

@@ -42,6 +42,7 @@ type workshop struct {
 	seed     uint64
 	uuid     int // version of the references
 	duration time.Duration
+	events   int64 // of the relay
 	streams  atomic.Uint64
 }
 
@@ -57,7 +58,7 @@ func (p *program) openWorkshop(o options) (*workshop, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	return &workshop{program: p, dir: dir, seed: o.seed, uuid: 4, duration: o.time}, nil
+	return &workshop{program: p, dir: dir, seed: o.seed, uuid: 4, duration: o.time, events: o.events}, nil
 }
 
 func (w *workshop) close() error { return os.RemoveAll(w.dir) }
@@ -75,18 +76,49 @@ func (w *workshop) measure(ctx context.Context, r row) (m measurement, err error
 		return m, err
 	}
 	defer func() { err = errors.Join(err, db.remove()) }()
-	if r.conns == 0 {
-		spec := writerSpec{
-			workload: w.workload(), Backend: r.backend, Database: db.address, Callers: max(1, r.callers), Batch: max(1, r.batch),
-		}
-		if m, err = w.run(ctx, roleWriter, spec, nil); err != nil {
-			return m, err
-		}
-		return m, db.verify(ctx, m.Acknowledged)
+	if !r.relayed {
+		return w.measureIn(ctx, r, db, "")
 	}
+	d, err := w.startDestination(ctx)
+	if err != nil {
+		return m, err
+	}
+	defer d.kill()
+	if m, err = w.measureIn(ctx, r, db, d.address); err != nil {
+		return m, err
+	}
+	var received tally
+	if err := d.stop(&received); err != nil {
+		return m, err
+	}
+	return m, checkReceived(received, m.Acknowledged)
+}
+
+// measureIn measures a row in a database, with the address of the destination of a relay.
+func (w *workshop) measureIn(ctx context.Context, r row, db *database, destination string) (m measurement, err error) {
+	switch {
+	case r.conns > 0:
+		return w.measureServers(ctx, r, db, destination)
+	case r.relayed:
+		m, err = w.run(ctx, roleRelay, relaySpec{
+			workload: w.workload(), Database: db.address, Destination: destination, Events: int(w.events),
+			SinkOnly: r.backend == backendRelaySink,
+		}, nil)
+	default:
+		m, err = w.run(ctx, roleWriter, writerSpec{
+			workload: w.workload(), Backend: r.backend, Database: db.address, Callers: max(1, r.callers), Batch: max(1, r.batch),
+		}, nil)
+	}
+	if err != nil {
+		return m, err
+	}
+	return m, db.verify(ctx, m.Acknowledged)
+}
+
+func (w *workshop) measureServers(ctx context.Context, r row, db *database, destination string) (m measurement, err error) {
 	servers := make([]*server, max(1, r.processes))
 	for i := range servers {
-		if servers[i], err = w.startServer(ctx, r, db.address); err != nil {
+		if servers[i], err = w.startServer(ctx, r, db.address, destination); err != nil {
 			return m, err
 		}
 		defer servers[i].kill()
@@ -126,7 +158,7 @@ type database struct {
 	remove  func() error
 }
 
-// newDatabase only reserves an address.
+// newDatabase reserves an address. The servers or the writer create the database.
 func (w *workshop) newDatabase(ctx context.Context, backend string) (*database, error) {
 	switch backend {
 	case backendPostgres, backendPostgresNaive, backendPostgresCalls, backendPostgresInsert:
@@ -146,9 +178,12 @@ type server struct {
 	address string
 }
 
-func (w *workshop) startServer(ctx context.Context, r row, database string) (*server, error) {
+func (w *workshop) startServer(ctx context.Context, r row, database, destination string) (*server, error) {
+	// Each connection has at most one request in the queue.
 	queue := max(20_000, r.conns*r.batch)
-	p, err := w.start(ctx, roleServer, serverSpec{Backend: r.backend, Database: database, MaxQueuedEvents: queue, Inspected: r.inspected})
+	p, err := w.start(ctx, roleServer, serverSpec{
+		Backend: r.backend, Database: database, MaxQueuedEvents: queue, Inspected: r.inspected, Destination: destination,
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@ type options struct {
 	time   time.Duration
 	rows   []row  // of compare and postgres
 	chart  string // of compare
-	events int64  // of growth
+	events int64  // of growth, and of the relay in compare
 }
 
 const compareHelp = `usage: bench [flags]
@@ -35,6 +35,9 @@ all rows alike:
   g  e, with the entries of each event in the lookup table of sqlitestore
   n  c, behind the middleware of package inspector
   o  f, behind the middleware of package inspector
+  p  c, while a relay sends the events, over HTTP, to a process that only counts them
+  q  a relay that catches up on stored events, in batches of %d to the same process
+  r  the HTTP sink of q without the relay
 ` + commonHelp
 
 const postgresHelp = `usage: bench postgres [flags]

@@ -22,6 +22,7 @@ func TestUsageErrors(t *testing.T) {
 		"-seed x":                         "-seed",
 		"-dir /no/such/directory":         "-dir: ",
 		"-chart /no/such/directory/c.svg": "-chart: no directory for ",
+		"-events 0":                       "-events: must be positive, but is 0",
 		"growth -events 1":                "-events: must be at least 500, but is 1",
 		"growth -only c":                  "-only",
 		"child":                           "child is internal",
@@ -71,7 +72,7 @@ func TestHelp(t *testing.T) {
 
 func TestSelectRows(t *testing.T) {
 	for list, want := range map[string]string{
-		"":                  "c@1 o@64 f@64 a@64 n@64 c@64 b@64 c@256 d@8 e g",
+		"":                  "c@1 o@64 f@64 a@64 n@64 c@64 p@64 b@64 c@256 d@8 e g q r",
 		"c@64,d@8,f@64":     "c@64 d@8 f@64",
 		"g,e,a@64,c@3,a,c@": "",
 		"g,e,a@64,c@3,a":    "g e a@64 c@3",

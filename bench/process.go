@@ -24,6 +24,9 @@ const (
 	roleServer = "server"
 	roleLoad   = "load"
 	roleWriter = "writer"
+	roleRelay  = "relay"
+
+	roleDestination = "destination"
 )
 
 const stopTimeout = time.Minute
@@ -131,6 +134,15 @@ func (p *program) child(ctx context.Context, args []string) error {
 		return runWorker(ctx, up, newLoad)
 	case roleWriter:
 		return runWorker(ctx, up, newWriter)
+	case roleRelay:
+		return runWorker(ctx, up, newRelayer)
+	case roleDestination:
+		runtime.GOMAXPROCS(1)
+		if err := up.in.Decode(new(ready)); err != nil {
+			return err
+		}
+		go up.awaitEnd()
+		return destinationChild(ctx, up.out)
 	}
 	return usagef("%s is internal to this program", childCommand)
 }

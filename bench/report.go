@@ -98,7 +98,7 @@ func (r *results) report(o options, comparisons []comparison) string {
 		b.WriteString(" |\n")
 	}
 	b.WriteString("\nRows with connections: latency of a request; CPU and memory of the server. Other rows: latency of a\n" +
-		"transaction; CPU and memory of the process that writes. Of several servers, the slowest and the largest count.\n")
+		"transaction, or of a batch that a relay sends; CPU and memory of the process that writes or sends. Of several servers, the slowest and the largest count.\n")
 	writeComparisons(&b, comparisons)
 	return b.String()
 }

@@ -22,6 +22,7 @@ type row struct {
 	batch     int // events per request, or per transaction without HTTP; 0 means 1
 	callers   int // concurrent, without HTTP; 0 means 1
 	inspected bool
+	relayed   bool // with a relay to a destination
 }
 
 func (r row) name() string {
@@ -41,6 +42,11 @@ func (r row) behindInspector(letter string) row {
 	return r
 }
 
+func (r row) withRelay(letter string) row {
+	r.letter, r.about, r.relayed = letter, r.about+", with the relay running", true
+	return r
+}
+
 func singleEvents() row {
 	return row{letter: "c", about: "sqlitestore, single events", backend: backendSQLite}
 }
@@ -57,10 +63,13 @@ func compareRows() []row {
 	loop := fmt.Sprintf("INSERT loop, %d per transaction", transactionEvents)
 	return []row{
 		singleEvents().over(1), memory.behindInspector("o").over(64), memory.over(64), empty.over(64),
-		singleEvents().behindInspector("n").over(64), singleEvents().over(64), naive.over(64),
+		singleEvents().behindInspector("n").over(64), singleEvents().over(64),
+		singleEvents().withRelay("p").over(64), naive.over(64),
 		singleEvents().over(256), batches.over(8),
 		{letter: "e", about: loop + ", events table only", backend: backendInsertEvents, batch: transactionEvents},
 		{letter: "g", about: loop + ", all tables", backend: backendInsertAll, batch: transactionEvents},
+		{letter: "q", about: "relay that catches up, over HTTP", backend: backendRelay, relayed: true},
+		{letter: "r", about: fmt.Sprintf("sink of the relay alone, batches of %d", relayBatch), backend: backendRelaySink, relayed: true},
 	}
 }
 

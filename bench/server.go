@@ -34,6 +34,7 @@ type serverSpec struct {
 	Database        string
 	MaxQueuedEvents int // of sqlitestore
 	Inspected       bool
+	Destination     string // of a relay; empty without one
 }
 
 type service struct {
@@ -60,6 +61,9 @@ func openService(ctx context.Context, spec serverSpec) (*service, error) {
 		store, err := sqlitestore.OpenWith(ctx, spec.Database, sqlitestore.Options{MaxQueuedEvents: spec.MaxQueuedEvents})
 		if err != nil {
 			return nil, err
+		}
+		if spec.Destination != "" {
+			return openRelayed(store, spec.Destination)
 		}
 		h, err := open(store)
 		return &service{Handler: h, close: store.Close}, err

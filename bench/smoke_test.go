@@ -15,7 +15,7 @@ func TestCompare(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	chart := filepath.Join(t.TempDir(), "chart.svg")
-	report := measure(t, "-rounds", "1", "-time", "50ms", "-dir", dir, "-chart", chart)
+	report := measure(t, "-rounds", "1", "-time", "50ms", "-events", "1000", "-dir", dir, "-chart", chart)
 	for _, r := range append(compareRows(), syncRow()) {
 		require.Contains(t, report, "| "+r.letter+": "+r.about+" | ")
 	}

@@ -37,18 +37,30 @@ const shutdownTimeout = 20 * time.Second
 
 // Serve serves a store until SIGTERM or the end of the parent process.
 func Serve(open func() (chargeingest.EventStore, error)) error {
+	return ServeHandler(func() (http.Handler, func() error, error) {
+		store, err := open()
+		if err != nil {
+			return nil, nil, err
+		}
+		closeStore := func() error { return nil }
+		if closer, ok := store.(io.Closer); ok {
+			closeStore = closer.Close
+		}
+		h, err := NewHandler(store, NewLogger())
+		return h, closeStore, err
+	})
+}
+
+// ServeHandler is like [Serve] for any handler. It calls the function that open returns
+// after the last request.
+func ServeHandler(open func() (h http.Handler, finish func() error, err error)) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	go func() { // stdin ends with the parent process
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		stop()
 	}()
-	store, err := open()
-	if err != nil {
-		return err
-	}
-	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
-	h, err := NewHandler(store, logger)
+	h, finish, err := open()
 	if err != nil {
 		return err
 	}
@@ -67,11 +79,12 @@ func Serve(open func() (chargeingest.EventStore, error)) error {
 	}
 	shutdownCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
-	err = srv.Shutdown(shutdownCtx)
-	if closer, ok := store.(io.Closer); ok {
-		err = errors.Join(err, closer.Close())
-	}
-	return err
+	return errors.Join(srv.Shutdown(shutdownCtx), finish())
+}
+
+// NewLogger returns a logger of errors to the log of the [Process].
+func NewLogger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 }
 
 // NewHandler returns a handler that accepts [Secret].
