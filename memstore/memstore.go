@@ -14,6 +14,7 @@ import (
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/internal/cursor"
+	"example.com/chargeingest/relay"
 	"example.com/chargeingest/storekit"
 )
 
@@ -36,6 +37,7 @@ type Store struct {
 	mu        sync.RWMutex
 	ids       *storekit.IDGenerator
 	platforms map[string]*platform
+	streams   map[relay.Stream]*stream
 	closed    bool
 }
 
@@ -48,7 +50,7 @@ func NewWith(o Options) *Store {
 		o.Entropy = rand.Reader
 	}
 	ids, _ := storekit.NewIDGenerator(o.Entropy, "") // only a malformed last id is an error
-	return &Store{ids: ids, platforms: make(map[string]*platform)}
+	return &Store{ids: ids, platforms: make(map[string]*platform), streams: make(map[relay.Stream]*stream)}
 }
 
 // Append implements [chargeingest.EventStore]. Ids contain the time of receipt. If ctx
@@ -150,7 +152,7 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
-	s.platforms = nil
+	s.platforms, s.streams = nil, nil
 	return nil
 }
 
