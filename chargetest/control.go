@@ -4,11 +4,7 @@ import (
 	"bytes"
 	_ "embed" // control.yaml
 	"errors"
-	"fmt"
-	"io"
 	"maps"
-	"math"
-	"mime"
 	"net/http"
 	"slices"
 	"strconv"
@@ -16,7 +12,7 @@ import (
 	"time"
 
 	"example.com/chargeingest"
-	"example.com/chargeingest/internal/redact"
+	"example.com/chargeingest/internal/httpapi"
 )
 
 //go:embed control.yaml
@@ -55,7 +51,7 @@ type operation struct {
 
 // controlCall has the fields of the query, or of the body if the method has one.
 type controlCall struct {
-	*fields
+	fields
 	request *http.Request
 	header  http.Header // of the response
 	body    []byte
@@ -74,12 +70,19 @@ func (a controlAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	status, result, err := a.serve(w, r, path)
 	switch {
 	case err != nil:
-		writeControlError(w, err)
+		writeControlError(w, r, err)
 	case result == nil:
 		w.WriteHeader(status)
 	default:
 		writeJSON(w, status, result)
 	}
+}
+
+type fields struct{ *httpapi.Fields }
+
+func (f fields) object(name string) (fields, bool) {
+	inner, ok := f.Object(name)
+	return fields{inner}, ok
 }
 
 func isRead(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
@@ -92,12 +95,12 @@ func (a controlAPI) serve(w http.ResponseWriter, r *http.Request, path string) (
 	if err = a.server.authorizeControl(r); err != nil {
 		return 0, nil, err
 	}
-	c := &controlCall{request: r, header: w.Header(), id: id, fields: queryFields(r.URL.RawQuery)}
+	c := &controlCall{request: r, header: w.Header(), id: id, fields: fields{httpapi.QueryFields(r.URL.RawQuery)}}
 	if !isRead(r) && r.Method != http.MethodDelete {
-		if err = c.check(); err != nil {
+		if err = c.Check(); err != nil {
 			return 0, nil, err
 		}
-		if err = c.readBody(w); err != nil {
+		if c.body, c.Fields, err = httpapi.ReadBody(w, r, maxControlBody); err != nil {
 			return 0, nil, err
 		}
 	}
@@ -111,7 +114,7 @@ func (a controlAPI) find(header http.Header, r *http.Request, path string) (op o
 	}
 	methods, ok := a.operations[path]
 	if !ok {
-		return op, "", controlError(http.StatusNotFound, chargeingest.CodeResourceNotFound, "there is no such path; openapi.yaml lists all")
+		return op, "", httpapi.NewError(http.StatusNotFound, chargeingest.CodeResourceNotFound, "there is no such path; openapi.yaml lists all")
 	}
 	method := r.Method
 	if method == http.MethodHead {
@@ -120,14 +123,14 @@ func (a controlAPI) find(header http.Header, r *http.Request, path string) (op o
 	op, ok = methods[method]
 	if !ok {
 		header.Set("Allow", strings.Join(slices.Sorted(maps.Keys(methods)), ", "))
-		return op, "", controlError(http.StatusMethodNotAllowed, chargeingest.CodeInvalidOperation, "this path does not support "+r.Method)
+		return op, "", httpapi.NewError(http.StatusMethodNotAllowed, chargeingest.CodeInvalidOperation, "this path does not support "+r.Method)
 	}
 	return op, id, nil
 }
 
 func (s *Server) authorizeControl(r *http.Request) error {
 	if err := s.checkBubble(); err != nil {
-		return controlError(http.StatusInternalServerError, chargeingest.CodeInternalError, err.Error())
+		return httpapi.NewError(http.StatusInternalServerError, chargeingest.CodeInternalError, err.Error())
 	}
 	s.mu.Lock()
 	authorizer, closed := s.authorizer, s.isClosed
@@ -135,87 +138,30 @@ func (s *Server) authorizeControl(r *http.Request) error {
 	if closed || authorizer == nil {
 		return errControlClosed
 	}
-	err := chargeingest.ErrInvalidCredential
-	if !redact.HasLongCredential(r.Header) {
-		_, err = authorizer.Authorize(r, chargeingest.PermissionIngest)
-	}
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, chargeingest.ErrForbidden):
-		return controlError(http.StatusForbidden, chargeingest.CodeUserNotAllowed, "the key needs the permission "+string(chargeingest.PermissionIngest))
-	case errors.Is(err, chargeingest.ErrNoCredential), errors.Is(err, chargeingest.ErrInvalidCredential):
-		return controlError(http.StatusUnauthorized, chargeingest.CodeUnauthorised, "send a valid key as X-API-KEY or Authorization: Bearer")
-	}
-	return controlError(http.StatusServiceUnavailable, chargeingest.CodeInternalError, "the credential could not be checked")
+	_, err := httpapi.Authorize(r, authorizer, chargeingest.PermissionIngest)
+	return err
 }
 
-var errControlClosed = controlError(http.StatusServiceUnavailable, chargeingest.CodeInternalError, "the server is closed")
+var errControlClosed = httpapi.Unavailable("the server is closed", 0)
 
 const maxControlBody = 4 << 20
 
-func (c *controlCall) readBody(w http.ResponseWriter) (err error) {
-	media, _, err := mime.ParseMediaType(c.request.Header.Get("Content-Type"))
-	if err != nil || media != "application/json" {
-		w.Header().Set("Accept-Post", "application/json")
-		return controlError(http.StatusUnsupportedMediaType, chargeingest.CodeUnsupportedMediaType, "the Content-Type must be application/json")
-	}
-	c.body, err = io.ReadAll(http.MaxBytesReader(w, c.request.Body, maxControlBody))
-	tooLarge := new(http.MaxBytesError)
-	switch {
-	case errors.As(err, &tooLarge):
-		return controlError(http.StatusRequestEntityTooLarge, chargeingest.CodeBadRequest, fmt.Sprintf("the body is larger than %d bytes", maxControlBody))
-	case err != nil:
-		return badRequest("the body is incomplete")
-	case len(c.body) == 0:
-		c.fields = newFields("", nil)
-		return nil
-	}
-	if c.fields, err = bodyFields(c.body); err != nil {
-		return badRequest(err.Error())
-	}
-	return nil
-}
-
 func badRequest(message string) error {
-	return controlError(http.StatusBadRequest, chargeingest.CodeBadRequest, message)
+	return httpapi.NewError(http.StatusBadRequest, chargeingest.CodeBadRequest, message)
 }
 
-func controlError(status int, code chargeingest.Code, message string) error {
-	return &chargeingest.Error{Status: status, Code: code, Message: message}
-}
-
-func writeControlError(w http.ResponseWriter, err error) {
+func writeControlError(w http.ResponseWriter, r *http.Request, err error) {
 	e := new(chargeingest.Error)
-	if !errors.As(err, &e) {
-		e = &chargeingest.Error{Status: http.StatusInternalServerError, Code: chargeingest.CodeInternalError, Message: err.Error()}
-		if errors.Is(err, errClosed) {
-			e.Status = http.StatusServiceUnavailable
-		}
-	}
-	message, _ := shorten(e.Message)
-	body := controlErrorBody{
-		errorBody:  errorBody{Type: "INVALID_REQUEST", Code: string(e.Code), Message: message, Field: e.Field},
-		ResourceID: e.ResourceID,
-	}
 	switch {
-	case e.Status >= http.StatusInternalServerError:
-		body.Type = "API_ERROR"
-	case e.Status == http.StatusUnauthorized:
-		w.Header().Set("WWW-Authenticate", "Bearer")
+	case errors.As(err, &e):
+	case errors.Is(err, errClosed):
+		e = httpapi.Unavailable(err.Error(), 0)
+	default:
+		e = httpapi.NewError(http.StatusInternalServerError, chargeingest.CodeInternalError, err.Error())
 	}
-	if e.Status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(e.RetryAfter.Seconds())))))
-	}
-	for _, v := range e.Violations {
-		body.Errors = append(body.Errors, errorEntry{Code: string(v.Code), Field: v.Field, Message: v.Message})
-	}
-	writeJSON(w, e.Status, body)
-}
-
-type controlErrorBody struct {
-	errorBody
-	ResourceID string `json:"resource_id,omitempty"`
+	shown := *e // errors are shared
+	shown.Message, _ = shorten(e.Message)
+	httpapi.Fail(w, r, &shown)
 }
 
 func writeJSON(w http.ResponseWriter, status int, body any) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/httpapi"
 )
 
 const (
@@ -28,9 +29,9 @@ type eventsPage struct {
 
 func (s *Server) listEvents(c *controlCall) (any, error) {
 	q := &search{matchers: c.eventMatchers()}
-	after, _ := c.text("after")
+	after, _ := c.Text("after")
 	limit := c.limit()
-	if err := c.check(); err != nil {
+	if err := c.Check(); err != nil {
 		return nil, err
 	}
 	if err := s.refresh(q); err != nil {
@@ -40,8 +41,8 @@ func (s *Server) listEvents(c *controlCall) (any, error) {
 	return newEventsPage(q.found[first:], len(q.found), limit)
 }
 
-func (f *fields) limit() int {
-	if n, ok := f.whole("limit", 1, maxPage); ok {
+func (f fields) limit() int {
+	if n, ok := f.Whole("limit", 1, maxPage); ok {
 		return n
 	}
 	return defaultPage
@@ -79,24 +80,24 @@ func encodePage[T any](list []T, limit int, encode func(T) ([]byte, error)) ([]j
 }
 
 func (s *Server) seedEvents(c *controlCall) (any, error) {
-	platform, ok := c.text("platform")
+	platform, ok := c.Text("platform")
 	if !ok {
 		platform = chargeingest.DefaultPlatform
 	} else if platform == "" {
-		c.reject("platform", "must not be empty")
+		c.Reject("platform", "must not be empty")
 	}
 	events := s.chargeEvents(c, "charge_datas")
-	samples, _ := c.whole("samples", 1, maxPage)
+	samples, _ := c.Whole("samples", 1, maxPage)
 	switch {
-	case c.has("charge_datas") && c.has("samples"):
-		c.reject("samples", "does not apply together with charge_datas")
-	case !c.has("charge_datas") && !c.has("samples"):
-		c.add(chargeingest.CodeMissingField, "charge_datas", "is required, or samples")
+	case c.Has("charge_datas") && c.Has("samples"):
+		c.Reject("samples", "does not apply together with charge_datas")
+	case !c.Has("charge_datas") && !c.Has("samples"):
+		c.Add(chargeingest.CodeMissingField, "charge_datas", "is required, or samples")
 	}
-	if err := c.check(); err != nil {
+	if err := c.Check(); err != nil {
 		return nil, err
 	}
-	if c.has("samples") {
+	if c.Has("samples") {
 		events = s.sampleEvents(samples)
 	}
 	stored, err := s.seed(platform, events)
@@ -111,13 +112,13 @@ func (s *Server) seedEvents(c *controlCall) (any, error) {
 }
 
 func (s *Server) chargeEvents(c *controlCall, name string) []chargeingest.ChargeEvent {
-	text, ok := c.get(name)
+	text, ok := c.Get(name)
 	if !ok {
 		return nil
 	}
 	var list []json.RawMessage
 	if json.Unmarshal([]byte(text), &list) != nil || len(list) == 0 || len(list) > maxPage {
-		c.reject(name, fmt.Sprintf("must be a list of 1 to %d events", maxPage))
+		c.Reject(name, fmt.Sprintf("must be a list of 1 to %d events", maxPage))
 		return nil
 	}
 	events := make([]chargeingest.ChargeEvent, len(list))
@@ -130,7 +131,7 @@ func (s *Server) chargeEvents(c *controlCall, name string) []chargeingest.Charge
 }
 
 func (s *Server) chargeEvent(c *controlCall, name string) (ev chargeingest.ChargeEvent) {
-	if text, ok := c.get(name); ok && ev.UnmarshalJSON([]byte(text)) != nil {
+	if text, ok := c.Get(name); ok && ev.UnmarshalJSON([]byte(text)) != nil {
 		s.rejectEvents(c, name, []byte(text))
 	}
 	return ev
@@ -151,10 +152,10 @@ func (s *Server) rejectEvents(c *controlCall, path string, event []byte) {
 	handler.ServeHTTP(res, r)
 	var e errorBody
 	if json.Unmarshal(res.body, &e) != nil || len(e.Errors) == 0 {
-		c.reject(path, "must be a charge event")
+		c.Reject(path, "must be a charge event")
 	}
 	for _, v := range e.Errors {
-		*c.violations = append(*c.violations, chargeingest.Violation{
+		*c.Violations = append(*c.Violations, chargeingest.Violation{
 			Code: chargeingest.Code(v.Code), Field: path + "." + v.Field, Message: path + "." + v.Message,
 		})
 	}
@@ -179,25 +180,25 @@ const (
 
 func (s *Server) controlWait(c *controlCall) (any, error) {
 	q := &search{matchers: c.eventMatchers()}
-	count, hasCount := c.whole("count", 1, maxWhole)
+	count, hasCount := c.Whole("count", 1, httpapi.MaxWhole)
 	if !hasCount {
 		count = 1
 	}
-	requests, _ := c.whole("requests", 1, maxWhole)
-	timeout, ok := c.duration("timeout", 0, maxWait)
+	requests, _ := c.Whole("requests", 1, httpapi.MaxWhole)
+	timeout, ok := c.Duration("timeout", 0, maxWait)
 	if !ok {
 		timeout = defaultWait
 	}
-	if c.has("requests") && (c.has("count") || len(q.matchers) > 0) {
-		c.reject("requests", "does not apply together with count, reference, customer or platform")
+	if c.Has("requests") && (c.Has("count") || len(q.matchers) > 0) {
+		c.Reject("requests", "does not apply together with count, reference, customer or platform")
 	}
-	if err := c.check(); err != nil {
+	if err := c.Check(); err != nil {
 		return nil, err
 	}
 	stored := func() (bool, error) { err := s.refresh(q); return len(q.found) >= count, err }
 	received := func() (bool, error) { return s.countRequests() >= requests, nil }
 	var err error
-	if c.has("requests") {
+	if c.Has("requests") {
 		err = s.waitFor(c.request, timeout, received, func() string {
 			return s.withState(nil, "%s received, waited for %d", countOf(s.countRequests(), "request"), requests)
 		})
@@ -234,22 +235,22 @@ func (s *Server) waitFor(r *http.Request, timeout time.Duration, met func() (boo
 }
 
 func (s *Server) controlAssert(c *controlCall) (any, error) {
-	count, _ := c.whole("count", 0, maxWhole)
+	count, _ := c.Whole("count", 0, httpapi.MaxWhole)
 	matchers := c.eventMatchers()
 	want := s.chargeEvent(c, "event")
-	if noRejections, ok := c.flag("no_rejections"); ok && !noRejections {
-		c.reject("no_rejections", "must be true")
+	if noRejections, ok := c.Flag("no_rejections"); ok && !noRejections {
+		c.Reject("no_rejections", "must be true")
 	}
-	given := c.given("count", "event", "no_rejections")
+	given := c.Given("count", "event", "no_rejections")
 	if len(given) != 1 {
-		c.add(chargeingest.CodeMissingField, "count", "is required, or event or no_rejections, one at a time")
+		c.Add(chargeingest.CodeMissingField, "count", "is required, or event or no_rejections, one at a time")
 	} else if given[0] != "count" && len(matchers) > 0 {
-		c.reject(given[0], "does not apply together with reference, customer or platform")
+		c.Reject(given[0], "does not apply together with reference, customer or platform")
 	}
-	if c.has("event") && (want.Reference == nil || *want.Reference == "") {
-		c.add(chargeingest.CodeMissingField, "event.reference", "is required")
+	if c.Has("event") && (want.Reference == nil || *want.Reference == "") {
+		c.Add(chargeingest.CodeMissingField, "event.reference", "is required")
 	}
-	if err := c.check(); err != nil {
+	if err := c.Check(); err != nil {
 		return nil, err
 	}
 	var problem string
@@ -269,5 +270,5 @@ func (s *Server) controlAssert(c *controlCall) (any, error) {
 }
 
 func failedAssertion(problem string) error {
-	return controlError(http.StatusUnprocessableEntity, codeAssertionFailed, problem)
+	return httpapi.NewError(http.StatusUnprocessableEntity, codeAssertionFailed, problem)
 }

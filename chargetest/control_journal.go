@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/httpapi"
 	"example.com/chargeingest/internal/redact"
 )
 
@@ -47,11 +48,11 @@ type journalEntry struct {
 }
 
 func (s *Server) listRequests(c *controlCall) (any, error) {
-	after, _ := c.whole("after", 0, maxWhole)
+	after, _ := c.Whole("after", 0, httpapi.MaxWhole)
 	limit := c.limit()
-	rejected, byRejected := c.flag("rejected")
-	reference, byReference := c.text("reference")
-	if err := c.check(); err != nil {
+	rejected, byRejected := c.Flag("rejected")
+	reference, byReference := c.Text("reference")
+	if err := c.Check(); err != nil {
 		return nil, err
 	}
 	selected := slices.DeleteFunc(s.Requests(), func(r Request) bool {

@@ -1,9 +1,10 @@
 package chargetest
 
 import (
-	"encoding/json"
 	"strings"
 	"time"
+
+	"example.com/chargeingest/internal/httpapi"
 )
 
 type profile struct {
@@ -45,7 +46,7 @@ func durationText(d time.Duration) string {
 	return text
 }
 
-func (s *Server) readProfile(c *controlCall) (any, error) { return s.profile(), c.check() }
+func (s *Server) readProfile(c *controlCall) (any, error) { return s.profile(), c.Check() }
 
 var quirksOff = map[string]string{
 	"min_reference_length": "0", "max_future_skew": `"0s"`, "whole_seconds": "false",
@@ -55,36 +56,36 @@ var quirksOff = map[string]string{
 func (s *Server) changeProfile(c *controlCall) (any, error) {
 	q := s.Quirks()
 	for name, off := range quirksOff {
-		if text := c.values[name]; text == "null" || text == "0" {
-			c.values[name] = off
+		if text := c.Values[name]; text == "null" || text == "0" {
+			c.Values[name] = off
 		}
 	}
-	if c.values["rate_limit"] == "null" {
+	if c.Values["rate_limit"] == "null" {
 		q.RateLimit = RateLimit{}
-		delete(c.values, "rate_limit")
+		delete(c.Values, "rate_limit")
 	}
-	if n, ok := c.whole("min_reference_length", 0, maxReferenceLength); ok {
+	if n, ok := c.Whole("min_reference_length", 0, maxReferenceLength); ok {
 		q.MinReferenceLength = n
 	}
-	if d, ok := c.duration("max_future_skew", 0, maxDuration); ok {
+	if d, ok := c.Duration("max_future_skew", 0, httpapi.MaxDuration); ok {
 		q.MaxFutureSkew = d
 	}
-	if on, ok := c.flag("whole_seconds"); ok {
+	if on, ok := c.Flag("whole_seconds"); ok {
 		q.WholeSeconds = on
 	}
-	if n, ok := c.whole("max_batch_events", 0, maxWhole); ok {
+	if n, ok := c.Whole("max_batch_events", 0, httpapi.MaxWhole); ok {
 		q.MaxBatchEvents = n
 	}
-	if on, ok := c.flag("return_original"); ok {
+	if on, ok := c.Flag("return_original"); ok {
 		q.ReturnOriginal = on
 	}
-	if on, ok := c.flag("catalogue"); ok {
+	if on, ok := c.Flag("catalogue"); ok {
 		q.Catalogue = on
 	}
 	if limit, ok := c.object("rate_limit"); ok {
 		q.RateLimit.Requests, q.RateLimit.Window = limit.requestsPer(1)
 	}
-	if err := c.check(); err != nil {
+	if err := c.Check(); err != nil {
 		return nil, err
 	}
 	if err := s.SetQuirks(q); err != nil {
@@ -93,12 +94,12 @@ func (s *Server) changeProfile(c *controlCall) (any, error) {
 	return s.profile(), nil
 }
 
-func (f *fields) requestsPer(least int) (requests int, window time.Duration) {
-	requests, _ = f.whole("requests", least, maxWhole)
-	f.require("requests")
-	window, _ = f.duration("window", 1, maxDuration)
-	f.require("window")
-	f.rejectUnknown()
+func (f fields) requestsPer(least int) (requests int, window time.Duration) {
+	requests, _ = f.Whole("requests", least, httpapi.MaxWhole)
+	f.Require("requests")
+	window, _ = f.Duration("window", 1, httpapi.MaxDuration)
+	f.Require("window")
+	f.RejectUnknown()
 	return requests, window
 }
 
@@ -108,7 +109,7 @@ type catalogue struct {
 	Products      []string `json:"products"`
 }
 
-func (s *Server) readCatalogue(c *controlCall) (any, error) { return s.catalogue(), c.check() }
+func (s *Server) readCatalogue(c *controlCall) (any, error) { return s.catalogue(), c.Check() }
 
 func (s *Server) catalogue() catalogue {
 	c := s.Catalogue()
@@ -117,27 +118,10 @@ func (s *Server) catalogue() catalogue {
 }
 
 func (s *Server) changeCatalogue(c *controlCall) (any, error) {
-	changed := Catalogue{c.texts("customers"), c.texts("subscriptions"), c.texts("products")}
-	if err := c.check(); err != nil {
+	changed := Catalogue{c.Texts("customers"), c.Texts("subscriptions"), c.Texts("products")}
+	if err := c.Check(); err != nil {
 		return nil, err
 	}
 	s.SetCatalogue(changed)
 	return s.catalogue(), nil
-}
-
-func (f *fields) texts(name string) []string {
-	text, ok := f.get(name)
-	var list []*string
-	if ok && (json.Unmarshal([]byte(text), &list) != nil || list == nil) {
-		f.reject(name, "must be a list of strings")
-	}
-	entries := make([]string, len(list))
-	for i, entry := range list {
-		if entry == nil || *entry == "" {
-			f.reject(name, "must be a list of strings that are not empty")
-			return nil
-		}
-		entries[i] = *entry
-	}
-	return entries
 }

@@ -10,53 +10,54 @@ import (
 	"time"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/httpapi"
 )
 
 // rule is unusable after a violation.
-func (f *fields) rule(now time.Time) (*Rule, error) {
-	n, hasNext := f.whole("next", 1, maxWhole)
-	d, hasFor := f.duration("for", 1, maxDuration)
+func (f fields) rule(now time.Time) (*Rule, error) {
+	n, hasNext := f.Whole("next", 1, httpapi.MaxWhole)
+	d, hasFor := f.Duration("for", 1, httpapi.MaxDuration)
 	p := f.probability("probability")
-	seed, _ := f.whole("seed", 0, maxWhole)
+	seed, _ := f.Whole("seed", 0, httpapi.MaxWhole)
 	requests, window := f.quota()
 	fault := f.fault()
 	matchers := f.matchers(n > 1)
-	f.rejectUnknown()
-	given := f.given("next", "for", "probability", "quota")
+	f.RejectUnknown()
+	given := f.Given("next", "for", "probability", "quota")
 	switch {
 	case len(given) == 0:
-		f.add(chargeingest.CodeMissingField, "next", "is required, or one of for, probability and quota")
+		f.Add(chargeingest.CodeMissingField, "next", "is required, or one of for, probability and quota")
 	case len(given) > 1:
-		f.reject(given[1], "does not apply together with "+given[0])
-	case f.has("quota") && f.has("fault"):
-		f.reject("fault", "does not apply to quota")
-	case !f.has("quota"):
-		f.require("fault")
+		f.Reject(given[1], "does not apply together with "+given[0])
+	case f.Has("quota") && f.Has("fault"):
+		f.Reject("fault", "does not apply to quota")
+	case !f.Has("quota"):
+		f.Require("fault")
 	}
-	if f.has("seed") && !f.has("probability") {
-		f.reject("seed", "applies to probability only")
+	if f.Has("seed") && !f.Has("probability") {
+		f.Reject("seed", "applies to probability only")
 	}
 	switch {
 	case hasNext:
 		return failNext(n, fault, matchers)
 	case hasFor:
 		return failUntil(now, d, fault, matchers)
-	case f.has("quota"):
+	case f.Has("quota"):
 		return quota(requests, window, matchers)
 	}
 	return failSometimes(p, uint64(seed), fault, matchers)
 }
 
-func (f *fields) probability(name string) float64 {
-	text, ok := f.get(name)
+func (f fields) probability(name string) float64 {
+	text, ok := f.Get(name)
 	p, err := strconv.ParseFloat(text, 64)
 	if ok && (err != nil || math.IsNaN(p) || p < 0 || p > 1) {
-		f.reject(name, "must be a number from 0 to 1")
+		f.Reject(name, "must be a number from 0 to 1")
 	}
 	return p
 }
 
-func (f *fields) quota() (requests int, window time.Duration) {
+func (f fields) quota() (requests int, window time.Duration) {
 	q, ok := f.object("quota")
 	if !ok {
 		return 0, 0
@@ -82,41 +83,41 @@ var storeErrors = map[string]error{
 	"closed":          chargeingest.ErrClosed,
 }
 
-func (f *fields) fault() Fault {
+func (f fields) fault() Fault {
 	f, ok := f.object("fault")
 	if !ok {
 		return Fault{}
 	}
-	kind := f.choice("type", "status", "reset", "delay", "truncated", "malformed", "slow_body", "store_error")
-	f.require("type")
-	status, _ := f.whole("status", 400, 599)
+	kind := f.Choice("type", "status", "reset", "delay", "truncated", "malformed", "slow_body", "store_error")
+	f.Require("type")
+	status, _ := f.Whole("status", 400, 599)
 	fault := f.statusFault(status)
-	duration, _ := f.duration("duration", 1, maxDuration)
-	storeError := storeErrors[f.choice("error", "not_stored", "outcome_unknown", "overloaded", "closed")]
-	delay, _ := f.duration("delay", 1, maxDuration)
-	afterCommit, _ := f.flag("after_commit")
-	f.rejectUnknown()
+	duration, _ := f.Duration("duration", 1, httpapi.MaxDuration)
+	storeError := storeErrors[f.Choice("error", "not_stored", "outcome_unknown", "overloaded", "closed")]
+	delay, _ := f.Duration("delay", 1, httpapi.MaxDuration)
+	afterCommit, _ := f.Flag("after_commit")
+	f.RejectUnknown()
 	f.checkFaultType(kind)
 	switch kind {
 	case "status":
-		f.require("status")
+		f.Require("status")
 	case "reset":
 		fault = Reset()
 	case "delay":
 		fault = Fault{}
-		f.require("delay")
+		f.Require("delay")
 	case "truncated":
 		fault = Truncated()
 	case "malformed":
 		fault = Malformed()
 	case "slow_body":
 		fault = SlowBody(duration)
-		f.require("duration")
+		f.Require("duration")
 	case "store_error":
 		fault = StoreError(storeError)
-		f.require("error")
+		f.Require("error")
 		if afterCommit && storeError != nil && fault.AfterCommit().check() != nil {
-			f.reject("after_commit", "applies to the error outcome_unknown only: after the others nothing is stored")
+			f.Reject("after_commit", "applies to the error outcome_unknown only: after the others nothing is stored")
 		}
 	}
 	if delay > 0 {
@@ -128,28 +129,28 @@ func (f *fields) fault() Fault {
 	return fault
 }
 
-func (f *fields) statusFault(status int) Fault {
+func (f fields) statusFault(status int) Fault {
 	fault := Status(status)
-	if d, ok := f.duration("retry_after", 0, maxDuration); ok {
+	if d, ok := f.Duration("retry_after", 0, httpapi.MaxDuration); ok {
 		fault = fault.RetryAfter(d)
 	}
-	if code, ok := f.text("code"); ok {
+	if code, ok := f.Text("code"); ok {
 		fault = fault.Code(chargeingest.Code(code))
 	}
-	if message, ok := f.text("message"); ok {
+	if message, ok := f.Text("message"); ok {
 		fault = fault.Message(message)
 	}
-	if path, ok := f.text("field"); ok {
+	if path, ok := f.Text("field"); ok {
 		fault = fault.Field(path)
 	}
 	return fault
 }
 
-func (f *fields) checkFaultType(kind string) {
+func (f fields) checkFaultType(kind string) {
 	applies, known := faultTypes[kind]
 	for _, name := range []string{"status", "retry_after", "code", "message", "field", "duration", "error", "after_commit"} {
-		if f.has(name) && known && !slices.Contains(applies, name) {
-			f.reject(name, "does not apply to the type "+kind)
+		if f.Has(name) && known && !slices.Contains(applies, name) {
+			f.Reject(name, "does not apply to the type "+kind)
 		}
 	}
 }
@@ -158,32 +159,32 @@ var routes = []string{
 	string(chargeingest.RouteSingle), string(chargeingest.RouteBatch), string(chargeingest.RouteGet), string(chargeingest.RouteList),
 }
 
-func (f *fields) matchers(many bool) (matchers []Matcher) {
+func (f fields) matchers(many bool) (matchers []Matcher) {
 	f, ok := f.object("match")
 	if !ok {
 		return nil
 	}
 	add := func(name string, matcher func(text string) Matcher) {
-		if text, ok := f.text(name); ok {
+		if text, ok := f.Text(name); ok {
 			matchers = append(matchers, matcher(text))
 		}
 	}
 	add("reference", func(text string) Matcher { return Reference(text) })
 	add("customer", func(text string) Matcher { return Customer(text) })
 	add("credential", Credential)
-	if route := f.choice("route", routes...); route != "" {
+	if route := f.Choice("route", routes...); route != "" {
 		matchers = append(matchers, Route(chargeingest.Route(route)))
 	}
 	add("method", methodIs)
 	add("path", pathIs)
 	add("body", bodyContains)
-	if n, ok := f.whole("nth", 1, maxWhole); ok {
+	if n, ok := f.Whole("nth", 1, httpapi.MaxWhole); ok {
 		matchers = append(matchers, Nth(n))
 		if many {
-			f.reject("nth", "needs next to be 1")
+			f.Reject("nth", "needs next to be 1")
 		}
 	}
-	f.rejectUnknown()
+	f.RejectUnknown()
 	return matchers
 }
 
@@ -202,14 +203,14 @@ func bodyContains(text string) Matcher {
 	return requestMatcher{fmt.Sprintf("body with %q", text), func(r *Request) bool { return bytes.Contains(r.Body, []byte(text)) }}
 }
 
-func (f *fields) eventMatchers() (matchers []EventMatcher) {
-	if reference, ok := f.text("reference"); ok {
+func (f fields) eventMatchers() (matchers []EventMatcher) {
+	if reference, ok := f.Text("reference"); ok {
 		matchers = append(matchers, Reference(reference))
 	}
-	if customer, ok := f.text("customer"); ok {
+	if customer, ok := f.Text("customer"); ok {
 		matchers = append(matchers, Customer(customer))
 	}
-	if platform, ok := f.text("platform"); ok {
+	if platform, ok := f.Text("platform"); ok {
 		matchers = append(matchers, eventMatcher{
 			name:  fmt.Sprintf("platform %q", platform),
 			match: func(e *Event) bool { return e.Platform == platform },

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/httpapi"
 )
 
 type controlState struct {
@@ -21,7 +22,7 @@ type controlState struct {
 
 func (s *Server) controlState(c *controlCall) (any, error) {
 	stored := new(search)
-	if err := c.check(); err != nil {
+	if err := c.Check(); err != nil {
 		return nil, err
 	}
 	if err := s.refresh(stored); err != nil {
@@ -55,12 +56,12 @@ func (s *Server) listFaults(c *controlCall) (any, error) {
 	for _, r := range s.activeRules() {
 		rules = append(rules, s.controlRule(r))
 	}
-	return map[string]any{"faults": rules}, c.check()
+	return map[string]any{"faults": rules}, c.Check()
 }
 
 func (s *Server) addFault(c *controlCall) (any, error) {
 	rule, invalid := c.rule(s.Now())
-	if err := c.err(); err != nil {
+	if err := c.Err(); err != nil {
 		return nil, err
 	}
 	if invalid != nil {
@@ -75,7 +76,7 @@ func (s *Server) addFault(c *controlCall) (any, error) {
 }
 
 func (s *Server) removeFaults(c *controlCall) (any, error) {
-	if err := c.check(); err != nil {
+	if err := c.Check(); err != nil {
 		return nil, err
 	}
 	for _, r := range s.activeRules() {
@@ -85,7 +86,7 @@ func (s *Server) removeFaults(c *controlCall) (any, error) {
 }
 
 func (s *Server) removeFault(c *controlCall) (any, error) {
-	if err := c.check(); err != nil {
+	if err := c.Check(); err != nil {
 		return nil, err
 	}
 	for _, r := range s.activeRules() {
@@ -94,21 +95,21 @@ func (s *Server) removeFault(c *controlCall) (any, error) {
 			return nil, nil
 		}
 	}
-	return nil, controlError(http.StatusNotFound, chargeingest.CodeResourceNotFound, "there is no such fault; those that are used up are not listed")
+	return nil, httpapi.NewError(http.StatusNotFound, chargeingest.CodeResourceNotFound, "there is no such fault; those that are used up are not listed")
 }
 
-func (s *Server) readClock(c *controlCall) (any, error) { return s.clockResult(), c.check() }
+func (s *Server) readClock(c *controlCall) (any, error) { return s.clockResult(), c.Check() }
 
 func (s *Server) clockResult() any { return map[string]any{"now": s.Now().UTC()} }
 
 func (s *Server) changeClock(c *controlCall) (any, error) {
-	d, advances := c.duration("advance", 0, maxDuration)
+	d, advances := c.Duration("advance", 0, httpapi.MaxDuration)
 	to, _ := c.time("set")
-	given := c.given("advance", "set")
+	given := c.Given("advance", "set")
 	if len(given) != 1 {
-		c.add(chargeingest.CodeMissingField, "advance", "is required, or set, one at a time")
+		c.Add(chargeingest.CodeMissingField, "advance", "is required, or set, one at a time")
 	}
-	if err := c.check(); err != nil {
+	if err := c.Check(); err != nil {
 		return nil, err
 	}
 	err := s.setClock(func(now time.Time) time.Time {
@@ -118,35 +119,35 @@ func (s *Server) changeClock(c *controlCall) (any, error) {
 		return to
 	})
 	if err != nil {
-		c.reject(given[0], "is invalid: "+err.Error())
+		c.Reject(given[0], "is invalid: "+err.Error())
 	}
-	return s.clockResult(), c.err()
+	return s.clockResult(), c.Err()
 }
 
-func (f *fields) time(name string) (t time.Time, ok bool) {
-	text, ok := f.text(name)
+func (f fields) time(name string) (t time.Time, ok bool) {
+	text, ok := f.Text(name)
 	if !ok {
 		return t, false
 	}
 	t, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
-		f.reject(name, `must be a time such as "2026-01-01T00:00:00Z"`)
+		f.Reject(name, `must be a time such as "2026-01-01T00:00:00Z"`)
 	}
 	return t, err == nil
 }
 
 func (s *Server) controlReset(c *controlCall) (any, error) {
-	if err := c.check(); err != nil {
+	if err := c.Check(); err != nil {
 		return nil, err
 	}
 	if s.options.KeepEvents {
-		return nil, controlError(http.StatusConflict, chargeingest.CodeInvalidOperation, "the server keeps the events of its database; only a server without one can be reset")
+		return nil, httpapi.NewError(http.StatusConflict, chargeingest.CodeInvalidOperation, "the server keeps the events of its database; only a server without one can be reset")
 	}
 	return nil, s.reset()
 }
 
 func (s *Server) controlRestart(c *controlCall) (any, error) {
-	if err := c.check(); err != nil {
+	if err := c.Check(); err != nil {
 		return nil, err
 	}
 	s.restart(c.request.Context())

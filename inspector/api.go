@@ -3,18 +3,16 @@ package inspector
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"net/http"
 	"net/url"
 	"runtime"
-	"strconv"
 	"strings"
 	"time"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/httpapi"
 	"example.com/chargeingest/internal/limits"
 	"example.com/chargeingest/internal/panics"
 	"example.com/chargeingest/internal/servers"
@@ -87,7 +85,7 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, path string) {
 	case collection == "requests" && hasID && id != "":
 		get = func(v viewer, r *http.Request) (any, error) { return a.request(v, r, id) }
 	default:
-		fail(w, r, notFound("unknown path"))
+		httpapi.Fail(w, r, httpapi.NotFound("unknown path"))
 		return
 	}
 	a.authorized(w, r, func(v viewer, w http.ResponseWriter, r *http.Request) error {
@@ -105,9 +103,9 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request, path string) {
 		held := limits.Reservation{Budget: a.responses, Platform: v.platform}
 		defer held.Release()
 		if !held.Resize(int64(len(body))) {
-			return unavailable("too many requests at once", time.Second)
+			return httpapi.Unavailable("too many requests at once", 0)
 		}
-		respond(w, r, http.StatusOK, "application/json", body)
+		httpapi.Respond(w, r, http.StatusOK, "application/json", body)
 		return nil
 	})
 }
@@ -119,14 +117,14 @@ func (a *api) authorized(w http.ResponseWriter, r *http.Request, serve func(view
 		return
 	}
 	err := panics.Catch(func() error {
-		v, err := a.authorize(w.Header(), r)
+		v, err := a.authorize(r)
 		if err != nil {
 			return err
 		}
 		return serve(v, w, r)
 	})
 	if err != nil {
-		fail(w, r, err)
+		httpapi.Fail(w, r, err)
 	}
 }
 
@@ -139,11 +137,11 @@ func (a *api) serveEvents(w http.ResponseWriter, r *http.Request, h http.Handler
 
 func (a *api) serveSandbox(w http.ResponseWriter, r *http.Request, path string) {
 	err := panics.Catch(func() error {
-		_, err := a.authorize(w.Header(), r)
+		_, err := a.authorize(r)
 		return err
 	})
 	if err != nil {
-		fail(w, r, err)
+		httpapi.Fail(w, r, err)
 		return
 	}
 	r = r.Clone(r.Context())
@@ -170,41 +168,4 @@ func (a *api) session(v viewer, _ *http.Request) (any, error) {
 	}, nil
 }
 
-func newError(status int, code chargeingest.Code, message string) *chargeingest.Error {
-	return &chargeingest.Error{Status: status, Code: code, Message: message}
-}
-
-func notFound(message string) error {
-	return newError(http.StatusNotFound, chargeingest.CodeResourceNotFound, message)
-}
-
-func unavailable(message string, retryAfter time.Duration) *chargeingest.Error {
-	e := newError(http.StatusServiceUnavailable, chargeingest.CodeInternalError, message)
-	e.RetryAfter = retryAfter
-	return e
-}
-
-var errCanceled = unavailable("the request was canceled", time.Second)
-
-type errorBody struct {
-	Type    string            `json:"type"`
-	Code    chargeingest.Code `json:"code"`
-	Message string            `json:"message"`
-	Field   string            `json:"field,omitempty"`
-}
-
-func fail(w http.ResponseWriter, r *http.Request, err error) {
-	var e *chargeingest.Error
-	if !errors.As(err, &e) {
-		e = newError(http.StatusInternalServerError, chargeingest.CodeInternalError, "internal error")
-	}
-	body := errorBody{Type: "INVALID_REQUEST", Code: e.Code, Message: e.Message, Field: e.Field}
-	if e.Status >= http.StatusInternalServerError {
-		body.Type = "API_ERROR"
-	}
-	if e.RetryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.FormatInt(int64(math.Ceil(e.RetryAfter.Seconds())), 10))
-	}
-	text, _ := json.Marshal(body)
-	respond(w, r, e.Status, "application/json", append(text, '\n'))
-}
+var errCanceled = httpapi.Unavailable("the request was canceled", 0)

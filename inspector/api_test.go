@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unsafe"
 
 	"github.com/stretchr/testify/require"
 
@@ -303,13 +302,4 @@ func TestMounting(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestPlatformOfViewerIsNotOfHeader(t *testing.T) {
-	p := chargeingest.Principal{Platforms: []string{"a", "b"}}
-	header := []string{strings.Clone("b")}
-	v, err := choosePlatform(p, header)
-	require.NoError(t, err)
-	require.Equal(t, "b", v.platform)
-	require.Same(t, unsafe.StringData(p.Platforms[1]), unsafe.StringData(v.platform))
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/httpapi"
 )
 
 type detail struct {
@@ -40,7 +41,7 @@ func (a *api) request(v viewer, r *http.Request, id string) (any, error) {
 		rec = a.requests.get(a.scope(v), n)
 	}
 	if rec == nil {
-		return nil, notFound("no request has this id, or it was dropped")
+		return nil, httpapi.NotFound("no request has this id, or it was dropped")
 	}
 	stored := a.storedConflict(r.Context(), rec)
 	leave, err := a.searches.Enter(r.Context(), v.platform)

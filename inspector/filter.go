@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/httpapi"
 	"example.com/chargeingest/internal/params"
 )
 
@@ -92,7 +93,7 @@ func parseQuery(raw string) (query, error) {
 		return q, nil
 	}
 	first := problems[0]
-	e := newError(http.StatusBadRequest, chargeingest.CodeInvalidField, first.Name+first.Problem)
+	e := httpapi.NewError(http.StatusBadRequest, chargeingest.CodeInvalidField, first.Name+first.Problem)
 	e.Field = first.Name
 	return q, e
 }

@@ -6,11 +6,9 @@ import (
 	"net/http"
 	"net/url"
 	"path"
-	"strconv"
 	"strings"
 
-	"example.com/chargeingest"
-	"example.com/chargeingest/internal/limits"
+	"example.com/chargeingest/internal/httpapi"
 )
 
 //go:embed web/*.html web/*.css web/*.svg web/js/*.js
@@ -79,29 +77,18 @@ func redirect(w http.ResponseWriter, r *http.Request, target string) {
 func serveFile(w http.ResponseWriter, r *http.Request, name string) {
 	text, err := fs.ReadFile(webFiles, "web/"+name)
 	if err != nil {
-		fail(w, r, notFound("unknown path"))
+		httpapi.Fail(w, r, httpapi.NotFound("unknown path"))
 		return
 	}
 	if allows(w, r) {
-		respond(w, r, http.StatusOK, contentTypes[path.Ext(name)], text)
+		httpapi.Respond(w, r, http.StatusOK, contentTypes[path.Ext(name)], text)
 	}
 }
 
 func allows(w http.ResponseWriter, r *http.Request) bool {
-	if r.Method == http.MethodGet || r.Method == http.MethodHead {
-		return true
+	err := httpapi.Allow(w.Header(), r, http.MethodGet)
+	if err != nil {
+		httpapi.Fail(w, r, err)
 	}
-	w.Header().Set("Allow", "GET, HEAD")
-	fail(w, r, newError(http.StatusMethodNotAllowed, chargeingest.CodeInvalidOperation,
-		"method "+limits.Shorten(r.Method)+" is not allowed here; allowed: GET, HEAD"))
-	return false
-}
-
-func respond(w http.ResponseWriter, r *http.Request, status int, contentType string, body []byte) {
-	w.Header().Set("Content-Type", contentType)
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
-	if r.Method != http.MethodHead {
-		_, _ = w.Write(body) //nolint:gosec // JSON, or a file of this package
-	}
+	return err == nil
 }

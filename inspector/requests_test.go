@@ -108,7 +108,7 @@ func TestRequestFilters(t *testing.T) {
 		t.Run(c.query[:min(len(c.query), 40)], func(t *testing.T) {
 			w := call{key: "ada"}.do(i, "api/requests?"+strings.NewReplacer(`"`, "%22", "<", "%3C", ">", "%3E").Replace(c.query))
 			if field, rejected := strings.CutPrefix(c.want, "400 "); rejected {
-				var e errorBody
+				var e chargeingest.Violation
 				require.NoError(t, json.Unmarshal(w.Body.Bytes(), &e))
 				require.Equal(t, http.StatusBadRequest, w.Code)
 				require.Equal(t, chargeingest.CodeInvalidField, e.Code)

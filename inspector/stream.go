@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"example.com/chargeingest/internal/httpapi"
 )
 
 const (
@@ -63,7 +65,7 @@ func (a *api) stream(v viewer, w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	if !a.streams.acquire(v.platform) {
-		return unavailable("too many live pages are open; this page asks for updates instead", streamRetryAfter)
+		return httpapi.Unavailable("too many live pages are open; this page asks for updates instead", streamRetryAfter)
 	}
 	defer a.streams.release(v.platform)
 	c := http.NewResponseController(w)
@@ -76,7 +78,7 @@ func (a *api) stream(v viewer, w http.ResponseWriter, r *http.Request) error {
 	_ = c.SetWriteDeadline(time.Now().Add(streamTimeout))
 	if err := c.Flush(); errors.Is(err, http.ErrNotSupported) {
 		h.Del("Connection")
-		return unavailable("the service around this page does not support live updates", streamRetryAfter)
+		return httpapi.Unavailable("the service around this page does not support live updates", streamRetryAfter)
 	}
 	s := stream{api: a, viewer: v, w: w, r: r, control: c, stopping: a.stopping(r)}
 	s.run()
@@ -141,7 +143,7 @@ func (s *stream) run() {
 				return
 			}
 		case <-check.C:
-			v, err := s.authorize(http.Header{}, s.r)
+			v, err := s.authorize(s.r)
 			if err != nil || v.platform != s.viewer.platform {
 				return
 			}
