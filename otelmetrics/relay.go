@@ -18,7 +18,7 @@ import (
 // destinations, the values Relay.Stats.
 func (m *Metrics) RegisterRelays(ledger relay.Ledger, stats map[string]func() relay.Stats) error {
 	r := relayInstruments{status: relaystatus.NewReader(ledger), stats: maps.Clone(stats)}
-	var errs [10]error
+	var errs [11]error
 	gauge := func(i int, name, unit, description string) (g metric.Int64ObservableGauge) {
 		g, errs[i] = m.meter.Int64ObservableGauge("chargeingest.relay."+name, metric.WithUnit(unit), metric.WithDescription(description))
 		return g
@@ -36,8 +36,9 @@ func (m *Metrics) RegisterRelays(ledger relay.Ledger, stats map[string]func() re
 	r.lagEvents = gauge(6, "lag.events", "{event}", "Stored events that have not been sent yet.")
 	r.parked = gauge(7, "parked", "{event}", "Events that are sent again later.")
 	r.dead = gauge(8, "dead", "{event}", "Dead letters that are neither delivered nor skipped.")
+	r.unknown = gauge(9, "platforms.lag_unknown", "{platform}", "Platforms whose last delivered event the store does not have.")
 	if errors.Join(errs[:]...) == nil {
-		_, errs[9] = m.meter.RegisterCallback(r.observe, r.events, r.attempts, r.lagAge, r.statusAge, r.up, r.down, r.lagEvents, r.parked, r.dead)
+		_, errs[10] = m.meter.RegisterCallback(r.observe, r.events, r.attempts, r.lagAge, r.statusAge, r.up, r.down, r.lagEvents, r.unknown, r.parked, r.dead)
 	}
 	if err := errors.Join(errs[:]...); err != nil {
 		return fmt.Errorf("otelmetrics: %w", err)
@@ -49,9 +50,9 @@ type relayInstruments struct {
 	status *relaystatus.Reader
 	stats  map[string]func() relay.Stats
 
-	events, attempts                  metric.Int64ObservableCounter
-	lagAge, statusAge                 metric.Float64ObservableGauge
-	up, down, lagEvents, parked, dead metric.Int64ObservableGauge
+	events, attempts                           metric.Int64ObservableCounter
+	lagAge, statusAge                          metric.Float64ObservableGauge
+	up, down, lagEvents, unknown, parked, dead metric.Int64ObservableGauge
 }
 
 func (r *relayInstruments) observe(_ context.Context, o metric.Observer) error {
@@ -76,10 +77,9 @@ func (r *relayInstruments) observe(_ context.Context, o metric.Observer) error {
 			continue
 		}
 		d := destinations[name]
-		if d.Lag >= 0 {
-			o.ObserveInt64(r.lagEvents, d.Lag, byName)
-			o.ObserveFloat64(r.lagAge, d.Age(time.Now()).Seconds(), byName)
-		}
+		o.ObserveInt64(r.lagEvents, d.Lag, byName)
+		o.ObserveFloat64(r.lagAge, d.Age(time.Now()).Seconds(), byName)
+		o.ObserveInt64(r.unknown, d.Unknown, byName)
 		o.ObserveInt64(r.parked, d.Parked, byName)
 		o.ObserveInt64(r.dead, d.Dead, byName)
 	}

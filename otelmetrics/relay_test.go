@@ -58,10 +58,12 @@ func TestRelays(t *testing.T) {
 		"chargeingest.relay.attempts destination=a,outcome=repeated":  0,
 		"chargeingest.relay.attempts destination=a,outcome=deferred":  0,
 		"chargeingest.relay.attempts destination=a,outcome=rejected":  0,
+		"chargeingest.relay.attempts destination=a,outcome=unsent":    0,
 		"chargeingest.relay.attempts destination=a,outcome=failed":    9,
 		"chargeingest.relay.up destination=a":                         0,
 		"chargeingest.relay.platforms.down destination=a":             2,
 		"chargeingest.relay.lag.events destination=a":                 2000,
+		"chargeingest.relay.platforms.lag_unknown destination=a":      0,
 		"chargeingest.relay.parked destination=a":                     1000,
 		"chargeingest.relay.dead destination=a":                       3000,
 	}, got)

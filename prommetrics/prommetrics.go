@@ -35,6 +35,7 @@
 //	chargeingest_relay_platforms_down{destination}
 //	chargeingest_relay_lag_events{destination}              not sent yet
 //	chargeingest_relay_lag_seconds{destination}             age of the oldest of them
+//	chargeingest_relay_platforms_lag_unknown{destination}
 //	chargeingest_relay_parked_events{destination}
 //	chargeingest_relay_dead_events{destination}
 //	chargeingest_relay_status_timestamp_seconds

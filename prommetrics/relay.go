@@ -36,6 +36,7 @@ var (
 	relayDown      = relayDesc("platforms_down", "Platforms for which the destination is down.", "destination")
 	relayLagEvents = relayDesc("lag_events", "Stored events that have not been sent yet.", "destination")
 	relayLag       = relayDesc("lag_seconds", "Age of the oldest event that has not been sent yet, or 0.", "destination")
+	relayUnknown   = relayDesc("platforms_lag_unknown", "Platforms whose last delivered event the store does not have.", "destination")
 	relayParked    = relayDesc("parked_events", "Events that are sent again later.", "destination")
 	relayDead      = relayDesc("dead_events", "Dead letters that are neither delivered nor skipped.", "destination")
 	relayStatusAt  = relayDesc("status_timestamp_seconds", "Unix time of the last reading of lag, parked and dead events.")
@@ -44,7 +45,7 @@ var (
 // Describe implements [prometheus.Collector].
 func (relayCollector) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		relayEvents, relayAttempts, relayUp, relayDown, relayLagEvents, relayLag, relayParked, relayDead, relayStatusAt,
+		relayEvents, relayAttempts, relayUp, relayDown, relayLagEvents, relayLag, relayUnknown, relayParked, relayDead, relayStatusAt,
 	} {
 		to <- d
 	}
@@ -74,10 +75,9 @@ func (c relayCollector) Collect(to chan<- prometheus.Metric) {
 			continue
 		}
 		d := destinations[name]
-		if d.Lag >= 0 {
-			send(relayLagEvents, prometheus.GaugeValue, float64(d.Lag), name)
-			send(relayLag, prometheus.GaugeValue, d.Age(time.Now()).Seconds(), name)
-		}
+		send(relayLagEvents, prometheus.GaugeValue, float64(d.Lag), name)
+		send(relayLag, prometheus.GaugeValue, d.Age(time.Now()).Seconds(), name)
+		send(relayUnknown, prometheus.GaugeValue, float64(d.Unknown), name)
 		send(relayParked, prometheus.GaugeValue, float64(d.Parked), name)
 		send(relayDead, prometheus.GaugeValue, float64(d.Dead), name)
 	}

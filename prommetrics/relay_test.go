@@ -65,16 +65,16 @@ func TestRelays(t *testing.T) {
 		"https://a": {
 			"events_total delivered": 5, "events_total repeated": 1, "events_total parked": 2, "events_total dead": 4,
 			"attempts_total delivered": 5, "attempts_total repeated": 1, "attempts_total deferred": 7, "attempts_total rejected": 4, "attempts_total failed": 9,
-			"up": 0, "platforms_down": 2, "lag_events": 20_000, "parked_events": 10_000, "dead_events": 0,
+			"up": 0, "platforms_down": 2, "lag_events": 20_000, "platforms_lag_unknown": 0, "parked_events": 10_000, "dead_events": 0,
 		},
-		"kafka:b": {"up": 1, "platforms_down": 0, "parked_events": 0, "dead_events": 3},
-		"nats:c":  {"up": 1, "platforms_down": 0, "lag_events": 0, "lag_seconds": 0, "parked_events": 0, "dead_events": 0},
+		"kafka:b": {"up": 1, "platforms_down": 0, "lag_events": 0, "lag_seconds": 0, "platforms_lag_unknown": 1, "parked_events": 0, "dead_events": 3},
+		"nats:c":  {"up": 1, "platforms_down": 0, "lag_events": 0, "lag_seconds": 0, "platforms_lag_unknown": 0, "parked_events": 0, "dead_events": 0},
 	} {
 		for _, result := range []string{"delivered", "repeated", "parked", "dead"} {
 			want[fmt.Sprintf("chargeingest_relay_events_total{destination=%q, result=%q}", destination, result)] = values["events_total "+result]
 			delete(values, "events_total "+result)
 		}
-		for _, outcome := range []string{"delivered", "repeated", "deferred", "rejected", "failed"} {
+		for _, outcome := range []string{"delivered", "repeated", "deferred", "rejected", "unsent", "failed"} {
 			want[fmt.Sprintf("chargeingest_relay_attempts_total{destination=%q, outcome=%q}", destination, outcome)] = values["attempts_total "+outcome]
 			delete(values, "attempts_total "+outcome)
 		}

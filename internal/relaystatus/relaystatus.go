@@ -18,9 +18,10 @@ const (
 
 // Destination is the sum over the platforms that were not retired.
 type Destination struct {
-	Lag           int64     // -1 if unknown for a platform
+	Lag           int64
 	OldestPending time.Time // or zero
 	Parked, Dead  int64
+	Unknown       int64 // platforms whose lag is unknown
 }
 
 // Age is that of the oldest pending event.
@@ -87,11 +88,10 @@ func sumUp(streams []relay.Status) map[string]Destination {
 			continue
 		}
 		d := all[s.Destination]
-		if s.Lag < 0 || d.Lag < 0 {
-			d.Lag = -1
-		} else {
-			d.Lag += s.Lag
+		if s.Lag < 0 {
+			d.Unknown++
 		}
+		d.Lag += max(0, s.Lag)
 		if p := s.OldestPending; !p.IsZero() && (d.OldestPending.IsZero() || p.Before(d.OldestPending)) {
 			d.OldestPending = p
 		}
@@ -109,7 +109,7 @@ func Results(s relay.Stats) map[string]uint64 {
 
 // Attempts has all outcomes, so that increase() sees the first failure.
 func Attempts(s relay.Stats) map[string]uint64 {
-	all := map[string]uint64{"delivered": 0, "repeated": 0, "deferred": 0, "rejected": 0, "failed": 0}
+	all := map[string]uint64{"delivered": 0, "repeated": 0, "deferred": 0, "rejected": 0, "unsent": 0, "failed": 0}
 	maps.Copy(all, s.Attempts)
 	return all
 }

@@ -54,7 +54,7 @@ func TestSumOverPlatforms(t *testing.T) {
 	got, _ := relaystatus.NewReader(l).Read()
 	require.Equal(t, map[string]relaystatus.Destination{
 		"a": {Lag: 20_000, OldestPending: oldest, Parked: 30_000, Dead: 40_000},
-		"b": {Lag: -1},
+		"b": {Lag: 5, Unknown: 1},
 	}, got)
 	require.Equal(t, time.Minute, got["a"].Age(oldest.Add(time.Minute)))
 	require.Zero(t, got["a"].Age(oldest.Add(-time.Minute)), "by a clock that is behind")
