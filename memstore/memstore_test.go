@@ -173,3 +173,10 @@ func BenchmarkAppend(b *testing.B) {
 		}
 	}
 }
+
+func TestJournal(t *testing.T) {
+	storetest.RunJournal(t, func(*testing.T) (chargeingest.EventStore, storetest.Journal) {
+		s := memstore.New()
+		return s, s.Journal()
+	})
+}

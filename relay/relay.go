@@ -2,16 +2,37 @@ package relay
 
 import (
 	"context"
-	"errors"
+	"crypto/rand"
+	"fmt"
+	"sync"
+	"time"
 )
 
 // Relay delivers events to one destination.
 type Relay struct {
-	cfg Config
+	cfg    Config
+	lister PlatformLister // nil if the platforms are configured
+	holder string
+
+	plan  plan
+	stats counters
+
+	down, refused, faulty *troubles
 }
 
 // New checks the configuration. Errors name the invalid field.
-func New(cfg Config) (*Relay, error) { return &Relay{cfg: cfg}, nil }
+func New(cfg Config) (*Relay, error) {
+	lister, err := cfg.complete()
+	if err != nil {
+		return nil, fmt.Errorf("relay: %w", err)
+	}
+	r := &Relay{cfg: cfg, lister: lister, holder: rand.Text()}
+	r.plan.init(cfg.Concurrency)
+	r.down = newTroubles(&cfg, "the destination is down", "the destination is up again")
+	r.refused = newTroubles(&cfg, "streams are refused, nothing is delivered", "no stream is refused any longer")
+	r.faulty = newTroubles(&cfg, "the source or the journal fails", "the source and the journal work again")
+	return r, nil
+}
 
 // Run delivers events until ctx ends, and returns once the sink and the journal have returned
 // from their last calls. Only one Run of a Relay may be active.
@@ -19,25 +40,48 @@ func New(cfg Config) (*Relay, error) { return &Relay{cfg: cfg}, nil }
 // A stream is left alone, and its reason logged once a minute, if the source does not have its
 // position or the event at its position, for example because an older database was restored;
 // or if it was retired. Run returns the reasons when ctx ends, and otherwise nil.
-func (r *Relay) Run(ctx context.Context) error { return errors.New("not built yet") }
+func (r *Relay) Run(ctx context.Context) error {
+	var background sync.WaitGroup
+	defer background.Wait()
+	background.Go(func() {
+		if r.start(ctx) && r.lister != nil {
+			r.follow(ctx)
+		}
+	})
+	for ctx.Err() == nil {
+		now := time.Now()
+		wait := r.logTroubles(now)
+		if s, next := r.plan.next(now); s != nil {
+			background.Go(func() { r.plan.done(s, r.turn(ctx, s)) })
+			continue
+		} else if next > 0 {
+			wait = min(wait, next)
+		}
+		pause(ctx, wait, r.plan.wake)
+	}
+	background.Wait()
+	r.release(ctx)
+	return r.refused.join()
+}
+
+func (r *Relay) logTroubles(now time.Time) time.Duration {
+	wait := time.Minute
+	for _, t := range []*troubles{r.down, r.refused, r.faulty} {
+		wait = min(wait, t.log(now))
+	}
+	return wait
+}
 
 // Notify makes the relay look for new events of the platform at once. It never blocks.
-func (r *Relay) Notify(platform string) {}
+func (r *Relay) Notify(platform string) { r.plan.notify(platform, r.lister != nil) }
 
-// Stats returns counters since New.
-func (r *Relay) Stats() Stats { return Stats{} }
-
-// Stats are counters of a Relay.
-type Stats struct {
-	Delivered uint64 // events
-	Repeated  uint64
-	Parked    uint64 // events that were deferred for the first time
-	Dead      uint64 // events that became dead letters
-
-	// Attempts has the number of sent events by outcome, and under "failed" those of
-	// batches without results.
-	Attempts map[string]uint64
-
-	// Down has the platforms for which the destination is down.
-	Down []string
+// pause waits for a duration, for a signal, or for the end of ctx.
+func pause(ctx context.Context, d time.Duration, signal <-chan struct{}) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	case <-signal:
+	}
 }

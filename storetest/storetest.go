@@ -37,7 +37,8 @@ import (
 type Option func(*options)
 
 type options struct {
-	reopen func(*testing.T, chargeingest.EventStore) chargeingest.EventStore
+	reopen        func(*testing.T, chargeingest.EventStore) chargeingest.EventStore
+	reopenJournal func(*testing.T, chargeingest.EventStore) (chargeingest.EventStore, Journal)
 }
 
 // Reopen adds the durability cases. The function reopen closes s and returns a store

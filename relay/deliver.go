@@ -1,0 +1,172 @@
+package relay
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"example.com/chargeingest"
+	"example.com/chargeingest/internal/panics"
+)
+
+// delivery sends the events of a page, or parked events, until each has a result.
+type delivery struct {
+	*turn
+	events  []chargeingest.StoredEvent
+	entries []Entry // of parked events, nil for those of a page
+	results []Result
+	settled []bool
+
+	// For batches that are rejected for now, see group.
+	suspects  []suspect
+	suspected []bool
+	streak    int // suspects in a row
+	successes int
+	mark      int // successes before the suspects' batch was sent
+}
+
+func (t *turn) newDelivery(events []chargeingest.StoredEvent, entries []Entry) *delivery {
+	return &delivery{
+		turn:      t,
+		events:    events,
+		entries:   entries,
+		results:   make([]Result, len(events)),
+		settled:   make([]bool, len(events)),
+		suspected: make([]bool, len(events)),
+	}
+}
+
+// prefix is the number of events before the first without a result.
+func (d *delivery) prefix() int {
+	for i, settled := range d.settled {
+		if !settled {
+			return i
+		}
+	}
+	return len(d.settled)
+}
+
+// send sends some of the events and takes their results.
+func (d *delivery) send(indexes []int) error {
+	if d.s.left() < d.margin() {
+		return fmt.Errorf("%w: it has not been renewed", ErrLeaseLost)
+	}
+	if err := d.ctx.Err(); err != nil {
+		return err
+	}
+	events := d.events[indexes[0] : indexes[len(indexes)-1]+1]
+	if len(events) != len(indexes) {
+		events = make([]chargeingest.StoredEvent, len(indexes))
+		for i, index := range indexes {
+			events[i] = d.events[index]
+		}
+	}
+	start := time.Now()
+	results, err := d.callSink(events)
+	o := Observation{Stream: d.stream(d.s.platform), Duration: time.Since(start), Err: err, Retry: d.entries != nil}
+	d.longest = max(d.longest, o.Duration)
+	if err == nil {
+		for i, index := range indexes {
+			d.results[index] = results[i]
+			d.settled[index] = results[i].Outcome != Unsent
+		}
+		o.count(results)
+		if o.Unsent == len(results) {
+			err = &downError{error: errors.New("the destination has decided on none of the events")}
+		} else {
+			d.succeeded()
+		}
+	}
+	d.stats.sent(&o, len(events))
+	if d.cfg.Observer != nil {
+		d.cfg.Observer(o)
+	}
+	return err
+}
+
+func (d *delivery) callSink(events []chargeingest.StoredEvent) (results []Result, err error) {
+	err = func() (err error) {
+		defer panics.RecoverTo(&err)
+		results, err = d.cfg.Sink.Send(d.ctx, d.s.platform, events)
+		return err
+	}()
+	var batch *BatchError
+	switch {
+	case errors.As(err, &batch):
+		return nil, err
+	case err != nil:
+		down := &downError{error: err}
+		var later interface{ RetryAfter() time.Duration }
+		if errors.As(err, &later) {
+			down.retryAfter = later.RetryAfter()
+		}
+		return nil, down
+	case len(results) != len(events):
+		return nil, &downError{error: fmt.Errorf("the sink returned %d results for %d events", len(results), len(events))}
+	}
+	for _, r := range results {
+		if r.Outcome < Unsent || r.Outcome > Rejected {
+			return nil, &downError{error: fmt.Errorf("the sink returned an invalid outcome %d", r.Outcome)}
+		}
+	}
+	return results, nil
+}
+
+func (o *Observation) count(results []Result) {
+	counts := []*int{&o.Unsent, &o.Delivered, &o.Repeated, &o.Deferred, &o.Rejected}
+	for _, r := range results {
+		*counts[r.Outcome]++
+	}
+}
+
+// progress is what to save for the settled ones of the first n events.
+func (d *delivery) progress(n int) (p Progress, parked, dead int) {
+	p.Token = d.s.token
+	now := d.cfg.Clock()
+	for i, r := range d.results[:n] {
+		if !d.settled[i] {
+			continue
+		}
+		switch r.Outcome {
+		case Delivered:
+			p.Delivered++
+		case Repeated:
+			p.Repeated++
+		}
+		entry := Entry{Since: now}
+		if d.entries != nil {
+			entry = d.entries[i]
+		} else if r.Outcome <= Repeated {
+			continue
+		}
+		change := d.change(entry, r, now)
+		change.EventID = d.events[i].ID
+		p.Entries = append(p.Entries, change)
+		if change.State == Dead {
+			dead++
+		} else if change.State == Parked && d.entries == nil {
+			parked++
+		}
+	}
+	return p, parked, dead
+}
+
+func (d *delivery) change(entry Entry, r Result, now time.Time) EntryChange {
+	c := EntryChange{State: DeliveredState, Attempt: Attempt{At: now, Outcome: r.Outcome.String(), Reason: r.Reason}}
+	switch {
+	case r.Outcome == Rejected:
+		c.State = Dead
+	case r.Outcome == Deferred && now.Sub(entry.Since) >= d.cfg.Schedule.MaxAge:
+		c.State, c.Attempt.Outcome = Dead, "expired"
+	case r.Outcome == Deferred:
+		c.State = Parked
+		c.NextAttempt = now.Add(d.cfg.Schedule.backoff(entry.Attempts))
+		if end := entry.Since.Add(d.cfg.Schedule.MaxAge); c.NextAttempt.After(end) {
+			c.NextAttempt = end
+		}
+		if earliest := now.Add(min(r.RetryAfter, d.cfg.Schedule.MaxAge)); c.NextAttempt.Before(earliest) {
+			c.NextAttempt = earliest
+		}
+	}
+	return c
+}

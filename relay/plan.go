@@ -1,0 +1,189 @@
+package relay
+
+import (
+	"container/heap"
+	"sync"
+	"time"
+)
+
+const (
+	idleGap   = 5 * time.Millisecond  // between polls of idle platforms
+	notifyGap = 20 * time.Millisecond // between turns of a platform, to gather events
+	slowSend  = 5 * time.Second
+)
+
+// A queue holds the streams that wait for their next turn for the same reason.
+type queue int
+
+const (
+	idle queue = iota
+	busy
+	slow // the destination was down or slow; these use at most half of Config.Concurrency
+	queues
+)
+
+// plan decides which stream has the next turn.
+type plan struct {
+	mu      sync.Mutex
+	streams map[string]*stream
+	waiting [queues]waiting
+	active  int // turns
+	slow    int // turns of streams from the slow queue
+	limit   int
+
+	nextIdle time.Time
+	wake     chan struct{}
+}
+
+// decision is when and why a stream has its next turn.
+type decision struct {
+	queue queue
+	due   time.Time
+}
+
+func (p *plan) init(limit int) {
+	p.streams, p.limit, p.wake = make(map[string]*stream), limit, make(chan struct{}, 1)
+}
+
+// add adds a stream unless it is known.
+func (p *plan) add(platform string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.addLocked(platform)
+}
+
+func (p *plan) addLocked(platform string) *stream {
+	s := p.streams[platform]
+	if s == nil && platform != "" {
+		s = &stream{platform: platform}
+		p.streams[platform] = s
+		p.push(s, decision{busy, time.Now()})
+	}
+	return s
+}
+
+func (p *plan) push(s *stream, d decision) {
+	s.decision = d
+	heap.Push(&p.waiting[d.queue], s)
+	p.signal()
+}
+
+// signal makes Run look at the plan and at the troubles.
+func (p *plan) signal() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (p *plan) notify(platform string, add bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.streams[platform]
+	switch {
+	case s == nil && add:
+		p.addLocked(platform)
+	case s == nil:
+	case s.running:
+		s.notified = true
+	case s.queue == idle:
+		heap.Remove(&p.waiting[idle], s.index)
+		p.push(s, decision{busy, s.ended.Add(notifyGap)})
+	}
+}
+
+// next returns the stream whose turn it is. Without one, it returns the time until the first
+// that may become due, or zero.
+func (p *plan) next(now time.Time) (*stream, time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.active >= p.limit {
+		return nil, 0
+	}
+	first, when := queues, time.Time{}
+	for q := range queues {
+		if len(p.waiting[q]) == 0 || q == slow && p.slow >= max(1, p.limit/2) {
+			continue
+		}
+		due := p.waiting[q][0].due
+		if q == idle && due.Before(p.nextIdle) {
+			due = p.nextIdle
+		}
+		if first == queues || due.Before(when) {
+			first, when = q, due
+		}
+	}
+	if first == queues {
+		return nil, 0
+	}
+	if wait := when.Sub(now); wait > 0 {
+		return nil, wait
+	}
+	s := heap.Pop(&p.waiting[first]).(*stream)
+	switch first {
+	case slow:
+		p.slow++
+	case idle:
+		p.nextIdle = now.Add(idleGap)
+	}
+	s.running, s.notified = true, false
+	p.active++
+	return s, 0
+}
+
+// done ends a turn.
+func (p *plan) done(s *stream, d decision) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.active--
+	if s.queue == slow {
+		p.slow--
+	}
+	s.running, s.ended = false, time.Now()
+	if s.notified && d.queue == idle {
+		d = decision{busy, s.ended.Add(notifyGap)}
+	}
+	p.push(s, d)
+}
+
+// crowded reports whether another stream waits for the end of a turn.
+func (p *plan) crowded() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if p.active < p.limit {
+		return false
+	}
+	for q := range queues {
+		if len(p.waiting[q]) > 0 && !p.waiting[q][0].due.After(now) {
+			return true
+		}
+	}
+	return false
+}
+
+// waiting is a heap of streams, the one that is due first at the top.
+type waiting []*stream
+
+func (w waiting) Len() int           { return len(w) }
+func (w waiting) Less(i, j int) bool { return w[i].due.Before(w[j].due) }
+func (w waiting) Swap(i, j int) {
+	w[i], w[j] = w[j], w[i]
+	w[i].index, w[j].index = i, j
+}
+
+// Push implements [heap.Interface].
+func (w *waiting) Push(x any) {
+	s := x.(*stream)
+	s.index = len(*w)
+	*w = append(*w, s)
+}
+
+// Pop implements [heap.Interface].
+func (w *waiting) Pop() any {
+	last := len(*w) - 1
+	s := (*w)[last]
+	(*w)[last] = nil
+	*w = (*w)[:last]
+	return s
+}

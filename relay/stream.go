@@ -1,0 +1,110 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+)
+
+// stream is what is kept of a platform between turns. There may be many.
+type stream struct {
+	platform string
+
+	// Of plan.
+	decision
+	index    int
+	running  bool
+	notified bool
+	ended    time.Time
+
+	// Of the current turn.
+	known    bool // token, position and anchor are those of the journal, or newer
+	token    int64
+	position string
+	anchor   string       // the event at the position
+	until    atomic.Int64 // end of the lease, since epoch
+
+	failures int  // in a row
+	tries    int  // of single events that were probed since the destination was up
+	probing  bool // the destination is down, or rejects single events
+
+	failure      string // in the journal
+	failureKnown bool
+	failureAt    time.Time
+}
+
+// epoch has a monotonic clock.
+var epoch = time.Now()
+
+func (s *stream) forget() {
+	s.known = false
+	s.until.Store(0)
+}
+
+// left is the remaining time of the lease.
+func (s *stream) left() time.Duration { return time.Duration(s.until.Load()) - time.Since(epoch) }
+
+func (r *Relay) stream(platform string) Stream {
+	return Stream{Destination: r.cfg.Name, Platform: platform}
+}
+
+// lease takes or extends the lease. The caller looks at the token.
+func (r *Relay) lease(ctx context.Context, s *stream, position string) (State, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.LeaseTime/3)
+	defer cancel()
+	before := time.Since(epoch)
+	state, err := r.cfg.Journal.Lease(ctx, r.stream(s.platform),
+		LeaseRequest{Holder: r.holder, TTL: r.cfg.LeaseTime, Position: position})
+	if err == nil {
+		s.until.Store(int64(before + r.cfg.LeaseTime))
+	}
+	return state, err
+}
+
+// unlease ends the lease, so that another process can start at once.
+func (r *Relay) unlease(ctx context.Context, s *stream) {
+	if s.left() > 0 {
+		_, _ = r.cfg.Journal.Lease(ctx, r.stream(s.platform), LeaseRequest{Holder: r.holder})
+	}
+	s.forget()
+}
+
+// margin is how long a lease must last for another Send.
+func (r *Relay) margin() time.Duration { return r.cfg.LeaseTime / 6 }
+
+// renew extends the lease until ctx ends. It ends ctx if the lease is lost.
+func (r *Relay) renew(ctx context.Context, s *stream, token int64, end context.CancelCauseFunc) {
+	third := r.cfg.LeaseTime / 3
+	wait := s.left() - 2*third
+	for {
+		pause(ctx, max(0, wait), nil)
+		if ctx.Err() != nil {
+			return
+		}
+		state, err := r.lease(ctx, s, "")
+		switch {
+		case err == nil && state.Token == token:
+			wait = third
+		case err == nil:
+			end(ErrLeaseLost)
+			return
+		case errors.Is(err, ErrLeaseHeld) || errors.Is(err, ErrRetired) || s.left() <= 0:
+			end(fmt.Errorf("%w: %w", ErrLeaseLost, err))
+			return
+		default:
+			wait = third / 4
+		}
+	}
+}
+
+// backoff is the wait after n earlier failures.
+func (c Schedule) backoff(n int) time.Duration {
+	wait := c.Max
+	if n < 62 && c.Min <= c.Max>>n {
+		wait = c.Min << n
+	}
+	return wait - rand.N(wait/2+1) //nolint:gosec // no secret
+}
