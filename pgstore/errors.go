@@ -18,14 +18,15 @@ var errReadOnly = errors.New("the server is read-only")
 
 // See appendix A of the PostgreSQL documentation.
 const (
-	codeUniqueViolation      = "23505"
-	codeSerializationFailure = "40001"
-	codeDeadlock             = "40P01"
-	codeReadOnly             = "25006"
-	codeQueryCanceled        = "57014"
-	codeLockNotAvailable     = "55P03"
-	codeCompletionUnknown    = "40003"
-	codeNotSupported         = "0A000" // also an outdated plan
+	codeUniqueViolation       = "23505"
+	codeSerializationFailure  = "40001"
+	codeDeadlock              = "40P01"
+	codeReadOnly              = "25006"
+	codeQueryCanceled         = "57014"
+	codeLockNotAvailable      = "55P03"
+	codeCompletionUnknown     = "40003"
+	codeNotSupported          = "0A000" // also an outdated plan
+	codeInsufficientPrivilege = "42501"
 )
 
 func codeOf(err error) string {

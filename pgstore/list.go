@@ -17,7 +17,7 @@ import (
 // List implements [chargeingest.EventReader]. A cursor is a position in the sequence of
 // its platform.
 func (s *Store) List(ctx context.Context, q chargeingest.Query) (page chargeingest.Page, err error) {
-	q.Platform = escapePlatform(q.Platform)
+	q.Platform = escapeName(q.Platform)
 	err = s.read(ctx, q.Platform, isScan(&q), func(ctx context.Context, tx pgx.Tx) error {
 		page, err = s.list(ctx, tx, q)
 		return err

@@ -13,10 +13,10 @@ import (
 const maxLogText = 12 << 10
 
 // log ignores panics of the logger.
-func log(logger *slog.Logger, level slog.Level, message string, err error) {
+func log(logger *slog.Logger, level slog.Level, message string, err error, more ...slog.Attr) {
 	var panicked error
 	defer panics.RecoverTo(&panicked)
-	var attributes []slog.Attr
+	attributes := more
 	if err != nil {
 		attributes = append(attributes, slog.String("error", shorten(err.Error())))
 	}

@@ -113,7 +113,7 @@ CREATE INDEX events_by_id ON ONLY $schema.events (id);`},
 	}
 }
 
-const newest = 5
+const newest = 6
 
 func reader(t *testing.T, pool *pgxpool.Pool, schema string) (end func()) {
 	t.Helper()
@@ -188,7 +188,7 @@ func awaitMigration(t *testing.T, pool *pgxpool.Pool, schema string) {
 
 func newUnmigrated(t *testing.T, pool *pgxpool.Pool, schema string) *Store {
 	t.Helper()
-	_, err := pool.Exec(t.Context(), strings.ReplaceAll(`INSERT INTO $schema.migrations (version) VALUES (2), (3), (4), (5);
+	_, err := pool.Exec(t.Context(), strings.ReplaceAll(`INSERT INTO $schema.migrations (version) VALUES (2), (3), (4), (5), (6);
 ALTER TABLE $schema.requests ADD COLUMN sent text[]`, "$schema", schema))
 	require.NoError(t, err)
 	s := newStore(t, pool, Options{Schema: schema})

@@ -36,9 +36,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"sync"
-	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -73,6 +71,7 @@ type Store struct {
 	resetPool    func()
 	writer       *writer
 	reads, scans *limits.Gate
+	journal      *limits.Gate
 	pruneBatch   int
 	size         tableSize
 
@@ -93,7 +92,7 @@ func New(ctx context.Context, pool *pgxpool.Pool, o Options) (*Store, error) {
 	connections := int(pool.Config().MaxConns)
 	s := &Store{
 		options: o, pool: pool, sql: newStatements(quoted(o.Schema)), resetPool: poolResetter(pool),
-		reads: limits.NewGate(connections - 1), scans: limits.NewGate(connections / 2),
+		reads: limits.NewGate(connections - 1), scans: limits.NewGate(connections / 2), journal: limits.NewGate(connections / 2),
 		pruneBatch: pruneBatch,
 	}
 	if err := s.open(ctx); err != nil {
@@ -138,26 +137,10 @@ func quoted(name string) string { return pgx.Identifier{name}.Sanitize() }
 // Append implements [chargeingest.EventStore]. Ids of several processes are in storage
 // order only as far as their clocks agree.
 func (s *Store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
-	b.Platform = escapePlatform(b.Platform)
+	b.Platform = escapeName(b.Platform)
 	return storekit.Append(ctx, b, func(a storekit.Attempt) (chargeingest.AppendResult, error) {
 		return s.writer.queue.Append(ctx, a)
 	})
-}
-
-// escapePlatform returns UTF-8 without zero bytes, as the database requires.
-func escapePlatform(name string) string {
-	if utf8.ValidString(name) && !strings.ContainsAny(name, "\x00\\") {
-		return name
-	}
-	var b strings.Builder
-	for i := range len(name) {
-		if c := name[i]; c == 0 || c == '\\' || c >= utf8.RuneSelf {
-			fmt.Fprintf(&b, "\\%02x", c)
-		} else {
-			b.WriteByte(c)
-		}
-	}
-	return b.String()
 }
 
 // Ready implements [chargeingest.ReadyChecker]: the server must be writable, and the role must

@@ -301,7 +301,7 @@ func TestPrunePlans(t *testing.T) {
 		{s.sql.deleteEvents, []any{"acme", ids, pruneDay(1)}, []string{"requests_event_ids", "events_by_id", "events_pkey", "event_references_pkey"}},
 	} {
 		var plan []string
-		err := s.pruneTransaction(t.Context(), func(tx pgx.Tx) error {
+		err := s.writeTransaction(t.Context(), func(tx pgx.Tx) error {
 			rows, err := tx.Query(t.Context(), "EXPLAIN (COSTS off) "+c.statement, c.arguments...)
 			if err == nil {
 				plan, err = pgx.CollectRows(rows, pgx.RowTo[string])

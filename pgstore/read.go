@@ -33,28 +33,29 @@ func (s *Store) beginRead(ctx context.Context) error {
 
 // enterGates waits for the platform's turn to use a connection.
 func (s *Store) enterGates(ctx context.Context, platform string, scan bool) (leave func(), err error) {
-	enter := func(g *limits.Gate, timeout time.Duration, timeoutErr error) (func(), error) {
-		limited, cancel := context.WithTimeout(ctx, timeout)
-		defer cancel()
-		leave, err := g.Enter(limited, platform)
-		if err != nil && ctx.Err() == nil {
-			err = fmt.Errorf("pgstore: %w: the platform waited for its turn for %v", timeoutErr, timeout)
-		}
-		return leave, err
-	}
 	if !scan {
-		return enter(s.reads, s.options.AcquireTimeout, chargeingest.ErrOverloaded)
+		return s.enter(ctx, s.reads, platform, s.options.AcquireTimeout, chargeingest.ErrOverloaded)
 	}
-	endScan, err := enter(s.scans, s.options.ScanTimeout, chargeingest.ErrScanLimit)
+	endScan, err := s.enter(ctx, s.scans, platform, s.options.ScanTimeout, chargeingest.ErrScanLimit)
 	if err != nil {
 		return nil, err
 	}
-	endRead, err := enter(s.reads, s.options.AcquireTimeout, chargeingest.ErrOverloaded)
+	endRead, err := s.enter(ctx, s.reads, platform, s.options.AcquireTimeout, chargeingest.ErrOverloaded)
 	if err != nil {
 		endScan()
 		return nil, err
 	}
 	return func() { endRead(); endScan() }, nil
+}
+
+func (s *Store) enter(ctx context.Context, g *limits.Gate, platform string, timeout time.Duration, timeoutErr error) (func(), error) {
+	limited, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	leave, err := g.Enter(limited, platform)
+	if err != nil && ctx.Err() == nil {
+		err = fmt.Errorf("pgstore: %w: the platform waited for its turn for %v", timeoutErr, timeout)
+	}
+	return leave, err
 }
 
 func (s *Store) read(ctx context.Context, platform string, scan bool, f func(context.Context, pgx.Tx) error) error {
@@ -126,7 +127,7 @@ func (s *Store) Get(ctx context.Context, platform, id string) (e chargeingest.St
 	if !utf8.ValidString(id) || strings.ContainsRune(id, 0) {
 		return e, chargeingest.ErrNotFound // not a valid text in the database
 	}
-	platform = escapePlatform(platform)
+	platform = escapeName(platform)
 	err = s.read(ctx, platform, false, func(ctx context.Context, tx pgx.Tx) error {
 		e, err = scanEvent(tx.QueryRow(ctx, s.sql.get, platform, id))
 		if errors.Is(err, pgx.ErrNoRows) {

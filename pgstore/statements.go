@@ -9,9 +9,11 @@ type statements struct {
 
 	lock, findLocked, findReferences, findReference, findRecords, findRecord string
 
-	indexPlans, lockForPrune, oldEvents, oldRequests, deleteRequests, deleteEvents, missingDelete, databaseBytes string
+	indexPlans, lockForPrune, oldEvents, oldRequests, deleteRequests, deleteEvents, missingForPrune, databaseBytes string
 
 	newestID, readOnly, missingPrivileges, listBounds, get, list, seqOfReference string
+
+	relay relayStatements
 }
 
 const eventColumns = "e.id, e.content, e.timestamp_assigned, e.digest"
@@ -19,6 +21,8 @@ const eventColumns = "e.id, e.content, e.timestamp_assigned, e.digest"
 func newStatements(schema string) *statements {
 	in := func(text string) string { return strings.ReplaceAll(text, "$schema", schema) }
 	return &statements{
+		relay: newRelayStatements(schema),
+
 		// At a higher level, a transaction would fail after waiting for a platform.
 		begin:    "BEGIN ISOLATION LEVEL READ COMMITTED",
 		commit:   "COMMIT",
@@ -111,8 +115,9 @@ RETURNING e.reference, e.seq
 DELETE FROM $schema.event_references r USING deleted d WHERE r.platform = $1 AND r.reference = d.reference AND r.seq = d.seq
 )
 SELECT count(*) FROM deleted`),
-		missingDelete: in(`SELECT current_user, coalesce(string_agg('DELETE on $schema.' || w.name, ', ' ORDER BY w.name), '')
-FROM (VALUES ('events'), ('event_references'), ('requests')) AS w(name) WHERE NOT has_table_privilege('$schema.' || w.name, 'DELETE')`),
+		missingForPrune: in(`SELECT current_user, coalesce(string_agg(w.privilege || ' on $schema.' || w.name, ', ' ORDER BY w.name, w.privilege), '')
+FROM (VALUES ('events', 'DELETE'), ('event_references', 'DELETE'), ('requests', 'DELETE'), ('relay_streams', 'SELECT'), ('relay_streams', 'UPDATE'), ('relay_entries', 'SELECT')) AS w(name, privilege)
+WHERE NOT has_table_privilege('$schema.' || w.name, w.privilege)`),
 		databaseBytes: `SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relkind = 'r'`,
 
