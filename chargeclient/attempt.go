@@ -22,10 +22,14 @@ const (
 )
 
 type request struct {
-	path   string
-	query  url.Values
-	body   []byte
-	key    string
+	path  string
+	query url.Values
+	body  []byte
+	key   string
+
+	platform string // unless empty, instead of Config.Platform
+
+	// decode returns an error for any text that is not valid JSON.
 	decode func(h http.Header, body []byte) error
 }
 
@@ -88,6 +92,9 @@ func (c *Client) newRequest(ctx context.Context, r *request) (*http.Request, err
 	if r.key != "" {
 		req.Header.Set("Idempotency-Key", r.key)
 	}
+	if r.platform != "" {
+		req.Header.Set("X-Platform-Id", r.platform)
+	}
 	return req, nil
 }
 
@@ -107,10 +114,14 @@ func (c *Client) readSuccess(r *request, res *http.Response) (retryable bool, er
 		return true, fmt.Errorf("incomplete response: %w", err)
 	case int64(len(text)) > limit:
 		return false, fmt.Errorf("the response is larger than %d bytes", limit)
-	case !json.Valid(text):
-		return true, errors.New("the response is not valid JSON")
 	}
-	return false, r.decode(res.Header, text)
+	if err := r.decode(res.Header, text); err != nil {
+		if !json.Valid(text) {
+			return true, errors.New("the response is not valid JSON")
+		}
+		return false, err
+	}
+	return false, nil
 }
 
 func (c *Client) hideIn(err error) error {

@@ -26,6 +26,8 @@ type Config struct {
 	// negative: no limit.
 	RetryTimeout time.Duration
 
+	MaxAttempts int // per request; default: no limit
+
 	MaxBatchEvents int           // per request of SendBatch; default: 500
 	MaxBatchBytes  int           // default: 3 MiB
 	PollInterval   time.Duration // of Follow; default: one second
@@ -71,8 +73,10 @@ func New(cfg Config) (*Client, error) {
 		return nil, errors.New("chargeclient: Config.APIKey must be visible ASCII characters without spaces")
 	case !isVisibleASCII(cfg.Token):
 		return nil, errors.New("chargeclient: Config.Token must be visible ASCII characters without spaces")
-	case strings.ContainsFunc(cfg.Platform, isControl) || strings.TrimSpace(cfg.Platform) != cfg.Platform:
+	case !isPlatform(cfg.Platform):
 		return nil, errors.New("chargeclient: Config.Platform must have no control characters, and no space at its start or end")
+	case cfg.MaxAttempts < 0:
+		return nil, errors.New("chargeclient: Config.MaxAttempts must not be negative")
 	case cfg.MaxBatchEvents < 0:
 		return nil, errors.New("chargeclient: Config.MaxBatchEvents must not be negative")
 	case cfg.MaxBatchBytes < 0:
@@ -124,7 +128,11 @@ func newHTTPClient(callers *http.Client) *http.Client {
 	return &c
 }
 
-func isControl(r rune) bool { return r < ' ' || r == 0x7f }
+// isPlatform reports whether a header keeps the text unchanged.
+func isPlatform(s string) bool {
+	isControl := func(r rune) bool { return r < ' ' || r == 0x7f }
+	return !strings.ContainsFunc(s, isControl) && strings.TrimSpace(s) == s
+}
 
 func isVisibleASCII(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })

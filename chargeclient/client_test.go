@@ -54,6 +54,7 @@ func TestInvalidConfig(t *testing.T) {
 		{"a space in the token", "Token", func(c *chargeclient.Config) { c.APIKey, c.Token = "", secret+" " }},
 		{"a line break in the platform", "Platform", func(c *chargeclient.Config) { c.Platform = "p\r\nX: 1" }},
 		{"a space before the platform", "Platform", func(c *chargeclient.Config) { c.Platform = " p" }},
+		{"negative attempts", "MaxAttempts", func(c *chargeclient.Config) { c.MaxAttempts = -1 }},
 		{"negative events", "MaxBatchEvents", func(c *chargeclient.Config) { c.MaxBatchEvents = -1 }},
 		{"negative bytes", "MaxBatchBytes", func(c *chargeclient.Config) { c.MaxBatchBytes = -1 }},
 		{"a negative interval", "PollInterval", func(c *chargeclient.Config) { c.PollInterval = -1 }},

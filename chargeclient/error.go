@@ -21,13 +21,13 @@ type Error struct {
 	ResourceID string
 	Violations []chargeingest.Violation
 
-	RequestID string
-	Attempts  int
+	RequestID  string
+	Attempts   int
+	RetryAfter time.Duration // as the server sent it
 
-	cause      error
-	unknown    bool
-	retryable  bool
-	retryAfter time.Duration
+	cause     error
+	unknown   bool
+	retryable bool
 }
 
 func (e *Error) Error() string {
@@ -70,7 +70,7 @@ func (e *Error) Unwrap() error { return e.cause }
 func (c *Client) errorOf(res *http.Response, text []byte) *Error {
 	e := &Error{
 		Status: res.StatusCode, RequestID: c.requestID(res),
-		retryable: isRetryable(res.StatusCode, res.Header), retryAfter: retryAfter(res.Header, time.Now()),
+		retryable: isRetryable(res.StatusCode, res.Header), RetryAfter: retryAfter(res.Header, time.Now()),
 	}
 	var body struct {
 		Code       chargeingest.Code        `json:"code"`

@@ -36,7 +36,8 @@ func (c *Client) do(ctx context.Context, r *request, timeout time.Duration) erro
 			firstFailure = time.Now()
 		}
 		left := timeout - time.Since(firstFailure)
-		if !failed.retryable || ctx.Err() != nil || timeout >= 0 && left <= 0 {
+		isLast := attempt == c.cfg.MaxAttempts || timeout >= 0 && left <= 0
+		if !failed.retryable || ctx.Err() != nil || isLast {
 			return failed
 		}
 		pause := pauseAfter(failed)
@@ -70,7 +71,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 func pauseAfter(e *Error) time.Duration {
 	backoff := min(minBackoff<<min(e.Attempts-1, 16), maxBackoff)
-	return min(e.retryAfter, maxRetryAfter) + rand.N(backoff) //nolint:gosec // no secret
+	return min(e.RetryAfter, maxRetryAfter) + rand.N(backoff) //nolint:gosec // no secret
 }
 
 func isRetryable(status int, h http.Header) bool {

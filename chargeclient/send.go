@@ -11,6 +11,7 @@ import (
 	"strconv"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/jsontree"
 )
 
 const (
@@ -50,7 +51,7 @@ func (c *Client) Send(ctx context.Context, e chargeingest.ChargeEvent) (stored E
 				return err
 			}
 			replayed = h.Get("Idempotent-Replayed") == "true"
-			return checkReferences([]Event{stored}, references)
+			return checkReferences(storedReferences([]Event{stored}), references)
 		},
 	}, c.cfg.RetryTimeout)
 	if err != nil {
@@ -130,7 +131,7 @@ func (c *Client) sendBatch(ctx context.Context, texts []json.RawMessage, key str
 			if result, err = decodeResult(h, body); err != nil {
 				return err
 			}
-			return checkReferences(result.Events, references)
+			return checkReferences(storedReferences(result.Events), references)
 		},
 	}, c.cfg.RetryTimeout)
 	if err != nil {
@@ -140,7 +141,12 @@ func (c *Client) sendBatch(ctx context.Context, texts []json.RawMessage, key str
 }
 
 func batchBody(texts []json.RawMessage) []byte {
-	body := []byte(`{"` + batchField + `":[`)
+	const head = `{"` + batchField + `":[`
+	size := len(head) + len("]}")
+	for _, text := range texts {
+		size += len(text) + len(",")
+	}
+	body := append(make([]byte, 0, size), head...)
 	for i, text := range texts {
 		if i > 0 {
 			body = append(body, ',')
@@ -153,8 +159,8 @@ func batchBody(texts []json.RawMessage) []byte {
 func referencesOf(texts []json.RawMessage) []string {
 	references := make([]string, len(texts))
 	for i, text := range texts {
-		var fields map[string]json.RawMessage // a struct ignores the case of names
-		if json.Unmarshal(text, &fields) != nil || json.Unmarshal(fields["reference"], &references[i]) != nil {
+		start, end, err := jsontree.Find(text, `"reference"`)
+		if err != nil || json.Unmarshal(text[start:end], &references[i]) != nil {
 			references[i] = ""
 		}
 	}
@@ -194,17 +200,23 @@ func replayedEvents(h http.Header, n int) int {
 	return 0
 }
 
-func checkReferences(events []Event, references []string) error {
-	if len(events) != len(references) {
-		return fmt.Errorf("the response has %d events, the request had %d", len(events), len(references))
-	}
+func storedReferences(events []Event) []string {
+	references := make([]string, len(events))
 	for i, e := range events {
-		stored := ""
 		if e.Reference != nil {
-			stored = *e.Reference
+			references[i] = *e.Reference
 		}
-		if sent := references[i]; stored != sent {
-			return fmt.Errorf("event %d of the response has the reference %q, not %q", i, stored, sent)
+	}
+	return references
+}
+
+func checkReferences(stored, sent []string) error {
+	if len(stored) != len(sent) {
+		return fmt.Errorf("the response has %d events, the request had %d", len(stored), len(sent))
+	}
+	for i := range sent {
+		if stored[i] != sent[i] {
+			return fmt.Errorf("event %d of the response has the reference %q, not %q", i, stored[i], sent[i])
 		}
 	}
 	return nil
