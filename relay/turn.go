@@ -102,7 +102,7 @@ func (t *turn) work(page chargeingest.Page) (more bool, err error) {
 			t.readAhead(page.Position)
 		}
 		if len(page.Events) > 0 {
-			if err := t.deliverPage(page); err != nil {
+			if err := t.deliverPage(&page); err != nil {
 				return false, err
 			}
 		}
@@ -163,7 +163,7 @@ func (t *turn) abandon(err error) {
 	case err == nil || errors.As(err, &down):
 		return
 	case errors.Is(err, ErrLeaseHeld) && !t.leased:
-		t.s.until.Store(0) // the position still is at least that of the last Save
+		t.s.until.Store(nil) // the position still is at least that of the last Save
 		return
 	case errors.As(err, &refused) && t.s.known:
 		p := Progress{Token: t.s.token}
