@@ -26,8 +26,8 @@ type stream struct {
 	relay.State
 	status  relay.Status // without what is computed from entries and events
 	holder  string
-	leased  time.Time // the end of the lease
-	entries []*entry  // in the order of their creation
+	leased  time.Time
+	entries []*entry // in the order of their creation
 	byID    map[string]*entry
 }
 
@@ -163,7 +163,6 @@ func (j *Journal) Due(ctx context.Context, name relay.Stream, now time.Time, lim
 	return due, time.Time{}, nil
 }
 
-// position returns the sequence number of the stream's position.
 func (s *Store) position(st *stream) (sequence int64, known bool) {
 	if st.Position == "" {
 		return 0, true

@@ -70,7 +70,10 @@ func examineContents(ctx context.Context, db *sql.DB) (c Contents, problems []er
 	return c, problems, nil
 }
 
-const lookupVersion = 2
+const (
+	lookupVersion  = 2
+	journalVersion = 7
+)
 
 var invariants = []struct {
 	version int64
@@ -93,6 +96,8 @@ var invariants = []struct {
 			GROUP BY platform, reference HAVING count(*) > 1)) +
 		(SELECT count(*) FROM events WHERE events.seq > (SELECT seq FROM merged) AND EXISTS (SELECT 1 FROM lookup
 			WHERE kind = 1 AND lookup.platform = events.platform AND value = reference AND lookup.seq <> events.seq))`},
+	{journalVersion, "entries of the journal that cannot be read", `SELECT count(*) FROM relay_entries
+		WHERE NOT json_valid(reason) OR NOT json_valid(history)`},
 	{identityVersion, "rows missing in or added to the table identity", "SELECT abs(count(*) - 1) FROM identity"},
 }
 

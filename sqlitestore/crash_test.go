@@ -60,18 +60,20 @@ type servers struct {
 	launch func(*testing.T, kill) (*server, error)
 	*server
 	followErr error
+	acks      *acks
 
 	// responses of the round; at 0, roundOver receives a value
 	remaining atomic.Int64
 	roundOver chan struct{}
 }
 
-func newServers(seed uint64, path string) *servers {
+func newServers(t *testing.T, seed uint64, path string) *servers {
 	if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
 		path = filepath.Join(dir, filepath.Base(path))
 	}
 	l := &servers{
 		path: path, dir: filepath.Dir(path), history: crashtest.NewHistory(), roundOver: make(chan struct{}, 1),
+		acks:   &acks{path: filepath.Join(t.TempDir(), "acks")},
 		random: rand.New(rand.NewPCG(seed, 1)),
 	}
 	l.clients = crashtest.NewClients(seed, senders, l.history, func() {
@@ -82,9 +84,11 @@ func newServers(seed uint64, path string) *servers {
 	return l
 }
 
-func newProcesses(seed uint64, path string) *servers {
-	l := newServers(seed, path)
-	l.launch = func(t *testing.T, k kill) (*server, error) { return launchProcess(t, childSpec{Path: l.path, Kill: k}) }
+func newProcesses(t *testing.T, seed uint64, path string) *servers {
+	l := newServers(t, seed, path)
+	l.launch = func(t *testing.T, k kill) (*server, error) {
+		return launchProcess(t, childSpec{Path: l.path, Kill: k, Acks: l.acks.path})
+	}
 	return l
 }
 
@@ -100,6 +104,7 @@ func launchProcess(t *testing.T, spec childSpec, before ...string) (*server, err
 func (l *servers) start(t *testing.T, k kill) {
 	t.Helper()
 	l.history.AcceptResponses()
+	l.acks.ignoring.Store(false)
 	started, err := l.launch(t, k)
 	if k.Nth > 0 && errors.Is(err, crashtest.ErrEnded) {
 		l.start(t, kill{})
@@ -173,7 +178,7 @@ func (l *servers) finish(t *testing.T) {
 	require.NoError(t, l.history.CompareFollowed(stored))
 	require.NoError(t, l.stop())
 	require.Equal(t, len(stored), requireIntact(t, l.path))
-	t.Logf("%d events, responses: %s", len(stored), l.history.Counts())
+	t.Logf("%d events, %d saves, responses: %s", len(stored), l.acks.count(), l.history.Counts())
 }
 
 func requireIntact(t *testing.T, path string) (events int) {
@@ -202,7 +207,7 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 	t.Parallel()
 	first := seed(t)
 	for n := rounds(25); n > 0; n -= perDatabase {
-		l := newProcesses(first+uint64(n), filepath.Join(t.TempDir(), "charges.db"))
+		l := newProcesses(t, first+uint64(n), filepath.Join(t.TempDir(), "charges.db"))
 		for range min(n, perDatabase) {
 			l.resolve(t, l.moment())
 			l.traffic(t, 1+l.random.IntN(200), l.kill)

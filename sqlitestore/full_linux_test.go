@@ -16,7 +16,7 @@ import (
 func TestDiskFullAndFreedAgain(t *testing.T) {
 	t.Parallel()
 	dir := smallDisk(t, "24m")
-	l := newProcesses(seed(t), filepath.Join(dir, "charges.db"))
+	l := newProcesses(t, seed(t), filepath.Join(dir, "charges.db"))
 	l.start(t, kill{})
 	for range 2 {
 		filler := filepath.Join(dir, "filler")

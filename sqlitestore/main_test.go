@@ -51,6 +51,9 @@ type childSpec struct {
 	Normal bool // synchronous=NORMAL, which does not sync commits
 	Kill   kill
 
+	// Acks is the file of a journaled store.
+	Acks string
+
 	User, Group int
 
 	// Restore is a backup. Kill then also cuts the power of Disk.
@@ -113,7 +116,10 @@ func (c childSpec) open() (chargeingest.EventStore, error) {
 	if c.Kill.Serving {
 		disks.Store(c.Path, c.Kill.disk())
 	}
-	return s, err
+	if err != nil || c.Acks == "" {
+		return s, err
+	}
+	return newJournaled(context.Background(), s, &acks{path: c.Acks})
 }
 
 func (k kill) disk() disk {

@@ -73,7 +73,7 @@ func tracedCalls(t *testing.T, trace string) []string {
 
 func TestResponseFollowsSync(t *testing.T) {
 	t.Parallel()
-	l := newProcesses(seed(t), filepath.Join(t.TempDir(), "charges.db"))
+	l := newProcesses(t, seed(t), filepath.Join(t.TempDir(), "charges.db"))
 	trace := traceServers(t, l)
 	l.clients = l.clients[:1]
 	l.start(t, kill{})
@@ -105,7 +105,7 @@ func TestReplayAfterCrashFollowsSync(t *testing.T) {
 	first := seed(t)
 	for n := uint64(0); trace == ""; n++ {
 		require.Less(t, n, uint64(50), "nothing is returned as a replay")
-		l := newProcesses(first+n, filepath.Join(t.TempDir(), "charges.db"))
+		l := newProcesses(t, first+n, filepath.Join(t.TempDir(), "charges.db"))
 		l.clients = l.clients[:1]
 		l.start(t, kill{Kind: "sync", File: "wal", Nth: 10, Serving: true})
 		l.traffic(t, 1000, func() {})

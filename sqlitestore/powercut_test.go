@@ -18,7 +18,7 @@ func TestPowerCutLosesNothing(t *testing.T) {
 	for n := rounds(10); n > 0; n -= perDatabase {
 		dir := d.path(fmt.Sprint("rounds-", n))
 		require.NoError(t, os.Mkdir(dir, 0o700))
-		l := newProcesses(first+uint64(n), filepath.Join(dir, "charges.db"))
+		l := newProcesses(t, first+uint64(n), filepath.Join(dir, "charges.db"))
 		for range min(n, perDatabase) {
 			l.resolve(t, l.moment())
 			l.traffic(t, 1+l.random.IntN(200), func() { l.cut(t, d) })
@@ -43,7 +43,7 @@ func TestPowerCutLosesUnsyncedEvents(t *testing.T) {
 	d := newPowerDisk(t)
 	first := seed(t)
 	for n := range uint64(5) {
-		l := newProcesses(first+n, d.path(fmt.Sprint(n)))
+		l := newProcesses(t, first+n, d.path(fmt.Sprint(n)))
 		l.launch = func(t *testing.T, k kill) (*server, error) {
 			return launchProcess(t, childSpec{Path: l.path, Kill: k, Normal: true})
 		}
@@ -74,7 +74,7 @@ func TestReplayOfUnsyncedEventSurvivesPowerCut(t *testing.T) {
 	replayed := 0
 	for n := uint64(0); replayed < 3; n++ {
 		require.Less(t, n, uint64(50), "nothing is returned as a replay")
-		l := newProcesses(first+n, d.path(fmt.Sprint(n)))
+		l := newProcesses(t, first+n, d.path(fmt.Sprint(n)))
 		l.clients = l.clients[:1]
 		// The blocks of a restarted WAL are allocated, so no other sync includes them.
 		l.start(t, kill{Kind: "sync", File: "wal", Nth: 60 + l.random.IntN(60), Serving: true})

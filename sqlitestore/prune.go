@@ -2,6 +2,7 @@ package sqlitestore
 
 import (
 	"context"
+	"database/sql/driver"
 	"fmt"
 	"math"
 	"time"
@@ -23,12 +24,16 @@ const receivedMilliseconds = "received_s * 1000 + received_ns / 1000000"
 // An idempotency key recorded before that time is deleted in one transaction with the events
 // it returned. Events that a later key also returned stay until that key is deleted.
 //
+// Events that a stream of the [Journal] has not delivered stay, with their keys, and the
+// logger gets a warning: events after its position, the event at its position, and parked and
+// dead ones. A retired stream keeps no events.
+//
 // Prune works in small transactions between appends. Freed space is reused; the file does not
 // shrink. Close ends Prune with chargeingest.ErrClosed.
 func (s *Store) Prune(ctx context.Context, before time.Time) (deleted int64, err error) {
 	p := &pruning{
 		before: before.UnixMilli(), beforeID: storekit.FirstID(before.Add(backdatedAfter)), batch: s.file.pruneBatch,
-		backdated: [2]int64{math.MinInt64, math.MinInt64},
+		request: [2]int64{math.MinInt64, math.MinInt64}, backdated: [2]int64{math.MinInt64, math.MinInt64},
 	}
 	for _, step := range []func(*session) (n int64, more bool, err error){p.requests, p.events, p.backdatedEvents, p.platforms} {
 		for more := true; more; {
@@ -48,6 +53,9 @@ func (s *Store) Prune(ctx context.Context, before time.Time) (deleted int64, err
 			deleted += n
 		}
 	}
+	if p.kept > 0 {
+		s.options.Logger.Warn("sqlitestore: Prune kept events that are not delivered", "events", p.kept, "destination", p.destination)
+	}
 	return deleted, nil
 }
 
@@ -59,39 +67,86 @@ type pruning struct {
 
 	// of the last visited rows
 
+	request   [2]int64
 	id        string
 	backdated [2]int64
 	platform  int64
+
+	kept        int64  // because they are not delivered
+	destination string // of one of them
 }
 
 func (p *pruning) requests(s *session) (n int64, more bool, err error) {
 	for visited := 0; visited < p.batch; {
-		rows, err := s.oldRequest.query(p.before)
+		rows, err := s.oldRequest.query(p.before, p.request[0], p.request[1])
 		if err != nil || len(rows) == 0 {
 			return n, false, err
 		}
-		request := rows[0][0]
-		rows, err = s.requestSeqs.query(request)
+		if err := scan(rows[0], &p.request[1], &p.request[0]); err != nil {
+			return 0, false, err
+		}
+		rows, err = s.requestSeqs.query(p.request[1])
 		if err != nil {
 			return 0, false, err
 		}
-		if _, err := s.deleteRequest.exec(request); err != nil {
+		deleted, err := p.deleteRequest(s, rows)
+		if err != nil {
 			return 0, false, err
 		}
-		for _, row := range rows {
-			var seq int64
-			if err := scan(row, &seq); err != nil {
-				return 0, false, err
-			}
-			deleted, err := s.deleteEvent(seq)
-			if err != nil {
-				return 0, false, err
-			}
-			n += deleted
-		}
+		n += deleted
 		visited += max(1, len(rows))
 	}
 	return n, true, nil
+}
+
+func (p *pruning) deleteRequest(s *session, rows [][]driver.Value) (n int64, err error) {
+	seqs := make([]int64, len(rows))
+	for i, row := range rows {
+		if err := scan(row, &seqs[i]); err != nil {
+			return 0, err
+		}
+		if kept, err := p.keeps(s, seqs[i]); kept || err != nil {
+			return 0, err
+		}
+	}
+	if _, err := s.deleteRequest.exec(p.request[1]); err != nil {
+		return 0, err
+	}
+	for _, seq := range seqs {
+		deleted, err := s.deleteEvent(seq)
+		if err != nil {
+			return 0, err
+		}
+		n += deleted
+	}
+	return n, nil
+}
+
+// keeps reports whether a stream has not delivered the event.
+func (p *pruning) keeps(s *session, seq int64) (bool, error) {
+	rows, err := s.findUndelivered.query(seq)
+	if err != nil || len(rows) == 0 {
+		return false, err
+	}
+	return true, scan(rows[0], &p.destination)
+}
+
+const undeliveredSQL = `SELECT destination FROM events
+	CROSS JOIN platforms ON platforms.id = events.platform
+	CROSS JOIN relay_streams ON relay_streams.platform = platforms.name
+	WHERE events.seq = ? AND retired_ns IS NULL AND (relay_streams.seq < events.seq OR last_event_id = events.id OR EXISTS (
+		SELECT 1 FROM relay_entries WHERE stream = relay_streams.id AND event_id = events.id AND state IN ('parked', 'dead')))
+	LIMIT 1`
+
+func (p *pruning) deleteEvent(s *session, seq int64) (n int64, err error) {
+	kept, err := p.keeps(s, seq)
+	if kept {
+		p.kept++
+	}
+	if kept || err != nil {
+		return 0, err
+	}
+	return s.deleteEvent(seq)
 }
 
 func (p *pruning) events(s *session) (n int64, more bool, err error) {
@@ -108,7 +163,7 @@ func (p *pruning) events(s *session) (n int64, more bool, err error) {
 		if !old {
 			continue
 		}
-		deleted, err := s.deleteEvent(seq)
+		deleted, err := p.deleteEvent(s, seq)
 		if err != nil {
 			return 0, false, err
 		}
@@ -126,7 +181,7 @@ func (p *pruning) backdatedEvents(s *session) (n int64, more bool, err error) {
 		if err := scan(row, &p.backdated[0], &p.backdated[1]); err != nil {
 			return 0, false, err
 		}
-		deleted, err := s.deleteEvent(p.backdated[1])
+		deleted, err := p.deleteEvent(s, p.backdated[1])
 		if err != nil {
 			return 0, false, err
 		}

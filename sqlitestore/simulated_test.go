@@ -22,7 +22,7 @@ type simulation struct {
 }
 
 func newSimulation(t *testing.T, seed uint64) *simulation {
-	s := &simulation{servers: newServers(seed, filepath.Join(t.TempDir(), "charges.db"))}
+	s := &simulation{servers: newServers(t, seed, filepath.Join(t.TempDir(), "charges.db"))}
 	s.launch = func(t *testing.T, k kill) (*server, error) {
 		plan := s.plan
 		plan.cutAt = k.Nth
@@ -33,7 +33,10 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 }
 
 func (l *simulation) serve(t *testing.T, plan diskPlan) (*server, error) {
-	m, err := newDiskModel(l.path, rand.New(rand.NewPCG(l.random.Uint64(), 2)), plan, l.history.IgnoreResponses, l.disk)
+	m, err := newDiskModel(l.path, rand.New(rand.NewPCG(l.random.Uint64(), 2)), plan, func() {
+		l.history.IgnoreResponses()
+		l.acks.ignoring.Store(true)
+	}, l.disk)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +45,11 @@ func (l *simulation) serve(t *testing.T, plan diskPlan) (*server, error) {
 	quiet := slog.New(slog.DiscardHandler)
 	tuning := busyTuning()
 	tuning.onStateSynced = m.stateSynced
+	var journal *journaled
 	store, err := open(context.Background(), l.path, Options{Logger: quiet}, tuning)
+	if err == nil {
+		journal, err = newJournaled(context.Background(), store, l.acks)
+	}
 	if err != nil {
 		m.stop()
 		disks.Delete(l.path)
@@ -51,7 +58,7 @@ func (l *simulation) serve(t *testing.T, plan diskPlan) (*server, error) {
 		}
 		return nil, errors.Join(crashtest.ErrEnded, err)
 	}
-	h, err := crashtest.NewHandler(store, quiet)
+	h, err := crashtest.NewHandler(journal, quiet)
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,8 @@ type statements struct {
 	findReference, findReferences, eventAt, receivedAt, oldEvents, deleteIfUnkeyed statement
 	addBackdated, oldBackdated                                                     statement
 	setMerged, setMark                                                             statement
+	findStream, addStream, saveStream, savePosition, retireStream                  statement
+	saveEntry, resolveEntries, findUndelivered                                     statement
 
 	insertEvents, insertEntries bulk
 }
@@ -33,6 +35,13 @@ func (s *statements) prepareAll(c conn) error {
 		{&s.totalChanges, "SELECT total_changes()"},
 		{&s.setMark, "UPDATE identity SET mark = ? WHERE total_changes() > ?"},
 		{&s.readWALState, "PRAGMA wal_checkpoint(NOOP)"},
+		{&s.findStream, findStreamSQL},
+		{&s.addStream, addStreamSQL},
+		{&s.saveStream, saveStreamSQL},
+		{&s.savePosition, savePositionSQL},
+		{&s.retireStream, retireStreamSQL},
+		{&s.saveEntry, saveEntrySQL()},
+		{&s.resolveEntries, resolveEntriesSQL()},
 		{&s.findPlatform, "SELECT id FROM platforms WHERE name = ?"},
 		{&s.addPlatform, "INSERT INTO platforms (name) VALUES (?)"},
 		{&s.findRequest, "SELECT id, route, digest FROM requests WHERE platform = ? AND key = ?"},
@@ -45,11 +54,12 @@ func (s *statements) prepareAll(c conn) error {
 		{&s.setMerged, "UPDATE merged SET seq = ?"},
 		{&s.insertRequest, "INSERT INTO requests (platform, key, route, digest, bound_ms) VALUES (?, ?, ?, ?, ?)"},
 		{&s.insertRequestEvent, "INSERT INTO request_events (request, position, event, sent) VALUES (?, ?, (SELECT seq FROM events WHERE id = ?), ?)"},
-		{&s.oldRequest, "SELECT id FROM requests WHERE bound_ms < ? ORDER BY bound_ms LIMIT 1"},
+		{&s.oldRequest, "SELECT id, bound_ms FROM requests WHERE bound_ms < ? AND (bound_ms, id) > (?, ?) ORDER BY bound_ms, id LIMIT 1"},
 		{&s.requestSeqs, "SELECT DISTINCT event FROM request_events WHERE request = ?"},
 		{&s.deleteRequest, "DELETE FROM requests WHERE id = ?"},
 		{&s.oldEvents, "SELECT seq, id, " + receivedMilliseconds + " < ? FROM events WHERE id > ? AND id < ? ORDER BY id LIMIT ?"},
 		{&s.deleteIfUnkeyed, "DELETE FROM events WHERE seq = ? AND NOT EXISTS (SELECT 1 FROM request_events WHERE event = seq)"},
+		{&s.findUndelivered, undeliveredSQL},
 		{&s.addBackdated, "INSERT INTO backdated (received_ms, seq) VALUES (?, ?)"},
 		{&s.oldBackdated, "SELECT received_ms, seq FROM backdated WHERE (received_ms, seq) > (?, ?) AND received_ms < ? ORDER BY received_ms, seq LIMIT ?"},
 		{&s.receivedAt, "SELECT " + receivedMilliseconds + " FROM events WHERE id = ?"},

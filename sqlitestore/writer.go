@@ -12,6 +12,7 @@ import (
 	"example.com/chargeingest"
 	"example.com/chargeingest/internal/groupcommit"
 	"example.com/chargeingest/internal/panics"
+	"example.com/chargeingest/relay"
 	"example.com/chargeingest/storekit"
 )
 
@@ -27,11 +28,13 @@ type writer struct {
 	stats       checkpointStats
 
 	queue   *groupcommit.Queue
+	changes changes
 	jobs    chan func()
 	stopped chan struct{} // closed when the goroutine has ended
 
 	// For the goroutine only:
 
+	leases  map[relay.Stream]lease
 	session *session     // nil while nothing can be acknowledged
 	recent  *recentIndex // of the last session; changed with readers locked out
 	lastErr error        // of a transaction or checkpoint; nil after a success
@@ -54,8 +57,10 @@ func newWriter(s *Store, first *session) *writer {
 		reading:     &s.reading,
 		maxEvents:   s.options.MaxTransactionEvents,
 		groupTime:   maxGroupTime,
+		changes:     changes{ready: make(chan struct{}, 1)},
 		jobs:        make(chan func()),
 		stopped:     make(chan struct{}),
+		leases:      make(map[relay.Stream]lease),
 		session:     first,
 		recent:      first.recent,
 		checkpoints: newCheckpointer(s.file.drainFrames),
@@ -79,9 +84,14 @@ func (w *writer) run() {
 	for open := true; open; {
 		select {
 		case <-w.queue.Ready():
-			var group []*groupcommit.Request
-			group, open = w.queue.Take(w.maxEvents, nil)
-			w.store(group)
+			open = w.storeNext()
+		case <-w.changes.ready:
+			select {
+			case <-w.queue.Ready():
+				open = w.storeNext()
+			default:
+				w.store(nil, w.changes.take())
+			}
 		case job := <-w.jobs:
 			job()
 		case done := <-w.checkpoints.done:
@@ -125,8 +135,14 @@ const (
 	maxLoadedBytes = 16 << 20
 )
 
-func (w *writer) store(group []*groupcommit.Request) {
-	if len(group) == 0 {
+func (w *writer) storeNext() (open bool) {
+	group, open := w.queue.Take(w.maxEvents, nil)
+	w.store(group, w.changes.take())
+	return open
+}
+
+func (w *writer) store(group []*groupcommit.Request, changes []*change) {
+	if len(group)+len(changes) == 0 {
 		return
 	}
 	var results []groupcommit.Result
@@ -146,12 +162,20 @@ func (w *writer) store(group []*groupcommit.Request) {
 			}
 			results = append(results, groupcommit.Result{AppendResult: stored, Err: err})
 		}
+		for _, c := range changes {
+			if err := c.runIn(s); err != nil {
+				return requestError{err}
+			}
+		}
 		return nil
 	})
-	if len(group) > 1 && errors.As(err, new(requestError)) && !endsSession(err) && resultCode(err) != sqlite3.SQLITE_FULL {
+	if len(group)+len(changes) > 1 && errors.As(err, new(requestError)) && !endsSession(err) && resultCode(err) != sqlite3.SQLITE_FULL {
 		// One request must not fail the others.
 		for i := range group {
-			w.store(group[i : i+1])
+			w.store(group[i:i+1], nil)
+		}
+		for i := range changes {
+			w.store(nil, changes[i:i+1])
 		}
 		return
 	}
@@ -182,6 +206,9 @@ func (w *writer) store(group []*groupcommit.Request) {
 	}
 	for i, r := range group {
 		r.Finish(results[i])
+	}
+	for _, c := range changes {
+		c.finish(err)
 	}
 }
 

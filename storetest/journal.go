@@ -57,7 +57,6 @@ func journalCases() (all []journalCase) {
 	return all
 }
 
-// Methods of journalCheck end the case if a result is not the expected one.
 type journalCheck struct {
 	*check
 	store   *testedStore
@@ -90,7 +89,6 @@ func (c *journalCheck) lease(s relay.Stream, r relay.LeaseRequest) relay.State {
 	return state
 }
 
-// token leases a stream for an hour.
 func (c *journalCheck) token(s relay.Stream, holder string) int64 {
 	c.Helper()
 	return c.lease(s, relay.LeaseRequest{Holder: holder, TTL: time.Hour}).Token
@@ -122,7 +120,6 @@ func (c *journalCheck) wantLeaseLost(s relay.Stream, p relay.Progress) {
 	}
 }
 
-// saved leases the stream and saves progress.
 func (c *journalCheck) saved(s relay.Stream, p relay.Progress) {
 	c.Helper()
 	p.Token = c.token(s, "a")
@@ -205,7 +202,7 @@ func entryText(e relay.Entry) string {
 		history[i] = a
 	}
 	e.History = history
-	text, _ := json.Marshal(e) // cannot fail
+	text, _ := json.Marshal(e)
 	return string(text)
 }
 

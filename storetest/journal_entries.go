@@ -47,7 +47,7 @@ func checkEntryAttempts(c *journalCheck) {
 	for _, e := range want {
 		c.wantEntries("the entry "+e.EventID, c.page(relay.EntryQuery{Stream: s, EventID: e.EventID, Limit: 1}).Entries, e)
 	}
-	save(deliveredNow("e", 7)) // delivered at once
+	save(deliveredNow("e", 7))
 	c.wantEntries("the entry e", c.page(relay.EntryQuery{Stream: s, EventID: "e", Limit: 1}).Entries,
 		relay.Entry{EventID: "e", State: relay.DeliveredState, Attempts: 1, Since: minute(7), History: []relay.Attempt{delivered(7)}})
 }
@@ -58,7 +58,7 @@ func checkHistory(c *journalCheck) {
 	c.save(s, relay.Progress{Token: token, Entries: []relay.EntryChange{parked("a", 0)}})
 	for n := 1; n < 120; n += 7 {
 		var changes []relay.EntryChange
-		for i := n; i < n+7; i++ { // several attempts in one Save
+		for i := n; i < n+7; i++ {
 			changes = append(changes, parked("a", i))
 			want = changed(want, parked("a", i))
 		}

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -65,7 +66,6 @@ func checkSave(c *journalCheck) {
 	c.wantSaved(p)
 }
 
-// wantRefused requires that Save with an earlier token changes nothing.
 func (c *journalCheck) wantRefused(saved relay.Progress, token int64) {
 	c.Helper()
 	fine := ""
@@ -231,16 +231,19 @@ func checkSaveAtomic(c *journalCheck) {
 			})
 		}
 	}()
-	failure := error(nil)
+	var seen []relay.Status
+	var failure error
 	for err := range saved {
-		if err != nil {
-			failure = err
-		}
-		status := c.status(toVendor())
-		wantEqual(c.check, "Status.Parked and Dead together", status.Parked+status.Dead, status.Delivered)
+		failure = errors.Join(failure, err)
+		list, err := c.journal.Status(ctx, acme)
+		failure = errors.Join(failure, err)
+		seen = append(seen, list...)
 	}
 	if failure != nil {
-		c.failf("Save returned error: %v", failure)
+		c.failf("Save or Status returned error: %v", failure)
+	}
+	for _, status := range seen {
+		wantEqual(c.check, "Status.Parked and Dead together", status.Parked+status.Dead, status.Delivered)
 	}
 }
 
