@@ -3,6 +3,7 @@ package pgstore
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 
@@ -43,8 +44,20 @@ func TestJournal(t *testing.T) {
 		schemas.Store(s, schema)
 		return s, s.Journal()
 	}
+	var unused []string // faster than new ones
+	emptySchema := func(t *testing.T) (schema string) {
+		if n := len(unused); n > 0 {
+			schema, unused = unused[n-1], unused[:n-1]
+			_, err := pool.Exec(t.Context(), strings.ReplaceAll("TRUNCATE $.platforms, $.events, $.event_references, $.requests, $.relay_streams, $.relay_entries", "$", schema))
+			require.NoError(t, err)
+		} else {
+			schema = newSchema(t, pool)
+		}
+		t.Cleanup(func() { unused = append(unused, schema) })
+		return schema
+	}
 	storetest.RunJournal(t,
-		func(t *testing.T) (chargeingest.EventStore, storetest.Journal) { return open(t, newSchema(t, pool)) },
+		func(t *testing.T) (chargeingest.EventStore, storetest.Journal) { return open(t, emptySchema(t)) },
 		storetest.ReopenJournal(func(t *testing.T, s chargeingest.EventStore) (chargeingest.EventStore, storetest.Journal) {
 			schema, _ := schemas.Load(s)
 			require.NoError(t, s.(*Store).Close())

@@ -28,7 +28,11 @@ var address, reason string
 func TestMain(m *testing.M) {
 	var spec childSpec
 	child, err := crashtest.Child(&spec)
-	if child && err == nil {
+	switch {
+	case err != nil || !child:
+	case spec.DestinationURL != "":
+		err = spec.relay()
+	default:
 		err = crashtest.Serve(spec.open)
 	}
 	switch {
@@ -48,12 +52,19 @@ type childSpec struct {
 	Address, Schema string
 	Name            string
 	Connections     int32
+
+	// Of a process that delivers events to a destination.
+	DestinationURL string
+	LeaseTime      time.Duration
+	SaveOnce       bool
 }
 
-func (c childSpec) open() (chargeingest.EventStore, error) {
+func (c childSpec) open() (chargeingest.EventStore, error) { return c.openStore() }
+
+func (c childSpec) openStore() (closing, error) {
 	cfg, err := pgxpool.ParseConfig(c.Address)
 	if err != nil {
-		return nil, err
+		return closing{}, err
 	}
 	cfg.MaxConns = c.Connections
 	if c.Name != "" {
@@ -63,11 +74,11 @@ func (c childSpec) open() (chargeingest.EventStore, error) {
 	defer cancel()
 	pool, err := pgxpool.NewWithConfig(context.Background(), cfg)
 	if err != nil {
-		return nil, err
+		return closing{}, err
 	}
 	store, err := New(ctx, pool, Options{Schema: c.Schema})
 	if err != nil {
-		return nil, err
+		return closing{}, err
 	}
 	return closing{store, pool}, nil
 }

@@ -146,6 +146,9 @@ func (p *Process) Kill() {
 	<-p.Ended
 }
 
+// Signal sends a signal to the process.
+func (p *Process) Signal(s os.Signal) error { return p.cmd.Process.Signal(s) }
+
 // Stop shuts the process down.
 func (p *Process) Stop() error {
 	if err := p.stdin.Close(); err != nil {
