@@ -16,6 +16,7 @@ import (
 	"example.com/chargeingest/internal/limits"
 	"example.com/chargeingest/internal/panics"
 	"example.com/chargeingest/internal/servers"
+	"example.com/chargeingest/relay"
 )
 
 type api struct {
@@ -24,6 +25,7 @@ type api struct {
 	summaries summaryCache
 	recent    recentList
 	events    *chargeingest.Handler
+	relay     http.Handler // or nil
 	searches  *limits.Gate
 	responses *limits.Budget
 	streams   streams
@@ -47,6 +49,11 @@ func newAPI(cfg Config, requests *requestLog) (*api, error) {
 		searches:  limits.NewGate(runtime.GOMAXPROCS(0) / 2),
 		responses: limits.NewBudget(maxResponseBytes),
 		streams:   streams{limit: cfg.MaxStreams},
+	}
+	if cfg.Relay != nil {
+		if a.relay, err = relay.NewAPI(relay.APIConfig{Ledger: cfg.Relay, Authorizer: cfg.Authorizer, Now: cfg.Now}); err != nil {
+			return nil, fmt.Errorf("inspector: %w", err)
+		}
 	}
 	a.servers.New = newShutdown
 	return a, nil
@@ -144,9 +151,13 @@ func (a *api) serveSandbox(w http.ResponseWriter, r *http.Request, path string) 
 		httpapi.Fail(w, r, err)
 		return
 	}
+	serveBelow(w, r, a.cfg.Sandbox, path)
+}
+
+func serveBelow(w http.ResponseWriter, r *http.Request, h http.Handler, path string) {
 	r = r.Clone(r.Context())
 	r.URL = &url.URL{Path: "/" + path, RawQuery: r.URL.RawQuery}
-	a.cfg.Sandbox.ServeHTTP(w, r)
+	h.ServeHTTP(w, r)
 }
 
 type session struct {
@@ -156,14 +167,22 @@ type session struct {
 	ShowUnauthenticated bool      `json:"show_unauthenticated"`
 	Stats               bool      `json:"stats"`
 	Sandbox             bool      `json:"sandbox"`
+	Relay               bool      `json:"relay"`
+	MayResolve          bool      `json:"may_resolve"` // entries of the relay
 	Now                 time.Time `json:"now"`
 	MaxRequests         int       `json:"max_requests"`
 }
 
-func (a *api) session(v viewer, _ *http.Request) (any, error) {
+func (a *api) session(v viewer, r *http.Request) (any, error) {
+	mayResolve := false
+	if a.relay != nil {
+		_, err := httpapi.Authorize(r, a.cfg.Authorizer, chargeingest.PermissionIngest)
+		mayResolve = err == nil
+	}
 	return session{
 		Subject: v.principal.Subject, Platform: v.platform, Platforms: v.principal.Platforms,
 		ShowUnauthenticated: a.cfg.ShowUnauthenticated, Stats: a.cfg.Stats != nil, Sandbox: a.cfg.Sandbox != nil,
+		Relay: a.relay != nil, MayResolve: mayResolve,
 		Now: a.cfg.Now().UTC(), MaxRequests: a.cfg.MaxRequests,
 	}, nil
 }

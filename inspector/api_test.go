@@ -213,7 +213,7 @@ func TestSession(t *testing.T) {
 	i := newViewed(t, func(cfg *Config) { cfg.ShowUnauthenticated = true; cfg.Stats = statsFunc(nil) })
 	w := call{key: "ada", platform: "b"}.do(i, "api/session")
 	require.JSONEq(t, `{"subject":"Ada","platform":"b","platforms":["a","b"],"show_unauthenticated":true,"stats":true,
-		"sandbox":false,"now":"2026-09-01T12:00:00Z","max_requests":10000}`, w.Body.String())
+		"sandbox":false,"relay":false,"may_resolve":false,"now":"2026-09-01T12:00:00Z","max_requests":10000}`, w.Body.String())
 }
 
 func TestMethodsAndPaths(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/internal/panics"
+	"example.com/chargeingest/relay"
 )
 
 // Config configures an [Inspector]. Reader and Authorizer are required.
@@ -42,6 +43,10 @@ type Config struct {
 
 	// Sandbox, if set, is the control API of a test server, which the page shows on a tab.
 	Sandbox http.Handler
+
+	// Relay, if set, adds a tab with the deliveries of events. Viewers need PermissionIngest
+	// to retry or skip events.
+	Relay relay.Ledger
 
 	// Now is the clock. Default: time.Now.
 	Now func() time.Time

@@ -46,6 +46,8 @@ func (i *Inspector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		i.api.serve(w, r, rest)
 	case first == "sandbox" && i.cfg.Sandbox != nil:
 		i.api.serveSandbox(w, r, rest)
+	case first == "relay" && i.api.relay != nil:
+		serveBelow(w, r, i.api.relay, rest)
 	default:
 		serveFile(w, r, name)
 	}
