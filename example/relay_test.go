@@ -65,6 +65,15 @@ func (s *runningServer) awaitEvents(t *testing.T, n int) {
 	require.Equal(t, want, s.references(t), "in order, each once")
 }
 
+// awaitStatus must precede awaitMetrics, because the status is cached there.
+func (s *runningServer) awaitStatus(t *testing.T, field string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		status, text := s.send(t, http.MethodGet, "/relay/status", "")
+		return status == http.StatusOK && strings.Contains(text, field)
+	}, 20*time.Second, time.Millisecond, field)
+}
+
 func (s *runningServer) awaitMetrics(t *testing.T, lines ...string) {
 	t.Helper()
 	found := func(line string) bool {
@@ -85,13 +94,11 @@ func testRelay(t *testing.T, db string) {
 	status, text := s.send(t, http.MethodPost, "/v1/ingest/charge-datas", `{"charge_datas":[`+eventLine(3)+","+eventLine(4)+"]}")
 	require.Equal(t, http.StatusCreated, status, text)
 	destination.awaitEvents(t, 4)
+	s.awaitStatus(t, `"delivered":4`)
 	name := fmt.Sprintf("%q", destination.url)
 	s.awaitMetrics(t, "events_total{destination="+name+`,result="delivered"} 4`, "up{destination="+name+"} 1", "lag_events{destination="+name+"} 0")
 	require.Contains(t, s.out.String(), "\nEvents are relayed to "+destination.url+"\n")
 	require.Contains(t, s.log.String(), `msg="relaying events" destination=`+destination.url)
-	status, text = s.send(t, http.MethodGet, "/relay/status", "")
-	require.Equal(t, http.StatusOK, status)
-	require.Contains(t, text, `"delivered":4`)
 	s.key = "unknown"
 	status, _ = s.send(t, http.MethodGet, "/relay/status", "")
 	require.Equal(t, http.StatusUnauthorized, status)
@@ -118,6 +125,7 @@ func TestRelayDestinationDown(t *testing.T) {
 	require.NoError(t, l.Close())
 	s := startRelay(t, "http://"+addr)
 	s.sendEvents(t, 1, 2, 3)
+	s.awaitStatus(t, `"failure":"`)
 	name := fmt.Sprintf("%q", "http://"+addr)
 	s.awaitMetrics(t, "up{destination="+name+"} 0", "lag_events{destination="+name+"} 3", "parked_events{destination="+name+"} 0")
 	for _, path := range []string{"/livez", "/readyz"} {
