@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"io"
+	"slices"
 	"time"
 
 	"example.com/chargeingest"
@@ -30,6 +31,7 @@ type serverConfig struct {
 	requireReference bool
 	retain           time.Duration // 0 keeps all events
 	inspector        inspectorMode
+	relay            relayConfig
 	sandbox          sandboxConfig
 	tokens           tokenConfig
 	keys             *chargeingest.Keys // nil if only tokens are accepted
@@ -70,7 +72,7 @@ func parseServerConfig(args []string, lookupEnv func(string) (string, bool), out
 	if c.retain > 0 && c.db == inMemory {
 		return nil, cli.Usagef("-retain needs -db with a file or PostgreSQL, not memory")
 	}
-	if err := c.tokens.check(); err != nil {
+	if err := cmp.Or(c.tokens.check(), c.relay.check()); err != nil {
 		return nil, cli.Usagef("%w", err)
 	}
 	keys.optional = c.tokens.jwksURL != ""
@@ -196,7 +198,7 @@ func serverCommand(c *serverConfig, keys *keyConfig, pair *certificate) *cli.Com
 				Usage: "references of events: optional, or required, because an event without one could be billed twice",
 				Set:   cli.OneOf(&c.requireReference, cli.Choice[bool]{Name: "optional"}, cli.Choice[bool]{Name: "required", Value: true}),
 			},
-		}, append(c.tokens.options(), c.sandbox.options()...)...),
+		}, slices.Concat(c.tokens.options(), c.relay.options(), c.sandbox.options())...),
 	}
 }
 

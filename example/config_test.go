@@ -42,6 +42,8 @@ func serverSettings(t *testing.T) map[string]string {
 		"TLS_CERT": certFile, "TLS_KEY": keyFile, "DUPLICATES": "return-original", "UNKNOWN_FIELDS": "keep", "REFERENCES": "required", "RETAIN": "400d", "INSPECTOR": "off",
 		"JWKS_URL": "https://login.example/jwks.json", "JWT_ISSUER": "https://login.example/", "JWT_AUDIENCE": "charges", "JWT_TYPE": "at+jwt",
 		"JWT_PERMISSIONS_CLAIM": "roles", "JWT_PLATFORMS_CLAIM": "tenants",
+		"RELAY_URL": "https://billing.example/charges/", "RELAY_API_KEY": "relay-key", "RELAY_PLATFORM": "acme", "RELAY_FROM": "now",
+		"RELAY_NATS": "nats://u:p@a:4222,b:4222/charges.new", "RELAY_NATS_CREDS": "nats.creds", "RELAY_KAFKA": "kafka+tls://u:p%40@a:9092/charges?sasl=plain",
 		"KEYS": writeFile(t, "keys.json", `[{"key":"k","subject":"s","platforms":["p"],"permissions":["METER_DATA.VIEW"]}]`),
 	}
 }
@@ -78,6 +80,11 @@ func TestOptionsAsFlagsAndVariables(t *testing.T) {
 				tokens: tokenConfig{
 					jwksURL: "https://login.example/jwks.json", issuer: "https://login.example/", audience: "charges", typ: "at+jwt",
 					permissionsClaim: "roles", platformsClaim: "tenants",
+				},
+				relay: relayConfig{
+					url: "https://billing.example/charges", apiKey: "relay-key", platform: "acme", natsFile: "nats.creds", from: relayFromNow,
+					nats:  queueAddress{scheme: "nats", user: "u", password: "p", servers: "a:4222,b:4222", topic: "charges.new"},
+					kafka: queueAddress{scheme: "kafka+tls", user: "u", password: "p@", servers: "a:9092", topic: "charges", sasl: "plain"},
 				},
 			}, c)
 		})

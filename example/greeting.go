@@ -35,6 +35,9 @@ func greeting(cfg *serverConfig, url string) string {
 	if page := inspectorURL(cfg, url); page != "" {
 		b.WriteString("Inspector: " + page + "\n")
 	}
+	for _, name := range cfg.relay.names() {
+		b.WriteString("Events are relayed to " + name + "\n")
+	}
 	var header, export string
 	switch {
 	case cfg.generatedKey != "":

@@ -215,7 +215,7 @@ func TestStreamOutlivesTimeouts(t *testing.T) {
 		require.NoError(t, err)
 		metrics, err := newMetrics()
 		require.NoError(t, err)
-		svc, err := newService(cfg, nil, memstore.New(), metrics, slog.New(slog.DiscardHandler))
+		svc, err := newService(cfg, nil, memstore.New(), new(relays), metrics, slog.New(slog.DiscardHandler))
 		require.NoError(t, err)
 		network := &pipes{make(chan net.Conn), make(chan struct{})}
 		var requests inFlight

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"example.com/chargeingest/internal/cli"
+	"example.com/chargeingest/relay"
 )
 
 func main() {
@@ -25,6 +26,7 @@ type program struct {
 	notifySignals  func(c chan<- os.Signal, signals ...os.Signal)
 	ignoreSignals  func(signals ...os.Signal)
 	timeouts       shutdownTimeouts
+	relaySchedule  relay.Schedule
 	tick           func(period time.Duration) <-chan time.Time
 }
 

@@ -48,6 +48,13 @@ func (m *metrics) registerReadiness(ready func(context.Context) bool) {
 	}))
 }
 
+func (m *metrics) registerRelays(r *relays) error {
+	if len(r.relays) == 0 {
+		return nil
+	}
+	return m.RegisterRelays(r.journal, r.stats())
+}
+
 func (m *metrics) registerStore(s store) error {
 	if reporter, ok := s.(chargeingest.StatsReporter); ok {
 		return m.RegisterStore(reporter)

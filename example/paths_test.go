@@ -13,7 +13,7 @@ import (
 
 var pathOptions = map[string]string{
 	"-db": "CHARGEINGEST_DB", "-keys": "CHARGEINGEST_KEYS",
-	"-tls-cert": "CHARGEINGEST_TLS_CERT", "-tls-key": "CHARGEINGEST_TLS_KEY",
+	"-tls-cert": "CHARGEINGEST_TLS_CERT", "-tls-key": "CHARGEINGEST_TLS_KEY", "-relay-nats-creds": "CHARGEINGEST_RELAY_NATS_CREDS",
 }
 
 func TestPathOptionsAreComplete(t *testing.T) {

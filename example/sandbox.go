@@ -74,6 +74,7 @@ func (c *serverConfig) checkSandbox(keys *keyConfig, pair *certificate) error {
 		{"-keys", keys.path != ""},
 		{"-tls-cert and -tls-key", pair.certFile+pair.keyFile != ""},
 		{"-jwks-url and -jwt-…", c.tokens != tokenConfig{}},
+		{"-relay-…", c.relay != relayConfig{}},
 	} {
 		if o.given {
 			return fmt.Errorf("%s cannot be used with -sandbox", o.name)

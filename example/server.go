@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"example.com/chargeingest/internal/cli"
+	"example.com/chargeingest/jwtauth"
 )
 
 func (p *program) serve(ctx context.Context, args []string) error {
@@ -57,13 +58,25 @@ func (p *program) serve(ctx context.Context, args []string) error {
 	if err != nil {
 		return cli.UnlessDone(ctx, err)
 	}
-	svc, err := newService(cfg, tokens, events, metrics, logger)
-	if err == nil {
-		stopRetention := retain(ctx, cfg.retain, events, metrics, logger)
-		err = p.serveService(ctx, cfg, l, svc, manager)
-		stopRetention()
+	return errors.Join(p.serveStore(ctx, cfg, l, tokens, events, metrics, manager), events.Close())
+}
+
+func (p *program) serveStore(ctx context.Context, cfg *serverConfig, l listeners, tokens *jwtauth.Authorizer, events store, m *metrics, manager *serviceManager) error {
+	logger := manager.logger
+	relays, err := newRelays(ctx, &cfg.relay, events, p.relaySchedule, logger)
+	if err != nil {
+		return cli.UnlessDone(ctx, err)
 	}
-	return errors.Join(err, events.Close())
+	svc, err := newService(cfg, tokens, events, relays, m, logger)
+	if err != nil {
+		relays.close()
+		return err
+	}
+	stopRetention := retain(ctx, cfg.retain, events, m, logger)
+	stopRelays := relays.start(ctx, p.timeouts.total)
+	err = p.serveService(ctx, cfg, l, svc, manager)
+	stopRetention()
+	return errors.Join(err, stopRelays())
 }
 
 func (p *program) serveService(ctx context.Context, cfg *serverConfig, l listeners, svc *service, manager *serviceManager) error {

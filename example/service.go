@@ -20,6 +20,7 @@ type service struct {
 	ingest          *chargeingest.Handler
 	endpoint        http.Handler        // ingest with the middleware of the inspector
 	inspector       http.Handler        // nil if it is off
+	relay           http.Handler        // nil without a relay
 	tokens          *jwtauth.Authorizer // nil if no tokens are accepted
 	metrics         *metrics
 	separateMetrics bool // /metrics has its own listener
@@ -28,8 +29,8 @@ type service struct {
 	stopping        atomic.Bool
 }
 
-func newService(cfg *serverConfig, tokens *jwtauth.Authorizer, events store, m *metrics, logger *slog.Logger) (*service, error) {
-	if err := m.registerStore(events); err != nil {
+func newService(cfg *serverConfig, tokens *jwtauth.Authorizer, events store, r *relays, m *metrics, logger *slog.Logger) (*service, error) {
+	if err := errors.Join(m.registerStore(events), m.registerRelays(r)); err != nil {
 		return nil, err
 	}
 	sum := newSummary(time.Now())
@@ -41,13 +42,18 @@ func newService(cfg *serverConfig, tokens *jwtauth.Authorizer, events store, m *
 		Observer: func(ctx context.Context, o chargeingest.RequestStats) {
 			m.ObserveRequest(ctx, o)
 			sum.add(o)
+			r.observe(o)
 		},
 	})
 	if err != nil {
 		return nil, err
 	}
+	api, err := r.api(authorizer)
+	if err != nil {
+		return nil, err
+	}
 	s := &service{
-		ingest: ingest, endpoint: ingest, tokens: tokens, metrics: m, summary: sum, logger: logger,
+		ingest: ingest, endpoint: ingest, relay: api, tokens: tokens, metrics: m, summary: sum, logger: logger,
 	}
 	if cfg.inspector == inspectorOn {
 		page, err := newInspector(cfg, authorizer, events)
@@ -73,6 +79,8 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		redirectToInspector(w)
 	case strings.HasPrefix(path, inspectorPath) && s.inspector != nil:
 		s.inspector.ServeHTTP(w, r)
+	case strings.HasPrefix(path, "/relay/") && s.relay != nil:
+		s.relay.ServeHTTP(w, r)
 	default:
 		s.endpoint.ServeHTTP(w, r)
 	}

@@ -21,6 +21,12 @@
 //	chargeingest.api_keys.reloads          {reload}   by error.type: failure, or absent
 //	chargeingest.store.queue.requests, .queue.events, .database.size (By), .disk.free (By), .wal.size (By),
 //	.wal.blocked (s), .checkpoint.age (s)
+//	chargeingest.relay.events              {event}    by destination and result: delivered, repeated, parked or dead
+//	chargeingest.relay.attempts            {event}    by destination and outcome
+//	chargeingest.relay.up                  1          by destination, 0 if it is down for a platform
+//	chargeingest.relay.platforms.down ({platform}), .platforms.lag_unknown ({platform}), .lag.events ({event}),
+//	.lag.age (s), .parked ({event}), .dead ({event})  by destination
+//	chargeingest.relay.status.age          s          since the ledger was read
 //
 // Spans get chargeingest.route, .platform, .events, .replayed and .error.
 package otelmetrics

@@ -27,6 +27,19 @@
 //	chargeingest_store_last_checkpoint_timestamp_seconds
 //	chargeingest_store_wal_blocked_seconds
 //
+// Relays, by destination; the ledger is read at most every five seconds:
+//
+//	chargeingest_relay_events_total{destination,result}     delivered, repeated, parked or dead
+//	chargeingest_relay_attempts_total{destination,outcome}
+//	chargeingest_relay_up{destination}                      0 if it is down for a platform
+//	chargeingest_relay_platforms_down{destination}
+//	chargeingest_relay_lag_events{destination}              not sent yet
+//	chargeingest_relay_lag_seconds{destination}             age of the oldest of them
+//	chargeingest_relay_platforms_lag_unknown{destination}
+//	chargeingest_relay_parked_events{destination}
+//	chargeingest_relay_dead_events{destination}
+//	chargeingest_relay_status_timestamp_seconds
+//
 // Pruning and reloads of API keys, if the host application reports them:
 //
 //	chargeingest_events_pruned_total

@@ -85,7 +85,7 @@ func TestQueries(t *testing.T) {
 		found := loadedRules(t, p, sendMore)
 		tests, err := os.ReadFile(ruleTests)
 		require.NoError(t, err)
-		require.GreaterOrEqual(t, len(found), 18)
+		require.GreaterOrEqual(t, len(found), 24)
 		for _, r := range found {
 			require.Equal(t, "ok", r.Health, "%s: %s", r.Name, r.LastError)
 			requireExposed(t, r.Query)
@@ -111,7 +111,7 @@ func TestQueries(t *testing.T) {
 				p.awaitData(t, query, sendMore)
 			}
 		}
-		require.GreaterOrEqual(t, count, 30)
+		require.GreaterOrEqual(t, count, 38)
 		metric := regexp.MustCompile(`^label_values\((\w+)`)
 		for _, v := range variables {
 			if v.Type == "query" {
