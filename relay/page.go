@@ -90,6 +90,7 @@ func (t *turn) deliverPage(page *chargeingest.Page) error {
 		t.ahead = nil
 	}
 	p, parked, dead := d.progress(n)
+	t.noteNextAttempts(p.Entries)
 	if n > 0 {
 		p.Position, p.LastEventID = page.Position, page.Events[n-1].ID
 	}
