@@ -66,7 +66,7 @@ func (r *Relay) turn(ctx context.Context, s *stream) decision {
 func (t *turn) run(end context.CancelCauseFunc) (more bool, err error) {
 	var page chargeingest.Page
 	if t.s.known {
-		if page, err = t.read(t.s.position); err != nil {
+		if page, err = t.read(t.s.position, t.pageLimit()); err != nil {
 			return false, err
 		}
 		if len(page.Events) == 0 {
@@ -90,7 +90,7 @@ func (t *turn) run(end context.CancelCauseFunc) (more bool, err error) {
 		if err := t.check(); err != nil {
 			return false, err
 		}
-		if page, err = t.read(t.s.position); err != nil {
+		if page, err = t.read(t.s.position, t.pageLimit()); err != nil {
 			return false, err
 		}
 	}
