@@ -1,6 +1,9 @@
 package relay
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 const (
 	maxProbes  = 3 // of a destination that was up
@@ -14,14 +17,15 @@ type suspect struct {
 	err   *BatchError
 }
 
-// run sends all events.
+// run sends the events in batches. After turnTime it stops early, so that they are saved.
 func (d *delivery) run() error {
 	if d.s.probing && d.entries == nil {
 		if err := d.probe(1); err != nil {
 			return err
 		}
 	}
-	for first := 0; first < len(d.events); {
+	begin := time.Now()
+	for first := 0; first < len(d.events) && (first == 0 || time.Since(begin) < turnTime); {
 		batch := []int{first}
 		bytes := len(d.events[first].Content)
 		for i := first + 1; i < len(d.events) && len(batch) < d.cfg.BatchSize; i++ {

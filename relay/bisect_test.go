@@ -38,11 +38,11 @@ func TestBisect(t *testing.T) {
 				w.cfg.BatchSize, w.cfg.PollInterval = 64, time.Minute
 				w.add("acme", 0, 64)
 				w.on(poison(c.permanent, c.bad...))
-				w.start()
 				until := 500 * time.Millisecond
 				if c.name == "all but one for now" {
-					until = 24 * time.Hour
+					w.cfg.Schedule.Max, until = 10*time.Second, 12*time.Minute
 				}
+				w.start()
 				wait(until)
 				entries := w.entries("acme")
 				require.Len(t, entries, len(c.bad))
@@ -101,15 +101,16 @@ func TestEveryEventIsProbed(t *testing.T) {
 
 func TestPoisonLongerThanAPage(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.add("acme", 0, 1000)
-		w.on(poison(false, refs("acme", 10, 700)...))
+		w.cfg.BatchSize, w.cfg.PollInterval = 5, time.Minute
+		w.add("acme", 0, 200)
+		w.on(poison(false, refs("acme", 10, 120)...))
 		w.start()
-		wait(time.Hour)
-		require.Len(t, w.delivered(), 310)
-		require.Len(t, w.entries("acme"), 690)
+		wait(2 * time.Minute)
+		require.Len(t, w.delivered(), 90)
+		require.Len(t, w.entries("acme"), 110)
 		w.on(nil)
-		wait(time.Hour)
-		require.Len(t, w.delivered(), 1000)
+		wait(5 * time.Minute)
+		require.Len(t, w.delivered(), 200)
 	})
 }
 

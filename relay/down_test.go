@@ -18,6 +18,7 @@ func TestDestinationDown(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
+				w.cfg.PollInterval = 10 * time.Second
 				w.on(decide)
 				for i := range 100 {
 					w.add(fmt.Sprint("p", i), 0, 3)
@@ -86,6 +87,7 @@ func TestRetryAfter(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
 				w.add("acme", 0, 1)
+				w.cfg.PollInterval = 2 * time.Second
 				w.on(func(send) ([]relay.Result, error) {
 					if errors.Is(err, single) {
 						return []relay.Result{{Outcome: relay.Deferred, RetryAfter: 50 * time.Second}}, nil

@@ -118,7 +118,7 @@ func TestReplayOfUnsyncedEventIsSynced(t *testing.T) {
 func TestFailingSyncs(t *testing.T) { testFailing(t, "sync", 1) }
 
 func TestFailingWrites(t *testing.T) {
-	step := 7
+	step := 11
 	if *roundsFlag > 0 {
 		step = 1
 	}
