@@ -212,6 +212,7 @@ func (r *round) check(t *testing.T) {
 		for _, e := range journal.Entries[s.Platform] {
 			require.Equal(t, relay.DeliveredState, e.State, "%+v", e)
 		}
+		t.Logf("%s: %d events, %d repeated, %d had been parked", s.Platform, n, s.Repeated, len(journal.Entries[s.Platform]))
 	}
 }
 
@@ -267,7 +268,7 @@ func TestExactlyOnce(t *testing.T) {
 	t.Parallel()
 	rounds := *roundsFlag
 	if rounds == 0 {
-		rounds = 4
+		rounds = 3
 	}
 	first := seed()
 	for i := range uint64(rounds) {

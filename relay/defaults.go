@@ -19,7 +19,7 @@ func (c *Config) complete() (PlatformLister, error) {
 		missing bool
 	}{{"Source", c.Source == nil}, {"Journal", c.Journal == nil}, {"Sink", c.Sink == nil}} {
 		if required.missing {
-			return nil, fmt.Errorf("Config.%s is required", required.name)
+			return nil, fmt.Errorf("%s is required", "Config."+required.name)
 		}
 	}
 	for _, n := range []struct {
@@ -82,7 +82,7 @@ func (c *Config) completePlatforms() (PlatformLister, error) {
 
 func setDefault[T int | time.Duration](name string, value *T, standard T) error {
 	if *value < 0 {
-		return fmt.Errorf("Config.%s is negative", name)
+		return fmt.Errorf("%s is negative", "Config."+name)
 	}
 	if *value == 0 {
 		*value = standard

@@ -12,6 +12,7 @@
 // the destination has confirmed it. A crash can therefore only repeat events. Repeats have no
 // effect if the destination recognizes an event by its id, or by its reference.
 //
-// Events of one platform are sent in storage order, except those that the destination has
-// rejected before. Platforms do not wait for each other.
+// Events of one platform are sent in storage order until the destination rejects some. Rejected
+// events are sent again later, and if it rejects a whole batch, a single later event may be sent
+// first. Platforms do not wait for each other.
 package relay

@@ -133,7 +133,7 @@ func (p *faultProxy) draw(body []byte) fault {
 	if p.off {
 		return fault{name: "none"}
 	}
-	if p.storm.left == 0 && p.responses && p.random.IntN(25) == 0 {
+	if p.storm.left == 0 && p.responses && p.random.IntN(12) == 0 {
 		p.storm = p.newStorm()
 	}
 	if p.storm.left > 0 {
@@ -169,7 +169,8 @@ func (p *faultProxy) draw(body []byte) fault {
 
 func (p *faultProxy) newStorm() storm {
 	statuses := []int{
-		http.StatusServiceUnavailable, http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusUnauthorized,
+		http.StatusServiceUnavailable, http.StatusServiceUnavailable, http.StatusTooManyRequests, http.StatusTooManyRequests,
+		http.StatusInternalServerError, http.StatusUnauthorized,
 	}
 	s := storm{left: 1 + p.random.IntN(15), status: statuses[p.random.IntN(len(statuses))]}
 	if s.status == http.StatusServiceUnavailable || s.status == http.StatusTooManyRequests {
@@ -179,8 +180,8 @@ func (p *faultProxy) newStorm() storm {
 		case 1, 2, 3:
 			s.retryAfter = "0"
 		}
-		if p.random.IntN(2) == 0 {
-			s.left = 10 + p.random.IntN(50)
+		if p.random.IntN(3) > 0 {
+			s.left = 50 + p.random.IntN(200)
 			for range 3 {
 				s.about = append(s.about, fmt.Appendf(nil, `"customer %d"`, p.random.IntN(50)))
 			}

@@ -77,11 +77,17 @@ func (w *world) audited() *journalHooks {
 func TestPositionNeverSkips(t *testing.T) {
 	const seed = 20
 	inWorld(t, func(w *world) {
-		random := rand.New(rand.NewPCG(seed, 0))
+		source := rand.New(rand.NewPCG(seed, 0))
+		var mu sync.Mutex
+		random := func(n int) int {
+			mu.Lock()
+			defer mu.Unlock()
+			return source.IntN(n)
+		}
 		journal := w.audited()
 		audit := journal.save
 		journal.save = func(call func() error, s relay.Stream, p relay.Progress) error {
-			switch random.IntN(12) {
+			switch random(12) {
 			case 0:
 				return errJournal
 			case 1:
@@ -95,7 +101,7 @@ func TestPositionNeverSkips(t *testing.T) {
 		w.on(func(s send) ([]relay.Result, error) {
 			results := make([]relay.Result, len(s.refs))
 			for i, ref := range s.refs {
-				switch n := random.IntN(40); {
+				switch n := random(40); {
 				case n == 0:
 					return nil, errDown
 				case n == 1:
@@ -115,7 +121,7 @@ func TestPositionNeverSkips(t *testing.T) {
 			w.add("acme", total, total+60)
 			total += 60
 			_, stop := w.run(w.cfg)
-			wait(time.Duration(random.IntN(4000)) * time.Millisecond)
+			wait(time.Duration(random(4000)) * time.Millisecond)
 			require.NoError(t, stop())
 		}
 		w.on(nil)

@@ -27,16 +27,13 @@ type readResult struct {
 	err  error
 }
 
-func (t *turn) read(after string) (chargeingest.Page, error) {
+func (t *turn) read(after string, limit int) (chargeingest.Page, error) {
 	q := chargeingest.Query{
 		Platform: t.s.platform,
 		Order:    chargeingest.Ascending,
 		After:    after,
-		Limit:    max(t.cfg.BatchSize, min(pageBatches*t.cfg.BatchSize, maxPage)),
+		Limit:    limit,
 		MaxBytes: max(t.cfg.BatchBytes, pageBytes),
-	}
-	if t.s.probing {
-		q.Limit = max(q.Limit, maxPage)
 	}
 	for {
 		page, err := t.cfg.Source.List(t.ctx, q)
@@ -53,19 +50,27 @@ func (t *turn) read(after string) (chargeingest.Page, error) {
 	}
 }
 
+func (t *turn) pageLimit() int {
+	if t.s.probing {
+		return max(t.cfg.BatchSize, maxPage) // more events to probe
+	}
+	return max(t.cfg.BatchSize, min(pageBatches*t.cfg.BatchSize, maxPage))
+}
+
 // readAhead reads in the background. nextPage returns the result.
 func (t *turn) readAhead(after string) {
 	ahead := make(chan readResult, 1)
 	t.ahead = ahead
+	limit := t.pageLimit()
 	t.background.Go(func() {
-		page, err := t.read(after)
+		page, err := t.read(after, limit)
 		ahead <- readResult{page, err}
 	})
 }
 
 func (t *turn) nextPage(page chargeingest.Page) (chargeingest.Page, error) {
 	if t.ahead == nil {
-		return t.read(page.Position)
+		return t.read(page.Position, t.pageLimit())
 	}
 	next := <-t.ahead
 	t.ahead = nil
@@ -90,6 +95,7 @@ func (t *turn) deliverPage(page *chargeingest.Page) error {
 		t.ahead = nil
 	}
 	p, parked, dead := d.progress(n)
+	t.noteNextAttempts(p.Entries)
 	if n > 0 {
 		p.Position, p.LastEventID = page.Position, page.Events[n-1].ID
 	}

@@ -52,14 +52,12 @@ func (p *plan) add(platform string) {
 	p.addLocked(platform)
 }
 
-func (p *plan) addLocked(platform string) *stream {
-	s := p.streams[platform]
-	if s == nil && platform != "" {
-		s = &stream{platform: platform}
+func (p *plan) addLocked(platform string) {
+	if p.streams[platform] == nil && platform != "" {
+		s := &stream{platform: platform}
 		p.streams[platform] = s
 		p.push(s, decision{busy, time.Now()})
 	}
-	return s
 }
 
 func (p *plan) push(s *stream, d decision) {

@@ -27,6 +27,9 @@ type stream struct {
 	anchor   string                    // the event at the position
 	until    atomic.Pointer[time.Time] // end of the lease, by the monotonic clock; nil without one
 
+	nextDue time.Time // of a parked entry, zero without any
+	looked  time.Time // last call of Due
+
 	failures int  // in a row
 	tries    int  // of single events that were probed since the destination was up
 	probing  bool // the destination is down, or rejects single events
@@ -37,7 +40,7 @@ type stream struct {
 }
 
 func (s *stream) forget() {
-	s.known = false
+	s.known, s.looked, s.nextDue = false, time.Time{}, time.Time{}
 	s.until.Store(nil)
 }
 

@@ -31,7 +31,6 @@ type turn struct {
 	ahead      chan readResult
 	longest    time.Duration // of a Send
 	leased     bool
-	nextDue    time.Time // of a parked entry, zero without any
 }
 
 // downError is an error of the destination.
@@ -67,14 +66,18 @@ func (r *Relay) turn(ctx context.Context, s *stream) decision {
 func (t *turn) run(end context.CancelCauseFunc) (more bool, err error) {
 	var page chargeingest.Page
 	if t.s.known {
-		if page, err = t.read(t.s.position); err != nil {
+		if page, err = t.read(t.s.position, t.pageLimit()); err != nil {
 			return false, err
 		}
 		if len(page.Events) == 0 {
+			t.s.position = page.Position
+			if !t.mayLook() {
+				return false, nil
+			}
 			if due, err := t.due(1); err != nil || len(due) == 0 {
-				t.s.position = page.Position
 				return false, err
 			}
+			t.s.looked = time.Time{}
 		}
 	}
 	fresh, err := t.take()
@@ -87,7 +90,7 @@ func (t *turn) run(end context.CancelCauseFunc) (more bool, err error) {
 		if err := t.check(); err != nil {
 			return false, err
 		}
-		if page, err = t.read(t.s.position); err != nil {
+		if page, err = t.read(t.s.position, t.pageLimit()); err != nil {
 			return false, err
 		}
 	}
@@ -96,7 +99,7 @@ func (t *turn) run(end context.CancelCauseFunc) (more bool, err error) {
 
 // work alternates between pages of new events and batches of parked events.
 func (t *turn) work(page chargeingest.Page) (more bool, err error) {
-	lastDue := time.Time{}
+	parked := 0
 	for {
 		if page.Next != "" {
 			t.readAhead(page.Position)
@@ -107,14 +110,12 @@ func (t *turn) work(page chargeingest.Page) (more bool, err error) {
 			}
 		}
 		t.s.position = page.Position
-		parked := 0
-		if now := time.Now(); page.Next == "" || now.Sub(lastDue) >= time.Second || t.isDue() {
-			lastDue = now
+		if parked == t.cfg.BatchSize || t.mayLook() {
 			if parked, err = t.deliverDue(); err != nil {
 				return false, err
 			}
 		}
-		if page.Next == "" && parked == 0 {
+		if page.Next == "" && parked < t.cfg.BatchSize {
 			return false, nil
 		}
 		if time.Since(t.started) >= turnTime && t.plan.crowded() {
@@ -226,8 +227,8 @@ func (t *turn) succeeded(more bool, now time.Time) decision {
 	}
 	if !more {
 		wait := t.cfg.PollInterval
-		if !t.nextDue.IsZero() {
-			wait = min(wait, max(0, t.nextDue.Sub(t.cfg.Clock())))
+		if !t.s.nextDue.IsZero() {
+			wait = min(wait, max(t.s.nextDue.Sub(t.cfg.Clock()), t.s.looked.Add(t.lookInterval()).Sub(now)))
 		}
 		d.due = now.Add(wait)
 	}
