@@ -114,7 +114,7 @@ func TestPruneSeesStreamsCreatedMeanwhile(t *testing.T) {
 func TestNewStreamWaitsForPrune(t *testing.T) {
 	parallel(t)
 	s := newStore(t, newPool(t), Options{})
-	end := lockPlatform(t, s.pool, s.options.Schema, "acme")
+	end := lockStored(t, s.pool, s, s.options.Schema, "acme")
 	created := make(chan error)
 	go func() {
 		_, err := s.Journal().Lease(t.Context(), acme, relay.LeaseRequest{Holder: "a", TTL: time.Minute})
