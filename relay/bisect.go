@@ -1,6 +1,9 @@
 package relay
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 const (
 	maxProbes  = 3 // of a destination that was up
@@ -14,14 +17,15 @@ type suspect struct {
 	err   *BatchError
 }
 
-// run sends all events.
+// run sends the events in batches. After turnTime it stops early, so that they are saved.
 func (d *delivery) run() error {
-	if d.s.probing {
+	if d.s.probing && d.entries == nil {
 		if err := d.probe(1); err != nil {
 			return err
 		}
 	}
-	for first := 0; first < len(d.events); {
+	begin := time.Now()
+	for first := 0; first < len(d.events) && (first == 0 || time.Since(begin) < turnTime); {
 		batch := []int{first}
 		bytes := len(d.events[first].Content)
 		for i := first + 1; i < len(d.events) && len(batch) < d.cfg.BatchSize; i++ {
@@ -30,10 +34,10 @@ func (d *delivery) run() error {
 			}
 			batch = append(batch, i)
 		}
-		first += len(batch)
-		if len(d.suspects) == 0 {
+		if first > 0 && len(d.suspects) == 0 {
 			d.mark = d.successes
 		}
+		first += len(batch)
 		if err := d.group(batch, true); err != nil {
 			return err
 		}
@@ -44,6 +48,7 @@ func (d *delivery) run() error {
 		}
 		d.park()
 	}
+	d.s.tries = 0
 	return nil
 }
 
@@ -69,8 +74,10 @@ func (d *delivery) group(events []int, whole bool) error {
 			if err := d.probe(maxProbes); err != nil {
 				return err
 			}
-			if events = d.open(events); len(events) == 0 {
-				return nil
+			n := len(events)
+			whole = false
+			if events = d.open(events); len(events) < n-1 {
+				continue // the probe has found a suspect
 			}
 		}
 		half := (len(events) + 1) / 2
@@ -100,7 +107,8 @@ func (d *delivery) single(i int, rejected *BatchError) error {
 }
 
 // probe sends up to n single events, a different one each time, until the destination accepts
-// one. It is down if it accepts none.
+// one. If it accepts none, but has accepted one since it rejected the batch, that one is
+// repeated. Otherwise the destination is down.
 func (d *delivery) probe(n int) error {
 	var last *BatchError
 	for range n {
@@ -124,40 +132,47 @@ func (d *delivery) probe(n int) error {
 		d.suspects = append(d.suspects, suspect{i, last})
 		d.suspected[i] = true
 	}
-	if last == nil {
-		return nil // the end of run decides
+	switch {
+	case d.successes > d.mark && d.accepted >= 0:
+		err := d.send([]int{d.accepted})
+		if errors.As(err, &last) {
+			return d.isDown(last)
+		}
+		return err
+	case last == nil:
+		return nil // run decides
 	}
 	return d.isDown(last)
 }
 
 // pick returns the next event to probe, from both ends by turns.
 func (d *delivery) pick() (int, bool) {
-	open := d.open(nil)
-	if len(open) == 0 {
-		return 0, false
+	first, n := d.prefix(), len(d.events)
+	try, step := d.s.tries%(n-first), 1
+	start := first + try/2
+	if try%2 == 1 {
+		start, step = n-1-try/2, -1
 	}
-	i := d.s.tries / 2 % len(open)
-	if d.s.tries%2 == 1 {
-		i = len(open) - 1 - i
+	for range n - first {
+		if !d.settled[start] && !d.suspected[start] {
+			return start, true
+		}
+		if start += step; start == n {
+			start = first
+		} else if start < first {
+			start = n - 1
+		}
 	}
-	return open[i], true
+	return 0, false
 }
 
-// open returns those of the events, or of all, that are neither settled nor suspects.
+// open returns those of the events that are neither settled nor suspects.
 func (d *delivery) open(events []int) []int {
-	var open []int
-	add := func(i int) {
+	open := make([]int, 0, len(events))
+	for _, i := range events {
 		if !d.settled[i] && !d.suspected[i] {
 			open = append(open, i)
 		}
-	}
-	if events == nil {
-		for i := range d.events {
-			add(i)
-		}
-	}
-	for _, i := range events {
-		add(i)
 	}
 	return open
 }

@@ -22,7 +22,8 @@ type delivery struct {
 	suspected []bool
 	streak    int // suspects in a row
 	successes int
-	mark      int // successes before the suspects' batch was sent
+	mark      int // successes before the suspects' batch was rejected
+	accepted  int // an event that the destination has accepted, or -1
 }
 
 func (t *turn) newDelivery(events []chargeingest.StoredEvent, entries []Entry) *delivery {
@@ -33,6 +34,7 @@ func (t *turn) newDelivery(events []chargeingest.StoredEvent, entries []Entry) *
 		results:   make([]Result, len(events)),
 		settled:   make([]bool, len(events)),
 		suspected: make([]bool, len(events)),
+		accepted:  -1,
 	}
 }
 
@@ -69,6 +71,9 @@ func (d *delivery) send(indexes []int) error {
 		for i, index := range indexes {
 			d.results[index] = results[i]
 			d.settled[index] = results[i].Outcome != Unsent
+			if r := results[i].Outcome; r == Delivered || r == Repeated {
+				d.accepted = index
+			}
 		}
 		o.count(results)
 		if o.Unsent == len(results) {
@@ -92,7 +97,11 @@ func (d *delivery) callSink(events []chargeingest.StoredEvent) (results []Result
 	}()
 	var batch *BatchError
 	switch {
-	case errors.As(err, &batch):
+	case errors.As(err, &batch) && batch.Permanent:
+		return nil, err
+	case err != nil && d.ctx.Err() != nil:
+		return nil, d.ctx.Err()
+	case batch != nil:
 		return nil, err
 	case err != nil:
 		down := &downError{error: err}

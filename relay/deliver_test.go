@@ -124,4 +124,3 @@ func TestConfigErrors(t *testing.T) {
 		}
 	})
 }
-

@@ -57,9 +57,6 @@ func inWorld(t *testing.T, f func(*world)) {
 			Logger:  slog.New(slog.NewTextHandler(w, nil)),
 		}
 		f(w)
-		if w.stop != nil {
-			require.NoError(t, w.stop())
-		}
 	})
 }
 
@@ -179,10 +176,12 @@ func (w *world) run(cfg relay.Config) (*relay.Relay, func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
-	return r, sync.OnceValue(func() error {
+	stop := sync.OnceValue(func() error {
 		cancel()
 		return <-done
 	})
+	w.Cleanup(func() { _ = stop() })
+	return r, stop
 }
 
 func (w *world) status(platform string) relay.Status {
@@ -219,13 +218,19 @@ var errDown = errors.New("connection refused")
 
 func down(send) ([]relay.Result, error) { return nil, errDown }
 
-func unavailable(send) ([]relay.Result, error) { return nil, &relay.BatchError{Reason: relay.Reason{Status: 503}} }
+func unavailable(send) ([]relay.Result, error) {
+	return nil, &relay.BatchError{Reason: relay.Reason{Status: 503}}
+}
 
 // poison rejects batches with one of the references as a whole.
 func poison(permanent bool, bad ...string) func(send) ([]relay.Result, error) {
+	isBad := make(map[string]bool)
+	for _, ref := range bad {
+		isBad[ref] = true
+	}
 	return func(s send) ([]relay.Result, error) {
 		for _, ref := range s.refs {
-			if slices.Contains(bad, ref) {
+			if isBad[ref] {
 				return nil, &relay.BatchError{Permanent: permanent, Reason: relay.Reason{Status: 422, Code: "bad"}}
 			}
 		}

@@ -35,6 +35,9 @@ func (t *turn) read(after string) (chargeingest.Page, error) {
 		Limit:    max(t.cfg.BatchSize, min(pageBatches*t.cfg.BatchSize, maxPage)),
 		MaxBytes: max(t.cfg.BatchBytes, pageBytes),
 	}
+	if t.s.probing {
+		q.Limit = max(q.Limit, maxPage)
+	}
 	for {
 		page, err := t.cfg.Source.List(t.ctx, q)
 		if errors.Is(err, chargeingest.ErrInvalidCursor) {
@@ -69,22 +72,27 @@ func (t *turn) nextPage(page chargeingest.Page) (chargeingest.Page, error) {
 	return next.page, next.err
 }
 
-// deliverPage sends a page and begins to save it.
-func (t *turn) deliverPage(page chargeingest.Page) error {
+// deliverPage sends a page and begins to save it. If only its first events were sent, it
+// shortens the page to them.
+func (t *turn) deliverPage(page *chargeingest.Page) error {
 	d := t.newDelivery(page.Events, nil)
 	err := d.run()
 	n := d.prefix()
-	p, parked, dead := d.progress(n)
-	if n == len(page.Events) {
-		p.Position = page.Position
-	} else if n > 0 {
-		if p.Position = t.positionOf(page.Events[:n]); p.Position == "" {
-			p, parked, dead = Progress{Token: p.Token}, 0, 0
-			n = 0
+	if n < len(page.Events) {
+		position := t.s.position
+		if n > 0 {
+			var failed error
+			if position, failed = t.positionOf(page.Events[:n]); failed != nil {
+				return failed
+			}
 		}
+		*page = chargeingest.Page{Events: page.Events[:n], Next: position, Position: position}
+		t.ahead = nil
 	}
+	p, parked, dead := d.progress(n)
+	t.noteNextAttempts(p.Entries)
 	if n > 0 {
-		p.LastEventID = page.Events[n-1].ID
+		p.Position, p.LastEventID = page.Position, page.Events[n-1].ID
 	}
 	if !t.noteFailure(&p, err) && n == 0 {
 		return err
@@ -98,8 +106,8 @@ func (t *turn) deliverPage(page chargeingest.Page) error {
 	return err
 }
 
-// positionOf returns the position after the first events of a page, or "" if it is unknown.
-func (t *turn) positionOf(events []chargeingest.StoredEvent) string {
+// positionOf returns the position after the first events of a page.
+func (t *turn) positionOf(events []chargeingest.StoredEvent) (string, error) {
 	ctx, cancel := t.grace()
 	defer cancel()
 	page, err := t.cfg.Source.List(ctx, chargeingest.Query{
@@ -107,12 +115,14 @@ func (t *turn) positionOf(events []chargeingest.StoredEvent) string {
 		Order:    chargeingest.Ascending,
 		After:    t.s.position,
 		Limit:    len(events),
-		MaxBytes: max(t.cfg.BatchBytes, pageBytes),
 	})
-	if err != nil || len(page.Events) != len(events) || page.Events[len(events)-1].ID != events[len(events)-1].ID {
-		return ""
+	if err != nil {
+		return "", fmt.Errorf("reading a position: %w", err)
 	}
-	return page.Position
+	if n := len(page.Events); n != len(events) || page.Events[n-1].ID != events[n-1].ID {
+		return "", errors.New("the events of the source have changed")
+	}
+	return page.Position, nil
 }
 
 // noteFailure sets p.Failure if it differs from that in the journal.

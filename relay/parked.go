@@ -3,6 +3,7 @@ package relay
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"example.com/chargeingest"
 )
@@ -13,11 +14,14 @@ func (t *turn) due(limit int) ([]Entry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading parked events: %w", err)
 	}
-	t.nextDue = next
+	t.s.nextDue, t.s.looked = next, time.Now()
 	return entries, nil
 }
 
-func (t *turn) isDue() bool { return !t.nextDue.IsZero() && !t.nextDue.After(t.cfg.Clock()) }
+// lookInterval is the least time between looks for parked entries, which gathers them.
+func (t *turn) lookInterval() time.Duration { return min(time.Second, t.cfg.Schedule.Min) }
+
+func (t *turn) mayLook() bool { return time.Since(t.s.looked) >= t.lookInterval() }
 
 // deliverDue sends a batch of parked events that are due, and returns their number.
 func (t *turn) deliverDue() (int, error) {
@@ -56,6 +60,7 @@ func (t *turn) deliverEntries(d *delivery, missing []Entry) (int, error) {
 		err = d.run()
 	}
 	p, parked, dead := d.progress(len(d.events))
+	t.noteNextAttempts(p.Entries)
 	for _, entry := range missing {
 		p.Entries = append(p.Entries, EntryChange{EventID: entry.EventID, State: Dead, Attempt: Attempt{
 			At:      t.cfg.Clock(),
@@ -74,4 +79,12 @@ func (t *turn) deliverEntries(d *delivery, missing []Entry) (int, error) {
 		return 0, saved
 	}
 	return len(p.Entries), err
+}
+
+func (t *turn) noteNextAttempts(changes []EntryChange) {
+	for _, c := range changes {
+		if c.State == Parked && (t.s.nextDue.IsZero() || c.NextAttempt.Before(t.s.nextDue)) {
+			t.s.nextDue = c.NextAttempt
+		}
+	}
 }

@@ -85,7 +85,9 @@ func (r *Relay) skipToEnd(ctx context.Context, platform string) error {
 	if errors.Is(err, ErrLeaseHeld) || errors.Is(err, ErrRetired) {
 		return nil // it exists
 	}
-	r.unlease(ctx, s)
+	if err == nil {
+		r.unlease(ctx, s)
+	}
 	return err
 }
 

@@ -24,8 +24,11 @@ type stream struct {
 	known    bool // token, position and anchor are those of the journal, or newer
 	token    int64
 	position string
-	anchor   string       // the event at the position
-	until    atomic.Int64 // end of the lease, since epoch
+	anchor   string                    // the event at the position
+	until    atomic.Pointer[time.Time] // end of the lease, by the monotonic clock; nil without one
+
+	nextDue time.Time // of a parked entry, zero without any
+	looked  time.Time // last call of Due
 
 	failures int  // in a row
 	tries    int  // of single events that were probed since the destination was up
@@ -36,16 +39,19 @@ type stream struct {
 	failureAt    time.Time
 }
 
-// epoch has a monotonic clock.
-var epoch = time.Now()
-
 func (s *stream) forget() {
-	s.known = false
-	s.until.Store(0)
+	s.known, s.looked, s.nextDue = false, time.Time{}, time.Time{}
+	s.until.Store(nil)
 }
 
 // left is the remaining time of the lease.
-func (s *stream) left() time.Duration { return time.Duration(s.until.Load()) - time.Since(epoch) }
+func (s *stream) left() time.Duration {
+	until := s.until.Load()
+	if until == nil {
+		return 0
+	}
+	return time.Until(*until)
+}
 
 func (r *Relay) stream(platform string) Stream {
 	return Stream{Destination: r.cfg.Name, Platform: platform}
@@ -55,11 +61,11 @@ func (r *Relay) stream(platform string) Stream {
 func (r *Relay) lease(ctx context.Context, s *stream, position string) (State, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.LeaseTime/3)
 	defer cancel()
-	before := time.Since(epoch)
+	until := time.Now().Add(r.cfg.LeaseTime)
 	state, err := r.cfg.Journal.Lease(ctx, r.stream(s.platform),
 		LeaseRequest{Holder: r.holder, TTL: r.cfg.LeaseTime, Position: position})
 	if err == nil {
-		s.until.Store(int64(before + r.cfg.LeaseTime))
+		s.until.Store(&until)
 	}
 	return state, err
 }

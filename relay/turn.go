@@ -31,7 +31,6 @@ type turn struct {
 	ahead      chan readResult
 	longest    time.Duration // of a Send
 	leased     bool
-	nextDue    time.Time // of a parked entry, zero without any
 }
 
 // downError is an error of the destination.
@@ -71,10 +70,14 @@ func (t *turn) run(end context.CancelCauseFunc) (more bool, err error) {
 			return false, err
 		}
 		if len(page.Events) == 0 {
+			t.s.position = page.Position
+			if !t.mayLook() {
+				return false, nil
+			}
 			if due, err := t.due(1); err != nil || len(due) == 0 {
-				t.s.position = page.Position
 				return false, err
 			}
+			t.s.looked = time.Time{}
 		}
 	}
 	fresh, err := t.take()
@@ -96,25 +99,23 @@ func (t *turn) run(end context.CancelCauseFunc) (more bool, err error) {
 
 // work alternates between pages of new events and batches of parked events.
 func (t *turn) work(page chargeingest.Page) (more bool, err error) {
-	lastDue := time.Time{}
+	parked := 0
 	for {
 		if page.Next != "" {
 			t.readAhead(page.Position)
 		}
 		if len(page.Events) > 0 {
-			if err := t.deliverPage(page); err != nil {
+			if err := t.deliverPage(&page); err != nil {
 				return false, err
 			}
 		}
 		t.s.position = page.Position
-		parked := 0
-		if now := time.Now(); page.Next == "" || now.Sub(lastDue) >= time.Second || t.isDue() {
-			lastDue = now
+		if parked == t.cfg.BatchSize || t.mayLook() {
 			if parked, err = t.deliverDue(); err != nil {
 				return false, err
 			}
 		}
-		if page.Next == "" && parked == 0 {
+		if page.Next == "" && parked < t.cfg.BatchSize {
 			return false, nil
 		}
 		if time.Since(t.started) >= turnTime && t.plan.crowded() {
@@ -163,7 +164,7 @@ func (t *turn) abandon(err error) {
 	case err == nil || errors.As(err, &down):
 		return
 	case errors.Is(err, ErrLeaseHeld) && !t.leased:
-		t.s.until.Store(0) // the position still is at least that of the last Save
+		t.s.until.Store(nil) // the position still is at least that of the last Save
 		return
 	case errors.As(err, &refused) && t.s.known:
 		p := Progress{Token: t.s.token}
@@ -226,8 +227,8 @@ func (t *turn) succeeded(more bool, now time.Time) decision {
 	}
 	if !more {
 		wait := t.cfg.PollInterval
-		if !t.nextDue.IsZero() {
-			wait = min(wait, max(0, t.nextDue.Sub(t.cfg.Clock())))
+		if !t.s.nextDue.IsZero() {
+			wait = min(wait, max(t.s.nextDue.Sub(t.cfg.Clock()), t.s.looked.Add(t.lookInterval()).Sub(now)))
 		}
 		d.due = now.Add(wait)
 	}
