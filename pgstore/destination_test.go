@@ -19,16 +19,16 @@ import (
 	"example.com/chargeingest/relay"
 )
 
-// destination is a destination that recognizes repeated events.
+// destination recognizes repeated events.
 type destination struct {
 	url string
 
 	mu       sync.Mutex
-	first    map[string][]string  // ids by platform, without repeats
-	known    map[string]bool      // ids
-	last     map[string]sent      // by platform
-	takeover map[string]time.Time // by platform: when another process sent after watch
-	watched  map[string]string    // processes by platform
+	first    map[string][]string
+	known    map[string]bool
+	last     map[string]sent
+	takeover map[string]time.Time
+	watched  map[string]string // process by platform
 	repeats  int
 }
 
@@ -77,8 +77,7 @@ func (r *destination) record(s sent) (repeated []bool) {
 	return repeated
 }
 
-// watch notes when other processes send the events of a process's platforms, and returns the
-// number of these.
+// watch returns the number of platforms whose last events the process has sent.
 func (r *destination) watch(process string) (n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -109,7 +108,6 @@ func (r *destination) count() int {
 	return len(r.known)
 }
 
-// relay runs a relay until stdin is closed. It prints a line once it is about to start.
 func (c childSpec) relay() error {
 	store, err := c.openStore()
 	if err != nil {
@@ -176,8 +174,7 @@ func (c childSpec) post(ctx context.Context, value, response any) (err error) {
 	return json.NewDecoder(r.Body).Decode(response)
 }
 
-// saveOnce leases a stream, waits for a response of the destination, and sends it the error of
-// Save.
+// saveOnce leases a stream, waits for a response, and reports the error of Save.
 func (c childSpec) saveOnce(ctx context.Context, j *Journal) error {
 	state, err := j.Lease(ctx, acme, relay.LeaseRequest{Holder: c.Name, TTL: c.LeaseTime})
 	if err != nil {

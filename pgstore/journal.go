@@ -150,7 +150,6 @@ func (j *Journal) call(ctx context.Context, platform string, f func() error) err
 	return err
 }
 
-// write runs f in a durable transaction, and again after a transient error.
 func (j *Journal) write(ctx context.Context, platform string, f func(pgx.Tx) error) error {
 	return j.call(ctx, platform, func() error {
 		limited, cancel := context.WithTimeout(ctx, groupTimeoutFactor*j.store.options.StatementTimeout)

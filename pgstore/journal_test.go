@@ -24,7 +24,6 @@ func leased(t *testing.T, j *Journal, s relay.Stream, holder string) relay.State
 	return state
 }
 
-// positionAfter returns the progress after the first n events.
 func positionAfter(t *testing.T, s *Store, platform string, n int) relay.Progress {
 	t.Helper()
 	page, err := s.List(t.Context(), chargeingest.Query{Platform: platform, Order: chargeingest.Ascending, Limit: n})
@@ -135,7 +134,6 @@ func TestLeaseUsesTheClockOfTheServer(t *testing.T) {
 	require.NoError(t, j.Save(t.Context(), acme, relay.Progress{Token: second.Token, Position: "p"}))
 }
 
-// Each holder gets another token, although all ask at the same moment.
 func TestLeaseRace(t *testing.T) {
 	parallel(t)
 	s := newStore(t, newPool(t, func(c *pgxpool.Config) { c.MaxConns = 16 }), Options{})
@@ -209,7 +207,6 @@ func TestJournalPrivileges(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// A migrated table of events has no statistics at first.
 func TestJournalPlans(t *testing.T) {
 	s := newStore(t, newPool(t), Options{})
 	sql := s.sql.relay

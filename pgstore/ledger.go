@@ -16,8 +16,8 @@ import (
 	"example.com/chargeingest/relay"
 )
 
-// Status implements [relay.Ledger]. Until a new stream has passed the events that Prune had
-// deleted before it was created, Lag may count some of those.
+// Status implements [relay.Ledger]. Lag may count events that Prune deleted before
+// the stream was created.
 func (j *Journal) Status(ctx context.Context, platform string) (list []relay.Status, err error) {
 	platform = escapeName(platform)
 	err = j.store.read(ctx, platform, false, func(ctx context.Context, tx pgx.Tx) error {
@@ -126,7 +126,6 @@ func (j *Journal) entries(ctx context.Context, tx pgx.Tx, q relay.EntryQuery) (p
 	return pageOf(rows, q.Limit)
 }
 
-// entryFilter adds arguments to the given ones.
 func entryFilter(ids []string, state relay.EntryState, code string, given ...any) (condition string, arguments []any) {
 	arguments, condition = given, "true"
 	and := func(text string, value any) {

@@ -18,8 +18,8 @@ import (
 )
 
 var (
-	roundsFlag = flag.Int("rounds", 0, "number of servers that the failover test kills, and of model runs; 0 is one")
-	seedFlag   = flag.Uint64("seed", 0, "seed of the failover and model tests; 0 is random")
+	roundsFlag = flag.Int("rounds", 0, "number of servers that the failover test kills, of model runs, and of relays that are killed or paused; 0 is the short form")
+	seedFlag   = flag.Uint64("seed", 0, "seed of the failover, relay and model tests; 0 is random")
 	chaosFlag  = flag.Duration("chaos", time.Second, "duration of TestConnectionsEndedAtRandom")
 )
 

@@ -82,7 +82,6 @@ func (s *Store) Platforms(ctx context.Context, after string, limit int) (names [
 	return names[:min(len(names), limit)], nil
 }
 
-// validPrefix returns a prefix that is a valid text in the database.
 func validPrefix(name string) string {
 	name, _, _ = strings.Cut(name, "\x00")
 	for i, r := range name {

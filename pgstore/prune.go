@@ -42,7 +42,6 @@ func (s *Store) Prune(ctx context.Context, before time.Time) (deleted int64, err
 		return 0, err
 	}
 	defer p.logKept()
-	p.last.received = pgtype.Timestamptz{InfinityModifier: pgtype.NegativeInfinity, Valid: true}
 	for {
 		found, groups, err := p.nextGroups(ctx)
 		if err != nil || found == 0 {

@@ -59,7 +59,6 @@ func TestSaveAfterPause(t *testing.T) {
 	require.EqualValues(t, 2, status.Delivered)
 }
 
-// audit records changes of streams, in their order for each stream.
 const audit = `CREATE TABLE $.audit (n bigserial, platform text, token bigint, holder text, seq bigint, stolen boolean);
 CREATE FUNCTION $.audited() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
 INSERT INTO $.audit (platform, token, holder, seq, stolen)
@@ -149,7 +148,6 @@ func (rt *relayTest) awaitDeliveries(n int) {
 	require.Eventually(rt, func() bool { return rt.destination.count() > goal }, time.Minute, time.Millisecond)
 }
 
-// victim returns a process that delivers, and the number of its platforms.
 func (rt *relayTest) victim() (name string, platforms int) {
 	rt.destination.mu.Lock()
 	holders := make(map[string]bool)
@@ -238,7 +236,6 @@ func (rt *relayTest) all(platform string) (ids []string) {
 	}
 }
 
-// checkAudit checks that only the process with the lease has changed a stream.
 func (rt *relayTest) checkAudit() {
 	var changes, tokens, stolen, wrong int
 	err := rt.store.pool.QueryRow(rt.Context(), strings.ReplaceAll(`SELECT count(*), count(DISTINCT (platform, token)), count(*) FILTER (WHERE stolen),

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // undelivered is the least position of a platform's streams.
@@ -16,6 +17,7 @@ type undelivered struct {
 }
 
 func (p *pruning) start(ctx context.Context) error {
+	p.last.received = pgtype.Timestamptz{InfinityModifier: pgtype.NegativeInfinity, Valid: true}
 	return p.store.writeTransaction(ctx, func(tx pgx.Tx) error {
 		sql := p.store.sql
 		if err := checkPrivileges(tx.QueryRow(ctx, sql.missingForPrune)); err != nil {

@@ -78,7 +78,7 @@ func TestPruneKeepsKeysOfUndeliveredEvents(t *testing.T) {
 	ids, _ := appended(t, s, first)
 	more, _ := appended(t, s, second)
 	last, _ := appended(t, s, third)
-	p := positionAfter(t, s, "acme", 7) // the last event of the third key
+	p := positionAfter(t, s, "acme", 7) // within the third key
 	p.Token = leased(t, j, acme, "a").Token
 	p.Entries = []relay.EntryChange{{EventID: ids[1], State: relay.Dead, Attempt: relay.Attempt{At: pruneDay(1)}}}
 	require.NoError(t, j.Save(t.Context(), acme, p))
@@ -110,11 +110,10 @@ func TestPruneSeesStreamsCreatedMeanwhile(t *testing.T) {
 	require.Equal(t, ids, listed(t, s, "acme"))
 }
 
-// Between these, Prune would delete events that the first pages of the new stream have.
 func TestNewStreamWaitsForPrune(t *testing.T) {
 	parallel(t)
 	s := newStore(t, newPool(t), Options{})
-	end := lockPlatform(t, s.pool, s.options.Schema, "acme")
+	end := lockStored(t, s.pool, s, s.options.Schema, "acme")
 	created := make(chan error)
 	go func() {
 		_, err := s.Journal().Lease(t.Context(), acme, relay.LeaseRequest{Holder: "a", TTL: time.Minute})
