@@ -147,20 +147,24 @@ func (j *Journal) Due(ctx context.Context, name relay.Stream, now time.Time, lim
 	if s == nil {
 		return nil, time.Time{}, nil
 	}
-	var parked []*entry
+	var ready []*entry
 	for _, e := range s.entries {
-		if e.State == relay.Parked {
-			parked = append(parked, e)
+		switch {
+		case e.State != relay.Parked:
+		case !e.NextAttempt.After(now):
+			ready = append(ready, e)
+		case next.IsZero() || e.NextAttempt.Before(next):
+			next = e.NextAttempt
 		}
 	}
-	slices.SortStableFunc(parked, func(a, b *entry) int { return a.NextAttempt.Compare(b.NextAttempt) })
-	for _, e := range parked {
-		if len(due) == limit || e.NextAttempt.After(now) {
-			return due, e.NextAttempt, nil
-		}
+	slices.SortStableFunc(ready, func(a, b *entry) int { return a.NextAttempt.Compare(b.NextAttempt) })
+	if len(ready) > limit {
+		ready, next = ready[:limit], ready[limit].NextAttempt
+	}
+	for _, e := range ready {
 		due = append(due, e.copied())
 	}
-	return due, time.Time{}, nil
+	return due, next, nil
 }
 
 func (s *Store) position(st *stream) (sequence int64, known bool) {
