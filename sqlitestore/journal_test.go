@@ -93,7 +93,6 @@ func TestSavesShareTransactions(t *testing.T) {
 	require.Zero(t, setup.faults.count("INSERT")+setup.faults.count("UPDATE relay"), "an extension writes nothing")
 }
 
-// A change that fails does not fail the events of its transaction, and the other way round.
 func TestFailedChangeInTransaction(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
