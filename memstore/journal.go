@@ -27,16 +27,15 @@ type stream struct {
 	status  relay.Status // without what is computed from entries and events
 	holder  string
 	leased  time.Time
-	entries []*entry // in the order of their creation
+	entries []*entry
 	byID    map[string]*entry
 }
 
 type entry struct {
 	relay.Entry
-	number int64 // from 1
+	number int64
 }
 
-// write calls f with the stream, or with nil if it does not exist.
 func (j *Journal) write(ctx context.Context, name relay.Stream, f func(*stream) error) error {
 	j.store.mu.Lock()
 	defer j.store.mu.Unlock()

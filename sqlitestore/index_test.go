@@ -10,6 +10,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/relay"
 )
 
 func smallGenerations(t *testing.T) setup {
@@ -195,6 +196,9 @@ func TestMigrateVersion1(t *testing.T) {
 	require.EqualValues(t, 60, lookupRows(t, s))
 	all = append(all, fresh(t, s, forCustomer("c", "new"))...)
 	requireFound(t, s, "c", all, append(numbered(20), "new"))
+	save := relay.Progress{Token: leased(t, s, vendor), Position: position(t, s, "acme", 5)}
+	require.NoError(t, s.Journal().Save(t.Context(), vendor, save))
+	require.EqualValues(t, 16, status(t, s).Lag)
 }
 
 func TestSeqIsNotReusedAfterPrune(t *testing.T) {

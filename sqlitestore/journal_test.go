@@ -93,7 +93,6 @@ func TestSavesShareTransactions(t *testing.T) {
 	require.Zero(t, setup.faults.count("INSERT")+setup.faults.count("UPDATE relay"), "an extension writes nothing")
 }
 
-// A change that fails does not fail the events of its transaction, and the other way round.
 func TestFailedChangeInTransaction(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
@@ -172,7 +171,7 @@ func TestPruneKeepsUndelivered(t *testing.T) {
 	require.Zero(t, pruned(t, s, 1)-2, "a stream at the beginning keeps all events of its platform")
 	require.Equal(t, ids, listed(t, s, "acme"))
 	require.Empty(t, listed(t, s, "globex"), others)
-	require.Contains(t, log.String(), "destination=vendor")
+	require.Contains(t, log.String(), "destinations=[vendor]")
 	require.Equal(t, 1, strings.Count(log.String(), "level=WARN"))
 
 	state := func(id string, state relay.EntryState) relay.EntryChange {

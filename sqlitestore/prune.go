@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql/driver"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"example.com/chargeingest"
@@ -33,7 +35,7 @@ const receivedMilliseconds = "received_s * 1000 + received_ns / 1000000"
 func (s *Store) Prune(ctx context.Context, before time.Time) (deleted int64, err error) {
 	p := &pruning{
 		before: before.UnixMilli(), beforeID: storekit.FirstID(before.Add(backdatedAfter)), batch: s.file.pruneBatch,
-		request: [2]int64{math.MinInt64, math.MinInt64}, backdated: [2]int64{math.MinInt64, math.MinInt64},
+		destinations: make(map[string]bool), request: [2]int64{math.MinInt64, math.MinInt64}, backdated: [2]int64{math.MinInt64, math.MinInt64},
 	}
 	for _, step := range []func(*session) (n int64, more bool, err error){p.requests, p.events, p.backdatedEvents, p.platforms} {
 		for more := true; more; {
@@ -54,7 +56,8 @@ func (s *Store) Prune(ctx context.Context, before time.Time) (deleted int64, err
 		}
 	}
 	if p.kept > 0 {
-		s.options.Logger.Warn("sqlitestore: Prune kept events that are not delivered", "events", p.kept, "destination", p.destination)
+		s.options.Logger.Warn("sqlitestore: events were kept because a relay has not delivered them",
+			"events", p.kept, "destinations", slices.Sorted(maps.Keys(p.destinations)))
 	}
 	return deleted, nil
 }
@@ -72,8 +75,8 @@ type pruning struct {
 	backdated [2]int64
 	platform  int64
 
-	kept        int64  // because they are not delivered
-	destination string // of one of them
+	kept         int64           // because they are not delivered
+	destinations map[string]bool // of these
 }
 
 func (p *pruning) requests(s *session) (n int64, more bool, err error) {
@@ -128,15 +131,21 @@ func (p *pruning) keeps(s *session, seq int64) (bool, error) {
 	if err != nil || len(rows) == 0 {
 		return false, err
 	}
-	return true, scan(rows[0], &p.destination)
+	for _, row := range rows {
+		var destination string
+		if err := scan(row, &destination); err != nil {
+			return false, err
+		}
+		p.destinations[destination] = true
+	}
+	return true, nil
 }
 
 const undeliveredSQL = `SELECT destination FROM events
 	CROSS JOIN platforms ON platforms.id = events.platform
 	CROSS JOIN relay_streams ON relay_streams.platform = platforms.name
 	WHERE events.seq = ? AND retired_ns IS NULL AND (relay_streams.seq < events.seq OR last_event_id = events.id OR EXISTS (
-		SELECT 1 FROM relay_entries WHERE stream = relay_streams.id AND event_id = events.id AND state IN ('parked', 'dead')))
-	LIMIT 1`
+		SELECT 1 FROM relay_entries WHERE stream = relay_streams.id AND event_id = events.id AND state IN ('parked', 'dead')))`
 
 func (p *pruning) deleteEvent(s *session, seq int64) (n int64, err error) {
 	kept, err := p.keeps(s, seq)

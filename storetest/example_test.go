@@ -34,6 +34,17 @@ func ExampleReopen() {
 	_ = testStore
 }
 
+// A store that keeps the journal of package relay next to its events checks it, too.
+func ExampleRunJournal() {
+	testJournal := func(t *testing.T) {
+		storetest.RunJournal(t, func(t *testing.T) (chargeingest.EventStore, storetest.Journal) {
+			s := openMyStore(t, filepath.Join(t.TempDir(), "charges.db"))
+			return s, s.Journal()
+		})
+	}
+	_ = testJournal
+}
+
 type myStore struct {
 	*memstore.Store
 	path string

@@ -238,7 +238,6 @@ func deliveredNow(id string, n int) relay.EntryChange {
 	return relay.EntryChange{EventID: id, State: relay.DeliveredState, Attempt: delivered(n)}
 }
 
-// listed is the entry after its only attempt.
 func listed(change relay.EntryChange) relay.Entry {
 	return relay.Entry{
 		EventID: change.EventID, State: change.State, Attempts: 1, Since: change.Attempt.At, NextAttempt: change.NextAttempt,

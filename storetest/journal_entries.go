@@ -19,7 +19,6 @@ func entryCases() []journalCase {
 	}
 }
 
-// changed is the entry after another attempt.
 func changed(e relay.Entry, change relay.EntryChange) relay.Entry {
 	e.State, e.NextAttempt = change.State, change.NextAttempt
 	if change.State != relay.DeliveredState {

@@ -118,7 +118,6 @@ func checkLeaseStreams(c *journalCheck) {
 	}
 }
 
-// streams has pairs of destinations and platforms, and the marker of a destination.
 func streams() (all []relay.Stream) {
 	for _, destination := range []string{vendor, archive} {
 		for _, platform := range []string{"", acme, globex} {

@@ -150,7 +150,6 @@ func checkEntryNotFound(c *journalCheck) {
 	c.wantEntries("Entries of a stream without any", c.entries(toVendor()))
 }
 
-// resolved is the entry after a decision that changes it.
 func resolved(e relay.Entry, r relay.Resolution) relay.Entry {
 	e.History = append(slices.Clone(e.History), relay.Attempt{At: r.At, Outcome: string(r.Action), By: r.By})
 	if r.Action == relay.Retry {
