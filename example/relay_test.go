@@ -99,6 +99,9 @@ func testRelay(t *testing.T, db string) {
 	s.awaitMetrics(t, "events_total{destination="+name+`,result="delivered"} 4`, "up{destination="+name+"} 1", "lag_events{destination="+name+"} 0")
 	require.Contains(t, s.out.String(), "\nEvents are relayed to "+destination.url+"\n")
 	require.Contains(t, s.log.String(), `msg="relaying events" destination=`+destination.url)
+	status, text = s.send(t, http.MethodGet, "/inspector/relay/status", "")
+	require.Equal(t, http.StatusOK, status)
+	require.Contains(t, text, `"delivered":4`)
 	s.key = "unknown"
 	status, _ = s.send(t, http.MethodGet, "/relay/status", "")
 	require.Equal(t, http.StatusUnauthorized, status)
