@@ -47,7 +47,7 @@ type relays struct {
 	logger       *slog.Logger
 }
 
-func newRelays(ctx context.Context, cfg *relayConfig, events store, schedule relay.Schedule, logger *slog.Logger) (*relays, error) {
+func newRelays(ctx context.Context, cfg *relayConfig, events store, tune func(*relay.Config), logger *slog.Logger) (*relays, error) {
 	r := &relays{logger: logger}
 	if !cfg.enabled() {
 		return r, nil
@@ -55,14 +55,14 @@ func newRelays(ctx context.Context, cfg *relayConfig, events store, schedule rel
 	if err := cfg.checkPlatforms(ctx, events); err != nil {
 		return nil, err
 	}
-	if err := r.connect(cfg, events, schedule); err != nil {
+	if err := r.connect(cfg, events, tune); err != nil {
 		r.close()
 		return nil, err
 	}
 	return r, nil
 }
 
-func (r *relays) connect(cfg *relayConfig, events store, schedule relay.Schedule) (err error) {
+func (r *relays) connect(cfg *relayConfig, events store, tune func(*relay.Config)) (err error) {
 	if r.journal, err = journalOf(events); err != nil {
 		return err
 	}
@@ -74,9 +74,9 @@ func (r *relays) connect(cfg *relayConfig, events store, schedule relay.Schedule
 		start = relay.FromNow()
 	}
 	for _, d := range r.destinations {
-		one, err := relay.New(relay.Config{
-			Name: d.name, Source: events, Journal: r.journal, Sink: d.sink, Start: start, Schedule: schedule, Logger: r.logger,
-		})
+		c := relay.Config{Name: d.name, Source: events, Journal: r.journal, Sink: d.sink, Start: start, Logger: r.logger}
+		tune(&c)
+		one, err := relay.New(c)
 		if err != nil {
 			return fmt.Errorf("relay to %s: %w", d.name, err)
 		}

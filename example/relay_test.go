@@ -28,11 +28,13 @@ import (
 
 const relayKey = "key-at-the-destination"
 
-// startRelay starts a server that tries again without a pause.
 func startRelay(t *testing.T, url string, args ...string) *runningServer {
 	t.Helper()
 	tp := newTestProgram()
-	tp.relaySchedule = relay.Schedule{Min: time.Millisecond, Max: time.Millisecond}
+	tp.tuneRelay = func(c *relay.Config) {
+		c.Schedule = relay.Schedule{Min: time.Millisecond, Max: time.Millisecond}
+		c.PollInterval = time.Hour // requests start the delivery
+	}
 	tp.env["CHARGEINGEST_RELAY_API_KEY"] = relayKey
 	return tp.start(t, append([]string{"-relay-url", url}, args...)...)
 }
@@ -120,6 +122,22 @@ func TestRelayFromSQLite(t *testing.T) {
 	testRelay(t, filepath.Join(t.TempDir(), "charges.db"))
 }
 
+func TestRelayFromNow(t *testing.T) {
+	t.Parallel()
+	destination := startServer(t, "-api-key", relayKey)
+	destination.key = relayKey
+	db := filepath.Join(t.TempDir(), "charges.db")
+	s := startServer(t, "-db", db)
+	s.sendEvents(t, 1)
+	s.stop()
+	<-s.done
+	s = startRelay(t, destination.url, "-db", db, "-relay-from", "now")
+	s.awaitStatus(t, `"lag":0`)
+	s.sendEvents(t, 2)
+	s.awaitStatus(t, `"delivered":1`)
+	require.Equal(t, []string{"ref-2"}, destination.references(t))
+}
+
 func TestRelayDestinationDown(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -198,7 +216,7 @@ func TestShutdownWithHangingDestination(t *testing.T) {
 		<-r.Context().Done()
 	}))
 	defer srv.Close()
-	s := startRelay(t, srv.URL)
+	s := startRelay(t, srv.URL, "-db", filepath.Join(t.TempDir(), "charges.db"))
 	s.sendEvents(t, 1)
 	<-entered
 	begin := time.Now()
@@ -206,6 +224,7 @@ func TestShutdownWithHangingDestination(t *testing.T) {
 	<-s.done
 	require.Zero(t, s.status, s.log)
 	require.Less(t, time.Since(begin), 10*time.Second)
+	require.NotContains(t, s.log.String(), "closed", "the relay ends before the store")
 }
 
 func TestRelayThatDoesNotEnd(t *testing.T) {
