@@ -101,15 +101,34 @@ func (c *relayConfig) checkPlatforms(ctx context.Context, events store) error {
 	return nil
 }
 
-func (c *relayConfig) destinations(_ *slog.Logger) (all []destination, err error) {
+func (c *relayConfig) destinations(logger *slog.Logger) (all []destination, err error) {
+	connect := []func() (destination, error){}
 	if c.url != "" {
-		sink, err := relay.NewHTTP(relay.HTTPConfig{URL: c.url, APIKey: c.apiKey, Platform: c.platform})
+		connect = append(connect, c.httpDestination)
+	}
+	if c.nats.servers != "" {
+		connect = append(connect, func() (destination, error) { return c.natsDestination(logger) })
+	}
+	if c.kafka.servers != "" {
+		connect = append(connect, c.kafkaDestination)
+	}
+	for i, name := range c.names() {
+		d, err := connect[i]()
 		if err != nil {
-			return all, fmt.Errorf("-relay-url: %w", err)
+			return all, err
 		}
-		all = append(all, destination{c.names()[0], sink, func() {}})
+		d.name = name
+		all = append(all, d)
 	}
 	return all, nil
+}
+
+func (c *relayConfig) httpDestination() (destination, error) {
+	sink, err := relay.NewHTTP(relay.HTTPConfig{URL: c.url, APIKey: c.apiKey, Platform: c.platform})
+	if err != nil {
+		return destination{}, fmt.Errorf("-relay-url: %w", err)
+	}
+	return destination{sink: sink, close: func() {}}, nil
 }
 
 // names has no credentials. Delivery begins again if a name changes.

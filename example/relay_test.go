@@ -159,6 +159,25 @@ func TestRelayDestinationDown(t *testing.T) {
 	s.awaitMetrics(t, "up{destination="+name+"} 1", "events_total{destination="+name+`,result="parked"} 0`)
 }
 
+func TestRelayQueuesDown(t *testing.T) {
+	t.Parallel()
+	tp := newTestProgram()
+	tp.env["CHARGEINGEST_RELAY_NATS"] = "nats://user:secret@127.0.0.1:1/charges"
+	tp.env["CHARGEINGEST_RELAY_KAFKA"] = "kafka://user:secret@127.0.0.1:1,127.0.0.1:2/charges?sasl=plain"
+	s := tp.start(t)
+	require.Contains(t, s.out.String(), "\nEvents are relayed to nats:charges\nEvents are relayed to kafka:charges\n")
+	s.sendEvents(t, 1)
+	s.awaitStatus(t, `"destination":"nats:charges","platform":"default"`)
+	status, _ := s.send(t, http.MethodGet, "/readyz", "")
+	require.Equal(t, http.StatusOK, status)
+	begin := time.Now()
+	s.stop()
+	<-s.done
+	require.Zero(t, s.status, s.log)
+	require.Less(t, time.Since(begin), 10*time.Second)
+	require.NotContains(t, s.out.String()+s.log.String(), "secret")
+}
+
 // proxyTo forwards requests. after is called before the response is passed on.
 func proxyTo(t *testing.T, target string, after func(r *http.Request)) string {
 	t.Helper()
