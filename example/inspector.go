@@ -7,6 +7,7 @@ import (
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/inspector"
+	"example.com/chargeingest/relay"
 )
 
 const (
@@ -42,10 +43,14 @@ func isLoopback(a net.Addr) bool {
 }
 
 // newInspector shows requests without an identified caller only if all callers are one tenant.
-func newInspector(cfg *serverConfig, a chargeingest.Authorizer, events store) (*inspector.Inspector, error) {
+func newInspector(cfg *serverConfig, a chargeingest.Authorizer, events store, r *relays) (*inspector.Inspector, error) {
 	stats, _ := events.(chargeingest.StatsReporter)
+	var ledger relay.Ledger
+	if r.journal != nil {
+		ledger = r.journal
+	}
 	return inspector.New(inspector.Config{
-		Reader: events, Authorizer: a, Stats: stats, MaxBytes: inspectorBytes,
+		Reader: events, Authorizer: a, Stats: stats, Relay: ledger, MaxBytes: inspectorBytes,
 		ShowUnauthenticated: cfg.keyFile == nil && cfg.tokens.jwksURL == "",
 	})
 }

@@ -26,7 +26,7 @@ type program struct {
 	notifySignals  func(c chan<- os.Signal, signals ...os.Signal)
 	ignoreSignals  func(signals ...os.Signal)
 	timeouts       shutdownTimeouts
-	relaySchedule  relay.Schedule
+	tuneRelay      func(*relay.Config)
 	tick           func(period time.Duration) <-chan time.Time
 }
 
@@ -36,8 +36,9 @@ func newProgram() *program {
 		lookupEnv:     os.LookupEnv,
 		openStore:     openStore,
 		notifySignals: signal.Notify, ignoreSignals: signal.Ignore,
-		timeouts: defaultShutdownTimeouts(),
-		tick:     time.Tick,
+		timeouts:  defaultShutdownTimeouts(),
+		tuneRelay: func(*relay.Config) {},
+		tick:      time.Tick,
 	}
 }
 

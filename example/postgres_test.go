@@ -57,6 +57,7 @@ func postgresDatabase(t *testing.T, address string) string {
 func TestPostgreSQL(t *testing.T) {
 	address := postgresServer(t)
 	t.Run("events survive a restart", func(t *testing.T) { testRestart(t, postgresDatabase(t, address)) })
+	t.Run("relay", func(t *testing.T) { testRelay(t, postgresDatabase(t, address)) })
 	t.Run("retain option", func(t *testing.T) {
 		db := postgresDatabase(t, address)
 		s, err := openPostgres(t.Context(), db, storeOptions{logger: slog.New(slog.DiscardHandler)})

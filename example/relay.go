@@ -47,7 +47,7 @@ type relays struct {
 	logger       *slog.Logger
 }
 
-func newRelays(ctx context.Context, cfg *relayConfig, events store, schedule relay.Schedule, logger *slog.Logger) (*relays, error) {
+func newRelays(ctx context.Context, cfg *relayConfig, events store, tune func(*relay.Config), logger *slog.Logger) (*relays, error) {
 	r := &relays{logger: logger}
 	if !cfg.enabled() {
 		return r, nil
@@ -55,14 +55,14 @@ func newRelays(ctx context.Context, cfg *relayConfig, events store, schedule rel
 	if err := cfg.checkPlatforms(ctx, events); err != nil {
 		return nil, err
 	}
-	if err := r.connect(cfg, events, schedule); err != nil {
+	if err := r.connect(cfg, events, tune); err != nil {
 		r.close()
 		return nil, err
 	}
 	return r, nil
 }
 
-func (r *relays) connect(cfg *relayConfig, events store, schedule relay.Schedule) (err error) {
+func (r *relays) connect(cfg *relayConfig, events store, tune func(*relay.Config)) (err error) {
 	if r.journal, err = journalOf(events); err != nil {
 		return err
 	}
@@ -74,9 +74,9 @@ func (r *relays) connect(cfg *relayConfig, events store, schedule relay.Schedule
 		start = relay.FromNow()
 	}
 	for _, d := range r.destinations {
-		one, err := relay.New(relay.Config{
-			Name: d.name, Source: events, Journal: r.journal, Sink: d.sink, Start: start, Schedule: schedule, Logger: r.logger,
-		})
+		c := relay.Config{Name: d.name, Source: events, Journal: r.journal, Sink: d.sink, Start: start, Logger: r.logger}
+		tune(&c)
+		one, err := relay.New(c)
 		if err != nil {
 			return fmt.Errorf("relay to %s: %w", d.name, err)
 		}
@@ -101,15 +101,34 @@ func (c *relayConfig) checkPlatforms(ctx context.Context, events store) error {
 	return nil
 }
 
-func (c *relayConfig) destinations(_ *slog.Logger) (all []destination, err error) {
+func (c *relayConfig) destinations(logger *slog.Logger) (all []destination, err error) {
+	connect := []func() (destination, error){}
 	if c.url != "" {
-		sink, err := relay.NewHTTP(relay.HTTPConfig{URL: c.url, APIKey: c.apiKey, Platform: c.platform})
+		connect = append(connect, c.httpDestination)
+	}
+	if c.nats.servers != "" {
+		connect = append(connect, func() (destination, error) { return c.natsDestination(logger) })
+	}
+	if c.kafka.servers != "" {
+		connect = append(connect, c.kafkaDestination)
+	}
+	for i, name := range c.names() {
+		d, err := connect[i]()
 		if err != nil {
-			return all, fmt.Errorf("-relay-url: %w", err)
+			return all, err
 		}
-		all = append(all, destination{c.names()[0], sink, func() {}})
+		d.name = name
+		all = append(all, d)
 	}
 	return all, nil
+}
+
+func (c *relayConfig) httpDestination() (destination, error) {
+	sink, err := relay.NewHTTP(relay.HTTPConfig{URL: c.url, APIKey: c.apiKey, Platform: c.platform})
+	if err != nil {
+		return destination{}, fmt.Errorf("-relay-url: %w", err)
+	}
+	return destination{sink: sink, close: func() {}}, nil
 }
 
 // names has no credentials. Delivery begins again if a name changes.

@@ -28,11 +28,13 @@ import (
 
 const relayKey = "key-at-the-destination"
 
-// startRelay starts a server that tries again without a pause.
 func startRelay(t *testing.T, url string, args ...string) *runningServer {
 	t.Helper()
 	tp := newTestProgram()
-	tp.relaySchedule = relay.Schedule{Min: time.Millisecond, Max: time.Millisecond}
+	tp.tuneRelay = func(c *relay.Config) {
+		c.Schedule = relay.Schedule{Min: time.Millisecond, Max: time.Millisecond}
+		c.PollInterval = time.Hour // requests start the delivery
+	}
 	tp.env["CHARGEINGEST_RELAY_API_KEY"] = relayKey
 	return tp.start(t, append([]string{"-relay-url", url}, args...)...)
 }
@@ -99,6 +101,9 @@ func testRelay(t *testing.T, db string) {
 	s.awaitMetrics(t, "events_total{destination="+name+`,result="delivered"} 4`, "up{destination="+name+"} 1", "lag_events{destination="+name+"} 0")
 	require.Contains(t, s.out.String(), "\nEvents are relayed to "+destination.url+"\n")
 	require.Contains(t, s.log.String(), `msg="relaying events" destination=`+destination.url)
+	status, text = s.send(t, http.MethodGet, "/inspector/relay/status", "")
+	require.Equal(t, http.StatusOK, status)
+	require.Contains(t, text, `"delivered":4`)
 	s.key = "unknown"
 	status, _ = s.send(t, http.MethodGet, "/relay/status", "")
 	require.Equal(t, http.StatusUnauthorized, status)
@@ -115,6 +120,22 @@ func TestRelayFromMemory(t *testing.T) { t.Parallel(); testRelay(t, inMemory) }
 func TestRelayFromSQLite(t *testing.T) {
 	t.Parallel()
 	testRelay(t, filepath.Join(t.TempDir(), "charges.db"))
+}
+
+func TestRelayFromNow(t *testing.T) {
+	t.Parallel()
+	destination := startServer(t, "-api-key", relayKey)
+	destination.key = relayKey
+	db := filepath.Join(t.TempDir(), "charges.db")
+	s := startServer(t, "-db", db)
+	s.sendEvents(t, 1)
+	s.stop()
+	<-s.done
+	s = startRelay(t, destination.url, "-db", db, "-relay-from", "now")
+	s.awaitStatus(t, `"lag":0`)
+	s.sendEvents(t, 2)
+	s.awaitStatus(t, `"delivered":1`)
+	require.Equal(t, []string{"ref-2"}, destination.references(t))
 }
 
 func TestRelayDestinationDown(t *testing.T) {
@@ -136,6 +157,25 @@ func TestRelayDestinationDown(t *testing.T) {
 	destination.key = relayKey
 	destination.awaitEvents(t, 3)
 	s.awaitMetrics(t, "up{destination="+name+"} 1", "events_total{destination="+name+`,result="parked"} 0`)
+}
+
+func TestRelayQueuesDown(t *testing.T) {
+	t.Parallel()
+	tp := newTestProgram()
+	tp.env["CHARGEINGEST_RELAY_NATS"] = "nats://user:secret@127.0.0.1:1/charges"
+	tp.env["CHARGEINGEST_RELAY_KAFKA"] = "kafka://user:secret@127.0.0.1:1,127.0.0.1:2/charges?sasl=plain"
+	s := tp.start(t)
+	require.Contains(t, s.out.String(), "\nEvents are relayed to nats:charges\nEvents are relayed to kafka:charges\n")
+	s.sendEvents(t, 1)
+	s.awaitStatus(t, `"destination":"nats:charges","platform":"default"`)
+	status, _ := s.send(t, http.MethodGet, "/readyz", "")
+	require.Equal(t, http.StatusOK, status)
+	begin := time.Now()
+	s.stop()
+	<-s.done
+	require.Zero(t, s.status, s.log)
+	require.Less(t, time.Since(begin), 10*time.Second)
+	require.NotContains(t, s.out.String()+s.log.String(), "secret")
 }
 
 // proxyTo forwards requests. after is called before the response is passed on.
@@ -195,7 +235,7 @@ func TestShutdownWithHangingDestination(t *testing.T) {
 		<-r.Context().Done()
 	}))
 	defer srv.Close()
-	s := startRelay(t, srv.URL)
+	s := startRelay(t, srv.URL, "-db", filepath.Join(t.TempDir(), "charges.db"))
 	s.sendEvents(t, 1)
 	<-entered
 	begin := time.Now()
@@ -203,6 +243,7 @@ func TestShutdownWithHangingDestination(t *testing.T) {
 	<-s.done
 	require.Zero(t, s.status, s.log)
 	require.Less(t, time.Since(begin), 10*time.Second)
+	require.NotContains(t, s.log.String(), "closed", "the relay ends before the store")
 }
 
 func TestRelayThatDoesNotEnd(t *testing.T) {

@@ -56,7 +56,7 @@ func (c *relayConfig) options() []cli.Option {
 		},
 		{
 			Name: "relay-nats", Env: "CHARGEINGEST_RELAY_NATS", Argument: "URL",
-			Usage: "publish the stored events to this JetStream subject: nats://HOST:PORT/SUBJECT, or tls://…; more servers\n" +
+			Usage: "publish the stored events to JetStream, below this subject: nats://HOST:PORT/SUBJECT, or tls://…; more servers\n" +
 				"are separated by commas, and USER:PASSWORD@ can precede them: then use the environment variable",
 			Set: natsAddress(&c.nats),
 		},

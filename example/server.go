@@ -63,7 +63,7 @@ func (p *program) serve(ctx context.Context, args []string) error {
 
 func (p *program) serveStore(ctx context.Context, cfg *serverConfig, l listeners, tokens *jwtauth.Authorizer, events store, m *metrics, manager *serviceManager) error {
 	logger := manager.logger
-	relays, err := newRelays(ctx, &cfg.relay, events, p.relaySchedule, logger)
+	relays, err := newRelays(ctx, &cfg.relay, events, p.tuneRelay, logger)
 	if err != nil {
 		return cli.UnlessDone(ctx, err)
 	}

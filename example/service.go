@@ -56,7 +56,7 @@ func newService(cfg *serverConfig, tokens *jwtauth.Authorizer, events store, r *
 		ingest: ingest, endpoint: ingest, relay: api, tokens: tokens, metrics: m, summary: sum, logger: logger,
 	}
 	if cfg.inspector == inspectorOn {
-		page, err := newInspector(cfg, authorizer, events)
+		page, err := newInspector(cfg, authorizer, events, r)
 		if err != nil {
 			return nil, err
 		}

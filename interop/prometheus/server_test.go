@@ -33,8 +33,12 @@ func startServer(t *testing.T) (endpoint, metrics string) {
 	for name, block := range map[string]*pem.Block{"cert.pem": {Type: "CERTIFICATE", Bytes: pair.Certificate[0]}, "key.pem": {Type: "PRIVATE KEY", Bytes: private}} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600))
 	}
+	destination := exec.Command(*serverBinary, "-addr", "127.0.0.1:0", "-db", "memory", "-api-key", key)
+	destination.Dir = dir
+	url := start(t, `msg=listening url=(\S+)`, destination)[1]
 	cmd := exec.Command(*serverBinary, "-addr", "127.0.0.1:0", "-metrics-addr", "127.0.0.1:0", "-keys", "keys.json", "-retain", "400d",
-		"-tls-cert", "cert.pem", "-tls-key", "key.pem")
+		"-tls-cert", "cert.pem", "-tls-key", "key.pem",
+		"-relay-url", url, "-relay-api-key", key, "-relay-platform", "default")
 	cmd.Dir = dir
 	found := start(t, `(?s)msg=listening url=https://(\S+).*msg="listening for /metrics" addr=(\S+)`, cmd)
 	return found[1], found[2]
