@@ -39,3 +39,16 @@ func Example() {
 	fmt.Println(response.Code, response.Header().Get("Content-Type"))
 	// Output: 200 text/html; charset=utf-8
 }
+
+func ExampleConfig_relay() {
+	keys, err := chargeingest.NewKeys()
+	if err != nil {
+		panic(err)
+	}
+	store := memstore.New()
+	page, err := inspector.New(inspector.Config{Reader: store, Authorizer: keys, Relay: store.Journal()})
+	if err != nil {
+		panic(err)
+	}
+	http.Handle("/inspector/", http.StripPrefix("/inspector", page))
+}

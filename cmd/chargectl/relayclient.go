@@ -38,16 +38,14 @@ func (c *relayCommand) call(ctx context.Context, method, path string, query url.
 	if err != nil {
 		return err
 	}
-	for name, value := range map[string]string{
-		"X-Api-Key": c.server.APIKey, "Authorization": cmp.Or(c.server.Token, ""), "X-Platform-Id": c.server.Platform,
-		"Content-Type": "application/json",
-	} {
-		if name == "Authorization" && value != "" {
-			value = "Bearer " + value
-		}
-		if value != "" {
-			r.Header.Set(name, value)
-		}
+	r.Header.Set("Content-Type", "application/json")
+	if c.server.APIKey != "" {
+		r.Header.Set("X-Api-Key", c.server.APIKey)
+	} else {
+		r.Header.Set("Authorization", "Bearer "+c.server.Token)
+	}
+	if c.server.Platform != "" {
+		r.Header.Set("X-Platform-Id", c.server.Platform)
 	}
 	transport := c.transport
 	if c.server.socket != "" {
@@ -75,16 +73,14 @@ func (c *relayCommand) call(ctx context.Context, method, path string, query url.
 
 func relayError(status int, path string, body []byte) error {
 	var e struct{ Code, Message string }
+	isAPI := json.Unmarshal(body, &e) == nil && e.Code != ""
 	switch {
-	case json.Unmarshal(body, &e) != nil || e.Code == "":
-		e.Code = http.StatusText(status)
-		fallthrough
-	case status == http.StatusNotFound && path == "status":
-		if status == http.StatusNotFound {
-			return errors.New("the server has no relay at this URL")
-		}
+	case status == http.StatusNotFound && (path == "status" || !isAPI):
+		return errors.New("the server has no relay at this URL")
+	case !isAPI:
+		return fmt.Errorf("%d %s", status, http.StatusText(status))
 	}
-	return fmt.Errorf("%s", strings.TrimSuffix(fmt.Sprintf("%d %s: %s", status, e.Code, e.Message), ": "))
+	return fmt.Errorf("%d %s: %s", status, e.Code, e.Message)
 }
 
 func decodeEach[T any](texts []json.RawMessage) ([]T, error) {

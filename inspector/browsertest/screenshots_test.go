@@ -26,6 +26,7 @@ import (
 	"example.com/chargeingest/chargetest"
 	"example.com/chargeingest/inspector"
 	"example.com/chargeingest/memstore"
+	"example.com/chargeingest/relay"
 )
 
 var screenshotTime = time.Date(2026, 9, 1, 14, 32, 0, 0, time.UTC)
@@ -168,7 +169,29 @@ func TestScreenshots(t *testing.T) {
 		c.show(p)
 		p.saveScreenshot(c.name)
 	}
+	relayScreenshot(t)
 	sandboxScreenshot(t)
+}
+
+func relayScreenshot(t *testing.T) {
+	d := startRelay(t, func(c *inspector.Config) { c.Now = (&tickingClock{time: screenshotTime}).now })
+	var ids []string
+	for i := range 7 {
+		ids = append(ids, d.store(fmt.Sprintf("order-%d", 48100+i)))
+	}
+	d.save(vendor, relay.Progress{LastEventID: ids[5], Delivered: 48112, Repeated: 7, Entries: []relay.EntryChange{
+		rejected(ids[0], invalid), rejected(ids[1], unknown), rejected(ids[2], invalid), deferred(ids[3], busy)}})
+	d.save("kafka:charges", relay.Progress{LastEventID: ids[6], Delivered: 48119, Failure: new("dial tcp 192.0.2.7:9092: connection refused")})
+	p := open(t, wide, d.link(adaKey))
+	p.rowCount(len(ids))
+	p.press("4")
+	p.see("#relay-streams h2", vendor)
+	d.save(vendor, relay.Progress{Delivered: 1200})
+	p.see("#relay-streams [data-stream=rate]", "per second")
+	p.choose("#relay-destination", vendor)
+	p.relayRows(3)
+	evaluate[string](p, `document.querySelector('#relay-streams [data-stream=rate]').textContent = '300 per second'`)
+	p.saveScreenshot("relay")
 }
 
 // reduceColours keeps the most frequent colours, which is invisible in a page of text.
