@@ -71,6 +71,24 @@ func TestDownInTheMiddleOfAPage(t *testing.T) {
 	})
 }
 
+func TestDownWithOnlyParkedEvents(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.add("acme", 0, 1)
+		w.on(outcomes(map[string]relay.Result{"acme-0": {Outcome: relay.Deferred}}))
+		w.start()
+		wait(100 * time.Millisecond)
+		w.on(down)
+		wait(30 * time.Minute)
+		require.Less(t, len(w.sent()), 25)
+		require.InDelta(t, 30, w.logged("the destination is down"), 1)
+		require.Zero(t, w.logged("up again"))
+		require.Equal(t, 1, w.entries("acme")["acme-0"].Attempts)
+		w.on(nil)
+		wait(10 * time.Minute)
+		require.Len(t, w.delivered(), 1)
+	})
+}
+
 type later struct{ time.Duration }
 
 func (later) Error() string               { return "429" }

@@ -21,7 +21,9 @@ func (t *turn) due(limit int) ([]Entry, error) {
 // lookInterval is the least time between looks for parked entries, which gathers them.
 func (t *turn) lookInterval() time.Duration { return min(time.Second, t.cfg.Schedule.Min) }
 
-func (t *turn) mayLook() bool { return time.Since(t.s.looked) >= t.lookInterval() }
+func (t *turn) mayLook() bool {
+	return t.s.failures > 0 || time.Since(t.s.looked) >= t.lookInterval()
+}
 
 // deliverDue sends a batch of parked events that are due, and returns their number.
 func (t *turn) deliverDue() (int, error) {

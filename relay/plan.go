@@ -149,11 +149,8 @@ func (p *plan) crowded() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	if p.active < p.limit {
-		return false
-	}
 	for q := range queues {
-		if len(p.waiting[q]) > 0 && !p.waiting[q][0].due.After(now) {
+		if len(p.waiting[q]) > 0 && !p.waiting[q][0].due.After(now) && (p.active >= p.limit || q == slow) {
 			return true
 		}
 	}

@@ -73,6 +73,8 @@ func (r *Relay) lease(ctx context.Context, s *stream, position string) (State, e
 // unlease ends the lease, so that another process can start at once.
 func (r *Relay) unlease(ctx context.Context, s *stream) {
 	if s.left() > 0 {
+		ctx, cancel := context.WithTimeout(ctx, r.cfg.LeaseTime/3)
+		defer cancel()
 		_, _ = r.cfg.Journal.Lease(ctx, r.stream(s.platform), LeaseRequest{Holder: r.holder})
 	}
 	s.forget()

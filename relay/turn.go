@@ -198,6 +198,7 @@ func (t *turn) decide(more bool, err error) decision {
 	case errors.As(err, &refused), errors.Is(err, ErrRetired):
 		t.down.set(s.platform, nil)
 		t.refused.set(s.platform, err)
+		t.faulty.set(s.platform, nil)
 		s.forget()
 		return decision{idle, now.Add(logInterval)}
 	case errors.As(err, &down):
