@@ -53,7 +53,7 @@ func TestOutcomesOfEvents(t *testing.T) {
 		w.on(nil)
 		wait(2 * time.Second)
 		require.Equal(t, relay.DeliveredState, w.entries("acme")["acme-4"].State)
-		require.Equal(t, 1, w.received["acme-4"])
+		require.Equal(t, 1, w.times("acme-4"))
 	})
 }
 

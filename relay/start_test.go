@@ -83,7 +83,7 @@ func TestAnotherName(t *testing.T) {
 		w.cfg.Name = "another"
 		w.run(w.cfg)
 		wait(time.Second)
-		require.Equal(t, 2, w.received["acme-9"])
+		require.Equal(t, 2, w.times("acme-9"))
 	})
 }
 
