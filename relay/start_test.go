@@ -140,6 +140,35 @@ func TestRetiredDestination(t *testing.T) {
 	})
 }
 
+// failedOver is a source that no longer has the end that it had.
+type failedOver struct {
+	*memstore.Store
+	refuse bool
+}
+
+func (s *failedOver) List(ctx context.Context, q chargeingest.Query) (chargeingest.Page, error) {
+	if s.refuse {
+		s.refuse = false
+		return chargeingest.Page{}, chargeingest.ErrInvalidCursor
+	}
+	return s.Store.List(ctx, q)
+}
+
+func TestPositionOfIdlePlatformIsRefused(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.add("acme", 0, 10)
+		source := &failedOver{Store: w.store}
+		w.cfg.Source = source
+		w.start()
+		wait(10 * time.Second)
+		source.refuse = true
+		w.add("acme", 10, 11)
+		wait(2 * time.Second)
+		require.Equal(t, refs("acme", 0, 11), w.delivered(), "the journal's position is still valid")
+		require.Empty(t, w.lines)
+	})
+}
+
 // withoutEvent is a source that has lost an event.
 type withoutEvent struct {
 	*memstore.Store

@@ -62,10 +62,14 @@ func (r *Relay) turn(ctx context.Context, s *stream) decision {
 func (t *turn) run(end context.CancelCauseFunc) (more bool, err error) {
 	var page chargeingest.Page
 	if t.s.known {
-		if page, err = t.read(t.s.position, t.pageLimit()); err != nil {
+		page, err = t.read(t.s.position, t.pageLimit())
+		var refused *refusedError
+		switch {
+		case errors.As(err, &refused):
+			t.s.forget() // the position may be newer than that in the journal
+		case err != nil:
 			return false, err
-		}
-		if len(page.Events) == 0 {
+		case len(page.Events) == 0:
 			t.s.position = page.Position
 			if !t.mayLook() {
 				return false, nil
