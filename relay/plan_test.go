@@ -161,12 +161,12 @@ func (s *endless) List(_ context.Context, q chargeingest.Query) (page chargeinge
 
 func TestMemoryOfALargeBacklog(t *testing.T) {
 	inWorld(t, func(w *world) {
-		const events = 200_000
+		const events = 100_000
 		w.cfg.Source = &endless{platforms: []string{"acme"}, events: events}
 		var most uint64
 		n := 0
 		w.cfg.Sink = relay.SinkFunc(func(_ context.Context, _ string, events []chargeingest.StoredEvent) ([]relay.Result, error) {
-			if n++; n%500 == 0 {
+			if n++; n%400 == 0 {
 				runtime.GC()
 				var m runtime.MemStats
 				runtime.ReadMemStats(&m)
@@ -195,8 +195,8 @@ func TestTenThousandPlatforms(t *testing.T) {
 		wait(10 * time.Second)
 		require.EqualValues(t, 10_000, w.relay.Stats().Delivered)
 		before := source.lists.Load()
-		wait(100 * time.Second)
+		wait(50 * time.Second)
 		polls := source.lists.Load() - before
-		require.InDelta(t, 20_000, polls, 1000, "200 polls a second")
+		require.InDelta(t, 10_000, polls, 500, "200 polls a second")
 	})
 }

@@ -2,6 +2,7 @@ package relay_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -143,12 +144,11 @@ func TestRetiredDestination(t *testing.T) {
 // failedOver is a source that no longer has the end that it had.
 type failedOver struct {
 	*memstore.Store
-	refuse bool
+	refuse atomic.Bool
 }
 
 func (s *failedOver) List(ctx context.Context, q chargeingest.Query) (chargeingest.Page, error) {
-	if s.refuse {
-		s.refuse = false
+	if s.refuse.CompareAndSwap(true, false) {
 		return chargeingest.Page{}, chargeingest.ErrInvalidCursor
 	}
 	return s.Store.List(ctx, q)
@@ -161,7 +161,7 @@ func TestPositionOfIdlePlatformIsRefused(t *testing.T) {
 		w.cfg.Source = source
 		w.start()
 		wait(10 * time.Second)
-		source.refuse = true
+		source.refuse.Store(true)
 		w.add("acme", 10, 11)
 		wait(2 * time.Second)
 		require.Equal(t, refs("acme", 0, 11), w.delivered(), "the journal's position is still valid")
