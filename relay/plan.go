@@ -2,6 +2,8 @@ package relay
 
 import (
 	"container/heap"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -67,6 +69,12 @@ func (p *plan) signal() {
 	case p.wake <- struct{}{}:
 	default:
 	}
+}
+
+func (p *plan) all() []*stream {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Collect(maps.Values(p.streams))
 }
 
 func (p *plan) notify(platform string, add bool) {

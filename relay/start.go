@@ -130,7 +130,7 @@ func (r *Relay) release(ctx context.Context) {
 	defer cancel()
 	slots := make(chan struct{}, r.cfg.Concurrency)
 	var releases sync.WaitGroup
-	for _, s := range r.plan.streams {
+	for _, s := range r.plan.all() {
 		if s.left() <= 0 {
 			continue
 		}
