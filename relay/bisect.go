@@ -6,12 +6,12 @@ import (
 )
 
 const (
-	maxProbes  = 3 // of a destination that was up
-	maxSuspect = 3 // single events in a row, before another one is probed
+	maxProbes  = 3
+	maxSuspect = 3
 )
 
 // suspect is an event that was rejected for now on its own. It is parked once the destination
-// has accepted another one, and otherwise the destination is down.
+// accepts another one.
 type suspect struct {
 	index int
 	err   *BatchError
@@ -52,8 +52,8 @@ func (d *delivery) run() error {
 	return nil
 }
 
-// group sends events together, and if they are rejected, in halves. A whole batch that is
-// rejected for now is halved only if the destination accepts a single event.
+// group sends events together or, if they are rejected, in halves. Before it halves a batch that
+// is rejected for now, it probes the destination.
 func (d *delivery) group(events []int, whole bool) error {
 	for {
 		if events = d.open(events); len(events) == 0 {
@@ -77,7 +77,7 @@ func (d *delivery) group(events []int, whole bool) error {
 			n := len(events)
 			whole = false
 			if events = d.open(events); len(events) < n-1 {
-				continue // the probe has found a suspect
+				continue
 			}
 		}
 		half := (len(events) + 1) / 2
@@ -88,7 +88,6 @@ func (d *delivery) group(events []int, whole bool) error {
 	}
 }
 
-// single decides on an event that was rejected on its own.
 func (d *delivery) single(i int, rejected *BatchError) error {
 	switch {
 	case rejected.Permanent:
@@ -140,12 +139,11 @@ func (d *delivery) probe(n int) error {
 		}
 		return err
 	case last == nil:
-		return nil // run decides
+		return nil
 	}
 	return d.isDown(last)
 }
 
-// pick returns the next event to probe, from both ends by turns.
 func (d *delivery) pick() (int, bool) {
 	first, n := d.prefix(), len(d.events)
 	try, step := d.s.tries%(n-first), 1
@@ -166,7 +164,6 @@ func (d *delivery) pick() (int, bool) {
 	return 0, false
 }
 
-// open returns those of the events that are neither settled nor suspects.
 func (d *delivery) open(events []int) []int {
 	open := make([]int, 0, len(events))
 	for _, i := range events {
@@ -182,7 +179,6 @@ func (d *delivery) settle(i int, outcome Outcome, e *BatchError) {
 	d.settled[i] = true
 }
 
-// succeeded notes that the destination is up.
 func (d *delivery) succeeded() {
 	d.successes++
 	d.s.probing = false

@@ -9,7 +9,6 @@ import (
 	"unicode/utf8"
 )
 
-// complete applies the defaults, and returns the lister of platforms, if one is needed.
 func (c *Config) complete() (PlatformLister, error) {
 	if n := utf8.RuneCountInString(c.Name); n < 1 || n > 256 || !utf8.ValidString(c.Name) {
 		return nil, errors.New("Config.Name must have 1 to 256 characters")

@@ -9,7 +9,6 @@ import (
 	"example.com/chargeingest/internal/panics"
 )
 
-// delivery sends the events of a page, or parked events, until each has a result.
 type delivery struct {
 	*turn
 	events  []chargeingest.StoredEvent
@@ -17,12 +16,11 @@ type delivery struct {
 	results []Result
 	settled []bool
 
-	// For batches that are rejected for now, see group.
 	suspects  []suspect
 	suspected []bool
-	streak    int // suspects in a row
+	streak    int
 	successes int
-	mark      int // successes before the suspects' batch was rejected
+	mark      int
 	accepted  int // an event that the destination has accepted, or -1
 }
 
@@ -38,7 +36,6 @@ func (t *turn) newDelivery(events []chargeingest.StoredEvent, entries []Entry) *
 	}
 }
 
-// prefix is the number of events before the first without a result.
 func (d *delivery) prefix() int {
 	for i, settled := range d.settled {
 		if !settled {
@@ -48,7 +45,6 @@ func (d *delivery) prefix() int {
 	return len(d.settled)
 }
 
-// send sends some of the events and takes their results.
 func (d *delivery) send(indexes []int) error {
 	if d.s.left() < d.margin() {
 		return fmt.Errorf("%w: it has not been renewed", ErrLeaseLost)
@@ -128,7 +124,6 @@ func (o *Observation) count(results []Result) {
 	}
 }
 
-// progress is what to save for the settled ones of the first n events.
 func (d *delivery) progress(n int) (p Progress, parked, dead int) {
 	p.Token = d.s.token
 	now := d.cfg.Clock()

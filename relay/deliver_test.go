@@ -53,7 +53,7 @@ func TestOutcomesOfEvents(t *testing.T) {
 		w.on(nil)
 		wait(2 * time.Second)
 		require.Equal(t, relay.DeliveredState, w.entries("acme")["acme-4"].State)
-		require.Equal(t, 1, w.received["acme-4"])
+		require.Equal(t, 1, w.times("acme-4"))
 	})
 }
 
@@ -122,5 +122,29 @@ func TestConfigErrors(t *testing.T) {
 			_, err := relay.New(cfg)
 			require.ErrorContains(t, err, field)
 		}
+	})
+}
+
+func TestBatchBytesAndObserver(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.add("acme", 0, 10)
+		w.cfg.BatchBytes = 3 * len(`{"reference":"acme-0"}`)
+		var seen []relay.Observation
+		w.cfg.Observer = func(o relay.Observation) { seen = append(seen, o) }
+		w.on(outcomes(map[string]relay.Result{"acme-0": {Outcome: relay.Deferred}}))
+		w.start()
+		wait(100 * time.Millisecond)
+		w.on(down)
+		wait(2 * time.Second)
+		stream := relay.Stream{Destination: destination, Platform: "acme"}
+		require.Equal(t, relay.Observation{Stream: stream, Delivered: 2, Deferred: 1}, seen[0])
+		require.Equal(t, relay.Observation{Stream: stream, Delivered: 1}, seen[3])
+		require.True(t, seen[4].Retry)
+		require.ErrorIs(t, seen[4].Err, errDown)
+		w.cfg.BatchBytes, w.cfg.Name = 1, "another"
+		w.on(nil)
+		w.run(w.cfg)
+		wait(time.Second)
+		require.GreaterOrEqual(t, w.times("acme-9"), 2, "an event may exceed the limit")
 	})
 }

@@ -67,7 +67,25 @@ func TestDownInTheMiddleOfAPage(t *testing.T) {
 		w.on(nil)
 		wait(5 * time.Second)
 		require.Equal(t, refs("acme", 0, 400), w.delivered())
-		require.Equal(t, 1, w.received["acme-149"], "saved events are not repeated")
+		require.Equal(t, 1, w.times("acme-149"), "saved events are not repeated")
+	})
+}
+
+func TestDownWithOnlyParkedEvents(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.add("acme", 0, 1)
+		w.on(outcomes(map[string]relay.Result{"acme-0": {Outcome: relay.Deferred}}))
+		w.start()
+		wait(100 * time.Millisecond)
+		w.on(down)
+		wait(30 * time.Minute)
+		require.Less(t, len(w.sent()), 25)
+		require.InDelta(t, 30, w.logged("the destination is down"), 1)
+		require.Zero(t, w.logged("up again"))
+		require.Equal(t, 1, w.entries("acme")["acme-0"].Attempts)
+		w.on(nil)
+		wait(10 * time.Minute)
+		require.Len(t, w.delivered(), 1)
 	})
 }
 

@@ -33,8 +33,8 @@ type world struct {
 	mu       sync.Mutex
 	lines    []string
 	sends    []send
-	received map[string]int // deliveries by event
-	order    []string       // of first deliveries
+	received map[string]int
+	order    []string
 	decide   func(send) ([]relay.Result, error)
 }
 
@@ -60,7 +60,6 @@ func inWorld(t *testing.T, f func(*world)) {
 	})
 }
 
-// Write implements io.Writer for the log.
 func (w *world) Write(line []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -133,6 +132,12 @@ func (w *world) sent() []send {
 	return slices.Clone(w.sends)
 }
 
+func (w *world) times(ref string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.received[ref]
+}
+
 func (w *world) delivered() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -146,7 +151,6 @@ func refs(platform string, from, to int) (refs []string) {
 	return refs
 }
 
-// add stores the events platform-from to platform-(to-1), and returns their ids.
 func (w *world) add(platform string, from, to int) (ids []string) {
 	for chunk := range slices.Chunk(refs(platform, from, to), 1000) {
 		b := chargeingest.Batch{Platform: platform, Route: chargeingest.RouteBatch}
@@ -164,7 +168,6 @@ func (w *world) add(platform string, from, to int) (ids []string) {
 	return ids
 }
 
-// start runs a relay until stop or the end of the test.
 func (w *world) start() *relay.Relay {
 	w.relay, w.stop = w.run(w.cfg)
 	return w.relay
@@ -208,9 +211,8 @@ func (w *world) entries(platform string) map[string]relay.Entry {
 	}
 }
 
-// wait lets time pass.
 func wait(d time.Duration) {
-	time.Sleep(d) // in a bubble
+	time.Sleep(d)
 	synctest.Wait()
 }
 
@@ -238,7 +240,6 @@ func poison(permanent bool, bad ...string) func(send) ([]relay.Result, error) {
 	}
 }
 
-// outcomes gives events an outcome of their own.
 func outcomes(byRef map[string]relay.Result) func(send) ([]relay.Result, error) {
 	return func(s send) ([]relay.Result, error) {
 		results := make([]relay.Result, len(s.refs))

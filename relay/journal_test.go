@@ -215,7 +215,7 @@ func TestKillBetweenSendAndSave(t *testing.T) {
 		w.start()
 		wait(10 * time.Second)
 		require.Equal(t, refs("acme", 0, 100), w.delivered())
-		require.Equal(t, 2, w.received["acme-0"])
+		require.Equal(t, 2, w.times("acme-0"))
 		require.Zero(t, w.status("acme").Lag)
 		close(killed)
 		_ = stop()

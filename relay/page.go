@@ -10,7 +10,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// Limits of a page. It is saved as a whole, and up to three are in memory.
+// Limits of a page, the unit of saving. Up to three are in memory.
 const (
 	pageBatches = 8
 	maxPage     = 2000
@@ -18,8 +18,8 @@ const (
 )
 
 const (
-	callTime  = 30 * time.Second // of a call of the journal
-	graceTime = 3 * time.Second  // to save after the end of Run's context
+	callTime  = 30 * time.Second
+	graceTime = 3 * time.Second // to save after the end of Run's context
 )
 
 type readResult struct {
@@ -52,12 +52,11 @@ func (t *turn) read(after string, limit int) (chargeingest.Page, error) {
 
 func (t *turn) pageLimit() int {
 	if t.s.probing {
-		return max(t.cfg.BatchSize, maxPage) // more events to probe
+		return max(t.cfg.BatchSize, maxPage)
 	}
 	return max(t.cfg.BatchSize, min(pageBatches*t.cfg.BatchSize, maxPage))
 }
 
-// readAhead reads in the background. nextPage returns the result.
 func (t *turn) readAhead(after string) {
 	ahead := make(chan readResult, 1)
 	t.ahead = ahead
@@ -77,8 +76,7 @@ func (t *turn) nextPage(page chargeingest.Page) (chargeingest.Page, error) {
 	return next.page, next.err
 }
 
-// deliverPage sends a page and begins to save it. If only its first events were sent, it
-// shortens the page to them.
+// deliverPage sends a page and begins to save it. It shortens the page to its delivered events.
 func (t *turn) deliverPage(page *chargeingest.Page) error {
 	d := t.newDelivery(page.Events, nil)
 	err := d.run()
@@ -111,7 +109,6 @@ func (t *turn) deliverPage(page *chargeingest.Page) error {
 	return err
 }
 
-// positionOf returns the position after the first events of a page.
 func (t *turn) positionOf(events []chargeingest.StoredEvent) (string, error) {
 	ctx, cancel := t.grace()
 	defer cancel()
@@ -130,7 +127,6 @@ func (t *turn) positionOf(events []chargeingest.StoredEvent) (string, error) {
 	return page.Position, nil
 }
 
-// noteFailure sets p.Failure if it differs from that in the journal.
 func (t *turn) noteFailure(p *Progress, err error) bool {
 	text := ""
 	var down *downError
@@ -168,7 +164,6 @@ func (t *turn) save(p Progress, parked, dead int) error {
 	return nil
 }
 
-// flush waits for the running Save.
 func (t *turn) flush() error {
 	if t.saving == nil {
 		return nil

@@ -8,7 +8,6 @@ import (
 	"example.com/chargeingest"
 )
 
-// due returns parked entries that are due, and notes when the next ones are.
 func (t *turn) due(limit int) ([]Entry, error) {
 	entries, next, err := t.cfg.Journal.Due(t.ctx, t.stream(t.s.platform), t.cfg.Clock(), limit)
 	if err != nil {
@@ -21,9 +20,10 @@ func (t *turn) due(limit int) ([]Entry, error) {
 // lookInterval is the least time between looks for parked entries, which gathers them.
 func (t *turn) lookInterval() time.Duration { return min(time.Second, t.cfg.Schedule.Min) }
 
-func (t *turn) mayLook() bool { return time.Since(t.s.looked) >= t.lookInterval() }
+func (t *turn) mayLook() bool {
+	return t.s.failures > 0 || time.Since(t.s.looked) >= t.lookInterval()
+}
 
-// deliverDue sends a batch of parked events that are due, and returns their number.
 func (t *turn) deliverDue() (int, error) {
 	// Entries that are being saved must not be sent again.
 	if err := t.flush(); err != nil {

@@ -2,6 +2,8 @@ package relay
 
 import (
 	"container/heap"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -12,7 +14,6 @@ const (
 	slowSend  = 5 * time.Second
 )
 
-// A queue holds the streams that wait for their next turn for the same reason.
 type queue int
 
 const (
@@ -22,20 +23,18 @@ const (
 	queues
 )
 
-// plan decides which stream has the next turn.
 type plan struct {
 	mu      sync.Mutex
 	streams map[string]*stream
 	waiting [queues]waiting
-	active  int // turns
-	slow    int // turns of streams from the slow queue
+	active  int
+	slow    int
 	limit   int
 
 	nextIdle time.Time
 	wake     chan struct{}
 }
 
-// decision is when and why a stream has its next turn.
 type decision struct {
 	queue queue
 	due   time.Time
@@ -45,7 +44,6 @@ func (p *plan) init(limit int) {
 	p.streams, p.limit, p.wake = make(map[string]*stream), limit, make(chan struct{}, 1)
 }
 
-// add adds a stream unless it is known.
 func (p *plan) add(platform string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -66,12 +64,17 @@ func (p *plan) push(s *stream, d decision) {
 	p.signal()
 }
 
-// signal makes Run look at the plan and at the troubles.
 func (p *plan) signal() {
 	select {
 	case p.wake <- struct{}{}:
 	default:
 	}
+}
+
+func (p *plan) all() []*stream {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Collect(maps.Values(p.streams))
 }
 
 func (p *plan) notify(platform string, add bool) {
@@ -129,7 +132,6 @@ func (p *plan) next(now time.Time) (*stream, time.Duration) {
 	return s, 0
 }
 
-// done ends a turn.
 func (p *plan) done(s *stream, d decision) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -144,23 +146,18 @@ func (p *plan) done(s *stream, d decision) {
 	p.push(s, d)
 }
 
-// crowded reports whether another stream waits for the end of a turn.
 func (p *plan) crowded() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	if p.active < p.limit {
-		return false
-	}
 	for q := range queues {
-		if len(p.waiting[q]) > 0 && !p.waiting[q][0].due.After(now) {
+		if len(p.waiting[q]) > 0 && !p.waiting[q][0].due.After(now) && (p.active >= p.limit || q == slow) {
 			return true
 		}
 	}
 	return false
 }
 
-// waiting is a heap of streams, the one that is due first at the top.
 type waiting []*stream
 
 func (w waiting) Len() int           { return len(w) }
@@ -170,14 +167,12 @@ func (w waiting) Swap(i, j int) {
 	w[i].index, w[j].index = i, j
 }
 
-// Push implements [heap.Interface].
 func (w *waiting) Push(x any) {
 	s := x.(*stream)
 	s.index = len(*w)
 	*w = append(*w, s)
 }
 
-// Pop implements [heap.Interface].
 func (w *waiting) Pop() any {
 	last := len(*w) - 1
 	s := (*w)[last]

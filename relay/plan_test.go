@@ -52,11 +52,11 @@ func TestSlowPlatforms(t *testing.T) {
 				})
 				w.start()
 				wait(5 * time.Minute)
-				for i := range 300 {
+				for i := range 60 {
 					w.add("fast", i, i+1)
 					w.relay.Notify("fast")
 					wait(time.Second)
-					require.Equal(t, 1, w.received[fmt.Sprint("fast-", i)])
+					require.Equal(t, 1, w.times(fmt.Sprint("fast-", i)))
 				}
 			})
 		})
@@ -64,21 +64,23 @@ func TestSlowPlatforms(t *testing.T) {
 }
 
 func TestManyBacklogsShareTheSlots(t *testing.T) {
-	inWorld(t, func(w *world) {
-		w.cfg.Concurrency = 2
-		w.on(func(send) ([]relay.Result, error) {
-			time.Sleep(100 * time.Millisecond)
-			return nil, nil
+	for _, latency := range []time.Duration{100 * time.Millisecond, 10 * time.Second} {
+		inWorld(t, func(w *world) {
+			w.cfg.Concurrency = 2
+			w.on(func(send) ([]relay.Result, error) {
+				time.Sleep(latency)
+				return nil, nil
+			})
+			for i := range 6 {
+				w.add(fmt.Sprint("p", i), 0, 5000)
+			}
+			w.start()
+			wait(100 * latency)
+			for i := range 6 {
+				require.Positive(t, w.times(fmt.Sprintf("p%d-50", i)))
+			}
 		})
-		for i := range 6 {
-			w.add(fmt.Sprint("p", i), 0, 10000)
-		}
-		w.start()
-		wait(10 * time.Second)
-		for i := range 6 {
-			require.NotZero(t, w.received[fmt.Sprintf("p%d-0", i)])
-		}
-	})
+	}
 }
 
 func TestNotify(t *testing.T) {
@@ -159,12 +161,12 @@ func (s *endless) List(_ context.Context, q chargeingest.Query) (page chargeinge
 
 func TestMemoryOfALargeBacklog(t *testing.T) {
 	inWorld(t, func(w *world) {
-		const events = 200_000
+		const events = 100_000
 		w.cfg.Source = &endless{platforms: []string{"acme"}, events: events}
 		var most uint64
 		n := 0
 		w.cfg.Sink = relay.SinkFunc(func(_ context.Context, _ string, events []chargeingest.StoredEvent) ([]relay.Result, error) {
-			if n++; n%500 == 0 {
+			if n++; n%400 == 0 {
 				runtime.GC()
 				var m runtime.MemStats
 				runtime.ReadMemStats(&m)
@@ -193,8 +195,8 @@ func TestTenThousandPlatforms(t *testing.T) {
 		wait(10 * time.Second)
 		require.EqualValues(t, 10_000, w.relay.Stats().Delivered)
 		before := source.lists.Load()
-		wait(100 * time.Second)
+		wait(50 * time.Second)
 		polls := source.lists.Load() - before
-		require.InDelta(t, 20_000, polls, 1000, "200 polls a second")
+		require.InDelta(t, 10_000, polls, 500, "200 polls a second")
 	})
 }

@@ -11,7 +11,7 @@ import (
 // Relay delivers events to one destination.
 type Relay struct {
 	cfg    Config
-	lister PlatformLister // nil if the platforms are configured
+	lister PlatformLister
 	holder string
 
 	plan  plan
@@ -75,7 +75,6 @@ func (r *Relay) logTroubles(now time.Time) time.Duration {
 // Notify makes the relay look for new events of the platform at once. It never blocks.
 func (r *Relay) Notify(platform string) { r.plan.notify(platform, r.lister != nil) }
 
-// pause waits for a duration, for a signal, or for the end of ctx.
 func pause(ctx context.Context, d time.Duration, signal <-chan struct{}) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -36,7 +36,7 @@ func TestShutdown(t *testing.T) {
 		w.start()
 		wait(time.Millisecond)
 		require.Equal(t, refs("acme", 0, 1000), w.delivered(), "the lease was released")
-		require.Equal(t, 1, w.received["acme-199"])
+		require.Equal(t, 1, w.times("acme-199"))
 	})
 }
 

@@ -13,14 +13,13 @@ import (
 const (
 	started = "started" // position of the marker of Start, the stream of the platform ""
 
-	listLimit = 1000 // platforms
-	listShare = 50   // of the time is spent for listing platforms
+	listLimit = 1000
+	listShare = 50
 
 	// absent is a reference that no event has, so that a listing returns only its position.
 	absent = "no event has this reference"
 )
 
-// start applies FromNow, and reports whether ctx is still active.
 func (r *Relay) start(ctx context.Context) bool {
 	for r.cfg.Start.now && ctx.Err() == nil {
 		err := r.startNow(ctx)
@@ -40,7 +39,6 @@ func (r *Relay) start(ctx context.Context) bool {
 	return ctx.Err() == nil
 }
 
-// startNow gives each platform with events a stream at its end, unless that has been done.
 func (r *Relay) startNow(ctx context.Context) error {
 	marker := &stream{}
 	state, err := r.lease(ctx, marker, "")
@@ -91,7 +89,6 @@ func (r *Relay) skipToEnd(ctx context.Context, platform string) error {
 	return err
 }
 
-// eachPlatform calls f for each platform.
 func (r *Relay) eachPlatform(ctx context.Context, f func(string) error) error {
 	names := r.cfg.Platforms
 	for after := ""; ; {
@@ -113,7 +110,6 @@ func (r *Relay) eachPlatform(ctx context.Context, f func(string) error) error {
 	}
 }
 
-// follow looks for new platforms until ctx ends.
 func (r *Relay) follow(ctx context.Context) {
 	for ctx.Err() == nil {
 		start := time.Now()
@@ -129,13 +125,12 @@ func (r *Relay) follow(ctx context.Context) {
 	}
 }
 
-// release ends the leases that are still valid.
 func (r *Relay) release(ctx context.Context) {
 	ctx, cancel := grace(ctx)
 	defer cancel()
 	slots := make(chan struct{}, r.cfg.Concurrency)
 	var releases sync.WaitGroup
-	for _, s := range r.plan.streams {
+	for _, s := range r.plan.all() {
 		if s.left() <= 0 {
 			continue
 		}

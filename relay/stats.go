@@ -33,7 +33,7 @@ func (r *Relay) Stats() Stats {
 
 type counters struct {
 	mu       sync.Mutex
-	saved    Stats // without Attempts and Down
+	saved    Stats
 	outcomes [Rejected + 1]uint64
 	failed   uint64
 }
@@ -59,7 +59,6 @@ func (c *counters) save(p *Progress, parked, dead int) {
 	c.saved.Dead += uint64(dead)
 }
 
-// String returns the outcome as in [Attempt] and [Stats].
 func (o Outcome) String() string {
 	switch o {
 	case Unsent:

@@ -9,7 +9,6 @@ import (
 	"time"
 )
 
-// stream is what is kept of a platform between turns. There may be many.
 type stream struct {
 	platform string
 
@@ -24,17 +23,17 @@ type stream struct {
 	known    bool // token, position and anchor are those of the journal, or newer
 	token    int64
 	position string
-	anchor   string                    // the event at the position
+	anchor   string
 	until    atomic.Pointer[time.Time] // end of the lease, by the monotonic clock; nil without one
 
 	nextDue time.Time // of a parked entry, zero without any
-	looked  time.Time // last call of Due
+	looked  time.Time
 
 	failures int  // in a row
 	tries    int  // of single events that were probed since the destination was up
 	probing  bool // the destination is down, or rejects single events
 
-	failure      string // in the journal
+	failure      string
 	failureKnown bool
 	failureAt    time.Time
 }
@@ -44,7 +43,6 @@ func (s *stream) forget() {
 	s.until.Store(nil)
 }
 
-// left is the remaining time of the lease.
 func (s *stream) left() time.Duration {
 	until := s.until.Load()
 	if until == nil {
@@ -57,7 +55,6 @@ func (r *Relay) stream(platform string) Stream {
 	return Stream{Destination: r.cfg.Name, Platform: platform}
 }
 
-// lease takes or extends the lease. The caller looks at the token.
 func (r *Relay) lease(ctx context.Context, s *stream, position string) (State, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.LeaseTime/3)
 	defer cancel()
@@ -70,9 +67,10 @@ func (r *Relay) lease(ctx context.Context, s *stream, position string) (State, e
 	return state, err
 }
 
-// unlease ends the lease, so that another process can start at once.
 func (r *Relay) unlease(ctx context.Context, s *stream) {
 	if s.left() > 0 {
+		ctx, cancel := context.WithTimeout(ctx, r.cfg.LeaseTime/3)
+		defer cancel()
 		_, _ = r.cfg.Journal.Lease(ctx, r.stream(s.platform), LeaseRequest{Holder: r.holder})
 	}
 	s.forget()
@@ -106,7 +104,6 @@ func (r *Relay) renew(ctx context.Context, s *stream, token int64, end context.C
 	}
 }
 
-// backoff is the wait after n earlier failures.
 func (c Schedule) backoff(n int) time.Duration {
 	wait := c.Max
 	if n < 62 && c.Min <= c.Max>>n {

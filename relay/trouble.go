@@ -19,9 +19,9 @@ type troubles struct {
 	message, over string
 
 	mu      sync.Mutex
-	errs    map[string]error // by platform
-	next    time.Time        // earliest time of the next line
-	pending bool             // a line has been logged since there were no errors
+	errs    map[string]error
+	next    time.Time
+	pending bool
 }
 
 func newTroubles(c *Config, message, over string) *troubles {
@@ -33,7 +33,6 @@ func newTroubles(c *Config, message, over string) *troubles {
 	}
 }
 
-// set records the error of a platform, or nil.
 func (t *troubles) set(platform string, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -44,7 +43,6 @@ func (t *troubles) set(platform string, err error) {
 	}
 }
 
-// log logs a line if it is time, and returns when to call again at the latest.
 func (t *troubles) log(now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()

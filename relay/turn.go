@@ -12,13 +12,12 @@ import (
 )
 
 const (
-	turnTime      = time.Second // of a turn if others wait
+	turnTime      = time.Second
 	heldInterval  = time.Second
-	maxRetryAfter = time.Hour // of a destination that is down
+	maxRetryAfter = time.Hour
 	maxFaultWait  = 10 * time.Second
 )
 
-// turn is the time in which a stream is worked on.
 type turn struct {
 	*Relay
 	s       *stream
@@ -29,11 +28,10 @@ type turn struct {
 	background sync.WaitGroup
 	saving     chan error // result of the running Save, nil without one
 	ahead      chan readResult
-	longest    time.Duration // of a Send
+	longest    time.Duration
 	leased     bool
 }
 
-// downError is an error of the destination.
 type downError struct {
 	error
 	retryAfter time.Duration
@@ -41,7 +39,6 @@ type downError struct {
 
 func (e *downError) Unwrap() error { return e.error }
 
-// refusedError is a reason to leave a stream alone.
 type refusedError struct{ error }
 
 func (e *refusedError) Unwrap() error { return e.error }
@@ -62,14 +59,17 @@ func (r *Relay) turn(ctx context.Context, s *stream) decision {
 	return t.decide(more, err)
 }
 
-// run works until nothing is left to do, or until it is time for another stream.
 func (t *turn) run(end context.CancelCauseFunc) (more bool, err error) {
 	var page chargeingest.Page
 	if t.s.known {
-		if page, err = t.read(t.s.position, t.pageLimit()); err != nil {
+		page, err = t.read(t.s.position, t.pageLimit())
+		var refused *refusedError
+		switch {
+		case errors.As(err, &refused):
+			t.s.forget() // the position may be newer than that in the journal
+		case err != nil:
 			return false, err
-		}
-		if len(page.Events) == 0 {
+		case len(page.Events) == 0:
 			t.s.position = page.Position
 			if !t.mayLook() {
 				return false, nil
@@ -97,7 +97,6 @@ func (t *turn) run(end context.CancelCauseFunc) (more bool, err error) {
 	return t.work(page)
 }
 
-// work alternates between pages of new events and batches of parked events.
 func (t *turn) work(page chargeingest.Page) (more bool, err error) {
 	parked := 0
 	for {
@@ -144,7 +143,6 @@ func (t *turn) take() (fresh bool, err error) {
 	return true, nil
 }
 
-// check looks for the event at the position. Reading the next page checks the position.
 func (t *turn) check() error {
 	if t.s.anchor == "" {
 		return nil
@@ -180,7 +178,6 @@ func (t *turn) abandon(err error) {
 	t.unlease(ctx, t.s)
 }
 
-// decide records how the turn ended, and returns when the next one begins.
 func (t *turn) decide(more bool, err error) decision {
 	s, now := t.s, time.Now()
 	if t.parent.Err() != nil {
@@ -198,6 +195,7 @@ func (t *turn) decide(more bool, err error) decision {
 	case errors.As(err, &refused), errors.Is(err, ErrRetired):
 		t.down.set(s.platform, nil)
 		t.refused.set(s.platform, err)
+		t.faulty.set(s.platform, nil)
 		s.forget()
 		return decision{idle, now.Add(logInterval)}
 	case errors.As(err, &down):
