@@ -104,7 +104,7 @@ func launchProcess(t *testing.T, spec childSpec, before ...string) (*server, err
 func (l *servers) start(t *testing.T, k kill) {
 	t.Helper()
 	l.history.AcceptResponses()
-	l.acks.ignoring.Store(false)
+	l.acks.accept()
 	started, err := l.launch(t, k)
 	if k.Nth > 0 && errors.Is(err, crashtest.ErrEnded) {
 		l.start(t, kill{})

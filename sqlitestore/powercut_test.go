@@ -33,6 +33,7 @@ func TestPowerCutLosesNothing(t *testing.T) {
 
 func (l *servers) cut(t *testing.T, d *powerDisk) {
 	l.history.IgnoreResponses()
+	require.NoError(t, l.acks.ignore())
 	d.cut(t)
 	l.kill()
 	d.restore(t)

@@ -35,7 +35,7 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 func (l *simulation) serve(t *testing.T, plan diskPlan) (*server, error) {
 	m, err := newDiskModel(l.path, rand.New(rand.NewPCG(l.random.Uint64(), 2)), plan, func() {
 		l.history.IgnoreResponses()
-		l.acks.ignoring.Store(true)
+		require.NoError(t, l.acks.ignore())
 	}, l.disk)
 	if err != nil {
 		return nil, err
