@@ -27,9 +27,9 @@ type request struct {
 	body  []byte
 	key   string
 
-	platform string // unless empty, instead of Config.Platform
+	platform string // instead of Config.Platform
 
-	// decode returns an error for any text that is not valid JSON.
+	// decode fails if the text is not valid JSON.
 	decode func(h http.Header, body []byte) error
 }
 

@@ -128,7 +128,7 @@ func newHTTPClient(callers *http.Client) *http.Client {
 	return &c
 }
 
-// isPlatform reports whether a header keeps the text unchanged.
+// isPlatform reports whether a header keeps s.
 func isPlatform(s string) bool {
 	isControl := func(r rune) bool { return r < ' ' || r == 0x7f }
 	return !strings.ContainsFunc(s, isControl) && strings.TrimSpace(s) == s

@@ -14,19 +14,17 @@ import (
 	"example.com/chargeingest/internal/jsontree"
 )
 
-// RawRequest is a request with events that the caller knows to be valid JSON.
+// RawRequest is a request with valid JSON.
 type RawRequest struct {
-	Platform   string // unless empty, instead of Config.Platform
+	Platform   string // default: Config.Platform
 	Events     []json.RawMessage
 	References []string // of the events, empty if null
 
-	// IdempotencyKey is required if a reference is empty.
-	IdempotencyKey string
+	IdempotencyKey string // required if a reference is empty
 }
 
-// SendRaw stores the events of exactly one request and returns how many had been stored
-// before. It costs less than [Client.SendJSON], because it decodes no events. A single event
-// is sent to the route for single events.
+// SendRaw is a cheaper [Client.SendJSON]: it decodes no events. A single event goes to the
+// route for single events.
 func (c *Client) SendRaw(ctx context.Context, r RawRequest) (replayed int, err error) {
 	switch {
 	case len(r.Events) == 0 || len(r.Events) != len(r.References):
@@ -61,7 +59,6 @@ func (c *Client) SendRaw(ctx context.Context, r RawRequest) (replayed int, err e
 	return replayed, nil
 }
 
-// readBatch appends the references of stored events.
 func readBatch(d *jsontext.Decoder, references *[]string) error {
 	return jsontree.Members(d, func(name jsontext.Value) error {
 		if string(name) != `"`+batchField+`"` {
@@ -103,7 +100,6 @@ func readEvent(d *jsontext.Decoder, references *[]string) error {
 	return err
 }
 
-// readText returns "" for null.
 func readText(d *jsontext.Decoder) (string, error) {
 	token, err := d.ReadToken()
 	switch {

@@ -13,40 +13,34 @@ import (
 	"example.com/chargeingest/internal/jsontree"
 )
 
-// HTTPConfig configures an [HTTP]. The fields without comment are those of
-// [chargeclient.Config].
+// HTTPConfig configures an [HTTP]. See also [chargeclient.Config].
 type HTTPConfig struct {
 	URL        string
 	APIKey     string
 	Token      string
 	HTTPClient *http.Client
 
-	// Platform receives the events, which must all be of one platform. Default: the event's
-	// own platform.
-	Platform string
+	Platform string // for the events of only one; default: the event's own
 
-	// KeepMissingReferences sends each event without reference alone, with its id as
-	// Idempotency-Key. By default the id is sent as the reference.
+	// KeepMissingReferences sends an event without reference alone, with its id as
+	// Idempotency-Key. By default the id is the reference.
 	KeepMissingReferences bool
 }
 
-// HTTP is a [Sink] that sends events to a charge event endpoint, such as the billing API or
-// another chargeingest. Each Send is one request; a single event goes to the route for single
-// events.
+// HTTP is a [Sink] that sends events to a charge event endpoint. Each Send is one request.
 //
-// The endpoint must recognize events by their references. If only some events of a batch are
-// repeated, the first results are [Repeated], since the response only has their number.
+// If some events of a batch are repeated, the first results are [Repeated].
 type HTTP struct {
 	client *chargeclient.Client
 	cfg    HTTPConfig
 
 	mu     sync.Mutex
-	source string // the only platform, if Platform is set
+	source string // if Platform is set
 }
 
 var _ Sink = (*HTTP)(nil)
 
-// NewHTTP returns an HTTP sink. Errors name the invalid field.
+// NewHTTP returns a sink. Errors name the field.
 func NewHTTP(cfg HTTPConfig) (*HTTP, error) {
 	client, err := chargeclient.New(chargeclient.Config{
 		URL: cfg.URL, APIKey: cfg.APIKey, Token: cfg.Token, Platform: cfg.Platform,
@@ -106,8 +100,7 @@ func (h *HTTP) checkSource(platform string) error {
 	return nil
 }
 
-// request returns a request with as many of the first events as possible, or why the first
-// one cannot be sent.
+// request has the first events, or damage of the first one.
 func (h *HTTP) request(events []chargeingest.StoredEvent) (r chargeclient.RawRequest, damage string) {
 	for i := range events {
 		text, reference, err := h.encode(&events[i])

@@ -18,7 +18,6 @@ const (
 	codeResourcesNotFound chargeingest.Code = "RESOURCES_NOT_FOUND"
 )
 
-// httpError reports that the destination is down.
 type httpError struct {
 	cause      *chargeclient.Error
 	retryAfter time.Duration
@@ -33,10 +32,10 @@ func (e *httpError) RetryAfter() time.Duration { return e.retryAfter }
 type verdict int
 
 const (
-	isDown        verdict = iota // independent of the events
-	notNow                       // perhaps because of an event
-	notTheseAlone                // because of the named events, otherwise notNow
-	notThese                     // because of the named events, otherwise of the batch
+	isDown        verdict = iota
+	notNow                // perhaps due to an event
+	notTheseAlone         // due to named events, otherwise notNow
+	notThese              // due to named events, otherwise the batch
 )
 
 func verdictOf(e *chargeclient.Error) verdict {
@@ -57,7 +56,7 @@ func verdictOf(e *chargeclient.Error) verdict {
 	case e.Status < http.StatusBadRequest:
 		return isDown
 	case e.Status >= http.StatusInternalServerError, e.Code == "":
-		return notNow // without a code perhaps from a firewall in between
+		return notNow // perhaps of a firewall
 	case e.Code == chargeingest.CodeMissingVersion, e.Code == chargeingest.CodeUnsupportedVersion,
 		e.Status == http.StatusForbidden:
 		return isDown
@@ -67,7 +66,7 @@ func verdictOf(e *chargeclient.Error) verdict {
 	return notTheseAlone
 }
 
-// judge returns an error, or sets the results of rejected events among the first n.
+// judge returns an error, or rejects some of the first n events.
 func judge(err error, results []Result, n int) ([]Result, error) {
 	var e *chargeclient.Error
 	if !errors.As(err, &e) {
@@ -88,8 +87,6 @@ func judge(err error, results []Result, n int) ([]Result, error) {
 	return nil, &BatchError{Permanent: v == notThese, Reason: reason, RetryAfter: retryAfter, Err: e}
 }
 
-// rejectNamed rejects the events whose fields the error names. It reports whether there are
-// any.
 func rejectNamed(e *chargeclient.Error, results []Result) (found bool) {
 	first := chargeingest.Violation{Code: e.Code, Field: e.Field, Message: e.Message}
 	for _, v := range append([]chargeingest.Violation{first}, e.Violations...) {
@@ -109,8 +106,7 @@ func rejectNamed(e *chargeclient.Error, results []Result) (found bool) {
 	return found
 }
 
-// eventField splits a path such as charge_datas.3.value.number. The index is -1 if the path
-// is not that of an event.
+// eventField splits a path such as charge_datas.3.value.number. The index can be -1.
 func eventField(path string, events int) (index int, field string) {
 	rest, isBatch := strings.CutPrefix(path, "charge_datas.")
 	if !isBatch {

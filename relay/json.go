@@ -8,8 +8,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// EventJSON returns the event as the endpoint does, with object_type and id. The error is that
-// of an event without content.
+// EventJSON returns the event as the endpoint does, with object_type and id.
 func EventJSON(e *chargeingest.StoredEvent) ([]byte, error) {
 	fields, ok := strings.CutPrefix(e.Content, "{")
 	if !ok {

@@ -9,7 +9,7 @@ import (
 
 var errNotObject = errors.New("the JSON text is not an object")
 
-// Members calls f with the quoted name of each member of an object. Each f reads the value.
+// Members calls f with each quoted name of an object. f reads the value.
 func Members(d *jsontext.Decoder, f func(name jsontext.Value) error) error {
 	if d.PeekKind() != '{' {
 		return errNotObject
@@ -32,8 +32,7 @@ func Members(d *jsontext.Decoder, f func(name jsontext.Value) error) error {
 
 var errFound = errors.New("found")
 
-// Find returns the offsets of the value of a member of an object, or zeros. It does not
-// check the text after the value.
+// Find returns the offsets of a member's value, or zeros. It ignores the text after it.
 func Find(object []byte, quotedName string) (start, end int, err error) {
 	d := jsontext.NewDecoder(bytes.NewBuffer(object), jsontext.AllowDuplicateNames(true))
 	err = Members(d, func(name jsontext.Value) error {

@@ -20,7 +20,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	store := memstore.New() // or sqlitestore, pgstore
+	store := memstore.New()
 	r, err := relay.New(relay.Config{Name: "kafka:charges", Source: store, Journal: store.Journal(), Sink: sink})
 	if err != nil {
 		log.Fatal(err)

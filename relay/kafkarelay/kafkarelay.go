@@ -1,18 +1,10 @@
 // Package kafkarelay produces charge events to a Kafka topic.
 //
-// # Records
+// A record has the event as the endpoint returns it, its [Key], and the headers event_id,
+// platform and schema_version ("1").
 //
-// Each event is one record. Its value is the event as the endpoint returns it, and its key is
-// [Key]. Its headers are event_id, platform, and schema_version, the version of the API: "1".
-//
-// # Guarantees
-//
-// An event is delivered once all in-sync replicas have it. Kafka does not recognize events that
-// the relay repeats, for example after a timeout or a crash: consumers must recognize the
+// Records with the same key are first stored in order. Consumers must recognize repeats by
 // event_id.
-//
-// Records with the same key are stored in order. Repeats come after later events of the same
-// batch.
 package kafkarelay
 
 import (
@@ -32,15 +24,13 @@ import (
 
 // Config configures a [Sink].
 type Config struct {
-	// Client must be idempotent, which includes acks=all, and needs the option
-	// kgo.AllowIdempotentProduceCancellation, without which a Send could not end before the
-	// broker responds. It must not be transactional.
+	// Client must be idempotent, not transactional, and have the option
+	// kgo.AllowIdempotentProduceCancellation, so that a Send can end without a response.
 	Client *kgo.Client
 
 	Topic string
 
-	// Timeout is for the acknowledgements of a Send. Default: 30 seconds.
-	Timeout time.Duration
+	Timeout time.Duration // of a Send; default: 30 seconds
 }
 
 const (
@@ -48,13 +38,12 @@ const (
 	schemaVersion  = "1"
 )
 
-// Sink is a [relay.Sink]. The relay sends later what the brokers cannot store now, for example
-// because the topic is missing. Records that are too large for client or topic are rejected.
+// Sink is a [relay.Sink]. It rejects records that are too large. A missing topic is down.
 type Sink struct{ cfg Config }
 
 var _ relay.Sink = (*Sink)(nil)
 
-// New returns a sink. Errors name the invalid field.
+// New returns a sink.
 func New(cfg Config) (*Sink, error) {
 	switch {
 	case cfg.Client == nil:
@@ -76,9 +65,8 @@ func New(cfg Config) (*Sink, error) {
 	return &Sink{cfg}, nil
 }
 
-// Key returns the key of an event: the platform, a slash, and the customer, both escaped by
-// url.PathEscape. The customer is the first of customer_id, customer_reference,
-// pricing_plan_subscription_id and pricing_plan_subscription_reference that is set.
+// Key returns platform/customer, each escaped by url.PathEscape. The customer is the first set
+// of customer_id, customer_reference, and id and reference of the subscription.
 func Key(platform string, e *chargeingest.ChargeEvent) string {
 	customer := cmp.Or(e.CustomerID, e.CustomerReference, e.PricingPlanSubscriptionID, e.PricingPlanSubscriptionReference)
 	if customer == nil {
@@ -123,7 +111,6 @@ func (s *Sink) Send(ctx context.Context, platform string, events []chargeingest.
 	case failed != nil:
 		return nil, fmt.Errorf("kafkarelay: %s: %w", s.cfg.Topic, failed)
 	}
-	// The limit of the topic is for all records that the client sent together.
 	reason := relay.Reason{Code: kerr.MessageTooLarge.Message, Message: tooLarge.Error()}
 	if len(events) > 1 {
 		return nil, &relay.BatchError{Permanent: true, Reason: reason, Err: tooLarge}

@@ -23,7 +23,6 @@ import (
 	"example.com/chargeingest/relay/kafkarelay"
 )
 
-// broker is a Kafka broker with a topic.
 type broker struct {
 	*testing.T
 	options []kfake.Opt
@@ -69,7 +68,6 @@ func (b *broker) sink(timeout time.Duration) *kafkarelay.Sink {
 	return s
 }
 
-// records returns n records of the topic, those of a partition in order.
 func (b *broker) records(n int) (list []*kgo.Record) {
 	ctx, cancel := context.WithTimeout(b.Context(), 10*time.Second)
 	defer cancel()
@@ -164,7 +162,7 @@ func TestRejections(t *testing.T) {
 
 	source := rand.NewChaCha8([32]byte{})
 	enlarge := func(e *chargeingest.StoredEvent, n int) {
-		noise := make([]byte, n) // that cannot be compressed
+		noise := make([]byte, n)
 		_, _ = source.Read(noise)
 		e.Content = strings.TrimSuffix(e.Content, "}") + `,"x":"` + base64.StdEncoding.EncodeToString(noise) + `"}`
 	}
@@ -210,7 +208,6 @@ func TestDestinationDown(t *testing.T) {
 	}
 }
 
-// fail makes the broker respond to each produce request with an error.
 func (b *broker) fail(e *kerr.Error) {
 	b.cluster.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
 		b.cluster.KeepControl()

@@ -1,23 +1,13 @@
 // Package natsrelay publishes charge events to a stream of NATS JetStream.
 //
-// # Messages
+// A message has the event as the endpoint returns it, its id as Nats-Msg-Id, and the subject
+// Config.Subject, a dot, and the [Token] of the platform.
 //
-// Each event is one message. Its data is the event as the endpoint returns it, and its header
-// Nats-Msg-Id is the id of the event. Its subject is Config.Subject, a dot, and the [Token] of
-// the platform.
+// JetStream drops repeats within the stream's Duplicates window, by default two minutes.
+// Consumers must recognize later repeats by the id. Events are as durable as the stream.
 //
-// # Guarantees
-//
-// An event is delivered once the stream has acknowledged it. It is then as durable as the
-// stream: by default, a server syncs its files every two minutes (sync_interval), so use
-// replicas or sync_interval: always.
-//
-// JetStream drops a repeated event if it arrives within the stream's Duplicates window, by
-// default two minutes. Later, the event is stored twice: consumers must recognize its id, or
-// the window must be longer than the longest outage.
-//
-// Events of a platform are stored in order. If the stream fails while a batch is under way,
-// later events of this batch can be stored before earlier ones. A BatchSize of 1 prevents that.
+// If the stream fails during a batch, later events of the batch can be stored before earlier
+// ones, unless BatchSize is 1.
 package natsrelay
 
 import (
@@ -34,27 +24,23 @@ import (
 	"example.com/chargeingest/relay"
 )
 
-// Config configures a [Sink].
+// Config configures New.
 type Config struct {
 	JetStream jetstream.JetStream
 
-	// Subject is the beginning of the subjects, such as "charges". A stream must have the
-	// subjects "charges.*".
-	Subject string
+	Subject string // such as "charges", for a stream with the subjects "charges.*"
 
-	// Timeout is for the acknowledgement of a message. Default: 30 seconds.
-	Timeout time.Duration
+	Timeout time.Duration // of an acknowledgement; default: 30 seconds
 }
 
 const (
 	defaultTimeout   = 30 * time.Second
-	maxSubjectLength = 2000    // a server limits a line of the protocol to 4 KiB
-	maxPending       = 1 << 20 // the relay limits its batches
+	maxSubjectLength = 2000 // the protocol's line has 4 KiB
+	maxPending       = 1 << 20
 )
 
-// Sink is a [relay.Sink]. The relay sends later what a stream cannot store now, because it is
-// missing, full or without a leader. Messages larger than the limits of server and stream are
-// rejected.
+// Sink is a [relay.Sink]. It rejects messages that are too large. A missing or full stream is
+// down.
 type Sink struct {
 	publisher jetstream.JetStream
 	subject   string
@@ -62,7 +48,7 @@ type Sink struct {
 
 var _ relay.Sink = (*Sink)(nil)
 
-// New returns a sink. Errors name the invalid field.
+// New returns a sink.
 func New(cfg Config) (*Sink, error) {
 	switch {
 	case cfg.JetStream == nil:
@@ -75,7 +61,6 @@ func New(cfg Config) (*Sink, error) {
 	if cfg.Timeout == 0 {
 		cfg.Timeout = defaultTimeout
 	}
-	// The caller's JetStream may have no timeout, and has its own pending messages.
 	publisher, err := jetstream.New(cfg.JetStream.Conn(),
 		jetstream.WithPublishAsyncTimeout(cfg.Timeout), jetstream.WithPublishAsyncMaxPending(maxPending))
 	if err != nil {
@@ -93,8 +78,8 @@ func isSubject(s string) bool {
 	return len(s) <= maxSubjectLength/2
 }
 
-// Token returns a platform as a token of a subject: each byte other than letters, digits, - and
-// _ becomes % and two hexadecimal digits, which url.PathUnescape reverses.
+// Token escapes each byte other than letters, digits, - and _ as in a URL. url.PathUnescape
+// reverses it.
 func Token(platform string) string {
 	var b strings.Builder
 	for i := range len(platform) {
@@ -159,7 +144,7 @@ func (s *Sink) publish(subject string, e *chargeingest.StoredEvent) (jetstream.P
 	m := nats.NewMsg(subject)
 	m.Data = data
 	m.Header.Set(jetstream.MsgIDHeader, e.ID)
-	// Retries of a single message would change the order.
+	// A retry would change the order.
 	return s.publisher.PublishMsgAsync(m, jetstream.WithRetryAttempts(0))
 }
 
@@ -177,7 +162,6 @@ func await(ctx context.Context, f jetstream.PubAckFuture) (relay.Result, error) 
 	}
 }
 
-// judge returns a rejection if the message can never be stored.
 func judge(err error) (relay.Result, error) {
 	reason := relay.Reason{Message: err.Error()}
 	switch {

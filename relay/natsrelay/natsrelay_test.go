@@ -18,7 +18,6 @@ import (
 	"example.com/chargeingest/relay/natsrelay"
 )
 
-// bus is a server with a stream.
 type bus struct {
 	*testing.T
 	options server.Options
@@ -67,7 +66,6 @@ func (b *bus) sink(timeout time.Duration) *natsrelay.Sink {
 	return s
 }
 
-// messages returns the messages of the stream.
 func (b *bus) messages() []*jetstream.RawStreamMsg {
 	stream, err := b.js.Stream(b.Context(), "CHARGES")
 	require.NoError(b, err)
