@@ -122,6 +122,7 @@ func TestAPIStatus(t *testing.T) {
 	require.Equal(t, []int64{2, 2}, []int64{streams[0].Parked, streams[0].Dead})
 	require.Equal(t, "beta", h.get("/status", "ingest", "X-Platform-Id", "beta").Streams[0].Platform)
 	require.Empty(t, h.get("/status", "other").Streams)
+	require.Equal(t, http.StatusForbidden, h.call("GET", "/status", "view", "", "X-Platform-Id", "beta").Code)
 
 	head := h.call("HEAD", "/status", "view", "")
 	require.Equal(t, http.StatusOK, head.Code)
