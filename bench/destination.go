@@ -18,8 +18,8 @@ const referenceField = `"reference":"`
 // destination is an endpoint that only counts events. It leaves the CPU to the relay, as a
 // destination on another machine does. Its responses have the size of real ones.
 type destination struct {
-	stored    []byte // an event in a response
-	reference int    // position
+	stored    []byte
+	reference int
 
 	mu       sync.Mutex
 	received tally

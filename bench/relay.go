@@ -31,7 +31,6 @@ func newRelaySink(address string) (*relay.HTTP, error) {
 	return relay.NewHTTP(relay.HTTPConfig{URL: "http://" + address, APIKey: apiKey})
 }
 
-// runningRelay delivers the events of a store.
 type runningRelay struct {
 	*relay.Relay
 	store *sqlitestore.Store
@@ -106,12 +105,11 @@ type relaySpec struct {
 	SinkOnly    bool
 }
 
-// relayer measures a relay that catches up, or its sink alone.
 type relayer struct {
 	relaySpec
 	store   *sqlitestore.Store
 	stored  tally
-	batches [][]chargeingest.StoredEvent // of the sink
+	batches [][]chargeingest.StoredEvent
 }
 
 func newRelayer(ctx context.Context, spec relaySpec) (*relayer, error) {

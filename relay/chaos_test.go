@@ -25,7 +25,6 @@ const (
 	settleTime   = time.Minute
 )
 
-// endpoint is a process that is killed and started again.
 type endpoint struct {
 	spec endpointSpec
 
@@ -47,7 +46,6 @@ func (e *endpoint) address() string {
 	return e.process.Address + e.spec.Prefix
 }
 
-// round is one program of traffic, faults and crashes.
 type round struct {
 	seed                uint64
 	random              *rand.Rand
@@ -55,7 +53,7 @@ type round struct {
 	proxy               *faultProxy
 	history             *crashtest.History
 	clients             []*crashtest.Client
-	responses           atomic.Int64 // left until enough
+	responses           atomic.Int64
 	enough              context.CancelFunc
 	kills               map[string]int
 }
@@ -85,7 +83,6 @@ func (r *round) start(t *testing.T) {
 	r.source.start(t)
 }
 
-// traffic sends events until n responses have arrived.
 func (r *round) traffic(ctx context.Context, n int) {
 	r.responses.Store(int64(n))
 	ctx, r.enough = context.WithCancel(ctx)
@@ -139,7 +136,6 @@ func (r *round) journal(t *testing.T) (j journal) {
 	return j
 }
 
-// settle waits until everything is delivered.
 func (r *round) settle(t *testing.T, platforms int) journal {
 	delivered := func(j journal) bool {
 		for _, s := range j.Streams {

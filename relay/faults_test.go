@@ -15,12 +15,11 @@ import (
 	"time"
 )
 
-// faultProxy forwards requests to a destination, with faults on the way.
 type faultProxy struct {
 	*httptest.Server
 
 	client *http.Client
-	late   sync.WaitGroup // requests that reach the destination after their connection ended
+	late   sync.WaitGroup // requests whose connection has ended
 
 	mu          sync.Mutex
 	random      *rand.Rand
@@ -32,7 +31,6 @@ type faultProxy struct {
 	counts      map[string]int
 }
 
-// storm is a fault of several requests in a row.
 type storm struct {
 	left       int
 	status     int
@@ -40,18 +38,17 @@ type storm struct {
 	about      [][]byte // if set, only requests with one of these texts fail
 }
 
-// moment is a point in the handling of a request.
 type moment struct {
 	stage   string
-	left    int // requests until then
+	left    int
 	reached chan struct{}
-	passed  chan struct{} // closed to go on
+	passed  chan struct{}
 }
 
 const (
 	stageRequest  = "request"  // nothing was sent to the destination
 	stageStored   = "stored"   // the source has no response
-	stageResponse = "response" // the source has the response, but perhaps has not saved it
+	stageResponse = "response" // the source may not have saved it
 )
 
 func newFaultProxy(seed uint64) *faultProxy {
@@ -70,7 +67,6 @@ func (p *faultProxy) setDestination(url string) {
 	p.destination = url
 }
 
-// end ends all faults and waits for late requests.
 func (p *faultProxy) end() {
 	p.mu.Lock()
 	p.off, p.storm = true, storm{}
@@ -113,10 +109,9 @@ func (p *faultProxy) pass(stage string) {
 	}
 }
 
-// fault is what happens to a request.
 type fault struct {
 	name       string
-	status     int // of the response that replaces the destination's
+	status     int
 	retryAfter string
 	delay      time.Duration
 }
@@ -285,7 +280,6 @@ func (p *faultProxy) forward(r *http.Request, body []byte) (response, error) {
 	return response{res.StatusCode, res.Header, text}, err
 }
 
-// forwardHalf ends the connection in the middle of the body.
 func (p *faultProxy) forwardHalf(r *http.Request, body []byte) {
 	half := io.MultiReader(bytes.NewReader(body[:len(body)/2]), failingReader{})
 	req, err := p.newRequest(r, half)

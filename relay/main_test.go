@@ -56,10 +56,9 @@ func seed() uint64 {
 	return rand.Uint64() >> 1
 }
 
-// endpointSpec describes a process with a handler and a store.
 type endpointSpec struct {
 	Path   string
-	Prefix string     // of the handler
+	Prefix string
 	Relay  *relaySpec // nil without a relay
 }
 
@@ -137,7 +136,6 @@ func (s relaySpec) start(store *sqlitestore.Store) (stop func() error, err error
 	}, nil
 }
 
-// journal is the state of the streams of a store.
 type journal struct {
 	Streams []relay.Status
 	Entries map[string][]relay.Entry // by platform

@@ -73,7 +73,6 @@ func appendPoison(t *testing.T, store *memstore.Store, from, to int) {
 	}
 }
 
-// sink returns a result for each event.
 func (p *poisoned) sink(t *testing.T, arrived *memstore.Store) relay.Sink {
 	return relay.SinkFunc(func(ctx context.Context, platform string, events []chargeingest.StoredEvent) ([]relay.Result, error) {
 		results := make([]relay.Result, len(events))
@@ -98,7 +97,7 @@ func (p *poisoned) sink(t *testing.T, arrived *memstore.Store) relay.Sink {
 	})
 }
 
-// http returns a sink for an endpoint that rejects batches as a whole, without a field.
+// http is for an endpoint that rejects whole batches and names no field.
 func (p *poisoned) http(t *testing.T, arrived *memstore.Store) relay.Sink {
 	h, err := crashtest.NewHandler(arrived, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
@@ -174,11 +173,10 @@ func testPoison(t *testing.T, p *poisoned, arrived *memstore.Store, sink relay.S
 	require.NoError(t, <-done)
 }
 
-// require requires that the first n events are delivered, parked or dead according to their
-// status now.
+// require requires that the first n events are delivered, parked or dead.
 func (p *poisoned) require(t *testing.T, source, arrived *memstore.Store, n int) {
 	t.Helper()
-	want := make(map[int][]int) // numbers by status
+	want := make(map[int][]int)
 	for i := range n {
 		status := p.status(i)
 		want[status] = append(want[status], i)
@@ -207,7 +205,6 @@ func (p *poisoned) require(t *testing.T, source, arrived *memstore.Store, n int)
 	require.Equal(t, want[http.StatusCreated], got)
 }
 
-// entries returns the numbers of the events.
 func entries(t *testing.T, source *memstore.Store, s relay.Stream, state relay.EntryState, status int) []int {
 	t.Helper()
 	var numbers []int
