@@ -123,6 +123,6 @@ func Respond(w http.ResponseWriter, r *http.Request, status int, contentType str
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(body) //nolint:gosec // JSON, or a file of this module
+		_, _ = w.Write(body)
 	}
 }
