@@ -39,7 +39,6 @@ type destination struct {
 	close func()
 }
 
-// relays deliver the events of the store. The zero value has no destinations.
 type relays struct {
 	journal      journal
 	destinations []destination
@@ -85,7 +84,6 @@ func (r *relays) connect(cfg *relayConfig, events store, tune func(*relay.Config
 	return nil
 }
 
-// checkPlatforms refuses a second platform at the start. The sink does so later.
 func (c *relayConfig) checkPlatforms(ctx context.Context, events store) error {
 	lister, ok := events.(relay.PlatformLister)
 	if c.platform == "" || !ok {
@@ -131,7 +129,7 @@ func (c *relayConfig) httpDestination() (destination, error) {
 	return destination{sink: sink, close: func() {}}, nil
 }
 
-// names has no credentials. Delivery begins again if a name changes.
+// names has no credentials.
 func (c *relayConfig) names() (all []string) {
 	switch {
 	case c.platform != "":
@@ -164,7 +162,6 @@ func (r *relays) observe(o chargeingest.RequestStats) {
 	}
 }
 
-// api is nil without destinations.
 func (r *relays) api(a chargeingest.Authorizer) (http.Handler, error) {
 	if len(r.relays) == 0 {
 		return nil, nil
@@ -173,8 +170,7 @@ func (r *relays) api(a chargeingest.Authorizer) (http.Handler, error) {
 	return http.StripPrefix("/relay", h), err
 }
 
-// start delivers events until ctx ends or stop is called. stop waits for at most the grace after
-// that.
+// start delivers events until ctx ends, or stop is called, which waits at most for the grace.
 func (r *relays) start(ctx context.Context, grace time.Duration) (stop func() error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup

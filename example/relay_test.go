@@ -178,7 +178,6 @@ func TestRelayQueuesDown(t *testing.T) {
 	require.NotContains(t, s.out.String()+s.log.String(), "secret")
 }
 
-// proxyTo forwards requests. after is called before the response is passed on.
 func proxyTo(t *testing.T, target string, after func(r *http.Request)) string {
 	t.Helper()
 	u, err := url.Parse(target)
@@ -230,7 +229,7 @@ func TestShutdownWithHangingDestination(t *testing.T) {
 	t.Parallel()
 	entered := make(chan struct{}, 100)
 	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body) // so that net/http notices the end of the connection
+		_, _ = io.Copy(io.Discard, r.Body)
 		entered <- struct{}{}
 		<-r.Context().Done()
 	}))

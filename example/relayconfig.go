@@ -97,10 +97,9 @@ func (c *relayConfig) check() error {
 
 func (c *relayConfig) enabled() bool { return c.url+c.nats.servers+c.kafka.servers != "" }
 
-// maxDestination limits the names of relay.Config.
 const maxDestination = 256
 
-// The errors do not repeat the value, because it may contain a password.
+// Errors do not repeat values, which may contain a password.
 func relayURL(dst *string) func(string) error {
 	return func(value string) error {
 		u, err := url.Parse(value)

@@ -19,7 +19,6 @@ import (
 	"example.com/chargeingest/relay/natsrelay"
 )
 
-// natsDestination connects in the background.
 func (c *relayConfig) natsDestination(logger *slog.Logger) (d destination, err error) {
 	options := []nats.Option{
 		nats.Name(programName), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1),
@@ -55,7 +54,6 @@ func (c *relayConfig) natsDestination(logger *slog.Logger) (d destination, err e
 	return d, nil
 }
 
-// kafkaDestination connects when it sends.
 func (c *relayConfig) kafkaDestination() (d destination, err error) {
 	options := []kgo.Opt{kgo.ClientID(programName), kgo.SeedBrokers(strings.Split(c.kafka.servers, ",")...), kgo.AllowIdempotentProduceCancellation()}
 	if c.kafka.scheme == "kafka+tls" {

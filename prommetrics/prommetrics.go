@@ -33,8 +33,8 @@
 //	chargeingest_relay_attempts_total{destination,outcome}
 //	chargeingest_relay_up{destination}                      0 if it is down for a platform
 //	chargeingest_relay_platforms_down{destination}
-//	chargeingest_relay_lag_events{destination}              not sent yet
-//	chargeingest_relay_lag_seconds{destination}             age of the oldest of them
+//	chargeingest_relay_lag_events{destination}
+//	chargeingest_relay_lag_seconds{destination}             age of the oldest
 //	chargeingest_relay_platforms_lag_unknown{destination}
 //	chargeingest_relay_parked_events{destination}
 //	chargeingest_relay_dead_events{destination}

@@ -24,7 +24,7 @@ type Destination struct {
 	Unknown       int64 // platforms whose lag is unknown
 }
 
-// Age is that of the oldest pending event.
+// Age of the oldest pending event.
 func (d Destination) Age(now time.Time) time.Duration {
 	if d.OldestPending.IsZero() {
 		return 0
@@ -102,12 +102,12 @@ func sumUp(streams []relay.Status) map[string]Destination {
 	return all
 }
 
-// Results returns the numbers of events by result.
+// Results returns numbers of events.
 func Results(s relay.Stats) map[string]uint64 {
 	return map[string]uint64{"delivered": s.Delivered, "repeated": s.Repeated, "parked": s.Parked, "dead": s.Dead}
 }
 
-// Attempts has all outcomes, so that increase() sees the first failure.
+// Attempts has all outcomes, also with zero.
 func Attempts(s relay.Stats) map[string]uint64 {
 	all := map[string]uint64{"delivered": 0, "repeated": 0, "deferred": 0, "rejected": 0, "unsent": 0, "failed": 0}
 	maps.Copy(all, s.Attempts)
