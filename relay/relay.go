@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,6 +16,7 @@ type Relay struct {
 	holder string
 
 	plan  plan
+	ready atomic.Bool // Start has been applied
 	stats counters
 
 	down, refused, faulty *troubles
@@ -37,9 +39,9 @@ func New(cfg Config) (*Relay, error) {
 // Run delivers events until ctx ends, and returns once the sink and the journal have returned
 // from their last calls. Only one Run of a Relay may be active.
 //
-// A stream is left alone, and its reason logged once a minute, if the source does not have its
-// position or the event at its position, for example because an older database was restored;
-// or if it was retired. Run returns the reasons when ctx ends, and otherwise nil.
+// Nothing is sent of a stream that was retired, or if the source does not have its position or
+// the event at its position, for example because an older database was restored. Run logs the
+// reason and looks again once a minute. It returns the reasons that remain, or nil.
 func (r *Relay) Run(ctx context.Context) error {
 	var background sync.WaitGroup
 	defer background.Wait()
@@ -73,7 +75,7 @@ func (r *Relay) logTroubles(now time.Time) time.Duration {
 }
 
 // Notify makes the relay look for new events of the platform at once. It never blocks.
-func (r *Relay) Notify(platform string) { r.plan.notify(platform, r.lister != nil) }
+func (r *Relay) Notify(platform string) { r.plan.notify(platform, r.lister != nil && r.ready.Load()) }
 
 func pause(ctx context.Context, d time.Duration, signal <-chan struct{}) {
 	timer := time.NewTimer(d)

@@ -2,7 +2,6 @@ package relay_test
 
 import (
 	"context"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -138,34 +137,6 @@ func TestRetiredDestination(t *testing.T) {
 		wait(time.Minute)
 		require.Equal(t, 1, w.logged("streams are refused"))
 		require.ErrorIs(t, w.stop(), relay.ErrRetired)
-	})
-}
-
-// failedOver is a source that no longer has the end that it had.
-type failedOver struct {
-	*memstore.Store
-	refuse atomic.Bool
-}
-
-func (s *failedOver) List(ctx context.Context, q chargeingest.Query) (chargeingest.Page, error) {
-	if s.refuse.CompareAndSwap(true, false) {
-		return chargeingest.Page{}, chargeingest.ErrInvalidCursor
-	}
-	return s.Store.List(ctx, q)
-}
-
-func TestPositionOfIdlePlatformIsRefused(t *testing.T) {
-	inWorld(t, func(w *world) {
-		w.add("acme", 0, 10)
-		source := &failedOver{Store: w.store}
-		w.cfg.Source = source
-		w.start()
-		wait(10 * time.Second)
-		source.refuse.Store(true)
-		w.add("acme", 10, 11)
-		wait(2 * time.Second)
-		require.Equal(t, refs("acme", 0, 11), w.delivered(), "the journal's position is still valid")
-		require.Empty(t, w.lines)
 	})
 }
 
