@@ -2,6 +2,7 @@ package relay_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -42,9 +43,9 @@ func TestStartFromNowInterrupted(t *testing.T) {
 		for _, platform := range []string{"a", "b", "c"} {
 			w.add(platform, 0, 5)
 		}
-		calls := 0
+		var calls atomic.Int32
 		w.cfg.Journal = &journalHooks{Journal: w.journal, lease: func(call func() (relay.State, error), s relay.Stream, _ relay.LeaseRequest) (relay.State, error) {
-			if calls++; calls == 4 {
+			if calls.Add(1) == 4 {
 				return relay.State{}, errJournal
 			}
 			return call()
