@@ -2,12 +2,17 @@ package relay
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"time"
+
+	"example.com/chargeingest"
 )
 
 const (
 	maxProbes  = 3
 	maxSuspect = 3
+	proofTime  = time.Minute
 )
 
 // suspect was rejected for now on its own. It is parked once the destination accepts another
@@ -20,7 +25,7 @@ type suspect struct {
 // run stops early after turnTime, so that progress is saved.
 func (d *delivery) run() error {
 	if d.s.probing && d.entries == nil {
-		if err := d.probe(1); err != nil {
+		if err := d.probe(1, nil); err != nil {
 			return err
 		}
 	}
@@ -44,7 +49,9 @@ func (d *delivery) run() error {
 	}
 	if n := len(d.suspects); n > 0 {
 		if d.successes == d.mark {
-			return d.isDown(d.suspects[n-1].err)
+			if err := d.confirm(d.suspects[n-1].err); err != nil {
+				return err
+			}
 		}
 		d.park()
 	}
@@ -71,7 +78,7 @@ func (d *delivery) group(events []int, whole bool) error {
 			return d.single(events[0], rejected)
 		}
 		if whole && !rejected.Permanent && d.entries == nil {
-			if err := d.probe(maxProbes); err != nil {
+			if err := d.probe(maxProbes, rejected); err != nil {
 				return err
 			}
 			n := len(events)
@@ -95,21 +102,21 @@ func (d *delivery) single(i int, rejected *BatchError) error {
 		d.succeeded()
 	case d.entries != nil:
 		d.settle(i, Deferred, rejected)
+		d.unproven = true
 	default:
 		d.suspects = append(d.suspects, suspect{i, rejected})
 		d.suspected[i] = true
-		if d.streak++; d.streak >= maxSuspect {
-			return d.probe(maxProbes)
+		if d.streak++; d.streak >= d.patience {
+			d.patience *= 2
+			return d.probe(maxProbes, rejected)
 		}
 	}
 	return nil
 }
 
-// probe sends up to n different single events until the destination accepts one. If it accepts
-// none, but has accepted one since it rejected the batch, that one is repeated. Otherwise the
-// destination is down.
-func (d *delivery) probe(n int) error {
-	var last *BatchError
+// probe sends up to n single events, a different one each time, until the destination accepts
+// one.
+func (d *delivery) probe(n int, last *BatchError) error {
 	for range n {
 		i, ok := d.pick()
 		if !ok {
@@ -131,17 +138,52 @@ func (d *delivery) probe(n int) error {
 		d.suspects = append(d.suspects, suspect{i, last})
 		d.suspected[i] = true
 	}
-	switch {
-	case d.successes > d.mark && d.accepted >= 0:
-		err := d.send([]int{d.accepted})
-		if errors.As(err, &last) {
-			return d.isDown(last)
+	return d.confirm(last)
+}
+
+// confirm repeats an event that the destination has accepted, or sends the newest one. If it
+// accepts none, it is down.
+func (d *delivery) confirm(rejected *BatchError) error {
+	e := d.accepted
+	if e == nil {
+		page, err := d.cfg.Source.List(d.ctx, chargeingest.Query{Platform: d.s.platform, Limit: 1})
+		if err != nil {
+			return fmt.Errorf("reading the newest event: %w", err)
 		}
+		if len(page.Events) == 0 || page.Events[0].ID == d.events[len(d.events)-1].ID {
+			return d.isDown(rejected)
+		}
+		e = &page.Events[0]
+	}
+	_, err := d.attempt([]chargeingest.StoredEvent{*e})
+	var again *BatchError
+	switch {
+	case !errors.As(err, &again):
 		return err
-	case last == nil:
+	case again.Permanent:
+		d.succeeded()
 		return nil
 	}
-	return d.isDown(last)
+	return d.isDown(rejected)
+}
+
+// prove finds out whether the destination is up before parked events expire.
+func (d *delivery) prove() error {
+	now := d.cfg.Clock()
+	expires := func(e Entry) bool { return d.tooOld(e, now) }
+	if !d.unproven || !slices.ContainsFunc(d.entries, expires) || time.Since(d.s.acceptedAt) > proofTime {
+		return nil
+	}
+	e, err := d.cfg.Source.Get(d.ctx, d.s.platform, d.s.accepted)
+	if err != nil {
+		return fmt.Errorf("reading an event: %w", err)
+	}
+	_, err = d.attempt([]chargeingest.StoredEvent{e})
+	var rejected *BatchError
+	if errors.As(err, &rejected) {
+		return nil
+	}
+	return err
 }
 
 func (d *delivery) pick() (int, bool) {
@@ -181,7 +223,7 @@ func (d *delivery) settle(i int, outcome Outcome, e *BatchError) {
 
 func (d *delivery) succeeded() {
 	d.successes++
-	d.s.probing = false
+	d.s.probing, d.unproven = false, false
 	d.park()
 }
 

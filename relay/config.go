@@ -77,8 +77,8 @@ type Schedule struct {
 	Min time.Duration // default: one second
 	Max time.Duration // default: ten minutes
 
-	// MaxAge is the time from its first attempt until an event becomes a dead letter. Default:
-	// 72 hours.
+	// MaxAge is how long after its first attempt an event becomes a dead letter, if the
+	// destination accepts others. Default: 72 hours.
 	MaxAge time.Duration
 }
 

@@ -21,7 +21,9 @@ type delivery struct {
 	streak    int
 	successes int
 	mark      int
-	accepted  int // an event that the destination has accepted, or -1
+	patience  int
+	accepted  *chargeingest.StoredEvent // by the destination, or nil
+	unproven  bool                      // whether the destination is up, after a parked event failed
 }
 
 func (t *turn) newDelivery(events []chargeingest.StoredEvent, entries []Entry) *delivery {
@@ -32,7 +34,7 @@ func (t *turn) newDelivery(events []chargeingest.StoredEvent, entries []Entry) *
 		results:   make([]Result, len(events)),
 		settled:   make([]bool, len(events)),
 		suspected: make([]bool, len(events)),
-		accepted:  -1,
+		patience:  maxSuspect,
 	}
 }
 
@@ -46,12 +48,6 @@ func (d *delivery) prefix() int {
 }
 
 func (d *delivery) send(indexes []int) error {
-	if d.s.left() < d.margin() {
-		return fmt.Errorf("%w: it has not been renewed", ErrLeaseLost)
-	}
-	if err := d.ctx.Err(); err != nil {
-		return err
-	}
 	events := d.events[indexes[0] : indexes[len(indexes)-1]+1]
 	if len(events) != len(indexes) {
 		events = make([]chargeingest.StoredEvent, len(indexes))
@@ -59,16 +55,33 @@ func (d *delivery) send(indexes []int) error {
 			events[i] = d.events[index]
 		}
 	}
+	results, err := d.attempt(events)
+	if err != nil {
+		return err
+	}
+	for i, index := range indexes {
+		d.results[index] = results[i]
+		d.settled[index] = results[i].Outcome != Unsent
+	}
+	return nil
+}
+
+func (d *delivery) attempt(events []chargeingest.StoredEvent) ([]Result, error) {
+	if d.s.left() < d.margin() {
+		return nil, fmt.Errorf("%w: it has not been renewed", ErrLeaseLost)
+	}
+	if err := d.ctx.Err(); err != nil {
+		return nil, err
+	}
 	start := time.Now()
 	results, err := d.callSink(events)
 	o := Observation{Stream: d.stream(d.s.platform), Duration: time.Since(start), Err: err, Retry: d.entries != nil}
 	d.longest = max(d.longest, o.Duration)
 	if err == nil {
-		for i, index := range indexes {
-			d.results[index] = results[i]
-			d.settled[index] = results[i].Outcome != Unsent
-			if r := results[i].Outcome; r == Delivered || r == Repeated {
-				d.accepted = index
+		for i, r := range results {
+			if r.Outcome == Delivered || r.Outcome == Repeated {
+				d.accepted = &events[i]
+				d.s.accepted, d.s.acceptedAt = events[i].ID, time.Now()
 			}
 		}
 		o.count(results)
@@ -80,15 +93,18 @@ func (d *delivery) send(indexes []int) error {
 	}
 	d.stats.sent(&o, len(events))
 	if d.cfg.Observer != nil {
-		d.cfg.Observer(o)
+		panics.Ignore(func() { d.cfg.Observer(o) })
 	}
-	return err
+	return results, err
 }
 
 func (d *delivery) callSink(events []chargeingest.StoredEvent) (results []Result, err error) {
 	err = func() (err error) {
 		defer panics.RecoverTo(&err)
 		results, err = d.cfg.Sink.Send(d.ctx, d.s.platform, events)
+		if err != nil {
+			_ = err.Error() // panics for a nil *BatchError
+		}
 		return err
 	}()
 	var batch *BatchError
@@ -160,12 +176,12 @@ func (d *delivery) change(entry Entry, r Result, now time.Time) EntryChange {
 	switch {
 	case r.Outcome == Rejected:
 		c.State = Dead
-	case r.Outcome == Deferred && now.Sub(entry.Since) >= d.cfg.Schedule.MaxAge:
+	case r.Outcome == Deferred && d.tooOld(entry, now) && !d.unproven:
 		c.State, c.Attempt.Outcome = Dead, "expired"
 	case r.Outcome == Deferred:
 		c.State = Parked
 		c.NextAttempt = now.Add(d.cfg.Schedule.backoff(entry.Attempts))
-		if end := entry.Since.Add(d.cfg.Schedule.MaxAge); c.NextAttempt.After(end) {
+		if end := entry.Since.Add(d.cfg.Schedule.MaxAge); c.NextAttempt.After(end) && end.After(now) {
 			c.NextAttempt = end
 		}
 		if earliest := now.Add(min(r.RetryAfter, d.cfg.Schedule.MaxAge)); c.NextAttempt.Before(earliest) {
@@ -173,4 +189,8 @@ func (d *delivery) change(entry Entry, r Result, now time.Time) EntryChange {
 		}
 	}
 	return c
+}
+
+func (d *delivery) tooOld(entry Entry, now time.Time) bool {
+	return now.Sub(entry.Since) >= d.cfg.Schedule.MaxAge
 }

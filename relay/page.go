@@ -20,6 +20,8 @@ const (
 const (
 	callTime  = 30 * time.Second
 	graceTime = 3 * time.Second // to save after the end of Run's context
+
+	maxText = 500 // bytes of an error
 )
 
 type readResult struct {
@@ -132,7 +134,7 @@ func (t *turn) noteFailure(p *Progress, err error) bool {
 	var down *downError
 	var refused *refusedError
 	if errors.As(err, &down) || errors.As(err, &refused) {
-		text = limit(err.Error(), 500)
+		text = limit(err.Error(), maxText)
 	} else if err != nil {
 		return false
 	}
@@ -145,7 +147,16 @@ func (t *turn) noteFailure(p *Progress, err error) bool {
 	return true
 }
 
-// save runs in the background, one Save at a time.
+// clearFailure clears what an earlier turn, or process, has noted, if nothing is left to fail.
+func (t *turn) clearFailure() error {
+	p := Progress{Token: t.s.token}
+	if !t.s.nextDue.IsZero() || !t.noteFailure(&p, nil) {
+		return nil
+	}
+	return t.save(p, 0, 0)
+}
+
+// save saves in the background. At most one Save is running.
 func (t *turn) save(p Progress, parked, dead int) error {
 	if err := t.flush(); err != nil {
 		return err

@@ -57,7 +57,9 @@ func (t *turn) deliverEntries(d *delivery, missing []Entry) (int, error) {
 	d = t.newDelivery(d.events, d.entries)
 	var err error
 	if len(d.events) > 0 {
-		err = d.run()
+		if err = d.run(); err == nil {
+			err = d.prove()
+		}
 	}
 	p, parked, dead := d.progress(len(d.events))
 	t.noteNextAttempts(p.Entries)

@@ -36,8 +36,9 @@ type plan struct {
 }
 
 type decision struct {
-	queue queue
-	due   time.Time
+	queue    queue
+	due      time.Time
+	earliest time.Time // for wakeSlow
 }
 
 func (p *plan) init(limit int) {
@@ -54,7 +55,7 @@ func (p *plan) addLocked(platform string) {
 	if p.streams[platform] == nil && platform != "" {
 		s := &stream{platform: platform}
 		p.streams[platform] = s
-		p.push(s, decision{busy, time.Now()})
+		p.push(s, decision{queue: busy, due: time.Now()})
 	}
 }
 
@@ -89,7 +90,7 @@ func (p *plan) notify(platform string, add bool) {
 		s.notified = true
 	case s.queue == idle:
 		heap.Remove(&p.waiting[idle], s.index)
-		p.push(s, decision{busy, s.ended.Add(notifyGap)})
+		p.push(s, decision{queue: busy, due: s.ended.Add(notifyGap)})
 	}
 }
 
@@ -140,9 +141,28 @@ func (p *plan) done(s *stream, d decision) {
 	}
 	s.running, s.ended = false, time.Now()
 	if s.notified && d.queue == idle {
-		d = decision{busy, s.ended.Add(notifyGap)}
+		d = decision{queue: busy, due: s.ended.Add(notifyGap)}
 	}
 	p.push(s, d)
+}
+
+// wakeSlow makes a few slow streams due, because the destination is up. Each that succeeds
+// wakes others.
+func (p *plan) wakeSlow() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	var woken []*stream
+	for _, s := range p.waiting[slow] {
+		if s.due.After(now) && !s.earliest.After(now) && len(woken) < p.limit {
+			woken = append(woken, s)
+		}
+	}
+	for _, s := range woken {
+		s.due = now
+		heap.Fix(&p.waiting[slow], s.index)
+	}
+	p.signal()
 }
 
 func (p *plan) crowded() bool {

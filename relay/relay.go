@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,6 +16,7 @@ type Relay struct {
 	holder string
 
 	plan  plan
+	ready atomic.Bool // Start has been applied
 	stats counters
 
 	down, refused, faulty *troubles
@@ -37,9 +39,9 @@ func New(cfg Config) (*Relay, error) {
 // Run delivers events until ctx ends and the last calls of sink and journal have returned. Only
 // one Run of a Relay may be active.
 //
-// Run leaves a stream alone, and logs why once a minute, if the source lacks its position or
-// the event there, for example because an older database was restored, or if it was retired.
-// When ctx ends, Run returns these reasons, or nil.
+// Nothing is sent of a stream that was retired, or if the source does not have its position or
+// the event at its position, for example because an older database was restored. Run logs the
+// reason and looks again once a minute. It returns the reasons that remain, or nil.
 func (r *Relay) Run(ctx context.Context) error {
 	var background sync.WaitGroup
 	defer background.Wait()
@@ -72,8 +74,8 @@ func (r *Relay) logTroubles(now time.Time) time.Duration {
 	return wait
 }
 
-// Notify makes the relay look for new events of the platform at once. It does not block.
-func (r *Relay) Notify(platform string) { r.plan.notify(platform, r.lister != nil) }
+// Notify makes the relay look for new events of the platform at once. It never blocks.
+func (r *Relay) Notify(platform string) { r.plan.notify(platform, r.lister != nil && r.ready.Load()) }
 
 func pause(ctx context.Context, d time.Duration, signal <-chan struct{}) {
 	timer := time.NewTimer(d)

@@ -33,10 +33,14 @@ func (r *Relay) start(ctx context.Context) bool {
 		r.plan.signal()
 		pause(ctx, heldInterval, nil)
 	}
+	if ctx.Err() != nil {
+		return false
+	}
+	r.ready.Store(true)
 	for _, platform := range r.cfg.Platforms {
 		r.plan.add(platform)
 	}
-	return ctx.Err() == nil
+	return true
 }
 
 func (r *Relay) startNow(ctx context.Context) error {

@@ -43,9 +43,9 @@ func TestStartFromNowInterrupted(t *testing.T) {
 		for _, platform := range []string{"a", "b", "c"} {
 			w.add(platform, 0, 5)
 		}
-		calls := 0
+		var calls atomic.Int32
 		w.cfg.Journal = &journalHooks{Journal: w.journal, lease: func(call func() (relay.State, error), s relay.Stream, _ relay.LeaseRequest) (relay.State, error) {
-			if calls++; calls == 4 {
+			if calls.Add(1) == 4 {
 				return relay.State{}, errJournal
 			}
 			return call()
@@ -140,34 +140,7 @@ func TestRetiredDestination(t *testing.T) {
 	})
 }
 
-// failedOver has lost its last events.
-type failedOver struct {
-	*memstore.Store
-	refuse atomic.Bool
-}
-
-func (s *failedOver) List(ctx context.Context, q chargeingest.Query) (chargeingest.Page, error) {
-	if s.refuse.CompareAndSwap(true, false) {
-		return chargeingest.Page{}, chargeingest.ErrInvalidCursor
-	}
-	return s.Store.List(ctx, q)
-}
-
-func TestPositionOfIdlePlatformIsRefused(t *testing.T) {
-	inWorld(t, func(w *world) {
-		w.add("acme", 0, 10)
-		source := &failedOver{Store: w.store}
-		w.cfg.Source = source
-		w.start()
-		wait(10 * time.Second)
-		source.refuse.Store(true)
-		w.add("acme", 10, 11)
-		wait(2 * time.Second)
-		require.Equal(t, refs("acme", 0, 11), w.delivered(), "the journal's position is still valid")
-		require.Empty(t, w.lines)
-	})
-}
-
+// withoutEvent is a source that has lost an event.
 type withoutEvent struct {
 	*memstore.Store
 	id string

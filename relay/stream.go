@@ -33,6 +33,9 @@ type stream struct {
 	tries    int  // of single events since the destination was up
 	probing  bool // the destination is down, or rejects single events
 
+	accepted   string // the event that the destination accepted last
+	acceptedAt time.Time
+
 	failure      string
 	failureKnown bool
 	failureAt    time.Time

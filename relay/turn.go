@@ -30,6 +30,7 @@ type turn struct {
 	ahead      chan readResult
 	longest    time.Duration
 	leased     bool
+	stale      bool // the source refused a position that may be newer than the journal's
 }
 
 type downError struct {
@@ -74,7 +75,8 @@ func (t *turn) run(end context.CancelCauseFunc) (more bool, err error) {
 			if !t.mayLook() {
 				return false, nil
 			}
-			if due, err := t.due(1); err != nil || len(due) == 0 {
+			due, err := t.due(1)
+			if err != nil || len(due) == 0 && (t.s.failure == "" || !t.s.nextDue.IsZero()) {
 				return false, err
 			}
 			t.s.looked = time.Time{}
@@ -115,12 +117,17 @@ func (t *turn) work(page chargeingest.Page) (more bool, err error) {
 			}
 		}
 		if page.Next == "" && parked < t.cfg.BatchSize {
-			return false, nil
+			return false, t.clearFailure()
 		}
 		if time.Since(t.started) >= turnTime && t.plan.crowded() {
 			return true, nil
 		}
-		if page, err = t.nextPage(page); err != nil {
+		page, err = t.nextPage(page)
+		var refused *refusedError
+		if t.stale = errors.As(err, &refused); t.stale {
+			return true, nil
+		}
+		if err != nil {
 			return false, err
 		}
 	}
@@ -135,7 +142,7 @@ func (t *turn) take() (fresh bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if t.s.known && state.Token == t.s.token {
+	if t.s.known && state.Token == t.s.token && state.LastEventID == t.s.anchor {
 		return false, nil
 	}
 	t.s.known, t.s.failureKnown = true, false
@@ -159,6 +166,7 @@ func (t *turn) abandon(err error) {
 	var down *downError
 	var refused *refusedError
 	switch {
+	case err == nil && t.stale:
 	case err == nil || errors.As(err, &down):
 		return
 	case errors.Is(err, ErrLeaseHeld) && !t.leased:
@@ -180,7 +188,7 @@ func (t *turn) abandon(err error) {
 func (t *turn) decide(more bool, err error) decision {
 	s, now := t.s, time.Now()
 	if t.parent.Err() != nil {
-		return decision{idle, now}
+		return decision{queue: idle, due: now}
 	}
 	var down *downError
 	var refused *refusedError
@@ -190,24 +198,29 @@ func (t *turn) decide(more bool, err error) decision {
 	case errors.Is(err, ErrLeaseHeld), errors.Is(err, ErrLeaseLost):
 		t.down.set(s.platform, nil)
 		t.faulty.set(s.platform, nil)
-		return decision{busy, now.Add(heldInterval - rand.N(heldInterval/4))} //nolint:gosec // no secret
+		return decision{queue: busy, due: now.Add(heldInterval - rand.N(heldInterval/4))} //nolint:gosec // no secret
 	case errors.As(err, &refused), errors.Is(err, ErrRetired):
 		t.down.set(s.platform, nil)
 		t.refused.set(s.platform, err)
 		t.faulty.set(s.platform, nil)
 		s.forget()
-		return decision{idle, now.Add(logInterval)}
+		again := now.Add(logInterval)
+		return decision{slow, again, again} // Notify does not hurry it
 	case errors.As(err, &down):
-		t.down.set(s.platform, err)
+		t.down.set(s.platform, errors.New(limit(err.Error(), maxText))) // without a response of megabytes
 		t.faulty.set(s.platform, nil)
-		wait := max(t.cfg.Schedule.backoff(s.failures), min(down.retryAfter, maxRetryAfter))
+		earliest := now.Add(min(down.retryAfter, maxRetryAfter))
+		due := now.Add(t.cfg.Schedule.backoff(s.failures))
+		if due.Before(earliest) {
+			due = earliest
+		}
 		s.failures++
-		return decision{slow, now.Add(wait)}
+		return decision{slow, due, earliest}
 	default:
 		t.faulty.set(s.platform, err)
 		wait := min(t.cfg.Schedule.backoff(s.failures), maxFaultWait)
 		s.failures++
-		return decision{slow, now.Add(wait)}
+		return decision{queue: slow, due: now.Add(wait)}
 	}
 }
 
@@ -215,8 +228,11 @@ func (t *turn) succeeded(more bool, now time.Time) decision {
 	for _, troubles := range []*troubles{t.down, t.refused, t.faulty} {
 		troubles.set(t.s.platform, nil)
 	}
+	if t.s.failures > 0 {
+		t.plan.wakeSlow()
+	}
 	t.s.failures = 0
-	d := decision{idle, now}
+	d := decision{queue: idle, due: now}
 	if t.longest >= slowSend {
 		d.queue = slow
 	} else if more {
