@@ -141,8 +141,7 @@ func (d *delivery) probe(n int, last *BatchError) error {
 	return d.confirm(last)
 }
 
-// confirm repeats an event that the destination has accepted, or sends the newest one. If it
-// accepts none, it is down.
+// confirm repeats an accepted event, or sends the newest one.
 func (d *delivery) confirm(rejected *BatchError) error {
 	e := d.accepted
 	if e == nil {
@@ -167,7 +166,7 @@ func (d *delivery) confirm(rejected *BatchError) error {
 	return d.isDown(rejected)
 }
 
-// prove finds out whether the destination is up before parked events expire.
+// prove repeats an accepted event before parked events expire.
 func (d *delivery) prove() error {
 	now := d.cfg.Clock()
 	expires := func(e Entry) bool { return d.tooOld(e, now) }

@@ -3,6 +3,7 @@ package relay
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"example.com/chargeingest"
@@ -22,8 +23,8 @@ type delivery struct {
 	successes int
 	mark      int
 	patience  int
-	accepted  *chargeingest.StoredEvent // by the destination, or nil
-	unproven  bool                      // whether the destination is up, after a parked event failed
+	accepted  *chargeingest.StoredEvent
+	unproven  bool // a parked event failed, perhaps due to an outage
 }
 
 func (t *turn) newDelivery(events []chargeingest.StoredEvent, entries []Entry) *delivery {
@@ -78,11 +79,10 @@ func (d *delivery) attempt(events []chargeingest.StoredEvent) ([]Result, error) 
 	o := Observation{Stream: d.stream(d.s.platform), Duration: time.Since(start), Err: err, Retry: d.entries != nil}
 	d.longest = max(d.longest, o.Duration)
 	if err == nil {
-		for i, r := range results {
-			if r.Outcome == Delivered || r.Outcome == Repeated {
-				d.accepted = &events[i]
-				d.s.accepted, d.s.acceptedAt = events[i].ID, time.Now()
-			}
+		isAccepted := func(r Result) bool { return r.Outcome == Delivered || r.Outcome == Repeated }
+		if i := slices.IndexFunc(results, isAccepted); i >= 0 {
+			d.accepted = &events[i]
+			d.s.accepted, d.s.acceptedAt = d.accepted.ID, time.Now()
 		}
 		o.count(results)
 		if o.Unsent == len(results) {

@@ -36,7 +36,7 @@ func TestNotifyBeforeTheStart(t *testing.T) {
 	})
 }
 
-// failedOver is a source that loses its last events for a moment, or for good.
+// failedOver is a source that refuses cursors for a moment.
 type failedOver struct {
 	*memstore.Store
 	refuse atomic.Int32 // listings

@@ -15,7 +15,6 @@ import (
 	"example.com/chargeingest/relay"
 )
 
-// hostile is a source, a journal and a destination that fail at random.
 type hostile struct {
 	*memstore.Store
 	*journalHooks
@@ -28,7 +27,6 @@ type hostile struct {
 
 var errHostile = fmt.Errorf("hostile: %w", errJournal)
 
-// one reports true in one of n calls.
 func (h *hostile) one(n int) bool { return h.number(n) == 0 }
 
 func (h *hostile) number(n int) int {

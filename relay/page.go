@@ -147,7 +147,7 @@ func (t *turn) noteFailure(p *Progress, err error) bool {
 	return true
 }
 
-// clearFailure clears what an earlier turn, or process, has noted, if nothing is left to fail.
+// clearFailure is for a stream without undelivered events.
 func (t *turn) clearFailure() error {
 	p := Progress{Token: t.s.token}
 	if !t.s.nextDue.IsZero() || !t.noteFailure(&p, nil) {

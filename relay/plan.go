@@ -146,8 +146,7 @@ func (p *plan) done(s *stream, d decision) {
 	p.push(s, d)
 }
 
-// wakeSlow makes a few slow streams due, because the destination is up. Each that succeeds
-// wakes others.
+// wakeSlow makes a few slow streams due. Each that succeeds wakes others.
 func (p *plan) wakeSlow() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

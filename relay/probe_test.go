@@ -38,7 +38,6 @@ func TestObserverPanics(t *testing.T) {
 	})
 }
 
-// An outage must not make dead letters.
 func TestOutageLongerThanMaxAge(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.cfg.Schedule.MaxAge = time.Hour
