@@ -5,7 +5,7 @@ import "strings"
 type relayStatements struct {
 	lease, findStream, lockPlatform, create, save, change, due string
 
-	lockStream, retire, retry, skip, status, entries, entry, eventState, isEntry string
+	lockStream, retire, retry, skip, newestEntry, entryNumbers, status, entries, entry, eventState, isEntry string
 
 	allStreams, lockStreams, undelivered, platforms, escapedPlatforms, missingPrivileges string
 }
@@ -47,6 +47,9 @@ WHERE $stream AND s.retired_at IS NULL`),
 WHERE $entry AND e.state <> 'delivered' AND `),
 		skip: in(`UPDATE $schema.relay_entries e SET state = 'skipped', next_attempt = NULL, history = $history || jsonb_build_array($4::jsonb)
 WHERE $entry AND e.state IN ('parked', 'dead') AND $3::timestamptz IS NOT NULL AND `),
+
+		newestEntry:  in(`SELECT coalesce(max(e.number), 0) FROM $schema.relay_entries e WHERE $entry`),
+		entryNumbers: in(`SELECT e.number FROM $schema.relay_entries e WHERE $entry AND e.number > $3 AND `),
 
 		status: in(`SELECT s.destination, s.platform, s.position, s.last_event_id, s.seq, coalesce(p.last, 0), pending.seq, pending.received_at,
 (SELECT count(*) FROM $schema.relay_entries e WHERE e.platform = s.platform AND e.destination = s.destination AND e.state = 'parked'),

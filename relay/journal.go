@@ -54,7 +54,8 @@ type Ledger interface {
 	// no event q.EventID, and chargeingest.ErrInvalidCursor for a wrong q.After.
 	Entries(ctx context.Context, q EntryQuery) (EntryPage, error)
 
-	// Resolve changes entries, records who did it, and returns their number.
+	// Resolve changes entries, records who did it, and returns their number. Without EventIDs it
+	// may use several transactions: the number is then not zero even with an error.
 	Resolve(ctx context.Context, r Resolution) (int64, error)
 }
 
