@@ -52,9 +52,9 @@ WHERE $entry AND e.state IN ('parked', 'dead') AND $3::timestamptz IS NOT NULL A
 		entryNumbers: in(`SELECT e.number FROM $schema.relay_entries e WHERE $entry AND e.number > $3 AND `),
 
 		status: in(`SELECT s.destination, s.platform, s.position, s.last_event_id, s.seq, coalesce(p.last, 0), pending.seq, pending.received_at,
-(SELECT count(*) FROM $schema.relay_entries e WHERE e.platform = s.platform AND e.destination = s.destination AND e.state = 'parked'),
-(SELECT count(*) FROM $schema.relay_entries e WHERE e.platform = s.platform AND e.destination = s.destination AND e.state = 'dead'),
-(SELECT count(*) FROM $schema.relay_entries e WHERE e.platform = s.platform AND e.destination = s.destination AND e.state = 'skipped'),
+(SELECT count(*) FROM (SELECT 1 FROM $schema.relay_entries e WHERE e.platform = s.platform AND e.destination = s.destination AND e.state = 'parked' LIMIT 1000000) e),
+(SELECT count(*) FROM (SELECT 1 FROM $schema.relay_entries e WHERE e.platform = s.platform AND e.destination = s.destination AND e.state = 'dead' LIMIT 1000000) e),
+(SELECT count(*) FROM (SELECT 1 FROM $schema.relay_entries e WHERE e.platform = s.platform AND e.destination = s.destination AND e.state = 'skipped' LIMIT 1000000) e),
 s.delivered, s.repeated, s.saved_at, s.failure, s.failing_since, s.retired_at, s.retired_by
 FROM $schema.relay_streams s LEFT JOIN $schema.platforms p ON p.name = s.platform
 LEFT JOIN LATERAL (SELECT e.seq, e.received_at FROM $schema.events e WHERE e.platform = s.platform AND e.seq > s.seq ORDER BY e.seq LIMIT 1) pending ON true

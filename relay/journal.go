@@ -176,7 +176,8 @@ type Status struct {
 
 	// Lag is the number of events after the position, and OldestPending the time of receipt
 	// of the first of them, zero without any. Both are unknown, -1 and zero, if the events
-	// are in another store.
+	// are in another store. A journal may estimate a large Lag, and stop counting entries at
+	// a million.
 	Lag           int64     `json:"lag"`
 	OldestPending time.Time `json:"oldest_pending,omitzero"`
 

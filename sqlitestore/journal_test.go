@@ -241,6 +241,20 @@ func TestResolveManyEntries(t *testing.T) {
 	}
 }
 
+func TestLargeLagIsEstimated(t *testing.T) {
+	s := newSetup(t).open(t)
+	leased(t, s, vendor)
+	many := make([]string, maxExactLag/2+1)
+	for range 2 {
+		appended(t, s, charges("acme", many...))
+	}
+	lag := status(t, s).Lag
+	require.EqualValues(t, 2*len(many), lag, "exact with a single platform")
+	appended(t, s, charges("globex", many[:100]...))
+	appended(t, s, charges("acme", many[:100]...))
+	require.Equal(t, lag+200, status(t, s).Lag, "events of globex are among the last 200")
+}
+
 func TestBackupContainsJournal(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)

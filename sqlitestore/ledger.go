@@ -46,15 +46,25 @@ func eachRow(ctx context.Context, tx *sql.Tx, f func(*sql.Rows) error, query str
 const pendingEvents = `FROM events INDEXED BY events_platform
 	WHERE platform = (SELECT platforms.id FROM platforms WHERE name = relay_streams.platform) AND events.seq > relay_streams.seq`
 
+// Counting more would take too long.
+const (
+	maxExactLag  = 10_000
+	maxEntries   = "LIMIT 1000000"
+	newestNumber = "(SELECT seq FROM sqlite_sequence WHERE name = 'events')"
+)
+
+// ?2 is maxExactLag. The number of later events is estimated from the numbers of those.
 const statusSQL = `SELECT destination, platform, position, last_event_id, delivered, repeated, saved_ns, failure, failing_ns, retired_ns, retired_by,
-	(SELECT count(*) FROM relay_entries WHERE stream = relay_streams.id AND state = 'parked'),
-	(SELECT count(*) FROM relay_entries WHERE stream = relay_streams.id AND state = 'dead'),
-	(SELECT count(*) FROM relay_entries WHERE stream = relay_streams.id AND state = 'skipped'),
-	iif(seq <= coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0), (SELECT count(*) ` + pendingEvents + `), -1),
+	(SELECT count(*) FROM (SELECT 1 FROM relay_entries WHERE stream = relay_streams.id AND state = 'parked' ` + maxEntries + `)),
+	(SELECT count(*) FROM (SELECT 1 FROM relay_entries WHERE stream = relay_streams.id AND state = 'dead' ` + maxEntries + `)),
+	(SELECT count(*) FROM (SELECT 1 FROM relay_entries WHERE stream = relay_streams.id AND state = 'skipped' ` + maxEntries + `)),
+	iif(seq <= coalesce(` + newestNumber + `, 0), coalesce(
+		(SELECT ?2 + (` + newestNumber + ` - events.seq) * ?2 / (events.seq - relay_streams.seq) ` + pendingEvents + ` ORDER BY events.seq LIMIT 1 OFFSET ?2 - 1),
+		(SELECT count(*) ` + pendingEvents + `)), -1),
 	(SELECT received_s * 1000000000 + received_ns ` + pendingEvents + ` ORDER BY events.seq LIMIT 1)
 	FROM relay_streams WHERE platform <> '' AND ?1 IN ('', platform) ORDER BY destination, platform`
 
-// Status implements [relay.Ledger].
+// Status implements [relay.Ledger]. A Lag above 10,000 is an estimate if there are several platforms.
 func (j *Journal) Status(ctx context.Context, platform string) (list []relay.Status, err error) {
 	err = j.store.read(ctx, platform, true, func(ctx context.Context, tx *sql.Tx) error {
 		return eachRow(ctx, tx, func(rows *sql.Rows) error {
@@ -66,7 +76,7 @@ func (j *Journal) Status(ctx context.Context, platform string) (list []relay.Sta
 			s.OldestPending = fromNanoseconds(oldest)
 			list = append(list, s)
 			return err
-		}, statusSQL, platform)
+		}, statusSQL, platform, maxExactLag)
 	})
 	if err != nil {
 		return nil, err
