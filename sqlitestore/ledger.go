@@ -46,14 +46,13 @@ func eachRow(ctx context.Context, tx *sql.Tx, f func(*sql.Rows) error, query str
 const pendingEvents = `FROM events INDEXED BY events_platform
 	WHERE platform = (SELECT platforms.id FROM platforms WHERE name = relay_streams.platform) AND events.seq > relay_streams.seq`
 
-// Counting more would take too long.
 const (
 	maxExactLag  = 10_000
 	maxEntries   = "LIMIT 1000000"
 	newestNumber = "(SELECT seq FROM sqlite_sequence WHERE name = 'events')"
 )
 
-// ?2 is maxExactLag. The number of later events is estimated from the numbers of those.
+// ?2 is maxExactLag. The count of later events is estimated.
 const statusSQL = `SELECT destination, platform, position, last_event_id, delivered, repeated, saved_ns, failure, failing_ns, retired_ns, retired_by,
 	(SELECT count(*) FROM (SELECT 1 FROM relay_entries WHERE stream = relay_streams.id AND state = 'parked' ` + maxEntries + `)),
 	(SELECT count(*) FROM (SELECT 1 FROM relay_entries WHERE stream = relay_streams.id AND state = 'dead' ` + maxEntries + `)),
@@ -64,7 +63,7 @@ const statusSQL = `SELECT destination, platform, position, last_event_id, delive
 	(SELECT received_s * 1000000000 + received_ns ` + pendingEvents + ` ORDER BY events.seq LIMIT 1)
 	FROM relay_streams WHERE platform <> '' AND ?1 IN ('', platform) ORDER BY destination, platform`
 
-// Status implements [relay.Ledger]. A Lag above 10,000 is an estimate if there are several platforms.
+// Status implements [relay.Ledger]. With several platforms, a Lag above 10,000 is estimated.
 func (j *Journal) Status(ctx context.Context, platform string) (list []relay.Status, err error) {
 	err = j.store.read(ctx, platform, true, func(ctx context.Context, tx *sql.Tx) error {
 		return eachRow(ctx, tx, func(rows *sql.Rows) error {
@@ -242,7 +241,6 @@ func (j *Journal) changeStream(ctx context.Context, name relay.Stream, f func(*s
 const (
 	retireStreamSQL = "UPDATE relay_streams SET retired_ns = ?2, retired_by = ?3 WHERE id = ?1 AND retired_ns IS NULL"
 
-	// The last entry of a batch is the newest one if fewer match.
 	nextEntriesSQL = `SELECT iif(count(*) < ?5, newest, max(id)), newest FROM (SELECT coalesce(max(id), 0) AS newest FROM relay_entries)
 		LEFT JOIN (SELECT id FROM relay_entries INDEXED BY relay_entries_state WHERE stream = ?1 AND state = ?2 AND ?3 IN ('', code) AND id > ?4 ORDER BY id LIMIT ?5)`
 )
