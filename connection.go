@@ -16,9 +16,8 @@ const (
 	// chunkWriteTimeout is the time for each unbuffered chunk of a larger response.
 	chunkWriteTimeout = 10 * time.Second
 
-	// The operating system buffers up to socketBuffer bytes and accepts more only after
-	// the client has read a third, so each write leaves time to read all at minReadRate
-	// bytes per second.
+	// The operating system buffers up to socketBuffer bytes and accepts more after the client
+	// has read a third: each write leaves time to read all at minReadRate bytes per second.
 	socketBuffer = 4 << 20
 	minReadRate  = 32 << 10
 
@@ -36,8 +35,8 @@ const (
 	waitWrite               // until the client reads the response
 )
 
-// server is an http.Server around the handler. Its Shutdown waits for all requests, so
-// those that wait for a client get a deadline.
+// server is an http.Server around the handler. Its Shutdown waits for all requests, so those
+// that wait for a client get a deadline.
 type server struct {
 	http    *http.Server
 	stopped atomic.Bool
@@ -76,8 +75,8 @@ func (s *server) endWait(req *request) {
 	}
 }
 
-// stop sets the deadline of all waiting requests, which leave waits before the next one
-// of their connection begins.
+// stop sets the deadline of all waiting requests, which end these waits before the next one of
+// their connection begins.
 func (s *server) stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -135,9 +134,9 @@ func (req *request) writeDeadline() time.Time {
 	return time.Time{}
 }
 
-// flush sends the buffered part of the response. Its deadline does not apply to
-// middleware after the handler. Unless a part of the body is unread, flush needs an
-// http.Flusher: a writer that wraps another may buffer on purpose.
+// flush sends the buffered part of the response. Its deadline does not apply to middleware
+// after the handler. Unless a part of the body is unread, flush needs an http.Flusher: a writer
+// that wraps another may buffer on purpose.
 func (req *request) flush() error {
 	c := http.NewResponseController(req.w)
 	_, flushes := req.w.(http.Flusher)
@@ -196,7 +195,7 @@ func (req *request) leaveBody() {
 		}
 	}
 	// If middleware drops the header, net/http reads the rest of the body first. With
-	// EnableFullDuplex it would parse the rest as the next request.
+	// EnableFullDuplex it would parse it as the next request.
 	if c.SetReadDeadline(time.Now().Add(smallBodyTimeout)) != nil {
 		return
 	}
@@ -204,11 +203,11 @@ func (req *request) leaveBody() {
 	req.unread = true
 }
 
-// discard reads the rest of the body after the response: closing the connection earlier
-// would reset it, and clients that send the whole body first would miss the response.
+// discard reads the rest of the body after the response. Closing the connection earlier would
+// reset it, and clients that send the whole body first would miss the response.
 func (h *Handler) discard(req *request) {
 	if req.body.failed && !req.server.isStopping() {
-		// net/http must not wait for the rest either.
+		// Nor may net/http wait for the rest.
 		_ = http.NewResponseController(req.w).SetReadDeadline(time.Now())
 		return
 	}

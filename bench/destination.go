@@ -15,8 +15,8 @@ import (
 
 const referenceField = `"reference":"`
 
-// destination is an endpoint that only counts events. It leaves the CPU to the relay, as a
-// destination on another machine does. Its responses have the size of real ones.
+// destination only counts events: it leaves the CPU to the relay, like a destination on another
+// machine. Its responses have the size of real ones.
 type destination struct {
 	stored    []byte
 	reference int
@@ -72,7 +72,7 @@ func (d *destination) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(response)
 }
 
-// destinationChild sends its address first, and the received events last.
+// destinationChild sends its address first, and what it received last.
 func destinationChild(ctx context.Context, out *json.Encoder) error {
 	d := newDestination()
 	s := &service{Handler: d}

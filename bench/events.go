@@ -10,8 +10,8 @@ import (
 
 const customers = 5000
 
-// generator generates bodies with the field frequencies and lengths of usage billing. Equal
-// seeds generate equal bodies.
+// generator makes bodies with the field frequencies and lengths of usage billing. Equal seeds
+// make equal bodies.
 type generator struct {
 	random    *rand.Rand
 	customer  *rand.Zipf

@@ -39,7 +39,6 @@ func kernel() string {
 	return strings.TrimSpace(runtime.GOOS + " " + string(release))
 }
 
-// syncRow is the lower bound of every durable request.
 func syncRow() row {
 	return row{letter: "sync", about: fmt.Sprintf("one write of %d bytes and fsync", syncBytes)}
 }

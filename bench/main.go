@@ -29,7 +29,7 @@ type program struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	executable     string   // of child processes
-	env            []string // of child processes, added to that of the parent
+	env            []string // in addition to the parent's
 	fileSystem     func(dir string) (name string, inMemory bool, err error)
 }
 

@@ -94,7 +94,7 @@ func (w *workshop) measure(ctx context.Context, r row) (m measurement, err error
 	return m, checkReceived(received, m.Acknowledged)
 }
 
-// measureIn measures a row in a database, with the address of the destination of a relay.
+// measureIn measures a row in a database. destination is the address of a relay's.
 func (w *workshop) measureIn(ctx context.Context, r row, db *database, destination string) (m measurement, err error) {
 	switch {
 	case r.conns > 0:
@@ -158,7 +158,7 @@ type database struct {
 	remove  func() error
 }
 
-// newDatabase reserves an address. The servers or the writer create the database.
+// newDatabase reserves an address. Servers or writer create the database.
 func (w *workshop) newDatabase(ctx context.Context, backend string) (*database, error) {
 	switch backend {
 	case backendPostgres, backendPostgresNaive, backendPostgresCalls, backendPostgresInsert:
@@ -200,7 +200,7 @@ func (w *workshop) load(ctx context.Context, s *server, spec loadSpec) (measurem
 	return m, err
 }
 
-// run measures the observed process, or the new process if observed is nil.
+// run measures the observed process or, if that is nil, the new one.
 func (w *workshop) run(ctx context.Context, role string, spec any, observed *process) (m measurement, err error) {
 	p, err := w.start(ctx, role, spec)
 	if err != nil {

@@ -16,8 +16,7 @@ import (
 	"example.com/chargeingest/schema"
 )
 
-// naive is an endpoint written by hand with the same schema and durability, and a unique index
-// against duplicates.
+// naive is an endpoint written by hand with the same schema and durability, and a unique index.
 type naive struct {
 	schema *jsonschema.Schema
 	db     *sql.DB
@@ -70,7 +69,7 @@ func (n *naive) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	fields := event.(map[string]any) // the schema requires an object
+	fields := event.(map[string]any) // as the schema requires
 	fields["id"], fields["object_type"] = "chda_"+rand.Text(), "CHARGE_DATA"
 	response, err := json.Marshal(fields)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	_ "github.com/jackc/pgx/v5/stdlib" // the driver for database/sql
+	_ "github.com/jackc/pgx/v5/stdlib"
 	"github.com/jackc/pgx/v5/tracelog"
 
 	"example.com/chargeingest"
@@ -24,7 +24,7 @@ const (
 	postgresCallers = 64
 )
 
-// newPostgresDatabase runs a checkpoint, so that no earlier data is written meanwhile.
+// newPostgresDatabase runs a checkpoint: no earlier data is written meanwhile.
 func newPostgresDatabase(ctx context.Context, address string) (*database, error) {
 	db, err := sql.Open("pgx", address)
 	if err != nil {
@@ -161,7 +161,7 @@ func openPostgresInserter(ctx context.Context, address string) (sink, error) {
 	return &pgInserter{conn, insert}, err
 }
 
-// pgstoreInsert traces the INSERT of pgstore, so that both always run the same one.
+// pgstoreInsert traces pgstore: both run the same INSERT.
 func pgstoreInsert(ctx context.Context, address string) (string, error) {
 	var inserts []string
 	trace := func(_ context.Context, _ tracelog.LogLevel, _ string, data map[string]any) {

@@ -16,8 +16,8 @@ import (
 	"example.com/chargeingest/internal/tail"
 )
 
-// Parent and child exchange JSON values over standard input and output, whose end ends the
-// child.
+// Parent and child exchange JSON values over standard input and output. When they end, the
+// child ends.
 const childCommand = "child"
 
 const (
@@ -41,10 +41,10 @@ type process struct {
 	log  tail.Buffer
 }
 
-// The caller of start must call stop or kill.
+// Call stop or kill afterwards.
 func (p *program) start(ctx context.Context, role string, spec any) (*process, error) {
 	c := &process{role: role}
-	c.cmd = exec.CommandContext(ctx, p.executable, childCommand, role) //nolint:gosec // this program
+	c.cmd = exec.CommandContext(ctx, p.executable, childCommand, role) //nolint:gosec
 	c.cmd.Env = append(os.Environ(), p.env...)
 	c.cmd.Stderr = &c.log
 	var err error
@@ -69,7 +69,7 @@ func (c *process) pid() int { return c.cmd.Process.Pid }
 
 func (c *process) send(v any) error { return json.NewEncoder(c.in).Encode(v) }
 
-// receive kills the child if it returns an error.
+// receive kills the child after an error.
 func (c *process) receive(v any) error {
 	if err := c.out.Decode(v); err != nil {
 		return c.failed(err)
@@ -86,7 +86,7 @@ func (c *process) failed(err error) error {
 	return fmt.Errorf("%s process: %w: %s", c.role, err, c.cmd.ProcessState)
 }
 
-// stop ends the child gracefully, and decodes its last value unless last is nil.
+// stop ends the child, and decodes its last value unless last is nil.
 func (c *process) stop(last any) error {
 	_ = c.cmd.Process.Signal(syscall.SIGTERM)
 	if err := c.in.Close(); err != nil {
@@ -130,7 +130,7 @@ func (p *program) child(ctx context.Context, args []string) error {
 		go up.awaitEnd()
 		return serveChild(ctx, up.out, spec)
 	case roleLoad:
-		runtime.GOMAXPROCS(1) // leaves the other cores to the server
+		runtime.GOMAXPROCS(1) // for the server
 		return runWorker(ctx, up, newLoad)
 	case roleWriter:
 		return runWorker(ctx, up, newWriter)
@@ -187,6 +187,6 @@ func runWorker[Spec any, W worker](ctx context.Context, up *parent, open func(co
 	if err := up.out.Encode(done); err != nil {
 		return err
 	}
-	<-ctx.Done() // the parent reads the usage of this process first
+	<-ctx.Done() // the parent reads the usage first
 	return nil
 }

@@ -46,7 +46,7 @@ func (r *references) fill(dst []byte) (uuid.UUID, error) {
 	return reference, err
 }
 
-// tally has a checksum that detects missing, duplicate and changed references in any order.
+// tally detects missing, duplicate and changed references in any order.
 type tally struct {
 	Events int64
 	Sum    uint64

@@ -57,7 +57,6 @@ func startRelay(store *sqlitestore.Store, address string, observer func(relay.Ob
 	return r, nil
 }
 
-// finish waits until all stored events are delivered.
 func (r *runningRelay) finish() error {
 	const pause = 5 * time.Millisecond
 	var lag int64 = -1
@@ -181,7 +180,7 @@ func (r *relayer) run(ctx context.Context) (outcome, error) {
 }
 
 func (r *relayer) catchUp(ctx context.Context, record func(time.Duration)) (end time.Time, err error) {
-	var delivered int // only in the goroutine of the platform
+	var delivered int
 	caughtUp := make(chan time.Time, 1)
 	running, err := startRelay(r.store, r.Destination, func(o relay.Observation) {
 		record(o.Duration)

@@ -12,7 +12,7 @@ import (
 type results struct {
 	machine  string
 	rows     []row
-	measured map[string][]measurement // by the name of the row
+	measured map[string][]measurement // by row
 }
 
 func (r *results) add(added row, m measurement) {
@@ -54,7 +54,7 @@ type comparison struct {
 	about  string
 	values []float64
 	target float64
-	atMost bool // the target is an upper bound
+	atMost bool // an upper bound
 	unit   string
 }
 

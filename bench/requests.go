@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 )
 
-// Bodies repeat with other references. There are too many for the caches.
+// Bodies repeat with other references. They exceed the caches.
 const (
 	eventBodies = 8192
 	batchBodies = 32
@@ -15,7 +15,7 @@ const (
 
 type request struct {
 	bytes      []byte
-	references []int // position of each reference; none in lists
+	references []int // of each reference; none in lists
 }
 
 func (r *request) status() int {

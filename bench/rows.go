@@ -19,7 +19,7 @@ type row struct {
 	backend   string
 	conns     int // HTTP connections; 0 without HTTP
 	processes int // that share the connections; 0 means 1
-	batch     int // events per request, or per transaction without HTTP; 0 means 1
+	batch     int // per request, or per transaction without HTTP; 0 means 1
 	callers   int // concurrent, without HTTP; 0 means 1
 	inspected bool
 	relayed   bool // with a relay to a destination
@@ -51,7 +51,7 @@ func singleEvents() row {
 	return row{letter: "c", about: "sqlitestore, single events", backend: backendSQLite}
 }
 
-// Rows to compare are close, so that the machine is in the same state for both.
+// Rows to compare are close: the machine is in the same state.
 func compareRows() []row {
 	empty := row{letter: "a", about: "empty net/http handler", backend: backendEmpty}
 	naive := row{letter: "b", about: "endpoint written by hand, on SQLite", backend: backendNaive}

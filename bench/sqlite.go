@@ -9,7 +9,7 @@ import (
 	"net/url"
 	"path/filepath"
 
-	_ "modernc.org/sqlite" // the driver
+	_ "modernc.org/sqlite"
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/sqlitestore"
@@ -41,7 +41,6 @@ func fileURI(path, parameters string) string {
 	return uri.String()
 }
 
-// inserter uses the driver directly: database/sql takes time.
 type inserter struct {
 	db   *sql.DB
 	conn *sql.Conn

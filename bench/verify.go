@@ -9,7 +9,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// maxIntegrityEvents limits the check of all indexes, which takes minutes.
+// The check of all indexes takes minutes.
 const maxIntegrityEvents = 500_000
 
 var errMismatch = errors.New("VERIFICATION FAILED: the stored events are not the acknowledged events")

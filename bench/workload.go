@@ -11,11 +11,11 @@ import (
 
 type workload struct {
 	Seed   uint64
-	Stream uint64 // of references; each process has its own
+	Stream uint64 // each process has its own
 	UUID   int    // version of the references
 
 	WarmUp, Time time.Duration
-	Requests     int64 // if set, replaces WarmUp and Time
+	Requests     int64 // if set, instead of WarmUp and Time
 }
 
 type outcome struct {
@@ -43,7 +43,7 @@ type operation struct {
 
 type meter struct {
 	workload
-	begin, end time.Time // of counting; end is zero if Requests is set
+	begin, end time.Time // of counting
 
 	mu      sync.Mutex
 	started int64
@@ -62,7 +62,7 @@ func (w workload) newMeter(now time.Time) *meter {
 	return m
 }
 
-// After an error, run calls interrupt, which makes pending calls of do return.
+// After an error, run calls interrupt, which ends pending calls of do.
 func (w workload) run(
 	ctx context.Context, workers int, interrupt func(), do func(ctx context.Context, worker int) (operation, error),
 ) (outcome, error) {

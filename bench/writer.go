@@ -78,7 +78,6 @@ func (w *writer) run(ctx context.Context) (outcome, error) {
 	})
 }
 
-// eventSource repeats events with new references.
 type eventSource struct {
 	events     []chargeingest.NewEvent
 	sent       int

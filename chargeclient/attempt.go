@@ -85,7 +85,7 @@ func (c *Client) newRequest(ctx context.Context, r *request) (*http.Request, err
 	if err != nil {
 		return nil, err
 	}
-	// With it, net/http would retry by itself and hide a lost response.
+	// Otherwise net/http would retry by itself and hide a lost response.
 	req.GetBody = nil
 	req.Header = maps.Clone(c.header)
 	req.Header.Set("Content-Type", "application/json")
@@ -98,7 +98,7 @@ func (c *Client) newRequest(ctx context.Context, r *request) (*http.Request, err
 	return req, nil
 }
 
-// readSuccess decodes a 2xx response. One of another service is not retryable.
+// readSuccess decodes a 2xx response. Another service's is not retryable.
 func (c *Client) readSuccess(r *request, res *http.Response) (retryable bool, err error) {
 	limit := int64(maxResponseBytes + 2*len(r.body))
 	text, err := io.ReadAll(io.LimitReader(res.Body, limit+1))

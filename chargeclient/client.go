@@ -1,5 +1,5 @@
-// Package chargeclient is a client of the charge event endpoint. It retries a request only
-// if that cannot store an event twice.
+// Package chargeclient is a client of the charge event endpoint. It retries only requests that
+// cannot store an event twice.
 package chargeclient
 
 import (
@@ -22,8 +22,7 @@ type Config struct {
 	// HTTPClient follows no redirects. Its default Timeout, per attempt, is two minutes.
 	HTTPClient *http.Client
 
-	// RetryTimeout counts from the first failure of a request. Default: two minutes;
-	// negative: no limit.
+	// RetryTimeout counts from the first failure. Default: two minutes; negative: no limit.
 	RetryTimeout time.Duration
 
 	MaxAttempts int // per request; default: no limit
@@ -128,7 +127,6 @@ func newHTTPClient(callers *http.Client) *http.Client {
 	return &c
 }
 
-// isPlatform reports whether a header keeps s.
 func isPlatform(s string) bool {
 	isControl := func(r rune) bool { return r < ' ' || r == 0x7f }
 	return !strings.ContainsFunc(s, isControl) && strings.TrimSpace(s) == s

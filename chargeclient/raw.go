@@ -23,8 +23,8 @@ type RawRequest struct {
 	IdempotencyKey string // required if a reference is empty
 }
 
-// SendRaw is a cheaper [Client.SendJSON]: it decodes no events. A single event goes to the
-// route for single events.
+// SendRaw is a cheaper [Client.SendJSON] that decodes no events. A single event goes to the
+// route for one.
 func (c *Client) SendRaw(ctx context.Context, r RawRequest) (replayed int, err error) {
 	switch {
 	case len(r.Events) == 0 || len(r.Events) != len(r.References):

@@ -120,8 +120,8 @@ func (q *Query) values() url.Values {
 }
 
 // Follow calls f with each event after the position from exactly once, in storage order, and
-// waits for new events. An empty position is the beginning. Follow ends if ctx ends, f
-// returns an error, or a request fails that is not retryable.
+// waits for new ones. An empty position is the beginning. Follow ends if ctx ends, f returns an
+// error, or a request fails that is not retryable.
 func (c *Client) Follow(ctx context.Context, from string, f func(Page) error) error {
 	q := Query{After: from, Ascending: true, Limit: maxPageEvents}
 	for {

@@ -17,7 +17,7 @@ const (
 	maxRetryAfter = 5 * time.Minute
 )
 
-// do returns an *Error. Each request is a GET or has references or a key.
+// do returns an *Error. A request must be a GET or have references or a key.
 func (c *Client) do(ctx context.Context, r *request, timeout time.Duration) error {
 	var firstFailure time.Time
 	unknown := false

@@ -60,8 +60,8 @@ func (c *Client) Send(ctx context.Context, e chargeingest.ChargeEvent) (stored E
 	return stored, replayed, nil
 }
 
-// SendBatch stores events in as many requests as needed, each completely or not at all. On
-// error, the result has the events stored before. Events with references can be sent again.
+// SendBatch stores events in as many requests as needed, each as a whole or not at all. After
+// an error, the result has the events stored before. Events with references can be sent again.
 func (c *Client) SendBatch(ctx context.Context, events []chargeingest.ChargeEvent) (Result, error) {
 	texts := make([]json.RawMessage, len(events))
 	for i := range events {
@@ -104,7 +104,7 @@ func (c *Client) firstBatch(texts []json.RawMessage, maxEvents int) []json.RawMe
 	return texts[:min(len(texts), maxEvents)]
 }
 
-// SendJSON stores the events of exactly one request, of any size.
+// SendJSON stores the events of exactly one request of any size.
 func (c *Client) SendJSON(ctx context.Context, r Request) (Result, error) {
 	switch {
 	case len(r.Events) == 0:
@@ -188,7 +188,7 @@ func decodeResult(h http.Header, body []byte) (Result, error) {
 	return Result{Events: events, Replayed: replayedEvents(h, len(events))}, nil
 }
 
-// replayedEvents accepts a missing count, which is not part of the published API.
+// replayedEvents accepts a missing count, which the published API does not have.
 func replayedEvents(h http.Header, n int) int {
 	count, err := strconv.Atoi(h.Get("Idempotent-Replayed-Count"))
 	switch {

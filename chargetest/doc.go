@@ -8,12 +8,11 @@
 //	ev := srv.WaitEvent(t, chargetest.Reference("order-42"))
 //
 // The server's clock stands still until [Server.Advance], but a [Delay] or [SlowBody] takes
-// real time, or that of a synctest bubble. The test's log shows each request that was
-// rejected or met a fault. See docs/testing.md for subtests, fuzz tests, benchmarks,
-// TestMain, package testing/synctest, and CHARGETEST_PAUSE.
+// real time, or that of a synctest bubble. The test's log shows each request that was rejected
+// or met a fault. docs/testing.md describes subtests, fuzz tests, benchmarks, TestMain, package
+// testing/synctest, and CHARGETEST_PAUSE.
 //
-// All methods are safe for concurrent use. Assert methods mark the test as failed and
-// return. Wait methods and Seed end the test, but only on a test's goroutine, as FailNow
-// requires; otherwise they return with fewer results. The server reports nothing to its own
-// test after that has ended.
+// All methods are safe for concurrent use. Assert methods mark the test as failed and return.
+// Wait methods and Seed end the test on its goroutine, as FailNow requires; on others they
+// return with fewer results. After the end of its own test, the server reports nothing to it.
 package chargetest

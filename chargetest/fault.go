@@ -62,10 +62,10 @@ func StoreError(err error) Fault { return Fault{kind: kindStoreError, err: err} 
 // Truncated cuts the connection halfway through the response.
 func Truncated() Fault { return Fault{kind: kindTruncated} }
 
-// Malformed makes the response's body invalid JSON.
+// Malformed makes the body of the response invalid JSON.
 func Malformed() Fault { return Fault{kind: kindMalformed} }
 
-// SlowBody sends the response's body over the duration d.
+// SlowBody sends the body of the response over the duration d.
 func SlowBody(d time.Duration) Fault { return Fault{kind: kindSlowBody, bodyTime: d} }
 
 // RetryAfter sets the Retry-After of a [Status]. Zero removes it.
@@ -98,8 +98,8 @@ func (f Fault) Delay(d time.Duration) Fault {
 	return f
 }
 
-// AfterCommit serves the request before a [Status], [Reset], [Delay] or [StoreError], like all
-// other faults.
+// AfterCommit serves the request before a [Status], [Reset], [Delay] or [StoreError]. Other
+// faults always do.
 func (f Fault) AfterCommit() Fault {
 	f.afterCommit = true
 	return f

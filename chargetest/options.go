@@ -45,8 +45,8 @@ type Options struct {
 	Quirks    Quirks
 	Catalogue Catalogue
 
-	// MaxRequests limits the requests that the server keeps, also to about 64 MiB. Default: no
-	// limit, but the inspector keeps 10,000.
+	// MaxRequests limits the requests that the server keeps, and their memory to about 64 MiB.
+	// Default: no limit; the inspector keeps 10,000.
 	MaxRequests int
 
 	// StartTime is that of the clock. Default: 2026-01-01T00:00:00Z.
@@ -55,8 +55,7 @@ type Options struct {
 	// RunningClock makes the clock advance with time.Now.
 	RunningClock bool
 
-	// RealTime makes the clock show time.Now plus what Advance added, without StartTime and
-	// RunningClock.
+	// RealTime makes the clock show time.Now plus what Advance added.
 	RealTime bool
 
 	// WaitTimeout limits the Wait methods. Default: one minute; one hour in a synctest bubble.

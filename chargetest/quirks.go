@@ -12,10 +12,10 @@ import (
 	"example.com/chargeingest/internal/limits"
 )
 
-// Quirks are rules beyond the contract, with the sources in docs/fidelity.md. They apply to
-// requests, not to Seed.
+// Quirks are rules beyond the contract, with sources in docs/fidelity.md. They do not apply to
+// Seed.
 type Quirks struct {
-	// MinReferenceLength is in characters. Empty references stay valid.
+	// in characters; empty references stay valid
 	MinReferenceLength int
 
 	// MaxFutureSkew limits how far timestamps may be ahead of the time of receipt.
@@ -26,8 +26,8 @@ type Quirks struct {
 
 	MaxBatchEvents int
 
-	// ReturnOriginal responds to a stored reference with the stored event, even if the content
-	// differs.
+	// ReturnOriginal responds to a stored reference with the stored event, even if contents
+	// differ.
 	ReturnOriginal bool
 
 	// Catalogue rejects customers, subscriptions and products that are not in
@@ -225,7 +225,7 @@ func pathPrefix(b *chargeingest.Batch, i int) string {
 func fractional(e *chargeingest.NewEvent) (paths []string) {
 	ev, err := (&chargeingest.StoredEvent{Content: e.Content}).Event()
 	if err != nil {
-		return nil // never: the event is valid
+		return nil // the event is valid
 	}
 	has := func(path string, text *string) {
 		if text != nil && strings.Contains(*text, ".") {

@@ -148,7 +148,7 @@ func (s *Server) faultFor(req *Request) (Fault, *Rule) {
 	var rule *Rule
 	now := s.now()
 	for _, r := range s.rules {
-		// Later rules count the request too, for Nth.
+		// Nth counts in later rules, too.
 		if r.exhausted(now) || !s.matches(r, req) || rule != nil {
 			continue
 		}
@@ -177,7 +177,6 @@ func (s *Server) matches(r *Rule, req *Request) (matched bool) {
 	return r.matches(req)
 }
 
-// matches also counts the request for Nth.
 func (r *Rule) matches(req *Request) bool {
 	for _, m := range r.matchers {
 		if !m.matchesRequest(req) {

@@ -16,7 +16,6 @@ const (
 	defaultDB = "charges.db"
 )
 
-// maxBodyLimit bounds -max-body.
 const maxBodyLimit = 1 << 30
 
 type serverConfig struct {
@@ -39,7 +38,7 @@ type serverConfig struct {
 	generatedKey     string
 }
 
-// parseServerConfig returns errors of [cli.Command.Parse], which never contain a key.
+// parseServerConfig returns errors of [cli.Command.Parse], which contain no key.
 func parseServerConfig(args []string, lookupEnv func(string) (string, bool), out io.Writer) (*serverConfig, error) {
 	var c serverConfig
 	var keys keyConfig

@@ -25,7 +25,7 @@ func listeningURL(cfg *serverConfig, addr net.Addr) string {
 	return scheme + "://" + net.JoinHostPort(host, port)
 }
 
-// greeting includes a generated API key, but never a configured one.
+// greeting shows a generated API key, but not a configured one.
 func greeting(cfg *serverConfig, url string) string {
 	var b strings.Builder
 	if cfg.sandbox.enabled {
@@ -61,7 +61,7 @@ func greeting(cfg *serverConfig, url string) string {
 	return b.String()
 }
 
-// curlTarget makes curl trust the certificate, or skip verification if it is for another host.
+// curlTarget trusts the certificate, or skips verification if it is for another host.
 func curlTarget(cfg *serverConfig, url string) string {
 	options := ""
 	if path, ok := strings.CutPrefix(url, "unix:"); ok {

@@ -25,8 +25,8 @@ const (
 	inspectorOff
 )
 
-// resolve replaces inspectorAuto. Without keys the page has no login, and the address of a
-// passed socket does not tell who can reach it.
+// resolve replaces inspectorAuto. Without keys the page has no login, and a passed socket does
+// not tell who can reach it.
 func (m inspectorMode) resolve(l listeners, keys *chargeingest.Keys) inspectorMode {
 	switch {
 	case m != inspectorAuto:
@@ -55,7 +55,6 @@ func newInspector(cfg *serverConfig, a chargeingest.Authorizer, events store, r 
 	})
 }
 
-// inspectorURL is empty if no browser can open the page.
 func inspectorURL(cfg *serverConfig, url string) string {
 	if cfg.inspector != inspectorOn || strings.HasPrefix(url, "unix:") {
 		return ""
@@ -67,7 +66,7 @@ func inspectorURL(cfg *serverConfig, url string) string {
 	return url
 }
 
-// redirectToInspector is relative, because a proxy can add a prefix.
+// redirectToInspector is relative: a proxy can add a prefix.
 func redirectToInspector(w http.ResponseWriter) {
 	w.Header().Set("Location", "inspector/")
 	w.Header().Set("Cache-Control", "no-store")

@@ -27,7 +27,7 @@ platform is the default. The file is read again on SIGHUP and within four second
 change; if it is not valid, the previous keys stay in use`
 
 type keyConfig struct {
-	apiKey   string // from -api-key, or empty
+	apiKey   string // of -api-key, or empty
 	path     string // of -keys, or empty
 	content  digest // of the file at the start
 	fromFile []chargeingest.Key
@@ -35,7 +35,7 @@ type keyConfig struct {
 	keys     *chargeingest.Keys
 }
 
-// authorizer generates a key if none is configured, unless keys are optional.
+// authorizer generates a key if there is none, unless keys are optional.
 func (c *keyConfig) authorizer() (keys *chargeingest.Keys, generated string, err error) {
 	list, err := c.with(c.fromFile)
 	if err != nil {
@@ -72,8 +72,7 @@ func fullAccessKey(key, subject string) chargeingest.Key {
 	}
 }
 
-// readFile returns errors that name the entry and field, but no value: it could be a misplaced
-// key.
+// readFile names the entry and field in errors, but no value: it could be a key.
 func (c *keyConfig) readFile(path string) error {
 	if err := userpath.Check(path); err != nil {
 		return err
@@ -95,7 +94,7 @@ func (c *keyConfig) parse(data []byte) ([]chargeingest.Key, error) {
 	return list, nil
 }
 
-// replace returns attrs for the log, without keys.
+// replace returns attrs for the log.
 func (c *keyConfig) replace(contents [][]byte) (attrs []any, err error) {
 	fromFile, err := c.parse(contents[0])
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 	"example.com/chargeingest/internal/userpath"
 )
 
-// socketAddress is HOST:PORT, or the path of a unix socket.
+// HOST:PORT, or the path of a unix socket.
 type socketAddress struct{ network, address string }
 
 var defaultAddr = socketAddress{"tcp", "127.0.0.1:8080"}
@@ -43,10 +43,10 @@ func listenAddress(dst *socketAddress) func(string) error {
 type listeners struct {
 	main    net.Listener
 	passed  bool         // main is a socket of systemd
-	metrics net.Listener // nil if /metrics is served by main
+	metrics net.Listener // nil if main serves /metrics
 }
 
-// listen ignores cancellation, which the caller handles later.
+// listen ignores cancellation: the caller handles it.
 func listen(ctx context.Context, cfg *serverConfig) (listeners, error) {
 	ctx = context.WithoutCancel(ctx)
 	l, err := passedListeners()

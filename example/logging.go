@@ -23,7 +23,7 @@ func (c *serverConfig) lostLines(n int) []byte {
 }
 
 // truncateAttr keeps log lines below 16 KiB: net/http logs stacks of up to 64 KiB, and errors
-// can have any length.
+// have any length.
 func truncateAttr(_ []string, a slog.Attr) slog.Attr {
 	const maxBytes = 7 << 10 // a line has at most two long texts
 	switch a.Value.Kind() {

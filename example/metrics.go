@@ -29,7 +29,7 @@ func newMetrics() (*metrics, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Every client can read the metrics. The limit keeps the CPU free for events.
+	// Any client can read the metrics. The limit keeps CPU time for events.
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
 	return &metrics{m, mux, registry}, nil

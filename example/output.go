@@ -20,14 +20,14 @@ var errOutputStuck = errors.New("the output is stuck")
 type output struct {
 	w io.Writer
 
-	// lostLines, if set, returns a line that is written once the output works again.
+	// lostLines, if set, returns a line to write once the output works again.
 	lostLines func(n int) []byte
 
 	mu       sync.Mutex
 	queue    *outputChunk // nil if empty
 	flushing bool
-	stuck    bool // a write has taken longer than outputTimeout
-	lost     int  // lines lost since the last report
+	stuck    bool // a write takes longer than outputTimeout
+	lost     int  // since the last report
 	partial  bool // the last line was partly written
 }
 
@@ -95,7 +95,7 @@ func (o *output) flush() {
 		n, err := o.w.Write(text)
 		o.mu.Lock()
 		if n >= len(head) {
-			o.lost -= reported // not all: more may have been lost meanwhile
+			o.lost -= reported // not all: more may be lost meanwhile
 		}
 		if err != nil {
 			o.lost += countLines(text[max(n, len(head)):])

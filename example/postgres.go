@@ -19,8 +19,7 @@ func isPostgres(db string) bool {
 	return strings.HasPrefix(db, "postgres://") || strings.HasPrefix(db, "postgresql://") || keywordValue.MatchString(db)
 }
 
-// database does not repeat a connection string in its error, because it may contain a
-// password.
+// database hides the connection string, which may contain a password, from errors.
 func database(dst *string) func(string) error {
 	return func(value string) error {
 		*dst = value

@@ -129,7 +129,6 @@ func (c *relayConfig) httpDestination() (destination, error) {
 	return destination{sink: sink, close: func() {}}, nil
 }
 
-// names has no credentials.
 func (c *relayConfig) names() (all []string) {
 	switch {
 	case c.platform != "":
@@ -170,7 +169,7 @@ func (r *relays) api(a chargeingest.Authorizer) (http.Handler, error) {
 	return http.StripPrefix("/relay", h), err
 }
 
-// start delivers events until ctx ends, or stop is called, which waits at most for the grace.
+// start delivers events until ctx ends or stop is called, which waits for at most the grace.
 func (r *relays) start(ctx context.Context, grace time.Duration) (stop func() error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup

@@ -99,7 +99,7 @@ func (c *relayConfig) enabled() bool { return c.url+c.nats.servers+c.kafka.serve
 
 const maxDestination = 256
 
-// Errors do not repeat values, which may contain a password.
+// Errors hide values, which may contain a password.
 func relayURL(dst *string) func(string) error {
 	return func(value string) error {
 		u, err := url.Parse(value)

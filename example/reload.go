@@ -29,7 +29,6 @@ func digestOf(contents ...[]byte) digest {
 	return digest(h.Sum(nil))
 }
 
-// reloader keeps no content, which may be secret.
 type reloader struct {
 	name    string
 	paths   []string
@@ -81,8 +80,8 @@ func reloadUntilDone(ctx context.Context, all []*reloader, hangups <-chan os.Sig
 	}
 }
 
-// poll applies a change only after reading it twice: a file may be incomplete, or a
-// certificate newer than its key.
+// poll applies a change after reading it twice: a file may be incomplete, or a certificate
+// newer than its key.
 func (r *reloader) poll() {
 	contents, content, err := r.read()
 	stable := content == r.polled

@@ -15,13 +15,13 @@ import (
 	"example.com/chargeingest/internal/cli"
 )
 
-// maxSandboxRequests bounds the journal, which keeps whole bodies.
+// The journal keeps whole bodies.
 const maxSandboxRequests = 1000
 
 type sandboxConfig struct {
 	enabled bool
 	remote  bool
-	key     string // generated or of -api-key
+	key     string
 	quirks  chargetest.Quirks
 	profile bool // -profile was given
 }
@@ -152,7 +152,7 @@ func sandboxRoutes(cfg *serverConfig, srv *chargetest.Server) http.Handler {
 	})
 }
 
-// sandboxLog is the test of a chargetest.Server in a process.
+// sandboxLog is a chargetest.Server's test.
 type sandboxLog struct {
 	logger   *slog.Logger
 	cleanups []func()

@@ -21,7 +21,7 @@ func (p *program) serve(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	// Otherwise a write to a closed standard output or error ends the process.
+	// Otherwise a write to a closed output ends the process.
 	p.ignoreSignals(syscall.SIGPIPE)
 	logger := cfg.newLogger(p.stderr)
 	if o, ok := p.stderr.(*output); ok {
@@ -30,7 +30,7 @@ func (p *program) serve(ctx context.Context, args []string) error {
 	if cfg.sandbox.enabled {
 		return p.serveSandbox(ctx, cfg, logger)
 	}
-	// Requests in flight need the token keys during the shutdown.
+	// Requests in flight need the token keys until the end.
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	metrics, err := newMetrics()
@@ -47,7 +47,7 @@ func (p *program) serve(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	// Listen first, so that an address in use leaves no new database.
+	// An address in use must not leave a new database.
 	l, err := listen(ctx, cfg)
 	if err != nil {
 		return err
@@ -135,25 +135,25 @@ func (p *program) greet(cfg *serverConfig, url string, logger *slog.Logger) {
 	}
 }
 
-// newHTTPServer limits each phase of a connection, so that slow clients cannot hold memory.
+// newHTTPServer limits each phase of a connection: slow clients cannot hold memory.
 func newHTTPServer(h http.Handler, certificate *certificate, logger *slog.Logger) *http.Server {
 	srv := &http.Server{
 		Handler: h,
 
-		// Also limits the TLS handshake.
+		// This includes the TLS handshake.
 		ReadHeaderTimeout: 5 * time.Second,
 
 		// A body of 4 MiB, the default limit, needs 70 kB/s.
 		ReadTimeout: time.Minute,
 
-		// From the end of the header to the end of the response.
+		// From the end of the header to that of the response.
 		WriteTimeout: 90 * time.Second,
 
 		// Longer than the keep-alive of common proxies: the server must not close a connection
-		// while the proxy sends a request.
+		// on which the proxy sends a request.
 		IdleTimeout: 2 * time.Minute,
 
-		// Bearer tokens can have a few thousand bytes; other headers are shorter.
+		// Bearer tokens can have a few thousand bytes.
 		MaxHeaderBytes: 16 << 10,
 
 		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),

@@ -14,11 +14,10 @@ import (
 	"example.com/chargeingest/jwtauth"
 )
 
-// service adds health and metrics endpoints. An http.ServeMux would redirect some paths of the
-// handler.
+// service adds other endpoints. An http.ServeMux would redirect some paths of the handler.
 type service struct {
 	ingest          *chargeingest.Handler
-	endpoint        http.Handler        // ingest with the middleware of the inspector
+	endpoint        http.Handler        // with the inspector's middleware
 	inspector       http.Handler        // nil if it is off
 	relay           http.Handler        // nil without a relay
 	tokens          *jwtauth.Authorizer // nil if no tokens are accepted

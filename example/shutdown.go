@@ -16,10 +16,10 @@ type shutdownTimeouts struct {
 	// total limits the handlers.
 	total time.Duration
 
-	// stalledResponse is the time for a client to read a piece of the response.
+	// for a client to read a piece of the response
 	stalledResponse time.Duration
 
-	// connections is the time for open connections after the last handler.
+	// after the last handler
 	connections time.Duration
 
 	poll time.Duration
@@ -120,7 +120,7 @@ type trackedRequest struct {
 	entered uint64 // the number of phases entered
 	aborted bool
 
-	// Used by abortIfStalled only.
+	// For abortIfStalled only.
 	seen   uint64 // entered at seenAt
 	seenAt time.Time
 }
@@ -142,7 +142,7 @@ func (t *trackedRequest) enter(p phase) {
 
 // abortIfStalled reports whether the request is in flight and not aborted.
 func (t *trackedRequest) abortIfStalled(now time.Time, timeouts shutdownTimeouts) (active bool) {
-	t.mu.Lock() // so that the handler cannot return, and its connection serve another request
+	t.mu.Lock() // keeps the connection from serving another request
 	defer t.mu.Unlock()
 	if t.seenAt.IsZero() || t.seen != t.entered {
 		t.seen, t.seenAt = t.entered, now
@@ -165,7 +165,7 @@ func (t *trackedRequest) WriteString(s string) (int, error) {
 	return writePieces(t, s, func(piece string) (int, error) { return io.WriteString(t.ResponseWriter, piece) })
 }
 
-// writePieces enters a phase per piece, so that a slow client makes progress.
+// writePieces enters a phase per piece: a slow client makes progress.
 func writePieces[T string | []byte](t *trackedRequest, p T, write func(T) (int, error)) (int, error) {
 	const maxPiece = 64 << 10
 	defer t.enter(working)

@@ -70,7 +70,7 @@ func listenUnixLocked(ctx context.Context, path string) (*unixListener, error) {
 	return l, nil
 }
 
-// restrictMode makes Linux create the socket with its mode.
+// Linux creates the socket with this mode.
 func restrictMode(_, _ string, c syscall.RawConn) error {
 	return c.Control(func(fd uintptr) { _ = syscall.Fchmod(int(fd), socketMode) })
 }

@@ -10,7 +10,7 @@ import (
 	"example.com/chargeingest/jwtauth"
 )
 
-// tokenConfig accepts no tokens if jwksURL is empty.
+// Without jwksURL, no tokens are accepted.
 type tokenConfig struct {
 	jwksURL          string
 	issuer           string
@@ -75,7 +75,7 @@ func (c *tokenConfig) check() error {
 	return nil
 }
 
-// start returns nil if no tokens are accepted. The keys are refreshed until ctx is done.
+// start returns nil if no tokens are accepted. The keys are refreshed until ctx ends.
 func (c *tokenConfig) start(ctx context.Context, logger *slog.Logger) (*jwtauth.Authorizer, error) {
 	if c.jwksURL == "" {
 		return nil, nil
@@ -102,6 +102,6 @@ func newAuthorizer(keys *chargeingest.Keys, tokens *jwtauth.Authorizer) chargein
 	case keys == nil:
 		return tokens
 	}
-	// Tokens first: keys would reject every token as an unknown key.
+	// Keys would reject every token.
 	return chargeingest.FirstOf(tokens, keys)
 }

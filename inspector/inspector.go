@@ -1,5 +1,5 @@
-// Package inspector serves a web page that shows the requests that a charge event endpoint
-// received, why it rejected some of them, and the events that it stored.
+// Package inspector serves a web page with the requests that a charge event endpoint received,
+// why it rejected some, and the events that it stored.
 package inspector
 
 import (
@@ -24,9 +24,9 @@ type Config struct {
 	// Stats, if set, shows the state of the store to every viewer.
 	Stats chargeingest.StatsReporter
 
-	// MaxRequests and MaxBytes limit the recorded requests; the oldest ones of the
-	// platform with most memory are dropped first. Requests in progress have another
-	// MaxBytes. Defaults: 10,000 and 32 MiB.
+	// MaxRequests and MaxBytes limit the recorded requests. The platform with most memory loses
+	// its oldest ones first. Requests in progress have another MaxBytes. Defaults: 10,000 and
+	// 32 MiB.
 	MaxRequests int
 	MaxBytes    int64
 
@@ -34,8 +34,8 @@ type Config struct {
 	// KiB.
 	MaxBodyBytes int
 
-	// MaxStreams limits the open pages with live updates, of which one platform gets three
-	// quarters. Others poll. Default: 64.
+	// MaxStreams limits the open pages with live updates. One platform gets three quarters.
+	// Others poll. Default: 64.
 	MaxStreams int
 
 	// ShowUnauthenticated shows requests without an identified caller to every viewer.
@@ -44,8 +44,8 @@ type Config struct {
 	// Sandbox, if set, is the control API of a test server, shown on a tab.
 	Sandbox http.Handler
 
-	// Relay, if set, adds a tab with the deliveries of events. Viewers need PermissionIngest
-	// to retry or skip events.
+	// Relay, if set, adds a tab with deliveries. Viewers need PermissionIngest to retry or skip
+	// events.
 	Relay relay.Ledger
 
 	// Now is the clock. Default: time.Now.
@@ -94,7 +94,7 @@ type Inspector struct {
 	held     atomic.Int64 // bytes of bodies and responses in progress
 }
 
-// New returns an inspector. The error names an invalid field of cfg.
+// New returns an inspector. Errors name an invalid field.
 func New(cfg Config) (*Inspector, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {

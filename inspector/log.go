@@ -97,7 +97,7 @@ func (l *requestLog) dropOne() {
 }
 
 // dropQueue is a heap. Its first platform loses the next record: the one with the greatest
-// weight, or, if all have one record, the oldest.
+// weight or, if all have one record, the oldest.
 type dropQueue []*platformLog
 
 func (q dropQueue) Len() int { return len(q) }

@@ -11,9 +11,8 @@ import (
 	"example.com/chargeingest/internal/panics"
 )
 
-// Middleware records the requests to next, which is the endpoint or middleware around it.
-// Requests that do not reach the endpoint have no identified caller, so next must not serve
-// other routes.
+// Middleware records the requests to next, which is the endpoint or middleware around it. It
+// must not serve other routes, whose requests have no identified caller.
 func (i *Inspector) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rec := i.begin(w, r)
@@ -30,7 +29,7 @@ func (i *Inspector) Middleware(next http.Handler) http.Handler {
 	})
 }
 
-// Note adds a text to the record of the request in ctx, if there is one.
+// Note adds a text to the record, if any, of the request in ctx.
 func Note(ctx context.Context, text string) {
 	if rec, ok := ctx.Value(recordingKey{}).(*recording); ok {
 		rec.addNote(text)
@@ -56,8 +55,8 @@ func (b *recordedBody) Read(p []byte) (int, error) {
 
 func (b *recordedBody) Close() error { return b.request.Body.Close() }
 
-// writer implements http.Flusher only if the original does: the endpoint does not flush
-// writers that buffer on purpose.
+// writer implements http.Flusher only if the original does: the endpoint does not flush writers
+// that buffer on purpose.
 func (rec *recording) writer() http.ResponseWriter {
 	w := (*recordedWriter)(rec)
 	if _, ok := rec.response.(http.Flusher); ok {

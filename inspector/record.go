@@ -27,7 +27,7 @@ type record struct {
 	response          []byte // at most Config.MaxBodyBytes
 	responseTruncated bool
 
-	// stats is the zero value if the request did not reach the handler. An empty Platform is
+	// stats is zero if the request did not reach the handler. An empty Platform is
 	// unidentified.
 	stats chargeingest.RequestStats
 
@@ -36,8 +36,8 @@ type record struct {
 
 const recordBytes = 480 // as allocated
 
-// keep moves the content of b, with the given numbers of header fields, into memory that the
-// record does not share.
+// keep copies the content of b, with the given numbers of header fields, into memory of its
+// own.
 func (r *record) keep(b *buffers, fields, responseFields, violations int) {
 	r.body, r.response = takeLarge(&b.body), takeLarge(&b.response)
 	all := slices.Concat(b.texts, b.body, b.response)

@@ -1,7 +1,7 @@
 // Package memstore provides an EventStore in memory, for tests and development.
 //
-// It is not durable: when the process ends, all events, references and idempotency keys
-// are lost. For billing, use a durable store such as package sqlitestore.
+// It is not durable: the events, references and idempotency keys are lost with the process. For
+// billing, use a durable store such as package sqlitestore.
 package memstore
 
 import (
@@ -27,8 +27,8 @@ var (
 
 // Options configures a [Store]. The zero value selects the defaults.
 type Options struct {
-	// Entropy is the source of the random part of ids. A seeded source makes ids
-	// reproducible. It must not return only zeros. Default: crypto/rand.Reader.
+	// Entropy is the source of the random part of ids. A seeded one makes ids reproducible. It
+	// must not return only zeros. Default: crypto/rand.Reader.
 	Entropy io.Reader
 }
 
@@ -78,7 +78,7 @@ func (s *Store) append(ctx context.Context, a storekit.Attempt) (chargeingest.Ap
 	if err != nil {
 		return chargeingest.AppendResult{}, notStored(err)
 	}
-	// Creating ids can fail: do not insert before all exist.
+	// Creating ids can fail: insert after that.
 	made := make([]*event, 0, len(a.Events))
 	result, err := decision.Apply(func(i int) (string, error) {
 		id, err := s.ids.Next(a.Events[i].ReceivedAt)

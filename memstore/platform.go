@@ -111,7 +111,6 @@ func indexAfter(events []*event, sequence int64) int {
 	return sort.Search(len(events), func(i int) bool { return events[i].sequence > sequence })
 }
 
-// candidates returns possible matches in storage order.
 func (p *platform) candidates(q chargeingest.Query) []*event {
 	switch {
 	case q.Reference != "":

@@ -14,8 +14,8 @@ import (
 	"example.com/chargeingest/relay"
 )
 
-// RegisterRelays creates the instruments of the relays of one store. The keys of stats are the
-// destinations, the values Relay.Stats.
+// RegisterRelays creates the instruments of a store's relays. stats has Relay.Stats by
+// destination.
 func (m *Metrics) RegisterRelays(ledger relay.Ledger, stats map[string]func() relay.Stats) error {
 	r := relayInstruments{status: relaystatus.NewReader(ledger), stats: maps.Clone(stats)}
 	var errs [11]error

@@ -7,7 +7,6 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// checkServer rejects a server that is not durable or converts the encoding of texts.
 func checkServer(ctx context.Context, conn *pgx.Conn, o Options) error {
 	for _, setting := range []string{"server_encoding", "client_encoding"} {
 		var value string
@@ -24,7 +23,7 @@ func checkServer(ctx context.Context, conn *pgx.Conn, o Options) error {
 func checkDurability(ctx context.Context, conn *pgx.Conn, o Options) error {
 	for _, setting := range []string{"synchronous_commit", "fsync"} {
 		var value string
-		// Other databases with PostgreSQL's protocol may lack the setting.
+		// Other databases with this protocol may lack the setting.
 		if err := conn.QueryRow(ctx, "SELECT coalesce(current_setting($1, true), 'on')", setting).Scan(&value); err != nil {
 			return fmt.Errorf("read %s: %w", setting, err)
 		}

@@ -12,8 +12,8 @@ import (
 )
 
 // ContainPanics turns panics of the config's hooks and tracer into errors or log entries.
-// Without it, a panic in a goroutine of pgxpool ends the process. The store's own connection
-// does not need it. Call it after setting the hooks, before creating the pool.
+// Otherwise a panic in a goroutine of pgxpool ends the process. Call it after setting the
+// hooks, before creating the pool.
 func ContainPanics(cfg *pgxpool.Config, logger *slog.Logger) {
 	report := func(err error) { log(logger, slog.LevelError, "pgstore: a hook of the pool failed", err) }
 	containConnect(cfg)
@@ -97,7 +97,6 @@ var (
 	_ pgxpool.ReleaseTracer = tracer{}
 )
 
-// start returns ctx if f panics.
 func (t tracer) start(ctx context.Context, f func() context.Context) context.Context {
 	started := ctx
 	contain(t.report, func() { started = f() })

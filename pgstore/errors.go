@@ -39,8 +39,8 @@ func codeOf(err error) string {
 
 // isRolledBack reports whether the server rejected a statement and rolls back.
 //
-// Some codes leave the outcome open: a connection lost by a proxy (08), CockroachDB's
-// ambiguous result (40003), and system and internal errors in a commit (58, XX).
+// Some codes leave the outcome open: a connection lost by a proxy (08), CockroachDB's ambiguous
+// result (40003), system and internal errors in a commit (58, XX).
 func isRolledBack(err error, inCommit bool) bool {
 	var e *pgconn.PgError
 	if !errors.As(err, &e) || severity(e) != "ERROR" || strings.HasPrefix(e.Code, "57P") {
@@ -60,7 +60,7 @@ func severity(e *pgconn.PgError) string {
 	return e.Severity
 }
 
-// isSessionEnded reports whether nothing was stored because nothing was sent, or the server
+// isSessionEnded reports whether nothing was stored, because nothing was sent or the server
 // ended the session before the commit.
 func isSessionEnded(err error, inCommit bool) bool {
 	if errors.As(err, new(pgx.ErrPreprocessingBatch)) || pgconn.SafeToRetry(err) && !errors.Is(err, pgconn.ErrConnClosed) {
@@ -74,7 +74,7 @@ func isSessionEnded(err error, inCommit bool) bool {
 	case "25P03", "57P05": // timeouts between statements
 		return true
 	case "25P04", "57P01", "57P02", "57P03":
-		return !inCommit && e.Routine != "" // a proxy sends no routine
+		return !inCommit && e.Routine != "" // unlike a proxy's
 	}
 	return false
 }
@@ -113,7 +113,7 @@ func mayReconnect(err error) bool {
 	return codeOf(err) == codeReadOnly || errors.As(err, new(sessionEndedError))
 }
 
-// pause waits for a random time. It returns false if ctx ends first.
+// pause waits for a random time, and returns false if ctx ends first.
 func pause(ctx context.Context, n int) bool {
 	select {
 	case <-time.After(rand.N(time.Millisecond << min(n, 6))): //nolint:gosec // no secret

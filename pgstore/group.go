@@ -15,7 +15,7 @@ import (
 )
 
 type decidedGroup struct {
-	results    []groupcommit.Result // of the first requests, perhaps all
+	results    []groupcommit.Result // of the first requests
 	duplicates bool                 // replays or rejections
 	rejections bool
 	events     eventRows
@@ -89,7 +89,6 @@ type eventRow struct {
 	remaining    int64 // later rows of the platform
 }
 
-// eventRows are ordered within each platform.
 type eventRows struct{ rows []eventRow }
 
 func (r *eventRows) len() int { return len(r.rows) }
@@ -98,7 +97,6 @@ func (r *eventRows) add(platform, id string, e *chargeingest.NewEvent) {
 	r.rows = append(r.rows, eventRow{platform: platform, id: id, event: e})
 }
 
-// sort sorts by platform, which is the order of locking.
 func (r *eventRows) sort() {
 	slices.SortStableFunc(r.rows, func(a, b eventRow) int { return cmp.Compare(a.platform, b.platform) })
 	for i := len(r.rows) - 2; i >= 0; i-- {

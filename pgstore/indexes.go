@@ -9,7 +9,7 @@ import (
 
 type index struct {
 	name, table string
-	columns     string // SQL with the condition
+	columns     string // with the condition
 }
 
 func (c indexChange) apply(ctx context.Context, conn *pgx.Conn, schema string) error {
@@ -34,7 +34,7 @@ func (c indexChange) apply(ctx context.Context, conn *pgx.Conn, schema string) e
 	return nil
 }
 
-// indexer builds and drops indexes without blocking writes.
+// indexer does not block writes.
 type indexer struct {
 	conn   *pgx.Conn
 	schema string
@@ -44,7 +44,7 @@ type relation struct {
 	oid          uint32
 	schema, name string
 	partitioned  bool
-	valid        bool // true for tables
+	valid        bool // always for tables
 }
 
 func (r relation) quoted() string { return pgx.Identifier{r.schema, r.name}.Sanitize() }
@@ -75,7 +75,7 @@ func (i *indexer) relation(ctx context.Context, name string) (relation, error) {
 	return found[0], nil
 }
 
-// build replaces an invalid index, which an interrupted build leaves.
+// build replaces an invalid index, the rest of an interrupted build.
 func (i *indexer) build(ctx context.Context, table relation, x index) (relation, error) {
 	found, err := i.relations(ctx, "WHERE i.indrelid = $1 AND c.relname = $2", table.oid, x.name)
 	if err != nil {
@@ -106,8 +106,8 @@ func (i *indexer) build(ctx context.Context, table relation, x index) (relation,
 	return found[0], nil
 }
 
-// buildPartitioned creates an invalid index on the table, and attaches an index of each
-// partition. The last one makes it valid.
+// buildPartitioned creates an invalid index on the table, and attaches one of each partition.
+// The last one makes it valid.
 func (i *indexer) buildPartitioned(ctx context.Context, table relation, x index, found []relation) (relation, error) {
 	if len(found) == 0 {
 		err := i.exec(ctx, "CREATE INDEX "+quoted(x.name)+" ON ONLY "+table.quoted()+" "+x.columns)
@@ -137,7 +137,7 @@ JOIN pg_catalog.pg_index ai ON ai.indexrelid = a.inhrelid WHERE a.inhparent = $2
 	return parent, nil
 }
 
-// drop drops an index with all indexes attached to it, or the topmost if name is attached.
+// drop drops an index and its attached ones, or the topmost if name is attached.
 func (i *indexer) drop(ctx context.Context, name string) error {
 	found, err := i.relations(ctx, `WHERE c.oid = (WITH RECURSIVE up AS (
 SELECT c.oid, 0 AS level FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

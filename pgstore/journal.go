@@ -20,7 +20,7 @@ var (
 )
 
 // Journal is a [relay.Journal] and a [relay.Ledger] in the tables of a [Store]. Leases end by
-// the server's clock. Other times are stored in microseconds.
+// the server's clock. Other times are in microseconds.
 type Journal struct{ store *Store }
 
 // Journal returns the journal of the store. It uses at most half of the pool's connections.
@@ -129,7 +129,7 @@ func (j *Journal) Due(ctx context.Context, stream relay.Stream, now time.Time, l
 	return due, next, err
 }
 
-// call waits for a turn of the platform. The error of f names a privilege that is missing.
+// call waits for a turn of the platform. Errors of f name a missing privilege.
 func (j *Journal) call(ctx context.Context, platform string, f func() error) error {
 	s := j.store
 	if err := s.beginRead(ctx); err != nil {
@@ -186,7 +186,7 @@ func seqOf(position string) *int64 {
 	return &seq
 }
 
-// cleanText replaces bytes that are not valid in a text of the database.
+// cleanText replaces bytes that a text of the database cannot have.
 func cleanText(text string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(text, "\ufffd"), "\x00", "\ufffd")
 }
@@ -200,6 +200,6 @@ func cleanAttempt(a relay.Attempt) relay.Attempt {
 }
 
 func encoded(value any) string {
-	text, _ := json.Marshal(value) // cannot fail: no floats, maps or interfaces
+	text, _ := json.Marshal(value) // no floats, maps or interfaces
 	return string(text)
 }

@@ -16,8 +16,8 @@ import (
 	"example.com/chargeingest/relay"
 )
 
-// Status implements [relay.Ledger]. Lag may count events that Prune deleted before
-// the stream was created.
+// Status implements [relay.Ledger]. Lag may count events that were pruned before the stream was
+// created.
 func (j *Journal) Status(ctx context.Context, platform string) (list []relay.Status, err error) {
 	platform = escapeName(platform)
 	err = j.store.read(ctx, platform, false, func(ctx context.Context, tx pgx.Tx) error {
@@ -149,7 +149,6 @@ func entryFilter(ids []string, state relay.EntryState, code string, given ...any
 	return condition, arguments
 }
 
-// pageOf reads up to one entry more than the limit.
 func pageOf(rows pgx.Rows, limit int) (page relay.EntryPage, err error) {
 	defer rows.Close()
 	var last int64
@@ -179,10 +178,10 @@ func scanEntry(row pgx.Row, more ...any) (e relay.Entry, err error) {
 	return e, err
 }
 
-// resolveBatch bounds how long a Resolve delays a Save.
+// resolveBatch bounds the wait of a Save.
 const resolveBatch = 1000
 
-// Resolve implements [relay.Ledger]. The stream is locked in each transaction.
+// Resolve implements [relay.Ledger]. Each transaction locks the stream.
 func (j *Journal) Resolve(ctx context.Context, r relay.Resolution) (changed int64, err error) {
 	if err := r.Validate(); err != nil {
 		return 0, err

@@ -14,8 +14,8 @@ import (
 	"example.com/chargeingest/internal/cursor"
 )
 
-// List implements [chargeingest.EventReader]. A cursor is a position in the sequence of
-// its platform.
+// List implements [chargeingest.EventReader]. A cursor is a position in its platform's
+// sequence.
 func (s *Store) List(ctx context.Context, q chargeingest.Query) (page chargeingest.Page, err error) {
 	q.Platform = escapeName(q.Platform)
 	err = s.read(ctx, q.Platform, isScan(&q), func(ctx context.Context, tx pgx.Tx) error {
@@ -25,7 +25,7 @@ func (s *Store) List(ctx context.Context, q chargeingest.Query) (page chargeinge
 	return page, err
 }
 
-// isScan reports whether no index matches the filter, so that a listing can read many events.
+// isScan reports whether no index matches the filter: a listing can read many events.
 func isScan(q *chargeingest.Query) bool {
 	if q.Reference != "" {
 		return false
@@ -49,15 +49,14 @@ func (s *Store) list(ctx context.Context, tx pgx.Tx, q chargeingest.Query) (page
 			return page, err
 		}
 	}
-	// Events stored after this statement have positions after newest.
+	// Later events have positions after newest.
 	var newest int64
 	var newestID, lastID string
 	if err := tx.QueryRow(ctx, s.sql.listBounds, q.Platform, after).Scan(&newest, &newestID, &lastID); err != nil {
 		return page, err
 	}
 	if after > newest || lastID != "" && idSuffix != idSuffixOf(lastID) {
-		// Otherwise, after a failover or restore that lost events, the cursor would skip new
-		// ones.
+		// After a failover or restore that lost events, the cursor would skip new ones.
 		return page, fmt.Errorf("%w: %q is after an event that this database does not have", chargeingest.ErrInvalidCursor, q.After)
 	}
 	query, arguments := s.listQuery(q, after, newest)
@@ -101,8 +100,8 @@ const idSuffixLength = 10 // random characters
 
 func idSuffixOf(id string) string { return id[max(0, len(id)-idSuffixLength):] }
 
-// encodeCursor includes a part of the id, because a standby that lacks the event would
-// reuse its position.
+// encodeCursor includes a part of the id: a standby that lacks the event would reuse its
+// position.
 func encodeCursor(seq int64, id string) string { return cursor.Encode(seq) + idSuffixOf(id) }
 
 func decodeCursor(text string) (seq int64, idSuffix string, err error) {

@@ -11,8 +11,8 @@ import (
 	"example.com/chargeingest/internal/groupcommit"
 )
 
-// lockedPlatforms are platforms whose rows other sessions have locked. Their requests stay
-// queued between retries, and fail after Options.StatementTimeout.
+// lockedPlatforms have rows that other sessions have locked. Their requests stay queued between
+// retries, and fail after Options.StatementTimeout.
 type lockedPlatforms struct {
 	timeout   time.Duration // of statements
 	platforms map[string]*lockedPlatform
@@ -27,7 +27,7 @@ type lockedPlatform struct {
 	err     error // of the last try
 }
 
-// Options.StatementTimeout is divided by these.
+// Divisors of Options.StatementTimeout.
 const (
 	lockShare       = 5    // wait for a platform
 	lockedLockShare = 100  // wait for a platform while any is locked
@@ -50,7 +50,6 @@ func (l *lockedPlatforms) skips(platform string, now time.Time) bool {
 	return p != nil && now.Before(p.retryAt)
 }
 
-// add doubles the pause of a platform that is already locked.
 func (l *lockedPlatforms) add(platform string, err error) *lockedPlatform {
 	if l.platforms == nil {
 		l.platforms = make(map[string]*lockedPlatform)
@@ -116,7 +115,7 @@ func (l *lockedPlatforms) split(group []*groupcommit.Request) (unlocked, locked 
 
 type lockSearch struct {
 	lockWait time.Duration
-	until    time.Time // afterwards the rest counts as locked
+	until    time.Time // then the rest counts as locked
 }
 
 func (w *writer) separateLocked(group []*groupcommit.Request, err error) {
@@ -142,8 +141,8 @@ func (w *writer) retryLocked(group []*groupcommit.Request) {
 	w.storeUnlocked(platforms, nil, w.options.StatementTimeout/lockedLockShare)
 }
 
-// storeUnlocked stores the requests of unlocked platforms and postpones the others. It
-// searches for locked platforms for about the budget.
+// storeUnlocked stores the requests of unlocked platforms and postpones the others. It searches
+// for locked platforms for about the budget.
 func (w *writer) storeUnlocked(platforms [][]*groupcommit.Request, lockErr error, budget time.Duration) {
 	locked := w.findLocked(platforms)
 	var unlocked, waiting []*groupcommit.Request
@@ -151,7 +150,7 @@ func (w *writer) storeUnlocked(platforms [][]*groupcommit.Request, lockErr error
 		platform := requests[0].Platform
 		known := w.locked.platforms[platform]
 		switch {
-		case !locked[platform]: // perhaps another session is inserting its row
+		case !locked[platform]: // another session may be inserting its row
 			unlocked = append(unlocked, requests...)
 		case known == nil:
 			w.postpone(requests, lockErr)
@@ -177,8 +176,7 @@ func (w *writer) storeWithLockWait(group []*groupcommit.Request, lockWait, budge
 	w.store(group, w.groupDeadline())
 }
 
-// postpone requeues the requests of a platform or, if it was locked for StatementTimeout,
-// fails all of them.
+// postpone requeues a platform's requests. If it was locked for StatementTimeout, they fail.
 func (w *writer) postpone(requests []*groupcommit.Request, err error) {
 	platform := requests[0].Platform
 	if p := w.locked.add(platform, err); time.Since(p.since) < w.options.StatementTimeout {
@@ -188,7 +186,7 @@ func (w *writer) postpone(requests []*groupcommit.Request, err error) {
 	w.logFailure(err)
 	for len(requests) > 0 {
 		queued, _ := w.queue.Take(w.options.MaxQueuedEvents, func(other string) bool { return other != platform })
-		w.fail(requests, err) // after Take: the callers may retry at once
+		w.fail(requests, err) // after Take: callers may retry at once
 		requests = queued
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"example.com/chargeingest/internal/panics"
 )
 
-// maxLogText, in bytes, bounds an escaped error, so that a line with the logger's attributes
-// stays below 16 KiB.
+// maxLogText bounds an escaped error in bytes: a line with the logger's attributes stays below
+// 16 KiB.
 const maxLogText = 12 << 10
 
 // log ignores panics of the logger.
@@ -23,7 +23,7 @@ func log(logger *slog.Logger, level slog.Level, message string, err error, more 
 	logger.LogAttrs(context.Background(), level, message, attributes...)
 }
 
-// shorten counts six bytes, the maximum, for one that a handler may escape.
+// shorten counts six bytes for one that a handler may escape.
 func shorten(text string) string {
 	size := 0
 	for i, r := range text {

@@ -12,14 +12,13 @@ import (
 	"example.com/chargeingest/storekit"
 )
 
-// maxPrefetchBytes bounds prefetched content. The rest is fetched when needed.
+// in total; the rest is fetched when needed
 const maxPrefetchBytes = 16 << 20
 
 // scopedName is a reference or idempotency key of a platform.
 type scopedName struct{ platform, name string }
 
-// lookup finds the events that the transaction will store and, after queueLookups, the stored
-// ones.
+// lookup finds the events that the transaction will store and, after queueLookups, stored ones.
 type lookup struct {
 	conn *pgx.Conn
 	sql  *statements
@@ -31,7 +30,7 @@ type lookup struct {
 	fetchedBytes                      int // not prefetched
 }
 
-// queueLookups locks the platforms first, so that the lookups see all earlier commits.
+// queueLookups locks the platforms first, so that it sees all earlier commits.
 func (l *lookup) queueLookups(b *pgx.Batch, group []*groupcommit.Request) {
 	var platforms []string
 	var references, keys nameColumns
@@ -130,7 +129,6 @@ func (l *lookup) scanRecords(rows pgx.Rows) error {
 	return rows.Err()
 }
 
-// scanEvent scans the columns of before, then eventColumns.
 func scanEvent(row pgx.Row, before ...any) (e chargeingest.StoredEvent, err error) {
 	var digest []byte
 	err = row.Scan(append(before, &e.ID, &e.Content, &e.TimestampAssigned, &digest)...)
@@ -169,7 +167,7 @@ func (l *lookup) IdempotencyRecord(ctx context.Context, platform, key string) (*
 		}
 	}
 	if err := rows.Err(); err != nil || len(record.Events) == 0 {
-		return nil, err // the events may have been deleted meanwhile
+		return nil, err // events may have been deleted meanwhile
 	}
 	l.addRecord(n, record)
 	return record, nil

@@ -19,28 +19,28 @@ var migrations embed.FS
 
 const migrationLock = 0x63686172676530 // advisory lock "charge0"
 
-// Processes of the previous version store during and after a migration. A file may lock a
-// table only for a moment, like ADD COLUMN … NULL. Slower changes belong in indexChanges.
+// Processes of the previous version store during and after a migration. A file may lock a table
+// only for a moment, like ADD COLUMN … NULL. Slower changes belong in indexChanges.
 
 type indexChange struct {
 	build []index
 	drop  []string // with partitions
 }
 
-// An indexChange is applied before the file of its version.
+// An indexChange comes before the file of its version.
 var indexChanges = map[int]indexChange{
-	// With an index by platform and id, the planner may read all events of a platform to
-	// find one by its sequence.
+	// With an index by platform and id, the planner may read all events of a platform to find
+	// one by its sequence.
 	2: {
 		build: []index{{name: "events_by_id", table: "events", columns: "(id)"}},
 		drop:  []string{"events_id", "events_platform_id_idx"},
 	},
-	// For Prune. Otherwise some requests would wait while a pending list is merged.
+	// For Prune. A GIN index would block some requests while it merges a pending list.
 	4: {build: []index{{name: "events_received_at", table: "events", columns: "(received_at)"}}},
 	5: {build: []index{{name: "requests_event_ids", table: "requests", columns: "USING gin (event_ids) WITH (fastupdate = off)"}}},
 }
 
-// Other sessions queue behind one that waits for an exclusive lock, so the wait is short.
+// Short, because other sessions queue behind a wait for an exclusive lock.
 const (
 	tableLockWait     = 100 * time.Millisecond
 	migrationPause    = 300 * time.Millisecond // doubled each time
@@ -93,7 +93,7 @@ func isBusy(err error) bool {
 }
 
 // try migrates to the next version. It does not wait for the advisory lock: CREATE INDEX
-// CONCURRENTLY of its holder would wait for try's snapshot. Old versions wait, so the lock is
+// CONCURRENTLY of its holder would wait for try's snapshot. Old versions wait for it, so it is
 // held for one index at a time.
 func (m *migrator) try(ctx context.Context, files []string) (done bool, err error) {
 	version, err := m.version(ctx, m.lockConn)
@@ -103,7 +103,7 @@ func (m *migrator) try(ctx context.Context, files []string) (done bool, err erro
 	if version > len(files) {
 		return false, fmt.Errorf("%w: the schema has version %d, this package supports up to %d", ErrSchemaTooNew, version, len(files))
 	}
-	// At this level a transaction has no snapshot between statements.
+	// At this level there is no snapshot between statements.
 	return false, pgx.BeginTxFunc(ctx, m.lockConn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		var locked bool
 		_, err := tx.Exec(ctx, "SELECT set_config('idle_in_transaction_session_timeout', '0', true)")
@@ -116,7 +116,7 @@ func (m *migrator) try(ctx context.Context, files []string) (done bool, err erro
 		if err != nil {
 			return fmt.Errorf("wait for the migration of another process: %w", err)
 		}
-		version, err := m.version(ctx, m.lockConn) // another process may have migrated
+		version, err := m.version(ctx, m.lockConn) // perhaps migrated by another process
 		if err == nil {
 			// The portal of the last query keeps its snapshot until a simple query.
 			err = execSimple(ctx, m.lockConn, "SELECT 1")
@@ -166,7 +166,7 @@ WHERE n.nspname = $1 AND c.relname = 'migrations')`, m.schema).Scan(&exists)
 	return version, nil
 }
 
-// IF NOT EXISTS needs the privilege to create schemas even if the schema exists.
+// IF NOT EXISTS needs the privilege even if the schema exists.
 func makeSchema(ctx context.Context, tx pgx.Tx, schema string) error {
 	var exists bool
 	err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1)", schema).Scan(&exists)
@@ -187,7 +187,7 @@ func (m *migrator) apply(ctx context.Context, conn *pgx.Conn, version int, text 
 				return err
 			}
 		}
-		// The files name no schema. The simple protocol allows several statements.
+		// The simple protocol allows several statements.
 		if _, err := tx.Exec(ctx, "SELECT set_config('search_path', $1, true)", quoted(m.schema)); err != nil {
 			return err
 		}
@@ -209,7 +209,7 @@ func withShortLockWait(ctx context.Context, conn *pgx.Conn, f func(pgx.Tx) error
 	})
 }
 
-// withoutTimeouts runs a slow statement that cannot be in a transaction.
+// withoutTimeouts is for a slow statement that cannot be in a transaction.
 func withoutTimeouts(ctx context.Context, conn *pgx.Conn, statement string) (err error) {
 	for _, text := range []string{"SET statement_timeout = 0", "SET lock_timeout = 0", statement} {
 		if err == nil {

@@ -24,16 +24,16 @@ type Options struct {
 	Entropy io.Reader
 
 	// StatementTimeout bounds each statement that stores, and retries after a rollback. A
-	// locked platform may delay others for a fifth of it. A transaction may take three times
-	// as long, Append six times. From 5 ms to an hour. Default: 5 s.
+	// locked platform may delay others for a fifth of it. A transaction may take three times as
+	// long, Append six times. 5 ms to an hour. Default: 5 s.
 	StatementTimeout time.Duration
 
-	// AcquireTimeout bounds the wait for a connection, and the wait of a read for its turn.
+	// AcquireTimeout bounds the wait for a connection, and that of a read for its turn.
 	// Default: 2 s.
 	AcquireTimeout time.Duration
 
-	// ScanTimeout bounds each Get and List, and a scan's wait for its turn. Beyond it they
-	// return chargeingest.ErrScanLimit. Default: 2 s.
+	// ScanTimeout bounds each Get and List, and a scan's wait for its turn. Then they return
+	// chargeingest.ErrScanLimit. Default: 2 s.
 	ScanTimeout time.Duration
 
 	// MaxQueuedEvents bounds the queued events. Beyond it Append returns
@@ -48,12 +48,11 @@ type Options struct {
 	// The writer waits for it, so it must not call Append or Close.
 	Observer func(chargeingest.CommitStats)
 
-	// Logger receives failures that callers do not see, such as a lost server.
-	// Default: slog.Default().
+	// Logger receives errors that no caller sees. Default: slog.Default().
 	Logger *slog.Logger
 }
 
-// schemaName also matches keywords, so statements quote the name.
+// schemaName matches keywords, too: statements quote the name.
 var schemaName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
 
 func (o Options) withDefaults() (Options, error) {

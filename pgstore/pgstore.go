@@ -1,5 +1,4 @@
-// Package pgstore stores charge events in PostgreSQL. Any number of processes can share
-// one database.
+// Package pgstore stores charge events in PostgreSQL. Many processes can share a database.
 //
 //	pool, err := pgxpool.New(ctx, "postgres://…")
 //	store, err := pgstore.New(ctx, pool, pgstore.Options{})
@@ -8,8 +7,8 @@
 //
 // # Durability
 //
-// Append returns after the server has committed the events. How durable they are depends on
-// synchronous_commit and, if events must survive the loss of a machine, on
+// Append returns after the server has committed. How durable events are depends on
+// synchronous_commit and, if they must survive the loss of a machine, on
 // synchronous_standby_names.
 //
 // # Failures
@@ -21,14 +20,13 @@
 //     ended the session before the commit;
 //   - another session has locked the platform for longer than Options.StatementTimeout.
 //
-// If the connection is lost otherwise, Append returns chargeingest.ErrOutcomeUnknown. The
-// store then reconnects and resets the pool.
+// If the connection is lost otherwise, Append returns chargeingest.ErrOutcomeUnknown. The store
+// then reconnects and resets the pool.
 //
 // # Connections
 //
-// The writer has its own connection in addition to the pool. Reads need the primary: a
-// lagging standby rejects cursors. docs/postgres.md describes the settings of the pool and of
-// the server.
+// The writer has its own connection, besides the pool. Reads need the primary: a lagging
+// standby rejects cursors. docs/postgres.md describes the settings of pool and server.
 package pgstore
 
 import (
@@ -82,8 +80,8 @@ type Store struct {
 }
 
 // New creates or migrates the tables if needed. Processes of the previous version continue to
-// store. A migration waits, until ctx ends, for transactions that have read the tables, such
-// as a dump. The error may wrap [ErrSchemaTooNew] or [ErrNotDurable].
+// store. A migration waits, until ctx ends, for transactions that have read the tables, such as
+// a dump. The error may wrap [ErrSchemaTooNew] or [ErrNotDurable].
 func New(ctx context.Context, pool *pgxpool.Pool, o Options) (*Store, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -134,8 +132,8 @@ func (s *Store) open(ctx context.Context) error {
 
 func quoted(name string) string { return pgx.Identifier{name}.Sanitize() }
 
-// Append implements [chargeingest.EventStore]. Ids of several processes are in storage
-// order only as far as their clocks agree.
+// Append implements [chargeingest.EventStore]. Ids of several processes follow storage order
+// only as far as their clocks agree.
 func (s *Store) Append(ctx context.Context, b chargeingest.Batch) (chargeingest.AppendResult, error) {
 	b.Platform = escapeName(b.Platform)
 	return storekit.Append(ctx, b, func(a storekit.Attempt) (chargeingest.AppendResult, error) {
@@ -162,7 +160,7 @@ func (s *Store) Stats() chargeingest.StoreStats {
 }
 
 // Close stores queued events, ends Prune and waits for reads. Later calls return
-// chargeingest.ErrClosed. Close does not close the pool.
+// chargeingest.ErrClosed. The pool stays open.
 func (s *Store) Close() error {
 	s.once.Do(func() {
 		s.mu.Lock()

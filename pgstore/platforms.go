@@ -15,7 +15,7 @@ import (
 
 var _ relay.PlatformLister = (*Store)(nil)
 
-// escapeName returns UTF-8 without zero bytes, as the database requires.
+// escapeName returns UTF-8 without zero bytes, for the database.
 func escapeName(name string) string {
 	if utf8.ValidString(name) && !strings.ContainsAny(name, "\x00\\") {
 		return name
@@ -45,11 +45,10 @@ func unescapeName(escaped string) string {
 	}
 }
 
-// Platforms implements [relay.PlatformLister]. It includes platforms of which Prune has
-// deleted all events.
+// Platforms implements [relay.PlatformLister]. It includes platforms whose events were pruned.
 func (s *Store) Platforms(ctx context.Context, after string, limit int) (names []string, err error) {
 	err = s.read(ctx, "", false, func(ctx context.Context, tx pgx.Tx) error {
-		// The order of escaped names differs.
+		// Escaped names have another order.
 		names = nil
 		err := eachName(ctx, tx, s.sql.relay.escapedPlatforms, func(name string) {
 			if name = unescapeName(name); name > after {

@@ -11,7 +11,7 @@ import (
 	"example.com/chargeingest/internal/panics"
 )
 
-// noConnection does not wrap err, whose code must not be mistaken for that of a statement.
+// noConnection hides the code of err from checks for that of a statement.
 func noConnection(err error) error { return errors.New("no connection: " + err.Error()) }
 
 func acquire(ctx context.Context, pool *pgxpool.Pool, timeout time.Duration) (conn *pgxpool.Conn, err error) {
@@ -35,8 +35,8 @@ func release(conn *pgxpool.Conn) (err error) {
 
 const resetInterval = 100 * time.Millisecond
 
-// poolResetter returns a function to call if a connection leads to a broken server: the others
-// most likely do, too. The application uses the pool, so resets are limited.
+// poolResetter returns a function to call after a connection has led to a broken server: others
+// most likely do, too. Resets are limited, because the application uses the pool.
 func poolResetter(pool *pgxpool.Pool) func() {
 	var mu sync.Mutex
 	var last time.Time

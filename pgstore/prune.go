@@ -13,7 +13,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// pruneBatch is in events. The events of a key are never split.
+// in events; those of a key are never split
 const pruneBatch = 200
 
 // Prune deletes the events that were received before a time, to the millisecond. It returns
@@ -22,11 +22,11 @@ const pruneBatch = 200
 // An idempotency key recorded before that time is deleted in one transaction with the events
 // it returned. Events that a later key also returned stay until that key is deleted.
 //
-// Events that a stream of the journal has not delivered stay, until its destination is
-// retired: those from its position, and those with a parked or dead entry.
+// Events that a stream of the journal has not delivered stay until its destination is retired:
+// those from its position, and parked and dead ones.
 //
 // Each small transaction locks one platform. Several processes may prune at once. Close ends
-// Prune with chargeingest.ErrClosed. docs/postgres.md has the privileges that the role needs.
+// Prune with chargeingest.ErrClosed. docs/postgres.md has the necessary privileges.
 func (s *Store) Prune(ctx context.Context, before time.Time) (deleted int64, err error) {
 	if err := s.beginRead(ctx); err != nil {
 		return 0, err
@@ -116,7 +116,7 @@ func (p *pruning) nextGroups(ctx context.Context) (found int, groups []*pruneGro
 	return found, groups, err
 }
 
-// delete first locks the platform, so that no request returns one of the events meanwhile.
+// delete first locks the platform: no request may return one of the events meanwhile.
 func (p *pruning) delete(ctx context.Context, g *pruneGroup) (n int64, err error) {
 	sql := p.store.sql
 	err = p.store.writeTransaction(ctx, func(tx pgx.Tx) error {

@@ -17,7 +17,6 @@ import (
 	"example.com/chargeingest/internal/panics"
 )
 
-// beginRead makes Close wait for a read.
 func (s *Store) beginRead(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -71,7 +70,7 @@ func (s *Store) read(ctx context.Context, platform string, scan bool, f func(con
 	return s.query(ctx, f)
 }
 
-// query runs f in a transaction, and again if a plan is outdated.
+// query runs f in a transaction, again if a plan is outdated.
 func (s *Store) query(ctx context.Context, f func(context.Context, pgx.Tx) error) error {
 	conn, err := acquire(ctx, s.pool, s.options.AcquireTimeout)
 	if err != nil && ctx.Err() != nil {
@@ -85,7 +84,7 @@ func (s *Store) query(ctx context.Context, f func(context.Context, pgx.Tx) error
 			log(s.options.Logger, slog.LevelError, "pgstore: a connection was not released", err)
 		}
 	}()
-	// The server ends slow statements; a second later the client gives up.
+	// The server ends slow statements. The client waits a second longer.
 	limited, cancel := context.WithTimeout(ctx, s.options.ScanTimeout+time.Second)
 	defer cancel()
 	for n := 0; ; n++ {
@@ -108,7 +107,7 @@ func (s *Store) query(ctx context.Context, f func(context.Context, pgx.Tx) error
 	return fmt.Errorf("pgstore: read: %w", err)
 }
 
-// transact sets the timeouts before f, so that they also bound the preparing of statements.
+// transact sets the timeouts before f, so that they include preparing.
 func (s *Store) transact(ctx context.Context, conn *pgxpool.Conn, f func(context.Context, pgx.Tx) error) (err error) {
 	defer panics.RecoverTo(&err)
 	return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{AccessMode: pgx.ReadOnly, IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
@@ -125,7 +124,7 @@ func (s *Store) transact(ctx context.Context, conn *pgxpool.Conn, f func(context
 // Get implements [chargeingest.EventReader].
 func (s *Store) Get(ctx context.Context, platform, id string) (e chargeingest.StoredEvent, err error) {
 	if !utf8.ValidString(id) || strings.ContainsRune(id, 0) {
-		return e, chargeingest.ErrNotFound // not a valid text in the database
+		return e, chargeingest.ErrNotFound // not a text of the database
 	}
 	platform = escapeName(platform)
 	err = s.read(ctx, platform, false, func(ctx context.Context, tx pgx.Tx) error {

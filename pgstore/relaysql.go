@@ -25,7 +25,7 @@ token = s.token + CASE WHEN s.leased_until > clock_timestamp() OR $4 = 0 THEN 0 
 WHERE $stream AND s.retired_at IS NULL AND (s.holder = $3 OR s.leased_until <= clock_timestamp())
 RETURNING s.token, s.position, s.last_event_id`),
 		findStream: in(`SELECT s.retired_at IS NOT NULL FROM $schema.relay_streams s WHERE $stream`),
-		// Otherwise Prune could delete events at the position of a new stream.
+		// Prune could delete events at the position of a new stream.
 		lockPlatform: in(`SELECT 1 FROM $schema.platforms WHERE name = $1 FOR NO KEY UPDATE`),
 		create: in(`INSERT INTO $schema.relay_streams (platform, destination, token, holder, leased_until, position, seq, last_event_id)
 VALUES ($1, $2, 0, '', '-infinity', $3, $4, '') ON CONFLICT DO NOTHING`),

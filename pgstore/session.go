@@ -12,7 +12,7 @@ import (
 	"example.com/chargeingest/internal/panics"
 )
 
-// session is the writer's connection, not from the pool, which other users may exhaust.
+// session is the writer's connection. Other users may exhaust the pool.
 type session struct {
 	pool   *pgxpool.Pool
 	logger *slog.Logger
@@ -71,7 +71,7 @@ func (s *session) alive(ctx context.Context) bool {
 	}
 	timeout := 2 * time.Second
 	if deadline, ok := ctx.Deadline(); ok {
-		timeout = time.Until(deadline) / 2 // leaves time to connect
+		timeout = time.Until(deadline) / 2 // time to connect
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -165,7 +165,7 @@ func (s *session) drop() {
 	}
 }
 
-// dropUnlessNew keeps a new connection: another most likely leads to the same server.
+// dropUnlessNew keeps a new connection: another would most likely lead to the same server.
 func (s *session) dropUnlessNew() {
 	if s.conn != nil && (s.conn.IsClosed() || time.Since(s.connected) >= resetInterval) {
 		s.drop()
@@ -219,7 +219,7 @@ func preparingOf(cfg *pgx.ConnConfig) preparing {
 	return prepareOnce
 }
 
-// isPrepared reports whether pgx will send a batch without preparing any statement first.
+// isPrepared reports whether pgx will send a batch without preparing a statement first.
 func (s *session) isPrepared(b *pgx.Batch) bool {
 	if s.preparing != prepareOnce {
 		return s.preparing == prepareNever

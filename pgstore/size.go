@@ -17,7 +17,7 @@ type tableSize struct {
 	measuring bool
 }
 
-// databaseBytes measures in the background. Before and after a failure, it returns 0.
+// databaseBytes measures in the background. It returns 0 before, and after a failure.
 func (s *Store) databaseBytes() int64 {
 	t := &s.size
 	t.mu.Lock()

@@ -14,10 +14,10 @@ const missedStandby = "example.com/chargeingest/pgstore: missed standby"
 
 var errNotReplicated = errors.New("the wait for a standby was canceled: the commit may be on this server only")
 
-// WatchStandby makes Append return chargeingest.ErrOutcomeUnknown if the wait for a
-// synchronous standby was canceled, for example by pg_cancel_backend or a proxy. The server
-// reports success with a warning, so otherwise such events are acknowledged. Call it before
-// creating the pool.
+// WatchStandby makes Append return chargeingest.ErrOutcomeUnknown if the wait for a synchronous
+// standby was canceled, for example by pg_cancel_backend or a proxy. Otherwise such events are
+// acknowledged, because the server reports success with a warning. Call it before creating the
+// pool.
 func WatchStandby(cfg *pgxpool.Config) {
 	nextHandler := cfg.ConnConfig.OnNotice
 	cfg.ConnConfig.OnNotice = func(conn *pgconn.PgConn, n *pgconn.Notice) {

@@ -23,16 +23,16 @@ func newStatements(schema string) *statements {
 	return &statements{
 		relay: newRelayStatements(schema),
 
-		// At a higher level, a transaction would fail after waiting for a platform.
+		// At a higher level, a transaction fails after waiting for a platform.
 		begin:    "BEGIN ISOLATION LEVEL READ COMMITTED",
 		commit:   "COMMIT",
 		rollback: "ROLLBACK",
 		timeouts: "SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true), set_config('idle_in_transaction_session_timeout', $1, true), set_config('bytea_output', 'hex', true), set_config('client_min_messages', 'warning', true)",
 
-		// The application may have turned synchronous_commit off for the session.
+		// The application may have turned synchronous_commit off.
 		forceDurable: "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit', true) = 'off'",
 
-		// A generic plan that was made for few events may read all events later.
+		// A generic plan for few events may later read all.
 		customPlans: "SELECT set_config('plan_cache_mode', 'force_custom_plan', true) WHERE current_setting('plan_cache_mode', true) IS NOT NULL",
 
 		// One statement locks the platforms once the whole request has arrived, so a stalled
@@ -64,8 +64,8 @@ CASE WHEN r.sent IS NOT NULL THEN ARRAY(SELECT jsonb_array_elements_text(r.sent:
 FROM unnest($19::text[], $20::text[], $21::text[], $22::bytea[], $23::text[], $24::text[], $25::timestamptz[]) AS r(platform, key, route, digest, event_ids, sent, received_at)
 LEFT JOIN locked p ON p.name = r.platform`),
 
-		// After a crash, an event can be visible that no standby has. Its replay must be
-		// acknowledged only after one has it, and only a commit that writes waits for that.
+		// After a crash, an event can be visible that no standby has. Its replay must wait for
+		// a standby, and only a commit that writes does.
 		lock: in(`INSERT INTO $schema.platforms AS p (name, last, last_id) SELECT t.name, 0, '' FROM unnest($1::text[]) AS t(name)
 ON CONFLICT (name) DO UPDATE SET last = p.last`),
 		findLocked: in(`WITH free AS (SELECT name FROM $schema.platforms WHERE name = ANY($1::text[]) FOR NO KEY UPDATE SKIP LOCKED)
@@ -91,7 +91,6 @@ CROSS JOIN LATERAL unnest(r.event_ids, r.sent) WITH ORDINALITY AS o(id, sent, or
 CROSS JOIN LATERAL (SELECT * FROM $schema.events e WHERE e.id = o.id OFFSET 0) e
 WHERE r.platform = $1 AND r.key = $2 AND e.platform = r.platform ORDER BY o.ordinal`),
 
-		// Statistics can be old.
 		indexPlans: `SELECT set_config(s.name, s.value, true) FROM (VALUES ('plan_cache_mode', 'force_custom_plan'), ('enable_seqscan', 'off'), ('enable_hashjoin', 'off'), ('enable_mergejoin', 'off'), ('jit', 'off')) AS s(name, value)
 WHERE current_setting(s.name, true) IS NOT NULL`,
 		lockForPrune: in(`SELECT 1 FROM $schema.platforms WHERE name = $1 FOR NO KEY UPDATE`),
@@ -127,7 +126,6 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AN
 FROM (VALUES ('platforms', 'SELECT'), ('platforms', 'INSERT'), ('platforms', 'UPDATE'), ('events', 'SELECT'), ('events', 'INSERT'),
 ('event_references', 'SELECT'), ('event_references', 'INSERT'), ('requests', 'SELECT'), ('requests', 'INSERT'), ('requests.sent', 'SELECT'), ('requests.sent', 'INSERT')) AS w(name, privilege)
 WHERE NOT CASE w.name WHEN 'requests.sent' THEN has_column_privilege('$schema.requests', 'sent', w.privilege) ELSE has_any_column_privilege('$schema.' || w.name, w.privilege) END`),
-		// The newest event and the event of a cursor.
 		listBounds: in(`SELECT coalesce(p.last, 0), coalesce(n.id, ''), coalesce(a.id, '') FROM (SELECT 1) AS one
 LEFT JOIN $schema.platforms p ON p.name = $1
 LEFT JOIN $schema.events n ON n.platform = $1 AND n.seq = p.last

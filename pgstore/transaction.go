@@ -23,14 +23,14 @@ type transaction struct {
 	forceDurable bool
 }
 
-// storeOptimistically commits a group in one round trip: duplicates cause a unique violation.
+// storeOptimistically takes one round trip: duplicates cause a unique violation.
 func (t *transaction) storeOptimistically(ctx context.Context, group []*groupcommit.Request, next nextID) (*decidedGroup, error) {
 	g, err := decide(ctx, group, &lookup{}, next, t.decisionDeadline())
 	if err != nil {
 		return nil, err
 	}
 	if g.rejections {
-		// A rejected request may be a replay of a stored event.
+		// It may be a replay of a stored event.
 		return t.storeAfterLookup(ctx, group, next)
 	}
 	b := t.begin()
@@ -48,7 +48,7 @@ func (t *transaction) storeAfterLookup(ctx context.Context, group []*groupcommit
 			return
 		}
 		if t.rollback(ctx); t.conn.IsClosed() {
-			err = sessionEndedError{err} // without a commit nothing was stored
+			err = sessionEndedError{err} // nothing was stored
 		}
 	}()
 	l := &lookup{conn: t.conn, sql: t.sql}
@@ -71,7 +71,7 @@ func (t *transaction) storeAfterLookup(ctx context.Context, group []*groupcommit
 	return g, t.send(ctx, b, true)
 }
 
-// decisionDeadline is early, because other processes wait for the locks meanwhile.
+// decisionDeadline is early: other processes wait for the locks.
 func (t *transaction) decisionDeadline() time.Time { return time.Now().Add(t.timeout / 5) }
 
 func (t *transaction) begin() *pgx.Batch {
@@ -84,16 +84,16 @@ func (t *transaction) begin() *pgx.Batch {
 	return b
 }
 
-// milliseconds returns at least 1, since 0 means no timeout.
+// 0 would mean no timeout.
 func milliseconds(d time.Duration) string {
 	return strconv.FormatInt(max(1, d.Milliseconds()), 10)
 }
 
-// errRolledBack means that the command tag of COMMIT was ROLLBACK.
+// errRolledBack means that the response to COMMIT was ROLLBACK.
 var errRolledBack = errors.New("the transaction was rolled back before its commit")
 
-// sendWithTimeouts sends a batch whose first n statements set the timeouts. It sends them
-// alone if pgx would prepare any statement, which can wait for a locked table.
+// sendWithTimeouts sends a batch whose first n statements set the timeouts. If pgx would
+// prepare any statement, which can wait for a locked table, it sends those first.
 func (t *transaction) sendWithTimeouts(ctx context.Context, b *pgx.Batch, n int, commits bool) error {
 	if !t.conn.IsClosed() && !t.session.isPrepared(b) {
 		first := &pgx.Batch{QueuedQueries: b.QueuedQueries[:n:n]}
@@ -156,7 +156,6 @@ func (t *transaction) send(ctx context.Context, b *pgx.Batch, commits bool) (fai
 	return fmt.Errorf("rolled back: %w", err)
 }
 
-// rollback closes the connection if it fails.
 func (t *transaction) rollback(ctx context.Context) {
 	if t.conn.IsClosed() || t.conn.PgConn().TxStatus() == 'I' {
 		return

@@ -40,7 +40,6 @@ func (p *pruning) start(ctx context.Context) error {
 	})
 }
 
-// findUndelivered locks the platform's streams.
 func (p *pruning) findUndelivered(ctx context.Context, tx pgx.Tx, platform string, ids []string) (contains func(string) bool, err error) {
 	found := make(map[string]bool)
 	contains = func(id string) bool { return found[id] }

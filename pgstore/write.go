@@ -12,8 +12,8 @@ import (
 
 const maxWriteAttempts = 5
 
-// writeTransaction runs f in a durable transaction, and again after a rollback that another
-// session caused.
+// writeTransaction runs f in a durable transaction, and again if another session caused a
+// rollback.
 func (s *Store) writeTransaction(ctx context.Context, f func(pgx.Tx) error) error {
 	for n := 1; ; n++ {
 		err := s.tryTransaction(ctx, f)

@@ -101,8 +101,8 @@ func finish(group []*groupcommit.Request, err error) {
 	}
 }
 
-// store stores a group in one transaction. If that fails before the deadline, it splits the
-// group, so that no request fails because of another.
+// store stores a group in one transaction. If that fails early, it splits the group, so that no
+// request fails because of another.
 func (w *writer) store(group []*groupcommit.Request, deadline time.Time) {
 	start := time.Now()
 	g, err := w.storeWithRetries(group)
@@ -169,7 +169,7 @@ func splitFailed(group []*groupcommit.Request, err error) [][]*groupcommit.Reque
 		return nil
 	case isEventError(err):
 		return halves
-	case isTransient(err): // one of the platforms
+	case isTransient(err): // in one of the platforms
 		return byPlatform(group)
 	case codeOf(err) == codeQueryCanceled: // too slow
 		return halves
@@ -222,7 +222,7 @@ func (w *writer) storeWithRetries(group []*groupcommit.Request) (*decidedGroup, 
 		case codeOf(err) == codeNotSupported && replans < maxReplans:
 			replans++
 		case mayReconnect(err) && n < maxConnectAttempts && pause(ctx, n):
-			// The next connection may lead to another server.
+			// It may lead to another server.
 		case isTransient(err) && pause(retryCtx, n):
 		default:
 			if codeOf(err) != codeLockNotAvailable {
@@ -237,7 +237,7 @@ func (w *writer) logUnknown(err error) {
 	log(w.options.Logger, slog.LevelError, "pgstore: the outcome of a transaction is unknown", err)
 }
 
-// logFailure logs all failures that an event causes, and one of the others per second.
+// logFailure logs all failures due to an event, and one other per second.
 func (w *writer) logFailure(err error) {
 	const message = "pgstore: a transaction was not stored"
 	if isEventError(err) {
@@ -260,8 +260,7 @@ func (w *writer) storeOnce(ctx context.Context, group []*groupcommit.Request) (*
 	})
 }
 
-// inTransaction calls f with a transaction that has not begun. If f panics, nothing was
-// committed: transaction.send recovers from panics of a commit.
+// If f panics, nothing was committed: transaction.send recovers from panics of a commit.
 func (w *writer) inTransaction(ctx context.Context, f func(*transaction) (*decidedGroup, error)) (g *decidedGroup, err error) {
 	conn, err := w.session.get(ctx, w.options.AcquireTimeout)
 	if err != nil {

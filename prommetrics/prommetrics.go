@@ -87,8 +87,8 @@ type Metrics struct {
 	keysReloaded prometheus.Gauge
 }
 
-// New registers the metrics with r, and returns the error of r. For several endpoints
-// in one process, wrap r with prometheus.WrapRegistererWith.
+// New registers the metrics with r, and returns its error. For several endpoints in one
+// process, wrap r with prometheus.WrapRegistererWith.
 func New(r prometheus.Registerer) (*Metrics, error) {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
@@ -129,7 +129,7 @@ func New(r prometheus.Registerer) (*Metrics, error) {
 		keyReloads:   counter("api_keys_reloads_total", "Reloads of the API keys, by result.", "result"),
 		keysReloaded: keysReloaded,
 	}
-	// So that increase() sees the first failure.
+	// increase() must see the first failure.
 	for _, result := range []string{success, failure} {
 		for _, c := range []*prometheus.CounterVec{m.commits, m.prunes, m.keyReloads} {
 			c.WithLabelValues(result)

@@ -11,8 +11,8 @@ import (
 	"example.com/chargeingest/relay"
 )
 
-// RegisterRelays registers the metrics of the relays of one store. The keys of stats are the
-// destinations, the values Relay.Stats.
+// RegisterRelays registers the metrics of a store's relays. stats has Relay.Stats by
+// destination.
 func (m *Metrics) RegisterRelays(ledger relay.Ledger, stats map[string]func() relay.Stats) error {
 	if err := m.registerer.Register(relayCollector{relaystatus.NewReader(ledger), maps.Clone(stats)}); err != nil {
 		return fmt.Errorf("prommetrics: %w", err)

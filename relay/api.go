@@ -14,19 +14,18 @@ import (
 	"example.com/chargeingest/internal/panics"
 )
 
-// APIConfig configures the handler of NewAPI. Ledger and Authorizer are required.
+// APIConfig configures NewAPI. Ledger and Authorizer are required.
 type APIConfig struct {
 	Ledger Ledger
 
-	// Authorizer authenticates callers. They see and change their own platform only, chosen
-	// like for any other request. GET needs PermissionView, POST PermissionIngest.
+	// Authorizer authenticates callers, who see and change their own platform only. GET needs
+	// PermissionView, POST PermissionIngest.
 	Authorizer chargeingest.Authorizer
 
 	// Now is the clock. Default: time.Now.
 	Now func() time.Time
 
-	// Logger receives a line for each decision and for each internal error. Default:
-	// slog.Default().
+	// Logger receives each decision and each internal error. Default: slog.Default().
 	Logger *slog.Logger
 }
 
@@ -53,7 +52,6 @@ func NewAPI(cfg APIConfig) (http.Handler, error) {
 
 type api struct{ cfg APIConfig }
 
-// apiCall is a request of an authorized caller.
 type apiCall struct {
 	w        http.ResponseWriter
 	r        *http.Request

@@ -28,7 +28,7 @@ type apiHost struct {
 	log     bytes.Buffer
 }
 
-// newAPIHost has the keys ingest, view and other (of another platform). Each key is its secret.
+// newAPIHost has the keys ingest, view and other (of another platform).
 func newAPIHost(t *testing.T) *apiHost {
 	h := &apiHost{t: t, store: memstore.New()}
 	h.journal = h.store.Journal()
@@ -47,7 +47,7 @@ func newAPIHost(t *testing.T) *apiHost {
 	return h
 }
 
-// reject stores events and records them in the journal, the even ones as dead letters.
+// reject stores events with entries; the even ones are dead letters.
 func (h *apiHost) reject(platform, destination string, n int) (ids []string) {
 	h.t.Helper()
 	s := relay.Stream{Destination: destination, Platform: platform}

@@ -10,14 +10,14 @@ const (
 	maxSuspect = 3
 )
 
-// suspect is an event that was rejected for now on its own. It is parked once the destination
-// accepts another one.
+// suspect was rejected for now on its own. It is parked once the destination accepts another
+// event.
 type suspect struct {
 	index int
 	err   *BatchError
 }
 
-// run sends the events in batches. After turnTime it stops early, so that they are saved.
+// run stops early after turnTime, so that progress is saved.
 func (d *delivery) run() error {
 	if d.s.probing && d.entries == nil {
 		if err := d.probe(1); err != nil {
@@ -52,8 +52,8 @@ func (d *delivery) run() error {
 	return nil
 }
 
-// group sends events together or, if they are rejected, in halves. Before it halves a batch that
-// is rejected for now, it probes the destination.
+// group halves a rejected batch. If that was rejected for now, group first probes the
+// destination.
 func (d *delivery) group(events []int, whole bool) error {
 	for {
 		if events = d.open(events); len(events) == 0 {
@@ -105,9 +105,9 @@ func (d *delivery) single(i int, rejected *BatchError) error {
 	return nil
 }
 
-// probe sends up to n single events, a different one each time, until the destination accepts
-// one. If it accepts none, but has accepted one since it rejected the batch, that one is
-// repeated. Otherwise the destination is down.
+// probe sends up to n different single events until the destination accepts one. If it accepts
+// none, but has accepted one since it rejected the batch, that one is repeated. Otherwise the
+// destination is down.
 func (d *delivery) probe(n int) error {
 	var last *BatchError
 	for range n {

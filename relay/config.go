@@ -9,8 +9,8 @@ import (
 
 // Config configures a Relay. Name, Source, Journal and Sink are required.
 type Config struct {
-	// Name identifies the destination in the journal, with 1 to 256 characters. With another
-	// name, delivery begins again at Start.
+	// Name identifies the destination in the journal: 1 to 256 characters. Delivery to another
+	// name begins again at Start.
 	Name string
 
 	// Source has the events. It must keep the last delivered event of each platform.
@@ -21,12 +21,11 @@ type Config struct {
 
 	Sink Sink
 
-	// Platforms are the platforms to deliver. Default: all platforms of Source, which then
-	// must implement PlatformLister.
+	// Platforms to deliver. Default: all platforms of Source, which then must implement
+	// PlatformLister.
 	Platforms []string
 
-	// Start is where delivery begins if the journal does not know the destination. Default:
-	// the beginning.
+	// Start is where delivery begins if the journal does not know the destination.
 	Start Start
 
 	// BatchSize limits the events of a Send. Default: 50.
@@ -40,26 +39,26 @@ type Config struct {
 
 	Schedule Schedule
 
-	// PollInterval is the time between looks for new events, see also [Relay.Notify].
-	// Default: one second.
+	// PollInterval is the time between looks for new events. Default: one second.
+	// [Relay.Notify] looks at once.
 	PollInterval time.Duration
 
-	// LeaseTime is how long another process waits before it takes over from one that was
-	// killed. Default: six seconds.
+	// LeaseTime is how long another process waits before it takes over from a killed one.
+	// Default: six seconds.
 	LeaseTime time.Duration
 
-	// Clock is used for the times of attempts. Default: time.Now.
+	// Clock gives the times of attempts. Default: time.Now.
 	Clock func() time.Time
 
-	// Logger receives one line per minute for each destination that is down. Default:
+	// Logger receives one line per minute while the destination is down. Default:
 	// slog.Default().
 	Logger *slog.Logger
 
-	// Observer, if set, is called after each Send, on the goroutine of the platform.
+	// Observer, if set, is called after each Send by the goroutine of the platform.
 	Observer func(Observation)
 }
 
-// Start is a position at which delivery begins. The zero value is the beginning.
+// Start is where delivery begins. The zero value is the oldest event.
 type Start struct {
 	now      bool
 	position string
@@ -72,14 +71,14 @@ func FromNow() Start { return Start{now: true} }
 // one platform.
 func FromPosition(cursor string) Start { return Start{position: cursor} }
 
-// Schedule is when deferred events, and a destination that is down, are tried again: after
-// Min, then after twice that time and so on up to Max, each shortened by up to half at random.
+// Schedule is when deferred events, and a destination that is down, are tried again: after Min,
+// then twice that time and so on up to Max, each shortened by up to half at random.
 type Schedule struct {
 	Min time.Duration // default: one second
 	Max time.Duration // default: ten minutes
 
-	// MaxAge is how long after its first attempt an event becomes a dead letter. Default: 72
-	// hours.
+	// MaxAge is the time from its first attempt until an event becomes a dead letter. Default:
+	// 72 hours.
 	MaxAge time.Duration
 }
 
@@ -90,7 +89,7 @@ type Observation struct {
 	Duration time.Duration
 	Err      error // of the sink
 
-	// Number of events by outcome.
+	// Numbers of events by outcome.
 	Unsent, Delivered, Repeated, Deferred, Rejected int
 
 	// Retry reports whether the events had been parked.

@@ -19,7 +19,7 @@ type faultProxy struct {
 	*httptest.Server
 
 	client *http.Client
-	late   sync.WaitGroup // requests whose connection has ended
+	late   sync.WaitGroup
 
 	mu          sync.Mutex
 	random      *rand.Rand
@@ -270,7 +270,7 @@ func (p *faultProxy) forward(r *http.Request, body []byte) (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	req.GetBody = nil // the transport does not retry
+	req.GetBody = nil
 	res, err := p.client.Do(req)
 	if err != nil {
 		return response{}, err

@@ -21,7 +21,6 @@ import (
 
 const destination = "billing"
 
-// world is a relay with its store and destination, in a synctest bubble.
 type world struct {
 	*testing.T
 	store   *memstore.Store

@@ -20,10 +20,10 @@ type HTTPConfig struct {
 	Token      string
 	HTTPClient *http.Client
 
-	Platform string // for the events of only one; default: the event's own
+	Platform string // for the events of only one platform; default: the event's
 
-	// KeepMissingReferences sends an event without reference alone, with its id as
-	// Idempotency-Key. By default the id is the reference.
+	// KeepMissingReferences sends an event without a reference alone, with its id as
+	// Idempotency-Key. By default the id is sent as the reference.
 	KeepMissingReferences bool
 }
 
@@ -100,7 +100,7 @@ func (h *HTTP) checkSource(platform string) error {
 	return nil
 }
 
-// request has the first events, or damage of the first one.
+// request has the first events, or what is wrong with the first one.
 func (h *HTTP) request(events []chargeingest.StoredEvent) (r chargeclient.RawRequest, damage string) {
 	for i := range events {
 		text, reference, err := h.encode(&events[i])

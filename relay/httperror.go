@@ -26,16 +26,15 @@ type httpError struct {
 func (e *httpError) Error() string { return e.cause.Error() }
 func (e *httpError) Unwrap() error { return e.cause }
 
-// RetryAfter is used by the relay.
 func (e *httpError) RetryAfter() time.Duration { return e.retryAfter }
 
 type verdict int
 
 const (
-	isDown        verdict = iota
-	notNow                // perhaps due to an event
-	notTheseAlone         // due to named events, otherwise notNow
-	notThese              // due to named events, otherwise the batch
+	isDown verdict = iota
+	notNow
+	notTheseAlone // due to named events, otherwise notNow
+	notThese      // due to named events, otherwise the batch
 )
 
 func verdictOf(e *chargeclient.Error) verdict {
@@ -66,7 +65,7 @@ func verdictOf(e *chargeclient.Error) verdict {
 	return notTheseAlone
 }
 
-// judge returns an error, or rejects some of the first n events.
+// judge rejects some of the first n events, or returns an error.
 func judge(err error, results []Result, n int) ([]Result, error) {
 	var e *chargeclient.Error
 	if !errors.As(err, &e) {

@@ -12,57 +12,56 @@ type Stream struct {
 	Platform    string `json:"platform"`
 }
 
-// Journal records what was delivered. The bundled stores implement it next to the events,
-// with the same durability.
+// Journal records what was delivered. The bundled stores implement it, as durable as their
+// events.
 //
-// Each method is one transaction and is called concurrently. An error that is not one of
-// those below means that the call may or may not have had an effect. Calling again is safe.
+// Each method is one transaction and is called concurrently. After an error other than those
+// below, the call may have had an effect; it is safe to repeat it.
 type Journal interface {
-	// Lease gives the stream to a holder until a time, or extends its lease, and returns the
-	// state. It creates a stream that does not exist. A TTL of zero ends the lease.
+	// Lease gives the stream to a holder, or extends its lease, and returns the state. It
+	// creates a missing stream. A TTL of zero ends the lease.
 	//
-	// Only one holder has a lease that has not ended. The token of a lease is greater than
-	// all earlier ones of the stream; an extension keeps it. The time is the journal's own.
+	// Only one holder has a lease that has not ended, by the journal's clock. A new lease has a
+	// greater token than all earlier ones of the stream; an extension keeps it.
 	//
-	// The error is ErrLeaseHeld if another holder has the stream, and ErrRetired if the
-	// destination was retired.
+	// Errors: ErrLeaseHeld if another holder has the stream, ErrRetired if the destination was
+	// retired.
 	Lease(ctx context.Context, s Stream, r LeaseRequest) (State, error)
 
-	// Save records progress, all of it or nothing. The error is ErrLeaseLost, and nothing is
-	// saved, unless p.Token is the token of the last lease of the stream.
+	// Save records all of the progress or nothing. Unless p.Token is the token of the stream's
+	// last lease, it saves nothing and returns ErrLeaseLost.
 	Save(ctx context.Context, s Stream, p Progress) error
 
-	// Due returns up to limit parked entries whose NextAttempt is not after now, the one
-	// that has waited longest first, and the time of the next attempt after those, or zero.
-	// The History of the entries may be missing.
+	// Due returns up to limit parked entries whose NextAttempt is not after now, earliest
+	// first, and the next attempt after those, or zero. Entries may lack their History.
 	Due(ctx context.Context, s Stream, now time.Time, limit int) (due []Entry, next time.Time, err error)
 }
 
-// Ledger is what operators see and change in a Journal. The bundled stores implement it.
+// Ledger is the operators' view of a Journal. The bundled stores implement it.
 //
-// All methods are called concurrently. Each change is one transaction.
+// Methods are called concurrently. Each change is one transaction.
 type Ledger interface {
-	// Status returns the status of each stream of a platform, or of all platforms if the
-	// platform is empty, ordered by destination and platform.
+	// Status returns the streams of a platform, or of all if it is empty, ordered by
+	// destination and platform.
 	Status(ctx context.Context, platform string) ([]Status, error)
 
-	// Entries returns a page of entries in the order in which they were first parked or
-	// rejected. If q.EventID is set, it returns exactly one entry: for an event that was
-	// never parked or rejected, one without attempts in the state Pending or DeliveredState.
+	// Entries returns a page of entries in the order in which they were created. If q.EventID
+	// is set, it returns exactly one: for an event without an entry, one without attempts in
+	// the state Pending or DeliveredState.
 	//
-	// The error is chargeingest.ErrNotFound if the stream does not exist, or the platform has
-	// no event q.EventID, and chargeingest.ErrInvalidCursor for a wrong q.After.
+	// Errors: chargeingest.ErrNotFound if there is no such stream or event, and
+	// chargeingest.ErrInvalidCursor for a wrong q.After.
 	Entries(ctx context.Context, q EntryQuery) (EntryPage, error)
 
-	// Resolve changes entries, records who did it, and returns their number. Without EventIDs it
-	// may use several transactions: the number is then not zero even with an error.
+	// Resolve changes entries, records who did it, and returns how many changed. Without
+	// EventIDs it may take several transactions, and an error leaves the first of them.
 	Resolve(ctx context.Context, r Resolution) (int64, error)
 }
 
-// PlatformLister is implemented by stores that list their platforms.
+// PlatformLister is a store that lists its platforms.
 type PlatformLister interface {
-	// Platforms returns up to limit platforms with events, after the given one, in
-	// ascending order of their bytes.
+	// Platforms returns up to limit platforms with events, after the given one, in ascending
+	// order of bytes.
 	Platforms(ctx context.Context, after string, limit int) ([]string, error)
 }
 
@@ -75,10 +74,10 @@ var (
 
 // LeaseRequest asks for the lease of a stream.
 type LeaseRequest struct {
-	Holder string // unique per Relay
+	Holder string
 	TTL    time.Duration
 
-	// Position is the position of a stream that does not exist yet. Empty is the beginning.
+	// Position is where a new stream starts. Empty is the beginning.
 	Position string
 }
 
@@ -86,11 +85,11 @@ type LeaseRequest struct {
 type State struct {
 	Token int64
 
-	// Position is a cursor of ascending listings: all events up to it are delivered or have
-	// an entry. It is empty at the beginning.
+	// Position is a cursor of ascending listings: all events up to it are delivered or have an
+	// entry. Empty is the beginning.
 	Position string
 
-	// LastEventID is the event at the position. It is empty at the beginning.
+	// LastEventID is the event at the position, empty at the beginning.
 	LastEventID string
 }
 
@@ -101,22 +100,21 @@ type Progress struct {
 	Position    string
 	LastEventID string
 
-	// Entries are added to the stream, or to the history of its entries.
+	// Entries are added to the stream, or their attempts to existing entries.
 	Entries []EntryChange
 
-	// Delivered and Repeated are added to the totals of the stream.
+	// These are added to the totals of the stream.
 	Delivered, Repeated int64
 
-	// Failure, unless nil, is why the destination is down, or empty once it is up again.
+	// Failure, if set, is why the destination is down, or empty once it is up again.
 	Failure *string
 }
 
-// EntryChange is an attempt to deliver an event that was not delivered at first.
+// EntryChange is an attempt to deliver an event that was not delivered at the first attempt.
 type EntryChange struct {
 	EventID string
 
-	// State is Parked, Dead or DeliveredState. A skipped entry changes only if it was
-	// delivered.
+	// State is Parked, Dead or DeliveredState. Only DeliveredState changes a skipped entry.
 	State EntryState
 
 	NextAttempt time.Time // of Parked
@@ -132,9 +130,9 @@ const (
 	Pending EntryState = "pending"
 	// Parked events are sent again at NextAttempt.
 	Parked EntryState = "parked"
-	// Dead events are not sent again until an operator decides. They are dead letters.
+	// Dead events (dead letters) are not sent again until an operator retries them.
 	Dead EntryState = "dead"
-	// Skipped events are dead letters that an operator has given up.
+	// Skipped events were given up by an operator.
 	Skipped EntryState = "skipped"
 	// DeliveredState is the state of delivered events.
 	DeliveredState EntryState = "delivered"
@@ -145,10 +143,10 @@ type Entry struct {
 	EventID     string     `json:"event_id"`
 	State       EntryState `json:"state"`
 	Attempts    int        `json:"attempts"`
-	Since       time.Time  `json:"since,omitzero"` // first attempt, or an operator's last retry
+	Since       time.Time  `json:"since,omitzero"` // of the first attempt, or of the last retry by an operator
 	NextAttempt time.Time  `json:"next_attempt,omitzero"`
 
-	// Reason is that of the last attempt that failed.
+	// Reason is why the last failed attempt failed.
 	Reason Reason `json:"reason"`
 
 	// History has the first attempt and the last 49 attempts and decisions, oldest first.
@@ -159,8 +157,8 @@ type Entry struct {
 type Attempt struct {
 	At time.Time `json:"at"`
 
-	// Outcome is delivered, repeated, deferred, rejected, or expired (deferred for longer
-	// than Schedule.MaxAge); or retry or skip, by an operator.
+	// Outcome of an attempt is delivered, repeated, deferred, rejected, or expired (deferred
+	// for longer than Schedule.MaxAge). A decision is retry or skip.
 	Outcome string `json:"outcome"`
 
 	Reason Reason `json:"reason,omitzero"`
@@ -174,10 +172,9 @@ type Status struct {
 	Position    string `json:"position"`
 	LastEventID string `json:"last_event_id"`
 
-	// Lag is the number of events after the position, and OldestPending the time of receipt
-	// of the first of them, zero without any. Both are unknown, -1 and zero, if the events
-	// are in another store. A journal may estimate a large Lag, and stop counting entries at
-	// a million.
+	// Lag is the number of events after the position, perhaps an estimate if it is large.
+	// OldestPending is when the first of them was received, zero without any. If the events
+	// are in another store, Lag is -1. Counts of entries may stop at a million.
 	Lag           int64     `json:"lag"`
 	OldestPending time.Time `json:"oldest_pending,omitzero"`
 
@@ -185,13 +182,13 @@ type Status struct {
 	Dead    int64 `json:"dead"`
 	Skipped int64 `json:"skipped"`
 
-	// Totals since the stream exists. Repeated events are not counted as delivered.
+	// Totals. Repeated events are not counted as delivered.
 	Delivered int64 `json:"delivered"`
 	Repeated  int64 `json:"repeated"`
 
 	SavedAt time.Time `json:"saved_at,omitzero"` // of the last Save
 
-	// Failure is why the destination is down, since FailingSince. It is empty if it is up.
+	// Failure is why the destination is down, empty if it is up.
 	Failure      string    `json:"failure,omitempty"`
 	FailingSince time.Time `json:"failing_since,omitzero"`
 
@@ -223,13 +220,13 @@ type Resolution struct {
 
 	Action Action
 
-	// EventIDs, unless empty, are the events to change. Otherwise all entries of the
-	// stream are changed that have the State and, unless it is empty, the Code.
+	// EventIDs, unless empty, are the events to change. Otherwise the entries with the State
+	// and, if set, the Code are changed.
 	EventIDs []string
 	State    EntryState // Parked or Dead, for Skip and Retry; Skipped for Retry
 	Code     string
 
-	By string // required
+	By string
 	At time.Time
 }
 
@@ -241,7 +238,7 @@ const (
 	Retry Action = "retry"
 	// Skip gives up parked and dead events.
 	Skip Action = "skip"
-	// Retire ends the stream, so that Prune no longer keeps its undelivered events. Neither
-	// EventIDs nor State are set.
+	// Retire ends the stream: Prune no longer keeps its undelivered events. EventIDs and State
+	// are not set.
 	Retire Action = "retire"
 )

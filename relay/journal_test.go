@@ -15,7 +15,7 @@ import (
 	"example.com/chargeingest/relay"
 )
 
-// journalHooks is a Journal whose calls can be changed. A nil hook changes nothing.
+// journalHooks replaces calls of a Journal. A nil hook changes nothing.
 type journalHooks struct {
 	relay.Journal
 	lease func(call func() (relay.State, error), s relay.Stream, r relay.LeaseRequest) (relay.State, error)
@@ -40,7 +40,8 @@ func (j *journalHooks) Save(ctx context.Context, s relay.Stream, p relay.Progres
 
 var errJournal = errors.New("disk full")
 
-// audited checks each Save: all events up to the position must be delivered, or have an entry.
+// audited checks on each Save that all events up to the position are delivered or have an
+// entry.
 func (w *world) audited() *journalHooks {
 	recorded := make(map[string]bool)
 	var mu sync.Mutex
@@ -134,7 +135,6 @@ func TestPositionNeverSkips(t *testing.T) {
 	})
 }
 
-// Break on purpose: save before send.
 func TestNothingIsSavedBeforeItIsSent(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.cfg.Journal = w.audited()
@@ -153,7 +153,6 @@ func TestNothingIsSavedBeforeItIsSent(t *testing.T) {
 	})
 }
 
-// Break on purpose: the position moves beyond a parked event without its entry.
 func TestPositionIncludesParkedEvents(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.cfg.Journal = w.audited()
@@ -200,7 +199,7 @@ func TestKillBetweenSendAndSave(t *testing.T) {
 		killed := make(chan struct{})
 		cfg := w.cfg
 		cfg.Journal = &journalHooks{Journal: w.journal, save: func(func() error, relay.Stream, relay.Progress) error {
-			<-killed // the process has ended
+			<-killed
 			return errJournal
 		}}
 		w.add("acme", 0, 100)

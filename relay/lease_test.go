@@ -31,8 +31,7 @@ func TestOneOfManyDelivers(t *testing.T) {
 	})
 }
 
-// Break on purpose: the lease is not checked before Send. The renewals hang, so that only the
-// clock shows that the lease has ended.
+// The renewals hang: only the clock shows the end of the lease.
 func TestNoSendAfterTheLeaseHasEnded(t *testing.T) {
 	inWorld(t, func(w *world) {
 		cfg := w.cfg

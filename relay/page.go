@@ -76,7 +76,7 @@ func (t *turn) nextPage(page chargeingest.Page) (chargeingest.Page, error) {
 	return next.page, next.err
 }
 
-// deliverPage sends a page and begins to save it. It shortens the page to its delivered events.
+// deliverPage sends a page, shortens it to its delivered events, and begins to save.
 func (t *turn) deliverPage(page *chargeingest.Page) error {
 	d := t.newDelivery(page.Events, nil)
 	err := d.run()
@@ -145,7 +145,7 @@ func (t *turn) noteFailure(p *Progress, err error) bool {
 	return true
 }
 
-// save saves in the background. At most one Save is running.
+// save runs in the background, one Save at a time.
 func (t *turn) save(p Progress, parked, dead int) error {
 	if err := t.flush(); err != nil {
 		return err
@@ -176,7 +176,7 @@ func (t *turn) flush() error {
 	return nil
 }
 
-// grace returns a context that ends soon after that of Run.
+// grace returns a context that ends soon after Run's.
 func (t *turn) grace() (context.Context, context.CancelFunc) { return grace(t.parent) }
 
 func grace(run context.Context) (context.Context, context.CancelFunc) {

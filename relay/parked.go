@@ -17,7 +17,7 @@ func (t *turn) due(limit int) ([]Entry, error) {
 	return entries, nil
 }
 
-// lookInterval is the least time between looks for parked entries, which gathers them.
+// lookInterval limits looks for parked entries, to gather them.
 func (t *turn) lookInterval() time.Duration { return min(time.Second, t.cfg.Schedule.Min) }
 
 func (t *turn) mayLook() bool {

@@ -19,7 +19,7 @@ type queue int
 const (
 	idle queue = iota
 	busy
-	slow // the destination was down or slow; these use at most half of Config.Concurrency
+	slow // after a failure or a slow Send; these use at most half of Config.Concurrency
 	queues
 )
 
@@ -93,8 +93,7 @@ func (p *plan) notify(platform string, add bool) {
 	}
 }
 
-// next returns the stream whose turn it is. Without one, it returns the time until the first
-// that may become due, or zero.
+// next returns the stream whose turn it is, or the time until the next may be due, or zero.
 func (p *plan) next(now time.Time) (*stream, time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

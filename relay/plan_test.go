@@ -101,7 +101,6 @@ func TestNotify(t *testing.T) {
 		wait(0)
 		require.Len(t, w.delivered(), 3)
 
-		// While a turn is active, and again and again.
 		w.on(func(send) ([]relay.Result, error) {
 			w.on(nil)
 			w.add("acme", 2, 3)
@@ -124,7 +123,7 @@ func TestNotify(t *testing.T) {
 	})
 }
 
-// endless is a source with a backlog that is generated when it is read.
+// endless generates its backlog on reading.
 type endless struct {
 	platforms []string
 	events    int

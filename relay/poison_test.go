@@ -26,7 +26,7 @@ import (
 
 const poisonPlatform = "acme"
 
-// poisoned rejects one event of a hundred for ever, and five until it ends.
+// poisoned rejects one of a hundred events for good, and five until it ends.
 type poisoned struct{ ended atomic.Bool }
 
 func permanent(number int) bool { return number%100 == 7 }

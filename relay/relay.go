@@ -34,12 +34,12 @@ func New(cfg Config) (*Relay, error) {
 	return r, nil
 }
 
-// Run delivers events until ctx ends, and returns once the sink and the journal have returned
-// from their last calls. Only one Run of a Relay may be active.
+// Run delivers events until ctx ends and the last calls of sink and journal have returned. Only
+// one Run of a Relay may be active.
 //
-// A stream is left alone, and its reason logged once a minute, if the source does not have its
-// position or the event at its position, for example because an older database was restored;
-// or if it was retired. Run returns the reasons when ctx ends, and otherwise nil.
+// Run leaves a stream alone, and logs why once a minute, if the source lacks its position or
+// the event there, for example because an older database was restored, or if it was retired.
+// When ctx ends, Run returns these reasons, or nil.
 func (r *Relay) Run(ctx context.Context) error {
 	var background sync.WaitGroup
 	defer background.Wait()
@@ -72,7 +72,7 @@ func (r *Relay) logTroubles(now time.Time) time.Duration {
 	return wait
 }
 
-// Notify makes the relay look for new events of the platform at once. It never blocks.
+// Notify makes the relay look for new events of the platform at once. It does not block.
 func (r *Relay) Notify(platform string) { r.plan.notify(platform, r.lister != nil) }
 
 func pause(ctx context.Context, d time.Duration, signal <-chan struct{}) {

@@ -9,25 +9,24 @@ import (
 
 // Sink sends events to a destination.
 type Sink interface {
-	// Send sends events of one platform, in order, and returns a result for each. It is
-	// called concurrently for different platforms, and returns soon after ctx has ended. The
-	// sink must not change or keep the slice.
+	// Send sends events of one platform, in order, and returns a result for each. It is called
+	// concurrently for different platforms, and must return soon after ctx has ended. It must
+	// not change or keep the slice.
 	//
-	// A result is [Delivered] only if the destination has stored the event durably. After
-	// any error the same events are sent again, perhaps in other batches, and perhaps by
-	// another process: the destination must recognize an event that it has.
+	// A result may be [Delivered] only if the destination has stored the event durably. After
+	// any error the same events are sent again, perhaps in other batches and by another
+	// process: the destination must recognize an event that it has.
 	//
 	// An error means that the batch has no results:
 	//
-	//   - With a [*BatchError] the destination has rejected the batch as a whole. The relay
-	//     sends smaller batches to find the events that cause it.
-	//   - Any other error means that the destination is down. The relay sends nothing else
-	//     for the platform, waits, and starts again after the last saved position. If the
-	//     error has a method RetryAfter() time.Duration, the relay waits at least that long.
+	//   - After a [*BatchError] the relay sends smaller batches to find the events that cause it.
+	//   - Any other error means that the destination is down. The relay sends nothing else for
+	//     the platform, waits, and starts again after the last saved position. If the error has a
+	//     method RetryAfter() time.Duration, the relay waits at least that long.
 	Send(ctx context.Context, platform string, events []chargeingest.StoredEvent) ([]Result, error)
 }
 
-// SinkFunc is a function that is a Sink.
+// SinkFunc implements [Sink] with a function.
 type SinkFunc func(ctx context.Context, platform string, events []chargeingest.StoredEvent) ([]Result, error)
 
 // Send implements [Sink].
@@ -39,17 +38,16 @@ func (f SinkFunc) Send(ctx context.Context, platform string, events []chargeinge
 type Outcome int
 
 const (
-	// Unsent means that the destination has not decided, for example because it rejected
-	// the batch for another event. The relay sends the event again at once.
+	// Unsent means that the destination has not decided, for example because it rejected the
+	// batch for another event. The event is sent again at once.
 	Unsent Outcome = iota
 	// Delivered means that the destination has stored the event.
 	Delivered
 	// Repeated means that the destination had the event already.
 	Repeated
-	// Deferred means that the destination rejects the event for now. It is parked and sent
-	// again later.
+	// Deferred means rejected for now. The event is parked and sent again later.
 	Deferred
-	// Rejected means that the destination will never accept the event. It becomes a dead
+	// Rejected means that the destination will never accept the event, which becomes a dead
 	// letter.
 	Rejected
 )
@@ -58,13 +56,13 @@ const (
 type Result struct {
 	Outcome Outcome
 
-	// Reason and RetryAfter describe a Deferred or Rejected event. The relay sends a
-	// deferred event at the earliest after RetryAfter.
+	// Reason and RetryAfter describe a Deferred or Rejected event. A deferred one is sent again
+	// after RetryAfter at the earliest.
 	Reason     Reason
 	RetryAfter time.Duration
 }
 
-// Reason is why a destination did not accept an event. All fields are optional.
+// Reason is why an event was not accepted. All fields are optional.
 type Reason struct {
 	Status  int    `json:"status,omitempty"` // of an HTTP response
 	Code    string `json:"code,omitempty"`
@@ -72,13 +70,13 @@ type Reason struct {
 	Message string `json:"message,omitempty"`
 }
 
-// BatchError is an error of [Sink] for a batch that was rejected as a whole.
+// BatchError is returned by a [Sink] if the destination rejected the batch as a whole.
 type BatchError struct {
-	// Permanent reports that the batch will never be accepted. Otherwise it may be accepted
-	// later, or the destination may be down: the relay finds out by sending single events.
+	// Permanent means that the batch will never be accepted. Otherwise the relay finds out by
+	// sending single events whether the destination is down.
 	Permanent bool
 
 	Reason     Reason
 	RetryAfter time.Duration
-	Err        error // the cause, or nil
+	Err        error // optional
 }

@@ -16,7 +16,7 @@ const (
 	listLimit = 1000
 	listShare = 50
 
-	// absent is a reference that no event has, so that a listing returns only its position.
+	// absent is a reference of no event: a listing returns only its position.
 	absent = "no event has this reference"
 )
 

@@ -88,7 +88,6 @@ func TestAnotherName(t *testing.T) {
 	})
 }
 
-// olderSource is a restored database.
 func (w *world) olderSource(events int) *memstore.Store {
 	older, store := memstore.New(), w.store
 	w.store = older
@@ -141,7 +140,7 @@ func TestRetiredDestination(t *testing.T) {
 	})
 }
 
-// failedOver is a source that no longer has the end that it had.
+// failedOver has lost its last events.
 type failedOver struct {
 	*memstore.Store
 	refuse atomic.Bool
@@ -169,7 +168,6 @@ func TestPositionOfIdlePlatformIsRefused(t *testing.T) {
 	})
 }
 
-// withoutEvent is a source that has lost an event.
 type withoutEvent struct {
 	*memstore.Store
 	id string

@@ -6,14 +6,14 @@ import "sync"
 type Stats struct {
 	Delivered uint64 // events
 	Repeated  uint64
-	Parked    uint64 // events that were deferred for the first time
-	Dead      uint64 // events that became dead letters
+	Parked    uint64 // deferred for the first time
+	Dead      uint64 // became dead letters
 
-	// Attempts has the number of sent events by outcome, and under "failed" those of
-	// batches without results.
+	// Attempts counts sent events by outcome, and under "failed" those of batches without
+	// results.
 	Attempts map[string]uint64
 
-	// Down has the platforms for which the destination is down.
+	// Down lists the platforms for which the destination is down.
 	Down []string
 }
 

@@ -20,17 +20,17 @@ type stream struct {
 	ended    time.Time
 
 	// Of the current turn.
-	known    bool // token, position and anchor are those of the journal, or newer
+	known    bool // token, position and anchor are the journal's, or newer
 	token    int64
 	position string
 	anchor   string
-	until    atomic.Pointer[time.Time] // end of the lease, by the monotonic clock; nil without one
+	until    atomic.Pointer[time.Time] // of the lease, by the monotonic clock; nil without one
 
 	nextDue time.Time // of a parked entry, zero without any
 	looked  time.Time
 
 	failures int  // in a row
-	tries    int  // of single events that were probed since the destination was up
+	tries    int  // of single events since the destination was up
 	probing  bool // the destination is down, or rejects single events
 
 	failure      string
@@ -76,10 +76,10 @@ func (r *Relay) unlease(ctx context.Context, s *stream) {
 	s.forget()
 }
 
-// margin is how long a lease must last for another Send.
+// margin is what a lease must have left for another Send.
 func (r *Relay) margin() time.Duration { return r.cfg.LeaseTime / 6 }
 
-// renew extends the lease until ctx ends. It ends ctx if the lease is lost.
+// renew extends the lease until ctx ends. If the lease is lost, it ends ctx.
 func (r *Relay) renew(ctx context.Context, s *stream, token int64, end context.CancelCauseFunc) {
 	third := r.cfg.LeaseTime / 3
 	wait := s.left() - 2*third

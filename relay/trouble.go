@@ -13,7 +13,7 @@ import (
 
 const logInterval = time.Minute
 
-// troubles are the platforms with errors of one kind. All of them share a line in the log.
+// troubles are the platforms with one kind of error. They share a line in the log.
 type troubles struct {
 	logger        *slog.Logger
 	message, over string

@@ -26,7 +26,7 @@ type turn struct {
 	started time.Time
 
 	background sync.WaitGroup
-	saving     chan error // result of the running Save, nil without one
+	saving     chan error // of the running Save
 	ahead      chan readResult
 	longest    time.Duration
 	leased     bool
@@ -126,7 +126,7 @@ func (t *turn) work(page chargeingest.Page) (more bool, err error) {
 	}
 }
 
-// take makes sure that the lease is valid, and reports whether it is another one than before.
+// take makes the lease valid, and reports whether it is a new one.
 func (t *turn) take() (fresh bool, err error) {
 	if t.s.known && t.s.left() > 2*t.margin() {
 		return false, nil
@@ -154,7 +154,7 @@ func (t *turn) check() error {
 	return err
 }
 
-// abandon gives up what is only in memory after an error other than that of the destination.
+// abandon drops unsaved state after an error other than the destination's.
 func (t *turn) abandon(err error) {
 	var down *downError
 	var refused *refusedError
@@ -162,7 +162,7 @@ func (t *turn) abandon(err error) {
 	case err == nil || errors.As(err, &down):
 		return
 	case errors.Is(err, ErrLeaseHeld) && !t.leased:
-		t.s.until.Store(nil) // the position still is at least that of the last Save
+		t.s.until.Store(nil) // the position is not behind the last Save
 		return
 	case errors.As(err, &refused) && t.s.known:
 		p := Progress{Token: t.s.token}
@@ -171,8 +171,7 @@ func (t *turn) abandon(err error) {
 			_ = t.flush()
 		}
 	}
-	// A Save without an answer may still have an effect. Another token makes the journal
-	// refuse it.
+	// A Save without a response may still take effect. A new token makes the journal refuse it.
 	ctx, cancel := t.grace()
 	defer cancel()
 	t.unlease(ctx, t.s)

@@ -16,7 +16,6 @@ type insertion struct {
 	event           *chargeingest.NewEvent
 }
 
-// append returns a conflict without writing anything.
 func (s *session) append(a storekit.Attempt, nextID func(time.Time) (string, error)) (chargeingest.AppendResult, error) {
 	b := a.Batch
 	decision, err := a.Decide(context.Background(), s)
@@ -89,7 +88,7 @@ func (s *session) recordKey(platformID int64, b chargeingest.Batch, result charg
 	return nil
 }
 
-// recordTime returns the latest receipt of the request and its events, in Unix milliseconds:
+// recordTime returns the latest receipt of the request and its events, in Unix milliseconds.
 // Prune deletes them together.
 func (s *session) recordTime(b chargeingest.Batch, result chargeingest.AppendResult) (int64, error) {
 	latest := b.Events[0].ReceivedAt.UnixMilli()

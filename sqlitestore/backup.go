@@ -13,12 +13,11 @@ import (
 )
 
 // Backup copies the database, as of the start of the call, to a path that must not exist and
-// must not contain control characters. Events can be stored meanwhile. The copy is complete
-// and synced, and can be opened or restored with cp. It gets the mode of the database and, if
-// permitted, its owner. A failed Backup leaves no files.
+// must not contain control characters. Events can be stored meanwhile. The copy is complete and
+// synced: open it, or restore it with cp. It gets the database's mode and, if permitted, its
+// owner. A failed Backup leaves no files.
 //
-// The write-ahead log cannot shrink during a Backup. Close ends Backup with
-// chargeingest.ErrClosed.
+// The write-ahead log does not shrink meanwhile. Close ends Backup with chargeingest.ErrClosed.
 func (s *Store) Backup(ctx context.Context, path string) error {
 	s.backupsMu.Lock()
 	if s.running.Err() != nil {
@@ -63,8 +62,8 @@ func (s *Store) backup(ctx context.Context, path string) error {
 }
 
 // Backup is like [Store.Backup] for a database that another process has open, or did not close.
-// The copy has mode 0600 and passed an integrity check. Stores cannot open the database
-// meanwhile. The errors are those of [Open].
+// The copy has mode 0600 and passed an integrity check. Meanwhile stores cannot open the
+// database. The errors are those of [Open].
 func Backup(ctx context.Context, path, copyPath string) (c Contents, err error) {
 	source, problem, err := openSource(ctx, path)
 	if err != nil {
@@ -125,7 +124,7 @@ func writeCopy(path string, write func(*draft) error) (err error) {
 	if err := userpath.Check(path); err != nil {
 		return fmt.Errorf("path %w", err)
 	}
-	// SQLite would apply an old WAL or journal to the copy.
+	// SQLite would apply them to the copy.
 	for _, suffix := range []string{"", "-wal", "-journal"} {
 		if _, err := os.Lstat(path + suffix); !errors.Is(err, fs.ErrNotExist) {
 			_, err := os.Stat(path + suffix) // fails for a dangling symbolic link
@@ -162,7 +161,7 @@ func (s *Store) copyTo(ctx context.Context, path string) (err error) {
 	return err
 }
 
-// setNewMark changes a copy, so that no existing WAL matches it.
+// setNewMark changes a copy so that no existing WAL matches it.
 func (f *file) setNewMark(path string) error {
 	copied := &file{path: path, tuning: f.tuning}
 	connector, err := copied.connector([]pragma{{"journal_mode", "off"}, {"synchronous", "0"}})

@@ -10,8 +10,8 @@ import (
 	"example.com/chargeingest/relay"
 )
 
-// changes are changes of the journal. They share the transaction of the next appends, so that
-// these do not wait for another sync.
+// changes of the journal share the transaction of the next appends, so that these do not wait
+// for another sync.
 type changes struct {
 	ready chan struct{}
 
@@ -19,10 +19,10 @@ type changes struct {
 	queued []*change
 }
 
-// change is run again in its own transaction if one with others fails.
+// A change runs again in its own transaction if a shared one fails.
 type change struct {
 	run     func(*session) error
-	refused error // of run, which then has written nothing
+	refused error // of run, which then wrote nothing
 	done    chan error
 }
 
@@ -52,7 +52,7 @@ func (c *changes) take() (all []*change) {
 	return all
 }
 
-// change returns when run's transaction is committed and synced. If ctx ends before, run may
+// change returns once run's transaction is committed and synced. If ctx ends before, run may
 // still be called.
 func (w *writer) change(ctx context.Context, run func(*session) error) error {
 	if err := ctx.Err(); err != nil {

@@ -11,7 +11,7 @@ import (
 type Report struct {
 	Contents
 
-	// With a problem, other fields may be zero.
+	// If there are any, other fields may be zero.
 	Problems []error
 
 	InUse bool
@@ -25,12 +25,12 @@ type Report struct {
 
 	HasState           bool
 	StateMatches       bool
-	AcknowledgedNumber int64 // of the newest acknowledged event, a lower bound
+	AcknowledgedNumber int64 // of the newest acknowledged event, at least
 	NewestNumber       int64 // of the newest event
 }
 
-// Check examines a database, which another process may have open. It changes no file. Stores
-// cannot open the database meanwhile, and the WAL cannot shrink.
+// Check examines a database, which another process may have open, without changing a file.
+// Meanwhile stores cannot open the database, and the WAL cannot shrink.
 func Check(ctx context.Context, path string) (r Report, err error) {
 	source, problem, err := openSource(ctx, path)
 	if err != nil {

@@ -6,9 +6,9 @@ import (
 )
 
 // A checkpoint has two steps. The first moves WAL frames into the database on its own
-// connection, while transactions continue. The second moves the few new frames between two
-// transactions, because SQLite restarts only a WAL that was moved completely. Only the second
-// step delays appends.
+// connection while transactions continue. The second moves the few new frames between two
+// transactions, because SQLite restarts only a WAL that was moved completely. Only this step
+// delays appends.
 
 // checkpointer belongs to the writer's goroutine.
 type checkpointer struct {
@@ -92,7 +92,7 @@ func (w *writer) checkpointEnded(done checkpointResult) {
 	}
 }
 
-// shouldRepeat reports whether the first step left many new frames, but at most half as many as
+// shouldRepeat reports whether the first step left many frames, but at most half as many as
 // before.
 func (c *checkpointer) shouldRepeat(frames, few int64) bool {
 	last := c.newFrames
@@ -162,8 +162,8 @@ func (w *writer) checkpointFailed(err error) {
 	w.logger.Warn("sqlitestore: the write-ahead log cannot be moved into the database", "error", err, "retry_in", w.file.recheckEvery)
 }
 
-// drainReaders locks readers out on another goroutine, so that the writer does not wait. A value
-// on drained passes the lock to the writer: to either readersDrained or lockReaders.
+// drainReaders locks readers out in another goroutine, so that the writer does not wait. A
+// value on drained passes the lock to the writer: to readersDrained or lockReaders.
 func (w *writer) drainReaders(frames int64) {
 	if frames < w.checkpoints.drainAt || w.checkpoints.draining {
 		return

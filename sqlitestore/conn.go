@@ -18,7 +18,7 @@ const maxWALBytes = "67108864"
 
 func writerPragmas() []pragma {
 	return append(commonPragmas(),
-		pragma{"wal_autocheckpoint", "0"}, // the writer checkpoints after it has responded
+		pragma{"wal_autocheckpoint", "0"}, // the writer does it after responding
 		pragma{"journal_size_limit", maxWALBytes},
 		pragma{"cache_size", "-32768"}, // KiB; random references touch many pages
 	)
@@ -52,7 +52,7 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	return opened, nil
 }
 
-// set reads the pragma back, because SQLite ignores unknown names and values.
+// set also reads: SQLite ignores unknown names and values.
 func (p pragma) set(c conn) error {
 	if _, err := c.query("PRAGMA " + p.name + " = " + p.value); err != nil {
 		return fmt.Errorf("set %s: %w", p.name, err)
@@ -67,8 +67,7 @@ func (p pragma) set(c conn) error {
 	return nil
 }
 
-// conn is a connection used by one goroutine. Unlike one of database/sql, it can be closed after
-// a panic.
+// conn is for one goroutine. Unlike one of database/sql, it can be closed after a panic.
 type conn struct{ driver.Conn }
 
 func (c conn) exec(query string) error {
@@ -102,7 +101,7 @@ func (c conn) prepare(query string) (statement, error) {
 	return statement{prepared}, nil
 }
 
-// newestEvent returns the greatest seq, even if that event was pruned.
+// newestEvent returns the greatest seq, even if pruned.
 func (c conn) newestEvent() (seq int64, err error) {
 	rows, err := c.query("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'")
 	if err == nil {
@@ -126,7 +125,7 @@ func scanWALState(rows [][]driver.Value, err error) (state walState, _ error) {
 type walState struct {
 	busy         int64 // 1 if another connection blocked the checkpoint
 	frames       int64
-	checkpointed int64 // frames that are synced in the database
+	checkpointed int64 // frames synced in the database
 }
 
 type statement struct{ contextStatement }

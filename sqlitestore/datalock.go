@@ -33,7 +33,7 @@ func lockFile(path string) (*flock.Flock, error) {
 	return lock, nil
 }
 
-// lockOffset is the byte that a store locks, beyond SQLite's locks and any end of file.
+// lockOffset is the byte that a store locks: beyond SQLite's locks and any end of file.
 const lockOffset = 1 << 60
 
 // claimed lists the database files that this process has open. Closing another descriptor of

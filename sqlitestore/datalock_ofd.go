@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockDataFile returns false if another store has the lock, even under another name. The lock
-// belongs to the open file description, so closing other descriptors does not release it. On
-// file systems without such locks, only the lock file protects the database.
+// lockDataFile returns false if another store has the lock, even under another name. The open
+// file description owns the lock, so closing other descriptors does not release it. On file
+// systems without such locks, only the lock file protects the database.
 func lockDataFile(f *os.File) (bool, error) { return tryDataLock(f, unix.F_WRLCK, lockOffset, 1) }
 
 func shareDataFile(f *os.File) (bool, error) { return tryDataLock(f, unix.F_RDLCK, lockOffset, 1) }
@@ -31,8 +31,7 @@ func tryDataLock(f *os.File, kind int16, begin, length int64) (bool, error) {
 	return err == nil, err
 }
 
-// unlockData unlocks explicitly, because a starting child process briefly shares the
-// descriptor.
+// unlockData is explicit, because a starting child process briefly shares the descriptor.
 func unlockData(f *os.File) { _ = setDataLock(f, unix.F_UNLCK, 0, 0) }
 
 func setDataLock(f *os.File, kind int16, begin, length int64) error {

@@ -14,7 +14,7 @@ import (
 	"example.com/chargeingest/internal/userpath"
 )
 
-// draft has its own directory, because SQLite can leave files next to it.
+// draft has a directory for the files that SQLite can leave next to it.
 type draft struct {
 	*os.File
 	dir  string
@@ -63,7 +63,7 @@ func removeAbandoned(dir string) {
 	case err == nil && locked:
 		_ = os.RemoveAll(dir)
 	case errors.Is(err, fs.ErrNotExist):
-		_ = os.Remove(dir) // if empty
+		_ = os.Remove(dir)
 	}
 	_ = lock.Close()
 }

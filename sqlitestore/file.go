@@ -22,10 +22,10 @@ import (
 	"example.com/chargeingest/internal/userpath"
 )
 
-// applicationID is "chda" in ASCII.
+// "chda" in ASCII
 const applicationID = 0x63686461
 
-// tuning has settings that only tests change.
+// tuning is changed by tests only.
 type tuning struct {
 	wrap func(driver.Connector) driver.Connector
 
@@ -35,19 +35,19 @@ type tuning struct {
 	// new WAL pages that start a checkpoint
 	checkpointFrames int64
 
-	// drainFrames is the number of WAL pages at which readers pause: overlapping readers would
-	// keep the WAL from ever restarting.
+	// drainFrames is the number of WAL pages at which readers pause, because overlapping
+	// readers would keep the WAL from restarting.
 	drainFrames int64
 
 	recheckEvery time.Duration
 
-	// Blocked checkpoints are logged after reportEvery, or at drainFrames.
+	// reportEvery is when blocked checkpoints are logged, unless drainFrames comes first.
 	reportEvery time.Duration
 
 	// between attempts, which block reads
 	reopenEvery time.Duration
 
-	// Checking the WAL for each transaction would slow a single event by a tenth, see
+	// For each transaction, this check would slow a single event by a tenth. See
 	// https://docs.kernel.org/filesystems/multigrain-ts.html.
 	walCheckEvery time.Duration
 
@@ -57,15 +57,15 @@ type tuning struct {
 	// slows opening.
 	generationSize int
 
-	// minMergeEntries keeps a single event from writing pages for others.
+	// minMergeEntries spares a single event the pages of others.
 	minMergeEntries int
 
-	// Writing the state file for each transaction would slow a single event by a twentieth.
+	// For each transaction, the state file would slow a single event by a twentieth.
 	stateEvery time.Duration
 
 	onStateSynced func([]byte)
 
-	// pruneBatch is in events. The events of a key are never split.
+	// In events. Those of a key are never split.
 	pruneBatch int
 }
 
@@ -94,11 +94,11 @@ type file struct {
 	logger *slog.Logger
 
 	info     os.FileInfo
-	data     *os.File // holds the file lock; closed after all files of SQLite
+	data     *os.File // holds the file lock; closed after SQLite's files
 	opening  token
 	position atomic.Pointer[markPosition]
 
-	// The fields below belong to the writer.
+	// For the writer only:
 
 	state *stateFile
 	wal   os.FileInfo
@@ -107,11 +107,11 @@ type file struct {
 	replacedState *state // of another database at the path, until logged
 
 	mark       mark
-	lastNumber uint64 // the last one that a transaction set, committed or not
+	lastNumber uint64 // the last one set, committed or not
 	minNumber  uint64 // the last one seen in the file
 
 	// guard is an idle read-only connection. SQLite deletes the WAL with the last connection,
-	// unless that is read-only: while guard is open, the WAL stays.
+	// unless that is read-only.
 	guard driver.Conn
 }
 
@@ -131,8 +131,7 @@ func realPath(path string) (string, error) {
 	return filepath.Join(dir, filepath.Base(path)), userpath.Explain(path, err)
 }
 
-// prepare changes no file if the files do not belong together. The caller must call release
-// even after an error.
+// prepare changes no file if they do not belong together. Call release even after an error.
 func (f *file) prepare(ctx context.Context) error {
 	if err := f.checkUnrestored(); err != nil {
 		return err
@@ -188,7 +187,7 @@ func (f *file) openAndLock() error {
 		return errors.Join(err, data.Close())
 	}
 	if !claim(info) {
-		// The file got this name just now: closing data would release its store's locks.
+		// It just got this name: closing data would release its store's locks.
 		keepOpen(data)
 		return ErrLocked
 	}
@@ -216,7 +215,7 @@ func (f *file) release() error {
 	return err
 }
 
-// create sets the application id before WAL mode, so that the file has it without its WAL.
+// create sets the application id before WAL mode, so that the file itself has it.
 func (f *file) create(ctx context.Context) error {
 	db, err := f.open([]pragma{{"synchronous", "2"}, {"application_id", fmt.Sprint(applicationID)}})
 	if err != nil {
@@ -225,9 +224,9 @@ func (f *file) create(ctx context.Context) error {
 	return errors.Join(db.PingContext(ctx), db.Close())
 }
 
-// checkHeader rejects files of other programs without changing them: SQLite opens an immutable
-// file without locks and recovery. writable_schema tolerates a schema that is only in the WAL
-// after an interrupted checkpoint.
+// checkHeader does not change files of other programs: SQLite opens an immutable file without
+// locks and recovery. writable_schema tolerates a schema that is only in the WAL after an
+// interrupted checkpoint.
 func (f *file) checkHeader(ctx context.Context) error {
 	db, err := f.open([]pragma{{"writable_schema", "1"}}, "immutable=1", "mode=ro")
 	if err != nil {

@@ -36,7 +36,7 @@ func (g *gates) enter(ctx context.Context, platform string, scan bool) (leave fu
 // isScan reports whether a query may read many more events than it returns.
 func isScan(q chargeingest.Query) bool {
 	if q.Reference != "" {
-		return false // at most one event has it
+		return false // at most one event
 	}
 	return q.ProductItemID != "" || q.PricingPlanSubscriptionID != "" || q.PricingPlanSubscriptionReference != "" ||
 		q.From != nil || q.To != nil || q.CustomerID != "" && q.CustomerReference != ""

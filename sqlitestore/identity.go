@@ -11,14 +11,14 @@ import (
 // content is the state of the database file without its WAL. After an interrupted checkpoint
 // some pages are newer than others or only in the WAL, so parts may be unknown.
 type content struct {
-	mark mark  // zero if an earlier version wrote the file
-	seq  int64 // 0 if there was no event, -1 if unknown
+	mark mark  // zero in files of an earlier version
+	seq  int64 // 0 without events, -1 if unknown
 	header
 	offset int64 // of the mark, 0 if unknown
 	err    error
 }
 
-// markPosition is valid for one schema version, because VACUUM may move the mark.
+// markPosition is for one schema version: VACUUM may move the mark.
 type markPosition struct {
 	offset int64
 	schema uint32
@@ -48,7 +48,7 @@ func (f *file) readContent(ctx context.Context) (c content) {
 		}
 		switch {
 		case tables == 0 && version >= identityVersion:
-			return errNoMark // the schema page with the table is only in the WAL
+			return errNoMark // the page of the schema is only in the WAL
 		case tables > 0:
 			if c.mark, err = readMark(conn{opened}); err != nil {
 				return err
@@ -119,7 +119,7 @@ func (f *file) validate(ctx context.Context) error {
 	c := x.content
 	next := &state{current: c.mark.opening}
 	if c.mark.stamp == (stamp{}) {
-		next.newest = max(0, c.seq) // without a mark, only this distinguishes an older copy
+		next.newest = max(0, c.seq) // without a mark, only this reveals an older copy
 	}
 	switch {
 	case x.stateMatches:
@@ -194,7 +194,7 @@ func (f *file) checkWALPresent(c content, stateMatches bool) (mayLackWAL bool, _
 	return c.changes() != 1, nil // 1: VACUUM INTO or .backup, one transaction
 }
 
-// matches also works if only the mark is readable, and then reads it into c.
+// matches also works if only the mark is readable, which it then reads into c.
 func (f *file) matches(last *state, c *content, wal walContent) bool {
 	if c.err != nil && last.markOffset > 0 {
 		if m, ok := f.markAt(last.markOffset); ok && last.isOf(m.opening) {
@@ -206,8 +206,8 @@ func (f *file) matches(last *state, c *content, wal walContent) bool {
 		return false
 	}
 	if c.err != nil {
-		// An interrupted checkpoint of the first mark or of a VACUUM: the WAL has the whole
-		// database.
+		// After an interrupted checkpoint of the first mark or of a VACUUM, the WAL has the
+		// whole database.
 		return last.current == token{} || slices.ContainsFunc(wal.marks, func(m mark) bool { return last.isOf(m.opening) })
 	}
 	return last.isOf(c.mark.opening)
@@ -233,7 +233,7 @@ func (f *file) sessionOpened(c conn, newest int64) error {
 	return nil
 }
 
-// updateState logs only the first error, because the state file is optional.
+// updateState logs only the first error: the state file is optional.
 func (f *file) updateState() {
 	if err := f.state.update(); err != nil {
 		f.logger.Warn("sqlitestore: the state file cannot be written", "error", err)

@@ -9,7 +9,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// kind is the field that a lookup entry indexes. Databases store its number.
+// kind is the field of a lookup entry. Databases store its number.
 type kind int
 
 const (
@@ -22,27 +22,27 @@ const (
 
 // recentIndex finds the newest events, whose entries are not all in the table lookup yet.
 //
-// References are random, so writing each entry at once would change another 4 KiB page per
-// event. Instead, a generation of events is merged in key order, in which neighbors share
-// pages, with a few entries per transaction. Opening rebuilds the index from the events.
+// References are random: writing each entry at once would change a 4 KiB page per event.
+// Instead, a generation of events is merged in key order, in which neighbors share pages, with
+// a few entries per transaction. Opening rebuilds the index from the events.
 //
-// Only the writer changes the index. Readers see new events after the commit. All other changes
-// wait in txWrites for the commit: an index ahead of the table would miss events.
+// Only the writer changes the index. Readers see events after their commit. Other changes wait
+// in txWrites for the commit, because an index ahead of the table would miss events.
 type recentIndex struct {
 	generationSize int
 	minMerge       int
 
-	mu     sync.RWMutex // for changes of the fields below, and for readers
+	mu     sync.RWMutex // of the fields below, for readers
 	newest int64
 	young  generation
 	old    generation
 
-	// The writer owns the fields below.
+	// For the writer only:
 
 	merging    bool
 	oldLast    int64
-	committed  int          // number of young.events at the last commit
-	sorted     chan []entry // receives the entries of old, then nil
+	committed  int          // of young.events, at the last commit
+	sorted     chan []entry // sends the entries of old, then nil
 	unmerged   []entry
 	entriesDue int
 	txWrites   txWrites
@@ -50,7 +50,7 @@ type recentIndex struct {
 
 type txWrites struct {
 	entries int     // first entries of unmerged
-	merged  bool    // old is merged completely
+	merged  bool    // completely
 	deleted []int64 // seqs
 }
 
@@ -58,7 +58,7 @@ type recentEvent struct {
 	seq        int64
 	platformID int64
 	platform   string
-	values     [kinds]string // by kind - 1; empty if not set
+	values     [kinds]string // by kind - 1
 }
 
 func (e *recentEvent) value(k kind) string { return e.values[k-1] }
@@ -77,7 +77,7 @@ type entry struct {
 	seq        int64
 }
 
-// An event has at most three entries, so a generation is merged before the next is full.
+// An event has up to three entries: a generation is merged before the next is full.
 const mergedPerEvent = 4
 
 func newRecentIndex(t tuning, newest int64) *recentIndex {
@@ -118,8 +118,8 @@ func (r *recentIndex) find(platform, value string) (seq int64, ok bool) {
 	return seq, ok
 }
 
-// nextMerge returns entries for the open transaction to merge. The last ones complete the
-// merge up to lastSeq.
+// nextMerge returns entries to merge in the open transaction. The last ones complete the merge
+// up to lastSeq.
 func (r *recentIndex) nextMerge() (entries []entry, last bool, lastSeq int64) {
 	if r.sorted != nil {
 		select {
@@ -201,7 +201,7 @@ func (r *recentIndex) rollback() {
 	r.txWrites = txWrites{}
 }
 
-// forget removes deleted events. The caller holds mu.
+// forget requires mu.
 func (r *recentIndex) forget(deleted []int64) {
 	first := r.old.events
 	if len(first) == 0 {
@@ -234,7 +234,7 @@ type view struct {
 	found  []int64 // ascending
 }
 
-// viewOf returns the recent events with a value. A transaction that begins afterwards finds all
+// viewOf returns the recent events with a value. A transaction that begins later finds all
 // others, up to newest, in the table lookup.
 func (r *recentIndex) viewOf(platform string, k kind, value string) view {
 	r.mu.RLock()

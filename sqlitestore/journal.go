@@ -19,14 +19,14 @@ var (
 	_ relay.Ledger  = (*Journal)(nil)
 )
 
-// Journal is a [relay.Journal] and a [relay.Ledger] in the database of a [Store]. A change is
-// as durable as an event, and shares the transaction of events that are stored at that time.
+// Journal is a [relay.Journal] and a [relay.Ledger] in the database of a [Store]. Its changes
+// are as durable as events, and share their transactions.
 type Journal struct{ store *Store }
 
 // Journal returns the journal of the store.
 func (s *Store) Journal() *Journal { return &Journal{s} }
 
-// lease is in memory, because only one Store can have the database open.
+// Leases are in memory: only one Store can have the database open.
 type lease struct {
 	token  int64
 	holder string
@@ -46,7 +46,7 @@ func (j *Journal) change(ctx context.Context, f func(*session) error) error {
 
 type stream struct {
 	relay.State
-	id      int64 // 0 if the stream does not exist
+	id      int64 // 0: none
 	retired bool
 }
 
@@ -180,7 +180,7 @@ func fromNanoseconds(n sql.NullInt64) time.Time {
 	return time.Unix(0, n.Int64).UTC()
 }
 
-// record appends an attempt to a history. Both are JSON.
+// record appends an attempt to a history, both JSON.
 func record(history, attempt string) string {
 	return "json_insert(iif(json_array_length(" + history + ") < 50, " + history + ", json_remove(" + history + ", '$[1]')), '$[#]', json(" + attempt + "))"
 }

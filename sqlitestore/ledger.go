@@ -42,7 +42,7 @@ func eachRow(ctx context.Context, tx *sql.Tx, f func(*sql.Rows) error, query str
 	return rows.Err()
 }
 
-// pendingEvents is for expressions of the events after a position.
+// pendingEvents completes expressions about the events after a position.
 const pendingEvents = `FROM events INDEXED BY events_platform
 	WHERE platform = (SELECT platforms.id FROM platforms WHERE name = relay_streams.platform) AND events.seq > relay_streams.seq`
 

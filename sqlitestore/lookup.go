@@ -8,7 +8,6 @@ import (
 	"example.com/chargeingest/storekit"
 )
 
-// platformID returns 0 for an unknown platform.
 func (s *session) platformID(name string) (int64, error) {
 	if id, ok := s.platforms[name]; ok {
 		return id, nil
@@ -64,7 +63,7 @@ func (s *session) IdempotencyRecord(_ context.Context, platform, key string) (*s
 
 func (s *session) EventByReference(_ context.Context, platform, value string) (*chargeingest.StoredEvent, error) {
 	if seq, ok := s.recent.find(platform, value); ok {
-		if err := s.flush(len(s.pending)); err != nil { // the event may be pending
+		if err := s.flush(len(s.pending)); err != nil { // it may be pending
 			return nil, err
 		}
 		return s.firstEvent(s.eventAt.query(seq))

@@ -8,11 +8,11 @@ import (
 	"hash/crc32"
 )
 
-// SQLite replays any WAL with the name of the database, even one of another database, and so
-// mixes the pages of both. Therefore the database has a mark, and each mark names the one
-// before. A transaction sets one if it changes rows but stores no event, if it stores the
-// first events after that, or if SQLite may restart the WAL. The mark and the newest event
-// identify a file's content. A WAL belongs to the file if it has that mark or the next one.
+// SQLite replays any WAL with the database's name, even another database's, and so mixes their
+// pages. Therefore the database has a mark, which names the mark before. A transaction sets a
+// mark if it changes rows but stores no event, if it stores the first events after that, or if
+// SQLite may restart the WAL. The mark and the newest event identify a file's content. A WAL
+// belongs to the file if it has that mark or the next one.
 
 // token is random, or zero in databases of earlier versions.
 type token [16]byte
@@ -24,7 +24,7 @@ func newToken() (t token) {
 
 // stamp is unique to the transaction that set a mark.
 type stamp struct {
-	opening token // new for each opening and Backup
+	opening token // new for each Open and Backup
 	number  uint64
 }
 
@@ -33,22 +33,22 @@ type mark struct {
 	previous stamp
 	newest   int64 // event before the transaction
 	header   header
-	open     bool // the store has not closed the database
+	open     bool // not closed by the store
 }
 
-// header is the part of the first page from headerOffset. Files with the same mark differ in
-// it if SQLite copied one (VACUUM INTO, .backup) or another program wrote to one. See
+// header is a part of the first page. It differs in files with the same mark if SQLite copied
+// one (VACUUM INTO, .backup) or another program wrote to one. See
 // https://www.sqlite.org/fileformat2.html#the_database_header.
 type header [20]byte
 
 const headerOffset = 24
 
-// changes roughly counts the writes of the first page.
+// changes is about the number of writes of the first page.
 func (h header) changes() uint32 { return binary.BigEndian.Uint32(h[:]) }
 
 func (h header) schema() uint32 { return binary.BigEndian.Uint32(h[16:]) }
 
-// markMagic finds marks in a page. It is not valid UTF-8, so no client can store it.
+// markMagic finds marks in a page. Clients cannot store it: it is not valid UTF-8.
 var markMagic = []byte("\xff\xfechargeingest\xff\xfe")
 
 const markSize = 16 + 2*(16+8) + 8 + 20 + 4 + 4
@@ -128,15 +128,15 @@ func (f *file) nextMark(seq int64) mark {
 	return mark{stamp{f.opening, f.lastNumber}, f.mark.stamp, seq, f.headerOf(), true}
 }
 
-// walMayRestart reports whether SQLite may restart the WAL in this transaction, because the
-// file may have all frames.
+// walMayRestart reports whether SQLite may restart the WAL in this transaction: the file may
+// have all frames.
 func (f *file) walMayRestart() bool {
 	m, ok := f.markAt(f.position.Load().offset)
 	return !ok || m.stamp == f.mark.stamp
 }
 
-// acceptMark reports whether m is from this opening, and not older than the last mark that it
-// accepted. A failed transaction may have set m.
+// acceptMark reports whether m is from this opening, and not older than the last accepted one.
+// A failed transaction may have set m.
 func (f *file) acceptMark(m mark) bool {
 	if m.opening != f.opening || m.number < f.minNumber || m.number > f.lastNumber {
 		return false

@@ -27,8 +27,8 @@ func (s *session) loadRecent(f *file) error {
 	return nil
 }
 
-// mergeAll keeps the number of events that opening reads from growing in a store that is often
-// opened and stores little.
+// mergeAll bounds the events that opening reads, even if the store is often opened and stores
+// little.
 func (s *session) mergeAll(f *file) error {
 	events := s.recent.young.events
 	if _, err := s.begin.exec(); err != nil {

@@ -6,7 +6,7 @@ import (
 	"io/fs"
 )
 
-// migrations has a script per schema version, named by the version from 1.
+// A script per schema version, named by the version from 1.
 //
 //go:embed migrations/*.sql
 var migrations embed.FS
@@ -35,7 +35,7 @@ func checkVersion(version int64) error {
 	return err
 }
 
-// migrate runs each missing script in its own transaction, and always sets the mark of this
+// migrate runs each missing script in its own transaction. It always sets the mark of this
 // opening, so that the next checkpoint syncs the whole file.
 func (f *file) migrate(c conn) error {
 	rows, err := c.query("SELECT user_version, (SELECT count(*) FROM sqlite_schema) FROM pragma_user_version")
@@ -73,7 +73,7 @@ func (f *file) migrate(c conn) error {
 	return nil
 }
 
-// setVersion leaves the transaction open after an error: the caller closes the connection.
+// setVersion leaves the transaction open after an error: close the connection.
 func setVersion(c conn, script string, version int64) error {
 	for _, step := range []string{
 		"BEGIN IMMEDIATE",

@@ -12,7 +12,7 @@ import (
 	"modernc.org/sqlite/vfs"
 )
 
-// overlay is a database with its WAL as one file. Reading it creates no side files.
+// overlay shows a database with its WAL as one file, and creates no side files.
 type overlay struct {
 	data, wal *os.File
 	content   walContent
@@ -117,7 +117,7 @@ func (o *overlay) openDB(ctx context.Context) (*sql.DB, func() error, error) {
 	return db, closeAll, nil
 }
 
-// toolPragmas suit an overlay, whose VFS has no temporary files.
+// The VFS of an overlay has no temporary files.
 func toolPragmas() []pragma {
 	return []pragma{{"busy_timeout", "5000"}, {"temp_store", "2"}, {"cache_size", "-32768"}}
 }

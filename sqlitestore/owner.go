@@ -9,8 +9,8 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// openSideFile gives the file the owner and mode of the database if it can, so that a program
-// run by root does not lock the owner out.
+// openSideFile gives the file the owner and mode of the database if it can: a program run by
+// root must not lock the owner out.
 func openSideFile(path string, database fs.FileInfo) (*os.File, error) {
 	mode := fs.FileMode(0o600)
 	if database != nil {

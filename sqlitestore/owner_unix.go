@@ -10,8 +10,7 @@ import (
 
 const noFollow = syscall.O_NOFOLLOW
 
-// matchUser sets only the group if the owner cannot be set: users other than root can choose
-// only among their groups.
+// matchUser sets at least the group: users other than root can choose only among their groups.
 func matchUser(f *os.File, now, like fs.FileInfo) error {
 	is, ok := now.Sys().(*syscall.Stat_t)
 	want, ok2 := like.Sys().(*syscall.Stat_t)
@@ -32,7 +31,7 @@ func linkCount(info fs.FileInfo) uint64 {
 	return 1
 }
 
-// access does not open the file: closing it would release SQLite's locks.
+// access does not open the file, since closing it would release SQLite's locks.
 func access(path string) error {
 	const readWrite = 4 | 2
 	if err := syscall.Access(path, readWrite); err != nil {

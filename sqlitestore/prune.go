@@ -13,25 +13,25 @@ import (
 	"example.com/chargeingest/storekit"
 )
 
-// An event is in the table backdated if its id is later than its receipt by this much, which is
-// more than a transaction takes.
+// backdatedAfter is longer than a transaction. If the id of an event is later than its receipt
+// by this much, the event is in the table backdated.
 const backdatedAfter = 10 * time.Second
 
 const receivedMilliseconds = "received_s * 1000 + received_ns / 1000000"
 
-// Prune deletes the events that were received before a time, to the millisecond. It returns
-// their number, even with an error. Their references can be used again. Platforms without
-// events and idempotency keys are deleted, too.
+// Prune deletes the events that were received before a time, to the millisecond, and platforms
+// without events and keys. It returns the number of events, even with an error. Their
+// references can be used again.
 //
-// An idempotency key recorded before that time is deleted in one transaction with the events
-// it returned. Events that a later key also returned stay until that key is deleted.
+// An idempotency key recorded before that time is deleted in one transaction with the events it
+// returned. Events that a later key also returned stay until that key is deleted.
 //
-// Events that a stream of the [Journal] has not delivered stay, with their keys, and the
-// logger gets a warning: events after its position, the event at its position, and parked and
-// dead ones. A retired stream keeps no events.
+// Events that a stream of the [Journal] has not delivered stay, with their keys: the event at
+// its position and those after, and parked and dead ones. The logger gets a warning. A retired
+// stream keeps no events.
 //
-// Prune works in small transactions between appends. Freed space is reused; the file does not
-// shrink. Close ends Prune with chargeingest.ErrClosed.
+// Prune works in small transactions between appends. Freed space is reused, but the file does
+// not shrink. Close ends Prune with chargeingest.ErrClosed.
 func (s *Store) Prune(ctx context.Context, before time.Time) (deleted int64, err error) {
 	p := &pruning{
 		before: before.UnixMilli(), beforeID: storekit.FirstID(before.Add(backdatedAfter)), batch: s.file.pruneBatch,
@@ -62,20 +62,17 @@ func (s *Store) Prune(ctx context.Context, before time.Time) (deleted int64, err
 	return deleted, nil
 }
 
-// Steps return the number of deleted events.
 type pruning struct {
 	before   int64  // milliseconds since 1970
 	beforeID string // above the ids of old events that are not backdated
 	batch    int
-
-	// of the last visited rows
 
 	request   [2]int64
 	id        string
 	backdated [2]int64
 	platform  int64
 
-	kept         int64           // because they are not delivered
+	kept         int64           // undelivered
 	destinations map[string]bool // of these
 }
 
@@ -214,7 +211,7 @@ func (p *pruning) platforms(s *session) (n int64, more bool, err error) {
 	}
 	deleted, err := result.RowsAffected()
 	if deleted > 0 {
-		clear(s.platforms) // another platform may get a deleted number
+		clear(s.platforms) // another platform may get the number
 	}
 	return 0, true, err
 }

@@ -40,8 +40,8 @@ func (s *Store) read(ctx context.Context, platform string, scan bool, f func(con
 	}
 	limited, cancel := context.WithTimeout(ctx, s.options.ScanTimeout)
 	defer cancel()
-	// When its context ends, database/sql rolls back and closes the connection on another
-	// goroutine. Both must be done when read returns: a closed store has no open files.
+	// database/sql reacts to the end of its context in another goroutine. A closed store has no
+	// open files, so roll back and close before read returns.
 	tx, err := s.readers.BeginTx(context.WithoutCancel(limited), &sql.TxOptions{ReadOnly: true})
 	if err == nil {
 		err = f(limited, tx)
@@ -91,7 +91,7 @@ func list(ctx context.Context, tx *sql.Tx, recent *recentIndex, q chargeingest.Q
 		if after, err = cursor.Decode(q.After); err != nil {
 			return page, err
 		}
-		// The cursor is from another database or a newer copy. Accepting it would skip events.
+		// The cursor is from another database or a newer copy: it would skip events.
 		if after > view.newest {
 			return page, fmt.Errorf("%w: %q is after the newest event of the database", chargeingest.ErrInvalidCursor, q.After)
 		}
@@ -163,8 +163,7 @@ func bestFilter(q chargeingest.Query) (kind, string) {
 }
 
 // listQueries returns queries of merged and recent events, in the page's order, for one event
-// more than the page. CROSS JOIN and INDEXED BY fix the plan despite ANALYZE or other versions
-// of SQLite.
+// more than the page. CROSS JOIN and INDEXED BY fix the plan.
 func listQueries(q chargeingest.Query, after int64, v view) []listQuery {
 	kind, value := bestFilter(q)
 	if value == "" {

@@ -6,8 +6,8 @@ import (
 	"unicode"
 )
 
-// walMismatch is uncertain if only the state file indicates the mismatch. If isCopy is set, the
-// database is an older copy, and the state file must be moved away, too.
+// walMismatch is uncertain if only the state file indicates it. If isCopy is set, the database
+// is an older copy, and the state file must be moved away, too.
 func (f *file) walMismatch(suffix string, isCopy, uncertain bool) error {
 	moveState := mvCommand(f.path + ".state")
 	moveAway := mvCommand(f.path + suffix)

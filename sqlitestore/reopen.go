@@ -30,7 +30,7 @@ func (w *writer) currentSession() (*session, error) {
 	return w.session, nil
 }
 
-// reopen locks readers out, as they would keep the WAL from being emptied.
+// reopen locks readers out: they would keep the WAL from being emptied.
 func (w *writer) reopen() error {
 	w.lockReaders()
 	defer w.reading.Unlock()
@@ -51,8 +51,8 @@ func (w *writer) reopen() error {
 	return err
 }
 
-// fail ends the session. A failed commit may leave unreadable frames in the WAL, so nothing
-// is acknowledged until the database has been reopened and the WAL checkpointed.
+// fail ends the session. A failed commit may leave unreadable frames in the WAL, so nothing is
+// acknowledged until the database is reopened and the WAL checkpointed.
 func (w *writer) fail(cause error) {
 	w.logger.Error("sqlitestore: writing stops until the database is reopened", "error", cause)
 	w.awaitCheckpoint()
@@ -63,8 +63,8 @@ func (w *writer) fail(cause error) {
 	}
 }
 
-// leave ends a session whose database is no longer at its path. A database that was only
-// renamed is checkpointed first.
+// leave ends a session whose database is no longer at its path. A renamed database is first
+// checkpointed.
 func (w *writer) leave(cause error) {
 	w.awaitCheckpoint()
 	if w.file.isOurs() {
@@ -77,9 +77,9 @@ func (w *writer) leave(cause error) {
 }
 
 // rescueWAL copies a WAL that was deleted or replaced by hand, but is still open, into the
-// database, and ends the session. Readers must be locked out.
+// database, and ends the session. Lock readers out first.
 func (w *writer) rescueWAL() error {
-	w.dropReaders() // they have the old file open, too
+	w.dropReaders() // they have the old file open
 	if err := w.session.emptyWAL(); err != nil {
 		return fmt.Errorf("the write-ahead log was deleted and cannot be copied into the database: %w", err)
 	}
@@ -99,7 +99,7 @@ func (w *writer) ready() error {
 	return err
 }
 
-// release checkpoints as much as it can and closes the connection. The next Open does the rest.
+// release checkpoints what it can, and closes the connection. The next Open does the rest.
 func (w *writer) release() error {
 	w.awaitCheckpoint()
 	f, s := w.file, w.session
@@ -125,13 +125,13 @@ func (w *writer) release() error {
 	return err
 }
 
-// abandon closes a session, or nil, whose database is no longer at its path, and keeps the file
+// abandon closes a session, if any, whose database is no longer at its path, and keeps the file
 // at the path. It returns an error if acknowledged events are only in the WAL.
 func (w *writer) abandon(s *session, cause error) error {
 	f := w.file
 	var err error
 	if s != nil {
-		if f.isOurs() && f.hasName() { // complete it under its other name
+		if f.isOurs() && f.hasName() { // under its other name
 			err = s.emptyWAL()
 		}
 		err = errors.Join(err, s.Close())

@@ -13,7 +13,7 @@ var errReplaced = errors.New("the database file was overwritten while it was ope
 
 var errNotAtPath = errors.New("not at its path")
 
-// checkPath names no file in its error, because clients may see it.
+// checkPath names no file in its error: clients may see it.
 func (f *file) checkPath() error {
 	now, err := os.Stat(f.path)
 	if err != nil {
@@ -29,8 +29,8 @@ func (f *file) checkPath() error {
 	return nil
 }
 
-// check returns an error if the store's database is not at its path. The writer calls it
-// before each transaction and checkpoint, with its session or nil.
+// check returns an error if the store's database is not at its path. The writer calls it before
+// each transaction and checkpoint. The session may be nil.
 func (f *file) check(s *session) error {
 	err := f.checkPath()
 	if err == nil && !f.isOurs() {
@@ -39,8 +39,8 @@ func (f *file) check(s *session) error {
 	return err
 }
 
-// checkContent distinguishes an overwritten file from a schema change or VACUUM by another
-// program, which the session or the WAL knows.
+// checkContent tells an overwritten file from a schema change or VACUUM by another program,
+// which the session or the WAL knows.
 func (f *file) checkContent(s *session) error {
 	c := f.readContent(context.Background())
 	if c.hasOtherOpening(f.opening) {
@@ -57,13 +57,13 @@ func (f *file) checkContent(s *session) error {
 		f.updateState()
 		return nil
 	case changed:
-		return nil // a checkpoint has not moved the whole change
+		return nil // a checkpoint has moved only a part
 	}
 	return errReplaced
 }
 
 // schemaChange reports whether the session or, without one, the WAL knows the file's schema
-// version, and whether another program changed the schema.
+// version, and whether another program changed it.
 func (f *file) schemaChange(s *session, inFile uint32) (known, changed bool, err error) {
 	before := f.position.Load().schema
 	if s != nil {

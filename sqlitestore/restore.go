@@ -14,7 +14,7 @@ import (
 	"example.com/chargeingest/internal/userpath"
 )
 
-// ErrRestoreUnfinished is returned if a [Restore] was interrupted. All files are unchanged.
+// ErrRestoreUnfinished is returned after an interrupted [Restore]. All files are unchanged.
 var ErrRestoreUnfinished = errors.New("a restore was interrupted")
 
 // RestoreResult is the result of a [Restore].
@@ -27,8 +27,8 @@ type RestoreResult struct {
 
 // Restore replaces the database at path, which no program may have open, by a copy of a backup.
 // It moves the old files to a new directory next to them. The new database gets the owner and
-// mode of the old one. While files are moved, a marker (the path plus ".restoring") keeps stores
-// away; after an interruption, call Restore again. The errors are those of [Open].
+// mode of the old one. While files are moved, a marker (the path plus ".restoring") keeps
+// stores away; after an interruption, call Restore again. The errors are those of [Open].
 func Restore(ctx context.Context, backup, path string) (RestoreResult, error) {
 	r := &restorer{before: func(string) {}}
 	result, err := r.restore(ctx, backup, path)
@@ -128,7 +128,7 @@ func (f *file) lockAgainstAll(ctx context.Context) error {
 	return nil
 }
 
-// checkReplaceable accepts newer and damaged databases.
+// Newer and damaged databases can be replaced.
 func (f *file) checkReplaceable(ctx context.Context, size int64) error {
 	_, err := os.Lstat(f.path + ".state")
 	hasState := err == nil

@@ -41,7 +41,7 @@ func readPlan(marker string) (plan restorePlan, err error) {
 	return plan, nil
 }
 
-// readMarker completes a restore that had only its marker left.
+// readMarker completes a restore of which only the marker was left.
 func (r *restorer) readMarker() (unfinished bool, err error) {
 	path := r.file.path
 	marker := path + restoringSuffix

@@ -12,8 +12,7 @@ import (
 	"example.com/chargeingest/storekit"
 )
 
-// session is the writer's connection to a checked database. It begins with an empty, synced
-// WAL.
+// session is the writer's connection to a checked database. Its WAL begins empty and synced.
 type session struct {
 	conn
 	checkpointConn conn        // for checkpoints during transactions
@@ -21,15 +20,15 @@ type session struct {
 	walSeen        time.Time
 	statements
 
-	// A rollback clears platforms, because it may undo an insertion.
+	// A rollback clears platforms: it may undo an insertion.
 	platforms map[string]int64
 
 	recent *recentIndex
 
-	// bytes of content that the group has read
+	// bytes of content read by the group
 	loaded int
 
-	// added is set if the last transaction that changed rows stored events.
+	// added reports whether the last transaction that changed rows stored events.
 	added bool
 
 	pending []insertion
@@ -59,8 +58,8 @@ func openSession(ctx context.Context, f *file) (*session, error) {
 	return s, nil
 }
 
-// start makes the WAL of a crash durable before anything is acknowledged: missing events are
-// detected before the database changes, and emptyWAL syncs all rows that a replay may return.
+// start makes the WAL of a crash durable before anything is acknowledged. It detects missing
+// events before the database changes. emptyWAL syncs all rows that a replay may return.
 func (s *session) start(ctx context.Context, f *file) error {
 	if f.guard == nil {
 		if err := f.openGuard(ctx); err != nil {
@@ -93,8 +92,8 @@ func (s *session) start(ctx context.Context, f *file) error {
 	return f.sessionOpened(s.conn, s.recent.newest)
 }
 
-// requireAcknowledged detects missing events: SQLite ignores a WAL from its first damaged frame
-// on.
+// requireAcknowledged detects missing events: SQLite ignores a WAL from its first damaged
+// frame.
 func (s *session) requireAcknowledged(f *file) error {
 	newest := f.state.content.newest
 	if newest == 0 && f.seqBeforeWAL <= 0 {
@@ -143,7 +142,6 @@ func (s *session) emptyWAL() error {
 	return nil
 }
 
-// beforeCommit inserts the pending events and merges index entries.
 func (s *session) beforeCommit() error {
 	if err := s.flush(len(s.pending)); err != nil {
 		return err
@@ -177,7 +175,7 @@ func (s *session) rolledBack() {
 	s.pending = s.pending[:0]
 }
 
-// Close closes the statements first, because SQLite keeps a connection open for them.
+// SQLite keeps a connection open for its statements, so Close closes them first.
 func (s *session) Close() error {
 	return errors.Join(s.closeAll(), s.checkpointConn.Close(), s.conn.Close())
 }
@@ -222,7 +220,7 @@ func (s *session) advanceMark(f *file, before int64) (mark, error) {
 	return next, nil
 }
 
-// markClosed may fail: the next Open then only checks more.
+// If markClosed fails, the next Open checks more.
 func (s *session) markClosed(f *file) {
 	if _, err := s.begin.exec(); err != nil {
 		return

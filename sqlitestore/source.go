@@ -15,8 +15,8 @@ import (
 	"example.com/chargeingest/internal/userpath"
 )
 
-// source reads a database through SQLite if a store has it open, otherwise through an overlay,
-// with stores locked out.
+// source reads a database through SQLite if a store has it open. Otherwise it uses an overlay,
+// and locks stores out.
 type source struct {
 	*file
 	inUse   bool
@@ -120,7 +120,7 @@ func (s *source) openThroughSQLite(ctx context.Context) error {
 	s.db, s.closers = db, append(s.closers, db.Close)
 	db.SetMaxOpenConns(1)
 	err = db.PingContext(ctx)
-	// A restore may have moved the database while SQLite waited: the WAL is another's.
+	// A restore may have moved the database meanwhile: the WAL is another's.
 	if pathErr := s.checkPath(); pathErr != nil {
 		return tryAgain(pathErr)
 	}

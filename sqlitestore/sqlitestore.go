@@ -1,28 +1,27 @@
 // Package sqlitestore stores charge events in a SQLite file.
 //
 // Append returns after its transaction is committed and synced. The events survive a killed
-// process and, if the disk honors fsync, a power cut. One goroutine writes. It stores the
-// queued requests of many callers in one transaction, and platforms take turns.
+// process and, if the disk honors fsync, a power cut. One goroutine writes the queued requests
+// of many callers in one transaction; platforms take turns.
 //
-// Other programs may read the database, for example the view charge_events_view. A
-// transaction that another program leaves open keeps the write-ahead log (WAL) growing and
-// can make the next Open fail.
+// Other programs may read the database, for example the view charge_events_view. A transaction
+// that they leave open keeps the write-ahead log (WAL) growing and can make the next Open fail.
 //
 // # Files
 //
 // Only one [Store] can have a database open. The WAL (the path plus "-wal") may hold events
 // that the database file does not have: never delete it. docs/data.md describes all files.
 //
-// To restore a backup, close the store and call [Restore]. Do not open one database under two
-// hard links: the WAL is named after the path.
+// To restore a backup, close the store and call [Restore]. Do not use two hard links to a
+// database: the WAL is named after the path.
 //
 // If the database file is replaced while it is open, the store accepts no more events and does
 // not change the new file. Close renames the old WAL (to "-wal.replaced-" and the time), and
 // returns an error if the file was overwritten.
 //
-// If the process closes any descriptor of the database file, for example after copying it,
-// SQLite loses its locks. Use [Store.Backup] for copies, and close other connections before
-// the store.
+// SQLite loses its locks if the process closes any descriptor of the database file, for example
+// after copying it. Use [Store.Backup] for copies, and close other connections before the
+// store.
 package sqlitestore
 
 import (
@@ -56,16 +55,15 @@ var (
 	// open.
 	ErrLocked = errors.New("database is in use by another store")
 
-	// ErrNotEventDatabase is returned if the file is not a database of this package. The file
-	// is unchanged.
+	// ErrNotEventDatabase is returned for other files, which stay unchanged.
 	ErrNotEventDatabase = errors.New("not a charge event database")
 
 	// ErrWALMismatch is returned if the write-ahead log belongs to another database or state,
-	// for example after a backup was restored. All files are unchanged.
+	// for example after a backup was copied back. All files are unchanged.
 	ErrWALMismatch = errors.New("write-ahead log does not match the database")
 
 	// ErrEventsMissing is returned if the database lacks acknowledged events, for example
-	// because its write-ahead log was deleted after a crash. All files are unchanged.
+	// because its write-ahead log was deleted. All files are unchanged.
 	ErrEventsMissing = errors.New("acknowledged events are missing")
 
 	// ErrSchemaTooNew is returned if a newer version of this package wrote the database.
@@ -77,9 +75,9 @@ type Options struct {
 	// Entropy is the source of the random part of event ids. Default: crypto/rand.Reader.
 	Entropy io.Reader
 
-	// ScanTimeout bounds each Get and List, without the wait for its turn. A longer call
-	// returns chargeingest.ErrScanLimit. After two seconds without a turn, a call returns
-	// chargeingest.ErrOverloaded. Default: 2 s.
+	// ScanTimeout bounds each Get and List. A longer call returns chargeingest.ErrScanLimit. A
+	// call that waits two seconds for its turn returns chargeingest.ErrOverloaded. Default: 2
+	// s.
 	ScanTimeout time.Duration
 
 	// MaxQueuedEvents bounds the queued events. Beyond it Append returns
@@ -90,8 +88,8 @@ type Options struct {
 	// Default: 2,000.
 	MaxTransactionEvents int
 
-	// MaxReaders bounds the connections for reading. If there are several, one platform cannot
-	// use all of them. Listings that scan use at most half. Default: 4.
+	// MaxReaders bounds the connections for reading. One platform cannot use all of several.
+	// Listings that scan use at most half. Default: 4.
 	MaxReaders int
 
 	// Observer, if set, is called after each transaction that stored events or failed.
@@ -157,11 +155,10 @@ type Store struct {
 }
 
 // Open opens or creates the database at path with the default [Options]. The path must name a
-// file; URIs and control characters are rejected. Only the owner can access a new file; an
-// existing file, even an empty one, keeps its mode.
+// file, without control characters; URIs are rejected. A new file has mode 0600.
 //
 // Open first moves the WAL's events into the database and syncs it, so that every event that
-// Append may replay is durable. The context bounds only the opening.
+// Append may replay is durable. ctx bounds only the opening.
 //
 // The error may wrap [ErrLocked], [ErrNotEventDatabase], [ErrWALMismatch], [ErrEventsMissing],
 // [ErrSchemaTooNew] or [ErrRestoreUnfinished].
@@ -169,7 +166,7 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	return OpenWith(ctx, path, Options{})
 }
 
-// OpenWith is [Open] with options. If an option is invalid, the error names its field.
+// OpenWith is [Open] with options. Errors name an invalid field.
 func OpenWith(ctx context.Context, path string, o Options) (*Store, error) {
 	return open(ctx, path, o, defaultTuning())
 }
@@ -242,8 +239,8 @@ func notStored(cause error) error {
 	return fmt.Errorf("sqlitestore: %w: %w", chargeingest.ErrNotStored, cause)
 }
 
-// Ready implements [chargeingest.ReadyChecker]. It waits for its turn among the appends, and
-// tries to recover a failed store.
+// Ready implements [chargeingest.ReadyChecker]. It queues among the appends, and tries to
+// recover a failed store.
 func (s *Store) Ready(ctx context.Context) error {
 	if s.running.Err() != nil {
 		return chargeingest.ErrClosed
@@ -251,9 +248,9 @@ func (s *Store) Ready(ctx context.Context) error {
 	return s.writer.do(ctx, s.writer.ready)
 }
 
-// Close stores the queued events, ends Backup and Prune, and closes the database. Other
-// methods then return chargeingest.ErrClosed. Every call returns the same result: an error if
-// closing failed, or if another database overwrote the file.
+// Close stores the queued events, ends Backup and Prune, and closes the database. Other methods
+// then return chargeingest.ErrClosed. Every call returns the same error: closing failed, or
+// another database overwrote the file.
 func (s *Store) Close() error {
 	s.once.Do(func() {
 		s.backupsMu.Lock()
@@ -269,8 +266,8 @@ func (s *Store) Close() error {
 	return s.closed
 }
 
-// release closes the readers before the writer, whose last connection deletes the WAL, and
-// unlocks the database last.
+// release closes the readers before the writer, whose last connection deletes the WAL, and then
+// unlocks the database.
 func (s *Store) release() error {
 	s.reading.Lock()
 	defer s.reading.Unlock()

@@ -10,23 +10,23 @@ import (
 	"os"
 )
 
-// SQLite does not detect a deleted WAL. So an optional state file identifies the last database
-// at the path and its newest acknowledged event.
+// SQLite does not detect a deleted WAL. So an optional state file names the last database at
+// the path and its newest acknowledged event.
 
 type state struct {
-	// The database has one of the two: current, or opening if an Open was interrupted.
+	// The database has opening, not current, if an Open was interrupted.
 	current, opening token
 
 	// in the database file, 0 if unknown
 	markOffset int64
 
-	// newest is a lower bound: the file is written after the commit and not synced.
+	// newest is a lower bound: the file is written after the commit, without a sync.
 	newest int64
 }
 
 func (s state) isOf(t token) bool { return t == s.current || t == s.opening && t != token{} }
 
-// The length is constant, so that one write within a sector replaces the state.
+// One write of constant length within a sector replaces the state.
 const stateFormat = "chargeingest state 1\ndatabase %x\nopening  %x\noffset   %020d\nnewest   %020d\n"
 
 func (s state) encode() []byte {
@@ -51,7 +51,7 @@ type stateFile struct {
 	failed  bool
 }
 
-// openState returns no state if the file is new or damaged.
+// openState returns no state from a new or damaged file.
 func openState(path string, like fs.FileInfo) (_ *stateFile, last *state, _ error) {
 	f, err := openSideFile(path, like)
 	if err != nil {
@@ -91,7 +91,7 @@ func readState(database string) (*state, error) {
 	return nil, nil // damaged
 }
 
-// start writes the state, or empties the file if content is nil, and syncs the file.
+// start writes the state, or empties the file without one, and syncs the file.
 func (s *stateFile) start(content *state) (text []byte, err error) {
 	if content != nil {
 		s.content = *content
@@ -110,7 +110,7 @@ func (s *stateFile) start(content *state) (text []byte, err error) {
 	return text, err
 }
 
-// update returns only the first error: an older state is still valid.
+// update returns only the first error: an older state is valid.
 func (s *stateFile) update() error {
 	_, err := s.file.WriteAt(s.content.encode(), 0)
 	if err == nil || s.failed {

@@ -12,7 +12,7 @@ import (
 type checkpointStats struct {
 	mu           sync.Mutex
 	complete     time.Time // the last checkpoint of the whole WAL
-	blockedSince time.Time // by readers; zero if they do not block checkpoints
+	blockedSince time.Time // by readers; zero if they do not
 }
 
 func (s *checkpointStats) checkpointed() {
@@ -21,7 +21,7 @@ func (s *checkpointStats) checkpointed() {
 	s.complete, s.blockedSince = time.Now(), time.Time{}
 }
 
-// checkpointBlocked records that readers block checkpoints, and returns since when.
+// checkpointBlocked returns since when readers block checkpoints.
 func (s *checkpointStats) checkpointBlocked() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()

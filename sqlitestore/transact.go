@@ -19,8 +19,8 @@ type unknownError struct{ error }
 
 func (e unknownError) Unwrap() error { return e.error }
 
-// failedResult is for a transaction that failed with err. A rejection becomes ErrNotStored: the
-// event that it conflicts with may be rolled back, too.
+// failedResult turns a rejection into ErrNotStored: the event that it conflicts with may be
+// rolled back, too.
 func failedResult(err, rejection error) groupcommit.Result {
 	if rejection == nil && (errors.As(err, new(unknownError)) || errors.As(err, new(panics.Error))) {
 		return groupcommit.Result{Err: fmt.Errorf("sqlitestore: %w", groupcommit.OutcomeUnknown(err))}
@@ -33,8 +33,8 @@ func guarded(f func() error) (err error) {
 	return f()
 }
 
-// transact runs f in a transaction. The error is an unknownError if a failed commit may be
-// stored. An error that casts doubt on the connection ends the session.
+// transact runs f in a transaction. An unknownError means that a failed commit may be stored.
+// An error that casts doubt on the connection ends the session.
 func (w *writer) transact(f func(*session) error) (err error) {
 	defer panics.RecoverTo(&err) // no panic ends the writer
 	s, err := w.currentSession()
@@ -92,11 +92,11 @@ func (w *writer) transact(f func(*session) error) (err error) {
 
 func (w *writer) rollBack(s *session) bool {
 	err := guarded(func() error { return s.exec("ROLLBACK") })
-	// SQLITE_ERROR: the previous error has ended the transaction.
+	// SQLITE_ERROR: there is no transaction any more.
 	return err == nil || resultCode(err) == sqlite3.SQLITE_ERROR
 }
 
-// isRolledBack reports whether a COMMIT that failed with err committed nothing.
+// isRolledBack reports whether a failed COMMIT committed nothing.
 func isRolledBack(err error) bool {
 	code := resultCode(err)
 	return code == sqlite3.SQLITE_FULL || code == sqlite3.SQLITE_BUSY

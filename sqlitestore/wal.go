@@ -14,7 +14,7 @@ import (
 type walContent struct {
 	frames  int             // that SQLite may replay
 	marks   []mark          // in any page
-	headers map[header]bool // in copies of the first page
+	headers map[header]bool // of copies of the first page
 	first   header          // in the first transaction, or zero
 	isOurs  bool            // the store wrote the first transaction
 
@@ -24,7 +24,7 @@ type walContent struct {
 }
 
 // readWAL reads as far as SQLite would: up to the last commit before an invalid frame. Old
-// frames follow in a restarted WAL, and can be mixed with new ones after a crash. See
+// frames follow in a restarted WAL, and are mixed with new ones after some crashes. See
 // https://www.sqlite.org/fileformat2.html#walformat.
 func (f *file) readWAL() (walContent, error) {
 	found := walContent{headers: make(map[header]bool), pages: make(map[uint32]int64)}
@@ -49,7 +49,7 @@ func (f *file) readWAL() (walContent, error) {
 	}
 	frame := make([]byte, 24+size)
 	found.pageSize = int64(size)
-	open := found // and the frames of a transaction without its commit
+	open := found // and frames without a commit
 	var headers []header
 	var numbers []uint32
 	for {
@@ -96,7 +96,7 @@ type walChecksum struct {
 	a, b  uint32
 }
 
-// add requires a multiple of 8 bytes. The WAL header comes first and sets the byte order.
+// add needs a multiple of 8 bytes. The WAL header comes first and sets the byte order.
 func (s *walChecksum) add(data []byte) {
 	if s.order == nil {
 		s.order = binary.LittleEndian
@@ -122,9 +122,9 @@ func readFull(r io.Reader, data []byte) (ok bool, err error) {
 	return err == nil, err
 }
 
-// continues reports whether the WAL belongs to a database with this content. Without a mark
-// (another program began the WAL, an earlier version, an interrupted checkpoint), it does
-// unless the state file names another database.
+// continues reports whether the WAL belongs to a database with this content. A WAL without a
+// mark (of another program, an earlier version, an interrupted checkpoint) does unless the
+// state file names another database.
 func (w walContent) continues(c content, wasOther bool) bool {
 	isAnother := func(m mark) bool { return m.stamp != c.mark.stamp }
 	switch {
@@ -139,7 +139,7 @@ func (w walContent) continues(c content, wasOther bool) bool {
 		return m.stamp == c.mark.stamp || m.previous == c.mark.stamp && (c.seq < 0 || c.seq >= m.newest)
 	}
 	hasHeader := func(m mark) bool { return m.header == c.header }
-	// Another program began the WAL, and a power cut lost the pages that it had checkpointed.
+	// Another program began the WAL, and a power cut lost its checkpoint.
 	isBefore := !w.isOurs && w.first.changes() == c.changes()+1
 	return slices.ContainsFunc(w.marks, follows) && (w.headers[c.header] || isBefore || slices.ContainsFunc(w.marks, hasHeader))
 }

@@ -37,10 +37,10 @@ type writer struct {
 	leases  map[relay.Stream]lease
 	session *session     // nil while nothing can be acknowledged
 	recent  *recentIndex // of the last session; changed with readers locked out
-	lastErr error        // of a transaction or checkpoint; nil after a success
+	lastErr error        // of a transaction or checkpoint
 
 	stateTimer    <-chan time.Time // set while the state file is behind
-	writeStateNow bool             // the state file may name no event of a restarted WAL
+	writeStateNow bool             // after a restart of the WAL
 
 	reopening struct { // the last failed attempt
 		failed time.Time
@@ -107,7 +107,6 @@ func (w *writer) run() {
 	}
 }
 
-// do runs a job on the writer's goroutine.
 func (w *writer) do(ctx context.Context, job func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -128,8 +127,8 @@ func (w *writer) do(ctx context.Context, job func() error) error {
 	}
 }
 
-// Loading large stored events takes time and memory: a group beyond one of these limits
-// ends before its next request.
+// Loading large stored events takes time and memory. A group beyond a limit ends before its
+// next request.
 const (
 	maxGroupTime   = time.Second
 	maxLoadedBytes = 16 << 20
@@ -217,8 +216,8 @@ func (w *writer) append(s *session, a storekit.Attempt) (result chargeingest.App
 	return s.append(a, w.ids.Next)
 }
 
-// noteNewest schedules a write of the state file. It writes the first event of a restarted WAL
-// before that is acknowledged: otherwise Open could not detect that the WAL was deleted.
+// noteNewest schedules a write of the state file. For the first event of a restarted WAL it
+// writes before the acknowledgement: otherwise Open could not detect that the WAL was deleted.
 func (w *writer) noteNewest() {
 	if !w.file.setNewest(w.recent.newest) {
 		return

@@ -16,13 +16,12 @@ import (
 type Attempt struct {
 	chargeingest.Batch
 
-	deferred      bool // contents are compared outside the transaction
+	deferred      bool // compare contents outside the transaction
 	grantedExcess int  // reserved bytes
 	equal         map[contents]bool
 }
 
-// contents identifies two contents. The digest of the stored one leaves out an assigned
-// timestamp.
+// contents identifies two contents. The stored one's digest leaves out an assigned timestamp.
 type contents struct {
 	stored            string
 	timestampAssigned bool // of stored
@@ -48,7 +47,7 @@ func (a *Attempt) maxExcess() int {
 	return n
 }
 
-// undecidedError means that the contents exceed the reservation or have to be compared.
+// undecidedError means that contents exceed the reservation or have to be compared.
 type undecidedError struct {
 	excess int
 	pairs  []pair
@@ -58,15 +57,14 @@ func (e *undecidedError) Error() string { return "event contents must be compare
 
 func (e *undecidedError) Unwrap() error { return chargeingest.ErrNotStored }
 
-// Append stores a batch. It calls attempt, which runs one transaction, calls
-// [Attempt.Decide] in it, and returns the error of Decide, if any. If contents have to be
-// compared, Append does so while no transaction is open, and calls attempt again. It
-// returns the result of the last attempt.
+// Append stores a batch. It calls attempt, which runs one transaction, calls [Attempt.Decide]
+// in it, and returns Decide's error, if any. If contents have to be compared, Append does so
+// while no transaction is open, and calls attempt again. It returns the last result.
 //
-// ctx must be derived from the context that EventStore.Append received, which carries the
-// limits of the request's memory and of concurrent comparisons.
+// ctx must derive from that of EventStore.Append, which carries the limits of the request's
+// memory and of concurrent comparisons.
 func Append(ctx context.Context, b chargeingest.Batch, attempt func(Attempt) (chargeingest.AppendResult, error)) (chargeingest.AppendResult, error) {
-	// A second attempt decides the batch, unless the stored events changed in between.
+	// The second decides the batch, unless the stored events changed in between.
 	const maxAttempts = 10
 	a := Attempt{Batch: b, deferred: true}
 	for range maxAttempts {
@@ -111,7 +109,7 @@ func (a *Attempt) prepareNext(ctx context.Context, u *undecidedError) error {
 	return err
 }
 
-// compare returns a *chargeingest.ConflictError if a pair is not equal, or else a
+// compare returns a *chargeingest.ConflictError if a pair differs, or else a
 // chargeingest.ErrNotStored.
 func compare(ctx context.Context, b *chargeingest.Batch, pairs []pair) (map[contents]bool, error) {
 	equal := make(map[contents]bool, len(pairs))
@@ -147,8 +145,7 @@ func compare(ctx context.Context, b *chargeingest.Batch, pairs []pair) (map[cont
 	return equal, nil
 }
 
-// differences allows for a retry that sends the content that the first request got back,
-// with the timestamp that the service had assigned to it.
+// differences allows a retry to send the returned content, with an assigned timestamp.
 func (p *pair) differences(ctx context.Context, sent *chargeingest.NewEvent) ([]string, error) {
 	differing, err := differences(ctx, p.stored, sent)
 	if err != nil || len(differing) == 0 || p.returned == nil {

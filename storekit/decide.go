@@ -26,11 +26,11 @@ type Decision struct {
 	keyReplayed bool
 
 	// excess is by how many bytes the stored contents that the batch repeats or is compared
-	// with exceed the sent ones. Beyond maxExcess, another attempt has to reserve memory
-	// first.
+	// with exceed the sent ones. Beyond maxExcess, memory has to be reserved for another
+	// attempt.
 	excess, maxExcess int
 
-	tooLarge bool // excess is larger than any batch may have
+	tooLarge bool // more excess than any batch may have
 
 	uncompared []pair
 }
@@ -42,13 +42,12 @@ type eventDecision struct {
 	first int
 }
 
-// pair is an event of the batch and the stored event that it must equal.
 type pair struct {
 	index  int
 	stored chargeingest.StoredEvent
 	byKey  bool // the idempotency key relates them, not the reference
 
-	// returned is what the first request with the key returned, if that is not stored.
+	// returned is what the first request with the key returned, if not stored.
 	returned *chargeingest.StoredEvent
 }
 

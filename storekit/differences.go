@@ -13,14 +13,13 @@ import (
 
 const maxDifferences = 100
 
-// Differences returns the dotted paths at which a sent event differs from a stored event:
-// at most 100, each at most 128 characters, and none if the contents are equal.
+// Differences returns the dotted paths at which a sent event differs from a stored one: at most
+// 100, each of at most 128 characters. There are none if the contents are equal.
 //
-// Contents are compared as JSON values. Field order and white space do not matter, a null
-// field equals an absent one, and strings and numbers are equal if they are spelled
-// alike. The timestamps (timestamp, period.start_at, period.end_at) are compared as
-// instants. An omitted timestamp equals another omitted one, and a sent timestamp can
-// equal an assigned one.
+// Contents are compared as JSON values: field order and white space do not matter, a null field
+// equals an absent one, and strings and numbers are equal if they are spelled alike. Timestamps
+// (timestamp, period.start_at, period.end_at) are compared as instants. An omitted timestamp
+// equals another omitted one. A sent one can equal an assigned one.
 func Differences(stored chargeingest.StoredEvent, sent *chargeingest.NewEvent) ([]string, error) {
 	return differences(context.Background(), stored, sent)
 }

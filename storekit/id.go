@@ -21,9 +21,8 @@ type IDGenerator struct {
 	last    ulid.ULID
 }
 
-// NewIDGenerator returns a generator that reads from entropy, or crypto/rand.Reader if
-// that is nil. If last, the newest existing id, is not empty, all generated ids are
-// greater.
+// NewIDGenerator reads from entropy, by default crypto/rand.Reader. All ids are greater than
+// last, the newest existing id, unless it is empty.
 func NewIDGenerator(entropy io.Reader, last string) (*IDGenerator, error) {
 	if entropy == nil {
 		entropy = rand.Reader
@@ -50,22 +49,22 @@ func parseID(id string) (ulid.ULID, error) {
 	return parsed, nil
 }
 
-// IDTime returns the time of an id, in UTC and whole milliseconds: when the event was
-// received, or the time of the id before it if that is later.
+// IDTime returns the time of an id, in UTC and whole milliseconds: when the event was received,
+// or the time of the id before if that is later.
 func IDTime(id string) (time.Time, error) {
 	parsed, err := parseID(id)
 	return parsed.Timestamp().UTC(), err
 }
 
-// Next returns an id for the time t, in milliseconds, that is greater than every id
-// before it. If t is earlier than the last id, Next uses the time of that.
+// Next returns an id for the time t, in milliseconds, that is greater than every earlier one.
+// If t is before the time of the last id, Next uses that time.
 func (g *IDGenerator) Next(t time.Time) (string, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	ms := max(milliseconds(t), g.last.Time())
 	id, err := ulid.New(ms, g.entropy)
 	if err != nil || id.Compare(g.last) <= 0 {
-		// The random parts of this millisecond are used up.
+		// This millisecond has no random parts left.
 		if id, err = ulid.New(ms+1, g.entropy); err != nil {
 			return "", fmt.Errorf("make event id: %w", err)
 		}

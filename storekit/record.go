@@ -21,9 +21,8 @@ type RecordedEvent struct {
 	// StoredEvent is what the request returned.
 	chargeingest.StoredEvent
 
-	// Sent is the event that the client sent, without an id, with which retries are
-	// compared. It is set only under chargeingest.ReturnOriginal, if its content may
-	// differ.
+	// Sent is the event that the client sent, without an id, for comparison with retries. It is
+	// set only under chargeingest.ReturnOriginal, if its content may differ.
 	Sent *chargeingest.StoredEvent
 }
 
@@ -38,7 +37,6 @@ func (e *RecordedEvent) EncodeSent() *string {
 	if e.Sent == nil {
 		return nil
 	}
-	// Strings, bytes and booleans always encode.
 	text, _ := json.Marshal(sentJSON{e.Sent.Content, e.Sent.TimestampAssigned, e.Sent.Digest[:]})
 	return new(string(text))
 }

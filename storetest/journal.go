@@ -16,8 +16,8 @@ type Journal interface {
 	relay.Ledger
 }
 
-// ReopenJournal adds the durability cases to [RunJournal]. The function reopen closes s and
-// returns a store with the same data, and its journal.
+// ReopenJournal adds the durability cases to [RunJournal]. reopen closes s and returns a store
+// with the same data, and its journal.
 func ReopenJournal(reopen func(t *testing.T, s chargeingest.EventStore) (chargeingest.EventStore, Journal)) Option {
 	return func(o *options) { o.reopenJournal = reopen }
 }
@@ -62,7 +62,7 @@ type journalCheck struct {
 	store   *testedStore
 	journal Journal
 
-	reopenJournal func(chargeingest.EventStore) (chargeingest.EventStore, Journal) // nil without the option
+	reopenJournal func(chargeingest.EventStore) (chargeingest.EventStore, Journal)
 }
 
 func (c *journalCheck) start(s chargeingest.EventStore, j Journal) {
@@ -178,7 +178,7 @@ func (c *journalCheck) resolve(r relay.Resolution) int64 {
 	return n
 }
 
-// wantEntries compares entries in order, with their histories if the first of want has one.
+// wantEntries compares entries in order, with histories if want[0] has one.
 func (c *journalCheck) wantEntries(name string, got []relay.Entry, want ...relay.Entry) {
 	c.Helper()
 	texts := func(entries []relay.Entry) []string {
@@ -213,7 +213,7 @@ func (c *journalCheck) wantTime(name string, got, want time.Time) {
 	}
 }
 
-// minute returns a time that all stores can represent.
+// minute returns a time for all stores.
 func minute(n int) time.Time { return time.Date(2026, 3, 1, 12, n, 0, 987_654_000, time.UTC) }
 
 func refused(n int) relay.Attempt {
@@ -245,7 +245,7 @@ func listed(change relay.EntryChange) relay.Entry {
 	}
 }
 
-// seedAt stores n events and returns their ids and the cursor after each.
+// seedAt stores n events. It returns their ids and the cursor after each.
 func (c *journalCheck) seedAt(platform string, n int) (ids, cursors []string) {
 	c.Helper()
 	q := chargeingest.Query{Platform: platform, Order: chargeingest.Ascending, Limit: 1}

@@ -31,7 +31,7 @@ func resolveCases() []journalCase {
 	}
 }
 
-// mixedEntries saves entries of all states, with two codes, and returns them in order.
+// mixedEntries saves entries of all states with two codes, and returns them in order.
 func (c *journalCheck) mixedEntries(s relay.Stream) []relay.Entry {
 	c.Helper()
 	var changes []relay.EntryChange
@@ -160,7 +160,7 @@ func resolved(e relay.Entry, r relay.Resolution) relay.Entry {
 	return e
 }
 
-// checkResolved makes a decision about all entries by id. Those in one of the states change.
+// checkResolved decides about all entries by id. Those in one of the states change.
 func (c *journalCheck) checkResolved(action relay.Action, states ...relay.EntryState) []relay.Entry {
 	c.Helper()
 	all := c.mixedEntries(toVendor())

@@ -15,7 +15,7 @@ import (
 const (
 	maxChunkBytes = 3 << 20 // before the last line
 
-	// maxChunkEvents limits the events without a reference, and the invalid lines.
+	// maxChunkEvents limits events without a reference, and invalid lines.
 	maxChunkEvents = 1000
 )
 
@@ -24,7 +24,7 @@ type event struct {
 	idempotencyKey string // empty if the event has a reference
 }
 
-// chunk is a part of a file, with one batch.
+// chunk is a part of a file: one batch.
 type chunk struct {
 	referenced, unreferenced []event
 	invalid                  []line
@@ -99,7 +99,7 @@ func hasReference(text []byte) bool {
 	return json.Unmarshal(text, &event) == nil && event.Reference != ""
 }
 
-// idempotencyKeys makes keys that do not depend on other lines, except equal ones before.
+// idempotencyKeys makes keys that depend on no other lines than equal ones before.
 type idempotencyKeys struct {
 	loadID string
 	seen   map[[sha256.Size]byte]uint32

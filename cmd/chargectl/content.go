@@ -22,7 +22,7 @@ func newDigest(texts ...[]byte) digest {
 	return digest(sum[:16])
 }
 
-// decodeSent accepts any JSON value as id.
+// decodeSent accepts any id.
 func decodeSent(text []byte) (e chargeingest.ChargeEvent, err error) {
 	if err = e.UnmarshalJSON(text); err == nil {
 		return e, nil
@@ -94,7 +94,6 @@ func withCanonicalExtra(text []byte) ([]byte, error) {
 	return e.MarshalJSON()
 }
 
-// canonical does not change numbers.
 func canonical(text []byte) ([]byte, error) {
 	var out bytes.Buffer
 	enc := jsontext.NewEncoder(&out)

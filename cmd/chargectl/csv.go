@@ -33,7 +33,7 @@ func appendCell(dst []byte, text string) []byte {
 	return append(dst, '"')
 }
 
-// withoutFormula is undone by removing one leading apostrophe.
+// To undo withoutFormula, remove one leading apostrophe.
 func withoutFormula(text string) string {
 	if text != "" && strings.ContainsAny(text[:1], "=+-@\t\r\n'") && !isDecimal(text) {
 		return "'" + text
@@ -130,7 +130,7 @@ func orZero[T any](p *T) *T {
 	return p
 }
 
-// formatUTC agrees with charge_events_view, also after the year 9999.
+// formatUTC agrees with charge_events_view, even after the year 9999.
 func formatUTC(t time.Time) string {
 	if end := time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC); t.Year() > 9999 {
 		return fmt.Sprintf("9999-12-31T%02d%s", int(t.Sub(end).Hours()), t.Format(":04:05.000000000Z"))

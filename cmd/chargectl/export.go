@@ -140,7 +140,7 @@ func (x *exporter) run(ctx context.Context, server clientConfig) error {
 	return nil
 }
 
-// copyEvents does not use the server's from and to, a scan with a time limit.
+// copyEvents filters by time itself: the server would scan, with a time limit.
 func (x *exporter) copyEvents(ctx context.Context, client *chargeclient.Client) error {
 	if err := x.write(x.record([]byte(x.header))); err != nil {
 		return err
@@ -206,7 +206,7 @@ func (x *exporter) selectEvent(e *chargeclient.Event) ([]byte, error) {
 	return x.record(text), nil
 }
 
-// record hashes the text without the escapes of a terminal.
+// record hashes the text before it is escaped for a terminal.
 func (x *exporter) record(text []byte) []byte {
 	x.sha256.Write(text)
 	if !x.escapeOut {
@@ -234,7 +234,7 @@ func (x *exporter) printSummary() {
 	x.printError(checksumLine(x.sha256.Sum(nil), x.path))
 }
 
-// checksumLine returns a line for sha256sum -c. A leading backslash announces escapes.
+// checksumLine is for sha256sum -c. A leading backslash announces escapes.
 func checksumLine(sum []byte, path string) string {
 	if path == "" {
 		path = "-"

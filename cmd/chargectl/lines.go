@@ -74,7 +74,7 @@ func (r *lineReader) read() (text []byte, size int64, err error) {
 	}
 }
 
-// checkLine rejects what the server would reject without naming the event.
+// checkLine finds what the server would reject without naming the event.
 func checkLine(line []byte) error {
 	switch {
 	case bytes.HasPrefix(line, []byte("\x1f\x8b")):

@@ -82,7 +82,7 @@ func (c *clientConfig) check(command string) error {
 }
 
 const (
-	requestTimeout = 2 * time.Minute // longer than the server's own timeouts
+	requestTimeout = 2 * time.Minute // longer than the server's timeouts
 	maxConnections = 16
 )
 
@@ -111,7 +111,7 @@ func (p *program) newClient(c clientConfig, logRetry func(string)) (*chargeclien
 	return chargeclient.New(c.Config)
 }
 
-// setURL does not repeat the value in its error, because it may contain a password.
+// setURL hides the value, which may contain a password, from its error.
 func (c *clientConfig) setURL(value string) error {
 	if path, isSocket := strings.CutPrefix(value, "unix:"); isSocket && filepath.IsAbs(path) {
 		c.socket, c.URL = path, "http://localhost"

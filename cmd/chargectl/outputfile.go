@@ -64,7 +64,7 @@ func (f *outputFile) failure(err error) error {
 	return nil
 }
 
-// commit makes the file durable. After an error there is none.
+// commit makes the file durable. After an error there is no file.
 func (f *outputFile) commit() error {
 	if err := f.draft.Sync(); err != nil {
 		return f.failure(err)

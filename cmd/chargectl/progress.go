@@ -12,7 +12,6 @@ import (
 
 const progressInterval = 10 * time.Second
 
-// progress is safe for concurrent use.
 type progress struct {
 	program *program
 	verb    string
@@ -24,7 +23,7 @@ type progress struct {
 	started, last time.Time
 }
 
-// newProgress takes a total of -1 if it is not known.
+// newProgress takes -1 for an unknown total.
 func (p *program) newProgress(verb string, total int64) *progress {
 	pr := &progress{program: p, verb: verb, total: total, started: p.now()}
 	pr.last = pr.started
@@ -89,7 +88,7 @@ func (p *progress) clear() {
 	}
 }
 
-// countLines returns -1 unless file is a regular file. It leaves the file at its start.
+// countLines returns -1 unless file is regular. It leaves the file at its start.
 func countLines(file *os.File) (int64, error) {
 	info, err := file.Stat()
 	if err != nil || !info.Mode().IsRegular() {

@@ -21,7 +21,7 @@ const batchField = "charge_datas"
 type rejection struct {
 	Line       int      `json:"line"`
 	Errors     []reason `json:"errors"`
-	ResourceID string   `json:"resource_id,omitempty"` // the event with the same reference
+	ResourceID string   `json:"resource_id,omitempty"` // with the same reference
 	Text       string   `json:"text,omitempty"`
 	Base64     []byte   `json:"base64,omitempty"`    // instead of Text unless UTF-8
 	Truncated  bool     `json:"truncated,omitempty"` // Text or Base64
@@ -49,8 +49,8 @@ func invalidLine(l line) *rejection {
 	return r
 }
 
-// rejectedEvents returns the rejections by index, or none if err does not tell which events
-// it is about. If it is not about events, ok is false.
+// rejectedEvents returns the rejections by index, or none if err does not tell which events it
+// is about. ok is false if it is not about events.
 func rejectedEvents(err error, events []event) (rejections map[int]*rejection, ok bool) {
 	var e *chargeclient.Error
 	if !errors.As(err, &e) {
@@ -137,7 +137,6 @@ func (f *rejectsFile) write(rejections []*rejection) error {
 	return nil
 }
 
-// close removes an empty file.
 func (f *rejectsFile) close() error {
 	if f.written == 0 {
 		_ = f.Close()

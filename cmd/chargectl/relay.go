@@ -29,7 +29,7 @@ type relayCommand struct {
 	ids         []string
 }
 
-// relayCommand parses the options of a command. Of filters, it has all, state or code.
+// Of filters, relayCommand has all, state or code.
 func (p *program) relayCommand(synopsis, about string, args []string, filters ...string) (*relayCommand, error) {
 	c := &relayCommand{program: p}
 	words := strings.Fields(synopsis)

@@ -20,7 +20,7 @@ import (
 
 const maxRelayResponse = 64 << 20
 
-// call sends body as JSON, unless it is nil.
+// call sends body, unless nil, as JSON.
 func (c *relayCommand) call(ctx context.Context, method, path string, query url.Values, body, result any) error {
 	target := strings.TrimSuffix(c.server.URL, "/") + "/relay/" + path
 	if len(query) > 0 {

@@ -79,7 +79,7 @@ func streamsTable(streams []relay.Status) string {
 	return b.String() + notes.String()
 }
 
-// entriesTable has columns of one width, because the pages follow each other.
+// entriesTable has fixed widths: the pages follow each other.
 func entriesTable(entries []relay.Entry) string {
 	var b strings.Builder
 	for _, e := range entries {

@@ -20,10 +20,10 @@ type loader struct {
 	*program
 	client   *chargeclient.Client
 	name     string
-	rejects  *rejectsFile // nil to stop at the first rejection
+	rejects  *rejectsFile // nil: stop at the first rejection
 	progress *progress
 
-	mu sync.Mutex // of what follows
+	mu sync.Mutex // of the fields below
 	counts
 	retried    bool
 	replays    []int        // lines without a reference
@@ -84,7 +84,7 @@ func (l *loader) send(ctx context.Context, c *chunk) error {
 	return l.sendEach(ctx, c.unreferenced)
 }
 
-// sendEach completes the requests in flight after an error, so that the counts are correct.
+// sendEach completes requests in flight after an error, so that the counts are correct.
 func (l *loader) sendEach(ctx context.Context, events []event) error {
 	var started atomic.Int64
 	var stopped atomic.Bool
@@ -107,8 +107,8 @@ func (l *loader) sendEach(ctx context.Context, events []event) error {
 	return cmp.Or(errs...)
 }
 
-// sendBatch sends the events without the rejected ones again in halves, because the server
-// does not always list all rejections: at most two requests per event.
+// sendBatch sends the events without the rejected ones again in halves, because the server does
+// not always list all rejections: at most two requests per event.
 func (l *loader) sendBatch(ctx context.Context, events []event) error {
 	r := chargeclient.Request{IdempotencyKey: events[0].idempotencyKey}
 	for _, e := range events {

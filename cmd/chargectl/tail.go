@@ -125,7 +125,7 @@ func (t *tailer) run(ctx context.Context, from string) (err error) {
 	}
 }
 
-// print writes each page at once, so that readers see whole events.
+// print writes whole events.
 func (t *tailer) print(page chargeclient.Page) error {
 	var lines []byte
 	for i := range page.Events {

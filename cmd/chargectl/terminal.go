@@ -7,7 +7,7 @@ import (
 	"example.com/chargeingest/internal/cli"
 )
 
-// escapeForTerminal escapes terminal controls in compact JSON, which keeps its meaning.
+// escapeForTerminal escapes terminal controls in compact JSON, whose meaning stays the same.
 func escapeForTerminal(dst, text []byte) []byte {
 	for len(text) > 0 {
 		r, n := utf8.DecodeRune(text)

@@ -29,7 +29,7 @@ func (s lineStatus) String() string {
 	return [...]string{"missing", "stored", "different", "invalid"}[s]
 }
 
-// fileLine and its index entries take about 300 bytes.
+// With its index entries, a fileLine takes about 300 bytes.
 type fileLine struct {
 	offset  int64
 	length  int
@@ -168,7 +168,6 @@ func (f *eventFile) addEvent(e *chargeingest.ChargeEvent, l *fileLine) (err erro
 	return nil
 }
 
-// link reports whether the key is new.
 func (f *eventFile) link(key digest, l *fileLine) bool {
 	first, ok := f.index[key]
 	if ok {

@@ -27,8 +27,7 @@ type Client struct {
 	onResponse func()
 }
 
-// NewClients returns n clients. Equal seeds generate equal requests. onResponse may
-// be nil.
+// NewClients returns n clients. Equal seeds make equal requests. onResponse may be nil.
 func NewClients(seed uint64, n int, h *History, onResponse func()) []*Client {
 	clients := make([]*Client, n)
 	for i := range clients {
@@ -109,7 +108,6 @@ func post(ctx context.Context, client *http.Client, address string, r *request) 
 	return response{resp.StatusCode, resp.Header, body}, err
 }
 
-// record reports whether to retry.
 func (c *Client) record(r *request, resp response) (retry bool) {
 	var body struct {
 		Message string            `json:"message"`

@@ -51,8 +51,8 @@ func Serve(open func() (chargeingest.EventStore, error)) error {
 	})
 }
 
-// ServeHandler is like [Serve] for any handler. It calls the function that open returns
-// after the last request.
+// ServeHandler is [Serve] for any handler. After the last request, it calls the function that
+// open returned.
 func ServeHandler(open func() (h http.Handler, finish func() error, err error)) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()

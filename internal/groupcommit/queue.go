@@ -44,8 +44,7 @@ func New(maxEvents int, observer func(chargeingest.CommitStats), observerPanic f
 	}
 }
 
-// Ready returns a channel that has a token while requests are queued, and once the queue
-// is closed.
+// Ready returns a channel that has a token while requests are queued or the queue is closed.
 func (q *Queue) Ready() <-chan struct{} { return q.ready }
 
 // Append waits for the result of a batch. If ctx ends first, the error is ErrNotStored or,
@@ -95,8 +94,7 @@ func (q *Queue) push(r *Request) error {
 }
 
 // makeRoom reports whether r has room. If that suffices, it drops the newest requests of
-// platforms with more events, at most as many events as r has: Requeue can exceed
-// maxEvents.
+// platforms with more events, at most as many events as r has: Requeue can exceed maxEvents.
 func (q *Queue) makeRoom(r *Request) bool {
 	platformEvents := r.events()
 	if p := q.platforms[r.Platform]; p != nil {
@@ -180,8 +178,8 @@ func (q *Queue) yieldToCallers(maxEvents int) {
 // Take removes requests of up to maxEvents and maxGroupBytes, but at least one. Open is
 // false if the queue is closed and empty.
 //
-// Platforms that skip, if not nil, returns true for keep their requests and their turn, for
-// which Ready has no token: the writer must call Take again by itself.
+// Platforms for which skip, if not nil, returns true keep their requests and their turn. Ready
+// has no token for them: the writer must call Take again by itself.
 func (q *Queue) Take(maxEvents int, skip func(platform string) bool) (group []*Request, open bool) {
 	q.yieldToCallers(maxEvents)
 	q.mu.Lock()
@@ -205,7 +203,7 @@ func (q *Queue) Take(maxEvents int, skip func(platform string) bool) (group []*R
 		q.rotation.remove(n)
 		q.rotation.pushBack(n, p)
 		if q.dropIfEmpty(p); next == nil && !p.requests.empty() {
-			next = n // the only platform that is not skipped
+			next = n // no other platform is left
 		}
 		n = next
 	}
@@ -215,8 +213,8 @@ func (q *Queue) Take(maxEvents int, skip func(platform string) bool) (group []*R
 	return group, len(group) > 0 || !q.closed || q.events > 0
 }
 
-// Requeue puts back requests of which nothing was stored, in the order of Take, and first,
-// so that none is passed over forever.
+// Requeue puts requests of which nothing was stored first, in the order of Take, so that none
+// is passed over forever.
 func (q *Queue) Requeue(requests []*Request) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

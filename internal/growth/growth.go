@@ -134,7 +134,6 @@ func (r *Run) Send() (Sample, error) {
 func (r *Run) Measure(steps func() uint64) (Sample, error) {
 	runtime.GC()
 	runtime.GC()
-	// No collection empties the pools during the run.
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)

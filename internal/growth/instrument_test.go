@@ -20,10 +20,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The driver is built from copies of the source that count function calls, loop
-// iterations, and elements that copy, append and internal/bytealg process. The counter is
-// in unicode/utf8, which every package can import. Long comparisons, hashing and other
-// assembly do not count.
+// The driver is built from copies of the source that count function calls, loop iterations, and
+// elements that copy, append and internal/bytealg process. Every package can import
+// unicode/utf8, which has the counter. Long comparisons, hashing and other assembly do not
+// count.
 
 var countedStd = []string{
 	"bufio", "bytes", "compress/flate", "compress/gzip", "encoding/json", "fmt", "internal/stringslite", "io", "log/slog",
@@ -216,7 +216,6 @@ func countFile(t testing.TB, name string, text []byte) ([]byte, string) {
 	return append(out, text[last:]...), f.Name.Name
 }
 
-// isPure reports whether an expression may be evaluated twice.
 func isPure(e ast.Expr) bool {
 	pure := true
 	ast.Inspect(e, func(n ast.Node) bool {

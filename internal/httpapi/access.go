@@ -1,5 +1,4 @@
-// Package httpapi has what the handlers next to [chargeingest.Handler] share: access, the
-// fields of requests, and responses.
+// Package httpapi has what handlers next to [chargeingest.Handler] share.
 package httpapi
 
 import (
@@ -12,11 +11,11 @@ import (
 	"example.com/chargeingest/internal/redact"
 )
 
-// ErrNoCredential is the error of Authorize for a request without a credential.
+// ErrNoCredential is the error of Authorize without a credential.
 var ErrNoCredential = NewError(http.StatusUnauthorized, chargeingest.CodeUnauthorised,
 	"no credential that this service accepts; send an X-API-KEY header or a Bearer token, unless this service documents something else")
 
-// Authorize returns the caller of r, or a [*chargeingest.Error], like [chargeingest.Handler].
+// Authorize returns the caller, or a [*chargeingest.Error], like [chargeingest.Handler].
 func Authorize(r *http.Request, authorizer chargeingest.Authorizer, perm chargeingest.Permission) (chargeingest.Principal, error) {
 	var p chargeingest.Principal
 	err := chargeingest.ErrInvalidCredential
@@ -48,7 +47,7 @@ func forbidden(perm chargeingest.Permission) error {
 		"the caller lacks the permission "+string(perm)+", or may not use this platform")
 }
 
-// AuthorizePlatform also returns the platform that the X-Platform-Id header selects.
+// AuthorizePlatform also returns the platform selected by X-Platform-Id.
 func AuthorizePlatform(r *http.Request, authorizer chargeingest.Authorizer, perm chargeingest.Permission) (p chargeingest.Principal, platform string, err error) {
 	if p, err = Authorize(r, authorizer, perm); err != nil {
 		return p, "", err
@@ -60,7 +59,7 @@ func AuthorizePlatform(r *http.Request, authorizer chargeingest.Authorizer, perm
 	if len(header) == 0 {
 		return p, p.Platforms[0], nil
 	}
-	// Callers keep the name; header strings of fiber end with the request.
+	// Callers keep the name, but header strings of fiber end with the request.
 	if i := slices.Index(p.Platforms, header[0]); i >= 0 && len(header) == 1 {
 		return p, p.Platforms[i], nil
 	}

@@ -26,7 +26,7 @@ type Fields struct {
 	Violations *[]chargeingest.Violation
 }
 
-// maxViolations is that of the endpoint.
+// as for events
 const maxViolations = 100
 
 func newFields(path string, values map[string]string) *Fields {
@@ -78,7 +78,6 @@ func texts(object map[string]json.RawMessage) map[string]string {
 	return values
 }
 
-// findDuplicate needs valid JSON.
 func findDuplicate(d *json.Decoder) error {
 	token, err := d.Token()
 	delimiter, nested := token.(json.Delim)
@@ -119,7 +118,7 @@ func (f *Fields) Add(code chargeingest.Code, name, problem string) {
 	*f.Violations = append(*f.Violations, chargeingest.Violation{Code: code, Field: path, Message: path + " " + problem})
 }
 
-// Get returns the text of a query field, or JSON.
+// Get returns the text of a query field, or its JSON.
 func (f *Fields) Get(name string) (text string, ok bool) {
 	f.known = append(f.known, name)
 	text, ok = f.Values[name]
@@ -159,7 +158,7 @@ func (f *Fields) RejectUnknown() {
 	}
 }
 
-// Check must follow the reading of all fields.
+// Check comes after the reading of all fields.
 func (f *Fields) Check() error {
 	f.RejectUnknown()
 	return f.Err()
@@ -200,7 +199,7 @@ func (f *Fields) Choice(name string, choices ...string) string {
 	return text
 }
 
-// MaxWhole is the largest integer that every JSON parser keeps.
+// MaxWhole is the largest integer that all JSON parsers keep.
 const MaxWhole = 1<<53 - 1
 
 // Whole reads a number.
@@ -252,7 +251,7 @@ func (f *Fields) Duration(name string, least, most time.Duration) (d time.Durati
 	return d, true
 }
 
-// MaxDuration is the upper bound of Duration for none.
+// MaxDuration as the bound of Duration means none.
 const MaxDuration = time.Duration(1<<63 - 1)
 
 // Object reads an object, whose violations count for f.

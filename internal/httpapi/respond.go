@@ -50,7 +50,7 @@ func Allow(h http.Header, r *http.Request, methods ...string) error {
 		"method "+limits.Shorten(r.Method)+" is not allowed here; allowed: "+list)
 }
 
-// ReadBody reads a JSON object of up to max bytes. An empty body has no fields. Browsers do not
+// ReadBody reads a JSON object of up to max bytes, by default without fields. Browsers do not
 // let other sites send this Content-Type with a user's cookies.
 func ReadBody(w http.ResponseWriter, r *http.Request, max int64) (body []byte, f *Fields, err error) {
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
@@ -93,8 +93,7 @@ type violation struct {
 	Message string            `json:"message"`
 }
 
-// Fail responds with an error. The client does not see the text of an error that is not a
-// [*chargeingest.Error].
+// Fail responds with an error. Clients see only the text of a [*chargeingest.Error].
 func Fail(w http.ResponseWriter, r *http.Request, err error) {
 	var e *chargeingest.Error
 	if !errors.As(err, &e) {
@@ -117,7 +116,7 @@ func Fail(w http.ResponseWriter, r *http.Request, err error) {
 	Respond(w, r, e.Status, "application/json", append(text, '\n'))
 }
 
-// Respond sends a response with its length, to HEAD without its body.
+// Respond sends a response with its length, without a body for HEAD.
 func Respond(w http.ResponseWriter, r *http.Request, status int, contentType string, body []byte) {
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))

@@ -29,7 +29,7 @@ func ParseObject(text string) (Object, error) {
 }
 
 // Rules adjust a comparison. By default strings and numbers are equal if they are spelled
-// alike, order and white space do not matter, and a null field equals an absent one.
+// alike, order and white space do not matter, and null equals absent.
 type Rules struct {
 	// MaxPaths bounds the returned paths.
 	MaxPaths int
@@ -41,8 +41,7 @@ type Rules struct {
 	IgnoreA, IgnoreB string
 }
 
-// Differences returns the sorted dotted paths at which a and b differ. The error is that
-// of ctx.
+// Differences returns the sorted dotted paths at which a and b differ, or the error of ctx.
 func Differences(ctx context.Context, a, b Object, rules Rules) ([]string, error) {
 	c := comparison{ctx: ctx, rules: rules}
 	if err := c.values(Location{}, a.text, b.text); err != nil && !errors.Is(err, errEnoughPaths) {
@@ -143,8 +142,8 @@ func (c *comparison) lists(at Location, a, b *cursor) error {
 	}
 }
 
-// objects compares fields one by one while both objects have the same order, as in most
-// retries, and the rest sorted.
+// objects compares fields one by one while both have the same order, as in most retries, and
+// sorts the rest.
 func (c *comparison) objects(at Location, a, b *cursor) error {
 	for {
 		x, moreA, err := a.next()
@@ -267,7 +266,7 @@ func (r *cursor) next() (m field, more bool, err error) {
 	}
 	switch r.dec.PeekKind() {
 	case '}', ']', 0:
-		return m, false, nil // the text was valid when it was formatted
+		return m, false, nil // the text was valid before
 	}
 	if r.isObject {
 		if m.name, err = r.read(); err != nil {

@@ -27,8 +27,8 @@ type Reservation struct {
 	released bool
 }
 
-// Release returns all bytes. Afterwards Resize fails, so that a store that still works for
-// the request cannot reserve more.
+// Release returns all bytes. Then Resize fails: a store that still works for the request cannot
+// reserve more.
 func (r *Reservation) Release() {
 	r.Budget.mu.Lock()
 	defer r.Budget.mu.Unlock()
@@ -36,8 +36,8 @@ func (r *Reservation) Release() {
 	r.released = true
 }
 
-// Resize reserves n bytes if the budget has room, or if no other request holds bytes, and
-// reports whether it did.
+// Resize reserves n bytes if the budget has room, or no other request holds bytes. It reports
+// whether it did.
 func (r *Reservation) Resize(n int64) bool {
 	b := r.Budget
 	b.mu.Lock()

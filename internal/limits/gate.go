@@ -13,8 +13,8 @@ type Gate struct {
 
 	mu        sync.Mutex
 	free      int
-	platforms map[string]*platform // those that hold a slot or wait for one
-	rotation  *list.List           // of *platform with waiting calls; the next turn is at the front
+	platforms map[string]*platform // with a slot, or waiting
+	rotation  *list.List           // with waiting calls; the front is next
 }
 
 type platform struct {
@@ -30,8 +30,7 @@ func NewGate(n int) *Gate {
 	return &Gate{slots: n, free: n, platforms: make(map[string]*platform), rotation: list.New()}
 }
 
-// Enter waits for a slot. If err is nil the caller must call leave exactly once;
-// otherwise err is that of ctx.
+// Enter waits for a slot. Unless it returns the error of ctx, the caller must call leave once.
 func (g *Gate) Enter(ctx context.Context, name string) (leave func(), err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -68,8 +67,8 @@ func (g *Gate) TryEnter(name string) (leave func(), ok bool) {
 	}
 }
 
-// EnterEvenIfDone takes a free slot even if ctx has ended: a half-closed client may
-// still read the response.
+// EnterEvenIfDone also takes a free slot if ctx has ended: a half-closed client may still read
+// the response.
 func (g *Gate) EnterEvenIfDone(ctx context.Context, name string) (leave func(), err error) {
 	if leave, ok := g.TryEnter(name); ok {
 		return leave, nil
@@ -110,7 +109,7 @@ func (g *Gate) leave(p *platform) {
 	g.admit()
 }
 
-// admit skips a platform that holds all slots but one: the last one is for the others.
+// admit leaves the last slot to platforms without one.
 func (g *Gate) admit() {
 	for turn := g.rotation.Front(); turn != nil && g.free > 0; {
 		p := turn.Value.(*platform)

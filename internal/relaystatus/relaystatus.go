@@ -16,7 +16,7 @@ const (
 	readTimeout = 30 * time.Second
 )
 
-// Destination is the sum over the platforms that were not retired.
+// Destination is the sum over platforms that were not retired.
 type Destination struct {
 	Lag           int64
 	OldestPending time.Time // or zero
@@ -32,7 +32,7 @@ func (d Destination) Age(now time.Time) time.Duration {
 	return max(0, now.Sub(d.OldestPending))
 }
 
-// Reader caches the status, which can be slow.
+// Reader caches the status, because reading can be slow.
 type Reader struct {
 	ledger relay.Ledger
 
@@ -40,14 +40,14 @@ type Reader struct {
 	latest  map[string]Destination
 	readAt  time.Time
 	started time.Time
-	reading chan struct{} // closed at the end of a read, then nil
+	reading chan struct{} // closed at the end of a read
 }
 
 // NewReader returns a Reader.
 func NewReader(ledger relay.Ledger) *Reader { return &Reader{ledger: ledger} }
 
-// Read returns the last known status by destination, and its time, zero before the first
-// success. It takes at most a second.
+// Read returns the last known status by destination, and its time, zero before the first. It
+// takes at most a second.
 func (r *Reader) Read() (destinations map[string]Destination, at time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -107,7 +107,7 @@ func Results(s relay.Stats) map[string]uint64 {
 	return map[string]uint64{"delivered": s.Delivered, "repeated": s.Repeated, "parked": s.Parked, "dead": s.Dead}
 }
 
-// Attempts has all outcomes, also with zero.
+// Attempts includes outcomes with zero.
 func Attempts(s relay.Stats) map[string]uint64 {
 	all := map[string]uint64{"delivered": 0, "repeated": 0, "deferred": 0, "rejected": 0, "unsent": 0, "failed": 0}
 	maps.Copy(all, s.Attempts)

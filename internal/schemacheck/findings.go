@@ -42,7 +42,7 @@ type InvalidError struct {
 
 func (e *InvalidError) Error() string { return e.Violations[0].Message }
 
-// finding is a violation with its position in the response. Its message lacks the path.
+// finding is a violation with its position in the response, without the path in its message.
 type finding struct {
 	Violation
 	index int // of the event in the batch; -1 outside of the events
@@ -88,8 +88,7 @@ func asInvalid(found []finding) error {
 	return &InvalidError{violations}
 }
 
-// If index is not negative, tree is a batch with only the event of that index in the
-// request.
+// If index is not negative, tree is a batch with only this event of the request.
 func (c *Checker) findings(s *jsonschema.Schema, tree any, index int) []finding {
 	err := s.Validate(tree)
 	var invalid *jsonschema.ValidationError
@@ -159,7 +158,7 @@ func resolve(s *jsonschema.Schema) *jsonschema.Schema {
 	return s
 }
 
-// violations reports one keyword of the schema, whose description states the valid form.
+// violations reports a keyword of the schema, whose description states the valid form.
 func (c *Checker) violations(keyword, path string, rule *jsonschema.Schema, value any) []Violation {
 	switch keyword {
 	case "required":
@@ -199,7 +198,7 @@ func (c *Checker) crossFindings(tree any, index int, now time.Time) []finding {
 	period, _ := event["period"].(map[string]any)
 	reference := stringField(event, "reference")
 	if reference == nil && event["reference"] != nil {
-		reference = new("malformed") // the schema rejects it; it is not missing too
+		reference = new("malformed") // not missing too
 	}
 	fields := CrossFields{
 		Reference: reference, Timestamp: stringField(event, "timestamp"),

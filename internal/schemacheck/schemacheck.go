@@ -30,8 +30,8 @@ type Config struct {
 	KeepUnknownFields bool
 	Rules             CrossRules
 
-	// Gate is held by callers of Check. A check ends early if its context has ended and
-	// other callers wait.
+	// Callers of Check hold the Gate. A check ends early if its context has ended and others
+	// wait.
 	Gate *limits.Gate
 }
 
@@ -110,8 +110,7 @@ func eachField(d *jsontext.Decoder, visit func(name string) error) error {
 	return err
 }
 
-// Check returns nil for a valid body, an [*InvalidError], a [*MalformedError], or an
-// [ErrGivenUp].
+// Check returns nil, an [*InvalidError], a [*MalformedError], or an [ErrGivenUp].
 func (c *Checker) Check(ctx context.Context, body []byte, isBatch bool, now time.Time) error {
 	if err := checkText(body); err != nil {
 		return err
@@ -155,8 +154,7 @@ func checkText(body []byte) error {
 	return nil
 }
 
-// checkBatch has only the tree of one event in memory. It stops when the response is
-// full.
+// checkBatch has the tree of one event in memory. It stops when the response is full.
 func (c *Checker) checkBatch(b *treeBuilder, now time.Time) ([]finding, error) {
 	if _, err := b.dec.ReadToken(); err != nil {
 		return nil, err

@@ -32,7 +32,7 @@ type numberToken = json.Number
 const aNumber numberToken = "0"
 
 // treeBuilder builds the tree that the schema validates. Placeholders of the same type replace
-// values that the schema does not allow, so that no tree is larger than a valid one.
+// invalid values, so that no tree is larger than a valid one.
 type treeBuilder struct {
 	ctx         context.Context
 	gate        *limits.Gate
@@ -41,8 +41,7 @@ type treeBuilder struct {
 	tokens      int
 }
 
-// An ended context is an error only if other callers wait for the slot: a half-closed client
-// may still read the response.
+// Otherwise a half-closed client may still read the response.
 func (b *treeBuilder) token() (jsontext.Token, error) {
 	const interval = 4096 // tokens
 	if b.tokens++; b.tokens%interval == 0 && b.ctx.Err() != nil && b.gate.Waiting() {
@@ -51,7 +50,7 @@ func (b *treeBuilder) token() (jsontext.Token, error) {
 	return b.dec.ReadToken()
 }
 
-// MalformedError reports a body that is not a JSON object within the bounds of nesting and
+// MalformedError reports a body that is no JSON object within the bounds of nesting and
 // numbers.
 type MalformedError struct{ Message string }
 
@@ -167,7 +166,7 @@ func (b *treeBuilder) object(s *jsonschema.Schema, path string) (map[string]any,
 	return object, err
 }
 
-// cutText cuts a string to one that the schema still rejects as too long.
+// cutText cuts a string that remains too long for the schema.
 func cutText(s string) string {
 	if len(s) <= MaxTextLength {
 		return s
@@ -228,8 +227,8 @@ func (b *treeBuilder) list(entry func(i int) error) (int, error) {
 	}
 }
 
-// skip bounds numbers and nesting. A rule rejects the value anyway, so that only a nesting
-// beyond abortDepth is an error.
+// skip bounds numbers and nesting. A rule rejects the value anyway: only a nesting beyond
+// abortDepth is an error.
 func (b *treeBuilder) skip(path string, hasRule bool) error {
 	bottom := b.dec.StackDepth()
 	for {
@@ -249,7 +248,7 @@ func (b *treeBuilder) skip(path string, hasRule bool) error {
 	}
 }
 
-// isExcessiveNumber reports whether programs that read the number later may fail.
+// isExcessiveNumber reports whether other programs may fail to read the number.
 func isExcessiveNumber(s string) bool {
 	if len(s) > maxNumberBytes {
 		return true

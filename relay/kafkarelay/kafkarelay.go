@@ -25,7 +25,7 @@ import (
 // Config configures a [Sink].
 type Config struct {
 	// Client must be idempotent, not transactional, and have the option
-	// kgo.AllowIdempotentProduceCancellation, so that a Send can end without a response.
+	// kgo.AllowIdempotentProduceCancellation, so that Send can end without a response.
 	Client *kgo.Client
 
 	Topic string
@@ -38,7 +38,8 @@ const (
 	schemaVersion  = "1"
 )
 
-// Sink is a [relay.Sink]. It rejects records that are too large. A missing topic is down.
+// Sink is a [relay.Sink]. It rejects records that are too large. If the topic is missing, the
+// destination is down.
 type Sink struct{ cfg Config }
 
 var _ relay.Sink = (*Sink)(nil)

@@ -4,10 +4,10 @@
 // Config.Subject, a dot, and the [Token] of the platform.
 //
 // JetStream drops repeats within the stream's Duplicates window, by default two minutes.
-// Consumers must recognize later repeats by the id. Events are as durable as the stream.
+// Consumers must recognize later ones by the id. Events are as durable as the stream.
 //
-// If the stream fails during a batch, later events of the batch can be stored before earlier
-// ones, unless BatchSize is 1.
+// If the stream fails during a batch, later events can be stored before earlier ones, unless
+// BatchSize is 1.
 package natsrelay
 
 import (
@@ -39,8 +39,8 @@ const (
 	maxPending       = 1 << 20
 )
 
-// Sink is a [relay.Sink]. It rejects messages that are too large. A missing or full stream is
-// down.
+// Sink is a [relay.Sink]. It rejects messages that are too large. If the stream is missing or
+// full, the destination is down.
 type Sink struct {
 	publisher jetstream.JetStream
 	subject   string
