@@ -79,6 +79,41 @@ func TestJournalOfHostileTexts(t *testing.T) {
 	}
 }
 
+func TestResolveManyEntries(t *testing.T) {
+	s := newStore(t, newPool(t), Options{})
+	j := s.Journal()
+	progress := relay.Progress{Token: leased(t, j, acme, "a").Token}
+	for i := range 2*resolveBatch + 1 {
+		c := relay.EntryChange{EventID: fmt.Sprint(i), State: relay.Dead, Attempt: relay.Attempt{At: pruneDay(0)}}
+		if i%2 == 0 {
+			c.Attempt.Reason.Code = "OTHER"
+		}
+		progress.Entries = append(progress.Entries, c)
+	}
+	require.NoError(t, j.Save(t.Context(), acme, progress))
+	transactions := func() (n int) {
+		require.NoError(t, s.pool.QueryRow(t.Context(), "SELECT count(DISTINCT xmin::text) FROM "+s.options.Schema+".relay_entries").Scan(&n))
+		return n
+	}
+	r := relay.Resolution{Stream: acme, Action: relay.Retry, State: relay.Dead, Code: "OTHER", By: "eve", At: pruneDay(1)}
+	for _, step := range []struct {
+		state        relay.EntryState
+		code         string
+		n            int64
+		transactions int
+	}{{relay.Dead, "OTHER", resolveBatch + 1, 3}, {relay.Dead, "", resolveBatch, 3}, {relay.Parked, "", 2*resolveBatch + 1, 3}} {
+		r.State, r.Code = step.state, step.code
+		n, err := j.Resolve(t.Context(), r)
+		require.NoError(t, err)
+		require.Equal(t, step.n, n)
+		require.Equal(t, step.transactions, transactions(), "a Save must not wait for all entries")
+	}
+	var unequal int
+	require.NoError(t, s.pool.QueryRow(t.Context(), "SELECT count(*) FROM "+s.options.Schema+".relay_entries WHERE jsonb_array_length(history) <> 3").Scan(&unequal))
+	require.Zero(t, unequal, "no entry is resolved twice")
+	require.EqualValues(t, 2*resolveBatch+1, statusOf(t, j, acme).Parked)
+}
+
 func TestPlatformsInOrderOfBytes(t *testing.T) {
 	s := newStore(t, newPool(t), Options{})
 	names := []string{"\x00", "\x00b", "A", `\`, `\5c`, `\\`, "a", "a\x00", "a\x00b", "a\x01", `a\5c`, "aä", "aä\x00", "aäb", "aä\xff", "aå", "b", "ä", "å", "å\xff", "\xff"}

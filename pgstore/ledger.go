@@ -178,38 +178,78 @@ func scanEntry(row pgx.Row, more ...any) (e relay.Entry, err error) {
 	return e, err
 }
 
-// Resolve implements [relay.Ledger]. It locks the stream.
+// resolveBatch bounds the wait of a Save.
+const resolveBatch = 1000
+
+// Resolve implements [relay.Ledger]. Each transaction locks the stream.
 func (j *Journal) Resolve(ctx context.Context, r relay.Resolution) (changed int64, err error) {
 	if err := r.Validate(); err != nil {
 		return 0, err
 	}
 	sql := &j.store.sql.relay
 	platform, destination := escapedStream(r.Stream)
-	statement, decision := sql.retire, cleanText(r.By)
-	arguments := []any{platform, destination, r.At, decision}
-	if r.Action != relay.Retire {
-		statement = map[relay.Action]string{relay.Retry: sql.retry, relay.Skip: sql.skip}[r.Action]
-		arguments[3] = encoded(cleanAttempt(relay.Attempt{At: r.At, Outcome: string(r.Action), By: r.By}))
-		var condition string
-		condition, arguments = entryFilter(r.EventIDs, r.State, r.Code, arguments...)
-		statement += condition
+	if r.Action == relay.Retire {
+		return 0, j.resolve(ctx, platform, destination, func(tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, sql.retire, platform, destination, r.At, cleanText(r.By))
+			return err
+		})
 	}
-	err = j.write(ctx, platform, func(tx pgx.Tx) error {
-		found, err := tx.Exec(ctx, sql.lockStream, platform, destination)
+	update := map[relay.Action]string{relay.Retry: sql.retry, relay.Skip: sql.skip}[r.Action]
+	arguments := []any{platform, destination, r.At, encoded(cleanAttempt(relay.Attempt{At: r.At, Outcome: string(r.Action), By: r.By}))}
+	if len(r.EventIDs) > 0 {
+		condition, arguments := entryFilter(r.EventIDs, "", "", arguments...)
+		err := j.resolve(ctx, platform, destination, func(tx pgx.Tx) error {
+			tag, err := tx.Exec(ctx, update+condition, arguments...)
+			changed = tag.RowsAffected()
+			return err
+		})
+		if err != nil {
+			return 0, err
+		}
+		return changed, nil
+	}
+	var after, newest int64
+	for first := true; first || after < newest; first = false {
+		var n, last int64
+		err := j.resolve(ctx, platform, destination, func(tx pgx.Tx) error {
+			if first {
+				if err := tx.QueryRow(ctx, sql.newestEntry, platform, destination).Scan(&newest); err != nil {
+					return err
+				}
+			}
+			condition, filter := entryFilter(nil, r.State, r.Code, platform, destination, after, int64(resolveBatch))
+			rows, err := tx.Query(ctx, sql.entryNumbers+condition+" ORDER BY e.number LIMIT $4", filter...)
+			if err != nil {
+				return err
+			}
+			numbers, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+			if err != nil {
+				return err
+			}
+			if last = newest; len(numbers) == resolveBatch {
+				last = numbers[len(numbers)-1]
+			}
+			tag, err := tx.Exec(ctx, update+"e.number = ANY($5::bigint[])", append(arguments, numbers)...)
+			n = tag.RowsAffected()
+			return err
+		})
+		if err != nil {
+			return changed, err
+		}
+		changed, after = changed+n, last
+	}
+	return changed, nil
+}
+
+func (j *Journal) resolve(ctx context.Context, platform, destination string, f func(pgx.Tx) error) error {
+	return j.write(ctx, platform, func(tx pgx.Tx) error {
+		found, err := tx.Exec(ctx, j.store.sql.relay.lockStream, platform, destination)
 		if err == nil && found.RowsAffected() == 0 {
 			err = chargeingest.ErrNotFound
 		}
 		if err != nil {
 			return err
 		}
-		tag, err := tx.Exec(ctx, statement, arguments...)
-		if changed = tag.RowsAffected(); r.Action == relay.Retire {
-			changed = 0
-		}
-		return err
+		return f(tx)
 	})
-	if err != nil {
-		return 0, err
-	}
-	return changed, nil
 }

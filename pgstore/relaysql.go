@@ -5,7 +5,7 @@ import "strings"
 type relayStatements struct {
 	lease, findStream, lockPlatform, create, save, change, due string
 
-	lockStream, retire, retry, skip, status, entries, entry, eventState, isEntry string
+	lockStream, retire, retry, skip, newestEntry, entryNumbers, status, entries, entry, eventState, isEntry string
 
 	allStreams, lockStreams, undelivered, platforms, escapedPlatforms, missingPrivileges string
 }
@@ -48,10 +48,13 @@ WHERE $entry AND e.state <> 'delivered' AND `),
 		skip: in(`UPDATE $schema.relay_entries e SET state = 'skipped', next_attempt = NULL, history = $history || jsonb_build_array($4::jsonb)
 WHERE $entry AND e.state IN ('parked', 'dead') AND $3::timestamptz IS NOT NULL AND `),
 
+		newestEntry:  in(`SELECT coalesce(max(e.number), 0) FROM $schema.relay_entries e WHERE $entry`),
+		entryNumbers: in(`SELECT e.number FROM $schema.relay_entries e WHERE $entry AND e.number > $3 AND `),
+
 		status: in(`SELECT s.destination, s.platform, s.position, s.last_event_id, s.seq, coalesce(p.last, 0), pending.seq, pending.received_at,
-(SELECT count(*) FROM $schema.relay_entries e WHERE e.platform = s.platform AND e.destination = s.destination AND e.state = 'parked'),
-(SELECT count(*) FROM $schema.relay_entries e WHERE e.platform = s.platform AND e.destination = s.destination AND e.state = 'dead'),
-(SELECT count(*) FROM $schema.relay_entries e WHERE e.platform = s.platform AND e.destination = s.destination AND e.state = 'skipped'),
+(SELECT count(*) FROM (SELECT 1 FROM $schema.relay_entries e WHERE e.platform = s.platform AND e.destination = s.destination AND e.state = 'parked' LIMIT 1000000) e),
+(SELECT count(*) FROM (SELECT 1 FROM $schema.relay_entries e WHERE e.platform = s.platform AND e.destination = s.destination AND e.state = 'dead' LIMIT 1000000) e),
+(SELECT count(*) FROM (SELECT 1 FROM $schema.relay_entries e WHERE e.platform = s.platform AND e.destination = s.destination AND e.state = 'skipped' LIMIT 1000000) e),
 s.delivered, s.repeated, s.saved_at, s.failure, s.failing_since, s.retired_at, s.retired_by
 FROM $schema.relay_streams s LEFT JOIN $schema.platforms p ON p.name = s.platform
 LEFT JOIN LATERAL (SELECT e.seq, e.received_at FROM $schema.events e WHERE e.platform = s.platform AND e.seq > s.seq ORDER BY e.seq LIMIT 1) pending ON true

@@ -44,7 +44,7 @@ func TestScansLeaveConnectionsFree(t *testing.T) {
 	})
 	s := newStore(t, pool, Options{ScanTimeout: time.Minute, AcquireTimeout: time.Minute})
 	release := sync.OnceFunc(func() { close(tracer.gate) })
-	defer release()
+	t.Cleanup(release)
 	ids, _ := appended(t, s, charges("acme", "a"))
 	var scans sync.WaitGroup
 	for range 64 {
@@ -79,21 +79,34 @@ func TestTurnTimeouts(t *testing.T) {
 		c.MaxConns = 2
 		c.ConnConfig.Tracer = tracer
 	})
-	s := newStore(t, pool, Options{ScanTimeout: 50 * time.Millisecond, AcquireTimeout: 50 * time.Millisecond})
-	first := make(chan error, 1)
-	go func() { _, err := s.List(context.Background(), scanOf("evil")); first <- err }()
-	require.Eventually(t, func() bool { return tracer.stopped.Load() == 1 }, 10*time.Second, time.Millisecond)
-	_, err := s.List(t.Context(), scanOf("acme"))
+	patient := newStore(t, pool, Options{ScanTimeout: time.Minute, AcquireTimeout: time.Minute})
+	hasty := newStore(t, pool, Options{Schema: patient.options.Schema, ScanTimeout: 50 * time.Millisecond, AcquireTimeout: 50 * time.Millisecond})
+	release := sync.OnceFunc(func() { close(tracer.gate) })
+	t.Cleanup(release)
+	scanned := make(chan struct{})
+	go func() {
+		defer close(scanned)
+		for released := false; !released; { // the first ones may time out before the gate
+			_, _ = hasty.List(context.Background(), scanOf("evil"))
+			select {
+			case <-tracer.gate:
+				released = true
+			default:
+			}
+		}
+	}()
+	require.Eventually(t, func() bool { return tracer.stopped.Load() == 1 }, time.Minute, time.Millisecond)
+	_, err := hasty.List(t.Context(), scanOf("acme"))
 	require.ErrorIs(t, err, chargeingest.ErrScanLimit)
-	_, err = s.Get(t.Context(), "acme", "chda_1")
+	_, err = hasty.Get(t.Context(), "acme", "chda_1")
 	require.ErrorIs(t, err, chargeingest.ErrOverloaded)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = s.Get(ctx, "acme", "chda_1")
+	_, err = hasty.Get(ctx, "acme", "chda_1")
 	require.ErrorIs(t, err, context.Canceled)
-	appended(t, s, charges("acme", "a"))
-	close(tracer.gate)
-	<-first
+	appended(t, patient, charges("acme", "a"))
+	release()
+	<-scanned
 }
 
 func TestIsScan(t *testing.T) {

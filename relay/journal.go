@@ -53,7 +53,8 @@ type Ledger interface {
 	// chargeingest.ErrInvalidCursor for a wrong q.After.
 	Entries(ctx context.Context, q EntryQuery) (EntryPage, error)
 
-	// Resolve changes entries, records who did it, and returns how many changed.
+	// Resolve changes entries, records who did it, and returns how many changed. Without
+	// EventIDs it may take several transactions, and an error leaves the first of them.
 	Resolve(ctx context.Context, r Resolution) (int64, error)
 }
 
@@ -171,8 +172,9 @@ type Status struct {
 	Position    string `json:"position"`
 	LastEventID string `json:"last_event_id"`
 
-	// Lag is the number of events after the position. OldestPending is when the first of them
-	// was received, zero without any. If the events are in another store, Lag is -1.
+	// Lag is the number of events after the position, perhaps an estimate if it is large.
+	// OldestPending is when the first of them was received, zero without any. If the events
+	// are in another store, Lag is -1. Counts of entries may stop at a million.
 	Lag           int64     `json:"lag"`
 	OldestPending time.Time `json:"oldest_pending,omitzero"`
 

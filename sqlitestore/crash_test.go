@@ -178,7 +178,7 @@ func (l *servers) finish(t *testing.T) {
 	require.NoError(t, l.history.CompareFollowed(stored))
 	require.NoError(t, l.stop())
 	require.Equal(t, len(stored), requireIntact(t, l.path))
-	t.Logf("%d events, %d saves, responses: %s", len(stored), l.acks.count(), l.history.Counts())
+	t.Logf("%d events, %d saves, responses: %s", len(stored), len(l.acks.entries()), l.history.Counts())
 }
 
 func requireIntact(t *testing.T, path string) (events int) {

@@ -205,6 +205,56 @@ func TestPruneKeepsUndelivered(t *testing.T) {
 	require.Empty(t, log.String())
 }
 
+func TestResolveManyEntries(t *testing.T) {
+	setup := newSetup(t)
+	s := setup.open(t)
+	progress := relay.Progress{Token: leased(t, s, vendor)}
+	for i := range 3*resolveBatch + 1 {
+		c := relay.EntryChange{EventID: fmt.Sprint(i), State: relay.Dead, Attempt: relay.Attempt{At: received()}}
+		if i%3 == 0 {
+			c.Attempt.Reason.Code = "OTHER"
+		}
+		progress.Entries = append(progress.Entries, c)
+	}
+	require.NoError(t, s.Journal().Save(t.Context(), vendor, progress))
+	r := relay.Resolution{Stream: vendor, Action: relay.Retry, State: relay.Dead, Code: "OTHER", By: "eve", At: received()}
+	n, err := s.Journal().Resolve(t.Context(), r)
+	require.NoError(t, err)
+	require.EqualValues(t, resolveBatch+1, n)
+	setup.faults.clear()
+	r.Code = ""
+	n, err = s.Journal().Resolve(t.Context(), r)
+	require.NoError(t, err)
+	require.EqualValues(t, 2*resolveBatch, n)
+	require.Greater(t, setup.faults.count("COMMIT"), 1, "appends must not wait for all entries")
+	r.State = relay.Parked
+	n, err = s.Journal().Resolve(t.Context(), r)
+	require.NoError(t, err)
+	require.EqualValues(t, 3*resolveBatch+1, n)
+	now := status(t, s)
+	require.Zero(t, now.Dead)
+	require.EqualValues(t, n, now.Parked)
+	page, err := s.Journal().Entries(t.Context(), relay.EntryQuery{Stream: vendor, Limit: 10_000})
+	require.NoError(t, err)
+	for _, e := range page.Entries {
+		require.Len(t, e.History, 3, "no entry is resolved twice")
+	}
+}
+
+func TestLargeLagIsEstimated(t *testing.T) {
+	s := newSetup(t).open(t)
+	leased(t, s, vendor)
+	many := make([]string, maxExactLag/2+1)
+	for range 2 {
+		appended(t, s, charges("acme", many...))
+	}
+	lag := status(t, s).Lag
+	require.EqualValues(t, 2*len(many), lag, "exact with a single platform")
+	appended(t, s, charges("globex", many[:100]...))
+	appended(t, s, charges("acme", many[:100]...))
+	require.Equal(t, lag+200, status(t, s).Lag, "events of globex are among the last 200")
+}
+
 func TestBackupContainsJournal(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)

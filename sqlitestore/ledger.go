@@ -3,7 +3,7 @@ package sqlitestore
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
+	"database/sql/driver"
 	"errors"
 	"math"
 
@@ -46,15 +46,24 @@ func eachRow(ctx context.Context, tx *sql.Tx, f func(*sql.Rows) error, query str
 const pendingEvents = `FROM events INDEXED BY events_platform
 	WHERE platform = (SELECT platforms.id FROM platforms WHERE name = relay_streams.platform) AND events.seq > relay_streams.seq`
 
+const (
+	maxExactLag  = 10_000
+	maxEntries   = "LIMIT 1000000"
+	newestNumber = "(SELECT seq FROM sqlite_sequence WHERE name = 'events')"
+)
+
+// ?2 is maxExactLag. The count of later events is estimated.
 const statusSQL = `SELECT destination, platform, position, last_event_id, delivered, repeated, saved_ns, failure, failing_ns, retired_ns, retired_by,
-	(SELECT count(*) FROM relay_entries WHERE stream = relay_streams.id AND state = 'parked'),
-	(SELECT count(*) FROM relay_entries WHERE stream = relay_streams.id AND state = 'dead'),
-	(SELECT count(*) FROM relay_entries WHERE stream = relay_streams.id AND state = 'skipped'),
-	iif(seq <= coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0), (SELECT count(*) ` + pendingEvents + `), -1),
+	(SELECT count(*) FROM (SELECT 1 FROM relay_entries WHERE stream = relay_streams.id AND state = 'parked' ` + maxEntries + `)),
+	(SELECT count(*) FROM (SELECT 1 FROM relay_entries WHERE stream = relay_streams.id AND state = 'dead' ` + maxEntries + `)),
+	(SELECT count(*) FROM (SELECT 1 FROM relay_entries WHERE stream = relay_streams.id AND state = 'skipped' ` + maxEntries + `)),
+	iif(seq <= coalesce(` + newestNumber + `, 0), coalesce(
+		(SELECT ?2 + (` + newestNumber + ` - events.seq) * ?2 / (events.seq - relay_streams.seq) ` + pendingEvents + ` ORDER BY events.seq LIMIT 1 OFFSET ?2 - 1),
+		(SELECT count(*) ` + pendingEvents + `)), -1),
 	(SELECT received_s * 1000000000 + received_ns ` + pendingEvents + ` ORDER BY events.seq LIMIT 1)
 	FROM relay_streams WHERE platform <> '' AND ?1 IN ('', platform) ORDER BY destination, platform`
 
-// Status implements [relay.Ledger].
+// Status implements [relay.Ledger]. With several platforms, a Lag above 10,000 is estimated.
 func (j *Journal) Status(ctx context.Context, platform string) (list []relay.Status, err error) {
 	err = j.store.read(ctx, platform, true, func(ctx context.Context, tx *sql.Tx) error {
 		return eachRow(ctx, tx, func(rows *sql.Rows) error {
@@ -66,7 +75,7 @@ func (j *Journal) Status(ctx context.Context, platform string) (list []relay.Sta
 			s.OldestPending = fromNanoseconds(oldest)
 			list = append(list, s)
 			return err
-		}, statusSQL, platform)
+		}, statusSQL, platform, maxExactLag)
 	})
 	if err != nil {
 		return nil, err
@@ -141,40 +150,56 @@ func entryOf(ctx context.Context, tx *sql.Tx, stream int64, q relay.EntryQuery) 
 	return []relay.Entry{e}, err
 }
 
+// resolveBatch bounds how long a Resolve delays appends.
+const resolveBatch = 500
+
 // Resolve implements [relay.Ledger].
-func (j *Journal) Resolve(ctx context.Context, r relay.Resolution) (int64, error) {
+func (j *Journal) Resolve(ctx context.Context, r relay.Resolution) (changed int64, err error) {
 	if err := r.Validate(); err != nil {
 		return 0, err
 	}
-	eventIDs, err := json.Marshal(r.EventIDs)
+	if r.Action == relay.Retire {
+		return 0, j.retire(ctx, r)
+	}
+	attempt, err := encode(relay.Attempt{At: r.At, Outcome: string(r.Action), By: r.By})
 	if err != nil {
 		return 0, err
 	}
-	attempt, err := json.Marshal(relay.Attempt{At: r.At, Outcome: string(r.Action), By: r.By})
+	if len(r.EventIDs) > 0 {
+		return j.resolveEvents(ctx, r, attempt)
+	}
+	var after, newest int64
+	for first := true; first || after < newest; first = false {
+		var last, end, n int64 // the function can be called twice
+		err := j.changeStream(ctx, r.Stream, func(s *session, st stream) error {
+			rows, err := s.nextEntries.query(st.id, string(r.State), r.Code, after, int64(resolveBatch))
+			if err == nil {
+				err = scan(rows[0], &last, &end)
+			}
+			if err == nil {
+				n, err = affected(s.resolveEntries.exec(st.id, string(r.Action), r.At.UnixNano(), attempt, string(r.State), r.Code, after, last))
+			}
+			return err
+		})
+		if err != nil {
+			return changed, err
+		}
+		if first {
+			newest = end
+		}
+		changed, after = changed+n, last
+	}
+	return changed, nil
+}
+
+func (j *Journal) resolveEvents(ctx context.Context, r relay.Resolution, attempt string) (int64, error) {
+	eventIDs, err := encode(r.EventIDs)
 	if err != nil {
 		return 0, err
 	}
 	var changed int64
-	err = j.change(ctx, func(s *session) error {
-		st, err := s.stream(r.Stream)
-		if err == nil && st.id == 0 {
-			err = chargeingest.ErrNotFound
-		}
-		if err != nil {
-			return err
-		}
-		at := r.At.UnixNano()
-		if r.Action == relay.Retire {
-			_, err := s.retireStream.exec(st.id, at, r.By)
-			if last, ok := j.store.writer.leases[r.Stream]; ok {
-				j.store.writer.leases[r.Stream] = lease{token: last.token}
-			}
-			return err
-		}
-		result, err := s.resolveEntries.exec(st.id, string(r.Action), at, string(attempt), len(r.EventIDs) > 0, string(eventIDs), string(r.State), r.Code)
-		if err == nil {
-			changed, err = result.RowsAffected()
-		}
+	err = j.changeStream(ctx, r.Stream, func(s *session, st stream) (err error) {
+		changed, err = affected(s.resolveEvents.exec(st.id, string(r.Action), r.At.UnixNano(), attempt, eventIDs))
 		return err
 	})
 	if err != nil {
@@ -183,11 +208,46 @@ func (j *Journal) Resolve(ctx context.Context, r relay.Resolution) (int64, error
 	return changed, nil
 }
 
-const retireStreamSQL = "UPDATE relay_streams SET retired_ns = ?2, retired_by = ?3 WHERE id = ?1 AND retired_ns IS NULL"
+func affected(result driver.Result, err error) (int64, error) {
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
 
-func resolveEntriesSQL() string {
+func (j *Journal) retire(ctx context.Context, r relay.Resolution) error {
+	return j.changeStream(ctx, r.Stream, func(s *session, st stream) error {
+		_, err := s.retireStream.exec(st.id, r.At.UnixNano(), r.By)
+		if last, ok := j.store.writer.leases[r.Stream]; ok {
+			j.store.writer.leases[r.Stream] = lease{token: last.token}
+		}
+		return err
+	})
+}
+
+func (j *Journal) changeStream(ctx context.Context, name relay.Stream, f func(*session, stream) error) error {
+	return j.change(ctx, func(s *session) error {
+		st, err := s.stream(name)
+		if err == nil && st.id == 0 {
+			err = chargeingest.ErrNotFound
+		}
+		if err != nil {
+			return err
+		}
+		return f(s, st)
+	})
+}
+
+const (
+	retireStreamSQL = "UPDATE relay_streams SET retired_ns = ?2, retired_by = ?3 WHERE id = ?1 AND retired_ns IS NULL"
+
+	nextEntriesSQL = `SELECT iif(count(*) < ?5, newest, max(id)), newest FROM (SELECT coalesce(max(id), 0) AS newest FROM relay_entries)
+		LEFT JOIN (SELECT id FROM relay_entries INDEXED BY relay_entries_state WHERE stream = ?1 AND state = ?2 AND ?3 IN ('', code) AND id > ?4 ORDER BY id LIMIT ?5)`
+)
+
+// resolveSQL changes the entries that meet the condition.
+func resolveSQL(condition string) string {
 	return `UPDATE relay_entries SET state = iif(?2 = 'retry', 'parked', 'skipped'), since_ns = iif(?2 = 'retry', ?3, since_ns),
 			next_ns = iif(?2 = 'retry', ?3, NULL), history = ` + record("history", "?4") + `
-		WHERE stream = ?1 AND (state IN ('parked', 'dead') OR state = 'skipped' AND ?2 = 'retry')
-			AND iif(?5, event_id IN (SELECT value FROM json_each(?6)), state = ?7 AND ?8 IN ('', code))`
+		WHERE stream = ?1 AND (state IN ('parked', 'dead') OR state = 'skipped' AND ?2 = 'retry') AND ` + condition
 }

@@ -20,7 +20,7 @@ type statements struct {
 	addBackdated, oldBackdated                                                     statement
 	setMerged, setMark                                                             statement
 	findStream, addStream, saveStream, savePosition, retireStream                  statement
-	saveEntry, resolveEntries, findUndelivered                                     statement
+	saveEntry, resolveEvents, nextEntries, resolveEntries, findUndelivered         statement
 
 	insertEvents, insertEntries bulk
 }
@@ -41,7 +41,9 @@ func (s *statements) prepareAll(c conn) error {
 		{&s.savePosition, savePositionSQL},
 		{&s.retireStream, retireStreamSQL},
 		{&s.saveEntry, saveEntrySQL()},
-		{&s.resolveEntries, resolveEntriesSQL()},
+		{&s.resolveEvents, resolveSQL("event_id IN (SELECT value FROM json_each(?5))")},
+		{&s.nextEntries, nextEntriesSQL},
+		{&s.resolveEntries, resolveSQL("state = ?5 AND ?6 IN ('', code) AND id > ?7 AND id <= ?8")},
 		{&s.findPlatform, "SELECT id FROM platforms WHERE name = ?"},
 		{&s.addPlatform, "INSERT INTO platforms (name) VALUES (?)"},
 		{&s.findRequest, "SELECT id, route, digest FROM requests WHERE platform = ? AND key = ?"},
