@@ -196,9 +196,13 @@ func (j *Journal) Resolve(ctx context.Context, r relay.Resolution) (changed int6
 		statement += condition
 	}
 	err = j.write(ctx, platform, func(tx pgx.Tx) error {
-		found, err := tx.Exec(ctx, sql.lockStream, platform, destination)
-		if err == nil && found.RowsAffected() == 0 {
+		var retired bool
+		err := tx.QueryRow(ctx, sql.lockStream, platform, destination).Scan(&retired)
+		switch {
+		case errors.Is(err, pgx.ErrNoRows):
 			err = chargeingest.ErrNotFound
+		case err == nil && retired && r.Action == relay.Retry:
+			err = relay.ErrRetired
 		}
 		if err != nil {
 			return err

@@ -54,7 +54,9 @@ type Ledger interface {
 	// no event q.EventID, and chargeingest.ErrInvalidCursor for a wrong q.After.
 	Entries(ctx context.Context, q EntryQuery) (EntryPage, error)
 
-	// Resolve changes entries, records who did it, and returns their number.
+	// Resolve changes entries, records who did it, and returns their number. The error is
+	// chargeingest.ErrNotFound if the stream does not exist, and ErrRetired for a Retry of a
+	// retired stream.
 	Resolve(ctx context.Context, r Resolution) (int64, error)
 }
 

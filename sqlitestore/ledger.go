@@ -160,6 +160,9 @@ func (j *Journal) Resolve(ctx context.Context, r relay.Resolution) (int64, error
 		if err == nil && st.id == 0 {
 			err = chargeingest.ErrNotFound
 		}
+		if err == nil && st.retired && r.Action == relay.Retry {
+			err = relay.ErrRetired
+		}
 		if err != nil {
 			return err
 		}
