@@ -217,7 +217,7 @@ func (c *relayCommand) resolve(ctx context.Context, action relay.Action) error {
 	for _, b := range bodies {
 		var done struct{ Changed int64 }
 		if err := c.call(ctx, http.MethodPost, "resolve", nil, b, &done); err != nil {
-			return errors.Join(c.printChanged(action, changed), err)
+			return errors.Join(c.printPartly(action, changed), err)
 		}
 		changed += done.Changed
 	}
@@ -225,7 +225,7 @@ func (c *relayCommand) resolve(ctx context.Context, action relay.Action) error {
 		return err
 	}
 	if n := int64(len(c.ids)) - changed; n > 0 {
-		return fmt.Errorf("%d of %d events were not changed: %s has no entry for them, or not in a state for this", n, len(c.ids), c.destination)
+		return fmt.Errorf("not changed: %d of %s; %s has no entry for them, or not in a state for this", n, plural(len(c.ids), "event"), c.destination)
 	}
 	return nil
 }
