@@ -137,7 +137,7 @@ func (c *relayCommand) chooseDestination(ctx context.Context) error {
 }
 
 func (c *relayCommand) eachPage(ctx context.Context, visit func([]relay.Entry, []json.RawMessage) error) error {
-	query := url.Values{"destination": {c.destination}, "state": {cmp.Or(c.state, string(relay.Dead))}, "limit": {"1000"}}
+	query := url.Values{"destination": {c.destination}, "state": {cmp.Or(c.state, string(relay.Dead))}, "limit": {"200"}} // entries have up to 50 attempts
 	if c.code != "" {
 		query.Set("code", c.code)
 	}
