@@ -55,8 +55,7 @@ type Ledger interface {
 	Entries(ctx context.Context, q EntryQuery) (EntryPage, error)
 
 	// Resolve changes entries, records who did it, and returns their number. The error is
-	// chargeingest.ErrNotFound if the stream does not exist, and ErrRetired for a Retry of a
-	// retired stream.
+	// chargeingest.ErrNotFound without the stream, and ErrRetired for Retry of a retired one.
 	Resolve(ctx context.Context, r Resolution) (int64, error)
 }
 

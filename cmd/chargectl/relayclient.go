@@ -20,7 +20,6 @@ import (
 
 const maxRelayResponse = 64 << 20
 
-// call sends body as JSON, unless it is nil.
 func (c *relayCommand) call(ctx context.Context, method, path string, query url.Values, body, result any) error {
 	target := strings.TrimSuffix(c.server.URL, "/") + "/relay/" + path
 	if len(query) > 0 {
@@ -118,7 +117,6 @@ func destinations(streams []relay.Status) string {
 	return cmp.Or(strings.Join(names, ", "), "none")
 }
 
-// chooseDestination needs -destination only if there are several.
 func (c *relayCommand) chooseDestination(ctx context.Context) error {
 	if c.destination != "" {
 		return nil
@@ -137,7 +135,7 @@ func (c *relayCommand) chooseDestination(ctx context.Context) error {
 }
 
 func (c *relayCommand) eachPage(ctx context.Context, visit func([]relay.Entry, []json.RawMessage) error) error {
-	query := url.Values{"destination": {c.destination}, "state": {cmp.Or(c.state, string(relay.Dead))}, "limit": {"200"}} // entries have up to 50 attempts
+	query := url.Values{"destination": {c.destination}, "state": {cmp.Or(c.state, string(relay.Dead))}, "limit": {"200"}}
 	if c.code != "" {
 		query.Set("code", c.code)
 	}

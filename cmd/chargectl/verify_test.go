@@ -41,7 +41,7 @@ func verify(t *testing.T, status int, url string, lines []string, args ...string
 }
 
 func counted(events, stored, missing, different, invalid int) string {
-	return fmt.Sprintf("%d events: %d stored, %d missing, %d different, %d invalid", events, stored, missing, different, invalid)
+	return fmt.Sprintf("%s: %d stored, %d missing, %d different, %d invalid", plural(events, "event"), stored, missing, different, invalid)
 }
 
 func charges(fields ...string) []string {
