@@ -245,6 +245,36 @@ func TestShutdownWithHangingDestination(t *testing.T) {
 	require.NotContains(t, s.log.String(), "closed", "the relay ends before the store")
 }
 
+func TestRelayEndsBeforeStore(t *testing.T) {
+	t.Parallel()
+	tp := newTestProgram()
+	tp.env["CHARGEINGEST_RELAY_API_KEY"] = relayKey
+	entered, ended := make(chan struct{}), make(chan struct{})
+	tp.tuneRelay = func(c *relay.Config) {
+		c.Sink = relay.SinkFunc(func(ctx context.Context, _ string, _ []chargeingest.StoredEvent) ([]relay.Result, error) {
+			close(entered)
+			<-ctx.Done()
+			for !strings.Contains(tp.log.String(), "msg=stopped") {
+				time.Sleep(time.Millisecond)
+			}
+			time.Sleep(10 * time.Millisecond) // in which a server without a relay ends
+			close(ended)
+			return nil, ctx.Err()
+		})
+	}
+	s := tp.start(t, "-relay-url", "http://h")
+	s.sendEvents(t, 1)
+	<-entered
+	s.stop()
+	<-s.done
+	require.Zero(t, s.status, s.log)
+	select {
+	case <-ended:
+	default:
+		require.Fail(t, "the store was closed before the relay ended")
+	}
+}
+
 func TestRelayThatDoesNotEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		events := memstore.New()

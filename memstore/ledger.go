@@ -125,6 +125,9 @@ func (j *Journal) Resolve(ctx context.Context, r relay.Resolution) (changed int6
 			}
 			return nil
 		}
+		if r.Action == relay.Retry && !s.status.RetiredAt.IsZero() {
+			return relay.ErrRetired
+		}
 		for _, e := range s.selected(r) {
 			if e.resolve(r) {
 				changed++

@@ -189,7 +189,7 @@ func (j *Journal) Resolve(ctx context.Context, r relay.Resolution) (changed int6
 	sql := &j.store.sql.relay
 	platform, destination := escapedStream(r.Stream)
 	if r.Action == relay.Retire {
-		return 0, j.resolve(ctx, platform, destination, func(tx pgx.Tx) error {
+		return 0, j.resolve(ctx, r, func(tx pgx.Tx) error {
 			_, err := tx.Exec(ctx, sql.retire, platform, destination, r.At, cleanText(r.By))
 			return err
 		})
@@ -198,7 +198,7 @@ func (j *Journal) Resolve(ctx context.Context, r relay.Resolution) (changed int6
 	arguments := []any{platform, destination, r.At, encoded(cleanAttempt(relay.Attempt{At: r.At, Outcome: string(r.Action), By: r.By}))}
 	if len(r.EventIDs) > 0 {
 		condition, arguments := entryFilter(r.EventIDs, "", "", arguments...)
-		err := j.resolve(ctx, platform, destination, func(tx pgx.Tx) error {
+		err := j.resolve(ctx, r, func(tx pgx.Tx) error {
 			tag, err := tx.Exec(ctx, update+condition, arguments...)
 			changed = tag.RowsAffected()
 			return err
@@ -211,7 +211,7 @@ func (j *Journal) Resolve(ctx context.Context, r relay.Resolution) (changed int6
 	var after, newest int64
 	for first := true; first || after < newest; first = false {
 		var n, last int64
-		err := j.resolve(ctx, platform, destination, func(tx pgx.Tx) error {
+		err := j.resolve(ctx, r, func(tx pgx.Tx) error {
 			if first {
 				if err := tx.QueryRow(ctx, sql.newestEntry, platform, destination).Scan(&newest); err != nil {
 					return err
@@ -241,11 +241,16 @@ func (j *Journal) Resolve(ctx context.Context, r relay.Resolution) (changed int6
 	return changed, nil
 }
 
-func (j *Journal) resolve(ctx context.Context, platform, destination string, f func(pgx.Tx) error) error {
+func (j *Journal) resolve(ctx context.Context, r relay.Resolution, f func(pgx.Tx) error) error {
+	platform, destination := escapedStream(r.Stream)
 	return j.write(ctx, platform, func(tx pgx.Tx) error {
-		found, err := tx.Exec(ctx, j.store.sql.relay.lockStream, platform, destination)
-		if err == nil && found.RowsAffected() == 0 {
+		var retired bool
+		err := tx.QueryRow(ctx, j.store.sql.relay.lockStream, platform, destination).Scan(&retired)
+		switch {
+		case errors.Is(err, pgx.ErrNoRows):
 			err = chargeingest.ErrNotFound
+		case err == nil && retired && r.Action == relay.Retry:
+			err = relay.ErrRetired
 		}
 		if err != nil {
 			return err

@@ -40,7 +40,7 @@ reason = CASE WHEN excluded.state = 'delivered' THEN e.reason ELSE excluded.reas
 WHERE e.state <> 'skipped' OR excluded.state = 'delivered'`),
 		due: in(`SELECT ` + entryColumns + ` FROM $schema.relay_entries e WHERE $entry AND e.state = 'parked' ORDER BY e.next_attempt, e.number LIMIT $3`),
 
-		lockStream: in(`SELECT 1 FROM $schema.relay_streams s WHERE $stream FOR NO KEY UPDATE`),
+		lockStream: in(`SELECT s.retired_at IS NOT NULL FROM $schema.relay_streams s WHERE $stream FOR NO KEY UPDATE`),
 		retire: in(`UPDATE $schema.relay_streams s SET retired_at = $3, retired_by = $4, leased_until = '-infinity'
 WHERE $stream AND s.retired_at IS NULL`),
 		retry: in(`UPDATE $schema.relay_entries e SET state = 'parked', since = $3, next_attempt = $3, history = $history || jsonb_build_array($4::jsonb)

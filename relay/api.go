@@ -210,6 +210,10 @@ func rejectTogether(f *httpapi.Fields, name string, others ...string) {
 }
 
 func noDestination(err error) error {
+	if errors.Is(err, ErrRetired) {
+		return httpapi.NewError(http.StatusConflict, chargeingest.CodeInvalidOperation,
+			"the destination was retired: nothing is sent to it any more")
+	}
 	if errors.Is(err, chargeingest.ErrNotFound) {
 		return httpapi.NotFound("no relay has delivered events of the platform to this destination")
 	}

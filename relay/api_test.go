@@ -174,6 +174,9 @@ func TestAPIResolve(t *testing.T) {
 	require.Contains(t, h.log.String(), `msg="relay: skip" destination=vendor platform=acme by=ingest changed=2`)
 
 	h.resolve("ingest", `{"destination":"vendor","action":"retire"}`)
+	w := h.call("POST", "/resolve", "ingest", `{"destination":"vendor","action":"retry","state":"dead"}`)
+	require.Equal(t, http.StatusConflict, w.Code, w.Body)
+	require.Contains(t, w.Body.String(), "the destination was retired: nothing is sent to it any more")
 	status := h.get("/status", "view").Streams[0]
 	require.Equal(t, "ingest", status.RetiredBy)
 	require.True(t, apiNow.Equal(status.RetiredAt))

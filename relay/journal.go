@@ -55,6 +55,9 @@ type Ledger interface {
 
 	// Resolve changes entries, records who did it, and returns how many changed. Without
 	// EventIDs it may take several transactions, and an error leaves the first of them.
+	//
+	// Errors: chargeingest.ErrNotFound if there is no such stream, and ErrRetired for Retry of
+	// a retired one.
 	Resolve(ctx context.Context, r Resolution) (int64, error)
 }
 

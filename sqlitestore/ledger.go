@@ -171,7 +171,7 @@ func (j *Journal) Resolve(ctx context.Context, r relay.Resolution) (changed int6
 	var after, newest int64
 	for first := true; first || after < newest; first = false {
 		var last, end, n int64 // the function can be called twice
-		err := j.changeStream(ctx, r.Stream, func(s *session, st stream) error {
+		err := j.changeStream(ctx, r, func(s *session, st stream) error {
 			rows, err := s.nextEntries.query(st.id, string(r.State), r.Code, after, int64(resolveBatch))
 			if err == nil {
 				err = scan(rows[0], &last, &end)
@@ -198,7 +198,7 @@ func (j *Journal) resolveEvents(ctx context.Context, r relay.Resolution, attempt
 		return 0, err
 	}
 	var changed int64
-	err = j.changeStream(ctx, r.Stream, func(s *session, st stream) (err error) {
+	err = j.changeStream(ctx, r, func(s *session, st stream) (err error) {
 		changed, err = affected(s.resolveEvents.exec(st.id, string(r.Action), r.At.UnixNano(), attempt, eventIDs))
 		return err
 	})
@@ -216,7 +216,7 @@ func affected(result driver.Result, err error) (int64, error) {
 }
 
 func (j *Journal) retire(ctx context.Context, r relay.Resolution) error {
-	return j.changeStream(ctx, r.Stream, func(s *session, st stream) error {
+	return j.changeStream(ctx, r, func(s *session, st stream) error {
 		_, err := s.retireStream.exec(st.id, r.At.UnixNano(), r.By)
 		if last, ok := j.store.writer.leases[r.Stream]; ok {
 			j.store.writer.leases[r.Stream] = lease{token: last.token}
@@ -225,11 +225,14 @@ func (j *Journal) retire(ctx context.Context, r relay.Resolution) error {
 	})
 }
 
-func (j *Journal) changeStream(ctx context.Context, name relay.Stream, f func(*session, stream) error) error {
+func (j *Journal) changeStream(ctx context.Context, r relay.Resolution, f func(*session, stream) error) error {
 	return j.change(ctx, func(s *session) error {
-		st, err := s.stream(name)
-		if err == nil && st.id == 0 {
+		st, err := s.stream(r.Stream)
+		switch {
+		case err == nil && st.id == 0:
 			err = chargeingest.ErrNotFound
+		case err == nil && st.retired && r.Action == relay.Retry:
+			err = relay.ErrRetired
 		}
 		if err != nil {
 			return err

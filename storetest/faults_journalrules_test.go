@@ -248,6 +248,16 @@ func ledgerFaults() []journalFault {
 			"Resolve by filter changes exactly the matching entries", "a retired stream cannot be leased and keeps its record",
 			"Resolve rejects an invalid resolution and an unknown stream",
 		}},
+		{"Retry of a retired stream succeeds", func(j *brokenJournal) {
+			next := j.resolve
+			j.resolve = func(r relay.Resolution) (int64, error) {
+				n, err := next(r)
+				if errors.Is(err, relay.ErrRetired) {
+					err = nil
+				}
+				return n, err
+			}
+		}, []string{"a retired stream cannot be leased and keeps its record"}},
 		{"Resolve ignores the code", func(j *brokenJournal) {
 			j.onResolve(func(r *relay.Resolution) { r.Code = "" })
 		}, []string{"Resolve by filter changes exactly the matching entries"}},

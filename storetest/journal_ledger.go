@@ -253,6 +253,10 @@ func checkRetire(c *journalCheck) {
 	status := c.status(toVendor())
 	wantEqual(c.check, "Status.RetiredBy", status.RetiredBy, "eve")
 	c.wantTime("Status.RetiredAt", status.RetiredAt, minute(50))
+	r.Action, r.State = relay.Retry, relay.Dead
+	if _, err := c.journal.Resolve(c.Context(), r); !errors.Is(err, relay.ErrRetired) {
+		c.failf("Retry of a retired stream returned error %v, want ErrRetired", err)
+	}
 	c.wantEntries("Entries", c.entries(toVendor()), all...)
 }
 

@@ -50,8 +50,8 @@ func (p *program) backup(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return p.printLines(fmt.Sprintf("%s: %d events, %s, integrity check passed, %s",
-		out, contents.Events, bytesText(info.Size()), p.now().Sub(started).Round(time.Millisecond)))
+	return p.printLines(fmt.Sprintf("%s: %s, %s, integrity check passed, %s",
+		out, plural(contents.Events, "event"), bytesText(info.Size()), p.now().Sub(started).Round(time.Millisecond)))
 }
 
 func interruptedOr(ctx context.Context, command string, err error) error {

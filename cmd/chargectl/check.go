@@ -66,7 +66,7 @@ func reportLines(r *sqlitestore.Report) []string {
 		row("events", "%d, the newest has number %d", r.Events, r.NewestNumber)
 		row("idempotency keys", "%d", r.IdempotencyKeys)
 		for _, c := range r.Platforms {
-			row("platform", "%s: %d events, %d idempotency keys", c.Name, c.Events, c.IdempotencyKeys)
+			row("platform", "%s: %s, %s", c.Name, plural(c.Events, "event"), plural(c.IdempotencyKeys, "idempotency key"))
 		}
 		for _, e := range []struct {
 			name string

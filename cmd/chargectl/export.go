@@ -224,7 +224,7 @@ func (x *exporter) write(text []byte) error {
 }
 
 func (x *exporter) printSummary() {
-	x.printError(fmt.Sprintf("%d events", x.totals.events))
+	x.printError(plural(x.totals.events, "event"))
 	for _, s := range x.totals.sums() {
 		x.printError(s.name + ": " + s.sum.String())
 	}

@@ -60,9 +60,9 @@ func (p *progress) add(events int) {
 func (p *progress) line(elapsed time.Duration) string {
 	rate := float64(p.events) / elapsed.Seconds()
 	if p.total < 0 {
-		return fmt.Sprintf("%s: %d events, %.0f events/s", p.verb, p.events, rate)
+		return fmt.Sprintf("%s: %s, %.0f events/s", p.verb, plural(p.events, "event"), rate)
 	}
-	text := fmt.Sprintf("%s: %d of %d events, %.0f events/s", p.verb, p.events, p.total, rate)
+	text := fmt.Sprintf("%s: %d of %s, %.0f events/s", p.verb, p.events, plural(p.total, "event"), rate)
 	if left := p.total - p.events; left > 0 && rate > 0 {
 		text += fmt.Sprintf(", %s left", time.Duration(float64(left)/rate*float64(time.Second)).Round(time.Second))
 	}

@@ -221,7 +221,7 @@ func TestTooLargeBatchIsSplit(t *testing.T) {
 		}
 		s.ServeHTTP(w, r)
 	})
-	require.Equal(t, chargeingest.CodeBadRequest, loadRejects(t, proxy, "1 events: 0 new, 0 already stored, 1 rejected\n", lines[:1])[0].Errors[0].Code)
+	require.Equal(t, chargeingest.CodeBadRequest, loadRejects(t, proxy, "1 event: 0 new, 0 already stored, 1 rejected\n", lines[:1])[0].Errors[0].Code)
 }
 
 func TestRejectionWithoutIndex(t *testing.T) {

@@ -20,7 +20,6 @@ import (
 
 const maxRelayResponse = 64 << 20
 
-// call sends body, unless nil, as JSON.
 func (c *relayCommand) call(ctx context.Context, method, path string, query url.Values, body, result any) error {
 	target := strings.TrimSuffix(c.server.URL, "/") + "/relay/" + path
 	if len(query) > 0 {
@@ -118,7 +117,6 @@ func destinations(streams []relay.Status) string {
 	return cmp.Or(strings.Join(names, ", "), "none")
 }
 
-// chooseDestination needs -destination only if there are several.
 func (c *relayCommand) chooseDestination(ctx context.Context) error {
 	if c.destination != "" {
 		return nil
@@ -137,7 +135,7 @@ func (c *relayCommand) chooseDestination(ctx context.Context) error {
 }
 
 func (c *relayCommand) eachPage(ctx context.Context, visit func([]relay.Entry, []json.RawMessage) error) error {
-	query := url.Values{"destination": {c.destination}, "state": {cmp.Or(c.state, string(relay.Dead))}, "limit": {"1000"}}
+	query := url.Values{"destination": {c.destination}, "state": {cmp.Or(c.state, string(relay.Dead))}, "limit": {"200"}}
 	if c.code != "" {
 		query.Set("code", c.code)
 	}
@@ -217,7 +215,7 @@ func (c *relayCommand) resolve(ctx context.Context, action relay.Action) error {
 	for _, b := range bodies {
 		var done struct{ Changed int64 }
 		if err := c.call(ctx, http.MethodPost, "resolve", nil, b, &done); err != nil {
-			return errors.Join(c.printChanged(action, changed), err)
+			return errors.Join(c.printPartly(action, changed), err)
 		}
 		changed += done.Changed
 	}
@@ -225,7 +223,7 @@ func (c *relayCommand) resolve(ctx context.Context, action relay.Action) error {
 		return err
 	}
 	if n := int64(len(c.ids)) - changed; n > 0 {
-		return fmt.Errorf("%d of %d events were not changed: %s has no entry for them, or not in a state for this", n, len(c.ids), c.destination)
+		return fmt.Errorf("not changed: %d of %s; %s has no entry for them, or not in a state for this", n, plural(len(c.ids), "event"), c.destination)
 	}
 	return nil
 }

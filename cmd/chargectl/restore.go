@@ -56,7 +56,7 @@ func (p *program) restore(ctx context.Context, args []string) error {
 		lines = append(lines, fmt.Sprintf("moved to %s: %s", restored.MovedTo, strings.Join(restored.Moved, ", ")))
 	}
 	return p.printLines(append(lines,
-		fmt.Sprintf("%s: restored from %s: %d events, %s, integrity check passed", db, from, restored.Events, bytesText(info.Size())),
+		fmt.Sprintf("%s: restored from %s: %s, %s, integrity check passed", db, from, plural(restored.Events, "event"), bytesText(info.Size())),
 		"next: start the server, and start every follower again without a position; with a position from before the restore, it can miss events",
 	)...)
 }

@@ -33,8 +33,8 @@ type loader struct {
 type counts struct{ stored, replayed, rejected int }
 
 func (c *counts) String() string {
-	return fmt.Sprintf("%d events: %d new, %d already stored, %d rejected",
-		c.stored+c.replayed+c.rejected, c.stored, c.replayed, c.rejected)
+	return fmt.Sprintf("%s: %d new, %d already stored, %d rejected",
+		plural(c.stored+c.replayed+c.rejected, "event"), c.stored, c.replayed, c.rejected)
 }
 
 func (l *loader) run(ctx context.Context, chunks *chunkReader) error {

@@ -24,6 +24,13 @@ func cell(s *string) string {
 	return string(escapeForTerminal(nil, []byte(*s)))
 }
 
+func plural[T int | int64](n T, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
 func quantities(v *chargeingest.Value) *string {
 	if v == nil {
 		return nil

@@ -179,8 +179,8 @@ func (v *verifier) report() error {
 	for _, l := range v.file.lines {
 		counts[l.status]++
 	}
-	lines := []string{fmt.Sprintf("%d events: %d stored, %d missing, %d different, %d invalid",
-		len(v.file.lines), counts[lineStored], counts[lineMissing], counts[lineDifferent], counts[lineInvalid])}
+	lines := []string{fmt.Sprintf("%s: %d stored, %d missing, %d different, %d invalid",
+		plural(len(v.file.lines), "event"), counts[lineStored], counts[lineMissing], counts[lineDifferent], counts[lineInvalid])}
 	if n := v.file.repeated; n > 0 {
 		lines = append(lines, fmt.Sprintf("lines that repeat an earlier event: %d", n))
 	}
@@ -197,7 +197,7 @@ func (v *verifier) report() error {
 		return fmt.Errorf("write to standard output: %w", err)
 	}
 	if n := len(v.file.lines) - counts[lineStored]; n > 0 {
-		return fmt.Errorf("%d of %d events are not stored as in the file", n, len(v.file.lines))
+		return fmt.Errorf("not stored as in the file: %d of %s", n, plural(len(v.file.lines), "event"))
 	}
 	return nil
 }

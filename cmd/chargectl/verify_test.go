@@ -41,7 +41,7 @@ func verify(t *testing.T, status int, url string, lines []string, args ...string
 }
 
 func counted(events, stored, missing, different, invalid int) string {
-	return fmt.Sprintf("%d events: %d stored, %d missing, %d different, %d invalid", events, stored, missing, different, invalid)
+	return fmt.Sprintf("%s: %d stored, %d missing, %d different, %d invalid", plural(events, "event"), stored, missing, different, invalid)
 }
 
 func charges(fields ...string) []string {
@@ -272,7 +272,7 @@ func TestVerifyPrintsFirstProblems(t *testing.T) {
 	require.Regexp(t, `events.ndjson:1: different from chda_\w{26}: description, x`, printed[0])
 	require.Contains(t, printed[9], "events.ndjson:10: missing")
 	require.Equal(t, "more lines are not stored; -o writes all of them", printed[10])
-	require.Equal(t, "chargectl: verify: 12 of 12 events are not stored as in the file", printed[11])
+	require.Equal(t, "chargectl: verify: not stored as in the file: 12 of 12 events", printed[11])
 	require.NotRegexp(t, `\p{C}`, strings.ReplaceAll(tp.log.String(), "\n", ""))
 }
 

@@ -233,7 +233,8 @@ func TestRelayAccess(t *testing.T) {
 	hidden := open(t, wide, startHost(t).link(adaKey))
 	hidden.see("#tabs a", "Overview")
 	require.NotContains(t, strings.Join(hidden.texts("#tabs a"), " "), "Relay")
-	hidden.navigate(hidden.location()[:strings.Index(hidden.location(), "#")] + "#/relay")
+	page, _, _ := strings.Cut(hidden.location(), "#")
+	hidden.navigate(page + "#/relay")
 	hidden.see("#tab-requests", "")
 }
 
