@@ -107,12 +107,12 @@ func TestRelayStatus(t *testing.T) {
 func TestRelayAttempts(t *testing.T) {
 	s := newRelayServer(t, "a", "b")
 	s.ok("skip -destination a " + s.ids[0])
-	want := "a: skipped, 1 attempts\n" +
+	want := "a: skipped, 1 attempt\n" +
 		"  2026-09-01T12:00:00Z  rejected   status 400: INVALID_FIELD: value.number: must be a \\u001b[31mdecimal\n" +
 		"  2026-09-01T12:00:00Z  skip       by ada\n"
 	require.Equal(t, want, s.ok("dead -destination a "+s.ids[0]))
-	require.True(t, strings.HasPrefix(s.ok("status "+s.ids[0]), want+"b: dead, 1 attempts\n"))
-	require.Equal(t, "a: parked, 1 attempts, next at 2026-09-01T13:00:00Z\n  2026-09-01T12:00:00Z  deferred   -\n", s.ok("status -destination a "+s.ids[2]))
+	require.True(t, strings.HasPrefix(s.ok("status "+s.ids[0]), want+"b: dead, 1 attempt\n"))
+	require.Equal(t, "a: parked, 1 attempt, next at 2026-09-01T13:00:00Z\n  2026-09-01T12:00:00Z  deferred   -\n", s.ok("status -destination a "+s.ids[2]))
 	require.Equal(t, 2, strings.Count(s.ok("status -format json "+s.ids[0]), "\n"))
 	code, _, log := s.run("status none")
 	require.Equal(t, 1, code)
@@ -121,8 +121,8 @@ func TestRelayAttempts(t *testing.T) {
 
 func TestRelayDead(t *testing.T) {
 	s := newRelayServer(t, "vendor")
-	require.Equal(t, s.ids[0]+"  dead       2026-09-01T12:00:00Z    1 attempts  status 400: INVALID_FIELD: value.number: must be a \\u001b[31mdecimal\n"+
-		s.ids[1]+"  dead       2026-09-01T12:00:00Z    1 attempts  OTHER\n", s.ok("dead"))
+	require.Equal(t, s.ids[0]+"  dead       2026-09-01T12:00:00Z     1 attempt  status 400: INVALID_FIELD: value.number: must be a \\u001b[31mdecimal\n"+
+		s.ids[1]+"  dead       2026-09-01T12:00:00Z     1 attempt  OTHER\n", s.ok("dead"))
 	require.Equal(t, 1, strings.Count(s.ok("dead -code OTHER"), "\n"))
 	require.Contains(t, s.ok("dead -state parked"), s.ids[2])
 	require.Empty(t, s.ok("dead -state skipped"))
@@ -150,7 +150,7 @@ func TestRelayPages(t *testing.T) {
 
 func TestRelayResolve(t *testing.T) {
 	s := newRelayServer(t, "vendor")
-	require.Equal(t, "1 events will be sent again to vendor\n", s.ok("retry "+s.ids[0]))
+	require.Equal(t, "1 event will be sent again to vendor\n", s.ok("retry "+s.ids[0]))
 	require.Equal(t, relay.Parked, s.state("vendor", 0))
 	require.Equal(t, "{\"changed\":1}\n", s.ok("skip -code OTHER -format json"))
 	require.Equal(t, relay.Skipped, s.state("vendor", 1))
@@ -159,7 +159,7 @@ func TestRelayResolve(t *testing.T) {
 	require.Equal(t, "3 events will be sent again to vendor\n", s.ok("retry -all -state skipped"))
 	code, out, log := s.run("retry " + s.ids[0] + " none")
 	require.Equal(t, 1, code)
-	require.Equal(t, "1 events will be sent again to vendor\n", out)
+	require.Equal(t, "1 event will be sent again to vendor\n", out)
 	require.Contains(t, log, "1 of 2 events were not changed")
 	require.Equal(t, "vendor is retired\n", s.ok("retire -destination vendor"))
 	require.Contains(t, s.ok("status"), "vendor: retired by ada at 2026-09-01T12:00:00Z\n")

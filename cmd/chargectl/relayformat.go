@@ -33,11 +33,18 @@ func (c *relayCommand) printChanged(action relay.Action, n int64) error {
 		return c.print(fmt.Sprintf("{\"changed\":%d}\n", n))
 	}
 	text := map[relay.Action]string{
-		relay.Retry:  fmt.Sprintf("%d events will be sent again to %s\n", n, cell(&c.destination)),
-		relay.Skip:   fmt.Sprintf("%d events skipped for %s\n", n, cell(&c.destination)),
+		relay.Retry:  fmt.Sprintf("%s will be sent again to %s\n", count(n, "event"), cell(&c.destination)),
+		relay.Skip:   fmt.Sprintf("%s skipped for %s\n", count(n, "event"), cell(&c.destination)),
 		relay.Retire: fmt.Sprintf("%s is retired\n", cell(&c.destination)),
 	}
 	return c.print(text[action])
+}
+
+func count(n int64, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprint(n, " ", noun)
 }
 
 func instantCell(t time.Time) string {
@@ -83,7 +90,8 @@ func streamsTable(streams []relay.Status) string {
 func entriesTable(entries []relay.Entry) string {
 	var b strings.Builder
 	for _, e := range entries {
-		fmt.Fprintf(&b, "%-31s  %-9s  %s  %3d attempts  %s\n", cell(&e.EventID), e.State, instantCell(e.Since), e.Attempts, reasonCell(e.Reason))
+		fmt.Fprintf(&b, "%-31s  %-9s  %s  %12s  %s\n", cell(&e.EventID), e.State, instantCell(e.Since),
+			count(int64(e.Attempts), "attempt"), reasonCell(e.Reason))
 	}
 	return b.String()
 }
@@ -91,7 +99,7 @@ func entriesTable(entries []relay.Entry) string {
 func attemptsTable(destination string, entries []relay.Entry) string {
 	var b strings.Builder
 	for _, e := range entries {
-		fmt.Fprintf(&b, "%s: %s, %d attempts", cell(&destination), e.State, e.Attempts)
+		fmt.Fprintf(&b, "%s: %s, %s", cell(&destination), e.State, count(int64(e.Attempts), "attempt"))
 		if !e.NextAttempt.IsZero() {
 			fmt.Fprintf(&b, ", next at %s", instantCell(e.NextAttempt))
 		}
