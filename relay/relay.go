@@ -3,8 +3,10 @@ package relay
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,8 +16,9 @@ type Relay struct {
 	lister PlatformLister
 	holder string
 
-	plan  plan
-	stats counters
+	running atomic.Bool
+	plan    plan
+	stats   counters
 
 	down, refused, faulty *troubles
 }
@@ -34,13 +37,17 @@ func New(cfg Config) (*Relay, error) {
 	return r, nil
 }
 
-// Run delivers events until ctx ends and the last calls of sink and journal have returned. Only
-// one Run of a Relay may be active.
+// Run delivers events until ctx ends and the last calls of sink and journal have returned. It
+// fails if another Run of the Relay is active.
 //
 // Run leaves a stream alone, and logs why once a minute, if the source lacks its position or
 // the event there, for example because an older database was restored, or if it was retired.
 // When ctx ends, Run returns these reasons, or nil.
 func (r *Relay) Run(ctx context.Context) error {
+	if !r.running.CompareAndSwap(false, true) {
+		return errors.New("relay: another Run of this Relay is active")
+	}
+	defer r.running.Store(false)
 	var background sync.WaitGroup
 	defer background.Wait()
 	background.Go(func() {
