@@ -216,7 +216,7 @@ func (d *delivery) open(events []int) []int {
 }
 
 func (d *delivery) settle(i int, outcome Outcome, e *BatchError) {
-	d.results[i] = Result{Outcome: outcome, Reason: e.Reason, RetryAfter: e.RetryAfter}
+	d.results[i] = Result{Outcome: outcome, Reason: e.reason(), RetryAfter: e.RetryAfter}
 	d.settled[i] = true
 }
 

@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 )
 
+const minLeaseTime = 100 * time.Millisecond
+
 func (c *Config) complete() (PlatformLister, error) {
 	if n := utf8.RuneCountInString(c.Name); n < 1 || n > 256 || !utf8.ValidString(c.Name) {
 		return nil, errors.New("Config.Name must have 1 to 256 characters")
@@ -48,6 +50,9 @@ func (c *Config) complete() (PlatformLister, error) {
 		if err := setDefault(d.name, d.value, d.standard); err != nil {
 			return nil, err
 		}
+	}
+	if c.LeaseTime < minLeaseTime {
+		return nil, fmt.Errorf("Config.LeaseTime is less than %s", minLeaseTime)
 	}
 	if c.Schedule.Max < c.Schedule.Min {
 		return nil, errors.New("Config.Schedule.Max is less than Config.Schedule.Min")

@@ -172,7 +172,7 @@ func (d *delivery) progress(n int) (p Progress, parked, dead int) {
 }
 
 func (d *delivery) change(entry Entry, r Result, now time.Time) EntryChange {
-	c := EntryChange{State: DeliveredState, Attempt: Attempt{At: now, Outcome: r.Outcome.String(), Reason: r.Reason}}
+	c := EntryChange{State: DeliveredState, Attempt: Attempt{At: now, Outcome: r.Outcome.String(), Reason: r.Reason.limited()}}
 	switch {
 	case r.Outcome == Rejected:
 		c.State = Dead

@@ -1,7 +1,9 @@
 package relay_test
 
 import (
+	"context"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -115,7 +117,7 @@ func TestConfigErrors(t *testing.T) {
 			"Config.Concurrency":  func(c *relay.Config) { c.Concurrency = -1 },
 			"Config.Schedule.Max": func(c *relay.Config) { c.Schedule = relay.Schedule{Min: 2, Max: 1} },
 			"Config.PollInterval": func(c *relay.Config) { c.PollInterval = -1 },
-			"Config.LeaseTime":    func(c *relay.Config) { c.LeaseTime = -1 },
+			"Config.LeaseTime":    func(c *relay.Config) { c.LeaseTime = time.Millisecond },
 		} {
 			cfg := w.cfg
 			change(&cfg)
@@ -147,4 +149,42 @@ func TestBatchBytesAndObserver(t *testing.T) {
 		wait(time.Second)
 		require.GreaterOrEqual(t, w.times("acme-9"), 2, "an event may exceed the limit")
 	})
+}
+
+func TestRunTwice(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.start()
+		wait(time.Second)
+		ctx, cancel := context.WithTimeout(w.Context(), time.Second)
+		defer cancel()
+		require.ErrorContains(t, w.relay.Run(ctx), "another Run")
+		require.NoError(t, w.stop())
+		w.add("acme", 0, 1)
+		require.NoError(t, w.relay.Run(ctx))
+		require.Equal(t, refs("acme", 0, 1), w.delivered())
+	})
+}
+
+func TestReasonsOfSinks(t *testing.T) {
+	long := strings.Repeat("é", 600)
+	for name, c := range map[string]struct {
+		reason relay.Reason
+		want   relay.Reason
+	}{
+		"no reason but a cause": {relay.Reason{}, relay.Reason{Message: errDown.Error()}},
+		"a code":                {relay.Reason{Code: "bad"}, relay.Reason{Code: "bad"}},
+		"long texts":            {relay.Reason{Code: long, Message: long}, relay.Reason{Code: long[:1000], Message: long[:1000]}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.add("acme", 0, 1)
+				w.on(func(send) ([]relay.Result, error) {
+					return nil, &relay.BatchError{Permanent: true, Reason: c.reason, Err: errDown}
+				})
+				w.start()
+				wait(time.Second)
+				require.Equal(t, c.want, w.entries("acme")["acme-0"].Reason)
+			})
+		})
+	}
 }

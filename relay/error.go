@@ -6,11 +6,23 @@ import (
 )
 
 func (e *BatchError) Error() string {
-	return "the batch was rejected: " + e.Reason.String()
+	return "the batch was rejected: " + e.reason().String()
+}
+
+func (e *BatchError) reason() Reason {
+	if e.Reason == (Reason{}) && e.Err != nil {
+		return Reason{Message: e.Err.Error()}
+	}
+	return e.Reason
 }
 
 // Unwrap returns the cause.
 func (e *BatchError) Unwrap() error { return e.Err }
+
+func (r Reason) limited() Reason {
+	r.Code, r.Field, r.Message = cut(r.Code), cut(r.Field), cut(r.Message)
+	return r
+}
 
 // String returns the non-empty fields.
 func (r Reason) String() string {

@@ -42,7 +42,7 @@ type Journal interface {
 // Methods are called concurrently. Each change is one transaction.
 type Ledger interface {
 	// Status returns the streams of a platform, or of all if it is empty, ordered by
-	// destination and platform.
+	// destination and platform, without those that have no platform.
 	Status(ctx context.Context, platform string) ([]Status, error)
 
 	// Entries returns a page of entries in the order in which they were created. If q.EventID
@@ -176,7 +176,7 @@ type Status struct {
 	LastEventID string `json:"last_event_id"`
 
 	// Lag is the number of events after the position, perhaps an estimate if it is large.
-	// OldestPending is when the first of them was received, zero without any. If the events
+	// OldestPending is when the first of them was received (NewEvent.ReceivedAt), zero without any. If the events
 	// are in another store, Lag is -1. Counts of entries may stop at a million.
 	Lag           int64     `json:"lag"`
 	OldestPending time.Time `json:"oldest_pending,omitzero"`

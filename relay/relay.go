@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -15,9 +16,10 @@ type Relay struct {
 	lister PlatformLister
 	holder string
 
-	plan  plan
-	ready atomic.Bool // Start has been applied
-	stats counters
+	running atomic.Bool
+	ready   atomic.Bool // Start has been applied
+	plan    plan
+	stats   counters
 
 	down, refused, faulty *troubles
 }
@@ -36,13 +38,17 @@ func New(cfg Config) (*Relay, error) {
 	return r, nil
 }
 
-// Run delivers events until ctx ends and the last calls of sink and journal have returned. Only
-// one Run of a Relay may be active.
+// Run delivers events until ctx ends and the last calls of sink and journal have returned. It
+// fails if another Run of the Relay is active.
 //
 // Nothing is sent of a stream that was retired, or if the source does not have its position or
 // the event at its position, for example because an older database was restored. Run logs the
 // reason and looks again once a minute. It returns the reasons that remain, or nil.
 func (r *Relay) Run(ctx context.Context) error {
+	if !r.running.CompareAndSwap(false, true) {
+		return errors.New("relay: another Run of this Relay is active")
+	}
+	defer r.running.Store(false)
 	var background sync.WaitGroup
 	defer background.Wait()
 	background.Go(func() {

@@ -62,7 +62,8 @@ type Result struct {
 	RetryAfter time.Duration
 }
 
-// Reason is why an event was not accepted. All fields are optional.
+// Reason is why an event was not accepted. All fields are optional, and cut to
+// 1,000 bytes.
 type Reason struct {
 	Status  int    `json:"status,omitempty"` // of an HTTP response
 	Code    string `json:"code,omitempty"`
@@ -78,5 +79,5 @@ type BatchError struct {
 
 	Reason     Reason
 	RetryAfter time.Duration
-	Err        error // optional
+	Err        error // the message if Reason is empty
 }

@@ -22,7 +22,7 @@ import (
 	"example.com/chargeingest/internal/userpath"
 )
 
-// "chda" in ASCII
+// "chda" in ASCII.
 const applicationID = 0x63686461
 
 // tuning is changed by tests only.

@@ -129,6 +129,9 @@ func (s *Sink) Send(ctx context.Context, platform string, events []chargeingest.
 		}
 	}
 	if failed != nil && !decided {
+		if errors.Is(failed, nats.ErrHeadersNotSupported) && !s.publisher.Conn().IsConnected() {
+			failed = errors.New("not connected yet") // the capabilities of the server are unknown
+		}
 		return nil, fmt.Errorf("natsrelay: %s: %w", subject, failed)
 	}
 	return results, nil

@@ -217,3 +217,18 @@ func TestConfigErrors(t *testing.T) {
 		require.ErrorContains(t, err, "Config."+c.field)
 	}
 }
+
+func TestNotConnectedYet(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	conn, err := nats.Connect("nats://"+l.Addr().String(), nats.RetryOnFailedConnect(true))
+	require.NoError(t, err)
+	t.Cleanup(conn.Close)
+	js, err := jetstream.New(conn)
+	require.NoError(t, err)
+	s, err := natsrelay.New(natsrelay.Config{JetStream: js, Subject: "charges"})
+	require.NoError(t, err)
+	_, err = s.Send(t.Context(), "acme", events("chda_1"))
+	require.EqualError(t, err, "natsrelay: charges.acme: not connected yet")
+}
