@@ -171,6 +171,9 @@ func (r *relays) api(a chargeingest.Authorizer) (http.Handler, error) {
 
 // start delivers events until ctx ends or stop is called, which waits for at most the grace.
 func (r *relays) start(ctx context.Context, grace time.Duration) (stop func() error) {
+	if len(r.relays) == 0 {
+		return func() error { return nil }
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	for i, one := range r.relays {

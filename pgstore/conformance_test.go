@@ -7,11 +7,29 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/storetest"
 )
+
+// emptySchemas returns a function that reuses the schemas of ended tests, which is faster than
+// new ones.
+func emptySchemas(pool *pgxpool.Pool) func(*testing.T) string {
+	var unused []string
+	return func(t *testing.T) (schema string) {
+		if n := len(unused); n > 0 {
+			schema, unused = unused[n-1], unused[:n-1]
+			_, err := pool.Exec(t.Context(), strings.ReplaceAll("TRUNCATE $.platforms, $.events, $.event_references, $.requests, $.relay_streams, $.relay_entries", "$", schema))
+			require.NoError(t, err)
+		} else {
+			schema = newSchema(t, pool)
+		}
+		t.Cleanup(func() { unused = append(unused, schema) })
+		return schema
+	}
+}
 
 func TestStore(t *testing.T) {
 	parallel(t)
@@ -24,8 +42,9 @@ func TestStore(t *testing.T) {
 		schemas.Store(s, schema)
 		return s
 	}
+	emptySchema := emptySchemas(pool)
 	storetest.Run(t,
-		func(t *testing.T) chargeingest.EventStore { return open(t, newSchema(t, pool)) },
+		func(t *testing.T) chargeingest.EventStore { return open(t, emptySchema(t)) },
 		storetest.Reopen(func(t *testing.T, s chargeingest.EventStore) chargeingest.EventStore {
 			schema, _ := schemas.Load(s)
 			require.NoError(t, s.(*Store).Close())
@@ -44,18 +63,7 @@ func TestJournal(t *testing.T) {
 		schemas.Store(s, schema)
 		return s, s.Journal()
 	}
-	var unused []string // faster than new ones
-	emptySchema := func(t *testing.T) (schema string) {
-		if n := len(unused); n > 0 {
-			schema, unused = unused[n-1], unused[:n-1]
-			_, err := pool.Exec(t.Context(), strings.ReplaceAll("TRUNCATE $.platforms, $.events, $.event_references, $.requests, $.relay_streams, $.relay_entries", "$", schema))
-			require.NoError(t, err)
-		} else {
-			schema = newSchema(t, pool)
-		}
-		t.Cleanup(func() { unused = append(unused, schema) })
-		return schema
-	}
+	emptySchema := emptySchemas(pool)
 	storetest.RunJournal(t,
 		func(t *testing.T) (chargeingest.EventStore, storetest.Journal) { return open(t, emptySchema(t)) },
 		storetest.ReopenJournal(func(t *testing.T, s chargeingest.EventStore) (chargeingest.EventStore, storetest.Journal) {

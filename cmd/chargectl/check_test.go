@@ -14,7 +14,7 @@ func TestCheck(t *testing.T) {
 	db, backup := filepath.Join(dir, "charges.db"), filepath.Join(t.TempDir(), "backup.db")
 	s := startRealServer(t, db)
 	s.storeBatches(t, 1, 2)
-	const contents = `schema version    6
+	const contents = `schema version    7
 events            10, the newest has number 10
 idempotency keys  0
 platform          default: 10 events, 0 idempotency keys

@@ -140,7 +140,7 @@ func TestExportSelectsByTime(t *testing.T) {
 				counts = append(counts, *e.Value.Count)
 			}
 			require.Equal(t, c.want, counts)
-			require.Equal(t, fmt.Sprintf("%d events", len(c.want)), summary[0])
+			require.Equal(t, plural(len(c.want), "event"), summary[0])
 			require.Equal(t, "until: "+idOf(t, s.events(t)[3]), summary[len(summary)-2])
 		})
 	}
