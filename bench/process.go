@@ -44,7 +44,7 @@ type process struct {
 // Call stop or kill afterwards.
 func (p *program) start(ctx context.Context, role string, spec any) (*process, error) {
 	c := &process{role: role}
-	c.cmd = exec.CommandContext(ctx, p.executable, childCommand, role) //nolint:gosec
+	c.cmd = exec.CommandContext(ctx, p.executable, childCommand, role) //nolint:gosec // this program
 	c.cmd.Env = append(os.Environ(), p.env...)
 	c.cmd.Stderr = &c.log
 	var err error

@@ -14,8 +14,7 @@ import (
 	"example.com/chargeingest/storetest"
 )
 
-// emptySchemas returns a function that reuses the schemas of ended tests, which is faster than
-// new ones.
+// emptySchemas reuses schemas of ended tests, which is faster.
 func emptySchemas(pool *pgxpool.Pool) func(*testing.T) string {
 	var unused []string
 	return func(t *testing.T) (schema string) {

@@ -12,7 +12,7 @@ import (
 	"example.com/chargeingest/storekit"
 )
 
-// in total; the rest is fetched when needed
+// In total. The rest is fetched when needed.
 const maxPrefetchBytes = 16 << 20
 
 // scopedName is a reference or idempotency key of a platform.

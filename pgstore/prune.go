@@ -13,7 +13,7 @@ import (
 	"example.com/chargeingest"
 )
 
-// in events; those of a key are never split
+// In events. Those of a key are never split.
 const pruneBatch = 200
 
 // Prune deletes the events that were received before a time, to the millisecond. It returns

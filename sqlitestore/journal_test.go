@@ -233,7 +233,7 @@ func TestResolveManyEntries(t *testing.T) {
 	require.EqualValues(t, 3*resolveBatch+1, n)
 	now := status(t, s)
 	require.Zero(t, now.Dead)
-	require.EqualValues(t, n, now.Parked)
+	require.Equal(t, n, now.Parked)
 	page, err := s.Journal().Entries(t.Context(), relay.EntryQuery{Stream: vendor, Limit: 10_000})
 	require.NoError(t, err)
 	for _, e := range page.Entries {

@@ -26,7 +26,7 @@ type Fields struct {
 	Violations *[]chargeingest.Violation
 }
 
-// as for events
+// As for events.
 const maxViolations = 100
 
 func newFields(path string, values map[string]string) *Fields {
