@@ -194,6 +194,10 @@ func testMemory(t *testing.T, m memoryAttack) {
 			responses += n
 		}
 	}
+	if m.deaf { // responses can be late
+		require.Positive(t, responses)
+		return
+	}
 	require.Less(t, a.statuses[0], responses, "requests without a response")
 }
 

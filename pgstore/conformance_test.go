@@ -14,7 +14,7 @@ import (
 	"example.com/chargeingest/storetest"
 )
 
-// emptySchemas reuses schemas of ended tests, which is faster.
+// emptySchemas reuses schemas, which is faster.
 func emptySchemas(pool *pgxpool.Pool) func(*testing.T) string {
 	var unused []string
 	return func(t *testing.T) (schema string) {

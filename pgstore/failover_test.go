@@ -143,7 +143,7 @@ func TestFailover(t *testing.T) {
 		}
 		primary = standby
 	}
-	if rounds > 1 { // one kill may miss them
+	if rounds > 1 {
 		require.Positive(t, tr.history.Count("unknown")+tr.history.Count("failed"), "no kill affected a request")
 	}
 }
