@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
@@ -30,12 +31,17 @@ func emptySchemas(pool *pgxpool.Pool) func(*testing.T) string {
 	}
 }
 
+// patientOptions are for busy machines.
+func patientOptions(schema string) Options {
+	return Options{Schema: schema, AcquireTimeout: time.Minute, StatementTimeout: time.Minute, Logger: slog.New(slog.DiscardHandler)}
+}
+
 func TestStore(t *testing.T) {
 	parallel(t)
 	pool := newPool(t)
 	var schemas sync.Map
 	open := func(t *testing.T, schema string) chargeingest.EventStore {
-		s, err := New(context.Background(), pool, Options{Schema: schema, Logger: slog.New(slog.DiscardHandler)})
+		s, err := New(context.Background(), pool, patientOptions(schema))
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, s.Close()) })
 		schemas.Store(s, schema)
@@ -56,7 +62,7 @@ func TestJournal(t *testing.T) {
 	pool := newPool(t)
 	var schemas sync.Map
 	open := func(t *testing.T, schema string) (chargeingest.EventStore, storetest.Journal) {
-		s, err := New(context.Background(), pool, Options{Schema: schema, Logger: slog.New(slog.DiscardHandler)})
+		s, err := New(context.Background(), pool, patientOptions(schema))
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, s.Close()) })
 		schemas.Store(s, schema)
