@@ -55,3 +55,22 @@ func randomBatch(random *rand.Rand, events int) chargeingest.Batch {
 	}
 	return b
 }
+
+func BenchmarkList(b *testing.B) {
+	s, err := OpenWith(b.Context(), b.TempDir()+"/charges.db", Options{})
+	require.NoError(b, err)
+	defer func() { require.NoError(b, s.Close()) }()
+	random := rand.New(rand.NewPCG(1, 1))
+	for range 40 {
+		_, err := s.Append(b.Context(), randomBatch(random, 500))
+		require.NoError(b, err)
+	}
+	b.ReportAllocs()
+	q := chargeingest.Query{Platform: "acme", Order: chargeingest.Ascending, Limit: 400}
+	for listed := 0; listed < b.N; {
+		page, err := s.List(b.Context(), q)
+		require.NoError(b, err)
+		listed += len(page.Events)
+		q.After = page.Next
+	}
+}
