@@ -82,10 +82,8 @@ func (s *inserter) prepare(conn any) error {
 		query     string
 	}{
 		{&s.begin, "BEGIN IMMEDIATE"},
-		{&s.insert, `INSERT INTO events (id, platform, reference, customer_id, customer_reference,
-			pricing_plan_subscription_id, pricing_plan_subscription_reference, product_item_id, timestamp_s, timestamp_ns, timestamp_assigned,
-			received_s, received_ns, digest, content)
-			VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
+		{&s.insert, `INSERT INTO events (id, platform, timestamp_s, timestamp_ns, timestamp_assigned, received_s, received_ns, digest, content)
+			VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?)`},
 		{&s.addEntry, "INSERT INTO lookup (kind, platform, value, seq) VALUES (?, 1, ?, ?)"},
 		{&s.setMerged, "UPDATE merged SET seq = ?"},
 		{&s.commit, "COMMIT"},
@@ -106,13 +104,6 @@ func execute(s driver.Stmt, arguments ...driver.Value) (driver.Result, error) {
 	return s.(driver.StmtExecContext).ExecContext(context.Background(), named)
 }
 
-func orNull(text string) driver.Value {
-	if text == "" {
-		return nil
-	}
-	return text
-}
-
 func (s *inserter) write(_ context.Context, events []newEvent) error {
 	return s.conn.Raw(func(any) error {
 		if _, err := execute(s.begin); err != nil {
@@ -121,9 +112,7 @@ func (s *inserter) write(_ context.Context, events []newEvent) error {
 		var seq int64
 		for i := range events {
 			e := &events[i]
-			result, err := execute(s.insert, e.id, e.Reference, orNull(e.CustomerID), orNull(e.CustomerReference),
-				orNull(e.PricingPlanSubscriptionID), orNull(e.PricingPlanSubscriptionReference), e.ProductItemID,
-				e.Timestamp.Unix(), int64(e.Timestamp.Nanosecond()), e.TimestampAssigned,
+			result, err := execute(s.insert, e.id, e.Timestamp.Unix(), int64(e.Timestamp.Nanosecond()), e.TimestampAssigned,
 				e.ReceivedAt.Unix(), int64(e.ReceivedAt.Nanosecond()), e.Digest[:], e.Content)
 			if err != nil {
 				return err

@@ -20,9 +20,9 @@ func TestVerifySQLite(t *testing.T) {
 		"as it was acknowledged":   {},
 		"with a row missing":       {[]string{"DELETE FROM events WHERE seq = " + some}, "acknowledged"},
 		"without any row":          {[]string{"DELETE FROM events"}, "acknowledged"},
-		"with a reference altered": {[]string{"UPDATE events SET reference = '00000000-0000-4000-8000-000000000001' WHERE seq = " + some}, "acknowledged"},
+		"with a reference altered": {[]string{"UPDATE events SET content = json_set(content, '$.reference', '00000000-0000-4000-8000-000000000001') WHERE seq = " + some}, "acknowledged"},
 		"with a reference other than a UUID": {
-			[]string{"UPDATE events SET reference = 'order-1' WHERE seq = " + some}, "never sent"},
+			[]string{"UPDATE events SET content = json_set(content, '$.reference', 'order-1') WHERE seq = " + some}, "never sent"},
 		"with a row twice": {
 			[]string{"CREATE TABLE copies AS SELECT * FROM events", "DROP TABLE events",
 				"INSERT INTO copies SELECT * FROM copies WHERE seq = (SELECT max(seq) FROM copies)", "ALTER TABLE copies RENAME TO events"},

@@ -201,6 +201,7 @@ func testRetainOption(t *testing.T, db string, s store) {
 		b := oldEvent(received)
 		if time.Since(received) < time.Hour {
 			b.Events[0].Reference = "young"
+			b.Events[0].Content = strings.Replace(b.Events[0].Content, "ref-1", "young", 1)
 		}
 		_, err := s.Append(t.Context(), b)
 		require.NoError(t, err)

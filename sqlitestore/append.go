@@ -30,12 +30,14 @@ func (s *session) append(a storekit.Attempt, nextID func(time.Time) (string, err
 		return chargeingest.AppendResult{}, err
 	}
 	s.platforms[b.Platform] = platformID
+	seqs := make([]int64, len(b.Events))
 	result, err := decision.Apply(func(i int) (string, error) {
 		id, err := nextID(b.Events[i].ReceivedAt)
 		if err != nil {
 			return "", err
 		}
 		seq := s.recent.nextSeq()
+		seqs[i] = seq
 		s.recent.add(seq, platformID, b.Platform, &b.Events[i])
 		if received := b.Events[i].ReceivedAt; id >= storekit.FirstID(received.Add(backdatedAfter)) {
 			if _, err := s.addBackdated.exec(received.UnixMilli(), seq); err != nil {
@@ -49,7 +51,7 @@ func (s *session) append(a storekit.Attempt, nextID func(time.Time) (string, err
 		err = s.flush(len(s.pending) - len(s.pending)%bulkRows)
 	}
 	if record := decision.IdempotencyRecord(result); err == nil && record != nil {
-		err = s.recordKey(platformID, b, result, record)
+		err = s.recordKey(platformID, b, result, record, seqs)
 	}
 	return result, err
 }
@@ -57,17 +59,17 @@ func (s *session) append(a storekit.Attempt, nextID func(time.Time) (string, err
 func (s *session) flush(n int) error {
 	err := s.insertEvents.insert(n, func(i int, set func(...driver.Value)) {
 		e := s.pending[i].event
-		set(s.pending[i].seq, s.pending[i].id, s.pending[i].platformID,
-			nullIfEmpty(e.Reference), nullIfEmpty(e.CustomerID), nullIfEmpty(e.CustomerReference),
-			nullIfEmpty(e.PricingPlanSubscriptionID), nullIfEmpty(e.PricingPlanSubscriptionReference), e.ProductItemID,
-			e.Timestamp.Unix(), int64(e.Timestamp.Nanosecond()), e.TimestampAssigned,
+		set(s.pending[i].seq, s.pending[i].id, s.pending[i].platformID, e.Timestamp.Unix(), int64(e.Timestamp.Nanosecond()), e.TimestampAssigned,
 			e.ReceivedAt.Unix(), int64(e.ReceivedAt.Nanosecond()), e.Digest[:], e.Content)
 	})
 	s.pending = slices.Delete(s.pending, 0, n)
 	return err
 }
 
-func (s *session) recordKey(platformID int64, b chargeingest.Batch, result chargeingest.AppendResult, record *storekit.IdempotencyRecord) error {
+// seqs are zero for replayed events.
+func (s *session) recordKey(
+	platformID int64, b chargeingest.Batch, result chargeingest.AppendResult, record *storekit.IdempotencyRecord, seqs []int64,
+) error {
 	if err := s.flush(len(s.pending)); err != nil {
 		return err
 	}
@@ -81,7 +83,7 @@ func (s *session) recordKey(platformID int64, b chargeingest.Batch, result charg
 	}
 	for i := range record.Events {
 		e := &record.Events[i]
-		if _, err := s.insertRequestEvent.exec(requestID, int64(i), e.ID, nullIfNil(e.EncodeSent())); err != nil {
+		if _, err := s.insertRequestEvent.exec(requestID, int64(i), seqs[i], e.ID, nullIfNil(e.EncodeSent())); err != nil {
 			return err
 		}
 	}
@@ -120,11 +122,4 @@ func nullIfNil(text *string) driver.Value {
 		return nil
 	}
 	return *text
-}
-
-func nullIfEmpty(text string) driver.Value {
-	if text == "" {
-		return nil
-	}
-	return text
 }

@@ -1,7 +1,6 @@
 package sqlitestore
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -48,9 +47,8 @@ func randomBatch(random *rand.Rand, events int) chargeingest.Batch {
 	b := chargeingest.Batch{Platform: "acme", Route: chargeingest.RouteBatch, Events: make([]chargeingest.NewEvent, events)}
 	for i := range b.Events {
 		e := charge(fmt.Sprintf("%016x%016x", random.Uint64(), random.Uint64()))
-		e.CustomerID = fmt.Sprintf("cust_%016d", random.IntN(5000))
 		e.Content = `{"reference":"` + e.Reference + `","description":"` + strings.Repeat("x", 400) + `"}`
-		e.Digest = sha256.Sum256([]byte(e.Content))
+		setCustomer(&e, fmt.Sprintf("cust_%016d", random.IntN(5000)), "")
 		b.Events[i] = e
 	}
 	return b

@@ -101,13 +101,30 @@ func (c conn) prepare(query string) (statement, error) {
 	return statement{prepared}, nil
 }
 
-// newestEvent returns the greatest seq, even if pruned.
+// newestSeq is the greatest seq, even if pruned.
+const newestSeq = "max(coalesce((SELECT pruned FROM merged), 0), coalesce((SELECT max(seq) FROM events), 0))"
+
+// newestEvent returns newestSeq, of any schema version.
 func (c conn) newestEvent() (seq int64, err error) {
-	rows, err := c.query("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'")
+	rows, err := c.query("PRAGMA user_version")
+	var version int64
+	if err == nil {
+		err = scan(rows[0], &version)
+	}
+	if err == nil {
+		rows, err = c.query("SELECT " + newestSeqSQL(version))
+	}
 	if err == nil {
 		err = scan(rows[0], &seq)
 	}
 	return seq, err
+}
+
+func newestSeqSQL(version int64) string {
+	if version < movingVersion {
+		return "(SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events')"
+	}
+	return newestSeq
 }
 
 func (c conn) checkpoint(mode string) (state walState, err error) {

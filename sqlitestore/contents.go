@@ -55,6 +55,9 @@ func examineContents(ctx context.Context, db *sql.DB) (c Contents, problems []er
 	if err := c.count(ctx, db); err != nil {
 		return c, nil, err
 	}
+	if c.SchemaVersion == movingVersion {
+		return c, []error{errors.New("an upgrade of the database was interrupted: open it with a store, which continues")}, nil
+	}
 	for _, i := range invariants {
 		if c.SchemaVersion < i.version {
 			continue
@@ -81,8 +84,8 @@ var invariants = []struct {
 	query   string
 }{
 	{1, "rows that refer to missing rows", "SELECT count(*) FROM pragma_foreign_key_check"},
-	{1, "events beyond the last number", `SELECT count(*) FROM events
-		WHERE seq > (SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events')`},
+	{1, "events whose id is not after that of the event before", `SELECT count(*)
+		FROM (SELECT id <= lag(id) OVER (ORDER BY seq) AS wrong FROM events) WHERE wrong`},
 	{lookupVersion, "rows missing in or added to the table merged", "SELECT abs(count(*) - 1) FROM merged"},
 	{lookupVersion, "entries missing in or added to the table lookup", `SELECT
 		abs(events.r - entries.r) + abs(events.c - entries.c) + abs(events.cr - entries.cr)
@@ -131,7 +134,7 @@ func (c *Contents) count(ctx context.Context, db *sql.DB) error {
 	if c.Last, err = eventInfo(ctx, db, "SELECT id, received_s, received_ns FROM events ORDER BY seq DESC LIMIT 1"); err != nil {
 		return err
 	}
-	return db.QueryRowContext(ctx, "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'").Scan(&c.newest)
+	return db.QueryRowContext(ctx, "SELECT "+newestSeqSQL(c.SchemaVersion)).Scan(&c.newest)
 }
 
 func eventInfo(ctx context.Context, db *sql.DB, query string) (*EventInfo, error) {

@@ -13,21 +13,21 @@ import (
 func TestCheckFindsDamage(t *testing.T) {
 	events := charges("acme", numbered(300)...)
 	for i := range events.Events {
-		events.Events[i].CustomerID = "customer"
+		setCustomer(&events.Events[i], "customer", "")
 	}
 	events.IdempotencyKey = "key"
 	for name, c := range map[string]struct{ sql, problem string }{
-		"none":                    {"SELECT 1", ""},
-		"a missing lookup entry":  {"DELETE FROM lookup WHERE kind = 2 AND seq = 7", "table lookup: 1"},
-		"an added lookup entry":   {"INSERT INTO lookup VALUES (3, 1, 'x', 7)", "table lookup: 1"},
-		"a reference twice":       {"UPDATE events SET reference = 'ref-1' WHERE seq = 260; INSERT INTO lookup VALUES (1, 1, 'ref-1', 260)", "references stored twice: 1"},
-		"a merged one again":      {"UPDATE events SET reference = 'ref-1' WHERE seq = 299", "references stored twice: 1"},
-		"an unmerged one again":   {"UPDATE events SET reference = 'ref-298' WHERE seq = 300", "references stored twice: 1"},
-		"a missing event":         {"PRAGMA foreign_keys = 0; DROP TRIGGER events_deleted; DELETE FROM events WHERE seq = 8", "rows that refer to missing rows: 1"},
-		"a missing platform":      {"PRAGMA foreign_keys = 0; DELETE FROM platforms", "rows that refer to missing rows: 301"},
-		"an event beyond the end": {"UPDATE sqlite_sequence SET seq = 299", "events beyond the last number: 1"},
-		"no merged row":           {"DELETE FROM merged", "table merged: 1"},
-		"no identity":             {"DELETE FROM identity", "table identity: 1"},
+		"none":                   {"SELECT 1", ""},
+		"a missing lookup entry": {"DELETE FROM lookup WHERE kind = 2 AND seq = 7", "table lookup: 1"},
+		"an added lookup entry":  {"INSERT INTO lookup VALUES (3, 1, 'x', 7)", "table lookup: 1"},
+		"a reference twice":      {"UPDATE events SET content = json_set(content, '$.reference', 'ref-1') WHERE seq = 260; INSERT INTO lookup VALUES (1, 1, 'ref-1', 260)", "references stored twice: 1"},
+		"a merged one again":     {"UPDATE events SET content = json_set(content, '$.reference', 'ref-1') WHERE seq = 299", "references stored twice: 1"},
+		"an unmerged one again":  {"UPDATE events SET content = json_set(content, '$.reference', 'ref-298') WHERE seq = 300", "references stored twice: 1"},
+		"a missing event":        {"PRAGMA foreign_keys = 0; DROP TRIGGER events_deleted; DELETE FROM events WHERE seq = 8", "rows that refer to missing rows: 1"},
+		"a missing platform":     {"PRAGMA foreign_keys = 0; DELETE FROM platforms", "rows that refer to missing rows: 301"},
+		"a wrong id":             {"UPDATE events SET id = 'chda_0' WHERE seq = 8", "not after that of the event before: 1"},
+		"no merged row":          {"DELETE FROM merged", "table merged: 1"},
+		"no identity":            {"DELETE FROM identity", "table identity: 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			setup := newSetup(t)

@@ -67,6 +67,9 @@ type tuning struct {
 
 	// In events. Those of a key are never split.
 	pruneBatch int
+
+	// events per transaction of a migration
+	moveBatch int
 }
 
 func defaultTuning() tuning {
@@ -85,6 +88,7 @@ func defaultTuning() tuning {
 		stateEvery:       10 * time.Millisecond,
 		onStateSynced:    func([]byte) {},
 		pruneBatch:       200,
+		moveBatch:        10_000,
 	}
 }
 

@@ -32,6 +32,12 @@ func charge(reference string) chargeingest.NewEvent {
 	}
 }
 
+func setCustomer(e *chargeingest.NewEvent, id, reference string) {
+	e.CustomerID, e.CustomerReference = id, reference
+	e.Content = fmt.Sprintf(`{"customer_id":%q,"customer_reference":%q,`, id, reference) + e.Content[1:]
+	e.Digest = sha256.Sum256([]byte(e.Content))
+}
+
 func charges(platform string, references ...string) chargeingest.Batch {
 	b := chargeingest.Batch{Platform: platform, Route: chargeingest.RouteBatch}
 	for _, r := range references {

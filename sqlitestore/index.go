@@ -20,6 +20,10 @@ const (
 	kinds = int(byCustomerReference)
 )
 
+func (k kind) column() string {
+	return [kinds]string{"reference", "customer_id", "customer_reference"}[k-1]
+}
+
 // recentIndex finds the newest events, whose entries are not all in the table lookup yet.
 //
 // References are random: writing each entry at once would change a 4 KiB page per event.

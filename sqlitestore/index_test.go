@@ -23,7 +23,7 @@ func smallGenerations(t *testing.T) setup {
 func forCustomer(customer string, references ...string) chargeingest.Batch {
 	b := charges("acme", references...)
 	for i := range b.Events {
-		b.Events[i].CustomerID, b.Events[i].CustomerReference = customer, "ref-of-"+customer
+		setCustomer(&b.Events[i], customer, "ref-of-"+customer)
 	}
 	return b
 }

@@ -47,9 +47,8 @@ const pendingEvents = `FROM events INDEXED BY events_platform
 	WHERE platform = (SELECT platforms.id FROM platforms WHERE name = relay_streams.platform) AND events.seq > relay_streams.seq`
 
 const (
-	maxExactLag  = 10_000
-	maxEntries   = "LIMIT 1000000"
-	newestNumber = "(SELECT seq FROM sqlite_sequence WHERE name = 'events')"
+	maxExactLag = 10_000
+	maxEntries  = "LIMIT 1000000"
 )
 
 // ?2 is maxExactLag. The count of later events is estimated.
@@ -57,8 +56,8 @@ const statusSQL = `SELECT destination, platform, position, last_event_id, delive
 	(SELECT count(*) FROM (SELECT 1 FROM relay_entries WHERE stream = relay_streams.id AND state = 'parked' ` + maxEntries + `)),
 	(SELECT count(*) FROM (SELECT 1 FROM relay_entries WHERE stream = relay_streams.id AND state = 'dead' ` + maxEntries + `)),
 	(SELECT count(*) FROM (SELECT 1 FROM relay_entries WHERE stream = relay_streams.id AND state = 'skipped' ` + maxEntries + `)),
-	iif(seq <= coalesce(` + newestNumber + `, 0), coalesce(
-		(SELECT ?2 + (` + newestNumber + ` - events.seq) * ?2 / (events.seq - relay_streams.seq) ` + pendingEvents + ` ORDER BY events.seq LIMIT 1 OFFSET ?2 - 1),
+	iif(seq <= ` + newestSeq + `, coalesce(
+		(SELECT ?2 + (` + newestSeq + ` - events.seq) * ?2 / (events.seq - relay_streams.seq) ` + pendingEvents + ` ORDER BY events.seq LIMIT 1 OFFSET ?2 - 1),
 		(SELECT count(*) ` + pendingEvents + `)), -1),
 	(SELECT received_s * 1000000000 + received_ns ` + pendingEvents + ` ORDER BY events.seq LIMIT 1)
 	FROM relay_streams WHERE platform <> '' AND ?1 IN ('', platform) ORDER BY destination, platform`
@@ -139,7 +138,7 @@ func entryOf(ctx context.Context, tx *sql.Tx, stream int64, q relay.EntryQuery) 
 	}
 	var delivered bool
 	err = tx.QueryRowContext(ctx, `SELECT coalesce(events.seq <= relay_streams.seq, false) FROM events, relay_streams
-		WHERE events.id = ? AND events.platform = `+platformByName+` AND relay_streams.id = ?`, q.EventID, q.Platform, stream).Scan(&delivered)
+		WHERE events.seq = `+seqByID("?1")+` AND events.id = ?1 AND events.platform = `+platformByName+` AND relay_streams.id = ?3`, q.EventID, q.Platform, stream).Scan(&delivered)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = chargeingest.ErrNotFound
 	}

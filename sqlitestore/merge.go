@@ -9,7 +9,7 @@ func (s *session) loadRecent(f *file) error {
 	}
 	s.recent = newRecentIndex(f.tuning, newest)
 	rows, err := s.query(`SELECT seq, platform, name, coalesce(reference, ''), coalesce(customer_id, ''), coalesce(customer_reference, '')
-		FROM events JOIN platforms ON platforms.id = platform WHERE seq > (SELECT seq FROM merged) ORDER BY seq`)
+		FROM events JOIN platforms ON platforms.id = platform WHERE seq > (SELECT merged.seq FROM merged) ORDER BY seq`)
 	if err != nil {
 		return err
 	}

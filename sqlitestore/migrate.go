@@ -56,35 +56,78 @@ func (f *file) migrate(c conn) error {
 	if err != nil {
 		return err
 	}
-	for i, script := range scripts[version:] {
-		version := version + int64(i) + 1
-		if err := setVersion(c, script, version); err != nil {
-			return fmt.Errorf("migrate to version %d: %w", version, err)
-		}
+	if version >= identityVersion {
+		f.mark, _ = readMark(c) // a damaged mark is replaced
 	}
-	f.mark, _ = readMark(c) // a damaged mark is replaced
-	newest, err := c.newestEvent()
-	if err != nil {
+	// request_events refers to the table of events, which is replaced.
+	if err := c.exec("PRAGMA foreign_keys = 0"); err != nil {
 		return err
 	}
-	if err := setVersion(c, setMarkSQL(f.nextMark(newest)), int64(len(scripts))); err != nil {
+	for ; version < int64(len(scripts)); version++ {
+		if version == movingVersion {
+			err = f.moveEvents(c)
+		}
+		if err == nil {
+			err = f.setVersion(c, version+1, scripts[version])
+		}
+		if err != nil {
+			return fmt.Errorf("migrate to version %d: %w", version+1, err)
+		}
+	}
+	if err := c.exec("PRAGMA foreign_keys = 1"); err != nil {
+		return err
+	}
+	if err := f.setVersion(c, version); err != nil {
 		return fmt.Errorf("set the mark: %w", err)
 	}
 	return nil
 }
 
+// movingVersion has events in two tables.
+const movingVersion = 8
+
+// moveEvents continues where an earlier call was interrupted. It moves in small transactions,
+// because one would double the size of the database.
+func (f *file) moveEvents(c conn) error {
+	const columns = "seq, id, platform, timestamp_s, timestamp_ns, timestamp_assigned, received_s, received_ns, digest, content"
+	for {
+		rows, err := c.query("SELECT count(*) FROM (SELECT 1 FROM events LIMIT 1)")
+		if err != nil {
+			return err
+		}
+		var left bool
+		if err := scan(rows[0], &left); err != nil || !left {
+			return err
+		}
+		if err := f.setVersion(c, movingVersion,
+			fmt.Sprintf("INSERT INTO moved_events (%s) SELECT %s FROM events ORDER BY seq LIMIT %d", columns, columns, f.moveBatch),
+			"DELETE FROM events WHERE seq <= (SELECT max(seq) FROM moved_events)",
+		); err != nil {
+			return err
+		}
+		if _, err := c.checkpoint("PASSIVE"); err != nil { // so that the WAL stays small
+			return err
+		}
+	}
+}
+
 // setVersion leaves the transaction open after an error: close the connection.
-func setVersion(c conn, script string, version int64) error {
-	for _, step := range []string{
-		"BEGIN IMMEDIATE",
-		fmt.Sprintf("PRAGMA application_id = %d", applicationID),
-		script,
-		fmt.Sprintf("PRAGMA user_version = %d", version),
-		"COMMIT",
-	} {
+func (f *file) setVersion(c conn, version int64, scripts ...string) error {
+	steps := append([]string{"BEGIN IMMEDIATE", fmt.Sprintf("PRAGMA application_id = %d", applicationID)}, scripts...)
+	next := f.mark
+	if version >= identityVersion {
+		newest, err := c.newestEvent()
+		if err != nil {
+			return err
+		}
+		next = f.nextMark(newest)
+		steps = append(steps, setMarkSQL(next))
+	}
+	for _, step := range append(steps, fmt.Sprintf("PRAGMA user_version = %d", version), "COMMIT") {
 		if err := c.exec(step); err != nil {
 			return err
 		}
 	}
+	f.mark = next
 	return nil
 }

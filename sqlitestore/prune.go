@@ -68,7 +68,7 @@ type pruning struct {
 	batch    int
 
 	request   [2]int64
-	id        string
+	seq       int64
 	backdated [2]int64
 	platform  int64
 
@@ -156,20 +156,19 @@ func (p *pruning) deleteEvent(s *session, seq int64) (n int64, err error) {
 }
 
 func (p *pruning) events(s *session) (n int64, more bool, err error) {
-	rows, err := s.oldEvents.query(p.before, p.id, p.beforeID, int64(p.batch))
+	rows, err := s.oldEvents.query(p.before, p.seq, p.beforeID, int64(p.batch))
 	if err != nil {
 		return 0, false, err
 	}
 	for _, row := range rows {
-		var seq int64
 		var old bool
-		if err := scan(row, &seq, &p.id, &old); err != nil {
+		if err := scan(row, &p.seq, &old); err != nil {
 			return 0, false, err
 		}
 		if !old {
 			continue
 		}
-		deleted, err := p.deleteEvent(s, seq)
+		deleted, err := p.deleteEvent(s, p.seq)
 		if err != nil {
 			return 0, false, err
 		}

@@ -268,7 +268,7 @@ func TestPruneEndsWithContextOrStore(t *testing.T) {
 }
 
 func TestPruneThatFails(t *testing.T) {
-	for _, statement := range []string{"SELECT id, bound_ms FROM requests", "SELECT DISTINCT event FROM request_events", "DELETE FROM requests", "DELETE FROM events", "SELECT seq, id, received_s"} {
+	for _, statement := range []string{"SELECT id, bound_ms FROM requests", "SELECT DISTINCT event FROM request_events", "DELETE FROM requests", "DELETE FROM events", "SELECT seq, received_s"} {
 		setup := newSetup(t)
 		s := setup.open(t)
 		b := charges("acme", "a")

@@ -61,7 +61,7 @@ func (s *Store) read(ctx context.Context, platform string, scan bool, f func(con
 // Get implements [chargeingest.EventReader].
 func (s *Store) Get(ctx context.Context, platform, id string) (e chargeingest.StoredEvent, err error) {
 	err = s.read(ctx, platform, false, func(ctx context.Context, tx *sql.Tx) error {
-		row := tx.QueryRowContext(ctx, "SELECT "+eventColumns+" FROM events WHERE id = ? AND platform = "+platformByName, id, platform)
+		row := tx.QueryRowContext(ctx, "SELECT "+eventColumns+" FROM events WHERE seq = "+seqByID("?1")+" AND id = ?1 AND platform = "+platformByName, id, platform)
 		e, err = scanEvent(row.Scan)
 		if errors.Is(err, sql.ErrNoRows) {
 			return chargeingest.ErrNotFound
@@ -147,6 +147,17 @@ func (p *pager) read(ctx context.Context, tx *sql.Tx, s listQuery) error {
 
 const platformByName = "(SELECT platforms.id FROM platforms WHERE name = ?)"
 
+// seqByID is the seq of the last event whose id is not greater: ids increase with seq.
+func seqByID(id string) string {
+	return `(WITH RECURSIVE search (low, high) AS (
+			SELECT (SELECT min(seq) FROM events), (SELECT max(seq) FROM events)
+			UNION ALL
+			SELECT iif(middle.id <= ` + id + `, middle.seq, low), iif(middle.id <= ` + id + `, high, (low + high - 1) / 2)
+			FROM search CROSS JOIN events AS middle ON middle.seq = (SELECT min(seq) FROM events WHERE seq >= (low + high + 1) / 2)
+			WHERE low < high)
+		SELECT low FROM search WHERE low = high)`
+}
+
 type listQuery struct {
 	query     string
 	arguments []any
@@ -205,15 +216,15 @@ func newListQuery(q chargeingest.Query, after, newest int64, from, condition str
 		where = append(where, condition)
 		arguments = append(arguments, values...)
 	}
+	lookedUp, _ := bestFilter(q)
 	for _, filter := range []struct{ column, value string }{
 		{"product_item_id", q.ProductItemID},
 		{"pricing_plan_subscription_id", q.PricingPlanSubscriptionID},
 		{"pricing_plan_subscription_reference", q.PricingPlanSubscriptionReference},
-		{"customer_reference", q.CustomerReference},
-		{"customer_id", q.CustomerID},
-		{"reference", q.Reference},
+		{byCustomerReference.column(), q.CustomerReference},
+		{byCustomerID.column(), q.CustomerID},
 	} {
-		if filter.value != "" {
+		if filter.value != "" && filter.column != lookedUp.column() {
 			and(filter.column+" = ?", filter.value)
 		}
 	}

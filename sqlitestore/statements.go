@@ -49,22 +49,22 @@ func (s *statements) prepareAll(c conn) error {
 		{&s.findRequest, "SELECT id, route, digest FROM requests WHERE platform = ? AND key = ?"},
 		{&s.requestEvents, "SELECT coalesce(sent, ''), " + eventColumns + " FROM request_events JOIN events ON seq = event WHERE request = ? ORDER BY position"},
 		{&s.findReference, "SELECT " + eventColumns + " FROM lookup CROSS JOIN events USING (seq) " +
-			"WHERE kind = " + fmt.Sprint(int(byReference)) + " AND lookup.platform = ? AND value = ? AND reference = value"},
+			"WHERE kind = " + fmt.Sprint(int(byReference)) + " AND lookup.platform = ? AND value = ?"},
 		{&s.findReferences, "SELECT value FROM lookup WHERE kind = " + fmt.Sprint(int(byReference)) +
 			" AND platform = ? AND value IN (?" + strings.Repeat(", ?", prefetchSize-1) + ")"},
 		{&s.eventAt, "SELECT " + eventColumns + " FROM events WHERE seq = ?"},
 		{&s.setMerged, "UPDATE merged SET seq = ?"},
 		{&s.insertRequest, "INSERT INTO requests (platform, key, route, digest, bound_ms) VALUES (?, ?, ?, ?, ?)"},
-		{&s.insertRequestEvent, "INSERT INTO request_events (request, position, event, sent) VALUES (?, ?, (SELECT seq FROM events WHERE id = ?), ?)"},
+		{&s.insertRequestEvent, "INSERT INTO request_events (request, position, event, sent) VALUES (?1, ?2, iif(?3 > 0, ?3, " + seqByID("?4") + "), ?5)"},
 		{&s.oldRequest, "SELECT id, bound_ms FROM requests WHERE bound_ms < ? AND (bound_ms, id) > (?, ?) ORDER BY bound_ms, id LIMIT 1"},
 		{&s.requestSeqs, "SELECT DISTINCT event FROM request_events WHERE request = ?"},
 		{&s.deleteRequest, "DELETE FROM requests WHERE id = ?"},
-		{&s.oldEvents, "SELECT seq, id, " + receivedMilliseconds + " < ? FROM events WHERE id > ? AND id < ? ORDER BY id LIMIT ?"},
+		{&s.oldEvents, "SELECT seq, " + receivedMilliseconds + " < ?1 FROM events WHERE seq > ?2 AND seq <= " + seqByID("?3") + " AND id < ?3 ORDER BY seq LIMIT ?4"},
 		{&s.deleteIfUnkeyed, "DELETE FROM events WHERE seq = ? AND NOT EXISTS (SELECT 1 FROM request_events WHERE event = seq)"},
 		{&s.findUndelivered, undeliveredSQL},
 		{&s.addBackdated, "INSERT INTO backdated (received_ms, seq) VALUES (?, ?)"},
 		{&s.oldBackdated, "SELECT received_ms, seq FROM backdated WHERE (received_ms, seq) > (?, ?) AND received_ms < ? ORDER BY received_ms, seq LIMIT ?"},
-		{&s.receivedAt, "SELECT " + receivedMilliseconds + " FROM events WHERE id = ?"},
+		{&s.receivedAt, "SELECT " + receivedMilliseconds + " FROM events WHERE seq = " + seqByID("?1") + " AND id = ?1"},
 		{&s.nextPlatforms, "SELECT id FROM platforms WHERE id > ? ORDER BY id LIMIT ?"},
 		{&s.deleteUnusedPlatforms, "DELETE FROM platforms WHERE id > ? AND id <= ? AND NOT EXISTS (SELECT 1 FROM events WHERE platform = platforms.id) " +
 			"AND NOT EXISTS (SELECT 1 FROM requests WHERE platform = platforms.id)"},
@@ -75,9 +75,8 @@ func (s *statements) prepareAll(c conn) error {
 		}
 	}
 	var err error
-	if s.insertEvents, err = s.prepareBulk(c, 16, `INSERT INTO events (seq, id, platform, reference, customer_id, customer_reference,
-		pricing_plan_subscription_id, pricing_plan_subscription_reference, product_item_id, timestamp_s, timestamp_ns,
-		timestamp_assigned, received_s, received_ns, digest, content) VALUES `, ""); err != nil {
+	if s.insertEvents, err = s.prepareBulk(c, 10, `INSERT INTO events (seq, id, platform, timestamp_s, timestamp_ns, timestamp_assigned,
+		received_s, received_ns, digest, content) VALUES `, ""); err != nil {
 		return err
 	}
 	// After a crash a generation can be partly merged.

@@ -20,8 +20,8 @@ func timedEvent(t *testing.T, reference, timestamp, amount string) chargeingest.
 	var err error
 	e.Timestamp, err = time.Parse(time.RFC3339Nano, timestamp)
 	require.NoError(t, err)
-	e.CustomerReference = "customer"
 	e.Content = fmt.Sprintf(`{"reference":%q,"timestamp":%q,"value":{"amount":{"quantity":%q,"currency":"EUR"}}}`, reference, timestamp, amount)
+	setCustomer(&e, "", "customer")
 	return e
 }
 
@@ -90,7 +90,7 @@ func TestDocumentedQueries(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	other := timedEvent(t, "other", "2026-02-10T00:00:00Z", "7.00")
-	other.CustomerReference = "another"
+	other.Content = strings.Replace(other.Content, `"customer"`, `"another"`, 1)
 	fresh(t, s, chargeingest.Batch{Platform: chargeingest.DefaultPlatform, Route: chargeingest.RouteBatch, Events: []chargeingest.NewEvent{
 		timedEvent(t, "begins in January", "2026-01-31T23:30:00-01:00", "0.1"),
 		timedEvent(t, "ends in March", "2026-03-01T00:30:00+02:00", "0.2"),

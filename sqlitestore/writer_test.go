@@ -193,7 +193,7 @@ func TestFailingBatchDoesNotAffectItsGroup(t *testing.T) {
 			session := s.writer.session
 			setup.faults.set(func(st step) error {
 				if strings.HasPrefix(st.statement, "INSERT INTO events") &&
-					slices.ContainsFunc(st.arguments, func(a driver.NamedValue) bool { return a.Value == "bad" }) {
+					slices.ContainsFunc(st.arguments, func(a driver.NamedValue) bool { return a.Value == charge("bad").Content }) {
 					return bad.fault()
 				}
 				return nil

@@ -146,7 +146,9 @@ func (r *run) event() chargeingest.NewEvent {
 		sent = fmt.Sprintf("%d %s", fields, reference)
 	}
 	e.Digest = sha256.Sum256([]byte(sent))
-	e.Content = fmt.Sprintf(`{"reference":%q,"description":"%d %s","timestamp":%q}`,
+	e.Content = fmt.Sprintf(`{"product_item_id":%q,"customer_id":%q,"customer_reference":%q,"pricing_plan_subscription_id":%q,`+
+		`"pricing_plan_subscription_reference":%q,"reference":%q,"description":"%d %s","timestamp":%q}`,
+		e.ProductItemID, e.CustomerID, e.CustomerReference, e.PricingPlanSubscriptionID, e.PricingPlanSubscriptionReference,
 		reference, fields, strings.Repeat("x", fields), timestamp)
 	return e
 }
