@@ -14,13 +14,13 @@ type bulk struct {
 	arguments []driver.NamedValue
 }
 
-func (s *statements) prepareBulk(c conn, columns int, begin, end string) (b bulk, err error) {
+func (s *statements) prepareBulk(c conn, columns int, begin string) (b bulk, err error) {
 	b.columns = columns
 	row := "(?" + strings.Repeat(", ?", columns-1) + ")"
-	if b.one, err = s.prepared(c, begin+row+end); err != nil {
+	if b.one, err = s.prepared(c, begin+row); err != nil {
 		return b, err
 	}
-	b.many, err = s.prepared(c, begin+row+strings.Repeat(", "+row, bulkRows-1)+end)
+	b.many, err = s.prepared(c, begin+row+strings.Repeat(", "+row, bulkRows-1))
 	return b, err
 }
 

@@ -12,11 +12,14 @@ import (
 )
 
 func TestStore(t *testing.T) {
-	runConformance(t, newSetup(t))
+	setup := newSetup(t)
+	setup.tuning.withoutFilter = false
+	runConformance(t, setup)
 }
 
 func TestStoreWithConstantMerges(t *testing.T) {
 	setup := newSetup(t)
+	setup.tuning.withoutFilter = false
 	setup.tuning.generationSize = 3
 	runConformance(t, setup)
 }

@@ -192,7 +192,7 @@ func TestReadyWaitsForWriterOrContext(t *testing.T) {
 }
 
 func TestIOErrorInTransaction(t *testing.T) {
-	for _, statement := range []string{"BEGIN", "SELECT id, content", "INSERT INTO events", "INSERT INTO requests", "INSERT INTO request_events"} {
+	for _, statement := range []string{"BEGIN", "SELECT id, route", "INSERT INTO events", "INSERT INTO requests", "INSERT INTO request_events"} {
 		t.Run(statement, func(t *testing.T) {
 			setup := newSetup(t)
 			s := setup.open(t)

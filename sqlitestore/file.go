@@ -57,6 +57,9 @@ type tuning struct {
 	// slows opening.
 	generationSize int
 
+	// withoutFilter saves the reads in the background.
+	withoutFilter bool
+
 	// minMergeEntries spares a single event the pages of others.
 	minMergeEntries int
 

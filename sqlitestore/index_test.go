@@ -96,7 +96,7 @@ func TestSingleEventMergesNothing(t *testing.T) {
 	s := setup.open(t)
 	fresh(t, s, forCustomer("c", numbered(200)...))
 	setup.faults.clear()
-	merges := func() int { return setup.faults.count("INSERT INTO lookup") }
+	merges := func() int { return setup.faults.count("REPLACE INTO lookup") }
 	for range setup.tuning.minMergeEntries/mergedPerEvent - 1 {
 		fresh(t, s, charges("acme", ""))
 	}
@@ -114,7 +114,7 @@ func TestRolledBackMergeIsRepeated(t *testing.T) {
 	all := fresh(t, s, forCustomer("c", references[:20]...))
 	for i := 20; i < len(references); i++ {
 		code := []resultError{sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}[i%2]
-		setup.faults.on([]string{"INSERT INTO lookup", "UPDATE merged", "COMMIT"}[i%3], code)
+		setup.faults.on([]string{"REPLACE INTO lookup", "UPDATE merged", "COMMIT"}[i%3], code)
 		result, err := s.Append(t.Context(), forCustomer("c", references[i]))
 		setup.faults.clear()
 		if err == nil {
@@ -155,24 +155,6 @@ func TestPrunedEventsAreNotFound(t *testing.T) {
 			requireFound(t, setup.open(t), "c", append(kept, again...), append(references[10:], references[:10]...))
 		})
 	}
-}
-
-func TestReferencesArePrefetched(t *testing.T) {
-	setup := smallGenerations(t)
-	s := setup.open(t)
-	stored := fresh(t, s, charges("acme", numbered(40)...))
-	for range 20 {
-		fresh(t, s, charges("acme", ""))
-	}
-	fresh(t, s, charges("globex", "a"))
-	setup.faults.clear()
-	fresh(t, s, charges("globex", numbered(40)...))
-	require.Equal(t, 2, setup.faults.count("SELECT value FROM lookup"))
-	require.Equal(t, 8, setup.faults.count("SELECT id, content"), "the last few one by one")
-
-	outcomes := appended(t, s, charges("acme", append(numbered(40), "new-1", "new-2")...))
-	require.Equal(t, stored, ids(t, outcomes[:40], true))
-	ids(t, outcomes[40:], false)
 }
 
 func TestMigrateVersion1(t *testing.T) {

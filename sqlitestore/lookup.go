@@ -68,11 +68,8 @@ func (s *session) EventByReference(_ context.Context, platform, value string) (*
 		}
 		return s.firstEvent(s.eventAt.query(seq))
 	}
-	if s.prefetched.absent[reference{platform, value}] {
-		return nil, nil
-	}
 	platformID, err := s.platformID(platform)
-	if err != nil || platformID == 0 {
+	if err != nil || platformID == 0 || !s.filters.mayHave(mergedReference{platformID, value}) {
 		return nil, err
 	}
 	return s.firstEvent(s.findReference.query(platformID, value))

@@ -53,6 +53,9 @@ func (s *session) mergeAll(f *file) error {
 func (s *session) mergeEntries(list []entry) error {
 	return s.insertEntries.insert(len(list), func(i int, set func(...driver.Value)) {
 		e := &list[i]
+		if e.kind == byReference {
+			s.filters.merged(mergedReference{e.platformID, e.value})
+		}
 		set(int64(e.kind), e.platformID, e.value, e.seq)
 	})
 }

@@ -30,7 +30,7 @@ type subject struct {
 
 func newSubject(t *testing.T) *subject {
 	s := &subject{t: t, setup: newSetup(t)}
-	s.setup.tuning.generationSize = 5
+	s.setup.tuning.generationSize, s.setup.tuning.withoutFilter = 5, false
 	s.setup.tuning.minMergeEntries, s.setup.tuning.pruneBatch = 1, 1
 	s.setup.tuning.checkpointFrames = 20
 	s.setup.options.ScanTimeout, s.setup.tuning.turnTimeout = time.Hour, time.Hour
@@ -75,7 +75,7 @@ func (s *subject) copy(ctx context.Context) (storemodel.Store, error) {
 }
 
 func (s *subject) fail(n int) (heal func()) {
-	statements := []string{"COMMIT", "INSERT INTO lookup", "UPDATE merged", "INSERT INTO events", "DELETE FROM events", "COMMIT", "INSERT INTO request_events"}
+	statements := []string{"COMMIT", "REPLACE INTO lookup", "UPDATE merged", "INSERT INTO events", "DELETE FROM events", "COMMIT", "INSERT INTO request_events"}
 	codes := []resultError{sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_BUSY}
 	statement, n := statements[n%len(statements)], n/len(statements)
 	code, n := codes[n%len(codes)], n/len(codes)

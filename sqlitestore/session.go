@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
 	"os"
 	"time"
@@ -33,7 +34,7 @@ type session struct {
 
 	pending []insertion
 
-	prefetched prefetched
+	filters filters
 }
 
 // openSession requires that no reader is active.
@@ -51,7 +52,7 @@ func openSession(ctx context.Context, f *file) (*session, error) {
 		return nil, errors.Join(err, writing.Close())
 	}
 	s := &session{conn: conn{writing}, checkpointConn: conn{checkpointing}, platforms: make(map[string]int64)}
-	s.prefetched.absent = make(map[reference]bool)
+	s.filters.seed = maphash.MakeSeed()
 	if err := s.start(ctx, f); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -165,12 +166,10 @@ func (s *session) beforeCommit() error {
 
 func (s *session) committed() {
 	s.recent.commit()
-	clear(s.prefetched.absent)
 }
 
 func (s *session) rolledBack() {
 	s.recent.rollback()
-	clear(s.prefetched.absent)
 	clear(s.platforms)
 	s.pending = s.pending[:0]
 }

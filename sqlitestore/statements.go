@@ -3,7 +3,6 @@ package sqlitestore
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"example.com/chargeingest"
 )
@@ -13,14 +12,14 @@ type statements struct {
 
 	begin, commit, totalChanges, readWALState statement
 
-	findPlatform, addPlatform, nextPlatforms, deleteUnusedPlatforms                statement
-	findRequest, requestEvents, requestSeqs, oldRequest                            statement
-	insertRequest, insertRequestEvent, deleteRequest                               statement
-	findReference, findReferences, eventAt, receivedAt, oldEvents, deleteIfUnkeyed statement
-	addBackdated, oldBackdated                                                     statement
-	setMerged, setMark                                                             statement
-	findStream, addStream, saveStream, savePosition, retireStream                  statement
-	saveEntry, resolveEvents, nextEntries, resolveEntries, findUndelivered         statement
+	findPlatform, addPlatform, nextPlatforms, deleteUnusedPlatforms        statement
+	findRequest, requestEvents, requestSeqs, oldRequest                    statement
+	insertRequest, insertRequestEvent, deleteRequest                       statement
+	findReference, eventAt, receivedAt, oldEvents, deleteIfUnkeyed         statement
+	addBackdated, oldBackdated                                             statement
+	setMerged, setMark                                                     statement
+	findStream, addStream, saveStream, savePosition, retireStream          statement
+	saveEntry, resolveEvents, nextEntries, resolveEntries, findUndelivered statement
 
 	insertEvents, insertEntries bulk
 }
@@ -50,8 +49,6 @@ func (s *statements) prepareAll(c conn) error {
 		{&s.requestEvents, "SELECT coalesce(sent, ''), " + eventColumns + " FROM request_events JOIN events ON seq = event WHERE request = ? ORDER BY position"},
 		{&s.findReference, "SELECT " + eventColumns + " FROM lookup CROSS JOIN events USING (seq) " +
 			"WHERE kind = " + fmt.Sprint(int(byReference)) + " AND lookup.platform = ? AND value = ?"},
-		{&s.findReferences, "SELECT value FROM lookup WHERE kind = " + fmt.Sprint(int(byReference)) +
-			" AND platform = ? AND value IN (?" + strings.Repeat(", ?", prefetchSize-1) + ")"},
 		{&s.eventAt, "SELECT " + eventColumns + " FROM events WHERE seq = ?"},
 		{&s.setMerged, "UPDATE merged SET seq = ?"},
 		{&s.insertRequest, "INSERT INTO requests (platform, key, route, digest, bound_ms) VALUES (?, ?, ?, ?, ?)"},
@@ -76,11 +73,11 @@ func (s *statements) prepareAll(c conn) error {
 	}
 	var err error
 	if s.insertEvents, err = s.prepareBulk(c, 10, `INSERT INTO events (seq, id, platform, timestamp_s, timestamp_ns, timestamp_assigned,
-		received_s, received_ns, digest, content) VALUES `, ""); err != nil {
+		received_s, received_ns, digest, content) VALUES `); err != nil {
 		return err
 	}
-	// After a crash a generation can be partly merged.
-	s.insertEntries, err = s.prepareBulk(c, 4, "INSERT INTO lookup (kind, platform, value, seq) VALUES ", " ON CONFLICT DO NOTHING")
+	// After a crash a generation can be partly merged. REPLACE saves the search for an old row.
+	s.insertEntries, err = s.prepareBulk(c, 4, "REPLACE INTO lookup (kind, platform, value, seq) VALUES ")
 	return err
 }
 

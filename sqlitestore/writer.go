@@ -3,6 +3,7 @@ package sqlitestore
 import (
 	"context"
 	"errors"
+	"hash/maphash"
 	"log/slog"
 	"sync"
 	"time"
@@ -25,12 +26,15 @@ type writer struct {
 	groupTime time.Duration
 
 	dropReaders func() // closes idle connections
+	readFilter  func(maphash.Seed) *filter
 	stats       checkpointStats
 
 	queue   *groupcommit.Queue
 	changes changes
 	jobs    chan func()
-	stopped chan struct{} // closed when the goroutine has ended
+
+	filtersBuilt chan builtFilter
+	stopped      chan struct{} // closed when the goroutine has ended
 
 	// For the goroutine only:
 
@@ -52,18 +56,21 @@ type writer struct {
 
 func newWriter(s *Store, first *session) *writer {
 	w := &writer{
-		logger:      s.options.Logger,
-		file:        s.file,
-		reading:     &s.reading,
-		maxEvents:   s.options.MaxTransactionEvents,
-		groupTime:   maxGroupTime,
-		changes:     changes{ready: make(chan struct{}, 1)},
-		jobs:        make(chan func()),
-		stopped:     make(chan struct{}),
-		leases:      make(map[relay.Stream]lease),
-		session:     first,
-		recent:      first.recent,
-		checkpoints: newCheckpointer(s.file.drainFrames),
+		logger:     s.options.Logger,
+		file:       s.file,
+		reading:    &s.reading,
+		maxEvents:  s.options.MaxTransactionEvents,
+		groupTime:  maxGroupTime,
+		changes:    changes{ready: make(chan struct{}, 1)},
+		jobs:       make(chan func()),
+		readFilter: s.readFilter,
+
+		filtersBuilt: make(chan builtFilter),
+		stopped:      make(chan struct{}),
+		leases:       make(map[relay.Stream]lease),
+		session:      first,
+		recent:       first.recent,
+		checkpoints:  newCheckpointer(s.file.drainFrames),
 	}
 	w.queue = groupcommit.New(s.options.MaxQueuedEvents, s.options.Observer, func(err error) {
 		w.logger.Error("sqlitestore: the observer failed", "error", err)
@@ -82,6 +89,7 @@ func (w *writer) run() {
 		}
 	}()
 	for open := true; open; {
+		w.buildFilterIfDue()
 		select {
 		case <-w.queue.Ready():
 			open = w.storeNext()
@@ -102,6 +110,8 @@ func (w *writer) run() {
 			w.recheckBlocked()
 		case <-w.stateTimer:
 			w.writeState()
+		case built := <-w.filtersBuilt:
+			w.filterBuilt(built)
 		}
 		w.checkpointIfDue()
 	}
@@ -147,9 +157,6 @@ func (w *writer) store(group []*groupcommit.Request, changes []*change) {
 	var results []groupcommit.Result
 	start := time.Now()
 	err := w.transact(func(s *session) error {
-		if err := s.prefetch(group); err != nil {
-			return err
-		}
 		s.loaded = 0
 		for i, r := range group {
 			if i > 0 && (s.loaded > maxLoadedBytes || time.Since(start) > w.groupTime) {

@@ -1,0 +1,72 @@
+package sqlitestore
+
+import (
+	"fmt"
+	"hash/maphash"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestFilterForgetsNothing(t *testing.T) {
+	const n = minFilter
+	f := newFilter(maphash.MakeSeed(), n/2)
+	hash := func(i int) uint64 { return mergedReference{int64(i % 3), fmt.Sprint("ref-", i)}.hash(f.seed) }
+	mistakes := 0
+	for i := range n {
+		f.add(hash(i))
+		if f.has(hash(n + i)) {
+			mistakes++
+		}
+	}
+	for i := range n {
+		require.True(t, f.has(hash(i)), i)
+	}
+	require.Less(t, mistakes, n/50)
+}
+
+func TestNewReferencesNeedNoSearch(t *testing.T) {
+	setup := smallGenerations(t)
+	setup.tuning.withoutFilter = false
+	s := setup.open(t)
+	searches := func() int { return setup.faults.count("SELECT id, content, timestamp_assigned, digest FROM lookup") }
+	for life := range 3 {
+		awaitFilter(t, s)
+		setup.faults.clear()
+		var stored []string
+		for i := range 100 {
+			stored = append(stored, fresh(t, s, charges("acme", fmt.Sprint(life, "-", i)))...)
+		}
+		require.Less(t, searches(), 5, "the filter may be wrong")
+		for i, id := range stored {
+			require.Equal(t, []string{id}, replayed(t, s, charges("acme", fmt.Sprint(life, "-", i))))
+		}
+		require.Greater(t, searches(), 50, "most are merged")
+		require.NoError(t, s.Close())
+		s = setup.open(t)
+		// Before and after the filter is complete.
+		replayed(t, s, charges("acme", fmt.Sprint(life, "-", 1)))
+		awaitFilter(t, s)
+		replayed(t, s, charges("acme", fmt.Sprint(life, "-", 2)))
+	}
+}
+
+// References that are merged while a filter is built must be in it.
+func TestFilterOfGrowingTable(t *testing.T) {
+	setup := smallGenerations(t)
+	setup.tuning.withoutFilter = false
+	s := setup.open(t)
+	references := numbered(2000)
+	for i := 0; i < len(references); i += 5 {
+		fresh(t, s, charges("acme", references[i:i+5]...))
+		if i%100 == 0 {
+			require.NoError(t, s.writer.do(t.Context(), func() error {
+				if f := s.writer.session.filters.current; f != nil {
+					f.room = 0
+				}
+				return nil
+			}))
+		}
+	}
+	replayed(t, s, charges("acme", references...))
+}
