@@ -79,17 +79,17 @@ func (s *Store) append(ctx context.Context, a storekit.Attempt) (chargeingest.Ap
 		return chargeingest.AppendResult{}, notStored(err)
 	}
 	// Creating ids can fail: insert after that.
-	made := make([]*event, 0, len(a.Events))
+	made := make([]event, 0, len(a.Events))
 	result, err := decision.Apply(func(i int) (string, error) {
 		id, err := s.ids.Next(a.Events[i].ReceivedAt)
-		made = append(made, &event{id: id, NewEvent: a.Events[i]})
+		made = append(made, event{id: id, NewEvent: &a.Events[i]})
 		return id, err
 	})
 	if err != nil {
 		return chargeingest.AppendResult{}, notStored(err)
 	}
-	for _, e := range made {
-		p.insert(e)
+	for i := range made {
+		p.insert(&made[i])
 	}
 	if record := decision.IdempotencyRecord(result); record != nil {
 		p.records[a.IdempotencyKey] = record
