@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"unsafe"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -17,8 +18,7 @@ import (
 type decoder struct {
 	*jsontext.Decoder
 
-	// Unescaped decoded strings share the memory of text.
-	text string
+	text string // shares the memory of the body
 
 	input bytes.Buffer
 
@@ -27,6 +27,8 @@ type decoder struct {
 	strings []string
 	values  []Value
 	amounts []Amount
+
+	encoder encoder
 
 	keepID bool
 
@@ -43,17 +45,12 @@ var (
 	errTypeMismatch = errors.New("a field has a type that the contract does not allow")
 )
 
-func newDecoder(text []byte) *decoder {
-	d := new(decoder)
-	d.reset(text)
-	return d
-}
-
-// reset overwrites the events of the last text. Decoded strings do not share memory with
-// text.
+// reset overwrites the events of the last text. Decoded strings share memory with text,
+// which must not change.
 func (d *decoder) reset(text []byte, options ...jsontext.Options) {
 	*d = decoder{
-		Decoder: d.Decoder, text: string(text), input: *bytes.NewBuffer(text),
+		Decoder: d.Decoder, encoder: d.encoder, input: *bytes.NewBuffer(text),
+		text:   unsafe.String(unsafe.SliceData(text), len(text)), //nolint:gosec // see above
 		events: d.events[:0], strings: d.strings[:0], values: d.values[:0], amounts: d.amounts[:0],
 	}
 	if d.Decoder == nil {
@@ -351,7 +348,8 @@ func (d *decoder) atEnd() bool {
 
 // UnmarshalJSON decodes an event, including unknown fields. It checks types only.
 func (e *ChargeEvent) UnmarshalJSON(text []byte) error {
-	d := newDecoder(text)
+	d := new(decoder)
+	d.reset(bytes.Clone(text))
 	d.keepID, d.maxEntries = true, math.MaxInt
 	var ev ChargeEvent
 	if err := d.event(&ev); err != nil {

@@ -92,14 +92,7 @@ func (h *Handler) serveRequest(w http.ResponseWriter, r *http.Request, serve fun
 	if err == nil {
 		err = panics.Catch(func() error { return serve(req) })
 	}
-	var e *Error
-	if err != nil {
-		if !errors.As(err, &e) {
-			e = internalError(err)
-		}
-		req.fail(e)
-	}
-	h.report(req, e)
+	h.report(req, req.fail(err))
 	panics.Ignore(func() { h.flushAndDiscard(req) })
 }
 
@@ -207,9 +200,17 @@ func (req *request) respond(status int, body []byte) {
 	}
 }
 
-func (req *request) fail(e *Error) {
+// fail responds unless err is nil or comes after a response.
+func (req *request) fail(err error) *Error {
+	if err == nil {
+		return nil
+	}
+	var e *Error
+	if !errors.As(err, &e) {
+		e = internalError(err)
+	}
 	if req.status != 0 {
-		return
+		return e
 	}
 	if e.Status >= http.StatusInternalServerError {
 		req.header().Set("Idempotency-Retryable", strconv.FormatBool(e.RetryAfter > 0))
@@ -219,6 +220,7 @@ func (req *request) fail(e *Error) {
 		req.header().Set("Retry-After", strconv.FormatInt(seconds, 10))
 	}
 	req.respond(e.Status, e.body())
+	return e
 }
 
 // log writes one line of less than 16 KiB, without the body and credentials.
