@@ -53,6 +53,7 @@ func (d *decoder) reset(text []byte, options ...jsontext.Options) {
 		text:   unsafe.String(unsafe.SliceData(text), len(text)), //nolint:gosec // see above
 		events: d.events[:0], strings: d.strings[:0], values: d.values[:0], amounts: d.amounts[:0],
 	}
+	d.encoder.plain = bytes.IndexByte(text, '\\') < 0 // the tokenizer rejects other invalid strings
 	if d.Decoder == nil {
 		d.Decoder = jsontext.NewDecoder(&d.input, options...)
 	} else {
@@ -65,7 +66,7 @@ func (d *decoder) str() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if bytes.IndexByte(value, '\\') >= 0 {
+	if !d.encoder.plain && bytes.IndexByte(value, '\\') >= 0 {
 		unquoted, err := jsontext.AppendUnquote(nil, value)
 		return string(unquoted), err
 	}

@@ -20,11 +20,16 @@ import (
 
 // err is the first string with invalid UTF-8.
 type encoder struct {
-	text []byte
-	err  error
+	text  []byte
+	plain bool // all strings are valid and need no escapes
+	err   error
 }
 
 func (e *encoder) quote(s string) {
+	if e.plain {
+		e.text = append(append(append(e.text, '"'), s...), '"')
+		return
+	}
 	text, err := jsontext.AppendQuote(e.text, s)
 	if err != nil && e.err == nil {
 		e.err = err

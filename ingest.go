@@ -66,7 +66,7 @@ func tooManyBytesError() error {
 }
 
 func idempotencyKey(r *http.Request) (string, []Violation) {
-	keys := r.Header.Values("Idempotency-Key")
+	keys := r.Header["Idempotency-Key"]
 	switch {
 	case len(keys) == 0:
 		return "", nil

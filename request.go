@@ -57,7 +57,6 @@ type request struct {
 	eventID   string // for GetEvent
 
 	body       limitedBody
-	unread     bool // the rest of the body is discarded after the response
 	held       limits.Reservation
 	comparison limits.Comparison
 
@@ -67,6 +66,7 @@ type request struct {
 	bytes    int64 // read from the body
 	sent     int64 // bytes of the response body, if it has events
 	broken   bool  // writing the response failed
+	unread   bool  // the rest of the body is discarded after the response
 
 	headerValues [3]string // memory for the headers that every response has
 }
@@ -181,7 +181,7 @@ func (h *Handler) observe(req *request, stats RequestStats, observer func(contex
 
 func (h *Handler) requestID(r *http.Request) string {
 	const maxLength = 128
-	if ids := r.Header.Values("X-Request-Id"); len(ids) == 1 && isVisibleASCII(ids[0], maxLength) {
+	if ids := r.Header["X-Request-Id"]; len(ids) == 1 && isVisibleASCII(ids[0], maxLength) {
 		return ids[0]
 	}
 	if id := h.cfg.RequestID(); isVisibleASCII(id, maxLength) {
