@@ -48,11 +48,9 @@ var (
 // reset overwrites the events of the last text. Decoded strings share memory with text,
 // which must not change.
 func (d *decoder) reset(text []byte, options ...jsontext.Options) {
-	*d = decoder{
-		Decoder: d.Decoder, encoder: d.encoder, input: *bytes.NewBuffer(text),
-		text:   unsafe.String(unsafe.SliceData(text), len(text)), //nolint:gosec // see above
-		events: d.events[:0], strings: d.strings[:0], values: d.values[:0], amounts: d.amounts[:0],
-	}
+	d.text = unsafe.String(unsafe.SliceData(text), len(text)) //nolint:gosec // see above
+	d.input = *bytes.NewBuffer(text)
+	d.events, d.strings, d.values, d.amounts = d.events[:0], d.strings[:0], d.values[:0], d.amounts[:0]
 	d.encoder.plain = bytes.IndexByte(text, '\\') < 0 // the tokenizer rejects other invalid strings
 	if d.Decoder == nil {
 		d.Decoder = jsontext.NewDecoder(&d.input, options...)
