@@ -18,8 +18,7 @@ import (
 type decoder struct {
 	*jsontext.Decoder
 
-	text string // shares the memory of the body
-
+	text  string
 	input bytes.Buffer
 
 	// Reused for the next body.

@@ -21,7 +21,7 @@ import (
 // err is the first string with invalid UTF-8.
 type encoder struct {
 	text  []byte
-	plain bool // all strings are valid and need no escapes
+	plain bool // no string needs escapes
 	err   error
 }
 
@@ -283,7 +283,6 @@ func duplicateField(text []byte) *extraFieldError {
 	return &extraFieldError{strings.Join(slices.Collect(found.JSONPointer.Tokens()), "."), "is a duplicate"}
 }
 
-// newEvents overwrites the text of the encoder.
 func (e *encoder) newEvents(events []ChargeEvent, now time.Time) []NewEvent {
 	list := make([]NewEvent, len(events))
 	for i := range events {

@@ -200,7 +200,7 @@ func (req *request) respond(status int, body []byte) {
 	}
 }
 
-// fail responds unless err is nil or comes after a response.
+// fail does not respond twice.
 func (req *request) fail(err error) *Error {
 	if err == nil {
 		return nil

@@ -85,7 +85,11 @@ func (s *Store) append(ctx context.Context, a storekit.Attempt) (chargeingest.Ap
 	}
 	for i := range result.Outcomes {
 		if o := &result.Outcomes[i]; !o.Replayed {
-			p.insert(&event{id: o.ID, NewEvent: &a.Events[i]})
+			e := &event{id: o.ID, NewEvent: &a.Events[i]}
+			if len(a.Events) > 1 {
+				e.NewEvent = new(a.Events[i]) // replays are not kept
+			}
+			p.insert(e)
 		}
 	}
 	if record := decision.IdempotencyRecord(result); record != nil {
