@@ -226,7 +226,7 @@ func (k *Keys) Authorize(r *http.Request, perm Permission) (Principal, error) {
 // an Authorization header with the scheme Bearer. The error is ErrNoCredential if there is
 // neither, and ErrInvalidCredential if a header is repeated, empty or larger than 16 KiB.
 func APIKeyOrBearer(r *http.Request) (string, error) {
-	keys, tokens := r.Header.Values("X-Api-Key"), r.Header.Values("Authorization")
+	keys, tokens := r.Header["X-Api-Key"], r.Header["Authorization"]
 	if redact.TooLong(keys) || redact.TooLong(tokens) {
 		return "", errCredentialTooLong
 	}

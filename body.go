@@ -57,12 +57,12 @@ func (p *bodyBuffers) put(b *bytes.Buffer) {
 }
 
 func checkMedia(req *request) (gzipped bool, err error) {
-	types := req.r.Header.Values("Content-Type")
+	types := req.r.Header["Content-Type"]
 	if len(types) != 1 || !isJSON(types[0]) {
 		req.header().Set("Accept-Post", "application/json")
 		return false, newError(CodeUnsupportedMediaType, "Content-Type must be application/json")
 	}
-	encodings := req.r.Header.Values("Content-Encoding")
+	encodings := req.r.Header["Content-Encoding"]
 	if len(encodings) == 0 {
 		return false, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"unsafe"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -17,9 +18,7 @@ import (
 type decoder struct {
 	*jsontext.Decoder
 
-	// Unescaped decoded strings share the memory of text.
-	text string
-
+	text  string
 	input bytes.Buffer
 
 	// Reused for the next body.
@@ -27,6 +26,8 @@ type decoder struct {
 	strings []string
 	values  []Value
 	amounts []Amount
+
+	encoder encoder
 
 	keepID bool
 
@@ -43,19 +44,13 @@ var (
 	errTypeMismatch = errors.New("a field has a type that the contract does not allow")
 )
 
-func newDecoder(text []byte) *decoder {
-	d := new(decoder)
-	d.reset(text)
-	return d
-}
-
-// reset overwrites the events of the last text. Decoded strings do not share memory with
-// text.
+// reset overwrites the events of the last text. Decoded strings share memory with text,
+// which must not change.
 func (d *decoder) reset(text []byte, options ...jsontext.Options) {
-	*d = decoder{
-		Decoder: d.Decoder, text: string(text), input: *bytes.NewBuffer(text),
-		events: d.events[:0], strings: d.strings[:0], values: d.values[:0], amounts: d.amounts[:0],
-	}
+	d.text = unsafe.String(unsafe.SliceData(text), len(text)) //nolint:gosec // see above
+	d.input = *bytes.NewBuffer(text)
+	d.events, d.strings, d.values, d.amounts = d.events[:0], d.strings[:0], d.values[:0], d.amounts[:0]
+	d.encoder.plain = bytes.IndexByte(text, '\\') < 0 // the tokenizer rejects other invalid strings
 	if d.Decoder == nil {
 		d.Decoder = jsontext.NewDecoder(&d.input, options...)
 	} else {
@@ -68,7 +63,7 @@ func (d *decoder) str() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if bytes.IndexByte(value, '\\') >= 0 {
+	if !d.encoder.plain && bytes.IndexByte(value, '\\') >= 0 {
 		unquoted, err := jsontext.AppendUnquote(nil, value)
 		return string(unquoted), err
 	}
@@ -351,7 +346,8 @@ func (d *decoder) atEnd() bool {
 
 // UnmarshalJSON decodes an event, including unknown fields. It checks types only.
 func (e *ChargeEvent) UnmarshalJSON(text []byte) error {
-	d := newDecoder(text)
+	d := new(decoder)
+	d.reset(bytes.Clone(text))
 	d.keepID, d.maxEntries = true, math.MaxInt
 	var ev ChargeEvent
 	if err := d.event(&ev); err != nil {

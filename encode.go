@@ -20,11 +20,16 @@ import (
 
 // err is the first string with invalid UTF-8.
 type encoder struct {
-	text []byte
-	err  error
+	text  []byte
+	plain bool // no string needs escapes
+	err   error
 }
 
 func (e *encoder) quote(s string) {
+	if e.plain {
+		e.text = append(append(append(e.text, '"'), s...), '"')
+		return
+	}
 	text, err := jsontext.AppendQuote(e.text, s)
 	if err != nil && e.err == nil {
 		e.err = err
@@ -278,19 +283,16 @@ func duplicateField(text []byte) *extraFieldError {
 	return &extraFieldError{strings.Join(slices.Collect(found.JSONPointer.Tokens()), "."), "is a duplicate"}
 }
 
-// newEvents overwrites scratch.
-func newEvents(events []ChargeEvent, now time.Time, scratch []byte) []NewEvent {
+func (e *encoder) newEvents(events []ChargeEvent, now time.Time) []NewEvent {
 	list := make([]NewEvent, len(events))
-	enc := encoder{text: scratch}
 	for i := range events {
-		list[i] = enc.newEvent(&events[i], now)
+		e.newEvent(&list[i], &events[i], now)
 	}
 	return list
 }
 
-// newEvent overwrites the text of the encoder.
-func (e *encoder) newEvent(ev *ChargeEvent, now time.Time) NewEvent {
-	rec := NewEvent{ReceivedAt: now, TimestampAssigned: ev.Timestamp == nil}
+func (e *encoder) newEvent(rec *NewEvent, ev *ChargeEvent, now time.Time) {
+	rec.ReceivedAt, rec.TimestampAssigned = now, ev.Timestamp == nil
 	var stamp string
 	if rec.TimestampAssigned {
 		rec.Timestamp = now.UTC().Truncate(time.Second)
@@ -327,7 +329,6 @@ func (e *encoder) newEvent(ev *ChargeEvent, now time.Time) NewEvent {
 	rec.PricingPlanSubscriptionID = substring(&rest, ev.PricingPlanSubscriptionID)
 	rec.PricingPlanSubscriptionReference = substring(&rest, ev.PricingPlanSubscriptionReference)
 	rec.Reference = substring(&rest, ev.Reference)
-	return rec
 }
 
 // substring returns value as a part of text and cuts text after it, so that the event

@@ -61,7 +61,7 @@ func requireFastPathAgrees(t *testing.T, v *validator, body []byte, route Route)
 		return
 	}
 	require.NoError(t, err)
-	require.Equal(t, newEvents(events, fuzzNow, nil), got)
+	require.Equal(t, new(encoder).newEvents(events, fuzzNow), got)
 }
 
 func requireSameEvents(t *testing.T, body []byte, route Route, events []ChargeEvent) {
@@ -74,7 +74,7 @@ func requireSameEvents(t *testing.T, body []byte, route Route, events []ChargeEv
 	}
 	require.Len(t, events, len(sent))
 	for i := range events {
-		rec := newEvents(events[i:i+1], fuzzNow, nil)[0]
+		rec := new(encoder).newEvents(events[i:i+1], fuzzNow)[0]
 		before, after := fieldsOf(t, string(sent[i])), fieldsOf(t, rec.Content)
 		delete(before, "id")
 		delete(before, "object_type")
@@ -85,7 +85,7 @@ func requireSameEvents(t *testing.T, body []byte, route Route, events []ChargeEv
 		require.NoError(t, err)
 		require.Empty(t, differences, "sent %s\nstored %s", body, rec.Content)
 
-		again := newEvents(events[i:i+1], fuzzNow.Add(time.Hour), nil)[0]
+		again := new(encoder).newEvents(events[i:i+1], fuzzNow.Add(time.Hour))[0]
 		require.Equal(t, rec.Digest, again.Digest, "the digest depends on the time")
 	}
 }

@@ -281,7 +281,7 @@ func (h *Handler) authorize(req *request, perm Permission) error {
 		req.subject = principal.Subject // for the log, even if the request is rejected
 	}
 	if err == nil {
-		req.platform, err = principal.platform(req.r.Header.Values("X-Platform-Id"))
+		req.platform, err = principal.platform(req.r.Header["X-Platform-Id"])
 		if err != nil && !errors.Is(err, errPlatformNotAllowed) {
 			return internalError(err)
 		}

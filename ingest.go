@@ -66,7 +66,7 @@ func tooManyBytesError() error {
 }
 
 func idempotencyKey(r *http.Request) (string, []Violation) {
-	keys := r.Header.Values("Idempotency-Key")
+	keys := r.Header["Idempotency-Key"]
 	switch {
 	case len(keys) == 0:
 		return "", nil
@@ -100,12 +100,14 @@ func (h *Handler) ingest(ctx context.Context, in ingestion) (AppendResult, error
 	if in.body.Cap() > maxPooledBuffer {
 		*in.body = bytes.Buffer{} // frees the memory while the request waits
 	}
-	var invalid *Error
-	if found := in.violations; len(found) > 0 && (err == nil || errors.As(err, &invalid) && len(invalid.Violations) > 0) {
-		if invalid != nil {
+	if found := in.violations; len(found) > 0 {
+		var invalid *Error
+		if errors.As(err, &invalid) {
 			found = slices.Concat(found, invalid.Violations)
 		}
-		return AppendResult{}, violationsError(found[:min(len(found), maxViolations)])
+		if err == nil || len(found) > len(in.violations) {
+			err = violationsError(found[:min(len(found), maxViolations)])
+		}
 	}
 	if err != nil {
 		return AppendResult{}, err
@@ -118,9 +120,11 @@ func (h *Handler) ingest(ctx context.Context, in ingestion) (AppendResult, error
 		b.Digest = requestDigest(in.route, b.Events)
 	}
 	if in.detached {
-		ctx = h.deadlines.Context(ctx)
+		ctx = h.deadlines.Context(ctx, in.comparison)
+	} else {
+		ctx = limits.WithComparison(ctx, in.comparison)
 	}
-	return h.append(limits.WithComparison(ctx, in.comparison), b)
+	return h.append(ctx, b)
 }
 
 // append stores a batch. Its errors are *Error.

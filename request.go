@@ -57,7 +57,6 @@ type request struct {
 	eventID   string // for GetEvent
 
 	body       limitedBody
-	unread     bool // the rest of the body is discarded after the response
 	held       limits.Reservation
 	comparison limits.Comparison
 
@@ -67,6 +66,7 @@ type request struct {
 	bytes    int64 // read from the body
 	sent     int64 // bytes of the response body, if it has events
 	broken   bool  // writing the response failed
+	unread   bool  // the rest of the body is discarded after the response
 
 	headerValues [3]string // memory for the headers that every response has
 }
@@ -92,14 +92,7 @@ func (h *Handler) serveRequest(w http.ResponseWriter, r *http.Request, serve fun
 	if err == nil {
 		err = panics.Catch(func() error { return serve(req) })
 	}
-	var e *Error
-	if err != nil {
-		if !errors.As(err, &e) {
-			e = internalError(err)
-		}
-		req.fail(e)
-	}
-	h.report(req, e)
+	h.report(req, req.fail(err))
 	panics.Ignore(func() { h.flushAndDiscard(req) })
 }
 
@@ -188,7 +181,7 @@ func (h *Handler) observe(req *request, stats RequestStats, observer func(contex
 
 func (h *Handler) requestID(r *http.Request) string {
 	const maxLength = 128
-	if ids := r.Header.Values("X-Request-Id"); len(ids) == 1 && isVisibleASCII(ids[0], maxLength) {
+	if ids := r.Header["X-Request-Id"]; len(ids) == 1 && isVisibleASCII(ids[0], maxLength) {
 		return ids[0]
 	}
 	if id := h.cfg.RequestID(); isVisibleASCII(id, maxLength) {
@@ -207,9 +200,17 @@ func (req *request) respond(status int, body []byte) {
 	}
 }
 
-func (req *request) fail(e *Error) {
+// fail does not respond twice.
+func (req *request) fail(err error) *Error {
+	if err == nil {
+		return nil
+	}
+	var e *Error
+	if !errors.As(err, &e) {
+		e = internalError(err)
+	}
 	if req.status != 0 {
-		return
+		return e
 	}
 	if e.Status >= http.StatusInternalServerError {
 		req.header().Set("Idempotency-Retryable", strconv.FormatBool(e.RetryAfter > 0))
@@ -219,6 +220,7 @@ func (req *request) fail(e *Error) {
 		req.header().Set("Retry-After", strconv.FormatInt(seconds, 10))
 	}
 	req.respond(e.Status, e.body())
+	return e
 }
 
 // log writes one line of less than 16 KiB, without the body and credentials.

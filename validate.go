@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,7 +39,7 @@ func newValidator(maxEvents int, keepUnknown bool, rules schemacheck.CrossRules)
 	return &validator{checker: checker, maxEvents: maxEvents, rules: rules, gate: gate}, nil
 }
 
-// validate overwrites the body. An *Error is the response to the client.
+// An *Error is the response to the client.
 func (v *validator) validate(ctx context.Context, platform string, body []byte, route Route, now time.Time) ([]NewEvent, error) {
 	if events, ok := v.decodeNew(body, route, now, true); ok {
 		return events, nil
@@ -83,7 +84,6 @@ func givenUpError(cause error) *Error {
 	return unavailableError("the request was canceled before it was validated; nothing was stored", cause)
 }
 
-// decodeNew overwrites the body.
 func (v *validator) decodeNew(body []byte, route Route, now time.Time, strict bool) ([]NewEvent, bool) {
 	d := v.decoder()
 	defer v.release(d)
@@ -91,7 +91,8 @@ func (v *validator) decodeNew(body []byte, route Route, now time.Time, strict bo
 	if !ok {
 		return nil, false
 	}
-	return newEvents(events, now, body[:0]), true
+	d.encoder.text = slices.Grow(d.encoder.text[:0], len(body)/max(1, len(events)))
+	return d.encoder.newEvents(events, now), true
 }
 
 func (v *validator) decoder() *decoder {

@@ -79,17 +79,18 @@ func (s *Store) append(ctx context.Context, a storekit.Attempt) (chargeingest.Ap
 		return chargeingest.AppendResult{}, notStored(err)
 	}
 	// Creating ids can fail: insert after that.
-	made := make([]*event, 0, len(a.Events))
-	result, err := decision.Apply(func(i int) (string, error) {
-		id, err := s.ids.Next(a.Events[i].ReceivedAt)
-		made = append(made, &event{id: id, NewEvent: a.Events[i]})
-		return id, err
-	})
+	result, err := decision.Apply(func(i int) (string, error) { return s.ids.Next(a.Events[i].ReceivedAt) })
 	if err != nil {
 		return chargeingest.AppendResult{}, notStored(err)
 	}
-	for _, e := range made {
-		p.insert(e)
+	for i := range result.Outcomes {
+		if o := &result.Outcomes[i]; !o.Replayed {
+			e := &event{id: o.ID, NewEvent: &a.Events[i]}
+			if len(a.Events) > 1 {
+				e.NewEvent = new(a.Events[i]) // replays are not kept
+			}
+			p.insert(e)
+		}
 	}
 	if record := decision.IdempotencyRecord(result); record != nil {
 		p.records[a.IdempotencyKey] = record

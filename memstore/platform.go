@@ -25,7 +25,7 @@ type platform struct {
 type event struct {
 	id       string
 	sequence int64
-	chargeingest.NewEvent
+	*chargeingest.NewEvent
 }
 
 func newPlatform() *platform {

@@ -21,7 +21,6 @@ type Decision struct {
 	attempt Attempt
 
 	events []eventDecision
-	single [1]eventDecision // backs events if there is one, to save an allocation
 
 	keyReplayed bool
 
@@ -70,10 +69,13 @@ func Decide(ctx context.Context, b chargeingest.Batch, lookup Lookup) (*Decision
 // Decide is [Decide] for a transaction run by [Append]. If contents have to be compared,
 // it returns a chargeingest.ErrNotStored. Return that error to Append.
 func (a *Attempt) Decide(ctx context.Context, lookup Lookup) (*Decision, error) {
-	d := &Decision{attempt: *a, maxExcess: a.maxExcess()}
-	if d.events = d.single[:]; len(a.Events) != 1 {
-		d.events = make([]eventDecision, len(a.Events))
-	}
+	return (&Decision{attempt: *a}).resolve(ctx, lookup) // inlined: the caller's stack holds it
+}
+
+func (d *Decision) resolve(ctx context.Context, lookup Lookup) (*Decision, error) {
+	a := &d.attempt
+	d.maxExcess = a.maxExcess()
+	d.events = make([]eventDecision, len(a.Events))
 	for i := range d.events {
 		d.events[i].first = i
 	}

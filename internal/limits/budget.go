@@ -67,6 +67,9 @@ func (r *Reservation) Bytes() int64 {
 func (r *Reservation) set(n int64) {
 	b := r.Budget
 	more := n - r.bytes
+	if more == 0 {
+		return
+	}
 	r.bytes = n
 	b.used += more
 	if b.byPlatform[r.Platform] += more; b.byPlatform[r.Platform] == 0 {

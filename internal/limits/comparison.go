@@ -7,13 +7,28 @@ type Comparison struct {
 	Gate        *Gate // bounds concurrent comparisons
 	Reservation *Reservation
 	BodyBytes   int64 // the part of Reservation that the body still needs
+
+	context.Context
+	values context.Context
+}
+
+// Value implements [context.Context].
+func (c *Comparison) Value(key any) any {
+	if key == (comparisonKey{}) {
+		return c
+	}
+	if v := c.Context.Value(key); v != nil {
+		return v
+	}
+	return c.values.Value(key)
 }
 
 type comparisonKey struct{}
 
 // WithComparison carries c to the store.
 func WithComparison(ctx context.Context, c *Comparison) context.Context {
-	return context.WithValue(ctx, comparisonKey{}, c)
+	c.Context, c.values = ctx, context.Background()
+	return c
 }
 
 // ComparisonOf may return nil.

@@ -17,9 +17,10 @@ type Deadlines struct {
 	until  time.Time // newest is not used for later requests
 }
 
-// Context has the values of request and the deadline, but does not end with request.
-func (d *Deadlines) Context(request context.Context) context.Context {
-	return deadlineContext{Context: d.shared(time.Now()), values: request}
+// Context has the values of request, the deadline and c, but does not end with request.
+func (d *Deadlines) Context(request context.Context, c *Comparison) context.Context {
+	c.Context, c.values = d.shared(time.Now()), request
+	return c
 }
 
 func (d *Deadlines) shared(now time.Time) context.Context {
@@ -32,16 +33,4 @@ func (d *Deadlines) shared(now time.Time) context.Context {
 		d.newest, d.until = ctx, now.Add(period)
 	}
 	return d.newest
-}
-
-type deadlineContext struct {
-	context.Context
-	values context.Context
-}
-
-func (c deadlineContext) Value(key any) any {
-	if v := c.Context.Value(key); v != nil {
-		return v
-	}
-	return c.values.Value(key)
 }
