@@ -17,7 +17,7 @@ type checkpointer struct {
 
 	newFrames  int64
 	doneFrames int64
-	drainAt    int64 // frames at which readers pause
+	drainAt    int64
 
 	draining bool
 	drained  chan struct{}
