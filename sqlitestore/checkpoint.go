@@ -23,7 +23,7 @@ type checkpointer struct {
 	drained  chan struct{}
 
 	recheck  <-chan time.Time // set while readers block checkpoints, and after a failure
-	retryAt  time.Time        // after a failure
+	retryAt  time.Time
 	reported time.Time
 }
 
