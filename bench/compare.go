@@ -54,6 +54,10 @@ func compareTargets(found *results) []comparison {
 			about:  "c@1 / sync: p50 of a single client to one write and fsync",
 			values: found.ratios("c@1", "sync", p50), target: 1.6, atMost: true,
 		},
+		{
+			about:  "s@64 / sync: p99 at half the rate to p50 of one write and fsync",
+			values: divided(found.values("s@64", p99), found.values("sync", p50)), target: 20, atMost: true,
+		},
 		found.ratio("single events with the relay running to those without", "p@64", "c@64", 0.85),
 		{
 			about:  "p@64 / c@64: p99 with the relay running to that without",
@@ -73,6 +77,9 @@ func (w *workshop) measureRounds(ctx context.Context, o options) (*results, erro
 			return nil, err
 		}
 		for _, r := range o.rows {
+			if r.halfRate {
+				r.rate = found.values("c@64", rate)[round] / 2
+			}
 			if err := w.add(ctx, found, round, r); err != nil {
 				return nil, err
 			}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -129,4 +130,21 @@ func TestChildIsKilledWithTheContext(t *testing.T) {
 	})
 	_, err := w.run(ctx, roleLoad, loadSpec{workload: workload{Time: time.Hour}, Address: address, Connections: 1}, nil)
 	require.ErrorContains(t, err, "killed")
+}
+
+func TestLatencyCountsFromTheRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		calls := 0
+		done, err := workload{Requests: 4, Rate: 10}.run(t.Context(), 1, func() {}, func(context.Context, int) (operation, error) {
+			op := operation{started: time.Now(), count: 1}
+			if calls++; calls == 2 {
+				time.Sleep(250 * time.Millisecond)
+			}
+			return op, nil
+		})
+		require.NoError(t, err)
+		require.InDelta(t, 4/0.35, done.Rate, 0.01)
+		require.InDelta(t, 50*time.Millisecond, done.Latency.P50, float64(time.Millisecond))
+		require.InDelta(t, 250*time.Millisecond, done.Latency.P99, float64(time.Millisecond))
+	})
 }

@@ -94,7 +94,7 @@ func (w *workshop) measure(ctx context.Context, r row) (m measurement, err error
 	return m, checkReceived(received, m.Acknowledged)
 }
 
-// measureIn measures a row in a database. destination is the address of a relay's.
+// destination is the address of a relay's.
 func (w *workshop) measureIn(ctx context.Context, r row, db *database, destination string) (m measurement, err error) {
 	switch {
 	case r.conns > 0:
@@ -130,6 +130,7 @@ func (w *workshop) measureServers(ctx context.Context, r row, db *database, dest
 		loads.Go(func() (err error) {
 			spec := spec
 			spec.workload = w.workload()
+			spec.Rate = r.rate
 			parts[i], err = w.load(loadCtx, s, spec)
 			return err
 		})

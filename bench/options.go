@@ -38,6 +38,7 @@ all rows alike:
   p  c, while a relay sends the events, over HTTP, to a process that only counts them
   q  a relay that catches up on stored events, in batches of %d to the same process
   r  the HTTP sink of q without the relay
+  s  c, at half the rate of c@64
 ` + commonHelp
 
 const postgresHelp = `usage: bench postgres [flags]

@@ -72,11 +72,13 @@ func TestHelp(t *testing.T) {
 
 func TestSelectRows(t *testing.T) {
 	for list, want := range map[string]string{
-		"":                  "c@1 o@64 f@64 a@64 n@64 c@64 p@64 b@64 c@256 d@8 e g q r",
+		"":                  "c@1 o@64 f@64 a@64 n@64 c@64 s@64 p@64 b@64 c@256 d@8 e g q r",
 		"c@64,d@8,f@64":     "c@64 d@8 f@64",
 		"g,e,a@64,c@3,a,c@": "",
 		"g,e,a@64,c@3,a":    "g e a@64 c@3",
 		"c":                 "c@1 c@64 c@256",
+		"c,s@8":             "c@1 c@64 c@256 s@8",
+		"c@1,s":             "",
 	} {
 		selected, err := selectRows(compareRows(), list)
 		var names []string

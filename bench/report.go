@@ -40,8 +40,10 @@ func (r *results) values(name string, figure func(measurement) float64) []float6
 
 // ratios divides within rounds, in which both rows saw the same machine.
 func (r *results) ratios(dividend, divisor string, figure func(measurement) float64) []float64 {
-	var ratios []float64
-	dividends, divisors := r.values(dividend, figure), r.values(divisor, figure)
+	return divided(r.values(dividend, figure), r.values(divisor, figure))
+}
+
+func divided(dividends, divisors []float64) (ratios []float64) {
 	for i := range min(len(dividends), len(divisors)) {
 		if dividends[i] > 0 && divisors[i] > 0 {
 			ratios = append(ratios, dividends[i]/divisors[i])

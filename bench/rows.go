@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -23,6 +24,8 @@ type row struct {
 	callers   int // concurrent, without HTTP; 0 means 1
 	inspected bool
 	relayed   bool // with a relay to a destination
+	halfRate  bool
+	rate      float64
 }
 
 func (r row) name() string {
@@ -47,6 +50,11 @@ func (r row) withRelay(letter string) row {
 	return r
 }
 
+func (r row) atHalfRate(letter string) row {
+	r.letter, r.about, r.halfRate = letter, r.about+", at half the rate", true
+	return r
+}
+
 func singleEvents() row {
 	return row{letter: "c", about: "sqlitestore, single events", backend: backendSQLite}
 }
@@ -64,7 +72,7 @@ func compareRows() []row {
 	return []row{
 		singleEvents().over(1), memory.behindInspector("o").over(64), memory.over(64), empty.over(64),
 		singleEvents().behindInspector("n").over(64), singleEvents().over(64),
-		singleEvents().withRelay("p").over(64), naive.over(64),
+		singleEvents().atHalfRate("s").over(64), singleEvents().withRelay("p").over(64), naive.over(64),
 		singleEvents().over(256), batches.over(8),
 		{letter: "e", about: loop + ", events table only", backend: backendInsertEvents, batch: transactionEvents},
 		{letter: "g", about: loop + ", all tables", backend: backendInsertAll, batch: transactionEvents},
@@ -98,6 +106,9 @@ func selectRows(rows []row, list string) ([]row, error) {
 		return rows, nil
 	}
 	var selected []row
+	isSelected := func(name string) bool {
+		return slices.ContainsFunc(selected, func(s row) bool { return s.name() == name })
+	}
 	for name := range strings.SplitSeq(list, ",") {
 		letter, number, numbered := strings.Cut(strings.TrimSpace(name), "@")
 		named := slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return r.letter != letter })
@@ -112,7 +123,10 @@ func selectRows(rows []row, list string) ([]row, error) {
 			named = []row{named[0].over(conns)}
 		}
 		for _, r := range named {
-			if !slices.ContainsFunc(selected, func(s row) bool { return s.name() == r.name() }) {
+			if r.halfRate && !isSelected("c@64") {
+				return nil, errors.New("the row s needs c@64 before it")
+			}
+			if !isSelected(r.name()) {
 				selected = append(selected, r)
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"modernc.org/sqlite"
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/inspector"
@@ -58,6 +59,7 @@ func openService(ctx context.Context, spec serverSpec) (*service, error) {
 		}
 		return &service{Handler: n, close: n.Close}, nil
 	case backendSQLite:
+		_, _ = sqlite.Fdatasync(true)
 		store, err := sqlitestore.OpenWith(ctx, spec.Database, sqlitestore.Options{MaxQueuedEvents: spec.MaxQueuedEvents})
 		if err != nil {
 			return nil, err

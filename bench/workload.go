@@ -15,7 +15,8 @@ type workload struct {
 	UUID   int    // version of the references
 
 	WarmUp, Time time.Duration
-	Requests     int64 // if set, instead of WarmUp and Time
+	Requests     int64   // if set, instead of WarmUp and Time
+	Rate         float64 // 0 if unlimited
 }
 
 type outcome struct {
@@ -71,11 +72,13 @@ func (w workload) run(
 	defer context.AfterFunc(ctx, interrupt)()
 	for worker := range workers {
 		group.Go(func() error {
-			for ctx.Err() == nil && m.next() {
+			for i := worker; ctx.Err() == nil && m.next(); i += workers {
+				late := m.await(i)
 				op, err := do(ctx, worker)
 				if err != nil {
 					return err
 				}
+				op.started = op.started.Add(-late)
 				if err := m.record(op, time.Now()); err != nil {
 					return err
 				}
@@ -95,6 +98,16 @@ func (m *meter) next() bool {
 	defer m.mu.Unlock()
 	m.started++
 	return m.started <= m.Requests
+}
+
+// await returns how long request i waited for its connection.
+func (m *meter) await(i int) (late time.Duration) {
+	if m.Rate == 0 {
+		return 0
+	}
+	wait := time.Until(m.begin.Add(-m.WarmUp + time.Duration(float64(i)/m.Rate*float64(time.Second))))
+	time.Sleep(wait)
+	return max(0, -wait)
 }
 
 func (m *meter) record(op operation, now time.Time) error {

@@ -14,10 +14,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"modernc.org/sqlite"
 )
 
 func certificateFor(t *testing.T, host string) (certFile, keyFile string) {
@@ -110,4 +112,11 @@ func TestMemoryStoreLeavesNoFile(t *testing.T) {
 	files, err := os.ReadDir(".")
 	require.NoError(t, err)
 	require.Empty(t, files)
+}
+
+func TestFdatasync(t *testing.T) {
+	s, err := openStore(t.Context(), filepath.Join(t.TempDir(), "charges.db"), storeOptions{logger: slog.Default()})
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+	require.Equal(t, runtime.GOOS == "linux", sqlite.FdatasyncEnabled())
 }

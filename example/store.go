@@ -5,6 +5,8 @@ import (
 	"io"
 	"log/slog"
 
+	"modernc.org/sqlite"
+
 	"example.com/chargeingest"
 	"example.com/chargeingest/memstore"
 	"example.com/chargeingest/sqlitestore"
@@ -30,6 +32,7 @@ func openStore(ctx context.Context, db string, o storeOptions) (store, error) {
 	case isPostgres(db):
 		return openPostgres(ctx, db, o)
 	}
+	_, _ = sqlite.Fdatasync(true) // not on macOS and Windows
 	s, err := sqlitestore.OpenWith(ctx, db, sqlitestore.Options{Logger: o.logger, Observer: o.observer})
 	if err != nil {
 		return nil, err

@@ -17,13 +17,13 @@ type checkpointer struct {
 
 	newFrames  int64
 	doneFrames int64
-	drainAt    int64 // frames at which readers pause
+	drainAt    int64
 
 	draining bool
 	drained  chan struct{}
 
 	recheck  <-chan time.Time // set while readers block checkpoints, and after a failure
-	retryAt  time.Time        // after a failure
+	retryAt  time.Time
 	reported time.Time
 }
 

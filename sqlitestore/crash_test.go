@@ -86,8 +86,9 @@ func newServers(t *testing.T, seed uint64, path string) *servers {
 
 func newProcesses(t *testing.T, seed uint64, path string) *servers {
 	l := newServers(t, seed, path)
+	fdatasync := l.random.IntN(2) == 0
 	l.launch = func(t *testing.T, k kill) (*server, error) {
-		return launchProcess(t, childSpec{Path: l.path, Kill: k, Acks: l.acks.path})
+		return launchProcess(t, childSpec{Path: l.path, Kill: k, Acks: l.acks.path, Fdatasync: fdatasync})
 	}
 	return l
 }

@@ -87,7 +87,7 @@ func defaultTuning() tuning {
 		walCheckEvery:    time.Second,
 		turnTimeout:      2 * time.Second,
 		generationSize:   12_000,
-		minMergeEntries:  256,
+		minMergeEntries:  64,
 		stateEvery:       10 * time.Millisecond,
 		onStateSynced:    func([]byte) {},
 		pruneBatch:       200,

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 
+	"modernc.org/sqlite"
+
 	"example.com/chargeingest"
 	"example.com/chargeingest/internal/crashtest"
 	"example.com/chargeingest/internal/memdir"
@@ -50,6 +52,8 @@ type childSpec struct {
 	Path   string
 	Normal bool // synchronous=NORMAL, which does not sync commits
 	Kill   kill
+
+	Fdatasync bool
 
 	// Acks is the file of a journaled store.
 	Acks string
@@ -105,6 +109,7 @@ func (c childSpec) open() (chargeingest.EventStore, error) {
 			return nil, err
 		}
 	}
+	_, _ = sqlite.Fdatasync(c.Fdatasync)
 	t := busyTuning()
 	if c.Normal {
 		t.wrap = func(c driver.Connector) driver.Connector { return normalConnector{c} }

@@ -75,7 +75,7 @@ func newWriter(s *Store, first *session) *writer {
 	w.queue = groupcommit.New(s.options.MaxQueuedEvents, s.options.Observer, func(err error) {
 		w.logger.Error("sqlitestore: the observer failed", "error", err)
 	})
-	w.stats.checkpointed() // by opening
+	w.stats.checkpointed()
 	return w
 }
 
