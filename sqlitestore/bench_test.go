@@ -59,16 +59,26 @@ func BenchmarkList(b *testing.B) {
 	require.NoError(b, err)
 	defer func() { require.NoError(b, s.Close()) }()
 	random := rand.New(rand.NewPCG(1, 1))
-	for range 40 {
+	const events = 20_000
+	for range events / 500 {
 		_, err := s.Append(b.Context(), randomBatch(random, 500))
 		require.NoError(b, err)
 	}
-	b.ReportAllocs()
-	q := chargeingest.Query{Platform: "acme", Order: chargeingest.Ascending, Limit: 400}
-	for listed := 0; listed < b.N; {
-		page, err := s.List(b.Context(), q)
-		require.NoError(b, err)
-		listed += len(page.Events)
-		q.After = page.Next
-	}
+	b.Run("pages", func(b *testing.B) {
+		b.ReportAllocs()
+		q := chargeingest.Query{Platform: "acme", Order: chargeingest.Ascending, Limit: 400}
+		for listed := 0; listed < b.N; {
+			page, err := s.List(b.Context(), q)
+			require.NoError(b, err)
+			listed += len(page.Events)
+			q.After = page.Next
+		}
+	})
+	b.Run("scan", func(b *testing.B) {
+		for scanned := 0; scanned < b.N; scanned += events {
+			page, err := s.List(b.Context(), chargeingest.Query{Platform: "acme", ProductItemID: "another", Limit: 1})
+			require.NoError(b, err)
+			require.Empty(b, page.Events)
+		}
+	})
 }
