@@ -181,7 +181,6 @@ func TestHEAD(t *testing.T) {
 	})
 }
 
-// Each step fixes one error, and the response is about the next.
 func TestCheckOrder(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, withStore(&readableStore{

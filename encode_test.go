@@ -27,7 +27,6 @@ func TestEventRoundTrip(t *testing.T) {
 	require.Contains(t, string(text), `"extra":{"a":"\u00e9"}`)
 }
 
-// eventWithNullID removes the null id, which only requests can have.
 type eventWithNullID struct{ *ChargeEvent }
 
 func (e *eventWithNullID) UnmarshalJSON(text []byte) error {

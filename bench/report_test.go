@@ -7,7 +7,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The p50 of a row is its rate in milliseconds.
 func measured(rounds ...map[string]float64) *results {
 	found := &results{machine: "a machine"}
 	for _, rates := range rounds {

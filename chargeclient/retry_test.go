@@ -357,7 +357,6 @@ func TestCanceledContext(t *testing.T) {
 	})
 }
 
-// lateContext ends without waking those who wait for it.
 type lateContext struct {
 	context.Context
 	err error

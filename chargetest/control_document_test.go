@@ -39,7 +39,6 @@ func readDocument(t *testing.T, srv *chargetest.Server) controlDocument {
 	return d
 }
 
-// closeObjects forbids fields that a schema does not name.
 func closeObjects(v any) {
 	switch v := v.(type) {
 	case object:
@@ -88,7 +87,6 @@ func TestControlDocumentOperations(t *testing.T) {
 	require.Equal(t, chargetest.ControlOperations(srv), documented)
 }
 
-// The error for an unknown field lists the valid ones.
 func TestControlDocumentFields(t *testing.T) {
 	srv := chargetest.New(t)
 	d := readDocument(t, srv)

@@ -21,7 +21,6 @@ import (
 	"example.com/chargeingest/memstore"
 )
 
-// asProgram makes the test binary run as the server.
 const asProgram = "CHARGEINGEST_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {

@@ -49,7 +49,6 @@ func TestReproducibleIDs(t *testing.T) {
 	require.NotEqual(t, first, other)
 }
 
-// limitedReader returns few bytes at a time.
 type limitedReader struct {
 	io.Reader
 	left int

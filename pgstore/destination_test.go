@@ -77,7 +77,6 @@ func (r *destination) record(s sent) (repeated []bool) {
 	return repeated
 }
 
-// watch returns the number of platforms whose last events the process has sent.
 func (r *destination) watch(process string) (n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -174,7 +173,6 @@ func (c childSpec) post(ctx context.Context, value, response any) (err error) {
 	return json.NewDecoder(r.Body).Decode(response)
 }
 
-// saveOnce leases a stream, waits for a response, and reports the error of Save.
 func (c childSpec) saveOnce(ctx context.Context, j *Journal) error {
 	state, err := j.Lease(ctx, acme, relay.LeaseRequest{Holder: c.Name, TTL: c.LeaseTime})
 	if err != nil {

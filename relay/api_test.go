@@ -47,7 +47,6 @@ func newAPIHost(t *testing.T) *apiHost {
 	return h
 }
 
-// reject stores events with entries; the even ones are dead letters.
 func (h *apiHost) reject(platform, destination string, n int) (ids []string) {
 	h.t.Helper()
 	s := relay.Stream{Destination: destination, Platform: platform}

@@ -156,7 +156,6 @@ func (r *round) settle(t *testing.T, platforms int) journal {
 	}
 }
 
-// chargeEvent has the JSON of each field except the id.
 type chargeEvent map[string]string
 
 func byPlatform(t *testing.T, stored []crashtest.Stored) (events map[string][]chargeEvent, ids map[string][]string) {

@@ -36,7 +36,6 @@ func TestNotifyBeforeTheStart(t *testing.T) {
 	})
 }
 
-// failedOver is a source that refuses cursors for a moment.
 type failedOver struct {
 	*memstore.Store
 	refuse atomic.Int32 // listings

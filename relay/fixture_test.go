@@ -118,7 +118,6 @@ func (w *world) send(ctx context.Context, platform string, events []chargeingest
 	return results, nil
 }
 
-// on sets how the destination decides. A nil result delivers all.
 func (w *world) on(decide func(send) ([]relay.Result, error)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -223,7 +222,6 @@ func unavailable(send) ([]relay.Result, error) {
 	return nil, &relay.BatchError{Reason: relay.Reason{Status: 503}}
 }
 
-// poison rejects batches with one of the references as a whole.
 func poison(permanent bool, bad ...string) func(send) ([]relay.Result, error) {
 	isBad := make(map[string]bool)
 	for _, ref := range bad {

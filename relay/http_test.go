@@ -20,7 +20,6 @@ import (
 
 const httpPlatform = chargeingest.DefaultPlatform
 
-// httpEvents returns samples as a store keeps them.
 func httpEvents(t *testing.T, references ...string) []chargeingest.StoredEvent {
 	t.Helper()
 	events := make([]chargeingest.StoredEvent, len(references))

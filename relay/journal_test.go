@@ -15,7 +15,6 @@ import (
 	"example.com/chargeingest/relay"
 )
 
-// journalHooks replaces calls of a Journal. A nil hook changes nothing.
 type journalHooks struct {
 	relay.Journal
 	lease func(call func() (relay.State, error), s relay.Stream, r relay.LeaseRequest) (relay.State, error)

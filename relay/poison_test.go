@@ -173,7 +173,6 @@ func testPoison(t *testing.T, p *poisoned, arrived *memstore.Store, sink relay.S
 	require.NoError(t, <-done)
 }
 
-// require requires that the first n events are delivered, parked or dead.
 func (p *poisoned) require(t *testing.T, source, arrived *memstore.Store, n int) {
 	t.Helper()
 	want := make(map[int][]int)

@@ -68,7 +68,6 @@ func TestShutdownWithAHangingJournal(t *testing.T) {
 	})
 }
 
-// hangingJournal saves nothing until the context ends.
 type hangingJournal struct{ relay.Journal }
 
 func (j *hangingJournal) Save(ctx context.Context, _ relay.Stream, _ relay.Progress) error {

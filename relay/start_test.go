@@ -140,7 +140,6 @@ func TestRetiredDestination(t *testing.T) {
 	})
 }
 
-// withoutEvent is a source that has lost an event.
 type withoutEvent struct {
 	*memstore.Store
 	id string

@@ -68,7 +68,6 @@ func walk(v any, pointer string, visit func(pointer string, node object)) {
 	}
 }
 
-// strictSchemas returns the schemas of the document without additional fields, for examples.
 func strictSchemas(t *testing.T, doc object) func(pointer string) *jsonschema.Schema {
 	t.Helper()
 	const url = "https://example.com/chargeingest/openapi.json"

@@ -56,7 +56,6 @@ type servers struct {
 	history *crashtest.History
 	clients []*crashtest.Client
 
-	// launch returns crashtest.ErrEnded if the server dies before it serves.
 	launch func(*testing.T, kill) (*server, error)
 	*server
 	followErr error

@@ -14,7 +14,6 @@ import (
 	"example.com/chargeingest/relay"
 )
 
-// brokenJournal is a journal of a memstore with replaceable methods.
 type brokenJournal struct {
 	Journal
 	lease   func(relay.Stream, relay.LeaseRequest) (relay.State, error)

@@ -101,7 +101,6 @@ func runCase(t *testing.T, tc testCase, newStore func() chargeingest.EventStore,
 	return r
 }
 
-// store is a memstore with replaceable methods. The data survives Close.
 type store struct {
 	append            func(context.Context, chargeingest.Batch) (chargeingest.AppendResult, error)
 	get               func(ctx context.Context, platform, id string) (chargeingest.StoredEvent, error)

@@ -191,7 +191,6 @@ func (s *testServer) loseResponse(r *http.Request) {
 	panic(http.ErrAbortHandler)
 }
 
-// eventLine omits the reference of 4, 14, 24 and so on.
 func eventLine(n int) string {
 	if n%10 == 4 {
 		return unreferencedLine(n)

@@ -66,7 +66,6 @@ func TestProgressOfNothing(t *testing.T) {
 	require.Empty(t, tp.log.String())
 }
 
-// screen returns the lines that a terminal shows.
 func screen(text string) []string {
 	lines := []string{""}
 	for _, r := range strings.ReplaceAll(text, "\x1b[2K", "") {

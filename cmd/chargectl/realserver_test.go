@@ -41,7 +41,6 @@ var buildServer = sync.OnceValues(func() (binary string, err error) {
 	return binary, nil
 })
 
-// realServer is a process of the example server with a SQLite database.
 type realServer struct {
 	cmd     *exec.Cmd
 	url, db string

@@ -25,7 +25,6 @@ type relayServer struct {
 	ids     []string
 }
 
-// newRelayServer has four events: two dead letters, a parked event, and one without an entry.
 func newRelayServer(t *testing.T, destinations ...string) *relayServer {
 	t.Helper()
 	store := memstore.New()

@@ -217,7 +217,6 @@ func TestTailPrintsOneUnchangedLinePerEvent(t *testing.T) {
 	require.Contains(t, tp.out.String(), `"exact":{"a":1.50,"b":[1E2,"\u00e9 <&>"]}`)
 }
 
-// controls has terminal controls of each kind that JSON allows; events reject the first.
 const controls = "\u007f\u0080\u009b\u009f\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 const escapedControls = `\u007f\u0080\u009b\u009f\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069`

@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestHarness plants every problem that must fail a test.
 func TestHarness(t *testing.T) {
 	t.Parallel()
 	mux := http.NewServeMux()

@@ -44,7 +44,6 @@ func quoteJSON(text string) string {
 	return raw.Replace(strings.TrimSpace(b.String()))
 }
 
-// inert checks that nothing ran, no element was made of a text, and the page still works.
 func (p *page) inert(state string) {
 	p.t.Helper()
 	require.False(p.t, evaluate[bool](p, `'__xss' in window || '__xss' in Object.prototype`), state)
@@ -111,7 +110,6 @@ func TestHostileContent(t *testing.T) {
 	})
 }
 
-// recorded returns the ids of the recorded requests by reference.
 func (h *host) recorded() map[string]int64 {
 	h.t.Helper()
 	_, response := h.send("GET", prefix+"api/requests?limit=1000", "")

@@ -163,7 +163,6 @@ func TestNewEvents(t *testing.T) {
 	p.wait(fmt.Sprintf(`document.activeElement.closest('tr')?.dataset.id === %q`, id))
 }
 
-// TestLeftTabs looks for what a tab leaves behind.
 func TestLeftTabs(t *testing.T) {
 	t.Parallel()
 	srv := chargetest.New(t)

@@ -12,7 +12,6 @@ import (
 	"example.com/chargeingest/inspector"
 )
 
-// keepsSecret checks that the key is nowhere but in the session's storage and in headers.
 func (p *page) keepsSecret(key string) {
 	p.t.Helper()
 	assert.NotContains(p.t, p.location(), key)

@@ -94,7 +94,6 @@ func again[T any](t *testing.T, stored any) T {
 }
 
 const (
-	// lowerCase is valid, but many RFC 3339 parsers reject it.
 	lowerCase = "2026-09-01t09:00:29.50z"
 
 	ids   = `"product_item_id":"proi_1","pricing_id":"pric_1","pricing_item_id":"prii_1","pricing_item_config_id":"pico_1"`
@@ -112,7 +111,6 @@ const (
 		"rules":[{"field":"PRICING_PLAN_REFERENCE","type":"IN","new":1}],"filters":[{"field":"PRICING_PLAN_REFERENCE","type":"IN","new":1}]}}`
 )
 
-// keepingServer starts a server with an event that has unknown fields.
 func keepingServer(t *testing.T) (url string) {
 	t.Helper()
 	url = startServer(t, "-unknown-fields", "keep")

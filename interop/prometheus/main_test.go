@@ -74,7 +74,6 @@ func (o *output) state() (text string, changed <-chan struct{}) {
 	return o.text.String(), o.changed
 }
 
-// start waits for output that matches the pattern, and returns its groups from 1.
 func start(t *testing.T, pattern string, cmd *exec.Cmd) []string {
 	t.Helper()
 	out := &output{changed: make(chan struct{})}
