@@ -83,7 +83,7 @@ func (s *session) recordKey(
 	}
 	for i := range record.Events {
 		e := &record.Events[i]
-		if _, err := s.insertRequestEvent.exec(requestID, int64(i), seqs[i], e.ID, nullIfNil(e.EncodeSent())); err != nil {
+		if _, err := s.insertRequestEvent.exec(e.ID, requestID, int64(i), seqs[i], nullIfNil(e.EncodeSent())); err != nil {
 			return err
 		}
 	}

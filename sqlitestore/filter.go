@@ -38,8 +38,7 @@ type mergedReference struct {
 
 func (r mergedReference) hash(seed maphash.Seed) uint64 { return maphash.Comparable(seed, r) }
 
-// add reports whether the bits were set.
-func (f *filter) add(hash uint64) (known bool) { return f.visit(hash, ^uint64(0)) }
+func (f *filter) add(hash uint64) { f.visit(hash, ^uint64(0)) }
 
 func (f *filter) has(hash uint64) bool { return f.visit(hash, 0) }
 

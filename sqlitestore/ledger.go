@@ -138,7 +138,7 @@ func entryOf(ctx context.Context, tx *sql.Tx, stream int64, q relay.EntryQuery) 
 	}
 	var delivered bool
 	err = tx.QueryRowContext(ctx, `SELECT coalesce(events.seq <= relay_streams.seq, false) FROM events, relay_streams
-		WHERE events.seq = `+seqByID("?1")+` AND events.id = ?1 AND events.platform = `+platformByName+` AND relay_streams.id = ?3`, q.EventID, q.Platform, stream).Scan(&delivered)
+		WHERE events.seq = `+seqByID+` AND events.id = ?1 AND events.platform = `+platformByName+` AND relay_streams.id = ?3`, q.EventID, q.Platform, stream).Scan(&delivered)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = chargeingest.ErrNotFound
 	}

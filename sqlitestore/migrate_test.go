@@ -55,11 +55,9 @@ func makeVersion(t *testing.T, path string, version, events int) {
 	defer db.Close()
 	tx, err := db.Begin()
 	require.NoError(t, err)
-	insert, err := tx.Prepare(`INSERT INTO events VALUES (?, ?, 1, nullif(?, ''), nullif(?, ''), NULL, ?, NULL, ?, ?, ?, 0, ?, ?, ?, ?)`)
-	require.NoError(t, err)
 	for n := range events {
 		e := oldEvent(n)
-		_, err := insert.Exec(n+1, oldID(n), e.Reference, e.CustomerID, e.PricingPlanSubscriptionID, e.ProductItemID,
+		_, err := tx.Exec("INSERT INTO events VALUES (?, ?, 1, nullif(?, ''), nullif(?, ''), NULL, ?, NULL, ?, ?, ?, 0, ?, ?, ?, ?)", n+1, oldID(n), e.Reference, e.CustomerID, e.PricingPlanSubscriptionID, e.ProductItemID,
 			e.Timestamp.Unix(), e.Timestamp.Nanosecond(), e.ReceivedAt.Unix(), e.ReceivedAt.Nanosecond(), e.Digest[:], e.Content)
 		require.NoError(t, err)
 		if n%eventsPerKey > 0 {
@@ -71,7 +69,6 @@ func makeVersion(t *testing.T, path string, version, events int) {
 		_, err = tx.Exec("INSERT INTO request_events VALUES (?, 0, ?)", n+1, n+1)
 		require.NoError(t, err)
 	}
-	require.NoError(t, insert.Close())
 	require.NoError(t, tx.Commit())
 	execSQL(t, path, append(scripts[1:version:version], fmt.Sprintf("PRAGMA user_version = %d", version))...)
 }
@@ -135,7 +132,9 @@ func TestMigrateEachVersion(t *testing.T) {
 			setup := newSetup(t)
 			setup.tuning.moveBatch = max(1, *migrateFlag/10)
 			makeVersion(t, setup.path, version, *migrateFlag)
+			begin := time.Now()
 			s := setup.open(t)
+			t.Log("opened after", time.Since(begin))
 			requireMigrated(t, s, *migrateFlag)
 			fresh(t, s, at(1, charges("acme", "new")))
 			deleted, err := s.Prune(t.Context(), oldEvent(*migrateFlag/2).ReceivedAt)

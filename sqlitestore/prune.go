@@ -156,7 +156,7 @@ func (p *pruning) deleteEvent(s *session, seq int64) (n int64, err error) {
 }
 
 func (p *pruning) events(s *session) (n int64, more bool, err error) {
-	rows, err := s.oldEvents.query(p.before, p.seq, p.beforeID, int64(p.batch))
+	rows, err := s.oldEvents.query(p.beforeID, p.before, p.seq, int64(p.batch))
 	if err != nil {
 		return 0, false, err
 	}

@@ -61,7 +61,7 @@ func (s *Store) read(ctx context.Context, platform string, scan bool, f func(con
 // Get implements [chargeingest.EventReader].
 func (s *Store) Get(ctx context.Context, platform, id string) (e chargeingest.StoredEvent, err error) {
 	err = s.read(ctx, platform, false, func(ctx context.Context, tx *sql.Tx) error {
-		row := tx.QueryRowContext(ctx, "SELECT "+eventColumns+" FROM events WHERE seq = "+seqByID("?1")+" AND id = ?1 AND platform = "+platformByName, id, platform)
+		row := tx.QueryRowContext(ctx, "SELECT "+eventColumns+" FROM events WHERE seq = "+seqByID+" AND id = ?1 AND platform = "+platformByName, id, platform)
 		e, err = scanEvent(row.Scan)
 		if errors.Is(err, sql.ErrNoRows) {
 			return chargeingest.ErrNotFound
@@ -147,16 +147,14 @@ func (p *pager) read(ctx context.Context, tx *sql.Tx, s listQuery) error {
 
 const platformByName = "(SELECT platforms.id FROM platforms WHERE name = ?)"
 
-// seqByID is the seq of the last event whose id is not greater: ids increase with seq.
-func seqByID(id string) string {
-	return `(WITH RECURSIVE search (low, high) AS (
-			SELECT (SELECT min(seq) FROM events), (SELECT max(seq) FROM events)
-			UNION ALL
-			SELECT iif(middle.id <= ` + id + `, middle.seq, low), iif(middle.id <= ` + id + `, high, (low + high - 1) / 2)
-			FROM search CROSS JOIN events AS middle ON middle.seq = (SELECT min(seq) FROM events WHERE seq >= (low + high + 1) / 2)
-			WHERE low < high)
-		SELECT low FROM search WHERE low = high)`
-}
+// seqByID is the seq of the last event whose id is not after ?1: ids increase with seq.
+const seqByID = `(WITH RECURSIVE search (low, high) AS (
+		SELECT (SELECT min(seq) FROM events), (SELECT max(seq) FROM events)
+		UNION ALL
+		SELECT iif(middle.id <= ?1, middle.seq, low), iif(middle.id <= ?1, high, (low + high - 1) / 2)
+		FROM search CROSS JOIN events AS middle ON middle.seq = (SELECT min(seq) FROM events WHERE seq >= (low + high + 1) / 2)
+		WHERE low < high)
+	SELECT low FROM search WHERE low = high)`
 
 type listQuery struct {
 	query     string
