@@ -63,6 +63,9 @@ func (f *file) migrate(c conn) error {
 	if err := c.exec("PRAGMA foreign_keys = 0"); err != nil {
 		return err
 	}
+	if version > 0 && version < int64(len(scripts)) {
+		f.logger.Info("sqlitestore: the database is being upgraded", "database", f.path, "schema_version", version, "to", len(scripts))
+	}
 	for ; version < int64(len(scripts)); version++ {
 		if version == movingVersion {
 			err = f.moveEvents(c)
