@@ -54,6 +54,9 @@ func headersInSource(t *testing.T, dir string) (read, written []string) {
 		file, err := parser.ParseFile(set, name, nil, parser.SkipObjectResolution)
 		require.NoError(t, err)
 		ast.Inspect(file, func(n ast.Node) bool {
+			if index, ok := n.(*ast.IndexExpr); ok && selected(index.X) == "Header" {
+				add(&read, set.Position(index.Pos()).String(), index.Index)
+			}
 			call, ok := n.(*ast.CallExpr)
 			if !ok {
 				return true

@@ -25,6 +25,7 @@ func (s *statements) prepareBulk(c conn, columns int, begin string) (b bulk, err
 }
 
 func (b *bulk) insert(n int, row func(i int, set func(...driver.Value))) error {
+	set := b.set
 	for i := 0; i < n; {
 		statement, rows := b.many, bulkRows
 		if n-i < bulkRows {
@@ -32,7 +33,7 @@ func (b *bulk) insert(n int, row func(i int, set func(...driver.Value))) error {
 		}
 		b.arguments = b.arguments[:0]
 		for range rows {
-			row(i, b.set)
+			row(i, set)
 			i++
 		}
 		if _, err := statement.ExecContext(context.Background(), b.arguments); err != nil {
