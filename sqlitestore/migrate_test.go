@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"flag"
 	"fmt"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -132,6 +133,17 @@ func TestMigrateEachVersion(t *testing.T) {
 			setup := newSetup(t)
 			setup.tuning.moveBatch = max(1, *migrateFlag/10)
 			makeVersion(t, setup.path, version, *migrateFlag)
+			if version != movingVersion {
+				contents, err := Backup(t.Context(), setup.path, setup.path+".backup")
+				require.NoError(t, err)
+				require.EqualValues(t, *migrateFlag, contents.Events)
+				restored := filepath.Join(t.TempDir(), "restored.db")
+				_, err = Restore(t.Context(), setup.path+".backup", restored)
+				require.NoError(t, err)
+				again := setup
+				again.path = restored
+				requireMigrated(t, again.open(t), *migrateFlag)
+			}
 			begin := time.Now()
 			s := setup.open(t)
 			t.Log("opened after", time.Since(begin))
