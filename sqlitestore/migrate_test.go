@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 	"testing"
 	"time"
@@ -182,6 +183,41 @@ func TestInterruptedMigration(t *testing.T) {
 		dead := newSetup(t)
 		cut.write(t, dead.path)
 		requireMigrated(t, dead.open(t), events)
+	}
+}
+
+func TestPowerCutDuringMigration(t *testing.T) {
+	t.Parallel()
+	const events = 300
+	first := seed(t)
+	step := 7
+	if *roundsFlag > 0 {
+		step = 1
+	}
+	for n := 1; ; n += step {
+		setup := newSetup(t)
+		setup.tuning.moveBatch = 70
+		path, err := realPath(setup.path)
+		require.NoError(t, err)
+		makeVersion(t, path, 7, events)
+		m, err := newDiskModel(path, rand.New(rand.NewPCG(first, uint64(n))), diskPlan{cutAt: n}, func() {}, nil)
+		require.NoError(t, err)
+		disks.Store(path, disk(m.operate))
+		setup.tuning.onStateSynced = m.stateSynced
+		s, openErr := open(t.Context(), path, setup.options, setup.tuning)
+		m.stop()
+		if openErr == nil {
+			_ = s.Close()
+		}
+		disks.Delete(path)
+		if m.ops < n {
+			require.NoError(t, openErr)
+			require.Greater(t, n, 100)
+			return
+		}
+		require.NoError(t, m.restore())
+		setup.tuning.onStateSynced = func([]byte) {}
+		requireMigrated(t, setup.open(t), events)
 	}
 }
 
