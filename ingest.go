@@ -84,8 +84,8 @@ type ingestion struct {
 	platform   string
 	route      Route
 	key        string
-	violations []Violation   // of the key
-	body       *bytes.Buffer // overwritten
+	violations []Violation // of the key
+	body       *bytes.Buffer
 
 	// detached requests were read completely. The end of the context does not stop them:
 	// the client may have closed its side of the connection and still read the response.

@@ -56,10 +56,10 @@ func examineContents(ctx context.Context, db *sql.DB) (c Contents, problems []er
 		return c, nil, err
 	}
 	if c.SchemaVersion == movingVersion {
-		return c, []error{errors.New("an upgrade of the database was interrupted: open it with a store, which continues")}, nil
+		return c, []error{errors.New("the database is only partly upgraded: open it with a store, for example the server's, to finish")}, nil
 	}
 	for _, i := range invariants {
-		if c.SchemaVersion < i.version {
+		if c.SchemaVersion < i.version || i.last > 0 && c.SchemaVersion > i.last {
 			continue
 		}
 		var n int64
@@ -82,26 +82,29 @@ var invariants = []struct {
 	version int64
 	text    string
 	query   string
+	last    int64 // version, if set
 }{
-	{1, "rows that refer to missing rows", "SELECT count(*) FROM pragma_foreign_key_check"},
-	{1, "events whose id is not after that of the event before", `SELECT count(*)
+	{version: 1, text: "rows that refer to missing rows", query: "SELECT count(*) FROM pragma_foreign_key_check"},
+	{version: 1, last: movingVersion - 1, text: "events beyond the last number", query: `SELECT count(*) FROM events
+		WHERE seq > (SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events')`},
+	{version: 1, text: "events whose id is not after that of the event before", query: `SELECT count(*)
 		FROM (SELECT id <= lag(id) OVER (ORDER BY seq) AS wrong FROM events) WHERE wrong`},
-	{lookupVersion, "rows missing in or added to the table merged", "SELECT abs(count(*) - 1) FROM merged"},
-	{lookupVersion, "entries missing in or added to the table lookup", `SELECT
+	{version: lookupVersion, text: "rows missing in or added to the table merged", query: "SELECT abs(count(*) - 1) FROM merged"},
+	{version: lookupVersion, text: "entries missing in or added to the table lookup", query: `SELECT
 		abs(events.r - entries.r) + abs(events.c - entries.c) + abs(events.cr - entries.cr)
 		FROM (SELECT count(reference) AS r, count(customer_id) AS c, count(customer_reference) AS cr
 			FROM events WHERE seq <= (SELECT seq FROM merged)) AS events,
 		(SELECT total(kind = 1) AS r, total(kind = 2) AS c, total(kind = 3) AS cr
 			FROM lookup WHERE seq <= (SELECT seq FROM merged)) AS entries`},
-	{lookupVersion, "references stored twice", `SELECT
+	{version: lookupVersion, text: "references stored twice", query: `SELECT
 		(SELECT count(*) FROM (SELECT 1 FROM lookup WHERE kind = 1 GROUP BY platform, value HAVING count(*) > 1)) +
 		(SELECT count(*) FROM (SELECT 1 FROM events WHERE seq > (SELECT seq FROM merged) AND reference IS NOT NULL
 			GROUP BY platform, reference HAVING count(*) > 1)) +
 		(SELECT count(*) FROM events WHERE events.seq > (SELECT seq FROM merged) AND EXISTS (SELECT 1 FROM lookup
 			WHERE kind = 1 AND lookup.platform = events.platform AND value = reference AND lookup.seq <> events.seq))`},
-	{journalVersion, "entries of the journal that cannot be read", `SELECT count(*) FROM relay_entries
+	{version: journalVersion, text: "entries of the journal that cannot be read", query: `SELECT count(*) FROM relay_entries
 		WHERE NOT json_valid(reason) OR NOT json_valid(history)`},
-	{identityVersion, "rows missing in or added to the table identity", "SELECT abs(count(*) - 1) FROM identity"},
+	{version: identityVersion, text: "rows missing in or added to the table identity", query: "SELECT abs(count(*) - 1) FROM identity"},
 }
 
 func (c *Contents) count(ctx context.Context, db *sql.DB) error {

@@ -221,14 +221,25 @@ func TestPowerCutDuringMigration(t *testing.T) {
 	}
 }
 
+func TestCheckOfAnEarlierVersion(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "charges.db")
+	makeVersion(t, path, movingVersion-1, 10)
+	execSQL(t, path, "UPDATE sqlite_sequence SET seq = 9", "UPDATE events SET id = 'chda_0' WHERE seq = 5")
+	report, err := Check(t.Context(), path)
+	require.NoError(t, err)
+	require.Len(t, report.Problems, 2)
+	require.ErrorContains(t, report.Problems[0], "events beyond the last number: 1")
+	require.ErrorContains(t, report.Problems[1], "not after that of the event before: 1")
+}
+
 func TestToolsDuringMigration(t *testing.T) {
 	setup := newSetup(t)
 	makeVersion(t, setup.path, movingVersion, 10)
 	report, err := Check(t.Context(), setup.path)
 	require.NoError(t, err)
 	require.Len(t, report.Problems, 1)
-	require.ErrorContains(t, report.Problems[0], "was interrupted: open it with a store")
+	require.ErrorContains(t, report.Problems[0], "only partly upgraded: open it with a store")
 	_, err = Backup(t.Context(), setup.path, setup.path+".backup")
-	require.ErrorContains(t, err, "was interrupted: open it with a store")
+	require.ErrorContains(t, err, "only partly upgraded: open it with a store")
 	requireMigrated(t, setup.open(t), 10)
 }
