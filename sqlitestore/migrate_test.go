@@ -161,10 +161,10 @@ func TestMigrateEachVersion(t *testing.T) {
 	}
 }
 
-// Each write, truncation and sync of a migration may be the last one. -rounds 1 tries all.
-func TestInterruptedMigration(t *testing.T) {
-	t.Parallel()
-	const events = 300
+// tryMigrations calls try with an old database and a number from 1, until it returns false.
+// -rounds 1 tries all numbers.
+func tryMigrations(t *testing.T, try func(setup setup, path string, n int) (more bool)) {
+	t.Helper()
 	step := 7
 	if *roundsFlag > 0 {
 		step = 1
@@ -174,32 +174,34 @@ func TestInterruptedMigration(t *testing.T) {
 		setup.tuning.moveBatch = 70
 		path, err := realPath(setup.path)
 		require.NoError(t, err)
-		makeVersion(t, path, 7, events)
-		cut, more := openUntil(t, setup, n)
-		if !more {
+		makeVersion(t, path, 7, triedEvents)
+		if !try(setup, path, n) {
 			require.Greater(t, n, 100)
 			return
 		}
-		dead := newSetup(t)
-		cut.write(t, dead.path)
-		requireMigrated(t, dead.open(t), events)
 	}
+}
+
+const triedEvents = 300
+
+// Each write, truncation and sync of a migration may be the last one.
+func TestInterruptedMigration(t *testing.T) {
+	t.Parallel()
+	tryMigrations(t, func(setup setup, _ string, n int) bool {
+		cut, more := openUntil(t, setup, n)
+		if more {
+			dead := newSetup(t)
+			cut.write(t, dead.path)
+			requireMigrated(t, dead.open(t), triedEvents)
+		}
+		return more
+	})
 }
 
 func TestPowerCutDuringMigration(t *testing.T) {
 	t.Parallel()
-	const events = 300
 	first := seed(t)
-	step := 7
-	if *roundsFlag > 0 {
-		step = 1
-	}
-	for n := 1; ; n += step {
-		setup := newSetup(t)
-		setup.tuning.moveBatch = 70
-		path, err := realPath(setup.path)
-		require.NoError(t, err)
-		makeVersion(t, path, 7, events)
+	tryMigrations(t, func(setup setup, path string, n int) bool {
 		m, err := newDiskModel(path, rand.New(rand.NewPCG(first, uint64(n))), diskPlan{cutAt: n}, func() {}, nil)
 		require.NoError(t, err)
 		disks.Store(path, disk(m.operate))
@@ -212,13 +214,13 @@ func TestPowerCutDuringMigration(t *testing.T) {
 		disks.Delete(path)
 		if m.ops < n {
 			require.NoError(t, openErr)
-			require.Greater(t, n, 100)
-			return
+			return false
 		}
 		require.NoError(t, m.restore())
 		setup.tuning.onStateSynced = func([]byte) {}
-		requireMigrated(t, setup.open(t), events)
-	}
+		requireMigrated(t, setup.open(t), triedEvents)
+		return true
+	})
 }
 
 func TestCheckOfAnEarlierVersion(t *testing.T) {
