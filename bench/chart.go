@@ -9,7 +9,6 @@ func (r *results) chart() ([]byte, error) {
 	var values []float64
 	for _, bar := range [][2]string{
 		{"e", "INSERT loop, events table only"},
-		{"g", "INSERT loop, all tables"},
 		{"d@8", "sqlitestore, batches of 500"},
 		{"b@64", "written by hand, single events"},
 		{"c@64", "sqlitestore, single events"},

@@ -44,10 +44,9 @@ func (p *program) compare(ctx context.Context, args []string) (err error) {
 
 func compareTargets(found *results) []comparison {
 	return []comparison{
-		found.ratio("single events to the empty handler", "c@64", "a@64", 0.45),
+		found.ratio("single events to the empty handler", "c@64", "a@64", 0.4),
 		found.ratio("single events to the endpoint written by hand", "c@64", "b@64", 6),
-		found.ratio("batches to the INSERT loop, all tables", "d@8", "g", 0.9),
-		found.ratio("batches to the INSERT loop, events table only", "d@8", "e", 0.9),
+		found.ratio("batches to the INSERT loop, events table only", "d@8", "e", 0.8),
 		found.ratio("memstore to the empty handler", "f@64", "a@64", 0.75),
 		found.ratio("single events behind the inspector to those without", "n@64", "c@64", 0.95),
 		{

@@ -116,7 +116,7 @@ func growthTargets(found *results) []comparison {
 	for _, v := range []struct {
 		uuid   int
 		target float64
-	}{{7, 0.85}, {4, 0.5}} {
+	}{{7, 0.95}, {4, 0.85}} {
 		full, empty := fmt.Sprintf("full%d@64", v.uuid), fmt.Sprintf("empty%d@64", v.uuid)
 		list := fmt.Sprintf("list%d@1", v.uuid)
 		all = append(all, found.ratio("filled database to empty database", full, empty, v.target), comparison{

@@ -74,7 +74,7 @@ func storedDatabase(t *testing.T) (path string, acknowledged tally) {
 	path = filepath.Join(t.TempDir(), "charges.db")
 	w, err := newWriter(t.Context(), writerSpec{
 		workload: workload{Seed: 1, Stream: 1, UUID: 4, Requests: 1},
-		Backend:  backendInsertAll, Database: path, Callers: 1, Batch: transactionEvents,
+		Backend:  backendInsertEvents, Database: path, Callers: 1, Batch: transactionEvents,
 	})
 	require.NoError(t, err)
 	done, err := w.run(t.Context())

@@ -32,7 +32,6 @@ all rows alike:
   d  the same, batches of %d events
   e  a loop of INSERTs into the events table of sqlitestore, without HTTP
   f  the charge event handler on memstore, single events
-  g  e, with the entries of each event in the lookup table of sqlitestore
   n  c, behind the middleware of package inspector
   o  f, behind the middleware of package inspector
   p  c, while a relay sends the events, over HTTP, to a process that only counts them

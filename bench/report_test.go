@@ -24,17 +24,17 @@ func measured(rounds ...map[string]float64) *results {
 func TestRatiosAreWithinRounds(t *testing.T) {
 	found := measured(
 		map[string]float64{"c@64": 60, "a@64": 100},
-		map[string]float64{"c@64": 20, "a@64": 50},
+		map[string]float64{"c@64": 19, "a@64": 50},
 		map[string]float64{"c@64": 40, "a@64": 200},
 	)
 	c := compareTargets(found)[0]
-	require.InDeltaSlice(t, []float64{0.6, 0.4, 0.2}, c.values, 1e-9)
+	require.InDeltaSlice(t, []float64{0.6, 0.38, 0.2}, c.values, 1e-9)
 	require.False(t, c.met())
 
 	report := found.report(options{rounds: 3, time: time.Second, seed: 1}, compareTargets(found))
 	require.Contains(t, report, "Measured on a machine.\nRounds: 3 of 1s, seed 1.")
 	require.Contains(t, report, "| a: empty net/http handler | 64 | 100 | 100 | – |")
-	require.Contains(t, report, "single events to the empty handler | 0.4 | 0.2–0.6 | ≥ 0.45 | no |")
+	require.Contains(t, report, "single events to the empty handler | 0.38 | 0.2–0.6 | ≥ 0.4 | no |")
 	require.NotContains(t, report, "written by hand", "not measured")
 }
 
@@ -44,13 +44,12 @@ func TestTargets(t *testing.T) {
 		index int
 		met   bool
 	}{
-		"at a lower bound":   {map[string]float64{"c@64": 6, "b@64": 1}, 1, true},
-		"below it":           {map[string]float64{"c@64": 5.99, "b@64": 1}, 1, false},
-		"at an upper bound":  {map[string]float64{"c@1": 1.6, "sync": 1}, 6, true},
-		"above it":           {map[string]float64{"c@1": 1.61, "sync": 1}, 6, false},
-		"not measured":       {map[string]float64{"c@1": 1}, 6, true},
-		"of rows without @":  {map[string]float64{"d@8": 9, "g": 10}, 2, true},
-		"of the other table": {map[string]float64{"d@8": 8, "e": 10}, 3, false},
+		"at a lower bound":  {map[string]float64{"c@64": 6, "b@64": 1}, 1, true},
+		"below it":          {map[string]float64{"c@64": 5.99, "b@64": 1}, 1, false},
+		"at an upper bound": {map[string]float64{"c@1": 1.6, "sync": 1}, 5, true},
+		"above it":          {map[string]float64{"c@1": 1.61, "sync": 1}, 5, false},
+		"not measured":      {map[string]float64{"c@1": 1}, 5, true},
+		"of rows without @": {map[string]float64{"d@8": 8, "e": 10}, 2, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.Equal(t, c.met, compareTargets(measured(c.rates))[c.index].met())

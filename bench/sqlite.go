@@ -44,12 +44,11 @@ func fileURI(path, parameters string) string {
 type inserter struct {
 	db   *sql.DB
 	conn *sql.Conn
-	all  bool // also insert into lookup, which sqlitestore fills later, in key order
 
-	begin, insert, addEntry, setMerged, commit driver.Stmt
+	begin, insert, commit driver.Stmt
 }
 
-func openInserter(ctx context.Context, path string, all bool) (*inserter, error) {
+func openInserter(ctx context.Context, path string) (*inserter, error) {
 	store, err := sqlitestore.Open(ctx, path)
 	if err != nil {
 		return nil, err
@@ -61,7 +60,7 @@ func openInserter(ctx context.Context, path string, all bool) (*inserter, error)
 	if err != nil {
 		return nil, err
 	}
-	s := &inserter{db: db, all: all}
+	s := &inserter{db: db}
 	const platform = "INSERT INTO platforms (id, name) VALUES (1, ?)"
 	if _, err = db.ExecContext(ctx, platform, chargeingest.DefaultPlatform); err == nil {
 		s.conn, err = db.Conn(ctx)
@@ -84,8 +83,6 @@ func (s *inserter) prepare(conn any) error {
 		{&s.begin, "BEGIN IMMEDIATE"},
 		{&s.insert, `INSERT INTO events (id, platform, timestamp_s, timestamp_ns, timestamp_assigned, received_s, received_ns, digest, content)
 			VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?)`},
-		{&s.addEntry, "INSERT INTO lookup (kind, platform, value, seq) VALUES (?, 1, ?, ?)"},
-		{&s.setMerged, "UPDATE merged SET seq = ?"},
 		{&s.commit, "COMMIT"},
 	} {
 		var err error
@@ -109,23 +106,10 @@ func (s *inserter) write(_ context.Context, events []newEvent) error {
 		if _, err := execute(s.begin); err != nil {
 			return err
 		}
-		var seq int64
 		for i := range events {
 			e := &events[i]
-			result, err := execute(s.insert, e.id, e.Timestamp.Unix(), int64(e.Timestamp.Nanosecond()), e.TimestampAssigned,
-				e.ReceivedAt.Unix(), int64(e.ReceivedAt.Nanosecond()), e.Digest[:], e.Content)
-			if err != nil {
-				return err
-			}
-			if seq, err = result.LastInsertId(); err != nil {
-				return err
-			}
-			if err := s.addEntries(e, seq); err != nil {
-				return err
-			}
-		}
-		if s.all {
-			if _, err := execute(s.setMerged, seq); err != nil {
+			if _, err := execute(s.insert, e.id, e.Timestamp.Unix(), int64(e.Timestamp.Nanosecond()), e.TimestampAssigned,
+				e.ReceivedAt.Unix(), int64(e.ReceivedAt.Nanosecond()), e.Digest[:], e.Content); err != nil {
 				return err
 			}
 		}
@@ -134,20 +118,8 @@ func (s *inserter) write(_ context.Context, events []newEvent) error {
 	})
 }
 
-func (s *inserter) addEntries(e *newEvent, seq int64) error {
-	for i, value := range []string{e.Reference, e.CustomerID, e.CustomerReference} {
-		if value == "" || !s.all {
-			continue
-		}
-		if _, err := execute(s.addEntry, int64(i+1), value, seq); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func (s *inserter) close() {
-	for _, statement := range []driver.Stmt{s.begin, s.insert, s.addEntry, s.setMerged, s.commit} {
+	for _, statement := range []driver.Stmt{s.begin, s.insert, s.commit} {
 		if statement != nil {
 			_ = statement.Close()
 		}

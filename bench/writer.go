@@ -15,7 +15,6 @@ import (
 
 const (
 	backendInsertEvents   = "INSERT loop, events table of sqlitestore"
-	backendInsertAll      = "INSERT loop, all tables of sqlitestore"
 	backendPostgresInsert = "INSERT loop, pgstore"
 	backendPostgresCalls  = "calls of pgstore"
 )
@@ -53,8 +52,8 @@ func newWriter(ctx context.Context, spec writerSpec) (*writer, error) {
 	}
 	w := &writer{writerSpec: spec, events: events}
 	switch spec.Backend {
-	case backendInsertEvents, backendInsertAll:
-		w.sink, err = openInserter(ctx, spec.Database, spec.Backend == backendInsertAll)
+	case backendInsertEvents:
+		w.sink, err = openInserter(ctx, spec.Database)
 	case backendPostgresInsert:
 		w.sink, err = openPostgresInserter(ctx, spec.Database)
 	case backendPostgresCalls:

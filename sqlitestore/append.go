@@ -38,7 +38,7 @@ func (s *session) append(a storekit.Attempt, nextID func(time.Time) (string, err
 		}
 		seq := s.recent.nextSeq()
 		seqs[i] = seq
-		s.recent.add(seq, platformID, b.Platform, &b.Events[i])
+		s.recent.add(b.Platform, &b.Events[i])
 		if received := b.Events[i].ReceivedAt; id >= storekit.FirstID(received.Add(backdatedAfter)) {
 			if _, err := s.addBackdated.exec(received.UnixMilli(), seq); err != nil {
 				return "", err

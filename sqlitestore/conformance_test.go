@@ -20,7 +20,7 @@ func TestStore(t *testing.T) {
 func TestStoreWithConstantMerges(t *testing.T) {
 	setup := newSetup(t)
 	setup.tuning.withoutFilter = false
-	setup.tuning.generationSize = 3
+	setup.tuning.generationSize, setup.tuning.chunkEntries, setup.tuning.runsPerLevel = 3, 3, 2
 	runConformance(t, setup)
 }
 

@@ -159,24 +159,31 @@ func (s statement) exec(arguments ...driver.Value) (driver.Result, error) {
 	return s.ExecContext(context.Background(), namedValues(arguments))
 }
 
-func (s statement) query(arguments ...driver.Value) ([][]driver.Value, error) {
+func (s statement) query(arguments ...driver.Value) (all [][]driver.Value, err error) {
+	err = s.each(func(row []driver.Value) error {
+		all = append(all, row)
+		return nil
+	}, arguments...)
+	return all, err
+}
+
+// each ends without an error if f returns io.EOF.
+func (s statement) each(f func(row []driver.Value) error, arguments ...driver.Value) error {
 	rows, err := s.QueryContext(context.Background(), namedValues(arguments))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { _ = rows.Close() }()
-	var all [][]driver.Value
-	for {
+	for err == nil {
 		row := make([]driver.Value, len(rows.Columns()))
-		if err = rows.Next(row); err != nil {
-			break
+		if err = rows.Next(row); err == nil {
+			err = f(row)
 		}
-		all = append(all, row)
 	}
-	if !errors.Is(err, io.EOF) {
-		return nil, err
+	if errors.Is(err, io.EOF) {
+		return nil
 	}
-	return all, nil
+	return err
 }
 
 func namedValues(arguments []driver.Value) []driver.NamedValue {

@@ -97,16 +97,23 @@ func TestDriverWithoutContexts(t *testing.T) {
 func TestListQueriesUseIndexes(t *testing.T) {
 	s := newSetup(t).open(t)
 	require.NoError(t, s.read(t.Context(), "acme", false, func(ctx context.Context, tx *sql.Tx) error {
+		explain := func(statement string, arguments []any) string {
+			plan := explainQuery(ctx, t, tx, statement, arguments)
+			scans := strings.NewReplacer("SCAN json_each", "", "SCAN merged", "", "SCAN runs", "").Replace(plan)
+			require.NotContains(t, scans, "SCAN", statement)
+			require.NotContains(t, plan, "TEMP B-TREE", statement)
+			return plan
+		}
 		for _, q := range queries() {
-			statements := listQueries(q.query, 1, view{newest: 3, found: []int64{2}})
-			require.Len(t, statements, len(q.plans))
-			for i, statement := range statements {
-				plan := explainQuery(ctx, t, tx, statement.query, statement.arguments)
-				require.Contains(t, plan, q.plans[i], statement)
-				scans := strings.NewReplacer("SCAN json_each", "", "SCAN merged", "").Replace(plan)
-				require.NotContains(t, scans, "SCAN", statement)
-				require.NotContains(t, plan, "TEMP B-TREE", statement)
-			}
+			pager := pager{query: q, newest: 3, lastSeq: 1}
+			plan := explain(pager.statement(wholePlatform, nil, nil))
+			require.Contains(t, plan, "SEARCH events USING INDEX events_platform (platform=? AND rowid", q)
+			plan = explain(pager.statement(bySeq, []string{inSeqs}, []any{"[1, 2]"}))
+			require.Contains(t, plan, "SEARCH events USING INTEGER PRIMARY KEY (rowid=?)", q)
+		}
+		for _, direction := range []string{"ASC", "DESC"} {
+			plan := explain(fmt.Sprintf(chunksBetweenSQL, direction), []any{[]byte{}, []byte{}})
+			require.Contains(t, plan, "SEARCH chunks USING INDEX chunks_last (run=? AND last>? AND last<?)")
 		}
 		return nil
 	}))

@@ -1,10 +1,12 @@
 package sqlitestore
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"time"
 
 	sqlite3 "modernc.org/sqlite/lib"
@@ -70,11 +72,89 @@ func examineContents(ctx context.Context, db *sql.DB) (c Contents, problems []er
 			problems = append(problems, fmt.Errorf("%s: %d", i.text, n))
 		}
 	}
-	return c, problems, nil
+	if c.SchemaVersion >= runsVersion && len(problems) == 0 {
+		problems, err = checkRuns(ctx, db)
+	}
+	return c, problems, err
+}
+
+func checkRuns(ctx context.Context, db *sql.DB) (problems []error, err error) {
+	var merged int64
+	var keys keys
+	if err := db.QueryRowContext(ctx, "SELECT seq, secret FROM merged").Scan(&merged, &keys.secret); err != nil {
+		return nil, err
+	}
+	var ids []int64
+	if err := eachRow(ctx, db, func(rows *sql.Rows) error {
+		ids = append(ids, 0)
+		return rows.Scan(&ids[len(ids)-1])
+	}, "SELECT id FROM runs UNION SELECT ? ORDER BY id", runID(merged, levels-1)); err != nil {
+		return nil, err
+	}
+	after := int64(0)
+	for _, id := range ids {
+		matches, err := runMatches(ctx, db, keys, id, after)
+		if err != nil {
+			return nil, err
+		}
+		if !matches {
+			problems = append(problems, fmt.Errorf("entries missing in or added to the index of events %d to %d", after+1, id/levels))
+		}
+		after = id / levels
+	}
+	return problems, nil
+}
+
+// runMatches compares the sums of the hashes of a run's entries and of those its events must
+// have.
+func runMatches(ctx context.Context, db *sql.DB, keys keys, id, after int64) (bool, error) {
+	seed, sum := maphash.MakeSeed(), uint64(0)
+	var first int64
+	var exists []bool
+	err := eachRow(ctx, db, func(rows *sql.Rows) error {
+		var seq int64
+		var platform string
+		var values [kinds]string
+		if err := rows.Scan(&seq, &platform, &values[0], &values[1], &values[2]); err != nil {
+			return err
+		}
+		if exists == nil {
+			first, exists = seq, make([]bool, id/levels-seq+1)
+		}
+		exists[seq-first] = true
+		for i, value := range values {
+			if value != "" {
+				sum += maphash.Bytes(seed, encodeEntry(keys.of(kind(i+1), platform, value).number(), seq))
+			}
+		}
+		return nil
+	}, indexedSQL+" WHERE seq > ? AND seq <= ? ORDER BY seq", after, id/levels)
+	if err != nil {
+		return false, err
+	}
+	previous, sorted := []byte{}, true
+	err = eachRow(ctx, db, func(rows *sql.Rows) error {
+		var last, entries []byte
+		if err := rows.Scan(&last, &entries); err != nil {
+			return err
+		}
+		for ; len(entries) >= entryBytes; entries = entries[entryBytes:] {
+			e := entries[:entryBytes]
+			sorted = sorted && bytes.Compare(previous, e) < 0
+			previous = e
+			if i := entrySeq(e) - first; i >= 0 && i < int64(len(exists)) && exists[i] {
+				sum -= maphash.Bytes(seed, e)
+			}
+		}
+		sorted = sorted && bytes.Equal(previous, last) && len(entries) == 0
+		return nil
+	}, "SELECT last, entries FROM chunks WHERE run = ? ORDER BY last", id)
+	return sorted && sum == 0, err
 }
 
 const (
 	lookupVersion  = 2
+	runsVersion    = 10
 	journalVersion = 7
 )
 
@@ -90,18 +170,14 @@ var invariants = []struct {
 	{version: 1, text: "events whose id is not after that of the event before", query: `SELECT count(*)
 		FROM (SELECT id <= lag(id) OVER (ORDER BY seq) AS wrong FROM events) WHERE wrong`},
 	{version: lookupVersion, text: "rows missing in or added to the table merged", query: "SELECT abs(count(*) - 1) FROM merged"},
-	{version: lookupVersion, text: "entries missing in or added to the table lookup", query: `SELECT
+	{version: lookupVersion, last: runsVersion - 1, text: "entries missing in or added to the table lookup", query: `SELECT
 		abs(events.r - entries.r) + abs(events.c - entries.c) + abs(events.cr - entries.cr)
 		FROM (SELECT count(reference) AS r, count(customer_id) AS c, count(customer_reference) AS cr
 			FROM events WHERE seq <= (SELECT seq FROM merged)) AS events,
 		(SELECT total(kind = 1) AS r, total(kind = 2) AS c, total(kind = 3) AS cr
 			FROM lookup WHERE seq <= (SELECT seq FROM merged)) AS entries`},
-	{version: lookupVersion, text: "references stored twice", query: `SELECT
-		(SELECT count(*) FROM (SELECT 1 FROM lookup WHERE kind = 1 GROUP BY platform, value HAVING count(*) > 1)) +
-		(SELECT count(*) FROM (SELECT 1 FROM events WHERE seq > (SELECT seq FROM merged) AND reference IS NOT NULL
-			GROUP BY platform, reference HAVING count(*) > 1)) +
-		(SELECT count(*) FROM events WHERE events.seq > (SELECT seq FROM merged) AND EXISTS (SELECT 1 FROM lookup
-			WHERE kind = 1 AND lookup.platform = events.platform AND value = reference AND lookup.seq <> events.seq))`},
+	{version: 1, text: "references stored twice", query: `SELECT count(*) FROM
+		(SELECT 1 FROM events WHERE reference IS NOT NULL GROUP BY platform, reference HAVING count(*) > 1)`},
 	{version: journalVersion, text: "entries of the journal that cannot be read", query: `SELECT count(*) FROM relay_entries
 		WHERE NOT json_valid(reason) OR NOT json_valid(history)`},
 	{version: identityVersion, text: "rows missing in or added to the table identity", query: "SELECT abs(count(*) - 1) FROM identity"},
@@ -111,24 +187,18 @@ func (c *Contents) count(ctx context.Context, db *sql.DB) error {
 	if err := db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&c.SchemaVersion); err != nil {
 		return err
 	}
-	rows, err := db.QueryContext(ctx, `SELECT name, coalesce(events, 0), coalesce(keys, 0) FROM platforms
+	err := eachRow(ctx, db, func(rows *sql.Rows) error {
+		var p PlatformContents
+		err := rows.Scan(&p.Name, &p.Events, &p.IdempotencyKeys)
+		c.Platforms = append(c.Platforms, p)
+		c.Events += p.Events
+		c.IdempotencyKeys += p.IdempotencyKeys
+		return err
+	}, `SELECT name, coalesce(events, 0), coalesce(keys, 0) FROM platforms
 		LEFT JOIN (SELECT platform AS p, count(*) AS events FROM events GROUP BY platform) AS e ON e.p = platforms.id
 		LEFT JOIN (SELECT platform AS p, count(*) AS keys FROM requests GROUP BY platform) AS r ON r.p = platforms.id
 		ORDER BY name`)
 	if err != nil {
-		return err
-	}
-	defer rows.Close() //nolint:errcheck // read only
-	for rows.Next() {
-		var p PlatformContents
-		if err := rows.Scan(&p.Name, &p.Events, &p.IdempotencyKeys); err != nil {
-			return err
-		}
-		c.Platforms = append(c.Platforms, p)
-		c.Events += p.Events
-		c.IdempotencyKeys += p.IdempotencyKeys
-	}
-	if err := rows.Err(); err != nil {
 		return err
 	}
 	if c.First, err = eventInfo(ctx, db, "SELECT id, received_s, received_ns FROM events ORDER BY seq LIMIT 1"); err != nil {
@@ -154,17 +224,9 @@ func eventInfo(ctx context.Context, db *sql.DB, query string) (*EventInfo, error
 }
 
 func texts(ctx context.Context, db *sql.DB, query string) (list []string, err error) {
-	rows, err := db.QueryContext(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close() //nolint:errcheck // read only
-	for rows.Next() {
-		var text string
-		if err := rows.Scan(&text); err != nil {
-			return nil, err
-		}
-		list = append(list, text)
-	}
-	return list, rows.Err()
+	err = eachRow(ctx, db, func(rows *sql.Rows) error {
+		list = append(list, "")
+		return rows.Scan(&list[len(list)-1])
+	}, query)
+	return list, err
 }

@@ -17,30 +17,36 @@ func TestCheckFindsDamage(t *testing.T) {
 	}
 	events.IdempotencyKey = "key"
 	for name, c := range map[string]struct{ sql, problem string }{
-		"none":                   {"SELECT 1", ""},
-		"a missing lookup entry": {"DELETE FROM lookup WHERE kind = 2 AND seq = 7", "table lookup: 1"},
-		"an added lookup entry":  {"INSERT INTO lookup VALUES (3, 1, 'x', 7)", "table lookup: 1"},
-		"a reference twice":      {"UPDATE events SET content = json_set(content, '$.reference', 'ref-1') WHERE seq = 260; INSERT INTO lookup VALUES (1, 1, 'ref-1', 260)", "references stored twice: 1"},
-		"a merged one again":     {"UPDATE events SET content = json_set(content, '$.reference', 'ref-1') WHERE seq = 299", "references stored twice: 1"},
-		"an unmerged one again":  {"UPDATE events SET content = json_set(content, '$.reference', 'ref-298') WHERE seq = 300", "references stored twice: 1"},
-		"a missing event":        {"PRAGMA foreign_keys = 0; DROP TRIGGER events_deleted; DELETE FROM events WHERE seq = 8", "rows that refer to missing rows: 1"},
-		"a missing platform":     {"PRAGMA foreign_keys = 0; DELETE FROM platforms", "rows that refer to missing rows: 301"},
-		"a wrong id":             {"UPDATE events SET id = 'chda_0' WHERE seq = 8", "not after that of the event before: 1"},
-		"no merged row":          {"DELETE FROM merged", "table merged: 1"},
-		"no identity":            {"DELETE FROM identity", "table identity: 1"},
+		"none":                  {"SELECT 1", ""},
+		"a missing chunk":       {"DELETE FROM chunks WHERE rowid = (SELECT max(rowid) FROM chunks)", "index of events 1 to 250"},
+		"a missing run":         {"DELETE FROM runs", "index of events 1 to 250"},
+		"a changed entry":       {"UPDATE chunks SET entries = CAST(substr(entries, 1, 14) || x'ff' || substr(entries, 16) AS BLOB)", "index of events 1 to 250"},
+		"an added entry":        {"UPDATE chunks SET entries = CAST(entries || x'ffffffffff0000000007' AS BLOB), last = x'ffffffffff0000000007' WHERE rowid = (SELECT max(rowid) FROM chunks)", "index of events 1 to 250"},
+		"an unsorted chunk":     {"UPDATE chunks SET entries = CAST(substr(entries, 11, 10) || substr(entries, 1, 10) || substr(entries, 21) AS BLOB)", "index of events 1 to 250"},
+		"another secret":        {"UPDATE merged SET secret = x'00'", "index of events 1 to 250"},
+		"too many merged":       {"UPDATE merged SET seq = 252", "index of events 251 to 252"},
+		"a reference twice":     {"UPDATE events SET content = json_set(content, '$.reference', 'ref-1') WHERE seq = 260", "references stored twice: 1"},
+		"a merged one again":    {"UPDATE events SET content = json_set(content, '$.reference', 'ref-1') WHERE seq = 299", "references stored twice: 1"},
+		"an unmerged one again": {"UPDATE events SET content = json_set(content, '$.reference', 'ref-298') WHERE seq = 300", "references stored twice: 1"},
+		"a missing event":       {"PRAGMA foreign_keys = 0; DROP TRIGGER events_deleted; DELETE FROM events WHERE seq = 8", "rows that refer to missing rows: 1"},
+		"a missing platform":    {"PRAGMA foreign_keys = 0; DELETE FROM platforms", "rows that refer to missing rows: 301"},
+		"a wrong id":            {"UPDATE events SET id = 'chda_0' WHERE seq = 8", "not after that of the event before: 1"},
+		"no merged row":         {"DELETE FROM merged", "table merged: 1"},
+		"no identity":           {"DELETE FROM identity", "table identity: 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			setup := newSetup(t)
-			setup.tuning.generationSize, setup.tuning.minMergeEntries = 250, 1
+			setup.tuning.generationSize = 250
 			s, err := open(t.Context(), setup.path, setup.options, setup.tuning)
 			require.NoError(t, err)
 			fresh(t, s, events)
+			require.NoError(t, s.Close())
+			s, err = open(t.Context(), setup.path, setup.options, setup.tuning) // makes a run
+			require.NoError(t, err)
 			copied := filepath.Join(t.TempDir(), "copy.db")
 			require.NoError(t, s.Backup(t.Context(), copied))
 			require.NoError(t, s.Close())
-			execSQL(t, copied, "INSERT OR IGNORE INTO lookup SELECT 1, 1, reference, seq FROM events WHERE seq <= 290",
-				"INSERT OR IGNORE INTO lookup SELECT 2, 1, customer_id, seq FROM events WHERE seq <= 290",
-				"UPDATE merged SET seq = 290", c.sql)
+			execSQL(t, copied, c.sql)
 			report, err := Check(t.Context(), copied)
 			require.NoError(t, err)
 			_, backupErr := Backup(t.Context(), copied, copied+".again")

@@ -57,11 +57,17 @@ type tuning struct {
 	// slows opening.
 	generationSize int
 
+	// chunkEntries fit into a page of 4 KiB.
+	chunkEntries int
+
+	// of a level, before they are merged
+	runsPerLevel int
+
+	// A migration leaves many runs.
+	maxRunsAtOpening int
+
 	// withoutFilter saves the reads in the background.
 	withoutFilter bool
-
-	// minMergeEntries spares a single event the pages of others.
-	minMergeEntries int
 
 	// For each transaction, the state file would slow a single event by a twentieth.
 	stateEvery time.Duration
@@ -87,7 +93,9 @@ func defaultTuning() tuning {
 		walCheckEvery:    time.Second,
 		turnTimeout:      2 * time.Second,
 		generationSize:   12_000,
-		minMergeEntries:  64,
+		chunkEntries:     400,
+		runsPerLevel:     8,
+		maxRunsAtOpening: 64,
 		stateEvery:       10 * time.Millisecond,
 		onStateSynced:    func([]byte) {},
 		pruneBatch:       200,

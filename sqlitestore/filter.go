@@ -1,19 +1,18 @@
 package sqlitestore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
-	"hash/maphash"
 	"io"
 	"math/bits"
 	"time"
 )
 
-// filter is a Bloom filter of the references in the table lookup, in blocks of a cache line.
-// It spares most new references a search in SQL.
+// filter is a Bloom filter of the references in runs, by the numbers of their keys, in blocks of
+// a cache line. It spares most new references a search in SQL.
 type filter struct {
-	seed   maphash.Seed
 	blocks [][8]uint64
 	room   int // references until too many are found by mistake
 }
@@ -25,24 +24,18 @@ const (
 	maxFilterBytes = 64 << 20
 )
 
-func newFilter(seed maphash.Seed, references int) *filter {
+func newFilter(references int) *filter {
 	capacity := max(minFilter, 2*references)
 	n := min(capacity*bitsPerItem, 8*maxFilterBytes) / bitsPerBlock
-	return &filter{seed: seed, blocks: make([][8]uint64, n), room: capacity - references}
+	return &filter{blocks: make([][8]uint64, n), room: capacity - references}
 }
 
-type mergedReference struct {
-	platformID int64
-	value      string
-}
+func (f *filter) add(number uint64) { f.visit(number, ^uint64(0)) }
 
-func (r mergedReference) hash(seed maphash.Seed) uint64 { return maphash.Comparable(seed, r) }
+func (f *filter) has(number uint64) bool { return f.visit(number, 0) }
 
-func (f *filter) add(hash uint64) { f.visit(hash, ^uint64(0)) }
-
-func (f *filter) has(hash uint64) bool { return f.visit(hash, 0) }
-
-func (f *filter) visit(hash, mask uint64) bool {
+func (f *filter) visit(number, mask uint64) bool {
+	hash := number * 0x9e3779b97f4a7c15
 	n, _ := bits.Mul64(hash, uint64(len(f.blocks)))
 	block := &f.blocks[n]
 	known := true
@@ -59,25 +52,23 @@ func (f *filter) visit(hash, mask uint64) bool {
 type filters struct {
 	current  *filter // nil until one is built
 	building bool
-	late     []uint64 // hashes of references merged meanwhile
-	seed     maphash.Seed
+	late     []uint64 // numbers of references merged meanwhile
 }
 
 // merged must see each reference before its commit.
-func (f *filters) merged(r mergedReference) {
-	hash := r.hash(f.seed)
+func (f *filters) merged(reference key) {
 	if f.building {
-		f.late = append(f.late, hash)
+		f.late = append(f.late, reference.number())
 	}
 	if f.current != nil {
-		f.current.add(hash)
+		f.current.add(reference.number())
 		f.current.room--
 	}
 }
 
-// mayHave reports whether the reference may be in the table lookup.
-func (f *filters) mayHave(r mergedReference) bool {
-	return f.current == nil || f.current.has(r.hash(f.seed))
+// mayHave reports whether the reference may be in a run.
+func (f *filters) mayHave(reference key) bool {
+	return f.current == nil || f.current.has(reference.number())
 }
 
 type builtFilter struct {
@@ -96,17 +87,17 @@ func (w *writer) buildFilterIfDue() {
 	f.building, f.late = true, nil
 	go func() {
 		select {
-		case w.filtersBuilt <- builtFilter{w.readFilter(f.seed), f}:
+		case w.filtersBuilt <- builtFilter{w.readFilter(), f}:
 		case <-w.stopped:
 		}
 	}()
 }
 
 // readFilter reads in steps, which the writer's checkpoints can interrupt. It returns nil once
-// the store is closed.
-func (s *Store) readFilter(seed maphash.Seed) *filter {
+// the store is closed. A merge moves entries to a run with a greater id than those that it read.
+func (s *Store) readFilter() *filter {
 	var f *filter
-	last := mergedReference{platformID: -1}
+	run, last := int64(0), []byte{}
 	step := func(ctx context.Context, tx *sql.Tx) error {
 		if f == nil {
 			var events int
@@ -114,20 +105,21 @@ func (s *Store) readFilter(seed maphash.Seed) *filter {
 			if err != nil {
 				return err
 			}
-			f = newFilter(seed, events)
+			f = newFilter(events)
 		}
-		before := last
+		done := io.EOF
 		err := eachRow(ctx, tx, func(rows *sql.Rows) error {
-			if err := rows.Scan(&last.platformID, &last.value); err != nil {
+			done = nil
+			var entries []byte
+			if err := rows.Scan(&run, &last, &entries); err != nil {
 				return err
 			}
-			f.add(last.hash(seed))
+			for ; len(entries) > 0 && entryKind(entries) == byReference; entries = entries[entryBytes:] {
+				f.add(entryNumber(entries))
+			}
 			return nil
-		}, "SELECT platform, value FROM lookup WHERE kind = ? AND (platform, value) > (?, ?) ORDER BY platform, value LIMIT 5000", int(byReference), last.platformID, last.value)
-		if err == nil && last == before {
-			err = io.EOF
-		}
-		return err
+		}, "SELECT run, last, entries FROM chunks WHERE (run, last) > (?, ?) ORDER BY run, last LIMIT 100", run, last)
+		return cmp.Or(err, done)
 	}
 	for {
 		switch err := s.read(s.running, "", true, step); {
@@ -149,8 +141,8 @@ func (w *writer) filterBuilt(b builtFilter) {
 	if w.session == nil || b.of != &w.session.filters || b.filter == nil {
 		return
 	}
-	for _, hash := range b.of.late {
-		b.add(hash)
+	for _, number := range b.of.late {
+		b.add(number)
 	}
 	b.of.current, b.of.building, b.of.late = b.filter, false, nil
 }

@@ -2,7 +2,6 @@ package sqlitestore
 
 import (
 	"fmt"
-	"hash/maphash"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -10,8 +9,9 @@ import (
 
 func TestFilterForgetsNothing(t *testing.T) {
 	const n = minFilter
-	f := newFilter(maphash.MakeSeed(), n/2)
-	hash := func(i int) uint64 { return mergedReference{int64(i % 3), fmt.Sprint("ref-", i)}.hash(f.seed) }
+	f := newFilter(n / 2)
+	keys := keys{[]byte("secret")}
+	hash := func(i int) uint64 { return keys.of(byReference, "acme", fmt.Sprint("ref-", i)).number() }
 	mistakes := 0
 	for i := range n {
 		f.add(hash(i))
@@ -29,7 +29,7 @@ func TestNewReferencesNeedNoSearch(t *testing.T) {
 	setup := smallGenerations(t)
 	setup.tuning.withoutFilter = false
 	s := setup.open(t)
-	searches := func() int { return setup.faults.count("SELECT id, content, timestamp_assigned, digest FROM lookup") }
+	searches := func() int { return setup.faults.count("SELECT entries FROM runs") }
 	for life := range 3 {
 		awaitFilter(t, s)
 		setup.faults.clear()

@@ -136,7 +136,7 @@ func newModelled(tb testing.TB) *endpointPair {
 
 func (m *endpointPair) begin(t *testing.T) {
 	m.setup = newSetup(t)
-	m.setup.tuning.generationSize = 3
+	m.setup.tuning.generationSize, m.setup.tuning.chunkEntries, m.setup.tuning.runsPerLevel = 3, 3, 2
 	m.setup.tuning.checkpointFrames = 20
 	m.now, m.policy, m.reopening = received(), 0, 0
 	m.ids, m.cursors = [2][]string{}, make(map[string][2]string)

@@ -2,7 +2,6 @@ package sqlitestore
 
 import (
 	"fmt"
-	"runtime"
 	"slices"
 	"testing"
 
@@ -16,7 +15,7 @@ import (
 func smallGenerations(t *testing.T) setup {
 	t.Helper()
 	s := newSetup(t)
-	s.tuning.generationSize = 4
+	s.tuning.generationSize, s.tuning.chunkEntries, s.tuning.runsPerLevel = 4, 3, 2
 	return s
 }
 
@@ -28,9 +27,9 @@ func forCustomer(customer string, references ...string) chargeingest.Batch {
 	return b
 }
 
-func lookupRows(t *testing.T, s *Store) int64 {
+func merged(t *testing.T, s *Store) int64 {
 	t.Helper()
-	return value[int64](t, s, "SELECT count(*) FROM lookup")
+	return value[int64](t, s, "SELECT coalesce(sum(length(entries)), 0) / 10 FROM chunks JOIN runs ON runs.id = run")
 }
 
 func requireFound(t *testing.T, s *Store, customer string, ids []string, references []string) {
@@ -83,28 +82,12 @@ func TestEventsAreFoundDuringMerges(t *testing.T) {
 			requireFound(t, s, "c", all, references[:i+1])
 		}
 	}
-	require.Greater(t, lookupRows(t, s), int64(200), "most of about 300 entries are merged")
+	require.Greater(t, merged(t, s), int64(200), "most of about 300 entries are merged")
+	require.Less(t, value[int64](t, s, "SELECT count(*) FROM runs"), int64(20))
 	for i, reference := range references {
 		require.Equal(t, all[i:i+1], replayed(t, s, forCustomer("c", reference)))
 	}
 	require.Equal(t, value[int64](t, s, "SELECT count(*) FROM events"), int64(len(references)*2))
-}
-
-func TestSingleEventMergesNothing(t *testing.T) {
-	setup := newSetup(t)
-	setup.tuning.generationSize = 200
-	s := setup.open(t)
-	fresh(t, s, forCustomer("c", numbered(200)...))
-	setup.faults.clear()
-	merges := func() int { return setup.faults.count("REPLACE INTO lookup") }
-	for range setup.tuning.minMergeEntries/mergedPerEvent - 1 {
-		fresh(t, s, charges("acme", ""))
-	}
-	require.Zero(t, merges(), "too few entries are due")
-	for merges() == 0 {
-		fresh(t, s, charges("acme", ""))
-	}
-	require.GreaterOrEqual(t, lookupRows(t, s), int64(setup.tuning.minMergeEntries))
 }
 
 func TestRolledBackMergeIsRepeated(t *testing.T) {
@@ -114,7 +97,7 @@ func TestRolledBackMergeIsRepeated(t *testing.T) {
 	all := fresh(t, s, forCustomer("c", references[:20]...))
 	for i := 20; i < len(references); i++ {
 		code := []resultError{sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}[i%2]
-		setup.faults.on([]string{"REPLACE INTO lookup", "UPDATE merged", "COMMIT"}[i%3], code)
+		setup.faults.on([]string{"INSERT INTO chunks", "UPDATE merged", "COMMIT", "DELETE FROM chunks", "INSERT INTO runs"}[i%5], code)
 		result, err := s.Append(t.Context(), forCustomer("c", references[i]))
 		setup.faults.clear()
 		if err == nil {
@@ -150,7 +133,6 @@ func TestPrunedEventsAreNotFound(t *testing.T) {
 				fresh(t, s, at(3, charges("acme", "")))
 			}
 			requireFound(t, s, "c", append(kept, again...), append(references[10:], references[:10]...))
-			require.Zero(t, value[int64](t, s, "SELECT count(*) FROM lookup WHERE seq NOT IN (SELECT seq FROM events)"))
 			require.NoError(t, s.Close())
 			requireFound(t, setup.open(t), "c", append(kept, again...), append(references[10:], references[:10]...))
 		})
@@ -167,15 +149,14 @@ func TestMigrateVersion1(t *testing.T) {
 		`WITH RECURSIVE series (value) AS (VALUES (1) UNION ALL SELECT value + 1 FROM series WHERE value < 20)
 		 INSERT INTO events (seq, id, platform, reference, customer_id, customer_reference, product_item_id,
 			timestamp_s, timestamp_ns, timestamp_assigned, received_s, received_ns, digest, content)
-		 SELECT value, printf('chda_%026d', value), 1, 'ref-' || (value - 1), 'c', 'ref-of-c', 'item', 0, 0, 0, 0, 0, zeroblob(32), '{}'
-		 FROM series`)
+		 SELECT value, printf('chda_%026d', value), 1, 'ref-' || (value - 1), 'c', 'ref-of-c', 'item', 0, 0, 0, 0, 0, zeroblob(32),
+			json_object('reference', 'ref-' || (value - 1), 'customer_id', 'c', 'customer_reference', 'ref-of-c') FROM series`)
 	s := setup.open(t)
 	var all []string
 	for i := range 20 {
 		all = append(all, fmt.Sprintf("chda_%026d", i+1))
 	}
 	requireFound(t, s, "c", all, numbered(20))
-	require.EqualValues(t, 60, lookupRows(t, s))
 	all = append(all, fresh(t, s, forCustomer("c", "new"))...)
 	requireFound(t, s, "c", all, append(numbered(20), "new"))
 	save := relay.Progress{Token: leased(t, s, vendor), Position: position(t, s, "acme", 5)}
@@ -213,7 +194,7 @@ func TestFrequentReopeningStillMerges(t *testing.T) {
 	var all, references []string
 	for life := range 12 {
 		s := setup.open(t)
-		require.Less(t, len(s.writer.recent.young.events)+len(s.writer.recent.old.events), 260)
+		require.Less(t, s.writer.recent.young.events+s.writer.recent.old.events, 100)
 		for i := range 60 {
 			references = append(references, fmt.Sprint("r-", life, "-", i))
 		}
@@ -223,46 +204,5 @@ func TestFrequentReopeningStillMerges(t *testing.T) {
 		require.Len(t, page.Events, len(all))
 		require.Equal(t, all, replayed(t, s, forCustomer("c", references...)))
 		require.NoError(t, s.Close())
-	}
-}
-
-func TestPruneBeforeMerge(t *testing.T) {
-	setup := newSetup(t)
-	setup.tuning.generationSize = 280
-	s := setup.open(t)
-	fresh(t, s, at(0, forCustomer("c", numbered(280)...)))
-	for range setup.tuning.minMergeEntries/mergedPerEvent - 1 {
-		fresh(t, s, at(2, charges("acme", "")))
-	}
-	require.EqualValues(t, 280, pruned(t, s, 1))
-	for lookupRows(t, s) > 0 {
-		fresh(t, s, at(2, charges("acme", "")))
-	}
-	require.Zero(t, value[int64](t, s, "SELECT count(*) FROM lookup WHERE seq NOT IN (SELECT seq FROM events)"))
-}
-
-func TestPruneDuringMerge(t *testing.T) {
-	setup := newSetup(t)
-	setup.tuning.generationSize, setup.tuning.minMergeEntries, setup.tuning.pruneBatch = 6, 1, 1
-	s := setup.open(t)
-	fresh(t, s, at(0, charges("acme", "y", "z", "0")))
-	fresh(t, s, at(2, charges("acme", "a", "b", "c")))
-	sorted := func() (yes bool) {
-		require.NoError(t, s.writer.do(t.Context(), func() error {
-			yes = len(s.writer.recent.sorted) > 0
-			return nil
-		}))
-		return yes
-	}
-	for !sorted() {
-		runtime.Gosched()
-	}
-	fresh(t, s, at(2, charges("acme", "")))
-	require.EqualValues(t, 4, lookupRows(t, s), "the entries of y and z are due")
-	require.EqualValues(t, 3, pruned(t, s, 1))
-	for _, reference := range []string{"a", "b", "c"} {
-		page, err := s.List(t.Context(), chargeingest.Query{Platform: "acme", Reference: reference, Limit: 2})
-		require.NoError(t, err)
-		require.Len(t, page.Events, 1, reference)
 	}
 }

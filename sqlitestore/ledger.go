@@ -28,8 +28,12 @@ func (s *Store) Platforms(ctx context.Context, after string, limit int) (list []
 	return list, err
 }
 
-func eachRow(ctx context.Context, tx *sql.Tx, f func(*sql.Rows) error, query string, arguments ...any) error {
-	rows, err := tx.QueryContext(ctx, query, arguments...)
+type querier interface {
+	QueryContext(ctx context.Context, query string, arguments ...any) (*sql.Rows, error)
+}
+
+func eachRow(ctx context.Context, db querier, f func(*sql.Rows) error, query string, arguments ...any) error {
+	rows, err := db.QueryContext(ctx, query, arguments...)
 	if err != nil {
 		return err
 	}

@@ -1,8 +1,10 @@
 package sqlitestore
 
 import (
+	"cmp"
 	"context"
 	"database/sql/driver"
+	"io"
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/storekit"
@@ -62,17 +64,32 @@ func (s *session) IdempotencyRecord(_ context.Context, platform, key string) (*s
 }
 
 func (s *session) EventByReference(_ context.Context, platform, value string) (*chargeingest.StoredEvent, error) {
-	if seq, ok := s.recent.find(platform, value); ok {
+	reference := s.recent.of(byReference, platform, value)
+	if seq, ok := s.recent.find(reference); ok {
 		if err := s.flush(len(s.pending)); err != nil { // it may be pending
 			return nil, err
 		}
 		return s.firstEvent(s.eventAt.query(seq))
 	}
 	platformID, err := s.platformID(platform)
-	if err != nil || platformID == 0 || !s.filters.mayHave(mergedReference{platformID, value}) {
+	if err != nil || platformID == 0 || !s.filters.mayHave(reference) {
 		return nil, err
 	}
-	return s.firstEvent(s.findReference.query(platformID, value))
+	low, high := encodeEntry(reference.number(), 0), encodeEntry(reference.number(), maxSeq)
+	var found *chargeingest.StoredEvent
+	err = s.chunksBetween.each(func(row []driver.Value) error {
+		var entries []byte
+		if err := scan(row, &entries); err != nil {
+			return err
+		}
+		for _, seq := range seqsBetween(entries, low, high) {
+			if found, err = s.firstEvent(s.eventWithReference.query(seq, platformID, value)); found != nil || err != nil {
+				return cmp.Or(err, io.EOF)
+			}
+		}
+		return nil
+	}, low, high)
+	return found, err
 }
 
 func (s *session) firstEvent(rows [][]driver.Value, err error) (*chargeingest.StoredEvent, error) {

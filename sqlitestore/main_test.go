@@ -98,7 +98,7 @@ type kill struct {
 
 func busyTuning() tuning {
 	t := defaultTuning()
-	t.generationSize = 500
+	t.generationSize, t.chunkEntries, t.runsPerLevel = 500, 100, 3
 	t.checkpointFrames = 200
 	return t
 }

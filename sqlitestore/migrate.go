@@ -80,7 +80,7 @@ func (f *file) migrate(c conn) error {
 	if err := c.exec("PRAGMA foreign_keys = 1"); err != nil {
 		return err
 	}
-	if err := f.setVersion(c, version); err != nil {
+	if err := f.setVersion(c, version, "DELETE FROM chunks WHERE run NOT IN (SELECT id FROM runs)"); err != nil {
 		return fmt.Errorf("set the mark: %w", err)
 	}
 	return nil
@@ -89,10 +89,11 @@ func (f *file) migrate(c conn) error {
 // movingVersion has events in two tables.
 const movingVersion = 8
 
+const movedColumns = "seq, id, platform, timestamp_s, timestamp_ns, timestamp_assigned, received_s, received_ns, digest, content"
+
 // moveEvents continues where an earlier call was interrupted. It moves in small transactions,
 // because one would double the size of the database.
 func (f *file) moveEvents(c conn) error {
-	const columns = "seq, id, platform, timestamp_s, timestamp_ns, timestamp_assigned, received_s, received_ns, digest, content"
 	for {
 		rows, err := c.query("SELECT count(*) FROM (SELECT 1 FROM events LIMIT 1)")
 		if err != nil {
@@ -103,7 +104,7 @@ func (f *file) moveEvents(c conn) error {
 			return err
 		}
 		if err := f.setVersion(c, movingVersion,
-			fmt.Sprintf("INSERT INTO moved_events (%s) SELECT %s FROM events ORDER BY seq LIMIT %d", columns, columns, f.moveBatch),
+			fmt.Sprintf("INSERT INTO moved_events (%s) SELECT %s FROM events ORDER BY seq LIMIT %d", movedColumns, movedColumns, f.moveBatch),
 			"DELETE FROM events WHERE seq <= (SELECT max(seq) FROM moved_events)",
 		); err != nil {
 			return err

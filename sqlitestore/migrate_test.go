@@ -72,6 +72,9 @@ func makeVersion(t *testing.T, path string, version, events int) {
 		require.NoError(t, err)
 	}
 	require.NoError(t, tx.Commit())
+	if version > movingVersion {
+		scripts[movingVersion] = "INSERT INTO moved_events SELECT " + movedColumns + " FROM events;" + scripts[movingVersion]
+	}
 	execSQL(t, path, append(scripts[1:version:version], fmt.Sprintf("PRAGMA user_version = %d", version))...)
 }
 

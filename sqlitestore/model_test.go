@@ -30,8 +30,8 @@ type subject struct {
 
 func newSubject(t *testing.T) *subject {
 	s := &subject{t: t, setup: newSetup(t)}
-	s.setup.tuning.generationSize, s.setup.tuning.withoutFilter = 5, false
-	s.setup.tuning.minMergeEntries, s.setup.tuning.pruneBatch = 1, 1
+	s.setup.tuning.generationSize, s.setup.tuning.chunkEntries, s.setup.tuning.runsPerLevel = 5, 4, 2
+	s.setup.tuning.withoutFilter, s.setup.tuning.pruneBatch = false, 1
 	s.setup.tuning.checkpointFrames = 20
 	s.setup.options.ScanTimeout, s.setup.tuning.turnTimeout = time.Hour, time.Hour
 	_, err := s.open(t.Context())
@@ -75,7 +75,7 @@ func (s *subject) copy(ctx context.Context) (storemodel.Store, error) {
 }
 
 func (s *subject) fail(n int) (heal func()) {
-	statements := []string{"COMMIT", "REPLACE INTO lookup", "UPDATE merged", "INSERT INTO events", "DELETE FROM events", "COMMIT", "INSERT INTO request_events"}
+	statements := []string{"COMMIT", "INSERT INTO chunks", "UPDATE merged", "DELETE FROM chunks", "INSERT INTO events", "DELETE FROM events", "COMMIT", "INSERT INTO request_events"}
 	codes := []resultError{sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_BUSY}
 	statement, n := statements[n%len(statements)], n/len(statements)
 	code, n := codes[n%len(codes)], n/len(codes)
@@ -104,14 +104,8 @@ func (s *subject) verify() error {
 	for query, want := range map[string]int64{
 		"SELECT count(*) FROM pragma_foreign_key_check":                                      0,
 		"SELECT count(*) FROM pragma_integrity_check WHERE integrity_check <> 'ok'":          0,
-		"SELECT count(*) FROM lookup WHERE seq NOT IN (SELECT seq FROM events)":              0,
 		"SELECT count(*) FROM request_events WHERE request NOT IN (SELECT id FROM requests)": 0,
 		"SELECT count(*) FROM requests WHERE id NOT IN (SELECT request FROM request_events)": 0,
-		`SELECT count(*) FROM events, (SELECT 1 AS kind UNION SELECT 2 UNION SELECT 3)
-			WHERE seq <= (SELECT merged.seq FROM merged)
-			AND CASE kind WHEN 1 THEN reference WHEN 2 THEN customer_id ELSE customer_reference END IS NOT NULL
-			AND NOT EXISTS (SELECT 1 FROM lookup WHERE lookup.kind = kind AND lookup.platform = events.platform AND lookup.seq = events.seq
-				AND value = CASE kind WHEN 1 THEN reference WHEN 2 THEN customer_id ELSE customer_reference END)`: 0,
 	} {
 		if got := value[int64](s.t, s.store, query); got != want {
 			return fmt.Errorf("%s returned %d", query, got)
@@ -122,34 +116,36 @@ func (s *subject) verify() error {
 		err = s.memory()
 		return nil
 	})
-	return errors.Join(err, doErr)
+	db, openErr := s.store.file.open(readerPragmas())
+	if openErr != nil {
+		return errors.Join(err, doErr, openErr)
+	}
+	problems, checkErr := checkRuns(s.t.Context(), db)
+	return errors.Join(append(problems, err, doErr, checkErr, db.Close())...)
 }
 
+// The last run ends where the events in memory begin, and the check knows the runs.
 func (s *subject) memory() error {
 	session := s.store.writer.session
-	rows, err := session.query("SELECT seq, seq > (SELECT merged.seq FROM merged) FROM events ORDER BY seq")
+	rows, err := session.query("SELECT seq > (SELECT merged.seq FROM merged), reference IS NOT NULL, seq FROM events ORDER BY seq")
 	if err != nil {
 		return err
 	}
 	held := make(map[int64]bool)
 	for _, g := range []*generation{&session.recent.old, &session.recent.young} {
-		for _, e := range g.events {
-			held[e.seq] = true
+		for _, seq := range g.references {
+			held[seq] = true
 		}
 	}
 	for _, row := range rows {
 		var seq int64
-		var unmerged bool
-		if err := scan(row, &seq, &unmerged); err != nil {
+		var unmerged, referenced bool
+		if err := scan(row, &unmerged, &referenced, &seq); err != nil {
 			return err
 		}
-		if unmerged && !held[seq] {
-			return fmt.Errorf("event %d is neither merged nor in memory", seq)
+		if unmerged && referenced && !held[seq] {
+			return fmt.Errorf("event %d is neither in a run nor in memory", seq)
 		}
-		delete(held, seq)
-	}
-	if len(held) > 0 {
-		return fmt.Errorf("events in memory that are not stored: %v", held)
 	}
 	return nil
 }

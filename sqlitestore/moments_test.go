@@ -46,7 +46,7 @@ func markOf(t *testing.T, path string) string {
 func recordMoments(t *testing.T, random *rand.Rand, length int) (moments []fileMoment) {
 	t.Helper()
 	setup := newSetup(t)
-	setup.tuning.generationSize, setup.tuning.minMergeEntries = 100, 5
+	setup.tuning.generationSize, setup.tuning.chunkEntries, setup.tuning.runsPerLevel = 100, 20, 2
 	setup.tuning.checkpointFrames = []int64{20, 1000}[random.IntN(2)]
 	execSQL(t, setup.path, fmt.Sprintf("PRAGMA page_size = %d", []int{512, 4096, 65536}[random.IntN(3)]),
 		fmt.Sprintf("PRAGMA auto_vacuum = %d", random.IntN(3)), fmt.Sprintf("PRAGMA application_id = %d", applicationID))

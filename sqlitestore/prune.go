@@ -220,9 +220,5 @@ func (s *session) deleteEvent(seq int64) (n int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	n, err = result.RowsAffected()
-	if n > 0 {
-		s.recent.txWrites.deleted = append(s.recent.txWrites.deleted, seq)
-	}
-	return n, err
+	return result.RowsAffected()
 }

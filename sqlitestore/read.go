@@ -5,8 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -96,11 +96,18 @@ func list(ctx context.Context, tx *sql.Tx, recent *recentIndex, q chargeingest.Q
 			return page, fmt.Errorf("%w: %q is after the newest event of the database", chargeingest.ErrInvalidCursor, q.After)
 		}
 	}
-	pager := pager{page: &page, query: q, lastSeq: after}
-	for _, statement := range listQueries(q, after, view) {
-		if err := pager.read(ctx, tx, statement); err != nil {
-			return page, err
-		}
+	pager := pager{page: &page, query: q, newest: view.newest, lastSeq: after}
+	if q.Order != chargeingest.Ascending && q.After == "" {
+		pager.lastSeq = view.newest + 1
+	}
+	var err error
+	if value == "" {
+		err = pager.read(ctx, tx, wholePlatform, nil)
+	} else {
+		err = pager.readIndexed(ctx, tx, view)
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return page, err
 	}
 	if q.Order == chargeingest.Ascending {
 		if page.Next == "" {
@@ -114,20 +121,63 @@ func list(ctx context.Context, tx *sql.Tx, recent *recentIndex, q chargeingest.Q
 type pager struct {
 	page    *chargeingest.Page
 	query   chargeingest.Query
+	newest  int64
 	lastSeq int64
 	bytes   int
 }
 
-func (p *pager) read(ctx context.Context, tx *sql.Tx, s listQuery) error {
-	if p.page.Next != "" {
+// readIndexed reads the events in runs and in the view.
+func (p *pager) readIndexed(ctx context.Context, tx *sql.Tx, v view) error {
+	recent := func() error { return p.readSeqs(ctx, tx, v.found, "seq > (SELECT merged.seq FROM merged)") }
+	low, high, direction := p.lastSeq+1, v.newest, "ASC"
+	if p.query.Order != chargeingest.Ascending {
+		low, high, direction = 0, p.lastSeq-1, "DESC"
+		if err := recent(); err != nil {
+			return err
+		}
+	}
+	var seqs []int64
+	from, to := encodeEntry(v.key.number(), low), encodeEntry(v.key.number(), high)
+	err := eachRow(ctx, tx, func(rows *sql.Rows) error {
+		var entries []byte
+		if err := rows.Scan(&entries); err != nil {
+			return err
+		}
+		seqs = append(seqs, seqsBetween(entries, from, to)...)
+		if len(seqs) < p.query.Limit {
+			return nil
+		}
+		some := seqs
+		seqs = nil
+		return p.readSeqs(ctx, tx, some)
+	}, fmt.Sprintf(chunksBetweenSQL, direction), from, to)
+	if err == nil {
+		err = p.readSeqs(ctx, tx, seqs)
+	}
+	if err == nil && direction == "ASC" {
+		err = recent()
+	}
+	return err
+}
+
+const (
+	wholePlatform = "events INDEXED BY events_platform"
+	bySeq         = "events NOT INDEXED"
+	inSeqs        = "seq IN (SELECT value FROM json_each(?))"
+)
+
+// readSeqs returns io.EOF when the page is full.
+func (p *pager) readSeqs(ctx context.Context, tx *sql.Tx, seqs []int64, condition ...string) error {
+	if len(seqs) == 0 {
 		return nil
 	}
-	rows, err := tx.QueryContext(ctx, s.query, s.arguments...)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
+	return p.read(ctx, tx, bySeq, append(condition, inSeqs), jsonList(seqs))
+}
+
+// read returns io.EOF when the page is full.
+func (p *pager) read(ctx context.Context, tx *sql.Tx, from string, where []string, arguments ...any) error {
+	query, arguments := p.statement(from, where, arguments)
+	return eachRow(ctx, tx, func(rows *sql.Rows) error {
 		var seq int64
 		e, err := scanEvent(rows.Scan, &seq)
 		if err != nil {
@@ -137,12 +187,12 @@ func (p *pager) read(ctx context.Context, tx *sql.Tx, s listQuery) error {
 		tooLarge := p.query.MaxBytes > 0 && p.bytes > p.query.MaxBytes && len(p.page.Events) > 0
 		if tooLarge || len(p.page.Events) == p.query.Limit {
 			p.page.Next = cursor.Encode(p.lastSeq)
-			break
+			return io.EOF
 		}
 		p.page.Events = append(p.page.Events, e)
 		p.lastSeq = seq
-	}
-	return rows.Err()
+		return nil
+	}, query, arguments...)
 }
 
 const platformByName = "(SELECT platforms.id FROM platforms WHERE name = ?)"
@@ -156,11 +206,6 @@ const seqByID = `(WITH RECURSIVE search (low, high) AS (
 		WHERE low < high)
 	SELECT low FROM search WHERE low = high)`
 
-type listQuery struct {
-	query     string
-	arguments []any
-}
-
 func bestFilter(q chargeingest.Query) (kind, string) {
 	switch {
 	case q.Reference != "":
@@ -169,28 +214,6 @@ func bestFilter(q chargeingest.Query) (kind, string) {
 		return byCustomerID, q.CustomerID
 	}
 	return byCustomerReference, q.CustomerReference
-}
-
-// listQueries returns queries of merged and recent events, in the page's order, for one event
-// more than the page. CROSS JOIN and INDEXED BY fix the plan.
-func listQueries(q chargeingest.Query, after int64, v view) []listQuery {
-	kind, value := bestFilter(q)
-	if value == "" {
-		s := newListQuery(q, after, v.newest, "events INDEXED BY events_platform", "events.platform = "+platformByName, q.Platform)
-		return []listQuery{s}
-	}
-	statements := []listQuery{newListQuery(q, after, v.newest,
-		"lookup CROSS JOIN events USING (seq)",
-		"kind = ? AND lookup.platform = "+platformByName+" AND value = ? AND lookup.seq <= (SELECT merged.seq FROM merged)",
-		int(kind), q.Platform, value)}
-	if len(v.found) > 0 {
-		statements = append(statements, newListQuery(q, after, v.newest, "events",
-			"events.seq > (SELECT merged.seq FROM merged) AND events.seq IN (SELECT value FROM json_each(?))", jsonList(v.found)))
-	}
-	if q.Order == chargeingest.Descending {
-		slices.Reverse(statements)
-	}
-	return statements
 }
 
 func jsonList(numbers []int64) string {
@@ -204,25 +227,23 @@ func jsonList(numbers []int64) string {
 	return string(append(text, ']'))
 }
 
-func newListQuery(q chargeingest.Query, after, newest int64, from, condition string, arguments ...any) listQuery {
-	seq := "events.seq"
-	if strings.HasPrefix(from, "lookup") {
-		seq = "lookup.seq"
-	}
-	where := []string{condition}
+// statement reads one event more than the page.
+func (p *pager) statement(from string, where []string, arguments []any) (string, []any) {
+	q := &p.query
 	and := func(condition string, values ...any) {
 		where = append(where, condition)
 		arguments = append(arguments, values...)
 	}
-	lookedUp, _ := bestFilter(q)
+	and("events.platform = "+platformByName, q.Platform)
 	for _, filter := range []struct{ column, value string }{
 		{"product_item_id", q.ProductItemID},
 		{"pricing_plan_subscription_id", q.PricingPlanSubscriptionID},
 		{"pricing_plan_subscription_reference", q.PricingPlanSubscriptionReference},
+		{byReference.column(), q.Reference},
 		{byCustomerReference.column(), q.CustomerReference},
 		{byCustomerID.column(), q.CustomerID},
 	} {
-		if filter.value != "" && filter.column != lookedUp.column() {
+		if filter.value != "" {
 			and(filter.column+" = ?", filter.value)
 		}
 	}
@@ -233,17 +254,12 @@ func newListQuery(q chargeingest.Query, after, newest int64, from, condition str
 	}
 	instant(q.From, ">=")
 	instant(q.To, "<")
-	and(seq+" <= ?", newest)
-	direction := "DESC"
-	if q.Order == chargeingest.Ascending {
-		direction = "ASC"
-		and(seq+" > ?", after)
-	} else if q.After != "" {
-		and(seq+" < ?", after)
+	and("seq <= ?", p.newest)
+	direction, beyond := "ASC", "seq > ?"
+	if q.Order != chargeingest.Ascending {
+		direction, beyond = "DESC", "seq < ?"
 	}
-	return listQuery{
-		"SELECT events.seq, " + eventColumns + " FROM " + from + " WHERE " + strings.Join(where, " AND ") +
-			" ORDER BY " + seq + " " + direction + " LIMIT ?",
-		append(arguments, min(int64(q.Limit), math.MaxInt64-1)+1),
-	}
+	and(beyond, p.lastSeq)
+	return "SELECT seq, " + eventColumns + " FROM " + from + " WHERE " + strings.Join(where, " AND ") +
+		" ORDER BY seq " + direction + " LIMIT ?", append(arguments, min(int64(q.Limit), math.MaxInt64-1)+1)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,44 +15,23 @@ import (
 	"example.com/chargeingest/internal/cursor"
 )
 
-type plannedQuery struct {
-	query chargeingest.Query
-	plans []string
-}
-
-func queries() []plannedQuery {
+func queries() (all []chargeingest.Query) {
 	from := received()
-	var all []plannedQuery
 	for _, order := range []chargeingest.Order{chargeingest.Ascending, chargeingest.Descending} {
 		for _, after := range []string{"", cursor.Encode(1)} {
-			base := chargeingest.Query{Platform: "acme", Order: order, After: after, Limit: 10}
-			places, below := "rowid<?", "seq<?"
-			if order == chargeingest.Ascending {
-				places, below = "rowid>? AND rowid<?", "seq>? AND seq<?"
+			for _, q := range []chargeingest.Query{
+				{},
+				{ProductItemID: "item"},
+				{PricingPlanSubscriptionID: "s", PricingPlanSubscriptionReference: "r"},
+				{From: &from, To: &from},
+				{CustomerID: "c", ProductItemID: "item"},
+				{CustomerReference: "c", From: &from},
+				{CustomerReference: "c", CustomerID: "c"},
+				{Reference: "r", CustomerID: "c"},
+			} {
+				q.Platform, q.Order, q.After, q.Limit = "acme", order, after, 10
+				all = append(all, q)
 			}
-			add := func(change func(*chargeingest.Query), plans ...string) {
-				q := base
-				change(&q)
-				all = append(all, plannedQuery{q, plans})
-			}
-			whole := "SEARCH events USING INDEX events_platform (platform=? AND " + places + ")"
-			add(func(*chargeingest.Query) {}, whole)
-			add(func(q *chargeingest.Query) { q.ProductItemID = "item" }, whole)
-			add(func(q *chargeingest.Query) {
-				q.PricingPlanSubscriptionID, q.PricingPlanSubscriptionReference = "s", "r"
-			}, whole)
-			add(func(q *chargeingest.Query) { q.From, q.To = &from, &from }, whole)
-			plans := []string{
-				"SEARCH lookup USING PRIMARY KEY (kind=? AND platform=? AND value=? AND " + below + ")",
-				"SEARCH events USING INTEGER PRIMARY KEY (rowid=?)",
-			}
-			if order == chargeingest.Descending {
-				slices.Reverse(plans)
-			}
-			add(func(q *chargeingest.Query) { q.CustomerID, q.ProductItemID = "c", "item" }, plans...)
-			add(func(q *chargeingest.Query) { q.CustomerReference, q.From = "c", &from }, plans...)
-			add(func(q *chargeingest.Query) { q.CustomerReference, q.CustomerID = "c", "c" }, plans...)
-			add(func(q *chargeingest.Query) { q.Reference, q.CustomerID = "r", "c" }, plans...)
 		}
 	}
 	return all
@@ -172,7 +150,7 @@ func TestCanceledListReturnsContextError(t *testing.T) {
 	setup := newSetup(t)
 	s := setup.open(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	setup.faults.once("SELECT events.seq", func() error {
+	setup.faults.once("SELECT seq", func() error {
 		cancel()
 		return nil
 	})
@@ -184,7 +162,7 @@ func TestCanceledListReturnsContextError(t *testing.T) {
 }
 
 func TestFailedRead(t *testing.T) {
-	for _, statement := range []string{"SELECT events.seq", "SELECT id"} {
+	for _, statement := range []string{"SELECT seq", "SELECT id"} {
 		setup := newSetup(t)
 		s := setup.open(t)
 		fresh(t, s, charges("acme", "a"))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"io"
 	"os"
 	"time"
@@ -25,6 +24,8 @@ type session struct {
 	platforms map[string]int64
 
 	recent *recentIndex
+
+	runs, changedRuns *runs // committed, and of the open transaction
 
 	// bytes of content read by the group
 	loaded int
@@ -52,7 +53,6 @@ func openSession(ctx context.Context, f *file) (*session, error) {
 		return nil, errors.Join(err, writing.Close())
 	}
 	s := &session{conn: conn{writing}, checkpointConn: conn{checkpointing}, platforms: make(map[string]int64)}
-	s.filters.seed = maphash.MakeSeed()
 	if err := s.start(ctx, f); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -76,7 +76,7 @@ func (s *session) start(ctx context.Context, f *file) error {
 	if err := s.prepareAll(s.conn); err != nil {
 		return err
 	}
-	if err := s.loadRecent(f); err != nil {
+	if err := s.loadIndex(f); err != nil {
 		return err
 	}
 	if err := s.emptyWAL(); err != nil {
@@ -147,29 +147,32 @@ func (s *session) beforeCommit() error {
 	if err := s.flush(len(s.pending)); err != nil {
 		return err
 	}
-	if len(s.recent.txWrites.deleted) > 0 {
-		return nil // the next entries may belong to deleted events
+	s.changedRuns = s.runs
+	if !s.runs.busy() {
+		return nil
 	}
-	entries, last, lastSeq := s.recent.nextMerge()
-	if err := s.mergeEntries(entries); err != nil {
-		return err
-	}
-	s.recent.txWrites.entries = len(entries)
-	if last {
-		if _, err := s.setMerged.exec(lastSeq); err != nil {
-			return err
-		}
-		s.recent.txWrites.merged = true
-	}
-	return nil
+	s.changedRuns = s.runs.clone()
+	s.changedRuns.due += mergedPerEvent * s.recent.addedEvents()
+	return s.mergeRuns(s.changedRuns)
 }
 
 func (s *session) committed() {
 	s.recent.commit()
+	if s.runs = s.changedRuns; !s.runs.busy() {
+		s.runs.due = 0
+	}
+	if s.runs.retiring() {
+		return
+	}
+	s.recent.forgetOld()
+	if s.recent.young.events >= s.recent.generationSize {
+		s.retireYoung(s.recent.newest)
+	}
 }
 
 func (s *session) rolledBack() {
 	s.recent.rollback()
+	s.runs.due = 0 // the next transaction does without a merge
 	clear(s.platforms)
 	s.pending = s.pending[:0]
 }

@@ -15,13 +15,15 @@ type statements struct {
 	findPlatform, addPlatform, nextPlatforms, deleteUnusedPlatforms        statement
 	findRequest, requestEvents, requestSeqs, oldRequest                    statement
 	insertRequest, insertRequestEvent, deleteRequest                       statement
-	findReference, eventAt, receivedAt, oldEvents, deleteIfUnkeyed         statement
+	eventWithReference, eventAt, receivedAt, oldEvents, deleteIfUnkeyed    statement
 	addBackdated, oldBackdated                                             statement
 	setMerged, setMark                                                     statement
+	insertChunk, nextChunk, chunksBetween, deleteChunks                    statement
+	insertRun, deleteRun, oldestEvent                                      statement
 	findStream, addStream, saveStream, savePosition, retireStream          statement
 	saveEntry, resolveEvents, nextEntries, resolveEntries, findUndelivered statement
 
-	insertEvents, insertEntries bulk
+	insertEvents bulk
 }
 
 func (s *statements) prepareAll(c conn) error {
@@ -47,10 +49,16 @@ func (s *statements) prepareAll(c conn) error {
 		{&s.addPlatform, "INSERT INTO platforms (name) VALUES (?)"},
 		{&s.findRequest, "SELECT id, route, digest FROM requests WHERE platform = ? AND key = ?"},
 		{&s.requestEvents, "SELECT coalesce(sent, ''), " + eventColumns + " FROM request_events JOIN events ON seq = event WHERE request = ? ORDER BY position"},
-		{&s.findReference, "SELECT " + eventColumns + " FROM lookup CROSS JOIN events USING (seq) " +
-			"WHERE kind = " + fmt.Sprint(int(byReference)) + " AND lookup.platform = ? AND value = ?"},
+		{&s.eventWithReference, "SELECT " + eventColumns + " FROM events WHERE seq = ? AND platform = ? AND reference = ?"},
 		{&s.eventAt, "SELECT " + eventColumns + " FROM events WHERE seq = ?"},
 		{&s.setMerged, "UPDATE merged SET seq = ?"},
+		{&s.insertChunk, "INSERT INTO chunks (run, last, entries) VALUES (?, ?, ?)"},
+		{&s.nextChunk, "SELECT last, entries FROM chunks WHERE run = ? AND last > ? ORDER BY last LIMIT 1"},
+		{&s.chunksBetween, fmt.Sprintf(chunksBetweenSQL, "DESC")},
+		{&s.deleteChunks, "DELETE FROM chunks WHERE rowid IN (SELECT rowid FROM chunks WHERE run = ? LIMIT 16)"},
+		{&s.insertRun, "INSERT INTO runs (id) VALUES (?)"},
+		{&s.deleteRun, "DELETE FROM runs WHERE id = ?"},
+		{&s.oldestEvent, "SELECT coalesce(min(seq), 0) FROM events"},
 		{&s.insertRequest, "INSERT INTO requests (platform, key, route, digest, bound_ms) VALUES (?, ?, ?, ?, ?)"},
 		{&s.insertRequestEvent, "INSERT INTO request_events (request, position, event, sent) VALUES (?2, ?3, iif(?4 > 0, ?4, " + seqByID + "), ?5)"},
 		{&s.oldRequest, "SELECT id, bound_ms FROM requests WHERE bound_ms < ? AND (bound_ms, id) > (?, ?) ORDER BY bound_ms, id LIMIT 1"},
@@ -72,12 +80,8 @@ func (s *statements) prepareAll(c conn) error {
 		}
 	}
 	var err error
-	if s.insertEvents, err = s.prepareBulk(c, 10, `INSERT INTO events (seq, id, platform, timestamp_s, timestamp_ns, timestamp_assigned,
-		received_s, received_ns, digest, content) VALUES `); err != nil {
-		return err
-	}
-	// After a crash a generation can be partly merged. REPLACE saves the search for an old row.
-	s.insertEntries, err = s.prepareBulk(c, 4, "REPLACE INTO lookup (kind, platform, value, seq) VALUES ")
+	s.insertEvents, err = s.prepareBulk(c, 10, `INSERT INTO events (seq, id, platform, timestamp_s, timestamp_ns, timestamp_assigned,
+		received_s, received_ns, digest, content) VALUES `)
 	return err
 }
 

@@ -71,7 +71,7 @@ func (w *writer) transact(f func(*session) error) (err error) {
 	if err := guarded(s.beforeCommit); err != nil {
 		return requestError{err}
 	}
-	mark, added := w.file.mark, s.recent.hasAdded()
+	mark, added := w.file.mark, s.recent.addedEvents() > 0
 	if mayRestart || !added || !s.added {
 		if mark, err = s.advanceMark(w.file, before); err != nil {
 			return err

@@ -3,7 +3,6 @@ package sqlitestore
 import (
 	"context"
 	"errors"
-	"hash/maphash"
 	"log/slog"
 	"sync"
 	"time"
@@ -26,7 +25,7 @@ type writer struct {
 	groupTime time.Duration
 
 	dropReaders func() // closes idle connections
-	readFilter  func(maphash.Seed) *filter
+	readFilter  func() *filter
 	stats       checkpointStats
 
 	queue   *groupcommit.Queue

@@ -1,0 +1,348 @@
+package sqlitestore
+
+import (
+	"bytes"
+	"cmp"
+	"database/sql/driver"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"sort"
+)
+
+// The index is in runs: sorted lists of entries, each in chunks of about a page. A generation
+// of recent events becomes a run of level 0, and the runs of a level one of the next. This
+// writes each entry a few times, but many per page, where a B-tree would change a page per
+// random value. Runs do not change, and each has the entries of adjacent events.
+//
+// An entry is the number of a key and a seq, both of five bytes.
+const (
+	hashBytes  = 5
+	entryBytes = hashBytes + 5
+
+	maxSeq = 1<<(8*(entryBytes-hashBytes)) - 1
+	levels = 16
+
+	// An event has up to three entries, each in a run of a few levels.
+	mergedPerEvent = 64
+)
+
+func encodeEntry(number uint64, seq int64) []byte {
+	e := make([]byte, 0, 16)
+	e = binary.BigEndian.AppendUint64(e, number<<(64-8*hashBytes))[:hashBytes]
+	return binary.BigEndian.AppendUint64(e, uint64(seq)<<24)[:entryBytes]
+}
+
+func entryNumber(e []byte) uint64 { return binary.BigEndian.Uint64(e) >> (64 - 8*hashBytes) }
+
+func entryKind(e []byte) kind { return kind(e[0] >> 6) }
+
+func entrySeq(e []byte) int64 {
+	return int64(binary.BigEndian.Uint64(e[entryBytes-8:]) & maxSeq)
+}
+
+func encodeEntries(entries []entry) []byte {
+	slices.SortFunc(entries, func(a, b entry) int {
+		return cmp.Or(cmp.Compare(a.number, b.number), cmp.Compare(a.seq, b.seq))
+	})
+	encoded := make([]byte, 0, len(entries)*entryBytes+6)
+	for _, e := range entries {
+		encoded = append(encoded, encodeEntry(e.number, e.seq)...)
+	}
+	return encoded
+}
+
+// seqsBetween returns the seqs, ascending, of sorted entries from low to high.
+func seqsBetween(entries, low, high []byte) (seqs []int64) {
+	n := len(entries) / entryBytes
+	at := func(i int) []byte { return entries[i*entryBytes:][:entryBytes] }
+	for i := sort.Search(n, func(i int) bool { return bytes.Compare(at(i), low) >= 0 }); i < n && bytes.Compare(at(i), high) <= 0; i++ {
+		seqs = append(seqs, entrySeq(at(i)))
+	}
+	return seqs
+}
+
+// chunksBetweenSQL wants the direction. It returns chunks with entries from ?1 to ?2, and others, in
+// the order of seq if these differ only in it.
+const chunksBetweenSQL = `SELECT entries FROM runs CROSS JOIN chunks ON run = runs.id
+	WHERE last >= ?1 AND last <= coalesce((SELECT min(last) FROM chunks WHERE run = runs.id AND last >= ?2), ?2)
+	ORDER BY runs.id %[1]s, last %[1]s`
+
+// The id of a run has the seq of its last event and its level.
+func runID(through int64, level int) int64 { return through*levels + int64(level) }
+
+func runLevel(id int64) int { return int(id % levels) }
+
+// runs is the state of the runs. A transaction changes a clone.
+type runs struct {
+	*tuning
+	ids    []int64 // ascending
+	merges []merge // the level decreases; the last one is next
+	due    int     // entries to merge
+}
+
+type merge struct {
+	id       int64 // of the new run
+	oldest   int64 // seq; entries before are those of deleted events
+	inputs   []input
+	replaces []int64 // runs, whose chunks are deleted after the merge
+	merged   bool
+}
+
+// input has the rest of a run.
+type input struct {
+	run     int64  // 0 for a generation
+	last    []byte // entry of the chunk that was read
+	entries []byte // of this chunk, from the next one
+}
+
+func (r *runs) clone() *runs {
+	c := &runs{r.tuning, slices.Clone(r.ids), slices.Clone(r.merges), r.due}
+	for i := range c.merges {
+		c.merges[i].inputs = slices.Clone(c.merges[i].inputs)
+		c.merges[i].replaces = slices.Clone(c.merges[i].replaces)
+	}
+	return c
+}
+
+func (r *runs) next() *merge { return &r.merges[len(r.merges)-1] }
+
+// fullLevel returns the lowest level that can be merged, or -1.
+func (r *runs) fullLevel() int {
+	var count [levels]int
+	for _, id := range r.ids {
+		count[runLevel(id)]++
+	}
+	top := levels - 1
+	if len(r.merges) > 0 {
+		top = runLevel(r.next().id)
+	}
+	for level := range top - 1 {
+		if count[level] >= r.runsPerLevel {
+			return level
+		}
+	}
+	return -1
+}
+
+// retiring reports whether a generation is not a run yet.
+func (r *runs) retiring() bool {
+	return slices.ContainsFunc(r.merges, func(m merge) bool { return runLevel(m.id) == 0 && !m.merged })
+}
+
+func (r *runs) busy() bool { return len(r.merges) > 0 || r.fullLevel() >= 0 }
+
+// retireYoung makes a run of the young generation, which has all events after the runs up to a
+// seq.
+func (s *session) retireYoung(through int64) {
+	m := merge{id: runID(through, 0)}
+	if entries := s.recent.retire(); len(entries) > 0 {
+		m.inputs = []input{{entries: entries}}
+	}
+	s.runs.merges = append(s.runs.merges, m)
+}
+
+// mergeRuns does what is due.
+func (s *session) mergeRuns(r *runs) error {
+	for ; r.due >= r.chunkEntries && r.busy(); r.due -= r.chunkEntries {
+		if level := r.fullLevel(); level >= 0 {
+			if err := s.startMerge(r, level); err != nil {
+				return err
+			}
+		}
+		if err := s.mergeStep(r, r.next()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *session) startMerge(r *runs, level int) error {
+	rows, err := s.oldestEvent.query()
+	if err != nil {
+		return err
+	}
+	var m merge
+	if err := scan(rows[0], &m.oldest); err != nil {
+		return err
+	}
+	for _, id := range r.ids {
+		if runLevel(id) == level {
+			m.id = id + 1
+			m.inputs = append(m.inputs, input{run: id, last: []byte{}})
+		}
+		if runLevel(id) == level || id < runID(m.oldest, 0) {
+			m.replaces = append(m.replaces, id)
+		}
+	}
+	for i := len(m.inputs) - 1; i >= 0; i-- {
+		if err := s.readInput(&m, i); err != nil {
+			return err
+		}
+	}
+	r.merges = append(r.merges, m)
+	return nil
+}
+
+func (s *session) mergeStep(r *runs, m *merge) error {
+	switch {
+	case len(m.inputs) > 0:
+		return s.writeChunk(m, r.chunkEntries)
+	case !m.merged:
+		return s.publish(r, m)
+	case len(m.replaces) > 0:
+		result, err := s.deleteChunks.exec(m.replaces[0])
+		if err != nil {
+			return err
+		}
+		if n, err := result.RowsAffected(); err != nil || n > 0 {
+			return err
+		}
+		m.replaces = m.replaces[1:]
+	default:
+		r.merges = r.merges[:len(r.merges)-1]
+	}
+	return nil
+}
+
+func (s *session) writeChunk(m *merge, entries int) error {
+	chunk := make([]byte, 0, entries*entryBytes)
+	for len(chunk) < cap(chunk) && len(m.inputs) > 0 {
+		// Of equal numbers, the first run has the smaller seqs.
+		least := 0
+		for i := range m.inputs {
+			if entryNumber(m.inputs[i].entries) < entryNumber(m.inputs[least].entries) {
+				least = i
+			}
+		}
+		in := &m.inputs[least]
+		if entrySeq(in.entries) >= m.oldest {
+			chunk = append(chunk, in.entries[:entryBytes]...)
+		}
+		if in.entries = in.entries[entryBytes:]; len(in.entries) == 0 {
+			if err := s.readInput(m, least); err != nil {
+				return err
+			}
+		}
+	}
+	if len(chunk) == 0 {
+		return nil
+	}
+	_, err := s.insertChunk.exec(m.id, chunk[len(chunk)-entryBytes:], chunk)
+	return err
+}
+
+// readInput reads the next chunk, or removes the input.
+func (s *session) readInput(m *merge, i int) error {
+	in := &m.inputs[i]
+	var rows [][]driver.Value
+	if in.run > 0 {
+		var err error
+		if rows, err = s.nextChunk.query(in.run, in.last); err != nil {
+			return err
+		}
+	}
+	if len(rows) == 0 {
+		m.inputs = slices.Delete(m.inputs, i, i+1)
+		return nil
+	}
+	return scan(rows[0], &in.last, &in.entries)
+}
+
+// publish replaces runs by the new one.
+func (s *session) publish(r *runs, m *merge) error {
+	m.merged = true
+	for _, id := range m.replaces {
+		if _, err := s.deleteRun.exec(id); err != nil {
+			return err
+		}
+	}
+	r.ids = slices.DeleteFunc(r.ids, func(id int64) bool { return slices.Contains(m.replaces, id) })
+	if _, err := s.insertRun.exec(m.id); err != nil {
+		return err
+	}
+	r.ids = append(r.ids, m.id)
+	slices.Sort(r.ids)
+	if runLevel(m.id) > 0 {
+		return nil
+	}
+	for reference := range s.recent.old.references {
+		s.filters.merged(reference)
+	}
+	_, err := s.setMerged.exec(m.id / levels)
+	return err
+}
+
+const indexedSQL = `SELECT seq, name, coalesce(reference, ''), coalesce(customer_id, ''), coalesce(customer_reference, '')
+	FROM events CROSS JOIN platforms ON platforms.id = platform`
+
+// loadIndex leaves less than a generation in memory.
+func (s *session) loadIndex(f *file) error {
+	newest, err := s.newestEvent()
+	if err != nil {
+		return err
+	}
+	rows, err := s.query("SELECT seq, secret FROM merged")
+	if err != nil {
+		return err
+	}
+	var merged int64
+	var secret []byte
+	if err := scan(rows[0], &merged, &secret); err != nil {
+		return err
+	}
+	s.recent = newRecentIndex(f.tuning, secret, newest)
+	if rows, err = s.query("SELECT id FROM runs ORDER BY id"); err != nil {
+		return err
+	}
+	s.runs = &runs{tuning: &f.tuning, ids: make([]int64, len(rows))}
+	for i, row := range rows {
+		if err := scan(row, &s.runs.ids[i]); err != nil {
+			return err
+		}
+	}
+	for full := true; full; {
+		rows, err := s.query(fmt.Sprintf(indexedSQL+" WHERE seq > %d ORDER BY seq LIMIT %d", merged, f.generationSize))
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			var platform string
+			var values [kinds]string
+			if err := scan(row, &merged, &platform, &values[0], &values[1], &values[2]); err != nil {
+				return err
+			}
+			s.recent.addToYoung(merged, platform, values[:]...)
+		}
+		if full = len(rows) == f.generationSize; full {
+			s.retireYoung(merged)
+		}
+		for s.runs.retiring() || len(s.runs.ids) > f.maxRunsAtOpening {
+			if err := s.mergeAtOpening(f); err != nil {
+				return err
+			}
+		}
+	}
+	s.recent.commit()
+	return nil
+}
+
+func (s *session) mergeAtOpening(f *file) error {
+	if _, err := s.begin.exec(); err != nil {
+		return err
+	}
+	s.changedRuns = s.runs.clone()
+	s.changedRuns.due = 1000 * f.chunkEntries
+	if err := s.mergeRuns(s.changedRuns); err != nil {
+		return err
+	}
+	if err := s.exec(setMarkSQL(f.nextMark(s.recent.newest))); err != nil {
+		return err
+	}
+	if _, err := s.commit.exec(); err != nil {
+		return err
+	}
+	s.committed()
+	_, err := s.checkpoint("PASSIVE") // so that the WAL stays small
+	return err
+}
