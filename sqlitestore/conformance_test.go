@@ -13,13 +13,11 @@ import (
 
 func TestStore(t *testing.T) {
 	setup := newSetup(t)
-	setup.tuning.withoutFilter = false
 	runConformance(t, setup)
 }
 
 func TestStoreWithConstantMerges(t *testing.T) {
 	setup := newSetup(t)
-	setup.tuning.withoutFilter = false
 	setup.tuning.generationSize, setup.tuning.chunkEntries, setup.tuning.runsPerLevel = 3, 3, 2
 	runConformance(t, setup)
 }

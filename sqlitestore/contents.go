@@ -73,82 +73,61 @@ func examineContents(ctx context.Context, db *sql.DB) (c Contents, problems []er
 		}
 	}
 	if c.SchemaVersion >= runsVersion && len(problems) == 0 {
-		problems, err = checkRuns(ctx, db)
+		matches, err := checkIndex(ctx, db)
+		if err == nil && !matches {
+			problems = append(problems, errors.New("entries missing in or added to the index"))
+		}
+		return c, problems, err
 	}
-	return c, problems, err
+	return c, problems, nil
 }
 
-func checkRuns(ctx context.Context, db *sql.DB) (problems []error, err error) {
-	var merged int64
-	var keys keys
-	if err := db.QueryRowContext(ctx, "SELECT seq, secret FROM merged").Scan(&merged, &keys.secret); err != nil {
-		return nil, err
-	}
-	var ids []int64
-	if err := eachRow(ctx, db, func(rows *sql.Rows) error {
-		ids = append(ids, 0)
-		return rows.Scan(&ids[len(ids)-1])
-	}, "SELECT id FROM runs UNION SELECT ? ORDER BY id", runID(merged, levels-1)); err != nil {
-		return nil, err
-	}
-	after := int64(0)
-	for _, id := range ids {
-		matches, err := runMatches(ctx, db, keys, id, after)
-		if err != nil {
-			return nil, err
-		}
-		if !matches {
-			problems = append(problems, fmt.Errorf("entries missing in or added to the index of events %d to %d", after+1, id/levels))
-		}
-		after = id / levels
-	}
-	return problems, nil
-}
-
-// runMatches compares the sums of the hashes of a run's entries and of those its events must
+// checkIndex compares the sums of the hashes of all entries and of those that the events must
 // have.
-func runMatches(ctx context.Context, db *sql.DB, keys keys, id, after int64) (bool, error) {
+func checkIndex(ctx context.Context, db *sql.DB) (matches bool, err error) {
+	var merged, first int64
+	var keys keys
+	if err := db.QueryRowContext(ctx, "SELECT seq, secret, (SELECT coalesce(min(seq), 0) FROM events) FROM merged").Scan(&merged, &keys.secret, &first); err != nil {
+		return false, err
+	}
 	seed, sum := maphash.MakeSeed(), uint64(0)
-	var first int64
-	var exists []bool
-	err := eachRow(ctx, db, func(rows *sql.Rows) error {
+	exists := make([]bool, max(0, merged+1-first))
+	if err := eachRow(ctx, db, func(rows *sql.Rows) error {
 		var seq int64
 		var platform string
 		var values [kinds]string
-		if err := rows.Scan(&seq, &platform, &values[0], &values[1], &values[2]); err != nil {
-			return err
-		}
-		if exists == nil {
-			first, exists = seq, make([]bool, id/levels-seq+1)
-		}
-		exists[seq-first] = true
+		err := rows.Scan(&seq, &platform, &values[0], &values[1], &values[2])
 		for i, value := range values {
 			if value != "" {
 				sum += maphash.Bytes(seed, encodeEntry(keys.of(kind(i+1), platform, value).number(), seq))
 			}
 		}
-		return nil
-	}, indexedSQL+" WHERE seq > ? AND seq <= ? ORDER BY seq", after, id/levels)
-	if err != nil {
+		exists[seq-first] = true
+		return err
+	}, indexedSQL+" WHERE seq <= ?", merged); err != nil {
 		return false, err
 	}
-	previous, sorted := []byte{}, true
+	var run, begin, end int64 // the run has entries of the events after begin up to end
+	sorted, previous := true, []byte{}
 	err = eachRow(ctx, db, func(rows *sql.Rows) error {
 		var last, entries []byte
-		if err := rows.Scan(&last, &entries); err != nil {
+		before := run
+		if err := rows.Scan(&run, &last, &entries); err != nil {
 			return err
 		}
+		if run != before {
+			begin, end, previous = end, run/levels, []byte{}
+		}
 		for ; len(entries) >= entryBytes; entries = entries[entryBytes:] {
-			e := entries[:entryBytes]
-			sorted = sorted && bytes.Compare(previous, e) < 0
-			previous = e
-			if i := entrySeq(e) - first; i >= 0 && i < int64(len(exists)) && exists[i] {
+			e, seq := entries[:entryBytes], entrySeq(entries)
+			sorted = sorted && bytes.Compare(previous, e) < 0 && seq > begin && seq <= end
+			if previous = e; seq >= first && seq <= merged && exists[seq-first] {
 				sum -= maphash.Bytes(seed, e)
 			}
 		}
 		sorted = sorted && bytes.Equal(previous, last) && len(entries) == 0
 		return nil
-	}, "SELECT last, entries FROM chunks WHERE run = ? ORDER BY last", id)
+	}, "SELECT run, last, entries FROM chunks WHERE run IN (SELECT id FROM runs) ORDER BY run, last")
 	return sorted && sum == 0, err
 }
 

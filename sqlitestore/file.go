@@ -66,9 +66,6 @@ type tuning struct {
 	// A migration leaves many runs.
 	maxRunsAtOpening int
 
-	// withoutFilter saves the reads in the background.
-	withoutFilter bool
-
 	// For each transaction, the state file would slow a single event by a twentieth.
 	stateEvery time.Duration
 

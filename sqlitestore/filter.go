@@ -1,14 +1,6 @@
 package sqlitestore
 
-import (
-	"cmp"
-	"context"
-	"database/sql"
-	"errors"
-	"io"
-	"math/bits"
-	"time"
-)
+import "math/bits"
 
 // filter is a Bloom filter of the references in runs, by the numbers of their keys, in blocks of
 // a cache line. It spares most new references a search in SQL.
@@ -48,21 +40,22 @@ func (f *filter) visit(number, mask uint64) bool {
 	return known
 }
 
-// filters builds filters in the background. It belongs to the writer's goroutine.
+// filters belongs to the writer's goroutine.
 type filters struct {
-	current  *filter // nil until one is built
-	building bool
-	late     []uint64 // numbers of references merged meanwhile
+	current *filter // nil until one is complete
+
+	next *filter // gets the chunks up to a position
+	run  int64
+	last []byte
 }
 
-// merged must see each reference before its commit.
-func (f *filters) merged(reference key) {
-	if f.building {
-		f.late = append(f.late, reference.number())
-	}
-	if f.current != nil {
-		f.current.add(reference.number())
-		f.current.room--
+// add must see each reference before its run is committed.
+func (f *filters) add(reference key) {
+	for _, each := range []*filter{f.current, f.next} {
+		if each != nil {
+			each.add(reference.number())
+			each.room--
+		}
 	}
 }
 
@@ -71,78 +64,32 @@ func (f *filters) mayHave(reference key) bool {
 	return f.current == nil || f.current.has(reference.number())
 }
 
-type builtFilter struct {
-	*filter
-	of *filters
-}
-
-func (w *writer) buildFilterIfDue() {
-	if w.session == nil || w.file.withoutFilter {
-		return
-	}
-	f := &w.session.filters
-	if f.building || f.current != nil && f.current.room > 0 {
-		return
-	}
-	f.building, f.late = true, nil
-	go func() {
-		select {
-		case w.filtersBuilt <- builtFilter{w.readFilter(), f}:
-		case <-w.stopped:
-		}
-	}()
-}
-
-// readFilter reads in steps, which the writer's checkpoints can interrupt. It returns nil once
-// the store is closed. A merge moves entries to a run with a greater id than those that it read.
-func (s *Store) readFilter() *filter {
-	var f *filter
-	run, last := int64(0), []byte{}
-	step := func(ctx context.Context, tx *sql.Tx) error {
-		if f == nil {
-			var events int
-			err := tx.QueryRowContext(ctx, "SELECT coalesce(1 + (SELECT max(seq) FROM events) - (SELECT min(seq) FROM events), 0)").Scan(&events)
-			if err != nil {
-				return err
-			}
-			f = newFilter(events)
-		}
-		done := io.EOF
-		err := eachRow(ctx, tx, func(rows *sql.Rows) error {
-			done = nil
-			var entries []byte
-			if err := rows.Scan(&run, &last, &entries); err != nil {
-				return err
-			}
-			for ; len(entries) > 0 && entryKind(entries) == byReference; entries = entries[entryBytes:] {
-				f.add(entryNumber(entries))
-			}
+// fillFilter reads a few chunks, so that the first transactions complete the filter. A merge
+// moves entries to a run with a greater id than those of its inputs.
+func (s *session) fillFilter() error {
+	f := &s.filters
+	if f.next == nil {
+		if f.current != nil && f.current.room > 0 {
 			return nil
-		}, "SELECT run, last, entries FROM chunks WHERE (run, last) > (?, ?) ORDER BY run, last LIMIT 100", run, last)
-		return cmp.Or(err, done)
+		}
+		oldest, err := s.oldestSeq()
+		if err != nil {
+			return err
+		}
+		f.next, f.run, f.last = newFilter(int(s.recent.newest-oldest)), 0, []byte{}
 	}
-	for {
-		switch err := s.read(s.running, "", true, step); {
-		case errors.Is(err, io.EOF):
-			return f
-		case s.running.Err() != nil:
-			return nil
-		case err != nil:
-			s.options.Logger.Warn("sqlitestore: references cannot be read ahead", "error", err)
-			select {
-			case <-s.running.Done():
-			case <-time.After(s.file.recheckEvery):
-			}
+	rows, err := s.someChunks.query(f.run, f.last)
+	for _, row := range rows {
+		var entries []byte
+		if err := scan(row, &f.run, &f.last, &entries); err != nil {
+			return err
+		}
+		for ; len(entries) > 0 && entryKind(entries) == byReference; entries = entries[entryBytes:] {
+			f.next.add(entryNumber(entries))
 		}
 	}
-}
-
-func (w *writer) filterBuilt(b builtFilter) {
-	if w.session == nil || b.of != &w.session.filters || b.filter == nil {
-		return
+	if err == nil && len(rows) == 0 {
+		f.current, f.next = f.next, nil
 	}
-	for _, number := range b.of.late {
-		b.add(number)
-	}
-	b.of.current, b.of.building, b.of.late = b.filter, false, nil
+	return err
 }

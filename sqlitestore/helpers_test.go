@@ -77,7 +77,6 @@ func newSetup(t *testing.T) setup {
 		faults: f,
 	}
 	s.options.Logger = slog.New(slog.DiscardHandler)
-	s.tuning.withoutFilter = true // whose reads are at random times
 	s.tuning.reopenEvery, s.tuning.walCheckEvery, s.tuning.stateEvery = 0, 0, 0
 	s.tuning.wrap = func(c driver.Connector) driver.Connector { return faultyConnector{c, f} }
 	return s
@@ -107,16 +106,6 @@ func appended(t *testing.T, s *Store, b chargeingest.Batch) []chargeingest.Outco
 	require.NoError(t, err)
 	require.Len(t, result.Outcomes, len(b.Events))
 	return result.Outcomes
-}
-
-func awaitFilter(t *testing.T, s *Store) {
-	t.Helper()
-	for built := false; !built; runtime.Gosched() {
-		require.NoError(t, s.writer.do(t.Context(), func() error {
-			built = s.writer.session.filters.current != nil
-			return nil
-		}))
-	}
 }
 
 func fresh(t *testing.T, s *Store, b chargeingest.Batch) []string {

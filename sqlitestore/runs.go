@@ -158,12 +158,9 @@ func (s *session) mergeRuns(r *runs) error {
 }
 
 func (s *session) startMerge(r *runs, level int) error {
-	rows, err := s.oldestEvent.query()
-	if err != nil {
-		return err
-	}
 	var m merge
-	if err := scan(rows[0], &m.oldest); err != nil {
+	var err error
+	if m.oldest, err = s.oldestSeq(); err != nil {
 		return err
 	}
 	for _, id := range r.ids {
@@ -182,6 +179,15 @@ func (s *session) startMerge(r *runs, level int) error {
 	}
 	r.merges = append(r.merges, m)
 	return nil
+}
+
+// oldestSeq returns 0 without events.
+func (s *session) oldestSeq() (seq int64, err error) {
+	rows, err := s.oldestEvent.query()
+	if err == nil {
+		err = scan(rows[0], &seq)
+	}
+	return seq, err
 }
 
 func (s *session) mergeStep(r *runs, m *merge) error {
@@ -267,7 +273,7 @@ func (s *session) publish(r *runs, m *merge) error {
 		return nil
 	}
 	for reference := range s.recent.old.references {
-		s.filters.merged(reference)
+		s.filters.add(reference)
 	}
 	_, err := s.setMerged.exec(m.id / levels)
 	return err

@@ -147,6 +147,9 @@ func (s *session) beforeCommit() error {
 	if err := s.flush(len(s.pending)); err != nil {
 		return err
 	}
+	if err := s.fillFilter(); err != nil {
+		return err
+	}
 	s.changedRuns = s.runs
 	if !s.runs.busy() {
 		return nil

@@ -19,7 +19,7 @@ type statements struct {
 	addBackdated, oldBackdated                                             statement
 	setMerged, setMark                                                     statement
 	insertChunk, nextChunk, chunksBetween, deleteChunks                    statement
-	insertRun, deleteRun, oldestEvent                                      statement
+	insertRun, deleteRun, oldestEvent, someChunks                          statement
 	findStream, addStream, saveStream, savePosition, retireStream          statement
 	saveEntry, resolveEvents, nextEntries, resolveEntries, findUndelivered statement
 
@@ -54,6 +54,7 @@ func (s *statements) prepareAll(c conn) error {
 		{&s.setMerged, "UPDATE merged SET seq = ?"},
 		{&s.insertChunk, "INSERT INTO chunks (run, last, entries) VALUES (?, ?, ?)"},
 		{&s.nextChunk, "SELECT last, entries FROM chunks WHERE run = ? AND last > ? ORDER BY last LIMIT 1"},
+		{&s.someChunks, "SELECT run, last, entries FROM chunks WHERE (run, last) > (?, ?) ORDER BY run, last LIMIT 20"},
 		{&s.chunksBetween, fmt.Sprintf(chunksBetweenSQL, "DESC")},
 		{&s.deleteChunks, "DELETE FROM chunks WHERE rowid IN (SELECT rowid FROM chunks WHERE run = ? LIMIT 16)"},
 		{&s.insertRun, "INSERT INTO runs (id) VALUES (?)"},

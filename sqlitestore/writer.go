@@ -25,15 +25,12 @@ type writer struct {
 	groupTime time.Duration
 
 	dropReaders func() // closes idle connections
-	readFilter  func() *filter
 	stats       checkpointStats
 
 	queue   *groupcommit.Queue
 	changes changes
 	jobs    chan func()
-
-	filtersBuilt chan builtFilter
-	stopped      chan struct{} // closed when the goroutine has ended
+	stopped chan struct{} // closed when the goroutine has ended
 
 	// For the goroutine only:
 
@@ -55,21 +52,18 @@ type writer struct {
 
 func newWriter(s *Store, first *session) *writer {
 	w := &writer{
-		logger:     s.options.Logger,
-		file:       s.file,
-		reading:    &s.reading,
-		maxEvents:  s.options.MaxTransactionEvents,
-		groupTime:  maxGroupTime,
-		changes:    changes{ready: make(chan struct{}, 1)},
-		jobs:       make(chan func()),
-		readFilter: s.readFilter,
-
-		filtersBuilt: make(chan builtFilter),
-		stopped:      make(chan struct{}),
-		leases:       make(map[relay.Stream]lease),
-		session:      first,
-		recent:       first.recent,
-		checkpoints:  newCheckpointer(s.file.drainFrames),
+		logger:      s.options.Logger,
+		file:        s.file,
+		reading:     &s.reading,
+		maxEvents:   s.options.MaxTransactionEvents,
+		groupTime:   maxGroupTime,
+		changes:     changes{ready: make(chan struct{}, 1)},
+		jobs:        make(chan func()),
+		stopped:     make(chan struct{}),
+		leases:      make(map[relay.Stream]lease),
+		session:     first,
+		recent:      first.recent,
+		checkpoints: newCheckpointer(s.file.drainFrames),
 	}
 	w.queue = groupcommit.New(s.options.MaxQueuedEvents, s.options.Observer, func(err error) {
 		w.logger.Error("sqlitestore: the observer failed", "error", err)
@@ -88,7 +82,6 @@ func (w *writer) run() {
 		}
 	}()
 	for open := true; open; {
-		w.buildFilterIfDue()
 		select {
 		case <-w.queue.Ready():
 			open = w.storeNext()
@@ -109,8 +102,6 @@ func (w *writer) run() {
 			w.recheckBlocked()
 		case <-w.stateTimer:
 			w.writeState()
-		case built := <-w.filtersBuilt:
-			w.filterBuilt(built)
 		}
 		w.checkpointIfDue()
 	}
