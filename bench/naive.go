@@ -37,10 +37,10 @@ func openNaive(ctx context.Context, path string) (*naive, error) {
 		return nil, err
 	}
 	n := &naive{schema: compiled, db: db}
-	const table = "CREATE TABLE events (seq INTEGER PRIMARY KEY, reference TEXT UNIQUE, body TEXT NOT NULL)"
+	const table = "CREATE TABLE events (seq INTEGER PRIMARY KEY, reference TEXT UNIQUE, content TEXT NOT NULL)"
 	_, err = db.ExecContext(ctx, table)
 	if err == nil {
-		n.insert, err = db.PrepareContext(ctx, "INSERT INTO events (reference, body) VALUES (?, ?)")
+		n.insert, err = db.PrepareContext(ctx, "INSERT INTO events (reference, content) VALUES (?, ?)")
 	}
 	if err != nil {
 		return nil, errors.Join(err, db.Close())

@@ -28,7 +28,7 @@ func verifySQLite(ctx context.Context, path string, acknowledged tally) (err err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	// NOT INDEXED reads the rows themselves.
-	if err := verifyReferences(ctx, db, "SELECT reference FROM events NOT INDEXED", acknowledged); err != nil {
+	if err := verifyReferences(ctx, db, "SELECT content ->> '$.reference' FROM events NOT INDEXED", acknowledged); err != nil {
 		return err
 	}
 	check := "PRAGMA integrity_check(1)"

@@ -29,12 +29,12 @@ func TestVerifySQLite(t *testing.T) {
 			"acknowledged"},
 		"with a row twice instead of another": {
 			[]string{"CREATE TABLE copies AS SELECT * FROM events", "DROP TABLE events",
-				"UPDATE copies SET reference = (SELECT reference FROM copies ORDER BY seq LIMIT 1) WHERE seq = (SELECT max(seq) FROM copies)",
+				"UPDATE copies SET content = (SELECT content FROM copies ORDER BY seq LIMIT 1) WHERE seq = (SELECT max(seq) FROM copies)",
 				"ALTER TABLE copies RENAME TO events"},
 			"acknowledged"},
 		"with an index that differs from its rows": {
 			[]string{"CREATE INDEX other ON events (id)", "PRAGMA writable_schema = 1",
-				"UPDATE sqlite_schema SET sql = 'CREATE INDEX other ON events (reference)' WHERE name = 'other'"},
+				"UPDATE sqlite_schema SET sql = 'CREATE INDEX other ON events (seq + 1)' WHERE name = 'other'"},
 			"integrity_check"},
 	} {
 		t.Run(name, func(t *testing.T) {

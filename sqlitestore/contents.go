@@ -155,8 +155,8 @@ var invariants = []struct {
 			FROM events WHERE seq <= (SELECT seq FROM merged)) AS events,
 		(SELECT total(kind = 1) AS r, total(kind = 2) AS c, total(kind = 3) AS cr
 			FROM lookup WHERE seq <= (SELECT seq FROM merged)) AS entries`},
-	{version: 1, text: "references stored twice", query: `SELECT count(*) FROM
-		(SELECT 1 FROM events WHERE reference IS NOT NULL GROUP BY platform, reference HAVING count(*) > 1)`},
+	{version: 1, text: "references stored twice", query: `SELECT count(*) FROM (SELECT 1
+		FROM (SELECT platform, content ->> '$.reference' AS r FROM events) WHERE r <> '' GROUP BY platform, r HAVING count(*) > 1)`},
 	{version: journalVersion, text: "entries of the journal that cannot be read", query: `SELECT count(*) FROM relay_entries
 		WHERE NOT json_valid(reason) OR NOT json_valid(history)`},
 	{version: identityVersion, text: "rows missing in or added to the table identity", query: "SELECT abs(count(*) - 1) FROM identity"},

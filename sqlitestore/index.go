@@ -19,7 +19,7 @@ const (
 	kinds = int(byCustomerReference)
 )
 
-func (k kind) column() string {
+func (k kind) field() string {
 	return [kinds]string{"reference", "customer_id", "customer_reference"}[k-1]
 }
 

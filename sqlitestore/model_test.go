@@ -130,7 +130,7 @@ func (s *subject) verify() error {
 // The last run ends where the events in memory begin, and the check knows the runs.
 func (s *subject) memory() error {
 	session := s.store.writer.session
-	rows, err := session.query("SELECT seq > (SELECT merged.seq FROM merged), reference IS NOT NULL, seq FROM events ORDER BY seq")
+	rows, err := session.query("SELECT seq > (SELECT merged.seq FROM merged), content ->> '$.reference' <> '', seq FROM events ORDER BY seq")
 	if err != nil {
 		return err
 	}

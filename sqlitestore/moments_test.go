@@ -134,7 +134,7 @@ func recordMoments(t *testing.T, random *rand.Rand, length int) (moments []fileM
 		},
 		"wal_checkpoint":     other("PRAGMA wal_checkpoint"),
 		"TRUNCATE":           other("PRAGMA wal_checkpoint(TRUNCATE)"),
-		"CREATE INDEX":       other("CREATE INDEX IF NOT EXISTS mine ON events (product_item_id)"),
+		"CREATE INDEX":       other("CREATE INDEX IF NOT EXISTS mine ON events (timestamp_s)"),
 		"DROP INDEX":         other("DROP INDEX IF EXISTS mine"),
 		"VACUUM":             other("VACUUM"),
 		"auto_vacuum":        other("PRAGMA auto_vacuum = 1; VACUUM"),

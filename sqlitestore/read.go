@@ -227,6 +227,8 @@ func jsonList(numbers []int64) string {
 	return string(append(text, ']'))
 }
 
+func fieldSQL(name string) string { return "content ->> '$." + name + "'" }
+
 // statement reads one event more than the page.
 func (p *pager) statement(from string, where []string, arguments []any) (string, []any) {
 	q := &p.query
@@ -235,16 +237,16 @@ func (p *pager) statement(from string, where []string, arguments []any) (string,
 		arguments = append(arguments, values...)
 	}
 	and("events.platform = "+platformByName, q.Platform)
-	for _, filter := range []struct{ column, value string }{
+	for _, filter := range []struct{ field, value string }{
 		{"product_item_id", q.ProductItemID},
 		{"pricing_plan_subscription_id", q.PricingPlanSubscriptionID},
 		{"pricing_plan_subscription_reference", q.PricingPlanSubscriptionReference},
-		{byReference.column(), q.Reference},
-		{byCustomerReference.column(), q.CustomerReference},
-		{byCustomerID.column(), q.CustomerID},
+		{byReference.field(), q.Reference},
+		{byCustomerReference.field(), q.CustomerReference},
+		{byCustomerID.field(), q.CustomerID},
 	} {
 		if filter.value != "" {
-			and(filter.column+" = ?", filter.value)
+			and(fieldSQL(filter.field)+" = ?", filter.value)
 		}
 	}
 	instant := func(t *time.Time, comparison string) {

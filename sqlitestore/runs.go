@@ -279,8 +279,8 @@ func (s *session) publish(r *runs, m *merge) error {
 	return err
 }
 
-const indexedSQL = `SELECT seq, name, coalesce(reference, ''), coalesce(customer_id, ''), coalesce(customer_reference, '')
-	FROM events CROSS JOIN platforms ON platforms.id = platform`
+const indexedSQL = `SELECT seq, name, coalesce(content ->> '$.reference', ''), coalesce(content ->> '$.customer_id', ''),
+	coalesce(content ->> '$.customer_reference', '') FROM events CROSS JOIN platforms ON platforms.id = platform`
 
 // loadIndex leaves less than a generation in memory.
 func (s *session) loadIndex(f *file) error {

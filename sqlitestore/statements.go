@@ -49,7 +49,7 @@ func (s *statements) prepareAll(c conn) error {
 		{&s.addPlatform, "INSERT INTO platforms (name) VALUES (?)"},
 		{&s.findRequest, "SELECT id, route, digest FROM requests WHERE platform = ? AND key = ?"},
 		{&s.requestEvents, "SELECT coalesce(sent, ''), " + eventColumns + " FROM request_events JOIN events ON seq = event WHERE request = ? ORDER BY position"},
-		{&s.eventWithReference, "SELECT " + eventColumns + " FROM events WHERE seq = ? AND platform = ? AND reference = ?"},
+		{&s.eventWithReference, "SELECT " + eventColumns + " FROM events WHERE seq = ? AND platform = ? AND " + fieldSQL("reference") + " = ?"},
 		{&s.eventAt, "SELECT " + eventColumns + " FROM events WHERE seq = ?"},
 		{&s.setMerged, "UPDATE merged SET seq = ?"},
 		{&s.insertChunk, "INSERT INTO chunks (run, last, entries) VALUES (?, ?, ?)"},

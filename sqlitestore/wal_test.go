@@ -106,7 +106,7 @@ func TestFileAndWALOfDifferentMoments(t *testing.T) {
 		},
 		"another program has changed the schema, and begun a WAL": func(t *testing.T, _ *Store, path, copied string) string {
 			cp(t, path, copied)
-			sqlite3Shell(t, path, "CREATE INDEX mine ON events (product_item_id); PRAGMA wal_checkpoint(TRUNCATE)")
+			sqlite3Shell(t, path, "CREATE INDEX mine ON events (timestamp_s); PRAGMA wal_checkpoint(TRUNCATE)")
 			sqlite3Shell(t, path, "CREATE VIEW mine2 AS SELECT 1")
 			return ""
 		},
@@ -177,7 +177,7 @@ func TestOldBackupAfterInterruptedMigration(t *testing.T) {
 // A checkpoint writes a page of another program's WAL before the power is cut.
 func TestPowerCutAfterForeignWAL(t *testing.T) {
 	for _, statement := range []string{
-		"CREATE INDEX mine ON events (product_item_id)", "VACUUM",
+		"CREATE INDEX mine ON events (timestamp_s)", "VACUUM",
 		"UPDATE events SET content = json_set(content, '$.description', hex(zeroblob(1000))) WHERE seq = 60",
 	} {
 		setup := newSetup(t)
@@ -211,7 +211,7 @@ func TestPowerCutAfterForeignWAL(t *testing.T) {
 
 // VACUUM copies the mark, whose header is older.
 func TestWALBegunByVacuum(t *testing.T) {
-	for _, before := range []string{"SELECT 1", "CREATE INDEX mine ON events (product_item_id)"} {
+	for _, before := range []string{"SELECT 1", "CREATE INDEX mine ON events (timestamp_s)"} {
 		setup := newSetup(t)
 		s := setup.open(t)
 		fresh(t, s, charges("acme", "a"))
