@@ -56,14 +56,36 @@ func (s *session) append(a storekit.Attempt, nextID func(time.Time) (string, err
 	return result, err
 }
 
+const (
+	bulkRows        = 8
+	insertEventsSQL = `INSERT INTO events (seq, id, platform, timestamp_s, timestamp_ns, timestamp_assigned, received_s, received_ns, digest, content) VALUES `
+	eventRowSQL     = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+// flush inserts the first pending events.
 func (s *session) flush(n int) error {
-	err := s.insertEvents.insert(n, func(i int, set func(...driver.Value)) {
-		e := s.pending[i].event
-		set(s.pending[i].seq, s.pending[i].id, s.pending[i].platformID, e.Timestamp.Unix(), int64(e.Timestamp.Nanosecond()), e.TimestampAssigned,
-			e.ReceivedAt.Unix(), int64(e.ReceivedAt.Nanosecond()), e.Digest[:], e.Content)
-	})
-	s.pending = slices.Delete(s.pending, 0, n)
-	return err
+	for n > 0 {
+		statement, rows := s.insertEvents, bulkRows
+		if n < bulkRows {
+			statement, rows = s.insertEvent, 1
+		}
+		s.arguments = s.arguments[:0]
+		for _, p := range s.pending[:rows] {
+			e := p.event
+			for _, v := range []driver.Value{
+				p.seq, p.id, p.platformID, e.Timestamp.Unix(), int64(e.Timestamp.Nanosecond()), e.TimestampAssigned,
+				e.ReceivedAt.Unix(), int64(e.ReceivedAt.Nanosecond()), e.Digest[:], e.Content,
+			} {
+				s.arguments = append(s.arguments, driver.NamedValue{Ordinal: len(s.arguments) + 1, Value: v})
+			}
+		}
+		if _, err := statement.ExecContext(context.Background(), s.arguments); err != nil {
+			return err
+		}
+		s.pending = slices.Delete(s.pending, 0, rows)
+		n -= rows
+	}
+	return nil
 }
 
 // seqs are zero for replayed events.
@@ -108,6 +130,13 @@ func (s *session) recordTime(b chargeingest.Batch, result chargeingest.AppendRes
 		latest = max(latest, received)
 	}
 	return latest, nil
+}
+
+func affected(result driver.Result, err error) (int64, error) {
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
 }
 
 func lastInsertID(result driver.Result, err error) (int64, error) {

@@ -9,6 +9,7 @@ import (
 	"runtime"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/files"
 	"example.com/chargeingest/internal/userpath"
 )
 
@@ -142,10 +143,10 @@ func writeCopy(path string, write func(*draft) error) (err error) {
 	if err := d.Sync(); err != nil {
 		return err
 	}
-	if err := renameToNew(d.Name(), path); err != nil {
+	if err := files.RenameNew(d.Name(), path); err != nil {
 		return err
 	}
-	if err := syncDir(path); err != nil {
+	if err := files.SyncDir(path); err != nil {
 		return errors.Join(err, os.Remove(path)) // a power cut could remove it
 	}
 	return nil

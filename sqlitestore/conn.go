@@ -89,6 +89,15 @@ func (c conn) query(query string) ([][]driver.Value, error) {
 	return s.query()
 }
 
+// row is for queries that return one row.
+func (c conn) row(query string, destinations ...any) error {
+	rows, err := c.query(query)
+	if err != nil {
+		return err
+	}
+	return scan(rows[0], destinations...)
+}
+
 func (c conn) prepare(query string) (statement, error) {
 	s, err := c.Prepare(query)
 	if err != nil {
@@ -106,17 +115,11 @@ const newestSeq = "max(coalesce((SELECT pruned FROM merged), 0), coalesce((SELEC
 
 // newestEvent returns newestSeq, of any schema version.
 func (c conn) newestEvent() (seq int64, err error) {
-	rows, err := c.query("PRAGMA user_version")
 	var version int64
-	if err == nil {
-		err = scan(rows[0], &version)
+	if err := c.row("PRAGMA user_version", &version); err != nil {
+		return 0, err
 	}
-	if err == nil {
-		rows, err = c.query("SELECT " + newestSeqSQL(version))
-	}
-	if err == nil {
-		err = scan(rows[0], &seq)
-	}
+	err = c.row("SELECT "+newestSeqSQL(version), &seq)
 	return seq, err
 }
 

@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"github.com/gofrs/flock"
+
+	"example.com/chargeingest/internal/files"
 )
 
 func lockFile(path string) (*flock.Flock, error) {
@@ -16,7 +18,7 @@ func lockFile(path string) (*flock.Flock, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	f, err := openSideFile(path+".lock", like)
+	f, err := files.OpenLike(path+".lock", like)
 	if err != nil {
 		return nil, fmt.Errorf("lock: %w", err)
 	}
@@ -32,9 +34,6 @@ func lockFile(path string) (*flock.Flock, error) {
 	}
 	return lock, nil
 }
-
-// lockOffset is the byte that a store locks: beyond SQLite's locks and any end of file.
-const lockOffset = 1 << 60
 
 // claimed lists the database files that this process has open. Closing another descriptor of
 // one would release SQLite's locks.

@@ -86,10 +86,3 @@ func (d *draft) check(ctx context.Context) (Contents, error) {
 	c, problems, err := checkContents(ctx, db)
 	return c, errors.Join(append(problems, err, db.Close())...)
 }
-
-func linkToNew(from, to string) error {
-	if err := os.Link(from, to); err != nil {
-		return err
-	}
-	return os.Remove(from)
-}

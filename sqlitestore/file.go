@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"example.com/chargeingest/internal/sqlitelock"
 	"example.com/chargeingest/internal/userpath"
 )
 
@@ -66,6 +66,8 @@ type tuning struct {
 	// A migration leaves many runs.
 	maxRunsAtOpening int
 
+	minFilter int // references
+
 	// For each transaction, the state file would slow a single event by a twentieth.
 	stateEvery time.Duration
 
@@ -93,6 +95,7 @@ func defaultTuning() tuning {
 		chunkEntries:     400,
 		runsPerLevel:     8,
 		maxRunsAtOpening: 64,
+		minFilter:        1 << 20,
 		stateEvery:       10 * time.Millisecond,
 		onStateSynced:    func([]byte) {},
 		pruneBatch:       200,
@@ -204,7 +207,7 @@ func (f *file) openAndLock() error {
 		return ErrLocked
 	}
 	f.data, f.info = data, info
-	switch locked, err := lockDataFile(data); {
+	switch locked, err := sqlitelock.Lock(data); {
 	case err != nil:
 		return fmt.Errorf("lock %s: %w", f.path, err)
 	case !locked:
@@ -219,7 +222,7 @@ func (f *file) release() error {
 		err = errors.Join(err, f.state.file.Close())
 	}
 	if f.data != nil {
-		unlockData(f.data)
+		sqlitelock.Unlock(f.data)
 		err = errors.Join(err, f.data.Close())
 		unclaim(f.info)
 	}
@@ -285,15 +288,4 @@ func fileURI(path string) *url.URL {
 		path = "/" + path // for Windows drives
 	}
 	return &url.URL{Scheme: "file", Path: path}
-}
-
-func syncDir(path string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }

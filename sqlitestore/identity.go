@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"slices"
+
+	"example.com/chargeingest/internal/files"
 )
 
 // content is the state of the database file without its WAL. After an interrupted checkpoint
@@ -38,12 +40,9 @@ func (f *file) readContent(ctx context.Context) (c content) {
 			return err
 		}
 		defer func() { err = errors.Join(err, opened.Close()) }()
-		rows, err := conn{opened}.query("SELECT count(*), (SELECT user_version FROM pragma_user_version) FROM sqlite_schema WHERE name = 'identity'")
-		if err != nil {
-			return err
-		}
 		var tables, version int64
-		if err := scan(rows[0], &tables, &version); err != nil {
+		if err := (conn{opened}).row("SELECT count(*), (SELECT user_version FROM pragma_user_version) FROM sqlite_schema WHERE name = 'identity'",
+			&tables, &version); err != nil {
 			return err
 		}
 		switch {
@@ -84,12 +83,8 @@ func readMark(c conn) (m mark, err error) {
 }
 
 func (f *file) findMark(c conn) (offset int64, _ error) {
-	rows, err := c.query("SELECT page_size, (SELECT rootpage FROM sqlite_schema WHERE name = 'identity') FROM pragma_page_size")
-	if err != nil {
-		return 0, err
-	}
 	var size, root int64
-	if err := scan(rows[0], &size, &root); err != nil {
+	if err := c.row("SELECT page_size, (SELECT rootpage FROM sqlite_schema WHERE name = 'identity') FROM pragma_page_size", &size, &root); err != nil {
 		return 0, err
 	}
 	page := make([]byte, size)
@@ -188,7 +183,7 @@ func (f *file) checkWALPresent(c content, stateMatches bool) (mayLackWAL bool, _
 	if _, err := os.Lstat(f.path + "-wal"); err == nil {
 		return false, nil
 	}
-	if linkCount(f.info) > 1 {
+	if files.Links(f.info) > 1 {
 		return false, f.hardLinked()
 	}
 	return c.changes() != 1, nil // 1: VACUUM INTO or .backup, one transaction

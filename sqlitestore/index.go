@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/sortedrun"
 )
 
 // kind is an indexed field. Databases store its number in keys.
@@ -29,7 +30,14 @@ func (k kind) field() string {
 type key [16]byte
 
 // number has the bits that databases store.
-func (k key) number() uint64 { return binary.BigEndian.Uint64(k[:]) >> (64 - 8*hashBytes) }
+func (k key) number() uint64 { return binary.BigEndian.Uint64(k[:]) >> (64 - sortedrun.Bits) }
+
+func kindOf(number uint64) kind { return kind(number >> (sortedrun.Bits - 2)) }
+
+// entry returns an encoded entry.
+func (k key) entry(seq int64) []byte {
+	return sortedrun.Entry{Number: k.number(), Seq: seq}.Append(nil)
+}
 
 // keys needs a secret, because clients could otherwise choose values with equal hashes.
 type keys struct{ secret []byte }
@@ -66,13 +74,8 @@ type recentIndex struct {
 
 type generation struct {
 	events     int
-	entries    []entry
+	entries    []sortedrun.Entry
 	references map[key]int64 // to seq
-}
-
-type entry struct {
-	number uint64 // of the key
-	seq    int64
 }
 
 func newRecentIndex(t tuning, secret []byte, newest int64) *recentIndex {
@@ -103,7 +106,7 @@ func (r *recentIndex) addToYoung(seq int64, platform string, values ...string) {
 		}
 		k := kind(i + 1)
 		key := r.of(k, platform, value)
-		g.entries = append(g.entries, entry{key.number(), seq})
+		g.entries = append(g.entries, sortedrun.Entry{Number: key.number(), Seq: seq})
 		if k == byReference {
 			g.references[key] = seq
 			r.added = append(r.added, key)
@@ -142,7 +145,7 @@ func (r *recentIndex) retire() []byte {
 	r.old, r.young = r.young, generation{references: make(map[key]int64, len(r.young.references))}
 	r.committed, r.added = 0, nil
 	r.mu.Unlock()
-	return encodeEntries(r.old.entries)
+	return sortedrun.Sort(r.old.entries)
 }
 
 func (r *recentIndex) forgetOld() {
@@ -170,8 +173,8 @@ func (r *recentIndex) viewOf(platform string, k kind, value string) view {
 	number := v.key.number()
 	for _, g := range []*generation{&r.old, &r.young} {
 		for _, e := range g.entries {
-			if e.number == number && e.seq <= r.newest {
-				v.found = append(v.found, e.seq)
+			if e.Number == number && e.Seq <= r.newest {
+				v.found = append(v.found, e.Seq)
 			}
 		}
 	}

@@ -140,8 +140,6 @@ func TestPrunedEventsAreNotFound(t *testing.T) {
 }
 
 func TestMigrateVersion1(t *testing.T) {
-	scripts, err := migrationScripts()
-	require.NoError(t, err)
 	setup := newSetup(t)
 	execSQL(t, setup.path,
 		fmt.Sprintf("PRAGMA application_id = %d", applicationID), scripts[0], "PRAGMA user_version = 1",

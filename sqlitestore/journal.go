@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"math"
 	"time"
 
@@ -206,25 +208,18 @@ func saveEntrySQL() string {
 // Due implements [relay.Journal].
 func (j *Journal) Due(ctx context.Context, name relay.Stream, now time.Time, limit int) (due []relay.Entry, next time.Time, err error) {
 	err = j.store.read(ctx, name.Platform, false, func(ctx context.Context, tx *sql.Tx) error {
-		rows, err := tx.QueryContext(ctx, dueSQL, name.Destination, name.Platform, min(int64(limit), math.MaxInt64-1)+1)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = rows.Close() }()
-		for rows.Next() {
+		return eachRow(ctx, tx, func(rows *sql.Rows) error {
 			_, e, err := scanEntry(rows)
-			if err != nil {
-				return err
+			if err == nil && (len(due) == limit || e.NextAttempt.After(now)) {
+				next, err = e.NextAttempt, io.EOF
 			}
-			if len(due) == limit || e.NextAttempt.After(now) {
-				next = e.NextAttempt
-				break
+			if err == nil {
+				due = append(due, e)
 			}
-			due = append(due, e)
-		}
-		return rows.Err()
+			return err
+		}, dueSQL, name.Destination, name.Platform, min(int64(limit), math.MaxInt64-1)+1)
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, time.Time{}, err
 	}
 	return due, next, nil

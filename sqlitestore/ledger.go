@@ -3,7 +3,6 @@ package sqlitestore
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"math"
 
@@ -209,13 +208,6 @@ func (j *Journal) resolveEvents(ctx context.Context, r relay.Resolution, attempt
 		return 0, err
 	}
 	return changed, nil
-}
-
-func affected(result driver.Result, err error) (int64, error) {
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
 }
 
 func (j *Journal) retire(ctx context.Context, r relay.Resolution) error {

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/sortedrun"
 	"example.com/chargeingest/storekit"
 )
 
@@ -75,14 +76,14 @@ func (s *session) EventByReference(_ context.Context, platform, value string) (*
 	if err != nil || platformID == 0 || !s.filters.mayHave(reference) {
 		return nil, err
 	}
-	low, high := encodeEntry(reference.number(), 0), encodeEntry(reference.number(), maxSeq)
+	low, high := reference.entry(0), reference.entry(sortedrun.MaxSeq)
 	var found *chargeingest.StoredEvent
 	err = s.chunksBetween.each(func(row []driver.Value) error {
 		var entries []byte
 		if err := scan(row, &entries); err != nil {
 			return err
 		}
-		for _, seq := range seqsBetween(entries, low, high) {
+		for _, seq := range sortedrun.Between(entries, low, high) {
 			if found, err = s.firstEvent(s.eventWithReference.query(seq, platformID, value)); found != nil || err != nil {
 				return cmp.Or(err, io.EOF)
 			}

@@ -11,39 +11,27 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-func migrationScripts() ([]string, error) {
-	names, err := fs.Glob(migrations, "migrations/*.sql")
-	if err != nil {
-		return nil, err
+var scripts = func() (all []string) {
+	names, _ := fs.Glob(migrations, "migrations/*.sql")
+	for _, name := range names {
+		script, _ := migrations.ReadFile(name) // no error: it is embedded
+		all = append(all, string(script))
 	}
-	scripts := make([]string, len(names))
-	for i, name := range names {
-		script, err := migrations.ReadFile(name)
-		if err != nil {
-			return nil, err
-		}
-		scripts[i] = string(script)
-	}
-	return scripts, nil
-}
+	return all
+}()
 
 func checkVersion(version int64) error {
-	scripts, err := migrationScripts()
-	if err == nil && version > int64(len(scripts)) {
-		err = fmt.Errorf("%w: the schema has version %d, this package supports up to %d", ErrSchemaTooNew, version, len(scripts))
+	if version > int64(len(scripts)) {
+		return fmt.Errorf("%w: the schema has version %d, this package supports up to %d", ErrSchemaTooNew, version, len(scripts))
 	}
-	return err
+	return nil
 }
 
 // migrate runs each missing script in its own transaction. It always sets the mark of this
 // opening, so that the next checkpoint syncs the whole file.
 func (f *file) migrate(c conn) error {
-	rows, err := c.query("SELECT user_version, (SELECT count(*) FROM sqlite_schema) FROM pragma_user_version")
-	if err != nil {
-		return err
-	}
 	var version, tables int64
-	if err := scan(rows[0], &version, &tables); err != nil {
+	if err := c.row("SELECT user_version, (SELECT count(*) FROM sqlite_schema) FROM pragma_user_version", &version, &tables); err != nil {
 		return err
 	}
 	if err := checkVersion(version); err != nil {
@@ -51,10 +39,6 @@ func (f *file) migrate(c conn) error {
 	}
 	if version == 0 && tables > 0 {
 		return fmt.Errorf("%w: it has tables but no version", ErrNotEventDatabase)
-	}
-	scripts, err := migrationScripts()
-	if err != nil {
-		return err
 	}
 	if version >= identityVersion {
 		f.mark, _ = readMark(c) // a damaged mark is replaced
@@ -67,6 +51,7 @@ func (f *file) migrate(c conn) error {
 		f.logger.Info("sqlitestore: the database is being upgraded", "database", f.path, "schema_version", version, "to", len(scripts))
 	}
 	for ; version < int64(len(scripts)); version++ {
+		var err error
 		if version == movingVersion {
 			err = f.moveEvents(c)
 		}
@@ -95,12 +80,8 @@ const movedColumns = "seq, id, platform, timestamp_s, timestamp_ns, timestamp_as
 // because one would double the size of the database.
 func (f *file) moveEvents(c conn) error {
 	for {
-		rows, err := c.query("SELECT count(*) FROM (SELECT 1 FROM events LIMIT 1)")
-		if err != nil {
-			return err
-		}
 		var left bool
-		if err := scan(rows[0], &left); err != nil || !left {
+		if err := c.row("SELECT count(*) FROM (SELECT 1 FROM events LIMIT 1)", &left); err != nil || !left {
 			return err
 		}
 		if err := f.setVersion(c, movingVersion,

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -49,8 +50,6 @@ func oldKeyed(n int) chargeingest.Batch {
 // makeVersion makes a database as it was before later migrations.
 func makeVersion(t *testing.T, path string, version, events int) {
 	t.Helper()
-	scripts, err := migrationScripts()
-	require.NoError(t, err)
 	execSQL(t, path, fmt.Sprintf("PRAGMA application_id = %d", applicationID), scripts[0], "INSERT INTO platforms VALUES (1, 'acme')")
 	db, err := sql.Open("sqlite", path)
 	require.NoError(t, err)
@@ -72,6 +71,7 @@ func makeVersion(t *testing.T, path string, version, events int) {
 		require.NoError(t, err)
 	}
 	require.NoError(t, tx.Commit())
+	scripts := slices.Clone(scripts)
 	if version > movingVersion {
 		scripts[movingVersion] = "INSERT INTO moved_events SELECT " + movedColumns + " FROM events;" + scripts[movingVersion]
 	}
@@ -130,8 +130,6 @@ func requireMigrated(t *testing.T, s *Store, events int) {
 
 func TestMigrateEachVersion(t *testing.T) {
 	t.Parallel()
-	scripts, err := migrationScripts()
-	require.NoError(t, err)
 	for version := 1; version < len(scripts); version++ {
 		t.Run(fmt.Sprint(version), func(t *testing.T) {
 			setup := newSetup(t)

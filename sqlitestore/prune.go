@@ -204,11 +204,7 @@ func (p *pruning) platforms(s *session) (n int64, more bool, err error) {
 	if err := scan(rows[len(rows)-1], &p.platform); err != nil {
 		return 0, false, err
 	}
-	result, err := s.deleteUnusedPlatforms.exec(first, p.platform)
-	if err != nil {
-		return 0, false, err
-	}
-	deleted, err := result.RowsAffected()
+	deleted, err := affected(s.deleteUnusedPlatforms.exec(first, p.platform))
 	if deleted > 0 {
 		clear(s.platforms) // another platform may get the number
 	}
@@ -216,9 +212,5 @@ func (p *pruning) platforms(s *session) (n int64, more bool, err error) {
 }
 
 func (s *session) deleteEvent(seq int64) (n int64, err error) {
-	result, err := s.deleteIfUnkeyed.exec(seq)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
+	return affected(s.deleteIfUnkeyed.exec(seq))
 }

@@ -187,8 +187,6 @@ func TestRolledBackPruneOfPlatforms(t *testing.T) {
 }
 
 func TestPruneOfAnEarlierVersion(t *testing.T) {
-	scripts, err := migrationScripts()
-	require.NoError(t, err)
 	setup := newSetup(t)
 	statements := []string{
 		fmt.Sprintf("PRAGMA application_id = %d", applicationID), scripts[0], scripts[1], "PRAGMA user_version = 2",

@@ -13,6 +13,7 @@ import (
 
 	"example.com/chargeingest"
 	"example.com/chargeingest/internal/cursor"
+	"example.com/chargeingest/internal/sortedrun"
 )
 
 func (s *Store) read(ctx context.Context, platform string, scan bool, f func(context.Context, *sql.Tx) error) error {
@@ -137,13 +138,13 @@ func (p *pager) readIndexed(ctx context.Context, tx *sql.Tx, v view) error {
 		}
 	}
 	var seqs []int64
-	from, to := encodeEntry(v.key.number(), low), encodeEntry(v.key.number(), high)
+	from, to := v.key.entry(low), v.key.entry(high)
 	err := eachRow(ctx, tx, func(rows *sql.Rows) error {
 		var entries []byte
 		if err := rows.Scan(&entries); err != nil {
 			return err
 		}
-		seqs = append(seqs, seqsBetween(entries, from, to)...)
+		seqs = append(seqs, sortedrun.Between(entries, from, to)...)
 		if len(seqs) < p.query.Limit {
 			return nil
 		}

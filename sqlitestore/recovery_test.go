@@ -46,7 +46,7 @@ func TestInterruptedOpen(t *testing.T) {
 	}
 }
 
-func openUntil(t *testing.T, s setup, n int) (cut files, more bool) {
+func openUntil(t *testing.T, s setup, n int) (cut filePair, more bool) {
 	t.Helper()
 	path, err := realPath(s.path)
 	require.NoError(t, err)
@@ -66,18 +66,16 @@ func openUntil(t *testing.T, s setup, n int) (cut files, more bool) {
 
 func makeVersion4(t *testing.T, path string) {
 	t.Helper()
-	scripts, err := migrationScripts()
-	require.NoError(t, err)
 	statements := []string{fmt.Sprintf("PRAGMA application_id = %d", applicationID)}
 	statements = append(statements, scripts[:4]...)
 	execSQL(t, path, append(statements, "PRAGMA user_version = 4")...)
 }
 
-type files map[string][]byte
+type filePair map[string][]byte
 
-func readPair(t *testing.T, path string) files {
+func readPair(t *testing.T, path string) filePair {
 	t.Helper()
-	all := make(files)
+	all := make(filePair)
 	for _, suffix := range []string{"", "-wal", ".state"} {
 		if data, err := os.ReadFile(path + suffix); err == nil {
 			all[suffix] = data
@@ -86,7 +84,7 @@ func readPair(t *testing.T, path string) files {
 	return all
 }
 
-func (f files) write(t *testing.T, path string) {
+func (f filePair) write(t *testing.T, path string) {
 	t.Helper()
 	for suffix, data := range f {
 		require.NoError(t, os.WriteFile(path+suffix, data, 0o600))

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"time"
+
+	"example.com/chargeingest/internal/files"
 )
 
 var errReplaced = errors.New("the database file was overwritten while it was open; restart the server to use the new file")
@@ -103,7 +105,7 @@ func (f *file) isOurs() bool {
 
 func (f *file) hasName() bool {
 	info, err := f.data.Stat()
-	return err != nil || linkCount(info) > 0
+	return err != nil || files.Links(info) > 0
 }
 
 func (f *file) setAside() (string, error) {
@@ -112,5 +114,5 @@ func (f *file) setAside() (string, error) {
 	if err := os.Rename(from, aside); err != nil {
 		return "", err
 	}
-	return aside, syncDir(f.path)
+	return aside, files.SyncDir(f.path)
 }

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"example.com/chargeingest/internal/files"
+	"example.com/chargeingest/internal/sqlitelock"
 	"example.com/chargeingest/internal/userpath"
 )
 
@@ -119,7 +121,7 @@ func (f *file) lockAgainstAll(ctx context.Context) error {
 	if err := f.openAndLock(); err != nil {
 		return err
 	}
-	switch alone, err := excludeSQLite(f.data); {
+	switch alone, err := sqlitelock.ExcludeSQLite(f.data); {
 	case err != nil:
 		return err
 	case !alone:
@@ -172,7 +174,7 @@ func (r *restorer) fill(ctx context.Context, d *draft, backup string) (c Content
 		}
 	}
 	if r.file.info != nil {
-		if err := matchOwner(d.File, r.file.info); err != nil {
+		if err := files.MatchOwner(d.File, r.file.info); err != nil {
 			return c, fmt.Errorf("the owner of the database cannot be set; restore as root or as its owner: %w", err)
 		}
 	}
@@ -217,11 +219,11 @@ func (r *restorer) begin(d *draft) error {
 		return err
 	}
 	r.before("marker")
-	if err := renameToNew(marker.Name(), path+restoringSuffix); err != nil {
+	if err := files.RenameNew(marker.Name(), path+restoringSuffix); err != nil {
 		return err
 	}
 	r.before("sync marker")
-	return syncDir(path)
+	return files.SyncDir(path)
 }
 
 func (r *restorer) aside(name string) string {
@@ -238,7 +240,7 @@ func (r *restorer) exchange(d *draft) error {
 	}
 	for _, name := range r.plan.Moved {
 		r.before("move " + name)
-		err := renameToNew(filepath.Join(filepath.Dir(path), name), r.aside(name))
+		err := files.RenameNew(filepath.Join(filepath.Dir(path), name), r.aside(name))
 		if _, moved := os.Lstat(r.aside(name)); errors.Is(err, fs.ErrNotExist) && moved == nil {
 			continue
 		}
@@ -248,17 +250,17 @@ func (r *restorer) exchange(d *draft) error {
 	}
 	if r.plan.Aside != "" {
 		r.before("sync moved")
-		if err := errors.Join(syncDir(r.aside("x")), syncDir(path)); err != nil {
+		if err := errors.Join(files.SyncDir(r.aside("x")), files.SyncDir(path)); err != nil {
 			return err
 		}
 		r.result.MovedTo, r.result.Moved = r.aside(""), r.plan.Moved
 	}
 	r.before("place")
-	if err := renameToNew(d.Name(), path); err != nil {
+	if err := files.RenameNew(d.Name(), path); err != nil {
 		return err
 	}
 	r.before("sync placed")
-	if err := syncDir(path); err != nil {
+	if err := files.SyncDir(path); err != nil {
 		return err
 	}
 	if r.plan.Aside == "" {
@@ -269,5 +271,5 @@ func (r *restorer) exchange(d *draft) error {
 		return err
 	}
 	r.before("sync removal")
-	return syncDir(path)
+	return files.SyncDir(path)
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"example.com/chargeingest/internal/files"
 )
 
 func TestRestoreKeepsOwnerAndMode(t *testing.T) {
@@ -30,7 +32,7 @@ func TestRestoreKeepsOwnerAndMode(t *testing.T) {
 	require.Equal(t, old.Mode(), restored.Mode())
 	f, err := os.Open(r.path)
 	require.NoError(t, err)
-	require.NoError(t, matchUser(f, old, restored), "same owner")
+	require.NoError(t, files.MatchOwner(f, old), "same owner")
 	require.NoError(t, f.Close())
 	after, err := os.ReadFile(r.backup)
 	require.NoError(t, err)

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"example.com/chargeingest/internal/files"
 )
 
 func (f *file) checkUnrestored() error {
@@ -61,7 +63,7 @@ func (r *restorer) readMarker() (unfinished bool, err error) {
 		if err := os.Remove(marker); err != nil {
 			return false, err
 		}
-		return false, syncDir(path)
+		return false, files.SyncDir(path)
 	}
 	if r.file.info == nil {
 		r.file.info = old // for the owner
@@ -77,5 +79,5 @@ func (r *restorer) cancel() error {
 	if err := os.Remove(r.aside("")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil // not empty
 	}
-	return errors.Join(os.Remove(r.file.path+restoringSuffix), syncDir(r.file.path))
+	return errors.Join(os.Remove(r.file.path+restoringSuffix), files.SyncDir(r.file.path))
 }

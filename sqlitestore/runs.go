@@ -1,66 +1,23 @@
 package sqlitestore
 
 import (
-	"bytes"
-	"cmp"
-	"database/sql/driver"
-	"encoding/binary"
 	"fmt"
 	"slices"
-	"sort"
+
+	"example.com/chargeingest/internal/sortedrun"
 )
 
-// The index is in runs: sorted lists of entries, each in chunks of about a page. A generation
-// of recent events becomes a run of level 0, and the runs of a level one of the next. This
-// writes each entry a few times, but many per page, where a B-tree would change a page per
-// random value. Runs do not change, and each has the entries of adjacent events.
-//
-// An entry is the number of a key and a seq, both of five bytes.
-const (
-	hashBytes  = 5
-	entryBytes = hashBytes + 5
+// The index is in runs: sorted entries, in chunks of about a page. A generation of recent events
+// becomes a run of level 0, and the runs of a level one of the next. This writes each entry a
+// few times, but many per page, where a B-tree would change a page per random value. Runs do not
+// change, and each has the entries of adjacent events.
 
-	maxSeq = 1<<(8*(entryBytes-hashBytes)) - 1
+const (
 	levels = 16
 
 	// An event has up to three entries, each in a run of a few levels.
 	mergedPerEvent = 64
 )
-
-func encodeEntry(number uint64, seq int64) []byte {
-	e := make([]byte, 0, 16)
-	e = binary.BigEndian.AppendUint64(e, number<<(64-8*hashBytes))[:hashBytes]
-	return binary.BigEndian.AppendUint64(e, uint64(seq)<<24)[:entryBytes]
-}
-
-func entryNumber(e []byte) uint64 { return binary.BigEndian.Uint64(e) >> (64 - 8*hashBytes) }
-
-func entryKind(e []byte) kind { return kind(e[0] >> 6) }
-
-func entrySeq(e []byte) int64 {
-	return int64(binary.BigEndian.Uint64(e[entryBytes-8:]) & maxSeq)
-}
-
-func encodeEntries(entries []entry) []byte {
-	slices.SortFunc(entries, func(a, b entry) int {
-		return cmp.Or(cmp.Compare(a.number, b.number), cmp.Compare(a.seq, b.seq))
-	})
-	encoded := make([]byte, 0, len(entries)*entryBytes+6)
-	for _, e := range entries {
-		encoded = append(encoded, encodeEntry(e.number, e.seq)...)
-	}
-	return encoded
-}
-
-// seqsBetween returns the seqs, ascending, of sorted entries from low to high.
-func seqsBetween(entries, low, high []byte) (seqs []int64) {
-	n := len(entries) / entryBytes
-	at := func(i int) []byte { return entries[i*entryBytes:][:entryBytes] }
-	for i := sort.Search(n, func(i int) bool { return bytes.Compare(at(i), low) >= 0 }); i < n && bytes.Compare(at(i), high) <= 0; i++ {
-		seqs = append(seqs, entrySeq(at(i)))
-	}
-	return seqs
-}
 
 // chunksBetweenSQL wants the direction. It returns chunks with entries from ?1 to ?2, and others, in
 // the order of seq if these differ only in it.
@@ -82,18 +39,11 @@ type runs struct {
 }
 
 type merge struct {
-	id       int64 // of the new run
-	oldest   int64 // seq; entries before are those of deleted events
-	inputs   []input
-	replaces []int64 // runs, whose chunks are deleted after the merge
+	id       int64             // of the new run
+	oldest   int64             // seq; entries before are those of deleted events
+	inputs   []sortedrun.Input // Run is 0 for a generation
+	replaces []int64           // runs, whose chunks are deleted after the merge
 	merged   bool
-}
-
-// input has the rest of a run.
-type input struct {
-	run     int64  // 0 for a generation
-	last    []byte // entry of the chunk that was read
-	entries []byte // of this chunk, from the next one
 }
 
 func (r *runs) clone() *runs {
@@ -137,7 +87,7 @@ func (r *runs) busy() bool { return len(r.merges) > 0 || r.fullLevel() >= 0 }
 func (s *session) retireYoung(through int64) {
 	m := merge{id: runID(through, 0)}
 	if entries := s.recent.retire(); len(entries) > 0 {
-		m.inputs = []input{{entries: entries}}
+		m.inputs = []sortedrun.Input{{Entries: entries}}
 	}
 	s.runs.merges = append(s.runs.merges, m)
 }
@@ -166,15 +116,10 @@ func (s *session) startMerge(r *runs, level int) error {
 	for _, id := range r.ids {
 		if runLevel(id) == level {
 			m.id = id + 1
-			m.inputs = append(m.inputs, input{run: id, last: []byte{}})
+			m.inputs = append(m.inputs, sortedrun.Input{Run: id, Last: []byte{}})
 		}
 		if runLevel(id) == level || id < runID(m.oldest, 0) {
 			m.replaces = append(m.replaces, id)
-		}
-	}
-	for i := len(m.inputs) - 1; i >= 0; i-- {
-		if err := s.readInput(&m, i); err != nil {
-			return err
 		}
 	}
 	r.merges = append(r.merges, m)
@@ -183,10 +128,7 @@ func (s *session) startMerge(r *runs, level int) error {
 
 // oldestSeq returns 0 without events.
 func (s *session) oldestSeq() (seq int64, err error) {
-	rows, err := s.oldestEvent.query()
-	if err == nil {
-		err = scan(rows[0], &seq)
-	}
+	err = s.row("SELECT coalesce(min(seq), 0) FROM events", &seq)
 	return seq, err
 }
 
@@ -197,11 +139,7 @@ func (s *session) mergeStep(r *runs, m *merge) error {
 	case !m.merged:
 		return s.publish(r, m)
 	case len(m.replaces) > 0:
-		result, err := s.deleteChunks.exec(m.replaces[0])
-		if err != nil {
-			return err
-		}
-		if n, err := result.RowsAffected(); err != nil || n > 0 {
+		if n, err := affected(s.deleteChunks.exec(m.replaces[0])); err != nil || n > 0 {
 			return err
 		}
 		m.replaces = m.replaces[1:]
@@ -212,47 +150,23 @@ func (s *session) mergeStep(r *runs, m *merge) error {
 }
 
 func (s *session) writeChunk(m *merge, entries int) error {
-	chunk := make([]byte, 0, entries*entryBytes)
-	for len(chunk) < cap(chunk) && len(m.inputs) > 0 {
-		// Of equal numbers, the first run has the smaller seqs.
-		least := 0
-		for i := range m.inputs {
-			if entryNumber(m.inputs[i].entries) < entryNumber(m.inputs[least].entries) {
-				least = i
-			}
-		}
-		in := &m.inputs[least]
-		if entrySeq(in.entries) >= m.oldest {
-			chunk = append(chunk, in.entries[:entryBytes]...)
-		}
-		if in.entries = in.entries[entryBytes:]; len(in.entries) == 0 {
-			if err := s.readInput(m, least); err != nil {
-				return err
-			}
-		}
+	chunk, left, err := sortedrun.Merge(m.inputs, entries, m.oldest, s.readInput)
+	if m.inputs = left; err != nil || len(chunk) == 0 {
+		return err
 	}
-	if len(chunk) == 0 {
-		return nil
-	}
-	_, err := s.insertChunk.exec(m.id, chunk[len(chunk)-entryBytes:], chunk)
+	_, err = s.insertChunk.exec(m.id, chunk[len(chunk)-sortedrun.EntryBytes:], chunk)
 	return err
 }
 
-// readInput reads the next chunk, or removes the input.
-func (s *session) readInput(m *merge, i int) error {
-	in := &m.inputs[i]
-	var rows [][]driver.Value
-	if in.run > 0 {
-		var err error
-		if rows, err = s.nextChunk.query(in.run, in.last); err != nil {
-			return err
-		}
-	}
-	if len(rows) == 0 {
-		m.inputs = slices.Delete(m.inputs, i, i+1)
+func (s *session) readInput(in *sortedrun.Input) error {
+	if in.Run == 0 {
 		return nil
 	}
-	return scan(rows[0], &in.last, &in.entries)
+	rows, err := s.nextChunk.query(in.Run, in.Last)
+	if err == nil && len(rows) > 0 {
+		err = scan(rows[0], &in.Last, &in.Entries)
+	}
+	return err
 }
 
 // publish replaces runs by the new one.
@@ -288,17 +202,14 @@ func (s *session) loadIndex(f *file) error {
 	if err != nil {
 		return err
 	}
-	rows, err := s.query("SELECT seq, secret FROM merged")
-	if err != nil {
-		return err
-	}
 	var merged int64
 	var secret []byte
-	if err := scan(rows[0], &merged, &secret); err != nil {
+	if err := s.row("SELECT seq, secret FROM merged", &merged, &secret); err != nil {
 		return err
 	}
 	s.recent = newRecentIndex(f.tuning, secret, newest)
-	if rows, err = s.query("SELECT id FROM runs ORDER BY id"); err != nil {
+	rows, err := s.query("SELECT id FROM runs ORDER BY id")
+	if err != nil {
 		return err
 	}
 	s.runs = &runs{tuning: &f.tuning, ids: make([]int64, len(rows))}
@@ -323,7 +234,7 @@ func (s *session) loadIndex(f *file) error {
 		if full = len(rows) == f.generationSize; full {
 			s.retireYoung(merged)
 		}
-		for s.runs.retiring() || len(s.runs.ids) > f.maxRunsAtOpening {
+		for s.runs.retiring() || s.runs.busy() && len(s.runs.ids) > f.maxRunsAtOpening {
 			if err := s.mergeAtOpening(f); err != nil {
 				return err
 			}

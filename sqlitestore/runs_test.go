@@ -2,42 +2,13 @@ package sqlitestore
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/sortedrun"
 )
-
-func TestEntriesAreSorted(t *testing.T) {
-	first := seed(t)
-	random := rand.New(rand.NewPCG(first, first))
-	var entries []entry
-	for range 1000 {
-		entries = append(entries, entry{random.Uint64N(3) << 38 >> random.IntN(39), random.Int64N(maxSeq + 1)})
-	}
-	entries = append(entries, entry{1<<40 - 1, maxSeq}, entry{0, 0})
-	encoded := encodeEntries(entries)
-	require.Len(t, encoded, len(entries)*entryBytes)
-	require.Equal(t, entry{0, 0}, entries[0])
-	for i, e := range entries {
-		part := encoded[i*entryBytes:]
-		require.Equal(t, []any{e.number, e.seq}, []any{entryNumber(part), entrySeq(part)})
-	}
-	for range 1000 {
-		low, high := entries[random.IntN(len(entries))], entries[random.IntN(len(entries))]
-		var want []int64
-		for _, e := range entries {
-			between := (e.number > low.number || e.number == low.number && e.seq >= low.seq) &&
-				(e.number < high.number || e.number == high.number && e.seq <= high.seq)
-			if between {
-				want = append(want, e.seq)
-			}
-		}
-		require.Equal(t, want, seqsBetween(encoded, encodeEntry(low.number, low.seq), encodeEntry(high.number, high.seq)))
-	}
-}
 
 // Different values can have the same number.
 func TestEntriesOfOtherEvents(t *testing.T) {
@@ -48,17 +19,17 @@ func TestEntriesOfOtherEvents(t *testing.T) {
 	require.NoError(t, s.writer.do(t.Context(), func() error {
 		session := s.writer.session
 		for run := range int64(3) {
-			var entries []entry
+			var entries []sortedrun.Entry
 			for _, k := range []key{
 				session.recent.of(byReference, "acme", "new"), session.recent.of(byReference, "acme", "ref-9"),
 				session.recent.of(byCustomerID, "acme", "c"), session.recent.of(byCustomerID, "acme", "another"),
 			} {
 				for seq := range int64(4) { // of the first real run
-					entries = append(entries, entry{k.number(), seq + 1})
+					entries = append(entries, sortedrun.Entry{Number: k.number(), Seq: seq + 1})
 				}
 			}
-			encoded := encodeEntries(entries)
-			if _, err := session.insertChunk.exec(run+1, encoded[len(encoded)-entryBytes:], encoded); err != nil {
+			encoded := sortedrun.Sort(entries)
+			if _, err := session.insertChunk.exec(run+1, encoded[len(encoded)-sortedrun.EntryBytes:], encoded); err != nil {
 				return err
 			}
 			if _, err := session.insertRun.exec(run + 1); err != nil {

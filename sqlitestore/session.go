@@ -2,12 +2,14 @@ package sqlitestore
 
 import (
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"time"
 
+	"example.com/chargeingest/internal/files"
 	"example.com/chargeingest/internal/panics"
 	"example.com/chargeingest/storekit"
 )
@@ -33,7 +35,8 @@ type session struct {
 	// added reports whether the last transaction that changed rows stored events.
 	added bool
 
-	pending []insertion
+	pending   []insertion
+	arguments []driver.NamedValue // of flush
 
 	filters filters
 }
@@ -82,7 +85,7 @@ func (s *session) start(ctx context.Context, f *file) error {
 	if err := s.emptyWAL(); err != nil {
 		return err
 	}
-	if err := syncDir(f.path); err != nil { // the WAL's directory entry may be new
+	if err := files.SyncDir(f.path); err != nil { // the WAL's directory entry may be new
 		return err
 	}
 	var err error
@@ -114,12 +117,8 @@ func (s *session) requireAcknowledged(f *file) error {
 }
 
 func (s *session) schemaVersion() (uint32, error) {
-	rows, err := s.query("PRAGMA schema_version")
-	if err != nil {
-		return 0, err
-	}
 	var version int64
-	err = scan(rows[0], &version)
+	err := s.row("PRAGMA schema_version", &version)
 	return uint32(version), err
 }
 
@@ -215,11 +214,7 @@ func (s *session) changes() (n int64, err error) {
 // advanceMark sets the next mark if rows changed, and returns the mark after the commit.
 func (s *session) advanceMark(f *file, before int64) (mark, error) {
 	next := f.nextMark(s.recent.newest)
-	result, err := s.setMark.exec(next.encode(), before)
-	if err != nil {
-		return f.mark, err
-	}
-	if set, err := result.RowsAffected(); err != nil || set == 0 {
+	if set, err := affected(s.setMark.exec(next.encode(), before)); err != nil || set == 0 {
 		return f.mark, err
 	}
 	return next, nil

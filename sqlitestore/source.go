@@ -12,6 +12,7 @@ import (
 	"github.com/gofrs/flock"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"example.com/chargeingest/internal/sqlitelock"
 	"example.com/chargeingest/internal/userpath"
 )
 
@@ -88,7 +89,7 @@ func (s *source) openShared() error {
 		return fmt.Errorf("%w of this process", ErrLocked)
 	}
 	s.data, s.info = data, info
-	shared, err := shareDataFile(data)
+	shared, err := sqlitelock.Share(data)
 	if err != nil {
 		return fmt.Errorf("lock %s: %w", s.path, err)
 	}

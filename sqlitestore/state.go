@@ -8,6 +8,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+
+	"example.com/chargeingest/internal/files"
 )
 
 // SQLite does not detect a deleted WAL. So an optional state file names the last database at
@@ -53,7 +55,7 @@ type stateFile struct {
 
 // openState returns no state from a new or damaged file.
 func openState(path string, like fs.FileInfo) (_ *stateFile, last *state, _ error) {
-	f, err := openSideFile(path, like)
+	f, err := files.OpenLike(path, like)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -105,7 +107,7 @@ func (s *stateFile) start(content *state) (text []byte, err error) {
 		err = s.file.Sync()
 	}
 	if err == nil && s.isNew {
-		err = syncDir(s.file.Name())
+		err = files.SyncDir(s.file.Name())
 	}
 	return text, err
 }

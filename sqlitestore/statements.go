@@ -3,6 +3,7 @@ package sqlitestore
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"example.com/chargeingest"
 )
@@ -19,11 +20,10 @@ type statements struct {
 	addBackdated, oldBackdated                                             statement
 	setMerged, setMark                                                     statement
 	insertChunk, nextChunk, chunksBetween, deleteChunks                    statement
-	insertRun, deleteRun, oldestEvent, someChunks                          statement
+	insertRun, deleteRun, someChunks                                       statement
 	findStream, addStream, saveStream, savePosition, retireStream          statement
 	saveEntry, resolveEvents, nextEntries, resolveEntries, findUndelivered statement
-
-	insertEvents bulk
+	insertEvent, insertEvents                                              statement
 }
 
 func (s *statements) prepareAll(c conn) error {
@@ -51,15 +51,16 @@ func (s *statements) prepareAll(c conn) error {
 		{&s.requestEvents, "SELECT coalesce(sent, ''), " + eventColumns + " FROM request_events JOIN events ON seq = event WHERE request = ? ORDER BY position"},
 		{&s.eventWithReference, "SELECT " + eventColumns + " FROM events WHERE seq = ? AND platform = ? AND " + fieldSQL("reference") + " = ?"},
 		{&s.eventAt, "SELECT " + eventColumns + " FROM events WHERE seq = ?"},
+		{&s.insertEvent, insertEventsSQL + eventRowSQL},
+		{&s.insertEvents, insertEventsSQL + eventRowSQL + strings.Repeat(", "+eventRowSQL, bulkRows-1)},
 		{&s.setMerged, "UPDATE merged SET seq = ?"},
 		{&s.insertChunk, "INSERT INTO chunks (run, last, entries) VALUES (?, ?, ?)"},
 		{&s.nextChunk, "SELECT last, entries FROM chunks WHERE run = ? AND last > ? ORDER BY last LIMIT 1"},
-		{&s.someChunks, "SELECT run, last, entries FROM chunks WHERE (run, last) > (?, ?) ORDER BY run, last LIMIT 20"},
+		{&s.someChunks, "SELECT run, last, entries FROM chunks WHERE (run, last) > (?, ?) ORDER BY run, last LIMIT ?"},
 		{&s.chunksBetween, fmt.Sprintf(chunksBetweenSQL, "DESC")},
 		{&s.deleteChunks, "DELETE FROM chunks WHERE rowid IN (SELECT rowid FROM chunks WHERE run = ? LIMIT 16)"},
 		{&s.insertRun, "INSERT INTO runs (id) VALUES (?)"},
 		{&s.deleteRun, "DELETE FROM runs WHERE id = ?"},
-		{&s.oldestEvent, "SELECT coalesce(min(seq), 0) FROM events"},
 		{&s.insertRequest, "INSERT INTO requests (platform, key, route, digest, bound_ms) VALUES (?, ?, ?, ?, ?)"},
 		{&s.insertRequestEvent, "INSERT INTO request_events (request, position, event, sent) VALUES (?2, ?3, iif(?4 > 0, ?4, " + seqByID + "), ?5)"},
 		{&s.oldRequest, "SELECT id, bound_ms FROM requests WHERE bound_ms < ? AND (bound_ms, id) > (?, ?) ORDER BY bound_ms, id LIMIT 1"},
@@ -76,22 +77,12 @@ func (s *statements) prepareAll(c conn) error {
 			"AND NOT EXISTS (SELECT 1 FROM requests WHERE platform = platforms.id)"},
 	} {
 		var err error
-		if *p.statement, err = s.prepared(c, p.query); err != nil {
+		if *p.statement, err = c.prepare(p.query); err != nil {
 			return err
 		}
+		s.all = append(s.all, *p.statement)
 	}
-	var err error
-	s.insertEvents, err = s.prepareBulk(c, 10, `INSERT INTO events (seq, id, platform, timestamp_s, timestamp_ns, timestamp_assigned,
-		received_s, received_ns, digest, content) VALUES `)
-	return err
-}
-
-func (s *statements) prepared(c conn, query string) (statement, error) {
-	p, err := c.prepare(query)
-	if err == nil {
-		s.all = append(s.all, p)
-	}
-	return p, err
+	return nil
 }
 
 func (s *statements) closeAll() error {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/files"
 )
 
 type checkpointStats struct {
@@ -40,7 +41,7 @@ func (s *Store) Stats() chargeingest.StoreStats {
 	if database, err := os.Stat(s.file.path); err == nil {
 		now.DatabaseBytes = database.Size()
 	}
-	now.DiskFreeBytes = freeBytes(filepath.Dir(s.file.path))
+	now.DiskFreeBytes = files.Free(filepath.Dir(s.file.path))
 	now.NewestEvent = s.writer.ids.LastTime()
 	checkpoints := &s.writer.stats
 	checkpoints.mu.Lock()

@@ -107,8 +107,6 @@ func TestDocumentedQueries(t *testing.T) {
 }
 
 func TestMigrateView(t *testing.T) {
-	scripts, err := migrationScripts()
-	require.NoError(t, err)
 	setup := newSetup(t)
 	execSQL(t, setup.path, append(append([]string{fmt.Sprintf("PRAGMA application_id = %d", applicationID)}, scripts[:4]...),
 		"PRAGMA user_version = 4",

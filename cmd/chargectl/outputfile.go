@@ -6,9 +6,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 
 	"example.com/chargeingest/internal/cli"
+	"example.com/chargeingest/internal/files"
 	"example.com/chargeingest/internal/userpath"
 )
 
@@ -78,7 +78,7 @@ func (f *outputFile) commit() error {
 	if err := os.Rename(f.draft.Name(), f.path); err != nil {
 		return f.failure(err)
 	}
-	if err := syncDirectory(f.path); err != nil {
+	if err := files.SyncDir(f.path); err != nil {
 		return errors.Join(f.failure(err), os.Remove(f.path)) // a power cut could remove it
 	}
 	return nil
@@ -87,15 +87,4 @@ func (f *outputFile) commit() error {
 func (f *outputFile) discard() {
 	_ = f.draft.Close()
 	_ = os.Remove(f.draft.Name())
-}
-
-func syncDirectory(path string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }

@@ -1,10 +1,11 @@
 //go:build linux || darwin || freebsd
 
-package sqlitestore
+package files
 
 import "golang.org/x/sys/unix"
 
-func freeBytes(dir string) *int64 {
+// Free returns the free bytes of the file system of a directory, or nil if they are unknown.
+func Free(dir string) *int64 {
 	var s unix.Statfs_t
 	if err := unix.Statfs(dir, &s); err != nil {
 		return nil

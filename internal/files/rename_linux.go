@@ -1,4 +1,4 @@
-package sqlitestore
+package files
 
 import (
 	"errors"
@@ -7,11 +7,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func renameToNew(from, to string) error {
+// RenameNew renames a file unless the new name exists. The error then wraps fs.ErrExist.
+func RenameNew(from, to string) error {
 	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
 	switch {
 	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS):
-		return linkToNew(from, to)
+		return linkNew(from, to)
 	case err != nil:
 		return &fs.PathError{Op: "rename to", Path: to, Err: err}
 	}

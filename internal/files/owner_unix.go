@@ -1,6 +1,6 @@
 //go:build unix
 
-package sqlitestore
+package files
 
 import (
 	"io/fs"
@@ -24,15 +24,17 @@ func matchUser(f *os.File, now, like fs.FileInfo) error {
 	return err
 }
 
-func linkCount(info fs.FileInfo) uint64 {
+// Links returns the number of names of a file.
+func Links(info fs.FileInfo) uint64 {
 	if s, ok := info.Sys().(*syscall.Stat_t); ok {
 		return uint64(s.Nlink) //nolint:unconvert // its type is another one on other systems
 	}
 	return 1
 }
 
-// access does not open the file, since closing it would release SQLite's locks.
-func access(path string) error {
+// Access reports whether the file can be read and written. It does not open the file, which
+// could release locks.
+func Access(path string) error {
 	const readWrite = 4 | 2
 	if err := syscall.Access(path, readWrite); err != nil {
 		return &fs.PathError{Op: "open", Path: path, Err: err}

@@ -1,3 +1,3 @@
-package sqlitestore
+package sqlitelock
 
 const setLock = 90 // F_OFD_SETLK, bsd/sys/fcntl_private.h of XNU

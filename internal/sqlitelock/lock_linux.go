@@ -1,4 +1,4 @@
-package sqlitestore
+package sqlitelock
 
 import "golang.org/x/sys/unix"
 

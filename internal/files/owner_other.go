@@ -1,6 +1,6 @@
 //go:build !unix
 
-package sqlitestore
+package files
 
 import (
 	"io/fs"
@@ -11,6 +11,6 @@ const noFollow = 0
 
 func matchUser(*os.File, fs.FileInfo, fs.FileInfo) error { return nil }
 
-func linkCount(fs.FileInfo) uint64 { return 1 }
+func Links(fs.FileInfo) uint64 { return 1 }
 
-func access(string) error { return nil }
+func Access(string) error { return nil }

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package files
+
+func RenameNew(from, to string) error { return linkNew(from, to) }

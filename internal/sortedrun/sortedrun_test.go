@@ -1,0 +1,94 @@
+package sortedrun
+
+import (
+	"bytes"
+	"cmp"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func randomNumbers(t *testing.T) *rand.Rand {
+	seed := rand.Uint64()
+	t.Log("seed", seed)
+	return rand.New(rand.NewPCG(seed, seed))
+}
+
+func compare(a, b Entry) int {
+	return cmp.Or(cmp.Compare(a.Number, b.Number), cmp.Compare(a.Seq, b.Seq))
+}
+
+func TestEntriesAreFound(t *testing.T) {
+	random := randomNumbers(t)
+	var entries []Entry
+	for range 1000 {
+		entries = append(entries, Entry{random.Uint64N(1<<Bits) >> random.IntN(Bits) << random.IntN(3), random.Int64N(MaxSeq+1) >> random.IntN(Bits)})
+		entries[len(entries)-1].Number &= 1<<Bits - 1
+	}
+	entries = append(entries, Entry{1<<Bits - 1, MaxSeq}, Entry{})
+	encoded := Sort(entries)
+	require.True(t, slices.IsSortedFunc(entries, compare))
+	require.Len(t, encoded, len(entries)*EntryBytes)
+	for i, e := range entries {
+		part := encoded[i*EntryBytes:]
+		decoded := Decode(part)
+		require.Equal(t, e, decoded)
+		require.Equal(t, part[:EntryBytes], e.Append([]byte("before"))[len("before"):])
+	}
+	for range 1000 {
+		low, high := entries[random.IntN(len(entries))], entries[random.IntN(len(entries))]
+		var want []int64
+		for _, e := range entries {
+			if compare(e, low) >= 0 && compare(e, high) <= 0 {
+				want = append(want, e.Seq)
+			}
+		}
+		require.Equal(t, want, Between(encoded, low.Append(nil), high.Append(nil)))
+	}
+}
+
+func TestMerge(t *testing.T) {
+	random := randomNumbers(t)
+	for range 300 {
+		var all []Entry
+		var inputs []Input
+		chunks := make(map[int64][][]byte)
+		var seq int64
+		for run := range random.Int64N(5) {
+			var entries []Entry
+			for range random.IntN(40) {
+				seq++
+				entries = append(entries, Entry{random.Uint64N(10), seq})
+			}
+			all = append(all, entries...)
+			for rest := Sort(entries); len(rest) > 0; {
+				n := min(len(rest), (1+random.IntN(9))*EntryBytes)
+				chunks[run] = append(chunks[run], rest[:n])
+				rest = rest[n:]
+			}
+			inputs = append(inputs, Input{Run: run})
+		}
+		oldest := random.Int64N(seq + 1)
+		all = slices.DeleteFunc(all, func(e Entry) bool { return e.Seq < oldest })
+		n := 1 + random.IntN(20)
+		var merged []byte
+		for len(inputs) > 0 {
+			before := slices.Clone(inputs)
+			chunk, left, err := Merge(inputs, n, oldest, func(in *Input) error {
+				for _, c := range chunks[in.Run] {
+					if bytes.Compare(c[len(c)-EntryBytes:], in.Last) > 0 {
+						in.Last, in.Entries = c[len(c)-EntryBytes:], c
+						break
+					}
+				}
+				return nil
+			})
+			require.NoError(t, err)
+			require.True(t, len(chunk) == n*EntryBytes || len(left) == 0, "before: %v", before)
+			merged, inputs = append(merged, chunk...), left
+		}
+		require.Equal(t, Sort(all), append([]byte{}, merged...))
+	}
+}
