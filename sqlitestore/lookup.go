@@ -98,9 +98,6 @@ func (s *session) firstEvent(rows [][]driver.Value, err error) (*chargeingest.St
 		return nil, err
 	}
 	e, err := scanEvent(func(d ...any) error { return scan(rows[0], d...) })
-	if err != nil {
-		return nil, err
-	}
 	s.loaded += len(e.Content)
-	return &e, nil
+	return &e, err
 }

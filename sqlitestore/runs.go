@@ -19,8 +19,8 @@ const (
 	mergedPerEvent = 64
 )
 
-// chunksBetweenSQL wants the direction. It returns chunks with entries from ?1 to ?2, and others, in
-// the order of seq if these differ only in it.
+// chunksBetweenSQL wants the direction. It returns the chunks with entries from ?1 to ?2, and
+// perhaps others.
 const chunksBetweenSQL = `SELECT entries FROM runs CROSS JOIN chunks ON run = runs.id
 	WHERE last >= ?1 AND last <= coalesce((SELECT min(last) FROM chunks WHERE run = runs.id AND last >= ?2), ?2)
 	ORDER BY runs.id %[1]s, last %[1]s`
@@ -55,8 +55,6 @@ func (r *runs) clone() *runs {
 	return c
 }
 
-func (r *runs) next() *merge { return &r.merges[len(r.merges)-1] }
-
 // fullLevel returns the lowest level that can be merged, or -1.
 func (r *runs) fullLevel() int {
 	var count [levels]int
@@ -64,8 +62,8 @@ func (r *runs) fullLevel() int {
 		count[runLevel(id)]++
 	}
 	top := levels - 1
-	if len(r.merges) > 0 {
-		top = runLevel(r.next().id)
+	if n := len(r.merges); n > 0 {
+		top = runLevel(r.merges[n-1].id)
 	}
 	for level := range top - 1 {
 		if count[level] >= r.runsPerLevel {
@@ -100,7 +98,7 @@ func (s *session) mergeRuns(r *runs) error {
 				return err
 			}
 		}
-		if err := s.mergeStep(r, r.next()); err != nil {
+		if err := s.mergeStep(r, &r.merges[len(r.merges)-1]); err != nil {
 			return err
 		}
 	}
@@ -108,17 +106,17 @@ func (s *session) mergeRuns(r *runs) error {
 }
 
 func (s *session) startMerge(r *runs, level int) error {
-	var m merge
-	var err error
-	if m.oldest, err = s.oldestSeq(); err != nil {
+	oldest, err := s.oldestSeq()
+	if err != nil {
 		return err
 	}
+	m := merge{oldest: oldest}
 	for _, id := range r.ids {
 		if runLevel(id) == level {
 			m.id = id + 1
 			m.inputs = append(m.inputs, sortedrun.Input{Run: id, Last: []byte{}})
 		}
-		if runLevel(id) == level || id < runID(m.oldest, 0) {
+		if runLevel(id) == level || id < runID(oldest, 0) {
 			m.replaces = append(m.replaces, id)
 		}
 	}

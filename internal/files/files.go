@@ -1,4 +1,4 @@
-// Package files has operations that package os lacks.
+// Package files has operations for a database and the files next to it that package os lacks.
 package files
 
 import (
