@@ -27,8 +27,8 @@ func fileSystem(dir string) (name string, inMemory bool, err error) {
 	return name, kind == unix.TMPFS_MAGIC || kind == unix.RAMFS_MAGIC, nil
 }
 
-// usage returns the CPU time and peak resident memory, in bytes, of a running process. The
-// rusage of an ended one can include its parent's memory.
+// usage returns CPU time and peak resident bytes. The rusage of an ended process can include its
+// parent's memory.
 func usage(pid int) (cpu time.Duration, peak int64, err error) {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {

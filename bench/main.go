@@ -1,5 +1,4 @@
-// Command bench measures the charge event handler and its stores, and compares them with an empty handler, an
-// endpoint written by hand, and INSERT statements without HTTP. The flag -help explains each command.
+// Command bench measures the handler and its stores. The flag -help explains each command.
 package main
 
 import (

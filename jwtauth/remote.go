@@ -55,9 +55,9 @@ type remoteKeys struct {
 	last    *fetch // the last one that ended, or nil
 	started int
 
-	// seen maps the tokens that no key verified since the last fetch began to the value of
-	// started when they were first seen. Because of seenBefore, the previous seen, a retry can
-	// be decided by the fetch that it waited for.
+	// seen maps the tokens that no key verified since the last fetch began to started when they
+	// were first seen. With seenBefore, the previous seen, a retry is decided by the fetch that
+	// it waited for.
 	seen, seenBefore map[tokenHash]int
 }
 

@@ -5,10 +5,9 @@ import (
 	"time"
 )
 
-// A checkpoint has two steps. The first moves WAL frames into the database on its own
-// connection while transactions continue. The second moves the few new frames between two
-// transactions, because SQLite restarts only a WAL that was moved completely. Only this step
-// delays appends.
+// A checkpoint first moves WAL frames into the database while transactions continue. Then it
+// moves the few new frames between two transactions, which delays appends: SQLite restarts only
+// a WAL that was moved completely.
 
 // checkpointer belongs to the writer's goroutine.
 type checkpointer struct {

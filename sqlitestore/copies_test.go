@@ -118,3 +118,26 @@ func execSQL(t *testing.T, path string, statements ...string) {
 		require.NoError(t, err, statement)
 	}
 }
+
+// SQLite would use WAL mode only until the WAL is empty.
+func TestBackupNextToUnusableWAL(t *testing.T) {
+	for name, log := range map[string][]byte{"garbage": make([]byte, 5000), "a part of a header": []byte("part"), "empty": {}} {
+		t.Run(name, func(t *testing.T) {
+			setup := newSetup(t)
+			setup.tuning.busyTimeout = "100"
+			s := setup.open(t)
+			fresh(t, s, charges("acme", "a"))
+			setup.path = filepath.Join(t.TempDir(), "charges.db")
+			require.NoError(t, s.Backup(t.Context(), setup.path))
+			require.NoError(t, os.WriteFile(setup.path+"-wal", log, 0o600))
+			s = setup.open(t)
+			replayed(t, s, charges("acme", "a"))
+			fresh(t, s, charges("acme", "b"))
+			checkpointAll(t, s)
+			require.Len(t, listed(t, s, "acme"), 2)
+			moved, err := filepath.Glob(setup.path + "-wal.replaced-*")
+			require.NoError(t, err)
+			require.Len(t, moved, min(1, len(log)))
+		})
+	}
+}

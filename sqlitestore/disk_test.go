@@ -8,8 +8,8 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// diskModel keeps only synced data. After a power cut, any sectors of later writes may exist.
-// Data of a failed sync are lost although they can still be read, as on Linux.
+// diskModel keeps synced data, and after a power cut any sectors of later writes. Data of a
+// failed sync are lost although they can still be read, as on Linux.
 type diskModel struct {
 	path   string
 	random *rand.Rand

@@ -7,8 +7,7 @@ import (
 
 const maxFilterBytes = 64 << 20
 
-// filters spare most new references a search in the runs. They belong to the writer's
-// goroutine.
+// filters spare most new references a search in the runs.
 type filters struct {
 	current *bloom.Filter // nil until one is complete
 
@@ -26,7 +25,6 @@ func (f *filters) add(reference key) {
 	}
 }
 
-// mayHave reports whether the reference may be in a run.
 func (f *filters) mayHave(reference key) bool {
 	return f.current == nil || f.current.Has(reference.number())
 }

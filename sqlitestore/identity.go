@@ -111,6 +111,13 @@ func (f *file) validate(ctx context.Context) error {
 	if x.mayLackWAL {
 		f.logger.Warn("sqlitestore: "+mayLackWAL, "database", f.path)
 	}
+	var version [1]byte
+	if _, err := f.data.ReadAt(version[:], 18); err == nil && version[0] == 1 && x.wal.frames == 0 && fileSize(f.path+"-wal") > 0 {
+		// SQLite would use WAL mode only until the WAL is empty.
+		if err := f.setAside("a write-ahead log without transactions"); err != nil {
+			return err
+		}
+	}
 	c := x.content
 	next := &state{current: c.mark.opening}
 	if c.mark.stamp == (stamp{}) {

@@ -24,17 +24,14 @@ func (k kind) field() string {
 	return [kinds]string{"reference", "customer_id", "customer_reference"}[k-1]
 }
 
-// key stands for a value of an indexed field: the kind in two bits, then the bits of a hash.
-// In memory a key is unique. Databases store its first bits only, so that matches must be
-// compared with the event.
+// key has two bits of the kind and 126 of a hash. Databases store only its first bits, so that
+// matches must be compared with the event.
 type key [16]byte
 
-// number has the bits that databases store.
 func (k key) number() uint64 { return binary.BigEndian.Uint64(k[:]) >> (64 - sortedrun.Bits) }
 
 func kindOf(number uint64) kind { return kind(number >> (sortedrun.Bits - 2)) }
 
-// entry returns an encoded entry.
 func (k key) entry(seq int64) []byte {
 	return sortedrun.Entry{Number: k.number(), Seq: seq}.Append(nil)
 }
@@ -51,8 +48,7 @@ func (s keys) of(k kind, platform, value string) key {
 	return key(sum[:])
 }
 
-// recentIndex finds the newest events, which are not in a run yet, see runs.go. Opening
-// rebuilds it from the events.
+// recentIndex finds the newest events, which are not in a run yet. Opening rebuilds it.
 //
 // Only the writer changes the index. Readers see events after their commit. Entries of deleted
 // events stay: they find nothing.
@@ -86,7 +82,6 @@ func newRecentIndex(t tuning, secret []byte, newest int64) *recentIndex {
 
 func (r *recentIndex) nextSeq() int64 { return r.last + 1 }
 
-// addedEvents counts those of the open transaction.
 func (r *recentIndex) addedEvents() int { return int(r.last - r.newest) }
 
 func (r *recentIndex) add(platform string, e *chargeingest.NewEvent) {
@@ -96,7 +91,7 @@ func (r *recentIndex) add(platform string, e *chargeingest.NewEvent) {
 	r.addToYoung(r.last, platform, e.Reference, e.CustomerID, e.CustomerReference)
 }
 
-// addToYoung wants the values by kind. It requires mu.
+// addToYoung requires mu.
 func (r *recentIndex) addToYoung(seq int64, platform string, values ...string) {
 	g := &r.young
 	g.events++
@@ -139,7 +134,7 @@ func (r *recentIndex) rollback() {
 	r.last, r.added = r.newest, r.added[:0]
 }
 
-// retire returns the sorted entries of the young generation, which becomes the old one.
+// retire returns the entries of the young generation.
 func (r *recentIndex) retire() []byte {
 	r.mu.Lock()
 	r.old, r.young = r.young, generation{references: make(map[key]int64, len(r.young.references))}

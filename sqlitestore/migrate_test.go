@@ -162,7 +162,6 @@ func TestMigrateEachVersion(t *testing.T) {
 	}
 }
 
-// tryMigrations calls try with an old database and a number from 1, until it returns false.
 // -rounds 1 tries all numbers.
 func tryMigrations(t *testing.T, try func(setup setup, path string, n int) (more bool)) {
 	t.Helper()

@@ -169,8 +169,7 @@ func recordMoments(t *testing.T, random *rand.Rand, length int) (moments []fileM
 	return moments
 }
 
-// A file and a WAL of different moments may be accepted only if the result is the content of
-// the WAL's moment.
+// They may be accepted only if the result is the content of the WAL's moment.
 func TestFilesOfRandomMoments(t *testing.T) {
 	t.Parallel()
 	first := seed(t)

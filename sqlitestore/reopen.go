@@ -120,7 +120,7 @@ func (w *writer) release() error {
 	}
 	err := errors.Join(s.emptyWAL(), s.Close(), f.closeGuard())
 	if fileSize(f.path+"-wal") > 0 {
-		err = errors.Join(err, w.setAside("a foreign write-ahead log"))
+		err = errors.Join(err, f.setAside("a foreign write-ahead log"))
 	}
 	return err
 }
@@ -142,7 +142,7 @@ func (w *writer) abandon(s *session, cause error) error {
 	wal, statErr := os.Stat(f.path + "-wal")
 	switch ours := statErr == nil && os.SameFile(wal, f.wal); {
 	case ours && wal.Size() > 0:
-		err = errors.Join(err, w.setAside("the write-ahead log of the previous database"))
+		err = errors.Join(err, f.setAside("the write-ahead log of the previous database"))
 	case ours:
 		err = errors.Join(err, os.Remove(f.path+"-wal"))
 	}
@@ -150,13 +150,4 @@ func (w *writer) abandon(s *session, cause error) error {
 		err = errors.Join(cause, err)
 	}
 	return err
-}
-
-func (w *writer) setAside(wal string) error {
-	newPath, err := w.file.setAside()
-	if err != nil {
-		return fmt.Errorf("move %s away: %w", wal, err)
-	}
-	w.logger.Error("sqlitestore: a write-ahead log was moved away", "wal", wal, "database", w.file.path, "moved_to", newPath)
-	return nil
 }

@@ -108,11 +108,11 @@ func (f *file) hasName() bool {
 	return err != nil || files.Links(info) > 0
 }
 
-func (f *file) setAside() (string, error) {
-	from := f.path + "-wal"
-	aside := from + ".replaced-" + time.Now().UTC().Format("20060102T150405.000000000Z")
-	if err := os.Rename(from, aside); err != nil {
-		return "", err
+func (f *file) setAside(wal string) error {
+	aside := f.path + "-wal.replaced-" + time.Now().UTC().Format("20060102T150405.000000000Z")
+	if err := os.Rename(f.path+"-wal", aside); err != nil {
+		return fmt.Errorf("move %s away: %w", wal, err)
 	}
-	return aside, files.SyncDir(f.path)
+	f.logger.Error("sqlitestore: a write-ahead log was moved away", "wal", wal, "database", f.path, "moved_to", aside)
+	return files.SyncDir(f.path)
 }

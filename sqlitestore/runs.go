@@ -7,10 +7,9 @@ import (
 	"example.com/chargeingest/internal/sortedrun"
 )
 
-// The index is in runs: sorted entries, in chunks of about a page. A generation of recent events
-// becomes a run of level 0, and the runs of a level one of the next. This writes each entry a
-// few times, but many per page, where a B-tree would change a page per random value. Runs do not
-// change, and each has the entries of adjacent events.
+// The index is in runs. A generation of recent events becomes a run of level 0, and the runs of a
+// level one of the next. This writes each entry a few times, but many per page: in a B-tree, each
+// random value changes another page.
 
 const (
 	levels = 16
@@ -19,8 +18,7 @@ const (
 	mergedPerEvent = 64
 )
 
-// chunksBetweenSQL wants the direction. It returns the chunks with entries from ?1 to ?2, and
-// perhaps others.
+// chunksBetweenSQL wants the direction.
 const chunksBetweenSQL = `SELECT entries FROM runs CROSS JOIN chunks ON run = runs.id
 	WHERE last >= ?1 AND last <= coalesce((SELECT min(last) FROM chunks WHERE run = runs.id AND last >= ?2), ?2)
 	ORDER BY runs.id %[1]s, last %[1]s`
@@ -40,9 +38,9 @@ type runs struct {
 
 type merge struct {
 	id       int64             // of the new run
-	oldest   int64             // seq; entries before are those of deleted events
+	oldest   int64             // seq of an event
 	inputs   []sortedrun.Input // Run is 0 for a generation
-	replaces []int64           // runs, whose chunks are deleted after the merge
+	replaces []int64           // runs
 	merged   bool
 }
 
@@ -73,15 +71,13 @@ func (r *runs) fullLevel() int {
 	return -1
 }
 
-// retiring reports whether a generation is not a run yet.
 func (r *runs) retiring() bool {
 	return slices.ContainsFunc(r.merges, func(m merge) bool { return runLevel(m.id) == 0 && !m.merged })
 }
 
 func (r *runs) busy() bool { return len(r.merges) > 0 || r.fullLevel() >= 0 }
 
-// retireYoung makes a run of the young generation, which has all events after the runs up to a
-// seq.
+// retireYoung makes a run of the events up to a seq.
 func (s *session) retireYoung(through int64) {
 	m := merge{id: runID(through, 0)}
 	if entries := s.recent.retire(); len(entries) > 0 {
@@ -90,7 +86,6 @@ func (s *session) retireYoung(through int64) {
 	s.runs.merges = append(s.runs.merges, m)
 }
 
-// mergeRuns does what is due.
 func (s *session) mergeRuns(r *runs) error {
 	for ; r.due >= r.chunkEntries && r.busy(); r.due -= r.chunkEntries {
 		if level := r.fullLevel(); level >= 0 {
@@ -124,7 +119,6 @@ func (s *session) startMerge(r *runs, level int) error {
 	return nil
 }
 
-// oldestSeq returns 0 without events.
 func (s *session) oldestSeq() (seq int64, err error) {
 	err = s.row("SELECT coalesce(min(seq), 0) FROM events", &seq)
 	return seq, err

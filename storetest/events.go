@@ -188,9 +188,8 @@ func matchingDraft() draft {
 	}
 }
 
-// mixedDrafts returns nine events. Every other one has the fields of matchingDraft, and
-// one its reference. Timestamps are before, at and after that of matchingDraft. The
-// order of receipt is not the storage order.
+// Every other one of the nine mixedDrafts has the fields of matchingDraft. The order of receipt
+// is not the storage order.
 func mixedDrafts() []draft {
 	const before, after = "2020-01-01T00:00:00Z", "2030-01-01T00:00:00Z"
 	drafts := make([]draft, 9)

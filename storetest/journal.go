@@ -16,8 +16,8 @@ type Journal interface {
 	relay.Ledger
 }
 
-// ReopenJournal adds the durability cases to [RunJournal]. reopen closes s and returns a store
-// with the same data, and its journal.
+// ReopenJournal adds the durability cases. reopen closes s and returns a store with the same data,
+// and its journal.
 func ReopenJournal(reopen func(t *testing.T, s chargeingest.EventStore) (chargeingest.EventStore, Journal)) Option {
 	return func(o *options) { o.reopenJournal = reopen }
 }

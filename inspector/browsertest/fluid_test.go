@@ -80,8 +80,7 @@ func (h *host) post(body string) {
 	}
 }
 
-// scroll moves down for some frames, by as many rows as the page has prepared, and counts
-// the different rows that it has seen.
+// scroll counts the different rows that it has seen.
 const scroll = `(async () => {
 	const list = document.querySelector('#list');
 	const seen = __t.seen ??= { rows: new Set(), frames: 0, elements: 0, still: 0, last: -1 };

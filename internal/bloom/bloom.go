@@ -3,7 +3,7 @@ package bloom
 
 import "math/bits"
 
-// Filter never forgets a number, and by mistake has about one of a hundred others.
+// Filter never forgets a number, and has about a hundredth of the others by mistake.
 type Filter struct {
 	blocks [][8]uint64
 	room   int
@@ -14,23 +14,22 @@ const (
 	bitsPerBlock  = 8 * 64
 )
 
-// New returns a filter for a count of numbers, with fewer bits for each if it would take more
-// than maxBytes.
+// New returns a filter of at most about maxBytes.
 func New(capacity, maxBytes int) *Filter {
 	n := min(capacity*bitsPerNumber, 8*maxBytes)/bitsPerBlock + 1
 	return &Filter{make([][8]uint64, n), capacity}
 }
 
-// Add adds a number, whose bits must be random in some part.
+// Add wants random numbers.
 func (f *Filter) Add(number uint64) {
 	f.visit(number, ^uint64(0))
 	f.room--
 }
 
-// Has reports whether the filter has a number.
+// Has may be mistaken.
 func (f *Filter) Has(number uint64) bool { return f.visit(number, 0) }
 
-// Full reports whether the filter has as many numbers as it was made for.
+// Full reports whether the capacity is reached.
 func (f *Filter) Full() bool { return f.room <= 0 }
 
 func (f *Filter) visit(number, mask uint64) bool {

@@ -1,4 +1,4 @@
-// Package files has operations for a database and the files next to it that package os lacks.
+// Package files extends package os.
 package files
 
 import (
@@ -10,7 +10,7 @@ import (
 	"runtime"
 )
 
-// SyncDir syncs the directory of a file, so that its name survives a power cut.
+// SyncDir makes the name of a file durable.
 func SyncDir(path string) error {
 	if runtime.GOOS == "windows" {
 		return nil
@@ -29,8 +29,8 @@ func linkNew(from, to string) error {
 	return os.Remove(from)
 }
 
-// OpenLike opens or creates a regular file. It gives the file the owner and mode of another one,
-// if any and if it can, so that root does not lock the owner out.
+// OpenLike gives a file the owner and mode of a database, if any and if it can: a program run by
+// root must not lock the owner out.
 func OpenLike(path string, like fs.FileInfo) (*os.File, error) {
 	mode := fs.FileMode(0o600)
 	if like != nil {
@@ -56,7 +56,7 @@ func OpenLike(path string, like fs.FileInfo) (*os.File, error) {
 	return f, nil
 }
 
-// MatchOwner gives a file the owner and mode of another one.
+// MatchOwner also sets the mode.
 func MatchOwner(f *os.File, like fs.FileInfo) error {
 	now, err := f.Stat()
 	if err != nil {

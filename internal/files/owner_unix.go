@@ -24,7 +24,7 @@ func matchUser(f *os.File, now, like fs.FileInfo) error {
 	return err
 }
 
-// Links returns the number of names of a file.
+// Links counts the names of a file.
 func Links(info fs.FileInfo) uint64 {
 	if s, ok := info.Sys().(*syscall.Stat_t); ok {
 		return uint64(s.Nlink) //nolint:unconvert // its type is another one on other systems
@@ -32,8 +32,7 @@ func Links(info fs.FileInfo) uint64 {
 	return 1
 }
 
-// Access reports whether the file can be read and written. It does not open the file, which
-// could release locks.
+// Access does not open the file, since closing it could release locks.
 func Access(path string) error {
 	const readWrite = 4 | 2
 	if err := syscall.Access(path, readWrite); err != nil {

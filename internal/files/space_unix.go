@@ -4,7 +4,7 @@ package files
 
 import "golang.org/x/sys/unix"
 
-// Free returns the free bytes of the file system of a directory, or nil if they are unknown.
+// Free returns the free bytes, or nil if they are unknown.
 func Free(dir string) *int64 {
 	var s unix.Statfs_t
 	if err := unix.Statfs(dir, &s); err != nil {

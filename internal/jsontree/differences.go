@@ -142,8 +142,7 @@ func (c *comparison) lists(at Location, a, b *cursor) error {
 	}
 }
 
-// objects compares fields one by one while both have the same order, as in most retries, and
-// sorts the rest.
+// objects sorts only fields in another order.
 func (c *comparison) objects(at Location, a, b *cursor) error {
 	for {
 		x, moreA, err := a.next()

@@ -14,8 +14,7 @@ const (
 	maxStack = 4 << 10
 )
 
-// stack lists the functions that called the caller's caller, innermost first, without
-// file paths, which would reveal the build machine.
+// stack lists functions without file paths, which would reveal the build machine.
 func stack() string {
 	pcs := make([]uintptr, 32)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)])

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// minCookie is the minimum length of a hidden part of a cookie. Session ids are longer,
+	// minCookie is the length of a hidden part of a cookie. Session ids are longer,
 	// and hiding shorter parts would let a caller hide chosen words of an error.
 	minCookie = 9
 

@@ -31,8 +31,8 @@ type numberToken = json.Number
 
 const aNumber numberToken = "0"
 
-// treeBuilder builds the tree that the schema validates. Placeholders of the same type replace
-// invalid values, so that no tree is larger than a valid one.
+// treeBuilder replaces invalid values by placeholders of the same type, so that no tree is larger
+// than a valid one.
 type treeBuilder struct {
 	ctx         context.Context
 	gate        *limits.Gate

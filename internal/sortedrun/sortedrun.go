@@ -1,5 +1,4 @@
-// Package sortedrun encodes, searches and merges sorted runs of entries: the number of a key
-// and the seq of an event, both of five bytes.
+// Package sortedrun searches and merges sorted runs of entries.
 package sortedrun
 
 import (
@@ -10,22 +9,20 @@ import (
 	"sort"
 )
 
-// Bits are those of a number and of a seq.
-const Bits = 40
+// A number and a seq have 40 bits each.
+const (
+	Bits       = 40
+	EntryBytes = 2 * Bits / 8
+	MaxSeq     = 1<<Bits - 1
+)
 
-// EntryBytes is the length of an encoded entry.
-const EntryBytes = 2 * Bits / 8
-
-// MaxSeq is the greatest seq.
-const MaxSeq = 1<<Bits - 1
-
-// Entry is an entry of a run. Runs are in the order of numbers, then of seqs.
+// Entry has the number of a key and the seq of an event. Encoded entries compare as bytes.
 type Entry struct {
 	Number uint64
 	Seq    int64
 }
 
-// Append appends the encoded entry. Encoded entries compare as bytes.
+// Append encodes.
 func (e Entry) Append(to []byte) []byte {
 	to = binary.BigEndian.AppendUint64(to, e.Number<<(64-Bits))
 	to = binary.BigEndian.AppendUint64(to[:len(to)-8+Bits/8], uint64(e.Seq)<<(64-Bits))
@@ -51,7 +48,7 @@ func Sort(entries []Entry) []byte {
 	return encoded
 }
 
-// Between returns the seqs, ascending, of the encoded entries from low to high.
+// Between returns the seqs of the entries from low to high.
 func Between(entries, low, high []byte) (seqs []int64) {
 	n := len(entries) / EntryBytes
 	at := func(i int) []byte { return entries[i*EntryBytes:][:EntryBytes] }
@@ -61,16 +58,15 @@ func Between(entries, low, high []byte) (seqs []int64) {
 	return seqs
 }
 
-// Input is a run that is being merged. Its owner reads its entries in chunks.
+// Input is a run, which is read in chunks.
 type Input struct {
 	Run     int64
-	Last    []byte // entry of the chunk that was read
-	Entries []byte // of this chunk that are left
+	Last    []byte // entry of the chunk
+	Entries []byte // left of the chunk
 }
 
-// Merge returns up to n entries of the inputs whose seqs are at least oldest, and the inputs
-// that are left. A run must have smaller seqs than the next one. read reads the next chunk of
-// an input without entries, or leaves it empty at the end of the run.
+// Merge returns up to n entries whose seqs are at least oldest, and the inputs left. Each run
+// has smaller seqs than the next. At the end of a run, read leaves the input empty.
 func Merge(inputs []Input, n int, oldest int64, read func(*Input) error) ([]byte, []Input, error) {
 	merged := make([]byte, 0, n*EntryBytes)
 	for i := 0; ; {

@@ -1,4 +1,4 @@
-// Package sqlitelock locks the file of a SQLite database, next to SQLite's own locks.
+// Package sqlitelock locks a SQLite database.
 package sqlitelock
 
 // offset is the locked byte: beyond SQLite's locks and any end of file.

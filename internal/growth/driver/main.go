@@ -1,5 +1,4 @@
-// Command driver measures cases of package growth by the names in its input. Its
-// output is a JSON line for each size.
+// Command driver measures cases of package growth, whose names are its input.
 package main
 
 import (
