@@ -14,7 +14,7 @@ import (
 	"example.com/chargeingest/relay"
 )
 
-// acks has the entries of acknowledged saves in a file that is not on the disk under test.
+// acks is a file outside the disk under test.
 type acks struct{ path string }
 
 // ignore applies to all processes. A sync during a power cut can succeed without effect.

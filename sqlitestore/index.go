@@ -9,7 +9,7 @@ import (
 	"example.com/chargeingest/internal/sortedrun"
 )
 
-// kind is an indexed field. Databases store its number in keys.
+// kind is an indexed field.
 type kind int
 
 const (

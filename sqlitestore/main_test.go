@@ -88,8 +88,7 @@ func killSelf() {
 	panic(err)
 }
 
-// kill ends a process before its nth operation of a kind, or of any kind, perhaps not
-// counting the opening.
+// kill ends a process before its nth operation of a kind.
 type kill struct {
 	Kind, File string
 	Nth        int

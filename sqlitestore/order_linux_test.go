@@ -25,8 +25,7 @@ func traceServers(t *testing.T, l *servers) (trace string) {
 	return trace
 }
 
-// tracedCalls returns calls such as "write wal" and "response 201". A write counts from its
-// start, a sync from its end.
+// A write counts from its start, a sync from its end.
 func tracedCalls(t *testing.T, trace string) []string {
 	t.Helper()
 	file, err := os.Open(trace)
