@@ -148,8 +148,7 @@ func bareCode(text string) string {
 	return b.String()
 }
 
-// isChecked reports whether a test or a script names the block: its document, and its heading
-// or its language.
+// A test or a script names a checked block: its document, and its heading or its language.
 func (r repository) isChecked(s snippet) bool {
 	names := []string{`"` + s.heading + `"`}
 	if s.language != "go" && s.language != "sh" {

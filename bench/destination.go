@@ -15,8 +15,7 @@ import (
 
 const referenceField = `"reference":"`
 
-// destination only counts events: it leaves the CPU to the relay, like a destination on another
-// machine. Its responses have the size of real ones.
+// destination leaves the CPU to the relay. Its responses have the size of real ones.
 type destination struct {
 	stored    []byte
 	reference int

@@ -3,10 +3,12 @@ package sqlitestore
 import (
 	"context"
 	"database/sql/driver"
+	"fmt"
 	"slices"
 	"time"
 
 	"example.com/chargeingest"
+	"example.com/chargeingest/internal/sortedrun"
 	"example.com/chargeingest/storekit"
 )
 
@@ -33,10 +35,13 @@ func (s *session) append(a storekit.Attempt, nextID func(time.Time) (string, err
 	seqs := make([]int64, len(b.Events))
 	result, err := decision.Apply(func(i int) (string, error) {
 		id, err := nextID(b.Events[i].ReceivedAt)
+		seq := s.recent.nextSeq()
+		if err == nil && seq > sortedrun.MaxSeq {
+			err = fmt.Errorf("the database has had %d events: continue in a new one", int64(sortedrun.MaxSeq))
+		}
 		if err != nil {
 			return "", err
 		}
-		seq := s.recent.nextSeq()
 		seqs[i] = seq
 		s.recent.add(b.Platform, &b.Events[i])
 		if received := b.Events[i].ReceivedAt; id >= storekit.FirstID(received.Add(backdatedAfter)) {

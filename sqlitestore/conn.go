@@ -2,6 +2,7 @@ package sqlitestore
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -94,6 +95,9 @@ func (c conn) row(query string, destinations ...any) error {
 	rows, err := c.query(query)
 	if err != nil {
 		return err
+	}
+	if len(rows) == 0 {
+		return sql.ErrNoRows
 	}
 	return scan(rows[0], destinations...)
 }

@@ -56,7 +56,12 @@ func examineContents(ctx context.Context, db *sql.DB) (c Contents, problems []er
 		}
 		return c, problems, nil
 	}
-	if err := c.count(ctx, db); err != nil {
+	tx, err := db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true}) // of one moment
+	if err != nil {
+		return c, nil, err
+	}
+	defer tx.Rollback() //nolint:errcheck // read only
+	if err := c.count(ctx, tx); err != nil {
 		return c, nil, err
 	}
 	if c.SchemaVersion == movingVersion {
@@ -67,7 +72,7 @@ func examineContents(ctx context.Context, db *sql.DB) (c Contents, problems []er
 			continue
 		}
 		var n int64
-		if err := db.QueryRowContext(ctx, i.query).Scan(&n); err != nil {
+		if err := tx.QueryRowContext(ctx, i.query).Scan(&n); err != nil {
 			return c, nil, fmt.Errorf("%s: %w", i.text, err)
 		}
 		if n != 0 {
@@ -75,7 +80,7 @@ func examineContents(ctx context.Context, db *sql.DB) (c Contents, problems []er
 		}
 	}
 	if c.SchemaVersion >= runsVersion && len(problems) == 0 {
-		matches, err := checkIndex(ctx, db)
+		matches, err := checkIndex(ctx, tx)
 		if err == nil && !matches {
 			problems = append(problems, errors.New("entries missing in or added to the index"))
 		}
@@ -86,32 +91,34 @@ func examineContents(ctx context.Context, db *sql.DB) (c Contents, problems []er
 
 // checkIndex compares the sums of the hashes of all entries and of those that the events must
 // have.
-func checkIndex(ctx context.Context, db *sql.DB) (matches bool, err error) {
+func checkIndex(ctx context.Context, tx *sql.Tx) (matches bool, err error) {
 	var merged, first int64
 	var keys keys
-	if err := db.QueryRowContext(ctx, "SELECT seq, secret, (SELECT coalesce(min(seq), 0) FROM events) FROM merged").Scan(&merged, &keys.secret, &first); err != nil {
+	if err := tx.QueryRowContext(ctx, "SELECT seq, secret, (SELECT coalesce(min(seq), merged.seq) FROM events) FROM merged").Scan(&merged, &keys.secret, &first); err != nil {
 		return false, err
 	}
 	seed, sum := maphash.MakeSeed(), uint64(0)
-	exists := make([]bool, max(0, merged+1-first))
-	if err := eachRow(ctx, db, func(rows *sql.Rows) error {
+	exists := make([]uint64, max(0, merged-first)/64+1)
+	if err := eachRow(ctx, tx, func(rows *sql.Rows) error {
 		var seq int64
 		var platform string
 		var values [kinds]string
-		err := rows.Scan(&seq, &platform, &values[0], &values[1], &values[2])
+		if err := rows.Scan(&seq, &platform, &values[0], &values[1], &values[2]); err != nil {
+			return err
+		}
 		for i, value := range values {
 			if value != "" {
 				sum += maphash.Bytes(seed, keys.of(kind(i+1), platform, value).entry(seq))
 			}
 		}
-		exists[seq-first] = true
-		return err
+		exists[(seq-first)/64] |= 1 << ((seq - first) % 64)
+		return nil
 	}, indexedSQL+" WHERE seq <= ?", merged); err != nil {
 		return false, err
 	}
 	var run, begin, end int64 // the run has entries of the events after begin up to end
 	sorted, previous := true, []byte{}
-	err = eachRow(ctx, db, func(rows *sql.Rows) error {
+	err = eachRow(ctx, tx, func(rows *sql.Rows) error {
 		var last, entries []byte
 		before := run
 		if err := rows.Scan(&run, &last, &entries); err != nil {
@@ -123,7 +130,7 @@ func checkIndex(ctx context.Context, db *sql.DB) (matches bool, err error) {
 		for ; len(entries) >= sortedrun.EntryBytes; entries = entries[sortedrun.EntryBytes:] {
 			e, seq := entries[:sortedrun.EntryBytes], sortedrun.Decode(entries).Seq
 			sorted = sorted && bytes.Compare(previous, e) < 0 && seq > begin && seq <= end
-			if previous = e; seq >= first && seq <= merged && exists[seq-first] {
+			if previous = e; seq >= first && seq <= merged && exists[(seq-first)/64]>>((seq-first)%64)&1 == 1 {
 				sum -= maphash.Bytes(seed, e)
 			}
 		}
@@ -151,6 +158,9 @@ var invariants = []struct {
 	{version: 1, text: "events whose id is not after that of the event before", query: `SELECT count(*)
 		FROM (SELECT id <= lag(id) OVER (ORDER BY seq) AS wrong FROM events) WHERE wrong`},
 	{version: mergedVersion, text: "rows missing in or added to the table merged", query: "SELECT abs(count(*) - 1) FROM merged"},
+	{version: runsVersion, text: "rows of the table merged beyond the events", query: "SELECT count(*) FROM merged WHERE seq < 0 OR seq > " + newestSeq},
+	{version: runsVersion, text: "wrong rows in the table runs", query: `SELECT count(*) - count(DISTINCT id / 16)
+		+ coalesce(sum(id < 16 OR id / 16 > (SELECT seq FROM merged)), 0) FROM runs`},
 	{version: 1, text: "references stored twice", query: `SELECT count(*) FROM (SELECT 1
 		FROM (SELECT platform, content ->> '$.reference' AS r FROM events) WHERE r <> '' GROUP BY platform, r HAVING count(*) > 1)`},
 	{version: journalVersion, text: "entries of the journal that cannot be read", query: `SELECT count(*) FROM relay_entries
@@ -158,11 +168,11 @@ var invariants = []struct {
 	{version: identityVersion, text: "rows missing in or added to the table identity", query: "SELECT abs(count(*) - 1) FROM identity"},
 }
 
-func (c *Contents) count(ctx context.Context, db *sql.DB) error {
-	if err := db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&c.SchemaVersion); err != nil {
+func (c *Contents) count(ctx context.Context, tx *sql.Tx) error {
+	if err := tx.QueryRowContext(ctx, "PRAGMA user_version").Scan(&c.SchemaVersion); err != nil {
 		return err
 	}
-	err := eachRow(ctx, db, func(rows *sql.Rows) error {
+	err := eachRow(ctx, tx, func(rows *sql.Rows) error {
 		var p PlatformContents
 		err := rows.Scan(&p.Name, &p.Events, &p.IdempotencyKeys)
 		c.Platforms = append(c.Platforms, p)
@@ -176,19 +186,19 @@ func (c *Contents) count(ctx context.Context, db *sql.DB) error {
 	if err != nil {
 		return err
 	}
-	if c.First, err = eventInfo(ctx, db, "SELECT id, received_s, received_ns FROM events ORDER BY seq LIMIT 1"); err != nil {
+	if c.First, err = eventInfo(ctx, tx, "SELECT id, received_s, received_ns FROM events ORDER BY seq LIMIT 1"); err != nil {
 		return err
 	}
-	if c.Last, err = eventInfo(ctx, db, "SELECT id, received_s, received_ns FROM events ORDER BY seq DESC LIMIT 1"); err != nil {
+	if c.Last, err = eventInfo(ctx, tx, "SELECT id, received_s, received_ns FROM events ORDER BY seq DESC LIMIT 1"); err != nil {
 		return err
 	}
-	return db.QueryRowContext(ctx, "SELECT "+newestSeqSQL(c.SchemaVersion)).Scan(&c.newest)
+	return tx.QueryRowContext(ctx, "SELECT "+newestSeqSQL(c.SchemaVersion)).Scan(&c.newest)
 }
 
-func eventInfo(ctx context.Context, db *sql.DB, query string) (*EventInfo, error) {
+func eventInfo(ctx context.Context, tx *sql.Tx, query string) (*EventInfo, error) {
 	var e EventInfo
 	var seconds, nanoseconds int64
-	switch err := db.QueryRowContext(ctx, query).Scan(&e.ID, &seconds, &nanoseconds); {
+	switch err := tx.QueryRowContext(ctx, query).Scan(&e.ID, &seconds, &nanoseconds); {
 	case errors.Is(err, sql.ErrNoRows):
 		return nil, nil
 	case err != nil:

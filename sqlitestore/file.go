@@ -158,8 +158,8 @@ func (f *file) prepare(ctx context.Context) error {
 		return fmt.Errorf("%s is missing or empty, but its write-ahead log %s-wal exists and may hold events: "+
 			"restore the database, or move the write-ahead log away", f.path, f.path)
 	case isNew:
-		if newest := lastAcknowledged(f.path); newest > 0 {
-			return f.databaseGone(newest)
+		if last, err := readState(f.path); err == nil && last != nil && last.newest > 0 {
+			return f.databaseGone(last.newest)
 		}
 	case err != nil:
 		return err

@@ -11,9 +11,10 @@ const maxFilterBytes = 64 << 20
 type filters struct {
 	current *bloom.Filter // nil until one is complete
 
-	next *bloom.Filter // gets the chunks up to a position
-	run  int64
-	last []byte
+	next   *bloom.Filter // gets the chunks up to a position
+	run    int64
+	last   []byte
+	oldest int64 // seq of an event
 }
 
 // add must see each reference before its run is committed.
@@ -37,14 +38,14 @@ func (s *session) fillFilter() error {
 		if f.current != nil && !f.current.Full() {
 			return nil
 		}
-		oldest, err := s.oldestSeq()
-		if err != nil {
+		var err error
+		if f.oldest, err = s.oldestSeq(); err != nil {
 			return err
 		}
-		f.next = bloom.New(max(s.runs.minFilter, 2*int(s.recent.newest-oldest)), maxFilterBytes)
+		f.next = bloom.New(max(s.runs.minFilter, 2*int(s.recent.newest-f.oldest)), maxFilterBytes)
 		f.run, f.last = 0, []byte{}
 	}
-	written := mergedPerEvent * s.recent.addedEvents() / s.runs.chunkEntries // by merges, at most
+	written := mergedPerEvent * s.recent.addedEvents() / s.runs.chunkEntries
 	limit := 20 + 2*written
 	rows, err := s.someChunks.query(f.run, f.last, int64(limit))
 	for _, row := range rows {
@@ -53,11 +54,13 @@ func (s *session) fillFilter() error {
 			return err
 		}
 		for ; len(entries) > 0; entries = entries[sortedrun.EntryBytes:] {
-			number := sortedrun.Decode(entries).Number
-			if kindOf(number) != byReference { // the first kind
+			e := sortedrun.Decode(entries)
+			if kindOf(e.Number) != byReference {
 				break
 			}
-			f.next.Add(number)
+			if e.Seq >= f.oldest {
+				f.next.Add(e.Number)
+			}
 		}
 	}
 	if err == nil && len(rows) < limit {

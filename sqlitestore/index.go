@@ -3,6 +3,7 @@ package sqlitestore
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 	"sync"
 
 	"example.com/chargeingest"
@@ -140,7 +141,7 @@ func (r *recentIndex) retire() []byte {
 	r.old, r.young = r.young, generation{references: make(map[key]int64, len(r.young.references))}
 	r.committed, r.added = 0, nil
 	r.mu.Unlock()
-	return sortedrun.Sort(r.old.entries)
+	return sortedrun.Sort(slices.Clone(r.old.entries)) // readers use the list
 }
 
 func (r *recentIndex) forgetOld() {

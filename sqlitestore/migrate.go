@@ -2,6 +2,7 @@ package sqlitestore
 
 import (
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 )
@@ -43,8 +44,9 @@ func (f *file) migrate(c conn) error {
 	if version >= identityVersion {
 		f.mark, _ = readMark(c) // a damaged mark is replaced
 	}
-	// request_events refers to the table of events, which is replaced.
-	if err := c.exec("PRAGMA foreign_keys = 0"); err != nil {
+	// request_events and views of others refer to the table of events, which is replaced.
+	// writable_schema tolerates such views.
+	if err := errors.Join(c.exec("PRAGMA foreign_keys = 0"), c.exec("PRAGMA writable_schema = 1")); err != nil {
 		return err
 	}
 	if version > 0 && version < int64(len(scripts)) {
@@ -62,7 +64,7 @@ func (f *file) migrate(c conn) error {
 			return fmt.Errorf("migrate to version %d: %w", version+1, err)
 		}
 	}
-	if err := c.exec("PRAGMA foreign_keys = 1"); err != nil {
+	if err := errors.Join(c.exec("PRAGMA foreign_keys = 1"), c.exec("PRAGMA writable_schema = 0")); err != nil {
 		return err
 	}
 	if err := f.setVersion(c, version, "DELETE FROM chunks WHERE run NOT IN (SELECT id FROM runs)"); err != nil {

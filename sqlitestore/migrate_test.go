@@ -75,7 +75,8 @@ func makeVersion(t *testing.T, path string, version, events int) {
 	if version > movingVersion {
 		scripts[movingVersion] = "INSERT INTO moved_events SELECT " + movedColumns + " FROM events;" + scripts[movingVersion]
 	}
-	execSQL(t, path, append(scripts[1:version:version], fmt.Sprintf("PRAGMA user_version = %d", version))...)
+	execSQL(t, path, append(scripts[1:version:version], fmt.Sprintf("PRAGMA user_version = %d", version),
+		"CREATE VIEW others AS SELECT seq, reference, customer_id FROM events")...)
 }
 
 func requireMigrated(t *testing.T, s *Store, events int) {

@@ -120,11 +120,15 @@ func (s *subject) verify() error {
 	if openErr != nil {
 		return errors.Join(err, doErr, openErr)
 	}
-	matches, checkErr := checkIndex(s.t.Context(), db)
+	tx, beginErr := db.BeginTx(s.t.Context(), nil)
+	if beginErr != nil {
+		return errors.Join(err, doErr, beginErr, db.Close())
+	}
+	matches, checkErr := checkIndex(s.t.Context(), tx)
 	if !matches {
 		err = errors.Join(err, errors.New("the index does not match the events"))
 	}
-	return errors.Join(err, doErr, checkErr, db.Close())
+	return errors.Join(err, doErr, checkErr, tx.Rollback(), db.Close())
 }
 
 // The last run ends where the events in memory begin, and the check knows the runs.

@@ -138,7 +138,7 @@ func (f *file) checkReplaceable(ctx context.Context, size int64) error {
 	if size == 0 || hasState || !errors.Is(err, ErrNotEventDatabase) {
 		return nil
 	}
-	return fmt.Errorf("%w: move %s away if it is to be replaced", ErrNotEventDatabase, shellQuoted(f.path))
+	return fmt.Errorf("%w: move %s away if it is to be replaced", ErrNotEventDatabase, userpath.ShellQuoted(f.path))
 }
 
 func (r *restorer) fill(ctx context.Context, d *draft, backup string) (c Contents, err error) {

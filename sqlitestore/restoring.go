@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"example.com/chargeingest/internal/files"
+	"example.com/chargeingest/internal/userpath"
 )
 
 func (f *file) checkUnrestored() error {
@@ -24,7 +25,7 @@ func (f *file) checkUnrestored() error {
 	}
 	dir := filepath.Dir(f.path)
 	return fmt.Errorf("%w: %s exists. Run chargectl restore again. To return to the old database: mv %s/* %s && rm %[2]s",
-		ErrRestoreUnfinished, shellQuoted(marker), shellQuoted(filepath.Join(dir, plan.Aside)), shellQuoted(dir))
+		ErrRestoreUnfinished, userpath.ShellQuoted(marker), userpath.ShellQuoted(filepath.Join(dir, plan.Aside)), userpath.ShellQuoted(dir))
 }
 
 func readPlan(marker string) (plan restorePlan, err error) {
@@ -38,7 +39,7 @@ func readPlan(marker string) (plan restorePlan, err error) {
 	}
 	if err != nil || !isName(plan.Aside) || slices.ContainsFunc(plan.Moved, func(n string) bool { return !isName(n) }) {
 		return plan, fmt.Errorf("%w: %s is damaged. Move the database and all files of its directory whose names begin with its name away, and restore again",
-			ErrRestoreUnfinished, shellQuoted(marker))
+			ErrRestoreUnfinished, userpath.ShellQuoted(marker))
 	}
 	return plan, nil
 }

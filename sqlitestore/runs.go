@@ -107,11 +107,14 @@ func (s *session) startMerge(r *runs, level int) error {
 	}
 	m := merge{oldest: oldest}
 	for _, id := range r.ids {
+		isOld := id < runID(oldest, 0)
 		if runLevel(id) == level {
 			m.id = id + 1
-			m.inputs = append(m.inputs, sortedrun.Input{Run: id, Last: []byte{}})
+			if !isOld {
+				m.inputs = append(m.inputs, sortedrun.Input{Run: id, Last: []byte{}})
+			}
 		}
-		if runLevel(id) == level || id < runID(oldest, 0) {
+		if runLevel(id) == level || isOld {
 			m.replaces = append(m.replaces, id)
 		}
 	}
@@ -209,6 +212,9 @@ func (s *session) loadIndex(f *file) error {
 		if err := scan(row, &s.runs.ids[i]); err != nil {
 			return err
 		}
+		if s.runs.ids[i] < levels {
+			return fmt.Errorf("the index has the run %d: the database is damaged", s.runs.ids[i])
+		}
 	}
 	for full := true; full; {
 		rows, err := s.query(fmt.Sprintf(indexedSQL+" WHERE seq > %d ORDER BY seq LIMIT %d", merged, f.generationSize))
@@ -245,13 +251,15 @@ func (s *session) mergeAtOpening(f *file) error {
 	if err := s.mergeRuns(s.changedRuns); err != nil {
 		return err
 	}
-	if err := s.exec(setMarkSQL(f.nextMark(s.recent.newest))); err != nil {
+	next := f.nextMark(s.recent.newest)
+	if err := s.exec(setMarkSQL(next)); err != nil {
 		return err
 	}
 	if _, err := s.commit.exec(); err != nil {
 		return err
 	}
+	f.mark = next
 	s.committed()
-	_, err := s.checkpoint("PASSIVE") // so that the WAL stays small
+	_, err := s.checkpoint("PASSIVE")
 	return err
 }

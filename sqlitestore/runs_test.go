@@ -2,7 +2,9 @@ package sqlitestore
 
 import (
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -96,4 +98,107 @@ func TestUnfinishedRunsAreDeleted(t *testing.T) {
 	page, err := s.List(t.Context(), chargeingest.Query{Platform: "acme", CustomerID: "c", Order: chargeingest.Ascending, Limit: 1000})
 	require.NoError(t, err)
 	require.Len(t, page.Events, len(all), fmt.Sprint(seen))
+}
+
+// Readers use the entries of a generation while it becomes a run.
+func TestRetiredEntriesStayInOrder(t *testing.T) {
+	r := newRecentIndex(defaultTuning(), []byte("secret"), 0)
+	for _, reference := range numbered(100) {
+		e := charge(reference)
+		r.add("acme", &e)
+	}
+	r.commit()
+	encoded := r.retire()
+	require.Len(t, encoded, 100*sortedrun.EntryBytes)
+	for i, e := range r.old.entries {
+		require.EqualValues(t, i+1, e.Seq)
+	}
+}
+
+func TestKilledDuringMergesAtOpening(t *testing.T) {
+	setup := newSetup(t)
+	s, err := open(t.Context(), setup.path, setup.options, setup.tuning)
+	require.NoError(t, err)
+	references := numbered(1000)
+	all := fresh(t, s, charges("acme", references...))
+	require.NoError(t, s.Close())
+	setup.tuning.generationSize = 100
+	var killed []string
+	setup.faults.set(func(st step) error {
+		if strings.Contains(st.statement, "wal_checkpoint(PASSIVE)") || st.statement == "COMMIT" {
+			killed = append(killed, copyKilled(t, setup.path))
+		}
+		return nil
+	}, nil)
+	again := setup.open(t)
+	setup.faults.clear()
+	require.Equal(t, all, replayed(t, again, charges("acme", references...)))
+	require.Greater(t, len(killed), 15)
+	for _, path := range killed {
+		dead := setup
+		dead.path = path
+		require.Equal(t, all, replayed(t, dead.open(t), charges("acme", references...)))
+	}
+}
+
+func TestMergeOfDeletedEventsReadsLittle(t *testing.T) {
+	setup := newSetup(t)
+	setup.tuning.generationSize, setup.tuning.chunkEntries = 1000, 10
+	s := setup.open(t)
+	references := numbered(7000)
+	for i := 0; i < 7000; i += 1000 {
+		b := at(0, charges("acme", references[i:i+1000]...))
+		for j := range b.Events {
+			if i+j >= 6990 {
+				b.Events[j].ReceivedAt = b.Events[j].ReceivedAt.Add(2 * time.Hour)
+			}
+		}
+		fresh(t, s, b)
+	}
+	require.EqualValues(t, 6990, pruned(t, s, 1))
+	setup.faults.clear()
+	read := func() int { return setup.faults.count("SELECT last, entries FROM chunks WHERE run") }
+	for i, before := 0, 0; i < 2000; i++ {
+		fresh(t, s, at(3, charges("acme", "")))
+		require.LessOrEqual(t, read()-before, 3*mergedPerEvent/setup.tuning.chunkEntries)
+		before = read()
+	}
+	require.Positive(t, read())
+	require.Less(t, read(), 200, "a run has 100 chunks")
+}
+
+func TestCheckDuringPrune(t *testing.T) {
+	setup := smallGenerations(t)
+	s := setup.open(t)
+	fresh(t, s, at(0, forCustomer("c", numbered(20)...)))
+	fresh(t, s, at(2, forCustomer("c", numbered(60)[20:]...)))
+	db, err := s.file.open(readerPragmas())
+	require.NoError(t, err)
+	defer db.Close()
+	during := false
+	setup.faults.once("SELECT run, last, entries FROM chunks WHERE run IN", func() error {
+		during = true
+		require.EqualValues(t, 20, pruned(t, s, 1))
+		for range 40 {
+			fresh(t, s, at(2, charges("acme", "")))
+		}
+		return nil
+	})
+	_, problems, err := examineContents(t.Context(), db)
+	require.NoError(t, err)
+	require.True(t, during)
+	require.Empty(t, problems)
+}
+
+func TestNoEventsBeyondTheLastNumber(t *testing.T) {
+	s := newSetup(t).open(t)
+	require.NoError(t, s.writer.do(t.Context(), func() error {
+		s.writer.recent.newest, s.writer.recent.last = sortedrun.MaxSeq-1, sortedrun.MaxSeq-1
+		return nil
+	}))
+	fresh(t, s, charges("acme", "a"))
+	_, err := s.Append(t.Context(), charges("acme", "b"))
+	require.ErrorIs(t, err, chargeingest.ErrNotStored)
+	require.ErrorContains(t, err, "continue in a new one")
+	replayed(t, s, charges("acme", "a"))
 }

@@ -174,7 +174,7 @@ func (s *session) committed() {
 
 func (s *session) rolledBack() {
 	s.recent.rollback()
-	s.runs.due = 0 // the next transaction does without a merge
+	s.runs.due = -1000 * mergedPerEvent // merges wait: they may be too large for the disk
 	clear(s.platforms)
 	s.pending = s.pending[:0]
 }

@@ -151,7 +151,7 @@ func (s *source) checkMark(ctx context.Context) error {
 func (s *source) openAtRest(ctx context.Context) (problem, err error) {
 	if fileSize(s.path+"-journal") > 0 {
 		return fmt.Errorf("%s was left by an interrupted transaction of another program: start the server, which rolls it back",
-			shellQuoted(s.path+"-journal")), nil
+			userpath.ShellQuoted(s.path+"-journal")), nil
 	}
 	s.before = s.stats()
 	x, problem := s.examine(ctx, s.last)

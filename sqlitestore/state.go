@@ -70,14 +70,6 @@ func openState(path string, like fs.FileInfo) (_ *stateFile, last *state, _ erro
 	return s, last, nil
 }
 
-func lastAcknowledged(database string) int64 {
-	last, err := readState(database)
-	if err != nil || last == nil {
-		return 0
-	}
-	return last.newest
-}
-
 func readState(database string) (*state, error) {
 	path := database + ".state"
 	if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() {

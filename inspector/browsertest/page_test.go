@@ -50,8 +50,7 @@ func inViews(t *testing.T, test func(t *testing.T, v view), views ...view) {
 	}
 }
 
-// page is a tab in a separate browser context. At the end of the test it fails for
-// unexpected errors on the console and failed requests.
+// page fails at the end of the test for unexpected errors on the console and failed requests.
 type page struct {
 	t    *testing.T
 	ctx  context.Context

@@ -9,7 +9,7 @@ import (
 	"sort"
 )
 
-// A number and a seq have 40 bits each.
+// Numbers and seqs have 40 bits.
 const (
 	Bits       = 40
 	EntryBytes = 2 * Bits / 8
@@ -65,8 +65,8 @@ type Input struct {
 	Entries []byte // left of the chunk
 }
 
-// Merge returns up to n entries whose seqs are at least oldest, and the inputs left. Each run
-// has smaller seqs than the next. At the end of a run, read leaves the input empty.
+// Merge merges n entries. It returns those whose seqs are at least oldest, and the inputs left.
+// Each run has smaller seqs than the next. At the end of a run, read leaves the input empty.
 func Merge(inputs []Input, n int, oldest int64, read func(*Input) error) ([]byte, []Input, error) {
 	merged := make([]byte, 0, n*EntryBytes)
 	for i := 0; ; {
@@ -82,9 +82,10 @@ func Merge(inputs []Input, n int, oldest int64, read func(*Input) error) ([]byte
 			}
 			continue
 		}
-		if len(merged) == cap(merged) || len(inputs) == 0 {
+		if n == 0 || len(inputs) == 0 {
 			return merged, inputs, nil
 		}
+		n--
 		least := 0
 		for i := range inputs {
 			if number(inputs[i].Entries) < number(inputs[least].Entries) {

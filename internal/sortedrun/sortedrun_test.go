@@ -72,22 +72,29 @@ func TestMerge(t *testing.T) {
 		}
 		oldest := random.Int64N(seq + 1)
 		all = slices.DeleteFunc(all, func(e Entry) bool { return e.Seq < oldest })
+		left := func(in Input) [][]byte {
+			return slices.DeleteFunc(slices.Clone(chunks[in.Run]), func(c []byte) bool { return bytes.Compare(c[len(c)-EntryBytes:], in.Last) <= 0 })
+		}
+		entriesLeft := func() (n int) {
+			for _, in := range inputs {
+				n += (len(in.Entries) + len(slices.Concat(left(in)...))) / EntryBytes
+			}
+			return n
+		}
 		n := 1 + random.IntN(20)
 		var merged []byte
 		for len(inputs) > 0 {
-			before := slices.Clone(inputs)
-			chunk, left, err := Merge(inputs, n, oldest, func(in *Input) error {
-				for _, c := range chunks[in.Run] {
-					if bytes.Compare(c[len(c)-EntryBytes:], in.Last) > 0 {
-						in.Last, in.Entries = c[len(c)-EntryBytes:], c
-						break
-					}
+			before := entriesLeft()
+			chunk, rest, err := Merge(inputs, n, oldest, func(in *Input) error {
+				if next := left(*in); len(next) > 0 {
+					in.Last, in.Entries = next[0][len(next[0])-EntryBytes:], next[0]
 				}
 				return nil
 			})
 			require.NoError(t, err)
-			require.True(t, len(chunk) == n*EntryBytes || len(left) == 0, "before: %v", before)
-			merged, inputs = append(merged, chunk...), left
+			inputs = rest
+			require.Equal(t, min(before, n), before-entriesLeft())
+			merged = append(merged, chunk...)
 		}
 		require.Equal(t, Sort(all), append([]byte{}, merged...))
 	}

@@ -1,5 +1,4 @@
-// Package storemodel compares a store with a simple model in random steps, chosen by the
-// bytes of a program.
+// Package storemodel compares a store with a simple model in random steps.
 package storemodel
 
 import (

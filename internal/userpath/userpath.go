@@ -49,3 +49,14 @@ func (e *danglingError) Error() string {
 }
 
 func (e *danglingError) Unwrap() error { return fs.ErrNotExist }
+
+// ShellQuoted returns the path for a command line.
+func ShellQuoted(path string) string {
+	special := func(r rune) bool {
+		return !strings.ContainsRune("/._-", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	}
+	if strings.ContainsFunc(path, special) {
+		return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+	}
+	return path
+}

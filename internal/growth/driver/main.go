@@ -1,4 +1,4 @@
-// Command driver measures cases of package growth, whose names are its input.
+// Command driver measures cases of package growth.
 package main
 
 import (
