@@ -162,7 +162,7 @@ var invariants = []struct {
 	{version: runsVersion, text: "wrong rows in the table runs", query: `SELECT count(*) - count(DISTINCT id / 16)
 		+ coalesce(sum(id < 16 OR id / 16 > (SELECT seq FROM merged)), 0) FROM runs`},
 	{version: 1, text: "references stored twice", query: `SELECT count(*) FROM (SELECT 1
-		FROM (SELECT platform, content ->> '$.reference' AS r FROM events) WHERE r <> '' GROUP BY platform, r HAVING count(*) > 1)`},
+		FROM (SELECT platform, iif(json_valid(content), content ->> '$.reference', '') AS r FROM events) WHERE r <> '' GROUP BY platform, r HAVING count(*) > 1)`},
 	{version: journalVersion, text: "entries of the journal that cannot be read", query: `SELECT count(*) FROM relay_entries
 		WHERE NOT json_valid(reason) OR NOT json_valid(history)`},
 	{version: identityVersion, text: "rows missing in or added to the table identity", query: "SELECT abs(count(*) - 1) FROM identity"},

@@ -189,7 +189,8 @@ func (s *session) publish(r *runs, m *merge) error {
 }
 
 const indexedSQL = `SELECT seq, name, coalesce(content ->> '$.reference', ''), coalesce(content ->> '$.customer_id', ''),
-	coalesce(content ->> '$.customer_reference', '') FROM events CROSS JOIN platforms ON platforms.id = platform`
+	coalesce(content ->> '$.customer_reference', '')
+	FROM (SELECT seq, platform, iif(json_valid(content), content, '{}') AS content FROM events) CROSS JOIN platforms ON platforms.id = platform`
 
 // loadIndex leaves less than a generation in memory.
 func (s *session) loadIndex(f *file) error {

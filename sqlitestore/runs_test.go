@@ -100,7 +100,7 @@ func TestUnfinishedRunsAreDeleted(t *testing.T) {
 	require.Len(t, page.Events, len(all), fmt.Sprint(seen))
 }
 
-// Readers use the entries of a generation while it becomes a run.
+// Readers still use the entries.
 func TestRetiredEntriesStayInOrder(t *testing.T) {
 	r := newRecentIndex(defaultTuning(), []byte("secret"), 0)
 	for _, reference := range numbered(100) {
@@ -201,4 +201,30 @@ func TestNoEventsBeyondTheLastNumber(t *testing.T) {
 	require.ErrorIs(t, err, chargeingest.ErrNotStored)
 	require.ErrorContains(t, err, "continue in a new one")
 	replayed(t, s, charges("acme", "a"))
+}
+
+// The other events must stay accessible.
+func TestContentThatIsNotJSON(t *testing.T) {
+	setup := smallGenerations(t)
+	s := setup.open(t)
+	b := charges("acme", "broken")
+	b.Events[0].Content = "not JSON"
+	id := fresh(t, s, b)[0]
+	for _, reference := range numbered(3) {
+		fresh(t, s, charges("acme", reference))
+	}
+	require.NoError(t, s.Close())
+	s = setup.open(t)
+	for range 20 {
+		fresh(t, s, charges("acme", ""))
+	}
+	replayed(t, s, charges("acme", numbered(3)...))
+	e, err := s.Get(t.Context(), "acme", id)
+	require.NoError(t, err)
+	require.Equal(t, "not JSON", e.Content)
+	require.NoError(t, s.Close())
+	report, err := Check(t.Context(), setup.path)
+	require.NoError(t, err)
+	require.Empty(t, report.Problems)
+	setup.open(t)
 }
