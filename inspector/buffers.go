@@ -144,13 +144,16 @@ func (b *buffers) hideSecrets() bool {
 
 // hidePrefix hides the beginning of a secret that was cut off.
 func hidePrefix(text, secret []byte) []byte {
-	const maxPrefix = 2 << 10
-	for n := min(len(secret)-1, len(text), maxPrefix); n >= minSecret-1; n-- {
-		if bytes.HasSuffix(text, secret[:n]) {
-			return append(text[:len(text)-n], mask...)
+	const minPrefix, maxPrefix = minSecret - 1, 2 << 10
+	for i := max(0, len(text)-min(len(secret)-1, maxPrefix)); ; i++ {
+		found := bytes.Index(text[i:], secret[:minPrefix])
+		if found < 0 {
+			return text
+		}
+		if i += found; bytes.HasPrefix(secret, text[i:]) {
+			return append(text[:i], mask...)
 		}
 	}
-	return text
 }
 
 func (b *buffers) hideInTexts(secret string) {

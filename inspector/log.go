@@ -21,6 +21,8 @@ type requestLog struct {
 	queue     dropQueue
 	waiting   map[string]chan struct{}
 	counters  counters
+
+	dropped sync.Pool // of records that were never listed
 }
 
 type platformLog struct {
@@ -45,6 +47,15 @@ func (l *requestLog) add(r *record) {
 		l.dropOne()
 	}
 	l.notify(r.stats.Platform)
+}
+
+func (l *requestLog) newRecord(now time.Time) *record {
+	r, ok := l.dropped.Get().(*record)
+	if !ok {
+		r = new(record)
+	}
+	r.time = now
+	return r
 }
 
 func nextID(last int64, t time.Time) int64 {
@@ -93,6 +104,10 @@ func (l *requestLog) dropOne() {
 		delete(l.platforms, p.name)
 	} else {
 		heap.Fix(&l.queue, 0)
+	}
+	if !r.listed {
+		*r = record{memory: r.memory}
+		l.dropped.Put(r)
 	}
 }
 
@@ -151,6 +166,7 @@ func (l *requestLog) list(s scope, after, before int64, limit int) []*record {
 			from = &other
 		}
 		last := len(*from) - 1
+		(*from)[last].listed = true
 		found = append(found, (*from)[last])
 		*from = (*from)[:last]
 	}
@@ -179,6 +195,7 @@ func (l *requestLog) get(s scope, id int64) *record {
 	defer l.mu.Unlock()
 	for _, platform := range s.platforms() {
 		if found := l.between(platform, id-1, 0); len(found) > 0 && found[0].id == id {
+			found[0].listed = true
 			return found[0]
 		}
 	}

@@ -3,8 +3,10 @@ package inspector
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/http/httptest"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -164,6 +166,30 @@ func TestNewest(t *testing.T) {
 	require.Equal(t, unidentified.id, l.newest(both))
 	require.Nil(t, l.get(own, unidentified.id))
 	require.Equal(t, []*record{r}, l.list(own, 0, 0, 0))
+}
+
+func TestDroppedRecordsInUse(t *testing.T) {
+	i := newInspector(t, func(c *Config) { c.MaxRequests = 1 })
+	served := i.Middleware(newHandler(t))
+	var id int64
+	own := scope{platform: "pf_a"}
+	for name, read := range map[string]func() *record{
+		"list": func() *record { return i.requests.list(own, 0, 0, 0)[0] },
+		"get":  func() *record { return i.requests.get(own, id) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			served.ServeHTTP(httptest.NewRecorder(), post(eventPath, testEvent, "X-Text: first"))
+			id = i.requests.newest(own)
+			used := read()
+			require.JSONEq(t, testEvent, string(used.body))
+			for range 100 {
+				served.ServeHTTP(httptest.NewRecorder(), post(eventPath, strings.ToUpper(testEvent), "X-Text: OTHER"))
+			}
+			require.JSONEq(t, testEvent, string(used.body))
+			require.Equal(t, "first", used.header.value("X-Text"))
+			require.Equal(t, id, used.id)
+		})
+	}
 }
 
 func TestAddIgnoresOtherPlatforms(t *testing.T) {

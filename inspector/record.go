@@ -8,8 +8,11 @@ import (
 	"example.com/chargeingest"
 )
 
-// record does not change once it is in the log.
+// record does not change while it is in the log.
 type record struct {
+	memory []byte // of its texts
+	listed bool   // and perhaps in use when the log drops it
+
 	id       int64 // Unix time in microseconds, raised so that ids strictly increase
 	size     int64 // in memory
 	time     time.Time
@@ -40,7 +43,8 @@ const recordBytes = 480 // as allocated
 // own.
 func (r *record) keep(b *buffers, fields, responseFields, violations int) {
 	r.body, r.response = takeLarge(&b.body), takeLarge(&b.response)
-	all := slices.Concat(b.texts, b.body, b.response)
+	all := r.take(len(b.texts) + len(b.body) + len(b.response))
+	all = append(append(append(all, b.texts...), b.body...), b.response...)
 	n, bodyEnd := len(b.texts), len(b.texts)+len(b.body)
 	t := texts(unsafe.String(unsafe.SliceData(all), n)) //nolint:gosec // these bytes do not change
 	r.method, r.host, r.uri, r.client = t.next(), t.next(), t.next(), t.next()
@@ -56,6 +60,14 @@ func (r *record) keep(b *buffers, fields, responseFields, violations int) {
 	if r.response == nil {
 		r.response = all[bodyEnd:]
 	}
+}
+
+// take returns empty memory for n bytes.
+func (r *record) take(n int) []byte {
+	if cap(r.memory) < n || cap(r.memory) > 2*n {
+		r.memory = slices.Grow([]byte(nil), n)
+	}
+	return r.memory[:0]
 }
 
 func takeLarge(buffer *[]byte) []byte {

@@ -33,7 +33,7 @@ type recording struct {
 
 func (i *Inspector) begin(w http.ResponseWriter, r *http.Request) *recording {
 	b := i.pool.get()
-	rec := &recording{Context: r.Context(), inspector: i, request: r, response: w, record: &record{time: i.now()}, buffers: b}
+	rec := &recording{Context: r.Context(), inspector: i, request: r, response: w, record: i.requests.newRecord(i.now()), buffers: b}
 	for _, text := range []string{r.Method, r.Host, requestURI(r), r.RemoteAddr} {
 		b.add(text)
 	}

@@ -131,7 +131,6 @@ func (s *subject) verify() error {
 	return errors.Join(err, doErr, checkErr, tx.Rollback(), db.Close())
 }
 
-// The last run ends where the events in memory begin, and the check knows the runs.
 func (s *subject) memory() error {
 	session := s.store.writer.session
 	rows, err := session.query("SELECT seq > (SELECT merged.seq FROM merged), content ->> '$.reference' <> '', seq FROM events ORDER BY seq")

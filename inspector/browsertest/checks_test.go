@@ -10,7 +10,6 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// TestChecks plants a page that breaks every rule of checks.js, and one that breaks none.
 func TestChecks(t *testing.T) {
 	t.Parallel()
 	serve := func(html string) string {

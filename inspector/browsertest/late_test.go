@@ -13,7 +13,7 @@ import (
 	"example.com/chargeingest/inspector"
 )
 
-// hold delays the next call whose URL has the text, and then its response, until release is called.
+// hold delays the next call whose URL has the text until release is called.
 func (p *page) hold(text string) {
 	p.t.Helper()
 	evaluate[bool](p, fmt.Sprintf(`(() => {

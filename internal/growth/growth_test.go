@@ -14,8 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Limits relative to the smaller run. Short slices grow by larger factors, hence the
-// constants.
+// Limits relative to the smaller run.
 const (
 	maxGrowth = Factor + 1
 	baseBytes = 256 << 10
