@@ -51,6 +51,7 @@ and measures these rows in turn, in rounds:
   k  pgstore without HTTP, %d concurrent callers
   l  a loop of the INSERT statement of pgstore, %d events per transaction
   m  the same, %d events per transaction
+  t  h, batches of %d events
 ` + commonHelp
 
 const growthHelp = `usage: bench growth [flags]

@@ -11,7 +11,7 @@ import (
 
 func (p *program) postgres(ctx context.Context, args []string) (err error) {
 	var o options
-	help := fmt.Sprintf(postgresHelp, postgresCallers, postgresCallers, transactionEvents)
+	help := fmt.Sprintf(postgresHelp, postgresCallers, postgresCallers, transactionEvents, batchEvents)
 	if err := o.parseRowFlags(o.flags(), args, help, postgresRows(), p.stdout); err != nil {
 		return err
 	}
@@ -42,6 +42,7 @@ func postgresTargets(found *results) []comparison {
 		found.ratio("pgstore to the INSERT loop", "h@64", "l", 0.8),
 		found.ratio("pgstore without HTTP to the INSERT loop", "k", "l", 0.8),
 		found.ratio("pgstore to one transaction per request", "h@64", "j@64", 4),
+		found.ratio("batches to the INSERT loop", "t@8", "m", 0.8),
 		found.ratio("four processes to one", "i@64", "h@64", 1.5),
 	}
 }

@@ -81,6 +81,10 @@ func compareRows() []row {
 
 func postgresRows() []row {
 	one := row{letter: "h", about: "pgstore, one process", backend: backendPostgres}
+	batches := row{
+		letter: "t", about: fmt.Sprintf("pgstore, one process, batches of %d", batchEvents),
+		backend: backendPostgres, batch: batchEvents,
+	}
 	four := row{letter: "i", about: "pgstore, four processes", backend: backendPostgres, processes: 4}
 	naive := row{letter: "j", about: "one transaction per request", backend: backendPostgresNaive}
 	loop := func(letter string, batch int) row {
@@ -95,7 +99,7 @@ func postgresRows() []row {
 			letter: "k", about: fmt.Sprintf("pgstore without HTTP, %d callers", postgresCallers),
 			backend: backendPostgresCalls, callers: postgresCallers,
 		},
-		loop("l", postgresCallers), four.over(64), loop("m", transactionEvents), one.over(1), one.over(256),
+		loop("l", postgresCallers), four.over(64), loop("m", transactionEvents), batches.over(8), one.over(1), one.over(256),
 	}
 }
 
