@@ -2,6 +2,7 @@ package inspector
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/binary"
 	"net/http"
@@ -102,8 +103,8 @@ func (b *buffers) addSecrets(value string) {
 			part = strings.TrimSpace(token)
 			if strings.EqualFold(scheme, "Basic") {
 				login, _ := base64.StdEncoding.DecodeString(part)
-				_, password, _ := strings.Cut(string(login), ":")
-				b.addSecret(password)
+				user, password, _ := strings.Cut(string(login), ":")
+				b.addSecret(cmp.Or(password, user))
 			}
 		} else if name, text, ok := strings.Cut(part, "="); ok && len(strings.TrimRight(text, `="`)) >= minSecret && name != "" {
 			part = text

@@ -22,7 +22,7 @@ type requestLog struct {
 	waiting   map[string]chan struct{}
 	counters  counters
 
-	dropped sync.Pool // of records that were never listed
+	dropped sync.Pool // of small records that were never listed
 }
 
 type platformLog struct {
@@ -105,7 +105,7 @@ func (l *requestLog) dropOne() {
 	} else {
 		heap.Fix(&l.queue, 0)
 	}
-	if !r.listed {
+	if !r.listed && cap(r.memory) <= pooledBytes {
 		*r = record{memory: r.memory}
 		l.dropped.Put(r)
 	}

@@ -192,6 +192,19 @@ func TestDroppedRecordsInUse(t *testing.T) {
 	}
 }
 
+func TestLargeRecordsAreNotReused(t *testing.T) {
+	i := newInspector(t, func(c *Config) { c.MaxRequests = 1 })
+	served := i.Middleware(newHandler(t))
+	for range 100 {
+		large := post(eventPath, testEvent)
+		for n := range 8 {
+			large.Header.Set(fmt.Sprintf("X-Text-%d", n), strings.Repeat("x", 8000))
+		}
+		served.ServeHTTP(httptest.NewRecorder(), large)
+		require.LessOrEqual(t, cap(i.requests.newRecord(testTime).memory), pooledBytes)
+	}
+}
+
 func TestAddIgnoresOtherPlatforms(t *testing.T) {
 	l := &requestLog{maxRequests: 1}
 	allocations := func() float64 {

@@ -24,6 +24,9 @@ func maskURL(value string) string {
 		}
 	}
 	if ok || strings.HasPrefix(value, "/") {
+		if value, _, ok = strings.Cut(value, "#"); ok {
+			return maskQuery(value) + "#" + mask
+		}
 		return maskQuery(value)
 	}
 	return value
@@ -45,9 +48,9 @@ func maskQuery(uri string) string {
 		switch {
 		case ok && isListingParameter(name):
 			b.WriteString(pair)
-		case ok && value != "":
+		case strings.Trim(value, "=") != "":
 			b.WriteString(name + "=" + mask)
-		case ok:
+		case ok && len(name) < minSecret:
 			b.WriteString(pair)
 		case pair != "":
 			b.WriteString(mask)

@@ -58,6 +58,7 @@ func TestMaskedURLs(t *testing.T) {
 		"/x?abc":                                                   "/x?•••",
 		"/x?":                                                      "/x?",
 		"/x?a=&&b":                                                 "/x?a=&&•••",
+		"/x?c2VjcmV0LTEyMw==&c2VjcmV0LTEyMzQ=":                     "/x?•••&•••",
 		"/x?re%66erence=abc":                                       "/x?re%66erence=•••",
 		"/x?a=b?reference=c":                                       "/x?a=•••",
 		"http://user:password@host/x?y=z":                          "/x?y=•••",
@@ -71,6 +72,8 @@ func TestMaskedURLs(t *testing.T) {
 		"https://user:password@host/?q=x": "https://•••@host/?q=•••",
 		"https://host/path":               "https://host/path",
 		"/path?q=x":                       "/path?q=•••",
+		"https://host/#token=x":           "https://host/#•••",
+		"/path?q=x#y":                     "/path?q=•••#•••",
 		"a?b=c":                           "a?b=c",
 	} {
 		i := newInspector(t)
@@ -105,6 +108,7 @@ func TestSecretsElsewhere(t *testing.T) {
 	for _, header := range []string{
 		"Authorization: Bearer " + secret, "Proxy-Authorization: " + secret, "Cookie: a=b; session=" + secret + "; c=d", "X-My-Token: " + secret,
 		"Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("ada:"+secret)),
+		"Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(secret+":")),
 	} {
 		t.Run(header, func(t *testing.T) {
 			i, r := everywhere(header)
