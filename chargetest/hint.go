@@ -19,9 +19,15 @@ func hintFor(r *Request, e errorBody) string {
 	case chargeingest.CodeMissingVersion, chargeingest.CodeUnsupportedVersion:
 		return "paths start with /v1/ingest/"
 	case chargeingest.CodeUnauthorised:
-		return "valid keys are Server.APIKey and Options.Keys"
+		return "valid keys are that of the server (in Go, Server.APIKey) and Options.Keys"
 	}
 	for _, violation := range e.Errors {
+		if violation.Field == "charge_datas" && r.Route == chargeingest.RouteSingle {
+			return "batches are sent to /v1/ingest/charge-datas"
+		}
+		if violation.Field == "charge_datas" && violation.Code == string(chargeingest.CodeMissingField) {
+			return "single events are sent to /v1/ingest/charge-data"
+		}
 		if hint := fieldHint(violation.Field); hint != "" {
 			return hint
 		}
