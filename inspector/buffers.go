@@ -31,6 +31,7 @@ const (
 
 type buffers struct {
 	texts []byte
+	cut   bool // some text is cut
 
 	body, response []byte
 
@@ -50,7 +51,7 @@ func (p *bufferPool) get() *buffers {
 func (p *bufferPool) put(b *buffers) {
 	clear(b.secrets[:cap(b.secrets)])
 	clear(b.secret)
-	b.secrets = b.secrets[:0]
+	b.secrets, b.cut = b.secrets[:0], false
 	for _, buf := range []*[]byte{&b.texts, &b.body, &b.response, &b.secret} {
 		if cap(*buf) > pooledBytes {
 			*buf = nil
@@ -63,7 +64,7 @@ func (p *bufferPool) put(b *buffers) {
 func (b *buffers) add(text string) {
 	cut := ""
 	if len(text) > maxText {
-		text, cut = text[:maxText], "…"
+		text, cut, b.cut = text[:maxText], "…", true
 	}
 	b.texts = binary.LittleEndian.AppendUint16(b.texts, uint16(len(text)+len(cut)))
 	b.texts = append(append(b.texts, text...), cut...)
@@ -130,7 +131,7 @@ func (b *buffers) hideSecrets() bool {
 	slices.SortFunc(b.secrets, func(x, y string) int { return len(y) - len(x) })
 	for _, secret := range b.secrets {
 		b.secret = append(b.secret[:0], secret...)
-		if bytes.Contains(b.texts, b.secret) {
+		if b.cut || bytes.Contains(b.texts, b.secret) {
 			b.hideInTexts(secret)
 		}
 		for _, text := range []*[]byte{&b.body, &b.response} {
@@ -161,7 +162,11 @@ func (b *buffers) hideInTexts(secret string) {
 	all := texts(b.texts)
 	b.texts = b.texts[:0]
 	for all != "" {
-		b.add(strings.ReplaceAll(all.next(), secret, mask))
+		text := strings.ReplaceAll(all.next(), secret, mask)
+		if begin, cut := strings.CutSuffix(text, "…"); cut {
+			text = string(hidePrefix([]byte(begin), []byte(secret))) + "…"
+		}
+		b.add(text)
 	}
 }
 

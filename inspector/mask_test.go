@@ -128,6 +128,19 @@ func TestSecretsElsewhere(t *testing.T) {
 			require.Contains(t, got.header.sorted(), [2]string{"User-Agent", "agent/•••"})
 		})
 	}
+	t.Run("beginnings of a secret at the end of cut texts", func(t *testing.T) {
+		for n := range len(secret) {
+			long := strings.Repeat("x", maxText-n) + secret
+			i := newInspector(t)
+			i.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { Note(r.Context(), long) })).
+				ServeHTTP(httptest.NewRecorder(), post("/", "", "X-My-Token: "+secret, "X-Long: "+long))
+			got := i.only(t)
+			for _, text := range []string{got.header.value("X-Long"), got.note} {
+				require.True(t, strings.HasSuffix(text, "…"), text)
+				require.NotContains(t, text, secret[:minSecret])
+			}
+		}
+	})
 	t.Run("a short value hides no words", func(t *testing.T) {
 		i := newInspector(t)
 		i.Middleware(respondWith(200, "")).ServeHTTP(httptest.NewRecorder(), post("/", "a reference", "Cookie: x=referenc"))

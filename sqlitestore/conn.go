@@ -111,7 +111,7 @@ func (c conn) prepare(query string) (statement, error) {
 	if !ok {
 		return statement{}, errors.Join(fmt.Errorf("the driver's %T does not support contexts", s), s.Close())
 	}
-	return statement{prepared}, nil
+	return statement{contextStatement: prepared}, nil
 }
 
 // newestSeq is the greatest seq, even if pruned.
@@ -152,7 +152,10 @@ type walState struct {
 	checkpointed int64 // frames synced in the database
 }
 
-type statement struct{ contextStatement }
+type statement struct {
+	contextStatement
+	changed *bool // set by exec
+}
 
 type contextStatement interface {
 	driver.Stmt
@@ -163,7 +166,11 @@ type contextStatement interface {
 func (s statement) closeQuietly() { _ = s.Close() }
 
 func (s statement) exec(arguments ...driver.Value) (driver.Result, error) {
-	return s.ExecContext(context.Background(), namedValues(arguments))
+	result, err := s.ExecContext(context.Background(), namedValues(arguments))
+	if n, _ := affected(result, err); n > 0 && s.changed != nil {
+		*s.changed = true
+	}
+	return result, err
 }
 
 func (s statement) query(arguments ...driver.Value) (all [][]driver.Value, err error) {

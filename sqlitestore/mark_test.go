@@ -158,3 +158,20 @@ func TestBackupHasNewMark(t *testing.T) {
 		seen = append(seen, c.mark.opening)
 	}
 }
+
+func TestReplayWritesNothing(t *testing.T) {
+	t.Parallel()
+	setup := newSetup(t)
+	s := setup.open(t)
+	b := charges("acme", "a", "b")
+	fresh(t, s, b)
+	fresh(t, s, charges("acme", "c"))
+	for range 3 {
+		before, err := os.ReadFile(setup.path + "-wal")
+		require.NoError(t, err)
+		replayed(t, s, b)
+		after, err := os.ReadFile(setup.path + "-wal")
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(before, after))
+	}
+}

@@ -203,21 +203,14 @@ func (s *session) walState() (state walState, err error) {
 	return scanWALState(s.readWALState.query())
 }
 
-func (s *session) changes() (n int64, err error) {
-	rows, err := s.totalChanges.query()
-	if err == nil {
-		err = scan(rows[0], &n)
-	}
-	return n, err
-}
-
 // advanceMark sets the next mark if rows changed, and returns the mark after the commit.
-func (s *session) advanceMark(f *file, before int64) (mark, error) {
-	next := f.nextMark(s.recent.newest)
-	if set, err := affected(s.setMark.exec(next.encode(), before)); err != nil || set == 0 {
-		return f.mark, err
+func (s *session) advanceMark(f *file) (mark, error) {
+	if !s.changed && s.recent.addedEvents() == 0 {
+		return f.mark, nil
 	}
-	return next, nil
+	next := f.nextMark(s.recent.newest)
+	_, err := s.setMark.exec(next.encode())
+	return next, err
 }
 
 // If markClosed fails, the next Open checks more.

@@ -9,9 +9,10 @@ import (
 )
 
 type statements struct {
-	all []statement
+	all     []statement
+	changed bool // whether the transaction changed rows that are no events
 
-	begin, commit, totalChanges, readWALState statement
+	begin, commit, readWALState statement
 
 	findPlatform, addPlatform, nextPlatforms, deleteUnusedPlatforms        statement
 	findRequest, requestEvents, requestSeqs, oldRequest                    statement
@@ -33,8 +34,7 @@ func (s *statements) prepareAll(c conn) error {
 	}{
 		{&s.begin, "BEGIN IMMEDIATE"},
 		{&s.commit, "COMMIT"},
-		{&s.totalChanges, "SELECT total_changes()"},
-		{&s.setMark, "UPDATE identity SET mark = ? WHERE total_changes() > ?"},
+		{&s.setMark, "UPDATE identity SET mark = ?"},
 		{&s.readWALState, "PRAGMA wal_checkpoint(NOOP)"},
 		{&s.findStream, findStreamSQL},
 		{&s.addStream, addStreamSQL},
@@ -80,6 +80,7 @@ func (s *statements) prepareAll(c conn) error {
 		if *p.statement, err = c.prepare(p.query); err != nil {
 			return err
 		}
+		p.statement.changed = &s.changed
 		s.all = append(s.all, *p.statement)
 	}
 	return nil

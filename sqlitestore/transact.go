@@ -60,11 +60,8 @@ func (w *writer) transact(f func(*session) error) (err error) {
 	if _, err := s.begin.exec(); err != nil {
 		return err
 	}
+	s.changed = false // BEGIN returns an earlier count
 	mayRestart := w.file.walMayRestart()
-	before, err := s.changes()
-	if err != nil {
-		return err
-	}
 	if err := f(s); err != nil {
 		return err
 	}
@@ -73,7 +70,7 @@ func (w *writer) transact(f func(*session) error) (err error) {
 	}
 	mark, added := w.file.mark, s.recent.addedEvents() > 0
 	if mayRestart || !added || !s.added {
-		if mark, err = s.advanceMark(w.file, before); err != nil {
+		if mark, err = s.advanceMark(w.file); err != nil {
 			return err
 		}
 	}
