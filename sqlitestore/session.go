@@ -203,16 +203,6 @@ func (s *session) walState() (state walState, err error) {
 	return scanWALState(s.readWALState.query())
 }
 
-// advanceMark sets the next mark if rows changed, and returns the mark after the commit.
-func (s *session) advanceMark(f *file) (mark, error) {
-	if !s.changed && s.recent.addedEvents() == 0 {
-		return f.mark, nil
-	}
-	next := f.nextMark(s.recent.newest)
-	_, err := s.setMark.exec(next.encode())
-	return next, err
-}
-
 // If markClosed fails, the next Open checks more.
 func (s *session) markClosed(f *file) {
 	if _, err := s.begin.exec(); err != nil {

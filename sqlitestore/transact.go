@@ -69,8 +69,9 @@ func (w *writer) transact(f func(*session) error) (err error) {
 		return requestError{err}
 	}
 	mark, added := w.file.mark, s.recent.addedEvents() > 0
-	if mayRestart || !added || !s.added {
-		if mark, err = s.advanceMark(w.file); err != nil {
+	if (added || s.changed) && (mayRestart || !added || !s.added) {
+		mark = w.file.nextMark(s.recent.newest)
+		if _, err := s.setMark.exec(mark.encode()); err != nil {
 			return err
 		}
 	}
