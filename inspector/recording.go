@@ -58,7 +58,7 @@ func (rec *recording) addNote(text string) {
 	if rec.record.note != "" {
 		text = rec.record.note + "; " + text
 	}
-	rec.record.note = text[:min(len(text), maxText+1)] // is cut later
+	rec.record.note = text[:min(len(text), maxText+1)] // add cuts it
 }
 
 func (rec *recording) addBody(p []byte, err error) {

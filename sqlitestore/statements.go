@@ -10,7 +10,7 @@ import (
 
 type statements struct {
 	all     []statement
-	changed bool // whether the transaction changed rows that are no events
+	changed bool // whether the transaction changed rows other than events
 
 	begin, commit, readWALState statement
 

@@ -32,7 +32,7 @@ func TestTenThousandRequests(t *testing.T) {
 	senders.Wait()
 	inViews(t, func(t *testing.T, v view) {
 		p := open(t, v, h.link(adaKey))
-		p.see(".row[data-id]", "") // perhaps one of the other view
+		p.see(".row[data-id]", "") // perhaps of the other view
 		p.wait(live)
 		p.away()
 		evaluate[bool](p, `(__t.longTasks.length = 0, true)`)
